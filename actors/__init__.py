@@ -1,0 +1,1 @@
+"""Who lives here: one package an actor. An actor never imports another."""

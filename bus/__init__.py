@@ -1,0 +1,1 @@
+"""How it travels: connection, subjects, streams, journals, shards, workers and services on NATS."""

@@ -1,0 +1,58 @@
+"""Bytes in and out: one encoder, one decoder for each type, refusals that name the field."""
+
+import re
+from functools import cache
+from typing import Any, TypeVar, cast
+
+import msgspec
+
+from bus.errors import ProblemError
+from schemas.problems import Problem
+
+T = TypeVar("T")
+
+_encoder = msgspec.json.Encoder()
+
+_PLACE = re.compile(r"^(?P<what>.*?)(?: - at `(?P<path>[^`]*)`)?$", re.DOTALL)
+_NAMED_FIELD = re.compile(r"(?:unknown|required) field `(?P<name>[^`]*)`")
+
+
+def encode(message: Any) -> bytes:
+    """Encode a Struct (or what a Struct may hold) as JSON."""
+    return _encoder.encode(message)
+
+
+@cache
+def _decoder(kind: Any) -> msgspec.json.Decoder[Any]:
+    return msgspec.json.Decoder(kind)
+
+
+def decode(kind: type[T], data: bytes | bytearray | memoryview) -> T:
+    """Decode JSON into ``kind``.
+
+    Raises:
+        ProblemError: ``validation`` with the dotted path of the field that is wrong.
+    """
+    try:
+        return cast("T", _decoder(kind).decode(data))
+    except msgspec.DecodeError as error:
+        raise ProblemError(_refusal(str(error))) from None
+    except (UnicodeDecodeError, RecursionError) as error:
+        raise ProblemError(_refusal(f"JSON is malformed: {type(error).__name__}")) from None
+
+
+def convert(kind: type[T], data: Any) -> T:
+    """Turn plain objects (a parsed YAML file, say) into ``kind``; refuses as ``decode`` does."""
+    try:
+        return msgspec.convert(data, kind)
+    except msgspec.ValidationError as error:
+        raise ProblemError(_refusal(str(error))) from None
+
+
+def _refusal(text: str) -> Problem:
+    match = _PLACE.match(text)
+    what = match["what"] if match else text
+    path = ((match["path"] or "") if match else "").removeprefix("$").lstrip(".")
+    named = _NAMED_FIELD.search(what)
+    field = ".".join(part for part in (path, named["name"] if named else "") if part)
+    return Problem(code="validation", message=what, field=field or None)

@@ -1,0 +1,201 @@
+"""What the mechanisms need from the outside, as small protocols.
+
+Each has two implementations under one shared test suite: one on NATS, and one in memory, which lets
+whole systems of entities and workers run in one process under virtual time. Nothing here knows NATS.
+"""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager
+from datetime import datetime
+from typing import NamedTuple, Protocol
+
+
+class Clock(Protocol):
+    """The time of day, in UTC."""
+
+    def __call__(self) -> datetime:
+        """Return the present moment."""
+        ...
+
+
+class Delivery(NamedTuple):
+    """A message as it arrives; ``reply`` is empty where no answer is expected."""
+
+    subject: str
+    data: bytes
+    reply: str = ""
+    headers: Mapping[str, str] | None = None
+
+
+Handler = Callable[[Delivery], Awaitable[None]]
+
+
+class Transport(Protocol):
+    """Plain messages: at most once, ordered from one sender to one receiver."""
+
+    async def publish(
+        self, subject: str, data: bytes, *, reply: str = "", headers: dict[str, str] | None = None
+    ) -> None:
+        """Send and forget.
+
+        Raises:
+            UnavailableError: the connection is closed for good.
+        """
+        ...
+
+    async def request(
+        self, subject: str, data: bytes, *, timeout: float, headers: dict[str, str] | None = None
+    ) -> Delivery:
+        """Send and wait for one answer, at most ``timeout`` seconds.
+
+        Raises:
+            UnavailableError: nobody listens on the subject.
+            DeadlineError: no answer came in time.
+        """
+        ...
+
+    def subscription(
+        self, subject: str, handler: Handler, *, queue: str = ""
+    ) -> AbstractAsyncContextManager[None]:
+        """Deliver messages one after another to ``handler`` while the context is open.
+
+        When it is entered, the server knows of the subscription.
+        """
+        ...
+
+    def on_reconnect(self, callback: Callable[[], Awaitable[None]]) -> Callable[[], None]:
+        """Call back each time the bus was lost and found again. Returns the way to stop it."""
+        ...
+
+
+class Stored(NamedTuple):
+    """A message of a journal with its stream sequence."""
+
+    sequence: int
+    data: bytes
+
+
+class Journal(Protocol):
+    """Append-only subjects, each fenced by its own last sequence."""
+
+    async def append(self, subject: str, data: bytes, *, expected: int) -> int:
+        """Append if the subject's last sequence is ``expected`` (0 = empty); return the new one.
+
+        Raises:
+            FencedError: the last sequence is another one; nothing was stored.
+            UnavailableError: the outcome is unknown; read the tail to learn it.
+        """
+        ...
+
+    async def last(self, subject: str) -> Stored | None:
+        """Return the newest message of a subject, None if there is none."""
+        ...
+
+    def read(self, subject: str, *, start: int) -> AsyncIterator[Stored]:
+        """Yield the messages of a subject from stream sequence ``start`` to the newest one."""
+        ...
+
+    async def purge(self, subject: str, *, below: int) -> None:
+        """Remove the messages of a subject whose stream sequence is below ``below``."""
+        ...
+
+
+class Blobs(Protocol):
+    """Large immutable bytes, named by their SHA-256 in hexadecimal."""
+
+    async def put(self, data: bytes) -> str:
+        """Store the bytes durably and return their name. Storing the same twice is harmless."""
+        ...
+
+    async def get(self, name: str) -> bytes:
+        """Return the bytes.
+
+        Raises:
+            ProblemError: ``not_found``.
+        """
+        ...
+
+
+class Outbox(Protocol):
+    """Publishing into streams without waiting for each acknowledgement, within a bounded window."""
+
+    async def post(self, subject: str, data: bytes, *, message_id: str | None = None) -> None:
+        """Send; waits only while the window of unacknowledged messages is full.
+
+        What is not acknowledged is sent again, and after a restart of the bus so is everything of the
+        last seconds, because an acknowledgement of a lazily synced stream is no receipt.
+        """
+        ...
+
+    async def flush(self, *, timeout: float) -> None:
+        """Wait until everything posted is acknowledged.
+
+        Raises:
+            DeadlineError: not within ``timeout`` seconds.
+        """
+        ...
+
+    @property
+    def unsettled(self) -> int:
+        """How many messages may still be lost by a restart of the bus or of this process."""
+        ...
+
+
+class Ticket(Protocol):
+    """A work item in a worker's hands. ``age`` is seconds since it was stored."""
+
+    @property
+    def data(self) -> bytes:
+        """The encoded item."""
+        ...
+
+    @property
+    def deliveries(self) -> int:
+        """How often the item was handed out, this time included."""
+        ...
+
+    @property
+    def age(self) -> float:
+        """Seconds since the item was stored."""
+        ...
+
+    async def ack(self) -> None:
+        """The item is done; it disappears."""
+        ...
+
+    async def nak(self, delay: float) -> None:
+        """Hand the item out again after ``delay`` seconds."""
+        ...
+
+    async def drop(self, reason: str) -> None:
+        """Never hand the item out again."""
+        ...
+
+    async def in_progress(self) -> None:
+        """The item is being worked on: restart its acknowledgement clock."""
+        ...
+
+
+class WorkQueue(Protocol):
+    """Work items by queue and tenant, each handed to one worker at a time."""
+
+    async def send(self, queue: str, tenant: str, data: bytes, *, item: str) -> None:
+        """Store an item; a repeat of the same ``item`` id within the window is swallowed.
+
+        Raises:
+            UnavailableError: not known to be stored.
+        """
+        ...
+
+    def pull(
+        self, queue: str, *, credit: Callable[[str], int]
+    ) -> AbstractAsyncContextManager[AsyncIterator[tuple[str, Ticket]]]:
+        """Yield (tenant, ticket) pairs while the context is open.
+
+        ``credit(tenant)`` says how many more items of that tenant may be handed out now.
+        """
+        ...
+
+    async def generation(self) -> str:
+        """Name the present life of the queue: another name means that stored items were lost."""
+        ...

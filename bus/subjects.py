@@ -1,0 +1,101 @@
+"""Subjects: filled from templates, parsed by templates, matched against filters. Pure.
+
+A template names its variable tokens in braces: ``cb.{tenant}.stream.{execution_id}``.
+"""
+
+import re
+import zlib
+from functools import cache
+
+from bus.errors import problem
+from schemas.ids import TOKEN_PATTERN
+
+_TOKEN = re.compile(TOKEN_PATTERN.removesuffix("$") + r"\Z")
+_VARIABLE = re.compile(r"\{(\w+)\}")
+
+
+def token(value: str, field: str) -> str:
+    """Return ``value`` if it can stand in a subject.
+
+    Raises:
+        ProblemError: ``validation``; a dot, space, wildcard or control character never gets through.
+    """
+    if _TOKEN.match(value) is None:
+        raise problem(
+            "validation", "must be 1 to 64 letters, digits, hyphens or underscores", field=field
+        )
+    return value
+
+
+def fill(template: str, **tokens: str) -> str:
+    """Build the subject of a template. Each token is checked as by ``token``."""
+    return template.format(**{name: token(value, name) for name, value in tokens.items()})
+
+
+@cache
+def _pattern(template: str) -> re.Pattern[str]:
+    quoted = re.sub(r"\\\{(\w+)\\\}", r"(?P<\1>[^.]+)", re.escape(template))
+    return re.compile(quoted + r"\Z")
+
+
+def parse(template: str, subject: str) -> dict[str, str] | None:
+    """Return the tokens of a subject, or None if it is not one of the template."""
+    match = _pattern(template).match(subject)
+    return match.groupdict() if match else None
+
+
+def filter_for(template: str, **tokens: str) -> str:
+    """Return the filter that catches all subjects of a template with the given tokens fixed."""
+    fixed = {name: token(value, name) for name, value in tokens.items()}
+    return _VARIABLE.sub(lambda match: fixed.get(match[1], "*"), template)
+
+
+def matches(pattern: str, subject: str) -> bool:
+    """Say whether a filter (``*`` one token, ``>`` the rest) catches a subject or another filter.
+
+    A wildcard in ``subject`` is caught only by a wildcard that is at least as wide.
+    """
+    wanted, given = pattern.split("."), subject.split(".")
+    for place, want in enumerate(wanted):
+        if want == ">":
+            return len(given) > place
+        if place >= len(given) or given[place] == ">" or want not in ("*", given[place]):
+            return False
+    return len(wanted) == len(given)
+
+
+def overlap(one: str, other: str) -> bool:
+    """Say whether some subject is caught by both filters."""
+    left, right = one.split("."), other.split(".")
+    for a, b in zip(left, right, strict=False):
+        if ">" in (a, b):
+            return True
+        if a != b and "*" not in (a, b):
+            return False
+    return len(left) == len(right)
+
+
+def shard_of(tenant: str, key: str, shards: int) -> int:
+    """Return the shard of an entity: CRC-32 of its address, modulo the number of shards."""
+    return zlib.crc32(f"{tenant}/{key}".encode()) % shards
+
+
+def mailbox_subject(entity: str, shard: int) -> str:
+    """Where the owner of a shard takes commands."""
+    return f"_cb.cmd.{entity}.{shard}"
+
+
+def journal_subject(entity: str, shard: int) -> str:
+    """Where the commits of a shard are stored."""
+    return f"_cb.journal.{entity}.{shard}"
+
+
+def work_subject(queue: str, tenant: str) -> str:
+    """Where work items of a queue wait for one tenant."""
+    return fill("_cb.work.{queue}.{tenant}", queue=queue, tenant=tenant)
+
+
+def submit_subject(request_subject: str) -> str:
+    """Return the durable form of a public request: ``cb.<tenant>.submit.<actor>.<verb>``."""
+    prefix, tenant, rest = request_subject.split(".", 2)
+    return f"{prefix}.{tenant}.submit.{rest}"

@@ -1,0 +1,204 @@
+"""Agent definitions: what a user writes, what is stored, and the commands around them."""
+
+from datetime import datetime
+from typing import Annotated, Any, ClassVar, Literal
+
+import msgspec
+
+from schemas.base import Message, Request
+from schemas.ids import AgentId
+from schemas.llm import ModelConfig, Provider, ToolDefinition
+
+Text = Annotated[str, msgspec.Meta(max_length=200_000)]
+Name = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
+Label = Annotated[str, msgspec.Meta(min_length=1, max_length=100)]
+
+Trait = Literal["friendly", "professional", "creative", "analytical"]
+Tone = Literal["professional", "casual", "formal", "enthusiastic"]
+Behavior = Literal["helpful", "direct", "empathetic", "technical"]
+LanguageStyle = Literal["concise", "detailed", "conversational"]
+AgentStatus = Literal["IDLE", "BUSY", "OFFLINE", "ERROR"]
+
+
+class Personality(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How the agent speaks; becomes part of its system prompt."""
+
+    traits: Annotated[list[Trait], msgspec.Meta(max_length=4)] = []
+    tone: Tone | None = None
+    behavior: Behavior | None = None
+    language_style: LanguageStyle | None = None
+
+
+class Prompts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The texts an agent is instructed with. ``user_template`` may hold {variables}."""
+
+    system: Text = ""
+    user_template: Text = "{input_data}"
+    context_instructions: Text | None = None
+
+
+class Memory(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How much of a session's conversation goes into the next call.
+
+    ``last_n`` keeps ``max_history`` messages; ``sliding_window`` also keeps within
+    ``context_window`` tokens.
+    """
+
+    strategy: Literal["last_n", "sliding_window"] = "sliding_window"
+    max_history: Annotated[int, msgspec.Meta(ge=0, le=100)] = 10
+    context_window: Annotated[int, msgspec.Meta(ge=1, le=10_000_000)] = 4000
+
+
+class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Bounds of one execution. None takes the fleet's default."""
+
+    timeout_seconds: Annotated[float, msgspec.Meta(gt=0, le=86_400)] | None = None
+    max_attempts: Annotated[int, msgspec.Meta(ge=1, le=20)] | None = None
+
+
+class ModelChoice(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The short form of provider and config in one object, accepted as input."""
+
+    provider: Literal["openai", "groq"]
+    model: Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
+    temperature: Annotated[float, msgspec.Meta(ge=0.0, le=2.0)] | None = None
+    max_tokens: Annotated[int, msgspec.Meta(ge=1, le=10_000_000)] | None = None
+    top_p: Annotated[float, msgspec.Meta(ge=0.0, le=1.0)] | None = None
+
+
+class AgentDefinition(Message):
+    """A stored agent. ``version`` grows by one with each change; ``deleted_at`` marks a soft delete."""
+
+    id: AgentId
+    name: str
+    provider: Provider
+    version: int
+    created_at: datetime
+    updated_at: datetime
+    description: str = ""
+    kind: str = "general"
+    status: AgentStatus = "IDLE"
+    config: ModelConfig = msgspec.field(default_factory=ModelConfig)
+    prompts: Prompts = msgspec.field(default_factory=Prompts)
+    personality: Personality | None = None
+    tools: list[ToolDefinition] = []
+    capabilities: list[str] = []
+    memory: Memory = msgspec.field(default_factory=Memory)
+    limits: Limits = msgspec.field(default_factory=Limits)
+    metadata: dict[str, Any] = {}
+    deleted_at: datetime | None = None
+
+
+class _AgentInput(Request):
+    """The fields of a definition that a user may write."""
+
+    id: AgentId
+    name: Name | None = None
+    description: Annotated[str, msgspec.Meta(max_length=4096)] | msgspec.UnsetType = msgspec.UNSET
+    kind: Label | msgspec.UnsetType = msgspec.UNSET
+    provider: Provider | msgspec.UnsetType = msgspec.UNSET
+    model_config: ModelChoice | msgspec.UnsetType = msgspec.UNSET
+    config: ModelConfig | msgspec.UnsetType = msgspec.UNSET
+    prompts: Prompts | msgspec.UnsetType = msgspec.UNSET
+    personality: Personality | None | msgspec.UnsetType = msgspec.UNSET
+    tools: Annotated[list[ToolDefinition], msgspec.Meta(max_length=128)] | msgspec.UnsetType = (
+        msgspec.UNSET
+    )
+    capabilities: Annotated[list[Label], msgspec.Meta(max_length=64)] | msgspec.UnsetType = (
+        msgspec.UNSET
+    )
+    memory: Memory | msgspec.UnsetType = msgspec.UNSET
+    limits: Limits | msgspec.UnsetType = msgspec.UNSET
+    metadata: dict[str, Any] | msgspec.UnsetType = msgspec.UNSET
+
+
+class ApplyAgent(_AgentInput):
+    """Create the agent, or replace the given fields of the one that stands. Idempotent."""
+
+    SUBJECT: ClassVar[str] = "cb.{tenant}.agents.apply"
+    REPLY: ClassVar[type[Message]] = AgentDefinition
+
+
+class CreateAgent(_AgentInput):
+    """Create the agent; a ``conflict`` if it stands already."""
+
+    SUBJECT: ClassVar[str] = "cb.{tenant}.agents.create"
+    REPLY: ClassVar[type[Message]] = AgentDefinition
+
+
+class UpdateAgent(_AgentInput):
+    """Replace the given fields; ``not_found`` if there is no such agent."""
+
+    SUBJECT: ClassVar[str] = "cb.{tenant}.agents.update"
+    REPLY: ClassVar[type[Message]] = AgentDefinition
+
+    expected_version: Annotated[int, msgspec.Meta(ge=1)] | None = None
+
+
+class GetAgent(Request):
+    """Read one definition, the newest version unless one is named."""
+
+    SUBJECT: ClassVar[str] = "cb.{tenant}.agents.get"
+    REPLY: ClassVar[type[Message]] = AgentDefinition
+
+    id: AgentId
+    version: Annotated[int, msgspec.Meta(ge=1)] | None = None
+
+
+class DeleteAgent(Request):
+    """Delete softly: the agent can no longer be executed or listed, its versions remain."""
+
+    SUBJECT: ClassVar[str] = "cb.{tenant}.agents.delete"
+    REPLY: ClassVar[type[Message]] = AgentDefinition
+
+    id: AgentId
+
+
+class ToggleAgent(Request):
+    """Take an agent OFFLINE (it refuses executions), or back to IDLE."""
+
+    SUBJECT: ClassVar[str] = "cb.{tenant}.agents.toggle"
+    REPLY: ClassVar[type[Message]] = AgentDefinition
+
+    id: AgentId
+    status: Literal["IDLE", "OFFLINE"]
+
+
+class AgentSummary(Message):
+    """One row of a listing."""
+
+    id: AgentId
+    name: str
+    description: str
+    kind: str
+    status: AgentStatus
+    provider: str
+    model: str
+    version: int
+    execution_count: int
+    created_at: datetime
+    updated_at: datetime
+
+
+class AgentList(Message):
+    """A page of agents; ``total`` counts all that match the filters."""
+
+    agents: list[AgentSummary]
+    total: int
+    limit: int
+    offset: int
+
+
+class ListAgents(Request):
+    """List agents by filter, sorted, in pages. ``search`` looks into id, name and description."""
+
+    SUBJECT: ClassVar[str] = "cb.{tenant}.agents.list"
+    REPLY: ClassVar[type[Message]] = AgentList
+
+    status: AgentStatus | None = None
+    provider: Label | None = None
+    search: Annotated[str, msgspec.Meta(max_length=200)] | None = None
+    limit: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 50
+    offset: Annotated[int, msgspec.Meta(ge=0)] = 0
+    sort_by: Literal["created_at", "updated_at", "name", "execution_count"] = "created_at"
+    sort_order: Literal["asc", "desc"] = "desc"

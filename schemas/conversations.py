@@ -1,0 +1,70 @@
+"""The conversation of a session: one stored turn for each completed execution."""
+
+from datetime import datetime
+from typing import Annotated, ClassVar
+
+import msgspec
+
+from schemas.base import Message, Request
+from schemas.ids import AgentId, ExecutionId, SessionId
+
+
+class ConversationTurn(Message):
+    """A task and its answer. Readers keep one turn an execution, because a turn may be stored twice."""
+
+    SUBJECT: ClassVar[str | None] = "_cb.conversation.{tenant}.{agent_id}.{session}"
+
+    execution_id: ExecutionId
+    agent_id: AgentId
+    session: SessionId
+    at: datetime
+    user: str
+    assistant: str
+
+
+class Conversation(Message):
+    """The stored turns of one session, oldest first."""
+
+    agent_id: AgentId
+    session: SessionId
+    turns: list[ConversationTurn]
+
+
+class GetConversation(Request):
+    """Read the newest turns of one session."""
+
+    SUBJECT: ClassVar[str] = "cb.{tenant}.conversations.get"
+    REPLY: ClassVar[type[Message]] = Conversation
+
+    agent_id: AgentId
+    session: SessionId
+    limit: Annotated[int, msgspec.Meta(ge=1, le=100)] = 100
+
+
+class ConversationSummary(Message):
+    """One row of a listing: a session and its newest turn."""
+
+    agent_id: AgentId
+    session: SessionId
+    last_execution_id: ExecutionId
+    last_at: datetime
+
+
+class ConversationList(Message):
+    """A page of an agent's sessions, the most recently used first."""
+
+    conversations: list[ConversationSummary]
+    total: int
+    limit: int
+    offset: int
+
+
+class ListConversations(Request):
+    """List the sessions of an agent."""
+
+    SUBJECT: ClassVar[str] = "cb.{tenant}.conversations.list"
+    REPLY: ClassVar[type[Message]] = ConversationList
+
+    agent_id: AgentId
+    limit: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 50
+    offset: Annotated[int, msgspec.Meta(ge=0)] = 0

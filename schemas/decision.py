@@ -1,0 +1,62 @@
+"""What an entity's pure core returns: a decision, and the effects that its state calls for."""
+
+from typing import Any
+
+import msgspec
+
+from schemas.base import Internal
+from schemas.problems import Problem
+
+
+class Decision(msgspec.Struct, frozen=True):
+    """The answer to one command: the events to journal and the reply to send once they are stored.
+
+    A decision without events stores nothing; its reply is sent all the same. A ``Problem`` as
+    reply refuses the command.
+    """
+
+    events: tuple[Any, ...] = ()
+    reply: msgspec.Struct | None = None
+
+
+def refuse(problem: Problem) -> Decision:
+    """A decision that stores nothing and answers with the problem."""
+    return Decision(reply=problem)
+
+
+class Work(Internal, tag="work"):
+    """An outstanding piece of work: sent to a queue, open until a journalled answer closes it.
+
+    ``id`` names the attempt, so a new attempt is a new effect.
+    """
+
+    id: str
+    queue: str
+    tenant: str
+    item: msgspec.Struct
+
+
+class Ask(Internal, tag="ask"):
+    """An outstanding command to another entity; its reply comes back as a command of our own."""
+
+    id: str
+    entity: str
+    tenant: str
+    key: str
+    command: msgspec.Struct
+
+
+Effect = Work | Ask
+"""Outstanding until the state no longer calls for it."""
+
+
+class Publish(Internal, tag="publish"):
+    """A message for everyone who listens, sent at least once after its commit.
+
+    Sent again it is byte-identical, so readers can drop the repeat. ``latest`` marks a message that
+    stands for the whole (a record): of several waiting for one subject only the newest is sent.
+    """
+
+    subject: str
+    body: msgspec.Struct
+    latest: bool = False

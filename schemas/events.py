@@ -1,0 +1,80 @@
+"""Facts for everyone: public events in the past tense, kept for a week."""
+
+from datetime import datetime
+from typing import ClassVar
+
+from schemas.agents import AgentStatus
+from schemas.base import Message
+from schemas.ids import AgentId, ExecutionId
+from schemas.problems import Problem
+from schemas.usage import Usage
+
+
+class ExecutionAcceptedEvent(Message, tag="execution.accepted", omit_defaults=True):
+    """An execution was accepted and will end exactly once."""
+
+    SUBJECT: ClassVar[str | None] = "cb.{tenant}.events.execution.accepted.{execution_id}"
+
+    execution_id: ExecutionId
+    agent_id: AgentId
+    at: datetime
+    session: str | None = None
+
+
+class ExecutionEndedEvent(Message, omit_defaults=True):
+    """What the ends of an execution have in common."""
+
+    execution_id: ExecutionId
+    agent_id: AgentId
+    at: datetime
+    duration_ms: int
+    attempts: int
+    usage: Usage | None = None
+    error: Problem | None = None
+
+
+class ExecutionCompletedEvent(ExecutionEndedEvent, tag="execution.completed"):
+    """An execution ended in success."""
+
+    SUBJECT: ClassVar[str | None] = "cb.{tenant}.events.execution.completed.{execution_id}"
+
+
+class ExecutionFailedEvent(ExecutionEndedEvent, tag="execution.failed"):
+    """An execution ended in failure."""
+
+    SUBJECT: ClassVar[str | None] = "cb.{tenant}.events.execution.failed.{execution_id}"
+
+
+class ExecutionCancelledEvent(ExecutionEndedEvent, tag="execution.cancelled"):
+    """An execution was cancelled."""
+
+    SUBJECT: ClassVar[str | None] = "cb.{tenant}.events.execution.cancelled.{execution_id}"
+
+
+class ExecutionTimedOutEvent(ExecutionEndedEvent, tag="execution.timed_out"):
+    """An execution ran out of time."""
+
+    SUBJECT: ClassVar[str | None] = "cb.{tenant}.events.execution.timed_out.{execution_id}"
+
+
+class AgentChangedEvent(Message, tag="agent.changed"):
+    """An agent was created, changed, toggled or deleted."""
+
+    SUBJECT: ClassVar[str | None] = "cb.{tenant}.events.agent.changed.{agent_id}"
+
+    agent_id: AgentId
+    version: int
+    status: AgentStatus
+    deleted: bool
+    at: datetime
+
+
+class CommandRejectedEvent(Message, tag="command.rejected"):
+    """A submitted command was refused: nobody waits for a reply, so the refusal is published."""
+
+    SUBJECT: ClassVar[str | None] = "cb.{tenant}.events.command.rejected.{id}"
+
+    id: str
+    command: str
+    error: Problem
+    at: datetime

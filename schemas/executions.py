@@ -1,0 +1,147 @@
+"""Executions as users see them: the commands, their replies and the stored record."""
+
+from datetime import datetime
+from typing import Annotated, Any, ClassVar, Literal
+
+import msgspec
+
+from schemas.base import Message, Request
+from schemas.ids import AgentId, ExecutionId, SessionId
+from schemas.llm import ToolCall
+from schemas.problems import Problem
+from schemas.usage import Usage
+
+ExecutionStatus = Literal[
+    "PENDING", "RUNNING", "WAITING", "COMPLETED", "FAILED", "CANCELLED", "TIMED_OUT"
+]
+ENDED: frozenset[ExecutionStatus] = frozenset({"COMPLETED", "FAILED", "CANCELLED", "TIMED_OUT"})
+
+MAX_TASK_CHARACTERS = 1_000_000
+
+Label = Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
+
+
+class ExecutionHandle(Message):
+    """An execution that is journalled, and the subject on which its events arrive."""
+
+    execution_id: ExecutionId
+    stream: str
+    status: ExecutionStatus
+
+
+class ExecuteAgent(Request):
+    """Run an agent on a task. The same ``id`` is the same run, however often it is asked.
+
+    ``context`` fills the variables of the agent's user template.
+    """
+
+    SUBJECT: ClassVar[str] = "cb.{tenant}.agents.execute"
+    REPLY: ClassVar[type[Message]] = ExecutionHandle
+
+    agent_id: AgentId
+    task: Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_TASK_CHARACTERS)]
+    context: dict[str, Any] = {}
+    id: ExecutionId | None = None
+    user: Label | None = None
+    project: Label | None = None
+    session: SessionId | None = None
+    max_tokens: Annotated[int, msgspec.Meta(ge=1, le=10_000_000)] | None = None
+
+
+class LogEntry(msgspec.Struct, frozen=True, kw_only=True):
+    """One thing that happened to an execution, without its texts."""
+
+    at: datetime
+    message: str
+
+
+class ExecutionRecord(Message):
+    """The stored execution. ``revision`` grows with each change; ``cost`` is in pico-dollars.
+
+    ``duration_ms`` runs from acceptance to the end and is None before it.
+    """
+
+    SUBJECT: ClassVar[str | None] = "cb.{tenant}.record.{execution_id}"
+
+    execution_id: ExecutionId
+    agent_id: AgentId
+    agent_version: int
+    status: ExecutionStatus
+    task: str
+    revision: int
+    digest: str
+    stream: str
+    created_at: datetime
+    started_at: datetime | None = None
+    completed_at: datetime | None = None
+    duration_ms: int | None = None
+    output: str | None = None
+    reasoning: str | None = None
+    tool_calls: list[ToolCall] = []
+    finish_reason: str | None = None
+    model_served: str | None = None
+    usage: Usage | None = None
+    tokens_used: int | None = None
+    cost: int | None = None
+    error: Problem | None = None
+    attempts: int = 0
+    user: str | None = None
+    project: str | None = None
+    session: str | None = None
+    logs: list[LogEntry] = []
+
+
+class GetExecution(Request):
+    """Read one execution as it stands."""
+
+    SUBJECT: ClassVar[str] = "cb.{tenant}.executions.get"
+    REPLY: ClassVar[type[Message]] = ExecutionRecord
+
+    execution_id: ExecutionId
+
+
+class CancelExecution(Request):
+    """End an execution now. An execution that has ended already stays as it is."""
+
+    SUBJECT: ClassVar[str] = "cb.{tenant}.executions.cancel"
+    REPLY: ClassVar[type[Message]] = ExecutionHandle
+
+    execution_id: ExecutionId
+    reason: Annotated[str, msgspec.Meta(max_length=1000)] = "cancelled by user"
+
+
+class ExecutionSummary(Message):
+    """One row of a listing."""
+
+    execution_id: ExecutionId
+    agent_id: AgentId
+    status: ExecutionStatus
+    created_at: datetime
+    completed_at: datetime | None
+    duration_ms: int | None
+    tokens_used: int | None
+    cost: int | None
+    attempts: int
+    session: str | None
+
+
+class ExecutionList(Message):
+    """A page of executions, newest first; ``total`` counts all that match."""
+
+    executions: list[ExecutionSummary]
+    total: int
+    limit: int
+    offset: int
+
+
+class ListExecutions(Request):
+    """List executions by filter, newest first, in pages."""
+
+    SUBJECT: ClassVar[str] = "cb.{tenant}.executions.list"
+    REPLY: ClassVar[type[Message]] = ExecutionList
+
+    status: ExecutionStatus | None = None
+    agent_id: AgentId | None = None
+    session: SessionId | None = None
+    limit: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 50
+    offset: Annotated[int, msgspec.Meta(ge=0)] = 0

@@ -1,0 +1,21 @@
+"""Ids that stand in subjects: one pattern, checked wherever a message is decoded."""
+
+from typing import Annotated
+
+import msgspec
+
+TOKEN_PATTERN = r"^[A-Za-z0-9_-]{1,64}$"
+"""A subject token: no dot, space, wildcard or dollar can come from a user."""
+
+Token = Annotated[
+    str,
+    msgspec.Meta(
+        pattern=TOKEN_PATTERN,
+        description="1 to 64 letters, digits, hyphens or underscores",
+    ),
+]
+
+TenantId = Token
+AgentId = Token
+ExecutionId = Token
+SessionId = Token

@@ -1,0 +1,82 @@
+"""The journal of a shard: commits of whole turns, snapshots, and the mail that leads to them."""
+
+from datetime import datetime
+
+import msgspec
+
+from schemas.base import Internal
+
+
+class Mail(Internal):
+    """A command on its way to the owner of an entity.
+
+    ``id`` is unique within the entity; the same id asks for the same answer. ``fresh`` promises that
+    the key was never used before, which spares the owner a look into the stored records.
+    """
+
+    id: str
+    tenant: str
+    key: str
+    body: msgspec.Raw
+    fresh: bool = False
+    trace: str | None = None
+
+
+class Entry(Internal):
+    """What one command did: its events and the reply kept for repeats of its id.
+
+    ``blob`` is the SHA-256 of the stored events where they are too large for the journal.
+    """
+
+    tenant: str
+    key: str
+    command: str
+    events: list[msgspec.Raw] = []
+    reply: msgspec.Raw | None = None
+    blob: str | None = None
+
+
+class SnapshotRef(Internal):
+    """Where a snapshot lies: the blob's name and the commit it was taken after."""
+
+    blob: str
+    n: int
+    sequence: int
+
+
+class Commit(Internal):
+    """One turn of a shard, appended as one message.
+
+    ``n`` counts the shard's commits without gaps. ``turn`` tells our own append from another's.
+    ``settled`` is the last commit whose publications are known to be stored. ``snapshot`` is the
+    newest snapshot, repeated in every commit so that the last commit alone leads to it.
+    """
+
+    n: int
+    epoch: int
+    turn: str
+    at: datetime
+    owner: str | None = None
+    settled: int = 0
+    snapshot: SnapshotRef | None = None
+    entries: list[Entry] = []
+
+
+class Slot(Internal):
+    """One entity as a snapshot stores it."""
+
+    tenant: str
+    key: str
+    revision: int
+    state: msgspec.Raw
+    replies: dict[str, msgspec.Raw] = {}
+
+
+class Snapshot(Internal):
+    """All entities of a shard that were in memory after commit ``n``."""
+
+    entity: str
+    version: int
+    n: int
+    at: datetime
+    slots: list[Slot]

@@ -1,0 +1,238 @@
+"""The execution entity's own language: the commands its owner takes and the events it journals."""
+
+from datetime import datetime
+
+import msgspec
+
+from schemas.base import Internal
+from schemas.ids import AgentId, ExecutionId, SessionId, TenantId
+from schemas.llm import Answer, GenerateRequest
+from schemas.problems import Problem
+from schemas.usage import Usage
+
+
+class Deltas(msgspec.Struct, frozen=True):
+    """What a worker published under its segment: the number of events and the SHA-256 of their text."""
+
+    count: int
+    sha256: str
+
+
+class Origin(Internal, frozen=True):
+    """Who asked for what: the part of an execution that never changes."""
+
+    agent_id: AgentId
+    agent_version: int
+    task: str
+    digest: str
+    timeout_seconds: float
+    max_attempts: int
+    user: str | None = None
+    project: str | None = None
+    session: SessionId | None = None
+    trace: str | None = None
+
+
+# Commands
+
+
+class Accept(Internal, tag="accept"):
+    """Begin an execution. ``digest`` in the origin tells a repeat from a conflict."""
+
+    origin: Origin
+    request: GenerateRequest
+
+
+class Claim(Internal, tag="claim"):
+    """A worker holds an item that another worker may have begun: may it go on, and as which attempt?"""
+
+    step: int
+    attempt: int
+    reason: str
+
+
+class FinishGeneration(Internal, tag="finish_generation"):
+    """The provider answered to the end."""
+
+    step: int
+    attempt: int
+    answer: Answer
+    deltas: Deltas
+    started_at: datetime
+
+
+class FailGeneration(Internal, tag="fail_generation"):
+    """The provider refused, broke off or fell silent. ``usage`` is what it spent until then."""
+
+    step: int
+    attempt: int
+    problem: Problem
+    deltas: Deltas
+    started_at: datetime
+    usage: Usage | None = None
+
+
+class Redispatch(Internal, tag="redispatch"):
+    """The bus lost the work item and no worker holds it: begin it anew."""
+
+    step: int
+    attempt: int
+
+
+class Cancel(Internal, tag="cancel"):
+    """A user asks for the end."""
+
+    reason: str
+
+
+class Look(Internal, tag="look"):
+    """Read the execution as it stands."""
+
+
+class Tick(Internal, tag="tick"):
+    """A timer of this execution is due."""
+
+
+ExecutionCommand = (
+    Accept | Claim | FinishGeneration | FailGeneration | Redispatch | Cancel | Look | Tick
+)
+
+
+# Answers to workers
+
+
+class Granted(Internal, tag="granted"):
+    """Go on as this attempt, writing under this segment."""
+
+    attempt: int
+    segment: int
+
+
+class Settled(Internal, tag="settled"):
+    """The result is committed: acknowledge the item. ``accepted`` is False where another won."""
+
+    accepted: bool
+
+
+class Superseded(Internal, tag="superseded"):
+    """This attempt is over (done, cancelled, replaced, or attempts spent): drop the item."""
+
+    reason: str
+
+
+WorkAnswer = Granted | Settled | Superseded
+
+
+# Events
+
+
+class Accepted(Internal, tag="accepted"):
+    """The execution exists."""
+
+    origin: Origin
+    request: GenerateRequest
+    at: datetime
+
+
+class AttemptStarted(Internal, tag="attempt_started"):
+    """An attempt of a step is handed out, with its segment of the stream.
+
+    A repeated attempt names the segment it makes void and the one in which the owner says so.
+    """
+
+    step: int
+    attempt: int
+    segment: int
+    at: datetime
+    reason: str | None = None
+    dropped_segment: int | None = None
+    notice_segment: int | None = None
+
+
+class AttemptFailed(Internal, tag="attempt_failed"):
+    """An attempt ended without an answer. ``retry_at`` is None when there is no other."""
+
+    step: int
+    attempt: int
+    problem: Problem
+    at: datetime
+    usage: Usage | None = None
+    retry_at: datetime | None = None
+
+
+class GenerationFinished(Internal, tag="generation_finished"):
+    """The answer of a step: the one place where its text is stored."""
+
+    step: int
+    attempt: int
+    answer: Answer
+    deltas: Deltas
+    started_at: datetime
+    at: datetime
+
+
+class UsageSettled(Internal, tag="usage_settled"):
+    """A superseded attempt reported what it had spent."""
+
+    step: int
+    attempt: int
+    usage: Usage
+
+
+class ExecutionCompleted(Internal, tag="completed"):
+    """The end, in success."""
+
+    segment: int
+    at: datetime
+
+
+class ExecutionFailed(Internal, tag="failed"):
+    """The end, in failure."""
+
+    segment: int
+    at: datetime
+    problem: Problem
+
+
+class ExecutionCancelled(Internal, tag="cancelled"):
+    """The end, by request."""
+
+    segment: int
+    at: datetime
+    reason: str
+
+
+class ExecutionTimedOut(Internal, tag="timed_out"):
+    """The end, because its time was over."""
+
+    segment: int
+    at: datetime
+
+
+ExecutionEvent = (
+    Accepted
+    | AttemptStarted
+    | AttemptFailed
+    | GenerationFinished
+    | UsageSettled
+    | ExecutionCompleted
+    | ExecutionFailed
+    | ExecutionCancelled
+    | ExecutionTimedOut
+)
+
+
+class GenerateWork(Internal, tag="generate"):
+    """A work item: generate one answer, stream it under ``segment``, report to ``owner``.
+
+    ``owner`` is the mailbox subject of the execution's shard.
+    """
+
+    execution_id: ExecutionId
+    tenant: TenantId
+    step: int
+    attempt: int
+    segment: int
+    deadline: datetime
+    request: GenerateRequest
+    trace: str | None = None

@@ -1,0 +1,60 @@
+"""The one error taxonomy: what went wrong, for a program (code) and for a person (message)."""
+
+from typing import Any, Literal
+
+import msgspec
+
+from schemas.base import Message
+
+ProblemCode = Literal[
+    "validation",
+    "not_found",
+    "conflict",
+    "unauthorized",
+    "forbidden",
+    "rate_limited",
+    "budget_exceeded",
+    "unpriced",
+    "provider_error",
+    "provider_overloaded",
+    "tool_error",
+    "outcome_unknown",
+    "timeout",
+    "cancelled",
+    "unavailable",
+    "internal",
+]
+
+HTTP_STATUS: dict[ProblemCode, int] = {
+    "validation": 400,
+    "not_found": 404,
+    "conflict": 409,
+    "unauthorized": 401,
+    "forbidden": 403,
+    "rate_limited": 429,
+    "budget_exceeded": 402,
+    "unpriced": 422,
+    "provider_error": 502,
+    "provider_overloaded": 503,
+    "tool_error": 502,
+    "outcome_unknown": 500,
+    "timeout": 504,
+    "cancelled": 499,
+    "unavailable": 503,
+    "internal": 500,
+}
+"""The nearest HTTP status of each code; also the ``Nats-Service-Error-Code`` of a refused request."""
+
+
+class Problem(Message, tag="problem", omit_defaults=True):
+    """A refusal or failure. Holds no secret, prompt or completion.
+
+    ``field`` is the dotted path of the offending input field, ``retry_after`` is in seconds.
+    """
+
+    code: ProblemCode
+    message: str
+    field: str | None = None
+    retryable: bool = False
+    retry_after: float | None = None
+    details: dict[str, Any] = msgspec.field(default_factory=dict[str, Any])

@@ -1,0 +1,134 @@
+"""The live stream of one execution: the events, and the cursor (segment, sequence) that orders them."""
+
+from datetime import datetime
+from typing import Annotated, Any, ClassVar
+
+import msgspec
+
+from schemas.base import Message, Request
+from schemas.ids import ExecutionId
+from schemas.problems import Problem
+from schemas.usage import Usage
+
+STREAM_SUBJECT = "cb.{tenant}.stream.{execution_id}"
+
+CURSOR_PATTERN = r"^\d{1,9}\.\d{1,12}$"
+
+
+class StreamMessage(Message, omit_defaults=True):
+    """What all stream events carry. ``sequence`` counts from 0 without gaps within a segment.
+
+    ``step`` and ``attempt`` are absent on events that belong to the whole execution.
+    """
+
+    SUBJECT: ClassVar[str | None] = STREAM_SUBJECT
+
+    execution_id: ExecutionId
+    segment: int
+    sequence: int
+    at: datetime
+    step: int | None = None
+    attempt: int | None = None
+
+    @property
+    def cursor(self) -> str:
+        """The place of this event: ``<segment>.<sequence>``."""
+        return f"{self.segment}.{self.sequence}"
+
+
+class Thinking(StreamMessage, tag="thinking"):
+    """What the agent is doing, for a person to read."""
+
+    status: str
+
+
+class ThinkingChunk(StreamMessage, tag="thinking_chunk"):
+    """A piece of the model's reasoning."""
+
+    content: str
+
+
+class ContentChunk(StreamMessage, tag="content_chunk"):
+    """A piece of the answer."""
+
+    content: str
+
+
+class ToolCalled(StreamMessage, tag="tool_call"):
+    """The model asks for a tool. ``arguments`` is the parsed JSON, or the raw text if malformed."""
+
+    call_id: str
+    tool_name: str
+    arguments: Any
+
+
+class ToolReturned(StreamMessage, tag="tool_result"):
+    """What the tool gave back."""
+
+    call_id: str
+    tool_name: str
+    result: Any
+    is_error: bool
+
+
+class AttemptRestarted(StreamMessage, tag="attempt_restarted"):
+    """All events of ``dropped_segment`` are void; a new attempt follows in a later segment."""
+
+    dropped_segment: int
+    reason: str
+
+
+class Completed(StreamMessage, tag="completed"):
+    """The end, in success. ``cost`` is in pico-dollars, None where nothing priced it."""
+
+    final_response: str
+    finish_reason: str
+    usage: Usage
+    cost: int | None = None
+
+
+class Failed(StreamMessage, tag="failed"):
+    """The end, in failure or by timeout."""
+
+    error: Problem
+
+
+class Cancelled(StreamMessage, tag="cancelled"):
+    """The end, because someone asked for it."""
+
+    reason: str
+
+
+StreamEvent = (
+    Thinking
+    | ThinkingChunk
+    | ContentChunk
+    | ToolCalled
+    | ToolReturned
+    | AttemptRestarted
+    | Completed
+    | Failed
+    | Cancelled
+)
+
+Terminal = Completed | Failed | Cancelled
+TERMINAL_TYPES = (Completed, Failed, Cancelled)
+
+
+class StreamPage(Message):
+    """Events in cursor order. ``next`` is the cursor to go on from, ``more`` whether to ask again now."""
+
+    events: list[StreamEvent]
+    next: str | None
+    more: bool
+
+
+class ReadStream(Request):
+    """Read the events of an execution after a cursor, from the stored stream."""
+
+    SUBJECT: ClassVar[str] = "cb.{tenant}.streams.read"
+    REPLY: ClassVar[type[Message]] = StreamPage
+
+    execution_id: ExecutionId
+    after: Annotated[str, msgspec.Meta(pattern=CURSOR_PATTERN)] | None = None
+    limit: Annotated[int, msgspec.Meta(ge=1, le=10_000)] = 1000
