@@ -136,8 +136,13 @@ class Outbox(Protocol):
         ...
 
     @property
-    def unsettled(self) -> int:
-        """How many messages may still be lost by a restart of the bus or of this process."""
+    def posted(self) -> int:
+        """How many messages were posted so far: the mark of the newest one."""
+        ...
+
+    @property
+    def safe(self) -> int:
+        """The mark up to which all messages are stored: acknowledged, and synced by their age."""
         ...
 
 

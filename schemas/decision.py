@@ -1,5 +1,6 @@
 """What an entity's pure core returns: a decision, and the effects that its state calls for."""
 
+from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -24,39 +25,28 @@ def refuse(problem: Problem) -> Decision:
     return Decision(reply=problem)
 
 
-class Work(Internal, tag="work"):
+class Work(Internal):
     """An outstanding piece of work: sent to a queue, open until a journalled answer closes it.
 
-    ``id`` names the attempt, so a new attempt is a new effect.
+    ``id`` names the attempt, so a new attempt is a new effect. ``since`` is when it was decided.
     """
 
     id: str
     queue: str
     tenant: str
+    since: datetime
     item: msgspec.Struct
 
 
-class Ask(Internal, tag="ask"):
-    """An outstanding command to another entity; its reply comes back as a command of our own."""
-
-    id: str
-    entity: str
-    tenant: str
-    key: str
-    command: msgspec.Struct
-
-
-Effect = Work | Ask
-"""Outstanding until the state no longer calls for it."""
-
-
-class Publish(Internal, tag="publish"):
+class Publish(Internal):
     """A message for everyone who listens, sent at least once after its commit.
 
     Sent again it is byte-identical, so readers can drop the repeat. ``latest`` marks a message that
     stands for the whole (a record): of several waiting for one subject only the newest is sent.
+    ``stored`` is False for a notice that only those who listen now can use.
     """
 
     subject: str
     body: msgspec.Struct
     latest: bool = False
+    stored: bool = True

@@ -10,14 +10,16 @@ from schemas.base import Internal
 class Mail(Internal):
     """A command on its way to the owner of an entity.
 
-    ``id`` is unique within the entity; the same id asks for the same answer. ``fresh`` promises that
-    the key was never used before, which spares the owner a look into the stored records.
+    ``id`` is unique within the entity; the same id asks for the same answer, and another ``digest``
+    under the same id is a conflict. ``fresh`` promises that the key was never used before, which
+    spares the owner a look into the stored records.
     """
 
     id: str
     tenant: str
     key: str
     body: msgspec.Raw
+    digest: str = ""
     fresh: bool = False
     trace: str | None = None
 
@@ -25,12 +27,15 @@ class Mail(Internal):
 class Entry(Internal):
     """What one command did: its events and the reply kept for repeats of its id.
 
-    ``blob`` is the SHA-256 of the stored events where they are too large for the journal.
+    ``base`` is the state the events start from, where it was not in memory but restored from a
+    record. ``blob`` names the stored events where they are too large for the journal.
     """
 
     tenant: str
     key: str
     command: str
+    digest: str = ""
+    base: msgspec.Raw | None = None
     events: list[msgspec.Raw] = []
     reply: msgspec.Raw | None = None
     blob: str | None = None
@@ -50,6 +55,7 @@ class Commit(Internal):
     ``n`` counts the shard's commits without gaps. ``turn`` tells our own append from another's.
     ``settled`` is the last commit whose publications are known to be stored. ``snapshot`` is the
     newest snapshot, repeated in every commit so that the last commit alone leads to it.
+    ``generation`` is the life of the work queue in which the open work items were sent.
     """
 
     n: int
@@ -57,19 +63,26 @@ class Commit(Internal):
     turn: str
     at: datetime
     owner: str | None = None
+    generation: str = ""
     settled: int = 0
     snapshot: SnapshotRef | None = None
     entries: list[Entry] = []
 
 
-class Slot(Internal):
+class StoredReply(Internal):
+    """The answer to a command that was committed, kept for repeats of its id."""
+
+    digest: str
+    reply: msgspec.Raw
+
+
+class SlotImage(Internal):
     """One entity as a snapshot stores it."""
 
     tenant: str
     key: str
-    revision: int
     state: msgspec.Raw
-    replies: dict[str, msgspec.Raw] = {}
+    replies: dict[str, StoredReply] = {}
 
 
 class Snapshot(Internal):
@@ -79,4 +92,4 @@ class Snapshot(Internal):
     version: int
     n: int
     at: datetime
-    slots: list[Slot]
+    slots: list[SlotImage]

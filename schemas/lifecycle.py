@@ -44,11 +44,14 @@ class Accept(Internal, tag="accept"):
 
 
 class Claim(Internal, tag="claim"):
-    """A worker holds an item that another worker may have begun: may it go on, and as which attempt?"""
+    """A worker holds an item that it may not begin unasked: may it?
+
+    ``lost`` says that another worker held the item before and fell silent.
+    """
 
     step: int
     attempt: int
-    reason: str
+    lost: bool
 
 
 class FinishGeneration(Internal, tag="finish_generation"):
@@ -102,10 +105,7 @@ ExecutionCommand = (
 
 
 class Granted(Internal, tag="granted"):
-    """Go on as this attempt, writing under this segment."""
-
-    attempt: int
-    segment: int
+    """Begin: nobody else may."""
 
 
 class Settled(Internal, tag="settled"):
@@ -115,7 +115,7 @@ class Settled(Internal, tag="settled"):
 
 
 class Superseded(Internal, tag="superseded"):
-    """This attempt is over (done, cancelled, replaced, or attempts spent): drop the item."""
+    """This attempt is over (done, cancelled or replaced by another item): drop the item."""
 
     reason: str
 
@@ -147,6 +147,13 @@ class AttemptStarted(Internal, tag="attempt_started"):
     reason: str | None = None
     dropped_segment: int | None = None
     notice_segment: int | None = None
+
+
+class AttemptClaimed(Internal, tag="attempt_claimed"):
+    """A worker was allowed to begin an item that had waited long."""
+
+    step: int
+    attempt: int
 
 
 class AttemptFailed(Internal, tag="attempt_failed"):
@@ -212,6 +219,7 @@ class ExecutionTimedOut(Internal, tag="timed_out"):
 ExecutionEvent = (
     Accepted
     | AttemptStarted
+    | AttemptClaimed
     | AttemptFailed
     | GenerationFinished
     | UsageSettled
