@@ -35,18 +35,16 @@ class Work(Internal):
     queue: str
     tenant: str
     since: datetime
-    item: msgspec.Struct
+    item: Any
 
 
 class Publish(Internal):
     """A message for everyone who listens, sent at least once after its commit.
 
-    Sent again it is byte-identical, so readers can drop the repeat. ``latest`` marks a message that
-    stands for the whole (a record): of several waiting for one subject only the newest is sent.
-    ``stored`` is False for a notice that only those who listen now can use.
+    Sent again it is byte-identical, so readers can drop the repeat. ``stored`` is False for a notice
+    that only those who listen now can use.
     """
 
     subject: str
     body: msgspec.Struct
-    latest: bool = False
     stored: bool = True

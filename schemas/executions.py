@@ -7,7 +7,7 @@ import msgspec
 
 from schemas.base import Message, Request
 from schemas.ids import AgentId, ExecutionId, SessionId
-from schemas.llm import ToolCall
+from schemas.llm import FinishReason, ToolCall
 from schemas.problems import Problem
 from schemas.usage import Usage
 
@@ -15,6 +15,8 @@ ExecutionStatus = Literal[
     "PENDING", "RUNNING", "WAITING", "COMPLETED", "FAILED", "CANCELLED", "TIMED_OUT"
 ]
 ENDED: frozenset[ExecutionStatus] = frozenset({"COMPLETED", "FAILED", "CANCELLED", "TIMED_OUT"})
+
+RECORD_SUBJECT = "cb.{tenant}.record.{execution_id}"
 
 MAX_TASK_CHARACTERS = 1_000_000
 
@@ -58,10 +60,11 @@ class LogEntry(msgspec.Struct, frozen=True, kw_only=True):
 class ExecutionRecord(Message):
     """The stored execution. ``revision`` grows with each change; ``cost`` is in pico-dollars.
 
-    ``duration_ms`` runs from acceptance to the end and is None before it.
+    ``duration_ms`` runs from acceptance to the end and is None before it. ``segment`` is the newest
+    segment of the stream that the journal has allotted.
     """
 
-    SUBJECT: ClassVar[str | None] = "cb.{tenant}.record.{execution_id}"
+    SUBJECT: ClassVar[str | None] = RECORD_SUBJECT
 
     execution_id: ExecutionId
     agent_id: AgentId
@@ -72,13 +75,15 @@ class ExecutionRecord(Message):
     digest: str
     stream: str
     created_at: datetime
+    deadline: datetime
+    max_attempts: int
     started_at: datetime | None = None
     completed_at: datetime | None = None
     duration_ms: int | None = None
     output: str | None = None
     reasoning: str | None = None
     tool_calls: list[ToolCall] = []
-    finish_reason: str | None = None
+    finish_reason: FinishReason | None = None
     model_served: str | None = None
     usage: Usage | None = None
     tokens_used: int | None = None
@@ -88,6 +93,7 @@ class ExecutionRecord(Message):
     user: str | None = None
     project: str | None = None
     session: str | None = None
+    segment: int = 0
     logs: list[LogEntry] = []
 
 

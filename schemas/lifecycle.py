@@ -21,11 +21,12 @@ class Deltas(msgspec.Struct, frozen=True):
 class Origin(Internal, frozen=True):
     """Who asked for what: the part of an execution that never changes."""
 
+    tenant: TenantId
+    execution_id: ExecutionId
     agent_id: AgentId
     agent_version: int
     task: str
     digest: str
-    timeout_seconds: float
     max_attempts: int
     user: str | None = None
     project: str | None = None
@@ -41,6 +42,7 @@ class Accept(Internal, tag="accept"):
 
     origin: Origin
     request: GenerateRequest
+    timeout_seconds: float
 
 
 class Claim(Internal, tag="claim"):
@@ -127,17 +129,19 @@ WorkAnswer = Granted | Settled | Superseded
 
 
 class Accepted(Internal, tag="accepted"):
-    """The execution exists."""
+    """The execution exists and must end by ``deadline``."""
 
     origin: Origin
     request: GenerateRequest
     at: datetime
+    deadline: datetime
 
 
 class AttemptStarted(Internal, tag="attempt_started"):
     """An attempt of a step is handed out, with its segment of the stream.
 
     A repeated attempt names the segment it makes void and the one in which the owner says so.
+    ``counts`` is 1 where the attempt before it was lost with its worker, which spends an attempt.
     """
 
     step: int
@@ -147,6 +151,7 @@ class AttemptStarted(Internal, tag="attempt_started"):
     reason: str | None = None
     dropped_segment: int | None = None
     notice_segment: int | None = None
+    counts: int = 0
 
 
 class AttemptClaimed(Internal, tag="attempt_claimed"):
@@ -216,9 +221,8 @@ class ExecutionTimedOut(Internal, tag="timed_out"):
     at: datetime
 
 
-ExecutionEvent = (
-    Accepted
-    | AttemptStarted
+ChangeEvent = (
+    AttemptStarted
     | AttemptClaimed
     | AttemptFailed
     | GenerationFinished
@@ -228,6 +232,7 @@ ExecutionEvent = (
     | ExecutionCancelled
     | ExecutionTimedOut
 )
+ExecutionEvent = Accepted | ChangeEvent
 
 
 class GenerateWork(Internal, tag="generate"):

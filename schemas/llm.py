@@ -44,7 +44,9 @@ class ScriptedFailure(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     """A failure played at the given call (from 0), after ``after_words`` words of the response."""
 
     call: Annotated[int, msgspec.Meta(ge=0)]
-    code: Literal["provider_error", "provider_overloaded", "rate_limited", "unauthorized", "timeout"]
+    code: Literal[
+        "provider_error", "provider_overloaded", "rate_limited", "unauthorized", "timeout"
+    ]
     after_words: Annotated[int, msgspec.Meta(ge=0)] = 0
     retry_after: Annotated[float, msgspec.Meta(ge=0, le=3600)] | None = None
 
@@ -86,7 +88,9 @@ class ModelConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     presence_penalty: Annotated[float, msgspec.Meta(ge=-2.0, le=2.0)] | None = None
     stop_sequences: Annotated[list[str], msgspec.Meta(max_length=16)] = []
     seed: int | None = None
-    reasoning_effort: Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"] | None = None
+    reasoning_effort: Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"] | None = (
+        None
+    )
     response_format: ResponseFormat | None = None
 
 

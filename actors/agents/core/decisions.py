@@ -1,0 +1,225 @@
+"""What the owner of an execution decides on each command. Repeats are harmless."""
+
+import zlib
+from datetime import datetime, timedelta
+from typing import assert_never
+
+from actors.agents.core.execution import Execution, evolve
+from actors.agents.core.outward import record, stream_subject
+from schemas.decision import Decision, refuse
+from schemas.executions import ExecutionHandle
+from schemas.lifecycle import (
+    Accept,
+    Accepted,
+    AttemptClaimed,
+    AttemptFailed,
+    AttemptStarted,
+    Cancel,
+    Claim,
+    ExecutionCancelled,
+    ExecutionCommand,
+    ExecutionCompleted,
+    ExecutionEvent,
+    ExecutionFailed,
+    ExecutionTimedOut,
+    FailGeneration,
+    FinishGeneration,
+    GenerationFinished,
+    Granted,
+    Look,
+    Redispatch,
+    Settled,
+    Superseded,
+    Tick,
+    UsageSettled,
+)
+from schemas.problems import Problem
+
+RETRY_FIRST_SECONDS = 0.5
+RETRY_LONGEST_SECONDS = 30.0
+
+
+def decide(state: Execution | None, command: ExecutionCommand, now: datetime) -> Decision:
+    """Decide on one command; ``now`` is the owner's journalled clock."""
+    if isinstance(command, Accept):
+        return _accept(state, command, now)
+    if state is None:
+        return refuse(_unknown())
+    match command:
+        case Claim():
+            return _claim(state, command, now)
+        case FinishGeneration():
+            return _finish(state, command, now)
+        case FailGeneration():
+            return _fail(state, command, now)
+        case Redispatch():
+            return _redispatch(state, command, now)
+        case Cancel():
+            return _cancel(state, command, now)
+        case Look():
+            return Decision(reply=record(state))
+        case Tick():
+            return _tick(state, now)
+        case _ as never:
+            assert_never(never)
+
+
+def _accept(state: Execution | None, command: Accept, now: datetime) -> Decision:
+    if state is not None:
+        same = state.origin.digest == command.origin.digest
+        return Decision(reply=_handle(state)) if same else refuse(_conflict(state))
+    deadline = now + timedelta(seconds=command.timeout_seconds)
+    accepted = Accepted(origin=command.origin, request=command.request, at=now, deadline=deadline)
+    born = evolve(None, accepted)
+    return Decision((accepted, *begin(born, now)), _handle(born))
+
+
+def begin(state: Execution, now: datetime) -> tuple[ExecutionEvent, ...]:
+    """Start the first step of an accepted execution."""
+    return (AttemptStarted(step=state.step, attempt=1, segment=state.next_segment, at=now),)
+
+
+def _claim(state: Execution, command: Claim, now: datetime) -> Decision:
+    if not _is_current(state, command.step, command.attempt):
+        return Decision(reply=Superseded(reason=state.status))
+    if command.lost:
+        return _replace_lost(state, now)
+    if state.claimed:
+        return Decision(reply=Superseded(reason="another worker has begun it"))
+    return Decision((AttemptClaimed(step=command.step, attempt=command.attempt),), Granted())
+
+
+def _replace_lost(state: Execution, now: datetime) -> Decision:
+    if state.failures + 1 >= state.origin.max_attempts:
+        failed = AttemptFailed(
+            step=state.step, attempt=state.attempt, problem=_worker_lost(), at=now
+        )
+        return Decision(
+            (failed, _failed(state, _worker_lost(), now)), Superseded(reason="attempts are spent")
+        )
+    again = _next_attempt(state, now, "its worker fell silent", counts=1)
+    return Decision((again,), Superseded(reason="replaced by a new attempt"))
+
+
+def _finish(state: Execution, command: FinishGeneration, now: datetime) -> Decision:
+    if not _is_current(state, command.step, command.attempt):
+        late = UsageSettled(step=command.step, attempt=command.attempt, usage=command.answer.usage)
+        return Decision((late,), Settled(accepted=False))
+    finished = GenerationFinished(
+        step=command.step,
+        attempt=command.attempt,
+        answer=command.answer,
+        deltas=command.deltas,
+        started_at=command.started_at,
+        at=now,
+    )
+    return Decision((finished, *conclude(state, now)), Settled(accepted=True))
+
+
+def conclude(state: Execution, now: datetime) -> tuple[ExecutionEvent, ...]:
+    """End the execution with the answer of its step."""
+    return (ExecutionCompleted(segment=state.next_segment, at=now),)
+
+
+def _fail(state: Execution, command: FailGeneration, now: datetime) -> Decision:
+    if not _is_current(state, command.step, command.attempt):
+        late = command.usage and UsageSettled(
+            step=command.step, attempt=command.attempt, usage=command.usage
+        )
+        return Decision((late,) if late else (), Settled(accepted=False))
+    retry_at = _retry_at(state, command.problem, now)
+    failed = AttemptFailed(
+        step=command.step,
+        attempt=command.attempt,
+        problem=command.problem,
+        at=now,
+        usage=command.usage,
+        retry_at=retry_at,
+    )
+    end = () if retry_at else (_failed(state, command.problem, now),)
+    return Decision((failed, *end), Settled(accepted=True))
+
+
+def _redispatch(state: Execution, command: Redispatch, now: datetime) -> Decision:
+    if not _is_current(state, command.step, command.attempt):
+        return Decision(reply=Superseded(reason=state.status))
+    again = _next_attempt(state, now, "the bus lost its work item", counts=0)
+    return Decision((again,), Superseded(reason="replaced by a new attempt"))
+
+
+def _cancel(state: Execution, command: Cancel, now: datetime) -> Decision:
+    if state.phase == "ended":
+        return Decision(reply=_handle(state))
+    cancelled = ExecutionCancelled(segment=state.next_segment, at=now, reason=command.reason)
+    return Decision((cancelled,), _handle(evolve(state, cancelled)))
+
+
+def _tick(state: Execution, now: datetime) -> Decision:
+    if state.phase == "ended":
+        return Decision()
+    if now >= state.deadline:
+        return Decision((ExecutionTimedOut(segment=state.next_segment, at=now),))
+    if state.retry_at is not None and now >= state.retry_at:
+        reason = state.problem.code if state.problem else "failed"
+        return Decision((_next_attempt(state, now, reason, counts=0),))
+    return Decision()
+
+
+def _next_attempt(state: Execution, now: datetime, reason: str, counts: int) -> AttemptStarted:
+    return AttemptStarted(
+        step=state.step,
+        attempt=state.attempt + 1,
+        segment=state.next_segment + 1,
+        at=now,
+        reason=reason,
+        dropped_segment=state.segment,
+        notice_segment=state.next_segment,
+        counts=counts,
+    )
+
+
+def _failed(state: Execution, problem: Problem, now: datetime) -> ExecutionFailed:
+    return ExecutionFailed(segment=state.next_segment, at=now, problem=problem)
+
+
+def _retry_at(state: Execution, problem: Problem, now: datetime) -> datetime | None:
+    if not problem.retryable or state.failures + 1 >= state.origin.max_attempts:
+        return None
+    doubled = min(RETRY_FIRST_SECONDS * 2**state.failures, RETRY_LONGEST_SECONDS)
+    delay = problem.retry_after if problem.retry_after is not None else doubled * _jitter(state)
+    at = now + timedelta(seconds=delay)
+    return at if at < state.deadline else None
+
+
+def _jitter(state: Execution) -> float:
+    """Spread retries over 75 to 100 % of their delay: the same for the same attempt."""
+    return 1 - (zlib.crc32(f"{state.origin.execution_id}.{state.attempt}".encode()) % 256) / 1024
+
+
+def _is_current(state: Execution, step: int, attempt: int) -> bool:
+    return state.phase == "generating" and (state.step, state.attempt) == (step, attempt)
+
+
+def _handle(state: Execution) -> ExecutionHandle:
+    return ExecutionHandle(
+        execution_id=state.origin.execution_id, stream=stream_subject(state), status=state.status
+    )
+
+
+def _unknown() -> Problem:
+    return Problem(code="not_found", message="there is no such execution", field="execution_id")
+
+
+def _conflict(state: Execution) -> Problem:
+    return Problem(
+        code="conflict",
+        message=f"execution {state.origin.execution_id} exists with another request",
+        field="id",
+    )
+
+
+def _worker_lost() -> Problem:
+    return Problem(
+        code="provider_error",
+        message="the workers that generated the answer were lost again and again",
+    )

@@ -1,0 +1,311 @@
+"""What an execution asks of the world: its outstanding work, its publications, its record."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+from actors.agents.core.execution import Execution
+from schemas.conversations import CONVERSATION_SUBJECT, ConversationTurn
+from schemas.decision import Publish, Work
+from schemas.events import (
+    ExecutionAcceptedEvent,
+    ExecutionCancelledEvent,
+    ExecutionCompletedEvent,
+    ExecutionEndedEvent,
+    ExecutionFailedEvent,
+    ExecutionTimedOutEvent,
+)
+from schemas.executions import ENDED, RECORD_SUBJECT, ExecutionRecord, ExecutionStatus
+from schemas.fleet import STOP_WORK_SUBJECT, StopWork
+from schemas.lifecycle import (
+    Accepted,
+    AttemptStarted,
+    ExecutionCancelled,
+    ExecutionCompleted,
+    ExecutionEvent,
+    ExecutionFailed,
+    ExecutionTimedOut,
+    GenerateWork,
+    Origin,
+    Redispatch,
+)
+from schemas.llm import Answer
+from schemas.problems import Problem
+from schemas.streams import (
+    STREAM_SUBJECT,
+    AttemptRestarted,
+    Cancelled,
+    Completed,
+    Failed,
+    StreamEvent,
+)
+from schemas.usage import Usage
+
+QUEUE = "generate"
+
+_MILLISECOND = timedelta(milliseconds=1)
+
+_PUBLIC_EVENTS: dict[ExecutionStatus, type[ExecutionEndedEvent]] = {
+    "COMPLETED": ExecutionCompletedEvent,
+    "FAILED": ExecutionFailedEvent,
+    "CANCELLED": ExecutionCancelledEvent,
+    "TIMED_OUT": ExecutionTimedOutEvent,
+}
+
+
+def effects(state: Execution) -> tuple[Work, ...]:
+    """Return the work that is outstanding in this state."""
+    if state.phase != "generating" or state.request is None or state.attempt_at is None:
+        return ()
+    item = GenerateWork(
+        execution_id=state.origin.execution_id,
+        tenant=state.origin.tenant,
+        step=state.step,
+        attempt=state.attempt,
+        segment=state.segment,
+        deadline=state.deadline,
+        request=state.request,
+        trace=state.origin.trace,
+    )
+    work = Work(
+        id=work_id(state),
+        queue=QUEUE,
+        tenant=state.origin.tenant,
+        since=state.attempt_at,
+        item=item,
+    )
+    return (work,)
+
+
+def work_id(state: Execution) -> str:
+    """Name the current attempt: the id of its work item."""
+    origin = state.origin
+    return f"{origin.tenant}.{origin.execution_id}.{state.step}.{state.attempt}"
+
+
+def redispatch(work: Work) -> Redispatch:
+    """Return the command that begins lost work anew."""
+    return Redispatch(step=work.item.step, attempt=work.item.attempt)
+
+
+def announce(
+    before: Execution | None, event: ExecutionEvent, after: Execution
+) -> Iterator[Publish]:
+    """Yield what everyone may know of an event, in the order in which it is to be sent.
+
+    A conversation turn goes before the end of the stream, so that who has seen the end finds it.
+    """
+    match event:
+        case Accepted():
+            yield _public(after, _accepted_event(after))
+        case AttemptStarted(notice_segment=int() as segment):
+            yield _stream(after, _restarted(after, event, segment))
+        case ExecutionCompleted():
+            yield from _conversation(after)
+            yield _stream(after, _completed(after))
+        case ExecutionFailed() | ExecutionTimedOut() | ExecutionCancelled():
+            yield from _stop(before)
+            yield _stream(after, _broken_off(after))
+        case _:
+            pass
+    if after.phase == "ended" and before is not None and before.phase != "ended":
+        yield _public(after, _ended_event(after))
+
+
+def record(state: Execution) -> ExecutionRecord:
+    """Return the execution as it is stored and shown."""
+    origin, answer = state.origin, state.answer
+    return ExecutionRecord(
+        execution_id=origin.execution_id,
+        agent_id=origin.agent_id,
+        agent_version=origin.agent_version,
+        status=state.status,
+        task=origin.task,
+        revision=state.revision,
+        digest=origin.digest,
+        stream=stream_subject(state),
+        created_at=state.accepted_at,
+        deadline=state.deadline,
+        max_attempts=origin.max_attempts,
+        started_at=state.started_at,
+        completed_at=state.ended_at,
+        duration_ms=_duration_ms(state) if state.ended_at else None,
+        output=answer.text if answer else None,
+        reasoning=(answer.reasoning or None) if answer else None,
+        tool_calls=answer.tool_calls if answer else [],
+        finish_reason=answer.finish_reason if answer else None,
+        model_served=answer.model_served if answer else None,
+        usage=state.usage,
+        tokens_used=state.usage.total if state.usage else None,
+        error=_error(state) if state.phase == "ended" else None,
+        attempts=state.attempt,
+        user=origin.user,
+        project=origin.project,
+        session=origin.session,
+        segment=state.segment,
+        logs=list(state.logs),
+    )
+
+
+def restore(tenant: str, stored: ExecutionRecord) -> Execution | None:
+    """Return the state of an ended execution from its record; None if the record is of a live one."""
+    if stored.status not in ENDED:
+        return None
+    return Execution(
+        origin=Origin(
+            tenant=tenant,
+            execution_id=stored.execution_id,
+            agent_id=stored.agent_id,
+            agent_version=stored.agent_version,
+            task=stored.task,
+            digest=stored.digest,
+            max_attempts=stored.max_attempts,
+            user=stored.user,
+            project=stored.project,
+            session=stored.session,
+        ),
+        accepted_at=stored.created_at,
+        deadline=stored.deadline,
+        phase="ended",
+        status=stored.status,
+        revision=stored.revision,
+        attempt=stored.attempts,
+        segment=stored.segment,
+        next_segment=stored.segment + 1,
+        started_at=stored.started_at,
+        ended_at=stored.completed_at,
+        answer=_restored_answer(stored),
+        usage=stored.usage,
+        problem=stored.error,
+        logs=tuple(stored.logs),
+    )
+
+
+def stream_subject(state: Execution) -> str:
+    """Return the subject of the execution's live events."""
+    return _fill(STREAM_SUBJECT, state)
+
+
+def record_subject(state: Execution) -> str:
+    """Return the subject of the execution's stored record."""
+    return _fill(RECORD_SUBJECT, state)
+
+
+def _fill(template: str, state: Execution) -> str:
+    origin = state.origin
+    return template.format(
+        tenant=origin.tenant,
+        execution_id=origin.execution_id,
+        agent_id=origin.agent_id,
+        session=origin.session,
+    )
+
+
+def _restored_answer(stored: ExecutionRecord) -> Answer | None:
+    if stored.output is None or stored.usage is None:
+        return None
+    return Answer(
+        text=stored.output,
+        reasoning=stored.reasoning or "",
+        tool_calls=stored.tool_calls,
+        finish_reason=stored.finish_reason or "other",
+        usage=stored.usage,
+        model_served=stored.model_served,
+    )
+
+
+def _stream(state: Execution, body: StreamEvent) -> Publish:
+    return Publish(subject=stream_subject(state), body=body)
+
+
+def _public(state: Execution, body: ExecutionAcceptedEvent | ExecutionEndedEvent) -> Publish:
+    return Publish(subject=_fill(body.SUBJECT or "", state), body=body)
+
+
+def _stop(before: Execution | None) -> Iterator[Publish]:
+    if before is not None and before.phase == "generating":
+        yield Publish(subject=STOP_WORK_SUBJECT, body=StopWork(item=work_id(before)), stored=False)
+
+
+def _restarted(state: Execution, event: AttemptStarted, segment: int) -> AttemptRestarted:
+    return AttemptRestarted(
+        execution_id=state.origin.execution_id,
+        segment=segment,
+        sequence=0,
+        at=event.at,
+        step=event.step,
+        attempt=event.attempt,
+        dropped_segment=event.dropped_segment or 0,
+        reason=event.reason or "restarted",
+    )
+
+
+def _completed(state: Execution) -> Completed:
+    answer = state.answer
+    return Completed(
+        execution_id=state.origin.execution_id,
+        segment=state.segment,
+        sequence=0,
+        at=state.ended_at or state.accepted_at,
+        final_response=answer.text if answer else "",
+        finish_reason=answer.finish_reason if answer else "other",
+        usage=state.usage or Usage(),
+    )
+
+
+def _broken_off(state: Execution) -> Failed | Cancelled:
+    place: dict[str, Any] = {
+        "execution_id": state.origin.execution_id,
+        "segment": state.segment,
+        "sequence": 0,
+        "at": state.ended_at,
+    }
+    if state.status == "CANCELLED":
+        return Cancelled(**place, reason=state.reason or "")
+    return Failed(**place, error=_error(state))
+
+
+def _error(state: Execution) -> Problem | None:
+    if state.status == "CANCELLED":
+        return Problem(code="cancelled", message=state.reason or "cancelled")
+    return state.problem
+
+
+def _conversation(state: Execution) -> Iterator[Publish]:
+    origin, answer = state.origin, state.answer
+    if origin.session is None or answer is None:
+        return
+    turn = ConversationTurn(
+        execution_id=origin.execution_id,
+        agent_id=origin.agent_id,
+        session=origin.session,
+        at=state.ended_at or state.accepted_at,
+        user=origin.task,
+        assistant=answer.text,
+    )
+    yield Publish(subject=_fill(CONVERSATION_SUBJECT, state), body=turn)
+
+
+def _accepted_event(state: Execution) -> ExecutionAcceptedEvent:
+    return ExecutionAcceptedEvent(
+        execution_id=state.origin.execution_id,
+        agent_id=state.origin.agent_id,
+        at=state.accepted_at,
+        session=state.origin.session,
+    )
+
+
+def _ended_event(state: Execution) -> ExecutionEndedEvent:
+    return _PUBLIC_EVENTS[state.status](
+        execution_id=state.origin.execution_id,
+        agent_id=state.origin.agent_id,
+        at=state.ended_at or state.accepted_at,
+        duration_ms=_duration_ms(state),
+        attempts=state.attempt,
+        usage=state.usage,
+        error=_error(state),
+    )
+
+
+def _duration_ms(state: Execution) -> int:
+    return round(((state.ended_at or state.accepted_at) - state.accepted_at) / _MILLISECOND)
