@@ -80,7 +80,8 @@ class DriftError(CallboardError):
 
     def __init__(self, stream: str, differences: dict[str, tuple[object, object]]) -> None:
         listing = ", ".join(
-            f"{field} is {found!r}, not {wanted!r}" for field, (found, wanted) in differences.items()
+            f"{field} is {found!r}, not {wanted!r}"
+            for field, (found, wanted) in differences.items()
         )
         super().__init__(f"{stream}: {listing}")
         self.stream = stream

@@ -32,7 +32,7 @@ class Groq(_Provider, frozen=True, tag="groq"):
     secret: Token | None = None
 
 
-class Custom(_Provider, frozen=True, tag="custom"):
+class Custom(_Provider, frozen=True, kw_only=True, tag="custom"):
     """Any OpenAI-compatible server; ``headers`` must not hold credentials, ``secret`` names one."""
 
     base_url: BaseUrl
@@ -51,7 +51,7 @@ class ScriptedFailure(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     retry_after: Annotated[float, msgspec.Meta(ge=0, le=3600)] | None = None
 
 
-class Scripted(_Provider, frozen=True, tag="scripted"):
+class Scripted(_Provider, frozen=True, kw_only=True, tag="scripted"):
     """Plays ``responses`` in turn, word by word, ``delay_ms`` apart: for tests and keyless trial."""
 
     model: ModelName = "scripted"
@@ -99,7 +99,7 @@ class ToolDefinition(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 
     name: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
     description: Annotated[str, msgspec.Meta(max_length=4096)] = ""
-    parameters: dict[str, Any] = {"type": "object", "properties": {}}
+    parameters: dict[str, Any] = msgspec.field(default_factory=lambda: {"type": "object"})
 
 
 class ToolCall(msgspec.Struct, frozen=True, kw_only=True):

@@ -36,25 +36,25 @@ class StreamMessage(Message, omit_defaults=True):
         return f"{self.segment}.{self.sequence}"
 
 
-class Thinking(StreamMessage, tag="thinking"):
+class Thinking(StreamMessage, kw_only=True, tag="thinking"):
     """What the agent is doing, for a person to read."""
 
     status: str
 
 
-class ThinkingChunk(StreamMessage, tag="thinking_chunk"):
+class ThinkingChunk(StreamMessage, kw_only=True, tag="thinking_chunk"):
     """A piece of the model's reasoning."""
 
     content: str
 
 
-class ContentChunk(StreamMessage, tag="content_chunk"):
+class ContentChunk(StreamMessage, kw_only=True, tag="content_chunk"):
     """A piece of the answer."""
 
     content: str
 
 
-class ToolCalled(StreamMessage, tag="tool_call"):
+class ToolCalled(StreamMessage, kw_only=True, tag="tool_call"):
     """The model asks for a tool. ``arguments`` is the parsed JSON, or the raw text if malformed."""
 
     call_id: str
@@ -62,7 +62,7 @@ class ToolCalled(StreamMessage, tag="tool_call"):
     arguments: Any
 
 
-class ToolReturned(StreamMessage, tag="tool_result"):
+class ToolReturned(StreamMessage, kw_only=True, tag="tool_result"):
     """What the tool gave back."""
 
     call_id: str
@@ -71,14 +71,14 @@ class ToolReturned(StreamMessage, tag="tool_result"):
     is_error: bool
 
 
-class AttemptRestarted(StreamMessage, tag="attempt_restarted"):
+class AttemptRestarted(StreamMessage, kw_only=True, tag="attempt_restarted"):
     """All events of ``dropped_segment`` are void; a new attempt follows in a later segment."""
 
     dropped_segment: int
     reason: str
 
 
-class Completed(StreamMessage, tag="completed"):
+class Completed(StreamMessage, kw_only=True, tag="completed"):
     """The end, in success. ``cost`` is in pico-dollars, None where nothing priced it."""
 
     final_response: str
@@ -87,13 +87,13 @@ class Completed(StreamMessage, tag="completed"):
     cost: int | None = None
 
 
-class Failed(StreamMessage, tag="failed"):
+class Failed(StreamMessage, kw_only=True, tag="failed"):
     """The end, in failure or by timeout."""
 
     error: Problem
 
 
-class Cancelled(StreamMessage, tag="cancelled"):
+class Cancelled(StreamMessage, kw_only=True, tag="cancelled"):
     """The end, because someone asked for it."""
 
     reason: str
