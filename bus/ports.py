@@ -6,6 +6,7 @@ whole systems of entities and workers run in one process under virtual time. Not
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple, Protocol
 
@@ -204,3 +205,19 @@ class WorkQueue(Protocol):
     async def generation(self) -> str:
         """Name the present life of the queue: another name means that stored items were lost."""
         ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bus:
+    """All that a process needs of the bus, on NATS or in memory.
+
+    ``journal`` returns the journal of an entity type, ``records`` reads the stored records.
+    """
+
+    transport: Transport
+    outbox: Outbox
+    queue: WorkQueue
+    blobs: Blobs
+    clock: Clock
+    journal: Callable[[str], Journal]
+    records: Journal

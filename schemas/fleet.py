@@ -32,10 +32,9 @@ class Gone(Internal):
 
 
 class RollCall(Internal):
-    """An owner asks all workers which of its items they hold."""
+    """An owner asks all workers which items they hold; they say so on ``answer_to``."""
 
-    entity: str
-    shard: int
+    answer_to: str
 
 
 class Held(Internal):

@@ -1,0 +1,114 @@
+"""Who is alive, and who should own which shard.
+
+This is for efficiency only: two processes that disagree are kept apart by the fence of the journal.
+"""
+
+from collections.abc import Callable, Iterable
+from hashlib import blake2b
+
+import anyio
+
+from bus.codec import decode, encode
+from bus.config import Timing
+from bus.errors import ProblemError, UnavailableError
+from bus.ports import Delivery, Transport
+from schemas.fleet import FAREWELL_SUBJECT, HEARTBEAT_SUBJECT, Alive, Gone
+
+
+def rendezvous(processes: Iterable[str], shard: str) -> str | None:
+    """Return the process that should own a shard: the highest hash of the pair wins.
+
+    When a process comes or goes, only the shards it wins or held change hands.
+    """
+    return max(processes, key=lambda process: _weight(process, shard), default=None)
+
+
+def _weight(process: str, shard: str) -> bytes:
+    return blake2b(f"{process}/{shard}".encode(), digest_size=8).digest()
+
+
+class Membership:
+    """Announces this process and listens for the others."""
+
+    def __init__(self, transport: Transport, alive: Callable[[], Alive], timing: Timing) -> None:
+        self._transport = transport
+        self._alive = alive
+        self._timing = timing
+        self._seen: dict[str, tuple[float, Alive]] = {}
+        self._leaving = False
+        self._process = alive().process
+        self.changed = anyio.Event()
+
+    async def run(self) -> None:
+        """Send heartbeats and keep the list of members until cancelled."""
+        async with (
+            self._transport.subscription(HEARTBEAT_SUBJECT, self._heard),
+            self._transport.subscription(FAREWELL_SUBJECT, self._left),
+        ):
+            while True:
+                await self._beat()
+                await anyio.sleep(self._timing.heartbeat_seconds)
+                self._forget_silent()
+
+    def owners(self, entity: str) -> list[str]:
+        """Return the live processes that can own shards of an entity, this one included."""
+        return [process for process, (_, alive) in self._seen.items() if entity in alive.entities]
+
+    def members(self) -> list[Alive]:
+        """Return the newest heartbeat of every live process."""
+        return [alive for _, alive in self._seen.values()]
+
+    async def leave(self) -> None:
+        """Say goodbye, so that the others need not wait for the silence."""
+        self._leaving = True
+        await self._transport.publish(FAREWELL_SUBJECT, encode(Gone(process=self._process)))
+
+    async def _beat(self) -> None:
+        if self._leaving:
+            return
+        try:
+            await self._transport.publish(HEARTBEAT_SUBJECT, encode(self._alive()))
+        except UnavailableError:
+            return
+
+    async def _heard(self, delivery: Delivery) -> None:
+        try:
+            alive = decode(Alive, delivery.data)
+        except ProblemError:
+            return
+        now = anyio.current_time()
+        heard = self._seen.get(alive.process)
+        if heard is not None and self._is_gone(heard[0], now) and self._is_me(alive.process):
+            self._seen = {name: (now, known) for name, (_, known) in self._seen.items()}
+        self._seen[alive.process] = (now, alive)
+        if heard is None:
+            self._notify()
+
+    async def _left(self, delivery: Delivery) -> None:
+        try:
+            gone = decode(Gone, delivery.data)
+        except ProblemError:
+            return
+        if self._seen.pop(gone.process, None) is not None:
+            self._notify()
+
+    def _forget_silent(self) -> None:
+        """Forget who fell silent; nobody while we do not hear ourselves, for then the bus is away."""
+        now = anyio.current_time()
+        silent = [name for name, (heard, _) in self._seen.items() if self._is_gone(heard, now)]
+        if any(self._is_me(process) for process in silent):
+            return
+        for process in silent:
+            del self._seen[process]
+        if silent:
+            self._notify()
+
+    def _is_gone(self, heard: float, now: float) -> bool:
+        return now - heard > self._timing.member_gone_seconds
+
+    def _is_me(self, process: str) -> bool:
+        return process == self._process
+
+    def _notify(self) -> None:
+        self.changed.set()
+        self.changed = anyio.Event()

@@ -1,0 +1,16 @@
+"""Entities: exact state with one writer, sharded and event-sourced.
+
+``entity``    what a kind of entity is: a handful of pure functions
+``book``      the entities of one shard in memory, and how commits change them
+``turn``      commands in, one commit and its consequences out; pure
+``recovery``  taking a shard over: fence first, then snapshot and tail
+``owner``     the loop of the one process that owns a shard
+``dispatch``  what leaves a shard once its commit is stored
+``roll_call`` finding work that the bus has lost
+``host``      which shards this process should own, and running them
+"""
+
+from bus.shard.entity import Entity
+from bus.shard.host import ShardHost
+
+__all__ = ["Entity", "ShardHost"]

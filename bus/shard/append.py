@@ -1,0 +1,42 @@
+"""Appending a commit so that in the end it is known to be stored, or known to be refused."""
+
+import anyio
+
+from bus.codec import decode, encode
+from bus.errors import FencedError, UnavailableError
+from bus.ports import Journal
+from schemas.journal import Commit
+
+RETRY_SECONDS = 0.05
+
+
+async def append(journal: Journal, subject: str, commit: Commit, expected: int) -> int:
+    """Append after ``expected`` and return the commit's sequence.
+
+    While the outcome is unknown the tail is read: our own turn there means success, another turn
+    means that the shard is lost. Until the bus answers, this waits.
+
+    Raises:
+        FencedError: the shard has another owner.
+    """
+    data = encode(commit)
+    while True:
+        try:
+            return await journal.append(subject, data, expected=expected)
+        except UnavailableError:
+            await anyio.sleep(RETRY_SECONDS)
+        except FencedError:
+            return await _own_turn(journal, subject, commit, expected)
+
+
+async def _own_turn(journal: Journal, subject: str, commit: Commit, expected: int) -> int:
+    """Return the sequence of the tail if an earlier, unanswered append of ours is there."""
+    while True:
+        try:
+            newest = await journal.last(subject)
+        except UnavailableError:
+            await anyio.sleep(RETRY_SECONDS)
+            continue
+        if newest is not None and decode(Commit, newest.data).turn == commit.turn:
+            return newest.sequence
+        raise FencedError(subject, expected)

@@ -1,0 +1,167 @@
+"""The entities of one shard in memory, and how commits change them. Pure.
+
+The book runs ahead of the journal by at most one turn: what was decided is applied at once, and the
+whole book is thrown away if the commit is refused.
+"""
+
+import heapq
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+
+from bus.codec import decode, encode
+from bus.shard.entity import Entity
+from schemas.decision import Publish, Work
+from schemas.journal import Commit, Entry, Snapshot, SnapshotRef, SlotImage, StoredReply
+
+Address = tuple[str, str]
+"""Tenant and key of an entity."""
+
+START = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@dataclass(slots=True)
+class Slot:
+    """One entity: its state, the replies it has given, and the work that is open."""
+
+    state: Any = None
+    replies: dict[str, StoredReply] = field(default_factory=dict[str, StoredReply])
+    open: dict[str, Work] = field(default_factory=dict[str, Work])
+    base: bool = False
+    """The state came from a record, so the next entry must carry it."""
+
+
+class Book:
+    """All entities of a shard that are in memory.
+
+    ``n``, ``epoch``, ``at``, ``generation`` and ``snapshot`` are those of the newest commit.
+    """
+
+    def __init__(self, entity: Entity[Any, Any, Any]) -> None:
+        self.entity = entity
+        self.n = 0
+        self.epoch = 0
+        self.at = START
+        self.generation = ""
+        self.settled = 0
+        self.snapshot: SnapshotRef | None = None
+        self.slots: dict[Address, Slot] = {}
+        self._timers: list[tuple[datetime, Address]] = []
+
+    # Changing
+
+    def apply(self, address: Address, event: Any) -> tuple[Any, Any]:
+        """Apply one event; return the state before and after it."""
+        slot = self.slots.setdefault(address, Slot())
+        before = slot.state
+        slot.state = self.entity.evolve(before, event)
+        return before, slot.state
+
+    def remember(self, address: Address, entry: Entry) -> None:
+        """Keep the reply of a committed command for repeats of its id."""
+        slot = self.slots.setdefault(address, Slot())
+        if entry.reply is not None and entry.command:
+            slot.replies[entry.command] = StoredReply(digest=entry.digest, reply=entry.reply)
+
+    def settle(self, address: Address) -> tuple[list[Work], list[Work]]:
+        """Bring open work and timer of a changed entity up to date; return work opened and closed."""
+        slot = self.slots[address]
+        outstanding = {work.id: work for work in self.entity.effects(slot.state)}
+        opened = [work for name, work in outstanding.items() if name not in slot.open]
+        closed = [work for name, work in slot.open.items() if name not in outstanding]
+        slot.open = outstanding
+        due = self.entity.due(slot.state)
+        if due is not None:
+            heapq.heappush(self._timers, (due, address))
+        return opened, closed
+
+    def adopt(self, address: Address, state: Any) -> None:
+        """Take in an entity that was restored from its record."""
+        self.slots[address] = Slot(state=state, base=True)
+
+    def evict(self, address: Address) -> None:
+        """Forget an entity whose record is stored."""
+        self.slots.pop(address, None)
+
+    # Time
+
+    @property
+    def next_due(self) -> datetime | None:
+        """When the earliest timer is due; None without timers."""
+        return self._timers[0][0] if self._timers else None
+
+    def take_due(self, now: datetime, limit: int) -> list[Address]:
+        """Remove and return the entities whose timers are due and still stand."""
+        found: list[Address] = []
+        while self._timers and self._timers[0][0] <= now and len(found) < limit:
+            due, address = heapq.heappop(self._timers)
+            slot = self.slots.get(address)
+            if slot is not None and self.entity.due(slot.state) == due:
+                found.append(address)
+        return found
+
+    # Open work
+
+    def open_work(self) -> Iterator[tuple[Address, Work]]:
+        """Yield all open work of the shard."""
+        for address, slot in self.slots.items():
+            for work in slot.open.values():
+                yield address, work
+
+    def is_open(self, address: Address, work: Work) -> bool:
+        """Say whether work is still outstanding."""
+        slot = self.slots.get(address)
+        return slot is not None and work.id in slot.open
+
+    # Journal and snapshots
+
+    def replay(self, commit: Commit, entries: list[Entry]) -> list[Publish]:
+        """Apply a commit read from the journal, its large entries fetched; return what it announced."""
+        publications: list[Publish] = []
+        for entry in entries:
+            address = (entry.tenant, entry.key)
+            if entry.base is not None:
+                self.slots[address] = Slot(state=decode(self.entity.state_type, entry.base))
+            for raw in entry.events:
+                event = decode(self.entity.event_type, raw)
+                before, after = self.apply(address, event)
+                publications.extend(self.entity.announce(before, event, after))
+            self.remember(address, entry)
+            if self.slots[address].state is not None:
+                self.settle(address)
+        self.mark(commit)
+        return publications
+
+    def mark(self, commit: Commit) -> None:
+        """Note the commit that is now the newest."""
+        self.n, self.epoch, self.at = commit.n, commit.epoch, commit.at
+        self.generation, self.settled = commit.generation, commit.settled
+        self.snapshot = commit.snapshot
+
+    def image(self) -> Snapshot:
+        """Return the book as a snapshot."""
+        slots = [
+            SlotImage(
+                tenant=tenant,
+                key=key,
+                state=msgspec.Raw(encode(slot.state)),
+                replies=slot.replies,
+            )
+            for (tenant, key), slot in self.slots.items()
+            if slot.state is not None
+        ]
+        return Snapshot(
+            entity=self.entity.name, version=self.entity.version, n=self.n, at=self.at, slots=slots
+        )
+
+    def load(self, snapshot: Snapshot) -> None:
+        """Fill an empty book from a snapshot."""
+        self.n, self.at = snapshot.n, snapshot.at
+        for image in snapshot.slots:
+            address = (image.tenant, image.key)
+            state = decode(self.entity.state_type, image.state)
+            self.slots[address] = Slot(state=state, replies=dict(image.replies))
+            self.settle(address)

@@ -1,0 +1,143 @@
+"""What leaves a shard once its commit is stored: replies, publications, work items, records.
+
+Replies and publications go at once. Work items are sent by a task of their own, because their receipt
+must be awaited. Records are written behind: of an entity that changes quickly only the newest.
+"""
+
+from collections import deque
+from collections.abc import Iterable
+from typing import Any
+
+import anyio
+
+from bus.codec import encode
+from bus.config import Timing
+from bus.errors import UnavailableError
+from bus.ports import Outbox, Transport, WorkQueue
+from bus.shard.book import Address, Book
+from bus.shard.turn import Outcome
+from schemas.decision import Publish, Work
+
+
+class Dispatcher:
+    """Sends what the turns of one shard lead to, and knows up to which commit nothing can be lost."""
+
+    def __init__(
+        self, book: Book, transport: Transport, outbox: Outbox, queue: WorkQueue, timing: Timing
+    ) -> None:
+        self._book = book
+        self._transport = transport
+        self._outbox = outbox
+        self._queue = queue
+        self._timing = timing
+        self._settled = book.settled
+        self._to_send: dict[str, tuple[Address, Work]] = {}
+        self._wake_sender = anyio.Event()
+        self._dirty: dict[Address, Any] = {}
+        self._unmarked: deque[int] = deque()
+        self._marks: deque[tuple[int, int]] = deque()
+        self._removable: deque[tuple[int, Address, Any]] = deque()
+
+    async def run(self) -> None:
+        """Send work items and write records until cancelled."""
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._send_work)
+            tasks.start_soon(self._write_records)
+
+    async def dispatch(self, n: int, outcome: Outcome) -> None:
+        """Send what commit ``n`` leads to."""
+        for reply, data in outcome.replies:
+            await self._transport.publish(reply, data)
+        for address, work in outcome.opened:
+            self.send(address, work)
+        for publication in outcome.publications:
+            await self.publish(publication)
+        if outcome.touched:
+            self._dirty.update(outcome.touched)
+            self._unmarked.append(n)
+
+    async def publish(self, publication: Publish) -> None:
+        """Send one publication."""
+        data = encode(publication.body)
+        if publication.stored:
+            await self._outbox.post(publication.subject, data)
+        else:
+            await self._transport.publish(publication.subject, data)
+
+    def send(self, address: Address, work: Work) -> None:
+        """Queue a work item for sending; a repeat of one that is queued already changes nothing."""
+        self._to_send[work.id] = (address, work)
+        self._wake_sender.set()
+
+    async def repeat(self, n: int, publications: Iterable[Publish], touched: Iterable[Address]) -> None:
+        """Send again what the commits up to ``n`` led to, because it may be lost."""
+        for publication in publications:
+            await self.publish(publication)
+        self._dirty.update({address: self._book.slots[address].state for address in touched})
+        self._unmarked.append(n)
+
+    def forgettable(self, address: Address, state: Any) -> None:
+        """Note an entity that was restored from its record and may leave memory again."""
+        self._removable.append((0, address, state))
+
+    def settled(self) -> int:
+        """Return the last commit whose publications and records are all stored."""
+        while self._marks and self._marks[0][1] <= self._outbox.safe:
+            self._settled = self._marks.popleft()[0]
+        return self._settled
+
+    async def finish(self) -> None:
+        """Write what is still to be written, at the end of ownership."""
+        if self._dirty:
+            await self._write_dirty()
+
+    # Work
+
+    async def _send_work(self) -> None:
+        while True:
+            await self._wake_sender.wait()
+            self._wake_sender = anyio.Event()
+            while self._to_send:
+                name, (address, work) = next(iter(self._to_send.items()))
+                if await self._sent(address, work):
+                    self._to_send.pop(name, None)
+
+    async def _sent(self, address: Address, work: Work) -> bool:
+        if not self._book.is_open(address, work):
+            return True
+        try:
+            await self._queue.send(work.queue, work.tenant, encode(work.item), item=work.id)
+        except UnavailableError:
+            await anyio.sleep(self._timing.work_resend_seconds)
+            return False
+        return True
+
+    # Records
+
+    async def _write_records(self) -> None:
+        while True:
+            await anyio.sleep(self._timing.record_delay_seconds)
+            if self._dirty:
+                await self._write_dirty()
+            self._evict()
+
+    async def _write_dirty(self) -> None:
+        dirty, self._dirty = self._dirty, {}
+        last = self._unmarked[-1]
+        self._unmarked.clear()
+        for address, state in dirty.items():
+            await self.publish(self._book.entity.record(state))
+            if self._book.entity.ended(state):
+                self._removable.append((self._outbox.posted, address, state))
+        self._marks.append((last, self._outbox.posted))
+
+    def _evict(self) -> None:
+        """Forget ended entities whose records are stored, the oldest first, above the limit."""
+        while self._removable and len(self._book.slots) > self._timing.entities_in_memory:
+            mark, address, written = self._removable[0]
+            if mark > self._outbox.safe:
+                return
+            self._removable.popleft()
+            slot = self._book.slots.get(address)
+            if slot is not None and slot.state is written:
+                self._book.evict(address)

@@ -1,0 +1,98 @@
+"""Which shards this process should own, and running them."""
+
+from typing import Any
+
+import anyio
+import structlog
+from anyio.abc import TaskGroup
+
+from bus.config import Timing
+from bus.errors import CorruptJournalError, FencedError, TransientError
+from bus.ownership import Membership, rendezvous
+from bus.ports import Bus
+from bus.shard.entity import Entity
+from bus.shard.owner import ShardOwner
+
+log = structlog.get_logger()
+
+
+class ShardHost:
+    """Owns its share of an entity's shards, as the membership changes."""
+
+    def __init__(
+        self,
+        entity: Entity[Any, Any, Any],
+        shards: int,
+        process: str,
+        membership: Membership,
+        bus: Bus,
+        timing: Timing,
+    ) -> None:
+        self._entity = entity
+        self._shards = shards
+        self._process = process
+        self._membership = membership
+        self._bus = bus
+        self._timing = timing
+        self._running: dict[int, ShardOwner] = {}
+        self._draining = False
+
+    async def run(self) -> None:
+        """Take and release shards until cancelled or drained."""
+        await anyio.sleep(self._timing.join_seconds)
+        async with anyio.create_task_group() as tasks:
+            while not self._draining:
+                changed = self._membership.changed
+                self._reconcile(tasks)
+                with anyio.move_on_after(self._timing.reconcile_seconds):
+                    await changed.wait()
+
+    async def drain(self) -> None:
+        """Release all shards in good order: each finishes what waits for it."""
+        self._draining = True
+        for owner in self._running.values():
+            owner.stop()
+        while self._running:
+            await anyio.sleep(self._timing.reconcile_seconds / 10)
+
+    @property
+    def owned(self) -> list[int]:
+        """The shards this process serves at present."""
+        return sorted(shard for shard, owner in self._running.items() if owner.serving)
+
+    @property
+    def settled(self) -> bool:
+        """Whether this process serves just the shards it should."""
+        return bool(self._membership.owners(self._entity.name)) and set(self.owned) == self._wanted()
+
+    def _wanted(self) -> set[int]:
+        owners = self._membership.owners(self._entity.name)
+        return {
+            shard
+            for shard in range(self._shards)
+            if rendezvous(owners, f"{self._entity.name}.{shard}") == self._process
+        }
+
+    def _reconcile(self, tasks: TaskGroup) -> None:
+        wanted = self._wanted()
+        for shard in wanted - self._running.keys():
+            owner = ShardOwner(self._entity, shard, self._process, self._bus, self._timing)
+            self._running[shard] = owner
+            tasks.start_soon(self._own, shard, owner)
+        for shard in self._running.keys() - wanted:
+            self._running[shard].stop()
+
+    async def _own(self, shard: int, owner: ShardOwner) -> None:
+        name = f"{self._entity.name}.{shard}"
+        try:
+            await owner.run()
+            log.info("shard.released", shard=name)
+        except* FencedError:
+            log.info("shard.lost", shard=name)
+        except* TransientError as group:
+            log.warning("shard.interrupted", shard=name, error=str(group.exceptions[0]))
+        except* CorruptJournalError as group:
+            log.error("shard.corrupt", shard=name, error=str(group.exceptions[0]))
+            await anyio.sleep(self._timing.corrupt_retry_seconds)
+        finally:
+            del self._running[shard]

@@ -1,0 +1,62 @@
+"""The mailbox of a shard: what arrives waits here until the owner takes a turn."""
+
+from collections import deque
+
+import anyio
+
+from bus.codec import decode, encode
+from bus.errors import ProblemError
+from bus.ports import Delivery, Transport
+from bus.shard.turn import Letter
+from schemas.journal import Mail
+
+MAX_WAITING = 20_000
+"""Letters above this are dropped unanswered; their senders ask again."""
+
+
+class Inbox:
+    """A bounded queue of letters, taken in batches."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+        self._letters: deque[tuple[Letter, int]] = deque()
+        self._arrived = anyio.Event()
+
+    def __len__(self) -> int:
+        return len(self._letters)
+
+    async def deliver(self, delivery: Delivery) -> None:
+        """Take a message from the bus; one that is no mail is answered with the problem."""
+        try:
+            mail = decode(Mail, delivery.data)
+        except ProblemError as refused:
+            if delivery.reply:
+                await self._transport.publish(delivery.reply, encode(refused.problem))
+            return
+        self.put(Letter(mail, delivery.reply), len(delivery.data))
+
+    def put(self, letter: Letter, size: int = 0) -> None:
+        """Add a letter."""
+        if len(self._letters) < MAX_WAITING:
+            self._letters.append((letter, size))
+            self._arrived.set()
+
+    async def wait(self, seconds: float) -> None:
+        """Return when a letter is there, or after ``seconds``."""
+        if not self._letters:
+            self._arrived = anyio.Event()
+            with anyio.move_on_after(seconds):
+                await self._arrived.wait()
+
+    def wake(self) -> None:
+        """End the wait that goes on."""
+        self._arrived.set()
+
+    def take(self, count: int, size: int) -> list[Letter]:
+        """Remove and return the letters of one turn: at most ``count``, and about ``size`` bytes."""
+        taken: list[Letter] = []
+        while self._letters and len(taken) < count and size > 0:
+            letter, length = self._letters.popleft()
+            taken.append(letter)
+            size -= length
+        return taken

@@ -1,0 +1,207 @@
+"""The loop of the one process that owns a shard."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+import anyio
+import msgspec
+import structlog
+from anyio.abc import TaskGroup
+
+from bus.codec import encode
+from bus.config import Timing
+from bus.errors import UnavailableError
+from bus.ports import Bus, Stored
+from bus.shard.append import append
+from bus.shard.book import Address, Book
+from bus.shard.dispatch import Dispatcher
+from bus.shard.entity import Entity
+from bus.shard.inbox import Inbox
+from bus.shard.open_work import OpenWorkKeeper
+from bus.shard.recovery import Recovered, take_over
+from bus.shard.snapshots import Snapshots
+from bus.shard.turn import Letter, Outcome, take_turn
+from bus.subjects import journal_subject, mailbox_subject
+from schemas.decision import Publish
+from schemas.fleet import DeadLetter
+from schemas.journal import Commit, Entry, Mail
+
+log = structlog.get_logger()
+
+
+class ShardOwner:
+    """Owns one shard, from take-over until it is fenced out or told to stop."""
+
+    def __init__(
+        self, entity: Entity[Any, Any, Any], shard: int, process: str, bus: Bus, timing: Timing
+    ) -> None:
+        self._entity = entity
+        self._process = process
+        self._bus = bus
+        self._timing = timing
+        self._mailbox = mailbox_subject(entity.name, shard)
+        self._subject = journal_subject(entity.name, shard)
+        self._name = f"{entity.name}.{shard}"
+        self._journal = bus.journal(entity.name)
+        self._inbox = Inbox(bus.transport)
+        self._snapshots = Snapshots(self._subject, self._journal, bus.blobs, timing)
+        self._stopping = False
+        self.serving = False
+
+    async def run(self) -> None:
+        """Take the shard over, recover it and serve it until ``stop``.
+
+        Raises:
+            FencedError: another process owns the shard now; nothing more may be done for it.
+            CorruptJournalError: the shard cannot be recovered.
+        """
+        recovered = await take_over(
+            self._entity,
+            self._subject,
+            self._process,
+            journal=self._journal,
+            blobs=self._bus.blobs,
+            clock=self._bus.clock,
+        )
+        await self._own(recovered)
+
+    def stop(self) -> None:
+        """Finish what waits, then end ``run``."""
+        self._stopping = True
+        self._inbox.wake()
+
+    async def _own(self, recovered: Recovered) -> None:
+        self.book, self._sequence = recovered.book, recovered.sequence
+        bus, book = self._bus, self.book
+        self._dispatcher = Dispatcher(book, bus.transport, bus.outbox, bus.queue, self._timing)
+        keeper = OpenWorkKeeper(
+            book, self._dispatcher, self._inbox, self._name, bus, self._timing
+        )
+        forget = bus.transport.on_reconnect(keeper.bus_came_back)
+        try:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(self._dispatcher.run)
+                await self._dispatcher.repeat(book.n, recovered.publications, recovered.touched)
+                tasks.start_soon(keeper.run)
+                await self._serve(tasks)
+                tasks.cancel_scope.cancel()
+        finally:
+            forget()
+
+    async def _serve(self, tasks: TaskGroup) -> None:
+        async with self._bus.transport.subscription(self._mailbox, self._inbox.deliver):
+            self.serving = True
+            log.info("shard.owned", shard=self._name, epoch=self.book.epoch, commit=self.book.n)
+            while not self._stopping:
+                await self._inbox.wait(self._patience())
+                await self._take_turn(tasks)
+        while len(self._inbox):
+            await self._take_turn(tasks)
+        await self._dispatcher.finish()
+
+    # A turn
+
+    async def _take_turn(self, tasks: TaskGroup) -> None:
+        now = max(self.book.at, self._bus.clock())
+        letters = self._inbox.take(self._timing.turn_commands, self._timing.turn_bytes)
+        letters.extend(self._ticks(now))
+        if letters:
+            await self._restore(letters)
+            await self._store(take_turn(self.book, letters, now), now)
+            self._snapshots.take_if_due(self.book, self._sequence, tasks)
+        elif self._is_idle(now):
+            await self._append([], now)
+
+    async def _store(self, outcome: Outcome, now: datetime) -> None:
+        if outcome.entries:
+            await self._append(outcome.entries, now)
+        await self._dispatcher.dispatch(self.book.n, outcome)
+        for mail, reason in outcome.crashed:
+            await self._lay_aside(mail, reason, now)
+
+    async def _append(self, entries: Sequence[Entry], now: datetime) -> None:
+        book = self.book
+        n = book.n + 1
+        commit = Commit(
+            n=n,
+            epoch=book.epoch,
+            turn=f"{self._process}.{book.epoch}.{n}",
+            at=now,
+            generation=book.generation,
+            settled=self._dispatcher.settled(),
+            snapshot=self._snapshots.newest or book.snapshot,
+            entries=[await self._compact(entry) for entry in entries],
+        )
+        self._sequence = await append(self._journal, self._subject, commit, self._sequence)
+        book.mark(commit)
+
+    async def _compact(self, entry: Entry) -> Entry:
+        """Move an entry that is too large for the journal into the blob store."""
+        size = sum(len(bytes(event)) for event in entry.events)
+        if size <= self._timing.blob_bytes:
+            return entry
+        blob = await self._bus.blobs.put(encode(entry))
+        return Entry(tenant=entry.tenant, key=entry.key, command=entry.command, blob=blob)
+
+    # What the letters of a turn are
+
+    def _ticks(self, now: datetime) -> list[Letter]:
+        due = self.book.take_due(now, self._timing.turn_commands)
+        return [Letter(self._tick(address)) for address in due]
+
+    def _tick(self, address: Address) -> Mail:
+        body = msgspec.Raw(encode(self._entity.tick))
+        return Mail(id="", tenant=address[0], key=address[1], body=body)
+
+    async def _restore(self, letters: Sequence[Letter]) -> None:
+        """Bring back from their records the entities that have left memory."""
+        addresses = {(mail.tenant, mail.key) for mail, _ in letters if not mail.fresh}
+        missing = [address for address in addresses if address not in self.book.slots]
+        if not missing:
+            return
+        async with anyio.create_task_group() as tasks:
+            for address in missing:
+                tasks.start_soon(self._restore_one, address)
+
+    async def _restore_one(self, address: Address) -> None:
+        stored = await self._record(self._entity.record_subject(*address))
+        state = self._entity.restore(address[0], stored.data) if stored else None
+        if state is not None:
+            self.book.adopt(address, state)
+            self._dispatcher.forgettable(address, state)
+
+    async def _record(self, subject: str) -> Stored | None:
+        while True:
+            try:
+                return await self._bus.records.last(subject)
+            except UnavailableError:
+                await anyio.sleep(self._timing.work_resend_seconds)
+
+    async def _lay_aside(self, mail: Mail, reason: str, now: datetime) -> None:
+        log.error("shard.decide_raised", shard=self._name, key=mail.key, reason=reason)
+        letter = DeadLetter(
+            id=f"{mail.tenant}.{mail.key}.{mail.id}",
+            subject=self._mailbox,
+            reason=reason,
+            at=now,
+            deliveries=1,
+            body=encode(mail).decode(),
+        )
+        subject = f"_cb.dead.command.{self._entity.name}"
+        await self._dispatcher.publish(Publish(subject=subject, body=letter))
+
+    # Time
+
+    def _patience(self) -> float:
+        """Return the seconds until something is to be done without a letter."""
+        longest = self._timing.housekeeping_seconds
+        if self.book.next_due is None:
+            return longest
+        until_due = (self.book.next_due - self._bus.clock()).total_seconds()
+        return min(max(until_due, 0.001), longest)
+
+    def _is_idle(self, now: datetime) -> bool:
+        """Say whether a commit without entries would tell the next owner something new."""
+        quiet = (now - self.book.at).total_seconds() >= self._timing.housekeeping_seconds
+        return quiet and self._dispatcher.settled() > self.book.settled

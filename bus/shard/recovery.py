@@ -1,0 +1,123 @@
+"""Taking a shard over: first shut the previous owner out, then rebuild the book."""
+
+from datetime import datetime
+from typing import Any
+
+from bus.codec import decode
+from bus.errors import CorruptJournalError, FencedError, ProblemError
+from bus.ports import Blobs, Clock, Journal, Stored
+from bus.shard.append import append
+from bus.shard.book import Address, Book
+from bus.shard.entity import Entity
+from schemas.decision import Publish
+from schemas.journal import Commit, Entry, Snapshot
+
+
+class Recovered:
+    """A shard as its new owner finds it.
+
+    ``sequence`` is the stream sequence of the owner's first commit. ``publications`` may be lost, as
+    may the records of the entities at ``touched``.
+    """
+
+    def __init__(self, book: Book, sequence: int) -> None:
+        self.book = book
+        self.sequence = sequence
+        self.publications: list[Publish] = []
+        self.touched: dict[Address, None] = {}
+
+    def note(self, entries: list[Entry], publications: list[Publish]) -> None:
+        """Remember what a commit led to, to send it again."""
+        self.publications.extend(p for p in publications if p.stored)
+        self.touched.update({(entry.tenant, entry.key): None for entry in entries if entry.events})
+
+
+async def take_over(
+    entity: Entity[Any, Any, Any],
+    subject: str,
+    process: str,
+    *,
+    journal: Journal,
+    blobs: Blobs,
+    clock: Clock,
+) -> Recovered:
+    """Become the owner of a shard and return its state.
+
+    Raises:
+        FencedError: another process took it over in the same moment.
+        CorruptJournalError: the journal has a gap.
+    """
+    newest = await journal.last(subject)
+    last = decode(Commit, newest.data) if newest else None
+    claim = _owner_commit(last, process, clock())
+    sequence = await append(journal, subject, claim, newest.sequence if newest else 0)
+    recovered = Recovered(Book(entity), sequence)
+    await _rebuild(recovered, subject, claim, journal, blobs)
+    return recovered
+
+
+def _owner_commit(last: Commit | None, process: str, now: datetime) -> Commit:
+    n, epoch = (last.n + 1, last.epoch + 1) if last else (1, 1)
+    return Commit(
+        n=n,
+        epoch=epoch,
+        turn=f"{process}.{epoch}.{n}",
+        at=max(last.at, now) if last else now,
+        owner=process,
+        generation=last.generation if last else "",
+        settled=last.settled if last else 0,
+        snapshot=last.snapshot if last else None,
+    )
+
+
+async def _rebuild(
+    recovered: Recovered, subject: str, claim: Commit, journal: Journal, blobs: Blobs
+) -> None:
+    book = recovered.book
+    start = await _load_snapshot(book, subject, claim, blobs)
+    async for stored in journal.read(subject, start=start):
+        if stored.sequence > recovered.sequence:
+            raise FencedError(subject, recovered.sequence)
+        commit = _commit_of(subject, stored)
+        if commit.n <= book.n:
+            continue
+        if commit.n != book.n + 1:
+            raise CorruptJournalError(subject, f"commit {commit.n} follows commit {book.n}")
+        entries = [await fetched(entry, blobs) for entry in commit.entries]
+        publications = _replay(book, subject, commit, entries)
+        if commit.n > claim.settled:
+            recovered.note(entries, publications)
+    if book.n != claim.n:
+        raise CorruptJournalError(subject, f"ends with commit {book.n}, not {claim.n}")
+
+
+async def _load_snapshot(book: Book, subject: str, claim: Commit, blobs: Blobs) -> int:
+    if claim.snapshot is None:
+        return 1
+    try:
+        snapshot = decode(Snapshot, await blobs.get(claim.snapshot.blob))
+        book.load(snapshot)
+    except ProblemError as error:
+        raise CorruptJournalError(subject, f"snapshot: {error}") from error
+    return claim.snapshot.sequence
+
+
+def _commit_of(subject: str, stored: Stored) -> Commit:
+    try:
+        return decode(Commit, stored.data)
+    except ProblemError as error:
+        raise CorruptJournalError(subject, f"sequence {stored.sequence}: {error}") from error
+
+
+def _replay(book: Book, subject: str, commit: Commit, entries: list[Entry]) -> list[Publish]:
+    try:
+        return book.replay(commit, entries)
+    except (ProblemError, ValueError) as error:
+        raise CorruptJournalError(subject, f"commit {commit.n}: {error}") from error
+
+
+async def fetched(entry: Entry, blobs: Blobs) -> Entry:
+    """Return an entry with its events in place, however large they are."""
+    if entry.blob is None:
+        return entry
+    return decode(Entry, await blobs.get(entry.blob))

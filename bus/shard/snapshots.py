@@ -1,0 +1,54 @@
+"""Snapshots of a shard: taken after a commit, stored beside the turns, named by a later commit."""
+
+from collections import deque
+from datetime import datetime, timedelta
+
+from anyio.abc import TaskGroup
+
+from bus.codec import encode
+from bus.config import Timing
+from bus.errors import TransientError
+from bus.ports import Blobs, Journal
+from bus.shard.book import Book
+from schemas.journal import Snapshot, SnapshotRef
+
+
+class Snapshots:
+    """Takes snapshots of one shard and purges what lies below old ones."""
+
+    def __init__(self, subject: str, journal: Journal, blobs: Blobs, timing: Timing) -> None:
+        self._subject = subject
+        self._journal = journal
+        self._blobs = blobs
+        self._timing = timing
+        self._busy = False
+        self._history: deque[tuple[datetime, SnapshotRef]] = deque()
+        self.newest: SnapshotRef | None = None
+
+    def take_if_due(self, book: Book, sequence: int, tasks: TaskGroup) -> None:
+        """Begin a snapshot of the book as it stands after its newest commit, at ``sequence``."""
+        newest = self.newest or book.snapshot
+        if self._busy or book.n - (newest.n if newest else 0) < self._timing.snapshot_commits:
+            return
+        self._busy = True
+        tasks.start_soon(self._take, book.image(), sequence)
+
+    async def _take(self, image: Snapshot, sequence: int) -> None:
+        try:
+            blob = await self._blobs.put(encode(image))
+            self.newest = SnapshotRef(blob=blob, n=image.n, sequence=sequence)
+            self._history.append((image.at, self.newest))
+            await self._purge(image.at)
+        except TransientError:
+            return
+        finally:
+            self._busy = False
+
+    async def _purge(self, now: datetime) -> None:
+        """Remove commits below the newest snapshot that is itself older than the retention."""
+        oldest = now - timedelta(days=self._timing.journal_retention_days)
+        below = 0
+        while self._history and self._history[0][0] < oldest:
+            below = self._history.popleft()[1].sequence
+        if below:
+            await self._journal.purge(self._subject, below=below)
