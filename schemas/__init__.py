@@ -1,1 +1,1 @@
-"""What travels and what is decided: msgspec Structs, one module a domain. No I/O; imports nothing of ours."""
+"""What travels and what is decided: msgspec Structs, one module a domain; no I/O."""

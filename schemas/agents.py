@@ -5,7 +5,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 import msgspec
 
-from schemas.base import Message, Request
+from schemas.base import Message, Request, StrictValue
 from schemas.ids import AgentId
 from schemas.llm import ModelConfig, Provider, ToolDefinition
 
@@ -20,7 +20,7 @@ LanguageStyle = Literal["concise", "detailed", "conversational"]
 AgentStatus = Literal["IDLE", "BUSY", "OFFLINE", "ERROR"]
 
 
-class Personality(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Personality(StrictValue):
     """How the agent speaks; becomes part of its system prompt."""
 
     traits: Annotated[list[Trait], msgspec.Meta(max_length=4)] = []
@@ -29,7 +29,7 @@ class Personality(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     language_style: LanguageStyle | None = None
 
 
-class Prompts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Prompts(StrictValue):
     """The texts an agent is instructed with. ``user_template`` may hold {variables}."""
 
     system: Text = ""
@@ -37,7 +37,7 @@ class Prompts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     context_instructions: Text | None = None
 
 
-class Memory(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Memory(StrictValue):
     """How much of a session's conversation goes into the next call.
 
     ``last_n`` keeps ``max_history`` messages; ``sliding_window`` also keeps within
@@ -49,14 +49,14 @@ class Memory(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     context_window: Annotated[int, msgspec.Meta(ge=1, le=10_000_000)] = 4000
 
 
-class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Limits(StrictValue):
     """Bounds of one execution. None takes the fleet's default."""
 
     timeout_seconds: Annotated[float, msgspec.Meta(gt=0, le=86_400)] | None = None
     max_attempts: Annotated[int, msgspec.Meta(ge=1, le=20)] | None = None
 
 
-class ModelChoice(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class ModelChoice(StrictValue):
     """The short form of provider and config in one object, accepted as input."""
 
     provider: Literal["openai", "groq"]
@@ -67,7 +67,7 @@ class ModelChoice(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
 
 class AgentDefinition(Message):
-    """A stored agent. ``version`` grows by one with each change; ``deleted_at`` marks a soft delete."""
+    """A stored agent. ``version`` grows with each change; ``deleted_at`` marks a soft delete."""
 
     id: AgentId
     name: str
@@ -100,7 +100,7 @@ class _AgentInput(Request):
     model_config: ModelChoice | msgspec.UnsetType = msgspec.UNSET
     config: ModelConfig | msgspec.UnsetType = msgspec.UNSET
     prompts: Prompts | msgspec.UnsetType = msgspec.UNSET
-    personality: Personality | None | msgspec.UnsetType = msgspec.UNSET
+    personality: Personality | msgspec.UnsetType | None = msgspec.UNSET
     tools: Annotated[list[ToolDefinition], msgspec.Meta(max_length=128)] | msgspec.UnsetType = (
         msgspec.UNSET
     )

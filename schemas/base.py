@@ -1,11 +1,34 @@
-"""The three shapes every message takes: a user's command, an answer or fact, and internal traffic."""
+"""The shapes a message takes: a user's command, an answer or fact, internal traffic."""
 
-from typing import ClassVar
+from typing import Any, ClassVar, dataclass_transform
 
 import msgspec
 
 
-class Message(msgspec.Struct, frozen=True, kw_only=True):
+@dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(msgspec.field,))
+class FrozenMeta(msgspec.StructMeta):
+    """Makes every message immutable and built by keyword, however far down it is derived.
+
+    A Struct hands neither option on to the fields of its subclasses by itself.
+    """
+
+    def __new__(
+        mcls, name: str, bases: tuple[type, ...], namespace: dict[str, Any], **options: Any
+    ) -> "FrozenMeta":
+        """Create the class with both options on, unless it says otherwise."""
+        options = {"frozen": True, "kw_only": True} | options
+        return super().__new__(mcls, name, bases, namespace, **options)
+
+
+class Value(msgspec.Struct, metaclass=FrozenMeta):
+    """A part of a message: it has no subject of its own. Unknown fields are ignored."""
+
+
+class StrictValue(msgspec.Struct, metaclass=FrozenMeta, forbid_unknown_fields=True):
+    """A part of what a user writes: an unknown field is refused, because it is a misspelt one."""
+
+
+class Message(msgspec.Struct, metaclass=FrozenMeta):
     """A fact or an answer. Readers ignore fields they do not know, so that fields can be added.
 
     ``SUBJECT`` is the template of the subject the message is published on; answers have none.
@@ -14,7 +37,7 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
     SUBJECT: ClassVar[str | None] = None
 
 
-class Request(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Request(msgspec.Struct, metaclass=FrozenMeta, forbid_unknown_fields=True):
     """A user's command or question. An unknown field is refused, because it is a misspelt one.
 
     ``SUBJECT`` is the template of its public subject, ``REPLY`` the message that answers it.
@@ -24,5 +47,5 @@ class Request(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     REPLY: ClassVar[type[Message]]
 
 
-class Internal(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Internal(msgspec.Struct, metaclass=FrozenMeta, omit_defaults=True):
     """Traffic between our own processes: defaults are left out, because it is sent often."""

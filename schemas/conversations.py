@@ -8,12 +8,11 @@ import msgspec
 from schemas.base import Message, Request
 from schemas.ids import AgentId, ExecutionId, SessionId
 
-
 CONVERSATION_SUBJECT = "_cb.conversation.{tenant}.{agent_id}.{session}"
 
 
 class ConversationTurn(Message):
-    """A task and its answer. Readers keep one turn an execution, because a turn may be stored twice."""
+    """A task and its answer. Readers keep one turn an execution: it may be stored twice."""
 
     SUBJECT: ClassVar[str | None] = CONVERSATION_SUBJECT
 

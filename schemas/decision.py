@@ -41,8 +41,8 @@ class Work(Internal):
 class Publish(Internal):
     """A message for everyone who listens, sent at least once after its commit.
 
-    Sent again it is byte-identical, so readers can drop the repeat. ``stored`` is False for a notice
-    that only those who listen now can use.
+    Sent again it is byte-identical, so readers can drop the repeat. ``stored`` is False for a
+    notice that only those who listen now can use.
     """
 
     subject: str

@@ -5,7 +5,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 import msgspec
 
-from schemas.base import Message, Request
+from schemas.base import Message, Request, Value
 from schemas.ids import AgentId, ExecutionId, SessionId
 from schemas.llm import FinishReason, ToolCall
 from schemas.problems import Problem
@@ -50,7 +50,7 @@ class ExecuteAgent(Request):
     max_tokens: Annotated[int, msgspec.Meta(ge=1, le=10_000_000)] | None = None
 
 
-class LogEntry(msgspec.Struct, frozen=True, kw_only=True):
+class LogEntry(Value):
     """One thing that happened to an execution, without its texts."""
 
     at: datetime

@@ -6,6 +6,9 @@ import msgspec
 
 from schemas.base import Internal
 
+NOTHING = msgspec.Raw(b"null")
+"""Stands for an absent raw value and is left out when encoded (compare with ``is``)."""
+
 
 class Mail(Internal):
     """A command on its way to the owner of an entity.
@@ -35,9 +38,9 @@ class Entry(Internal):
     key: str
     command: str
     digest: str = ""
-    base: msgspec.Raw | None = None
+    base: msgspec.Raw = NOTHING
     events: list[msgspec.Raw] = []
-    reply: msgspec.Raw | None = None
+    reply: msgspec.Raw = NOTHING
     blob: str | None = None
 
 

@@ -4,21 +4,21 @@ from datetime import datetime
 
 import msgspec
 
-from schemas.base import Internal
+from schemas.base import Internal, Value
 from schemas.ids import AgentId, ExecutionId, SessionId, TenantId
 from schemas.llm import Answer, GenerateRequest
 from schemas.problems import Problem
 from schemas.usage import Usage
 
 
-class Deltas(msgspec.Struct, frozen=True):
-    """What a worker published under its segment: the number of events and the SHA-256 of their text."""
+class Deltas(Value):
+    """What a worker published under its segment: how many events, the SHA-256 of their text."""
 
     count: int
     sha256: str
 
 
-class Origin(Internal, frozen=True):
+class Origin(Internal):
     """Who asked for what: the part of an execution that never changes."""
 
     tenant: TenantId

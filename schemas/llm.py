@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-from schemas.base import Internal
+from schemas.base import Internal, StrictValue, Value
 from schemas.ids import Token
 from schemas.usage import Usage
 
@@ -12,27 +12,27 @@ BaseUrl = Annotated[str, msgspec.Meta(pattern=r"^https?://[^\s/?#@]+[^\s?#]*$", 
 ModelName = Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
 
 
-class _Provider(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class _Provider(StrictValue):
     """What every provider has: a model and, except the scripted one, a named secret."""
 
     model: ModelName
 
 
-class OpenAI(_Provider, frozen=True, tag="openai"):
+class OpenAI(_Provider, tag="openai"):
     """OpenAI Chat Completions, or a server of the same wire format at ``base_url``."""
 
     base_url: BaseUrl | None = None
     secret: Token | None = None
 
 
-class Groq(_Provider, frozen=True, tag="groq"):
+class Groq(_Provider, tag="groq"):
     """Groq: the OpenAI wire format with its own usage field."""
 
     base_url: BaseUrl | None = None
     secret: Token | None = None
 
 
-class Custom(_Provider, frozen=True, kw_only=True, tag="custom"):
+class Custom(_Provider, tag="custom"):
     """Any OpenAI-compatible server; ``headers`` must not hold credentials, ``secret`` names one."""
 
     base_url: BaseUrl
@@ -40,7 +40,7 @@ class Custom(_Provider, frozen=True, kw_only=True, tag="custom"):
     secret: Token | None = None
 
 
-class ScriptedFailure(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class ScriptedFailure(StrictValue):
     """A failure played at the given call (from 0), after ``after_words`` words of the response."""
 
     call: Annotated[int, msgspec.Meta(ge=0)]
@@ -51,8 +51,8 @@ class ScriptedFailure(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     retry_after: Annotated[float, msgspec.Meta(ge=0, le=3600)] | None = None
 
 
-class Scripted(_Provider, frozen=True, kw_only=True, tag="scripted"):
-    """Plays ``responses`` in turn, word by word, ``delay_ms`` apart: for tests and keyless trial."""
+class Scripted(_Provider, tag="scripted"):
+    """Plays ``responses`` in turn, word by word, ``delay_ms`` apart: for tests and trial."""
 
     model: ModelName = "scripted"
     responses: Annotated[list[str], msgspec.Meta(min_length=1, max_length=1000)]
@@ -63,7 +63,7 @@ class Scripted(_Provider, frozen=True, kw_only=True, tag="scripted"):
 Provider = OpenAI | Groq | Custom | Scripted
 
 
-class JsonSchemaFormat(msgspec.Struct, frozen=True, tag="json_schema", forbid_unknown_fields=True):
+class JsonSchemaFormat(StrictValue, tag="json_schema"):
     """The answer must be JSON that the schema accepts."""
 
     schema: dict[str, Any]
@@ -71,14 +71,14 @@ class JsonSchemaFormat(msgspec.Struct, frozen=True, tag="json_schema", forbid_un
     strict: bool = True
 
 
-class JsonObjectFormat(msgspec.Struct, frozen=True, tag="json_object", forbid_unknown_fields=True):
+class JsonObjectFormat(StrictValue, tag="json_object"):
     """The answer must be some JSON object."""
 
 
 ResponseFormat = JsonSchemaFormat | JsonObjectFormat
 
 
-class ModelConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class ModelConfig(StrictValue):
     """Sampling and length settings; None leaves the provider's default in force."""
 
     temperature: Annotated[float, msgspec.Meta(ge=0.0, le=2.0)] | None = None
@@ -94,7 +94,7 @@ class ModelConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     response_format: ResponseFormat | None = None
 
 
-class ToolDefinition(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class ToolDefinition(StrictValue):
     """A tool as JSON: ``parameters`` is the JSON Schema of its arguments."""
 
     name: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
@@ -102,7 +102,7 @@ class ToolDefinition(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     parameters: dict[str, Any] = msgspec.field(default_factory=lambda: {"type": "object"})
 
 
-class ToolCall(msgspec.Struct, frozen=True, kw_only=True):
+class ToolCall(Value):
     """A call the model asks for; ``arguments`` is the raw JSON text, malformed or not."""
 
     id: str
@@ -113,7 +113,7 @@ class ToolCall(msgspec.Struct, frozen=True, kw_only=True):
 Role = Literal["system", "user", "assistant", "tool"]
 
 
-class ChatMessage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class ChatMessage(Value, omit_defaults=True):
     """One message of a conversation."""
 
     role: Role
@@ -125,7 +125,7 @@ class ChatMessage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
 FinishReason = Literal["stop", "length", "tool_calls", "content_filter", "refusal", "other"]
 
 
-class GenerateRequest(Internal, frozen=True):
+class GenerateRequest(Internal):
     """One call of a model, ready to be sent: prompts rendered, limits set, no secret inside."""
 
     provider: Provider
@@ -134,8 +134,8 @@ class GenerateRequest(Internal, frozen=True):
     tools: list[ToolDefinition] = []
 
 
-class Answer(Internal, frozen=True):
-    """What the model answered, whole. ``model_served`` is the provider's word on which model ran."""
+class Answer(Internal):
+    """What the model answered, whole. ``model_served`` is the model the provider says it ran."""
 
     text: str
     finish_reason: FinishReason

@@ -43,7 +43,7 @@ HTTP_STATUS: dict[ProblemCode, int] = {
     "unavailable": 503,
     "internal": 500,
 }
-"""The nearest HTTP status of each code; also the ``Nats-Service-Error-Code`` of a refused request."""
+"""The nearest HTTP status of each code; the ``Nats-Service-Error-Code`` of a refusal."""
 
 
 class Problem(Message, tag="problem", omit_defaults=True):

@@ -1,4 +1,4 @@
-"""The live stream of one execution: the events, and the cursor (segment, sequence) that orders them."""
+"""The live stream of an execution: its events, and the cursor (segment, sequence) of each."""
 
 from datetime import datetime
 from typing import Annotated, Any, ClassVar
@@ -36,25 +36,25 @@ class StreamMessage(Message, omit_defaults=True):
         return f"{self.segment}.{self.sequence}"
 
 
-class Thinking(StreamMessage, kw_only=True, tag="thinking"):
+class Thinking(StreamMessage, tag="thinking"):
     """What the agent is doing, for a person to read."""
 
     status: str
 
 
-class ThinkingChunk(StreamMessage, kw_only=True, tag="thinking_chunk"):
+class ThinkingChunk(StreamMessage, tag="thinking_chunk"):
     """A piece of the model's reasoning."""
 
     content: str
 
 
-class ContentChunk(StreamMessage, kw_only=True, tag="content_chunk"):
+class ContentChunk(StreamMessage, tag="content_chunk"):
     """A piece of the answer."""
 
     content: str
 
 
-class ToolCalled(StreamMessage, kw_only=True, tag="tool_call"):
+class ToolCalled(StreamMessage, tag="tool_call"):
     """The model asks for a tool. ``arguments`` is the parsed JSON, or the raw text if malformed."""
 
     call_id: str
@@ -62,7 +62,7 @@ class ToolCalled(StreamMessage, kw_only=True, tag="tool_call"):
     arguments: Any
 
 
-class ToolReturned(StreamMessage, kw_only=True, tag="tool_result"):
+class ToolReturned(StreamMessage, tag="tool_result"):
     """What the tool gave back."""
 
     call_id: str
@@ -71,14 +71,14 @@ class ToolReturned(StreamMessage, kw_only=True, tag="tool_result"):
     is_error: bool
 
 
-class AttemptRestarted(StreamMessage, kw_only=True, tag="attempt_restarted"):
+class AttemptRestarted(StreamMessage, tag="attempt_restarted"):
     """All events of ``dropped_segment`` are void; a new attempt follows in a later segment."""
 
     dropped_segment: int
     reason: str
 
 
-class Completed(StreamMessage, kw_only=True, tag="completed"):
+class Completed(StreamMessage, tag="completed"):
     """The end, in success. ``cost`` is in pico-dollars, None where nothing priced it."""
 
     final_response: str
@@ -87,13 +87,13 @@ class Completed(StreamMessage, kw_only=True, tag="completed"):
     cost: int | None = None
 
 
-class Failed(StreamMessage, kw_only=True, tag="failed"):
+class Failed(StreamMessage, tag="failed"):
     """The end, in failure or by timeout."""
 
     error: Problem
 
 
-class Cancelled(StreamMessage, kw_only=True, tag="cancelled"):
+class Cancelled(StreamMessage, tag="cancelled"):
     """The end, because someone asked for it."""
 
     reason: str
@@ -116,7 +116,7 @@ TERMINAL_TYPES = (Completed, Failed, Cancelled)
 
 
 class StreamPage(Message):
-    """Events in cursor order. ``next`` is the cursor to go on from, ``more`` whether to ask again now."""
+    """Events in cursor order. ``next`` is where to go on, ``more`` whether to ask at once."""
 
     events: list[StreamEvent]
     next: str | None

@@ -11,7 +11,11 @@ Tokens = Annotated[int, msgspec.Meta(ge=0)]
 Quality = Literal["exact", "partial_stream", "estimated"]
 """Where the counts come from: the provider's final word, its word before a cut, or our estimate."""
 
-_WORST_FIRST: tuple[Quality, ...] = ("estimated", "partial_stream", "exact")
+
+def _worse(one: Quality, other: Quality) -> Quality:
+    if "estimated" in (one, other):
+        return "estimated"
+    return one if other == "exact" else other
 
 
 class Usage(Message, omit_defaults=True):
@@ -40,5 +44,5 @@ class Usage(Message, omit_defaults=True):
             cache_write=self.cache_write + other.cache_write,
             output=self.output + other.output,
             reasoning=self.reasoning + other.reasoning,
-            quality=min(self.quality, other.quality, key=_WORST_FIRST.index),
+            quality=_worse(self.quality, other.quality),
         )

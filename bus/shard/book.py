@@ -15,7 +15,7 @@ import msgspec
 from bus.codec import decode, encode
 from bus.shard.entity import Entity
 from schemas.decision import Publish, Work
-from schemas.journal import Commit, Entry, Snapshot, SnapshotRef, SlotImage, StoredReply
+from schemas.journal import NOTHING, Commit, Entry, Snapshot, SnapshotRef, SlotImage, StoredReply
 
 Address = tuple[str, str]
 """Tenant and key of an entity."""
@@ -63,7 +63,7 @@ class Book:
     def remember(self, address: Address, entry: Entry) -> None:
         """Keep the reply of a committed command for repeats of its id."""
         slot = self.slots.setdefault(address, Slot())
-        if entry.reply is not None and entry.command:
+        if entry.reply is not NOTHING and entry.command:
             slot.replies[entry.command] = StoredReply(digest=entry.digest, reply=entry.reply)
 
     def settle(self, address: Address) -> tuple[list[Work], list[Work]]:
@@ -123,7 +123,7 @@ class Book:
         publications: list[Publish] = []
         for entry in entries:
             address = (entry.tenant, entry.key)
-            if entry.base is not None:
+            if entry.base is not NOTHING:
                 self.slots[address] = Slot(state=decode(self.entity.state_type, entry.base))
             for raw in entry.events:
                 event = decode(self.entity.event_type, raw)

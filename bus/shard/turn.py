@@ -11,7 +11,7 @@ from bus.codec import decode, encode
 from bus.errors import ProblemError
 from bus.shard.book import Address, Book, Slot
 from schemas.decision import Decision, Publish, Work
-from schemas.journal import Entry, Mail
+from schemas.journal import NOTHING, Entry, Mail
 from schemas.problems import Problem
 
 
@@ -81,7 +81,7 @@ def _commit(book: Book, mail: Mail, decision: Decision, outcome: Outcome) -> byt
     if not decision.events:
         return reply
     address = (mail.tenant, mail.key)
-    stored = msgspec.Raw(reply) if reply is not None and mail.id else None
+    stored = msgspec.Raw(reply) if reply is not None and mail.id else NOTHING
     entry = _entry(mail, base=_base(book, address), reply=stored)
     for event in decision.events:
         entry.events.append(msgspec.Raw(encode(event)))
@@ -93,16 +93,16 @@ def _commit(book: Book, mail: Mail, decision: Decision, outcome: Outcome) -> byt
     return reply
 
 
-def _base(book: Book, address: Address) -> msgspec.Raw | None:
+def _base(book: Book, address: Address) -> msgspec.Raw:
     slot = book.slots.get(address)
     if slot is None or not slot.base:
-        return None
+        return NOTHING
     slot.base = False
     return msgspec.Raw(encode(slot.state))
 
 
 def _entry(
-    mail: Mail, *, base: msgspec.Raw | None = None, reply: msgspec.Raw | None = None
+    mail: Mail, *, base: msgspec.Raw = NOTHING, reply: msgspec.Raw = NOTHING
 ) -> Entry:
     return Entry(
         tenant=mail.tenant,

@@ -1,0 +1,82 @@
+"""Asking the owner of an entity, as often as it takes: the command's id makes repeats harmless."""
+
+import random
+
+import anyio
+import msgspec
+
+from bus.codec import decode, encode
+from bus.config import Timing
+from bus.errors import DeadlineError, ProblemError, UnavailableError
+from bus.ports import Transport
+from bus.subjects import mailbox_subject, shard_of
+from schemas.journal import Mail
+from schemas.problems import Problem
+
+
+class Owners:
+    """The way to the owners of one entity's shards."""
+
+    def __init__(self, transport: Transport, entity: str, shards: int, timing: Timing) -> None:
+        self._transport = transport
+        self._entity = entity
+        self._shards = shards
+        self._timing = timing
+
+    async def ask(self, mail: Mail, *, timeout: float) -> bytes:
+        """Return the owner's encoded answer.
+
+        While a shard changes hands nobody listens, or an owner dies before it answers: the same mail
+        is then sent again.
+
+        Raises:
+            ProblemError: the owner refuses the command, or ``unavailable`` after ``timeout`` seconds.
+        """
+        subject = mailbox_subject(self._entity, shard_of(mail.tenant, mail.key, self._shards))
+        data = encode(mail)
+        with anyio.move_on_after(timeout):
+            while True:
+                answer = await self._try(subject, data)
+                if answer is not None:
+                    return _accepted(answer)
+        raise ProblemError(_unavailable(self._entity))
+
+    async def _try(self, subject: str, data: bytes) -> bytes | None:
+        timing = self._timing
+        try:
+            delivery = await self._transport.request(
+                subject, data, timeout=timing.request_try_seconds
+            )
+        except UnavailableError:
+            pause = random.uniform(timing.retry_least_seconds, timing.retry_most_seconds)  # noqa: S311  spreads retries, guards nothing
+            await anyio.sleep(pause)
+            return None
+        except DeadlineError:
+            return None
+        return delivery.data
+
+
+def command(
+    id: str, tenant: str, key: str, body: msgspec.Struct, *, digest: str = "", fresh: bool = False
+) -> Mail:
+    """Build the mail that carries a command."""
+    raw = msgspec.Raw(encode(body))
+    return Mail(id=id, tenant=tenant, key=key, body=raw, digest=digest, fresh=fresh)
+
+
+_PROBLEM_MARK = b'{"type":"problem"'
+
+
+def _accepted(answer: bytes) -> bytes:
+    if answer.startswith(_PROBLEM_MARK):
+        raise ProblemError(decode(Problem, answer))
+    return answer
+
+
+def _unavailable(entity: str) -> Problem:
+    return Problem(
+        code="unavailable",
+        message=f"no owner of this {entity} answered in time; ask again with the same id",
+        retryable=True,
+        retry_after=1.0,
+    )

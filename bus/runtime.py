@@ -1,0 +1,104 @@
+"""Running a process: its parts supervised as data, drained on SIGTERM, honest about its readiness."""
+
+import signal
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+
+import anyio
+import structlog
+from anyio.abc import TaskGroup
+
+from bus.config import Timing
+from bus.errors import CallboardError
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """One part of a process.
+
+    ``run`` lasts as long as the process; when it ends or raises it is started again, within the
+    restart budget. ``drain`` ends it in good order, ``missing`` names what it still lacks to be ready.
+    """
+
+    name: str
+    run: Callable[[], Awaitable[None]]
+    drain: Callable[[], Awaitable[None]] | None = None
+    missing: Callable[[], str | None] = lambda: None
+
+
+class Runtime:
+    """Starts parts in order, restarts those that fail, and drains them in reverse order.
+
+    A part that fails more often than ``restarts`` times in ``restart_window_seconds`` ends the process:
+    whoever started it may start it afresh.
+    """
+
+    def __init__(self, parts: Sequence[Part], timing: Timing) -> None:
+        self._parts = tuple(parts)
+        self._timing = timing
+        self._failures: dict[str, deque[float]] = {part.name: deque() for part in parts}
+        self._stopping = anyio.Event()
+
+    async def run(self) -> None:
+        """Run until SIGTERM or SIGINT, then drain.
+
+        Raises:
+            CallboardError: a part failed too often.
+        """
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._stop_on_signal)
+            for part in self._parts:
+                tasks.start_soon(self._supervise, part, tasks)
+            await self._stopping.wait()
+            await self._drain()
+            tasks.cancel_scope.cancel()
+
+    def missing(self) -> list[str]:
+        """Return what the process still lacks to be ready; empty when it is."""
+        lacks = [part.missing() for part in self._parts]
+        stopping = ["the process is stopping"] if self._stopping.is_set() else []
+        return [lack for lack in lacks if lack is not None] + stopping
+
+    def stop(self) -> None:
+        """Begin to drain, as SIGTERM does."""
+        self._stopping.set()
+
+    async def _stop_on_signal(self) -> None:
+        with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+            async for received in signals:
+                log.info("runtime.stopping", signal=received.name)
+                self.stop()
+
+    async def _supervise(self, part: Part, tasks: TaskGroup) -> None:
+        while not self._stopping.is_set():
+            try:
+                await part.run()
+                reason = "ended"
+            except Exception as error:  # noqa: BLE001  the supervisor is where failures end
+                reason = f"{type(error).__name__}: {error}"
+                log.exception("runtime.part_failed", part=part.name)
+            if self._stopping.is_set():
+                return
+            self._spend(part, reason)
+            await anyio.sleep(self._timing.restart_pause_seconds)
+
+    def _spend(self, part: Part, reason: str) -> None:
+        now, failures = anyio.current_time(), self._failures[part.name]
+        failures.append(now)
+        while failures and failures[0] < now - self._timing.restart_window_seconds:
+            failures.popleft()
+        if len(failures) > self._timing.restarts:
+            message = f"{part.name} failed {len(failures)} times: {reason}"
+            raise CallboardError(message)
+
+    async def _drain(self) -> None:
+        with anyio.move_on_after(self._timing.drain_seconds) as scope:
+            for part in reversed(self._parts):
+                if part.drain is not None:
+                    await part.drain()
+        if scope.cancelled_caught:
+            log.warning("runtime.drain_cut", seconds=self._timing.drain_seconds)
+        log.info("runtime.stopped")

@@ -1,0 +1,134 @@
+"""Services: the public commands and questions, answered after the commit, seen by ``nats micro ls``."""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import anyio
+import structlog
+from anyio.abc import TaskGroup
+
+from bus.codec import decode, encode
+from bus.errors import ProblemError, TransientError
+from bus.ports import Delivery, Outbox, Transport
+from bus.subjects import filter_for, parse, submit_subject, token
+from schemas.base import Message, Request
+from schemas.problems import HTTP_STATUS, Problem
+
+log = structlog.get_logger()
+
+MAX_IN_FLIGHT = 4096
+"""Requests answered at once by one process; above it they are refused as ``unavailable``."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Caller:
+    """Who asks: the tenant of the subject, and for submitted commands the id of the submission."""
+
+    tenant: str
+    submission: str | None = None
+    trace: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """A public request and the function that answers it."""
+
+    request: type[Request]
+    handler: Callable[[Caller, Any], Awaitable[Message]]
+
+    @property
+    def name(self) -> str:
+        """The endpoint's name in listings: the actor and the verb."""
+        return "-".join(self.request.SUBJECT.split(".")[2:])
+
+    async def answer(self, caller: Caller, data: bytes) -> Message:
+        """Decode a request and answer it; whatever goes wrong becomes a Problem."""
+        try:
+            token(caller.tenant, "tenant")
+            return await self.handler(caller, decode(self.request, data))
+        except ProblemError as refused:
+            return refused.problem
+        except TransientError as error:
+            return _unavailable(str(error))
+        except Exception as error:  # noqa: BLE001  one request must not end the others
+            log.exception("service.handler_raised", endpoint=self.name, error=type(error).__name__)
+            return Problem(code="internal", message=f"{self.name} failed")
+
+
+class Service:
+    """Answers the requests of its endpoints; several processes share them by queue group."""
+
+    def __init__(
+        self, name: str, endpoints: Sequence[Endpoint], transport: Transport, outbox: Outbox
+    ) -> None:
+        self.name = name
+        self.endpoints = tuple(endpoints)
+        self._transport = transport
+        self._outbox = outbox
+        self.in_flight = 0
+
+    def receiver(
+        self, endpoint: Endpoint, tasks: TaskGroup
+    ) -> Callable[[Delivery], Awaitable[None]]:
+        """Return the handler of an endpoint's messages: it hands each to a task of its own."""
+
+        async def receive(delivery: Delivery) -> None:
+            if not delivery.reply:
+                await self._forward(delivery)
+            elif self.in_flight >= MAX_IN_FLIGHT:
+                await self._reply(delivery.reply, _unavailable("too many requests are in flight"))
+            else:
+                self.in_flight += 1
+                tasks.start_soon(self._answer, endpoint, delivery)
+
+        return receive
+
+    async def drain(self) -> None:
+        """Wait until all requests in flight are answered."""
+        while self.in_flight:
+            await anyio.sleep(0.01)
+
+    async def _answer(self, endpoint: Endpoint, delivery: Delivery) -> None:
+        try:
+            caller = caller_of(endpoint.request.SUBJECT, delivery)
+            await self._reply(delivery.reply, await endpoint.answer(caller, delivery.data))
+        finally:
+            self.in_flight -= 1
+
+    async def _forward(self, delivery: Delivery) -> None:
+        """Make a command that nobody waits for durable, instead of answering into the void."""
+        await self._outbox.post(submit_subject(delivery.subject), delivery.data)
+
+    async def _reply(self, subject: str, message: Message) -> None:
+        await self._transport.publish(subject, encode(message), headers=_error_headers(message))
+
+
+def caller_of(template: str, delivery: Delivery) -> Caller:
+    """Return who sent a request, by its subject and headers."""
+    tokens = parse(template, delivery.subject) or {}
+    trace = (delivery.headers or {}).get("traceparent")
+    return Caller(tenant=tokens.get("tenant", ""), trace=trace)
+
+
+def endpoint_filter(endpoint: Endpoint) -> str:
+    """Return the subject an endpoint listens on, for all tenants."""
+    return filter_for(endpoint.request.SUBJECT)
+
+
+def _error_headers(message: Message) -> dict[str, str] | None:
+    if not isinstance(message, Problem):
+        return None
+    return {
+        "Nats-Service-Error": message.message.replace("\n", " ").replace("\r", " ")[:500],
+        "Nats-Service-Error-Code": str(HTTP_STATUS[message.code]),
+    }
+
+
+def _unavailable(reason: str) -> Problem:
+    return Problem(code="unavailable", message=reason, retryable=True, retry_after=1.0)
+
+
+def by_submit_filter(endpoints: Sequence[Endpoint]) -> Mapping[str, Endpoint]:
+    """Return the endpoints by the filter of their durable form."""
+    return {submit_subject(endpoint_filter(endpoint)): endpoint for endpoint in endpoints}

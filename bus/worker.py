@@ -1,0 +1,231 @@
+"""Workers: long or costly work, pulled from a queue, reported to the owner, acknowledged last.
+
+The item of a dead worker is handed out again by the queue. Whoever then gets it asks the owner first;
+so it goes with an item that has waited so long that a repeat of it may be about. The owner's journal
+decides which attempt counts, so an item that runs twice still ends once.
+"""
+
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+import anyio
+import msgspec
+import structlog
+from anyio.abc import TaskGroup
+
+from bus.codec import decode, encode
+from bus.config import Timing
+from bus.errors import ProblemError
+from bus.ports import Bus, Delivery, Ticket
+from bus.rpc import Owners, command
+from schemas.fleet import ROLL_CALL_SUBJECT, STOP_WORK_SUBJECT, DeadLetter, Held, RollCall, StopWork
+from schemas.lifecycle import Granted, WorkAnswer
+
+log = structlog.get_logger()
+
+I = TypeVar("I")
+
+ANSWER_SECONDS = 60.0
+"""How long a worker tries to report a result before it leaves the item to another worker."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job(Generic[I]):
+    """A kind of work. The functions but ``handle`` are pure.
+
+    ``name`` is the id of an item, ``address`` the tenant and key of the entity that waits for it.
+    ``claim`` asks whether to begin, ``handle`` does the work and returns the command that reports it,
+    ``stopped`` and ``crashed`` make that command where the work was called off or raised.
+    """
+
+    queue: str
+    item_type: type[I]
+    name: Callable[[I], str]
+    address: Callable[[I], tuple[str, str]]
+    claim: Callable[[I, bool], msgspec.Struct]
+    handle: Callable[[I], Awaitable[msgspec.Struct]]
+    stopped: Callable[[I], msgspec.Struct]
+    crashed: Callable[[I, str], msgspec.Struct]
+
+
+class Worker(Generic[I]):
+    """Works off one queue: at most ``capacity`` items at once, ``per_tenant`` of them for one tenant."""
+
+    def __init__(
+        self, job: Job[I], owners: Owners, process: str, bus: Bus, timing: Timing, capacity: int,
+        per_tenant: int,
+    ) -> None:
+        self._job = job
+        self._owners = owners
+        self._process = process
+        self._bus = bus
+        self._timing = timing
+        self._capacity = capacity
+        self._per_tenant = per_tenant
+        self._waiting: dict[str, deque[Ticket]] = {}
+        self._running: dict[str, int] = {}
+        self._held: dict[int, Ticket] = {}
+        self._scopes: dict[str, anyio.CancelScope] = {}
+        self._freed = anyio.Event()
+        self._draining = False
+        self.ready = False
+
+    # Life
+
+    async def run(self) -> None:
+        """Pull and work until cancelled or drained."""
+        transport = self._bus.transport
+        async with (
+            transport.subscription(ROLL_CALL_SUBJECT, self._roll_call),
+            transport.subscription(STOP_WORK_SUBJECT, self._stop_work),
+            anyio.create_task_group() as tasks,
+        ):
+            tasks.start_soon(self._keep_alive)
+            async with self._bus.queue.pull(self._job.queue, credit=self._credit) as tickets:
+                self.ready = True
+                await self._pull(tickets, tasks)
+
+    async def drain(self, seconds: float) -> None:
+        """Take no more items and let those that run end; hand back what was not begun."""
+        self._draining = True
+        for tickets in self._waiting.values():
+            while tickets:
+                await self._hand_back(tickets.popleft())
+        with anyio.move_on_after(seconds):
+            while self.running:
+                await anyio.sleep(self._timing.in_progress_seconds / 10)
+
+    @property
+    def running(self) -> int:
+        """How many items are being worked on."""
+        return sum(self._running.values())
+
+    # Pulling, fairly over tenants
+
+    def _credit(self, tenant: str) -> int:
+        if self._draining:
+            return 0
+        waiting = self._waiting.get(tenant, ())
+        tenants = max(1, len(self._running.keys() | self._waiting.keys() | {tenant}))
+        free = max(0, self._capacity - self.running)
+        return max(0, self._timing.prefetch + free // tenants - len(waiting))
+
+    async def _pull(self, tickets: AsyncIterator[tuple[str, Ticket]], tasks: TaskGroup) -> None:
+        async for tenant, ticket in tickets:
+            if self._draining:
+                await self._hand_back(ticket)
+                continue
+            self._held[id(ticket)] = ticket
+            self._waiting.setdefault(tenant, deque()).append(ticket)
+            self._start_what_fits(tasks)
+
+    def _start_what_fits(self, tasks: TaskGroup) -> None:
+        """Begin waiting items, one of each tenant in turn, while there is room."""
+        while self.running < self._capacity:
+            tenant = next((name for name in self._waiting if self._may_begin(name)), None)
+            if tenant is None:
+                return
+            tickets = self._waiting.pop(tenant)
+            ticket = tickets.popleft()
+            if tickets:
+                self._waiting[tenant] = tickets
+            self._running[tenant] = self._running.get(tenant, 0) + 1
+            tasks.start_soon(self._work, tenant, ticket, tasks)
+
+    def _may_begin(self, tenant: str) -> bool:
+        return self._running.get(tenant, 0) < self._per_tenant
+
+    async def _work(self, tenant: str, ticket: Ticket, tasks: TaskGroup) -> None:
+        try:
+            await self._handle(ticket)
+        finally:
+            self._held.pop(id(ticket), None)
+            self._running[tenant] -= 1
+            if not self._running[tenant]:
+                del self._running[tenant]
+            if not self._draining:
+                self._start_what_fits(tasks)
+
+    # One item
+
+    async def _handle(self, ticket: Ticket) -> None:
+        try:
+            item = decode(self._job.item_type, ticket.data)
+        except ProblemError as refused:
+            await self._lay_aside(ticket, str(refused))
+            return
+        try:
+            if not self._needs_claim(ticket) or await self._is_granted(item, ticket):
+                await self._report(item, await self._perform(item))
+            await ticket.ack()
+        except ProblemError as failed:
+            log.warning("worker.report_failed", item=self._job.name(item), code=failed.problem.code)
+            await ticket.nak(self._timing.in_progress_seconds)
+
+    def _needs_claim(self, ticket: Ticket) -> bool:
+        return ticket.deliveries > 1 or ticket.age > self._timing.repeat_window_seconds
+
+    async def _is_granted(self, item: I, ticket: Ticket) -> bool:
+        lost = ticket.deliveries > 1
+        name = f"{self._job.name(item)}.claim.{self._process}.{ticket.deliveries}"
+        answer = await self._ask(name, item, self._job.claim(item, lost))
+        return isinstance(answer, Granted)
+
+    async def _perform(self, item: I) -> msgspec.Struct:
+        name = self._job.name(item)
+        scope = self._scopes[name] = anyio.CancelScope()
+        try:
+            with scope:
+                return await self._job.handle(item)
+        except Exception as error:  # noqa: BLE001  one item must not take the others down with it
+            log.error("worker.crashed", item=name, error=type(error).__name__)
+            return self._job.crashed(item, type(error).__name__)
+        finally:
+            del self._scopes[name]
+        return self._job.stopped(item)
+
+    async def _report(self, item: I, result: msgspec.Struct) -> None:
+        await self._ask(f"{self._job.name(item)}.result", item, result)
+
+    async def _ask(self, name: str, item: I, body: msgspec.Struct) -> WorkAnswer:
+        tenant, key = self._job.address(item)
+        mail = command(name, tenant, key, body)
+        return decode(WorkAnswer, await self._owners.ask(mail, timeout=ANSWER_SECONDS))
+
+    async def _hand_back(self, ticket: Ticket) -> None:
+        self._held.pop(id(ticket), None)
+        await ticket.nak(0)
+
+    async def _lay_aside(self, ticket: Ticket, reason: str) -> None:
+        letter = DeadLetter(
+            id=f"{self._job.queue}.{self._process}.{id(ticket)}",
+            subject=f"_cb.work.{self._job.queue}",
+            reason=reason,
+            at=self._bus.clock(),
+            deliveries=ticket.deliveries,
+            body=ticket.data.decode(errors="replace"),
+        )
+        await self._bus.outbox.post(f"_cb.dead.work.{self._job.queue}", encode(letter))
+        await self._bus.outbox.flush(timeout=self._timing.request_try_seconds)
+        await ticket.drop(reason)
+
+    # What the bus asks
+
+    async def _keep_alive(self) -> None:
+        while True:
+            await anyio.sleep(self._timing.in_progress_seconds)
+            for ticket in list(self._held.values()):
+                await ticket.in_progress()
+
+    async def _roll_call(self, delivery: Delivery) -> None:
+        call = decode(RollCall, delivery.data)
+        items = [self._job.name(decode(self._job.item_type, t.data)) for t in self._held.values()]
+        held = Held(process=self._process, items=items)
+        await self._bus.transport.publish(call.answer_to, encode(held))
+
+    async def _stop_work(self, delivery: Delivery) -> None:
+        scope = self._scopes.get(decode(StopWork, delivery.data).item)
+        if scope is not None:
+            scope.cancel()
