@@ -1,0 +1,247 @@
+"""What an operator decides, read from the environment once and handed down frozen.
+
+``load`` is the one place that reads the settings. An empty variable counts as unset.
+"""
+
+import difflib
+import ipaddress
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, NamedTuple, get_args, get_origin, get_type_hints
+
+import msgspec
+
+from bus.errors import ConfigError
+from schemas.ids import Token
+from schemas.llm import BaseUrl
+
+OWN_PREFIX = "CALLBOARD_"
+
+_USER_INFO = re.compile(r"(?<=//)[^/\s]*@")
+
+
+class Secret(str):
+    """A text that shows itself to nobody: its ``repr`` is masked."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "'***'"
+
+
+class ServerUrl(str):
+    """A server's address, whose user and password do not show in its ``repr``."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return repr(_USER_INFO.sub("***@", str(self)))
+
+
+Port = Annotated[int, msgspec.Meta(ge=0, le=65_535)]
+Count = Annotated[int, msgspec.Meta(ge=1)]
+Seconds = Annotated[float, msgspec.Meta(gt=0, le=86_400)]
+
+
+def _env(name: str, description: str) -> msgspec.Meta:
+    """Name the variable of a field and say what it is for."""
+    return msgspec.Meta(description=description, extra={"env": name})
+
+
+class Config(msgspec.Struct, frozen=True, kw_only=True):
+    """What an operator decides. Units are in the descriptions; None means not set."""
+
+    nats_url: Annotated[
+        tuple[ServerUrl, ...],
+        _env("NATS_URL", "NATS servers, separated by commas; may hold user and password"),
+    ] = (ServerUrl("nats://127.0.0.1:4222"),)
+    nats_creds: Annotated[
+        str | None, _env("NATS_CREDS", "path of a NATS credentials file (JWT and seed)")
+    ] = None
+    tenant: Annotated[
+        Token, _env("CALLBOARD_TENANT", "the tenant that client commands speak for")
+    ] = "local"
+    log_level: Annotated[
+        Literal["debug", "info", "warning", "error"],
+        _env("CALLBOARD_LOG_LEVEL", "the least severe log line that is written"),
+    ] = "info"
+    log_format: Annotated[
+        Literal["auto", "json", "console"],
+        _env("CALLBOARD_LOG_FORMAT", "`auto` is console on a terminal and JSON elsewhere"),
+    ] = "auto"
+    data: Annotated[
+        str, _env("CALLBOARD_DATA", "directory of the embedded server's store and of projections")
+    ] = ".callboard"
+    durability: Annotated[
+        Literal["r1", "r3"],
+        _env("CALLBOARD_DURABILITY", "`r1` one server, `r3` a cluster; set when streams are made"),
+    ] = "r1"
+    shards: Annotated[
+        Annotated[int, msgspec.Meta(ge=1, le=1024)],
+        _env("CALLBOARD_SHARDS", "shards of each entity type; fixed when its journal is made"),
+    ] = 16
+    metrics_port: Annotated[
+        Port,
+        _env(
+            "CALLBOARD_METRICS_PORT",
+            "port of `/metrics`, `/livez` and `/readyz` on 127.0.0.1; 0 takes a free one, which "
+            "the heartbeat announces. A fixed port is for one process a machine or container",
+        ),
+    ] = 0
+    secrets_file: Annotated[
+        str | None,
+        _env(
+            "CALLBOARD_SECRETS_FILE", "file that maps secret names to variables, hosts and tenants"
+        ),
+    ] = None
+    allow_loopback: Annotated[
+        bool,
+        _env(
+            "CALLBOARD_ALLOW_LOOPBACK",
+            "let agents reach providers on this machine; `callboard up` sets it",
+        ),
+    ] = False
+    allowed_hosts: Annotated[
+        tuple[str, ...],
+        _env(
+            "CALLBOARD_ALLOWED_HOSTS",
+            "private hosts and networks (CIDR) that agents may reach, separated by commas",
+        ),
+    ] = ()
+    otlp_endpoint: Annotated[
+        str | None,
+        _env(
+            "OTEL_EXPORTER_OTLP_ENDPOINT",
+            "where traces go; unset, none are made. Needs the extra `otlp`. The OpenTelemetry SDK "
+            "reads this and its other `OTEL_*` variables by itself",
+        ),
+    ] = None
+    max_concurrent_executions: Annotated[
+        Count,
+        _env("MAX_CONCURRENT_EXECUTIONS", "answers one streaming process generates at a time"),
+    ] = 50
+    rate_limit_per_minute: Annotated[
+        Count | None,
+        _env(
+            "RATE_LIMIT_PER_MINUTE",
+            "requests a minute; unset is off. **Checked but not enforced by this version**: "
+            "setting it limits nothing, and each process says so in its log at start",
+        ),
+    ] = None
+    agent_access_token: Annotated[
+        Secret | None,
+        _env(
+            "AGENT_ACCESS_TOKEN",
+            "bearer token of the HTTP faces; loaded, masked, **used by nothing in this version**",
+        ),
+    ] = None
+    stream_auth_secret: Annotated[
+        Secret | None,
+        _env(
+            "STREAM_AUTH_SECRET",
+            "key that signs stream tickets of the HTTP faces; loaded, masked, **used by nothing in "
+            "this version**",
+        ),
+    ] = None
+    stream_buffer_size: Annotated[
+        Count, _env("STREAM_BUFFER_SIZE", "events a reader of a stream may be behind in memory")
+    ] = 1000
+    connect_timeout: Annotated[
+        Seconds, _env("CONNECT_TIMEOUT", "seconds to connect to a provider")
+    ] = 30.0
+    execution_timeout: Annotated[
+        Seconds, _env("EXECUTION_TIMEOUT", "seconds an execution may take, unless its agent says")
+    ] = 300.0
+    cleanup_interval: Annotated[
+        Seconds, _env("CLEANUP_INTERVAL", "seconds between sweeps of what is idle or expired")
+    ] = 60.0
+    max_attempts: Annotated[
+        Annotated[int, msgspec.Meta(ge=1, le=20)],
+        _env("MAX_ATTEMPTS", "attempts of one step, unless the agent says"),
+    ] = 5
+    openai_base_url: Annotated[
+        BaseUrl | None,
+        _env("OPENAI_BASE_URL", "base URL of `openai` agents that name none"),
+    ] = None
+
+    @property
+    def unenforced(self) -> tuple[str, ...]:
+        """The variables that are set and that nothing in this version acts upon."""
+        waiting = ("rate_limit_per_minute", "agent_access_token", "stream_auth_secret")
+        return tuple(_ENV_NAMES[field] for field in waiting if getattr(self, field) is not None)
+
+
+class Field(NamedTuple):
+    """How one variable becomes one field."""
+
+    field: str
+    env: str
+    kind: Any
+    several: bool
+    doc: str
+    default: Any
+
+
+def _describe(field: msgspec.structs.FieldInfo, hint: Any) -> Field:
+    meta = next(
+        part for part in get_args(hint)[1:] if isinstance(part, msgspec.Meta) and part.extra
+    )
+    kind = get_args(hint)[0]
+    several = get_origin(kind) is tuple
+    name = str((meta.extra or {})["env"])
+    return Field(field.name, name, hint, several, meta.description or "", field.default)
+
+
+def _fields() -> tuple[Field, ...]:
+    hints = get_type_hints(Config, include_extras=True)
+    return tuple(_describe(field, hints[field.name]) for field in msgspec.structs.fields(Config))
+
+
+FIELDS = _fields()
+_ENV_NAMES = {field.field: field.env for field in FIELDS}
+
+
+def load(environ: Mapping[str, str]) -> Config:
+    """Read the settings from an environment.
+
+    Raises:
+        ConfigError: a value is wrong, or a name with our prefix is not one of ours.
+    """
+    _refuse_unknown(environ)
+    values = {
+        field.field: _value(field, text) for field in FIELDS if (text := environ.get(field.env))
+    }
+    for host in values.get("allowed_hosts", ()):
+        _check_host(host)
+    return Config(**values)
+
+
+def _value(field: Field, text: str) -> Any:
+    raw: Any = [part.strip() for part in text.split(",") if part.strip()] if field.several else text
+    try:
+        return msgspec.convert(raw, field.kind, strict=False, dec_hook=_text)
+    except msgspec.ValidationError as error:
+        raise ConfigError(field.env, str(error)) from None
+
+
+def _text(kind: type, value: Any) -> Any:
+    if kind in (Secret, ServerUrl) and isinstance(value, str):
+        return kind(value)
+    raise TypeError(f"{kind.__name__} is read from text")
+
+
+def _refuse_unknown(environ: Mapping[str, str]) -> None:
+    known = {field.env for field in FIELDS}
+    for name in sorted(environ):
+        if name.startswith(OWN_PREFIX) and name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            raise ConfigError(name, f"no such setting{f'; is {near[0]} meant?' if near else ''}")
+
+
+def _check_host(host: str) -> None:
+    if "/" not in host:
+        return
+    try:
+        ipaddress.ip_network(host, strict=False)
+    except ValueError as error:
+        raise ConfigError("CALLBOARD_ALLOWED_HOSTS", str(error)) from None

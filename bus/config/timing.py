@@ -1,0 +1,179 @@
+"""Every time and bound that the mechanisms share, each with its reason. None is read from outside.
+
+They are fields of one object so that a test can shorten one; a fleet runs with one set of them.
+"""
+
+from typing import Annotated, Any, get_args, get_type_hints
+
+import msgspec
+
+
+def _why(reason: str) -> msgspec.Meta:
+    return msgspec.Meta(description=reason)
+
+
+class Timing(msgspec.Struct, frozen=True, kw_only=True):
+    """Times in seconds or days, sizes in bytes, as the names say."""
+
+    # Membership and ownership
+
+    heartbeat_seconds: Annotated[
+        float, _why("four beats fit into the silence after which a process counts as gone")
+    ] = 0.25
+    member_gone_seconds: Annotated[
+        float, _why("three lost beats are chance, four are a death; shards must move within 3 s")
+    ] = 1.0
+    join_seconds: Annotated[
+        float, _why("two beats: a newcomer has heard everybody before it takes its first shard")
+    ] = 0.5
+    reconcile_seconds: Annotated[
+        float,
+        _why("how long a lost or given-back shard waits when no membership change tells of it"),
+    ] = 0.5
+    corrupt_retry_seconds: Annotated[
+        float, _why("a damaged journal does not heal by itself; often enough to notice a repair")
+    ] = 30.0
+
+    # Turns
+
+    turn_commands: Annotated[
+        int, _why("the gain of a group commit is spent well before; bounds the latency of one turn")
+    ] = 256
+    turn_bytes: Annotated[
+        int, _why("half of the server's default message limit, so that a commit always fits")
+    ] = 512 * 1024
+    blob_bytes: Annotated[
+        int, _why("above it an entry goes to the object store: eight of them still fill one turn")
+    ] = 64 * 1024
+    snapshot_commits: Annotated[
+        int, _why("a new owner replays at most about this many commits, well under a second")
+    ] = 1000
+    entities_in_memory: Annotated[
+        int,
+        _why("a shard's ended entities beyond this leave memory; some 4 KB each, times 16 shards"),
+    ] = 1000
+    housekeeping_seconds: Annotated[
+        float, _why("an idle owner looks up this often, to note in the journal what was published")
+    ] = 1.0
+    record_delay_seconds: Annotated[
+        float, _why("an execution changes several times at once; one record then stands for all")
+    ] = 0.05
+
+    # Requests between processes
+
+    request_try_seconds: Annotated[
+        float, _why("as long as a dead owner goes unnoticed; then the same command is sent again")
+    ] = 1.0
+    retry_least_seconds: Annotated[
+        float, _why("a planned change of owner takes about this long")
+    ] = 0.02
+    retry_most_seconds: Annotated[
+        float, _why("the spread keeps callers from coming back all at once")
+    ] = 0.2
+    answer_seconds: Annotated[
+        float, _why("a public request is answered or refused; covers one death of a shard's owner")
+    ] = 5.0
+
+    # Work
+
+    ack_wait_seconds: Annotated[
+        float, _why("a dead worker's item moves to another after this: within 3 s in all")
+    ] = 2.0
+    in_progress_seconds: Annotated[
+        float, _why("a quarter of the wait: three lost signs of life do no harm")
+    ] = 0.5
+    roll_call_seconds: Annotated[
+        float, _why("after a restart of the bus every worker has reconnected and answered by then")
+    ] = 2.0
+    work_resend_seconds: Annotated[float, _why("the pause between tries while the bus is away")] = (
+        0.1
+    )
+    prefetch: Annotated[
+        int, _why("items at hand beyond those running hide the round trip of the next pull")
+    ] = 2
+    duplicate_window_seconds: Annotated[
+        float, _why("how long the server swallows a repeated message id")
+    ] = 120.0
+    repeat_window_seconds: Annotated[
+        float, _why("half of the server's window: an item older than this may have a twin")
+    ] = 60.0
+
+    # Publishing
+
+    delta_window: Annotated[
+        int, _why("publishes in the air at once; a server's round trip at full rate needs fewer")
+    ] = 512
+    resend_window_seconds: Annotated[
+        float, _why("a lazily synced stream loses its last milliseconds; this is ample")
+    ] = 5.0
+
+    # Processes
+
+    drain_seconds: Annotated[
+        float, _why("answers that take longer go to another process; a third of Kubernetes' grace")
+    ] = 10.0
+    restarts: Annotated[
+        int, _why("failures of one part within the window before its process gives up")
+    ] = 5
+    restart_window_seconds: Annotated[float, _why("older failures are forgiven")] = 30.0
+    restart_pause_seconds: Annotated[float, _why("a part that fails at once must not spin")] = 0.2
+    reconnect_seconds: Annotated[
+        float, _why("the longest pause between tries to find a lost server")
+    ] = 1.0
+
+    # Retention
+
+    journal_retention_days: Annotated[
+        float, _why("a month of what happened to executions; the newest commit always stays")
+    ] = 30.0
+    record_retention_days: Annotated[
+        float, _why("an execution's id means the same execution this long; then it is forgotten")
+    ] = 90.0
+    events_retention_days: Annotated[
+        float, _why("a listener that was away for a week misses nothing")
+    ] = 7.0
+    stream_retention_seconds: Annotated[
+        float, _why("deltas serve resuming clients; afterwards the record has the whole answer")
+    ] = 3600.0
+    inbox_retention_days: Annotated[
+        float, _why("a submitted command outlives a long weekend without a fleet")
+    ] = 7.0
+    dead_retention_days: Annotated[
+        float, _why("a month to look at what failed and to send it again")
+    ] = 30.0
+
+    # Sizes of streams: together they must fit the server's store, which reserves them
+
+    journal_max_bytes: Annotated[int, _why("about 2 KB an execution: two million executions")] = (
+        4 * 1024**3
+    )
+    record_max_bytes: Annotated[int, _why("about 2 KB an execution, answers included")] = (
+        4 * 1024**3
+    )
+    events_max_bytes: Annotated[int, _why("about 300 bytes an event: three million events")] = (
+        1024**3
+    )
+    stream_max_bytes: Annotated[
+        int, _why("about 200 bytes a delta: an hour at 1,400 a second; the oldest go first")
+    ] = 1024**3
+    inbox_max_bytes: Annotated[
+        int, _why("commands waiting for a fleet; when it is full, submitting is refused")
+    ] = 256 * 1024**2
+    work_max_bytes: Annotated[
+        int, _why("work lies in memory; when it is full, owners keep it and send it later")
+    ] = 256 * 1024**2
+    dead_max_bytes: Annotated[int, _why("dead letters are rare; the oldest go first")] = (
+        256 * 1024**2
+    )
+    conversation_max_bytes: Annotated[int, _why("about 2 KB a turn: half a million turns")] = (
+        1024**3
+    )
+
+
+def rows() -> list[tuple[str, Any, str]]:
+    """Return name, value and reason of every constant."""
+    hints = get_type_hints(Timing, include_extras=True)
+    reasons = {name: get_args(hint)[1].description for name, hint in hints.items()}
+    return [
+        (field.name, field.default, reasons[field.name]) for field in msgspec.structs.fields(Timing)
+    ]

@@ -1,0 +1,173 @@
+"""Settings: read once, checked, masked, and all of them documented."""
+
+import re
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from bus.config import Config, Timing, load
+from bus.config.reference import BEGIN, constants, readme_block, reference, settings
+from bus.config.timing import rows
+from bus.errors import ConfigError
+
+README = Path(__file__).parents[3] / "README.md"
+
+
+def test_an_empty_environment_gives_the_defaults():
+    assert load({}) == Config()
+
+
+def test_an_empty_variable_counts_as_unset():
+    assert load({"CALLBOARD_SHARDS": "", "AGENT_ACCESS_TOKEN": ""}) == Config()
+
+
+def test_every_setting_is_read_from_its_variable():
+    environ = {
+        "NATS_URL": "nats://a:4222, nats://b:4222",
+        "NATS_CREDS": "/run/fleet.creds",
+        "CALLBOARD_TENANT": "acme",
+        "CALLBOARD_LOG_LEVEL": "debug",
+        "CALLBOARD_LOG_FORMAT": "json",
+        "CALLBOARD_DATA": "/data",
+        "CALLBOARD_DURABILITY": "r3",
+        "CALLBOARD_SHARDS": "64",
+        "CALLBOARD_METRICS_PORT": "9464",
+        "CALLBOARD_SECRETS_FILE": "/run/secrets.yaml",
+        "CALLBOARD_ALLOW_LOOPBACK": "true",
+        "CALLBOARD_ALLOWED_HOSTS": "model.internal,10.0.0.0/8,fd00::/8",
+        "OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector:4318",
+        "MAX_CONCURRENT_EXECUTIONS": "10",
+        "RATE_LIMIT_PER_MINUTE": "100",
+        "AGENT_ACCESS_TOKEN": "token-of-the-faces",
+        "STREAM_AUTH_SECRET": "key-of-the-tickets",
+        "STREAM_BUFFER_SIZE": "500",
+        "CONNECT_TIMEOUT": "5",
+        "EXECUTION_TIMEOUT": "60.5",
+        "CLEANUP_INTERVAL": "30",
+        "MAX_ATTEMPTS": "3",
+        "OPENAI_BASE_URL": "https://proxy.example.com/v1",
+    }
+    assert msgspec.structs.asdict(load(environ)) == {
+        "nats_url": ("nats://a:4222", "nats://b:4222"),
+        "nats_creds": "/run/fleet.creds",
+        "tenant": "acme",
+        "log_level": "debug",
+        "log_format": "json",
+        "data": "/data",
+        "durability": "r3",
+        "shards": 64,
+        "metrics_port": 9464,
+        "secrets_file": "/run/secrets.yaml",
+        "allow_loopback": True,
+        "allowed_hosts": ("model.internal", "10.0.0.0/8", "fd00::/8"),
+        "otlp_endpoint": "http://collector:4318",
+        "max_concurrent_executions": 10,
+        "rate_limit_per_minute": 100,
+        "agent_access_token": "token-of-the-faces",
+        "stream_auth_secret": "key-of-the-tickets",
+        "stream_buffer_size": 500,
+        "connect_timeout": 5.0,
+        "execution_timeout": 60.5,
+        "cleanup_interval": 30.0,
+        "max_attempts": 3,
+        "openai_base_url": "https://proxy.example.com/v1",
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("CALLBOARD_TENANT", "acme.corp"),
+        ("CALLBOARD_TENANT", "*"),
+        ("CALLBOARD_LOG_LEVEL", "loud"),
+        ("CALLBOARD_LOG_FORMAT", "xml"),
+        ("CALLBOARD_DURABILITY", "r2"),
+        ("CALLBOARD_SHARDS", "0"),
+        ("CALLBOARD_SHARDS", "many"),
+        ("CALLBOARD_METRICS_PORT", "65536"),
+        ("CALLBOARD_ALLOW_LOOPBACK", "perhaps"),
+        ("CALLBOARD_ALLOWED_HOSTS", "10.0.0.0/64"),
+        ("MAX_CONCURRENT_EXECUTIONS", "-1"),
+        ("RATE_LIMIT_PER_MINUTE", "0"),
+        ("EXECUTION_TIMEOUT", "0"),
+        ("EXECUTION_TIMEOUT", "nan"),
+        ("EXECUTION_TIMEOUT", "inf"),
+        ("MAX_ATTEMPTS", "21"),
+        ("OPENAI_BASE_URL", "proxy.example.com"),
+    ],
+)
+def test_a_wrong_value_refuses_to_start_and_names_the_variable(name: str, value: str):
+    with pytest.raises(ConfigError) as refused:
+        load({name: value})
+    assert refused.value.name == name
+
+
+def test_an_unknown_name_with_our_prefix_refuses_to_start_and_says_what_may_be_meant():
+    with pytest.raises(ConfigError) as refused:
+        load({"CALLBOARD_TENNANT": "acme"})
+    assert refused.value.name == "CALLBOARD_TENNANT"
+    assert refused.value.reason == "no such setting; is CALLBOARD_TENANT meant?"
+
+
+def test_names_of_other_programs_are_none_of_our_business():
+    assert (
+        load({"PATH": "/bin", "OPENAI_API_KEY": "sk-made-up", "callboard_tenant": "x"}) == Config()
+    )
+
+
+def test_no_secret_shows_when_the_settings_are_printed():
+    config = load(
+        {
+            "NATS_URL": "nats://fleet:p@ssword@host:4222",
+            "AGENT_ACCESS_TOKEN": "token-of-the-faces",
+            "STREAM_AUTH_SECRET": "key-of-the-tickets",
+        }
+    )
+    shown = f"{config} {config!r}"
+    assert "nats://***@host:4222" in shown
+    assert not re.search("ssword|faces|tickets", shown)
+    assert config.agent_access_token == "token-of-the-faces"
+    assert config.nats_url == ("nats://fleet:p@ssword@host:4222",)
+
+
+def test_what_is_set_and_not_acted_upon_is_named():
+    config = load({"RATE_LIMIT_PER_MINUTE": "100", "AGENT_ACCESS_TOKEN": "token"})
+    assert config.unenforced == ("RATE_LIMIT_PER_MINUTE", "AGENT_ACCESS_TOKEN")
+    assert Config().unenforced == ()
+
+
+def test_every_setting_has_a_row_with_a_meaning():
+    assert all(setting.doc for setting in settings())
+    assert len({setting.name for setting in settings()}) == len(settings())
+    assert all(f"| `{setting.name}` |" in reference() for setting in settings())
+
+
+def test_a_written_default_reads_back_as_the_default():
+    written = {setting.name: setting.default for setting in settings() if setting.default}
+    assert load(written) == Config()
+
+
+def test_every_constant_has_a_reason():
+    assert [name for name, _, reason in rows() if not reason] == []
+    assert {name for name, _, _ in rows()} == set(Timing.__struct_fields__)
+    assert constants().count("\n") == len(rows()) + 2
+
+
+def test_the_constants_fit_each_other():
+    timing = Timing()
+    assert timing.member_gone_seconds >= 4 * timing.heartbeat_seconds
+    assert timing.ack_wait_seconds >= 4 * timing.in_progress_seconds
+    assert timing.ack_wait_seconds + timing.in_progress_seconds <= 3
+    assert timing.repeat_window_seconds < timing.duplicate_window_seconds
+    assert timing.retry_least_seconds < timing.retry_most_seconds < timing.request_try_seconds
+    assert timing.answer_seconds > timing.member_gone_seconds + timing.request_try_seconds
+    assert timing.blob_bytes < timing.turn_bytes
+    assert timing.journal_retention_days <= timing.record_retention_days
+
+
+@pytest.mark.skipif(not README.exists(), reason="there is no README yet")
+def test_the_readme_holds_the_reference_as_it_is():
+    text = README.read_text(encoding="utf-8")
+    assert BEGIN in text
+    assert readme_block() in text
