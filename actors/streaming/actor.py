@@ -1,0 +1,71 @@
+"""What the streaming actor works off: one job, from a work item to the command that reports it."""
+
+from actors.streaming.adapters.generation import Generator
+from bus.codec import encode
+from bus.ports import Bus
+from bus.subjects import fill
+from bus.worker import Job
+from schemas.lifecycle import (
+    Claim,
+    Deltas,
+    FailGeneration,
+    FinishGeneration,
+    GenerateWork,
+)
+from schemas.problems import Problem
+from schemas.streams import STREAM_SUBJECT, StreamEvent
+
+QUEUE = "generate"
+NOTHING_PUBLISHED = Deltas(count=0, sha256="")
+
+
+class Streaming:
+    """Generates answers and publishes them as they arrive."""
+
+    def __init__(self, generator: Generator, bus: Bus) -> None:
+        self._generator = generator
+        self._bus = bus
+
+    def job(self) -> Job[GenerateWork]:
+        """Return the job of generating an answer."""
+        return Job(
+            queue=QUEUE,
+            item_type=GenerateWork,
+            name=work_id,
+            address=lambda work: (work.tenant, work.execution_id),
+            claim=lambda work, lost: Claim(step=work.step, attempt=work.attempt, lost=lost),
+            handle=self.do_generate,
+            stopped=lambda work: self._failed(work, _STOPPED),
+            crashed=lambda work, reason: self._failed(work, _crashed(reason)),
+        )
+
+    async def do_generate(self, work: GenerateWork) -> FinishGeneration | FailGeneration:
+        """Generate one answer, streaming it under the work's segment."""
+        subject = fill(STREAM_SUBJECT, tenant=work.tenant, execution_id=work.execution_id)
+
+        async def emit(events: list[StreamEvent]) -> None:
+            for event in events:
+                await self._bus.outbox.post(subject, encode(event))
+
+        return await self._generator.run(work, emit)
+
+    def _failed(self, work: GenerateWork, problem: Problem) -> FailGeneration:
+        return FailGeneration(
+            step=work.step,
+            attempt=work.attempt,
+            problem=problem,
+            deltas=NOTHING_PUBLISHED,
+            started_at=self._bus.clock(),
+        )
+
+
+def work_id(work: GenerateWork) -> str:
+    """Name the attempt, as the execution's owner does."""
+    return f"{work.tenant}.{work.execution_id}.{work.step}.{work.attempt}"
+
+
+_STOPPED = Problem(code="cancelled", message="the execution no longer needs this answer")
+
+
+def _crashed(reason: str) -> Problem:
+    return Problem(code="internal", message=f"the worker failed with {reason}")

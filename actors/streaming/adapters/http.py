@@ -1,0 +1,190 @@
+"""HTTP to providers: the interface of httpx over the sockets of aiohttp.
+
+httpx's own pool scans all its connections at each request, which blocks the loop for milliseconds
+once a few hundred streams end together; and it costs four times the processor time a chunk. So only
+its interface stays, on a transport of ours. There is one client a process, with one keep-alive pool
+a host inside, and no bound on connections but the number of executions a process takes on.
+"""
+
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import cache
+from http.cookiejar import CookieJar, DefaultCookiePolicy
+from ipaddress import IPv4Address
+from ssl import SSLContext
+from typing import Any
+
+import aiohttp
+import httpx
+from aiohttp.abc import AbstractResolver, ResolveResult
+from yarl import URL
+
+from bus.egress import Address, Egress
+
+ReadBody = Callable[[], Awaitable[bytes]]
+
+_FAILURES: tuple[tuple[type[Exception], type[httpx.TransportError]], ...] = (
+    (aiohttp.ConnectionTimeoutError, httpx.ConnectTimeout),
+    (aiohttp.ServerTimeoutError, httpx.ReadTimeout),
+    (aiohttp.ClientConnectorError, httpx.ConnectError),
+    (aiohttp.ClientSSLError, httpx.ConnectError),
+    (aiohttp.InvalidURL, httpx.UnsupportedProtocol),
+    (aiohttp.ClientOSError, httpx.ReadError),
+    (aiohttp.ClientError, httpx.RemoteProtocolError),
+)
+
+
+class AiohttpTransport(httpx.AsyncBaseTransport):
+    """Carries httpx requests over aiohttp connections that obey the egress policy.
+
+    Of httpx's timeouts it keeps ``connect`` (name, TCP and TLS together) and ``read`` (between two
+    reads of a body); the wait for the status line is bounded by the caller. Redirects are not
+    followed. A response's ``extensions["read"]`` gives its body as it arrives, b"" at the end,
+    without the cost of three nested generators. Closing a response before its end closes the socket
+    at once.
+    """
+
+    def __init__(self, egress: Egress, *, keep_alive: float) -> None:
+        self._egress = egress
+        self._keep_alive = keep_alive
+        self._session: aiohttp.ClientSession | None = None
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Send the request and return once the status line and headers are there.
+
+        Raises:
+            ProblemError: ``forbidden``, the address is closed.
+            httpx.TransportError: anything else that went wrong.
+        """
+        url = URL(str(request.url), encoded=True)
+        self._egress.check_literal(url.host or "")
+        timeouts: dict[str, float | None] = request.extensions.get("timeout", {})
+        content = await request.aread()
+        try:
+            response = await self._open().request(
+                request.method,
+                url,
+                headers=[(name.decode(), text.decode()) for name, text in request.headers.raw],
+                data=content or None,
+                allow_redirects=False,
+                timeout=aiohttp.ClientTimeout(total=None, connect=timeouts.get("connect")),
+            )
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise _translated(error, request) from error
+        return _answer(request, response, timeouts.get("read"))
+
+    async def aclose(self) -> None:
+        """Close all connections, those in use as well."""
+        if self._session is not None:
+            await self._session.close()
+
+    def _open(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            connector = aiohttp.TCPConnector(
+                limit=0,
+                resolver=PinningResolver(self._egress),
+                use_dns_cache=False,
+                keepalive_timeout=self._keep_alive,
+                ssl=tls(),
+            )
+            self._session = aiohttp.ClientSession(
+                connector=connector,
+                cookie_jar=aiohttp.DummyCookieJar(),
+                skip_auto_headers=("Accept", "Accept-Encoding", "Content-Type", "User-Agent"),
+            )
+        return self._session
+
+
+class PinningResolver(AbstractResolver):
+    """Resolves through the egress policy; the connection goes to the addresses it let pass."""
+
+    def __init__(self, egress: Egress) -> None:
+        self._egress = egress
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
+    ) -> list[ResolveResult]:
+        """Return the open addresses of a host, in the resolver's order."""
+        addresses = await self._egress.resolve(host, port)
+        results = [_resolved(host, port, address) for address in addresses]
+        return [each for each in results if family in {socket.AF_UNSPEC, each["family"]}]
+
+    async def close(self) -> None:
+        """Nothing is held."""
+
+
+class _Body(httpx.AsyncByteStream):
+    def __init__(self, request: httpx.Request, response: aiohttp.ClientResponse) -> None:
+        self._request = request
+        self._response = response
+        self._content = response.content
+
+    async def read(self) -> bytes:
+        """Return what has arrived, waiting for at least one byte; b"" at the end."""
+        try:
+            return await self._content.readany()
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise _translated(error, self._request) from error
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        while chunk := await self.read():
+            yield chunk
+
+    async def aclose(self) -> None:
+        # After its end the connection is back in the pool, and this does nothing.
+        self._response.close()
+
+
+@cache
+def tls() -> SSLContext:
+    """Return the process's TLS settings, with the certificates httpx trusts."""
+    return httpx.create_ssl_context()
+
+
+def build_client(
+    egress: Egress, *, connect_timeout: float, read_timeout: float, keep_alive: float
+) -> httpx.AsyncClient:
+    """Build the client of a process. Times are in seconds. It keeps no cookies and no proxies.
+
+    Cookies would tie the calls of different tenants together.
+    """
+    return httpx.AsyncClient(
+        transport=AiohttpTransport(egress, keep_alive=keep_alive),
+        timeout=httpx.Timeout(read_timeout, connect=connect_timeout),
+        headers={"accept-encoding": "identity", "user-agent": "callboard"},
+        cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
+        follow_redirects=False,
+        trust_env=False,
+    )
+
+
+def _answer(
+    request: httpx.Request, response: aiohttp.ClientResponse, read_timeout: float | None
+) -> httpx.Response:
+    connection = response.connection
+    if connection is not None and connection.protocol is not None:
+        # From here on, not before: a model may think long until its first byte.
+        connection.protocol.read_timeout = read_timeout
+    body = _Body(request, response)
+    extensions: dict[str, Any] = {"read": body.read}
+    # aiohttp has undone the compression already.
+    headers = [
+        (name, text) for name, text in response.raw_headers if name.lower() != b"content-encoding"
+    ]
+    return httpx.Response(response.status, headers=headers, stream=body, extensions=extensions)
+
+
+def _translated(error: Exception, request: httpx.Request) -> httpx.TransportError:
+    kind = next((to for of, to in _FAILURES if isinstance(error, of)), httpx.ReadTimeout)
+    return kind(type(error).__name__, request=request)
+
+
+def _resolved(host: str, port: int, address: Address) -> ResolveResult:
+    return ResolveResult(
+        hostname=host,
+        host=str(address),
+        port=port,
+        family=socket.AF_INET if isinstance(address, IPv4Address) else socket.AF_INET6,
+        proto=0,
+        flags=socket.AI_NUMERICHOST,
+    )

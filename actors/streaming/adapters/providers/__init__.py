@@ -1,0 +1,36 @@
+"""The providers by the type that a definition names. A new one is a module and a line below."""
+
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import asynccontextmanager
+
+from actors.streaming.adapters.http import build_client
+from actors.streaming.adapters.providers.base import ModelProvider
+from actors.streaming.adapters.providers.openai_chat import OpenAIChat
+from actors.streaming.adapters.providers.scripted import ScriptedProvider
+from actors.streaming.config import StreamingConfig
+from bus.egress import Egress
+from bus.secrets import Secrets
+from schemas.llm import Custom, Groq, OpenAI, Provider, Scripted
+
+Providers = Mapping[type[Provider], ModelProvider]
+
+
+@asynccontextmanager
+async def open_providers(
+    config: StreamingConfig, egress: Egress, secrets: Secrets
+) -> AsyncGenerator[Providers]:
+    """Hold the process's providers and their connections open."""
+    client = build_client(
+        egress,
+        connect_timeout=config.connect_timeout,
+        read_timeout=config.idle_timeout,
+        keep_alive=config.keep_alive,
+    )
+    async with client:
+        chat = OpenAIChat(client, secrets, config)
+        yield {
+            OpenAI: chat,
+            Groq: chat,
+            Custom: chat,
+            Scripted: ScriptedProvider(),
+        }

@@ -1,0 +1,98 @@
+"""The scripted provider: plays a definition's own responses, for tests and keyless trial.
+
+Each process counts its calls by script: the n-th call of a script in a process plays its n-th
+response and begins again after the last. Agents of the same script share the count, other scripts
+do not. After ``REMEMBERED`` other scripts a script begins at its first response again. Failures do
+not go by that count but by the attempt (see core/script.py), so that they strike alike in every
+process.
+"""
+
+import hashlib
+from collections import OrderedDict
+from types import TracebackType
+from typing import Self
+
+import anyio
+import anyio.lowlevel
+import msgspec
+
+from actors.streaming.adapters.providers.base import CallContext
+from actors.streaming.core import script
+from actors.streaming.core.deltas import Delta, TextDelta
+from actors.streaming.core.faults import ProviderFaultError, fault
+from schemas.llm import Answer, GenerateRequest, Scripted
+from schemas.usage import Usage
+
+REMEMBERED = 1024
+
+
+class ScriptedProvider:
+    """Plays scripts."""
+
+    def __init__(self) -> None:
+        self._turns: OrderedDict[bytes, int] = OrderedDict()
+
+    def status(self, request: GenerateRequest) -> str:
+        """Say that a script is played."""
+        return f"Playing the script of {request.provider.model}"
+
+    def call(self, request: GenerateRequest, context: CallContext) -> "ScriptedCall":
+        """Take the script's next turn."""
+        scripted = request.provider
+        if not isinstance(scripted, Scripted):
+            raise fault("validation", "This provider plays scripts only.", retryable=False)
+        turn = self._next(scripted)
+        plan = script.plan(request, scripted, turn=turn, attempt=context.attempt)
+        return ScriptedCall(request, plan, delay=scripted.delay_ms / 1000)
+
+    def _next(self, scripted: Scripted) -> int:
+        key = hashlib.sha256(msgspec.json.encode(scripted)).digest()
+        turn = self._turns.pop(key, 0)
+        self._turns[key] = turn + 1
+        if len(self._turns) > REMEMBERED:
+            self._turns.popitem(last=False)
+        return turn
+
+
+class ScriptedCall:
+    """One performance: a word a read, ``delay`` seconds apart."""
+
+    def __init__(self, request: GenerateRequest, plan: script.Plan, *, delay: float) -> None:
+        self._request = request
+        self._plan = plan
+        self._delay = delay
+        self._played = 0
+
+    async def __aenter__(self) -> Self:
+        """Begin at once."""
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """There is nothing to close."""
+
+    async def read(self) -> list[Delta] | None:
+        """Play the next word, or the scripted failure."""
+        if self._played == len(self._plan.words):
+            await anyio.lowlevel.checkpoint()
+            if self._plan.failure is not None:
+                raise ProviderFaultError(self._plan.failure)
+            return None
+        await anyio.sleep(self._delay if self._played else 0)
+        word = self._plan.words[self._played]
+        self._played += 1
+        return [TextDelta(word)]
+
+    def answer(self) -> Answer:
+        """Return the whole response."""
+        return script.answer(self._request, self._plan)
+
+    def spent(self) -> Usage | None:
+        """Count the words played so far; a refusal before the first costs nothing."""
+        if self._played == 0:
+            return None
+        return script.usage(self._request, self._played, "partial_stream")

@@ -1,0 +1,38 @@
+"""The settings of a streaming process."""
+
+import msgspec
+
+
+class StreamingConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """One process that calls providers. All times are in seconds."""
+
+    max_concurrent: int = 50
+    """How many answers the process generates at once; the rest waits in the queue."""
+
+    openai_base_url: str = "https://api.openai.com/v1"
+    """Where ``openai`` definitions without a base_url go."""
+
+    groq_base_url: str = "https://api.groq.com/openai/v1"
+    """Where ``groq`` definitions without a base_url go."""
+
+    connect_timeout: float = 10.0
+    """For name, TCP and TLS together."""
+
+    first_byte_timeout: float = 120.0
+    """From the request to the status line: reasoning models and cold local ones think before it."""
+
+    idle_timeout: float = 60.0
+    """Between two reads of a stream; comments of the server count as life."""
+
+    trailing_timeout: float = 5.0
+    """After the finish reason, for the usage and the end of the stream; then the answer stands."""
+
+    keep_alive: float = 30.0
+    """How long an idle connection to a provider is kept for the next call."""
+
+    publish_window: int = 512
+    """Events published and not yet acknowledged, in all answers together.
+
+    When it is full, reading from the providers waits; what arrives meanwhile becomes one event.
+    That is all the coalescing there is, and the only buffer is the 128 KiB a connection may hold.
+    """

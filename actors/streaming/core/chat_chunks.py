@@ -1,0 +1,104 @@
+"""What is read of a Chat Completions chunk: only the needed fields, in all spellings seen.
+
+Fields are optional throughout: Azure's first chunk has no choices and an empty model, compatible
+servers leave out the index or send null for anything they do not have.
+"""
+
+from typing import Any
+
+import msgspec
+
+Count = int | float | None
+
+
+class FunctionPart(msgspec.Struct, frozen=True, gc=False):
+    """A fragment of a function call. Some servers send the arguments as an object, whole."""
+
+    name: str | None = None
+    arguments: str | dict[str, Any] | None = None
+
+
+class CallPart(msgspec.Struct, frozen=True):
+    """A fragment of one tool call."""
+
+    index: int | None = None
+    id: str | None = None
+    function: FunctionPart | None = None
+
+
+class ContentPart(msgspec.Struct, frozen=True):
+    """A typed piece of content, as Mistral sends it; ``thinking`` is a list of text pieces."""
+
+    type: str = "text"
+    text: str | None = None
+    thinking: list["ContentPart"] | str | None = None
+
+
+class DeltaPart(msgspec.Struct, frozen=True):
+    """What a choice grows by. Reasoning has two names."""
+
+    content: str | list[ContentPart] | None = None
+    reasoning_content: str | None = None
+    reasoning: str | None = None
+    refusal: str | None = None
+    tool_calls: list[CallPart] | None = None
+
+
+class Choice(msgspec.Struct, frozen=True):
+    """One of the answers asked for; we ask for one."""
+
+    index: int | None = None
+    delta: DeltaPart | None = None
+    finish_reason: str | None = None
+
+
+class PromptDetails(msgspec.Struct, frozen=True, gc=False):
+    """Parts of the prompt tokens."""
+
+    cached_tokens: Count = None
+    cache_write_tokens: Count = None
+
+
+class CompletionDetails(msgspec.Struct, frozen=True, gc=False):
+    """Parts of the completion tokens."""
+
+    reasoning_tokens: Count = None
+
+
+class UsagePart(msgspec.Struct, frozen=True):
+    """Token counts; the cached ones lie inside ``prompt_tokens``."""
+
+    prompt_tokens: Count = None
+    completion_tokens: Count = None
+    total_tokens: Count = None
+    prompt_tokens_details: PromptDetails | None = None
+    completion_tokens_details: CompletionDetails | None = None
+
+
+class GroqPart(msgspec.Struct, frozen=True):
+    """Groq's own place for the usage, beside or instead of the usual one."""
+
+    usage: UsagePart | None = None
+    error: Any = None
+
+
+class Chunk(msgspec.Struct, frozen=True):
+    """One event of the stream."""
+
+    choices: list[Choice] | None = None
+    usage: UsagePart | None = None
+    model: str | None = None
+    error: Any = None
+    x_groq: GroqPart | None = None
+
+
+_decoder = msgspec.json.Decoder(Chunk)
+
+
+def decode(data: str) -> Chunk:
+    """Read one event.
+
+    Raises:
+        msgspec.DecodeError: it is no chunk.
+    """
+    return _decoder.decode(data)

@@ -1,0 +1,241 @@
+"""What went wrong at a provider, as one Problem, whichever way the provider said it.
+
+The provider's own sentence is never passed on: it quotes prompts, completions and parts of keys.
+What passes is the status, and the provider's error code and type where they have the look of
+identifiers.
+"""
+
+import math
+import re
+from collections.abc import Mapping
+from datetime import timedelta
+from email.utils import parsedate_to_datetime
+from typing import Any, NamedTuple, TypeGuard, cast
+
+import msgspec
+
+from schemas.problems import Problem, ProblemCode
+
+
+class ProviderFaultError(Exception):
+    """A provider failed or broke its protocol in the way that ``problem`` says."""
+
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(problem.message)
+        self.problem = problem
+
+
+class _Kind(NamedTuple):
+    code: ProblemCode
+    message: str
+    retryable: bool = True
+
+
+_REFUSED_KEY = _Kind("unauthorized", "The provider does not accept the key.", retryable=False)
+_NOT_ALLOWED = _Kind(
+    "unauthorized", "The provider does not allow this to the key.", retryable=False
+)
+_UNKNOWN = _Kind("not_found", "The provider does not know the model or the path.", retryable=False)
+_REFUSED = _Kind("provider_error", "The provider refused the request.", retryable=False)
+_CONFLICT = _Kind("provider_error", "The provider is busy with a conflicting request.")
+_LIMITED = _Kind("rate_limited", "The provider limits the rate of requests.")
+_QUOTA = _Kind("rate_limited", "The quota or credit at the provider is used up.", retryable=False)
+_FAILED = _Kind("provider_error", "The provider failed.")
+_OVERLOADED = _Kind("provider_overloaded", "The provider is overloaded.")
+_SLOW = _Kind("timeout", "The provider timed out.")
+_RESAMPLE = _Kind("provider_error", "The model wrote an unusable tool call.")
+
+_BY_STATUS: dict[int, _Kind] = {
+    401: _REFUSED_KEY,
+    402: _QUOTA,
+    403: _NOT_ALLOWED,
+    404: _UNKNOWN,
+    408: _SLOW,
+    409: _CONFLICT,
+    429: _LIMITED,
+    503: _OVERLOADED,
+    504: _SLOW,
+    529: _OVERLOADED,
+}
+
+# Codes and types that say more than the status, or stand alone inside a stream that began well.
+_BY_TOKEN: dict[str, _Kind] = {
+    "authentication_error": _REFUSED_KEY,
+    "billing_hard_limit_reached": _QUOTA,
+    "content_filter": _REFUSED,
+    "context_length_exceeded": _REFUSED,
+    "enforced_spend_limit_reached": _QUOTA,
+    "insufficient_quota": _QUOTA,
+    "invalid_api_key": _REFUSED_KEY,
+    "invalid_request_error": _REFUSED,
+    "model_not_found": _UNKNOWN,
+    "overloaded": _OVERLOADED,
+    "overloaded_error": _OVERLOADED,
+    "permission_error": _NOT_ALLOWED,
+    "rate_limit_error": _LIMITED,
+    "rate_limit_exceeded": _LIMITED,
+    "rate_limit_reached": _LIMITED,
+    "server_error": _FAILED,
+    "service_unavailable": _OVERLOADED,
+    "timeout": _SLOW,
+    "tokens": _LIMITED,
+    "tool_use_failed": _RESAMPLE,
+}
+
+# These speak against what their status promises; the others only refine an error without a status.
+_OVERRULING = frozenset(
+    {
+        "billing_hard_limit_reached",
+        "enforced_spend_limit_reached",
+        "insufficient_quota",
+        "tool_use_failed",
+    }
+)
+
+# An identifier of the provider's. No run is long enough for a key to pass as one.
+_TOKEN = re.compile(r"[A-Za-z][A-Za-z0-9]{0,23}(?:[_.-][A-Za-z0-9]{1,23}){0,7}")
+
+_DURATION = re.compile(r"(?:(\d+)h)?(?:(\d+)m(?!s))?(?:(\d+(?:\.\d+)?)s)?(?:(\d+(?:\.\d+)?)ms)?")
+
+_FIRST_ERROR_STATUS = 400
+_TOO_MANY_REQUESTS = 429
+_FIRST_SERVER_ERROR = 500
+_LAST_STATUS = 999
+
+LONGEST_WAIT = 86_400.0
+"""A provider's wish to wait longer than a day, in seconds, is cut to it."""
+
+
+def fault(code: ProblemCode, message: str, *, retryable: bool = True) -> ProviderFaultError:
+    """Build the error of a provider that broke off, fell silent or spoke nonsense."""
+    return ProviderFaultError(Problem(code=code, message=message, retryable=retryable))
+
+
+def refusal(status: int, headers: Mapping[str, str], body: bytes) -> Problem:
+    """Classify an HTTP answer that is no success. ``headers`` has lower-case names.
+
+    x-should-retry wins over the status. ``retry_after`` is in seconds: from retry-after-ms,
+    retry-after (as seconds, or as a date less the answer's own date), else from the rate-limit
+    headers of what is exhausted.
+    """
+    tokens = _tokens(_error_in(body))
+    kind = _by_status(status)
+    for token in tokens.values():
+        if token in _OVERRULING:
+            kind = _BY_TOKEN[str(token)]
+    retryable = kind.retryable
+    if headers.get("x-should-retry") in {"true", "false"}:
+        retryable = headers["x-should-retry"] == "true"
+    return Problem(
+        code=kind.code,
+        message=kind.message,
+        retryable=retryable,
+        retry_after=_retry_after(status, headers) if retryable else None,
+        details={"status": status, **tokens},
+    )
+
+
+def failure_in_stream(error: Any) -> Problem:
+    """Classify an error that came inside a stream, after its status had promised success.
+
+    Unless its code or type says otherwise, the provider failed and may be asked again.
+    """
+    tokens = _tokens(error)
+    return _problem(_kind_in_stream(tokens), tokens)
+
+
+def _kind_in_stream(tokens: dict[str, str | int]) -> _Kind:
+    for token in tokens.values():
+        if token in _BY_TOKEN:
+            return _BY_TOKEN[str(token)]
+    for token in tokens.values():
+        if isinstance(token, int) and token >= _FIRST_ERROR_STATUS:
+            return _by_status(token)
+    return _FAILED
+
+
+def _by_status(status: int) -> _Kind:
+    return _BY_STATUS.get(status, _FAILED if status >= _FIRST_SERVER_ERROR else _REFUSED)
+
+
+def _problem(kind: _Kind, details: Mapping[str, Any]) -> Problem:
+    return Problem(
+        code=kind.code, message=kind.message, retryable=kind.retryable, details=dict(details)
+    )
+
+
+def _error_in(body: bytes) -> Any:
+    try:
+        decoded: Any = msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+    return _members(decoded).get("error", decoded)
+
+
+def _members(value: object) -> dict[str, Any]:
+    """Return a JSON object as it is, and nothing of any other value."""
+    return cast("dict[str, Any]", value) if isinstance(value, dict) else {}
+
+
+def _tokens(error: object) -> dict[str, str | int]:
+    """Pick the code and the type of an error object, where they look like identifiers."""
+    found: dict[str, str | int] = {}
+    for name in ("code", "type"):
+        token = _members(error).get(name)
+        if _is_identifier(token):
+            found[f"provider_{name}"] = token
+    return found
+
+
+def _is_identifier(token: Any) -> TypeGuard[str | int]:
+    if isinstance(token, str):
+        return _TOKEN.fullmatch(token) is not None
+    return isinstance(token, int) and 0 <= token <= _LAST_STATUS
+
+
+def _retry_after(status: int, headers: Mapping[str, str]) -> float | None:
+    wait = _number(headers.get("retry-after-ms"))
+    if wait is not None:
+        wait /= 1000
+    else:
+        wait = _number(headers.get("retry-after"))
+    if wait is None:
+        wait = _until(headers.get("retry-after"), headers.get("date"))
+    if wait is None and status == _TOO_MANY_REQUESTS:
+        wait = _exhausted(headers)
+    return None if wait is None else min(max(wait, 0.0), LONGEST_WAIT)
+
+
+def _number(text: str | None) -> float | None:
+    try:
+        value = float(text) if text else math.nan
+    except ValueError:
+        return None
+    return value if math.isfinite(value) else None
+
+
+def _until(moment: str | None, now: str | None) -> float | None:
+    """The seconds from one HTTP date to another: both by the provider's clock."""
+    try:
+        wait = parsedate_to_datetime(moment or "") - parsedate_to_datetime(now or "")
+    except (ValueError, TypeError):
+        return None
+    return wait / timedelta(seconds=1)
+
+
+def _exhausted(headers: Mapping[str, str]) -> float | None:
+    waits = [
+        _duration(headers.get(f"x-ratelimit-reset-{what}", ""))
+        for what in ("requests", "tokens")
+        if headers.get(f"x-ratelimit-remaining-{what}") == "0"
+    ]
+    return max((wait for wait in waits if wait is not None), default=None)
+
+
+def _duration(text: str) -> float | None:
+    """Read a duration such as 1m30s or 2ms, in seconds."""
+    match = _DURATION.fullmatch(text)
+    if not text or match is None:
+        return None
+    hours, minutes, seconds, milliseconds = (float(part or 0) for part in match.groups())
+    return hours * 3600 + minutes * 60 + seconds + milliseconds / 1000

@@ -1,0 +1,76 @@
+"""The scripted provider's plan for one call: which words, how it ends, what it counts.
+
+Which response a call plays: the responses of a script in turn, as the caller counts them. Which
+failure: the one whose ``call`` is the attempt's number less one, so that a failure at call 0 fails
+the first attempt of every step and leaves its second attempt alone, whatever process it runs in.
+"""
+
+import re
+from typing import NamedTuple
+
+from schemas.llm import Answer, FinishReason, GenerateRequest, Scripted, ScriptedFailure
+from schemas.problems import Problem
+from schemas.usage import Quality, Usage
+
+_WORD = re.compile(r"\s*\S+(?:\s+\Z)?|\s+")
+
+_MESSAGES = {
+    "provider_error": "The provider failed, as scripted.",
+    "provider_overloaded": "The provider is overloaded, as scripted.",
+    "rate_limited": "The provider limits the rate of requests, as scripted.",
+    "unauthorized": "The provider does not accept the key, as scripted.",
+    "timeout": "The provider timed out, as scripted.",
+}
+
+
+class Plan(NamedTuple):
+    """What a call plays: ``words``, whose concatenation is the answer, then ``failure`` if any."""
+
+    words: tuple[str, ...]
+    finish_reason: FinishReason
+    failure: Problem | None
+
+
+def words(text: str) -> tuple[str, ...]:
+    """Cut a text before its spaces. The pieces joined are the text, spaces and all."""
+    return tuple(_WORD.findall(text))
+
+
+def plan(request: GenerateRequest, script: Scripted, *, turn: int, attempt: int) -> Plan:
+    """Decide what the call of this turn and attempt plays.
+
+    A word counts as a token: ``max_tokens`` cuts the answer, which then ends for its length.
+    """
+    pieces = words(script.responses[turn % len(script.responses)])
+    failure = next((fail for fail in script.failures if fail.call == attempt - 1), None)
+    if failure is not None:
+        return Plan(pieces[: failure.after_words], "other", _problem(failure))
+    limit = request.config.max_tokens
+    if limit is not None and limit < len(pieces):
+        return Plan(pieces[:limit], "length", None)
+    return Plan(pieces, "stop", None)
+
+
+def answer(request: GenerateRequest, plan: Plan) -> Answer:
+    """Return the answer of a call that has played all its words."""
+    return Answer(
+        text="".join(plan.words),
+        finish_reason=plan.finish_reason,
+        usage=usage(request, len(plan.words), "exact"),
+        model_served=request.provider.model,
+    )
+
+
+def usage(request: GenerateRequest, played: int, quality: Quality) -> Usage:
+    """Count a token a word, in the messages and in what was played."""
+    heard = sum(len(message.content.split()) for message in request.messages)
+    return Usage(input=heard, output=played, quality=quality)
+
+
+def _problem(failure: ScriptedFailure) -> Problem:
+    return Problem(
+        code=failure.code,
+        message=_MESSAGES[failure.code],
+        retryable=failure.code != "unauthorized",
+        retry_after=failure.retry_after,
+    )

@@ -1,0 +1,91 @@
+"""Numbering an attempt's events, and the running count and hash of what it has published.
+
+Within its segment the events count from 0 without gaps. Neighbouring deltas of one kind become one
+event, so that one read from the provider is one message on the bus.
+"""
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from datetime import datetime
+from itertools import groupby
+from typing import Any
+
+import msgspec
+
+from actors.streaming.core.deltas import Delta, ReasoningDelta
+from schemas.ids import ExecutionId
+from schemas.lifecycle import Deltas
+from schemas.llm import ToolCall
+from schemas.streams import ContentChunk, StreamEvent, Thinking, ThinkingChunk, ToolCalled
+
+MAX_CHUNK_CHARACTERS = 64 * 1024
+"""Longer texts are spread over several events: none exceeds 512 KiB, however it is encoded."""
+
+
+class Sequencer:
+    """Writes the events of one attempt, and knows by ``deltas`` what it has written."""
+
+    def __init__(self, execution_id: ExecutionId, *, segment: int, step: int, attempt: int) -> None:
+        self._execution_id = execution_id
+        self._segment = segment
+        self._step = step
+        self._attempt = attempt
+        self._count = 0
+        self._hash = hashlib.sha256()
+
+    @property
+    def deltas(self) -> Deltas:
+        """How many events were written, and the SHA-256 of all their answer text as UTF-8."""
+        return Deltas(count=self._count, sha256=self._hash.hexdigest())
+
+    def thinking(self, status: str, at: datetime) -> Thinking:
+        """Write what the agent is doing."""
+        return Thinking(status=status, **self._place(at))
+
+    def events(self, deltas: Iterable[Delta], at: datetime) -> list[StreamEvent]:
+        """Write what one read has brought."""
+        written: list[StreamEvent] = []
+        for kind, group in groupby(deltas, type):
+            run = list(group)
+            text = "".join([delta.text for delta in run if not isinstance(delta, ToolCall)])
+            written += [self._text(kind, piece, at) for piece in _pieces(text)]
+            written += [self._tool_call(delta, at) for delta in run if isinstance(delta, ToolCall)]
+        return written
+
+    def _text(self, kind: type[Delta], text: str, at: datetime) -> ContentChunk | ThinkingChunk:
+        if kind is ReasoningDelta:
+            return ThinkingChunk(content=text, **self._place(at))
+        self._hash.update(text.encode())
+        return ContentChunk(content=text, **self._place(at))
+
+    def _tool_call(self, call: ToolCall, at: datetime) -> ToolCalled:
+        return ToolCalled(
+            call_id=call.id,
+            tool_name=call.name,
+            arguments=_parsed(call.arguments),
+            **self._place(at),
+        )
+
+    def _place(self, at: datetime) -> dict[str, Any]:
+        sequence = self._count
+        self._count += 1
+        return {
+            "execution_id": self._execution_id,
+            "segment": self._segment,
+            "sequence": sequence,
+            "at": at,
+            "step": self._step,
+            "attempt": self._attempt,
+        }
+
+
+def _pieces(text: str) -> Iterator[str]:
+    for start in range(0, len(text), MAX_CHUNK_CHARACTERS):
+        yield text[start : start + MAX_CHUNK_CHARACTERS]
+
+
+def _parsed(arguments: str) -> Any:
+    try:
+        return msgspec.json.decode(arguments)
+    except (msgspec.DecodeError, RecursionError):
+        return arguments

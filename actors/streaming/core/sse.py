@@ -1,0 +1,120 @@
+"""Server-sent events from bytes, however the bytes are cut.
+
+The grammar is the one of the WHATWG HTML standard, with one difference: an event at the end of the
+stream counts even without its blank line, because servers leave it out. Lines end at CR, LF or CRLF
+and nowhere else; a text API that splits "lines" would also cut at U+2028 and U+0085, which JSON
+strings may hold.
+"""
+
+from typing import NamedTuple
+
+MAX_EVENT_BYTES = 8 * 1024 * 1024
+"""An event beyond this is refused: the largest honest ones (whole images) stay far below."""
+
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+_RETRY_DIGITS = 10
+
+
+class SseEvent(NamedTuple):
+    """One event. ``name`` is "message" unless the stream says otherwise."""
+
+    data: str
+    name: str = "message"
+    id: str = ""
+
+
+class EventTooLargeError(ValueError):
+    """An event or a line is larger than ``limit`` bytes."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(f"a server-sent event is larger than {limit} bytes")
+        self.limit = limit
+
+
+class SseParser:
+    """Turn byte chunks into events; the same events come out for every way of cutting the bytes.
+
+    Memory is bounded by ``limit`` bytes and the chunk at hand. A parser that has raised is spent.
+    ``retry_ms`` is the last reconnection time the server asked for.
+    """
+
+    def __init__(self, *, limit: int = MAX_EVENT_BYTES) -> None:
+        self.retry_ms: int | None = None
+        self._limit = limit
+        self._partial = bytearray()
+        self._after_carriage_return = False
+        self._at_start = True
+        self._data: list[str] = []
+        self._size = 0
+        self._name = ""
+        self._id = ""
+
+    def feed(self, chunk: bytes) -> list[SseEvent]:
+        """Take the next bytes and return the events they complete.
+
+        Raises:
+            EventTooLargeError: an event exceeds the limit.
+        """
+        if self._after_carriage_return and chunk:
+            chunk = chunk.removeprefix(b"\n")
+            self._after_carriage_return = False
+        if not chunk:
+            return []
+        lines = chunk.splitlines()
+        rest = b"" if chunk.endswith((b"\n", b"\r")) else lines.pop()
+        self._after_carriage_return = chunk.endswith(b"\r")
+        if lines and self._partial:
+            lines[0] = bytes(self._partial) + lines[0]
+            self._partial.clear()
+        events = self._read(lines)
+        self._hold(rest)
+        return events
+
+    def finish(self) -> list[SseEvent]:
+        """Say that the stream has ended; return the last event if it lacked its blank line."""
+        last = bytes(self._partial)
+        self._partial.clear()
+        return self._read([last, b""] if last else [b""])
+
+    def _read(self, lines: list[bytes]) -> list[SseEvent]:
+        events: list[SseEvent] = []
+        if self._at_start and lines:
+            self._at_start = False
+            lines[0] = lines[0].removeprefix(_BYTE_ORDER_MARK)
+        for line in lines:
+            if line:
+                self._field(line)
+            elif self._data:
+                events.append(SseEvent("\n".join(self._data), self._name or "message", self._id))
+                self._reset()
+            else:
+                self._reset()
+        return events
+
+    def _reset(self) -> None:
+        self._data.clear()
+        self._size = 0
+        self._name = ""
+
+    def _hold(self, rest: bytes) -> None:
+        self._partial += rest
+        self._demand(self._size + len(self._partial))
+
+    def _demand(self, size: int) -> None:
+        if size > self._limit:
+            raise EventTooLargeError(self._limit)
+
+    def _field(self, line: bytes) -> None:
+        name, _, value = line.partition(b":")
+        value = value.removeprefix(b" ")
+        if name == b"data":
+            # The whole line counts, or a flood of empty data lines would be free.
+            self._size += len(line)
+            self._demand(self._size)
+            self._data.append(value.decode("utf-8", "replace"))
+        elif name == b"event":
+            self._name = value.decode("utf-8", "replace")
+        elif name == b"id" and b"\0" not in value:
+            self._id = value.decode("utf-8", "replace")
+        elif name == b"retry" and value.isdigit() and len(value) < _RETRY_DIGITS:
+            self.retry_ms = int(value)

@@ -1,0 +1,132 @@
+"""Named secrets: a definition names one, the operator says whom it may serve.
+
+A key is looked up in the environment of the process that sends it, at the moment of sending, and
+goes only to the hosts its entry lists, over TLS or to this machine. It is never stored, logged or
+put into an error.
+"""
+
+import os
+from collections.abc import Mapping
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Annotated, Any
+from urllib.parse import SplitResult, urlsplit
+
+import msgspec
+
+from bus.errors import ConfigError, ProblemError, problem
+from schemas.ids import TenantId, Token
+
+FIELD = "provider.secret"
+FILE_SETTING = "CALLBOARD_SECRETS_FILE"
+
+_OPENAI_HOST = "api.openai.com"
+_GROQ_HOST = "api.groq.com"
+
+Host = Annotated[str, msgspec.Meta(pattern=r"^(\*\.)?[^\s/@*]+$")]
+
+
+class SecretEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What the operator says of one secret."""
+
+    env: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
+    """The environment variable that holds it."""
+
+    hosts: Annotated[list[Host], msgspec.Meta(min_length=1)]
+    """The hosts it may be sent to: ``api.example.com``, with a port, or ``*.example.com``."""
+
+    tenants: list[TenantId | Annotated[str, msgspec.Meta(pattern=r"^\*$")]] = ["*"]
+    """The tenants it may serve; ``*`` is every one."""
+
+
+class Secrets:
+    """The operator's map of secrets. Its repr shows names and no values."""
+
+    def __init__(self, entries: Mapping[str, SecretEntry], environ: Mapping[str, str]) -> None:
+        self._entries = dict(entries)
+        self._environ = environ
+
+    @classmethod
+    def load(cls, environ: Mapping[str, str] = os.environ) -> "Secrets":
+        """Build the map: ``openai`` and ``groq``, and over them the file CALLBOARD_SECRETS_FILE.
+
+        The file is YAML or JSON: ``{name: {env: VARIABLE, hosts: [...], tenants: [...]}}``.
+
+        Raises:
+            ConfigError: the file cannot be read or says something else.
+        """
+        entries = _built_in(environ)
+        if environ.get(FILE_SETTING):
+            entries |= _read(Path(environ[FILE_SETTING]))
+        return cls(entries, environ)
+
+    def resolve(self, name: str, url: str, tenant: str, *, field: str = FIELD) -> str:
+        """Return the secret for a request of this tenant to this URL.
+
+        Raises:
+            ProblemError: ``unauthorized`` if there is no such secret for the tenant or the process
+            has
+                no value for it; ``forbidden`` if it must not go to that place.
+        """
+        entry = self._entries.get(name)
+        if entry is None or not ({"*", tenant} & set(entry.tenants)):
+            # One answer for both, or a tenant could learn the names of another's secrets.
+            raise problem("unauthorized", f"There is no secret named {name} here.", field=field)
+        _demand_place(entry, urlsplit(url), field)
+        return self._value(entry, name, field)
+
+    def _value(self, entry: SecretEntry, name: str, field: str) -> str:
+        value = self._environ.get(entry.env, "").strip()
+        if not value:
+            raise problem(
+                "unauthorized", f"The secret {name} is not set: {entry.env}.", field=field
+            )
+        if not value.isascii() or not value.isprintable() or " " in value:
+            raise problem("unauthorized", f"The secret {name} is no key: {entry.env}.", field=field)
+        return value
+
+    def __repr__(self) -> str:
+        return f"Secrets({', '.join(sorted(self._entries))})"
+
+
+def _demand_place(entry: SecretEntry, url: SplitResult, field: str) -> None:
+    host = (url.hostname or "").rstrip(".")
+    if url.scheme != "https" and not _is_here(host):
+        raise _misplaced("A secret is only sent over https, or to this machine.", field)
+    if not any(_matches(pattern.lower(), host, url.port) for pattern in entry.hosts):
+        raise _misplaced("This secret must not be sent to that host.", field)
+
+
+def _is_here(host: str) -> bool:
+    try:
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _misplaced(reason: str, field: str) -> ProblemError:
+    return problem("forbidden", reason, field=field)
+
+
+def _matches(pattern: str, host: str, port: int | None) -> bool:
+    if pattern.startswith("*."):
+        return host.endswith(pattern[1:])
+    return pattern in {host, f"[{host}]", f"{host}:{port}", f"[{host}]:{port}"}
+
+
+def _built_in(environ: Mapping[str, str]) -> dict[str, SecretEntry]:
+    openai = urlsplit(environ.get("OPENAI_BASE_URL") or f"https://{_OPENAI_HOST}").netloc
+    return {
+        "openai": SecretEntry(env="OPENAI_API_KEY", hosts=[openai.rpartition("@")[2]]),
+        "groq": SecretEntry(env="GROQ_API_KEY", hosts=[_GROQ_HOST]),
+    }
+
+
+def _read(path: Path) -> dict[str, SecretEntry]:
+    decode: Any = msgspec.json.decode if path.suffix == ".json" else msgspec.yaml.decode
+    try:
+        return decode(path.read_bytes(), type=dict[Token, SecretEntry])
+    except OSError as error:
+        raise ConfigError(FILE_SETTING, f"cannot read {path}: {error.strerror}") from None
+    except msgspec.DecodeError as error:
+        raise ConfigError(FILE_SETTING, f"{path}: {error}") from None
