@@ -1,0 +1,1 @@
+"""The pure domain of agents: definitions, prompts, history, lists, and the execution entity."""

@@ -1,0 +1,184 @@
+"""What a definition must hold beyond its types. Each check returns the first problem it finds."""
+
+import re
+from collections.abc import Callable
+from urllib.parse import SplitResult, urlsplit
+
+import msgspec
+
+from actors.agents.core import capabilities, credentials
+from actors.agents.core.traversal import (
+    MAX_DEPTH,
+    MAX_VALUES,
+    Place,
+    TooDeepError,
+    TooManyError,
+    walk,
+)
+from schemas.agents import AgentDefinition
+from schemas.ids import TOKEN_PATTERN
+from schemas.llm import Custom, Groq, OpenAI
+from schemas.problems import Problem
+
+MAX_DEFINITION_BYTES = 512 * 1024
+"""A definition as JSON: half of what one message of the bus carries, because others hold it."""
+
+MAX_HEADERS = 32
+
+_ID = re.compile(TOKEN_PATTERN.removesuffix("$") + r"\Z")
+_HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,128}\Z")
+_HEADER_VALUE = re.compile(r"[\x20-\x7e]*\Z")
+_URL_CHARACTERS = re.compile(r"[\x21-\x7e]*\Z")
+
+FRAMING_HEADERS = frozenset(
+    {
+        "connection",
+        "content-length",
+        "expect",
+        "host",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+    }
+)
+"""Headers that say where a request goes and where it ends; they are the client's alone."""
+
+
+def check(definition: AgentDefinition) -> Problem | None:
+    """Return the first reason why a definition cannot be stored, None if it can.
+
+    All are ``validation``, with the dotted path of the field. A value is never repeated in the
+    message, because it may be a secret.
+    """
+    return next((found for one in _CHECKS if (found := one(definition)) is not None), None)
+
+
+def _id(definition: AgentDefinition) -> Problem | None:
+    if _ID.match(definition.id) is None:
+        return _problem("id", "must be 1 to 64 letters, digits, hyphens or underscores")
+    return None
+
+
+def _contents(definition: AgentDefinition) -> Problem | None:
+    try:
+        for place, value in walk(definition):
+            if isinstance(value, str) and value and _is_credential(place, value):
+                return _problem(place.path, _CREDENTIAL)
+    except TooDeepError as error:
+        return _problem(str(error), f"is nested deeper than {MAX_DEPTH} levels")
+    except TooManyError as error:
+        return _problem(str(error), f"the definition holds more than {MAX_VALUES:,} values")
+    return None
+
+
+def _is_credential(place: Place, text: str) -> bool:
+    if credentials.is_key_shaped(text):
+        return True
+    *names, root = place.names()
+    return root == "metadata" and any(map(credentials.is_sensitive_name, names))
+
+
+def _size(definition: AgentDefinition) -> Problem | None:
+    if len(msgspec.json.encode(definition)) > MAX_DEFINITION_BYTES:
+        return _problem(None, f"the definition is larger than {MAX_DEFINITION_BYTES:,} bytes")
+    return None
+
+
+def _base_url(definition: AgentDefinition) -> Problem | None:
+    provider = definition.provider
+    url = provider.base_url if isinstance(provider, OpenAI | Groq | Custom) else None
+    reason = _url_fault(url) if url is not None else None
+    return _problem("provider.base_url", reason) if reason else None
+
+
+def _url_fault(url: str) -> str | None:
+    parts = _split(url)
+    if parts is None:
+        return "must be an http or https URL"
+    if "@" in parts.netloc:
+        return "must not hold a user or password: name a secret instead"
+    if parts.query or parts.fragment:
+        return "must not hold a query or fragment"
+    return None
+
+
+def _split(url: str) -> SplitResult | None:
+    try:
+        parts = urlsplit(url)
+        valid = bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return None
+    named = parts.scheme in ("http", "https") and _URL_CHARACTERS.match(url) is not None
+    return parts if valid and named else None
+
+
+def _headers(definition: AgentDefinition) -> Problem | None:
+    provider = definition.provider
+    if not isinstance(provider, Custom):
+        return None
+    if len(provider.headers) > MAX_HEADERS:
+        return _problem("provider.headers", f"must be at most {MAX_HEADERS} headers")
+    faults = (
+        (name, reason)
+        for name, value in provider.headers.items()
+        if (reason := _header_fault(name, value)) is not None
+    )
+    return next((_problem(f"provider.headers.{n[:64]}", reason) for n, reason in faults), None)
+
+
+def _header_fault(name: str, value: str) -> str | None:
+    if _HEADER_NAME.match(name) is None:
+        return "is not the name of a header"
+    if _HEADER_VALUE.match(value) is None:
+        return "must be printable ASCII"
+    if name.lower() in FRAMING_HEADERS:
+        return "is set by the client alone"
+    if credentials.is_sensitive_name(name) or credentials.is_credential_value(value):
+        return _CREDENTIAL
+    return None
+
+
+def _settings(definition: AgentDefinition) -> Problem | None:
+    rule = capabilities.first_refusal(definition.provider, definition.config)
+    if rule is None:
+        return None
+    return _problem(f"config.{rule.setting}", f"{definition.provider.model} {rule.reason}")
+
+
+def _stop_sequences(definition: AgentDefinition) -> Problem | None:
+    if "" in definition.config.stop_sequences:
+        place = definition.config.stop_sequences.index("")
+        return _problem(f"config.stop_sequences.{place}", "must not be empty")
+    return None
+
+
+def _tools(definition: AgentDefinition) -> Problem | None:
+    names: set[str] = set()
+    for place, tool in enumerate(definition.tools):
+        if tool.name in names:
+            return _problem(f"tools.{place}.name", "is the name of an earlier tool")
+        if tool.parameters.get("type") != "object":
+            return _problem(f"tools.{place}.parameters.type", "must be object")
+        names.add(tool.name)
+    return None
+
+
+_CREDENTIAL = "looks like a credential: keep it in the environment and name it in provider.secret"
+
+
+def _problem(field: str | None, message: str) -> Problem:
+    return Problem(code="validation", message=message, field=field)
+
+
+_CHECKS: tuple[Callable[[AgentDefinition], Problem | None], ...] = (
+    _id,
+    _contents,
+    _size,
+    _base_url,
+    _headers,
+    _settings,
+    _stop_sequences,
+    _tools,
+)
+"""In this order: the walk, which bounds depth and count, before what relies on the bounds."""

@@ -1,0 +1,134 @@
+"""The newest executions in memory, for lists and counts. Fed with stored records, in any order."""
+
+from bisect import insort
+from collections.abc import Iterator
+from datetime import datetime
+from typing import NamedTuple
+
+from actors.agents.core.listing import Activity, page_executions
+from schemas.executions import (
+    ENDED,
+    ExecutionList,
+    ExecutionRecord,
+    ExecutionSummary,
+    ListExecutions,
+)
+
+CAPACITY = 50_000
+"""Executions kept, all tenants together: some 40 MB."""
+
+_Age = tuple[datetime, str]
+
+
+class _Entry(NamedTuple):
+    revision: int
+    summary: ExecutionSummary
+
+
+class ExecutionIndex:
+    """Summaries of the newest executions of each tenant.
+
+    A record may come several times and out of order: an older revision never replaces a newer one.
+    When the index is full, the oldest execution of a tenant with more than its share goes; its
+    agent's ``executions`` still counts it, its ``running`` no longer does. What is older than
+    something a tenant has lost already is not taken in again.
+    """
+
+    def __init__(self, capacity: int = CAPACITY) -> None:
+        self._capacity = capacity
+        self._tenants: dict[str, _Tenant] = {}
+        self._size = 0
+
+    def __len__(self) -> int:
+        return self._size
+
+    def observe(self, tenant: str, record: ExecutionRecord) -> None:
+        """Take in one record."""
+        if tenant not in self._tenants:
+            self._tenants[tenant] = _Tenant()
+        if self._tenants[tenant].observe(record):
+            self._size += 1
+        if self._size > self._capacity:
+            self._crowded(tenant).forget_oldest()
+            self._size -= 1
+
+    def activity(self, tenant: str, agent_id: str) -> Activity:
+        """Return how often an agent was executed, and how many of its executions are under way."""
+        held = self._tenants.get(tenant)
+        return held.activities.get(agent_id, Activity()) if held else Activity()
+
+    def page(self, tenant: str, query: ListExecutions) -> ExecutionList:
+        """Return one page of a tenant's executions, newest first."""
+        held = self._tenants.get(tenant)
+        return page_executions(held.newest_first() if held else (), query)
+
+    def _crowded(self, tenant: str) -> "_Tenant":
+        """The tenant that must give way: the one that just grew, unless it is within its share."""
+        grown = self._tenants[tenant]
+        if len(grown) * len(self._tenants) > self._capacity:
+            return grown
+        return max(self._tenants.values(), key=len)
+
+
+class _Tenant:
+    def __init__(self) -> None:
+        self.activities: dict[str, Activity] = {}
+        self._entries: dict[str, _Entry] = {}
+        self._ages: list[_Age] = []
+        self._forgotten: _Age | None = None
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def observe(self, record: ExecutionRecord) -> bool:
+        """Take in a record; say whether it is one more execution."""
+        age = (record.created_at, record.execution_id)
+        known = self._entries.get(record.execution_id)
+        if known is None and self._forgotten is not None and age <= self._forgotten:
+            return False
+        if known is not None and known.revision >= record.revision:
+            return False
+        self._entries[record.execution_id] = _Entry(record.revision, _summary(record))
+        if known is None:
+            insort(self._ages, age)
+        self._count(
+            record.agent_id,
+            executions=known is None,
+            running=_is_running(record) - (known is not None and _is_running(known.summary)),
+        )
+        return known is None
+
+    def forget_oldest(self) -> None:
+        """Drop the oldest execution."""
+        self._forgotten = self._ages.pop(0)
+        entry = self._entries.pop(self._forgotten[1])
+        self._count(entry.summary.agent_id, executions=0, running=-_is_running(entry.summary))
+
+    def newest_first(self) -> Iterator[ExecutionSummary]:
+        """Yield all executions, newest first."""
+        return (self._entries[execution].summary for _, execution in reversed(self._ages))
+
+    def _count(self, agent_id: str, *, executions: int, running: int) -> None:
+        standing = self.activities.get(agent_id, Activity())
+        self.activities[agent_id] = Activity(
+            standing.executions + executions, standing.running + running
+        )
+
+
+def _is_running(execution: ExecutionRecord | ExecutionSummary) -> bool:
+    return execution.status not in ENDED
+
+
+def _summary(record: ExecutionRecord) -> ExecutionSummary:
+    return ExecutionSummary(
+        execution_id=record.execution_id,
+        agent_id=record.agent_id,
+        status=record.status,
+        created_at=record.created_at,
+        completed_at=record.completed_at,
+        duration_ms=record.duration_ms,
+        tokens_used=record.tokens_used,
+        cost=record.cost,
+        attempts=record.attempts,
+        session=record.session,
+    )

@@ -1,0 +1,135 @@
+"""Pages of agents, executions and conversations: filter, sort, cut."""
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple, TypeVar
+
+import msgspec
+
+from schemas.agents import AgentDefinition, AgentList, AgentStatus, AgentSummary, ListAgents
+from schemas.conversations import ConversationList, ConversationSummary, ListConversations
+from schemas.executions import ExecutionList, ExecutionSummary, ListExecutions
+from schemas.llm import Provider
+
+T = TypeVar("T")
+
+
+class Activity(NamedTuple):
+    """What is known of an agent's executions: how many there were, how many are under way."""
+
+    executions: int = 0
+    running: int = 0
+
+
+ActivityOf = Callable[[str], Activity]
+"""The activity of an agent by its id."""
+
+
+def summary(definition: AgentDefinition) -> AgentSummary:
+    """Return the row of a definition, as yet without its activity."""
+    return AgentSummary(
+        id=definition.id,
+        name=definition.name,
+        description=definition.description,
+        kind=definition.kind,
+        status=definition.status,
+        provider=provider_type(definition.provider),
+        model=definition.provider.model,
+        version=definition.version,
+        execution_count=0,
+        created_at=definition.created_at,
+        updated_at=definition.updated_at,
+    )
+
+
+def provider_type(provider: Provider) -> str:
+    """Return the ``type`` of a provider as it is written in a definition."""
+    return str(provider.__struct_config__.tag)
+
+
+def status_of(stored: AgentStatus, activity: Activity) -> AgentStatus:
+    """Return the status to show: an ``IDLE`` agent with executions under way is ``BUSY``."""
+    return "BUSY" if stored == "IDLE" and activity.running else stored
+
+
+def page_agents(
+    rows: Iterable[AgentSummary], query: ListAgents, activity_of: ActivityOf
+) -> AgentList:
+    """Return one page of the agents that match; equal sort keys are in order of their ids."""
+    matching = [
+        row
+        for row in (_with_activity(row, activity_of(row.id)) for row in rows)
+        if _agent_matches(row, query)
+    ]
+    matching.sort(key=lambda row: row.id)
+    matching.sort(key=_agent_key(query), reverse=query.sort_order == "desc")
+    return AgentList(
+        agents=_page(matching, query.limit, query.offset),
+        total=len(matching),
+        limit=query.limit,
+        offset=query.offset,
+    )
+
+
+def page_executions(
+    newest_first: Iterable[ExecutionSummary], query: ListExecutions
+) -> ExecutionList:
+    """Return one page of the executions that match."""
+    matching = [row for row in newest_first if _execution_matches(row, query)]
+    return ExecutionList(
+        executions=_page(matching, query.limit, query.offset),
+        total=len(matching),
+        limit=query.limit,
+        offset=query.offset,
+    )
+
+
+def page_conversations(
+    rows: Iterable[ConversationSummary], query: ListConversations
+) -> ConversationList:
+    """Return one page of an agent's sessions, the most recently used first."""
+    newest_first = sorted(rows, key=lambda row: (row.last_at, row.session), reverse=True)
+    return ConversationList(
+        conversations=_page(newest_first, query.limit, query.offset),
+        total=len(newest_first),
+        limit=query.limit,
+        offset=query.offset,
+    )
+
+
+def _page(rows: Sequence[T], limit: int, offset: int) -> list[T]:
+    return list(rows[offset : offset + limit])
+
+
+def _with_activity(row: AgentSummary, activity: Activity) -> AgentSummary:
+    return msgspec.structs.replace(
+        row,
+        status=status_of(row.status, activity),
+        execution_count=activity.executions,
+    )
+
+
+def _agent_matches(row: AgentSummary, query: ListAgents) -> bool:
+    return (
+        query.status in (None, row.status)
+        and query.provider in (None, row.provider)
+        and (query.search is None or _found(query.search, row))
+    )
+
+
+def _found(search: str, row: AgentSummary) -> bool:
+    wanted = search.casefold()
+    return any(wanted in text.casefold() for text in (row.id, row.name, row.description))
+
+
+def _agent_key(query: ListAgents) -> Callable[[AgentSummary], Any]:
+    if query.sort_by == "name":
+        return lambda row: row.name.casefold()
+    return lambda row: getattr(row, query.sort_by)
+
+
+def _execution_matches(row: ExecutionSummary, query: ListExecutions) -> bool:
+    return (
+        query.status in (None, row.status)
+        and query.agent_id in (None, row.agent_id)
+        and query.session in (None, row.session)
+    )

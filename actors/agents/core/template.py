@@ -1,0 +1,79 @@
+"""User templates: ``{name}`` is replaced by a value, and nothing else ever happens.
+
+The whole language::
+
+    {name}      the variable's value; a name is a letter or underscore, then letters, digits,
+                underscores. A name without a value stays as it stands, braces and all.
+    {{name}}    the text {name} itself.
+
+Every other brace is plain text, so JSON in a template needs no escaping. A string is put in as it
+is, any other value as compact JSON. Values are never looked into: a ``{name}`` in one stays.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import msgspec
+
+from schemas.problems import Problem
+
+MAX_RENDERED_CHARACTERS = 2_000_000
+"""A rendered message is at most this long; a short template could otherwise repeat a long value."""
+
+_PLACE = re.compile(r"\{\{([^\W\d]\w*)\}\}|\{([^\W\d]\w*)\}")
+
+
+def render(template: str, variables: Mapping[str, Any]) -> str | Problem:
+    """Fill the variables of a template in one pass, in time linear in template and result.
+
+    Refuses with ``validation`` what would become longer than ``MAX_RENDERED_CHARACTERS``, and
+    values nested too deeply to be written as JSON.
+    """
+    parts: list[str] = []
+    length = end = 0
+    value_of = _texts(variables)
+    try:
+        for match in _PLACE.finditer(template):
+            parts += (template[end : match.start()], _replacement(match, value_of))
+            end = match.end()
+            length += len(parts[-1]) + len(parts[-2])
+            if length > MAX_RENDERED_CHARACTERS:
+                return _too_long()
+    except RecursionError:
+        return Problem(code="validation", message="is nested too deeply", field="context")
+    if length + len(template) - end > MAX_RENDERED_CHARACTERS:
+        return _too_long()
+    return "".join((*parts, template[end:]))
+
+
+def _replacement(match: re.Match[str], value_of: Callable[[str], str | None]) -> str:
+    literal, name = match.groups()
+    if literal is not None:
+        return f"{{{literal}}}"
+    text = value_of(name)
+    return match[0] if text is None else text
+
+
+def _texts(variables: Mapping[str, Any]) -> Callable[[str], str | None]:
+    """Look up values as text, each turned into text once however often it is used."""
+    texts: dict[str, str | None] = {}
+
+    def value_of(name: str) -> str | None:
+        if name not in texts:
+            texts[name] = _text(variables[name]) if name in variables else None
+        return texts[name]
+
+    return value_of
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else msgspec.json.encode(value).decode()
+
+
+def _too_long() -> Problem:
+    return Problem(
+        code="validation",
+        message=f"the rendered prompt is longer than {MAX_RENDERED_CHARACTERS:,} characters",
+        field="task",
+    )

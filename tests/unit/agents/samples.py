@@ -1,0 +1,62 @@
+"""Small valid messages that tests vary."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import msgspec
+
+from schemas.agents import AgentDefinition, ApplyAgent
+from schemas.conversations import ConversationTurn
+from schemas.executions import ExecutionRecord
+from schemas.llm import OpenAI
+
+NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
+
+
+def later(seconds: float) -> datetime:
+    return NOW + timedelta(seconds=seconds)
+
+
+def agent(**fields: Any) -> AgentDefinition:
+    standard = AgentDefinition(
+        id="reviewer",
+        name="Reviewer",
+        provider=OpenAI(model="gpt-4o-mini"),
+        version=1,
+        created_at=NOW,
+        updated_at=NOW,
+    )
+    return msgspec.structs.replace(standard, **fields)
+
+
+def wanted(**fields: Any) -> ApplyAgent:
+    return msgspec.structs.replace(ApplyAgent(id="reviewer"), **fields)
+
+
+def turn(number: int, **fields: Any) -> ConversationTurn:
+    standard = ConversationTurn(
+        execution_id=f"execution-{number}",
+        agent_id="reviewer",
+        session="session-1",
+        at=later(number),
+        user=f"question {number}",
+        assistant=f"answer {number}",
+    )
+    return msgspec.structs.replace(standard, **fields)
+
+
+def record(number: int, **fields: Any) -> ExecutionRecord:
+    standard = ExecutionRecord(
+        execution_id=f"execution-{number}",
+        agent_id="reviewer",
+        agent_version=1,
+        status="COMPLETED",
+        task="Read this.",
+        revision=1,
+        digest="0" * 64,
+        stream=f"cb.acme.stream.execution-{number}",
+        created_at=later(number),
+        deadline=later(number + 300),
+        max_attempts=3,
+    )
+    return msgspec.structs.replace(standard, **fields)
