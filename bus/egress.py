@@ -110,7 +110,7 @@ class Egress:
         except ValueError:
             if not entry or "/" in entry or "*" in entry:
                 reason = f"{entry!r} is no host name, address or network"
-                raise ConfigError("EGRESS_ALLOW", reason) from None
+                raise ConfigError("CALLBOARD_ALLOWED_HOSTS", reason) from None
             self._hosts.add(_plain(entry))
 
 

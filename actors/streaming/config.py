@@ -34,5 +34,5 @@ class StreamingConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Events published and not yet acknowledged, in all answers together.
 
     When it is full, reading from the providers waits; what arrives meanwhile becomes one event.
-    That is all the coalescing there is, and the only buffer is the 128 KiB a connection may hold.
+    That is all the coalescing there is, and the only buffer is the connection's, below half a MiB.
     """

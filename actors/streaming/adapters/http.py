@@ -23,6 +23,9 @@ from bus.egress import Address, Egress
 
 ReadBody = Callable[[], Awaitable[bytes]]
 
+_READ_BUFFER_BYTES = 64 * 1024
+"""Twice this unread, and aiohttp stops reading the socket."""
+
 _FAILURES: tuple[tuple[type[Exception], type[httpx.TransportError]], ...] = (
     (aiohttp.ConnectionTimeoutError, httpx.ConnectTimeout),
     (aiohttp.ServerTimeoutError, httpx.ReadTimeout),
@@ -90,6 +93,7 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
             self._session = aiohttp.ClientSession(
                 connector=connector,
                 cookie_jar=aiohttp.DummyCookieJar(),
+                read_bufsize=_READ_BUFFER_BYTES,
                 skip_auto_headers=("Accept", "Accept-Encoding", "Content-Type", "User-Agent"),
             )
         return self._session

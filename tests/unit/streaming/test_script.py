@@ -1,0 +1,96 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from actors.streaming.core import script
+from actors.streaming.core.script import Plan
+from schemas.llm import (
+    Answer,
+    ChatMessage,
+    GenerateRequest,
+    ModelConfig,
+    Scripted,
+    ScriptedFailure,
+)
+from schemas.problems import Problem
+from schemas.usage import Usage
+
+PLAY = Scripted(responses=["one two three", "four"])
+
+
+def request(play: Scripted = PLAY, *, max_tokens: int | None = None) -> GenerateRequest:
+    return GenerateRequest(
+        provider=play,
+        messages=[ChatMessage(role="user", content="say something now")],
+        config=ModelConfig(max_tokens=max_tokens),
+    )
+
+
+@given(st.text())
+def test_the_words_joined_are_the_text(text: str):
+    assert "".join(script.words(text)) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", ()),
+        ("one", ("one",)),
+        ("one two", ("one", " two")),
+        ("  one\n\ntwo ", ("  one", "\n\ntwo ")),
+        (" \n", (" \n",)),
+    ],
+)
+def test_a_text_is_cut_before_its_spaces(text: str, words: tuple[str, ...]):
+    assert script.words(text) == words
+
+
+def test_responses_are_played_in_turn():
+    turns = [script.plan(request(), PLAY, turn=turn, attempt=1) for turn in range(3)]
+
+    first = Plan(("one", " two", " three"), "stop", None)
+    assert turns == [first, Plan(("four",), "stop", None), first]
+
+
+def test_the_answer_is_the_response_with_a_token_a_word():
+    plan = script.plan(request(), PLAY, turn=0, attempt=1)
+
+    assert script.answer(request(), plan) == Answer(
+        text="one two three",
+        finish_reason="stop",
+        usage=Usage(input=3, output=3),
+        model_served="scripted",
+    )
+
+
+def test_the_token_limit_cuts_the_response():
+    limited = request(max_tokens=2)
+    plan = script.plan(limited, PLAY, turn=0, attempt=1)
+
+    assert plan == Plan(("one", " two"), "length", None)
+    assert script.plan(request(max_tokens=3), PLAY, turn=0, attempt=1).finish_reason == "stop"
+
+
+def test_a_failure_strikes_the_attempt_it_names_after_the_words_it_names():
+    fails = ScriptedFailure(call=1, code="rate_limited", after_words=2, retry_after=1.5)
+    play = Scripted(responses=["one two three"], failures=[fails])
+
+    plans = [script.plan(request(play), play, turn=0, attempt=attempt) for attempt in (1, 2, 3)]
+
+    whole = Plan(("one", " two", " three"), "stop", None)
+    limited = Problem(
+        code="rate_limited",
+        message="The provider limits the rate of requests, as scripted.",
+        retryable=True,
+        retry_after=1.5,
+    )
+    assert plans == [whole, Plan(("one", " two"), "other", limited), whole]
+
+
+def test_a_refused_key_is_not_tried_again():
+    fails = ScriptedFailure(call=0, code="unauthorized")
+    play = Scripted(responses=["x"], failures=[fails])
+    plan = script.plan(request(play), play, turn=0, attempt=1)
+
+    assert plan.failure is not None
+    assert not plan.failure.retryable
