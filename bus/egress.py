@@ -93,7 +93,8 @@ class Egress:
 
     def allows(self, host: str, address: Address) -> bool:
         """Whether a connection to the address may be opened for the host."""
-        address = _embedded(address)
+        if isinstance(address, IPv6Address):
+            address = address.ipv4_mapped or address
         if address.is_unspecified or address.is_multicast:
             # 0.0.0.0 would reach this machine by a name that is not loopback's.
             return False

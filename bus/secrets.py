@@ -15,7 +15,7 @@ from urllib.parse import SplitResult, urlsplit
 import msgspec
 
 from bus.errors import ConfigError, ProblemError, problem
-from schemas.ids import TenantId, Token
+from schemas.ids import Token
 
 FIELD = "provider.secret"
 FILE_SETTING = "CALLBOARD_SECRETS_FILE"
@@ -23,6 +23,7 @@ FILE_SETTING = "CALLBOARD_SECRETS_FILE"
 _OPENAI_HOST = "api.openai.com"
 _GROQ_HOST = "api.groq.com"
 
+Tenant = Annotated[str, msgspec.Meta(pattern=r"^(\*|[A-Za-z0-9_-]{1,64})$")]
 Host = Annotated[str, msgspec.Meta(pattern=r"^(\*\.)?[^\s/@*]+$")]
 
 
@@ -32,10 +33,10 @@ class SecretEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     env: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
     """The environment variable that holds it."""
 
-    hosts: Annotated[list[Host], msgspec.Meta(min_length=1)]
+    hosts: Annotated[tuple[Host, ...], msgspec.Meta(min_length=1)]
     """The hosts it may be sent to: ``api.example.com``, with a port, or ``*.example.com``."""
 
-    tenants: list[TenantId | Annotated[str, msgspec.Meta(pattern=r"^\*$")]] = ["*"]
+    tenants: tuple[Tenant, ...] = ("*",)
     """The tenants it may serve; ``*`` is every one."""
 
 
@@ -117,8 +118,8 @@ def _matches(pattern: str, host: str, port: int | None) -> bool:
 def _built_in(environ: Mapping[str, str]) -> dict[str, SecretEntry]:
     openai = urlsplit(environ.get("OPENAI_BASE_URL") or f"https://{_OPENAI_HOST}").netloc
     return {
-        "openai": SecretEntry(env="OPENAI_API_KEY", hosts=[openai.rpartition("@")[2]]),
-        "groq": SecretEntry(env="GROQ_API_KEY", hosts=[_GROQ_HOST]),
+        "openai": SecretEntry(env="OPENAI_API_KEY", hosts=(openai.rpartition("@")[2],)),
+        "groq": SecretEntry(env="GROQ_API_KEY", hosts=(_GROQ_HOST,)),
     }
 
 
