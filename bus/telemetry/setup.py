@@ -1,0 +1,31 @@
+"""Turns logs and traces on for one process."""
+
+from collections.abc import Callable
+
+import structlog
+
+from bus.config import Config
+from bus.telemetry import logs, traces
+
+log = structlog.get_logger()
+
+
+def start(config: Config, *, actor: str, process: str) -> Callable[[], None]:
+    """Configure this process by its settings and return the way to send what is left.
+
+    That way blocks for as long as a collector takes; call it in a thread, within the drain's bound.
+
+    Raises:
+        ConfigError: traces are wanted and their exporter is not installed.
+    """
+    logs.configure(config.log_level, config.log_format, actor=actor, process=process)
+    stop: Callable[[], None] = _nothing
+    if config.otlp_endpoint is not None:
+        stop = traces.export(f"callboard-{actor}", process)
+    if config.unenforced:
+        log.warning("config.not_enforced", settings=list(config.unenforced))
+    return stop
+
+
+def _nothing() -> None:
+    """Stop what was never started."""
