@@ -1,0 +1,448 @@
+"""One suite for both buckets, then what only the one on NATS can meet."""
+
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import anyio
+import msgspec
+import pytest
+from nats.aio.client import Client
+from nats.js.api import KeyValueConfig
+
+from bus.errors import FencedError, ProblemError, UnavailableError
+from bus.kv import Bucket, Entry, MemoryBucket, NatsBucket, Watch
+from schemas.base import Message
+from schemas.problems import Problem
+from tests.integration.nats_process import NatsProcess, connected, running
+
+
+class Note(Message):
+    text: str
+    number: int = 0
+
+
+class Seen:
+    """A watcher that remembers what it is told."""
+
+    def __init__(self) -> None:
+        self.notes: dict[str, Note] = {}
+        self.log: list[str] = []
+
+    def changed(self, entry: Entry[Note]) -> None:
+        self.notes[entry.key] = entry.value
+        self.log.append(f"{entry.key}={entry.value.text}")
+
+    def removed(self, key: str, revision: int) -> None:
+        assert revision > 0
+        self.notes.pop(key, None)
+        self.log.append(f"-{key}")
+
+    def cleared(self) -> None:
+        self.notes.clear()
+        self.log.append("clear")
+
+
+@pytest.fixture
+async def server(tmp_path: Path) -> AsyncGenerator[NatsProcess]:
+    async with running(tmp_path) as process:
+        yield process
+
+
+@asynccontextmanager
+async def _nats_bucket(
+    client: Client, config: KeyValueConfig | None = None
+) -> AsyncGenerator[NatsBucket[Note]]:
+    js = client.jetstream()
+    await js.create_key_value(config or KeyValueConfig(bucket="notes"))
+    yield NatsBucket(client, js, "notes", Note)
+
+
+@pytest.fixture(params=["memory", "nats"])
+async def bucket(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Bucket[Note]]:
+    if request.param == "memory":
+        yield MemoryBucket(Note)
+        return
+    async with (
+        running(tmp_path) as process,
+        connected(process) as client,
+        _nats_bucket(client) as on_nats,
+    ):
+        yield on_nats
+
+
+async def _until(condition: Callable[[], bool]) -> None:
+    with anyio.fail_after(15):
+        while not condition():
+            await anyio.sleep(0.01)
+
+
+async def _caught_up(watch: Watch) -> None:
+    await watch.catch_up(timeout=15)
+
+
+# Both buckets
+
+
+async def test_a_key_without_a_value_is_none(bucket: Bucket[Note]):
+    assert await bucket.get("acme.one") is None
+
+
+async def test_a_value_is_read_with_the_revision_that_wrote_it(bucket: Bucket[Note]):
+    revision = await bucket.put("acme.one", Note(text="größe \u0000 日本"), expected=0)
+
+    assert await bucket.get("acme.one") == Entry(
+        "acme.one", revision, Note(text="größe \u0000 日本")
+    )
+
+
+async def test_revisions_grow_over_the_whole_bucket(bucket: Bucket[Note]):
+    one = await bucket.put("acme.one", Note(text="a"), expected=0)
+    two = await bucket.put("acme.two", Note(text="b"), expected=0)
+    again = await bucket.put("acme.one", Note(text="c"), expected=one)
+
+    assert one < two < again
+
+
+async def test_a_write_that_expects_another_revision_stores_nothing(bucket: Bucket[Note]):
+    revision = await bucket.put("acme.one", Note(text="a"), expected=0)
+
+    for expected in (0, revision + 1):
+        with pytest.raises(FencedError):
+            await bucket.put("acme.one", Note(text="b"), expected=expected)
+    with pytest.raises(FencedError):
+        await bucket.put("acme.two", Note(text="b"), expected=revision)
+
+    assert await bucket.get("acme.one") == Entry("acme.one", revision, Note(text="a"))
+    assert await bucket.get("acme.two") is None
+
+
+async def test_of_many_writers_that_expect_the_same_one_wins(bucket: Bucket[Note]):
+    won: list[int] = []
+
+    async def write(number: int) -> None:
+        try:
+            await bucket.put("acme.one", Note(text="x", number=number), expected=0)
+        except FencedError:
+            return
+        won.append(number)
+
+    async with anyio.create_task_group() as writers:
+        for number in range(20):
+            writers.start_soon(write, number)
+
+    entry = await bucket.get("acme.one")
+    assert entry is not None
+    assert won == [entry.value.number]
+
+
+async def test_a_removed_key_has_no_value_and_can_be_written_anew(bucket: Bucket[Note]):
+    first = await bucket.put("acme.one", Note(text="a"), expected=0)
+    await bucket.remove("acme.one", expected=first)
+
+    assert await bucket.get("acme.one") is None
+    with pytest.raises(FencedError):
+        await bucket.put("acme.one", Note(text="b"), expected=first)
+
+    second = await bucket.put("acme.one", Note(text="b"), expected=0)
+
+    assert second > first
+    assert await bucket.get("acme.one") == Entry("acme.one", second, Note(text="b"))
+
+
+async def test_a_removal_is_fenced_too(bucket: Bucket[Note]):
+    revision = await bucket.put("acme.one", Note(text="a"), expected=0)
+
+    with pytest.raises(FencedError):
+        await bucket.remove("acme.one", expected=revision + 1)
+
+    assert await bucket.get("acme.one") is not None
+
+
+async def test_a_watcher_is_told_of_what_stands_and_then_of_each_change(bucket: Bucket[Note]):
+    seen = Seen()
+    one = await bucket.put("acme.one", Note(text="a"), expected=0)
+    await bucket.put("acme.two", Note(text="b"), expected=0)
+
+    async with bucket.watch("acme.*", seen) as watch:
+        await _caught_up(watch)
+        assert seen.log == ["clear", "acme.one=a", "acme.two=b"]
+
+        one = await bucket.put("acme.one", Note(text="c"), expected=one)
+        await bucket.remove("acme.one", expected=one)
+        await bucket.put("acme.one", Note(text="d"), expected=0)
+        await _caught_up(watch)
+
+    assert seen.log[3:] == ["acme.one=c", "-acme.one", "acme.one=d"]
+    assert seen.notes == {"acme.one": Note(text="d"), "acme.two": Note(text="b")}
+
+
+async def test_a_watcher_is_told_only_of_keys_that_match(bucket: Bucket[Note]):
+    seen = Seen()
+
+    async with bucket.watch("*.*", seen) as watch:
+        for key in ("acme.one", "acme.one.v1", "acme"):
+            await bucket.put(key, Note(text="a"), expected=0)
+        await _caught_up(watch)
+
+    assert seen.log == ["clear", "acme.one=a"]
+
+
+async def test_a_watch_of_an_empty_bucket_is_fresh(bucket: Bucket[Note]):
+    async with bucket.watch("*.*", Seen()) as watch:
+        await _caught_up(watch)
+
+        assert watch.fresh
+
+
+async def test_a_closed_watch_tells_nothing_more(bucket: Bucket[Note]):
+    seen = Seen()
+    async with bucket.watch("*.*", seen) as watch:
+        await _caught_up(watch)
+
+    await bucket.put("acme.one", Note(text="a"), expected=0)
+    async with bucket.watch("*.*", Seen()) as watch:
+        await _caught_up(watch)
+
+    assert seen.log == ["clear"]
+
+
+async def test_a_watcher_that_catches_up_knows_every_write_that_was_answered(bucket: Bucket[Note]):
+    seen = Seen()
+
+    async with bucket.watch("*.*", seen) as watch:
+        for number in range(50):
+            await bucket.put(f"acme.n{number}", Note(text="a"), expected=0)
+            await _caught_up(watch)
+            assert f"acme.n{number}" in seen.notes
+
+
+# Only on NATS
+
+
+async def test_a_value_that_fits_no_message_is_refused(server: NatsProcess):
+    async with connected(server) as client, _nats_bucket(client) as bucket:
+        with pytest.raises(ProblemError) as refused:
+            await bucket.put("acme.one", Note(text="x" * 2_000_000), expected=0)
+
+    assert refused.value.problem == Problem(
+        code="validation", message="acme.one is too large for one message"
+    )
+
+
+async def test_a_value_larger_than_the_bucket_takes_is_refused(server: NatsProcess):
+    config = KeyValueConfig(bucket="notes", max_value_size=100)
+    async with connected(server) as client, _nats_bucket(client, config) as bucket:
+        with pytest.raises(ProblemError) as refused:
+            await bucket.put("acme.one", Note(text="x" * 200), expected=0)
+
+    assert refused.value.problem.code == "validation"
+
+
+async def test_other_clients_of_the_bucket_read_and_write_the_same(server: NatsProcess):
+    seen = Seen()
+    async with connected(server) as client, _nats_bucket(client) as bucket:
+        store = await client.jetstream().key_value("notes")
+        async with bucket.watch("*.*", seen) as watch:
+            await store.put("acme.one", msgspec.json.encode(Note(text="a")))
+            await bucket.put("acme.two", Note(text="b"), expected=0)
+            await store.purge("acme.one")
+            await store.delete("acme.two")
+            await _caught_up(watch)
+
+            assert await bucket.get("acme.one") is None
+            assert await bucket.get("acme.two") is None
+
+        revision = await bucket.put("acme.one", Note(text="c"), expected=0)
+        entry = await store.get("acme.one")
+
+    assert seen.log == ["clear", "acme.one=a", "acme.two=b", "-acme.one", "-acme.two"]
+    assert (entry.value, entry.revision) == (msgspec.json.encode(Note(text="c")), revision)
+
+
+async def test_a_value_that_has_expired_reads_as_none_although_its_marker_stands(
+    server: NatsProcess,
+):
+    seen = Seen()
+    config = KeyValueConfig(bucket="notes", limit_marker_ttl=60.0)
+    async with (
+        connected(server) as client,
+        _nats_bucket(client, config) as bucket,
+        bucket.watch("*.*", seen) as watch,
+    ):
+        store = await client.jetstream().key_value("notes")
+        await store.create("acme.one", msgspec.json.encode(Note(text="a")), msg_ttl=1)
+        await _until(lambda: "-acme.one" in seen.log)
+        await _caught_up(watch)
+
+        assert await bucket.get("acme.one") is None
+        await bucket.put("acme.one", Note(text="b"), expected=0)
+
+
+async def test_a_stored_value_that_cannot_be_read_is_an_internal_problem_and_stops_no_watch(
+    server: NatsProcess,
+):
+    seen = Seen()
+    async with (
+        connected(server) as client,
+        _nats_bucket(client) as bucket,
+        bucket.watch("*.*", seen) as watch,
+    ):
+        store = await client.jetstream().key_value("notes")
+        await store.put("acme.bad", b"{broken")
+        await bucket.put("acme.good", Note(text="a"), expected=0)
+        await _caught_up(watch)
+
+        with pytest.raises(ProblemError) as failed:
+            await bucket.get("acme.bad")
+
+    assert failed.value.problem.code == "internal"
+    assert seen.log == ["clear", "-acme.bad", "acme.good=a"]
+
+
+async def test_without_the_bucket_nothing_is_answered(server: NatsProcess):
+    async with connected(server) as client:
+        bucket = NatsBucket(client, client.jetstream(), "nowhere", Note)
+
+        with pytest.raises(UnavailableError):
+            await bucket.get("acme.one")
+        with pytest.raises(UnavailableError):
+            await bucket.put("acme.one", Note(text="a"), expected=0)
+
+
+async def test_without_a_server_reads_and_writes_are_unavailable_within_their_time(
+    server: NatsProcess,
+):
+    async with connected(server) as client, _nats_bucket(client) as _:
+        bucket = NatsBucket(client, client.jetstream(), "notes", Note, timeout=0.2)
+        await server.kill()
+        await _until(lambda: not client.is_connected)
+
+        with pytest.raises(UnavailableError):
+            await bucket.get("acme.one")
+        with pytest.raises(UnavailableError):
+            await bucket.put("acme.one", Note(text="a"), expected=0)
+
+
+async def test_a_watch_is_stale_while_the_server_is_away_and_goes_on_when_it_is_back(
+    server: NatsProcess,
+):
+    seen = Seen()
+    async with (
+        connected(server) as client,
+        _nats_bucket(client) as bucket,
+        bucket.watch("*.*", seen) as watch,
+    ):
+        one = await bucket.put("acme.one", Note(text="a"), expected=0)
+        await _caught_up(watch)
+
+        await server.kill()
+        await _until(lambda: not watch.fresh)
+        await server.start()
+        async with connected(server) as other:
+            elsewhere = NatsBucket(other, other.jetstream(), "notes", Note)
+            await elsewhere.put("acme.one", Note(text="b"), expected=one)
+        await _caught_up(watch)
+
+        assert watch.fresh
+
+    assert seen.log == ["clear", "acme.one=a", "acme.one=b"]
+
+
+async def test_a_watch_is_stale_at_once_after_a_reconnection(server: NatsProcess):
+    fresh: list[bool] = []
+    watches: list[Watch] = []
+    async with (
+        connected(server, lambda: fresh.extend(watch.fresh for watch in watches)) as client,
+        _nats_bucket(client) as bucket,
+        bucket.watch("*.*", Seen()) as watch,
+    ):
+        await _caught_up(watch)
+        watches.append(watch)
+
+        await server.kill()
+        await server.start()
+        await _until(lambda: bool(fresh))
+
+    assert fresh == [False]
+
+
+async def test_a_watch_whose_consumer_is_gone_begins_anew_behind_what_it_saw(server: NatsProcess):
+    seen = Seen()
+    async with (
+        connected(server) as client,
+        _nats_bucket(client) as bucket,
+        bucket.watch("*.*", seen) as watch,
+    ):
+        await bucket.put("acme.one", Note(text="a"), expected=0)
+        await _caught_up(watch)
+
+        js = client.jetstream()
+        for consumer in await js.consumers_info("KV_notes"):
+            await js.delete_consumer("KV_notes", consumer.name)
+        await bucket.put("acme.two", Note(text="b"), expected=0)
+        await _until(lambda: "acme.two" in seen.notes)
+
+    assert seen.log == ["clear", "acme.one=a", "acme.two=b"]
+
+
+async def test_a_watch_of_a_bucket_that_was_made_anew_forgets_the_old_one(server: NatsProcess):
+    seen = Seen()
+    async with connected(server) as client, _nats_bucket(client) as bucket:
+        await bucket.put("acme.old", Note(text="a"), expected=0)
+        async with bucket.watch("*.*", seen) as watch:
+            await _caught_up(watch)
+
+            await client.jetstream().delete_key_value("notes")
+            async with _nats_bucket(client) as again:
+                await again.put("acme.new", Note(text="b"), expected=0)
+            await _until(lambda: "acme.new" in seen.notes)
+
+    assert seen.notes == {"acme.new": Note(text="b")}
+    assert seen.log == ["clear", "acme.old=a", "clear", "acme.new=b"]
+
+
+async def test_a_watch_begins_before_its_bucket_exists(server: NatsProcess):
+    seen = Seen()
+    async with connected(server) as client:
+        early = NatsBucket(client, client.jetstream(), "notes", Note)
+        async with early.watch("*.*", seen) as watch:
+            assert not watch.fresh
+            async with _nats_bucket(client) as bucket:
+                await bucket.put("acme.one", Note(text="a"), expected=0)
+            await _until(lambda: "acme.one" in seen.notes)
+
+
+async def test_catching_up_gives_up_in_time(server: NatsProcess):
+    async with (
+        connected(server) as client,
+        _nats_bucket(client) as bucket,
+        bucket.watch("*.*", Seen()) as watch,
+    ):
+        await _caught_up(watch)
+        await server.kill()
+
+        with pytest.raises(UnavailableError):
+            await watch.catch_up(timeout=0.2)
+
+
+async def test_thousands_of_keys_are_read_at_the_start(server: NatsProcess):
+    seen = Seen()
+    async with connected(server) as client, _nats_bucket(client) as bucket:
+        text = msgspec.json.encode(Note(text="x" * 500))
+        for number in range(5000):
+            await client.publish(f"$KV.notes.acme.n{number}", text)
+        await client.flush()
+
+        async with bucket.watch("*.*", seen) as watch:
+            await _until(lambda: len(seen.notes) == 5000)
+            await _caught_up(watch)
+
+
+async def test_a_closed_watch_leaves_no_consumer_behind(server: NatsProcess):
+    async with connected(server) as client, _nats_bucket(client) as bucket:
+        async with bucket.watch("*.*", Seen()) as watch:
+            await _caught_up(watch)
+            assert len(await client.jetstream().consumers_info("KV_notes")) == 1
+
+        assert await client.jetstream().consumers_info("KV_notes") == []
