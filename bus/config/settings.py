@@ -84,10 +84,17 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         Port,
         _env(
             "CALLBOARD_METRICS_PORT",
-            "port of `/metrics`, `/livez` and `/readyz` on 127.0.0.1; 0 takes a free one, which "
-            "the heartbeat announces. A fixed port is for one process a machine or container",
+            "port of `/metrics`, `/livez` and `/readyz`; 0 takes a free one, which the heartbeat "
+            "announces. A fixed port is for one process a machine or container",
         ),
     ] = 0
+    metrics_host: Annotated[
+        str,
+        _env(
+            "CALLBOARD_METRICS_HOST",
+            "address they listen on; in a container `0.0.0.0`, behind a network policy",
+        ),
+    ] = "127.0.0.1"
     secrets_file: Annotated[
         str | None,
         _env(

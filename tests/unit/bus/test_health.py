@@ -1,0 +1,129 @@
+"""The HTTP listener of a process, asked by a real client and by rude ones."""
+
+from collections.abc import AsyncIterator
+
+import anyio
+import httpx
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bus import health
+from bus.errors import ConfigError
+from bus.health import listening
+from bus.telemetry import metrics
+
+
+@pytest.fixture
+async def missing() -> list[str]:
+    return []
+
+
+@pytest.fixture
+async def port(missing: list[str]) -> AsyncIterator[int]:
+    with anyio.fail_after(20):
+        async with listening(lambda: missing) as taken:
+            yield taken
+
+
+@pytest.fixture
+async def client(port: int) -> AsyncIterator[httpx.AsyncClient]:
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=5) as asking:
+        yield asking
+
+
+async def test_metrics_are_exposed_in_the_format_of_prometheus(client: httpx.AsyncClient):
+    metrics.DEAD_LETTERS.at("worker").inc()
+    answer = await client.get("/metrics?name[]=x")
+    assert answer.status_code == 200
+    assert answer.headers["content-type"] == metrics.CONTENT_TYPE
+    assert 'callboard_dead_letters_total{source="worker"}' in answer.text
+
+
+async def test_a_process_that_turns_is_alive_even_when_it_is_not_ready(
+    client: httpx.AsyncClient, missing: list[str]
+):
+    missing.append("agents is not subscribed")
+    assert (await client.get("/livez")).status_code == 200
+
+
+async def test_readiness_follows_what_the_process_lacks(
+    client: httpx.AsyncClient, missing: list[str]
+):
+    missing.extend(["agents is not subscribed", "no bus"])
+    answer = await client.get("/readyz")
+    assert (answer.status_code, answer.text) == (503, "agents is not subscribed\nno bus\n")
+    missing.clear()
+    answer = await client.get("/readyz")
+    assert (answer.status_code, answer.text) == (200, "ok\n")
+
+
+async def test_head_has_the_length_and_not_the_body(client: httpx.AsyncClient):
+    answer = await client.head("/livez")
+    assert (answer.status_code, answer.headers["content-length"], answer.text) == (200, "3", "")
+
+
+async def test_other_paths_and_methods_are_refused(client: httpx.AsyncClient):
+    assert (await client.get("/")).status_code == 404
+    assert (await client.post("/metrics", content=b"x")).status_code == 405
+
+
+@pytest.mark.parametrize(
+    "rude",
+    [
+        b"\r\n\r\n",
+        b"\x16\x03\x01\x02\x00\r\n\r\n",
+        b"GET\r\n\r\n",
+        b"GET / SMTP\r\n\r\n",
+        b"x" * 9000,
+    ],
+    ids=["nothing", "tls", "no target", "no http", "no end"],
+)
+async def test_garbage_is_answered_with_400_and_the_next_client_is_served(
+    port: int, client: httpx.AsyncClient, rude: bytes
+):
+    async with await anyio.connect_tcp("127.0.0.1", port) as stream:
+        await stream.send(rude)
+        assert (await stream.receive()).startswith(b"HTTP/1.1 400 Bad Request\r\n")
+    assert (await client.get("/livez")).status_code == 200
+
+
+async def test_a_client_that_hangs_up_disturbs_nobody(port: int, client: httpx.AsyncClient):
+    for sent in (b"", b"GET /metrics HTTP/1.1\r\n"):
+        async with await anyio.connect_tcp("127.0.0.1", port) as stream:
+            if sent:
+                await stream.send(sent)
+    assert (await client.get("/livez")).status_code == 200
+
+
+async def test_a_silent_client_is_cut_off(port: int, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(health, "REQUEST_SECONDS", 0.01)
+    async with await anyio.connect_tcp("127.0.0.1", port) as stream:
+        with pytest.raises(anyio.EndOfStream):
+            await stream.receive()
+
+
+async def test_too_many_connections_are_closed_and_those_that_wait_are_served(
+    port: int, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(health, "MOST_CONNECTIONS", 1)
+    async with await anyio.connect_tcp("127.0.0.1", port) as first:
+        await first.send(b"GET /livez ")
+        async with await anyio.connect_tcp("127.0.0.1", port) as second:
+            with pytest.raises((anyio.EndOfStream, anyio.BrokenResourceError)):
+                await second.receive()
+        await first.send(b"HTTP/1.1\r\n\r\n")
+        assert (await first.receive()).startswith(b"HTTP/1.1 200 OK\r\n")
+
+
+async def test_a_taken_port_refuses_to_start(port: int):
+    with pytest.raises(ConfigError) as refused:
+        async with listening(list, port=port):
+            pass
+    assert refused.value.name == "CALLBOARD_METRICS_PORT"
+
+
+@given(st.binary(max_size=200))
+def test_no_bytes_break_the_listener(request: bytes):
+    _, answer = health._Listener(list)._answer(request)
+    assert health._encode(answer, with_body=True).startswith(b"HTTP/1.1 ")
