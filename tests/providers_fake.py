@@ -60,7 +60,7 @@ def sending(*writes: bytes) -> Behaviour:
     """Send these bytes, then end the response."""
 
     async def respond(request: web.Request) -> web.StreamResponse:
-        response = await _begin(request, writes)
+        response = await begin(request, writes)
         await response.write_eof()
         return response
 
@@ -71,7 +71,7 @@ def falling_silent(*writes: bytes) -> Behaviour:
     """Send these bytes, then nothing more, and never end."""
 
     async def respond(request: web.Request) -> web.StreamResponse:
-        response = await _begin(request, writes)
+        response = await begin(request, writes)
         await anyio.sleep_forever()
         return response
 
@@ -82,7 +82,7 @@ def breaking(*writes: bytes) -> Behaviour:
     """Send these bytes, then break the connection."""
 
     async def respond(request: web.Request) -> web.StreamResponse:
-        response = await _begin(request, writes)
+        response = await begin(request, writes)
         if request.transport is not None:
             request.transport.abort()
         return response
@@ -147,7 +147,8 @@ async def fake_provider(behaviour: Behaviour) -> AsyncGenerator[FakeProvider]:
         await runner.cleanup()
 
 
-async def _begin(request: web.Request, writes: Iterable[bytes]) -> web.StreamResponse:
+async def begin(request: web.Request, writes: Iterable[bytes]) -> web.StreamResponse:
+    """Begin a stream of events that the caller may go on writing."""
     response = web.StreamResponse(headers=EVENT_STREAM)
     await response.prepare(request)
     for data in writes:

@@ -169,6 +169,7 @@ def _answer(
     if connection is not None and connection.protocol is not None:
         # From here on, not before: a model may think long until its first byte.
         connection.protocol.read_timeout = read_timeout
+        connection.protocol.start_timeout()
     body = _Body(request, response)
     extensions: dict[str, Any] = {"read": body.read}
     # aiohttp has undone the compression already.

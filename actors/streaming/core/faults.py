@@ -92,8 +92,8 @@ _OVERRULING = frozenset(
     }
 )
 
-# An identifier of the provider's. No run is long enough for a key to pass as one.
-_TOKEN = re.compile(r"[A-Za-z][A-Za-z0-9]{0,23}(?:[_.-][A-Za-z0-9]{1,23}){0,7}")
+# An identifier of the provider's: words, or a short number. Keys mix letters and digits.
+_TOKEN = re.compile(r"[A-Za-z]{1,24}(?:[_.-][A-Za-z]{1,24}){0,7}|\d{1,4}")
 
 _DURATION = re.compile(r"(?:(\d+)h)?(?:(\d+)m(?!s))?(?:(\d+(?:\.\d+)?)s)?(?:(\d+(?:\.\d+)?)ms)?")
 

@@ -130,6 +130,7 @@ def test_nothing_of_the_providers_own_words_is_passed_on():
     [
         "sk-proj-" + "aB3" * 40,
         "gsk_" + "aB3" * 17,
+        "sk-test-0123456789",
         "hunter2 is my password",
         "",
         "_",
