@@ -1,0 +1,30 @@
+"""The bus in memory: the twin of everything on NATS, for tests and simulation.
+
+``transport``   plain messages between all who share it
+``store``       streams and what they keep
+``journal``     fenced appends and reads of one stream
+``blobs``       large bytes by their hash
+``outbox``      publishing into streams, repeated after a restart
+``work_queue``  work items, handed out again when nobody acknowledges
+``bus``         all of it together, one life or several
+"""
+
+from bus.memory.blobs import MemoryBlobs
+from bus.memory.bus import MemoryBus, memory_bus
+from bus.memory.journal import MemoryJournal
+from bus.memory.outbox import MemoryOutbox
+from bus.memory.store import MemoryStore
+from bus.memory.transport import Fate, MemoryTransport
+from bus.memory.work_queue import MemoryWorkQueue
+
+__all__ = [
+    "Fate",
+    "MemoryBlobs",
+    "MemoryBus",
+    "MemoryJournal",
+    "MemoryOutbox",
+    "MemoryStore",
+    "MemoryTransport",
+    "MemoryWorkQueue",
+    "memory_bus",
+]

@@ -1,0 +1,82 @@
+"""A whole bus in memory, shared by any number of simulated processes."""
+
+from collections.abc import AsyncGenerator, Generator
+from contextlib import asynccontextmanager, contextmanager
+from datetime import UTC, datetime, timedelta
+
+import anyio
+
+from bus.config import Timing
+from bus.memory.blobs import MemoryBlobs
+from bus.memory.journal import MemoryJournal
+from bus.memory.outbox import MemoryOutbox
+from bus.memory.store import MemoryStore
+from bus.memory.transport import Fate, MemoryTransport
+from bus.memory.work_queue import MemoryWorkQueue
+from bus.ports import Bus, Clock, Journal
+from bus.streams.spec import RECORDS, journal_spec, stream_specs
+
+_BEGINNING = datetime(2026, 1, 1, tzinfo=UTC)
+
+LOST_SECONDS = 0.05
+"""What a killed server loses of its lazily synced streams."""
+
+
+def loop_clock() -> datetime:
+    """Return a time of day that follows the event loop's clock, virtual or real."""
+    return _BEGINNING + timedelta(seconds=anyio.current_time())
+
+
+class MemoryBus:
+    """What outlives processes: the streams, the blobs and the work queue. ``timing`` is theirs."""
+
+    def __init__(self, timing: Timing, clock: Clock = loop_clock, fate: Fate | None = None) -> None:
+        self.store = MemoryStore(stream_specs((), timing))
+        self.transport = MemoryTransport(self.store, fate)
+        self.blobs = MemoryBlobs()
+        self.queue = MemoryWorkQueue(clock, timing)
+        self._clock = clock
+        self._timing = timing
+
+    @contextmanager
+    def process(self) -> Generator[Bus]:
+        """Show the bus to a process while it lives: all is shared but its outbox."""
+        outbox = MemoryOutbox(self.transport, self._timing)
+        try:
+            yield Bus(
+                transport=self.transport,
+                outbox=outbox,
+                queue=self.queue,
+                blobs=self.blobs,
+                clock=self._clock,
+                journal=self.journal,
+                records=self.stored(RECORDS),
+            )
+        finally:
+            outbox.close()
+
+    def journal(self, entity: str) -> Journal:
+        """Return the journal of an entity type; its stream is made when it is first asked for."""
+        spec = journal_spec(entity, self._timing)
+        self.store.provide(spec)
+        return MemoryJournal(self.store, spec.name)
+
+    def stored(self, stream: str) -> Journal:
+        """Return a view of a stream."""
+        return MemoryJournal(self.store, stream)
+
+    async def restart(self, lost_seconds: float = LOST_SECONDS) -> None:
+        """Lose what a killed nats-server loses, then tell every process that the bus is back."""
+        self.store.restart(lost_seconds)
+        self.queue.lose_all()
+        await self.transport.reconnect()
+
+
+@asynccontextmanager
+async def memory_bus(
+    timing: Timing | None = None, clock: Clock = loop_clock, fate: Fate | None = None
+) -> AsyncGenerator[MemoryBus]:
+    """Open a bus in memory."""
+    bus = MemoryBus(timing or Timing(), clock, fate)
+    async with bus.transport.opened():
+        yield bus

@@ -1,0 +1,63 @@
+"""An outbox in memory."""
+
+from collections import deque
+from typing import NamedTuple
+
+import anyio
+
+from bus.config import Timing
+from bus.memory.transport import MESSAGE_ID, MemoryTransport
+
+
+class _Posted(NamedTuple):
+    at: float
+    subject: str
+    data: bytes
+    message_id: str | None
+
+
+class MemoryOutbox:
+    """Publishes into the store of a transport, and again what a restart may have lost."""
+
+    def __init__(self, transport: MemoryTransport, timing: Timing) -> None:
+        self._transport = transport
+        self._window = timing.resend_window_seconds
+        self._recent: deque[_Posted] = deque()
+        self._posted = 0
+        self.close = transport.on_reconnect(self._post_again)
+
+    async def post(self, subject: str, data: bytes, *, message_id: str | None = None) -> None:
+        """See ``Outbox.post``."""
+        self._forget_safe()
+        self._posted += 1
+        await self._send(_Posted(anyio.current_time(), subject, data, message_id))
+
+    async def flush(self, *, timeout: float) -> None:
+        """See ``Outbox.flush``: everything is stored at once."""
+
+    @property
+    def posted(self) -> int:
+        """See ``Outbox.posted``."""
+        return self._posted
+
+    @property
+    def safe(self) -> int:
+        """See ``Outbox.safe``."""
+        self._forget_safe()
+        return self._posted - len(self._recent)
+
+    async def _send(self, message: _Posted) -> None:
+        self._recent.append(message)
+        headers = {MESSAGE_ID: message.message_id} if message.message_id is not None else None
+        await self._transport.publish(message.subject, message.data, headers=headers)
+
+    async def _post_again(self) -> None:
+        self._forget_safe()
+        again, self._recent = self._recent, deque()
+        for message in again:
+            await self._send(message._replace(at=anyio.current_time()))
+
+    def _forget_safe(self) -> None:
+        oldest = anyio.current_time() - self._window
+        while self._recent and self._recent[0].at < oldest:
+            self._recent.popleft()

@@ -1,0 +1,206 @@
+"""The streams as data: which subjects each stores, for how long, and what an ack of it means."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from bus.config import Timing
+from bus.subjects import matches
+
+Durability = Literal["r1", "r3"]
+"""One server, or three copies in a cluster. It is chosen when a stream is made, for good."""
+
+JOURNALS = "JOURNAL_"
+INBOX = "INBOX"
+RECORDS = "EXECUTIONS"
+EVENTS = "EVENTS"
+LIVE = "STREAMS"
+CONVERSATIONS = "CONVERSATIONS"
+WORK = "WORK"
+DEAD = "DEAD"
+BLOBS = "BLOBS"
+
+BLOB_MAX_BYTES = 4 * 1024**3
+"""Snapshots and payloads; when it is full nothing more is accepted, because none may be lost."""
+
+CONVERSATION_TURNS = 100
+"""Turns kept of one session: more do not fit a model's window."""
+
+MAX_CONSUMERS = 100_000
+"""One for each queue and tenant; the server's own default of 1000 a stream would be too few."""
+
+_REPLICAS: dict[Durability, int] = {"r1": 1, "r3": 3}
+_NANOSECONDS = 1_000_000_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreamSpec:
+    """One stream. ``max_age`` is in seconds, 0 for ever; ``per_subject`` is a count, -1 unlimited.
+
+    ``lazy`` lets one server acknowledge before the message is on disk: quick, and no receipt. A
+    cluster has no such mode. ``refuse_when_full`` keeps what is stored instead of what arrives.
+    ``consumed`` removes what was acknowledged.
+    """
+
+    name: str
+    subjects: tuple[str, ...]
+    max_bytes: int
+    max_age: float = 0
+    per_subject: int = -1
+    memory: bool = False
+    lazy: bool = False
+    consumed: bool = False
+    refuse_when_full: bool = False
+    duplicate_window: float = 120
+    max_consumers: int = -1
+    key_value: bool = False
+
+    def settings(self, durability: Durability) -> dict[str, Any]:
+        """Return the configuration as JetStream's API spells it; durations are nanoseconds."""
+        settings: dict[str, Any] = {
+            "name": self.name,
+            "subjects": list(self.subjects),
+            "storage": "memory" if self.memory else "file",
+            "retention": "workqueue" if self.consumed else "limits",
+            "discard": "new" if self.refuse_when_full else "old",
+            "max_bytes": self.max_bytes,
+            "max_age": _nanoseconds(self.max_age),
+            "max_msgs_per_subject": self.per_subject,
+            "max_consumers": self.max_consumers,
+            "duplicate_window": _nanoseconds(self._window()),
+            "num_replicas": _REPLICAS[durability],
+            "allow_direct": True,
+        }
+        if self.lazy and durability == "r1":
+            settings["persist_mode"] = "async"
+        if self.key_value:
+            settings |= {"allow_rollup_hdrs": True, "deny_delete": True}
+        return settings
+
+    def captures(self, subject: str) -> bool:
+        """Say whether a message on this subject is stored here."""
+        return any(matches(pattern, subject) for pattern in self.subjects)
+
+    def _window(self) -> float:
+        """The server refuses to remember message ids for longer than the messages."""
+        return min(self.duplicate_window, self.max_age) if self.max_age else self.duplicate_window
+
+
+def journal_stream(entity: str) -> str:
+    """Return the name of the stream that holds the journals of an entity type."""
+    return f"{JOURNALS}{entity.upper()}"
+
+
+def journal_spec(entity: str, timing: Timing) -> StreamSpec:
+    """Return the journal of an entity type. It has no age: owners purge below their snapshots."""
+    return StreamSpec(
+        name=journal_stream(entity),
+        subjects=(f"_cb.journal.{entity}.*",),
+        max_bytes=timing.journal_max_bytes,
+        refuse_when_full=True,
+    )
+
+
+def key_value_spec(bucket: str, *, max_bytes: int, history: int = 1) -> StreamSpec:
+    """Return the stream below a key-value bucket, as NATS clients lay it out."""
+    return StreamSpec(
+        name=f"KV_{bucket}",
+        subjects=(f"$KV.{bucket}.>",),
+        max_bytes=max_bytes,
+        per_subject=history,
+        refuse_when_full=True,
+        key_value=True,
+    )
+
+
+def stream_specs(entities: Iterable[str], timing: Timing) -> tuple[StreamSpec, ...]:
+    """Return all streams of a fleet with these entity types."""
+    journals = tuple(journal_spec(entity, timing) for entity in entities)
+    return (*journals, *_public(timing), *_internal(timing))
+
+
+def _public(timing: Timing) -> tuple[StreamSpec, ...]:
+    return (
+        StreamSpec(
+            name=INBOX,
+            subjects=("cb.*.submit.>",),
+            max_bytes=timing.inbox_max_bytes,
+            max_age=_days(timing.inbox_retention_days),
+            consumed=True,
+            refuse_when_full=True,
+            duplicate_window=timing.duplicate_window_seconds,
+        ),
+        StreamSpec(
+            name=RECORDS,
+            subjects=("cb.*.record.>",),
+            max_bytes=timing.record_max_bytes,
+            max_age=_days(timing.record_retention_days),
+            per_subject=1,
+            lazy=True,
+        ),
+        StreamSpec(
+            name=EVENTS,
+            subjects=("cb.*.events.>",),
+            max_bytes=timing.events_max_bytes,
+            max_age=_days(timing.events_retention_days),
+            lazy=True,
+            duplicate_window=timing.duplicate_window_seconds,
+        ),
+        StreamSpec(
+            name=LIVE,
+            subjects=("cb.*.stream.*",),
+            max_bytes=timing.stream_max_bytes,
+            max_age=timing.stream_retention_seconds,
+            lazy=True,
+        ),
+    )
+
+
+def _internal(timing: Timing) -> tuple[StreamSpec, ...]:
+    return (
+        StreamSpec(
+            name=CONVERSATIONS,
+            subjects=("_cb.conversation.>",),
+            max_bytes=timing.conversation_max_bytes,
+            max_age=_days(timing.record_retention_days),
+            per_subject=CONVERSATION_TURNS,
+            lazy=True,
+        ),
+        StreamSpec(
+            name=WORK,
+            subjects=("_cb.work.>",),
+            max_bytes=timing.work_max_bytes,
+            memory=True,
+            consumed=True,
+            refuse_when_full=True,
+            duplicate_window=timing.duplicate_window_seconds,
+            max_consumers=MAX_CONSUMERS,
+        ),
+        StreamSpec(
+            name=DEAD,
+            subjects=("_cb.dead.>",),
+            max_bytes=timing.dead_max_bytes,
+            max_age=_days(timing.dead_retention_days),
+            duplicate_window=timing.duplicate_window_seconds,
+        ),
+        StreamSpec(
+            name=BLOBS,
+            subjects=("_cb.blob.*.*",),
+            max_bytes=BLOB_MAX_BYTES,
+            per_subject=1,
+            refuse_when_full=True,
+        ),
+    )
+
+
+def filters(specs: Iterable[StreamSpec]) -> tuple[str, ...]:
+    """Return every subject filter under which something is stored."""
+    return tuple(pattern for spec in specs for pattern in spec.subjects)
+
+
+def _days(days: float) -> float:
+    return days * 86_400
+
+
+def _nanoseconds(seconds: float) -> int:
+    return round(seconds * _NANOSECONDS)
