@@ -1,0 +1,108 @@
+"""Running one attempt at an answer in a test, and what it is expected to report."""
+
+import hashlib
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import anyio
+
+from actors.streaming.adapters.generation import Generator
+from actors.streaming.adapters.providers import open_providers
+from actors.streaming.config import StreamingConfig
+from bus.egress import Egress
+from bus.secrets import SecretEntry, Secrets
+from schemas.lifecycle import Deltas, FailGeneration, FinishGeneration, GenerateWork
+from schemas.llm import (
+    ChatMessage,
+    Custom,
+    GenerateRequest,
+    Provider,
+)
+from schemas.problems import Problem
+from schemas.streams import ContentChunk, StreamEvent
+from schemas.usage import Usage
+from tests.providers_fake import (
+    Behaviour,
+    FakeProvider,
+    fake_provider,
+)
+
+NOW = datetime(2026, 11, 21, tzinfo=UTC)
+KEY = "sk-test-0123456789"
+SECRETS = Secrets({"local": SecretEntry(env="KEY", hosts=("127.0.0.1",))}, {"KEY": KEY})
+ESTIMATE = Usage(input=6, quality="estimated")
+NOTHING = Deltas(count=1, sha256=hashlib.sha256().hexdigest())
+
+
+def config(**settings: Any) -> StreamingConfig:
+    """Be less patient than in production."""
+    timeouts = ("connect_timeout", "first_byte_timeout", "idle_timeout")
+    patience: dict[str, Any] = dict.fromkeys(timeouts, 5.0)
+    return StreamingConfig(**(patience | settings))
+
+
+@asynccontextmanager
+async def generating(
+    settings: StreamingConfig | None = None, egress: Egress | None = None
+) -> AsyncGenerator[Generator]:
+    open_egress = egress or Egress(allow_loopback=True)
+    async with open_providers(settings or config(), open_egress, SECRETS) as providers:
+        yield Generator(providers, lambda: NOW)
+
+
+def work(
+    provider: Provider,
+    *,
+    attempt: int = 1,
+    deadline: timedelta = timedelta(seconds=30),
+    **more: Any,
+) -> GenerateWork:
+    messages = [ChatMessage(role="user", content="Hello")]
+    return GenerateWork(
+        execution_id="ex1",
+        tenant="acme",
+        step=1,
+        attempt=attempt,
+        segment=2,
+        deadline=NOW + deadline,
+        request=GenerateRequest(provider=provider, messages=messages, **more),
+    )
+
+
+def at(fake: FakeProvider, **more: Any) -> Custom:
+    return Custom(model="m", base_url=fake.base_url, **more)
+
+
+async def attempt(
+    behaviour: Behaviour, **settings: Any
+) -> tuple[FinishGeneration | FailGeneration, list[StreamEvent]]:
+    """Run one attempt against the behaviour. What it published is the second part."""
+    events: list[StreamEvent] = []
+
+    async def emit(batch: list[StreamEvent]) -> None:
+        events.extend(batch)
+
+    with anyio.fail_after(20):
+        async with fake_provider(behaviour) as fake, generating(config(**settings)) as generator:
+            return await generator.run(work(at(fake)), emit), events
+
+
+async def ignore(_events: list[StreamEvent]) -> None:
+    await anyio.lowlevel.checkpoint()
+
+
+def place(sequence: int) -> dict[str, Any]:
+    place = {"execution_id": "ex1", "segment": 2, "step": 1, "attempt": 1, "at": NOW}
+    return {**place, "sequence": sequence}
+
+
+def text_of(events: list[StreamEvent]) -> str:
+    return "".join(event.content for event in events if isinstance(event, ContentChunk))
+
+
+def failed(problem: Problem, usage: Usage | None, deltas: Deltas = NOTHING) -> FailGeneration:
+    return FailGeneration(
+        step=1, attempt=1, problem=problem, deltas=deltas, started_at=NOW, usage=usage
+    )

@@ -1,0 +1,194 @@
+"""What a provider is sent: keys, headers, addresses, connections."""
+
+import socket
+from typing import Any
+
+import anyio
+import msgspec
+import pytest
+
+from actors.streaming.adapters.generation import Generator
+from actors.streaming.adapters.http import build_client
+from actors.streaming.adapters.providers import open_providers
+from bus.egress import Egress
+from bus.secrets import Secrets
+from schemas.lifecycle import FailGeneration, FinishGeneration
+from schemas.llm import (
+    Custom,
+    Groq,
+    OpenAI,
+    Provider,
+)
+from schemas.problems import Problem
+from tests.attempts import KEY, NOW, at, config, failed, generating, ignore, work
+from tests.providers_fake import (
+    answer,
+    answering,
+    fake_provider,
+    falling_silent,
+    in_turn,
+    refusing,
+)
+
+
+async def test_an_endpoint_gets_its_headers_and_its_key():
+    async with fake_provider(answering("x")) as fake, generating() as generator:
+        provider = at(fake, headers={"X-Title": "Callboard"}, secret="local")
+        await generator.run(work(provider), ignore)
+
+    sent = {name.lower(): text for name, text in fake.headers[0].items()}
+    assert sent["authorization"] == f"Bearer {KEY}"
+    assert sent["x-title"] == "Callboard"
+    assert sent["accept"] == "text/event-stream"
+    assert sent["accept-encoding"] == "identity"
+    assert "cookie" not in sent
+
+
+async def test_no_cookie_is_ever_sent_back():
+    async with (
+        fake_provider(
+            in_turn(refusing(500, headers={"Set-Cookie": "a=b"}), answering("x"))
+        ) as fake,
+        generating() as generator,
+    ):
+        for _ in range(2):
+            await generator.run(work(at(fake)), ignore)
+
+    assert [headers.get("Cookie") for headers in fake.headers] == [None, None]
+
+
+async def test_groq_and_openai_definitions_may_name_a_server_of_their_own_and_get_no_default_key():
+    async with fake_provider(answering("x")) as fake, generating() as generator:
+        for provider in (
+            OpenAI(model="m", base_url=fake.base_url),
+            Groq(model="m", base_url=fake.base_url),
+        ):
+            assert isinstance(await generator.run(work(provider), ignore), FinishGeneration)
+
+    assert [headers.get("Authorization") for headers in fake.headers] == [None, None]
+
+
+async def test_the_operators_base_url_serves_definitions_that_name_none():
+    async with fake_provider(answering("x")) as fake:
+        environ = {"OPENAI_BASE_URL": fake.base_url, "OPENAI_API_KEY": KEY}
+        settings = config(openai_base_url=fake.base_url)
+        loopback = Egress(allow_loopback=True)
+        async with open_providers(settings, loopback, Secrets.load(environ)) as providers:
+            result = await Generator(providers, lambda: NOW).run(work(OpenAI(model="m")), ignore)
+
+    assert isinstance(result, FinishGeneration)
+    assert fake.headers[0]["Authorization"] == f"Bearer {KEY}"
+
+
+@pytest.mark.parametrize(
+    ("provider", "problem"),
+    [
+        (
+            OpenAI(model="m"),
+            Problem(
+                code="unauthorized",
+                message="There is no secret named openai here.",
+                field="provider.secret",
+            ),
+        ),
+        (
+            Custom(model="m", base_url="http://169.254.169.254/latest"),
+            Problem(
+                code="forbidden",
+                message="This address is closed to connections of the fleet.",
+                field="provider.base_url",
+            ),
+        ),
+        (
+            Custom(model="m", base_url="https://elsewhere.example/v1", secret="local"),
+            Problem(
+                code="forbidden",
+                message="This secret must not be sent to that host.",
+                field="provider.secret",
+            ),
+        ),
+        (
+            Custom(model="m", base_url="http://localhost/v1", headers={"Host": "x"}),
+            Problem(
+                code="validation", message="This header cannot be set.", field="provider.headers"
+            ),
+        ),
+        (
+            Custom(model="m", base_url="http://localhost/v1", headers={"X-A": "b\r\nx-c: d"}),
+            Problem(
+                code="validation",
+                message="A header holds printable ASCII characters only.",
+                field="provider.headers.X-A",
+            ),
+        ),
+        (
+            Custom(model="m", base_url="http://[::1/v1"),
+            Problem(code="validation", message="This is no URL.", field="provider.base_url"),
+        ),
+    ],
+    ids=["no key", "metadata", "foreign host", "host header", "header injection", "no URL"],
+)
+async def test_what_must_not_be_sent_fails_without_a_connection(
+    provider: Provider, problem: Problem
+):
+    async with generating() as generator:
+        assert await generator.run(work(provider), ignore) == failed(problem, usage=None)
+
+
+async def test_a_name_that_means_this_machine_is_closed_unless_the_operator_opens_it():
+    async with fake_provider(answering("x")) as fake:
+        url = fake.base_url.replace("127.0.0.1", "localhost")
+        async with generating(egress=Egress()) as generator:
+            closed = await generator.run(work(Custom(model="m", base_url=url)), ignore)
+        async with generating(egress=Egress(allowed=["localhost"])) as generator:
+            opened = await generator.run(work(Custom(model="m", base_url=url)), ignore)
+
+    assert isinstance(closed, FailGeneration)
+    assert closed.problem.code == "forbidden"
+    assert isinstance(opened, FinishGeneration)
+    assert len(fake.bodies) == 1
+
+
+async def test_a_server_without_stream_options_is_asked_again_without_and_remembered():
+    async def strict(request: Any) -> Any:
+        if "stream_options" in msgspec.json.decode(await request.read()):
+            return await refusing(400, {"message": "unknown field stream_options"})(request)
+        return await answering("x")(request)
+
+    async with fake_provider(strict) as fake, generating() as generator:
+        for _ in range(2):
+            assert isinstance(await generator.run(work(at(fake)), ignore), FinishGeneration)
+
+    assert ["stream_options" in body for body in fake.bodies] == [True, False, False]
+
+
+async def test_connections_are_kept_for_the_next_call_and_opened_for_all_that_run_at_once():
+    async with fake_provider(answering("x")) as fake, generating() as generator:
+        for _ in range(5):
+            await generator.run(work(at(fake)), ignore)
+        assert len(fake.connections) == 1
+
+        async with anyio.create_task_group() as tasks:
+            for _ in range(150):
+                tasks.start_soon(generator.run, work(at(fake)), ignore)
+        assert len(fake.bodies) == 155
+
+
+async def test_nothing_is_held_back_to_fill_packets():
+    client = build_client(
+        Egress(allow_loopback=True), connect_timeout=5, read_timeout=5, keep_alive=5
+    )
+    async with fake_provider(falling_silent(*answer("x"))) as fake, client:
+        url = f"{fake.base_url}/chat/completions"
+        async with client.stream("POST", url, json={}) as response:
+            connection = response.extensions["read"].__self__._response.connection
+            open_socket = connection.transport.get_extra_info("socket")
+            assert open_socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+
+async def test_a_key_shows_up_in_no_report():
+    leaking = refusing(401, {"message": KEY, "code": KEY, "type": KEY})
+    async with fake_provider(leaking) as fake, generating() as generator:
+        result = await generator.run(work(at(fake, secret="local")), ignore)
+
+    assert KEY not in repr(result)
