@@ -1,0 +1,10 @@
+"""A nats-server of our own, from the wheel: for a laptop, an example, a test.
+
+``settings``  what the server is told, and why; ``nats.conf`` says the same to people
+``guard``     the step between us and the server that ties its life to ours
+``embedded``  starting it, waiting until it is ready, stopping it
+"""
+
+from bus.server.embedded import EmbeddedServer
+
+__all__ = ["EmbeddedServer"]

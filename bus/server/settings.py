@@ -1,0 +1,42 @@
+"""What our nats-server is told. ``nats.conf`` at the root says the same, with the reasons."""
+
+import json
+from pathlib import Path
+
+MAX_PAYLOAD_BYTES = 16 * 1024**2
+
+JETSTREAM: dict[str, str] = {
+    "sync_interval": "always",
+    "max_file_store": "64GB",
+    "max_memory_store": "1GB",
+}
+"""Every acknowledgement means that the message is on disk. Streams reserve their ``max_bytes``."""
+
+LIMITS: dict[str, str] = {"max_payload": "16MB"}
+"""A turn of a shard is one message; the server's own limit of 1 MB would refuse a large one."""
+
+LOG: dict[str, str] = {"logfile_size_limit": "64MB", "logfile_max_num": "3"}
+
+
+def render(*, host: str, port: int, data_dir: Path) -> str:
+    """Return the configuration of a server that keeps everything below ``data_dir``.
+
+    Port 0 lets the system choose; the server writes the port it got into a file there.
+    """
+    lines = [
+        f"listen: {json.dumps(f'{host}:{port or -1}')}",
+        f"server_name: {json.dumps('callboard')}",
+        f"ports_file_dir: {json.dumps(str(data_dir))}",
+        f"pid_file: {json.dumps(str(data_dir / 'nats-server.pid'))}",
+        f"log_file: {json.dumps(str(data_dir / 'nats-server.log'))}",
+        *_lines(LOG | LIMITS),
+        "jetstream {",
+        f"  store_dir: {json.dumps(str(data_dir / 'jetstream'))}",
+        *(f"  {line}" for line in _lines(JETSTREAM)),
+        "}",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _lines(settings: dict[str, str]) -> list[str]:
+    return [f"{name}: {value}" for name, value in settings.items()]
