@@ -35,7 +35,10 @@ SILENCE_SECONDS = 1.5
 ABANDONED_SECONDS = 5.0
 """The server forgets the consumer of a process that is gone."""
 
-FIRST_DELAY_SECONDS = 0.05
+LOOK_SECONDS = 0.25
+"""How often a waiting watch looks whether the connection was lost."""
+
+FIRST_DELAY_SECONDS = 0.1
 LONGEST_DELAY_SECONDS = 2.0
 """Between two tries, drawn at random, so that a fleet does not come back all at once."""
 
@@ -126,10 +129,10 @@ class _NatsWatch(Generic[T]):
         """Follow the bucket for ever, one session after another."""
         delay = FIRST_DELAY_SECONDS
         while True:
-            try:
-                await self._session()
-            except (nats.errors.Error, TimeoutError, OSError):
+            if self._source.nc.is_connected:
                 delay = min(delay * 2, LONGEST_DELAY_SECONDS)
+                with contextlib.suppress(nats.errors.Error, TimeoutError, OSError):
+                    await self._session()
             if self._current:
                 delay = FIRST_DELAY_SECONDS
             self._current = False
@@ -180,8 +183,11 @@ class _NatsWatch(Generic[T]):
     async def _follow(self, subscription: Subscription) -> None:
         """Take messages until one is missing or none comes."""
         taken = 0
+        self._heard_at = anyio.current_time()
         while self._is_same_connection():
-            message = await subscription.next_msg(timeout=SILENCE_SECONDS)
+            message = await self._next(subscription)
+            if message is None:
+                continue
             self._heard_at = anyio.current_time()
             headers = message.headers or {}
             if "Status" in headers:
@@ -197,6 +203,19 @@ class _NatsWatch(Generic[T]):
                 self._tell(message)
             self._heard.set()
             self._heard = anyio.Event()
+
+    async def _next(self, subscription: Subscription) -> Msg | None:
+        """Take the next message; None if there is none yet.
+
+        Raises:
+            TimeoutError: the server has been silent for too long.
+        """
+        try:
+            return await subscription.next_msg(timeout=LOOK_SECONDS)
+        except TimeoutError:
+            if anyio.current_time() - self._heard_at > SILENCE_SECONDS:
+                raise
+            return None
 
     async def _answer_flow_control(self, message: Msg, headers: dict[str, str]) -> None:
         reply = message.reply or headers.get("Nats-Consumer-Stalled")

@@ -1,0 +1,1 @@
+"""Where the agents actor touches the outside: stored definitions and conversations."""

@@ -1,0 +1,93 @@
+"""The conversations of sessions: turns in a stream that keeps the newest of each session."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from actors.agents.core import history
+from bus import codec, subjects
+from bus.ports import Outbox, Stored
+from schemas.conversations import (
+    CONVERSATION_SUBJECT,
+    Conversation,
+    ConversationSummary,
+    ConversationTurn,
+    GetConversation,
+)
+
+STREAM = "CONVERSATIONS"
+MAX_TURNS = 100
+"""Turns that the stream keeps of one session."""
+
+MAX_SESSIONS = 10_000
+"""Sessions of one agent that a listing looks at."""
+
+
+class ReadSubject(Protocol):
+    """Reads the messages of one subject of a stream, oldest first."""
+
+    async def __call__(
+        self, stream: str, subject: str, *, start: int = 1, limit: int
+    ) -> Sequence[Stored]:
+        """Return at most ``limit`` messages from stream sequence ``start`` on."""
+        ...
+
+
+class LastOfEach(Protocol):
+    """Reads the newest message of every subject that a filter catches."""
+
+    async def __call__(
+        self, stream: str, filters: list[str], *, limit: int
+    ) -> Sequence[tuple[str, Stored]]:
+        """Return at most ``limit`` pairs of subject and message."""
+        ...
+
+
+class Conversations:
+    """Turns by tenant, agent and session.
+
+    Methods raise ``ProblemError`` ``validation`` for a name that is not one, and what the given
+    readers and the outbox raise.
+    """
+
+    def __init__(self, outbox: Outbox, read_subject: ReadSubject, last_of_each: LastOfEach) -> None:
+        self._outbox = outbox
+        self._read_subject = read_subject
+        self._last_of_each = last_of_each
+
+    async def append(self, tenant: str, turn: ConversationTurn) -> None:
+        """Store a turn. It may be stored twice; readers keep one turn an execution."""
+        subject = _subject(tenant, turn.agent_id, turn.session)
+        await self._outbox.post(subject, codec.encode(turn), message_id=turn.execution_id)
+
+    async def turns(
+        self, tenant: str, agent_id: str, session: str, *, limit: int = MAX_TURNS
+    ) -> list[ConversationTurn]:
+        """Return the newest turns of a session, oldest first, one an execution."""
+        subject = _subject(tenant, agent_id, session)
+        stored = await self._read_subject(STREAM, subject, limit=MAX_TURNS)
+        turns = [codec.decode(ConversationTurn, message.data) for message in stored]
+        return history.unique(turns)[-limit:]
+
+    async def get(self, tenant: str, wanted: GetConversation) -> Conversation:
+        """Return the newest turns of a session; an unknown session has none."""
+        turns = await self.turns(tenant, wanted.agent_id, wanted.session, limit=wanted.limit)
+        return Conversation(agent_id=wanted.agent_id, session=wanted.session, turns=turns)
+
+    async def rows(self, tenant: str, agent_id: str) -> list[ConversationSummary]:
+        """Return a row for each session of an agent, in no order."""
+        wanted = subjects.filter_for(CONVERSATION_SUBJECT, tenant=tenant, agent_id=agent_id)
+        newest = await self._last_of_each(STREAM, [wanted], limit=MAX_SESSIONS)
+        return [_row(codec.decode(ConversationTurn, message.data)) for _, message in newest]
+
+
+def _subject(tenant: str, agent_id: str, session: str) -> str:
+    return subjects.fill(CONVERSATION_SUBJECT, tenant=tenant, agent_id=agent_id, session=session)
+
+
+def _row(turn: ConversationTurn) -> ConversationSummary:
+    return ConversationSummary(
+        agent_id=turn.agent_id,
+        session=turn.session,
+        last_execution_id=turn.execution_id,
+        last_at=turn.at,
+    )

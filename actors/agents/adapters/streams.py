@@ -1,0 +1,125 @@
+"""Stored stream events, read by cursor for late, slow and returning readers."""
+
+from collections.abc import Iterable
+from typing import NamedTuple, cast
+
+import msgspec
+
+from actors.agents.adapters.conversations import ReadSubject
+from bus.codec import decode
+from bus.ports import Stored
+from bus.subjects import fill
+from schemas.base import Value
+from schemas.executions import ENDED, ExecutionRecord
+from schemas.problems import Problem
+from schemas.streams import (
+    STREAM_SUBJECT,
+    Cancelled,
+    Completed,
+    Failed,
+    ReadStream,
+    StreamEvent,
+    StreamPage,
+)
+from schemas.usage import Usage
+
+STREAM = "STREAMS"
+BATCH = 1000
+
+
+class _Place(Value):
+    """The only fields needed to put an event in order."""
+
+    segment: int
+    sequence: int
+
+
+class _Stored(NamedTuple):
+    segment: int
+    sequence: int
+    data: bytes
+
+
+class Streams:
+    """The stored streams. Events pass through as they are stored, undecoded."""
+
+    def __init__(self, read_subject: ReadSubject) -> None:
+        self._read_subject = read_subject
+
+    async def page(self, tenant: str, wanted: ReadStream) -> StreamPage:
+        """Return the events after a cursor, in order, each once."""
+        subject = fill(STREAM_SUBJECT, tenant=tenant, execution_id=wanted.execution_id)
+        after = _parsed(wanted.after)
+        found = {
+            place[:2]: place
+            for stored in await self._all(subject)
+            if (place := _placed(stored))[:2] > after
+        }
+        chosen = sorted(found.values())[: wanted.limit]
+        return StreamPage(
+            events=cast("list[StreamEvent]", [msgspec.Raw(place.data) for place in chosen]),
+            next=_cursor(chosen[-1]) if chosen else wanted.after,
+            more=len(found) > len(chosen),
+        )
+
+    async def _all(self, subject: str) -> Iterable[Stored]:
+        """Return all events of a stream: arrival order is not cursor order after a restart."""
+        events: list[Stored] = []
+        start = 1
+        while True:
+            batch = await self._read_subject(STREAM, subject, start=start, limit=BATCH)
+            events.extend(batch)
+            if len(batch) < BATCH:
+                return events
+            start = batch[-1].sequence + 1
+
+    def from_record(self, record: ExecutionRecord, wanted: ReadStream) -> StreamPage:
+        """Return the page of a stream that has expired: its end, as the record tells it."""
+        after = _parsed(wanted.after)
+        if record.status not in ENDED or (record.segment, 0) <= after:
+            return StreamPage(events=[], next=wanted.after, more=False)
+        end = _terminal(record)
+        return StreamPage(events=[end], next=end.cursor, more=False)
+
+
+def _terminal(record: ExecutionRecord) -> Completed | Failed | Cancelled:
+    at = record.completed_at or record.created_at
+    error = record.error or Problem(code="internal", message="the execution ended")
+    if record.status == "COMPLETED":
+        return Completed(
+            execution_id=record.execution_id,
+            segment=record.segment,
+            sequence=0,
+            at=at,
+            final_response=record.output or "",
+            finish_reason=record.finish_reason or "other",
+            usage=record.usage or Usage(),
+            cost=record.cost,
+        )
+    if record.status == "CANCELLED":
+        return Cancelled(
+            execution_id=record.execution_id,
+            segment=record.segment,
+            sequence=0,
+            at=at,
+            reason=error.message,
+        )
+    return Failed(
+        execution_id=record.execution_id, segment=record.segment, sequence=0, at=at, error=error
+    )
+
+
+def _placed(stored: Stored) -> _Stored:
+    place = decode(_Place, stored.data)
+    return _Stored(place.segment, place.sequence, stored.data)
+
+
+def _parsed(cursor: str | None) -> tuple[int, int]:
+    if cursor is None:
+        return (-1, -1)
+    segment, sequence = cursor.split(".")
+    return int(segment), int(sequence)
+
+
+def _cursor(place: _Stored) -> str:
+    return f"{place.segment}.{place.sequence}"

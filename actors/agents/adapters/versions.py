@@ -1,0 +1,128 @@
+"""How definitions lie in their bucket: the newest under a head key, earlier ones by version.
+
+Keys are ``<tenant>.<id>`` for the head and ``<tenant>.<id>.v<version>`` for an earlier version. The
+head is the commit: it holds a whole definition and is written by compare-and-set. Before it is
+written anew, the version it held is archived under its own key, where it never changes. A process
+that dies in between leaves nothing to mend: what is archived twice is the same twice.
+"""
+
+import contextlib
+from collections.abc import Callable, Sequence
+from random import SystemRandom
+
+import anyio
+
+from bus import subjects
+from bus.errors import DeadlineError, FencedError, ProblemError, UnavailableError, problem
+from bus.kv import Bucket, Entry
+from schemas.agents import AgentDefinition
+from schemas.problems import Problem
+
+HEAD = "{tenant}.{agent_id}"
+HEADS = "*.*"
+
+MAX_TRIES = 8
+FIRST_DELAY_SECONDS = 0.01
+"""Of several that change one agent at once one wins; the others wait this long, then twice it."""
+
+CHANGE_SECONDS = 5.0
+
+Change = Callable[[AgentDefinition | None], AgentDefinition | Problem]
+"""From the definition that stands (None: never was one) to the one that shall stand."""
+
+_random = SystemRandom()
+
+
+class Versions:
+    """All versions of all definitions.
+
+    Methods raise ``UnavailableError`` when the bucket does not answer, and ``ProblemError``
+    ``validation`` for a tenant or id that is not one.
+    """
+
+    def __init__(self, bucket: Bucket[AgentDefinition]) -> None:
+        self._bucket = bucket
+
+    async def head(self, tenant: str, agent_id: str) -> Entry[AgentDefinition] | None:
+        """Read the newest version, also of a deleted agent."""
+        return await self._bucket.get(_head_key(tenant, agent_id))
+
+    async def archived(self, tenant: str, agent_id: str, version: int) -> AgentDefinition | None:
+        """Read a version that was replaced."""
+        entry = await self._bucket.get(_version_key(_head_key(tenant, agent_id), version))
+        return entry.value if entry else None
+
+    async def replace(self, tenant: str, agent_id: str, change: Change) -> Entry[AgentDefinition]:
+        """Store what ``change`` makes of the newest version, and return it.
+
+        Its revision is 0 if it was stored, but has been replaced by another since.
+
+        ``change`` is called again when another writer was faster. If it returns the definition it
+        was given, nothing is stored.
+
+        Raises:
+            ProblemError: what ``change`` refuses; ``conflict``, if others were faster every time.
+            UnavailableError: the outcome is unknown.
+            DeadlineError: likewise, after ``CHANGE_SECONDS``.
+        """
+        key = _head_key(tenant, agent_id)
+        try:
+            with anyio.fail_after(CHANGE_SECONDS):
+                return await self._replace(key, change)
+        except TimeoutError:
+            raise DeadlineError(key, CHANGE_SECONDS) from None
+
+    async def _replace(self, key: str, change: Change) -> Entry[AgentDefinition]:
+        unsure: list[AgentDefinition] = []
+        for tried in range(MAX_TRIES):
+            head = await self._bucket.get(key)
+            if head is not None and (ours := await self._found(head, unsure)):
+                return ours
+            wanted = change(head.value if head else None)
+            if isinstance(wanted, Problem):
+                raise ProblemError(wanted)
+            if head is not None and wanted is head.value:
+                return head
+            try:
+                return await self._write(key, head, wanted)
+            except UnavailableError:
+                unsure.append(wanted)
+            except FencedError:
+                pass
+            await anyio.sleep(_random.uniform(0, FIRST_DELAY_SECONDS * 2**tried))
+        if unsure:
+            raise UnavailableError(key, "the outcome of the change is unknown")
+        raise problem("conflict", "the agent is being changed by many at once", retryable=True)
+
+    async def _write(
+        self, key: str, head: Entry[AgentDefinition] | None, wanted: AgentDefinition
+    ) -> Entry[AgentDefinition]:
+        if head is not None:
+            with contextlib.suppress(FencedError):
+                archive = _version_key(key, head.value.version)
+                await self._bucket.put(archive, head.value, expected=0)
+        revision = await self._bucket.put(key, wanted, expected=head.revision if head else 0)
+        return Entry(key, revision, wanted)
+
+    async def _found(
+        self, head: Entry[AgentDefinition], unsure: Sequence[AgentDefinition]
+    ) -> Entry[AgentDefinition] | None:
+        """Return the one of our writes of unknown outcome that was stored after all."""
+        for definition in unsure:
+            if head.value == definition:
+                return head
+            if await self._is_archived(head.key, definition):
+                return Entry(head.key, 0, definition)
+        return None
+
+    async def _is_archived(self, key: str, definition: AgentDefinition) -> bool:
+        entry = await self._bucket.get(_version_key(key, definition.version))
+        return entry is not None and entry.value == definition
+
+
+def _head_key(tenant: str, agent_id: str) -> str:
+    return subjects.fill(HEAD, tenant=tenant, agent_id=agent_id)
+
+
+def _version_key(head_key: str, version: int) -> str:
+    return f"{head_key}.v{version}"

@@ -1,0 +1,137 @@
+"""Conversations over a stream in memory."""
+
+from collections.abc import Sequence
+
+import pytest
+
+from actors.agents.adapters.conversations import Conversations
+from bus import codec, subjects
+from bus.errors import ProblemError
+from bus.ports import Stored
+from schemas.conversations import (
+    CONVERSATION_SUBJECT,
+    Conversation,
+    ConversationSummary,
+    GetConversation,
+)
+from tests.unit.agents.samples import later, turn
+
+
+class Stream:
+    """An outbox whose messages can be read again."""
+
+    def __init__(self) -> None:
+        self.messages: list[tuple[str, Stored]] = []
+        self.posted = self.safe = 0
+
+    async def post(self, subject: str, data: bytes, *, message_id: str | None = None) -> None:
+        assert message_id is not None
+        self.messages.append((subject, Stored(len(self.messages) + 1, data)))
+
+    async def flush(self, *, timeout: float) -> None:
+        pass
+
+    async def read_subject(
+        self, stream: str, subject: str, *, start: int = 1, limit: int
+    ) -> Sequence[Stored]:
+        assert stream == "CONVERSATIONS"
+        found = [message for held, message in self.messages if held == subject]
+        return [message for message in found if message.sequence >= start][:limit]
+
+    async def last_of_each(
+        self, stream: str, filters: list[str], *, limit: int
+    ) -> Sequence[tuple[str, Stored]]:
+        assert stream == "CONVERSATIONS"
+        newest = {
+            subject: (subject, message)
+            for subject, message in self.messages
+            if any(subjects.matches(wanted, subject) for wanted in filters)
+        }
+        return list(newest.values())[:limit]
+
+
+@pytest.fixture
+def conversations() -> Conversations:
+    stream = Stream()
+    return Conversations(stream, stream.read_subject, stream.last_of_each)
+
+
+async def test_the_turns_of_a_session_are_read_oldest_first(conversations: Conversations):
+    for number in (1, 2, 3):
+        await conversations.append("acme", turn(number))
+    await conversations.append("acme", turn(4, session="session-2"))
+    await conversations.append("umbrella", turn(5))
+
+    turns = await conversations.turns("acme", "reviewer", "session-1")
+
+    assert turns == [turn(1), turn(2), turn(3)]
+
+
+async def test_a_turn_that_was_stored_twice_is_read_once(conversations: Conversations):
+    for number in (1, 2, 1):
+        await conversations.append("acme", turn(number))
+
+    assert await conversations.turns("acme", "reviewer", "session-1") == [turn(1), turn(2)]
+
+
+async def test_the_newest_turns_are_read_when_a_limit_is_set(conversations: Conversations):
+    for number in range(5):
+        await conversations.append("acme", turn(number))
+
+    wanted = GetConversation(agent_id="reviewer", session="session-1", limit=2)
+
+    assert await conversations.get("acme", wanted) == Conversation(
+        agent_id="reviewer", session="session-1", turns=[turn(3), turn(4)]
+    )
+
+
+async def test_an_unknown_session_has_no_turns(conversations: Conversations):
+    assert await conversations.turns("acme", "reviewer", "nowhere") == []
+
+
+async def test_the_sessions_of_an_agent_are_listed_by_their_newest_turn(
+    conversations: Conversations,
+):
+    await conversations.append("acme", turn(1))
+    await conversations.append("acme", turn(2, session="session-2"))
+    await conversations.append("acme", turn(3))
+    await conversations.append("acme", turn(4, agent_id="writer"))
+
+    rows = await conversations.rows("acme", "reviewer")
+
+    assert sorted(rows, key=lambda row: row.session) == [
+        ConversationSummary(
+            agent_id="reviewer",
+            session=session,
+            last_execution_id=f"execution-{number}",
+            last_at=later(number),
+        )
+        for session, number in (("session-1", 3), ("session-2", 2))
+    ]
+
+
+@pytest.mark.parametrize("name", ["", "*", ">", "a.b", "a b"])
+async def test_a_name_that_is_no_token_reads_nothing(conversations: Conversations, name: str):
+    with pytest.raises(ProblemError):
+        await conversations.turns(name, "reviewer", "session-1")
+    with pytest.raises(ProblemError):
+        await conversations.turns("acme", name, "session-1")
+    with pytest.raises(ProblemError):
+        await conversations.turns("acme", "reviewer", name)
+    with pytest.raises(ProblemError):
+        await conversations.rows("acme", name)
+
+
+async def test_turns_lie_under_a_subject_of_their_session():
+    stream = Stream()
+    conversations = Conversations(stream, stream.read_subject, stream.last_of_each)
+
+    await conversations.append("acme", turn(1))
+
+    subject = "_cb.conversation.acme.reviewer.session-1"
+    assert stream.messages == [(subject, Stored(1, codec.encode(turn(1))))]
+    assert subjects.parse(CONVERSATION_SUBJECT, subject) == {
+        "tenant": "acme",
+        "agent_id": "reviewer",
+        "session": "session-1",
+    }
