@@ -12,23 +12,24 @@ from nats.js.api import KeyValueConfig
 from actors.agents.adapters.definitions import Definitions, opened
 from bus.errors import ProblemError
 from bus.kv import NatsBucket
+from bus.server import EmbeddedServer
 from schemas.agents import AgentDefinition, ApplyAgent, CreateAgent, GetAgent, Prompts
 from schemas.llm import OpenAI
-from tests.integration.nats_process import NatsProcess, connected, running
+from tests.integration.nats_client import connected
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 PROVIDER = OpenAI(model="gpt-4o-mini")
 
 
 @pytest.fixture
-async def server(tmp_path: Path) -> AsyncGenerator[NatsProcess]:
-    async with running(tmp_path) as process, connected(process) as client:
+async def server(tmp_path: Path) -> AsyncGenerator[EmbeddedServer]:
+    async with EmbeddedServer(tmp_path) as process, connected(process) as client:
         await client.jetstream().create_key_value(KeyValueConfig(bucket="agents", history=1))
         yield process
 
 
 @asynccontextmanager
-async def _process(server: NatsProcess) -> AsyncGenerator[Definitions]:
+async def _process(server: EmbeddedServer) -> AsyncGenerator[Definitions]:
     async with connected(server) as client:
         bucket = NatsBucket(client, client.jetstream(), "agents", AgentDefinition)
         async with opened(bucket, lambda: NOW) as definitions:
@@ -36,7 +37,7 @@ async def _process(server: NatsProcess) -> AsyncGenerator[Definitions]:
 
 
 async def test_another_process_sees_an_answered_change_in_reads_lists_and_executions(
-    server: NatsProcess,
+    server: EmbeddedServer,
 ):
     async with _process(server) as one, _process(server) as other:
         for number in range(30):
@@ -48,7 +49,7 @@ async def test_another_process_sees_an_answered_change_in_reads_lists_and_execut
             assert stored.id in {row.id for row in await other.rows("acme")}
 
 
-async def test_concurrent_changes_from_several_processes_lose_nothing(server: NatsProcess):
+async def test_concurrent_changes_from_several_processes_lose_nothing(server: EmbeddedServer):
     async with _process(server) as one, _process(server) as two, _process(server) as three:
         await one.create("acme", CreateAgent(id="reviewer", provider=PROVIDER))
 
@@ -71,7 +72,7 @@ async def test_concurrent_changes_from_several_processes_lose_nothing(server: Na
     ]
 
 
-async def test_of_processes_that_create_the_same_agent_one_succeeds(server: NatsProcess):
+async def test_of_processes_that_create_the_same_agent_one_succeeds(server: EmbeddedServer):
     created: list[AgentDefinition] = []
     refused: list[str] = []
 
@@ -92,7 +93,7 @@ async def test_of_processes_that_create_the_same_agent_one_succeeds(server: Nats
 
 
 async def test_definitions_survive_the_death_of_the_server_and_so_do_the_processes(
-    server: NatsProcess,
+    server: EmbeddedServer,
 ):
     async with _process(server) as one, _process(server) as other:
         stored = await one.create("acme", CreateAgent(id="reviewer", provider=PROVIDER))

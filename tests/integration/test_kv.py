@@ -12,9 +12,10 @@ from nats.js.api import KeyValueConfig
 
 from bus.errors import FencedError, ProblemError, UnavailableError
 from bus.kv import Bucket, Entry, MemoryBucket, NatsBucket, Watch
+from bus.server import EmbeddedServer
 from schemas.base import Message
 from schemas.problems import Problem
-from tests.integration.nats_process import NatsProcess, connected, running
+from tests.integration.nats_client import connected
 
 
 class Note(Message):
@@ -44,8 +45,8 @@ class Seen:
 
 
 @pytest.fixture
-async def server(tmp_path: Path) -> AsyncGenerator[NatsProcess]:
-    async with running(tmp_path) as process:
+async def server(tmp_path: Path) -> AsyncGenerator[EmbeddedServer]:
+    async with EmbeddedServer(tmp_path) as process:
         yield process
 
 
@@ -64,7 +65,7 @@ async def bucket(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterato
         yield MemoryBucket(Note)
         return
     async with (
-        running(tmp_path) as process,
+        EmbeddedServer(tmp_path) as process,
         connected(process) as client,
         _nats_bucket(client) as on_nats,
     ):
@@ -220,17 +221,17 @@ async def test_a_watcher_that_catches_up_knows_every_write_that_was_answered(buc
 # Only on NATS
 
 
-async def test_a_value_that_fits_no_message_is_refused(server: NatsProcess):
+async def test_a_value_that_fits_no_message_is_refused(server: EmbeddedServer):
     async with connected(server) as client, _nats_bucket(client) as bucket:
         with pytest.raises(ProblemError) as refused:
-            await bucket.put("acme.one", Note(text="x" * 2_000_000), expected=0)
+            await bucket.put("acme.one", Note(text="x" * client.max_payload), expected=0)
 
     assert refused.value.problem == Problem(
         code="validation", message="acme.one is too large for one message"
     )
 
 
-async def test_a_value_larger_than_the_bucket_takes_is_refused(server: NatsProcess):
+async def test_a_value_larger_than_the_bucket_takes_is_refused(server: EmbeddedServer):
     config = KeyValueConfig(bucket="notes", max_value_size=100)
     async with connected(server) as client, _nats_bucket(client, config) as bucket:
         with pytest.raises(ProblemError) as refused:
@@ -239,7 +240,7 @@ async def test_a_value_larger_than_the_bucket_takes_is_refused(server: NatsProce
     assert refused.value.problem.code == "validation"
 
 
-async def test_other_clients_of_the_bucket_read_and_write_the_same(server: NatsProcess):
+async def test_other_clients_of_the_bucket_read_and_write_the_same(server: EmbeddedServer):
     seen = Seen()
     async with connected(server) as client, _nats_bucket(client) as bucket:
         store = await client.jetstream().key_value("notes")
@@ -261,7 +262,7 @@ async def test_other_clients_of_the_bucket_read_and_write_the_same(server: NatsP
 
 
 async def test_a_value_that_has_expired_reads_as_none_although_its_marker_stands(
-    server: NatsProcess,
+    server: EmbeddedServer,
 ):
     seen = Seen()
     config = KeyValueConfig(bucket="notes", limit_marker_ttl=60.0)
@@ -280,7 +281,7 @@ async def test_a_value_that_has_expired_reads_as_none_although_its_marker_stands
 
 
 async def test_a_stored_value_that_cannot_be_read_is_an_internal_problem_and_stops_no_watch(
-    server: NatsProcess,
+    server: EmbeddedServer,
 ):
     seen = Seen()
     async with (
@@ -300,7 +301,7 @@ async def test_a_stored_value_that_cannot_be_read_is_an_internal_problem_and_sto
     assert seen.log == ["clear", "-acme.bad", "acme.good=a"]
 
 
-async def test_without_the_bucket_nothing_is_answered(server: NatsProcess):
+async def test_without_the_bucket_nothing_is_answered(server: EmbeddedServer):
     async with connected(server) as client:
         bucket = NatsBucket(client, client.jetstream(), "nowhere", Note)
 
@@ -311,7 +312,7 @@ async def test_without_the_bucket_nothing_is_answered(server: NatsProcess):
 
 
 async def test_without_a_server_reads_and_writes_are_unavailable_within_their_time(
-    server: NatsProcess,
+    server: EmbeddedServer,
 ):
     async with connected(server) as client, _nats_bucket(client) as _:
         bucket = NatsBucket(client, client.jetstream(), "notes", Note, timeout=0.2)
@@ -325,7 +326,7 @@ async def test_without_a_server_reads_and_writes_are_unavailable_within_their_ti
 
 
 async def test_a_watch_is_stale_while_the_server_is_away_and_goes_on_when_it_is_back(
-    server: NatsProcess,
+    server: EmbeddedServer,
 ):
     seen = Seen()
     async with (
@@ -349,7 +350,7 @@ async def test_a_watch_is_stale_while_the_server_is_away_and_goes_on_when_it_is_
     assert seen.log == ["clear", "acme.one=a", "acme.one=b"]
 
 
-async def test_a_watch_is_stale_at_once_after_a_reconnection(server: NatsProcess):
+async def test_a_watch_is_stale_at_once_after_a_reconnection(server: EmbeddedServer):
     fresh: list[bool] = []
     watches: list[Watch] = []
     async with (
@@ -367,7 +368,9 @@ async def test_a_watch_is_stale_at_once_after_a_reconnection(server: NatsProcess
     assert fresh == [False]
 
 
-async def test_a_watch_whose_consumer_is_gone_begins_anew_behind_what_it_saw(server: NatsProcess):
+async def test_a_watch_whose_consumer_is_gone_begins_anew_behind_what_it_saw(
+    server: EmbeddedServer,
+):
     seen = Seen()
     async with (
         connected(server) as client,
@@ -386,7 +389,7 @@ async def test_a_watch_whose_consumer_is_gone_begins_anew_behind_what_it_saw(ser
     assert seen.log == ["clear", "acme.one=a", "acme.two=b"]
 
 
-async def test_a_watch_of_a_bucket_that_was_made_anew_forgets_the_old_one(server: NatsProcess):
+async def test_a_watch_of_a_bucket_that_was_made_anew_forgets_the_old_one(server: EmbeddedServer):
     seen = Seen()
     async with connected(server) as client, _nats_bucket(client) as bucket:
         await bucket.put("acme.old", Note(text="a"), expected=0)
@@ -402,7 +405,7 @@ async def test_a_watch_of_a_bucket_that_was_made_anew_forgets_the_old_one(server
     assert seen.log == ["clear", "acme.old=a", "clear", "acme.new=b"]
 
 
-async def test_a_watch_begins_before_its_bucket_exists(server: NatsProcess):
+async def test_a_watch_begins_before_its_bucket_exists(server: EmbeddedServer):
     seen = Seen()
     async with connected(server) as client:
         early = NatsBucket(client, client.jetstream(), "notes", Note)
@@ -413,7 +416,7 @@ async def test_a_watch_begins_before_its_bucket_exists(server: NatsProcess):
             await _until(lambda: "acme.one" in seen.notes)
 
 
-async def test_catching_up_gives_up_in_time(server: NatsProcess):
+async def test_catching_up_gives_up_in_time(server: EmbeddedServer):
     async with (
         connected(server) as client,
         _nats_bucket(client) as bucket,
@@ -426,7 +429,7 @@ async def test_catching_up_gives_up_in_time(server: NatsProcess):
             await watch.catch_up(timeout=0.2)
 
 
-async def test_thousands_of_keys_are_read_at_the_start(server: NatsProcess):
+async def test_thousands_of_keys_are_read_at_the_start(server: EmbeddedServer):
     seen = Seen()
     async with connected(server) as client, _nats_bucket(client) as bucket:
         text = msgspec.json.encode(Note(text="x" * 500))
@@ -439,7 +442,7 @@ async def test_thousands_of_keys_are_read_at_the_start(server: NatsProcess):
             await _caught_up(watch)
 
 
-async def test_a_closed_watch_leaves_no_consumer_behind(server: NatsProcess):
+async def test_a_closed_watch_leaves_no_consumer_behind(server: EmbeddedServer):
     async with connected(server) as client, _nats_bucket(client) as bucket:
         async with bucket.watch("*.*", Seen()) as watch:
             await _caught_up(watch)

@@ -6,6 +6,7 @@ from typing import Protocol
 from actors.agents.core import history
 from bus import codec, subjects
 from bus.ports import Outbox, Stored
+from bus.streams.spec import CONVERSATION_TURNS, CONVERSATIONS
 from schemas.conversations import (
     CONVERSATION_SUBJECT,
     Conversation,
@@ -13,10 +14,6 @@ from schemas.conversations import (
     ConversationTurn,
     GetConversation,
 )
-
-STREAM = "CONVERSATIONS"
-MAX_TURNS = 100
-"""Turns that the stream keeps of one session."""
 
 MAX_SESSIONS = 10_000
 """Sessions of one agent that a listing looks at."""
@@ -60,11 +57,11 @@ class Conversations:
         await self._outbox.post(subject, codec.encode(turn), message_id=turn.execution_id)
 
     async def turns(
-        self, tenant: str, agent_id: str, session: str, *, limit: int = MAX_TURNS
+        self, tenant: str, agent_id: str, session: str, *, limit: int = CONVERSATION_TURNS
     ) -> list[ConversationTurn]:
         """Return the newest turns of a session, oldest first, one an execution."""
         subject = _subject(tenant, agent_id, session)
-        stored = await self._read_subject(STREAM, subject, limit=MAX_TURNS)
+        stored = await self._read_subject(CONVERSATIONS, subject, limit=CONVERSATION_TURNS)
         turns = [codec.decode(ConversationTurn, message.data) for message in stored]
         return history.unique(turns)[-limit:]
 
@@ -76,7 +73,7 @@ class Conversations:
     async def rows(self, tenant: str, agent_id: str) -> list[ConversationSummary]:
         """Return a row for each session of an agent, in no order."""
         wanted = subjects.filter_for(CONVERSATION_SUBJECT, tenant=tenant, agent_id=agent_id)
-        newest = await self._last_of_each(STREAM, [wanted], limit=MAX_SESSIONS)
+        newest = await self._last_of_each(CONVERSATIONS, [wanted], limit=MAX_SESSIONS)
         return [_row(codec.decode(ConversationTurn, message.data)) for _, message in newest]
 
 

@@ -21,7 +21,7 @@ from schemas.llm import Custom, Groq, OpenAI
 from schemas.problems import Problem
 
 MAX_DEFINITION_BYTES = 512 * 1024
-"""A definition as JSON: half of what one message of the bus carries, because others hold it."""
+"""A definition as JSON: half of what a message carries by default, because others hold it."""
 
 MAX_HEADERS = 32
 
