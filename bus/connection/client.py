@@ -1,0 +1,160 @@
+"""The client of nats-py: how it connects, comes back after a loss, and reports what goes wrong."""
+
+import random
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import anyio
+import nats.errors
+import structlog
+from nats.aio.client import Client, Server
+from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription
+
+from bus.config import Timing
+from bus.errors import ConfigError, UnavailableError
+
+log = structlog.get_logger()
+
+FIRST_PAUSE_SECONDS = 0.05
+"""A restarted server is back within a tenth of a second; then each pause is twice as long."""
+
+CONNECT_TRY_SECONDS = 2
+PING_SECONDS = 2
+"""With two outstanding pings a dead peer is noticed within 6 s."""
+
+BUFFER_BYTES = 2 * 1024**2
+"""What may be published while the bus is away; more is refused."""
+
+MAX_WAITING = 65_536
+MAX_WAITING_BYTES = 64 * 1024**2
+"""Messages above these, for one handler that does not keep up, are lost."""
+
+QUIET_SECONDS = 5.0
+"""The same error is logged once in this time."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Address:
+    """Where to connect and as whom. User and password may stand in the URLs.
+
+    ``credentials`` is the path of a credentials file. ``inbox_prefix`` is where answers to this
+    process arrive; permissions may demand one of its own. ``patience`` is in seconds.
+    """
+
+    urls: Sequence[str]
+    name: str
+    credentials: str | None = None
+    inbox_prefix: str = "_INBOX"
+    patience: float = 10.0
+
+
+class NatsClient(Client):
+    """A nats-py client that can also end a subscription without losing what is under way."""
+
+    async def listen(
+        self,
+        subject: str,
+        callback: Callable[[Msg], Awaitable[None]],
+        *,
+        queue: str = "",
+        most: int = MAX_WAITING,
+        most_bytes: int = MAX_WAITING_BYTES,
+    ) -> Subscription:
+        """Subscribe. At most so many messages and bytes wait for the callback; more are lost."""
+        return await self.subscribe(  # pyright: ignore[reportUnknownMemberType]  an open Future
+            subject,
+            queue=queue,
+            cb=callback,
+            pending_msgs_limit=most,
+            pending_bytes_limit=most_bytes,
+        )
+
+    async def stop_interest(self, subscription: Subscription) -> None:
+        """Ask the server for no more messages, and return when the last one has arrived here."""
+        for sid, known in list(self._subs.items()):
+            if known is subscription:
+                await self._send_unsubscribe(sid)
+        await self.flush(CONNECT_TRY_SECONDS)
+
+
+class ErrorLog:
+    """Logs the client's errors, each kind seldom: nats-py reports every single lost message."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._quiet_until: dict[str, float] = {}
+        self._held_back: dict[str, int] = {}
+        self.newest: Exception | None = None
+
+    async def note(self, error: Exception) -> None:
+        """Take an error from the client."""
+        self.newest = error
+        kind, now = type(error).__name__, anyio.current_time()
+        if now < self._quiet_until.get(kind, 0):
+            self._held_back[kind] = self._held_back.get(kind, 0) + 1
+            return
+        more = self._held_back.pop(kind, 0)
+        self._quiet_until[kind] = now + QUIET_SECONDS
+        log.warning("nats.error", connection=self._name, kind=kind, error=str(error), more=more)
+
+
+async def open_client(
+    address: Address,
+    timing: Timing,
+    *,
+    lost: Callable[[], Awaitable[None]],
+    found: Callable[[], Awaitable[None]],
+    closed: Callable[[], Awaitable[None]],
+) -> NatsClient:
+    """Connect, and stay connected whatever happens to the server.
+
+    Raises:
+        UnavailableError: no server answers within the address' patience.
+        ConfigError: the server refuses the user.
+    """
+    client, errors = NatsClient(), ErrorLog(address.name)
+    options: dict[str, Any] = {
+        "servers": list(address.urls),
+        "name": address.name,
+        "user_credentials": address.credentials,
+        "inbox_prefix": address.inbox_prefix,
+        "error_cb": errors.note,
+        "disconnected_cb": lost,
+        "reconnected_cb": found,
+        "closed_cb": closed,
+        "reconnect_to_server_handler": Reconnection(timing.reconnect_seconds).next,
+        "max_reconnect_attempts": -1,
+        "reconnect_time_wait": timing.reconnect_seconds / 4,
+        "connect_timeout": CONNECT_TRY_SECONDS,
+        "ping_interval": PING_SECONDS,
+        "pending_size": BUFFER_BYTES,
+    }
+    with anyio.move_on_after(address.patience):
+        await client.connect(**options)
+        return client
+    raise _refusal(address, errors.newest)
+
+
+class Reconnection:
+    """Chooses the next server to try, the one that failed least, and how long to wait before."""
+
+    def __init__(self, longest: float) -> None:
+        self._longest = longest
+
+    def next(self, servers: list[Server], info: dict[str, Any]) -> tuple[Server, float]:
+        """Answer nats-py. The pause is random, so that a fleet does not come back all at once."""
+        del info
+        server = min(servers, key=lambda candidate: candidate.reconnects)
+        pause = FIRST_PAUSE_SECONDS * 2 ** min(server.reconnects, 16)
+        return server, random.uniform(0.5, 1) * min(pause, self._longest)  # noqa: S311  spreads load
+
+
+def _refusal(address: Address, error: Exception | None) -> UnavailableError | ConfigError:
+    if isinstance(error, nats.errors.AuthorizationError):
+        return ConfigError("NATS_URL", "the server refuses this user or password")
+    reason = f"{type(error).__name__}: {error}" if error else "no answer"
+    return UnavailableError(
+        "nats", f"no server answered in {address.patience:g} s; is NATS_URL right? ({reason})"
+    )

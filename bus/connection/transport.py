@@ -1,0 +1,242 @@
+"""Plain messages and requests on NATS, and telling others when the bus was away."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+import anyio
+import nats.errors
+import structlog
+from nats.aio.msg import Msg
+
+from bus.config import Timing
+from bus.connection.client import Address, NatsClient, open_client
+from bus.connection.replies import Replies
+from bus.connection.subscription import HandledSubscription, delivery_of
+from bus.errors import DeadlineError, TransientError, UnavailableError, problem
+from bus.ports import Delivery, Handler
+
+log = structlog.get_logger()
+
+SUBSCRIBE_SECONDS = 5.0
+"""How long a subscription waits for the server to know of it."""
+
+CLOSE_SECONDS = 2
+"""How long the last messages of a process may take to leave."""
+
+NO_RESPONDERS = "503"
+
+
+class NatsTransport:
+    """See ``Transport``. Made by ``connect``."""
+
+    client: NatsClient
+    replies: Replies
+
+    def __init__(self, address: Address, timing: Timing) -> None:
+        self._address = address
+        self._timing = timing
+        self._callbacks: list[Callable[[], Awaitable[None]]] = []
+        self._on_loss: list[Callable[[], None]] = []
+        self._connected = anyio.Event()
+        self._came_back = anyio.Event()
+        self._closed = anyio.Event()
+
+    @property
+    def connected(self) -> bool:
+        """Whether the server is there at present."""
+        return self._connected.is_set()
+
+    async def publish(
+        self, subject: str, data: bytes, *, reply: str = "", headers: dict[str, str] | None = None
+    ) -> None:
+        """See ``Transport.publish``. While the bus is away messages wait, up to 2 MiB of them."""
+        try:
+            await self.client.publish(subject, data, reply, headers)
+        except nats.errors.MaxPayloadError:
+            limit = self.client.max_payload
+            raise problem("validation", f"a message must not exceed {limit} bytes") from None
+        except nats.errors.Error as error:
+            raise UnavailableError(subject, str(error)) from None
+
+    async def request(
+        self, subject: str, data: bytes, *, timeout: float, headers: dict[str, str] | None = None
+    ) -> Delivery:
+        """See ``Transport.request``. A request whose connection is lost is ``unavailable``."""
+        answer = await self.call(subject, data, timeout=timeout, headers=headers)
+        return delivery_of(answer)
+
+    async def call(
+        self, subject: str, data: bytes, *, timeout: float, headers: dict[str, str] | None = None
+    ) -> Msg:
+        """Make a request and return the answer as nats-py has it. Raises as ``request`` does."""
+        if not self.connected:
+            raise UnavailableError(subject, "the bus is away")
+        future: asyncio.Future[Msg] = asyncio.get_running_loop().create_future()
+
+        def answered(message: Msg | None) -> None:
+            if future.done():
+                return
+            if message is None:
+                future.set_exception(UnavailableError(subject, "the connection was lost"))
+            else:
+                future.set_result(message)
+
+        reply = self.replies.expect(answered)
+        try:
+            await self.publish(subject, data, reply=reply, headers=headers)
+            with anyio.fail_after(timeout):
+                message = await future
+        except TimeoutError:
+            raise DeadlineError(subject, timeout) from None
+        finally:
+            self.replies.forget(reply)
+        if status_of(message) == NO_RESPONDERS:
+            raise UnavailableError(subject, "nobody listens")
+        return message
+
+    @asynccontextmanager
+    async def subscription(
+        self, subject: str, handler: Handler, *, queue: str = ""
+    ) -> AsyncGenerator[None]:
+        """See ``Transport.subscription``. What has arrived is handled before the context closes.
+
+        Raises:
+            UnavailableError: the server does not learn of it in time.
+        """
+        subscription = HandledSubscription(self.client, subject, handler)
+        await self._open(subscription, subject, queue)
+        try:
+            yield
+            if self.connected:
+                await subscription.drain()
+        finally:
+            with anyio.CancelScope(shield=True):
+                await subscription.close()
+
+    def on_reconnect(self, callback: Callable[[], Awaitable[None]]) -> Callable[[], None]:
+        """See ``Transport.on_reconnect``. Callbacks run one after another, the eldest first."""
+        self._callbacks.append(callback)
+
+        def forget() -> None:
+            if callback in self._callbacks:
+                self._callbacks.remove(callback)
+
+        return forget
+
+    def on_loss(self, callback: Callable[[], None]) -> None:
+        """Call back at once each time the bus is lost."""
+        self._on_loss.append(callback)
+
+    # Life
+
+    @asynccontextmanager
+    async def opened(self) -> AsyncGenerator["NatsTransport"]:
+        """Stay connected while the context is open; see ``connect``."""
+        self.client = await open_client(
+            self._address,
+            self._timing,
+            lost=self._lost,
+            found=self._found,
+            closed=self._was_closed,
+        )
+        try:
+            self.replies = Replies(self.client)
+            await self.replies.start()
+            self._connected.set()
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(self._tell_of_reconnects)
+                tasks.start_soon(self._watch_for_the_end)
+                yield self
+                tasks.cancel_scope.cancel()
+        except BaseExceptionGroup as group:
+            error = group.exceptions[0]
+            raise error from error.__cause__
+        finally:
+            await self._close()
+
+    async def _open(self, subscription: HandledSubscription, subject: str, queue: str) -> None:
+        try:
+            with anyio.fail_after(SUBSCRIBE_SECONDS):
+                await subscription.open(queue)
+                await self._connected.wait()
+                await self.client.flush(CLOSE_SECONDS)
+        except (TimeoutError, nats.errors.Error) as error:
+            await subscription.close()
+            reason = str(error) or "not subscribed in time"
+            raise UnavailableError(subject, reason) from None
+
+    async def _close(self) -> None:
+        with anyio.move_on_after(CLOSE_SECONDS, shield=True):
+            try:
+                if self.client.is_connected:
+                    await self.client.flush(CLOSE_SECONDS)
+            except nats.errors.Error as error:
+                log.warning("nats.last_messages_lost", error=str(error))
+        with anyio.move_on_after(CLOSE_SECONDS, shield=True):
+            await self.client.close()
+
+    async def _lost(self) -> None:
+        if not self._connected.is_set() or self.client.is_closed:
+            return
+        log.warning("nats.lost", connection=self._address.name)
+        self._connected = anyio.Event()
+        self.replies.lose()
+        for callback in self._on_loss:
+            callback()
+
+    async def _found(self) -> None:
+        log.info("nats.found", connection=self._address.name)
+        self._connected.set()
+        self._came_back.set()
+
+    async def _was_closed(self) -> None:
+        self._closed.set()
+
+    async def _tell_of_reconnects(self) -> None:
+        while True:
+            await self._came_back.wait()
+            self._came_back = anyio.Event()
+            for callback in list(self._callbacks):
+                try:
+                    await callback()
+                except TransientError as error:
+                    log.warning("nats.reconnect_incomplete", error=str(error))
+
+    async def _watch_for_the_end(self) -> None:
+        """End the work when the server ends the connection for good, as for a revoked user."""
+        await self._closed.wait()
+        raise UnavailableError("nats", f"the connection is closed: {self.client.last_error}")
+
+
+@asynccontextmanager
+async def connect(
+    *urls: str,
+    name: str,
+    credentials: str | None = None,
+    inbox_prefix: str = "_INBOX",
+    timing: Timing | None = None,
+    patience: float = 10.0,
+) -> AsyncGenerator[NatsTransport]:
+    """Be connected while the context is open, through any number of restarts of the bus.
+
+    ``name`` is shown by the server, ``patience`` is in seconds.
+
+    Raises:
+        UnavailableError: no server answered, or the server ended the connection for good.
+        ConfigError: the server refuses the user.
+    """
+    address = Address(
+        urls=urls,
+        name=name,
+        credentials=credentials,
+        inbox_prefix=inbox_prefix,
+        patience=patience,
+    )
+    async with NatsTransport(address, timing or Timing()).opened() as transport:
+        yield transport
+
+
+def status_of(message: Msg) -> str | None:
+    """Return the status code of a message that the server itself has made."""
+    return message.headers.get("Status") if message.headers and not message.data else None
