@@ -1,0 +1,116 @@
+"""What the streams capture, and what they must never capture."""
+
+import importlib
+import pkgutil
+from collections.abc import Iterator
+
+import pytest
+
+import schemas
+from bus.config import Timing
+from bus.streams.spec import StreamSpec, filters, key_value_spec, stream_specs
+from bus.subjects import filter_for, journal_subject, mailbox_subject, overlap, work_subject
+from schemas.base import Request
+
+SPECS = (
+    *stream_specs(("execution", "account", "workflow"), Timing()),
+    key_value_spec("definitions", max_bytes=1024),
+)
+
+
+def requests() -> list[type[Request]]:
+    for module in pkgutil.iter_modules(schemas.__path__):
+        importlib.import_module(f"schemas.{module.name}")
+    return sorted(_below(Request), key=lambda request: request.__name__)
+
+
+def _below(base: type[Request]) -> Iterator[type[Request]]:
+    for request in base.__subclasses__():
+        if hasattr(request, "SUBJECT"):
+            yield request
+        yield from _below(request)
+
+
+@pytest.mark.parametrize("request_type", requests(), ids=lambda kind: kind.__name__)
+def test_no_stream_captures_a_public_request_because_its_ack_would_answer_in_place_of_the_actor(
+    request_type: type[Request],
+):
+    subject = filter_for(request_type.SUBJECT)
+
+    assert [pattern for pattern in filters(SPECS) if overlap(pattern, subject)] == []
+
+
+@pytest.mark.parametrize(
+    "subject",
+    [
+        mailbox_subject("execution", 3),
+        "_cb.sys.>",
+        "_INBOX.>",
+        "$SRV.>",
+        "$JS.API.>",
+    ],
+)
+def test_no_stream_captures_what_is_only_for_those_who_listen(subject: str):
+    assert [pattern for pattern in filters(SPECS) if overlap(pattern, subject)] == []
+
+
+def test_no_subject_is_stored_twice():
+    patterns = filters(SPECS)
+
+    assert [
+        (one, other)
+        for place, one in enumerate(patterns)
+        for other in patterns[place + 1 :]
+        if overlap(one, other)
+    ] == []
+
+
+@pytest.mark.parametrize(
+    ("subject", "stream"),
+    [
+        (journal_subject("execution", 15), "JOURNAL_EXECUTION"),
+        (journal_subject("account", 0), "JOURNAL_ACCOUNT"),
+        ("cb.acme.submit.agents.execute", "INBOX"),
+        ("cb.acme.record.e1", "EXECUTIONS"),
+        ("cb.acme.events.execution.completed.e1", "EVENTS"),
+        ("cb.acme.stream.e1", "STREAMS"),
+        ("_cb.conversation.acme.reviewer.s1", "CONVERSATIONS"),
+        (work_subject("llm", "acme"), "WORK"),
+        ("_cb.dead.work.llm", "DEAD"),
+        (f"_cb.blob.{'0' * 64}.0", "BLOBS"),
+        ("$KV.definitions.acme.reviewer", "KV_definitions"),
+    ],
+)
+def test_every_stored_subject_has_its_stream(subject: str, stream: str):
+    assert [spec.name for spec in SPECS if spec.captures(subject)] == [stream]
+
+
+@pytest.mark.parametrize("spec", SPECS, ids=lambda spec: spec.name)
+def test_in_a_cluster_every_stream_has_three_copies_and_none_is_lazy(spec: StreamSpec):
+    settings = spec.settings("r3")
+
+    assert settings["num_replicas"] == 3
+    assert "persist_mode" not in settings
+
+
+def test_on_one_server_only_streams_that_can_be_rebuilt_are_lazy():
+    lazy = {spec.name for spec in SPECS if spec.settings("r1").get("persist_mode") == "async"}
+
+    assert lazy == {"CONVERSATIONS", "EVENTS", "EXECUTIONS", "STREAMS"}
+
+
+@pytest.mark.parametrize("spec", SPECS, ids=lambda spec: spec.name)
+def test_every_stream_is_bounded(spec: StreamSpec):
+    assert spec.max_bytes > 0
+
+
+def test_journals_and_blobs_keep_what_they_have_and_refuse_what_does_not_fit():
+    keeping = {spec.name for spec in SPECS if spec.settings("r1")["discard"] == "new"}
+
+    assert keeping >= {"BLOBS", "JOURNAL_ACCOUNT", "JOURNAL_EXECUTION", "JOURNAL_WORKFLOW"}
+
+
+def test_a_journal_is_never_removed_by_age():
+    ages = {spec.name: spec.settings("r1")["max_age"] for spec in SPECS}
+
+    assert {ages[name] for name in ages if name.startswith("JOURNAL_")} == {0}
