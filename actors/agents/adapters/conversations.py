@@ -9,10 +9,8 @@ from bus.ports import Outbox, Stored
 from bus.streams.spec import CONVERSATION_TURNS, CONVERSATIONS
 from schemas.conversations import (
     CONVERSATION_SUBJECT,
-    Conversation,
     ConversationSummary,
     ConversationTurn,
-    GetConversation,
 )
 
 MAX_SESSIONS = 10_000
@@ -59,18 +57,16 @@ class Conversations:
     async def turns(
         self, tenant: str, agent_id: str, session: str, *, limit: int = CONVERSATION_TURNS
     ) -> list[ConversationTurn]:
-        """Return the newest turns of a session, oldest first, one an execution."""
+        """Return the newest turns of a session, oldest first, one an execution.
+
+        A session that nobody has begun has none.
+        """
         subject = _subject(tenant, agent_id, session)
         stored = await self._read_subject(CONVERSATIONS, subject, limit=CONVERSATION_TURNS)
         turns = [codec.decode(ConversationTurn, message.data) for message in stored]
         return history.unique(turns)[-limit:]
 
-    async def get(self, tenant: str, wanted: GetConversation) -> Conversation:
-        """Return the newest turns of a session; an unknown session has none."""
-        turns = await self.turns(tenant, wanted.agent_id, wanted.session, limit=wanted.limit)
-        return Conversation(agent_id=wanted.agent_id, session=wanted.session, turns=turns)
-
-    async def rows(self, tenant: str, agent_id: str) -> list[ConversationSummary]:
+    async def sessions(self, tenant: str, agent_id: str) -> list[ConversationSummary]:
         """Return a row for each session of an agent, in no order."""
         wanted = subjects.filter_for(CONVERSATION_SUBJECT, tenant=tenant, agent_id=agent_id)
         newest = await self._last_of_each(CONVERSATIONS, [wanted], limit=MAX_SESSIONS)

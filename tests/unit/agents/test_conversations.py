@@ -10,9 +10,7 @@ from bus.errors import ProblemError
 from bus.ports import Stored
 from schemas.conversations import (
     CONVERSATION_SUBJECT,
-    Conversation,
     ConversationSummary,
-    GetConversation,
 )
 from tests.unit.agents.samples import later, turn
 
@@ -78,11 +76,9 @@ async def test_the_newest_turns_are_read_when_a_limit_is_set(conversations: Conv
     for number in range(5):
         await conversations.append("acme", turn(number))
 
-    wanted = GetConversation(agent_id="reviewer", session="session-1", limit=2)
+    turns = await conversations.turns("acme", "reviewer", "session-1", limit=2)
 
-    assert await conversations.get("acme", wanted) == Conversation(
-        agent_id="reviewer", session="session-1", turns=[turn(3), turn(4)]
-    )
+    assert turns == [turn(3), turn(4)]
 
 
 async def test_an_unknown_session_has_no_turns(conversations: Conversations):
@@ -97,7 +93,7 @@ async def test_the_sessions_of_an_agent_are_listed_by_their_newest_turn(
     await conversations.append("acme", turn(3))
     await conversations.append("acme", turn(4, agent_id="writer"))
 
-    rows = await conversations.rows("acme", "reviewer")
+    rows = await conversations.sessions("acme", "reviewer")
 
     assert sorted(rows, key=lambda row: row.session) == [
         ConversationSummary(
@@ -119,7 +115,7 @@ async def test_a_name_that_is_no_token_reads_nothing(conversations: Conversation
     with pytest.raises(ProblemError):
         await conversations.turns("acme", "reviewer", name)
     with pytest.raises(ProblemError):
-        await conversations.rows("acme", name)
+        await conversations.sessions("acme", name)
 
 
 async def test_turns_lie_under_a_subject_of_their_session():
