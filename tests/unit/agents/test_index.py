@@ -161,6 +161,47 @@ def test_the_index_keeps_its_bound_and_its_counts_agree(
     )
 
 
+@given(
+    st.lists(
+        st.builds(
+            lambda number, agent, status: record(number, agent_id=agent, status=status),
+            st.integers(0, 30),
+            st.sampled_from(["reviewer", "writer"]),
+            st.sampled_from(STATUSES),
+        ),
+        unique_by=lambda one: one.execution_id,
+    ),
+    st.builds(
+        ListExecutions,
+        agent_id=st.sampled_from([None, "reviewer", "nobody"]),
+        status=st.sampled_from([None, "RUNNING"]),
+        limit=st.integers(1, 5),
+        offset=st.integers(0, 40),
+    ),
+    st.integers(1, 40),
+)
+def test_a_page_is_a_cut_of_the_matching_executions(
+    records: list[ExecutionRecord], query: ListExecutions, capacity: int
+):
+    index = ExecutionIndex(capacity)
+    for one in records:
+        index.observe("acme", one)
+    kept = [execution for execution, _ in _shown(index)]
+
+    page = index.page("acme", query)
+
+    matching = [
+        one.execution_id
+        for one in sorted(records, key=lambda one: one.created_at, reverse=True)
+        if one.execution_id in kept
+        and query.agent_id in (None, one.agent_id)
+        and query.status in (None, one.status)
+    ]
+    expected = matching[query.offset : query.offset + query.limit]
+    assert [row.execution_id for row in page.executions] == expected
+    assert page.total == len(matching)
+
+
 @pytest.mark.parametrize("missing", ["completed_at", "duration_ms", "tokens_used", "cost"])
 def test_what_is_unknown_is_none_and_never_zero(missing: str):
     index = ExecutionIndex()
