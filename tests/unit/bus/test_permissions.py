@@ -1,0 +1,75 @@
+"""Permissions follow the table of public messages, and nothing else is allowed."""
+
+import pytest
+
+from bus.errors import ConfigError, ProblemError
+from bus.permissions import (
+    Permissions,
+    fleet_permissions,
+    inbox_prefix,
+    password_variable,
+    render,
+    tenant_permissions,
+)
+from bus.subjects import fill, overlap
+from schemas import catalog
+
+
+def test_a_user_may_ask_and_submit_what_the_contract_offers_listen_and_read_its_inbox():
+    rows = catalog.requests()
+    asked = {fill(row.subject, tenant="acme") for row in rows}
+    submitted = {fill(row.submit, tenant="acme") for row in rows if row.submit}
+    permissions = tenant_permissions("acme", "alice")
+    assert set(permissions.publish) == asked | submitted
+    assert permissions.subscribe == (
+        "cb.acme.stream.*",
+        "cb.acme.events.>",
+        "_INBOX.acme-alice.>",
+    )
+
+
+def test_what_a_user_may_publish_is_spelt_out_without_wildcards():
+    assert not [
+        subject for subject in tenant_permissions("acme", "alice").publish if "*" in subject
+    ]
+
+
+def test_users_of_two_tenants_share_nothing():
+    one, other = tenant_permissions("acme", "alice"), tenant_permissions("globex", "alice")
+    for left in (*one.publish, *one.subscribe):
+        assert not any(overlap(left, right) for right in (*other.publish, *other.subscribe))
+
+
+def test_two_users_of_a_tenant_share_no_inbox():
+    assert not overlap(f"{inbox_prefix('acme', 'alice')}.>", f"{inbox_prefix('acme', 'bob')}.>")
+
+
+def test_the_fleet_may_do_what_its_processes_need_and_not_what_administers_the_server():
+    assert fleet_permissions() == Permissions(
+        publish=("cb.>", "_cb.>", "$JS.>", "$KV.>", "$O.>", "$SRV.>", "_INBOX.>", "_R_.>"),
+        subscribe=("cb.>", "_cb.>", "$JS.>", "$KV.>", "$O.>", "$SRV.>", "_INBOX.>"),
+    )
+
+
+@pytest.mark.parametrize("hostile", ["", "a.b", "*", ">", "a b", 'a"', "a\n", "$SYS"])
+def test_a_name_that_cannot_stand_in_a_subject_is_refused(hostile: str):
+    with pytest.raises(ProblemError):
+        render({hostile: ["alice"]})
+    with pytest.raises(ProblemError):
+        render({"acme": [hostile]})
+
+
+def test_no_password_stands_in_the_text_only_the_variables_that_hold_them():
+    text = render({"acme": ["alice"], "globex": ["carol-2"]})
+    assert password_variable("globex-carol-2") == "NATS_PASSWORD_GLOBEX_CAROL_2"
+    for variable in ("FLEET", "ACME_ALICE", "GLOBEX_CAROL_2"):
+        assert f"password: $NATS_PASSWORD_{variable}," in text
+
+
+@pytest.mark.parametrize(
+    "tenants",
+    [{"a": ["b-c"], "a-b": ["c"]}, {"a": ["b_c", "b-c"]}, {"acme": ["alice", "alice"]}],
+)
+def test_two_users_that_would_share_a_password_are_refused(tenants: dict[str, list[str]]):
+    with pytest.raises(ConfigError):
+        render(tenants)
