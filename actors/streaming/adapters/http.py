@@ -43,8 +43,8 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
     Of httpx's timeouts it keeps ``connect`` (name, TCP and TLS together) and ``read`` (between two
     reads of a body); the wait for the status line is bounded by the caller. Redirects are not
     followed. A response's ``extensions["read"]`` gives its body as it arrives, b"" at the end,
-    without the cost of three nested generators. Closing a response before its end closes the socket
-    at once.
+    and may be cut short by a timeout, which would end httpx's generators. Closing a response before
+    its end closes the socket at once.
     """
 
     def __init__(self, egress: Egress, *, keep_alive: float) -> None:
