@@ -1,6 +1,7 @@
 """Settings: read once, checked, masked, and all of them documented."""
 
 import re
+import runpy
 from pathlib import Path
 
 import msgspec
@@ -148,6 +149,11 @@ def test_every_setting_has_a_row_with_a_meaning():
 def test_a_written_default_reads_back_as_the_default():
     written = {setting.name: setting.default for setting in settings() if setting.default}
     assert load(written) == Config()
+
+
+def test_the_tables_are_printed_on_demand(capsys: pytest.CaptureFixture[str]):
+    runpy.run_module("bus.config", run_name="__main__")
+    assert capsys.readouterr().out == f"{reference()}\n{constants()}"
 
 
 def test_every_constant_has_a_reason():

@@ -2,7 +2,6 @@
 
 import io
 import logging
-from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
@@ -17,15 +16,6 @@ from bus.telemetry.context import bound
 from bus.telemetry.traces import handling
 
 TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
-
-
-@pytest.fixture(autouse=True)
-def _restored() -> Iterator[None]:
-    handlers, level = logging.root.handlers[:], logging.root.level
-    yield
-    structlog.reset_defaults()
-    logging.root.handlers[:] = handlers
-    logging.root.setLevel(level)
 
 
 class Terminal(io.StringIO):

@@ -1,6 +1,8 @@
 """Spans: their names, attributes and places in a trace."""
 
+import sys
 from collections.abc import Iterator
+from types import ModuleType
 
 import pytest
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
@@ -8,13 +10,15 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind, StatusCode
 
-from bus.errors import problem
-from bus.telemetry import traces
+from bus.config import load
+from bus.errors import ConfigError, problem
+from bus.telemetry import setup, traces
 from bus.telemetry.context import accept, current
 from schemas.llm import Answer, ChatMessage, Groq, ModelConfig
 from schemas.llm import GenerateRequest as Request
 from schemas.usage import Usage
 
+OTLP = "opentelemetry.exporter.otlp.proto.http.trace_exporter"
 TRACE_ID = "0af7651916cd43dd8448eb211c80319c"
 TRACE = f"00-{TRACE_ID}-b7ad6b7169203331-01"
 EXECUTE = "cb.{tenant}.agents.execute"
@@ -120,6 +124,31 @@ def test_a_failure_leaves_its_code_and_no_text(spans: InMemorySpanExporter):
     assert (span.attributes or {})["error.type"] == "provider_error"
     assert span.status.description is None
     assert span.events == ()
+
+
+def test_spans_go_where_the_operator_says_until_the_process_stops(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    collected = InMemorySpanExporter()
+    library = ModuleType(OTLP)
+    monkeypatch.setattr(library, "OTLPSpanExporter", lambda: collected, raising=False)
+    monkeypatch.setitem(sys.modules, OTLP, library)
+    stop = setup.start(load({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://x"}), actor="a", process="p1")
+    with traces.publishing("execute", EXECUTE):
+        pass
+    stop()
+    span = one(collected)
+    assert span.resource.attributes["service.name"] == "callboard-a"
+    assert span.resource.attributes["service.instance.id"] == "p1"
+    with traces.publishing("execute", EXECUTE) as after:
+        assert after.traceparent is None
+
+
+def test_a_collector_without_the_exporter_refuses_to_start(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(sys.modules, OTLP, None)
+    with pytest.raises(ConfigError) as refused:
+        traces.export("callboard-a", "p1")
+    assert refused.value.name == "OTEL_EXPORTER_OTLP_ENDPOINT"
 
 
 def test_a_foreign_failure_leaves_the_name_of_its_type(spans: InMemorySpanExporter):
