@@ -90,6 +90,13 @@ def breaking(*writes: bytes) -> Behaviour:
     return respond
 
 
+async def hanging_up(request: web.Request) -> web.StreamResponse:
+    """Take the request and break the connection instead of an answer."""
+    if request.transport is not None:
+        request.transport.abort()
+    return web.Response()
+
+
 async def never_beginning(_request: web.Request) -> web.StreamResponse:
     """Take the request and never answer."""
     await anyio.sleep_forever()

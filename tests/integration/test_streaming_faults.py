@@ -6,6 +6,7 @@ from typing import Any
 
 import anyio
 import pytest
+from aiohttp import web
 
 from schemas.lifecycle import Deltas, FailGeneration, FinishGeneration
 from schemas.llm import (
@@ -38,6 +39,7 @@ from tests.providers_fake import (
     event,
     fake_provider,
     falling_silent,
+    hanging_up,
     never_beginning,
     refusing,
     sending,
@@ -229,6 +231,29 @@ async def test_a_slow_beginning_has_its_own_patience():
     assert isinstance(patient, FinishGeneration)
     late = Problem(code="timeout", message="The provider did not begin in 0.1 s.", retryable=True)
     assert impatient == failed(late, ESTIMATE)
+
+
+async def test_a_connection_that_breaks_before_the_answer_may_have_cost_the_prompt():
+    assert (await attempt(hanging_up))[0] == failed(BROKEN, ESTIMATE)
+
+
+async def test_a_refusal_counts_though_its_body_breaks_off():
+    async def breaking_off(request: Any) -> Any:
+        response = web.StreamResponse(status=503)
+        await response.prepare(request)
+        await response.write(b'{"error":{"co')
+        request.transport.abort()
+        return response
+
+    result, _ = await attempt(breaking_off)
+
+    overloaded = Problem(
+        code="provider_overloaded",
+        message="The provider is overloaded.",
+        retryable=True,
+        details={"status": 503},
+    )
+    assert result == failed(overloaded, usage=None)
 
 
 async def test_a_refused_connection_is_unavailable_and_costs_nothing(free_tcp_port: int):
