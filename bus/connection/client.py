@@ -8,6 +8,7 @@ from typing import Any
 import anyio
 import nats.errors
 import structlog
+from anyio.lowlevel import checkpoint
 from nats.aio.client import Client, Server
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
@@ -77,6 +78,13 @@ class NatsClient(Client):
             if known is subscription:
                 await self._send_unsubscribe(sid)
         await self.flush(CONNECT_TRY_SECONDS)
+
+    async def retire(self, subscription: Subscription) -> None:
+        """End a subscription whose callback never waits, after it has seen every message."""
+        await self.stop_interest(subscription)
+        while subscription.pending_msgs:
+            await checkpoint()
+        await subscription.unsubscribe()
 
 
 class ErrorLog:

@@ -10,6 +10,7 @@ import structlog
 from nats.aio.msg import Msg
 
 from bus.config import Timing
+from bus.connection.background import background
 from bus.connection.client import Address, NatsClient, open_client
 from bus.connection.replies import Replies
 from bus.connection.subscription import HandledSubscription, delivery_of
@@ -144,14 +145,8 @@ class NatsTransport:
             self.replies = Replies(self.client)
             await self.replies.start()
             self._connected.set()
-            async with anyio.create_task_group() as tasks:
-                tasks.start_soon(self._tell_of_reconnects)
-                tasks.start_soon(self._watch_for_the_end)
+            async with background(self._tell_of_reconnects, self._watch_for_the_end):
                 yield self
-                tasks.cancel_scope.cancel()
-        except BaseExceptionGroup as group:
-            error = group.exceptions[0]
-            raise error from error.__cause__
         finally:
             await self._close()
 
@@ -210,29 +205,13 @@ class NatsTransport:
 
 
 @asynccontextmanager
-async def connect(
-    *urls: str,
-    name: str,
-    credentials: str | None = None,
-    inbox_prefix: str = "_INBOX",
-    timing: Timing | None = None,
-    patience: float = 10.0,
-) -> AsyncGenerator[NatsTransport]:
+async def connect(address: Address, timing: Timing | None = None) -> AsyncGenerator[NatsTransport]:
     """Be connected while the context is open, through any number of restarts of the bus.
-
-    ``name`` is shown by the server, ``patience`` is in seconds.
 
     Raises:
         UnavailableError: no server answered, or the server ended the connection for good.
         ConfigError: the server refuses the user.
     """
-    address = Address(
-        urls=urls,
-        name=name,
-        credentials=credentials,
-        inbox_prefix=inbox_prefix,
-        patience=patience,
-    )
     async with NatsTransport(address, timing or Timing()).opened() as transport:
         yield transport
 

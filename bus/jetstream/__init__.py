@@ -1,0 +1,16 @@
+"""The bus on JetStream: what is stored, and what is stored until it is done.
+
+``publishing``  storing one message and waiting for its receipt
+``direct_get``  reading many messages with one request
+``journal``     fenced appends and reads of one stream
+``blobs``       large bytes in chunks under their hash
+``outbox``      publishing into streams without waiting; ``ring`` is what it may send again
+``work_queue``  work items by queue and tenant; ``puller`` is a worker's side of it, ``lane`` and
+                ``lanes`` what it knows of tenants, ``ticket`` an item in its hands
+``bus``         all of it together, for one process
+"""
+
+from bus.jetstream.bus import NatsBus, open_bus, system_clock
+from bus.jetstream.journal import JetStreamJournal
+
+__all__ = ["JetStreamJournal", "NatsBus", "open_bus", "system_clock"]

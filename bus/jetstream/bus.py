@@ -1,0 +1,92 @@
+"""The whole bus on NATS, for one process."""
+
+from collections.abc import AsyncGenerator, Iterable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from bus.config import Timing
+from bus.connection import Address, NatsTransport, connect
+from bus.jetstream.blobs import StreamBlobs
+from bus.jetstream.journal import JetStreamJournal
+from bus.jetstream.outbox import JetStreamOutbox
+from bus.jetstream.work_queue import JetStreamWorkQueue
+from bus.ports import Bus, Clock, Journal
+from bus.streams.api import JetStream
+from bus.streams.provision import provision
+from bus.streams.spec import RECORDS, Durability, StreamSpec, journal_stream, stream_specs
+
+
+def system_clock() -> datetime:
+    """Return the time of day of this machine: the one place that asks for it."""
+    return datetime.now(UTC)  # noqa: TID251
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NatsBus(Bus):
+    """A bus on NATS, with what only is there: the connection and the API of JetStream."""
+
+    nats: NatsTransport
+    jetstream: JetStream
+
+    def stored(self, stream: str) -> Journal:
+        """Return a view of a stream."""
+        return JetStreamJournal(self.nats, self.jetstream, stream)
+
+
+@asynccontextmanager
+async def open_bus(
+    address: Address,
+    *,
+    entities: Iterable[str] = (),
+    more_streams: Iterable[StreamSpec] = (),
+    durability: Durability = "r1",
+    timing: Timing | None = None,
+    clock: Clock = system_clock,
+) -> AsyncGenerator[NatsBus]:
+    """Connect, make the streams that are missing, and hand out the bus while the context is open.
+
+    ``entities`` are those whose journals must be there, ``more_streams`` what else is needed, such
+    as key-value buckets. After each restart of the bus the streams that it lost are made again
+    before anybody else is told of it.
+
+    Raises:
+        UnavailableError: no server answered, or it ended the connection for good.
+        ConfigError: the server refuses the user, or a stream.
+        DriftError: a stream stands with settings under which our promises do not hold.
+    """
+    timing = timing or Timing()
+    specs = (*stream_specs(entities, timing), *more_streams)
+    async with connect(address, timing) as transport:
+        jetstream = JetStream(transport)
+
+        async def provide() -> None:
+            await provision(jetstream, specs, durability)
+
+        await provide()
+        transport.on_reconnect(provide)
+        async with JetStreamOutbox(transport, timing).opened() as outbox:
+            yield _assembled(transport, jetstream, outbox, clock, timing)
+
+
+def _assembled(
+    transport: NatsTransport,
+    jetstream: JetStream,
+    outbox: JetStreamOutbox,
+    clock: Clock,
+    timing: Timing,
+) -> NatsBus:
+    def journal(entity: str) -> Journal:
+        return JetStreamJournal(transport, jetstream, journal_stream(entity))
+
+    return NatsBus(
+        transport=transport,
+        outbox=outbox,
+        queue=JetStreamWorkQueue(transport, jetstream, clock, timing),
+        blobs=StreamBlobs(transport, jetstream),
+        clock=clock,
+        journal=journal,
+        records=JetStreamJournal(transport, jetstream, RECORDS),
+        nats=transport,
+        jetstream=jetstream,
+    )

@@ -1,0 +1,223 @@
+"""Publishing into streams without waiting for each receipt.
+
+Receipts come to one inbox, whose last token is the message's mark. What is not acknowledged in time
+is sent again. Lazily synced streams lose what they acknowledged last when their server is killed;
+therefore every message is kept for some seconds, and when the bus comes back all that are kept are
+sent again, in order. Readers drop the repeats.
+"""
+
+from collections import deque
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+
+import anyio
+import structlog
+from nats.aio.msg import Msg
+
+from bus.config import Timing
+from bus.connection import NatsTransport, background
+from bus.connection.transport import status_of
+from bus.errors import DeadlineError, ProblemError, UnavailableError
+from bus.jetstream.publishing import accepted
+from bus.jetstream.ring import Posted, Ring
+from bus.streams.api import JetStreamError
+
+log = structlog.get_logger()
+
+RESEND_SECONDS = 2.0
+"""A message without a receipt for this long is sent again."""
+
+LOOK_SECONDS = 0.2
+"""How often it is looked for such messages, and a refused one tried again."""
+
+MAX_REFUSALS = 25
+"""A stream that is full or missing gets so many tries, some 5 s; then the message is given up."""
+
+MESSAGE_ID = "Nats-Msg-Id"
+
+
+class JetStreamOutbox:
+    """See ``Outbox``."""
+
+    def __init__(self, transport: NatsTransport, timing: Timing) -> None:
+        self._transport = transport
+        self._window = timing.delta_window
+        self._keep_seconds = timing.resend_window_seconds
+        self._prefix = f"{transport.client.new_inbox()}."
+        self._ring = Ring()
+        self._in_air: dict[int, Posted] = {}
+        self._unsent: deque[Posted] = deque()
+        self._away_since: float | None = None
+        self._wake = anyio.Event()
+        self._progress = anyio.Event()
+        self._waiting = 0
+
+    @asynccontextmanager
+    async def opened(self) -> AsyncGenerator["JetStreamOutbox"]:
+        """Take messages while the context is open. What is in the air at the end may be lost."""
+        subscription = await self._transport.client.listen(f"{self._prefix}*", self._acknowledged)
+        self._transport.on_loss(self._lost)
+        forget = self._transport.on_reconnect(self._send_all_again)
+        try:
+            async with background(self._look_after):
+                yield self
+        finally:
+            forget()
+            if not self._transport.client.is_closed:
+                await subscription.unsubscribe()
+
+    async def post(self, subject: str, data: bytes, *, message_id: str | None = None) -> None:
+        """See ``Outbox.post``.
+
+        Raises:
+            ProblemError: ``validation``, if the message is larger than the bus takes.
+            UnavailableError: the connection is closed for good.
+        """
+        while not self._has_room():
+            await self._wait(LOOK_SECONDS)
+        headers = {MESSAGE_ID: message_id} if message_id is not None else None
+        message = self._ring.add(subject, data, headers)
+        behind_others = bool(self._unsent) or self._away_since is not None
+        if behind_others or not await self._sent(message):
+            self._unsent.append(message)
+
+    async def flush(self, *, timeout: float) -> None:
+        """See ``Outbox.flush``."""
+        with anyio.move_on_after(timeout):
+            while self._in_air or self._unsent:
+                await self._wait(timeout)
+            return
+        raise DeadlineError("outbox", timeout)
+
+    @property
+    def posted(self) -> int:
+        """See ``Outbox.posted``."""
+        return self._ring.posted
+
+    @property
+    def safe(self) -> int:
+        """See ``Outbox.safe``."""
+        self._release()
+        return self._ring.safe
+
+    # Sending
+
+    def _has_room(self) -> bool:
+        self._release()
+        return len(self._in_air) + len(self._unsent) < self._window and not self._ring.is_full
+
+    async def _sent(self, message: Posted) -> bool:
+        message.sent_at = anyio.current_time()
+        self._in_air[message.mark] = message
+        reply = f"{self._prefix}{message.mark}"
+        try:
+            await self._transport.publish(
+                message.subject, message.data, reply=reply, headers=message.headers
+            )
+        except ProblemError:
+            self._settle(message)
+            raise
+        except UnavailableError:
+            del self._in_air[message.mark]
+            if self._transport.client.is_closed:
+                raise
+            return False
+        return True
+
+    async def _look_after(self) -> None:
+        """Send what waits to be sent, and again what is not acknowledged."""
+        looked_at = anyio.current_time()
+        while True:
+            with anyio.move_on_after(LOOK_SECONDS):
+                await self._wake.wait()
+            self._wake = anyio.Event()
+            now = anyio.current_time()
+            if self._away_since is None and now - looked_at >= LOOK_SECONDS:
+                self._find_overdue(now - RESEND_SECONDS)
+                looked_at = now
+            await self._send_waiting()
+
+    async def _send_waiting(self) -> None:
+        while self._unsent and self._away_since is None and len(self._in_air) < self._window:
+            message = self._unsent.popleft()
+            if message.acked:
+                continue
+            if not await self._sent(message):
+                self._unsent.appendleft(message)
+                return
+
+    def _find_overdue(self, oldest: float) -> None:
+        for message in list(self._in_air.values()):
+            if message.sent_at is None or message.sent_at < oldest:
+                del self._in_air[message.mark]
+                self._unsent.append(message)
+
+    # Loss and return of the bus
+
+    def _lost(self) -> None:
+        self._away_since = anyio.current_time()
+
+    async def _send_all_again(self) -> None:
+        self._release()
+        self._in_air.clear()
+        self._unsent.clear()
+        for message in self._ring:
+            message.acked = False
+            self._unsent.append(message)
+        if self._unsent:
+            log.info("outbox.sending_again", messages=len(self._unsent))
+        self._away_since = None
+        self._wake.set()
+
+    def _release(self) -> None:
+        """Let go of what is safe. While the bus is away nothing becomes safe by waiting."""
+        now = anyio.current_time() if self._away_since is None else self._away_since
+        self._ring.release(before=now - self._keep_seconds)
+
+    # Receipts
+
+    async def _acknowledged(self, receipt: Msg) -> None:
+        mark = int(receipt.subject[len(self._prefix) :])
+        message = self._in_air.get(mark) or self._ring.get(mark)
+        if message is None:
+            return
+        if receipt.data.startswith(b'{"stream"'):
+            self._settle(message)
+        else:
+            self._refused(message, receipt)
+
+    def _settle(self, message: Posted) -> None:
+        message.acked = True
+        self._in_air.pop(message.mark, None)
+        if self._unsent:
+            self._wake.set()
+        if self._waiting:
+            self._progress.set()
+            self._progress = anyio.Event()
+
+    def _refused(self, message: Posted, receipt: Msg) -> None:
+        message.refusals += 1
+        message.sent_at = None
+        if message.refusals in (1, MAX_REFUSALS):
+            reason = _reason(message.subject, receipt)
+            log.error("outbox.refused", tries=message.refusals, reason=reason)
+        if message.refusals >= MAX_REFUSALS:
+            self._settle(message)
+
+    async def _wait(self, seconds: float) -> None:
+        self._waiting += 1
+        try:
+            with anyio.move_on_after(seconds):
+                await self._progress.wait()
+        finally:
+            self._waiting -= 1
+
+
+def _reason(subject: str, receipt: Msg) -> str:
+    if status_of(receipt) is not None:
+        return "no stream stores this subject"
+    try:
+        accepted(subject, receipt)
+    except (JetStreamError, UnavailableError) as error:
+        return str(error)
+    return "accepted"

@@ -1,0 +1,66 @@
+"""What an outbox has posted and may have to send again. Knows no network and no clock."""
+
+from collections.abc import Iterator
+
+MAX_MESSAGES = 65_536
+MAX_BYTES = 64 * 1024**2
+"""What is not safe is bounded, and posting beyond it waits: 13,000 messages a second pass."""
+
+
+class Posted:
+    """A message with its mark. ``sent_at`` is None until it is sent, and once it was refused."""
+
+    __slots__ = ("acked", "data", "headers", "mark", "refusals", "sent_at", "subject")
+
+    def __init__(
+        self, mark: int, subject: str, data: bytes, headers: dict[str, str] | None
+    ) -> None:
+        self.mark = mark
+        self.subject = subject
+        self.data = data
+        self.headers = headers
+        self.sent_at: float | None = None
+        self.acked = False
+        self.refusals = 0
+
+
+class Ring:
+    """The messages that are not safe yet, oldest first, without a gap in their marks."""
+
+    def __init__(self) -> None:
+        self._messages: dict[int, Posted] = {}
+        self._bytes = 0
+        self.posted = 0
+
+    def __iter__(self) -> Iterator[Posted]:
+        return iter(list(self._messages.values()))
+
+    @property
+    def is_full(self) -> bool:
+        """Whether nothing more may be added at present."""
+        return len(self._messages) >= MAX_MESSAGES or self._bytes >= MAX_BYTES
+
+    @property
+    def safe(self) -> int:
+        """The mark up to which everything was released."""
+        return self.posted - len(self._messages)
+
+    def add(self, subject: str, data: bytes, headers: dict[str, str] | None) -> Posted:
+        """Add the next message."""
+        self.posted += 1
+        message = Posted(self.posted, subject, data, headers)
+        self._messages[message.mark] = message
+        self._bytes += len(data)
+        return message
+
+    def get(self, mark: int) -> Posted | None:
+        """Return a message that is not safe yet."""
+        return self._messages.get(mark)
+
+    def release(self, before: float) -> None:
+        """Let go of the oldest messages, as far as they are acknowledged and sent ``before``."""
+        while (message := self._messages.get(self.safe + 1)) is not None:
+            if not message.acked or (message.sent_at is not None and message.sent_at >= before):
+                return
+            del self._messages[message.mark]
+            self._bytes -= len(message.data)
