@@ -77,7 +77,21 @@ class NatsClient(Client):
         for sid, known in list(self._subs.items()):
             if known is subscription:
                 await self._send_unsubscribe(sid)
+        await self.confirm()
+
+    async def confirm(self) -> None:
+        """Return when the server has taken in everything that was sent so far.
+
+        The ``flush`` of nats-py alone lets its ping overtake what waits to be written.
+        """
+        await self._flush_pending(force_flush=True)
         await self.flush(CONNECT_TRY_SECONDS)
+
+    async def close(self) -> None:
+        """Close. What waits for a server that is lost is given up, for sending it would fail."""
+        if not self.is_connected:
+            self._pending, self._pending_data_size = [], 0
+        await super().close()
 
     async def retire(self, subscription: Subscription) -> None:
         """End a subscription whose callback never waits, after it has seen every message."""

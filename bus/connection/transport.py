@@ -155,7 +155,7 @@ class NatsTransport:
             with anyio.fail_after(SUBSCRIBE_SECONDS):
                 await subscription.open(queue)
                 await self._connected.wait()
-                await self.client.flush(CLOSE_SECONDS)
+                await self.client.confirm()
         except (TimeoutError, nats.errors.Error) as error:
             await subscription.close()
             reason = str(error) or "not subscribed in time"
@@ -165,11 +165,14 @@ class NatsTransport:
         with anyio.move_on_after(CLOSE_SECONDS, shield=True):
             try:
                 if self.client.is_connected:
-                    await self.client.flush(CLOSE_SECONDS)
+                    await self.client.confirm()
             except nats.errors.Error as error:
                 log.warning("nats.last_messages_lost", error=str(error))
         with anyio.move_on_after(CLOSE_SECONDS, shield=True):
-            await self.client.close()
+            try:
+                await self.client.close()
+            except OSError as error:
+                log.info("nats.closed_without_farewell", error=str(error))
 
     async def _lost(self) -> None:
         if not self._connected.is_set() or self.client.is_closed:

@@ -10,7 +10,7 @@
 """
 
 from bus.memory.blobs import MemoryBlobs
-from bus.memory.bus import MemoryBus, memory_bus
+from bus.memory.bus import MemoryBus, MemoryProcess, memory_bus
 from bus.memory.journal import MemoryJournal
 from bus.memory.outbox import MemoryOutbox
 from bus.memory.store import MemoryStore
@@ -23,6 +23,7 @@ __all__ = [
     "MemoryBus",
     "MemoryJournal",
     "MemoryOutbox",
+    "MemoryProcess",
     "MemoryStore",
     "MemoryTransport",
     "MemoryWorkQueue",

@@ -1,7 +1,8 @@
 """A whole bus in memory, shared by any number of simulated processes."""
 
-from collections.abc import AsyncGenerator, Generator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 import anyio
@@ -27,6 +28,17 @@ def loop_clock() -> datetime:
     return _BEGINNING + timedelta(seconds=anyio.current_time())
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MemoryProcess(Bus):
+    """The bus as one process sees it."""
+
+    store: MemoryStore
+
+    def stored(self, stream: str) -> Journal:
+        """Return a view of a stream."""
+        return MemoryJournal(self.store, stream)
+
+
 class MemoryBus:
     """What outlives processes: the streams, the blobs and the work queue. ``timing`` is theirs."""
 
@@ -38,19 +50,21 @@ class MemoryBus:
         self._clock = clock
         self._timing = timing
 
-    @contextmanager
-    def process(self) -> Generator[Bus]:
+    @asynccontextmanager
+    async def process(self, name: str = "process") -> AsyncGenerator[MemoryProcess]:
         """Show the bus to a process while it lives: all is shared but its outbox."""
+        del name
         outbox = MemoryOutbox(self.transport, self._timing)
         try:
-            yield Bus(
+            yield MemoryProcess(
+                store=self.store,
                 transport=self.transport,
                 outbox=outbox,
                 queue=self.queue,
                 blobs=self.blobs,
                 clock=self._clock,
                 journal=self.journal,
-                records=self.stored(RECORDS),
+                records=MemoryJournal(self.store, RECORDS),
             )
         finally:
             outbox.close()
@@ -60,10 +74,6 @@ class MemoryBus:
         spec = journal_spec(entity, self._timing)
         self.store.provide(spec)
         return MemoryJournal(self.store, spec.name)
-
-    def stored(self, stream: str) -> Journal:
-        """Return a view of a stream."""
-        return MemoryJournal(self.store, stream)
 
     async def restart(self, lost_seconds: float = LOST_SECONDS) -> None:
         """Lose what a killed nats-server loses, then tell every process that the bus is back."""

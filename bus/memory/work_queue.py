@@ -90,14 +90,14 @@ class MemoryWorkQueue:
         self._ack_wait = timing.ack_wait_seconds
         self._window = timing.duplicate_window_seconds
         self._lanes: dict[str, dict[str, _Lane]] = {}
-        self._seen: dict[str, float] = {}
+        self._seen: dict[tuple[str, str, str], float] = {}
         self._lives = 1
         self._changed = anyio.Event()
 
     async def send(self, queue: str, tenant: str, data: bytes, *, item: str) -> None:
         """See ``WorkQueue.send``."""
         await checkpoint()
-        if not self._repeats(item):
+        if not self._repeats((queue, tenant, item)):
             lane = self._lanes.setdefault(queue, {}).setdefault(tenant, _Lane())
             lane.ready.append(_Item(data, self._clock()))
             self.notify()
@@ -135,7 +135,7 @@ class MemoryWorkQueue:
         """Return when an item that is handed out now is handed out again."""
         return anyio.current_time() + self._ack_wait
 
-    def _repeats(self, item: str) -> bool:
+    def _repeats(self, item: tuple[str, str, str]) -> bool:
         now = anyio.current_time()
         while self._seen and next(iter(self._seen.values())) < now - self._window:
             del self._seen[next(iter(self._seen))]

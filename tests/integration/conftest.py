@@ -1,0 +1,76 @@
+"""A bus for each test: in memory and on NATS, so that one suite holds for both."""
+
+from collections.abc import AsyncGenerator
+from pathlib import Path
+
+import pytest
+
+from bus.config import Timing
+from bus.ids import new_id
+from bus.memory import MemoryBus
+from bus.server import EmbeddedServer
+from bus.testing import NatsWorld, Process, World, memory_bus, nats_world
+
+ENTITIES = ("execution", "account")
+
+QUICK = Timing(ack_wait_seconds=0.5, resend_window_seconds=0.5)
+"""What tests would wait for is shorter."""
+
+
+@pytest.fixture(scope="session")
+async def shared_server(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[EmbeddedServer]:
+    """One nats-server for all tests that do not stop it. They keep apart by ``fresh`` tokens."""
+    async with EmbeddedServer(tmp_path_factory.mktemp("nats")) as server:
+        yield server
+
+
+@pytest.fixture
+def fresh() -> str:
+    """A token that no other test uses: as tenant, shard or queue."""
+    return new_id()
+
+
+@pytest.fixture
+async def shared_nats(shared_server: EmbeddedServer) -> NatsWorld:
+    return NatsWorld(shared_server, ENTITIES, timing=QUICK)
+
+
+@pytest.fixture(params=["memory", "nats"])
+async def world(request: pytest.FixtureRequest, shared_nats: NatsWorld) -> AsyncGenerator[World]:
+    """A bus that stays."""
+    if request.param == "nats":
+        yield shared_nats
+    else:
+        async with memory_bus(QUICK) as bus:
+            yield bus
+
+
+@pytest.fixture
+async def bus(world: World) -> AsyncGenerator[Process]:
+    """The bus as one process sees it."""
+    async with world.process("test") as process:
+        yield process
+
+
+@pytest.fixture
+async def memory_world() -> AsyncGenerator[MemoryBus]:
+    """A bus in memory."""
+    async with memory_bus(QUICK) as bus:
+        yield bus
+
+
+@pytest.fixture
+async def own_nats(tmp_path: Path) -> AsyncGenerator[NatsWorld]:
+    """A nats-server of the test's own, which it may kill."""
+    async with nats_world(tmp_path, ENTITIES, QUICK) as world:
+        yield world
+
+
+@pytest.fixture(params=["memory", "nats"])
+async def mortal_world(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncGenerator[World]:
+    """A bus that the test restarts."""
+    opened = (
+        memory_bus(QUICK) if request.param == "memory" else nats_world(tmp_path, ENTITIES, QUICK)
+    )
+    async with opened as world:
+        yield world

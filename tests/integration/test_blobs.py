@@ -1,0 +1,73 @@
+"""Large bytes under their hash, on both stores."""
+
+from hashlib import sha256
+
+import pytest
+
+from bus.errors import ProblemError
+from bus.jetstream.blobs import CHUNK_BYTES
+from bus.testing import NatsWorld, Process, World
+
+SIZES = [0, 1, CHUNK_BYTES - 1, CHUNK_BYTES, CHUNK_BYTES + 1, 12 * CHUNK_BYTES + 7]
+
+
+def _bytes(size: int, seed: str) -> bytes:
+    pattern = sha256(seed.encode()).digest()
+    return (pattern * (size // len(pattern) + 1))[:size]
+
+
+@pytest.mark.parametrize("size", SIZES)
+async def test_what_was_put_is_found_under_its_hash(bus: Process, fresh: str, size: int):
+    data = _bytes(size, fresh)
+
+    name = await bus.blobs.put(data)
+
+    assert name == sha256(data).hexdigest()
+    assert await bus.blobs.get(name) == data
+
+
+async def test_putting_the_same_twice_is_harmless(bus: Process, fresh: str):
+    data = _bytes(2 * CHUNK_BYTES, fresh)
+
+    names = {await bus.blobs.put(data), await bus.blobs.put(data)}
+
+    assert [await bus.blobs.get(name) for name in names] == [data]
+
+
+async def test_what_was_never_put_is_not_found(bus: Process, fresh: str):
+    with pytest.raises(ProblemError) as caught:
+        await bus.blobs.get(sha256(fresh.encode()).hexdigest())
+
+    assert caught.value.problem.code == "not_found"
+
+
+async def test_blobs_outlive_a_killed_bus(mortal_world: World):
+    data = _bytes(3 * CHUNK_BYTES, "kept")
+    async with mortal_world.process() as bus:
+        name = await bus.blobs.put(data)
+        await mortal_world.restart()
+
+    async with mortal_world.process() as bus:
+        assert await bus.blobs.get(name) == data
+
+
+async def test_a_blob_that_lacks_a_chunk_is_not_found(shared_nats: NatsWorld, fresh: str):
+    async with shared_nats.process() as bus:
+        name = await bus.blobs.put(_bytes(3 * CHUNK_BYTES, fresh))
+        await bus.jetstream.call("STREAM.PURGE.BLOBS", {"filter": f"_cb.blob.{name}.1"})
+
+        with pytest.raises(ProblemError) as caught:
+            await bus.blobs.get(name)
+
+    assert caught.value.problem.code == "not_found"
+
+
+async def test_a_blob_put_twice_takes_its_room_once(shared_nats: NatsWorld, fresh: str):
+    async with shared_nats.process() as bus:
+        data = _bytes(3 * CHUNK_BYTES, fresh)
+        name = await bus.blobs.put(data)
+        await bus.blobs.put(data)
+
+        info = await bus.jetstream.stream_info("BLOBS", subjects=f"_cb.blob.{name}.*")
+
+    assert set(info["state"]["subjects"].values()) == {1}
