@@ -7,6 +7,7 @@ import anyio
 import pytest
 
 from bus.errors import UnavailableError
+from bus.jetstream import NatsBus
 from bus.ports import Ticket
 from bus.testing import NatsWorld, Process, World
 from tests.integration.waiting import SECONDS, until
@@ -299,9 +300,9 @@ async def test_a_worker_that_can_take_no_more_lets_go_of_what_it_had_asked_for(
         await one.queue.send(fresh, "acme", b"first", item="first")
         await tired.holds(1)
         await tired.let_go()
-        await anyio.sleep(0.3)
+        await _until_requests_stand(one, f"{fresh}:acme", some=True)
         tired.limit = 0
-        await anyio.sleep(0.5)
+        await _until_requests_stand(one, f"{fresh}:acme", some=False)
         async with working(two, fresh) as awake:
             for number in range(20):
                 await one.queue.send(fresh, "acme", b"", item=str(number))
@@ -321,3 +322,11 @@ async def test_what_was_under_way_to_a_worker_that_stops_goes_to_another_at_once
             await hands.holds(50)
 
     assert sorted(hands.texts, key=int) == [str(number) for number in range(50)]
+
+
+async def _until_requests_stand(bus: NatsBus, consumer: str, *, some: bool) -> None:
+    with anyio.fail_after(SECONDS):
+        while True:
+            info = await bus.jetstream.call(f"CONSUMER.INFO.WORK.{consumer}")
+            if (info["num_waiting"] > 0) is some:
+                return
