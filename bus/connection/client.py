@@ -1,12 +1,12 @@
 """The client of nats-py: how it connects, comes back after a loss, and reports what goes wrong."""
 
+import contextlib
 import random
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import anyio
-import nats.errors
 import structlog
 from anyio.lowlevel import checkpoint
 from nats.aio.client import Client, Server
@@ -31,6 +31,9 @@ BUFFER_BYTES = 2 * 1024**2
 MAX_WAITING = 65_536
 MAX_WAITING_BYTES = 64 * 1024**2
 """Messages above these, for one handler that does not keep up, are lost."""
+
+REFUSED = "authorization violation"
+"""What the server calls it when it refuses a user."""
 
 QUIET_SECONDS = 5.0
 """The same error is logged once in this time."""
@@ -102,17 +105,27 @@ class NatsClient(Client):
 
 
 class ErrorLog:
-    """Logs the client's errors, each kind seldom: nats-py reports every single lost message."""
+    """Logs the client's errors, each kind seldom: nats-py reports every single lost message.
+
+    While ``connecting`` a refused user is an error at once, because trying again does not help.
+    """
 
     def __init__(self, name: str) -> None:
         self._name = name
         self._quiet_until: dict[str, float] = {}
         self._held_back: dict[str, int] = {}
         self.newest: Exception | None = None
+        self.connecting = True
 
     async def note(self, error: Exception) -> None:
-        """Take an error from the client."""
+        """Take an error from the client.
+
+        Raises:
+            ConfigError: the server refuses the user, and ``connecting`` is set.
+        """
         self.newest = error
+        if self.connecting and REFUSED in str(error).lower():
+            raise ConfigError("NATS_URL", "the server refuses this user, password or credentials")
         kind, now = type(error).__name__, anyio.current_time()
         if now < self._quiet_until.get(kind, 0):
             self._held_back[kind] = self._held_back.get(kind, 0) + 1
@@ -153,10 +166,15 @@ async def open_client(
         "ping_interval": PING_SECONDS,
         "pending_size": BUFFER_BYTES,
     }
-    with anyio.move_on_after(address.patience):
-        await client.connect(**options)
-        return client
-    raise _refusal(address, errors.newest)
+    try:
+        with anyio.move_on_after(address.patience):
+            await client.connect(**options)
+            errors.connecting = False
+            return client
+        raise _no_server(address, errors.newest)
+    finally:
+        if errors.connecting:
+            await _give_up(client)
 
 
 class Reconnection:
@@ -173,9 +191,12 @@ class Reconnection:
         return server, random.uniform(0.5, 1) * min(pause, self._longest)  # noqa: S311  spreads load
 
 
-def _refusal(address: Address, error: Exception | None) -> UnavailableError | ConfigError:
-    if isinstance(error, nats.errors.AuthorizationError):
-        return ConfigError("NATS_URL", "the server refuses this user or password")
+async def _give_up(client: NatsClient) -> None:
+    with anyio.move_on_after(CONNECT_TRY_SECONDS, shield=True), contextlib.suppress(OSError):
+        await client.close()
+
+
+def _no_server(address: Address, error: Exception | None) -> UnavailableError:
     reason = f"{type(error).__name__}: {error}" if error else "no answer"
     return UnavailableError(
         "nats", f"no server answered in {address.patience:g} s; is NATS_URL right? ({reason})"
