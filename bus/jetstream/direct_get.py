@@ -38,7 +38,7 @@ async def read_page(
         UnavailableError: no complete answer.
     """
     request = f"$JS.API.DIRECT.GET.{stream}"
-    page = _Page(request)
+    page = Page(request)
     body = {"seq": start, "next_by_subj": subject, "batch": limit, "max_bytes": PAGE_BYTES}
     reply = transport.replies.expect(page.take)
     try:
@@ -50,7 +50,7 @@ async def read_page(
     return page.messages()
 
 
-class _Page:
+class Page:
     """Collects the answers to one request. Each names its predecessor, so that a loss shows."""
 
     def __init__(self, request: str) -> None:
@@ -60,6 +60,7 @@ class _Page:
         self.ended = anyio.Event()
 
     def take(self, message: Msg | None) -> None:
+        """Take an answer, or the news that there will be none."""
         status = status_of(message) if message else None
         if message is None:
             self._end("the connection was lost")
@@ -69,10 +70,13 @@ class _Page:
             self._end(None if self._follows(message) else "messages were lost on the way")
         elif status is not None:
             self._end(f"status {status}")
-        elif self._follows(message):
+        elif self._follows(message) and not self.ended.is_set():
             self._messages.append(_read(message))
+        else:
+            self._end("messages were lost on the way")
 
     def messages(self) -> list[Read]:
+        """Return the messages if all are there; raises ``UnavailableError`` otherwise."""
         if self._failure is not None:
             raise UnavailableError(self._request, self._failure)
         return self._messages
@@ -82,8 +86,9 @@ class _Page:
         return int((message.headers or {}).get("Nats-Last-Sequence", 0)) == newest
 
     def _end(self, failure: str | None) -> None:
-        self._failure = failure
-        self.ended.set()
+        if not self.ended.is_set():
+            self._failure = failure
+            self.ended.set()
 
 
 def _read(message: Msg) -> Read:
