@@ -1,6 +1,9 @@
 """Typed key-value buckets with compare-and-set, and a live view of their keys.
 
-``bucket`` holds the protocols, ``nats_bucket`` and ``memory_bucket`` their two implementations.
+``bucket``         what a bucket and a watch promise
+``nats_bucket``    a bucket on JetStream; ``message`` is how a value lies in its stream
+``nats_watch``     following such a bucket without missing anything
+``memory_bucket``  the same in memory
 """
 
 from bus.kv.bucket import Bucket, Entry, Watch, Watcher

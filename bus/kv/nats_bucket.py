@@ -1,49 +1,38 @@
-"""A bucket on JetStream: the stream ``KV_<bucket>`` with the subjects ``$KV.<bucket>.<key>``.
-
-The layout is that of NATS key-value stores, so ``nats kv`` reads it. Reads go to the leader of the
-stream, because a replica asked directly may lag behind a write that was answered.
-"""
+"""A bucket on JetStream. Every operation is one request to the leader of its stream."""
 
 from contextlib import AbstractAsyncContextManager
-from typing import Generic, NamedTuple, TypeVar, cast
-
-import anyio
-import nats.errors
-from nats.js.api import Header
-from nats.js.errors import APIError, NotFoundError
+from typing import Generic, TypeVar
 
 from bus import codec
+from bus.connection import NatsTransport
 from bus.errors import FencedError, ProblemError, UnavailableError, problem
+from bus.jetstream.publishing import store
 from bus.kv.bucket import Entry, Watch, Watcher
-from bus.kv.client import Connection, JetStream
-from bus.kv.nats_watch import OPERATION, Source, following, value_of
+from bus.kv.message import OPERATION, Cell, newest
+from bus.kv.nats_watch import Source, following
+from bus.streams.api import WRONG_LAST_SEQUENCE, JetStream, JetStreamError
 
 T = TypeVar("T")
 
-STREAM_NOT_FOUND = 10059
-WRONG_LAST_SEQUENCE = frozenset({10071, 10164})
+EXPECTED = "Nats-Expected-Last-Subject-Sequence"
 MESSAGE_TOO_LARGE = 10054
 
 
 class NatsBucket(Generic[T]):
-    """Values of ``kind`` in a bucket that is provisioned already.
-
-    ``timeout`` is how many seconds one read or write may take.
-    """
+    """Values of ``kind`` in a bucket that is provisioned already."""
 
     def __init__(
-        self, nc: Connection, js: JetStream, bucket: str, kind: type[T], *, timeout: float = 2.0
+        self, transport: NatsTransport, jetstream: JetStream, bucket: str, kind: type[T]
     ) -> None:
-        self._nc = nc
-        self._js = js
+        self._transport = transport
+        self._jetstream = jetstream
         self._stream = f"KV_{bucket}"
         self._prefix = f"$KV.{bucket}."
         self._kind = kind
-        self._timeout = timeout
 
     async def get(self, key: str) -> Entry[T] | None:
         """See ``Bucket.get``."""
-        cell = await self._last(key)
+        cell = await self._newest(key)
         if cell is None or cell.data is None:
             return None
         try:
@@ -57,8 +46,8 @@ class NatsBucket(Generic[T]):
         try:
             return await self._write(key, data, expected, {})
         except FencedError:
-            # A removed key still has a revision: its marker's.
-            standing = await self._last(key) if expected == 0 else None
+            # A removed key still has a revision: that of its removal.
+            standing = await self._newest(key) if expected == 0 else None
             if standing is None or standing.data is not None:
                 raise
         return await self._write(key, data, standing.revision, {})
@@ -69,48 +58,25 @@ class NatsBucket(Generic[T]):
 
     def watch(self, pattern: str, watcher: Watcher[T]) -> AbstractAsyncContextManager[Watch]:
         """See ``Bucket.watch``."""
-        source = Source(self._nc, self._js, self._stream, self._prefix, pattern)
+        source = Source(self._transport, self._jetstream, self._stream, self._prefix, pattern)
         return following(source, self._kind, watcher)
 
-    async def _last(self, key: str) -> "_Cell | None":
-        try:
-            with anyio.fail_after(self._timeout):
-                found = await self._js.get_msg(self._stream, subject=self._prefix + key)
-        except NotFoundError as error:
-            if error.err_code == STREAM_NOT_FOUND:
-                raise UnavailableError(self._stream, "there is no such bucket") from None
-            return None
-        except (nats.errors.Error, TimeoutError) as error:
-            raise UnavailableError(self._prefix + key, _reason(error)) from error
-        headers = cast("dict[str, str] | None", found.headers)
-        return _Cell(found.seq or 0, value_of(headers, found.data))
-
-    async def _write(self, key: str, data: bytes, expected: int, headers: dict[str, str]) -> int:
-        headers[Header.EXPECTED_LAST_SUBJECT_SEQUENCE] = str(expected)
+    async def _newest(self, key: str) -> Cell | None:
         subject = self._prefix + key
         try:
-            ack = await self._js.publish(subject, data, timeout=self._timeout, headers=headers)
-        except APIError as error:
-            if error.err_code in WRONG_LAST_SEQUENCE:
+            return await newest(self._jetstream, self._stream, subject)
+        except JetStreamError as error:
+            raise UnavailableError(subject, error.description) from None
+
+    async def _write(self, key: str, data: bytes, expected: int, headers: dict[str, str]) -> int:
+        subject = self._prefix + key
+        headers[EXPECTED] = str(expected)
+        try:
+            ack = await store(self._transport, subject, data, headers=headers)
+        except JetStreamError as error:
+            if error.code in WRONG_LAST_SEQUENCE:
                 raise FencedError(subject, expected) from None
-            if error.err_code == MESSAGE_TOO_LARGE:
-                raise _too_large(key) from None
-            raise UnavailableError(subject, _reason(error)) from error
-        except nats.errors.MaxPayloadError:
-            raise _too_large(key) from None
-        except (nats.errors.Error, TimeoutError) as error:
-            raise UnavailableError(subject, _reason(error)) from error
+            if error.code == MESSAGE_TOO_LARGE:
+                raise problem("validation", f"{key} is too large for its bucket") from None
+            raise UnavailableError(subject, error.description) from None
         return ack.seq
-
-
-class _Cell(NamedTuple):
-    revision: int
-    data: bytes | None
-
-
-def _too_large(key: str) -> ProblemError:
-    return problem("validation", f"{key} is too large for one message")
-
-
-def _reason(error: Exception) -> str:
-    return str(error) or type(error).__name__

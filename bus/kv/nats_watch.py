@@ -2,27 +2,27 @@
 
 The consumers that nats-py keeps in order notice a loss only by their heartbeat and need 20 s to
 come back after a restart of the bus. This one counts: a message out of turn, a heartbeat that knows
-of more, or silence ends the session, and the next one goes on behind the last message seen.
+of more, silence or a lost connection ends the session, and the next one goes on behind the last
+message seen.
 """
 
 import contextlib
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
-from datetime import datetime
 from random import SystemRandom
-from typing import Generic, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import anyio
 import nats.errors
 from nats.aio.msg import Msg
-from nats.aio.subscription import Subscription
-from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy, StreamInfo
-from nats.js.errors import NotFoundError
 
 from bus import codec
+from bus.connection import NatsTransport, background
 from bus.errors import ProblemError, UnavailableError
+from bus.ids import new_id
 from bus.kv.bucket import Entry, Watch, Watcher
-from bus.kv.client import Connection, JetStream
+from bus.kv.message import Place, newest, value_in
+from bus.streams.api import CONSUMER_NOT_FOUND, JetStream, JetStreamError
 
 T = TypeVar("T")
 
@@ -35,17 +35,14 @@ SILENCE_SECONDS = 1.5
 ABANDONED_SECONDS = 5.0
 """The server forgets the consumer of a process that is gone."""
 
-LOOK_SECONDS = 0.25
-"""How often a waiting watch looks whether the connection was lost."""
-
-FIRST_DELAY_SECONDS = 0.1
-LONGEST_DELAY_SECONDS = 2.0
+FIRST_PAUSE_SECONDS = 0.1
+LONGEST_PAUSE_SECONDS = 2.0
 """Between two tries, drawn at random, so that a fleet does not come back all at once."""
 
-REQUEST_SECONDS = 2.0
+_NANOSECONDS = 1_000_000_000
+_CONTROL = "100"
 
-OPERATION = "KV-Operation"
-_MARKER = "Nats-Marker-Reason"
+_FAILURES = (JetStreamError, UnavailableError, nats.errors.Error)
 
 _random = SystemRandom()
 
@@ -53,8 +50,8 @@ _random = SystemRandom()
 class Source(NamedTuple):
     """What is watched: the keys of a bucket that match ``pattern``."""
 
-    nc: Connection
-    js: JetStream
+    transport: NatsTransport
+    jetstream: JetStream
     stream: str
     prefix: str
     pattern: str
@@ -65,22 +62,19 @@ class Source(NamedTuple):
         return self.prefix + self.pattern
 
 
-def value_of(headers: dict[str, str] | None, data: bytes | None) -> bytes | None:
-    """Return the value in a message of a bucket, None if it is a removal or a marker of expiry."""
-    removal = headers is not None and (OPERATION in headers or _MARKER in headers)
-    return None if removal else data
-
-
 @asynccontextmanager
 async def following(source: Source, kind: type[T], watcher: Watcher[T]) -> AsyncGenerator[Watch]:
     """Tell ``watcher`` of all changes while the context is open."""
     watch = _NatsWatch(source, kind, watcher)
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(watch.run)
-        try:
+    forget = source.transport.on_reconnect(watch.returned)
+    # An answer that never comes: whoever waits for one is told at once when the bus is lost.
+    loss = source.transport.replies.expect(watch.lost)
+    try:
+        async with background(watch.run):
             yield watch
-        finally:
-            tasks.cancel_scope.cancel()
+    finally:
+        source.transport.replies.forget(loss)
+        forget()
 
 
 class _NatsWatch(Generic[T]):
@@ -88,170 +82,189 @@ class _NatsWatch(Generic[T]):
         self._source = source
         self._kind = kind
         self._watcher = watcher
-        self._created: datetime | None = None
+        self._consumer = f"watch-{new_id()}"
+        # What has been seen, over all sessions.
+        self._created = ""
         self._position = 0
+        # The present session.
+        self._running = False
         self._current = False
+        self._taken = 0
         self._heard_at = 0.0
-        self._reconnects = 0
+        # What waits, waits for one of these.
         self._heard = anyio.Event()
+        self._back = anyio.Event()
 
     # What users ask
 
     @property
     def fresh(self) -> bool:
         """See ``Watch.fresh``."""
-        return (
-            self._current
-            and self._is_same_connection()
-            and anyio.current_time() - self._heard_at < SILENCE_SECONDS
-        )
+        return self._current and self._silence() < SILENCE_SECONDS
 
     async def catch_up(self, *, timeout: float) -> None:
         """See ``Watch.catch_up``."""
+        source = self._source
         try:
             with anyio.fail_after(timeout):
-                newest = await self._newest()
-                while not self.fresh or self._position < newest:
-                    await self._heard.wait()
-        except (nats.errors.Error, TimeoutError) as error:
-            raise UnavailableError(self._source.subject, "cannot catch up") from error
+                await self._until_fresh(0)
+                cell = await newest(source.jetstream, source.stream, source.subject)
+                await self._until_fresh(cell.revision if cell else 0)
+        except (JetStreamError, TimeoutError):
+            raise UnavailableError(source.subject, "cannot catch up") from None
 
-    async def _newest(self) -> int:
-        try:
-            found = await self._source.js.get_msg(self._source.stream, subject=self._source.subject)
-        except NotFoundError:
-            return 0
-        return found.seq or 0
+    async def _until_fresh(self, revision: int) -> None:
+        while not self.fresh or self._position < revision:
+            await self._heard.wait()
 
     # Sessions
 
     async def run(self) -> None:
         """Follow the bucket for ever, one session after another."""
-        delay = FIRST_DELAY_SECONDS
+        pause = FIRST_PAUSE_SECONDS
         while True:
-            if self._source.nc.is_connected:
-                delay = min(delay * 2, LONGEST_DELAY_SECONDS)
-                with contextlib.suppress(nats.errors.Error, TimeoutError, OSError):
-                    await self._session()
-            if self._current:
-                delay = FIRST_DELAY_SECONDS
-            self._current = False
-            await anyio.sleep(_random.uniform(0, delay))
+            pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
+            with contextlib.suppress(*_FAILURES):
+                await self._session()
+                pause = FIRST_PAUSE_SECONDS
+            self._end()
+            with anyio.move_on_after(LONGEST_PAUSE_SECONDS):
+                await self._wait_for_the_bus()
+            await anyio.sleep(_random.uniform(0, pause))
+
+    def lost(self, _: object) -> None:
+        """The bus is away: whatever changes now is not told."""
+        self._end()
+
+    async def returned(self) -> None:
+        """The bus was away and is there again."""
+        self._back.set()
+
+    async def _wait_for_the_bus(self) -> None:
+        while not self._source.transport.connected:
+            self._back = anyio.Event()
+            await self._back.wait()
 
     async def _session(self) -> None:
-        nc, js, stream = self._source.nc, self._source.js, self._source.stream
-        self._reconnects = nc.stats["reconnects"]
-        with anyio.fail_after(REQUEST_SECONDS):
-            self._begin(await js.stream_info(stream))
-        inbox = nc.new_inbox()
-        subscription = await nc.subscribe(inbox)
-        name = inbox.rpartition(".")[2]
+        source = self._source
+        await self._begin()
+        inbox = source.transport.client.new_inbox()
+        # The server learns of the subscription before the consumer, because it reads in order.
+        subscription = await source.transport.client.listen(inbox, self._take)
         try:
-            with anyio.fail_after(REQUEST_SECONDS):
-                consumer = await js.add_consumer(stream, self._consumer(name, inbox))
-            if not consumer.num_pending:
-                self._caught_up()
-            await self._follow(subscription)
+            await self._create_consumer(inbox)
+            await self._follow()
         finally:
-            await self._leave(subscription, name)
+            with anyio.CancelScope(shield=True), contextlib.suppress(*_FAILURES):
+                await subscription.unsubscribe()
+                await self._remove_consumer()
 
-    def _begin(self, info: StreamInfo) -> None:
+    async def _begin(self) -> None:
         """Go on behind the last message seen, or from the start if that is not there any more."""
-        if self._created != info.created or info.state.last_seq < self._position:
-            self._created = info.created
+        await self._remove_consumer()
+        info = await self._source.jetstream.stream_info(self._source.stream)
+        if self._created != info["created"] or info["state"]["last_seq"] < self._position:
+            self._created = info["created"]
             self._position = 0
             self._watcher.cleared()
-
-    def _consumer(self, name: str, inbox: str) -> ConsumerConfig:
-        resumed = self._position > 0
-        return ConsumerConfig(
-            name=name,
-            deliver_subject=inbox,
-            deliver_policy=(
-                DeliverPolicy.BY_START_SEQUENCE if resumed else DeliverPolicy.LAST_PER_SUBJECT
-            ),
-            opt_start_seq=self._position + 1 if resumed else None,
-            filter_subject=self._source.subject,
-            ack_policy=AckPolicy.NONE,
-            flow_control=True,
-            idle_heartbeat=HEARTBEAT_SECONDS,
-            inactive_threshold=ABANDONED_SECONDS,
-            mem_storage=True,
-            num_replicas=1,
-        )
-
-    async def _follow(self, subscription: Subscription) -> None:
-        """Take messages until one is missing or none comes."""
-        taken = 0
+        self._running, self._taken = True, 0
         self._heard_at = anyio.current_time()
-        while self._is_same_connection():
-            message = await self._next(subscription)
-            if message is None:
-                continue
-            self._heard_at = anyio.current_time()
-            headers = message.headers or {}
-            if "Status" in headers:
-                if headers["Status"] != "100":
-                    return
-                await self._answer_flow_control(message, headers)
-                if int(headers.get("Nats-Last-Consumer", taken)) != taken:
-                    return
-            else:
-                taken += 1
-                if message.metadata.sequence.consumer != taken:
-                    return
-                self._tell(message)
-            self._heard.set()
-            self._heard = anyio.Event()
 
-    async def _next(self, subscription: Subscription) -> Msg | None:
-        """Take the next message; None if there is none yet.
+    async def _create_consumer(self, inbox: str) -> None:
+        stream, subject = self._source.stream, self._source.subject
+        created = await self._source.jetstream.call(
+            f"CONSUMER.CREATE.{stream}.{self._consumer}.{subject}",
+            {"stream_name": stream, "config": self._settings(inbox)},
+        )
+        if not created["num_pending"]:
+            self._current = self._running
+            self._wake()
 
-        Raises:
-            TimeoutError: the server has been silent for too long.
-        """
+    async def _remove_consumer(self) -> None:
+        """Remove the consumer of this session, or what an earlier one left behind."""
+        request = f"CONSUMER.DELETE.{self._source.stream}.{self._consumer}"
         try:
-            return await subscription.next_msg(timeout=LOOK_SECONDS)
-        except TimeoutError:
-            if anyio.current_time() - self._heard_at > SILENCE_SECONDS:
+            await self._source.jetstream.call(request)
+        except JetStreamError as error:
+            if error.code != CONSUMER_NOT_FOUND:
                 raise
-            return None
 
-    async def _answer_flow_control(self, message: Msg, headers: dict[str, str]) -> None:
+    def _settings(self, inbox: str) -> dict[str, Any]:
+        start: dict[str, Any] = {"deliver_policy": "last_per_subject"}
+        if self._position:
+            start = {
+                "deliver_policy": "by_start_sequence",
+                "opt_start_seq": self._position + 1,
+            }
+        return start | {
+            "name": self._consumer,
+            "deliver_subject": inbox,
+            "filter_subject": self._source.subject,
+            "ack_policy": "none",
+            "flow_control": True,
+            "idle_heartbeat": int(HEARTBEAT_SECONDS * _NANOSECONDS),
+            "inactive_threshold": int(ABANDONED_SECONDS * _NANOSECONDS),
+            "mem_storage": True,
+            "num_replicas": 1,
+        }
+
+    async def _follow(self) -> None:
+        """Stay until the session ends or the server has been silent for too long."""
+        while self._running and self._silence() < SILENCE_SECONDS:
+            with anyio.move_on_after(SILENCE_SECONDS - self._silence()):
+                await self._heard.wait()
+
+    # Messages
+
+    async def _take(self, message: Msg) -> None:
+        if not self._running:
+            return
+        self._heard_at = anyio.current_time()
+        headers = message.headers or {}
+        if "Status" in headers:
+            in_turn = await self._control(message, headers)
+        else:
+            in_turn = self._tell(message, headers)
+        if in_turn:
+            self._wake()
+        else:
+            self._end()
+
+    async def _control(self, message: Msg, headers: Mapping[str, str]) -> bool:
+        """Answer flow control; say whether nothing was lost until now."""
         reply = message.reply or headers.get("Nats-Consumer-Stalled")
         if reply:
-            await self._source.nc.publish(reply)
+            await self._source.transport.publish(reply, b"")
+        taken = int(headers.get("Nats-Last-Consumer", self._taken))
+        return headers["Status"] == _CONTROL and taken == self._taken
 
-    def _tell(self, message: Msg) -> None:
+    def _tell(self, message: Msg, headers: Mapping[str, str]) -> bool:
+        """Tell the watcher of a message, unless one before it is missing."""
+        about = Place.of(message.reply)
+        self._taken += 1
+        if about.number != self._taken:
+            return False
+        self._position = about.revision
         key = message.subject.removeprefix(self._source.prefix)
-        revision = message.metadata.sequence.stream
-        data = value_of(message.headers, message.data)
+        data = value_in(message.data, headers)
         try:
-            if data:
-                value = codec.decode(self._kind, data)
-                self._watcher.changed(Entry(key, revision, value))
+            if data is None:
+                self._watcher.removed(key, self._position)
             else:
-                self._watcher.removed(key, revision)
+                value = codec.decode(self._kind, data)
+                self._watcher.changed(Entry(key, self._position, value))
         except ProblemError:
-            self._watcher.removed(key, revision)
-        self._position = revision
-        if message.metadata.num_pending == 0:
-            self._caught_up()
+            self._watcher.removed(key, self._position)
+        self._current = self._current or about.pending == 0
+        return True
 
-    def _caught_up(self) -> None:
-        self._heard_at = anyio.current_time()
-        self._current = True
+    def _end(self) -> None:
+        self._running = self._current = False
+        self._wake()
 
-    def _is_same_connection(self) -> bool:
-        nc = self._source.nc
-        return nc.is_connected and nc.stats["reconnects"] == self._reconnects
+    def _wake(self) -> None:
+        self._heard.set()
+        self._heard = anyio.Event()
 
-    async def _leave(self, subscription: Subscription, name: str) -> None:
-        """Take the consumer along, if the bus is there; otherwise it forgets it by itself."""
-        with (
-            anyio.move_on_after(REQUEST_SECONDS, shield=True),
-            contextlib.suppress(nats.errors.Error, OSError),
-        ):
-            await subscription.unsubscribe()
-            if self._source.nc.is_connected:
-                await self._source.js.delete_consumer(self._source.stream, name)
+    def _silence(self) -> float:
+        return anyio.current_time() - self._heard_at

@@ -1,7 +1,7 @@
 """Definitions on a real server: several processes on one bucket, and a server that dies."""
 
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -10,28 +10,34 @@ import pytest
 from nats.js.api import KeyValueConfig
 
 from actors.agents.adapters.definitions import Definitions, opened
+from bus.connection import Address, NatsTransport, connect
 from bus.errors import ProblemError
 from bus.kv import NatsBucket
 from bus.server import EmbeddedServer
+from bus.streams.api import JetStream
 from schemas.agents import AgentDefinition, ApplyAgent, CreateAgent, GetAgent, Prompts
 from schemas.llm import OpenAI
-from tests.integration.nats_client import connected
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 PROVIDER = OpenAI(model="gpt-4o-mini")
 
 
+def _connected(server: EmbeddedServer) -> AbstractAsyncContextManager[NatsTransport]:
+    return connect(Address(urls=[server.url], name="test"))
+
+
 @pytest.fixture
 async def server(tmp_path: Path) -> AsyncGenerator[EmbeddedServer]:
-    async with EmbeddedServer(tmp_path) as process, connected(process) as client:
-        await client.jetstream().create_key_value(KeyValueConfig(bucket="agents", history=1))
+    async with EmbeddedServer(tmp_path) as process, _connected(process) as transport:
+        js = transport.client.jetstream()
+        await js.create_key_value(KeyValueConfig(bucket="agents", history=1))
         yield process
 
 
 @asynccontextmanager
 async def _process(server: EmbeddedServer) -> AsyncGenerator[Definitions]:
-    async with connected(server) as client:
-        bucket = NatsBucket(client, client.jetstream(), "agents", AgentDefinition)
+    async with _connected(server) as transport:
+        bucket = NatsBucket(transport, JetStream(transport), "agents", AgentDefinition)
         async with opened(bucket, lambda: NOW) as definitions:
             yield definitions
 
@@ -103,6 +109,6 @@ async def test_definitions_survive_the_death_of_the_server_and_so_do_the_process
         with anyio.fail_after(30):
             changed = await one.apply("acme", ApplyAgent(id="reviewer", name="Critic"))
 
+        assert [row.name for row in await other.rows("acme")] == ["Critic"]
         assert await other.executable("acme", "reviewer") == changed
         assert await other.get("acme", GetAgent(id="reviewer", version=1)) == stored
-        assert [row.name for row in await other.rows("acme")] == ["Critic"]

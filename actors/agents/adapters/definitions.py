@@ -32,8 +32,9 @@ class Definitions:
     ``rows`` catches up first, and ``executable`` never refuses from memory alone; but it may run a
     version that was replaced a moment ago, as long as the watch lags behind.
 
-    All methods raise ``UnavailableError`` when the bucket does not answer, and ``ProblemError``
-    ``validation`` for a tenant or id that is not one.
+    When the bucket does not answer, reads raise ``UnavailableError`` at once and changes, which try
+    again, ``DeadlineError`` in the end. All raise ``ProblemError`` ``validation`` for a tenant or
+    an id that is not one.
     """
 
     def __init__(self, versions: Versions, roster: Roster, watch: Watch, clock: Clock) -> None:

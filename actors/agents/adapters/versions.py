@@ -22,10 +22,13 @@ HEAD = "{tenant}.{agent_id}"
 HEADS = "*.*"
 
 MAX_TRIES = 8
-FIRST_DELAY_SECONDS = 0.01
-"""Of several that change one agent at once one wins; the others wait this long, then twice it."""
+"""Of several that change one agent at once, one wins each round; the others try again."""
+
+FIRST_PAUSE_SECONDS = 0.01
+LONGEST_PAUSE_SECONDS = 0.5
 
 CHANGE_SECONDS = 5.0
+"""Long enough for the bus to be started anew meanwhile."""
 
 Change = Callable[[AgentDefinition | None], AgentDefinition | Problem]
 """From the definition that stands (None: never was one) to the one that shall stand."""
@@ -34,14 +37,17 @@ _random = SystemRandom()
 
 
 class Versions:
-    """All versions of all definitions.
+    """All versions of all definitions. A change may take ``patience`` seconds.
 
     Methods raise ``UnavailableError`` when the bucket does not answer, and ``ProblemError``
     ``validation`` for a tenant or id that is not one.
     """
 
-    def __init__(self, bucket: Bucket[AgentDefinition]) -> None:
+    def __init__(
+        self, bucket: Bucket[AgentDefinition], *, patience: float = CHANGE_SECONDS
+    ) -> None:
         self._bucket = bucket
+        self._patience = patience
 
     async def head(self, tenant: str, agent_id: str) -> Entry[AgentDefinition] | None:
         """Read the newest version, also of a deleted agent."""
@@ -62,37 +68,45 @@ class Versions:
 
         Raises:
             ProblemError: what ``change`` refuses; ``conflict``, if others were faster every time.
-            UnavailableError: the outcome is unknown.
-            DeadlineError: likewise, after ``CHANGE_SECONDS``.
+            DeadlineError: the bucket did not answer in time; the outcome is unknown.
         """
         key = _head_key(tenant, agent_id)
         try:
-            with anyio.fail_after(CHANGE_SECONDS):
+            with anyio.fail_after(self._patience):
                 return await self._replace(key, change)
         except TimeoutError:
-            raise DeadlineError(key, CHANGE_SECONDS) from None
+            raise DeadlineError(key, self._patience) from None
 
     async def _replace(self, key: str, change: Change) -> Entry[AgentDefinition]:
         unsure: list[AgentDefinition] = []
-        for tried in range(MAX_TRIES):
-            head = await self._bucket.get(key)
-            if head is not None and (ours := await self._found(head, unsure)):
-                return ours
-            wanted = change(head.value if head else None)
-            if isinstance(wanted, Problem):
-                raise ProblemError(wanted)
-            if head is not None and wanted is head.value:
-                return head
+        slower, pause = 0, FIRST_PAUSE_SECONDS
+        while slower < MAX_TRIES:
             try:
-                return await self._write(key, head, wanted)
-            except UnavailableError:
-                unsure.append(wanted)
+                return await self._try(key, change, unsure)
             except FencedError:
-                pass
-            await anyio.sleep(_random.uniform(0, FIRST_DELAY_SECONDS * 2**tried))
-        if unsure:
-            raise UnavailableError(key, "the outcome of the change is unknown")
+                slower += 1
+            except UnavailableError:
+                pause = max(pause, LONGEST_PAUSE_SECONDS / 4)
+            await anyio.sleep(_random.uniform(0, pause))
+            pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
         raise problem("conflict", "the agent is being changed by many at once", retryable=True)
+
+    async def _try(
+        self, key: str, change: Change, unsure: list[AgentDefinition]
+    ) -> Entry[AgentDefinition]:
+        head = await self._bucket.get(key)
+        if head is not None and (ours := await self._found(head, unsure)):
+            return ours
+        wanted = change(head.value if head else None)
+        if isinstance(wanted, Problem):
+            raise ProblemError(wanted)
+        if head is not None and wanted is head.value:
+            return head
+        try:
+            return await self._write(key, head, wanted)
+        except UnavailableError:
+            unsure.append(wanted)
+            raise
 
     async def _write(
         self, key: str, head: Entry[AgentDefinition] | None, wanted: AgentDefinition
