@@ -2,6 +2,7 @@
 
 ``background``    loops that run beside a body
 ``client``        the client of nats-py with our reconnection, errors and end of subscriptions
+``socket``        the socket below it, closed within bounds
 ``replies``       one inbox for all answers of a process
 ``subscription``  one subscription, from the server's first message to the last one handled
 ``transport``     plain messages, requests and reconnection for everything above

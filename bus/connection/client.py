@@ -14,6 +14,7 @@ from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
 from bus.config import Timing
+from bus.connection.socket import BoundedTcp
 from bus.errors import ConfigError, UnavailableError
 
 log = structlog.get_logger()
@@ -55,7 +56,14 @@ class Address:
 
 
 class NatsClient(Client):
-    """A nats-py client that can also end a subscription without losing what is under way."""
+    """A nats-py client that can also end a subscription without losing what is under way.
+
+    ``socket`` carries plain NATS; None leaves the choice to nats-py, as for websockets.
+    """
+
+    def __init__(self, socket: BoundedTcp | None = None) -> None:
+        super().__init__()
+        self._transport = socket
 
     async def listen(
         self,
@@ -149,7 +157,9 @@ async def open_client(
         UnavailableError: no server answers within the address' patience.
         ConfigError: the server refuses the user.
     """
-    client, errors = NatsClient(), ErrorLog(address.name)
+    is_websocket = any(url.startswith(("ws://", "wss://")) for url in address.urls)
+    client = NatsClient(None if is_websocket else BoundedTcp())
+    errors = ErrorLog(address.name)
     options: dict[str, Any] = {
         "servers": list(address.urls),
         "name": address.name,

@@ -1,5 +1,8 @@
 """Being let in, being sent away, and what is said about it."""
 
+import contextlib
+import os
+import signal
 import subprocess
 from collections.abc import AsyncGenerator
 from pathlib import Path
@@ -8,7 +11,7 @@ import anyio
 import pytest
 import structlog
 
-from bus.connection import Address, NatsTransport, connect
+from bus.connection import Address, NatsTransport, client, connect
 from bus.connection.client import ErrorLog
 from bus.errors import ConfigError, UnavailableError
 from bus.server import EmbeddedServer
@@ -124,6 +127,38 @@ async def test_a_user_who_is_admitted_again_is_back(guarded: GuardedServer):
         await until(lambda: not transport.connected)
         await guarded.admit_only("fleet", "right")
         await until(lambda: transport.connected)
+
+
+async def test_a_server_that_reads_no_more_is_left_for_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(client, "PING_SECONDS", 0.1)
+    async with EmbeddedServer(tmp_path / "1") as one, EmbeddedServer(tmp_path / "2") as other:
+        servers = {server.url: server for server in (one, other)}
+        async with (
+            connect(Address(urls=tuple(servers), name="test")) as transport,
+            anyio.create_task_group() as tasks,
+        ):
+            first = _server_of(transport)
+            os.kill(servers[first].pid or 0, signal.SIGSTOP)
+            try:
+                tasks.start_soon(_flood, transport)
+                await until(lambda: transport.connected and _server_of(transport) != first)
+            finally:
+                os.kill(servers[first].pid or 0, signal.SIGCONT)
+                tasks.cancel_scope.cancel()
+
+
+def _server_of(transport: NatsTransport) -> str:
+    url = transport.client.connected_url
+    return f"nats://{url.netloc}" if url else ""
+
+
+async def _flood(transport: NatsTransport) -> None:
+    """Send more than the sockets between us and a server hold."""
+    with contextlib.suppress(UnavailableError):
+        for _ in range(200):
+            await transport.publish("t.flood", bytes(64 * 1024))
 
 
 async def test_inboxes_have_the_prefix_that_permissions_demand(shared_server: EmbeddedServer):
