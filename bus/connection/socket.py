@@ -1,8 +1,8 @@
 """The socket below a NATS client, closed within bounds."""
 
+import asyncio
 from urllib.parse import ParseResult
 
-import anyio
 from nats.aio.transport import TcpTransport
 
 CLOSE_SECONDS = 1.0
@@ -26,11 +26,15 @@ class BoundedTcp(TcpTransport):
         await super().connect(uri, buffer_size, connect_timeout)
 
     async def wait_closed(self) -> None:
-        """Wait a moment for the end of a closed connection, then cut it."""
-        with anyio.move_on_after(CLOSE_SECONDS) as scope:
-            await super().wait_closed()
-        if scope.cancelled_caught:
-            self._abort()
+        """Wait for the end of a closed connection, and cut it after a moment.
+
+        All who wait share one future, so that none of them may be cancelled in it.
+        """
+        cut = asyncio.get_running_loop().call_later(CLOSE_SECONDS, self._abort)
+        try:
+            await asyncio.shield(super().wait_closed())
+        finally:
+            cut.cancel()
 
     def _abort(self) -> None:
         if self._io_writer is not None:
