@@ -106,15 +106,19 @@ class EmbeddedServer:
         """
         binary = find_server()
         self._data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+        started = False
         try:
             with anyio.fail_after(START_SECONDS):
                 with await self._locked() as lock:
                     await self._spawn(binary, lock)
                 await self._ready()
+            started = True
         except TimeoutError:
-            await self.kill()
             reason = f"did not start in {START_SECONDS:g} s; see {self.log_file}"
             raise ConfigError(SETTING, reason) from None
+        finally:
+            if not started:
+                await self.kill()
         log.info("server.started", url=self.url, pid=self.pid)
 
     async def stop(self) -> None:

@@ -84,11 +84,14 @@ async def test_a_directory_belongs_to_one_server(
         await EmbeddedServer(server.log_file.parent).start()
 
 
-async def test_an_old_server_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+async def test_an_old_server_is_refused_and_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(embedded, "OLDEST_VERSION", (99, 1))
+    server = EmbeddedServer(tmp_path)
 
     with pytest.raises(ConfigError, match=r"version 2\.\d+\.\d+ is older than 99\.1"):
-        await EmbeddedServer(tmp_path).start()
+        await server.start()
+
+    assert server.pid is None
 
 
 async def test_what_the_server_complains_about_is_passed_on(
