@@ -23,6 +23,7 @@ class Alive(Internal):
     memory_bytes: int = 0
     started_at: datetime | None = None
     metrics_port: int | None = None
+    ready: bool = False
 
 
 class Gone(Internal):

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import msgspec
 
-TOKEN_PATTERN = r"^[A-Za-z0-9_-]{1,64}$"
+TOKEN_PATTERN = r"^[A-Za-z0-9_-]{1,64}(?![\s\S])"
 """A subject token: no dot, space, wildcard or dollar can come from a user."""
 
 Token = Annotated[

@@ -2,8 +2,6 @@
 
 from datetime import datetime
 
-import msgspec
-
 from schemas.base import Internal, Value
 from schemas.ids import AgentId, ExecutionId, SessionId, TenantId
 from schemas.llm import Answer, GenerateRequest

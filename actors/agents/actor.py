@@ -1,0 +1,238 @@
+"""What the agents actor answers. Handlers only: they read, ask the owner of the state, and reply."""
+
+import hashlib
+from collections.abc import Sequence
+
+import msgspec
+
+from actors.agents.adapters.conversations import Conversations
+from actors.agents.adapters.definitions import Definitions
+from actors.agents.adapters.streams import Streams
+from actors.agents.config import AgentsConfig
+from actors.agents.core.index import ExecutionIndex
+from actors.agents.core.listing import page_agents, page_conversations
+from actors.agents.core.prompt import assemble
+from bus.codec import decode, encode
+from bus.errors import ProblemError
+from bus.ids import new_id
+from bus.ports import Bus
+from bus.rpc import Owners, command
+from bus.service import Caller, Endpoint
+from schemas.agents import (
+    AgentDefinition,
+    AgentList,
+    ApplyAgent,
+    CreateAgent,
+    DeleteAgent,
+    GetAgent,
+    ListAgents,
+    ToggleAgent,
+    UpdateAgent,
+)
+from schemas.conversations import (
+    Conversation,
+    ConversationList,
+    GetConversation,
+    ListConversations,
+)
+from schemas.events import AgentChangedEvent
+from schemas.executions import (
+    CancelExecution,
+    ExecuteAgent,
+    ExecutionHandle,
+    ExecutionList,
+    ExecutionRecord,
+    GetExecution,
+    ListExecutions,
+)
+from schemas.lifecycle import Accept, Cancel, Look, Origin
+from schemas.llm import GenerateRequest
+from schemas.problems import Problem
+from schemas.streams import ReadStream, StreamPage
+
+
+class Agents:
+    """The public face of definitions, executions, streams and conversations."""
+
+    def __init__(
+        self,
+        config: AgentsConfig,
+        bus: Bus,
+        owners: Owners,
+        *,
+        definitions: Definitions,
+        conversations: Conversations,
+        streams: Streams,
+        index: ExecutionIndex,
+    ) -> None:
+        self._config = config
+        self._bus = bus
+        self._owners = owners
+        self._definitions = definitions
+        self._conversations = conversations
+        self._streams = streams
+        self._index = index
+
+    def endpoints(self) -> Sequence[Endpoint]:
+        """Return all requests this actor answers."""
+        return (
+            Endpoint(ApplyAgent, self.do_apply),
+            Endpoint(CreateAgent, self.do_create),
+            Endpoint(UpdateAgent, self.do_update),
+            Endpoint(GetAgent, self.do_get_agent),
+            Endpoint(DeleteAgent, self.do_delete),
+            Endpoint(ToggleAgent, self.do_toggle),
+            Endpoint(ListAgents, self.do_list_agents),
+            Endpoint(ExecuteAgent, self.do_execute),
+            Endpoint(GetExecution, self.do_get_execution),
+            Endpoint(CancelExecution, self.do_cancel),
+            Endpoint(ListExecutions, self.do_list_executions),
+            Endpoint(ReadStream, self.do_read_stream),
+            Endpoint(GetConversation, self.do_get_conversation),
+            Endpoint(ListConversations, self.do_list_conversations),
+        )
+
+    # Definitions
+
+    async def do_apply(self, caller: Caller, wanted: ApplyAgent) -> AgentDefinition:
+        """Create an agent, or change the one that stands."""
+        return await self._changed(caller, await self._definitions.apply(caller.tenant, wanted))
+
+    async def do_create(self, caller: Caller, wanted: CreateAgent) -> AgentDefinition:
+        """Create an agent."""
+        return await self._changed(caller, await self._definitions.create(caller.tenant, wanted))
+
+    async def do_update(self, caller: Caller, wanted: UpdateAgent) -> AgentDefinition:
+        """Change an agent."""
+        return await self._changed(caller, await self._definitions.update(caller.tenant, wanted))
+
+    async def do_delete(self, caller: Caller, wanted: DeleteAgent) -> AgentDefinition:
+        """Delete an agent softly."""
+        return await self._changed(caller, await self._definitions.delete(caller.tenant, wanted))
+
+    async def do_toggle(self, caller: Caller, wanted: ToggleAgent) -> AgentDefinition:
+        """Take an agent out of service, or back into it."""
+        return await self._changed(caller, await self._definitions.toggle(caller.tenant, wanted))
+
+    async def do_get_agent(self, caller: Caller, wanted: GetAgent) -> AgentDefinition:
+        """Read a definition."""
+        return await self._definitions.get(caller.tenant, wanted)
+
+    async def do_list_agents(self, caller: Caller, query: ListAgents) -> AgentList:
+        """List agents with what they are doing."""
+        rows = await self._definitions.rows(caller.tenant)
+        return page_agents(
+            rows, query, lambda agent_id: self._index.activity(caller.tenant, agent_id)
+        )
+
+    async def _changed(self, caller: Caller, agent: AgentDefinition) -> AgentDefinition:
+        event = AgentChangedEvent(
+            agent_id=agent.id,
+            version=agent.version,
+            status=agent.status,
+            deleted=agent.deleted_at is not None,
+            at=agent.updated_at,
+        )
+        subject = f"cb.{caller.tenant}.events.agent.changed.{agent.id}"
+        await self._bus.outbox.post(subject, encode(event))
+        return agent
+
+    # Executions
+
+    async def do_execute(self, caller: Caller, wanted: ExecuteAgent) -> ExecutionHandle:
+        """Begin an execution, or attach to the one that has the same id."""
+        agent = await self._definitions.executable(caller.tenant, wanted.agent_id)
+        request = await self._request(caller, agent, wanted)
+        given = wanted.id or caller.submission
+        execution_id, digest = given or new_id(), _digest(wanted)
+        accept = Accept(
+            origin=self._origin(caller, agent, wanted, execution_id, digest),
+            request=request,
+            timeout_seconds=agent.limits.timeout_seconds or self._config.execution_timeout,
+        )
+        mail = command(
+            "accept", caller.tenant, execution_id, accept, digest=digest, fresh=given is None
+        )
+        answer = await self._owners.ask(mail, timeout=self._config.request_timeout)
+        return decode(ExecutionHandle, answer)
+
+    async def _request(
+        self, caller: Caller, agent: AgentDefinition, wanted: ExecuteAgent
+    ) -> GenerateRequest:
+        turns = (
+            await self._conversations.turns(caller.tenant, agent.id, wanted.session)
+            if wanted.session is not None
+            else []
+        )
+        request = assemble(agent, wanted, turns)
+        if isinstance(request, Problem):
+            raise ProblemError(request)
+        return request
+
+    def _origin(
+        self,
+        caller: Caller,
+        agent: AgentDefinition,
+        wanted: ExecuteAgent,
+        execution_id: str,
+        digest: str,
+    ) -> Origin:
+        return Origin(
+            tenant=caller.tenant,
+            execution_id=execution_id,
+            agent_id=agent.id,
+            agent_version=agent.version,
+            task=wanted.task,
+            digest=digest,
+            max_attempts=agent.limits.max_attempts or self._config.max_attempts,
+            user=wanted.user,
+            project=wanted.project,
+            session=wanted.session,
+            trace=caller.trace,
+        )
+
+    async def do_get_execution(self, caller: Caller, wanted: GetExecution) -> ExecutionRecord:
+        """Read an execution as its owner knows it."""
+        mail = command("", caller.tenant, wanted.execution_id, Look())
+        answer = await self._owners.ask(mail, timeout=self._config.request_timeout)
+        return decode(ExecutionRecord, answer)
+
+    async def do_cancel(self, caller: Caller, wanted: CancelExecution) -> ExecutionHandle:
+        """End an execution now."""
+        mail = command("", caller.tenant, wanted.execution_id, Cancel(reason=wanted.reason))
+        answer = await self._owners.ask(mail, timeout=self._config.request_timeout)
+        return decode(ExecutionHandle, answer)
+
+    async def do_list_executions(self, caller: Caller, query: ListExecutions) -> ExecutionList:
+        """List executions, newest first."""
+        return self._index.page(caller.tenant, query)
+
+    # Streams and conversations
+
+    async def do_read_stream(self, caller: Caller, wanted: ReadStream) -> StreamPage:
+        """Read stored events after a cursor; when they have expired, the end that the record tells."""
+        page = await self._streams.page(caller.tenant, wanted)
+        if page.events or page.more:
+            return page
+        execution = GetExecution(execution_id=wanted.execution_id)
+        return self._streams.from_record(await self.do_get_execution(caller, execution), wanted)
+
+    async def do_get_conversation(self, caller: Caller, wanted: GetConversation) -> Conversation:
+        """Read the turns of a session."""
+        turns = await self._conversations.turns(
+            caller.tenant, wanted.agent_id, wanted.session, limit=wanted.limit
+        )
+        return Conversation(agent_id=wanted.agent_id, session=wanted.session, turns=turns)
+
+    async def do_list_conversations(
+        self, caller: Caller, query: ListConversations
+    ) -> ConversationList:
+        """List the sessions of an agent."""
+        rows = await self._conversations.sessions(caller.tenant, query.agent_id)
+        return page_conversations(rows, query)
+
+
+def _digest(wanted: ExecuteAgent) -> str:
+    """Return what tells a repeat of a request from another request under the same id."""
+    canonical = msgspec.json.encode(wanted, order="deterministic")
+    return hashlib.sha256(canonical).hexdigest()[:32]

@@ -1,0 +1,82 @@
+"""Reading a stream: events in any order, some of them twice, become one text. Pure.
+
+Whoever reads a stream, live, stored or both, feeds every event to an ``Assembly`` and shows what
+``add`` returns.
+"""
+
+from collections.abc import Iterator
+
+from schemas.streams import (
+    TERMINAL_TYPES,
+    AttemptRestarted,
+    ContentChunk,
+    StreamEvent,
+    Terminal,
+    ThinkingChunk,
+)
+
+
+class Assembly:
+    """The events of one execution as far as they are known.
+
+    Repeats are dropped by (segment, sequence), and so is everything of a segment that
+    ``attempt_restarted`` has made void.
+    """
+
+    def __init__(self) -> None:
+        self._segments: dict[int, dict[int, StreamEvent]] = {}
+        self._dropped: set[int] = set()
+        self.terminal: Terminal | None = None
+        self.repeats = 0
+
+    def add(self, event: StreamEvent) -> bool:
+        """Take in one event; say whether it is new and counts."""
+        events = self._segments.setdefault(event.segment, {})
+        if event.sequence in events:
+            self.repeats += 1
+            return False
+        events[event.sequence] = event
+        if isinstance(event, AttemptRestarted):
+            self._dropped.add(event.dropped_segment)
+        if isinstance(event, TERMINAL_TYPES):
+            self.terminal = event
+        return event.segment not in self._dropped
+
+    @property
+    def text(self) -> str:
+        """The answer as far as it is known."""
+        return "".join(event.content for event in self.events() if isinstance(event, ContentChunk))
+
+    @property
+    def reasoning(self) -> str:
+        """The model's reasoning as far as it is known."""
+        return "".join(event.content for event in self.events() if isinstance(event, ThinkingChunk))
+
+    @property
+    def cursor(self) -> str | None:
+        """The place up to which nothing is missing within the newest segment; None before it begins."""
+        if not self._segments:
+            return None
+        segment = max(self._segments)
+        known = self._segments[segment]
+        sequence = 0
+        while sequence in known:
+            sequence += 1
+        return f"{segment}.{sequence - 1}" if sequence else None
+
+    def gaps(self) -> list[tuple[int, int]]:
+        """Return the (segment, sequence) that are missing below others of their segment."""
+        return [
+            (segment, sequence)
+            for segment, known in sorted(self._segments.items())
+            if segment not in self._dropped
+            for sequence in range(max(known))
+            if sequence not in known
+        ]
+
+    def events(self) -> Iterator[StreamEvent]:
+        """Yield the events that count, in order."""
+        for segment in sorted(self._segments):
+            if segment not in self._dropped:
+                for sequence in sorted(self._segments[segment]):
+                    yield self._segments[segment][sequence]
