@@ -54,7 +54,7 @@ class Assembly:
 
     @property
     def cursor(self) -> str | None:
-        """The place up to which nothing is missing within the newest segment; None before it begins."""
+        """Up to where nothing is missing within the newest segment; None before it begins."""
         if not self._segments:
             return None
         segment = max(self._segments)
