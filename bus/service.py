@@ -1,4 +1,4 @@
-"""Services: the public commands and questions, answered after the commit, seen by ``nats micro ls``."""
+"""Services: public commands and questions, answered after the commit, listed by ``nats micro ls``."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -7,15 +7,25 @@ from typing import Any
 import anyio
 import structlog
 from anyio.abc import TaskGroup
+from nats import micro
+from nats.aio.client import Client
+from nats.aio.msg import Msg
 
 from bus.codec import decode, encode
 from bus.errors import ProblemError, TransientError
-from bus.ports import Delivery, Outbox, Transport
+from bus.ports import Bus, Delivery
 from bus.subjects import filter_for, parse, submit_subject, token
+from bus.telemetry import metrics
 from schemas.base import Message, Request
 from schemas.problems import HTTP_STATUS, Problem
 
 log = structlog.get_logger()
+
+VERSION = "0.1.0"
+DRAIN_LOOK_SECONDS = 0.01
+
+ANSWERABLE = ("_INBOX.", "_R_.")
+"""Where answers may go: anything else could be a subject that the asker may not publish on."""
 
 MAX_IN_FLIGHT = 4096
 """Requests answered at once by one process; above it they are refused as ``unavailable``."""
@@ -51,7 +61,7 @@ class Endpoint:
             return refused.problem
         except TransientError as error:
             return _unavailable(str(error))
-        except Exception as error:  # noqa: BLE001  one request must not end the others
+        except Exception as error:  # one request must not end the others
             log.exception("service.handler_raised", endpoint=self.name, error=type(error).__name__)
             return Problem(code="internal", message=f"{self.name} failed")
 
@@ -59,40 +69,80 @@ class Endpoint:
 class Service:
     """Answers the requests of its endpoints; several processes share them by queue group."""
 
-    def __init__(
-        self, name: str, endpoints: Sequence[Endpoint], transport: Transport, outbox: Outbox
-    ) -> None:
+    def __init__(self, name: str, endpoints: Sequence[Endpoint], bus: Bus) -> None:
         self.name = name
         self.endpoints = tuple(endpoints)
-        self._transport = transport
-        self._outbox = outbox
+        self._transport = bus.transport
+        self._outbox = bus.outbox
+        self._serving = False
+        self._draining = anyio.Event()
         self.in_flight = 0
 
-    def receiver(
-        self, endpoint: Endpoint, tasks: TaskGroup
-    ) -> Callable[[Delivery], Awaitable[None]]:
-        """Return the handler of an endpoint's messages: it hands each to a task of its own."""
+    async def run(self, client: Client) -> None:
+        """Serve until drained, discoverable under ``$SRV``."""
+        async with anyio.create_task_group() as tasks:
+            service = await micro.add_service(
+                client, name=self.name, version=VERSION, description=f"Callboard {self.name}"
+            )
+            for endpoint in self.endpoints:
+                await service.add_endpoint(
+                    name=endpoint.name,
+                    subject=endpoint_filter(endpoint),
+                    handler=self._receiver(endpoint, tasks),
+                )
+            self._serving = True
+            await self._draining.wait()
+            await service.stop()
+            while self.in_flight:
+                await anyio.sleep(DRAIN_LOOK_SECONDS)
 
-        async def receive(delivery: Delivery) -> None:
-            if not delivery.reply:
-                await self._forward(delivery)
-            elif self.in_flight >= MAX_IN_FLIGHT:
-                await self._reply(delivery.reply, _unavailable("too many requests are in flight"))
-            else:
-                self.in_flight += 1
-                tasks.start_soon(self._answer, endpoint, delivery)
+    async def drain(self) -> None:
+        """Take no more requests and answer those in flight."""
+        self._draining.set()
+        while self.in_flight:
+            await anyio.sleep(DRAIN_LOOK_SECONDS)
+
+    def missing(self) -> str | None:
+        """Say what is lacking until requests are answered."""
+        return None if self._serving else f"service {self.name} is not subscribed"
+
+    def _receiver(
+        self, endpoint: Endpoint, tasks: TaskGroup
+    ) -> Callable[[micro.Request], Awaitable[None]]:
+        """Return the handler of an endpoint's messages: it hands each to a task of its own.
+
+        The library calls it for one message after another, which would let slow requests hold up
+        quick ones.
+        """
+
+        async def receive(request: micro.Request) -> None:
+            message: Msg = request._msg  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+            delivery = Delivery(message.subject, message.data, message.reply, message.headers)
+            await self.receive(endpoint, delivery, tasks)
 
         return receive
 
-    async def drain(self) -> None:
-        """Wait until all requests in flight are answered."""
-        while self.in_flight:
-            await anyio.sleep(0.01)
+    async def receive(self, endpoint: Endpoint, delivery: Delivery, tasks: TaskGroup) -> None:
+        """Begin to answer one request, within the bound of those in flight."""
+        if not delivery.reply:
+            await self._forward(delivery)
+        elif not delivery.reply.startswith(ANSWERABLE):
+            log.warning("service.strange_reply_subject", endpoint=endpoint.name)
+        elif self.in_flight >= MAX_IN_FLIGHT:
+            await self._reply(delivery.reply, _unavailable("too many requests are in flight"))
+        else:
+            self.in_flight += 1
+            tasks.start_soon(self._answer, endpoint, delivery)
 
     async def _answer(self, endpoint: Endpoint, delivery: Delivery) -> None:
         try:
             caller = caller_of(endpoint.request.SUBJECT, delivery)
-            await self._reply(delivery.reply, await endpoint.answer(caller, delivery.data))
+            began = anyio.current_time()
+            answer = await endpoint.answer(caller, delivery.data)
+            await self._reply(delivery.reply, answer)
+            code = answer.code if isinstance(answer, Problem) else "ok"
+            metrics.REQUESTS.at(endpoint.name, code).inc()
+            metrics.REQUEST_SECONDS.at(endpoint.name).observe(anyio.current_time() - began)
         finally:
             self.in_flight -= 1
 

@@ -51,11 +51,18 @@ class Job(Generic[I]):
 
 
 class Worker(Generic[I]):
-    """Works off one queue: at most ``capacity`` items at once, ``per_tenant`` of them for one tenant."""
+    """Works off one queue: ``capacity`` items at once, ``per_tenant`` of them for one tenant."""
 
     def __init__(
-        self, job: Job[I], owners: Owners, process: str, bus: Bus, timing: Timing, capacity: int,
-        per_tenant: int,
+        self,
+        job: Job[I],
+        owners: Owners,
+        process: str,
+        bus: Bus,
+        timing: Timing,
+        *,
+        capacity: int,
+        per_tenant: int | None = None,
     ) -> None:
         self._job = job
         self._owners = owners
@@ -63,7 +70,7 @@ class Worker(Generic[I]):
         self._bus = bus
         self._timing = timing
         self._capacity = capacity
-        self._per_tenant = per_tenant
+        self._per_tenant = per_tenant or capacity
         self._waiting: dict[str, deque[Ticket]] = {}
         self._running: dict[str, int] = {}
         self._held: dict[int, Ticket] = {}
@@ -87,15 +94,18 @@ class Worker(Generic[I]):
                 self.ready = True
                 await self._pull(tickets, tasks)
 
-    async def drain(self, seconds: float) -> None:
+    def missing(self) -> str | None:
+        """Say what is lacking until items are pulled."""
+        return None if self.ready else f"queue {self._job.queue} is not being pulled"
+
+    async def drain(self) -> None:
         """Take no more items and let those that run end; hand back what was not begun."""
         self._draining = True
         for tickets in self._waiting.values():
             while tickets:
                 await self._hand_back(tickets.popleft())
-        with anyio.move_on_after(seconds):
-            while self.running:
-                await anyio.sleep(self._timing.in_progress_seconds / 10)
+        while self.running:
+            await anyio.sleep(self._timing.in_progress_seconds / 10)
 
     @property
     def running(self) -> int:

@@ -2,8 +2,6 @@
 
 from typing import Any, Literal
 
-import msgspec
-
 from schemas.base import Message
 
 ProblemCode = Literal[
@@ -57,4 +55,4 @@ class Problem(Message, tag="problem", omit_defaults=True):
     field: str | None = None
     retryable: bool = False
     retry_after: float | None = None
-    details: dict[str, Any] = msgspec.field(default_factory=dict[str, Any])
+    details: dict[str, Any] = {}

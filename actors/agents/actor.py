@@ -9,8 +9,18 @@ from actors.agents.adapters.conversations import Conversations
 from actors.agents.adapters.definitions import Definitions
 from actors.agents.adapters.streams import Streams
 from actors.agents.config import AgentsConfig
+from actors.agents.core.decisions import decide
+from actors.agents.core.execution import Execution, due, evolve, has_ended
 from actors.agents.core.index import ExecutionIndex
 from actors.agents.core.listing import page_agents, page_conversations
+from actors.agents.core.outward import (
+    announce,
+    effects,
+    record,
+    record_subject,
+    redispatch,
+    restore,
+)
 from actors.agents.core.prompt import assemble
 from bus.codec import decode, encode
 from bus.errors import ProblemError
@@ -18,6 +28,8 @@ from bus.ids import new_id
 from bus.ports import Bus
 from bus.rpc import Owners, command
 from bus.service import Caller, Endpoint
+from bus.shard import Entity
+from bus.subjects import fill
 from schemas.agents import (
     AgentDefinition,
     AgentList,
@@ -35,8 +47,10 @@ from schemas.conversations import (
     GetConversation,
     ListConversations,
 )
+from schemas.decision import Publish
 from schemas.events import AgentChangedEvent
 from schemas.executions import (
+    RECORD_SUBJECT,
     CancelExecution,
     ExecuteAgent,
     ExecutionHandle,
@@ -45,10 +59,40 @@ from schemas.executions import (
     GetExecution,
     ListExecutions,
 )
-from schemas.lifecycle import Accept, Cancel, Look, Origin
+from schemas.lifecycle import (
+    Accept,
+    Cancel,
+    ExecutionCommand,
+    ExecutionEvent,
+    Look,
+    Origin,
+    Tick,
+)
 from schemas.llm import GenerateRequest
 from schemas.problems import Problem
 from schemas.streams import ReadStream, StreamPage
+
+
+def execution_entity() -> Entity[Execution, ExecutionCommand, ExecutionEvent]:
+    """Return the execution as the shard runtime sees it."""
+    return Entity(
+        name="execution",
+        version=1,
+        state_type=Execution,
+        command_type=ExecutionCommand,
+        event_type=ExecutionEvent,
+        decide=decide,
+        evolve=evolve,
+        effects=effects,
+        announce=announce,
+        due=due,
+        ended=has_ended,
+        record=lambda state: Publish(subject=record_subject(state), body=record(state)),
+        record_subject=lambda tenant, key: fill(RECORD_SUBJECT, tenant=tenant, execution_id=key),
+        restore=lambda tenant, data: restore(tenant, decode(ExecutionRecord, data)),
+        redispatch=redispatch,
+        tick=Tick(),
+    )
 
 
 class Agents:
@@ -133,7 +177,8 @@ class Agents:
             deleted=agent.deleted_at is not None,
             at=agent.updated_at,
         )
-        subject = f"cb.{caller.tenant}.events.agent.changed.{agent.id}"
+        template = AgentChangedEvent.SUBJECT or ""
+        subject = fill(template, tenant=caller.tenant, agent_id=agent.id)
         await self._bus.outbox.post(subject, encode(event))
         return agent
 

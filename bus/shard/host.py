@@ -65,6 +65,10 @@ class ShardHost:
         """Whether this process serves just the shards it should."""
         return bool(self._membership.owners(self._entity.name)) and set(self.owned) == self._wanted()
 
+    def missing(self) -> str | None:
+        """Say what is lacking until this process serves its share."""
+        return None if self.settled else f"shards of {self._entity.name} are being taken over"
+
     def _wanted(self) -> set[int]:
         owners = self._membership.owners(self._entity.name)
         return {

@@ -1,0 +1,44 @@
+"""Starts one streaming process."""
+
+import os
+
+from actors.streaming.actor import Streaming
+from actors.streaming.adapters.generation import Generator
+from actors.streaming.adapters.providers import open_providers
+from actors.streaming.config import StreamingConfig
+from bus.config import Config
+from bus.egress import Egress
+from bus.process import main, opened
+from bus.rpc import Owners
+from bus.runtime import Part
+from bus.secrets import Secrets
+from bus.worker import Worker
+
+
+def settings(config: Config) -> StreamingConfig:
+    """Return this actor's part of the settings."""
+    defaults = StreamingConfig()
+    return StreamingConfig(
+        max_concurrent=config.max_concurrent_executions,
+        connect_timeout=config.connect_timeout,
+        openai_base_url=config.openai_base_url or defaults.openai_base_url,
+    )
+
+
+async def run() -> None:
+    """Run the process until it is told to stop."""
+    async with opened("streaming") as process:
+        config, bus, timing = process.config, process.bus, process.timing
+        egress = Egress(allow_loopback=config.allow_loopback, allowed=config.allowed_hosts)
+        async with open_providers(settings(config), egress, Secrets.load(os.environ)) as providers:
+            streaming = Streaming(Generator(providers, bus.clock), bus)
+            owners = Owners(bus.transport, "execution", config.shards, timing)
+            capacity = config.max_concurrent_executions
+            worker = Worker(streaming.job(), owners, process.name, bus, timing, capacity=capacity)
+            process.load.running, process.load.capacity = lambda: worker.running, capacity
+            part = Part(name="worker", run=worker.run, drain=worker.drain, missing=worker.missing)
+            await process.run([part])
+
+
+if __name__ == "__main__":
+    main(run)

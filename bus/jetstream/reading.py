@@ -1,0 +1,39 @@
+"""Reading what streams hold of some subjects."""
+
+from bus.connection import NatsTransport
+from bus.jetstream.direct_get import Read, read_page
+from bus.ports import Stored
+
+
+class StreamReader:
+    """Reads any stream, in pages, without a consumer. Methods raise ``UnavailableError``."""
+
+    def __init__(self, transport: NatsTransport) -> None:
+        self._transport = transport
+
+    async def read_subject(
+        self, stream: str, subject: str, *, start: int = 1, limit: int
+    ) -> list[Stored]:
+        """Return the first ``limit`` messages that match ``subject`` from a sequence on."""
+        reads = await self._read(stream, subject, start, limit)
+        return [Stored(read.sequence, read.data) for read in reads]
+
+    async def last_of_each(
+        self, stream: str, filters: list[str], *, limit: int
+    ) -> list[tuple[str, Stored]]:
+        """Return the newest message of at most ``limit`` subjects that the filters catch."""
+        newest: dict[str, Stored] = {}
+        for pattern in filters:
+            for read in await self._read(stream, pattern, 1, None):
+                newest[read.subject] = Stored(read.sequence, read.data)
+        return list(newest.items())[:limit]
+
+    async def _read(self, stream: str, subject: str, start: int, limit: int | None) -> list[Read]:
+        found: list[Read] = []
+        while limit is None or len(found) < limit:
+            page = await read_page(self._transport, stream, subject, start)
+            if not page:
+                break
+            found.extend(page)
+            start = page[-1].sequence + 1
+        return found[:limit]

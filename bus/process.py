@@ -1,0 +1,155 @@
+"""One process of a fleet: its settings, its bus, its place among the others, its parts."""
+
+import os
+import sys
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import anyio
+import anyio.to_thread
+import structlog
+
+from bus.config import Config, Timing, load
+from bus.connection import Address
+from bus.errors import CallboardError, ConfigError
+from bus.health import listening
+from bus.ids import new_id
+from bus.jetstream import NatsBus, open_bus
+from bus.ownership import Membership
+from bus.runtime import Part, Runtime
+from bus.streams.spec import StreamSpec
+from bus.telemetry.setup import start
+from schemas.fleet import Alive
+
+log = structlog.get_logger()
+
+EXIT_FAILURE = 1
+EXIT_CONFIG = 78
+"""``EX_CONFIG`` of sysexits.h: starting again will not help."""
+
+_PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+
+
+@dataclass(slots=True)
+class Load:
+    """What this process uses, and how busy it is. Processor time is since the last look."""
+
+    running: Callable[[], int] = lambda: 0
+    capacity: int = 0
+    _looked: float = field(default_factory=time.monotonic)
+    _used: float = field(default_factory=time.process_time)
+
+    def cpu_percent(self) -> float:
+        """Return the processor time used since the last call, in per cent of one processor."""
+        now, used = time.monotonic(), time.process_time()
+        elapsed, spent = now - self._looked, used - self._used
+        self._looked, self._used = now, used
+        return round(100 * spent / elapsed, 1) if elapsed > 0 else 0.0
+
+
+def resident_bytes() -> int:
+    """Return the resident memory of this process; 0 where the system does not tell."""
+    try:
+        return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * _PAGE_BYTES
+    except OSError:
+        return 0
+
+
+class Process:
+    """What the parts of one process share."""
+
+    def __init__(
+        self, actor: str, entities: Sequence[str], config: Config, bus: NatsBus, timing: Timing
+    ) -> None:
+        self.actor = actor
+        self.name = f"{actor}-{new_id()}"
+        self.config = config
+        self.bus = bus
+        self.timing = timing
+        self.load = Load()
+        self._entities = list(entities)
+        self._started_at = bus.clock()
+        self._port: int | None = None
+        self._ready: Callable[[], bool] = lambda: False
+        self.membership = Membership(bus.transport, self._alive, timing)
+
+    async def run(self, parts: Sequence[Part]) -> None:
+        """Run the parts, with heartbeat and health listener, until a signal has drained them."""
+        heartbeat = Part(
+            name="membership", run=self.membership.run, drain=self.membership.leave
+        )
+        runtime = Runtime((heartbeat, *parts), self.timing)
+        self._ready = lambda: not runtime.missing()
+        host, port = self.config.metrics_host, self.config.metrics_port
+        async with listening(runtime.missing, host=host, port=port) as self._port:
+            await runtime.run()
+
+    def _alive(self) -> Alive:
+        return Alive(
+            process=self.name,
+            actor=self.actor,
+            entities=self._entities,
+            running=self.load.running(),
+            capacity=self.load.capacity,
+            cpu_percent=self.load.cpu_percent(),
+            memory_bytes=resident_bytes(),
+            started_at=self._started_at,
+            metrics_port=self._port,
+            ready=self._ready(),
+        )
+
+
+@asynccontextmanager
+async def opened(
+    actor: str,
+    *,
+    entities: Sequence[str] = (),
+    more_streams: Sequence[StreamSpec] = (),
+    timing: Timing | None = None,
+) -> AsyncGenerator[Process]:
+    """Read the environment, connect, and hand out the process while the context is open.
+
+    Raises:
+        ConfigError: a setting is wrong.
+        UnavailableError: no server answers.
+    """
+    config, timing = load(os.environ), timing or Timing()
+    address = Address(
+        urls=tuple(config.nats_url), name=actor, credentials=config.nats_creds, patience=30.0
+    )
+    async with open_bus(
+        address,
+        entities=entities,
+        more_streams=more_streams,
+        durability=config.durability,
+        timing=timing,
+    ) as bus:
+        process = Process(actor, entities, config, bus, timing)
+        stop = start(config, actor=actor, process=process.name)
+        try:
+            yield process
+        finally:
+            with anyio.CancelScope(shield=True), anyio.move_on_after(timing.request_try_seconds):
+                await anyio.to_thread.run_sync(stop, abandon_on_cancel=True)
+
+
+def main(body: Callable[[], Awaitable[None]]) -> None:
+    """Run a process to its end and exit with what happened, said in one line."""
+    try:
+        anyio.run(body, backend_options={"use_uvloop": sys.platform != "win32"})
+    except* ConfigError as group:
+        log.critical("process.misconfigured", error=str(_first(group)))
+        sys.exit(EXIT_CONFIG)
+    except* CallboardError as group:
+        log.critical("process.failed", error=str(_first(group)))
+        sys.exit(EXIT_FAILURE)
+    except* KeyboardInterrupt:
+        sys.exit(0)
+
+
+def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    error = group.exceptions[0]
+    return _first(error) if isinstance(error, BaseExceptionGroup) else error
