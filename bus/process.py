@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import cast
 
 import anyio
 import anyio.to_thread
@@ -78,9 +79,7 @@ class Process:
 
     async def run(self, parts: Sequence[Part]) -> None:
         """Run the parts, with heartbeat and health listener, until a signal has drained them."""
-        heartbeat = Part(
-            name="membership", run=self.membership.run, drain=self.membership.leave
-        )
+        heartbeat = Part(name="membership", run=self.membership.run, drain=self.membership.leave)
         runtime = Runtime((heartbeat, *parts), self.timing)
         self._ready = lambda: not runtime.missing()
         host, port = self.config.metrics_host, self.config.metrics_port
@@ -150,6 +149,8 @@ def main(body: Callable[[], Awaitable[None]]) -> None:
         sys.exit(0)
 
 
-def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    error = group.exceptions[0]
-    return _first(error) if isinstance(error, BaseExceptionGroup) else error
+def _first(error: BaseException) -> BaseException:
+    """Return the first failure inside a group, however deep it lies."""
+    while isinstance(error, BaseExceptionGroup):
+        error = cast("BaseException", error.exceptions[0])
+    return error

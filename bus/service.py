@@ -1,4 +1,4 @@
-"""Services: public commands and questions, answered after the commit, listed by ``nats micro ls``."""
+"""Services: public commands and questions, answered after the commit, listed by ``$SRV``."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,6 +10,7 @@ from anyio.abc import TaskGroup
 from nats import micro
 from nats.aio.client import Client
 from nats.aio.msg import Msg
+from nats.micro.request import Request as MicroRequest
 
 from bus.codec import decode, encode
 from bus.errors import ProblemError, TransientError
@@ -22,7 +23,6 @@ from schemas.problems import HTTP_STATUS, Problem
 log = structlog.get_logger()
 
 VERSION = "0.1.0"
-DRAIN_LOOK_SECONDS = 0.01
 
 ANSWERABLE = ("_INBOX.", "_R_.")
 """Where answers may go: anything else could be a subject that the asker may not publish on."""
@@ -76,12 +76,14 @@ class Service:
         self._outbox = bus.outbox
         self._serving = False
         self._draining = anyio.Event()
+        self._idle = anyio.Event()
+        self._idle.set()
         self.in_flight = 0
 
     async def run(self, client: Client) -> None:
         """Serve until drained, discoverable under ``$SRV``."""
         async with anyio.create_task_group() as tasks:
-            service = await micro.add_service(
+            service = await micro.add_service(  # pyright: ignore[reportUnknownMemberType]
                 client, name=self.name, version=VERSION, description=f"Callboard {self.name}"
             )
             for endpoint in self.endpoints:
@@ -93,14 +95,12 @@ class Service:
             self._serving = True
             await self._draining.wait()
             await service.stop()
-            while self.in_flight:
-                await anyio.sleep(DRAIN_LOOK_SECONDS)
+            await self._idle.wait()
 
     async def drain(self) -> None:
         """Take no more requests and answer those in flight."""
         self._draining.set()
-        while self.in_flight:
-            await anyio.sleep(DRAIN_LOOK_SECONDS)
+        await self._idle.wait()
 
     def missing(self) -> str | None:
         """Say what is lacking until requests are answered."""
@@ -108,14 +108,14 @@ class Service:
 
     def _receiver(
         self, endpoint: Endpoint, tasks: TaskGroup
-    ) -> Callable[[micro.Request], Awaitable[None]]:
+    ) -> Callable[[MicroRequest], Awaitable[None]]:
         """Return the handler of an endpoint's messages: it hands each to a task of its own.
 
         The library calls it for one message after another, which would let slow requests hold up
         quick ones.
         """
 
-        async def receive(request: micro.Request) -> None:
+        async def receive(request: MicroRequest) -> None:
             message: Msg = request._msg  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
             delivery = Delivery(message.subject, message.data, message.reply, message.headers)
             await self.receive(endpoint, delivery, tasks)
@@ -131,7 +131,7 @@ class Service:
         elif self.in_flight >= MAX_IN_FLIGHT:
             await self._reply(delivery.reply, _unavailable("too many requests are in flight"))
         else:
-            self.in_flight += 1
+            self._begin()
             tasks.start_soon(self._answer, endpoint, delivery)
 
     async def _answer(self, endpoint: Endpoint, delivery: Delivery) -> None:
@@ -144,7 +144,17 @@ class Service:
             metrics.REQUESTS.at(endpoint.name, code).inc()
             metrics.REQUEST_SECONDS.at(endpoint.name).observe(anyio.current_time() - began)
         finally:
-            self.in_flight -= 1
+            self._end()
+
+    def _begin(self) -> None:
+        self.in_flight += 1
+        if self.in_flight == 1:
+            self._idle = anyio.Event()
+
+    def _end(self) -> None:
+        self.in_flight -= 1
+        if self.in_flight == 0:
+            self._idle.set()
 
     async def _forward(self, delivery: Delivery) -> None:
         """Make a command that nobody waits for durable, instead of answering into the void."""

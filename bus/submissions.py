@@ -2,13 +2,12 @@
 
 from collections.abc import Sequence
 
+import anyio
 import structlog
 from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
 from nats.js import JetStreamContext
 from nats.js.api import AckPolicy, ConsumerConfig
-
-import anyio
 
 from bus.codec import decode, encode
 from bus.config import Timing
@@ -67,7 +66,7 @@ class Submissions:
         self._draining = True
 
     async def _subscribe(self) -> JetStreamContext.PullSubscription:
-        jetstream = self._bus.nats.client.jetstream()
+        jetstream = self._bus.nats.client.jetstream()  # pyright: ignore[reportUnknownMemberType]
         config = ConsumerConfig(
             durable_name=self._durable,
             ack_policy=AckPolicy.EXPLICIT,
@@ -75,7 +74,7 @@ class Submissions:
             filter_subjects=list(self._endpoints),
             max_ack_pending=BATCH * 16,
         )
-        await jetstream.add_consumer(INBOX, config)
+        await jetstream.add_consumer(INBOX, config)  # pyright: ignore[reportUnknownMemberType]
         return await jetstream.pull_subscribe_bind(self._durable, stream=INBOX)
 
     async def _handle(self, message: Msg) -> None:

@@ -1,4 +1,4 @@
-"""What the agents actor answers. Handlers only: they read, ask the owner of the state, and reply."""
+"""What the agents actor answers. Handlers only: read, ask the owner of the state, reply."""
 
 import hashlib
 from collections.abc import Sequence
@@ -255,7 +255,7 @@ class Agents:
     # Streams and conversations
 
     async def do_read_stream(self, caller: Caller, wanted: ReadStream) -> StreamPage:
-        """Read stored events after a cursor; when they have expired, the end that the record tells."""
+        """Read stored events after a cursor; of an expired stream, the end its record tells."""
         page = await self._streams.page(caller.tenant, wanted)
         if page.events or page.more:
             return page

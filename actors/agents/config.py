@@ -4,7 +4,7 @@ import msgspec
 
 
 class AgentsConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """What an execution is bounded by unless its agent says otherwise, and how the state is sharded."""
+    """What bounds an execution unless its agent says otherwise, and how the state is sharded."""
 
     shards: int = 16
     """Shards of the execution entity, the same for every process of a fleet, for ever."""
