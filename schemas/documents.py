@@ -76,6 +76,36 @@ def asyncapi() -> Document:
     }
 
 
+def subjects_table() -> str:
+    """Return every public subject with what it is for, as Markdown."""
+    rows = [
+        ("subject", "kind", "what it is for"),
+        ("---", "---", "---"),
+        *((_written(row.subject), _kind(row), row.doc) for row in catalog.requests()),
+        *((subject, "stream", doc) for subject, doc in _stream_rows()),
+        *((_written(row.subject), "event", row.doc) for row in catalog.events()),
+        *((_written(row.subject), "record", row.doc) for row in catalog.records()),
+    ]
+    return "".join(f"| {' | '.join(row)} |\n" for row in rows)
+
+
+def _written(subject: str) -> str:
+    readable = _VARIABLE.sub(r"<\1>", subject)
+    return f"`{readable}`"
+
+
+def _kind(row: RequestRow) -> str:
+    return "command" if row.submit else "question"
+
+
+def _stream_rows() -> Iterable[tuple[str, str]]:
+    """One row for all events of a stream, because they share a subject."""
+    types: dict[str, list[str]] = {}
+    for row in catalog.stream_events():
+        types.setdefault(_written(row.subject), []).append(f"`{row.name}`")
+    return ((subject, f"Live events: {', '.join(names)}.") for subject, names in types.items())
+
+
 def _definitions(reference: str) -> Document:
     _, components = msgspec.json.schema_components(catalog.messages(), ref_template=reference)
     return dict(sorted(components.items()))
