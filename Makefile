@@ -21,7 +21,7 @@ help: ## show this list
 
 install: $(STAMP) ## make .venv and install everything from requirements.lock
 
-demo: install ## start a whole fleet on this machine, run an agent and a workflow, show the bill
+demo: install ## run a real model as an agent, kill its worker in mid-answer, show that nothing is lost
 	@$(PYTHON) deploy/examples/demo.py
 
 test: check ## every gate, then the tests

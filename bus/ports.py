@@ -1,7 +1,8 @@
 """What the mechanisms need from the outside, as small protocols.
 
-Each has two implementations under one shared test suite: one on NATS, and one in memory, which lets
-whole systems of entities and workers run in one process under virtual time. Nothing here knows NATS.
+Each has two implementations under one shared test suite: one on NATS, and one in memory, which
+lets whole systems of entities and workers run in one process under virtual time. Nothing here
+knows NATS.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -123,8 +124,8 @@ class Outbox(Protocol):
     async def post(self, subject: str, data: bytes, *, message_id: str | None = None) -> None:
         """Send; waits only while the window of unacknowledged messages is full.
 
-        What is not acknowledged is sent again, and after a restart of the bus so is everything of the
-        last seconds, because an acknowledgement of a lazily synced stream is no receipt.
+        What is not acknowledged is sent again, and after a restart of the bus so is everything of
+        the last seconds, because an acknowledgement of a lazily synced stream is no receipt.
         """
         ...
 

@@ -10,7 +10,7 @@ from functools import cache
 from bus.errors import problem
 from schemas.ids import TOKEN_PATTERN
 
-_TOKEN = re.compile(TOKEN_PATTERN.removesuffix("$") + r"\Z")
+_TOKEN = re.compile(TOKEN_PATTERN)
 _VARIABLE = re.compile(r"\{(\w+)\}")
 
 
@@ -18,7 +18,7 @@ def token(value: str, field: str) -> str:
     """Return ``value`` if it can stand in a subject.
 
     Raises:
-        ProblemError: ``validation``; a dot, space, wildcard or control character never gets through.
+        ProblemError: ``validation``; no dot, space, wildcard or control character gets through.
     """
     if _TOKEN.match(value) is None:
         raise problem(

@@ -93,7 +93,7 @@ class RunningFleet:
     @asynccontextmanager
     async def client(self, tenant: str = "local") -> AsyncGenerator[PlainClient]:
         """Connect as any user would."""
-        client = await nats.connect(self.server.url)  # pyright: ignore[reportUnknownMemberType]
+        client = await nats.connect(self.server.url)
         try:
             yield PlainClient(client, tenant)
         finally:

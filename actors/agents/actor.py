@@ -30,6 +30,7 @@ from bus.rpc import Owners, command
 from bus.service import Caller, Endpoint
 from bus.shard import Entity
 from bus.subjects import fill
+from bus.telemetry import metrics
 from schemas.agents import (
     AgentDefinition,
     AgentList,
@@ -48,7 +49,7 @@ from schemas.conversations import (
     ListConversations,
 )
 from schemas.decision import Publish
-from schemas.events import AgentChangedEvent
+from schemas.events import AgentChangedEvent, ExecutionEndedEvent
 from schemas.executions import (
     RECORD_SUBJECT,
     CancelExecution,
@@ -92,7 +93,17 @@ def execution_entity() -> Entity[Execution, ExecutionCommand, ExecutionEvent]:
         restore=lambda tenant, data: restore(tenant, decode(ExecutionRecord, data)),
         redispatch=redispatch,
         tick=Tick(),
+        observe=_count,
     )
+
+
+def _count(publication: Publish) -> None:
+    """Count an execution's end when it is journalled."""
+    body = publication.body
+    if isinstance(body, ExecutionEndedEvent):
+        status = str(body.__struct_config__.tag).removeprefix("execution.")
+        metrics.EXECUTIONS.at(status).inc()
+        metrics.EXECUTION_SECONDS.at(status).observe(body.duration_ms / 1000)
 
 
 class Agents:

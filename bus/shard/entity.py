@@ -16,11 +16,12 @@ E = TypeVar("E")
 class Entity(Generic[S, C, E]):
     """Everything the shard runtime needs to know of an entity. All functions are pure.
 
-    ``decide`` answers a command, ``evolve`` applies an event, ``effects`` lists the work outstanding in
-    a state, ``announce`` the publications of an event, ``due`` the moment at which ``tick`` is to be
-    decided, ``ended`` whether the entity may leave memory, ``record`` its stored record,
-    ``restore`` the state from such a record (None where the record is not of an ended entity),
-    ``redispatch`` the command that begins lost work anew.
+    ``decide`` answers a command, ``evolve`` applies an event, ``effects`` lists the work
+    outstanding in a state, ``announce`` the publications of an event, ``due`` the moment at which
+    ``tick`` is to be decided, ``ended`` whether the entity may leave memory, ``record`` its stored
+    record, ``restore`` the state from such a record (None where it is not of an ended entity),
+    ``redispatch`` the command that begins lost work anew. ``observe`` is told of each publication
+    when its commit is stored, for metrics.
     ``version`` names the shape of ``state_type`` in snapshots.
     """
 
@@ -40,3 +41,4 @@ class Entity(Generic[S, C, E]):
     restore: Callable[[str, bytes], S | None]
     redispatch: Callable[[Work], C]
     tick: C
+    observe: Callable[[Publish], None] = lambda _: None

@@ -12,7 +12,7 @@ from nats.errors import NoRespondersError
 from bus.ids import new_id
 from schemas.assembly import Assembly
 from schemas.executions import MAX_TASK_CHARACTERS
-from schemas.streams import TERMINAL_TYPES, Completed, StreamEvent, Thinking
+from schemas.streams import TERMINAL_TYPES, AttemptRestarted, Completed, StreamEvent, Thinking
 from tests.fleet import PlainClient, RunningFleet, running_fleet
 from tests.providers_fake import (
     answering,
@@ -227,7 +227,7 @@ async def test_a_failed_attempt_is_retried_in_a_new_segment(client: PlainClient)
     events = await client.events(handle["execution_id"])
     assert (record["status"], record["attempts"]) == ("COMPLETED", 2)
     assert assembled(events).text == record["output"] == "one two three four"
-    assert [each.dropped_segment for each in events if hasattr(each, "dropped_segment")] == [1]
+    assert [each.dropped_segment for each in events if isinstance(each, AttemptRestarted)] == [1]
 
 
 @pytest.mark.parametrize(
