@@ -6,10 +6,9 @@ from pathlib import Path
 
 import anyio
 import msgspec
-import nats
 
 from tests.architecture.readme import blocks
-from tests.integration.fleet import fleet
+from tests.fleet import running_fleet
 
 SECONDS = 40
 
@@ -20,13 +19,12 @@ async def test_a_program_without_anything_of_ours_runs_an_agent_and_prints_its_s
     program = tmp_path / "client.py"
     program.write_text(blocks("python")[0], encoding="utf-8")
     agent = msgspec.yaml.decode(blocks("yaml")[0])
-    async with fleet(tmp_path / "data", "agents", "streaming") as url:
-        client = await nats.connect(url)
-        await client.request("cb.local.agents.apply", msgspec.json.encode(agent), timeout=10)
-        await client.close()
+    async with running_fleet(tmp_path) as fleet:
+        async with fleet.client() as client:
+            assert (await client.ask("agents.apply", agent))["version"] == 1
         with anyio.fail_after(SECONDS):
             run = await anyio.run_process(
-                [sys.executable, program, agent["id"], "Good evening!", url],
+                [sys.executable, program, agent["id"], "Good evening!", fleet.server.url],
                 cwd=tmp_path,
                 stderr=subprocess.STDOUT,
             )
