@@ -117,6 +117,14 @@ class Blobs(Protocol):
         """
         ...
 
+    async def remove(self, name: str) -> None:
+        """Forget the bytes; nothing happens if they are not there.
+
+        Raises:
+            UnavailableError: not known to be removed.
+        """
+        ...
+
 
 class Outbox(Protocol):
     """Publishing into streams without waiting for each acknowledgement, within a bounded window."""

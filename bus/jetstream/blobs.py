@@ -56,6 +56,14 @@ class StreamBlobs:
                 return data
         raise problem("not_found", f"no blob {name}")
 
+    async def remove(self, name: str) -> None:
+        """See ``Blobs.remove``."""
+        pattern = filter_for(SUBJECT, name=name)
+        try:
+            await self._jetstream.call(f"STREAM.PURGE.{BLOBS}", {"filter": pattern})
+        except JetStreamError as error:
+            raise UnavailableError(pattern, error.description) from None
+
     async def _from_any_replica(self, name: str) -> bytes | None:
         pattern = filter_for(SUBJECT, name=name)
         chunks: dict[int, bytes] = {}

@@ -26,3 +26,8 @@ class MemoryBlobs:
         if name not in self._blobs:
             raise problem("not_found", f"no blob {name}")
         return self._blobs[name]
+
+    async def remove(self, name: str) -> None:
+        """See ``Blobs.remove``."""
+        await checkpoint()
+        self._blobs.pop(name, None)

@@ -23,6 +23,7 @@ class Snapshots:
         self._timing = timing
         self._busy = False
         self._history: deque[tuple[datetime, SnapshotRef]] = deque()
+        self._blobs_in_use: dict[str, int] = {}
         self.newest: SnapshotRef | None = None
 
     def take_if_due(self, book: Book, sequence: int, tasks: TaskGroup) -> None:
@@ -31,18 +32,33 @@ class Snapshots:
         if self._busy or book.n - (newest.n if newest else 0) < self._timing.snapshot_commits:
             return
         self._busy = True
-        tasks.start_soon(self._take, book.image(), sequence)
+        if book.snapshot is not None:
+            self._blobs_in_use[book.snapshot.blob] = book.snapshot.n
+        tasks.start_soon(self._take, book.image(), sequence, book.snapshot)
 
-    async def _take(self, image: Snapshot, sequence: int) -> None:
+    async def _take(self, image: Snapshot, sequence: int, committed: SnapshotRef | None) -> None:
         try:
+            await self._forget_below(committed)
             blob = await self._blobs.put(encode(image))
             self.newest = SnapshotRef(blob=blob, n=image.n, sequence=sequence)
+            self._blobs_in_use[blob] = image.n
             self._history.append((image.at, self.newest))
             await self._purge(image.at)
         except TransientError:
             return
         finally:
             self._busy = False
+
+    async def _forget_below(self, committed: SnapshotRef | None) -> None:
+        """Remove the blobs of snapshots that a committed newer one has replaced."""
+        replaced = [
+            blob
+            for blob, n in self._blobs_in_use.items()
+            if committed is not None and n < committed.n
+        ]
+        for blob in replaced:
+            await self._blobs.remove(blob)
+            del self._blobs_in_use[blob]
 
     async def _purge(self, now: datetime) -> None:
         """Remove commits below the newest snapshot that is itself older than the retention."""

@@ -41,6 +41,20 @@ async def test_what_was_never_put_is_not_found(bus: Process, fresh: str):
     assert caught.value.problem.code == "not_found"
 
 
+async def test_what_was_removed_is_not_found_and_removing_again_is_harmless(
+    bus: Process, fresh: str
+):
+    name = await bus.blobs.put(_bytes(CHUNK_BYTES + 1, fresh))
+    other = await bus.blobs.put(_bytes(10, fresh))
+
+    await bus.blobs.remove(name)
+    await bus.blobs.remove(name)
+
+    with pytest.raises(ProblemError):
+        await bus.blobs.get(name)
+    assert await bus.blobs.get(other) == _bytes(10, fresh)
+
+
 async def test_blobs_outlive_a_killed_bus(mortal_world: World):
     data = _bytes(3 * CHUNK_BYTES, "kept")
     async with mortal_world.process() as bus:
