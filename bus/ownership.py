@@ -93,7 +93,10 @@ class Membership:
             self._notify()
 
     def _forget_silent(self) -> None:
-        """Forget who fell silent; nobody while we do not hear ourselves, for then the bus is away."""
+        """Forget who fell silent.
+
+        Nobody while we do not hear ourselves, for then the bus is away.
+        """
         now = anyio.current_time()
         silent = [name for name, (heard, _) in self._seen.items() if self._is_gone(heard, now)]
         if any(self._is_me(process) for process in silent):

@@ -26,11 +26,11 @@ class Owners:
     async def ask(self, mail: Mail, *, timeout: float) -> bytes:
         """Return the owner's encoded answer.
 
-        While a shard changes hands nobody listens, or an owner dies before it answers: the same mail
-        is then sent again.
+        While a shard changes hands nobody listens, or an owner dies before it answers: the same
+        mail is then sent again.
 
         Raises:
-            ProblemError: the owner refuses the command, or ``unavailable`` after ``timeout`` seconds.
+            ProblemError: the owner refuses, or ``unavailable`` after ``timeout`` seconds.
         """
         subject = mailbox_subject(self._entity, shard_of(mail.tenant, mail.key, self._shards))
         data = encode(mail)
@@ -39,6 +39,8 @@ class Owners:
                 answer = await self._try(subject, data)
                 if answer is not None:
                     return _accepted(answer)
+                # An unanswered try may have been committed, so the key is no longer a new one.
+                data = encode(msgspec.structs.replace(mail, fresh=False))
         raise ProblemError(_unavailable(self._entity))
 
     async def _try(self, subject: str, data: bytes) -> bytes | None:
@@ -57,7 +59,13 @@ class Owners:
 
 
 def command(
-    id: str, tenant: str, key: str, body: msgspec.Struct, *, digest: str = "", fresh: bool = False
+    id: str,  # noqa: A002  it is one
+    tenant: str,
+    key: str,
+    body: msgspec.Struct,
+    *,
+    digest: str = "",
+    fresh: bool = False,
 ) -> Mail:
     """Build the mail that carries a command."""
     raw = msgspec.Raw(encode(body))

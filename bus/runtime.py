@@ -1,4 +1,4 @@
-"""Running a process: its parts supervised as data, drained on SIGTERM, honest about its readiness."""
+"""Running a process: its parts are supervised, drained on SIGTERM, honest about readiness."""
 
 import signal
 from collections import deque
@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import anyio
 import structlog
-from anyio.abc import TaskGroup
 
 from bus.config import Timing
 from bus.errors import CallboardError
@@ -20,7 +19,7 @@ class Part:
     """One part of a process.
 
     ``run`` lasts as long as the process; when it ends or raises it is started again, within the
-    restart budget. ``drain`` ends it in good order, ``missing`` names what it still lacks to be ready.
+    restart budget. ``drain`` ends it in good order, ``missing`` names what it lacks to be ready.
     """
 
     name: str
@@ -32,8 +31,8 @@ class Part:
 class Runtime:
     """Starts parts in order, restarts those that fail, and drains them in reverse order.
 
-    A part that fails more often than ``restarts`` times in ``restart_window_seconds`` ends the process:
-    whoever started it may start it afresh.
+    A part that fails more often than ``restarts`` times in ``restart_window_seconds`` ends the
+    process: whoever started it may start it afresh.
     """
 
     def __init__(self, parts: Sequence[Part], timing: Timing) -> None:
@@ -51,7 +50,7 @@ class Runtime:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._stop_on_signal)
             for part in self._parts:
-                tasks.start_soon(self._supervise, part, tasks)
+                tasks.start_soon(self._supervise, part)
             await self._stopping.wait()
             await self._drain()
             tasks.cancel_scope.cancel()
@@ -72,12 +71,12 @@ class Runtime:
                 log.info("runtime.stopping", signal=received.name)
                 self.stop()
 
-    async def _supervise(self, part: Part, tasks: TaskGroup) -> None:
+    async def _supervise(self, part: Part) -> None:
         while not self._stopping.is_set():
             try:
                 await part.run()
                 reason = "ended"
-            except Exception as error:  # noqa: BLE001  the supervisor is where failures end
+            except Exception as error:  # the supervisor is where failures end
                 reason = f"{type(error).__name__}: {error}"
                 log.exception("runtime.part_failed", part=part.name)
             if self._stopping.is_set():

@@ -1,14 +1,15 @@
 """Workers: long or costly work, pulled from a queue, reported to the owner, acknowledged last.
 
-The item of a dead worker is handed out again by the queue. Whoever then gets it asks the owner first;
-so it goes with an item that has waited so long that a repeat of it may be about. The owner's journal
-decides which attempt counts, so an item that runs twice still ends once.
+The item of a dead worker is handed out again by the queue. Whoever then gets it asks the owner
+first; so it goes with an item that has waited so long that a repeat of it may be about. The owner's
+journal decides which attempt counts, so an item that runs twice still ends once.
 """
 
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar, cast
 
 import anyio
 import msgspec
@@ -17,7 +18,8 @@ from anyio.abc import TaskGroup
 
 from bus.codec import decode, encode
 from bus.config import Timing
-from bus.errors import ProblemError
+from bus.errors import ProblemError, UnavailableError
+from bus.ids import new_id
 from bus.ports import Bus, Delivery, Ticket
 from bus.rpc import Owners, command
 from schemas.fleet import ROLL_CALL_SUBJECT, STOP_WORK_SUBJECT, DeadLetter, Held, RollCall, StopWork
@@ -25,7 +27,9 @@ from schemas.lifecycle import Granted, WorkAnswer
 
 log = structlog.get_logger()
 
-I = TypeVar("I")
+I = TypeVar("I")  # noqa: E741  the item, as the docstrings say
+
+_ANSWER = cast("type[WorkAnswer]", WorkAnswer)
 
 ANSWER_SECONDS = 60.0
 """How long a worker tries to report a result before it leaves the item to another worker."""
@@ -36,8 +40,8 @@ class Job(Generic[I]):
     """A kind of work. The functions but ``handle`` are pure.
 
     ``name`` is the id of an item, ``address`` the tenant and key of the entity that waits for it.
-    ``claim`` asks whether to begin, ``handle`` does the work and returns the command that reports it,
-    ``stopped`` and ``crashed`` make that command where the work was called off or raised.
+    ``claim`` asks whether to begin, ``handle`` does the work and returns the command that reports
+    it, ``stopped`` and ``crashed`` make that command where the work was called off or raised.
     """
 
     queue: str
@@ -101,11 +105,12 @@ class Worker(Generic[I]):
     async def drain(self) -> None:
         """Take no more items and let those that run end; hand back what was not begun."""
         self._draining = True
-        for tickets in self._waiting.values():
+        for tenant, tickets in self._waiting.items():
             while tickets:
-                await self._hand_back(tickets.popleft())
+                await self._hand_back(tenant, tickets.popleft())
         while self.running:
-            await anyio.sleep(self._timing.in_progress_seconds / 10)
+            self._freed = anyio.Event()
+            await self._freed.wait()
 
     @property
     def running(self) -> int:
@@ -120,12 +125,13 @@ class Worker(Generic[I]):
         waiting = self._waiting.get(tenant, ())
         tenants = max(1, len(self._running.keys() | self._waiting.keys() | {tenant}))
         free = max(0, self._capacity - self.running)
-        return max(0, self._timing.prefetch + free // tenants - len(waiting))
+        room = min(free // tenants, max(0, self._per_tenant - self._running.get(tenant, 0)))
+        return max(0, self._timing.prefetch + room - len(waiting))
 
     async def _pull(self, tickets: AsyncIterator[tuple[str, Ticket]], tasks: TaskGroup) -> None:
         async for tenant, ticket in tickets:
             if self._draining:
-                await self._hand_back(ticket)
+                await self._hand_back(tenant, ticket)
                 continue
             self._held[id(ticket)] = ticket
             self._waiting.setdefault(tenant, deque()).append(ticket)
@@ -155,6 +161,7 @@ class Worker(Generic[I]):
             self._running[tenant] -= 1
             if not self._running[tenant]:
                 del self._running[tenant]
+            self._freed.set()
             if not self._draining:
                 self._start_what_fits(tasks)
 
@@ -172,7 +179,10 @@ class Worker(Generic[I]):
             await ticket.ack()
         except ProblemError as failed:
             log.warning("worker.report_failed", item=self._job.name(item), code=failed.problem.code)
-            await ticket.nak(self._timing.in_progress_seconds)
+            if failed.problem.retryable:
+                await ticket.nak(self._timing.in_progress_seconds)
+            else:
+                await self._lay_aside(ticket, f"its owner refuses it: {failed.problem.code}")
 
     def _needs_claim(self, ticket: Ticket) -> bool:
         return ticket.deliveries > 1 or ticket.age > self._timing.repeat_window_seconds
@@ -190,10 +200,11 @@ class Worker(Generic[I]):
             with scope:
                 return await self._job.handle(item)
         except Exception as error:  # noqa: BLE001  one item must not take the others down with it
-            log.error("worker.crashed", item=name, error=type(error).__name__)
+            # Without its traceback: what the work raised may quote what it worked on.
+            log.error("worker.crashed", item=name, error=type(error).__name__)  # noqa: TRY400
             return self._job.crashed(item, type(error).__name__)
         finally:
-            del self._scopes[name]
+            self._scopes.pop(name, None)
         return self._job.stopped(item)
 
     async def _report(self, item: I, result: msgspec.Struct) -> None:
@@ -202,11 +213,25 @@ class Worker(Generic[I]):
     async def _ask(self, name: str, item: I, body: msgspec.Struct) -> WorkAnswer:
         tenant, key = self._job.address(item)
         mail = command(name, tenant, key, body)
-        return decode(WorkAnswer, await self._owners.ask(mail, timeout=ANSWER_SECONDS))
+        return decode(_ANSWER, await self._owners.ask(mail, timeout=ANSWER_SECONDS))
 
-    async def _hand_back(self, ticket: Ticket) -> None:
+    async def _hand_back(self, tenant: str, ticket: Ticket) -> None:
+        """Give an item that was not begun to another worker.
+
+        It goes as a new message: one that is handed out again counts as lost with its worker, and
+        that would spend an attempt.
+        """
         self._held.pop(id(ticket), None)
-        await ticket.nak(0)
+        if ticket.deliveries > 1 or ticket.age > self._timing.repeat_window_seconds:
+            await ticket.nak(0)
+            return
+        try:
+            item = f"handed-back.{new_id()}"
+            await self._bus.queue.send(self._job.queue, tenant, ticket.data, item=item)
+        except UnavailableError:
+            await ticket.nak(0)
+        else:
+            await ticket.ack()
 
     async def _lay_aside(self, ticket: Ticket, reason: str) -> None:
         letter = DeadLetter(
@@ -231,9 +256,14 @@ class Worker(Generic[I]):
 
     async def _roll_call(self, delivery: Delivery) -> None:
         call = decode(RollCall, delivery.data)
-        items = [self._job.name(decode(self._job.item_type, t.data)) for t in self._held.values()]
-        held = Held(process=self._process, items=items)
+        held = Held(process=self._process, items=list(self._names()))
         await self._bus.transport.publish(call.answer_to, encode(held))
+
+    def _names(self) -> Iterator[str]:
+        for ticket in self._held.values():
+            # What is no item is about to be laid aside.
+            with suppress(ProblemError):
+                yield self._job.name(decode(self._job.item_type, ticket.data))
 
     async def _stop_work(self, delivery: Delivery) -> None:
         scope = self._scopes.get(decode(StopWork, delivery.data).item)

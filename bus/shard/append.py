@@ -3,7 +3,7 @@
 import anyio
 
 from bus.codec import decode, encode
-from bus.errors import FencedError, UnavailableError
+from bus.errors import FencedError, ProblemError, UnavailableError
 from bus.ports import Journal
 from schemas.journal import Commit
 
@@ -37,6 +37,13 @@ async def _own_turn(journal: Journal, subject: str, commit: Commit, expected: in
         except UnavailableError:
             await anyio.sleep(RETRY_SECONDS)
             continue
-        if newest is not None and decode(Commit, newest.data).turn == commit.turn:
+        if newest is not None and _turn(newest.data) == commit.turn:
             return newest.sequence
         raise FencedError(subject, expected)
+
+
+def _turn(data: bytes) -> str | None:
+    try:
+        return decode(Commit, data).turn
+    except ProblemError:
+        return None

@@ -5,7 +5,7 @@ whole book is thrown away if the commit is refused.
 """
 
 import heapq
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -15,10 +15,12 @@ import msgspec
 from bus.codec import decode, encode
 from bus.shard.entity import Entity
 from schemas.decision import Publish, Work
-from schemas.journal import NOTHING, Commit, Entry, Snapshot, SnapshotRef, SlotImage, StoredReply
+from schemas.journal import NOTHING, Commit, Entry, SlotImage, Snapshot, SnapshotRef, StoredReply
 
 Address = tuple[str, str]
 """Tenant and key of an entity."""
+
+_NO_STATE = b"null"
 
 START = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -30,6 +32,8 @@ class Slot:
     state: Any = None
     replies: dict[str, StoredReply] = field(default_factory=dict[str, StoredReply])
     open: dict[str, Work] = field(default_factory=dict[str, Work])
+    due: datetime | None = None
+    """The moment for which a timer is set."""
     base: bool = False
     """The state came from a record, so the next entry must carry it."""
 
@@ -53,12 +57,9 @@ class Book:
 
     # Changing
 
-    def apply(self, address: Address, event: Any) -> tuple[Any, Any]:
-        """Apply one event; return the state before and after it."""
-        slot = self.slots.setdefault(address, Slot())
-        before = slot.state
-        slot.state = self.entity.evolve(before, event)
-        return before, slot.state
+    def advance(self, address: Address, state: Any) -> None:
+        """Give an entity the state that its events have led to."""
+        self.slots.setdefault(address, Slot()).state = state
 
     def remember(self, address: Address, entry: Entry) -> None:
         """Keep the reply of a committed command for repeats of its id."""
@@ -66,16 +67,23 @@ class Book:
         if entry.reply is not NOTHING and entry.command:
             slot.replies[entry.command] = StoredReply(digest=entry.digest, reply=entry.reply)
 
+    def ended(self) -> Iterator[tuple[Address, Any]]:
+        """Yield the entities that have ended, with their states."""
+        for address, slot in self.slots.items():
+            if slot.state is not None and self.entity.ended(slot.state):
+                yield address, slot.state
+
     def settle(self, address: Address) -> tuple[list[Work], list[Work]]:
-        """Bring open work and timer of a changed entity up to date; return work opened and closed."""
+        """Bring work and timer of a changed entity up to date; return work opened and closed."""
         slot = self.slots[address]
         outstanding = {work.id: work for work in self.entity.effects(slot.state)}
         opened = [work for name, work in outstanding.items() if name not in slot.open]
         closed = [work for name, work in slot.open.items() if name not in outstanding]
         slot.open = outstanding
         due = self.entity.due(slot.state)
-        if due is not None:
+        if due is not None and due != slot.due:
             heapq.heappush(self._timers, (due, address))
+        slot.due = due
         return opened, closed
 
     def adopt(self, address: Address, state: Any) -> None:
@@ -99,7 +107,8 @@ class Book:
         while self._timers and self._timers[0][0] <= now and len(found) < limit:
             due, address = heapq.heappop(self._timers)
             slot = self.slots.get(address)
-            if slot is not None and self.entity.due(slot.state) == due:
+            if slot is not None and slot.due == due:
+                slot.due = None
                 found.append(address)
         return found
 
@@ -119,21 +128,27 @@ class Book:
     # Journal and snapshots
 
     def replay(self, commit: Commit, entries: list[Entry]) -> list[Publish]:
-        """Apply a commit read from the journal, its large entries fetched; return what it announced."""
+        """Apply a commit of the journal, its large entries fetched; return what it announced."""
         publications: list[Publish] = []
         for entry in entries:
             address = (entry.tenant, entry.key)
             if entry.base is not NOTHING:
-                self.slots[address] = Slot(state=decode(self.entity.state_type, entry.base))
+                self.advance(address, decode(self.entity.state_type, entry.base))
             for raw in entry.events:
-                event = decode(self.entity.event_type, raw)
-                before, after = self.apply(address, event)
-                publications.extend(self.entity.announce(before, event, after))
+                publications.extend(self._replay_event(address, raw))
             self.remember(address, entry)
             if self.slots[address].state is not None:
                 self.settle(address)
         self.mark(commit)
         return publications
+
+    def _replay_event(self, address: Address, raw: msgspec.Raw) -> Iterable[Publish]:
+        slot = self.slots.get(address)
+        before = slot.state if slot is not None else None
+        event = decode(self.entity.event_type, raw)
+        after = self.entity.evolve(before, event)
+        self.advance(address, after)
+        return self.entity.announce(before, event, after)
 
     def mark(self, commit: Commit) -> None:
         """Note the commit that is now the newest."""
@@ -148,10 +163,9 @@ class Book:
                 tenant=tenant,
                 key=key,
                 state=msgspec.Raw(encode(slot.state)),
-                replies=slot.replies,
+                replies=dict(slot.replies),
             )
             for (tenant, key), slot in self.slots.items()
-            if slot.state is not None
         ]
         return Snapshot(
             entity=self.entity.name, version=self.entity.version, n=self.n, at=self.at, slots=slots
@@ -162,6 +176,7 @@ class Book:
         self.n, self.at = snapshot.n, snapshot.at
         for image in snapshot.slots:
             address = (image.tenant, image.key)
-            state = decode(self.entity.state_type, image.state)
-            self.slots[address] = Slot(state=state, replies=dict(image.replies))
-            self.settle(address)
+            self.slots[address] = Slot(replies=dict(image.replies))
+            if bytes(image.state) != _NO_STATE:
+                self.advance(address, decode(self.entity.state_type, image.state))
+                self.settle(address)

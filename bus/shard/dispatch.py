@@ -1,7 +1,8 @@
 """What leaves a shard once its commit is stored: replies, publications, work items, records.
 
-Replies and publications go at once. Work items are sent by a task of their own, because their receipt
-must be awaited. Records are written behind: of an entity that changes quickly only the newest.
+Replies and publications go at once. Work items are sent by a task of their own, because their
+receipt must be awaited. Records are written behind: of an entity that changes quickly only the
+newest.
 """
 
 from collections import deque
@@ -20,7 +21,7 @@ from schemas.decision import Publish, Work
 
 
 class Dispatcher:
-    """Sends what the turns of one shard lead to, and knows up to which commit nothing can be lost."""
+    """Sends what the turns of a shard lead to, and knows up to which commit nothing can be lost."""
 
     def __init__(
         self, book: Book, transport: Transport, outbox: Outbox, queue: WorkQueue, timing: Timing
@@ -52,6 +53,7 @@ class Dispatcher:
             self.send(address, work)
         for publication in outcome.publications:
             await self.publish(publication)
+            self._book.entity.observe(publication)
         if outcome.touched:
             self._dirty.update(outcome.touched)
             self._unmarked.append(n)
@@ -69,7 +71,13 @@ class Dispatcher:
         self._to_send[work.id] = (address, work)
         self._wake_sender.set()
 
-    async def repeat(self, n: int, publications: Iterable[Publish], touched: Iterable[Address]) -> None:
+    def is_sending(self, work: Work) -> bool:
+        """Say whether a work item still waits here to be sent."""
+        return work.id in self._to_send
+
+    async def repeat(
+        self, n: int, publications: Iterable[Publish], touched: Iterable[Address]
+    ) -> None:
         """Send again what the commits up to ``n`` led to, because it may be lost."""
         for publication in publications:
             await self.publish(publication)

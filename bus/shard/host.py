@@ -36,9 +36,12 @@ class ShardHost:
         self._timing = timing
         self._running: dict[int, ShardOwner] = {}
         self._draining = False
+        self._released = anyio.Event()
 
     async def run(self) -> None:
         """Take and release shards until cancelled or drained."""
+        # An owner that was cancelled before it began has not taken itself off the list.
+        self._running.clear()
         await anyio.sleep(self._timing.join_seconds)
         async with anyio.create_task_group() as tasks:
             while not self._draining:
@@ -53,7 +56,8 @@ class ShardHost:
         for owner in self._running.values():
             owner.stop()
         while self._running:
-            await anyio.sleep(self._timing.reconcile_seconds / 10)
+            self._released = anyio.Event()
+            await self._released.wait()
 
     @property
     def owned(self) -> list[int]:
@@ -63,7 +67,9 @@ class ShardHost:
     @property
     def settled(self) -> bool:
         """Whether this process serves just the shards it should."""
-        return bool(self._membership.owners(self._entity.name)) and set(self.owned) == self._wanted()
+        return (
+            bool(self._membership.owners(self._entity.name)) and set(self.owned) == self._wanted()
+        )
 
     def missing(self) -> str | None:
         """Say what is lacking until this process serves its share."""
@@ -96,7 +102,8 @@ class ShardHost:
         except* TransientError as group:
             log.warning("shard.interrupted", shard=name, error=str(group.exceptions[0]))
         except* CorruptJournalError as group:
-            log.error("shard.corrupt", shard=name, error=str(group.exceptions[0]))
+            log.error("shard.corrupt", shard=name, error=str(group.exceptions[0]))  # noqa: TRY400  the reason says it all
             await anyio.sleep(self._timing.corrupt_retry_seconds)
         finally:
             del self._running[shard]
+            self._released.set()

@@ -33,13 +33,13 @@ class Inbox:
             if delivery.reply:
                 await self._transport.publish(delivery.reply, encode(refused.problem))
             return
-        self.put(Letter(mail, delivery.reply), len(delivery.data))
+        if len(self._letters) < MAX_WAITING:
+            self.put(Letter(mail, delivery.reply), len(delivery.data))
 
     def put(self, letter: Letter, size: int = 0) -> None:
-        """Add a letter."""
-        if len(self._letters) < MAX_WAITING:
-            self._letters.append((letter, size))
-            self._arrived.set()
+        """Add a letter, one of the owner's own too: those are as bounded as its open work."""
+        self._letters.append((letter, size))
+        self._arrived.set()
 
     async def wait(self, seconds: float) -> None:
         """Return when a letter is there, or after ``seconds``."""
@@ -53,7 +53,7 @@ class Inbox:
         self._arrived.set()
 
     def take(self, count: int, size: int) -> list[Letter]:
-        """Remove and return the letters of one turn: at most ``count``, and about ``size`` bytes."""
+        """Remove and return the letters of a turn: at most ``count``, about ``size`` bytes."""
         taken: list[Letter] = []
         while self._letters and len(taken) < count and size > 0:
             letter, length = self._letters.popleft()

@@ -24,8 +24,8 @@ OpenWork = list[tuple[Address, Work]]
 class OpenWorkKeeper:
     """Sends work again where that is safe, and begins it anew where the bus has lost it.
 
-    An item is safe to send again while the queue still remembers its id: a repeat is swallowed. An older
-    one, or one of an earlier life of the queue, may be held by a worker: that is asked first.
+    An item is safe to send again while the queue still remembers its id: a repeat is swallowed. An
+    older one, or one of an earlier life of the queue, may be held by a worker: that is asked first.
     """
 
     def __init__(
@@ -52,8 +52,8 @@ class OpenWorkKeeper:
         self._reconnected.set()
 
     async def _after_takeover(self) -> None:
-        generation = await self._generation()
         known = list(self._book.open_work())
+        generation = await self._generation()
         fresh: OpenWork = []
         if generation == self._book.generation:
             limit = self._bus.clock() - timedelta(seconds=self._timing.repeat_window_seconds)
@@ -63,20 +63,31 @@ class OpenWorkKeeper:
         await self._begin_lost_anew([entry for entry in known if entry not in fresh], generation)
 
     async def _after_reconnect(self) -> None:
+        sent = self._dispatcher.is_sending
+        known = [entry for entry in self._book.open_work() if not sent(entry[1])]
         generation = await self._generation()
         if generation != self._book.generation:
-            await self._begin_lost_anew(list(self._book.open_work()), generation)
+            await self._begin_lost_anew(known, generation)
 
     async def _begin_lost_anew(self, doubtful: OpenWork, generation: str) -> None:
-        if doubtful:
+        """Ask again and again until no doubtful item is open: who holds one may still die with it.
+
+        No queue hands out such an item again. Only then may a next owner rely on the queue.
+        """
+        while doubtful := self._still_open(doubtful):
             lost = await unheld(
                 self._bus.transport, self._name, doubtful, seconds=self._timing.roll_call_seconds
             )
-            for address, work in lost:
+            if self._reconnected.is_set():
+                return
+            for address, work in self._still_open(lost):
                 self._inbox.put(Letter(self._redispatch(address, work)))
-            while len(self._inbox):
+            while self._still_open(lost):  # noqa: ASYNC110  seldom and short
                 await anyio.sleep(self._timing.work_resend_seconds)
         self._book.generation = generation
+
+    def _still_open(self, work: OpenWork) -> OpenWork:
+        return [entry for entry in work if self._book.is_open(*entry)]
 
     def _redispatch(self, address: Address, work: Work) -> Mail:
         command: Any = self._book.entity.redispatch(work)

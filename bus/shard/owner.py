@@ -14,7 +14,7 @@ from bus.config import Timing
 from bus.errors import UnavailableError
 from bus.ports import Bus, Stored
 from bus.shard.append import append
-from bus.shard.book import Address, Book
+from bus.shard.book import Address
 from bus.shard.dispatch import Dispatcher
 from bus.shard.entity import Entity
 from bus.shard.inbox import Inbox
@@ -75,13 +75,14 @@ class ShardOwner:
         self.book, self._sequence = recovered.book, recovered.sequence
         bus, book = self._bus, self.book
         self._dispatcher = Dispatcher(book, bus.transport, bus.outbox, bus.queue, self._timing)
-        keeper = OpenWorkKeeper(
-            book, self._dispatcher, self._inbox, self._name, bus, self._timing
-        )
+        keeper = OpenWorkKeeper(book, self._dispatcher, self._inbox, self._name, bus, self._timing)
         forget = bus.transport.on_reconnect(keeper.bus_came_back)
         try:
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(self._dispatcher.run)
+                for address, state in book.ended():
+                    if address not in recovered.touched:
+                        self._dispatcher.forgettable(address, state)
                 await self._dispatcher.repeat(book.n, recovered.publications, recovered.touched)
                 tasks.start_soon(keeper.run)
                 await self._serve(tasks)
@@ -96,6 +97,7 @@ class ShardOwner:
             while not self._stopping:
                 await self._inbox.wait(self._patience())
                 await self._take_turn(tasks)
+        self.serving = False
         while len(self._inbox):
             await self._take_turn(tasks)
         await self._dispatcher.finish()
@@ -138,7 +140,7 @@ class ShardOwner:
 
     async def _compact(self, entry: Entry) -> Entry:
         """Move an entry that is too large for the journal into the blob store."""
-        size = sum(len(bytes(event)) for event in entry.events)
+        size = sum(len(bytes(raw)) for raw in (entry.base, *entry.events, entry.reply))
         if size <= self._timing.blob_bytes:
             return entry
         blob = await self._bus.blobs.put(encode(entry))
@@ -155,21 +157,25 @@ class ShardOwner:
         return Mail(id="", tenant=address[0], key=address[1], body=body)
 
     async def _restore(self, letters: Sequence[Letter]) -> None:
-        """Bring back from their records the entities that have left memory."""
-        addresses = {(mail.tenant, mail.key) for mail, _ in letters if not mail.fresh}
-        missing = [address for address in addresses if address not in self.book.slots]
-        if not missing:
-            return
-        async with anyio.create_task_group() as tasks:
-            for address in missing:
-                tasks.start_soon(self._restore_one, address)
+        """Bring back from their records the entities that have left memory.
 
-    async def _restore_one(self, address: Address) -> None:
+        Others may leave while we look, so this goes on until all are there; from then to the turn
+        nothing is awaited.
+        """
+        addresses = {(mail.tenant, mail.key) for mail, _ in letters if not mail.fresh}
+        found: dict[Address, Any] = {}
+        while missing := addresses - self.book.slots.keys() - found.keys():
+            async with anyio.create_task_group() as tasks:
+                for address in missing:
+                    tasks.start_soon(self._look_up, address, found)
+        for address, state in found.items():
+            if state is not None and address not in self.book.slots:
+                self.book.adopt(address, state)
+                self._dispatcher.forgettable(address, state)
+
+    async def _look_up(self, address: Address, found: dict[Address, Any]) -> None:
         stored = await self._record(self._entity.record_subject(*address))
-        state = self._entity.restore(address[0], stored.data) if stored else None
-        if state is not None:
-            self.book.adopt(address, state)
-            self._dispatcher.forgettable(address, state)
+        found[address] = self._entity.restore(address[0], stored.data) if stored else None
 
     async def _record(self, subject: str) -> Stored | None:
         while True:

@@ -16,8 +16,8 @@ from schemas.journal import Commit, Entry, Snapshot
 class Recovered:
     """A shard as its new owner finds it.
 
-    ``sequence`` is the stream sequence of the owner's first commit. ``publications`` may be lost, as
-    may the records of the entities at ``touched``.
+    ``sequence`` is the stream sequence of the owner's first commit. ``publications`` may be lost,
+    as may the records of the entities at ``touched``.
     """
 
     def __init__(self, book: Book, sequence: int) -> None:
@@ -48,7 +48,7 @@ async def take_over(
         CorruptJournalError: the journal has a gap.
     """
     newest = await journal.last(subject)
-    last = decode(Commit, newest.data) if newest else None
+    last = _commit_of(subject, newest) if newest else None
     claim = _owner_commit(last, process, clock())
     sequence = await append(journal, subject, claim, newest.sequence if newest else 0)
     recovered = Recovered(Book(entity), sequence)
@@ -83,7 +83,7 @@ async def _rebuild(
             continue
         if commit.n != book.n + 1:
             raise CorruptJournalError(subject, f"commit {commit.n} follows commit {book.n}")
-        entries = [await fetched(entry, blobs) for entry in commit.entries]
+        entries = await _fetched(subject, commit, blobs)
         publications = _replay(book, subject, commit, entries)
         if commit.n > claim.settled:
             recovered.note(entries, publications)
@@ -116,8 +116,19 @@ def _replay(book: Book, subject: str, commit: Commit, entries: list[Entry]) -> l
         raise CorruptJournalError(subject, f"commit {commit.n}: {error}") from error
 
 
+async def _fetched(subject: str, commit: Commit, blobs: Blobs) -> list[Entry]:
+    try:
+        return [await fetched(entry, blobs) for entry in commit.entries]
+    except ProblemError as error:
+        raise CorruptJournalError(subject, f"commit {commit.n}: {error}") from error
+
+
 async def fetched(entry: Entry, blobs: Blobs) -> Entry:
-    """Return an entry with its events in place, however large they are."""
+    """Return an entry with its events in place, however large they are.
+
+    Raises:
+        ProblemError: the blob is gone, or holds no entry.
+    """
     if entry.blob is None:
         return entry
     return decode(Entry, await blobs.get(entry.blob))

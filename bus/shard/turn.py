@@ -9,8 +9,9 @@ import msgspec
 
 from bus.codec import decode, encode
 from bus.errors import ProblemError
-from bus.shard.book import Address, Book, Slot
-from schemas.decision import Decision, Publish, Work
+from bus.shard.book import Address, Book
+from bus.shard.entity import Entity
+from schemas.decision import Publish, Work
 from schemas.journal import NOTHING, Entry, Mail
 from schemas.problems import Problem
 
@@ -32,6 +33,15 @@ class Outcome:
     opened: list[tuple[Address, Work]] = field(default_factory=list[tuple[Address, Work]])
     touched: dict[Address, Any] = field(default_factory=dict[Address, Any])
     crashed: list[tuple[Mail, str]] = field(default_factory=list[tuple[Mail, str]])
+
+
+class _Decided(NamedTuple):
+    """What one command comes to: the new state, and all that is to be stored and sent."""
+
+    state: Any
+    events: list[msgspec.Raw]
+    publications: list[Publish]
+    reply: bytes | None
 
 
 def take_turn(book: Book, letters: Sequence[Letter], now: datetime) -> Outcome:
@@ -57,37 +67,47 @@ def _answer(book: Book, mail: Mail, now: datetime, outcome: Outcome) -> bytes | 
         command = decode(book.entity.command_type, mail.body)
     except ProblemError as refused:
         return encode(refused.problem)
-    return _commit(book, mail, _decide(book, slot, command, now, mail, outcome), outcome)
-
-
-def _decide(
-    book: Book, slot: Slot | None, command: Any, now: datetime, mail: Mail, outcome: Outcome
-) -> Decision:
-    """Decide; a core that raises is a defect, answered for good and laid aside, never retried."""
     try:
-        return book.entity.decide(slot.state if slot else None, command, now)
+        decided = _decide(book.entity, slot.state if slot else None, command, now)
     except Exception as error:  # noqa: BLE001  whatever a core raises must not stop its shard
-        reason = f"{type(error).__name__} in decide"
-        outcome.crashed.append((mail, reason))
-        problem = Problem(code="internal", message=f"the command could not be decided: {reason}")
-        entry = _entry(mail, reply=msgspec.Raw(encode(problem)))
-        outcome.entries.append(entry)
-        book.remember((mail.tenant, mail.key), entry)
-        return Decision(reply=problem)
+        return _reject(book, mail, error, outcome)
+    return _commit(book, mail, decided, outcome)
 
 
-def _commit(book: Book, mail: Mail, decision: Decision, outcome: Outcome) -> bytes | None:
+def _decide(entity: Entity[Any, Any, Any], state: Any, command: Any, now: datetime) -> _Decided:
+    """Decide and work out what follows, without changing anything."""
+    decision = entity.decide(state, command, now)
+    publications: list[Publish] = []
+    for event in decision.events:
+        before, state = state, entity.evolve(state, event)
+        publications.extend(entity.announce(before, event, state))
     reply = encode(decision.reply) if decision.reply is not None else None
-    if not decision.events:
+    events = [msgspec.Raw(encode(event)) for event in decision.events]
+    return _Decided(state, events, publications, reply)
+
+
+def _reject(book: Book, mail: Mail, error: Exception, outcome: Outcome) -> bytes:
+    """Answer a command on which the core raised: for good, so that it is never tried again."""
+    reason = f"{type(error).__name__} in decide"
+    outcome.crashed.append((mail, reason))
+    problem = Problem(code="internal", message=f"the command could not be decided: {reason}")
+    reply = encode(problem)
+    entry = _entry(mail, reply=msgspec.Raw(reply))
+    outcome.entries.append(entry)
+    book.remember((mail.tenant, mail.key), entry)
+    return reply
+
+
+def _commit(book: Book, mail: Mail, decided: _Decided, outcome: Outcome) -> bytes | None:
+    reply = decided.reply
+    if not decided.events:
         return reply
     address = (mail.tenant, mail.key)
     stored = msgspec.Raw(reply) if reply is not None and mail.id else NOTHING
-    entry = _entry(mail, base=_base(book, address), reply=stored)
-    for event in decision.events:
-        entry.events.append(msgspec.Raw(encode(event)))
-        before, after = book.apply(address, event)
-        outcome.publications.extend(book.entity.announce(before, event, after))
+    entry = _entry(mail, base=_base(book, address), events=decided.events, reply=stored)
+    book.advance(address, decided.state)
     book.remember(address, entry)
+    outcome.publications.extend(decided.publications)
     outcome.entries.append(entry)
     outcome.touched[address] = None
     return reply
@@ -102,7 +122,11 @@ def _base(book: Book, address: Address) -> msgspec.Raw:
 
 
 def _entry(
-    mail: Mail, *, base: msgspec.Raw = NOTHING, reply: msgspec.Raw = NOTHING
+    mail: Mail,
+    *,
+    base: msgspec.Raw = NOTHING,
+    events: Sequence[msgspec.Raw] = (),
+    reply: msgspec.Raw = NOTHING,
 ) -> Entry:
     return Entry(
         tenant=mail.tenant,
@@ -110,7 +134,7 @@ def _entry(
         command=mail.id,
         digest=mail.digest,
         base=base,
-        events=[],
+        events=list(events),
         reply=reply,
     )
 

@@ -34,6 +34,7 @@ from schemas.lifecycle import (
     UsageSettled,
 )
 from schemas.problems import Problem
+from schemas.usage import Usage
 
 RETRY_FIRST_SECONDS = 0.5
 RETRY_LONGEST_SECONDS = 30.0
@@ -60,8 +61,8 @@ def decide(state: Execution | None, command: ExecutionCommand, now: datetime) ->
             return Decision(reply=record(state))
         case Tick():
             return _tick(state, now)
-        case _ as never:
-            assert_never(never)
+        case _:
+            assert_never(command)
 
 
 def _accept(state: Execution | None, command: Accept, now: datetime) -> Decision:
@@ -103,8 +104,7 @@ def _replace_lost(state: Execution, now: datetime) -> Decision:
 
 def _finish(state: Execution, command: FinishGeneration, now: datetime) -> Decision:
     if not _is_current(state, command.step, command.attempt):
-        late = UsageSettled(step=command.step, attempt=command.attempt, usage=command.answer.usage)
-        return Decision((late,), Settled(accepted=False))
+        return _settle_late(state, command.step, command.attempt, command.answer.usage)
     finished = GenerationFinished(
         step=command.step,
         attempt=command.attempt,
@@ -123,10 +123,7 @@ def conclude(state: Execution, now: datetime) -> tuple[ExecutionEvent, ...]:
 
 def _fail(state: Execution, command: FailGeneration, now: datetime) -> Decision:
     if not _is_current(state, command.step, command.attempt):
-        late = command.usage and UsageSettled(
-            step=command.step, attempt=command.attempt, usage=command.usage
-        )
-        return Decision((late,) if late else (), Settled(accepted=False))
+        return _settle_late(state, command.step, command.attempt, command.usage)
     retry_at = _retry_at(state, command.problem, now)
     failed = AttemptFailed(
         step=command.step,
@@ -138,6 +135,15 @@ def _fail(state: Execution, command: FailGeneration, now: datetime) -> Decision:
     )
     end = () if retry_at else (_failed(state, command.problem, now),)
     return Decision((failed, *end), Settled(accepted=True))
+
+
+def _settle_late(state: Execution, step: int, attempt: int, usage: Usage | None) -> Decision:
+    """Refuse the result of an attempt that counts no more, but count what it spent: once."""
+    known = (step, attempt) in state.settled or (step, attempt) > (state.step, state.attempt)
+    if usage is None or known:
+        return Decision(reply=Settled(accepted=False))
+    late = UsageSettled(step=step, attempt=attempt, usage=usage)
+    return Decision((late,), Settled(accepted=False))
 
 
 def _redispatch(state: Execution, command: Redispatch, now: datetime) -> Decision:
@@ -187,8 +193,9 @@ def _retry_at(state: Execution, problem: Problem, now: datetime) -> datetime | N
         return None
     doubled = min(RETRY_FIRST_SECONDS * 2**state.failures, RETRY_LONGEST_SECONDS)
     delay = problem.retry_after if problem.retry_after is not None else doubled * _jitter(state)
-    at = now + timedelta(seconds=delay)
-    return at if at < state.deadline else None
+    if delay >= (state.deadline - now).total_seconds():
+        return None
+    return now + timedelta(seconds=max(delay, 0.0))
 
 
 def _jitter(state: Execution) -> float:

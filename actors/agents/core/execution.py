@@ -49,6 +49,7 @@ class Execution(Internal):
     """One accepted execution. ``revision`` counts its events; ``segment`` is the current attempt's.
 
     ``deadline`` and ``retry_at`` are the moments at which it must be looked at without a command.
+    ``settled`` names the attempts, as (step, attempt), whose usage is counted.
     """
 
     origin: Origin
@@ -70,6 +71,7 @@ class Execution(Internal):
     ended_at: datetime | None = None
     answer: Answer | None = None
     usage: Usage | None = None
+    settled: tuple[tuple[int, int], ...] = ()
     problem: Problem | None = None
     reason: str | None = None
     logs: tuple[LogEntry, ...] = ()
@@ -112,7 +114,11 @@ def _apply(state: Execution, event: ChangeEvent) -> Execution:
         case GenerationFinished():
             return _generation_finished(state, event)
         case UsageSettled():
-            return msgspec.structs.replace(state, usage=_add(state.usage, event.usage))
+            return msgspec.structs.replace(
+                state,
+                usage=_add(state.usage, event.usage),
+                settled=_settled(state, event.step, event.attempt, event.usage),
+            )
         case ExecutionCompleted():
             return _ended(state, "COMPLETED", event.at, event.segment)
         case ExecutionFailed():
@@ -124,8 +130,8 @@ def _apply(state: Execution, event: ChangeEvent) -> Execution:
         case ExecutionTimedOut():
             ended = _ended(state, "TIMED_OUT", event.at, event.segment)
             return msgspec.structs.replace(ended, problem=_timeout_problem(state))
-        case _ as never:
-            assert_never(never)
+        case _:
+            assert_never(event)
 
 
 def _accepted(event: Accepted) -> Execution:
@@ -165,6 +171,7 @@ def _attempt_failed(state: Execution, event: AttemptFailed) -> Execution:
         failures=state.failures + 1,
         retry_at=event.retry_at,
         usage=_add(state.usage, event.usage),
+        settled=_settled(state, event.step, event.attempt, event.usage),
         problem=event.problem,
         logs=_log(state, event.at, f"attempt {event.attempt} failed: {event.problem.code}"),
     )
@@ -175,6 +182,7 @@ def _generation_finished(state: Execution, event: GenerationFinished) -> Executi
         state,
         answer=event.answer,
         usage=_add(state.usage, event.answer.usage),
+        settled=_settled(state, event.step, event.attempt, event.answer.usage),
         started_at=state.started_at or event.started_at,
         problem=None,
     )
@@ -201,6 +209,12 @@ def _timeout_problem(state: Execution) -> Problem:
 
 def _add(one: Usage | None, other: Usage | None) -> Usage | None:
     return one + other if one is not None and other is not None else one or other
+
+
+def _settled(
+    state: Execution, step: int, attempt: int, usage: Usage | None
+) -> tuple[tuple[int, int], ...]:
+    return state.settled if usage is None else (*state.settled, (step, attempt))
 
 
 def _log(state: Execution, at: datetime, message: str) -> tuple[LogEntry, ...]:

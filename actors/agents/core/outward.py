@@ -148,9 +148,14 @@ def record(state: Execution) -> ExecutionRecord:
 
 
 def restore(tenant: str, stored: ExecutionRecord) -> Execution | None:
-    """Return the state of an ended execution from its record; None if the record is of a live one."""
+    """Return the state of an ended execution from its record; None if the record is of a live one.
+
+    Which attempts have settled is not recorded; the one that answered has.
+    """
     if stored.status not in ENDED:
         return None
+    answer = _restored_answer(stored)
+    cancelled = stored.status == "CANCELLED" and stored.error is not None
     return Execution(
         origin=Origin(
             tenant=tenant,
@@ -174,9 +179,11 @@ def restore(tenant: str, stored: ExecutionRecord) -> Execution | None:
         next_segment=stored.segment + 1,
         started_at=stored.started_at,
         ended_at=stored.completed_at,
-        answer=_restored_answer(stored),
+        answer=answer,
         usage=stored.usage,
+        settled=((1, stored.attempts),) if answer else (),
         problem=stored.error,
+        reason=stored.error.message if cancelled and stored.error else None,
         logs=tuple(stored.logs),
     )
 
@@ -262,7 +269,8 @@ def _broken_off(state: Execution) -> Failed | Cancelled:
     }
     if state.status == "CANCELLED":
         return Cancelled(**place, reason=state.reason or "")
-    return Failed(**place, error=_error(state))
+    problem = _error(state) or Problem(code="internal", message="it ended without a reason")
+    return Failed(**place, error=problem)
 
 
 def _error(state: Execution) -> Problem | None:

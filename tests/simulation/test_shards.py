@@ -1,0 +1,428 @@
+"""Executions on real owners and workers over a bus in memory, while processes and bus die."""
+
+from collections.abc import AsyncGenerator
+
+import anyio
+import msgspec
+import pytest
+
+from actors.agents.actor import execution_entity
+from bus.codec import encode
+from bus.errors import FencedError, ProblemError
+from bus.memory import MemoryBus
+from bus.rpc import Owners, command
+from bus.shard.owner import ShardOwner
+from bus.subjects import journal_subject, mailbox_subject, shard_of
+from bus.testing import memory_bus
+from schemas.lifecycle import (
+    Accepted,
+    AttemptStarted,
+    Cancel,
+    ExecutionCompleted,
+    GenerateWork,
+    GenerationFinished,
+    Settled,
+    UsageSettled,
+    WorkAnswer,
+)
+from tests.simulation.fleet import (
+    QUICK,
+    SECONDS,
+    SHARDS,
+    TENANT,
+    Fleet,
+    accept,
+    finish,
+    fleet,
+    is_legal,
+)
+
+
+@pytest.fixture
+async def world() -> AsyncGenerator[MemoryBus]:
+    async with memory_bus(QUICK) as bus:
+        yield bus
+
+
+@pytest.fixture
+async def running(world: MemoryBus) -> AsyncGenerator[Fleet]:
+    async with fleet(world) as processes:
+        yield processes
+
+
+class Gate:
+    """Work that does not end until it is opened."""
+
+    def __init__(self) -> None:
+        self.began = anyio.Event()
+        self._open = anyio.Event()
+
+    async def handle(self, work: GenerateWork) -> None:
+        del work
+        self.began.set()
+        await self._open.wait()
+
+    async def has_begun(self) -> None:
+        with anyio.fail_after(SECONDS):
+            await self.began.wait()
+
+    def open(self) -> None:
+        self._open.set()
+
+
+async def answer(running: Fleet, name: str, execution: str, body: msgspec.Struct) -> WorkAnswer:
+    mail = command(name, TENANT, execution, body)
+    reply = await running.owners.ask(mail, timeout=SECONDS)
+    return msgspec.json.decode(reply, type=WorkAnswer)
+
+
+async def test_an_execution_is_accepted_worked_on_and_ended(running: Fleet):
+    await running.start_owner("one")
+    await running.start_worker("worker")
+
+    handle = await running.execute("e1")
+    (record,) = await running.ended("e1")
+
+    assert handle.status in {"PENDING", "RUNNING"}
+    assert (record.status, record.output) == ("COMPLETED", "hello from attempt 1")
+    assert [type(event) for event in (await running.histories())["e1"]] == [
+        Accepted,
+        AttemptStarted,
+        GenerationFinished,
+        ExecutionCompleted,
+    ]
+
+
+async def test_all_accepted_executions_end_once_though_their_owner_is_killed(running: Fleet):
+    await running.start_owner("one")
+    await running.start_owner("two")
+    await running.settled_hosts()
+    gate = Gate()
+    await running.start_worker("worker", gate.handle, capacity=50, per_tenant=50)
+    names = [f"e{number}" for number in range(40)]
+    for name in names:
+        await running.execute(name)
+    await gate.has_begun()
+
+    running.kill("one")
+    gate.open()
+    await running.ended(*names)
+
+    histories = await running.histories()
+    assert [name for name in names if not is_legal(histories[name])] == []
+    assert sorted(running.handled.begun) == sorted((name, 1) for name in names)
+    await running.settled_hosts()
+
+
+async def test_a_shard_moves_to_a_newcomer_without_losing_a_command(running: Fleet):
+    await running.start_owner("one")
+    await running.start_worker("worker")
+    names = [f"e{number}" for number in range(60)]
+    async with anyio.create_task_group() as tasks:
+        for place, name in enumerate(names):
+            if place == 20:
+                await running.start_owner("two")
+                await running.start_owner("three")
+            tasks.start_soon(running.execute, name)
+            await anyio.sleep(0.002)
+    await running.ended(*names)
+    await running.settled_hosts()
+
+    histories = await running.histories()
+    assert [name for name in names if not is_legal(histories[name])] == []
+
+
+async def test_the_item_of_a_killed_worker_becomes_a_new_attempt(running: Fleet):
+    await running.start_owner("one")
+    gate = Gate()
+    doomed = await running.start_worker("doomed", gate.handle)
+    await running.execute("e1")
+    await gate.has_begun()
+
+    doomed.cancel()
+    await running.start_worker("other")
+    (record,) = await running.ended("e1")
+
+    assert (record.status, record.output, record.attempts) == (
+        "COMPLETED",
+        "hello from attempt 2",
+        2,
+    )
+    assert running.handled.attempts("e1") == [1, 2]
+
+
+async def test_an_owner_that_was_replaced_unknowingly_is_fenced_out(world: MemoryBus):
+    ended: list[str] = []
+
+    async def own(owner: ShardOwner, name: str) -> None:
+        try:
+            await owner.run()
+        except* FencedError:
+            ended.append(name)
+
+    async with world.process() as bus, anyio.create_task_group() as tasks:
+        zombie = ShardOwner(execution_entity(), 0, "zombie", bus, QUICK)
+        tasks.start_soon(own, zombie, "zombie")
+        with anyio.fail_after(SECONDS):
+            while not zombie.serving:
+                await anyio.sleep(0.005)
+            heir = ShardOwner(execution_entity(), 0, "heir", bus, QUICK)
+            tasks.start_soon(own, heir, "heir")
+            while not heir.serving:
+                await anyio.sleep(0.005)
+            owners = Owners(bus.transport, "execution", 1, QUICK)
+            await owners.ask(command("accept", TENANT, "e1", accept("e1")), timeout=SECONDS)
+            while not ended:
+                await anyio.sleep(0.005)
+        tasks.cancel_scope.cancel()
+
+    assert ended == ["zombie"]
+
+
+async def test_after_the_bus_lost_its_work_only_what_nobody_holds_is_begun_anew(
+    world: MemoryBus, running: Fleet
+):
+    await running.start_owner("one")
+    gate = Gate()
+    await running.start_worker("worker", gate.handle, capacity=1, per_tenant=1)
+    names = [f"e{number}" for number in range(6)]
+    for name in names:
+        await running.execute(name)
+    await gate.has_begun()
+    held = running.handled.begun[0][0]
+
+    await world.restart()
+    await running.start_worker("other", capacity=4)
+    await running.ended(*[name for name in names if name != held and await _is_lost(running, name)])
+    gate.open()
+    records = await running.ended(*names)
+
+    assert {record.status for record in records} == {"COMPLETED"}
+    assert running.handled.attempts(held) == [1]
+    assert 2 in {attempt for _, attempt in running.handled.begun}
+    assert [name for name, count in _runs(running).items() if count > 1] == []
+
+
+async def _is_lost(running: Fleet, name: str) -> bool:
+    return (await running.look(name)).attempts > 1
+
+
+def _runs(running: Fleet) -> dict[str, int]:
+    names = {name for name, _ in running.handled.begun}
+    return {name: len(running.handled.attempts(name)) for name in names}
+
+
+async def test_who_holds_an_item_of_an_earlier_life_of_the_queue_may_still_die(
+    world: MemoryBus, running: Fleet
+):
+    await running.start_owner("one")
+    gate = Gate()
+    doomed = await running.start_worker("doomed", gate.handle)
+    await running.execute("e1")
+    await gate.has_begun()
+
+    await world.restart()
+    await anyio.sleep(2 * QUICK.roll_call_seconds)
+    doomed.cancel()
+    await running.start_worker("other")
+    (record,) = await running.ended("e1")
+
+    assert (record.status, record.attempts) == ("COMPLETED", 2)
+
+
+async def test_one_id_asked_for_by_many_at_once_is_one_run(running: Fleet):
+    await running.start_owner("one")
+    await running.start_worker("worker")
+    handles: list[str] = []
+
+    async def execute() -> None:
+        handles.append((await running.execute("e1")).execution_id)
+
+    async with anyio.create_task_group() as tasks:
+        for _ in range(50):
+            tasks.start_soon(execute)
+    await running.ended("e1")
+
+    assert handles == ["e1"] * 50
+    assert running.handled.begun == [("e1", 1)]
+    assert is_legal((await running.histories())["e1"])
+
+
+async def test_the_same_id_with_another_request_is_a_conflict(running: Fleet):
+    await running.start_owner("one")
+    await running.execute("e1", digest="one")
+
+    with pytest.raises(ProblemError) as refused:
+        await running.execute("e1", digest="other")
+
+    assert refused.value.problem.code == "conflict"
+
+
+async def test_a_late_result_of_a_superseded_attempt_settles_its_usage_once(running: Fleet):
+    await running.start_owner("one")
+    gate = Gate()
+    doomed = await running.start_worker("doomed", gate.handle)
+    await running.execute("e1")
+    await gate.has_begun()
+    doomed.cancel()
+    await running.start_worker("other")
+    await running.ended("e1")
+
+    late = finish(1, running.bus)
+    first = await answer(running, "late.result", "e1", late)
+    again = await answer(running, "late.again", "e1", late)
+
+    history = (await running.histories())["e1"]
+    assert (first, again) == (Settled(accepted=False), Settled(accepted=False))
+    assert is_legal(history)
+    assert [type(event) for event in history].count(UsageSettled) == 1
+    assert (await running.look("e1")).output == "hello from attempt 2"
+
+
+async def test_an_execution_that_has_left_memory_comes_back_from_its_record(world: MemoryBus):
+    timing = msgspec.structs.replace(QUICK, entities_in_memory=0)
+    async with fleet(world, timing) as running:
+        owner = await running.start_owner("one")
+        await running.start_worker("worker")
+        await running.execute("e1")
+        (before,) = await running.ended("e1")
+        shard = shard_of(TENANT, "e1", SHARDS)
+        book = owner.host._running[shard].book  # what is in memory shows nowhere else
+        with anyio.fail_after(SECONDS):
+            while book.slots:
+                await anyio.sleep(0.005)
+
+        again = await running.execute("e1")
+        after = await running.look("e1")
+
+    assert again.status == "COMPLETED"
+    assert after == before
+    assert running.handled.begun == [("e1", 1)]
+
+
+async def test_a_large_entry_lies_in_the_blob_store_and_is_recovered(running: Fleet):
+    await running.start_owner("one")
+    task = "x" * (2 * QUICK.blob_bytes)
+    await running.execute("e1", task=task)
+    shard = shard_of(TENANT, "e1", SHARDS)
+    (large,) = [entry for commit in await running.commits(shard) for entry in commit.entries[:1]][
+        :1
+    ]
+
+    running.kill("one")
+    await running.start_owner("two")
+
+    assert large.blob is not None
+    assert large.events == []
+    assert (await running.look("e1")).task == task
+
+
+async def test_a_next_owner_sends_again_only_what_may_be_lost(world: MemoryBus, running: Fleet):
+    await running.start_owner("one")
+    await running.start_worker("worker")
+    await running.execute("e1")
+    await running.ended("e1")
+    shard = shard_of(TENANT, "e1", SHARDS)
+    with anyio.fail_after(SECONDS):
+        while (await running.commits(shard))[-1].settled < 3:
+            await anyio.sleep(0.01)
+    sent: list[bytes] = []
+
+    async def note(delivery: object) -> None:
+        sent.append(encode(delivery))
+
+    running.kill("one")
+    async with world.transport.subscription("cb.*.events.>", note):
+        await running.start_owner("two")
+        await running.settled_hosts()
+
+    assert sent == []
+
+
+async def test_a_next_owner_repeats_what_was_not_known_to_be_stored():
+    timing = msgspec.structs.replace(QUICK, resend_window_seconds=60.0)
+    async with memory_bus(timing) as slow, fleet(slow, timing) as running:
+        await running.start_owner("one")
+        await running.start_worker("worker")
+        await running.execute("e1")
+        await running.ended("e1")
+        first: list[bytes] = [
+            stored.data
+            for stored in slow.store.read("EVENTS", "cb.acme.events.execution.completed.e1")
+        ]
+        running.kill("one")
+        await running.start_owner("two")
+        await running.settled_hosts()
+        both = [
+            stored.data
+            for stored in slow.store.read("EVENTS", "cb.acme.events.execution.completed.e1")
+        ]
+
+    assert both == first * 2
+
+
+async def test_a_tenant_with_a_thousand_items_does_not_starve_another(running: Fleet):
+    await running.start_owner("one")
+    async with anyio.create_task_group() as tasks:
+        for number in range(1000):
+            tasks.start_soon(lambda name: running.execute(name, tenant="flood"), f"f{number}")
+    await running.start_worker("worker", capacity=4, per_tenant=2)
+    with anyio.fail_after(SECONDS):
+        while len(running.handled.begun) < 10:
+            await anyio.sleep(0.001)
+    before = len(running.handled.begun)
+    await running.execute("small")
+    await running.ended("small")
+
+    place = running.handled.begun.index(("small", 1))
+    assert place - before < 200
+
+
+async def test_a_cancelled_execution_stops_its_worker(running: Fleet):
+    await running.start_owner("one")
+    gate = Gate()
+    await running.start_worker("worker", gate.handle, capacity=1, per_tenant=1)
+    await running.execute("e1")
+    await gate.has_begun()
+
+    await running.owners.ask(command("", TENANT, "e1", Cancel(reason="enough")), timeout=SECONDS)
+    await running.execute("e2")
+    gate.open()
+    await running.ended("e1", "e2")
+
+    assert (await running.look("e1")).status == "CANCELLED"
+    assert is_legal((await running.histories())["e1"])
+
+
+async def test_snapshots_spare_the_next_owner_the_older_journal(world: MemoryBus):
+    timing = msgspec.structs.replace(QUICK, snapshot_commits=5)
+    async with fleet(world, timing) as running:
+        await running.start_owner("one")
+        await running.start_worker("worker")
+        names = [f"e{number}" for number in range(40)]
+        for name in names:
+            await running.execute(name)
+        before = await running.ended(*names)
+        for shard in range(SHARDS):
+            newest = (await running.commits(shard))[-1]
+            assert newest.snapshot is not None
+            journal = running.bus.journal("execution")
+            subject = journal_subject("execution", shard)
+            await journal.purge(subject, below=newest.snapshot.sequence)
+
+        running.kill("one")
+        await running.start_owner("two")
+        after = await running.ended(*names)
+
+    assert after == before
+
+
+async def test_a_mailbox_answers_what_is_no_mail(running: Fleet):
+    await running.start_owner("one")
+    await running.settled_hosts()
+
+    reply = await running.bus.transport.request(
+        mailbox_subject("execution", 0), b"{}", timeout=SECONDS
+    )
+
+    assert b'"code":"validation"' in reply.data
