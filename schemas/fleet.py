@@ -12,10 +12,14 @@ LANE_SUBJECT = "_cb.sys.lane"
 
 
 class Alive(Internal):
-    """A process's heartbeat: the entities whose shards it can own and how it fares."""
+    """A process's heartbeat: the entities whose shards it can own and how it fares.
+
+    ``pid`` is its number on its machine, 0 where it is not told.
+    """
 
     process: str
     actor: str
+    pid: int = 0
     entities: list[str] = []
     running: int = 0
     capacity: int = 0

@@ -133,6 +133,11 @@ class EmbeddedServer:
                 await process.wait()
             await self.kill()
 
+    async def wait(self) -> None:
+        """Return when the server has ended, however it did; at once if it does not run."""
+        if self._process is not None:
+            await self._process.wait()
+
     async def kill(self) -> None:
         """End the server at once, as a crash would."""
         process, self._process = self._process, None

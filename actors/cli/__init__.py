@@ -1,0 +1,14 @@
+"""The command line: starts a fleet, and speaks to one as any other client of the bus does.
+
+``session``     where the bus is, for whom to speak, how errors are said
+``fleet``       ``up`` and ``doctor``
+``agents``      definitions
+``executions``  running agents, reading their streams, conversations
+``contract``    what can be asked: subjects, documents, settings, permissions
+``dead``        letters that could not be handled
+``shown``       tables and streams on a terminal
+"""
+
+from actors.cli.commands import main
+
+__all__ = ["main"]

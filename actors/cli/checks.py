@@ -1,0 +1,109 @@
+"""What ``callboard doctor`` checks: the bus, the streams, the processes."""
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import anyio
+
+from bus.codec import decode
+from bus.config import Config, Timing
+from bus.connection import NatsTransport
+from bus.errors import UnavailableError
+from bus.ports import Delivery
+from bus.server.embedded import OLDEST_VERSION
+from bus.streams.api import STREAM_NOT_FOUND, JetStream, JetStreamError
+from bus.streams.provision import ESSENTIAL, differences
+from bus.streams.spec import StreamSpec, stream_specs
+from schemas.fleet import HEARTBEAT_SUBJECT, Alive
+
+ENTITIES = ("execution",)
+"""The entity types whose journals a fleet of this version keeps."""
+
+LISTEN_SECONDS = 0.8
+"""Three heartbeats of each process."""
+
+PAUSE_SECONDS = 0.1
+
+
+class Result(NamedTuple):
+    """What one check has found."""
+
+    name: str
+    ok: bool
+    detail: str
+
+
+async def all_of(
+    transport: NatsTransport, wanted: Mapping[str, int], config: Config
+) -> list[Result]:
+    """Check everything; ``wanted`` says how many ready processes there must be of each actor."""
+    return [
+        _bus(transport),
+        await _streams(JetStream(transport), config),
+        *processes(await _heard(transport, wanted), wanted),
+    ]
+
+
+def processes(alive: Mapping[str, Alive], wanted: Mapping[str, int]) -> list[Result]:
+    """Judge the newest heartbeats, by process. Pure."""
+    ready = Counter(beat.actor for beat in alive.values() if beat.ready)
+    every = Counter(beat.actor for beat in alive.values())
+    return [
+        Result(
+            actor,
+            ok=ready[actor] >= count,
+            detail=f"{ready[actor]} ready of {every[actor]} alive, {count} wanted",
+        )
+        for actor, count in wanted.items()
+    ]
+
+
+def _bus(transport: NatsTransport) -> Result:
+    version = transport.client.connected_server_version
+    text = f"{version.major}.{version.minor}.{version.patch}"
+    oldest = ".".join(map(str, OLDEST_VERSION))
+    ok = (version.major, version.minor) >= OLDEST_VERSION
+    detail = f"nats-server {text}" if ok else f"nats-server {text} is older than {oldest}"
+    return Result("bus", ok=ok, detail=detail)
+
+
+async def _streams(jetstream: JetStream, config: Config) -> Result:
+    specs = stream_specs(ENTITIES, Timing())
+    try:
+        faults = [
+            fault for spec in specs if (fault := await _fault(jetstream, spec, config)) is not None
+        ]
+    except (UnavailableError, JetStreamError) as error:
+        return Result("streams", ok=False, detail=str(error))
+    detail = "; ".join(faults) or f"{len(specs)} stand as specified"
+    return Result("streams", ok=not faults, detail=detail)
+
+
+async def _fault(jetstream: JetStream, spec: StreamSpec, config: Config) -> str | None:
+    try:
+        info = await jetstream.stream_info(spec.name)
+    except JetStreamError as error:
+        if error.code == STREAM_NOT_FOUND:
+            return f"{spec.name} is missing"
+        raise
+    found = differences(spec.settings(config.durability), info["config"])
+    broken = sorted(ESSENTIAL & found.keys())
+    return f"{spec.name} differs in {', '.join(broken)}" if broken else None
+
+
+async def _heard(transport: NatsTransport, wanted: Mapping[str, int]) -> dict[str, Alive]:
+    """Listen until all that are wanted have said that they are ready, or long enough."""
+    alive: dict[str, Alive] = {}
+    enough = anyio.Event()
+
+    async def heard(delivery: Delivery) -> None:
+        beat = decode(Alive, delivery.data)
+        alive[beat.process] = beat
+        if all(result.ok for result in processes(alive, wanted)):
+            enough.set()
+
+    async with transport.subscription(HEARTBEAT_SUBJECT, heard):
+        with anyio.move_on_after(LISTEN_SECONDS):
+            await enough.wait()
+    return alive

@@ -1,0 +1,49 @@
+"""The command ``callboard`` and all its parts."""
+
+from importlib import metadata
+
+import click
+
+from actors.cli import agents, contract, dead, executions, fleet
+from actors.cli.session import opened
+
+CONTEXT = {"help_option_names": ["-h", "--help"]}
+
+
+@click.group(context_settings=CONTEXT)
+@click.option("--url", help="NATS servers, separated by commas.  [env: NATS_URL]")
+@click.option("--tenant", help="The tenant to speak for.  [env: CALLBOARD_TENANT]")
+@click.pass_context
+def main(context: click.Context, url: str | None, tenant: str | None) -> None:
+    r"""Run LLM agents as independent processes that meet only on a NATS message bus.
+
+    \b
+    callboard up                          start a fleet on this machine
+    callboard agents apply FILE           create or change an agent
+    callboard run AGENT "the task"        run it and watch the answer come
+    callboard doctor                      see whether all is well
+    """
+    context.obj = opened(url, tenant)
+
+
+@main.command()
+def version() -> None:
+    """Print the version."""
+    click.echo(metadata.version("callboard"))
+
+
+for command in (
+    fleet.up,
+    fleet.doctor,
+    agents.agents,
+    executions.run,
+    executions.stream,
+    executions.executions,
+    executions.conversations,
+    contract.subjects,
+    contract.schema,
+    contract.config,
+    contract.nats,
+    dead.dead,
+):
+    main.add_command(command)

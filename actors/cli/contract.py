@@ -1,0 +1,93 @@
+"""What the contract offers: subjects, documents, settings, permissions."""
+
+from collections.abc import Sequence
+
+import click
+
+from actors.cli import shown
+from actors.cli.session import leave
+from bus import permissions as accounts
+from bus.config import reference as settings
+from bus.errors import CallboardError
+from schemas import catalog, documents
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def subjects(*, as_json: bool) -> None:
+    """List every subject of the public contract and the messages on it."""
+    requests, facts = catalog.requests(), _facts()
+    if as_json:
+        shown.json(
+            {
+                "requests": [
+                    {
+                        "subject": row.subject,
+                        "submit": row.submit,
+                        "request": row.message.__name__,
+                        "reply": row.reply.__name__,
+                        "doc": row.doc,
+                    }
+                    for row in requests
+                ],
+                "facts": [
+                    {"subject": row.subject, "message": row.message.__name__, "doc": row.doc}
+                    for row in facts
+                ],
+            }
+        )
+        return
+    asked = ((row.subject, row.message.__name__, row.reply.__name__, row.doc) for row in requests)
+    shown.table(("request on", "message", "reply", "what for"), asked)
+    click.echo("Durable, where it changes something: cb.{tenant}.submit.<the rest of the subject>")
+    published = ((row.subject, row.message.__name__, row.doc) for row in facts)
+    shown.table(("subscribe to", "message", "what it tells"), published)
+
+
+@click.command()
+@click.argument("kind", type=click.Choice(["asyncapi", "json"]))
+def schema(kind: str) -> None:
+    """Print the contract as an AsyncAPI 3 document, or as JSON Schema."""
+    shown.json(documents.asyncapi() if kind == "asyncapi" else documents.json_schema())
+
+
+@click.group()
+def config() -> None:
+    """Show what can be configured."""
+
+
+@config.command()
+@click.option("--constants", is_flag=True, help="The times and bounds that cannot be set, too.")
+def reference(*, constants: bool) -> None:
+    """Print every setting with default and meaning, as a Markdown table."""
+    click.echo(settings.reference(), nl=False)
+    if constants:
+        click.echo(f"\n{settings.constants()}", nl=False)
+
+
+@click.group()
+def nats() -> None:
+    """Write configuration for a nats-server."""
+
+
+@nats.command()
+@click.argument("users", nargs=-1, required=True, metavar="TENANT:USER…")
+def permissions(users: Sequence[str]) -> None:
+    """Print the accounts, users and permissions of tenants, to include in nats.conf.
+
+    Passwords are variables that nats-server takes from its environment.
+    """
+    tenants: dict[str, list[str]] = {}
+    for item in users:
+        tenant, colon, user = item.partition(":")
+        if not colon:
+            raise click.BadParameter(f"{item!r} must be TENANT:USER", param_hint="TENANT:USER")
+        tenants.setdefault(tenant, []).append(user)
+    try:
+        click.echo(accounts.render(tenants), nl=False)
+    except CallboardError as error:
+        leave(error)
+
+
+def _facts() -> tuple[catalog.FactRow, ...]:
+    return (*catalog.stream_events(), *catalog.events(), *catalog.records())

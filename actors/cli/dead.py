@@ -1,0 +1,119 @@
+"""``callboard dead``: letters that could not be handled."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import click
+import msgspec
+
+from actors.cli import shown
+from actors.cli.session import EXIT_FAILURE, Session, with_session
+from bus.codec import decode
+from bus.connection import NatsTransport
+from bus.errors import DeadlineError, ProblemError, UnavailableError
+from bus.jetstream.publishing import store
+from bus.jetstream.reading import StreamReader
+from bus.streams.api import JetStream, JetStreamError
+from bus.streams.spec import DEAD
+from schemas.fleet import DeadLetter
+
+SUBJECTS = "_cb.dead.>"
+WORK = "_cb.work."
+WORK_TOKENS = 4
+MOST = 1000
+ANSWER_SECONDS = 10.0
+
+Letter = tuple[int, DeadLetter]
+
+
+class _Addressed(msgspec.Struct):
+    tenant: str
+
+
+@click.group()
+def dead() -> None:
+    """Look at work and commands that could not be handled, and hand them in again.
+
+    For operators: it needs a user of the fleet.
+    """
+
+
+@dead.command("list")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, with the bodies.")
+@with_session
+def list_letters(session: Session, *, as_json: bool) -> None:
+    """List dead letters, oldest first."""
+    letters = session.run_connected(_letters)
+    if as_json:
+        shown.json([{"sequence": sequence, "letter": letter} for sequence, letter in letters])
+        return
+    rows = ((n, x.at, x.subject, x.deliveries, x.reason) for n, x in letters)
+    shown.table(("number", "at", "subject", "deliveries", "reason"), rows)
+
+
+@dead.command()
+@click.argument("numbers", nargs=-1, type=int)
+@click.option("--all", "every", is_flag=True, help="All of them.")
+@with_session
+def redrive(session: Session, numbers: Sequence[int], *, every: bool) -> None:
+    """Hand letters in again where they came from; those that arrive are dead no more."""
+    if not numbers and not every:
+        raise click.UsageError("name the NUMBERS of letters, or --all")
+
+    async def body(transport: NatsTransport) -> list[str]:
+        letters = await _letters(transport)
+        chosen = [item for item in letters if every or item[0] in numbers]
+        failures = [f"{n}: there is no such letter" for n in _unknown(numbers, letters)]
+        for item in chosen:
+            failure = await _redrive(transport, item)
+            failures += [failure] if failure else []
+        click.echo(f"{len(chosen)} found, {len(failures)} failed")
+        return failures
+
+    failures = session.run_connected(body)
+    for failure in failures:
+        click.echo(failure, err=True)
+    if failures:
+        raise click.exceptions.Exit(EXIT_FAILURE)
+
+
+def target(letter: DeadLetter) -> str:
+    """Return the subject a letter goes back to: work also names its tenant there. Pure.
+
+    Raises:
+        ProblemError: its body names none.
+    """
+    subject = letter.subject
+    if subject.startswith(WORK) and len(subject.split(".")) < WORK_TOKENS:
+        return f"{subject}.{decode(_Addressed, letter.body.encode()).tenant}"
+    return subject
+
+
+async def _letters(transport: NatsTransport) -> list[Letter]:
+    stored = await StreamReader(transport).read_subject(DEAD, SUBJECTS, limit=MOST)
+    return [(message.sequence, decode(DeadLetter, message.data)) for message in stored]
+
+
+async def _redrive(transport: NatsTransport, item: Letter) -> str | None:
+    """Publish a letter's body to its subject; return why that failed, None if it did not."""
+    sequence, letter = item
+    try:
+        subject, body = target(letter), letter.body.encode()
+        if subject.startswith(WORK):
+            await store(transport, subject, body)
+        else:
+            await transport.request(subject, body, timeout=ANSWER_SECONDS)
+        await _remove(transport, sequence)
+    except (DeadlineError, JetStreamError, ProblemError, UnavailableError) as error:
+        return f"{sequence}: {error}"
+    return None
+
+
+async def _remove(transport: NatsTransport, sequence: int) -> None:
+    wanted: dict[str, Any] = {"seq": sequence}
+    await JetStream(transport).call(f"STREAM.MSG.DELETE.{DEAD}", wanted)
+
+
+def _unknown(numbers: Sequence[int], letters: Sequence[Letter]) -> list[int]:
+    known = {sequence for sequence, _ in letters}
+    return [number for number in numbers if number not in known]

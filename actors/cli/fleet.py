@@ -1,0 +1,125 @@
+"""``callboard up`` and ``callboard doctor``."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import anyio
+import click
+
+from actors.cli import checks
+from actors.cli.session import EXIT_FAILURE, Session, leave, run, with_session
+from actors.fleet import Fleet, Plan
+from actors.fleet.plan import REPLICAS, chosen, counts
+from bus.connection import connect
+from bus.errors import CallboardError, UnavailableError
+
+_ACTORS = ", ".join(REPLICAS)
+
+
+@click.command()
+@click.option("--actors", metavar="NAMES", help=f"Which actors to run, of: {_ACTORS}.  [all]")
+@click.option(
+    "--replicas",
+    multiple=True,
+    metavar="ACTOR=N",
+    help="How many processes of an actor; may be repeated.  "
+    f"[{' '.join(f'{name}={count}' for name, count in REPLICAS.items())}]",
+)
+@click.option(
+    "--data",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Directory of all that is stored.  [env: CALLBOARD_DATA; default: .callboard]",
+)
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=4222,
+    show_default=True,
+    help="Port of the fleet's own nats-server on the loopback interface; 0 takes a free one.",
+)
+@click.option(
+    "--ready-file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Written when every process is ready: JSON with the bus' URL and all process ids.",
+)
+@click.option("--no-loopback", is_flag=True, help="Do not let agents call this machine.")
+@with_session
+def up(
+    session: Session,
+    actors: str | None,
+    replicas: Sequence[str],
+    data: Path | None,
+    port: int,
+    ready_file: Path | None,
+    *,
+    no_loopback: bool,
+) -> None:
+    """Start a fleet on this machine: a nats-server, and each actor as processes of its own.
+
+    With NATS_URL set (or --url) the fleet joins that bus instead. A process that dies is started
+    again. Ctrl-C lets all finish what they are at; a second one ends them at once.
+
+    Exits with 0 after a clean stop, 78 if a setting is wrong or the port is taken, else with 1.
+    """
+    try:
+        plan = Plan(
+            replicas=chosen(actors, replicas),
+            data=(data or Path(session.config.data)).absolute(),
+            url=",".join(session.urls) if session.named else None,
+            port=port,
+            loopback=not no_loopback,
+            ready_file=ready_file,
+        )
+    except CallboardError as error:
+        leave(error)
+    run(Fleet(plan, session.config).run)
+
+
+@click.command()
+@click.option(
+    "--wait",
+    type=click.FloatRange(0, 3600),
+    default=0.0,
+    metavar="SECONDS",
+    help="Look again for so long until all is well.",
+)
+@click.option(
+    "--expect",
+    metavar="ACTOR=N,…",
+    help="How many ready processes there must be of each actor.  [at least one of each]",
+)
+@with_session
+def doctor(session: Session, wait: float, expect: str | None) -> None:
+    """Check bus, streams and processes; exit with 0 if all is well, with 1 if not.
+
+    The bus must be reachable and new enough, all streams must stand as specified, and the processes
+    must be alive and ready.
+    """
+    try:
+        wanted = counts(expect.split(","), "--expect") if expect else dict.fromkeys(REPLICAS, 1)
+    except CallboardError as error:
+        leave(error)
+    results = run(lambda: _checked(session, wanted, wait))
+    for result in results:
+        mark = click.style("ok  ", fg="green") if result.ok else click.style("FAIL", fg="red")
+        click.echo(f"{mark} {result.name:<10} {result.detail}")
+    if not all(result.ok for result in results):
+        raise click.exceptions.Exit(EXIT_FAILURE)
+
+
+async def _checked(session: Session, wanted: dict[str, int], wait: float) -> list[checks.Result]:
+    """Check until all is well or the time is over; return what was found last."""
+    end = anyio.current_time() + wait
+    while True:
+        results = await _check_once(session, wanted)
+        if all(result.ok for result in results) or anyio.current_time() >= end:
+            return results
+        await anyio.sleep(checks.PAUSE_SECONDS)
+
+
+async def _check_once(session: Session, wanted: dict[str, int]) -> list[checks.Result]:
+    try:
+        async with connect(session.address()) as transport:
+            return await checks.all_of(transport, wanted, session.config)
+    except UnavailableError as error:
+        return [checks.Result("bus", ok=False, detail=str(error))]

@@ -1,0 +1,125 @@
+"""How a command reaches the bus, and how it says what went wrong."""
+
+import os
+import sys
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, NoReturn, TypeVar, cast
+from urllib.parse import urlsplit
+
+import anyio
+import click
+
+from bus.client import Client
+from bus.config import Config, load
+from bus.connection import Address, NatsTransport, connect
+from bus.errors import CallboardError, ConfigError, ProblemError, UnavailableError
+from bus.subjects import token
+from bus.telemetry import logs
+from schemas.problems import Problem
+
+T = TypeVar("T")
+
+EXIT_FAILURE = 1
+EXIT_CONFIG = 78
+"""``EX_CONFIG`` of sysexits.h."""
+
+EXIT_INTERRUPTED = 130
+CONNECT_SECONDS = 2.0
+
+START_ONE = "Is a fleet running? Start one with `callboard up`."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Session:
+    """Where the bus is and which tenant a command speaks for.
+
+    ``named`` says whether somebody named the bus: an option, or the environment.
+    """
+
+    config: Config
+    urls: tuple[str, ...]
+    tenant: str
+    named: bool
+
+    def run(self, body: Callable[[Client], Awaitable[T]]) -> T:
+        """Run ``body`` with a client; an error ends the command with a line that names it."""
+        return self.run_connected(lambda transport: body(Client(transport)))
+
+    def run_connected(self, body: Callable[[NatsTransport], Awaitable[T]]) -> T:
+        """Run ``body`` with a connection; see ``run``."""
+
+        async def connected() -> T:
+            async with connect(self.address()) as transport:
+                return await body(transport)
+
+        return run(connected)
+
+    def address(self, patience: float = CONNECT_SECONDS) -> Address:
+        """Return where to connect. A user's answers arrive where its permissions let them."""
+        user = urlsplit(self.urls[0]).username if self.urls else None
+        return Address(
+            urls=self.urls,
+            name="callboard",
+            credentials=self.config.nats_creds,
+            inbox_prefix=f"_INBOX.{user}" if user else "_INBOX",
+            patience=patience,
+        )
+
+
+def opened(url: str | None, tenant: str | None) -> Session:
+    """Read the environment, overridden by options; a wrong setting ends the command."""
+    try:
+        config = load(os.environ)
+        logs.configure("warning", "console", stream=sys.stderr)
+        return Session(
+            config=config,
+            urls=tuple(url.split(",")) if url else tuple(map(str, config.nats_url)),
+            tenant=token(tenant or config.tenant, "tenant"),
+            named=bool(url or os.environ.get("NATS_URL")),
+        )
+    except CallboardError as error:
+        leave(error)
+
+
+def run(body: Callable[[], Awaitable[T]]) -> T:
+    """Run ``body`` in an event loop; an error ends the command with a line that names it."""
+    try:
+        return anyio.run(body)
+    except CallboardError as error:
+        leave(error)
+    except BaseExceptionGroup as group:
+        leave(_first(cast("BaseExceptionGroup[Any]", group)))
+
+
+def leave(error: BaseException) -> NoReturn:
+    """Say on standard error what went wrong and exit with the code that fits."""
+    match error:
+        case ProblemError():
+            click.echo(said(error.problem), err=True)
+        case ConfigError():
+            click.echo(f"callboard: {error}", err=True)
+            raise click.exceptions.Exit(EXIT_CONFIG)
+        case UnavailableError():
+            click.echo(f"callboard: {error}\n{START_ONE}", err=True)
+        case CallboardError():
+            click.echo(f"callboard: {error}", err=True)
+        case _:
+            raise error
+    raise click.exceptions.Exit(EXIT_FAILURE)
+
+
+def said(problem: Problem) -> str:
+    """Return a problem as one line: ``code: message (field)``."""
+    field = f" ({problem.field})" if problem.field else ""
+    return f"{problem.code}: {problem.message}{field}"
+
+
+def _first(group: BaseExceptionGroup[Any]) -> BaseException:
+    error = group.exceptions[0]
+    return _first(error) if isinstance(error, BaseExceptionGroup) else error
+
+
+def with_session(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Hand a command its ``Session`` first, by the options of the whole command line."""
+    return click.make_pass_decorator(Session)(command)

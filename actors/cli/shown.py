@@ -1,0 +1,119 @@
+"""Tables and streams on a terminal, JSON for programs."""
+
+import sys
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Any
+
+import click
+import msgspec
+from rich import box
+from rich.cells import cell_len
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from schemas.streams import (
+    AttemptRestarted,
+    Cancelled,
+    Completed,
+    ContentChunk,
+    Failed,
+    StreamEvent,
+    ThinkingChunk,
+)
+
+UP_AND_CLEAR = "\x1b[{rows}A\r\x1b[J"
+
+
+def json(message: Any) -> None:
+    """Print a message as indented JSON."""
+    click.echo(msgspec.json.format(msgspec.json.encode(message), indent=2))
+
+
+def table(
+    titles: Sequence[str], rows: Iterable[Sequence[Any]], *, total: int | None = None
+) -> None:
+    """Print a table; ``total`` is said below it where more match than are shown."""
+    grid = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for title in titles:
+        grid.add_column(title, overflow="fold")
+    count = 0
+    for row in rows:
+        grid.add_row(*(Text(_cell(value)) for value in row))
+        count += 1
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 200)
+    console.print(grid if count else "none")
+    if total is not None and total > count:
+        console.print(f"{count} of {total}")
+
+
+def _cell(value: Any) -> str:
+    match value:
+        case None:
+            return ""
+        case datetime():
+            return value.strftime("%Y-%m-%d %H:%M:%S")
+        case _:
+            return str(value)
+
+
+class Answer:
+    """Shows an answer as it comes; on a terminal, what became void is wiped out."""
+
+    def __init__(self) -> None:
+        self._wipes = sys.stdout.isatty()
+        self._text = ""
+        self._thinks = False
+
+    def show(self, event: StreamEvent) -> None:
+        """Show one event; the texts go to standard output, all else to standard error."""
+        match event:
+            case ContentChunk(content=content):
+                self._stop_thinking()
+                self._text += content
+                click.echo(content, nl=False)
+            case ThinkingChunk(content=content):
+                self._thinks = True
+                click.echo(click.style(content, dim=True), nl=False, err=True)
+            case AttemptRestarted(reason=reason):
+                self._restart(reason)
+            case Completed(final_response=response):
+                self._complete(response)
+            case Failed() | Cancelled():
+                self._end_line()
+            case _:
+                return
+
+    def _restart(self, reason: str) -> None:
+        self._stop_thinking()
+        size = Console().size
+        rows = rows_of(self._text, size.width)
+        if self._wipes and self._text and rows < size.height:
+            click.echo(UP_AND_CLEAR.format(rows=rows - 1) if rows > 1 else "\r\x1b[J", nl=False)
+        else:
+            self._end_line()
+        self._text = ""
+        click.echo(click.style(f"[begins again: {reason}]", fg="yellow"), err=True)
+
+    def _complete(self, response: str) -> None:
+        """End the line; an answer that came only with its end is shown whole."""
+        self._stop_thinking()
+        if response.startswith(self._text):
+            click.echo(response[len(self._text) :], nl=False)
+            self._text = response
+        self._end_line()
+
+    def _stop_thinking(self) -> None:
+        if self._thinks:
+            click.echo(err=True)
+        self._thinks = False
+
+    def _end_line(self) -> None:
+        if self._text and not self._text.endswith("\n"):
+            click.echo()
+
+
+def rows_of(text: str, width: int) -> int:
+    """Return how many rows of a terminal a text takes. Pure."""
+    return sum(max(1, -(-cell_len(line) // width)) for line in text.split("\n"))

@@ -1,0 +1,85 @@
+"""Which processes a fleet consists of. Pure."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+import msgspec
+
+from bus.errors import ConfigError
+
+REPLICAS: Mapping[str, int] = {"agents": 1, "streaming": 2}
+"""The actors a fleet can run, and how many processes of each it runs unless told otherwise."""
+
+MOST_REPLICAS = 64
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
+    """A fleet as it is to stand.
+
+    ``url`` is the bus to join; None starts a nats-server on ``port`` of the loopback interface,
+    whose store lies below ``data``.
+    """
+
+    replicas: Mapping[str, int]
+    data: Path
+    url: str | None = None
+    port: int = 4222
+    loopback: bool = True
+    ready_file: Path | None = None
+
+    def processes(self) -> list[tuple[str, str]]:
+        """Return (name, actor) of each process, in the order of starting."""
+        return [
+            (f"{actor}.{number}", actor)
+            for actor, count in self.replicas.items()
+            for number in range(1, count + 1)
+        ]
+
+
+def chosen(actors: str | None, replicas: Sequence[str]) -> dict[str, int]:
+    """Return how many processes of each actor are wanted.
+
+    ``actors`` is a list separated by commas, ``replicas`` holds items such as ``streaming=3``.
+
+    Raises:
+        ConfigError: an actor is unknown or not chosen, or a number makes no sense.
+    """
+    names = _names(actors)
+    numbers = counts(replicas, "--replicas")
+    for name in numbers:
+        if name not in names:
+            raise ConfigError("--replicas", f"{name} is not among the actors {', '.join(names)}")
+    return {name: numbers.get(name, REPLICAS[name]) for name in names}
+
+
+def counts(items: Iterable[str], option: str) -> dict[str, int]:
+    """Read items such as ``streaming=3``.
+
+    Raises:
+        ConfigError: an item does not look like this.
+    """
+    found: dict[str, int] = {}
+    for item in items:
+        name, _, number = item.partition("=")
+        if not number.isdecimal() or not 1 <= int(number) <= MOST_REPLICAS:
+            reason = f"{item!r} must be an actor and a number to {MOST_REPLICAS}: streaming=3"
+            raise ConfigError(option, reason)
+        _known(name, option)
+        found[name] = int(number)
+    return found
+
+
+def _names(actors: str | None) -> list[str]:
+    if actors is None:
+        return list(REPLICAS)
+    wanted = {part.strip() for part in actors.split(",") if part.strip()}
+    if not wanted:
+        raise ConfigError("--actors", f"names no actor; there are {', '.join(REPLICAS)}")
+    for name in sorted(wanted):
+        _known(name, "--actors")
+    return [name for name in REPLICAS if name in wanted]
+
+
+def _known(name: str, option: str) -> None:
+    if name not in REPLICAS:
+        raise ConfigError(option, f"there is no actor {name!r}; there are {', '.join(REPLICAS)}")

@@ -1,0 +1,260 @@
+"""All processes of a fleet together, from the start to the last one's end."""
+
+import os
+import signal
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from typing import Any, TextIO, cast
+
+import anyio
+import msgspec
+import structlog
+
+from actors.fleet.child import Child
+from actors.fleet.plan import Plan
+from actors.fleet.printing import Lines, Printer
+from bus.codec import decode
+from bus.config import Config
+from bus.connection import Address, connect
+from bus.errors import CallboardError, ProblemError
+from bus.ports import Delivery
+from bus.server import EmbeddedServer
+from bus.telemetry import logs
+from schemas.fleet import HEARTBEAT_SUBJECT, Alive
+
+log = structlog.get_logger()
+
+DRAIN_SECONDS = 12.0
+"""A process drains for 10 s at most."""
+
+REPORT_SECONDS = 0.3
+"""Changes within this time become one table."""
+
+SERVER_PAUSE_SECONDS = 0.1
+MOST_SERVER_STARTS = 30
+"""A server that ended so often since the fleet began is not started again."""
+
+
+class Fleet:
+    """Starts a fleet and keeps it alive until a signal ends it."""
+
+    def __init__(self, plan: Plan, config: Config) -> None:
+        self._plan = plan
+        self._config = config
+        self._printer = Printer(verbatim=config.log_format == "json")
+        self._server = None if plan.url else EmbeddedServer(plan.data / "nats", port=plan.port)
+        self._children: list[Child] = []
+        self._changed = anyio.Event()
+        self._stopping = anyio.Event()
+        self._failure: CallboardError | None = None
+        self._starting = anyio.CancelScope()
+
+    @property
+    def url(self) -> str:
+        """Where the bus is."""
+        return self._plan.url or (self._server.url if self._server else "")
+
+    async def run(self) -> None:
+        """Run the fleet until SIGTERM or SIGINT, then drain it; a second signal kills it.
+
+        Raises:
+            ConfigError: the server cannot start, or a process refuses its settings.
+            CallboardError: a process dies again and again.
+        """
+        lines = Lines(self._printer, "fleet")
+        logs.configure(
+            self._config.log_level,
+            "json",
+            stream=cast("TextIO", lines),
+            actor="fleet",
+            process="fleet",
+        )
+        self._forget_ready_file()
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._obey_signals)
+            with self._starting:
+                await self._serve()
+            tasks.cancel_scope.cancel()
+        if self._failure is not None:
+            raise self._failure
+
+    # Life
+
+    async def _serve(self) -> None:
+        async with self._bus(), self._heartbeats(), anyio.create_task_group() as tasks:
+            self._announce()
+            self._children = self._made()
+            if self._server is not None:
+                tasks.start_soon(self._guarded, self._keep_server)
+            for child in self._children:
+                tasks.start_soon(self._guarded, child.keep)
+            tasks.start_soon(self._report)
+            await self._stopping.wait()
+            with anyio.CancelScope(shield=True):
+                await self._drain()
+            tasks.cancel_scope.cancel()
+
+    @asynccontextmanager
+    async def _bus(self) -> AsyncGenerator[None]:
+        if self._server is None:
+            yield
+            return
+        async with self._server:
+            yield
+
+    @asynccontextmanager
+    async def _heartbeats(self) -> AsyncGenerator[None]:
+        address = Address(
+            urls=tuple(self.url.split(",")), name="fleet", credentials=self._config.nats_creds
+        )
+        async with (
+            connect(address) as transport,
+            transport.subscription(HEARTBEAT_SUBJECT, self._heard),
+        ):
+            yield
+
+    async def _guarded(self, part: Callable[[], Awaitable[None]]) -> None:
+        """Run a part; its failure ends the fleet in good order."""
+        try:
+            await part()
+        except CallboardError as error:
+            self._failure = self._failure or error
+            self._stopping.set()
+
+    async def _keep_server(self) -> None:
+        """Start the server again on its port and data when it dies."""
+        server = self._server
+        for _ in range(MOST_SERVER_STARTS):
+            if server is None:
+                return
+            await server.wait()
+            log.error("server.died", url=server.url)
+            await server.kill()
+            await anyio.sleep(SERVER_PAUSE_SECONDS)
+            await server.start()
+            self._notify()
+        raise CallboardError("nats-server has died too often")
+
+    async def _drain(self) -> None:
+        """Stop those that work for others first, then those, then the server (by its context)."""
+        self._forget_ready_file()
+        for actor in reversed(list(self._plan.replicas)):
+            async with anyio.create_task_group() as tasks:
+                for child in self._children:
+                    if child.actor == actor:
+                        tasks.start_soon(child.stop, DRAIN_SECONDS)
+
+    async def _obey_signals(self) -> None:
+        with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+            async for received in signals:
+                if self._stopping.is_set():
+                    log.warning("fleet.killing", signal=received.name)
+                    for child in self._children:
+                        child.kill()
+                    continue
+                log.info("fleet.stopping", signal=received.name)
+                self._stopping.set()
+                if not self._children:
+                    self._starting.cancel()
+
+    # Processes
+
+    def _made(self) -> list[Child]:
+        environment = self._environment()
+        return [
+            Child(name, actor, environment, self._printer.line, self._notify)
+            for name, actor in self._plan.processes()
+        ]
+
+    def _environment(self) -> dict[str, str]:
+        ours = {
+            "NATS_URL": self.url,
+            "CALLBOARD_DATA": str(self._plan.data),
+            "CALLBOARD_LOG_FORMAT": "json",
+            # A fixed port would be taken by the first process.
+            "CALLBOARD_METRICS_PORT": "0",
+            "PYTHONUNBUFFERED": "1",
+        }
+        if self._plan.loopback:
+            ours["CALLBOARD_ALLOW_LOOPBACK"] = "true"
+        return os.environ | ours
+
+    def _announce(self) -> None:
+        log.info("fleet.starting", url=self.url, processes=len(self._plan.processes()))
+        if self._plan.loopback:
+            log.info("fleet.loopback_allowed", reason="agents may call providers on this machine")
+
+    async def _heard(self, delivery: Delivery) -> None:
+        try:
+            alive = decode(Alive, delivery.data)
+        except ProblemError as error:
+            log.warning("fleet.strange_heartbeat", field=error.problem.field)
+            return
+        for child in self._children:
+            if alive.pid and child.pid == alive.pid and child.actor == alive.actor:
+                child.heard(alive)
+
+    # Reporting
+
+    def _notify(self) -> None:
+        self._changed.set()
+
+    async def _report(self) -> None:
+        """Print the table when something has changed, and say when all are ready."""
+        began = anyio.current_time()
+        first = True
+        while True:
+            with anyio.move_on_after(1.0):
+                await self._changed.wait()
+            for child in self._children:
+                child.check()
+            if not self._changed.is_set():
+                continue
+            if not first:
+                await anyio.sleep(REPORT_SECONDS)
+            self._changed = anyio.Event()
+            if self._stopping.is_set():
+                continue
+            ready = self._is_ready()
+            if ready and first:
+                first = False
+                log.info("fleet.ready", seconds=round(anyio.current_time() - began, 2))
+            self._show(ready=ready, quiet=first)
+
+    def _show(self, *, ready: bool, quiet: bool) -> None:
+        if ready and self._plan.ready_file is not None:
+            _write(self._plan.ready_file, self._summary())
+        if not quiet:
+            server = self._server.pid if self._server else None
+            self._printer.table(self._children, (self.url, server))
+
+    def _is_ready(self) -> bool:
+        return all(child.state == "ready" for child in self._children)
+
+    def _summary(self) -> dict[str, Any]:
+        return {
+            "url": self.url,
+            "server_pid": self._server.pid if self._server else None,
+            "processes": [
+                {
+                    "name": child.name,
+                    "actor": child.actor,
+                    "pid": child.pid,
+                    "process": child.alive.process if child.alive else None,
+                }
+                for child in self._children
+            ],
+        }
+
+    def _forget_ready_file(self) -> None:
+        if self._plan.ready_file is not None:
+            with suppress(FileNotFoundError):
+                self._plan.ready_file.unlink()
+
+
+def _write(file: Path, summary: dict[str, Any]) -> None:
+    """Put the file in place whole, so that nobody reads half of it."""
+    partial = file.with_name(f"{file.name}.partial")
+    partial.write_bytes(msgspec.json.format(msgspec.json.encode(summary)) + b"\n")
+    partial.replace(file)

@@ -1,0 +1,176 @@
+"""Following an execution to its end: live events, and stored ones where live ones are missing."""
+
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import Any, cast
+
+import anyio
+import structlog
+
+from bus.client.order import Order
+from bus.client.requests import Client, passes
+from bus.codec import decode
+from bus.errors import ProblemError, TransientError
+from bus.ports import Delivery
+from bus.subjects import fill
+from schemas.streams import STREAM_SUBJECT, ReadStream, StreamEvent, StreamPage
+
+log = structlog.get_logger()
+
+BUFFER_EVENTS = 4096
+"""Live events a slow reader may be behind; what is more it gets from the stored stream."""
+
+IDLE_SECONDS = 5.0
+"""After so much silence the stored stream is asked whether something was missed."""
+
+PAUSE_SECONDS = 0.25
+"""Between two looks into the stored stream while something is missing."""
+
+GAP_SECONDS = 3.0
+"""A worker publishes again what a restarted bus has lost; longer than this it cannot take."""
+
+PATIENCE_SECONDS = 30.0
+"""So long neither bus nor fleet may be away."""
+
+
+async def follow(
+    client: Client, tenant: str, execution_id: str, after: str | None = None
+) -> AsyncGenerator[StreamEvent]:
+    """Yield the events of an execution in the order of their cursors, each once, up to its end.
+
+    ``after`` is the cursor of the last event the caller has. A repeat after ``attempt_restarted``
+    makes the text of the dropped segment void. Restarts of bus and fleet only delay.
+
+    Raises:
+        ProblemError: ``not_found`` and other refusals.
+        TransientError: bus or fleet were away for too long.
+    """
+    live = _Live()
+    reading = _Reading(client, tenant, execution_id, after)
+    subject = fill(STREAM_SUBJECT, tenant=tenant, execution_id=execution_id)
+    async with client.transport.subscription(subject, live.take):
+        forget = client.transport.on_reconnect(live.came_back)
+        try:
+            async with aclosing(_joined(reading, live)) as events:
+                async for event in events:
+                    yield event
+        finally:
+            forget()
+            live.close()
+
+
+async def _joined(reading: "_Reading", live: "_Live") -> AsyncGenerator[StreamEvent]:
+    order = reading.order
+    await reading.read()
+    while True:
+        for event in order.ready():
+            yield event
+        if order.ended:
+            return
+        if order.blocked and await reading.fill_gap():
+            continue
+        event = await live.next(PAUSE_SECONDS if order.blocked else IDLE_SECONDS)
+        if event is None:
+            await reading.read()
+        else:
+            order.add(event)
+
+
+class _Live:
+    """Events as they are published, as many as a slow reader may be behind."""
+
+    def __init__(self) -> None:
+        self._into, self._events = anyio.create_memory_object_stream[StreamEvent | None](
+            BUFFER_EVENTS
+        )
+        self._missed = False
+
+    async def take(self, delivery: Delivery) -> None:
+        """Keep an event, or remember that there was one."""
+        event: StreamEvent = decode(cast("Any", StreamEvent), delivery.data)
+        self._offer(event)
+
+    async def came_back(self) -> None:
+        """Remember that the bus was away."""
+        self._offer(None)
+
+    async def next(self, timeout: float) -> StreamEvent | None:
+        """Return the next event; None if some may be missing, and after ``timeout`` seconds."""
+        if self._missed and not self._events.statistics().current_buffer_used:
+            self._missed = False
+            return None
+        with anyio.move_on_after(timeout):
+            return await self._events.receive()
+        return None
+
+    def close(self) -> None:
+        """Keep nothing more."""
+        self._into.close()
+        self._events.close()
+
+    def _offer(self, event: StreamEvent | None) -> None:
+        try:
+            self._into.send_nowait(event)
+        except anyio.WouldBlock:
+            self._missed = True
+        except (anyio.ClosedResourceError, anyio.BrokenResourceError):
+            return
+
+
+class _Reading:
+    """The stored stream, read from where the order stands."""
+
+    def __init__(self, client: Client, tenant: str, execution_id: str, after: str | None) -> None:
+        self.order = Order(after)
+        self._client = client
+        self._tenant = tenant
+        self._execution_id = execution_id
+        self._answered = anyio.current_time()
+        self._looked = 0.0
+        self._gap: tuple[str | None, float] | None = None
+
+    async def read(self) -> bool:
+        """Take in what is stored after the cursor; say whether the stored stream answered."""
+        self._looked = anyio.current_time()
+        after = self.order.cursor
+        try:
+            while True:
+                page = await self._page(after)
+                for event in page.events:
+                    self.order.add(event)
+                if not page.more:
+                    break
+                after = page.next
+        except (TransientError, ProblemError) as error:
+            if not passes(error) or anyio.current_time() - self._answered > PATIENCE_SECONDS:
+                raise
+            await anyio.sleep(PAUSE_SECONDS)
+            return False
+        self._answered = anyio.current_time()
+        return True
+
+    async def fill_gap(self) -> bool:
+        """Look for what is missing, not too often; say whether events are ready.
+
+        That nothing more is stored before a new segment settles it. Within a segment, and while the
+        answer is shorter than its end says, the missing events must come, or are given up at last.
+        """
+        now, order = anyio.current_time(), self.order
+        if self._gap is None or self._gap[0] != order.cursor:
+            self._gap = order.cursor, now
+        elif now - self._looked < PAUSE_SECONDS:
+            return False
+        if not await self.read():
+            return False
+        if not order.blocked:
+            return True
+        given_up = anyio.current_time() - self._gap[1] > GAP_SECONDS
+        if order.may_settle or given_up:
+            order.settle()
+            log.debug("stream.settled", execution=self._execution_id, given_up=given_up)
+            return True
+        return False
+
+    async def _page(self, after: str | None) -> StreamPage:
+        wanted = ReadStream(execution_id=self._execution_id, after=after)
+        return await self._client.request(self._tenant, wanted)

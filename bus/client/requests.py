@@ -1,0 +1,65 @@
+"""Asking what the contract offers."""
+
+from typing import Any
+
+import anyio
+import msgspec
+
+from bus.codec import decode, encode
+from bus.errors import ProblemError, TransientError
+from bus.ports import Transport
+from bus.subjects import fill
+from schemas.base import Request
+from schemas.problems import Problem
+
+REQUEST_SECONDS = 15.0
+"""An actor itself waits up to 10 s for the owner of what is asked for."""
+
+RETRY_SECONDS = 0.1
+
+
+class _Tag(msgspec.Struct):
+    type: Any = None
+
+
+class Client:
+    """Speaks for a tenant over a connection, as any NATS client could."""
+
+    def __init__(self, transport: Transport) -> None:
+        self.transport = transport
+
+    async def request(
+        self, tenant: str, wanted: Request, *, timeout: float = REQUEST_SECONDS
+    ) -> Any:
+        """Send a request and return the decoded ``wanted.REPLY``.
+
+        Raises:
+            ProblemError: the request is refused.
+            UnavailableError: nobody listens, or the connection was lost.
+            DeadlineError: no answer in ``timeout`` seconds.
+        """
+        subject = fill(wanted.SUBJECT, tenant=tenant)
+        answer = await self.transport.request(subject, encode(wanted), timeout=timeout)
+        if decode(_Tag, answer.data).type == "problem":
+            raise ProblemError(decode(Problem, answer.data))
+        return decode(wanted.REPLY, answer.data)
+
+    async def insist(self, tenant: str, wanted: Request, *, patience: float) -> Any:
+        """Ask again for ``patience`` seconds while the bus or an owner is away.
+
+        Only for what may be asked twice: questions, and commands that carry their id. Raises as
+        ``request`` does, with the last error.
+        """
+        end = anyio.current_time() + patience
+        while True:
+            try:
+                return await self.request(tenant, wanted)
+            except (TransientError, ProblemError) as error:
+                if not passes(error) or anyio.current_time() >= end:
+                    raise
+            await anyio.sleep(RETRY_SECONDS)
+
+
+def passes(error: TransientError | ProblemError) -> bool:
+    """Say whether the same request may succeed soon."""
+    return not isinstance(error, ProblemError) or error.problem.code == "unavailable"
