@@ -1,0 +1,121 @@
+"""Judging each execution by the journal, its record, its stored stream and what clients saw."""
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import anyio
+import msgspec
+
+from actors.agents.config import AgentsConfig
+from bus.codec import decode
+from bus.jetstream import NatsBus
+from bus.subjects import journal_subject
+from schemas.executions import ENDED, ExecuteAgent, ExecutionRecord, GetExecution
+from schemas.journal import Commit
+from tests.chaos.clients import ChaosClient
+from tests.chaos.ledger import Account, Ledger
+
+AT_ONCE = 20
+REPEATS = 50
+ENDS = ("completed", "failed", "cancelled", "timed_out")
+
+
+class _Tag(msgspec.Struct):
+    type: str
+
+
+@dataclass(slots=True)
+class Verdict:
+    """What is wrong, by kind, each with the execution it concerns."""
+
+    executions: int = 0
+    failed: int = 0
+    attempts: Counter[int] = field(default_factory=Counter[int])
+    lost: list[str] = field(default_factory=list[str])
+    doubled: list[str] = field(default_factory=list[str])
+    mismatched: list[str] = field(default_factory=list[str])
+    faults: list[str] = field(default_factory=list[str])
+
+    @property
+    def good(self) -> bool:
+        """Whether nothing is wrong."""
+        return not (self.lost or self.doubled or self.mismatched or self.faults)
+
+
+async def journalled(bus: NatsBus) -> dict[str, Counter[str]]:
+    """Return how often the journal holds each type of event, by execution."""
+    journal, found = bus.journal("execution"), dict[str, Counter[str]]()
+    for shard in range(AgentsConfig().shards):
+        async for stored in journal.read(journal_subject("execution", shard), start=1):
+            for entry in decode(Commit, stored.data).entries:
+                types = [decode(_Tag, event).type for event in entry.events]
+                found.setdefault(entry.key, Counter()).update(types)
+    return found
+
+
+async def judge(
+    bus: NatsBus, client: ChaosClient, ledger: Ledger, given: dict[str, ExecuteAgent]
+) -> Verdict:
+    """Judge all executions that a client or the journal knows."""
+    verdict = Verdict(faults=list(ledger.faults))
+    await _ask_again(client, ledger, list(given.values())[-REPEATS:])
+    events = await journalled(bus)
+    ids = sorted(events.keys() | ledger.accepted_ids())
+    verdict.executions = len(ids)
+    limiter = anyio.CapacityLimiter(AT_ONCE)
+    async with anyio.create_task_group() as tasks:
+        for id in ids:
+            tasks.start_soon(_judge_one, limiter, client, ledger, id, events, verdict)
+    verdict.lost.extend(
+        f"{id}: no client saw its end" for id in ledger.accepted_ids() - ledger.ended_ids()
+    )
+    return verdict
+
+
+async def _ask_again(client: ChaosClient, ledger: Ledger, wanted: Iterable[ExecuteAgent]) -> None:
+    """Ask for executions that have ended: the journal must know of one run each afterwards."""
+    async with anyio.create_task_group() as tasks:
+        for request in wanted:
+            tasks.start_soon(client.execute, request)
+
+
+async def _judge_one(
+    limiter: anyio.CapacityLimiter,
+    client: ChaosClient,
+    ledger: Ledger,
+    id: str,
+    events: dict[str, Counter[str]],
+    verdict: Verdict,
+) -> None:
+    async with limiter:
+        record: ExecutionRecord = await client.ask(GetExecution(execution_id=id))
+        late = await client.stored(id)
+    account = ledger.account(id, record.agent_id)
+    account.texts.append(("late reader", late.text))
+    verdict.attempts[record.attempts] += 1
+    verdict.failed += record.status != "COMPLETED"
+    verdict.faults.extend(f"{id}: {fault}" for fault in account.faults)
+    _judge_ends(id, record, account, events.get(id, Counter()), verdict)
+    if record.status == "COMPLETED":
+        verdict.mismatched.extend(
+            f"{id}: {reader} has {len(text)} of {len(record.output or '')} characters"
+            for reader, text in account.texts
+            if text != record.output
+        )
+
+
+def _judge_ends(
+    id: str, record: ExecutionRecord, account: Account, events: Counter[str], verdict: Verdict
+) -> None:
+    ends = sum(events[kind] for kind in ENDS)
+    if not events or not ends or record.status not in ENDED or not account.ends:
+        verdict.lost.append(f"{id}: {record.status}, {ends} ends journalled, seen {account.ends}")
+        return
+    last = max(account.ends)
+    if ends > 1 or events["accepted"] != 1 or len(account.ends) > 1:
+        verdict.doubled.append(f"{id}: journal {dict(events)}, seen {account.ends}")
+    if events["generation_finished"] > 1 or max(account.places) != last:
+        verdict.doubled.append(f"{id}: generated again, {dict(events)}, {max(account.places)}")
+    if record.status == "COMPLETED" and max(account.contents) != last[0] - 1:
+        verdict.doubled.append(f"{id}: text in {account.contents}, its end in {last}")

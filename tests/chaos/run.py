@@ -1,0 +1,67 @@
+"""One run: start a fleet, keep it busy, kill its processes, wait for the end, judge."""
+
+from contextlib import AsyncExitStack, closing
+from pathlib import Path
+from random import Random
+from typing import NamedTuple
+
+import anyio
+
+from bus.connection import Address
+from bus.jetstream import NatsBus, open_bus
+from tests.chaos import report
+from tests.chaos.clients import ChaosClient, chaos_client
+from tests.chaos.judge import Verdict, judge
+from tests.chaos.ledger import Ledger
+from tests.chaos.load import Load
+from tests.chaos.victims import Fleet, running_fleet, wait_until_ready
+
+LEAST_PAUSE, LONGEST_PAUSE = 0.5, 3.0
+WARM_SECONDS = 1.0
+
+
+class Result(NamedTuple):
+    """Whether all promises were kept, and the report."""
+
+    verdict: Verdict
+    report: str
+
+
+async def run(directory: Path, *, kills: int, seed: int) -> Result:
+    """Kill ``kills`` processes of a busy fleet whose files lie in ``directory``."""
+    async with AsyncExitStack() as stack:
+        ledger = stack.enter_context(closing(Ledger(directory / "ledger.sqlite")))
+        fleet = await stack.enter_async_context(running_fleet(directory))
+        address = Address(urls=(fleet.server.url,), name="judge")
+        bus = await stack.enter_async_context(open_bus(address, entities=["execution"]))
+        await wait_until_ready(bus.nats)
+        clients = [
+            await stack.enter_async_context(chaos_client(name, fleet.server.url, ledger))
+            for name in ("one", "other")
+        ]
+        load = await _torment(fleet, clients, kills, seed)
+        verdict = await _judged(bus, clients[0], ledger, load, fleet)
+        return Result(verdict, report.text(verdict, ledger, fleet.kills, seed))
+
+
+async def _torment(fleet: Fleet, clients: list[ChaosClient], kills: int, seed: int) -> Load:
+    chance = Random(seed)
+    load = Load(clients, Random(seed + 1))
+    await load.prepare()
+    async with anyio.create_task_group() as tasks:
+        load.start(tasks)
+        await anyio.sleep(WARM_SECONDS)
+        for _ in range(kills):
+            await anyio.sleep(chance.uniform(LEAST_PAUSE, LONGEST_PAUSE))
+            await fleet.kill_one(chance)
+        await anyio.sleep(WARM_SECONDS)
+        load.stop()
+    return load
+
+
+async def _judged(
+    bus: NatsBus, client: ChaosClient, ledger: Ledger, load: Load, fleet: Fleet
+) -> Verdict:
+    verdict = await judge(bus, client, ledger, load.given)
+    verdict.faults.extend(fleet.deaths)
+    return verdict
