@@ -78,7 +78,9 @@ class ChaosClient:
             account.texts.append((f"{self.name} reader", reader.assembly.text))
         except TimeoutError:
             gaps = reader.assembly.gaps()
-            account.faults.append(f"{self.name} reads no end; cursor {reader.assembly.cursor} {gaps}")
+            account.faults.append(
+                f"{self.name} reads no end; cursor {reader.assembly.cursor} {gaps}"
+            )
         except (TransientError, ProblemError) as error:
             account.faults.append(f"{self.name} cannot read: {error}")
         finally:

@@ -59,21 +59,22 @@ async def judge(
 ) -> Verdict:
     """Judge all executions that a client or the journal knows."""
     verdict = Verdict(faults=list(ledger.faults))
-    await _ask_again(client, ledger, list(given.values())[-REPEATS:])
+    await _ask_again(client, list(given.values())[-REPEATS:])
     events = await journalled(bus)
     ids = sorted(events.keys() | ledger.accepted_ids())
     verdict.executions = len(ids)
     limiter = anyio.CapacityLimiter(AT_ONCE)
     async with anyio.create_task_group() as tasks:
-        for id in ids:
-            tasks.start_soon(_judge_one, limiter, client, ledger, id, events, verdict)
+        for execution in ids:
+            tasks.start_soon(_judge_one, limiter, client, ledger, execution, events, verdict)
     verdict.lost.extend(
-        f"{id}: no client saw its end" for id in ledger.accepted_ids() - ledger.ended_ids()
+        f"{execution}: no client saw its end"
+        for execution in ledger.accepted_ids() - ledger.ended_ids()
     )
     return verdict
 
 
-async def _ask_again(client: ChaosClient, ledger: Ledger, wanted: Iterable[ExecuteAgent]) -> None:
+async def _ask_again(client: ChaosClient, wanted: Iterable[ExecuteAgent]) -> None:
     """Ask for executions that have ended: the journal must know of one run each afterwards."""
     async with anyio.create_task_group() as tasks:
         for request in wanted:
@@ -84,38 +85,46 @@ async def _judge_one(
     limiter: anyio.CapacityLimiter,
     client: ChaosClient,
     ledger: Ledger,
-    id: str,
+    execution: str,
     events: dict[str, Counter[str]],
     verdict: Verdict,
 ) -> None:
     async with limiter:
-        record: ExecutionRecord = await client.ask(GetExecution(execution_id=id))
-        late = await client.stored(id)
-    account = ledger.account(id, record.agent_id)
+        record: ExecutionRecord = await client.ask(GetExecution(execution_id=execution))
+        late = await client.stored(execution)
+    account = ledger.account(execution, record.agent_id)
     account.texts.append(("late reader", late.text))
     verdict.attempts[record.attempts] += 1
     verdict.failed += record.status != "COMPLETED"
-    verdict.faults.extend(f"{id}: {fault}" for fault in account.faults)
-    _judge_ends(id, record, account, events.get(id, Counter()), verdict)
+    verdict.faults.extend(f"{execution}: {fault}" for fault in account.faults)
+    _judge_ends(execution, record, account, events.get(execution, Counter()), verdict)
     if record.status == "COMPLETED":
         verdict.mismatched.extend(
-            f"{id}: {reader} has {len(text)} of {len(record.output or '')} characters"
+            f"{execution}: {reader} has {len(text)} of {len(record.output or '')} characters"
             for reader, text in account.texts
             if text != record.output
         )
 
 
 def _judge_ends(
-    id: str, record: ExecutionRecord, account: Account, events: Counter[str], verdict: Verdict
+    execution: str,
+    record: ExecutionRecord,
+    account: Account,
+    events: Counter[str],
+    verdict: Verdict,
 ) -> None:
     ends = sum(events[kind] for kind in ENDS)
     if not events or not ends or record.status not in ENDED or not account.ends:
-        verdict.lost.append(f"{id}: {record.status}, {ends} ends journalled, seen {account.ends}")
+        verdict.lost.append(
+            f"{execution}: {record.status}, {ends} ends journalled, seen {account.ends}"
+        )
         return
     last = max(account.ends)
     if ends > 1 or events["accepted"] != 1 or len(account.ends) > 1:
-        verdict.doubled.append(f"{id}: journal {dict(events)}, seen {account.ends}")
+        verdict.doubled.append(f"{execution}: journal {dict(events)}, seen {account.ends}")
     if events["generation_finished"] > 1 or max(account.places) != last:
-        verdict.doubled.append(f"{id}: generated again, {dict(events)}, {max(account.places)}")
+        verdict.doubled.append(
+            f"{execution}: generated again, {dict(events)}, {max(account.places)}"
+        )
     if record.status == "COMPLETED" and max(account.contents) != last[0] - 1:
-        verdict.doubled.append(f"{id}: text in {account.contents}, its end in {last}")
+        verdict.doubled.append(f"{execution}: text in {account.contents}, its end in {last}")

@@ -50,19 +50,22 @@ class Ledger:
         """Close the database."""
         self._database.close()
 
-    def accepted(self, id: str, agent: str, client: str, asked: float) -> None:
+    def accepted(self, execution: str, agent: str, client: str, asked: float) -> None:
         """Note that a client was told that its execution is accepted."""
         now = anyio.current_time()
-        account = self.account(id, agent)
+        account = self.account(execution, agent)
         account.accepts += 1
         account.progress = account.progress or asked
         account.moved(now)
         self.accept_seconds.append(now - asked)
-        self._database.execute("INSERT INTO accepted VALUES (?, ?, ?, ?)", (id, agent, client, now))
+        self._database.execute(
+            "INSERT INTO accepted VALUES (?, ?, ?, ?)",
+            (execution, agent, client, now),
+        )
 
-    def account(self, id: str, agent: str = "") -> Account:
+    def account(self, execution: str, agent: str = "") -> Account:
         """Return the account of an execution."""
-        account = self.accounts.setdefault(id, Account(agent))
+        account = self.accounts.setdefault(execution, Account(agent))
         account.agent = account.agent or agent
         return account
 
@@ -84,8 +87,11 @@ class Ledger:
 
     def accepted_ids(self) -> set[str]:
         """Return the executions that a client was told are accepted."""
-        return {id for (id,) in self._database.execute("SELECT DISTINCT id FROM accepted")}
+        return self._column("SELECT DISTINCT id FROM accepted")
 
     def ended_ids(self) -> set[str]:
         """Return the executions whose end a client has seen."""
-        return {id for (id,) in self._database.execute("SELECT DISTINCT id FROM ended")}
+        return self._column("SELECT DISTINCT id FROM ended")
+
+    def _column(self, query: str) -> set[str]:
+        return {value for (value,) in self._database.execute(query)}

@@ -17,10 +17,10 @@ AT_ONCE = 50
 GIVEN_ID_SHARE = 0.3
 FOLLOWED_SHARE = 0.2
 
-_WORDS = (
+_SENTENCE = (
     "the bus carries every word once and no process that dies in the middle of a sentence may "
     "lose or double what a reader has seen because the journal alone decides which attempt counts"
-).split()
+)
 
 
 class Load:
@@ -81,7 +81,8 @@ class Load:
 
     def _script(self, number: int) -> Scripted:
         responses = [
-            f"{number}-{turn}: " + " ".join(self._chance.choices(_WORDS, k=self._length()))
+            f"{number}-{turn}: "
+            + " ".join(self._chance.choices(_SENTENCE.split(), k=self._length()))
             for turn in range(RESPONSES)
         ]
         return Scripted(responses=responses, delay_ms=self._chance.randint(20, 60))

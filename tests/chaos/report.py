@@ -45,8 +45,8 @@ def text(verdict: Verdict, ledger: Ledger, kills: list[Kill], seed: int) -> str:
     lines = [
         f"seed          {seed}",
         f"kills         {len(kills)}: " + ", ".join(f"{n} {kind}" for kind, n in kinds.items()),
-        f"executions    {verdict.executions}, {verdict.failed} not completed, "
-        f"by attempts {repeated}",
+        f"executions    {verdict.executions}, {verdict.failed} not completed",
+        f"attempts      executions by attempts, above one: {repeated}",
         f"lost          {len(verdict.lost)}",
         f"doubled       {len(verdict.doubled)}",
         f"mismatched    {len(verdict.mismatched)}",
