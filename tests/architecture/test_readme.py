@@ -27,6 +27,20 @@ def test_its_generated_parts_are_up_to_date():
     assert renewed(TEXT) == TEXT
 
 
+@pytest.mark.parametrize(
+    ("variable", "default"),
+    [
+        ("MAX_CONCURRENT_EXECUTIONS", "50"),
+        ("STREAM_BUFFER_SIZE", "1000"),
+        ("CONNECT_TIMEOUT", "30"),
+        ("EXECUTION_TIMEOUT", "300"),
+        ("CLEANUP_INTERVAL", "60"),
+    ],
+)
+def test_its_table_of_settings_states_the_defaults_that_were_asked_for(variable: str, default: str):
+    assert f"| `{variable}` | `{default}` |" in TEXT
+
+
 @pytest.mark.parametrize("file", FILES)
 def test_a_file_it_names_exists(file: str):
     assert (ROOT / file).exists()
