@@ -1,0 +1,32 @@
+"""Measures this machine: ``python -m tests.bench [names]``; without names everything."""
+
+import sys
+
+import anyio
+import structlog
+
+from tests.bench import executions
+from tests.bench.rows import HEAD, line
+
+BENCHES = {bench.NAME: bench for bench in (executions,)}
+
+
+async def run(names: list[str]) -> None:
+    """Run the named benches one after another and print their rows."""
+    print(HEAD, flush=True)
+    for name in names or list(BENCHES):
+        for row in await BENCHES[name].measure():
+            print(line(row), flush=True)
+
+
+def main() -> None:
+    """Refuse unknown names, run the others."""
+    unknown = [name for name in sys.argv[1:] if name not in BENCHES]
+    if unknown:
+        sys.exit(f"no such bench: {', '.join(unknown)}; there are {', '.join(BENCHES)}")
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger("warning"))
+    anyio.run(run, sys.argv[1:], backend_options={"use_uvloop": sys.platform != "win32"})
+
+
+if __name__ == "__main__":
+    main()

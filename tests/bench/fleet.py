@@ -1,0 +1,110 @@
+"""Real processes on a server of their own, for a bench: started, ready, killed, ended."""
+
+import importlib.util
+import os
+import signal
+import sys
+import tempfile
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from subprocess import DEVNULL
+from typing import Any
+
+import anyio
+import anyio.abc
+import msgspec
+
+from bus.server import EmbeddedServer
+from tests.bench.wire import Wire, connected
+
+READY_SECONDS = 30.0
+ACTORS = ("agents", "streaming", "workflows")
+
+
+def present() -> list[str]:
+    """Return the actors that there are."""
+    return [name for name in ACTORS if importlib.util.find_spec(f"actors.{name}.__main__")]
+
+
+class Fleet:
+    """The server, a bare connection to it, and the processes by name and number."""
+
+    def __init__(self, url: str, wire: Wire, environment: Mapping[str, str]) -> None:
+        self.url = url
+        self.wire = wire
+        self._environment = {**os.environ, **environment, "NATS_URL": url}
+        self._environment["CALLBOARD_ALLOW_LOOPBACK"] = "true"
+        self._ready: set[tuple[str, str]] = set()
+        self._changed = anyio.Event()
+        self.running: dict[str, list[anyio.abc.Process]] = {}
+
+    async def watch(self) -> None:
+        """Listen for heartbeats."""
+        await self.wire.subscribe("_cb.sys.alive", self._heard)
+
+    async def start(self, *actors: str) -> None:
+        """Start a process of each of these actors, and return when they are ready."""
+        wanted = len(self._ready) + len(actors)
+        for actor in actors:
+            process = await anyio.open_process(
+                [sys.executable, "-m", f"actors.{actor}"],
+                env=self._environment,
+                stdout=DEVNULL,
+                stderr=DEVNULL if not os.environ.get("BENCH_LOGS") else None,
+            )
+            self.running.setdefault(actor, []).append(process)
+        with anyio.fail_after(READY_SECONDS):
+            while len(self._ready) < wanted:
+                await self._changed.wait()
+
+    def kill(self, actor: str) -> None:
+        """Kill the eldest process of an actor."""
+        self.running[actor].pop(0).send_signal(signal.SIGKILL)
+
+    async def ask(self, subject: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        """Make a public request of the tenant ``local``; a refusal ends the bench."""
+        answer = await self.wire.request(f"cb.local.{subject}", msgspec.json.encode(body))
+        decoded: dict[str, Any] = msgspec.json.decode(answer)
+        assert decoded.get("type") != "problem", decoded
+        return decoded
+
+    async def end(self) -> None:
+        """End all processes."""
+        for process in [each for several in self.running.values() for each in several]:
+            if process.returncode is None:
+                process.kill()
+            await process.wait()
+
+    def _heard(self, _: bytes, data: bytes) -> None:
+        alive = msgspec.json.decode(data)
+        if alive.get("ready") and (alive["actor"], alive["process"]) not in self._ready:
+            self._ready.add((alive["actor"], alive["process"]))
+            self._changed.set()
+            self._changed = anyio.Event()
+
+
+@asynccontextmanager
+async def server() -> AsyncGenerator[EmbeddedServer]:
+    """Run a server on an empty directory while the context is open."""
+    with tempfile.TemporaryDirectory() as folder:
+        async with EmbeddedServer(Path(folder)) as running:
+            yield running
+
+
+@asynccontextmanager
+async def fleet(
+    actors: Sequence[str] = (), environment: Mapping[str, str] | None = None
+) -> AsyncGenerator[Fleet]:
+    """Run a server and a process of each actor while the context is open."""
+    async with AsyncExitStack() as stack:
+        running = await stack.enter_async_context(server())
+        wire = await stack.enter_async_context(connected(running.url))
+        started = Fleet(running.url, wire, environment or {})
+        await started.watch()
+        try:
+            await started.start(*actors)
+            yield started
+        finally:
+            with anyio.CancelScope(shield=True):
+                await started.end()
