@@ -10,6 +10,7 @@ CAUSED_SECONDS = 3.0
 """A silence that begins within this time of a kill is put down to it."""
 
 SHOWN = 20
+SLOWEST = 5
 SEVERAL = "several kills"
 
 
@@ -57,8 +58,30 @@ def text(verdict: Verdict, ledger: Ledger, kills: list[Kill], seed: int) -> str:
         f"recovery      {kind}: {_seconds(values)}"
         for kind, values in recoveries(ledger, kills).items()
     ]
+    lines += [f"slowest       {line}" for line in _slowest(ledger, kills)]
     wrong = verdict.lost + verdict.doubled + verdict.mismatched + verdict.faults
     return "\n".join([*lines, *(f"  ! {line}" for line in wrong[:SHOWN])])
+
+
+def _slowest(ledger: Ledger, kills: list[Kill]) -> list[str]:
+    """Return the longest silences with the kills around each, to look them up in the logs."""
+    silences = sorted(
+        (
+            (end - begin, begin, end, execution)
+            for execution, account in ledger.accounts.items()
+            for begin, end in account.silences
+        ),
+        reverse=True,
+    )
+    return [
+        f"{length:.2f} s {execution}: "
+        + ", ".join(
+            f"{kill.kind} {kill.at - begin:+.2f}"
+            for kill in kills
+            if begin - CAUSED_SECONDS < kill.at < end
+        )
+        for length, begin, end, execution in silences[:SLOWEST]
+    ]
 
 
 def _seconds(values: list[float]) -> str:
