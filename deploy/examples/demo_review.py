@@ -20,6 +20,8 @@ Then give two or three points: what is good about it and what its price is."""
 
 MAX_TOKENS = 400
 TEMPERATURE = 0.0
+FREQUENCY_PENALTY = 0.6
+"""Without it a model this small repeats itself."""
 
 WORD_MILLISECONDS = 70
 
@@ -50,9 +52,10 @@ SCRIPT = Review(
 
 
 def document() -> str:
-    """Return the section of DECISIONS.md that is reviewed, without its heading."""
+    """Return the section of DECISIONS.md that is reviewed, without heading and bold type."""
     sections = DECISIONS.read_text(encoding="utf-8").split("\n## ")
-    return next(body.strip() for title, _, body in map(_parted, sections) if SECTION in title)
+    body = next(body for title, _, body in map(_parted, sections) if SECTION in title)
+    return body.strip().replace("**", "")
 
 
 def scripted() -> Provider:
@@ -69,10 +72,11 @@ def reviewer(provider: Provider) -> ApplyAgent:
         provider=provider,
         config=ModelConfig(
             temperature=TEMPERATURE,
+            frequency_penalty=FREQUENCY_PENALTY,
             max_tokens=MAX_TOKENS,
             response_format=JsonSchemaFormat(schema=_schema(), name="review"),
         ),
-        prompts=Prompts(system=SYSTEM, user_template="The decision:\n\n{input_data}"),
+        prompts=Prompts(system=SYSTEM, user_template="The text:\n\n{input_data}"),
         limits=Limits(timeout_seconds=60),
     )
 
