@@ -1,0 +1,250 @@
+"""Laws of a turn and of the book it changes."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bus.codec import decode, encode
+from bus.shard.book import Book
+from bus.shard.turn import Letter, Outcome, take_turn
+from schemas.journal import Commit, Mail, Snapshot
+from schemas.problems import Problem
+from tests.unit.bus.shard_entity import (
+    ENTITY,
+    Add,
+    Break,
+    Counter,
+    Sleep,
+    Total,
+    Wake,
+    letter,
+)
+
+NOW = datetime(2026, 3, 1, tzinfo=UTC)
+ADDRESS = ("acme", "c")
+
+
+def commit_of(book: Book, outcome: Outcome, now: datetime = NOW) -> Commit:
+    """Return the commit of a turn as the journal would give it back."""
+    n = book.n + 1
+    commit = Commit(n=n, epoch=1, turn=f"t.{n}", at=now, entries=outcome.entries)
+    return decode(Commit, encode(commit))
+
+
+def turn(book: Book, letters: Sequence[Letter], now: datetime = NOW) -> tuple[Outcome, Commit]:
+    outcome = take_turn(book, letters, now)
+    commit = commit_of(book, outcome, now)
+    book.mark(commit)
+    return outcome, commit
+
+
+def shown(book: Book) -> Snapshot:
+    image = book.image()
+    ordered = sorted(image.slots, key=lambda slot: (slot.tenant, slot.key))
+    return decode(Snapshot, encode(msgspec.structs.replace(image, slots=ordered)))
+
+
+def answers(outcome: Outcome) -> list[Total | Problem]:
+    return [msgspec.json.decode(data, type=Total | Problem) for _, data in outcome.replies]
+
+
+# Exactly once
+
+
+def test_a_repeated_command_gets_the_stored_reply_and_changes_nothing():
+    book = Book(ENTITY)
+    turn(book, [letter("1", "c", Add(amount=2))])
+    turn(book, [letter("2", "c", Add(amount=3))])
+
+    outcome, _ = turn(book, [letter("1", "c", Add(amount=2))])
+
+    assert (answers(outcome), outcome.entries) == ([Total(total=2)], [])
+    assert book.slots[ADDRESS].state == Counter(total=5)
+
+
+def test_a_repeat_within_one_turn_is_a_repeat_too():
+    outcome, _ = turn(Book(ENTITY), [letter("1", "c", Add(amount=2))] * 3)
+
+    assert answers(outcome) == [Total(total=2)] * 3
+    assert len(outcome.entries) == 1
+
+
+def test_another_digest_under_the_same_id_is_a_conflict():
+    book = Book(ENTITY)
+    turn(book, [letter("1", "c", Add(amount=2), digest="one")])
+
+    outcome, _ = turn(book, [letter("1", "c", Add(amount=9), digest="other")])
+
+    (problem,) = answers(outcome)
+    assert isinstance(problem, Problem)
+    assert (problem.code, outcome.entries) == ("conflict", [])
+
+
+def test_a_command_without_id_is_decided_each_time():
+    book = Book(ENTITY)
+
+    turn(book, [letter("", "c", Add(amount=2))] * 2)
+
+    assert book.slots[ADDRESS].state == Counter(total=4)
+
+
+def test_a_refusal_stores_nothing_and_may_be_asked_again():
+    outcome, _ = turn(Book(ENTITY), [letter("1", "c", Add(amount=0))])
+
+    assert [type(answer) for answer in answers(outcome)] == [Problem]
+    assert (outcome.entries, outcome.touched, outcome.publications) == ([], {}, [])
+
+
+def test_a_command_nobody_waits_for_is_not_answered():
+    outcome, _ = turn(Book(ENTITY), [letter("1", "c", Add(amount=1), reply="")])
+
+    assert outcome.replies == []
+    assert len(outcome.entries) == 1
+
+
+def test_a_command_that_cannot_be_read_is_refused_with_its_field():
+    body = msgspec.Raw(b'{"type":"add","amount":"two"}')
+    unread = Letter(Mail(id="1", tenant="acme", key="c", body=body), "answer")
+
+    outcome, _ = turn(Book(ENTITY), [unread])
+
+    (problem,) = answers(outcome)
+    assert isinstance(problem, Problem)
+    assert (problem.code, problem.field) == ("validation", "amount")
+
+
+# Defects of a core
+
+
+@pytest.mark.parametrize("where", ["decide", "evolve"])
+def test_a_core_that_raises_is_rejected_for_good_and_laid_aside(where: str):
+    book = Book(ENTITY)
+    turn(book, [letter("1", "c", Add(amount=2))])
+
+    outcome, _ = turn(book, [letter("2", "c", Break(where=where)), letter("3", "c", Add(amount=1))])
+    again, _ = turn(book, [letter("2", "c", Break(where=where))])
+
+    problem, total = answers(outcome)
+    assert isinstance(problem, Problem)
+    assert (problem.code, total) == ("internal", Total(total=3))
+    assert [mail.id for mail, _ in outcome.crashed] == ["2"]
+    assert (answers(again), again.crashed, again.entries) == ([problem], [], [])
+    assert book.slots[ADDRESS].state == Counter(total=3)
+
+
+def test_a_rejection_is_remembered_by_the_next_owner_even_where_nothing_else_is():
+    book = Book(ENTITY)
+    outcome, commit = turn(book, [letter("1", "c", Break(where="decide"))])
+    replayed, loaded = Book(ENTITY), Book(ENTITY)
+    replayed.replay(commit, commit.entries)
+    loaded.load(shown(book))
+
+    for heir in (replayed, loaded):
+        again, _ = turn(heir, [letter("1", "c", Break(where="decide"))])
+        assert (answers(again), again.crashed) == (answers(outcome), [])
+
+
+# Work and timers
+
+
+def test_work_opens_and_closes_with_the_state():
+    book = Book(ENTITY)
+
+    opened, _ = turn(book, [letter("1", "c", Add(amount=11))])
+    work = [work for _, work in opened.opened]
+    replaced, _ = turn(book, [letter("2", "c", Add(amount=1))])
+    turn(book, [letter("3", "c", Add(amount=-5))])
+
+    assert [item.id for item in work] == ["work-11"]
+    assert [item.id for _, item in replaced.opened] == ["work-12"]
+    assert list(book.open_work()) == []
+    assert not book.is_open(ADDRESS, work[0])
+
+
+def test_what_a_turn_opens_and_closes_again_is_never_sent():
+    outcome, _ = turn(
+        Book(ENTITY), [letter("1", "c", Add(amount=11)), letter("2", "c", Add(amount=-11))]
+    )
+
+    assert outcome.opened == []
+
+
+def test_a_timer_is_due_once_and_only_in_its_newest_form():
+    book = Book(ENTITY)
+    turn(book, [letter("1", "c", Sleep(seconds=10))])
+    turn(book, [letter("2", "c", Sleep(seconds=5))])
+    turn(book, [letter("3", "c", Sleep(seconds=10))])
+
+    early = book.take_due(NOW + timedelta(seconds=5), 10)
+    in_time = book.take_due(NOW + timedelta(seconds=10), 10)
+
+    assert (early, in_time, book.next_due) == ([], [ADDRESS], None)
+
+
+def test_changes_that_leave_a_timer_alone_do_not_set_it_again():
+    book = Book(ENTITY)
+    turn(book, [letter("0", "c", Sleep(seconds=10))])
+    for number in range(1, 20):
+        turn(book, [letter(str(number), "c", Add(amount=1))])
+
+    assert book.take_due(NOW + timedelta(seconds=10), 100) == [ADDRESS]
+
+
+# Recovery
+
+
+bodies = st.one_of(
+    st.builds(Add, amount=st.integers(-20, 20)),
+    st.builds(Sleep, seconds=st.sampled_from((1.0, 5.0))),
+    st.just(Wake()),
+    st.builds(Break, where=st.sampled_from(("decide", "evolve"))),
+)
+letters = st.builds(
+    letter, st.sampled_from(("", "1", "2", "3", "4")), st.sampled_from(("a", "b")), bodies
+)
+turns = st.lists(st.lists(letters, max_size=4), max_size=8)
+
+
+@settings(max_examples=60, deadline=None)
+@given(turns, st.integers(0, 8))
+def test_a_snapshot_and_the_commits_after_it_are_worth_all_commits(
+    sequence: list[list[Letter]], cut: int
+):
+    live, replayed, loaded = Book(ENTITY), Book(ENTITY), Book(ENTITY)
+    for place, waiting in enumerate(sequence):
+        outcome, commit = turn(live, waiting, NOW + timedelta(seconds=place))
+        assert replayed.replay(commit, commit.entries) == outcome.publications
+        if place < cut:
+            loaded = Book(ENTITY)
+            loaded.load(shown(live))
+            loaded.mark(commit)
+        else:
+            loaded.replay(commit, commit.entries)
+
+    assert shown(replayed) == shown(live)
+    assert shown(loaded) == shown(live)
+    work = sorted(item.id for _, item in live.open_work())
+    assert [sorted(w.id for _, w in book.open_work()) for book in (replayed, loaded)] == [work] * 2
+    late = NOW + timedelta(days=1)
+    due = sorted(live.take_due(late, 100))
+    assert [sorted(book.take_due(late, 100)) for book in (replayed, loaded)] == [due] * 2
+
+
+def test_an_entity_restored_from_its_record_carries_its_state_in_its_next_entry():
+    live, replayed = Book(ENTITY), Book(ENTITY)
+    live.adopt(ADDRESS, Counter(total=7))
+
+    _, first = turn(live, [letter("1", "c", Add(amount=1))])
+    _, second = turn(live, [letter("2", "c", Add(amount=1))])
+    for commit in (first, second):
+        replayed.replay(commit, commit.entries)
+
+    assert [bytes(entry.base) for commit in (first, second) for entry in commit.entries] == [
+        b'{"total":7}',
+        b"null",
+    ]
+    assert shown(replayed) == shown(live)
