@@ -71,7 +71,7 @@ def opened(url: str | None, tenant: str | None) -> Session:
     """Read the environment, overridden by options; a wrong setting ends the command."""
     try:
         config = load(os.environ)
-        logs.configure("warning", "console", stream=sys.stderr)
+        logs.configure("error", "console", stream=sys.stderr)
         return Session(
             config=config,
             urls=tuple(url.split(",")) if url else tuple(map(str, config.nats_url)),
@@ -86,10 +86,8 @@ def run(body: Callable[[], Awaitable[T]]) -> T:
     """Run ``body`` in an event loop; an error ends the command with a line that names it."""
     try:
         return anyio.run(body)
-    except CallboardError as error:
-        leave(error)
-    except BaseExceptionGroup as group:
-        leave(_first(cast("BaseExceptionGroup[Any]", group)))
+    except* CallboardError as group:
+        leave(_first(group))
 
 
 def leave(error: BaseException) -> NoReturn:
@@ -115,9 +113,11 @@ def said(problem: Problem) -> str:
     return f"{problem.code}: {problem.message}{field}"
 
 
-def _first(group: BaseExceptionGroup[Any]) -> BaseException:
-    error = group.exceptions[0]
-    return _first(error) if isinstance(error, BaseExceptionGroup) else error
+def _first(error: BaseException) -> BaseException:
+    while isinstance(error, BaseExceptionGroup):
+        group = cast("BaseExceptionGroup[BaseException]", error)
+        error = group.exceptions[0]
+    return error
 
 
 def with_session(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -48,7 +48,7 @@ class Fleet:
         self._changed = anyio.Event()
         self._stopping = anyio.Event()
         self._failure: CallboardError | None = None
-        self._starting = anyio.CancelScope()
+        self._starting: anyio.CancelScope | None = None
 
     @property
     def url(self) -> str:
@@ -73,7 +73,7 @@ class Fleet:
         self._forget_ready_file()
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._obey_signals)
-            with self._starting:
+            with anyio.CancelScope() as self._starting:
                 await self._serve()
             tasks.cancel_scope.cancel()
         if self._failure is not None:
@@ -155,7 +155,7 @@ class Fleet:
                     continue
                 log.info("fleet.stopping", signal=received.name)
                 self._stopping.set()
-                if not self._children:
+                if not self._children and self._starting is not None:
                     self._starting.cancel()
 
     # Processes

@@ -34,7 +34,9 @@ class Order:
     def may_settle(self) -> bool:
         """Whether a new segment has begun and no word of the present one is known to be missing."""
         head = self._head()
-        return head.sequence == 0 and (self._resumed or not isinstance(head, Completed))
+        if head.sequence != 0:
+            return False
+        return self._resumed or not isinstance(head, Completed) or self._agrees(head)
 
     def add(self, event: StreamEvent) -> None:
         """Take in one event."""
@@ -80,11 +82,14 @@ class Order:
     def _is_complete(self) -> bool:
         """Say whether the first event that waits proves that the present segment has ended."""
         head = self._head()
-        if head.segment == self._segment or head.sequence != 0:
+        if (head.segment, head.sequence) != (self._segment + 1, 0):
             return False
         if self._segment in self._dropped or isinstance(self._last, AttemptRestarted):
             return True
-        return isinstance(head, Completed) and head.final_response == "".join(self._text)
+        return isinstance(head, Completed) and self._agrees(head)
+
+    def _agrees(self, end: Completed) -> bool:
+        return end.final_response == "".join(self._text)
 
     def _drop(self, segment: int) -> None:
         self._dropped.add(segment)

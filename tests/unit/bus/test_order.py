@@ -1,0 +1,108 @@
+"""Events of a stream, whatever the order in which they arrive, come out in order and once."""
+
+from datetime import UTC, datetime
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bus.client.order import Order
+from schemas.streams import AttemptRestarted, Completed, ContentChunk, StreamEvent
+from schemas.usage import Usage
+
+AT = datetime(2026, 1, 2, tzinfo=UTC)
+
+
+def chunk(segment: int, sequence: int, content: str = "x") -> StreamEvent:
+    return ContentChunk(
+        execution_id="e", segment=segment, sequence=sequence, at=AT, content=content
+    )
+
+
+def restarted(segment: int, dropped: int) -> StreamEvent:
+    return AttemptRestarted(
+        execution_id="e", segment=segment, sequence=0, at=AT, dropped_segment=dropped, reason="r"
+    )
+
+
+def completed(segment: int, text: str) -> StreamEvent:
+    return Completed(
+        execution_id="e",
+        segment=segment,
+        sequence=0,
+        at=AT,
+        final_response=text,
+        finish_reason="stop",
+        usage=Usage(),
+    )
+
+
+WHOLE = [
+    chunk(1, 0, "a"),
+    chunk(1, 1, "b"),
+    restarted(2, 1),
+    chunk(3, 0, "a"),
+    chunk(3, 1, "b"),
+    chunk(3, 2, "c"),
+    completed(4, "abc"),
+]
+
+
+def fed(order: Order, events: list[StreamEvent]) -> list[StreamEvent]:
+    """Take in events and return what is handed out meanwhile."""
+    out: list[StreamEvent] = []
+    for event in events:
+        order.add(event)
+        out.extend(order.ready())
+    return out
+
+
+def test_events_in_order_come_out_at_once():
+    order = Order()
+    assert fed(order, WHOLE) == WHOLE
+    assert (order.ended, order.blocked, order.cursor) == (True, False, "4.0")
+
+
+@given(st.permutations(WHOLE + WHOLE))
+def test_in_any_order_and_twice_they_come_out_by_cursor_and_the_text_is_whole(
+    events: list[StreamEvent],
+):
+    order = Order()
+    out = fed(order, events)
+    places = [(event.segment, event.sequence) for event in out]
+    assert places == sorted(set(places))
+    assert [event for event in out if event.segment > 1] == WHOLE[2:]
+    assert order.ended
+
+
+def test_a_gap_holds_back_what_follows_until_it_is_filled():
+    order = Order()
+    assert fed(order, [chunk(1, 0), chunk(1, 2)]) == [chunk(1, 0)]
+    assert (order.blocked, order.may_settle) == (True, False)
+    assert fed(order, [chunk(1, 1)]) == [chunk(1, 1), chunk(1, 2)]
+
+
+def test_a_gap_that_nobody_fills_can_be_given_up():
+    order = Order()
+    fed(order, [chunk(1, 0), chunk(1, 2)])
+    order.settle()
+    assert list(order.ready()) == [chunk(1, 2)]
+
+
+def test_an_end_that_tells_more_than_was_read_waits_for_the_rest():
+    order = Order()
+    fed(order, [chunk(1, 0, "a"), completed(2, "ab")])
+    assert (order.blocked, order.may_settle, order.ended) == (True, False, False)
+    assert fed(order, [chunk(1, 1, "b")]) == [chunk(1, 1, "b"), completed(2, "ab")]
+
+
+def test_a_reader_goes_on_after_its_cursor():
+    order = Order("3.1")
+    order_out = fed(order, WHOLE)
+    assert order_out == [chunk(3, 2, "c")]
+    assert (order.blocked, order.may_settle) == (True, True)
+    order.settle()
+    assert list(order.ready()) == [completed(4, "abc")]
+
+
+def test_a_reader_of_a_segment_that_became_void_goes_on_with_the_next():
+    assert fed(Order("1.0"), WHOLE[2:]) == WHOLE[2:]

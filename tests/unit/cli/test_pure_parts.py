@@ -1,0 +1,89 @@
+"""What commands compute before they speak to anybody."""
+
+from datetime import UTC, datetime
+
+import pytest
+
+from actors.cli.agents import definitions
+from actors.cli.checks import Result, processes
+from actors.cli.dead import target
+from actors.cli.session import said
+from actors.cli.shown import rows_of
+from bus.errors import ProblemError
+from schemas.agents import ApplyAgent
+from schemas.fleet import Alive, DeadLetter
+from schemas.problems import Problem
+
+NOW = datetime(2026, 1, 2, tzinfo=UTC)
+
+
+def test_a_yaml_file_may_hold_several_agents_and_empty_documents():
+    text = "id: one\nname: One\n---\n---\nid: two\n"
+    assert list(definitions(text, is_json=False)) == [
+        ApplyAgent(id="one", name="One"),
+        ApplyAgent(id="two"),
+    ]
+
+
+def test_a_json_file_holds_one_agent():
+    assert list(definitions('{"id": "one"}', is_json=True)) == [ApplyAgent(id="one")]
+
+
+@pytest.mark.parametrize(
+    ("text", "is_json", "field"),
+    [
+        ("id: a b", False, "id"),
+        ("id: a\ncolour: red", False, "colour"),
+        ("id: [", False, None),
+        ("just text", False, None),
+        ("{", True, None),
+        ('{"id": "a", "name": 1}', True, "name"),
+    ],
+)
+def test_a_wrong_definition_is_refused_by_its_field(text: str, is_json: bool, field: str | None):
+    with pytest.raises(ProblemError) as refused:
+        list(definitions(text, is_json=is_json))
+    assert (refused.value.problem.code, refused.value.problem.field) == ("validation", field)
+
+
+def test_a_problem_is_said_in_one_line():
+    problem = Problem(code="not_found", message="there is no agent x", field="agent_id")
+    assert said(problem) == "not_found: there is no agent x (agent_id)"
+    assert said(Problem(code="internal", message="it failed")) == "internal: it failed"
+
+
+def test_only_ready_processes_count():
+    alive = {
+        "a": Alive(process="a", actor="agents", ready=True),
+        "b": Alive(process="b", actor="streaming", ready=True),
+        "c": Alive(process="c", actor="streaming"),
+    }
+    assert processes(alive, {"agents": 1, "streaming": 2}) == [
+        Result("agents", ok=True, detail="1 ready of 1 alive, 1 wanted"),
+        Result("streaming", ok=False, detail="1 ready of 2 alive, 2 wanted"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("subject", "expected"),
+    [
+        ("_cb.work.generate", "_cb.work.generate.acme"),
+        ("_cb.work.generate.acme", "_cb.work.generate.acme"),
+        ("_cb.cmd.execution.3", "_cb.cmd.execution.3"),
+    ],
+)
+def test_a_dead_letter_goes_back_to_where_it_came_from(subject: str, expected: str):
+    letter = DeadLetter(
+        id="1", subject=subject, reason="r", at=NOW, deliveries=1, body='{"tenant":"acme"}'
+    )
+    assert target(letter) == expected
+
+
+def test_the_rows_of_a_text_are_counted_by_the_width_of_the_terminal():
+    assert [rows_of(text, 4) for text in ("", "abcd", "abcde", "ab\ncd", "日本語")] == [
+        1,
+        1,
+        2,
+        2,
+        2,
+    ]
