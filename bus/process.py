@@ -22,6 +22,7 @@ from bus.jetstream import NatsBus, open_bus
 from bus.ownership import Membership
 from bus.runtime import Part, Runtime
 from bus.streams.spec import StreamSpec
+from bus.telemetry import metrics
 from bus.telemetry.setup import start
 from schemas.fleet import Alive
 
@@ -87,9 +88,11 @@ class Process:
             await runtime.run()
 
     def _alive(self) -> Alive:
+        metrics.OUTBOX_UNSETTLED.at().set(self.bus.outbox.posted - self.bus.outbox.safe)
         return Alive(
             process=self.name,
             actor=self.actor,
+            pid=os.getpid(),
             entities=self._entities,
             running=self.load.running(),
             capacity=self.load.capacity,

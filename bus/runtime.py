@@ -10,6 +10,7 @@ import structlog
 
 from bus.config import Timing
 from bus.errors import CallboardError
+from bus.telemetry import metrics
 
 log = structlog.get_logger()
 
@@ -81,6 +82,7 @@ class Runtime:
                 log.exception("runtime.part_failed", part=part.name)
             if self._stopping.is_set():
                 return
+            metrics.PART_RESTARTS.at(part.name).inc()
             self._spend(part, reason)
             await anyio.sleep(self._timing.restart_pause_seconds)
 

@@ -16,6 +16,7 @@ from bus.jetstream import NatsBus
 from bus.service import Caller, Endpoint, by_submit_filter
 from bus.streams.spec import INBOX
 from bus.subjects import fill, matches, parse
+from bus.telemetry import metrics
 from schemas.base import Value
 from schemas.events import CommandRejectedEvent
 from schemas.fleet import DeadLetter
@@ -114,6 +115,7 @@ class Submissions:
         await self._bus.outbox.post("_cb.dead.submit", encode(letter))
         await self._bus.outbox.flush(timeout=self._timing.answer_seconds)
         await message.ack()
+        metrics.DEAD_LETTERS.at("submit").inc()
 
 
 def _id_of(data: bytes) -> str | None:

@@ -22,6 +22,7 @@ from bus.errors import ProblemError, UnavailableError
 from bus.ids import new_id
 from bus.ports import Bus, Delivery, Ticket
 from bus.rpc import Owners, command
+from bus.telemetry import metrics
 from schemas.fleet import ROLL_CALL_SUBJECT, STOP_WORK_SUBJECT, DeadLetter, Held, RollCall, StopWork
 from schemas.lifecycle import Granted, WorkAnswer
 
@@ -81,6 +82,7 @@ class Worker(Generic[I]):
         self._scopes: dict[str, anyio.CancelScope] = {}
         self._freed = anyio.Event()
         self._draining = False
+        self._in_flight = metrics.WORK_IN_FLIGHT.at(job.queue)
         self.ready = False
 
     # Life
@@ -148,6 +150,7 @@ class Worker(Generic[I]):
             if tickets:
                 self._waiting[tenant] = tickets
             self._running[tenant] = self._running.get(tenant, 0) + 1
+            self._in_flight.set(self.running)
             tasks.start_soon(self._work, tenant, ticket, tasks)
 
     def _may_begin(self, tenant: str) -> bool:
@@ -161,6 +164,7 @@ class Worker(Generic[I]):
             self._running[tenant] -= 1
             if not self._running[tenant]:
                 del self._running[tenant]
+            self._in_flight.set(self.running)
             self._freed.set()
             if not self._draining:
                 self._start_what_fits(tasks)
@@ -189,6 +193,8 @@ class Worker(Generic[I]):
 
     async def _is_granted(self, item: I, ticket: Ticket) -> bool:
         lost = ticket.deliveries > 1
+        if lost:
+            metrics.WORK_REDELIVERED.at(self._job.queue).inc()
         name = f"{self._job.name(item)}.claim.{self._process}.{ticket.deliveries}"
         answer = await self._ask(name, item, self._job.claim(item, lost))
         return isinstance(answer, Granted)
@@ -245,6 +251,7 @@ class Worker(Generic[I]):
         await self._bus.outbox.post(f"_cb.dead.work.{self._job.queue}", encode(letter))
         await self._bus.outbox.flush(timeout=self._timing.request_try_seconds)
         await ticket.drop(reason)
+        metrics.DEAD_LETTERS.at(self._job.queue).inc()
 
     # What the bus asks
 

@@ -16,6 +16,7 @@ from bus.connection.replies import Replies
 from bus.connection.subscription import HandledSubscription, delivery_of
 from bus.errors import DeadlineError, TransientError, UnavailableError, problem
 from bus.ports import Delivery, Handler
+from bus.telemetry import metrics
 
 log = structlog.get_logger()
 
@@ -73,7 +74,8 @@ class NatsTransport:
         """Make a request and return the answer as nats-py has it. Raises as ``request`` does."""
         if not self.connected:
             raise UnavailableError(subject, "the bus is away")
-        future: asyncio.Future[Msg] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Msg] = loop.create_future()
 
         def answered(message: Msg | None) -> None:
             if future.done():
@@ -83,14 +85,18 @@ class NatsTransport:
             else:
                 future.set_result(message)
 
+        def expired() -> None:
+            if not future.done():
+                future.set_exception(DeadlineError(subject, timeout))
+
         reply = self.replies.expect(answered)
+        # A timer costs a fifth of a cancel scope, and there are several calls an execution.
+        timer = loop.call_later(timeout, expired)
         try:
             await self.publish(subject, data, reply=reply, headers=headers)
-            with anyio.fail_after(timeout):
-                message = await future
-        except TimeoutError:
-            raise DeadlineError(subject, timeout) from None
+            message = await future
         finally:
+            timer.cancel()
             self.replies.forget(reply)
         if status_of(message) == NO_RESPONDERS:
             raise UnavailableError(subject, "nobody listens")
@@ -185,6 +191,7 @@ class NatsTransport:
 
     async def _found(self) -> None:
         log.info("nats.found", connection=self._address.name)
+        metrics.BUS_RECONNECTS.at().inc()
         self._connected.set()
         self._came_back.set()
 

@@ -7,6 +7,7 @@ newest.
 
 from collections import deque
 from collections.abc import Iterable
+from itertools import islice
 from typing import Any
 
 import anyio
@@ -18,6 +19,9 @@ from bus.ports import Outbox, Transport, WorkQueue
 from bus.shard.book import Address, Book
 from bus.shard.turn import Outcome
 from schemas.decision import Publish, Work
+
+MOST_AT_ONCE = 64
+"""Work items whose receipts are awaited at the same time; one by one they would be a shard's brake."""
 
 
 class Dispatcher:
@@ -106,9 +110,16 @@ class Dispatcher:
             await self._wake_sender.wait()
             self._wake_sender = anyio.Event()
             while self._to_send:
-                name, (address, work) = next(iter(self._to_send.items()))
-                if await self._sent(address, work):
-                    self._to_send.pop(name, None)
+                names = list(islice(self._to_send, MOST_AT_ONCE))
+                async with anyio.create_task_group() as tasks:
+                    for name in names[1:]:
+                        tasks.start_soon(self._send_one, name)
+                    await self._send_one(names[0])
+
+    async def _send_one(self, name: str) -> None:
+        address, work = self._to_send[name]
+        if await self._sent(address, work):
+            self._to_send.pop(name, None)
 
     async def _sent(self, address: Address, work: Work) -> bool:
         if not self._book.is_open(address, work):

@@ -12,6 +12,7 @@ from bus.ownership import Membership, rendezvous
 from bus.ports import Bus
 from bus.shard.entity import Entity
 from bus.shard.owner import ShardOwner
+from bus.telemetry import metrics
 
 log = structlog.get_logger()
 
@@ -84,6 +85,7 @@ class ShardHost:
         }
 
     def _reconcile(self, tasks: TaskGroup) -> None:
+        metrics.SHARDS_OWNED.at(self._entity.name).set(len(self.owned))
         wanted = self._wanted()
         for shard in wanted - self._running.keys():
             owner = ShardOwner(self._entity, shard, self._process, self._bus, self._timing)
@@ -98,6 +100,7 @@ class ShardHost:
             await owner.run()
             log.info("shard.released", shard=name)
         except* FencedError:
+            metrics.COMMITS.at(self._entity.name, "fenced").inc()
             log.info("shard.lost", shard=name)
         except* TransientError as group:
             log.warning("shard.interrupted", shard=name, error=str(group.exceptions[0]))

@@ -23,6 +23,7 @@ from bus.shard.recovery import Recovered, take_over
 from bus.shard.snapshots import Snapshots
 from bus.shard.turn import Letter, Outcome, take_turn
 from bus.subjects import journal_subject, mailbox_subject
+from bus.telemetry import metrics
 from schemas.decision import Publish
 from schemas.fleet import DeadLetter
 from schemas.journal import Commit, Entry, Mail
@@ -110,7 +111,10 @@ class ShardOwner:
         letters.extend(self._ticks(now))
         if letters:
             await self._restore(letters)
+            began = anyio.current_time()
             await self._store(take_turn(self.book, letters, now), now)
+            metrics.TURN_SECONDS.at(self._entity.name).observe(anyio.current_time() - began)
+            metrics.TURN_COMMANDS.at(self._entity.name).observe(len(letters))
             self._snapshots.take_if_due(self.book, self._sequence, tasks)
         elif self._is_idle(now):
             await self._append([], now)
@@ -137,6 +141,7 @@ class ShardOwner:
         )
         self._sequence = await append(self._journal, self._subject, commit, self._sequence)
         book.mark(commit)
+        metrics.COMMITS.at(self._entity.name, "stored").inc()
 
     async def _compact(self, entry: Entry) -> Entry:
         """Move an entry that is too large for the journal into the blob store."""
@@ -185,6 +190,7 @@ class ShardOwner:
                 await anyio.sleep(self._timing.work_resend_seconds)
 
     async def _lay_aside(self, mail: Mail, reason: str, now: datetime) -> None:
+        metrics.DEAD_LETTERS.at("command").inc()
         log.error("shard.decide_raised", shard=self._name, key=mail.key, reason=reason)
         letter = DeadLetter(
             id=f"{mail.tenant}.{mail.key}.{mail.id}",
