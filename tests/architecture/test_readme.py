@@ -2,11 +2,15 @@
 
 import ast
 import re
+import shlex
+from pathlib import Path
 
+import click
 import msgspec
 import pytest
 
 from actors.agents.core import definitions
+from actors.cli import main as root
 from bus.codec import convert
 from schemas.agents import AgentDefinition, ApplyAgent
 from tests.architecture.readme import README, blocks, renewed, subjects_block
@@ -17,6 +21,8 @@ TEXT = README.read_text(encoding="utf-8")
 FILES = sorted(
     set(re.findall(r"`((?:actors|bus|schemas|deploy|tests)/[\w/.]+|\w+\.(?:md|conf|lock))`", TEXT))
 )
+
+CALLS = re.findall(r"^\$ .*?(callboard \w.*)$", "\n".join(blocks("console")), re.MULTILINE)
 
 
 def test_its_table_of_subjects_is_the_catalog():
@@ -74,3 +80,24 @@ def test_the_targets_it_names_are_in_the_makefile():
 
     assert named == {"demo", "test", "install"}
     assert [name for name in named if f"\n{name}:" not in makefile] == []
+
+
+@pytest.mark.parametrize("line", CALLS)
+def test_a_command_it_shows_is_understood(
+    line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    (tmp_path / "greeter.yaml").write_text(blocks("yaml")[0], encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+
+    assert _understood(root, shlex.split(line)[1:]).name in root.list_commands(click.Context(root))
+
+
+def _understood(command: click.Command, arguments: list[str]) -> click.Command:
+    """Parse a command line without running it, and return the command below the root."""
+    context = command.make_context(command.name, arguments)
+    if not isinstance(command, click.Group):
+        return command
+    _, below, rest = command.resolve_command(context, arguments)
+    assert below is not None
+    _understood(below, rest)
+    return below
