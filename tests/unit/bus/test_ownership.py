@@ -1,0 +1,116 @@
+"""Who should own a shard: all agree, and a change moves no more than it must."""
+
+from collections import Counter
+
+import anyio
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bus.codec import encode
+from bus.config import Timing
+from bus.memory import memory_bus
+from bus.ownership import Membership, rendezvous
+from schemas.fleet import HEARTBEAT_SUBJECT, Alive
+
+SHARDS = [f"execution.{number}" for number in range(64)]
+QUICK = Timing(heartbeat_seconds=0.02, member_gone_seconds=0.1)
+SECONDS = 5.0
+names = st.sets(st.text("abcdef0123456789", min_size=4, max_size=8), min_size=1, max_size=8)
+
+
+def placed(processes: list[str]) -> dict[str, str | None]:
+    return {shard: rendezvous(processes, shard) for shard in SHARDS}
+
+
+@given(names)
+def test_the_order_in_which_processes_are_known_changes_nothing(processes: set[str]):
+    known = sorted(processes)
+
+    assert placed(known) == placed(known[::-1])
+
+
+@given(names, st.text("xyz", min_size=4, max_size=8))
+def test_a_newcomer_moves_shards_only_to_itself(processes: set[str], newcomer: str):
+    before, after = placed(sorted(processes)), placed(sorted({*processes, newcomer}))
+
+    moved = {after[shard] for shard in SHARDS if before[shard] != after[shard]}
+    assert moved <= {newcomer}
+
+
+@given(names)
+def test_who_leaves_moves_only_its_own_shards(processes: set[str]):
+    known = sorted(processes)
+    before, after = placed(known), placed(known[1:])
+
+    moved = {before[shard] for shard in SHARDS if before[shard] != after[shard]}
+    assert moved <= {known[0]}
+
+
+def test_nobody_owns_a_shard_where_nobody_lives():
+    assert rendezvous([], "execution.0") is None
+
+
+def test_shards_are_spread_over_all():
+    counts = Counter(placed([f"process-{number}" for number in range(4)]).values())
+
+    assert len(counts) == 4
+    assert max(counts.values()) < 32
+
+
+def alive(name: str, *entities: str) -> Alive:
+    return Alive(process=name, actor="agents", entities=list(entities))
+
+
+async def until_owned_by(membership: Membership, *expected: str) -> None:
+    with anyio.fail_after(SECONDS):
+        while sorted(membership.owners("execution")) != sorted(expected):
+            await membership.changed.wait()
+
+
+async def test_members_hear_of_each_other_and_of_a_farewell():
+    async with memory_bus(QUICK) as bus, anyio.create_task_group() as tasks:
+        one = Membership(bus.transport, lambda: alive("one", "execution"), QUICK)
+        two = Membership(bus.transport, lambda: alive("two", "execution"), QUICK)
+        for membership in (one, two):
+            tasks.start_soon(membership.run)
+        await until_owned_by(one, "one", "two")
+        await two.leave()
+        await until_owned_by(one, "one")
+        tasks.cancel_scope.cancel()
+
+
+async def test_who_falls_silent_is_forgotten_and_who_owns_nothing_owns_nothing():
+    async with memory_bus(QUICK) as bus, anyio.create_task_group() as tasks:
+        one = Membership(bus.transport, lambda: alive("one", "execution"), QUICK)
+        tasks.start_soon(one.run)
+        await until_owned_by(one, "one")
+        for other in (alive("silent", "execution"), alive("worker")):
+            await bus.transport.publish(HEARTBEAT_SUBJECT, encode(other))
+        await until_owned_by(one, "one", "silent")
+        assert sorted(member.process for member in one.members()) == ["one", "silent", "worker"]
+        await until_owned_by(one, "one")
+        tasks.cancel_scope.cancel()
+
+
+async def test_nobody_is_forgotten_while_the_bus_is_away():
+    heard = True
+    async with (
+        memory_bus(QUICK, fate=lambda _: (0.0,) if heard else ()) as bus,
+        anyio.create_task_group() as tasks,
+    ):
+        members = [
+            Membership(bus.transport, lambda name=name: alive(name, "execution"), QUICK)
+            for name in ("one", "two")
+        ]
+        for membership in members:
+            tasks.start_soon(membership.run)
+        await until_owned_by(members[0], "one", "two")
+        changed = members[0].changed
+        heard = False
+        await anyio.sleep(3 * QUICK.member_gone_seconds)
+        heard = True
+        await anyio.sleep(2 * QUICK.heartbeat_seconds)
+
+        assert sorted(members[0].owners("execution")) == ["one", "two"]
+        assert not changed.is_set()
+        tasks.cancel_scope.cancel()
