@@ -1,12 +1,10 @@
 """What the streaming actor works off: one job, from a work item to the command that reports it."""
 
-import anyio
-
 from actors.streaming.adapters.generation import Generator
+from actors.streaming.adapters.meter import Meter
 from bus.codec import encode
 from bus.ports import Bus
 from bus.subjects import fill
-from bus.telemetry import metrics
 from bus.telemetry.traces import handling
 from bus.worker import Job
 from schemas.lifecycle import (
@@ -17,8 +15,7 @@ from schemas.lifecycle import (
     GenerateWork,
 )
 from schemas.problems import Problem
-from schemas.streams import STREAM_SUBJECT, StreamEvent, Thinking
-from schemas.usage import Usage
+from schemas.streams import STREAM_SUBJECT, StreamEvent
 
 QUEUE = "generate"
 NOTHING_PUBLISHED = Deltas(count=0, sha256="")
@@ -48,26 +45,15 @@ class Streaming:
         """Generate one answer, streaming it under the work's segment."""
         subject = fill(STREAM_SUBJECT, tenant=work.tenant, execution_id=work.execution_id)
 
-        provider = str(work.request.provider.__struct_config__.tag)
-        model = work.request.provider.model
-        began = anyio.current_time()
-        first: list[float] = []
-
         async def emit(events: list[StreamEvent]) -> None:
             for event in events:
                 await self._bus.outbox.post(subject, encode(event))
-            metrics.DELTAS.at(provider).inc(len(events))
-            if not first and not isinstance(events[0], Thinking):
-                first.append(anyio.current_time() - began)
-                metrics.PROVIDER_SECONDS.at(provider, model, "first_delta").observe(first[0])
+            meter.published(events)
 
-        with handling("generate", "_cb.work.generate.{tenant}", parent=work.trace):
+        span = handling("generate", "_cb.work.generate.{tenant}", parent=work.trace)
+        with Meter(work) as meter, span:
             result = await self._generator.run(work, emit)
-        metrics.PROVIDER_SECONDS.at(provider, model, "end").observe(anyio.current_time() - began)
-        if isinstance(result, FailGeneration):
-            metrics.PROVIDER_ERRORS.at(provider, model, result.problem.code).inc()
-        else:
-            _count_tokens(provider, model, result.answer.usage)
+            meter.ended(result)
         return result
 
     def _failed(self, work: GenerateWork, problem: Problem) -> FailGeneration:
@@ -78,11 +64,6 @@ class Streaming:
             deltas=NOTHING_PUBLISHED,
             started_at=self._bus.clock(),
         )
-
-
-def _count_tokens(provider: str, model: str, usage: Usage) -> None:
-    for kind in ("input", "cache_read", "cache_write", "output"):
-        metrics.TOKENS.at(provider, model, kind).inc(getattr(usage, kind))
 
 
 def work_id(work: GenerateWork) -> str:

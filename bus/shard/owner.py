@@ -57,6 +57,7 @@ class ShardOwner:
             FencedError: another process owns the shard now; nothing more may be done for it.
             CorruptJournalError: the shard cannot be recovered.
         """
+        began = anyio.current_time()
         recovered = await take_over(
             self._entity,
             self._subject,
@@ -65,6 +66,7 @@ class ShardOwner:
             blobs=self._bus.blobs,
             clock=self._bus.clock,
         )
+        metrics.RECOVERY_SECONDS.at(self._entity.name).observe(anyio.current_time() - began)
         await self._own(recovered)
 
     def stop(self) -> None:

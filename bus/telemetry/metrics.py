@@ -8,7 +8,7 @@
 | callboard_provider_errors_total | counter | provider, model, code | calls of a model that failed |
 | callboard_tokens_total | counter | provider, model, kind | tokens by bucket of the usage |
 | callboard_deltas_total | counter | provider | stream events published from an answer |
-| callboard_streams_open | gauge | side | streams `written` here, or `read` from here |
+| callboard_streams_open | gauge | side | streams that are being `written` here |
 | callboard_turn_seconds | histogram | entity | one turn of a shard, its commit included |
 | callboard_turn_commands | histogram | entity | commands in one turn |
 | callboard_commit_total | counter | entity, outcome | appends `stored`, or `fenced` off |
@@ -113,7 +113,7 @@ TOKENS = _counter(
     "callboard_tokens_total", "Tokens by bucket of the usage", "provider", "model", "kind"
 )
 DELTAS = _counter("callboard_deltas_total", "Stream events published from an answer", "provider")
-STREAMS_OPEN = _gauge("callboard_streams_open", "Streams written here, or read from here", "side")
+STREAMS_OPEN = _gauge("callboard_streams_open", "Streams that are being written here", "side")
 
 TURN_SECONDS = _histogram("callboard_turn_seconds", "One turn of a shard", "entity")
 TURN_COMMANDS = _histogram(

@@ -1,0 +1,55 @@
+"""What one attempt adds to the metrics of its process."""
+
+from types import TracebackType
+from typing import Self
+
+import anyio
+
+from bus.telemetry import metrics
+from schemas.lifecycle import FailGeneration, FinishGeneration, GenerateWork
+from schemas.streams import StreamEvent, Thinking
+
+
+class Meter:
+    """Counts one attempt while it is entered. Its labels are provider type and model."""
+
+    def __init__(self, work: GenerateWork) -> None:
+        self._provider = str(work.request.provider.__struct_config__.tag)
+        self._model = work.request.provider.model
+        self._open = metrics.STREAMS_OPEN.at("written")
+        self._began = anyio.current_time()
+        self._has_delta = False
+
+    def __enter__(self) -> Self:
+        self._open.inc()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._open.dec()
+
+    def published(self, events: list[StreamEvent]) -> None:
+        """Count events, and the time to the first that the model wrote."""
+        metrics.DELTAS.at(self._provider).inc(len(events))
+        if not self._has_delta and not isinstance(events[0], Thinking):
+            self._has_delta = True
+            self._observe("first_delta")
+
+    def ended(self, result: FinishGeneration | FailGeneration) -> None:
+        """Count the end: the tokens of an answer, or the failure."""
+        self._observe("end")
+        if isinstance(result, FailGeneration):
+            code = result.problem.code
+            metrics.PROVIDER_ERRORS.at(self._provider, self._model, code).inc()
+            return
+        for kind in ("input", "cache_read", "cache_write", "output"):
+            tokens = getattr(result.answer.usage, kind)
+            metrics.TOKENS.at(self._provider, self._model, kind).inc(tokens)
+
+    def _observe(self, until: str) -> None:
+        seconds = anyio.current_time() - self._began
+        metrics.PROVIDER_SECONDS.at(self._provider, self._model, until).observe(seconds)
