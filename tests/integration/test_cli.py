@@ -1,0 +1,359 @@
+"""The command line against a real fleet: everything a person or a script does with it."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import aclosing, contextmanager
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+
+from bus.client import Client, follow
+from bus.connection import Address, connect
+from bus.ids import new_id
+from schemas.executions import ExecuteAgent, ExecutionHandle
+from schemas.streams import Completed, ContentChunk, StreamEvent
+from tests.integration.waiting import until
+
+READY_SECONDS = 30.0
+STOP_SECONDS = 20.0
+
+AGENTS = """
+id: echo
+name: Echo
+provider: {type: scripted, responses: ["one two three four five"], delay_ms: 5}
+---
+id: slow
+provider: {type: scripted, responses: ["a b c d e f g h i j k l m n o p"], delay_ms: 100}
+---
+id: stumbler
+provider:
+  type: scripted
+  responses: ["one two three four five"]
+  delay_ms: 5
+  failures: [{call: 0, code: provider_overloaded, after_words: 2, retry_after: 0.01}]
+---
+id: broken
+provider:
+  type: scripted
+  responses: ["never said"]
+  delay_ms: 0
+  failures: [{call: 0, code: unauthorized}]
+"""
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def environment(url: str | None) -> dict[str, str]:
+    ours = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("CALLBOARD_", "NATS_"))
+    }
+    return ours | ({"NATS_URL": url} if url else {})
+
+
+def lives(pid: int) -> bool:
+    """Say whether a process exists and is not merely waiting to be buried."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return state != "Z"
+
+
+class RunningFleet:
+    """A fleet that ``callboard up`` has started."""
+
+    def __init__(self, folder: Path, port: int) -> None:
+        self.folder = folder
+        self.port = port
+        self.url = f"nats://127.0.0.1:{port}"
+        self.ready_file = folder / "ready.json"
+        command = [sys.executable, "-c", "from actors.cli import main; main()", "up"]
+        options = ["--data", folder / "data", "--port", str(port), "--ready-file", self.ready_file]
+        with (folder / "fleet.log").open("wb") as log:
+            self.process = subprocess.Popen(
+                [*command, *map(str, options)],
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env=environment(None),
+            )
+
+    @property
+    def log(self) -> str:
+        return (self.folder / "fleet.log").read_text(encoding="utf-8")
+
+    def summary(self) -> dict[str, Any]:
+        return json.loads(self.ready_file.read_bytes())
+
+    def pids(self) -> dict[str, int]:
+        return {process["name"]: process["pid"] for process in self.summary()["processes"]}
+
+    def run(
+        self, *arguments: str, text: str | None = None, code: int = 0
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a command and check its exit code."""
+        done = subprocess.run(
+            [sys.executable, "-c", "from actors.cli import main; main()", *arguments],
+            input=text,
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=False,
+            env=environment(self.url),
+        )
+        assert done.returncode == code, (done.returncode, done.stdout, done.stderr)
+        return done
+
+    async def is_ready(self) -> None:
+        await until(
+            lambda: self.ready_file.exists() or self.process.poll() is not None,
+            seconds=READY_SECONDS,
+        )
+        assert self.process.poll() is None, self.log
+
+
+@contextmanager
+def started(folder: Path) -> Iterator[RunningFleet]:
+    fleet = RunningFleet(folder, free_port())
+    try:
+        yield fleet
+    finally:
+        if fleet.process.poll() is None:
+            fleet.process.terminate()
+            fleet.process.wait(STOP_SECONDS)
+
+
+@pytest.fixture(scope="module")
+def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningFleet]:
+    """A fleet for all tests of the module, with its agents."""
+    with started(tmp_path_factory.mktemp("fleet")) as fleet:
+        anyio.run(fleet.is_ready)
+        fleet.run("agents", "apply", "-", text=AGENTS)
+        yield fleet
+
+
+def execution_of(fleet: RunningFleet, agent: str) -> str:
+    listed = json.loads(fleet.run("executions", "list", "--agent", agent, "--json").stdout)
+    return str(listed["executions"][0]["execution_id"])
+
+
+def test_the_ready_file_names_the_bus_and_every_process(fleet: RunningFleet):
+    summary = fleet.summary()
+    assert summary["url"] == fleet.url
+    assert sorted(fleet.pids()) == ["agents.1", "streaming.1", "streaming.2"]
+    for pid in (summary["server_pid"], *fleet.pids().values()):
+        os.kill(pid, 0)
+
+
+def test_the_fleet_says_that_agents_may_call_this_machine_and_shows_its_processes(
+    fleet: RunningFleet,
+):
+    assert "fleet.loopback_allowed" in fleet.log
+    assert "streaming.2" in fleet.log
+
+
+def test_doctor_finds_a_fleet_well_and_says_what_lacks(fleet: RunningFleet):
+    fleet.run("doctor", "--wait", "20", "--expect", "agents=1,streaming=2")
+    missing = fleet.run("doctor", "--expect", "streaming=3", code=1).stdout
+    assert "2 ready of 2 alive, 3 wanted" in missing
+
+
+def test_an_answer_is_printed_and_the_execution_stored(fleet: RunningFleet):
+    run_id = new_id()
+    assert fleet.run("run", "echo", "hello", "--id", run_id).stdout == "one two three four five\n"
+    assert fleet.run("executions", "get", run_id, "--output").stdout == "one two three four five\n"
+    record = json.loads(fleet.run("executions", "get", run_id).stdout)
+    assert (record["status"], record["task"]) == ("COMPLETED", "hello")
+
+
+def test_the_same_id_is_the_same_run(fleet: RunningFleet):
+    run_id = new_id()
+    first = fleet.run("run", "echo", "hello", "--id", run_id, "--json").stdout
+    assert fleet.run("run", "echo", "hello", "--id", run_id, "--json").stdout == first
+    refused = fleet.run("run", "echo", "another task", "--id", run_id, code=1)
+    assert refused.stderr.startswith("conflict: ")
+
+
+def test_an_answer_that_begins_again_ends_whole(fleet: RunningFleet):
+    done = fleet.run("run", "stumbler", "hello")
+    assert done.stdout.endswith("\none two three four five\n")
+    assert "begins again: provider_overloaded" in done.stderr
+
+
+def test_a_failed_execution_is_a_failed_command_that_names_the_problem(fleet: RunningFleet):
+    done = fleet.run("run", "broken", "hello", code=1)
+    assert (done.stdout, done.stderr.split(":")[0]) == ("", "unauthorized")
+
+
+def test_a_stream_can_be_read_late_and_from_a_cursor(fleet: RunningFleet):
+    fleet.run("run", "echo", "hello")
+    execution = execution_of(fleet, "echo")
+    events = [
+        json.loads(line) for line in fleet.run("stream", execution, "--json").stdout.splitlines()
+    ]
+    assert events[-1]["type"] == "completed"
+    cursor = f"{events[1]['segment']}.{events[1]['sequence']}"
+    rest = fleet.run("stream", execution, "--after", cursor, "--json").stdout.splitlines()
+    assert [json.loads(line) for line in rest] == events[2:]
+    refused = fleet.run("stream", execution, "--after", "x", code=1).stderr
+    assert refused.startswith("validation: ")
+    assert "(after)" in refused
+
+
+def test_an_execution_can_be_cancelled(fleet: RunningFleet):
+    run_id = new_id()
+    with subprocess.Popen(
+        [
+            sys.executable,
+            "-c",
+            "from actors.cli import main; main()",
+            "run",
+            "slow",
+            "x",
+            "--id",
+            run_id,
+        ],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment(fleet.url),
+    ) as running:
+        assert running.stdout is not None
+        assert running.stdout.read(1) == "a"
+        fleet.run("executions", "cancel", run_id, "--reason", "enough")
+        _, errors = running.communicate(timeout=20)
+    assert (running.returncode, errors) == (1, "cancelled: enough\n")
+
+
+def test_definitions_are_read_listed_taken_out_of_service_and_deleted(fleet: RunningFleet):
+    text = '{"id": "passing", "provider": {"type": "scripted", "responses": ["x"], "delay_ms": 0}}'
+    file = fleet.folder / "passing.json"
+    file.write_text(text, encoding="utf-8")
+    assert fleet.run("agents", "apply", str(file)).stdout == "passing: version 1\n"
+    assert json.loads(fleet.run("agents", "get", "passing").stdout)["id"] == "passing"
+    assert fleet.run("agents", "toggle", "passing", "--offline").stdout == "passing: OFFLINE\n"
+    assert fleet.run("run", "passing", "x", code=1).stderr
+    fleet.run("agents", "toggle", "passing", "--online")
+    assert "passing" in fleet.run("agents", "list").stdout
+    fleet.run("agents", "delete", "passing")
+    assert "passing" not in fleet.run("agents", "list").stdout
+
+
+def test_what_was_said_in_a_session_can_be_read(fleet: RunningFleet):
+    session = new_id()
+    fleet.run("run", "echo", "hello", "--session", session)
+    found = json.loads(fleet.run("conversations", "get", "echo", session, "--json").stdout)
+    assert [(turn["user"], turn["assistant"]) for turn in found["turns"]] == [
+        ("hello", "one two three four five")
+    ]
+    assert session in fleet.run("conversations", "list", "echo").stdout
+
+
+def test_a_problem_is_said_on_standard_error_with_its_field(fleet: RunningFleet):
+    done = fleet.run("run", "nobody", "hello", code=1)
+    assert done.stderr == "not_found: there is no agent nobody (agent_id)\n"
+    assert "(id)" in fleet.run("agents", "apply", "-", text="id: a b", code=1).stderr
+
+
+def test_no_letter_is_dead_in_a_healthy_fleet(fleet: RunningFleet):
+    assert fleet.run("dead", "list", "--json").stdout == "[]\n"
+    assert fleet.run("dead", "redrive", "7", code=1).stderr == "7: there is no such letter\n"
+
+
+def test_the_contract_can_be_printed_without_a_fleet(fleet: RunningFleet):
+    assert "cb.{tenant}.agents.execute" in fleet.run("subjects").stdout
+    assert json.loads(fleet.run("schema", "asyncapi").stdout)["asyncapi"] == "3.0.0"
+    assert "$defs" in json.loads(fleet.run("schema", "json").stdout)
+    assert "CALLBOARD_TENANT" in fleet.run("config", "reference").stdout
+    assert "acme-alice" in fleet.run("nats", "permissions", "acme:alice").stdout
+    assert fleet.run("version").stdout
+
+
+def test_without_a_fleet_a_command_says_how_to_start_one(fleet: RunningFleet):
+    done = fleet.run("--url", f"nats://127.0.0.1:{free_port()}", "agents", "list", code=1)
+    assert "callboard up" in done.stderr
+
+
+def test_a_port_that_is_taken_is_named(fleet: RunningFleet):
+    data = str(fleet.folder / "other")
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            "from actors.cli import main; main()",
+            "up",
+            "--port",
+            str(fleet.port),
+            "--data",
+            data,
+        ],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+        env=environment(None),
+    )
+    assert done.returncode == 78
+    assert f"port {fleet.port} of 127.0.0.1 is taken" in done.stderr
+
+
+async def test_a_reader_follows_through_the_death_of_the_bus_and_of_a_worker(fleet: RunningFleet):
+    events: list[StreamEvent] = []
+    async with connect(Address(urls=(fleet.url,), name="test")) as transport:
+        client = Client(transport)
+        wanted = ExecuteAgent(agent_id="slow", task="x")
+        handle: ExecutionHandle = await client.request("local", wanted)
+        with anyio.fail_after(40):
+            async with aclosing(follow(client, "local", handle.execution_id)) as stream:
+                async for event in stream:
+                    events.append(event)
+                    if len([e for e in events if isinstance(e, ContentChunk)]) == 4:
+                        os.kill(fleet.summary()["server_pid"], signal.SIGKILL)
+    end = events[-1]
+    assert isinstance(end, Completed)
+    places = [(event.segment, event.sequence) for event in events]
+    assert places == sorted(set(places))
+    text = "".join(
+        event.content
+        for event in events
+        if isinstance(event, ContentChunk) and event.segment == end.segment - 1
+    )
+    assert text == end.final_response
+
+
+async def test_a_process_that_is_killed_is_started_again(fleet: RunningFleet):
+    before = fleet.pids()
+    os.kill(before["streaming.1"], signal.SIGKILL)
+    await until(lambda: fleet.pids()["streaming.1"] != before["streaming.1"], seconds=15)
+    fleet.run("doctor", "--wait", "20", "--expect", "agents=1,streaming=2")
+
+
+async def test_a_fleet_ends_cleanly_and_leaves_nothing_behind(tmp_path: Path):
+    with started(tmp_path) as fleet:
+        await fleet.is_ready()
+        pids = [fleet.summary()["server_pid"], *fleet.pids().values()]
+        fleet.process.send_signal(signal.SIGINT)
+        assert fleet.process.wait(STOP_SECONDS) == 0
+    assert not fleet.ready_file.exists()
+    assert not any(lives(pid) for pid in pids)
+
+
+async def test_the_processes_of_a_killed_fleet_end(tmp_path: Path):
+    with started(tmp_path) as fleet:
+        await fleet.is_ready()
+        pids = [fleet.summary()["server_pid"], *fleet.pids().values()]
+        fleet.process.kill()
+        fleet.process.wait(STOP_SECONDS)
+        await until(lambda: not any(lives(pid) for pid in pids), seconds=STOP_SECONDS)
