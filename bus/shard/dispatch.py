@@ -21,7 +21,7 @@ from bus.shard.turn import Outcome
 from schemas.decision import Publish, Work
 
 MOST_AT_ONCE = 64
-"""Work items whose receipts are awaited at the same time; one by one they would be a shard's brake."""
+"""Work items whose receipts are awaited at once; one by one they would be the shard's brake."""
 
 
 class Dispatcher:

@@ -5,10 +5,10 @@ import sys
 import anyio
 import structlog
 
-from tests.bench import executions
+from tests.bench import deltas, executions, failover, startup
 from tests.bench.rows import HEAD, line
 
-BENCHES = {bench.NAME: bench for bench in (executions,)}
+BENCHES = {bench.NAME: bench for bench in (executions, deltas, startup, failover)}
 
 
 async def run(names: list[str]) -> None:

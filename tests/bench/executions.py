@@ -1,4 +1,4 @@
-"""Executions that cost the model nothing: latency when little happens, throughput when much does."""
+"""Executions of a model that takes no time: latency at light load, throughput at full load."""
 
 import time
 from collections import deque
@@ -61,9 +61,13 @@ async def measure() -> list[Row]:
         request = encoded("cb.local.agents.execute", BODY, ACCEPTED)
         rows = await _light(running, request, accepted, completed)
         for flying, count in LOADS:
+            used = running.processor_seconds()
             rate = await _throughput(running.wire, request, completed, flying, count)
             least = 800.0 if flying == LOADS[-1][0] else None
             rows.append(Row(NAME, f"completed, {flying} in flight", rate, "1/s", least=least))
+            for who, seconds in running.processor_seconds().items():
+                what = f"  processor time an execution, {who}"
+                rows.append(Row(NAME, what, (seconds - used[who]) / count * 1e6, "us"))
         return rows
 
 

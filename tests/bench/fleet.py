@@ -5,6 +5,7 @@ import os
 import signal
 import sys
 import tempfile
+import time
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -30,10 +31,10 @@ def present() -> list[str]:
 class Fleet:
     """The server, a bare connection to it, and the processes by name and number."""
 
-    def __init__(self, url: str, wire: Wire, environment: Mapping[str, str]) -> None:
-        self.url = url
+    def __init__(self, server: EmbeddedServer, wire: Wire, environment: Mapping[str, str]) -> None:
         self.wire = wire
-        self._environment = {**os.environ, **environment, "NATS_URL": url}
+        self._server = server
+        self._environment = {**os.environ, **environment, "NATS_URL": server.url}
         self._environment["CALLBOARD_ALLOW_LOOPBACK"] = "true"
         self._ready: set[tuple[str, str]] = set()
         self._changed = anyio.Event()
@@ -62,6 +63,13 @@ class Fleet:
         """Kill the eldest process of an actor."""
         self.running[actor].pop(0).send_signal(signal.SIGKILL)
 
+    def processor_seconds(self) -> dict[str, float]:
+        """Return the processor time used so far by the server, the actors and this bench."""
+        used = {"server": _used(self._server.pid), "bench": time.process_time()}
+        for actor, processes in self.running.items():
+            used[actor] = sum(_used(process.pid) for process in processes)
+        return used
+
     async def ask(self, subject: str, body: Mapping[str, Any]) -> dict[str, Any]:
         """Make a public request of the tenant ``local``; a refusal ends the bench."""
         answer = await self.wire.request(f"cb.local.{subject}", msgspec.json.encode(body))
@@ -84,6 +92,12 @@ class Fleet:
             self._changed = anyio.Event()
 
 
+def _used(pid: int | None) -> float:
+    """Return the seconds of processor time of a process (proc(5), fields 14 and 15)."""
+    fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 @asynccontextmanager
 async def server() -> AsyncGenerator[EmbeddedServer]:
     """Run a server on an empty directory while the context is open."""
@@ -100,7 +114,7 @@ async def fleet(
     async with AsyncExitStack() as stack:
         running = await stack.enter_async_context(server())
         wire = await stack.enter_async_context(connected(running.url))
-        started = Fleet(running.url, wire, environment or {})
+        started = Fleet(running, wire, environment or {})
         await started.watch()
         try:
             await started.start(*actors)

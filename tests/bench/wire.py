@@ -75,14 +75,19 @@ class Wire(asyncio.Protocol):
         """Send what ``encoded`` has made."""
         self._transport.write(message)
 
-    async def subscribe(self, subject: str, taker: Taker) -> None:
-        """Give each message of a subject to ``taker``; returns when the server knows."""
+    async def subscribe(self, subject: str, taker: Taker) -> bytes:
+        """Give each message of a subject to ``taker``; returns its number when the server knows."""
         number = b"%d" % next(self._numbers)
         self._takers[number] = taker
         self._transport.write(b"SUB %s %s\r\nPING\r\n" % (subject.encode(), number))
         self._pongs.append(anyio.Event())
         with anyio.fail_after(ANSWER_SECONDS):
             await self._pongs[-1].wait()
+        return number
+
+    def unsubscribe(self, number: bytes) -> None:
+        """Want no more messages; those under way are still taken."""
+        self._transport.write(b"UNSUB %s\r\n" % number)
 
     async def request(self, subject: str, data: bytes) -> bytes:
         """Ask once and return the answer."""
@@ -116,7 +121,7 @@ async def connected(url: str) -> AsyncGenerator[Wire]:
     """Be connected while the context is open."""
     address = urlsplit(url)
     loop = asyncio.get_running_loop()
-    _, wire = await loop.create_connection(Wire, address.hostname, address.port)
+    _, wire = await loop.create_connection(Wire, address.hostname or "", address.port or 4222)
     try:
         yield wire
     finally:
