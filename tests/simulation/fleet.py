@@ -99,6 +99,7 @@ class Fleet:
         self.timing = timing
         self.handled = Handled()
         self.hosts: dict[str, Owning] = {}
+        self.workers: dict[str, Worker[GenerateWork]] = {}
         self.owners = Owners(bus.transport, "execution", SHARDS, timing)
         self._world = world
         self._tasks = tasks
@@ -151,6 +152,7 @@ class Fleet:
                     capacity=capacity,
                     per_tenant=per_tenant,
                 )
+                self.workers[name] = worker
                 task_status.started(scope)
                 await worker.run()
 

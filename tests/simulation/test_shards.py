@@ -426,3 +426,22 @@ async def test_a_mailbox_answers_what_is_no_mail(running: Fleet):
     )
 
     assert b'"code":"validation"' in reply.data
+
+
+async def test_a_worker_that_is_drained_hands_back_what_it_has_not_begun_as_untouched(
+    running: Fleet,
+):
+    await running.start_owner("one")
+    gate = Gate()
+    leaving = await running.start_worker("leaving", gate.handle, capacity=1, per_tenant=1)
+    for name in ("e1", "e2", "e3"):
+        await running.execute(name)
+    await gate.has_begun()
+    gate.open()
+    await running.workers["leaving"].drain()
+    leaving.cancel()
+    await running.start_worker("other")
+    records = await running.ended("e1", "e2", "e3")
+
+    assert [(record.status, record.attempts) for record in records] == [("COMPLETED", 1)] * 3
+    assert sorted(running.handled.begun) == [("e1", 1), ("e2", 1), ("e3", 1)]
