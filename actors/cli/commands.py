@@ -10,19 +10,22 @@ from actors.cli.session import opened
 CONTEXT = {"help_option_names": ["-h", "--help"]}
 
 
-@click.group(context_settings=CONTEXT)
+HELP = """Run LLM agents as independent processes that meet only on a NATS message bus.
+
+\b
+callboard up                          start a fleet on this machine
+callboard agents apply FILE           create or change an agent
+callboard run AGENT "the task"        run it and watch the answer come
+callboard doctor                      see whether all is well
+"""
+
+
+@click.group(context_settings=CONTEXT, help=HELP)
 @click.option("--url", help="NATS servers, separated by commas.  [env: NATS_URL]")
 @click.option("--tenant", help="The tenant to speak for.  [env: CALLBOARD_TENANT]")
 @click.pass_context
 def main(context: click.Context, url: str | None, tenant: str | None) -> None:
-    r"""Run LLM agents as independent processes that meet only on a NATS message bus.
-
-    \b
-    callboard up                          start a fleet on this machine
-    callboard agents apply FILE           create or change an agent
-    callboard run AGENT "the task"        run it and watch the answer come
-    callboard doctor                      see whether all is well
-    """
+    """Open the session that all commands share."""
     context.obj = opened(url, tenant)
 
 

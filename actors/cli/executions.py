@@ -81,7 +81,7 @@ def run(
         handle: ExecutionHandle = await client.insist(
             session.tenant, wanted, patience=PATIENCE_SECONDS
         )
-        return await _show(client, session.tenant, handle.execution_id, None, json_=json_)
+        return await _show(client, session, handle.execution_id, None, json_=json_)
 
     _end(_interruptible(session, body, execution_id))
 
@@ -101,7 +101,7 @@ def stream(session: Session, execution: str, after: str | None, *, json_: bool) 
 
     async def body(client: Client) -> Terminal | None:
         await client.insist(session.tenant, wanted, patience=PATIENCE_SECONDS)
-        return await _show(client, session.tenant, execution, after, json_=json_)
+        return await _show(client, session, execution, after, json_=json_)
 
     _end(_interruptible(session, body, execution))
 
@@ -212,11 +212,13 @@ def get_conversation(session: Session, agent: str, conversation: str, *, as_json
 
 
 async def _show(
-    client: Client, tenant: str, execution_id: str, after: str | None, *, json_: bool
+    client: Client, session: Session, execution_id: str, after: str | None, *, json_: bool
 ) -> Terminal | None:
     """Show a stream and return its end."""
     answer = shown.Answer()
-    async with aclosing(follow(client, tenant, execution_id, after)) as events:
+    size = session.config.stream_buffer_size
+    followed = follow(client, session.tenant, execution_id, after, buffer_size=size)
+    async with aclosing(followed) as events:
         async for event in events:
             if json_:
                 click.echo(msgspec.json.encode(event))

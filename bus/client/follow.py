@@ -17,7 +17,7 @@ from schemas.streams import STREAM_SUBJECT, ReadStream, StreamEvent, StreamPage
 
 log = structlog.get_logger()
 
-BUFFER_EVENTS = 4096
+BUFFER_EVENTS = 1000
 """Live events a slow reader may be behind; what is more it gets from the stored stream."""
 
 IDLE_SECONDS = 5.0
@@ -34,18 +34,25 @@ PATIENCE_SECONDS = 30.0
 
 
 async def follow(
-    client: Client, tenant: str, execution_id: str, after: str | None = None
+    client: Client,
+    tenant: str,
+    execution_id: str,
+    after: str | None = None,
+    *,
+    buffer_size: int = BUFFER_EVENTS,
 ) -> AsyncGenerator[StreamEvent]:
     """Yield the events of an execution in the order of their cursors, each once, up to its end.
 
-    ``after`` is the cursor of the last event the caller has. A repeat after ``attempt_restarted``
+    ``after`` is the cursor of the last event the caller has. Of a reader that is slower than the
+    stream at most ``buffer_size`` live events are kept; it is given the others from the stored
+    stream. A repeat after ``attempt_restarted``
     makes the text of the dropped segment void. Restarts of bus and fleet only delay.
 
     Raises:
         ProblemError: ``not_found`` and other refusals.
         TransientError: bus or fleet were away for too long.
     """
-    live = _Live()
+    live = _Live(buffer_size)
     reading = _Reading(client, tenant, execution_id, after)
     subject = fill(STREAM_SUBJECT, tenant=tenant, execution_id=execution_id)
     async with client.transport.subscription(subject, live.take):
@@ -79,9 +86,9 @@ async def _joined(reading: "_Reading", live: "_Live") -> AsyncGenerator[StreamEv
 class _Live:
     """Events as they are published, as many as a slow reader may be behind."""
 
-    def __init__(self) -> None:
+    def __init__(self, buffer_size: int) -> None:
         self._into, self._events = anyio.create_memory_object_stream[StreamEvent | None](
-            BUFFER_EVENTS
+            buffer_size
         )
         self._missed = False
 
