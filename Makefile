@@ -27,6 +27,8 @@ demo: install ## run a real model as an agent, kill its worker in mid-answer, sh
 test: check ## every gate, then the tests
 	@echo "== pytest"
 	@$(PYTHON) -m pytest
+	@echo "== pytest, killing real processes"
+	@$(PYTHON) -m pytest -m chaos
 
 check: install ## format, lint, types and architecture, without the tests
 	@echo "== ruff format"

@@ -160,12 +160,23 @@ class NatsTransport:
         try:
             with anyio.fail_after(SUBSCRIBE_SECONDS):
                 await subscription.open(queue)
-                await self._connected.wait()
-                await self.client.confirm()
+                while not await self._confirmed():
+                    await self._connected.wait()
         except (TimeoutError, nats.errors.Error) as error:
             await subscription.close()
             reason = str(error) or "not subscribed in time"
             raise UnavailableError(subject, reason) from None
+
+    async def _confirmed(self) -> bool:
+        """Say whether the server has taken in what was sent; not if it is lost meanwhile."""
+        with anyio.CancelScope() as lost:
+            self._on_loss.append(lost.cancel)
+            try:
+                await self._connected.wait()
+                await self.client.confirm()
+            finally:
+                self._on_loss.remove(lost.cancel)
+        return not lost.cancelled_caught
 
     async def _close(self) -> None:
         with anyio.move_on_after(CLOSE_SECONDS, shield=True):

@@ -16,6 +16,9 @@ from bus.streams.api import JetStream
 from bus.streams.provision import provision
 from bus.streams.spec import RECORDS, Durability, StreamSpec, journal_stream, stream_specs
 
+MICROSECONDS = 1_000_000
+"""In a second. No stream stores a message in each, so sequences that begin with the time grow."""
+
 
 def system_clock() -> datetime:
     """Return the time of day of this machine: the one place that asks for it."""
@@ -61,7 +64,8 @@ async def open_bus(
         jetstream = JetStream(transport)
 
         async def provide() -> None:
-            await provision(jetstream, specs, durability)
+            first = round(clock().timestamp() * MICROSECONDS)
+            await provision(jetstream, specs, durability, first_sequence=first)
 
         await provide()
         transport.on_reconnect(provide)

@@ -34,9 +34,17 @@ _TEMPORARY = 503
 
 
 async def provision(
-    jetstream: JetStream, specs: Iterable[StreamSpec], durability: Durability
+    jetstream: JetStream,
+    specs: Iterable[StreamSpec],
+    durability: Durability,
+    *,
+    first_sequence: int = 1,
 ) -> None:
     """Make each stream that is missing. Nothing that stands is changed or removed.
+
+    A stream in memory begins at ``first_sequence``, which must grow from one life of the server to
+    the next: an acknowledgement names its message by sequence alone, and a late one from an earlier
+    life would otherwise remove an item of the present one.
 
     Several processes may do this at once, and again after each restart of the bus.
 
@@ -46,13 +54,16 @@ async def provision(
         UnavailableError: JetStream does not answer.
     """
     for spec in specs:
-        await _provide(jetstream, spec, durability)
+        await _provide(jetstream, spec, durability, first_sequence)
 
 
-async def _provide(jetstream: JetStream, spec: StreamSpec, durability: Durability) -> None:
+async def _provide(
+    jetstream: JetStream, spec: StreamSpec, durability: Durability, first_sequence: int
+) -> None:
     wanted = spec.settings(durability)
+    start = {"first_seq": first_sequence} if spec.memory else {}
     try:
-        await _patiently(jetstream, f"STREAM.CREATE.{spec.name}", wanted)
+        await _patiently(jetstream, f"STREAM.CREATE.{spec.name}", wanted | start)
     except JetStreamError as error:
         if error.code != NAME_IN_USE:
             raise ConfigError(f"stream {spec.name}", error.description) from None

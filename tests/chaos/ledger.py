@@ -28,7 +28,7 @@ class Account:
     faults: list[str] = field(default_factory=list[str])
 
     def moved(self, now: float) -> None:
-        """Note a sign of life, and the silence before it; what is repeated after the end is none."""
+        """Note a sign of life, and the silence before it; a repeat after the end is none."""
         if self.ends:
             return
         if self.progress and now - self.progress > SILENCE_SECONDS:

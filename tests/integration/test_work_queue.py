@@ -254,6 +254,21 @@ async def test_after_a_restart_of_the_bus_the_queue_has_another_name_and_goes_on
     assert hands.texts == ["1", "1"]
 
 
+async def test_a_late_acknowledgement_from_an_earlier_life_of_the_bus_removes_nothing(
+    mortal_world: World,
+):
+    async with mortal_world.process() as bus, working(bus, "q") as hands:
+        await bus.queue.send("q", "acme", b"1", item="1")
+        await hands.holds(1)
+        await mortal_world.restart()
+        await until_sent(bus, b"2", "2")
+        await hands.holds(2)
+        await hands.taken[0][1].ack()
+        await hands.holds(3)
+
+    assert hands.texts == ["1", "2", "2"]
+
+
 async def until_sent(bus: Process, data: bytes, item: str) -> None:
     with anyio.fail_after(SECONDS):
         while True:
