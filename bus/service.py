@@ -1,7 +1,7 @@
 """Services: public commands and questions, answered after the commit, listed by ``$SRV``."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import anyio
@@ -17,6 +17,7 @@ from bus.errors import ProblemError, TransientError
 from bus.ports import Bus, Delivery
 from bus.subjects import filter_for, parse, submit_subject, token
 from bus.telemetry import metrics
+from bus.telemetry.traces import handling
 from schemas.base import Message, Request
 from schemas.problems import HTTP_STATUS, Problem
 
@@ -136,15 +137,25 @@ class Service:
 
     async def _answer(self, endpoint: Endpoint, delivery: Delivery) -> None:
         try:
-            caller = caller_of(endpoint.request.SUBJECT, delivery)
             began = anyio.current_time()
-            answer = await endpoint.answer(caller, delivery.data)
+            answer = await self._handled(endpoint, delivery)
             await self._reply(delivery.reply, answer)
             code = answer.code if isinstance(answer, Problem) else "ok"
             metrics.REQUESTS.at(endpoint.name, code).inc()
             metrics.REQUEST_SECONDS.at(endpoint.name).observe(anyio.current_time() - began)
         finally:
             self._end()
+
+    async def _handled(self, endpoint: Endpoint, delivery: Delivery) -> Message:
+        """Answer within the caller's trace, and let the work that follows continue it."""
+        template = endpoint.request.SUBJECT
+        caller = caller_of(template, delivery)
+        with handling(endpoint.name, template, parent=caller.trace, tenant=caller.tenant) as span:
+            caller = replace(caller, trace=span.traceparent)
+            answer = await endpoint.answer(caller, delivery.data)
+            if isinstance(answer, Problem):
+                span.fail(answer.code)
+            return answer
 
     def _begin(self) -> None:
         self.in_flight += 1

@@ -151,7 +151,10 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         ),
     ] = None
     stream_buffer_size: Annotated[
-        Count, _env("STREAM_BUFFER_SIZE", "events a reader of a stream may be behind in memory")
+        Count,
+        _env(
+            "STREAM_BUFFER_SIZE", "live events a slow `callboard run` or `stream` keeps in memory"
+        ),
     ] = 1000
     connect_timeout: Annotated[
         Seconds, _env("CONNECT_TIMEOUT", "seconds to connect to a provider")
@@ -160,7 +163,12 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         Seconds, _env("EXECUTION_TIMEOUT", "seconds an execution may take, unless its agent says")
     ] = 300.0
     cleanup_interval: Annotated[
-        Seconds, _env("CLEANUP_INTERVAL", "seconds between sweeps of what is idle or expired")
+        Seconds,
+        _env(
+            "CLEANUP_INTERVAL",
+            "seconds between sweeps of expired streams; **used by nothing in this version**: "
+            "JetStream expires them by itself",
+        ),
     ] = 60.0
     max_attempts: Annotated[
         Annotated[int, msgspec.Meta(ge=1, le=20)],

@@ -73,7 +73,7 @@ def _parameters(parameters: Any, port: int) -> Any:
     parameters.port = port
     parameters.n_ctx = CONTEXT_TOKENS
     parameters.n_parallel = PARALLEL
-    parameters.cpuparams.n_threads = os.cpu_count() or 1
+    parameters.cpuparams.n_threads = max(1, (os.cpu_count() or 1) - 1)
     parameters.verbosity = 0
     return parameters
 

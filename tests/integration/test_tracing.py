@@ -51,7 +51,8 @@ async def test_a_callers_trace_is_continued_where_its_model_is_asked(tmp_path: P
         await client.ended(msgspec.json.decode(reply.data)["execution_id"])
 
         def is_continued() -> bool:
-            return any(bytes.fromhex(TRACE) in body and b"streaming" in body for body in exports)
+            traced = [body for body in exports if bytes.fromhex(TRACE) in body]
+            return all(any(actor in body for body in traced) for actor in (b"agents", b"streaming"))
 
         await until(is_continued)
 
