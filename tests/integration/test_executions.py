@@ -1,6 +1,7 @@
 """Executions on a real fleet, seen by a plain NATS client."""
 
 from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from itertools import pairwise
 from typing import Any
 
@@ -9,6 +10,8 @@ import msgspec
 import pytest
 from nats.errors import NoRespondersError
 
+from bus.client import Client, follow
+from bus.connection import Address, connect
 from bus.ids import new_id
 from schemas.assembly import Assembly
 from schemas.executions import MAX_TASK_CHARACTERS
@@ -165,6 +168,24 @@ async def test_two_hundred_clients_watch_one_stream(client: PlainClient):
             )
             await done.wait()
     assert set(texts) == {" ".join(["word"] * 30)}
+
+
+async def test_a_reader_slower_than_its_stream_misses_nothing_with_a_small_buffer(
+    fleet: RunningFleet, client: PlainClient
+):
+    await client.script("speaker", " ".join(str(n) for n in range(80)), delay_ms=2)
+    handle = await client.ask("agents.execute", {"agent_id": "speaker", "task": "t"})
+    execution = handle["execution_id"]
+    read: list[StreamEvent] = []
+    address = Address(urls=(fleet.server.url,), name="slow-reader")
+    async with connect(address) as transport:
+        events = follow(Client(transport), client.tenant, execution, buffer_size=4)
+        async with aclosing(events):
+            async for each in events:
+                if not read:
+                    await client.ended(execution)
+                read.append(each)
+    assert read == await client.events(execution)
 
 
 async def test_submitting_is_a_plain_publish_with_a_receipt(client: PlainClient):
