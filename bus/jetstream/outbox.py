@@ -6,6 +6,7 @@ therefore every message is kept for some seconds, and when the bus comes back al
 sent again, in order. Readers drop the repeats.
 """
 
+import time
 from collections import deque
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -103,11 +104,12 @@ class JetStreamOutbox:
     # Sending
 
     def _has_room(self) -> bool:
-        self._release()
+        if self._ring.is_full:
+            self._release()
         return len(self._in_air) + len(self._unsent) < self._window and not self._ring.is_full
 
     async def _sent(self, message: Posted) -> bool:
-        message.sent_at = anyio.current_time()
+        message.sent_at = time.monotonic()
         self._in_air[message.mark] = message
         reply = f"{self._prefix}{message.mark}"
         try:
@@ -126,14 +128,15 @@ class JetStreamOutbox:
 
     async def _look_after(self) -> None:
         """Send what waits to be sent, and again what is not acknowledged."""
-        looked_at = anyio.current_time()
+        looked_at = time.monotonic()
         while True:
             with anyio.move_on_after(LOOK_SECONDS):
                 await self._wake.wait()
             self._wake = anyio.Event()
-            now = anyio.current_time()
+            now = time.monotonic()
             if self._away_since is None and now - looked_at >= LOOK_SECONDS:
                 self._find_overdue(now - RESEND_SECONDS)
+                self._release()
                 looked_at = now
             await self._send_waiting()
 
@@ -155,7 +158,7 @@ class JetStreamOutbox:
     # Loss and return of the bus
 
     def _lost(self) -> None:
-        self._away_since = anyio.current_time()
+        self._away_since = time.monotonic()
 
     async def _send_all_again(self) -> None:
         self._release()
@@ -171,7 +174,7 @@ class JetStreamOutbox:
 
     def _release(self) -> None:
         """Let go of what is safe. While the bus is away nothing becomes safe by waiting."""
-        now = anyio.current_time() if self._away_since is None else self._away_since
+        now = time.monotonic() if self._away_since is None else self._away_since
         self._ring.release(before=now - self._keep_seconds)
 
     # Receipts

@@ -171,12 +171,14 @@ class ShardOwner:
         """
         addresses = {(mail.tenant, mail.key) for mail, _ in letters if not mail.fresh}
         found: dict[Address, Any] = {}
-        while missing := addresses - self.book.slots.keys() - found.keys():
+        slots = self.book.slots
+        # Asked of each address: the difference of a set and a dict's keys goes through all keys.
+        while missing := [each for each in addresses if each not in slots and each not in found]:
             async with anyio.create_task_group() as tasks:
                 for address in missing:
                     tasks.start_soon(self._look_up, address, found)
         for address, state in found.items():
-            if state is not None and address not in self.book.slots:
+            if state is not None and address not in slots:
                 self.book.adopt(address, state)
                 self._dispatcher.forgettable(address, state)
 
