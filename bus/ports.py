@@ -170,6 +170,11 @@ class Ticket(Protocol):
         ...
 
     @property
+    def life(self) -> str | None:
+        """The generation of the queue in which a twin of the item may have been stored."""
+        ...
+
+    @property
     def age(self) -> float:
         """Seconds since the item was stored."""
         ...
@@ -194,8 +199,13 @@ class Ticket(Protocol):
 class WorkQueue(Protocol):
     """Work items by queue and tenant, each handed to one worker at a time."""
 
-    async def send(self, queue: str, tenant: str, data: bytes, *, item: str) -> None:
+    async def send(
+        self, queue: str, tenant: str, data: bytes, *, item: str, life: str | None = None
+    ) -> None:
         """Store an item; a repeat of the same ``item`` id within the window is swallowed.
+
+        ``life`` is set where the item may have been stored before: the ``generation`` of the queue
+        in which that was. In another one no repeat is swallowed, and a worker may hold the twin.
 
         Raises:
             UnavailableError: not known to be stored.

@@ -178,7 +178,7 @@ class Worker(Generic[I]):
             await self._lay_aside(ticket, str(refused))
             return
         try:
-            if not self._needs_claim(ticket) or await self._is_granted(item, ticket):
+            if not await self._needs_claim(ticket) or await self._is_granted(item, ticket):
                 await self._report(item, await self._perform(item))
             await ticket.ack()
         except ProblemError as failed:
@@ -188,11 +188,21 @@ class Worker(Generic[I]):
             else:
                 await self._lay_aside(ticket, f"its owner refuses it: {failed.problem.code}")
 
-    def _needs_claim(self, ticket: Ticket) -> bool:
-        return ticket.deliveries > 1 or ticket.age > self._timing.repeat_window_seconds
+    async def _needs_claim(self, ticket: Ticket) -> bool:
+        old = ticket.age > self._timing.repeat_window_seconds
+        return old or await self._may_be_lost(ticket)
+
+    async def _may_be_lost(self, ticket: Ticket) -> bool:
+        """Say whether another worker may have begun the item."""
+        if ticket.deliveries > 1 or ticket.life is None:
+            return ticket.deliveries > 1
+        try:
+            return ticket.life != await self._bus.queue.generation()
+        except UnavailableError:
+            return True
 
     async def _is_granted(self, item: I, ticket: Ticket) -> bool:
-        lost = ticket.deliveries > 1
+        lost = await self._may_be_lost(ticket)
         if lost:
             metrics.WORK_REDELIVERED.at(self._job.queue).inc()
         name = f"{self._job.name(item)}.claim.{self._process}.{ticket.deliveries}"
@@ -228,7 +238,7 @@ class Worker(Generic[I]):
         that would spend an attempt.
         """
         self._held.pop(id(ticket), None)
-        if ticket.deliveries > 1 or ticket.age > self._timing.repeat_window_seconds:
+        if await self._needs_claim(ticket):
             await ticket.nak(0)
             return
         try:

@@ -15,6 +15,9 @@ log = structlog.get_logger()
 NANOSECONDS = 1_000_000_000
 MAX_REASON = 200
 
+LIFE = "Callboard-Life"
+"""Names the generation of the queue in which the item may have been stored before."""
+
 _OLD_FORM = 9
 """Tokens of a reply subject without domain and account: ``$JS.ACK.<stream>.<consumer>.…``."""
 
@@ -60,6 +63,11 @@ class JetStreamTicket:
     def deliveries(self) -> int:
         """See ``Ticket.deliveries``."""
         return self._origin.deliveries
+
+    @property
+    def life(self) -> str | None:
+        """See ``Ticket.life``."""
+        return (self._message.headers or {}).get(LIFE)
 
     @property
     def age(self) -> float:

@@ -11,6 +11,7 @@ from bus.connection import NatsTransport
 from bus.errors import UnavailableError
 from bus.jetstream.publishing import store
 from bus.jetstream.puller import Puller
+from bus.jetstream.ticket import LIFE
 from bus.ports import Clock, Ticket
 from bus.streams.api import JetStream, JetStreamError
 from bus.streams.spec import WORK
@@ -38,10 +39,14 @@ class JetStreamWorkQueue:
         self._announced: dict[str, float] = {}
         transport.on_loss(self._announced.clear)
 
-    async def send(self, queue: str, tenant: str, data: bytes, *, item: str) -> None:
+    async def send(
+        self, queue: str, tenant: str, data: bytes, *, item: str, life: str | None = None
+    ) -> None:
         """See ``WorkQueue.send``. Ids of items are apart for each queue and tenant."""
         subject = work_subject(queue, tenant)
         headers = {MESSAGE_ID: f"{queue}.{tenant}.{item}"}
+        if life is not None:
+            headers[LIFE] = life
         try:
             await store(self._transport, subject, data, headers=headers)
         except JetStreamError as error:

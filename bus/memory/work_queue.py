@@ -16,10 +16,11 @@ CREDIT_POLL_SECONDS = 0.1
 
 
 class _Item:
-    def __init__(self, data: bytes, stored_at: datetime) -> None:
+    def __init__(self, data: bytes, stored_at: datetime, life: str | None) -> None:
         self.data = data
         self.stored_at = stored_at
         self.deliveries = 0
+        self.life = life
 
 
 class _Lane:
@@ -51,6 +52,10 @@ class _Ticket:
     @property
     def deliveries(self) -> int:
         return self._deliveries
+
+    @property
+    def life(self) -> str | None:
+        return self._item.life
 
     @property
     def age(self) -> float:
@@ -94,12 +99,14 @@ class MemoryWorkQueue:
         self._lives = 1
         self._changed = anyio.Event()
 
-    async def send(self, queue: str, tenant: str, data: bytes, *, item: str) -> None:
+    async def send(
+        self, queue: str, tenant: str, data: bytes, *, item: str, life: str | None = None
+    ) -> None:
         """See ``WorkQueue.send``."""
         await checkpoint()
         if not self._repeats((queue, tenant, item)):
             lane = self._lanes.setdefault(queue, {}).setdefault(tenant, _Lane())
-            lane.ready.append(_Item(data, self._clock()))
+            lane.ready.append(_Item(data, self._clock(), life))
             self.notify()
 
     @asynccontextmanager

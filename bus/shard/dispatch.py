@@ -37,6 +37,7 @@ class Dispatcher:
         self._timing = timing
         self._settled = book.settled
         self._to_send: dict[str, tuple[Address, Work]] = {}
+        self._repeats: dict[str, str] = {}
         self._wake_sender = anyio.Event()
         self._dirty: dict[Address, Any] = {}
         self._unmarked: deque[int] = deque()
@@ -70,8 +71,13 @@ class Dispatcher:
         else:
             await self._transport.publish(publication.subject, data)
 
-    def send(self, address: Address, work: Work) -> None:
-        """Queue a work item for sending; a repeat of one that is queued already changes nothing."""
+    def send(self, address: Address, work: Work, *, repeat: bool = False) -> None:
+        """Queue a work item for sending; a repeat of one that is queued already changes nothing.
+
+        ``repeat`` says that it may have been sent before.
+        """
+        if repeat:
+            self._repeats.setdefault(work.id, self._book.generation)
         self._to_send[work.id] = (address, work)
         self._wake_sender.set()
 
@@ -120,13 +126,22 @@ class Dispatcher:
         address, work = self._to_send[name]
         if await self._sent(address, work):
             self._to_send.pop(name, None)
+            self._repeats.pop(name, None)
 
     async def _sent(self, address: Address, work: Work) -> bool:
         if not self._book.is_open(address, work):
             return True
         try:
-            await self._queue.send(work.queue, work.tenant, encode(work.item), item=work.id)
+            await self._queue.send(
+                work.queue,
+                work.tenant,
+                encode(work.item),
+                item=work.id,
+                life=self._repeats.get(work.id),
+            )
         except UnavailableError:
+            # It may be stored, and a worker may hold it although a restarted queue knows nothing.
+            self._repeats.setdefault(work.id, self._book.generation)
             await anyio.sleep(self._timing.work_resend_seconds)
             return False
         return True

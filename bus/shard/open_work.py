@@ -59,7 +59,7 @@ class OpenWorkKeeper:
             limit = self._bus.clock() - timedelta(seconds=self._timing.repeat_window_seconds)
             fresh = [(address, work) for address, work in known if work.since > limit]
         for address, work in fresh:
-            self._dispatcher.send(address, work)
+            self._dispatcher.send(address, work, repeat=True)
         await self._begin_lost_anew([entry for entry in known if entry not in fresh], generation)
 
     async def _after_reconnect(self) -> None:
