@@ -40,28 +40,39 @@ async def run() -> None:
         bucket = NatsBucket(bus.nats, bus.jetstream, BUCKET, AgentDefinition)
         async with opened_definitions(bucket, bus.clock) as definitions:
             config, index = settings(process.config), ExecutionIndex()
-            reader = StreamReader(bus.nats)
+            reader, host = StreamReader(bus.nats), hosting(process, config)
             agents = Agents(
                 config,
                 bus,
-                Owners(bus.transport, "execution", config.shards, process.timing),
+                Owners(
+                    bus.transport, "execution", config.shards, process.timing, nearby=host.offer
+                ),
                 definitions=definitions,
                 conversations=Conversations(bus.outbox, reader.read_subject, reader.last_of_each),
                 streams=Streams(reader.read_subject),
                 index=index,
             )
             follower = RecordFollower(index, bus.transport, reader.read_subject)
-            await process.run(parts(process, agents, follower, config))
+            await process.run(parts(process, host, agents, follower))
+
+
+def hosting(process: Process, config: AgentsConfig) -> ShardHost:
+    """Return what owns this process's share of the executions."""
+    return ShardHost(
+        execution_entity(),
+        config.shards,
+        process.name,
+        process.membership,
+        process.bus,
+        process.timing,
+    )
 
 
 def parts(
-    process: Process, agents: Agents, follower: RecordFollower, config: AgentsConfig
+    process: Process, host: ShardHost, agents: Agents, follower: RecordFollower
 ) -> list[Part]:
     """Return what runs in an agents process, in the order of starting."""
     bus, timing = process.bus, process.timing
-    host = ShardHost(
-        execution_entity(), config.shards, process.name, process.membership, bus, timing
-    )
     service = Service("agents", agents.endpoints(), bus)
     submissions = Submissions("agents", agents.endpoints(), bus, timing)
 

@@ -53,7 +53,10 @@ class Dispatcher:
     async def dispatch(self, n: int, outcome: Outcome) -> None:
         """Send what commit ``n`` leads to."""
         for reply, data in outcome.replies:
-            await self._transport.publish(reply, data)
+            if isinstance(reply, str):
+                await self._transport.publish(reply, data)
+            else:
+                reply(data)
         for address, work in outcome.opened:
             self.send(address, work)
         for publication in outcome.publications:

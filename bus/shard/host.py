@@ -1,5 +1,6 @@
 """Which shards this process should own, and running them."""
 
+from collections.abc import Callable
 from typing import Any
 
 import anyio
@@ -13,6 +14,7 @@ from bus.ports import Bus
 from bus.shard.entity import Entity
 from bus.shard.owner import ShardOwner
 from bus.telemetry import metrics
+from schemas.journal import Mail
 
 log = structlog.get_logger()
 
@@ -50,6 +52,11 @@ class ShardHost:
                 self._reconcile(tasks)
                 with anyio.move_on_after(self._timing.reconcile_seconds):
                     await changed.wait()
+
+    def offer(self, shard: int, mail: Mail, answer: Callable[[bytes], None]) -> bool:
+        """Hand a command to the owner of a shard if that is in this process; say whether it is."""
+        owner = self._running.get(shard)
+        return owner is not None and owner.offer(mail, answer)
 
     async def drain(self) -> None:
         """Release all shards in good order: each finishes what waits for it."""

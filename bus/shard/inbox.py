@@ -33,8 +33,12 @@ class Inbox:
             if delivery.reply:
                 await self._transport.publish(delivery.reply, encode(refused.problem))
             return
+        self.offer(Letter(mail, delivery.reply), len(delivery.data))
+
+    def offer(self, letter: Letter, size: int) -> None:
+        """Add a letter if there is room; who sent it asks again if there is none."""
         if len(self._letters) < MAX_WAITING:
-            self.put(Letter(mail, delivery.reply), len(delivery.data))
+            self.put(letter, size)
 
     def put(self, letter: Letter, size: int = 0) -> None:
         """Add a letter, one of the owner's own too: those are as bounded as its open work."""

@@ -1,6 +1,6 @@
 """A turn: the commands that wait are decided one after another, and become one commit. Pure."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -15,12 +15,15 @@ from schemas.decision import Publish, Work
 from schemas.journal import NOTHING, Entry, Mail
 from schemas.problems import Problem
 
+Reply = str | Callable[[bytes], None]
+"""Where an answer goes: to a subject, or to a caller within this process."""
+
 
 class Letter(NamedTuple):
-    """A command with the subject that waits for the answer; empty if nobody does."""
+    """A command with whatever waits for the answer; empty if nobody does."""
 
     mail: Mail
-    reply: str = ""
+    reply: Reply = ""
 
 
 @dataclass(slots=True)
@@ -28,7 +31,7 @@ class Outcome:
     """What a turn leads to. Nothing of it may leave the process before the entries are stored."""
 
     entries: list[Entry] = field(default_factory=list[Entry])
-    replies: list[tuple[str, bytes]] = field(default_factory=list[tuple[str, bytes]])
+    replies: list[tuple[Reply, bytes]] = field(default_factory=list[tuple[Reply, bytes]])
     publications: list[Publish] = field(default_factory=list[Publish])
     opened: list[tuple[Address, Work]] = field(default_factory=list[tuple[Address, Work]])
     touched: dict[Address, Any] = field(default_factory=dict[Address, Any])
