@@ -7,7 +7,8 @@ import msgspec
 
 from schemas.base import Message, Request, StrictValue
 from schemas.ids import AgentId
-from schemas.llm import ModelConfig, Provider, ToolDefinition
+from schemas.llm import ModelConfig, ToolDefinition
+from schemas.providers import Provider
 
 Text = Annotated[str, msgspec.Meta(max_length=200_000)]
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]

@@ -7,7 +7,7 @@ import msgspec
 
 from schemas.base import Message, Request, Value
 from schemas.ids import AgentId, ExecutionId, SessionId
-from schemas.llm import FinishReason, ToolCall
+from schemas.llm import AnswerWarning, FinishReason, ToolCall
 from schemas.problems import Problem
 from schemas.usage import Usage
 
@@ -95,6 +95,7 @@ class ExecutionRecord(Message):
     session: str | None = None
     segment: int = 0
     logs: list[LogEntry] = []
+    warnings: list[AnswerWarning] = []
 
 
 class GetExecution(Request):

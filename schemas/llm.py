@@ -5,62 +5,8 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from schemas.base import Internal, StrictValue, Value
-from schemas.ids import Token
+from schemas.providers import Provider
 from schemas.usage import Usage
-
-BaseUrl = Annotated[str, msgspec.Meta(pattern=r"^https?://[^\s/?#@]+[^\s?#]*$", max_length=2048)]
-ModelName = Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
-
-
-class _Provider(StrictValue):
-    """What every provider has: a model and, except the scripted one, a named secret."""
-
-    model: ModelName
-
-
-class OpenAI(_Provider, tag="openai"):
-    """OpenAI Chat Completions, or a server of the same wire format at ``base_url``."""
-
-    base_url: BaseUrl | None = None
-    secret: Token | None = None
-
-
-class Groq(_Provider, tag="groq"):
-    """Groq: the OpenAI wire format with its own usage field."""
-
-    base_url: BaseUrl | None = None
-    secret: Token | None = None
-
-
-class Custom(_Provider, tag="custom"):
-    """Any OpenAI-compatible server; ``headers`` must not hold credentials, ``secret`` names one."""
-
-    base_url: BaseUrl
-    headers: dict[str, Annotated[str, msgspec.Meta(max_length=1024)]] = {}
-    secret: Token | None = None
-
-
-class ScriptedFailure(StrictValue):
-    """A failure played at the given call (from 0), after ``after_words`` words of the response."""
-
-    call: Annotated[int, msgspec.Meta(ge=0)]
-    code: Literal[
-        "provider_error", "provider_overloaded", "rate_limited", "unauthorized", "timeout"
-    ]
-    after_words: Annotated[int, msgspec.Meta(ge=0)] = 0
-    retry_after: Annotated[float, msgspec.Meta(ge=0, le=3600)] | None = None
-
-
-class Scripted(_Provider, tag="scripted"):
-    """Plays ``responses`` in turn, word by word, ``delay_ms`` apart: for tests and trial."""
-
-    model: ModelName = "scripted"
-    responses: Annotated[list[str], msgspec.Meta(min_length=1, max_length=1000)]
-    delay_ms: Annotated[int, msgspec.Meta(ge=0, le=60_000)] = 100
-    failures: list[ScriptedFailure] = []
-
-
-Provider = OpenAI | Groq | Custom | Scripted
 
 
 class JsonSchemaFormat(StrictValue, tag="json_schema"):
@@ -78,8 +24,25 @@ class JsonObjectFormat(StrictValue, tag="json_object"):
 ResponseFormat = JsonSchemaFormat | JsonObjectFormat
 
 
-class ModelConfig(StrictValue):
-    """Sampling and length settings; None leaves the provider's default in force."""
+class NamedTool(StrictValue):
+    """The tool that the model must call."""
+
+    name: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
+
+
+Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
+CacheTime = Literal["5m", "1h"]
+"""How long a provider keeps a prompt it is told to cache; those that know one time take that."""
+
+
+class ModelConfig(StrictValue, omit_defaults=True):
+    """Sampling and length settings; None leaves the provider's default in force.
+
+    ``reasoning_budget`` is in tokens; ``reasoning_summary`` asks for reasoning to be told.
+    ``cache`` lets the provider keep the prompt. What the model is known to refuse fails the call,
+    or with ``unsupported`` set to ``drop`` is left out, and the answer says so. ``extra`` are
+    fields of the provider's own request, sent as they are.
+    """
 
     temperature: Annotated[float, msgspec.Meta(ge=0.0, le=2.0)] | None = None
     max_tokens: Annotated[int, msgspec.Meta(ge=1, le=10_000_000)] | None = None
@@ -88,10 +51,18 @@ class ModelConfig(StrictValue):
     presence_penalty: Annotated[float, msgspec.Meta(ge=-2.0, le=2.0)] | None = None
     stop_sequences: Annotated[list[str], msgspec.Meta(max_length=16)] = []
     seed: int | None = None
-    reasoning_effort: Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"] | None = (
-        None
-    )
+    reasoning_effort: Effort | None = None
     response_format: ResponseFormat | None = None
+    top_k: Annotated[int, msgspec.Meta(ge=1, le=1000)] | None = None
+    reasoning_budget: Annotated[int, msgspec.Meta(ge=0, le=10_000_000)] | None = None
+    reasoning_summary: Literal["none", "auto", "concise", "detailed"] | None = None
+    verbosity: Literal["low", "medium", "high"] | None = None
+    tool_choice: Literal["auto", "required", "none"] | NamedTool | None = None
+    parallel_tool_calls: bool | None = None
+    service_tier: Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9_-]{1,32}$")] | None = None
+    cache: CacheTime | None = None
+    unsupported: Literal["refuse", "drop"] = "refuse"
+    extra: dict[str, Any] = {}
 
 
 class ToolDefinition(StrictValue):
@@ -113,16 +84,81 @@ class ToolCall(Value):
 Role = Literal["system", "user", "assistant", "tool"]
 
 
+class TextPart(Value, tag="text"):
+    """A text within a message."""
+
+    text: str
+
+
+class ImageUrl(Value, tag="image_url", omit_defaults=True):
+    """An image that the provider fetches itself."""
+
+    url: Annotated[str, msgspec.Meta(pattern=r"^https?://[^\s]+$", max_length=8192)]
+    detail: Literal["auto", "low", "high"] | None = None
+
+
+class ImageData(Value, tag="image", omit_defaults=True):
+    """An image within the message, in base64."""
+
+    media_type: Literal["image/png", "image/jpeg", "image/gif", "image/webp"]
+    data: str
+    detail: Literal["auto", "low", "high"] | None = None
+
+
+ContentPart = TextPart | ImageUrl | ImageData
+
+Wire = Literal["openai_chat", "openai_responses", "anthropic", "converse", "gemini", "ollama"]
+"""The wire formats, named where something can only be read by the one that wrote it."""
+
+
+class ProviderBlock(Value, omit_defaults=True):
+    """A piece of an assistant's turn that its provider must get back unchanged, in its place.
+
+    Signed thinking, redacted thinking, encrypted reasoning items, thought signatures, calls of the
+    provider's own tools. ``raw`` is the provider's JSON, of the given wire format; other formats
+    pass it over. It stands after so many characters of the turn's text and so many tool calls.
+    """
+
+    wire: Wire
+    raw: dict[str, Any]
+    after_text: int = 0
+    after_calls: int = 0
+
+
 class ChatMessage(Value, omit_defaults=True):
-    """One message of a conversation."""
+    """One message of a conversation.
+
+    ``blocks`` are an assistant's, as its answer brought them. ``is_error`` says of a tool's result
+    that the tool failed. ``cache`` marks the end of what the provider is to keep.
+    """
 
     role: Role
-    content: str
+    content: str | list[ContentPart]
     tool_calls: list[ToolCall] = []
     tool_call_id: str | None = None
+    blocks: list[ProviderBlock] = []
+    is_error: bool = False
+    cache: CacheTime | None = None
+
+    @property
+    def text(self) -> str:
+        """The texts of the message, without images."""
+        if isinstance(self.content, str):
+            return self.content
+        return "".join(part.text for part in self.content if isinstance(part, TextPart))
+
+    @property
+    def parts(self) -> list[ContentPart]:
+        """The content as parts: a plain text is one, and an empty one none."""
+        if isinstance(self.content, str):
+            return [TextPart(text=self.content)] if self.content else []
+        return self.content
 
 
-FinishReason = Literal["stop", "length", "tool_calls", "content_filter", "refusal", "other"]
+FinishReason = Literal[
+    "stop", "length", "tool_calls", "content_filter", "refusal", "pause", "other"
+]
+"""``pause``: the provider wants the turn back as it stands, to go on with it."""
 
 
 class GenerateRequest(Internal):
@@ -134,8 +170,20 @@ class GenerateRequest(Internal):
     tools: list[ToolDefinition] = []
 
 
+class AnswerWarning(Value):
+    """Something was done otherwise than asked: ``field`` of the request, and a sentence."""
+
+    field: str
+    message: str
+
+
 class Answer(Internal):
-    """What the model answered, whole. ``model_served`` is the model the provider says it ran."""
+    """What the model answered, whole. ``model_served`` is the model the provider says it ran.
+
+    ``provider_finish_reason`` is the provider's own word for the end. ``raw_usage`` is the usage in
+    the provider's words; ``side_usage`` is what other models used by the way, by model, and not
+    part of ``usage``. ``blocks`` belong into the assistant's message of a next call.
+    """
 
     text: str
     finish_reason: FinishReason
@@ -143,3 +191,8 @@ class Answer(Internal):
     reasoning: str = ""
     tool_calls: list[ToolCall] = []
     model_served: str | None = None
+    provider_finish_reason: str | None = None
+    blocks: list[ProviderBlock] = []
+    warnings: list[AnswerWarning] = []
+    raw_usage: dict[str, Any] = {}
+    side_usage: dict[str, Usage] = {}

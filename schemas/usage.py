@@ -21,7 +21,10 @@ def _worse(one: Quality, other: Quality) -> Quality:
 class Usage(Message, omit_defaults=True):
     """Tokens in buckets that never overlap: ``input`` excludes what the caches served or stored.
 
-    ``output`` includes reasoning tokens, of which ``reasoning`` is the part.
+    ``output`` includes reasoning tokens, of which ``reasoning`` is the part. Writes to a cache go
+    by the time it keeps them; ``cache_write`` are those whose time the provider does not tell.
+    Audio has buckets of its own, outside ``input``, ``cache_read`` and ``output``. ``searches``
+    counts web searches the provider ran, which are no tokens.
     """
 
     input: Tokens = 0
@@ -30,19 +33,33 @@ class Usage(Message, omit_defaults=True):
     output: Tokens = 0
     reasoning: Tokens = 0
     quality: Quality = "exact"
+    cache_write_5m: Tokens = 0
+    cache_write_1h: Tokens = 0
+    audio_input: Tokens = 0
+    audio_cached: Tokens = 0
+    audio_output: Tokens = 0
+    searches: Annotated[int, msgspec.Meta(ge=0)] = 0
+
+    @property
+    def written(self) -> int:
+        """All tokens written to caches, however long they are kept."""
+        return self.cache_write + self.cache_write_5m + self.cache_write_1h
+
+    @property
+    def prompt(self) -> int:
+        """All tokens of the prompt: new, cached, written to a cache, heard."""
+        return self.input + self.cache_read + self.written + self.audio_input + self.audio_cached
 
     @property
     def total(self) -> int:
         """All tokens, each counted once."""
-        return self.input + self.cache_read + self.cache_write + self.output
+        return self.prompt + self.output + self.audio_output
 
     def __add__(self, other: "Usage") -> "Usage":
         """Sum bucket by bucket; the quality is the worse of the two."""
-        return Usage(
-            input=self.input + other.input,
-            cache_read=self.cache_read + other.cache_read,
-            cache_write=self.cache_write + other.cache_write,
-            output=self.output + other.output,
-            reasoning=self.reasoning + other.reasoning,
-            quality=_worse(self.quality, other.quality),
-        )
+        sums = {name: getattr(self, name) + getattr(other, name) for name in COUNTS}
+        return Usage(**sums, quality=_worse(self.quality, other.quality))
+
+
+COUNTS = tuple(name for name in Usage.__struct_fields__ if name != "quality")
+"""The names of the buckets and counts."""

@@ -14,13 +14,9 @@ from actors.streaming.config import StreamingConfig
 from bus.egress import Egress
 from bus.secrets import SecretEntry, Secrets
 from schemas.lifecycle import Deltas, FailGeneration, FinishGeneration, GenerateWork
-from schemas.llm import (
-    ChatMessage,
-    Custom,
-    GenerateRequest,
-    Provider,
-)
+from schemas.llm import ChatMessage, GenerateRequest
 from schemas.problems import Problem
+from schemas.providers import Custom, Provider
 from schemas.streams import ContentChunk, StreamEvent
 from schemas.usage import Usage
 from tests.providers_fake import (

@@ -13,7 +13,7 @@ import msgspec
 
 from bus.errors import ConfigError
 from schemas.ids import Token
-from schemas.llm import BaseUrl
+from schemas.providers import BaseUrl
 
 OWN_PREFIX = "CALLBOARD_"
 

@@ -33,7 +33,7 @@ from bus.ids import new_id
 from bus.server import EmbeddedServer
 from bus.telemetry import logs
 from schemas.executions import ExecuteAgent, ExecutionRecord
-from schemas.llm import Custom, Provider
+from schemas.providers import Custom, Provider
 
 TOTAL_SECONDS = 85.0
 MIDWAY_SECONDS = 30.0

@@ -6,7 +6,8 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from schemas.agents import ApplyAgent, Limits, Prompts
-from schemas.llm import JsonSchemaFormat, ModelConfig, Provider, Scripted
+from schemas.llm import JsonSchemaFormat, ModelConfig
+from schemas.providers import Provider, Scripted
 
 AGENT = "demo_reviewer"
 

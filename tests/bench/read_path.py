@@ -31,7 +31,8 @@ from actors.streaming.config import StreamingConfig
 from bus.egress import Egress
 from bus.secrets import Secrets
 from schemas.lifecycle import FinishGeneration, GenerateWork
-from schemas.llm import ChatMessage, Custom, GenerateRequest
+from schemas.llm import ChatMessage, GenerateRequest
+from schemas.providers import Custom
 from schemas.streams import StreamEvent
 from tests.providers_fake import answer, chunk, event
 

@@ -8,7 +8,7 @@ from anyio.abc import TaskGroup
 from bus.ids import new_id
 from schemas.agents import ApplyAgent
 from schemas.executions import ExecuteAgent
-from schemas.llm import Scripted
+from schemas.providers import Scripted
 from tests.chaos.clients import ChaosClient
 
 AGENTS = 6

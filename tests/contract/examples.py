@@ -11,17 +11,22 @@ S = TypeVar("S", bound=msgspec.Struct)
 
 WORDS = {
     "agent_id": "reviewer",
+    "api_version": "2024-10-21",
     "answer_to": "_cb.sys.held.0190c2a48b7e7f00a0002b1c0d3e4f5a",
     "base_url": "https://models.example.com/v1",
     "call_id": "call_1",
     "content": "Hel",
+    "data": "iVBORw0KGgo=",
     "digest": "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824",
     "execution_id": "0190c2a4-8b7e-7f00-a000-2b1c0d3e4f5a",
+    "keep_alive": "10m",
     "last_execution_id": "0190c2a4-8b7e-7f00-a000-2b1c0d3e4f5a",
     "after": "2.17",
+    "location": "europe-west4",
     "next": "2.18",
     "model": "gpt-4o-mini",
     "process": "streaming-7f00",
+    "region": "eu-west-1",
     "session": "monday",
     "sha256": "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824",
     "stream": "cb.acme.stream.0190c2a4-8b7e-7f00-a000-2b1c0d3e4f5a",
@@ -29,6 +34,7 @@ WORDS = {
     "task": "Review this text: ä, 中, 🙂.",
     "tenant": "acme",
     "tool_name": "search",
+    "url": "https://example.com/picture.png",
     "trace": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
 }
 """The texts in fields of these names; another text is made of its field's name."""

@@ -10,7 +10,8 @@ import pytest
 from bus.codec import decode, encode
 from schemas.catalog import messages
 from schemas.documents import json_schema
-from schemas.llm import Provider, ResponseFormat
+from schemas.llm import ContentPart, ResponseFormat
+from schemas.providers import Provider
 from schemas.streams import StreamEvent
 from tests.contract.examples import example
 from tests.contract.golden_files import DOCUMENTS, FOLDER, document, versions, wanted
@@ -64,7 +65,7 @@ def test_no_golden_file_stands_without_its_class():
     assert set(FOLDER.iterdir()) == expected
 
 
-@pytest.mark.parametrize("union", [StreamEvent, Provider, ResponseFormat])
+@pytest.mark.parametrize("union", [StreamEvent, Provider, ResponseFormat, ContentPart])
 def test_the_type_field_tells_the_members_of_a_union_apart(union: Any):
     for kind in union.__args__:
         assert decode(union, versions(kind)[-1].read_bytes()) == example(kind)

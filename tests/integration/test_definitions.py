@@ -16,7 +16,7 @@ from bus.kv import NatsBucket
 from bus.server import EmbeddedServer
 from bus.streams.api import JetStream
 from schemas.agents import AgentDefinition, ApplyAgent, CreateAgent, GetAgent, Prompts
-from schemas.llm import OpenAI
+from schemas.providers import OpenAI
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 PROVIDER = OpenAI(model="gpt-4o-mini")

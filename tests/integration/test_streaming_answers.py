@@ -7,10 +7,7 @@ import anyio
 import pytest
 
 from schemas.lifecycle import Deltas, FinishGeneration
-from schemas.llm import (
-    Answer,
-    ToolCall,
-)
+from schemas.llm import Answer, ToolCall
 from schemas.streams import ContentChunk, StreamEvent, Thinking, ToolCalled
 from schemas.usage import Usage
 from tests.attempts import NOW, at, attempt, generating, place, text_of, work

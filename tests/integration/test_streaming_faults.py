@@ -9,10 +9,8 @@ import pytest
 from aiohttp import web
 
 from schemas.lifecycle import Deltas, FailGeneration, FinishGeneration
-from schemas.llm import (
-    Custom,
-)
 from schemas.problems import Problem
+from schemas.providers import Custom
 from schemas.streams import ContentChunk
 from schemas.usage import Usage
 from tests.attempts import (

@@ -14,7 +14,8 @@ import pytest
 from anyio.abc import Process
 
 from schemas.lifecycle import FailGeneration, FinishGeneration
-from schemas.llm import ChatMessage, Custom, GenerateRequest, JsonSchemaFormat, ModelConfig
+from schemas.llm import ChatMessage, GenerateRequest, JsonSchemaFormat, ModelConfig
+from schemas.providers import Custom
 from schemas.streams import ContentChunk, StreamEvent
 from tests.attempts import NOW, generating, work
 

@@ -13,13 +13,8 @@ from actors.streaming.adapters.providers import open_providers
 from bus.egress import Egress
 from bus.secrets import Secrets
 from schemas.lifecycle import FailGeneration, FinishGeneration
-from schemas.llm import (
-    Custom,
-    Groq,
-    OpenAI,
-    Provider,
-)
 from schemas.problems import Problem
+from schemas.providers import Custom, Groq, OpenAI, Provider
 from tests.attempts import KEY, NOW, at, config, failed, generating, ignore, work
 from tests.providers_fake import (
     answer,

@@ -6,12 +6,9 @@ from typing import Any
 
 from actors.streaming.adapters.generation import Generator
 from schemas.lifecycle import Deltas, FailGeneration, FinishGeneration
-from schemas.llm import (
-    ModelConfig,
-    Scripted,
-    ScriptedFailure,
-)
+from schemas.llm import ModelConfig
 from schemas.problems import Problem
+from schemas.providers import Scripted, ScriptedFailure
 from schemas.streams import ContentChunk, StreamEvent, Thinking
 from schemas.usage import Usage
 from tests.attempts import failed, generating, place, text_of, work

@@ -39,8 +39,9 @@ from schemas.lifecycle import (
     Origin,
     UsageSettled,
 )
-from schemas.llm import Answer, GenerateRequest, Scripted
+from schemas.llm import Answer, GenerateRequest
 from schemas.problems import Problem
+from schemas.providers import Scripted
 from schemas.usage import Usage
 
 QUICK = Timing(

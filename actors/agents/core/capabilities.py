@@ -8,7 +8,8 @@ import re
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from schemas.llm import Groq, ModelConfig, OpenAI, Provider
+from schemas.llm import ModelConfig
+from schemas.providers import Groq, OpenAI, Provider
 
 
 class Rule(NamedTuple):

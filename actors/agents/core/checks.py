@@ -17,8 +17,8 @@ from actors.agents.core.traversal import (
 )
 from schemas.agents import AgentDefinition
 from schemas.ids import TOKEN_PATTERN
-from schemas.llm import Custom, Groq, OpenAI
 from schemas.problems import Problem
+from schemas.providers import Scripted
 
 MAX_DEFINITION_BYTES = 512 * 1024
 """A definition as JSON: half of what a message carries by default, because others hold it."""
@@ -87,7 +87,7 @@ def _size(definition: AgentDefinition) -> Problem | None:
 
 def _base_url(definition: AgentDefinition) -> Problem | None:
     provider = definition.provider
-    url = provider.base_url if isinstance(provider, OpenAI | Groq | Custom) else None
+    url = provider.base_url if not isinstance(provider, Scripted) else None
     reason = _url_fault(url) if url is not None else None
     return _problem("provider.base_url", reason) if reason else None
 
@@ -115,7 +115,7 @@ def _split(url: str) -> SplitResult | None:
 
 def _headers(definition: AgentDefinition) -> Problem | None:
     provider = definition.provider
-    if not isinstance(provider, Custom):
+    if isinstance(provider, Scripted):
         return None
     if len(provider.headers) > MAX_HEADERS:
         return _problem("provider.headers", f"must be at most {MAX_HEADERS} headers")

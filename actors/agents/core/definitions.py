@@ -11,8 +11,9 @@ import msgspec
 
 from actors.agents.core.checks import check
 from schemas.agents import AgentDefinition, ApplyAgent, CreateAgent, ModelChoice, UpdateAgent
-from schemas.llm import Groq, ModelConfig, OpenAI, Provider
+from schemas.llm import ModelConfig
 from schemas.problems import Problem
+from schemas.providers import Groq, OpenAI, Provider
 
 AgentInput = ApplyAgent | CreateAgent | UpdateAgent
 

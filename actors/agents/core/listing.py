@@ -8,7 +8,7 @@ import msgspec
 from schemas.agents import AgentDefinition, AgentList, AgentStatus, AgentSummary, ListAgents
 from schemas.conversations import ConversationList, ConversationSummary, ListConversations
 from schemas.executions import ExecutionList, ExecutionSummary, ListExecutions
-from schemas.llm import Provider
+from schemas.providers import Provider
 
 T = TypeVar("T")
 

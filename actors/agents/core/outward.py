@@ -144,6 +144,7 @@ def record(state: Execution) -> ExecutionRecord:
         session=origin.session,
         segment=state.segment,
         logs=list(state.logs),
+        warnings=answer.warnings if answer else [],
     )
 
 
@@ -218,6 +219,7 @@ def _restored_answer(stored: ExecutionRecord) -> Answer | None:
         finish_reason=stored.finish_reason or "other",
         usage=stored.usage,
         model_served=stored.model_served,
+        warnings=stored.warnings,
     )
 
 

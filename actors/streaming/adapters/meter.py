@@ -8,6 +8,10 @@ import anyio
 from bus.telemetry import metrics
 from schemas.lifecycle import FailGeneration, FinishGeneration, GenerateWork
 from schemas.streams import StreamEvent, Thinking
+from schemas.usage import COUNTS
+
+COUNTED = tuple(kind for kind in COUNTS if kind not in {"reasoning", "searches"})
+"""Reasoning is a part of the output, and searches are no tokens."""
 
 
 class Meter:
@@ -46,9 +50,9 @@ class Meter:
             code = result.problem.code
             metrics.PROVIDER_ERRORS.at(self._provider, self._model, code).inc()
             return
-        for kind in ("input", "cache_read", "cache_write", "output"):
-            tokens = getattr(result.answer.usage, kind)
-            metrics.TOKENS.at(self._provider, self._model, kind).inc(tokens)
+        for kind in COUNTED:
+            if tokens := getattr(result.answer.usage, kind):
+                metrics.TOKENS.at(self._provider, self._model, kind).inc(tokens)
 
     def _observe(self, until: str) -> None:
         seconds = anyio.current_time() - self._began

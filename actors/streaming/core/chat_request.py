@@ -11,17 +11,15 @@ import msgspec
 
 from schemas.llm import (
     ChatMessage,
-    Custom,
     GenerateRequest,
-    Groq,
     JsonObjectFormat,
     JsonSchemaFormat,
     ModelConfig,
-    OpenAI,
     ResponseFormat,
     ToolCall,
     ToolDefinition,
 )
+from schemas.providers import Custom, Groq, OpenAI
 
 _SAMPLING = frozenset({"temperature", "top_p", "frequency_penalty", "presence_penalty"})
 _PENALTIES = frozenset({"frequency_penalty", "presence_penalty"})

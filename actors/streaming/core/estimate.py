@@ -28,7 +28,7 @@ def tokens(text: str) -> int:
 def prompt_tokens(request: GenerateRequest) -> int:
     """Guess the input of a call: its messages and the definitions of its tools."""
     messages = sum(
-        _MESSAGE_OVERHEAD + tokens(message.content) + sum(map(_call_tokens, message.tool_calls))
+        _MESSAGE_OVERHEAD + tokens(message.text) + sum(map(_call_tokens, message.tool_calls))
         for message in request.messages
     )
     definitions = msgspec.json.encode(request.tools).decode() if request.tools else ""

@@ -8,8 +8,9 @@ the first attempt of every step and leaves its second attempt alone, whatever pr
 import re
 from typing import NamedTuple
 
-from schemas.llm import Answer, FinishReason, GenerateRequest, Scripted, ScriptedFailure
+from schemas.llm import Answer, FinishReason, GenerateRequest
 from schemas.problems import Problem
+from schemas.providers import Scripted, ScriptedFailure
 from schemas.usage import Quality, Usage
 
 _WORD = re.compile(r"\s*\S+(?:\s+\Z)?|\s+")
@@ -63,7 +64,7 @@ def answer(request: GenerateRequest, plan: Plan) -> Answer:
 
 def usage(request: GenerateRequest, played: int, quality: Quality) -> Usage:
     """Count a token a word, in the messages and in what was played."""
-    heard = sum(len(message.content.split()) for message in request.messages)
+    heard = sum(len(message.text.split()) for message in request.messages)
     return Usage(input=heard, output=played, quality=quality)
 
 

@@ -13,16 +13,8 @@ from actors.streaming.core.chat_completions import ChatReader
 from actors.streaming.core.deltas import Delta, ReasoningDelta, TextDelta
 from actors.streaming.core.faults import refusal
 from actors.streaming.core.sse import SseParser
-from schemas.llm import (
-    Answer,
-    ChatMessage,
-    Custom,
-    GenerateRequest,
-    Groq,
-    OpenAI,
-    Provider,
-    ToolCall,
-)
+from schemas.llm import Answer, ChatMessage, GenerateRequest, ToolCall
+from schemas.providers import Custom, Groq, OpenAI, Provider
 from schemas.usage import Usage
 
 FOLDER = Path(__file__).parents[4] / "shared" / "recordings"

@@ -8,7 +8,7 @@ import msgspec
 from schemas.agents import AgentDefinition, ApplyAgent
 from schemas.conversations import ConversationTurn
 from schemas.executions import ExecutionRecord
-from schemas.llm import OpenAI
+from schemas.providers import OpenAI
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 

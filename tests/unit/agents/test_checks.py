@@ -9,8 +9,9 @@ from actors.agents.core import credentials
 from actors.agents.core.checks import check
 from actors.agents.core.traversal import MAX_DEPTH, MAX_VALUES
 from schemas.agents import AgentDefinition, Prompts
-from schemas.llm import Custom, Groq, ModelConfig, OpenAI, Provider, Scripted, ToolDefinition
+from schemas.llm import ModelConfig, ToolDefinition
 from schemas.problems import Problem
+from schemas.providers import Custom, Groq, OpenAI, Provider, Scripted
 from tests.unit.agents.samples import agent
 
 CREDENTIAL = "looks like a credential: keep it in the environment and name it in provider.secret"

@@ -18,8 +18,8 @@ from schemas.agents import (
     ToggleAgent,
     UpdateAgent,
 )
-from schemas.llm import OpenAI
 from schemas.problems import ProblemCode
+from schemas.providers import OpenAI
 from tests.unit.agents.samples import NOW, agent
 
 PROVIDER = OpenAI(model="gpt-4o-mini")

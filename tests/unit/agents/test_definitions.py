@@ -16,8 +16,9 @@ from schemas.agents import (
     Prompts,
     UpdateAgent,
 )
-from schemas.llm import Custom, Groq, ModelConfig, OpenAI, Scripted, ToolDefinition
+from schemas.llm import ModelConfig, ToolDefinition
 from schemas.problems import Problem
+from schemas.providers import Custom, Groq, OpenAI, Scripted
 from tests.unit.agents.samples import NOW, agent, later, wanted
 
 OPENAI = OpenAI(model="gpt-4o-mini")

@@ -41,8 +41,9 @@ from schemas.lifecycle import (
     Tick,
     UsageSettled,
 )
-from schemas.llm import Answer, GenerateRequest, Scripted
+from schemas.llm import Answer, GenerateRequest
 from schemas.problems import Problem
+from schemas.providers import Scripted
 from schemas.streams import TERMINAL_TYPES
 from schemas.usage import Usage
 from tests.unit.agents.samples import NOW, later

@@ -20,7 +20,7 @@ MEMORIES = st.builds(
 
 
 def _tokens(turns: list[ConversationTurn]) -> int:
-    return sum(tokens.estimate_message(message.content) for message in history.messages(turns))
+    return sum(tokens.estimate_message(message.text) for message in history.messages(turns))
 
 
 def test_a_turn_stored_twice_counts_once_in_its_first_place():

@@ -18,7 +18,7 @@ from actors.agents.core.listing import (
 from schemas.agents import AgentSummary, ListAgents
 from schemas.conversations import ConversationList, ConversationSummary, ListConversations
 from schemas.executions import ListExecutions
-from schemas.llm import Custom, Groq, OpenAI, Provider, Scripted
+from schemas.providers import Custom, Groq, OpenAI, Provider, Scripted
 from tests.unit.agents.samples import NOW, agent, later, record
 
 ROWS = st.lists(

@@ -17,7 +17,7 @@ def _user_message(template: str, context: dict[str, Any] | None = None) -> str:
     request = assemble(definition, execute, [])
 
     assert isinstance(request, GenerateRequest)
-    return request.messages[-1].content
+    return request.messages[-1].text
 
 
 def test_a_request_holds_system_message_history_task_settings_and_tools():
@@ -112,7 +112,7 @@ def test_history_count_is_the_number_of_turns_that_go_in():
 
     assert isinstance(request, GenerateRequest)
     assert len(request.messages) == 5
-    assert request.messages[-1].content == "2: Read this."
+    assert request.messages[-1].text == "2: Read this."
 
 
 def test_a_message_that_grows_too_long_is_refused():

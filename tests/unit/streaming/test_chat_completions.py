@@ -8,8 +8,9 @@ from actors.streaming.core.chat_completions import MAX_ANSWER_CHARACTERS, ChatRe
 from actors.streaming.core.deltas import Delta, ReasoningDelta, TextDelta
 from actors.streaming.core.faults import ProviderFaultError
 from actors.streaming.core.sse import SseEvent
-from schemas.llm import Answer, ChatMessage, Custom, GenerateRequest, OpenAI, Provider, ToolCall
+from schemas.llm import Answer, ChatMessage, GenerateRequest, ToolCall
 from schemas.problems import Problem
+from schemas.providers import Custom, OpenAI, Provider
 from schemas.usage import Usage
 
 OPENAI = OpenAI(model="m")

@@ -6,17 +6,14 @@ import pytest
 from actors.streaming.core.chat_request import build, omitted
 from schemas.llm import (
     ChatMessage,
-    Custom,
     GenerateRequest,
-    Groq,
     JsonObjectFormat,
     JsonSchemaFormat,
     ModelConfig,
-    OpenAI,
-    Provider,
     ToolCall,
     ToolDefinition,
 )
+from schemas.providers import Custom, Groq, OpenAI, Provider
 
 HELLO = [ChatMessage(role="user", content="Hello")]
 CUSTOM = Custom(model="m", base_url="http://localhost/v1")

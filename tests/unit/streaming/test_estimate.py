@@ -3,7 +3,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actors.streaming.core import estimate
-from schemas.llm import ChatMessage, GenerateRequest, OpenAI, ToolCall, ToolDefinition
+from schemas.llm import ChatMessage, GenerateRequest, ToolCall, ToolDefinition
+from schemas.providers import OpenAI
 from schemas.usage import Usage
 
 

@@ -4,15 +4,9 @@ from hypothesis import strategies as st
 
 from actors.streaming.core import script
 from actors.streaming.core.script import Plan
-from schemas.llm import (
-    Answer,
-    ChatMessage,
-    GenerateRequest,
-    ModelConfig,
-    Scripted,
-    ScriptedFailure,
-)
+from schemas.llm import Answer, ChatMessage, GenerateRequest, ModelConfig
 from schemas.problems import Problem
+from schemas.providers import Scripted, ScriptedFailure
 from schemas.usage import Usage
 
 PLAY = Scripted(responses=["one two three", "four"])

@@ -10,7 +10,7 @@ from actors.streaming.adapters.providers.scripted import ScriptedProvider
 from actors.streaming.config import StreamingConfig
 from bus.egress import Egress
 from bus.secrets import Secrets
-from schemas.llm import Custom, Groq, OpenAI, Provider, Scripted
+from schemas.providers import Custom, Groq, OpenAI, Provider, Scripted
 
 Providers = Mapping[type[Provider], ModelProvider]
 

@@ -19,7 +19,8 @@ from actors.streaming.core.faults import ProviderFaultError, fault, refusal
 from actors.streaming.core.sse import EventTooLargeError, SseParser
 from bus.errors import ProblemError, problem
 from bus.secrets import Secrets
-from schemas.llm import Answer, Custom, GenerateRequest, Groq, OpenAI, Scripted
+from schemas.llm import Answer, GenerateRequest
+from schemas.providers import Custom, Groq, OpenAI
 from schemas.usage import Usage
 
 _ERROR_BODY_BYTES = 64 * 1024
@@ -77,8 +78,8 @@ class OpenAIChat:
                 return _own(self.config.groq_base_url, "groq", url, secret)
             case Custom(base_url=url, headers=headers, secret=secret):
                 return Endpoint(url, headers, secret)
-            case Scripted():
-                raise problem("validation", "A script is not called over HTTP.", field="provider")
+            case _:
+                raise problem("validation", "This provider speaks otherwise.", field="provider")
 
     def takes_stream_options(self, base_url: str) -> bool:
         """Whether the server has not refused ``stream_options`` yet."""

@@ -20,7 +20,8 @@ from actors.streaming.adapters.providers.base import CallContext
 from actors.streaming.core import script
 from actors.streaming.core.deltas import Delta, TextDelta
 from actors.streaming.core.faults import ProviderFaultError, fault
-from schemas.llm import Answer, GenerateRequest, Scripted
+from schemas.llm import Answer, GenerateRequest
+from schemas.providers import Scripted
 from schemas.usage import Usage
 
 REMEMBERED = 1024

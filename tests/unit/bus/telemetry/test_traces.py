@@ -14,8 +14,9 @@ from bus.config import load
 from bus.errors import ConfigError, problem
 from bus.telemetry import setup, traces
 from bus.telemetry.context import accept, current
-from schemas.llm import Answer, ChatMessage, Groq, ModelConfig
+from schemas.llm import Answer, ChatMessage, ModelConfig
 from schemas.llm import GenerateRequest as Request
+from schemas.providers import Groq
 from schemas.usage import Usage
 
 OTLP = "opentelemetry.exporter.otlp.proto.http.trace_exporter"

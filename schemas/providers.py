@@ -1,0 +1,134 @@
+"""The model providers a definition may name: what each needs to be found and asked.
+
+A secret is named, never written out: the operator's map says what the name stands for, and which
+hosts and tenants it may serve.
+"""
+
+from typing import Annotated, Literal
+
+import msgspec
+
+from schemas.base import StrictValue
+from schemas.ids import Token
+
+BaseUrl = Annotated[str, msgspec.Meta(pattern=r"^https?://[^\s/?#@]+[^\s?#]*$", max_length=2048)]
+ModelName = Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
+HeaderValue = Annotated[str, msgspec.Meta(max_length=1024)]
+Region = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9][a-z0-9-]{0,31}$")]
+
+OpenAIApi = Literal["chat", "responses"]
+"""Chat Completions, which every compatible server speaks, or OpenAI's newer Responses."""
+
+
+class _Provider(StrictValue, omit_defaults=True):
+    """What every provider has: a model."""
+
+    model: ModelName
+
+
+class _Remote(_Provider):
+    """What is reached over HTTP: an address unless the usual one is meant, and a named secret.
+
+    ``headers`` are sent along and must not hold credentials.
+    """
+
+    base_url: BaseUrl | None = None
+    secret: Token | None = None
+    headers: dict[str, HeaderValue] = {}
+
+
+class OpenAI(_Remote, tag="openai"):
+    """OpenAI, or a server of the same wire formats at ``base_url``."""
+
+    api: OpenAIApi = "chat"
+
+
+class Azure(_Remote, tag="azure"):
+    """Azure OpenAI: ``base_url`` is the resource, as in ``https://NAME.openai.azure.com``.
+
+    Without an ``api_version`` the v1 paths are called, with one the older paths by deployment. The
+    deployment is the model's name unless it is given; ``model`` decides what the model can do.
+    """
+
+    api: OpenAIApi = "chat"
+    deployment: Annotated[str, msgspec.Meta(min_length=1, max_length=256)] | None = None
+    api_version: Annotated[str, msgspec.Meta(pattern=r"^[0-9A-Za-z.-]{1,40}$")] | None = None
+    auth: Literal["api_key", "bearer"] = "api_key"
+
+
+class Anthropic(_Remote, tag="anthropic"):
+    """Anthropic Messages."""
+
+
+class Bedrock(_Provider, tag="bedrock"):
+    """AWS Bedrock. ``model`` is a model id, or the id or ARN of an inference profile.
+
+    A ``secret`` is a Bedrock API key. Without one, requests are signed with the named access and
+    secret keys, and the session token where those are temporary. ``invoke`` speaks the vendor's own
+    format to models of Anthropic.
+    """
+
+    region: Region
+    api: Literal["converse", "invoke"] = "converse"
+    base_url: BaseUrl | None = None
+    secret: Token | None = None
+    access_key_id: Token | None = None
+    secret_access_key: Token | None = None
+    session_token: Token | None = None
+    headers: dict[str, HeaderValue] = {}
+
+
+class Google(_Remote, tag="google"):
+    """Google Gemini by API key; with a ``project``, Vertex AI, and the secret is an OAuth token."""
+
+    project: Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9][a-z0-9_.:-]{0,62}$")] | None = None
+    location: Region = "global"
+
+
+class Ollama(_Remote, tag="ollama"):
+    """Ollama's own API. ``num_ctx`` is the context length to load the model with.
+
+    Ollama cuts a prompt silently that is longer; ``keep_alive`` is how long it keeps the model.
+    """
+
+    num_ctx: Annotated[int, msgspec.Meta(ge=1, le=10_000_000)] | None = None
+    keep_alive: Annotated[str, msgspec.Meta(pattern=r"^-?\d{1,9}(ms|s|m|h)?$")] | None = None
+
+
+class Groq(_Remote, tag="groq"):
+    """Groq: the format of OpenAI Chat Completions with usage and reasoning of its own."""
+
+
+class Custom(_Provider, tag="custom"):
+    """Any OpenAI-compatible server; ``headers`` must not hold credentials, ``secret`` names one."""
+
+    base_url: BaseUrl
+    headers: dict[str, HeaderValue] = {}
+    secret: Token | None = None
+    api: OpenAIApi = "chat"
+
+
+class ScriptedFailure(StrictValue):
+    """A failure played at the given call (from 0), after ``after_words`` words of the response."""
+
+    call: Annotated[int, msgspec.Meta(ge=0)]
+    code: Literal[
+        "provider_error", "provider_overloaded", "rate_limited", "unauthorized", "timeout"
+    ]
+    after_words: Annotated[int, msgspec.Meta(ge=0)] = 0
+    retry_after: Annotated[float, msgspec.Meta(ge=0, le=3600)] | None = None
+
+
+class Scripted(_Provider, tag="scripted"):
+    """Plays ``responses`` in turn, word by word, ``delay_ms`` apart: for tests and trial."""
+
+    model: ModelName = "scripted"
+    responses: Annotated[list[str], msgspec.Meta(min_length=1, max_length=1000)]
+    delay_ms: Annotated[int, msgspec.Meta(ge=0, le=60_000)] = 100
+    failures: list[ScriptedFailure] = []
+
+
+Remote = OpenAI | Azure | Anthropic | Bedrock | Google | Ollama | Groq | Custom
+"""What is asked over HTTP."""
+
+Provider = OpenAI | Azure | Anthropic | Bedrock | Google | Ollama | Groq | Custom | Scripted
