@@ -14,10 +14,10 @@ PIP      := $(PYTHON) -m pip --disable-pip-version-check
 PIP_LOCK := $(PIP) install -qq --no-deps --require-hashes
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check bench chaos lock clean
+.PHONY: help install demo test check bench bench-durable chaos lock clean
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
 
 install: $(STAMP) ## make .venv and install everything from requirements.lock
 
@@ -42,6 +42,9 @@ check: install ## format, lint, types and architecture, without the tests
 
 bench: install ## measure this machine
 	@$(PYTHON) -m tests.bench
+
+bench-durable: install ## measure a durable flow of three steps
+	@$(PYTHON) -m tests.bench durable
 
 chaos: install ## kill real processes KILLS times and check that nothing was lost (KILLS=50)
 	@$(PYTHON) -m tests.chaos --kills $(KILLS)

@@ -5,10 +5,10 @@ import sys
 import anyio
 import structlog
 
-from tests.bench import deltas, executions, failover, startup
+from tests.bench import deltas, durable, executions, failover, startup
 from tests.bench.rows import HEAD, line
 
-BENCHES = {bench.NAME: bench for bench in (executions, deltas, startup, failover)}
+BENCHES = {bench.NAME: bench for bench in (executions, durable, deltas, startup, failover)}
 
 
 async def run(names: list[str]) -> None:

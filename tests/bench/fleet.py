@@ -45,11 +45,15 @@ class Fleet:
         await self.wire.subscribe("_cb.sys.alive", self._heard)
 
     async def start(self, *actors: str) -> None:
-        """Start a process of each of these actors, and return when they are ready."""
+        """Start a process of each of these actors, and return when they are ready.
+
+        A name with words, such as ``tests.bench.flow owner``, is a module and its arguments.
+        """
         wanted = len(self._ready) + len(actors)
         for actor in actors:
+            module = actor if " " in actor else f"actors.{actor}"
             process = await anyio.open_process(
-                [sys.executable, "-m", f"actors.{actor}"],
+                [sys.executable, "-m", *module.split()],
                 env=self._environment,
                 stdout=DEVNULL,
                 stderr=DEVNULL if not os.environ.get("BENCH_LOGS") else None,
@@ -65,9 +69,16 @@ class Fleet:
 
     def processor_seconds(self) -> dict[str, float]:
         """Return the processor time used so far by the server, the actors and this bench."""
-        used = {"server": _used(self._server.pid), "bench": time.process_time()}
+        used = {"server": processor_seconds(self._server.pid), "bench": time.process_time()}
         for actor, processes in self.running.items():
-            used[actor] = sum(_used(process.pid) for process in processes)
+            used[actor] = sum(processor_seconds(process.pid) for process in processes)
+        return used
+
+    def memory(self) -> dict[str, float]:
+        """Return the memory that the server and the actors take up, in megabytes (10**6)."""
+        used = {"server": proportional_megabytes(self._server.pid)}
+        for actor, processes in self.running.items():
+            used[actor] = sum(proportional_megabytes(process.pid) for process in processes)
         return used
 
     async def ask(self, subject: str, body: Mapping[str, Any]) -> dict[str, Any]:
@@ -92,7 +103,14 @@ class Fleet:
             self._changed = anyio.Event()
 
 
-def _used(pid: int | None) -> float:
+def proportional_megabytes(pid: int | None) -> float:
+    """Return the memory of a process, of what it shares its share, in megabytes (10**6)."""
+    rollup = Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="ascii")
+    [line] = [line for line in rollup.splitlines() if line.startswith("Pss:")]
+    return int(line.split()[1]) * 1024 / 1e6
+
+
+def processor_seconds(pid: int | None) -> float:
     """Return the seconds of processor time of a process (proc(5), fields 14 and 15)."""
     fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")

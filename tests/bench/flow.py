@@ -1,0 +1,114 @@
+"""The two processes of a durable flow, for a bench: its owner, and the worker that does its steps.
+
+``python -m tests.bench.flow owner`` and ``python -m tests.bench.flow worker``. All but the flow
+itself is the run time of the fleet.
+"""
+
+import os
+import sys
+from pathlib import Path
+
+import anyio
+
+from bus.codec import decode
+from bus.ids import new_id
+from bus.process import Process, main, opened
+from bus.rpc import Owners, command
+from bus.runtime import Part
+from bus.service import Caller, Endpoint, Service
+from bus.shard import ShardHost
+from bus.worker import Job, Worker
+from tests.bench.flow_entity import (
+    ENTITY,
+    QUEUE,
+    Begin,
+    Claim,
+    Finish,
+    FlowHandle,
+    StartFlow,
+    Step,
+    entity,
+    step_id,
+)
+
+CAPACITY = 256
+ANSWER_SECONDS = 10.0
+LEDGER = "FLOW_LEDGER"
+"""The file in which workers note what they do, outside the system that is measured."""
+
+SHARDS = int(os.environ.get("FLOW_SHARDS", "16"))
+
+
+async def own() -> None:
+    """Own flows, and take requests for them."""
+    async with opened("flow-owner", entities=[ENTITY]) as process:
+        bus, timing = process.bus, process.timing
+        host = ShardHost(entity(), SHARDS, process.name, process.membership, bus, timing)
+        owners = Owners(bus.transport, ENTITY, SHARDS, timing, nearby=host.offer)
+
+        async def start(caller: Caller, wanted: StartFlow) -> FlowHandle:
+            return await _start(owners, caller, wanted)
+
+        service = Service("flows", (Endpoint(StartFlow, start),), bus)
+
+        async def serve() -> None:
+            await service.run(bus.nats.client)
+
+        shards = Part(name="shards", run=host.run, drain=host.drain, missing=host.missing)
+        await process.run([shards, Part(name="service", run=serve, missing=service.missing)])
+
+
+async def _start(owners: Owners, caller: Caller, wanted: StartFlow) -> FlowHandle:
+    flow_id = new_id()
+    begin = Begin(
+        tenant=caller.tenant,
+        flow_id=flow_id,
+        answer_to=wanted.answer_to,
+        seconds=wanted.seconds,
+    )
+    mail = command("begin", caller.tenant, flow_id, begin, fresh=True)
+    return decode(FlowHandle, await owners.ask(mail, timeout=ANSWER_SECONDS))
+
+
+async def work() -> None:
+    """Do the steps of flows."""
+    async with opened("flow-worker") as process:
+        worker = _worker(process)
+        part = Part(name="worker", run=worker.run, drain=worker.drain, missing=worker.missing)
+        await process.run([part])
+
+
+def _worker(process: Process) -> Worker[Step]:
+    job = Job(
+        queue=QUEUE,
+        item_type=Step,
+        name=step_id,
+        address=lambda item: (item.tenant, item.flow_id),
+        claim=lambda item, lost: Claim(step=item.step, attempt=item.attempt, lost=lost),
+        handle=do_step,
+        stopped=lambda item: Finish(step=item.step, attempt=item.attempt, value=None),
+        crashed=lambda item, _: Finish(step=item.step, attempt=item.attempt, value=None),
+    )
+    owners = Owners(process.bus.transport, ENTITY, SHARDS, process.timing)
+    return Worker(job, owners, process.name, process.bus, process.timing, capacity=CAPACITY)
+
+
+async def do_step(item: Step) -> Finish:
+    """Do one step: count."""
+    note("begun", item)
+    if item.seconds:
+        await anyio.sleep(item.seconds)
+    note("ended", item)
+    return Finish(step=item.step, attempt=item.attempt, value=item.value + 1)
+
+
+def note(what: str, item: Step) -> None:
+    """Write into the ledger, if there is one, what happens to a step."""
+    ledger = os.environ.get(LEDGER)
+    if ledger:
+        with Path(ledger).open("a", encoding="ascii") as file:
+            file.write(f"{what} {item.flow_id}.{item.step}\n")
+
+
+if __name__ == "__main__":
+    main({"owner": own, "worker": work}[sys.argv[1]])
