@@ -6,6 +6,7 @@ from typing import assert_never
 
 from actors.agents.core.execution import Execution, evolve
 from actors.agents.core.outward import record, stream_subject
+from actors.agents.core.retry import delay
 from schemas.decision import Decision, refuse
 from schemas.executions import ExecutionHandle
 from schemas.lifecycle import (
@@ -35,9 +36,6 @@ from schemas.lifecycle import (
 )
 from schemas.problems import Problem
 from schemas.usage import Usage
-
-RETRY_FIRST_SECONDS = 0.5
-RETRY_LONGEST_SECONDS = 30.0
 
 
 def decide(state: Execution | None, command: ExecutionCommand, now: datetime) -> Decision:
@@ -189,18 +187,17 @@ def _failed(state: Execution, problem: Problem, now: datetime) -> ExecutionFaile
 
 
 def _retry_at(state: Execution, problem: Problem, now: datetime) -> datetime | None:
-    if not problem.retryable or state.failures + 1 >= state.origin.max_attempts:
+    if state.failures + 1 >= state.origin.max_attempts:
         return None
-    doubled = min(RETRY_FIRST_SECONDS * 2**state.failures, RETRY_LONGEST_SECONDS)
-    delay = problem.retry_after if problem.retry_after is not None else doubled * _jitter(state)
-    if delay >= (state.deadline - now).total_seconds():
+    seconds = delay(problem, failures=state.failures, jitter=_jitter(state))
+    if seconds is None or seconds >= (state.deadline - now).total_seconds():
         return None
-    return now + timedelta(seconds=max(delay, 0.0))
+    return now + timedelta(seconds=seconds)
 
 
 def _jitter(state: Execution) -> float:
-    """Spread retries over 75 to 100 % of their delay: the same for the same attempt."""
-    return 1 - (zlib.crc32(f"{state.origin.execution_id}.{state.attempt}".encode()) % 256) / 1024
+    """Return a number from 0 to 1 that is the same for the same attempt."""
+    return (zlib.crc32(f"{state.origin.execution_id}.{state.attempt}".encode()) % 256) / 256
 
 
 def _is_current(state: Execution, step: int, attempt: int) -> bool:

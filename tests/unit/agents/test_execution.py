@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from actors.agents.core.decisions import RETRY_FIRST_SECONDS, RETRY_LONGEST_SECONDS, decide
+from actors.agents.core.decisions import decide
 from actors.agents.core.execution import Execution, due, evolve, has_ended
 from actors.agents.core.outward import announce, effects, record, redispatch, restore
+from actors.agents.core.retry import STANDARD
 from schemas.decision import Decision, Publish
 from schemas.executions import ExecutionHandle
 from schemas.lifecycle import (
@@ -407,7 +408,7 @@ def test_retries_wait_longer_each_time_within_bounds(failures: int):
 
     run.take(fail(1))
 
-    longest = min(RETRY_FIRST_SECONDS * 2**failures, RETRY_LONGEST_SECONDS)
+    longest = min(STANDARD.first * 2**failures, STANDARD.longest)
     assert run.execution.retry_at is not None
     assert 0.75 * longest <= (run.execution.retry_at - NOW).total_seconds() <= longest
 

@@ -1,0 +1,1 @@
+"""What keeps answers coming when providers fail: circuits, keys, rate limits, alternatives."""

@@ -1,0 +1,112 @@
+"""A pool of keys for one provider: the least loaded one is taken, one that was refused rests."""
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple
+
+from schemas.problems import Problem
+
+REFUSED_REST = 60.0
+"""Seconds a key rests that the provider does not accept, or whose quota is used up."""
+
+LIMITED_REST = 5.0
+"""Seconds a key rests after a 429 that does not say how long."""
+
+_AT_THE_KEY = frozenset({"rate_limited", "unauthorized"})
+
+
+class Rest(NamedTuple):
+    """A key is not used before ``until``; ``problem`` is why."""
+
+    until: float
+    problem: Problem
+
+
+def concerns_the_key(problem: Problem) -> bool:
+    """Say whether another key may do better at the same provider."""
+    return problem.code in _AT_THE_KEY
+
+
+def rest_of(problem: Problem) -> float:
+    """Return the seconds a key rests after a problem of its own."""
+    if problem.retry_after is not None:
+        return problem.retry_after
+    return LIMITED_REST if problem.retryable else REFUSED_REST
+
+
+class KeyPool:
+    """Which keys of one endpoint are in use, and which rest. Knows their names only.
+
+    ``None`` stands for a call without a key. Times are seconds, passed in.
+    """
+
+    def __init__(self) -> None:
+        self._in_use: dict[str | None, int] = {}
+        self._taken: dict[str | None, int] = {}
+        self._rests: dict[str | None, Rest] = {}
+
+    def order(
+        self, names: Iterable[str | None], now: float, wait: Callable[[str | None], float]
+    ) -> list[str | None]:
+        """Return the keys that may be tried, the best first.
+
+        The best need not wait for their rate limit, then serve the fewest calls, then were taken
+        least often. ``wait`` is the seconds a key's rate limit makes a call wait.
+        """
+        free = [name for name in names if self._rest(name, now) is None]
+        return sorted(
+            free,
+            key=lambda name: (wait(name), self._in_use.get(name, 0), self._taken.get(name, 0)),
+        )
+
+    def refusal(self, names: Sequence[str | None], now: float) -> Problem | None:
+        """Return why none of the keys may be tried: what the one said that rests shortest.
+
+        None if one may be. ``retry_after`` is the time until it may be tried again.
+        """
+        rests = [self._rest(name, now) for name in names]
+        found = [rest for rest in rests if rest is not None]
+        if not found or len(found) < len(rests):
+            return None
+        first = min(found, key=lambda rest: rest.until)
+        problem = first.problem
+        left = first.until - now if problem.retryable else None
+        return Problem(
+            code=problem.code,
+            message=problem.message,
+            retryable=problem.retryable,
+            retry_after=left,
+            details=problem.details,
+        )
+
+    def take(self, name: str | None) -> None:
+        """A call begins with this key."""
+        self._in_use[name] = self._in_use.get(name, 0) + 1
+        self._taken[name] = self._taken.get(name, 0) + 1
+
+    def give_back(self, name: str | None) -> None:
+        """The call has ended."""
+        left = self._in_use.get(name, 0) - 1
+        if left > 0:
+            self._in_use[name] = left
+        else:
+            self._in_use.pop(name, None)
+
+    def rest(self, name: str | None, problem: Problem, now: float) -> None:
+        """Leave a key alone that was refused for a reason of its own."""
+        self._rests[name] = Rest(now + rest_of(problem), problem)
+
+    def in_use(self, name: str | None) -> int:
+        """Count the calls that run with this key."""
+        return self._in_use.get(name, 0)
+
+    def resting(self, name: str | None, now: float) -> float:
+        """Return the seconds a key still rests, 0 if it does not."""
+        rest = self._rest(name, now)
+        return rest.until - now if rest else 0.0
+
+    def _rest(self, name: str | None, now: float) -> Rest | None:
+        rest = self._rests.get(name)
+        if rest is not None and now >= rest.until:
+            del self._rests[name]
+            return None
+        return rest

@@ -1,0 +1,86 @@
+"""How the calls of an agent are made: other providers, several keys, rules, a cache, safety.
+
+Everything is off unless it is given.
+"""
+
+from typing import Annotated, Literal
+
+import msgspec
+
+from schemas.base import StrictValue, Value
+from schemas.ids import Token
+from schemas.llm import ModelConfig, Provider
+from schemas.safety import Safety
+
+Keys = Annotated[list[Token], msgspec.Meta(max_length=32)]
+"""Names of secrets that serve the same provider in turn; its own ``secret`` if there are none."""
+
+Term = Annotated[str, msgspec.Meta(min_length=1, max_length=100)]
+
+
+class Fallback(StrictValue):
+    """Another provider, or another model of the same one, for when those before it fail.
+
+    ``config`` takes the place of the agent's, because another model may refuse other settings.
+    """
+
+    provider: Provider
+    keys: Keys = []
+    config: ModelConfig | None = None
+
+
+class When(StrictValue):
+    """What must hold of a task, all of it, for a rule to apply. An empty one always holds.
+
+    ``complexity`` is scored in points, see ``actors/agents/core/complexity.py``. ``words`` names
+    words of which the task has at least one, in any case.
+    """
+
+    complexity_at_least: Annotated[int, msgspec.Meta(ge=0)] | None = None
+    complexity_at_most: Annotated[int, msgspec.Meta(ge=0)] | None = None
+    tokens_at_least: Annotated[int, msgspec.Meta(ge=0)] | None = None
+    tokens_at_most: Annotated[int, msgspec.Meta(ge=0)] | None = None
+    turns_at_least: Annotated[int, msgspec.Meta(ge=0)] | None = None
+    words: Annotated[list[Term], msgspec.Meta(max_length=200)] = []
+    tools: bool | None = None
+
+
+class Rule(StrictValue):
+    """Chooses a model or a temperature by the task. The first rule to choose either decides it."""
+
+    name: Token
+    when: When = msgspec.field(default_factory=When)
+    model: Annotated[str, msgspec.Meta(min_length=1, max_length=256)] | None = None
+    provider: Provider | None = None
+    temperature: Annotated[float, msgspec.Meta(ge=0.0, le=2.0)] | None = None
+
+
+class Choice(Value):
+    """What a rule decided and why, in words that quote nothing of the task."""
+
+    rule: str
+    field: Literal["provider", "model", "temperature"]
+    value: str
+    reason: str
+
+
+class Cache(StrictValue):
+    """Answers an identical request from an earlier answer, for ``ttl_seconds`` after it."""
+
+    ttl_seconds: Annotated[float, msgspec.Meta(gt=0, le=604_800)] = 3600.0
+
+
+Continuation = Literal["never", "supported", "always"]
+"""Whether an answer that was cut is continued by a provider that takes the beginning of one:
+never, where the provider is known for it, or everywhere because the author knows better."""
+
+
+class Policy(StrictValue):
+    """How an agent's calls are made. ``keys`` are those of its own provider."""
+
+    keys: Keys = []
+    fallbacks: Annotated[list[Fallback], msgspec.Meta(max_length=8)] = []
+    continuation: Continuation = "never"
+    rules: Annotated[list[Rule], msgspec.Meta(max_length=32)] = []
+    cache: Cache | None = None
+    safety: Safety | None = None

@@ -1,0 +1,97 @@
+"""Key pools: the least loaded key serves, a refused one rests."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from actors.streaming.core.resilience.keys import (
+    LIMITED_REST,
+    REFUSED_REST,
+    KeyPool,
+    concerns_the_key,
+    rest_of,
+)
+from schemas.problems import Problem
+
+LIMITED = Problem(code="rate_limited", message="limited", retryable=True, retry_after=7.0)
+REFUSED = Problem(code="unauthorized", message="refused")
+
+
+def no_wait(_name: str | None) -> float:
+    return 0.0
+
+
+def test_the_least_loaded_key_comes_first():
+    pool = KeyPool()
+    for name in ("a", "a", "b"):
+        pool.take(name)
+
+    assert pool.order(["a", "b", "c"], 0.0, no_wait) == ["c", "b", "a"]
+
+
+def test_idle_keys_take_turns():
+    pool, served = KeyPool(), list[str | None]()
+    for _ in range(4):
+        name = pool.order(["a", "b"], 0.0, no_wait)[0]
+        pool.take(name)
+        pool.give_back(name)
+        served.append(name)
+
+    assert served == ["a", "b", "a", "b"]
+
+
+def test_a_key_at_its_rate_limit_comes_last():
+    pool = KeyPool()
+    pool.take("b")
+
+    assert pool.order(["a", "b"], 0.0, lambda name: 3.0 if name == "a" else 0.0) == ["b", "a"]
+
+
+def test_a_limited_key_rests_as_long_as_the_provider_says():
+    pool = KeyPool()
+    pool.rest("a", LIMITED, 10.0)
+
+    assert pool.order(["a", "b"], 16.9, no_wait) == ["b"]
+    assert pool.resting("a", 16.0) == 1.0
+    assert pool.order(["a", "b"], 17.0, no_wait) == ["a", "b"]
+
+
+def test_when_all_keys_rest_the_first_that_is_back_says_why():
+    pool = KeyPool()
+    pool.rest("a", REFUSED, 0.0)
+    pool.rest("b", LIMITED, 0.0)
+
+    assert pool.refusal(["a", "b", "c"], 0.0) is None
+    assert pool.refusal(["a", "b"], 2.0) == Problem(
+        code="rate_limited", message="limited", retryable=True, retry_after=5.0
+    )
+    assert pool.refusal(["a"], 8.0) == REFUSED
+
+
+def test_how_long_a_key_rests_follows_from_why():
+    assert rest_of(LIMITED) == 7.0
+    assert rest_of(Problem(code="rate_limited", message="", retryable=True)) == LIMITED_REST
+    assert rest_of(Problem(code="rate_limited", message="")) == REFUSED_REST
+    assert rest_of(REFUSED) == REFUSED_REST
+
+
+def test_another_key_is_no_help_against_a_sick_provider():
+    assert concerns_the_key(LIMITED)
+    assert concerns_the_key(REFUSED)
+    assert not concerns_the_key(Problem(code="provider_overloaded", message=""))
+
+
+@given(st.lists(st.booleans(), max_size=50))
+def test_the_load_of_equal_keys_never_differs_by_more_than_one(begins: list[bool]):
+    pool, running, names = KeyPool(), list[str | None](), ["a", "b", "c"]
+    for begin in begins:
+        if begin:
+            name = pool.order(names, 0.0, no_wait)[0]
+            pool.take(name)
+            running.append(name)
+        elif running:
+            busiest = max(names, key=pool.in_use)
+            pool.give_back(busiest)
+            running.remove(busiest)
+        loads = [pool.in_use(name) for name in names]
+        assert sum(loads) == len(running)
+        assert max(loads) - min(loads) <= 1
