@@ -9,7 +9,8 @@ import msgspec
 
 from schemas.base import StrictValue, Value
 from schemas.ids import Token
-from schemas.llm import ModelConfig, Provider
+from schemas.llm import ModelConfig
+from schemas.providers import Provider
 from schemas.safety import Safety
 
 Keys = Annotated[list[Token], msgspec.Meta(max_length=32)]

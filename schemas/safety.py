@@ -6,7 +6,7 @@ import msgspec
 
 from schemas.base import StrictValue, Value
 from schemas.ids import Token
-from schemas.llm import BaseUrl, ModelName
+from schemas.providers import BaseUrl, ModelName
 
 SafetyOutcome = Literal["blocked", "redacted", "flagged"]
 """The text goes no further, goes on with the finding replaced, or goes on as it is."""

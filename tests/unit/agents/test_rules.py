@@ -7,8 +7,9 @@ import pytest
 
 from actors.agents.core.complexity import Measure, Trait, measure
 from actors.agents.core.rules import Chosen, choose, holds
-from schemas.llm import ChatMessage, GenerateRequest, Groq, ModelConfig, OpenAI
+from schemas.llm import ChatMessage, GenerateRequest, ModelConfig
 from schemas.policy import Choice, Rule, When
+from schemas.providers import Groq, OpenAI
 
 REQUEST = GenerateRequest(
     provider=OpenAI(model="small", secret="mine"),

@@ -10,8 +10,9 @@ from typing import NamedTuple
 import msgspec
 
 from actors.streaming.core import estimate
-from schemas.llm import ChatMessage, GenerateRequest, ModelConfig, Provider
+from schemas.llm import ChatMessage, GenerateRequest, ModelConfig
 from schemas.policy import Continuation
+from schemas.providers import Provider
 
 _CONTINUES: tuple[tuple[str, re.Pattern[str]], ...] = (
     ("groq", re.compile("")),

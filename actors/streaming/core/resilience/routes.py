@@ -10,9 +10,10 @@ from typing import Any, Literal, NamedTuple
 
 import msgspec
 
-from schemas.llm import GenerateRequest, ModelConfig, Provider
+from schemas.llm import GenerateRequest, ModelConfig
 from schemas.policy import Policy
 from schemas.problems import Problem
+from schemas.providers import Provider
 
 _FINAL_CODES = frozenset({"blocked", "budget_exceeded", "cancelled", "validation"})
 _FINAL_TOKENS = frozenset({"content_filter", "content_policy_violation"})

@@ -13,17 +13,9 @@ from actors.streaming.core.resilience.continuation import (
     is_continuable,
     takes_beginnings,
 )
-from schemas.llm import (
-    ChatMessage,
-    Custom,
-    GenerateRequest,
-    Groq,
-    JsonObjectFormat,
-    ModelConfig,
-    OpenAI,
-    Provider,
-)
+from schemas.llm import ChatMessage, GenerateRequest, JsonObjectFormat, ModelConfig
 from schemas.policy import Continuation
+from schemas.providers import Custom, Groq, OpenAI, Provider
 
 CUSTOM = Custom(model="m", base_url="http://h/v1")
 

@@ -5,7 +5,8 @@ import pytest
 
 from actors.streaming.core.resilience.fingerprint import fingerprint, is_cacheable
 from actors.streaming.core.resilience.routes import Route
-from schemas.llm import ChatMessage, GenerateRequest, ModelConfig, OpenAI, ToolDefinition
+from schemas.llm import ChatMessage, GenerateRequest, ModelConfig, ToolDefinition
+from schemas.providers import OpenAI
 
 REQUEST = GenerateRequest(
     provider=OpenAI(model="gpt-4o", secret="a"),

@@ -7,9 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actors.streaming.core.resilience.routes import Failure, Route, after, leads_on, routes
-from schemas.llm import ChatMessage, Custom, GenerateRequest, Groq, ModelConfig, OpenAI, Scripted
+from schemas.llm import ChatMessage, GenerateRequest, ModelConfig
 from schemas.policy import Fallback, Policy
 from schemas.problems import Problem
+from schemas.providers import Custom, Groq, OpenAI, Scripted
 
 CONFIG = ModelConfig(temperature=0.2)
 REQUEST = GenerateRequest(
