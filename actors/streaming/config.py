@@ -24,6 +24,9 @@ class StreamingConfig(msgspec.Struct, frozen=True, kw_only=True):
     idle_timeout: float = 60.0
     """Between two reads of a stream; comments of the server count as life."""
 
+    progress_timeout: float = 300.0
+    """Between two events of a stream: pings and comments are life, but no progress."""
+
     trailing_timeout: float = 5.0
     """After the finish reason, for the usage and the end of the stream; then the answer stands."""
 

@@ -13,6 +13,7 @@ from schemas.usage import Usage
 from tests.attempts import NOW, at, attempt, generating, place, text_of, work
 from tests.providers_fake import (
     DONE,
+    USAGE,
     Behaviour,
     answer,
     answering,
@@ -40,6 +41,8 @@ async def test_an_answer_is_published_as_it_comes_and_reported_whole():
             finish_reason="stop",
             usage=Usage(input=7, output=2),
             model_served="fake-1",
+            provider_finish_reason="stop",
+            raw_usage=USAGE,
         ),
         deltas=Deltas(
             count=len(events), sha256=hashlib.sha256("Hello \u2028😀".encode()).hexdigest()

@@ -160,7 +160,7 @@ HALF = event(chunk("Hello"))
         ),
         pytest.param(
             sending(HALF, b"data: " + b"x" * (9 * 1024 * 1024)),
-            Problem(code="provider_error", message="The provider sent an event beyond all bounds."),
+            Problem(code="provider_error", message="The provider's stream breaks all bounds."),
             id="endless line",
         ),
     ],

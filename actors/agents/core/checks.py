@@ -6,7 +6,7 @@ from urllib.parse import SplitResult, urlsplit
 
 import msgspec
 
-from actors.agents.core import capabilities, credentials
+from actors.agents.core import credentials
 from actors.agents.core.traversal import (
     MAX_DEPTH,
     MAX_VALUES,
@@ -16,6 +16,7 @@ from actors.agents.core.traversal import (
     walk,
 )
 from schemas.agents import AgentDefinition
+from schemas.capabilities import refusals
 from schemas.ids import TOKEN_PATTERN
 from schemas.problems import Problem
 from schemas.providers import Scripted
@@ -140,10 +141,13 @@ def _header_fault(name: str, value: str) -> str | None:
 
 
 def _settings(definition: AgentDefinition) -> Problem | None:
-    rule = capabilities.first_refusal(definition.provider, definition.config)
-    if rule is None:
+    if definition.config.unsupported == "drop":
         return None
-    return _problem(f"config.{rule.setting}", f"{definition.provider.model} {rule.reason}")
+    refused = refusals(definition.provider, definition.config)
+    if not refused:
+        return None
+    first = refused[0]
+    return _problem(f"config.{first.setting}", f"{definition.provider.model} {first.reason}")
 
 
 def _stop_sequences(definition: AgentDefinition) -> Problem | None:

@@ -5,8 +5,9 @@ from datetime import datetime
 
 import anyio
 
+from actors.streaming.adapters.endpoint import CallContext
 from actors.streaming.adapters.providers import Providers
-from actors.streaming.adapters.providers.base import CallContext, ModelCall
+from actors.streaming.adapters.providers.base import ModelCall
 from actors.streaming.core.faults import ProviderFaultError
 from actors.streaming.core.sequencer import Sequencer
 from bus.ports import Clock

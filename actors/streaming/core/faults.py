@@ -10,10 +10,11 @@ import re
 from collections.abc import Mapping
 from datetime import timedelta
 from email.utils import parsedate_to_datetime
-from typing import Any, NamedTuple, TypeGuard, cast
+from typing import Any, NamedTuple, TypeGuard
 
 import msgspec
 
+from actors.streaming.core.counts import members
 from schemas.problems import Problem, ProblemCode
 
 
@@ -118,7 +119,7 @@ def refusal(status: int, headers: Mapping[str, str], body: bytes) -> Problem:
     retry-after (as seconds, or as a date less the answer's own date), else from the rate-limit
     headers of what is exhausted.
     """
-    tokens = _tokens(_error_in(body))
+    tokens = _tokens(error_in(body))
     kind = _by_status(status)
     for token in tokens.values():
         if token in _OVERRULING:
@@ -164,24 +165,20 @@ def _problem(kind: _Kind, details: Mapping[str, Any]) -> Problem:
     )
 
 
-def _error_in(body: bytes) -> Any:
+def error_in(body: bytes) -> Any:
+    """Return the error object that a JSON body holds or is; None if it is no JSON."""
     try:
         decoded: Any = msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
-    return _members(decoded).get("error", decoded)
-
-
-def _members(value: object) -> dict[str, Any]:
-    """Return a JSON object as it is, and nothing of any other value."""
-    return cast("dict[str, Any]", value) if isinstance(value, dict) else {}
+    return members(decoded).get("error", decoded)
 
 
 def _tokens(error: object) -> dict[str, str | int]:
     """Pick the code and the type of an error object, where they look like identifiers."""
     found: dict[str, str | int] = {}
     for name in ("code", "type"):
-        token = _members(error).get(name)
+        token = members(error).get(name)
         if _is_identifier(token):
             found[f"provider_{name}"] = token
     return found

@@ -8,6 +8,8 @@ strings may hold.
 
 from typing import NamedTuple
 
+from actors.streaming.core.framing import FramingError
+
 MAX_EVENT_BYTES = 8 * 1024 * 1024
 """An event beyond this is refused: the largest honest ones (whole images) stay far below."""
 
@@ -23,7 +25,7 @@ class SseEvent(NamedTuple):
     id: str = ""
 
 
-class EventTooLargeError(ValueError):
+class EventTooLargeError(FramingError):
     """An event or a line is larger than ``limit`` bytes."""
 
     def __init__(self, limit: int) -> None:

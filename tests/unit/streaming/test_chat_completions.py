@@ -1,21 +1,19 @@
 from typing import Any
 
-import msgspec
 import pytest
 
-from actors.streaming.core.chat_chunks import UsagePart
-from actors.streaming.core.chat_completions import MAX_ANSWER_CHARACTERS, ChatReader, usage_of
 from actors.streaming.core.deltas import Delta, ReasoningDelta, TextDelta
-from actors.streaming.core.faults import ProviderFaultError
-from actors.streaming.core.sse import SseEvent
+from actors.streaming.core.reader import MAX_ANSWER_CHARACTERS
+from actors.streaming.core.wires.openai_chat.reader import GARBLED, ChatReader, usage_of
 from schemas.llm import Answer, ChatMessage, GenerateRequest, ToolCall
 from schemas.problems import Problem
 from schemas.providers import Custom, OpenAI, Provider
 from schemas.usage import Usage
+from tests.wires import answered, failed, play, sse
 
 OPENAI = OpenAI(model="m")
 CUSTOM = Custom(model="m", base_url="http://localhost/v1")
-DONE = SseEvent("[DONE]")
+DONE = sse("[DONE]")
 CUT = Problem(
     code="provider_error",
     message="The provider ended the stream in mid-answer.",
@@ -25,27 +23,24 @@ CUT = Problem(
 
 def reader(provider: Provider = OPENAI) -> ChatReader:
     messages = [ChatMessage(role="user", content="Hello")]
-    return ChatReader(GenerateRequest(provider=provider, messages=messages))
+    request = GenerateRequest(provider=provider, messages=messages)
+    return ChatReader(request, done_suffices=provider is CUSTOM)
 
 
-def chunk(finish: str | None = None, /, **delta: Any) -> SseEvent:
+def chunk(finish: str | None = None, /, **delta: Any) -> bytes:
     return event(choices=[{"index": 0, "delta": delta, "finish_reason": finish}])
 
 
-def event(**fields: Any) -> SseEvent:
-    return SseEvent(msgspec.json.encode(fields).decode())
+def event(**fields: Any) -> bytes:
+    return sse(fields)
 
 
-def read(*events: SseEvent, provider: Provider = OPENAI) -> tuple[list[Delta], Answer]:
-    whole = reader(provider)
-    deltas = whole.feed(events) + whole.finish()
-    return deltas, whole.answer()
+def read(*events: bytes, provider: Provider = OPENAI) -> tuple[list[Delta], Answer]:
+    return answered(reader(provider), events)
 
 
-def failure(*events: SseEvent, provider: Provider = OPENAI) -> Problem:
-    with pytest.raises(ProviderFaultError) as caught:
-        read(*events, provider=provider)
-    return caught.value.problem
+def failure(*events: bytes, provider: Provider = OPENAI) -> Problem:
+    return failed(reader(provider), events)
 
 
 def test_an_answer_is_its_pieces_in_order_with_the_reason_usage_and_model():
@@ -62,7 +57,12 @@ def test_an_answer_is_its_pieces_in_order_with_the_reason_usage_and_model():
 
     assert deltas == [TextDelta("Hel"), TextDelta("lo")]
     assert answer == Answer(
-        text="Hello", finish_reason="length", usage=Usage(input=7, output=2), model_served="m-1"
+        text="Hello",
+        finish_reason="length",
+        usage=Usage(input=7, output=2),
+        model_served="m-1",
+        provider_finish_reason="length",
+        raw_usage={"prompt_tokens": 7, "completion_tokens": 2},
     )
 
 
@@ -125,7 +125,7 @@ def test_chunks_without_choices_delta_or_anything_known_are_passed_over():
         event(choices=[{"index": 0, "delta": {"content": None, "tool_calls": None}}]),
         event(error=None, usage=None),
         event(type="ping"),
-        SseEvent(""),
+        sse(""),
     ]
 
     deltas, answer = read(*empty, chunk(content="x"), chunk("stop"), DONE)
@@ -162,15 +162,26 @@ def test_nothing_counts_after_done():
 
 
 def test_half_a_chunk_at_the_cut_fails_an_answer_that_was_not_whole_and_no_other():
-    half = SseEvent('{"choices":[{"ind')
-    whole = reader()
-    whole.feed([chunk(content="x"), chunk("stop")])
-    partial = reader()
-    partial.feed([chunk(content="x")])
+    half = b'data: {"choices":[{"ind'
 
-    assert whole.finish([half]) == []
-    with pytest.raises(ProviderFaultError):
-        partial.finish([half])
+    assert read(chunk(content="x"), chunk("stop"), half)[1].text == "x"
+    assert failure(chunk(content="x"), half).message == GARBLED.message
+
+
+def test_an_unreadable_event_fails_the_call_and_loses_no_other():
+    deltas, problem = play(reader(), [chunk(content="a"), sse("{"), chunk(content="b"), DONE])
+
+    assert (deltas, problem) == ([TextDelta("a"), TextDelta("b")], GARBLED)
+
+
+def test_what_came_in_the_same_read_before_an_error_is_not_lost():
+    broken = event(error={"message": "x", "type": "overloaded_error"})
+
+    deltas, problem = play(reader(), [chunk(content="a") + broken + chunk(content="b")])
+
+    assert deltas == [TextDelta("a")]
+    assert isinstance(problem, Problem)
+    assert problem.code == "provider_overloaded"
 
 
 # Errors inside the stream
@@ -183,12 +194,12 @@ def test_half_a_chunk_at_the_cut_fails_an_answer_that_was_not_whole_and_no_other
         event(error={"message": "x"}, choices=[{"index": 0, "delta": {"content": ""}}]),
         event(error="upstream went away"),
         event(x_groq={"error": "over capacity"}),
-        SseEvent("{}", name="error"),
-        SseEvent("{", name="error"),
+        sse("{}", name="error"),
+        sse("{", name="error"),
         chunk("error"),
     ],
 )
-def test_an_error_fails_the_call_wherever_it_stands(event: SseEvent):
+def test_an_error_fails_the_call_wherever_it_stands(event: bytes):
     for events in ([event], [chunk(content="x"), event], [chunk("length"), event, DONE]):
         problem = failure(*events)
         assert (problem.code, problem.retryable) == ("provider_error", True)
@@ -197,7 +208,7 @@ def test_an_error_fails_the_call_wherever_it_stands(event: SseEvent):
 
 @pytest.mark.parametrize("data", ["garbage", "[]", '"x"', '{"choices":3}', "{" * 100_000])
 def test_what_is_no_chunk_fails_the_call(data: str):
-    assert failure(chunk(content="x"), SseEvent(data)) == Problem(
+    assert failure(chunk(content="x"), sse(data)) == Problem(
         code="provider_error",
         message="The provider sent something that is no chunk.",
         retryable=True,
@@ -355,10 +366,19 @@ def test_tool_calls_beyond_all_bounds_are_refused(calls: list[dict[str, Any]]):
             Usage(input=0, cache_read=9),
         ),
         ({"prompt_tokens": -1, "prompt_tokens_details": None}, Usage()),
+        (
+            {
+                "prompt_tokens": 50,
+                "completion_tokens": 30,
+                "prompt_tokens_details": {"audio_tokens": 40},
+                "completion_tokens_details": {"audio_tokens": 25},
+            },
+            Usage(input=10, output=5, audio_input=40, audio_output=25),
+        ),
     ],
 )
 def test_usage_goes_into_buckets_that_never_overlap(sent: dict[str, Any], usage: Usage):
-    assert usage_of(msgspec.convert(sent, UsagePart), "exact") == usage
+    assert usage_of(sent, "exact") == usage
 
 
 def test_the_last_usage_counts_and_none_is_added_up():
@@ -382,10 +402,10 @@ def test_missing_usage_is_estimated_and_says_so():
 
 def test_a_cut_call_has_spent_what_the_provider_last_said_else_an_estimate():
     silent, telling = reader(), reader()
-    silent.feed([chunk(content="Hello")])
-    telling.feed([event(choices=[], usage={"prompt_tokens": 7, "completion_tokens": 1})])
+    silent.feed(chunk(content="Hello"))
+    telling.feed(event(choices=[], usage={"prompt_tokens": 7, "completion_tokens": 1}))
 
     assert silent.spent() == Usage(input=6, output=2, quality="estimated")
     assert telling.spent() == Usage(input=7, output=1, quality="partial_stream")
-    telling.feed([chunk("stop")])
+    telling.feed(chunk("stop"))
     assert telling.spent() == Usage(input=7, output=1)

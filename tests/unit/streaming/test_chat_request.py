@@ -1,9 +1,8 @@
 from typing import Any
 
-import msgspec
 import pytest
 
-from actors.streaming.core.chat_request import build, omitted
+from actors.streaming.core.wires.openai_chat import request as chat
 from schemas.llm import (
     ChatMessage,
     GenerateRequest,
@@ -15,6 +14,7 @@ from schemas.llm import (
 )
 from schemas.providers import Custom, Groq, OpenAI, Provider
 
+DIALECTS: dict[type, chat.Dialect] = {OpenAI: chat.OPENAI, Groq: chat.GROQ, Custom: chat.COMPATIBLE}
 HELLO = [ChatMessage(role="user", content="Hello")]
 CUSTOM = Custom(model="m", base_url="http://localhost/v1")
 FULL = ModelConfig(
@@ -44,7 +44,7 @@ def body(provider: Provider, config: ModelConfig | None = None, **more: Any) -> 
     request = GenerateRequest(
         provider=provider, messages=HELLO, config=config or ModelConfig(), **more
     )
-    return msgspec.json.decode(build(request))
+    return chat.body(request, DIALECTS[type(provider)])
 
 
 def test_openai_is_asked_for_usage_and_no_padding():
@@ -85,50 +85,9 @@ def test_every_setting_is_sent_under_the_name_its_server_knows(
 def test_stream_options_can_be_left_out():
     request = GenerateRequest(provider=CUSTOM, messages=HELLO)
 
-    assert "stream_options" not in msgspec.json.decode(build(request, stream_options=False))
+    without = chat.body(request, chat.COMPATIBLE, frozenset({"stream_options"}))
 
-
-@pytest.mark.parametrize(
-    ("model", "effort", "left_out"),
-    [
-        ("gpt-4o", "low", ()),
-        ("gpt-5-chat-latest", "low", ()),
-        ("gpt-5.1-chat", "low", ()),
-        ("gpt-5-mini", "low", ("frequency_penalty", "presence_penalty", "temperature", "top_p")),
-        ("gpt-5.1", "none", ("frequency_penalty", "presence_penalty")),
-        ("gpt-5.1", "low", ("frequency_penalty", "presence_penalty", "temperature", "top_p")),
-        ("o1", "low", ("frequency_penalty", "presence_penalty", "temperature", "top_p")),
-        (
-            "ft:o4-mini-2025:acme",
-            "low",
-            ("frequency_penalty", "presence_penalty", "stop", "temperature", "top_p"),
-        ),
-    ],
-)
-def test_what_an_openai_model_refuses_is_left_out_and_named(
-    model: str, effort: Any, left_out: tuple[str, ...]
-):
-    config = msgspec.structs.replace(FULL, reasoning_effort=effort)
-    request = GenerateRequest(provider=OpenAI(model=model), messages=HELLO, config=config)
-
-    assert omitted(request) == left_out
-    assert set(ALL) - set(msgspec.json.decode(build(request))) == set(left_out)
-
-
-def test_only_given_settings_are_named_as_left_out():
-    config = ModelConfig(top_p=0.5)
-
-    assert omitted(GenerateRequest(provider=OpenAI(model="o3"), messages=HELLO, config=config)) == (
-        "top_p",
-    )
-    assert omitted(GenerateRequest(provider=OpenAI(model="o3"), messages=HELLO)) == ()
-
-
-def test_groq_gets_only_the_efforts_it_knows():
-    config = ModelConfig(reasoning_effort="xhigh")
-
-    assert "reasoning_effort" not in body(Groq(model="llama"), config)
-    assert body(CUSTOM, config)["reasoning_effort"] == "xhigh"
+    assert "stream_options" not in without
 
 
 def test_a_schema_becomes_a_response_format():
@@ -156,7 +115,7 @@ def test_tools_and_the_turns_that_used_them_are_written_out():
     ]
     request = GenerateRequest(provider=CUSTOM, messages=messages, tools=tools)
 
-    written = msgspec.json.decode(build(request))
+    written = chat.body(request, chat.COMPATIBLE)
 
     assert written["messages"] == [
         {"role": "system", "content": "Be brief."},

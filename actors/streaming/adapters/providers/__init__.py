@@ -4,8 +4,9 @@ from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 
 from actors.streaming.adapters.http import build_client
+from actors.streaming.adapters.http_call import HttpProvider
 from actors.streaming.adapters.providers.base import ModelProvider
-from actors.streaming.adapters.providers.openai_chat import OpenAIChat
+from actors.streaming.adapters.providers.openai import OpenAIEndpoint
 from actors.streaming.adapters.providers.scripted import ScriptedProvider
 from actors.streaming.config import StreamingConfig
 from bus.egress import Egress
@@ -27,10 +28,10 @@ async def open_providers(
         keep_alive=config.keep_alive,
     )
     async with client:
-        chat = OpenAIChat(client, secrets, config)
+        openai = HttpProvider(client, OpenAIEndpoint(secrets, config), config)
         yield {
-            OpenAI: chat,
-            Groq: chat,
-            Custom: chat,
+            OpenAI: openai,
+            Groq: openai,
+            Custom: openai,
             Scripted: ScriptedProvider(),
         }

@@ -1,19 +1,12 @@
 """What every model provider offers to the generation, and nothing of how."""
 
 from types import TracebackType
-from typing import NamedTuple, Protocol, Self
+from typing import Protocol, Self
 
+from actors.streaming.adapters.endpoint import CallContext
 from actors.streaming.core.deltas import Delta
-from schemas.ids import TenantId
 from schemas.llm import Answer, GenerateRequest
 from schemas.usage import Usage
-
-
-class CallContext(NamedTuple):
-    """For whom a call is made, and which attempt at its step it is, from 1."""
-
-    tenant: TenantId
-    attempt: int
 
 
 class ModelCall(Protocol):

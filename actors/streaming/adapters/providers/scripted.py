@@ -16,7 +16,7 @@ import anyio
 import anyio.lowlevel
 import msgspec
 
-from actors.streaming.adapters.providers.base import CallContext
+from actors.streaming.adapters.endpoint import CallContext
 from actors.streaming.core import script
 from actors.streaming.core.deltas import Delta, TextDelta
 from actors.streaming.core.faults import ProviderFaultError, fault

@@ -8,8 +8,6 @@ from typing import Any
 
 import msgspec
 
-Count = int | float | None
-
 
 class FunctionPart(msgspec.Struct, frozen=True, gc=False):
     """A fragment of a function call. Some servers send the arguments as an object, whole."""
@@ -35,13 +33,14 @@ class ContentPart(msgspec.Struct, frozen=True):
 
 
 class DeltaPart(msgspec.Struct, frozen=True):
-    """What a choice grows by. Reasoning has two names."""
+    """What a choice grows by. Reasoning has two names, and a tool call an older form."""
 
     content: str | list[ContentPart] | None = None
     reasoning_content: str | None = None
     reasoning: str | None = None
     refusal: str | None = None
     tool_calls: list[CallPart] | None = None
+    function_call: FunctionPart | None = None
 
 
 class Choice(msgspec.Struct, frozen=True):
@@ -52,33 +51,10 @@ class Choice(msgspec.Struct, frozen=True):
     finish_reason: str | None = None
 
 
-class PromptDetails(msgspec.Struct, frozen=True, gc=False):
-    """Parts of the prompt tokens."""
-
-    cached_tokens: Count = None
-    cache_write_tokens: Count = None
-
-
-class CompletionDetails(msgspec.Struct, frozen=True, gc=False):
-    """Parts of the completion tokens."""
-
-    reasoning_tokens: Count = None
-
-
-class UsagePart(msgspec.Struct, frozen=True):
-    """Token counts; the cached ones lie inside ``prompt_tokens``."""
-
-    prompt_tokens: Count = None
-    completion_tokens: Count = None
-    total_tokens: Count = None
-    prompt_tokens_details: PromptDetails | None = None
-    completion_tokens_details: CompletionDetails | None = None
-
-
 class GroqPart(msgspec.Struct, frozen=True):
     """Groq's own place for the usage, beside or instead of the usual one."""
 
-    usage: UsagePart | None = None
+    usage: dict[str, Any] | None = None
     error: Any = None
 
 
@@ -86,7 +62,7 @@ class Chunk(msgspec.Struct, frozen=True):
     """One event of the stream."""
 
     choices: list[Choice] | None = None
-    usage: UsagePart | None = None
+    usage: dict[str, Any] | None = None
     model: str | None = None
     error: Any = None
     x_groq: GroqPart | None = None

@@ -1,0 +1,71 @@
+"""OpenAI and the servers that speak its formats: its own, Groq's, and every compatible one."""
+
+from typing import Any
+
+from actors.streaming.adapters.endpoint import (
+    Address,
+    CallContext,
+    Outgoing,
+    joined,
+    own,
+    post,
+    resolved,
+)
+from actors.streaming.config import StreamingConfig
+from actors.streaming.core.reader import Reader
+from actors.streaming.core.wires.openai_chat import request as chat
+from actors.streaming.core.wires.openai_chat.reader import ChatReader
+from bus.errors import problem
+from bus.secrets import Secrets
+from schemas.llm import GenerateRequest
+from schemas.providers import Custom, Groq, OpenAI
+
+_DIALECTS = {OpenAI: chat.OPENAI, Groq: chat.GROQ, Custom: chat.COMPATIBLE}
+
+
+class OpenAIEndpoint:
+    """Reaches OpenAI, Groq and custom servers with a bearer key."""
+
+    optional = frozenset({chat.STREAM_OPTIONS})
+
+    def __init__(self, secrets: Secrets, config: StreamingConfig) -> None:
+        self._secrets = secrets
+        self._config = config
+
+    def base_url(self, request: GenerateRequest) -> str:
+        """Return the server's address."""
+        return self._address(_provider(request)).base_url
+
+    def outgoing(
+        self, request: GenerateRequest, context: CallContext, without: frozenset[str]
+    ) -> Outgoing:
+        """Write the request."""
+        provider = _provider(request)
+        address = self._address(provider)
+        key = resolved(self._secrets, address, context)
+        return post(
+            joined(address.base_url, "chat/completions"),
+            chat.body(request, _DIALECTS[type(provider)], without),
+            {"authorization": f"Bearer {key}"} if key else {},
+            provider.headers,
+        )
+
+    def reader(self, request: GenerateRequest) -> Reader[Any]:
+        """Return the reader of the format that is spoken."""
+        dialect = _DIALECTS[type(_provider(request))]
+        return ChatReader(request, done_suffices=dialect.done_suffices)
+
+    def _address(self, provider: OpenAI | Groq | Custom) -> Address:
+        match provider:
+            case OpenAI(base_url=url, secret=secret):
+                return own(self._config.openai_base_url, "openai", url, secret)
+            case Groq(base_url=url, secret=secret):
+                return own(self._config.groq_base_url, "groq", url, secret)
+            case Custom(base_url=url, secret=secret):
+                return Address(url, secret)
+
+
+def _provider(request: GenerateRequest) -> OpenAI | Groq | Custom:
+    if isinstance(request.provider, OpenAI | Groq | Custom):
+        return request.provider
+    raise problem("validation", "This provider is reached otherwise.", field="provider")

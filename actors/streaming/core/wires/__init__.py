@@ -1,0 +1,31 @@
+"""The wire formats: one package each, pure, and none knowing another.
+
+Each has two modules:
+
+``request.py``
+    ``body(request, …) -> dict[str, Any]`` builds the JSON body of one streaming call from a
+    ``GenerateRequest``. Which settings a model takes is decided before, by the table in
+    ``schemas.capabilities``; whatever is still set is written. ``config.extra`` goes under what we
+    write. Assistant messages replay their ``blocks`` of this ``Wire`` unchanged and in their
+    places, and pass over those of others.
+
+``reader.py``
+    A ``Reader`` (``core/reader.py``) over a ``Framing`` (``core/framing.py``): SSE, NDJSON or the
+    AWS event stream. It says what one event means, in ``_event``, by calling ``_say``,
+    ``_think``, ``_keep`` and ``self._calls.begin(id, name).grow(text)``, and by setting ``_model``,
+    ``_usage`` (the provider's JSON, unchanged; ``_buckets`` reads it), and at the terminal event
+    ``_finish`` with ``_finish_word``. It sets ``done`` where nothing more will be sent. Unknown
+    events and fields are passed over; an unreadable one is a ``GarbledError``; an error object
+    raises ``ProviderFaultError(failure_in_stream(error))``.
+
+Whoever drives a reader only does this, and everything about time-outs, connections and status codes
+is elsewhere (``adapters/http_call.py``)::
+
+    while not reader.done:
+        deltas = reader.feed(await read())  # b"" at the end of the stream
+    calls = reader.finish()  # raises what went wrong
+    answer = reader.answer()
+
+The framing is a parameter of a reader where a format travels in another one, as Anthropic's events
+do inside Bedrock's.
+"""

@@ -1,0 +1,1 @@
+"""OpenAI Chat Completions, in all the dialects of the servers that speak it."""

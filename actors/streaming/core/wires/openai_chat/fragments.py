@@ -1,0 +1,61 @@
+"""Telling which tool call a fragment belongs to."""
+
+from collections.abc import Sequence
+
+import msgspec
+
+from actors.streaming.core.tool_calls import GrowingCall, ToolCalls
+from actors.streaming.core.wires.openai_chat.chunks import CallPart
+
+
+class CallFragments:
+    """Puts the fragments of a stream to their calls.
+
+    Calls are told apart by ``index``; the id and the name come with the first fragment. Servers
+    that send index 0 for all or no index at all are understood by the rule that another id is
+    another call, and where ids are missing as well, that another name is.
+    """
+
+    def __init__(self, calls: ToolCalls) -> None:
+        self._calls = calls
+        self._by_index: dict[int, GrowingCall] = {}
+
+    def add(self, parts: Sequence[CallPart]) -> None:
+        """Take the fragments of one chunk.
+
+        Raises:
+            ProviderFaultError: more calls or longer arguments than any honest answer has.
+        """
+        for part in parts:
+            call = self._place(part)
+            call.id = call.id or part.id or ""
+            if part.function is None:
+                continue
+            call.name = call.name or part.function.name or ""
+            text = part.function.arguments
+            if isinstance(text, dict):
+                text = msgspec.json.encode(text).decode()
+            if text:
+                call.grow(text)
+
+    def _place(self, part: CallPart) -> GrowingCall:
+        known = self._known(part)
+        if known is None or _is_another(known, part):
+            known = self._calls.begin()
+        if part.index is not None:
+            self._by_index[part.index] = known
+        return known
+
+    def _known(self, part: CallPart) -> GrowingCall | None:
+        if part.index is not None:
+            return self._by_index.get(part.index)
+        if part.id:
+            return next((call for call in self._calls if call.id == part.id), None)
+        return self._calls.newest
+
+
+def _is_another(call: GrowingCall, part: CallPart) -> bool:
+    if part.id and call.id:
+        return part.id != call.id
+    name = part.function.name if part.function else None
+    return bool(name and call.name and name != call.name and not part.id)

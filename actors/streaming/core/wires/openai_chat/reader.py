@@ -1,0 +1,177 @@
+"""Reading a stream of OpenAI Chat Completions chunks.
+
+When is an answer whole? The terminal event is a chunk whose choice carries a non-empty
+``finish_reason``: the model's own word that it has ended, and why. ``data: [DONE]`` is only the
+server's word that it sends no more. It ends the reading, it may be missing (several servers leave
+it out, Groq does after an error), and for OpenAI and Groq it proves nothing by itself. Compatible
+servers exist that never send a finish reason; for them (``done_suffices``) [DONE] after some
+content is the end, and the reason is taken to be a stop.
+
+After the terminal event a stream goes on for one reason, the usage chunk (with no choices). An
+error object fails the call wherever it stands, also beside choices or after a finish reason:
+OpenRouter reports an upstream failure as finish reason "length", then an error, then [DONE].
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from actors.streaming.core import counts
+from actors.streaming.core.faults import ProviderFaultError, failure_in_stream, fault
+from actors.streaming.core.framing import Framing
+from actors.streaming.core.reader import GarbledError, Reader
+from actors.streaming.core.sse import SseEvent, SseParser
+from actors.streaming.core.wires.openai_chat.chunks import (
+    CallPart,
+    Choice,
+    Chunk,
+    ContentPart,
+    DeltaPart,
+    decode,
+)
+from actors.streaming.core.wires.openai_chat.fragments import CallFragments
+from schemas.llm import FinishReason, GenerateRequest
+from schemas.problems import Problem
+from schemas.usage import Quality, Usage
+
+_FINISH: dict[str, FinishReason] = {
+    "stop": "stop",
+    "eos": "stop",
+    "end_turn": "stop",
+    "stop_sequence": "stop",
+    "length": "length",
+    "max_tokens": "length",
+    "model_length": "length",
+    "tool_calls": "tool_calls",
+    "tool_use": "tool_calls",
+    "function_call": "tool_calls",
+    "content_filter": "content_filter",
+    "safety": "content_filter",
+    "refusal": "refusal",
+}
+
+
+class ChatReader(Reader[SseEvent]):
+    """Collects one answer from Chat Completions chunks; see the module's docstring for its end."""
+
+    WIRE = "openai_chat"
+
+    def __init__(
+        self,
+        request: GenerateRequest,
+        *,
+        done_suffices: bool = False,
+        framing: Framing[SseEvent] | None = None,
+    ) -> None:
+        super().__init__(request, framing or SseParser())
+        self._done_suffices = done_suffices
+        self._fragments = CallFragments(self._calls)
+        self._refused = False
+
+    def _event(self, event: SseEvent) -> None:
+        if event.data.strip() == "[DONE]":
+            self._end()
+        elif event.data:
+            self._chunk(_decode(event))
+
+    def _buckets(self, raw: Mapping[str, Any], quality: Quality) -> Usage:
+        return usage_of(raw, quality)
+
+    def _reason(self) -> FinishReason:
+        return "refusal" if self._refused else super()._reason()
+
+    def _end(self) -> None:
+        self.done = True
+        if self._finish is None and self._done_suffices and (self._size or len(self._calls)):
+            self._finish = "stop"
+
+    def _chunk(self, chunk: Chunk) -> None:
+        self._model = chunk.model or self._model
+        self._usage = chunk.usage or (chunk.x_groq and chunk.x_groq.usage) or self._usage
+        for choice in chunk.choices or ():
+            if not choice.index:
+                self._choice(choice)
+
+    def _choice(self, choice: Choice) -> None:
+        if choice.delta is not None:
+            self._grow(choice.delta)
+        if choice.finish_reason == "error":
+            raise fault("provider_error", "The provider broke off its answer.")
+        if choice.finish_reason:
+            self._finish_word = choice.finish_reason
+            self._finish = _FINISH.get(choice.finish_reason.lower(), "other")
+
+    def _grow(self, delta: DeltaPart) -> None:
+        reasoning = delta.reasoning_content or delta.reasoning
+        if reasoning:
+            self._think(reasoning)
+        if isinstance(delta.content, list):
+            self._parts(delta.content)
+        elif delta.content:
+            self._say(delta.content)
+        if delta.refusal:
+            self._refused = True
+            self._say(delta.refusal)
+        if delta.tool_calls:
+            self._fragments.add(delta.tool_calls)
+        if delta.function_call:
+            self._fragments.add([CallPart(index=0, function=delta.function_call)])
+
+    def _parts(self, parts: list[ContentPart]) -> None:
+        for part in parts:
+            if part.thinking:
+                self._think(_plain(part.thinking))
+            elif part.text:
+                self._say(part.text)
+
+
+def _decode(event: SseEvent) -> Chunk:
+    """Read a chunk, or raise the error that it carries."""
+    try:
+        chunk = decode(event.data)
+    except (msgspec.DecodeError, RecursionError):
+        if event.name == "error":
+            raise ProviderFaultError(failure_in_stream(None)) from None
+        raise GarbledError(GARBLED) from None
+    error: Any = chunk.error or (chunk.x_groq and chunk.x_groq.error)
+    if error or event.name == "error":
+        raise ProviderFaultError(failure_in_stream(error))
+    return chunk
+
+
+GARBLED = Problem(
+    code="provider_error", message="The provider sent something that is no chunk.", retryable=True
+)
+
+
+def _plain(thinking: list[ContentPart] | str) -> str:
+    if isinstance(thinking, str):
+        return thinking
+    return "".join(part.text or "" for part in thinking)
+
+
+def usage_of(raw: Mapping[str, Any], quality: Quality) -> Usage:
+    """Put the counts into buckets that do not overlap.
+
+    Cached, cache-written and audio tokens lie inside ``prompt_tokens``, reasoning and audio inside
+    ``completion_tokens``, except where the total shows that reasoning was counted beside them.
+    """
+    prompt, output = counts.at(raw, "prompt_tokens"), counts.at(raw, "completion_tokens")
+    read = counts.at(raw, "prompt_tokens_details", "cached_tokens")
+    written = counts.at(raw, "prompt_tokens_details", "cache_write_tokens")
+    heard = counts.at(raw, "prompt_tokens_details", "audio_tokens")
+    spoken = counts.at(raw, "completion_tokens_details", "audio_tokens")
+    reasoning = counts.at(raw, "completion_tokens_details", "reasoning_tokens")
+    if reasoning and counts.at(raw, "total_tokens") == prompt + output + reasoning:
+        output += reasoning
+    return Usage(
+        input=max(prompt - read - written - heard, 0),
+        cache_read=read,
+        cache_write=written,
+        output=max(output - spoken, reasoning),
+        reasoning=reasoning,
+        audio_input=heard,
+        audio_output=spoken,
+        quality=quality,
+    )

@@ -1,0 +1,146 @@
+from typing import Any
+
+import pytest
+
+from schemas.capabilities import output_limit, refusals, unseen
+from schemas.llm import (
+    ChatMessage,
+    GenerateRequest,
+    ImageUrl,
+    JsonObjectFormat,
+    JsonSchemaFormat,
+    ModelConfig,
+    TextPart,
+)
+from schemas.providers import Anthropic, Azure, Custom, Groq, OpenAI, Provider, Scripted
+
+FULL: dict[str, Any] = {
+    "temperature": 0.5,
+    "top_p": 0.9,
+    "frequency_penalty": 0.1,
+    "presence_penalty": -0.1,
+    "stop_sequences": ["END"],
+}
+SAMPLING = {"temperature", "top_p", "frequency_penalty", "presence_penalty"}
+PENALTIES = {"frequency_penalty", "presence_penalty"}
+
+
+def refused(provider: Provider, **settings: Any) -> set[str]:
+    return {one.setting for one in refusals(provider, ModelConfig(**settings))}
+
+
+@pytest.mark.parametrize(
+    ("model", "effort", "settings"),
+    [
+        ("gpt-4o", None, set()),
+        ("gpt-4o", "low", {"reasoning_effort"}),
+        ("gpt-5-chat-latest", None, set()),
+        ("gpt-5.1-chat", None, set()),
+        ("gpt-5-mini", "low", SAMPLING),
+        ("gpt-5.1", "none", PENALTIES),
+        ("gpt-5.1", "low", SAMPLING),
+        ("gpt-5.1", "minimal", SAMPLING | {"reasoning_effort"}),
+        ("o1", "low", SAMPLING),
+        ("ft:o4-mini-2025:acme", "low", SAMPLING | {"stop_sequences"}),
+        ("my-own-model", "low", set()),
+    ],
+)
+def test_what_openais_models_refuse_is_known_also_on_azure(
+    model: str, effort: str | None, settings: set[str]
+):
+    assert refused(OpenAI(model=model), **FULL, reasoning_effort=effort) == settings
+    assert refused(Azure(model=model), **FULL, reasoning_effort=effort) == settings
+
+
+def test_responses_know_fewer_settings_than_chat_and_tell_reasoning():
+    both = {"seed": 1, "stop_sequences": ["x"], "reasoning_summary": "auto"}
+
+    assert refused(OpenAI(model="gpt-4o", api="responses"), **both) == {"seed", "stop_sequences"}
+    assert refused(OpenAI(model="gpt-4o"), **both) == {"reasoning_summary"}
+
+
+@pytest.mark.parametrize(
+    ("model", "settings", "left"),
+    [
+        ("claude-3-5-sonnet-20241022", {"temperature": 0.5, "top_p": 0.5, "top_k": 5}, set()),
+        ("claude-3-5-sonnet-20241022", {"temperature": 1.5}, {"temperature"}),
+        ("claude-3-5-sonnet-20241022", {"reasoning_effort": "low"}, {"reasoning_effort"}),
+        ("claude-sonnet-4-20250514", {"temperature": 0.5, "top_p": 0.5}, set()),
+        ("claude-sonnet-4-5", {"temperature": 0.5, "top_p": 0.5}, {"top_p"}),
+        ("claude-opus-4-1-20250805", {"temperature": 0.5, "top_p": 0.5}, {"top_p"}),
+        ("claude-opus-4-1-20250805", {"top_p": 0.5}, set()),
+        ("claude-opus-4-7", {"temperature": 1.0, "top_k": 5}, {"temperature", "top_k"}),
+        ("claude-sonnet-5", {"temperature": 1.0}, {"temperature"}),
+        ("claude-sonnet-4-5", {"temperature": 0.5, "reasoning_budget": 2000}, {"temperature"}),
+        ("claude-sonnet-4-5", {"temperature": 1.0, "reasoning_budget": 2000}, set()),
+        ("claude-sonnet-4-5", {"reasoning_budget": 10}, {"reasoning_budget"}),
+        ("claude-sonnet-4-5", {"reasoning_effort": "minimal"}, {"reasoning_effort"}),
+        ("claude-sonnet-4-5", {"tool_choice": "required", "top_k": 3}, set()),
+        (
+            "claude-sonnet-4-5",
+            {"tool_choice": "required", "top_k": 3, "reasoning_budget": 2000},
+            {"tool_choice", "top_k"},
+        ),
+        ("claude-sonnet-4-5", {"response_format": JsonObjectFormat()}, {"response_format"}),
+        ("claude-sonnet-4-5", {"response_format": JsonSchemaFormat(schema={})}, set()),
+        ("claude-3-haiku", {"response_format": JsonSchemaFormat(schema={})}, {"response_format"}),
+        ("claude-3-haiku", {"seed": 1, "presence_penalty": 1}, {"seed", "presence_penalty"}),
+    ],
+)
+def test_what_anthropics_models_refuse_is_known(
+    model: str, settings: dict[str, Any], left: set[str]
+):
+    assert refused(Anthropic(model=model), **settings) == left
+
+
+def test_groq_knows_three_efforts_and_none():
+    assert refused(Groq(model="llama"), reasoning_effort="xhigh") == {"reasoning_effort"}
+    assert refused(Groq(model="llama"), reasoning_effort="low") == set()
+
+
+def test_nothing_is_known_of_custom_servers_and_scripts():
+    everything = {**FULL, "top_k": 7, "seed": 1, "reasoning_effort": "max", "verbosity": "low"}
+
+    assert refused(Custom(model="gpt-5", base_url="http://localhost"), **everything) == set()
+    assert refused(Scripted(responses=["x"]), **everything) == set()
+
+
+def test_only_given_settings_are_refused():
+    assert refused(OpenAI(model="o3")) == set()
+    assert refused(OpenAI(model="o3"), top_p=0.5) == {"top_p"}
+
+
+def test_a_value_out_of_range_has_a_nearest_one():
+    (one,) = refusals(Anthropic(model="claude-3-haiku"), ModelConfig(temperature=1.5))
+
+    assert (one.instead, one.reason) == (1.0, "takes a temperature of at most 1")
+
+
+def test_images_for_a_blind_model_are_found():
+    picture = ChatMessage(
+        role="user",
+        content=[TextPart(text="What is it?"), ImageUrl(url="https://example.com/a.png")],
+    )
+    messages = [ChatMessage(role="system", content="Look."), picture]
+
+    def seen_by(model: str) -> int | None:
+        return unseen(GenerateRequest(provider=OpenAI(model=model), messages=messages))
+
+    assert [seen_by(m) for m in ("gpt-4", "gpt-4-0613", "gpt-3.5-turbo")] == [1, 1, 1]
+    assert [seen_by(m) for m in ("gpt-4o", "gpt-4-turbo", "gpt-5", "x")] == [None] * 4
+
+
+@pytest.mark.parametrize(
+    ("model", "limit"),
+    [
+        ("claude-3-opus-20240229", 4_096),
+        ("claude-3-5-haiku-20241022", 8_192),
+        ("claude-opus-4-20250514", 32_000),
+        ("claude-sonnet-4-5-20250929", 64_000),
+        ("us.anthropic.claude-3-5-sonnet-20241022-v2:0", 8_192),
+        ("gpt-4o-mini", 16_384),
+        ("something-new", None),
+    ],
+)
+def test_output_limits_are_known_by_model(model: str, limit: int | None):
+    assert output_limit(model) == limit
