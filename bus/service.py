@@ -7,12 +7,14 @@ from typing import Any
 import anyio
 import structlog
 from anyio.abc import TaskGroup
+from anyio.lowlevel import checkpoint
 from nats import micro
-from nats.aio.client import Client
 from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription
 from nats.micro.request import Request as MicroRequest
 
 from bus.codec import decode, encode
+from bus.connection.client import NatsClient
 from bus.errors import ProblemError, TransientError
 from bus.ports import Bus, Delivery
 from bus.subjects import filter_for, parse, submit_subject, token
@@ -77,11 +79,12 @@ class Service:
         self._outbox = bus.outbox
         self._serving = False
         self._draining = anyio.Event()
+        self._stopped = anyio.Event()
         self._idle = anyio.Event()
         self._idle.set()
         self.in_flight = 0
 
-    async def run(self, client: Client) -> None:
+    async def run(self, client: NatsClient) -> None:
         """Serve until drained, discoverable under ``$SRV``."""
         async with anyio.create_task_group() as tasks:
             service = await micro.add_service(  # pyright: ignore[reportUnknownMemberType]
@@ -95,13 +98,18 @@ class Service:
                 )
             self._serving = True
             await self._draining.wait()
-            await service.stop()
-            await self._idle.wait()
+            try:
+                await _heard_out(client, service)
+                await service.stop()
+                await self._idle.wait()
+            finally:
+                self._stopped.set()
 
     async def drain(self) -> None:
         """Take no more requests and answer those in flight."""
         self._draining.set()
-        await self._idle.wait()
+        if self._serving:
+            await self._stopped.wait()
 
     def missing(self) -> str | None:
         """Say what is lacking until requests are answered."""
@@ -173,6 +181,16 @@ class Service:
 
     async def _reply(self, subject: str, message: Message) -> None:
         await self._transport.publish(subject, encode(message), headers=_error_headers(message))
+
+
+async def _heard_out(client: NatsClient, service: Any) -> None:
+    """Take in every request that the server has sent here: the library would drop what waits."""
+    for endpoint in service._endpoints:  # noqa: SLF001
+        subscription: Subscription | None = endpoint._subscription  # noqa: SLF001
+        if subscription is not None:
+            await client.stop_interest(subscription)
+            while subscription.pending_msgs:
+                await checkpoint()
 
 
 def caller_of(template: str, delivery: Delivery) -> Caller:
