@@ -8,6 +8,7 @@ CallboardError
 │   └── DeadlineError      no answer in time
 ├── FencedError            another owner has written to the shard
 ├── CorruptJournalError    a shard's commits have a gap or cannot be read
+├── StateVersionError      a shard was written by a newer version of its entity
 └── DriftError             a stream on the server differs from its specification
 """
 
@@ -73,6 +74,19 @@ class CorruptJournalError(CallboardError):
         super().__init__(f"{subject}: {reason}")
         self.subject = subject
         self.reason = reason
+
+
+class StateVersionError(CallboardError):
+    """A shard holds state of a version that this process does not know."""
+
+    def __init__(self, subject: str, found: int, known: int) -> None:
+        super().__init__(
+            f"{subject}: written by version {found} of its entity, and this process knows versions "
+            f"up to {known}; start a newer one"
+        )
+        self.subject = subject
+        self.found = found
+        self.known = known
 
 
 class DriftError(CallboardError):

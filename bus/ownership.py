@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from hashlib import blake2b
 
 import anyio
+import msgspec
 
 from bus.codec import decode, encode
 from bus.config import Timing
@@ -35,6 +36,7 @@ class Membership:
         self._alive = alive
         self._timing = timing
         self._seen: dict[str, tuple[float, Alive]] = {}
+        self._refused: set[str] = set()
         self._leaving = False
         self._process = alive().process
         self.changed = anyio.Event()
@@ -54,6 +56,23 @@ class Membership:
         """Return the live processes that can own shards of an entity, this one included."""
         return [process for process, (_, alive) in self._seen.items() if entity in alive.entities]
 
+    def refuses(self, process: str, shard: str) -> bool:
+        """Say whether a process has found that it cannot serve a shard."""
+        if self._is_me(process):
+            return shard in self._refused
+        known = self._seen.get(process)
+        return known is not None and shard in known[1].refused
+
+    def refuse(self, shard: str) -> None:
+        """Leave a shard to others, by the next heartbeat."""
+        self._refused.add(shard)
+        self._notify()
+
+    def readmit(self, shard: str) -> None:
+        """Be ready for a shard again."""
+        self._refused.discard(shard)
+        self._notify()
+
     def members(self) -> list[Alive]:
         """Return the newest heartbeat of every live process."""
         return [alive for _, alive in self._seen.values()]
@@ -66,8 +85,11 @@ class Membership:
     async def _beat(self) -> None:
         if self._leaving:
             return
+        alive = self._alive()
+        if self._refused:
+            alive = msgspec.structs.replace(alive, refused=sorted(self._refused))
         try:
-            await self._transport.publish(HEARTBEAT_SUBJECT, encode(self._alive()))
+            await self._transport.publish(HEARTBEAT_SUBJECT, encode(alive))
         except UnavailableError:
             return
 
@@ -81,7 +103,7 @@ class Membership:
         if heard is not None and self._is_gone(heard[0], now) and self._is_me(alive.process):
             self._seen = {name: (now, known) for name, (_, known) in self._seen.items()}
         self._seen[alive.process] = (now, alive)
-        if heard is None:
+        if heard is None or heard[1].refused != alive.refused:
             self._notify()
 
     async def _left(self, delivery: Delivery) -> None:

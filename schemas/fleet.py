@@ -9,12 +9,15 @@ FAREWELL_SUBJECT = "_cb.sys.gone"
 ROLL_CALL_SUBJECT = "_cb.sys.roll_call"
 STOP_WORK_SUBJECT = "_cb.sys.stop_work"
 LANE_SUBJECT = "_cb.sys.lane"
+SHARDS_SUBJECT = "_cb.sys.shards"
+"""A question without a body: every process answers with what it owns."""
 
 
 class Alive(Internal):
     """A process's heartbeat: the entities whose shards it can own and how it fares.
 
-    ``pid`` is its number on its machine, 0 where it is not told.
+    ``pid`` is its number on its machine, 0 where it is not told. ``refused`` names the shards that
+    it cannot serve, such as ``execution.3``.
     """
 
     process: str
@@ -28,12 +31,40 @@ class Alive(Internal):
     started_at: datetime | None = None
     metrics_port: int | None = None
     ready: bool = False
+    refused: list[str] = []
 
 
 class Gone(Internal):
     """A process leaves in good order: its shards may be taken at once."""
 
     process: str
+
+
+class OwnedShard(Internal):
+    """One shard as its owner sees it.
+
+    ``commit`` is the number of its newest commit, ``backlog`` counts the commands that wait for a
+    turn, ``entities`` those in memory, ``open_work`` the items at workers or on their way there.
+    Until it is ``serving``, the owner is still reading the journal. ``refused`` says why it cannot.
+    """
+
+    shard: int
+    serving: bool
+    epoch: int = 0
+    commit: int = 0
+    backlog: int = 0
+    entities: int = 0
+    open_work: int = 0
+    refused: str | None = None
+
+
+class OwnedShards(Internal):
+    """What a process owns of an entity type that has ``shards`` shards."""
+
+    process: str
+    entity: str
+    shards: int
+    owned: list[OwnedShard]
 
 
 class RollCall(Internal):

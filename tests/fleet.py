@@ -82,6 +82,12 @@ class RunningFleet:
         process.kill()
         await process.wait()
 
+    async def drain(self, name: str) -> int:
+        """Let a process end in good order; return its exit code."""
+        process = self.processes.pop(name)
+        process.terminate()
+        return await process.wait()
+
     async def stop(self) -> None:
         """Drain all processes."""
         for process in self.processes.values():

@@ -6,6 +6,8 @@
 ``executions``  running agents, reading their streams, conversations
 ``contract``    what can be asked: subjects, documents, settings, permissions
 ``dead``        letters that could not be handled
+``shards``      who owns which shard
+``journals``    the journals as an operator reads them
 ``shown``       tables and streams on a terminal
 """
 

@@ -4,7 +4,7 @@ from importlib import metadata
 
 import click
 
-from actors.cli import agents, contract, dead, executions, fleet
+from actors.cli import agents, contract, dead, executions, fleet, shards
 from actors.cli.session import opened
 
 CONTEXT = {"help_option_names": ["-h", "--help"]}
@@ -48,5 +48,6 @@ for command in (
     contract.config,
     contract.nats,
     dead.dead,
+    shards.shards,
 ):
     main.add_command(command)

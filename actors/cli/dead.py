@@ -43,7 +43,7 @@ def dead() -> None:
 @with_session
 def list_letters(session: Session, *, as_json: bool) -> None:
     """List dead letters, oldest first."""
-    letters = session.run_connected(_letters)
+    letters = session.run_as_fleet(_letters)
     if as_json:
         shown.json([{"sequence": sequence, "letter": letter} for sequence, letter in letters])
         return
@@ -70,7 +70,7 @@ def redrive(session: Session, numbers: Sequence[int], *, every: bool) -> None:
         click.echo(f"{len(chosen)} found, {len(failures)} failed")
         return failures
 
-    failures = session.run_connected(body)
+    failures = session.run_as_fleet(body)
     for failure in failures:
         click.echo(failure, err=True)
     if failures:

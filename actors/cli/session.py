@@ -13,9 +13,10 @@ import click
 from bus.client import Client
 from bus.config import Config, load
 from bus.connection import Address, NatsTransport, connect
-from bus.errors import CallboardError, ConfigError, ProblemError, UnavailableError
+from bus.errors import CallboardError, ConfigError, ProblemError, UnavailableError, problem
 from bus.subjects import token
 from bus.telemetry import logs
+from schemas.fleet import SHARDS_SUBJECT
 from schemas.problems import Problem
 
 T = TypeVar("T")
@@ -26,6 +27,8 @@ EXIT_CONFIG = 78
 
 EXIT_INTERRUPTED = 130
 CONNECT_SECONDS = 2.0
+
+NOT_OF_THE_FLEET = "this looks behind all tenants: it needs a user of the fleet, not of a tenant"
 
 START_ONE = "Is a fleet running? Start one with `callboard up`."
 
@@ -54,6 +57,16 @@ class Session:
                 return await body(transport)
 
         return run(connected)
+
+    def run_as_fleet(self, body: Callable[[NatsTransport], Awaitable[T]]) -> T:
+        """Run ``body`` as ``run_connected`` does, if the user is one of the fleet."""
+
+        async def checked(transport: NatsTransport) -> T:
+            if not await transport.may_publish(SHARDS_SUBJECT):
+                raise problem("forbidden", NOT_OF_THE_FLEET)
+            return await body(transport)
+
+        return self.run_connected(checked)
 
     def address(self, patience: float = CONNECT_SECONDS) -> Address:
         """Return where to connect. A user's answers arrive where its permissions let them."""

@@ -28,6 +28,9 @@ CLOSE_SECONDS = 2
 
 NO_RESPONDERS = "503"
 
+PERMISSIONS = "permissions violation"
+"""What the server calls it when a user does what it may not."""
+
 
 class NatsTransport:
     """See ``Transport``. Made by ``connect``."""
@@ -101,6 +104,21 @@ class NatsTransport:
         if status_of(message) == NO_RESPONDERS:
             raise UnavailableError(subject, "nobody listens")
         return message
+
+    async def may_publish(self, subject: str) -> bool:
+        """Try it with an empty message, and say whether the server allows it to this user.
+
+        Raises:
+            UnavailableError: the server does not answer.
+        """
+        await self.publish(subject, b"")
+        try:
+            # The server refuses before it confirms.
+            await self.client.confirm()
+        except nats.errors.Error as error:
+            raise UnavailableError(subject, str(error)) from None
+        refusal = str(self.client.last_error).lower()
+        return not (PERMISSIONS in refusal and subject.lower() in refusal)
 
     @asynccontextmanager
     async def subscription(

@@ -1,7 +1,7 @@
 """Reading what streams hold of some subjects."""
 
 from bus.connection import NatsTransport
-from bus.jetstream.direct_get import Read, read_page
+from bus.jetstream.direct_get import PAGE_MESSAGES, Read, read_page
 from bus.ports import Stored
 
 
@@ -31,7 +31,8 @@ class StreamReader:
     async def _read(self, stream: str, subject: str, start: int, limit: int | None) -> list[Read]:
         found: list[Read] = []
         while limit is None or len(found) < limit:
-            page = await read_page(self._transport, stream, subject, start)
+            most = PAGE_MESSAGES if limit is None else min(PAGE_MESSAGES, limit - len(found))
+            page = await read_page(self._transport, stream, subject, start, limit=most)
             if not page:
                 break
             found.extend(page)

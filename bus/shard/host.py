@@ -7,13 +7,15 @@ import anyio
 import structlog
 from anyio.abc import TaskGroup
 
+from bus.codec import encode
 from bus.config import Timing
-from bus.errors import CorruptJournalError, FencedError, TransientError
+from bus.errors import CorruptJournalError, FencedError, StateVersionError, TransientError
 from bus.ownership import Membership, rendezvous
-from bus.ports import Bus
+from bus.ports import Bus, Delivery
 from bus.shard.entity import Entity
 from bus.shard.owner import ShardOwner
 from bus.telemetry import metrics
+from schemas.fleet import SHARDS_SUBJECT, OwnedShard, OwnedShards
 from schemas.journal import Mail
 
 log = structlog.get_logger()
@@ -38,7 +40,8 @@ class ShardHost:
         self._bus = bus
         self._timing = timing
         self._running: dict[int, ShardOwner] = {}
-        self._draining = False
+        self._refused: dict[int, str] = {}
+        self._draining = anyio.Event()
         self._released = anyio.Event()
 
     async def run(self) -> None:
@@ -46,8 +49,11 @@ class ShardHost:
         # An owner that was cancelled before it began has not taken itself off the list.
         self._running.clear()
         await anyio.sleep(self._timing.join_seconds)
-        async with anyio.create_task_group() as tasks:
-            while not self._draining:
+        async with (
+            self._bus.transport.subscription(SHARDS_SUBJECT, self._tell),
+            anyio.create_task_group() as tasks,
+        ):
+            while not self._draining.is_set():
                 changed = self._membership.changed
                 self._reconcile(tasks)
                 with anyio.move_on_after(self._timing.reconcile_seconds):
@@ -60,7 +66,7 @@ class ShardHost:
 
     async def drain(self) -> None:
         """Release all shards in good order: each finishes what waits for it."""
-        self._draining = True
+        self._draining.set()
         for owner in self._running.values():
             owner.stop()
         while self._running:
@@ -85,11 +91,12 @@ class ShardHost:
 
     def _wanted(self) -> set[int]:
         owners = self._membership.owners(self._entity.name)
-        return {
-            shard
-            for shard in range(self._shards)
-            if rendezvous(owners, f"{self._entity.name}.{shard}") == self._process
-        }
+        return {shard for shard in range(self._shards) if self._is_mine(shard, owners)}
+
+    def _is_mine(self, shard: int, owners: list[str]) -> bool:
+        name = self._name_of(shard)
+        able = (owner for owner in owners if not self._membership.refuses(owner, name))
+        return rendezvous(able, name) == self._process
 
     def _reconcile(self, tasks: TaskGroup) -> None:
         metrics.SHARDS_OWNED.at(self._entity.name).set(len(self.owned))
@@ -102,7 +109,7 @@ class ShardHost:
             self._running[shard].stop()
 
     async def _own(self, shard: int, owner: ShardOwner) -> None:
-        name = f"{self._entity.name}.{shard}"
+        name = self._name_of(shard)
         try:
             await owner.run()
             log.info("shard.released", shard=name)
@@ -111,9 +118,43 @@ class ShardHost:
             log.info("shard.lost", shard=name)
         except* TransientError as group:
             log.warning("shard.interrupted", shard=name, error=str(group.exceptions[0]))
-        except* CorruptJournalError as group:
-            log.error("shard.corrupt", shard=name, error=str(group.exceptions[0]))  # noqa: TRY400  the reason says it all
-            await anyio.sleep(self._timing.corrupt_retry_seconds)
+        except* (CorruptJournalError, StateVersionError) as group:
+            await self._refuse(shard, str(group.exceptions[0]))
         finally:
             del self._running[shard]
             self._released.set()
+
+    async def _refuse(self, shard: int, reason: str) -> None:
+        """Leave a shard that cannot be read here to others; after a while look again."""
+        name = self._name_of(shard)
+        log.error("shard.refused", shard=name, error=reason)
+        self._refused[shard] = reason
+        self._membership.refuse(name)
+        try:
+            with anyio.move_on_after(self._timing.corrupt_retry_seconds):
+                await self._draining.wait()
+        finally:
+            self._membership.readmit(name)
+            del self._refused[shard]
+
+    def _name_of(self, shard: int) -> str:
+        return f"{self._entity.name}.{shard}"
+
+    # Telling
+
+    async def _tell(self, delivery: Delivery) -> None:
+        """Answer whoever asks what is owned here."""
+        owned = [self._told(shard, owner) for shard, owner in sorted(self._running.items())]
+        answer = OwnedShards(
+            process=self._process, entity=self._entity.name, shards=self._shards, owned=owned
+        )
+        if delivery.reply:
+            await self._bus.transport.publish(delivery.reply, encode(answer))
+
+    def _told(self, shard: int, owner: ShardOwner) -> OwnedShard:
+        refused = self._refused.get(shard)
+        return (
+            owner.told()
+            if refused is None
+            else OwnedShard(shard=shard, serving=False, refused=refused)
+        )

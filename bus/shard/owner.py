@@ -25,7 +25,7 @@ from bus.shard.turn import Letter, Outcome, take_turn
 from bus.subjects import journal_subject, mailbox_subject
 from bus.telemetry import metrics
 from schemas.decision import Publish
-from schemas.fleet import DeadLetter
+from schemas.fleet import DeadLetter, OwnedShard
 from schemas.journal import Commit, Entry, Mail
 
 log = structlog.get_logger()
@@ -38,6 +38,7 @@ class ShardOwner:
         self, entity: Entity[Any, Any, Any], shard: int, process: str, bus: Bus, timing: Timing
     ) -> None:
         self._entity = entity
+        self._shard = shard
         self._process = process
         self._bus = bus
         self._timing = timing
@@ -74,6 +75,20 @@ class ShardOwner:
         if self.serving:
             self._inbox.offer(Letter(mail, answer), len(bytes(mail.body)))
         return self.serving
+
+    def told(self) -> OwnedShard:
+        """Describe the shard as it stands."""
+        if not self.serving:
+            return OwnedShard(shard=self._shard, serving=False)
+        return OwnedShard(
+            shard=self._shard,
+            serving=True,
+            epoch=self.book.epoch,
+            commit=self.book.n,
+            backlog=len(self._inbox),
+            entities=len(self.book.slots),
+            open_work=sum(1 for _ in self.book.open_work()),
+        )
 
     def stop(self) -> None:
         """Finish what waits, then end ``run``."""

@@ -267,6 +267,20 @@ def test_a_problem_is_said_on_standard_error_with_its_field(fleet: RunningFleet)
     assert "(id)" in fleet.run("agents", "apply", "-", text="id: a b", code=1).stderr
 
 
+def test_every_shard_is_listed_with_its_owner(fleet: RunningFleet):
+    fleet.run("run", "echo", "hello")
+    rows = json.loads(fleet.run("shards", "--json").stdout)
+    (owner,) = (p["process"] for p in fleet.summary()["processes"] if p["actor"] == "agents")
+
+    assert [(row["entity"], row["shard"]) for row in rows] == [
+        ("execution", shard) for shard in range(16)
+    ]
+    assert {(row["state"], row["owner"]) for row in rows} == {("serving", owner)}
+    assert all(row["commit"] and row["committed_at"] for row in rows)
+    table = fleet.run("shards", "--entity", "execution").stdout
+    assert table.count(owner) == 16
+
+
 def test_no_letter_is_dead_in_a_healthy_fleet(fleet: RunningFleet):
     assert fleet.run("dead", "list", "--json").stdout == "[]\n"
     assert fleet.run("dead", "redrive", "7", code=1).stderr == "7: there is no such letter\n"

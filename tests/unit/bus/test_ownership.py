@@ -46,6 +46,23 @@ def test_who_leaves_moves_only_its_own_shards(processes: set[str]):
     assert moved <= {known[0]}
 
 
+@given(names, st.text("xyz", min_size=4, max_size=8))
+def test_a_newcomer_takes_about_its_share_and_gives_just_that_back(
+    processes: set[str], newcomer: str
+):
+    many = [f"execution.{number}" for number in range(1024)]
+    known = sorted(processes)
+    before = {shard: rendezvous(known, shard) for shard in many}
+    joined = {shard: rendezvous([*known, newcomer], shard) for shard in many}
+    moved = [shard for shard in many if before[shard] != joined[shard]]
+    share = len(many) / (len(known) + 1)
+
+    # Shares vary as counts of chance do: six deviations either way are never seen.
+    assert abs(len(moved) - share) < 6 * share**0.5
+    assert {joined[shard] for shard in moved} == {newcomer}
+    assert {shard: rendezvous(known, shard) for shard in many} == before
+
+
 def test_nobody_owns_a_shard_where_nobody_lives():
     assert rendezvous([], "execution.0") is None
 
@@ -113,4 +130,30 @@ async def test_nobody_is_forgotten_while_the_bus_is_away():
 
         assert sorted(members[0].owners("execution")) == ["one", "two"]
         assert not changed.is_set()
+        tasks.cancel_scope.cancel()
+
+
+async def test_a_refused_shard_is_left_to_others_until_it_is_readmitted():
+    async with (
+        memory_bus(QUICK) as world,
+        world.process("one") as here,
+        world.process("two") as there,
+        anyio.create_task_group() as tasks,
+    ):
+        one = Membership(here.transport, lambda: alive("one", "execution"), QUICK)
+        two = Membership(there.transport, lambda: alive("two", "execution"), QUICK)
+        tasks.start_soon(one.run)
+        tasks.start_soon(two.run)
+        one.refuse("execution.3")
+        with anyio.fail_after(SECONDS):
+            while not two.refuses("one", "execution.3"):
+                await two.changed.wait()
+        assert one.refuses("one", "execution.3")
+        assert not two.refuses("one", "execution.4")
+        assert not two.refuses("nobody", "execution.3")
+
+        one.readmit("execution.3")
+        with anyio.fail_after(SECONDS):
+            while two.refuses("one", "execution.3"):
+                await two.changed.wait()
         tasks.cancel_scope.cancel()

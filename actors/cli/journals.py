@@ -1,0 +1,49 @@
+"""The journals as an operator reads them: which there are, and how each ends."""
+
+from bus.codec import decode
+from bus.connection import NatsTransport
+from bus.errors import UnavailableError
+from bus.jetstream.journal import JetStreamJournal
+from bus.jetstream.reading import StreamReader
+from bus.shard.report import Head
+from bus.streams.api import JetStream, JetStreamError
+from bus.streams.spec import journal_stream
+from bus.subjects import journal_subject
+from schemas.journal import Commit
+
+SUBJECTS = "_cb.journal.>"
+
+
+async def entities_of(transport: NatsTransport) -> list[str]:
+    """Return the entity types that have a journal."""
+    try:
+        answer = await JetStream(transport).call("STREAM.LIST", {"subject": SUBJECTS})
+    except JetStreamError as error:
+        raise UnavailableError(SUBJECTS, error.description) from None
+    filters = [subject for info in answer["streams"] for subject in info["config"]["subjects"]]
+    return sorted(pattern.split(".")[2] for pattern in filters)
+
+
+def journal_of(transport: NatsTransport, entity: str) -> JetStreamJournal:
+    """Return the journal of an entity type."""
+    return JetStreamJournal(transport, JetStream(transport), journal_stream(entity))
+
+
+async def head(transport: NatsTransport, entity: str, shard: int) -> Head | None:
+    """Return the end of a shard's journal, None where nothing was ever written.
+
+    Raises:
+        UnavailableError: there is no such journal, or no answer.
+    """
+    subject = journal_subject(entity, shard)
+    last = await journal_of(transport, entity).last(subject)
+    if last is None:
+        return None
+    newest = decode(Commit, last.data)
+    if newest.snapshot is None:
+        return Head(newest=newest)
+    found = await StreamReader(transport).read_subject(
+        journal_stream(entity), subject, start=newest.snapshot.sequence, limit=1
+    )
+    taken_after = decode(Commit, found[0].data) if found else newest
+    return Head(newest=newest, snapshot_at=taken_after.at)

@@ -1,0 +1,107 @@
+"""``callboard shards``: who owns what, and how far it has come."""
+
+from datetime import datetime
+
+import click
+
+from actors.cli import shown
+from actors.cli.journals import entities_of, head
+from actors.cli.session import EXIT_FAILURE, Session, with_session
+from bus.connection import NatsTransport
+from bus.jetstream.bus import system_clock
+from bus.shard.report import Head, ShardRow, owned_shards, rows
+from schemas.fleet import OwnedShards
+
+ASK_SECONDS = 1.5
+"""An owner that is in the middle of a turn answers after it."""
+
+TITLES = (
+    "entity",
+    "shard",
+    "state",
+    "owner",
+    "epoch",
+    "backlog",
+    "open work",
+    "commit",
+    "age",
+    "snapshot",
+    "its age",
+)
+
+
+@click.command()
+@click.option("--entity", help="Only the shards of this entity type, such as execution.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@with_session
+def shards(session: Session, entity: str | None, *, as_json: bool) -> None:
+    """List every shard with its owner, also those that nobody owns.
+
+    Backlog counts the commands that wait for a turn, open work the items at workers. Commit and
+    snapshot are numbers of commits in the journal. Exits with 0 only if every shard is served.
+
+    For operators: it needs a user of the fleet.
+    """
+    found = session.run_as_fleet(lambda transport: _rows(session, transport, entity))
+    if as_json:
+        shown.json(found)
+    else:
+        _show(found)
+    served = {(row.entity, row.shard) for row in found if row.state == "serving"}
+    if served != {(row.entity, row.shard) for row in found}:
+        raise click.exceptions.Exit(EXIT_FAILURE)
+
+
+async def _rows(session: Session, transport: NatsTransport, entity: str | None) -> list[ShardRow]:
+    said = await owned_shards(transport, seconds=ASK_SECONDS)
+    names = [entity] if entity else await entities_of(transport)
+    return [
+        row
+        for name in names
+        for row in rows(
+            name, session.config.shards, said, await _heads(transport, session, name, said)
+        )
+    ]
+
+
+async def _heads(
+    transport: NatsTransport, session: Session, entity: str, said: list[OwnedShards]
+) -> dict[int, Head]:
+    count = max([session.config.shards, *(a.shards for a in said if a.entity == entity)])
+    found = {shard: await head(transport, entity, shard) for shard in range(count)}
+    return {shard: known for shard, known in found.items() if known is not None}
+
+
+def _show(found: list[ShardRow]) -> None:
+    now = system_clock()
+    table = (
+        (
+            row.entity,
+            row.shard,
+            row.state,
+            row.owner,
+            row.epoch,
+            row.backlog,
+            row.open_work,
+            row.commit,
+            age(row.committed_at, now),
+            row.snapshot,
+            age(row.snapshot_at, now),
+        )
+        for row in found
+    )
+    shown.table(TITLES, table)
+    for row in found:
+        if row.reason:
+            click.echo(f"{row.entity}.{row.shard} refused by {row.owner}: {row.reason}")
+
+
+def age(at: datetime | None, now: datetime) -> str:
+    """Return how long ago something was, in the unit that fits: ``1.2 s``, ``3 h``. Pure."""
+    if at is None:
+        return ""
+    seconds = max((now - at).total_seconds(), 0.0)
+    for unit, length in (("d", 86_400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds // length:.0f} {unit}"
+    return f"{seconds:.1f} s"
