@@ -4,6 +4,7 @@ VENV   := .venv
 PYTHON := $(VENV)/bin/python
 STAMP  := $(VENV)/.installed
 KILLS  ?= 50
+PEERS  := .venv-peers
 
 # The first interpreter that is new enough.
 SYSTEM_PYTHON = $(shell for python in python3 python3.14 python3.13 python3.12 python3.11; do \
@@ -14,7 +15,7 @@ PIP      := $(PYTHON) -m pip --disable-pip-version-check
 PIP_LOCK := $(PIP) install -qq --no-deps --require-hashes
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check bench bench-durable chaos lock clean
+.PHONY: help install demo test check bench bench-durable bench-restate chaos lock clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -46,6 +47,14 @@ bench: install ## measure this machine
 bench-durable: install ## measure a durable flow of three steps
 	@$(PYTHON) -m tests.bench durable
 
+bench-restate: install $(PEERS) ## the same flow on Restate beside it, in one run (installs Restate; needs npm)
+	@$(PYTHON) -m tests.bench restate
+
+$(PEERS):
+	@$(SYSTEM_PYTHON) -m venv $@
+	@$@/bin/pip --disable-pip-version-check install -qq restate-sdk==1.2.0 hypercorn==0.18.0 uvloop==0.23.0
+	@npm install --silent --no-audit --no-fund --prefix $@ @restatedev/restate-server@1.7.12
+
 chaos: install ## kill real processes KILLS times and check that nothing was lost (KILLS=50)
 	@$(PYTHON) -m tests.chaos --kills $(KILLS)
 
@@ -56,7 +65,7 @@ lock: ## resolve requirements.lock anew (needs uv on the PATH)
 		--quiet --output-file requirements.lock
 
 clean: ## remove .venv, caches and reports
-	rm -rf $(VENV) .pytest_cache .ruff_cache .import_linter_cache .hypothesis .coverage htmlcov dist
+	rm -rf $(VENV) $(PEERS) .pytest_cache .ruff_cache .import_linter_cache .hypothesis .coverage htmlcov dist
 	find actors bus schemas deploy tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The stamp is newer than the lock exactly when .venv holds what the lock says.

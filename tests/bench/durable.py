@@ -121,9 +121,9 @@ def load_rows(bench: str, callers: int, rate: float, each: dict[str, float]) -> 
     mine = each.pop("bench")
     return [
         Row(bench, f"completed, {callers} callers", rate, "1/s"),
-        Row(bench, "  processor time a flow, all but the callers", sum(each.values()), "ms"),
+        Row(bench, f"processor time a flow, {callers} callers", sum(each.values()), "ms"),
         *(Row(bench, f"    {who}", used, "ms") for who, used in each.items()),
-        Row(bench, "    the callers, apart", mine, "ms"),
+        Row(bench, "    the callers, not counted", mine, "ms"),
     ]
 
 
