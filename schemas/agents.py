@@ -8,6 +8,7 @@ import msgspec
 from schemas.base import Message, Request, StrictValue
 from schemas.ids import AgentId
 from schemas.llm import ModelConfig, ToolDefinition
+from schemas.policy import Policy
 from schemas.providers import Provider
 
 Text = Annotated[str, msgspec.Meta(max_length=200_000)]
@@ -86,6 +87,7 @@ class AgentDefinition(Message):
     capabilities: list[str] = []
     memory: Memory = msgspec.field(default_factory=Memory)
     limits: Limits = msgspec.field(default_factory=Limits)
+    policy: Policy = msgspec.field(default_factory=Policy)
     metadata: dict[str, Any] = {}
     deleted_at: datetime | None = None
 
@@ -110,6 +112,7 @@ class _AgentInput(Request):
     )
     memory: Memory | msgspec.UnsetType = msgspec.UNSET
     limits: Limits | msgspec.UnsetType = msgspec.UNSET
+    policy: Policy | msgspec.UnsetType = msgspec.UNSET
     metadata: dict[str, Any] | msgspec.UnsetType = msgspec.UNSET
 
 

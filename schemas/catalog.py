@@ -23,18 +23,22 @@ from schemas.events import (
     ExecutionCompletedEvent,
     ExecutionFailedEvent,
     ExecutionTimedOutEvent,
+    SafetyBlockedEvent,
+    SafetyFlaggedEvent,
+    SafetyRedactedEvent,
 )
 from schemas.executions import (
     CancelExecution,
     ExecuteAgent,
     ExecutionRecord,
+    Generate,
     GetExecution,
     ListExecutions,
 )
 from schemas.problems import Problem
 from schemas.streams import ReadStream, StreamEvent
 
-CONTRACT_VERSION = "1.0.0"
+CONTRACT_VERSION = "1.1.0"
 """Grows in the middle when a message or field is added, in front when a reader must change."""
 
 REQUESTS: tuple[type[Request], ...] = (
@@ -46,6 +50,7 @@ REQUESTS: tuple[type[Request], ...] = (
     ToggleAgent,
     DeleteAgent,
     ExecuteAgent,
+    Generate,
     GetExecution,
     ListExecutions,
     CancelExecution,
@@ -62,6 +67,9 @@ EVENTS: tuple[type[Message], ...] = (
     ExecutionFailedEvent,
     ExecutionCancelledEvent,
     ExecutionTimedOutEvent,
+    SafetyBlockedEvent,
+    SafetyRedactedEvent,
+    SafetyFlaggedEvent,
     AgentChangedEvent,
     CommandRejectedEvent,
 )

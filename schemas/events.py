@@ -7,6 +7,7 @@ from schemas.agents import AgentStatus
 from schemas.base import Message
 from schemas.ids import AgentId, ExecutionId
 from schemas.problems import Problem
+from schemas.safety import Finding
 from schemas.usage import Usage
 
 
@@ -16,7 +17,7 @@ class ExecutionAcceptedEvent(Message, tag="execution.accepted", omit_defaults=Tr
     SUBJECT: ClassVar[str | None] = "cb.{tenant}.events.execution.accepted.{execution_id}"
 
     execution_id: ExecutionId
-    agent_id: AgentId
+    agent_id: AgentId | None = None
     at: datetime
     session: str | None = None
 
@@ -25,7 +26,7 @@ class ExecutionEndedEvent(Message, omit_defaults=True):
     """What the ends of an execution have in common."""
 
     execution_id: ExecutionId
-    agent_id: AgentId
+    agent_id: AgentId | None = None
     at: datetime
     duration_ms: int
     attempts: int
@@ -55,6 +56,34 @@ class ExecutionTimedOutEvent(ExecutionEndedEvent, tag="execution.timed_out"):
     """An execution ran out of time."""
 
     SUBJECT: ClassVar[str | None] = "cb.{tenant}.events.execution.timed_out.{execution_id}"
+
+
+class SafetyEvent(Message):
+    """What the safety rules found in one attempt of an execution. Quotes nothing of the texts."""
+
+    execution_id: ExecutionId
+    agent_id: AgentId | None = None
+    at: datetime
+    attempt: int
+    findings: list[Finding]
+
+
+class SafetyBlockedEvent(SafetyEvent, tag="safety.blocked"):
+    """A text was stopped by a safety rule."""
+
+    SUBJECT: ClassVar[str | None] = "cb.{tenant}.events.safety.blocked.{execution_id}"
+
+
+class SafetyRedactedEvent(SafetyEvent, tag="safety.redacted"):
+    """Parts of a text were replaced by a safety rule."""
+
+    SUBJECT: ClassVar[str | None] = "cb.{tenant}.events.safety.redacted.{execution_id}"
+
+
+class SafetyFlaggedEvent(SafetyEvent, tag="safety.flagged"):
+    """A text was let through that a safety rule wants to be looked at."""
+
+    SUBJECT: ClassVar[str | None] = "cb.{tenant}.events.safety.flagged.{execution_id}"
 
 
 class AgentChangedEvent(Message, tag="agent.changed"):

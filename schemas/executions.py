@@ -5,10 +5,22 @@ from typing import Annotated, Any, ClassVar, Literal
 
 import msgspec
 
+from schemas.agents import Limits
 from schemas.base import Message, Request, Value
 from schemas.ids import AgentId, ExecutionId, SessionId
-from schemas.llm import AnswerWarning, FinishReason, ToolCall
+from schemas.llm import (
+    AnswerWarning,
+    ChatMessage,
+    FinishReason,
+    ModelConfig,
+    ResponseFormat,
+    ToolCall,
+    ToolDefinition,
+)
+from schemas.policy import Choice, Detour, Policy
 from schemas.problems import Problem
+from schemas.providers import Provider
+from schemas.safety import Finding
 from schemas.usage import Usage
 
 ExecutionStatus = Literal[
@@ -50,6 +62,27 @@ class ExecuteAgent(Request):
     max_tokens: Annotated[int, msgspec.Meta(ge=1, le=10_000_000)] | None = None
 
 
+class Generate(Request):
+    """Ask a model without an agent. It runs, streams and is stored as an execution like any other.
+
+    The same ``id`` is the same run.
+    """
+
+    SUBJECT: ClassVar[str] = "cb.{tenant}.llm.generate"
+    REPLY: ClassVar[type[Message]] = ExecutionHandle
+
+    provider: Provider
+    messages: Annotated[list[ChatMessage], msgspec.Meta(min_length=1, max_length=10_000)]
+    tools: Annotated[list[ToolDefinition], msgspec.Meta(max_length=128)] = []
+    config: ModelConfig = msgspec.field(default_factory=ModelConfig)
+    response_format: ResponseFormat | None = None
+    policy: Policy = msgspec.field(default_factory=Policy)
+    limits: Limits = msgspec.field(default_factory=Limits)
+    id: ExecutionId | None = None
+    user: Label | None = None
+    project: Label | None = None
+
+
 class LogEntry(Value):
     """One thing that happened to an execution, without its texts."""
 
@@ -61,14 +94,16 @@ class ExecutionRecord(Message):
     """The stored execution. ``revision`` grows with each change; ``cost`` is in pico-dollars.
 
     ``duration_ms`` runs from acceptance to the end and is None before it. ``segment`` is the newest
-    segment of the stream that the journal has allotted.
+    segment of the stream that the journal has allotted. A plain generation has no agent; its
+    ``task`` is its last user message. ``provider`` and ``model`` were asked for the answer,
+    ``choices`` say which rules wanted that, ``detours`` which calls failed before.
     """
 
     SUBJECT: ClassVar[str | None] = RECORD_SUBJECT
 
     execution_id: ExecutionId
-    agent_id: AgentId
-    agent_version: int
+    agent_id: AgentId | None = None
+    agent_version: int | None = None
     status: ExecutionStatus
     task: str
     revision: int
@@ -95,6 +130,12 @@ class ExecutionRecord(Message):
     session: str | None = None
     segment: int = 0
     logs: list[LogEntry] = []
+    provider: str | None = None
+    model: str | None = None
+    cached: bool = False
+    choices: list[Choice] = []
+    detours: list[Detour] = []
+    findings: list[Finding] = []
     warnings: list[AnswerWarning] = []
 
 
@@ -121,7 +162,7 @@ class ExecutionSummary(Message):
     """One row of a listing."""
 
     execution_id: ExecutionId
-    agent_id: AgentId
+    agent_id: AgentId | None
     status: ExecutionStatus
     created_at: datetime
     completed_at: datetime | None

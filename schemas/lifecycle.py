@@ -5,8 +5,13 @@ from datetime import datetime
 from schemas.base import Internal, Value
 from schemas.ids import AgentId, ExecutionId, SessionId, TenantId
 from schemas.llm import Answer, GenerateRequest
+from schemas.policy import Choice, Detour, Policy
 from schemas.problems import Problem
+from schemas.safety import Finding
 from schemas.usage import Usage
+
+NO_POLICY = Policy()
+"""One attempt at a time at the one provider that is named, with its one key."""
 
 
 class Deltas(Value):
@@ -17,12 +22,15 @@ class Deltas(Value):
 
 
 class Origin(Internal):
-    """Who asked for what: the part of an execution that never changes."""
+    """Who asked for what: the part of an execution that never changes.
+
+    A plain generation has no agent. ``choices`` are what the rules decided about its model.
+    """
 
     tenant: TenantId
     execution_id: ExecutionId
-    agent_id: AgentId
-    agent_version: int
+    agent_id: AgentId | None = None
+    agent_version: int | None = None
     task: str
     digest: str
     max_attempts: int
@@ -30,6 +38,7 @@ class Origin(Internal):
     project: str | None = None
     session: SessionId | None = None
     trace: str | None = None
+    choices: list[Choice] = []
 
 
 # Commands
@@ -41,6 +50,7 @@ class Accept(Internal, tag="accept"):
     origin: Origin
     request: GenerateRequest
     timeout_seconds: float
+    policy: Policy = NO_POLICY
 
 
 class Claim(Internal, tag="claim"):
@@ -55,17 +65,24 @@ class Claim(Internal, tag="claim"):
 
 
 class FinishGeneration(Internal, tag="finish_generation"):
-    """The provider answered to the end."""
+    """A provider answered to the end: the alternative at ``place``, after ``detours``."""
 
     step: int
     attempt: int
     answer: Answer
     deltas: Deltas
     started_at: datetime
+    place: int = 0
+    detours: list[Detour] = []
+    findings: list[Finding] = []
 
 
 class FailGeneration(Internal, tag="fail_generation"):
-    """The provider refused, broke off or fell silent. ``usage`` is what it spent until then."""
+    """The providers refused, broke off or fell silent. ``usage`` is what all calls have spent.
+
+    ``next_place`` is where another attempt can begin at once: the alternatives before it have been
+    tried, but what this attempt has published already cannot be taken back within it.
+    """
 
     step: int
     attempt: int
@@ -73,6 +90,9 @@ class FailGeneration(Internal, tag="fail_generation"):
     deltas: Deltas
     started_at: datetime
     usage: Usage | None = None
+    next_place: int | None = None
+    detours: list[Detour] = []
+    findings: list[Finding] = []
 
 
 class Redispatch(Internal, tag="redispatch"):
@@ -133,6 +153,7 @@ class Accepted(Internal, tag="accepted"):
     request: GenerateRequest
     at: datetime
     deadline: datetime
+    policy: Policy = NO_POLICY
 
 
 class AttemptStarted(Internal, tag="attempt_started"):
@@ -140,6 +161,7 @@ class AttemptStarted(Internal, tag="attempt_started"):
 
     A repeated attempt names the segment it makes void and the one in which the owner says so.
     ``counts`` is 1 where the attempt before it was lost with its worker, which spends an attempt.
+    ``place`` is the alternative to begin with.
     """
 
     step: int
@@ -150,6 +172,7 @@ class AttemptStarted(Internal, tag="attempt_started"):
     dropped_segment: int | None = None
     notice_segment: int | None = None
     counts: int = 0
+    place: int = 0
 
 
 class AttemptClaimed(Internal, tag="attempt_claimed"):
@@ -160,7 +183,7 @@ class AttemptClaimed(Internal, tag="attempt_claimed"):
 
 
 class AttemptFailed(Internal, tag="attempt_failed"):
-    """An attempt ended without an answer. ``retry_at`` is None when there is no other."""
+    """An attempt ended without an answer. ``retry_at`` is None when nothing is waited for."""
 
     step: int
     attempt: int
@@ -168,6 +191,8 @@ class AttemptFailed(Internal, tag="attempt_failed"):
     at: datetime
     usage: Usage | None = None
     retry_at: datetime | None = None
+    detours: list[Detour] = []
+    findings: list[Finding] = []
 
 
 class GenerationFinished(Internal, tag="generation_finished"):
@@ -179,6 +204,9 @@ class GenerationFinished(Internal, tag="generation_finished"):
     deltas: Deltas
     started_at: datetime
     at: datetime
+    place: int = 0
+    detours: list[Detour] = []
+    findings: list[Finding] = []
 
 
 class UsageSettled(Internal, tag="usage_settled"):
@@ -247,3 +275,5 @@ class GenerateWork(Internal, tag="generate"):
     deadline: datetime
     request: GenerateRequest
     trace: str | None = None
+    policy: Policy = NO_POLICY
+    place: int = 0

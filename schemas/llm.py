@@ -180,6 +180,7 @@ class AnswerWarning(Value):
 class Answer(Internal):
     """What the model answered, whole. ``model_served`` is the model the provider says it ran.
 
+    ``cached`` says that nobody was asked: an earlier answer is given again, for nothing.
     ``provider_finish_reason`` is the provider's own word for the end. ``raw_usage`` is the usage in
     the provider's words; ``side_usage`` is what other models used by the way, by model, and not
     part of ``usage``. ``blocks`` belong into the assistant's message of a next call.
@@ -191,6 +192,7 @@ class Answer(Internal):
     reasoning: str = ""
     tool_calls: list[ToolCall] = []
     model_served: str | None = None
+    cached: bool = False
     provider_finish_reason: str | None = None
     blocks: list[ProviderBlock] = []
     warnings: list[AnswerWarning] = []

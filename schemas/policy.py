@@ -10,8 +10,10 @@ import msgspec
 from schemas.base import StrictValue, Value
 from schemas.ids import Token
 from schemas.llm import ModelConfig
+from schemas.problems import ProblemCode
 from schemas.providers import Provider
 from schemas.safety import Safety
+from schemas.usage import Usage
 
 Keys = Annotated[list[Token], msgspec.Meta(max_length=32)]
 """Names of secrets that serve the same provider in turn; its own ``secret`` if there are none."""
@@ -63,6 +65,22 @@ class Choice(Value):
     field: Literal["provider", "model", "temperature"]
     value: str
     reason: str
+
+
+class Detour(Value, omit_defaults=True):
+    """A call of a model that failed on the way to an answer, or to the end of the attempt.
+
+    ``place`` is 0 for the agent's own provider and counts the fallbacks from 1. ``key`` is the name
+    of the secret. ``usage`` is None where the call cost nothing.
+    """
+
+    attempt: int
+    place: int
+    provider: str
+    model: str
+    problem: ProblemCode
+    key: str | None = None
+    usage: Usage | None = None
 
 
 class Cache(StrictValue):

@@ -7,6 +7,7 @@ import msgspec
 
 from schemas.base import Message, Request
 from schemas.ids import ExecutionId
+from schemas.llm import ToolCall
 from schemas.problems import Problem
 from schemas.usage import Usage
 
@@ -79,12 +80,19 @@ class AttemptRestarted(StreamMessage, tag="attempt_restarted"):
 
 
 class Completed(StreamMessage, tag="completed"):
-    """The end, in success. ``cost`` is in pico-dollars, None where nothing priced it."""
+    """The end, in success. ``cost`` is in pico-dollars, None where nothing priced it.
+
+    ``cached`` says that an earlier answer was given again and nobody was asked.
+    """
 
     final_response: str
     finish_reason: str
     usage: Usage
     cost: int | None = None
+    reasoning: str = ""
+    tool_calls: list[ToolCall] = []
+    model_served: str | None = None
+    cached: bool = False
 
 
 class Failed(StreamMessage, tag="failed"):

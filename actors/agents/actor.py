@@ -9,6 +9,7 @@ from actors.agents.adapters.conversations import Conversations
 from actors.agents.adapters.definitions import Definitions
 from actors.agents.adapters.streams import Streams
 from actors.agents.config import AgentsConfig
+from actors.agents.core.acceptance import accept, plain_request, task_of
 from actors.agents.core.decisions import decide
 from actors.agents.core.execution import Execution, due, evolve, has_ended
 from actors.agents.core.index import ExecutionIndex
@@ -57,6 +58,7 @@ from schemas.executions import (
     ExecutionHandle,
     ExecutionList,
     ExecutionRecord,
+    Generate,
     GetExecution,
     ListExecutions,
 )
@@ -139,6 +141,7 @@ class Agents:
             Endpoint(ToggleAgent, self.do_toggle),
             Endpoint(ListAgents, self.do_list_agents),
             Endpoint(ExecuteAgent, self.do_execute),
+            Endpoint(Generate, self.do_generate),
             Endpoint(GetExecution, self.do_get_execution),
             Endpoint(CancelExecution, self.do_cancel),
             Endpoint(ListExecutions, self.do_list_executions),
@@ -200,14 +203,42 @@ class Agents:
         agent = await self._definitions.executable(caller.tenant, wanted.agent_id)
         request = await self._request(caller, agent, wanted)
         given = wanted.id or caller.submission
-        execution_id, digest = given or new_id(), _digest(wanted)
-        accept = Accept(
-            origin=self._origin(caller, agent, wanted, execution_id, digest),
-            request=request,
-            timeout_seconds=agent.limits.timeout_seconds or self._config.execution_timeout,
+        origin = self._origin(caller, agent, wanted, given or new_id(), _digest(wanted))
+        timeout = agent.limits.timeout_seconds or self._config.execution_timeout
+        return await self._begin(
+            accept(origin, request, agent.policy, timeout=timeout), fresh=given is None
         )
+
+    async def do_generate(self, caller: Caller, wanted: Generate) -> ExecutionHandle:
+        """Begin an execution without an agent, or attach to the one that has the same id."""
+        request = plain_request(wanted, self._bus.clock())
+        if isinstance(request, Problem):
+            raise ProblemError(request)
+        given = wanted.id or caller.submission
+        origin = Origin(
+            tenant=caller.tenant,
+            execution_id=given or new_id(),
+            task=task_of(wanted.messages),
+            digest=_digest(wanted),
+            max_attempts=wanted.limits.max_attempts or self._config.max_attempts,
+            user=wanted.user,
+            project=wanted.project,
+            trace=caller.trace,
+        )
+        timeout = wanted.limits.timeout_seconds or self._config.execution_timeout
+        return await self._begin(
+            accept(origin, request, wanted.policy, timeout=timeout), fresh=given is None
+        )
+
+    async def _begin(self, wanted: Accept, *, fresh: bool) -> ExecutionHandle:
+        origin = wanted.origin
         mail = command(
-            "accept", caller.tenant, execution_id, accept, digest=digest, fresh=given is None
+            "accept",
+            origin.tenant,
+            origin.execution_id,
+            wanted,
+            digest=origin.digest,
+            fresh=fresh,
         )
         answer = await self._owners.ask(mail, timeout=self._config.request_timeout)
         return decode(ExecutionHandle, answer)
@@ -288,7 +319,7 @@ class Agents:
         return page_conversations(rows, query)
 
 
-def _digest(wanted: ExecuteAgent) -> str:
+def _digest(wanted: ExecuteAgent | Generate) -> str:
     """Return what tells a repeat of a request from another request under the same id."""
     canonical = msgspec.json.encode(wanted, order="deterministic")
     return hashlib.sha256(canonical).hexdigest()[:32]

@@ -54,6 +54,7 @@ NUMBERS: dict[str, float] = {
     "temperature": 0.2,
     "tokens_used": 184,
     "total": 120,
+    "window": 200,
 }
 """The numbers in fields of these names; another number is 1 or 2."""
 

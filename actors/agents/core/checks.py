@@ -7,6 +7,7 @@ from urllib.parse import SplitResult, urlsplit
 import msgspec
 
 from actors.agents.core import credentials
+from actors.agents.core.policy_checks import check_policy
 from actors.agents.core.traversal import (
     MAX_DEPTH,
     MAX_VALUES,
@@ -150,6 +151,10 @@ def _settings(definition: AgentDefinition) -> Problem | None:
     return _problem(f"config.{first.setting}", f"{definition.provider.model} {first.reason}")
 
 
+def _policy(definition: AgentDefinition) -> Problem | None:
+    return check_policy(definition, (_base_url, _headers, _settings))
+
+
 def _stop_sequences(definition: AgentDefinition) -> Problem | None:
     if "" in definition.config.stop_sequences:
         place = definition.config.stop_sequences.index("")
@@ -184,5 +189,6 @@ _CHECKS: tuple[Callable[[AgentDefinition], Problem | None], ...] = (
     _settings,
     _stop_sequences,
     _tools,
+    _policy,
 )
 """In this order: the walk, which bounds depth and count, before what relies on the bounds."""

@@ -4,7 +4,9 @@ import zlib
 from datetime import datetime, timedelta
 from typing import assert_never
 
-from actors.agents.core.execution import Execution, evolve
+import msgspec
+
+from actors.agents.core.execution import Execution, evolve, spent_by
 from actors.agents.core.outward import record, stream_subject
 from actors.agents.core.retry import delay
 from schemas.decision import Decision, refuse
@@ -68,7 +70,13 @@ def _accept(state: Execution | None, command: Accept, now: datetime) -> Decision
         same = state.origin.digest == command.origin.digest
         return Decision(reply=_handle(state)) if same else refuse(_conflict(state))
     deadline = now + timedelta(seconds=command.timeout_seconds)
-    accepted = Accepted(origin=command.origin, request=command.request, at=now, deadline=deadline)
+    accepted = Accepted(
+        origin=command.origin,
+        request=command.request,
+        at=now,
+        deadline=deadline,
+        policy=command.policy,
+    )
     born = evolve(None, accepted)
     return Decision((accepted, *begin(born, now)), _handle(born))
 
@@ -102,7 +110,8 @@ def _replace_lost(state: Execution, now: datetime) -> Decision:
 
 def _finish(state: Execution, command: FinishGeneration, now: datetime) -> Decision:
     if not _is_current(state, command.step, command.attempt):
-        return _settle_late(state, command.step, command.attempt, command.answer.usage)
+        spent = spent_by(command.answer, command.detours)
+        return _settle_late(state, command.step, command.attempt, spent)
     finished = GenerationFinished(
         step=command.step,
         attempt=command.attempt,
@@ -110,6 +119,9 @@ def _finish(state: Execution, command: FinishGeneration, now: datetime) -> Decis
         deltas=command.deltas,
         started_at=command.started_at,
         at=now,
+        place=command.place,
+        detours=command.detours,
+        findings=command.findings,
     )
     return Decision((finished, *conclude(state, now)), Settled(accepted=True))
 
@@ -122,7 +134,8 @@ def conclude(state: Execution, now: datetime) -> tuple[ExecutionEvent, ...]:
 def _fail(state: Execution, command: FailGeneration, now: datetime) -> Decision:
     if not _is_current(state, command.step, command.attempt):
         return _settle_late(state, command.step, command.attempt, command.usage)
-    retry_at = _retry_at(state, command.problem, now)
+    elsewhere = command.next_place is not None and _may_fail_again(state)
+    retry_at = None if elsewhere else _retry_at(state, command.problem, now)
     failed = AttemptFailed(
         step=command.step,
         attempt=command.attempt,
@@ -130,9 +143,26 @@ def _fail(state: Execution, command: FailGeneration, now: datetime) -> Decision:
         at=now,
         usage=command.usage,
         retry_at=retry_at,
+        detours=command.detours,
+        findings=command.findings,
     )
-    end = () if retry_at else (_failed(state, command.problem, now),)
-    return Decision((failed, *end), Settled(accepted=True))
+    return Decision((failed, *_after_failure(state, command, failed)), Settled(accepted=True))
+
+
+def _after_failure(
+    state: Execution, command: FailGeneration, failed: AttemptFailed
+) -> tuple[ExecutionEvent, ...]:
+    """Go on elsewhere at once, wait for the next attempt, or end."""
+    if failed.retry_at is not None:
+        return ()
+    if command.next_place is None or not _may_fail_again(state):
+        return (_failed(state, command.problem, failed.at),)
+    again = _next_attempt(state, failed.at, command.problem.code, counts=0)
+    return (msgspec.structs.replace(again, place=command.next_place),)
+
+
+def _may_fail_again(state: Execution) -> bool:
+    return state.failures + 1 < state.origin.max_attempts
 
 
 def _settle_late(state: Execution, step: int, attempt: int, usage: Usage | None) -> Decision:
@@ -187,7 +217,7 @@ def _failed(state: Execution, problem: Problem, now: datetime) -> ExecutionFaile
 
 
 def _retry_at(state: Execution, problem: Problem, now: datetime) -> datetime | None:
-    if state.failures + 1 >= state.origin.max_attempts:
+    if not _may_fail_again(state):
         return None
     seconds = delay(problem, failures=state.failures, jitter=_jitter(state))
     if seconds is None or seconds >= (state.deadline - now).total_seconds():

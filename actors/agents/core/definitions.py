@@ -27,6 +27,7 @@ _PLAIN_FIELDS = (
     "capabilities",
     "memory",
     "limits",
+    "policy",
     "metadata",
 )
 """Fields that are taken over as they are given."""

@@ -14,7 +14,10 @@ What belongs between acceptance and the first step (a reservation of money) has 
 ``decisions.conclude``.
 """
 
+from collections.abc import Iterable
 from datetime import datetime
+from functools import reduce
+from operator import add
 from typing import Literal, assert_never
 
 import msgspec
@@ -22,6 +25,7 @@ import msgspec
 from schemas.base import Internal
 from schemas.executions import ExecutionStatus, LogEntry
 from schemas.lifecycle import (
+    NO_POLICY,
     Accepted,
     AttemptClaimed,
     AttemptFailed,
@@ -37,19 +41,30 @@ from schemas.lifecycle import (
     UsageSettled,
 )
 from schemas.llm import Answer, GenerateRequest
+from schemas.policy import Detour, Policy
 from schemas.problems import Problem
+from schemas.safety import Finding
 from schemas.usage import Usage
 
 Phase = Literal["generating", "backing_off", "ended"]
 
 MAX_LOG_ENTRIES = 100
+MAX_DETOURS = 100
+
+
+class Asked(Internal):
+    """The type of provider and the model that the answer came from."""
+
+    provider: str
+    model: str
 
 
 class Execution(Internal):
     """One accepted execution. ``revision`` counts its events; ``segment`` is the current attempt's.
 
     ``deadline`` and ``retry_at`` are the moments at which it must be looked at without a command.
-    ``settled`` names the attempts, as (step, attempt), whose usage is counted.
+    ``settled`` names the attempts, as (step, attempt), whose usage is counted. ``place`` is the
+    alternative that the current attempt begins with, or that has answered.
     """
 
     origin: Origin
@@ -59,6 +74,8 @@ class Execution(Internal):
     status: ExecutionStatus = "PENDING"
     revision: int = 0
     request: GenerateRequest | None = None
+    policy: Policy = NO_POLICY
+    place: int = 0
     step: int = 1
     attempt: int = 0
     attempt_at: datetime | None = None
@@ -75,6 +92,9 @@ class Execution(Internal):
     problem: Problem | None = None
     reason: str | None = None
     logs: tuple[LogEntry, ...] = ()
+    asked: Asked | None = None
+    detours: tuple[Detour, ...] = ()
+    findings: tuple[Finding, ...] = ()
 
 
 def evolve(state: Execution | None, event: ExecutionEvent) -> Execution:
@@ -96,6 +116,11 @@ def due(state: Execution) -> datetime | None:
     if state.phase == "ended":
         return None
     return min(state.deadline, state.retry_at) if state.retry_at else state.deadline
+
+
+def spent_by(answer: Answer, detours: Iterable[Detour]) -> Usage:
+    """Return what an attempt has used: its answer, and the calls that failed before it."""
+    return reduce(add, (each.usage for each in detours if each.usage), answer.usage)
 
 
 def has_ended(state: Execution) -> bool:
@@ -138,6 +163,7 @@ def _accepted(event: Accepted) -> Execution:
     return Execution(
         origin=event.origin,
         request=event.request,
+        policy=event.policy,
         accepted_at=event.at,
         deadline=event.deadline,
         revision=1,
@@ -158,6 +184,7 @@ def _attempt_started(state: Execution, event: AttemptStarted) -> Execution:
         failures=state.failures + event.counts,
         segment=event.segment,
         next_segment=event.segment + 1,
+        place=event.place,
         retry_at=None,
         logs=_log(state, event.at, f"attempt {event.attempt} started{why}"),
     )
@@ -173,16 +200,23 @@ def _attempt_failed(state: Execution, event: AttemptFailed) -> Execution:
         usage=_add(state.usage, event.usage),
         settled=_settled(state, event.step, event.attempt, event.usage),
         problem=event.problem,
+        detours=_detours(state, event.detours),
+        findings=_findings(state, event.findings),
         logs=_log(state, event.at, f"attempt {event.attempt} failed: {event.problem.code}"),
     )
 
 
 def _generation_finished(state: Execution, event: GenerationFinished) -> Execution:
+    spent = spent_by(event.answer, event.detours)
     return msgspec.structs.replace(
         state,
         answer=event.answer,
-        usage=_add(state.usage, event.answer.usage),
-        settled=_settled(state, event.step, event.attempt, event.answer.usage),
+        usage=_add(state.usage, spent),
+        settled=_settled(state, event.step, event.attempt, spent),
+        place=event.place,
+        asked=_asked(state, event.place),
+        detours=_detours(state, event.detours),
+        findings=_findings(state, event.findings),
         started_at=state.started_at or event.started_at,
         problem=None,
     )
@@ -194,6 +228,7 @@ def _ended(state: Execution, status: ExecutionStatus, at: datetime, segment: int
         phase="ended",
         status=status,
         request=None,
+        policy=NO_POLICY,
         retry_at=None,
         ended_at=at,
         segment=segment,
@@ -215,6 +250,28 @@ def _settled(
     state: Execution, step: int, attempt: int, usage: Usage | None
 ) -> tuple[tuple[int, int], ...]:
     return state.settled if usage is None else (*state.settled, (step, attempt))
+
+
+def _asked(state: Execution, place: int) -> Asked | None:
+    if state.request is None:
+        return None
+    fallbacks = state.policy.fallbacks
+    provider = fallbacks[place - 1].provider if place else state.request.provider
+    return Asked(provider=str(provider.__struct_config__.tag), model=provider.model)
+
+
+def _detours(state: Execution, more: list[Detour]) -> tuple[Detour, ...]:
+    return (*state.detours, *more)[-MAX_DETOURS:] if more else state.detours
+
+
+def _findings(state: Execution, more: list[Finding]) -> tuple[Finding, ...]:
+    """Add up what attempts have found: one finding for each rule and place."""
+    found = {(one.rule, one.place): one for one in state.findings}
+    for one in more:
+        known = found.get((one.rule, one.place))
+        count = one.count + (known.count if known else 0)
+        found[one.rule, one.place] = msgspec.structs.replace(one, count=count)
+    return tuple(found.values())
 
 
 def _log(state: Execution, at: datetime, message: str) -> tuple[LogEntry, ...]:

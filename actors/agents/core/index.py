@@ -76,10 +76,10 @@ class ExecutionIndex:
 
 class _Tenant:
     def __init__(self) -> None:
-        self.activities: dict[str, Activity] = {}
+        self.activities: dict[str | None, Activity] = {}
         self._entries: dict[str, _Entry] = {}
         self._ages: list[_Age] = []
-        self._ages_of: dict[str, list[_Age]] = {}
+        self._ages_of: dict[str | None, list[_Age]] = {}
         self._forgotten: _Age | None = None
 
     def __len__(self) -> int:
@@ -131,7 +131,7 @@ class _Tenant:
     def _held(self, agent_id: str | None) -> list[_Age]:
         return self._ages if agent_id is None else self._ages_of.get(agent_id, [])
 
-    def _count(self, agent_id: str, *, executions: int, running: int) -> None:
+    def _count(self, agent_id: str | None, *, executions: int, running: int) -> None:
         standing = self.activities.get(agent_id, Activity())
         self.activities[agent_id] = Activity(
             standing.executions + executions, standing.running + running

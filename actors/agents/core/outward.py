@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
-from actors.agents.core.execution import Execution
+from actors.agents.core.execution import Asked, Execution
 from schemas.conversations import CONVERSATION_SUBJECT, ConversationTurn
 from schemas.decision import Publish, Work
 from schemas.events import (
@@ -14,11 +14,16 @@ from schemas.events import (
     ExecutionEndedEvent,
     ExecutionFailedEvent,
     ExecutionTimedOutEvent,
+    SafetyBlockedEvent,
+    SafetyEvent,
+    SafetyFlaggedEvent,
+    SafetyRedactedEvent,
 )
 from schemas.executions import ENDED, RECORD_SUBJECT, ExecutionRecord, ExecutionStatus
 from schemas.fleet import STOP_WORK_SUBJECT, StopWork
 from schemas.lifecycle import (
     Accepted,
+    AttemptFailed,
     AttemptStarted,
     ExecutionCancelled,
     ExecutionCompleted,
@@ -26,11 +31,13 @@ from schemas.lifecycle import (
     ExecutionFailed,
     ExecutionTimedOut,
     GenerateWork,
+    GenerationFinished,
     Origin,
     Redispatch,
 )
 from schemas.llm import Answer
 from schemas.problems import Problem
+from schemas.safety import SafetyOutcome
 from schemas.streams import (
     STREAM_SUBJECT,
     AttemptRestarted,
@@ -52,6 +59,12 @@ _PUBLIC_EVENTS: dict[ExecutionStatus, type[ExecutionEndedEvent]] = {
     "TIMED_OUT": ExecutionTimedOutEvent,
 }
 
+_SAFETY_EVENTS: dict[SafetyOutcome, type[SafetyEvent]] = {
+    "blocked": SafetyBlockedEvent,
+    "redacted": SafetyRedactedEvent,
+    "flagged": SafetyFlaggedEvent,
+}
+
 
 def effects(state: Execution) -> tuple[Work, ...]:
     """Return the work that is outstanding in this state."""
@@ -66,6 +79,8 @@ def effects(state: Execution) -> tuple[Work, ...]:
         deadline=state.deadline,
         request=state.request,
         trace=state.origin.trace,
+        policy=state.policy,
+        place=state.place,
     )
     work = Work(
         id=work_id(state),
@@ -100,6 +115,8 @@ def announce(
             yield _public(after, _accepted_event(after))
         case AttemptStarted(notice_segment=int() as segment):
             yield _stream(after, _restarted(after, event, segment))
+        case AttemptFailed() | GenerationFinished():
+            yield from _safety(after, event)
         case ExecutionCompleted():
             yield from _conversation(after)
             yield _stream(after, _completed(after))
@@ -144,6 +161,12 @@ def record(state: Execution) -> ExecutionRecord:
         session=origin.session,
         segment=state.segment,
         logs=list(state.logs),
+        provider=state.asked.provider if state.asked else None,
+        model=state.asked.model if state.asked else None,
+        cached=answer.cached if answer else False,
+        choices=origin.choices,
+        detours=list(state.detours),
+        findings=list(state.findings),
         warnings=answer.warnings if answer else [],
     )
 
@@ -169,6 +192,7 @@ def restore(tenant: str, stored: ExecutionRecord) -> Execution | None:
             user=stored.user,
             project=stored.project,
             session=stored.session,
+            choices=stored.choices,
         ),
         accepted_at=stored.created_at,
         deadline=stored.deadline,
@@ -186,6 +210,9 @@ def restore(tenant: str, stored: ExecutionRecord) -> Execution | None:
         problem=stored.error,
         reason=stored.error.message if cancelled and stored.error else None,
         logs=tuple(stored.logs),
+        asked=_restored_asked(stored),
+        detours=tuple(stored.detours),
+        findings=tuple(stored.findings),
     )
 
 
@@ -209,6 +236,12 @@ def _fill(template: str, state: Execution) -> str:
     )
 
 
+def _restored_asked(stored: ExecutionRecord) -> Asked | None:
+    if stored.provider is None or stored.model is None:
+        return None
+    return Asked(provider=stored.provider, model=stored.model)
+
+
 def _restored_answer(stored: ExecutionRecord) -> Answer | None:
     if stored.output is None or stored.usage is None:
         return None
@@ -219,6 +252,7 @@ def _restored_answer(stored: ExecutionRecord) -> Answer | None:
         finish_reason=stored.finish_reason or "other",
         usage=stored.usage,
         model_served=stored.model_served,
+        cached=stored.cached,
         warnings=stored.warnings,
     )
 
@@ -227,7 +261,9 @@ def _stream(state: Execution, body: StreamEvent) -> Publish:
     return Publish(subject=stream_subject(state), body=body)
 
 
-def _public(state: Execution, body: ExecutionAcceptedEvent | ExecutionEndedEvent) -> Publish:
+def _public(
+    state: Execution, body: ExecutionAcceptedEvent | ExecutionEndedEvent | SafetyEvent
+) -> Publish:
     return Publish(subject=_fill(body.SUBJECT or "", state), body=body)
 
 
@@ -259,6 +295,10 @@ def _completed(state: Execution) -> Completed:
         final_response=answer.text if answer else "",
         finish_reason=answer.finish_reason if answer else "other",
         usage=state.usage or Usage(),
+        reasoning=answer.reasoning if answer else "",
+        tool_calls=answer.tool_calls if answer else [],
+        model_served=answer.model_served if answer else None,
+        cached=answer.cached if answer else False,
     )
 
 
@@ -283,7 +323,7 @@ def _error(state: Execution) -> Problem | None:
 
 def _conversation(state: Execution) -> Iterator[Publish]:
     origin, answer = state.origin, state.answer
-    if origin.session is None or answer is None:
+    if origin.session is None or origin.agent_id is None or answer is None:
         return
     turn = ConversationTurn(
         execution_id=origin.execution_id,
@@ -294,6 +334,21 @@ def _conversation(state: Execution) -> Iterator[Publish]:
         assistant=answer.text,
     )
     yield Publish(subject=_fill(CONVERSATION_SUBJECT, state), body=turn)
+
+
+def _safety(state: Execution, event: AttemptFailed | GenerationFinished) -> Iterator[Publish]:
+    """Tell of each outcome that the attempt's findings have, what was found."""
+    for outcome, kind in _SAFETY_EVENTS.items():
+        found = [finding for finding in event.findings if finding.outcome == outcome]
+        if found:
+            body = kind(
+                execution_id=state.origin.execution_id,
+                agent_id=state.origin.agent_id,
+                at=event.at,
+                attempt=event.attempt,
+                findings=found,
+            )
+            yield _public(state, body)
 
 
 def _accepted_event(state: Execution) -> ExecutionAcceptedEvent:
