@@ -107,7 +107,9 @@ class ImageData(Value, tag="image", omit_defaults=True):
 
 ContentPart = TextPart | ImageUrl | ImageData
 
-Wire = Literal["openai_chat", "openai_responses", "anthropic", "converse", "gemini", "ollama"]
+Wire = Literal[
+    "openai_chat", "openai_responses", "anthropic", "converse", "titan", "gemini", "ollama"
+]
 """The wire formats, named where something can only be read by the one that wrote it."""
 
 

@@ -6,10 +6,12 @@ AWS event stream encoding, as botocore's ``eventstream`` module reads it; so are
 the payload's, which is ours.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from struct import Struct, error
 from typing import Any, NamedTuple
 from zlib import crc32
+
+from actors.streaming.core.framing import FramingError
 
 MAX_HEADERS_BYTES = 128 * 1024
 MAX_PAYLOAD_BYTES = 8 * 1024 * 1024
@@ -32,7 +34,7 @@ _BYTES, _TEXT, _UUID = 6, 7, 9
 _UUID_BYTES = 16
 
 
-class EventStreamError(ValueError):
+class EventStreamError(FramingError):
     """The bytes are no event stream, in the way that ``reason`` says, or exceed its bounds."""
 
     def __init__(self, reason: str) -> None:
@@ -50,36 +52,35 @@ class EventMessage(NamedTuple):
 class EventStreamParser:
     """Turn byte chunks into messages; the same come out for every way of cutting the bytes.
 
-    Memory is bounded by one message and the chunk at hand. A parser that has raised is spent.
+    Memory is bounded by one message and the chunk at hand. A parser that has raised is spent, and
+    each feed must be read to its end before the next.
     """
 
     def __init__(self) -> None:
         self._buffer = bytearray()
         self._needed = _PRELUDE.size
 
-    def feed(self, chunk: bytes) -> list[EventMessage]:
-        """Take the next bytes and return the messages they complete.
+    def feed(self, chunk: bytes) -> Iterator[EventMessage]:
+        """Take the next bytes and yield the messages they complete.
 
         Raises:
             EventStreamError: a checksum is wrong, a bound is exceeded, or headers make no sense.
         """
         self._buffer += chunk
-        messages: list[EventMessage] = []
         start = 0
         while len(self._buffer) - start >= self._needed:
             if self._needed == _PRELUDE.size:
                 self._needed = _demand_prelude(self._buffer, start)
             else:
                 end = start + self._needed
-                messages.append(_message(bytes(self._buffer[start:end])))
+                yield _message(bytes(self._buffer[start:end]))
                 start, self._needed = end, _PRELUDE.size
         del self._buffer[:start]
-        return messages
 
-    def finish(self) -> list[EventMessage]:
+    def finish(self) -> Iterator[EventMessage]:
         """Say that the stream has ended. What is left is part of a message, and so nothing."""
         self._buffer.clear()
-        return []
+        return iter(())
 
 
 def _demand_prelude(buffer: bytearray, start: int) -> int:

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, TypeGuard
 
 import msgspec
 
-from actors.streaming.core.counts import members
+from actors.streaming.core.counts import items, members
 from schemas.problems import Problem, ProblemCode
 
 
@@ -81,6 +81,20 @@ _BY_TOKEN: dict[str, _Kind] = {
     "timeout": _SLOW,
     "tokens": _LIMITED,
     "tool_use_failed": _RESAMPLE,
+    # AWS
+    "AccessDeniedException": _NOT_ALLOWED,
+    "InternalServerException": _FAILED,
+    "ModelErrorException": _FAILED,
+    "ModelNotReadyException": _OVERLOADED,
+    "ModelStreamErrorException": _FAILED,
+    "ModelTimeoutException": _SLOW,
+    "ResourceNotFoundException": _UNKNOWN,
+    "ServiceQuotaExceededException": _QUOTA,
+    "ServiceUnavailableException": _OVERLOADED,
+    "ThrottlingException": _LIMITED,
+    "ValidationException": _REFUSED,
+    # Google
+    "API_KEY_INVALID": _REFUSED_KEY,
 }
 
 # These speak against what their status promises; the others only refine an error without a status.
@@ -90,11 +104,16 @@ _OVERRULING = frozenset(
         "enforced_spend_limit_reached",
         "insufficient_quota",
         "tool_use_failed",
+        "API_KEY_INVALID",
+        "ModelErrorException",
+        "ModelNotReadyException",
+        "ModelStreamErrorException",
+        "ServiceQuotaExceededException",
     }
 )
 
 # An identifier of the provider's: words, or a short number. Keys mix letters and digits.
-_TOKEN = re.compile(r"[A-Za-z]{1,24}(?:[_.-][A-Za-z]{1,24}){0,7}|\d{1,4}")
+_TOKEN = re.compile(r"[A-Za-z]{1,32}(?:[_.-][A-Za-z]{1,32}){0,7}|\d{1,4}")
 
 _DURATION = re.compile(r"(?:(\d+)h)?(?:(\d+)m(?!s))?(?:(\d+(?:\.\d+)?)s)?(?:(\d+(?:\.\d+)?)ms)?")
 
@@ -116,10 +135,11 @@ def refusal(status: int, headers: Mapping[str, str], body: bytes) -> Problem:
     """Classify an HTTP answer that is no success. ``headers`` has lower-case names.
 
     x-should-retry wins over the status. ``retry_after`` is in seconds: from retry-after-ms,
-    retry-after (as seconds, or as a date less the answer's own date), else from the rate-limit
-    headers of what is exhausted.
+    retry-after (as seconds, or as a date less the answer's own date), from Google's RetryInfo, else
+    from the rate-limit headers of what is exhausted.
     """
-    tokens = _tokens(error_in(body))
+    error = error_in(body)
+    tokens = _tokens(error) | _tokens(named(headers.get("x-amzn-errortype", "")))
     kind = _by_status(status)
     for token in tokens.values():
         if token in _OVERRULING:
@@ -131,7 +151,7 @@ def refusal(status: int, headers: Mapping[str, str], body: bytes) -> Problem:
         code=kind.code,
         message=kind.message,
         retryable=retryable,
-        retry_after=_retry_after(status, headers) if retryable else None,
+        retry_after=_retry_after(status, headers, error) if retryable else None,
         details={"status": status, **tokens},
     )
 
@@ -143,6 +163,16 @@ def failure_in_stream(error: Any) -> Problem:
     """
     tokens = _tokens(error)
     return _problem(_kind_in_stream(tokens), tokens)
+
+
+def named(exception: str) -> dict[str, str]:
+    """Return an error object of an AWS exception's name, which is written in three ways.
+
+    A stream says ``throttlingException``, a header ``ThrottlingException:http://…``, and a body
+    ``com.amazon.coral.service#ThrottlingException``.
+    """
+    name = exception.partition(":")[0].rpartition("#")[2]
+    return {"code": name[:1].upper() + name[1:]}
 
 
 def _kind_in_stream(tokens: dict[str, str | int]) -> _Kind:
@@ -166,19 +196,25 @@ def _problem(kind: _Kind, details: Mapping[str, Any]) -> Problem:
 
 
 def error_in(body: bytes) -> Any:
-    """Return the error object that a JSON body holds or is; None if it is no JSON."""
+    """Return the error object that a JSON body holds or is; None if it is no JSON.
+
+    Google's may be the only item of a list.
+    """
     try:
         decoded: Any = msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
-    return members(decoded).get("error", decoded)
+    first = next(iter(items(decoded)), decoded)
+    return members(first).get("error", first)
 
 
 def _tokens(error: object) -> dict[str, str | int]:
-    """Pick the code and the type of an error object, where they look like identifiers."""
+    """Pick what tells the kind of an error object, where it looks like an identifier."""
     found: dict[str, str | int] = {}
-    for name in ("code", "type"):
-        token = members(error).get(name)
+    told = members(error)
+    reasons = (members(detail).get("reason") for detail in items(told.get("details")))
+    for name in ("code", "type", "status", "reason"):
+        token = next(filter(None, reasons), None) if name == "reason" else told.get(name)
         if _is_identifier(token):
             found[f"provider_{name}"] = token
     return found
@@ -190,7 +226,7 @@ def _is_identifier(token: Any) -> TypeGuard[str | int]:
     return isinstance(token, int) and 0 <= token <= _LAST_STATUS
 
 
-def _retry_after(status: int, headers: Mapping[str, str]) -> float | None:
+def _retry_after(status: int, headers: Mapping[str, str], error: object) -> float | None:
     wait = _number(headers.get("retry-after-ms"))
     if wait is not None:
         wait /= 1000
@@ -198,9 +234,17 @@ def _retry_after(status: int, headers: Mapping[str, str]) -> float | None:
         wait = _number(headers.get("retry-after"))
     if wait is None:
         wait = _until(headers.get("retry-after"), headers.get("date"))
+    if wait is None:
+        wait = _retry_info(error)
     if wait is None and status == _TOO_MANY_REQUESTS:
         wait = _exhausted(headers)
     return None if wait is None else min(max(wait, 0.0), LONGEST_WAIT)
+
+
+def _retry_info(error: object) -> float | None:
+    """The delay that Google's error details ask for."""
+    delays = (members(each).get("retryDelay") for each in items(members(error).get("details")))
+    return next((_duration(delay) for delay in delays if isinstance(delay, str)), None)
 
 
 def _number(text: str | None) -> float | None:

@@ -73,7 +73,8 @@ def values(headers: dict[str, Any]) -> dict[str, Any]:
 
 def parse(*chunks: bytes) -> list[EventMessage]:
     parser = EventStreamParser()
-    return [message for chunk in chunks for message in parser.feed(chunk)] + parser.finish()
+    messages = [message for chunk in chunks for message in parser.feed(chunk)]
+    return [*messages, *parser.finish()]
 
 
 @given(FRAMES, st.data())

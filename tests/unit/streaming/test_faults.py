@@ -134,7 +134,7 @@ def test_nothing_of_the_providers_own_words_is_passed_on():
         "hunter2 is my password",
         "",
         "_",
-        "x" * 25,
+        "x" * 33,
         1000,
         -1,
         None,

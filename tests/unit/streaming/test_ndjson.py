@@ -9,7 +9,7 @@ from actors.streaming.core.ndjson import LineTooLargeError, NdjsonParser
 
 def parse(*chunks: bytes) -> list[bytes]:
     parser = NdjsonParser()
-    return [line for chunk in chunks for line in parser.feed(chunk)] + parser.finish()
+    return [*feed_all(parser, list(chunks)), *parser.finish()]
 
 
 @pytest.mark.parametrize(
@@ -52,4 +52,4 @@ def feed_all(parser: NdjsonParser, chunks: list[bytes]) -> list[bytes]:
 
 
 def test_many_lines_may_together_exceed_the_limit():
-    assert NdjsonParser(limit=10).feed(b"0123456789\n" * 50) == [b"0123456789"] * 50
+    assert feed_all(NdjsonParser(limit=10), [b"0123456789\n" * 50]) == [b"0123456789"] * 50

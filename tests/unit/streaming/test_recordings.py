@@ -16,9 +16,12 @@ from actors.streaming.core import estimate
 from actors.streaming.core.deltas import ReasoningDelta, TextDelta
 from actors.streaming.core.faults import refusal
 from actors.streaming.core.reader import Reader
+from actors.streaming.core.wires.converse.reader import ConverseReader
+from actors.streaming.core.wires.gemini.reader import GeminiReader
+from actors.streaming.core.wires.ollama.reader import OllamaReader
 from actors.streaming.core.wires.openai_chat.reader import ChatReader
 from schemas.llm import Answer, ChatMessage, GenerateRequest, ToolCall
-from schemas.providers import Azure, Custom, Groq, OpenAI, Provider
+from schemas.providers import Azure, Bedrock, Custom, Google, Groq, Ollama, OpenAI, Provider
 from schemas.usage import Usage
 from tests.wires import answered, bytewise, cut
 
@@ -30,13 +33,23 @@ pytestmark = pytest.mark.skipif(
 )
 
 
+def as_recorded(expected: Any) -> Any:
+    return expected
+
+
 class Format(NamedTuple):
-    """How a file of recordings is read, and what its SDK's words and counts are in ours."""
+    """How a file of recordings is read, and what its SDK's words and counts are in ours.
+
+    ``names_model`` says that only the request names the model. ``told`` makes of what the SDK reads
+    what it would read if it looked into the events itself.
+    """
 
     provider: Provider
     reader: Callable[[GenerateRequest], Reader[Any]]
     finish: dict[str, str]
     usage: Callable[[Any], Usage]
+    names_model: bool = False
+    told: Callable[[Any], Any] = as_recorded
 
 
 def openai_usage(sdk: Any) -> Usage:
@@ -50,6 +63,29 @@ def openai_usage(sdk: Any) -> Usage:
     )
 
 
+def converse_usage(sdk: Any) -> Usage:
+    return Usage(input=sdk["inputTokens"], output=sdk["outputTokens"])
+
+
+def gemini_usage(sdk: Any) -> Usage:
+    thought = sdk["thoughts_token_count"]
+    return Usage(
+        input=sdk["prompt_token_count"],
+        output=sdk["candidates_token_count"] + thought,
+        reasoning=thought,
+    )
+
+
+def ollama_usage(sdk: Any) -> Usage:
+    return Usage(input=sdk["prompt_eval_count"] or 0, output=sdk["eval_count"])
+
+
+CONVERSE_FINISH = {
+    "end_turn": "stop",
+    "max_tokens": "length",
+    "tool_use": "tool_calls",
+    "guardrail_intervened": "content_filter",
+}
 CHAT_FINISH = {"stop": "stop", "length": "length", "tool_calls": "tool_calls"}
 
 
@@ -64,6 +100,16 @@ FORMATS: dict[str, Format] = {
     "compatible-chat": Format(
         Custom(model="m", base_url="https://example.com/v1"), compatible, CHAT_FINISH, openai_usage
     ),
+    "bedrock-converse": Format(
+        Bedrock(model="m", region="us-east-1"),
+        ConverseReader,
+        CONVERSE_FINISH,
+        converse_usage,
+        names_model=True,
+    ),
+    "google-generate": Format(Google(model="m"), GeminiReader, {"STOP": "stop"}, gemini_usage),
+    "ollama-chat": Format(Ollama(model="m"), OllamaReader, {"stop": "stop"}, ollama_usage),
+    "ollama-generate": Format(Ollama(model="m"), OllamaReader, {"stop": "stop"}, ollama_usage),
 }
 
 
@@ -80,12 +126,15 @@ def _rows(mode: str) -> Iterator[Any]:
 @pytest.mark.parametrize(("name", "row"), list(_rows("stream")))
 def test_a_recorded_stream_reads_as_its_sdk_reads_it_however_it_is_cut(name: str, row: Any):
     form, body = FORMATS[name], base64.b64decode(row["response"]["body_base64"])
-    messages = [ChatMessage(role="user", content="Hello")]
-    request = GenerateRequest(provider=form.provider, messages=messages)
+    messages, provider = [ChatMessage(role="user", content="Hello")], form.provider
+    expected = form.told(row["expected"])
+    if form.names_model:
+        provider = msgspec.structs.replace(provider, model=expected["model"])
+    request = GenerateRequest(provider=provider, messages=messages)
 
     deltas, answer = answered(form.reader(request), [body])
 
-    assert _as_read(answer) == _as_expected(form, row["expected"])
+    assert _as_read(answer) == _as_expected(form, expected)
     assert "".join(one.text for one in deltas if isinstance(one, TextDelta)) == answer.text
     thought = "".join(one.text for one in deltas if isinstance(one, ReasoningDelta))
     assert thought == answer.reasoning
@@ -111,7 +160,7 @@ def test_a_recorded_refusal_is_typed_and_repeats_nothing_of_the_providers_words(
     assert not problem.retryable
     assert problem.details["status"] == response["status"]
     assert problem.details["provider_code"] == error["code"]
-    assert error["body"]["message"] not in str(problem)
+    assert (error.get("body") or error)["message"] not in str(problem)
 
 
 def test_estimates_are_near_to_what_was_billed():
@@ -121,10 +170,13 @@ def test_estimates_are_near_to_what_was_billed():
         usage = expected["usage"]
         if usage and not expected["tool_calls"] and expected["choices"] == 1:
             estimated += estimate.tokens(expected["text"])
-            billed += usage.get("completion_tokens") or 0
+            billed += next((usage[name] for name in OUTPUT_NAMES if name in usage), 0)
 
     assert billed > 1000
     assert estimated == pytest.approx(billed, rel=0.15)
+
+
+OUTPUT_NAMES = ("completion_tokens", "outputTokens", "candidates_token_count", "eval_count")
 
 
 def _as_read(answer: Answer) -> dict[str, Any]:

@@ -1,0 +1,149 @@
+"""Framings of Bedrock's two streaming APIs: whose events travel in messages of the event stream.
+
+ConverseStream has one event a message. InvokeModelWithResponseStream wraps each event of a vendor's
+own format once more, in base64; the last of them carries what Bedrock has counted, which is what it
+bills. Either may report a failure in the place of an event. Source: the ``bedrock-runtime`` service
+model.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+import msgspec
+
+from actors.streaming.core.event_stream import EventMessage, EventStreamParser, HeaderValue
+from actors.streaming.core.faults import ProviderFaultError, failure_in_stream, fault, named
+from actors.streaming.core.sse import SseEvent
+
+_NAMES_OF_FAILURES = {"exception": ":exception-type", "error": ":error-code"}
+
+
+class BedrockEvent(NamedTuple):
+    """An event by its type, and its JSON body."""
+
+    kind: str
+    body: bytes
+
+
+class Metrics(msgspec.Struct, frozen=True, gc=False, rename="camel"):
+    """What Bedrock has counted of an invocation, in tokens."""
+
+    input_token_count: int | float | None = None
+    output_token_count: int | float | None = None
+    cache_read_input_token_count: int | float | None = None
+    cache_write_input_token_count: int | float | None = None
+
+
+class _Chunk(msgspec.Struct, frozen=True, gc=False):
+    """The body of a ``chunk``: one event of the vendor's."""
+
+    bytes: bytes
+
+
+class _Vendors(msgspec.Struct, frozen=True, gc=False):
+    """What is read of a vendor's event here: its type, and what the last one tells besides."""
+
+    type: str = "message"
+    metrics: Metrics | None = msgspec.field(name="amazon-bedrock-invocationMetrics", default=None)
+
+
+_chunks = msgspec.json.Decoder(_Chunk)
+_vendors = msgspec.json.Decoder(_Vendors)
+_wrapped = msgspec.json.Decoder(dict[str, msgspec.Raw])
+
+
+class ConverseFraming:
+    """Events of ConverseStream; see ``Framing``. Reported failures raise ProviderFaultError."""
+
+    def __init__(self) -> None:
+        self._parser = EventStreamParser()
+
+    def feed(self, chunk: bytes) -> Iterator[BedrockEvent]:
+        """Take the next bytes and yield the events they complete."""
+        return map(event_of, self._parser.feed(chunk))
+
+    def finish(self) -> Iterator[BedrockEvent]:
+        """Say that the stream has ended: half a message is nothing."""
+        return iter(())
+
+
+class InvokeFraming:
+    """A vendor's own events out of an invocation's chunks, as server-sent ones would bring them.
+
+    Before the last one comes what ``told`` makes of Bedrock's own counts, which overrule the
+    vendor's. Reported failures raise ProviderFaultError.
+    """
+
+    def __init__(self, told: Callable[[Metrics], Mapping[str, Any]] | None = None) -> None:
+        self._parser = EventStreamParser()
+        self._told = told
+
+    def feed(self, chunk: bytes) -> Iterator[SseEvent]:
+        """Take the next bytes and yield the events they complete."""
+        for message in self._parser.feed(chunk):
+            event = event_of(message)
+            if event.kind == "chunk":
+                yield from self._unwrap(event)
+
+    def finish(self) -> Iterator[SseEvent]:
+        """Say that the stream has ended: half a message is nothing."""
+        return iter(())
+
+    def _unwrap(self, event: BedrockEvent) -> Iterator[SseEvent]:
+        try:
+            data = _chunks.decode(event.body).bytes
+            vendors = _vendors.decode(data)
+        except (msgspec.DecodeError, RecursionError):
+            raise fault("provider_error", "The provider sent a chunk that is none.") from None
+        if vendors.metrics is not None and self._told is not None:
+            told = dict(self._told(vendors.metrics))
+            yield SseEvent(msgspec.json.encode(told).decode(), str(told.get("type", "message")))
+        yield SseEvent(data.decode("utf-8", "replace"), vendors.type)
+
+
+class NovaFraming:
+    """Events as ConverseStream has them, out of an invocation's chunks: Nova's own format."""
+
+    def __init__(self) -> None:
+        self._framing = InvokeFraming()
+
+    def feed(self, chunk: bytes) -> Iterator[BedrockEvent]:
+        """Take the next bytes and yield the events they complete."""
+        for event in self._framing.feed(chunk):
+            for kind, body in _wrapped.decode(event.data).items():
+                if not kind.startswith("amazon-bedrock-"):
+                    yield BedrockEvent(kind, bytes(body))
+
+    def finish(self) -> Iterator[BedrockEvent]:
+        """Say that the stream has ended: half a message is nothing."""
+        return iter(())
+
+
+def event_of(message: EventMessage) -> BedrockEvent:
+    """Return the event that a message is.
+
+    Raises:
+        ProviderFaultError: it reports a failure.
+    """
+    kind = _text(message.headers, ":message-type")
+    if kind in _NAMES_OF_FAILURES:
+        name = _text(message.headers, _NAMES_OF_FAILURES[kind])
+        raise ProviderFaultError(failure_in_stream(named(name)))
+    return BedrockEvent(_text(message.headers, ":event-type"), message.payload)
+
+
+def anthropic_usage(metrics: Metrics) -> dict[str, Any]:
+    """Write Bedrock's counts as the last event of Anthropic's that counts."""
+    counts = {
+        "input_tokens": metrics.input_token_count,
+        "output_tokens": metrics.output_token_count,
+        "cache_read_input_tokens": metrics.cache_read_input_token_count,
+        "cache_creation_input_tokens": metrics.cache_write_input_token_count,
+    }
+    told = {name: count for name, count in counts.items() if count is not None}
+    return {"type": "message_delta", "delta": {}, "usage": told}
+
+
+def _text(headers: Mapping[str, HeaderValue], name: str) -> str:
+    value = headers.get(name, "")
+    return value if isinstance(value, str) else ""

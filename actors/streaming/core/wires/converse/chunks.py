@@ -1,0 +1,79 @@
+"""What is read of ConverseStream's events: only the needed fields.
+
+Nova speaks the same through InvokeModel, there with each event under its name.
+"""
+
+from typing import Any
+
+import msgspec
+
+
+class ReasoningPart(msgspec.Struct, frozen=True, gc=False, rename="camel"):
+    """A piece of reasoning, its signature, or what is hidden of it."""
+
+    text: str | None = None
+    signature: str | None = None
+    redacted_content: bytes | None = None
+
+
+class ToolInput(msgspec.Struct, frozen=True, gc=False):
+    """A piece of a call's arguments. Nova's may be an object, whole."""
+
+    input: str | dict[str, Any] | None = None
+
+
+class BlockDelta(msgspec.Struct, frozen=True, rename="camel"):
+    """What a content block grows by."""
+
+    text: str | None = None
+    tool_use: ToolInput | None = None
+    reasoning_content: ReasoningPart | None = None
+
+
+class ToolStart(msgspec.Struct, frozen=True, gc=False, rename="camel"):
+    """The beginning of a tool call. A ``type`` marks a tool that the server runs itself."""
+
+    tool_use_id: str | None = None
+    name: str | None = None
+    type: str | None = None
+
+
+class BlockStart(msgspec.Struct, frozen=True, rename="camel"):
+    """The beginning of a content block; texts begin without one."""
+
+    tool_use: ToolStart | None = None
+
+
+class PromptRouter(msgspec.Struct, frozen=True, gc=False, rename="camel"):
+    """Which model a router chose."""
+
+    invoked_model_id: str | None = None
+
+
+class Trace(msgspec.Struct, frozen=True, rename="camel"):
+    """What happened on the way, of guardrails and routers."""
+
+    prompt_router: PromptRouter | None = None
+
+
+class Body(msgspec.Struct, frozen=True, rename="camel"):
+    """The fields of all kinds of events together: each kind has some."""
+
+    content_block_index: int = 0
+    start: BlockStart | None = None
+    delta: BlockDelta | None = None
+    stop_reason: str | None = None
+    usage: dict[str, Any] | None = None
+    trace: Trace | None = None
+
+
+_decoder = msgspec.json.Decoder(Body)
+
+
+def decode(body: bytes) -> Body:
+    """Read the body of one event.
+
+    Raises:
+        msgspec.DecodeError: it is none.
+    """
+    return _decoder.decode(body)

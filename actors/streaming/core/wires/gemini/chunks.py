@@ -1,0 +1,76 @@
+"""What is read of a chunk of Gemini's stream: only the needed fields."""
+
+from typing import Any
+
+import msgspec
+
+
+class PartialArgument(msgspec.Struct, frozen=True, gc=False, rename="camel"):
+    """A value within a call's arguments, or a piece of a text there; without either a null."""
+
+    json_path: str = "$"
+    string_value: str | None = None
+    number_value: int | float | None = None
+    bool_value: bool | None = None
+    will_continue: bool | None = None
+
+
+class FunctionCall(msgspec.Struct, frozen=True, rename="camel"):
+    """A function call, whole; or, where arguments are streamed, a piece of one."""
+
+    name: str | None = None
+    args: dict[str, Any] | None = None
+    id: str | None = None
+    partial_args: list[PartialArgument] | None = None
+    will_continue: bool | None = None
+
+
+class Part(msgspec.Struct, frozen=True, rename="camel"):
+    """A piece of the answer: text, reasoning if ``thought`` says so, or a call."""
+
+    text: str | None = None
+    thought: bool | None = None
+    thought_signature: str | None = None
+    function_call: FunctionCall | None = None
+
+
+class Content(msgspec.Struct, frozen=True):
+    """The pieces of a chunk."""
+
+    parts: list[Part] | None = None
+
+
+class Candidate(msgspec.Struct, frozen=True, rename="camel"):
+    """One of the answers asked for; we ask for one."""
+
+    content: Content | None = None
+    finish_reason: str | None = None
+    index: int | None = None
+
+
+class PromptFeedback(msgspec.Struct, frozen=True, gc=False, rename="camel"):
+    """Why a prompt was blocked; then there are no candidates."""
+
+    block_reason: str | None = None
+
+
+class Chunk(msgspec.Struct, frozen=True, rename="camel"):
+    """One event of the stream."""
+
+    candidates: list[Candidate] | None = None
+    prompt_feedback: PromptFeedback | None = None
+    usage_metadata: dict[str, Any] | None = None
+    model_version: str | None = None
+    error: Any = None
+
+
+_decoder = msgspec.json.Decoder(Chunk)
+
+
+def decode(data: str) -> Chunk:
+    """Read one event.
+
+    Raises:
+        msgspec.DecodeError: it is none.
+    """
+    return _decoder.decode(data)

@@ -1,0 +1,59 @@
+"""What is read of a line of Ollama's stream, of chat and generate alike: only the needed fields."""
+
+from typing import Any
+
+import msgspec
+
+Count = int | float | None
+
+
+class FunctionPart(msgspec.Struct, frozen=True):
+    """A function call, whole. ``arguments`` is an object; some compatible servers send text."""
+
+    name: str | None = None
+    arguments: dict[str, Any] | str | None = None
+
+
+class CallPart(msgspec.Struct, frozen=True):
+    """One tool call; the id is optional."""
+
+    id: str | None = None
+    function: FunctionPart | None = None
+
+
+class MessagePart(msgspec.Struct, frozen=True):
+    """What a chat grows by."""
+
+    content: str | None = None
+    thinking: str | None = None
+    tool_calls: list[CallPart] | None = None
+
+
+class Line(msgspec.Struct, frozen=True):
+    """One line. A chat has a ``message``; ``response`` and ``thinking`` are what generate has."""
+
+    model: str | None = None
+    message: MessagePart | None = None
+    response: str | None = None
+    thinking: str | None = None
+    done: bool = False
+    done_reason: str | None = None
+    error: Any = None
+    prompt_eval_count: Count = None
+    eval_count: Count = None
+    total_duration: Count = None
+    load_duration: Count = None
+    prompt_eval_duration: Count = None
+    eval_duration: Count = None
+
+
+_decoder = msgspec.json.Decoder(Line)
+
+
+def decode(line: bytes) -> Line:
+    """Read one line.
+
+    Raises:
+        msgspec.DecodeError: it is none.
+    """
+    return _decoder.decode(line)

@@ -1,0 +1,1 @@
+"""Amazon's Titan text models, in their own format: a prompt and its continuation."""
