@@ -46,13 +46,14 @@ class Endpoint(Protocol):
         """Return the address of the server that is meant."""
         ...
 
-    def outgoing(
+    async def outgoing(
         self, request: GenerateRequest, context: CallContext, without: frozenset[str]
     ) -> Outgoing:
-        """Write the request, without the optional fields named.
+        """Write the request, without the optional fields named; fetch a token for it if need be.
 
         Raises:
             ProblemError: a key is missing or must not go there, a header cannot be set.
+            ProviderFaultError: the wire format cannot say what the request says.
         """
         ...
 

@@ -186,7 +186,7 @@ class HttpCall:
         base_url = endpoint.base_url(self._request)
         without = self._provider.refused_by(base_url)
         while True:
-            outgoing = endpoint.outgoing(self._request, self._context, without)
+            outgoing = await endpoint.outgoing(self._request, self._context, without)
             try:
                 return await self._send(outgoing, may_refuse=endpoint.optional - without)
             except _FieldRefusedError as refused:

@@ -36,7 +36,7 @@ class OpenAIEndpoint:
         """Return the server's address."""
         return self._address(_provider(request)).base_url
 
-    def outgoing(
+    async def outgoing(
         self, request: GenerateRequest, context: CallContext, without: frozenset[str]
     ) -> Outgoing:
         """Write the request."""
