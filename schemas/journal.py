@@ -30,13 +30,15 @@ class Mail(Internal):
 class Entry(Internal):
     """What one command did: its events and the reply kept for repeats of its id.
 
-    ``base`` is the state the events start from, where it was not in memory but restored from a
-    record. ``blob`` names the stored events where they are too large for the journal.
+    ``kind`` is the command's tag. ``base`` is the state the events start from, where it was not in
+    memory but restored from a record. ``blob`` names the stored entry where it is too large for the
+    journal.
     """
 
     tenant: str
     key: str
     command: str
+    kind: str = ""
     digest: str = ""
     base: msgspec.Raw = NOTHING
     events: list[msgspec.Raw] = []
@@ -58,13 +60,15 @@ class Commit(Internal):
     ``n`` counts the shard's commits without gaps. ``turn`` tells our own append from another's.
     ``settled`` is the last commit whose publications are known to be stored. ``snapshot`` is the
     newest snapshot, repeated in every commit so that the last commit alone leads to it.
-    ``generation`` is the life of the work queue in which the open work items were sent.
+    ``generation`` is the life of the work queue in which the open work items were sent. ``version``
+    is that of the entity's state and events; it never decreases within a shard.
     """
 
     n: int
     epoch: int
     turn: str
     at: datetime
+    version: int = 1
     owner: str | None = None
     generation: str = ""
     settled: int = 0

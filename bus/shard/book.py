@@ -133,7 +133,7 @@ class Book:
         for entry in entries:
             address = (entry.tenant, entry.key)
             if entry.base is not NOTHING:
-                self.advance(address, decode(self.entity.state_type, entry.base))
+                self.advance(address, self.entity.state(entry.base, commit.version))
             for raw in entry.events:
                 publications.extend(self._replay_event(address, raw))
             self.remember(address, entry)
@@ -178,5 +178,5 @@ class Book:
             address = (image.tenant, image.key)
             self.slots[address] = Slot(replies=dict(image.replies))
             if bytes(image.state) != _NO_STATE:
-                self.advance(address, decode(self.entity.state_type, image.state))
+                self.advance(address, self.entity.state(image.state, snapshot.version))
                 self.settle(address)

@@ -1,11 +1,18 @@
 """A kind of entity, as the pure functions that define it."""
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Generic, TypeVar
 
+import msgspec
+
+from bus.codec import decode, encode
+from bus.errors import problem
 from schemas.decision import Decision, Publish, Work
+
+Upgrade = Callable[[dict[str, Any]], dict[str, Any]]
+"""Turns the plain object of a state of one version into that of the next."""
 
 S = TypeVar("S")
 C = TypeVar("C")
@@ -22,7 +29,12 @@ class Entity(Generic[S, C, E]):
     record, ``restore`` the state from such a record (None where it is not of an ended entity),
     ``redispatch`` the command that begins lost work anew. ``observe`` is told of each publication
     when its commit is stored, for metrics.
-    ``version`` names the shape of ``state_type`` in snapshots.
+
+    ``version`` counts the shapes that ``state_type`` has had, and ``upgrades`` leads from an older
+    one to the next, each by its number. A new version is needed when stored states could no longer
+    be read or would mean something else. Without an upgrade a shard is rebuilt from its events,
+    which must stay readable for ever: they are only ever given new fields with defaults, or joined
+    by new ones. A process that meets a newer version than its own leaves the shard to others.
     """
 
     name: str
@@ -42,3 +54,23 @@ class Entity(Generic[S, C, E]):
     redispatch: Callable[[Work], C]
     tick: C
     observe: Callable[[Publish], None] = lambda _: None
+    upgrades: Mapping[int, Upgrade] = field(default_factory=dict[int, Upgrade])
+
+    def can_read(self, version: int) -> bool:
+        """Say whether a state of this version can be made one of the present version."""
+        return all(older in self.upgrades for older in range(version, self.version))
+
+    def state(self, data: bytes | msgspec.Raw, version: int) -> S:
+        """Decode a state that was stored by a version of this entity.
+
+        Raises:
+            ProblemError: ``validation``: it is malformed, or there is no upgrade.
+        """
+        if version == self.version:
+            return decode(self.state_type, data)
+        if version > self.version or not self.can_read(version):
+            raise problem("validation", f"a state of version {version} has no upgrade")
+        plain = decode(dict[str, Any], data)
+        for older in range(version, self.version):
+            plain = self.upgrades[older](plain)
+        return decode(self.state_type, encode(plain))

@@ -79,6 +79,11 @@ class ShardHost:
         return sorted(shard for shard, owner in self._running.items() if owner.serving)
 
     @property
+    def refusing(self) -> list[int]:
+        """The shards that this process has found it cannot read."""
+        return sorted(self._refused)
+
+    @property
     def settled(self) -> bool:
         """Whether this process serves just the shards it should."""
         return (

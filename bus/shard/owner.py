@@ -157,6 +157,7 @@ class ShardOwner:
             epoch=book.epoch,
             turn=f"{self._process}.{book.epoch}.{n}",
             at=now,
+            version=self._entity.version,
             generation=book.generation,
             settled=self._dispatcher.settled(),
             snapshot=self._snapshots.newest or book.snapshot,
@@ -172,7 +173,9 @@ class ShardOwner:
         if size <= self._timing.blob_bytes:
             return entry
         blob = await self._bus.blobs.put(encode(entry))
-        return Entry(tenant=entry.tenant, key=entry.key, command=entry.command, blob=blob)
+        return Entry(
+            tenant=entry.tenant, key=entry.key, command=entry.command, kind=entry.kind, blob=blob
+        )
 
     # What the letters of a turn are
 

@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Any
 
 from bus.codec import decode
-from bus.errors import CorruptJournalError, FencedError, ProblemError
+from bus.errors import CorruptJournalError, FencedError, ProblemError, StateVersionError
 from bus.ports import Blobs, Clock, Journal, Stored
 from bus.shard.append import append
 from bus.shard.book import Address, Book
@@ -46,23 +46,27 @@ async def take_over(
     Raises:
         FencedError: another process took it over in the same moment.
         CorruptJournalError: the journal has a gap.
+        StateVersionError: a newer version of the entity has written it; it stays as it is.
     """
     newest = await journal.last(subject)
     last = _commit_of(subject, newest) if newest else None
-    claim = _owner_commit(last, process, clock())
+    if last is not None and last.version > entity.version:
+        raise StateVersionError(subject, last.version, entity.version)
+    claim = _owner_commit(last, entity.version, process, clock())
     sequence = await append(journal, subject, claim, newest.sequence if newest else 0)
     recovered = Recovered(Book(entity), sequence)
     await _rebuild(recovered, subject, claim, journal, blobs)
     return recovered
 
 
-def _owner_commit(last: Commit | None, process: str, now: datetime) -> Commit:
+def _owner_commit(last: Commit | None, version: int, process: str, now: datetime) -> Commit:
     n, epoch = (last.n + 1, last.epoch + 1) if last else (1, 1)
     return Commit(
         n=n,
         epoch=epoch,
         turn=f"{process}.{epoch}.{n}",
         at=max(last.at, now) if last else now,
+        version=version,
         owner=process,
         generation=last.generation if last else "",
         settled=last.settled if last else 0,
@@ -82,7 +86,7 @@ async def _rebuild(
         if commit.n <= book.n:
             continue
         if commit.n != book.n + 1:
-            raise CorruptJournalError(subject, f"commit {commit.n} follows commit {book.n}")
+            raise CorruptJournalError(subject, _gap(book, commit, claim))
         entries = await _fetched(subject, commit, blobs)
         publications = _replay(book, subject, commit, entries)
         if commit.n > claim.settled:
@@ -96,10 +100,21 @@ async def _load_snapshot(book: Book, subject: str, claim: Commit, blobs: Blobs) 
         return 1
     try:
         snapshot = decode(Snapshot, await blobs.get(claim.snapshot.blob))
+        if not book.entity.can_read(snapshot.version):
+            return 1
         book.load(snapshot)
     except ProblemError as error:
         raise CorruptJournalError(subject, f"snapshot: {error}") from error
     return claim.snapshot.sequence
+
+
+def _gap(book: Book, commit: Commit, claim: Commit) -> str:
+    if book.n == 0 and claim.snapshot is not None:
+        return (
+            f"the state before commit {commit.n} is only in a snapshot of an older version of "
+            f"{book.entity.name}, from which there is no upgrade to version {book.entity.version}"
+        )
+    return f"commit {commit.n} follows commit {book.n}"
 
 
 def _commit_of(subject: str, stored: Stored) -> Commit:

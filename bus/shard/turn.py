@@ -15,6 +15,9 @@ from schemas.decision import Publish, Work
 from schemas.journal import NOTHING, Entry, Mail
 from schemas.problems import Problem
 
+TAG = b'{"type":"'
+MOST_TAG_BYTES = 64
+
 Reply = str | Callable[[bytes], None]
 """Where an answer goes: to a subject, or to a caller within this process."""
 
@@ -135,11 +138,18 @@ def _entry(
         tenant=mail.tenant,
         key=mail.key,
         command=mail.id,
+        kind=_kind(mail.body),
         digest=mail.digest,
         base=base,
         events=list(events),
         reply=reply,
     )
+
+
+def _kind(body: msgspec.Raw) -> str:
+    """Return the tag of an encoded command; msgspec writes it first."""
+    start = memoryview(body)[:MOST_TAG_BYTES].tobytes()
+    return start[len(TAG) : start.find(b'"', len(TAG))].decode() if start.startswith(TAG) else ""
 
 
 def _conflict(mail: Mail) -> Problem:

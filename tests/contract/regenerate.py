@@ -9,6 +9,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from tests.contract import journals
 from tests.contract.golden_files import DOCUMENTS, version_of, wanted
 
 
@@ -21,7 +22,7 @@ def main() -> int:
     parser.add_argument("names", nargs="*", help="only files whose names begin so")
     options = parser.parse_args()
     left = 0
-    for path, data in wanted().items():
+    for path, data in (wanted() | journals.wanted()).items():
         if options.names and not path.name.startswith(tuple(options.names)):
             continue
         left += _settle(path, data, replace=options.replace, add=options.add)
