@@ -1,11 +1,13 @@
 """Golden journals: the stored bytes of a shard's life, and the state they lead to.
 
 Each ``golden_journals/execution.v<n>.json`` holds the commits of one shard as they were written by
-some version of this program, the snapshot that lies among them, and all entities as they stood in
-the end. What is written today is the newest; every older one must lead to the same states for ever.
+some version of this program, and the snapshot that lies among them; these bytes never change, and
+what is written today is the newest. The file ``….states.json`` beside it holds all entities as they
+stand in the end, however the shard is recovered. It may gain a field that ``evolve`` now fills.
 """
 
 import hashlib
+import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -35,6 +37,7 @@ from schemas.providers import Scripted
 from schemas.usage import Usage
 
 FOLDER = Path(__file__).parent / "golden_journals"
+_JOURNAL = re.compile(r"\.v\d+\.json$")
 BEGAN = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
 DELTAS = Deltas(count=2, sha256=hashlib.sha256(b"Hello.").hexdigest())
 OVERLOADED = Problem(code="provider_overloaded", message="try again later", retryable=True)
@@ -45,8 +48,6 @@ class GoldenJournal(msgspec.Struct):
 
     commits: list[msgspec.Raw]
     snapshot: msgspec.Raw
-    version: int
-    states: list[SlotImage]
 
 
 class Recorder:
@@ -77,9 +78,7 @@ class Recorder:
 
     def golden(self) -> GoldenJournal:
         """Return all of it."""
-        return GoldenJournal(
-            self.commits, self.snapshot, self.book.entity.version, states(self.book)
-        )
+        return GoldenJournal(self.commits, self.snapshot)
 
     def _store(self, *, epoch: int, entries: list[Any], owner: str | None = None) -> None:
         n = self.book.n + 1
@@ -105,9 +104,23 @@ def states(book: Book) -> list[SlotImage]:
     return sorted(image.slots, key=lambda slot: (slot.tenant, slot.key))
 
 
+def replayed(golden: GoldenJournal) -> bytes:
+    """Return the entities that all commits lead to, as they are stored today."""
+    book: Book = Book(execution_entity())
+    for commit in (decode(Commit, raw) for raw in golden.commits):
+        book.replay(commit, commit.entries)
+    return encode(states(book))
+
+
 def paths() -> list[Path]:
     """Return the golden journals, oldest first."""
-    return sorted(FOLDER.glob("execution.v*.json"), key=lambda path: int(path.suffixes[0][2:]))
+    found = (path for path in FOLDER.iterdir() if _JOURNAL.search(path.name))
+    return sorted(found, key=lambda path: int(path.suffixes[0][2:]))
+
+
+def states_of(path: Path) -> Path:
+    """Return where the states that a golden journal leads to stand."""
+    return path.with_suffix(".states.json")
 
 
 def read(path: Path) -> GoldenJournal:
@@ -116,10 +129,11 @@ def read(path: Path) -> GoldenJournal:
 
 
 def wanted() -> dict[Path, bytes]:
-    """Return the newest file, and what it should hold."""
+    """Return the newest journal and the states of all, and what they should hold."""
     written = paths()
     newest = written[-1] if written else FOLDER / "execution.v1.json"
-    return {newest: encode(recorded())}
+    leads_to = {states_of(path): replayed(read(path)) for path in written}
+    return {newest: encode(recorded())} | leads_to
 
 
 def recorded() -> GoldenJournal:

@@ -2,7 +2,8 @@
 
 Without an option only missing files are written, and those that differ are listed. ``--replace``
 overwrites what differs: for documents, and for messages that nobody outside has seen. ``--add``
-keeps the old file of a message and writes the next version beside it. NAME limits both to some.
+keeps the old file of a message and writes the next version beside it; for a golden journal both do
+that, because what is stored somewhere stays so. NAME limits both to some.
 """
 
 import argparse
@@ -34,9 +35,9 @@ def _settle(path: Path, data: bytes, *, replace: bool, add: bool) -> int:
         return _write(path, data)
     if path.read_bytes() == data:
         return 0
-    if replace:
+    if replace and path not in journals.paths():
         return _write(path, data)
-    if add and path.name not in DOCUMENTS:
+    if (add or replace) and path.name not in DOCUMENTS:
         number = version_of(path)
         return _write(path.with_name(path.name.replace(f".v{number}.", f".v{number + 1}.")), data)
     sys.stdout.write(f"differs: {path.name}\n")
