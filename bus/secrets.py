@@ -20,8 +20,12 @@ from schemas.ids import Token
 FIELD = "provider.secret"
 FILE_SETTING = "CALLBOARD_SECRETS_FILE"
 
-_OPENAI_HOST = "api.openai.com"
-_GROQ_HOST = "api.groq.com"
+_WELL_KNOWN = (
+    ("openai", "OPENAI_API_KEY", "OPENAI_BASE_URL", "https://api.openai.com"),
+    ("anthropic", "ANTHROPIC_API_KEY", "ANTHROPIC_BASE_URL", "https://api.anthropic.com"),
+    ("groq", "GROQ_API_KEY", "GROQ_BASE_URL", "https://api.groq.com"),
+)
+"""Name, variable of the key, variable of the address, and the address unless that is set."""
 
 Tenant = Annotated[str, msgspec.Meta(pattern=r"^(\*|[A-Za-z0-9_-]{1,64})$")]
 Host = Annotated[str, msgspec.Meta(pattern=r"^(\*\.)?[^\s/@*]+$")]
@@ -49,7 +53,7 @@ class Secrets:
 
     @classmethod
     def load(cls, environ: Mapping[str, str] = os.environ) -> "Secrets":
-        """Build the map: ``openai`` and ``groq``, and over them the file CALLBOARD_SECRETS_FILE.
+        """Build the map: the well-known providers, and over them the file CALLBOARD_SECRETS_FILE.
 
         The file is YAML or JSON: ``{name: {env: VARIABLE, hosts: [...], tenants: [...]}}``.
 
@@ -116,11 +120,21 @@ def _matches(pattern: str, host: str, port: int | None) -> bool:
 
 
 def _built_in(environ: Mapping[str, str]) -> dict[str, SecretEntry]:
-    openai = urlsplit(environ.get("OPENAI_BASE_URL") or f"https://{_OPENAI_HOST}").netloc
-    return {
-        "openai": SecretEntry(env="OPENAI_API_KEY", hosts=(openai.rpartition("@")[2],)),
-        "groq": SecretEntry(env="GROQ_API_KEY", hosts=(_GROQ_HOST,)),
+    """Return the entries of the well-known providers, each for its own host.
+
+    Anybody can have a resource at Azure, so its key goes to the operator's alone.
+    """
+    entries = {
+        name: SecretEntry(env=key, hosts=(_host(environ.get(address) or usual),))
+        for name, key, address, usual in _WELL_KNOWN
     }
+    if azure := environ.get("AZURE_OPENAI_ENDPOINT"):
+        entries["azure"] = SecretEntry(env="AZURE_OPENAI_API_KEY", hosts=(_host(azure),))
+    return entries
+
+
+def _host(url: str) -> str:
+    return urlsplit(url).netloc.rpartition("@")[2]
 
 
 def _read(path: Path) -> dict[str, SecretEntry]:

@@ -174,9 +174,7 @@ FULLY_GRADED = models(r"claude-(?:opus-4-[7-9]|[a-z]+-(?:[5-9]|\d\d)(?!\d))")
 """Claude models that know the effort ``xhigh`` as well."""
 
 _THOUGHTLESS = models(r"claude-(?:3-(?!7)|2|instant)")
-_STRUCTURED = models(
-    r"claude-(?:opus-4-[1-9](?!\d)|[a-z]+-4-[5-9](?!\d)|[a-z]+-(?:[5-9]|\d\d)(?!\d))"
-)
+_HALF_GRADED = models(r"claude-(?:opus-4-[56]|(?:sonnet|haiku)-4-[6-9])(?!\d)")
 _UNSTRUCTURED = models(r"claude-(?:[123]|instant|(?:opus|sonnet)-4(?:-0)?(?:-20\d+)?$)")
 
 
@@ -235,6 +233,13 @@ _CLAUDE_RULES = (
     Rule(_CLAUDE, _THOUGHTLESS, "reasoning_budget", only(0), "does not reason"),
     Rule(
         _CLAUDE,
+        FULLY_GRADED,
+        "reasoning_budget",
+        only(0),
+        "decides by itself how much to think",
+    ),
+    Rule(
+        _CLAUDE,
         ANY,
         "reasoning_budget",
         _none_or_enough,
@@ -248,6 +253,14 @@ _CLAUDE_RULES = (
         other_than("minimal"),
         "knows no minimal reasoning effort",
         nearest=always("low"),
+    ),
+    Rule(
+        _CLAUDE,
+        _HALF_GRADED,
+        "reasoning_effort",
+        other_than("xhigh"),
+        "knows no reasoning effort xhigh",
+        nearest=always("high"),
     ),
     Rule(_CLAUDE, ANY, "tool_choice", _choosable, "must be free in its choice as it thinks"),
     Rule(

@@ -22,6 +22,9 @@ def settings(config: Config) -> StreamingConfig:
         max_concurrent=config.max_concurrent_executions,
         connect_timeout=config.connect_timeout,
         openai_base_url=config.openai_base_url or defaults.openai_base_url,
+        anthropic_base_url=config.anthropic_base_url or defaults.anthropic_base_url,
+        groq_base_url=config.groq_base_url or defaults.groq_base_url,
+        azure_base_url=config.azure_base_url,
     )
 
 

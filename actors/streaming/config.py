@@ -15,6 +15,12 @@ class StreamingConfig(msgspec.Struct, frozen=True, kw_only=True):
     groq_base_url: str = "https://api.groq.com/openai/v1"
     """Where ``groq`` definitions without a base_url go."""
 
+    anthropic_base_url: str = "https://api.anthropic.com"
+    """Where ``anthropic`` definitions without a base_url go."""
+
+    azure_base_url: str | None = None
+    """Where ``azure`` definitions without a base_url go: the operator's own resource."""
+
     connect_timeout: float = 10.0
     """For name, TCP and TLS together."""
 

@@ -19,7 +19,9 @@ class Setting(NamedTuple):
 
 READ_AT_USE = (
     Setting("OPENAI_API_KEY", "", "the secret `openai`; read where and when a request is sent"),
-    Setting("GROQ_API_KEY", "", "the secret `groq`; read where and when a request is sent"),
+    Setting("ANTHROPIC_API_KEY", "", "the secret `anthropic`; likewise"),
+    Setting("AZURE_OPENAI_API_KEY", "", "the secret `azure`, for AZURE_OPENAI_ENDPOINT; likewise"),
+    Setting("GROQ_API_KEY", "", "the secret `groq`; likewise"),
 )
 """Secrets that no configuration object ever holds: ``bus.secrets`` reads them."""
 

@@ -178,6 +178,18 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         BaseUrl | None,
         _env("OPENAI_BASE_URL", "base URL of `openai` agents that name none"),
     ] = None
+    anthropic_base_url: Annotated[
+        BaseUrl | None,
+        _env("ANTHROPIC_BASE_URL", "base URL of `anthropic` agents that name none"),
+    ] = None
+    groq_base_url: Annotated[
+        BaseUrl | None,
+        _env("GROQ_BASE_URL", "base URL of `groq` agents that name none"),
+    ] = None
+    azure_base_url: Annotated[
+        BaseUrl | None,
+        _env("AZURE_OPENAI_ENDPOINT", "the resource of `azure` agents that name none"),
+    ] = None
 
     @property
     def unenforced(self) -> tuple[str, ...]:

@@ -3,12 +3,6 @@
 from collections.abc import Mapping
 from typing import Any, cast
 
-
-def items(value: object) -> list[Any]:
-    """Return a JSON array as it is, and nothing of any other value."""
-    return cast("list[Any]", value) if isinstance(value, list) else []
-
-
 _TOO_MANY = 2**53
 
 
@@ -24,3 +18,8 @@ def at(raw: Mapping[str, Any] | None, *path: str) -> int:
 def members(value: object) -> dict[str, Any]:
     """Return a JSON object as it is, and nothing of any other value."""
     return cast("dict[str, Any]", value) if isinstance(value, dict) else {}
+
+
+def items(value: object) -> list[Any]:
+    """Return a JSON array as it is, and nothing of any other value."""
+    return cast("list[Any]", value) if isinstance(value, list) else []

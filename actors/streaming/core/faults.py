@@ -61,7 +61,9 @@ _BY_STATUS: dict[int, _Kind] = {
 
 # Codes and types that say more than the status, or stand alone inside a stream that began well.
 _BY_TOKEN: dict[str, _Kind] = {
+    "api_error": _FAILED,
     "authentication_error": _REFUSED_KEY,
+    "billing_error": _QUOTA,
     "billing_hard_limit_reached": _QUOTA,
     "content_filter": _REFUSED,
     "context_length_exceeded": _REFUSED,
@@ -70,15 +72,18 @@ _BY_TOKEN: dict[str, _Kind] = {
     "invalid_api_key": _REFUSED_KEY,
     "invalid_request_error": _REFUSED,
     "model_not_found": _UNKNOWN,
+    "not_found_error": _UNKNOWN,
     "overloaded": _OVERLOADED,
     "overloaded_error": _OVERLOADED,
     "permission_error": _NOT_ALLOWED,
     "rate_limit_error": _LIMITED,
     "rate_limit_exceeded": _LIMITED,
     "rate_limit_reached": _LIMITED,
+    "request_too_large": _REFUSED,
     "server_error": _FAILED,
     "service_unavailable": _OVERLOADED,
     "timeout": _SLOW,
+    "timeout_error": _SLOW,
     "tokens": _LIMITED,
     "tool_use_failed": _RESAMPLE,
     # AWS
@@ -103,6 +108,7 @@ _OVERRULING = frozenset(
         "billing_hard_limit_reached",
         "enforced_spend_limit_reached",
         "insufficient_quota",
+        "model_not_found",
         "tool_use_failed",
         "API_KEY_INVALID",
         "ModelErrorException",

@@ -4,6 +4,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from typing import Any, Generic, NamedTuple, TypeVar
 
+import msgspec
+
 from actors.streaming.core import estimate
 from actors.streaming.core.deltas import Delta, ReasoningDelta, TextDelta
 from actors.streaming.core.faults import ProviderFaultError, fault
@@ -207,7 +209,11 @@ class Reader(ABC, Generic[E]):
 
     def _counted(self, quality: Quality) -> Usage:
         usage = self._buckets(self._usage, quality) if self._usage is not None else None
-        if usage is not None:
+        if usage is not None and self.whole:
             return usage
         text, reasoning = "".join(self._text), "".join(self._reasoning)
-        return estimate.usage(self._request, text, reasoning, self._calls.finished())
+        guess = estimate.usage(self._request, text, reasoning, self._calls.finished())
+        if usage is None:
+            return guess
+        # Some tell the input at the start, and of the output only a first token.
+        return msgspec.structs.replace(usage, output=max(usage.output, guess.output))

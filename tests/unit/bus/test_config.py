@@ -49,6 +49,9 @@ def test_every_setting_is_read_from_its_variable():
         "CLEANUP_INTERVAL": "30",
         "MAX_ATTEMPTS": "3",
         "OPENAI_BASE_URL": "https://proxy.example.com/v1",
+        "ANTHROPIC_BASE_URL": "https://claude.example.com",
+        "GROQ_BASE_URL": "https://groq.example.com/v1",
+        "AZURE_OPENAI_ENDPOINT": "https://ours.openai.azure.com",
     }
     assert msgspec.structs.asdict(load(environ)) == {
         "nats_url": ("nats://a:4222", "nats://b:4222"),
@@ -75,6 +78,9 @@ def test_every_setting_is_read_from_its_variable():
         "cleanup_interval": 30.0,
         "max_attempts": 3,
         "openai_base_url": "https://proxy.example.com/v1",
+        "anthropic_base_url": "https://claude.example.com",
+        "groq_base_url": "https://groq.example.com/v1",
+        "azure_base_url": "https://ours.openai.azure.com",
     }
 
 

@@ -35,6 +35,18 @@ def test_the_keys_of_openai_and_groq_go_to_their_own_hosts():
     assert secrets.resolve("groq", groq, "acme") == KEYS["GROQ_API_KEY"]
 
 
+def test_the_key_of_azure_goes_to_the_operators_own_resource_and_no_other():
+    environ = KEYS | {
+        "AZURE_OPENAI_API_KEY": "azure-0123456789",
+        "AZURE_OPENAI_ENDPOINT": "https://ours.openai.azure.com/",
+    }
+    ours, theirs = "https://ours.openai.azure.com/openai", "https://theirs.openai.azure.com/openai"
+
+    assert Secrets.load(environ).resolve("azure", ours, "acme") == "azure-0123456789"
+    assert refusal(Secrets.load(environ), "azure", theirs).code == "forbidden"
+    assert refusal(Secrets.load(KEYS), "azure", ours).code == "unauthorized"
+
+
 @pytest.mark.parametrize(
     "url",
     [
@@ -174,4 +186,4 @@ def test_a_missing_file_refuses_the_start(tmp_path: Path):
 
 
 def test_a_map_shows_names_only():
-    assert repr(Secrets.load(KEYS)) == "Secrets(groq, openai)"
+    assert repr(Secrets.load(KEYS)) == "Secrets(anthropic, groq, openai)"

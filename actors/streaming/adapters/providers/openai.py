@@ -15,12 +15,12 @@ from actors.streaming.config import StreamingConfig
 from actors.streaming.core.reader import Reader
 from actors.streaming.core.wires.openai_chat import request as chat
 from actors.streaming.core.wires.openai_chat.reader import ChatReader
+from actors.streaming.core.wires.openai_responses import request as responses
+from actors.streaming.core.wires.openai_responses.reader import ResponsesReader
 from bus.errors import problem
 from bus.secrets import Secrets
 from schemas.llm import GenerateRequest
 from schemas.providers import Custom, Groq, OpenAI
-
-_DIALECTS = {OpenAI: chat.OPENAI, Groq: chat.GROQ, Custom: chat.COMPATIBLE}
 
 
 class OpenAIEndpoint:
@@ -43,17 +43,19 @@ class OpenAIEndpoint:
         provider = _provider(request)
         address = self._address(provider)
         key = resolved(self._secrets, address, context)
-        return post(
-            joined(address.base_url, "chat/completions"),
-            chat.body(request, _DIALECTS[type(provider)], without),
-            {"authorization": f"Bearer {key}"} if key else {},
-            provider.headers,
-        )
+        credentials = {"authorization": f"Bearer {key}"} if key else {}
+        if _speaks_responses(provider):
+            path, body = "responses", responses.body(request, without)
+        else:
+            path, body = "chat/completions", chat.body(request, _dialect(provider), without)
+        return post(joined(address.base_url, path), body, credentials, provider.headers)
 
     def reader(self, request: GenerateRequest) -> Reader[Any]:
         """Return the reader of the format that is spoken."""
-        dialect = _DIALECTS[type(_provider(request))]
-        return ChatReader(request, done_suffices=dialect.done_suffices)
+        provider = _provider(request)
+        if _speaks_responses(provider):
+            return ResponsesReader(request)
+        return ChatReader(request, done_suffices=_dialect(provider).done_suffices)
 
     def _address(self, provider: OpenAI | Groq | Custom) -> Address:
         match provider:
@@ -63,6 +65,20 @@ class OpenAIEndpoint:
                 return own(self._config.groq_base_url, "groq", url, secret)
             case Custom(base_url=url, secret=secret):
                 return Address(url, secret)
+
+
+def _speaks_responses(provider: OpenAI | Groq | Custom) -> bool:
+    return not isinstance(provider, Groq) and provider.api == "responses"
+
+
+def _dialect(provider: OpenAI | Groq | Custom) -> chat.Dialect:
+    match provider:
+        case OpenAI():
+            return chat.OPENAI
+        case Groq():
+            return chat.GROQ
+        case Custom():
+            return chat.COMPATIBLE
 
 
 def _provider(request: GenerateRequest) -> OpenAI | Groq | Custom:

@@ -1,0 +1,1 @@
+"""Anthropic Messages, as its own service, Bedrock and Vertex AI speak it."""

@@ -1,0 +1,42 @@
+"""The blocks of a Messages answer while they grow."""
+
+from typing import Any
+
+import msgspec
+
+from actors.streaming.core.reader import Place
+from actors.streaming.core.wires.anthropic.events import DeltaPart
+
+
+class GrowingBlock:
+    """A block that goes back to the provider as it came, once it is complete."""
+
+    def __init__(self, start: dict[str, Any], place: Place) -> None:
+        self.place = place
+        self._raw = dict(start)
+        self._json: list[str] = []
+
+    def grow(self, delta: DeltaPart) -> int:
+        """Take in a delta; return how many characters it had."""
+        if delta.partial_json:
+            self._json.append(delta.partial_json)
+            return len(delta.partial_json)
+        for name in ("thinking", "signature", "text"):
+            piece = getattr(delta, name)
+            if piece:
+                self._raw[name] = (self._raw.get(name) or "") + piece
+                return len(piece)
+        if isinstance(delta.content, str):
+            self._raw["content"] = (self._raw.get("content") or "") + delta.content
+            return len(delta.content)
+        return 0
+
+    def finished(self) -> dict[str, Any]:
+        """Return the block whole. Input that is no JSON stays as the text it is."""
+        if not self._json:
+            return self._raw
+        text = "".join(self._json)
+        try:
+            return self._raw | {"input": msgspec.json.decode(text)}
+        except (msgspec.DecodeError, RecursionError):
+            return self._raw | {"input": text}

@@ -1,0 +1,48 @@
+"""What is read of a Messages event: only the needed fields, all of them optional."""
+
+from typing import Any
+
+import msgspec
+
+
+class MessagePart(msgspec.Struct, frozen=True):
+    """The message as it begins."""
+
+    model: str | None = None
+    usage: dict[str, Any] | None = None
+
+
+class DeltaPart(msgspec.Struct, frozen=True, gc=False):
+    """What a block or the message grows by, in any of its kinds."""
+
+    type: str | None = None
+    text: str | None = None
+    thinking: str | None = None
+    signature: str | None = None
+    partial_json: str | None = None
+    content: Any = None
+    stop_reason: str | None = None
+
+
+class Event(msgspec.Struct, frozen=True):
+    """One event of the stream."""
+
+    type: str = ""
+    index: int = 0
+    delta: DeltaPart | None = None
+    content_block: dict[str, Any] | None = None
+    message: MessagePart | None = None
+    usage: dict[str, Any] | None = None
+    error: Any = None
+
+
+_decoder = msgspec.json.Decoder(Event)
+
+
+def decode(data: str) -> Event:
+    """Read one event.
+
+    Raises:
+        msgspec.DecodeError: it is none.
+    """
+    return _decoder.decode(data)

@@ -1,0 +1,1 @@
+"""OpenAI Responses: the newer format of OpenAI and Azure."""

@@ -1,0 +1,156 @@
+"""The body of a Responses request.
+
+Nothing is stored at the provider: the whole conversation goes along each time, and with it the
+encrypted reasoning of earlier turns, which reasoning models are asked to send.
+"""
+
+from typing import Any
+
+from schemas.capabilities import THINKING
+from schemas.llm import (
+    ChatMessage,
+    ContentPart,
+    GenerateRequest,
+    ImageData,
+    ImageUrl,
+    JsonObjectFormat,
+    JsonSchemaFormat,
+    ModelConfig,
+    NamedTool,
+    ResponseFormat,
+    TextPart,
+    ToolCall,
+    ToolDefinition,
+)
+
+STREAM_OPTIONS = "stream_options"
+"""The field that some compatible servers refuse; it only switches a padding off."""
+
+Item = dict[str, Any]
+
+
+def body(request: GenerateRequest, without: frozenset[str] = frozenset()) -> dict[str, Any]:
+    """Build the JSON body of one streaming call, without the fields named in ``without``."""
+    config, model = request.config, request.provider.model
+    written: dict[str, Any] = {
+        "store": False,
+        **config.extra,
+        "model": model,
+        "input": [item for message in request.messages for item in _items(message)],
+        "stream": True,
+        STREAM_OPTIONS: {"include_obfuscation": False},
+        "include": ["reasoning.encrypted_content"] if THINKING.search(model) else None,
+        "tools": [_tool(tool) for tool in request.tools] or None,
+        **_settings(config),
+    }
+    return {
+        name: value for name, value in written.items() if value is not None and name not in without
+    }
+
+
+def _settings(config: ModelConfig) -> dict[str, Any]:
+    return {
+        "max_output_tokens": config.max_tokens,
+        "temperature": config.temperature,
+        "top_p": config.top_p,
+        "top_k": config.top_k,
+        "reasoning": _reasoning(config) or None,
+        "text": _text(config) or None,
+        "tool_choice": _choice(config.tool_choice),
+        "parallel_tool_calls": config.parallel_tool_calls,
+        "service_tier": config.service_tier,
+    }
+
+
+def _reasoning(config: ModelConfig) -> Item:
+    wanted: Item = {}
+    if config.reasoning_effort is not None:
+        wanted["effort"] = config.reasoning_effort
+    if config.reasoning_summary not in {None, "none"}:
+        wanted["summary"] = config.reasoning_summary
+    return wanted
+
+
+def _text(config: ModelConfig) -> Item:
+    wanted: Item = {}
+    if config.response_format is not None:
+        wanted["format"] = _format(config.response_format)
+    if config.verbosity is not None:
+        wanted["verbosity"] = config.verbosity
+    return wanted
+
+
+def _format(wanted: ResponseFormat) -> Item:
+    match wanted:
+        case JsonObjectFormat():
+            return {"type": "json_object"}
+        case JsonSchemaFormat(name=name, schema=schema, strict=strict):
+            return {"type": "json_schema", "name": name, "schema": schema, "strict": strict}
+
+
+def _choice(choice: str | NamedTool | None) -> Any:
+    return {"type": "function", "name": choice.name} if isinstance(choice, NamedTool) else choice
+
+
+def _tool(tool: ToolDefinition) -> Item:
+    described = {"description": tool.description} if tool.description else {}
+    # Strict is the default here, and would refuse most schemas.
+    schema = {"parameters": tool.parameters, "strict": False}
+    return {"type": "function", "name": tool.name, **described, **schema}
+
+
+def _items(message: ChatMessage) -> list[Item]:
+    match message.role:
+        case "assistant":
+            return _said(message)
+        case "tool":
+            result = {"call_id": message.tool_call_id or "", "output": _content(message)}
+            return [{"type": "function_call_output", **result}]
+        case role:
+            return [{"type": "message", "role": role, "content": _content(message)}]
+
+
+def _said(message: ChatMessage) -> list[Item]:
+    """Write an assistant's turn: its text and calls, with the kept items back in their places."""
+    items: list[Item] = []
+    text, calls = message.text, message.tool_calls
+    told = called = 0
+    for kept in message.blocks:
+        if kept.wire != "openai_responses":
+            continue
+        items += _spoken(text[told : kept.after_text])
+        items += [_call(call) for call in calls[called : kept.after_calls]]
+        items.append(kept.raw)
+        told, called = max(told, kept.after_text), max(called, kept.after_calls)
+    return [*items, *_spoken(text[told:]), *(_call(call) for call in calls[called:])]
+
+
+def _spoken(text: str) -> list[Item]:
+    content = [{"type": "output_text", "text": text}]
+    return [{"type": "message", "role": "assistant", "content": content}] if text else []
+
+
+def _call(call: ToolCall) -> Item:
+    return {
+        "type": "function_call",
+        "call_id": call.id,
+        "name": call.name,
+        "arguments": call.arguments,
+    }
+
+
+def _content(message: ChatMessage) -> str | list[Item]:
+    if isinstance(message.content, str):
+        return message.content
+    return [_part(part) for part in message.content]
+
+
+def _part(part: ContentPart) -> Item:
+    match part:
+        case TextPart(text=text):
+            return {"type": "input_text", "text": text}
+        case ImageUrl(url=url, detail=detail):
+            return {"type": "input_image", "image_url": url, "detail": detail or "auto"}
+        case ImageData(media_type=kind, data=data, detail=detail):
+            url = f"data:{kind};base64,{data}"
+            return {"type": "input_image", "image_url": url, "detail": detail or "auto"}
