@@ -306,7 +306,7 @@ def refusals(provider: Provider, config: ModelConfig) -> list[Refusal]:
     found: dict[str, Refusal] = {}
     for rule in RULES:
         value = getattr(config, rule.setting)
-        if value is None or rule.setting in found or not _applies(rule, provider):
+        if value in (None, []) or rule.setting in found or not _applies(rule, provider):
             continue
         if not rule.accepts(value, config):
             instead = rule.nearest(value) if rule.nearest else None

@@ -107,6 +107,7 @@ def test_nothing_is_known_of_custom_servers_and_scripts():
 
 def test_only_given_settings_are_refused():
     assert refused(OpenAI(model="o3")) == set()
+    assert refused(OpenAI(model="o3", api="responses"), stop_sequences=[]) == set()
     assert refused(OpenAI(model="o3"), top_p=0.5) == {"top_p"}
 
 
