@@ -7,7 +7,9 @@
 ``contract``    what can be asked: subjects, documents, settings, permissions
 ``dead``        letters that could not be handled
 ``shards``      who owns which shard
-``journals``    the journals as an operator reads them
+``journal``     the history of one entity, snapshots
+``journals``    how both of them read
+``entities``    the entity types there are
 ``shown``       tables and streams on a terminal
 """
 

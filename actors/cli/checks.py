@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import anyio
 
+from actors.cli.entities import DEFINED_IN
 from bus.codec import decode
 from bus.config import Config, Timing
 from bus.connection import NatsTransport
@@ -16,9 +17,6 @@ from bus.streams.api import STREAM_NOT_FOUND, JetStream, JetStreamError
 from bus.streams.provision import ESSENTIAL, differences
 from bus.streams.spec import StreamSpec, stream_specs
 from schemas.fleet import HEARTBEAT_SUBJECT, Alive
-
-ENTITIES = ("execution",)
-"""The entity types whose journals a fleet of this version keeps."""
 
 LISTEN_SECONDS = 0.8
 """Three heartbeats of each process."""
@@ -69,7 +67,7 @@ def _bus(transport: NatsTransport) -> Result:
 
 
 async def _streams(jetstream: JetStream, config: Config) -> Result:
-    specs = stream_specs(ENTITIES, Timing())
+    specs = stream_specs(DEFINED_IN, Timing())
     try:
         faults = [
             fault for spec in specs if (fault := await _fault(jetstream, spec, config)) is not None

@@ -4,7 +4,7 @@ from importlib import metadata
 
 import click
 
-from actors.cli import agents, contract, dead, executions, fleet, shards
+from actors.cli import agents, contract, dead, executions, fleet, journal, shards
 from actors.cli.session import opened
 
 CONTEXT = {"help_option_names": ["-h", "--help"]}
@@ -49,5 +49,6 @@ for command in (
     contract.nats,
     dead.dead,
     shards.shards,
+    journal.journal,
 ):
     main.add_command(command)

@@ -1,17 +1,23 @@
 """The journals as an operator reads them: which there are, and how each ends."""
 
+from actors.cli.session import Session
 from bus.codec import decode
 from bus.connection import NatsTransport
 from bus.errors import UnavailableError
+from bus.jetstream.blobs import StreamBlobs
 from bus.jetstream.journal import JetStreamJournal
 from bus.jetstream.reading import StreamReader
-from bus.shard.report import Head
+from bus.shard.report import Head, owned_shards
 from bus.streams.api import JetStream, JetStreamError
 from bus.streams.spec import journal_stream
 from bus.subjects import journal_subject
-from schemas.journal import Commit
+from schemas.fleet import OwnedShards
+from schemas.journal import Commit, Snapshot, SnapshotRef
 
 SUBJECTS = "_cb.journal.>"
+
+ASK_SECONDS = 1.5
+"""An owner that is in the middle of a turn answers after it."""
 
 
 async def entities_of(transport: NatsTransport) -> list[str]:
@@ -22,6 +28,32 @@ async def entities_of(transport: NatsTransport) -> list[str]:
         raise UnavailableError(SUBJECTS, error.description) from None
     filters = [subject for info in answer["streams"] for subject in info["config"]["subjects"]]
     return sorted(pattern.split(".")[2] for pattern in filters)
+
+
+async def shards_of(transport: NatsTransport, session: Session, entity: str) -> int:
+    """Return how many shards an entity type has: as its owners say, or else the setting."""
+    return count_of(entity, await owned_shards(transport, seconds=ASK_SECONDS), session)
+
+
+def count_of(entity: str, said: list[OwnedShards], session: Session) -> int:
+    """Return how many shards an entity type has, by what its owners said. Pure."""
+    counts = [answer.shards for answer in said if answer.entity == entity]
+    return max(counts, default=session.config.shards)
+
+
+def blobs_of(transport: NatsTransport) -> StreamBlobs:
+    """Return the store of large payloads and snapshots."""
+    return StreamBlobs(transport, JetStream(transport))
+
+
+async def snapshot_of(transport: NatsTransport, ref: SnapshotRef) -> tuple[Snapshot, int]:
+    """Return a snapshot and its size in bytes.
+
+    Raises:
+        ProblemError: it is gone, or unreadable.
+    """
+    data = await blobs_of(transport).get(ref.blob)
+    return decode(Snapshot, data), len(data)
 
 
 def journal_of(transport: NatsTransport, entity: str) -> JetStreamJournal:

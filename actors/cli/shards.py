@@ -5,15 +5,11 @@ from datetime import datetime
 import click
 
 from actors.cli import shown
-from actors.cli.journals import entities_of, head
+from actors.cli.journals import ASK_SECONDS, count_of, entities_of, head
 from actors.cli.session import EXIT_FAILURE, Session, with_session
 from bus.connection import NatsTransport
 from bus.jetstream.bus import system_clock
-from bus.shard.report import Head, ShardRow, owned_shards, rows
-from schemas.fleet import OwnedShards
-
-ASK_SECONDS = 1.5
-"""An owner that is in the middle of a turn answers after it."""
+from bus.shard.report import ShardRow, owned_shards, rows
 
 TITLES = (
     "entity",
@@ -54,22 +50,13 @@ def shards(session: Session, entity: str | None, *, as_json: bool) -> None:
 
 async def _rows(session: Session, transport: NatsTransport, entity: str | None) -> list[ShardRow]:
     said = await owned_shards(transport, seconds=ASK_SECONDS)
-    names = [entity] if entity else await entities_of(transport)
-    return [
-        row
-        for name in names
-        for row in rows(
-            name, session.config.shards, said, await _heads(transport, session, name, said)
-        )
-    ]
-
-
-async def _heads(
-    transport: NatsTransport, session: Session, entity: str, said: list[OwnedShards]
-) -> dict[int, Head]:
-    count = max([session.config.shards, *(a.shards for a in said if a.entity == entity)])
-    found = {shard: await head(transport, entity, shard) for shard in range(count)}
-    return {shard: known for shard, known in found.items() if known is not None}
+    found: list[ShardRow] = []
+    for name in [entity] if entity else await entities_of(transport):
+        count = count_of(name, said, session)
+        known = {shard: await head(transport, name, shard) for shard in range(count)}
+        heads = {shard: end for shard, end in known.items() if end is not None}
+        found += rows(name, count, said, heads)
+    return found
 
 
 def _show(found: list[ShardRow]) -> None:

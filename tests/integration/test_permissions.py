@@ -1,5 +1,8 @@
 """On a real nats-server a tenant's user can do what the contract offers, and nothing else."""
 
+import os
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -341,3 +344,18 @@ def test_the_lists_of_denials_do_not_deny_what_is_offered():
     offered = [*REQUESTS, *SUBMITS]
     assert not [subject for subject in offered if subject in DENIED_TO_PUBLISH]
     assert not [s for s in DENIED_TO_SUBSCRIBE if matches("cb.acme.stream.*", s)]
+
+
+@pytest.mark.usefixtures("fleet")
+@pytest.mark.parametrize(
+    "arguments", [("shards",), ("journal", "show", "execution", "e1"), ("dead", "list")]
+)
+async def test_a_tenant_is_told_what_only_operators_may_look_at(
+    server: Server, arguments: tuple[str, ...]
+):
+    url = server.url.replace("//", f"//acme-alice:{PASSWORD}@")
+    command = [sys.executable, "-c", "from actors.cli import main; main()", *arguments]
+    done = await anyio.run_process(
+        command, env=os.environ | {"NATS_URL": url}, check=False, stderr=subprocess.PIPE
+    )
+    assert (done.returncode, done.stderr.decode().split(":")[0]) == (1, "forbidden")

@@ -1,0 +1,177 @@
+"""``callboard journal``: what is stored of one entity, and the snapshots of shards."""
+
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+
+import click
+import msgspec
+
+from actors.cli import shown
+from actors.cli.entities import entity as entity_of
+from actors.cli.journals import blobs_of, head, journal_of, shards_of, snapshot_of
+from actors.cli.session import Session, with_session
+from bus.codec import decode, encode
+from bus.connection import NatsTransport
+from bus.errors import problem
+from bus.shard.history import History, Moment
+from bus.shard.recovery import fetched
+from bus.subjects import journal_subject, shard_of
+from schemas.base import Value
+from schemas.journal import NOTHING, Commit, SnapshotRef
+
+
+class Snapshot(Value):
+    """A snapshot as it is listed."""
+
+    shard: int
+    ref: SnapshotRef
+    at: str
+    version: int
+    entities: int
+    size: int
+
+
+TITLES = ("shard", "commit", "sequence", "taken at", "version", "entities", "bytes", "blob")
+
+
+@click.group()
+def journal() -> None:
+    """Read the journals: the history of one entity, its state at any moment, snapshots.
+
+    For operators: it needs a user of the fleet, and shows prompts and answers of all tenants.
+    """
+
+
+@journal.command()
+@click.argument("entity", metavar="ENTITY")
+@click.argument("key", metavar="KEY")
+@click.option("--at", type=click.IntRange(1), metavar="SEQ", help="Its state after this sequence.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@with_session
+def show(session: Session, entity: str, key: str, at: int | None, *, as_json: bool) -> None:
+    """Print the history of one entity in time order, such as `execution <its id>`.
+
+    The tenant is that of the session. With --at its state is printed instead, as it was stored.
+    """
+    if at is not None:
+        shown.json(session.run_as_fleet(lambda bus: _state(bus, session, entity, key, at)))
+        return
+    moments = session.run_as_fleet(lambda bus: _moments(bus, session, entity, key))
+    if as_json:
+        shown.json(moments)
+    else:
+        for moment in moments:
+            _show(moment)
+
+
+@journal.command()
+@click.argument("entity", metavar="ENTITY")
+@click.argument("shard", metavar="[SHARD]", type=int, required=False)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@with_session
+def snapshots(session: Session, entity: str, shard: int | None, *, as_json: bool) -> None:
+    """List the newest snapshot of each shard, or of one."""
+    found = session.run_as_fleet(lambda bus: _snapshots(bus, session, entity, shard))
+    if as_json:
+        shown.json(found)
+        return
+    rows = (
+        (x.shard, x.ref.n, x.ref.sequence, x.at, x.version, x.entities, x.size, x.ref.blob)
+        for x in found
+    )
+    shown.table(TITLES, rows)
+
+
+# Reading
+
+
+async def _moments(bus: NatsTransport, session: Session, entity: str, key: str) -> list[Moment]:
+    history = History(entity_of(entity), session.tenant, key)
+    async with aclosing(_told(bus, session, history, entity, key)) as moments:
+        found = [moment async for moment in moments]
+    if not found:
+        raise problem(
+            "not_found", f"the journal holds nothing of {entity} {key} of {session.tenant}"
+        )
+    return found
+
+
+async def _state(
+    bus: NatsTransport, session: Session, entity: str, key: str, at: int
+) -> msgspec.Raw:
+    history, state = History(entity_of(entity), session.tenant, key), None
+    async with aclosing(_told(bus, session, history, entity, key)) as moments:
+        async for moment in moments:
+            if moment.sequence > at:
+                break
+            state = history.state
+    if state is None:
+        raise problem("not_found", f"no state of {entity} {key} is known at sequence {at}")
+    return msgspec.Raw(encode(state))
+
+
+async def _told(
+    bus: NatsTransport, session: Session, history: History, entity: str, key: str
+) -> AsyncGenerator[Moment]:
+    """Read the shard's commits and yield what concerns the entity."""
+    shard = shard_of(session.tenant, key, await shards_of(bus, session, entity))
+    subject, blobs = journal_subject(entity, shard), blobs_of(bus)
+    newest = await head(bus, entity, shard)
+    ref = newest.newest.snapshot if newest else None
+    async for stored in journal_of(bus, entity).read(subject, start=1):
+        commit = decode(Commit, stored.data)
+        for entry in commit.entries:
+            if history.concerns(entry):
+                yield history.add(stored.sequence, commit, await fetched(entry, blobs))
+        if ref is not None and commit.n == ref.n and history.state is None:
+            snapshot, _ = await snapshot_of(bus, ref)
+            history.adopt(snapshot.slots, snapshot.version)
+
+
+async def _snapshots(
+    bus: NatsTransport, session: Session, entity: str, shard: int | None
+) -> list[Snapshot]:
+    wanted = range(await shards_of(bus, session, entity)) if shard is None else [shard]
+    found: list[Snapshot] = []
+    for number in wanted:
+        known = await head(bus, entity, number)
+        if known is None or known.newest.snapshot is None:
+            continue
+        ref = known.newest.snapshot
+        image, size = await snapshot_of(bus, ref)
+        found.append(
+            Snapshot(
+                shard=number,
+                ref=ref,
+                at=f"{image.at:%Y-%m-%d %H:%M:%S}",
+                version=image.version,
+                entities=len(image.slots),
+                size=size,
+            )
+        )
+    return found
+
+
+# Showing
+
+
+def _show(moment: Moment) -> None:
+    when = f"{moment.at:%Y-%m-%d %H:%M:%S}.{moment.at.microsecond // 1000:03}"
+    place = f"sequence {moment.sequence}  commit {moment.n}  epoch {moment.epoch}"
+    command = " ".join(part for part in (moment.kind or "command", moment.command) if part)
+    click.echo(f"{when}  {click.style(command, bold=True)}  ({place})")
+    for event in moment.events:
+        click.echo(f"  event  {event_line(event)}")
+    for effect in moment.opened:
+        click.echo(f"  opens  {effect.queue} {effect.id}")
+    for effect in moment.closed:
+        click.echo(f"  closes {effect.queue} {effect.id}")
+    if moment.reply is not NOTHING:
+        click.echo(f"  reply  {bytes(moment.reply).decode()}")
+
+
+def event_line(event: msgspec.Raw) -> str:
+    """Return an event as its type and the rest of its fields. Pure."""
+    fields = msgspec.json.decode(event, type=dict[str, msgspec.Raw])
+    kind = msgspec.json.decode(fields.pop("type"), type=str)
+    return f"{kind} {msgspec.json.encode(fields).decode()}"

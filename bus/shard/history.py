@@ -1,0 +1,107 @@
+"""The history of one entity, read back from the commits of its shard. Pure."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from bus.codec import decode
+from bus.shard.entity import Entity
+from schemas.base import Value
+from schemas.decision import Work
+from schemas.journal import NOTHING, Commit, Entry, SlotImage
+
+
+class Effect(Value):
+    """A piece of work by its id, and the queue it goes to."""
+
+    id: str
+    queue: str
+
+
+class Moment(Value):
+    """One command of a commit, and what it came to.
+
+    ``sequence`` is the commit's place in the stream, ``n`` its number in the shard. ``kind`` and
+    ``command`` are the tag and id of the command; a timer has no id. ``opened`` and ``closed`` are
+    effects; both are empty while the state before is not known.
+    """
+
+    sequence: int
+    n: int
+    epoch: int
+    at: datetime
+    command: str
+    kind: str
+    events: list[msgspec.Raw]
+    opened: list[Effect] = []
+    closed: list[Effect] = []
+    reply: msgspec.Raw = NOTHING
+
+
+class History:
+    """Follows one entity through the commits that are given to it.
+
+    ``state`` is None before its first event, and where the commits begin in the middle of its life.
+    """
+
+    def __init__(self, entity: Entity[Any, Any, Any], tenant: str, key: str) -> None:
+        self.state: Any = None
+        self._entity = entity
+        self._address = (tenant, key)
+
+    def concerns(self, entry: Entry) -> bool:
+        """Say whether an entry is of this entity."""
+        return (entry.tenant, entry.key) == self._address
+
+    def adopt(self, slots: Sequence[SlotImage], version: int) -> None:
+        """Take the state from a snapshot, if the entity is in it.
+
+        Raises:
+            ProblemError: ``validation``: it cannot be read.
+        """
+        for slot in slots:
+            if (slot.tenant, slot.key) == self._address:
+                self.state = self._entity.state(slot.state, version)
+
+    def add(self, sequence: int, commit: Commit, entry: Entry) -> Moment:
+        """Apply an entry of this entity, with its events in place, and tell what it came to.
+
+        Raises:
+            ProblemError: ``validation``: it cannot be read.
+        """
+        if entry.base is not NOTHING:
+            self.state = self._entity.state(entry.base, commit.version)
+        before = self._effects()
+        for raw in entry.events:
+            self._apply(raw)
+        after = self._effects()
+        return Moment(
+            sequence=sequence,
+            n=commit.n,
+            epoch=commit.epoch,
+            at=commit.at,
+            command=entry.command,
+            kind=entry.kind,
+            events=entry.events,
+            opened=[_effect(work) for name, work in after.items() if name not in before],
+            closed=[_effect(work) for name, work in before.items() if name not in after],
+            reply=entry.reply,
+        )
+
+    def _apply(self, raw: msgspec.Raw) -> None:
+        event = decode(self._entity.event_type, raw)
+        try:
+            self.state = self._entity.evolve(self.state, event)
+        except ValueError:
+            # What the event follows is older than the journal.
+            self.state = None
+
+    def _effects(self) -> dict[str, Work]:
+        outstanding = () if self.state is None else self._entity.effects(self.state)
+        return {work.id: work for work in outstanding}
+
+
+def _effect(work: Work) -> Effect:
+    return Effect(id=work.id, queue=work.queue)

@@ -1,0 +1,76 @@
+"""The history of one entity is told from the commits of its shard."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+
+from bus.codec import encode
+from bus.shard.history import Effect, History, Moment
+from schemas.journal import NOTHING, Commit, Entry, SlotImage
+from tests.unit.bus.shard_entity import ENTITY, Added, Counter, Woken
+
+AT = datetime(2026, 1, 2, tzinfo=UTC)
+
+
+def entry(*events: Added | Woken, **more: Any) -> Entry:
+    raws = [msgspec.Raw(encode(event)) for event in events]
+    return Entry(tenant="acme", key="c", command="1", kind="add", events=raws, **more)
+
+
+def commit(n: int, *entries: Entry) -> Commit:
+    return Commit(n=n, epoch=2, turn="t", at=AT, entries=list(entries))
+
+
+def test_a_moment_tells_the_command_its_events_and_what_they_open_and_close():
+    history = History(ENTITY, "acme", "c")
+    first, second = entry(Added(amount=12)), entry(Added(amount=-5))
+
+    opened = history.add(40, commit(7, first), first)
+    closed = history.add(41, commit(8, second), second)
+
+    work = Effect(id="work-12", queue="q")
+    assert opened == Moment(
+        sequence=40,
+        n=7,
+        epoch=2,
+        at=AT,
+        command="1",
+        kind="add",
+        events=first.events,
+        opened=[work],
+        reply=NOTHING,
+    )
+    assert (closed.opened, closed.closed) == ([], [work])
+    assert history.state == Counter(total=7)
+
+
+def test_entries_of_others_do_not_concern_it():
+    history = History(ENTITY, "acme", "c")
+    mine = entry(Added(amount=1))
+
+    assert [
+        history.concerns(msgspec.structs.replace(mine, **change))
+        for change in ({}, {"tenant": "globex"}, {"key": "d"})
+    ] == [True, False, False]
+
+
+def test_a_state_that_came_from_a_record_is_where_the_events_go_on():
+    history = History(ENTITY, "acme", "c")
+    based = entry(Added(amount=1), base=msgspec.Raw(b'{"total":5}'))
+
+    history.add(1, commit(1, based), based)
+
+    assert history.state == Counter(total=6)
+
+
+def test_a_life_that_began_before_the_journal_goes_on_from_a_snapshot():
+    history = History(ENTITY, "acme", "c")
+    image = SlotImage(tenant="acme", key="c", state=msgspec.Raw(b'{"total":5}'))
+    other = msgspec.structs.replace(image, key="d", state=msgspec.Raw(b'{"total":9}'))
+
+    history.adopt([other, image], version=1)
+    later = entry(Added(amount=1))
+    history.add(9, commit(9, later), later)
+
+    assert history.state == Counter(total=6)
