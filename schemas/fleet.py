@@ -1,6 +1,7 @@
 """What processes of a fleet say to each other: who is alive, who holds which work."""
 
 from datetime import datetime
+from typing import Literal
 
 from schemas.base import Internal
 
@@ -8,6 +9,7 @@ HEARTBEAT_SUBJECT = "_cb.sys.alive"
 FAREWELL_SUBJECT = "_cb.sys.gone"
 ROLL_CALL_SUBJECT = "_cb.sys.roll_call"
 STOP_WORK_SUBJECT = "_cb.sys.stop_work"
+PROVIDERS_SUBJECT = "_cb.sys.providers"
 LANE_SUBJECT = "_cb.sys.lane"
 SHARDS_SUBJECT = "_cb.sys.shards"
 """A question without a body: every process answers with what it owns."""
@@ -84,6 +86,42 @@ class StopWork(Internal):
     """Nobody waits for this item any more: close the provider connection."""
 
     item: str
+
+
+class AskProviders(Internal):
+    """Every streaming process is asked how its providers fare; they say so on ``answer_to``."""
+
+    answer_to: str
+
+
+class KeyState(Internal):
+    """A key of an endpoint, by the name of its secret; ``remaining`` is what its limits leave."""
+
+    name: str
+    in_use: int = 0
+    resting_seconds: float = 0.0
+    remaining: dict[str, int] = {}
+
+
+class EndpointState(Internal):
+    """How one model at one server fares, as one process has seen it.
+
+    ``failures`` are those of the last seconds, ``opens_in_seconds`` is how long an open circuit
+    lets no call through.
+    """
+
+    endpoint: str
+    circuit: Literal["closed", "open", "half_open"]
+    failures: int = 0
+    opens_in_seconds: float = 0.0
+    keys: list[KeyState] = []
+
+
+class ProviderStates(Internal):
+    """The endpoints that a process has called."""
+
+    process: str
+    endpoints: list[EndpointState]
 
 
 class LaneOpened(Internal):

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import anyio
+import msgspec
 
 from actors.streaming.adapters.generation import Generator
 from actors.streaming.adapters.providers import open_providers
@@ -15,7 +16,8 @@ from bus.egress import Egress
 from bus.secrets import SecretEntry, Secrets
 from schemas.lifecycle import Deltas, FailGeneration, FinishGeneration, GenerateWork
 from schemas.llm import ChatMessage, GenerateRequest
-from schemas.problems import Problem
+from schemas.policy import Detour
+from schemas.problems import Problem, ProblemCode
 from schemas.providers import Custom, Provider
 from schemas.streams import ContentChunk, StreamEvent
 from schemas.usage import Usage
@@ -27,7 +29,13 @@ from tests.providers_fake import (
 
 NOW = datetime(2026, 11, 21, tzinfo=UTC)
 KEY = "sk-test-0123456789"
-SECRETS = Secrets({"local": SecretEntry(env="KEY", hosts=("127.0.0.1",))}, {"KEY": KEY})
+SECRETS = Secrets(
+    {
+        "local": SecretEntry(env="KEY", hosts=("127.0.0.1",)),
+        "bad": SecretEntry(env="BAD_KEY", hosts=("127.0.0.1",)),
+    },
+    {"KEY": KEY, "BAD_KEY": "bad-key-0123456789"},
+)
 ESTIMATE = Usage(input=6, quality="estimated")
 NOTHING = Deltas(count=1, sha256=hashlib.sha256().hexdigest())
 
@@ -98,7 +106,25 @@ def text_of(events: list[StreamEvent]) -> str:
     return "".join(event.content for event in events if isinstance(event, ContentChunk))
 
 
-def failed(problem: Problem, usage: Usage | None, deltas: Deltas = NOTHING) -> FailGeneration:
+def failed(
+    problem: Problem, usage: Usage | None, deltas: Deltas = NOTHING, *, of: Provider | None = None
+) -> FailGeneration:
+    """What an attempt reports whose one call has failed, of ``at`` unless it is said of whom."""
+    asked = of or Custom(model="m", base_url="http://h")
+    name, key = str(asked.__struct_config__.tag), getattr(asked, "secret", None)
     return FailGeneration(
-        step=1, attempt=1, problem=problem, deltas=deltas, started_at=NOW, usage=usage
+        step=1,
+        attempt=1,
+        problem=problem,
+        deltas=deltas,
+        started_at=NOW,
+        usage=usage,
+        detours=[detour(problem.code, usage, provider=name, model=asked.model, key=key)],
     )
+
+
+def detour(problem: ProblemCode, usage: Usage | None = None, **more: Any) -> Detour:
+    standard = Detour(
+        attempt=1, place=0, provider="custom", model="m", problem=problem, usage=usage
+    )
+    return msgspec.structs.replace(standard, **more)

@@ -16,6 +16,7 @@ from aiohttp import web
 
 Behaviour = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
+NO_HEADERS: Mapping[str, str] = {}
 EVENT_STREAM = {"content-type": "text/event-stream"}
 USAGE = {"prompt_tokens": 7, "completion_tokens": 2, "total_tokens": 9}
 DONE = b"data: [DONE]\n\n"
@@ -51,16 +52,18 @@ def answer(*pieces: str, finish: str = "stop", usage: Any = USAGE) -> list[bytes
     return [*events, event(chunk(finish=finish)), event(usage_chunk), DONE]
 
 
-def answering(*pieces: str, finish: str = "stop") -> Behaviour:
+def answering(
+    *pieces: str, finish: str = "stop", headers: Mapping[str, str] | None = None
+) -> Behaviour:
     """Answer with these pieces of text."""
-    return sending(*answer(*pieces, finish=finish))
+    return sending(*answer(*pieces, finish=finish), headers=headers)
 
 
-def sending(*writes: bytes) -> Behaviour:
+def sending(*writes: bytes, headers: Mapping[str, str] | None = None) -> Behaviour:
     """Send these bytes, then end the response."""
 
     async def respond(request: web.Request) -> web.StreamResponse:
-        response = await begin(request, writes)
+        response = await begin(request, writes, headers or {})
         await response.write_eof()
         return response
 
@@ -154,9 +157,11 @@ async def fake_provider(behaviour: Behaviour) -> AsyncGenerator[FakeProvider]:
         await runner.cleanup()
 
 
-async def begin(request: web.Request, writes: Iterable[bytes]) -> web.StreamResponse:
+async def begin(
+    request: web.Request, writes: Iterable[bytes], headers: Mapping[str, str] = NO_HEADERS
+) -> web.StreamResponse:
     """Begin a stream of events that the caller may go on writing."""
-    response = web.StreamResponse(headers=EVENT_STREAM)
+    response = web.StreamResponse(headers={**EVENT_STREAM, **headers})
     await response.prepare(request)
     for data in writes:
         await response.write(data)

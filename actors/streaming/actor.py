@@ -1,5 +1,7 @@
 """What the streaming actor works off: one job, from a work item to the command that reports it."""
 
+import anyio
+
 from actors.streaming.adapters.generation import Generator
 from actors.streaming.adapters.meter import Meter
 from bus.codec import encode
@@ -27,6 +29,7 @@ class Streaming:
     def __init__(self, generator: Generator, bus: Bus) -> None:
         self._generator = generator
         self._bus = bus
+        self._cut: dict[str, FailGeneration] = {}
 
     def job(self) -> Job[GenerateWork]:
         """Return the job of generating an answer."""
@@ -37,7 +40,7 @@ class Streaming:
             address=lambda work: (work.tenant, work.execution_id),
             claim=lambda work, lost: Claim(step=work.step, attempt=work.attempt, lost=lost),
             handle=self.do_generate,
-            stopped=lambda work: self._failed(work, _STOPPED),
+            stopped=self._stopped,
             crashed=lambda work, reason: self._failed(work, _crashed(reason)),
         )
 
@@ -51,10 +54,19 @@ class Streaming:
             meter.published(events)
 
         span = handling("generate", "_cb.work.generate.{tenant}", parent=work.trace)
+        attempt = self._generator.attempt(work, emit)
         with Meter(work) as meter, span:
-            result = await self._generator.run(work, emit)
+            try:
+                result = await attempt.run()
+            except anyio.get_cancelled_exc_class():
+                self._cut[work_id(work)] = attempt.failed(_STOPPED)
+                raise
             meter.ended(result)
         return result
+
+    def _stopped(self, work: GenerateWork) -> FailGeneration:
+        """Report work that was called off: what it has used until then was spent."""
+        return self._cut.pop(work_id(work), None) or self._failed(work, _STOPPED)
 
     def _failed(self, work: GenerateWork, problem: Problem) -> FailGeneration:
         return FailGeneration(

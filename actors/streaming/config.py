@@ -39,6 +39,9 @@ class StreamingConfig(msgspec.Struct, frozen=True, kw_only=True):
     keep_alive: float = 30.0
     """How long an idle connection to a provider is kept for the next call."""
 
+    limit_patience: float = 5.0
+    """How long a call may wait for its key's rate limit before the attempt goes elsewhere."""
+
     publish_window: int = 512
     """Events published and not yet acknowledged, in all answers together.
 

@@ -127,7 +127,9 @@ async def test_what_must_not_be_sent_fails_without_a_connection(
     provider: Provider, problem: Problem
 ):
     async with generating() as generator:
-        assert await generator.run(work(provider), ignore) == failed(problem, usage=None)
+        assert await generator.run(work(provider), ignore) == failed(
+            problem, usage=None, of=provider
+        )
 
 
 async def test_a_name_that_means_this_machine_is_closed_unless_the_operator_opens_it():

@@ -63,7 +63,7 @@ async def test_a_scripted_failure_strikes_the_first_attempt_and_spares_the_secon
     published = Deltas(count=2, sha256=hashlib.sha256(b"one").hexdigest())
     assert text_of(events) == "one"
     assert first == failed(
-        overloaded, Usage(input=1, output=1, quality="partial_stream"), published
+        overloaded, Usage(input=1, output=1, quality="partial_stream"), published, of=script
     )
     assert isinstance(second, FinishGeneration)
 

@@ -5,6 +5,7 @@ signs of life come), trailing (after the answer is whole) and, around it all, th
 work, which is the caller's.
 """
 
+from collections.abc import Mapping
 from types import TracebackType
 from typing import Self
 
@@ -82,6 +83,7 @@ class HttpCall:
         self._context = context
         self._reader = provider.endpoint.reader(self._request)
         self._response: httpx.Response | None = None
+        self.headers: Mapping[str, str] = {}
         self._free = True
         self._over = False
         self._head = b""
@@ -210,6 +212,7 @@ class HttpCall:
         except ProblemError:
             self._free = True
             raise
+        self.headers = {name.lower(): text for name, text in response.headers.items()}
         if response.is_success:
             return response
         self._free = True

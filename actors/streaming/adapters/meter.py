@@ -46,9 +46,9 @@ class Meter:
     def ended(self, result: FinishGeneration | FailGeneration) -> None:
         """Count the end: the tokens of an answer, or the failure."""
         self._observe("end")
+        for detour in result.detours:
+            metrics.PROVIDER_ERRORS.at(detour.provider, detour.model, detour.problem).inc()
         if isinstance(result, FailGeneration):
-            code = result.problem.code
-            metrics.PROVIDER_ERRORS.at(self._provider, self._model, code).inc()
             return
         for kind in COUNTED:
             if tokens := getattr(result.answer.usage, kind):

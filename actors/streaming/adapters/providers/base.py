@@ -1,5 +1,6 @@
 """What every model provider offers to the generation, and nothing of how."""
 
+from collections.abc import Mapping
 from types import TracebackType
 from typing import Protocol, Self
 
@@ -15,6 +16,11 @@ class ModelCall(Protocol):
     Entry and ``read`` raise ProviderFaultError: the provider refused, broke off, fell silent or
     spoke nonsense. A call that has raised is over.
     """
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """The headers of the provider's last answer, names in lower case; none before it."""
+        ...
 
     async def __aenter__(self) -> Self:
         """Send the request and wait until the provider begins to answer."""

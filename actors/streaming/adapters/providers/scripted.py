@@ -9,6 +9,7 @@ process.
 
 import hashlib
 from collections import OrderedDict
+from collections.abc import Mapping
 from types import TracebackType
 from typing import Self
 
@@ -63,6 +64,11 @@ class ScriptedCall:
         self._plan = plan
         self._delay = delay
         self._played = 0
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """A script has none."""
+        return {}
 
     async def __aenter__(self) -> Self:
         """Begin at once."""

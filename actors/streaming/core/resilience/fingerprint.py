@@ -6,20 +6,21 @@ import msgspec
 
 from actors.streaming.core.resilience.routes import Route
 from schemas.llm import GenerateRequest
+from schemas.safety import Safety
 
 _VERSION = b"1"
 
 
-def fingerprint(request: GenerateRequest, route: Route) -> str:
+def fingerprint(request: GenerateRequest, route: Route, safety: Safety | None = None) -> str:
     """Return the SHA-256, in hexadecimal, of all that an answer depends on.
 
-    Which key pays for it is not part of it. Tenants never share answers, so the tenant belongs in
-    the place where the answer is kept.
+    What safety rules have let through is another answer under other rules. Which key pays is no
+    part of it. Tenants never share answers, so the tenant belongs in the place where one is kept.
     """
     bare = route.request(request, None)
     provider = msgspec.to_builtins(bare.provider)
     provider.pop("secret", None)
-    content = msgspec.structs.asdict(bare) | {"provider": provider}
+    content = msgspec.structs.asdict(bare) | {"provider": provider, "safety": safety}
     canonical = msgspec.json.encode(content, order="deterministic")
     return hashlib.sha256(_VERSION + canonical).hexdigest()
 

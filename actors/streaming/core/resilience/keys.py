@@ -26,6 +26,17 @@ def concerns_the_key(problem: Problem) -> bool:
     return problem.code in _AT_THE_KEY
 
 
+def is_worn_out(name: str | None, problem: Problem) -> bool:
+    """Say whether a key is to rest, for all who use it.
+
+    Only where the provider itself has spoken: a secret that one tenant must not use is no worse for
+    another (such a problem names the field). And a call without a key has none to be refused.
+    """
+    if problem.field is not None or not concerns_the_key(problem):
+        return False
+    return name is not None or problem.code == "rate_limited"
+
+
 def rest_of(problem: Problem) -> float:
     """Return the seconds a key rests after a problem of its own."""
     if problem.retry_after is not None:

@@ -86,12 +86,12 @@ def after(failure: Failure, *, about_key: bool) -> Step:
     a new segment, and tells the readers to drop what they have. ``give_up`` ends it too, and the
     owner decides by the problem alone whether and when to try again.
     """
-    if failure.published:
-        if failure.can_continue:
-            return "continue"
-        return "restart" if failure.other_routes and leads_on(failure.problem) else "give_up"
-    if about_key and failure.other_keys:
+    if about_key and failure.other_keys and not failure.published:
         return "next_key"
-    if failure.other_routes and leads_on(failure.problem):
-        return "next_route"
-    return "give_up"
+    if not leads_on(failure.problem):
+        return "give_up"
+    if failure.published and failure.can_continue:
+        return "continue"
+    if not failure.other_routes:
+        return "give_up"
+    return "restart" if failure.published else "next_route"

@@ -5,13 +5,17 @@ A rule with outcome ``blocked`` ends the text before its match. ``redacted`` rep
 forbidden one. Nothing is held back but characters that could still be the beginning of a match.
 """
 
-from collections import Counter
+from collections import Counter, OrderedDict
 from collections.abc import Sequence
 from typing import NamedTuple
+
+import msgspec
 
 from actors.streaming.core.safety.matcher import Automaton, Match, Matcher, Sought
 from schemas.patterns import parse, word
 from schemas.safety import Finding, SafetyOutcome, SafetyPlace, SafetyRule
+
+REMEMBERED_RULE_SETS = 256
 
 
 class RuleSet(NamedTuple):
@@ -40,6 +44,22 @@ def compile_rules(rules: Sequence[SafetyRule], place: SafetyPlace) -> RuleSet:
         ]
         automata[outcome] = Automaton(sought)
     return RuleSet(place, here, automata)
+
+
+class RuleLibrary:
+    """Compiled rules, kept for the next attempt under the same ones."""
+
+    def __init__(self) -> None:
+        self._compiled: OrderedDict[bytes, RuleSet] = OrderedDict()
+
+    def of(self, rules: Sequence[SafetyRule], place: SafetyPlace) -> RuleSet:
+        """Return the rules that hold for a place."""
+        name = msgspec.json.encode((place, rules))
+        compiled = self._compiled.pop(name, None) or compile_rules(rules, place)
+        self._compiled[name] = compiled
+        if len(self._compiled) > REMEMBERED_RULE_SETS:
+            self._compiled.popitem(last=False)
+        return compiled
 
 
 def _sought(number: int, rule: SafetyRule) -> list[Sought]:

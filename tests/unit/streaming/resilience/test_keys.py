@@ -8,6 +8,7 @@ from actors.streaming.core.resilience.keys import (
     REFUSED_REST,
     KeyPool,
     concerns_the_key,
+    is_worn_out,
     rest_of,
 )
 from schemas.problems import Problem
@@ -78,6 +79,16 @@ def test_another_key_is_no_help_against_a_sick_provider():
     assert concerns_the_key(LIMITED)
     assert concerns_the_key(REFUSED)
     assert not concerns_the_key(Problem(code="provider_overloaded", message=""))
+
+
+def test_a_key_rests_only_where_the_provider_has_refused_it():
+    not_here = Problem(code="unauthorized", message="no such secret", field="provider.secret")
+
+    assert is_worn_out("a", REFUSED)
+    assert is_worn_out("a", LIMITED)
+    assert is_worn_out(None, LIMITED)
+    assert not is_worn_out(None, REFUSED)
+    assert not is_worn_out("a", not_here)
 
 
 @given(st.lists(st.booleans(), max_size=50))

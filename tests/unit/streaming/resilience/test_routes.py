@@ -104,6 +104,7 @@ def failure(**fields: Any) -> Failure:
         (failure(published=True, continues=True), False, "continue"),
         (failure(published=True, routes=False), False, "give_up"),
         (failure(published=True, problem=FILTERED), False, "give_up"),
+        (failure(published=True, problem=FILTERED, continues=True), False, "give_up"),
     ],
 )
 def test_what_follows_a_failure(failed: Failure, about_key: bool, step: str):

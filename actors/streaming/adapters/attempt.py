@@ -1,0 +1,341 @@
+"""One attempt at one answer: through its alternatives to an answer, or to the last of them.
+
+Alternatives are tried at once, and only as long as nothing of an answer has gone out, or where the
+next one goes on with what has. Whatever needs time, or a new segment of the stream, is left to the
+owner of the execution.
+"""
+
+from collections import deque
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from functools import reduce
+from operator import add
+from typing import NamedTuple
+
+import anyio
+
+from actors.streaming.adapters.answers import Answers
+from actors.streaming.adapters.endpoint import CallContext
+from actors.streaming.adapters.providers import Providers
+from actors.streaming.adapters.providers.base import ModelCall
+from actors.streaming.core import estimate
+from actors.streaming.core.deltas import Delta, ReasoningDelta, TextDelta
+from actors.streaming.core.faults import ProviderFaultError
+from actors.streaming.core.outlet import Outlet, blocked_by, merged
+from actors.streaming.core.resilience.continuation import (
+    continued,
+    is_continuable,
+    takes_beginnings,
+)
+from actors.streaming.core.resilience.fingerprint import fingerprint, is_cacheable
+from actors.streaming.core.resilience.health import Endpoints, Health, Line
+from actors.streaming.core.resilience.keys import concerns_the_key
+from actors.streaming.core.resilience.routes import Failure, Route, after, routes
+from actors.streaming.core.safety.intake import take_in
+from actors.streaming.core.safety.screen import RuleLibrary, RuleSet
+from actors.streaming.core.sequencer import Sequencer
+from bus.ports import Clock
+from schemas.lifecycle import FailGeneration, FinishGeneration, GenerateWork
+from schemas.llm import Answer
+from schemas.policy import Detour
+from schemas.problems import Problem
+from schemas.safety import Finding, SafetyPlace
+from schemas.streams import StreamEvent
+from schemas.usage import Usage
+
+Emit = Callable[[list[StreamEvent]], Awaitable[None]]
+"""Publishes events in order. While it waits nothing is read from the provider, and what arrives
+meanwhile comes as one event: a full window makes events fewer and larger, never lost or late."""
+
+_OUT_OF_TIME = Problem(code="timeout", message="The execution's time is over.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Means:
+    """What the attempts of a process share. ``patience`` is how long a rate limit is waited for."""
+
+    providers: Providers
+    clock: Clock
+    answers: Answers | None = None
+    patience: float = 5.0
+    endpoints: Endpoints = field(default_factory=Endpoints)
+    rules: RuleLibrary = field(default_factory=RuleLibrary)
+
+
+class _Running(NamedTuple):
+    route: Route
+    key: str | None
+    call: ModelCall
+
+
+class Attempt:
+    """Runs once. Where it is cancelled, ``failed`` still says what it has used and published."""
+
+    def __init__(self, work: GenerateWork, means: Means, emit: Emit) -> None:
+        self._work = work
+        self._policy = work.policy
+        self._means = means
+        self._emit = emit
+        self._started_at = means.clock()
+        self._request = work.request
+        self._sequencer = Sequencer(
+            work.execution_id, segment=work.segment, step=work.step, attempt=work.attempt
+        )
+        self._outlet = Outlet(self._rules("output"), continued=self._policy.continuation != "never")
+        self._taken: list[Finding] = []
+        self._detours: list[Detour] = []
+        self._running: _Running | None = None
+        self._resumed: set[int] = set()
+        self._answer: Answer | None = None
+
+    async def run(self) -> FinishGeneration | FailGeneration:
+        """Generate the answer and return the command that reports it to the execution.
+
+        The first event says what is being asked; then there is one text event a read, and one event
+        a tool call. Ends by the work's deadline. Cancelling closes the provider's connection at
+        once.
+        """
+        seconds = (self._work.deadline - self._means.clock()).total_seconds()
+        with anyio.move_on_after(max(seconds, 0)):
+            return await self._run()
+        return self.failed(_OUT_OF_TIME)
+
+    def failed(self, problem: Problem, *, next_place: int | None = None) -> FailGeneration:
+        """Report the end without an answer, with all that was used until then."""
+        if self._running is not None:
+            self._detour(self._running, problem)
+            self._running = None
+        return FailGeneration(
+            step=self._work.step,
+            attempt=self._work.attempt,
+            problem=problem,
+            deltas=self._sequencer.deltas,
+            started_at=self._started_at,
+            usage=_sum(self._detours),
+            next_place=next_place,
+            detours=self._detours,
+            findings=self._findings(),
+        )
+
+    def _finished(self, answer: Answer, place: int) -> FinishGeneration:
+        return FinishGeneration(
+            step=self._work.step,
+            attempt=self._work.attempt,
+            answer=answer,
+            deltas=self._sequencer.deltas,
+            started_at=self._started_at,
+            place=place,
+            detours=self._detours,
+            findings=self._findings(),
+        )
+
+    # From one alternative to the next
+
+    async def _run(self) -> FinishGeneration | FailGeneration:
+        rules = self._rules("input")
+        if rules is not None:
+            taken = take_in(self._request, rules)
+            self._request, self._taken = taken.request, taken.findings
+            if taken.blocked is not None:
+                return self.failed(blocked_by(taken.blocked.name, "input"))
+        ways = deque(routes(self._request, self._policy, start=self._work.place))
+        return await self._from_cache(ways[0]) or await self._through(ways)
+
+    async def _through(self, ways: deque[Route]) -> FinishGeneration | FailGeneration:
+        while True:
+            way = ways.popleft()
+            problem = await self._along(way)
+            if problem is None and self._answer is not None:
+                await self._keep(way, self._answer)
+                return self._finished(self._answer, way.place)
+            problem = problem or Problem(code="internal", message="There was no answer.")
+            onward = self._onward(way, ways)
+            failure = Failure(
+                problem,
+                other_keys=False,
+                other_routes=bool(ways),
+                published=self._outlet.published,
+                can_continue=onward is not None,
+            )
+            match after(failure, about_key=False):
+                case "continue":
+                    ways = onward or ways
+                case "next_route":
+                    pass
+                case "restart":
+                    return self.failed(problem, next_place=ways[0].place)
+                case _:
+                    return self.failed(problem)
+
+    def _onward(self, way: Route, ways: deque[Route]) -> deque[Route] | None:
+        """Return the alternatives from the one on that goes on with what is there; None if none.
+
+        A provider whose answer was cut is itself asked to go on, once.
+        """
+        wish = self._policy.continuation
+        if wish == "never" or not is_continuable(self._outlet.beginning, way.config):
+            return None
+        left = [*ways] if way.place in self._resumed else [way, *ways]
+        takers = [place for place, one in enumerate(left) if takes_beginnings(one.provider, wish)]
+        if not takers:
+            return None
+        self._resumed.add(left[takers[0]].place)
+        return deque(left[takers[0] :])
+
+    async def _along(self, way: Route) -> Problem | None:
+        """Ask one provider, with one key after the other where it is the key that is refused."""
+        provider = self._means.providers[type(way.provider)]
+        status = provider.status(way.request(self._request, None))
+        await self._emit([self._sequencer.thinking(status, self._means.clock())])
+        health = self._means.endpoints.of(way.provider, way.keys)
+        problem = health.refusal(way.keys, anyio.current_time())
+        if problem is not None:
+            self._skip(way, None, problem)
+            return problem
+        tokens = self._tokens(way) if health.limited else 0
+        keys = deque(health.keys(way.keys, tokens, anyio.current_time()))
+        while keys:
+            key = keys.popleft()
+            problem = await self._with_key(way, key, health, tokens)
+            if problem is None or not self._needs_another_key(problem, keys):
+                break
+        return problem
+
+    def _needs_another_key(self, problem: Problem, keys: deque[str | None]) -> bool:
+        failure = Failure(
+            problem,
+            other_keys=bool(keys),
+            other_routes=True,
+            published=self._outlet.published,
+            can_continue=False,
+        )
+        return after(failure, about_key=concerns_the_key(problem)) == "next_key"
+
+    # One call
+
+    async def _with_key(
+        self, way: Route, key: str | None, health: Health, tokens: int
+    ) -> Problem | None:
+        """Ask when the key's rate limit and the circuit let the call through."""
+        wait = health.wait(key, tokens, anyio.current_time())
+        if wait > self._means.patience:
+            return self._skip(way, key, _at_the_limit(wait))
+        if wait:
+            await anyio.sleep(wait)
+        line = health.admit(key, tokens, anyio.current_time())
+        if isinstance(line, Problem):
+            return self._skip(way, key, line)
+        return await self._call(way, line)
+
+    async def _call(self, way: Route, line: Line) -> Problem | None:
+        request = way.request(self._request, line.key)
+        if self._outlet.published:
+            request = continued(request, self._outlet.beginning.text)
+        provider = self._means.providers[type(way.provider)]
+        call = provider.call(request, CallContext(self._work.tenant, self._work.attempt))
+        self._running = running = _Running(way, line.key, call)
+        self._outlet.begin()
+        problem, finished = None, False
+        try:
+            problem = await self._read(call, line)
+            finished = True
+        finally:
+            line.ended(problem, call.headers, anyio.current_time(), finished=finished)
+        if problem is None:
+            self._answer = self._outlet.answer(call.answer())
+        else:
+            self._detour(running, problem)
+        self._running = None
+        return problem
+
+    async def _read(self, call: ModelCall, line: Line) -> Problem | None:
+        """Publish the call's deltas to its end. Returns what went wrong, None in success."""
+        try:
+            async with call:
+                while (deltas := await call.read()) is not None:
+                    if deltas:
+                        line.answered()
+                        await self._publish(self._outlet.take(deltas))
+                        if self._outlet.blocked is not None:
+                            return blocked_by(self._outlet.blocked.name, "output")
+        except ProviderFaultError as error:
+            return error.problem
+        await self._publish(self._outlet.finish())
+        if self._outlet.blocked is not None:
+            return blocked_by(self._outlet.blocked.name, "output")
+        return None
+
+    async def _publish(self, deltas: list[Delta]) -> None:
+        if deltas:
+            await self._emit(self._sequencer.events(deltas, self._means.clock()))
+
+    def _tokens(self, way: Route) -> int:
+        """Return what the call may count against a limit of tokens."""
+        return estimate.prompt_tokens(self._request) + (way.config.max_tokens or 0)
+
+    # Answers of before
+
+    async def _from_cache(self, way: Route) -> FinishGeneration | None:
+        if self._policy.cache is None or self._means.answers is None:
+            return None
+        name = fingerprint(self._request, way, self._policy.safety)
+        answer = await self._means.answers.find(self._work.tenant, name)
+        if answer is None:
+            return None
+        now = self._means.clock()
+        await self._emit([self._sequencer.thinking("Giving an earlier answer again", now)])
+        deltas: list[Delta] = [ReasoningDelta(answer.reasoning)] if answer.reasoning else []
+        deltas += [TextDelta(answer.text)] if answer.text else []
+        await self._publish([*deltas, *answer.tool_calls])
+        return self._finished(answer, way.place)
+
+    async def _keep(self, way: Route, answer: Answer) -> None:
+        wish, answers = self._policy.cache, self._means.answers
+        if wish is None or answers is None or not is_cacheable(answer.finish_reason):
+            return
+        name = fingerprint(self._request, way, self._policy.safety)
+        await answers.keep(self._work.tenant, name, answer, wish)
+
+    # What is reported
+
+    def _skip(self, way: Route, key: str | None, problem: Problem) -> Problem:
+        """Note a call that was not made."""
+        self._detours.append(self._note(way, key, problem, None))
+        return problem
+
+    def _detour(self, running: _Running, problem: Problem) -> None:
+        """Note a call that failed."""
+        spent = running.call.spent()
+        self._detours.append(self._note(running.route, running.key, problem, spent))
+
+    def _note(self, way: Route, key: str | None, problem: Problem, spent: Usage | None) -> Detour:
+        return Detour(
+            attempt=self._work.attempt,
+            place=way.place,
+            provider=str(way.provider.__struct_config__.tag),
+            model=way.provider.model,
+            problem=problem.code,
+            key=key,
+            usage=spent,
+        )
+
+    def _findings(self) -> list[Finding]:
+        return merged([*self._taken, *self._outlet.findings()])
+
+    def _rules(self, place: SafetyPlace) -> RuleSet | None:
+        safety = self._policy.safety
+        return self._means.rules.of(safety.rules, place) if safety is not None else None
+
+
+def _sum(detours: list[Detour]) -> Usage | None:
+    usages = [each.usage for each in detours if each.usage is not None]
+    return reduce(add, usages) if usages else None
+
+
+def _at_the_limit(wait: float) -> Problem:
+    return Problem(
+        code="rate_limited",
+        message="The key's rate limit is used up.",
+        retryable=True,
+        retry_after=wait,
+    )

@@ -1,0 +1,176 @@
+"""What is known of one endpoint: its circuit, its keys, the rate limits of each key."""
+
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from actors.streaming.core.resilience.circuit import Circuit, Pass, counts_against
+from actors.streaming.core.resilience.keys import KeyPool, is_worn_out
+from actors.streaming.core.resilience.limits import Limiter
+from schemas.fleet import EndpointState, KeyState
+from schemas.problems import Problem
+from schemas.providers import Provider, Scripted
+
+REMEMBERED_ENDPOINTS = 1024
+
+
+def endpoint_name(provider: Provider) -> str:
+    """Name what fails and recovers as one: a model at a server, as in ``openai/gpt-4o@host``.
+
+    The server is left out where it is the provider's usual one.
+    """
+    kind, model = str(provider.__struct_config__.tag), provider.model
+    remote: Any = provider
+    server = getattr(remote, "base_url", None) or getattr(remote, "region", None) or ""
+    host = server.rpartition("://")[2].partition("/")[0]
+    return f"{kind}/{model}@{host}" if host else f"{kind}/{model}"
+
+
+class Health:
+    """Decides whether and with which key an endpoint is called, and learns how that went.
+
+    Times are seconds on a clock that never goes back.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self._circuit = Circuit()
+        self._keys = KeyPool()
+        self._limiters: dict[str | None, Limiter] = {}
+
+    @property
+    def limited(self) -> bool:
+        """Whether rate limits are known, so that the size of a call matters."""
+        return bool(self._limiters)
+
+    def keys(self, names: Sequence[str | None], tokens: int, now: float) -> list[str | None]:
+        """Return the keys that may be tried for a call of so many tokens, the best first."""
+        return self._keys.order(names, now, lambda name: self.wait(name, tokens, now))
+
+    def refusal(self, names: Sequence[str | None], now: float) -> Problem | None:
+        """Return why no call may be made at all, None if one may."""
+        if self._circuit.state(now) == "open":
+            return self._ill(now)
+        return self._keys.refusal(names, now)
+
+    def wait(self, key: str | None, tokens: int, now: float) -> float:
+        """Return the seconds until the key's rate limit has room for a call."""
+        limiter = self._limiters.get(key)
+        return limiter.wait(tokens, now) if limiter else 0.0
+
+    def admit(self, key: str | None, tokens: int, now: float) -> "Line | Problem":
+        """Let a call begin, on a line that must be ``ended``."""
+        call = self._circuit.admit(now)
+        if call is None:
+            return self._ill(now)
+        self._keys.take(key)
+        if key in self._limiters:
+            self._limiters[key].take(tokens, now)
+        return Line(key, call, self)
+
+    def answered(self, call: Pass) -> None:
+        """The endpoint has begun to answer a call."""
+        self._circuit.answered(call)
+
+    def ended(
+        self, line: "Line", problem: Problem | None, headers: Mapping[str, str], now: float
+    ) -> None:
+        """A call has ended, in a problem or well."""
+        self._keys.give_back(line.key)
+        self._observe(line.key, headers, now)
+        if problem is None:
+            self._circuit.succeeded(line.call, now)
+        elif counts_against(problem):
+            self._circuit.failed(line.call, now)
+        else:
+            self._circuit.release(line.call)
+        if problem is not None and is_worn_out(line.key, problem):
+            self._keys.rest(line.key, problem, now)
+
+    def left(self, line: "Line") -> None:
+        """A call was called off before its end, which says nothing of the endpoint."""
+        self._keys.give_back(line.key)
+        self._circuit.release(line.call)
+
+    def state(self, names: Sequence[str | None], now: float) -> EndpointState:
+        """Show the endpoint as it stands."""
+        keys = [
+            KeyState(
+                name=name or "",
+                in_use=self._keys.in_use(name),
+                resting_seconds=round(self._keys.resting(name, now), 3),
+                remaining=self._limiters[name].remaining(now) if name in self._limiters else {},
+            )
+            for name in names
+        ]
+        return EndpointState(
+            endpoint=self.name,
+            circuit=self._circuit.state(now),
+            failures=self._circuit.failures(now),
+            opens_in_seconds=round(self._circuit.wait(now), 3),
+            keys=keys,
+        )
+
+    def _observe(self, key: str | None, headers: Mapping[str, str], now: float) -> None:
+        if any("ratelimit-" in name for name in headers):
+            self._limiters.setdefault(key, Limiter()).observe(headers, now)
+
+    def _ill(self, now: float) -> Problem:
+        return Problem(
+            code="unavailable",
+            message="The provider keeps failing and is left alone for a while.",
+            retryable=True,
+            retry_after=self._circuit.wait(now),
+            details={"circuit": self._circuit.state(now)},
+        )
+
+
+class Line(NamedTuple):
+    """One call that is let through: with which key, and the circuit's pass."""
+
+    key: str | None
+    call: Pass
+    health: Health
+
+    def answered(self) -> None:
+        """The endpoint has begun to answer."""
+        self.health.answered(self.call)
+
+    def ended(
+        self,
+        problem: Problem | None,
+        headers: Mapping[str, str],
+        now: float,
+        *,
+        finished: bool,
+    ) -> None:
+        """Give the line back: the call has ended, or is not ``finished`` and was called off."""
+        if finished:
+            self.health.ended(self, problem, headers, now)
+        else:
+            self.health.left(self)
+
+
+class Endpoints:
+    """The endpoints a process has called, the least recently called forgotten first."""
+
+    def __init__(self) -> None:
+        self._known: OrderedDict[str, Health] = OrderedDict()
+        self._names: dict[str, tuple[str | None, ...]] = {}
+
+    def of(self, provider: Provider, keys: tuple[str | None, ...]) -> Health:
+        """Return what is known of a provider's endpoint; of a script nothing ever is."""
+        name = endpoint_name(provider)
+        if isinstance(provider, Scripted):
+            return Health(name)
+        health = self._known.pop(name, None) or Health(name)
+        self._known[name] = health
+        self._names[name] = tuple(dict.fromkeys((*self._names.get(name, ()), *keys)))[-64:]
+        if len(self._known) > REMEMBERED_ENDPOINTS:
+            forgotten, _ = self._known.popitem(last=False)
+            del self._names[forgotten]
+        return health
+
+    def states(self, now: float) -> list[EndpointState]:
+        """Show all endpoints, the most recently called last."""
+        return [health.state(self._names[name], now) for name, health in self._known.items()]

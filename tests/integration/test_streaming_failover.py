@@ -1,0 +1,293 @@
+"""Attempts that go through alternatives: other keys, other providers, the rest of a cut answer."""
+
+from collections.abc import AsyncGenerator
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
+
+import anyio
+import msgspec
+
+from actors.streaming.adapters.generation import Generator
+from schemas.lifecycle import FailGeneration, FinishGeneration, GenerateWork
+from schemas.llm import Answer, ModelConfig
+from schemas.policy import Fallback, Policy
+from schemas.streams import StreamEvent
+from schemas.usage import Usage
+from tests.attempts import KEY, at, detour, generating, text_of, work
+from tests.providers_fake import (
+    Behaviour,
+    FakeProvider,
+    answering,
+    breaking,
+    chunk,
+    event,
+    fake_provider,
+    in_turn,
+    refusing,
+    sending,
+)
+
+HALF = event(chunk("Once upon "))
+OVERLOADED = refusing(503)
+LIMITED = refusing(429, headers={"retry-after": "30"})
+CUT_USAGE = Usage(input=6, output=3, quality="estimated")
+
+
+@asynccontextmanager
+async def fakes(*behaviours: Behaviour) -> AsyncGenerator[list[FakeProvider]]:
+    async with AsyncExitStack() as stack:
+        yield [await stack.enter_async_context(fake_provider(each)) for each in behaviours]
+
+
+async def played(
+    generator: Generator, fake: list[FakeProvider], place: int = 0, **policy: Any
+) -> tuple[FinishGeneration | FailGeneration, list[StreamEvent]]:
+    """Run an attempt at the first fake with the others as fallbacks; return it and its events."""
+    events: list[StreamEvent] = []
+
+    async def emit(batch: list[StreamEvent]) -> None:
+        events.extend(batch)
+
+    others = [Fallback(provider=at(one)) for one in fake[1:]]
+    item = at_place(work(at(fake[0])), place, Policy(fallbacks=others, **policy))
+    with anyio.fail_after(20):
+        return await generator.run(item, emit), events
+
+
+def at_place(item: GenerateWork, place: int, policy: Policy) -> GenerateWork:
+    return msgspec.structs.replace(item, policy=policy, place=place)
+
+
+# Other providers
+
+
+async def test_before_the_first_delta_another_provider_takes_over_in_silence():
+    async with fakes(OVERLOADED, answering("Hi", "!")) as fake, generating() as generator:
+        result, events = await played(generator, fake)
+
+    assert isinstance(result, FinishGeneration)
+    assert (result.answer.text, result.place) == ("Hi!", 1)
+    assert result.detours == [detour("provider_overloaded")]
+    assert text_of(events) == "Hi!"
+    assert [each.sequence for each in events] == list(range(len(events)))
+
+
+async def test_after_the_first_delta_the_owner_is_told_where_another_attempt_can_begin():
+    async with fakes(breaking(HALF), answering("Hi")) as fake, generating() as generator:
+        first, events = await played(generator, fake)
+        second, _ = await played(generator, fake, place=1)
+
+    assert isinstance(first, FailGeneration)
+    assert first.next_place == 1
+    assert first.usage == CUT_USAGE
+    assert text_of(events) == "Once upon "
+    assert isinstance(second, FinishGeneration)
+    assert (second.answer.text, second.place, second.detours) == ("Hi", 1, [])
+
+
+async def test_when_all_have_failed_the_last_one_says_why_and_all_are_counted():
+    async with (
+        fakes(breaking(), refusing(401), OVERLOADED) as fake,
+        generating() as generator,
+    ):
+        result, _ = await played(generator, fake)
+
+    spent = Usage(input=6, quality="estimated")
+    assert isinstance(result, FailGeneration)
+    assert (result.problem.code, result.next_place) == ("provider_overloaded", None)
+    assert result.usage == spent
+    assert result.detours == [
+        detour("provider_error", spent),
+        detour("unauthorized", place=1),
+        detour("provider_overloaded", place=2),
+    ]
+
+
+async def test_a_content_filter_is_not_got_round_by_a_fallback():
+    filtered = refusing(400, {"code": "content_filter"})
+    async with fakes(filtered, answering("Hi")) as fake, generating() as generator:
+        result, _ = await played(generator, fake)
+
+        assert isinstance(result, FailGeneration)
+        assert fake[1].bodies == []
+
+
+async def test_a_fallback_is_asked_with_its_own_settings():
+    async with fakes(OVERLOADED, answering("Hi")) as fake, generating() as generator:
+        other = Fallback(provider=at(fake[1]), config=ModelConfig(temperature=0.9))
+        item = work(at(fake[0]), config=ModelConfig(seed=1))
+        await generator.run(at_place(item, 0, Policy(fallbacks=[other])), _ignore)
+
+        assert "seed" in fake[0].bodies[0]
+        assert fake[1].bodies[0]["temperature"] == 0.9
+        assert "seed" not in fake[1].bodies[0]
+
+
+# Keys
+
+
+async def test_a_refused_key_leaves_the_call_to_another_and_rests():
+    refused = refusing(401, {"code": "invalid_api_key"})
+    async with fakes(in_turn(refused, answering("Hi"))) as fake, generating() as generator:
+        first, _ = await played(generator, fake, keys=["bad", "local"])
+        second, _ = await played(generator, fake, keys=["bad", "local"])
+
+        assert isinstance(first, FinishGeneration)
+        assert first.detours == [detour("unauthorized", key="bad")]
+        assert isinstance(second, FinishGeneration)
+        assert second.detours == []
+        used = [headers.get("Authorization") for headers in fake[0].headers]
+        assert used == ["Bearer bad-key-0123456789", f"Bearer {KEY}", f"Bearer {KEY}"]
+
+
+async def test_when_the_only_key_rests_the_provider_is_not_asked_again():
+    async with fakes(LIMITED) as fake, generating() as generator:
+        await played(generator, fake)
+        again, _ = await played(generator, fake)
+
+        assert isinstance(again, FailGeneration)
+        assert again.problem.code == "rate_limited"
+        assert again.problem.retry_after is not None
+        assert 0 < again.problem.retry_after <= 30
+        assert len(fake[0].bodies) == 1
+
+
+async def test_the_key_with_the_fewest_calls_under_way_is_taken():
+    both = anyio.Event()
+
+    async def holding(request: Any) -> Any:
+        if len(fake[0].bodies) == 2:
+            both.set()
+        await both.wait()
+        return await answering("Hi")(request)
+
+    async with fakes(holding) as fake, generating() as generator:
+        async with anyio.create_task_group() as tasks:
+            for _ in range(2):
+                item = at_place(work(at(fake[0])), 0, Policy(keys=["local", "bad"]))
+                tasks.start_soon(generator.run, item, _ignore)
+
+        used = {headers.get("Authorization") for headers in fake[0].headers}
+        assert used == {"Bearer bad-key-0123456789", f"Bearer {KEY}"}
+
+
+# Rate limits
+
+
+def limited(remaining: str, reset: str) -> Behaviour:
+    headers = {
+        "x-ratelimit-remaining-requests": remaining,
+        "x-ratelimit-reset-requests": reset,
+    }
+    return answering("Hi", headers=headers)
+
+
+async def test_a_call_waits_until_its_key_has_room_again():
+    async with fakes(limited("0", "200ms")) as fake, generating() as generator:
+        await played(generator, fake)
+        began = anyio.current_time()
+        result, _ = await played(generator, fake)
+
+    assert isinstance(result, FinishGeneration)
+    assert anyio.current_time() - began >= 0.1
+
+
+async def test_a_long_wait_is_left_to_the_owner_and_a_fallback_asked_at_once():
+    async with fakes(limited("0", "60s"), answering("Ho")) as fake, generating() as generator:
+        await played(generator, fake)
+        alone, _ = await played(generator, fake[:1])
+        result, _ = await played(generator, fake)
+
+        assert isinstance(alone, FailGeneration)
+        assert alone.problem.retry_after is not None
+        assert 50 < alone.problem.retry_after <= 60
+        assert isinstance(result, FinishGeneration)
+        assert (result.answer.text, result.detours) == ("Ho", [detour("rate_limited")])
+        assert len(fake[0].bodies) == 1
+
+
+# Circuits
+
+
+async def test_a_provider_that_keeps_failing_is_left_alone():
+    async with fakes(OVERLOADED) as fake, generating() as generator:
+        for _ in range(5):
+            await played(generator, fake)
+        result, _ = await played(generator, fake)
+
+        states = generator.states(anyio.current_time())
+        assert isinstance(result, FailGeneration)
+        assert (result.problem.code, result.problem.retryable) == ("unavailable", True)
+        assert result.problem.retry_after is not None
+        assert len(fake[0].bodies) == 5
+        assert [(state.circuit, state.failures) for state in states] == [("open", 5)]
+        assert states[0].endpoint.startswith("custom/m@127.0.0.1:")
+
+
+async def test_where_a_circuit_is_open_the_fallback_is_asked_at_once():
+    async with fakes(OVERLOADED, answering("Hi")) as fake, generating() as generator:
+        for _ in range(5):
+            await played(generator, fake)
+        result, _ = await played(generator, fake)
+
+        assert isinstance(result, FinishGeneration)
+        assert result.detours == [detour("unavailable")]
+        assert len(fake[0].bodies) == 5
+
+
+# Going on with a cut answer
+
+
+async def test_a_cut_answer_is_gone_on_with_in_the_same_segment():
+    parts = in_turn(breaking(HALF), answering(" a", " time."))
+    async with fakes(parts) as fake, generating() as generator:
+        result, events = await played(generator, fake, continuation="always")
+
+        assert isinstance(result, FinishGeneration)
+        assert result.answer == Answer(
+            text="Once upon a time.",
+            finish_reason="stop",
+            usage=Usage(input=7, output=2),
+            model_served="fake-1",
+            provider_finish_reason="stop",
+            raw_usage=result.answer.raw_usage,
+        )
+        assert result.detours == [detour("provider_error", CUT_USAGE)]
+        assert text_of(events) == "Once upon a time."
+        assert fake[0].bodies[1]["messages"][-1] == {"role": "assistant", "content": "Once upon"}
+
+
+async def test_another_provider_goes_on_where_it_is_known_to():
+    gone = in_turn(breaking(HALF), OVERLOADED)
+    async with fakes(gone, answering("a time.")) as fake, generating() as generator:
+        result, events = await played(generator, fake, continuation="always")
+
+    assert isinstance(result, FinishGeneration)
+    assert (result.answer.text, result.place) == ("Once upon a time.", 1)
+    assert result.detours == [
+        detour("provider_error", CUT_USAGE),
+        detour("provider_overloaded"),
+    ]
+    assert text_of(events) == "Once upon a time."
+
+
+async def test_who_is_not_known_to_go_on_is_not_asked_to():
+    async with fakes(breaking(HALF), answering("Hi")) as fake, generating() as generator:
+        result, _ = await played(generator, fake, continuation="supported")
+
+        assert isinstance(result, FailGeneration)
+        assert result.next_place == 1
+        assert len(fake[0].bodies) == 1
+
+
+async def test_an_answer_that_cannot_be_gone_on_with_goes_back_to_the_owner():
+    broken = sending(HALF, event({"error": {"code": 502}}))
+    async with fakes(broken) as fake, generating() as generator:
+        result, _ = await played(generator, fake, continuation="never")
+
+    assert isinstance(result, FailGeneration)
+    assert (result.problem.retryable, result.next_place) == (True, None)
+
+
+async def _ignore(_events: list[StreamEvent]) -> None:
+    await anyio.lowlevel.checkpoint()
