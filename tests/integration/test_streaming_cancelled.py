@@ -38,10 +38,11 @@ async def test_work_that_is_called_off_reports_what_it_has_used(
             memory_bus(Timing()) as memory,
             memory.process() as bus,
         ):
-            job = Streaming(generator, bus).job()
+            streaming = Streaming(generator, bus)
+            job = streaming.job()
             item = work(at(fake))
             async with anyio.create_task_group() as tasks:
-                tasks.start_soon(job.handle, item)
+                tasks.start_soon(streaming.do_generate, item)
                 while bus.outbox.posted < events:
                     await anyio.sleep(0.001)
                 while not fake.bodies:
