@@ -24,11 +24,26 @@ _WELL_KNOWN = (
     ("openai", "OPENAI_API_KEY", "OPENAI_BASE_URL", "https://api.openai.com"),
     ("anthropic", "ANTHROPIC_API_KEY", "ANTHROPIC_BASE_URL", "https://api.anthropic.com"),
     ("groq", "GROQ_API_KEY", "GROQ_BASE_URL", "https://api.groq.com"),
+    ("google", "GOOGLE_API_KEY", "", "https://generativelanguage.googleapis.com"),
+    ("ollama", "OLLAMA_API_KEY", "", "https://ollama.com"),
 )
 """Name, variable of the key, variable of the address, and the address unless that is set."""
 
+_GOOGLE_HOSTS = ("*.googleapis.com",)
+_BEDROCK_HOSTS = ("bedrock-runtime.*.amazonaws.com", "bedrock-runtime.*.amazonaws.com.cn")
+"""Anybody can have a host in AWS's domain, but none of that name."""
+
+_CLOUDS = (
+    ("vertex", "GOOGLE_APPLICATION_CREDENTIALS", _GOOGLE_HOSTS),
+    ("bedrock", "AWS_BEARER_TOKEN_BEDROCK", _BEDROCK_HOSTS),
+    ("aws_access_key_id", "AWS_ACCESS_KEY_ID", _BEDROCK_HOSTS),
+    ("aws_secret_access_key", "AWS_SECRET_ACCESS_KEY", _BEDROCK_HOSTS),
+    ("aws_session_token", "AWS_SESSION_TOKEN", _BEDROCK_HOSTS),
+)
+"""Name, variable and hosts of the secrets for clouds, whose hosts differ by region."""
+
 Tenant = Annotated[str, msgspec.Meta(pattern=r"^(\*|[A-Za-z0-9_-]{1,64})$")]
-Host = Annotated[str, msgspec.Meta(pattern=r"^(\*\.)?[^\s/@*]+$")]
+Host = Annotated[str, msgspec.Meta(pattern=r"^(\*\.)?[^\s/@*]+(\.\*\.[^\s/@*]+)?$")]
 
 
 class SecretEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -38,7 +53,10 @@ class SecretEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """The environment variable that holds it."""
 
     hosts: Annotated[tuple[Host, ...], msgspec.Meta(min_length=1)]
-    """The hosts it may be sent to: ``api.example.com``, with a port, or ``*.example.com``."""
+    """The hosts it may be sent to: ``api.example.com``, with a port, or ``*.example.com``.
+
+    A ``*`` between dots stands for one name: ``api.*.example.com``.
+    """
 
     tenants: tuple[Tenant, ...] = ("*",)
     """The tenants it may serve; ``*`` is every one."""
@@ -80,6 +98,12 @@ class Secrets:
         _demand_place(entry, urlsplit(url), field)
         return self._value(entry, name, field)
 
+    def holds(self, name: str, tenant: str) -> bool:
+        """Whether there is a value for a secret that may serve the tenant."""
+        entry = self._entries.get(name)
+        allowed = entry is not None and {"*", tenant} & set(entry.tenants)
+        return bool(entry and allowed and self._environ.get(entry.env, "").strip())
+
     def _value(self, entry: SecretEntry, name: str, field: str) -> str:
         value = self._environ.get(entry.env, "").strip()
         if not value:
@@ -116,6 +140,10 @@ def _misplaced(reason: str, field: str) -> ProblemError:
 def _matches(pattern: str, host: str, port: int | None) -> bool:
     if pattern.startswith("*."):
         return host.endswith(pattern[1:])
+    if ".*." in pattern:
+        before, _, after = pattern.partition(".*.")
+        one = host.removeprefix(f"{before}.").removesuffix(f".{after}")
+        return host == f"{before}.{one}.{after}" and "." not in one
     return pattern in {host, f"[{host}]", f"{host}:{port}", f"[{host}]:{port}"}
 
 
@@ -128,6 +156,8 @@ def _built_in(environ: Mapping[str, str]) -> dict[str, SecretEntry]:
         name: SecretEntry(env=key, hosts=(_host(environ.get(address) or usual),))
         for name, key, address, usual in _WELL_KNOWN
     }
+    for name, key, hosts in _CLOUDS:
+        entries[name] = SecretEntry(env=key, hosts=hosts)
     if azure := environ.get("AZURE_OPENAI_ENDPOINT"):
         entries["azure"] = SecretEntry(env="AZURE_OPENAI_API_KEY", hosts=(_host(azure),))
     return entries

@@ -64,8 +64,8 @@ class Bedrock(_Provider, tag="bedrock"):
     """AWS Bedrock. ``model`` is a model id, or the id or ARN of an inference profile.
 
     A ``secret`` is a Bedrock API key. Without one, requests are signed with the named access and
-    secret keys, and the session token where those are temporary. ``invoke`` speaks the vendor's own
-    format to models of Anthropic.
+    secret keys, and the session token where those are temporary; without those either, with the
+    operator's. ``invoke`` speaks a vendor's own format, to the families in ``INVOKED``.
     """
 
     region: Region
@@ -78,8 +78,16 @@ class Bedrock(_Provider, tag="bedrock"):
     headers: dict[str, HeaderValue] = {}
 
 
+INVOKED = ("anthropic.", "amazon.nova", "amazon.titan")
+"""What a model's id holds that Bedrock's ``invoke`` can be asked for here."""
+
+
 class Google(_Remote, tag="google"):
-    """Google Gemini by API key; with a ``project``, Vertex AI, and the secret is an OAuth token."""
+    """Google Gemini by API key; with a ``project``, Vertex AI.
+
+    There the secret is an OAuth token, or a service account's key: its JSON in base64, or the path
+    of the file, as GOOGLE_APPLICATION_CREDENTIALS has it.
+    """
 
     project: Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9][a-z0-9_.:-]{0,62}$")] | None = None
     location: Region = "global"
@@ -89,7 +97,10 @@ class Ollama(_Remote, tag="ollama"):
     """Ollama's own API. ``num_ctx`` is the context length to load the model with.
 
     Ollama cuts a prompt silently that is longer; ``keep_alive`` is how long it keeps the model.
+    ``generate`` takes one prompt, without a conversation and without tools.
     """
+
+    api: Literal["chat", "generate"] = "chat"
 
     num_ctx: Annotated[int, msgspec.Meta(ge=1, le=10_000_000)] | None = None
     keep_alive: Annotated[str, msgspec.Meta(pattern=r"^-?\d{1,9}(ms|s|m|h)?$")] | None = None

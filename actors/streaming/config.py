@@ -21,11 +21,20 @@ class StreamingConfig(msgspec.Struct, frozen=True, kw_only=True):
     azure_base_url: str | None = None
     """Where ``azure`` definitions without a base_url go: the operator's own resource."""
 
+    google_base_url: str = "https://generativelanguage.googleapis.com/v1beta"
+    """Where ``google`` definitions without a base_url and without a project go."""
+
+    ollama_base_url: str = "http://127.0.0.1:11434"
+    """Where ``ollama`` definitions without a base_url go."""
+
     connect_timeout: float = 10.0
     """For name, TCP and TLS together."""
 
     first_byte_timeout: float = 120.0
     """From the request to the status line: reasoning models and cold local ones think before it."""
+
+    cold_start_timeout: float = 300.0
+    """The same for Ollama, which loads a model while the request waits."""
 
     idle_timeout: float = 60.0
     """Between two reads of a stream; comments of the server count as life."""

@@ -22,6 +22,18 @@ READ_AT_USE = (
     Setting("ANTHROPIC_API_KEY", "", "the secret `anthropic`; likewise"),
     Setting("AZURE_OPENAI_API_KEY", "", "the secret `azure`, for AZURE_OPENAI_ENDPOINT; likewise"),
     Setting("GROQ_API_KEY", "", "the secret `groq`; likewise"),
+    Setting("GOOGLE_API_KEY", "", "the secret `google`, for Gemini; likewise"),
+    Setting(
+        "GOOGLE_APPLICATION_CREDENTIALS",
+        "",
+        "the secret `vertex`, for Vertex AI: an access token, or a service account's key as the "
+        "path of its file or as its JSON in base64; likewise",
+    ),
+    Setting("AWS_BEARER_TOKEN_BEDROCK", "", "the secret `bedrock`, an API key; likewise"),
+    Setting("AWS_ACCESS_KEY_ID", "", "the secret `aws_access_key_id`; likewise"),
+    Setting("AWS_SECRET_ACCESS_KEY", "", "the secret `aws_secret_access_key`; likewise"),
+    Setting("AWS_SESSION_TOKEN", "", "the secret `aws_session_token`; likewise"),
+    Setting("OLLAMA_API_KEY", "", "the secret `ollama`, for ollama.com; likewise"),
 )
 """Secrets that no configuration object ever holds: ``bus.secrets`` reads them."""
 

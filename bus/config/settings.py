@@ -190,6 +190,10 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         BaseUrl | None,
         _env("AZURE_OPENAI_ENDPOINT", "the resource of `azure` agents that name none"),
     ] = None
+    ollama_base_url: Annotated[
+        BaseUrl | None,
+        _env("OLLAMA_BASE_URL", "base URL of `ollama` agents that name none"),
+    ] = None
 
     @property
     def unenforced(self) -> tuple[str, ...]:

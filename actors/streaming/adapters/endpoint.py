@@ -82,7 +82,7 @@ class Address(NamedTuple):
     secret: str | None
 
 
-def own(base_url: str, own_secret: str, url: str | None, secret: str | None) -> Address:
+def own(base_url: str, own_secret: str | None, url: str | None, secret: str | None) -> Address:
     """Return where a definition's request goes: to its own server, else to the usual one.
 
     The operator's secret is the default for the usual host only: a definition that names another

@@ -91,6 +91,11 @@ def test_a_key_never_goes_unencrypted_to_another_machine():
         ("*.models.example", "https://evilmodels.example/v1", False),
         ("[::1]:8080", "http://[::1]:8080/v1", True),
         ("::1", "http://[::1]:8080/v1", True),
+        ("api.*.example.com", "https://api.eu.example.com/v1", True),
+        ("api.*.example.com", "https://api.eu.west.example.com/v1", False),
+        ("api.*.example.com", "https://api.example.com/v1", False),
+        ("api.*.example.com", "https://api.eu.example.com.evil.org/v1", False),
+        ("api.*.example.com", "https://evil.api.eu.example.com/v1", False),
     ],
 )
 def test_an_entry_names_hosts_with_or_without_port_or_below_a_domain(
@@ -102,6 +107,45 @@ def test_an_entry_names_hosts_with_or_without_port_or_below_a_domain(
         assert secrets.resolve("models", url, "acme") == KEYS["MODELS_KEY"]
     else:
         assert refusal(secrets, "models", url).code == "forbidden"
+
+
+@pytest.mark.parametrize(
+    ("name", "variable", "url"),
+    [
+        ("google", "GOOGLE_API_KEY", "https://generativelanguage.googleapis.com/v1beta/x"),
+        ("ollama", "OLLAMA_API_KEY", "https://ollama.com/api/chat"),
+        ("vertex", "GOOGLE_APPLICATION_CREDENTIALS", "https://us-east1-aiplatform.googleapis.com/"),
+        ("vertex", "GOOGLE_APPLICATION_CREDENTIALS", "https://oauth2.googleapis.com/token"),
+        ("bedrock", "AWS_BEARER_TOKEN_BEDROCK", "https://bedrock-runtime.eu-west-1.amazonaws.com/"),
+        ("aws_access_key_id", "AWS_ACCESS_KEY_ID", "https://bedrock-runtime.a.amazonaws.com.cn/"),
+        (
+            "aws_secret_access_key",
+            "AWS_SECRET_ACCESS_KEY",
+            "https://bedrock-runtime.x.amazonaws.com",
+        ),
+        ("aws_session_token", "AWS_SESSION_TOKEN", "https://bedrock-runtime.x.amazonaws.com/model"),
+    ],
+)
+def test_the_keys_of_clouds_go_to_their_own_hosts_in_every_region(
+    name: str, variable: str, url: str
+):
+    secrets = Secrets.load({variable: "key-0123456789"})
+
+    assert secrets.holds(name, "acme")
+    assert secrets.resolve(name, url, "acme") == "key-0123456789"
+    for elsewhere in ("https://example.com/", "https://bedrock.elb.amazonaws.com/"):
+        assert refusal(secrets, name, elsewhere).code == "forbidden"
+
+
+def test_a_secret_is_held_where_it_has_a_value_and_may_serve_the_tenant():
+    entry = SecretEntry(env="OPENAI_API_KEY", hosts=("a.example.com",), tenants=("acme",))
+    unset = SecretEntry(env="NOWHERE", hosts=("a.example.com",))
+    secrets = Secrets({"ours": entry, "unset": unset}, KEYS)
+
+    assert secrets.holds("ours", "acme")
+    assert not secrets.holds("ours", "globex")
+    assert not secrets.holds("unset", "acme")
+    assert not secrets.holds("unheard", "acme")
 
 
 def test_openais_key_follows_the_operators_base_url():
@@ -186,4 +230,6 @@ def test_a_missing_file_refuses_the_start(tmp_path: Path):
 
 
 def test_a_map_shows_names_only():
-    assert repr(Secrets.load(KEYS)) == "Secrets(anthropic, groq, openai)"
+    entry = SecretEntry(env="OPENAI_API_KEY", hosts=("api.openai.com",))
+
+    assert repr(Secrets({"openai": entry, "azure": entry}, KEYS)) == "Secrets(azure, openai)"

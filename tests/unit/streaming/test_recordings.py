@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import msgspec
 import pytest
 
+from actors.streaming.adapters.providers.bedrock import BedrockEndpoint
 from actors.streaming.core import estimate
 from actors.streaming.core.deltas import ReasoningDelta, TextDelta
 from actors.streaming.core.faults import refusal
@@ -22,6 +23,8 @@ from actors.streaming.core.wires.gemini.reader import GeminiReader
 from actors.streaming.core.wires.ollama.reader import OllamaReader
 from actors.streaming.core.wires.openai_chat.reader import ChatReader
 from actors.streaming.core.wires.openai_responses.reader import ResponsesReader
+from bus.jetstream.bus import system_clock
+from bus.secrets import Secrets
 from schemas.llm import Answer, ChatMessage, GenerateRequest, ToolCall
 from schemas.providers import (
     Anthropic,
@@ -35,6 +38,7 @@ from schemas.providers import (
     Provider,
 )
 from schemas.usage import Usage
+from tests import invocations
 from tests.wires import answered, bytewise, cut
 
 FOLDER = Path(__file__).parents[4] / "shared" / "recordings"
@@ -124,6 +128,7 @@ def anthropic_usage(sdk: Any) -> Usage:
     )
 
 
+TITAN_FINISH = {"FINISH": "stop", "LENGTH": "length", "INTERVENED": "content_filter"}
 CHAT_FINISH = {"stop": "stop", "length": "length", "tool_calls": "tool_calls"}
 
 
@@ -144,6 +149,14 @@ FORMATS: dict[str, Format] = {
         CONVERSE_FINISH,
         converse_usage,
         names_model=True,
+    ),
+    "bedrock-invoke": Format(
+        Bedrock(model="m", region="us-east-1", api="invoke"),
+        BedrockEndpoint(Secrets({}, {}), system_clock).reader,
+        CONVERSE_FINISH | TITAN_FINISH,
+        lambda counts: Usage(input=int(counts["input"]), output=int(counts["output"])),
+        names_model=True,
+        told=invocations.told,
     ),
     "google-generate": Format(Google(model="m"), GeminiReader, {"STOP": "stop"}, gemini_usage),
     "ollama-chat": Format(Ollama(model="m"), OllamaReader, {"stop": "stop"}, ollama_usage),
@@ -176,7 +189,7 @@ def test_a_recorded_stream_reads_as_its_sdk_reads_it_however_it_is_cut(name: str
     messages, provider = [ChatMessage(role="user", content="Hello")], form.provider
     expected = form.told(row["expected"])
     if form.names_model:
-        provider = msgspec.structs.replace(provider, model=expected["model"])
+        provider = msgspec.structs.replace(provider, model=row["expected"]["model"])
     request = GenerateRequest(provider=provider, messages=messages)
 
     deltas, answer = answered(form.reader(request), [body])

@@ -1,0 +1,159 @@
+"""AWS Bedrock: ConverseStream for all models, InvokeModelWithResponseStream for three families.
+
+Requests are signed (Signature Version 4), or carry a Bedrock API key. In an invocation travels a
+vendor's own format: Anthropic's, or Amazon's for Nova and Titan.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+from urllib.parse import quote
+
+from actors.streaming.adapters.endpoint import (
+    CallContext,
+    Outgoing,
+    joined,
+    meant,
+    own,
+    post,
+    resolved,
+)
+from actors.streaming.core.bedrock import InvokeFraming, NovaFraming, anthropic_usage
+from actors.streaming.core.reader import Reader
+from actors.streaming.core.sigv4 import Credentials, Scope, Signable, sign
+from actors.streaming.core.wires.anthropic import request as anthropic
+from actors.streaming.core.wires.anthropic.reader import MessagesReader
+from actors.streaming.core.wires.converse import request as converse
+from actors.streaming.core.wires.converse.reader import ConverseReader
+from actors.streaming.core.wires.titan import request as titan
+from actors.streaming.core.wires.titan.reader import TitanReader
+from bus.errors import problem
+from bus.ports import Clock
+from bus.secrets import Secrets
+from schemas.llm import GenerateRequest
+from schemas.providers import INVOKED, Bedrock
+
+API_KEY = "bedrock"
+ACCESS_KEY_ID = "aws_access_key_id"
+SECRET_ACCESS_KEY = "aws_secret_access_key"
+SESSION_TOKEN = "aws_session_token"
+
+_ACCEPT = "application/vnd.amazon.eventstream"
+_ANTHROPIC_VERSION = "bedrock-2023-05-31"
+_OURS_ALONE = frozenset({"model", "stream"})
+"""What Anthropic wants in the body and Bedrock in the path."""
+
+
+class _Format(NamedTuple):
+    """How an operation of Bedrock's is asked, and what reads its answer."""
+
+    operation: str
+    body: Callable[[GenerateRequest], dict[str, Any]]
+    reader: Callable[[GenerateRequest], Reader[Any]]
+
+
+class BedrockEndpoint:
+    """Reaches Bedrock in a region, or what stands in for it at a ``base_url``."""
+
+    optional: frozenset[str] = frozenset()
+
+    def __init__(self, secrets: Secrets, clock: Clock) -> None:
+        self._secrets = secrets
+        self._clock = clock
+
+    def base_url(self, request: GenerateRequest) -> str:
+        """Return the server's address."""
+        provider = meant(request, Bedrock)
+        return provider.base_url or _usual(provider.region)
+
+    async def outgoing(
+        self, request: GenerateRequest, context: CallContext, without: frozenset[str]
+    ) -> Outgoing:
+        """Write and sign the request."""
+        del without
+        provider = meant(request, Bedrock)
+        form = _format(provider)
+        if form is None:
+            reason = "Of this model only Converse is spoken here: leave out provider.api."
+            raise problem("validation", reason, field="provider.api")
+        path = f"model/{quote(provider.model, safe='-._~')}/{form.operation}"
+        url = joined(self.base_url(request), path)
+        key = self._api_key(provider, context)
+        bearer = {"authorization": f"Bearer {key}"} if key else {}
+        outgoing = post(url, form.body(request), bearer, provider.headers, accept=_ACCEPT)
+        credentials = None if key else self._credentials(provider, context)
+        return outgoing if credentials is None else self._signed(outgoing, credentials, provider)
+
+    def reader(self, request: GenerateRequest) -> Reader[Any]:
+        """Return the reader of the format that is spoken."""
+        form = _format(meant(request, Bedrock)) or _CONVERSE
+        return form.reader(request)
+
+    def _signed(self, outgoing: Outgoing, credentials: Credentials, provider: Bedrock) -> Outgoing:
+        covered = {
+            name: text
+            for name, text in outgoing.headers.items()
+            if name == "content-type" or name.startswith("x-amz")
+        }
+        request = Signable("POST", outgoing.url, covered, outgoing.body)
+        added = sign(request, credentials, Scope(provider.region, "bedrock"), self._clock())
+        return outgoing._replace(headers={**outgoing.headers, **added})
+
+    def _api_key(self, provider: Bedrock, context: CallContext) -> str | None:
+        """Return the API key that is named, or else the operator's, if there is one."""
+        if provider.access_key_id or provider.secret_access_key:
+            return None
+        name = API_KEY if self._secrets.holds(API_KEY, context.tenant) else None
+        return self._resolved(provider, name, provider.secret, context)
+
+    def _credentials(self, provider: Bedrock, context: CallContext) -> Credentials | None:
+        """Return the keys that are named, or else the operator's. None for a server without any."""
+        named = provider.access_key_id or provider.secret_access_key
+        token = SESSION_TOKEN if self._secrets.holds(SESSION_TOKEN, context.tenant) else None
+        key_id = self._resolved(provider, ACCESS_KEY_ID, provider.access_key_id, context)
+        key = self._resolved(provider, SECRET_ACCESS_KEY, provider.secret_access_key, context)
+        session = self._resolved(
+            provider, None if named else token, provider.session_token, context
+        )
+        return Credentials(key_id, key, session) if key_id and key else None
+
+    def _resolved(
+        self, provider: Bedrock, own_name: str | None, named: str | None, context: CallContext
+    ) -> str | None:
+        address = own(_usual(provider.region), own_name, provider.base_url, named)
+        return resolved(self._secrets, address, context)
+
+
+def _usual(region: str) -> str:
+    """Return Bedrock's address in a region; China's have a domain of their own."""
+    domain = "amazonaws.com.cn" if region.startswith("cn-") else "amazonaws.com"
+    return f"https://bedrock-runtime.{region}.{domain}"
+
+
+def _format(provider: Bedrock) -> _Format | None:
+    if provider.api == "converse":
+        return _CONVERSE
+    return next((form for name, form in _INVOKE.items() if name in provider.model), None)
+
+
+def _anthropic_body(request: GenerateRequest) -> dict[str, Any]:
+    body = anthropic.body(request)
+    kept = {name: value for name, value in body.items() if name not in _OURS_ALONE}
+    return {"anthropic_version": _ANTHROPIC_VERSION, **kept}
+
+
+def _anthropic_reader(request: GenerateRequest) -> Reader[Any]:
+    return MessagesReader(request, framing=InvokeFraming(anthropic_usage))
+
+
+def _nova_reader(request: GenerateRequest) -> Reader[Any]:
+    return ConverseReader(request, NovaFraming())
+
+
+_CONVERSE = _Format("converse-stream", converse.body, ConverseReader)
+_OPERATION = "invoke-with-response-stream"
+_FORMATS = (
+    _Format(_OPERATION, _anthropic_body, _anthropic_reader),
+    _Format(_OPERATION, converse.nova, _nova_reader),
+    _Format(_OPERATION, titan.body, TitanReader),
+)
+_INVOKE = dict(zip(INVOKED, _FORMATS, strict=True))
