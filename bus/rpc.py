@@ -1,5 +1,6 @@
 """Asking the owner of an entity, as often as it takes: the command's id makes repeats harmless."""
 
+import asyncio
 import random
 from collections.abc import Callable
 
@@ -11,30 +12,12 @@ from bus.config import Timing
 from bus.errors import DeadlineError, ProblemError, UnavailableError
 from bus.ports import Transport
 from bus.subjects import mailbox_subject, shard_of
+from bus.waiting import within
 from schemas.journal import Mail
 from schemas.problems import Problem
 
 Nearby = Callable[[int, Mail, Callable[[bytes], None]], bool]
 """Hands a command to the owner of a shard if that is in this process, and says whether it is."""
-
-
-class _Waiting:
-    """An answer that is on its way within this process."""
-
-    def __init__(self) -> None:
-        self._arrived = anyio.Event()
-        self._answer: bytes | None = None
-
-    def take(self, answer: bytes) -> None:
-        """Note the answer."""
-        self._answer = answer
-        self._arrived.set()
-
-    async def answer(self, seconds: float) -> bytes | None:
-        """Return the answer; None if it does not come within ``seconds``."""
-        with anyio.move_on_after(seconds):
-            await self._arrived.wait()
-        return self._answer
 
 
 class Owners:
@@ -65,27 +48,31 @@ class Owners:
             ProblemError: the owner refuses, or ``unavailable`` after ``timeout`` seconds.
         """
         shard = shard_of(mail.tenant, mail.key, self._shards)
-        with anyio.move_on_after(timeout):
-            while True:
-                answer = await self._try(shard, mail)
-                if answer is not None:
-                    return _accepted(answer)
-                # An unanswered try may have been committed, so the key is no longer a new one.
-                mail = msgspec.structs.replace(mail, fresh=False)
+        now = asyncio.get_running_loop().time
+        deadline = now() + timeout
+        while (left := deadline - now()) > 0:
+            answer = await self._try(shard, mail, min(left, self._timing.request_try_seconds))
+            if answer is not None:
+                return _accepted(answer)
+            # An unanswered try may have been committed, so the key is no longer a new one.
+            mail = msgspec.structs.replace(mail, fresh=False)
         raise ProblemError(_unavailable(self._entity))
 
-    async def _try(self, shard: int, mail: Mail) -> bytes | None:
-        waiting = _Waiting()
-        if self._nearby(shard, mail, waiting.take):
-            return await waiting.answer(self._timing.request_try_seconds)
-        return await self._try_over_the_bus(mailbox_subject(self._entity, shard), mail)
+    async def _try(self, shard: int, mail: Mail, seconds: float) -> bytes | None:
+        answer: asyncio.Future[bytes | None] = asyncio.get_running_loop().create_future()
 
-    async def _try_over_the_bus(self, subject: str, mail: Mail) -> bytes | None:
+        def take(data: bytes) -> None:
+            if not answer.done():
+                answer.set_result(data)
+
+        if self._nearby(shard, mail, take):
+            return await within(answer, seconds)
+        return await self._try_over_the_bus(mailbox_subject(self._entity, shard), mail, seconds)
+
+    async def _try_over_the_bus(self, subject: str, mail: Mail, seconds: float) -> bytes | None:
         timing = self._timing
         try:
-            delivery = await self._transport.request(
-                subject, encode(mail), timeout=timing.request_try_seconds
-            )
+            delivery = await self._transport.request(subject, encode(mail), timeout=seconds)
         except UnavailableError:
             pause = random.uniform(timing.retry_least_seconds, timing.retry_most_seconds)  # noqa: S311  spreads retries, guards nothing
             await anyio.sleep(pause)

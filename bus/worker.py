@@ -266,10 +266,15 @@ class Worker(Generic[I]):
     # What the bus asks
 
     async def _keep_alive(self) -> None:
+        """Give a sign of life for each item, unless it came after the last round of signs."""
+        known: set[int] = set()
         while True:
             await anyio.sleep(self._timing.in_progress_seconds)
-            for ticket in list(self._held.values()):
-                await ticket.in_progress()
+            held = list(self._held.items())
+            for name, ticket in held:
+                if name in known:
+                    await ticket.in_progress()
+            known = {name for name, _ in held}
 
     async def _roll_call(self, delivery: Delivery) -> None:
         call = decode(RollCall, delivery.data)

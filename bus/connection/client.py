@@ -14,6 +14,7 @@ from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
 from bus.config import Timing
+from bus.connection.parser import DirectParser, Receiver
 from bus.connection.socket import BoundedTcp
 from bus.errors import ConfigError, UnavailableError
 
@@ -64,6 +65,18 @@ class NatsClient(Client):
     def __init__(self, socket: BoundedTcp | None = None) -> None:
         super().__init__()
         self._transport = socket
+        self._parser = DirectParser(self, self._report)
+        self._ps = self._parser
+
+    async def receive(self, subject: str, receiver: Receiver) -> Subscription:
+        """Subscribe, and have each message taken within the read from the socket."""
+        # The number it will have: the first message may come before we are back.
+        self._parser.receivers[self._sid + 1] = receiver
+        return await self.subscribe(subject)  # pyright: ignore[reportUnknownMemberType]  as below
+
+    async def _report(self, error: Exception) -> None:
+        """Tell of an error that nobody waits for."""
+        await self._error_cb(error)
 
     async def listen(
         self,
@@ -97,6 +110,10 @@ class NatsClient(Client):
         """
         await self._flush_pending(force_flush=True)
         await self.flush(CONNECT_TRY_SECONDS)
+
+    def _remove_sub(self, sid: int, max_msgs: int = 0) -> None:
+        self._parser.receivers.pop(sid, None)
+        super()._remove_sub(sid, max_msgs)
 
     async def close(self) -> None:
         """Close. What waits for a server that is lost is given up, for sending it would fail."""
@@ -175,6 +192,8 @@ async def open_client(
         "connect_timeout": CONNECT_TRY_SECONDS,
         "ping_interval": PING_SECONDS,
         "pending_size": BUFFER_BYTES,
+        # Subjects are built and checked in bus.subjects, or came from the server.
+        "skip_subject_validation": True,
     }
     try:
         with anyio.move_on_after(address.patience):

@@ -3,11 +3,10 @@
 import itertools
 from collections.abc import Callable
 
-from nats.aio.msg import Msg
-
 from bus.connection.client import NatsClient
+from bus.ports import Delivery
 
-Waiter = Callable[[Msg | None], None]
+Waiter = Callable[[Delivery | None], None]
 """Is given each answer, or None when the connection is lost and answers may be too."""
 
 
@@ -22,7 +21,7 @@ class Replies:
 
     async def start(self) -> None:
         """Subscribe to the inbox."""
-        await self._client.listen(f"{self._prefix}*", self._arrived)
+        await self._client.receive(f"{self._prefix}*", self._arrived)
 
     def expect(self, waiter: Waiter) -> str:
         """Return a subject whose messages go to ``waiter`` until it is forgotten."""
@@ -39,7 +38,7 @@ class Replies:
         for waiter in list(self._waiters.values()):
             waiter(None)
 
-    async def _arrived(self, message: Msg) -> None:
+    def _arrived(self, message: Delivery) -> None:
         waiter = self._waiters.get(message.subject)
         if waiter is not None:
             waiter(message)

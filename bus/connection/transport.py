@@ -7,16 +7,16 @@ from contextlib import asynccontextmanager
 import anyio
 import nats.errors
 import structlog
-from nats.aio.msg import Msg
 
 from bus.config import Timing
 from bus.connection.background import background
 from bus.connection.client import Address, NatsClient, open_client
 from bus.connection.replies import Replies
-from bus.connection.subscription import HandledSubscription, delivery_of
+from bus.connection.subscription import HandledSubscription
 from bus.errors import DeadlineError, TransientError, UnavailableError, problem
 from bus.ports import Delivery, Handler
 from bus.telemetry import metrics
+from bus.waiting import within
 
 log = structlog.get_logger()
 
@@ -68,19 +68,11 @@ class NatsTransport:
         self, subject: str, data: bytes, *, timeout: float, headers: dict[str, str] | None = None
     ) -> Delivery:
         """See ``Transport.request``. A request whose connection is lost is ``unavailable``."""
-        answer = await self.call(subject, data, timeout=timeout, headers=headers)
-        return delivery_of(answer)
-
-    async def call(
-        self, subject: str, data: bytes, *, timeout: float, headers: dict[str, str] | None = None
-    ) -> Msg:
-        """Make a request and return the answer as nats-py has it. Raises as ``request`` does."""
         if not self.connected:
             raise UnavailableError(subject, "the bus is away")
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[Msg] = loop.create_future()
+        future: asyncio.Future[Delivery | None] = asyncio.get_running_loop().create_future()
 
-        def answered(message: Msg | None) -> None:
+        def answered(message: Delivery | None) -> None:
             if future.done():
                 return
             if message is None:
@@ -88,19 +80,14 @@ class NatsTransport:
             else:
                 future.set_result(message)
 
-        def expired() -> None:
-            if not future.done():
-                future.set_exception(DeadlineError(subject, timeout))
-
         reply = self.replies.expect(answered)
-        # A timer costs a fifth of a cancel scope, and there are several calls an execution.
-        timer = loop.call_later(timeout, expired)
         try:
             await self.publish(subject, data, reply=reply, headers=headers)
-            message = await future
+            message = await within(future, timeout)
         finally:
-            timer.cancel()
             self.replies.forget(reply)
+        if message is None:
+            raise DeadlineError(subject, timeout)
         if status_of(message) == NO_RESPONDERS:
             raise UnavailableError(subject, "nobody listens")
         return message
@@ -255,6 +242,6 @@ async def connect(address: Address, timing: Timing | None = None) -> AsyncGenera
         yield transport
 
 
-def status_of(message: Msg) -> str | None:
+def status_of(message: Delivery) -> str | None:
     """Return the status code of a message that the server itself has made."""
     return message.headers.get("Status") if message.headers and not message.data else None

@@ -4,11 +4,11 @@ from typing import NamedTuple
 
 import anyio
 import msgspec
-from nats.aio.msg import Msg
 
 from bus.connection import NatsTransport
 from bus.connection.transport import status_of
 from bus.errors import UnavailableError
+from bus.ports import Delivery
 
 PAGE_MESSAGES = 256
 PAGE_BYTES = 4 * 1024**2
@@ -59,7 +59,7 @@ class Page:
         self._failure: str | None = "no complete answer in time"
         self.ended = anyio.Event()
 
-    def take(self, message: Msg | None) -> None:
+    def take(self, message: Delivery | None) -> None:
         """Take an answer, or the news that there will be none."""
         status = status_of(message) if message else None
         if message is None:
@@ -81,7 +81,7 @@ class Page:
             raise UnavailableError(self._request, self._failure)
         return self._messages
 
-    def _follows(self, message: Msg) -> bool:
+    def _follows(self, message: Delivery) -> bool:
         newest = self._messages[-1].sequence if self._messages else 0
         return int((message.headers or {}).get("Nats-Last-Sequence", 0)) == newest
 
@@ -91,6 +91,6 @@ class Page:
             self.ended.set()
 
 
-def _read(message: Msg) -> Read:
+def _read(message: Delivery) -> Read:
     headers = message.headers or {}
     return Read(int(headers["Nats-Sequence"]), headers["Nats-Subject"], message.data)

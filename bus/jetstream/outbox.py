@@ -13,7 +13,6 @@ from contextlib import asynccontextmanager
 
 import anyio
 import structlog
-from nats.aio.msg import Msg
 
 from bus.config import Timing
 from bus.connection import NatsTransport, background
@@ -21,7 +20,9 @@ from bus.connection.transport import status_of
 from bus.errors import DeadlineError, ProblemError, UnavailableError
 from bus.jetstream.publishing import accepted
 from bus.jetstream.ring import Posted, Ring
+from bus.ports import Delivery
 from bus.streams.api import JetStreamError
+from bus.waiting import Wakeup
 
 log = structlog.get_logger()
 
@@ -49,14 +50,14 @@ class JetStreamOutbox:
         self._in_air: dict[int, Posted] = {}
         self._unsent: deque[Posted] = deque()
         self._away_since: float | None = None
-        self._wake = anyio.Event()
+        self._wake = Wakeup()
         self._progress = anyio.Event()
         self._waiting = 0
 
     @asynccontextmanager
     async def opened(self) -> AsyncGenerator["JetStreamOutbox"]:
         """Take messages while the context is open. What is in the air at the end may be lost."""
-        subscription = await self._transport.client.listen(f"{self._prefix}*", self._acknowledged)
+        subscription = await self._transport.client.receive(f"{self._prefix}*", self._acknowledged)
         self._transport.on_loss(self._lost)
         forget = self._transport.on_reconnect(self._send_all_again)
         try:
@@ -130,9 +131,7 @@ class JetStreamOutbox:
         """Send what waits to be sent, and again what is not acknowledged."""
         looked_at = time.monotonic()
         while True:
-            with anyio.move_on_after(LOOK_SECONDS):
-                await self._wake.wait()
-            self._wake = anyio.Event()
+            await self._wake.wait(LOOK_SECONDS)
             now = time.monotonic()
             if self._away_since is None and now - looked_at >= LOOK_SECONDS:
                 self._find_overdue(now - RESEND_SECONDS)
@@ -179,7 +178,7 @@ class JetStreamOutbox:
 
     # Receipts
 
-    async def _acknowledged(self, receipt: Msg) -> None:
+    def _acknowledged(self, receipt: Delivery) -> None:
         mark = int(receipt.subject[len(self._prefix) :])
         message = self._in_air.get(mark) or self._ring.get(mark)
         if message is None:
@@ -198,7 +197,7 @@ class JetStreamOutbox:
             self._progress.set()
             self._progress = anyio.Event()
 
-    def _refused(self, message: Posted, receipt: Msg) -> None:
+    def _refused(self, message: Posted, receipt: Delivery) -> None:
         message.refusals += 1
         message.sent_at = None
         if message.refusals in (1, MAX_REFUSALS):
@@ -216,7 +215,7 @@ class JetStreamOutbox:
             self._waiting -= 1
 
 
-def _reason(subject: str, receipt: Msg) -> str:
+def _reason(subject: str, receipt: Delivery) -> str:
     if status_of(receipt) is not None:
         return "no stream stores this subject"
     try:

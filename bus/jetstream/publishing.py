@@ -1,11 +1,11 @@
 """Storing one message and waiting for its receipt."""
 
 import msgspec
-from nats.aio.msg import Msg
 
 from bus.codec import decode
 from bus.connection import NatsTransport
 from bus.errors import DeadlineError, ProblemError, UnavailableError
+from bus.ports import Delivery
 from bus.streams.api import JetStreamError
 
 STORE_SECONDS = 2.0
@@ -41,13 +41,13 @@ async def store(
         UnavailableError: there is no stream, or the outcome is unknown.
     """
     try:
-        message = await transport.call(subject, data, timeout=timeout, headers=headers)
+        message = await transport.request(subject, data, timeout=timeout, headers=headers)
     except DeadlineError as error:
         raise UnavailableError(subject, str(error)) from None
     return accepted(subject, message)
 
 
-def accepted(subject: str, message: Msg) -> PubAck:
+def accepted(subject: str, message: Delivery) -> PubAck:
     """Return the receipt in a message. Raises as ``store`` does."""
     try:
         ack = decode(PubAck, message.data)

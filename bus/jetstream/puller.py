@@ -14,7 +14,6 @@ from contextlib import aclosing, asynccontextmanager
 import anyio
 import msgspec
 import nats.errors
-from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
 from bus.connection import NatsTransport, background
@@ -23,9 +22,10 @@ from bus.errors import UnavailableError
 from bus.jetstream.lane import EXPIRY_SECONDS, Lane
 from bus.jetstream.lanes import Lanes
 from bus.jetstream.ticket import NANOSECONDS, JetStreamTicket
-from bus.ports import Clock, Ticket
+from bus.ports import Clock, Delivery, Ticket
 from bus.streams.api import JetStream
 from bus.streams.spec import WORK
+from bus.waiting import Wakeup
 from schemas.fleet import LANE_SUBJECT
 
 CREDIT_SECONDS = 0.1
@@ -57,8 +57,8 @@ class Puller:
         self._requests = itertools.count(1)
         self._stirred: dict[str, None] = {}
         self._arrived: deque[tuple[str, Ticket]] = deque()
-        self._wake_reader = anyio.Event()
-        self._wake_asker = anyio.Event()
+        self._wake_reader = Wakeup()
+        self._wake_asker = Wakeup()
         self._prefix: str
         self._inbox: Subscription
 
@@ -84,12 +84,11 @@ class Puller:
                 tenant, ticket = self._arrived.popleft()
                 yield tenant, ticket
                 self._stir(tenant)
-            self._wake_reader = anyio.Event()
             await self._wake_reader.wait()
 
     # What arrives
 
-    async def _take(self, message: Msg) -> None:
+    def _take(self, message: Delivery) -> None:
         status = status_of(message)
         if status is not None:
             self._note(status, message.subject.rpartition(".")[2])
@@ -128,9 +127,7 @@ class Puller:
     async def _keep_asking(self) -> None:
         checked_at = anyio.current_time()
         while True:
-            with anyio.move_on_after(CREDIT_SECONDS):
-                await self._wake_asker.wait()
-            self._wake_asker = anyio.Event()
+            await self._wake_asker.wait(CREDIT_SECONDS)
             if anyio.current_time() - checked_at >= CREDIT_SECONDS:
                 checked_at = anyio.current_time()
                 await self._check_all()
@@ -172,7 +169,7 @@ class Puller:
 
     async def _open_inbox(self) -> None:
         self._prefix = f"{self._transport.client.new_inbox()}."
-        self._inbox = await self._transport.client.listen(f"{self._prefix}*", self._take)
+        self._inbox = await self._transport.client.receive(f"{self._prefix}*", self._take)
 
     async def _recall(self) -> None:
         """Make the server drop all requests; what it has sent already still arrives."""

@@ -5,10 +5,10 @@ from typing import NamedTuple
 
 import msgspec
 import structlog
-from nats.aio.msg import Msg
 
 from bus.connection import NatsTransport
 from bus.errors import UnavailableError
+from bus.ports import Delivery
 
 log = structlog.get_logger()
 
@@ -44,7 +44,7 @@ class JetStreamTicket:
     def __init__(
         self,
         transport: NatsTransport,
-        message: Msg,
+        message: Delivery,
         now: Callable[[], float],
         finished: Callable[[], None],
     ) -> None:

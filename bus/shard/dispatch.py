@@ -8,7 +8,7 @@ newest.
 from collections import deque
 from collections.abc import Iterable
 from itertools import islice
-from typing import Any
+from typing import Any, NamedTuple
 
 import anyio
 
@@ -18,10 +18,23 @@ from bus.errors import UnavailableError
 from bus.ports import Outbox, Transport, WorkQueue
 from bus.shard.book import Address, Book
 from bus.shard.turn import Outcome
+from bus.waiting import Wakeup
 from schemas.decision import Publish, Work
 
 MOST_AT_ONCE = 64
 """Work items whose receipts are awaited at once; one by one they would be the shard's brake."""
+
+
+RECORD_ROUNDS = 10
+"""A record of what has not ended waits so many rounds: mostly its end then comes with it."""
+
+
+class _Unwritten(NamedTuple):
+    """An entity whose record is to be written: of its first commit that is not in one yet."""
+
+    first: int
+    since: int
+    state: Any
 
 
 class Dispatcher:
@@ -38,9 +51,11 @@ class Dispatcher:
         self._settled = book.settled
         self._to_send: dict[str, tuple[Address, Work]] = {}
         self._repeats: dict[str, str] = {}
-        self._wake_sender = anyio.Event()
-        self._dirty: dict[Address, Any] = {}
-        self._unmarked: deque[int] = deque()
+        self._wake_sender = Wakeup()
+        self._unwritten: dict[Address, _Unwritten] = {}
+        self._has_unwritten = Wakeup()
+        self._round = 0
+        self._dispatched = self._settled
         self._marks: deque[tuple[int, int]] = deque()
         self._removable: deque[tuple[int, Address, Any]] = deque()
 
@@ -63,8 +78,7 @@ class Dispatcher:
             await self.publish(publication)
             self._book.entity.observe(publication)
         if outcome.touched:
-            self._dirty.update(outcome.touched)
-            self._unmarked.append(n)
+            self._note_unwritten(n, outcome.touched.items())
 
     async def publish(self, publication: Publish) -> None:
         """Send one publication."""
@@ -94,8 +108,8 @@ class Dispatcher:
         """Send again what the commits up to ``n`` led to, because it may be lost."""
         for publication in publications:
             await self.publish(publication)
-        self._dirty.update({address: self._book.slots[address].state for address in touched})
-        self._unmarked.append(n)
+        slots = self._book.slots
+        self._note_unwritten(n, ((address, slots[address].state) for address in touched))
 
     def forgettable(self, address: Address, state: Any) -> None:
         """Note an entity that was restored from its record and may leave memory again."""
@@ -109,21 +123,22 @@ class Dispatcher:
 
     async def finish(self) -> None:
         """Write what is still to be written, at the end of ownership."""
-        if self._dirty:
-            await self._write_dirty()
+        await self._write(list(self._unwritten))
 
     # Work
 
     async def _send_work(self) -> None:
         while True:
             await self._wake_sender.wait()
-            self._wake_sender = anyio.Event()
             while self._to_send:
-                names = list(islice(self._to_send, MOST_AT_ONCE))
+                first, *more = islice(self._to_send, MOST_AT_ONCE)
+                if not more:
+                    await self._send_one(first)
+                    continue
                 async with anyio.create_task_group() as tasks:
-                    for name in names[1:]:
+                    for name in more:
                         tasks.start_soon(self._send_one, name)
-                    await self._send_one(names[0])
+                    await self._send_one(first)
 
     async def _send_one(self, name: str) -> None:
         address, work = self._to_send[name]
@@ -153,20 +168,43 @@ class Dispatcher:
 
     async def _write_records(self) -> None:
         while True:
+            await self._has_unwritten.wait(self._timing.housekeeping_seconds)
             await anyio.sleep(self._timing.record_delay_seconds)
-            if self._dirty:
-                await self._write_dirty()
+            self._round += 1
+            if self._unwritten:
+                await self._write(self._due())
+                self._has_unwritten.set()
             self._evict()
 
-    async def _write_dirty(self) -> None:
-        dirty, self._dirty = self._dirty, {}
-        last = self._unmarked[-1]
-        self._unmarked.clear()
-        for address, state in dirty.items():
+    def _note_unwritten(self, n: int, states: Iterable[tuple[Address, Any]]) -> None:
+        for address, state in states:
+            earlier = self._unwritten.get(address)
+            first, since = (earlier.first, earlier.since) if earlier else (n, self._round)
+            self._unwritten[address] = _Unwritten(first, since, state)
+        self._dispatched = n
+        self._has_unwritten.set()
+
+    def _due(self) -> list[Address]:
+        """Return what to write now: what has ended, and what has waited for its end long enough."""
+        ripe, ended = self._round - RECORD_ROUNDS, self._book.entity.ended
+        return [
+            address
+            for address, (_, since, state) in self._unwritten.items()
+            if since <= ripe or ended(state)
+        ]
+
+    async def _write(self, due: Iterable[Address]) -> None:
+        for address in due:
+            unwritten = self._unwritten.pop(address, None)
+            if unwritten is None:
+                continue
+            state = unwritten.state
             await self.publish(self._book.entity.record(state))
             if self._book.entity.ended(state):
                 self._removable.append((self._outbox.posted, address, state))
-        self._marks.append((last, self._outbox.posted))
+        waiting = min((each.first for each in self._unwritten.values()), default=None)
+        written = self._dispatched if waiting is None else waiting - 1
+        self._marks.append((written, self._outbox.posted))
 
     def _evict(self) -> None:
         """Forget ended entities whose records are stored, the oldest first, above the limit."""

@@ -2,12 +2,11 @@
 
 from collections import deque
 
-import anyio
-
 from bus.codec import decode, encode
 from bus.errors import ProblemError
 from bus.ports import Delivery, Transport
 from bus.shard.turn import Letter
+from bus.waiting import Wakeup
 from schemas.journal import Mail
 
 MAX_WAITING = 20_000
@@ -20,7 +19,7 @@ class Inbox:
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
         self._letters: deque[tuple[Letter, int]] = deque()
-        self._arrived = anyio.Event()
+        self._arrived = Wakeup()
 
     def __len__(self) -> int:
         return len(self._letters)
@@ -48,9 +47,7 @@ class Inbox:
     async def wait(self, seconds: float) -> None:
         """Return when a letter is there, or after ``seconds``."""
         if not self._letters:
-            self._arrived = anyio.Event()
-            with anyio.move_on_after(seconds):
-                await self._arrived.wait()
+            await self._arrived.wait(seconds)
 
     def wake(self) -> None:
         """End the wait that goes on."""

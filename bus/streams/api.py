@@ -46,7 +46,7 @@ class JetStream:
         subject = f"$JS.API.{request}"
         data = msgspec.json.encode(body) if body is not None else b""
         try:
-            message = await self.transport.call(subject, data, timeout=timeout)
+            message = await self.transport.request(subject, data, timeout=timeout)
         except DeadlineError as error:
             raise UnavailableError(subject, str(error)) from None
         answer = cast("dict[str, Any]", msgspec.json.decode(message.data))

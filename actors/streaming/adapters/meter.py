@@ -1,9 +1,8 @@
 """What one attempt adds to the metrics of its process."""
 
+import time
 from types import TracebackType
 from typing import Self
-
-import anyio
 
 from bus.telemetry import metrics
 from schemas.lifecycle import FailGeneration, FinishGeneration, GenerateWork
@@ -21,7 +20,7 @@ class Meter:
         self._provider = str(work.request.provider.__struct_config__.tag)
         self._model = work.request.provider.model
         self._open = metrics.STREAMS_OPEN.at("written")
-        self._began = anyio.current_time()
+        self._began = time.perf_counter()
         self._has_delta = False
 
     def __enter__(self) -> Self:
@@ -55,5 +54,5 @@ class Meter:
                 metrics.TOKENS.at(self._provider, self._model, kind).inc(tokens)
 
     def _observe(self, until: str) -> None:
-        seconds = anyio.current_time() - self._began
+        seconds = time.perf_counter() - self._began
         metrics.PROVIDER_SECONDS.at(self._provider, self._model, until).observe(seconds)

@@ -1,28 +1,27 @@
 """A page of messages is whole, or it is an error."""
 
 import pytest
-from nats.aio.client import Client
-from nats.aio.msg import Msg
 
 from bus.errors import UnavailableError
 from bus.jetstream.direct_get import Page, Read
+from bus.ports import Delivery
 
 
-def _message(sequence: int, previous: int) -> Msg:
+def _message(sequence: int, previous: int) -> Delivery:
     headers = {
         "Nats-Subject": "s.a",
         "Nats-Sequence": str(sequence),
         "Nats-Last-Sequence": str(previous),
     }
-    return Msg(Client(), subject="inbox", data=b"x", headers=headers)
+    return Delivery("inbox", b"x", headers=headers)
 
 
-def _status(status: str, previous: int = 0) -> Msg:
+def _status(status: str, previous: int = 0) -> Delivery:
     headers = {"Status": status, "Nats-Last-Sequence": str(previous)}
-    return Msg(Client(), subject="inbox", headers=headers)
+    return Delivery("inbox", b"", headers=headers)
 
 
-def _page(*answers: Msg | None) -> Page:
+def _page(*answers: Delivery | None) -> Page:
     page = Page("request")
     for answer in answers:
         page.take(answer)
@@ -53,6 +52,6 @@ def test_nothing_found_is_an_empty_page():
     ],
     ids=["nothing", "no end", "loss", "gap", "gap at the end", "bad request", "no stream"],
 )
-def test_a_page_that_is_not_whole_is_unavailable(answers: list[Msg | None]):
+def test_a_page_that_is_not_whole_is_unavailable(answers: list[Delivery | None]):
     with pytest.raises(UnavailableError):
         _page(*answers).messages()

@@ -14,7 +14,6 @@ from types import TracebackType
 from typing import Self
 
 import anyio
-import anyio.lowlevel
 import msgspec
 
 from actors.streaming.adapters.endpoint import CallContext
@@ -85,11 +84,11 @@ class ScriptedCall:
     async def read(self) -> list[Delta] | None:
         """Play the next word, or the scripted failure."""
         if self._played == len(self._plan.words):
-            await anyio.lowlevel.checkpoint()
             if self._plan.failure is not None:
                 raise ProviderFaultError(self._plan.failure)
             return None
-        await anyio.sleep(self._delay if self._played else 0)
+        if self._played:
+            await anyio.sleep(self._delay)
         word = self._plan.words[self._played]
         self._played += 1
         return [TextDelta(word)]

@@ -1,0 +1,77 @@
+"""The messages in what the server sends: where each begins and ends, and its headers. Pure.
+
+The wire format is that of the NATS client protocol: ``MSG <subject> <sid> [reply] <size>``, and
+``HMSG <subject> <sid> [reply] <header size> <total size>``, each with its bytes on the next line.
+"""
+
+from typing import NamedTuple
+
+from bus.ports import Delivery
+
+LINE_END = b"\r\n"
+_MSG, _HMSG = b"MSG ", b"HMSG "
+_VERSION = "NATS/1.0"
+_FEWEST_PARTS = 3
+_STATUS_LENGTH = 3
+
+
+class Frame(NamedTuple):
+    """A message and the subscription it is for. ``end`` is where the next frame begins."""
+
+    sid: int
+    subject: bytes
+    reply: bytes
+    headers: bytes
+    data: bytes
+    end: int
+
+    def delivery(self) -> Delivery:
+        """Return the message as the ports show it."""
+        headers = read_headers(self.headers) if self.headers else None
+        return Delivery(self.subject.decode(), self.data, self.reply.decode(), headers)
+
+
+class Incomplete(NamedTuple):
+    """A message that has not arrived whole: ``needed`` bytes from its beginning are, if known."""
+
+    needed: int
+
+
+def next_frame(data: bytes, at: int) -> Frame | Incomplete | None:
+    """Return the message that begins at ``at``; None if something else is there.
+
+    Raises:
+        ValueError: it is malformed.
+    """
+    has_headers = data.startswith(_HMSG, at)
+    if not has_headers and not data.startswith(_MSG, at):
+        return None
+    line_end = data.find(LINE_END, at)
+    if line_end < 0:
+        return Incomplete(0)
+    parts = data[at:line_end].split()
+    if len(parts) < _FEWEST_PARTS + 1 + has_headers:
+        raise ValueError("malformed message line")
+    body = line_end + 2
+    end = body + int(parts[-1])
+    if len(data) < end + 2:
+        return Incomplete(end + 2 - at)
+    split = body + int(parts[-2]) if has_headers else body
+    reply = parts[3] if len(parts) > _FEWEST_PARTS + 1 + has_headers else b""
+    return Frame(int(parts[2]), parts[1], reply, data[body:split], data[split:end], end + 2)
+
+
+def read_headers(raw: bytes) -> dict[str, str]:
+    """Return the headers of a message; a status line of the server's own becomes ``Status``."""
+    version, *lines = raw.decode("utf-8", "replace").split("\r\n")
+    headers: dict[str, str] = {}
+    status, _, description = version.removeprefix(_VERSION).strip().partition(" ")
+    if len(status) == _STATUS_LENGTH and status.isdigit():
+        headers["Status"] = status
+        if description:
+            headers["Description"] = description
+    for line in lines:
+        name, colon, text = line.partition(":")
+        if colon and name:
+            headers.setdefault(name, text.strip())
+    return headers

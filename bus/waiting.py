@@ -1,0 +1,52 @@
+"""Waiting where it happens for every message: on the loop's own futures and timers.
+
+An event and a cancel scope of anyio cost ten times as much. What is awaited here can be cancelled
+like anything else, and time is the loop's, which a simulation may replace.
+"""
+
+import asyncio
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+class Wakeup:
+    """What one loop sleeps on until others have something for it. A signal is never lost."""
+
+    __slots__ = ("_is_set", "_sleeper")
+
+    def __init__(self) -> None:
+        self._is_set = False
+        self._sleeper: asyncio.Future[None] | None = None
+
+    def set(self) -> None:
+        """Wake the sleeper, or spare it the next sleep."""
+        self._is_set = True
+        if self._sleeper is not None:
+            _settle(self._sleeper)
+
+    async def wait(self, seconds: float | None = None) -> None:
+        """Return once ``set`` was called since the last return, or after ``seconds``."""
+        if not self._is_set:
+            self._sleeper = asyncio.get_running_loop().create_future()
+            try:
+                await within(self._sleeper, seconds)
+            finally:
+                self._sleeper = None
+        self._is_set = False
+
+
+async def within(future: "asyncio.Future[T | None]", seconds: float | None) -> T | None:
+    """Return the result of a future, or None after ``seconds``; the future is settled then."""
+    if seconds is None:
+        return await future
+    timer = future.get_loop().call_later(seconds, _settle, future)
+    try:
+        return await future
+    finally:
+        timer.cancel()
+
+
+def _settle(future: "asyncio.Future[T | None]") -> None:
+    if not future.done():
+        future.set_result(None)

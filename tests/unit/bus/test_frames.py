@@ -1,0 +1,122 @@
+"""What the server sends is read as it was written, however the network cuts it."""
+
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from nats.aio.client import Client
+from nats.errors import ProtocolError
+
+from bus.connection.frames import Frame, Incomplete, next_frame, read_headers
+from bus.connection.parser import DirectParser
+from bus.ports import Delivery
+
+MESSAGES = [
+    Delivery("cb.acme.stream.1", b"hello", "", None),
+    Delivery("_INBOX.a.7", b"", "_INBOX.b", None),
+    Delivery("_INBOX.a.8", b"", "", {"Status": "503"}),
+    Delivery("_INBOX.a.9", b"MSG a 1 3\r\nabc\r\n", "r", {"Nats-Sequence": "7", "X": "a: b"}),
+]
+
+
+def _written(message: Delivery, sid: int = 1) -> bytes:
+    reply = f" {message.reply}" if message.reply else ""
+    size = len(message.data)
+    if message.headers is None:
+        line = f"MSG {message.subject} {sid}{reply} {size}\r\n"
+        return line.encode() + message.data + b"\r\n"
+    status = message.headers.get("Status")
+    lines = [f"{name}: {text}" for name, text in message.headers.items() if name != "Status"]
+    first = f"NATS/1.0 {status}" if status else "NATS/1.0"
+    head = "\r\n".join([first, *lines, "", ""]).encode()
+    line = f"HMSG {message.subject} {sid}{reply} {len(head)} {len(head) + size}\r\n"
+    return line.encode() + head + message.data + b"\r\n"
+
+
+class Bus:
+    """A parser with one receiver, and what it was given."""
+
+    def __init__(self) -> None:
+        self.taken: list[Delivery] = []
+        self.errors: list[Exception] = []
+        self.parser = DirectParser(Client(), self._report)
+        self.parser.receivers[1] = self.taken.append
+
+    async def _report(self, error: Exception) -> None:
+        self.errors.append(error)
+
+
+@pytest.mark.parametrize("message", MESSAGES, ids=lambda message: message.subject)
+def test_a_message_is_read_as_it_was_written(message: Delivery):
+    data = _written(message)
+
+    frame = next_frame(b"+OK\r\n" + data, 5)
+
+    assert isinstance(frame, Frame)
+    assert (frame.delivery(), frame.end) == (message, len(data) + 5)
+
+
+@pytest.mark.parametrize("message", MESSAGES, ids=lambda message: message.subject)
+def test_a_part_of_a_message_says_how_much_is_needed(message: Delivery):
+    data = _written(message)
+    line = data.index(b"\r\n") + 2
+
+    for cut in range(5, len(data)):
+        assert next_frame(data[:cut], 0) == Incomplete(len(data) if cut >= line else 0)
+
+
+@pytest.mark.parametrize("line", [b"MSG a 1\r\n", b"MSG a b c d\r\n", b"HMSG a 1 3\r\n"])
+def test_a_malformed_message_is_an_error(line: bytes):
+    with pytest.raises(ValueError, match=r"malformed|invalid literal"):
+        next_frame(line + b"abc\r\n", 0)
+
+
+def test_a_status_comes_with_its_description_and_the_headers_below():
+    raw = b"NATS/1.0 100 Idle Heartbeat\r\nNats-Last-Consumer: 10\r\n\r\n"
+
+    assert read_headers(raw) == {
+        "Status": "100",
+        "Description": "Idle Heartbeat",
+        "Nats-Last-Consumer": "10",
+    }
+
+
+@given(cuts=st.lists(st.integers(0, 400), max_size=12))
+async def test_any_cut_of_the_bytes_gives_the_same_messages(cuts: list[int]):
+    data = b"+OK\r\n".join(_written(message) for message in MESSAGES)
+    bus = Bus()
+
+    places = [0, *sorted(min(cut, len(data)) for cut in cuts), len(data)]
+    for start, stop in pairwise(places):
+        await bus.parser.parse(data[start:stop])
+
+    assert (bus.taken, bus.errors) == (MESSAGES, [])
+
+
+async def test_a_receiver_that_raises_costs_only_its_message():
+    bus = Bus()
+    failure = RuntimeError("cannot take it")
+
+    def refuse(_: Delivery) -> None:
+        raise failure
+
+    bus.parser.receivers[2] = refuse
+    await bus.parser.parse(_written(MESSAGES[0], sid=2) + _written(MESSAGES[0]))
+
+    assert (bus.taken, bus.errors) == (MESSAGES[:1], [failure])
+
+
+async def test_nonsense_from_the_server_is_a_protocol_error():
+    with pytest.raises(ProtocolError):
+        await Bus().parser.parse(b"HELO you\r\n")
+
+
+async def test_a_new_connection_begins_with_nothing_half_read():
+    bus = Bus()
+    await bus.parser.parse(_written(MESSAGES[0])[:-4])
+
+    bus.parser.reset()
+    await bus.parser.parse(_written(MESSAGES[1]))
+
+    assert bus.taken == MESSAGES[1:2]
