@@ -6,11 +6,9 @@ turns of one side that follow each other become one. Which settings a model take
 """
 
 from collections.abc import Iterable
-from itertools import groupby
 from typing import Any
 
-import msgspec
-
+from actors.streaming.core.turns import arguments, merged, replayed, under
 from schemas.capabilities import ADAPTIVE, BUDGETED, GRADED, output_limit, thinks
 from schemas.llm import (
     CacheTime,
@@ -22,6 +20,7 @@ from schemas.llm import (
     JsonSchemaFormat,
     ModelConfig,
     NamedTool,
+    ProviderBlock,
     TextPart,
     ToolCall,
     ToolDefinition,
@@ -41,7 +40,6 @@ def body(request: GenerateRequest) -> dict[str, Any]:
     config, model = request.config, request.provider.model
     limit = _limit(config, model)
     written: dict[str, Any] = {
-        **config.extra,
         "model": model,
         "max_tokens": limit,
         "messages": _turns(request.messages),
@@ -58,7 +56,9 @@ def body(request: GenerateRequest) -> dict[str, Any]:
         "service_tier": config.service_tier,
         "cache_control": _cached(config.cache) if config.cache else None,
     }
-    return {name: value for name, value in written.items() if value is not None}
+    return under(
+        config.extra, {name: value for name, value in written.items() if value is not None}
+    )
 
 
 # Settings
@@ -143,11 +143,8 @@ def _system(messages: Iterable[ChatMessage]) -> list[Block]:
 
 def _turns(messages: Iterable[ChatMessage]) -> list[Block]:
     spoken = [message for message in messages if message.role != "system"]
-    turns = (
-        (role, [block for message in group for block in _blocks(message)])
-        for role, group in groupby(spoken, _side)
-    )
-    return [{"role": role, "content": content} for role, content in turns if content]
+    turns = merged((_side(message), _blocks(message)) for message in spoken)
+    return [{"role": role, "content": content} for role, content in turns]
 
 
 def _side(message: ChatMessage) -> str:
@@ -174,16 +171,15 @@ def _marked(blocks: list[Block], cache: CacheTime | None) -> list[Block]:
 def _said(message: ChatMessage) -> list[Block]:
     """Write an assistant's turn: its text and calls, with the kept blocks back in their places."""
     blocks: list[Block] = []
-    text, calls = message.text, message.tool_calls
-    told = called = 0
-    for kept in message.blocks:
-        if kept.wire != "anthropic":
-            continue
-        blocks += _text(text[told : kept.after_text])
-        blocks += [_call(call) for call in calls[called : kept.after_calls]]
-        blocks.append(kept.raw)
-        told, called = max(told, kept.after_text), max(called, kept.after_calls)
-    return [*blocks, *_text(text[told:]), *(_call(call) for call in calls[called:])]
+    for piece in replayed(message, "anthropic"):
+        match piece:
+            case str():
+                blocks += _text(piece)
+            case ToolCall():
+                blocks.append(_call(piece))
+            case ProviderBlock(raw=raw):
+                blocks.append(raw)
+    return blocks
 
 
 def _text(text: str) -> list[Block]:
@@ -210,12 +206,4 @@ def _result(message: ChatMessage) -> Block:
 
 
 def _call(call: ToolCall) -> Block:
-    return {"type": "tool_use", "id": call.id, "name": call.name, "input": _arguments(call)}
-
-
-def _arguments(call: ToolCall) -> Block:
-    """The arguments as an object, which the format demands; others are wrapped into one."""
-    try:
-        return msgspec.json.decode(call.arguments or "{}", type=dict[str, Any])
-    except (msgspec.DecodeError, RecursionError):
-        return {"arguments": call.arguments}
+    return {"type": "tool_use", "id": call.id, "name": call.name, "input": arguments(call)}

@@ -18,9 +18,10 @@ from typing import Any
 import msgspec
 
 from actors.streaming.core import counts
+from actors.streaming.core.deltas import Delta
 from actors.streaming.core.faults import ProviderFaultError, failure_in_stream, fault
 from actors.streaming.core.framing import Framing
-from actors.streaming.core.reader import GarbledError, Reader
+from actors.streaming.core.reader import GarbledError, Place, Reader
 from actors.streaming.core.sse import SseEvent, SseParser
 from actors.streaming.core.wires.openai_chat.chunks import (
     CallPart,
@@ -68,6 +69,17 @@ class ChatReader(Reader[SseEvent]):
         self._done_suffices = done_suffices
         self._fragments = CallFragments(self._calls)
         self._refused = False
+        self._wants_back = False
+
+    def finish(self) -> list[Delta]:
+        """Return the tool calls; see ``Reader``.
+
+        The servers that send ``reasoning_content`` want it back beside the calls it led to.
+        """
+        deltas = super().finish()
+        if self._wants_back and deltas:
+            self._keep({"reasoning_content": "".join(self._reasoning)}, Place(0, 0))
+        return deltas
 
     def _event(self, event: SseEvent) -> None:
         if event.data.strip() == "[DONE]":
@@ -103,8 +115,9 @@ class ChatReader(Reader[SseEvent]):
             self._finish = _FINISH.get(choice.finish_reason.lower(), "other")
 
     def _grow(self, delta: DeltaPart) -> None:
-        reasoning = delta.reasoning_content or delta.reasoning
-        if reasoning:
+        if delta.reasoning_content:
+            self._wants_back = True
+        if reasoning := delta.reasoning_content or delta.reasoning:
             self._think(reasoning)
         if isinstance(delta.content, list):
             self._parts(delta.content)

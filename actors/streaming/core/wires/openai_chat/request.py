@@ -7,6 +7,7 @@ is decided before (``schemas.capabilities``); everything that is still set here 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from actors.streaming.core.turns import under
 from schemas.llm import (
     ChatMessage,
     ContentPart,
@@ -68,7 +69,6 @@ def body(
 ) -> dict[str, Any]:
     """Build the JSON body of one streaming call, without the fields named in ``without``."""
     written: dict[str, Any] = {
-        **request.config.extra,
         "model": request.provider.model,
         "messages": [_message(message) for message in request.messages],
         "stream": True,
@@ -78,7 +78,8 @@ def body(
         written[STREAM_OPTIONS] = dialect.stream_options
     if request.tools:
         written["tools"] = [_tool(tool) for tool in request.tools]
-    return {name: value for name, value in written.items() if name not in without}
+    whole = under(request.config.extra, written)
+    return {name: value for name, value in whole.items() if name not in without}
 
 
 def _settings(config: ModelConfig, dialect: Dialect) -> dict[str, Any]:
@@ -123,6 +124,9 @@ def _choice(choice: str | NamedTool | None) -> Any:
 
 def _message(message: ChatMessage) -> dict[str, Any]:
     written: dict[str, Any] = {"role": message.role, "content": _content(message)}
+    for block in message.blocks:
+        if block.wire == "openai_chat":
+            written |= block.raw
     if message.tool_calls:
         # A turn that only calls tools has no content, and some servers refuse an empty one.
         written["content"] = message.text or None

@@ -6,6 +6,7 @@ encrypted reasoning of earlier turns, which reasoning models are asked to send.
 
 from typing import Any
 
+from actors.streaming.core.turns import replayed, under
 from schemas.capabilities import THINKING
 from schemas.llm import (
     ChatMessage,
@@ -17,6 +18,7 @@ from schemas.llm import (
     JsonSchemaFormat,
     ModelConfig,
     NamedTool,
+    ProviderBlock,
     ResponseFormat,
     TextPart,
     ToolCall,
@@ -33,8 +35,6 @@ def body(request: GenerateRequest, without: frozenset[str] = frozenset()) -> dic
     """Build the JSON body of one streaming call, without the fields named in ``without``."""
     config, model = request.config, request.provider.model
     written: dict[str, Any] = {
-        "store": False,
-        **config.extra,
         "model": model,
         "input": [item for message in request.messages for item in _items(message)],
         "stream": True,
@@ -43,9 +43,9 @@ def body(request: GenerateRequest, without: frozenset[str] = frozenset()) -> dic
         "tools": [_tool(tool) for tool in request.tools] or None,
         **_settings(config),
     }
-    return {
-        name: value for name, value in written.items() if value is not None and name not in without
-    }
+    given = {name: value for name, value in written.items() if value is not None}
+    whole = under({"store": False, **config.extra}, given)
+    return {name: value for name, value in whole.items() if name not in without}
 
 
 def _settings(config: ModelConfig) -> dict[str, Any]:
@@ -113,21 +113,16 @@ def _items(message: ChatMessage) -> list[Item]:
 def _said(message: ChatMessage) -> list[Item]:
     """Write an assistant's turn: its text and calls, with the kept items back in their places."""
     items: list[Item] = []
-    text, calls = message.text, message.tool_calls
-    told = called = 0
-    for kept in message.blocks:
-        if kept.wire != "openai_responses":
-            continue
-        items += _spoken(text[told : kept.after_text])
-        items += [_call(call) for call in calls[called : kept.after_calls]]
-        items.append(kept.raw)
-        told, called = max(told, kept.after_text), max(called, kept.after_calls)
-    return [*items, *_spoken(text[told:]), *(_call(call) for call in calls[called:])]
-
-
-def _spoken(text: str) -> list[Item]:
-    content = [{"type": "output_text", "text": text}]
-    return [{"type": "message", "role": "assistant", "content": content}] if text else []
+    for piece in replayed(message, "openai_responses"):
+        match piece:
+            case str():
+                content = [{"type": "output_text", "text": piece}]
+                items.append({"type": "message", "role": "assistant", "content": content})
+            case ToolCall():
+                items.append(_call(piece))
+            case ProviderBlock(raw=raw):
+                items.append(raw)
+    return items
 
 
 def _call(call: ToolCall) -> Item:
