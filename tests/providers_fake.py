@@ -29,6 +29,7 @@ class FakeProvider:
         self.base_url = base_url
         self.bodies: list[dict[str, Any]] = []
         self.headers: list[Mapping[str, str]] = []
+        self.paths: list[str] = []
         self.connections: set[tuple[str, int]] = set()
         self.abandoned = anyio.Event()
 
@@ -131,11 +132,12 @@ def in_turn(*behaviours: Behaviour) -> Behaviour:
 
 @asynccontextmanager
 async def fake_provider(behaviour: Behaviour) -> AsyncGenerator[FakeProvider]:
-    """Serve Chat Completions on a free loopback port."""
+    """Serve on a free loopback port, under every path; ``base_url`` is that of Chat Completions."""
     fake = FakeProvider("")
 
     async def handle(request: web.Request) -> web.StreamResponse:
         fake.headers.append(dict(request.headers))
+        fake.paths.append(request.raw_path)
         fake.bodies.append(msgspec.json.decode(await request.read()))
         if request.transport is not None:
             fake.connections.add(request.transport.get_extra_info("peername")[:2])
@@ -146,7 +148,7 @@ async def fake_provider(behaviour: Behaviour) -> AsyncGenerator[FakeProvider]:
             raise
 
     app = web.Application(client_max_size=64 * 1024 * 1024)
-    app.router.add_post("/v1/chat/completions", handle)
+    app.router.add_post("/{path:.*}", handle)
     runner = web.AppRunner(app, handler_cancellation=True, access_log=None, shutdown_timeout=0)
     await runner.setup()
     try:
