@@ -4,6 +4,7 @@ import os
 import signal
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, TextIO, cast
 
@@ -20,6 +21,7 @@ from bus.connection import Address, connect
 from bus.errors import CallboardError, ProblemError
 from bus.ports import Delivery
 from bus.server import EmbeddedServer
+from bus.server.keeper import keep
 from bus.telemetry import logs
 from schemas.fleet import HEARTBEAT_SUBJECT, Alive
 
@@ -30,10 +32,6 @@ DRAIN_SECONDS = 12.0
 
 REPORT_SECONDS = 0.3
 """Changes within this time become one table."""
-
-SERVER_PAUSE_SECONDS = 0.1
-MOST_SERVER_STARTS = 30
-"""A server that ended so often since the fleet began is not started again."""
 
 
 class Fleet:
@@ -86,7 +84,8 @@ class Fleet:
             self._announce()
             self._children = self._made()
             if self._server is not None:
-                tasks.start_soon(self._guarded, self._keep_server)
+                kept = partial(keep, self._server, started=self._notify)
+                tasks.start_soon(self._guarded, kept)
             for child in self._children:
                 tasks.start_soon(self._guarded, child.keep)
             tasks.start_soon(self._report)
@@ -121,20 +120,6 @@ class Fleet:
         except CallboardError as error:
             self._failure = self._failure or error
             self._stopping.set()
-
-    async def _keep_server(self) -> None:
-        """Start the server again on its port and data when it dies."""
-        server = self._server
-        for _ in range(MOST_SERVER_STARTS):
-            if server is None:
-                return
-            await server.wait()
-            log.error("server.died", url=server.url)
-            await server.kill()
-            await anyio.sleep(SERVER_PAUSE_SECONDS)
-            await server.start()
-            self._notify()
-        raise CallboardError("nats-server has died too often")
 
     async def _drain(self) -> None:
         """Stop those that work for others first, then those, then the server (by its context)."""

@@ -3,6 +3,8 @@
 ``settings``  what the server is told, and why; ``nats.conf`` says the same to people
 ``guard``     the step between us and the server that ties its life to ours
 ``embedded``  starting it, waiting until it is ready, stopping it
+``health``    asking it whether it can still write
+``keeper``    starting it again when it has died, or has given up writing
 """
 
 from bus.server.embedded import EmbeddedServer

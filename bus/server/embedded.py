@@ -20,7 +20,7 @@ from anyio.abc import Process
 
 from bus.codec import decode
 from bus.errors import ConfigError, ProblemError
-from bus.server import guard, settings
+from bus.server import guard, health, settings
 
 log = structlog.get_logger()
 
@@ -40,6 +40,7 @@ SETTING = "nats-server"
 
 class _Ports(msgspec.Struct):
     nats: list[str]
+    monitoring: list[str] = []
 
 
 class _Info(msgspec.Struct):
@@ -66,6 +67,7 @@ class EmbeddedServer:
         self._host = host
         self._detached = detached
         self._process: Process | None = None
+        self._monitoring: int | None = None
         self.port = port
 
     @property
@@ -138,6 +140,11 @@ class EmbeddedServer:
         if self._process is not None:
             await self._process.wait()
 
+    async def write_error(self) -> str | None:
+        """Return why a stream stores nothing more; None if all do, or if there is no answer."""
+        running = self._process is not None and self._monitoring is not None
+        return await health.write_error(self._monitoring or 0) if running else None
+
     async def kill(self) -> None:
         """End the server at once, as a crash would."""
         process, self._process = self._process, None
@@ -191,8 +198,9 @@ class EmbeddedServer:
             if process.returncode is not None:
                 self._process = None
                 raise ConfigError(SETTING, self._why_it_ended())
-            port = _port_of(self._data_dir / f"nats-server_{process.pid}.ports")
-            if port is not None:
+            ports = _ports_of(self._data_dir / f"nats-server_{process.pid}.ports")
+            if ports is not None:
+                port, self._monitoring = ports
                 self._check(await _greeting(self._host, port))
                 self.port = port
                 return
@@ -250,13 +258,18 @@ def _try_lock(descriptor: int) -> bool:
     return True
 
 
-def _port_of(file: Path) -> int | None:
-    """Read the port from the file that a server writes when it is ready."""
+def _ports_of(file: Path) -> tuple[int, int | None] | None:
+    """Read the ports for clients and monitoring from the file a server writes when it is ready."""
     try:
         ports = decode(_Ports, file.read_bytes())
     except (FileNotFoundError, ProblemError):
         return None
-    return int(ports.nats[0].rpartition(":")[2])
+    monitoring = _number(ports.monitoring[0]) if ports.monitoring else None
+    return _number(ports.nats[0]), monitoring
+
+
+def _number(address: str) -> int:
+    return int(address.rpartition(":")[2])
 
 
 async def _greeting(host: str, port: int) -> _Info:

@@ -26,6 +26,8 @@ def render(*, host: str, port: int, data_dir: Path) -> str:
     lines = [
         f"listen: {json.dumps(f'{host}:{port or -1}')}",
         f"server_name: {json.dumps('callboard')}",
+        # For its health; on a port that the system chooses, told in the file of ports.
+        f"http: {json.dumps('127.0.0.1:-1')}",
         f"ports_file_dir: {json.dumps(str(data_dir))}",
         f"pid_file: {json.dumps(str(data_dir / 'nats-server.pid'))}",
         f"log_file: {json.dumps(str(data_dir / 'nats-server.log'))}",

@@ -2,6 +2,7 @@
 
 import os
 import re
+import resource
 import signal
 import subprocess
 import sys
@@ -12,8 +13,10 @@ import anyio
 import pytest
 
 from bus.connection import Address, connect
-from bus.errors import ConfigError
+from bus.errors import ConfigError, UnavailableError
+from bus.jetstream.publishing import store
 from bus.server import EmbeddedServer, embedded, settings
+from bus.server.keeper import keep
 from bus.streams.api import JetStream
 from tests.architecture.tree import ROOT
 from tests.integration.waiting import until
@@ -185,10 +188,10 @@ def _settings_of(text: str) -> dict[str, str]:
 def test_the_file_for_people_says_what_our_own_server_is_told():
     written = _settings_of((ROOT / "nats.conf").read_text())
     told = _settings_of(settings.render(host="127.0.0.1", port=4222, data_dir=Path("d")))
-    ours = {"store_dir", "pid_file", "ports_file_dir", "log_file", *settings.LOG}
+    ours = {"store_dir", "pid_file", "ports_file_dir", "log_file", "http", *settings.LOG}
 
     assert {name: told[name] for name in told if name not in ours} == {
-        name: written[name] for name in written if name != "store_dir"
+        name: written[name] for name in written if name not in ("store_dir", "http")
     }
 
 
@@ -204,3 +207,29 @@ def test_nats_server_accepts_the_file_for_people(tmp_path: Path):
     )
 
     assert (checked.returncode, "is valid" in checked.stderr) == (0, True)
+
+
+async def test_a_server_that_could_not_write_is_started_again_and_has_all_it_acknowledged(
+    server: EmbeddedServer,
+):
+    unlimited = resource.getrlimit(resource.RLIMIT_FSIZE)
+    async with connect(Address(urls=(server.url,), name="test")) as transport:
+        jetstream = JetStream(transport)
+        await jetstream.call("STREAM.CREATE.KEPT", STREAM)
+        await store(transport, "kept.a", b"before")
+        assert await server.write_error() is None
+
+        resource.prlimit(server.pid or 0, resource.RLIMIT_FSIZE, (0, unlimited[1]))
+        with pytest.raises(UnavailableError):
+            await store(transport, "kept.a", b"no room")
+        assert "KEPT" in (await server.write_error() or "")
+
+        first = server.pid
+        resource.prlimit(server.pid or 0, resource.RLIMIT_FSIZE, unlimited)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(keep, server)
+            await until(lambda: server.pid not in (None, first) and transport.connected)
+            tasks.cancel_scope.cancel()
+
+        ack = await store(transport, "kept.a", b"after")
+        assert ack.seq == 2
