@@ -12,7 +12,18 @@ from schemas.llm import (
     ModelConfig,
     TextPart,
 )
-from schemas.providers import Anthropic, Azure, Custom, Groq, OpenAI, Provider, Scripted
+from schemas.providers import (
+    Anthropic,
+    Azure,
+    Bedrock,
+    Custom,
+    Google,
+    Groq,
+    Ollama,
+    OpenAI,
+    Provider,
+    Scripted,
+)
 
 FULL: dict[str, Any] = {
     "temperature": 0.5,
@@ -145,3 +156,103 @@ def test_images_for_a_blind_model_are_found():
 )
 def test_output_limits_are_known_by_model(model: str, limit: int | None):
     assert output_limit(model) == limit
+
+
+CLAUDE_4 = "us.anthropic.claude-sonnet-4-5-20250929-v1:0"
+PROFILE = f"arn:aws:bedrock:us-east-1:123456789012:inference-profile/{CLAUDE_4}"
+SCHEMA = JsonSchemaFormat(schema={"type": "object"})
+
+
+@pytest.mark.parametrize(
+    ("model", "settings", "expected"),
+    [
+        (CLAUDE_4, {"seed": 1, "verbosity": "low"}, {"seed", "verbosity"}),
+        (CLAUDE_4, {"temperature": 0.5, "top_p": 0.9}, {"top_p"}),
+        (PROFILE, {"temperature": 0.5, "top_p": 0.9}, {"top_p"}),
+        (CLAUDE_4, {"response_format": SCHEMA, "reasoning_effort": "high"}, set()),
+        (CLAUDE_4, {"response_format": JsonObjectFormat()}, {"response_format"}),
+        ("anthropic.claude-opus-4-7-v1:0", {"temperature": 0.5}, {"temperature"}),
+        (
+            "anthropic.claude-sonnet-4-20250514-v1:0",
+            {"response_format": SCHEMA},
+            {"response_format"},
+        ),
+        ("anthropic.claude-v2", {"reasoning_budget": 0, "temperature": 1.0}, set()),
+        ("amazon.nova-micro-v1:0", {"reasoning_effort": "low"}, {"reasoning_effort"}),
+        ("amazon.nova-micro-v1:0", {"temperature": 1.5, "top_k": 5}, {"temperature"}),
+        ("us.amazon.nova-2-lite-v1:0", {"reasoning_effort": "low"}, set()),
+        ("us.amazon.nova-2-lite-v1:0", {"reasoning_budget": 99}, {"reasoning_budget"}),
+        (
+            "amazon.titan-text-lite-v1",
+            {"top_k": 5, "tool_choice": "auto"},
+            {"top_k", "tool_choice"},
+        ),
+        ("openai.gpt-oss-120b-1:0", {"reasoning_effort": "max"}, {"reasoning_effort"}),
+        (CLAUDE_4, {"tool_choice": "none"}, {"tool_choice"}),
+        (CLAUDE_4, {"parallel_tool_calls": False}, {"parallel_tool_calls"}),
+        ("mistral.pixtral-large", {"parallel_tool_calls": True, "top_k": 3}, set()),
+    ],
+)
+def test_what_models_refuse_on_bedrock_is_known_by_family(
+    model: str, settings: dict[str, Any], expected: set[str]
+):
+    assert refused(Bedrock(model=model, region="us-east-1"), **settings) == expected
+
+
+@pytest.mark.parametrize(
+    ("model", "settings", "expected"),
+    [
+        ("gemini-2.5-flash", {**FULL, "seed": 1, "top_k": 3, "reasoning_effort": "none"}, set()),
+        ("gemini-3-pro", FULL, PENALTIES),
+        ("gemini-2.0-flash", {"reasoning_effort": "low"}, {"reasoning_effort"}),
+        (
+            "gemini-1.5-pro",
+            {"reasoning_budget": 9, "reasoning_summary": "auto"},
+            {"reasoning_budget", "reasoning_summary"},
+        ),
+        ("gemini-2.5-pro", {"reasoning_effort": "none"}, {"reasoning_effort"}),
+        ("gemini-3-pro-preview", {"reasoning_effort": "xhigh"}, {"reasoning_effort"}),
+        ("gemini-3-flash", {"reasoning_effort": "minimal"}, set()),
+        ("gemini-2.5-pro", {"stop_sequences": list("abcdef")}, {"stop_sequences"}),
+        (
+            "gemini-2.5-pro",
+            {"verbosity": "low", "parallel_tool_calls": False},
+            {"verbosity", "parallel_tool_calls"},
+        ),
+    ],
+)
+def test_what_geminis_models_refuse_is_known(
+    model: str, settings: dict[str, Any], expected: set[str]
+):
+    assert refused(Google(model=model), **settings) == expected
+
+
+def test_the_nearest_effort_is_known_where_gemini_lacks_one():
+    def instead(model: str, effort: Any) -> Any:
+        (one,) = refusals(Google(model=model), ModelConfig(reasoning_effort=effort))
+        return one.instead
+
+    assert instead("gemini-2.5-pro", "none") == "minimal"
+    assert instead("gemini-3-pro", "minimal") == "low"
+    assert instead("gemini-3-pro", "max") == "high"
+
+
+def test_ollamas_interface_lacks_some_settings():
+    given = {**FULL, "seed": 1, "top_k": 3, "reasoning_effort": "low", "response_format": SCHEMA}
+
+    assert refused(Ollama(model="qwen3"), **given) == set()
+    assert refused(Ollama(model="qwen3"), reasoning_budget=9, tool_choice="required") == {
+        "reasoning_budget",
+        "tool_choice",
+    }
+
+
+def test_some_models_on_bedrock_see_no_images():
+    picture = ChatMessage(role="user", content=[ImageUrl(url="https://example.com/a.png")])
+
+    def seen(model: str) -> int | None:
+        provider = Bedrock(model=model, region="us-east-1")
+        return unseen(GenerateRequest(provider=provider, messages=[picture]))
+
+    assert seen("amazon.nova-micro-v1:0") == seen("anthropic.claude-v2") == 0
+    assert seen("amazon.nova-lite-v1:0") is seen(CLAUDE_4) is None
