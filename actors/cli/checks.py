@@ -1,22 +1,23 @@
 """What ``callboard doctor`` checks: the bus, the streams, the processes."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 import anyio
 
 from actors.cli.entities import DEFINED_IN
-from bus.codec import decode
+from bus.codec import decode, encode
 from bus.config import Config, Timing
 from bus.connection import NatsTransport
 from bus.errors import UnavailableError
+from bus.ids import new_id
 from bus.ports import Delivery
 from bus.server.embedded import OLDEST_VERSION
 from bus.streams.api import STREAM_NOT_FOUND, JetStream, JetStreamError
 from bus.streams.provision import ESSENTIAL, differences
 from bus.streams.spec import StreamSpec, stream_specs
-from schemas.fleet import HEARTBEAT_SUBJECT, Alive
+from schemas.fleet import HEARTBEAT_SUBJECT, PROVIDERS_SUBJECT, Alive, AskProviders, ProviderStates
 
 LISTEN_SECONDS = 0.8
 """Three heartbeats of each process."""
@@ -36,10 +37,13 @@ async def all_of(
     transport: NatsTransport, wanted: Mapping[str, int], config: Config
 ) -> list[Result]:
     """Check everything; ``wanted`` says how many ready processes there must be of each actor."""
+    alive = await _heard(transport, wanted)
+    asked = sum(beat.actor == "streaming" for beat in alive.values())
     return [
         _bus(transport),
         await _streams(JetStream(transport), config),
-        *processes(await _heard(transport, wanted), wanted),
+        *processes(alive, wanted),
+        providers(await _providers(transport, asked)),
     ]
 
 
@@ -55,6 +59,43 @@ def processes(alive: Mapping[str, Alive], wanted: Mapping[str, int]) -> list[Res
         )
         for actor, count in wanted.items()
     ]
+
+
+def providers(told: Iterable[ProviderStates]) -> Result:
+    """Show how the model providers fare, as the streaming processes have seen them. Pure.
+
+    It is never a fault of the fleet, so it fails no check.
+    """
+    states = [state for one in told for state in one.endpoints]
+    sick = {state.endpoint: state for state in states if state.circuit != "closed"}
+    named = [
+        f"{name} is {state.circuit.replace('_', ' ')} for {state.opens_in_seconds:.0f} s"
+        for name, state in sorted(sick.items())
+    ]
+    resting = sum(key.resting_seconds > 0 for state in states for key in state.keys)
+    keys = [f"{resting} keys rest"] if resting else []
+    count = len({state.endpoint for state in states})
+    return Result("providers", ok=True, detail="; ".join([f"{count} called", *named, *keys]))
+
+
+async def _providers(transport: NatsTransport, processes: int) -> list[ProviderStates]:
+    """Ask all streaming processes, and wait for so many answers, or long enough."""
+    told: list[ProviderStates] = []
+    enough = anyio.Event()
+    answer_to = f"{PROVIDERS_SUBJECT}.{new_id()}"
+
+    async def hear(delivery: Delivery) -> None:
+        told.append(decode(ProviderStates, delivery.data))
+        if len(told) >= processes:
+            enough.set()
+
+    if not processes:
+        return told
+    async with transport.subscription(answer_to, hear):
+        await transport.publish(PROVIDERS_SUBJECT, encode(AskProviders(answer_to=answer_to)))
+        with anyio.move_on_after(LISTEN_SECONDS):
+            await enough.wait()
+    return told
 
 
 def _bus(transport: NatsTransport) -> Result:

@@ -40,6 +40,7 @@ for command in (
     fleet.doctor,
     agents.agents,
     executions.run,
+    executions.generate,
     executions.stream,
     executions.executions,
     executions.conversations,

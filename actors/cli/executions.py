@@ -1,7 +1,7 @@
-"""``callboard run``, ``stream``, ``executions`` and ``conversations``."""
+"""``callboard run``, ``generate``, ``stream``, ``executions`` and ``conversations``."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import aclosing
 from typing import Any
 
@@ -25,6 +25,7 @@ from schemas.executions import (
     ExecutionHandle,
     ExecutionList,
     ExecutionRecord,
+    Generate,
     GetExecution,
     ListExecutions,
 )
@@ -76,6 +77,45 @@ def run(
         **more,
     }
     wanted: ExecuteAgent = built(ExecuteAgent, fields)
+
+    async def body(client: Client) -> Terminal | None:
+        handle: ExecutionHandle = await client.insist(
+            session.tenant, wanted, patience=PATIENCE_SECONDS
+        )
+        return await _show(client, session, handle.execution_id, None, json_=json_)
+
+    _end(_interruptible(session, body, execution_id))
+
+
+@click.command()
+@click.argument("model", metavar="PROVIDER/MODEL")
+@click.argument("prompt")
+@click.option("--system", help="Instructions that go before the prompt.")
+@click.option("--base-url", help="Another server than the provider's usual one.")
+@click.option("--secret", help="The name of the key to use.")
+@click.option("--temperature", type=float, help="How much chance there is in the answer.")
+@click.option("--max-tokens", type=int, help="The longest answer.")
+@click.option("--id", "run_id", metavar="ID", help="The same id is the same run.")
+@click.option("--json", "json_", is_flag=True, help="Print each event of the stream as JSON.")
+@with_session
+def generate(
+    session: Session,
+    model: str,
+    prompt: str,
+    system: str | None,
+    run_id: str | None,
+    *,
+    json_: bool,
+    **more: Any,
+) -> None:
+    """Ask a model without an agent, such as openai/gpt-4o-mini, and print the answer as it comes.
+
+    A PROMPT of - is read from standard input. Exits with 0 only if the answer is whole. Ctrl-C
+    leaves it running.
+    """
+    execution_id = run_id or new_id()
+    text = sys.stdin.read() if prompt == "-" else prompt
+    wanted: Generate = built(Generate, _plain(model, text, system, execution_id, more))
 
     async def body(client: Client) -> Terminal | None:
         handle: ExecutionHandle = await client.insist(
@@ -248,6 +288,25 @@ def _end(end: Terminal | None) -> None:
         case None:
             click.echo("the stream has ended without a last event", err=True)
     raise click.exceptions.Exit(EXIT_FAILURE)
+
+
+def _plain(
+    model: str, prompt: str, system: str | None, execution_id: str, more: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Write the fields of a plain generation."""
+    kind, _, name = model.partition("/")
+    at_provider, config = ("base_url", "secret"), ("temperature", "max_tokens")
+    said = {"role": "system", "content": system}
+    return {
+        "id": execution_id,
+        "provider": {"type": kind, "model": name} | _given(more, at_provider),
+        "messages": [*([said] if system else []), {"role": "user", "content": prompt}],
+        "config": _given(more, config),
+    }
+
+
+def _given(fields: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
+    return {name: fields[name] for name in names if fields[name] is not None}
 
 
 def _context(pairs: Sequence[str]) -> dict[str, str]:

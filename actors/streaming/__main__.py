@@ -3,11 +3,13 @@
 import os
 
 from actors.streaming.actor import Streaming
+from actors.streaming.adapters.answers import BUCKET, Answers, KeptAnswer, bucket_spec
 from actors.streaming.adapters.generation import Generator
 from actors.streaming.adapters.providers import open_providers
 from actors.streaming.config import StreamingConfig
 from bus.config import Config
 from bus.egress import Egress
+from bus.kv import NatsBucket
 from bus.process import main, opened
 from bus.rpc import Owners
 from bus.runtime import Part
@@ -31,17 +33,19 @@ def settings(config: Config) -> StreamingConfig:
 
 async def run() -> None:
     """Run the process until it is told to stop."""
-    async with opened("streaming") as process:
+    async with opened("streaming", more_streams=[bucket_spec()]) as process:
         config, bus, timing = process.config, process.bus, process.timing
         egress = Egress(allow_loopback=config.allow_loopback, allowed=config.allowed_hosts)
         async with open_providers(settings(config), egress, Secrets.load(os.environ)) as providers:
-            streaming = Streaming(Generator(providers, bus.clock), bus)
+            bucket = NatsBucket(bus.nats, bus.jetstream, BUCKET, KeptAnswer)
+            generator = Generator(providers, bus.clock, answers=Answers(bucket, bus.clock))
+            streaming = Streaming(generator, bus, process.name)
             owners = Owners(bus.transport, "execution", config.shards, timing)
             capacity = config.max_concurrent_executions
             worker = Worker(streaming.job(), owners, process.name, bus, timing, capacity=capacity)
             process.load.running, process.load.capacity = lambda: worker.running, capacity
             part = Part(name="worker", run=worker.run, drain=worker.drain, missing=worker.missing)
-            await process.run([part])
+            await process.run([part, Part(name="providers", run=streaming.tell_providers)])
 
 
 if __name__ == "__main__":

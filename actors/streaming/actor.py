@@ -4,11 +4,12 @@ import anyio
 
 from actors.streaming.adapters.generation import Generator
 from actors.streaming.adapters.meter import Meter
-from bus.codec import encode
-from bus.ports import Bus
+from bus.codec import decode, encode
+from bus.ports import Bus, Delivery
 from bus.subjects import fill
 from bus.telemetry.traces import handling
 from bus.worker import Job
+from schemas.fleet import PROVIDERS_SUBJECT, AskProviders, ProviderStates
 from schemas.lifecycle import (
     Claim,
     Deltas,
@@ -26,9 +27,10 @@ NOTHING_PUBLISHED = Deltas(count=0, sha256="")
 class Streaming:
     """Generates answers and publishes them as they arrive."""
 
-    def __init__(self, generator: Generator, bus: Bus) -> None:
+    def __init__(self, generator: Generator, bus: Bus, process: str = "streaming") -> None:
         self._generator = generator
         self._bus = bus
+        self._process = process
         self._cut: dict[str, FailGeneration] = {}
 
     def job(self) -> Job[GenerateWork]:
@@ -43,6 +45,18 @@ class Streaming:
             stopped=self._stopped,
             crashed=lambda work, reason: self._failed(work, _crashed(reason)),
         )
+
+    async def tell_providers(self) -> None:
+        """Answer how the providers fare, for as long as the process lives."""
+        transport = self._bus.transport
+        async with transport.subscription(PROVIDERS_SUBJECT, self._tell_providers):
+            await anyio.sleep_forever()
+
+    async def _tell_providers(self, delivery: Delivery) -> None:
+        asked = decode(AskProviders, delivery.data)
+        states = self._generator.states(anyio.current_time())
+        answer = ProviderStates(process=self._process, endpoints=states)
+        await self._bus.transport.publish(asked.answer_to, encode(answer))
 
     async def do_generate(self, work: GenerateWork) -> FinishGeneration | FailGeneration:
         """Generate one answer, streaming it under the work's segment."""

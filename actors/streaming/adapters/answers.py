@@ -1,5 +1,6 @@
 """Answers kept for identical requests: opt-in, by tenant, for as long as the policy says."""
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 import msgspec
@@ -8,6 +9,7 @@ import structlog
 from bus.errors import FencedError, ProblemError, TransientError
 from bus.kv import Bucket
 from bus.ports import Clock
+from bus.streams.spec import StreamSpec, key_value_spec
 from schemas.ids import TenantId
 from schemas.llm import Answer
 from schemas.policy import Cache
@@ -16,9 +18,16 @@ from schemas.usage import Usage
 log = structlog.get_logger()
 
 BUCKET = "answers"
-BUCKET_BYTES = 256 * 1024 * 1024
-LONGEST_SECONDS = 604_800.0
-"""What a policy may ask for at most; the bucket itself forgets what is older."""
+
+_BYTES = 256 * 1024 * 1024
+_LONGEST_SECONDS = 604_800.0
+"""What a policy may ask for at most."""
+
+
+def bucket_spec() -> StreamSpec:
+    """Return the stream below the bucket: when it is full or a week has passed, the oldest go."""
+    spec = key_value_spec(BUCKET, max_bytes=_BYTES)
+    return replace(spec, max_age=_LONGEST_SECONDS, refuse_when_full=False, lazy=True)
 
 
 class KeptAnswer(msgspec.Struct, frozen=True, kw_only=True):
