@@ -9,10 +9,12 @@ import subprocess
 import sys
 from collections.abc import Generator, Iterator
 from contextlib import aclosing, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import anyio
+import anyio.to_thread
 import pytest
 import structlog
 from click.testing import CliRunner, Result
@@ -24,6 +26,7 @@ from bus.ids import new_id
 from schemas.executions import ExecuteAgent, ExecutionHandle
 from schemas.streams import Completed, ContentChunk, StreamEvent
 from tests.integration.waiting import until
+from tests.providers_fake import answering, fake_provider
 
 READY_SECONDS = 30.0
 STOP_SECONDS = 20.0
@@ -165,7 +168,8 @@ def test_the_fleet_says_that_agents_may_call_this_machine_and_shows_its_processe
 
 
 def test_doctor_finds_a_fleet_well_and_says_what_lacks(fleet: RunningFleet):
-    fleet.run("doctor", "--wait", "20", "--expect", "agents=1,streaming=2")
+    well = fleet.run("doctor", "--wait", "20", "--expect", "agents=1,streaming=2").stdout
+    assert "providers" in well
     missing = fleet.run("doctor", "--expect", "streaming=3", code=1).stdout
     assert "2 ready of 2 alive, 3 wanted" in missing
 
@@ -195,6 +199,17 @@ def test_an_answer_that_begins_again_ends_whole(fleet: RunningFleet):
 def test_a_failed_execution_is_a_failed_command_that_names_the_problem(fleet: RunningFleet):
     done = fleet.run("run", "broken", "hello", code=1)
     assert (done.stdout, done.stderr.split(":")[0]) == ("", "unauthorized")
+
+
+async def test_a_model_can_be_asked_without_an_agent(fleet: RunningFleet):
+    async with fake_provider(answering("Hel", "lo")) as fake:
+        options = ("--base-url", fake.base_url, "--system", "Be brief.", "--temperature", "0.5")
+        asked = partial(fleet.run, "generate", "custom/m", "Greet me.", *options)
+        assert (await anyio.to_thread.run_sync(asked)).stdout == "Hello\n"
+        assert fake.bodies[0]["messages"][0] == {"role": "system", "content": "Be brief."}
+        assert fake.bodies[0]["temperature"] == 0.5
+    refused = fleet.run("generate", "unheard/m", "x", code=1)
+    assert refused.stderr.startswith("validation: ")
 
 
 def test_a_stream_can_be_read_late_and_from_a_cursor(fleet: RunningFleet):

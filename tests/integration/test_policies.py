@@ -136,11 +136,12 @@ async def test_rules_choose_the_model_and_the_record_says_why(client: PlainClien
 
         assert fake.bodies[0]["model"] == "large"
         assert fake.bodies[0]["temperature"] == 0.1
-    reason = "complexity 1 (1 for 1 words that ask for thought), at least 1"
+    word = "the task has the word prove"
+    points = "complexity 1 (1 for 1 words that ask for thought), at least 1"
     assert record["choices"] == [
-        {"rule": "hard", "field": "model", "value": "large", "reason": "the task has the word prove"},
-        {"rule": "cold", "field": "temperature", "value": "0.1", "reason": reason},
-    ]  # fmt: skip
+        {"rule": "hard", "field": "model", "value": "large", "reason": word},
+        {"rule": "cold", "field": "temperature", "value": "0.1", "reason": points},
+    ]
 
 
 async def test_an_identical_request_is_answered_from_the_cache_for_nothing(client: PlainClient):
@@ -214,7 +215,6 @@ async def test_a_cancelled_execution_has_its_usage_counted(client: PlainClient):
         with anyio.fail_after(10):
             while not fake.bodies:
                 await anyio.sleep(0.01)
-            await anyio.lowlevel.checkpoint()
             await client.ask("executions.cancel", {"execution_id": handle["execution_id"]})
             await fake.abandoned.wait()
             record: dict[str, Any] = {}

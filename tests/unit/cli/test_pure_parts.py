@@ -5,13 +5,13 @@ from datetime import UTC, datetime
 import pytest
 
 from actors.cli.agents import definitions
-from actors.cli.checks import Result, processes
+from actors.cli.checks import Result, processes, providers
 from actors.cli.dead import target
 from actors.cli.session import said
 from actors.cli.shown import rows_of
 from bus.errors import ProblemError
 from schemas.agents import ApplyAgent
-from schemas.fleet import Alive, DeadLetter
+from schemas.fleet import Alive, DeadLetter, EndpointState, KeyState, ProviderStates
 from schemas.problems import Problem
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
@@ -50,6 +50,20 @@ def test_a_problem_is_said_in_one_line():
     problem = Problem(code="not_found", message="there is no agent x", field="agent_id")
     assert said(problem) == "not_found: there is no agent x (agent_id)"
     assert said(Problem(code="internal", message="it failed")) == "internal: it failed"
+
+
+def test_sick_providers_are_named_and_are_no_fault_of_the_fleet():
+    resting = KeyState(name="a", resting_seconds=3.0)
+    well = EndpointState(endpoint="openai/gpt-4o", circuit="closed", keys=[resting])
+    sick = EndpointState(endpoint="groq/llama", circuit="half_open", opens_in_seconds=9.6)
+    told = [
+        ProviderStates(process="one", endpoints=[well]),
+        ProviderStates(process="two", endpoints=[well, sick]),
+    ]
+
+    detail = "2 called; groq/llama is half open for 10 s; 2 keys rest"
+    assert providers(told) == Result("providers", ok=True, detail=detail)
+    assert providers([]).detail == "0 called"
 
 
 def test_only_ready_processes_count():
