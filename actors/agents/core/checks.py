@@ -7,6 +7,7 @@ from urllib.parse import SplitResult, urlsplit
 import msgspec
 
 from actors.agents.core import credentials
+from actors.agents.core.places import place_fault
 from actors.agents.core.policy_checks import check_policy
 from actors.agents.core.traversal import (
     MAX_DEPTH,
@@ -151,8 +152,13 @@ def _settings(definition: AgentDefinition) -> Problem | None:
     return _problem(f"config.{first.setting}", f"{definition.provider.model} {first.reason}")
 
 
+def _place(definition: AgentDefinition) -> Problem | None:
+    found = place_fault(definition)
+    return _problem(*found) if found is not None else None
+
+
 def _policy(definition: AgentDefinition) -> Problem | None:
-    return check_policy(definition, (_base_url, _headers, _settings))
+    return check_policy(definition, (_base_url, _headers, _place, _settings))
 
 
 def _stop_sequences(definition: AgentDefinition) -> Problem | None:
@@ -186,6 +192,7 @@ _CHECKS: tuple[Callable[[AgentDefinition], Problem | None], ...] = (
     _size,
     _base_url,
     _headers,
+    _place,
     _settings,
     _stop_sequences,
     _tools,
