@@ -28,6 +28,7 @@ class FakeProvider:
     def __init__(self, base_url: str) -> None:
         self.base_url = base_url
         self.bodies: list[dict[str, Any]] = []
+        self.contents: list[bytes] = []
         self.headers: list[Mapping[str, str]] = []
         self.paths: list[str] = []
         self.connections: set[tuple[str, int]] = set()
@@ -138,7 +139,10 @@ async def fake_provider(behaviour: Behaviour) -> AsyncGenerator[FakeProvider]:
     async def handle(request: web.Request) -> web.StreamResponse:
         fake.headers.append(dict(request.headers))
         fake.paths.append(request.raw_path)
-        fake.bodies.append(msgspec.json.decode(await request.read()))
+        content = await request.read()
+        fake.contents.append(content)
+        if request.content_type == "application/json":
+            fake.bodies.append(msgspec.json.decode(content))
         if request.transport is not None:
             fake.connections.add(request.transport.get_extra_info("peername")[:2])
         try:
