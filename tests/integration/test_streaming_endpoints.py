@@ -182,7 +182,7 @@ async def test_an_error_that_comes_as_a_bare_body_with_a_good_status_is_understo
     assert result.problem.code == "provider_overloaded"
 
 
-async def test_signs_of_life_alone_are_no_progress():
+async def test_pitfall_14_signs_of_life_alone_are_no_progress():
     async def pinging(request: Any) -> Any:
         response = await begin(request, MESSAGES[:1])
         while True:

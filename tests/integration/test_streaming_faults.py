@@ -284,7 +284,7 @@ async def test_an_attempt_past_its_deadline_asks_nobody():
 
 
 @pytest.mark.parametrize("behaviour", [falling_silent(HALF), never_beginning])
-async def test_cancelling_closes_the_providers_connection(behaviour: Behaviour):
+async def test_pitfall_15_cancelling_closes_the_providers_connection(behaviour: Behaviour):
     with anyio.fail_after(20):
         async with fake_provider(behaviour) as fake, generating() as generator:
             async with anyio.create_task_group() as tasks:

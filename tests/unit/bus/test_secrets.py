@@ -8,6 +8,7 @@ from schemas.problems import Problem
 
 KEYS = {
     "OPENAI_API_KEY": "sk-openai-0123456789",
+    "ANTHROPIC_API_KEY": "sk-ant-0123456789",
     "GROQ_API_KEY": "gsk-groq-0123456789",
     "MODELS_KEY": "models-0123456789",
 }
@@ -27,12 +28,16 @@ def file_of(tmp_path: Path, text: str, name: str = "secrets.yaml") -> dict[str, 
     return KEYS | {"CALLBOARD_SECRETS_FILE": str(path)}
 
 
-def test_the_keys_of_openai_and_groq_go_to_their_own_hosts():
-    secrets = Secrets.load(KEYS)
-
-    assert secrets.resolve("openai", OPENAI_URL, "acme") == KEYS["OPENAI_API_KEY"]
-    groq = "https://api.groq.com/openai/v1/chat/completions"
-    assert secrets.resolve("groq", groq, "acme") == KEYS["GROQ_API_KEY"]
+@pytest.mark.parametrize(
+    ("name", "url"),
+    [
+        ("openai", OPENAI_URL),
+        ("anthropic", "https://api.anthropic.com/v1/messages"),
+        ("groq", "https://api.groq.com/openai/v1/chat/completions"),
+    ],
+)
+def test_the_keys_of_well_known_providers_go_to_their_own_hosts(name: str, url: str):
+    assert Secrets.load(KEYS).resolve(name, url, "acme") == KEYS[f"{name.upper()}_API_KEY"]
 
 
 def test_the_key_of_azure_goes_to_the_operators_own_resource_and_no_other():

@@ -4,6 +4,8 @@ from typing import Any
 
 import msgspec
 
+from actors.streaming.core import surrogates
+
 
 class MessagePart(msgspec.Struct, frozen=True):
     """The message as it begins."""
@@ -45,4 +47,4 @@ def decode(data: str) -> Event:
     Raises:
         msgspec.DecodeError: it is none.
     """
-    return _decoder.decode(data)
+    return surrogates.decode(_decoder, data)

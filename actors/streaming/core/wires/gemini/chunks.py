@@ -4,6 +4,8 @@ from typing import Any
 
 import msgspec
 
+from actors.streaming.core import surrogates
+
 
 class PartialArgument(msgspec.Struct, frozen=True, gc=False, rename="camel"):
     """A value within a call's arguments, or a piece of a text there; without either a null."""
@@ -73,4 +75,4 @@ def decode(data: str) -> Chunk:
     Raises:
         msgspec.DecodeError: it is none.
     """
-    return _decoder.decode(data)
+    return surrogates.decode(_decoder, data)

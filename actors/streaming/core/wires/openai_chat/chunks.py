@@ -8,6 +8,8 @@ from typing import Any
 
 import msgspec
 
+from actors.streaming.core import surrogates
+
 
 class FunctionPart(msgspec.Struct, frozen=True, gc=False):
     """A fragment of a function call. Some servers send the arguments as an object, whole."""
@@ -77,4 +79,4 @@ def decode(data: str) -> Chunk:
     Raises:
         msgspec.DecodeError: it is no chunk.
     """
-    return _decoder.decode(data)
+    return surrogates.decode(_decoder, data)

@@ -4,6 +4,8 @@ from typing import Any
 
 import msgspec
 
+from actors.streaming.core import surrogates
+
 
 class Incomplete(msgspec.Struct, frozen=True, gc=False):
     """Why a response stopped before its end."""
@@ -48,4 +50,4 @@ def decode(data: str) -> Event:
     Raises:
         msgspec.DecodeError: it is none.
     """
-    return _decoder.decode(data)
+    return surrogates.decode(_decoder, data)

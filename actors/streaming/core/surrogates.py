@@ -1,0 +1,36 @@
+"""Decoding JSON in which a character is cut in half.
+
+Servers that cut texts by UTF-16 units write half of an astral character as an escape of its own,
+which is JSON by the grammar, but no text. Each half becomes U+FFFD, the mark of what is lost.
+"""
+
+import re
+from typing import TypeVar
+
+import msgspec
+
+T = TypeVar("T")
+
+_ESCAPE = re.compile(
+    r"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(u[dD][89a-fA-F][0-9a-fA-F]{2})|.)",
+    re.DOTALL,
+)
+
+
+def decode(decoder: msgspec.json.Decoder[T], data: str) -> T:
+    """Decode, repairing halves of characters where there are some.
+
+    Raises:
+        msgspec.DecodeError: the text is no JSON, or of another shape.
+    """
+    try:
+        return decoder.decode(data)
+    except msgspec.DecodeError:
+        repaired = _ESCAPE.sub(_whole, data)
+        if repaired == data:
+            raise
+    return decoder.decode(repaired)
+
+
+def _whole(escape: re.Match[str]) -> str:
+    return r"\ufffd" if escape[1] else escape[0]

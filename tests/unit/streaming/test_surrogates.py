@@ -1,0 +1,42 @@
+import json
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from actors.streaming.core.surrogates import decode
+
+DECODER = msgspec.json.Decoder(str)
+
+
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        (r'"\ud83d\ude00"', "😀"),
+        (r'"a\ud83d"', "a\ufffd"),
+        (r'"\uDE00b"', "\ufffdb"),
+        (r'"\ud83d\ud83d\ude00"', "\ufffd😀"),
+        (r'"\ud83d\ude00\ude00"', "😀\ufffd"),
+        (r'"\\ud83d"', r"\ud83d"),
+        (r'"\\\ud83d"', "\\\ufffd"),
+        (r'"\n\u00e4"', "\nä"),
+    ],
+)
+def test_half_a_character_becomes_the_mark_of_what_is_lost(written: str, read: str):
+    assert decode(DECODER, written) == read
+
+
+@given(st.text(st.characters(exclude_categories=()), max_size=20))
+def test_every_escaped_text_is_read_and_loses_only_halves(text: str):
+    lossless = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+    read = decode(DECODER, json.dumps(text))
+
+    assert read.replace("\ufffd", "") == lossless.replace("\ufffd", "")
+
+
+@pytest.mark.parametrize("broken", ["", "{", '"a', "3", r'"\x"'])
+def test_what_is_no_such_json_stays_an_error(broken: str):
+    with pytest.raises(msgspec.DecodeError):
+        decode(DECODER, broken)
