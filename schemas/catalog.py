@@ -15,6 +15,7 @@ from schemas.agents import (
 )
 from schemas.base import Message, Request
 from schemas.conversations import GetConversation, ListConversations
+from schemas.embeddings import Embed
 from schemas.events import (
     AgentChangedEvent,
     CommandRejectedEvent,
@@ -57,6 +58,7 @@ REQUESTS: tuple[type[Request], ...] = (
     ReadStream,
     GetConversation,
     ListConversations,
+    Embed,
 )
 
 STREAM_EVENTS: tuple[type[Message], ...] = get_args(StreamEvent)
@@ -76,7 +78,7 @@ EVENTS: tuple[type[Message], ...] = (
 
 RECORDS: tuple[type[Message], ...] = (ExecutionRecord,)
 
-QUESTIONS = frozenset({"get", "list", "read"})
+QUESTIONS = frozenset({"embed", "get", "list", "read"})
 """Verbs that change nothing. They have no durable form, because nobody would get the answer."""
 
 

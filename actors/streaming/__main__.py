@@ -4,17 +4,20 @@ import os
 
 from actors.streaming.actor import Streaming
 from actors.streaming.adapters.answers import BUCKET, Answers, KeptAnswer, bucket_spec
+from actors.streaming.adapters.embedding import Embedder
 from actors.streaming.adapters.generation import Generator
 from actors.streaming.adapters.providers import open_providers
 from actors.streaming.config import StreamingConfig
 from bus.config import Config
 from bus.egress import Egress
 from bus.kv import NatsBucket
-from bus.process import main, opened
+from bus.process import Process, main, opened
 from bus.rpc import Owners
 from bus.runtime import Part
 from bus.secrets import Secrets
+from bus.service import Service
 from bus.worker import Worker
+from schemas.lifecycle import GenerateWork
 
 
 def settings(config: Config) -> StreamingConfig:
@@ -39,13 +42,26 @@ async def run() -> None:
         async with open_providers(settings(config), egress, Secrets.load(os.environ)) as providers:
             bucket = NatsBucket(bus.nats, bus.jetstream, BUCKET, KeptAnswer)
             generator = Generator(providers, bus.clock, answers=Answers(bucket, bus.clock))
-            streaming = Streaming(generator, bus, process.name)
+            streaming = Streaming(generator, Embedder(providers), bus, process.name)
             owners = Owners(bus.transport, "execution", config.shards, timing)
             capacity = config.max_concurrent_executions
             worker = Worker(streaming.job(), owners, process.name, bus, timing, capacity=capacity)
             process.load.running, process.load.capacity = lambda: worker.running, capacity
-            part = Part(name="worker", run=worker.run, drain=worker.drain, missing=worker.missing)
-            await process.run([part, Part(name="providers", run=streaming.tell_providers)])
+            await process.run(parts(process, worker, streaming))
+
+
+def parts(process: Process, worker: Worker[GenerateWork], streaming: Streaming) -> list[Part]:
+    """Return what runs in a streaming process, in the order of starting."""
+    service = Service("llm", streaming.endpoints(), process.bus)
+
+    async def serve() -> None:
+        await service.run(process.bus.nats.client)
+
+    return [
+        Part(name="worker", run=worker.run, drain=worker.drain, missing=worker.missing),
+        Part(name="providers", run=streaming.tell_providers),
+        Part(name="service", run=serve, drain=service.drain, missing=service.missing),
+    ]
 
 
 if __name__ == "__main__":

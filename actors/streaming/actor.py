@@ -1,14 +1,19 @@
 """What the streaming actor works off: one job, from a work item to the command that reports it."""
 
+from collections.abc import Sequence
+
 import anyio
 
+from actors.streaming.adapters.embedding import Embedder
 from actors.streaming.adapters.generation import Generator
 from actors.streaming.adapters.meter import Meter
 from bus.codec import decode, encode
 from bus.ports import Bus, Delivery
+from bus.service import Caller, Endpoint
 from bus.subjects import fill
 from bus.telemetry.traces import handling
 from bus.worker import Job
+from schemas.embeddings import Embed, Embeddings
 from schemas.fleet import PROVIDERS_SUBJECT, AskProviders, ProviderStates
 from schemas.lifecycle import (
     Claim,
@@ -27,8 +32,11 @@ NOTHING_PUBLISHED = Deltas(count=0, sha256="")
 class Streaming:
     """Generates answers and publishes them as they arrive."""
 
-    def __init__(self, generator: Generator, bus: Bus, process: str = "streaming") -> None:
+    def __init__(
+        self, generator: Generator, embedder: Embedder, bus: Bus, process: str = "streaming"
+    ) -> None:
         self._generator = generator
+        self._embedder = embedder
         self._bus = bus
         self._process = process
         self._cut: dict[str, FailGeneration] = {}
@@ -45,6 +53,14 @@ class Streaming:
             stopped=self._stopped,
             crashed=lambda work, reason: self._failed(work, _crashed(reason)),
         )
+
+    def endpoints(self) -> Sequence[Endpoint]:
+        """Return the requests this actor answers itself."""
+        return (Endpoint(Embed, self.do_embed),)
+
+    async def do_embed(self, caller: Caller, wanted: Embed) -> Embeddings:
+        """Turn texts into vectors."""
+        return await self._embedder.embed(caller.tenant, wanted)
 
     async def tell_providers(self) -> None:
         """Answer how the providers fare, for as long as the process lives."""

@@ -4,6 +4,7 @@ import anyio
 import pytest
 
 from actors.streaming.actor import NOTHING_PUBLISHED, Streaming
+from actors.streaming.adapters.embedding import Embedder
 from bus.config import Timing
 from bus.memory import memory_bus
 from schemas.lifecycle import FailGeneration, GenerateWork
@@ -38,7 +39,7 @@ async def test_work_that_is_called_off_reports_what_it_has_used(
             memory_bus(Timing()) as memory,
             memory.process() as bus,
         ):
-            streaming = Streaming(generator, bus)
+            streaming = Streaming(generator, Embedder({}), bus)
             job = streaming.job()
             item = work(at(fake))
             async with anyio.create_task_group() as tasks:
@@ -66,7 +67,7 @@ async def test_work_that_was_never_begun_has_used_nothing():
         memory.process() as bus,
     ):
         item: GenerateWork = work(at(fake))
-        report = Streaming(generator, bus).job().stopped(item)
+        report = Streaming(generator, Embedder({}), bus).job().stopped(item)
 
     assert isinstance(report, FailGeneration)
     assert (report.usage, report.deltas) == (None, NOTHING_PUBLISHED)

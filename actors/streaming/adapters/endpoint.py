@@ -63,6 +63,16 @@ class Endpoint(Protocol):
         """Return what reads the answer."""
         ...
 
+    async def addressed(
+        self, provider: Any, path: str, body: Mapping[str, Any], context: CallContext
+    ) -> Outgoing:
+        """Write another JSON request to the same server with the same credentials.
+
+        Raises:
+            ProblemError: as ``outgoing``.
+        """
+        ...
+
 
 def meant(request: GenerateRequest, kind: type[P]) -> P:
     """Return the request's provider, which is of the kind that an endpoint serves.

@@ -156,7 +156,7 @@ class HttpCall:
         except httpx.TransportError as error:
             if self._reader.whole:
                 return b""
-            raise _broken(error) from None
+            raise broken(error) from None
 
     def _watch(self, chunk: bytes) -> None:
         """Demand that there is progress; the clock is only asked while there is none."""
@@ -196,7 +196,7 @@ class HttpCall:
                 without |= {refused.field}
 
     async def _send(self, outgoing: Outgoing, *, may_refuse: frozenset[str]) -> httpx.Response:
-        request = _http_request(self._provider.client, outgoing)
+        request = request_of(self._provider.client, outgoing)
         patience = self._provider.config.first_byte_timeout
         self._free = False
         try:
@@ -206,9 +206,9 @@ class HttpCall:
             raise fault("timeout", f"The provider did not begin in {patience:g} s.") from None
         except (httpx.ConnectError, httpx.ConnectTimeout) as error:
             self._free = True
-            raise _broken(error) from None
+            raise broken(error) from None
         except httpx.TransportError as error:
-            raise _broken(error) from None
+            raise broken(error) from None
         except ProblemError:
             self._free = True
             raise
@@ -227,13 +227,23 @@ class _FieldRefusedError(Exception):
         self.field = field
 
 
-def _http_request(client: httpx.AsyncClient, outgoing: Outgoing) -> httpx.Request:
+def request_of(client: httpx.AsyncClient, outgoing: Outgoing) -> httpx.Request:
+    """Return the request as the client sends it.
+
+    Raises:
+        ProblemError: ``validation``, its address is none.
+    """
     try:
         return client.build_request(
             "POST", outgoing.url, content=outgoing.body, headers=outgoing.headers
         )
     except httpx.InvalidURL:
         raise problem("validation", "This is no URL.", field="provider.base_url") from None
+
+
+async def refused_for_good(response: httpx.Response) -> Exception:
+    """Read an error answer and say what it means."""
+    return await _refused(response, frozenset())
 
 
 async def _refused(response: httpx.Response, may_refuse: frozenset[str]) -> Exception:
@@ -271,7 +281,8 @@ async def _drain(response: httpx.Response) -> None:
         return
 
 
-def _broken(error: httpx.TransportError) -> ProviderFaultError:
+def broken(error: httpx.TransportError) -> ProviderFaultError:
+    """Say what a failed connection means."""
     match error:
         case httpx.ConnectTimeout() | httpx.ConnectError():
             return fault("unavailable", "The provider cannot be reached.")

@@ -1,5 +1,6 @@
 """Anthropic's own service, and servers that speak its format at a ``base_url``."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from actors.streaming.adapters.endpoint import (
@@ -50,6 +51,16 @@ class AnthropicEndpoint:
         path = "messages" if address.base_url.rstrip("/").endswith("/v1") else "v1/messages"
         url = joined(address.base_url, path)
         return post(url, messages.body(request), headers, provider.headers)
+
+    async def addressed(
+        self, provider: Any, path: str, body: Mapping[str, Any], context: CallContext
+    ) -> Outgoing:
+        """Write another JSON request."""
+        address = self._address(provider)
+        key = resolved(self._secrets, address, context)
+        headers = {"anthropic-version": VERSION} | ({"x-api-key": key} if key else {})
+        url = joined(address.base_url, path)
+        return post(url, body, headers, provider.headers, accept="application/json")
 
     def reader(self, request: GenerateRequest) -> Reader[Any]:
         """Return the reader of Messages events."""

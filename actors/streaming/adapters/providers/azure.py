@@ -4,6 +4,7 @@ Two generations of paths: ``/openai/v1/…``, where the deployment is the body's
 ones, where it is part of the path and an ``api-version`` goes along.
 """
 
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
 
@@ -50,7 +51,7 @@ class AzureEndpoint:
         address = self._address(provider)
         key = resolved(self._secrets, address, context)
         return post(
-            url_of(provider, address.base_url),
+            url_of(provider, address.base_url, operation_of(provider)),
             _body(request, provider, without) | {"model": _deployment(provider)},
             _credentials(provider, key),
             provider.headers,
@@ -62,6 +63,20 @@ class AzureEndpoint:
             return ResponsesReader(request)
         return ChatReader(request)
 
+    async def addressed(
+        self, provider: Any, path: str, body: Mapping[str, Any], context: CallContext
+    ) -> Outgoing:
+        """Write another JSON request; a deployment is its body's model."""
+        address = self._address(provider)
+        key = resolved(self._secrets, address, context)
+        return post(
+            url_of(provider, address.base_url, path),
+            {**body, "model": _deployment(provider)},
+            _credentials(provider, key),
+            provider.headers,
+            accept="application/json",
+        )
+
     def _address(self, provider: Azure) -> Address:
         usual = self._config.azure_base_url
         if usual is None and provider.base_url is None:
@@ -70,16 +85,20 @@ class AzureEndpoint:
         return own(usual or "", "azure", provider.base_url, provider.secret)
 
 
-def url_of(provider: Azure, base_url: str) -> str:
-    """Return the URL of a call; the address may be given with or without its usual path."""
+def operation_of(provider: Azure) -> str:
+    """Return what is asked for an answer."""
+    return "responses" if provider.api == "responses" else "chat/completions"
+
+
+def url_of(provider: Azure, base_url: str, path: str) -> str:
+    """Return the URL of an operation; the address may be given with or without its usual path."""
     base = base_url.rstrip("/")
-    path = "responses" if provider.api == "responses" else "chat/completions"
     if provider.api_version is None:
         if not base.endswith("/v1"):
             base = joined(base.removesuffix("/openai"), "openai/v1")
         return joined(base, path)
     root = joined(base.removesuffix("/v1").removesuffix("/openai"), "openai")
-    if provider.api == "chat":
+    if path != "responses":
         path = f"deployments/{quote(_deployment(provider), safe='')}/{path}"
     return f"{joined(root, path)}?api-version={provider.api_version}"
 

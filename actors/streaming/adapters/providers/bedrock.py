@@ -4,7 +4,7 @@ Requests are signed (Signature Version 4), or carry a Bedrock API key. In an inv
 vendor's own format: Anthropic's, or Amazon's for Nova and Titan.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
@@ -76,17 +76,33 @@ class BedrockEndpoint:
             reason = "Of this model only Converse is spoken here: leave out provider.api."
             raise problem("validation", reason, field="provider.api")
         path = f"model/{quote(provider.model, safe='-._~')}/{form.operation}"
-        url = joined(self.base_url(request), path)
-        key = self._api_key(provider, context)
-        bearer = {"authorization": f"Bearer {key}"} if key else {}
-        outgoing = post(url, form.body(request), bearer, provider.headers, accept=_ACCEPT)
-        credentials = None if key else self._credentials(provider, context)
-        return outgoing if credentials is None else self._signed(outgoing, credentials, provider)
+        return self._written(provider, path, form.body(request), context, _ACCEPT)
+
+    async def addressed(
+        self, provider: Any, path: str, body: Mapping[str, Any], context: CallContext
+    ) -> Outgoing:
+        """Write and sign another JSON request."""
+        return self._written(provider, path, body, context, "application/json")
 
     def reader(self, request: GenerateRequest) -> Reader[Any]:
         """Return the reader of the format that is spoken."""
         form = _format(meant(request, Bedrock)) or _CONVERSE
         return form.reader(request)
+
+    def _written(
+        self,
+        provider: Bedrock,
+        path: str,
+        body: Mapping[str, Any],
+        context: CallContext,
+        accept: str,
+    ) -> Outgoing:
+        url = joined(provider.base_url or _usual(provider.region), path)
+        key = self._api_key(provider, context)
+        bearer = {"authorization": f"Bearer {key}"} if key else {}
+        outgoing = post(url, body, bearer, provider.headers, accept=accept)
+        credentials = None if key else self._credentials(provider, context)
+        return outgoing if credentials is None else self._signed(outgoing, credentials, provider)
 
     def _signed(self, outgoing: Outgoing, credentials: Credentials, provider: Bedrock) -> Outgoing:
         covered = {

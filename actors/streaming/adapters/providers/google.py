@@ -4,6 +4,7 @@ What a secret for Vertex AI holds tells itself: an access token, or a service ac
 which tokens are fetched.
 """
 
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
 
@@ -62,6 +63,15 @@ class GoogleEndpoint:
     def reader(self, request: GenerateRequest) -> Reader[Any]:
         """Return the reader of Gemini's chunks."""
         return GeminiReader(request)
+
+    async def addressed(
+        self, provider: Any, path: str, body: Mapping[str, Any], context: CallContext
+    ) -> Outgoing:
+        """Write another JSON request."""
+        address = self._address(provider)
+        credentials = await self._credentials(provider, address, context)
+        url = joined(address.base_url, path)
+        return post(url, body, credentials, provider.headers, accept="application/json")
 
     async def _credentials(
         self, provider: Google, address: Address, context: CallContext

@@ -1,5 +1,6 @@
 """Ollama: on this machine, elsewhere, or its makers' own service."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from actors.streaming.adapters.endpoint import (
@@ -58,6 +59,16 @@ class OllamaEndpoint:
     def reader(self, request: GenerateRequest) -> Reader[Any]:
         """Return the reader of Ollama's lines."""
         return OllamaReader(request)
+
+    async def addressed(
+        self, provider: Any, path: str, body: Mapping[str, Any], context: CallContext
+    ) -> Outgoing:
+        """Write another JSON request."""
+        address = self._address(provider)
+        key = resolved(self._secrets, address, context)
+        credentials = {"authorization": f"Bearer {key}"} if key else {}
+        url = joined(address.base_url, path)
+        return post(url, body, credentials, provider.headers, accept="application/json")
 
     def _address(self, provider: Ollama) -> Address:
         url = provider.base_url or self._config.ollama_base_url

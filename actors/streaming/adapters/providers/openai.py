@@ -1,5 +1,6 @@
 """OpenAI and the servers that speak its formats: its own, Groq's, and every compatible one."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from actors.streaming.adapters.endpoint import (
@@ -56,6 +57,16 @@ class OpenAIEndpoint:
         if _speaks_responses(provider):
             return ResponsesReader(request)
         return ChatReader(request, done_suffices=_dialect(provider).done_suffices)
+
+    async def addressed(
+        self, provider: Any, path: str, body: Mapping[str, Any], context: CallContext
+    ) -> Outgoing:
+        """Write another JSON request."""
+        address = self._address(provider)
+        key = resolved(self._secrets, address, context)
+        credentials = {"authorization": f"Bearer {key}"} if key else {}
+        url = joined(address.base_url, path)
+        return post(url, body, credentials, provider.headers, accept="application/json")
 
     def _address(self, provider: OpenAI | Groq | Custom) -> Address:
         match provider:

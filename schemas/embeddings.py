@@ -1,0 +1,37 @@
+"""Embeddings: texts as vectors, from the same providers that answer."""
+
+from typing import Annotated, ClassVar
+
+import msgspec
+
+from schemas.base import Message, Request
+from schemas.providers import Provider
+from schemas.usage import Usage
+
+MAX_TEXTS = 256
+"""So many vectors of 4,096 numbers fit into one reply."""
+
+EmbeddedText = Annotated[str, msgspec.Meta(min_length=1, max_length=200_000)]
+
+
+class Embeddings(Message, tag="embeddings"):
+    """One vector for each text, in their order; numbers have the precision of 32 bits."""
+
+    vectors: list[list[float]]
+    dimensions: int
+    model_served: str | None = None
+    usage: Usage = msgspec.field(default_factory=Usage)
+
+
+class Embed(Request):
+    """Turn texts into vectors. ``dimensions`` shortens them where the model can.
+
+    As many texts as a provider takes go in one call, and several calls at a time.
+    """
+
+    SUBJECT: ClassVar[str] = "cb.{tenant}.llm.embed"
+    REPLY: ClassVar[type[Message]] = Embeddings
+
+    provider: Provider
+    texts: Annotated[list[EmbeddedText], msgspec.Meta(min_length=1, max_length=MAX_TEXTS)]
+    dimensions: Annotated[int, msgspec.Meta(ge=1, le=16_384)] | None = None

@@ -1,0 +1,114 @@
+"""Embeddings over HTTP: several calls at a time, put together; refusals typed."""
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import anyio
+import msgspec
+import pytest
+from aiohttp import web
+
+from actors.streaming.adapters.embedding import Embedder
+from actors.streaming.adapters.providers import open_providers
+from bus.egress import Egress
+from bus.errors import ProblemError
+from schemas.embeddings import Embed, Embeddings
+from schemas.providers import Anthropic, Bedrock, Google, Ollama, Provider
+from schemas.usage import Usage
+from tests.attempts import KEY, SECRETS, at, config
+from tests.providers_fake import FakeProvider, fake_provider, never_beginning, refusing
+
+
+@asynccontextmanager
+async def embedding(patience: float = 5.0) -> AsyncGenerator[Embedder]:
+    async with open_providers(config(), Egress(allow_loopback=True), SECRETS) as providers:
+        yield Embedder(providers, patience=patience)
+
+
+async def in_openais_form(request: web.Request) -> web.StreamResponse:
+    """Answer with each text's length as its vector."""
+    body: dict[str, Any] = msgspec.json.decode(await request.read())
+    rows = [{"index": n, "embedding": [len(text), 0.1]} for n, text in enumerate(body["input"])]
+    usage = {"prompt_tokens": len(rows), "total_tokens": len(rows)}
+    return web.json_response({"data": rows[::-1], "model": "e-1", "usage": usage})
+
+
+async def test_texts_become_vectors_in_their_order_however_many_calls_it_takes():
+    texts = ["x" * length for length in range(1, 257)]
+    texts[100] = "y" * 200_000
+    texts[200] = "z" * 200_000
+    async with fake_provider(in_openais_form) as fake, embedding() as embedder:
+        wanted = Embed(provider=at(fake, secret="local"), texts=texts)
+        with anyio.fail_after(20):
+            found = await embedder.embed("acme", wanted)
+
+        assert len(fake.bodies) == 2
+        assert {headers["Authorization"] for headers in fake.headers} == {f"Bearer {KEY}"}
+    assert found == Embeddings(
+        vectors=[[float(len(text)), 0.1] for text in texts],
+        dimensions=2,
+        model_served="e-1",
+        usage=Usage(input=256),
+    )
+
+
+@pytest.mark.parametrize("kind", ["google", "ollama", "bedrock"])
+async def test_other_providers_are_asked_in_their_own_form(kind: str):
+    answers = {
+        "google": {"embeddings": [{"values": [1.0]}]},
+        "ollama": {"embeddings": [[1.0]], "prompt_eval_count": 2},
+        "bedrock": {"embedding": [1.0], "inputTextTokenCount": 2},
+    }
+
+    async def answering(_request: web.Request) -> web.StreamResponse:
+        return web.json_response(answers[kind])
+
+    async with fake_provider(answering) as fake, embedding() as embedder:
+        found = await embedder.embed("acme", Embed(provider=_at(kind, fake), texts=["a"]))
+
+        assert found.vectors == [[1.0]]
+        assert len(fake.bodies) == 1
+
+
+def _at(kind: str, fake: FakeProvider) -> Provider:
+    match kind:
+        case "google":
+            return Google(model="embedding", base_url=fake.base_url)
+        case "ollama":
+            return Ollama(model="embed", base_url=fake.base_url)
+        case _:
+            return Bedrock(
+                model="amazon.titan-embed-text-v2:0",
+                region="us-east-1",
+                base_url=fake.base_url,
+                secret="local",
+            )
+
+
+async def test_a_refusal_is_the_providers_and_ends_all_calls():
+    async with (
+        fake_provider(refusing(429, headers={"retry-after": "7"})) as fake,
+        embedding() as embedder,
+    ):
+        with pytest.raises(ProblemError) as refused:
+            await embedder.embed("acme", Embed(provider=at(fake), texts=["a"]))
+
+    problem = refused.value.problem
+    assert (problem.code, problem.retryable, problem.retry_after) == ("rate_limited", True, 7.0)
+
+
+async def test_silence_is_a_timeout():
+    async with fake_provider(never_beginning) as fake, embedding(0.2) as embedder:
+        with anyio.fail_after(10), pytest.raises(ProblemError) as refused:
+            await embedder.embed("acme", Embed(provider=at(fake), texts=["a"]))
+
+    assert refused.value.problem.code == "timeout"
+
+
+async def test_who_has_no_embeddings_is_not_asked():
+    async with embedding() as embedder:
+        with pytest.raises(ProblemError) as refused:
+            await embedder.embed("acme", Embed(provider=Anthropic(model="claude"), texts=["a"]))
+
+    assert (refused.value.problem.code, refused.value.problem.field) == ("validation", "provider")

@@ -1,0 +1,189 @@
+"""Embedding requests in the formats of the providers, and their answers."""
+
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from actors.streaming.core.embedding import (
+    MAX_CHARACTERS,
+    Batch,
+    Embedded,
+    Format,
+    UnreadableError,
+    batches,
+    format_of,
+    read,
+)
+from schemas.embeddings import Embed
+from schemas.providers import (
+    Anthropic,
+    Azure,
+    Bedrock,
+    Custom,
+    Google,
+    Ollama,
+    OpenAI,
+    Provider,
+    Scripted,
+)
+from schemas.usage import Usage
+
+OPENAI = OpenAI(model="text-embedding-3-small")
+GOOGLE = Google(model="gemini-embedding-001")
+OLLAMA = Ollama(model="nomic-embed-text")
+TITAN = Bedrock(model="amazon.titan-embed-text-v2:0", region="us-east-1")
+COHERE = Bedrock(model="cohere.embed-english-v3", region="us-east-1")
+
+
+def form(provider: Provider) -> Format:
+    found = format_of(provider)
+    assert found is not None
+    return found
+
+
+def written(provider: Provider, *texts: str, dimensions: int | None = None) -> list[Batch]:
+    wanted = Embed(provider=provider, texts=list(texts), dimensions=dimensions)
+    return list(batches(wanted, form(provider)))
+
+
+def test_openai_is_asked_for_all_texts_at_once():
+    assert written(OPENAI, "a", "b", dimensions=64) == [
+        Batch(
+            "embeddings",
+            {
+                "model": "text-embedding-3-small",
+                "input": ["a", "b"],
+                "encoding_format": "float",
+                "dimensions": 64,
+            },
+            ["a", "b"],
+        )
+    ]
+
+
+def test_google_wants_a_request_a_text():
+    (batch,) = written(GOOGLE, "a", dimensions=64)
+
+    assert batch.path == "models/gemini-embedding-001:batchEmbedContents"
+    request = {"model": "models/gemini-embedding-001", "content": {"parts": [{"text": "a"}]}}
+    assert batch.body == {"requests": [request | {"outputDimensionality": 64}]}
+
+
+def test_ollama_and_bedrock_have_forms_of_their_own():
+    assert written(OLLAMA, "a")[0][:2] == (
+        "api/embed",
+        {"model": "nomic-embed-text", "input": ["a"]},
+    )
+    assert [batch[:2] for batch in written(TITAN, "a", "b", dimensions=256)] == [
+        ("model/amazon.titan-embed-text-v2%3A0/invoke", {"inputText": text, "dimensions": 256})
+        for text in ("a", "b")
+    ]
+    assert written(COHERE, "a", "b")[0].body == {
+        "texts": ["a", "b"],
+        "input_type": "search_document",
+        "embedding_types": ["float"],
+    }
+
+
+@pytest.mark.parametrize(
+    ("provider", "answer", "embedded"),
+    [
+        (
+            OPENAI,
+            {
+                "data": [
+                    {"index": 1, "embedding": [3, 4]},
+                    {"index": 0, "embedding": [1, 2]},
+                ],
+                "model": "m-1",
+                "usage": {"prompt_tokens": 5, "total_tokens": 5},
+            },
+            Embedded([[1, 2], [3, 4]], Usage(input=5), "m-1"),
+        ),
+        (
+            GOOGLE,
+            {"embeddings": [{"values": [1, 2]}, {"values": [3, 4]}]},
+            Embedded([[1, 2], [3, 4]], Usage(input=2, quality="estimated")),
+        ),
+        (
+            OLLAMA,
+            {"model": "m-1", "embeddings": [[1, 2], [3, 4]], "prompt_eval_count": 5},
+            Embedded([[1, 2], [3, 4]], Usage(input=5), "m-1"),
+        ),
+        (
+            COHERE,
+            {"embeddings": {"float": [[1, 2], [3, 4]]}, "id": "x"},
+            Embedded([[1, 2], [3, 4]], Usage(input=2, quality="estimated")),
+        ),
+        (
+            COHERE,
+            {"embeddings": [[1, 2], [3, 4]]},
+            Embedded([[1, 2], [3, 4]], Usage(input=2, quality="estimated")),
+        ),
+    ],
+)
+def test_answers_are_read_in_the_order_of_the_texts(
+    provider: Provider, answer: Any, embedded: Embedded
+):
+    (batch,) = written(provider, "a", "b")
+
+    assert read(form(provider), batch, msgspec.json.encode(answer)) == embedded
+
+
+def test_titan_counts_its_tokens():
+    (batch,) = written(TITAN, "a")
+    answer = b'{"embedding":[1,2],"inputTextTokenCount":3}'
+
+    assert read(form(TITAN), batch, answer) == Embedded([[1, 2]], Usage(input=3))
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"",
+        b"<html>",
+        b"[]",
+        b'{"data":[]}',
+        b'{"data":[{"embedding":[1]}]}',
+        b'{"data":[{"embedding":[1]},{"embedding":[1,2]}]}',
+        b'{"data":[{"embedding":[]},{"embedding":[]}]}',
+        b'{"data":"x"}',
+        b"[" * 9999,
+    ],
+)
+def test_what_is_not_one_vector_for_each_text_is_unreadable(answer: bytes):
+    (batch,) = written(OPENAI, "a", "b")
+
+    with pytest.raises(UnreadableError):
+        read(form(OPENAI), batch, answer)
+
+
+@pytest.mark.parametrize(
+    "provider",
+    [
+        Anthropic(model="claude"),
+        Scripted(responses=["x"]),
+        Bedrock(model="anthropic.claude", region="us-east-1"),
+        Google(model="text-embedding-005", project="p"),
+    ],
+)
+def test_who_has_no_embeddings_has_no_format(provider: Provider):
+    assert format_of(provider) is None
+
+
+@given(
+    lengths=st.lists(st.integers(1, MAX_CHARACTERS // 2), min_size=1, max_size=40),
+    provider=st.sampled_from([OPENAI, GOOGLE, TITAN, COHERE, Azure(model="m"), Custom(model="m", base_url="http://h")]),
+)  # fmt: skip
+def test_every_text_is_in_one_call_in_order_and_no_call_is_too_large(
+    lengths: list[int], provider: Provider
+):
+    texts = ["x" * min(length, 200_000) for length in lengths]
+    calls = written(provider, *texts)
+
+    assert [text for call in calls for text in call.texts] == texts
+    assert all(len(call.texts) <= form(provider).size for call in calls)
+    assert all(sum(map(len, call.texts)) <= MAX_CHARACTERS for call in calls)
