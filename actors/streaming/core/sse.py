@@ -17,6 +17,10 @@ _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _RETRY_DIGITS = 10
 
 
+_GAP = b"\n\n"
+_MESSAGE = "message"
+
+
 class SseEvent(NamedTuple):
     """One event. ``name`` is "message" unless the stream says otherwise."""
 
@@ -57,6 +61,8 @@ class SseParser:
         Raises:
             EventTooLargeError: an event exceeds the limit.
         """
+        if self._between_events and _is_plain(chunk) and len(chunk) <= self._limit:
+            return [event for block in chunk[:-2].split(_GAP) for event in self._block(block)]
         if self._after_carriage_return and chunk:
             chunk = chunk.removeprefix(b"\n")
             self._after_carriage_return = False
@@ -71,6 +77,23 @@ class SseParser:
         events = self._read(lines)
         self._hold(rest)
         return events
+
+    @property
+    def _between_events(self) -> bool:
+        return (
+            not (self._partial or self._data or self._name or self._after_carriage_return)
+            and not self._at_start
+        )
+
+    def _block(self, block: bytes) -> list[SseEvent]:
+        """Read the lines between two blank ones: mostly one of data, maybe after one of a name."""
+        name, data = _MESSAGE, block
+        if block.startswith(b"event: "):
+            line, _, data = block.partition(b"\n")
+            name = line[7:].decode("utf-8", "replace")
+        if name and data.startswith(b"data: ") and b"\n" not in data:
+            return [SseEvent(data[6:].decode("utf-8", "replace"), name, self._id)]
+        return self._read([*block.split(b"\n"), b""])
 
     def finish(self) -> list[SseEvent]:
         """Say that the stream has ended; return the last event if it lacked its blank line."""
@@ -120,3 +143,8 @@ class SseParser:
             self._id = value.decode("utf-8", "replace")
         elif name == b"retry" and value.isdigit() and len(value) < _RETRY_DIGITS:
             self.retry_ms = int(value)
+
+
+def _is_plain(chunk: bytes) -> bool:
+    """Whether the bytes are whole events with plain line ends, as most servers send them."""
+    return chunk.endswith(_GAP) and b"\r" not in chunk
