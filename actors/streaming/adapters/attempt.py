@@ -16,6 +16,7 @@ import anyio
 
 from actors.streaming.adapters.answers import Answers
 from actors.streaming.adapters.endpoint import CallContext
+from actors.streaming.adapters.moderation import Moderator
 from actors.streaming.adapters.providers import Providers
 from actors.streaming.adapters.providers.base import ModelCall
 from actors.streaming.core import estimate
@@ -82,6 +83,7 @@ class Attempt:
             work.execution_id, segment=work.segment, step=work.step, attempt=work.attempt
         )
         self._outlet = Outlet(self._rules("output"), continued=self._policy.continuation != "never")
+        self._moderator = self._moderation()
         self._taken: list[Finding] = []
         self._detours: list[Detour] = []
         self._running: _Running | None = None
@@ -138,6 +140,9 @@ class Attempt:
             self._request, self._taken = taken.request, taken.findings
             if taken.blocked is not None:
                 return self.failed(blocked_by(taken.blocked.name, "input"))
+        problem = await self._judged_input()
+        if problem is not None:
+            return self.failed(problem)
         ways = deque(routes(self._request, self._policy, start=self._work.place))
         return await self._from_cache(ways[0]) or await self._through(ways)
 
@@ -235,6 +240,8 @@ class Attempt:
         call = provider.call(request, CallContext(self._work.tenant, self._work.attempt))
         self._running = running = _Running(way, line.key, call)
         self._outlet.begin()
+        if self._moderator is not None:
+            self._moderator.begin()
         problem, finished = None, False
         try:
             problem = await self._read(call, line)
@@ -255,15 +262,39 @@ class Attempt:
                 while (deltas := await call.read()) is not None:
                     if deltas:
                         line.answered()
-                        await self._publish(self._outlet.take(deltas))
-                        if self._outlet.blocked is not None:
-                            return blocked_by(self._outlet.blocked.name, "output")
+                        await self._pass(deltas)
+                        if (rule := self._blocked()) is not None:
+                            return blocked_by(rule, "output")
+                await self._pass([], end=True)
         except ProviderFaultError as error:
             return error.problem
-        await self._publish(self._outlet.finish())
+        rule = self._blocked()
+        return None if rule is None else blocked_by(rule, "output")
+
+    async def _pass(self, deltas: list[Delta], *, end: bool = False) -> None:
+        """Publish what the safety rules let through, as soon as they can tell."""
+        if self._moderator is not None:
+            deltas = await self._moderator.take(deltas, end=end)
+        passed = self._outlet.take(deltas)
+        if end and self._blocked() is None:
+            passed += self._outlet.finish()
+        await self._publish(passed)
+
+    def _blocked(self) -> str | None:
+        """Name the rule that has stopped the answer."""
         if self._outlet.blocked is not None:
-            return blocked_by(self._outlet.blocked.name, "output")
-        return None
+            return self._outlet.blocked.name
+        return self._moderator.blocked if self._moderator is not None else None
+
+    async def _judged_input(self) -> Problem | None:
+        if self._moderator is None:
+            return None
+        try:
+            await self._moderator.take_in(self._request)
+        except ProviderFaultError as error:
+            return error.problem
+        rule = self._moderator.blocked
+        return None if rule is None else blocked_by(rule, "input")
 
     async def _publish(self, deltas: list[Delta]) -> None:
         if deltas:
@@ -320,7 +351,14 @@ class Attempt:
         )
 
     def _findings(self) -> list[Finding]:
-        return merged([*self._taken, *self._outlet.findings()])
+        judged = self._moderator.findings() if self._moderator is not None else []
+        return merged([*self._taken, *self._outlet.findings(), *judged])
+
+    def _moderation(self) -> Moderator | None:
+        safety = self._policy.safety
+        if safety is None or safety.moderation is None:
+            return None
+        return Moderator(self._means.providers, self._work.tenant, safety.moderation)
 
     def _rules(self, place: SafetyPlace) -> RuleSet | None:
         safety = self._policy.safety

@@ -37,7 +37,12 @@ class Trip(NamedTuple):
 
 
 def counts_against(problem: Problem) -> bool:
-    """Say whether a problem shows that the endpoint is ill, and not the request or the key."""
+    """Say whether a problem shows that the endpoint is ill, and not the request or the key.
+
+    A problem with a field of the request never does, such as safety rules that cannot be asked.
+    """
+    if problem.field is not None:
+        return False
     return problem.code in _FAULTS or (problem.code == "provider_error" and problem.retryable)
 
 

@@ -59,7 +59,9 @@ def leads_on(problem: Problem) -> bool:
     spoken: a fallback is no way around a refusal.
     """
     tokens = {problem.details.get("provider_code"), problem.details.get("provider_type")}
-    return problem.code not in _FINAL_CODES and not tokens & _FINAL_TOKENS
+    about_policy = (problem.field or "").startswith("policy.")
+    final = problem.code in _FINAL_CODES or bool(tokens & _FINAL_TOKENS)
+    return not (final or about_policy)
 
 
 Step = Literal["next_key", "next_route", "continue", "restart", "give_up"]

@@ -1,0 +1,139 @@
+"""Categories judged by a provider's moderation endpoint, before the provider and on the answer.
+
+Where the endpoint cannot be asked, a wish to block stops the call with the reason, and a wish to
+flag lets it pass: what was forbidden must not slip through, and nothing more is stopped.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+import msgspec
+import structlog
+
+from actors.streaming.adapters.endpoint import CallContext
+from actors.streaming.adapters.http_call import HttpProvider
+from actors.streaming.adapters.posting import answer_to
+from actors.streaming.adapters.providers import Providers
+from actors.streaming.core.deltas import Delta
+from actors.streaming.core.faults import ProviderFaultError, fault
+from actors.streaming.core.safety.windows import Window, Windows
+from bus.errors import ProblemError
+from schemas.ids import TenantId
+from schemas.llm import GenerateRequest
+from schemas.problems import Problem
+from schemas.providers import OpenAI
+from schemas.safety import Finding, Moderation, SafetyPlace
+
+log = structlog.get_logger()
+
+_JUDGED = frozenset({"user", "tool"})
+
+
+class _Scores(msgspec.Struct):
+    category_scores: dict[str, float]
+
+
+class _Judgement(msgspec.Struct):
+    results: list[_Scores]
+
+
+def _not_judged(problem: Problem) -> Problem:
+    """Say that the call waits for its judge, and not for its model."""
+    return Problem(
+        code=problem.code,
+        message=f"The text could not be judged. {problem.message}",
+        field="policy.safety.moderation",
+        retryable=problem.retryable,
+        retry_after=problem.retry_after,
+        details=problem.details,
+    )
+
+
+class Moderator:
+    """Judges the texts of one attempt as its agent wishes."""
+
+    def __init__(
+        self, providers: Providers, tenant: TenantId, wish: Moderation, *, patience: float = 10.0
+    ) -> None:
+        self._providers = providers
+        self._tenant = tenant
+        self._wish = wish
+        self._patience = patience
+        self._counts: Counter[tuple[str, SafetyPlace]] = Counter()
+        self._windows = Windows(wish.window)
+        self.blocked: str | None = None
+        """The rule that has stopped the text."""
+
+    def findings(self) -> list[Finding]:
+        """Say what was found so far."""
+        return [
+            Finding(rule=rule, outcome=self._wish.outcome, place=place, count=count)
+            for (rule, place), count in self._counts.items()
+        ]
+
+    async def take_in(self, request: GenerateRequest) -> None:
+        """Judge what users and tools say.
+
+        Raises:
+            ProviderFaultError: it could not be judged.
+        """
+        texts = [message.text for message in request.messages if message.role in _JUDGED]
+        texts = [text for text in texts if text]
+        if "input" in self._wish.places and texts:
+            await self._judge(texts, "input")
+
+    def begin(self) -> None:
+        """Another call starts; what the one before held back is forgotten with it."""
+        self._windows = Windows(self._wish.window)
+
+    async def take(self, deltas: list[Delta], *, end: bool = False) -> list[Delta]:
+        """Return what of an answer may go on, up to what is forbidden.
+
+        Raises:
+            ProviderFaultError: it could not be judged.
+        """
+        if "output" not in self._wish.places:
+            return deltas
+        windows = self._windows.feed(deltas)
+        return await self._pass(windows + (self._windows.finish() if end else []))
+
+    async def _pass(self, windows: Iterable[Window]) -> list[Delta]:
+        passed: list[Delta] = []
+        for window in windows:
+            if self.blocked is None:
+                await self._judge([window.context + window.text], "output")
+            if self.blocked is None:
+                passed += window.deltas
+        return passed
+
+    async def _judge(self, texts: Sequence[str], place: SafetyPlace) -> None:
+        try:
+            judgement = await self._ask(texts)
+        except (ProviderFaultError, ProblemError) as error:
+            if self._wish.outcome == "blocked":
+                raise ProviderFaultError(_not_judged(error.problem)) from None
+            log.warning("moderation.unavailable", code=error.problem.code)
+            return
+        for scores in judgement.results:
+            for category, limit in self._wish.categories.items():
+                if scores.category_scores.get(category, 0.0) >= limit:
+                    self._found(f"moderation.{category}", place)
+
+    def _found(self, rule: str, place: SafetyPlace) -> None:
+        self._counts[rule, place] += 1
+        if self._wish.outcome == "blocked":
+            self.blocked = self.blocked or rule
+
+    async def _ask(self, texts: Sequence[str]) -> _Judgement:
+        wish, openai = self._wish, self._providers[OpenAI]
+        if not isinstance(openai, HttpProvider):
+            raise fault("validation", "There is nobody to moderate.", retryable=False)
+        judge = OpenAI(model=wish.model, base_url=wish.base_url, secret=wish.secret)
+        body = {"model": wish.model, "input": list(texts)}
+        context = CallContext(self._tenant, attempt=1)
+        outgoing = await openai.endpoint.addressed(judge, "moderations", body, context)
+        answer = await answer_to(openai.client, outgoing, patience=self._patience)
+        try:
+            return msgspec.json.decode(answer, type=_Judgement)
+        except (msgspec.DecodeError, RecursionError):
+            raise fault("provider_error", "The provider sent no judgement.") from None

@@ -1,0 +1,131 @@
+"""Categories judged by a moderation endpoint, on the way in and on the way out."""
+
+from typing import Any
+
+import anyio
+import msgspec
+import pytest
+from aiohttp import web
+
+from schemas.lifecycle import FailGeneration, FinishGeneration
+from schemas.policy import Fallback, Policy
+from schemas.safety import Finding, Moderation, Safety
+from schemas.streams import StreamEvent
+from tests.attempts import at, generating, text_of, work
+from tests.providers_fake import (
+    Behaviour,
+    FakeProvider,
+    answering,
+    chunk,
+    event,
+    fake_provider,
+    falling_silent,
+    refusing,
+)
+
+
+async def judging(request: web.Request) -> web.StreamResponse:
+    """Find violence where there is a sword."""
+    body: dict[str, Any] = msgspec.json.decode(await request.read())
+    scores = [{"violence": 0.9 if "sword" in text else 0.1} for text in body["input"]]
+    results = [{"flagged": False, "category_scores": score} for score in scores]
+    return web.json_response({"id": "m", "model": "judge", "results": results})
+
+
+async def judged(
+    behaviour: Behaviour, judge: FakeProvider, **wish: Any
+) -> tuple[FinishGeneration | FailGeneration, list[StreamEvent], FakeProvider]:
+    """Run an attempt whose texts the fake judges; it has a fallback that must not be asked."""
+    events: list[StreamEvent] = []
+
+    async def emit(batch: list[StreamEvent]) -> None:
+        events.extend(batch)
+
+    moderation = Moderation(
+        categories={"violence": 0.5}, base_url=judge.base_url, window=50, **wish
+    )
+    with anyio.fail_after(20):
+        async with fake_provider(behaviour) as fake, generating() as generator:
+            policy = Policy(
+                safety=Safety(moderation=moderation), fallbacks=[Fallback(provider=at(fake))]
+            )
+            item = msgspec.structs.replace(work(at(fake)), policy=policy)
+            result = await generator.run(item, emit)
+            return result, events, fake
+
+
+async def test_a_harmless_answer_passes_whole():
+    pieces = [f"word {number} " for number in range(30)]
+    async with fake_provider(judging) as judge:
+        result, events, _ = await judged(answering(*pieces), judge)
+
+        assert len(judge.bodies) == 1 + len("".join(pieces)) // 50 + 1
+    assert isinstance(result, FinishGeneration)
+    assert text_of(events) == result.answer.text == "".join(pieces)
+    assert result.findings == []
+
+
+async def test_an_answer_is_stopped_before_the_window_that_is_forbidden():
+    told = [event(chunk("peace " * 10)), event(chunk("and a sword " * 10))]
+    async with fake_provider(judging) as judge:
+        result, events, fake = await judged(falling_silent(*told), judge)
+
+    assert isinstance(result, FailGeneration)
+    assert (result.problem.code, result.problem.details["rule"]) == (
+        "blocked",
+        "moderation.violence",
+    )
+    assert text_of(events) == ("peace " * 10)[:50]
+    assert result.findings == [
+        Finding(rule="moderation.violence", outcome="blocked", place="output")
+    ]
+    assert len(fake.bodies) == 1
+
+
+async def test_a_forbidden_question_is_never_asked():
+    async with fake_provider(judging) as judge, fake_provider(answering("x")) as fake:
+        wish = Moderation(categories={"violence": 0.5}, base_url=judge.base_url)
+        item = work(at(fake))
+        said = [msgspec.structs.replace(item.request.messages[0], content="Draw your sword!")]
+        request = msgspec.structs.replace(item.request, messages=said)
+        policy = Policy(safety=Safety(moderation=wish))
+        async with generating() as generator:
+            result = await generator.run(
+                msgspec.structs.replace(item, request=request, policy=policy), _ignore
+            )
+
+        assert isinstance(result, FailGeneration)
+        assert (result.problem.code, result.usage) == ("blocked", None)
+        assert fake.bodies == []
+
+
+async def test_what_is_only_flagged_passes_and_is_told():
+    async with fake_provider(judging) as judge:
+        result, events, _ = await judged(answering("a sword"), judge, outcome="flagged")
+
+    assert isinstance(result, FinishGeneration)
+    assert text_of(events) == "a sword"
+    assert result.findings == [
+        Finding(rule="moderation.violence", outcome="flagged", place="output")
+    ]
+
+
+@pytest.mark.parametrize("outcome", ["blocked", "flagged"])
+async def test_without_a_judge_nothing_forbidden_passes_and_nothing_more_is_stopped(outcome: str):
+    async with fake_provider(refusing(503)) as judge:
+        result, _, fake = await judged(answering("x"), judge, outcome=outcome)
+
+    if outcome == "flagged":
+        assert isinstance(result, FinishGeneration)
+        return
+    assert isinstance(result, FailGeneration)
+    assert (result.problem.code, result.problem.field) == (
+        "provider_overloaded",
+        "policy.safety.moderation",
+    )
+    assert result.problem.retryable
+    assert fake.bodies == []
+
+
+async def _ignore(_events: list[StreamEvent]) -> None:
+    await anyio.lowlevel.checkpoint()
