@@ -3,11 +3,10 @@
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import anyio
 import structlog
-from anyio.abc import TaskGroup
 from anyio.lowlevel import checkpoint
 from nats import micro
 from nats.aio.msg import Msg
@@ -16,6 +15,7 @@ from nats.micro.request import Request as MicroRequest
 
 from bus.codec import decode, encode
 from bus.connection.client import NatsClient
+from bus.crew import Crew
 from bus.errors import ProblemError, TransientError
 from bus.ports import Bus, Delivery
 from bus.subjects import filter_for, parse, submit_subject, token
@@ -70,6 +70,13 @@ class Endpoint:
             return Problem(code="internal", message=f"{self.name} failed")
 
 
+class Question(NamedTuple):
+    """A request and the endpoint it is for."""
+
+    endpoint: Endpoint
+    delivery: Delivery
+
+
 class Service:
     """Answers the requests of its endpoints; several processes share them by queue group."""
 
@@ -88,6 +95,7 @@ class Service:
     async def run(self, client: NatsClient) -> None:
         """Serve until drained, discoverable under ``$SRV``."""
         async with anyio.create_task_group() as tasks:
+            crew = Crew(tasks, self._answer, most=MAX_IN_FLIGHT)
             service = await micro.add_service(  # pyright: ignore[reportUnknownMemberType]
                 client, name=self.name, version=VERSION, description=f"Callboard {self.name}"
             )
@@ -95,7 +103,7 @@ class Service:
                 await service.add_endpoint(
                     name=endpoint.name,
                     subject=endpoint_filter(endpoint),
-                    handler=self._receiver(endpoint, tasks),
+                    handler=self._receiver(endpoint, crew),
                 )
             self._serving = True
             await self._draining.wait()
@@ -104,6 +112,7 @@ class Service:
                 await service.stop()
                 await self._idle.wait()
             finally:
+                crew.dismiss()
                 self._stopped.set()
 
     async def drain(self) -> None:
@@ -117,7 +126,7 @@ class Service:
         return None if self._serving else f"service {self.name} is not subscribed"
 
     def _receiver(
-        self, endpoint: Endpoint, tasks: TaskGroup
+        self, endpoint: Endpoint, crew: Crew[Question]
     ) -> Callable[[MicroRequest], Awaitable[None]]:
         """Return the handler of an endpoint's messages: it hands each to a task of its own.
 
@@ -128,12 +137,13 @@ class Service:
         async def receive(request: MicroRequest) -> None:
             message: Msg = request._msg  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
             delivery = Delivery(message.subject, message.data, message.reply, message.headers)
-            await self.receive(endpoint, delivery, tasks)
+            await self.receive(Question(endpoint, delivery), crew)
 
         return receive
 
-    async def receive(self, endpoint: Endpoint, delivery: Delivery, tasks: TaskGroup) -> None:
+    async def receive(self, question: Question, crew: Crew[Question]) -> None:
         """Begin to answer one request, within the bound of those in flight."""
+        endpoint, delivery = question
         if not delivery.reply:
             await self._forward(delivery)
         elif not delivery.reply.startswith(ANSWERABLE):
@@ -142,9 +152,10 @@ class Service:
             await self._reply(delivery.reply, _unavailable("too many requests are in flight"))
         else:
             self._begin()
-            tasks.start_soon(self._answer, endpoint, delivery)
+            crew.give(question)
 
-    async def _answer(self, endpoint: Endpoint, delivery: Delivery) -> None:
+    async def _answer(self, question: Question) -> None:
+        endpoint, delivery = question
         try:
             began = time.perf_counter()
             answer = await self._handled(endpoint, delivery)

@@ -13,10 +13,11 @@ T = TypeVar("T")
 class Wakeup:
     """What one loop sleeps on until others have something for it. A signal is never lost."""
 
-    __slots__ = ("_is_set", "_sleeper")
+    __slots__ = ("_is_set", "_loop", "_sleeper")
 
     def __init__(self) -> None:
         self._is_set = False
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._sleeper: asyncio.Future[None] | None = None
 
     def set(self) -> None:
@@ -28,7 +29,9 @@ class Wakeup:
     async def wait(self, seconds: float | None = None) -> None:
         """Return once ``set`` was called since the last return, or after ``seconds``."""
         if not self._is_set:
-            self._sleeper = asyncio.get_running_loop().create_future()
+            # Looked up once: the look-up costs a system call before Python 3.12.
+            self._loop = self._loop or asyncio.get_running_loop()
+            self._sleeper = self._loop.create_future()
             try:
                 await within(self._sleeper, seconds)
             finally:

@@ -14,10 +14,10 @@ from typing import Generic, TypeVar, cast
 import anyio
 import msgspec
 import structlog
-from anyio.abc import TaskGroup
 
 from bus.codec import decode, encode
 from bus.config import Timing
+from bus.crew import Crew
 from bus.errors import ProblemError, UnavailableError
 from bus.ids import new_id
 from bus.ports import Bus, Delivery, Ticket
@@ -96,9 +96,10 @@ class Worker(Generic[I]):
             anyio.create_task_group() as tasks,
         ):
             tasks.start_soon(self._keep_alive)
+            self._crew = Crew(tasks, self._work, most=self._capacity)
             async with self._bus.queue.pull(self._job.queue, credit=self._credit) as tickets:
                 self.ready = True
-                await self._pull(tickets, tasks)
+                await self._pull(tickets)
 
     def missing(self) -> str | None:
         """Say what is lacking until items are pulled."""
@@ -130,16 +131,16 @@ class Worker(Generic[I]):
         room = min(free // tenants, max(0, self._per_tenant - self._running.get(tenant, 0)))
         return max(0, self._timing.prefetch + room - len(waiting))
 
-    async def _pull(self, tickets: AsyncIterator[tuple[str, Ticket]], tasks: TaskGroup) -> None:
+    async def _pull(self, tickets: AsyncIterator[tuple[str, Ticket]]) -> None:
         async for tenant, ticket in tickets:
             if self._draining:
                 await self._hand_back(tenant, ticket)
                 continue
             self._held[id(ticket)] = ticket
             self._waiting.setdefault(tenant, deque()).append(ticket)
-            self._start_what_fits(tasks)
+            self._start_what_fits()
 
-    def _start_what_fits(self, tasks: TaskGroup) -> None:
+    def _start_what_fits(self) -> None:
         """Begin waiting items, one of each tenant in turn, while there is room."""
         while self.running < self._capacity:
             tenant = next((name for name in self._waiting if self._may_begin(name)), None)
@@ -151,12 +152,13 @@ class Worker(Generic[I]):
                 self._waiting[tenant] = tickets
             self._running[tenant] = self._running.get(tenant, 0) + 1
             self._in_flight.set(self.running)
-            tasks.start_soon(self._work, tenant, ticket, tasks)
+            self._crew.give((tenant, ticket))
 
     def _may_begin(self, tenant: str) -> bool:
         return self._running.get(tenant, 0) < self._per_tenant
 
-    async def _work(self, tenant: str, ticket: Ticket, tasks: TaskGroup) -> None:
+    async def _work(self, held: tuple[str, Ticket]) -> None:
+        tenant, ticket = held
         try:
             await self._handle(ticket)
         finally:
@@ -167,7 +169,7 @@ class Worker(Generic[I]):
             self._in_flight.set(self.running)
             self._freed.set()
             if not self._draining:
-                self._start_what_fits(tasks)
+                self._start_what_fits()
 
     # One item
 

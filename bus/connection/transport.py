@@ -70,7 +70,7 @@ class NatsTransport:
         """See ``Transport.request``. A request whose connection is lost is ``unavailable``."""
         if not self.connected:
             raise UnavailableError(subject, "the bus is away")
-        future: asyncio.Future[Delivery | None] = asyncio.get_running_loop().create_future()
+        future: asyncio.Future[Delivery | None] = self._loop.create_future()
 
         def answered(message: Delivery | None) -> None:
             if future.done():
@@ -145,6 +145,7 @@ class NatsTransport:
     @asynccontextmanager
     async def opened(self) -> AsyncGenerator["NatsTransport"]:
         """Stay connected while the context is open; see ``connect``."""
+        self._loop = asyncio.get_running_loop()
         self.client = await open_client(
             self._address,
             self._timing,

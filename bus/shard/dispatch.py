@@ -1,21 +1,22 @@
 """What leaves a shard once its commit is stored: replies, publications, work items, records.
 
-Replies and publications go at once. Work items are sent by a task of their own, because their
-receipt must be awaited. Records are written behind: of an entity that changes quickly only the
+Replies and publications go at once. Work items are sent by tasks of their own, because their
+receipts must be awaited. Records are written behind: of an entity that changes quickly only the
 newest.
 """
 
 from collections import deque
 from collections.abc import Iterable
-from itertools import islice
 from typing import Any, NamedTuple
 
 import anyio
+from anyio.abc import TaskGroup
 
 from bus.codec import encode
 from bus.config import Timing
+from bus.crew import Crew
 from bus.errors import UnavailableError
-from bus.ports import Outbox, Transport, WorkQueue
+from bus.ports import Bus
 from bus.shard.book import Address, Book
 from bus.shard.turn import Outcome
 from bus.waiting import Wakeup
@@ -23,7 +24,6 @@ from schemas.decision import Publish, Work
 
 MOST_AT_ONCE = 64
 """Work items whose receipts are awaited at once; one by one they would be the shard's brake."""
-
 
 RECORD_ROUNDS = 10
 """A record of what has not ended waits so many rounds: mostly its end then comes with it."""
@@ -40,30 +40,22 @@ class _Unwritten(NamedTuple):
 class Dispatcher:
     """Sends what the turns of a shard lead to, and knows up to which commit nothing can be lost."""
 
-    def __init__(
-        self, book: Book, transport: Transport, outbox: Outbox, queue: WorkQueue, timing: Timing
-    ) -> None:
+    def __init__(self, book: Book, bus: Bus, timing: Timing, tasks: TaskGroup) -> None:
         self._book = book
-        self._transport = transport
-        self._outbox = outbox
-        self._queue = queue
+        self._transport = bus.transport
+        self._outbox = bus.outbox
+        self._queue = bus.queue
         self._timing = timing
         self._settled = book.settled
         self._to_send: dict[str, tuple[Address, Work]] = {}
         self._repeats: dict[str, str] = {}
-        self._wake_sender = Wakeup()
+        self._senders = Crew(tasks, self._send_one, most=MOST_AT_ONCE)
         self._unwritten: dict[Address, _Unwritten] = {}
         self._has_unwritten = Wakeup()
         self._round = 0
         self._dispatched = self._settled
         self._marks: deque[tuple[int, int]] = deque()
         self._removable: deque[tuple[int, Address, Any]] = deque()
-
-    async def run(self) -> None:
-        """Send work items and write records until cancelled."""
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(self._send_work)
-            tasks.start_soon(self._write_records)
 
     async def dispatch(self, n: int, outcome: Outcome) -> None:
         """Send what commit ``n`` leads to."""
@@ -95,8 +87,9 @@ class Dispatcher:
         """
         if repeat:
             self._repeats.setdefault(work.id, self._book.generation)
-        self._to_send[work.id] = (address, work)
-        self._wake_sender.set()
+        if work.id not in self._to_send:
+            self._to_send[work.id] = (address, work)
+            self._senders.give(work.id)
 
     def is_sending(self, work: Work) -> bool:
         """Say whether a work item still waits here to be sent."""
@@ -127,24 +120,11 @@ class Dispatcher:
 
     # Work
 
-    async def _send_work(self) -> None:
-        while True:
-            await self._wake_sender.wait()
-            while self._to_send:
-                first, *more = islice(self._to_send, MOST_AT_ONCE)
-                if not more:
-                    await self._send_one(first)
-                    continue
-                async with anyio.create_task_group() as tasks:
-                    for name in more:
-                        tasks.start_soon(self._send_one, name)
-                    await self._send_one(first)
-
     async def _send_one(self, name: str) -> None:
-        address, work = self._to_send[name]
-        if await self._sent(address, work):
-            self._to_send.pop(name, None)
-            self._repeats.pop(name, None)
+        while not await self._sent(*self._to_send[name]):  # noqa: ASYNC110  the wait is for a restart
+            await anyio.sleep(self._timing.work_resend_seconds)
+        del self._to_send[name]
+        self._repeats.pop(name, None)
 
     async def _sent(self, address: Address, work: Work) -> bool:
         if not self._book.is_open(address, work):
@@ -160,13 +140,13 @@ class Dispatcher:
         except UnavailableError:
             # It may be stored, and a worker may hold it although a restarted queue knows nothing.
             self._repeats.setdefault(work.id, self._book.generation)
-            await anyio.sleep(self._timing.work_resend_seconds)
             return False
         return True
 
     # Records
 
-    async def _write_records(self) -> None:
+    async def write_records(self) -> None:
+        """Write records, and let ended entities leave memory, until cancelled."""
         while True:
             await self._has_unwritten.wait(self._timing.housekeeping_seconds)
             await anyio.sleep(self._timing.record_delay_seconds)

@@ -99,21 +99,21 @@ class ShardOwner:
     async def _own(self, recovered: Recovered) -> None:
         self.book, self._sequence = recovered.book, recovered.sequence
         bus, book = self._bus, self.book
-        self._dispatcher = Dispatcher(book, bus.transport, bus.outbox, bus.queue, self._timing)
-        keeper = OpenWorkKeeper(book, self._dispatcher, self._inbox, self._name, bus, self._timing)
-        forget = bus.transport.on_reconnect(keeper.bus_came_back)
-        try:
-            async with anyio.create_task_group() as tasks:
-                tasks.start_soon(self._dispatcher.run)
+        async with anyio.create_task_group() as tasks:
+            self._dispatcher = sends = Dispatcher(book, bus, self._timing, tasks)
+            keeper = OpenWorkKeeper(book, sends, self._inbox, self._name, bus, self._timing)
+            forget = bus.transport.on_reconnect(keeper.bus_came_back)
+            try:
+                tasks.start_soon(sends.write_records)
                 for address, state in book.ended():
                     if address not in recovered.touched:
-                        self._dispatcher.forgettable(address, state)
-                await self._dispatcher.repeat(book.n, recovered.publications, recovered.touched)
+                        sends.forgettable(address, state)
+                await sends.repeat(book.n, recovered.publications, recovered.touched)
                 tasks.start_soon(keeper.run)
                 await self._serve(tasks)
                 tasks.cancel_scope.cancel()
-        finally:
-            forget()
+            finally:
+                forget()
 
     async def _serve(self, tasks: TaskGroup) -> None:
         async with self._bus.transport.subscription(self._mailbox, self._inbox.deliver):

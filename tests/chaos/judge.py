@@ -92,7 +92,7 @@ async def _judge_one(
     async with limiter:
         record: ExecutionRecord = await client.ask(GetExecution(execution_id=execution))
         late = await client.stored(execution)
-    account = ledger.account(execution, record.agent_id)
+    account = ledger.account(execution, record.agent_id or "")
     account.texts.append(("late reader", late.text))
     verdict.attempts[record.attempts] += 1
     verdict.failed += record.status != "COMPLETED"
