@@ -52,11 +52,12 @@ class EventMessage(NamedTuple):
 class EventStreamParser:
     """Turn byte chunks into messages; the same come out for every way of cutting the bytes.
 
-    Memory is bounded by one message and the chunk at hand. A parser that has raised is spent, and
-    each feed must be read to its end before the next.
+    Memory is bounded by one message, whose payload has at most ``limit`` bytes, and the chunk at
+    hand. A parser that has raised is spent, and each feed must be read to its end before the next.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, limit: int = MAX_PAYLOAD_BYTES) -> None:
+        self._limit = limit
         self._buffer = bytearray()
         self._needed = _PRELUDE.size
 
@@ -70,7 +71,7 @@ class EventStreamParser:
         start = 0
         while len(self._buffer) - start >= self._needed:
             if self._needed == _PRELUDE.size:
-                self._needed = _demand_prelude(self._buffer, start)
+                self._needed = _demand_prelude(self._buffer, start, self._limit)
             else:
                 end = start + self._needed
                 yield _message(bytes(self._buffer[start:end]))
@@ -83,7 +84,7 @@ class EventStreamParser:
         return iter(())
 
 
-def _demand_prelude(buffer: bytearray, start: int) -> int:
+def _demand_prelude(buffer: bytearray, start: int, limit: int) -> int:
     """Return how many bytes the message at ``start`` has, once its prelude is known to be sound."""
     length, headers, checksum = _PRELUDE.unpack_from(buffer, start)
     if crc32(buffer[start : start + _CHECKED_PRELUDE_BYTES]) != checksum:
@@ -93,7 +94,7 @@ def _demand_prelude(buffer: bytearray, start: int) -> int:
     payload = length - headers - _FRAME_BYTES
     if payload < 0:
         raise EventStreamError("a message is shorter than its headers")
-    if payload > MAX_PAYLOAD_BYTES:
+    if payload > limit:
         raise EventStreamError("a message is too large")
     return length
 

@@ -6,6 +6,7 @@ and nowhere else; a text API that splits "lines" would also cut at U+2028 and U+
 strings may hold.
 """
 
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from actors.streaming.core.framing import FramingError
@@ -40,7 +41,8 @@ class EventTooLargeError(FramingError):
 class SseParser:
     """Turn byte chunks into events; the same events come out for every way of cutting the bytes.
 
-    Memory is bounded by ``limit`` bytes and the chunk at hand. A parser that has raised is spent.
+    Memory is bounded by ``limit`` bytes and the chunk at hand. A parser that has raised is spent,
+    and each feed must be read to its end before the next.
     ``retry_ms`` is the last reconnection time the server asked for.
     """
 
@@ -55,7 +57,7 @@ class SseParser:
         self._name = ""
         self._id = ""
 
-    def feed(self, chunk: bytes) -> list[SseEvent]:
+    def feed(self, chunk: bytes) -> Iterable[SseEvent]:
         """Take the next bytes and return the events they complete.
 
         Raises:
@@ -63,20 +65,23 @@ class SseParser:
         """
         if self._between_events and _is_plain(chunk) and len(chunk) <= self._limit:
             return [event for block in chunk[:-2].split(_GAP) for event in self._block(block)]
+        return self._lines(chunk)
+
+    def _lines(self, chunk: bytes) -> Iterator[SseEvent]:
         if self._after_carriage_return and chunk:
             chunk = chunk.removeprefix(b"\n")
             self._after_carriage_return = False
         if not chunk:
-            return []
+            return
         lines = chunk.splitlines()
         rest = b"" if chunk.endswith((b"\n", b"\r")) else lines.pop()
         self._after_carriage_return = chunk.endswith(b"\r")
         if lines and self._partial:
             lines[0] = bytes(self._partial) + lines[0]
             self._partial.clear()
-        events = self._read(lines)
-        self._hold(rest)
-        return events
+        yield from self._read(lines)
+        self._partial += rest
+        self._demand(len(self._partial))
 
     @property
     def _between_events(self) -> bool:
@@ -85,7 +90,7 @@ class SseParser:
             and not self._at_start
         )
 
-    def _block(self, block: bytes) -> list[SseEvent]:
+    def _block(self, block: bytes) -> Iterable[SseEvent]:
         """Read the lines between two blank ones: mostly one of data, maybe after one of a name."""
         name, data = _MESSAGE, block
         if block.startswith(b"event: "):
@@ -95,38 +100,34 @@ class SseParser:
             return [SseEvent(data[6:].decode("utf-8", "replace"), name, self._id)]
         return self._read([*block.split(b"\n"), b""])
 
-    def finish(self) -> list[SseEvent]:
-        """Say that the stream has ended; return the last event if it lacked its blank line."""
+    def finish(self) -> Iterator[SseEvent]:
+        """Say that the stream has ended; yield the last event if it lacked its blank line."""
         last = bytes(self._partial)
         self._partial.clear()
-        return self._read([last, b""] if last else [b""])
+        yield from self._read([last, b""] if last else [b""])
 
-    def _read(self, lines: list[bytes]) -> list[SseEvent]:
-        events: list[SseEvent] = []
+    def _read(self, lines: list[bytes]) -> Iterator[SseEvent]:
         if self._at_start and lines:
             self._at_start = False
             lines[0] = lines[0].removeprefix(_BYTE_ORDER_MARK)
         for line in lines:
             if line:
+                self._demand(len(line))
                 self._field(line)
             elif self._data:
-                events.append(SseEvent("\n".join(self._data), self._name or "message", self._id))
+                event = SseEvent("\n".join(self._data), self._name or "message", self._id)
                 self._reset()
+                yield event
             else:
                 self._reset()
-        return events
 
     def _reset(self) -> None:
         self._data.clear()
         self._size = 0
         self._name = ""
 
-    def _hold(self, rest: bytes) -> None:
-        self._partial += rest
-        self._demand(self._size + len(self._partial))
-
-    def _demand(self, size: int) -> None:
-        if size > self._limit:
+    def _demand(self, line_bytes: int) -> None:
+        if self._size + line_bytes > self._limit:
             raise EventTooLargeError(self._limit)
 
     def _field(self, line: bytes) -> None:
@@ -135,7 +136,6 @@ class SseParser:
         if name == b"data":
             # The whole line counts, or a flood of empty data lines would be free.
             self._size += len(line)
-            self._demand(self._size)
             self._data.append(value.decode("utf-8", "replace"))
         elif name == b"event":
             self._name = value.decode("utf-8", "replace")

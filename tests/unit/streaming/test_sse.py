@@ -10,7 +10,7 @@ from actors.streaming.core.sse import EventTooLargeError, SseEvent, SseParser
 def parse(*chunks: bytes) -> list[SseEvent]:
     parser = SseParser()
     events = [event for chunk in chunks for event in parser.feed(chunk)]
-    return events + parser.finish()
+    return [*events, *parser.finish()]
 
 
 @pytest.mark.parametrize(
@@ -49,10 +49,10 @@ def test_a_stream_is_read_as_the_standard_says(stream: bytes, events: list[SseEv
 def test_an_event_ends_with_the_carriage_return_that_completes_its_blank_line():
     parser = SseParser()
 
-    assert parser.feed(b"data: a\r\n\r") == [SseEvent("a")]
-    assert parser.feed(b"\ndata: b\r") == []
-    assert parser.feed(b"\n\r\n") == [SseEvent("b")]
-    assert parser.finish() == []
+    assert list(parser.feed(b"data: a\r\n\r")) == [SseEvent("a")]
+    assert list(parser.feed(b"\ndata: b\r")) == []
+    assert list(parser.feed(b"\n\r\n")) == [SseEvent("b")]
+    assert list(parser.finish()) == []
 
 
 def test_a_byte_order_mark_counts_only_at_the_very_start():
@@ -62,7 +62,7 @@ def test_a_byte_order_mark_counts_only_at_the_very_start():
 def test_the_reconnection_time_is_kept_where_it_is_a_number():
     parser = SseParser()
 
-    parser.feed(b"retry: 1500\nretry: soon\nretry: " + b"9" * 5000 + b"\n")
+    feed_all(parser, [b"retry: 1500\nretry: soon\nretry: " + b"9" * 5000 + b"\n"])
 
     assert parser.retry_ms == 1500
 

@@ -7,6 +7,8 @@ from typing import Any
 
 import msgspec
 
+from actors.streaming.core import surrogates
+
 
 class ReasoningPart(msgspec.Struct, frozen=True, gc=False, rename="camel"):
     """A piece of reasoning, its signature, or what is hidden of it."""
@@ -76,4 +78,4 @@ def decode(body: bytes) -> Body:
     Raises:
         msgspec.DecodeError: it is none.
     """
-    return _decoder.decode(body)
+    return surrogates.decode(_decoder, body.decode("utf-8", "replace"))

@@ -4,6 +4,8 @@ from typing import Any
 
 import msgspec
 
+from actors.streaming.core import surrogates
+
 Count = int | float | None
 
 
@@ -56,4 +58,4 @@ def decode(line: bytes) -> Line:
     Raises:
         msgspec.DecodeError: it is none.
     """
-    return _decoder.decode(line)
+    return surrogates.decode(_decoder, line.decode("utf-8", "replace"))

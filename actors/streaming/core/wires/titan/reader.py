@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from actors.streaming.core import counts
+from actors.streaming.core import counts, surrogates
 from actors.streaming.core.bedrock import InvokeFraming
 from actors.streaming.core.reader import GarbledError, Reader
 from actors.streaming.core.sse import SseEvent
@@ -84,6 +84,6 @@ class TitanReader(Reader[SseEvent]):
 
 def _read(event: SseEvent) -> Chunk:
     try:
-        return _decoder.decode(event.data)
+        return surrogates.decode(_decoder, event.data)
     except (msgspec.DecodeError, RecursionError):
         raise GarbledError(GARBLED) from None
