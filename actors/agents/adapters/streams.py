@@ -95,6 +95,10 @@ def _terminal(record: ExecutionRecord) -> Completed | Failed | Cancelled:
             finish_reason=record.finish_reason or "other",
             usage=record.usage or Usage(),
             cost=record.cost,
+            reasoning=record.reasoning or "",
+            tool_calls=record.tool_calls,
+            model_served=record.model_served,
+            cached=record.cached,
         )
     if record.status == "CANCELLED":
         return Cancelled(

@@ -310,7 +310,7 @@ def _broken_off(state: Execution) -> Failed | Cancelled:
         "at": state.ended_at,
     }
     if state.status == "CANCELLED":
-        return Cancelled(**place, reason=state.reason or "")
+        return Cancelled(**place, reason=state.reason or "cancelled")
     problem = _error(state) or Problem(code="internal", message="it ended without a reason")
     return Failed(**place, error=problem)
 

@@ -10,10 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from actors.agents.adapters.streams import Streams
 from actors.agents.core.decisions import decide
 from actors.agents.core.execution import Execution, due, evolve, has_ended
 from actors.agents.core.outward import announce, effects, record, redispatch, restore
 from actors.agents.core.retry import STANDARD
+from bus.ports import Stored
 from schemas.decision import Decision, Publish
 from schemas.executions import ExecutionHandle
 from schemas.lifecycle import (
@@ -42,10 +44,10 @@ from schemas.lifecycle import (
     Tick,
     UsageSettled,
 )
-from schemas.llm import Answer, GenerateRequest
+from schemas.llm import Answer, GenerateRequest, ToolCall
 from schemas.problems import Problem
 from schemas.providers import Scripted
-from schemas.streams import TERMINAL_TYPES
+from schemas.streams import TERMINAL_TYPES, ReadStream
 from schemas.usage import Usage
 from tests.unit.agents.samples import NOW, later
 
@@ -73,7 +75,15 @@ def accept(digest: str = "one", max_attempts: int = MAX_ATTEMPTS) -> Accept:
 
 
 def finish(attempt: int, output: int = 1) -> FinishGeneration:
-    answer = Answer(text=f"answer {attempt}", finish_reason="stop", usage=Usage(output=output))
+    answer = Answer(
+        text=f"answer {attempt}",
+        finish_reason="stop",
+        usage=Usage(output=output),
+        reasoning="well",
+        tool_calls=[ToolCall(id="c1", name="look", arguments="{}")],
+        model_served="m-1",
+        cached=attempt == 2,
+    )
     return FinishGeneration(step=1, attempt=attempt, answer=answer, deltas=DELTAS, started_at=NOW)
 
 
@@ -251,6 +261,21 @@ def test_an_ended_execution_comes_back_from_its_record_as_it_was(sequence: Steps
     assert decide(restored, accept(), NOW) == decide(run.state, accept(), NOW)
     assert effects(restored) == ()
     assert due(restored) is None
+
+
+@settings(max_examples=50, deadline=None)
+@given(steps)
+def test_the_end_read_from_a_record_is_the_one_that_was_published(sequence: Steps):
+    run = played([*sequence, (Cancel(reason="the end"), 0.0)])
+    [end] = [each.body for each in run.published if isinstance(each.body, TERMINAL_TYPES)]
+
+    page = Streams(_expired).from_record(record(run.execution), ReadStream(execution_id="e1"))
+
+    assert page.events == [end]
+
+
+async def _expired(stream: str, subject: str, *, start: int = 1, limit: int) -> list[Stored]:
+    raise AssertionError(f"{stream} {subject} {start} {limit}")
 
 
 @settings(max_examples=50, deadline=None)
