@@ -1,10 +1,11 @@
 """The client of nats-py: how it connects, comes back after a loss, and reports what goes wrong."""
 
+import asyncio
 import contextlib
 import random
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import anyio
 import structlog
@@ -110,6 +111,13 @@ class NatsClient(Client):
         """
         await self._flush_pending(force_flush=True)
         await self.flush(CONNECT_TRY_SECONDS)
+
+    async def _process_pong(self) -> None:
+        """Take a pong, also a late one whose asker has given up: nats-py would stop reading."""
+        pongs = cast("list[asyncio.Future[bool]]", self._pongs)
+        if pongs and pongs[0].done():
+            pongs[0] = asyncio.get_running_loop().create_future()
+        await super()._process_pong()
 
     def _remove_sub(self, sid: int, max_msgs: int = 0) -> None:
         self._parser.receivers.pop(sid, None)

@@ -194,3 +194,22 @@ async def test_the_same_error_is_logged_once_in_a_while():
         ("OSError", "lost 0"),
         ("ValueError", "another"),
     ]
+
+
+async def test_a_server_that_stood_still_for_longer_than_a_confirmation_is_not_lost(tmp_path: Path):
+    async with (
+        EmbeddedServer(tmp_path / "nats") as server,
+        connect(Address(urls=(server.url,), name="test")) as transport,
+    ):
+        lost: list[bool] = []
+        transport.on_loss(lambda: lost.append(True))
+        os.kill(server.pid or 0, signal.SIGSTOP)
+        with pytest.raises(UnavailableError, match="timeout"):
+            await transport.may_publish("anything")
+        os.kill(server.pid or 0, signal.SIGCONT)
+
+        inbox = Inbox()
+        async with transport.subscription("anything", inbox.take):
+            await transport.publish("anything", b"afterwards")
+            await inbox.holds(1)
+    assert not lost
