@@ -1,7 +1,7 @@
 """Following an execution to its end: live events, and stored ones where live ones are missing."""
 
 from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from typing import Any, cast
 
 import anyio
@@ -10,7 +10,7 @@ import structlog
 from bus.client.order import Order
 from bus.client.requests import Client, passes
 from bus.codec import decode
-from bus.errors import ProblemError, TransientError
+from bus.errors import ProblemError, TransientError, UnavailableError
 from bus.ports import Delivery
 from bus.subjects import fill
 from schemas.streams import STREAM_SUBJECT, ReadStream, StreamEvent, StreamPage
@@ -28,6 +28,9 @@ PAUSE_SECONDS = 0.25
 
 GAP_SECONDS = 3.0
 """A worker publishes again what a restarted bus has lost; longer than this it cannot take."""
+
+TRY_SECONDS = 3.0
+"""Who was to read the stored stream for us may have died; then another is asked."""
 
 PATIENCE_SECONDS = 30.0
 """So long neither bus nor fleet may be away."""
@@ -55,7 +58,7 @@ async def follow(
     live = _Live(buffer_size)
     reading = _Reading(client, tenant, execution_id, after)
     subject = fill(STREAM_SUBJECT, tenant=tenant, execution_id=execution_id)
-    async with client.transport.subscription(subject, live.take):
+    async with _subscribed(client, subject, live):
         forget = client.transport.on_reconnect(live.came_back)
         try:
             async with aclosing(_joined(reading, live)) as events:
@@ -64,6 +67,23 @@ async def follow(
         finally:
             forget()
             live.close()
+
+
+@asynccontextmanager
+async def _subscribed(client: Client, subject: str, live: "_Live") -> AsyncGenerator[None]:
+    """Take live events while the context is open. Until the bus answers, this waits."""
+    end = anyio.current_time() + PATIENCE_SECONDS
+    async with AsyncExitStack() as stack:
+        while True:
+            try:
+                subscription = client.transport.subscription(subject, live.take)
+                await stack.enter_async_context(subscription)
+                break
+            except UnavailableError:
+                if anyio.current_time() > end:
+                    raise
+            await anyio.sleep(PAUSE_SECONDS)
+        yield
 
 
 async def _joined(reading: "_Reading", live: "_Live") -> AsyncGenerator[StreamEvent]:
@@ -76,7 +96,8 @@ async def _joined(reading: "_Reading", live: "_Live") -> AsyncGenerator[StreamEv
             return
         if order.blocked and await reading.fill_gap():
             continue
-        event = await live.next(PAUSE_SECONDS if order.blocked else IDLE_SECONDS)
+        soon = order.blocked or reading.failed
+        event = await live.next(PAUSE_SECONDS if soon else IDLE_SECONDS)
         if event is None:
             await reading.read()
         else:
@@ -129,6 +150,7 @@ class _Reading:
 
     def __init__(self, client: Client, tenant: str, execution_id: str, after: str | None) -> None:
         self.order = Order(after)
+        self.failed = False
         self._client = client
         self._tenant = tenant
         self._execution_id = execution_id
@@ -151,9 +173,10 @@ class _Reading:
         except (TransientError, ProblemError) as error:
             if not passes(error) or anyio.current_time() - self._answered > PATIENCE_SECONDS:
                 raise
-            await anyio.sleep(PAUSE_SECONDS)
+            self.failed = True
             return False
         self._answered = anyio.current_time()
+        self.failed = False
         return True
 
     async def fill_gap(self) -> bool:
@@ -180,4 +203,4 @@ class _Reading:
 
     async def _page(self, after: str | None) -> StreamPage:
         wanted = ReadStream(execution_id=self._execution_id, after=after)
-        return await self._client.request(self._tenant, wanted)
+        return await self._client.request(self._tenant, wanted, timeout=TRY_SECONDS)

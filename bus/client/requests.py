@@ -15,6 +15,9 @@ from schemas.problems import Problem
 REQUEST_SECONDS = 15.0
 """An actor itself waits up to 10 s for the owner of what is asked for."""
 
+FIRST_TRY_SECONDS = 1.0
+"""What may be asked again is: who was to answer may have died. Each try is twice as long."""
+
 RETRY_SECONDS = 0.1
 
 
@@ -50,14 +53,16 @@ class Client:
         Only for what may be asked twice: questions, and commands that carry their id. Raises as
         ``request`` does, with the last error.
         """
-        end = anyio.current_time() + patience
+        end, seconds = anyio.current_time() + patience, FIRST_TRY_SECONDS
         while True:
             try:
-                return await self.request(tenant, wanted)
+                return await self.request(tenant, wanted, timeout=seconds)
             except (TransientError, ProblemError) as error:
                 if not passes(error) or anyio.current_time() >= end:
                     raise
             await anyio.sleep(RETRY_SECONDS)
+            left = max(end - anyio.current_time(), FIRST_TRY_SECONDS)
+            seconds = min(2 * seconds, REQUEST_SECONDS, left)
 
 
 def passes(error: TransientError | ProblemError) -> bool:
