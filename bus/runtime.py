@@ -83,10 +83,11 @@ class Runtime:
             if self._stopping.is_set():
                 return
             metrics.PART_RESTARTS.at(part.name).inc()
-            self._spend(part, reason)
-            await anyio.sleep(self._timing.restart_pause_seconds)
+            spent = self._spend(part, reason)
+            await anyio.sleep(self._timing.restart_pause_seconds * 2 ** (spent - 1))
 
-    def _spend(self, part: Part, reason: str) -> None:
+    def _spend(self, part: Part, reason: str) -> int:
+        """Note a failure and return how many there were of late."""
         now, failures = anyio.current_time(), self._failures[part.name]
         failures.append(now)
         while failures and failures[0] < now - self._timing.restart_window_seconds:
@@ -94,6 +95,7 @@ class Runtime:
         if len(failures) > self._timing.restarts:
             message = f"{part.name} failed {len(failures)} times: {reason}"
             raise CallboardError(message)
+        return len(failures)
 
     async def _drain(self) -> None:
         with anyio.move_on_after(self._timing.drain_seconds) as scope:

@@ -51,7 +51,7 @@ class Submissions:
 
     async def run(self) -> None:
         """Pull and handle commands until drained. Ends with the bus; begin it anew then."""
-        subscription = await self._subscribe()
+        subscription = await self._subscribed()
         while not self._draining:
             try:
                 batch = await subscription.fetch(BATCH, timeout=WAIT_SECONDS)
@@ -65,6 +65,15 @@ class Submissions:
     async def drain(self) -> None:
         """Take no more commands."""
         self._draining = True
+
+    async def _subscribed(self) -> JetStreamContext.PullSubscription:
+        """Subscribe as soon as the bus can do that: its disk may be full."""
+        while True:
+            try:
+                return await self._subscribe()
+            except (NatsError, TimeoutError) as error:
+                log.warning("submissions.not_subscribed", error=str(error))
+                await anyio.sleep(self._timing.request_try_seconds)
 
     async def _subscribe(self) -> JetStreamContext.PullSubscription:
         jetstream = self._bus.nats.client.jetstream()  # pyright: ignore[reportUnknownMemberType]

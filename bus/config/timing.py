@@ -116,7 +116,9 @@ class Timing(msgspec.Struct, frozen=True, kw_only=True):
         int, _why("failures of one part within the window before its process gives up")
     ] = 5
     restart_window_seconds: Annotated[float, _why("older failures are forgiven")] = 30.0
-    restart_pause_seconds: Annotated[float, _why("a part that fails at once must not spin")] = 0.2
+    restart_pause_seconds: Annotated[
+        float, _why("doubled with each failure within the window: six of them take 6 s, not 1 s")
+    ] = 0.2
     reconnect_seconds: Annotated[
         float, _why("the longest pause between tries to find a lost server")
     ] = 1.0
