@@ -5,6 +5,7 @@ who publish without an answer, also when there is room again. Only a new start h
 """
 
 import shutil
+from collections import deque
 from collections.abc import Callable
 
 import anyio
@@ -19,8 +20,8 @@ LOOK_SECONDS = 1.0
 """How often its health is asked for; a request takes it a fraction of a millisecond."""
 
 PAUSE_SECONDS = 0.1
-MOST_STARTS = 30
-"""A server that ended so often since it was first started is not started again."""
+MOST_STARTS, WINDOW_SECONDS = 20, 60.0
+"""A server that ended more often than that within the time is not started again."""
 
 ROOM_BYTES = 16 * 1024**2
 """With less room on its disk a new start would end as the last one."""
@@ -39,9 +40,11 @@ async def keep(server: EmbeddedServer, *, started: Callable[[], None] = _ignore)
         CallboardError: it has died too often.
         ConfigError: it says itself why it does not start.
     """
-    for _ in range(MOST_STARTS):
+    starts: deque[float] = deque(maxlen=MOST_STARTS)
+    while len(starts) < MOST_STARTS or starts[0] < anyio.current_time() - WINDOW_SECONDS:
         await _end(server)
         await server.kill()
+        starts.append(anyio.current_time())
         await anyio.sleep(PAUSE_SECONDS)
         await _room(server)
         await server.start()

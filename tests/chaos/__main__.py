@@ -1,4 +1,4 @@
-"""Kills real processes of a busy fleet and checks that nothing was lost or doubled.
+"""Kills and stops processes of a busy fleet, fills its disk: is anything lost or doubled?
 
 python -m tests.chaos --kills 300 --seed 7
 """
@@ -17,12 +17,12 @@ from tests.chaos.run import run
 def main() -> int:
     """Run once; return 1 where a promise was broken, and then keep the files."""
     parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
-    parser.add_argument("--kills", type=int, default=30)
+    parser.add_argument("--kills", type=int, default=30, help="faults of all kinds")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--keep", action="store_true", help="keep logs and data in any case")
     options = parser.parse_args()
     directory = Path(tempfile.mkdtemp(prefix="chaos-"))
-    result = anyio.run(lambda: run(directory, kills=options.kills, seed=options.seed))
+    result = anyio.run(lambda: run(directory, faults=options.kills, seed=options.seed))
     print(result.report)
     if result.verdict.good and not options.keep:
         shutil.rmtree(directory)

@@ -2,34 +2,35 @@
 
 from collections import Counter
 
+from tests.chaos.faults import Fault, Tormentor
 from tests.chaos.judge import Verdict
 from tests.chaos.ledger import SILENCE_SECONDS, Ledger
-from tests.chaos.victims import WEIGHTS, Kill
 
 CAUSED_SECONDS = 3.0
-"""A silence that begins within this time of a kill is put down to it."""
+"""A silence that begins within this time of a fault is put down to it."""
 
 SHOWN = 20
 SLOWEST = 5
-SEVERAL = "several kills"
+SEVERAL = "several faults"
 
 
-def recoveries(ledger: Ledger, kills: list[Kill]) -> dict[str, list[float]]:
-    """Return the seconds from a kill until an execution it had silenced moved on, by kind.
+def recoveries(ledger: Ledger, faults: list[Fault]) -> dict[str, list[float]]:
+    """Return the seconds from a fault until an execution it had silenced moved on, by kind.
 
-    Where another kill came before it moved on, that is a kind of its own.
+    Where nobody can move on before the fault is over, they count from then. Where another fault
+    came before it moved on, that is a kind of its own.
     """
-    found: dict[str, list[float]] = {kind: [] for kind in (*WEIGHTS, SEVERAL)}
+    found: dict[str, list[float]] = {kind: [] for kind in (*Tormentor.WEIGHTS, SEVERAL)}
     for account in ledger.accounts.values():
         for begin, end in account.silences:
-            during = [kill for kill in kills if begin - CAUSED_SECONDS < kill.at < end]
-            causes = [kill for kill in during if kill.at < begin + SILENCE_SECONDS] or during
+            during = [fault for fault in faults if begin - CAUSED_SECONDS < fault.at < end]
+            causes = [fault for fault in during if fault.at < begin + SILENCE_SECONDS] or during
             if not causes:
                 found[SEVERAL].append(end - begin)
-            elif any(causes[-1].at < kill.at for kill in during):
-                found[SEVERAL].append(end - causes[-1].at)
-            else:
-                found[causes[-1].kind].append(end - causes[-1].at)
+                continue
+            alone = all(fault.at <= causes[-1].at for fault in during)
+            took = max(0.0, end - causes[-1].over)
+            found[causes[-1].kind if alone else SEVERAL].append(took)
     return found
 
 
@@ -39,15 +40,15 @@ def percentile(values: list[float], share: float) -> float:
     return ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else 0.0
 
 
-def text(verdict: Verdict, ledger: Ledger, kills: list[Kill], seed: int) -> str:
+def text(verdict: Verdict, ledger: Ledger, faults: list[Fault], seed: int) -> str:
     """Return the report."""
-    kinds = Counter(kill.kind for kill in kills)
-    repeated = {attempts: n for attempts, n in sorted(verdict.attempts.items()) if attempts > 1}
+    kinds = Counter(fault.kind for fault in faults)
+    again = sum((attempts - 1) * n for attempts, n in verdict.attempts.items())
     lines = [
         f"seed          {seed}",
-        f"kills         {len(kills)}: " + ", ".join(f"{n} {kind}" for kind, n in kinds.items()),
+        f"faults        {len(faults)}: " + ", ".join(f"{n} {kind}" for kind, n in kinds.items()),
         f"executions    {verdict.executions}, {verdict.failed} not completed",
-        f"attempts      executions by attempts, above one: {repeated}",
+        f"begun again   {again} steps that were in flight",
         f"lost          {len(verdict.lost)}",
         f"doubled       {len(verdict.doubled)}",
         f"mismatched    {len(verdict.mismatched)}",
@@ -56,15 +57,15 @@ def text(verdict: Verdict, ledger: Ledger, kills: list[Kill], seed: int) -> str:
     ]
     lines += [
         f"recovery      {kind}: {_seconds(values)}"
-        for kind, values in recoveries(ledger, kills).items()
+        for kind, values in recoveries(ledger, faults).items()
     ]
-    lines += [f"slowest       {line}" for line in _slowest(ledger, kills)]
+    lines += [f"slowest       {line}" for line in _slowest(ledger, faults)]
     wrong = verdict.lost + verdict.doubled + verdict.mismatched + verdict.faults
     return "\n".join([*lines, *(f"  ! {line}" for line in wrong[:SHOWN])])
 
 
-def _slowest(ledger: Ledger, kills: list[Kill]) -> list[str]:
-    """Return the longest silences with the kills around each, to look them up in the logs."""
+def _slowest(ledger: Ledger, faults: list[Fault]) -> list[str]:
+    """Return the longest silences with the faults around each, to look them up in the logs."""
     silences = sorted(
         (
             (end - begin, begin, end, execution)
@@ -76,9 +77,9 @@ def _slowest(ledger: Ledger, kills: list[Kill]) -> list[str]:
     return [
         f"{length:.2f} s {execution}: "
         + ", ".join(
-            f"{kill.kind} {kill.at - begin:+.2f}"
-            for kill in kills
-            if begin - CAUSED_SECONDS < kill.at < end
+            f"{fault.kind} {fault.at - begin:+.2f}"
+            for fault in faults
+            if begin - CAUSED_SECONDS < fault.at < end
         )
         for length, begin, end, execution in silences[:SLOWEST]
     ]

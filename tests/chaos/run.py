@@ -1,4 +1,4 @@
-"""One run: start a fleet, keep it busy, kill its processes, wait for the end, judge."""
+"""One run: start a fleet, keep it busy, do things to it, wait for the end, judge."""
 
 from contextlib import AsyncExitStack, closing
 from pathlib import Path
@@ -11,10 +11,11 @@ from bus.connection import Address
 from bus.jetstream import NatsBus, open_bus
 from tests.chaos import report
 from tests.chaos.clients import ChaosClient, chaos_client
+from tests.chaos.faults import LimitedFiles, Tormentor, memory_disk
 from tests.chaos.judge import Verdict, judge
 from tests.chaos.ledger import Ledger
 from tests.chaos.load import Load
-from tests.chaos.victims import Fleet, running_fleet, wait_until_ready
+from tests.chaos.victims import running_fleet, wait_until_ready
 
 LEAST_PAUSE, LONGEST_PAUSE = 0.5, 3.0
 WARM_SECONDS = 1.0
@@ -27,10 +28,11 @@ class Result(NamedTuple):
     report: str
 
 
-async def run(directory: Path, *, kills: int, seed: int) -> Result:
-    """Kill ``kills`` processes of a busy fleet whose files lie in ``directory``."""
+async def run(directory: Path, *, faults: int, seed: int) -> Result:
+    """Do so many things to a busy fleet whose files lie in ``directory``."""
     async with AsyncExitStack() as stack:
         ledger = stack.enter_context(closing(Ledger(directory / "ledger.sqlite")))
+        disk = await stack.enter_async_context(memory_disk(directory / "nats"))
         fleet = await stack.enter_async_context(running_fleet(directory))
         address = Address(urls=(fleet.server.url,), name="judge")
         bus = await stack.enter_async_context(open_bus(address, entities=["execution"]))
@@ -39,29 +41,29 @@ async def run(directory: Path, *, kills: int, seed: int) -> Result:
             await stack.enter_async_context(chaos_client(name, fleet.server.url, ledger))
             for name in ("one", "other")
         ]
-        load = await _torment(fleet, clients, kills, seed)
-        verdict = await _judged(bus, clients[0], ledger, load, fleet)
-        return Result(verdict, report.text(verdict, ledger, fleet.kills, seed))
+        load = Load(clients, Random(seed + 1))
+        await load.prepare()
+        limited = disk or LimitedFiles(fleet.server)
+        tormentor = Tormentor(fleet, limited, Random(seed))
+        await _torment(tormentor, load, faults, Random(seed + 2))
+        verdict = await _judged(bus, clients[0], ledger, load, fleet.deaths)
+        return Result(verdict, report.text(verdict, ledger, tormentor.faults, seed))
 
 
-async def _torment(fleet: Fleet, clients: list[ChaosClient], kills: int, seed: int) -> Load:
-    chance = Random(seed)
-    load = Load(clients, Random(seed + 1))
-    await load.prepare()
+async def _torment(tormentor: Tormentor, load: Load, faults: int, chance: Random) -> None:
     async with anyio.create_task_group() as tasks:
         load.start(tasks)
         await anyio.sleep(WARM_SECONDS)
-        for _ in range(kills):
+        for _ in range(faults):
             await anyio.sleep(chance.uniform(LEAST_PAUSE, LONGEST_PAUSE))
-            await fleet.kill_one(chance)
+            await tormentor.one(tasks)
         await anyio.sleep(WARM_SECONDS)
         load.stop()
-    return load
 
 
 async def _judged(
-    bus: NatsBus, client: ChaosClient, ledger: Ledger, load: Load, fleet: Fleet
+    bus: NatsBus, client: ChaosClient, ledger: Ledger, load: Load, deaths: list[str]
 ) -> Verdict:
     verdict = await judge(bus, client, ledger, load.given)
-    verdict.faults.extend(fleet.deaths)
+    verdict.faults.extend(deaths)
     return verdict

@@ -1,34 +1,27 @@
-"""The processes of a fleet that are killed, each started again as a supervisor would."""
+"""The processes that things are done to, each started again as a supervisor would when it dies."""
 
 import os
 import signal
 import sys
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from random import Random
-from typing import NamedTuple
 
 import anyio
-from anyio.abc import Process, TaskGroup
+from anyio.abc import Process
 
 from bus.codec import decode
 from bus.connection import NatsTransport
 from bus.ports import Delivery
 from bus.server import EmbeddedServer
+from bus.server.keeper import keep
 from schemas.fleet import HEARTBEAT_SUBJECT, Alive
 
-WEIGHTS = {"agents": 2, "streaming": 2, "nats": 1}
 REPLICAS = ("agents", "agents", "streaming", "streaming")
 RESTART_SECONDS = 0.1
 READY_SECONDS = 30.0
-
-
-class Kill(NamedTuple):
-    """Who was killed when, by the clock of the event loop."""
-
-    at: float
-    kind: str
 
 
 class Actor:
@@ -68,10 +61,21 @@ class Actor:
 
     def kill(self) -> bool:
         """Kill the process; say whether there was one."""
+        self._killed = self._signal(signal.SIGKILL) or self._killed
+        return self._killed
+
+    def stop(self) -> bool:
+        """Let the process do nothing until told to go on; say whether there was one."""
+        return self._signal(signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        """Let the process go on, if it has not been killed meanwhile."""
+        self._signal(signal.SIGCONT)
+
+    def _signal(self, number: signal.Signals) -> bool:
         if self._process is None or self._process.returncode is not None:
             return False
-        self._killed = True
-        self._process.send_signal(signal.SIGKILL)
+        self._process.send_signal(number)
         return True
 
 
@@ -81,27 +85,43 @@ class Fleet:
     def __init__(self, server: EmbeddedServer, actors: list[Actor]) -> None:
         self.server = server
         self.actors = actors
-        self.kills: list[Kill] = []
+        self._server_back = anyio.Event()
 
     @property
     def deaths(self) -> list[str]:
         """Ends of processes that nobody had killed."""
         return [death for actor in self.actors for death in actor.deaths]
 
-    async def kill_one(self, chance: Random) -> None:
-        """Kill a random process; a killed server is started again on its port and data."""
-        kind = chance.choices(list(WEIGHTS), list(WEIGHTS.values()))[0]
-        if kind == "nats":
-            self.kills.append(Kill(anyio.current_time(), kind))
-            await self.server.kill()
-            await anyio.sleep(RESTART_SECONDS)
-            await self.server.start()
-            return
+    async def one_of(self, kind: str, chance: Random, do: Callable[[Actor], bool]) -> Actor:
+        """Do something to a random process of a kind, as soon as that runs; return which."""
         actor = chance.choice([actor for actor in self.actors if actor.kind == kind])
         with anyio.fail_after(READY_SECONDS):
-            while not actor.kill():
+            while not do(actor):
                 await anyio.sleep(RESTART_SECONDS)
-        self.kills.append(Kill(anyio.current_time(), kind))
+        return actor
+
+    async def kill_server(self) -> None:
+        """Kill the server and wait until it is back on its port and data."""
+        self._server_back = anyio.Event()
+        self._signal_server(signal.SIGKILL)
+        with anyio.fail_after(READY_SECONDS):
+            await self._server_back.wait()
+
+    def server_is_back(self) -> None:
+        """Note that the server was started again."""
+        self._server_back.set()
+
+    def stop_server(self) -> None:
+        """Let the server do nothing until told to go on."""
+        self._signal_server(signal.SIGSTOP)
+
+    def let_server_go_on(self) -> None:
+        """Let the server go on."""
+        self._signal_server(signal.SIGCONT)
+
+    def _signal_server(self, number: signal.Signals) -> None:
+        if self.server.pid is not None:
+            os.kill(self.server.pid, number)
 
 
 @asynccontextmanager
@@ -112,14 +132,12 @@ async def running_fleet(directory: Path) -> AsyncGenerator[Fleet]:
             Actor(kind, server.url, directory / f"{kind}-{number}.log")
             for number, kind in enumerate(REPLICAS)
         ]
-        _supervise(actors, tasks)
-        yield Fleet(server, actors)
+        fleet = Fleet(server, actors)
+        tasks.start_soon(partial(keep, server, started=fleet.server_is_back))
+        for actor in actors:
+            tasks.start_soon(actor.supervise)
+        yield fleet
         tasks.cancel_scope.cancel()
-
-
-def _supervise(actors: list[Actor], tasks: TaskGroup) -> None:
-    for actor in actors:
-        tasks.start_soon(actor.supervise)
 
 
 async def wait_until_ready(transport: NatsTransport) -> None:
