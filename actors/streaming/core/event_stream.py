@@ -7,7 +7,9 @@ the payload's, which is ours.
 """
 
 from collections.abc import Callable, Iterator, Mapping
+from functools import lru_cache
 from struct import Struct, error
+from types import MappingProxyType
 from typing import Any, NamedTuple
 from zlib import crc32
 
@@ -27,6 +29,9 @@ _LENGTH = Struct("!H")
 
 _FRAME_BYTES = _PRELUDE.size + _CHECKSUM.size
 _CHECKED_PRELUDE_BYTES = _PRELUDE.size - _CHECKSUM.size
+
+_REMEMBERED, _REMEMBERED_BYTES = 64, 512
+"""Blocks of headers, and the most bytes that one of them may have to be remembered."""
 
 _CONSTANTS = {0: True, 1: False}
 _INTEGERS = {2: Struct("!b"), 3: Struct("!h"), 4: Struct("!i"), 5: Struct("!q"), 8: Struct("!q")}
@@ -106,7 +111,15 @@ def _message(frame: bytes) -> EventMessage:
         raise EventStreamError("the checksum of a message is wrong")
     _, headers, _ = _PRELUDE.unpack_from(frame)
     body = _PRELUDE.size + headers
-    return EventMessage(_headers(frame[_PRELUDE.size : body]), frame[body:end])
+    block = frame[_PRELUDE.size : body]
+    read = _headers_again if headers <= _REMEMBERED_BYTES else _headers
+    return EventMessage(read(block), frame[body:end])
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def _headers_again(block: bytes) -> Mapping[str, HeaderValue]:
+    """Read headers, remembering the last ones: those of a stream's events are mostly the same."""
+    return MappingProxyType(_headers(block))
 
 
 def _headers(block: bytes) -> dict[str, HeaderValue]:

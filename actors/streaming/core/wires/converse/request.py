@@ -101,7 +101,7 @@ def _output(config: ModelConfig) -> dict[str, Any]:
 
 
 def _tools(tools: list[ToolDefinition], config: ModelConfig) -> dict[str, Any]:
-    if not tools or config.tool_choice == "none":
+    if not tools:
         return {}
     chosen = _choice(config.tool_choice)
     written: dict[str, Any] = {"tools": [*map(_tool, tools), *_cache(config.cache)]}
