@@ -149,7 +149,7 @@ class Attempt:
     async def _through(self, ways: deque[Route]) -> FinishGeneration | FailGeneration:
         while True:
             way = ways.popleft()
-            problem = await self._along(way)
+            problem = await self._along(way, is_last=not ways)
             if problem is None and self._answer is not None:
                 await self._keep(way, self._answer)
                 return self._finished(self._answer, way.place)
@@ -187,13 +187,16 @@ class Attempt:
         self._resumed.add(left[takers[0]].place)
         return deque(left[takers[0] :])
 
-    async def _along(self, way: Route) -> Problem | None:
+    async def _along(self, way: Route, *, is_last: bool) -> Problem | None:
         """Ask one provider, with one key after the other where it is the key that is refused."""
         provider = self._means.providers[type(way.provider)]
         status = provider.status(way.request(self._request, None))
         await self._emit([self._sequencer.thinking(status, self._means.clock())])
         health = self._means.endpoints.of(way.provider, way.keys)
         problem = health.refusal(way.keys, anyio.current_time())
+        if problem is not None and is_last and self._is_brief(problem):
+            await anyio.sleep(problem.retry_after or 0)
+            problem = health.refusal(way.keys, anyio.current_time())
         if problem is not None:
             self._skip(way, None, problem)
             return problem
@@ -205,6 +208,10 @@ class Attempt:
             if problem is None or not self._needs_another_key(problem, keys):
                 break
         return problem
+
+    def _is_brief(self, problem: Problem) -> bool:
+        """Say whether a refusal passes soon: to wait is better than to spend an attempt on it."""
+        return problem.retryable and (problem.retry_after or 0) <= self._means.patience
 
     def _needs_another_key(self, problem: Problem, keys: deque[str | None]) -> bool:
         failure = Failure(
