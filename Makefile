@@ -15,7 +15,7 @@ PIP      := $(PYTHON) -m pip --disable-pip-version-check
 PIP_LOCK := $(PIP) install -qq --no-deps --require-hashes
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check bench bench-durable bench-restate chaos lock clean
+.PHONY: help install demo test test-cluster check bench bench-durable bench-restate chaos lock clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -30,6 +30,9 @@ test: check ## every gate, then the tests
 	@$(PYTHON) -m pytest
 	@echo "== pytest, killing real processes"
 	@$(PYTHON) -m pytest -m chaos
+
+test-cluster: install ## the integration tests on three nats-servers that replicate
+	@TEST_BUS=cluster $(PYTHON) -m pytest tests/integration --timeout 300 -m "not single_server and not chaos and not bench"
 
 check: install ## format, lint, types and architecture, without the tests
 	@echo "== ruff format"

@@ -2,20 +2,23 @@
 
 from collections.abc import AsyncGenerator, Iterable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from pathlib import Path
 from typing import Protocol
 
 from bus.config import Timing
 from bus.connection import Address
 from bus.jetstream import NatsBus, open_bus
 from bus.memory import MemoryProcess, memory_bus
-from bus.server import EmbeddedServer
+from bus.server import EmbeddedCluster, EmbeddedServer
 from bus.streams.spec import StreamSpec
 
-__all__ = ["NatsWorld", "Process", "World", "memory_bus", "nats_world"]
+__all__ = ["NatsWorld", "Process", "Server", "World", "memory_bus", "nats_world"]
 
 Process = NatsBus | MemoryProcess
 """The bus as one process sees it, with ``stored`` to look into any stream."""
+
+
+Server = EmbeddedServer | EmbeddedCluster
+"""What a bus on NATS runs on."""
 
 
 class World(Protocol):
@@ -31,11 +34,11 @@ class World(Protocol):
 
 
 class NatsWorld:
-    """Processes on one nats-server, each with a connection of its own."""
+    """Processes on one nats-server or cluster, each with a connection of its own."""
 
     def __init__(
         self,
-        server: EmbeddedServer,
+        server: Server,
         entities: Iterable[str] = (),
         more_streams: Iterable[StreamSpec] = (),
         timing: Timing | None = None,
@@ -49,9 +52,10 @@ class NatsWorld:
     async def process(self, name: str = "process") -> AsyncGenerator[NatsBus]:
         """See ``World.process``."""
         opened = open_bus(
-            Address(urls=(self.server.url,), name=name),
+            Address(urls=self.server.urls, name=name),
             entities=self._entities,
             more_streams=self._more_streams,
+            durability=self.server.durability,
             timing=self._timing,
         )
         async with opened as bus:
@@ -65,8 +69,8 @@ class NatsWorld:
 
 @asynccontextmanager
 async def nats_world(
-    data_dir: Path, entities: Iterable[str] = (), timing: Timing | None = None
+    server: Server, entities: Iterable[str] = (), timing: Timing | None = None
 ) -> AsyncGenerator[NatsWorld]:
-    """Run a nats-server while the context is open."""
-    async with EmbeddedServer(data_dir) as server:
+    """Run a nats-server or a cluster while the context is open."""
+    async with server:
         yield NatsWorld(server, entities, timing=timing)

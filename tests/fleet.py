@@ -14,11 +14,12 @@ from anyio.abc import Process
 from nats.aio.client import Client
 
 from bus.codec import decode
-from bus.server import EmbeddedServer
+from bus.testing import Server
 from schemas.fleet import HEARTBEAT_SUBJECT, Alive
 from schemas.streams import TERMINAL_TYPES, StreamEvent
+from tests.servers import PATIENCE, local_server
 
-READY_SECONDS = 20.0
+READY_SECONDS = 20.0 * PATIENCE
 
 
 class PlainClient:
@@ -59,7 +60,7 @@ class PlainClient:
 class RunningFleet:
     """The processes of a fleet by name, such as ``agents.1``."""
 
-    def __init__(self, server: EmbeddedServer, environ: Mapping[str, str], logs: Path) -> None:
+    def __init__(self, server: Server, environ: Mapping[str, str], logs: Path) -> None:
         self.server = server
         self.processes: dict[str, Process] = {}
         self._environ = environ
@@ -123,8 +124,13 @@ async def running_fleet(
 ) -> AsyncGenerator[RunningFleet]:
     """Run a fleet on a server of its own while the context is open."""
     async with AsyncExitStack() as stack:
-        server = await stack.enter_async_context(EmbeddedServer(directory / "data"))
-        settings = {"NATS_URL": server.url, "CALLBOARD_ALLOW_LOOPBACK": "true", **environ}
+        server = await stack.enter_async_context(local_server(directory / "data"))
+        settings = {
+            "NATS_URL": ",".join(server.urls),
+            "CALLBOARD_DURABILITY": server.durability,
+            "CALLBOARD_ALLOW_LOOPBACK": "true",
+            **environ,
+        }
         fleet = RunningFleet(server, {**os.environ, **settings}, directory)
         stack.push_async_callback(fleet.stop)
         names = [f"agents.{n}" for n in range(agents)]

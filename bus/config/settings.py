@@ -38,6 +38,9 @@ class ServerUrl(str):
         return repr(_USER_INFO.sub("***@", str(self)))
 
 
+Durability = Literal["r1", "r3"]
+"""One server, or three copies in a cluster. It is chosen when a stream is made, for good."""
+
 Port = Annotated[int, msgspec.Meta(ge=0, le=65_535)]
 Count = Annotated[int, msgspec.Meta(ge=1)]
 Seconds = Annotated[float, msgspec.Meta(gt=0, le=86_400)]
@@ -73,7 +76,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         str, _env("CALLBOARD_DATA", "directory of the embedded server's store and of projections")
     ] = ".callboard"
     durability: Annotated[
-        Literal["r1", "r3"],
+        Durability,
         _env("CALLBOARD_DURABILITY", "`r1` one server, `r3` a cluster; set when streams are made"),
     ] = "r1"
     shards: Annotated[

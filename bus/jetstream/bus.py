@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from bus.config import Timing
+from bus.config import Durability, Timing
 from bus.connection import Address, NatsTransport, connect
 from bus.jetstream.blobs import StreamBlobs
 from bus.jetstream.journal import JetStreamJournal
@@ -14,7 +14,7 @@ from bus.jetstream.work_queue import JetStreamWorkQueue
 from bus.ports import Bus, Clock, Journal
 from bus.streams.api import JetStream
 from bus.streams.provision import provision
-from bus.streams.spec import RECORDS, Durability, StreamSpec, journal_stream, stream_specs
+from bus.streams.spec import RECORDS, StreamSpec, journal_stream, stream_specs
 
 MICROSECONDS = 1_000_000
 """In a second. No stream stores a message in each, so sequences that begin with the time grow."""

@@ -19,6 +19,7 @@ import structlog
 from anyio.abc import Process
 
 from bus.codec import decode
+from bus.config import Durability
 from bus.errors import ConfigError, ProblemError
 from bus.server import guard, health, settings
 
@@ -52,8 +53,11 @@ class EmbeddedServer:
     """A nats-server on the loopback interface whose streams lie below ``data_dir``.
 
     It ends with this process, however that ends, unless ``detached``. Restarted it keeps its port,
-    also where ``port`` was 0 and the system chose one.
+    also where ``port`` was 0 and the system chose one. As a ``member`` it is one of a cluster.
     """
+
+    durability: Durability = "r1"
+    """What streams on it are made with."""
 
     def __init__(
         self,
@@ -62,10 +66,12 @@ class EmbeddedServer:
         port: int = 0,
         host: str = "127.0.0.1",
         detached: bool = False,
+        member: settings.Member | None = None,
     ) -> None:
         self._data_dir = Path(data_dir).absolute()
         self._host = host
         self._detached = detached
+        self._member = member
         self._process: Process | None = None
         self._monitoring: int | None = None
         self.port = port
@@ -74,6 +80,11 @@ class EmbeddedServer:
     def url(self) -> str:
         """Where clients connect."""
         return f"nats://{self._host}:{self.port}"
+
+    @property
+    def urls(self) -> tuple[str, ...]:
+        """The same, where several are asked for."""
+        return (self.url,)
 
     @property
     def log_file(self) -> Path:
@@ -145,6 +156,11 @@ class EmbeddedServer:
         running = self._process is not None and self._monitoring is not None
         return await health.write_error(self._monitoring or 0) if running else None
 
+    async def is_healthy(self) -> bool:
+        """Say whether the server is ready for work: in a cluster, at one with the others."""
+        running = self._process is not None and self._monitoring is not None
+        return running and await health.is_healthy(self._monitoring or 0)
+
     async def kill(self) -> None:
         """End the server at once, as a crash would."""
         process, self._process = self._process, None
@@ -174,7 +190,9 @@ class EmbeddedServer:
             left_behind.unlink()
         config = self._data_dir / "nats-server.conf"
         config.write_text(
-            settings.render(host=self._host, port=self.port, data_dir=self._data_dir),
+            settings.render(
+                host=self._host, port=self.port, data_dir=self._data_dir, member=self._member
+            ),
             encoding="utf-8",
         )
         command = [str(binary), "-c", str(config)]

@@ -7,6 +7,7 @@ from bus.codec import decode
 from bus.errors import ProblemError
 
 REQUEST = b"GET /healthz?details=true HTTP/1.0\r\n\r\n"
+HEALTHY = b"200"
 WRITE_ERROR = "write error"
 """What the server calls it when it could not store a message, and will not try again."""
 
@@ -31,6 +32,16 @@ async def write_error(port: int) -> str | None:
     except (OSError, TimeoutError, ProblemError):
         return None
     return next((fault.error for fault in faults if WRITE_ERROR in fault.error), None)
+
+
+async def is_healthy(port: int) -> bool:
+    """Say whether the server is at one with its cluster about all streams that it holds."""
+    try:
+        with anyio.fail_after(ANSWER_SECONDS):
+            status, _, _ = (await _asked(port)).partition(b"\r\n")
+    except (OSError, TimeoutError):
+        return False
+    return HEALTHY in status.split()
 
 
 async def _asked(port: int) -> bytes:

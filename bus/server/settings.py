@@ -1,6 +1,8 @@
 """What our nats-server is told. ``nats.conf`` at the root says the same, with the reasons."""
 
 import json
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 MAX_PAYLOAD_BYTES = 16 * 1024**2
@@ -18,26 +20,53 @@ LIMITS: dict[str, str] = {"max_payload": "16MB"}
 LOG: dict[str, str] = {"logfile_size_limit": "64MB", "logfile_max_num": "3"}
 
 
-def render(*, host: str, port: int, data_dir: Path) -> str:
+NAME = "callboard"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Member:
+    """A server's place in a cluster on one machine.
+
+    ``route_port`` is where the others reach it, ``routes`` are those of all, itself included.
+    """
+
+    name: str
+    route_port: int
+    routes: Sequence[int]
+
+
+def render(*, host: str, port: int, data_dir: Path, member: Member | None = None) -> str:
     """Return the configuration of a server that keeps everything below ``data_dir``.
 
     Port 0 lets the system choose; the server writes the port it got into a file there.
     """
     lines = [
         f"listen: {json.dumps(f'{host}:{port or -1}')}",
-        f"server_name: {json.dumps('callboard')}",
+        f"server_name: {json.dumps(member.name if member else NAME)}",
         # For its health; on a port that the system chooses, told in the file of ports.
         f"http: {json.dumps('127.0.0.1:-1')}",
         f"ports_file_dir: {json.dumps(str(data_dir))}",
         f"pid_file: {json.dumps(str(data_dir / 'nats-server.pid'))}",
         f"log_file: {json.dumps(str(data_dir / 'nats-server.log'))}",
         *_lines(LOG | LIMITS),
+        *(_cluster(host, member) if member else ()),
         "jetstream {",
         f"  store_dir: {json.dumps(str(data_dir / 'jetstream'))}",
         *(f"  {line}" for line in _lines(JETSTREAM)),
         "}",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _cluster(host: str, member: Member) -> list[str]:
+    routes = [f"nats://{host}:{port}" for port in member.routes]
+    return [
+        "cluster {",
+        f"  name: {json.dumps(NAME)}",
+        f"  listen: {json.dumps(f'{host}:{member.route_port}')}",
+        f"  routes: {json.dumps(routes)}",
+        "}",
+    ]
 
 
 def _lines(settings: dict[str, str]) -> list[str]:

@@ -6,9 +6,10 @@ from typing import Any
 import anyio
 import structlog
 
+from bus.config import Durability
 from bus.errors import ConfigError, DriftError, UnavailableError
 from bus.streams.api import NAME_IN_USE, JetStream, JetStreamError
-from bus.streams.spec import Durability, StreamSpec
+from bus.streams.spec import StreamSpec
 
 log = structlog.get_logger()
 

@@ -2,13 +2,10 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
-from bus.config import Timing
+from bus.config import Durability, Timing
 from bus.subjects import matches
-
-Durability = Literal["r1", "r3"]
-"""One server, or three copies in a cluster. It is chosen when a stream is made, for good."""
 
 JOURNALS = "JOURNAL_"
 INBOX = "INBOX"

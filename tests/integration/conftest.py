@@ -8,8 +8,8 @@ import pytest
 from bus.config import Timing
 from bus.ids import new_id
 from bus.memory import MemoryBus
-from bus.server import EmbeddedServer
-from bus.testing import NatsWorld, Process, World, memory_bus, nats_world
+from bus.testing import NatsWorld, Process, Server, World, memory_bus, nats_world
+from tests.servers import local_server
 
 ENTITIES = ("execution", "account")
 
@@ -18,9 +18,9 @@ QUICK = Timing(ack_wait_seconds=0.5, resend_window_seconds=0.5)
 
 
 @pytest.fixture(scope="session")
-async def shared_server(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[EmbeddedServer]:
-    """One nats-server for all tests that do not stop it. They keep apart by ``fresh`` tokens."""
-    async with EmbeddedServer(tmp_path_factory.mktemp("nats")) as server:
+async def shared_server(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[Server]:
+    """One bus for all tests that do not stop it. They keep apart by ``fresh`` tokens."""
+    async with local_server(tmp_path_factory.mktemp("nats")) as server:
         yield server
 
 
@@ -31,7 +31,7 @@ def fresh() -> str:
 
 
 @pytest.fixture
-async def shared_nats(shared_server: EmbeddedServer) -> NatsWorld:
+async def shared_nats(shared_server: Server) -> NatsWorld:
     return NatsWorld(shared_server, ENTITIES, timing=QUICK)
 
 
@@ -62,7 +62,7 @@ async def memory_world() -> AsyncGenerator[MemoryBus]:
 @pytest.fixture
 async def own_nats(tmp_path: Path) -> AsyncGenerator[NatsWorld]:
     """A nats-server of the test's own, which it may kill."""
-    async with nats_world(tmp_path, ENTITIES, QUICK) as world:
+    async with nats_world(local_server(tmp_path), ENTITIES, QUICK) as world:
         yield world
 
 
@@ -70,7 +70,9 @@ async def own_nats(tmp_path: Path) -> AsyncGenerator[NatsWorld]:
 async def mortal_world(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncGenerator[World]:
     """A bus that the test restarts."""
     opened = (
-        memory_bus(QUICK) if request.param == "memory" else nats_world(tmp_path, ENTITIES, QUICK)
+        memory_bus(QUICK)
+        if request.param == "memory"
+        else nats_world(local_server(tmp_path), ENTITIES, QUICK)
     )
     async with opened as world:
         yield world

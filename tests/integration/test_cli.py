@@ -25,8 +25,10 @@ from bus.connection import Address, connect
 from bus.ids import new_id
 from schemas.executions import ExecuteAgent, ExecutionHandle
 from schemas.streams import Completed, ContentChunk, StreamEvent
+from tests.architecture.tree import ROOT
 from tests.integration.waiting import until
 from tests.providers_fake import answering, fake_provider
+from tests.servers import ON_CLUSTER
 
 READY_SECONDS = 30.0
 STOP_SECONDS = 20.0
@@ -61,13 +63,19 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+def cluster_port() -> int:
+    """Return the first of a cluster's ports, far from those that the system gives to others."""
+    return 12_000 + free_port() % 10_000
+
+
 def environment(url: str | None) -> dict[str, str]:
     ours = {
         name: value
         for name, value in os.environ.items()
         if not name.startswith(("CALLBOARD_", "NATS_"))
     }
-    return ours | ({"NATS_URL": url} if url else {})
+    more = {"NATS_URL": url, "CALLBOARD_DURABILITY": "r3" if ON_CLUSTER else "r1"} if url else {}
+    return ours | more
 
 
 def lives(pid: int) -> bool:
@@ -80,9 +88,9 @@ def lives(pid: int) -> bool:
 
 
 class RunningFleet:
-    """A fleet that ``callboard up`` has started."""
+    """A fleet that ``callboard up`` has started, with a server of its own unless there is a bus."""
 
-    def __init__(self, folder: Path, port: int) -> None:
+    def __init__(self, folder: Path, port: int, *, bus: bool = False) -> None:
         self.folder = folder
         self.port = port
         self.url = f"nats://127.0.0.1:{port}"
@@ -94,7 +102,7 @@ class RunningFleet:
                 [*command, *map(str, options)],
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                env=environment(None),
+                env=environment(self.url if bus else None),
             )
 
     @property
@@ -111,7 +119,7 @@ class RunningFleet:
         """Run a command and check its exit code."""
         handlers, level = logging.root.handlers[:], logging.root.level
         try:
-            done = CliRunner().invoke(main, arguments, input=text, env={"NATS_URL": self.url})
+            done = CliRunner().invoke(main, arguments, input=text, env=environment(self.url))
         finally:
             structlog.reset_defaults()
             logging.root.handlers[:] = handlers
@@ -138,10 +146,27 @@ def started(folder: Path) -> Generator[RunningFleet]:
             fleet.process.wait(STOP_SECONDS)
 
 
+@contextmanager
+def started_on_cluster(folder: Path) -> Generator[RunningFleet]:
+    """Start a fleet on three servers, as the script for people runs them."""
+    port = cluster_port()
+    script = ROOT / "deploy" / "cluster" / "run.py"
+    command = [sys.executable, script, "--port", port, "--data", folder / "cluster"]
+    with subprocess.Popen(list(map(str, command)), env=environment(None)) as cluster:
+        fleet = RunningFleet(folder, port, bus=True)
+        try:
+            yield fleet
+        finally:
+            for process in (fleet.process, cluster):
+                process.terminate()
+                process.wait(STOP_SECONDS)
+
+
 @pytest.fixture(scope="module")
 def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningFleet]:
     """A fleet for all tests of the module, with its agents."""
-    with started(tmp_path_factory.mktemp("fleet")) as fleet:
+    start = started_on_cluster if ON_CLUSTER else started
+    with start(tmp_path_factory.mktemp("fleet")) as fleet:
         anyio.run(fleet.is_ready)
         fleet.run("agents", "apply", "-", text=AGENTS)
         yield fleet
@@ -152,6 +177,7 @@ def execution_of(fleet: RunningFleet, agent: str) -> str:
     return str(listed["executions"][0]["execution_id"])
 
 
+@pytest.mark.single_server
 def test_the_ready_file_names_the_bus_and_every_process(fleet: RunningFleet):
     summary = fleet.summary()
     assert summary["url"] == fleet.url
@@ -315,6 +341,7 @@ def test_without_a_fleet_a_command_says_how_to_start_one(fleet: RunningFleet):
     assert "callboard up" in done.stderr
 
 
+@pytest.mark.single_server
 def test_a_port_that_is_taken_is_named(fleet: RunningFleet):
     data = str(fleet.folder / "other")
     done = subprocess.run(
@@ -338,6 +365,7 @@ def test_a_port_that_is_taken_is_named(fleet: RunningFleet):
     assert f"port {fleet.port} of 127.0.0.1 is taken" in done.stderr
 
 
+@pytest.mark.single_server
 async def test_a_reader_follows_through_the_death_of_the_bus_and_of_a_worker(fleet: RunningFleet):
     events: list[StreamEvent] = []
     async with connect(Address(urls=(fleet.url,), name="test")) as transport:
@@ -369,6 +397,7 @@ async def test_a_process_that_is_killed_is_started_again(fleet: RunningFleet):
     os.kill(fleet.pids()["streaming.1"], 0)
 
 
+@pytest.mark.single_server
 async def test_a_fleet_ends_cleanly_and_leaves_nothing_behind(tmp_path: Path):
     with started(tmp_path) as fleet:
         await fleet.is_ready()
@@ -379,6 +408,7 @@ async def test_a_fleet_ends_cleanly_and_leaves_nothing_behind(tmp_path: Path):
     assert not any(lives(pid) for pid in pids)
 
 
+@pytest.mark.single_server
 async def test_the_processes_of_a_killed_fleet_end(tmp_path: Path):
     with started(tmp_path) as fleet:
         await fleet.is_ready()

@@ -16,6 +16,7 @@ from bus.connection.client import ErrorLog
 from bus.errors import ConfigError, UnavailableError
 from bus.server import EmbeddedServer
 from bus.server.embedded import find_server
+from bus.testing import Server
 from tests.integration.waiting import Inbox, until
 
 CONFIG = """
@@ -71,6 +72,7 @@ async def guarded(tmp_path: Path) -> AsyncGenerator[GuardedServer]:
         await server.stop()
 
 
+@pytest.mark.single_server
 async def test_a_user_and_password_in_the_url_are_used(guarded: GuardedServer):
     address = Address(urls=(guarded.url("fleet", "right"),), name="test")
 
@@ -79,6 +81,7 @@ async def test_a_user_and_password_in_the_url_are_used(guarded: GuardedServer):
 
 
 @pytest.mark.parametrize("user", ["fleet:wrong@", ""])
+@pytest.mark.single_server
 async def test_a_user_who_is_refused_is_told_at_once_and_without_the_password(
     guarded: GuardedServer, user: str
 ):
@@ -100,6 +103,7 @@ async def test_a_server_that_is_not_there_is_waited_for_within_bounds():
             pass
 
 
+@pytest.mark.single_server
 async def test_a_server_that_comes_up_in_time_is_found(tmp_path: Path):
     async with EmbeddedServer(tmp_path) as server:
         await server.stop()
@@ -109,6 +113,7 @@ async def test_a_server_that_comes_up_in_time_is_found(tmp_path: Path):
                 assert transport.connected
 
 
+@pytest.mark.single_server
 async def test_when_the_server_sends_a_user_away_for_good_the_work_ends(guarded: GuardedServer):
     address = Address(urls=(guarded.url("fleet", "right"),), name="test")
 
@@ -121,6 +126,7 @@ async def test_when_the_server_sends_a_user_away_for_good_the_work_ends(guarded:
         await until_sent_away()
 
 
+@pytest.mark.single_server
 async def test_a_user_who_is_admitted_again_is_back(guarded: GuardedServer):
     async with connect(Address(urls=(guarded.url("fleet", "right"),), name="test")) as transport:
         await guarded.admit_only("others", "only")
@@ -129,6 +135,7 @@ async def test_a_user_who_is_admitted_again_is_back(guarded: GuardedServer):
         await until(lambda: transport.connected)
 
 
+@pytest.mark.single_server
 async def test_a_server_that_reads_no_more_is_left_for_another(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
@@ -161,7 +168,7 @@ async def _flood(transport: NatsTransport) -> None:
             await transport.publish("t.flood", bytes(64 * 1024))
 
 
-async def test_inboxes_have_the_prefix_that_permissions_demand(shared_server: EmbeddedServer):
+async def test_inboxes_have_the_prefix_that_permissions_demand(shared_server: Server):
     inbox = Inbox()
     urls = (shared_server.url,)
 

@@ -9,8 +9,8 @@ from actors.agents.adapters.conversations import Conversations
 from bus.connection import Address
 from bus.jetstream import NatsBus, open_bus
 from bus.ports import Stored
-from bus.server import EmbeddedServer
 from bus.streams.spec import CONVERSATION_TURNS
+from tests.servers import local_server
 from tests.unit.agents.samples import turn
 
 
@@ -42,8 +42,8 @@ class Reader:
 @pytest.fixture
 async def bus(tmp_path: Path) -> AsyncGenerator[NatsBus]:
     async with (
-        EmbeddedServer(tmp_path) as server,
-        open_bus(Address(urls=[server.url], name="test")) as on_nats,
+        local_server(tmp_path) as server,
+        open_bus(Address(urls=server.urls, name="test"), durability=server.durability) as on_nats,
     ):
         yield on_nats
 

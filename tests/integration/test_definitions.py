@@ -13,29 +13,30 @@ from actors.agents.adapters.definitions import Definitions, opened
 from bus.connection import Address, NatsTransport, connect
 from bus.errors import ProblemError
 from bus.kv import NatsBucket
-from bus.server import EmbeddedServer
 from bus.streams.api import JetStream
+from bus.testing import Server
 from schemas.agents import AgentDefinition, ApplyAgent, CreateAgent, GetAgent, Prompts
 from schemas.providers import OpenAI
+from tests.servers import local_server
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 PROVIDER = OpenAI(model="gpt-4o-mini")
 
 
-def _connected(server: EmbeddedServer) -> AbstractAsyncContextManager[NatsTransport]:
-    return connect(Address(urls=[server.url], name="test"))
+def _connected(server: Server) -> AbstractAsyncContextManager[NatsTransport]:
+    return connect(Address(urls=server.urls, name="test"))
 
 
 @pytest.fixture
-async def server(tmp_path: Path) -> AsyncGenerator[EmbeddedServer]:
-    async with EmbeddedServer(tmp_path) as process, _connected(process) as transport:
+async def server(tmp_path: Path) -> AsyncGenerator[Server]:
+    async with local_server(tmp_path) as process, _connected(process) as transport:
         js = transport.client.jetstream()
         await js.create_key_value(KeyValueConfig(bucket="agents", history=1))
         yield process
 
 
 @asynccontextmanager
-async def _process(server: EmbeddedServer) -> AsyncGenerator[Definitions]:
+async def _process(server: Server) -> AsyncGenerator[Definitions]:
     async with _connected(server) as transport:
         bucket = NatsBucket(transport, JetStream(transport), "agents", AgentDefinition)
         async with opened(bucket, lambda: NOW) as definitions:
@@ -43,7 +44,7 @@ async def _process(server: EmbeddedServer) -> AsyncGenerator[Definitions]:
 
 
 async def test_another_process_sees_an_answered_change_in_reads_lists_and_executions(
-    server: EmbeddedServer,
+    server: Server,
 ):
     async with _process(server) as one, _process(server) as other:
         for number in range(30):
@@ -55,7 +56,7 @@ async def test_another_process_sees_an_answered_change_in_reads_lists_and_execut
             assert stored.id in {row.id for row in await other.rows("acme")}
 
 
-async def test_concurrent_changes_from_several_processes_lose_nothing(server: EmbeddedServer):
+async def test_concurrent_changes_from_several_processes_lose_nothing(server: Server):
     async with _process(server) as one, _process(server) as two, _process(server) as three:
         await one.create("acme", CreateAgent(id="reviewer", provider=PROVIDER))
 
@@ -78,7 +79,7 @@ async def test_concurrent_changes_from_several_processes_lose_nothing(server: Em
     ]
 
 
-async def test_of_processes_that_create_the_same_agent_one_succeeds(server: EmbeddedServer):
+async def test_of_processes_that_create_the_same_agent_one_succeeds(server: Server):
     created: list[AgentDefinition] = []
     refused: list[str] = []
 
@@ -99,7 +100,7 @@ async def test_of_processes_that_create_the_same_agent_one_succeeds(server: Embe
 
 
 async def test_definitions_survive_the_death_of_the_server_and_so_do_the_processes(
-    server: EmbeddedServer,
+    server: Server,
 ):
     async with _process(server) as one, _process(server) as other:
         stored = await one.create("acme", CreateAgent(id="reviewer", provider=PROVIDER))

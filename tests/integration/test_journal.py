@@ -8,10 +8,10 @@ from bus.errors import FencedError, UnavailableError
 from bus.jetstream import JetStreamJournal, open_bus
 from bus.jetstream.direct_get import PAGE_MESSAGES
 from bus.ports import Journal, Stored
-from bus.server import EmbeddedServer
 from bus.streams.spec import journal_stream
 from bus.testing import NatsWorld, Process, World
 from tests.integration.waiting import until
+from tests.servers import local_server
 
 
 def _subject(fresh: str) -> str:
@@ -196,8 +196,12 @@ async def test_an_append_to_a_stream_that_does_not_stand_is_unavailable(
 
 async def test_a_full_journal_refuses_and_loses_nothing(tmp_path_factory: pytest.TempPathFactory):
     async with (
-        EmbeddedServer(tmp_path_factory.mktemp("full")) as server,
-        open_bus(Address(urls=(server.url,), name="full"), entities=("execution",)) as bus,
+        local_server(tmp_path_factory.mktemp("full")) as server,
+        open_bus(
+            Address(urls=server.urls, name="full"),
+            entities=("execution",),
+            durability=server.durability,
+        ) as bus,
     ):
         name = journal_stream("execution")
         config = (await bus.jetstream.stream_info(name))["config"] | {"max_bytes": 4096}

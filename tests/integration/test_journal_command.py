@@ -13,9 +13,9 @@ from click.testing import CliRunner, Result
 from actors.cli import main
 from bus.connection import Address
 from bus.jetstream import open_bus
-from bus.server import EmbeddedServer
 from bus.subjects import journal_subject
 from tests.contract.journals import GoldenJournal, paths, read, states_of
+from tests.servers import local_server
 
 SUBJECT = journal_subject("execution", 0)
 
@@ -54,9 +54,9 @@ async def commands(
     tmp_path_factory: pytest.TempPathFactory, golden: GoldenJournal
 ) -> AsyncGenerator[Commands]:
     """Commands against a server that holds the golden journal, and no fleet."""
-    async with EmbeddedServer(tmp_path_factory.mktemp("nats")) as server:
-        address = Address(urls=(server.url,), name="test")
-        async with open_bus(address, entities=["execution"]) as bus:
+    async with local_server(tmp_path_factory.mktemp("nats")) as server:
+        address = Address(urls=server.urls, name="test")
+        async with open_bus(address, entities=["execution"], durability=server.durability) as bus:
             await bus.blobs.put(bytes(golden.snapshot))
             for expected, commit in enumerate(golden.commits):
                 await bus.journal("execution").append(SUBJECT, bytes(commit), expected=expected)

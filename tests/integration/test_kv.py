@@ -12,9 +12,10 @@ from nats.js.api import KeyValueConfig
 from bus.connection import Address, NatsTransport, connect
 from bus.errors import FencedError, ProblemError, UnavailableError
 from bus.kv import Bucket, Entry, MemoryBucket, NatsBucket, Watch
-from bus.server import EmbeddedServer
 from bus.streams.api import JetStream
+from bus.testing import Server
 from schemas.base import Message
+from tests.servers import local_server
 
 
 class Note(Message):
@@ -44,13 +45,13 @@ class Seen:
 
 
 @pytest.fixture
-async def server(tmp_path: Path) -> AsyncGenerator[EmbeddedServer]:
-    async with EmbeddedServer(tmp_path) as process:
+async def server(tmp_path: Path) -> AsyncGenerator[Server]:
+    async with local_server(tmp_path) as process:
         yield process
 
 
-def _connected(server: EmbeddedServer) -> AbstractAsyncContextManager[NatsTransport]:
-    return connect(Address(urls=[server.url], name="test"))
+def _connected(server: Server) -> AbstractAsyncContextManager[NatsTransport]:
+    return connect(Address(urls=server.urls, name="test"))
 
 
 def _bucket(transport: NatsTransport) -> NatsBucket[Note]:
@@ -72,7 +73,7 @@ async def bucket(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterato
         yield MemoryBucket(Note)
         return
     async with (
-        EmbeddedServer(tmp_path) as process,
+        local_server(tmp_path) as process,
         _connected(process) as transport,
         _made(transport) as on_nats,
     ):
@@ -228,7 +229,7 @@ async def test_a_watcher_that_catches_up_knows_every_write_that_was_answered(buc
 # Only on NATS
 
 
-async def test_a_value_that_fits_no_message_is_refused(server: EmbeddedServer):
+async def test_a_value_that_fits_no_message_is_refused(server: Server):
     async with _connected(server) as transport, _made(transport) as bucket:
         with pytest.raises(ProblemError) as refused:
             await bucket.put("acme.one", Note(text="x" * transport.client.max_payload), expected=0)
@@ -236,7 +237,7 @@ async def test_a_value_that_fits_no_message_is_refused(server: EmbeddedServer):
     assert refused.value.problem.code == "validation"
 
 
-async def test_a_value_larger_than_the_bucket_takes_is_refused(server: EmbeddedServer):
+async def test_a_value_larger_than_the_bucket_takes_is_refused(server: Server):
     config = KeyValueConfig(bucket="notes", max_value_size=100)
     async with _connected(server) as transport, _made(transport, config) as bucket:
         with pytest.raises(ProblemError) as refused:
@@ -245,7 +246,7 @@ async def test_a_value_larger_than_the_bucket_takes_is_refused(server: EmbeddedS
     assert refused.value.problem.code == "validation"
 
 
-async def test_other_clients_of_the_bucket_read_and_write_the_same(server: EmbeddedServer):
+async def test_other_clients_of_the_bucket_read_and_write_the_same(server: Server):
     seen = Seen()
     async with _connected(server) as transport, _made(transport) as bucket:
         store = await transport.client.jetstream().key_value("notes")
@@ -268,7 +269,7 @@ async def test_other_clients_of_the_bucket_read_and_write_the_same(server: Embed
 
 
 async def test_a_value_that_has_expired_reads_as_none_although_its_marker_stands(
-    server: EmbeddedServer,
+    server: Server,
 ):
     seen = Seen()
     config = KeyValueConfig(bucket="notes", limit_marker_ttl=60.0)
@@ -287,7 +288,7 @@ async def test_a_value_that_has_expired_reads_as_none_although_its_marker_stands
 
 
 async def test_a_stored_value_that_cannot_be_read_is_an_internal_problem_and_stops_no_watch(
-    server: EmbeddedServer,
+    server: Server,
 ):
     seen = Seen()
     async with (
@@ -307,7 +308,7 @@ async def test_a_stored_value_that_cannot_be_read_is_an_internal_problem_and_sto
     assert seen.log == ["clear", "-acme.bad", "acme.good=a"]
 
 
-async def test_without_the_bucket_nothing_is_answered(server: EmbeddedServer):
+async def test_without_the_bucket_nothing_is_answered(server: Server):
     async with _connected(server) as transport:
         bucket = _bucket(transport)
 
@@ -317,7 +318,7 @@ async def test_without_the_bucket_nothing_is_answered(server: EmbeddedServer):
             await bucket.put("acme.one", Note(text="a"), expected=0)
 
 
-async def test_without_a_server_reads_and_writes_are_unavailable(server: EmbeddedServer):
+async def test_without_a_server_reads_and_writes_are_unavailable(server: Server):
     async with _connected(server) as transport, _made(transport) as bucket:
         await server.kill()
         await _until(lambda: not transport.connected)
@@ -329,7 +330,7 @@ async def test_without_a_server_reads_and_writes_are_unavailable(server: Embedde
 
 
 async def test_a_watch_is_stale_while_the_server_is_away_and_goes_on_when_it_is_back(
-    server: EmbeddedServer,
+    server: Server,
 ):
     seen = Seen()
     async with (
@@ -353,7 +354,7 @@ async def test_a_watch_is_stale_while_the_server_is_away_and_goes_on_when_it_is_
 
 
 async def test_a_watch_is_stale_until_it_has_caught_up_after_a_reconnection(
-    server: EmbeddedServer,
+    server: Server,
 ):
     fresh: list[bool] = []
     async with _connected(server) as transport, _made(transport) as bucket:
@@ -373,7 +374,7 @@ async def test_a_watch_is_stale_until_it_has_caught_up_after_a_reconnection(
 
 
 async def test_a_watch_whose_consumer_is_gone_begins_anew_behind_what_it_saw(
-    server: EmbeddedServer,
+    server: Server,
 ):
     seen = Seen()
     async with (
@@ -393,7 +394,7 @@ async def test_a_watch_whose_consumer_is_gone_begins_anew_behind_what_it_saw(
     assert seen.log == ["clear", "acme.one=a", "acme.two=b"]
 
 
-async def test_a_watch_of_a_bucket_that_was_made_anew_forgets_the_old_one(server: EmbeddedServer):
+async def test_a_watch_of_a_bucket_that_was_made_anew_forgets_the_old_one(server: Server):
     seen = Seen()
     async with _connected(server) as transport, _made(transport) as bucket:
         await bucket.put("acme.old", Note(text="a"), expected=0)
@@ -409,7 +410,7 @@ async def test_a_watch_of_a_bucket_that_was_made_anew_forgets_the_old_one(server
     assert seen.log == ["clear", "acme.old=a", "clear", "acme.new=b"]
 
 
-async def test_a_watch_begins_before_its_bucket_exists(server: EmbeddedServer):
+async def test_a_watch_begins_before_its_bucket_exists(server: Server):
     seen = Seen()
     async with _connected(server) as transport, _bucket(transport).watch("*.*", seen) as watch:
         assert not watch.fresh
@@ -418,7 +419,7 @@ async def test_a_watch_begins_before_its_bucket_exists(server: EmbeddedServer):
         await _until(lambda: "acme.one" in seen.notes)
 
 
-async def test_catching_up_gives_up_in_time(server: EmbeddedServer):
+async def test_catching_up_gives_up_in_time(server: Server):
     async with (
         _connected(server) as transport,
         _made(transport) as bucket,
@@ -431,7 +432,7 @@ async def test_catching_up_gives_up_in_time(server: EmbeddedServer):
             await watch.catch_up(timeout=0.2)
 
 
-async def test_thousands_of_keys_are_read_at_the_start(server: EmbeddedServer):
+async def test_thousands_of_keys_are_read_at_the_start(server: Server):
     seen = Seen()
     async with _connected(server) as transport, _made(transport) as bucket:
         text = msgspec.json.encode(Note(text="x" * 500))
@@ -444,7 +445,7 @@ async def test_thousands_of_keys_are_read_at_the_start(server: EmbeddedServer):
             await _caught_up(watch)
 
 
-async def test_a_closed_watch_leaves_no_consumer_behind(server: EmbeddedServer):
+async def test_a_closed_watch_leaves_no_consumer_behind(server: Server):
     async with _connected(server) as transport, _made(transport) as bucket:
         async with bucket.watch("*.*", Seen()) as watch:
             await _caught_up(watch)
@@ -453,7 +454,7 @@ async def test_a_closed_watch_leaves_no_consumer_behind(server: EmbeddedServer):
         assert await transport.client.jetstream().consumers_info("KV_notes") == []
 
 
-async def test_a_broken_connection_leaves_no_second_consumer_behind(server: EmbeddedServer):
+async def test_a_broken_connection_leaves_no_second_consumer_behind(server: Server):
     seen = Seen()
     async with (
         _connected(server) as transport,

@@ -20,6 +20,8 @@ from bus.server import EmbeddedServer, settings
 from bus.subjects import fill, matches
 from schemas import catalog
 
+pytestmark = pytest.mark.single_server
+
 TENANTS = {"acme": ["alice", "bob"], "globex": ["carol"]}
 PASSWORD = "made-up-for-this-test"
 JOURNAL = "_cb.journal.execution.0"

@@ -19,6 +19,8 @@ from bus.streams.spec import WORK, StreamSpec, key_value_spec, stream_specs
 from bus.testing import NatsWorld
 from tests.integration.waiting import until
 
+pytestmark = pytest.mark.single_server
+
 SPECS = (
     *stream_specs(("execution",), Timing()),
     key_value_spec("definitions", max_bytes=1024**2),

@@ -21,6 +21,8 @@ from bus.streams.api import JetStream
 from tests.architecture.tree import ROOT
 from tests.integration.waiting import until
 
+pytestmark = pytest.mark.single_server
+
 STREAM = {"name": "KEPT", "subjects": ["kept.>"], "storage": "file"}
 
 

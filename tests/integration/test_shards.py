@@ -9,6 +9,7 @@ import pytest
 from bus.subjects import journal_subject
 from bus.testing import nats_world
 from schemas.lifecycle import GenerateWork
+from tests.servers import local_server
 from tests.simulation.fleet import QUICK, SECONDS, SHARDS, Fleet, fleet, is_legal
 
 TIMING = msgspec.structs.replace(
@@ -45,7 +46,7 @@ async def test_executions_end_once_though_one_of_two_owners_is_killed(
         await opened.wait()
 
     async with (
-        nats_world(tmp_path, ("execution",), TIMING) as world,
+        nats_world(local_server(tmp_path), ("execution",), TIMING) as world,
         fleet(world, TIMING) as running,
     ):
         await running.start_owner("one")
@@ -69,7 +70,7 @@ async def test_executions_end_once_though_one_of_two_owners_is_killed(
 
 async def test_a_newcomer_takes_its_share_while_commands_arrive(tmp_path: Path, names: list[str]):
     async with (
-        nats_world(tmp_path, ("execution",), TIMING) as world,
+        nats_world(local_server(tmp_path), ("execution",), TIMING) as world,
         fleet(world, TIMING) as running,
     ):
         await running.start_owner("one")
@@ -90,7 +91,7 @@ async def test_a_shard_is_recovered_from_its_snapshot_and_what_follows_it(
     tmp_path: Path, names: list[str]
 ):
     async with (
-        nats_world(tmp_path, ("execution",), TIMING) as world,
+        nats_world(local_server(tmp_path), ("execution",), TIMING) as world,
         fleet(world, TIMING) as running,
     ):
         await running.start_owner("one")
@@ -122,7 +123,7 @@ async def test_a_killed_server_loses_no_accepted_execution(tmp_path: Path, names
         await opened.wait()
 
     async with (
-        nats_world(tmp_path, ("execution",), TIMING) as world,
+        nats_world(local_server(tmp_path), ("execution",), TIMING) as world,
         fleet(world, TIMING) as running,
     ):
         await running.start_owner("one")

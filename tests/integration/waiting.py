@@ -5,8 +5,9 @@ from collections.abc import Callable
 import anyio
 
 from bus.ports import Delivery
+from tests.servers import PATIENCE
 
-SECONDS = 10.0
+SECONDS = 10.0 * PATIENCE
 
 
 async def until(condition: Callable[[], bool], *, seconds: float = SECONDS) -> None:
