@@ -3,7 +3,8 @@
 python deploy/cluster/run.py
 python deploy/cluster/run.py --port 14222 --data /tmp/cluster
 
-A server that dies is started again, so that one can be killed to see what happens. The settings are those of the files beside this one.
+A server that dies is started again, so that one can be killed to see what happens. The settings are
+those of the files beside this one.
 """
 
 import argparse
