@@ -34,8 +34,11 @@ _NANOSECONDS = 1_000_000_000
 class StreamSpec:
     """One stream. ``max_age`` is in seconds, 0 for ever; ``per_subject`` is a count, -1 unlimited.
 
-    ``lazy`` lets one server acknowledge before the message is on disk: quick, and no receipt. A
-    cluster has no such mode. ``refuse_when_full`` keeps what is stored instead of what arrives.
+    ``memory`` is for what can be sent anew: one server's loss of it shows in the date of the stream.
+    A cluster's would not, for a stream that lost all its copies keeps name and date, so there it lies
+    in files. ``lazy`` lets one server acknowledge before the message is on disk: quick, and no
+    receipt; a cluster has no such mode. ``refuse_when_full`` keeps what is stored instead of what
+    arrives.
     ``consumed`` removes what was acknowledged.
     """
 
@@ -57,7 +60,7 @@ class StreamSpec:
         settings: dict[str, Any] = {
             "name": self.name,
             "subjects": list(self.subjects),
-            "storage": "memory" if self.memory else "file",
+            "storage": "memory" if self.memory and durability == "r1" else "file",
             "retention": "workqueue" if self.consumed else "limits",
             "discard": "new" if self.refuse_when_full else "old",
             "max_bytes": self.max_bytes,

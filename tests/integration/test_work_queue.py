@@ -244,6 +244,7 @@ async def test_one_life_of_a_queue_has_one_name(world: World):
         assert await one.queue.generation() == await two.queue.generation()
 
 
+@pytest.mark.single_server
 async def test_after_a_restart_of_the_bus_the_queue_has_another_name_and_goes_on(
     mortal_world: World,
 ):
@@ -260,6 +261,7 @@ async def test_after_a_restart_of_the_bus_the_queue_has_another_name_and_goes_on
     assert hands.texts == ["1", "1"]
 
 
+@pytest.mark.single_server
 async def test_a_late_acknowledgement_from_an_earlier_life_of_the_bus_removes_nothing(
     mortal_world: World,
 ):
