@@ -63,7 +63,7 @@ chaos: install ## kill real processes KILLS times and check that nothing was los
 
 lock: ## resolve requirements.lock anew (needs uv on the PATH)
 	uv pip compile pyproject.toml --universal --python-version 3.11 --upgrade \
-		--extra local --extra otlp --extra dev --group models \
+		--extra local --extra otlp --extra vertex --extra dev --group models \
 		--generate-hashes --no-annotate --custom-compile-command 'make lock' \
 		--quiet --output-file requirements.lock
 
