@@ -63,12 +63,13 @@ class Anthropic(_Remote, tag="anthropic"):
 class Bedrock(_Provider, tag="bedrock"):
     """AWS Bedrock. ``model`` is a model id, or the id or ARN of an inference profile.
 
+    The ``region`` is the ARN's, or else the operator's, unless it is named.
     A ``secret`` is a Bedrock API key. Without one, requests are signed with the named access and
     secret keys, and the session token where those are temporary; without those either, with the
     operator's. ``invoke`` speaks a vendor's own format, to the families in ``INVOKED``.
     """
 
-    region: Region
+    region: Region | None = None
     api: Literal["converse", "invoke"] = "converse"
     base_url: BaseUrl | None = None
     secret: Token | None = None

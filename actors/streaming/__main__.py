@@ -30,6 +30,7 @@ def settings(config: Config) -> StreamingConfig:
         anthropic_base_url=config.anthropic_base_url or defaults.anthropic_base_url,
         groq_base_url=config.groq_base_url or defaults.groq_base_url,
         azure_base_url=config.azure_base_url,
+        aws_region=config.aws_region,
         ollama_base_url=config.ollama_base_url or defaults.ollama_base_url,
     )
 

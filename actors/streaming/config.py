@@ -27,6 +27,9 @@ class StreamingConfig(msgspec.Struct, frozen=True, kw_only=True):
     ollama_base_url: str = "http://127.0.0.1:11434"
     """Where ``ollama`` definitions without a base_url go."""
 
+    aws_region: str | None = None
+    """Where ``bedrock`` definitions without a region go."""
+
     connect_timeout: float = 10.0
     """For name, TCP and TLS together."""
 

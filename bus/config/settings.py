@@ -13,7 +13,7 @@ import msgspec
 
 from bus.errors import ConfigError
 from schemas.ids import Token
-from schemas.providers import BaseUrl
+from schemas.providers import BaseUrl, Region
 
 OWN_PREFIX = "CALLBOARD_"
 
@@ -192,6 +192,10 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     azure_base_url: Annotated[
         BaseUrl | None,
         _env("AZURE_OPENAI_ENDPOINT", "the resource of `azure` agents that name none"),
+    ] = None
+    aws_region: Annotated[
+        Region | None,
+        _env("AWS_REGION", "region of `bedrock` agents that name none"),
     ] = None
     ollama_base_url: Annotated[
         BaseUrl | None,

@@ -38,7 +38,7 @@ from tests.providers_fake import (
 
 CLAUDE = "anthropic.claude-sonnet-4-5-v1:0"
 PROFILE = f"arn:aws:bedrock:eu-west-1:123456789012:inference-profile/eu.{CLAUDE}"
-KEYS = {"access_key_id": "id", "secret_access_key": "key"}
+KEYS: dict[str, Any] = {"access_key_id": "id", "secret_access_key": "key"}
 ENVIRON = {
     "KEY": "token-0123456789",
     "ID": "AKIDEXAMPLE",
@@ -55,12 +55,14 @@ def server(fake: FakeProvider) -> str:
 
 @asynccontextmanager
 async def generating(
-    clock: Callable[[], datetime] = lambda: NOW, environ: dict[str, str] | None = None
+    clock: Callable[[], datetime] = lambda: NOW,
+    environ: dict[str, str] | None = None,
+    **more: Any,
 ) -> AsyncGenerator[Generator]:
     """Generate with secrets that may go to this machine."""
     entries = {name: SecretEntry(env=env, hosts=("127.0.0.1",)) for name, env in NAMES.items()}
     secrets = Secrets(entries, ENVIRON | (environ or {}))
-    loopback, settings = Egress(allow_loopback=True), config(cold_start_timeout=5.0)
+    loopback, settings = Egress(allow_loopback=True), config(cold_start_timeout=5.0, **more)
     with anyio.fail_after(20):
         async with open_providers(settings, loopback, secrets, clock) as providers:
             yield Generator(providers, clock)
@@ -436,6 +438,40 @@ async def test_a_signature_covers_what_arrives(model: str, session: str | None):
 
 
 _ADDED = {"host", "x-amz-date", "x-amz-security-token"}
+
+
+@pytest.mark.parametrize(
+    ("settings", "model", "region", "scope"),
+    [
+        ({"aws_region": "ap-south-1"}, CLAUDE, "eu-west-1", "eu-west-1"),
+        ({"aws_region": "ap-south-1"}, PROFILE, None, "eu-west-1"),
+        ({"aws_region": "ap-south-1"}, CLAUDE, None, "ap-south-1"),
+        ({}, CLAUDE, None, "us-east-1"),
+    ],
+)
+async def test_the_region_is_the_one_named_or_the_arns_or_the_operators(
+    settings: dict[str, Any], model: str, region: str | None, scope: str
+):
+    async with (
+        fake_provider(sending(*CONVERSE)) as fake,
+        generating(**settings) as generator,
+    ):
+        provider = Bedrock(model=model, region=region, base_url=server(fake), **KEYS)
+        await generator.run(work(provider), ignore)
+
+    assert f"/20261121/{scope}/bedrock/aws4_request" in fake.headers[0]["Authorization"]
+
+
+async def test_without_any_region_nothing_is_sent():
+    async with generating() as generator:
+        result = await generator.run(work(Bedrock(model=CLAUDE)), ignore)
+
+    assert isinstance(result, FailGeneration)
+    assert result.problem == Problem(
+        code="validation",
+        message="Name a region: this process has no AWS_REGION.",
+        field="provider.region",
+    )
 
 
 async def test_an_api_key_of_bedrock_is_a_bearer_token_and_nothing_is_signed():

@@ -53,6 +53,7 @@ def test_every_setting_is_read_from_its_variable():
         "GROQ_BASE_URL": "https://groq.example.com/v1",
         "AZURE_OPENAI_ENDPOINT": "https://ours.openai.azure.com",
         "OLLAMA_BASE_URL": "http://10.0.0.7:11434",
+        "AWS_REGION": "eu-west-1",
     }
     assert msgspec.structs.asdict(load(environ)) == {
         "nats_url": ("nats://a:4222", "nats://b:4222"),
@@ -82,6 +83,7 @@ def test_every_setting_is_read_from_its_variable():
         "anthropic_base_url": "https://claude.example.com",
         "groq_base_url": "https://groq.example.com/v1",
         "azure_base_url": "https://ours.openai.azure.com",
+        "aws_region": "eu-west-1",
         "ollama_base_url": "http://10.0.0.7:11434",
     }
 

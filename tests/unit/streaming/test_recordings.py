@@ -13,6 +13,7 @@ import msgspec
 import pytest
 
 from actors.streaming.adapters.providers.bedrock import BedrockEndpoint
+from actors.streaming.config import StreamingConfig
 from actors.streaming.core import estimate
 from actors.streaming.core.deltas import ReasoningDelta, TextDelta
 from actors.streaming.core.faults import refusal
@@ -152,7 +153,7 @@ FORMATS: dict[str, Format] = {
     ),
     "bedrock-invoke": Format(
         Bedrock(model="m", region="us-east-1", api="invoke"),
-        BedrockEndpoint(Secrets({}, {}), system_clock).reader,
+        BedrockEndpoint(Secrets({}, {}), StreamingConfig(), system_clock).reader,
         CONVERSE_FINISH | TITAN_FINISH,
         lambda counts: Usage(input=int(counts["input"]), output=int(counts["output"])),
         names_model=True,

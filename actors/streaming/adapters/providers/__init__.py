@@ -55,7 +55,7 @@ async def open_providers(
         yield {
             Azure: HttpProvider(client, AzureEndpoint(secrets, config), config),
             Anthropic: HttpProvider(client, AnthropicEndpoint(secrets, config), config),
-            Bedrock: HttpProvider(client, BedrockEndpoint(secrets, clock), config),
+            Bedrock: HttpProvider(client, BedrockEndpoint(secrets, config, clock), config),
             Google: HttpProvider(client, google, config),
             Ollama: HttpProvider(client, OllamaEndpoint(secrets, config), patient),
             OpenAI: openai,

@@ -17,6 +17,7 @@ from actors.streaming.adapters.endpoint import (
     post,
     resolved,
 )
+from actors.streaming.config import StreamingConfig
 from actors.streaming.core.bedrock import InvokeFraming, NovaFraming, anthropic_usage
 from actors.streaming.core.reader import Reader
 from actors.streaming.core.sigv4 import Credentials, Scope, Signable, sign
@@ -38,6 +39,10 @@ SECRET_ACCESS_KEY = "aws_secret_access_key"
 SESSION_TOKEN = "aws_session_token"
 
 _ACCEPT = "application/vnd.amazon.eventstream"
+_ARN_PARTS = 5
+_STAND_INS_REGION = "us-east-1"
+"""What is signed for a server at a ``base_url`` where nobody names a region."""
+
 _ANTHROPIC_VERSION = "bedrock-2023-05-31"
 _OURS_ALONE = frozenset({"model", "stream"})
 """What Anthropic wants in the body and Bedrock in the path."""
@@ -56,14 +61,14 @@ class BedrockEndpoint:
 
     optional: frozenset[str] = frozenset()
 
-    def __init__(self, secrets: Secrets, clock: Clock) -> None:
+    def __init__(self, secrets: Secrets, config: StreamingConfig, clock: Clock) -> None:
         self._secrets = secrets
+        self._config = config
         self._clock = clock
 
     def base_url(self, request: GenerateRequest) -> str:
         """Return the server's address."""
-        provider = meant(request, Bedrock)
-        return provider.base_url or _usual(provider.region)
+        return self._address(meant(request, Bedrock))
 
     async def outgoing(
         self, request: GenerateRequest, context: CallContext, without: frozenset[str]
@@ -97,7 +102,7 @@ class BedrockEndpoint:
         context: CallContext,
         accept: str,
     ) -> Outgoing:
-        url = joined(provider.base_url or _usual(provider.region), path)
+        url = joined(self._address(provider), path)
         key = self._api_key(provider, context)
         bearer = {"authorization": f"Bearer {key}"} if key else {}
         outgoing = post(url, body, bearer, provider.headers, accept=accept)
@@ -111,7 +116,8 @@ class BedrockEndpoint:
             if name == "content-type" or name.startswith("x-amz")
         }
         request = Signable("POST", outgoing.url, covered, outgoing.body)
-        added = sign(request, credentials, Scope(provider.region, "bedrock"), self._clock())
+        scope = Scope(self._region(provider), "bedrock")
+        added = sign(request, credentials, scope, self._clock())
         return outgoing._replace(headers={**outgoing.headers, **added})
 
     def _api_key(self, provider: Bedrock, context: CallContext) -> str | None:
@@ -135,8 +141,31 @@ class BedrockEndpoint:
     def _resolved(
         self, provider: Bedrock, own_name: str | None, named: str | None, context: CallContext
     ) -> str | None:
-        address = own(_usual(provider.region), own_name, provider.base_url, named)
+        address = own(_usual(self._region(provider)), own_name, provider.base_url, named)
         return resolved(self._secrets, address, context)
+
+    def _address(self, provider: Bedrock) -> str:
+        return provider.base_url or _usual(self._region(provider))
+
+    def _region(self, provider: Bedrock) -> str:
+        """Return the region that is named, the one of the model's ARN, or the operator's.
+
+        Raises:
+            ProblemError: ``validation``, there is none, and it decides where the request goes.
+        """
+        region = provider.region or _region_of(provider.model) or self._config.aws_region
+        if region is None and provider.base_url is not None:
+            return _STAND_INS_REGION
+        if region is None:
+            reason = "Name a region: this process has no AWS_REGION."
+            raise problem("validation", reason, field="provider.region")
+        return region
+
+
+def _region_of(model: str) -> str | None:
+    """Return the region of a model that is named by its ARN."""
+    parts = model.split(":")
+    return parts[3] if parts[0] == "arn" and len(parts) > _ARN_PARTS and parts[3] else None
 
 
 def _usual(region: str) -> str:
