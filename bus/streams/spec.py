@@ -34,12 +34,11 @@ _NANOSECONDS = 1_000_000_000
 class StreamSpec:
     """One stream. ``max_age`` is in seconds, 0 for ever; ``per_subject`` is a count, -1 unlimited.
 
-    ``memory`` is for what can be sent anew: one server's loss of it shows in the date of the stream.
-    A cluster's would not, for a stream that lost all its copies keeps name and date, so there it lies
-    in files. ``lazy`` lets one server acknowledge before the message is on disk: quick, and no
-    receipt; a cluster has no such mode. ``refuse_when_full`` keeps what is stored instead of what
-    arrives.
-    ``consumed`` removes what was acknowledged.
+    ``memory`` is for what can be sent anew: one server's loss of it shows in the date of the
+    stream. A cluster's would not, because a stream that lost all its copies keeps name and date, so
+    there it lies in files. ``lazy`` lets one server acknowledge before the message is on disk:
+    quick, and no receipt; a cluster has no such mode. ``refuse_when_full`` keeps what is stored
+    instead of what arrives. ``consumed`` removes what was acknowledged.
     """
 
     name: str

@@ -15,6 +15,7 @@ from bus.testing import nats_world
 from schemas.agents import AgentList, ListAgents
 from schemas.base import Message
 from tests.integration.waiting import until
+from tests.servers import local_server
 
 TIMING = Timing(request_try_seconds=0.05)
 
@@ -26,7 +27,10 @@ async def test_commands_are_taken_as_soon_as_the_bus_can_hand_them_out(tmp_path:
         handled.append(caller.tenant)
         return AgentList(agents=[], total=0, limit=1, offset=0)
 
-    async with nats_world(tmp_path, timing=TIMING) as world, world.process("test") as bus:
+    async with (
+        nats_world(local_server(tmp_path), timing=TIMING) as world,
+        world.process("test") as bus,
+    ):
         await bus.jetstream.call(f"STREAM.DELETE.{INBOX}")
         with capture_logs() as logs:
             async with anyio.create_task_group() as tasks:
