@@ -4,7 +4,7 @@ from importlib import metadata
 
 import click
 
-from actors.cli import agents, contract, dead, executions, fleet, journal, shards
+from actors.cli import agents, contract, dead, executions, fleet, journal, providers, shards
 from actors.cli.session import opened
 
 CONTEXT = {"help_option_names": ["-h", "--help"]}
@@ -51,5 +51,6 @@ for command in (
     dead.dead,
     shards.shards,
     journal.journal,
+    providers.provider,
 ):
     main.add_command(command)

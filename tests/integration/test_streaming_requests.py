@@ -171,6 +171,24 @@ async def test_connections_are_kept_for_the_next_call_and_opened_for_all_that_ru
         assert len(fake.bodies) == 155
 
 
+async def test_a_kept_connection_that_the_server_has_closed_is_replaced_unseen():
+    seen: set[Any] = set()
+
+    async def closing_kept(request: Any) -> Any:
+        peer = request.transport.get_extra_info("peername")
+        if peer in seen:
+            request.transport.abort()
+            return await refusing(500)(request)
+        seen.add(peer)
+        return await answering("x")(request)
+
+    async with fake_provider(closing_kept) as fake, generating() as generator:
+        for _ in range(3):
+            assert isinstance(await generator.run(work(at(fake)), ignore), FinishGeneration)
+
+    assert len(seen) == 3
+
+
 async def test_nothing_is_held_back_to_fill_packets():
     client = build_client(
         Egress(allow_loopback=True), connect_timeout=5, read_timeout=5, keep_alive=5

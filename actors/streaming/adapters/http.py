@@ -12,6 +12,7 @@ from functools import cache
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from ipaddress import IPv4Address
 from ssl import SSLContext
+from types import SimpleNamespace
 from typing import Any
 
 import aiohttp
@@ -51,6 +52,7 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
         self._egress = egress
         self._keep_alive = keep_alive
         self._session: aiohttp.ClientSession | None = None
+        self._fresh: aiohttp.ClientSession | None = None
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send the request and return once the status line and headers are there.
@@ -61,42 +63,83 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
         """
         url = URL(str(request.url), encoded=True)
         self._egress.check_literal(url.host or "")
-        timeouts: dict[str, float | None] = request.extensions.get("timeout", {})
         content = await request.aread()
         try:
-            response = await self._open().request(
-                request.method,
-                url,
-                headers=[(name.decode(), text.decode()) for name, text in request.headers.raw],
-                data=content or None,
-                allow_redirects=False,
-                timeout=aiohttp.ClientTimeout(total=None, connect=timeouts.get("connect")),
-            )
+            response = await self._sent(request, url, content)
         except (aiohttp.ClientError, TimeoutError) as error:
             raise _translated(error, request) from error
+        timeouts: dict[str, float | None] = request.extensions.get("timeout", {})
         return _answer(request, response, timeouts.get("read"))
+
+    async def _sent(
+        self, request: httpx.Request, url: URL, content: bytes
+    ) -> aiohttp.ClientResponse:
+        """Send the request, on a new connection if a kept one turns out to be closed.
+
+        A server may close a connection that nothing happens on, at any time. That it has done so
+        shows only when the next request gets no byte in answer, and says nothing of the request.
+        """
+        kept: list[bool] = []
+        try:
+            return await self._send(self._open(), request, url, content, kept)
+        except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as error:
+            if not kept or isinstance(error, aiohttp.ClientConnectorError):
+                raise
+        return await self._send(self._open_fresh(), request, url, content, kept)
+
+    async def _send(
+        self,
+        session: aiohttp.ClientSession,
+        request: httpx.Request,
+        url: URL,
+        content: bytes,
+        kept: list[bool],
+    ) -> aiohttp.ClientResponse:
+        timeouts: dict[str, float | None] = request.extensions.get("timeout", {})
+        return await session.request(
+            request.method,
+            url,
+            headers=[(name.decode(), text.decode()) for name, text in request.headers.raw],
+            data=content or None,
+            allow_redirects=False,
+            timeout=aiohttp.ClientTimeout(total=None, connect=timeouts.get("connect")),
+            trace_request_ctx=kept,
+        )
 
     async def aclose(self) -> None:
         """Close all connections, those in use as well."""
-        if self._session is not None:
-            await self._session.close()
+        for session in (self._session, self._fresh):
+            if session is not None:
+                await session.close()
 
     def _open(self) -> aiohttp.ClientSession:
         if self._session is None:
-            connector = aiohttp.TCPConnector(
-                limit=0,
-                resolver=PinningResolver(self._egress),
-                use_dns_cache=False,
-                keepalive_timeout=self._keep_alive,
-                ssl=tls(),
-            )
-            self._session = aiohttp.ClientSession(
-                connector=connector,
-                cookie_jar=aiohttp.DummyCookieJar(),
-                read_bufsize=_READ_BUFFER_BYTES,
-                skip_auto_headers=("Accept", "Accept-Encoding", "Content-Type", "User-Agent"),
-            )
+            self._session = self._built(keepalive_timeout=self._keep_alive)
         return self._session
+
+    def _open_fresh(self) -> aiohttp.ClientSession:
+        """Return the session that opens a connection for each request and keeps none."""
+        if self._fresh is None:
+            self._fresh = self._built(force_close=True)
+        return self._fresh
+
+    def _built(self, **keeping: Any) -> aiohttp.ClientSession:
+        connector = aiohttp.TCPConnector(
+            limit=0,
+            resolver=PinningResolver(self._egress),
+            use_dns_cache=False,
+            ssl=tls(),
+            **keeping,
+        )
+        tracing = aiohttp.TraceConfig()
+        tracing.on_connection_reuseconn.append(_note_kept)
+        return aiohttp.ClientSession(
+            connector=connector,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            read_bufsize=_READ_BUFFER_BYTES,
+            skip_auto_headers=("Accept", "Accept-Encoding", "Content-Type", "User-Agent"),
+            trace_configs=[tracing],
+        )
 
 
 class PinningResolver(AbstractResolver):
@@ -160,6 +203,15 @@ def build_client(
         follow_redirects=False,
         trust_env=False,
     )
+
+
+async def _note_kept(
+    _session: aiohttp.ClientSession,
+    context: SimpleNamespace,
+    _params: aiohttp.TraceConnectionReuseconnParams,
+) -> None:
+    """Note that a request went over a connection that an earlier one had opened."""
+    context.trace_request_ctx.append(True)
 
 
 def _answer(

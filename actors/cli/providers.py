@@ -1,0 +1,132 @@
+"""The commands about model providers: trying a live endpoint."""
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+from urllib.parse import urlsplit
+
+import click
+import msgspec
+
+from actors.cli import shown
+from actors.cli.session import EXIT_FAILURE, Session, run, with_session
+from actors.streaming.__main__ import settings
+from actors.streaming.adapters.conformance import WRONG_SECRET, Conformance
+from actors.streaming.adapters.http_call import HttpProvider
+from actors.streaming.adapters.providers import Providers, open_providers
+from actors.streaming.core.conformance import CASES, NAMES, Finding
+from bus.egress import Egress
+from bus.secrets import SecretEntry, Secrets
+from schemas.base import StrictValue
+from schemas.providers import Provider
+
+_MARKS = {"ok": ("ok  ", "green"), "lacking": ("--  ", "yellow"), "failed": ("FAIL", "red")}
+
+
+@click.group()
+def provider() -> None:
+    """Try model providers."""
+
+
+@provider.command()
+@click.argument("model", metavar="PROVIDER/MODEL")
+@click.option("--base-url", help="Another server than the provider's usual one.")
+@click.option("--secret", help="The name of the key to use.")
+@click.option(
+    "--set",
+    "more",
+    multiple=True,
+    metavar="FIELD=VALUE",
+    help="Any other field of the provider, such as api=responses or region=eu-west-1.",
+)
+@click.option(
+    "--only",
+    multiple=True,
+    type=click.Choice(NAMES),
+    metavar="CASE",
+    help=f"Ask only this; may be repeated.  [{', '.join(NAMES)}]",
+)
+@click.option(
+    "--patience",
+    type=click.FloatRange(0.1, 3600),
+    default=120.0,
+    show_default=True,
+    help="Seconds each case may take.",
+)
+@click.option("--json", "json_", is_flag=True, help="Print what was found as JSON.")
+@with_session
+def check(
+    session: Session,
+    model: str,
+    more: Sequence[str],
+    only: Sequence[str],
+    *,
+    patience: float,
+    json_: bool,
+    **fields: str | None,
+) -> None:
+    """Ask a live model, such as openai/gpt-4o-mini, all that an agent may ask of it.
+
+    Needs no fleet: keys are read from this environment. What the model cannot do is marked with --;
+    exits with 1 if anything else is wrong. The questions are short, but they are paid for.
+    """
+    wanted = named(model, fields, more)
+    found = run(lambda: _checked(session, wanted, only or NAMES, patience, json_=json_))
+    if json_:
+        shown.json([finding._asdict() for finding in found])
+    if any(finding.verdict == "failed" for finding in found):
+        raise click.exceptions.Exit(EXIT_FAILURE)
+
+
+def named(model: str, fields: Mapping[str, Any], more: Sequence[str]) -> Provider:
+    """Return the provider that the command line names, or say what is wrong with it."""
+    kind, _, name = model.partition("/")
+    given = {field: value for field, value in fields.items() if value is not None}
+    for pair in more:
+        field, equals, value = pair.partition("=")
+        if not field or not equals:
+            raise click.BadParameter(f"{pair!r} must be FIELD=VALUE", param_hint="--set")
+        given[field] = value
+    try:
+        whole = {"provider": {"type": kind, "model": name, **given}}
+        return msgspec.convert(whole, _Named, strict=False).provider
+    except msgspec.ValidationError as error:
+        raise click.UsageError(str(error)) from None
+
+
+class _Named(StrictValue):
+    provider: Provider
+
+
+async def _checked(
+    session: Session, wanted: Provider, only: Sequence[str], patience: float, *, json_: bool
+) -> list[Finding]:
+    config = settings(session.config)
+    egress = Egress(allow_loopback=True, allowed=session.config.allowed_hosts)
+    found: list[Finding] = []
+    async with open_providers(config, egress, Secrets.load(os.environ)) as providers:
+        wrong = _wrong(_host(providers, wanted))
+        async with open_providers(config, egress, wrong) as strangers:
+            battery = Conformance(wanted, providers, strangers)
+            async for finding in battery.findings(session.tenant, patience, only):
+                found.append(finding)
+                if not json_:
+                    _show(finding)
+    return found
+
+
+def _host(providers: Providers, wanted: Provider) -> str:
+    called = providers[type(wanted)]
+    if not isinstance(called, HttpProvider):
+        return "localhost"
+    return urlsplit(called.endpoint.base_url(CASES[0].request(wanted))).netloc
+
+
+def _wrong(host: str) -> Secrets:
+    entry = SecretEntry(env="WRONG_KEY", hosts=(host,))
+    return Secrets({WRONG_SECRET: entry}, {"WRONG_KEY": "no-key-that-anybody-knows"})
+
+
+def _show(finding: Finding) -> None:
+    mark, colour = _MARKS[finding.verdict]
+    click.echo(f"{click.style(mark, fg=colour)} {finding.case:<15} {finding.detail}")

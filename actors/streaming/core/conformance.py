@@ -1,0 +1,263 @@
+"""What a provider is asked in a conformance check, and how its answers are judged. Pure.
+
+Some cases every endpoint must pass: an answer that is whole, in pieces, counted, cut at its limit.
+The others depend on what the model can do; where it cannot, it is lacking, which is no fault.
+"""
+
+from collections.abc import Callable
+from typing import Any, Literal, NamedTuple
+
+import msgspec
+
+from actors.streaming.core.deltas import Delta, TextDelta
+from schemas.llm import (
+    Answer,
+    ChatMessage,
+    GenerateRequest,
+    JsonSchemaFormat,
+    ModelConfig,
+    ToolCall,
+    ToolDefinition,
+)
+from schemas.problems import Problem
+from schemas.providers import Provider
+
+Verdict = Literal["ok", "lacking", "failed"]
+
+PIECES = 5
+"""A long answer comes in at least so many."""
+
+
+class Seen(NamedTuple):
+    """An answer, and the pieces in which it came."""
+
+    answer: Answer
+    deltas: list[Delta]
+
+
+class Finding(NamedTuple):
+    """How a case went."""
+
+    case: str
+    verdict: Verdict
+    detail: str
+
+
+class Case(NamedTuple):
+    """One question. ``judge`` says what is wrong with the answer, None if nothing is."""
+
+    name: str
+    messages: tuple[ChatMessage, ...]
+    judge: Callable[[Seen], str | None]
+    config: ModelConfig = ModelConfig(max_tokens=2_000)
+    tools: tuple[ToolDefinition, ...] = ()
+    optional: bool = False
+
+    def request(self, provider: Provider) -> GenerateRequest:
+        """Return the request that asks it."""
+        return GenerateRequest(
+            provider=provider,
+            messages=list(self.messages),
+            config=self.config,
+            tools=list(self.tools),
+        )
+
+
+def judged(case: Case, seen: Seen) -> Finding:
+    """Judge an answer, and that it is what its pieces are."""
+    told = "".join(delta.text for delta in seen.deltas if isinstance(delta, TextDelta))
+    if told != seen.answer.text:
+        return Finding(case.name, "failed", "the pieces of the answer are not the answer")
+    wrong = case.judge(seen)
+    if wrong is None:
+        return Finding(case.name, "ok", _shown(seen))
+    return Finding(case.name, "lacking" if case.optional else "failed", wrong)
+
+
+_OF_A_KEY: dict[str, Verdict] = {"unauthorized": "ok", "forbidden": "lacking"}
+"""No key goes unencrypted to another machine, so there is no way to try one."""
+
+
+def refused(case: Case, problem: Problem) -> Finding:
+    """Judge a failure: refusing what a model cannot do is no fault, all else is."""
+    unable = problem.field is not None and problem.field.startswith("config.")
+    declined = case.optional and problem.code in {"provider_error", "validation"}
+    lacking = unable or (declined and not problem.retryable)
+    return Finding(case.name, "lacking" if lacking else "failed", _said(problem))
+
+
+def refused_key(problem: Problem | None) -> Finding:
+    """Judge what a wrong key leads to; None is an answer."""
+    if problem is None:
+        return Finding("bad key", "lacking", "the server asks for no key")
+    verdict = _OF_A_KEY.get(problem.code, "failed")
+    return Finding("bad key", verdict, _said(problem))
+
+
+def _said(problem: Problem) -> str:
+    return f"{problem.code}: {problem.message}"
+
+
+def _shown(seen: Seen) -> str:
+    usage = seen.answer.usage
+    return f"{len(seen.deltas)} pieces, {usage.prompt} + {usage.output} tokens"
+
+
+# The judges
+
+
+def _answered(seen: Seen) -> str | None:
+    if not seen.answer.text.strip():
+        return "there is no text"
+    return None if seen.answer.finish_reason == "stop" else f"ended by {seen.answer.finish_reason}"
+
+
+def _counted(seen: Seen) -> str | None:
+    usage = seen.answer.usage
+    if usage.quality != "exact":
+        return "the provider tells no usage"
+    return None if usage.prompt and usage.output else "the usage is empty"
+
+
+def _in_pieces(seen: Seen) -> str | None:
+    return None if len(seen.deltas) >= PIECES else f"it came in {len(seen.deltas)} pieces"
+
+
+def _cut(seen: Seen) -> str | None:
+    return (
+        None if seen.answer.finish_reason == "length" else f"ended by {seen.answer.finish_reason}"
+    )
+
+
+def _stopped(seen: Seen) -> str | None:
+    return "the answer goes on behind its stop" if "7" in seen.answer.text else None
+
+
+def _called(seen: Seen) -> str | None:
+    if not seen.answer.tool_calls:
+        return "the model called no tool"
+    return _city(seen.answer.tool_calls[0])
+
+
+def _called_twice(seen: Seen) -> str | None:
+    calls = seen.answer.tool_calls
+    if len({call.id for call in calls}) < len(calls):
+        return "two calls have one id"
+    return None if len(calls) > 1 else f"the model made {len(calls)} calls"
+
+
+def _city(call: ToolCall) -> str | None:
+    try:
+        arguments: Any = msgspec.json.decode(call.arguments)
+    except msgspec.DecodeError:
+        return "the arguments are no JSON"
+    return None if isinstance(arguments, dict) and "city" in arguments else "the city is missing"
+
+
+def _thought(seen: Seen) -> str | None:
+    thought = seen.answer.reasoning or seen.answer.usage.reasoning
+    return None if thought else "the model told no reasoning"
+
+
+def _in_form(seen: Seen) -> str | None:
+    try:
+        msgspec.json.decode(seen.answer.text, type=_Review)
+    except msgspec.DecodeError:
+        return "the answer does not keep to the schema"
+    return None
+
+
+class _Review(msgspec.Struct, forbid_unknown_fields=True):
+    score: int
+
+
+# The battery
+
+
+def _user(text: str) -> ChatMessage:
+    return ChatMessage(role="user", content=text)
+
+
+_CAPITAL = (_user("What is the capital of France? Answer in one short sentence."),)
+_COUNT = (_user("Count from 1 to 60, separated by spaces. Write nothing else."),)
+_WEATHER = ToolDefinition(
+    name="get_weather",
+    description="The weather in a city, now.",
+    parameters={
+        "type": "object",
+        "properties": {"city": {"type": "string"}},
+        "required": ["city"],
+        "additionalProperties": False,
+    },
+)
+_ASKED = _user("What is the weather in Oslo now? Use the tool.")
+_CALL = ToolCall(id="call_0123456789", name="get_weather", arguments='{"city":"Oslo"}')
+_REVIEW = JsonSchemaFormat(
+    name="review",
+    schema={
+        "type": "object",
+        "properties": {"score": {"type": "integer"}},
+        "required": ["score"],
+        "additionalProperties": False,
+    },
+)
+
+LONG = Case("long output", _COUNT, _in_pieces)
+
+CASES: tuple[Case, ...] = (
+    Case("text", _CAPITAL, _answered),
+    Case("usage", _CAPITAL, _counted),
+    LONG,
+    Case("limit", _COUNT, _cut, ModelConfig(max_tokens=16)),
+    Case(
+        "stop",
+        (_user("Count from 1 to 9, separated by spaces. Write nothing else."),),
+        _stopped,
+        ModelConfig(max_tokens=2_000, stop_sequences=["7"]),
+    ),
+    Case(
+        "tools",
+        (_ASKED,),
+        _called,
+        ModelConfig(max_tokens=2_000, tool_choice="required"),
+        (_WEATHER,),
+        optional=True,
+    ),
+    Case(
+        "parallel tools",
+        (_user("What is the weather in Oslo, and what in Rome? Ask for both at once."),),
+        _called_twice,
+        ModelConfig(max_tokens=2_000),
+        (_WEATHER,),
+        optional=True,
+    ),
+    Case(
+        "tool result",
+        (
+            _ASKED,
+            ChatMessage(role="assistant", content="", tool_calls=[_CALL]),
+            ChatMessage(role="tool", content="Rain, 4 degrees.", tool_call_id=_CALL.id),
+        ),
+        _answered,
+        ModelConfig(max_tokens=2_000),
+        (_WEATHER,),
+        optional=True,
+    ),
+    Case(
+        "thinking",
+        (_user("Is 391 a prime number? Think, then answer yes or no."),),
+        _thought,
+        ModelConfig(max_tokens=4_000, reasoning_effort="low"),
+        optional=True,
+    ),
+    Case(
+        "schema",
+        (_user("Rate this review from 1 to 5 as JSON with an integer `score`: I love it."),),
+        _in_form,
+        ModelConfig(max_tokens=2_000, response_format=_REVIEW),
+        optional=True,
+    ),
+)
+"""What is asked of every endpoint, in this order; ``cancel`` and ``bad key`` follow."""
+
+NAMES: tuple[str, ...] = (*(case.name for case in CASES), "cancel", "bad key")

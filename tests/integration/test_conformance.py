@@ -1,0 +1,171 @@
+"""The battery of ``callboard provider check`` against endpoints, sound ones and others."""
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import anyio
+import anyio.to_thread
+import pytest
+from aiohttp import web
+from click.testing import CliRunner, Result
+
+from actors.cli import main
+from actors.streaming.core.conformance import NAMES
+from tests.attempts import KEY
+from tests.providers_fake import (
+    Behaviour,
+    answer,
+    answering,
+    begin,
+    breaking,
+    chunk,
+    event,
+    fake_provider,
+    refusing,
+    sending,
+)
+
+SCRIPT = Path(__file__).parents[2] / "deploy" / "examples" / "local_model.py"
+
+
+def checked(*arguments: str, **environ: str) -> Result:
+    command = ["provider", "check", *arguments, "--json"]
+    return CliRunner().invoke(main, command, env=environ)
+
+
+def verdicts(result: Result) -> dict[str, str]:
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+    return {found["case"]: found["verdict"] for found in json.loads(result.stdout)}
+
+
+async def against(behaviour: Behaviour, *arguments: str) -> Result:
+    with anyio.fail_after(40):
+        async with fake_provider(behaviour) as fake:
+            environ = {"OPENAI_API_KEY": KEY, "OPENAI_BASE_URL": fake.base_url}
+            return await anyio.to_thread.run_sync(
+                lambda: checked("openai/m", *arguments, **environ)
+            )
+
+
+async def sound(request: web.Request) -> web.StreamResponse:
+    """Answer as a model would that can do everything, to those who have the key."""
+    if request.headers.get("Authorization") != f"Bearer {KEY}":
+        return await refusing(401, {"code": "invalid_api_key"})(request)
+    return await sending(*_answer(json.loads(await request.read())))(request)
+
+
+def _answer(asked: dict[str, Any]) -> list[bytes]:
+    if asked.get("reasoning_effort"):
+        return [event(chunk(reasoning_content="17 * 23")), *answer("No.")]
+    if asked.get("response_format"):
+        return answer('{"score":5}')
+    if asked.get("stop"):
+        return answer("1 2 3 4 5 6 ")
+    if asked["max_completion_tokens"] == 16:
+        return answer("1 ", "2 ", finish="length")
+    if asked.get("tools") and asked["messages"][-1]["role"] == "user":
+        calls = [_call(place, city) for place, city in enumerate(["Oslo", "Rome"])]
+        return [event(chunk(tool_calls=calls)), *answer(finish="tool_calls")]
+    return answer(*(f"{number} " for number in range(1, 61)))
+
+
+def _call(place: int, city: str) -> dict[str, Any]:
+    function = {"name": "get_weather", "arguments": json.dumps({"city": city})}
+    return {"index": place, "id": f"call_{place}", "function": function}
+
+
+async def test_a_sound_endpoint_passes_every_case():
+    result = await against(sound)
+
+    assert verdicts(result) == dict.fromkeys(NAMES, "ok")
+    assert result.exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "verdict"),
+    [
+        (refusing(500, {"message": "x"}), "failed"),
+        (breaking(event(chunk("Par"))), "failed"),
+        (sending(*answer("Paris.", usage=None)), "failed"),
+    ],
+    ids=["failing", "cutting", "not counting"],
+)
+async def test_an_endpoint_that_is_not_sound_is_found_out(behaviour: Behaviour, verdict: str):
+    result = await against(behaviour, "--only", "usage")
+
+    assert verdicts(result) == {"usage": verdict}
+    assert result.exit_code == 1
+
+
+async def test_an_endpoint_that_never_ends_is_left_in_time():
+    async def silent(request: web.Request) -> web.StreamResponse:
+        response = await begin(request, [event(chunk("1 "))])
+        await anyio.sleep_forever()
+        return response
+
+    result = await against(silent, "--patience", "0.3", "--only", "text", "--only", "cancel")
+
+    assert verdicts(result) == {"text": "failed", "cancel": "ok"}
+
+
+async def test_a_server_without_keys_and_tools_is_lacking_and_no_worse():
+    result = await against(answering("Paris."), "--only", "tools", "--only", "bad key")
+
+    assert verdicts(result) == {"tools": "lacking", "bad key": "lacking"}
+    assert result.exit_code == 0
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["openai/m", "--set", "colour=red"], ["nobody/m"], ["openai/m", "--set", "x"]],
+    ids=["field", "provider", "pair"],
+)
+def test_a_provider_that_there_is_not_is_refused(arguments: list[str]):
+    assert CliRunner().invoke(main, ["provider", "check", *arguments]).exit_code == 2
+
+
+MISSING = subprocess.run([sys.executable, SCRIPT, "--check"], capture_output=True, check=False)
+MODEL = pytest.mark.skipif(
+    MISSING.returncode != 0, reason=MISSING.stderr.decode().strip() or "none"
+)
+
+
+@pytest.fixture(scope="module")
+def local_model(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    port_file = tmp_path_factory.mktemp("model") / "port"
+    command = [sys.executable, str(SCRIPT), "--port-file", str(port_file)]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
+        deadline = time.monotonic() + 30
+        while not port_file.exists():
+            assert process.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        yield f"http://127.0.0.1:{port_file.read_text().strip()}/v1"
+        process.terminate()
+
+
+@MODEL
+@pytest.mark.model
+@pytest.mark.parametrize(
+    ("named", "limit"),
+    [
+        (["openai/local"], "ok"),
+        # This server says of every response that it was completed.
+        (["openai/local", "--set", "api=responses"], "failed"),
+        (["anthropic/local"], "ok"),
+    ],
+    ids=["chat", "responses", "messages"],
+)
+def test_a_real_model_passes_the_battery_in_every_format(
+    local_model: str, named: list[str], limit: str
+):
+    asked = [word for case in ("text", "usage", "limit", "cancel") for word in ("--only", case)]
+
+    result = checked(*named, "--base-url", local_model, *asked)
+
+    assert verdicts(result) == {"text": "ok", "usage": "ok", "limit": limit, "cancel": "ok"}
