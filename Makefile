@@ -4,6 +4,7 @@ VENV   := .venv
 PYTHON := $(VENV)/bin/python
 STAMP  := $(VENV)/.installed
 KILLS  ?= 50
+SEEDS  ?= 2000
 PEERS  := .venv-peers
 
 # The first interpreter that is new enough.
@@ -15,7 +16,7 @@ PIP      := $(PYTHON) -m pip --disable-pip-version-check
 PIP_LOCK := $(PIP) install -qq --no-deps --require-hashes
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-cluster check bench bench-durable bench-restate chaos lock clean
+.PHONY: help install demo test test-cluster check bench bench-durable bench-restate chaos simulate lock clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -60,6 +61,9 @@ $(PEERS):
 
 chaos: install ## kill real processes KILLS times and check that nothing was lost (KILLS=50)
 	@$(PYTHON) -m tests.chaos --kills $(KILLS)
+
+simulate: install ## play SEEDS seeded histories of faults in virtual time (SEEDS=2000), or one: SEED=n
+	@$(PYTHON) -m tests.simulation $(if $(SEED),--seed $(SEED),--seeds $(SEEDS))
 
 lock: ## resolve requirements.lock anew (needs uv on the PATH)
 	uv pip compile pyproject.toml --universal --python-version 3.11 --upgrade \

@@ -1,6 +1,8 @@
 """The bus in memory: the twin of everything on NATS, for tests and simulation.
 
-``transport``   plain messages between all who share it
+``exchange``    plain messages between all who are connected
+``transport``   one connection, which can be lost and found
+``mailbox``     one subscription
 ``store``       streams and what they keep
 ``journal``     fenced appends and reads of one stream
 ``blobs``       large bytes by their hash
@@ -11,13 +13,15 @@
 
 from bus.memory.blobs import MemoryBlobs
 from bus.memory.bus import MemoryBus, MemoryProcess, memory_bus
+from bus.memory.exchange import Exchange, Fate
 from bus.memory.journal import MemoryJournal
 from bus.memory.outbox import MemoryOutbox
 from bus.memory.store import MemoryStore
-from bus.memory.transport import Fate, MemoryTransport
+from bus.memory.transport import MemoryTransport
 from bus.memory.work_queue import MemoryWorkQueue
 
 __all__ = [
+    "Exchange",
     "Fate",
     "MemoryBlobs",
     "MemoryBus",

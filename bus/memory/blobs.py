@@ -11,23 +11,23 @@ class MemoryBlobs:
     """Bytes by the hash of their content."""
 
     def __init__(self) -> None:
-        self._blobs: dict[str, bytes] = {}
+        self.kept: dict[str, bytes] = {}
 
     async def put(self, data: bytes) -> str:
         """See ``Blobs.put``."""
         await checkpoint()
         name = sha256(data).hexdigest()
-        self._blobs[name] = data
+        self.kept[name] = data
         return name
 
     async def get(self, name: str) -> bytes:
         """See ``Blobs.get``."""
         await checkpoint()
-        if name not in self._blobs:
+        if name not in self.kept:
             raise problem("not_found", f"no blob {name}")
-        return self._blobs[name]
+        return self.kept[name]
 
     async def remove(self, name: str) -> None:
         """See ``Blobs.remove``."""
         await checkpoint()
-        self._blobs.pop(name, None)
+        self.kept.pop(name, None)

@@ -6,13 +6,15 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 import anyio
+from anyio.lowlevel import checkpoint
 
 from bus.config import Timing
 from bus.memory.blobs import MemoryBlobs
+from bus.memory.exchange import Exchange, Fate
 from bus.memory.journal import MemoryJournal
 from bus.memory.outbox import MemoryOutbox
 from bus.memory.store import MemoryStore
-from bus.memory.transport import Fate, MemoryTransport
+from bus.memory.transport import MemoryTransport
 from bus.memory.work_queue import MemoryWorkQueue
 from bus.ports import Bus, Clock, Journal
 from bus.streams.spec import RECORDS, journal_spec, stream_specs
@@ -42,23 +44,31 @@ class MemoryProcess(Bus):
 class MemoryBus:
     """What outlives processes: the streams, the blobs and the work queue. ``timing`` is theirs."""
 
-    def __init__(self, timing: Timing, clock: Clock = loop_clock, fate: Fate | None = None) -> None:
-        self.store = MemoryStore(stream_specs((), timing))
-        self.transport = MemoryTransport(self.store, fate)
+    def __init__(
+        self,
+        timing: Timing,
+        clock: Clock = loop_clock,
+        fate: Fate | None = None,
+        store: MemoryStore | None = None,
+    ) -> None:
+        self.store = store or MemoryStore(stream_specs((), timing))
+        self.exchange = Exchange(self.store, fate)
         self.blobs = MemoryBlobs()
         self.queue = MemoryWorkQueue(clock, timing)
+        self.transport = MemoryTransport(self.exchange, "bus")
+        self._connections = [self.transport]
         self._clock = clock
         self._timing = timing
 
     @asynccontextmanager
     async def process(self, name: str = "process") -> AsyncGenerator[MemoryProcess]:
-        """Show the bus to a process while it lives: all is shared but its outbox."""
-        del name
-        outbox = MemoryOutbox(self.transport, self._timing)
+        """Show the bus to a process while it lives: its connection and its outbox are its own."""
+        transport = self.connect(name)
+        outbox = MemoryOutbox(transport, self._timing)
         try:
             yield MemoryProcess(
                 store=self.store,
-                transport=self.transport,
+                transport=transport,
                 outbox=outbox,
                 queue=self.queue,
                 blobs=self.blobs,
@@ -68,6 +78,17 @@ class MemoryBus:
             )
         finally:
             outbox.close()
+            self.disconnect(transport)
+
+    def connect(self, name: str) -> MemoryTransport:
+        """Open a connection, which is lost and found with the bus until it is disconnected."""
+        transport = MemoryTransport(self.exchange, name)
+        self._connections.append(transport)
+        return transport
+
+    def disconnect(self, transport: MemoryTransport) -> None:
+        """Forget a connection."""
+        self._connections.remove(transport)
 
     def journal(self, entity: str) -> Journal:
         """Return the journal of an entity type; its stream is made when it is first asked for."""
@@ -77,9 +98,17 @@ class MemoryBus:
 
     async def restart(self, lost_seconds: float = LOST_SECONDS) -> None:
         """Lose what a killed nats-server loses, then tell every process that the bus is back."""
+        self.lose(lost_seconds)
+        for transport in list(self._connections):
+            transport.find()
+        await checkpoint()
+
+    def lose(self, lost_seconds: float = LOST_SECONDS) -> None:
+        """Lose what a killed nats-server loses, the connections among it."""
+        for transport in self._connections:
+            transport.lose()
         self.store.restart(lost_seconds)
         self.queue.lose_all()
-        await self.transport.reconnect()
 
 
 @asynccontextmanager
@@ -88,5 +117,5 @@ async def memory_bus(
 ) -> AsyncGenerator[MemoryBus]:
     """Open a bus in memory."""
     bus = MemoryBus(timing or Timing(), clock, fate)
-    async with bus.transport.opened():
+    async with bus.exchange.opened():
         yield bus

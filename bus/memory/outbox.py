@@ -6,7 +6,8 @@ from typing import NamedTuple
 import anyio
 
 from bus.config import Timing
-from bus.memory.transport import MESSAGE_ID, MemoryTransport
+from bus.memory.exchange import MESSAGE_ID
+from bus.memory.transport import MemoryTransport
 
 
 class _Posted(NamedTuple):
@@ -24,6 +25,7 @@ class MemoryOutbox:
         self._window = timing.resend_window_seconds
         self._recent: deque[_Posted] = deque()
         self._posted = 0
+        self._losses = transport.losses
         self.close = transport.on_reconnect(self._post_again)
 
     async def post(self, subject: str, data: bytes, *, message_id: str | None = None) -> None:
@@ -48,16 +50,23 @@ class MemoryOutbox:
 
     async def _send(self, message: _Posted) -> None:
         self._recent.append(message)
-        headers = {MESSAGE_ID: message.message_id} if message.message_id is not None else None
-        await self._transport.publish(message.subject, message.data, headers=headers)
+        if not self._is_away:
+            headers = {MESSAGE_ID: message.message_id} if message.message_id is not None else None
+            await self._transport.publish(message.subject, message.data, headers=headers)
+
+    @property
+    def _is_away(self) -> bool:
+        """Whether the bus was lost and not everything was posted again since."""
+        return self._transport.losses != self._losses
 
     async def _post_again(self) -> None:
-        self._forget_safe()
+        self._losses = self._transport.losses
         again, self._recent = self._recent, deque()
         for message in again:
             await self._send(message._replace(at=anyio.current_time()))
 
     def _forget_safe(self) -> None:
+        """Forget what is stored for good. While the bus is away nothing becomes safe by waiting."""
         oldest = anyio.current_time() - self._window
-        while self._recent and self._recent[0].at < oldest:
+        while not self._is_away and self._recent and self._recent[0].at < oldest:
             self._recent.popleft()

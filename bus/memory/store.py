@@ -58,18 +58,27 @@ class MemoryStore:
 
     def __init__(self, specs: Iterable[StreamSpec] = ()) -> None:
         self._streams = {spec.name: _Stream(spec) for spec in specs}
+        self._captured: dict[str, str | None] = {}
 
     def provide(self, spec: StreamSpec) -> None:
         """Add a stream if there is none of its name."""
-        self._streams.setdefault(spec.name, _Stream(spec))
+        if spec.name not in self._streams:
+            self._streams[spec.name] = _Stream(spec)
+            self._captured.clear()
 
     def keep(self, subject: str, data: bytes, *, message_id: str | None = None) -> bool:
         """Store a message if a stream captures its subject; say whether one did."""
-        for stream in self._streams.values():
-            if stream.spec.captures(subject):
-                stream.keep(subject, data, message_id)
-                return True
-        return False
+        if subject not in self._captured:
+            self._captured[subject] = self._captor(subject)
+        name = self._captured[subject]
+        if name is not None:
+            self._streams[name].keep(subject, data, message_id)
+        return name is not None
+
+    def _captor(self, subject: str) -> str | None:
+        """Return the name of the stream that captures a subject."""
+        captors = (name for name, each in self._streams.items() if each.spec.captures(subject))
+        return next(captors, None)
 
     def append(self, name: str, subject: str, data: bytes, expected: int) -> int:
         """Store a message if the subject's last sequence is ``expected``.
@@ -88,6 +97,12 @@ class MemoryStore:
         for sequence, kept in list(messages.items()):
             if sequence >= start:
                 yield Stored(sequence, kept.data)
+
+    def everything(self, name: str) -> Iterator[tuple[str, Stored]]:
+        """Yield all that a stream holds, with its subjects."""
+        for subject in self._streams[name].subjects:
+            for stored in self.read(name, subject):
+                yield subject, stored
 
     def last(self, name: str, subject: str) -> Stored | None:
         """Return the newest message of a subject."""

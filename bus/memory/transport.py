@@ -1,117 +1,57 @@
-"""Plain messages in memory, between all who share one transport."""
+"""Plain messages in memory, as one process sees them: its connection to the exchange."""
 
 from collections import deque
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 import anyio
-import structlog
-from anyio.abc import TaskGroup
 
-from bus.errors import CallboardError, DeadlineError, UnavailableError
-from bus.memory.store import MemoryStore
+from bus.errors import DeadlineError, UnavailableError
+from bus.memory.exchange import Exchange
+from bus.memory.mailbox import Mailbox
 from bus.ports import Delivery, Handler
-from bus.subjects import matches
 
-log = structlog.get_logger()
-
-Fate = Callable[[str], Sequence[float]]
-"""What happens to a message on a subject: the seconds until each of its copies arrives."""
-
-MAX_WAITING = 65_536
-"""Messages above this, for one subscription whose handler does not keep up, are lost."""
-
-MESSAGE_ID = "Nats-Msg-Id"
-
-
-class _Mailbox:
-    """One subscription: a bounded queue and the task that feeds the handler from it."""
-
-    def __init__(self, pattern: str, handler: Handler, queue: str) -> None:
-        self.pattern = pattern
-        self.queue = queue
-        self._handler = handler
-        self._waiting: deque[Delivery] = deque()
-        self._arrived = anyio.Event()
-        self._idle = anyio.Event()
-        self._scope = anyio.CancelScope()
-
-    def put(self, delivery: Delivery) -> None:
-        if len(self._waiting) >= MAX_WAITING:
-            log.warning("transport.message_lost", subject=self.pattern)
-            return
-        self._waiting.append(delivery)
-        self._arrived.set()
-
-    async def pump(self) -> None:
-        with self._scope:
-            while True:
-                while self._waiting:
-                    await self._handle(self._waiting.popleft())
-                self._idle.set()
-                self._arrived = anyio.Event()
-                await self._arrived.wait()
-                self._idle = anyio.Event()
-
-    async def drain(self, seconds: float) -> None:
-        with anyio.move_on_after(seconds):
-            if self._waiting or not self._idle.is_set():
-                self._idle = anyio.Event()
-                self._arrived.set()
-                await self._idle.wait()
-
-    def stop(self) -> None:
-        self._scope.cancel()
-
-    async def _handle(self, delivery: Delivery) -> None:
-        try:
-            await self._handler(delivery)
-        except CallboardError as error:
-            log.warning("transport.handler_refused", subject=self.pattern, error=str(error))
+MAX_PENDING = 65_536
+"""Messages published while the connection is lost; above this none is taken."""
 
 
 class MemoryTransport:
-    """A bus for as long as its context is open.
+    """One connection. It can be lost, and found again as a client finds its server.
 
-    Messages arrive at once and in order unless ``fate`` says otherwise. What is published on a
-    subject that a stream of ``store`` captures is stored too. A handler that raises one of our
-    errors loses that message; any other error is a defect and ends the context.
+    While it is lost nothing arrives, and what is published waits. A handler that raises one of our
+    errors loses that message; any other error is a defect and ends the exchange's context.
     """
 
     DRAIN_SECONDS = 1.0
 
-    def __init__(self, store: MemoryStore | None = None, fate: Fate | None = None) -> None:
-        self._store = store or MemoryStore()
-        self._fate = fate
-        self._mailboxes: list[_Mailbox] = []
-        self._answers: dict[str, Callable[[Delivery], None]] = {}
-        self._callbacks: list[Callable[[], Awaitable[None]]] = []
-        self._turn = 0
-        self._requests = 0
-        self._tasks: TaskGroup
-
-    @asynccontextmanager
-    async def opened(self) -> AsyncGenerator["MemoryTransport"]:
-        """Carry messages while the context is open."""
-        async with anyio.create_task_group() as self._tasks:
-            yield self
-            self._tasks.cancel_scope.cancel()
+    def __init__(self, exchange: Exchange, name: str) -> None:
+        self._exchange = exchange
+        self._name = name
+        self._mailboxes: list[Mailbox] = []
+        self._pending: deque[Delivery] = deque()
+        self._callbacks: list[Mailbox] = []
+        self.is_lost = False
+        self.losses = 0
 
     async def publish(
         self, subject: str, data: bytes, *, reply: str = "", headers: dict[str, str] | None = None
     ) -> None:
         """See ``Transport.publish``."""
-        self._store.keep(subject, data, message_id=(headers or {}).get(MESSAGE_ID))
-        self._send(Delivery(subject, data, reply, headers))
+        delivery = Delivery(subject, data, reply, headers)
+        if not self.is_lost:
+            self._exchange.publish(self._name, delivery)
+        elif len(self._pending) < MAX_PENDING:
+            self._pending.append(delivery)
+        else:
+            raise UnavailableError(subject, "too much waits for the bus")
 
     async def request(
         self, subject: str, data: bytes, *, timeout: float, headers: dict[str, str] | None = None
     ) -> Delivery:
         """See ``Transport.request``."""
-        if not any(matches(mailbox.pattern, subject) for mailbox in self._mailboxes):
+        if not self.is_lost and not self._exchange.is_heard(subject):
             raise UnavailableError(subject, "nobody listens")
-        self._requests += 1
-        reply = f"_INBOX.memory.{self._requests}"
+        reply = self._exchange.new_inbox()
         answers: list[Delivery] = []
         answered = anyio.Event()
 
@@ -119,13 +59,13 @@ class MemoryTransport:
             answers.append(delivery)
             answered.set()
 
-        self._answers[reply] = answer
+        self._exchange.answers[reply] = (self._name, answer)
         try:
             await self.publish(subject, data, reply=reply, headers=headers)
             with anyio.move_on_after(timeout):
                 await answered.wait()
         finally:
-            del self._answers[reply]
+            del self._exchange.answers[reply]
         if not answers:
             raise DeadlineError(subject, timeout)
         return answers[0]
@@ -135,59 +75,59 @@ class MemoryTransport:
         self, subject: str, handler: Handler, *, queue: str = ""
     ) -> AsyncGenerator[None]:
         """See ``Transport.subscription``. What has arrived is handled before the context closes."""
-        mailbox = _Mailbox(subject, handler, queue)
-        self._mailboxes.append(mailbox)
-        self._tasks.start_soon(mailbox.pump)
+        mailbox = Mailbox(subject, handler, queue, self._name)
+        self._listen(mailbox)
+        self._exchange.tasks.start_soon(mailbox.pump)
         try:
             try:
                 yield
             finally:
                 self._mailboxes.remove(mailbox)
+                if not self.is_lost:
+                    self._exchange.mailboxes.remove(mailbox)
             await mailbox.drain(self.DRAIN_SECONDS)
         finally:
             mailbox.stop()
 
     def on_reconnect(self, callback: Callable[[], Awaitable[None]]) -> Callable[[], None]:
         """See ``Transport.on_reconnect``."""
-        self._callbacks.append(callback)
+
+        async def call(delivery: Delivery) -> None:
+            del delivery
+            await callback()
+
+        waiting = Mailbox("", call, "", self._name)
+        self._callbacks.append(waiting)
+        self._exchange.tasks.start_soon(waiting.pump)
 
         def forget() -> None:
-            if callback in self._callbacks:
-                self._callbacks.remove(callback)
+            if waiting in self._callbacks:
+                self._callbacks.remove(waiting)
+                waiting.stop()
 
         return forget
 
-    async def reconnect(self) -> None:
-        """Tell everybody that the bus was away."""
-        for callback in list(self._callbacks):
-            await callback()
+    # The connection
 
-    # Delivery
+    def lose(self) -> None:
+        """Lose the bus."""
+        if not self.is_lost:
+            self.is_lost = True
+            self.losses += 1
+            for mailbox in self._mailboxes:
+                self._exchange.mailboxes.remove(mailbox)
 
-    def _send(self, delivery: Delivery) -> None:
-        if self._fate is None:
-            self._arrive(delivery)
-            return
-        for delay in self._fate(delivery.subject):
-            self._tasks.start_soon(self._arrive_later, delivery, delay)
+    def find(self) -> None:
+        """Find the bus again: listen as before, send what waits, and tell who wants to know."""
+        if self.is_lost:
+            self.is_lost = False
+            self._exchange.mailboxes.extend(self._mailboxes)
+            while self._pending:
+                self._exchange.publish(self._name, self._pending.popleft())
+            for waiting in self._callbacks:
+                waiting.put(Delivery("", b""))
 
-    async def _arrive_later(self, delivery: Delivery, delay: float) -> None:
-        await anyio.sleep(delay)
-        self._arrive(delivery)
-
-    def _arrive(self, delivery: Delivery) -> None:
-        answer = self._answers.get(delivery.subject)
-        if answer is not None:
-            answer(delivery)
-            return
-        groups: dict[str, list[_Mailbox]] = {}
-        for mailbox in self._mailboxes:
-            if not matches(mailbox.pattern, delivery.subject):
-                continue
-            if mailbox.queue:
-                groups.setdefault(mailbox.queue, []).append(mailbox)
-            else:
-                mailbox.put(delivery)
-        for members in groups.values():
-            self._turn += 1
-            members[self._turn % len(members)].put(delivery)
+    def _listen(self, mailbox: Mailbox) -> None:
+        self._mailboxes.append(mailbox)
+        if not self.is_lost:
+            self._exchange.mailboxes.append(mailbox)

@@ -36,8 +36,8 @@ class _Lane:
             self.ready.append(item)
 
 
-class _Ticket:
-    """An item in somebody's hands."""
+class MemoryTicket:
+    """An item in somebody's hands. ``finish``, ``release`` and ``extend`` are what a sign does."""
 
     def __init__(self, queue: "MemoryWorkQueue", lane: _Lane, item: _Item) -> None:
         self._queue = queue
@@ -47,44 +47,62 @@ class _Ticket:
 
     @property
     def data(self) -> bytes:
+        """See ``Ticket.data``."""
         return self._item.data
 
     @property
     def deliveries(self) -> int:
+        """See ``Ticket.deliveries``."""
         return self._deliveries
 
     @property
     def life(self) -> str | None:
+        """See ``Ticket.life``."""
         return self._item.life
 
     @property
     def age(self) -> float:
+        """See ``Ticket.age``."""
         return self._queue.age(self._item.stored_at)
 
     async def ack(self) -> None:
-        await self._finish()
+        """See ``Ticket.ack``."""
+        await checkpoint()
+        self.finish()
 
     async def drop(self, reason: str) -> None:
+        """See ``Ticket.drop``."""
         del reason
-        await self._finish()
+        await checkpoint()
+        self.finish()
 
     async def nak(self, delay: float) -> None:
+        """See ``Ticket.nak``."""
         await checkpoint()
-        if self._item.deliveries == self._deliveries and self._item in self._lane.taken:
-            self._lane.taken[self._item] = anyio.current_time() + delay
-        self._queue.notify()
+        self.release(delay)
 
     async def in_progress(self) -> None:
+        """See ``Ticket.in_progress``."""
         await checkpoint()
-        if self._item in self._lane.taken:
-            self._lane.taken[self._item] = self._queue.deadline()
+        self.extend()
 
-    async def _finish(self) -> None:
-        await checkpoint()
+    def finish(self) -> None:
+        """Remove the item for good."""
         self._lane.taken.pop(self._item, None)
         if self._item in self._lane.ready:
             self._lane.ready.remove(self._item)
         self._queue.notify()
+
+    def release(self, delay: float) -> None:
+        """Let the item be handed out again after ``delay`` seconds."""
+        if self._item.deliveries == self._deliveries and self._item in self._lane.taken:
+            self._lane.taken[self._item] = anyio.current_time() + delay
+        self._queue.notify()
+
+    def extend(self) -> None:
+        """Restart the time after which the item is handed out again."""
+        if self._item in self._lane.taken:
+            self._lane.taken[self._item] = self._queue.deadline()
 
 
 class MemoryWorkQueue:
@@ -104,6 +122,12 @@ class MemoryWorkQueue:
     ) -> None:
         """See ``WorkQueue.send``."""
         await checkpoint()
+        self.put(queue, tenant, data, item=item, life=life)
+
+    def put(
+        self, queue: str, tenant: str, data: bytes, *, item: str, life: str | None = None
+    ) -> None:
+        """Store an item unless it repeats one."""
         if not self._repeats((queue, tenant, item)):
             lane = self._lanes.setdefault(queue, {}).setdefault(tenant, _Lane())
             lane.ready.append(_Item(data, self._clock(), life))
@@ -120,6 +144,11 @@ class MemoryWorkQueue:
     async def generation(self) -> str:
         """See ``WorkQueue.generation``."""
         await checkpoint()
+        return self.life
+
+    @property
+    def life(self) -> str:
+        """The name of the present life."""
         return str(self._lives)
 
     def lose_all(self) -> None:
@@ -174,7 +203,7 @@ class MemoryWorkQueue:
                 item.deliveries += 1
                 lane.taken[item] = self.deadline()
                 lanes[tenant] = lanes.pop(tenant)
-                return tenant, _Ticket(self, lane, item)
+                return tenant, MemoryTicket(self, lane, item)
         return None
 
     def _patience(self, queue: str) -> float:

@@ -4,6 +4,7 @@
 ``book``      the entities of one shard in memory, and how commits change them
 ``turn``      commands in, one commit and its consequences out; pure
 ``recovery``  taking a shard over: fence first, then snapshot and tail
+``fence``     whether the shard is still ours
 ``owner``     the loop of the one process that owns a shard
 ``dispatch``  what leaves a shard once its commit is stored
 ``roll_call`` finding work that the bus has lost

@@ -18,6 +18,7 @@ from bus.crew import Crew
 from bus.errors import UnavailableError
 from bus.ports import Bus
 from bus.shard.book import Address, Book
+from bus.shard.fence import Fence
 from bus.shard.turn import Outcome
 from bus.waiting import Wakeup
 from schemas.decision import Publish, Work
@@ -40,8 +41,11 @@ class _Unwritten(NamedTuple):
 class Dispatcher:
     """Sends what the turns of a shard lead to, and knows up to which commit nothing can be lost."""
 
-    def __init__(self, book: Book, bus: Bus, timing: Timing, tasks: TaskGroup) -> None:
+    def __init__(
+        self, book: Book, fence: Fence, bus: Bus, timing: Timing, tasks: TaskGroup
+    ) -> None:
         self._book = book
+        self._fence = fence
         self._transport = bus.transport
         self._outbox = bus.outbox
         self._queue = bus.queue
@@ -116,6 +120,8 @@ class Dispatcher:
 
     async def finish(self) -> None:
         """Write what is still to be written, at the end of ownership."""
+        if self._unwritten:
+            await self._fence.confirm(within=self._timing.record_delay_seconds)
         await self._write(list(self._unwritten))
 
     # Work
@@ -152,6 +158,8 @@ class Dispatcher:
             await anyio.sleep(self._timing.record_delay_seconds)
             self._round += 1
             if self._unwritten:
+                # The record of a former owner would stand where a newer one does.
+                await self._fence.confirm(within=self._timing.record_delay_seconds)
                 await self._write(self._due())
                 self._has_unwritten.set()
             self._evict()

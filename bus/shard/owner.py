@@ -14,10 +14,10 @@ from bus.codec import encode
 from bus.config import Timing
 from bus.errors import UnavailableError
 from bus.ports import Bus, Stored
-from bus.shard.append import append
 from bus.shard.book import Address
 from bus.shard.dispatch import Dispatcher
 from bus.shard.entity import Entity
+from bus.shard.fence import Fence
 from bus.shard.inbox import Inbox
 from bus.shard.open_work import OpenWorkKeeper
 from bus.shard.recovery import Recovered, take_over
@@ -97,10 +97,11 @@ class ShardOwner:
         self._inbox.wake()
 
     async def _own(self, recovered: Recovered) -> None:
-        self.book, self._sequence = recovered.book, recovered.sequence
+        self.book = recovered.book
         bus, book = self._bus, self.book
+        self._fence = Fence(self._journal, self._subject, book.epoch, recovered.sequence)
         async with anyio.create_task_group() as tasks:
-            self._dispatcher = sends = Dispatcher(book, bus, self._timing, tasks)
+            self._dispatcher = sends = Dispatcher(book, self._fence, bus, self._timing, tasks)
             keeper = OpenWorkKeeper(book, sends, self._inbox, self._name, bus, self._timing)
             forget = bus.transport.on_reconnect(keeper.bus_came_back)
             try:
@@ -139,20 +140,24 @@ class ShardOwner:
             await self._store(take_turn(self.book, letters, now), now)
             metrics.TURN_SECONDS.at(self._entity.name).observe(time.perf_counter() - began)
             metrics.TURN_COMMANDS.at(self._entity.name).observe(len(letters))
-            self._snapshots.take_if_due(self.book, self._sequence, tasks)
+            self._snapshots.take_if_due(self.book, self._fence.sequence, tasks)
         elif self._is_idle(now):
             await self._append([], now)
+        else:
+            await self._fence.confirm(within=self._timing.housekeeping_seconds)
 
     async def _store(self, outcome: Outcome, now: datetime) -> None:
         if outcome.entries:
             await self._append(outcome.entries, now)
+        else:
+            await self._fence.confirm()
         await self._dispatcher.dispatch(self.book.n, outcome)
         for mail, reason in outcome.crashed:
             await self._lay_aside(mail, reason, now)
 
     async def _append(self, entries: Sequence[Entry], now: datetime) -> None:
         book = self.book
-        n = book.n + 1
+        n, settled = book.n + 1, self._dispatcher.settled()
         commit = Commit(
             n=n,
             epoch=book.epoch,
@@ -160,11 +165,11 @@ class ShardOwner:
             at=now,
             version=self._entity.version,
             generation=book.generation,
-            settled=self._dispatcher.settled(),
-            snapshot=self._snapshots.newest or book.snapshot,
+            settled=settled,
+            snapshot=self._snapshots.to_name(book, settled),
             entries=[await self._compact(entry) for entry in entries],
         )
-        self._sequence = await append(self._journal, self._subject, commit, self._sequence)
+        await self._fence.append(commit)
         book.mark(commit)
         metrics.COMMITS.at(self._entity.name, "stored").inc()
 

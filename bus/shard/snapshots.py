@@ -24,11 +24,22 @@ class Snapshots:
         self._busy = False
         self._history: deque[tuple[datetime, SnapshotRef]] = deque()
         self._blobs_in_use: dict[str, int] = {}
-        self.newest: SnapshotRef | None = None
+        self._unnamed: deque[SnapshotRef] = deque()
+        self._newest: SnapshotRef | None = None
+
+    def to_name(self, book: Book, settled: int) -> SnapshotRef | None:
+        """Return the snapshot that the next commit names.
+
+        Recovery sees nothing of the commits below it, so all they led to must be stored by then.
+        """
+        named = book.snapshot
+        while self._unnamed and self._unnamed[0].n <= settled:
+            named = self._unnamed.popleft()
+        return named
 
     def take_if_due(self, book: Book, sequence: int, tasks: TaskGroup) -> None:
         """Begin a snapshot of the book as it stands after its newest commit, at ``sequence``."""
-        newest = self.newest or book.snapshot
+        newest = self._newest or book.snapshot
         if self._busy or book.n - (newest.n if newest else 0) < self._timing.snapshot_commits:
             return
         self._busy = True
@@ -40,9 +51,10 @@ class Snapshots:
         try:
             await self._forget_below(committed)
             blob = await self._blobs.put(encode(image))
-            self.newest = SnapshotRef(blob=blob, n=image.n, sequence=sequence)
+            self._newest = SnapshotRef(blob=blob, n=image.n, sequence=sequence)
+            self._unnamed.append(self._newest)
             self._blobs_in_use[blob] = image.n
-            self._history.append((image.at, self.newest))
+            self._history.append((image.at, self._newest))
             await self._purge(image.at)
         except TransientError:
             return

@@ -23,7 +23,7 @@ async def test_fate_says_how_often_and_when_a_message_arrives():
             complete.set()
 
     async with (
-        memory_bus(fate=lambda subject: fates[subject]) as bus,
+        memory_bus(fate=lambda subject, _sender, _receiver: fates[subject]) as bus,
         bus.transport.subscription("t.*", take),
     ):
         for subject in fates:
@@ -39,7 +39,7 @@ async def test_a_lost_answer_ends_a_request_at_its_deadline():
         await bus.transport.publish(delivery.reply, b"")
 
     async with (
-        memory_bus(fate=lambda subject: () if "INBOX" in subject else (0.0,)) as bus,
+        memory_bus(fate=lambda subject, *_: () if "INBOX" in subject else (0.0,)) as bus,
         bus.transport.subscription("t.a", answer),
     ):
         with pytest.raises(DeadlineError):

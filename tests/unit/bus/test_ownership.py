@@ -112,7 +112,7 @@ async def test_who_falls_silent_is_forgotten_and_who_owns_nothing_owns_nothing()
 async def test_nobody_is_forgotten_while_the_bus_is_away():
     heard = True
     async with (
-        memory_bus(QUICK, fate=lambda _: (0.0,) if heard else ()) as bus,
+        memory_bus(QUICK, fate=lambda *_: (0.0,) if heard else ()) as bus,
         anyio.create_task_group() as tasks,
     ):
         members = [

@@ -1,0 +1,97 @@
+"""What carries plain messages between all who are connected to it."""
+
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager
+from contextvars import Context, copy_context
+from functools import lru_cache
+
+import anyio
+from anyio.abc import TaskGroup
+
+from bus.memory.mailbox import Mailbox
+from bus.memory.store import MemoryStore
+from bus.ports import Delivery
+from bus.subjects import matches
+
+Fate = Callable[[str, str, str], Sequence[float]]
+"""What happens to a message: of its subject, sender and receiver, when each copy arrives."""
+
+_matches = lru_cache(maxsize=16_384)(matches)
+"""The same few patterns and subjects meet again and again."""
+
+Answer = Callable[[Delivery], None]
+
+MESSAGE_ID = "Nats-Msg-Id"
+
+
+class Exchange:
+    """Knows who listens to what, for as long as its context is open.
+
+    Messages arrive at once and in order unless ``fate`` says otherwise. What is published on a
+    subject that a stream of ``store`` captures is stored too.
+    """
+
+    def __init__(self, store: MemoryStore, fate: Fate | None = None) -> None:
+        self.mailboxes: list[Mailbox] = []
+        self.answers: dict[str, tuple[str, Answer]] = {}
+        self.tasks: TaskGroup
+        self._store = store
+        self._fate = fate
+        self._turn = 0
+        self._requests = 0
+        self._context: Context
+
+    @asynccontextmanager
+    async def opened(self) -> AsyncGenerator["Exchange"]:
+        """Carry messages while the context is open."""
+        self._context = copy_context()
+        async with anyio.create_task_group() as self.tasks:
+            yield self
+            self.tasks.cancel_scope.cancel()
+
+    def publish(self, sender: str, delivery: Delivery) -> None:
+        """Store the message where a stream wants it, and bring it to all who listen."""
+        message_id = (delivery.headers or {}).get(MESSAGE_ID)
+        self._store.keep(delivery.subject, delivery.data, message_id=message_id)
+        answer = self.answers.get(delivery.subject)
+        if answer is not None:
+            self._send(sender, answer[0], delivery, answer[1])
+        for mailbox in self._receivers(delivery.subject):
+            self._send(sender, mailbox.connection, delivery, mailbox.put)
+
+    def is_heard(self, subject: str) -> bool:
+        """Say whether anybody listens on a subject."""
+        return any(_matches(mailbox.pattern, subject) for mailbox in self.mailboxes)
+
+    def new_inbox(self) -> str:
+        """Return a subject for one answer."""
+        self._requests += 1
+        return f"_INBOX.memory.{self._requests}"
+
+    def _receivers(self, subject: str) -> Iterator[Mailbox]:
+        """Yield all that listen on a subject, of each queue group the one whose turn it is."""
+        groups: dict[str, list[Mailbox]] = {}
+        for mailbox in list(self.mailboxes):
+            if not _matches(mailbox.pattern, subject):
+                continue
+            if mailbox.queue:
+                groups.setdefault(mailbox.queue, []).append(mailbox)
+            else:
+                yield mailbox
+        for members in groups.values():
+            self._turn += 1
+            yield members[self._turn % len(members)]
+
+    def _send(self, sender: str, receiver: str, delivery: Delivery, arrive: Answer) -> None:
+        delays = self._fate(delivery.subject, sender, receiver) if self._fate else (0.0,)
+        for delay in delays:
+            if delay > 0:
+                # A message on its way belongs to nobody, not even to a context of its sender.
+                context = self._context.copy()
+                context.run(self.tasks.start_soon, self._arrive_later, delay, delivery, arrive)
+            else:
+                arrive(delivery)
+
+    async def _arrive_later(self, delay: float, delivery: Delivery, arrive: Answer) -> None:
+        await anyio.sleep(delay)
+        arrive(delivery)

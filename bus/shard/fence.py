@@ -1,0 +1,61 @@
+"""Whether this process still owns a shard: its appends show it, and the journal can be asked."""
+
+import anyio
+
+from bus.codec import decode
+from bus.errors import FencedError, ProblemError, UnavailableError
+from bus.ports import Journal
+from bus.shard.append import RETRY_SECONDS, append
+from schemas.journal import Commit
+
+
+class Fence:
+    """The end of a shard's journal as its owner knows it.
+
+    An owner whose appends are refused has lost its shard. One that appends nothing would never
+    learn that another took it over, perhaps let go of it again, and knows more.
+    """
+
+    def __init__(self, journal: Journal, subject: str, epoch: int, sequence: int) -> None:
+        self._journal = journal
+        self._subject = subject
+        self._epoch = epoch
+        self._shown = anyio.current_time()
+        self.sequence = sequence
+
+    async def append(self, commit: Commit) -> None:
+        """Store a commit as the next one.
+
+        Raises:
+            FencedError: the shard has another owner.
+        """
+        began = anyio.current_time()
+        self.sequence = await append(self._journal, self._subject, commit, self.sequence)
+        self._shown = began
+
+    async def confirm(self, *, within: float = 0.0) -> None:
+        """Return if the shard was ours at most ``within`` seconds ago.
+
+        Until the bus answers, this waits.
+
+        Raises:
+            FencedError: the shard has another owner.
+        """
+        while anyio.current_time() - self._shown >= within:
+            began = anyio.current_time()
+            try:
+                newest = await self._journal.last(self._subject)
+            except UnavailableError:
+                await anyio.sleep(RETRY_SECONDS)
+                continue
+            if newest is None or _epoch(newest.data) != self._epoch:
+                raise FencedError(self._subject, self.sequence)
+            self._shown = began
+            return
+
+
+def _epoch(data: bytes) -> int | None:
+    try:
+        return decode(Commit, data).epoch
+    except ProblemError:
+        return None

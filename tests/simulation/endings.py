@@ -1,0 +1,158 @@
+"""What must hold at the end of a history, when all trouble is over and nothing is left to do."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from bus.codec import encode
+from bus.memory import MemoryStore
+from bus.shard.book import Address, Book
+from bus.streams.spec import CONVERSATIONS, EVENTS, LIVE, RECORDS
+from schemas.executions import ENDED
+from schemas.lifecycle import (
+    Accepted,
+    AttemptClaimed,
+    AttemptFailed,
+    AttemptStarted,
+    ExecutionCancelled,
+    ExecutionCompleted,
+    ExecutionEvent,
+    ExecutionFailed,
+    ExecutionTimedOut,
+    GenerationFinished,
+    UsageSettled,
+)
+from tests.simulation import account
+from tests.simulation.judge import Judge, ShardModel
+
+TERMINALS = (ExecutionCompleted, ExecutionFailed, ExecutionCancelled, ExecutionTimedOut)
+
+
+def is_over(judge: Judge) -> bool:
+    """Say whether everything that was accepted has come to its end."""
+    return all(
+        _has_ended(state) for shard in judge.shards.values() for state in shard.states.values()
+    )
+
+
+def _has_ended(state: Any) -> bool:
+    if isinstance(state, account.Account):
+        transfers = state.transfers.values()
+        return all(each.phase in ("delivered", "called_off") for each in transfers)
+    return state.status in ENDED
+
+
+def faults_of_execution(history: list[ExecutionEvent]) -> Iterator[str]:
+    """Yield what is wrong with the events of an execution; written apart from its core."""
+    attempt, ended = 0, 0
+    segments: list[int] = []
+    if [type(event) for event in history].count(Accepted) != 1 or type(history[0]) is not Accepted:
+        yield "it is not accepted once, at the beginning"
+    for event in history:
+        if ended and not isinstance(event, UsageSettled):
+            yield f"{type(event).__name__} after the end"
+        match event:
+            case AttemptStarted():
+                if event.attempt != attempt + 1:
+                    yield f"attempt {event.attempt} follows attempt {attempt}"
+                attempt = event.attempt
+                segments.append(event.segment)
+            case GenerationFinished() | AttemptFailed() | AttemptClaimed():
+                if event.attempt != attempt:
+                    yield f"{type(event).__name__} of attempt {event.attempt}, not {attempt}"
+            case _:
+                ended += isinstance(event, TERMINALS)
+    if ended != 1:
+        yield f"{ended} ends"
+    if segments != sorted(set(segments)):
+        yield f"segments {segments}"
+
+
+def faults_of_account(history: list[account.AccountEvent]) -> Iterator[str]:
+    """Yield what is wrong with the events of an account; written apart from its core."""
+    due: dict[str, Any] = {}
+    attempts: dict[str, int] = {}
+    ended: list[str] = []
+    for event in history:
+        match event:
+            case account.Ordered():
+                due[event.transfer] = event.due
+            case account.Sending():
+                if event.attempt == 1 and event.at < due[event.transfer]:
+                    yield f"the timer of {event.transfer} is early"
+                if event.attempt != attempts.get(event.transfer, 0) + 1:
+                    yield f"the timer or an attempt of {event.transfer} comes twice"
+                attempts[event.transfer] = event.attempt
+            case account.Delivered() | account.CalledOff():
+                ended.append(event.transfer)
+            case _:
+                pass
+    if sorted(ended) != sorted(due):
+        yield f"{sorted(due)} were ordered, {sorted(ended)} came to an end"
+
+
+def faults_of_money(judge: Judge) -> Iterator[str]:
+    """Yield what is wrong with the sum of all accounts: money comes once to whom it was sent."""
+    due: dict[str, int] = {}
+    states: dict[str, account.Account] = {}
+    for shard in judge.shards.values():
+        for (_, key), state in shard.states.items():
+            if isinstance(state, account.Account):
+                states[key] = state
+    for state in states.values():
+        for transfer in state.transfers.values():
+            if transfer.phase == "delivered":
+                due[transfer.to] = due.get(transfer.to, 0) + transfer.amount
+                due[state.key] = due.get(state.key, 0) - transfer.amount
+    for key, state in states.items():
+        if state.balance != due.get(key, 0):
+            yield f"account {key} has {state.balance}, not {due.get(key, 0)}"
+
+
+def faults_of_book(shard: ShardModel, book: Book, *, forgets: bool) -> Iterator[str]:
+    """Yield how a book differs from what the whole journal says."""
+    if (book.n, book.epoch, book.at) != (shard.n, shard.epoch, shard.at):
+        yield f"the book is at {book.n} of epoch {book.epoch}, not {shard.n} of {shard.epoch}"
+    for address, state in shard.states.items():
+        slot = book.slots.get(address)
+        if slot is None:
+            if not (forgets and shard.entity.ended(state)):
+                yield f"{address} is not in the book"
+        elif encode(slot.state) not in (
+            encode(state),
+            _restored(shard, address) if slot.base else b"",
+        ):
+            yield f"{address} is {encode(slot.state)!r}, not {encode(state)!r}"
+        elif set(slot.open) != {work.id for work in shard.entity.effects(state)}:
+            yield f"open work of {address}: {sorted(slot.open)}"
+        elif slot.due != shard.entity.due(state):
+            yield f"the timer of {address} is set for {slot.due}"
+    for (address, command), reply in shard.replies.items():
+        slot = book.slots.get(address)
+        if slot is not None and not (forgets and shard.entity.ended(slot.state)):
+            kept = slot.replies.get(command)
+            if kept is None or bytes(kept.reply) != reply:
+                yield f"the reply to {command} of {address} is {kept}"
+
+
+def _restored(shard: ShardModel, address: Address) -> bytes:
+    """Return the state that an entity's record leads to."""
+    record = encode(shard.entity.record(shard.states[address]).body)
+    return encode(shard.entity.restore(address[0], record))
+
+
+def faults_of_streams(judge: Judge, store: MemoryStore) -> Iterator[str]:
+    """Yield what was to be published and is not there, and records that are out of date."""
+    stored = {
+        (subject, kept.data)
+        for stream in (EVENTS, LIVE, CONVERSATIONS)
+        for subject, kept in store.everything(stream)
+    }
+    for subject, data in judge.announced:
+        if (subject, data) not in stored:
+            yield f"never published: {subject} {data.decode()}"
+    for shard in judge.shards.values():
+        for state in shard.states.values():
+            record = shard.entity.record(state)
+            found = store.last(RECORDS, record.subject)
+            if found is None or found.data != encode(record.body):
+                yield f"the record is out of date: {record.subject}"

@@ -1,0 +1,138 @@
+"""One history: a seed is played from beginning to end, and judged."""
+
+import gc
+import random
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from typing import NamedTuple
+from unittest.mock import patch
+
+import anyio
+import structlog
+
+from bus.errors import CallboardError
+from bus.shard.recovery import take_over
+from tests.simulation.chance import Chance
+from tests.simulation.endings import (
+    faults_of_account,
+    faults_of_book,
+    faults_of_execution,
+    faults_of_money,
+    faults_of_streams,
+)
+from tests.simulation.loop import StuckError, VirtualLoop
+from tests.simulation.network import process_bus
+from tests.simulation.plan import BUSY_SECONDS, Event, plan_of, timing_of
+from tests.simulation.trace import Trace
+from tests.simulation.world import World
+
+LONGEST_SECONDS = 120.0
+"""By then everything must have come to its end; the longest timeout of an execution is 600 s."""
+
+SETTLING_SECONDS = 4.0
+"""Enough for records to be written and for marks of what is safe to move on."""
+
+
+class History(NamedTuple):
+    """How a seed went: which promises were broken, what was drawn, and all that happened."""
+
+    seed: int
+    broken: list[str]
+    drawn: list[str]
+    trace: Trace
+    seconds: float
+
+
+def play(seed: int, only: frozenset[str] | None = None) -> History:
+    """Play a seed. With ``only``, of its events and faults no others than these happen."""
+    loop = VirtualLoop(seed)
+    trace = Trace(loop.time)
+    chance = Chance(seed, only)
+    world = World(timing_of(seed), chance, trace)
+    random.seed(seed)
+    broken = world.judge.broken
+    with _quiet(trace, seed):
+        try:
+            anyio.run(_play, world, plan_of(seed), backend_options={"loop_factory": lambda: loop})
+        except StuckError as stuck:
+            broken.append(str(stuck))
+    return History(seed, broken, chance.drawn, trace, loop.time())
+
+
+async def _play(world: World, plan: list[Event]) -> None:
+    async with world.running():
+        for event in plan:
+            await _until(event.at)
+            if world.chance.happens(event.name):
+                world.befall(event)
+        await _until(BUSY_SECONDS)
+        world.calm()
+        await _until_over(world)
+        world.judge.broken.extend(_live_faults(world))
+        world.judge.broken.extend(await _recovery_faults(world))
+
+
+async def _until(moment: float) -> None:
+    await anyio.sleep(max(0.0, moment - anyio.current_time()))
+
+
+async def _until_over(world: World) -> None:
+    with anyio.move_on_after(LONGEST_SECONDS):
+        while not world.is_over():
+            await anyio.sleep(0.5)
+    await anyio.sleep(SETTLING_SECONDS)
+
+
+def _live_faults(world: World) -> Iterator[str]:
+    """Compare what the living processes have in memory with the journal."""
+    judge = world.judge
+    for subject, shard in judge.shards.items():
+        owner = world.owner_of(subject)
+        if owner is None:
+            yield f"nobody owns {subject}"
+            continue
+        for fault in faults_of_book(shard, owner.book, forgets=world.forgets):
+            yield f"memory of {subject}: {fault}"
+        check = faults_of_account if shard.entity.name == "account" else faults_of_execution
+        for (_, key), history in shard.histories.items():
+            yield from (f"history of {key}: {fault}" for fault in check(history))
+    yield from faults_of_money(judge)
+    yield from faults_of_streams(judge, world.bus.store)
+
+
+async def _recovery_faults(world: World) -> list[str]:
+    """Take every shard over once more, from snapshot and tail, and compare with the journal."""
+    site = world.sites["users"]
+    bus = process_bus(site, world.bus, world.judge, world.timing)
+    faults: list[str] = []
+    for subject, shard in world.judge.shards.items():
+        try:
+            recovered = await take_over(
+                shard.entity,
+                subject,
+                "checker",
+                journal=bus.journal(shard.entity.name),
+                blobs=bus.blobs,
+                clock=site.clock,
+            )
+        except CallboardError as error:
+            faults.append(f"{subject} cannot be recovered: {error}")
+            continue
+        found = faults_of_book(shard, recovered.book, forgets=world.forgets)
+        faults.extend(f"recovery of {subject}: {fault}" for fault in found)
+    return faults
+
+
+@contextmanager
+def _quiet(trace: Trace, seed: int) -> Generator[None]:
+    """Let nothing in from outside: no chance but the seed's, no clock, no logs but the trace."""
+    numbers = iter(range(seed * 1_000_000, (seed + 1) * 1_000_000))
+    before = structlog.get_config()
+    structlog.configure(processors=[trace.log], cache_logger_on_first_use=False)
+    gc.disable()
+    try:
+        with patch("bus.worker.new_id", lambda: f"id-{next(numbers)}"):
+            yield
+    finally:
+        gc.enable()
+        structlog.configure(**before)

@@ -1,0 +1,221 @@
+"""What must hold at every moment of a history, checked when something is stored, sent or answered.
+
+The judge keeps a model of every shard: what the journal alone says it is. It decides each command
+again from the states that the journal leads to, so that an entry that does not follow is found.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import msgspec
+
+from bus.codec import decode, encode
+from bus.memory import MemoryStore
+from bus.shard import Entity
+from bus.shard.book import START, Address
+from bus.streams.spec import StreamSpec
+from bus.subjects import matches
+from schemas.journal import NOTHING, Commit, Entry, Mail
+
+AnyEntity = Entity[Any, Any, Any]
+
+
+class BrokenError(Exception):
+    """A promise is broken; the text says which."""
+
+
+class ShardModel:
+    """A shard as its journal tells it."""
+
+    def __init__(self, entity: AnyEntity) -> None:
+        self.entity = entity
+        self.n = 0
+        self.epoch = 0
+        self.owner = ""
+        self.at = START
+        self.states: dict[Address, Any] = {}
+        self.histories: dict[Address, list[Any]] = defaultdict(list)
+        self.replies: dict[tuple[Address, str], bytes] = {}
+
+    def follow(self, commit: Commit) -> None:
+        """Take in the order of commits: no gap, one owner an epoch, no way back in time."""
+        if commit.n != self.n + 1:
+            raise BrokenError(f"commit {commit.n} follows commit {self.n}")
+        if commit.owner is not None and commit.epoch == self.epoch + 1:
+            self.epoch, self.owner = commit.epoch, commit.owner
+        if (commit.epoch, commit.turn.rsplit(".", 2)[0]) != (self.epoch, self.owner):
+            raise BrokenError(f"{commit.turn} appends in the epoch {self.epoch} of {self.owner}")
+        if commit.at < self.at:
+            raise BrokenError(f"commit {commit.n} is earlier than the one before it")
+        self.n, self.at = commit.n, commit.at
+
+
+class Judge:
+    """Sees everything that is stored, sent and answered. ``forgets`` says that entities do."""
+
+    def __init__(
+        self, entities: Iterable[AnyEntity], blobs: dict[str, bytes], *, forgets: bool
+    ) -> None:
+        self.shards: dict[str, ShardModel] = {}
+        self.mails: dict[tuple[Address, str], list[msgspec.Raw]] = defaultdict(list)
+        self.announced: set[tuple[str, bytes]] = set()
+        self.records: set[tuple[str, bytes]] = set()
+        self.opened: set[str] = set()
+        self.begun: set[str] = set()
+        self.broken: list[str] = []
+        self._entities = {entity.name: entity for entity in entities}
+        self._blobs = blobs
+        self._forgets = forgets
+
+    # What others tell the judge
+
+    def asked(self, mail: Mail) -> None:
+        """Remember a command, to decide it again when its entry is stored."""
+        bodies = self.mails[(mail.tenant, mail.key), mail.id]
+        if mail.body not in bodies:
+            bodies.append(mail.body)
+
+    def committed(self, subject: str, data: bytes) -> None:
+        """Check a commit that was just stored."""
+        name = subject.split(".")[2]
+        shard = self.shards.setdefault(subject, ShardModel(self._entities[name]))
+        commit = decode(Commit, data)
+        try:
+            shard.follow(commit)
+            for entry in commit.entries:
+                self._enter(shard, self._whole(entry))
+        except BrokenError as error:
+            self._break(f"{subject}: {error}")
+
+    def published(self, subject: str, data: bytes) -> None:
+        """Check that a stored message follows from what is committed."""
+        if not subject.startswith("cb."):
+            return
+        if (subject, data) not in self.announced and (subject, data) not in self.records:
+            self._break(f"published before its commit: {subject} {data.decode()}")
+
+    def sent(self, item: str) -> None:
+        """Check that a work item follows from what is committed."""
+        if item not in self.opened and not item.startswith("handed-back."):
+            self._break(f"work item sent before its commit: {item}")
+
+    def began(self, item: str) -> None:
+        """Check that nobody else has begun a work item."""
+        if item in self.begun:
+            self._break(f"begun twice: {item}")
+        self.begun.add(item)
+
+    def answered(self, subject: str, mail: Mail, reply: bytes) -> None:
+        """Check an answer that a caller has received."""
+        address = (mail.tenant, mail.key)
+        shard = self.shards.get(subject)
+        stored = shard.replies.get((address, mail.id)) if shard else None
+        if stored is None:
+            if _claims_a_commit(reply) and not (shard and address in shard.states):
+                self._break(f"answered before its commit: {mail.id} of {mail.key}: {reply!r}")
+        elif shard and reply != stored and not self._may_forget(shard, address):
+            self._break(f"another answer to {mail.id} of {mail.key}: {reply!r}, not {stored!r}")
+
+    # Following the journal
+
+    def _whole(self, entry: Entry) -> Entry:
+        if entry.blob is None:
+            return entry
+        if entry.blob not in self._blobs:
+            raise BrokenError(f"the blob of {entry.command} is not there")
+        return decode(Entry, self._blobs[entry.blob])
+
+    def _enter(self, shard: ShardModel, entry: Entry) -> None:
+        address = (entry.tenant, entry.key)
+        state = self._base(shard, address, entry)
+        if not any(self._agrees(shard, state, entry, body) for body in self._bodies(shard, entry)):
+            raise BrokenError(f"no command leads to {entry.command!r}: {encode(entry).decode()}")
+        for raw in entry.events:
+            event = decode(shard.entity.event_type, raw)
+            before, state = state, shard.entity.evolve(state, event)
+            shard.histories[address].append(event)
+            for publication in shard.entity.announce(before, event, state):
+                if publication.stored:
+                    self.announced.add((publication.subject, encode(publication.body)))
+        self._note(shard, address, state, entry)
+
+    def _note(self, shard: ShardModel, address: Address, state: Any, entry: Entry) -> None:
+        is_known = (address, entry.command) in shard.replies
+        if entry.command and is_known and not self._may_forget(shard, address):
+            raise BrokenError(f"{entry.command} of {entry.key} was decided twice")
+        if entry.reply is not NOTHING and entry.command:
+            shard.replies[address, entry.command] = bytes(entry.reply)
+        if state is None:
+            return
+        shard.states[address] = state
+        record = shard.entity.record(state)
+        self.records.add((record.subject, encode(record.body)))
+        self.opened.update(work.id for work in shard.entity.effects(state))
+
+    def _base(self, shard: ShardModel, address: Address, entry: Entry) -> Any:
+        """Return the state that an entry starts from: the journal's, or the record's of it."""
+        state = shard.states.get(address)
+        if entry.base is NOTHING:
+            if state is None and entry.events and shard.histories.get(address):
+                raise BrokenError(f"{entry.key} begins twice")
+            return state
+        record = encode(shard.entity.record(state).body)
+        restored = shard.entity.restore(address[0], record)
+        if restored is None or encode(restored) != bytes(entry.base):
+            raise BrokenError(f"{entry.key} was restored as what it was not: {entry.base!r}")
+        return restored
+
+    def _bodies(self, shard: ShardModel, entry: Entry) -> Iterator[Any]:
+        """Yield every command that may have led to an entry."""
+        entity, address = shard.entity, (entry.tenant, entry.key)
+        if not entry.command:
+            yield entity.tick
+        for body in self.mails.get((address, entry.command), ()):
+            yield decode(entity.command_type, body)
+        state = shard.states.get(address)
+        for work in entity.effects(state) if state is not None else ():
+            if entry.command == f"redispatch.{work.id}":
+                yield entity.redispatch(work)
+
+    def _agrees(self, shard: ShardModel, state: Any, entry: Entry, command: Any) -> bool:
+        """Say whether deciding a command again gives what was stored."""
+        try:
+            decision = shard.entity.decide(state, command, shard.at)
+        except ArithmeticError:
+            return not entry.events
+        events = [encode(event) for event in decision.events]
+        reply = encode(decision.reply) if decision.reply is not None and entry.command else b"null"
+        return (events, reply) == ([bytes(raw) for raw in entry.events], bytes(entry.reply))
+
+    def _may_forget(self, shard: ShardModel, address: Address) -> bool:
+        """Say whether the replies of an entity may have left memory."""
+        state = shard.states.get(address)
+        return self._forgets and state is not None and shard.entity.ended(state)
+
+    def _break(self, what: str) -> None:
+        self.broken.append(what)
+
+
+def _claims_a_commit(reply: bytes) -> bool:
+    answer = msgspec.json.decode(reply)
+    return "stream" in answer or answer.get("type") == "granted" or bool(answer.get("accepted"))
+
+
+class JudgedStore(MemoryStore):
+    """A store that shows the judge what is stored."""
+
+    def __init__(self, specs: Iterable[StreamSpec]) -> None:
+        super().__init__(specs)
+        self.judge: Judge
+
+    def keep(self, subject: str, data: bytes, *, message_id: str | None = None) -> bool:
+        is_kept = super().keep(subject, data, message_id=message_id)
+        if is_kept and matches("cb.>", subject):
+            self.judge.published(subject, data)
+        return is_kept
+
+    def append(self, name: str, subject: str, data: bytes, expected: int) -> int:
+        sequence = super().append(name, subject, data, expected)
+        self.judge.committed(subject, data)
+        return sequence

@@ -1,0 +1,243 @@
+"""The bus as a simulated process sees it: every call is a message there and a message back.
+
+Either may be late or lost. A request that is on its way still reaches the bus when its caller has
+died, stands still or has given it up.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from hashlib import sha256
+from typing import Any, TypeVar
+
+from anyio.lowlevel import checkpoint
+
+from bus.config import Timing
+from bus.errors import CallboardError, UnavailableError, problem
+from bus.memory import MemoryBus, MemoryOutbox
+from bus.memory.work_queue import MemoryTicket
+from bus.ports import Bus, Journal, Stored, Ticket
+from bus.streams.spec import RECORDS, journal_spec
+from tests.simulation.judge import Judge
+from tests.simulation.site import LONGEST_PAUSE, Site
+
+T = TypeVar("T")
+
+PATIENCE = 0.5
+"""Seconds after which a call that was not answered is given up."""
+
+
+def process_bus(site: Site, world: MemoryBus, judge: Judge, timing: Timing) -> Bus:
+    """Return all that a process needs of the bus, with everything that can go wrong."""
+
+    def journal(entity: str) -> Journal:
+        spec = journal_spec(entity, timing)
+        world.store.provide(spec)
+        return SiteJournal(site, world, spec.name)
+
+    return Bus(
+        transport=site.transport,
+        outbox=MemoryOutbox(site.transport, timing),
+        queue=SiteQueue(site, world, judge),
+        blobs=SiteBlobs(site, world),
+        clock=site.clock,
+        journal=journal,
+        records=SiteJournal(site, world, RECORDS),
+    )
+
+
+async def call(site: Site, what: str, do: Callable[[], T]) -> T:
+    """Let the bus do something, and return its answer.
+
+    Raises:
+        UnavailableError: no answer; it may be done, or be done later.
+    """
+    chance, rates, loop = site.chance, site.rates, asyncio.get_running_loop()
+    kind = f"{site.slot} {what}"
+    is_lost = site.transport.is_lost or chance.befalls(f"{kind}: request lost", rates.request_lost)
+    is_late = chance.befalls(f"{kind}: late", rates.call_late)
+    is_unheard = chance.befalls(f"{kind}: answer lost", rates.answer_lost)
+    answer: asyncio.Future[Callable[[], T]] = loop.create_future()
+
+    def settle(outcome: Callable[[], T]) -> None:
+        if not answer.done():
+            answer.set_result(outcome)
+
+    def reach() -> None:
+        outcome = _done(do)
+        site.trace.note(site.name, f"{what}, {'unheard' if is_unheard else 'done'}")
+        _stop_in_call(site, kind)
+        if not is_unheard:
+            settle(outcome)
+
+    if not is_lost:
+        there = chance.between(f"{kind}: late", 0.0, 2 * PATIENCE if is_late else 0.002)
+        loop.call_later(there, reach, context=site.world.copy())
+    if is_lost or is_late or is_unheard:
+        loop.call_later(PATIENCE, settle, _unanswered(what), context=site.world.copy())
+    return (await answer)()
+
+
+def _done(do: Callable[[], T]) -> Callable[[], T]:
+    try:
+        result = do()
+    except CallboardError as error:
+        return _raising(error)
+    return lambda: result
+
+
+def _raising(error: CallboardError) -> Callable[[], Any]:
+    def fail() -> None:
+        raise error
+
+    return fail
+
+
+def _unanswered(what: str) -> Callable[[], Any]:
+    return _raising(UnavailableError(what, "no answer"))
+
+
+def _stop_in_call(site: Site, kind: str) -> None:
+    """Kill the caller, or let it stand still, when what it asked for is done but not known."""
+    if site.is_mortal and site.chance.befalls(f"{kind}: stopped", site.rates.stopped_in_call):
+        seconds = site.chance.between(f"{kind}: stopped", -1.0, LONGEST_PAUSE)
+        if seconds < 0:
+            site.kill()
+        else:
+            site.pause(seconds)
+
+
+class SiteJournal:
+    """See ``Journal``."""
+
+    def __init__(self, site: Site, world: MemoryBus, stream: str) -> None:
+        self._site = site
+        self._store = world.store
+        self._stream = stream
+
+    async def append(self, subject: str, data: bytes, *, expected: int) -> int:
+        return await call(
+            self._site,
+            f"append to {subject} after {expected}",
+            lambda: self._store.append(self._stream, subject, data, expected),
+        )
+
+    async def last(self, subject: str) -> Stored | None:
+        return await call(
+            self._site, f"last of {subject}", lambda: self._store.last(self._stream, subject)
+        )
+
+    async def read(self, subject: str, *, start: int) -> AsyncIterator[Stored]:
+        page = await call(
+            self._site,
+            f"read {subject} from {start}",
+            lambda: list(self._store.read(self._stream, subject, start)),
+        )
+        for stored in page:
+            yield stored
+
+    async def purge(self, subject: str, *, below: int) -> None:
+        await call(
+            self._site,
+            f"purge {subject} below {below}",
+            lambda: self._store.purge(self._stream, subject, below),
+        )
+
+
+class SiteBlobs:
+    """See ``Blobs``."""
+
+    def __init__(self, site: Site, world: MemoryBus) -> None:
+        self._site = site
+        self._kept = world.blobs.kept
+
+    async def put(self, data: bytes) -> str:
+        name = sha256(data).hexdigest()
+        await call(self._site, "put a blob", lambda: self._kept.update({name: data}))
+        return name
+
+    async def get(self, name: str) -> bytes:
+        data = await call(self._site, "get a blob", lambda: self._kept.get(name))
+        if data is None:
+            raise problem("not_found", f"no blob {name}")
+        return data
+
+    async def remove(self, name: str) -> None:
+        await call(self._site, "remove a blob", lambda: self._kept.pop(name, None))
+
+
+class SiteQueue:
+    """See ``WorkQueue``."""
+
+    def __init__(self, site: Site, world: MemoryBus, judge: Judge) -> None:
+        self._site = site
+        self._queue = world.queue
+        self._judge = judge
+
+    async def send(
+        self, queue: str, tenant: str, data: bytes, *, item: str, life: str | None = None
+    ) -> None:
+        self._judge.sent(item)
+        await call(
+            self._site,
+            f"send {item}",
+            lambda: self._queue.put(queue, tenant, data, item=item, life=life),
+        )
+
+    @asynccontextmanager
+    async def pull(
+        self, queue: str, *, credit: Callable[[str], int]
+    ) -> AsyncGenerator[AsyncIterator[tuple[str, Ticket]]]:
+        def while_connected(tenant: str) -> int:
+            return 0 if self._site.transport.is_lost else credit(tenant)
+
+        async with self._queue.pull(queue, credit=while_connected) as tickets:
+            yield self._handed_out(tickets)
+
+    async def generation(self) -> str:
+        return await call(self._site, "name of the queue's life", lambda: self._queue.life)
+
+    async def _handed_out(
+        self, tickets: AsyncIterator[tuple[str, Ticket]]
+    ) -> AsyncIterator[tuple[str, Ticket]]:
+        async for tenant, ticket in tickets:
+            assert isinstance(ticket, MemoryTicket)
+            yield tenant, SiteTicket(self._site, ticket)
+
+
+class SiteTicket:
+    """See ``Ticket``. A sign is sent and forgotten, and may get lost."""
+
+    def __init__(self, site: Site, ticket: MemoryTicket) -> None:
+        self._site = site
+        self._ticket = ticket
+        self.data = ticket.data
+        self.deliveries = ticket.deliveries
+        self.life = ticket.life
+
+    @property
+    def age(self) -> float:
+        return self._ticket.age + self._site.skew
+
+    async def ack(self) -> None:
+        await self._sign("ack", self._ticket.finish)
+
+    async def drop(self, reason: str) -> None:
+        del reason
+        await self._sign("drop", self._ticket.finish)
+
+    async def nak(self, delay: float) -> None:
+        await self._sign("nak", lambda: self._ticket.release(delay))
+
+    async def in_progress(self) -> None:
+        await self._sign("in progress", self._ticket.extend)
+
+    async def _sign(self, what: str, do: Callable[[], None]) -> None:
+        site = self._site
+        await checkpoint()
+        lost = site.chance.befalls(f"{site.slot} {what}: lost", site.rates.sign_lost)
+        if lost or site.transport.is_lost:
+            return
+        if what != "in progress":
+            site.trace.note(site.name, f"{what} {self.deliveries}")
+        do()

@@ -1,0 +1,145 @@
+"""What a seed has in store: what users do, and what befalls whole processes. All of it is named."""
+
+import random
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import msgspec
+
+from bus.config import Timing
+
+OWNERS = ("one", "two", "three")
+WORKERS = ("left", "right")
+USERS = ("ann", "bob")
+ACCOUNTS = ("a", "b", "c")
+
+BUSY_SECONDS = 5.0
+"""Everything that is planned begins within this time; then it is quiet, and all must end well."""
+
+
+class Event(NamedTuple):
+    """Something that happens at a moment. ``name`` says it in words and is unique in its plan."""
+
+    at: float
+    what: str
+    who: str
+    values: Mapping[str, Any]
+
+    @property
+    def name(self) -> str:
+        details = " ".join(
+            f"{key}={value:.2f}" if isinstance(value, float) else f"{key}={value}"
+            for key, value in self.values.items()
+        )
+        return f"{self.at:.2f} {self.who} {self.what} {details}".rstrip()
+
+
+def plan_of(seed: int) -> list[Event]:
+    """Draw the plan of a history, in order of time."""
+    chance = random.Random(seed)
+    events = [*_executions(chance), *_transfers(chance), *_troubles(chance)]
+    return sorted(events, key=lambda event: (event.at, event.name))
+
+
+def timing_of(seed: int) -> Timing:
+    """Draw the bounds that decide how often rare paths are taken."""
+    chance = random.Random(seed + 1)
+    return msgspec.structs.replace(
+        Timing(),
+        record_delay_seconds=0.2,
+        snapshot_commits=chance.choice([2, 5, 1000]),
+        entities_in_memory=chance.choice([0, 1, 1000]),
+        blob_bytes=chance.choice([300, 64 * 1024, 64 * 1024]),
+        repeat_window_seconds=chance.choice([2.0, 60.0]),
+        duplicate_window_seconds=chance.choice([4.0, 120.0]),
+        resend_window_seconds=2.0,
+        turn_commands=chance.choice([1, 3, 256]),
+        roll_call_seconds=1.0,
+    )
+
+
+def _executions(chance: random.Random) -> list[Event]:
+    events: list[Event] = []
+    for number in range(chance.randint(1, 4)):
+        key = f"e{number}"
+        at = chance.uniform(0.6, 3.0)
+        short = chance.random() < 0.2
+        timeout = chance.uniform(1.0, 6.0) if short else 600.0
+        asked = {"key": key, "digest": "d", "timeout": timeout}
+        events.append(Event(at, "executes", chance.choice(USERS), asked))
+        if chance.random() < 0.4:
+            again = {**asked, "digest": chance.choice(["d", "d", "other"])}
+            events.append(Event(at + chance.choice([0.0, 0.5, 2.0]), "executes", "cyd", again))
+        if chance.random() < 0.25:
+            who, later = chance.choice(USERS), at + chance.uniform(0.0, 2.0)
+            events.append(Event(later, "cancels", who, {"key": key}))
+        if chance.random() < 0.3:
+            who, later = chance.choice(USERS), at + chance.uniform(0.0, 4.0)
+            events.append(Event(later, "looks at", who, {"key": key}))
+    return events
+
+
+def _transfers(chance: random.Random) -> list[Event]:
+    events: list[Event] = []
+    for number in range(chance.randint(1, 4)):
+        sender, receiver = chance.sample(ACCOUNTS, 2)
+        at = chance.uniform(0.6, 3.0)
+        order = {
+            "key": sender,
+            "transfer": f"t{number}",
+            "to": receiver,
+            "amount": chance.randint(1, 9),
+            "wait": chance.choice([0.0, chance.uniform(0.0, 3.0)]),
+        }
+        events.append(Event(at, "orders", chance.choice(USERS), order))
+        if chance.random() < 0.3:
+            events.append(Event(at + chance.uniform(0.0, 0.5), "orders", "cyd", order))
+        if chance.random() < 0.2:
+            off = {"key": sender, "transfer": f"t{number}"}
+            events.append(Event(at + chance.uniform(0.0, 2.0), "calls off", "ann", off))
+    if chance.random() < 0.2:
+        broken = {"key": chance.choice(ACCOUNTS)}
+        events.append(Event(chance.uniform(0.6, 3.0), "breaks", "bob", broken))
+    return events
+
+
+def _troubles(chance: random.Random) -> list[Event]:
+    kinds = [_killed, _paused, _cut, _deaf, _skewed, _restarted]
+    chosen = chance.sample(kinds, chance.randint(0, 4))
+    return [kind(chance) for kind in chosen for _ in range(chance.choice([1, 1, 2, 3]))]
+
+
+def _killed(chance: random.Random) -> Event:
+    steps = {"in steps": chance.randint(1, 60)}
+    return Event(_moment(chance), "is killed", chance.choice(OWNERS + WORKERS), steps)
+
+
+def _paused(chance: random.Random) -> Event:
+    values = {"in steps": chance.randint(1, 60), "for": chance.uniform(0.2, 4.0)}
+    return Event(_moment(chance), "stands still", chance.choice(OWNERS + WORKERS), values)
+
+
+def _cut(chance: random.Random) -> Event:
+    who = chance.choice(OWNERS + WORKERS)
+    return Event(_moment(chance), "loses the bus", who, {"for": chance.uniform(0.1, 3.0)})
+
+
+def _deaf(chance: random.Random) -> Event:
+    """One owner does not hear another for a while, so it takes over what that one still serves."""
+    listener, speaker = chance.sample(OWNERS, 2)
+    values = {"to": speaker, "for": chance.uniform(1.5, 4.0)}
+    return Event(_moment(chance), "is deaf", listener, values)
+
+
+def _skewed(chance: random.Random) -> Event:
+    values = {"by": chance.uniform(-3.0, 3.0)}
+    return Event(_moment(chance), "resets its clock", chance.choice(OWNERS + WORKERS), values)
+
+
+def _restarted(chance: random.Random) -> Event:
+    values = {"losing": chance.choice([0.0, 0.05, 0.5]), "away": chance.uniform(0.0, 1.0)}
+    return Event(_moment(chance), "is killed and comes back", "bus", values)
+
+
+def _moment(chance: random.Random) -> float:
+    return chance.uniform(0.5, BUSY_SECONDS)

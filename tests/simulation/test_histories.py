@@ -1,0 +1,58 @@
+"""Seeded histories of faults in virtual time; `make simulate SEED=n` shows one."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from tests.simulation.history import play
+from tests.simulation.plan import plan_of
+
+SEEDS = 300
+
+
+@pytest.mark.timeout(600)
+def test_whatever_befalls_a_fleet_every_promise_is_kept():
+    done = _simulated("--seeds", str(SEEDS))
+
+    assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.parametrize("seed", [3, 22, 84, 122])
+def test_a_seed_gives_the_same_history_again(seed: int):
+    first, again = play(seed), play(seed)
+
+    assert again.trace.digest == first.trace.digest
+    assert again.drawn == first.drawn
+
+
+def test_a_seed_gives_the_same_history_in_another_process():
+    one, other = (
+        _simulated("--seed", "7", PYTHONHASHSEED=hash_seed).stdout for hash_seed in ("1", "2")
+    )
+
+    assert one == other
+
+
+def test_each_event_of_a_plan_has_a_name_of_its_own():
+    for seed in range(1, 200):
+        names = [event.name for event in plan_of(seed)]
+        assert len(set(names)) == len(names)
+
+
+def test_without_events_and_faults_nothing_happens():
+    history = play(1, frozenset())
+
+    assert (history.broken, history.drawn) == ([], [])
+
+
+def _simulated(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "tests.simulation", *arguments],
+        env=os.environ | environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )

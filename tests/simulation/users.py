@@ -1,0 +1,86 @@
+"""What users of a history do. Each asks until it is answered or out of patience."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+from bus.errors import ProblemError
+from bus.rpc import Owners, command
+from schemas.lifecycle import Accept, Cancel, Look, Origin
+from schemas.llm import GenerateRequest
+from schemas.providers import Scripted
+from tests.simulation import account
+from tests.simulation.roles import TENANT
+from tests.simulation.site import Site
+
+PATIENCE = 8.0
+
+
+class User:
+    """Asks for executions and transfers."""
+
+    def __init__(self, site: Site, executions: Owners, accounts: Owners) -> None:
+        self.waiting = 0
+        self._site = site
+        self._executions = executions
+        self._accounts = accounts
+        self.actions: dict[str, Callable[..., Awaitable[Any]]] = {
+            "executes": self.execute,
+            "cancels": self.cancel,
+            "looks at": self.look,
+            "orders": self.order,
+            "calls off": self.call_off,
+            "breaks": self.break_,
+        }
+
+    async def act(self, who: str, what: str, values: Mapping[str, Any]) -> None:
+        """Do something and note a refusal."""
+        self.waiting += 1
+        try:
+            await self.actions[what](who, **values)
+        except ProblemError as refused:
+            self._site.trace.note(who, f"is refused: {what} {values}: {refused}")
+        finally:
+            self.waiting -= 1
+
+    async def execute(self, who: str, key: str, digest: str, timeout: float) -> None:
+        del who
+        origin = Origin(
+            tenant=TENANT,
+            execution_id=key,
+            agent_id="greeter",
+            agent_version=1,
+            task="Say hello.",
+            digest=digest,
+            max_attempts=3,
+        )
+        request = GenerateRequest(provider=Scripted(responses=["Hello."]), messages=[])
+        body = Accept(origin=origin, request=request, timeout_seconds=timeout)
+        mail = command("accept", TENANT, key, body, digest=digest)
+        await self._executions.ask(mail, timeout=PATIENCE)
+
+    async def cancel(self, who: str, key: str) -> None:
+        mail = command(f"cancel.{who}", TENANT, key, Cancel(reason="enough"))
+        await self._executions.ask(mail, timeout=PATIENCE)
+
+    async def look(self, who: str, key: str) -> None:
+        del who
+        await self._executions.ask(command("", TENANT, key, Look()), timeout=PATIENCE)
+
+    async def order(
+        self, who: str, key: str, transfer: str, to: str, amount: int, wait: float
+    ) -> None:
+        del who
+        body = account.Order(
+            account=key, tenant=TENANT, transfer=transfer, to=to, amount=amount, wait_seconds=wait
+        )
+        mail = command(f"order.{transfer}", TENANT, key, body)
+        await self._accounts.ask(mail, timeout=PATIENCE)
+
+    async def call_off(self, who: str, key: str, transfer: str) -> None:
+        mail = command(f"off.{transfer}.{who}", TENANT, key, account.CallOff(transfer=transfer))
+        await self._accounts.ask(mail, timeout=PATIENCE)
+
+    async def break_(self, who: str, key: str) -> None:
+        await self._accounts.ask(
+            command(f"break.{who}", TENANT, key, account.Break()), timeout=PATIENCE
+        )

@@ -1,0 +1,197 @@
+"""The world of one history: the bus, the processes on it, and what befalls them."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
+from contextvars import copy_context
+from typing import Any
+
+import anyio
+from anyio.abc import TaskGroup
+
+from actors.agents.actor import execution_entity
+from bus.config import Timing
+from bus.errors import CallboardError
+from bus.memory import MemoryBus
+from bus.shard.owner import ShardOwner
+from bus.streams.spec import stream_specs
+from bus.subjects import journal_subject
+from tests.simulation.account import account_entity
+from tests.simulation.chance import Chance
+from tests.simulation.endings import is_over
+from tests.simulation.faults import rates_of
+from tests.simulation.judge import AnyEntity, Judge, JudgedStore
+from tests.simulation.loop import PROCESS, Process
+from tests.simulation.network import process_bus
+from tests.simulation.plan import OWNERS, WORKERS, Event
+from tests.simulation.roles import SHARDS, SiteRuntime, WatchedOwners, owner_parts, worker_parts
+from tests.simulation.site import Site
+from tests.simulation.trace import Trace
+from tests.simulation.users import User
+
+HEARTBEAT = "_cb.sys.alive"
+
+
+class World:
+    """Three owners, two workers, a place from which users ask, and all their trouble."""
+
+    def __init__(self, timing: Timing, chance: Chance, trace: Trace) -> None:
+        self.timing = timing
+        self.chance = chance
+        self.trace = trace
+        self.rates = rates_of(chance)
+        store = JudgedStore(stream_specs((), timing))
+        self.bus = MemoryBus(timing, fate=self._fate, store=store)
+        self.entities: Sequence[AnyEntity] = (execution_entity(), account_entity())
+        self.forgets = timing.entities_in_memory < 1000
+        self.judge = Judge(self.entities, self.bus.blobs.kept, forgets=self.forgets)
+        store.judge = self.judge
+        self.sites: dict[str, Site] = {}
+        self._dead: list[Site] = []
+        self._lives = 0
+        self._deaf: dict[tuple[str, str], float] = {}
+        self._user: User
+        self._tasks: TaskGroup
+
+    @asynccontextmanager
+    async def running(self) -> AsyncGenerator[None]:
+        """Let all processes live while the context is open."""
+        async with self.bus.exchange.opened(), anyio.create_task_group() as self._tasks:
+            self._open_users()
+            for slot in OWNERS + WORKERS:
+                self._start(slot)
+            yield
+            self._end()
+
+    def befall(self, event: Event) -> None:
+        """Let an event of the plan happen."""
+        self.trace.note(event.who, f"{event.what} {event.values}")
+        values = event.values
+        match event.what:
+            case "is killed":
+                self._after_steps(event, lambda site: site.kill())
+            case "stands still":
+                self._after_steps(event, lambda site: site.pause(values["for"]))
+            case "loses the bus":
+                self.sites[event.who].cut(values["for"])
+            case "is deaf":
+                self._deaf[values["to"], event.who] = anyio.current_time() + values["for"]
+            case "resets its clock":
+                self.sites[event.who].skew = values["by"]
+            case "leaves":
+                self.sites[event.who].leave()
+            case "is killed and comes back":
+                self._restart_bus(values["losing"], values["away"])
+            case _:
+                self._tasks.start_soon(self._user.act, event.who, event.what, values)
+
+    def calm(self) -> None:
+        """End all trouble: who is paused goes on, who is cut off comes back, clocks are right."""
+        self.trace.note("world", "is quiet from now on")
+        self.chance.is_quiet = True
+        self._deaf.clear()
+        for site in self.sites.values():
+            site.skew = 0.0
+            site.process.at_step.clear()
+            site.find()
+            site.resume()
+
+    def owner_of(self, subject: str) -> ShardOwner | None:
+        """Return the owner that serves the shard of a journal subject; None unless there is one."""
+        _, _, entity, shard = subject.split(".")
+        serving = [
+            host._running[int(shard)]
+            for site in self.sites.values()
+            for host in site.hosts
+            if host._entity.name == entity and int(shard) in host.owned
+        ]
+        return serving[0] if len(serving) == 1 else None
+
+    def is_over(self) -> bool:
+        """Say whether nobody waits, every shard is served and all that was accepted has ended."""
+        names = [(name, shard) for name, shards in SHARDS.items() for shard in range(shards)]
+        is_served = all(self.owner_of(journal_subject(*name)) is not None for name in names)
+        return is_served and not self._user.waiting and is_over(self.judge)
+
+    # Processes
+
+    def _open_users(self) -> None:
+        site = self._site("users")
+        site.is_mortal = False
+        bus = process_bus(site, self.bus, self.judge, self.timing)
+        executions, accounts = (
+            WatchedOwners(bus, name, self.timing, self.judge, site)
+            for name in ("execution", "account")
+        )
+        self._user = User(site, executions, accounts)
+
+    def _site(self, slot: str) -> Site:
+        self._lives += 1
+        process = Process(f"{slot}-{self._lives}")
+        connection = self.bus.connect(slot)
+        site = Site(slot, process, connection, self.chance, self.rates, self.trace)
+        self.sites[slot] = site
+        site.died = self._died
+        return site
+
+    def _start(self, slot: str) -> None:
+        site = self._site(slot)
+        self.trace.note(site.name, "starts")
+        context = copy_context()
+        context.run(PROCESS.set, site.process)
+        context.run(self._tasks.start_soon, self._live, site)
+
+    async def _live(self, site: Site) -> None:
+        bus = process_bus(site, self.bus, self.judge, self.timing)
+        if site.slot in OWNERS:
+            site.hosts, parts = owner_parts(site, bus, self.entities, self.timing)
+        else:
+            parts = worker_parts(site, bus, self.timing, self.judge)
+        runtime = SiteRuntime(parts, self.timing)
+        site.leave = runtime.stop
+        try:
+            await runtime.run()
+        except* CallboardError as group:
+            self.trace.note(site.name, f"gives up: {group.exceptions[0]}")
+        site.kill()
+
+    def _died(self, site: Site) -> None:
+        self.bus.disconnect(site.transport)
+        seconds = self.chance.between(f"{site.name} comes back", 0.0, 2.0)
+        self._dead.append(site)
+        site.later(seconds, self._start, site.slot)
+
+    def _end(self) -> None:
+        """Let nothing of this world outlive it: who stands still must go on to be ended."""
+        self._tasks.cancel_scope.cancel()
+        for site in [*self._dead, *self.sites.values()]:
+            site.died = lambda _: None
+            site.process.at_step.clear()
+            site.thaw()
+
+    def _after_steps(self, event: Event, do: Any) -> None:
+        site = self.sites[event.who]
+        site.process.at_step[site.process.steps + event.values["in steps"]] = lambda: do(site)
+
+    def _restart_bus(self, losing: float, away: float) -> None:
+        self.bus.lose(losing)
+        for site in self.sites.values():
+            name = f"{site.name} finds the bus"
+            site.cut(away + self.chance.between(name, 0.0, 0.5))
+
+    # Messages
+
+    def _fate(self, subject: str, sender: str, receiver: str) -> Sequence[float]:
+        if self.chance.is_quiet:
+            return (0.0,)
+        if subject == HEARTBEAT:
+            until = self._deaf.get((sender, receiver), 0.0)
+            return (0.0,) if until < asyncio.get_running_loop().time() else ()
+        kind = f"{sender} to {receiver} on {'an inbox' if 'INBOX' in subject else subject}"
+        if self.chance.befalls(f"{kind}: lost", self.rates.message_lost):
+            return ()
+        if self.chance.befalls(f"{kind}: doubled", self.rates.message_doubled):
+            return (0.0, self.chance.between(f"{kind}: doubled", 0.0, 2.0))
+        if self.chance.befalls(f"{kind}: late", self.rates.message_late):
+            return (self.chance.between(f"{kind}: late", 0.0, 0.5),)
+        return (0.0,)
