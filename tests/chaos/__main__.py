@@ -1,6 +1,7 @@
 """Kills and stops processes of a busy fleet, fills its disk: is anything lost or doubled?
 
 python -m tests.chaos --kills 300 --seed 7
+python -m tests.chaos --cluster --kills 40
 """
 
 import argparse
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import anyio
 
+from tests.chaos.cluster import run_on_cluster
 from tests.chaos.run import run
 
 
@@ -19,10 +21,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
     parser.add_argument("--kills", type=int, default=30, help="faults of all kinds")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--cluster", action="store_true", help="on three nats-servers")
     parser.add_argument("--keep", action="store_true", help="keep logs and data in any case")
     options = parser.parse_args()
     directory = Path(tempfile.mkdtemp(prefix="chaos-"))
-    result = anyio.run(lambda: run(directory, faults=options.kills, seed=options.seed))
+    torment = run_on_cluster if options.cluster else run
+    result = anyio.run(lambda: torment(directory, faults=options.kills, seed=options.seed))
     print(result.report)
     if result.verdict.good and not options.keep:
         shutil.rmtree(directory)

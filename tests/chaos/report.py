@@ -2,7 +2,7 @@
 
 from collections import Counter
 
-from tests.chaos.faults import Fault, Tormentor
+from tests.chaos.faults import Fault
 from tests.chaos.judge import Verdict
 from tests.chaos.ledger import SILENCE_SECONDS, Ledger
 
@@ -20,7 +20,9 @@ def recoveries(ledger: Ledger, faults: list[Fault]) -> dict[str, list[float]]:
     Where nobody can move on before the fault is over, they count from then. Where another fault
     came before it moved on, that is a kind of its own.
     """
-    found: dict[str, list[float]] = {kind: [] for kind in (*Tormentor.WEIGHTS, SEVERAL)}
+    found: dict[str, list[float]] = {
+        kind: [] for kind in sorted({fault.kind for fault in faults} | {SEVERAL})
+    }
     for account in ledger.accounts.values():
         for begin, end in account.silences:
             during = [fault for fault in faults if begin - CAUSED_SECONDS < fault.at < end]

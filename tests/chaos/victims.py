@@ -13,6 +13,7 @@ import anyio
 from anyio.abc import Process
 
 from bus.codec import decode
+from bus.config import Durability
 from bus.connection import NatsTransport
 from bus.ports import Delivery
 from bus.server import EmbeddedServer
@@ -27,11 +28,14 @@ READY_SECONDS = 30.0
 class Actor:
     """One actor process under supervision."""
 
-    def __init__(self, kind: str, url: str, log_file: Path) -> None:
+    def __init__(
+        self, kind: str, url: str, log_file: Path, *, durability: Durability = "r1"
+    ) -> None:
         self.kind = kind
         self.deaths: list[str] = []
         self._environment = os.environ | {
             "NATS_URL": url,
+            "CALLBOARD_DURABILITY": durability,
             "CALLBOARD_LOG_FORMAT": "json",
             "CALLBOARD_LOG_LEVEL": "debug",
         }
