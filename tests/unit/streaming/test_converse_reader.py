@@ -373,3 +373,21 @@ def test_reasoning_and_text_are_published_in_the_order_they_came():
     )
 
     assert deltas == [ReasoningDelta("Hm"), TextDelta("Yes")]
+
+
+@pytest.mark.parametrize("counts", [{"totalOutputTextTokenCount": 3}, {}])
+def test_an_answer_of_titan_is_counted_by_itself_where_bedrock_does_not(counts: dict[str, Any]):
+    last = {"outputText": "Hi", "inputTextTokenCount": 4, "completionReason": "LENGTH", **counts}
+
+    _, answer = answered(TitanReader(REQUEST), [chunk(last)])
+
+    assert answer.finish_reason == "length"
+    assert answer.usage.quality == ("exact" if counts else "estimated")
+
+
+def test_an_unreadable_chunk_of_titan_fails_the_call():
+    assert failed(TitanReader(REQUEST), [chunk({"outputText": 7})]) == Problem(
+        code="provider_error",
+        message="The provider sent something that is no chunk.",
+        retryable=True,
+    )

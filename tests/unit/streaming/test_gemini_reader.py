@@ -371,3 +371,9 @@ def test_thoughts_and_text_are_published_in_the_order_they_came():
     )
 
     assert deltas == [ReasoningDelta("Hm"), TextDelta("Yes")]
+
+
+def test_usage_without_counts_is_no_usage():
+    traffic = {"usageMetadata": {"trafficType": "ON_DEMAND"}}
+
+    assert read(chunk({"text": "Hi"}, finish="STOP", **traffic)).usage.quality == "estimated"
