@@ -61,7 +61,7 @@ class Limits(StrictValue):
 class ModelChoice(StrictValue):
     """The short form of provider and config in one object, accepted as input."""
 
-    provider: Literal["openai", "groq"]
+    provider: Literal["openai", "anthropic", "google", "groq", "ollama"]
     model: Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
     temperature: Annotated[float, msgspec.Meta(ge=0.0, le=2.0)] | None = None
     max_tokens: Annotated[int, msgspec.Meta(ge=1, le=10_000_000)] | None = None

@@ -13,7 +13,7 @@ from actors.agents.core.checks import check
 from schemas.agents import AgentDefinition, ApplyAgent, CreateAgent, ModelChoice, UpdateAgent
 from schemas.llm import ModelConfig
 from schemas.problems import Problem
-from schemas.providers import Groq, OpenAI, Provider
+from schemas.providers import Anthropic, Google, Groq, Ollama, OpenAI, Provider
 
 AgentInput = ApplyAgent | CreateAgent | UpdateAgent
 
@@ -35,7 +35,14 @@ _PLAIN_FIELDS = (
 _SETTINGS = ("temperature", "max_tokens", "top_p")
 """What the short form of provider and config may set."""
 
-_CHOICES: dict[str, type[OpenAI | Groq]] = {"openai": OpenAI, "groq": Groq}
+_CHOICES: dict[str, type[OpenAI | Anthropic | Google | Groq | Ollama]] = {
+    "openai": OpenAI,
+    "anthropic": Anthropic,
+    "google": Google,
+    "groq": Groq,
+    "ollama": Ollama,
+}
+"""The providers that need no more than a model."""
 
 
 def create(wanted: AgentInput, now: datetime, *, version: int = 1) -> AgentDefinition | Problem:

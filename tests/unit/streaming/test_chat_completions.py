@@ -305,6 +305,40 @@ def test_calls_without_ids_are_told_apart_by_name_and_named_by_place():
     ]
 
 
+def test_calls_of_one_tool_without_ids_are_told_apart_by_their_whole_arguments():
+    calls = [
+        part(0, name="time", arguments='{"zone"'),
+        part(0, name="time", arguments=':"a"}'),
+        part(0, name="time", arguments=""),
+        part(0, name="time", arguments='{"zone":"b"}'),
+    ]
+
+    assert read(chunk(tool_calls=calls), chunk("tool_calls"))[1].tool_calls == [
+        ToolCall(id="call_0", name="time", arguments='{"zone":"a"}'),
+        ToolCall(id="call_1", name="time", arguments='{"zone":"b"}'),
+    ]
+
+
+def test_the_older_form_of_a_call_is_read_as_well():
+    parts = [{"name": "time", "arguments": ""}, {"arguments": '{"zone":'}, {"arguments": '"a"}'}]
+    chunks = [chunk(function_call=one) for one in parts]
+
+    _, answer = read(*chunks, chunk("function_call"))
+
+    assert answer.finish_reason == "tool_calls"
+    assert answer.tool_calls == [ToolCall(id="call_0", name="time", arguments='{"zone":"a"}')]
+
+
+def test_reasoning_goes_back_beside_the_calls_it_led_to_where_a_server_wants_it():
+    calls = [part(0, id="a", name="time")]
+
+    _, calling = read(chunk(reasoning_content="Hm."), chunk(tool_calls=calls), chunk("tool_calls"))
+    _, telling = read(chunk(reasoning_content="Hm."), chunk(content="x"), chunk("stop"))
+
+    assert [block.raw for block in calling.blocks] == [{"reasoning_content": "Hm."}]
+    assert telling.blocks == []
+
+
 def test_malformed_arguments_stay_as_they_came():
     calls = [part(0, id="a", name="weather", arguments='{"city": Oslo')]
 
@@ -360,6 +394,7 @@ def test_tool_calls_beyond_all_bounds_are_refused(calls: list[dict[str, Any]]):
             },
             Usage(input=100, output=35, reasoning=15),
         ),
+        ({"prompt_tokens": 9, "prompt_cache_hit_tokens": 4}, Usage(input=5, cache_read=4)),
         ({"prompt_tokens": 7.0, "completion_tokens": None}, Usage(input=7)),
         (
             {"prompt_tokens": 5, "prompt_tokens_details": {"cached_tokens": 9}},

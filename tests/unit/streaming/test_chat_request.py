@@ -6,9 +6,14 @@ from actors.streaming.core.wires.openai_chat import request as chat
 from schemas.llm import (
     ChatMessage,
     GenerateRequest,
+    ImageData,
+    ImageUrl,
     JsonObjectFormat,
     JsonSchemaFormat,
     ModelConfig,
+    NamedTool,
+    ProviderBlock,
+    TextPart,
     ToolCall,
     ToolDefinition,
 )
@@ -138,3 +143,60 @@ def test_tools_and_the_turns_that_used_them_are_written_out():
             },
         }
     ]
+
+
+def test_images_go_by_address_whatever_they_came_as():
+    parts = [
+        TextPart(text="What are these?"),
+        ImageUrl(url="https://example.com/a.png", detail="low"),
+        ImageData(media_type="image/png", data="AAAA"),
+    ]
+    messages = [ChatMessage(role="user", content=parts)]
+    request = GenerateRequest(provider=CUSTOM, messages=messages)
+
+    assert chat.body(request, chat.COMPATIBLE)["messages"][0]["content"] == [
+        {"type": "text", "text": "What are these?"},
+        {
+            "type": "image_url",
+            "image_url": {"url": "https://example.com/a.png", "detail": "low"},
+        },
+        {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}},
+    ]
+
+
+def test_kept_reasoning_goes_back_with_its_turn_and_other_formats_blocks_do_not():
+    said = ChatMessage(
+        role="assistant",
+        content="",
+        tool_calls=[ToolCall(id="a", name="time", arguments="{}")],
+        blocks=[
+            ProviderBlock(wire="openai_chat", raw={"reasoning_content": "Hm."}),
+            ProviderBlock(wire="anthropic", raw={"type": "thinking"}),
+        ],
+    )
+    request = GenerateRequest(provider=CUSTOM, messages=[said])
+
+    (written,) = chat.body(request, chat.COMPATIBLE)["messages"]
+
+    assert written["reasoning_content"] == "Hm."
+    assert set(written) == {"role", "content", "tool_calls", "reasoning_content"}
+
+
+def test_tools_are_chosen_and_reasoning_shown_as_each_server_says_it():
+    named = ModelConfig(tool_choice=NamedTool(name="time"), parallel_tool_calls=False)
+    shown, hidden = ModelConfig(reasoning_summary="auto"), ModelConfig(reasoning_summary="none")
+
+    assert body(CUSTOM, named)["tool_choice"] == {"type": "function", "function": {"name": "time"}}
+    assert body(CUSTOM, named)["parallel_tool_calls"] is False
+    assert body(Groq(model="m"), shown)["reasoning_format"] == "parsed"
+    assert body(Groq(model="m"), hidden)["reasoning_format"] == "hidden"
+    assert "reasoning_format" not in body(CUSTOM, shown)
+
+
+def test_what_a_definition_adds_goes_along_and_replaces_nothing_of_ours():
+    config = ModelConfig(extra={"logit_bias": {"1": 2}, "stream": False, "model": "another"})
+
+    written = body(CUSTOM, config)
+
+    assert written["logit_bias"] == {"1": 2}
+    assert (written["stream"], written["model"]) == (True, "m")

@@ -13,7 +13,8 @@ class CallFragments:
 
     Calls are told apart by ``index``; the id and the name come with the first fragment. Servers
     that send index 0 for all or no index at all are understood by the rule that another id is
-    another call, and where ids are missing as well, that another name is.
+    another call, and where ids are missing as well, that another name is, or the same name again
+    after arguments that are whole.
     """
 
     def __init__(self, calls: ToolCalls) -> None:
@@ -57,5 +58,17 @@ class CallFragments:
 def _is_another(call: GrowingCall, part: CallPart) -> bool:
     if part.id and call.id:
         return part.id != call.id
-    name = part.function.name if part.function else None
-    return bool(name and call.name and name != call.name and not part.id)
+    function = part.function
+    if part.id or function is None or not function.name:
+        return False
+    if function.name != call.name:
+        return bool(call.name)
+    return bool(function.arguments) and _is_whole(call.arguments)
+
+
+def _is_whole(arguments: str) -> bool:
+    try:
+        msgspec.json.decode(arguments)
+    except (msgspec.DecodeError, RecursionError):
+        return False
+    return True

@@ -171,9 +171,11 @@ def usage_of(raw: Mapping[str, Any], quality: Quality) -> Usage:
     ``completion_tokens``, except where the total shows that reasoning was counted beside them.
     """
     prompt, output = counts.at(raw, "prompt_tokens"), counts.at(raw, "completion_tokens")
-    read = counts.at(raw, "prompt_tokens_details", "cached_tokens")
-    written = counts.at(raw, "prompt_tokens_details", "cache_write_tokens")
-    heard = counts.at(raw, "prompt_tokens_details", "audio_tokens")
+    details = "prompt_tokens_details"
+    # DeepSeek's older name for it stands beside the details, or alone.
+    read = counts.at(raw, details, "cached_tokens") or counts.at(raw, "prompt_cache_hit_tokens")
+    written = counts.at(raw, details, "cache_write_tokens")
+    heard = counts.at(raw, details, "audio_tokens")
     spoken = counts.at(raw, "completion_tokens_details", "audio_tokens")
     reasoning = counts.at(raw, "completion_tokens_details", "reasoning_tokens")
     if reasoning and counts.at(raw, "total_tokens") == prompt + output + reasoning:
