@@ -5,6 +5,7 @@ PYTHON := $(VENV)/bin/python
 STAMP  := $(VENV)/.installed
 KILLS  ?= 50
 SEEDS  ?= 2000
+REQUESTS ?= 10000
 PEERS  := .venv-peers
 
 # The first interpreter that is new enough.
@@ -16,10 +17,11 @@ PIP      := $(PYTHON) -m pip --disable-pip-version-check
 PIP_LOCK := $(PIP) install -qq --no-deps --require-hashes
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-cluster check bench bench-durable bench-restate chaos simulate lock clean
+.PHONY: help install demo test test-cluster check bench bench-durable bench-restate chaos \
+	chaos-providers simulate lock clean
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' Makefile
 
 install: $(STAMP) ## make .venv and install everything from requirements.lock
 
@@ -64,6 +66,9 @@ chaos: install ## kill real processes KILLS times and check that nothing was los
 
 simulate: install ## play SEEDS seeded histories of faults in virtual time (SEEDS=2000), or one: SEED=n
 	@$(PYTHON) -m tests.simulation $(if $(SEED),--seed $(SEED),--seeds $(SEEDS))
+
+chaos-providers: install ## ask a provider that fails in every way REQUESTS times (REQUESTS=10000)
+	@$(PYTHON) -m tests.chaos.providers --requests $(REQUESTS)
 
 lock: ## resolve requirements.lock anew (needs uv on the PATH)
 	uv pip compile pyproject.toml --universal --python-version 3.11 --upgrade \
