@@ -210,11 +210,12 @@ class GenerationFinished(Internal, tag="generation_finished"):
 
 
 class UsageSettled(Internal, tag="usage_settled"):
-    """A superseded attempt reported what it had spent."""
+    """A superseded attempt reported what it had spent, and in which calls that failed."""
 
     step: int
     attempt: int
     usage: Usage
+    detours: list[Detour] = []
 
 
 class ExecutionCompleted(Internal, tag="completed"):

@@ -21,7 +21,7 @@ Keys = Annotated[list[Token], msgspec.Meta(max_length=32)]
 Term = Annotated[str, msgspec.Meta(min_length=1, max_length=100)]
 
 
-class Fallback(StrictValue):
+class Fallback(StrictValue, omit_defaults=True):
     """Another provider, or another model of the same one, for when those before it fail.
 
     ``config`` takes the place of the agent's, because another model may refuse other settings.
@@ -32,7 +32,7 @@ class Fallback(StrictValue):
     config: ModelConfig | None = None
 
 
-class When(StrictValue):
+class When(StrictValue, omit_defaults=True):
     """What must hold of a task, all of it, for a rule to apply. An empty one always holds.
 
     ``complexity`` is scored in points, see ``actors/agents/core/complexity.py``. ``words`` names
@@ -48,7 +48,7 @@ class When(StrictValue):
     tools: bool | None = None
 
 
-class Rule(StrictValue):
+class Rule(StrictValue, omit_defaults=True):
     """Chooses a model or a temperature by the task. The first rule to choose either decides it."""
 
     name: Token
@@ -83,7 +83,7 @@ class Detour(Value, omit_defaults=True):
     usage: Usage | None = None
 
 
-class Cache(StrictValue):
+class Cache(StrictValue, omit_defaults=True):
     """Answers an identical request from an earlier answer, for ``ttl_seconds`` after it."""
 
     ttl_seconds: Annotated[float, msgspec.Meta(gt=0, le=604_800)] = 3600.0
@@ -94,7 +94,7 @@ Continuation = Literal["never", "supported", "always"]
 never, where the provider is known for it, or everywhere because the author knows better."""
 
 
-class Policy(StrictValue):
+class Policy(StrictValue, omit_defaults=True):
     """How an agent's calls are made. ``keys`` are those of its own provider."""
 
     keys: Keys = []

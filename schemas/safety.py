@@ -23,7 +23,7 @@ def _both() -> list[SafetyPlace]:
     return ["input", "output"]
 
 
-class SafetyRule(StrictValue):
+class SafetyRule(StrictValue, omit_defaults=True):
     r"""Any of some words or patterns, in any case, and what follows from it.
 
     Words match whole. A pattern is made of characters, ``\d \w \s``, ``.``, classes ``[a-z_]``
@@ -39,7 +39,7 @@ class SafetyRule(StrictValue):
     replacement: Annotated[str, msgspec.Meta(max_length=100)] = "[redacted]"
 
 
-class Moderation(StrictValue):
+class Moderation(StrictValue, omit_defaults=True):
     """Categories that a provider's moderation endpoint judges, with the score that is too much.
 
     ``window`` is how many characters of an answer are judged, and held back, at a time.
@@ -57,7 +57,7 @@ class Moderation(StrictValue):
     window: Annotated[int, msgspec.Meta(ge=50, le=20_000)] = 400
 
 
-class Safety(StrictValue):
+class Safety(StrictValue, omit_defaults=True):
     """What an agent's input and output are searched for."""
 
     rules: Annotated[list[SafetyRule], msgspec.Meta(max_length=100)] = []

@@ -10,7 +10,7 @@ from actors.agents.core.complexity import measure
 from actors.agents.core.rules import choose
 from schemas.agents import AgentDefinition
 from schemas.executions import MAX_TASK_CHARACTERS, Generate
-from schemas.lifecycle import Accept, Origin
+from schemas.lifecycle import NO_POLICY, Accept, Origin
 from schemas.llm import ChatMessage, GenerateRequest
 from schemas.policy import Policy
 from schemas.problems import Problem
@@ -21,6 +21,9 @@ def accept(origin: Origin, request: GenerateRequest, policy: Policy, *, timeout:
 
     ``timeout`` is in seconds.
     """
+    if policy == NO_POLICY:
+        # The very same: what is left at its default is not written to the journal.
+        policy = NO_POLICY
     if policy.rules:
         measured = measure(origin.task, turns=_turns(request.messages), tools=len(request.tools))
         request, choices = choose(request, policy.rules, measured)

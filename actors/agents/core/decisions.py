@@ -111,7 +111,7 @@ def _replace_lost(state: Execution, now: datetime) -> Decision:
 def _finish(state: Execution, command: FinishGeneration, now: datetime) -> Decision:
     if not _is_current(state, command.step, command.attempt):
         spent = spent_by(command.answer, command.detours)
-        return _settle_late(state, command.step, command.attempt, spent)
+        return _settle_late(state, command, spent)
     finished = GenerationFinished(
         step=command.step,
         attempt=command.attempt,
@@ -133,7 +133,7 @@ def conclude(state: Execution, now: datetime) -> tuple[ExecutionEvent, ...]:
 
 def _fail(state: Execution, command: FailGeneration, now: datetime) -> Decision:
     if not _is_current(state, command.step, command.attempt):
-        return _settle_late(state, command.step, command.attempt, command.usage)
+        return _settle_late(state, command, command.usage)
     elsewhere = command.next_place is not None and _may_fail_again(state)
     retry_at = None if elsewhere else _retry_at(state, command.problem, now)
     failed = AttemptFailed(
@@ -165,12 +165,15 @@ def _may_fail_again(state: Execution) -> bool:
     return state.failures + 1 < state.origin.max_attempts
 
 
-def _settle_late(state: Execution, step: int, attempt: int, usage: Usage | None) -> Decision:
+def _settle_late(
+    state: Execution, command: FinishGeneration | FailGeneration, usage: Usage | None
+) -> Decision:
     """Refuse the result of an attempt that counts no more, but count what it spent: once."""
+    step, attempt = command.step, command.attempt
     known = (step, attempt) in state.settled or (step, attempt) > (state.step, state.attempt)
     if usage is None or known:
         return Decision(reply=Settled(accepted=False))
-    late = UsageSettled(step=step, attempt=attempt, usage=usage)
+    late = UsageSettled(step=step, attempt=attempt, usage=usage, detours=command.detours)
     return Decision((late,), Settled(accepted=False))
 
 

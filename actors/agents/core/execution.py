@@ -143,6 +143,7 @@ def _apply(state: Execution, event: ChangeEvent) -> Execution:
                 state,
                 usage=_add(state.usage, event.usage),
                 settled=_settled(state, event.step, event.attempt, event.usage),
+                detours=_detours(state, event.detours),
             )
         case ExecutionCompleted():
             return _ended(state, "COMPLETED", event.at, event.segment)
@@ -265,11 +266,15 @@ def _detours(state: Execution, more: list[Detour]) -> tuple[Detour, ...]:
 
 
 def _findings(state: Execution, more: list[Finding]) -> tuple[Finding, ...]:
-    """Add up what attempts have found: one finding for each rule and place."""
+    """Add up what attempts have found: one finding for each rule and place.
+
+    Every attempt searches the same input again, so that is counted once.
+    """
     found = {(one.rule, one.place): one for one in state.findings}
     for one in more:
         known = found.get((one.rule, one.place))
-        count = one.count + (known.count if known else 0)
+        before = known.count if known else 0
+        count = one.count + before if one.place == "output" else max(one.count, before)
         found[one.rule, one.place] = msgspec.structs.replace(one, count=count)
     return tuple(found.values())
 

@@ -192,7 +192,7 @@ class Attempt:
         provider = self._means.providers[type(way.provider)]
         status = provider.status(way.request(self._request, None))
         await self._emit([self._sequencer.thinking(status, self._means.clock())])
-        health = self._means.endpoints.of(way.provider, way.keys)
+        health = self._means.endpoints.of(way.provider, self._work.tenant)
         problem = health.refusal(way.keys, anyio.current_time())
         if problem is not None and is_last and self._is_brief(problem):
             await anyio.sleep(problem.retry_after or 0)

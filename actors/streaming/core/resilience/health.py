@@ -8,6 +8,7 @@ from actors.streaming.core.resilience.circuit import Circuit, Pass, counts_again
 from actors.streaming.core.resilience.keys import KeyPool, is_worn_out
 from actors.streaming.core.resilience.limits import Limiter
 from schemas.fleet import EndpointState, KeyState
+from schemas.ids import TenantId
 from schemas.problems import Problem
 from schemas.providers import Provider, Scripted
 
@@ -92,8 +93,8 @@ class Health:
         self._keys.give_back(line.key)
         self._circuit.release(line.call)
 
-    def state(self, names: Sequence[str | None], now: float) -> EndpointState:
-        """Show the endpoint as it stands."""
+    def state(self, now: float) -> EndpointState:
+        """Show the endpoint as it stands, with the keys that were used lately."""
         keys = [
             KeyState(
                 name=name or "",
@@ -101,7 +102,7 @@ class Health:
                 resting_seconds=round(self._keys.resting(name, now), 3),
                 remaining=self._limiters[name].remaining(now) if name in self._limiters else {},
             )
-            for name in names
+            for name in self._keys.names()
         ]
         return EndpointState(
             endpoint=self.name,
@@ -155,22 +156,24 @@ class Endpoints:
     """The endpoints a process has called, the least recently called forgotten first."""
 
     def __init__(self) -> None:
-        self._known: OrderedDict[str, Health] = OrderedDict()
-        self._names: dict[str, tuple[str | None, ...]] = {}
+        self._known: OrderedDict[tuple[str, str], Health] = OrderedDict()
 
-    def of(self, provider: Provider, keys: tuple[str | None, ...]) -> Health:
-        """Return what is known of a provider's endpoint; of a script nothing ever is."""
+    def of(self, provider: Provider, tenant: TenantId) -> Health:
+        """Return what is known of a provider's endpoint; of a script nothing ever is.
+
+        Tenants share it, so that one learns from what another has met; but not where a definition
+        sends headers of its own, which may be why its calls are refused.
+        """
         name = endpoint_name(provider)
         if isinstance(provider, Scripted):
             return Health(name)
-        health = self._known.pop(name, None) or Health(name)
-        self._known[name] = health
-        self._names[name] = tuple(dict.fromkeys((*self._names.get(name, ()), *keys)))[-64:]
+        place = (name, tenant if provider.headers else "")
+        health = self._known.pop(place, None) or Health(name)
+        self._known[place] = health
         if len(self._known) > REMEMBERED_ENDPOINTS:
-            forgotten, _ = self._known.popitem(last=False)
-            del self._names[forgotten]
+            self._known.popitem(last=False)
         return health
 
     def states(self, now: float) -> list[EndpointState]:
         """Show all endpoints, the most recently called last."""
-        return [health.state(self._names[name], now) for name, health in self._known.items()]
+        return [health.state(now) for health in self._known.values()]

@@ -8,6 +8,9 @@ from schemas.problems import Problem
 REFUSED_REST = 60.0
 """Seconds a key rests that the provider does not accept, or whose quota is used up."""
 
+LONGEST_REST = 900.0
+"""Seconds after which any key is tried again, whatever the provider said."""
+
 LIMITED_REST = 5.0
 """Seconds a key rests after a 429 that does not say how long."""
 
@@ -40,7 +43,7 @@ def is_worn_out(name: str | None, problem: Problem) -> bool:
 def rest_of(problem: Problem) -> float:
     """Return the seconds a key rests after a problem of its own."""
     if problem.retry_after is not None:
-        return problem.retry_after
+        return min(problem.retry_after, LONGEST_REST)
     return LIMITED_REST if problem.retryable else REFUSED_REST
 
 
@@ -105,6 +108,10 @@ class KeyPool:
     def rest(self, name: str | None, problem: Problem, now: float) -> None:
         """Leave a key alone that was refused for a reason of its own."""
         self._rests[name] = Rest(now + rest_of(problem), problem)
+
+    def names(self) -> list[str | None]:
+        """Return the keys that have been taken."""
+        return list(self._taken)
 
     def in_use(self, name: str | None) -> int:
         """Count the calls that run with this key."""

@@ -1,0 +1,109 @@
+"""What is known of endpoints: circuit, keys and limits together."""
+
+import pytest
+
+from actors.streaming.core.resilience.health import (
+    REMEMBERED_ENDPOINTS,
+    Endpoints,
+    Health,
+    Line,
+    endpoint_name,
+)
+from schemas.fleet import EndpointState, KeyState
+from schemas.problems import Problem
+from schemas.providers import Bedrock, Custom, OpenAI, Provider, Scripted
+
+FAILED = Problem(code="provider_overloaded", message="", retryable=True)
+LIMITED = Problem(code="rate_limited", message="", retryable=True, retry_after=7.0)
+HEADERS = {"x-ratelimit-remaining-requests": "1", "x-ratelimit-reset-requests": "10s"}
+
+
+@pytest.mark.parametrize(
+    ("provider", "name"),
+    [
+        (OpenAI(model="gpt-4o"), "openai/gpt-4o"),
+        (OpenAI(model="m", base_url="https://proxy.example.com/v1"), "openai/m@proxy.example.com"),
+        (Custom(model="m", base_url="http://127.0.0.1:8080/v1"), "custom/m@127.0.0.1:8080"),
+        (Bedrock(model="claude", region="eu-west-1"), "bedrock/claude@eu-west-1"),
+        (Custom(model="m", base_url="http://[::1/v1"), "custom/m@[::1"),
+    ],
+)
+def test_an_endpoint_is_a_model_at_a_server(provider: Provider, name: str):
+    assert endpoint_name(provider) == name
+
+
+def begun(health: Health, key: str | None = "a", tokens: int = 0, now: float = 0.0) -> Line:
+    line = health.admit(key, tokens, now)
+    assert isinstance(line, Line)
+    return line
+
+
+def test_calls_teach_what_the_next_one_has_to_know():
+    health = Health("openai/m")
+    begun(health).ended(None, HEADERS, 0.0, finished=True)
+    begun(health, now=1.0)
+    begun(health, "b", now=1.0).ended(LIMITED, {}, 1.0, finished=True)
+
+    assert health.wait("a", 0, 2.0) == 8.0
+    assert health.keys(["a", "b", "c"], 0, 2.0) == ["c", "a"]
+    assert health.state(2.0) == EndpointState(
+        endpoint="openai/m",
+        circuit="closed",
+        keys=[
+            KeyState(name="a", in_use=1, remaining={"requests": 0}),
+            KeyState(name="b", resting_seconds=6.0),
+        ],
+    )
+
+
+def test_a_call_that_was_called_off_says_nothing_of_the_endpoint():
+    health = Health("openai/m")
+    for _ in range(10):
+        begun(health).ended(FAILED, HEADERS, 0.0, finished=False)
+
+    assert health.state(0.0) == EndpointState(
+        endpoint="openai/m", circuit="closed", keys=[KeyState(name="a")]
+    )
+
+
+def test_a_sick_endpoint_refuses_until_it_is_probed():
+    health = Health("openai/m")
+    for _ in range(5):
+        begun(health).ended(FAILED, {}, 0.0, finished=True)
+
+    refused = health.refusal(["a"], 1.0)
+    assert refused is not None
+    assert (refused.code, refused.retryable, refused.retry_after) == ("unavailable", True, 9.0)
+    assert health.refusal(["a"], 10.0) is None
+    probe = begun(health, now=10.0)
+    assert isinstance(health.admit("a", 0, 10.0), Problem)
+    probe.answered()
+    assert isinstance(health.admit("a", 0, 10.0), Line)
+
+
+def test_tenants_share_what_is_known_unless_they_send_headers_of_their_own():
+    endpoints = Endpoints()
+    plain = OpenAI(model="m")
+    special = OpenAI(model="m", headers={"x-org": "1"})
+
+    assert endpoints.of(plain, "acme") is endpoints.of(plain, "other")
+    assert endpoints.of(special, "acme") is not endpoints.of(special, "other")
+    assert endpoints.of(special, "acme") is not endpoints.of(plain, "acme")
+
+
+def test_nothing_is_remembered_of_a_script():
+    endpoints = Endpoints()
+    script = Scripted(responses=["x"])
+
+    assert endpoints.of(script, "acme") is not endpoints.of(script, "acme")
+    assert endpoints.states(0.0) == []
+
+
+def test_the_endpoints_that_were_called_longest_ago_are_forgotten():
+    endpoints = Endpoints()
+    first = endpoints.of(OpenAI(model="first"), "acme")
+    for number in range(REMEMBERED_ENDPOINTS):
+        endpoints.of(OpenAI(model=str(number)), "acme")
+
+    assert len(endpoints.states(0.0)) == REMEMBERED_ENDPOINTS
+    assert endpoints.of(OpenAI(model="first"), "acme") is not first
