@@ -12,6 +12,11 @@ from urllib.parse import parse_qs
 import anyio
 import msgspec
 import pytest
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
 from actors.streaming.adapters.generation import Generator
 from actors.streaming.adapters.providers import open_providers
@@ -410,10 +415,6 @@ async def sent(
 @pytest.mark.parametrize("model", [CLAUDE, PROFILE])
 @pytest.mark.parametrize("session", [None, "session"])
 async def test_a_signature_covers_what_arrives(model: str, session: str | None):
-    auth = pytest.importorskip("botocore.auth")
-    credentials = pytest.importorskip("botocore.credentials")
-    requests = pytest.importorskip("botocore.awsrequest")
-
     fake, headers = await sent(
         lambda url: bedrock(
             url, model, session_token=session, headers={"X-Amzn-Trace": "t", "X-Title": "a"}, **KEYS
@@ -425,15 +426,15 @@ async def test_a_signature_covers_what_arrives(model: str, session: str | None):
     assert "x-title" not in signed
     token = headers.get("x-amz-security-token")
     assert token == (ENVIRON["SESSION"] if session else None)
-    arrived = requests.AWSRequest(
+    arrived = AWSRequest(
         method="POST",
         url=server(fake) + fake.paths[0],
         headers={name: headers[name] for name in signed if name not in _ADDED},
         data=fake.contents[0],
     )
-    keys = credentials.Credentials(ENVIRON["ID"], ENVIRON["SECRET"], token)
+    keys = Credentials(ENVIRON["ID"], ENVIRON["SECRET"], token)
     with patch("botocore.auth.get_current_datetime", lambda: NOW):
-        auth.SigV4Auth(keys, "bedrock", "eu-west-1").add_auth(arrived)
+        SigV4Auth(keys, "bedrock", "eu-west-1").add_auth(arrived)
     assert headers["authorization"] == arrived.headers["Authorization"]
 
 
@@ -514,12 +515,9 @@ async def test_a_model_that_only_converse_reaches_is_refused_before_anything_is_
 
 
 def private_key() -> str:
-    rsa = pytest.importorskip("cryptography.hazmat.primitives.asymmetric.rsa")
-    forms = pytest.importorskip("cryptography.hazmat.primitives.serialization")
     key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-    return key.private_bytes(
-        forms.Encoding.PEM, forms.PrivateFormat.PKCS8, forms.NoEncryption()
-    ).decode()
+    pem, form = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
+    return key.private_bytes(pem, form, serialization.NoEncryption()).decode()
 
 
 def key_file(token_uri: str, key: str) -> bytes:
@@ -568,11 +566,9 @@ async def test_a_service_account_gets_a_token_once_and_another_when_it_runs_out(
 
 def _demand_signed(form: str, key: str) -> None:
     """Check the assertion with the other half of the key, as Google does."""
-    forms = pytest.importorskip("cryptography.hazmat.primitives.serialization")
-    padding = pytest.importorskip("cryptography.hazmat.primitives.asymmetric.padding")
-    hashes = pytest.importorskip("cryptography.hazmat.primitives.hashes")
     signed, _, signature = parse_qs(form)["assertion"][0].rpartition(".")
-    public = forms.load_pem_private_key(key.encode(), password=None).public_key()
+    private = serialization.load_pem_private_key(key.encode(), password=None)
+    public: Any = private.public_key()
     raw = urlsafe_b64decode(signature + "==")
     public.verify(raw, signed.encode(), padding.PKCS1v15(), hashes.SHA256())
 
@@ -639,7 +635,6 @@ async def test_a_secret_that_is_no_service_account_is_refused(secret: str, messa
 
 
 async def test_a_private_key_that_is_none_is_refused():
-    pytest.importorskip("cryptography")
     packed = b64encode(key_file("http://127.0.0.1:9/token", "no key")).decode()
     async with generating(environ={"ROBOT": packed}) as generator:
         result = await generator.run(work(vertex("http://127.0.0.1:9")), ignore)

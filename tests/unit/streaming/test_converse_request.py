@@ -4,6 +4,9 @@ from typing import Any
 
 import msgspec
 import pytest
+from botocore.loaders import Loader
+from botocore.model import ServiceModel
+from botocore.validate import ParamValidator
 
 from actors.streaming.core.faults import ProviderFaultError
 from actors.streaming.core.wires.converse import request as converse
@@ -44,15 +47,10 @@ def body(config: ModelConfig | None = None, model: str = CLAUDE, **more: Any) ->
     ],
 )
 def test_bodies_are_what_the_service_model_allows(more: dict[str, Any]):
-    loaders = pytest.importorskip("botocore.loaders")
-    models = pytest.importorskip("botocore.model")
-    validate = pytest.importorskip("botocore.validate")
-    service = models.ServiceModel(
-        loaders.Loader().load_service_model("bedrock-runtime", "service-2")
-    )
+    service = ServiceModel(Loader().load_service_model("bedrock-runtime", "service-2"))
     shape = service.operation_model("ConverseStream").input_shape
 
-    report = validate.ParamValidator().validate({"modelId": "m", **body(**more)}, shape)
+    report = ParamValidator().validate({"modelId": "m", **body(**more)}, shape)
 
     assert not report.has_errors(), report.generate_report()
 

@@ -6,6 +6,9 @@ from unittest.mock import patch
 from urllib.parse import quote
 
 import pytest
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials as AwsKeys
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -32,13 +35,10 @@ HEADERS = st.dictionaries(
 
 
 def oracle(request: Signable, keys: Credentials, scope: Scope, now: datetime) -> dict[str, str]:
-    auth = pytest.importorskip("botocore.auth")
-    credentials = pytest.importorskip("botocore.credentials")
-    awsrequest = pytest.importorskip("botocore.awsrequest")
-    signed = awsrequest.AWSRequest(
+    signed = AWSRequest(
         method=request.method, url=request.url, headers=dict(request.headers), data=request.body
     )
-    signer = auth.SigV4Auth(credentials.Credentials(*keys), scope.service, scope.region)
+    signer = SigV4Auth(AwsKeys(*keys), scope.service, scope.region)
     with patch("botocore.auth.get_current_datetime", lambda: now):
         signer.add_auth(signed)
     return {
