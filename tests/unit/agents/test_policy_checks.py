@@ -1,13 +1,17 @@
 """What a policy must hold before it is stored."""
 
+import msgspec
 import pytest
 
 from actors.agents.core.checks import check
+from actors.agents.core.definitions import create
+from schemas.agents import AgentDefinition, ApplyAgent
 from schemas.llm import ModelConfig
 from schemas.policy import Fallback, Policy, Rule
 from schemas.providers import Custom, Groq, OpenAI
 from schemas.safety import Safety, SafetyRule
-from tests.unit.agents.samples import agent
+from tests.architecture.readme import blocks
+from tests.unit.agents.samples import NOW, agent
 
 GOOD = Policy(
     keys=["a", "b"],
@@ -23,6 +27,12 @@ GOOD = Policy(
 
 def test_a_sound_policy_is_stored():
     assert check(agent(policy=GOOD, config=ModelConfig(temperature=0.3))) is None
+
+
+def test_the_policy_that_the_readme_shows_is_sound():
+    wanted = msgspec.convert(msgspec.yaml.decode(blocks("yaml")[1]), ApplyAgent)
+
+    assert isinstance(create(wanted, NOW), AgentDefinition)
 
 
 def rule_of(**fields: object) -> Policy:
