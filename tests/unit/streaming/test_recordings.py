@@ -174,24 +174,32 @@ FORMATS: dict[str, Format] = {
 }
 
 
+def recorded(name: str, mode: str) -> list[Any]:
+    """Return the exchanges of a file, streams or errors."""
+    path = FOLDER / f"{name}.jsonl"
+    lines = path.read_bytes().splitlines() if path.is_file() else []
+    return [row for row in map(msgspec.json.decode, lines) if row["mode"] == mode]
+
+
+def asked(name: str, row: Any) -> GenerateRequest:
+    """Return a request of the provider that was recorded."""
+    form = FORMATS[name]
+    messages, provider = [ChatMessage(role="user", content="Hello")], form.provider
+    if form.names_model:
+        provider = msgspec.structs.replace(provider, model=row["expected"]["model"])
+    return GenerateRequest(provider=provider, messages=messages)
+
+
 def _rows(mode: str) -> Iterator[Any]:
     for name in FORMATS:
-        path = FOLDER / f"{name}.jsonl"
-        lines = path.read_bytes().splitlines() if path.is_file() else []
-        for place, line in enumerate(lines):
-            row = msgspec.json.decode(line)
-            if row["mode"] == mode:
-                yield pytest.param(name, row, id=f"{name}-{place}")
+        for place, row in enumerate(recorded(name, mode)):
+            yield pytest.param(name, row, id=f"{name}-{place}")
 
 
 @pytest.mark.parametrize(("name", "row"), list(_rows("stream")))
 def test_a_recorded_stream_reads_as_its_sdk_reads_it_however_it_is_cut(name: str, row: Any):
     form, body = FORMATS[name], base64.b64decode(row["response"]["body_base64"])
-    messages, provider = [ChatMessage(role="user", content="Hello")], form.provider
-    expected = form.told(row["expected"])
-    if form.names_model:
-        provider = msgspec.structs.replace(provider, model=row["expected"]["model"])
-    request = GenerateRequest(provider=provider, messages=messages)
+    expected, request = form.told(row["expected"]), asked(name, row)
 
     deltas, answer = answered(form.reader(request), [body])
 
