@@ -48,7 +48,7 @@ async def run() -> None:
                     bus.transport, "execution", config.shards, process.timing, nearby=host.offer
                 ),
                 definitions=definitions,
-                conversations=Conversations(bus.outbox, reader.read_subject, reader.last_of_each),
+                conversations=Conversations(reader.read_subject, reader.last_of_each),
                 streams=Streams(reader.read_subject),
                 index=index,
             )

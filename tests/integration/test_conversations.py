@@ -11,7 +11,7 @@ from bus.jetstream import NatsBus, open_bus
 from bus.ports import Stored
 from bus.streams.spec import CONVERSATION_TURNS
 from tests.servers import local_server
-from tests.unit.agents.samples import turn
+from tests.unit.agents.samples import append, turn
 
 
 class Reader:
@@ -51,15 +51,15 @@ async def bus(tmp_path: Path) -> AsyncGenerator[NatsBus]:
 @pytest.fixture
 def conversations(bus: NatsBus) -> Conversations:
     reader = Reader(bus)
-    return Conversations(bus.outbox, reader.read_subject, reader.last_of_each)
+    return Conversations(reader.read_subject, reader.last_of_each)
 
 
 async def test_turns_come_back_from_the_stream_in_their_order(
     bus: NatsBus, conversations: Conversations
 ):
     for number in range(5):
-        await conversations.append("acme", turn(number))
-    await conversations.append("acme", turn(9, session="session-2"))
+        await append(bus.outbox, "acme", turn(number))
+    await append(bus.outbox, "acme", turn(9, session="session-2"))
     await bus.outbox.flush(timeout=10)
 
     turns = await conversations.turns("acme", "reviewer", "session-1")
@@ -69,7 +69,7 @@ async def test_turns_come_back_from_the_stream_in_their_order(
 
 async def test_a_turn_that_is_sent_twice_is_read_once(bus: NatsBus, conversations: Conversations):
     for number in (1, 2, 1):
-        await conversations.append("acme", turn(number))
+        await append(bus.outbox, "acme", turn(number))
     await bus.outbox.flush(timeout=10)
 
     assert await conversations.turns("acme", "reviewer", "session-1") == [turn(1), turn(2)]
@@ -78,9 +78,9 @@ async def test_a_turn_that_is_sent_twice_is_read_once(bus: NatsBus, conversation
 async def test_the_stream_keeps_the_newest_turns_of_each_session(
     bus: NatsBus, conversations: Conversations
 ):
-    await conversations.append("acme", turn(0, session="session-2"))
+    await append(bus.outbox, "acme", turn(0, session="session-2"))
     for number in range(CONVERSATION_TURNS + 20):
-        await conversations.append("acme", turn(number))
+        await append(bus.outbox, "acme", turn(number))
     await bus.outbox.flush(timeout=10)
 
     turns = await conversations.turns("acme", "reviewer", "session-1")
@@ -93,9 +93,9 @@ async def test_the_sessions_of_an_agent_are_found_by_their_newest_turn(
     bus: NatsBus, conversations: Conversations
 ):
     for number in range(6):
-        await conversations.append("acme", turn(number, session=f"session-{number % 2}"))
-    await conversations.append("acme", turn(7, agent_id="writer"))
-    await conversations.append("umbrella", turn(8))
+        await append(bus.outbox, "acme", turn(number, session=f"session-{number % 2}"))
+    await append(bus.outbox, "acme", turn(7, agent_id="writer"))
+    await append(bus.outbox, "umbrella", turn(8))
     await bus.outbox.flush(timeout=10)
 
     sessions = await conversations.sessions("acme", "reviewer")

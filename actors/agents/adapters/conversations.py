@@ -5,7 +5,7 @@ from typing import Protocol
 
 from actors.agents.core import history
 from bus import codec, subjects
-from bus.ports import Outbox, Stored
+from bus.ports import Stored
 from bus.streams.spec import CONVERSATION_TURNS, CONVERSATIONS
 from schemas.conversations import (
     CONVERSATION_SUBJECT,
@@ -41,18 +41,12 @@ class Conversations:
     """Turns by tenant, agent and session.
 
     Methods raise ``ProblemError`` ``validation`` for a name that is not one, and what the given
-    readers and the outbox raise.
+    readers raise.
     """
 
-    def __init__(self, outbox: Outbox, read_subject: ReadSubject, last_of_each: LastOfEach) -> None:
-        self._outbox = outbox
+    def __init__(self, read_subject: ReadSubject, last_of_each: LastOfEach) -> None:
         self._read_subject = read_subject
         self._last_of_each = last_of_each
-
-    async def append(self, tenant: str, turn: ConversationTurn) -> None:
-        """Store a turn. It may be stored twice; readers keep one turn an execution."""
-        subject = _subject(tenant, turn.agent_id, turn.session)
-        await self._outbox.post(subject, codec.encode(turn), message_id=turn.execution_id)
 
     async def turns(
         self, tenant: str, agent_id: str, session: str, *, limit: int = CONVERSATION_TURNS

@@ -5,8 +5,11 @@ from typing import Any
 
 import msgspec
 
+from bus.codec import encode
+from bus.ports import Outbox
+from bus.subjects import fill
 from schemas.agents import AgentDefinition, ApplyAgent
-from schemas.conversations import ConversationTurn
+from schemas.conversations import CONVERSATION_SUBJECT, ConversationTurn
 from schemas.executions import ExecutionRecord
 from schemas.providers import OpenAI
 
@@ -43,6 +46,14 @@ def turn(number: int, **fields: Any) -> ConversationTurn:
         assistant=f"answer {number}",
     )
     return msgspec.structs.replace(standard, **fields)
+
+
+async def append(outbox: Outbox, tenant: str, said: ConversationTurn) -> None:
+    """Store a turn as the owner of its execution does. It may be stored twice."""
+    subject = fill(
+        CONVERSATION_SUBJECT, tenant=tenant, agent_id=said.agent_id, session=said.session
+    )
+    await outbox.post(subject, encode(said))
 
 
 def record(number: int, **fields: Any) -> ExecutionRecord:

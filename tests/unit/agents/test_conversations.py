@@ -12,7 +12,7 @@ from schemas.conversations import (
     CONVERSATION_SUBJECT,
     ConversationSummary,
 )
-from tests.unit.agents.samples import later, turn
+from tests.unit.agents.samples import append, later, turn
 
 
 class Stream:
@@ -23,7 +23,7 @@ class Stream:
         self.posted = self.safe = 0
 
     async def post(self, subject: str, data: bytes, *, message_id: str | None = None) -> None:
-        assert message_id is not None
+        assert message_id is None
         self.messages.append((subject, Stored(len(self.messages) + 1, data)))
 
     async def flush(self, *, timeout: float) -> None:
@@ -49,32 +49,42 @@ class Stream:
 
 
 @pytest.fixture
-def conversations() -> Conversations:
-    stream = Stream()
-    return Conversations(stream, stream.read_subject, stream.last_of_each)
+def stream() -> Stream:
+    return Stream()
 
 
-async def test_the_turns_of_a_session_are_read_oldest_first(conversations: Conversations):
+@pytest.fixture
+def conversations(stream: Stream) -> Conversations:
+    return Conversations(stream.read_subject, stream.last_of_each)
+
+
+async def test_the_turns_of_a_session_are_read_oldest_first(
+    stream: Stream, conversations: Conversations
+):
     for number in (1, 2, 3):
-        await conversations.append("acme", turn(number))
-    await conversations.append("acme", turn(4, session="session-2"))
-    await conversations.append("umbrella", turn(5))
+        await append(stream, "acme", turn(number))
+    await append(stream, "acme", turn(4, session="session-2"))
+    await append(stream, "umbrella", turn(5))
 
     turns = await conversations.turns("acme", "reviewer", "session-1")
 
     assert turns == [turn(1), turn(2), turn(3)]
 
 
-async def test_a_turn_that_was_stored_twice_is_read_once(conversations: Conversations):
+async def test_a_turn_that_was_stored_twice_is_read_once(
+    stream: Stream, conversations: Conversations
+):
     for number in (1, 2, 1):
-        await conversations.append("acme", turn(number))
+        await append(stream, "acme", turn(number))
 
     assert await conversations.turns("acme", "reviewer", "session-1") == [turn(1), turn(2)]
 
 
-async def test_the_newest_turns_are_read_when_a_limit_is_set(conversations: Conversations):
+async def test_the_newest_turns_are_read_when_a_limit_is_set(
+    stream: Stream, conversations: Conversations
+):
     for number in range(5):
-        await conversations.append("acme", turn(number))
+        await append(stream, "acme", turn(number))
 
     turns = await conversations.turns("acme", "reviewer", "session-1", limit=2)
 
@@ -86,12 +96,13 @@ async def test_an_unknown_session_has_no_turns(conversations: Conversations):
 
 
 async def test_the_sessions_of_an_agent_are_listed_by_their_newest_turn(
+    stream: Stream,
     conversations: Conversations,
 ):
-    await conversations.append("acme", turn(1))
-    await conversations.append("acme", turn(2, session="session-2"))
-    await conversations.append("acme", turn(3))
-    await conversations.append("acme", turn(4, agent_id="writer"))
+    await append(stream, "acme", turn(1))
+    await append(stream, "acme", turn(2, session="session-2"))
+    await append(stream, "acme", turn(3))
+    await append(stream, "acme", turn(4, agent_id="writer"))
 
     rows = await conversations.sessions("acme", "reviewer")
 
@@ -120,9 +131,8 @@ async def test_a_name_that_is_no_token_reads_nothing(conversations: Conversation
 
 async def test_turns_lie_under_a_subject_of_their_session():
     stream = Stream()
-    conversations = Conversations(stream, stream.read_subject, stream.last_of_each)
 
-    await conversations.append("acme", turn(1))
+    await append(stream, "acme", turn(1))
 
     subject = "_cb.conversation.acme.reviewer.session-1"
     assert stream.messages == [(subject, Stored(1, codec.encode(turn(1))))]
