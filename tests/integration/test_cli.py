@@ -21,6 +21,7 @@ from click.testing import CliRunner, Result
 
 from actors.cli import main
 from bus.client import Client, follow
+from bus.codec import encode
 from bus.connection import Address, connect
 from bus.ids import new_id
 from schemas.executions import ExecuteAgent, ExecutionHandle
@@ -32,6 +33,7 @@ from tests.servers import ON_CLUSTER
 
 READY_SECONDS = 30.0
 STOP_SECONDS = 20.0
+LESS_THAN_A_DRAIN = 5.0
 
 AGENTS = """
 id: echo
@@ -126,6 +128,11 @@ class RunningFleet:
             logging.root.setLevel(level)
         assert done.exit_code == code, (done.exit_code, done.output, done.exception)
         return done
+
+    async def told(self, *arguments: str, text: str | None = None, code: int = 0) -> Result:
+        """Run a command beside the tasks of a test."""
+        command = partial(self.run, *arguments, text=text, code=code)
+        return await anyio.to_thread.run_sync(command)
 
     async def is_ready(self) -> None:
         await until(
@@ -327,6 +334,35 @@ def test_no_letter_is_dead_in_a_healthy_fleet(fleet: RunningFleet):
     assert fleet.run("dead", "redrive", "7", code=1).stderr == "7: there is no such letter\n"
 
 
+async def test_a_dead_letter_is_handed_in_again_and_dead_no_more(fleet: RunningFleet):
+    agent, execution = "latecomer", new_id()
+    command = ExecuteAgent(agent_id=agent, task="hello", id=execution)
+    async with connect(Address(urls=(fleet.url,), name="submitter")) as transport:
+        ack = await transport.request("cb.local.submit.agents.execute", encode(command), timeout=10)
+        assert b'"stream"' in ack.data
+    found = await letters(fleet)
+    with anyio.fail_after(STOP_SECONDS):
+        while not found:
+            found = await letters(fleet)
+    [dead] = found
+    assert dead["letter"]["subject"] == "cb.local.submit.agents.execute"
+    assert dead["letter"]["reason"].startswith("not_found: ")
+
+    unknown = await fleet.told("dead", "redrive", "1000000", code=1)
+    assert unknown.stderr == "1000000: there is no such letter\n"
+    text = f"id: {agent}\nprovider: {{type: scripted, responses: [better late], delay_ms: 0}}"
+    await fleet.told("agents", "apply", "-", text=text)
+    done = await fleet.told("dead", "redrive", str(dead["sequence"]))
+
+    assert done.stdout == "1 found, 0 failed\n"
+    assert await letters(fleet) == []
+    assert (await fleet.told("stream", execution)).stdout == "better late\n"
+
+
+async def letters(fleet: RunningFleet) -> list[dict[str, Any]]:
+    return json.loads((await fleet.told("dead", "list", "--json")).stdout)
+
+
 def test_the_contract_can_be_printed_without_a_fleet(fleet: RunningFleet):
     assert "cb.{tenant}.agents.execute" in fleet.run("subjects").stdout
     assert json.loads(fleet.run("schema", "asyncapi").stdout)["asyncapi"] == "3.0.0"
@@ -404,6 +440,29 @@ async def test_a_fleet_ends_cleanly_and_leaves_nothing_behind(tmp_path: Path):
         pids = [fleet.summary()["server_pid"], *fleet.pids().values()]
         fleet.process.send_signal(signal.SIGINT)
         assert fleet.process.wait(STOP_SECONDS) == 0
+    assert not fleet.ready_file.exists()
+    assert not any(lives(pid) for pid in pids)
+
+
+@pytest.mark.single_server
+async def test_a_second_signal_kills_a_fleet_that_still_drains(tmp_path: Path):
+    words = " ".join(["word"] * 600)
+    text = f"id: endless\nprovider: {{type: scripted, responses: [{words}], delay_ms: 100}}"
+    with started(tmp_path) as fleet:
+        await fleet.is_ready()
+        await fleet.told("agents", "apply", "-", text=text)
+        async with connect(Address(urls=(fleet.url,), name="asker")) as transport:
+            wanted = ExecuteAgent(agent_id="endless", task="go on")
+            handle: ExecutionHandle = await Client(transport).request("local", wanted)
+            async with aclosing(follow(Client(transport), "local", handle.execution_id)) as stream:
+                await anext(stream)
+        pids = [fleet.summary()["server_pid"], *fleet.pids().values()]
+
+        fleet.process.send_signal(signal.SIGINT)
+        await until(lambda: "fleet.stopping" in fleet.log)
+        fleet.process.send_signal(signal.SIGINT)
+        await until(lambda: fleet.process.poll() is not None, seconds=LESS_THAN_A_DRAIN)
+    assert "fleet.killing" in fleet.log
     assert not fleet.ready_file.exists()
     assert not any(lives(pid) for pid in pids)
 
