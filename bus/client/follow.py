@@ -150,11 +150,10 @@ class _Reading:
 
     def __init__(self, client: Client, tenant: str, execution_id: str, after: str | None) -> None:
         self.order = Order(after)
-        self.failed = False
         self._client = client
         self._tenant = tenant
         self._execution_id = execution_id
-        self._answered = anyio.current_time()
+        self._failing_since: float | None = None
         self._looked = 0.0
         self._gap: tuple[str | None, float] | None = None
 
@@ -171,13 +170,17 @@ class _Reading:
                     break
                 after = page.next
         except (TransientError, ProblemError) as error:
-            if not passes(error) or anyio.current_time() - self._answered > PATIENCE_SECONDS:
+            self._failing_since = self._failing_since or self._looked
+            if not passes(error) or anyio.current_time() - self._failing_since > PATIENCE_SECONDS:
                 raise
-            self.failed = True
             return False
-        self._answered = anyio.current_time()
-        self.failed = False
+        self._failing_since = None
         return True
+
+    @property
+    def failed(self) -> bool:
+        """Whether the stored stream did not answer when it was last asked."""
+        return self._failing_since is not None
 
     async def fill_gap(self) -> bool:
         """Look for what is missing, not too often; say whether events are ready.
