@@ -25,6 +25,9 @@ DISK_BYTES = 4 * 1024**3
 SPARE_BYTES = 64 * 1024
 
 
+DISK_FULL = "disk full"
+
+
 class Fault(NamedTuple):
     """What was done, from when on, by the clock of the event loop.
 
@@ -103,9 +106,9 @@ async def memory_disk(directory: Path) -> AsyncGenerator[MemoryDisk | None]:
         yield None if mounted.returncode else MemoryDisk(directory)
     finally:
         if not mounted.returncode:
-            log = directory / "nats-server.log"
+            kept = directory.with_name(f"{directory.name}-at-the-end")
             with anyio.CancelScope(shield=True):
-                await anyio.to_thread.run_sync(shutil.copy, log, directory.parent)
+                await anyio.to_thread.run_sync(shutil.copytree, directory, kept)
                 await anyio.run_process(["umount", "--lazy", str(directory)])
 
 
@@ -119,7 +122,7 @@ class Tormentor:
         "agents stopped": 3,
         "streaming stopped": 3,
         "nats stopped": 1,
-        "disk full": 1,
+        DISK_FULL: 1,
     }
 
     def __init__(self, fleet: Fleet, disk: Disk, chance: Random) -> None:
@@ -162,7 +165,7 @@ class Tormentor:
     async def _for_a_while(
         self, kind: str, begin: Callable[[], None], end: Callable[[], None]
     ) -> None:
-        disk = kind.startswith("disk")
+        disk = kind == DISK_FULL
         shortest, longest = (SHORTEST_FULL, LONGEST_FULL) if disk else (SHORTEST_STOP, LONGEST_STOP)
         at = anyio.current_time()
         begin()

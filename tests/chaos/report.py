@@ -25,15 +25,19 @@ def recoveries(ledger: Ledger, faults: list[Fault]) -> dict[str, list[float]]:
     }
     for account in ledger.accounts.values():
         for begin, end in account.silences:
-            during = [fault for fault in faults if begin - CAUSED_SECONDS < fault.at < end]
-            causes = [fault for fault in during if fault.at < begin + SILENCE_SECONDS] or during
-            if not causes:
-                found[SEVERAL].append(end - begin)
-                continue
-            alone = all(fault.at <= causes[-1].at for fault in during)
-            took = max(0.0, end - causes[-1].over)
-            found[causes[-1].kind if alone else SEVERAL].append(took)
+            kind, took = _cause(begin, end, faults)
+            found[kind].append(took)
     return found
+
+
+def _cause(begin: float, end: float, faults: list[Fault]) -> tuple[str, float]:
+    """Return what a silence is put down to, and how long it took to recover."""
+    during = [fault for fault in faults if begin - CAUSED_SECONDS < fault.at < end]
+    causes = [fault for fault in during if fault.at < begin + SILENCE_SECONDS] or during
+    if not causes:
+        return SEVERAL, end - begin
+    alone = all(fault.at <= causes[-1].at for fault in during)
+    return causes[-1].kind if alone else SEVERAL, max(0.0, end - causes[-1].over)
 
 
 def percentile(values: list[float], share: float) -> float:
@@ -54,6 +58,7 @@ def text(verdict: Verdict, ledger: Ledger, faults: list[Fault], seed: int) -> st
         f"lost          {len(verdict.lost)}",
         f"doubled       {len(verdict.doubled)}",
         f"mismatched    {len(verdict.mismatched)}",
+        f"thinned       {len(verdict.thinned)} stored streams whose end alone has the whole text",
         f"other faults  {len(verdict.faults)}",
         "accept        " + _seconds(ledger.accept_seconds),
     ]
@@ -67,24 +72,30 @@ def text(verdict: Verdict, ledger: Ledger, faults: list[Fault], seed: int) -> st
 
 
 def _slowest(ledger: Ledger, faults: list[Fault]) -> list[str]:
-    """Return the longest silences with the faults around each, to look them up in the logs."""
+    """Return the longest silences with the faults around each, to look them up in the logs.
+
+    First those of one fault, then those of several.
+    """
     silences = sorted(
         (
-            (end - begin, begin, end, execution)
+            (_cause(begin, end, faults)[0] == SEVERAL, begin - end, begin, execution)
             for execution, account in ledger.accounts.items()
             for begin, end in account.silences
         ),
-        reverse=True,
     )
+    alone = [silence for silence in silences if not silence[0]]
     return [
-        f"{length:.2f} s {execution}: "
-        + ", ".join(
-            f"{fault.kind} {fault.at - begin:+.2f}"
-            for fault in faults
-            if begin - CAUSED_SECONDS < fault.at < end
-        )
-        for length, begin, end, execution in silences[:SLOWEST]
+        f"{-length:.2f} s {execution}: {_around(begin, begin - length, faults)}"
+        for _, length, begin, execution in [
+            *alone[:SLOWEST],
+            *silences[len(alone) : len(alone) + SLOWEST],
+        ]
     ]
+
+
+def _around(begin: float, end: float, faults: list[Fault]) -> str:
+    during = [fault for fault in faults if begin - CAUSED_SECONDS < fault.at < end]
+    return ", ".join(f"{fault.kind} {fault.at - begin:+.2f}" for fault in during)
 
 
 def _seconds(values: list[float]) -> str:

@@ -8,10 +8,10 @@ from typing import NamedTuple
 import anyio
 
 from bus.connection import Address
-from bus.jetstream import NatsBus, open_bus
+from bus.jetstream import open_bus
 from tests.chaos import report
-from tests.chaos.clients import ChaosClient, chaos_client
-from tests.chaos.faults import LimitedFiles, Tormentor, memory_disk
+from tests.chaos.clients import chaos_client
+from tests.chaos.faults import DISK_FULL, LimitedFiles, Tormentor, memory_disk
 from tests.chaos.judge import Verdict, judge
 from tests.chaos.ledger import Ledger
 from tests.chaos.load import Load
@@ -46,7 +46,10 @@ async def run(directory: Path, *, faults: int, seed: int) -> Result:
         limited = disk or LimitedFiles(fleet.server)
         tormentor = Tormentor(fleet, limited, Random(seed))
         await _torment(tormentor, load, faults, Random(seed + 2))
-        verdict = await _judged(bus, clients[0], ledger, load, fleet.deaths)
+        verdict = await judge(bus, clients[0], ledger, load.given)
+        verdict.faults.extend(fleet.deaths)
+        if not any(fault.kind == DISK_FULL for fault in tormentor.faults):
+            verdict.mismatched.extend(verdict.thinned)
         return Result(verdict, report.text(verdict, ledger, tormentor.faults, seed))
 
 
@@ -59,11 +62,3 @@ async def _torment(tormentor: Tormentor, load: Load, faults: int, chance: Random
             await tormentor.one(tasks)
         await anyio.sleep(WARM_SECONDS)
         load.stop()
-
-
-async def _judged(
-    bus: NatsBus, client: ChaosClient, ledger: Ledger, load: Load, deaths: list[str]
-) -> Verdict:
-    verdict = await judge(bus, client, ledger, load.given)
-    verdict.faults.extend(deaths)
-    return verdict
