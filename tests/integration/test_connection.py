@@ -203,6 +203,7 @@ async def test_the_same_error_is_logged_once_in_a_while():
     ]
 
 
+@pytest.mark.single_server
 async def test_a_server_that_stood_still_for_longer_than_a_confirmation_is_not_lost(tmp_path: Path):
     async with (
         EmbeddedServer(tmp_path / "nats") as server,

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import anyio
+import pytest
 from structlog.testing import capture_logs
 
 from bus.codec import encode
@@ -20,6 +21,7 @@ from tests.servers import local_server
 TIMING = Timing(request_try_seconds=0.05)
 
 
+@pytest.mark.single_server
 async def test_commands_are_taken_as_soon_as_the_bus_can_hand_them_out(tmp_path: Path):
     handled: list[str] = []
 
