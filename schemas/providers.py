@@ -66,7 +66,7 @@ class Bedrock(_Provider, tag="bedrock"):
     The ``region`` is the ARN's, or else the operator's, unless it is named.
     A ``secret`` is a Bedrock API key. Without one, requests are signed with the named access and
     secret keys, and the session token where those are temporary; without those either, with the
-    operator's. ``invoke`` speaks a vendor's own format, to the families in ``INVOKED``.
+    operator's. ``invoke`` speaks a vendor's own format, where ``family_of`` knows one.
     """
 
     region: Region | None = None
@@ -79,8 +79,21 @@ class Bedrock(_Provider, tag="bedrock"):
     headers: dict[str, HeaderValue] = {}
 
 
-INVOKED = ("anthropic.", "amazon.nova", "amazon.titan")
-"""What a model's id holds that Bedrock's ``invoke`` can be asked for here."""
+Family = Literal["anthropic.", "amazon.nova", "amazon.titan"]
+"""What a model's id holds whose own format Bedrock's ``invoke`` speaks here."""
+
+_FAMILIES: tuple[Family, ...] = ("anthropic.", "amazon.nova", "amazon.titan")
+
+
+def family_of(model: str) -> Family | None:
+    """Return whose format a model is invoked in, None if Converse is the only way.
+
+    A name that tells no vendor, as an application's own inference profile has, is Anthropic's.
+    """
+    for family in _FAMILIES:
+        if family in model:
+            return family
+    return None if "." in model.rpartition("/")[2] else "anthropic."
 
 
 class Google(_Remote, tag="google"):

@@ -4,7 +4,7 @@ Each function returns the offending field and a sentence about it, None if there
 """
 
 from schemas.agents import AgentDefinition
-from schemas.providers import INVOKED, Bedrock, Google, Ollama
+from schemas.providers import Bedrock, Google, Ollama, family_of
 
 Fault = tuple[str, str] | None
 
@@ -35,7 +35,7 @@ def _bedrock_keys(provider: Bedrock) -> Fault:
 
 
 def _bedrock_format(provider: Bedrock, definition: AgentDefinition) -> Fault:
-    if provider.api == "invoke" and not any(name in provider.model for name in INVOKED):
+    if provider.api == "invoke" and family_of(provider.model) is None:
         return "provider.api", "invokes models of Anthropic, Nova and Titan only: use converse"
     if definition.tools and provider.api == "invoke" and "titan" in provider.model:
         return "tools", "cannot be called by this model"

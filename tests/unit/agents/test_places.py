@@ -75,6 +75,7 @@ def test_a_definition_that_cannot_be_reached_or_spoken_to_is_refused(
         bedrock(access_key_id="id", secret_access_key="key", session_token="token"),
         bedrock("amazon.nova-micro-v1:0", api="invoke"),
         bedrock("us.anthropic.claude-sonnet-4-5-v1:0", api="invoke"),
+        bedrock("arn:aws:bedrock:eu-west-1:1:application-inference-profile/a1b2", api="invoke"),
         Google(model="gemini-3-pro"),
         Google(model="tunedModels/mine", project="p-1", location="us-east1"),
         Ollama(model="qwen3:8b"),

@@ -31,7 +31,7 @@ from bus.errors import problem
 from bus.ports import Clock
 from bus.secrets import Secrets
 from schemas.llm import GenerateRequest
-from schemas.providers import INVOKED, Bedrock
+from schemas.providers import Bedrock, Family, family_of
 
 API_KEY = "bedrock"
 ACCESS_KEY_ID = "aws_access_key_id"
@@ -177,7 +177,8 @@ def _usual(region: str) -> str:
 def _format(provider: Bedrock) -> _Format | None:
     if provider.api == "converse":
         return _CONVERSE
-    return next((form for name, form in _INVOKE.items() if name in provider.model), None)
+    family = family_of(provider.model)
+    return _INVOKE[family] if family is not None else None
 
 
 def _anthropic_body(request: GenerateRequest) -> dict[str, Any]:
@@ -196,9 +197,8 @@ def _nova_reader(request: GenerateRequest) -> Reader[Any]:
 
 _CONVERSE = _Format("converse-stream", converse.body, ConverseReader)
 _OPERATION = "invoke-with-response-stream"
-_FORMATS = (
-    _Format(_OPERATION, _anthropic_body, _anthropic_reader),
-    _Format(_OPERATION, converse.nova, _nova_reader),
-    _Format(_OPERATION, titan.body, TitanReader),
-)
-_INVOKE = dict(zip(INVOKED, _FORMATS, strict=True))
+_INVOKE: dict[Family, _Format] = {
+    "anthropic.": _Format(_OPERATION, _anthropic_body, _anthropic_reader),
+    "amazon.nova": _Format(_OPERATION, converse.nova, _nova_reader),
+    "amazon.titan": _Format(_OPERATION, titan.body, TitanReader),
+}
