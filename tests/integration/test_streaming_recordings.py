@@ -12,9 +12,9 @@ import msgspec
 import pytest
 from aiohttp import web
 
-from schemas.lifecycle import FinishGeneration
+from schemas.lifecycle import FailGeneration, FinishGeneration
 from tests.attempts import generating, ignore, work
-from tests.providers_fake import begin, fake_provider
+from tests.providers_fake import begin, fake_provider, refusing
 from tests.unit.streaming.test_recordings import FOLDER, FORMATS, asked, recorded
 from tests.wires import answered, cut
 
@@ -51,3 +51,19 @@ async def test_a_recorded_stream_reads_from_a_socket_as_from_its_bytes(name: str
                 result = await generator.run(work(provider), ignore)
                 assert isinstance(result, FinishGeneration), result
                 assert result.answer == answered(FORMATS[name].reader(request), [body])[1]
+
+
+@pytest.mark.parametrize("name", FORMATS)
+async def test_a_recorded_refusal_becomes_a_typed_failure_that_costs_nothing(name: str):
+    for row in recorded(name, "error"):
+        told, body = row["response"], base64.b64decode(row["response"]["body_base64"])
+        refusal = refusing(told["status"], headers=told["headers"], body=body)
+        with anyio.fail_after(20):
+            async with fake_provider(refusal) as fake, generating() as generator:
+                at: dict[str, Any] = {"base_url": fake.base_url, "secret": "local"}
+                provider = msgspec.structs.replace(asked(name, row).provider, **at)
+                result = await generator.run(work(provider), ignore)
+
+        assert isinstance(result, FailGeneration)
+        assert result.problem.code in {"provider_error", "not_found"}
+        assert (result.problem.retryable, result.usage) == (False, None)
