@@ -264,14 +264,18 @@ class Attempt:
 
     async def _read(self, call: ModelCall, line: Line) -> Problem | None:
         """Publish the call's deltas to its end. Returns what went wrong, None in success."""
+        began = False
         try:
             async with call:
                 while (deltas := await call.read()) is not None:
-                    if deltas:
+                    if not deltas:
+                        continue
+                    if not began:
+                        began = True
                         line.answered()
-                        await self._pass(deltas)
-                        if (rule := self._blocked()) is not None:
-                            return blocked_by(rule, "output")
+                    await self._pass(deltas)
+                    if (rule := self._blocked()) is not None:
+                        return blocked_by(rule, "output")
                 await self._pass([], end=True)
         except ProviderFaultError as error:
             return error.problem

@@ -87,9 +87,20 @@ def finish(attempt: int, output: int = 1) -> FinishGeneration:
     return FinishGeneration(step=1, attempt=attempt, answer=answer, deltas=DELTAS, started_at=NOW)
 
 
-def fail(attempt: int, problem: Problem = OVERLOADED, usage: Usage | None = None) -> FailGeneration:
+def fail(
+    attempt: int,
+    problem: Problem = OVERLOADED,
+    usage: Usage | None = None,
+    next_place: int | None = None,
+) -> FailGeneration:
     return FailGeneration(
-        step=1, attempt=attempt, problem=problem, deltas=DELTAS, started_at=NOW, usage=usage
+        step=1,
+        attempt=attempt,
+        problem=problem,
+        deltas=DELTAS,
+        started_at=NOW,
+        usage=usage,
+        next_place=next_place,
     )
 
 
@@ -135,7 +146,7 @@ commands: st.SearchStrategy[ExecutionCommand] = st.one_of(
     st.builds(accept, st.sampled_from(("one", "other"))),
     st.builds(Claim, step=st.just(1), attempt=attempts, lost=st.booleans()),
     st.builds(finish, attempts, st.integers(0, 50)),
-    st.builds(fail, attempts, problems, usages),
+    st.builds(fail, attempts, problems, usages, st.none() | st.integers(0, 2)),
     st.builds(Redispatch, step=st.just(1), attempt=attempts),
     st.builds(Cancel, reason=st.sampled_from(("", "enough"))),
     st.just(Tick()),

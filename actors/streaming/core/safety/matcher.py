@@ -63,6 +63,10 @@ class Automaton:
             after = _remember(self._afters, bits, self._after(bits))
         return after
 
+    def begins(self, character: str) -> bool:
+        """Say whether a match may begin with a character."""
+        return bool(self.mask(character) & (self.first | self.first_whole))
+
     def rule_of(self, bits: int) -> int:
         """Return the first rule that one of these positions belongs to."""
         return self.rule[(bits & -bits).bit_length() - 1]
@@ -132,6 +136,16 @@ class Matcher:
         """Up to where the text is decided."""
         starts = [start for start, _ in self._searches[:1]]
         return min([self._at, *starts, *self._found])
+
+    @property
+    def idle(self) -> bool:
+        """Whether no search is under way, so that only a match's first character matters."""
+        return not (self._searches or self._found)
+
+    def skip(self, text: str) -> None:
+        """Take in a text, while idle, with whose characters no match begins."""
+        self._at += len(text)
+        self._after_word = is_word_character(text[-1])
 
     def step(self, character: str) -> list[Match]:
         """Take in the next character and return the matches that are now certain."""

@@ -16,6 +16,7 @@ from schemas.patterns import parse, word
 from schemas.safety import Finding, SafetyOutcome, SafetyPlace, SafetyRule
 
 REMEMBERED_RULE_SETS = 256
+REMEMBERED_CHARACTERS = 4096
 
 
 class RuleSet(NamedTuple):
@@ -24,6 +25,17 @@ class RuleSet(NamedTuple):
     place: SafetyPlace
     rules: tuple[SafetyRule, ...]
     automata: dict[SafetyOutcome, Automaton]
+    known: dict[str, bool]
+
+    def begins(self, character: str) -> bool:
+        """Say whether a match of any rule may begin with a character."""
+        begins = self.known.get(character)
+        if begins is None:
+            begins = any(automaton.begins(character) for automaton in self.automata.values())
+            if len(self.known) >= REMEMBERED_CHARACTERS:
+                self.known.clear()
+            self.known[character] = begins
+        return begins
 
 
 def compile_rules(rules: Sequence[SafetyRule], place: SafetyPlace) -> RuleSet:
@@ -43,7 +55,7 @@ def compile_rules(rules: Sequence[SafetyRule], place: SafetyPlace) -> RuleSet:
             for one in _sought(number, rule)
         ]
         automata[outcome] = Automaton(sought)
-    return RuleSet(place, here, automata)
+    return RuleSet(place, here, automata, {})
 
 
 class RuleLibrary:
@@ -86,14 +98,14 @@ class Screen:
         if not self._matchers:
             return text
         out: list[str] = []
-        for character in text:
-            if self.blocked is not None:
-                break
-            self._held += character
-            for outcome, matcher in self._matchers.items():
-                self._take(outcome, matcher.step(character), out)
-            if self.blocked is None:
-                self._release(min(it.horizon for it in self._matchers.values()), out)
+        place = 0
+        while place < len(text) and self.blocked is None:
+            harmless = self._harmless(text, place)
+            if harmless > place:
+                self._skip(text[place:harmless], out)
+            else:
+                self._step(text[place], out)
+            place = max(harmless, place + 1)
         return "".join(out)
 
     def finish(self) -> str:
@@ -113,6 +125,27 @@ class Screen:
             Finding(rule=rules[it].name, outcome=rules[it].outcome, place=place, count=count)
             for it, count in sorted(self._counts.items())
         ]
+
+    def _harmless(self, text: str, place: int) -> int:
+        """Return up to where nothing is under way and no match begins."""
+        if self._held or not all(matcher.idle for matcher in self._matchers.values()):
+            return place
+        while place < len(text) and not self._rules.begins(text[place]):
+            place += 1
+        return place
+
+    def _skip(self, text: str, out: list[str]) -> None:
+        for matcher in self._matchers.values():
+            matcher.skip(text)
+        self._released += len(text)
+        out.append(text)
+
+    def _step(self, character: str, out: list[str]) -> None:
+        self._held += character
+        for outcome, matcher in self._matchers.items():
+            self._take(outcome, matcher.step(character), out)
+        if self.blocked is None:
+            self._release(min(it.horizon for it in self._matchers.values()), out)
 
     def _take(self, outcome: SafetyOutcome, matches: list[Match], out: list[str]) -> None:
         for match in matches:
