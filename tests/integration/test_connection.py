@@ -204,7 +204,9 @@ async def test_the_same_error_is_logged_once_in_a_while():
 
 
 @pytest.mark.single_server
-async def test_a_server_that_stood_still_for_longer_than_a_confirmation_is_not_lost(tmp_path: Path):
+async def test_a_server_that_stood_still_for_longer_than_a_confirmation_is_not_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     async with (
         EmbeddedServer(tmp_path / "nats") as server,
         connect(Address(urls=(server.url,), name="test")) as transport,
@@ -212,8 +214,10 @@ async def test_a_server_that_stood_still_for_longer_than_a_confirmation_is_not_l
         lost: list[bool] = []
         transport.on_loss(lambda: lost.append(True))
         os.kill(server.pid or 0, signal.SIGSTOP)
-        with pytest.raises(UnavailableError, match="timeout"):
-            await transport.may_publish("anything")
+        with monkeypatch.context() as impatient:
+            impatient.setattr(client, "CONNECT_TRY_SECONDS", 0.2)
+            with pytest.raises(UnavailableError, match="timeout"):
+                await transport.may_publish("anything")
         os.kill(server.pid or 0, signal.SIGCONT)
 
         inbox = Inbox()
