@@ -4,6 +4,7 @@ VENV   := .venv
 PYTHON := $(VENV)/bin/python
 STAMP  := $(VENV)/.installed
 KILLS  ?= 50
+SECONDS ?= 60
 SEEDS  ?= 2000
 REQUESTS ?= 10000
 PEERS  := .venv-peers
@@ -18,7 +19,7 @@ PIP_LOCK := $(PIP) install -qq --no-deps --require-hashes
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo test test-cluster check bench bench-durable bench-restate chaos \
-	chaos-providers simulate lock clean
+	chaos-providers simulate fuzz lock clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' Makefile
@@ -69,6 +70,10 @@ simulate: install ## play SEEDS seeded histories of faults in virtual time (SEED
 
 chaos-providers: install ## ask a provider that fails in every way REQUESTS times (REQUESTS=10000)
 	@$(PYTHON) -m tests.chaos.providers --requests $(REQUESTS)
+
+fuzz: install ## fuzz what reads bytes from outside, SECONDS each (SECONDS=60; needs pip install atheris)
+	@for framing in sse ndjson event-stream; do \
+		$(PYTHON) -m tests.fuzz $$framing -max_total_time=$(SECONDS) || exit 1; done
 
 lock: ## resolve requirements.lock anew (needs uv on the PATH)
 	uv pip compile pyproject.toml --universal --python-version 3.11 --upgrade \
