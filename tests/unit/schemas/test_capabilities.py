@@ -256,3 +256,12 @@ def test_some_models_on_bedrock_see_no_images():
 
     assert seen("amazon.nova-micro-v1:0") == seen("anthropic.claude-v2") == 0
     assert seen("amazon.nova-lite-v1:0") is seen(CLAUDE_4) is None
+
+
+def test_an_answer_beyond_a_models_length_is_refused_with_the_length_it_has():
+    (one,) = refusals(OpenAI(model="gpt-4o"), ModelConfig(max_tokens=20_000))
+
+    assert (one.setting, one.instead) == ("max_tokens", 16_384)
+    assert refused(OpenAI(model="gpt-4o"), max_tokens=16_384) == set()
+    assert refused(OpenAI(model="something-new"), max_tokens=1_000_000) == set()
+    assert refused(Groq(model="gpt-4o"), max_tokens=20_000) == set()

@@ -9,7 +9,8 @@ from collections.abc import Iterable
 from typing import Any
 
 from actors.streaming.core.turns import arguments, merged, replayed, under
-from schemas.capabilities import ADAPTIVE, BUDGETED, GRADED, output_limit, thinks
+from schemas.capabilities import output_limit
+from schemas.capabilities.anthropic import ADAPTIVE, BUDGETED, GRADED, thinks
 from schemas.llm import (
     CacheTime,
     ChatMessage,

@@ -7,7 +7,7 @@ extended thinking, and OpenAI's open-weight models.
 import re
 from typing import Any
 
-from schemas.capabilities import ADAPTIVE, BUDGETED, GRADED
+from schemas.capabilities.anthropic import ADAPTIVE, BUDGETED, GRADED
 from schemas.llm import Effort, ModelConfig
 
 NOVA = re.compile(r"amazon\.nova|/nova")

@@ -7,7 +7,7 @@ encrypted reasoning of earlier turns, which reasoning models are asked to send.
 from typing import Any
 
 from actors.streaming.core.turns import replayed, under
-from schemas.capabilities import THINKING
+from schemas.capabilities.openai import THINKING
 from schemas.llm import (
     ChatMessage,
     ContentPart,

@@ -1,0 +1,135 @@
+"""What the Claude models refuse, and how each is told to think."""
+
+from typing import Any
+
+from schemas.capabilities.rule import (
+    ANY,
+    Rule,
+    always,
+    at_most,
+    models,
+    never,
+    only,
+    other_than,
+    with_schema,
+)
+from schemas.llm import ModelConfig
+from schemas.providers import Anthropic
+
+_CLAUDE = (Anthropic,)
+
+UNSAMPLED = models(r"claude-(?:opus-4-[7-9](?!\d)|[a-z]+-(?:[5-9]|\d\d)(?!\d))")
+"""Claude models that have no sampling settings any more."""
+
+ONE_SAMPLING = models(r"claude-(?:opus-4-[1-6](?!\d)|(?:sonnet|haiku)-4-[5-9](?!\d))")
+"""Claude models that take a temperature or a top_p, but not both."""
+
+BUDGETED = models(
+    r"claude-(?:3-7|(?:opus|sonnet)-4(?:-[0-1])?(?!-?[2-9](?!\d))|(?:sonnet|haiku|opus)-4-5)"
+)
+"""Claude models whose thinking is switched on by a budget."""
+
+GRADED = models(r"claude-(?:opus-4-[5-9]|[a-z]+-4-[6-9]|[a-z]+-(?:[5-9]|\d\d)(?!\d))")
+"""Claude models that know levels of effort."""
+
+ADAPTIVE = models(r"claude-(?:[a-z]+-4-[6-9]|[a-z]+-(?:[5-9]|\d\d)(?!\d))")
+"""Claude models that decide by themselves how much to think."""
+
+FULLY_GRADED = models(r"claude-(?:opus-4-[7-9]|[a-z]+-(?:[5-9]|\d\d)(?!\d))")
+"""Claude models that know the effort ``xhigh`` as well."""
+
+_THOUGHTLESS = models(r"claude-(?:3-(?!7)|2|instant)")
+_HALF_GRADED = models(r"claude-(?:opus-4-[56]|(?:sonnet|haiku)-4-[6-9])(?!\d)")
+_UNSTRUCTURED = models(r"claude-(?:[123]|instant|(?:opus|sonnet)-4(?:-0)?(?:-20\d+)?$)")
+
+
+def thinks(config: ModelConfig) -> bool:
+    """Whether the settings ask a model to think."""
+    return config.reasoning_effort not in {None, "none"} or bool(config.reasoning_budget)
+
+
+def _unless_thinking(_value: Any, config: ModelConfig) -> bool:
+    return not thinks(config)
+
+
+def _unless_tempered(_value: Any, config: ModelConfig) -> bool:
+    return config.temperature is None
+
+
+def _one_unless_thinking(value: Any, config: ModelConfig) -> bool:
+    return value == 1 or not thinks(config)
+
+
+def _choosable(value: Any, config: ModelConfig) -> bool:
+    return value in ("auto", "none") or not thinks(config)
+
+
+def _none_or_enough(value: Any, _config: ModelConfig) -> bool:
+    return value == 0 or value >= _LEAST_BUDGET
+
+
+_LEAST_BUDGET = 1024
+
+CLAUDE_RULES: tuple[Rule, ...] = (
+    *(
+        Rule(_CLAUDE, ANY, setting, never, f"takes no {setting}")
+        for setting in ("seed", "frequency_penalty", "presence_penalty", "verbosity")
+    ),
+    *(
+        Rule(_CLAUDE, UNSAMPLED, setting, never, f"takes no {setting}")
+        for setting in ("temperature", "top_p", "top_k")
+    ),
+    Rule(
+        _CLAUDE,
+        ANY,
+        "temperature",
+        at_most(1),
+        "takes a temperature of at most 1",
+        nearest=always(1.0),
+    ),
+    Rule(_CLAUDE, ANY, "temperature", _one_unless_thinking, "takes no temperature as it thinks"),
+    Rule(_CLAUDE, ANY, "top_k", _unless_thinking, "takes no top_k as it thinks"),
+    Rule(_CLAUDE, ONE_SAMPLING, "top_p", _unless_tempered, "takes no top_p beside a temperature"),
+    Rule(_CLAUDE, _THOUGHTLESS, "reasoning_effort", only("none"), "does not reason"),
+    Rule(_CLAUDE, _THOUGHTLESS, "reasoning_budget", only(0), "does not reason"),
+    Rule(
+        _CLAUDE,
+        FULLY_GRADED,
+        "reasoning_budget",
+        only(0),
+        "decides by itself how much to think",
+    ),
+    Rule(
+        _CLAUDE,
+        ANY,
+        "reasoning_budget",
+        _none_or_enough,
+        "takes a reasoning_budget of at least 1024",
+        nearest=always(_LEAST_BUDGET),
+    ),
+    Rule(
+        _CLAUDE,
+        ANY,
+        "reasoning_effort",
+        other_than("minimal"),
+        "knows no minimal reasoning effort",
+        nearest=always("low"),
+    ),
+    Rule(
+        _CLAUDE,
+        _HALF_GRADED,
+        "reasoning_effort",
+        other_than("xhigh"),
+        "knows no reasoning effort xhigh",
+        nearest=always("high"),
+    ),
+    Rule(_CLAUDE, ANY, "tool_choice", _choosable, "must be free in its choice as it thinks"),
+    Rule(
+        _CLAUDE,
+        ANY,
+        "response_format",
+        with_schema,
+        "keeps to a schema, but knows no JSON without one",
+    ),
+    Rule(_CLAUDE, _UNSTRUCTURED, "response_format", never, "keeps to no schema"),
+)

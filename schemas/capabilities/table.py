@@ -1,0 +1,96 @@
+"""The whole table, and the questions that are put to it."""
+
+import re
+
+from schemas.capabilities.anthropic import CLAUDE_RULES
+from schemas.capabilities.clouds import BEDROCK_RULES, GEMINI_RULES, OLLAMA_RULES
+from schemas.capabilities.openai import GROQ_RULES, OPENAI_RULES
+from schemas.capabilities.rule import Refusal, Rule, models
+from schemas.llm import ChatMessage, GenerateRequest, ModelConfig, TextPart
+from schemas.providers import Anthropic, Azure, Bedrock, OpenAI, Provider
+
+RULES: tuple[Rule, ...] = (
+    *OPENAI_RULES,
+    *GROQ_RULES,
+    *CLAUDE_RULES,
+    *BEDROCK_RULES,
+    *GEMINI_RULES,
+    *OLLAMA_RULES,
+)
+
+BLIND: tuple[tuple[tuple[type[Provider], ...], re.Pattern[str]], ...] = (
+    (
+        (OpenAI, Azure),
+        models(r"gpt-3|gpt-4(?:-\d{4}(?!\d))?$|gpt-4-32k|o1-mini|o1-preview|o3-mini"),
+    ),
+    ((Anthropic, Bedrock), models(r"claude-(?:2|v2|instant)")),
+    (
+        (Bedrock,),
+        models(r"titan|nova-micro|gpt-oss|deepseek|mistral-7b|mixtral|llama3-(?!2-[19])"),
+    ),
+)
+"""Models that are known to see no images."""
+
+OUTPUT_LIMITS: tuple[tuple[re.Pattern[str], int], ...] = (
+    (models(r"claude-3-5"), 8_192),
+    (models(r"claude-3-7"), 128_000),
+    (models(r"claude-(?:[23]|instant)"), 4_096),
+    (models(r"claude-opus-4(?:-[01])?(?:-20\d+)?$"), 32_000),
+    (models(r"claude-[a-z]+-4(?:-5)?(?:-20\d+)?$"), 64_000),
+    (models(r"gpt-3\.5-turbo(?!-16k)|gpt-4-turbo|gpt-4-1106|gpt-4-0125|gpt-4o-2024-05-13"), 4_096),
+    (models(r"gpt-4o(?!-64k)"), 16_384),
+    (models(r"gpt-4\.1"), 32_768),
+    (models(r"o[134](?![a-z\d])"), 100_000),
+    (models(r"gpt-5"), 128_000),
+)
+"""The most tokens that models answer with, the first match counting."""
+
+_LIMITED = (OpenAI, Azure, Anthropic, Bedrock)
+
+
+def output_limit(model: str) -> int | None:
+    """Return the most tokens a model answers with, None where that is not known."""
+    return next((limit for pattern, limit in OUTPUT_LIMITS if pattern.search(model)), None)
+
+
+def refusals(provider: Provider, config: ModelConfig) -> list[Refusal]:
+    """Return what the settings ask for that the model is known to refuse, one a setting."""
+    found: dict[str, Refusal] = {}
+    for rule in RULES:
+        value = getattr(config, rule.setting)
+        if value in (None, []) or rule.setting in found or not _applies(rule, provider):
+            continue
+        if not rule.accepts(value, config):
+            instead = rule.nearest(value) if rule.nearest else None
+            found[rule.setting] = Refusal(rule.setting, rule.reason, instead)
+    return [*found.values(), *_too_long(provider, config)]
+
+
+def unseen(request: GenerateRequest) -> int | None:
+    """Return the place of the first message whose images the model cannot see; None if none."""
+    blind = any(
+        isinstance(request.provider, providers) and pattern.search(request.provider.model)
+        for providers, pattern in BLIND
+    )
+    if not blind:
+        return None
+    return next((at for at, one in enumerate(request.messages) if _has_image(one)), None)
+
+
+def _applies(rule: Rule, provider: Provider) -> bool:
+    return (
+        isinstance(provider, rule.providers)
+        and rule.models.search(provider.model) is not None
+        and (rule.api is None or rule.api == getattr(provider, "api", None))
+    )
+
+
+def _too_long(provider: Provider, config: ModelConfig) -> list[Refusal]:
+    limit = output_limit(provider.model) if isinstance(provider, _LIMITED) else None
+    if limit is None or config.max_tokens is None or config.max_tokens <= limit:
+        return []
+    return [Refusal("max_tokens", f"answers with at most {limit} tokens", limit)]
+
+
+def _has_image(message: ChatMessage) -> bool:
+    return any(not isinstance(part, TextPart) for part in message.parts)
