@@ -8,21 +8,18 @@ owner of the execution.
 from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from functools import reduce
-from operator import add
 from typing import NamedTuple
 
 import anyio
 
 from actors.streaming.adapters.answers import Answers
 from actors.streaming.adapters.endpoint import CallContext
-from actors.streaming.adapters.moderation import Moderator
+from actors.streaming.adapters.gate import Gate
 from actors.streaming.adapters.providers import Providers
 from actors.streaming.adapters.providers.base import ModelCall
 from actors.streaming.core import estimate
 from actors.streaming.core.deltas import Delta, ReasoningDelta, TextDelta
 from actors.streaming.core.faults import ProviderFaultError
-from actors.streaming.core.outlet import Outlet, blocked_by, merged
 from actors.streaming.core.resilience.continuation import (
     continued,
     is_continuable,
@@ -32,17 +29,14 @@ from actors.streaming.core.resilience.fingerprint import fingerprint, is_cacheab
 from actors.streaming.core.resilience.health import Endpoints, Health, Line
 from actors.streaming.core.resilience.keys import concerns_the_key
 from actors.streaming.core.resilience.routes import Failure, Route, after, routes
-from actors.streaming.core.safety.intake import take_in
-from actors.streaming.core.safety.screen import RuleLibrary, RuleSet
+from actors.streaming.core.resilience.trail import Trail
+from actors.streaming.core.safety.screen import RuleLibrary
 from actors.streaming.core.sequencer import Sequencer
 from bus.ports import Clock
 from schemas.lifecycle import FailGeneration, FinishGeneration, GenerateWork
 from schemas.llm import Answer
-from schemas.policy import Detour
 from schemas.problems import Problem
-from schemas.safety import Finding, SafetyPlace
 from schemas.streams import StreamEvent
-from schemas.usage import Usage
 
 Emit = Callable[[list[StreamEvent]], Awaitable[None]]
 """Publishes events in order. While it waits nothing is read from the provider, and what arrives
@@ -82,10 +76,8 @@ class Attempt:
         self._sequencer = Sequencer(
             work.execution_id, segment=work.segment, step=work.step, attempt=work.attempt
         )
-        self._outlet = Outlet(self._rules("output"), continued=self._policy.continuation != "never")
-        self._moderator = self._moderation()
-        self._taken: list[Finding] = []
-        self._detours: list[Detour] = []
+        self._gate = Gate(work.policy, work.tenant, means.providers, means.rules)
+        self._trail = Trail(work.attempt)
         self._running: _Running | None = None
         self._resumed: set[int] = set()
         self._answer: Answer | None = None
@@ -105,7 +97,7 @@ class Attempt:
     def failed(self, problem: Problem, *, next_place: int | None = None) -> FailGeneration:
         """Report the end without an answer, with all that was used until then."""
         if self._running is not None:
-            self._detour(self._running, problem)
+            self._note_failed(self._running, problem)
             self._running = None
         return FailGeneration(
             step=self._work.step,
@@ -113,10 +105,10 @@ class Attempt:
             problem=problem,
             deltas=self._sequencer.deltas,
             started_at=self._started_at,
-            usage=_sum(self._detours),
+            usage=self._trail.usage,
             next_place=next_place,
-            detours=self._detours,
-            findings=self._findings(),
+            detours=self._trail.detours,
+            findings=self._gate.findings(),
         )
 
     def _finished(self, answer: Answer, place: int) -> FinishGeneration:
@@ -127,22 +119,17 @@ class Attempt:
             deltas=self._sequencer.deltas,
             started_at=self._started_at,
             place=place,
-            detours=self._detours,
-            findings=self._findings(),
+            detours=self._trail.detours,
+            findings=self._gate.findings(),
         )
 
     # From one alternative to the next
 
     async def _run(self) -> FinishGeneration | FailGeneration:
-        rules = self._rules("input")
-        if rules is not None:
-            taken = take_in(self._request, rules)
-            self._request, self._taken = taken.request, taken.findings
-            if taken.blocked is not None:
-                return self.failed(blocked_by(taken.blocked.name, "input"))
-        problem = await self._judged_input()
-        if problem is not None:
-            return self.failed(problem)
+        try:
+            self._request = await self._gate.take_in(self._request)
+        except ProviderFaultError as error:
+            return self.failed(error.problem)
         ways = deque(routes(self._request, self._policy, start=self._work.place))
         return await self._from_cache(ways[0]) or await self._through(ways)
 
@@ -159,7 +146,7 @@ class Attempt:
                 problem,
                 other_keys=False,
                 other_routes=bool(ways),
-                published=self._outlet.published,
+                published=self._gate.published,
                 can_continue=onward is not None,
             )
             match after(failure, about_key=False):
@@ -178,7 +165,7 @@ class Attempt:
         A provider whose answer was cut is itself asked to go on, once.
         """
         wish = self._policy.continuation
-        if wish == "never" or not is_continuable(self._outlet.beginning, way.config):
+        if wish == "never" or not is_continuable(self._gate.beginning, way.config):
             return None
         left = [*ways] if way.place in self._resumed else [way, *ways]
         takers = [place for place, one in enumerate(left) if takes_beginnings(one.provider, wish)]
@@ -198,8 +185,7 @@ class Attempt:
             await anyio.sleep(problem.retry_after or 0)
             problem = health.refusal(way.keys, anyio.current_time())
         if problem is not None:
-            self._skip(way, None, problem)
-            return problem
+            return self._trail.note(way, None, problem)
         tokens = self._tokens(way) if health.limited else 0
         keys = deque(health.keys(way.keys, tokens, anyio.current_time()))
         while keys:
@@ -218,7 +204,7 @@ class Attempt:
             problem,
             other_keys=bool(keys),
             other_routes=True,
-            published=self._outlet.published,
+            published=self._gate.published,
             can_continue=False,
         )
         return after(failure, about_key=concerns_the_key(problem)) == "next_key"
@@ -231,24 +217,22 @@ class Attempt:
         """Ask when the key's rate limit and the circuit let the call through."""
         wait = health.wait(key, tokens, anyio.current_time())
         if wait > self._means.patience:
-            return self._skip(way, key, _at_the_limit(wait))
+            return self._trail.note(way, key, _at_the_limit(wait))
         if wait:
             await anyio.sleep(wait)
         line = health.admit(key, tokens, anyio.current_time())
         if isinstance(line, Problem):
-            return self._skip(way, key, line)
+            return self._trail.note(way, key, line)
         return await self._call(way, line)
 
     async def _call(self, way: Route, line: Line) -> Problem | None:
         request = way.request(self._request, line.key)
-        if self._outlet.published:
-            request = continued(request, self._outlet.beginning.text)
+        if self._gate.published:
+            request = continued(request, self._gate.beginning.text)
         provider = self._means.providers[type(way.provider)]
         call = provider.call(request, CallContext(self._work.tenant, self._work.attempt))
         self._running = running = _Running(way, line.key, call)
-        self._outlet.begin()
-        if self._moderator is not None:
-            self._moderator.begin()
+        self._gate.begin()
         problem, finished = None, False
         try:
             problem = await self._read(call, line)
@@ -256,9 +240,9 @@ class Attempt:
         finally:
             line.ended(problem, call.headers, anyio.current_time(), finished=finished)
         if problem is None:
-            self._answer = self._outlet.answer(call.answer())
+            self._answer = self._gate.answer(call.answer())
         else:
-            self._detour(running, problem)
+            self._note_failed(running, problem)
         self._running = None
         return problem
 
@@ -273,39 +257,13 @@ class Attempt:
                     if not began:
                         began = True
                         line.answered()
-                    await self._pass(deltas)
-                    if (rule := self._blocked()) is not None:
-                        return blocked_by(rule, "output")
-                await self._pass([], end=True)
+                    await self._publish(await self._gate.take(deltas))
+                    if (stopped := self._gate.stopped) is not None:
+                        return stopped
+                await self._publish(await self._gate.finish())
         except ProviderFaultError as error:
             return error.problem
-        rule = self._blocked()
-        return None if rule is None else blocked_by(rule, "output")
-
-    async def _pass(self, deltas: list[Delta], *, end: bool = False) -> None:
-        """Publish what the safety rules let through, as soon as they can tell."""
-        if self._moderator is not None:
-            deltas = await self._moderator.take(deltas, end=end)
-        passed = self._outlet.take(deltas)
-        if end and self._blocked() is None:
-            passed += self._outlet.finish()
-        await self._publish(passed)
-
-    def _blocked(self) -> str | None:
-        """Name the rule that has stopped the answer."""
-        if self._outlet.blocked is not None:
-            return self._outlet.blocked.name
-        return self._moderator.blocked if self._moderator is not None else None
-
-    async def _judged_input(self) -> Problem | None:
-        if self._moderator is None:
-            return None
-        try:
-            await self._moderator.take_in(self._request)
-        except ProviderFaultError as error:
-            return error.problem
-        rule = self._moderator.blocked
-        return None if rule is None else blocked_by(rule, "input")
+        return self._gate.stopped
 
     async def _publish(self, deltas: list[Delta]) -> None:
         if deltas:
@@ -338,47 +296,8 @@ class Attempt:
         name = fingerprint(self._request, way, self._policy.safety)
         await answers.keep(self._work.tenant, name, answer, wish)
 
-    # What is reported
-
-    def _skip(self, way: Route, key: str | None, problem: Problem) -> Problem:
-        """Note a call that was not made."""
-        self._detours.append(self._note(way, key, problem, None))
-        return problem
-
-    def _detour(self, running: _Running, problem: Problem) -> None:
-        """Note a call that failed."""
-        spent = running.call.spent()
-        self._detours.append(self._note(running.route, running.key, problem, spent))
-
-    def _note(self, way: Route, key: str | None, problem: Problem, spent: Usage | None) -> Detour:
-        return Detour(
-            attempt=self._work.attempt,
-            place=way.place,
-            provider=str(way.provider.__struct_config__.tag),
-            model=way.provider.model,
-            problem=problem.code,
-            key=key,
-            usage=spent,
-        )
-
-    def _findings(self) -> list[Finding]:
-        judged = self._moderator.findings() if self._moderator is not None else []
-        return merged([*self._taken, *self._outlet.findings(), *judged])
-
-    def _moderation(self) -> Moderator | None:
-        safety = self._policy.safety
-        if safety is None or safety.moderation is None:
-            return None
-        return Moderator(self._means.providers, self._work.tenant, safety.moderation)
-
-    def _rules(self, place: SafetyPlace) -> RuleSet | None:
-        safety = self._policy.safety
-        return self._means.rules.of(safety.rules, place) if safety is not None else None
-
-
-def _sum(detours: list[Detour]) -> Usage | None:
-    usages = [each.usage for each in detours if each.usage is not None]
-    return reduce(add, usages) if usages else None
+    def _note_failed(self, running: _Running, problem: Problem) -> None:
+        self._trail.note(running.route, running.key, problem, running.call.spent())
 
 
 def _at_the_limit(wait: float) -> Problem:
