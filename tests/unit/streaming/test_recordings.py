@@ -5,6 +5,7 @@ joins by a row in ``FORMATS``.
 """
 
 import base64
+import random
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -40,10 +41,11 @@ from schemas.providers import (
 )
 from schemas.usage import Usage
 from tests import invocations
-from tests.wires import answered, bytewise, cut
+from tests.wires import answered, bytewise, cut, play
 
 FOLDER = Path(__file__).parents[4] / "shared" / "recordings"
 RANDOM_CUTS = 50
+PREFIXES = 20
 
 pytestmark = pytest.mark.skipif(
     not FOLDER.is_dir(), reason="the recorded streams are not beside this repository"
@@ -211,6 +213,21 @@ def test_a_recorded_stream_reads_as_its_sdk_reads_it_however_it_is_cut(name: str
     assert answered(form.reader(request), bytewise(body)) == (deltas, answer)
     for seed in range(RANDOM_CUTS):
         assert answered(form.reader(request), cut(body, seed)) == (deltas, answer)
+
+
+@pytest.mark.parametrize(("name", "row"), list(_rows("stream")))
+def test_a_recorded_stream_that_is_cut_off_is_a_failure_or_already_whole(name: str, row: Any):
+    form, body = FORMATS[name], base64.b64decode(row["response"]["body_base64"])
+    request = asked(name, row)
+    whole = answered(form.reader(request), [body])[1]
+
+    for end in random.Random(row["id"]).sample(range(len(body)), k=min(PREFIXES, len(body))):
+        _, outcome = play(form.reader(request), [body[:end]])
+        if isinstance(outcome, Answer):
+            changes: dict[str, Any] = {"usage": whole.usage, "raw_usage": whole.raw_usage}
+            assert msgspec.structs.replace(outcome, **changes) == whole
+        else:
+            assert outcome.retryable
 
 
 @pytest.mark.parametrize(("name", "row"), list(_rows("error")))
