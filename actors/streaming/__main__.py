@@ -1,8 +1,10 @@
 """Starts one streaming process."""
 
 import os
+from pathlib import Path
 
 from actors.streaming.actor import Streaming
+from actors.streaming.adapters import safety_file
 from actors.streaming.adapters.answers import BUCKET, Answers, KeptAnswer, bucket_spec
 from actors.streaming.adapters.embedding import Embedder
 from actors.streaming.adapters.generation import Generator
@@ -39,10 +41,13 @@ async def run() -> None:
     """Run the process until it is told to stop."""
     async with opened("streaming", more_streams=[bucket_spec()]) as process:
         config, bus, timing = process.config, process.bus, process.timing
+        rules = safety_file.load(Path(config.safety_file)) if config.safety_file else None
         egress = Egress(allow_loopback=config.allow_loopback, allowed=config.allowed_hosts)
         async with open_providers(settings(config), egress, Secrets.load(os.environ)) as providers:
             bucket = NatsBucket(bus.nats, bus.jetstream, BUCKET, KeptAnswer)
-            generator = Generator(providers, bus.clock, answers=Answers(bucket, bus.clock))
+            generator = Generator(
+                providers, bus.clock, answers=Answers(bucket, bus.clock), safety=rules
+            )
             streaming = Streaming(generator, Embedder(providers), bus, process.name)
             owners = Owners(bus.transport, "execution", config.shards, timing)
             capacity = config.max_concurrent_executions

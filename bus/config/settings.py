@@ -104,6 +104,10 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
             "CALLBOARD_SECRETS_FILE", "file that maps secret names to variables, hosts and tenants"
         ),
     ] = None
+    safety_file: Annotated[
+        str | None,
+        _env("CALLBOARD_SAFETY_FILE", "file of safety rules that hold for every call of the fleet"),
+    ] = None
     allow_loopback: Annotated[
         bool,
         _env(

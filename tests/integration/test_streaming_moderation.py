@@ -7,11 +7,14 @@ import msgspec
 import pytest
 from aiohttp import web
 
+from actors.streaming.adapters.generation import Generator
+from actors.streaming.adapters.providers import open_providers
+from bus.egress import Egress
 from schemas.lifecycle import FailGeneration, FinishGeneration
 from schemas.policy import Fallback, Policy
-from schemas.safety import Finding, Moderation, Safety
+from schemas.safety import Finding, Moderation, Safety, SafetyRule
 from schemas.streams import StreamEvent
-from tests.attempts import at, generating, text_of, work
+from tests.attempts import NOW, SECRETS, at, config, generating, text_of, work
 from tests.providers_fake import (
     Behaviour,
     FakeProvider,
@@ -125,6 +128,20 @@ async def test_without_a_judge_nothing_forbidden_passes_and_nothing_more_is_stop
     )
     assert result.problem.retryable
     assert fake.bodies == []
+
+
+async def test_the_operators_rules_hold_for_an_agent_that_has_none():
+    rule = SafetyRule(name="fleet", outcome="redacted", words=["bluebird"], replacement="it")
+    async with (
+        fake_provider(answering("Call it ", "blue", "bird.")) as fake,
+        open_providers(config(), Egress(allow_loopback=True), SECRETS) as providers,
+    ):
+        generator = Generator(providers, lambda: NOW, safety=Safety(rules=[rule]))
+        result = await generator.run(work(at(fake)), _ignore)
+
+    assert isinstance(result, FinishGeneration)
+    assert result.answer.text == "Call it it."
+    assert result.findings == [Finding(rule="fleet", outcome="redacted", place="output")]
 
 
 async def _ignore(_events: list[StreamEvent]) -> None:

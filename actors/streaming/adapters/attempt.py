@@ -30,12 +30,14 @@ from actors.streaming.core.resilience.health import Endpoints, Health, Line
 from actors.streaming.core.resilience.keys import concerns_the_key
 from actors.streaming.core.resilience.routes import Failure, Route, after, routes
 from actors.streaming.core.resilience.trail import Trail
+from actors.streaming.core.safety.intake import under
 from actors.streaming.core.safety.screen import RuleLibrary
 from actors.streaming.core.sequencer import Sequencer
 from bus.ports import Clock
 from schemas.lifecycle import FailGeneration, FinishGeneration, GenerateWork
 from schemas.llm import Answer
 from schemas.problems import Problem
+from schemas.safety import Safety
 from schemas.streams import StreamEvent
 
 Emit = Callable[[list[StreamEvent]], Awaitable[None]]
@@ -47,12 +49,16 @@ _OUT_OF_TIME = Problem(code="timeout", message="The execution's time is over.")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Means:
-    """What the attempts of a process share. ``patience`` is how long a rate limit is waited for."""
+    """What the attempts of a process share.
+
+    ``patience`` is how long a rate limit is waited for, ``safety`` holds for all of them.
+    """
 
     providers: Providers
     clock: Clock
     answers: Answers | None = None
     patience: float = 5.0
+    safety: Safety | None = None
     endpoints: Endpoints = field(default_factory=Endpoints)
     rules: RuleLibrary = field(default_factory=RuleLibrary)
 
@@ -68,7 +74,7 @@ class Attempt:
 
     def __init__(self, work: GenerateWork, means: Means, emit: Emit) -> None:
         self._work = work
-        self._policy = work.policy
+        self._policy = under(work.policy, means.safety)
         self._means = means
         self._emit = emit
         self._started_at = means.clock()
@@ -76,7 +82,7 @@ class Attempt:
         self._sequencer = Sequencer(
             work.execution_id, segment=work.segment, step=work.step, attempt=work.attempt
         )
-        self._gate = Gate(work.policy, work.tenant, means.providers, means.rules)
+        self._gate = Gate(self._policy, work.tenant, means.providers, means.rules)
         self._trail = Trail(work.attempt)
         self._running: _Running | None = None
         self._resumed: set[int] = set()

@@ -6,6 +6,7 @@ from actors.streaming.adapters.providers import Providers
 from bus.ports import Clock
 from schemas.fleet import EndpointState
 from schemas.lifecycle import FailGeneration, FinishGeneration, GenerateWork
+from schemas.safety import Safety
 
 __all__ = ["Emit", "Generator"]
 
@@ -20,8 +21,11 @@ class Generator:
         *,
         answers: Answers | None = None,
         patience: float = 5.0,
+        safety: Safety | None = None,
     ) -> None:
-        self._means = Means(providers=providers, clock=clock, answers=answers, patience=patience)
+        self._means = Means(
+            providers=providers, clock=clock, answers=answers, patience=patience, safety=safety
+        )
 
     def attempt(self, work: GenerateWork, emit: Emit) -> Attempt:
         """Prepare an attempt."""

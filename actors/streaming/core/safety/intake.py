@@ -6,10 +6,21 @@ import msgspec
 
 from actors.streaming.core.safety.screen import RuleSet, Screen
 from schemas.llm import ChatMessage, ContentPart, GenerateRequest, TextPart
-from schemas.safety import Finding, SafetyRule
+from schemas.policy import Policy
+from schemas.safety import Finding, Safety, SafetyRule
 
 _SEARCHED = frozenset({"user", "tool"})
 """The system prompt is its author's, and the assistant's words were searched when they came out."""
+
+
+def under(policy: Policy, fleet: Safety | None) -> Policy:
+    """Return a policy with the fleet's rules before its own, and the fleet's moderation if any."""
+    if fleet is None:
+        return policy
+    own = policy.safety or Safety()
+    moderation = fleet.moderation or own.moderation
+    safety = Safety(rules=[*fleet.rules, *own.rules], moderation=moderation)
+    return msgspec.structs.replace(policy, safety=safety)
 
 
 class Taken(NamedTuple):
