@@ -5,6 +5,7 @@ CallboardError
 ├── ProblemError           a request is refused; carries the Problem for the user
 ├── TransientError         try again later
 │   ├── UnavailableError   nobody there, or the outcome is unknown
+│   │   └── NobodyListensError   nobody there for certain, so nothing has happened
 │   └── DeadlineError      no answer in time
 ├── FencedError            another owner has written to the shard
 ├── CorruptJournalError    a shard's commits have a gap or cannot be read
@@ -47,6 +48,13 @@ class UnavailableError(TransientError):
         super().__init__(f"{subject}: {reason}")
         self.subject = subject
         self.reason = reason
+
+
+class NobodyListensError(UnavailableError):
+    """Nobody listens on the subject: the message went nowhere."""
+
+    def __init__(self, subject: str) -> None:
+        super().__init__(subject, "nobody listens")
 
 
 class DeadlineError(TransientError):

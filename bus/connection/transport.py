@@ -13,7 +13,7 @@ from bus.connection.background import background
 from bus.connection.client import Address, NatsClient, open_client
 from bus.connection.replies import Replies
 from bus.connection.subscription import HandledSubscription
-from bus.errors import DeadlineError, TransientError, UnavailableError, problem
+from bus.errors import DeadlineError, NobodyListensError, TransientError, UnavailableError, problem
 from bus.ports import Delivery, Handler
 from bus.telemetry import metrics
 from bus.waiting import within
@@ -89,7 +89,7 @@ class NatsTransport:
         if message is None:
             raise DeadlineError(subject, timeout)
         if status_of(message) == NO_RESPONDERS:
-            raise UnavailableError(subject, "nobody listens")
+            raise NobodyListensError(subject)
         return message
 
     async def may_publish(self, subject: str) -> bool:

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 
 import anyio
 
-from bus.errors import DeadlineError, UnavailableError
+from bus.errors import DeadlineError, NobodyListensError, UnavailableError
 from bus.memory.exchange import Exchange
 from bus.memory.mailbox import Mailbox
 from bus.ports import Delivery, Handler
@@ -50,7 +50,7 @@ class MemoryTransport:
     ) -> Delivery:
         """See ``Transport.request``."""
         if not self.is_lost and not self._exchange.is_heard(subject):
-            raise UnavailableError(subject, "nobody listens")
+            raise NobodyListensError(subject)
         reply = self._exchange.new_inbox()
         answers: list[Delivery] = []
         answered = anyio.Event()

@@ -40,7 +40,12 @@ async def test_commands_are_taken_as_soon_as_the_bus_can_hand_them_out(tmp_path:
                 tasks.start_soon(submissions.run)
                 await until(lambda: any("not_subscribed" in line["event"] for line in logs))
 
-                await provision(bus.jetstream, stream_specs((), TIMING), "r1", first_sequence=1)
+                await provision(
+                    bus.jetstream,
+                    stream_specs((), TIMING),
+                    world.server.durability,
+                    first_sequence=1,
+                )
                 await bus.outbox.post("cb.acme.submit.agents.list", encode(ListAgents()))
                 await until(lambda: handled == ["acme"])
                 tasks.cancel_scope.cancel()
