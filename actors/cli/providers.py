@@ -1,7 +1,8 @@
 """The commands about model providers: trying a live endpoint."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -53,6 +54,7 @@ def provider() -> None:
     show_default=True,
     help="Seconds each case may take.",
 )
+@click.option("--temperature", type=float, help="0 for answers that vary little.")
 @click.option("--json", "json_", is_flag=True, help="Print what was found as JSON.")
 @with_session
 def check(
@@ -62,6 +64,7 @@ def check(
     only: Sequence[str],
     *,
     patience: float,
+    temperature: float | None,
     json_: bool,
     **fields: str | None,
 ) -> None:
@@ -71,7 +74,17 @@ def check(
     exits with 1 if anything else is wrong. The questions are short, but they are paid for.
     """
     wanted = named(model, fields, more)
-    found = run(lambda: _checked(session, wanted, only or NAMES, patience, json_=json_))
+    show = _kept if json_ else _show
+
+    async def body() -> list[Finding]:
+        found: list[Finding] = []
+        async with _battery(session, wanted, temperature) as battery:
+            async for finding in battery.findings(session.tenant, patience, only or NAMES):
+                found.append(finding)
+                show(finding)
+        return found
+
+    found = run(body)
     if json_:
         shown.json([finding._asdict() for finding in found])
     if any(finding.verdict == "failed" for finding in found):
@@ -98,21 +111,17 @@ class _Named(StrictValue):
     provider: Provider
 
 
-async def _checked(
-    session: Session, wanted: Provider, only: Sequence[str], patience: float, *, json_: bool
-) -> list[Finding]:
+@asynccontextmanager
+async def _battery(
+    session: Session, wanted: Provider, temperature: float | None
+) -> AsyncGenerator[Conformance]:
+    """Hold the provider's connections open, and those that come with a wrong key."""
     config = settings(session.config)
     egress = Egress(allow_loopback=True, allowed=session.config.allowed_hosts)
-    found: list[Finding] = []
     async with open_providers(config, egress, Secrets.load(os.environ)) as providers:
         wrong = _wrong(_host(providers, wanted))
         async with open_providers(config, egress, wrong) as strangers:
-            battery = Conformance(wanted, providers, strangers)
-            async for finding in battery.findings(session.tenant, patience, only):
-                found.append(finding)
-                if not json_:
-                    _show(finding)
-    return found
+            yield Conformance(wanted, providers, strangers, temperature)
 
 
 def _host(providers: Providers, wanted: Provider) -> str:
@@ -125,6 +134,10 @@ def _host(providers: Providers, wanted: Provider) -> str:
 def _wrong(host: str) -> Secrets:
     entry = SecretEntry(env="WRONG_KEY", hosts=(host,))
     return Secrets({WRONG_SECRET: entry}, {"WRONG_KEY": "no-key-that-anybody-knows"})
+
+
+def _kept(_finding: Finding) -> None:
+    """Say nothing before the end."""
 
 
 def _show(finding: Finding) -> None:

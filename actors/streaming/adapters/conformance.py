@@ -35,8 +35,15 @@ WRONG_SECRET = "wrong"
 class Conformance:
     """Asks one endpoint all there is to ask. ``strangers`` are the providers with a wrong key."""
 
-    def __init__(self, provider: Provider, providers: Providers, strangers: Providers) -> None:
+    def __init__(
+        self,
+        provider: Provider,
+        providers: Providers,
+        strangers: Providers,
+        temperature: float | None = None,
+    ) -> None:
         self._provider = provider
+        self._temperature = temperature
         self._providers = providers
         self._strangers = strangers
 
@@ -53,7 +60,7 @@ class Conformance:
             yield await self._deceive(tenant, patience)
 
     async def _ask(self, case: Case, tenant: str, patience: float) -> Finding:
-        request = case.request(self._provider)
+        request = case.request(self._provider, self._temperature)
         try:
             with anyio.fail_after(patience):
                 return judged(case, await _played(self._call(self._providers, request, tenant)))
@@ -64,7 +71,7 @@ class Conformance:
 
     async def _leave(self, tenant: str, patience: float) -> Finding:
         """Leave a long answer at its first piece, and see how long the closing takes."""
-        call = self._call(self._providers, LONG.request(self._provider), tenant)
+        call = self._call(self._providers, LONG.request(self._provider, self._temperature), tenant)
         left_at = 0.0
         with anyio.move_on_after(patience) as scope:
             try:

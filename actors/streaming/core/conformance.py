@@ -53,12 +53,12 @@ class Case(NamedTuple):
     tools: tuple[ToolDefinition, ...] = ()
     optional: bool = False
 
-    def request(self, provider: Provider) -> GenerateRequest:
+    def request(self, provider: Provider, temperature: float | None = None) -> GenerateRequest:
         """Return the request that asks it."""
         return GenerateRequest(
             provider=provider,
             messages=list(self.messages),
-            config=self.config,
+            config=msgspec.structs.replace(self.config, temperature=temperature),
             tools=list(self.tools),
         )
 
@@ -109,7 +109,8 @@ def _shown(seen: Seen) -> str:
 def _answered(seen: Seen) -> str | None:
     if not seen.answer.text.strip():
         return "there is no text"
-    return None if seen.answer.finish_reason == "stop" else f"ended by {seen.answer.finish_reason}"
+    ended = seen.answer.finish_reason
+    return None if ended in {"stop", "length"} else f"ended by {ended}"
 
 
 def _counted(seen: Seen) -> str | None:

@@ -33,7 +33,8 @@ def seen(*pieces: str, finish: FinishReason = "stop", usage: Usage = USAGE, **mo
     [
         ("text", seen("Paris."), "ok"),
         ("text", seen(" "), "failed"),
-        ("text", seen("Par", finish="length"), "failed"),
+        ("text", seen("Par", finish="length"), "ok"),
+        ("text", seen("Par", finish="content_filter"), "failed"),
         ("usage", seen("Paris."), "ok"),
         ("usage", seen("x", usage=Usage(input=7, output=2, quality="estimated")), "failed"),
         ("usage", seen("x", usage=Usage()), "failed"),
