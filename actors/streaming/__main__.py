@@ -46,7 +46,11 @@ async def run() -> None:
         async with open_providers(settings(config), egress, Secrets.load(os.environ)) as providers:
             bucket = NatsBucket(bus.nats, bus.jetstream, BUCKET, KeptAnswer)
             generator = Generator(
-                providers, bus.clock, answers=Answers(bucket, bus.clock), safety=rules
+                providers,
+                bus.clock,
+                answers=Answers(bucket, bus.clock),
+                patience=StreamingConfig().limit_patience,
+                safety=rules,
             )
             streaming = Streaming(generator, Embedder(providers), bus, process.name)
             owners = Owners(bus.transport, "execution", config.shards, timing)

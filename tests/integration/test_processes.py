@@ -103,13 +103,14 @@ async def _samples(process: Alive) -> dict[str, float]:
 
 
 async def test_services_are_discovered_as_nats_micro_does(fleet: RunningFleet):
+    subjects: set[str] = set()
     async with fleet.client() as client:
-        info = await client.nats.request("$SRV.INFO.agents", timeout=SECONDS)
+        for service in ("agents", "llm"):
+            info = await client.nats.request(f"$SRV.INFO.{service}", timeout=SECONDS)
+            endpoints = msgspec.json.decode(info.data)["endpoints"]
+            subjects |= {endpoint["subject"] for endpoint in endpoints}
 
-    endpoints = msgspec.json.decode(info.data)["endpoints"]
-    assert {endpoint["subject"] for endpoint in endpoints} == {
-        filter_for(row.subject) for row in catalog.requests()
-    }
+    assert subjects == {filter_for(row.subject) for row in catalog.requests()}
 
 
 async def test_a_process_that_is_told_to_stop_ends_in_good_order_and_is_missed_by_nobody(

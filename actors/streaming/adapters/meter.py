@@ -6,6 +6,7 @@ from typing import Self
 
 from bus.telemetry import metrics
 from schemas.lifecycle import FailGeneration, FinishGeneration, GenerateWork
+from schemas.providers import Provider
 from schemas.streams import StreamEvent, Thinking
 from schemas.usage import COUNTS
 
@@ -14,11 +15,17 @@ COUNTED = tuple(kind for kind in COUNTS if kind not in {"reasoning", "searches"}
 
 
 class Meter:
-    """Counts one attempt while it is entered. Its labels are provider type and model."""
+    """Counts one attempt while it is entered.
+
+    Its labels are the type and model of the provider that it begins with; tokens are counted under
+    the one that has answered.
+    """
 
     def __init__(self, work: GenerateWork) -> None:
-        self._provider = str(work.request.provider.__struct_config__.tag)
-        self._model = work.request.provider.model
+        self._work = work
+        asked = _asked(work, work.place)
+        self._provider = str(asked.__struct_config__.tag)
+        self._model = asked.model
         self._open = metrics.STREAMS_OPEN.at("written")
         self._began = time.perf_counter()
         self._has_delta = False
@@ -49,10 +56,18 @@ class Meter:
             metrics.PROVIDER_ERRORS.at(detour.provider, detour.model, detour.problem).inc()
         if isinstance(result, FailGeneration):
             return
+        asked = _asked(self._work, result.place)
+        provider = str(asked.__struct_config__.tag)
         for kind in COUNTED:
             if tokens := getattr(result.answer.usage, kind):
-                metrics.TOKENS.at(self._provider, self._model, kind).inc(tokens)
+                metrics.TOKENS.at(provider, asked.model, kind).inc(tokens)
 
     def _observe(self, until: str) -> None:
         seconds = time.perf_counter() - self._began
         metrics.PROVIDER_SECONDS.at(self._provider, self._model, until).observe(seconds)
+
+
+def _asked(work: GenerateWork, place: int) -> Provider:
+    """Return the provider at a place of the alternatives."""
+    fallbacks = work.policy.fallbacks
+    return fallbacks[place - 1].provider if 0 < place <= len(fallbacks) else work.request.provider
