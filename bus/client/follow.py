@@ -29,6 +29,9 @@ PAUSE_SECONDS = 0.25
 GAP_SECONDS = 3.0
 """A worker publishes again what a restarted bus has lost; longer than this it cannot take."""
 
+NOTICE_SECONDS = 15.0
+"""An owner publishes again what is lost, and if it died, who takes its journal over does."""
+
 TRY_SECONDS = 3.0
 """Who was to read the stored stream for us may have died; then another is asked."""
 
@@ -197,7 +200,8 @@ class _Reading:
             return False
         if not order.blocked:
             return True
-        given_up = anyio.current_time() - self._gap[1] > GAP_SECONDS
+        patience = NOTICE_SECONDS if order.lacks_notice else GAP_SECONDS
+        given_up = anyio.current_time() - self._gap[1] > patience
         if order.may_settle or given_up:
             order.settle()
             log.debug("stream.settled", execution=self._execution_id, given_up=given_up)

@@ -34,9 +34,20 @@ class Order:
     def may_settle(self) -> bool:
         """Whether a new segment has begun and no word of the present one is known to be missing."""
         head = self._head()
-        if head.sequence != 0:
+        if head.sequence != 0 or self.lacks_notice:
             return False
         return self._resumed or not isinstance(head, Completed) or self._agrees(head)
+
+    @property
+    def lacks_notice(self) -> bool:
+        """Whether the owner's word is missing that the present segment is void, or ended.
+
+        It has the segment behind that of an attempt; only an attempt itself may publish nothing.
+        """
+        if not self._waiting or self._last is None:
+            return False
+        silent = 1 if isinstance(self._last, AttemptRestarted) else 0
+        return self._head().segment > self._segment + 1 + silent
 
     def add(self, event: StreamEvent) -> None:
         """Take in one event."""

@@ -106,3 +106,25 @@ def test_a_reader_goes_on_after_its_cursor():
 
 def test_a_reader_of_a_segment_that_became_void_goes_on_with_the_next():
     assert fed(Order("1.0"), WHOLE[2:]) == WHOLE[2:]
+
+
+def test_text_of_another_attempt_waits_for_the_word_that_the_one_before_is_void():
+    order = Order()
+    assert fed(order, [chunk(1, 0), chunk(3, 0)]) == [chunk(1, 0)]
+    assert (order.blocked, order.lacks_notice, order.may_settle) == (True, True, False)
+    assert fed(order, [restarted(2, 1)]) == [restarted(2, 1), chunk(3, 0)]
+
+
+def test_an_attempt_that_published_nothing_is_not_waited_for():
+    order = Order()
+    fed(order, [chunk(1, 0), restarted(2, 1), restarted(4, 3)])
+    assert (order.blocked, order.lacks_notice, order.may_settle) == (True, False, True)
+
+
+def test_the_end_of_an_empty_answer_follows_the_word_of_its_attempt():
+    order = Order()
+    assert fed(order, [chunk(1, 0), restarted(2, 1), completed(4, "")])[:2] == [
+        chunk(1, 0),
+        restarted(2, 1),
+    ]
+    assert (order.lacks_notice, order.may_settle) == (False, True)
