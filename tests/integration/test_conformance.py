@@ -1,6 +1,7 @@
 """The battery of ``callboard provider check`` against endpoints, sound ones and others."""
 
 import json
+import logging
 import subprocess
 import sys
 import time
@@ -11,6 +12,7 @@ from typing import Any
 import anyio
 import anyio.to_thread
 import pytest
+import structlog
 from aiohttp import web
 from click.testing import CliRunner, Result
 
@@ -31,6 +33,16 @@ from tests.providers_fake import (
 )
 
 SCRIPT = Path(__file__).parents[2] / "deploy" / "examples" / "local_model.py"
+
+
+@pytest.fixture(autouse=True)
+def logging_as_before() -> Iterator[None]:
+    """Take back how a command sets up logging, for the tests that come after."""
+    handlers, level = logging.root.handlers[:], logging.root.level
+    yield
+    structlog.reset_defaults()
+    logging.root.handlers[:] = handlers
+    logging.root.setLevel(level)
 
 
 def checked(*arguments: str, **environ: str) -> Result:
