@@ -26,8 +26,8 @@ IDLE_SECONDS = 5.0
 PAUSE_SECONDS = 0.25
 """Between two looks into the stored stream while something is missing."""
 
-GAP_SECONDS = 3.0
-"""A worker publishes again what a restarted bus has lost; longer than this it cannot take."""
+GAP_SECONDS = 12.0
+"""A worker publishes again what a restarted bus has lost, once a cluster has its leaders again."""
 
 NOTICE_SECONDS = 15.0
 """An owner publishes again what is lost, and if it died, who takes its journal over does."""

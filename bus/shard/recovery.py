@@ -4,7 +4,13 @@ from datetime import datetime
 from typing import Any
 
 from bus.codec import decode
-from bus.errors import CorruptJournalError, FencedError, ProblemError, StateVersionError
+from bus.errors import (
+    CorruptJournalError,
+    FencedError,
+    ProblemError,
+    StateVersionError,
+    UnavailableError,
+)
 from bus.ports import Blobs, Clock, Journal, Stored
 from bus.shard.append import append
 from bus.shard.book import Address, Book
@@ -46,6 +52,7 @@ async def take_over(
     Raises:
         FencedError: another process took it over in the same moment.
         CorruptJournalError: the journal has a gap.
+        UnavailableError: the journal cannot be read to its end at present.
         StateVersionError: a newer version of the entity has written it; it stays as it is.
     """
     newest = await journal.last(subject)
@@ -92,7 +99,8 @@ async def _rebuild(
         if commit.n > claim.settled:
             recovered.note(entries, publications)
     if book.n != claim.n:
-        raise CorruptJournalError(subject, f"ends with commit {book.n}, not {claim.n}")
+        # Our claim is stored, so a server answered that has not learned of it: it was cut off.
+        raise UnavailableError(subject, f"is shown up to commit {book.n}, not {claim.n}")
 
 
 async def _load_snapshot(book: Book, subject: str, claim: Commit, blobs: Blobs) -> int:

@@ -13,9 +13,14 @@ from random import Random
 
 import anyio
 
+from bus.codec import decode
 from bus.connection import Address
-from bus.jetstream import open_bus
+from bus.jetstream import NatsBus, open_bus
+from bus.ports import Journal
 from bus.server import EmbeddedCluster, EmbeddedServer
+from bus.shard.report import owned_shards
+from bus.subjects import journal_subject
+from schemas.journal import Commit
 from tests.chaos import report
 from tests.chaos.clients import chaos_client
 from tests.chaos.faults import Fault
@@ -23,7 +28,7 @@ from tests.chaos.judge import judge
 from tests.chaos.ledger import Ledger
 from tests.chaos.load import Load
 from tests.chaos.run import LEAST_PAUSE, LONGEST_PAUSE, WARM_SECONDS, Result
-from tests.chaos.victims import REPLICAS, RESTART_SECONDS, Actor, wait_until_ready
+from tests.chaos.victims import READY_SECONDS, REPLICAS, RESTART_SECONDS, Actor, wait_until_ready
 
 SHORTEST_AWAY, LONGEST_AWAY = 0.5, 8.0
 
@@ -112,9 +117,29 @@ async def run_on_cluster(directory: Path, *, faults: int, seed: int) -> Result:
         await load.prepare()
         tormentor = ClusterTormentor(cluster, actors, Random(seed))
         await _torment(tormentor, load, faults, Random(seed + 2))
+        await _readable(bus)
         verdict = await judge(bus, clients[0], ledger, load.given)
         verdict.faults.extend(death for actor in actors for death in actor.deaths)
         return Result(verdict, report.text(verdict, ledger, tormentor.faults, seed))
+
+
+async def _readable(bus: NatsBus) -> None:
+    """Wait until the journals are shown as far as their owners have written them.
+
+    A server that was cut off may still answer for a moment as the leader that it was.
+    """
+    journal = bus.journal("execution")
+    with anyio.fail_after(READY_SECONDS):
+        for answer in await owned_shards(bus.transport, seconds=1.0):
+            for owned in answer.owned:
+                subject = journal_subject(answer.entity, owned.shard)
+                while not await _shows(journal, subject, owned.commit):
+                    await anyio.sleep(RESTART_SECONDS)
+
+
+async def _shows(journal: Journal, subject: str, commit: int) -> bool:
+    newest = await journal.last(subject)
+    return commit == 0 or (newest is not None and decode(Commit, newest.data).n >= commit)
 
 
 async def _torment(tormentor: ClusterTormentor, load: Load, faults: int, chance: Random) -> None:

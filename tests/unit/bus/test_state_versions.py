@@ -12,10 +12,16 @@ import pytest
 
 from bus.codec import decode, encode
 from bus.config import Timing
-from bus.errors import CorruptJournalError, ProblemError, StateVersionError
+from bus.errors import (
+    CorruptJournalError,
+    ProblemError,
+    StateVersionError,
+    UnavailableError,
+)
 from bus.memory import MemoryBus, memory_bus
 from bus.memory.bus import MemoryProcess
 from bus.ownership import Membership
+from bus.ports import Journal, Stored
 from bus.shard import Entity, ShardHost
 from bus.shard.recovery import take_over
 from bus.subjects import journal_subject
@@ -201,3 +207,32 @@ async def test_a_process_that_can_read_nothing_stops_at_once_when_it_is_told_to(
                     await anyio.sleep(0.01)
             with anyio.fail_after(QUICK.corrupt_retry_seconds / 2):
                 await host.drain()
+
+
+async def test_a_journal_that_is_not_shown_to_its_end_is_looked_at_again_soon():
+    async with opened() as bus:
+        await stored(bus, added(1, 2))
+
+        with pytest.raises(UnavailableError, match="shown up to commit 1, not 2"):
+            await take_over(
+                ENTITY,
+                SUBJECT,
+                "test",
+                journal=_Behind(bus.journal("counter")),
+                blobs=bus.blobs,
+                clock=lambda: AT,
+            )
+
+
+class _Behind:
+    """A journal whose reader does not see the newest message, as one who was cut off."""
+
+    def __init__(self, journal: Journal) -> None:
+        self.append, self.last, self.purge = journal.append, journal.last, journal.purge
+        self._journal = journal
+
+    async def read(self, subject: str, *, start: int) -> AsyncGenerator[Stored]:
+        newest = await self.last(subject)
+        async for message in self._journal.read(subject, start=start):
+            if message != newest:
+                yield message
