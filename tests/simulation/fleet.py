@@ -21,7 +21,7 @@ from bus.testing import World
 from bus.worker import Job, Worker
 from schemas.executions import ENDED, ExecutionHandle, ExecutionRecord
 from schemas.fleet import Alive
-from schemas.journal import Commit
+from schemas.journal import Commit, SnapshotRef
 from schemas.lifecycle import (
     Accept,
     AttemptStarted,
@@ -213,6 +213,13 @@ class Fleet:
         journal = self.bus.journal("execution")
         subject = journal_subject("execution", shard)
         return [decode(Commit, stored.data) async for stored in journal.read(subject, start=1)]
+
+    async def snapshot(self, shard: int) -> SnapshotRef:
+        """Return the snapshot that the newest commit names, once one does."""
+        with anyio.fail_after(SECONDS):
+            while (named := (await self.commits(shard))[-1].snapshot) is None:
+                await anyio.sleep(0.01)
+        return named
 
     async def histories(self) -> dict[str, list[ExecutionEvent]]:
         """Return the journalled events of each execution, in order."""
