@@ -157,7 +157,7 @@ class Book:
         self.snapshot = commit.snapshot
 
     def image(self) -> Snapshot:
-        """Return the book as a snapshot."""
+        """Return the book as a snapshot, without what its records tell as well."""
         slots = [
             SlotImage(
                 tenant=tenant,
@@ -166,6 +166,7 @@ class Book:
                 replies=dict(slot.replies),
             )
             for (tenant, key), slot in self.slots.items()
+            if not slot.base
         ]
         return Snapshot(
             entity=self.entity.name, version=self.entity.version, n=self.n, at=self.at, slots=slots

@@ -135,6 +135,9 @@ class Dispatcher:
     async def _sent(self, address: Address, work: Work) -> bool:
         if not self._book.is_open(address, work):
             return True
+        # What a former owner sends late may have ended, and the queue may have forgotten it.
+        await self._fence.confirm(within=self._timing.work_resend_seconds)
+        life = self._book.generation
         try:
             await self._queue.send(
                 work.queue,
@@ -145,7 +148,7 @@ class Dispatcher:
             )
         except UnavailableError:
             # It may be stored, and a worker may hold it although a restarted queue knows nothing.
-            self._repeats.setdefault(work.id, self._book.generation)
+            self._repeats.setdefault(work.id, life)
             return False
         return True
 

@@ -1,5 +1,7 @@
 """Whether this process still owns a shard: its appends show it, and the journal can be asked."""
 
+from math import inf
+
 import anyio
 
 from bus.codec import decode
@@ -20,7 +22,8 @@ class Fence:
         self._journal = journal
         self._subject = subject
         self._epoch = epoch
-        self._shown = anyio.current_time()
+        self._shown = -inf
+        self._asking = anyio.Lock()
         self.sequence = sequence
 
     async def append(self, commit: Commit) -> None:
@@ -41,17 +44,22 @@ class Fence:
         Raises:
             FencedError: the shard has another owner.
         """
-        while anyio.current_time() - self._shown >= within:
-            began = anyio.current_time()
-            try:
-                newest = await self._journal.last(self._subject)
-            except UnavailableError:
-                await anyio.sleep(RETRY_SECONDS)
-                continue
-            if newest is None or _epoch(newest.data) != self._epoch:
-                raise FencedError(self._subject, self.sequence)
-            self._shown = began
+        asked_at = anyio.current_time()
+        while self._shown < asked_at - within:
+            async with self._asking:
+                if self._shown < asked_at - within:
+                    await self._ask()
+
+    async def _ask(self) -> None:
+        began = anyio.current_time()
+        try:
+            newest = await self._journal.last(self._subject)
+        except UnavailableError:
+            await anyio.sleep(RETRY_SECONDS)
             return
+        if newest is None or _epoch(newest.data) != self._epoch:
+            raise FencedError(self._subject, self.sequence)
+        self._shown = began
 
 
 def _epoch(data: bytes) -> int | None:

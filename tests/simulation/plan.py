@@ -44,14 +44,15 @@ def plan_of(seed: int) -> list[Event]:
 def timing_of(seed: int) -> Timing:
     """Draw the bounds that decide how often rare paths are taken."""
     chance = random.Random(seed + 1)
+    window = chance.choice([4.0, 120.0])
     return msgspec.structs.replace(
         Timing(),
         record_delay_seconds=0.2,
         snapshot_commits=chance.choice([2, 5, 1000]),
         entities_in_memory=chance.choice([0, 1, 1000]),
         blob_bytes=chance.choice([300, 64 * 1024, 64 * 1024]),
-        repeat_window_seconds=chance.choice([2.0, 60.0]),
-        duplicate_window_seconds=chance.choice([4.0, 120.0]),
+        repeat_window_seconds=window / 2,
+        duplicate_window_seconds=window,
         resend_window_seconds=2.0,
         turn_commands=chance.choice([1, 3, 256]),
         roll_call_seconds=1.0,

@@ -1,0 +1,177 @@
+"""Faults planted in the mechanisms, to see that the simulation finds them.
+
+Each is what somebody could write by mistake. ``within`` is in how many seeds, from 1 on, it must
+show.
+"""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from datetime import datetime
+from typing import Any, NamedTuple
+from unittest.mock import patch
+
+import msgspec
+
+from actors.agents.core.execution import Execution
+from bus.errors import UnavailableError
+from bus.memory import MemoryStore
+from bus.ports import Journal, Ticket
+from bus.shard import recovery
+from bus.shard.book import Address, Book
+from bus.shard.dispatch import Dispatcher
+from bus.shard.owner import ShardOwner
+from bus.shard.recovery import Recovered
+from bus.shard.snapshots import Snapshots
+from bus.shard.turn import Outcome
+from bus.worker import Worker
+from schemas.journal import NOTHING, Commit, Snapshot, SnapshotRef
+
+STORE = ShardOwner._store
+HANDLE = Worker[Any]._handle
+IMAGE = Book.image
+TAKE_OVER = recovery.take_over
+OWNER_COMMIT = recovery._owner_commit
+
+
+class Planted(NamedTuple):
+    """A fault: what is replaced by what, and how soon that must be found."""
+
+    name: str
+    target: str
+    by: Callable[..., Any]
+    within: int
+
+    def plant(self) -> AbstractContextManager[Any]:
+        """Put the fault in its place while the context is open."""
+        return patch(self.target, self.by, create=True)
+
+
+async def not_done(*_: Any, **__: Any) -> None:
+    """Do nothing where something was to be done."""
+
+
+def forgotten(*_: Any, **__: Any) -> None:
+    """Do nothing where something was to be noted."""
+
+
+def append_anyhow(store: MemoryStore, name: str, subject: str, data: bytes, expected: int) -> int:
+    del expected
+    return store._streams[name].keep(subject, data, None)
+
+
+async def believe_unanswered(
+    journal: Journal, subject: str, commit: Commit, expected: int
+) -> int:
+    try:
+        return await journal.append(subject, msgspec.json.encode(commit), expected=expected)
+    except UnavailableError:
+        return expected + 1
+
+
+def same_epoch(last: Commit | None, *rest: Any) -> Commit:
+    claim = OWNER_COMMIT(last, *rest)
+    return msgspec.structs.replace(claim, epoch=last.epoch) if last else claim
+
+
+async def reply_first(owner: ShardOwner, outcome: Outcome, now: datetime) -> None:
+    await owner._dispatcher.dispatch(owner.book.n, Outcome(replies=outcome.replies))
+    outcome.replies = []
+    await STORE(owner, outcome, now)
+
+
+async def work_first(owner: ShardOwner, outcome: Outcome, now: datetime) -> None:
+    for address, work in outcome.opened:
+        owner._dispatcher.send(address, work)
+    await STORE(owner, outcome, now)
+
+
+async def publish_first(owner: ShardOwner, outcome: Outcome, now: datetime) -> None:
+    for publication in outcome.publications:
+        await owner._dispatcher.publish(publication)
+    await STORE(owner, outcome, now)
+
+
+async def acknowledge_first(worker: Worker[Any], ticket: Ticket) -> None:
+    await ticket.ack()
+    await HANDLE(worker, ticket)
+
+
+async def never_claim(worker: Worker[Any], ticket: Ticket) -> bool:
+    del worker, ticket
+    return False
+
+
+async def take_over_without_timers(*arguments: Any, **options: Any) -> Recovered:
+    recovered = await TAKE_OVER(*arguments, **options)
+    recovered.book._timers.clear()
+    return recovered
+
+
+def image_of_what_is_not_stored(book: Book) -> Snapshot:
+    image = IMAGE(book)
+    return msgspec.structs.replace(image, n=image.n - 1)
+
+
+def name_newest(snapshots: Snapshots, book: Book, settled: int) -> SnapshotRef | None:
+    del settled
+    return snapshots._newest or book.snapshot
+
+
+def all_is_settled(dispatcher: Dispatcher) -> int:
+    return dispatcher._book.n
+
+
+def evict_at_once(dispatcher: Dispatcher) -> None:
+    while dispatcher._removable:
+        _, address, _ = dispatcher._removable.popleft()
+        dispatcher._book.evict(address)
+
+
+def any_attempt(state: Execution, step: int, attempt: int) -> bool:
+    del step, attempt
+    return state.phase == "generating"
+
+
+def newest_reading(*readings: Any) -> Any:
+    return readings[-1]
+
+
+def no_base(book: Book, address: Address) -> msgspec.Raw:
+    del book, address
+    return NOTHING
+
+
+PLANTED = (
+    Planted("the journal has no fence", "bus.memory.store.MemoryStore.append", append_anyhow, 20),
+    Planted("an unanswered append is believed", "bus.shard.fence.append", believe_unanswered, 20),
+    Planted("a new owner begins no epoch", "bus.shard.recovery._owner_commit", same_epoch, 20),
+    Planted("a former owner still answers", "bus.shard.fence.Fence.confirm", not_done, 20),
+    Planted("replies leave before the commit", "bus.shard.owner.ShardOwner._store", reply_first, 20),
+    Planted("work leaves before the commit", "bus.shard.owner.ShardOwner._store", work_first, 20),
+    Planted("events leave before the commit", "bus.shard.owner.ShardOwner._store", publish_first, 20),
+    Planted("items are acknowledged first", "bus.worker.Worker._handle", acknowledge_first, 20),
+    Planted("nobody claims", "bus.worker.Worker._needs_claim", never_claim, 20),
+    Planted("replies are not remembered", "bus.shard.book.Book.remember", forgotten, 20),
+    Planted("a new owner has no timers", "bus.shard.owner.take_over", take_over_without_timers, 20),
+    Planted("a snapshot is ahead", "bus.shard.book.Book.image", image_of_what_is_not_stored, 20),
+    Planted("snapshots are named at once", "bus.shard.snapshots.Snapshots.to_name", name_newest, 20),
+    Planted("all counts as settled", "bus.shard.dispatch.Dispatcher.settled", all_is_settled, 20),
+    Planted("nothing is published again", "bus.shard.dispatch.Dispatcher.repeat", not_done, 20),
+    Planted(
+        "open work is not sent again",
+        "bus.shard.open_work.OpenWorkKeeper._after_takeover",
+        not_done,
+        20,
+    ),
+    Planted(
+        "work lost with the bus is not begun anew",
+        "bus.shard.open_work.OpenWorkKeeper._after_reconnect",
+        not_done,
+        20,
+    ),
+    Planted("entities leave unrecorded", "bus.shard.dispatch.Dispatcher._evict", evict_at_once, 20),
+    Planted("entities do not come back", "bus.shard.owner.ShardOwner._restore", not_done, 20),
+    Planted("a restored state has no base", "bus.shard.turn._base", no_base, 20),
+    Planted("any attempt counts", "actors.agents.core.decisions._is_current", any_attempt, 20),
+    Planted("the clock goes back", "bus.shard.owner.max", newest_reading, 20),
+)
