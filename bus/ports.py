@@ -5,7 +5,7 @@ lets whole systems of entities and workers run in one process under virtual time
 knows NATS.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime
@@ -126,14 +126,32 @@ class Blobs(Protocol):
         ...
 
 
+Still = Callable[[], Awaitable[bool]]
+"""Says whether a message that was sent before may be sent again."""
+
+
+async def voided(messages: Iterable[Still | None]) -> set[Still | None]:
+    """Ask what goes with each of some messages, the same only once; return what says no."""
+    asked = dict.fromkeys(messages)
+    return {still for still in asked if still is not None and not await still()}
+
+
 class Outbox(Protocol):
     """Publishing into streams without waiting for each acknowledgement, within a bounded window."""
 
-    async def post(self, subject: str, data: bytes, *, message_id: str | None = None) -> None:
+    async def post(
+        self,
+        subject: str,
+        data: bytes,
+        *,
+        message_id: str | None = None,
+        still: Still | None = None,
+    ) -> None:
         """Send; waits only while the window of unacknowledged messages is full.
 
         What is not acknowledged is sent again, and after a restart of the bus so is everything of
-        the last seconds, because an acknowledgement of a lazily synced stream is no receipt.
+        the last seconds, because an acknowledgement of a lazily synced stream is no receipt. Before
+        that ``still`` is asked whether the message is to stand; where it is not, it is let go.
         """
         ...
 

@@ -20,7 +20,7 @@ from bus.connection.transport import status_of
 from bus.errors import DeadlineError, ProblemError, UnavailableError
 from bus.jetstream.publishing import accepted
 from bus.jetstream.ring import Posted, Ring
-from bus.ports import Delivery
+from bus.ports import Delivery, Still, voided
 from bus.streams.api import JetStreamError
 from bus.waiting import Wakeup
 
@@ -68,7 +68,14 @@ class JetStreamOutbox:
             if not self._transport.client.is_closed:
                 await subscription.unsubscribe()
 
-    async def post(self, subject: str, data: bytes, *, message_id: str | None = None) -> None:
+    async def post(
+        self,
+        subject: str,
+        data: bytes,
+        *,
+        message_id: str | None = None,
+        still: Still | None = None,
+    ) -> None:
         """See ``Outbox.post``.
 
         Raises:
@@ -78,7 +85,7 @@ class JetStreamOutbox:
         while not self._has_room():
             await self._wait(LOOK_SECONDS)
         headers = {MESSAGE_ID: message_id} if message_id is not None else None
-        message = self._ring.add(subject, data, headers)
+        message = self._ring.add(subject, data, headers, still)
         behind_others = bool(self._unsent) or self._away_since is not None
         if behind_others or not await self._sent(message):
             self._unsent.append(message)
@@ -160,12 +167,14 @@ class JetStreamOutbox:
         self._away_since = time.monotonic()
 
     async def _send_all_again(self) -> None:
+        void = await voided(message.still for message in self._ring)
         self._release()
         self._in_air.clear()
         self._unsent.clear()
         for message in self._ring:
-            message.acked = False
-            self._unsent.append(message)
+            message.acked = message.still in void
+            if not message.acked:
+                self._unsent.append(message)
         if self._unsent:
             log.info("outbox.sending_again", messages=len(self._unsent))
         self._away_since = None

@@ -2,6 +2,8 @@
 
 from collections.abc import Iterator
 
+from bus.ports import Still
+
 MAX_MESSAGES = 65_536
 MAX_BYTES = 64 * 1024**2
 """What is not safe is bounded, and posting beyond it waits: 13,000 messages a second pass."""
@@ -10,10 +12,15 @@ MAX_BYTES = 64 * 1024**2
 class Posted:
     """A message with its mark. ``sent_at`` is None until it is sent, and once it was refused."""
 
-    __slots__ = ("acked", "data", "headers", "mark", "refusals", "sent_at", "subject")
+    __slots__ = ("acked", "data", "headers", "mark", "refusals", "sent_at", "still", "subject")
 
     def __init__(
-        self, mark: int, subject: str, data: bytes, headers: dict[str, str] | None
+        self,
+        mark: int,
+        subject: str,
+        data: bytes,
+        headers: dict[str, str] | None,
+        still: Still | None,
     ) -> None:
         self.mark = mark
         self.subject = subject
@@ -22,6 +29,7 @@ class Posted:
         self.sent_at: float | None = None
         self.acked = False
         self.refusals = 0
+        self.still = still
 
 
 class Ring:
@@ -45,10 +53,16 @@ class Ring:
         """The mark up to which everything was released."""
         return self.posted - len(self._messages)
 
-    def add(self, subject: str, data: bytes, headers: dict[str, str] | None) -> Posted:
+    def add(
+        self,
+        subject: str,
+        data: bytes,
+        headers: dict[str, str] | None,
+        still: Still | None = None,
+    ) -> Posted:
         """Add the next message."""
         self.posted += 1
-        message = Posted(self.posted, subject, data, headers)
+        message = Posted(self.posted, subject, data, headers, still)
         self._messages[message.mark] = message
         self._bytes += len(data)
         return message

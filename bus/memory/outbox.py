@@ -8,6 +8,7 @@ import anyio
 from bus.config import Timing
 from bus.memory.exchange import MESSAGE_ID
 from bus.memory.transport import MemoryTransport
+from bus.ports import Still, voided
 
 
 class _Posted(NamedTuple):
@@ -15,6 +16,7 @@ class _Posted(NamedTuple):
     subject: str
     data: bytes
     message_id: str | None
+    still: Still | None
 
 
 class MemoryOutbox:
@@ -28,11 +30,18 @@ class MemoryOutbox:
         self._losses = transport.losses
         self.close = transport.on_reconnect(self._post_again)
 
-    async def post(self, subject: str, data: bytes, *, message_id: str | None = None) -> None:
+    async def post(
+        self,
+        subject: str,
+        data: bytes,
+        *,
+        message_id: str | None = None,
+        still: Still | None = None,
+    ) -> None:
         """See ``Outbox.post``."""
         self._forget_safe()
         self._posted += 1
-        await self._send(_Posted(anyio.current_time(), subject, data, message_id))
+        await self._send(_Posted(anyio.current_time(), subject, data, message_id, still))
 
     async def flush(self, *, timeout: float) -> None:
         """See ``Outbox.flush``: everything is stored at once."""
@@ -60,9 +69,13 @@ class MemoryOutbox:
         return self._transport.losses != self._losses
 
     async def _post_again(self) -> None:
-        self._losses = self._transport.losses
+        losses = self._transport.losses
+        void = await voided(message.still for message in self._recent)
+        self._losses = losses
         again, self._recent = self._recent, deque()
         for message in again:
+            if message.still in void:
+                continue
             await self._send(message._replace(at=anyio.current_time()))
 
     def _forget_safe(self) -> None:

@@ -16,7 +16,7 @@ from bus.codec import encode
 from bus.config import Timing
 from bus.crew import Crew
 from bus.errors import UnavailableError
-from bus.ports import Bus
+from bus.ports import Bus, Still
 from bus.shard.book import Address, Book
 from bus.shard.fence import Fence
 from bus.shard.turn import Outcome
@@ -76,11 +76,11 @@ class Dispatcher:
         if outcome.touched:
             self._note_unwritten(n, outcome.touched.items())
 
-    async def publish(self, publication: Publish) -> None:
-        """Send one publication."""
+    async def publish(self, publication: Publish, *, still: Still | None = None) -> None:
+        """Send one publication; again after a loss only if ``still`` says so."""
         data = encode(publication.body)
         if publication.stored:
-            await self._outbox.post(publication.subject, data)
+            await self._outbox.post(publication.subject, data, still=still)
         else:
             await self._transport.publish(publication.subject, data)
 
@@ -190,7 +190,7 @@ class Dispatcher:
             if unwritten is None:
                 continue
             state = unwritten.state
-            await self.publish(self._book.entity.record(state))
+            await self.publish(self._book.entity.record(state), still=self._fence.holds)
             if self._book.entity.ended(state):
                 self._removable.append((self._outbox.posted, address, state))
         waiting = min((each.first for each in self._unwritten.values()), default=None)

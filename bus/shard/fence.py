@@ -24,6 +24,7 @@ class Fence:
         self._epoch = epoch
         self._shown = -inf
         self._asking = anyio.Lock()
+        self.is_down = False
         self.sequence = sequence
 
     async def append(self, commit: Commit) -> None:
@@ -49,6 +50,15 @@ class Fence:
             async with self._asking:
                 if self._shown < asked_at - within:
                     await self._ask()
+
+    async def holds(self) -> bool:
+        """Say whether the shard is still ours; never again once it was let go."""
+        if not self.is_down:
+            try:
+                await self.confirm()
+            except FencedError:
+                self.is_down = True
+        return not self.is_down
 
     async def _ask(self) -> None:
         began = anyio.current_time()

@@ -114,6 +114,7 @@ class ShardOwner:
                 await self._serve(tasks)
                 tasks.cancel_scope.cancel()
             finally:
+                self._fence.is_down = True
                 forget()
 
     async def _serve(self, tasks: TaskGroup) -> None:

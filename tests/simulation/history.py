@@ -3,15 +3,16 @@
 import gc
 import random
 from collections.abc import Generator, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import NamedTuple
 from unittest.mock import patch
 
 import anyio
 import structlog
 
-from bus.errors import CallboardError
-from bus.shard.recovery import take_over
+from bus.errors import CallboardError, FencedError
+from bus.ports import Bus
+from bus.shard.recovery import Recovered, take_over
 from tests.simulation.chance import Chance
 from tests.simulation.endings import (
     faults_of_account,
@@ -20,6 +21,7 @@ from tests.simulation.endings import (
     faults_of_money,
     faults_of_streams,
 )
+from tests.simulation.judge import AnyEntity
 from tests.simulation.loop import StuckError, VirtualLoop
 from tests.simulation.network import process_bus
 from tests.simulation.plan import BUSY_SECONDS, Event, plan_of, timing_of
@@ -107,20 +109,27 @@ async def _recovery_faults(world: World) -> list[str]:
     faults: list[str] = []
     for subject, shard in world.judge.shards.items():
         try:
-            recovered = await take_over(
-                shard.entity,
-                subject,
-                "checker",
-                journal=bus.journal(shard.entity.name),
-                blobs=bus.blobs,
-                clock=site.clock,
-            )
+            recovered = await _taken_over(shard.entity, subject, bus)
         except CallboardError as error:
             faults.append(f"{subject} cannot be recovered: {error}")
             continue
         found = faults_of_book(shard, recovered.book, forgets=world.forgets)
         faults.extend(f"recovery of {subject}: {fault}" for fault in found)
     return faults
+
+
+async def _taken_over(entity: AnyEntity, subject: str, bus: Bus) -> Recovered:
+    """Take a shard over, though its owner may append in the same moment."""
+    while True:
+        with suppress(FencedError):
+            return await take_over(
+                entity,
+                subject,
+                "checker",
+                journal=bus.journal(entity.name),
+                blobs=bus.blobs,
+                clock=bus.clock,
+            )
 
 
 @contextmanager

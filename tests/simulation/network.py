@@ -57,6 +57,7 @@ async def call(site: Site, what: str, do: Callable[[], T]) -> T:
     is_lost = site.transport.is_lost or chance.befalls(f"{kind}: request lost", rates.request_lost)
     is_late = chance.befalls(f"{kind}: late", rates.call_late)
     is_unheard = chance.befalls(f"{kind}: answer lost", rates.answer_lost)
+    life = site.bus_life()
     answer: asyncio.Future[Callable[[], T]] = loop.create_future()
 
     def settle(outcome: Callable[[], T]) -> None:
@@ -64,6 +65,8 @@ async def call(site: Site, what: str, do: Callable[[], T]) -> T:
             answer.set_result(outcome)
 
     def reach() -> None:
+        if site.bus_life() != life:
+            return
         outcome = _done(do)
         site.trace.note(site.name, f"{what}, {'unheard' if is_unheard else 'done'}")
         _stop_in_call(site, kind)
@@ -73,7 +76,7 @@ async def call(site: Site, what: str, do: Callable[[], T]) -> T:
     if not is_lost:
         there = chance.between(f"{kind}: late", 0.0, 2 * PATIENCE if is_late else 0.002)
         loop.call_later(there, reach, context=site.world.copy())
-    if is_lost or is_late or is_unheard:
+    if not site.chance.is_quiet:
         loop.call_later(PATIENCE, settle, _unanswered(what), context=site.world.copy())
     return (await answer)()
 

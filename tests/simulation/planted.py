@@ -17,14 +17,14 @@ from bus.errors import UnavailableError
 from bus.memory import MemoryStore
 from bus.ports import Journal, Ticket
 from bus.shard import recovery
-from bus.shard.book import Address, Book
+from bus.shard.book import Book
 from bus.shard.dispatch import Dispatcher
 from bus.shard.owner import ShardOwner
 from bus.shard.recovery import Recovered
 from bus.shard.snapshots import Snapshots
 from bus.shard.turn import Outcome
 from bus.worker import Worker
-from schemas.journal import NOTHING, Commit, Snapshot, SnapshotRef
+from schemas.journal import Commit, Snapshot, SnapshotRef
 
 STORE = ShardOwner._store
 HANDLE = Worker[Any]._handle
@@ -59,9 +59,7 @@ def append_anyhow(store: MemoryStore, name: str, subject: str, data: bytes, expe
     return store._streams[name].keep(subject, data, None)
 
 
-async def believe_unanswered(
-    journal: Journal, subject: str, commit: Commit, expected: int
-) -> int:
+async def believe_unanswered(journal: Journal, subject: str, commit: Commit, expected: int) -> int:
     try:
         return await journal.append(subject, msgspec.json.encode(commit), expected=expected)
     except UnavailableError:
@@ -136,27 +134,28 @@ def newest_reading(*readings: Any) -> Any:
     return readings[-1]
 
 
-def no_base(book: Book, address: Address) -> msgspec.Raw:
-    del book, address
-    return NOTHING
-
-
 PLANTED = (
     Planted("the journal has no fence", "bus.memory.store.MemoryStore.append", append_anyhow, 20),
     Planted("an unanswered append is believed", "bus.shard.fence.append", believe_unanswered, 20),
     Planted("a new owner begins no epoch", "bus.shard.recovery._owner_commit", same_epoch, 20),
     Planted("a former owner still answers", "bus.shard.fence.Fence.confirm", not_done, 20),
-    Planted("replies leave before the commit", "bus.shard.owner.ShardOwner._store", reply_first, 20),
+    Planted(
+        "replies leave before the commit", "bus.shard.owner.ShardOwner._store", reply_first, 20
+    ),
     Planted("work leaves before the commit", "bus.shard.owner.ShardOwner._store", work_first, 20),
-    Planted("events leave before the commit", "bus.shard.owner.ShardOwner._store", publish_first, 20),
-    Planted("items are acknowledged first", "bus.worker.Worker._handle", acknowledge_first, 20),
+    Planted(
+        "events leave before the commit", "bus.shard.owner.ShardOwner._store", publish_first, 20
+    ),
+    Planted("items are acknowledged first", "bus.worker.Worker._handle", acknowledge_first, 150),
     Planted("nobody claims", "bus.worker.Worker._needs_claim", never_claim, 20),
     Planted("replies are not remembered", "bus.shard.book.Book.remember", forgotten, 20),
     Planted("a new owner has no timers", "bus.shard.owner.take_over", take_over_without_timers, 20),
     Planted("a snapshot is ahead", "bus.shard.book.Book.image", image_of_what_is_not_stored, 20),
-    Planted("snapshots are named at once", "bus.shard.snapshots.Snapshots.to_name", name_newest, 20),
-    Planted("all counts as settled", "bus.shard.dispatch.Dispatcher.settled", all_is_settled, 20),
-    Planted("nothing is published again", "bus.shard.dispatch.Dispatcher.repeat", not_done, 20),
+    Planted(
+        "snapshots are named at once", "bus.shard.snapshots.Snapshots.to_name", name_newest, 80
+    ),
+    Planted("all counts as settled", "bus.shard.dispatch.Dispatcher.settled", all_is_settled, 40),
+    Planted("nothing is published again", "bus.shard.dispatch.Dispatcher.repeat", not_done, 40),
     Planted(
         "open work is not sent again",
         "bus.shard.open_work.OpenWorkKeeper._after_takeover",
@@ -169,9 +168,8 @@ PLANTED = (
         not_done,
         20,
     ),
-    Planted("entities leave unrecorded", "bus.shard.dispatch.Dispatcher._evict", evict_at_once, 20),
-    Planted("entities do not come back", "bus.shard.owner.ShardOwner._restore", not_done, 20),
-    Planted("a restored state has no base", "bus.shard.turn._base", no_base, 20),
-    Planted("any attempt counts", "actors.agents.core.decisions._is_current", any_attempt, 20),
-    Planted("the clock goes back", "bus.shard.owner.max", newest_reading, 20),
+    Planted("entities leave unrecorded", "bus.shard.dispatch.Dispatcher._evict", evict_at_once, 80),
+    Planted("entities do not come back", "bus.shard.owner.ShardOwner._restore", not_done, 200),
+    Planted("any attempt counts", "actors.agents.core.decisions._is_current", any_attempt, 80),
+    Planted("the clock goes back", "bus.shard.owner.max", newest_reading, 80),
 )

@@ -79,9 +79,9 @@ def worker_parts(site: Site, bus: Bus, timing: Timing, judge: Judge) -> Sequence
     executions = WatchedOwners(bus, "execution", timing, judge, site)
     accounts = WatchedOwners(bus, "account", timing, judge, site)
     generating = Worker(
-        _generation(site, judge, bus), executions, site.name, bus, timing, capacity=2
+        _generation(site, judge, bus), executions, site.name, bus, timing, capacity=1
     )
-    delivering = Worker(_delivery(accounts, judge), accounts, site.name, bus, timing, capacity=2)
+    delivering = Worker(_delivery(accounts, judge), accounts, site.name, bus, timing, capacity=1)
     return [
         Part(name="generate", run=generating.run, drain=generating.drain),
         Part(name="deliver", run=delivering.run, drain=delivering.drain),

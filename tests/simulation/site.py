@@ -41,6 +41,7 @@ class Site:
         self.rates = rates
         self.trace = trace
         self.world = copy_context()
+        self.bus_life: Callable[[], str] = str
         self.skew = 0.0
         self.is_dead = False
         self.is_mortal = True

@@ -9,7 +9,7 @@ import pytest
 from tests.simulation.history import play
 from tests.simulation.plan import plan_of
 
-SEEDS = 300
+SEEDS = 2000
 
 
 @pytest.mark.timeout(600)

@@ -131,6 +131,7 @@ class World:
         connection = self.bus.connect(slot)
         site = Site(slot, process, connection, self.chance, self.rates, self.trace)
         self.sites[slot] = site
+        site.bus_life = lambda: self.bus.queue.life
         site.died = self._died
         return site
 

@@ -7,7 +7,7 @@ import pytest
 from actors.agents.adapters.conversations import Conversations
 from bus import codec, subjects
 from bus.errors import ProblemError
-from bus.ports import Stored
+from bus.ports import Still, Stored
 from schemas.conversations import (
     CONVERSATION_SUBJECT,
     ConversationSummary,
@@ -22,8 +22,15 @@ class Stream:
         self.messages: list[tuple[str, Stored]] = []
         self.posted = self.safe = 0
 
-    async def post(self, subject: str, data: bytes, *, message_id: str | None = None) -> None:
-        assert message_id is None
+    async def post(
+        self,
+        subject: str,
+        data: bytes,
+        *,
+        message_id: str | None = None,
+        still: Still | None = None,
+    ) -> None:
+        assert (message_id, still) == (None, None)
         self.messages.append((subject, Stored(len(self.messages) + 1, data)))
 
     async def flush(self, *, timeout: float) -> None:

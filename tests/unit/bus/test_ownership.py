@@ -29,6 +29,7 @@ def test_the_order_in_which_processes_are_known_changes_nothing(processes: set[s
     assert placed(known) == placed(known[::-1])
 
 
+@settings(deadline=None)
 @given(names, st.text("xyz", min_size=4, max_size=8))
 def test_a_newcomer_moves_shards_only_to_itself(processes: set[str], newcomer: str):
     before, after = placed(sorted(processes)), placed(sorted({*processes, newcomer}))
