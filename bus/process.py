@@ -1,5 +1,6 @@
 """One process of a fleet: its settings, its bus, its place among the others, its parts."""
 
+import gc
 import os
 import sys
 import time
@@ -27,6 +28,9 @@ from bus.telemetry.setup import start
 from schemas.fleet import Alive
 
 log = structlog.get_logger()
+
+COLLECTIONS = (10_000, 20, 20)
+"""Thresholds of the garbage collector: some 15 times fewer collections than by default."""
 
 EXIT_FAILURE = 1
 EXIT_CONFIG = 78
@@ -140,6 +144,9 @@ async def opened(
 
 def main(body: Callable[[], Awaitable[None]]) -> None:
     """Run a process to its end and exit with what happened, said in one line."""
+    # Executions are trees that die by themselves, and each collection looks through all of them.
+    gc.freeze()
+    gc.set_threshold(*COLLECTIONS)
     try:
         anyio.run(body, backend_options={"use_uvloop": sys.platform != "win32"})
     except* ConfigError as group:
