@@ -50,8 +50,8 @@ class Timing(msgspec.Struct, frozen=True, kw_only=True):
     ] = 1000
     entities_in_memory: Annotated[
         int,
-        _why("a shard's ended entities beyond this leave memory; some 4 KB each, times 16 shards"),
-    ] = 1000
+        _why("a shard's ended entities beyond this leave memory, and snapshots; some 4 KB each"),
+    ] = 250
     housekeeping_seconds: Annotated[
         float, _why("an idle owner looks up this often, to note in the journal what was published")
     ] = 1.0
