@@ -96,7 +96,8 @@ class ExecutionRecord(Message):
     ``duration_ms`` runs from acceptance to the end and is None before it. ``segment`` is the newest
     segment of the stream that the journal has allotted. A plain generation has no agent; its
     ``task`` is its last user message. ``provider`` and ``model`` were asked for the answer,
-    ``choices`` say which rules wanted that, ``detours`` which calls failed before.
+    ``choices`` say which rules wanted that, ``detours`` which calls failed before. ``usage_at_end``
+    is what the end has told, where more ``usage`` was reported after it.
     """
 
     SUBJECT: ClassVar[str | None] = RECORD_SUBJECT
@@ -121,6 +122,7 @@ class ExecutionRecord(Message):
     finish_reason: FinishReason | None = None
     model_served: str | None = None
     usage: Usage | None = None
+    usage_at_end: Usage | None = None
     tokens_used: int | None = None
     cost: int | None = None
     error: Problem | None = None

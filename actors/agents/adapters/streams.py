@@ -93,7 +93,7 @@ def _terminal(record: ExecutionRecord) -> Completed | Failed | Cancelled:
             at=at,
             final_response=record.output or "",
             finish_reason=record.finish_reason or "other",
-            usage=record.usage or Usage(),
+            usage=record.usage_at_end or record.usage or Usage(),
             cost=record.cost,
             reasoning=record.reasoning or "",
             tool_calls=record.tool_calls,

@@ -88,6 +88,7 @@ class Execution(Internal):
     ended_at: datetime | None = None
     answer: Answer | None = None
     usage: Usage | None = None
+    usage_at_end: Usage | None = None
     settled: tuple[tuple[int, int], ...] = ()
     problem: Problem | None = None
     reason: str | None = None
@@ -142,6 +143,7 @@ def _apply(state: Execution, event: ChangeEvent) -> Execution:
             return msgspec.structs.replace(
                 state,
                 usage=_add(state.usage, event.usage),
+                usage_at_end=_usage_at_end(state),
                 settled=_settled(state, event.step, event.attempt, event.usage),
                 detours=_detours(state, event.detours),
             )
@@ -245,6 +247,13 @@ def _timeout_problem(state: Execution) -> Problem:
 
 def _add(one: Usage | None, other: Usage | None) -> Usage | None:
     return one + other if one is not None and other is not None else one or other
+
+
+def _usage_at_end(state: Execution) -> Usage | None:
+    """Return what the end has told, once more is known: the end is never told otherwise."""
+    if state.phase != "ended":
+        return None
+    return state.usage_at_end or state.usage or Usage()
 
 
 def _settled(

@@ -285,6 +285,20 @@ def test_the_end_read_from_a_record_is_the_one_that_was_published(sequence: Step
     assert page.events == [end]
 
 
+def test_usage_reported_after_the_end_does_not_change_the_end_read_from_the_record():
+    run = accepted()
+    run.take(Claim(step=1, attempt=1, lost=True))
+    run.take(finish(2, output=7))
+    run.take(finish(1, output=7))
+    [end] = [each.body for each in run.published if isinstance(each.body, TERMINAL_TYPES)]
+    stored = record(run.execution)
+
+    page = Streams(_expired).from_record(stored, ReadStream(execution_id="e1"))
+
+    assert (stored.usage, stored.usage_at_end) == (Usage(output=14), Usage(output=7))
+    assert page.events == [end]
+
+
 async def _expired(stream: str, subject: str, *, start: int = 1, limit: int) -> list[Stored]:
     raise AssertionError(f"{stream} {subject} {start} {limit}")
 
