@@ -7,7 +7,7 @@ import msgspec
 
 from bus.errors import ConfigError
 
-REPLICAS: Mapping[str, int] = {"agents": 1, "streaming": 2}
+REPLICAS: Mapping[str, int] = {"agents": 1, "streaming": 2, "pricing": 1}
 """The actors a fleet can run, and how many processes of each it runs unless told otherwise."""
 
 MOST_REPLICAS = 64

@@ -19,7 +19,7 @@ from bus.server import EmbeddedServer
 from tests.bench.wire import Wire, connected
 
 READY_SECONDS = 30.0
-ACTORS = ("agents", "streaming", "workflows")
+ACTORS = ("agents", "streaming", "pricing", "workflows")
 
 
 def present() -> list[str]:

@@ -188,7 +188,7 @@ def execution_of(fleet: RunningFleet, agent: str) -> str:
 def test_the_ready_file_names_the_bus_and_every_process(fleet: RunningFleet):
     summary = fleet.summary()
     assert summary["url"] == fleet.url
-    assert sorted(fleet.pids()) == ["agents.1", "streaming.1", "streaming.2"]
+    assert sorted(fleet.pids()) == ["agents.1", "pricing.1", "streaming.1", "streaming.2"]
     for pid in (summary["server_pid"], *fleet.pids().values()):
         os.kill(pid, 0)
 

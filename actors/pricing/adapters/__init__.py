@@ -1,0 +1,1 @@
+"""Where the pricing actor touches the outside: price sources, files and buckets."""

@@ -1,0 +1,1 @@
+"""The pure domain of money: the rate book, and what stands on it."""
