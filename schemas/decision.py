@@ -38,6 +38,20 @@ class Work(Internal):
     item: Any
 
 
+class Ask(Internal):
+    """A command to another entity, sent again and again until it has answered.
+
+    ``id`` is the command's id there, so that a repeat is known. ``since`` is when it was decided.
+    """
+
+    id: str
+    entity: str
+    tenant: str
+    key: str
+    since: datetime
+    command: Any
+
+
 class Publish(Internal):
     """A message for everyone who listens, sent at least once after its commit.
 
