@@ -38,7 +38,8 @@ class Charge(Value, omit_defaults=True):
 
     ``cost_pico`` is None where the call is unpriced, and then ``unpriced`` says why. ``row`` names
     the line of the rate book ``book_id``. ``place`` is the alternative that was called, 0 for the
-    agent's own provider. ``reported_pico`` is what the provider itself says it cost.
+    agent's own provider. ``reported_pico`` is what the provider itself says it cost. ``secret`` is
+    the name of the key it was called with.
     """
 
     provider: str
@@ -54,6 +55,7 @@ class Charge(Value, omit_defaults=True):
     batch: bool = False
     place: int = 0
     reported_pico: int | None = None
+    secret: str | None = None
 
 
 # Commands
@@ -84,12 +86,14 @@ class Settle(Internal, tag="settle"):
     """Book what an attempt has cost and let go of the rest of its hold, if there is one.
 
     ``at`` is when it was spent. Whatever has been spent is booked, also above a budget and late.
+    ``completed`` is set where the execution has completed with this attempt.
     """
 
     reference: Reference
     party: Party
     charges: list[Charge]
     at: datetime
+    completed: bool = False
 
 
 class Void(Internal, tag="void"):
@@ -117,7 +121,8 @@ class Booked(Internal, tag="booked"):
 class Charged(Internal, tag="charged"):
     """An attempt was paid for. ``cost_pico`` sums the priced charges.
 
-    ``released_pico`` is what its hold had beyond that. ``late`` is set where the hold had ended.
+    ``released_pico`` is what its hold had beyond that. ``late`` is set where the hold had ended,
+    ``completed`` where the execution has completed with this attempt.
     """
 
     reference: Reference
@@ -127,3 +132,4 @@ class Charged(Internal, tag="charged"):
     at: datetime
     released_pico: int = 0
     late: bool = False
+    completed: bool = False
