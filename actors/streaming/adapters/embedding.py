@@ -7,7 +7,7 @@ import anyio
 
 from actors.streaming.adapters.endpoint import CallContext
 from actors.streaming.adapters.http_call import HttpProvider
-from actors.streaming.adapters.posting import answer_to
+from actors.streaming.adapters.posting import asked
 from actors.streaming.adapters.providers import Providers
 from actors.streaming.core.embedding import (
     Batch,
@@ -71,10 +71,9 @@ class Embedder:
         self, provider: HttpProvider, form: Format, wanted: Embed, batch: Batch, tenant: TenantId
     ) -> Embedded:
         context = CallContext(tenant, attempt=1)
-        outgoing = await provider.endpoint.addressed(
-            wanted.provider, batch.path, batch.body, context
+        body = await asked(
+            provider, wanted.provider, batch.path, batch.body, context, patience=self._patience
         )
-        body = await answer_to(provider.client, outgoing, patience=self._patience)
         try:
             return read(form, batch, body)
         except UnreadableError:

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol
 from urllib.parse import urlsplit
 
 import msgspec
@@ -12,8 +12,6 @@ from bus.errors import problem
 from bus.secrets import Secrets
 from schemas.ids import TenantId
 from schemas.llm import GenerateRequest
-
-P = TypeVar("P")
 
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,128}")
 _HEADER_VALUE = re.compile(r"[\x20-\x7e]*")
@@ -73,16 +71,9 @@ class Endpoint(Protocol):
         """
         ...
 
-
-def meant(request: GenerateRequest, kind: type[P]) -> P:
-    """Return the request's provider, which is of the kind that an endpoint serves.
-
-    Raises:
-        ProblemError: it is of another kind.
-    """
-    if isinstance(request.provider, kind):
-        return request.provider
-    raise problem("validation", "This provider is reached otherwise.", field="provider")
+    async def renewed(self, provider: Any, refused: Outgoing, context: CallContext) -> bool:
+        """Say whether the same request can be written with newer credentials than were refused."""
+        ...
 
 
 class Address(NamedTuple):

@@ -81,6 +81,12 @@ class GoogleTokens:
                 kept.token = await self._fetch(account)
             return kept.token.text
 
+    def forget(self, account: ServiceAccount, token: str) -> None:
+        """Fetch another token next time, unless that was done since this one was refused."""
+        kept = self._keep(account)
+        if kept.token is not None and kept.token.text == token:
+            kept.token = None
+
     def _keep(self, account: ServiceAccount) -> _Kept:
         name = hashlib.sha256(f"{account.client_email}\n{account.private_key}".encode()).digest()
         kept = self._kept.pop(name, None) or _Kept()

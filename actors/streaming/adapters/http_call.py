@@ -22,6 +22,7 @@ from actors.streaming.core.faults import (
     error_in,
     failure_in_stream,
     fault,
+    is_unauthenticated,
     refusal,
 )
 from actors.streaming.core.fitting import fit
@@ -183,10 +184,11 @@ class HttpCall:
     # Sending
 
     async def _accepted(self) -> httpx.Response:
-        """Send the request, again without an optional field where the server refuses that."""
+        """Send the request; again without a field, or with a newer token, where that is refused."""
         endpoint = self._provider.endpoint
         base_url = endpoint.base_url(self._request)
         without = self._provider.refused_by(base_url)
+        renewed = False
         while True:
             outgoing = await endpoint.outgoing(self._request, self._context, without)
             try:
@@ -194,6 +196,13 @@ class HttpCall:
             except _FieldRefusedError as refused:
                 self._provider.refuses(base_url, refused.field)
                 without |= {refused.field}
+            except ProviderFaultError as refused:
+                if renewed or not is_unauthenticated(refused.problem):
+                    raise
+                provider = self._request.provider
+                renewed = await endpoint.renewed(provider, outgoing, self._context)
+                if not renewed:
+                    raise
 
     async def _send(self, outgoing: Outgoing, *, may_refuse: frozenset[str]) -> httpx.Response:
         request = request_of(self._provider.client, outgoing)

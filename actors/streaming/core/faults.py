@@ -124,6 +124,7 @@ _TOKEN = re.compile(r"[A-Za-z]{1,32}(?:[_.-][A-Za-z]{1,32}){0,7}|\d{1,4}")
 _DURATION = re.compile(r"(?:(\d+)h)?(?:(\d+)m(?!s))?(?:(\d+(?:\.\d+)?)s)?(?:(\d+(?:\.\d+)?)ms)?")
 
 _FIRST_ERROR_STATUS = 400
+_UNAUTHENTICATED = 401
 _TOO_MANY_REQUESTS = 429
 _FIRST_SERVER_ERROR = 500
 _LAST_STATUS = 999
@@ -160,6 +161,11 @@ def refusal(status: int, headers: Mapping[str, str], body: bytes) -> Problem:
         retry_after=_retry_after(status, headers, error) if retryable else None,
         details={"status": status, **tokens},
     )
+
+
+def is_unauthenticated(problem: Problem) -> bool:
+    """Whether a refusal is of the credentials themselves, and not of what they allow."""
+    return problem.details.get("status") == _UNAUTHENTICATED
 
 
 def failure_in_stream(error: Any) -> Problem:

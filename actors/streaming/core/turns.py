@@ -91,3 +91,11 @@ def under(extra: Mapping[str, Any], written: Mapping[str, Any]) -> dict[str, Any
         within = members(value) if isinstance(joined.get(name), dict) else None
         joined[name] = under(joined[name], within) if within else value
     return joined
+
+
+def unless_idle(body: dict[str, Any]) -> dict[str, Any]:
+    """Leave out how to choose among tools where there are none: servers refuse that."""
+    if body.get("tools"):
+        return body
+    idle = ("tool_choice", "parallel_tool_calls")
+    return {name: value for name, value in body.items() if name not in idle}

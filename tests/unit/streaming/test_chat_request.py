@@ -87,14 +87,6 @@ def test_every_setting_is_sent_under_the_name_its_server_knows(
     assert body(provider, FULL) == common | ALL | different
 
 
-def test_stream_options_can_be_left_out():
-    request = GenerateRequest(provider=CUSTOM, messages=HELLO)
-
-    without = chat.body(request, chat.COMPATIBLE, frozenset({"stream_options"}))
-
-    assert "stream_options" not in without
-
-
 def test_a_schema_becomes_a_response_format():
     schema = {"type": "object", "properties": {"a": {"type": "integer"}}}
     config = ModelConfig(response_format=JsonSchemaFormat(schema=schema, name="sum", strict=False))
@@ -186,11 +178,21 @@ def test_tools_are_chosen_and_reasoning_shown_as_each_server_says_it():
     named = ModelConfig(tool_choice=NamedTool(name="time"), parallel_tool_calls=False)
     shown, hidden = ModelConfig(reasoning_summary="auto"), ModelConfig(reasoning_summary="none")
 
-    assert body(CUSTOM, named)["tool_choice"] == {"type": "function", "function": {"name": "time"}}
-    assert body(CUSTOM, named)["parallel_tool_calls"] is False
+    chosen = body(CUSTOM, named, tools=[ToolDefinition(name="time")])
+
+    assert chosen["tool_choice"] == {"type": "function", "function": {"name": "time"}}
+    assert chosen["parallel_tool_calls"] is False
     assert body(Groq(model="m"), shown)["reasoning_format"] == "parsed"
     assert body(Groq(model="m"), hidden)["reasoning_format"] == "hidden"
     assert "reasoning_format" not in body(CUSTOM, shown)
+
+
+def test_where_there_are_no_tools_there_is_no_choice_among_them():
+    idle = ModelConfig(tool_choice="auto", parallel_tool_calls=False)
+    added = ModelConfig(tool_choice="auto", extra={"tools": [{"type": "web_search"}]})
+
+    assert body(CUSTOM, idle) == body(CUSTOM)
+    assert body(CUSTOM, added)["tool_choice"] == "auto"
 
 
 def test_what_a_definition_adds_goes_along_and_replaces_nothing_of_ours():

@@ -5,77 +5,27 @@ ones, where it is part of the path and an ``api-version`` goes along.
 """
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 from urllib.parse import quote
 
-from actors.streaming.adapters.endpoint import (
-    Address,
-    CallContext,
-    Outgoing,
-    joined,
-    meant,
-    own,
-    post,
-    resolved,
-)
-from actors.streaming.config import StreamingConfig
-from actors.streaming.core.reader import Reader
+from actors.streaming.adapters.endpoint import Address, CallContext, Outgoing, joined, own
+from actors.streaming.adapters.http_endpoint import HttpEndpoint, Spoken
 from actors.streaming.core.wires.openai_chat import request as chat
 from actors.streaming.core.wires.openai_chat.reader import ChatReader
 from actors.streaming.core.wires.openai_responses import request as responses
 from actors.streaming.core.wires.openai_responses.reader import ResponsesReader
 from bus.errors import problem
-from bus.secrets import Secrets
-from schemas.llm import GenerateRequest
 from schemas.providers import Azure
 
+_RESPONSES = Spoken("responses", responses.body, ResponsesReader)
 
-class AzureEndpoint:
+
+class AzureEndpoint(HttpEndpoint[Azure]):
     """Reaches resources of Azure OpenAI by ``api-key`` or bearer token."""
 
+    SERVES = (Azure,)
     optional = frozenset({chat.STREAM_OPTIONS})
-
-    def __init__(self, secrets: Secrets, config: StreamingConfig) -> None:
-        self._secrets = secrets
-        self._config = config
-
-    def base_url(self, request: GenerateRequest) -> str:
-        """Return the resource's address."""
-        return self._address(meant(request, Azure)).base_url
-
-    async def outgoing(
-        self, request: GenerateRequest, context: CallContext, without: frozenset[str]
-    ) -> Outgoing:
-        """Write the request."""
-        provider = meant(request, Azure)
-        address = self._address(provider)
-        key = resolved(self._secrets, address, context)
-        return post(
-            url_of(provider, address.base_url, operation_of(provider)),
-            _body(request, provider, without) | {"model": _deployment(provider)},
-            _credentials(provider, key),
-            provider.headers,
-        )
-
-    def reader(self, request: GenerateRequest) -> Reader[Any]:
-        """Return the reader of the format that is spoken."""
-        if meant(request, Azure).api == "responses":
-            return ResponsesReader(request)
-        return ChatReader(request)
-
-    async def addressed(
-        self, provider: Any, path: str, body: Mapping[str, Any], context: CallContext
-    ) -> Outgoing:
-        """Write another JSON request; a deployment is its body's model."""
-        address = self._address(provider)
-        key = resolved(self._secrets, address, context)
-        return post(
-            url_of(provider, address.base_url, path),
-            {**body, "model": _deployment(provider)},
-            _credentials(provider, key),
-            provider.headers,
-            accept="application/json",
-        )
 
     def _address(self, provider: Azure) -> Address:
         usual = self._config.azure_base_url
@@ -84,10 +34,26 @@ class AzureEndpoint:
             raise problem("validation", reason, field="provider.base_url")
         return own(usual or "", "azure", provider.base_url, provider.secret)
 
+    def _spoken(self, provider: Azure) -> Spoken:
+        if provider.api == "responses":
+            return _RESPONSES
+        dialect = chat.AZURE_DATED if provider.api_version else chat.OPENAI
+        return Spoken("chat/completions", partial(chat.body, dialect=dialect), ChatReader)
 
-def operation_of(provider: Azure) -> str:
-    """Return what is asked for an answer."""
-    return "responses" if provider.api == "responses" else "chat/completions"
+    def _url(self, provider: Azure, path: str) -> str:
+        return url_of(provider, self._address(provider).base_url, path)
+
+    async def _credentials(self, provider: Azure, key: str, context: CallContext) -> dict[str, str]:
+        if provider.auth == "api_key":
+            return {"api-key": key}
+        return await super()._credentials(provider, key, context)
+
+    async def _written(
+        self, provider: Azure, path: str, body: Mapping[str, Any], context: CallContext, accept: str
+    ) -> Outgoing:
+        """Write a request; a deployment is its body's model."""
+        named = {**body, "model": _deployment(provider)}
+        return await super()._written(provider, path, named, context, accept)
 
 
 def url_of(provider: Azure, base_url: str, path: str) -> str:
@@ -105,15 +71,3 @@ def url_of(provider: Azure, base_url: str, path: str) -> str:
 
 def _deployment(provider: Azure) -> str:
     return provider.deployment or provider.model
-
-
-def _body(request: GenerateRequest, provider: Azure, without: frozenset[str]) -> dict[str, Any]:
-    if provider.api == "responses":
-        return responses.body(request, without)
-    return chat.body(request, chat.AZURE_DATED if provider.api_version else chat.OPENAI, without)
-
-
-def _credentials(provider: Azure, key: str | None) -> dict[str, str]:
-    if key is None:
-        return {}
-    return {"api-key": key} if provider.auth == "api_key" else {"authorization": f"Bearer {key}"}

@@ -4,19 +4,12 @@ Requests are signed (Signature Version 4), or carry a Bedrock API key. In an inv
 vendor's own format: Anthropic's, or Amazon's for Nova and Titan.
 """
 
-from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Mapping
+from typing import Any
 from urllib.parse import quote
 
-from actors.streaming.adapters.endpoint import (
-    CallContext,
-    Outgoing,
-    joined,
-    meant,
-    own,
-    post,
-    resolved,
-)
+from actors.streaming.adapters.endpoint import Address, CallContext, Outgoing, own, resolved
+from actors.streaming.adapters.http_endpoint import HttpEndpoint, Spoken
 from actors.streaming.config import StreamingConfig
 from actors.streaming.core.bedrock import InvokeFraming, NovaFraming, anthropic_usage
 from actors.streaming.core.reader import Reader
@@ -48,53 +41,24 @@ _OURS_ALONE = frozenset({"model", "stream"})
 """What Anthropic wants in the body and Bedrock in the path."""
 
 
-class _Format(NamedTuple):
-    """How an operation of Bedrock's is asked, and what reads its answer."""
-
-    operation: str
-    body: Callable[[GenerateRequest], dict[str, Any]]
-    reader: Callable[[GenerateRequest], Reader[Any]]
-
-
-class BedrockEndpoint:
+class BedrockEndpoint(HttpEndpoint[Bedrock]):
     """Reaches Bedrock in a region, or what stands in for it at a ``base_url``."""
 
-    optional: frozenset[str] = frozenset()
+    SERVES = (Bedrock,)
 
     def __init__(self, secrets: Secrets, config: StreamingConfig, clock: Clock) -> None:
-        self._secrets = secrets
-        self._config = config
+        super().__init__(secrets, config)
         self._clock = clock
 
-    def base_url(self, request: GenerateRequest) -> str:
-        """Return the server's address."""
-        return self._address(meant(request, Bedrock))
+    def _address(self, provider: Bedrock) -> Address:
+        return Address(provider.base_url or _usual(self._region(provider)), None)
 
-    async def outgoing(
-        self, request: GenerateRequest, context: CallContext, without: frozenset[str]
-    ) -> Outgoing:
-        """Write and sign the request."""
-        del without
-        provider = meant(request, Bedrock)
-        form = _format(provider)
-        if form is None:
-            reason = "Of this model only Converse is spoken here: leave out provider.api."
-            raise problem("validation", reason, field="provider.api")
-        path = f"model/{quote(provider.model, safe='-._~')}/{form.operation}"
-        return self._written(provider, path, form.body(request), context, _ACCEPT)
+    def _spoken(self, provider: Bedrock) -> Spoken:
+        spoken = _spoken(provider)
+        path = f"model/{quote(provider.model, safe='-._~')}/{spoken.path}"
+        return spoken._replace(path=path)
 
-    async def addressed(
-        self, provider: Any, path: str, body: Mapping[str, Any], context: CallContext
-    ) -> Outgoing:
-        """Write and sign another JSON request."""
-        return self._written(provider, path, body, context, "application/json")
-
-    def reader(self, request: GenerateRequest) -> Reader[Any]:
-        """Return the reader of the format that is spoken."""
-        form = _format(meant(request, Bedrock)) or _CONVERSE
-        return form.reader(request)
-
-    def _written(
+    async def _written(
         self,
         provider: Bedrock,
         path: str,
@@ -102,11 +66,11 @@ class BedrockEndpoint:
         context: CallContext,
         accept: str,
     ) -> Outgoing:
-        url = joined(self._address(provider), path)
-        key = self._api_key(provider, context)
-        bearer = {"authorization": f"Bearer {key}"} if key else {}
-        outgoing = post(url, body, bearer, provider.headers, accept=accept)
-        credentials = None if key else self._credentials(provider, context)
+        """Write a request, and sign it unless an API key goes along."""
+        outgoing = await super()._written(provider, path, body, context, accept)
+        if self._key(provider, context) is not None:
+            return outgoing
+        credentials = self._signer(provider, context)
         return outgoing if credentials is None else self._signed(outgoing, credentials, provider)
 
     def _signed(self, outgoing: Outgoing, credentials: Credentials, provider: Bedrock) -> Outgoing:
@@ -120,14 +84,14 @@ class BedrockEndpoint:
         added = sign(request, credentials, scope, self._clock())
         return outgoing._replace(headers={**outgoing.headers, **added})
 
-    def _api_key(self, provider: Bedrock, context: CallContext) -> str | None:
+    def _key(self, provider: Bedrock, context: CallContext) -> str | None:
         """Return the API key that is named, or else the operator's, if there is one."""
         if provider.access_key_id or provider.secret_access_key:
             return None
         name = API_KEY if self._secrets.holds(API_KEY, context.tenant) else None
         return self._resolved(provider, name, provider.secret, context)
 
-    def _credentials(self, provider: Bedrock, context: CallContext) -> Credentials | None:
+    def _signer(self, provider: Bedrock, context: CallContext) -> Credentials | None:
         """Return the keys that are named, or else the operator's. None for a server without any."""
         named = provider.access_key_id or provider.secret_access_key
         token = SESSION_TOKEN if self._secrets.holds(SESSION_TOKEN, context.tenant) else None
@@ -143,9 +107,6 @@ class BedrockEndpoint:
     ) -> str | None:
         address = own(_usual(self._region(provider)), own_name, provider.base_url, named)
         return resolved(self._secrets, address, context)
-
-    def _address(self, provider: Bedrock) -> str:
-        return provider.base_url or _usual(self._region(provider))
 
     def _region(self, provider: Bedrock) -> str:
         """Return the region that is named, the one of the model's ARN, or the operator's.
@@ -174,11 +135,17 @@ def _usual(region: str) -> str:
     return f"https://bedrock-runtime.{region}.{domain}"
 
 
-def _format(provider: Bedrock) -> _Format | None:
+def _spoken(provider: Bedrock) -> Spoken:
+    """Return what is spoken, whose path is the operation that follows the model's."""
     if provider.api == "converse":
         return _CONVERSE
     family = family_of(provider.model)
-    return _INVOKE[family] if family is not None else None
+    return _INVOKE[family] if family is not None else _UNSPOKEN
+
+
+def _unspoken(_request: GenerateRequest) -> dict[str, Any]:
+    reason = "Of this model only Converse is spoken here: leave out provider.api."
+    raise problem("validation", reason, field="provider.api")
 
 
 def _anthropic_body(request: GenerateRequest) -> dict[str, Any]:
@@ -195,10 +162,11 @@ def _nova_reader(request: GenerateRequest) -> Reader[Any]:
     return ConverseReader(request, NovaFraming())
 
 
-_CONVERSE = _Format("converse-stream", converse.body, ConverseReader)
+_CONVERSE = Spoken("converse-stream", converse.body, ConverseReader, _ACCEPT)
+_UNSPOKEN = Spoken("", _unspoken, ConverseReader)
 _OPERATION = "invoke-with-response-stream"
-_INVOKE: dict[Family, _Format] = {
-    "anthropic.": _Format(_OPERATION, _anthropic_body, _anthropic_reader),
-    "amazon.nova": _Format(_OPERATION, converse.nova, _nova_reader),
-    "amazon.titan": _Format(_OPERATION, titan.body, TitanReader),
+_INVOKE: dict[Family, Spoken] = {
+    "anthropic.": Spoken(_OPERATION, _anthropic_body, _anthropic_reader, _ACCEPT),
+    "amazon.nova": Spoken(_OPERATION, converse.nova, _nova_reader, _ACCEPT),
+    "amazon.titan": Spoken(_OPERATION, titan.body, TitanReader, _ACCEPT),
 }

@@ -1,72 +1,23 @@
 """OpenAI and the servers that speak its formats: its own, Groq's, and every compatible one."""
 
-from collections.abc import Mapping
-from typing import Any
+from functools import partial
 
-from actors.streaming.adapters.endpoint import (
-    Address,
-    CallContext,
-    Outgoing,
-    joined,
-    own,
-    post,
-    resolved,
-)
-from actors.streaming.config import StreamingConfig
-from actors.streaming.core.reader import Reader
+from actors.streaming.adapters.endpoint import Address, own
+from actors.streaming.adapters.http_endpoint import HttpEndpoint, Spoken
 from actors.streaming.core.wires.openai_chat import request as chat
 from actors.streaming.core.wires.openai_chat.reader import ChatReader
 from actors.streaming.core.wires.openai_responses import request as responses
 from actors.streaming.core.wires.openai_responses.reader import ResponsesReader
-from bus.errors import problem
-from bus.secrets import Secrets
-from schemas.llm import GenerateRequest
 from schemas.providers import Custom, Groq, OpenAI
 
+_RESPONSES = Spoken("responses", responses.body, ResponsesReader)
 
-class OpenAIEndpoint:
+
+class OpenAIEndpoint(HttpEndpoint[OpenAI | Groq | Custom]):
     """Reaches OpenAI, Groq and custom servers with a bearer key."""
 
+    SERVES = (OpenAI, Groq, Custom)
     optional = frozenset({chat.STREAM_OPTIONS})
-
-    def __init__(self, secrets: Secrets, config: StreamingConfig) -> None:
-        self._secrets = secrets
-        self._config = config
-
-    def base_url(self, request: GenerateRequest) -> str:
-        """Return the server's address."""
-        return self._address(_provider(request)).base_url
-
-    async def outgoing(
-        self, request: GenerateRequest, context: CallContext, without: frozenset[str]
-    ) -> Outgoing:
-        """Write the request."""
-        provider = _provider(request)
-        address = self._address(provider)
-        key = resolved(self._secrets, address, context)
-        credentials = {"authorization": f"Bearer {key}"} if key else {}
-        if _speaks_responses(provider):
-            path, body = "responses", responses.body(request, without)
-        else:
-            path, body = "chat/completions", chat.body(request, _dialect(provider), without)
-        return post(joined(address.base_url, path), body, credentials, provider.headers)
-
-    def reader(self, request: GenerateRequest) -> Reader[Any]:
-        """Return the reader of the format that is spoken."""
-        provider = _provider(request)
-        if _speaks_responses(provider):
-            return ResponsesReader(request)
-        return ChatReader(request, done_suffices=_dialect(provider).done_suffices)
-
-    async def addressed(
-        self, provider: Any, path: str, body: Mapping[str, Any], context: CallContext
-    ) -> Outgoing:
-        """Write another JSON request."""
-        address = self._address(provider)
-        key = resolved(self._secrets, address, context)
-        credentials = {"authorization": f"Bearer {key}"} if key else {}
-        url = joined(address.base_url, path)
-        return post(url, body, credentials, provider.headers, accept="application/json")
 
     def _address(self, provider: OpenAI | Groq | Custom) -> Address:
         match provider:
@@ -77,22 +28,19 @@ class OpenAIEndpoint:
             case Custom(base_url=url, secret=secret):
                 return Address(url, secret)
 
-
-def _speaks_responses(provider: OpenAI | Groq | Custom) -> bool:
-    return not isinstance(provider, Groq) and provider.api == "responses"
-
-
-def _dialect(provider: OpenAI | Groq | Custom) -> chat.Dialect:
-    match provider:
-        case OpenAI():
-            return chat.OPENAI
-        case Groq():
-            return chat.GROQ
-        case Custom():
-            return chat.COMPATIBLE
+    def _spoken(self, provider: OpenAI | Groq | Custom) -> Spoken:
+        match provider:
+            case OpenAI(api="responses") | Custom(api="responses"):
+                return _RESPONSES
+            case OpenAI():
+                return _chat(chat.OPENAI)
+            case Groq():
+                return _chat(chat.GROQ)
+            case Custom():
+                return _chat(chat.COMPATIBLE)
 
 
-def _provider(request: GenerateRequest) -> OpenAI | Groq | Custom:
-    if isinstance(request.provider, OpenAI | Groq | Custom):
-        return request.provider
-    raise problem("validation", "This provider is reached otherwise.", field="provider")
+def _chat(dialect: chat.Dialect) -> Spoken:
+    body = partial(chat.body, dialect=dialect)
+    reader = partial(ChatReader, done_suffices=dialect.done_suffices)
+    return Spoken("chat/completions", body, reader)

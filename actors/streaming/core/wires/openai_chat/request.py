@@ -7,7 +7,7 @@ is decided before (``schemas.capabilities``); everything that is still set here 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from actors.streaming.core.turns import under
+from actors.streaming.core.turns import under, unless_idle
 from schemas.llm import (
     ChatMessage,
     ContentPart,
@@ -64,10 +64,8 @@ GROQ = Dialect(
 )
 
 
-def body(
-    request: GenerateRequest, dialect: Dialect, without: frozenset[str] = frozenset()
-) -> dict[str, Any]:
-    """Build the JSON body of one streaming call, without the fields named in ``without``."""
+def body(request: GenerateRequest, dialect: Dialect) -> dict[str, Any]:
+    """Build the JSON body of one streaming call."""
     written: dict[str, Any] = {
         "model": request.provider.model,
         "messages": [_message(message) for message in request.messages],
@@ -78,8 +76,7 @@ def body(
         written[STREAM_OPTIONS] = dialect.stream_options
     if request.tools:
         written["tools"] = [_tool(tool) for tool in request.tools]
-    whole = under(request.config.extra, written)
-    return {name: value for name, value in whole.items() if name not in without}
+    return unless_idle(under(request.config.extra, written))
 
 
 def _settings(config: ModelConfig, dialect: Dialect) -> dict[str, Any]:

@@ -6,7 +6,7 @@ encrypted reasoning of earlier turns, which reasoning models are asked to send.
 
 from typing import Any
 
-from actors.streaming.core.turns import replayed, under
+from actors.streaming.core.turns import replayed, under, unless_idle
 from schemas.capabilities.openai import THINKING
 from schemas.llm import (
     ChatMessage,
@@ -31,8 +31,8 @@ STREAM_OPTIONS = "stream_options"
 Item = dict[str, Any]
 
 
-def body(request: GenerateRequest, without: frozenset[str] = frozenset()) -> dict[str, Any]:
-    """Build the JSON body of one streaming call, without the fields named in ``without``."""
+def body(request: GenerateRequest) -> dict[str, Any]:
+    """Build the JSON body of one streaming call."""
     config, model = request.config, request.provider.model
     written: dict[str, Any] = {
         "model": model,
@@ -44,8 +44,7 @@ def body(request: GenerateRequest, without: frozenset[str] = frozenset()) -> dic
         **_settings(config),
     }
     given = {name: value for name, value in written.items() if value is not None}
-    whole = under({"store": False, **config.extra}, given)
-    return {name: value for name, value in whole.items() if name not in without}
+    return unless_idle(under({"store": False, **config.extra}, given))
 
 
 def _settings(config: ModelConfig) -> dict[str, Any]:

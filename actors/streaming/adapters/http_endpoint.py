@@ -1,0 +1,127 @@
+"""What all endpoints share that are asked by JSON over HTTP, said once.
+
+A kind of provider says where it is, what is spoken there, and with which credentials. What differs
+besides, such as a signature, is written over the step that makes it.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, Generic, NamedTuple, TypeVar, cast
+
+from actors.streaming.adapters.endpoint import (
+    Address,
+    CallContext,
+    Outgoing,
+    joined,
+    post,
+    resolved,
+)
+from actors.streaming.config import StreamingConfig
+from actors.streaming.core.reader import Reader
+from bus.errors import problem
+from bus.secrets import Secrets
+from schemas.llm import GenerateRequest
+from schemas.providers import Remote
+
+P = TypeVar("P", bound=Remote)
+
+
+class Spoken(NamedTuple):
+    """A wire format where it is spoken: its path, how it is asked, and what reads the answer."""
+
+    path: str
+    body: Callable[[GenerateRequest], Mapping[str, Any]]
+    reader: Callable[[GenerateRequest], Reader[Any]]
+    accept: str = "text/event-stream"
+
+
+class HttpEndpoint(ABC, Generic[P]):
+    """An ``Endpoint`` of the providers of certain types; a bearer key unless it says otherwise."""
+
+    SERVES: ClassVar[tuple[type[Remote], ...]]
+    optional: frozenset[str] = frozenset()
+
+    def __init__(self, secrets: Secrets, config: StreamingConfig) -> None:
+        self._secrets = secrets
+        self._config = config
+
+    # What a kind of provider says
+
+    @abstractmethod
+    def _address(self, provider: P) -> Address:
+        """Return the server, and the name of its key.
+
+        Raises:
+            ProblemError: ``validation``, the provider does not say where it is.
+        """
+
+    @abstractmethod
+    def _spoken(self, provider: P) -> Spoken:
+        """Return what is spoken there."""
+
+    def _url(self, provider: P, path: str) -> str:
+        return joined(self._address(provider).base_url, path)
+
+    async def _credentials(self, provider: P, key: str, context: CallContext) -> dict[str, str]:
+        """Return the headers that carry a key."""
+        del provider, context
+        return {"authorization": f"Bearer {key}"}
+
+    # The steps that are the same everywhere
+
+    def base_url(self, request: GenerateRequest) -> str:
+        """See ``Endpoint.base_url``."""
+        return self._address(self._meant(request)).base_url
+
+    async def outgoing(
+        self, request: GenerateRequest, context: CallContext, without: frozenset[str]
+    ) -> Outgoing:
+        """See ``Endpoint.outgoing``."""
+        provider = self._meant(request)
+        spoken = self._spoken(provider)
+        written = spoken.body(request)
+        body = {name: value for name, value in written.items() if name not in without}
+        return await self._written(provider, spoken.path, body, context, spoken.accept)
+
+    async def addressed(
+        self, provider: Any, path: str, body: Mapping[str, Any], context: CallContext
+    ) -> Outgoing:
+        """See ``Endpoint.addressed``."""
+        return await self._written(provider, path, body, context, "application/json")
+
+    def reader(self, request: GenerateRequest) -> Reader[Any]:
+        """See ``Endpoint.reader``."""
+        return self._spoken(self._meant(request)).reader(request)
+
+    async def renewed(self, provider: Any, refused: Outgoing, context: CallContext) -> bool:
+        """See ``Endpoint.renewed``: a key that is refused stays refused."""
+        del provider, refused, context
+        return False
+
+    async def _written(
+        self, provider: P, path: str, body: Mapping[str, Any], context: CallContext, accept: str
+    ) -> Outgoing:
+        headers = await self._headers(provider, context)
+        return post(self._url(provider, path), body, headers, provider.headers, accept=accept)
+
+    async def _headers(self, provider: P, context: CallContext) -> dict[str, str]:
+        key = self._key(provider, context)
+        return {} if key is None else await self._credentials(provider, key, context)
+
+    def _key(self, provider: P, context: CallContext) -> str | None:
+        """Return the key that is named, or else the operator's; None where none is needed.
+
+        Raises:
+            ProblemError: as ``Secrets.resolve``.
+        """
+        return resolved(self._secrets, self._address(provider), context)
+
+    def _meant(self, request: GenerateRequest) -> P:
+        """Return the request's provider, which is one of those that are served.
+
+        Raises:
+            ProblemError: it is another.
+        """
+        if isinstance(request.provider, self.SERVES):
+            return cast("P", request.provider)
+        raise problem("validation", "This provider is reached otherwise.", field="provider")
