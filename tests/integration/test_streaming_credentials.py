@@ -238,6 +238,42 @@ async def test_calls_at_once_wait_for_one_token():
     assert {headers["Authorization"] for headers in fake.headers} == {"Bearer ya29.one"}
 
 
+UNKNOWN_TOKEN = refusing(401, {"error": {"code": 401, "status": "UNAUTHENTICATED"}})
+
+
+async def test_a_token_that_is_refused_before_its_time_is_replaced_once():
+    key = private_key()
+    async with (
+        fake_provider(token_server("ya29.one", "ya29.two", "ya29.three")) as issuer,
+        fake_provider(in_turn(UNKNOWN_TOKEN, sending(*GEMINI), UNKNOWN_TOKEN)) as fake,
+    ):
+        packed = b64encode(key_file(f"{server(issuer)}/token", key)).decode()
+        async with generating(environ={"ROBOT": packed}) as generator:
+            first = await generator.run(work(vertex(server(fake))), ignore)
+            second = await generator.run(work(vertex(server(fake))), ignore)
+
+    assert isinstance(first, FinishGeneration)
+    assert isinstance(second, FailGeneration)
+    assert second.problem.code == "unauthorized"
+    tokens = [headers["Authorization"].removeprefix("Bearer ya29.") for headers in fake.headers]
+    assert tokens == ["one", "two", "two", "three"]
+
+
+@pytest.mark.parametrize(
+    ("project", "secret"), [("p-1", "local"), (None, "robot")], ids=["access token", "key"]
+)
+async def test_a_key_that_is_refused_is_not_sent_again(project: str | None, secret: str):
+    async with (
+        fake_provider(UNKNOWN_TOKEN) as fake,
+        generating(environ=ENVIRON | {"ROBOT": "key"}) as generator,
+    ):
+        provider = Google(model="m", base_url=server(fake), project=project, secret=secret)
+        result = await generator.run(work(provider), ignore)
+
+    assert isinstance(result, FailGeneration)
+    assert len(fake.headers) == 1
+
+
 @pytest.mark.parametrize(
     ("behaviour", "code", "retryable"),
     [
