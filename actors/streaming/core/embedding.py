@@ -3,12 +3,15 @@
 ======================  ==============================  =====================================
 OpenAI and compatible   ``embeddings``                  up to 256 texts a call
 Google                  ``…:batchEmbedContents``        up to 100, no usage
+Vertex AI               ``…:predict``                   up to 250, of Gemini's first model one
+Vertex AI, Gemini 2     ``…:embedContent``              one
 Ollama                  ``api/embed``                   up to 256
 Bedrock, Titan          ``model/…/invoke``              one
 Bedrock, Cohere         ``model/…/invoke``              up to 96, no usage
 ======================  ==============================  =====================================
 
-Where a provider tells no usage, it is estimated.
+Where a provider tells no usage, it is estimated. A text that is too long is refused, where a
+provider can be told so: half of it would be embedded in silence.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -18,6 +21,7 @@ from urllib.parse import quote
 import msgspec
 
 from actors.streaming.core import estimate
+from actors.streaming.core.google import model_path
 from schemas.embeddings import Embed
 from schemas.providers import Azure, Bedrock, Custom, Google, Groq, Ollama, OpenAI, Provider
 from schemas.usage import Usage
@@ -47,11 +51,12 @@ class UnreadableError(ValueError):
 
 
 class Format(NamedTuple):
-    """How a provider is asked for embeddings; ``size`` is the texts of one call."""
+    """How a provider is asked for embeddings: so many texts a call, of so many characters."""
 
     size: int
     write: Callable[[Embed, Sequence[str]], Batch]
     read: Callable[[Any], Embedded]
+    characters: int = MAX_CHARACTERS
 
 
 def format_of(provider: Provider) -> Format | None:
@@ -61,6 +66,8 @@ def format_of(provider: Provider) -> Format | None:
             return _OPENAI
         case Google(project=None):
             return _GOOGLE
+        case Google(model=model):
+            return next((form for name, form in _VERTEX.items() if name in model), None)
         case Ollama():
             return _OLLAMA
         case Bedrock(model=model):
@@ -74,7 +81,7 @@ def batches(wanted: Embed, form: Format) -> Iterator[Batch]:
     batch: list[str] = []
     characters = 0
     for text in wanted.texts:
-        if batch and (len(batch) >= form.size or characters + len(text) > MAX_CHARACTERS):
+        if batch and (len(batch) >= form.size or characters + len(text) > form.characters):
             yield form.write(wanted, batch)
             batch, characters = [], 0
         batch.append(text)
@@ -158,6 +165,66 @@ def _read_google(answer: Any) -> Embedded:
     return Embedded([row.values for row in rows.embeddings], Usage())
 
 
+# Vertex AI
+
+
+class _Statistics(msgspec.Struct, frozen=True):
+    token_count: float = 0
+
+
+class _Predicted(msgspec.Struct):
+    values: list[float]
+    statistics: _Statistics = _Statistics()
+
+
+class _Prediction(msgspec.Struct):
+    embeddings: _Predicted
+
+
+class _Predictions(msgspec.Struct):
+    predictions: list[_Prediction]
+
+
+class _VertexCount(msgspec.Struct, frozen=True, rename="camel"):
+    prompt_token_count: int = 0
+
+
+class _VertexRow(msgspec.Struct, rename="camel"):
+    embedding: _Values
+    usage_metadata: _VertexCount = _VertexCount()
+
+
+def _vertex_path(wanted: Embed, method: str) -> str:
+    return f"{model_path(wanted.provider)}:{method}" if isinstance(wanted.provider, Google) else ""
+
+
+def _write_predict(wanted: Embed, texts: Sequence[str]) -> Batch:
+    parameters = {"autoTruncate": False, **_shortened("outputDimensionality", wanted)}
+    body = {"instances": [{"content": text} for text in texts], "parameters": parameters}
+    return Batch(_vertex_path(wanted, "predict"), body, list(texts))
+
+
+def _read_predict(answer: Any) -> Embedded:
+    rows = [row.embeddings for row in msgspec.convert(answer, _Predictions).predictions]
+    tokens = sum(int(row.statistics.token_count) for row in rows)
+    return Embedded([row.values for row in rows], Usage(input=max(tokens, 0)))
+
+
+def _write_content(wanted: Embed, texts: Sequence[str]) -> Batch:
+    body = {
+        "content": {"parts": [{"text": texts[0]}]},
+        "autoTruncate": False,
+        **_shortened("outputDimensionality", wanted),
+    }
+    return Batch(_vertex_path(wanted, "embedContent"), body, list(texts))
+
+
+def _read_content(answer: Any) -> Embedded:
+    row = msgspec.convert(answer, _VertexRow)
+    tokens = max(row.usage_metadata.prompt_token_count, 0)
+    return Embedded([row.embedding.values], Usage(input=tokens))
+
+
 # Ollama
 
 
@@ -168,7 +235,7 @@ class _OllamaRows(msgspec.Struct):
 
 
 def _write_ollama(wanted: Embed, texts: Sequence[str]) -> Batch:
-    body = {"model": wanted.provider.model, "input": list(texts)}
+    body = {"model": wanted.provider.model, "input": list(texts), "truncate": False}
     return Batch("api/embed", body | _shortened("dimensions", wanted), list(texts))
 
 
@@ -224,6 +291,11 @@ def _shortened(name: str, wanted: Embed) -> dict[str, int]:
 
 _OPENAI = Format(256, _write_openai, _read_openai)
 _GOOGLE = Format(100, _write_google, _read_google)
+_VERTEX = {
+    "gemini-embedding-001": Format(1, _write_predict, _read_predict),
+    "gemini": Format(1, _write_content, _read_content),
+    "embedding": Format(250, _write_predict, _read_predict, characters=20_000),
+}
 _OLLAMA = Format(256, _write_ollama, _read_ollama)
 _BEDROCK = {
     "titan-embed": Format(1, _write_titan, _read_titan),

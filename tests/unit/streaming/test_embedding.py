@@ -35,6 +35,11 @@ OPENAI = OpenAI(model="text-embedding-3-small")
 GOOGLE = Google(model="gemini-embedding-001")
 OLLAMA = Ollama(model="nomic-embed-text")
 TITAN = Bedrock(model="amazon.titan-embed-text-v2:0", region="us-east-1")
+AZURE = Azure(model="m")
+CUSTOM = Custom(model="m", base_url="http://h")
+VERTEX = Google(model="text-embedding-005", project="p", location="europe-west4")
+VERTEX_GEMINI = Google(model="gemini-embedding-001", project="p")
+VERTEX_GEMINI_2 = Google(model="gemini-embedding-2-preview", project="p")
 COHERE = Bedrock(model="cohere.embed-english-v3", region="us-east-1")
 
 
@@ -72,10 +77,37 @@ def test_google_wants_a_request_a_text():
     assert batch.body == {"requests": [request | {"outputDimensionality": 64}]}
 
 
+def test_vertex_has_a_form_for_each_generation_of_its_models_and_cuts_no_text():
+    place = "projects/p/locations/global/publishers/google/models"
+
+    assert written(VERTEX, "a", "b", dimensions=64) == [
+        Batch(
+            "projects/p/locations/europe-west4/publishers/google/models/text-embedding-005:predict",
+            {
+                "instances": [{"content": "a"}, {"content": "b"}],
+                "parameters": {"autoTruncate": False, "outputDimensionality": 64},
+            },
+            ["a", "b"],
+        )
+    ]
+    assert [batch.texts for batch in written(VERTEX_GEMINI, "a", "b")] == [["a"], ["b"]]
+    assert written(VERTEX_GEMINI_2, "a", dimensions=64) == [
+        Batch(
+            f"{place}/gemini-embedding-2-preview:embedContent",
+            {
+                "content": {"parts": [{"text": "a"}]},
+                "autoTruncate": False,
+                "outputDimensionality": 64,
+            },
+            ["a"],
+        )
+    ]
+
+
 def test_ollama_and_bedrock_have_forms_of_their_own():
     assert written(OLLAMA, "a")[0][:2] == (
         "api/embed",
-        {"model": "nomic-embed-text", "input": ["a"]},
+        {"model": "nomic-embed-text", "input": ["a"], "truncate": False},
     )
     assert [batch[:2] for batch in written(TITAN, "a", "b", dimensions=256)] == [
         ("model/amazon.titan-embed-text-v2%3A0/invoke", {"inputText": text, "dimensions": 256})
@@ -109,6 +141,16 @@ def test_ollama_and_bedrock_have_forms_of_their_own():
             Embedded([[1, 2], [3, 4]], Usage(input=2, quality="estimated")),
         ),
         (
+            VERTEX,
+            {
+                "predictions": [
+                    {"embeddings": {"values": [1, 2], "statistics": {"token_count": 2.0}}},
+                    {"embeddings": {"values": [3, 4], "statistics": {"token_count": 3}}},
+                ]
+            },
+            Embedded([[1, 2], [3, 4]], Usage(input=5)),
+        ),
+        (
             OLLAMA,
             {"model": "m-1", "embeddings": [[1, 2], [3, 4]], "prompt_eval_count": 5},
             Embedded([[1, 2], [3, 4]], Usage(input=5), "m-1"),
@@ -133,11 +175,21 @@ def test_answers_are_read_in_the_order_of_the_texts(
     assert read(form(provider), batch, msgspec.json.encode(answer)) == embedded
 
 
-def test_titan_counts_its_tokens():
-    (batch,) = written(TITAN, "a")
-    answer = b'{"embedding":[1,2],"inputTextTokenCount":3}'
+@pytest.mark.parametrize(
+    ("provider", "answer"),
+    [
+        (TITAN, b'{"embedding":[1,2],"inputTextTokenCount":3}'),
+        (
+            VERTEX_GEMINI_2,
+            b'{"embedding":{"values":[1,2]},"usageMetadata":{"promptTokenCount":3}}',
+        ),
+    ],
+    ids=["Titan", "Gemini 2"],
+)
+def test_a_text_alone_is_counted(provider: Provider, answer: bytes):
+    (batch,) = written(provider, "a")
 
-    assert read(form(TITAN), batch, answer) == Embedded([[1, 2]], Usage(input=3))
+    assert read(form(provider), batch, answer) == Embedded([[1, 2]], Usage(input=3))
 
 
 @pytest.mark.parametrize(
@@ -167,7 +219,7 @@ def test_what_is_not_one_vector_for_each_text_is_unreadable(answer: bytes):
         Anthropic(model="claude"),
         Scripted(responses=["x"]),
         Bedrock(model="anthropic.claude", region="us-east-1"),
-        Google(model="text-embedding-005", project="p"),
+        Google(model="gecko", project="p"),
     ],
 )
 def test_who_has_no_embeddings_has_no_format(provider: Provider):
@@ -176,8 +228,8 @@ def test_who_has_no_embeddings_has_no_format(provider: Provider):
 
 @given(
     lengths=st.lists(st.integers(1, MAX_CHARACTERS // 2), min_size=1, max_size=40),
-    provider=st.sampled_from([OPENAI, GOOGLE, TITAN, COHERE, Azure(model="m"), Custom(model="m", base_url="http://h")]),
-)  # fmt: skip
+    provider=st.sampled_from([OPENAI, GOOGLE, VERTEX, TITAN, COHERE, AZURE, CUSTOM]),
+)
 def test_every_text_is_in_one_call_in_order_and_no_call_is_too_large(
     lengths: list[int], provider: Provider
 ):
@@ -186,4 +238,5 @@ def test_every_text_is_in_one_call_in_order_and_no_call_is_too_large(
 
     assert [text for call in calls for text in call.texts] == texts
     assert all(len(call.texts) <= form(provider).size for call in calls)
-    assert all(sum(map(len, call.texts)) <= MAX_CHARACTERS for call in calls)
+    most = form(provider).characters
+    assert all(len(call.texts) == 1 or sum(map(len, call.texts)) <= most for call in calls)
