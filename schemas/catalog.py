@@ -19,6 +19,7 @@ from schemas.embeddings import Embed
 from schemas.events import (
     AgentChangedEvent,
     CommandRejectedEvent,
+    EmbeddedEvent,
     ExecutionAcceptedEvent,
     ExecutionCancelledEvent,
     ExecutionCompletedEvent,
@@ -39,7 +40,7 @@ from schemas.executions import (
 from schemas.problems import Problem
 from schemas.streams import ReadStream, StreamEvent
 
-CONTRACT_VERSION = "1.1.0"
+CONTRACT_VERSION = "1.2.0"
 """Grows in the middle when a message or field is added, in front when a reader must change."""
 
 REQUESTS: tuple[type[Request], ...] = (
@@ -72,6 +73,7 @@ EVENTS: tuple[type[Message], ...] = (
     SafetyBlockedEvent,
     SafetyRedactedEvent,
     SafetyFlaggedEvent,
+    EmbeddedEvent,
     AgentChangedEvent,
     CommandRejectedEvent,
 )

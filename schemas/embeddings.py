@@ -5,6 +5,7 @@ from typing import Annotated, ClassVar
 import msgspec
 
 from schemas.base import Message, Request
+from schemas.ids import Label
 from schemas.providers import Provider
 from schemas.usage import Usage
 
@@ -26,7 +27,8 @@ class Embeddings(Message, tag="embeddings"):
 class Embed(Request):
     """Turn texts into vectors. ``dimensions`` shortens them where the model can.
 
-    As many texts as a provider takes go in one call, and several calls at a time.
+    As many texts as a provider takes go in one call, and several calls at a time. What is used is
+    told in an ``EmbeddedEvent``, for ``user`` and ``project``.
     """
 
     SUBJECT: ClassVar[str] = "cb.{tenant}.llm.embed"
@@ -35,3 +37,5 @@ class Embed(Request):
     provider: Provider
     texts: Annotated[list[EmbeddedText], msgspec.Meta(min_length=1, max_length=MAX_TEXTS)]
     dimensions: Annotated[int, msgspec.Meta(ge=1, le=16_384)] | None = None
+    user: Label | None = None
+    project: Label | None = None

@@ -86,6 +86,28 @@ class SafetyFlaggedEvent(SafetyEvent, tag="safety.flagged"):
     SUBJECT: ClassVar[str | None] = "cb.{tenant}.events.safety.flagged.{execution_id}"
 
 
+class EmbeddedEvent(Message, tag="llm.embedded", omit_defaults=True):
+    """Texts were embedded, or some of them: what that has used, whatever became of the request.
+
+    There is one for each request that has used anything; its ``id`` is its own. ``provider`` is the
+    provider's type. ``error`` is why the asker got no vectors.
+    """
+
+    SUBJECT: ClassVar[str | None] = "cb.{tenant}.events.llm.embedded.{id}"
+
+    id: str
+    provider: str
+    model: str
+    texts: int
+    usage: Usage
+    at: datetime
+    duration_ms: int
+    model_served: str | None = None
+    user: str | None = None
+    project: str | None = None
+    error: Problem | None = None
+
+
 class AgentChangedEvent(Message, tag="agent.changed"):
     """An agent was created, changed, toggled or deleted."""
 

@@ -7,7 +7,7 @@ import msgspec
 
 from schemas.agents import Limits
 from schemas.base import Message, Request, Value
-from schemas.ids import AgentId, ExecutionId, SessionId
+from schemas.ids import AgentId, ExecutionId, Label, SessionId
 from schemas.llm import (
     AnswerWarning,
     ChatMessage,
@@ -31,8 +31,6 @@ ENDED: frozenset[ExecutionStatus] = frozenset({"COMPLETED", "FAILED", "CANCELLED
 RECORD_SUBJECT = "cb.{tenant}.record.{execution_id}"
 
 MAX_TASK_CHARACTERS = 1_000_000
-
-Label = Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
 
 
 class ExecutionHandle(Message):

@@ -19,3 +19,6 @@ TenantId = Token
 AgentId = Token
 ExecutionId = Token
 SessionId = Token
+
+Label = Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
+"""Whom a request is for, in the words of whoever makes it; it stands in no subject."""

@@ -8,12 +8,14 @@ from actors.streaming.adapters.embedding import Embedder
 from actors.streaming.adapters.generation import Generator
 from actors.streaming.adapters.meter import Meter
 from bus.codec import decode, encode
+from bus.ids import new_id
 from bus.ports import Bus, Delivery
 from bus.service import Caller, Endpoint
 from bus.subjects import fill
 from bus.telemetry.traces import handling
 from bus.worker import Job
 from schemas.embeddings import Embed, Embeddings
+from schemas.events import EmbeddedEvent
 from schemas.fleet import PROVIDERS_SUBJECT, AskProviders, ProviderStates
 from schemas.lifecycle import (
     Claim,
@@ -59,8 +61,16 @@ class Streaming:
         return (Endpoint(Embed, self.do_embed),)
 
     async def do_embed(self, caller: Caller, wanted: Embed) -> Embeddings:
-        """Turn texts into vectors."""
-        return await self._embedder.embed(caller.tenant, wanted)
+        """Turn texts into vectors, and tell what that has used, also where it is called off."""
+        began, embedding = self._bus.clock(), self._embedder.embedding(caller.tenant, wanted)
+        try:
+            return await embedding.embedded()
+        finally:
+            event = embedding.event(new_id(), began, self._bus.clock())
+            if event is not None:
+                subject = fill(EmbeddedEvent.SUBJECT or "", tenant=caller.tenant, id=event.id)
+                with anyio.CancelScope(shield=True):
+                    await self._bus.outbox.post(subject, encode(event))
 
     async def tell_providers(self) -> None:
         """Answer how the providers fare, for as long as the process lives."""

@@ -8,15 +8,23 @@ import anyio
 import msgspec
 import pytest
 from aiohttp import web
+from msgspec.structs import replace
 
+from actors.streaming.actor import Streaming
 from actors.streaming.adapters.embedding import Embedder
+from actors.streaming.adapters.generation import Generator
 from actors.streaming.adapters.providers import open_providers
+from bus.codec import decode
 from bus.egress import Egress
 from bus.errors import ProblemError
+from bus.jetstream import NatsBus
+from bus.service import Caller
+from bus.testing import NatsWorld
 from schemas.embeddings import Embed, Embeddings
+from schemas.events import EmbeddedEvent
 from schemas.providers import Anthropic, Bedrock, Google, Ollama, Provider
 from schemas.usage import Usage
-from tests.attempts import KEY, SECRETS, at, config
+from tests.attempts import KEY, NOW, SECRETS, at, config
 from tests.providers_fake import FakeProvider, fake_provider, never_beginning, refusing
 
 
@@ -24,6 +32,10 @@ from tests.providers_fake import FakeProvider, fake_provider, never_beginning, r
 async def embedding(patience: float = 5.0) -> AsyncGenerator[Embedder]:
     async with open_providers(config(), Egress(allow_loopback=True), SECRETS) as providers:
         yield Embedder(providers, patience=patience)
+
+
+async def embedded(embedder: Embedder, tenant: str, wanted: Embed) -> Embeddings:
+    return await embedder.embedding(tenant, wanted).embedded()
 
 
 async def in_openais_form(request: web.Request) -> web.StreamResponse:
@@ -41,7 +53,7 @@ async def test_texts_become_vectors_in_their_order_however_many_calls_it_takes()
     async with fake_provider(in_openais_form) as fake, embedding() as embedder:
         wanted = Embed(provider=at(fake, secret="local"), texts=texts)
         with anyio.fail_after(20):
-            found = await embedder.embed("acme", wanted)
+            found = await embedded(embedder, "acme", wanted)
 
         assert len(fake.bodies) == 2
         assert {headers["Authorization"] for headers in fake.headers} == {f"Bearer {KEY}"}
@@ -65,7 +77,7 @@ async def test_other_providers_are_asked_in_their_own_form(kind: str):
         return web.json_response(answers[kind])
 
     async with fake_provider(answering) as fake, embedding() as embedder:
-        found = await embedder.embed("acme", Embed(provider=_at(kind, fake), texts=["a"]))
+        found = await embedded(embedder, "acme", Embed(provider=_at(kind, fake), texts=["a"]))
 
         assert found.vectors == [[1.0]]
         assert len(fake.bodies) == 1
@@ -92,7 +104,7 @@ async def test_a_refusal_is_the_providers_and_ends_all_calls():
         embedding() as embedder,
     ):
         with pytest.raises(ProblemError) as refused:
-            await embedder.embed("acme", Embed(provider=at(fake), texts=["a"]))
+            await embedded(embedder, "acme", Embed(provider=at(fake), texts=["a"]))
 
     problem = refused.value.problem
     assert (problem.code, problem.retryable, problem.retry_after) == ("rate_limited", True, 7.0)
@@ -101,7 +113,7 @@ async def test_a_refusal_is_the_providers_and_ends_all_calls():
 async def test_silence_is_a_timeout():
     async with fake_provider(never_beginning) as fake, embedding(0.2) as embedder:
         with anyio.fail_after(10), pytest.raises(ProblemError) as refused:
-            await embedder.embed("acme", Embed(provider=at(fake), texts=["a"]))
+            await embedded(embedder, "acme", Embed(provider=at(fake), texts=["a"]))
 
     assert refused.value.problem.code == "timeout"
 
@@ -109,6 +121,84 @@ async def test_silence_is_a_timeout():
 async def test_who_has_no_embeddings_is_not_asked():
     async with embedding() as embedder:
         with pytest.raises(ProblemError) as refused:
-            await embedder.embed("acme", Embed(provider=Anthropic(model="claude"), texts=["a"]))
+            await embedded(embedder, "acme", Embed(provider=Anthropic(model="claude"), texts=["a"]))
 
     assert (refused.value.problem.code, refused.value.problem.field) == ("validation", "provider")
+
+
+# What they have used
+
+
+@pytest.fixture
+async def nats_bus(shared_nats: NatsWorld) -> AsyncGenerator[NatsBus]:
+    async with shared_nats.process("test") as process:
+        yield process
+
+
+async def told(bus: NatsBus, tenant: str) -> list[EmbeddedEvent]:
+    """Return what is stored of the tenant's embeddings, but for its id and times."""
+    await bus.outbox.flush(timeout=5)
+    everything = f"cb.{tenant}.events.llm.embedded.*"
+    stored = [one async for one in bus.stored("EVENTS").read(everything, start=1)]
+    events = [decode(EmbeddedEvent, one.data) for one in stored]
+    return [replace(event, id="", at=NOW, duration_ms=0) for event in events]
+
+
+def expected(usage: Usage, **more: Any) -> EmbeddedEvent:
+    return EmbeddedEvent(
+        id="", provider="custom", model="m", texts=2, usage=usage, at=NOW, duration_ms=0, **more
+    )
+
+
+@asynccontextmanager
+async def actor(bus: NatsBus, patience: float = 5.0) -> AsyncGenerator[Streaming]:
+    async with open_providers(config(), Egress(allow_loopback=True), SECRETS) as providers:
+        embedder = Embedder(providers, patience=patience)
+        yield Streaming(Generator(providers, bus.clock), embedder, bus)
+
+
+async def test_what_embeddings_have_used_is_told_and_kept(nats_bus: NatsBus, fresh: str):
+    async with fake_provider(in_openais_form) as fake, actor(nats_bus) as streaming:
+        wanted = Embed(provider=at(fake), texts=["a", "b"], user="ann", project="search")
+        with anyio.fail_after(10):
+            await streaming.do_embed(Caller(tenant=fresh), wanted)
+
+        assert await told(nats_bus, fresh) == [
+            expected(Usage(input=2), model_served="e-1", user="ann", project="search")
+        ]
+
+
+async def test_embeddings_that_were_refused_have_used_nothing(nats_bus: NatsBus, fresh: str):
+    async with fake_provider(refusing(429)) as fake, actor(nats_bus) as streaming:
+        with pytest.raises(ProblemError):
+            await streaming.do_embed(Caller(tenant=fresh), Embed(provider=at(fake), texts=["a"]))
+
+        assert await told(nats_bus, fresh) == []
+
+
+async def test_calls_without_an_answer_may_be_billed_and_are_estimated(
+    nats_bus: NatsBus, fresh: str
+):
+    async with fake_provider(never_beginning) as fake, actor(nats_bus, patience=0.2) as streaming:
+        wanted = Embed(provider=at(fake), texts=["a" * 40, "b" * 40])
+        with anyio.fail_after(10), pytest.raises(ProblemError) as late:
+            await streaming.do_embed(Caller(tenant=fresh), wanted)
+
+        guess = Usage(input=20, quality="estimated")
+        assert await told(nats_bus, fresh) == [expected(guess, error=late.value.problem)]
+
+
+async def test_embeddings_that_are_called_off_are_estimated(nats_bus: NatsBus, fresh: str):
+    async with fake_provider(never_beginning) as fake, actor(nats_bus) as streaming:
+        wanted = Embed(provider=at(fake), texts=["a" * 40, "b" * 40])
+        with anyio.fail_after(10):
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(streaming.do_embed, Caller(tenant=fresh), wanted)
+                while not fake.bodies:
+                    await anyio.sleep(0.01)
+                tasks.cancel_scope.cancel()
+
+        (event,) = await told(nats_bus, fresh)
+        assert event.usage == Usage(input=20, quality="estimated")
+        assert event.error is not None
+        assert event.error.code == "cancelled"

@@ -102,10 +102,12 @@ def read(form: Format, batch: Batch, body: bytes) -> Embedded:
     lengths = {len(vector) for vector in embedded.vectors}
     if len(embedded.vectors) != len(batch.texts) or len(lengths) != 1 or 0 in lengths:
         raise UnreadableError("not one vector for each text")
-    if embedded.usage.input:
-        return embedded
-    tokens = sum(map(estimate.tokens, batch.texts))
-    return embedded._replace(usage=Usage(input=tokens, quality="estimated"))
+    return embedded if embedded.usage.input else embedded._replace(usage=estimated(batch))
+
+
+def estimated(batch: Batch) -> Usage:
+    """Guess what a call uses."""
+    return Usage(input=sum(map(estimate.tokens, batch.texts)), quality="estimated")
 
 
 # OpenAI
