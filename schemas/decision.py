@@ -52,6 +52,10 @@ class Ask(Internal):
     command: Any
 
 
+Effect = Work | Ask
+"""What is outstanding in a state, until a journalled answer closes it."""
+
+
 class Publish(Internal):
     """A message for everyone who listens, sent at least once after its commit.
 

@@ -163,9 +163,9 @@ def _show(moment: Moment) -> None:
     for event in moment.events:
         click.echo(f"  event  {event_line(event)}")
     for effect in moment.opened:
-        click.echo(f"  opens  {effect.queue} {effect.id}")
+        click.echo(f"  opens  {effect.to} {effect.id}")
     for effect in moment.closed:
-        click.echo(f"  closes {effect.queue} {effect.id}")
+        click.echo(f"  closes {effect.to} {effect.id}")
     if moment.reply is not NOTHING:
         click.echo(f"  reply  {bytes(moment.reply).decode()}")
 

@@ -70,6 +70,9 @@ class Timing(msgspec.Struct, frozen=True, kw_only=True):
     retry_most_seconds: Annotated[
         float, _why("the spread keeps callers from coming back all at once")
     ] = 0.2
+    ask_pause_seconds: Annotated[
+        float, _why("an entity that stays away is asked this seldom in the end, not forgotten")
+    ] = 5.0
     answer_seconds: Annotated[
         float, _why("a public request is answered or refused; covers one death of a shard's owner")
     ] = 5.0

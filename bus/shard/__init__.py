@@ -7,6 +7,7 @@
 ``fence``     whether the shard is still ours
 ``owner``     the loop of the one process that owns a shard
 ``dispatch``  what leaves a shard once its commit is stored
+``asks``      what the entities of a shard ask of others
 ``roll_call`` finding work that the bus has lost
 ``host``      which shards this process should own, and running them
 """

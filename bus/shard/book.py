@@ -14,7 +14,7 @@ import msgspec
 
 from bus.codec import decode, encode
 from bus.shard.entity import Entity
-from schemas.decision import Publish, Work
+from schemas.decision import Ask, Effect, Publish, Work
 from schemas.journal import NOTHING, Commit, Entry, SlotImage, Snapshot, SnapshotRef, StoredReply
 
 Address = tuple[str, str]
@@ -27,11 +27,11 @@ START = datetime(1970, 1, 1, tzinfo=UTC)
 
 @dataclass(slots=True)
 class Slot:
-    """One entity: its state, the replies it has given, and the work that is open."""
+    """One entity: its state, the replies it has given, and what is outstanding."""
 
     state: Any = None
     replies: dict[str, StoredReply] = field(default_factory=dict[str, StoredReply])
-    open: dict[str, Work] = field(default_factory=dict[str, Work])
+    open: dict[str, Effect] = field(default_factory=dict[str, Effect])
     due: datetime | None = None
     """The moment for which a timer is set."""
     base: bool = False
@@ -73,12 +73,12 @@ class Book:
             if slot.state is not None and self.entity.ended(slot.state):
                 yield address, slot.state
 
-    def settle(self, address: Address) -> tuple[list[Work], list[Work]]:
-        """Bring work and timer of a changed entity up to date; return work opened and closed."""
+    def settle(self, address: Address) -> tuple[list[Effect], list[Effect]]:
+        """Bring effects and timer of a changed entity up to date; return what opened and closed."""
         slot = self.slots[address]
-        outstanding = {work.id: work for work in self.entity.effects(slot.state)}
-        opened = [work for name, work in outstanding.items() if name not in slot.open]
-        closed = [work for name, work in slot.open.items() if name not in outstanding]
+        outstanding = {effect.id: effect for effect in self.entity.effects(slot.state)}
+        opened = [effect for name, effect in outstanding.items() if name not in slot.open]
+        closed = [effect for name, effect in slot.open.items() if name not in outstanding]
         slot.open = outstanding
         due = self.entity.due(slot.state)
         if due is not None and due != slot.due:
@@ -112,18 +112,29 @@ class Book:
                 found.append(address)
         return found
 
-    # Open work
+    # What is outstanding
 
     def open_work(self) -> Iterator[tuple[Address, Work]]:
         """Yield all open work of the shard."""
-        for address, slot in self.slots.items():
-            for work in slot.open.values():
-                yield address, work
+        for address, effect in self._open():
+            if isinstance(effect, Work):
+                yield address, effect
 
-    def is_open(self, address: Address, work: Work) -> bool:
-        """Say whether work is still outstanding."""
+    def open_asks(self) -> Iterator[tuple[Address, Ask]]:
+        """Yield all that the shard's entities ask of others."""
+        for address, effect in self._open():
+            if isinstance(effect, Ask):
+                yield address, effect
+
+    def is_open(self, address: Address, effect: Effect) -> bool:
+        """Say whether an effect is still outstanding."""
         slot = self.slots.get(address)
-        return slot is not None and work.id in slot.open
+        return slot is not None and effect.id in slot.open
+
+    def _open(self) -> Iterator[tuple[Address, Effect]]:
+        for address, slot in self.slots.items():
+            for effect in slot.open.values():
+                yield address, effect
 
     # Journal and snapshots
 

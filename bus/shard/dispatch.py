@@ -198,12 +198,15 @@ class Dispatcher:
         self._marks.append((written, self._outbox.posted))
 
     def _evict(self) -> None:
-        """Forget ended entities whose records are stored, the oldest first, above the limit."""
+        """Forget ended entities whose records are stored, the oldest first, above the limit.
+
+        One that still asks something stays: the answer will change it, and note it here again.
+        """
         while self._removable and len(self._book.slots) > self._timing.entities_in_memory:
             mark, address, written = self._removable[0]
             if mark > self._outbox.safe:
                 return
             self._removable.popleft()
             slot = self._book.slots.get(address)
-            if slot is not None and slot.state is written:
+            if slot is not None and slot.state is written and not slot.open:
                 self._book.evict(address)

@@ -9,7 +9,7 @@ import msgspec
 
 from bus.codec import decode, encode
 from bus.errors import problem
-from schemas.decision import Decision, Publish, Work
+from schemas.decision import Ask, Decision, Effect, Publish, Work
 
 Upgrade = Callable[[dict[str, Any]], dict[str, Any]]
 """Turns the plain object of a state of one version into that of the next."""
@@ -19,16 +19,22 @@ C = TypeVar("C")
 E = TypeVar("E")
 
 
+def asks_nobody(ask: Ask, answer: bytes) -> Any:
+    """Stand for ``answered`` in an entity whose effects are all work."""
+    raise TypeError(f"nobody here has asked {ask.entity} for {ask.id}: {len(answer)} bytes")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entity(Generic[S, C, E]):
     """Everything the shard runtime needs to know of an entity. All functions are pure.
 
-    ``decide`` answers a command, ``evolve`` applies an event, ``effects`` lists the work
+    ``decide`` answers a command, ``evolve`` applies an event, ``effects`` lists what is
     outstanding in a state, ``announce`` the publications of an event, ``due`` the moment at which
     ``tick`` is to be decided, ``ended`` whether the entity may leave memory, ``record`` its stored
     record, ``restore`` the state from such a record (None where it is not of an ended entity),
-    ``redispatch`` the command that begins lost work anew. ``observe`` is told of each publication
-    when its commit is stored, for metrics.
+    ``redispatch`` the command that begins lost work anew, ``answered`` the command that tells what
+    another entity has answered to an ask: an encoded answer or ``Problem``. ``observe`` is told of
+    each publication when its commit is stored, for metrics.
 
     ``version`` counts the shapes that ``state_type`` has had, and ``upgrades`` leads from an older
     one to the next, each by its number. A new version is needed when stored states could no longer
@@ -44,7 +50,7 @@ class Entity(Generic[S, C, E]):
     event_type: Any
     decide: Callable[[S | None, C, datetime], Decision]
     evolve: Callable[[S | None, E], S]
-    effects: Callable[[S], Sequence[Work]]
+    effects: Callable[[S], Sequence[Effect]]
     announce: Callable[[S | None, E, S], Iterable[Publish]]
     due: Callable[[S], datetime | None]
     ended: Callable[[S], bool]
@@ -53,6 +59,7 @@ class Entity(Generic[S, C, E]):
     restore: Callable[[str, bytes], S | None]
     redispatch: Callable[[Work], C]
     tick: C
+    answered: Callable[[Ask, bytes], C] = asks_nobody
     observe: Callable[[Publish], None] = lambda _: None
     upgrades: Mapping[int, Upgrade] = field(default_factory=dict[int, Upgrade])
 

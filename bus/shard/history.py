@@ -9,15 +9,15 @@ import msgspec
 from bus.codec import decode
 from bus.shard.entity import Entity
 from schemas.base import Value
-from schemas.decision import Work
+from schemas.decision import Effect, Work
 from schemas.journal import NOTHING, Commit, Entry, SlotImage
 
 
-class Effect(Value):
-    """A piece of work by its id, and the queue it goes to."""
+class Outstanding(Value):
+    """An effect by its id, and where it goes: a queue of work, or the entity that is asked."""
 
     id: str
-    queue: str
+    to: str
 
 
 class Moment(Value):
@@ -35,8 +35,8 @@ class Moment(Value):
     command: str
     kind: str
     events: list[msgspec.Raw]
-    opened: list[Effect] = []
-    closed: list[Effect] = []
+    opened: list[Outstanding] = []
+    closed: list[Outstanding] = []
     reply: msgspec.Raw = NOTHING
 
 
@@ -85,8 +85,8 @@ class History:
             command=entry.command,
             kind=entry.kind,
             events=entry.events,
-            opened=[_effect(work) for name, work in after.items() if name not in before],
-            closed=[_effect(work) for name, work in before.items() if name not in after],
+            opened=[_shown(effect) for name, effect in after.items() if name not in before],
+            closed=[_shown(effect) for name, effect in before.items() if name not in after],
             reply=entry.reply,
         )
 
@@ -98,10 +98,10 @@ class History:
             # What the event follows is older than the journal.
             self.state = None
 
-    def _effects(self) -> dict[str, Work]:
+    def _effects(self) -> dict[str, Effect]:
         outstanding = () if self.state is None else self._entity.effects(self.state)
-        return {work.id: work for work in outstanding}
+        return {effect.id: effect for effect in outstanding}
 
 
-def _effect(work: Work) -> Effect:
-    return Effect(id=work.id, queue=work.queue)
+def _shown(effect: Effect) -> Outstanding:
+    return Outstanding(id=effect.id, to=effect.queue if isinstance(effect, Work) else effect.entity)

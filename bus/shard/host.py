@@ -12,6 +12,7 @@ from bus.config import Timing
 from bus.errors import CorruptJournalError, FencedError, StateVersionError, TransientError
 from bus.ownership import Membership, rendezvous
 from bus.ports import Bus, Delivery
+from bus.shard.asks import NO_WAYS, Ways
 from bus.shard.entity import Entity
 from bus.shard.owner import ShardOwner
 from bus.telemetry import metrics
@@ -22,7 +23,10 @@ log = structlog.get_logger()
 
 
 class ShardHost:
-    """Owns its share of an entity's shards, as the membership changes."""
+    """Owns its share of an entity's shards, as the membership changes.
+
+    ``ways`` lead to the owners of the entities that this one asks.
+    """
 
     def __init__(
         self,
@@ -32,6 +36,8 @@ class ShardHost:
         membership: Membership,
         bus: Bus,
         timing: Timing,
+        *,
+        ways: Ways = NO_WAYS,
     ) -> None:
         self._entity = entity
         self._shards = shards
@@ -39,6 +45,7 @@ class ShardHost:
         self._membership = membership
         self._bus = bus
         self._timing = timing
+        self._ways = ways
         self._running: dict[int, ShardOwner] = {}
         self._refused: dict[int, str] = {}
         self._draining = anyio.Event()
@@ -107,7 +114,9 @@ class ShardHost:
         metrics.SHARDS_OWNED.at(self._entity.name).set(len(self.owned))
         wanted = self._wanted()
         for shard in wanted - self._running.keys():
-            owner = ShardOwner(self._entity, shard, self._process, self._bus, self._timing)
+            owner = ShardOwner(
+                self._entity, shard, self._process, self._bus, self._timing, ways=self._ways
+            )
             self._running[shard] = owner
             tasks.start_soon(self._own, shard, owner)
         for shard in self._running.keys() - wanted:

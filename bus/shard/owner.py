@@ -14,6 +14,7 @@ from bus.codec import encode
 from bus.config import Timing
 from bus.errors import UnavailableError
 from bus.ports import Bus, Stored
+from bus.shard.asks import NO_WAYS, Asker, Ways
 from bus.shard.book import Address
 from bus.shard.dispatch import Dispatcher
 from bus.shard.entity import Entity
@@ -36,13 +37,21 @@ class ShardOwner:
     """Owns one shard, from take-over until it is fenced out or told to stop."""
 
     def __init__(
-        self, entity: Entity[Any, Any, Any], shard: int, process: str, bus: Bus, timing: Timing
+        self,
+        entity: Entity[Any, Any, Any],
+        shard: int,
+        process: str,
+        bus: Bus,
+        timing: Timing,
+        *,
+        ways: Ways = NO_WAYS,
     ) -> None:
         self._entity = entity
         self._shard = shard
         self._process = process
         self._bus = bus
         self._timing = timing
+        self._ways = ways
         self._mailbox = mailbox_subject(entity.name, shard)
         self._subject = journal_subject(entity.name, shard)
         self._name = f"{entity.name}.{shard}"
@@ -103,6 +112,10 @@ class ShardOwner:
         async with anyio.create_task_group() as tasks:
             self._dispatcher = sends = Dispatcher(book, self._fence, bus, self._timing, tasks)
             keeper = OpenWorkKeeper(book, sends, self._inbox, self._name, bus, self._timing)
+            self._asker = asks = Asker(
+                book, self._fence, self._inbox, self._ways, self._timing, tasks
+            )
+            asks.resume()
             forget = bus.transport.on_reconnect(keeper.bus_came_back)
             try:
                 tasks.start_soon(sends.write_records)
@@ -111,6 +124,7 @@ class ShardOwner:
                         sends.forgettable(address, state)
                 await sends.repeat(book.n, recovered.publications, recovered.touched)
                 tasks.start_soon(keeper.run)
+                tasks.start_soon(asks.run)
                 await self._serve(tasks)
                 tasks.cancel_scope.cancel()
             finally:
@@ -153,6 +167,8 @@ class ShardOwner:
         else:
             await self._fence.confirm()
         await self._dispatcher.dispatch(self.book.n, outcome)
+        for address, ask in outcome.asked:
+            self._asker.put(address, ask)
         for mail, reason in outcome.crashed:
             await self._lay_aside(mail, reason, now)
 

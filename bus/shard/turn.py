@@ -11,7 +11,7 @@ from bus.codec import decode, encode
 from bus.errors import ProblemError
 from bus.shard.book import Address, Book
 from bus.shard.entity import Entity
-from schemas.decision import Publish, Work
+from schemas.decision import Ask, Publish, Work
 from schemas.journal import NOTHING, Entry, Mail
 from schemas.problems import Problem
 
@@ -37,6 +37,7 @@ class Outcome:
     replies: list[tuple[Reply, bytes]] = field(default_factory=list[tuple[Reply, bytes]])
     publications: list[Publish] = field(default_factory=list[Publish])
     opened: list[tuple[Address, Work]] = field(default_factory=list[tuple[Address, Work]])
+    asked: list[tuple[Address, Ask]] = field(default_factory=list[tuple[Address, Ask]])
     touched: dict[Address, Any] = field(default_factory=dict[Address, Any])
     crashed: list[tuple[Mail, str]] = field(default_factory=list[tuple[Mail, str]])
 
@@ -59,7 +60,8 @@ def take_turn(book: Book, letters: Sequence[Letter], now: datetime) -> Outcome:
             outcome.replies.append((letter.reply, answer))
     for address in outcome.touched:
         opened, _ = book.settle(address)
-        outcome.opened.extend((address, work) for work in opened)
+        outcome.opened.extend((address, each) for each in opened if isinstance(each, Work))
+        outcome.asked.extend((address, each) for each in opened if isinstance(each, Ask))
         outcome.touched[address] = book.slots[address].state
     return outcome
 

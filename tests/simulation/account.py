@@ -1,7 +1,8 @@
 """A small entity for the simulation: accounts that send each other money, on time and once.
 
-A transfer waits for its timer, becomes a work item, and reaches the other account as a command
-whose id is that of the effect; the receiver knows it by this id alone.
+A transfer waits for its timer. Then it becomes a work item, or one account asks the other
+directly; either way it reaches the other as a command whose id is that of the effect, and the
+receiver knows it by this id alone.
 """
 
 from collections.abc import Iterator
@@ -12,15 +13,19 @@ import msgspec
 
 from bus.shard import Entity
 from schemas.base import Internal, Message
-from schemas.decision import Decision, Publish, Work, refuse
+from schemas.decision import Ask, Decision, Effect, Publish, Work, refuse
 from schemas.lifecycle import Granted, Settled, Superseded
 from schemas.problems import Problem
 
+ENTITY = "purse"
 QUEUE = "deliver"
 
 
 class Transfer(Internal):
-    """Money on its way. ``since`` is when the present attempt to deliver it was decided."""
+    """Money on its way. ``since`` is when the present attempt to deliver it was decided.
+
+    ``direct`` is without a worker between the accounts.
+    """
 
     to: str
     amount: int
@@ -29,6 +34,7 @@ class Transfer(Internal):
     attempt: int = 0
     claimed: bool = False
     since: datetime | None = None
+    direct: bool = False
 
 
 class Account(Internal):
@@ -53,6 +59,7 @@ class Order(Internal, tag="order"):
     to: str
     amount: int
     wait_seconds: float
+    direct: bool = False
 
 
 class CallOff(Internal, tag="call_off"):
@@ -85,6 +92,12 @@ class Confirm(Internal, tag="confirm"):
     failed: bool = False
 
 
+class Answered(Internal, tag="answered"):
+    """The other account has answered, on being asked to take the money."""
+
+    transfer: str
+
+
 class Again(Internal, tag="again"):
     """The bus lost the work item."""
 
@@ -100,7 +113,7 @@ class Break(Internal, tag="break"):
     """A command on which the core raises."""
 
 
-AccountCommand = Order | CallOff | Receive | Claim | Confirm | Again | Ring | Break
+AccountCommand = Order | CallOff | Receive | Claim | Confirm | Answered | Again | Ring | Break
 
 
 # Events
@@ -115,6 +128,7 @@ class Ordered(Internal, tag="ordered"):
     to: str
     amount: int
     due: datetime
+    direct: bool = False
 
 
 class Sending(Internal, tag="sending"):
@@ -198,6 +212,8 @@ def decide(state: Account | None, command: AccountCommand, now: datetime) -> Dec
             return _claim(state, command, now)
         case Confirm(failed=False):
             return _confirm(state, command)
+        case Answered():
+            return _answered(state, command)
         case Again() | Confirm():
             return _again(state, command, now)
 
@@ -212,6 +228,7 @@ def _order(state: Account | None, command: Order, now: datetime) -> Decision:
         to=command.to,
         amount=command.amount,
         due=now + timedelta(seconds=command.wait_seconds),
+        direct=command.direct,
     )
     return Decision((ordered,), Settled(accepted=True))
 
@@ -248,6 +265,12 @@ def _confirm(state: Account, command: Confirm) -> Decision:
     return Decision((delivered,), Settled(accepted=True))
 
 
+def _answered(state: Account, command: Answered) -> Decision:
+    if not is_current(state.transfers[command.transfer], 1):
+        return Decision()
+    return Decision((Delivered(transfer=command.transfer, attempt=1),))
+
+
 def _again(state: Account, command: Again | Confirm, now: datetime) -> Decision:
     transfer = state.transfers[command.transfer]
     if not is_current(transfer, command.attempt):
@@ -276,7 +299,7 @@ def evolve(state: Account | None, event: AccountEvent) -> Account:
 def _applied(state: Account, event: AccountEvent) -> Account:
     match event:
         case Ordered():
-            fresh = Transfer(to=event.to, amount=event.amount, due=event.due)
+            fresh = Transfer(to=event.to, amount=event.amount, due=event.due, direct=event.direct)
             return _with(state, event.transfer, fresh, -event.amount)
         case Received():
             return msgspec.structs.replace(state, balance=state.balance + event.amount)
@@ -307,9 +330,9 @@ def _with(state: Account, name: str, transfer: Transfer, amount: int = 0) -> Acc
     return msgspec.structs.replace(state, balance=state.balance + amount, transfers=transfers)
 
 
-def effect_id(item: DeliverWork) -> str:
+def effect_id(account: str, transfer: str) -> str:
     """Name the effect for its receiver: the same for every attempt."""
-    return f"receive.{item.account}.{item.transfer}"
+    return f"receive.{account}.{transfer}"
 
 
 def work_id(item: DeliverWork) -> str:
@@ -317,27 +340,42 @@ def work_id(item: DeliverWork) -> str:
     return f"{item.tenant}.{item.account}.{item.transfer}.{item.attempt}"
 
 
-def _effects(state: Account) -> list[Work]:
-    open_work: list[Work] = []
-    for name, transfer in state.transfers.items():
-        if transfer.phase == "sending" and transfer.since is not None:
-            item = DeliverWork(
-                tenant=state.tenant,
-                account=state.key,
-                transfer=name,
-                to=transfer.to,
-                amount=transfer.amount,
-                attempt=transfer.attempt,
-            )
-            work = Work(
-                id=work_id(item),
-                queue=QUEUE,
-                tenant=state.tenant,
-                since=transfer.since,
-                item=item,
-            )
-            open_work.append(work)
-    return open_work
+def _effects(state: Account) -> list[Effect]:
+    return [
+        _ask(state, name, transfer) if transfer.direct else _work(state, name, transfer)
+        for name, transfer in state.transfers.items()
+        if transfer.phase == "sending"
+    ]
+
+
+def _work(state: Account, name: str, transfer: Transfer) -> Work:
+    item = DeliverWork(
+        tenant=state.tenant,
+        account=state.key,
+        transfer=name,
+        to=transfer.to,
+        amount=transfer.amount,
+        attempt=transfer.attempt,
+    )
+    since = transfer.since or transfer.due
+    return Work(id=work_id(item), queue=QUEUE, tenant=state.tenant, since=since, item=item)
+
+
+def _ask(state: Account, name: str, transfer: Transfer) -> Ask:
+    return Ask(
+        id=effect_id(state.key, name),
+        entity=ENTITY,
+        tenant=state.tenant,
+        key=transfer.to,
+        since=transfer.since or transfer.due,
+        command=Receive(account=transfer.to, tenant=state.tenant, amount=transfer.amount),
+    )
+
+
+def _tell(ask: Ask, answer: bytes) -> Answered:
+    """Tell the account that asked; there is only one answer."""
+    del answer
+    return Answered(transfer=ask.id.rpartition(".")[2])
 
 
 def _due_at(state: Account) -> datetime | None:
@@ -361,7 +399,7 @@ def _record_subject(tenant: str, key: str) -> str:
 def account_entity() -> Entity[Account, AccountCommand, AccountEvent]:
     """Return the account as the shard runtime sees it. It never ends."""
     return Entity(
-        name="account",
+        name=ENTITY,
         version=1,
         state_type=Account,
         command_type=AccountCommand,
@@ -376,5 +414,6 @@ def account_entity() -> Entity[Account, AccountCommand, AccountEvent]:
         record_subject=_record_subject,
         restore=lambda _tenant, _data: None,
         redispatch=lambda work: Again(transfer=work.item.transfer, attempt=work.item.attempt),
+        answered=_tell,
         tick=Ring(),
     )

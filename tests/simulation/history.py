@@ -13,6 +13,7 @@ import structlog
 from bus.errors import CallboardError, FencedError
 from bus.ports import Bus
 from bus.shard.recovery import Recovered, take_over
+from tests.simulation.account import ENTITY
 from tests.simulation.chance import Chance
 from tests.simulation.endings import (
     faults_of_account,
@@ -95,7 +96,7 @@ def _live_faults(world: World) -> Iterator[str]:
             continue
         for fault in faults_of_book(shard, owner.book, forgets=world.forgets):
             yield f"memory of {subject}: {fault}"
-        check = faults_of_account if shard.entity.name == "account" else faults_of_execution
+        check = faults_of_account if shard.entity.name == ENTITY else faults_of_execution
         for (_, key), history in shard.histories.items():
             yield from (f"history of {key}: {fault}" for fault in check(history))
     yield from faults_of_money(judge)

@@ -12,10 +12,12 @@ import msgspec
 
 from bus.codec import decode, encode
 from bus.memory import MemoryStore
+from bus.rpc import command
 from bus.shard import Entity
 from bus.shard.book import START, Address
 from bus.streams.spec import StreamSpec
 from bus.subjects import matches
+from schemas.decision import Ask, Work
 from schemas.journal import NOTHING, Commit, Entry, Mail
 
 AnyEntity = Entity[Any, Any, Any]
@@ -151,7 +153,11 @@ class Judge:
         shard.states[address] = state
         record = shard.entity.record(state)
         self.records.add((record.subject, encode(record.body)))
-        self.opened.update(work.id for work in shard.entity.effects(state))
+        for effect in shard.entity.effects(state):
+            if isinstance(effect, Work):
+                self.opened.add(effect.id)
+            else:
+                self.asked(command(effect.id, effect.tenant, effect.key, effect.command))
 
     def _base(self, shard: ShardModel, address: Address, entry: Entry) -> Any:
         """Return the state that an entry starts from: the journal's, or the record's of it."""
@@ -174,9 +180,20 @@ class Judge:
         for body in self.mails.get((address, entry.command), ()):
             yield decode(entity.command_type, body)
         state = shard.states.get(address)
-        for work in entity.effects(state) if state is not None else ():
-            if entry.command == f"redispatch.{work.id}":
-                yield entity.redispatch(work)
+        for effect in entity.effects(state) if state is not None else ():
+            if isinstance(effect, Ask):
+                if entry.command == f"answer.{effect.id}":
+                    yield entity.answered(effect, self._answer_to(effect))
+            elif entry.command == f"redispatch.{effect.id}":
+                yield entity.redispatch(effect)
+
+    def _answer_to(self, ask: Ask) -> bytes:
+        """Return what was answered to an ask, by the journal of the one who was asked."""
+        for shard in self.shards.values():
+            stored = shard.replies.get(((ask.tenant, ask.key), ask.id))
+            if shard.entity.name == ask.entity and stored is not None:
+                return stored
+        raise BrokenError(f"answered before the other's commit: {ask.id}")
 
     def _agrees(self, shard: ShardModel, state: Any, entry: Entry, command: Any) -> bool:
         """Say whether deciding a command again gives what was stored."""

@@ -11,7 +11,7 @@ from bus.config import Timing
 OWNERS = ("one", "two", "three")
 WORKERS = ("left", "right")
 USERS = ("ann", "bob")
-ACCOUNTS = ("a", "b", "c")
+ACCOUNTS = ("a", "b", "d")
 
 BUSY_SECONDS = 5.0
 """Everything that is planned begins within this time; then it is quiet, and all must end well."""
@@ -38,6 +38,7 @@ def plan_of(seed: int) -> list[Event]:
     """Draw the plan of a history, in order of time."""
     chance = random.Random(seed)
     events = [*_executions(chance), *_transfers(chance), *_troubles(chance)]
+    events += _direct_transfers(random.Random(seed + 2))
     return sorted(events, key=lambda event: (event.at, event.name))
 
 
@@ -102,6 +103,23 @@ def _transfers(chance: random.Random) -> list[Event]:
     if chance.random() < 0.2:
         broken = {"key": chance.choice(ACCOUNTS)}
         events.append(Event(chance.uniform(0.6, 3.0), "breaks", "bob", broken))
+    return events
+
+
+def _direct_transfers(chance: random.Random) -> list[Event]:
+    """Draw transfers for which one account asks the other."""
+    events: list[Event] = []
+    for number in range(chance.randint(1, 3)):
+        sender, receiver = chance.sample(ACCOUNTS, 2)
+        order = {
+            "key": sender,
+            "transfer": f"d{number}",
+            "to": receiver,
+            "amount": chance.randint(1, 9),
+            "wait": chance.choice([0.0, chance.uniform(0.0, 3.0)]),
+            "direct": True,
+        }
+        events.append(Event(chance.uniform(0.6, 4.0), "orders", chance.choice(USERS), order))
     return events
 
 

@@ -17,6 +17,7 @@ from bus.errors import UnavailableError
 from bus.memory import MemoryStore
 from bus.ports import Journal, Ticket
 from bus.shard import recovery
+from bus.shard.asks import Asker
 from bus.shard.book import Book
 from bus.shard.dispatch import Dispatcher
 from bus.shard.owner import ShardOwner
@@ -24,12 +25,14 @@ from bus.shard.recovery import Recovered
 from bus.shard.snapshots import Snapshots
 from bus.shard.turn import Outcome
 from bus.worker import Worker
+from schemas.decision import Ask
 from schemas.journal import Commit, Snapshot, SnapshotRef
 
 STORE = ShardOwner._store
 HANDLE = Worker[Any]._handle
 IMAGE = Book.image
 TAKE_OVER = recovery.take_over
+REPLY = Asker._reply
 OWNER_COMMIT = recovery._owner_commit
 
 
@@ -105,6 +108,16 @@ async def take_over_without_timers(*arguments: Any, **options: Any) -> Recovered
     return recovered
 
 
+async def ask_first(owner: ShardOwner, outcome: Outcome, now: datetime) -> None:
+    for address, ask in outcome.asked:
+        owner._asker.put(address, ask)
+    await STORE(owner, outcome, now)
+
+
+async def believe_silence(asker: Asker, ask: Ask) -> bytes:
+    return await REPLY(asker, ask) or b"{}"
+
+
 def image_of_what_is_not_stored(book: Book) -> Snapshot:
     image = IMAGE(book)
     return msgspec.structs.replace(image, n=image.n - 1)
@@ -168,6 +181,10 @@ PLANTED = (
         not_done,
         250,
     ),
+    Planted("asks leave before the commit", "bus.shard.owner.ShardOwner._store", ask_first, 20),
+    Planted("open asks are forgotten", "bus.shard.asks.Asker.resume", forgotten, 20),
+    Planted("who is silent is not asked again", "bus.shard.asks.Asker.run", not_done, 20),
+    Planted("silence is taken for an answer", "bus.shard.asks.Asker._reply", believe_silence, 20),
     Planted("entities leave unrecorded", "bus.shard.dispatch.Dispatcher._evict", evict_at_once, 40),
     Planted("entities do not come back", "bus.shard.owner.ShardOwner._restore", not_done, 80),
     Planted("any attempt counts", "actors.agents.core.decisions._is_current", any_attempt, 500),

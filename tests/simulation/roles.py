@@ -24,7 +24,7 @@ from tests.simulation import account
 from tests.simulation.judge import AnyEntity, Judge
 from tests.simulation.site import Site
 
-SHARDS = {"execution": 2, "account": 1}
+SHARDS = {"execution": 2, account.ENTITY: 2}
 TENANT = "acme"
 NO_DELTAS = Deltas(count=0, sha256="")
 
@@ -60,10 +60,13 @@ def owner_parts(
     """Return the shard hosts of a process that owns shards of all entities, and its parts."""
     alive = Alive(process=site.name, actor="agents", entities=[each.name for each in entities])
     membership = Membership(bus.transport, lambda: alive, timing)
-    hosts = [
-        ShardHost(entity, SHARDS[entity.name], site.name, membership, bus, timing)
-        for entity in entities
-    ]
+    hosts: list[ShardHost] = []
+    ways: dict[str, Owners] = {}
+    for entity in entities:
+        name = entity.name
+        host = ShardHost(entity, SHARDS[name], site.name, membership, bus, timing, ways=ways)
+        ways[name] = Owners(bus.transport, name, SHARDS[name], timing, nearby=host.offer)
+        hosts.append(host)
     parts = [
         Part(name="membership", run=membership.run, drain=membership.leave),
         *(
@@ -77,7 +80,7 @@ def owner_parts(
 def worker_parts(site: Site, bus: Bus, timing: Timing, judge: Judge) -> Sequence[Part]:
     """Return the parts of a process that generates answers and delivers money."""
     executions = WatchedOwners(bus, "execution", timing, judge, site)
-    accounts = WatchedOwners(bus, "account", timing, judge, site)
+    accounts = WatchedOwners(bus, account.ENTITY, timing, judge, site)
     generating = Worker(
         _generation(site, judge, bus), executions, site.name, bus, timing, capacity=1
     )
@@ -141,7 +144,7 @@ def _delivery(accounts: Owners, judge: Judge) -> Job[account.DeliverWork]:
     async def handle(work: account.DeliverWork) -> account.Confirm:
         judge.began(account.work_id(work))
         money = account.Receive(account=work.to, tenant=work.tenant, amount=work.amount)
-        mail = command(account.effect_id(work), work.tenant, work.to, money)
+        mail = command(account.effect_id(work.account, work.transfer), work.tenant, work.to, money)
         await accounts.ask(mail, timeout=5.0)
         return account.Confirm(transfer=work.transfer, attempt=work.attempt)
 

@@ -67,11 +67,24 @@ class User:
         await self._executions.ask(command("", TENANT, key, Look()), timeout=PATIENCE)
 
     async def order(
-        self, who: str, key: str, transfer: str, to: str, amount: int, wait: float
+        self,
+        who: str,
+        key: str,
+        transfer: str,
+        to: str,
+        amount: int,
+        wait: float,
+        direct: bool = False,
     ) -> None:
         del who
         body = account.Order(
-            account=key, tenant=TENANT, transfer=transfer, to=to, amount=amount, wait_seconds=wait
+            account=key,
+            tenant=TENANT,
+            transfer=transfer,
+            to=to,
+            amount=amount,
+            wait_seconds=wait,
+            direct=direct,
         )
         mail = command(f"order.{transfer}", TENANT, key, body)
         await self._accounts.ask(mail, timeout=PATIENCE)

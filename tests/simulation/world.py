@@ -16,7 +16,7 @@ from bus.memory import MemoryBus
 from bus.shard.owner import ShardOwner
 from bus.streams.spec import stream_specs
 from bus.subjects import journal_subject
-from tests.simulation.account import account_entity
+from tests.simulation.account import ENTITY, account_entity
 from tests.simulation.chance import Chance
 from tests.simulation.endings import is_over
 from tests.simulation.faults import rates_of
@@ -121,7 +121,7 @@ class World:
         bus = process_bus(site, self.bus, self.judge, self.timing)
         executions, accounts = (
             WatchedOwners(bus, name, self.timing, self.judge, site)
-            for name in ("execution", "account")
+            for name in ("execution", ENTITY)
         )
         self._user = User(site, executions, accounts)
 

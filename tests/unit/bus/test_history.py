@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 
 from bus.codec import encode
-from bus.shard.history import Effect, History, Moment
+from bus.shard.history import History, Moment, Outstanding
 from schemas.journal import NOTHING, Commit, Entry, SlotImage
 from tests.unit.bus.shard_entity import ENTITY, Added, Counter, Woken
 
@@ -29,7 +29,7 @@ def test_a_moment_tells_the_command_its_events_and_what_they_open_and_close():
     opened = history.add(40, commit(7, first), first)
     closed = history.add(41, commit(8, second), second)
 
-    work = Effect(id="work-12", queue="q")
+    work = Outstanding(id="work-12", to="q")
     assert opened == Moment(
         sequence=40,
         n=7,
