@@ -14,6 +14,18 @@ from schemas.agents import (
     UpdateAgent,
 )
 from schemas.base import Message, Request
+from schemas.budgets import (
+    AdjustBudget,
+    BudgetExhaustedEvent,
+    ExhaustionForecastEvent,
+    GetBudget,
+    ListBudgets,
+    RemoveBudget,
+    SetBudget,
+    SetLimits,
+    ThresholdCrossedEvent,
+    TopUpBudget,
+)
 from schemas.conversations import GetConversation, ListConversations
 from schemas.embeddings import Embed
 from schemas.events import (
@@ -60,6 +72,13 @@ REQUESTS: tuple[type[Request], ...] = (
     GetConversation,
     ListConversations,
     Embed,
+    SetBudget,
+    RemoveBudget,
+    GetBudget,
+    ListBudgets,
+    TopUpBudget,
+    AdjustBudget,
+    SetLimits,
 )
 
 STREAM_EVENTS: tuple[type[Message], ...] = get_args(StreamEvent)
@@ -76,6 +95,9 @@ EVENTS: tuple[type[Message], ...] = (
     EmbeddedEvent,
     AgentChangedEvent,
     CommandRejectedEvent,
+    ThresholdCrossedEvent,
+    BudgetExhaustedEvent,
+    ExhaustionForecastEvent,
 )
 
 RECORDS: tuple[type[Message], ...] = (ExecutionRecord,)

@@ -22,6 +22,7 @@ _PARAMETERS = {
     "execution_id": "The id of the execution.",
     "agent_id": "The id of the agent.",
     "id": "The id of the command.",
+    "account": "The id of the budget.",
 }
 
 _TRACE_HEADERS: Document = {

@@ -5,8 +5,10 @@ entity, in which all its budgets and limits are decided together.
 """
 
 from datetime import datetime
+from typing import Literal
 
 from schemas.base import Internal, Value
+from schemas.budgets import Budget, Limits
 from schemas.ids import ExecutionId
 from schemas.usage import Usage
 
@@ -16,11 +18,17 @@ ACCOUNT_KEY = "ledger"
 
 
 class Reference(Value):
-    """What money is held or spent for. Every kind of entry exists at most once for each of it."""
+    """What money is held or spent for. Every kind of entry exists at most once for each of it.
+
+    ``at`` is when the attempt was decided, the same in all that is said of it: its windows are
+    those of this moment, whatever comes when, and what is older than the ledger remembers is known
+    by it. It does not tell one reference from another.
+    """
 
     execution_id: ExecutionId
     step: int
     attempt: int
+    at: datetime
 
 
 class Party(Value, omit_defaults=True):
@@ -65,6 +73,7 @@ class Reserve(Internal, tag="reserve"):
     """Hold money, and count a request against the limits, before a provider is called.
 
     ``amount_pico`` and ``tokens`` are upper bounds. The hold ends by itself at ``lease_until``.
+    Who was refused may ask again; who gives up, refused or unanswered, sends ``Void``.
     """
 
     reference: Reference
@@ -75,11 +84,15 @@ class Reserve(Internal, tag="reserve"):
 
 
 class Extend(Internal, tag="extend"):
-    """Hold more for a stream that goes on: ``slice`` counts from 1, so that repeats are known."""
+    """Hold more for a stream that goes on: ``slice`` counts from 1, so that repeats are known.
+
+    ``lease_until`` moves the end of the hold, if it is set.
+    """
 
     reference: Reference
     slice: int
     amount_pico: int
+    lease_until: datetime | None = None
 
 
 class Settle(Internal, tag="settle"):
@@ -102,10 +115,74 @@ class Void(Internal, tag="void"):
     reference: Reference
 
 
+class Lapse(Internal, tag="lapse"):
+    """A timer is due: holds whose lease has ended go."""
+
+
+class PutBudget(Internal, tag="put_budget"):
+    """Let a budget hold from now on."""
+
+    budget: Budget
+
+
+class DropBudget(Internal, tag="drop_budget"):
+    """Let a budget hold no more."""
+
+    id: str
+
+
+class PutLimits(Internal, tag="put_limits"):
+    """Let limits hold from now on."""
+
+    limits: Limits
+
+
+class TopUp(Internal, tag="top_up"):
+    """Add to what a window of a budget may spend; ``id`` is known again."""
+
+    id: str
+    budget_id: str
+    amount_pico: int
+    at: datetime
+    name: str | None = None
+    reason: str | None = None
+
+
+class Adjust(Internal, tag="adjust"):
+    """Correct what a window of a budget has spent; ``id`` is known again."""
+
+    id: str
+    budget_id: str
+    amount_pico: int
+    at: datetime
+    reason: str
+    name: str | None = None
+
+
+class LookAtBudgets(Internal, tag="look_at_budgets"):
+    """How do the budgets stand? Of one, or of all."""
+
+    id: str | None = None
+
+
+AccountCommand = (
+    Reserve
+    | Extend
+    | Settle
+    | Void
+    | Lapse
+    | PutBudget
+    | DropBudget
+    | PutLimits
+    | TopUp
+    | Adjust
+    | LookAtBudgets
+)
+
 # Answers
 
 
-class Held(Internal, tag="held"):
+class MoneyHeld(Internal, tag="held"):
     """The money is held: ``held_pico`` in all for this reference."""
 
     held_pico: int
@@ -115,14 +192,54 @@ class Booked(Internal, tag="booked"):
     """The entry stands, now or since an earlier time."""
 
 
-# Events
+# Events: the journal of an account, kept for ever. ``accounts`` are keys of windows of budgets;
+# what an event moves in each is told by ``postings`` of the pricing actor, and sums to zero.
+
+
+class WindowOpened(Internal, tag="window_opened"):
+    """A window of a budget begins to be counted, with the first that concerns it.
+
+    ``account`` is its key from now on. ``name`` is whose it is where the budget is for each.
+    """
+
+    account: str
+    budget_id: str
+    start: datetime | None = None
+    end: datetime | None = None
+    name: str | None = None
+
+
+class Reserved(Internal, tag="reserved"):
+    """Money is held. ``at`` is when it was granted, ``scopes`` count it as a request."""
+
+    reference: Reference
+    party: Party
+    amount_pico: int
+    tokens: int
+    lease_until: datetime
+    at: datetime
+    accounts: list[str] = []
+    scopes: list[str] = []
+
+
+class Extended(Internal, tag="extended"):
+    """More is held for the same attempt."""
+
+    reference: Reference
+    slice: int
+    amount_pico: int
+    at: datetime
+    accounts: list[str] = []
+    lease_until: datetime | None = None
 
 
 class Charged(Internal, tag="charged"):
-    """An attempt was paid for. ``cost_pico`` sums the priced charges.
+    """An attempt was paid for. ``cost_pico`` sums the priced charges, ``tokens`` all.
 
-    ``released_pico`` is what its hold had beyond that. ``late`` is set where the hold had ended,
-    ``completed`` where the execution has completed with this attempt.
+    ``held_pico`` is the hold that ends with it, ``booked_pico`` what the end of its lease had
+    booked and is now replaced; ``released_pico`` is what both had beyond the cost. ``late`` is set
+    where the hold had ended before, ``completed`` where the execution has completed with this
+    attempt. ``unpriced`` counts charges without a price.
     """
 
     reference: Reference
@@ -133,3 +250,108 @@ class Charged(Internal, tag="charged"):
     released_pico: int = 0
     late: bool = False
     completed: bool = False
+    held_pico: int = 0
+    booked_pico: int = 0
+    tokens: int = 0
+    unpriced: int = 0
+    accounts: list[str] = []
+
+
+class Voided(Internal, tag="voided"):
+    """Nothing was spent: the hold ends, and what the end of its lease had booked is given back."""
+
+    reference: Reference
+    at: datetime
+    held_pico: int = 0
+    booked_pico: int = 0
+    accounts: list[str] = []
+
+
+class Lapsed(Internal, tag="lapsed"):
+    """The lease of a hold has ended and nobody has said what was spent.
+
+    ``booked_pico`` of ``held_pico`` is booked as spent until somebody does.
+    """
+
+    reference: Reference
+    party: Party
+    at: datetime
+    held_pico: int
+    booked_pico: int = 0
+    accounts: list[str] = []
+
+
+class ToppedUp(Internal, tag="topped_up"):
+    """A window may spend more."""
+
+    id: str
+    account: str
+    amount_pico: int
+    at: datetime
+    reason: str | None = None
+
+
+class Adjusted(Internal, tag="adjusted"):
+    """What a window has spent was corrected by hand."""
+
+    id: str
+    account: str
+    amount_pico: int
+    at: datetime
+    reason: str
+
+
+class BudgetSet(Internal, tag="budget_set"):
+    """A budget holds from now on."""
+
+    budget: Budget
+    at: datetime
+
+
+class BudgetRemoved(Internal, tag="budget_removed"):
+    """A budget holds no more."""
+
+    id: str
+    at: datetime
+
+
+class LimitsSet(Internal, tag="limits_set"):
+    """Limits hold from now on."""
+
+    limits: Limits
+    at: datetime
+
+
+class AlertRaised(Internal, tag="alert_raised"):
+    """A window has come to something that is told once.
+
+    ``percent`` is that of a threshold, None for one that is an amount. ``exhausted_at`` is set in a
+    forecast.
+    """
+
+    account: str
+    budget_id: str
+    alert: Literal["threshold", "exhausted", "forecast"]
+    at: datetime
+    spent_pico: int
+    held_pico: int
+    limit_pico: int
+    threshold_pico: int = 0
+    percent: int | None = None
+    exhausted_at: datetime | None = None
+
+
+AccountEvent = (
+    WindowOpened
+    | Reserved
+    | Extended
+    | Charged
+    | Voided
+    | Lapsed
+    | ToppedUp
+    | Adjusted
+    | BudgetSet
+    | BudgetRemoved
+    | LimitsSet
+    | AlertRaised
+)
