@@ -102,6 +102,47 @@ class Journal(Protocol):
         ...
 
 
+class Filed(NamedTuple):
+    """A message of a journal as readers of all its subjects see it."""
+
+    sequence: int
+    subject: str
+    data: bytes
+
+
+class FeedEnd(NamedTuple):
+    """Where a journal begins and ends: its first and newest sequence, 0 where it is empty.
+
+    ``life`` tells a journal from one that was made anew in its place.
+    """
+
+    first: int
+    sequence: int
+    life: str
+
+
+class Feed(Protocol):
+    """A whole journal, all subjects in the order of their appends. Reading leaves no trace."""
+
+    async def end(self) -> FeedEnd:
+        """Return where the journal ends now, by whoever decides on that.
+
+        Raises:
+            UnavailableError: no answer, or there is no such journal.
+        """
+        ...
+
+    async def page(self, *, start: int) -> list[Filed]:
+        """Return the first messages from a sequence on, without gaps, bounded in count and bytes.
+
+        Empty at the end; but who answers may lag behind, so that does not prove the end.
+
+        Raises:
+            UnavailableError: no complete answer.
+        """
+        ...
+
+
 class Blobs(Protocol):
     """Large immutable bytes, named by their SHA-256 in hexadecimal."""
 

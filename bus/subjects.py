@@ -90,6 +90,11 @@ def journal_subject(entity: str, shard: int) -> str:
     return f"_cb.journal.{entity}.{shard}"
 
 
+def journal_filter(entity: str) -> str:
+    """Return the filter that catches the commits of all shards."""
+    return f"_cb.journal.{entity}.*"
+
+
 def work_subject(queue: str, tenant: str) -> str:
     """Where work items of a queue wait for one tenant."""
     return fill("_cb.work.{queue}.{tenant}", queue=queue, tenant=tenant)

@@ -14,6 +14,11 @@ LANE_SUBJECT = "_cb.sys.lane"
 SHARDS_SUBJECT = "_cb.sys.shards"
 """A question without a body: every process answers with what it owns."""
 
+PROJECTIONS_SUBJECT = "_cb.sys.projections"
+"""A question without a body: every process answers with how far its projections have come."""
+
+REBUILD_SUBJECT = "_cb.sys.rebuild"
+
 
 class Alive(Internal):
     """A process's heartbeat: the entities whose shards it can own and how it fares.
@@ -67,6 +72,32 @@ class OwnedShards(Internal):
     entity: str
     shards: int
     owned: list[OwnedShard]
+
+
+class ProjectionState(Internal):
+    """How far one process's copy of a projection has come.
+
+    ``position`` is the sequence of the last commit applied, ``applied_at`` that commit's time.
+    ``behind_commits`` are not applied yet. ``reason`` says why it does not go on.
+    """
+
+    process: str
+    projection: str
+    entity: str
+    version: int
+    state: Literal["current", "catching_up", "refused"]
+    position: int
+    behind_commits: int
+    file: str
+    file_bytes: int
+    applied_at: datetime | None = None
+    reason: str | None = None
+
+
+class RebuildProjection(Internal):
+    """Every copy of this projection is dropped and made anew from the journal."""
+
+    projection: str
 
 
 class RollCall(Internal):

@@ -110,6 +110,19 @@ class Timing(msgspec.Struct, frozen=True, kw_only=True):
         float, _why("a lazily synced stream loses its last milliseconds; this is ample")
     ] = 5.0
 
+    # Projections
+
+    projection_poll_seconds: Annotated[
+        float,
+        _why("as old as a list is at most when nobody asks; a question makes it look at once"),
+    ] = 0.25
+    projection_wait_seconds: Annotated[
+        float, _why("a question waits so long for what was committed before it, then is refused")
+    ] = 3.0
+    projection_query_seconds: Annotated[
+        float, _why("a report over a year of a busy tenant; a longer one is asked for in parts")
+    ] = 20.0
+
     # Processes
 
     drain_seconds: Annotated[

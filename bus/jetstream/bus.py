@@ -8,10 +8,11 @@ from datetime import UTC, datetime
 from bus.config import Durability, Timing
 from bus.connection import Address, NatsTransport, connect
 from bus.jetstream.blobs import StreamBlobs
+from bus.jetstream.feed import JetStreamFeed
 from bus.jetstream.journal import JetStreamJournal
 from bus.jetstream.outbox import JetStreamOutbox
 from bus.jetstream.work_queue import JetStreamWorkQueue
-from bus.ports import Bus, Clock, Journal
+from bus.ports import Bus, Clock, Feed, Journal
 from bus.streams.api import JetStream
 from bus.streams.provision import provision
 from bus.streams.spec import RECORDS, StreamSpec, journal_stream, stream_specs
@@ -35,6 +36,10 @@ class NatsBus(Bus):
     def stored(self, stream: str) -> Journal:
         """Return a view of a stream."""
         return JetStreamJournal(self.nats, self.jetstream, stream)
+
+    def feed(self, entity: str) -> Feed:
+        """Return the whole journal of an entity type, for readers."""
+        return JetStreamFeed(self.nats, self.jetstream, entity)
 
 
 @asynccontextmanager

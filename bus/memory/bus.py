@@ -11,13 +11,14 @@ from anyio.lowlevel import checkpoint
 from bus.config import Timing
 from bus.memory.blobs import MemoryBlobs
 from bus.memory.exchange import Exchange, Fate
+from bus.memory.feed import MemoryFeed
 from bus.memory.journal import MemoryJournal
 from bus.memory.outbox import MemoryOutbox
 from bus.memory.store import MemoryStore
 from bus.memory.transport import MemoryTransport
 from bus.memory.work_queue import MemoryWorkQueue
-from bus.ports import Bus, Clock, Journal
-from bus.streams.spec import RECORDS, journal_spec, stream_specs
+from bus.ports import Bus, Clock, Feed, Journal
+from bus.streams.spec import RECORDS, journal_spec, journal_stream, stream_specs
 
 _BEGINNING = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -39,6 +40,11 @@ class MemoryProcess(Bus):
     def stored(self, stream: str) -> Journal:
         """Return a view of a stream."""
         return MemoryJournal(self.store, stream)
+
+    def feed(self, entity: str) -> Feed:
+        """Return the whole journal of an entity type, for readers."""
+        self.journal(entity)
+        return MemoryFeed(self.store, journal_stream(entity))
 
 
 class MemoryBus:

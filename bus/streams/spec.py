@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bus.config import Durability, Timing
-from bus.subjects import matches
+from bus.subjects import journal_filter, matches
 
 JOURNALS = "JOURNAL_"
 INBOX = "INBOX"
@@ -94,7 +94,7 @@ def journal_spec(entity: str, timing: Timing) -> StreamSpec:
     """Return the journal of an entity type. It has no age: owners purge below their snapshots."""
     return StreamSpec(
         name=journal_stream(entity),
-        subjects=(f"_cb.journal.{entity}.*",),
+        subjects=(journal_filter(entity),),
         max_bytes=timing.journal_max_bytes,
         refuse_when_full=True,
     )

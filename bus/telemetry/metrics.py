@@ -19,6 +19,9 @@
 | callboard_requests_total | counter | endpoint, code | requests; code `ok` or a problem's |
 | callboard_request_seconds | histogram | endpoint | from arrival to reply |
 | callboard_dead_letters_total | counter | source | laid aside for inspection |
+| callboard_projection_events_total | counter | projection | events applied to its file |
+| callboard_projection_behind_commits | gauge | projection | commits not applied yet |
+| callboard_projection_behind_seconds | gauge | projection | age of the newest applied, if behind |
 | callboard_outbox_unsettled | gauge | | messages that a restart of the bus could still lose |
 | callboard_bus_reconnects_total | counter | | times the bus was lost and found |
 | callboard_part_restarts_total | counter | part | parts of the process that failed and began anew |
@@ -130,6 +133,16 @@ WORK_REDELIVERED = _counter(
 REQUESTS = _counter("callboard_requests_total", "Public requests", "endpoint", "code")
 REQUEST_SECONDS = _histogram("callboard_request_seconds", "From arrival to reply", "endpoint")
 DEAD_LETTERS = _counter("callboard_dead_letters_total", "Laid aside for inspection", "source")
+
+PROJECTION_EVENTS = _counter(
+    "callboard_projection_events_total", "Events applied to the file of a projection", "projection"
+)
+PROJECTION_BEHIND_COMMITS = _gauge(
+    "callboard_projection_behind_commits", "Commits that are not applied yet", "projection"
+)
+PROJECTION_BEHIND_SECONDS = _gauge(
+    "callboard_projection_behind_seconds", "Age of the newest applied, if behind", "projection"
+)
 
 OUTBOX_UNSETTLED = _gauge(
     "callboard_outbox_unsettled", "Messages that a restart of the bus could still lose"

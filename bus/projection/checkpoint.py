@@ -1,0 +1,46 @@
+"""How far a projection has come. Pure."""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from bus.errors import CorruptJournalError
+from bus.ports import FeedEnd
+from schemas.journal import Commit
+
+
+@dataclass(slots=True)
+class Checkpoint:
+    """The last commit applied: its sequence and time, and of each shard the last commit's number.
+
+    ``life`` is the journal's: what was read in another one does not count.
+    """
+
+    life: str = ""
+    position: int = 0
+    at: datetime | None = None
+    commits: dict[str, int] = field(default_factory=dict[str, int])
+
+    def copy(self) -> "Checkpoint":
+        """Return one that goes on by itself."""
+        return Checkpoint(self.life, self.position, self.at, dict(self.commits))
+
+    def pass_over(self, sequence: int, subject: str, commit: Commit, *, whole: bool) -> bool:
+        """Move behind a commit; say whether it is new.
+
+        Raises:
+            CorruptJournalError: commits are missing before it.
+        """
+        known = self.commits.get(subject, 0)
+        if commit.n > known + 1 and (known or whole):
+            raise CorruptJournalError(subject, f"commit {commit.n} follows commit {known}")
+        self.position = max(self.position, sequence)
+        if commit.n <= known:
+            return False
+        self.commits[subject] = commit.n
+        self.at = commit.at
+        return True
+
+    def behind(self, end: FeedEnd) -> int:
+        """Return how many commits are missing to the journal's end; more, where some are purged."""
+        reached = self.position if self.life == end.life else 0
+        return max(end.sequence - max(reached, end.first - 1), 0)

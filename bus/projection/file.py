@@ -1,0 +1,232 @@
+"""The SQLite file of a projection: rows and checkpoint in one transaction. Blocking.
+
+The file is in WAL mode and not synced at every commit. A crash of the machine may take the newest
+transactions, and with them the checkpoint, so that they are applied again.
+"""
+
+import contextlib
+import sqlite3
+import time
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+
+from bus.codec import decode
+from bus.errors import CorruptJournalError
+from bus.ports import Filed
+from bus.projection.checkpoint import Checkpoint
+from bus.projection.definition import Fact, Projection
+from schemas.journal import Commit
+
+T = TypeVar("T")
+Batch = Sequence[tuple[Filed, Commit]]
+
+FORMAT = 1
+"""Of the tables below."""
+
+TABLES = """
+CREATE TABLE projection (
+    format INTEGER NOT NULL, name TEXT NOT NULL, version INTEGER NOT NULL,
+    life TEXT NOT NULL, position INTEGER NOT NULL, at INTEGER
+);
+CREATE TABLE projection_shard (subject TEXT PRIMARY KEY, n INTEGER NOT NULL) WITHOUT ROWID;
+"""
+
+SETTINGS = """
+PRAGMA journal_mode = wal;
+PRAGMA synchronous = normal;
+PRAGMA cache_size = -16000;
+PRAGMA wal_autocheckpoint = 4000;
+PRAGMA temp_store = memory;
+"""
+
+DAMAGE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+STEPS_BETWEEN_LOOKS = 20_000
+"""Of SQLite's machine, some milliseconds; then a query looks whether its time is over."""
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+
+
+def microseconds(at: datetime) -> int:
+    """Return a moment as it stands in tables: microseconds since 1970, in UTC."""
+    return (at - _EPOCH) // _MICROSECOND
+
+
+def moment(at: int) -> datetime:
+    """Return the moment of ``microseconds``."""
+    return _EPOCH + at * _MICROSECOND
+
+
+class _Tag(msgspec.Struct):
+    type: str
+
+
+class ProjectionFile:
+    """One copy of a projection. One thread at a time may change it; any may ask."""
+
+    def __init__(self, path: Path, projection: Projection) -> None:
+        self.path = path
+        self.projection = projection
+        self.checkpoint = Checkpoint()
+        self._connection: sqlite3.Connection | None = None
+        self._events = msgspec.json.Decoder(projection.event_type)
+        self._wanted = frozenset(_tags(projection.event_type))
+
+    def open(self) -> None:
+        """Open the file, or make it; one of another version begins anew, as does a damaged one."""
+        try:
+            self._open()
+        except sqlite3.DatabaseError as error:
+            if not is_damaged(error):
+                raise
+            self.discard()
+
+    def close(self) -> None:
+        """Close the file; it can be opened again."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def discard(self) -> None:
+        """Remove a file that is damaged, and make it anew."""
+        self.close()
+        for suffix in ("", "-wal", "-shm"):
+            self.path.with_name(self.path.name + suffix).unlink(missing_ok=True)
+        self._open()
+
+    def reset(self, life: str) -> None:
+        """Forget everything: what follows is applied from the beginning of the journal."""
+        with self._changing() as rows:
+            found = (
+                "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite%'"
+            )
+            for (table,) in rows.execute(found).fetchall():
+                rows.execute(f'DROP TABLE "{table}"')
+            for statement in _statements(TABLES + self.projection.tables):
+                rows.execute(statement)
+            known = (FORMAT, self.projection.name, self.projection.version, life, 0)
+            rows.execute("INSERT INTO projection VALUES (?, ?, ?, ?, ?, NULL)", known)
+        self.checkpoint = Checkpoint(life)
+
+    def apply(self, batch: Batch) -> int:
+        """Apply commits and move the checkpoint behind them; return how many events counted.
+
+        Raises:
+            CorruptJournalError: a commit is missing before one of them, or an event is unreadable.
+        """
+        checkpoint, count = self.checkpoint.copy(), 0
+        whole, apply = self.projection.whole, self.projection.apply
+        with self._changing() as rows:
+            for filed, commit in batch:
+                if checkpoint.pass_over(filed.sequence, filed.subject, commit, whole=whole):
+                    for fact in self._facts(filed.subject, commit):
+                        apply(rows, fact)
+                        count += 1
+            _save(rows, checkpoint)
+        self.checkpoint = checkpoint
+        return count
+
+    def ask(
+        self, question: Callable[[sqlite3.Connection], T], seconds: float
+    ) -> tuple[T, Checkpoint]:
+        """Answer a question, with how far the rows had come that it has seen.
+
+        Raises:
+            TimeoutError: it took longer than ``seconds``.
+        """
+        end = time.monotonic() + seconds
+        connection = sqlite3.connect(f"{self.path.absolute().as_uri()}?mode=ro", uri=True)
+        connection.isolation_level = None
+        connection.set_progress_handler(lambda: time.monotonic() > end, STEPS_BETWEEN_LOOKS)
+        with contextlib.closing(connection):
+            try:
+                connection.execute("BEGIN")
+                return question(connection), _loaded(connection)
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode == sqlite3.SQLITE_INTERRUPT:
+                    raise TimeoutError from None
+                raise
+
+    def size(self) -> int:
+        """Return the bytes on disk, the write-ahead log among them."""
+        files = (self.path, self.path.with_name(self.path.name + "-wal"))
+        return sum(file.stat().st_size for file in files if file.exists())
+
+    def _open(self) -> None:
+        self._connection = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False)
+        for statement in _statements(SETTINGS):
+            self._connection.execute(statement)
+        if self._is_ours(self._connection):
+            self.checkpoint = _loaded(self._connection)
+        else:
+            self.reset("")
+
+    def _is_ours(self, connection: sqlite3.Connection) -> bool:
+        tables = "SELECT count(*) FROM sqlite_master WHERE name = 'projection'"
+        if connection.execute(tables).fetchone() == (0,):
+            return False
+        columns = "SELECT format, name, version FROM projection"
+        ours = (FORMAT, self.projection.name, self.projection.version)
+        return connection.execute(columns).fetchone() == ours
+
+    @contextmanager
+    def _changing(self) -> Generator[sqlite3.Connection]:
+        """Hand out the tables; what happens to them is kept whole or not at all."""
+        if self._connection is None:
+            raise sqlite3.ProgrammingError(f"{self.path} is not open")
+        with self._connection as rows:
+            rows.execute("BEGIN IMMEDIATE")
+            yield rows
+
+    def _facts(self, subject: str, commit: Commit) -> Generator[Fact]:
+        place = 0
+        for entry in commit.entries:
+            for raw in entry.events:
+                event = self._event(subject, commit.n, raw)
+                if event is not None:
+                    yield Fact(entry.tenant, entry.key, subject, commit.n, place, commit.at, event)
+                place += 1
+
+    def _event(self, subject: str, n: int, raw: msgspec.Raw) -> Any:
+        """Return an event, None if it is of a type that does not count."""
+        try:
+            return self._events.decode(raw)
+        except msgspec.DecodeError as error:
+            if decode(_Tag, raw).type in self._wanted:
+                raise CorruptJournalError(subject, f"commit {n}: {error}") from error
+            return None
+
+
+def is_damaged(error: sqlite3.Error) -> bool:
+    """Say whether an error means that the file is not what was written."""
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF in DAMAGE
+
+
+def _loaded(connection: sqlite3.Connection) -> Checkpoint:
+    life, position, at = connection.execute("SELECT life, position, at FROM projection").fetchone()
+    commits = dict(connection.execute("SELECT subject, n FROM projection_shard").fetchall())
+    return Checkpoint(life, position, None if at is None else moment(at), commits)
+
+
+def _save(rows: sqlite3.Connection, checkpoint: Checkpoint) -> None:
+    at = microseconds(checkpoint.at) if checkpoint.at else None
+    rows.execute("UPDATE projection SET position = ?, at = ?", (checkpoint.position, at))
+    rows.executemany(
+        "INSERT INTO projection_shard VALUES (?, ?) "
+        "ON CONFLICT (subject) DO UPDATE SET n = excluded.n",
+        list(checkpoint.commits.items()),
+    )
+
+
+def _statements(script: str) -> list[str]:
+    return [statement for part in script.split(";") if (statement := part.strip())]
+
+
+def _tags(event_type: Any) -> list[str]:
+    kinds = getattr(event_type, "__args__", (event_type,))
+    return [str(kind.__struct_config__.tag) for kind in kinds]
