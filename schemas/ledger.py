@@ -8,13 +8,17 @@ from datetime import datetime
 from typing import Literal
 
 from schemas.base import Internal, Value
-from schemas.budgets import Budget, Limits
-from schemas.ids import ExecutionId
+from schemas.budgets import Budget, Limits, ScopeKind
+from schemas.ids import ExecutionId, TenantId
 from schemas.usage import Usage
 
 ACCOUNT_ENTITY = "account"
 ACCOUNT_KEY = "ledger"
 """The key of a tenant's only account: its shard depends on the tenant alone."""
+
+
+TERMS_SUBJECT = "_cb.sys.terms"
+ACCOUNT_RECORD = "cb.{tenant}.record.account.{key}"
 
 
 class Reference(Value):
@@ -190,6 +194,50 @@ class MoneyHeld(Internal, tag="held"):
 
 class Booked(Internal, tag="booked"):
     """The entry stands, now or since an earlier time."""
+
+
+# Terms: what must be known before anything is spent
+
+
+class Restriction(Value, omit_defaults=True):
+    """A scope that may refuse: its limits do, and with ``money`` a hard budget does too.
+
+    ``name`` is the project, user or agent, or ``*`` for each.
+    """
+
+    scope: ScopeKind = "global"
+    name: str | None = None
+    money: bool = False
+
+
+class Terms(Internal, tag="terms"):
+    """Whom an execution has to ask before it spends: the stored record of an account.
+
+    Of two the one with the higher ``revision`` holds. A tenant without restrictions asks nobody.
+    """
+
+    tenant: TenantId
+    revision: int
+    restrictions: list[Restriction] = []
+
+
+class TellTerms(Internal, tag="tell_terms"):
+    """New terms, told to every agents process at once; each says so on ``answer_to``.
+
+    Once all that live have answered, no execution begins under older terms. The record must be
+    stored before: a process that starts meanwhile reads it.
+    """
+
+    terms: Terms
+    answer_to: str
+
+
+class TermsKnown(Internal, tag="terms_known"):
+    """An agents process holds to these terms, or to newer ones, from now on."""
+
+    process: str
+    tenant: TenantId
+    revision: int
 
 
 # Events: the journal of an account, kept for ever. ``accounts`` are keys of windows of budgets;
