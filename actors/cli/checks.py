@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from math import inf
 from typing import NamedTuple
 
 import anyio
@@ -43,7 +44,7 @@ async def all_of(
         _bus(transport),
         await _streams(JetStream(transport), config),
         *processes(alive, wanted),
-        providers(await _providers(transport, asked)),
+        providers(await told(transport, asked)),
     ]
 
 
@@ -61,12 +62,12 @@ def processes(alive: Mapping[str, Alive], wanted: Mapping[str, int]) -> list[Res
     ]
 
 
-def providers(told: Iterable[ProviderStates]) -> Result:
+def providers(answers: Iterable[ProviderStates]) -> Result:
     """Show how the model providers fare, as the streaming processes have seen them. Pure.
 
     It is never a fault of the fleet, so it fails no check.
     """
-    states = [state for one in told for state in one.endpoints]
+    states = [state for one in answers for state in one.endpoints]
     sick = {state.endpoint: state for state in states if state.circuit != "closed"}
     named = [
         f"{name} is {state.circuit.replace('_', ' ')} for {state.opens_in_seconds:.0f} s"
@@ -78,24 +79,24 @@ def providers(told: Iterable[ProviderStates]) -> Result:
     return Result("providers", ok=True, detail="; ".join([f"{count} called", *named, *keys]))
 
 
-async def _providers(transport: NatsTransport, processes: int) -> list[ProviderStates]:
+async def told(transport: NatsTransport, processes: float = inf) -> list[ProviderStates]:
     """Ask all streaming processes, and wait for so many answers, or long enough."""
-    told: list[ProviderStates] = []
+    answers: list[ProviderStates] = []
     enough = anyio.Event()
     answer_to = f"{PROVIDERS_SUBJECT}.{new_id()}"
 
     async def hear(delivery: Delivery) -> None:
-        told.append(decode(ProviderStates, delivery.data))
-        if len(told) >= processes:
+        answers.append(decode(ProviderStates, delivery.data))
+        if len(answers) >= processes:
             enough.set()
 
     if not processes:
-        return told
+        return answers
     async with transport.subscription(answer_to, hear):
         await transport.publish(PROVIDERS_SUBJECT, encode(AskProviders(answer_to=answer_to)))
         with anyio.move_on_after(LISTEN_SECONDS):
             await enough.wait()
-    return told
+    return answers
 
 
 def _bus(transport: NatsTransport) -> Result:

@@ -1,4 +1,4 @@
-"""The commands about model providers: trying a live endpoint."""
+"""The commands about model providers: trying a live endpoint, and how those fare that are used."""
 
 import os
 from collections.abc import AsyncGenerator, Mapping, Sequence
@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import click
 import msgspec
 
-from actors.cli import shown
+from actors.cli import checks, shown
 from actors.cli.session import EXIT_FAILURE, Session, run, with_session
 from actors.streaming.__main__ import settings
 from actors.streaming.adapters.conformance import WRONG_SECRET, Conformance
@@ -26,7 +26,40 @@ _MARKS = {"ok": ("ok  ", "green"), "lacking": ("--  ", "yellow"), "failed": ("FA
 
 @click.group()
 def provider() -> None:
-    """Try model providers."""
+    """Try model providers, and see how they fare."""
+
+
+@provider.command("list")
+@click.option("--json", "json_", is_flag=True, help="Print JSON.")
+@with_session
+def list_(session: Session, *, json_: bool) -> None:
+    """List the endpoints that were called lately, as each streaming process has seen them.
+
+    An open circuit lets no call through for the seconds shown; half open means that one call will
+    be let in to try. Keys rest that were refused or limited.
+
+    For operators: it needs a user of the fleet.
+    """
+    told = session.run_as_fleet(checks.told)
+    if json_:
+        shown.json(sorted(told, key=lambda one: one.process))
+        return
+    shown.table(
+        ("process", "endpoint", "circuit", "opens in s", "failures", "keys in use", "keys at rest"),
+        (
+            (
+                one.process,
+                state.endpoint,
+                state.circuit.replace("_", " "),
+                f"{state.opens_in_seconds:.0f}" if state.circuit == "open" else "",
+                state.failures,
+                sum(key.in_use for key in state.keys),
+                ", ".join(key.name for key in state.keys if key.resting_seconds),
+            )
+            for one in sorted(told, key=lambda one: one.process)
+            for state in one.endpoints
+        ),
+    )
 
 
 @provider.command()

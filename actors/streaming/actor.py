@@ -6,7 +6,7 @@ import anyio
 
 from actors.streaming.adapters.embedding import Embedder
 from actors.streaming.adapters.generation import Generator
-from actors.streaming.adapters.meter import Meter
+from actors.streaming.adapters.meter import CircuitMeter, Meter
 from bus.codec import decode, encode
 from bus.ids import new_id
 from bus.ports import Bus, Delivery
@@ -28,6 +28,9 @@ from schemas.problems import Problem
 from schemas.streams import STREAM_SUBJECT, StreamEvent
 
 QUEUE = "generate"
+SHOWN_SECONDS = 1.0
+"""How old the gauges of circuits may be."""
+
 NOTHING_PUBLISHED = Deltas(count=0, sha256="")
 
 
@@ -73,10 +76,12 @@ class Streaming:
                     await self._bus.outbox.post(subject, encode(event))
 
     async def tell_providers(self) -> None:
-        """Answer how the providers fare, for as long as the process lives."""
-        transport = self._bus.transport
+        """Show and answer how the providers fare, for as long as the process lives."""
+        transport, meter = self._bus.transport, CircuitMeter()
         async with transport.subscription(PROVIDERS_SUBJECT, self._tell_providers):
-            await anyio.sleep_forever()
+            while True:
+                meter.show(self._generator.states(anyio.current_time()))
+                await anyio.sleep(SHOWN_SECONDS)
 
     async def _tell_providers(self, delivery: Delivery) -> None:
         asked = decode(AskProviders, delivery.data)

@@ -6,6 +6,7 @@
 | callboard_execution_seconds | histogram | status | from acceptance to the end |
 | callboard_provider_seconds | histogram | provider, model, until | until `first_delta`, `end` |
 | callboard_provider_errors_total | counter | provider, model, code | calls of a model that failed |
+| callboard_circuit_state | gauge | endpoint | 0 closed, 1 half open, 2 open; if ever open |
 | callboard_tokens_total | counter | provider, model, kind | tokens by bucket of the usage |
 | callboard_deltas_total | counter | provider | stream events published from an answer |
 | callboard_streams_open | gauge | side | streams that are being `written` here |
@@ -112,6 +113,7 @@ PROVIDER_SECONDS = _histogram(
 PROVIDER_ERRORS = _counter(
     "callboard_provider_errors_total", "Calls of a model that failed", "provider", "model", "code"
 )
+CIRCUIT_STATE = _gauge("callboard_circuit_state", "0 closed, 1 half open, 2 open", "endpoint")
 TOKENS = _counter(
     "callboard_tokens_total", "Tokens by bucket of the usage", "provider", "model", "kind"
 )

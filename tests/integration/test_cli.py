@@ -245,6 +245,24 @@ async def test_a_model_can_be_asked_without_an_agent(fleet: RunningFleet):
     assert refused.stderr.startswith("validation: ")
 
 
+def test_how_the_called_providers_fare_is_listed(fleet: RunningFleet):
+    with socket.create_server(("127.0.0.1", 0)) as nobody:
+        host, port = nobody.getsockname()
+    called = f"custom/unreachable@{host}:{port}"
+    address = f"http://{host}:{port}/v1"
+    fleet.run("generate", "custom/unreachable", "x", "--base-url", address, code=1)
+
+    told = json.loads(fleet.run("provider", "list", "--json").stdout)
+    failures = [
+        state["failures"]
+        for process in told
+        for state in process["endpoints"]
+        if state["endpoint"] == called
+    ]
+    assert sum(failures) > 0
+    assert called in fleet.run("provider", "list").stdout
+
+
 def test_a_stream_can_be_read_late_and_from_a_cursor(fleet: RunningFleet):
     fleet.run("run", "echo", "hello")
     execution = execution_of(fleet, "echo")

@@ -1,10 +1,13 @@
-"""What one attempt adds to the metrics of its process."""
+"""What attempts and the circuits of providers add to the metrics of their process."""
 
 import time
+from collections import Counter
+from collections.abc import Iterable
 from types import TracebackType
 from typing import Self
 
 from bus.telemetry import metrics
+from schemas.fleet import EndpointState
 from schemas.lifecycle import FailGeneration, FinishGeneration, GenerateWork
 from schemas.providers import Provider
 from schemas.streams import StreamEvent, Thinking
@@ -12,6 +15,8 @@ from schemas.usage import COUNTS
 
 COUNTED = tuple(kind for kind in COUNTS if kind not in {"reasoning", "searches"})
 """Reasoning is a part of the output, and searches are no tokens."""
+
+_CIRCUITS = {"closed": 0, "half_open": 1, "open": 2}
 
 
 class Meter:
@@ -65,6 +70,23 @@ class Meter:
     def _observe(self, until: str) -> None:
         seconds = time.perf_counter() - self._began
         metrics.PROVIDER_SECONDS.at(self._provider, self._model, until).observe(seconds)
+
+
+class CircuitMeter:
+    """Shows the circuits that were ever seen open; most never are, and need no row of their own."""
+
+    def __init__(self) -> None:
+        self._seen: set[str] = set()
+
+    def show(self, states: Iterable[EndpointState]) -> None:
+        """Set the gauges; where tenants send headers of their own, their worst state counts."""
+        worst: Counter[str] = Counter()
+        for state in states:
+            worst[state.endpoint] = max(worst[state.endpoint], _CIRCUITS[state.circuit])
+        self._seen |= {endpoint for endpoint, circuit in worst.items() if circuit}
+        for endpoint in self._seen:
+            metrics.CIRCUIT_STATE.at(endpoint).set(worst[endpoint])
+        self._seen &= worst.keys()
 
 
 def _asked(work: GenerateWork, place: int) -> Provider:
