@@ -50,6 +50,7 @@ from schemas.executions import (
     ListExecutions,
 )
 from schemas.problems import Problem
+from schemas.quotes import QuotePrice
 from schemas.streams import ReadStream, StreamEvent
 
 CONTRACT_VERSION = "1.2.0"
@@ -79,6 +80,7 @@ REQUESTS: tuple[type[Request], ...] = (
     TopUpBudget,
     AdjustBudget,
     SetLimits,
+    QuotePrice,
 )
 
 STREAM_EVENTS: tuple[type[Message], ...] = get_args(StreamEvent)
@@ -102,7 +104,7 @@ EVENTS: tuple[type[Message], ...] = (
 
 RECORDS: tuple[type[Message], ...] = (ExecutionRecord,)
 
-QUESTIONS = frozenset({"embed", "get", "list", "read"})
+QUESTIONS = frozenset({"embed", "get", "list", "quote", "read"})
 """Verbs that change nothing. They have no durable form, because nobody would get the answer."""
 
 

@@ -12,19 +12,23 @@ from pathlib import Path
 from random import Random
 
 import anyio
-from anyio.abc import TaskGroup
 
+from bus.codec import decode
 from bus.connection import Address
-from bus.jetstream import open_bus
+from bus.jetstream import NatsBus, open_bus
+from bus.ports import Journal
 from bus.server import EmbeddedCluster, EmbeddedServer
+from bus.shard.report import owned_shards
+from bus.subjects import journal_subject
+from schemas.journal import Commit
+from tests.chaos import report
 from tests.chaos.clients import chaos_client
-from tests.chaos.faults import Fault, Woken
-from tests.chaos.judge import Judge
+from tests.chaos.faults import Fault
+from tests.chaos.judge import judge
 from tests.chaos.ledger import Ledger
 from tests.chaos.load import Load
-from tests.chaos.provider import running_provider
-from tests.chaos.trial import Plan, Result, Trial
-from tests.chaos.victims import REPLICAS, RESTART_SECONDS, Actor, wait_until_ready
+from tests.chaos.run import LEAST_PAUSE, LONGEST_PAUSE, WARM_SECONDS, Result
+from tests.chaos.victims import READY_SECONDS, REPLICAS, RESTART_SECONDS, Actor, wait_until_ready
 
 SHORTEST_AWAY, LONGEST_AWAY = 0.5, 8.0
 
@@ -43,14 +47,8 @@ class ClusterTormentor:
         self._actors = actors
         self._chance = chance
         self.faults: list[Fault] = []
-        self.woken: list[Woken] = []
 
-    @property
-    def deaths(self) -> list[str]:
-        """The ends of processes that it had not wanted."""
-        return [death for actor in self._actors for death in actor.deaths]
-
-    async def one(self, tasks: TaskGroup) -> None:  # noqa: ARG002  nothing goes on later
+    async def one(self) -> None:
         """Do one thing by chance, and wait until the servers agree again."""
         kind = self._chance.choices(list(WEIGHTS), list(WEIGHTS.values()))[0]
         now = anyio.current_time()
@@ -100,12 +98,10 @@ async def actors_on(cluster: EmbeddedCluster, directory: Path) -> AsyncGenerator
         tasks.cancel_scope.cancel()
 
 
-async def run_on_cluster(directory: Path, plan: Plan) -> Result:
-    """Do what is planned to a busy fleet on a cluster whose files lie in ``directory``."""
+async def run_on_cluster(directory: Path, *, faults: int, seed: int) -> Result:
+    """Do so many things to a busy fleet on a cluster whose files lie in ``directory``."""
     async with AsyncExitStack() as stack:
         ledger = stack.enter_context(closing(Ledger(directory / "ledger.sqlite")))
-        calls_file = directory / "calls.jsonl"
-        provider = await stack.enter_async_context(running_provider(calls_file))
         cluster = await stack.enter_async_context(EmbeddedCluster(directory / "nats"))
         actors = await stack.enter_async_context(actors_on(cluster, directory))
         address = Address(urls=cluster.urls, name="judge")
@@ -117,10 +113,41 @@ async def run_on_cluster(directory: Path, plan: Plan) -> Result:
             await stack.enter_async_context(chaos_client(name, cluster.url, ledger))
             for name in ("one", "other")
         ]
-        trial = Trial(
-            plan,
-            ClusterTormentor(cluster, actors, Random(plan.seed)),
-            Load(clients, provider, Random(plan.seed + 1)),
-            ledger,
-        )
-        return await trial.run(Judge(bus, clients[0], ledger, calls_file))
+        load = Load(clients, Random(seed + 1))
+        await load.prepare()
+        tormentor = ClusterTormentor(cluster, actors, Random(seed))
+        await _torment(tormentor, load, faults, Random(seed + 2))
+        await _readable(bus)
+        verdict = await judge(bus, clients[0], ledger, load.given)
+        verdict.faults.extend(death for actor in actors for death in actor.deaths)
+        return Result(verdict, report.text(verdict, ledger, tormentor.faults, seed))
+
+
+async def _readable(bus: NatsBus) -> None:
+    """Wait until the journals are shown as far as their owners have written them.
+
+    A server that was cut off may still answer for a moment as the leader that it was.
+    """
+    journal = bus.journal("execution")
+    with anyio.fail_after(READY_SECONDS):
+        for answer in await owned_shards(bus.transport, seconds=1.0):
+            for owned in answer.owned:
+                subject = journal_subject(answer.entity, owned.shard)
+                while not await _shows(journal, subject, owned.commit):
+                    await anyio.sleep(RESTART_SECONDS)
+
+
+async def _shows(journal: Journal, subject: str, commit: int) -> bool:
+    newest = await journal.last(subject)
+    return commit == 0 or (newest is not None and decode(Commit, newest.data).n >= commit)
+
+
+async def _torment(tormentor: ClusterTormentor, load: Load, faults: int, chance: Random) -> None:
+    async with anyio.create_task_group() as tasks:
+        load.start(tasks)
+        await anyio.sleep(WARM_SECONDS)
+        for _ in range(faults):
+            await anyio.sleep(chance.uniform(LEAST_PAUSE, LONGEST_PAUSE))
+            await tormentor.one()
+        await anyio.sleep(WARM_SECONDS)
+        load.stop()

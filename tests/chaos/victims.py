@@ -36,7 +36,6 @@ class Actor:
         self._environment = os.environ | {
             "NATS_URL": url,
             "CALLBOARD_DURABILITY": durability,
-            "CALLBOARD_ALLOW_LOOPBACK": "true",
             "CALLBOARD_LOG_FORMAT": "json",
             "CALLBOARD_LOG_LEVEL": "debug",
         }

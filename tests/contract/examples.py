@@ -116,6 +116,8 @@ def _scalar(info: inspect.Type, name: str, default: Any) -> Any:
     match info:
         case inspect.StrType():
             return WORDS.get(name, f"{name}_1")
+        case inspect.BytesType():
+            return "eJwDAAAAAAE="
         case inspect.IntType() | inspect.FloatType():
             return NUMBERS.get(name, 2 if default == 1 else 1)
         case _:

@@ -1,0 +1,180 @@
+"""Rows of one's own, laid over a book: contract prices, regions, what no public source has. Pure.
+
+Prices are in dollars, as contracts and price lists have them, and read as decimals.
+"""
+
+from datetime import date
+from decimal import Decimal
+from fractions import Fraction
+from typing import Literal
+
+import msgspec
+
+from schemas.base import StrictValue
+from schemas.pricing.book import (
+    Book,
+    Dispute,
+    Pattern,
+    Price,
+    ProviderEntry,
+    Rate,
+    Rates,
+    Row,
+    Tier,
+)
+from schemas.pricing.units import COUNTS, PICO, Bucket
+
+Dollars = dict[Bucket, Decimal]
+
+
+class OverlayTier(StrictValue, rename={"start": "from"}):
+    """What replaces the prices of a request whose prompt has at least ``start`` tokens."""
+
+    start: int
+    usd: Dollars
+
+
+class OverlayPrice(StrictValue):
+    """Dollars by bucket, and by the size of the prompt."""
+
+    usd: Dollars
+    tiers: list[OverlayTier] = []
+
+
+class OverlayRow(StrictValue, rename={"since": "from"}):
+    """The price of one model, for a time or for ever.
+
+    ``usd`` is for ``per`` tokens; of what is no token, for one. Variants that are not named here
+    stay as they are in the book below. ``regions`` limits the row to some, where a model's price
+    differs elsewhere; ``aliases`` are further names.
+    """
+
+    provider: str
+    model: str
+    usd: Dollars
+    per: Literal[1, 1000, 1_000_000] = 1_000_000
+    tiers: list[OverlayTier] = []
+    variants: dict[str, OverlayPrice] = {}
+    since: date | None = None
+    until: date | None = None
+    regions: list[str] = []
+    aliases: list[str] = []
+    name: str = ""
+    context_window: int | None = None
+    url: str = ""
+
+
+class RegionLimit(StrictValue):
+    """A row of the book below holds in these regions only."""
+
+    provider: str
+    model: str
+    regions: list[str]
+
+
+class DisputedRow(StrictValue):
+    """Another source has other rates for a row."""
+
+    provider: str
+    model: str
+    disputes: list[Dispute]
+
+
+class Overlay(StrictValue):
+    """What is laid over a book. ``source`` says where its rows come from."""
+
+    name: str
+    source: str = ""
+    providers: dict[str, ProviderEntry] = {}
+    provider_aliases: dict[str, str] = {}
+    rows: list[OverlayRow] = []
+    patterns: dict[str, list[Pattern]] = {}
+    limits: list[RegionLimit] = []
+    disputed: list[DisputedRow] = []
+
+
+def empty(name: str) -> Book:
+    """Return a book without rows."""
+    return Book(
+        format=1,
+        name=name,
+        sources={},
+        providers={},
+        provider_aliases={},
+        aliases={},
+        patterns={},
+        rows={},
+    )
+
+
+def laid_over(book: Book, overlay: Overlay) -> Book:
+    """Return the book with the overlay's rows before its own."""
+    rows = {provider: dict(models) for provider, models in book.rows.items()}
+    aliases = {provider: dict(names) for provider, names in book.aliases.items()}
+    for own in overlay.rows:
+        models = rows.setdefault(own.provider, {})
+        models[own.model] = _merged(own, models.get(own.model), overlay)
+        for alias in own.aliases:
+            aliases.setdefault(own.provider, {})[alias] = own.model
+    for limit in overlay.limits:
+        _replace(rows, limit.provider, limit.model, regions=limit.regions)
+    for disputed in overlay.disputed:
+        _replace(rows, disputed.provider, disputed.model, disputed=disputed.disputes)
+    patterns = dict(book.patterns)
+    for provider, own_patterns in overlay.patterns.items():
+        patterns[provider] = [*own_patterns, *patterns.get(provider, [])]
+    providers = {name: ProviderEntry(name=name) for name in rows}
+    return msgspec.structs.replace(
+        book,
+        sources=book.sources | {f"overlay {overlay.name}": overlay.source},
+        providers=providers | book.providers | overlay.providers,
+        provider_aliases=book.provider_aliases | overlay.provider_aliases,
+        aliases=aliases,
+        patterns=patterns,
+        rows=rows,
+    )
+
+
+def rate_of(usd: Decimal, per: int) -> Rate:
+    """Return dollars for so many units as an exact rate."""
+    exact = Fraction(usd) * PICO / per
+    return exact.numerator if exact.denominator == 1 else (exact.numerator, exact.denominator)
+
+
+def _replace(rows: dict[str, dict[str, Row]], provider: str, model: str, **values: object) -> None:
+    row = rows.get(provider, {}).get(model)
+    if row is not None:
+        rows[provider][model] = msgspec.structs.replace(row, **values)
+
+
+def _merged(own: OverlayRow, below: Row | None, overlay: Overlay) -> Row:
+    under = below or Row(prices=[])
+    return Row(
+        prices=_over(own, OverlayPrice(usd=own.usd, tiers=own.tiers), under.prices),
+        variants=under.variants
+        | {
+            name: _over(own, price, under.variants.get(name, []))
+            for name, price in own.variants.items()
+        },
+        name=own.name or under.name,
+        context_window=own.context_window or under.context_window,
+        regions=own.regions or under.regions,
+        minimum=under.minimum,
+        source=f"overlay {overlay.name}",
+        url=own.url,
+    )
+
+
+def _over(own: OverlayRow, price: OverlayPrice, below: list[Price]) -> list[Price]:
+    """Put a price before others, which it hides for its time."""
+    first = Price(
+        rates=_rates(price.usd, own.per),
+        tiers=[Tier(start=tier.start, rates=_rates(tier.usd, own.per)) for tier in price.tiers],
+        since=own.since,
+        until=own.until,
+    )
+    return [first] if own.since is None and own.until is None else [first, *below]
+
+
+def _rates(usd: Dollars, per: int) -> Rates:
+    return {bucket: rate_of(price, 1 if bucket in COUNTS else per) for bucket, price in usd.items()}

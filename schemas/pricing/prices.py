@@ -1,0 +1,221 @@
+"""A rate book that is asked for costs. Pure: the moment is passed in.
+
+What is asked often is kept ready: a name is looked up and a row read once, after that a cost is a
+look into a dictionary and a sum.
+"""
+
+from collections.abc import Mapping
+from datetime import UTC, date, datetime
+from operator import attrgetter
+from typing import NamedTuple
+
+import msgspec
+
+from schemas.pricing import names
+from schemas.pricing.book import Price, Row, book_id, read_lazily
+from schemas.pricing.names import Found, Wanted
+from schemas.pricing.tariff import Counts, Line, Tariff, prompt_of, tariff_of
+from schemas.pricing.units import BUCKETS, OF_USAGE, Bucket
+from schemas.usage import Usage
+
+STANDARD = ""
+"""The variant that nothing says."""
+
+ORDINARY = frozenset({"", "auto", "default", "standard", "standard_only", "on_demand"})
+"""Service tiers that are the standard price, as providers call them."""
+
+MOST_READY = 4096
+"""Combinations of names kept ready; more are looked up anew."""
+
+_of_usage = attrgetter(*OF_USAGE)
+_row_decoder = msgspec.json.Decoder(Row)
+
+
+class Terms(NamedTuple):
+    """What decides a price besides the counts and the moment.
+
+    ``tier`` is the service tier that served the request, or the one asked for where the provider
+    does not tell. ``region`` is where the model runs, for providers whose prices depend on it.
+    ``or_model`` and ``or_provider`` count where the book does not know the first.
+    """
+
+    provider: str
+    model: str
+    tier: str | None = None
+    batch: bool = False
+    region: str = ""
+    or_model: str = ""
+    or_provider: str = ""
+
+
+class Unpriced(NamedTuple):
+    """There is no price, and why."""
+
+    reason: str
+    row: str = ""
+    buckets: tuple[Bucket, ...] = ()
+
+
+class Priced(NamedTuple):
+    """A cost in pico-dollars, and the row of the book that it follows from.
+
+    ``resolved_from`` is the name that was asked for, where it is not the row's own.
+    """
+
+    cost: int
+    book_id: str
+    row: str
+    variant: str
+    resolved_from: str | None
+    tariff: Tariff
+    counts: Counts
+
+    def lines(self) -> list[Line]:
+        """Return how the cost comes about, a line for each bucket."""
+        return self.tariff.scale(self.counts).lines(self.counts) or []
+
+    @property
+    def tier_from(self) -> int:
+        """The size of the prompt from which on these rates apply."""
+        return max(start for start in self.tariff.starts if start <= prompt_of(self.counts))
+
+
+class _Dated(NamedTuple):
+    since: datetime | None
+    until: datetime | None
+    hours: tuple[int, int] | None
+    tariff: Tariff
+
+    def holds(self, at: datetime) -> bool:
+        if (self.since and at < self.since) or (self.until and at >= self.until):
+            return False
+        if self.hours is None:
+            return True
+        start, end = self.hours
+        minute = at.astimezone(UTC).hour * 60 + at.astimezone(UTC).minute
+        return start <= minute < end if start <= end else minute >= start or minute < end
+
+
+class _Offer(NamedTuple):
+    """What some terms come to: dated tariffs in the order of their precedence."""
+
+    row: str
+    variant: str
+    resolved_from: str | None
+    minimum: Mapping[Bucket, int]
+    always: Tariff | None
+    dated: tuple[_Dated, ...]
+
+    def at(self, at: datetime) -> Tariff | None:
+        if self.always is not None:
+            return self.always
+        return next((dated.tariff for dated in self.dated if dated.holds(at)), None)
+
+
+class Prices:
+    """A rate book by its canonical text.
+
+    Raises:
+        BookError: the text is no rate book.
+    """
+
+    def __init__(self, text: bytes) -> None:
+        self.text = text
+        self.book_id = book_id(text)
+        self.book = read_lazily(text)
+        self._ready: dict[Terms, _Offer | Unpriced] = {}
+
+    def price(self, terms: Terms, usage: Usage, at: datetime) -> Priced | Unpriced:
+        """Return what one call of a model cost at a moment (with a time zone)."""
+        return self.price_counts(terms, (*_of_usage(usage), 1), at)
+
+    def price_counts(self, terms: Terms, counts: Counts, at: datetime) -> Priced | Unpriced:
+        """Return what these counts cost; see ``price``."""
+        offer = self._ready.get(terms) or self._made_ready(terms)
+        if isinstance(offer, Unpriced):
+            return offer
+        tariff = offer.at(at)
+        if tariff is None:
+            return Unpriced(f"{offer.row} has no price at {at.isoformat()}", offer.row)
+        if offer.minimum:
+            counts = _at_least(offer.minimum, counts)
+        scale = tariff.scale(counts)
+        cost = scale.cost(counts)
+        if cost is None:
+            lacking = scale.lacking(counts)
+            reason = f"{offer.row} has no rate for {', '.join(lacking)}"
+            return Unpriced(reason, offer.row, tuple(lacking))
+        return Priced(
+            cost, self.book_id, offer.row, offer.variant, offer.resolved_from, tariff, counts
+        )
+
+    def row(self, provider: str, model: str) -> Row | None:
+        """Return a row by its own name."""
+        raw = self.book.rows.get(provider, {}).get(model)
+        return None if raw is None else _row_decoder.decode(raw)
+
+    def find(self, wanted: Wanted) -> Found | None:
+        """Return the row that names mean; see ``names``."""
+        return names.find(self.book, wanted)
+
+    def _made_ready(self, terms: Terms) -> _Offer | Unpriced:
+        if len(self._ready) >= MOST_READY:
+            self._ready.clear()
+        offer = self._ready[terms] = self._offer(terms)
+        return offer
+
+    def _offer(self, terms: Terms) -> _Offer | Unpriced:
+        wanted = Wanted(
+            terms.provider, terms.model, terms.region, terms.or_model, terms.or_provider
+        )
+        found = self.find(wanted)
+        row = self.row(found.provider, found.model) if found else None
+        if found is None or row is None:
+            return Unpriced(f"the rate book has no model {terms.model!r} at {terms.provider}")
+        name = f"{found.provider}/{found.model}"
+        if found.region and row.regions and found.region not in row.regions:
+            return Unpriced(f"{name} has no price in {found.region}", name)
+        variant = variant_of(terms)
+        prices = row.variants.get(variant) if variant else row.prices
+        if prices is None or (variant and found.seller != found.provider):
+            return Unpriced(f"{name} has no price for {variant}", name)
+        asked = terms.model if found.seller == found.provider else f"{found.seller}/{terms.model}"
+        resolved_from = None if asked == found.model else asked
+        return _offered(name, variant, resolved_from, row.minimum, prices)
+
+
+def variant_of(terms: Terms) -> str:
+    """Return which of a row's prices the terms name."""
+    tier = (terms.tier or "").strip().lower()
+    tier = STANDARD if tier in ORDINARY or (terms.batch and tier == "batch") else tier
+    return "+".join(part for part in ("batch" if terms.batch else "", tier) if part)
+
+
+def counts_of(counts: Mapping[Bucket, int]) -> Counts:
+    """Return counts by name in the order of ``BUCKETS``; one request unless it is said."""
+    return tuple(counts.get(bucket, 1 if bucket == "requests" else 0) for bucket in BUCKETS)
+
+
+def _offered(
+    row: str,
+    variant: str,
+    resolved_from: str | None,
+    minimum: Mapping[Bucket, int],
+    prices: list[Price],
+) -> _Offer:
+    dated = tuple(
+        _Dated(_midnight(one.since), _midnight(one.until), one.hours, tariff_of(one))
+        for one in prices
+    )
+    first = dated[0] if dated else None
+    always = first and first.tariff if first and first[:3] == (None, None, None) else None
+    return _Offer(row, variant, resolved_from, minimum, always, dated)
+
+
+def _midnight(day: date | None) -> datetime | None:
+    return None if day is None else datetime(day.year, day.month, day.day, tzinfo=UTC)
+
+
+def _at_least(minimum: Mapping[Bucket, int], counts: Counts) -> Counts:
+    named = zip(BUCKETS, counts, strict=False)
+    return tuple(max(count, minimum.get(bucket, 0)) if count else 0 for bucket, count in named)

@@ -1,0 +1,147 @@
+"""One price, made ready to be multiplied with counts. Pure.
+
+Rates and counts stand in the order of ``BUCKETS``. A part of ``output`` has the difference to the
+rate of ``output``, because its tokens are counted there too.
+"""
+
+from bisect import bisect_right
+from collections.abc import Mapping, Sequence
+from operator import mul
+from typing import Final, NamedTuple
+
+from schemas.pricing.book import Price, Rate, Rates
+from schemas.pricing.units import (
+    BUCKETS,
+    PARTS_OF_OUTPUT,
+    PLAIN_OF_CACHED,
+    SAME_AS,
+    Bucket,
+)
+
+Counts = tuple[int, ...]
+"""How much there is of each bucket, in the order of ``BUCKETS``; what is left off is 0."""
+
+NO_RATE: Final = 1 << 200
+"""Stands where there is no rate: no sum of real costs comes near it."""
+
+_PROMPTS = BUCKETS.index("output")
+_IMAGES = slice(BUCKETS.index("image_input"), BUCKETS.index("video_input") + 1)
+_OUTPUT = BUCKETS.index("output")
+_PARTS = tuple(map(BUCKETS.index, PARTS_OF_OUTPUT))
+
+
+class Line(NamedTuple):
+    """One bucket of a bill: ``rate`` is in pico-dollars for ``per`` units."""
+
+    bucket: Bucket
+    amount: int
+    rate: int
+    per: int
+    cost: int
+
+
+class Scale(NamedTuple):
+    """The rates of one tier: exact, and as integers unless one of them is none."""
+
+    exact: tuple[tuple[int, int] | None, ...]
+    whole: tuple[int, ...] | None
+
+    def cost(self, counts: Counts) -> int | None:
+        """Return what the counts cost, None if one of them has no rate."""
+        if self.whole is None:
+            lines = self.lines(counts)
+            return None if lines is None else sum(line.cost for line in lines)
+        cost = sum(map(mul, counts, self.whole))
+        return None if cost >= NO_RATE else cost
+
+    def lines(self, counts: Counts) -> list[Line] | None:
+        """Return a line for each bucket there is any of, None if one has no rate."""
+        lines: list[Line] = []
+        for bucket, count, rate in zip(
+            BUCKETS, _apart(self.exact, counts), self.exact, strict=False
+        ):
+            if count and rate is None:
+                return None
+            if count and rate is not None and (rate[0] or bucket != "requests"):
+                lines.append(Line(bucket, count, *rate, _half_even(count * rate[0], rate[1])))
+        return lines
+
+    def lacking(self, counts: Counts) -> list[Bucket]:
+        """Return the buckets there is some of and that have no rate."""
+        apart = zip(BUCKETS, _apart(self.exact, counts), self.exact, strict=False)
+        return [bucket for bucket, count, rate in apart if count and rate is None]
+
+
+class Tariff(NamedTuple):
+    """The scales of a price by the size of the prompt they begin at; the first begins at 0."""
+
+    starts: tuple[int, ...]
+    scales: tuple[Scale, ...]
+
+    def scale(self, counts: Counts) -> Scale:
+        """Return the scale of the tier that a request with these counts belongs to."""
+        if len(self.starts) == 1:
+            return self.scales[0]
+        return self.scales[bisect_right(self.starts, prompt_of(counts)) - 1]
+
+
+def tariff_of(price: Price) -> Tariff:
+    """Make a price ready."""
+    rates: Rates = dict(price.rates)
+    starts, scales = [0], [_scale(rates)]
+    for tier in sorted(price.tiers, key=lambda tier: tier.start):
+        rates |= tier.rates
+        starts.append(tier.start)
+        scales.append(_scale(rates))
+    return Tariff(tuple(starts), tuple(scales))
+
+
+def prompt_of(counts: Counts) -> int:
+    """Return all tokens of the prompt."""
+    return sum(counts[:_PROMPTS]) + sum(counts[_IMAGES])
+
+
+def _scale(rates: Rates) -> Scale:
+    exact = tuple(_pair(_rate_of(bucket, rates)) for bucket in BUCKETS)
+    if any(rate is not None and rate[1] != 1 for rate in exact):
+        return Scale(exact, None)
+    whole = [rate[0] if rate else NO_RATE for rate in exact]
+    for part in _PARTS:
+        whole[part] = whole[part] - whole[_OUTPUT] if exact[part] else 0
+    return Scale(exact, tuple(whole))
+
+
+def _rate_of(bucket: Bucket, rates: Mapping[Bucket, Rate]) -> Rate | None:
+    """Return a bucket's own rate, or that of the one it is priced like."""
+    if bucket in rates:
+        return rates[bucket]
+    if bucket == "requests":
+        return 0
+    if PLAIN_OF_CACHED.get(bucket) in rates:
+        return None
+    return next((rates[same] for same in SAME_AS.get(bucket, ()) if same in rates), None)
+
+
+def _pair(rate: Rate | None) -> tuple[int, int] | None:
+    if rate is None:
+        return None
+    return (rate, 1) if isinstance(rate, int) else rate
+
+
+def _apart(rates: Sequence[tuple[int, int] | None], counts: Counts) -> list[int]:
+    """Return the counts with the parts of output that have a rate taken out of it, others gone."""
+    apart = list(counts)
+    for part in _PARTS:
+        if part < len(apart):
+            apart[_OUTPUT] -= apart[part] if rates[part] else 0
+            apart[part] = apart[part] if rates[part] else 0
+    return apart
+
+
+def _half_even(numerator: int, denominator: int) -> int:
+    """Divide, rounding to the nearest whole number, and a half to the even one."""
+    if denominator == 1:
+        return numerator
+    whole, rest = divmod(numerator, denominator)
+    above = 2 * rest - denominator
+    return whole + (above > 0 or (above == 0 and whole % 2 == 1))
