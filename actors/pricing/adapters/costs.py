@@ -1,0 +1,137 @@
+"""The projection of the ledger: a row for each call of a model that was charged.
+
+What the end of a lease has booked has a row of its own, until somebody says what was spent.
+"""
+
+from operator import attrgetter
+
+from bus.projection import Fact, Projection, Rows
+from bus.projection.file import microseconds
+from schemas.ledger import ACCOUNT_ENTITY, Charge, Charged, Lapsed, Party, Reference, Voided
+from schemas.usage import COUNTS
+
+STANDARD = "standard"
+
+COLUMNS = (
+    "tenant",
+    "at",
+    "execution",
+    "step",
+    "attempt",
+    "user",
+    "project",
+    "agent",
+    "workflow",
+    "session",
+    "held",
+    "completed",
+    "cost",
+    "quality",
+    "provider",
+    "model",
+    "model_served",
+    "tier",
+    "variant",
+    "batch",
+    "region",
+    "key",
+    "unpriced",
+    "reported",
+    "book",
+    "rate_row",
+    *COUNTS,
+)
+"""``tier`` is what reports show, ``variant`` what the provider said."""
+
+TABLES = f"""
+CREATE TABLE call ({", ".join(COLUMNS)});
+CREATE INDEX call_by_time ON call (tenant, at);
+CREATE TABLE lapse (
+    tenant, execution, step, attempt, call INTEGER NOT NULL,
+    PRIMARY KEY (tenant, execution, step, attempt)
+) WITHOUT ROWID
+"""
+
+_INSERT = f"INSERT INTO call VALUES ({', '.join('?' * len(COLUMNS))})"  # noqa: S608
+_LAPSE = "INSERT INTO lapse VALUES (?, ?, ?, ?, last_insert_rowid())"
+_WHICH = "WHERE tenant = ? AND execution = ? AND step = ? AND attempt = ?"
+_FORGET_CALL = f"DELETE FROM call WHERE rowid = (SELECT call FROM lapse {_WHICH})"  # noqa: S608
+_FORGET = f"DELETE FROM lapse {_WHICH}"  # noqa: S608
+
+_UNKNOWN = (None,) * (len(COLUMNS) - COLUMNS.index("provider") - len(COUNTS)) + (0,) * len(COUNTS)
+
+_which = attrgetter("execution_id", "step", "attempt")
+_whose = attrgetter("user", "project", "agent_id", "workflow_id", "session")
+_counts = attrgetter(*COUNTS)
+_row = attrgetter("secret", "unpriced", "reported_pico", "book_id", "row")
+
+
+def apply(rows: Rows, fact: Fact) -> None:
+    """Add a row for each charge, and for what the end of a lease has booked."""
+    match fact.event:
+        case Charged() as event:
+            if event.booked_pico:
+                _forget(rows, fact.tenant, event.reference)
+            _charged(rows, fact.tenant, event)
+        case Lapsed(booked_pico=cost) as event if cost:
+            head = _head(fact.tenant, microseconds(event.at), event.reference, event.party)
+            rows.execute(_INSERT, (*head, event.held_pico, 0, cost, "estimated", *_UNKNOWN))
+            rows.execute(_LAPSE, (fact.tenant, *_which(event.reference)))
+        case Voided(booked_pico=cost) as event if cost:
+            _forget(rows, fact.tenant, event.reference)
+        case _:
+            return
+
+
+def _charged(rows: Rows, tenant: str, event: Charged) -> None:
+    """What is said once of an attempt stands in its first row."""
+    head = _head(tenant, microseconds(event.at), event.reference, event.party)
+    held, completed = event.held_pico, int(event.completed)
+    for charge in event.charges:
+        rows.execute(_INSERT, (*head, held, completed, *_tail(charge)))
+        held = completed = 0
+    if completed and not event.charges:
+        rows.execute(_INSERT, (*head, held, completed, 0, "exact", *_UNKNOWN))
+
+
+def _head(tenant: str, at: int, reference: Reference, party: Party) -> tuple[object, ...]:
+    return (tenant, at, *_which(reference), *_whose(party))
+
+
+def _tail(charge: Charge) -> tuple[object, ...]:
+    usage = charge.usage
+    return (
+        charge.cost_pico,
+        usage.quality,
+        charge.provider,
+        charge.model,
+        charge.model_served or charge.model,
+        _tier(charge),
+        charge.tier,
+        int(charge.batch),
+        charge.region,
+        *_row(charge),
+        *_counts(usage),
+    )
+
+
+def _tier(charge: Charge) -> str:
+    if charge.batch and charge.tier not in (None, "batch"):
+        return f"batch+{charge.tier}"
+    return "batch" if charge.batch else charge.tier or STANDARD
+
+
+def _forget(rows: Rows, tenant: str, reference: Reference) -> None:
+    which = (tenant, *_which(reference))
+    rows.execute(_FORGET_CALL, which)
+    rows.execute(_FORGET, which)
+
+
+COSTS = Projection(
+    name="costs",
+    entity=ACCOUNT_ENTITY,
+    version=1,
+    tables=TABLES,
+    event_type=Charged | Lapsed | Voided,
+    apply=apply,
+)

@@ -1,0 +1,99 @@
+"""Answers what was spent, from this process's copy of the costs."""
+
+import sqlite3
+from collections.abc import Callable, Sequence
+from datetime import tzinfo
+from functools import partial
+from typing import TypeVar, cast
+from zoneinfo import ZoneInfo
+
+import msgspec
+
+from actors.pricing.core import report
+from actors.pricing.core.periods import Period, Span, periods, span_of
+from bus.errors import problem
+from bus.ports import Clock
+from bus.projection import Answer, Projector
+from bus.service import Caller, Endpoint
+from schemas.reports import CostReport, ReportCosts, TimeUnit
+
+T = TypeVar("T")
+
+
+class Reports:
+    """Answers ``pricing.report``."""
+
+    def __init__(self, costs: Projector, clock: Clock) -> None:
+        self._costs = costs
+        self._clock = clock
+
+    def endpoints(self) -> Sequence[Endpoint]:
+        """Return the requests this answers."""
+        return (Endpoint(ReportCosts, self.report),)
+
+    async def report(self, caller: Caller, asked: ReportCosts) -> CostReport:
+        """Report what was spent.
+
+        Raises:
+            ProblemError: ``validation``: the span, the time zone or the groups make no sense;
+                ``timeout``: the report takes too long.
+            UnavailableError: the costs are not up to date, and will not be at once.
+        """
+        zone = time_zone(asked.time_zone)
+        span = asked_span(asked.since, asked.until, zone, self._clock)
+        unit = _unit(asked)
+        parts = _parts(span, zone, unit) if unit else None
+        question = report.question(caller.tenant, asked, span, parts)
+        found = await asking(self._costs, partial(_found, question), fresh=asked.fresh)
+        answer = report.report(asked, span, found.value)
+        return msgspec.structs.replace(answer, behind_commits=found.behind_commits)
+
+
+def time_zone(name: str) -> tzinfo:
+    """Return a time zone by its name.
+
+    Raises:
+        ProblemError: ``validation``: there is none of this name.
+    """
+    try:
+        return ZoneInfo(name)
+    except (ValueError, OSError, KeyError):
+        raise problem("validation", f"no time zone {name!r}", field="time_zone") from None
+
+
+def asked_span(since: str | None, until: str | None, zone: tzinfo, clock: Clock) -> Span:
+    """Return the span of a question; refuses as ``span_of`` does, with a Problem."""
+    try:
+        return span_of(since, until, zone, clock())
+    except (ValueError, OverflowError) as error:
+        raise problem("validation", str(error), field="since") from None
+
+
+async def asking(
+    costs: Projector, question: Callable[[sqlite3.Connection], T], *, fresh: bool
+) -> Answer[T]:
+    """Ask the projection; a question that takes too long is a ``timeout``."""
+    try:
+        return await costs.ask(question, fresh=fresh)
+    except TimeoutError:
+        raise problem("timeout", "too much for one answer: ask for a shorter span") from None
+
+
+def _unit(asked: ReportCosts) -> TimeUnit | None:
+    units = [name for name in asked.group_by if name in report.TIME_UNITS]
+    if len(units) > 1 or len(set(asked.group_by)) < len(asked.group_by):
+        message = "each group once, and at most one span of time"
+        raise problem("validation", message, field="group_by")
+    return cast("TimeUnit", units[0]) if units else None
+
+
+def _parts(span: Span, zone: tzinfo, unit: TimeUnit) -> list[Period]:
+    try:
+        return periods(span, zone, unit)
+    except ValueError as error:
+        raise problem("validation", str(error), field="since") from None
+
+
+def _found(question: report.Question, rows: sqlite3.Connection) -> report.Found:
+    """Run the statements of a question; all see the same rows."""
+    return report.Found(*(rows.execute(*query).fetchall() if query else [] for query in question))
