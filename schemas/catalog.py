@@ -51,6 +51,7 @@ from schemas.executions import (
 )
 from schemas.problems import Problem
 from schemas.quotes import QuotePrice
+from schemas.reports import ReportCosts
 from schemas.streams import ReadStream, StreamEvent
 
 CONTRACT_VERSION = "1.2.0"
@@ -81,6 +82,7 @@ REQUESTS: tuple[type[Request], ...] = (
     AdjustBudget,
     SetLimits,
     QuotePrice,
+    ReportCosts,
 )
 
 STREAM_EVENTS: tuple[type[Message], ...] = get_args(StreamEvent)
@@ -104,7 +106,7 @@ EVENTS: tuple[type[Message], ...] = (
 
 RECORDS: tuple[type[Message], ...] = (ExecutionRecord,)
 
-QUESTIONS = frozenset({"embed", "get", "list", "quote", "read"})
+QUESTIONS = frozenset({"embed", "get", "list", "quote", "read", "report"})
 """Verbs that change nothing. They have no durable form, because nobody would get the answer."""
 
 

@@ -72,11 +72,16 @@ class Journalist:
         self, shard: int, *amounts: int, tenant: str = "acme", blob: bool = False
     ) -> None:
         """Append the next commit of a shard, with an event for each amount and one that is none."""
+        events = [Noted(text="x"), *(Added(amount=amount) for amount in amounts)]
+        await self.write(shard, events, tenant=tenant, blob=blob)
+
+    async def write(
+        self, shard: int, events: Sequence[Any], *, tenant: str = "acme", blob: bool = False
+    ) -> None:
+        """Append the next commit of a shard, with these events of one entity."""
         n, sequence = self._ends.get(shard, (0, 0))
-        events: list[Any] = [Noted(text="x"), *(Added(amount=amount) for amount in amounts)]
-        entry = Entry(
-            tenant=tenant, key="k", command="c", events=[msgspec.Raw(encode(e)) for e in events]
-        )
+        raw = [msgspec.Raw(encode(event)) for event in events]
+        entry = Entry(tenant=tenant, key="k", command="c", events=raw)
         if blob:
             name = await self._bus.blobs.put(encode(entry))
             entry = Entry(tenant=tenant, key="k", command="c", blob=name)

@@ -15,7 +15,6 @@ from schemas.reports import (
     CostLine,
     CostReport,
     GroupBy,
-    RecommendSavings,
     ReportCosts,
     TimeUnit,
     Totals,
@@ -159,7 +158,7 @@ def added(one: Totals, other: Totals) -> Totals:
 
 def _source(
     tenant: str,
-    asked: ReportCosts | RecommendSavings,
+    asked: ReportCosts,
     span: Span,
     periods: Sequence[Period] | None,
 ) -> Query:
@@ -178,9 +177,7 @@ def _source(
     )
 
 
-def conditions(
-    tenant: str, asked: ReportCosts | RecommendSavings, span: Span
-) -> tuple[str, tuple[Any, ...]]:
+def conditions(tenant: str, asked: ReportCosts, span: Span) -> tuple[str, tuple[Any, ...]]:
     """Return the condition on calls that a question makes, and its values."""
     fixed = {
         column: value

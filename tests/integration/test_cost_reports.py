@@ -1,0 +1,120 @@
+"""Questions about costs, from the journal of the accounts to the answer on the bus."""
+
+from collections.abc import AsyncGenerator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from actors.pricing.actor import endpoints
+from actors.pricing.adapters.costs import COSTS
+from actors.pricing.adapters.reports import Reports
+from bus.client import Client
+from bus.connection import background
+from bus.errors import ProblemError
+from bus.jetstream import NatsBus
+from bus.service import Service
+from bus.testing import NatsWorld
+from schemas.ledger import Party
+from schemas.reports import CostReport, ReportCosts
+from tests.charges import BEGAN, charge, charged
+from tests.integration.waiting import until
+from tests.projections import Journalist, projecting
+
+SINCE, UNTIL = "2026-03-27", "2026-04-01"
+
+
+class Desk:
+    """Asks a pricing service whose ledger it writes."""
+
+    def __init__(self, bus: NatsBus) -> None:
+        self.ledger = Journalist(bus)
+        self._client = Client(bus.transport)
+
+    async def report(self, **asked: Any) -> CostReport:
+        span: dict[str, Any] = {"since": SINCE, "until": UNTIL}
+        question = ReportCosts(**span | asked)
+        return await self._client.request("acme", question)
+
+
+@pytest.fixture
+async def desk(own_nats: NatsWorld, tmp_path: Path) -> AsyncGenerator[Desk]:
+    async with own_nats.process() as bus, projecting(bus, tmp_path / "copy", COSTS) as costs:
+        service = Service("pricing", endpoints(Reports(costs, bus.clock)), bus)
+
+        async def serve() -> None:
+            await service.run(bus.nats.client)
+
+        async with background(serve):
+            await until(lambda: not service.missing())
+            yield Desk(bus)
+
+
+async def test_each_charge_is_in_the_report_that_is_asked_for_after_it(desk: Desk):
+    for number in range(5):
+        event = charged(charge(1_000), execution=f"x{number}", completed=True)
+        await desk.ledger.write(number % 2, [event])
+        report = await desk.report()
+        assert (report.total.cost_pico, report.behind_commits) == (1000 * (number + 1), 0)
+        assert report.total.cost_per_success_pico == 1000
+
+
+async def test_costs_are_grouped_by_the_days_of_a_time_zone_and_by_model(desk: Desk):
+    evening = BEGAN.replace(hour=22, minute=59), BEGAN.replace(hour=23, minute=1)
+    for at, model in zip(evening, ("gpt-4o", "gpt-4o-mini"), strict=True):
+        await desk.ledger.write(0, [charged(charge(7, model), at=at, party=Party(user="ada"))])
+        await desk.ledger.write(1, [charged(charge(5), at=at)], tenant="bolt")
+
+    report = await desk.report(group_by=["day", "model"], time_zone="Europe/Berlin")
+
+    assert [(line.group, line.totals.cost_pico) for line in report.lines] == [
+        ({"day": "2026-03-27", "model": "gpt-4o"}, 7),
+        ({"day": "2026-03-28", "model": "gpt-4o-mini"}, 7),
+    ]
+    assert report.total.cost_pico == 14
+
+
+@pytest.mark.parametrize(
+    ("asked", "field"),
+    [
+        ({"time_zone": "Mars/Olympus"}, "time_zone"),
+        ({"since": "2026-13-01"}, "since"),
+        ({"since": "yesterday"}, "since"),
+        ({"since": "2026-05-01"}, "since"),
+        ({"since": "2020-01-01"}, "since"),
+        ({"since": "2025-11-01", "group_by": ["hour"]}, "since"),
+        ({"group_by": ["day", "hour"]}, "group_by"),
+        ({"group_by": ["model", "model"]}, "group_by"),
+        ({"group_by": ["price"]}, "group_by[0]"),
+    ],
+)
+async def test_a_question_that_makes_no_sense_is_refused_and_the_field_is_named(
+    desk: Desk, asked: dict[str, Any], field: str
+):
+    with pytest.raises(ProblemError) as refused:
+        await desk.report(**asked)
+
+    assert (refused.value.problem.code, refused.value.problem.field) == ("validation", field)
+
+
+async def test_without_dates_the_last_thirty_days_count(desk: Desk, own_nats: NatsWorld):
+    async with own_nats.process() as bus:
+        now = bus.clock()
+    for days in (1, 29, 32):
+        await desk.ledger.write(0, [charged(charge(1), at=now - timedelta(days=days))])
+
+    assert (await desk.report(since=None, until=None)).total.cost_pico == 2
+
+
+async def test_costs_that_cannot_be_known_are_refused_unless_they_may_be_old(desk: Desk):
+    await desk.ledger.write(0, [charged(charge(3))])
+    await desk.report()
+    await desk.ledger.skip(0)
+    await desk.ledger.write(0, [charged(charge(4))])
+
+    with pytest.raises(ProblemError, match="commit 3 follows commit 1"):
+        await desk.report()
+    old = await desk.report(fresh=False)
+
+    assert (old.total.cost_pico, old.behind_commits) == (3, 1)
