@@ -5,6 +5,7 @@ from typing import ClassVar
 
 from schemas.agents import AgentStatus
 from schemas.base import Message
+from schemas.executions import ModelCost
 from schemas.ids import AgentId, ExecutionId
 from schemas.problems import Problem
 from schemas.safety import Finding
@@ -23,7 +24,10 @@ class ExecutionAcceptedEvent(Message, tag="execution.accepted", omit_defaults=Tr
 
 
 class ExecutionEndedEvent(Message, omit_defaults=True):
-    """What the ends of an execution have in common."""
+    """What the ends of an execution have in common.
+
+    ``cost`` is in pico-dollars, None where nothing is priced; ``costs`` are those of each model.
+    """
 
     execution_id: ExecutionId
     agent_id: AgentId | None = None
@@ -31,6 +35,9 @@ class ExecutionEndedEvent(Message, omit_defaults=True):
     duration_ms: int
     attempts: int
     usage: Usage | None = None
+    tokens_used: int | None = None
+    cost: int | None = None
+    costs: list[ModelCost] = []
     error: Problem | None = None
 
 

@@ -88,6 +88,27 @@ class LogEntry(Value):
     message: str
 
 
+class ModelCost(Value):
+    """What an execution has used of one model, failed calls as well. ``cost`` is in pico-dollars.
+
+    It is None where no call has a price; ``unpriced`` counts those that have none.
+    """
+
+    provider: str
+    model: str
+    calls: int
+    tokens: int
+    cost: int | None
+    unpriced: int = 0
+
+
+class AttemptName(Value):
+    """Which attempt of which step."""
+
+    step: int
+    attempt: int
+
+
 class ExecutionRecord(Message):
     """The stored execution. ``revision`` grows with each change; ``cost`` is in pico-dollars.
 
@@ -95,7 +116,9 @@ class ExecutionRecord(Message):
     segment of the stream that the journal has allotted. A plain generation has no agent; its
     ``task`` is its last user message. ``provider`` and ``model`` were asked for the answer,
     ``choices`` say which rules wanted that, ``detours`` which calls failed before. ``usage_at_end``
-    is what the end has told, where more ``usage`` was reported after it.
+    is what the end has told, where more ``usage`` was reported after it, and ``cost_at_end`` its
+    cost. ``costs`` are those of each model. ``settled`` names the attempts whose usage
+    is counted.
     """
 
     SUBJECT: ClassVar[str | None] = RECORD_SUBJECT
@@ -123,8 +146,11 @@ class ExecutionRecord(Message):
     usage_at_end: Usage | None = None
     tokens_used: int | None = None
     cost: int | None = None
+    cost_at_end: int | None = None
+    costs: list[ModelCost] = []
     error: Problem | None = None
     attempts: int = 0
+    settled: list[AttemptName] = []
     user: str | None = None
     project: str | None = None
     session: str | None = None

@@ -4,6 +4,7 @@ from datetime import datetime
 
 from schemas.base import Internal, Value
 from schemas.ids import AgentId, ExecutionId, SessionId, TenantId
+from schemas.ledger import Charge
 from schemas.llm import Answer, GenerateRequest
 from schemas.policy import Choice, Detour, Policy
 from schemas.problems import Problem
@@ -41,6 +42,31 @@ class Origin(Internal):
     choices: list[Choice] = []
 
 
+class Slices(Value):
+    """How a stream that goes on asks for more: ``slice_pico`` at a time.
+
+    ``input_pico`` is what its prompt costs at most, ``output_pico`` a token of its answer.
+    """
+
+    slice_pico: int
+    input_pico: int
+    output_pico: int
+
+
+class Spending(Value, omit_defaults=True):
+    """What each attempt needs the account's leave for, as it was reckoned at acceptance.
+
+    ``amount_pico`` and ``tokens`` are upper bounds of one attempt; with ``slices`` the amount is
+    that of the prompt and a first slice. One that ``waits`` asks again when it may be granted,
+    others fail when they are refused.
+    """
+
+    amount_pico: int
+    tokens: int
+    waits: bool = False
+    slices: Slices | None = None
+
+
 # Commands
 
 
@@ -51,6 +77,7 @@ class Accept(Internal, tag="accept"):
     request: GenerateRequest
     timeout_seconds: float
     policy: Policy = NO_POLICY
+    spending: Spending | None = None
 
 
 class Claim(Internal, tag="claim"):
@@ -65,7 +92,11 @@ class Claim(Internal, tag="claim"):
 
 
 class FinishGeneration(Internal, tag="finish_generation"):
-    """A provider answered to the end: the alternative at ``place``, after ``detours``."""
+    """A provider answered to the end: the alternative at ``place``, after ``detours``.
+
+    ``charges`` are the prices of all calls; None where nothing is known of prices. ``decided_at``
+    is that of the work item.
+    """
 
     step: int
     attempt: int
@@ -75,6 +106,8 @@ class FinishGeneration(Internal, tag="finish_generation"):
     place: int = 0
     detours: list[Detour] = []
     findings: list[Finding] = []
+    charges: list[Charge] | None = None
+    decided_at: datetime | None = None
 
 
 class FailGeneration(Internal, tag="fail_generation"):
@@ -93,6 +126,8 @@ class FailGeneration(Internal, tag="fail_generation"):
     next_place: int | None = None
     detours: list[Detour] = []
     findings: list[Finding] = []
+    charges: list[Charge] | None = None
+    decided_at: datetime | None = None
 
 
 class Redispatch(Internal, tag="redispatch"):
@@ -100,6 +135,22 @@ class Redispatch(Internal, tag="redispatch"):
 
     step: int
     attempt: int
+
+
+class ReserveAnswered(Internal, tag="reserve_answered"):
+    """The account holds the money for an attempt, or refuses. ``asked`` counts how often it was."""
+
+    step: int
+    attempt: int
+    asked: int
+    problem: Problem | None = None
+
+
+class DueAnswered(Internal, tag="due_answered"):
+    """The account has booked what an attempt has cost, or let go of its hold."""
+
+    ask: str
+    problem: Problem | None = None
 
 
 class Cancel(Internal, tag="cancel"):
@@ -117,7 +168,16 @@ class Tick(Internal, tag="tick"):
 
 
 ExecutionCommand = (
-    Accept | Claim | FinishGeneration | FailGeneration | Redispatch | Cancel | Look | Tick
+    Accept
+    | Claim
+    | FinishGeneration
+    | FailGeneration
+    | ReserveAnswered
+    | DueAnswered
+    | Redispatch
+    | Cancel
+    | Look
+    | Tick
 )
 
 
@@ -154,6 +214,33 @@ class Accepted(Internal, tag="accepted"):
     at: datetime
     deadline: datetime
     policy: Policy = NO_POLICY
+    spending: Spending | None = None
+
+
+class ReserveAsked(Internal, tag="reserve_asked"):
+    """An attempt waits for the account to hold what it may cost.
+
+    ``asked`` counts how often, ``counts`` and ``place`` are those of the attempt. ``reason`` is
+    why there is another attempt than the first.
+    """
+
+    step: int
+    attempt: int
+    asked: int
+    at: datetime
+    reason: str | None = None
+    counts: int = 0
+    place: int = 0
+
+
+class ReserveRefused(Internal, tag="reserve_refused"):
+    """The account does not hold the money. It is asked again at ``retry_at``, if that is set."""
+
+    step: int
+    attempt: int
+    problem: Problem
+    at: datetime
+    retry_at: datetime | None = None
 
 
 class AttemptStarted(Internal, tag="attempt_started"):
@@ -161,7 +248,8 @@ class AttemptStarted(Internal, tag="attempt_started"):
 
     A repeated attempt names the segment it makes void and the one in which the owner says so.
     ``counts`` is 1 where the attempt before it was lost with its worker, which spends an attempt.
-    ``place`` is the alternative to begin with.
+    ``place`` is the alternative to begin with. ``held`` says that the account
+    holds what it may cost.
     """
 
     step: int
@@ -173,6 +261,7 @@ class AttemptStarted(Internal, tag="attempt_started"):
     notice_segment: int | None = None
     counts: int = 0
     place: int = 0
+    held: bool = False
 
 
 class AttemptClaimed(Internal, tag="attempt_claimed"):
@@ -193,6 +282,7 @@ class AttemptFailed(Internal, tag="attempt_failed"):
     retry_at: datetime | None = None
     detours: list[Detour] = []
     findings: list[Finding] = []
+    charges: list[Charge] | None = None
 
 
 class GenerationFinished(Internal, tag="generation_finished"):
@@ -207,15 +297,36 @@ class GenerationFinished(Internal, tag="generation_finished"):
     place: int = 0
     detours: list[Detour] = []
     findings: list[Finding] = []
+    charges: list[Charge] | None = None
 
 
 class UsageSettled(Internal, tag="usage_settled"):
-    """A superseded attempt reported what it had spent, and in which calls that failed."""
+    """A superseded attempt reported what it had spent, and in which calls that failed.
+
+    ``decided_at`` is when the attempt was decided, ``at`` when this was reported.
+    """
 
     step: int
     attempt: int
     usage: Usage
     detours: list[Detour] = []
+    charges: list[Charge] | None = None
+    decided_at: datetime | None = None
+    at: datetime | None = None
+
+
+class HoldReleased(Internal, tag="hold_released"):
+    """A superseded attempt reported that it had spent nothing, of what is held for it."""
+
+    step: int
+    attempt: int
+    at: datetime
+
+
+class DueMet(Internal, tag="due_met"):
+    """The account has answered to what was due for an attempt."""
+
+    ask: str
 
 
 class ExecutionCompleted(Internal, tag="completed"):
@@ -249,11 +360,15 @@ class ExecutionTimedOut(Internal, tag="timed_out"):
 
 
 ChangeEvent = (
-    AttemptStarted
+    ReserveAsked
+    | ReserveRefused
+    | AttemptStarted
     | AttemptClaimed
     | AttemptFailed
     | GenerationFinished
     | UsageSettled
+    | HoldReleased
+    | DueMet
     | ExecutionCompleted
     | ExecutionFailed
     | ExecutionCancelled
@@ -278,3 +393,5 @@ class GenerateWork(Internal, tag="generate"):
     trace: str | None = None
     policy: Policy = NO_POLICY
     place: int = 0
+    decided_at: datetime | None = None
+    slices: Slices | None = None

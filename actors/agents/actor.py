@@ -10,6 +10,7 @@ from actors.agents.adapters.definitions import Definitions
 from actors.agents.adapters.streams import Streams
 from actors.agents.config import AgentsConfig
 from actors.agents.core.acceptance import accept, plain_request, task_of
+from actors.agents.core.asking import answered
 from actors.agents.core.decisions import decide
 from actors.agents.core.execution import Execution, due, evolve, has_ended
 from actors.agents.core.index import ExecutionIndex
@@ -80,7 +81,7 @@ def execution_entity() -> Entity[Execution, ExecutionCommand, ExecutionEvent]:
     """Return the execution as the shard runtime sees it."""
     return Entity(
         name="execution",
-        version=1,
+        version=2,
         state_type=Execution,
         command_type=ExecutionCommand,
         event_type=ExecutionEvent,
@@ -94,7 +95,9 @@ def execution_entity() -> Entity[Execution, ExecutionCommand, ExecutionEvent]:
         record_subject=lambda tenant, key: fill(RECORD_SUBJECT, tenant=tenant, execution_id=key),
         restore=lambda tenant, data: restore(tenant, decode(ExecutionRecord, data)),
         redispatch=redispatch,
+        answered=answered,
         tick=Tick(),
+        upgrades={1: lambda state: state},
         observe=_count,
     )
 

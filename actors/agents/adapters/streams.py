@@ -94,7 +94,7 @@ def _terminal(record: ExecutionRecord) -> Completed | Failed | Cancelled:
             final_response=record.output or "",
             finish_reason=record.finish_reason or "other",
             usage=record.usage_at_end or record.usage or Usage(),
-            cost=record.cost,
+            cost=record.cost_at_end if record.usage_at_end else record.cost,
             reasoning=record.reasoning or "",
             tool_calls=record.tool_calls,
             model_served=record.model_served,

@@ -19,6 +19,8 @@ from schemas.lifecycle import (
     AttemptStarted,
     Cancel,
     Claim,
+    DueAnswered,
+    DueMet,
     ExecutionCancelled,
     ExecutionCommand,
     ExecutionCompleted,
@@ -29,8 +31,12 @@ from schemas.lifecycle import (
     FinishGeneration,
     GenerationFinished,
     Granted,
+    HoldReleased,
     Look,
     Redispatch,
+    ReserveAnswered,
+    ReserveAsked,
+    ReserveRefused,
     Settled,
     Superseded,
     Tick,
@@ -38,6 +44,9 @@ from schemas.lifecycle import (
 )
 from schemas.problems import Problem
 from schemas.usage import Usage
+
+LEAST_WAIT_SECONDS = 0.1
+"""An account that is asked again must have had the time to change its mind."""
 
 
 def decide(state: Execution | None, command: ExecutionCommand, now: datetime) -> Decision:
@@ -53,6 +62,10 @@ def decide(state: Execution | None, command: ExecutionCommand, now: datetime) ->
             return _finish(state, command, now)
         case FailGeneration():
             return _fail(state, command, now)
+        case ReserveAnswered():
+            return _reserve_answered(state, command, now)
+        case DueAnswered():
+            return _due_answered(state, command)
         case Redispatch():
             return _redispatch(state, command, now)
         case Cancel():
@@ -76,14 +89,51 @@ def _accept(state: Execution | None, command: Accept, now: datetime) -> Decision
         at=now,
         deadline=deadline,
         policy=command.policy,
+        spending=command.spending,
     )
     born = evolve(None, accepted)
     return Decision((accepted, *begin(born, now)), _handle(born))
 
 
 def begin(state: Execution, now: datetime) -> tuple[ExecutionEvent, ...]:
-    """Start the first step of an accepted execution."""
+    """Start the first step of an accepted execution, or ask for leave to."""
+    if state.spending is not None:
+        return (ReserveAsked(step=state.step, attempt=1, asked=1, at=now),)
     return (AttemptStarted(step=state.step, attempt=1, segment=state.next_segment, at=now),)
+
+
+def _reserve_answered(state: Execution, command: ReserveAnswered, now: datetime) -> Decision:
+    asked = (state.step, state.attempt, state.reserves)
+    if state.phase != "reserving" or asked != (command.step, command.attempt, command.asked):
+        return Decision()
+    if command.problem is not None:
+        return _refused(state, command.problem, now)
+    if state.segment == 0:
+        started = AttemptStarted(
+            step=state.step, attempt=state.attempt, segment=state.next_segment, at=now
+        )
+    else:
+        started = _another(state, state.attempt, now, state.why or "restarted", counts=0)
+    return Decision((msgspec.structs.replace(started, place=state.place, held=True),))
+
+
+def _refused(state: Execution, problem: Problem, now: datetime) -> Decision:
+    """Wait until leave may be granted, where the execution waits and has the time; or end."""
+    retry_at = None
+    if state.spending is not None and state.spending.waits and problem.retry_after is not None:
+        retry_at = now + timedelta(seconds=max(problem.retry_after, LEAST_WAIT_SECONDS))
+    if retry_at is not None and retry_at >= state.deadline:
+        retry_at = None
+    refused = ReserveRefused(
+        step=state.step, attempt=state.attempt, problem=problem, at=now, retry_at=retry_at
+    )
+    return Decision((refused,) if retry_at else (refused, _failed(state, problem, now)))
+
+
+def _due_answered(state: Execution, command: DueAnswered) -> Decision:
+    """Close what was due; what the account could not book stays open for its next owner."""
+    is_open = any(due.ask == command.ask for due in state.dues)
+    return Decision((DueMet(ask=command.ask),) if is_open and command.problem is None else ())
 
 
 def _claim(state: Execution, command: Claim, now: datetime) -> Decision:
@@ -111,7 +161,7 @@ def _replace_lost(state: Execution, now: datetime) -> Decision:
 def _finish(state: Execution, command: FinishGeneration, now: datetime) -> Decision:
     if not _is_current(state, command.step, command.attempt):
         spent = spent_by(command.answer, command.detours)
-        return _settle_late(state, command, spent)
+        return _settle_late(state, command, spent, now)
     finished = GenerationFinished(
         step=command.step,
         attempt=command.attempt,
@@ -122,6 +172,7 @@ def _finish(state: Execution, command: FinishGeneration, now: datetime) -> Decis
         place=command.place,
         detours=command.detours,
         findings=command.findings,
+        charges=command.charges,
     )
     return Decision((finished, *conclude(state, now)), Settled(accepted=True))
 
@@ -133,7 +184,7 @@ def conclude(state: Execution, now: datetime) -> tuple[ExecutionEvent, ...]:
 
 def _fail(state: Execution, command: FailGeneration, now: datetime) -> Decision:
     if not _is_current(state, command.step, command.attempt):
-        return _settle_late(state, command, command.usage)
+        return _settle_late(state, command, command.usage, now)
     elsewhere = command.next_place is not None and _may_fail_again(state)
     retry_at = None if elsewhere else _retry_at(state, command.problem, now)
     failed = AttemptFailed(
@@ -145,6 +196,7 @@ def _fail(state: Execution, command: FailGeneration, now: datetime) -> Decision:
         retry_at=retry_at,
         detours=command.detours,
         findings=command.findings,
+        charges=command.charges,
     )
     return Decision((failed, *_after_failure(state, command, failed)), Settled(accepted=True))
 
@@ -166,15 +218,37 @@ def _may_fail_again(state: Execution) -> bool:
 
 
 def _settle_late(
-    state: Execution, command: FinishGeneration | FailGeneration, usage: Usage | None
+    state: Execution,
+    command: FinishGeneration | FailGeneration,
+    usage: Usage | None,
+    now: datetime,
 ) -> Decision:
     """Refuse the result of an attempt that counts no more, but count what it spent: once."""
     step, attempt = command.step, command.attempt
     known = (step, attempt) in state.settled or (step, attempt) > (state.step, state.attempt)
     if usage is None or known:
-        return Decision(reply=Settled(accepted=False))
-    late = UsageSettled(step=step, attempt=attempt, usage=usage, detours=command.detours)
+        return _release(state, command, now)
+    late = UsageSettled(
+        step=step,
+        attempt=attempt,
+        usage=usage,
+        detours=command.detours,
+        charges=command.charges,
+        decided_at=command.decided_at,
+        at=now,
+    )
     return Decision((late,), Settled(accepted=False))
+
+
+def _release(
+    state: Execution, command: FinishGeneration | FailGeneration, now: datetime
+) -> Decision:
+    """Let go of what is held for an attempt that has spent nothing."""
+    step, attempt = command.step, command.attempt
+    is_held = any((hold.step, hold.attempt) == (step, attempt) for hold in state.holds)
+    if not is_held or command.charges is None:
+        return Decision(reply=Settled(accepted=False))
+    return Decision((HoldReleased(step=step, attempt=attempt, at=now),), Settled(accepted=False))
 
 
 def _redispatch(state: Execution, command: Redispatch, now: datetime) -> Decision:
@@ -198,14 +272,42 @@ def _tick(state: Execution, now: datetime) -> Decision:
         return Decision((ExecutionTimedOut(segment=state.next_segment, at=now),))
     if state.retry_at is not None and now >= state.retry_at:
         reason = state.problem.code if state.problem else "failed"
+        if state.reserves:
+            return Decision((_asked_again(state, now),))
         return Decision((_next_attempt(state, now, reason, counts=0),))
     return Decision()
 
 
-def _next_attempt(state: Execution, now: datetime, reason: str, counts: int) -> AttemptStarted:
+def _asked_again(state: Execution, now: datetime) -> ReserveAsked:
+    """Ask once more for leave to make the same attempt."""
+    return ReserveAsked(
+        step=state.step,
+        attempt=state.attempt,
+        asked=state.reserves + 1,
+        at=now,
+        reason=state.why,
+        place=state.place,
+    )
+
+
+def _next_attempt(
+    state: Execution, now: datetime, reason: str, counts: int
+) -> AttemptStarted | ReserveAsked:
+    """Start another attempt, or ask for leave to."""
+    attempt = state.attempt + 1
+    if state.spending is None:
+        return _another(state, attempt, now, reason, counts)
+    return ReserveAsked(
+        step=state.step, attempt=attempt, asked=1, at=now, reason=reason, counts=counts
+    )
+
+
+def _another(
+    state: Execution, attempt: int, now: datetime, reason: str, counts: int
+) -> AttemptStarted:
     return AttemptStarted(
         step=state.step,
-        attempt=state.attempt + 1,
+        attempt=attempt,
         segment=state.next_segment + 1,
         at=now,
         reason=reason,

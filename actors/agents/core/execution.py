@@ -2,16 +2,16 @@
 
 The phases and what leads from one to the next::
 
-    accepted ──▶ generating ──answer──▶ ended (completed)
-                  ▲      │
-          attempt │      │ attempt failed, another is left
-          started │      ▼
-                 backing_off
+    accepted ──▶ reserving ──held──▶ generating ──answer──▶ ended (completed)
+                  ▲      │            ▲      │
+                  │      │ refused,   │      │ attempt failed, another is left
+                  │      ▼ may wait   │      ▼
+                 backing_off ────────attempt started
     any phase ──▶ ended (failed | cancelled | timed out)
 
-What belongs between acceptance and the first step (a reservation of money) has its place in
-``decisions.begin``, what belongs between an answer and the end (tool calls, a next step) in
-``decisions.conclude``.
+Without budgets and limits nothing is reserved. What every attempt has cost is told the account when
+it has ended, which the execution does not wait for. What belongs between an answer and the end
+(tool calls, a next step) has its place in ``decisions.conclude``.
 """
 
 from collections.abc import Iterable
@@ -22,8 +22,10 @@ from typing import Literal, assert_never
 
 import msgspec
 
+from actors.agents.core.dues import Due, Hold, bill, by_model, release, summed
 from schemas.base import Internal
-from schemas.executions import ExecutionStatus, LogEntry
+from schemas.executions import ExecutionStatus, LogEntry, ModelCost
+from schemas.ledger import Charge, Settle
 from schemas.lifecycle import (
     NO_POLICY,
     Accepted,
@@ -31,13 +33,18 @@ from schemas.lifecycle import (
     AttemptFailed,
     AttemptStarted,
     ChangeEvent,
+    DueMet,
     ExecutionCancelled,
     ExecutionCompleted,
     ExecutionEvent,
     ExecutionFailed,
     ExecutionTimedOut,
     GenerationFinished,
+    HoldReleased,
     Origin,
+    ReserveAsked,
+    ReserveRefused,
+    Spending,
     UsageSettled,
 )
 from schemas.llm import Answer, GenerateRequest
@@ -46,7 +53,7 @@ from schemas.problems import Problem
 from schemas.safety import Finding
 from schemas.usage import Usage
 
-Phase = Literal["generating", "backing_off", "ended"]
+Phase = Literal["reserving", "generating", "backing_off", "ended"]
 
 MAX_LOG_ENTRIES = 100
 MAX_DETOURS = 100
@@ -64,7 +71,9 @@ class Execution(Internal):
 
     ``deadline`` and ``retry_at`` are the moments at which it must be looked at without a command.
     ``settled`` names the attempts, as (step, attempt), whose usage is counted. ``place`` is the
-    alternative that the current attempt begins with, or that has answered.
+    alternative that the current attempt begins with, or that has answered. ``reserves`` counts how
+    often leave was asked for the current attempt, ``why`` says why it is made. ``decided_at``
+    is when, by which the account knows the attempt; ``attempt_at`` where leave was not asked.
     """
 
     origin: Origin
@@ -96,6 +105,15 @@ class Execution(Internal):
     asked: Asked | None = None
     detours: tuple[Detour, ...] = ()
     findings: tuple[Finding, ...] = ()
+    spending: Spending | None = None
+    reserves: int = 0
+    why: str | None = None
+    decided_at: datetime | None = None
+    holds: tuple[Hold, ...] = ()
+    dues: tuple[Due, ...] = ()
+    cost: int | None = None
+    cost_at_end: int | None = None
+    costs: tuple[ModelCost, ...] = ()
 
 
 def evolve(state: Execution | None, event: ExecutionEvent) -> Execution:
@@ -131,6 +149,10 @@ def has_ended(state: Execution) -> bool:
 
 def _apply(state: Execution, event: ChangeEvent) -> Execution:
     match event:
+        case ReserveAsked():
+            return _reserve_asked(state, event)
+        case ReserveRefused():
+            return _reserve_refused(state, event)
         case AttemptStarted():
             return _attempt_started(state, event)
         case AttemptClaimed():
@@ -140,24 +162,17 @@ def _apply(state: Execution, event: ChangeEvent) -> Execution:
         case GenerationFinished():
             return _generation_finished(state, event)
         case UsageSettled():
-            return msgspec.structs.replace(
-                state,
-                usage=_add(state.usage, event.usage),
-                usage_at_end=_usage_at_end(state),
-                settled=_settled(state, event.step, event.attempt, event.usage),
-                detours=_detours(state, event.detours),
-            )
+            return _usage_settled(state, event)
+        case HoldReleased():
+            return _charged(state, _hold(state, event.step, event.attempt), [], event.at)
+        case DueMet():
+            left = tuple(due for due in state.dues if due.ask != event.ask)
+            return msgspec.structs.replace(state, dues=left)
         case ExecutionCompleted():
-            return _ended(state, "COMPLETED", event.at, event.segment)
-        case ExecutionFailed():
-            ended = _ended(state, "FAILED", event.at, event.segment)
-            return msgspec.structs.replace(ended, problem=event.problem)
-        case ExecutionCancelled():
-            ended = _ended(state, "CANCELLED", event.at, event.segment)
-            return msgspec.structs.replace(ended, reason=event.reason)
-        case ExecutionTimedOut():
-            ended = _ended(state, "TIMED_OUT", event.at, event.segment)
-            return msgspec.structs.replace(ended, problem=_timeout_problem(state))
+            ended = _ended(state, "COMPLETED", event.at, event.segment)
+            return msgspec.structs.replace(ended, dues=_dues_of_success(state))
+        case ExecutionFailed() | ExecutionCancelled() | ExecutionTimedOut():
+            return _broken_off(_given_up(state), event)
         case _:
             assert_never(event)
 
@@ -167,6 +182,7 @@ def _accepted(event: Accepted) -> Execution:
         origin=event.origin,
         request=event.request,
         policy=event.policy,
+        spending=event.spending,
         accepted_at=event.at,
         deadline=event.deadline,
         revision=1,
@@ -174,8 +190,39 @@ def _accepted(event: Accepted) -> Execution:
     )
 
 
+def _reserve_asked(state: Execution, event: ReserveAsked) -> Execution:
+    return msgspec.structs.replace(
+        state,
+        phase="reserving",
+        step=event.step,
+        attempt=event.attempt,
+        attempt_at=event.at,
+        decided_at=event.at,
+        reserves=event.asked,
+        why=event.reason,
+        claimed=False,
+        failures=state.failures + event.counts,
+        place=event.place,
+        retry_at=None,
+        logs=_log(state, event.at, f"attempt {event.attempt} asks for leave to spend"),
+    )
+
+
+def _reserve_refused(state: Execution, event: ReserveRefused) -> Execution:
+    return msgspec.structs.replace(
+        state,
+        phase="backing_off",
+        status="WAITING",
+        retry_at=event.retry_at,
+        problem=event.problem,
+        logs=_log(state, event.at, f"attempt {event.attempt} refused: {event.problem.code}"),
+    )
+
+
 def _attempt_started(state: Execution, event: AttemptStarted) -> Execution:
     why = f": {event.reason}" if event.reason else ""
+    decided_at = state.decided_at if event.held else None
+    held = Hold(step=event.step, attempt=event.attempt, decided_at=decided_at or event.at)
     return msgspec.structs.replace(
         state,
         phase="generating",
@@ -188,14 +235,20 @@ def _attempt_started(state: Execution, event: AttemptStarted) -> Execution:
         segment=event.segment,
         next_segment=event.segment + 1,
         place=event.place,
+        decided_at=decided_at,
+        reserves=0,
+        why=None,
+        problem=None if event.held else state.problem,
+        holds=(*state.holds, held) if event.held else state.holds,
         retry_at=None,
         logs=_log(state, event.at, f"attempt {event.attempt} started{why}"),
     )
 
 
 def _attempt_failed(state: Execution, event: AttemptFailed) -> Execution:
+    hold = _hold(state, event.step, event.attempt)
     return msgspec.structs.replace(
-        state,
+        _charged(state, hold, event.charges, event.at),
         phase="backing_off",
         status="WAITING",
         failures=state.failures + 1,
@@ -211,8 +264,9 @@ def _attempt_failed(state: Execution, event: AttemptFailed) -> Execution:
 
 def _generation_finished(state: Execution, event: GenerationFinished) -> Execution:
     spent = spent_by(event.answer, event.detours)
+    hold = _hold(state, event.step, event.attempt)
     return msgspec.structs.replace(
-        state,
+        _charged(state, hold, event.charges, event.at, always=True),
         answer=event.answer,
         usage=_add(state.usage, spent),
         settled=_settled(state, event.step, event.attempt, spent),
@@ -225,6 +279,84 @@ def _generation_finished(state: Execution, event: GenerationFinished) -> Executi
     )
 
 
+def _usage_settled(state: Execution, event: UsageSettled) -> Execution:
+    hold = _hold(state, event.step, event.attempt, event.decided_at)
+    settled = msgspec.structs.replace(
+        _charged(state, hold, event.charges, event.at or state.accepted_at),
+        usage=_add(state.usage, event.usage),
+        settled=_settled(state, event.step, event.attempt, event.usage),
+        detours=_detours(state, event.detours),
+    )
+    if state.phase != "ended" or state.usage_at_end is not None:
+        return settled
+    # More is known than the end has told: the end is never told otherwise.
+    return msgspec.structs.replace(
+        settled, usage_at_end=state.usage or Usage(), cost_at_end=state.cost
+    )
+
+
+# What is due to the account
+
+
+def _hold(state: Execution, step: int, attempt: int, decided_at: datetime | None = None) -> Hold:
+    """Return by what the account knows an attempt, whether money is held for it or not."""
+    for hold in state.holds:
+        if (hold.step, hold.attempt) == (step, attempt):
+            return hold
+    if decided_at is None and (step, attempt) == (state.step, state.attempt):
+        decided_at = state.decided_at or state.attempt_at
+    return Hold(step=step, attempt=attempt, decided_at=decided_at or state.accepted_at)
+
+
+def _charged(
+    state: Execution,
+    hold: Hold,
+    charges: list[Charge] | None,
+    at: datetime,
+    *,
+    always: bool = False,
+) -> Execution:
+    """Count what an attempt has cost, and owe the account to be told; None is not known.
+
+    One that has spent nothing is only told where money is held for it, or ``always``.
+    """
+    if charges is None:
+        return state
+    dues = state.dues
+    if charges or always:
+        dues = (*dues, bill(state.origin, hold, charges, at))
+    elif hold in state.holds:
+        dues = (*dues, release(state.origin, hold))
+    return msgspec.structs.replace(
+        state,
+        dues=dues,
+        holds=tuple(each for each in state.holds if each != hold),
+        cost=summed(state.cost, charges) if charges or always else state.cost,
+        costs=by_model(state.costs, charges),
+    )
+
+
+def _given_up(state: Execution) -> Execution:
+    """Let go of what an attempt that never began has asked for, be it held, refused or open."""
+    if not state.reserves or state.phase not in ("reserving", "backing_off"):
+        return state
+    due = release(state.origin, _hold(state, state.step, state.attempt))
+    return msgspec.structs.replace(state, dues=(*state.dues, due))
+
+
+def _dues_of_success(state: Execution) -> tuple[Due, ...]:
+    """Say in the bill of the attempt that has answered that it was a success."""
+    return tuple(
+        msgspec.structs.replace(due, command=msgspec.structs.replace(due.command, completed=True))
+        if isinstance(due.command, Settle) and due.command.reference.attempt == state.attempt
+        else due
+        for due in state.dues
+    )
+
+
+# The end
+
+
 def _ended(state: Execution, status: ExecutionStatus, at: datetime, segment: int) -> Execution:
     return msgspec.structs.replace(
         state,
@@ -232,12 +364,29 @@ def _ended(state: Execution, status: ExecutionStatus, at: datetime, segment: int
         status=status,
         request=None,
         policy=NO_POLICY,
+        spending=None,
+        reserves=0,
         retry_at=None,
         ended_at=at,
         segment=segment,
         next_segment=segment + 1,
         logs=_log(state, at, status.lower()),
     )
+
+
+def _broken_off(
+    state: Execution, event: ExecutionFailed | ExecutionCancelled | ExecutionTimedOut
+) -> Execution:
+    match event:
+        case ExecutionFailed():
+            ended = _ended(state, "FAILED", event.at, event.segment)
+            return msgspec.structs.replace(ended, problem=event.problem)
+        case ExecutionCancelled():
+            ended = _ended(state, "CANCELLED", event.at, event.segment)
+            return msgspec.structs.replace(ended, reason=event.reason)
+        case ExecutionTimedOut():
+            ended = _ended(state, "TIMED_OUT", event.at, event.segment)
+            return msgspec.structs.replace(ended, problem=_timeout_problem(state))
 
 
 def _timeout_problem(state: Execution) -> Problem:
@@ -247,13 +396,6 @@ def _timeout_problem(state: Execution) -> Problem:
 
 def _add(one: Usage | None, other: Usage | None) -> Usage | None:
     return one + other if one is not None and other is not None else one or other
-
-
-def _usage_at_end(state: Execution) -> Usage | None:
-    """Return what the end has told, once more is known: the end is never told otherwise."""
-    if state.phase != "ended":
-        return None
-    return state.usage_at_end or state.usage or Usage()
 
 
 def _settled(

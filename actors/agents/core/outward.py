@@ -4,9 +4,10 @@ from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
+from actors.agents.core.asking import asks
 from actors.agents.core.execution import Asked, Execution
 from schemas.conversations import CONVERSATION_SUBJECT, ConversationTurn
-from schemas.decision import Publish, Work
+from schemas.decision import Effect, Publish, Work
 from schemas.events import (
     ExecutionAcceptedEvent,
     ExecutionCancelledEvent,
@@ -19,7 +20,7 @@ from schemas.events import (
     SafetyFlaggedEvent,
     SafetyRedactedEvent,
 )
-from schemas.executions import ENDED, RECORD_SUBJECT, ExecutionRecord, ExecutionStatus
+from schemas.executions import ENDED, RECORD_SUBJECT, AttemptName, ExecutionRecord, ExecutionStatus
 from schemas.fleet import STOP_WORK_SUBJECT, StopWork
 from schemas.lifecycle import (
     Accepted,
@@ -66,8 +67,12 @@ _SAFETY_EVENTS: dict[SafetyOutcome, type[SafetyEvent]] = {
 }
 
 
-def effects(state: Execution) -> tuple[Work, ...]:
-    """Return the work that is outstanding in this state."""
+def effects(state: Execution) -> tuple[Effect, ...]:
+    """Return what is outstanding in this state: work, and what the account is asked."""
+    return (*_work(state), *asks(state))
+
+
+def _work(state: Execution) -> tuple[Work, ...]:
     if state.phase != "generating" or state.request is None or state.attempt_at is None:
         return ()
     item = GenerateWork(
@@ -81,6 +86,8 @@ def effects(state: Execution) -> tuple[Work, ...]:
         trace=state.origin.trace,
         policy=state.policy,
         place=state.place,
+        decided_at=state.decided_at or state.attempt_at,
+        slices=state.spending.slices if state.spending else None,
     )
     work = Work(
         id=work_id(state),
@@ -154,7 +161,11 @@ def record(state: Execution) -> ExecutionRecord:
         model_served=answer.model_served if answer else None,
         usage=state.usage,
         usage_at_end=state.usage_at_end,
-        tokens_used=state.usage.total if state.usage else None,
+        tokens_used=_tokens_used(state),
+        cost=state.cost,
+        cost_at_end=state.cost_at_end,
+        costs=list(state.costs),
+        settled=[AttemptName(step=step, attempt=attempt) for step, attempt in state.settled],
         error=_error(state) if state.phase == "ended" else None,
         attempts=state.attempt,
         user=origin.user,
@@ -175,7 +186,7 @@ def record(state: Execution) -> ExecutionRecord:
 def restore(tenant: str, stored: ExecutionRecord) -> Execution | None:
     """Return the state of an ended execution from its record; None if the record is of a live one.
 
-    Which attempts have settled is not recorded; the one that answered has.
+    Records of before do not say which attempts have settled; the one that answered has.
     """
     if stored.status not in ENDED:
         return None
@@ -208,7 +219,10 @@ def restore(tenant: str, stored: ExecutionRecord) -> Execution | None:
         answer=answer,
         usage=stored.usage,
         usage_at_end=stored.usage_at_end,
-        settled=((1, stored.attempts),) if answer else (),
+        settled=_restored_settled(stored),
+        cost=stored.cost,
+        cost_at_end=stored.cost_at_end,
+        costs=tuple(stored.costs),
         problem=stored.error,
         reason=stored.error.message if cancelled and stored.error else None,
         logs=tuple(stored.logs),
@@ -236,6 +250,12 @@ def _fill(template: str, state: Execution) -> str:
         agent_id=origin.agent_id,
         session=origin.session,
     )
+
+
+def _restored_settled(stored: ExecutionRecord) -> tuple[tuple[int, int], ...]:
+    if stored.settled or stored.output is None:
+        return tuple((each.step, each.attempt) for each in stored.settled)
+    return ((1, stored.attempts),)
 
 
 def _restored_asked(stored: ExecutionRecord) -> Asked | None:
@@ -297,6 +317,7 @@ def _completed(state: Execution) -> Completed:
         final_response=answer.text if answer else "",
         finish_reason=answer.finish_reason if answer else "other",
         usage=state.usage or Usage(),
+        cost=state.cost,
         reasoning=answer.reasoning if answer else "",
         tool_calls=answer.tool_calls if answer else [],
         model_served=answer.model_served if answer else None,
@@ -370,8 +391,15 @@ def _ended_event(state: Execution) -> ExecutionEndedEvent:
         duration_ms=_duration_ms(state),
         attempts=state.attempt,
         usage=state.usage,
+        tokens_used=_tokens_used(state),
+        cost=state.cost,
+        costs=list(state.costs),
         error=_error(state),
     )
+
+
+def _tokens_used(state: Execution) -> int | None:
+    return state.usage.total if state.usage else None
 
 
 def _duration_ms(state: Execution) -> int:

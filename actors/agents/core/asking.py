@@ -1,0 +1,72 @@
+"""What an execution asks of the account of its tenant, and what the answers mean to it."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+
+import msgspec
+
+from actors.agents.core.dues import party
+from actors.agents.core.execution import Execution
+from schemas.decision import Ask
+from schemas.ledger import ACCOUNT_ENTITY, ACCOUNT_KEY, Reference, Reserve, Settle, Void
+from schemas.lifecycle import DueAnswered, ReserveAnswered
+from schemas.problems import Problem
+
+GRACE = timedelta(seconds=60)
+"""How long after its deadline an execution may still tell what it has spent: its worker has ended
+by then, and a shard finds a new owner within seconds."""
+
+_problem = msgspec.json.Decoder(Problem)
+
+
+def asks(state: Execution) -> Iterator[Ask]:
+    """Yield what is open: leave to spend, bills, holds to be let go."""
+    if state.phase == "reserving" and state.spending is not None and state.attempt_at is not None:
+        yield _ask(state, _reserve_name(state), _reserve(state))
+    for due in state.dues:
+        yield _ask(state, due.ask, due.command)
+
+
+def answered(ask: Ask, answer: bytes) -> ReserveAnswered | DueAnswered:
+    """Return the command that tells an execution what the account has answered."""
+    problem = _problem.decode(answer) if answer.startswith(b'{"type":"problem"') else None
+    if not isinstance(ask.command, Reserve):
+        return DueAnswered(ask=ask.id, problem=problem)
+    reference = ask.command.reference
+    return ReserveAnswered(
+        step=reference.step,
+        attempt=reference.attempt,
+        asked=int(ask.id.rpartition(".")[2]),
+        problem=problem,
+    )
+
+
+def _ask(state: Execution, name: str, command: Reserve | Settle | Void) -> Ask:
+    return Ask(
+        id=name,
+        entity=ACCOUNT_ENTITY,
+        tenant=state.origin.tenant,
+        key=ACCOUNT_KEY,
+        since=state.attempt_at or state.accepted_at,
+        command=command,
+    )
+
+
+def _reserve_name(state: Execution) -> str:
+    return f"{state.origin.execution_id}.{state.step}.{state.attempt}.reserve.{state.reserves}"
+
+
+def _reserve(state: Execution) -> Reserve:
+    spending, decided_at = state.spending, state.decided_at or state.accepted_at
+    return Reserve(
+        reference=Reference(
+            execution_id=state.origin.execution_id,
+            step=state.step,
+            attempt=state.attempt,
+            at=decided_at,
+        ),
+        party=party(state.origin),
+        amount_pico=spending.amount_pico if spending else 0,
+        tokens=spending.tokens if spending else 0,
+        lease_until=state.deadline + GRACE,
+    )

@@ -1,0 +1,89 @@
+"""What an execution owes the account of its tenant, and what it has cost so far."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from schemas.base import Internal
+from schemas.executions import ModelCost
+from schemas.ledger import Charge, Party, Reference, Settle, Void
+from schemas.lifecycle import Origin
+
+
+class Hold(Internal):
+    """Money that is held for an attempt of which nobody has said yet what it has cost."""
+
+    step: int
+    attempt: int
+    decided_at: datetime
+
+
+class Due(Internal):
+    """A bill to be booked or a hold to be let go, until the account has answered to it."""
+
+    ask: str
+    command: Settle | Void
+
+
+def party(origin: Origin) -> Party:
+    """Return on whose behalf an execution spends."""
+    return Party(
+        user=origin.user,
+        project=origin.project,
+        agent_id=origin.agent_id,
+        session=origin.session,
+    )
+
+
+def bill(origin: Origin, hold: Hold, charges: Sequence[Charge], at: datetime) -> Due:
+    """Return what is to be booked for an attempt that has ended."""
+    command = Settle(
+        reference=_reference(origin, hold), party=party(origin), charges=list(charges), at=at
+    )
+    return Due(ask=f"{_name(origin, hold)}.settle", command=command)
+
+
+def release(origin: Origin, hold: Hold) -> Due:
+    """Return what is to be told where an attempt has spent nothing."""
+    return Due(ask=f"{_name(origin, hold)}.void", command=Void(reference=_reference(origin, hold)))
+
+
+def summed(cost: int | None, charges: Sequence[Charge] | None) -> int | None:
+    """Add what calls have cost. No calls cost nothing; what has no price is not known to be 0."""
+    if charges is None:
+        return cost
+    priced = [charge.cost_pico for charge in charges if charge.cost_pico is not None]
+    if charges and not priced:
+        return cost
+    return (cost or 0) + sum(priced)
+
+
+def by_model(
+    costs: tuple[ModelCost, ...], charges: Sequence[Charge] | None
+) -> tuple[ModelCost, ...]:
+    """Add what calls have cost to what each model has."""
+    found = {(each.provider, each.model): each for each in costs}
+    for charge in charges or ():
+        name = (charge.provider, charge.model)
+        known = found.get(name)
+        found[name] = ModelCost(
+            provider=charge.provider,
+            model=charge.model,
+            calls=1 + (known.calls if known else 0),
+            tokens=charge.usage.total + (known.tokens if known else 0),
+            cost=summed(known.cost if known else None, [charge]),
+            unpriced=(charge.cost_pico is None) + (known.unpriced if known else 0),
+        )
+    return tuple(found.values())
+
+
+def _reference(origin: Origin, hold: Hold) -> Reference:
+    return Reference(
+        execution_id=origin.execution_id,
+        step=hold.step,
+        attempt=hold.attempt,
+        at=hold.decided_at,
+    )
+
+
+def _name(origin: Origin, hold: Hold) -> str:
+    return f"{origin.execution_id}.{hold.step}.{hold.attempt}"
