@@ -1,42 +1,13 @@
 """Events of a stream, whatever the order in which they arrive, come out in order and once."""
 
-from datetime import UTC, datetime
-
 from hypothesis import given
 from hypothesis import strategies as st
 
 from bus.client.order import Order
-from schemas.streams import AttemptRestarted, Completed, ContentChunk, StreamEvent
-from schemas.usage import Usage
+from schemas.streams import StreamEvent
+from tests.stream_events import chunk, completed, restarted
 
-AT = datetime(2026, 1, 2, tzinfo=UTC)
-
-
-def chunk(segment: int, sequence: int, content: str = "x") -> StreamEvent:
-    return ContentChunk(
-        execution_id="e", segment=segment, sequence=sequence, at=AT, content=content
-    )
-
-
-def restarted(segment: int, dropped: int) -> StreamEvent:
-    return AttemptRestarted(
-        execution_id="e", segment=segment, sequence=0, at=AT, dropped_segment=dropped, reason="r"
-    )
-
-
-def completed(segment: int, text: str) -> StreamEvent:
-    return Completed(
-        execution_id="e",
-        segment=segment,
-        sequence=0,
-        at=AT,
-        final_response=text,
-        finish_reason="stop",
-        usage=Usage(),
-    )
-
-
-WHOLE = [
+WHOLE: list[StreamEvent] = [
     chunk(1, 0, "a"),
     chunk(1, 1, "b"),
     restarted(2, 1),

@@ -7,33 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.assembly import Assembly
-from schemas.streams import AttemptRestarted, Completed, ContentChunk, StreamEvent, ThinkingChunk
-from schemas.usage import Usage
-from tests.unit.agents.samples import NOW
-
-
-def chunk(segment: int, sequence: int, content: str) -> ContentChunk:
-    return ContentChunk(
-        execution_id="e1", segment=segment, sequence=sequence, at=NOW, content=content
-    )
-
-
-def restarted(segment: int, dropped: int) -> AttemptRestarted:
-    return AttemptRestarted(
-        execution_id="e1", segment=segment, sequence=0, at=NOW, dropped_segment=dropped, reason="r"
-    )
-
-
-def completed(segment: int, text: str) -> Completed:
-    return Completed(
-        execution_id="e1",
-        segment=segment,
-        sequence=0,
-        at=NOW,
-        final_response=text,
-        finish_reason="stop",
-        usage=Usage(),
-    )
+from schemas.streams import StreamEvent, ThinkingChunk
+from tests.stream_events import AT, chunk, completed, restarted
 
 
 def stream(attempts: list[list[str]]) -> list[StreamEvent]:
@@ -101,7 +76,7 @@ def test_an_event_counts_if_it_is_new_and_its_segment_stands():
 
 
 def test_reasoning_is_no_part_of_the_answer():
-    thought = ThinkingChunk(execution_id="e1", segment=1, sequence=0, at=NOW, content="hm")
+    thought = ThinkingChunk(execution_id="e", segment=1, sequence=0, at=AT, content="hm")
 
     assembly = assembled([thought, chunk(1, 1, "Yes.")])
 
