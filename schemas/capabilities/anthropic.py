@@ -64,6 +64,14 @@ def _choosable(value: Any, config: ModelConfig) -> bool:
     return value in ("auto", "none") or not thinks(config)
 
 
+def _visible(sequences: Any, _config: ModelConfig) -> bool:
+    return all(sequence.strip() for sequence in sequences)
+
+
+def _visible_ones(sequences: Any) -> list[str]:
+    return [sequence for sequence in sequences if sequence.strip()]
+
+
 def _none_or_enough(value: Any, _config: ModelConfig) -> bool:
     return value == 0 or value >= _LEAST_BUDGET
 
@@ -90,6 +98,14 @@ CLAUDE_RULES: tuple[Rule, ...] = (
     Rule(_CLAUDE, ANY, "temperature", _one_unless_thinking, "takes no temperature as it thinks"),
     Rule(_CLAUDE, ANY, "top_k", _unless_thinking, "takes no top_k as it thinks"),
     Rule(_CLAUDE, ONE_SAMPLING, "top_p", _unless_tempered, "takes no top_p beside a temperature"),
+    Rule(
+        _CLAUDE,
+        ANY,
+        "stop_sequences",
+        _visible,
+        "takes no stop sequences of white space alone",
+        nearest=_visible_ones,
+    ),
     Rule(_CLAUDE, _THOUGHTLESS, "reasoning_effort", only("none"), "does not reason"),
     Rule(_CLAUDE, _THOUGHTLESS, "reasoning_budget", only(0), "does not reason"),
     Rule(

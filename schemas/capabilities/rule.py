@@ -14,8 +14,9 @@ class Rule(NamedTuple):
     """One thing that models refuse: a value of ``setting`` that ``accepts`` does not.
 
     Unset settings are always accepted. ``reason`` completes the sentence "this model …". ``api``
-    limits the rule to one of a provider's interfaces. ``nearest`` is the value to send instead,
-    where one is close enough; None leaves the setting out.
+    limits the rule to one of a provider's interfaces, ``beside_tools`` to calls that have tools.
+    ``nearest`` is the value to send instead, where one is close enough; None leaves the setting
+    out.
     """
 
     providers: tuple[type[Provider], ...]
@@ -25,6 +26,7 @@ class Rule(NamedTuple):
     reason: str
     api: str | None = None
     nearest: Callable[[Any], Any] | None = None
+    beside_tools: bool = False
 
 
 class Refusal(NamedTuple):

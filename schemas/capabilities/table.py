@@ -53,12 +53,16 @@ def output_limit(model: str) -> int | None:
     return next((limit for pattern, limit in OUTPUT_LIMITS if pattern.search(model)), None)
 
 
-def refusals(provider: Provider, config: ModelConfig) -> list[Refusal]:
+def refusals(
+    provider: Provider, config: ModelConfig, *, beside_tools: bool = False
+) -> list[Refusal]:
     """Return what the settings ask for that the model is known to refuse, one a setting."""
     found: dict[str, Refusal] = {}
     for rule in RULES:
         value = getattr(config, rule.setting)
-        if value in (None, []) or rule.setting in found or not _applies(rule, provider):
+        if value in (None, []) or rule.setting in found:
+            continue
+        if (rule.beside_tools and not beside_tools) or not _applies(rule, provider):
             continue
         if not rule.accepts(value, config):
             instead = rule.nearest(value) if rule.nearest else None

@@ -145,7 +145,8 @@ def _header_fault(name: str, value: str) -> str | None:
 def _settings(definition: AgentDefinition) -> Problem | None:
     if definition.config.unsupported == "drop":
         return None
-    refused = refusals(definition.provider, definition.config)
+    tools = bool(definition.tools)
+    refused = refusals(definition.provider, definition.config, beside_tools=tools)
     if not refused:
         return None
     first = refused[0]

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any, cast
 
+from schemas.usage import Quality
+
 _TOO_MANY = 2**53
 
 
@@ -11,8 +13,20 @@ def at(raw: Mapping[str, Any] | None, *path: str) -> int:
     value: Any = raw
     for name in path:
         value = members(value).get(name)
-    is_count = isinstance(value, int | float) and not isinstance(value, bool)
-    return int(value) if is_count and 0 < value < _TOO_MANY else 0
+    return int(value) if _is_count(value) else 0
+
+
+def _is_count(value: Any) -> bool:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return is_number and 0 <= value < _TOO_MANY
+
+
+def told(raw: Mapping[str, Any], prompt: str, output: str, quality: Quality) -> bool:
+    """Whether the counts under these names are there; before the end that of the prompt suffices.
+
+    A zero is a count. Null, text or nothing is none.
+    """
+    return _is_count(raw.get(prompt)) and (quality != "exact" or _is_count(raw.get(output)))
 
 
 def members(value: object) -> dict[str, Any]:

@@ -181,7 +181,14 @@ def failure_in_stream(error: Any) -> Problem:
     Unless its code or type says otherwise, the provider failed and may be asked again.
     """
     tokens = _tokens(error)
-    return _problem(_kind_in_stream(tokens), tokens)
+    kind = _kind_in_stream(tokens)
+    return Problem(
+        code=kind.code,
+        message=kind.message,
+        retryable=kind.retryable,
+        retry_after=_bounded(_retry_info(error)) if kind.retryable else None,
+        details=dict(tokens),
+    )
 
 
 def named(exception: str) -> dict[str, str]:
@@ -206,12 +213,6 @@ def _kind_in_stream(tokens: dict[str, str | int]) -> _Kind:
 
 def _by_status(status: int) -> _Kind:
     return _BY_STATUS.get(status, _FAILED if status >= _FIRST_SERVER_ERROR else _REFUSED)
-
-
-def _problem(kind: _Kind, details: Mapping[str, Any]) -> Problem:
-    return Problem(
-        code=kind.code, message=kind.message, retryable=kind.retryable, details=dict(details)
-    )
 
 
 def error_in(body: bytes) -> Any:
@@ -257,6 +258,10 @@ def _retry_after(status: int, headers: Mapping[str, str], error: object) -> floa
         wait = _retry_info(error)
     if wait is None and status == _TOO_MANY_REQUESTS:
         wait = _exhausted(headers)
+    return _bounded(wait)
+
+
+def _bounded(wait: float | None) -> float | None:
     return None if wait is None else min(max(wait, 0.0), LONGEST_WAIT)
 
 

@@ -31,7 +31,8 @@ def fit(request: GenerateRequest) -> Fitted:
     model = request.provider.model
     if blind_to is not None:
         return Fitted(request, problem=_invalid(f"messages.{blind_to}", f"{model} sees no images"))
-    refused = refusals(request.provider, request.config)
+    tools = bool(request.tools)
+    refused = refusals(request.provider, request.config, beside_tools=tools)
     if not refused:
         return Fitted(request)
     if request.config.unsupported == "refuse":

@@ -21,6 +21,7 @@ from schemas.providers import (
     Groq,
     Ollama,
     OpenAI,
+    OpenAIApi,
     Provider,
     Scripted,
 )
@@ -102,6 +103,30 @@ def test_what_anthropics_models_refuse_is_known(
     model: str, settings: dict[str, Any], left: set[str]
 ):
     assert refused(Anthropic(model=model), **settings) == left
+
+
+def test_the_newest_of_gpt_5_reason_beside_tools_only_in_responses():
+    def found(api: OpenAIApi, *, beside_tools: bool) -> list[str]:
+        config = ModelConfig(reasoning_effort="low")
+        provider = OpenAI(model="gpt-5.6", api=api)
+        return [one.setting for one in refusals(provider, config, beside_tools=beside_tools)]
+
+    assert found("chat", beside_tools=True) == ["reasoning_effort"]
+    assert found("chat", beside_tools=False) == []
+    assert found("responses", beside_tools=True) == []
+    older = refusals(
+        OpenAI(model="gpt-5.1"), ModelConfig(reasoning_effort="low"), beside_tools=True
+    )
+    assert older == []
+
+
+@pytest.mark.parametrize(
+    "provider", [Anthropic(model="claude-opus-4-5"), Bedrock(model="eu.anthropic.claude-3-haiku")]
+)
+def test_claude_takes_no_stop_sequences_that_cannot_be_seen(provider: Provider):
+    (one,) = refusals(provider, ModelConfig(stop_sequences=["END", "\n\n"]))
+
+    assert (one.setting, one.instead) == ("stop_sequences", ["END"])
 
 
 def test_groq_knows_three_efforts_and_none():

@@ -5,6 +5,7 @@ import pytest
 from actors.streaming.core.wires.openai_chat import request as chat
 from schemas.llm import (
     ChatMessage,
+    ContentPart,
     GenerateRequest,
     ImageData,
     ImageUrl,
@@ -153,6 +154,37 @@ def test_images_go_by_address_whatever_they_came_as():
             "image_url": {"url": "https://example.com/a.png", "detail": "low"},
         },
         {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}},
+    ]
+
+
+def test_images_of_tools_follow_their_results_as_a_users():
+    image = ImageUrl(url="https://h/a.png")
+    calls = [ToolCall(id=name, name="look", arguments="{}") for name in ("a", "b")]
+    result: list[ContentPart] = [TextPart(text="Here."), image]
+    request = GenerateRequest(
+        provider=CUSTOM,
+        messages=[
+            ChatMessage(role="assistant", content="", tool_calls=calls),
+            ChatMessage(role="tool", content=result, tool_call_id="a"),
+            ChatMessage(role="tool", content="Nothing.", tool_call_id="b"),
+            ChatMessage(role="user", content="So?"),
+            ChatMessage(role="tool", content=result, tool_call_id="c"),
+        ],
+    )
+
+    _, *messages = chat.body(request, chat.COMPATIBLE)["messages"]
+
+    seen = {
+        "role": "user",
+        "content": [{"type": "image_url", "image_url": {"url": "https://h/a.png"}}],
+    }
+    assert messages == [
+        {"role": "tool", "content": "Here.", "tool_call_id": "a"},
+        {"role": "tool", "content": "Nothing.", "tool_call_id": "b"},
+        seen,
+        {"role": "user", "content": "So?"},
+        {"role": "tool", "content": "Here.", "tool_call_id": "c"},
+        seen,
     ]
 
 

@@ -373,6 +373,23 @@ def test_thoughts_and_text_are_published_in_the_order_they_came():
     assert deltas == [ReasoningDelta("Hm"), TextDelta("Yes")]
 
 
+def test_code_that_google_has_run_is_kept_with_its_results_and_signatures():
+    code = {"language": "PYTHON", "code": "print(1)"}
+    outcome = {"outcome": "OUTCOME_OK", "output": "1"}
+
+    answer = read(
+        chunk({"executableCode": code, "thoughtSignature": "c2ln"}),
+        chunk({"codeExecutionResult": outcome}),
+        chunk({"text": "One."}, finish="STOP"),
+    )
+
+    assert answer.text == "One."
+    assert [(block.raw, block.after_text) for block in answer.blocks] == [
+        ({"executableCode": code, "thoughtSignature": "c2ln"}, 0),
+        ({"codeExecutionResult": outcome}, 0),
+    ]
+
+
 def test_usage_without_counts_is_no_usage():
     traffic = {"usageMetadata": {"trafficType": "ON_DEMAND"}}
 

@@ -7,6 +7,7 @@ the caller's tools are read; every other block (thinking with its signature, red
 provider's own tools and what they found) is kept to be sent back unchanged.
 """
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -35,6 +36,9 @@ _FINISH: dict[str, FinishReason] = {
     "compaction": "pause",
 }
 
+_PING = re.compile(r'\s*\{\s*"type"\s*:\s*"ping"')
+"""A ping without the event's name."""
+
 GARBLED = Problem(
     code="provider_error", message="The provider sent something that is no event.", retryable=True
 )
@@ -54,7 +58,9 @@ class MessagesReader(Reader[SseEvent]):
         self._stop: FinishReason | None = None
 
     def _is_ping(self, event: SseEvent) -> bool:
-        return event.name == "ping"
+        return event.name == "ping" or (
+            event.name == "message" and _PING.match(event.data) is not None
+        )
 
     def _event(self, event: SseEvent) -> None:
         if not event.data:
@@ -80,7 +86,9 @@ class MessagesReader(Reader[SseEvent]):
             case _:
                 return
 
-    def _buckets(self, raw: Mapping[str, Any], quality: Quality) -> Usage:
+    def _buckets(self, raw: Mapping[str, Any], quality: Quality) -> Usage | None:
+        if not counts.told(raw, "input_tokens", "output_tokens", quality):
+            return None
         return usage_of(raw, quality)
 
     def _side_usage(self) -> dict[str, Usage]:

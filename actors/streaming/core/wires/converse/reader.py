@@ -142,6 +142,8 @@ class ConverseReader(Reader[BedrockEvent]):
         self.done = self.whole
 
     def _buckets(self, raw: Mapping[str, Any], quality: Quality) -> Usage | None:
+        if not counts.told(raw, "inputTokens", "outputTokens", quality):
+            return None
         return usage_of(raw, quality)
 
 

@@ -28,12 +28,17 @@ class FunctionCall(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class Part(msgspec.Struct, frozen=True, rename="camel"):
-    """A piece of the answer: text, reasoning if ``thought`` says so, or a call."""
+    """A piece of the answer: text, reasoning if ``thought`` says so, or a call.
+
+    Or code that Google has written and run, and what came of it.
+    """
 
     text: str | None = None
     thought: bool | None = None
     thought_signature: str | None = None
     function_call: FunctionCall | None = None
+    executable_code: dict[str, Any] | None = None
+    code_execution_result: dict[str, Any] | None = None
 
 
 class Content(msgspec.Struct, frozen=True):

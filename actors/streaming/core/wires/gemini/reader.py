@@ -7,7 +7,8 @@ send a reason with every chunk; the last one counts.
 Calls come whole, without an index and often without an id. Where arguments are streamed, a call
 begins with its name and the promise of more, goes on nameless, and ends with an empty one. A
 thought signature may stand on any part, an empty text included; the part is kept, because the next
-call must bring it back in its place. The finish reason is STOP also where calls wait for answers.
+call must bring it back in its place. Code that Google has run, and what came of it, is kept as
+well. The finish reason is STOP also where calls wait for answers.
 """
 
 from collections.abc import Mapping
@@ -93,12 +94,25 @@ class GeminiReader(Reader[SseEvent]):
         if part.function_call is not None:
             self._function(part.function_call, part.thought_signature)
             return
+        if part.executable_code is not None or part.code_execution_result is not None:
+            self._keep_code(part)
+            return
         if part.thought_signature:
             self._sign(_signed_text(part))
         if part.text and part.thought:
             self._think(part.text)
         elif part.text:
             self._say(part.text)
+
+    def _keep_code(self, part: Part) -> None:
+        told = {
+            "executableCode": part.executable_code,
+            "codeExecutionResult": part.code_execution_result,
+            "thoughtSignature": part.thought_signature,
+        }
+        raw = {name: value for name, value in told.items() if value is not None}
+        self._weigh(len(msgspec.json.encode(raw)))
+        self._keep(raw)
 
     def _function(self, function: FunctionCall, signature: str | None) -> None:
         if signature:

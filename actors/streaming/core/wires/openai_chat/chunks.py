@@ -46,10 +46,11 @@ class DeltaPart(msgspec.Struct, frozen=True):
 
 
 class Choice(msgspec.Struct, frozen=True):
-    """One of the answers asked for; we ask for one."""
+    """One of the answers asked for; we ask for one. A ``message`` is the answer as it stands."""
 
     index: int | None = None
     delta: DeltaPart | None = None
+    message: DeltaPart | None = None
     finish_reason: str | None = None
 
 

@@ -12,9 +12,9 @@ class CallFragments:
     """Puts the fragments of a stream to their calls.
 
     Calls are told apart by ``index``; the id and the name come with the first fragment. Servers
-    that send index 0 for all or no index at all are understood by the rule that another id is
-    another call, and where ids are missing as well, that another name is, or the same name again
-    after arguments that are whole.
+    that send index 0 for all or no index at all are understood by the rule that another id with a
+    name is another call, and where ids are missing as well, that another name is, or the same name
+    again after arguments that are whole.
     """
 
     def __init__(self, calls: ToolCalls) -> None:
@@ -56,9 +56,11 @@ class CallFragments:
 
 
 def _is_another(call: GrowingCall, part: CallPart) -> bool:
-    if part.id and call.id:
-        return part.id != call.id
     function = part.function
+    if part.id and call.id:
+        # Some servers make up an id for each fragment: another call has a name of its own.
+        named = function is not None and bool(function.name)
+        return part.id != call.id and (named or _is_whole(call.arguments))
     if part.id or function is None or not function.name:
         return False
     if function.name != call.name:

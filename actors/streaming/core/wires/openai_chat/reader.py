@@ -87,7 +87,9 @@ class ChatReader(Reader[SseEvent]):
         elif event.data:
             self._chunk(_decode(event))
 
-    def _buckets(self, raw: Mapping[str, Any], quality: Quality) -> Usage:
+    def _buckets(self, raw: Mapping[str, Any], quality: Quality) -> Usage | None:
+        if not counts.told(raw, "prompt_tokens", "completion_tokens", quality):
+            return None
         return usage_of(raw, quality)
 
     def _reason(self) -> FinishReason:
@@ -108,6 +110,9 @@ class ChatReader(Reader[SseEvent]):
     def _choice(self, choice: Choice) -> None:
         if choice.delta is not None:
             self._grow(choice.delta)
+        elif choice.message is not None and not self._size and not len(self._calls):
+            # Some servers do not stream, and some repeat the whole answer at its end.
+            self._grow(choice.message)
         if choice.finish_reason == "error":
             raise fault("provider_error", "The provider broke off its answer.")
         if choice.finish_reason:

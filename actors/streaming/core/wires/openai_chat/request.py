@@ -68,7 +68,7 @@ def body(request: GenerateRequest, dialect: Dialect) -> dict[str, Any]:
     """Build the JSON body of one streaming call."""
     written: dict[str, Any] = {
         "model": request.provider.model,
-        "messages": [_message(message) for message in request.messages],
+        "messages": _messages(request.messages),
         "stream": True,
         **_settings(request.config, dialect),
     }
@@ -119,6 +119,20 @@ def _choice(choice: str | NamedTool | None) -> Any:
     return choice
 
 
+def _messages(messages: list[ChatMessage]) -> list[dict[str, Any]]:
+    """Write the messages. Images that tools have brought follow their results as a user's."""
+    written: list[dict[str, Any]] = []
+    images: list[dict[str, Any]] = []
+    for message in messages:
+        if message.role != "tool" and images:
+            written.append({"role": "user", "content": images})
+            images = []
+        written.append(_message(message))
+        if message.role == "tool":
+            images += [_part(part) for part in message.parts if not isinstance(part, TextPart)]
+    return [*written, {"role": "user", "content": images}] if images else written
+
+
 def _message(message: ChatMessage) -> dict[str, Any]:
     written: dict[str, Any] = {"role": message.role, "content": _content(message)}
     for block in message.blocks:
@@ -134,7 +148,7 @@ def _message(message: ChatMessage) -> dict[str, Any]:
 
 
 def _content(message: ChatMessage) -> str | list[dict[str, Any]]:
-    """Write the content; parts only where there are images, which only users send."""
+    """Write the content; parts only for users, since images are allowed nowhere else."""
     if message.role != "user" or isinstance(message.content, str):
         return message.text
     return [_part(part) for part in message.content]

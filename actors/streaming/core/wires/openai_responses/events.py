@@ -31,6 +31,7 @@ class Event(msgspec.Struct, frozen=True):
     delta: Any = None
     output_index: int = 0
     content_index: int = 0
+    summary_index: int = 0
     text: str | None = None
     refusal: str | None = None
     arguments: str | None = None

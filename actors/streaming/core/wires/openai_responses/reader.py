@@ -6,6 +6,7 @@ told apart by their index, because some servers change ids on the way. What a se
 whole (in a ``done`` event, or in the last one) is read there, and nothing is read twice.
 """
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -31,6 +32,10 @@ _FINISH: dict[str, FinishReason] = {
 _CALLS = {"function_call": "arguments", "custom_tool_call": "input"}
 """The items that are calls of the caller's tools, and the field of their arguments."""
 
+_PINGS = frozenset({"ping", "keepalive"})
+_PING = re.compile(r'\s*\{\s*"type"\s*:\s*"(?:ping|keepalive)"')
+"""Without the event's name, its type."""
+
 GARBLED = Problem(
     code="provider_error", message="The provider sent something that is no event.", retryable=True
 )
@@ -47,12 +52,14 @@ class ResponsesReader(Reader[SseEvent]):
         super().__init__(request, framing or SseParser())
         self._open_calls: dict[int, GrowingCall] = {}
         self._places: dict[int, Place] = {}
-        self._told: set[tuple[str, int, int]] = set()
+        self._told: set[tuple[str, int, int, int]] = set()
         self._searches = 0
         self._refused = False
 
     def _is_ping(self, event: SseEvent) -> bool:
-        return event.name in {"ping", "keepalive"}
+        return event.name in _PINGS or (
+            event.name == "message" and _PING.match(event.data) is not None
+        )
 
     def _event(self, event: SseEvent) -> None:
         if event.data.strip() == "[DONE]":
@@ -68,6 +75,8 @@ class ResponsesReader(Reader[SseEvent]):
                 self._reason_part(event, event.delta)
             case "function_call_arguments.delta" | "custom_tool_call_input.delta":
                 self._argue(event.output_index, event.delta)
+            case "function_call_arguments.done" | "custom_tool_call_input.done":
+                self._argue_whole(event.output_index, event.arguments or event.input)
             case "output_item.added":
                 self._begin(event.output_index, event.item or {})
             case "output_item.done":
@@ -83,7 +92,9 @@ class ResponsesReader(Reader[SseEvent]):
             case _:
                 return
 
-    def _buckets(self, raw: Mapping[str, Any], quality: Quality) -> Usage:
+    def _buckets(self, raw: Mapping[str, Any], quality: Quality) -> Usage | None:
+        if not counts.told(raw, "input_tokens", "output_tokens", quality):
+            return None
         return usage_of(raw, quality, self._searches)
 
     def _reason(self) -> FinishReason:
@@ -104,7 +115,7 @@ class ResponsesReader(Reader[SseEvent]):
 
     def _is_news(self, kind: str, event: Event, *, whole: bool) -> bool:
         """Say whether a text is to be read: a whole one is not, if it came in pieces before."""
-        part = (kind, event.output_index, event.content_index)
+        part = (kind, event.output_index, event.content_index, event.summary_index)
         if whole and part in self._told:
             return False
         self._told.add(part)
@@ -121,6 +132,10 @@ class ResponsesReader(Reader[SseEvent]):
     def _argue(self, index: int, text: Any) -> None:
         if index in self._open_calls and isinstance(text, str):
             self._open_calls[index].grow(text)
+
+    def _argue_whole(self, index: int, text: Any) -> None:
+        if index in self._open_calls and isinstance(text, str) and text:
+            self._open_calls[index].replace(text)
 
     def _settle(self, index: int, item: dict[str, Any]) -> None:
         """Take an item whole: what it says of a call replaces what came in pieces."""
