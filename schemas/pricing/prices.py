@@ -27,6 +27,9 @@ ORDINARY = frozenset({"", "auto", "default", "standard", "standard_only", "on_de
 MOST_READY = 4096
 """Combinations of names kept ready; more are looked up anew."""
 
+NOTHING = tariff_of(Price(rates={}))
+"""By which a call is priced that used nothing, where its price is not known: it cost nothing."""
+
 _of_usage = attrgetter(*OF_USAGE)
 _row_decoder = msgspec.json.Decoder(Row)
 
@@ -135,8 +138,12 @@ class Prices:
         if isinstance(offer, Unpriced):
             return offer
         tariff = offer.at(at)
+        if tariff is None and not _any_used(counts):
+            tariff = NOTHING
         if tariff is None:
-            return Unpriced(f"{offer.row} has no price at {at.isoformat()}", offer.row)
+            what = offer.variant or "the standard service"
+            reason = f"{offer.row} has no price for {what} at {at:%Y-%m-%d %H:%M} UTC"
+            return Unpriced(reason, offer.row)
         if offer.minimum:
             counts = _at_least(offer.minimum, counts)
         scale = tariff.scale(counts)
@@ -176,10 +183,11 @@ class Prices:
         if found.region and row.regions and found.region not in row.regions:
             return Unpriced(f"{name} has no price in {found.region}", name)
         variant = variant_of(terms)
-        prices = row.variants.get(variant) if variant else row.prices
-        if prices is None or (variant and found.seller != found.provider):
-            return Unpriced(f"{name} has no price for {variant}", name)
-        asked = terms.model if found.seller == found.provider else f"{found.seller}/{terms.model}"
+        borrowed = found.seller != found.provider
+        # What holds for the owner's batches says nothing of those of another seller.
+        variants = {} if borrowed else row.variants
+        prices = variants.get(variant, []) if variant else row.prices
+        asked = f"{found.seller}/{terms.model}" if borrowed else terms.model
         resolved_from = None if asked == found.model else asked
         return _offered(name, variant, resolved_from, row.minimum, prices)
 
@@ -214,6 +222,13 @@ def _offered(
 
 def _midnight(day: date | None) -> datetime | None:
     return None if day is None else datetime(day.year, day.month, day.day, tzinfo=UTC)
+
+
+def _any_used(counts: Counts) -> bool:
+    """Whether there is anything but the request itself."""
+    return any(
+        count for bucket, count in zip(BUCKETS, counts, strict=False) if bucket != "requests"
+    )
 
 
 def _at_least(minimum: Mapping[Bucket, int], counts: Counts) -> Counts:

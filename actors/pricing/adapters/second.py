@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from actors.pricing.adapters import genai, shipped
-from actors.pricing.core.opinion import Table, disputed, regional
+from actors.pricing.core.opinion import Table, disputed, plain, regional
 from bus.errors import problem
 from schemas.pricing.book import canonical
 from schemas.pricing.overlay import Overlay, laid_over
@@ -45,7 +45,12 @@ def opinions(table: Table, source: str) -> tuple[Overlay, Overlay]:
     book = laid_over(genai.book(), shipped.overlay("callboard.toml"))
     regions = regional(book, Prices(canonical(book)), table, source)
     whole = Prices(canonical(laid_over(book, regions)))
-    doubts = Overlay(name="disputed", source=source, disputed=disputed(whole, table))
+    doubts = Overlay(
+        name="disputed",
+        source=source,
+        disputed=disputed(whole, table),
+        plain=plain(whole, table),
+    )
     return regions, doubts
 
 

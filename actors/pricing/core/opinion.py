@@ -19,6 +19,7 @@ from schemas.pricing.overlay import (
     OverlayPrice,
     OverlayRow,
     OverlayTier,
+    PlainVariants,
     RegionLimit,
     rate_of,
 )
@@ -134,10 +135,46 @@ def disputed(prices: Prices, table: Table) -> list[DisputedRow]:
     ]
 
 
+def plain(prices: Prices, table: Table) -> list[PlainVariants]:
+    """Return the variants that the table prices like the standard, where the book knows none.
+
+    The first source gives those the standard price too, by not knowing them.
+    """
+    alike: dict[tuple[str, str], dict[str, bool]] = {}
+    for opinion in opinions(table):
+        meant = prices.find(Wanted(opinion.provider, opinion.model))
+        row = prices.row(meant.provider, meant.model) if meant else None
+        if meant is None or row is None or meant.provider != opinion.provider:
+            continue
+        standard = _by_start(_newest(row.prices))
+        known = alike.setdefault((meant.provider, meant.model), {})
+        for variant, tiers in opinion.variants.items():
+            if variant and variant not in row.variants:
+                known[variant] = known.get(variant, True) and _within(tiers, standard)
+    return [
+        PlainVariants(
+            provider=provider,
+            model=model,
+            variants=sorted(variant for variant, same in variants.items() if same),
+        )
+        for (provider, model), variants in sorted(alike.items())
+        if any(variants.values())
+    ]
+
+
+def _within(tiers: Mapping[int, Dollars], standard: Mapping[int, Rates]) -> bool:
+    """Whether both directions are told, and every rate is the standard one."""
+    base = tiers.get(0, {})
+    return {"input", "output"} <= base.keys() and all(
+        standard.get(start, {}).get(bucket) == rate_of(usd, 1)
+        for start, dollars in tiers.items()
+        for bucket, usd in dollars.items()
+    )
+
+
 def _disputes(row: Row, opinion: Opinion) -> Iterator[Dispute]:
     for variant, tiers in opinion.variants.items():
-        price = _newest(row.variants.get(variant, []) if variant else row.prices)
-        ours = _by_start(price) if price else {}
+        ours = _by_start(_newest(row.variants.get(variant, []) if variant else row.prices))
         for start, dollars in tiers.items():
             for bucket, usd in dollars.items():
                 rate = rate_of(usd, 1)
@@ -154,7 +191,9 @@ def _newest(prices: list[Price]) -> Price | None:
     return lasting[0] if lasting else None
 
 
-def _by_start(price: Price) -> dict[int, Rates]:
+def _by_start(price: Price | None) -> dict[int, Rates]:
+    if price is None:
+        return {}
     return {0: price.rates} | {tier.start: tier.rates for tier in price.tiers}
 
 
