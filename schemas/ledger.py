@@ -252,6 +252,7 @@ class WindowOpened(Internal, tag="window_opened"):
 
     account: str
     budget_id: str
+    at: datetime
     start: datetime | None = None
     end: datetime | None = None
     name: str | None = None
@@ -287,7 +288,8 @@ class Charged(Internal, tag="charged"):
     ``held_pico`` is the hold that ends with it, ``booked_pico`` what the end of its lease had
     booked and is now replaced; ``released_pico`` is what both had beyond the cost. ``late`` is set
     where the hold had ended before, ``completed`` where the execution has completed with this
-    attempt. ``unpriced`` counts charges without a price.
+    attempt. ``unpriced`` counts charges without a price. ``at`` is when it was spent, ``entered_at``
+    when it was booked.
     """
 
     reference: Reference
@@ -303,6 +305,7 @@ class Charged(Internal, tag="charged"):
     tokens: int = 0
     unpriced: int = 0
     accounts: list[str] = []
+    entered_at: datetime | None = None
 
 
 class Voided(Internal, tag="voided"):
@@ -370,6 +373,21 @@ class LimitsSet(Internal, tag="limits_set"):
     at: datetime
 
 
+class DefaultsSet(Internal, tag="defaults_set"):
+    """The operator's settings that an account goes by from now on, as its owner found them.
+
+    ``limits`` hold for the tenant where it has set none, ``alert`` is a budget that only tells.
+    What was closed is remembered for ``memory_days`` at least. ``books_lapsed`` says whether the
+    end of a lease books what was held.
+    """
+
+    at: datetime
+    memory_days: float
+    books_lapsed: bool
+    limits: Limits | None = None
+    alert: Budget | None = None
+
+
 class AlertRaised(Internal, tag="alert_raised"):
     """A window has come to something that is told once.
 
@@ -401,5 +419,6 @@ AccountEvent = (
     | BudgetSet
     | BudgetRemoved
     | LimitsSet
+    | DefaultsSet
     | AlertRaised
 )

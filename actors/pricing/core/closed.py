@@ -1,0 +1,87 @@
+"""What is over and must not come again: bounded, and exact as far back as it reaches. Pure.
+
+Entries lie in layers by the order of their coming. A new one is a layer of its own; neighbours of
+like size are joined until they are full, so that adding is cheap and nothing is ever changed. Full
+layers are dropped, the oldest first, once all in them is older than must be remembered and more
+than ``ROOM`` others are left. From then on what is not newer is too old to be judged.
+"""
+
+from datetime import datetime, timedelta
+from typing import Literal
+
+from schemas.base import Internal
+
+FULL = 16_384
+ROOM = 100_000
+"""So many are remembered however old they are: a fleet that slept for a year forgets nothing."""
+
+
+class Closed(Internal, array_like=True):
+    """How something has ended; ``booked_pico`` is what a lapse has booked on ``accounts``."""
+
+    how: Literal["settled", "voided", "lapsed", "entered"]
+    booked_pico: int = 0
+    accounts: tuple[str, ...] = ()
+
+
+SETTLED = Closed(how="settled")
+VOIDED = Closed(how="voided")
+ENTERED = Closed(how="entered")
+
+
+class Layer(Internal):
+    """Entries; ``until`` is the newest time in them."""
+
+    until: datetime
+    entries: dict[str, Closed]
+
+
+class Memory(Internal):
+    """All that is remembered, and up to when something may have been forgotten."""
+
+    layers: tuple[Layer, ...] = ()
+    forgotten: datetime | None = None
+
+
+def recall(memory: Memory, key: str) -> Closed | None:
+    """Return how something has ended; None if it has not, or is too old to be known."""
+    for layer in reversed(memory.layers):
+        found = layer.entries.get(key)
+        if found is not None:
+            return found
+    return None
+
+
+def is_too_old(memory: Memory, at: datetime) -> bool:
+    """Say whether what is of this time could have been forgotten."""
+    return memory.forgotten is not None and at <= memory.forgotten
+
+
+def remember(memory: Memory, key: str, closed: Closed, at: datetime) -> Memory:
+    """Return the memory with one more; ``at`` is the time by which it is forgotten."""
+    layers = [*memory.layers, Layer(until=at, entries={key: closed})]
+    while len(layers) > 1 and _are_alike(layers[-2], layers[-1]):
+        newer = layers.pop()
+        layers[-1] = _joined(layers[-1], newer)
+    return Memory(layers=tuple(layers), forgotten=memory.forgotten)
+
+
+def forget(memory: Memory, now: datetime, days: float) -> Memory:
+    """Return the memory without layers that need not be remembered any more."""
+    oldest = now - timedelta(days=days)
+    layers, forgotten = memory.layers, memory.forgotten
+    left = sum(len(layer.entries) for layer in layers)
+    while layers and layers[0].until < oldest and left - len(layers[0].entries) >= ROOM:
+        left -= len(layers[0].entries)
+        forgotten = max(forgotten or layers[0].until, layers[0].until)
+        layers = layers[1:]
+    return memory if layers is memory.layers else Memory(layers=layers, forgotten=forgotten)
+
+
+def _are_alike(older: Layer, newer: Layer) -> bool:
+    one, other = len(older.entries), len(newer.entries)
+    return one <= 2 * other and one + other <= FULL
+
+
+def _joined(older: Layer, newer: Layer) -> Layer:
+    return Layer(until=max(older.until, newer.until), entries={**older.entries, **newer.entries})

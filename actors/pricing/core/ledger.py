@@ -1,0 +1,349 @@
+"""The ledger of a tenant: its accounts, what is held, what is over, and how events change it. Pure.
+
+An account is one window of a budget. How high the budget is concerns admission and alerts only.
+"""
+
+from datetime import UTC, datetime, timedelta
+from typing import assert_never
+
+import msgspec
+
+from actors.pricing.core import pages
+from actors.pricing.core.closed import (
+    ENTERED,
+    SETTLED,
+    VOIDED,
+    Closed,
+    Memory,
+    forget,
+    remember,
+)
+from actors.pricing.core.limits import Meter, counted, ended, is_idle
+from actors.pricing.core.pages import Pages
+from actors.pricing.core.postings import Move, move, touched
+from schemas.base import Internal
+from schemas.budgets import Budget, Limits
+from schemas.ledger import (
+    AccountEvent,
+    Adjusted,
+    AlertRaised,
+    BudgetRemoved,
+    BudgetSet,
+    Charged,
+    DefaultsSet,
+    Extended,
+    Lapsed,
+    LimitsSet,
+    Party,
+    Reference,
+    Reserved,
+    ToppedUp,
+    Voided,
+    WindowOpened,
+)
+
+ALERT_ID = "cost-alert"
+"""The budget that the operator's alert threshold makes, unless the tenant has one of this name."""
+
+
+class Account(Internal):
+    """One window of a budget. Its four sides sum to zero; ``funding`` is where top-ups come from.
+
+    ``told`` are the alerts that were raised, each of which is raised once.
+    """
+
+    key: str
+    budget_id: str
+    opened_at: datetime
+    start: datetime | None = None
+    end: datetime | None = None
+    name: str | None = None
+    available: int = 0
+    held: int = 0
+    spent: int = 0
+    funding: int = 0
+    told: tuple[str, ...] = ()
+
+
+class Hold(Internal):
+    """Money held for an attempt; it counts in the meters of ``scopes``."""
+
+    reference: Reference
+    party: Party
+    amount_pico: int
+    tokens: int
+    lease_until: datetime
+    granted_at: datetime
+    slice: int = 0
+    accounts: list[str] = []
+    scopes: list[str] = []
+
+
+class Ledger(Internal):
+    """The state of an account entity.
+
+    ``lapses`` counts the holds by the minute and second at which their lease ends. ``at`` is the
+    owner's newest moment, ``swept`` the day on which old windows were last put away.
+    """
+
+    tenant: str
+    defaults: DefaultsSet | None = None
+    budgets: dict[str, Budget] = {}
+    limits: dict[str, Limits] = {}
+    accounts: Pages[Account] = ()
+    holds: Pages[Hold] = ()
+    lapses: dict[int, dict[int, int]] = {}
+    meters: Pages[Meter] = ()
+    closed: Memory = Memory()
+    at: datetime = datetime(1970, 1, 1, tzinfo=UTC)
+    swept: int = 0
+
+
+def key_of(reference: Reference) -> str:
+    """Name a reference by what tells it from others."""
+    return f"{reference.execution_id}.{reference.step}.{reference.attempt}"
+
+
+def entry_key(id: str) -> str:  # noqa: A002  it is one
+    """Name an entry by hand among all that is closed; no execution has a name like it."""
+    return f"entry/{id}"
+
+
+def due(state: Ledger) -> datetime | None:
+    """Return when the next lease ends."""
+    if not state.lapses:
+        return None
+    return datetime.fromtimestamp(min(state.lapses[min(state.lapses)]), tz=UTC)
+
+
+def whole_second(lease_until: datetime) -> datetime:
+    """Return the end of a lease as it is kept: never later than asked for, by whole seconds."""
+    return lease_until.replace(microsecond=0)
+
+
+def lapsed(state: Ledger, now: datetime) -> list[Hold]:
+    """Return the holds whose lease has ended."""
+    return [hold for hold in pages.values(state.holds) if hold.lease_until <= now]
+
+
+def evolve(state: Ledger | None, event: AccountEvent) -> Ledger:
+    """Apply one journalled event.
+
+    Raises:
+        ValueError: the state was not begun with its tenant.
+    """
+    if state is None:
+        raise ValueError("an account begins with the name of its tenant")
+    return _applied(_posted(state, event), event)
+
+
+def _posted(state: Ledger, event: AccountEvent) -> Ledger:
+    accounts = touched(event)
+    if not accounts:
+        return state
+    moved = move(event)
+    changes = {key: _moved(state, key, moved) for key in accounts}
+    return msgspec.structs.replace(state, accounts=pages.updated(state.accounts, changes))
+
+
+def _moved(state: Ledger, key: str, moved: Move) -> Account:
+    account = pages.get(state.accounts, key)
+    if account is None:
+        message = f"{key} was never opened"
+        raise ValueError(message)
+    return msgspec.structs.replace(
+        account,
+        available=account.available + moved.available,
+        held=account.held + moved.held,
+        spent=account.spent + moved.spent,
+        funding=account.funding + moved.funding,
+    )
+
+
+def _applied(state: Ledger, event: AccountEvent) -> Ledger:
+    match event:
+        case Reserved():
+            return _reserved(state, event)
+        case Extended():
+            return _extended(state, event)
+        case Charged():
+            tokens, at = event.tokens, event.entered_at or event.at
+            return _close(_let_go(state, event.reference, tokens), event.reference, SETTLED, at)
+        case Voided():
+            return _close(_let_go(state, event.reference, 0), event.reference, VOIDED, event.at)
+        case Lapsed():
+            booked = Closed(
+                how="lapsed", booked_pico=event.booked_pico, accounts=tuple(event.accounts)
+            )
+            return _close(_let_go(state, event.reference, None), event.reference, booked, event.at)
+        case ToppedUp() | Adjusted():
+            return _remember(state, entry_key(event.id), ENTERED, event.at, event.at)
+        case WindowOpened():
+            return _opened(_swept(state, event.at), event)
+        case AlertRaised():
+            return _told(state, event)
+        case BudgetSet() | BudgetRemoved() | LimitsSet() | DefaultsSet():
+            return _ruled(state, event)
+        case _:
+            assert_never(event)
+
+
+# Holds
+
+
+def _reserved(state: Ledger, event: Reserved) -> Ledger:
+    hold = Hold(
+        reference=event.reference,
+        party=event.party,
+        amount_pico=event.amount_pico,
+        tokens=event.tokens,
+        lease_until=event.lease_until,
+        granted_at=event.at,
+        accounts=event.accounts,
+        scopes=event.scopes,
+    )
+    meters = {
+        scope: counted(_meter(state, scope), event.at, event.tokens) for scope in event.scopes
+    }
+    return msgspec.structs.replace(
+        state,
+        holds=pages.updated(state.holds, {key_of(event.reference): hold}),
+        lapses=_lapses(state.lapses, hold.lease_until, 1),
+        meters=pages.updated(state.meters, meters),
+        at=max(state.at, event.at),
+    )
+
+
+def _extended(state: Ledger, event: Extended) -> Ledger:
+    key = key_of(event.reference)
+    hold = pages.get(state.holds, key)
+    if hold is None:
+        message = f"{key} is not held"
+        raise ValueError(message)
+    until = event.lease_until or hold.lease_until
+    longer = msgspec.structs.replace(
+        hold,
+        amount_pico=hold.amount_pico + event.amount_pico,
+        slice=event.slice,
+        lease_until=until,
+    )
+    lapses = _lapses(_lapses(state.lapses, hold.lease_until, -1), until, 1)
+    holds = pages.updated(state.holds, {key: longer})
+    return msgspec.structs.replace(state, holds=holds, lapses=lapses, at=max(state.at, event.at))
+
+
+def _let_go(state: Ledger, reference: Reference, tokens: int | None) -> Ledger:
+    """Take a hold away, if there is one; ``tokens`` is what it used, None if nobody knows."""
+    key = key_of(reference)
+    hold = pages.get(state.holds, key)
+    if hold is None:
+        return state
+    unused = 0 if tokens is None else hold.tokens - tokens
+    meters = {scope: ended(_meter(state, scope), hold.granted_at, unused) for scope in hold.scopes}
+    return msgspec.structs.replace(
+        state,
+        holds=pages.without(state.holds, key),
+        lapses=_lapses(state.lapses, hold.lease_until, -1),
+        meters=pages.updated(state.meters, meters),
+    )
+
+
+def _lapses(
+    lapses: dict[int, dict[int, int]], lease_until: datetime, change: int
+) -> dict[int, dict[int, int]]:
+    """Return the counts with one hold more or less that ends at a second."""
+    second = int(lease_until.timestamp())
+    within = lapses.get(second // 60, {})
+    within = {**within, second: within.get(second, 0) + change}
+    if within[second] <= 0:
+        del within[second]
+    changed = {**lapses, second // 60: within}
+    if not within:
+        del changed[second // 60]
+    return changed
+
+
+def _meter(state: Ledger, scope: str) -> Meter:
+    return pages.get(state.meters, scope) or Meter()
+
+
+# What is over
+
+
+def _close(state: Ledger, reference: Reference, how: Closed, at: datetime) -> Ledger:
+    return _remember(state, key_of(reference), how, reference.at, at)
+
+
+def _remember(state: Ledger, key: str, how: Closed, since: datetime, at: datetime) -> Ledger:
+    now = max(state.at, at)
+    closed = remember(state.closed, key, how, since)
+    if state.defaults is not None:
+        closed = forget(closed, now, state.defaults.memory_days)
+    return msgspec.structs.replace(state, closed=closed, at=now)
+
+
+# Windows, alerts and rules
+
+
+def _opened(state: Ledger, event: WindowOpened) -> Ledger:
+    account = Account(
+        key=event.account,
+        budget_id=event.budget_id,
+        opened_at=event.at,
+        start=event.start,
+        end=event.end,
+        name=event.name,
+    )
+    accounts = pages.updated(state.accounts, {event.account: account})
+    return msgspec.structs.replace(state, accounts=accounts)
+
+
+def _swept(state: Ledger, at: datetime) -> Ledger:
+    """Put away, once a day, windows that ended before what is remembered, and idle meters."""
+    if at.toordinal() <= state.swept or state.defaults is None:
+        return state
+    oldest = at - timedelta(days=state.defaults.memory_days)
+
+    def is_wanted(account: Account) -> bool:
+        return account.end is None or account.end >= oldest or account.held != 0
+
+    return msgspec.structs.replace(
+        state,
+        accounts=pages.kept(state.accounts, is_wanted),
+        meters=pages.kept(state.meters, lambda meter: not is_idle(meter, at)),
+        swept=at.toordinal(),
+    )
+
+
+def _told(state: Ledger, event: AlertRaised) -> Ledger:
+    account = pages.get(state.accounts, event.account)
+    if account is None:
+        return state
+    told = msgspec.structs.replace(account, told=(*account.told, mark(event)))
+    return msgspec.structs.replace(state, accounts=pages.updated(state.accounts, {told.key: told}))
+
+
+def mark(event: AlertRaised) -> str:
+    """Name an alert among those of its window."""
+    if event.alert != "threshold":
+        return event.alert
+    return f"{event.percent}%" if event.percent is not None else "amount"
+
+
+def _ruled(state: Ledger, event: BudgetSet | BudgetRemoved | LimitsSet | DefaultsSet) -> Ledger:
+    match event:
+        case BudgetSet(budget=budget):
+            return msgspec.structs.replace(state, budgets={**state.budgets, budget.id: budget})
+        case BudgetRemoved(id=gone):
+            kept = {name: each for name, each in state.budgets.items() if name != gone}
+            return msgspec.structs.replace(state, budgets=kept)
+        case LimitsSet(limits=wanted):
+            scope = scope_key(wanted.scope, wanted.name)
+            return msgspec.structs.replace(state, limits={**state.limits, scope: wanted})
+        case DefaultsSet():
+            return msgspec.structs.replace(state, defaults=event)
+
+
+def scope_key(kind: str, name: str | None) -> str:
+    """Name a scope: ``global``, ``user/ann``, ``user/*``."""
+    return kind if name is None else f"{kind}/{name}"

@@ -1,0 +1,81 @@
+"""Double entry: what every event of the ledger moves, from one side of an account to another. Pure.
+
+An event moves the same amounts in each account it names, so the sides of every account always sum
+to zero::
+
+    available ──reserve──▶ held ──settle──▶ spent        funding ──top up──▶ available
+        ▲                   │
+        └───── release ─────┘
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from schemas.ledger import (
+    AccountEvent,
+    Adjusted,
+    Charged,
+    Extended,
+    Lapsed,
+    Reserved,
+    ToppedUp,
+    Voided,
+)
+
+
+class Move(NamedTuple):
+    """What an event adds to each side of an account."""
+
+    available: int = 0
+    held: int = 0
+    spent: int = 0
+    funding: int = 0
+
+
+class Posting(NamedTuple):
+    """One line of the journal in double entry."""
+
+    account: str
+    side: str
+    amount_pico: int
+
+
+def postings(event: AccountEvent) -> list[Posting]:
+    """Return the lines an event writes; in every account they sum to zero."""
+    sides = zip(Move._fields, move(event), strict=True)
+    lines = [(side, amount) for side, amount in sides if amount]
+    return [Posting(account, side, amount) for account in touched(event) for side, amount in lines]
+
+
+def touched(event: AccountEvent) -> Sequence[str]:
+    """Return the accounts an event moves money in."""
+    match event:
+        case Reserved() | Extended() | Charged() | Voided() | Lapsed():
+            return event.accounts
+        case ToppedUp() | Adjusted():
+            return (event.account,)
+        case _:
+            return ()
+
+
+def move(event: AccountEvent) -> Move:
+    """Return what an event adds to each side of each account it touches."""
+    match event:
+        case Reserved() | Extended():
+            return Move(available=-event.amount_pico, held=event.amount_pico)
+        case Charged():
+            return _ended(event.held_pico, event.cost_pico - event.booked_pico)
+        case Voided():
+            return _ended(event.held_pico, -event.booked_pico)
+        case Lapsed():
+            return _ended(event.held_pico, event.booked_pico)
+        case ToppedUp():
+            return Move(available=event.amount_pico, funding=-event.amount_pico)
+        case Adjusted():
+            return _ended(0, event.amount_pico)
+        case _:
+            return Move()
+
+
+def _ended(held: int, spent: int) -> Move:
+    return Move(available=held - spent, held=-held, spent=spent)
