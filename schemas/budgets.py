@@ -72,7 +72,7 @@ class Limits(Value, omit_defaults=True):
 class Balance(Value, omit_defaults=True):
     """How one window of a budget stands.
 
-    ``name`` is whose it is where the budget is for each. ``available_pico`` is what may still be
+    ``name`` is whose it is, None for the whole tenant. ``available_pico`` is what may still be
     reserved; it is negative where more was spent than the budget allows. ``exhausted_at`` is when
     nothing will be left if spending goes on as it has in this window; None if not before its end.
     """

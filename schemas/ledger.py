@@ -247,7 +247,7 @@ class TermsKnown(Internal, tag="terms_known"):
 class WindowOpened(Internal, tag="window_opened"):
     """A window of a budget begins to be counted, with the first that concerns it.
 
-    ``account`` is its key from now on. ``name`` is whose it is where the budget is for each.
+    ``account`` is its key from now on. ``name`` is whose it is, None for the whole tenant.
     """
 
     account: str
@@ -288,8 +288,8 @@ class Charged(Internal, tag="charged"):
     ``held_pico`` is the hold that ends with it, ``booked_pico`` what the end of its lease had
     booked and is now replaced; ``released_pico`` is what both had beyond the cost. ``late`` is set
     where the hold had ended before, ``completed`` where the execution has completed with this
-    attempt. ``unpriced`` counts charges without a price. ``at`` is when it was spent, ``entered_at``
-    when it was booked.
+    attempt. ``unpriced`` counts charges without a price. ``at`` is when it was spent,
+    ``entered_at`` when it was booked.
     """
 
     reference: Reference
@@ -388,6 +388,9 @@ class DefaultsSet(Internal, tag="defaults_set"):
     alert: Budget | None = None
 
 
+Alert = Literal["threshold", "exhausted", "forecast"]
+
+
 class AlertRaised(Internal, tag="alert_raised"):
     """A window has come to something that is told once.
 
@@ -397,7 +400,7 @@ class AlertRaised(Internal, tag="alert_raised"):
 
     account: str
     budget_id: str
-    alert: Literal["threshold", "exhausted", "forecast"]
+    alert: Alert
     at: datetime
     spent_pico: int
     held_pico: int

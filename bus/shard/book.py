@@ -57,6 +57,13 @@ class Book:
 
     # Changing
 
+    def state(self, address: Address) -> Any:
+        """Return the state of an entity; before its first event, what it begins with."""
+        slot = self.slots.get(address)
+        if slot is None or slot.state is None:
+            return self.entity.initial(*address)
+        return slot.state
+
     def advance(self, address: Address, state: Any) -> None:
         """Give an entity the state that its events have led to."""
         self.slots.setdefault(address, Slot()).state = state
@@ -64,7 +71,7 @@ class Book:
     def remember(self, address: Address, entry: Entry) -> None:
         """Keep the reply of a committed command for repeats of its id."""
         slot = self.slots.setdefault(address, Slot())
-        if entry.reply is not NOTHING and entry.command:
+        if entry.reply is not NOTHING and entry.command and self.entity.keeps_replies:
             slot.replies[entry.command] = StoredReply(digest=entry.digest, reply=entry.reply)
 
     def ended(self) -> Iterator[tuple[Address, Any]]:
@@ -154,8 +161,7 @@ class Book:
         return publications
 
     def _replay_event(self, address: Address, raw: msgspec.Raw) -> Iterable[Publish]:
-        slot = self.slots.get(address)
-        before = slot.state if slot is not None else None
+        before = self.state(address)
         event = decode(self.entity.event_type, raw)
         after = self.entity.evolve(before, event)
         self.advance(address, after)

@@ -36,6 +36,11 @@ class Entity(Generic[S, C, E]):
     another entity has answered to an ask: an encoded answer or ``Problem``. ``observe`` is told of
     each publication when its commit is stored, for metrics.
 
+    ``initial`` is the state before the first event, by tenant and key; most entities have none.
+    With ``keeps_replies`` a repeated command is known by its id and gets the stored answer. An
+    entity that never ends goes without, and knows repeats by its state. With ``keeps_journal``
+    nothing is ever purged from its journal.
+
     ``version`` counts the shapes that ``state_type`` has had, and ``upgrades`` leads from an older
     one to the next, each by its number. A new version is needed when stored states could no longer
     be read or would mean something else. Without an upgrade a shard is rebuilt from its events,
@@ -61,6 +66,9 @@ class Entity(Generic[S, C, E]):
     tick: C
     answered: Callable[[Ask, bytes], C] = asks_nobody
     observe: Callable[[Publish], None] = lambda _: None
+    initial: Callable[[str, str], S | None] = lambda _tenant, _key: None
+    keeps_replies: bool = True
+    keeps_journal: bool = False
     upgrades: Mapping[int, Upgrade] = field(default_factory=dict[int, Upgrade])
 
     def can_read(self, version: int) -> bool:

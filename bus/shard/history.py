@@ -47,7 +47,7 @@ class History:
     """
 
     def __init__(self, entity: Entity[Any, Any, Any], tenant: str, key: str) -> None:
-        self.state: Any = None
+        self.state: Any = entity.initial(tenant, key)
         self._entity = entity
         self._address = (tenant, key)
 

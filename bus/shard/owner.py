@@ -57,7 +57,9 @@ class ShardOwner:
         self._name = f"{entity.name}.{shard}"
         self._journal = bus.journal(entity.name)
         self._inbox = Inbox(bus.transport)
-        self._snapshots = Snapshots(self._subject, self._journal, bus.blobs, timing)
+        self._snapshots = Snapshots(
+            self._subject, self._journal, bus.blobs, timing, purges=not entity.keeps_journal
+        )
         self._stopping = False
         self.serving = False
 

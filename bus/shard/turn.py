@@ -76,7 +76,7 @@ def _answer(book: Book, mail: Mail, now: datetime, outcome: Outcome) -> bytes | 
     except ProblemError as refused:
         return encode(refused.problem)
     try:
-        decided = _decide(book.entity, slot.state if slot else None, command, now)
+        decided = _decide(book.entity, book.state((mail.tenant, mail.key)), command, now)
     except Exception as error:  # noqa: BLE001  whatever a core raises must not stop its shard
         return _reject(book, mail, error, outcome)
     return _commit(book, mail, decided, outcome)
@@ -111,7 +111,8 @@ def _commit(book: Book, mail: Mail, decided: _Decided, outcome: Outcome) -> byte
     if not decided.events:
         return reply
     address = (mail.tenant, mail.key)
-    stored = msgspec.Raw(reply) if reply is not None and mail.id else NOTHING
+    is_kept = bool(mail.id) and book.entity.keeps_replies
+    stored = msgspec.Raw(reply) if reply is not None and is_kept else NOTHING
     entry = _entry(mail, base=_base(book, address), events=decided.events, reply=stored)
     book.advance(address, decided.state)
     book.remember(address, entry)

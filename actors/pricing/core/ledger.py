@@ -42,9 +42,6 @@ from schemas.ledger import (
     WindowOpened,
 )
 
-ALERT_ID = "cost-alert"
-"""The budget that the operator's alert threshold makes, unless the tenant has one of this name."""
-
 
 class Account(Internal):
     """One window of a budget. Its four sides sum to zero; ``funding`` is where top-ups come from.
@@ -82,13 +79,18 @@ class Hold(Internal):
 class Ledger(Internal):
     """The state of an account entity.
 
+    ``revision`` counts changes of the rules. ``budgets`` are the tenant's own; ``standing`` are all
+    that hold, the operator's alert among them, and ``scopes`` are the same by scope.
     ``lapses`` counts the holds by the minute and second at which their lease ends. ``at`` is the
     owner's newest moment, ``swept`` the day on which old windows were last put away.
     """
 
     tenant: str
+    revision: int = 0
     defaults: DefaultsSet | None = None
     budgets: dict[str, Budget] = {}
+    standing: dict[str, Budget] = {}
+    scopes: dict[str, list[Budget]] = {}
     limits: dict[str, Limits] = {}
     accounts: Pages[Account] = ()
     holds: Pages[Hold] = ()
@@ -141,23 +143,17 @@ def _posted(state: Ledger, event: AccountEvent) -> Ledger:
     accounts = touched(event)
     if not accounts:
         return state
-    moved = move(event)
-    changes = {key: _moved(state, key, moved) for key in accounts}
+    change = move(event)
+    changes = {key: moved(_account(state, key), change) for key in accounts}
     return msgspec.structs.replace(state, accounts=pages.updated(state.accounts, changes))
 
 
-def _moved(state: Ledger, key: str, moved: Move) -> Account:
+def _account(state: Ledger, key: str) -> Account:
     account = pages.get(state.accounts, key)
     if account is None:
         message = f"{key} was never opened"
         raise ValueError(message)
-    return msgspec.structs.replace(
-        account,
-        available=account.available + moved.available,
-        held=account.held + moved.held,
-        spent=account.spent + moved.spent,
-        funding=account.funding + moved.funding,
-    )
+    return account
 
 
 def _applied(state: Ledger, event: AccountEvent) -> Ledger:
@@ -179,7 +175,7 @@ def _applied(state: Ledger, event: AccountEvent) -> Ledger:
         case ToppedUp() | Adjusted():
             return _remember(state, entry_key(event.id), ENTERED, event.at, event.at)
         case WindowOpened():
-            return _opened(_swept(state, event.at), event)
+            return _opened(state, event)
         case AlertRaised():
             return _told(state, event)
         case BudgetSet() | BudgetRemoved() | LimitsSet() | DefaultsSet():
@@ -279,7 +275,7 @@ def _remember(state: Ledger, key: str, how: Closed, since: datetime, at: datetim
     closed = remember(state.closed, key, how, since)
     if state.defaults is not None:
         closed = forget(closed, now, state.defaults.memory_days)
-    return msgspec.structs.replace(state, closed=closed, at=now)
+    return _swept(msgspec.structs.replace(state, closed=closed, at=now))
 
 
 # Windows, alerts and rules
@@ -298,8 +294,13 @@ def _opened(state: Ledger, event: WindowOpened) -> Ledger:
     return msgspec.structs.replace(state, accounts=accounts)
 
 
-def _swept(state: Ledger, at: datetime) -> Ledger:
-    """Put away, once a day, windows that ended before what is remembered, and idle meters."""
+def _swept(state: Ledger) -> Ledger:
+    """Put away, once a day, windows that ended before what is remembered, and idle meters.
+
+    That is when something closes: no later event of the same command moves anything where nothing
+    is held.
+    """
+    at = state.at
     if at.toordinal() <= state.swept or state.defaults is None:
         return state
     oldest = at - timedelta(days=state.defaults.memory_days)
@@ -331,6 +332,18 @@ def mark(event: AlertRaised) -> str:
 
 
 def _ruled(state: Ledger, event: BudgetSet | BudgetRemoved | LimitsSet | DefaultsSet) -> Ledger:
+    changed = msgspec.structs.replace(_rule(state, event), revision=state.revision + 1)
+    alert = changed.defaults.alert if changed.defaults is not None else None
+    standing = changed.budgets if alert is None else {alert.id: alert, **changed.budgets}
+    scopes: dict[str, list[Budget]] = {}
+    for budget in standing.values():
+        scopes.setdefault(scope_key(budget.scope, budget.name), []).append(budget)
+    return msgspec.structs.replace(
+        changed, standing=standing, scopes=scopes, at=max(state.at, event.at)
+    )
+
+
+def _rule(state: Ledger, event: BudgetSet | BudgetRemoved | LimitsSet | DefaultsSet) -> Ledger:
     match event:
         case BudgetSet(budget=budget):
             return msgspec.structs.replace(state, budgets={**state.budgets, budget.id: budget})
@@ -342,6 +355,17 @@ def _ruled(state: Ledger, event: BudgetSet | BudgetRemoved | LimitsSet | Default
             return msgspec.structs.replace(state, limits={**state.limits, scope: wanted})
         case DefaultsSet():
             return msgspec.structs.replace(state, defaults=event)
+
+
+def moved(account: Account, move: Move) -> Account:
+    """Return an account with what an event moves in it."""
+    return msgspec.structs.replace(
+        account,
+        available=account.available + move.available,
+        held=account.held + move.held,
+        spent=account.spent + move.spent,
+        funding=account.funding + move.funding,
+    )
 
 
 def scope_key(kind: str, name: str | None) -> str:

@@ -11,8 +11,10 @@ from typing import TypeVar
 
 V = TypeVar("V")
 
-PAGES = 128
-"""At ten thousand entries both a page and the row of pages have about a hundred places."""
+FULL = 64
+MOST_PAGES = 256
+GROWTH = 4
+"""A full page makes four of each; copying a page and the row of pages then cost about the same."""
 
 Pages = tuple[dict[str, V], ...]
 """The entry of a key is in the page that its CRC-32 names; without entries there are no pages."""
@@ -20,7 +22,7 @@ Pages = tuple[dict[str, V], ...]
 
 def get(pages: Pages[V], key: str) -> V | None:
     """Return the value of a key."""
-    return pages[_place(key)].get(key) if pages else None
+    return pages[_place(key, len(pages))].get(key) if pages else None
 
 
 def values(pages: Pages[V]) -> Iterator[V]:
@@ -38,20 +40,23 @@ def updated(pages: Pages[V], changes: Mapping[str, V]) -> Pages[V]:
     """Return the pages with these entries in place."""
     if not changes:
         return pages
-    fresh = list(pages) or [{} for _ in range(PAGES)]
+    fresh = list(pages) or [{}]
     for key, value in changes.items():
-        place = _place(key)
-        fresh[place] = {**fresh[place], key: value}
+        place = _place(key, len(fresh))
+        fresh[place] = page = {**fresh[place], key: value}
+        if len(page) > FULL and len(fresh) < MOST_PAGES:
+            fresh = _spread(fresh)
     return tuple(fresh)
 
 
 def without(pages: Pages[V], key: str) -> Pages[V]:
     """Return the pages without a key."""
-    if get(pages, key) is None:
+    place = _place(key, len(pages)) if pages else 0
+    if not pages or key not in pages[place]:
         return pages
     fresh = list(pages)
-    place = _place(key)
-    fresh[place] = {known: value for known, value in fresh[place].items() if known != key}
+    fresh[place] = page = dict(pages[place])
+    del page[key]
     return tuple(fresh)
 
 
@@ -60,5 +65,13 @@ def kept(pages: Pages[V], is_kept: Callable[[V], bool]) -> Pages[V]:
     return tuple({key: value for key, value in page.items() if is_kept(value)} for page in pages)
 
 
-def _place(key: str) -> int:
-    return zlib.crc32(key.encode()) % PAGES
+def _spread(pages: list[dict[str, V]]) -> list[dict[str, V]]:
+    fresh: list[dict[str, V]] = [{} for _ in range(len(pages) * GROWTH)]
+    for page in pages:
+        for key, value in page.items():
+            fresh[_place(key, len(fresh))][key] = value
+    return fresh
+
+
+def _place(key: str, pages: int) -> int:
+    return zlib.crc32(key.encode()) % pages if pages > 1 else 0

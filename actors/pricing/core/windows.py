@@ -4,6 +4,7 @@ A window is a part of its account's key, so the next one begins by being asked f
 """
 
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
+from functools import lru_cache
 from typing import NamedTuple, assert_never
 
 from schemas.budgets import WindowKind
@@ -24,6 +25,12 @@ def window_at(kind: WindowKind, at: datetime, zone: tzinfo) -> Window:
 
     A day is as long as the zone has it: 23 or 25 hours where its clocks change.
     """
+    return _of_minute(kind, at.replace(second=0, microsecond=0), zone)
+
+
+@lru_cache(maxsize=4096)
+def _of_minute(kind: WindowKind, at: datetime, zone: tzinfo) -> Window:
+    """Return the window of a minute: no zone changes its clocks within one."""
     today = at.astimezone(zone).date()
     match kind:
         case "hourly":
@@ -32,7 +39,7 @@ def window_at(kind: WindowKind, at: datetime, zone: tzinfo) -> Window:
             return _dates(today.isoformat(), today, today + timedelta(days=1), zone)
         case "weekly":
             monday = today - timedelta(days=today.weekday())
-            return _dates(monday.isoformat(), monday, monday + timedelta(days=7), zone)
+            return _dates(f"{monday:%G-W%V}", monday, monday + timedelta(days=7), zone)
         case "monthly":
             first = today.replace(day=1)
             following = (first + timedelta(days=31)).replace(day=1)
@@ -46,8 +53,7 @@ def window_at(kind: WindowKind, at: datetime, zone: tzinfo) -> Window:
 def _hour(at: datetime, zone: tzinfo) -> Window:
     """Return an hour; named in UTC, because a zone's own name of it may come twice a year."""
     local = at.astimezone(zone)
-    into = timedelta(minutes=local.minute, seconds=local.second, microseconds=local.microsecond)
-    start = at.astimezone(UTC) - into
+    start = at.astimezone(UTC) - timedelta(minutes=local.minute)
     return Window(f"{start:%Y-%m-%dT%H%MZ}", start, start + HOUR)
 
 

@@ -1,0 +1,50 @@
+"""The account of a tenant as the shard runtime sees it."""
+
+from datetime import tzinfo
+from functools import cache, partial
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from actors.pricing.core.decisions import Rules, decide
+from actors.pricing.core.ledger import Ledger, due, evolve
+from actors.pricing.core.outward import announce, record, record_subject
+from bus.errors import problem
+from bus.shard import Entity
+from schemas.ledger import ACCOUNT_ENTITY, AccountCommand, AccountEvent, Lapse
+
+
+@cache
+def zone(name: str) -> tzinfo:
+    """Return a time zone of the system's database, read once.
+
+    Raises:
+        ProblemError: ``validation``: there is none of this name.
+    """
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise problem("validation", f"there is no time zone {name}", field="zone") from None
+
+
+def account_entity(rules: Rules) -> Entity[Ledger, AccountCommand, AccountEvent]:
+    """Return the account: it never ends, knows repeats by its state, and its journal is kept."""
+    return Entity(
+        name=ACCOUNT_ENTITY,
+        version=1,
+        state_type=Ledger,
+        command_type=AccountCommand,
+        event_type=AccountEvent,
+        decide=partial(decide, rules),
+        evolve=evolve,
+        effects=lambda _: (),
+        announce=announce,
+        due=due,
+        ended=lambda _: False,
+        record=record,
+        record_subject=record_subject,
+        restore=lambda _tenant, _data: None,
+        redispatch=lambda _: Lapse(),
+        tick=Lapse(),
+        initial=lambda tenant, _: Ledger(tenant=tenant),
+        keeps_replies=False,
+        keeps_journal=True,
+    )

@@ -1,0 +1,213 @@
+"""Who may hold money: all scopes of one request are decided in one turn. Pure.
+
+A request is admitted exactly if every hard budget covers it beside what is spent and held, and no
+limit is reached; so what is admitted never exceeds a budget, and nothing is refused that fits.
+"""
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from actors.pricing.core import pages
+from actors.pricing.core.alerts import exhausted
+from actors.pricing.core.budgets import Cover, Zones, covers, limits_of, opening, scopes_of
+from actors.pricing.core.closed import is_too_old, recall
+from actors.pricing.core.ledger import (
+    Hold,
+    Ledger,
+    key_of,
+    scope_key,
+    whole_second,
+)
+from actors.pricing.core.limits import PAUSE, Excess, Meter, excess
+from schemas.decision import Decision, refuse
+from schemas.ledger import AccountEvent, Extend, Extended, MoneyHeld, Reserve, Reserved
+from schemas.problems import Problem
+
+MOST_AHEAD = timedelta(hours=1)
+"""So far a clock may be ahead; further, an attempt would escape the budgets of today."""
+
+DOLLAR = 10**12
+
+
+def reserve(state: Ledger, command: Reserve, now: datetime, zones: Zones) -> Decision:
+    """Admit an attempt, or say what stands in its way."""
+    key = key_of(command.reference)
+    hold = pages.get(state.holds, key)
+    if hold is not None:
+        return Decision(reply=MoneyHeld(held_pico=hold.amount_pico))
+    over = _is_over(state, command, now)
+    if over is not None:
+        return refuse(over)
+    limited = _limited(state, command, now)
+    if limited is not None:
+        return refuse(limited)
+    concerned = covers(state, command.party, command.reference.at, now, zones)
+    short = _short(concerned, command.amount_pico)
+    if short is not None:
+        return _declined(short, command.amount_pico, now)
+    reserved = Reserved(
+        reference=command.reference,
+        party=command.party,
+        amount_pico=command.amount_pico,
+        tokens=command.tokens,
+        lease_until=whole_second(command.lease_until),
+        at=now,
+        accounts=[one.account.key for one in concerned],
+        scopes=_metered(state, command),
+    )
+    opened = [opening(one.account) for one in concerned if one.is_new]
+    return Decision((*opened, reserved), MoneyHeld(held_pico=command.amount_pico))
+
+
+def extend(state: Ledger, command: Extend, now: datetime) -> Decision:
+    """Hold more for an attempt, if its budgets cover it; a repeat is answered, not added."""
+    key = key_of(command.reference)
+    hold = pages.get(state.holds, key)
+    if hold is None:
+        return refuse(_ended())
+    if command.slice <= hold.slice:
+        return Decision(reply=MoneyHeld(held_pico=hold.amount_pico))
+    if command.slice != hold.slice + 1:
+        return refuse(_early_slice(hold))
+    short = _short(_covers_of(state, hold), command.amount_pico)
+    if short is not None:
+        return _declined(short, command.amount_pico, now)
+    until = command.lease_until
+    extended = Extended(
+        reference=command.reference,
+        slice=command.slice,
+        amount_pico=command.amount_pico,
+        at=now,
+        accounts=hold.accounts,
+        lease_until=whole_second(until) if until is not None else None,
+    )
+    return Decision((extended,), MoneyHeld(held_pico=hold.amount_pico + command.amount_pico))
+
+
+def _covers_of(state: Ledger, hold: Hold) -> Iterator[Cover]:
+    """Yield the budgets of a hold that still stand."""
+    budgets = state.standing
+    for key in hold.accounts:
+        account = pages.get(state.accounts, key)
+        if account is not None and account.budget_id in budgets:
+            yield Cover(budgets[account.budget_id], account)
+
+
+def _is_over(state: Ledger, command: Reserve, now: datetime) -> Problem | None:
+    """Say why an attempt can hold nothing any more, or not yet."""
+    at = command.reference.at
+    if recall(state.closed, key_of(command.reference)) is not None:
+        return _ended()
+    if is_too_old(state.closed, at) or whole_second(command.lease_until) <= now:
+        return _ended()
+    if at > now + MOST_AHEAD:
+        return Problem(code="validation", message="the attempt is of a later time than now")
+    return None
+
+
+def _metered(state: Ledger, command: Reserve) -> list[str]:
+    """Return the scopes in which a request counts: those with limits."""
+    return [
+        scope_key(kind, name)
+        for kind, name in scopes_of(command.party)
+        if limits_of(state, kind, name) is not None
+    ]
+
+
+def _limited(state: Ledger, command: Reserve, now: datetime) -> Problem | None:
+    """Return the refusal of the limit that is reached and takes longest, if one is."""
+    refusals: list[Problem] = []
+    for kind, name in scopes_of(command.party):
+        limits = limits_of(state, kind, name)
+        if limits is None:
+            continue
+        meter = pages.get(state.meters, scope_key(kind, name)) or Meter()
+        found = excess(limits, meter, now, command.tokens)
+        if found is not None:
+            refusals.append(_too_often(kind, name, found))
+    return max(refusals, key=lambda problem: problem.retry_after or 0.0, default=None)
+
+
+def _too_often(kind: str, name: str | None, found: Excess) -> Problem:
+    what = found.limit.replace("_", " ")
+    return Problem(
+        code="rate_limited",
+        message=f"{_whose(kind, name)} may have {found.allowed} {what}",
+        retryable=True,
+        retry_after=found.retry_after,
+        details={
+            "scope": kind,
+            "name": name,
+            "limit": found.limit,
+            "allowed": found.allowed,
+            "used": found.used,
+        },
+    )
+
+
+def _short(concerned: Iterator[Cover] | Sequence[Cover], wanted: int) -> Cover | None:
+    """Return the first hard budget that does not cover the amount."""
+    return next((one for one in concerned if one.budget.hard and one.free < wanted), None)
+
+
+def _declined(short: Cover, wanted: int, now: datetime) -> Decision:
+    """Refuse for want of money; the first time in a window everybody is told."""
+    alert = exhausted(short, now)
+    opened = (opening(short.account),) if short.is_new and alert is not None else ()
+    events: tuple[AccountEvent, ...] = (*opened, alert) if alert is not None else ()
+    return Decision(events, _too_little(short, wanted, now))
+
+
+def _too_little(short: Cover, wanted: int, now: datetime) -> Problem:
+    budget, account = short.budget, short.account
+    details: dict[str, Any] = {
+        "budget_id": budget.id,
+        "account": account.key,
+        "scope": budget.scope,
+        "name": account.name,
+        "window": budget.window,
+        "limit_pico": short.cap,
+        "spent_pico": account.spent,
+        "held_pico": account.held,
+        "wanted_pico": wanted,
+    }
+    retry_after = _retry_after(short, wanted, now)
+    return Problem(
+        code="budget_exceeded",
+        message=(
+            f"the {budget.window} budget of {_whose(budget.scope, account.name)} "
+            f"is {_dollars(short.cap)}: {_dollars(account.spent)} are spent, "
+            f"{_dollars(account.held)} held and {_dollars(wanted)} wanted"
+        ),
+        retryable=retry_after is not None,
+        retry_after=retry_after,
+        details=details,
+    )
+
+
+def _retry_after(short: Cover, wanted: int, now: datetime) -> float | None:
+    """Return when asking again may help: soon if only holds are in the way, or in a new window."""
+    if short.account.spent + wanted <= short.cap:
+        return PAUSE
+    if short.account.end is None or wanted > short.budget.limit_pico:
+        return None
+    return max((short.account.end - now).total_seconds(), PAUSE)
+
+
+def _whose(kind: str, name: str | None) -> str:
+    return "the tenant" if name is None else f"{kind} {name}"
+
+
+def _dollars(pico: int) -> str:
+    whole, rest = divmod(abs(pico), DOLLAR)
+    sign = "-" if pico < 0 else ""
+    return f"{sign}${whole}.{rest * 10_000 // DOLLAR:04d}"
+
+
+def _ended() -> Problem:
+    return Problem(code="conflict", message="the attempt is over: it can hold nothing any more")
+
+
+def _early_slice(hold: Hold) -> Problem:
+    return Problem(code="conflict", message=f"slice {hold.slice + 1} comes first", field="slice")

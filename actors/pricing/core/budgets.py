@@ -1,0 +1,197 @@
+"""Which budgets and limits hold for whom, and how they stand. Pure."""
+
+from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta, tzinfo
+from typing import NamedTuple
+
+from actors.pricing.core import pages
+from actors.pricing.core.ledger import Account, Ledger, scope_key
+from actors.pricing.core.windows import window_at
+from schemas.budgets import EACH, Balance, Budget, BudgetList, BudgetState, Limits
+from schemas.ledger import Party, Restriction, Terms, WindowOpened
+
+Zones = Callable[[str], tzinfo]
+"""Finds a time zone by its name."""
+
+FORECAST_SHARE = 10
+"""A forecast needs a tenth of the window to look back on; before that it is chance."""
+
+MOST_SHOWN = 100
+_MICROSECOND = timedelta(microseconds=1)
+
+
+class Cover(NamedTuple):
+    """A budget that concerns somebody, and the account of its window."""
+
+    budget: Budget
+    account: Account
+    is_new: bool = False
+
+    @property
+    def cap(self) -> int:
+        """What may be spent in the window: the limit and what was added to it."""
+        return self.budget.limit_pico - self.account.funding
+
+    @property
+    def free(self) -> int:
+        """What may still be reserved; negative where the budget was overspent or lowered."""
+        return self.budget.limit_pico + self.account.available
+
+
+def scopes_of(party: Party) -> Iterator[tuple[str, str | None]]:
+    """Yield kind and name of every scope somebody acts in, the widest first."""
+    yield "global", None
+    for kind, name in (
+        ("project", party.project),
+        ("user", party.user),
+        ("agent", party.agent_id),
+    ):
+        if name is not None:
+            yield kind, name
+
+
+def covers(state: Ledger, party: Party, at: datetime, now: datetime, zones: Zones) -> list[Cover]:
+    """Return every budget that concerns somebody, with the window a moment lies in."""
+    return [
+        cover(state, budget, name, at, now, zones)
+        for kind, name in scopes_of(party)
+        for budget in _holding(state, kind, name)
+    ]
+
+
+def cover(
+    state: Ledger, budget: Budget, name: str | None, at: datetime, now: datetime, zones: Zones
+) -> Cover:
+    """Return the account of a budget for the window a moment lies in, a new one if need be."""
+    window = window_at(budget.window, at, zones(budget.zone))
+    key = f"{budget.id}/{window.label}/{scope_key(budget.scope, name)}"
+    known = pages.get(state.accounts, key)
+    if known is not None:
+        return Cover(budget, known)
+    account = Account(
+        key=key,
+        budget_id=budget.id,
+        opened_at=now,
+        start=window.start,
+        end=window.end,
+        name=name,
+    )
+    return Cover(budget, account, is_new=True)
+
+
+def opening(account: Account) -> WindowOpened:
+    """Return the event by which a new account begins."""
+    return WindowOpened(
+        account=account.key,
+        budget_id=account.budget_id,
+        at=account.opened_at,
+        start=account.start,
+        end=account.end,
+        name=account.name,
+    )
+
+
+def limits_of(state: Ledger, kind: str, name: str | None) -> Limits | None:
+    """Return the limits of a scope: its own, those for each, or the operator's for the tenant."""
+    own = state.limits.get(scope_key(kind, name))
+    if own is not None:
+        return own
+    if name is not None:
+        return state.limits.get(scope_key(kind, EACH))
+    return state.defaults.limits if state.defaults is not None else None
+
+
+def forecast(one: Cover, at: datetime) -> datetime | None:
+    """Return when a window is spent if spending goes on as it has; None if not before its end."""
+    account, left = one.account, one.cap - one.account.spent
+    start = account.start or account.opened_at
+    if account.end is None or account.spent <= 0 or left < 0:
+        return None
+    microseconds = ((at - start) // _MICROSECOND) * left // account.spent
+    if at >= account.end or microseconds >= (account.end - at) // _MICROSECOND:
+        return None
+    return at + timedelta(microseconds=microseconds)
+
+
+def is_early(account: Account, at: datetime) -> bool:
+    """Say whether too little of a window has passed for a forecast that is told to everybody."""
+    if account.start is None or account.end is None:
+        return True
+    return (at - account.start) * FORECAST_SHARE < account.end - account.start
+
+
+def budget_state(state: Ledger, budget: Budget, now: datetime) -> BudgetState:
+    """Return a budget with its newest windows."""
+    accounts = (each for each in pages.values(state.accounts) if each.budget_id == budget.id)
+    newest = sorted(accounts, key=_newest_first)[:MOST_SHOWN]
+    balances = [_balance(Cover(budget, account), now) for account in newest]
+    return BudgetState(budget=budget, balances=balances)
+
+
+def budget_list(state: Ledger, now: datetime) -> BudgetList:
+    """Return everything that holds for the tenant."""
+    budgets = state.standing.values()
+    limits = dict(state.limits)
+    if state.defaults is not None and state.defaults.limits is not None:
+        limits.setdefault(scope_key("global", None), state.defaults.limits)
+    return BudgetList(
+        budgets=[budget_state(state, budget, now) for budget in budgets],
+        limits=list(limits.values()),
+    )
+
+
+def terms(state: Ledger) -> Terms:
+    """Return whom an execution has to ask before it spends."""
+    money: dict[tuple[str, str | None], Restriction] = {}
+    listed = budget_list(state, state.at)
+    for limits in listed.limits:
+        if _restricts(limits):
+            scope = limits.scope, limits.name
+            money[scope] = Restriction(scope=limits.scope, name=limits.name)
+    for each in listed.budgets:
+        budget = each.budget
+        if budget.hard:
+            scope = budget.scope, budget.name
+            money[scope] = Restriction(scope=budget.scope, name=budget.name, money=True)
+    return Terms(tenant=state.tenant, revision=state.revision, restrictions=list(money.values()))
+
+
+def _holding(state: Ledger, kind: str, name: str | None) -> list[Budget]:
+    """Return the budgets of a scope; its own take the place of those for each."""
+    own = state.scopes.get(scope_key(kind, name), [])
+    if name is None:
+        return own
+    windows = {budget.window for budget in own}
+    each = state.scopes.get(scope_key(kind, EACH), [])
+    return [*own, *(budget for budget in each if budget.window not in windows)]
+
+
+def _restricts(limits: Limits) -> bool:
+    return any(
+        most is not None
+        for most in (
+            limits.requests_per_minute,
+            limits.requests_per_hour,
+            limits.tokens_per_minute,
+            limits.concurrent,
+        )
+    )
+
+
+def _newest_first(account: Account) -> tuple[float, str]:
+    return -account.start.timestamp() if account.start else 0.0, account.key
+
+
+def _balance(one: Cover, now: datetime) -> Balance:
+    account = one.account
+    return Balance(
+        account=account.key,
+        available_pico=one.free,
+        name=account.name,
+        start=account.start,
+        end=account.end,
+        held_pico=account.held,
+        spent_pico=account.spent,
+        granted_pico=-account.funding,
+        exhausted_at=forecast(one, now),
+    )

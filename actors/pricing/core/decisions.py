@@ -1,0 +1,378 @@
+"""What the owner of an account decides on each command. Repeats are harmless, in any order."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import reduce
+from typing import assert_never
+
+import msgspec
+
+from actors.pricing.core import pages
+from actors.pricing.core.admission import extend, reserve
+from actors.pricing.core.alerts import raised
+from actors.pricing.core.budgets import (
+    Cover,
+    Zones,
+    budget_list,
+    budget_state,
+    cover,
+    covers,
+    opening,
+)
+from actors.pricing.core.closed import Closed, is_too_old, recall
+from actors.pricing.core.ledger import (
+    Hold,
+    Ledger,
+    entry_key,
+    evolve,
+    key_of,
+    lapsed,
+    moved,
+)
+from actors.pricing.core.postings import move
+from schemas.budgets import EACH, Budget, BudgetGone, BudgetState, Limits
+from schemas.decision import Decision, refuse
+from schemas.ledger import (
+    AccountCommand,
+    AccountEvent,
+    Adjust,
+    Adjusted,
+    Booked,
+    BudgetRemoved,
+    BudgetSet,
+    Charge,
+    Charged,
+    DefaultsSet,
+    DropBudget,
+    Extend,
+    Lapse,
+    Lapsed,
+    LimitsSet,
+    LookAtBudgets,
+    PutBudget,
+    PutLimits,
+    Reserve,
+    Settle,
+    ToppedUp,
+    TopUp,
+    Void,
+    Voided,
+)
+from schemas.problems import Problem
+
+MOST_BUDGETS = 10_000
+MOST_LIMITS = 10_000
+MOST_LAPSES = 100
+"""Leases that end in one command; the timer rings again for more."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rules:
+    """What an operator decides of all accounts of a fleet.
+
+    ``limits`` and ``alert`` are a tenant's unless it has others. ``memory_days`` is how long at
+    least what is over is known again. ``books_lapsed`` says whether the end of a lease books what
+    was held, or lets it go.
+    """
+
+    zones: Zones
+    limits: Limits | None = None
+    alert: Budget | None = None
+    memory_days: float = 3.0
+    books_lapsed: bool = True
+
+
+def decide(rules: Rules, state: Ledger | None, command: AccountCommand, now: datetime) -> Decision:
+    """Decide on one command; ``now`` is the owner's journalled clock.
+
+    Raises:
+        ValueError: the state was not begun with its tenant.
+    """
+    if state is None:
+        raise ValueError("an account begins with the name of its tenant")
+    news = _defaults(rules, state, now)
+    if news is None:
+        return _decide(rules, state, command, now)
+    decision = _decide(rules, evolve(state, news), command, now)
+    return Decision((news, *decision.events), decision.reply)
+
+
+def _defaults(rules: Rules, state: Ledger, now: datetime) -> DefaultsSet | None:
+    """Return the operator's rules if they are not those of the state."""
+    known = state.defaults
+    wanted = DefaultsSet(
+        at=known.at if known is not None else now,
+        memory_days=rules.memory_days,
+        books_lapsed=rules.books_lapsed,
+        limits=rules.limits,
+        alert=rules.alert,
+    )
+    return None if wanted == known else msgspec.structs.replace(wanted, at=now)
+
+
+def _decide(rules: Rules, state: Ledger, command: AccountCommand, now: datetime) -> Decision:
+    match command:
+        case Reserve():
+            return reserve(state, command, now, rules.zones)
+        case Extend():
+            return extend(state, command, now)
+        case Settle():
+            return _settle(state, command, now, rules.zones)
+        case Void():
+            return _void(state, command, now)
+        case Lapse():
+            return _lapse(state, now)
+        case TopUp() | Adjust():
+            return _enter(state, command, now, rules.zones)
+        case PutBudget() | DropBudget() | PutLimits():
+            return _rule(state, command, now)
+        case LookAtBudgets():
+            return _look(state, command, now)
+        case _:
+            assert_never(command)
+
+
+# What was spent
+
+
+def _settle(state: Ledger, command: Settle, now: datetime, zones: Zones) -> Decision:
+    reference = command.reference
+    key = key_of(reference)
+    hold, closed = pages.get(state.holds, key), recall(state.closed, key)
+    if closed is not None and closed.how == "settled":
+        return Decision(reply=Booked())
+    if hold is None and closed is None and is_too_old(state.closed, reference.at):
+        return refuse(_too_old())
+    concerned = _concerned(state, command, hold, closed, now, zones)
+    charged = _charged(command, hold, closed, now, concerned)
+    opened = [opening(one.account) for one in concerned if one.is_new]
+    alerts = _alerts(concerned, charged, now)
+    return Decision((*opened, charged, *alerts), Booked())
+
+
+def _concerned(
+    state: Ledger,
+    command: Settle,
+    hold: Hold | None,
+    closed: Closed | None,
+    now: datetime,
+    zones: Zones,
+) -> list[Cover]:
+    """Return the accounts of what was held or booked, or else those the attempt falls to."""
+    if hold is not None:
+        return list(_standing(state, hold.accounts))
+    if closed is not None and closed.how == "lapsed":
+        return list(_standing(state, closed.accounts))
+    return covers(state, command.party, command.reference.at, now, zones)
+
+
+def _standing(state: Ledger, keys: Iterable[str]) -> Iterator[Cover]:
+    """Yield accounts that are in the state still; of a budget that was lifted too."""
+    budgets = state.standing
+    for key in keys:
+        account = pages.get(state.accounts, key)
+        if account is not None:
+            yield Cover(budgets.get(account.budget_id, _lifted(account.budget_id)), account)
+
+
+def _lifted(budget_id: str) -> Budget:
+    """Return what stands for a budget that was lifted: nothing is told of it any more."""
+    return Budget(id=budget_id, limit_pico=10**18, hard=False, thresholds=[])
+
+
+def _charged(
+    command: Settle,
+    hold: Hold | None,
+    closed: Closed | None,
+    now: datetime,
+    concerned: Sequence[Cover],
+) -> Charged:
+    held = hold.amount_pico if hold is not None else 0
+    booked = closed.booked_pico if closed is not None else 0
+    cost = sum(charge.cost_pico or 0 for charge in command.charges)
+    return Charged(
+        reference=command.reference,
+        party=command.party,
+        charges=command.charges,
+        cost_pico=cost,
+        at=command.at,
+        released_pico=max(held + booked - cost, 0),
+        late=closed is not None,
+        completed=command.completed,
+        held_pico=held,
+        booked_pico=booked,
+        tokens=_tokens(command.charges),
+        unpriced=sum(charge.cost_pico is None for charge in command.charges),
+        accounts=[one.account.key for one in concerned],
+        entered_at=now,
+    )
+
+
+def _tokens(charges: Sequence[Charge]) -> int:
+    return sum(charge.usage.total for charge in charges)
+
+
+def _alerts(
+    concerned: Iterable[Cover], event: Charged | Lapsed | Adjusted, now: datetime
+) -> list[AccountEvent]:
+    """Return what the accounts have come to with an event."""
+    change = move(event)
+    return [
+        alert
+        for one in concerned
+        for alert in raised(Cover(one.budget, moved(one.account, change)), now)
+    ]
+
+
+def _void(state: Ledger, command: Void, now: datetime) -> Decision:
+    key = key_of(command.reference)
+    hold, closed = pages.get(state.holds, key), recall(state.closed, key)
+    is_over = closed is not None and closed.how != "lapsed"
+    if is_over or (hold is None and is_too_old(state.closed, command.reference.at)):
+        return Decision(reply=Booked())
+    accounts = hold.accounts if hold is not None else closed.accounts if closed is not None else ()
+    voided = Voided(
+        reference=command.reference,
+        at=now,
+        held_pico=hold.amount_pico if hold is not None else 0,
+        booked_pico=closed.booked_pico if closed is not None else 0,
+        accounts=[one.account.key for one in _standing(state, accounts)],
+    )
+    return Decision((voided,), Booked())
+
+
+def _lapse(state: Ledger, now: datetime) -> Decision:
+    events: list[AccountEvent] = []
+    for hold in lapsed(state, now)[:MOST_LAPSES]:
+        ended = _lapsed(state, hold, now)
+        concerned = list(_standing(state, hold.accounts))
+        told = [ended, *_alerts(concerned, ended, now)]
+        state = reduce(evolve, told, state)
+        events.extend(told)
+    return Decision(tuple(events))
+
+
+def _lapsed(state: Ledger, hold: Hold, now: datetime) -> Lapsed:
+    books = state.defaults is not None and state.defaults.books_lapsed
+    return Lapsed(
+        reference=hold.reference,
+        party=hold.party,
+        at=now,
+        held_pico=hold.amount_pico,
+        booked_pico=hold.amount_pico if books else 0,
+        accounts=hold.accounts,
+    )
+
+
+# Entries by hand
+
+
+def _enter(state: Ledger, command: TopUp | Adjust, now: datetime, zones: Zones) -> Decision:
+    budget = state.standing.get(command.budget_id)
+    if budget is None:
+        return refuse(_no_budget(command.budget_id))
+    if (budget.name == EACH) != (command.name is not None):
+        return refuse(_whose_window())
+    if recall(state.closed, entry_key(command.id)) is not None:
+        return Decision(reply=budget_state(state, budget, now))
+    if is_too_old(state.closed, command.at):
+        return refuse(_too_old())
+    whose = command.name or budget.name
+    one = cover(state, budget, whose, command.at, now, zones)
+    entered = _entered(command, one)
+    alerts = _alerts([one], entered, now) if isinstance(entered, Adjusted) else []
+    opened = [opening(one.account)] if one.is_new else []
+    events = (*opened, entered, *alerts)
+    after = reduce(evolve, events, state)
+    return Decision(events, budget_state(after, budget, now))
+
+
+def _entered(command: TopUp | Adjust, one: Cover) -> ToppedUp | Adjusted:
+    key, amount = one.account.key, command.amount_pico
+    if isinstance(command, TopUp):
+        return ToppedUp(
+            id=command.id, account=key, amount_pico=amount, at=command.at, reason=command.reason
+        )
+    return Adjusted(
+        id=command.id, account=key, amount_pico=amount, at=command.at, reason=command.reason
+    )
+
+
+# Rules of the tenant
+
+
+def _rule(state: Ledger, command: PutBudget | DropBudget | PutLimits, now: datetime) -> Decision:
+    match command:
+        case PutBudget(budget=budget):
+            return _put(state, budget, now)
+        case DropBudget(id=name):
+            if name not in state.budgets:
+                return refuse(_no_budget(name))
+            return Decision((BudgetRemoved(id=name, at=now),), BudgetGone(id=name))
+        case PutLimits(limits=limits):
+            if len(state.limits) >= MOST_LIMITS:
+                return refuse(_too_many("limits"))
+            event = LimitsSet(limits=limits, at=now)
+            return Decision((event,), budget_list(evolve(state, event), now))
+
+
+def _put(state: Ledger, budget: Budget, now: datetime) -> Decision:
+    known = state.budgets.get(budget.id)
+    if known == budget:
+        return Decision(reply=budget_state(state, budget, now))
+    if known is not None and _shape(known) != _shape(budget):
+        return refuse(_another_shape(budget))
+    if known is None and len(state.budgets) >= MOST_BUDGETS:
+        return refuse(_too_many("budgets"))
+    event = BudgetSet(budget=budget, at=now)
+    return Decision((event,), budget_state(evolve(state, event), budget, now))
+
+
+def _shape(budget: Budget) -> tuple[str | None, ...]:
+    """Return what makes the keys of a budget's accounts."""
+    return budget.scope, budget.name, budget.window, budget.zone
+
+
+def _look(state: Ledger, command: LookAtBudgets, now: datetime) -> Decision:
+    if command.id is None:
+        return Decision(reply=budget_list(state, now))
+    budget = state.standing.get(command.id)
+    if budget is None:
+        return refuse(_no_budget(command.id))
+    stands: BudgetState = budget_state(state, budget, now)
+    return Decision(reply=stands)
+
+
+# Refusals
+
+
+def _too_old() -> Problem:
+    return Problem(
+        code="conflict",
+        message="this is older than the ledger remembers, so it may be booked already",
+    )
+
+
+def _no_budget(name: str) -> Problem:
+    return Problem(code="not_found", message=f"there is no budget {name}", field="id")
+
+
+def _whose_window() -> Problem:
+    return Problem(
+        code="validation",
+        message="a budget for each needs the name of whose window it is, another takes none",
+        field="name",
+    )
+
+
+def _another_shape(budget: Budget) -> Problem:
+    return Problem(
+        code="conflict",
+        message=f"budget {budget.id} has another scope, window or time zone; remove it first",
+        field="id",
+    )
+
+
+def _too_many(what: str) -> Problem:
+    return Problem(code="validation", message=f"a tenant has at most {MOST_BUDGETS} {what}")

@@ -1,0 +1,75 @@
+"""What others are told of an account: public events, and whom an execution must ask. Pure."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
+from actors.pricing.core import pages
+from actors.pricing.core.budgets import terms
+from actors.pricing.core.ledger import Ledger
+from schemas.base import Message
+from schemas.budgets import (
+    BudgetExhaustedEvent,
+    ExhaustionForecastEvent,
+    ThresholdCrossedEvent,
+)
+from schemas.decision import Publish
+from schemas.ledger import ACCOUNT_KEY, ACCOUNT_RECORD, AccountEvent, AlertRaised
+
+
+def announce(before: Ledger | None, event: AccountEvent, after: Ledger) -> Iterator[Publish]:
+    """Yield the publication of an alert; nothing else of an account is public."""
+    del before
+    if isinstance(event, AlertRaised):
+        body = _told(event, _name(after, event.account))
+        subject = (body.SUBJECT or "").format(tenant=after.tenant, account=event.budget_id)
+        yield Publish(subject=subject, body=body)
+
+
+def record(state: Ledger) -> Publish:
+    """Return the stored record: the terms of the tenant."""
+    return Publish(subject=record_subject(state.tenant, ACCOUNT_KEY), body=terms(state))
+
+
+def record_subject(tenant: str, key: str) -> str:
+    """Return where the record of an account is stored."""
+    return ACCOUNT_RECORD.format(tenant=tenant, key=key)
+
+
+def _name(state: Ledger, key: str) -> str | None:
+    account = pages.get(state.accounts, key)
+    return account.name if account is not None else None
+
+
+def _told(event: AlertRaised, name: str | None) -> Message:
+    match event.alert:
+        case "threshold":
+            return ThresholdCrossedEvent(
+                budget_id=event.budget_id,
+                account=event.account,
+                threshold_pico=event.threshold_pico,
+                spent_pico=event.spent_pico,
+                limit_pico=event.limit_pico,
+                at=event.at,
+                percent=event.percent,
+                name=name,
+            )
+        case "exhausted":
+            return BudgetExhaustedEvent(
+                budget_id=event.budget_id,
+                account=event.account,
+                spent_pico=event.spent_pico,
+                held_pico=event.held_pico,
+                limit_pico=event.limit_pico,
+                at=event.at,
+                name=name,
+            )
+        case "forecast":
+            return ExhaustionForecastEvent(
+                budget_id=event.budget_id,
+                account=event.account,
+                spent_pico=event.spent_pico,
+                limit_pico=event.limit_pico,
+                exhausted_at=event.exhausted_at or datetime.max.replace(tzinfo=UTC),
+                at=event.at,
+                name=name,
+            )
