@@ -5,6 +5,7 @@ first; so it goes with an item that has waited so long that a repeat of it may b
 journal decides which attempt counts, so an item that runs twice still ends once.
 """
 
+import math
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import suppress
@@ -82,6 +83,7 @@ class Worker(Generic[I]):
         self._scopes: dict[str, anyio.CancelScope] = {}
         self._freed = anyio.Event()
         self._draining = False
+        self._awake_at, self._woke_at = math.inf, -math.inf
         self._in_flight = metrics.WORK_IN_FLIGHT.at(job.queue)
         self.ready = False
 
@@ -191,8 +193,17 @@ class Worker(Generic[I]):
                 await self._lay_aside(ticket, f"its owner refuses it: {failed.problem.code}")
 
     async def _needs_claim(self, ticket: Ticket) -> bool:
-        old = ticket.age > self._timing.repeat_window_seconds
+        self._look_at_the_clock()
+        known = anyio.current_time() - self._woke_at
+        old = ticket.age > min(known, self._timing.repeat_window_seconds)
         return old or await self._may_be_lost(ticket)
+
+    def _look_at_the_clock(self) -> None:
+        """Notice that this process stood still: what it holds since then may be in other hands."""
+        now = anyio.current_time()
+        if now - self._awake_at > self._timing.ack_wait_seconds / 2:
+            self._woke_at = now
+        self._awake_at = now
 
     async def _may_be_lost(self, ticket: Ticket) -> bool:
         """Say whether another worker may have begun the item."""
@@ -271,6 +282,7 @@ class Worker(Generic[I]):
         """Give a sign of life for each item, unless it came after the last round of signs."""
         known: set[int] = set()
         while True:
+            self._look_at_the_clock()
             await anyio.sleep(self._timing.in_progress_seconds)
             held = list(self._held.items())
             for name, ticket in held:

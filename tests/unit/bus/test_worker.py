@@ -1,5 +1,6 @@
 """When a worker must ask before it begins an item."""
 
+import time
 from collections.abc import AsyncGenerator
 from datetime import UTC, datetime
 from typing import Any, cast
@@ -119,3 +120,19 @@ async def test_an_item_of_an_earlier_life_of_the_queue_is_claimed_first(bus: Mem
 async def test_a_claim_that_is_granted_is_worked_on(bus: MemoryProcess):
     asked, begun = await worked(bus, Granted(), life="an earlier life")
     assert (begun.names, asked.kinds) == (["item"], ["claim", "fail_generation"])
+
+
+async def test_an_item_that_came_while_the_worker_stood_still_is_claimed_first(
+    bus: MemoryProcess,
+):
+    asked, begun = Asked(Superseded(reason="another worker has it")), Begun()
+    worker = Worker(begun.job(), cast("Owners", asked), "me", bus, TIMING, capacity=2)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(worker.run)
+        await until(lambda: worker.ready)
+        await bus.queue.send("q", "acme", encode(Item("item")), item="item")
+        time.sleep(TIMING.ack_wait_seconds)  # noqa: ASYNC251  the whole process stands still
+        await until(lambda: bool(asked.kinds))
+        tasks.cancel_scope.cancel()
+
+    assert (begun.names, asked.kinds) == ([], ["claim"])
