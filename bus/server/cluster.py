@@ -32,16 +32,23 @@ class EmbeddedCluster:
     """Three nats-servers on the loopback interface, each with a directory below ``data_dir``.
 
     It can stand wherever an ``EmbeddedServer`` can: ``kill`` and ``start`` concern all three at
-    once. ``nodes`` are the servers one by one. Ports that are not given are free ones.
+    once. ``nodes`` are the servers one by one. Ports that are not given are free ones. ``routes``
+    are the ports by which each server reaches the others where something lies between them.
     """
 
     durability: Durability = "r3"
     """What streams on it are made with."""
 
-    def __init__(self, data_dir: Path | str, *, ports: Sequence[Ports] | None = None) -> None:
+    def __init__(
+        self,
+        data_dir: Path | str,
+        *,
+        ports: Sequence[Ports] | None = None,
+        routes: Sequence[Sequence[int]] | None = None,
+    ) -> None:
         self._data_dir = Path(data_dir).absolute()
         self._ports = tuple(ports or free_ports())
-        routes = [each.route for each in self._ports]
+        direct = [each.route for each in self._ports]
         self.nodes = [
             EmbeddedServer(
                 self._data_dir / node_name(number),
@@ -49,7 +56,8 @@ class EmbeddedCluster:
                 member=Member(
                     name=node_name(number),
                     route_port=each.route,
-                    routes=routes,
+                    routes=routes[number - 1] if routes else direct,
+                    detour=routes is not None,
                 ),
             )
             for number, each in enumerate(self._ports, start=1)

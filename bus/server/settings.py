@@ -22,17 +22,23 @@ LOG: dict[str, str] = {"logfile_size_limit": "64MB", "logfile_max_num": "3"}
 
 NAME = "callboard"
 
+NOWHERE = 1
+"""A port of this machine on which nothing listens."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Member:
     """A server's place in a cluster on one machine.
 
-    ``route_port`` is where the others reach it, ``routes`` are those of all, itself included.
+    ``route_port`` is where it listens for the others, ``routes`` are where it finds them. Servers
+    also tell each other where they listen, unless something lies between them: then each connects
+    through its ``detour`` only.
     """
 
     name: str
     route_port: int
     routes: Sequence[int]
+    detour: bool = False
 
 
 def render(*, host: str, port: int, data_dir: Path, member: Member | None = None) -> str:
@@ -65,6 +71,7 @@ def _cluster(host: str, member: Member) -> list[str]:
         f"  name: {json.dumps(NAME)}",
         f"  listen: {json.dumps(f'{host}:{member.route_port}')}",
         f"  routes: {json.dumps(routes)}",
+        *([f"  advertise: {json.dumps(f'{host}:{NOWHERE}')}"] if member.detour else []),
         "}",
     ]
 

@@ -26,7 +26,9 @@ PATIENCE_SECONDS = 60.0
 QUIET_SECONDS = 1.0
 """After so much silence a reader looks into the stored stream."""
 
-END_SECONDS = 120.0
+STANDSTILL_SECONDS = 120.0
+"""Faults may begin an execution again and again; but something of it must be heard."""
+
 GAP_SECONDS = 10.0
 
 
@@ -73,7 +75,8 @@ class ChaosClient:
         reader = self._readers[execution_id] = _Reader()
         account = self._ledger.account(execution_id)
         try:
-            with anyio.fail_after(END_SECONDS):
+            with anyio.fail_after(STANDSTILL_SECONDS) as scope:
+                reader.scope = scope
                 await self._until_complete(execution_id, reader)
             account.texts.append((f"{self.name} reader", reader.assembly.text))
         except TimeoutError:
@@ -92,8 +95,9 @@ class ChaosClient:
         texts: dict[int, list[str]] = {}
         last = (-1, -1)
         try:
-            with anyio.fail_after(END_SECONDS):
-                async for event in follow(self._client, TENANT, execution_id):
+            with anyio.fail_after(STANDSTILL_SECONDS) as scope:
+                async for event in self._followed(execution_id):
+                    scope.deadline = anyio.current_time() + STANDSTILL_SECONDS
                     place = (event.segment, event.sequence)
                     if place <= last:
                         account.faults.append(f"{self.name} follows {place} after {last}")
@@ -102,11 +106,24 @@ class ChaosClient:
                     texts.pop(getattr(event, "dropped_segment", -1), None)
                     if isinstance(event, ContentChunk):
                         texts.setdefault(event.segment, []).append(event.content)
-        except (TimeoutError, TransientError, ProblemError) as error:
+        except (TimeoutError, ProblemError) as error:
             account.faults.append(f"{self.name} cannot follow: {error!r}")
         else:
             text = "".join(word for words in texts.values() for word in words)
             account.texts.append((f"{self.name} follower", text))
+
+    async def _followed(self, execution_id: str) -> AsyncGenerator[StreamEvent]:
+        """Follow, and go on behind the last event where bus or fleet were away for too long."""
+        cursor: str | None = None
+        while True:
+            try:
+                async for event in follow(self._client, TENANT, execution_id, cursor):
+                    cursor = event.cursor
+                    yield event
+            except TransientError:
+                await anyio.sleep(PAUSE_SECONDS)
+            else:
+                return
 
     async def stored(self, execution_id: str) -> Assembly:
         """Read a stream from its beginning, as a late reader does."""
@@ -121,7 +138,7 @@ class ChaosClient:
         reader = self._readers.get(event.execution_id)
         if reader is not None:
             reader.assembly.add(event)
-            reader.wake()
+            reader.heard()
 
     async def came_back(self) -> None:
         """Have all readers look into the stored streams: live events may have been missed."""
@@ -162,6 +179,7 @@ class _Reader:
     def __init__(self) -> None:
         self.assembly = Assembly()
         self.missed = False
+        self.scope = anyio.CancelScope()
         self.changed = anyio.Event()
 
     @property
@@ -173,6 +191,11 @@ class _Reader:
         final = getattr(end, "final_response", None)
         return final is None or final == self.assembly.text
 
+    def heard(self) -> None:
+        """Note a sign of life."""
+        self.scope.deadline = anyio.current_time() + STANDSTILL_SECONDS
+        self.wake()
+
     def wake(self) -> None:
         """Tell whoever reads that there is something new."""
         self.changed.set()
@@ -180,9 +203,11 @@ class _Reader:
 
 
 @asynccontextmanager
-async def chaos_client(name: str, url: str, ledger: Ledger) -> AsyncGenerator[ChaosClient]:
+async def chaos_client(
+    name: str, urls: tuple[str, ...], ledger: Ledger
+) -> AsyncGenerator[ChaosClient]:
     """Connect a client and subscribe to all streams while the context is open."""
-    address = Address(urls=(url,), name=name, patience=PATIENCE_SECONDS)
+    address = Address(urls=urls, name=name, patience=PATIENCE_SECONDS)
     async with connect(address, Timing()) as transport:
         client = ChaosClient(name, Client(transport), ledger)
         async with transport.subscription(f"cb.{TENANT}.stream.*", client.take):

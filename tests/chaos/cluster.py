@@ -1,6 +1,7 @@
-"""Chaos on a cluster: of three nats-servers one at a time is killed, or cut off by being stopped.
+"""Chaos on a cluster: of three nats-servers one at a time is killed, stopped or isolated.
 
-The others must go on without it, and the fleet with them. Actors are killed in between. What is
+The others must go on without it, and the fleet with them. Who is connected to an isolated server
+still talks to it, and to nobody else. Actors are killed in between. What is
 promised, and how it is judged, is the same as on one server.
 """
 
@@ -12,28 +13,39 @@ from pathlib import Path
 from random import Random
 
 import anyio
+from anyio.abc import TaskGroup
 
-from bus.codec import decode
 from bus.connection import Address
 from bus.jetstream import NatsBus, open_bus
-from bus.ports import Journal
 from bus.server import EmbeddedCluster, EmbeddedServer
-from bus.shard.report import owned_shards
-from bus.subjects import journal_subject
-from schemas.journal import Commit
-from tests.chaos import report
+from bus.server.cluster import node_name
+from bus.streams.spec import journal_stream
 from tests.chaos.clients import chaos_client
-from tests.chaos.faults import Fault
-from tests.chaos.judge import judge
-from tests.chaos.ledger import Ledger
+from tests.chaos.faults import Fault, Woken
+from tests.chaos.judge import Judge
+from tests.chaos.ledger import Ledger, time_of_day
 from tests.chaos.load import Load
-from tests.chaos.run import LEAST_PAUSE, LONGEST_PAUSE, WARM_SECONDS, Result
-from tests.chaos.victims import READY_SECONDS, REPLICAS, RESTART_SECONDS, Actor, wait_until_ready
+from tests.chaos.minority import Minority
+from tests.chaos.provider import running_provider
+from tests.chaos.routes import Cut, Routes, open_routes
+from tests.chaos.trial import Plan, Result, Trial
+from tests.chaos.victims import REPLICAS, RESTART_SECONDS, Actor, wait_until_ready
 
 SHORTEST_AWAY, LONGEST_AWAY = 0.5, 8.0
+LONGEST_ALONE = 15.0
+"""A server that leads a stream notices after 10 s that nobody follows."""
 
-SERVER_KILLED, SERVER_CUT_OFF = "server killed", "server cut off"
-WEIGHTS = {SERVER_KILLED: 3, SERVER_CUT_OFF: 3, "agents killed": 1, "streaming killed": 1}
+SERVER_KILLED, SERVER_STOPPED = "server killed", "server stopped"
+SERVER_ISOLATED, LEADER_ISOLATED = "server isolated", "journal's leader isolated"
+CUTS: tuple[Cut, ...] = ("silent", "broken")
+WEIGHTS = {
+    SERVER_KILLED: 4,
+    SERVER_STOPPED: 2,
+    SERVER_ISOLATED: 2,
+    LEADER_ISOLATED: 2,
+    "agents killed": 1,
+    "streaming killed": 1,
+}
 
 
 class ClusterTormentor:
@@ -42,45 +54,87 @@ class ClusterTormentor:
     The moments of ``faults`` are their beginnings: nobody has to wait for a server to come back.
     """
 
-    def __init__(self, cluster: EmbeddedCluster, actors: list[Actor], chance: Random) -> None:
+    def __init__(
+        self,
+        cluster: EmbeddedCluster,
+        routes: Routes,
+        actors: list[Actor],
+        bus: NatsBus,
+        chance: Random,
+    ) -> None:
         self._cluster = cluster
+        self._routes = routes
         self._actors = actors
+        self._bus = bus
         self._chance = chance
+        self.minority = Minority()
         self.faults: list[Fault] = []
+        self.woken: list[Woken] = []
 
-    async def one(self) -> None:
+    @property
+    def surprises(self) -> list[str]:
+        """What happened that it had not wanted."""
+        return [*(death for actor in self._actors for death in actor.deaths), *self.minority.gone]
+
+    async def one(self, tasks: TaskGroup) -> None:  # noqa: ARG002  nothing goes on later
         """Do one thing by chance, and wait until the servers agree again."""
         kind = self._chance.choices(list(WEIGHTS), list(WEIGHTS.values()))[0]
+        victim, what = kind.rsplit(" ", 1)
+        number = self._chance.randrange(len(self._cluster.nodes))
+        if kind == LEADER_ISOLATED:
+            number = await self._leader()
         now = anyio.current_time()
         self.faults.append(Fault(now, kind, now))
-        if kind in (SERVER_KILLED, SERVER_CUT_OFF):
-            node = self._chance.choice(self._cluster.nodes)
-            away = self._chance.uniform(SHORTEST_AWAY, LONGEST_AWAY)
-            await (_killed if kind == SERVER_KILLED else _cut_off)(node, away)
-            await self._cluster.agreed()
-        else:
-            await self._kill_actor(kind.partition(" ")[0])
+        match what:
+            case "isolated":
+                await self._isolate(number)
+            case "stopped":
+                await self._stop(self._cluster.nodes[number])
+            case _ if kind == SERVER_KILLED:
+                await self._kill(self._cluster.nodes[number])
+            case _:
+                await self._kill_actor(victim)
+        await self._cluster.agreed()
+
+    async def _leader(self) -> int:
+        stream = journal_stream("execution")
+        info = await self._bus.jetstream.call(f"STREAM.INFO.{stream}")
+        names = [node_name(number) for number, _ in enumerate(self._cluster.nodes, start=1)]
+        return names.index(info["cluster"]["leader"])
+
+    async def _isolate(self, number: int) -> None:
+        """Cut a server off; those who are connected to it stay so, and one of them writes."""
+        async with self.minority.writing(self._cluster.nodes[number]):
+            self._routes.isolate(number, self._chance.choice(CUTS))
+            try:
+                await anyio.sleep(self._chance.uniform(SHORTEST_AWAY, LONGEST_ALONE))
+            finally:
+                self._routes.heal(number)
+        await self._cluster.agreed()
+        await self.minority.look(self._bus)
+
+    async def _kill(self, node: EmbeddedServer) -> None:
+        await node.kill()
+        await self._away()
+        await node.start()
+
+    async def _stop(self, node: EmbeddedServer) -> None:
+        """Stop the process: connections to it stay open, and nothing comes back on them."""
+        pid = node.pid or 0
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            await self._away()
+        finally:
+            os.kill(pid, signal.SIGCONT)
+            self.woken.append(Woken(time_of_day(), SERVER_STOPPED))
+
+    async def _away(self) -> None:
+        await anyio.sleep(self._chance.uniform(SHORTEST_AWAY, LONGEST_AWAY))
 
     async def _kill_actor(self, kind: str) -> None:
         actor = self._chance.choice([actor for actor in self._actors if actor.kind == kind])
         while not actor.kill():
             await anyio.sleep(RESTART_SECONDS)
-
-
-async def _killed(node: EmbeddedServer, away: float) -> None:
-    await node.kill()
-    await anyio.sleep(away)
-    await node.start()
-
-
-async def _cut_off(node: EmbeddedServer, away: float) -> None:
-    """Stop the process: connections to it stay open, and nothing comes back on them."""
-    pid = node.pid or 0
-    os.kill(pid, signal.SIGSTOP)
-    try:
-        await anyio.sleep(away)
-    finally:
-        os.kill(pid, signal.SIGCONT)
 
 
 @asynccontextmanager
@@ -98,11 +152,16 @@ async def actors_on(cluster: EmbeddedCluster, directory: Path) -> AsyncGenerator
         tasks.cancel_scope.cancel()
 
 
-async def run_on_cluster(directory: Path, *, faults: int, seed: int) -> Result:
-    """Do so many things to a busy fleet on a cluster whose files lie in ``directory``."""
+async def run_on_cluster(directory: Path, plan: Plan) -> Result:
+    """Do what is planned to a busy fleet on a cluster whose files lie in ``directory``."""
     async with AsyncExitStack() as stack:
         ledger = stack.enter_context(closing(Ledger(directory / "ledger.sqlite")))
-        cluster = await stack.enter_async_context(EmbeddedCluster(directory / "nats"))
+        calls_file = directory / "calls.jsonl"
+        provider = await stack.enter_async_context(running_provider(calls_file))
+        routes = await stack.enter_async_context(open_routes())
+        cluster = await stack.enter_async_context(
+            EmbeddedCluster(directory / "nats", ports=routes.ports, routes=routes.reached)
+        )
         actors = await stack.enter_async_context(actors_on(cluster, directory))
         address = Address(urls=cluster.urls, name="judge")
         bus = await stack.enter_async_context(
@@ -110,44 +169,14 @@ async def run_on_cluster(directory: Path, *, faults: int, seed: int) -> Result:
         )
         await wait_until_ready(bus.nats)
         clients = [
-            await stack.enter_async_context(chaos_client(name, cluster.url, ledger))
-            for name in ("one", "other")
+            await stack.enter_async_context(chaos_client(name, (url,), ledger))
+            for name, url in zip(("one", "other"), cluster.urls, strict=False)
         ]
-        load = Load(clients, Random(seed + 1))
-        await load.prepare()
-        tormentor = ClusterTormentor(cluster, actors, Random(seed))
-        await _torment(tormentor, load, faults, Random(seed + 2))
-        await _readable(bus)
-        verdict = await judge(bus, clients[0], ledger, load.given)
-        verdict.faults.extend(death for actor in actors for death in actor.deaths)
-        return Result(verdict, report.text(verdict, ledger, tormentor.faults, seed))
-
-
-async def _readable(bus: NatsBus) -> None:
-    """Wait until the journals are shown as far as their owners have written them.
-
-    A server that was cut off may still answer for a moment as the leader that it was.
-    """
-    journal = bus.journal("execution")
-    with anyio.fail_after(READY_SECONDS):
-        for answer in await owned_shards(bus.transport, seconds=1.0):
-            for owned in answer.owned:
-                subject = journal_subject(answer.entity, owned.shard)
-                while not await _shows(journal, subject, owned.commit):
-                    await anyio.sleep(RESTART_SECONDS)
-
-
-async def _shows(journal: Journal, subject: str, commit: int) -> bool:
-    newest = await journal.last(subject)
-    return commit == 0 or (newest is not None and decode(Commit, newest.data).n >= commit)
-
-
-async def _torment(tormentor: ClusterTormentor, load: Load, faults: int, chance: Random) -> None:
-    async with anyio.create_task_group() as tasks:
-        load.start(tasks)
-        await anyio.sleep(WARM_SECONDS)
-        for _ in range(faults):
-            await anyio.sleep(chance.uniform(LEAST_PAUSE, LONGEST_PAUSE))
-            await tormentor.one()
-        await anyio.sleep(WARM_SECONDS)
-        load.stop()
+        trial = Trial(
+            plan,
+            ClusterTormentor(cluster, routes, actors, bus, Random(plan.seed)),
+            Load(clients, provider, Random(plan.seed + 1)),
+            ledger,
+            bus.nats,
+        )
+        return await trial.run(Judge(bus, clients[0], ledger, calls_file))

@@ -15,6 +15,7 @@ import anyio.to_thread
 from anyio.abc import TaskGroup
 
 from bus.server import EmbeddedServer
+from tests.chaos.ledger import time_of_day
 from tests.chaos.victims import Actor, Fleet
 
 SHORTEST_STOP, LONGEST_STOP = 0.5, 8.0
@@ -37,6 +38,13 @@ class Fault(NamedTuple):
     at: float
     kind: str
     over: float
+
+
+class Woken(NamedTuple):
+    """When something that had been stopped went on, by the time of day, and what it was."""
+
+    at: float
+    what: str
 
 
 class Disk(Protocol):
@@ -112,7 +120,7 @@ async def memory_disk(directory: Path) -> AsyncGenerator[MemoryDisk | None]:
                 await anyio.run_process(["umount", "--lazy", str(directory)])
 
 
-class Tormentor:
+class ServerTormentor:
     """Does one thing after another to a fleet; what was stopped goes on by itself meanwhile."""
 
     WEIGHTS = {
@@ -130,6 +138,12 @@ class Tormentor:
         self._disk = disk
         self._chance = chance
         self.faults: list[Fault] = []
+        self.woken: list[Woken] = []
+
+    @property
+    def surprises(self) -> list[str]:
+        """What happened that it had not wanted: processes that ended by themselves."""
+        return self._fleet.deaths
 
     async def one(self, tasks: TaskGroup) -> None:
         """Do one thing by chance. What goes on by itself later does so in ``tasks``."""
@@ -161,6 +175,7 @@ class Tormentor:
     async def _continue_later(self, actor: Actor, seconds: float) -> None:
         await anyio.sleep(seconds)
         actor.go_on()
+        self.woken.append(Woken(time_of_day(), f"{actor.kind} stopped"))
 
     async def _for_a_while(
         self, kind: str, begin: Callable[[], None], end: Callable[[], None]
@@ -173,4 +188,5 @@ class Tormentor:
             await anyio.sleep(self._chance.uniform(shortest, longest))
         finally:
             end()
+        self.woken.append(Woken(time_of_day(), kind))
         self._note(kind, at)

@@ -1,30 +1,27 @@
-"""Judging each execution by the journal, its record, its stored stream and what clients saw."""
+"""Judging each execution: by the journal, its record, its stored stream, clients and provider."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
+from pathlib import Path
 
 import anyio
-import msgspec
 
-from actors.agents.config import AgentsConfig
-from bus.codec import decode
 from bus.jetstream import NatsBus
-from bus.subjects import journal_subject
 from schemas.assembly import Assembly
 from schemas.executions import ENDED, ExecuteAgent, ExecutionRecord, GetExecution
-from schemas.journal import Commit
+from tests.chaos.calls import Calls
 from tests.chaos.clients import ChaosClient
+from tests.chaos.faults import Woken
+from tests.chaos.history import History, Past
 from tests.chaos.ledger import Account, Ledger
+from tests.chaos.load import WRITTEN_DOWN
+from tests.chaos.provider import Call, read_calls
 
 AT_ONCE = 20
 END_SECONDS, LOOK_SECONDS = 60.0, 1.0
 REPEATS = 50
-ENDS = ("completed", "failed", "cancelled", "timed_out")
-
-
-class _Tag(msgspec.Struct):
-    type: str
 
 
 @dataclass(slots=True)
@@ -33,7 +30,8 @@ class Verdict:
 
     ``thinned`` are stored streams that lack text although their end has it: these streams are
     synced lazily, so that a server whose disk is full loses what it has acknowledged, and a worker
-    that dies before the server is back cannot publish it again.
+    that dies before the server is back cannot publish it again. ``may_be_thinned`` says that this
+    may have been so. ``surprises`` are what else must not have happened.
     """
 
     executions: int = 0
@@ -44,89 +42,109 @@ class Verdict:
     mismatched: list[str] = field(default_factory=list[str])
     thinned: list[str] = field(default_factory=list[str])
     faults: list[str] = field(default_factory=list[str])
+    surprises: list[str] = field(default_factory=list[str])
+    may_be_thinned: bool = False
+    calls: Calls = field(default_factory=Calls)
+
+    @property
+    def wrong(self) -> list[str]:
+        """Every promise that was not kept."""
+        thinned = [] if self.may_be_thinned else self.thinned
+        found = (self.calls.wrong, self.lost, self.doubled, self.mismatched, thinned)
+        return [*chain(*found), *self.faults, *self.surprises]
 
     @property
     def good(self) -> bool:
         """Whether nothing is wrong."""
-        return not (self.lost or self.doubled or self.mismatched or self.faults)
+        return not self.wrong
 
 
-async def journalled(bus: NatsBus) -> dict[str, Counter[str]]:
-    """Return how often the journal holds each type of event, by execution."""
-    journal, found = bus.journal("execution"), dict[str, Counter[str]]()
-    for shard in range(AgentsConfig().shards):
-        async for stored in journal.read(journal_subject("execution", shard), start=1):
-            for entry in decode(Commit, stored.data).entries:
-                types = [decode(_Tag, event).type for event in entry.events]
-                found.setdefault(entry.key, Counter()).update(types)
-    return found
+class Judge:
+    """Judges what has ended since it judged last, and remembers its verdict."""
 
+    def __init__(self, bus: NatsBus, client: ChaosClient, ledger: Ledger, calls_file: Path) -> None:
+        self.verdict = Verdict()
+        self._history = History(bus)
+        self._client = client
+        self._ledger = ledger
+        self._calls_file = calls_file
+        self._judged: set[str] = set()
 
-async def _ended(bus: NatsBus) -> dict[str, Counter[str]]:
-    """Return what is journalled when all executions have ended.
+    async def judge(self, given: Iterable[ExecuteAgent], woken: Sequence[Woken]) -> None:
+        """Judge all executions that a client or the journal knows and that were not judged yet.
 
-    Some may still run: those whose acceptance no client heard of, so that it asked for another.
-    """
-    with anyio.move_on_after(END_SECONDS):
-        while not all(_ends(kinds) for kinds in (await journalled(bus)).values()):
-            await anyio.sleep(LOOK_SECONDS)
-    return await journalled(bus)
+        ``woken`` says when processes went on that stood still.
+        """
+        await self._ask_again(list(given)[-REPEATS:])
+        await self._history.readable()
+        await self._until_all_have_ended()
+        calls = read_calls(self._calls_file)
+        ids = sorted((self._history.pasts.keys() | self._ledger.accepted_ids()) - self._judged)
+        limiter = anyio.CapacityLimiter(AT_ONCE)
+        async with anyio.create_task_group() as tasks:
+            for execution in ids:
+                asked = calls.get(execution, ())
+                tasks.start_soon(self._judge_one, limiter, execution, asked, woken)
+        self.verdict.executions += len(ids)
+        self._judged.update(ids)
+        self._judge_as_a_whole(calls.keys())
 
+    async def _ask_again(self, wanted: Iterable[ExecuteAgent]) -> None:
+        """Ask for executions that have ended: the journal must know of one run each afterwards."""
+        async with anyio.create_task_group() as tasks:
+            for request in wanted:
+                tasks.start_soon(self._client.execute, request)
 
-def _ends(events: Counter[str]) -> int:
-    return sum(events[kind] for kind in ENDS)
+    async def _until_all_have_ended(self) -> None:
+        """Read the journal until all have ended.
 
+        Some may still run: those whose acceptance no client heard of, so that it asked for another.
+        """
+        await self._history.read()
+        with anyio.move_on_after(END_SECONDS):
+            while self._history.running:
+                await anyio.sleep(LOOK_SECONDS)
+                await self._history.read()
 
-async def judge(
-    bus: NatsBus, client: ChaosClient, ledger: Ledger, given: dict[str, ExecuteAgent]
-) -> Verdict:
-    """Judge all executions that a client or the journal knows."""
-    verdict = Verdict(faults=list(ledger.faults))
-    await _ask_again(client, list(given.values())[-REPEATS:])
-    events = await _ended(bus)
-    ids = sorted(events.keys() | ledger.accepted_ids())
-    verdict.executions = len(ids)
-    limiter = anyio.CapacityLimiter(AT_ONCE)
-    async with anyio.create_task_group() as tasks:
-        for execution in ids:
-            tasks.start_soon(_judge_one, limiter, client, ledger, execution, events, verdict)
-    verdict.lost.extend(
-        f"{execution}: no client saw its end"
-        for execution in ledger.accepted_ids() - ledger.ended_ids()
-    )
-    return verdict
+    async def _judge_one(
+        self,
+        limiter: anyio.CapacityLimiter,
+        execution: str,
+        calls: Sequence[Call],
+        woken: Sequence[Woken],
+    ) -> None:
+        async with limiter:
+            record: ExecutionRecord = await self._client.ask(GetExecution(execution_id=execution))
+            late = await self._client.stored(execution)
+        verdict, past = self.verdict, self._history.pasts.get(execution, Past())
+        account = self._ledger.account(execution, record.agent_id or "")
+        verdict.attempts[record.attempts] += 1
+        verdict.failed += record.status != "COMPLETED"
+        verdict.faults.extend(f"{execution}: {fault}" for fault in account.faults)
+        _judge_ends(execution, record, account, past, verdict)
+        if record.agent_id == WRITTEN_DOWN:
+            verdict.calls.judge(record, past, calls, woken)
+        if record.status == "COMPLETED":
+            _judge_stored(execution, record, late, verdict)
+            verdict.mismatched.extend(
+                f"{execution}: {reader} has {len(text)} of {len(record.output or '')} characters"
+                for reader, text in account.texts
+                if text != record.output
+            )
+        account.forget()
 
-
-async def _ask_again(client: ChaosClient, wanted: Iterable[ExecuteAgent]) -> None:
-    """Ask for executions that have ended: the journal must know of one run each afterwards."""
-    async with anyio.create_task_group() as tasks:
-        for request in wanted:
-            tasks.start_soon(client.execute, request)
-
-
-async def _judge_one(
-    limiter: anyio.CapacityLimiter,
-    client: ChaosClient,
-    ledger: Ledger,
-    execution: str,
-    events: dict[str, Counter[str]],
-    verdict: Verdict,
-) -> None:
-    async with limiter:
-        record: ExecutionRecord = await client.ask(GetExecution(execution_id=execution))
-        late = await client.stored(execution)
-    account = ledger.account(execution, record.agent_id or "")
-    verdict.attempts[record.attempts] += 1
-    verdict.failed += record.status != "COMPLETED"
-    verdict.faults.extend(f"{execution}: {fault}" for fault in account.faults)
-    _judge_ends(execution, record, account, events.get(execution, Counter()), verdict)
-    if record.status == "COMPLETED":
-        _judge_stored(execution, record, late, verdict)
-        verdict.mismatched.extend(
-            f"{execution}: {reader} has {len(text)} of {len(record.output or '')} characters"
-            for reader, text in account.texts
-            if text != record.output
-        )
+    def _judge_as_a_whole(self, called: Iterable[str]) -> None:
+        """Judge what belongs to no execution, and what became of those judged before."""
+        verdict, pasts = self.verdict, self._history.pasts
+        verdict.faults.extend(self._ledger.faults)
+        self._ledger.faults.clear()
+        found = [
+            *(f"{name}: no client saw its end" for name in self._ledger.never_ended()),
+            *(f"{name}: asked for, and not journalled" for name in called if name not in pasts),
+        ]
+        verdict.lost.extend(line for line in found if line not in verdict.lost)
+        doubled = [f"{name}: {past.ends} ends" for name, past in pasts.items() if past.ends > 1]
+        verdict.doubled.extend(line for line in doubled if line not in verdict.doubled)
 
 
 def _judge_stored(
@@ -144,17 +162,17 @@ def _judge_ends(
     execution: str,
     record: ExecutionRecord,
     account: Account,
-    events: Counter[str],
+    past: Past,
     verdict: Verdict,
 ) -> None:
-    ends = _ends(events)
-    if not events or not ends or record.status not in ENDED or not account.ends:
+    events, ends = past.kinds, past.ends
+    if not ends or record.status not in ENDED or not account.ends:
         verdict.lost.append(
             f"{execution}: {record.status}, {ends} ends journalled, seen {account.ends}"
         )
         return
     last = max(account.ends)
-    if ends > 1 or events["accepted"] != 1 or len(account.ends) > 1:
+    if events["accepted"] != 1 or len(account.ends) > 1:
         verdict.doubled.append(f"{execution}: journal {dict(events)}, seen {account.ends}")
     if events["generation_finished"] > 1 or max(account.places) != last:
         verdict.doubled.append(

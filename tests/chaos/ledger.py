@@ -2,6 +2,7 @@
 
 import sqlite3
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 
 import anyio
@@ -11,6 +12,11 @@ from schemas.streams import TERMINAL_TYPES, ContentChunk, StreamEvent
 
 SILENCE_SECONDS = 0.25
 """Scripts speak every 60 ms at most: an execution that is silent for longer waits for the fleet."""
+
+
+def time_of_day() -> float:
+    """Return the seconds since 1970: the clock that all processes share."""
+    return datetime.now(UTC).timestamp()  # noqa: TID251  chaos happens in real time
 
 
 @dataclass(slots=True)
@@ -34,6 +40,12 @@ class Account:
         if self.progress and now - self.progress > SILENCE_SECONDS:
             self.silences.append((self.progress, now))
         self.progress = now
+
+    def forget(self) -> None:
+        """Let go of what only its judge needed."""
+        self.places.clear()
+        self.texts.clear()
+        self.faults.clear()
 
 
 class Ledger:
@@ -91,9 +103,9 @@ class Ledger:
         """Return the executions that a client was told are accepted."""
         return self._column("SELECT DISTINCT id FROM accepted")
 
-    def ended_ids(self) -> set[str]:
-        """Return the executions whose end a client has seen."""
-        return self._column("SELECT DISTINCT id FROM ended")
+    def never_ended(self) -> set[str]:
+        """Return the accepted executions whose end no client has seen."""
+        return self._column("SELECT id FROM accepted EXCEPT SELECT id FROM ended")
 
     def _column(self, query: str) -> set[str]:
         return {value for (value,) in self._database.execute(query)}

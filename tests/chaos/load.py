@@ -8,13 +8,15 @@ from anyio.abc import TaskGroup
 from bus.ids import new_id
 from schemas.agents import ApplyAgent
 from schemas.executions import ExecuteAgent
-from schemas.providers import Scripted
+from schemas.providers import Custom, Scripted
 from tests.chaos.clients import ChaosClient
+from tests.chaos.provider import MODEL, TASK
 
-AGENTS = 6
+SCRIPTS = 3
 RESPONSES = 4
 AT_ONCE = 50
-GIVEN_ID_SHARE = 0.3
+WRITTEN_DOWN, WRITTEN_DOWN_SHARE = "chaos-ledger", 0.7
+ASKED_TWICE_SHARE = 0.3
 FOLLOWED_SHARE = 0.2
 
 _SENTENCE = (
@@ -24,22 +26,30 @@ _SENTENCE = (
 
 
 class Load:
-    """Two clients that ask agents of scripted providers."""
+    """Two clients that ask agents: most of them one whose provider keeps a ledger.
 
-    def __init__(self, clients: list[ChaosClient], chance: Random) -> None:
+    Others play scripts, and their executions have no id of the client's. ``given`` are those that
+    have one and were asked for twice since the last start.
+    """
+
+    def __init__(self, clients: list[ChaosClient], provider_url: str, chance: Random) -> None:
         self._clients = clients
         self._chance = chance
         self._stopping = False
-        self.scripts = {f"chaos-{number}": self._script(number) for number in range(AGENTS)}
+        provider = Custom(model=MODEL, base_url=provider_url)
+        self.scripts = {f"chaos-{number}": self._script(number) for number in range(SCRIPTS)}
+        self.agents = {WRITTEN_DOWN: provider, **self.scripts}
         self.given: dict[str, ExecuteAgent] = {}
 
     async def prepare(self) -> None:
         """Make the agents."""
-        for name, script in self.scripts.items():
-            await self._clients[0].ask(ApplyAgent(id=name, provider=script))
+        for name, provider in self.agents.items():
+            await self._clients[0].ask(ApplyAgent(id=name, provider=provider))
 
     def start(self, tasks: TaskGroup) -> None:
         """Begin to execute."""
+        self._stopping = False
+        self.given.clear()
         for _ in range(AT_ONCE):
             tasks.start_soon(self._one_after_another)
 
@@ -50,15 +60,18 @@ class Load:
     async def _one_after_another(self) -> None:
         await anyio.sleep(self._chance.random())
         while not self._stopping:
-            agent = self._chance.choice(list(self.scripts))
-            if self._chance.random() < GIVEN_ID_SHARE:
-                await self._ask_twice(agent)
+            twice = self._chance.random() < ASKED_TWICE_SHARE
+            ask = self._ask_twice if twice else self._ask_once
+            if self._chance.random() < WRITTEN_DOWN_SHARE:
+                await ask(_to_be_written_down())
             else:
-                await self._ask_once(agent)
+                agent = self._chance.choice(list(self.scripts))
+                given = f"given-{new_id()}" if twice else None
+                await ask(ExecuteAgent(agent_id=agent, task="Say it.", id=given))
 
-    async def _ask_once(self, agent: str) -> None:
+    async def _ask_once(self, wanted: ExecuteAgent) -> None:
         client = self._chance.choice(self._clients)
-        execution = await client.execute(ExecuteAgent(agent_id=agent, task="Say it."))
+        execution = await client.execute(wanted)
         if execution is None:
             return
         if self._chance.random() < FOLLOWED_SHARE:
@@ -66,8 +79,7 @@ class Load:
         else:
             await client.read(execution)
 
-    async def _ask_twice(self, agent: str) -> None:
-        wanted = ExecuteAgent(agent_id=agent, task="Say it.", id=f"given-{new_id()}")
+    async def _ask_twice(self, wanted: ExecuteAgent) -> None:
         self.given[wanted.id or ""] = wanted
 
         async def ask(client: ChaosClient) -> None:
@@ -89,3 +101,8 @@ class Load:
 
     def _length(self) -> int:
         return self._chance.randint(20, 60)
+
+
+def _to_be_written_down() -> ExecuteAgent:
+    execution = f"written-{new_id()}"
+    return ExecuteAgent(agent_id=WRITTEN_DOWN, task=TASK.format(execution), id=execution)

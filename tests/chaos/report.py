@@ -48,18 +48,23 @@ def percentile(values: list[float], share: float) -> float:
 
 def text(verdict: Verdict, ledger: Ledger, faults: list[Fault], seed: int) -> str:
     """Return the report."""
+    calls = verdict.calls
     kinds = Counter(fault.kind for fault in faults)
     again = sum((attempts - 1) * n for attempts, n in verdict.attempts.items())
     lines = [
         f"seed          {seed}",
         f"faults        {len(faults)}: " + ", ".join(f"{n} {kind}" for kind, n in kinds.items()),
         f"executions    {verdict.executions}, {verdict.failed} not completed",
-        f"begun again   {again} steps that were in flight",
+        f"attempts      {again} beyond the first",
+        f"calls         {calls.made} for {calls.executions} executions",
+        f"again         {calls.again} calls of steps in flight",
+        f"late          {len(calls.late)} calls more by processes that stood still meanwhile",
+        f"run again     {len(calls.wrong)} finished steps",
         f"lost          {len(verdict.lost)}",
         f"doubled       {len(verdict.doubled)}",
         f"mismatched    {len(verdict.mismatched)}",
         f"thinned       {len(verdict.thinned)} stored streams whose end alone has the whole text",
-        f"other faults  {len(verdict.faults)}",
+        f"other faults  {len(verdict.faults) + len(verdict.surprises)}",
         "accept        " + _seconds(ledger.accept_seconds),
     ]
     lines += [
@@ -67,8 +72,8 @@ def text(verdict: Verdict, ledger: Ledger, faults: list[Fault], seed: int) -> st
         for kind, values in recoveries(ledger, faults).items()
     ]
     lines += [f"slowest       {line}" for line in _slowest(ledger, faults)]
-    wrong = verdict.lost + verdict.doubled + verdict.mismatched + verdict.faults
-    return "\n".join([*lines, *(f"  ! {line}" for line in wrong[:SHOWN])])
+    lines += [f"late          {line}" for line in calls.late[:SHOWN]]
+    return "\n".join([*lines, *(f"  ! {line}" for line in verdict.wrong[:SHOWN])])
 
 
 def _slowest(ledger: Ledger, faults: list[Fault]) -> list[str]:

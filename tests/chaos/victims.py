@@ -3,6 +3,7 @@
 import os
 import signal
 import sys
+from collections import Counter
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
@@ -21,6 +22,8 @@ from bus.server.keeper import keep
 from schemas.fleet import HEARTBEAT_SUBJECT, Alive
 
 REPLICAS = ("agents", "agents", "streaming", "streaming")
+EVERYBODY: Counter[str] = Counter(REPLICAS)
+ONE_OF_EACH: Counter[str] = Counter(set(REPLICAS))
 RESTART_SECONDS = 0.1
 READY_SECONDS = 30.0
 
@@ -36,6 +39,7 @@ class Actor:
         self._environment = os.environ | {
             "NATS_URL": url,
             "CALLBOARD_DURABILITY": durability,
+            "CALLBOARD_ALLOW_LOOPBACK": "true",
             "CALLBOARD_LOG_FORMAT": "json",
             "CALLBOARD_LOG_LEVEL": "debug",
         }
@@ -144,22 +148,24 @@ async def running_fleet(directory: Path) -> AsyncGenerator[Fleet]:
         tasks.cancel_scope.cancel()
 
 
-async def wait_until_ready(transport: NatsTransport) -> None:
-    """Wait until as many processes as there should be say that they serve.
+async def wait_until_ready(
+    transport: NatsTransport, wanted: Counter[str] = EVERYBODY, *, timeout: float = READY_SECONDS
+) -> None:
+    """Wait until so many processes of each kind have said that they serve.
 
     Raises:
         TimeoutError: they do not.
     """
-    ready: set[str] = set()
+    ready: dict[str, str] = {}
     complete = anyio.Event()
 
     async def heard(delivery: Delivery) -> None:
         alive = decode(Alive, delivery.data)
         if alive.ready:
-            ready.add(alive.process)
-        if len(ready) >= len(REPLICAS):
+            ready[alive.process] = alive.actor
+        if Counter(ready.values()) >= wanted:
             complete.set()
 
     async with transport.subscription(HEARTBEAT_SUBJECT, heard):
-        with anyio.fail_after(READY_SECONDS):
+        with anyio.fail_after(timeout):
             await complete.wait()

@@ -1,0 +1,69 @@
+"""Writes to the journal by a client that only an isolated server hears.
+
+Where that server leads, it takes them for a while without being able to store them for good. What
+it acknowledges must be there when it is back among the others; it should acknowledge nothing.
+"""
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+import anyio
+
+from bus.config import Timing
+from bus.connection import Address, connect
+from bus.errors import FencedError, UnavailableError
+from bus.jetstream import NatsBus
+from bus.jetstream.journal import JetStreamJournal
+from bus.ports import Journal, Stored
+from bus.server import EmbeddedServer
+from bus.streams.api import JetStream
+from bus.streams.spec import journal_stream
+from bus.subjects import journal_subject
+
+SUBJECT = journal_subject("execution", 9999)
+"""Of a shard that nobody owns."""
+
+PAUSE_SECONDS = 0.2
+
+
+@dataclass(slots=True)
+class Minority:
+    """How many writes were tried, which of them were acknowledged, and which of those are gone."""
+
+    tried: int = 0
+    taken: list[Stored] = field(default_factory=list[Stored])
+    gone: list[str] = field(default_factory=list[str])
+
+    @asynccontextmanager
+    async def writing(self, node: EmbeddedServer) -> AsyncGenerator[None]:
+        """Connect to a server and write to it while the context is open, once it is isolated."""
+        address = Address(urls=(node.url,), name="minority")
+        async with connect(address, Timing()) as transport, anyio.create_task_group() as tasks:
+            stream = journal_stream("execution")
+            journal = JetStreamJournal(transport, JetStream(transport), stream)
+            newest = await journal.last(SUBJECT)
+            tasks.start_soon(self._write, journal, newest.sequence if newest else 0)
+            yield
+            tasks.cancel_scope.cancel()
+
+    async def _write(self, journal: Journal, last: int) -> None:
+        while True:
+            await anyio.sleep(PAUSE_SECONDS)
+            self.tried += 1
+            data = str(self.tried).encode()
+            try:
+                last = await journal.append(SUBJECT, data, expected=last)
+            except (UnavailableError, FencedError):
+                continue
+            self.taken.append(Stored(last, data))
+
+    async def look(self, bus: NatsBus) -> None:
+        """Look whether all that was acknowledged is stored."""
+        journal = bus.journal("execution")
+        stored = [message async for message in journal.read(SUBJECT, start=1)]
+        self.gone.extend(
+            f"acknowledged by a minority, and gone: {message.sequence}"
+            for message in self.taken
+            if message not in stored
+        )
