@@ -186,6 +186,7 @@ class Answer(Internal):
     ``provider_finish_reason`` is the provider's own word for the end. ``raw_usage`` is the usage in
     the provider's words; ``side_usage`` is what other models used by the way, by model, and not
     part of ``usage``. ``blocks`` belong into the assistant's message of a next call.
+    ``service_tier`` is the one the provider says it served by, which need not be the one asked for.
     """
 
     text: str
@@ -200,3 +201,4 @@ class Answer(Internal):
     warnings: list[AnswerWarning] = []
     raw_usage: dict[str, Any] = {}
     side_usage: dict[str, Usage] = {}
+    service_tier: str | None = None

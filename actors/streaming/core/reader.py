@@ -14,6 +14,7 @@ from actors.streaming.core.tool_calls import ToolCalls
 from schemas.llm import Answer, FinishReason, GenerateRequest, ProviderBlock, Wire
 from schemas.usage import Quality, Usage
 
+MAX_TIER_CHARACTERS = 64
 MAX_ANSWER_CHARACTERS = 8 * 1024 * 1024
 """Text, reasoning and blocks together; ten times what the longest output limits allow."""
 
@@ -65,6 +66,7 @@ class Reader(ABC, Generic[E]):
         self._finish: FinishReason | None = None
         self._finish_word: str | None = None
         self._model: str | None = None
+        self._tier: str | None = None
         self._usage: Mapping[str, Any] | None = None
         self._fault: ProviderFaultError | None = None
         self._garbled = 0
@@ -117,6 +119,7 @@ class Reader(ABC, Generic[E]):
             blocks=self._blocks,
             raw_usage=dict(self._usage or {}),
             side_usage=self._side_usage(),
+            service_tier=self._tier,
         )
 
     def spent(self) -> Usage:
@@ -175,6 +178,11 @@ class Reader(ABC, Generic[E]):
         """Keep a block that the provider will want back, here or at an earlier place."""
         where = place or self._place()
         self._blocks.append(ProviderBlock(wire=self.WIRE, raw=raw, **where._asdict()))
+
+    def _serve(self, tier: object) -> None:
+        """Take note of the service tier that serves the call, if that is what this is."""
+        if isinstance(tier, str) and tier:
+            self._tier = tier[:MAX_TIER_CHARACTERS].lower()
 
     def _weigh(self, characters: int) -> None:
         self._size += characters

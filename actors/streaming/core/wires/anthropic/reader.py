@@ -134,6 +134,7 @@ class MessagesReader(Reader[SseEvent]):
         told = {name: value for name, value in (usage or {}).items() if value is not None}
         if told:
             self._usage = {**(self._usage or {}), **told}
+            self._serve("fast" if told.get("speed") == "fast" else told.get("service_tier"))
 
     def _end(self) -> None:
         for index in list(self._open_blocks):

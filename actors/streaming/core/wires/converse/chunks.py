@@ -67,6 +67,7 @@ class Body(msgspec.Struct, frozen=True, rename="camel"):
     stop_reason: str | None = None
     usage: dict[str, Any] | None = None
     trace: Trace | None = None
+    service_tier: Any = None
 
 
 _decoder = msgspec.json.Decoder(Body)

@@ -137,6 +137,7 @@ class ConverseReader(Reader[BedrockEvent]):
 
     def _end(self, body: Body) -> None:
         self._usage = body.usage
+        self._serve(counts.members(body.service_tier).get("type"))
         router = body.trace.prompt_router if body.trace is not None else None
         self._model = (router and router.invoked_model_id) or self._model
         self.done = self.whole

@@ -73,6 +73,7 @@ class GeminiReader(Reader[SseEvent]):
         if chunk.usage_metadata:
             # The first ones tell of the traffic only; each is complete in what it counts.
             self._usage = {**(self._usage or {}), **chunk.usage_metadata}
+            self._serve(_tier_of(chunk.usage_metadata))
         feedback = chunk.prompt_feedback
         if feedback is not None and feedback.block_reason:
             self._finish_word, self._finish = feedback.block_reason, "content_filter"
@@ -153,6 +154,12 @@ class GeminiReader(Reader[SseEvent]):
 
     def _buckets(self, raw: Mapping[str, Any], quality: Quality) -> Usage | None:
         return usage_of(raw, quality)
+
+
+def _tier_of(raw: Mapping[str, Any]) -> str:
+    """Return the service tier; Vertex tells it as a kind of traffic, ``ON_DEMAND_FLEX``."""
+    tier = str(raw.get("serviceTier") or raw.get("trafficType") or "")
+    return tier.lower().removeprefix("on_demand_")
 
 
 def usage_of(raw: Mapping[str, Any], quality: Quality) -> Usage | None:

@@ -67,6 +67,7 @@ class Chunk(msgspec.Struct, frozen=True):
     choices: list[Choice] | None = None
     usage: dict[str, Any] | None = None
     model: str | None = None
+    service_tier: Any = None
     error: Any = None
     x_groq: GroqPart | None = None
 

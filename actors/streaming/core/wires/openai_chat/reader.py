@@ -102,6 +102,7 @@ class ChatReader(Reader[SseEvent]):
 
     def _chunk(self, chunk: Chunk) -> None:
         self._model = chunk.model or self._model
+        self._serve(chunk.service_tier)
         self._usage = chunk.usage or (chunk.x_groq and chunk.x_groq.usage) or self._usage
         for choice in chunk.choices or ():
             if not choice.index:

@@ -17,6 +17,7 @@ class ResponsePart(msgspec.Struct, frozen=True):
     """The response as it stands. Its output is long and seldom needed, so it stays as it came."""
 
     model: str | None = None
+    service_tier: Any = None
     status: str | None = None
     incomplete_details: Incomplete | None = None
     usage: dict[str, Any] | None = None

@@ -167,6 +167,7 @@ class ResponsesReader(Reader[SseEvent]):
         if response.error or name in {"response.failed", "response.cancelled"}:
             raise ProviderFaultError(failure_in_stream(response.error))
         self._model = response.model or self._model
+        self._serve(response.service_tier)
         self._usage = response.usage or self._usage
         if not self._places:
             self._read_output(response.output)
