@@ -15,7 +15,6 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from bus.codec import decode
 from bus.errors import CorruptJournalError
 from bus.ports import Filed
 from bus.projection.checkpoint import Checkpoint
@@ -48,6 +47,9 @@ DAMAGE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 STEPS_BETWEEN_LOOKS = 20_000
 """Of SQLite's machine, some milliseconds; then a query looks whether its time is over."""
 
+_OPENING = b'{"type":"'
+"""How our own encoder begins an event: its type is known without reading the rest."""
+
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
@@ -62,10 +64,6 @@ def moment(at: int) -> datetime:
     return _EPOCH + at * _MICROSECOND
 
 
-class _Tag(msgspec.Struct):
-    type: str
-
-
 class ProjectionFile:
     """One copy of a projection. One thread at a time may change it; any may ask."""
 
@@ -75,7 +73,7 @@ class ProjectionFile:
         self.checkpoint = Checkpoint()
         self._connection: sqlite3.Connection | None = None
         self._events = msgspec.json.Decoder(projection.event_type)
-        self._wanted = frozenset(_tags(projection.event_type))
+        self._wanted = tuple(_openings(projection.event_type))
 
     def open(self) -> None:
         """Open the file, or make it; one of another version begins anew, as does a damaged one."""
@@ -184,22 +182,23 @@ class ProjectionFile:
             yield rows
 
     def _facts(self, subject: str, commit: Commit) -> Generator[Fact]:
-        place = 0
+        """Yield the events of a commit that count."""
+        place, n, at = -1, commit.n, commit.at
         for entry in commit.entries:
             for raw in entry.events:
-                event = self._event(subject, commit.n, raw)
-                if event is not None:
-                    yield Fact(entry.tenant, entry.key, subject, commit.n, place, commit.at, event)
                 place += 1
+                event = bytes(raw)
+                if event.startswith(self._wanted):
+                    fact = self._decoded(subject, n, event)
+                    yield Fact(entry.tenant, entry.key, subject, n, place, at, fact)
+                elif not event.startswith(_OPENING):
+                    raise CorruptJournalError(subject, f"commit {n}: an event without a type")
 
-    def _event(self, subject: str, n: int, raw: msgspec.Raw) -> Any:
-        """Return an event, None if it is of a type that does not count."""
+    def _decoded(self, subject: str, n: int, event: bytes) -> Any:
         try:
-            return self._events.decode(raw)
-        except msgspec.DecodeError as error:
-            if decode(_Tag, raw).type in self._wanted:
-                raise CorruptJournalError(subject, f"commit {n}: {error}") from error
-            return None
+            return self._events.decode(event)
+        except ValueError as error:
+            raise CorruptJournalError(subject, f"commit {n}: {error}") from error
 
 
 def is_damaged(error: sqlite3.Error) -> bool:
@@ -227,6 +226,7 @@ def _statements(script: str) -> list[str]:
     return [statement for part in script.split(";") if (statement := part.strip())]
 
 
-def _tags(event_type: Any) -> list[str]:
+def _openings(event_type: Any) -> list[bytes]:
+    """Return how the events of a union begin."""
     kinds = getattr(event_type, "__args__", (event_type,))
-    return [str(kind.__struct_config__.tag) for kind in kinds]
+    return [b'%b%b"' % (_OPENING, str(kind.__struct_config__.tag).encode()) for kind in kinds]

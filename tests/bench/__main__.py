@@ -5,10 +5,12 @@ import sys
 import anyio
 import structlog
 
-from tests.bench import deltas, durable, executions, failover, restate, startup
+from tests.bench import deltas, durable, executions, failover, projection, restate, startup
 from tests.bench.rows import HEAD, line
 
-BENCHES = {bench.NAME: bench for bench in (executions, durable, deltas, startup, failover)}
+BENCHES = {
+    bench.NAME: bench for bench in (executions, durable, deltas, startup, failover, projection)
+}
 PEERS = {restate.NAME: restate}
 """Only by name: they need what is not part of an installation."""
 

@@ -37,7 +37,6 @@ COLUMNS = (
     "key",
     "unpriced",
     "reported",
-    "book",
     "rate_row",
     *COUNTS,
 )
@@ -63,7 +62,7 @@ _UNKNOWN = (None,) * (len(COLUMNS) - COLUMNS.index("provider") - len(COUNTS)) + 
 _which = attrgetter("execution_id", "step", "attempt")
 _whose = attrgetter("user", "project", "agent_id", "workflow_id", "session")
 _counts = attrgetter(*COUNTS)
-_row = attrgetter("secret", "unpriced", "reported_pico", "book_id", "row")
+_row = attrgetter("secret", "unpriced", "reported_pico", "row")
 
 
 def apply(rows: Rows, fact: Fact) -> None:

@@ -44,9 +44,9 @@ class Reports:
         unit = _unit(asked)
         parts = _parts(span, zone, unit) if unit else None
         question = report.question(caller.tenant, asked, span, parts)
-        found = await asking(self._costs, partial(_found, question), fresh=asked.fresh)
-        answer = report.report(asked, span, found.value)
-        return msgspec.structs.replace(answer, behind_commits=found.behind_commits)
+        answering = partial(_answer, asked, span, question)
+        answer = await asking(self._costs, answering, fresh=asked.fresh)
+        return msgspec.structs.replace(answer.value, behind_commits=answer.behind_commits)
 
 
 def time_zone(name: str) -> tzinfo:
@@ -94,6 +94,9 @@ def _parts(span: Span, zone: tzinfo, unit: TimeUnit) -> list[Period]:
         raise problem("validation", str(error), field="since") from None
 
 
-def _found(question: report.Question, rows: sqlite3.Connection) -> report.Found:
-    """Run the statements of a question; all see the same rows."""
-    return report.Found(*(rows.execute(*query).fetchall() if query else [] for query in question))
+def _answer(
+    asked: ReportCosts, span: Span, question: report.Question, rows: sqlite3.Connection
+) -> CostReport:
+    """Run the statements of a question, which all see the same rows."""
+    found = report.Found(*(rows.execute(*query) if query else () for query in question))
+    return report.report(asked, span, found)

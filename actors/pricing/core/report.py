@@ -5,9 +5,12 @@ ends at 2**63, some nine million dollars.
 """
 
 import json
-from collections.abc import Sequence
+from array import array
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import reduce
+from itertools import chain
 from typing import Any, NamedTuple, get_args
 
 from actors.pricing.core.periods import Period, Span
@@ -67,23 +70,21 @@ class Query(NamedTuple):
 
 
 class Question(NamedTuple):
-    """The statements of a report: sums and percentiles, of each group and of all together."""
+    """The statements of a report: sums of each group and of all, and what each call has cost."""
 
-    groups: Query
-    percentiles: Query
+    groups: Query | None
+    costs: Query
     total: Query
-    total_percentiles: Query
     before: Query | None
 
 
 class Found(NamedTuple):
     """What the statements of a question have found, in their order."""
 
-    groups: list[tuple[Any, ...]]
-    percentiles: list[tuple[Any, ...]]
-    total: list[tuple[Any, ...]]
-    total_percentiles: list[tuple[Any, ...]]
-    before: list[tuple[Any, ...]]
+    groups: Iterable[tuple[Any, ...]]
+    costs: Iterable[tuple[Any, ...]]
+    total: Iterable[tuple[Any, ...]]
+    before: Iterable[tuple[Any, ...]]
 
 
 def question(
@@ -95,10 +96,9 @@ def question(
     source = _source(tenant, asked, span, periods)
     everything = _source(tenant, asked, span, None)
     return Question(
-        groups=_sums(columns, source),
-        percentiles=_percentiles(columns, source),
+        groups=_sums(columns, source) if columns else None,
+        costs=_costs(columns, source),
         total=_sums([], everything),
-        total_percentiles=_percentiles([], everything),
         before=_sums([], _source(tenant, asked, span.before(), None)) if asked.trend else None,
     )
 
@@ -107,24 +107,25 @@ def report(asked: ReportCosts, span: Span, found: Found) -> CostReport:
     """Put a report together: by time where it is grouped by time, else the dearest first."""
     is_timed = any(name in TIME_UNITS for name in asked.group_by)
     width = len(asked.group_by) + is_timed
-    costs = _by_group(found.percentiles, width)
+    percentiles, all_percentiles = _ranked(found.costs, width)
     groups = [
-        (row[:width], _totals(row[width:], costs.get(row[:width], {}))) for row in found.groups
+        (row[:width], _totals(row[width:], percentiles.get(row[:width], {})))
+        for row in found.groups
     ]
     groups.sort(key=lambda group: (group[0][1] if is_timed else 0, -group[1].cost_pico))
     lines = [CostLine(group=_named(asked, group), totals=totals) for group, totals in groups]
-    shown = lines[: asked.limit] if asked.group_by else []
     cut = [line.totals for line in lines[asked.limit :]]
-    total = _totals(found.total[0], _by_group(found.total_percentiles, 0).get((), {}))
+    total = _totals(next(iter(found.total)), all_percentiles)
+    before = next(iter(found.before), None)
     return CostReport(
         since=span.since,
         until=span.until,
         time_zone=asked.time_zone,
         group_by=asked.group_by,
-        lines=shown,
+        lines=lines[: asked.limit],
         total=total,
         rest=reduce(added, cut) if cut else None,
-        trend=trend(total, _totals(found.before[0], {}), span) if found.before else None,
+        trend=trend(total, _totals(before, {}), span) if before else None,
     )
 
 
@@ -166,9 +167,10 @@ def _source(
 
     A cross join keeps its order in SQLite: for each period a range of the index is read.
     """
-    where, values = conditions(tenant, asked, span)
+    where, values = conditions(tenant, asked)
     if periods is None:
-        return Query(f"FROM call WHERE {where}", values)
+        since, until = map(_micros, span)
+        return Query(f"FROM call WHERE {where} AND at >= ? AND at < ?", (*values, since, until))
     listed = [(one.name, one.order, _micros(one.since), _micros(one.until)) for one in periods]
     return Query(
         _EACH_PERIOD
@@ -177,16 +179,15 @@ def _source(
     )
 
 
-def conditions(tenant: str, asked: ReportCosts, span: Span) -> tuple[str, tuple[Any, ...]]:
-    """Return the condition on calls that a question makes, and its values."""
+def conditions(tenant: str, asked: ReportCosts) -> tuple[str, tuple[Any, ...]]:
+    """Return the condition on calls that a question makes besides its span, and its values."""
     fixed = {
         column: value
         for field, column in FILTERS.items()
         if (value := getattr(asked, field)) is not None
     }
-    parts = ["tenant = ?", "at >= ?", "at < ?", *(f"{column} = ?" for column in fixed)]
-    values = (tenant, _micros(span.since), _micros(span.until), *fixed.values())
-    return " AND ".join(parts), values
+    parts = ["tenant = ?", *(f"{column} = ?" for column in fixed)]
+    return " AND ".join(parts), (tenant, *fixed.values())
 
 
 def _sums(columns: Sequence[str], source: Query) -> Query:
@@ -195,20 +196,11 @@ def _sums(columns: Sequence[str], source: Query) -> Query:
     return Query(f"SELECT {what} {source.statement}{by}", source.values)
 
 
-def _percentiles(columns: Sequence[str], source: Query) -> Query:
-    """Return the costs of calls at the nearest ranks: by the order of costs within each group."""
-    listed = "".join(f"{column}, " for column in columns)
-    names = "".join(f"g{number}, " for number in range(len(columns)))
-    named = "".join(f"{column} AS g{number}, " for number, column in enumerate(columns))
-    part = f"PARTITION BY {listed[:-2]} " if columns else ""
-    ranks = ", ".join(f"(many * {percent} + 99) / 100" for percent in _PERCENTS)
+def _costs(columns: Sequence[str], source: Query) -> Query:
+    """Return what lists the cost of each priced call with its group."""
+    what = ", ".join((*columns, "cost"))
     priced = "provider IS NOT NULL AND cost IS NOT NULL"
-    inner = (
-        f"SELECT {named}cost, row_number() OVER ({part}ORDER BY cost) AS place,"
-        f" count(*) OVER ({part.strip()}) AS many {source.statement} AND {priced}"
-    )
-    statement = f"SELECT {names}place, many, cost FROM ({inner}) WHERE place IN ({ranks})"  # noqa: S608
-    return Query(statement, source.values)
+    return Query(f"SELECT {what} {source.statement} AND {priced}", source.values)
 
 
 def _micros(at: datetime) -> int:
@@ -218,18 +210,28 @@ def _micros(at: datetime) -> int:
 # What they find
 
 
-def _by_group(rows: Sequence[tuple[Any, ...]], width: int) -> dict[tuple[Any, ...], dict[int, int]]:
-    """Return by group the cost at each percentile."""
-    costs: dict[tuple[Any, ...], dict[int, int]] = {}
+Percentiles = dict[int, int]
+"""What so many of a hundred calls cost at most."""
+
+
+def _ranked(
+    rows: Iterable[tuple[Any, ...]], width: int
+) -> tuple[dict[tuple[Any, ...], Percentiles], Percentiles]:
+    """Return the percentiles of each group and of all: costs of real calls, at nearest ranks."""
+    costs: defaultdict[tuple[Any, ...], array[int]] = defaultdict(lambda: array("q"))
     for row in rows:
-        place, many, cost = row[width:]
-        for percent in _PERCENTS:
-            if place == (many * percent + 99) // 100:
-                costs.setdefault(row[:width], {})[percent] = cost
-    return costs
+        costs[row[:width]].append(row[width])
+    everything = chain.from_iterable(costs.values())
+    return {group: _at_ranks(each) for group, each in costs.items()}, _at_ranks(everything)
 
 
-def _totals(row: Sequence[Any], percentiles: dict[int, int]) -> Totals:
+def _at_ranks(costs: Iterable[int]) -> Percentiles:
+    ordered = sorted(costs)
+    places = {percent: -(-len(ordered) * percent // 100) - 1 for percent in _PERCENTS}
+    return {percent: ordered[place] for percent, place in places.items()} if ordered else {}
+
+
+def _totals(row: Sequence[Any], percentiles: Percentiles) -> Totals:
     cost, cost_rest, reported, reported_rest, *rest = row
     calls, executions, successes, unpriced, estimated, *counts = rest
     quality = "estimated" if estimated else "exact"
