@@ -51,7 +51,7 @@ from schemas.executions import (
 )
 from schemas.problems import Problem
 from schemas.quotes import QuotePrice
-from schemas.reports import ReportCosts
+from schemas.reports import RecommendSavings, ReportCosts
 from schemas.streams import ReadStream, StreamEvent
 
 CONTRACT_VERSION = "1.2.0"
@@ -83,6 +83,7 @@ REQUESTS: tuple[type[Request], ...] = (
     SetLimits,
     QuotePrice,
     ReportCosts,
+    RecommendSavings,
 )
 
 STREAM_EVENTS: tuple[type[Message], ...] = get_args(StreamEvent)
@@ -106,7 +107,7 @@ EVENTS: tuple[type[Message], ...] = (
 
 RECORDS: tuple[type[Message], ...] = (ExecutionRecord,)
 
-QUESTIONS = frozenset({"embed", "get", "list", "quote", "read", "report"})
+QUESTIONS = frozenset({"embed", "get", "list", "quote", "read", "recommend", "report"})
 """Verbs that change nothing. They have no durable form, because nobody would get the answer."""
 
 

@@ -124,3 +124,69 @@ class ReportCosts(Request):
     limit: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 500
     trend: bool = False
     fresh: bool = True
+
+
+RecommendationKind = Literal[
+    "batch",
+    "cheaper_tier",
+    "caching",
+    "no_caching",
+    "smaller_model",
+    "over_reservation",
+    "long_context",
+]
+
+
+class Recommendation(Value, omit_defaults=True):
+    """One way to spend less, and what it would have saved on ``calls`` calls of the past.
+
+    ``cost_pico`` is what they cost by the book of the answer, ``saving_pico`` the difference after
+    the change. ``held_pico`` is money that was held without need; it costs nothing, and keeps
+    others out.
+    """
+
+    kind: RecommendationKind
+    provider: str
+    model: str
+    message: str
+    calls: int
+    cost_pico: int
+    saving_pico: int
+    agent_id: str | None = None
+    instead: str | None = None
+    held_pico: int = 0
+
+
+class Recommendations(Message):
+    """Ways to spend less, the largest saving first. They exclude each other in part.
+
+    ``examined_calls`` were priced anew by the rate book ``book_id``; ``skipped_calls`` have no
+    price in it, or are older than what one answer looks at.
+    """
+
+    since: datetime
+    until: datetime
+    book_id: str
+    examined_calls: int
+    skipped_calls: int
+    cost_pico: int
+    recommendations: list[Recommendation]
+    behind_commits: int = 0
+
+
+class RecommendSavings(Request):
+    """Recommend how to spend less, by pricing past calls as they could have been made."""
+
+    SUBJECT: ClassVar[str] = "cb.{tenant}.pricing.recommend"
+    REPLY: ClassVar[type[Message]] = Recommendations
+
+    since: Moment | None = None
+    until: Moment | None = None
+    time_zone: TimeZone = "UTC"
+    user: Label | None = None
+    project: Label | None = None
+    agent_id: Label | None = None
+    workflow_id: Label | None = None
+    provider: Label | None = None
+    model: Label | None = None
+    fresh: bool = True

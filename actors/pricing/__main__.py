@@ -10,6 +10,7 @@ from actors.pricing.adapters.books import Books
 from actors.pricing.adapters.costs import COSTS
 from actors.pricing.adapters.quoting import Quotes
 from actors.pricing.adapters.reports import Reports
+from actors.pricing.adapters.savings import Savings
 from bus.config import Timing
 from bus.kv import Watch
 from bus.prices import PricesInForce, bucket_spec, open_bucket
@@ -30,7 +31,8 @@ async def run() -> None:
         async with in_force.following(bucket) as watch:
             quotes = Quotes(Books(in_force, bucket), bus.clock)
             costs = following(process)
-            handlers = [quotes, Reports(costs, bus.clock)]
+            savings = Savings(costs, lambda: in_force.prices, bus.clock)
+            handlers = [quotes, Reports(costs, bus.clock), savings]
             await process.run(parts(process, watch, costs, handlers))
 
 

@@ -10,14 +10,17 @@ import pytest
 from actors.pricing.actor import endpoints
 from actors.pricing.adapters.costs import COSTS
 from actors.pricing.adapters.reports import Reports
+from actors.pricing.adapters.savings import Savings
 from bus.client import Client
 from bus.connection import background
 from bus.errors import ProblemError
 from bus.jetstream import NatsBus
+from bus.prices import PricesInForce
 from bus.service import Service
 from bus.testing import NatsWorld
 from schemas.ledger import Party
-from schemas.reports import CostReport, ReportCosts
+from schemas.reports import CostReport, Recommendations, RecommendSavings, ReportCosts
+from schemas.usage import Usage
 from tests.charges import BEGAN, charge, charged
 from tests.integration.waiting import until
 from tests.projections import Journalist, projecting
@@ -32,6 +35,9 @@ class Desk:
         self.ledger = Journalist(bus)
         self._client = Client(bus.transport)
 
+    async def recommend(self) -> Recommendations:
+        return await self._client.request("acme", RecommendSavings(since=SINCE, until=UNTIL))
+
     async def report(self, **asked: Any) -> CostReport:
         span: dict[str, Any] = {"since": SINCE, "until": UNTIL}
         question = ReportCosts(**span | asked)
@@ -41,7 +47,8 @@ class Desk:
 @pytest.fixture
 async def desk(own_nats: NatsWorld, tmp_path: Path) -> AsyncGenerator[Desk]:
     async with own_nats.process() as bus, projecting(bus, tmp_path / "copy", COSTS) as costs:
-        service = Service("pricing", endpoints(Reports(costs, bus.clock)), bus)
+        savings = Savings(costs, lambda: PricesInForce().prices, bus.clock)
+        service = Service("pricing", endpoints(Reports(costs, bus.clock), savings), bus)
 
         async def serve() -> None:
             await service.run(bus.nats.client)
@@ -96,6 +103,18 @@ async def test_a_question_that_makes_no_sense_is_refused_and_the_field_is_named(
         await desk.report(**asked)
 
     assert (refused.value.problem.code, refused.value.problem.field) == ("validation", field)
+
+
+async def test_recommendations_price_the_ledger_by_the_book_in_force(desk: Desk):
+    one = charge(7, "gpt-4o", row="openai/gpt-4o", usage=Usage(input=1_000_000))
+    await desk.ledger.write(0, [charged(one, charge(7, "unheard-of"))])
+
+    answer = await desk.recommend()
+
+    assert (answer.examined_calls, answer.skipped_calls) == (1, 1)
+    batch = next(each for each in answer.recommendations if each.kind == "batch")
+    assert (answer.cost_pico, batch.saving_pico) == (2_500_000_000_000, 1_250_000_000_000)
+    assert answer.book_id == PricesInForce().prices.book_id
 
 
 async def test_without_dates_the_last_thirty_days_count(desk: Desk, own_nats: NatsWorld):

@@ -18,6 +18,7 @@ from schemas.reports import (
     CostLine,
     CostReport,
     GroupBy,
+    RecommendSavings,
     ReportCosts,
     TimeUnit,
     Totals,
@@ -179,7 +180,7 @@ def _source(
     )
 
 
-def conditions(tenant: str, asked: ReportCosts) -> tuple[str, tuple[Any, ...]]:
+def conditions(tenant: str, asked: ReportCosts | RecommendSavings) -> tuple[str, tuple[Any, ...]]:
     """Return the condition on calls that a question makes besides its span, and its values."""
     fixed = {
         column: value
