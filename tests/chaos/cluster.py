@@ -18,14 +18,12 @@ from anyio.abc import TaskGroup
 from bus.connection import Address
 from bus.jetstream import NatsBus, open_bus
 from bus.server import EmbeddedCluster, EmbeddedServer
-from bus.server.cluster import node_name
-from bus.streams.spec import journal_stream
 from tests.chaos.clients import chaos_client
 from tests.chaos.faults import Fault, Woken
 from tests.chaos.judge import Judge
 from tests.chaos.ledger import Ledger, time_of_day
 from tests.chaos.load import Load
-from tests.chaos.minority import Minority
+from tests.chaos.minority import Minority, leader_of
 from tests.chaos.provider import running_provider
 from tests.chaos.routes import Cut, Routes, open_routes
 from tests.chaos.trial import Plan, Result, Trial
@@ -82,7 +80,7 @@ class ClusterTormentor:
         victim, what = kind.rsplit(" ", 1)
         number = self._chance.randrange(len(self._cluster.nodes))
         if kind == LEADER_ISOLATED:
-            number = await self._leader()
+            number = await leader_of(self._bus, "execution")
         now = anyio.current_time()
         self.faults.append(Fault(now, kind, now))
         match what:
@@ -95,12 +93,6 @@ class ClusterTormentor:
             case _:
                 await self._kill_actor(victim)
         await self._cluster.agreed()
-
-    async def _leader(self) -> int:
-        stream = journal_stream("execution")
-        info = await self._bus.jetstream.call(f"STREAM.INFO.{stream}")
-        names = [node_name(number) for number, _ in enumerate(self._cluster.nodes, start=1)]
-        return names.index(info["cluster"]["leader"])
 
     async def _isolate(self, number: int) -> None:
         """Cut a server off; those who are connected to it stay so, and one of them writes."""

@@ -17,6 +17,7 @@ from bus.jetstream import NatsBus
 from bus.jetstream.journal import JetStreamJournal
 from bus.ports import Journal, Stored
 from bus.server import EmbeddedServer
+from bus.server.cluster import SIZE, node_name
 from bus.streams.api import JetStream
 from bus.streams.spec import journal_stream
 from bus.subjects import journal_subject
@@ -24,7 +25,22 @@ from bus.subjects import journal_subject
 SUBJECT = journal_subject("execution", 9999)
 """Of a shard that nobody owns."""
 
+NAMES = [node_name(number) for number in range(1, SIZE + 1)]
 PAUSE_SECONDS = 0.2
+
+
+@asynccontextmanager
+async def journal_at(node: EmbeddedServer) -> AsyncGenerator[Journal]:
+    """Connect to one server of a cluster while the context is open."""
+    async with connect(Address(urls=(node.url,), name="minority"), Timing()) as transport:
+        stream = journal_stream("execution")
+        yield JetStreamJournal(transport, JetStream(transport), stream)
+
+
+async def leader_of(bus: NatsBus, entity: str) -> int:
+    """Return which server of a cluster leads the journal of an entity, the first with 0."""
+    info = await bus.jetstream.call(f"STREAM.INFO.{journal_stream(entity)}")
+    return NAMES.index(info["cluster"]["leader"])
 
 
 @dataclass(slots=True)
@@ -38,10 +54,7 @@ class Minority:
     @asynccontextmanager
     async def writing(self, node: EmbeddedServer) -> AsyncGenerator[None]:
         """Connect to a server and write to it while the context is open, once it is isolated."""
-        address = Address(urls=(node.url,), name="minority")
-        async with connect(address, Timing()) as transport, anyio.create_task_group() as tasks:
-            stream = journal_stream("execution")
-            journal = JetStreamJournal(transport, JetStream(transport), stream)
+        async with journal_at(node) as journal, anyio.create_task_group() as tasks:
             newest = await journal.last(SUBJECT)
             tasks.start_soon(self._write, journal, newest.sequence if newest else 0)
             yield

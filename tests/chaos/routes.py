@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from typing import Literal
 
 import anyio
-from anyio.abc import SocketAttribute, SocketStream, TaskGroup
+from anyio.abc import Listener, SocketAttribute, SocketStream, TaskGroup
 
 from bus.server.cluster import HOST, Ports, free_ports
 
@@ -32,8 +32,12 @@ class Link:
     async def serve(self, tasks: TaskGroup) -> int:
         """Listen, as long as ``tasks`` are not cancelled; return the port."""
         listener = await anyio.create_tcp_listener(local_host=HOST, local_port=0)
-        tasks.start_soon(listener.serve, self._connect)
+        tasks.start_soon(self._serve, listener)
         return int(listener.extra(SocketAttribute.local_port))  # noqa: S610  it is not Django's
+
+    async def _serve(self, listener: Listener[SocketStream]) -> None:
+        async with listener:
+            await listener.serve(self._connect)
 
     def cut(self, how: Cut) -> None:
         """Let nothing through until healed."""

@@ -23,6 +23,8 @@ from bus.streams.spec import stream_specs
 from bus.subjects import journal_subject
 from bus.testing import NatsWorld
 from tests.architecture.tree import ROOT
+from tests.chaos.minority import journal_at, leader_of
+from tests.chaos.routes import Cut, open_routes
 from tests.integration.test_cli import cluster_port, free_port
 from tests.integration.waiting import until
 
@@ -86,6 +88,37 @@ async def test_a_taken_port_is_said_and_leaves_no_server_behind(
             pass
 
     assert [node.pid for node in other.nodes] == [None] * SIZE
+
+
+@pytest.mark.parametrize("cut", ["silent", "broken"])
+async def test_a_leader_that_is_cut_off_from_the_others_acknowledges_nothing_and_yields_to_them(
+    tmp_path: Path, cut: Cut
+):
+    async with (
+        open_routes() as routes,
+        EmbeddedCluster(tmp_path, ports=routes.ports, routes=routes.reached) as cluster,
+        NatsWorld(cluster, ("execution",)).process() as bus,
+    ):
+        first = await bus.journal("execution").append(SUBJECT, b"before", expected=0)
+        leader = await leader_of(bus, "execution")
+        others = [node for number, node in enumerate(cluster.nodes) if number != leader]
+        async with (
+            journal_at(cluster.nodes[leader]) as minority,
+            journal_at(others[0]) as majority,
+        ):
+            routes.isolate(leader, cut)
+            with pytest.raises(UnavailableError):
+                await minority.append(SUBJECT, b"of the minority", expected=first)
+            second = await _appended(majority, b"of the majority", first)
+            routes.heal(leader)
+            await cluster.agreed()
+            with pytest.raises(FencedError):
+                await _appended(minority, b"of the minority, again", first)
+
+        stored = [message.data async for message in bus.journal("execution").read(SUBJECT, start=1)]
+
+    assert stored == [b"before", b"of the majority"]
+    assert first < second
 
 
 async def _appended(journal: Journal, data: bytes, expected: int) -> int:
