@@ -17,6 +17,7 @@ from tests.chaos.faults import Woken
 from tests.chaos.history import History, Past
 from tests.chaos.ledger import Account, Ledger
 from tests.chaos.load import WRITTEN_DOWN
+from tests.chaos.patience import patiently
 from tests.chaos.provider import Call, read_calls
 
 AT_ONCE = 20
@@ -76,7 +77,7 @@ class Judge:
         ``woken`` says when processes went on that stood still.
         """
         await self._ask_again(list(given)[-REPEATS:])
-        await self._history.readable()
+        await patiently(self._history.readable)
         await self._until_all_have_ended()
         calls = read_calls(self._calls_file)
         ids = sorted((self._history.pasts.keys() | self._ledger.accepted_ids()) - self._judged)
@@ -100,11 +101,11 @@ class Judge:
 
         Some may still run: those whose acceptance no client heard of, so that it asked for another.
         """
-        await self._history.read()
+        await patiently(self._history.read)
         with anyio.move_on_after(END_SECONDS):
             while self._history.running:
                 await anyio.sleep(LOOK_SECONDS)
-                await self._history.read()
+                await patiently(self._history.read)
 
     async def _judge_one(
         self,

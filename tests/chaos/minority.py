@@ -18,9 +18,10 @@ from bus.jetstream.journal import JetStreamJournal
 from bus.ports import Journal, Stored
 from bus.server import EmbeddedServer
 from bus.server.cluster import SIZE, node_name
-from bus.streams.api import JetStream
+from bus.streams.api import JetStream, JetStreamError
 from bus.streams.spec import journal_stream
 from bus.subjects import journal_subject
+from tests.chaos.patience import patiently
 
 SUBJECT = journal_subject("execution", 9999)
 """Of a shard that nobody owns."""
@@ -39,8 +40,18 @@ async def journal_at(node: EmbeddedServer) -> AsyncGenerator[Journal]:
 
 async def leader_of(bus: NatsBus, entity: str) -> int:
     """Return which server of a cluster leads the journal of an entity, the first with 0."""
-    info = await bus.jetstream.call(f"STREAM.INFO.{journal_stream(entity)}")
-    return NAMES.index(info["cluster"]["leader"])
+    asked = f"STREAM.INFO.{journal_stream(entity)}"
+
+    async def ask() -> int:
+        try:
+            info = await bus.jetstream.call(asked)
+        except JetStreamError as error:
+            raise UnavailableError(asked, error.description) from None
+        if "leader" not in info["cluster"]:
+            raise UnavailableError(asked, "none is elected")
+        return NAMES.index(info["cluster"]["leader"])
+
+    return await patiently(ask)
 
 
 @dataclass(slots=True)
@@ -55,7 +66,7 @@ class Minority:
     async def writing(self, node: EmbeddedServer) -> AsyncGenerator[None]:
         """Connect to a server and write to it while the context is open, once it is isolated."""
         async with journal_at(node) as journal, anyio.create_task_group() as tasks:
-            newest = await journal.last(SUBJECT)
+            newest = await patiently(lambda: journal.last(SUBJECT))
             tasks.start_soon(self._write, journal, newest.sequence if newest else 0)
             yield
             tasks.cancel_scope.cancel()
@@ -74,7 +85,11 @@ class Minority:
     async def look(self, bus: NatsBus) -> None:
         """Look whether all that was acknowledged is stored."""
         journal = bus.journal("execution")
-        stored = [message async for message in journal.read(SUBJECT, start=1)]
+
+        async def read() -> list[Stored]:
+            return [message async for message in journal.read(SUBJECT, start=1)]
+
+        stored = await patiently(read)
         self.gone.extend(
             f"acknowledged by a minority, and gone: {message.sequence}"
             for message in self.taken
