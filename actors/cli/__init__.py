@@ -5,6 +5,7 @@
 ``agents``      definitions
 ``executions``  running agents, reading their streams, conversations
 ``contract``    what can be asked: subjects, documents, settings, permissions
+``prices``      the rate book
 ``dead``        letters that could not be handled
 ``shards``      who owns which shard
 ``journal``     the history of one entity, snapshots

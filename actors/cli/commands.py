@@ -4,7 +4,7 @@ from importlib import metadata
 
 import click
 
-from actors.cli import agents, contract, dead, executions, fleet, journal, providers, shards
+from actors.cli import agents, contract, dead, executions, fleet, journal, prices, providers, shards
 from actors.cli.session import opened
 
 CONTEXT = {"help_option_names": ["-h", "--help"]}
@@ -52,5 +52,6 @@ for command in (
     shards.shards,
     journal.journal,
     providers.provider,
+    prices.prices,
 ):
     main.add_command(command)

@@ -72,7 +72,9 @@ def _find(book: BookText, provider: str, model: str, region: str) -> Found | Non
     region = region.strip().lower() or (told["region"] if told else "")
     names = list(dict.fromkeys(_spellings(book, provider, model)))
     if region:
-        names = [f"{region}/{name}" for name in names] + names
+        for name in names:
+            if f"{region}/{name}" in book.rows.get(provider, {}):
+                return Found(provider, f"{region}/{name}", region, provider)
     for name in names:
         for owner in (provider, *book.providers[provider].lenders):
             row = _row_at(book, owner, name)

@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from datetime import datetime
 
+import msgspec
+
 from actors.pricing.adapters import shipped
 from bus.errors import FencedError, problem
 from bus.kv import Bucket
@@ -88,11 +90,11 @@ class BookStore:
         await self._put(BASE, lambda now: _stored(canonical(base), base.name, now))
         return await self._publish(base, await self.overlay())
 
-    async def lay_over(self, overlay: Overlay, text: bytes) -> Prices:
+    async def lay_over(self, overlay: Overlay) -> Prices:
         """Put the operator's own rows in the place of those before."""
+        rows = packed(msgspec.json.encode(overlay))
         await self._put(
-            OVERLAY,
-            lambda now: StoredOverlay(name=overlay.name, stored_at=now, packed=packed(text)),
+            OVERLAY, lambda now: StoredOverlay(name=overlay.name, stored_at=now, packed=rows)
         )
         entry = await self._bucket.get(BASE)
         stored = entry.value if entry else None

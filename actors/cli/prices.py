@@ -1,0 +1,229 @@
+"""``callboard prices``: what models cost here, and where that comes from."""
+
+from collections.abc import Awaitable, Callable, Iterable
+from pathlib import Path
+
+import anyio
+import click
+
+from actors.cli import shown
+from actors.cli.session import Session, leave, with_session
+from actors.pricing.adapters import second, shipped
+from actors.pricing.adapters.books import Books, BookStore
+from actors.pricing.core.comparison import Difference, differences, dollars, said
+from bus.connection import NatsTransport, connect
+from bus.errors import CallboardError, UnavailableError, problem
+from bus.jetstream.bus import system_clock
+from bus.prices import PricesInForce, open_bucket, shipped_text
+from bus.streams.api import JetStream
+from schemas.pricing.book import Book, BookError, Row, canonical, read
+from schemas.pricing.names import Wanted, provider_of
+from schemas.pricing.prices import Prices
+
+LOOK_SECONDS = 1.0
+MOST_SHOWN = 50
+
+SHIPPED, CURRENT, COMPILED = "shipped", "current", "compiled"
+
+WHICH = f"""A book is `{CURRENT}` (the one in force, or the shipped one where no fleet runs),
+`{SHIPPED}`, `{COMPILED}` (anew from genai-prices), the id of one that was in force, or a file."""
+
+
+@click.group()
+def prices() -> None:
+    """Look at the rate book and change it. Changes need a user of the fleet."""
+
+
+@prices.command()
+@click.argument("model")
+@click.option("--provider", help="Only of this one.")
+@click.option("--json", "as_json", is_flag=True, help="Print the rows as they are in the book.")
+@with_session
+def show(session: Session, model: str, provider: str | None, *, as_json: bool) -> None:
+    """Show what MODEL costs: the row it means, or all rows with it in their names."""
+    book = _prices(session, CURRENT)
+    rows = list(_rows_of(book, model, provider))
+    if as_json:
+        shown.json(
+            [{"provider": name, "model": row_name, **_plain(row)} for name, row_name, row in rows]
+        )
+        return
+    for name, row_name, row in rows[:MOST_SHOWN]:
+        click.echo(f"{name}/{row_name}  [{row.source or _source(book)}]")
+        for price in row.prices:
+            click.echo(f"    {said(price)}")
+        for variant, priced in row.variants.items():
+            for price in priced:
+                click.echo(f"    {variant}: {said(price)}")
+        for dispute in row.disputed:
+            other = f"{dispute.bucket} {dollars(dispute.bucket, dispute.rate)}"
+            click.echo(f"    disputed: {dispute.key} has {dispute.variant} {other}")
+    if not rows:
+        leave(problem("not_found", f"the rate book has no model {model}"))
+    click.echo(f"{len(rows)} rows of book {book.book_id[:12]}; dollars for a million tokens")
+
+
+@prices.command(epilog=WHICH)
+@click.argument("old", default=CURRENT)
+@click.argument("new", default=COMPILED)
+@with_session
+def diff(session: Session, old: str, new: str) -> None:
+    """Show the rows in which two books differ: what a refresh would change."""
+    _tell(differences(_book(session, old), _book(session, new)))
+
+
+@prices.command()
+@click.option(
+    "--output",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write the book into this file and leave the fleet alone.",
+)
+@with_session
+def refresh(session: Session, output: Path | None) -> None:
+    """Compile the book anew from genai-prices and put it in force.
+
+    Rows of one's own (`import`) stay over it. It needs the extra `pricing-refresh`.
+    """
+    try:
+        book = shipped.compiled()
+    except CallboardError as error:
+        leave(error)
+    if output is not None:
+        output.write_bytes(canonical(book))
+        click.echo(f"{output}: book {Prices(canonical(book)).book_id}")
+        return
+    _change(session, lambda store: store.refresh(book))
+
+
+@prices.command("import")
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@with_session
+def import_rows(session: Session, file: Path) -> None:
+    """Lay the rows of FILE (TOML or JSON) over the book, in the place of those before."""
+    try:
+        overlay = shipped.read_overlay(file)
+    except CallboardError as error:
+        leave(error)
+    _change(session, lambda store: store.lay_over(overlay))
+
+
+@prices.command("second-opinion")
+@click.argument("table", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--source", default="litellm", show_default=True, help="Its name and version.")
+@click.option("--write", is_flag=True, help="Renew the overlays that are made of it.")
+def second_opinion(table: Path, source: str, *, write: bool) -> None:
+    """List the rows for which litellm's TABLE has other rates. For development."""
+    try:
+        regions, doubts = second.opinions(second.read_table(table), source)
+    except CallboardError as error:
+        leave(error)
+    rows = (
+        (
+            row.provider,
+            row.model,
+            dispute.variant,
+            dispute.bucket,
+            dispute.key,
+            dollars(dispute.bucket, dispute.rate),
+        )
+        for row in doubts.disputed
+        for dispute in row.disputes
+    )
+    shown.table(("provider", "model", "variant", "bucket", "disputed by", "which has"), rows)
+    click.echo(f"{len(doubts.disputed)} disputed rows, {len(regions.rows)} rows of regions")
+    if write:
+        second.write(regions, doubts)
+
+
+def _tell(found: Iterable[Difference]) -> None:
+    rows = [(one.change, f"{one.provider}/{one.model}", one.before, one.after) for one in found]
+    shown.table(("", "row", "before", "after"), rows[:MOST_SHOWN], total=len(rows))
+
+
+def _rows_of(book: Prices, model: str, provider: str | None) -> Iterable[tuple[str, str, Row]]:
+    """Return the row that a name means at each provider; else those whose names contain it."""
+    chosen = provider_of(book.book, provider) if provider else None
+    names = [chosen or ""] if provider else sorted(book.book.providers)
+    meant = {
+        (found.provider, found.model): None
+        for name in names
+        if (found := book.find(Wanted(name, model))) is not None and found.model != "any"
+    }
+    like = meant or {
+        (name, row): None
+        for name in names
+        for row in book.book.rows.get(name, {})
+        if model.lower() in row
+    }
+    for name, row_name in like:
+        row = book.row(name, row_name)
+        if row is not None:
+            yield name, row_name, row
+
+
+def _plain(row: Row) -> dict[str, object]:
+    return {name: getattr(row, name) for name in row.__struct_fields__}
+
+
+def _source(book: Prices) -> str:
+    return " ".join(
+        f"{name} {version}" for name, version in book.book.sources.items() if " " not in name
+    )
+
+
+# Books
+
+
+def _book(session: Session, name: str) -> Book:
+    try:
+        return shipped.compiled() if name == COMPILED else read(_prices(session, name).text)
+    except CallboardError as error:
+        leave(error)
+
+
+def _prices(session: Session, name: str) -> Prices:
+    try:
+        if name == SHIPPED:
+            return Prices(shipped_text())
+        if Path(name).is_file():
+            return Prices(Path(name).read_bytes())
+    except BookError as error:
+        leave(problem("validation", f"{name}: {error}"))
+    if name == CURRENT:
+        return _look(session)
+    return session.run_as_fleet(lambda transport: _kept(transport, name))
+
+
+def _look(session: Session) -> Prices:
+    """Return the book in force, or the shipped one where nobody runs a fleet."""
+
+    async def look() -> Prices:
+        try:
+            async with connect(session.address(LOOK_SECONDS)) as transport:
+                return await _store(transport).current()
+        except CallboardError as error:
+            if session.named and not isinstance(error, UnavailableError):
+                raise
+            click.echo("no fleet tells its prices: this is the book that ships", err=True)
+            return Prices(shipped_text())
+
+    return anyio.run(look)
+
+
+async def _kept(transport: NatsTransport, name: str) -> Prices:
+    bucket = open_bucket(transport, JetStream(transport))
+    return await Books(PricesInForce(), bucket).get(name)
+
+
+def _store(transport: NatsTransport) -> BookStore:
+    return BookStore(open_bucket(transport, JetStream(transport)), system_clock)
+
+
+def _change(session: Session, change: Callable[[BookStore], Awaitable[Prices]]) -> None:
+    async def body(transport: NatsTransport) -> tuple[Prices, Prices]:
+        store = _store(transport)
+        return await store.current(), await change(store)
+
+    before, after = session.run_as_fleet(body)
+    _tell(differences(read(before.text), read(after.text)))
+    click.echo(f"book {after.book_id} is in force")
