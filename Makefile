@@ -18,7 +18,7 @@ PIP      := $(PYTHON) -m pip --disable-pip-version-check
 PIP_LOCK := $(PIP) install -qq --no-deps --require-hashes
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-cluster check bench bench-durable bench-restate chaos \
+.PHONY: help install demo test test-cluster check bench bench-durable bench-restate chaos chaos-cluster \
 	chaos-providers simulate fuzz lock clean
 
 help: ## show this list
@@ -64,6 +64,9 @@ $(PEERS):
 
 chaos: install ## kill real processes KILLS times and check that nothing was lost (KILLS=50)
 	@$(PYTHON) -m tests.chaos --kills $(KILLS)
+
+chaos-cluster: install ## the same on three nats-servers, which are killed, stopped and isolated
+	@$(PYTHON) -m tests.chaos --cluster --kills $(KILLS)
 
 simulate: install ## play SEEDS seeded histories of faults in virtual time (SEEDS=2000), or one: SEED=n
 	@$(PYTHON) -m tests.simulation $(if $(SEED),--seed $(SEED),--seeds $(SEEDS))
