@@ -283,6 +283,7 @@ class AttemptFailed(Internal, tag="attempt_failed"):
     detours: list[Detour] = []
     findings: list[Finding] = []
     charges: list[Charge] | None = None
+    started_at: datetime | None = None
 
 
 class GenerationFinished(Internal, tag="generation_finished"):
@@ -303,7 +304,7 @@ class GenerationFinished(Internal, tag="generation_finished"):
 class UsageSettled(Internal, tag="usage_settled"):
     """A superseded attempt reported what it had spent, and in which calls that failed.
 
-    ``decided_at`` is when the attempt was decided, ``at`` when this was reported.
+    ``decided_at`` is when the attempt was decided, ``started_at`` when a worker began it.
     """
 
     step: int
@@ -312,7 +313,7 @@ class UsageSettled(Internal, tag="usage_settled"):
     detours: list[Detour] = []
     charges: list[Charge] | None = None
     decided_at: datetime | None = None
-    at: datetime | None = None
+    started_at: datetime | None = None
 
 
 class HoldReleased(Internal, tag="hold_released"):

@@ -1,15 +1,24 @@
 """Starts one agents process."""
 
-from actors.agents.actor import Agents, execution_entity
+from collections.abc import Callable
+
+from actors.agents.actor import Agents, Stores, execution_entity
 from actors.agents.adapters.conversations import Conversations
 from actors.agents.adapters.definitions import opened as opened_definitions
+from actors.agents.adapters.purse import Purse
 from actors.agents.adapters.records import RecordFollower
 from actors.agents.adapters.streams import Streams
+from actors.agents.adapters.terms import KnownTerms, TermsHearer
 from actors.agents.config import AgentsConfig
 from actors.agents.core.index import ExecutionIndex
+from actors.agents.core.spending import Manner
+from bus.codec import decode
 from bus.config import Config
 from bus.jetstream.reading import StreamReader
 from bus.kv import NatsBucket
+from bus.prices import PricesInForce
+from bus.prices import bucket_spec as books_spec
+from bus.prices import open_bucket as open_books
 from bus.process import Process, main, opened
 from bus.rpc import Owners
 from bus.runtime import Part
@@ -18,6 +27,8 @@ from bus.shard import ShardHost
 from bus.streams.spec import key_value_spec
 from bus.submissions import Submissions
 from schemas.agents import AgentDefinition
+from schemas.executions import RECORD_SUBJECT, ExecutionRecord
+from schemas.ledger import ACCOUNT_ENTITY, ACCOUNT_RECORD, Restriction
 
 BUCKET = "agents"
 BUCKET_BYTES = 256 * 1024 * 1024
@@ -29,31 +40,74 @@ def settings(config: Config) -> AgentsConfig:
         shards=config.shards,
         execution_timeout=config.execution_timeout,
         max_attempts=config.max_attempts,
+        manner=Manner(
+            strict=config.budget_bound == "strict",
+            factor=config.budget_estimate_factor,
+            answer_tokens=config.budget_answer_tokens,
+            slice_tokens=config.budget_slice_tokens,
+            waits=config.budget_when_refused == "wait",
+            unpriced=config.budget_unpriced,
+        ),
     )
 
 
 async def run() -> None:
     """Run the process until it is told to stop."""
-    buckets = [key_value_spec(BUCKET, max_bytes=BUCKET_BYTES)]
+    buckets = [key_value_spec(BUCKET, max_bytes=BUCKET_BYTES), books_spec()]
     async with opened("agents", entities=["execution"], more_streams=buckets) as process:
-        bus = process.bus
+        bus, in_force = process.bus, PricesInForce()
         bucket = NatsBucket(bus.nats, bus.jetstream, BUCKET, AgentDefinition)
-        async with opened_definitions(bucket, bus.clock) as definitions:
+        async with (
+            opened_definitions(bucket, bus.clock) as definitions,
+            in_force.following(open_books(bus.nats, bus.jetstream)),
+        ):
             config, index = settings(process.config), ExecutionIndex()
             reader, host = StreamReader(bus.nats), hosting(process, config)
+            terms = KnownTerms(process.name, usual_restrictions(process.config))
+            accounts = RecordFollower(
+                ACCOUNT_RECORD, terms.observe, bus.transport, reader.read_subject
+            )
             agents = Agents(
                 config,
                 bus,
                 Owners(
                     bus.transport, "execution", config.shards, process.timing, nearby=host.offer
                 ),
-                definitions=definitions,
-                conversations=Conversations(reader.read_subject, reader.last_of_each),
-                streams=Streams(reader.read_subject),
-                index=index,
+                Stores(
+                    definitions=definitions,
+                    conversations=Conversations(reader.read_subject, reader.last_of_each),
+                    streams=Streams(reader.read_subject),
+                    executions=index,
+                ),
+                Purse(terms, in_force, accounts.loaded, bus.clock, config.manner),
             )
-            follower = RecordFollower(index, bus.transport, reader.read_subject)
-            await process.run(parts(process, host, agents, follower))
+            follower = RecordFollower(
+                RECORD_SUBJECT, observing(index), bus.transport, reader.read_subject
+            )
+            hearer = TermsHearer(terms, bus.transport)
+            await process.run(
+                [
+                    Part(name="terms", run=hearer.run, missing=hearer.missing),
+                    Part(name="accounts", run=accounts.run, missing=accounts.missing),
+                    *parts(process, host, agents, follower),
+                ]
+            )
+
+
+def usual_restrictions(config: Config) -> tuple[Restriction, ...]:
+    """Return whom a tenant has to ask of whose account nothing is known."""
+    return (Restriction(),) if config.rate_limit_per_minute is not None else ()
+
+
+def observing(index: ExecutionIndex) -> Callable[[bytes], None]:
+    """Return what takes the stored records of executions into an index."""
+
+    def observe(data: bytes) -> None:
+        record = decode(ExecutionRecord, data)
+        _, tenant, _ = record.stream.split(".", 2)
+        index.observe(tenant, record)
+
+    return observe
 
 
 def hosting(process: Process, config: AgentsConfig) -> ShardHost:
@@ -65,6 +119,11 @@ def hosting(process: Process, config: AgentsConfig) -> ShardHost:
         process.membership,
         process.bus,
         process.timing,
+        ways={
+            ACCOUNT_ENTITY: Owners(
+                process.bus.transport, ACCOUNT_ENTITY, config.shards, process.timing
+            )
+        },
     )
 
 

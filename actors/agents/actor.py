@@ -2,11 +2,13 @@
 
 import hashlib
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import msgspec
 
 from actors.agents.adapters.conversations import Conversations
 from actors.agents.adapters.definitions import Definitions
+from actors.agents.adapters.purse import Purse
 from actors.agents.adapters.streams import Streams
 from actors.agents.config import AgentsConfig
 from actors.agents.core.acceptance import accept, plain_request, task_of
@@ -111,6 +113,15 @@ def _count(publication: Publish) -> None:
         metrics.EXECUTION_SECONDS.at(status).observe(body.duration_ms / 1000)
 
 
+class Stores(NamedTuple):
+    """What the agents actor reads."""
+
+    definitions: Definitions
+    conversations: Conversations
+    streams: Streams
+    executions: ExecutionIndex
+
+
 class Agents:
     """The public face of definitions, executions, streams and conversations."""
 
@@ -119,19 +130,17 @@ class Agents:
         config: AgentsConfig,
         bus: Bus,
         owners: Owners,
-        *,
-        definitions: Definitions,
-        conversations: Conversations,
-        streams: Streams,
-        index: ExecutionIndex,
+        stores: Stores,
+        purse: Purse,
     ) -> None:
         self._config = config
         self._bus = bus
         self._owners = owners
-        self._definitions = definitions
-        self._conversations = conversations
-        self._streams = streams
-        self._index = index
+        self._definitions = stores.definitions
+        self._conversations = stores.conversations
+        self._streams = stores.streams
+        self._index = stores.executions
+        self._purse = purse
 
     def endpoints(self) -> Sequence[Endpoint]:
         """Return all requests this actor answers."""
@@ -239,7 +248,7 @@ class Agents:
             "accept",
             origin.tenant,
             origin.execution_id,
-            wanted,
+            await self._purse.bounded(wanted),
             digest=origin.digest,
             fresh=fresh,
         )

@@ -2,6 +2,8 @@
 
 import msgspec
 
+from actors.agents.core.spending import Manner
+
 
 class AgentsConfig(msgspec.Struct, frozen=True, kw_only=True):
     """What bounds an execution unless its agent says otherwise, and how the state is sharded."""
@@ -17,3 +19,6 @@ class AgentsConfig(msgspec.Struct, frozen=True, kw_only=True):
 
     request_timeout: float = 10.0
     """Seconds a request waits for the owner of its execution."""
+
+    manner: Manner = Manner()
+    """How it is reckoned what an attempt may cost, where budgets hold."""

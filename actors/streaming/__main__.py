@@ -8,17 +8,22 @@ from actors.streaming.adapters import safety_file
 from actors.streaming.adapters.answers import BUCKET, Answers, KeptAnswer, bucket_spec
 from actors.streaming.adapters.embedding import Embedder
 from actors.streaming.adapters.generation import Generator
+from actors.streaming.adapters.granting import granting
 from actors.streaming.adapters.providers import open_providers
 from actors.streaming.config import StreamingConfig
 from bus.config import Config
 from bus.egress import Egress
 from bus.kv import NatsBucket
+from bus.prices import PricesInForce
+from bus.prices import bucket_spec as books_spec
+from bus.prices import open_bucket as open_books
 from bus.process import Process, main, opened
 from bus.rpc import Owners
 from bus.runtime import Part
 from bus.secrets import Secrets
 from bus.service import Service
 from bus.worker import Worker
+from schemas.ledger import ACCOUNT_ENTITY
 from schemas.lifecycle import GenerateWork
 
 
@@ -39,11 +44,15 @@ def settings(config: Config) -> StreamingConfig:
 
 async def run() -> None:
     """Run the process until it is told to stop."""
-    async with opened("streaming", more_streams=[bucket_spec()]) as process:
+    async with opened("streaming", more_streams=[bucket_spec(), books_spec()]) as process:
         config, bus, timing = process.config, process.bus, process.timing
         rules = safety_file.load(Path(config.safety_file)) if config.safety_file else None
         egress = Egress(allow_loopback=config.allow_loopback, allowed=config.allowed_hosts)
-        async with open_providers(settings(config), egress, Secrets.load(os.environ)) as providers:
+        in_force = PricesInForce()
+        async with (
+            open_providers(settings(config), egress, Secrets.load(os.environ)) as providers,
+            in_force.following(open_books(bus.nats, bus.jetstream)),
+        ):
             bucket = NatsBucket(bus.nats, bus.jetstream, BUCKET, KeptAnswer)
             generator = Generator(
                 providers,
@@ -51,6 +60,8 @@ async def run() -> None:
                 answers=Answers(bucket, bus.clock),
                 patience=StreamingConfig().limit_patience,
                 safety=rules,
+                prices=lambda: in_force.prices,
+                grant=granting(Owners(bus.transport, ACCOUNT_ENTITY, config.shards, timing)),
             )
             streaming = Streaming(generator, Embedder(providers), bus, process.name)
             owners = Owners(bus.transport, "execution", config.shards, timing)

@@ -120,6 +120,7 @@ class Streaming:
             problem=problem,
             deltas=NOTHING_PUBLISHED,
             started_at=self._bus.clock(),
+            decided_at=work.decided_at,
         )
 
 

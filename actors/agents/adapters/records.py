@@ -1,14 +1,16 @@
-"""Following the stored records of executions, to know what every agent is doing."""
+"""Following stored records: first what is stored, and always what is published."""
+
+from collections.abc import Callable
 
 import anyio
+import structlog
 
 from actors.agents.adapters.conversations import ReadSubject
-from actors.agents.core.index import ExecutionIndex
-from bus.codec import decode
 from bus.errors import ProblemError, UnavailableError
-from bus.ports import Delivery, Stored, Transport
-from bus.subjects import filter_for, parse
-from schemas.executions import RECORD_SUBJECT, ExecutionRecord
+from bus.ports import Delivery, Transport
+from bus.subjects import filter_for
+
+log = structlog.get_logger()
 
 STREAM = "EXECUTIONS"
 PAGE = 1000
@@ -16,22 +18,27 @@ RETRY_SECONDS = 0.5
 
 
 class RecordFollower:
-    """Feeds an index: first from what is stored, and always from what is published."""
+    """Shows the records of a subject to whoever observes them, in any order and repeatedly."""
 
     def __init__(
-        self, index: ExecutionIndex, transport: Transport, read_subject: ReadSubject
+        self,
+        template: str,
+        observe: Callable[[bytes], None],
+        transport: Transport,
+        read_subject: ReadSubject,
     ) -> None:
-        self._index = index
+        self._subject = filter_for(template)
+        self._observe = observe
         self._transport = transport
         self._read_subject = read_subject
         self._reload = anyio.Event()
-        self._loaded = False
+        self._loaded = anyio.Event()
 
     async def run(self) -> None:
         """Follow until cancelled; read the store again each time the bus was away."""
         forget = self._transport.on_reconnect(self._came_back)
         try:
-            async with self._transport.subscription(filter_for(RECORD_SUBJECT), self._heard):
+            async with self._transport.subscription(self._subject, self._heard):
                 while True:
                     self._reload = anyio.Event()
                     await self._load()
@@ -41,7 +48,12 @@ class RecordFollower:
 
     def missing(self) -> str | None:
         """Say what is lacking until the store has been read once."""
-        return None if self._loaded else "the stored executions are being read"
+        return None if self._loaded.is_set() else "the stored records are being read"
+
+    async def loaded(self) -> None:
+        """Return once the store has been read."""
+        if not self._loaded.is_set():
+            await self._loaded.wait()
 
     async def _came_back(self) -> None:
         self._reload.set()
@@ -50,29 +62,22 @@ class RecordFollower:
         start = 1
         while True:
             try:
-                page = await self._read_subject(
-                    STREAM, filter_for(RECORD_SUBJECT), start=start, limit=PAGE
-                )
+                page = await self._read_subject(STREAM, self._subject, start=start, limit=PAGE)
             except UnavailableError:
                 await anyio.sleep(RETRY_SECONDS)
                 continue
             if not page:
-                self._loaded = True
+                self._loaded.set()
                 return
             for stored in page:
-                self._observe(stored)
+                self._show(stored.data)
             start = page[-1].sequence + 1
 
-    def _observe(self, stored: Stored) -> None:
-        record = decode(ExecutionRecord, stored.data)
-        _, tenant, _ = record.stream.split(".", 2)
-        self._index.observe(tenant, record)
-
     async def _heard(self, delivery: Delivery) -> None:
-        tokens = parse(RECORD_SUBJECT, delivery.subject)
-        if tokens is None:
-            return
+        self._show(delivery.data)
+
+    def _show(self, data: bytes) -> None:
         try:
-            self._index.observe(tokens["tenant"], decode(ExecutionRecord, delivery.data))
-        except ProblemError:
-            return
+            self._observe(data)
+        except ProblemError as error:
+            log.warning("records.unreadable", subject=self._subject, error=str(error))

@@ -197,6 +197,7 @@ def _fail(state: Execution, command: FailGeneration, now: datetime) -> Decision:
         detours=command.detours,
         findings=command.findings,
         charges=command.charges,
+        started_at=command.started_at,
     )
     return Decision((failed, *_after_failure(state, command, failed)), Settled(accepted=True))
 
@@ -235,7 +236,7 @@ def _settle_late(
         detours=command.detours,
         charges=command.charges,
         decided_at=command.decided_at,
-        at=now,
+        started_at=command.started_at,
     )
     return Decision((late,), Settled(accepted=False))
 

@@ -248,7 +248,7 @@ def _attempt_started(state: Execution, event: AttemptStarted) -> Execution:
 def _attempt_failed(state: Execution, event: AttemptFailed) -> Execution:
     hold = _hold(state, event.step, event.attempt)
     return msgspec.structs.replace(
-        _charged(state, hold, event.charges, event.at),
+        _charged(state, hold, event.charges, event.started_at or event.at),
         phase="backing_off",
         status="WAITING",
         failures=state.failures + 1,
@@ -266,7 +266,7 @@ def _generation_finished(state: Execution, event: GenerationFinished) -> Executi
     spent = spent_by(event.answer, event.detours)
     hold = _hold(state, event.step, event.attempt)
     return msgspec.structs.replace(
-        _charged(state, hold, event.charges, event.at, always=True),
+        _charged(state, hold, event.charges, event.started_at, always=True),
         answer=event.answer,
         usage=_add(state.usage, spent),
         settled=_settled(state, event.step, event.attempt, spent),
@@ -282,7 +282,7 @@ def _generation_finished(state: Execution, event: GenerationFinished) -> Executi
 def _usage_settled(state: Execution, event: UsageSettled) -> Execution:
     hold = _hold(state, event.step, event.attempt, event.decided_at)
     settled = msgspec.structs.replace(
-        _charged(state, hold, event.charges, event.at or state.accepted_at),
+        _charged(state, hold, event.charges, event.started_at or state.accepted_at),
         usage=_add(state.usage, event.usage),
         settled=_settled(state, event.step, event.attempt, event.usage),
         detours=_detours(state, event.detours),

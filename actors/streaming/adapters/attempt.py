@@ -18,6 +18,8 @@ from actors.streaming.adapters.gate import Gate
 from actors.streaming.adapters.providers import Providers
 from actors.streaming.adapters.providers.base import ModelCall
 from actors.streaming.core import estimate
+from actors.streaming.core.allowance import Allowance
+from actors.streaming.core.charging import Till
 from actors.streaming.core.deltas import Delta, ReasoningDelta, TextDelta
 from actors.streaming.core.faults import ProviderFaultError
 from actors.streaming.core.resilience.continuation import (
@@ -33,9 +35,12 @@ from actors.streaming.core.resilience.trail import Trail
 from actors.streaming.core.safety.intake import under
 from actors.streaming.core.safety.screen import RuleLibrary
 from actors.streaming.core.sequencer import Sequencer
+from bus.errors import ProblemError
 from bus.ports import Clock
+from schemas.ledger import Extend
 from schemas.lifecycle import FailGeneration, FinishGeneration, GenerateWork
 from schemas.llm import Answer
+from schemas.pricing.prices import Prices
 from schemas.problems import Problem
 from schemas.safety import Safety
 from schemas.streams import StreamEvent
@@ -43,6 +48,9 @@ from schemas.streams import StreamEvent
 Emit = Callable[[list[StreamEvent]], Awaitable[None]]
 """Publishes events in order. While it waits nothing is read from the provider, and what arrives
 meanwhile comes as one event: a full window makes events fewer and larger, never lost or late."""
+
+Grant = Callable[[GenerateWork, Extend], Awaitable[None]]
+"""Returns once more money is held for an attempt; raises ``ProblemError`` if it is not."""
 
 _OUT_OF_TIME = Problem(code="timeout", message="The execution's time is over.")
 
@@ -52,6 +60,7 @@ class Means:
     """What the attempts of a process share.
 
     ``patience`` is how long a rate limit is waited for, ``safety`` holds for all of them.
+    ``prices`` returns those in force; without it nothing is priced. ``grant`` holds more money.
     """
 
     providers: Providers
@@ -59,6 +68,8 @@ class Means:
     answers: Answers | None = None
     patience: float = 5.0
     safety: Safety | None = None
+    prices: Callable[[], Prices] | None = None
+    grant: Grant | None = None
     endpoints: Endpoints = field(default_factory=Endpoints)
     rules: RuleLibrary = field(default_factory=RuleLibrary)
 
@@ -84,6 +95,8 @@ class Attempt:
         )
         self._gate = Gate(self._policy, work.tenant, means.providers, means.rules)
         self._trail = Trail(work.attempt)
+        self._till = Till(means.prices(), self._started_at) if means.prices else None
+        self._allowance = Allowance(work, work.slices) if work.slices else None
         self._running: _Running | None = None
         self._resumed: set[int] = set()
         self._answer: Answer | None = None
@@ -115,6 +128,8 @@ class Attempt:
             next_place=next_place,
             detours=self._trail.detours,
             findings=self._gate.findings(),
+            charges=self._till.charges if self._till else None,
+            decided_at=self._work.decided_at,
         )
 
     def _finished(self, answer: Answer, place: int) -> FinishGeneration:
@@ -127,6 +142,8 @@ class Attempt:
             place=place,
             detours=self._trail.detours,
             findings=self._gate.findings(),
+            charges=self._till.charges if self._till else None,
+            decided_at=self._work.decided_at,
         )
 
     # From one alternative to the next
@@ -247,6 +264,8 @@ class Attempt:
             line.ended(problem, call.headers, anyio.current_time(), finished=finished)
         if problem is None:
             self._answer = self._gate.answer(call.answer())
+            if self._till is not None:
+                self._till.answered(way, line.key, self._answer)
         else:
             self._note_failed(running, problem)
         self._running = None
@@ -263,13 +282,28 @@ class Attempt:
                     if not began:
                         began = True
                         line.answered()
+                    await self._afford(deltas)
                     await self._publish(await self._gate.take(deltas))
                     if (stopped := self._gate.stopped) is not None:
                         return stopped
                 await self._publish(await self._gate.finish())
-        except ProviderFaultError as error:
+        except (ProviderFaultError, ProblemError) as error:
             return error.problem
         return self._gate.stopped
+
+    async def _afford(self, deltas: list[Delta]) -> None:
+        """Have the money held for what was read before anybody sees it.
+
+        Raises:
+            ProblemError: ``budget_exceeded``, or nobody answered.
+        """
+        grant, allowance = self._means.grant, self._allowance
+        if grant is None or allowance is None:
+            return
+        extend = allowance.spend(deltas)
+        if extend is not None:
+            await grant(self._work, extend)
+            allowance.granted(extend)
 
     async def _publish(self, deltas: list[Delta]) -> None:
         if deltas:
@@ -303,7 +337,10 @@ class Attempt:
         await answers.keep(self._work.tenant, name, answer, wish)
 
     def _note_failed(self, running: _Running, problem: Problem) -> None:
-        self._trail.note(running.route, running.key, problem, running.call.spent())
+        spent = running.call.spent()
+        self._trail.note(running.route, running.key, problem, spent)
+        if self._till is not None:
+            self._till.failed(running.route, running.key, spent)
 
 
 def _at_the_limit(wait: float) -> Problem:

@@ -1,11 +1,14 @@
 """Answers, any number at a time, over the providers of a process."""
 
+from collections.abc import Callable
+
 from actors.streaming.adapters.answers import Answers
-from actors.streaming.adapters.attempt import Attempt, Emit, Means
+from actors.streaming.adapters.attempt import Attempt, Emit, Grant, Means
 from actors.streaming.adapters.providers import Providers
 from bus.ports import Clock
 from schemas.fleet import EndpointState
 from schemas.lifecycle import FailGeneration, FinishGeneration, GenerateWork
+from schemas.pricing.prices import Prices
 from schemas.safety import Safety
 
 __all__ = ["Emit", "Generator"]
@@ -22,9 +25,17 @@ class Generator:
         answers: Answers | None = None,
         patience: float = 5.0,
         safety: Safety | None = None,
+        prices: Callable[[], Prices] | None = None,
+        grant: Grant | None = None,
     ) -> None:
         self._means = Means(
-            providers=providers, clock=clock, answers=answers, patience=patience, safety=safety
+            providers=providers,
+            clock=clock,
+            answers=answers,
+            patience=patience,
+            safety=safety,
+            prices=prices,
+            grant=grant,
         )
 
     def attempt(self, work: GenerateWork, emit: Emit) -> Attempt:

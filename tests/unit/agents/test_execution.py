@@ -117,7 +117,7 @@ def test_the_result_of_a_superseded_attempt_is_refused_and_its_usage_counts():
 
     decision = run.take(finish(1, output=7))
 
-    late = UsageSettled(step=1, attempt=1, usage=Usage(output=7), at=NOW)
+    late = UsageSettled(step=1, attempt=1, usage=Usage(output=7), started_at=NOW)
     assert decision == Decision((late,), Settled(accepted=False))
     assert run.take(finish(1, output=7)) == Decision(reply=Settled(accepted=False))
     assert run.execution.usage == Usage(output=7)

@@ -1,0 +1,64 @@
+"""What is known of the terms of tenants: from the stored records of their accounts, and told."""
+
+import anyio
+
+from bus.codec import decode, encode
+from bus.errors import ProblemError
+from bus.ports import Delivery, Transport
+from schemas.ids import TenantId
+from schemas.ledger import TERMS_SUBJECT, Restriction, TellTerms, Terms, TermsKnown
+
+
+class KnownTerms:
+    """The newest terms of every tenant. ``usual`` hold for those of whom nothing is known."""
+
+    def __init__(self, process: str, usual: tuple[Restriction, ...] = ()) -> None:
+        self._process = process
+        self._usual = usual
+        self._terms: dict[TenantId, Terms] = {}
+
+    def of(self, tenant: TenantId) -> Terms:
+        """Return the terms of a tenant."""
+        known = self._terms.get(tenant)
+        return known or Terms(tenant=tenant, revision=0, restrictions=list(self._usual))
+
+    def keep(self, terms: Terms) -> TermsKnown:
+        """Hold to terms from now on, unless newer ones are known; say which revision holds."""
+        known = self._terms.get(terms.tenant)
+        if known is None or known.revision < terms.revision:
+            known = self._terms[terms.tenant] = terms
+        return TermsKnown(process=self._process, tenant=terms.tenant, revision=known.revision)
+
+    def observe(self, data: bytes) -> None:
+        """Take in the stored record of an account."""
+        self.keep(decode(Terms, data))
+
+    def __len__(self) -> int:
+        return len(self._terms)
+
+
+class TermsHearer:
+    """Takes in new terms at once, and says so."""
+
+    def __init__(self, known: KnownTerms, transport: Transport) -> None:
+        self._known = known
+        self._transport = transport
+        self._listens = False
+
+    async def run(self) -> None:
+        """Listen until cancelled."""
+        async with self._transport.subscription(TERMS_SUBJECT, self._told):
+            self._listens = True
+            await anyio.sleep_forever()
+
+    def missing(self) -> str | None:
+        """Say what is lacking until new terms are heard."""
+        return None if self._listens else "new terms of accounts are not heard yet"
+
+    async def _told(self, delivery: Delivery) -> None:
+        try:
+            told = decode(TellTerms, delivery.data)
+        except ProblemError:
+            return
+        known = self._known.keep(told.terms)
+        await self._transport.publish(told.answer_to, encode(known))

@@ -1,0 +1,86 @@
+"""What calls of models cost: a charge for each, with all it takes to reckon it again. Pure."""
+
+from collections.abc import Iterator
+from datetime import datetime
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+import msgspec
+
+from actors.streaming.core.resilience.routes import Route
+from schemas.ledger import Charge
+from schemas.llm import Answer
+from schemas.pricing.prices import Priced, Prices, Terms
+from schemas.pricing.terms import terms_of
+from schemas.pricing.units import PICO
+from schemas.providers import Provider
+from schemas.usage import Usage
+
+
+class Till:
+    """Collects the charges of one attempt; all of them at the prices of its beginning."""
+
+    def __init__(self, prices: Prices, at: datetime) -> None:
+        self._prices = prices
+        self._at = at
+        self.charges: list[Charge] = []
+
+    def failed(self, way: Route, key: str | None, usage: Usage | None) -> None:
+        """Charge a call that failed, if it has used anything."""
+        if usage is not None:
+            terms = terms_of(way.provider, tier_requested=way.config.service_tier)
+            self.charges.append(self._charge(way, key, way.provider, terms, usage))
+
+    def answered(self, way: Route, key: str | None, answer: Answer) -> None:
+        """Charge a call that was answered, and what other models have used for it by the way."""
+        tier = answer.raw_usage.get("service_tier")
+        terms = terms_of(
+            way.provider,
+            model_served=answer.model_served,
+            tier_requested=way.config.service_tier,
+            tier_served=tier if isinstance(tier, str) else None,
+        )
+        charge = self._charge(way, key, way.provider, terms, answer.usage)
+        self.charges.append(
+            msgspec.structs.replace(
+                charge, model_served=answer.model_served, reported_pico=reported(answer.raw_usage)
+            )
+        )
+        self.charges.extend(self._aside(way, key, answer))
+
+    def _aside(self, way: Route, key: str | None, answer: Answer) -> Iterator[Charge]:
+        for model, usage in answer.side_usage.items():
+            provider: Any = msgspec.structs.replace(way.provider, model=model)
+            yield self._charge(way, key, provider, terms_of(provider), usage)
+
+    def _charge(
+        self, way: Route, key: str | None, provider: Provider, terms: Terms, usage: Usage
+    ) -> Charge:
+        found = self._prices.price(terms, usage, self._at)
+        return Charge(
+            provider=str(provider.__struct_config__.tag),
+            model=provider.model,
+            usage=usage,
+            cost_pico=found.cost if isinstance(found, Priced) else None,
+            book_id=self._prices.book_id,
+            row=found.row or None,
+            unpriced=None if isinstance(found, Priced) else found.reason,
+            tier=terms.tier,
+            region=terms.region or None,
+            place=way.place,
+            secret=key,
+        )
+
+
+def reported(raw_usage: dict[str, Any]) -> int | None:
+    """Return what a provider itself says a call has cost, in pico-dollars.
+
+    OpenRouter says it in dollars as ``cost``, DeepInfra as ``estimated_cost``.
+    """
+    said = raw_usage.get("cost", raw_usage.get("estimated_cost"))
+    if isinstance(said, bool) or not isinstance(said, int | float | str):
+        return None
+    try:
+        return int(Decimal(str(said)) * PICO)
+    except (InvalidOperation, OverflowError, ValueError):
+        return None
