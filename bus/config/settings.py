@@ -184,33 +184,38 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     budget_bound: Annotated[
         Literal["strict", "estimate"],
         _env(
-            "BUDGET_BOUND",
+            "CALLBOARD_BUDGET_BOUND",
             "what is reserved before a call: `strict` takes bytes for tokens and every alternative "
             "for paid, so that nothing is overshot; `estimate` reserves less",
         ),
     ] = "strict"
     budget_estimate_factor: Annotated[
         Annotated[float, msgspec.Meta(ge=1, le=100)],
-        _env("BUDGET_ESTIMATE_FACTOR", "by how much an estimate is multiplied"),
+        _env("CALLBOARD_BUDGET_ESTIMATE_FACTOR", "by how much an estimate is multiplied"),
     ] = 1.25
     budget_answer_tokens: Annotated[
         Count,
-        _env("BUDGET_ANSWER_TOKENS", "`max_tokens` of calls under a budget that set none"),
+        _env(
+            "CALLBOARD_BUDGET_ANSWER_TOKENS", "`max_tokens` of calls under a budget that set none"
+        ),
     ] = 8192
     budget_slice_tokens: Annotated[
         Count | None,
         _env(
-            "BUDGET_SLICE_TOKENS",
+            "CALLBOARD_BUDGET_SLICE_TOKENS",
             "reserve so many tokens of an answer at a time, and more while it goes on; unset, all",
         ),
     ] = None
     budget_when_refused: Annotated[
         Literal["fail", "wait"],
-        _env("BUDGET_WHEN_REFUSED", "whether a refused execution fails or waits for its turn"),
+        _env(
+            "CALLBOARD_BUDGET_WHEN_REFUSED",
+            "whether a refused execution fails or waits for its turn",
+        ),
     ] = "fail"
     budget_unpriced: Annotated[
         Literal["refuse", "allow"],
-        _env("BUDGET_UNPRICED", "what becomes of models without a price under a budget"),
+        _env("CALLBOARD_BUDGET_UNPRICED", "what becomes of models without a price under a budget"),
     ] = "refuse"
     openai_base_url: Annotated[
         BaseUrl | None,

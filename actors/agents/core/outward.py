@@ -69,10 +69,11 @@ _SAFETY_EVENTS: dict[SafetyOutcome, type[SafetyEvent]] = {
 
 def effects(state: Execution) -> tuple[Effect, ...]:
     """Return what is outstanding in this state: work, and what the account is asked."""
-    return (*_work(state), *asks(state))
+    return (*outstanding_work(state), *asks(state))
 
 
-def _work(state: Execution) -> tuple[Work, ...]:
+def outstanding_work(state: Execution) -> tuple[Work, ...]:
+    """Return the work item of the current attempt while it is under way."""
     if state.phase != "generating" or state.request is None or state.attempt_at is None:
         return ()
     item = GenerateWork(

@@ -33,12 +33,11 @@ class Till:
 
     def answered(self, way: Route, key: str | None, answer: Answer) -> None:
         """Charge a call that was answered, and what other models have used for it by the way."""
-        tier = answer.raw_usage.get("service_tier")
         terms = terms_of(
             way.provider,
             model_served=answer.model_served,
             tier_requested=way.config.service_tier,
-            tier_served=tier if isinstance(tier, str) else None,
+            tier_served=answer.service_tier,
         )
         charge = self._charge(way, key, way.provider, terms, answer.usage)
         self.charges.append(

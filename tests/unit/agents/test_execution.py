@@ -4,7 +4,7 @@ import msgspec
 import pytest
 
 from actors.agents.core.execution import evolve
-from actors.agents.core.outward import effects, record, redispatch
+from actors.agents.core.outward import outstanding_work, record, redispatch
 from actors.agents.core.retry import STANDARD
 from schemas.decision import Decision
 from schemas.executions import ExecutionHandle
@@ -93,7 +93,7 @@ def test_a_lost_worker_spends_an_attempt_and_redispatch_does_not():
 
     run.take(Claim(step=1, attempt=1, lost=True))
     after_loss = run.execution.failures
-    run.take(redispatch(effects(run.execution)[0]))
+    run.take(redispatch(outstanding_work(run.execution)[0]))
 
     assert (after_loss, run.execution.failures, run.execution.attempt) == (1, 1, 3)
 

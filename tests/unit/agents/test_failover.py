@@ -4,7 +4,7 @@ import msgspec
 
 from actors.agents.core.decisions import decide
 from actors.agents.core.execution import Execution, evolve
-from actors.agents.core.outward import announce, effects, record, restore
+from actors.agents.core.outward import announce, outstanding_work, record, restore
 from schemas.decision import Publish
 from schemas.events import SafetyBlockedEvent, SafetyFlaggedEvent
 from schemas.lifecycle import (
@@ -116,7 +116,7 @@ def test_readers_are_told_to_drop_what_they_have_and_the_new_work_begins_elsewhe
     state, published = taken(accepted(), cut(1))
 
     assert [type(each.body) for each in published] == [AttemptRestarted]
-    assert [work.item.place for work in effects(state)] == [1]
+    assert [work.item.place for work in outstanding_work(state)] == [1]
     assert state.failures == 1
 
 

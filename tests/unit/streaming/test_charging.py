@@ -1,0 +1,109 @@
+"""What the calls of an attempt cost."""
+
+from datetime import UTC, datetime
+
+import msgspec
+import pytest
+
+from actors.streaming.core.charging import Till, reported
+from actors.streaming.core.resilience.routes import Route
+from bus.prices import shipped_text
+from schemas.ledger import Charge
+from schemas.llm import Answer, ModelConfig
+from schemas.pricing.prices import Prices
+from schemas.providers import Anthropic, OpenAI
+from schemas.usage import Usage
+
+NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
+PRICES = Prices(shipped_text())
+USAGE = Usage(input=1000, output=100)
+
+
+def way(provider: OpenAI | Anthropic, place: int = 0, tier: str | None = None) -> Route:
+    return Route(place, provider, ModelConfig(service_tier=tier), (None,))
+
+
+def answer(**more: object) -> Answer:
+    given = Answer(text="Yes.", finish_reason="stop", usage=USAGE)
+    return msgspec.structs.replace(given, **more)
+
+
+def test_an_answer_is_charged_by_the_row_of_the_book_with_all_it_takes_to_reckon_it_again():
+    till = Till(PRICES, NOW)
+
+    till.answered(way(OpenAI(model="gpt-4o-mini"), 1), "main", answer(model_served="gpt-4o-mini"))
+
+    assert till.charges == [
+        Charge(
+            provider="openai",
+            model="gpt-4o-mini",
+            usage=USAGE,
+            cost_pico=1000 * 150_000 + 100 * 600_000,
+            book_id=PRICES.book_id,
+            row="openai/gpt-4o-mini",
+            model_served="gpt-4o-mini",
+            place=1,
+            secret="main",
+        )
+    ]
+
+
+def test_a_failed_call_is_charged_for_what_it_has_used_and_marked_as_its_usage_is():
+    till = Till(PRICES, NOW)
+    cut = Usage(input=1000, output=10, quality="partial_stream")
+
+    till.failed(way(OpenAI(model="gpt-4o-mini")), None, cut)
+    till.failed(way(OpenAI(model="gpt-4o-mini")), None, None)
+
+    (charge,) = till.charges
+    assert (charge.cost_pico, charge.usage.quality) == (156_000_000, "partial_stream")
+
+
+def test_a_model_without_a_price_is_unpriced_and_not_free():
+    till = Till(PRICES, NOW)
+
+    till.answered(way(OpenAI(model="of-our-own")), None, answer())
+
+    (charge,) = till.charges
+    assert charge.cost_pico is None
+    assert charge.unpriced
+
+
+def test_the_tier_that_served_counts_over_the_one_that_was_asked_for():
+    asked, served = Till(PRICES, NOW), Till(PRICES, NOW)
+
+    asked.answered(way(OpenAI(model="gpt-5"), tier="flex"), None, answer())
+    served.answered(way(OpenAI(model="gpt-5"), tier="flex"), None, answer(service_tier="default"))
+
+    assert [till.charges[0].tier for till in (asked, served)] == ["flex", "default"]
+    assert served.charges[0].cost_pico == 1000 * 1_250_000 + 100 * 10_000_000
+
+
+def test_other_models_that_were_used_by_the_way_are_charged_apart():
+    till = Till(PRICES, NOW)
+    aside = {"claude-haiku-4-5": Usage(input=10)}
+
+    till.answered(way(Anthropic(model="claude-opus-4-1")), None, answer(side_usage=aside))
+
+    assert [(each.model, each.usage) for each in till.charges] == [
+        ("claude-opus-4-1", USAGE),
+        ("claude-haiku-4-5", Usage(input=10)),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("raw", "pico"),
+    [
+        ({"cost": 0.00014}, 140_000_000),
+        ({"cost": 0}, 0),
+        ({"estimated_cost": "0.000002"}, 2_000_000),
+        ({"cost": None}, None),
+        ({"cost": True}, None),
+        ({"cost": "much"}, None),
+        ({}, None),
+    ],
+)
+def test_what_a_provider_says_it_cost_is_kept_to_the_pico_dollar(
+    raw: dict[str, object], pico: int | None
+):
+    assert reported(raw) == pico
