@@ -18,7 +18,8 @@ PIP      := $(PYTHON) -m pip --disable-pip-version-check
 PIP_LOCK := $(PIP) install -qq --no-deps --require-hashes
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-cluster check bench bench-durable bench-restate chaos chaos-cluster \
+.PHONY: help install demo test test-cluster check bench bench-durable bench-restate bench-streaming \
+	chaos chaos-cluster \
 	chaos-providers simulate fuzz lock clean
 
 help: ## show this list
@@ -53,6 +54,9 @@ bench: install ## measure this machine
 
 bench-durable: install ## measure a durable flow of three steps
 	@$(PYTHON) -m tests.bench durable
+
+bench-streaming: install ## measure streams relayed from a provider, beside a bare relay
+	@$(PYTHON) -m tests.bench streaming
 
 bench-restate: install $(PEERS) ## the same flow on Restate beside it, in one run (installs Restate; needs npm)
 	@$(PYTHON) -m tests.bench restate

@@ -53,10 +53,3 @@ class StreamingConfig(msgspec.Struct, frozen=True, kw_only=True):
 
     limit_patience: float = 5.0
     """How long a call may wait for its key's rate limit before the attempt goes elsewhere."""
-
-    publish_window: int = 512
-    """Events published and not yet acknowledged, in all answers together.
-
-    When it is full, reading from the providers waits; what arrives meanwhile becomes one event.
-    That is all the coalescing there is, and the only buffer is the connection's, below half a MiB.
-    """

@@ -104,8 +104,8 @@ class Timing(msgspec.Struct, frozen=True, kw_only=True):
     # Publishing
 
     delta_window: Annotated[
-        int, _why("publishes in the air at once; a server's round trip at full rate needs fewer")
-    ] = 512
+        int, _why("publishes in the air at once: four of each of a thousand streams")
+    ] = 4096
     resend_window_seconds: Annotated[
         float, _why("a lazily synced stream loses its last milliseconds; this is ample")
     ] = 5.0

@@ -15,6 +15,7 @@ from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
 from bus.config import Timing
+from bus.connection.frames import LINE_END
 from bus.connection.parser import DirectParser, Receiver
 from bus.connection.socket import BoundedTcp
 from bus.errors import ConfigError, UnavailableError
@@ -30,6 +31,9 @@ PING_SECONDS = 2
 
 BUFFER_BYTES = 2 * 1024**2
 """What may be published while the bus is away; more is refused."""
+
+MOST_UNWRITTEN_BYTES = BUFFER_BYTES // 2
+"""With more that waits for the socket, who publishes waits too."""
 
 MAX_WAITING = 65_536
 MAX_WAITING_BYTES = 64 * 1024**2
@@ -74,6 +78,25 @@ class NatsClient(Client):
         # The number it will have: the first message may come before we are back.
         self._parser.receivers[self._sid + 1] = receiver
         return await self.subscribe(subject)  # pyright: ignore[reportUnknownMemberType]  as below
+
+    def put(self, subject: str, data: bytes, reply: str) -> bool:
+        """Queue a message for the next write to the socket; False if that is not possible now.
+
+        It is what ``publish`` does at a third of its cost, where nothing stands in the way: no
+        headers, a connection that is there, and not much that waits to be written.
+        """
+        kick, size = self._flush_queue, len(data)
+        is_free = self.is_connected and self._pending_data_size < MOST_UNWRITTEN_BYTES
+        if kick is None or not is_free or self.is_draining or size > self._max_payload:
+            return False
+        command = f"PUB {subject} {reply} {size}\r\n".encode() + data + LINE_END
+        self._pending.append(command)
+        self._pending_data_size += len(command)
+        self.stats["out_msgs"] += 1
+        self.stats["out_bytes"] += size
+        if kick.empty():
+            kick.put_nowait(asyncio.get_running_loop().create_future())
+        return True
 
     async def _report(self, error: Exception) -> None:
         """Tell of an error that nobody waits for."""

@@ -43,6 +43,7 @@ class JetStreamOutbox:
 
     def __init__(self, transport: NatsTransport, timing: Timing) -> None:
         self._transport = transport
+        self._client = transport.client
         self._window = timing.delta_window
         self._keep_seconds = timing.resend_window_seconds
         self._prefix = f"{transport.client.new_inbox()}."
@@ -53,6 +54,7 @@ class JetStreamOutbox:
         self._wake = Wakeup()
         self._progress = anyio.Event()
         self._waiting = 0
+        self._door = anyio.Lock(fast_acquire=True)
 
     @asynccontextmanager
     async def opened(self) -> AsyncGenerator["JetStreamOutbox"]:
@@ -82,8 +84,8 @@ class JetStreamOutbox:
             ProblemError: ``validation``, if the message is larger than the bus takes.
             UnavailableError: the connection is closed for good.
         """
-        while not self._has_room():
-            await self._wait(LOOK_SECONDS)
+        if self._door.locked() or not self._has_room():
+            await self._stand_in_line()
         headers = {MESSAGE_ID: message_id} if message_id is not None else None
         message = self._ring.add(subject, data, headers, still)
         behind_others = bool(self._unsent) or self._away_since is not None
@@ -116,10 +118,21 @@ class JetStreamOutbox:
             self._release()
         return len(self._in_air) + len(self._unsent) < self._window and not self._ring.is_full
 
+    async def _stand_in_line(self) -> None:
+        """Wait for room, first come first served: only the first in line looks for it.
+
+        A thousand streams that all woke up at each receipt would do nothing else.
+        """
+        async with self._door:
+            while not self._has_room():
+                await self._wait(LOOK_SECONDS)
+
     async def _sent(self, message: Posted) -> bool:
         message.sent_at = time.monotonic()
         self._in_air[message.mark] = message
         reply = f"{self._prefix}{message.mark}"
+        if message.headers is None and self._client.put(message.subject, message.data, reply):
+            return True
         try:
             await self._transport.publish(
                 message.subject, message.data, reply=reply, headers=message.headers

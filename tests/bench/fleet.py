@@ -81,6 +81,13 @@ class Fleet:
             used[actor] = sum(proportional_megabytes(process.pid) for process in processes)
         return used
 
+    def resident(self) -> dict[str, float]:
+        """Return the resident memory of the largest process of each kind, in megabytes (10**6)."""
+        used = {"server": resident_megabytes(self._server.pid)}
+        for actor, processes in self.running.items():
+            used[actor] = max(resident_megabytes(process.pid) for process in processes)
+        return used
+
     async def ask(self, subject: str, body: Mapping[str, Any]) -> dict[str, Any]:
         """Make a public request of the tenant ``local``; a refusal ends the bench."""
         answer = await self.wire.request(f"cb.local.{subject}", msgspec.json.encode(body))
@@ -108,6 +115,12 @@ def proportional_megabytes(pid: int | None) -> float:
     rollup = Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="ascii")
     [line] = [line for line in rollup.splitlines() if line.startswith("Pss:")]
     return int(line.split()[1]) * 1024 / 1e6
+
+
+def resident_megabytes(pid: int | None) -> float:
+    """Return the resident memory of a process, shared pages included, in megabytes (10**6)."""
+    pages = Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()[1]
+    return int(pages) * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
 def processor_seconds(pid: int | None) -> float:

@@ -3,12 +3,15 @@
 import anyio
 import pytest
 
+from bus.config import Timing
 from bus.errors import DeadlineError, ProblemError
 from bus.jetstream import outbox as jetstream_outbox
 from bus.jetstream import ring
 from bus.streams.spec import EVENTS, LIVE
 from bus.testing import NatsWorld, Process, World
 from tests.integration.waiting import Inbox, until
+
+WINDOW = Timing().delta_window
 
 
 async def _stored(bus: Process, stream: str, subject: str) -> list[str]:
@@ -113,14 +116,14 @@ async def test_posting_waits_while_the_window_is_full(own_nats: NatsWorld):
         await own_nats.server.kill()
         await until(lambda: not bus.nats.connected)
         with anyio.move_on_after(0.3) as scope:
-            for number in range(1000):
+            for number in range(2 * WINDOW):
                 await bus.outbox.post("cb.t.stream.e1", str(number).encode())
         waiting = bus.outbox.posted
         await own_nats.server.start()
         await bus.outbox.flush(timeout=10)
 
     assert scope.cancelled_caught
-    assert waiting == 512
+    assert waiting == WINDOW
 
 
 async def test_what_is_not_safe_is_bounded(

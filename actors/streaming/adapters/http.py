@@ -6,6 +6,7 @@ its interface stays, on a transport of ours. There is one client a process, with
 a host inside, and no bound on connections but the number of executions a process takes on.
 """
 
+import asyncio
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import cache
@@ -161,25 +162,58 @@ class PinningResolver(AbstractResolver):
 
 
 class _Body(httpx.AsyncByteStream):
-    def __init__(self, request: httpx.Request, response: aiohttp.ClientResponse) -> None:
+    """Reads a body, each time at most ``patience`` seconds.
+
+    One timer goes on beside all reads and looks how long the present one has waited. That of
+    aiohttp is set anew by every read, which costs a tenth of reading a token stream.
+    """
+
+    def __init__(
+        self, request: httpx.Request, response: aiohttp.ClientResponse, patience: float | None
+    ) -> None:
         self._request = request
         self._response = response
         self._content = response.content
+        self._patience = patience
+        self._waiting_since: float | None = None
+        self._loop = asyncio.get_running_loop()
+        self._timer = self._loop.call_later(patience, self._look) if patience else None
 
     async def read(self) -> bytes:
         """Return what has arrived, waiting for at least one byte; b"" at the end."""
+        self._waiting_since = self._loop.time()
         try:
-            return await self._content.readany()
+            chunk = await self._content.readany()
         except (aiohttp.ClientError, TimeoutError) as error:
             raise _translated(error, self._request) from error
+        finally:
+            self._waiting_since = None
+        if not chunk:
+            self._stop_looking()
+        return chunk
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         while chunk := await self.read():
             yield chunk
 
     async def aclose(self) -> None:
+        self._stop_looking()
         # After its end the connection is back in the pool, and this does nothing.
         self._response.close()
+
+    def _look(self) -> None:
+        """End a read that has waited too long, or look again when it will have."""
+        patience = self._patience or 0
+        now = self._loop.time()
+        left = patience - (now - (self._waiting_since or now))
+        if left <= 0:
+            self._content.set_exception(aiohttp.SocketTimeoutError())
+        else:
+            self._timer = self._loop.call_later(left, self._look)
+
+    def _stop_looking(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
 
 
 @cache
@@ -217,12 +251,8 @@ async def _note_kept(
 def _answer(
     request: httpx.Request, response: aiohttp.ClientResponse, read_timeout: float | None
 ) -> httpx.Response:
-    connection = response.connection
-    if connection is not None and connection.protocol is not None:
-        # From here on, not before: a model may think long until its first byte.
-        connection.protocol.read_timeout = read_timeout
-        connection.protocol.start_timeout()
-    body = _Body(request, response)
+    # From here on, not before: a model may think long until its first byte.
+    body = _Body(request, response, read_timeout)
     extensions: dict[str, Any] = {"read": body.read}
     # aiohttp has undone the compression already.
     headers = [

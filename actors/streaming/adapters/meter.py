@@ -13,6 +13,9 @@ from schemas.providers import Provider
 from schemas.streams import StreamEvent, Thinking
 from schemas.usage import COUNTS
 
+_AT_ONCE = 256
+"""Events are added to the metric in such portions, for each addition takes a lock."""
+
 COUNTED = tuple(kind for kind in COUNTS if kind not in {"reasoning", "searches"})
 """Reasoning is a part of the output, and searches are no tokens."""
 
@@ -34,6 +37,7 @@ class Meter:
         self._open = metrics.STREAMS_OPEN.at("written")
         self._began = time.perf_counter()
         self._has_delta = False
+        self._events = 0
 
     def __enter__(self) -> Self:
         self._open.inc()
@@ -46,10 +50,13 @@ class Meter:
         traceback: TracebackType | None,
     ) -> None:
         self._open.dec()
+        self._add()
 
     def published(self, events: list[StreamEvent]) -> None:
         """Count events, and the time to the first that the model wrote."""
-        metrics.DELTAS.at(self._provider).inc(len(events))
+        self._events += len(events)
+        if self._events >= _AT_ONCE:
+            self._add()
         if not self._has_delta and not isinstance(events[0], Thinking):
             self._has_delta = True
             self._observe("first_delta")
@@ -66,6 +73,10 @@ class Meter:
         for kind in COUNTED:
             if tokens := getattr(result.answer.usage, kind):
                 metrics.TOKENS.at(provider, asked.model, kind).inc(tokens)
+
+    def _add(self) -> None:
+        metrics.DELTAS.at(self._provider).inc(self._events)
+        self._events = 0
 
     def _observe(self, until: str) -> None:
         seconds = time.perf_counter() - self._began

@@ -1,17 +1,17 @@
 """What an answer grows by, the same for every provider."""
 
-from typing import NamedTuple
+import msgspec
 
 from schemas.llm import ToolCall
 
 
-class TextDelta(NamedTuple):
+class TextDelta(msgspec.Struct, frozen=True, gc=False):
     """A piece of the answer's text."""
 
     text: str
 
 
-class ReasoningDelta(NamedTuple):
+class ReasoningDelta(msgspec.Struct, frozen=True, gc=False):
     """A piece of the model's reasoning."""
 
     text: str

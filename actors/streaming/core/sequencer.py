@@ -5,14 +5,14 @@ event, so that one read from the provider is one message on the bus.
 """
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from datetime import datetime
 from itertools import groupby
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
-from actors.streaming.core.deltas import Delta, ReasoningDelta
+from actors.streaming.core.deltas import Delta, TextDelta
 from schemas.ids import ExecutionId
 from schemas.lifecycle import Deltas
 from schemas.llm import ToolCall
@@ -46,17 +46,30 @@ class Sequencer:
         """Write what one read has brought."""
         written: list[StreamEvent] = []
         for kind, group in groupby(deltas, type):
-            run = list(group)
-            text = "".join([delta.text for delta in run if not isinstance(delta, ToolCall)])
-            written += [self._text(kind, piece, at) for piece in _pieces(text)]
-            written += [self._tool_call(delta, at) for delta in run if isinstance(delta, ToolCall)]
+            if kind is ToolCall:
+                written += [self._tool_call(call, at) for call in cast("Iterable[ToolCall]", group)]
+                continue
+            text = "".join([delta.text for delta in cast("Iterable[TextDelta]", group)])
+            for start in range(0, len(text), MAX_CHUNK_CHARACTERS):
+                piece = text[start : start + MAX_CHUNK_CHARACTERS]
+                written.append(self._text(kind, piece, at))
         return written
 
     def _text(self, kind: type[Delta], text: str, at: datetime) -> ContentChunk | ThinkingChunk:
-        if kind is ReasoningDelta:
-            return ThinkingChunk(content=text, **self._place(at))
-        self._hash.update(text.encode())
-        return ContentChunk(content=text, **self._place(at))
+        if kind is TextDelta:
+            self._hash.update(text.encode())
+        sequence = self._count
+        self._count += 1
+        # Spelt out, where ``_place`` would do: hardly any event is another than these.
+        return (ContentChunk if kind is TextDelta else ThinkingChunk)(
+            execution_id=self._execution_id,
+            segment=self._segment,
+            sequence=sequence,
+            at=at,
+            step=self._step,
+            attempt=self._attempt,
+            content=text,
+        )
 
     def _tool_call(self, call: ToolCall, at: datetime) -> ToolCalled:
         return ToolCalled(
@@ -77,11 +90,6 @@ class Sequencer:
             "step": self._step,
             "attempt": self._attempt,
         }
-
-
-def _pieces(text: str) -> Iterator[str]:
-    for start in range(0, len(text), MAX_CHUNK_CHARACTERS):
-        yield text[start : start + MAX_CHUNK_CHARACTERS]
 
 
 def _parsed(arguments: str) -> Any:

@@ -7,7 +7,8 @@ strings may hold.
 """
 
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple
+
+import msgspec
 
 from actors.streaming.core.framing import FramingError
 
@@ -17,12 +18,12 @@ MAX_EVENT_BYTES = 8 * 1024 * 1024
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _RETRY_DIGITS = 10
 
-
 _GAP = b"\n\n"
+_DATA = b"data: "
 _MESSAGE = "message"
 
 
-class SseEvent(NamedTuple):
+class SseEvent(msgspec.Struct, frozen=True, gc=False):
     """One event. ``name`` is "message" unless the stream says otherwise."""
 
     data: str
@@ -63,9 +64,15 @@ class SseParser:
         Raises:
             EventTooLargeError: an event exceeds the limit.
         """
-        if self._between_events and _is_plain(chunk) and len(chunk) <= self._limit:
-            return [event for block in chunk[:-2].split(_GAP) for event in self._block(block)]
-        return self._lines(chunk)
+        if not (_is_plain(chunk) and self._between_events and len(chunk) <= self._limit):
+            return self._lines(chunk)
+        events: list[SseEvent] = []
+        for block in chunk[:-2].split(_GAP):
+            if block.startswith(_DATA) and b"\n" not in block:
+                events.append(SseEvent(block[6:].decode("utf-8", "replace"), _MESSAGE, self._id))
+            else:
+                events += self._block(block)
+        return events
 
     def _lines(self, chunk: bytes) -> Iterator[SseEvent]:
         if self._after_carriage_return and chunk:
@@ -91,13 +98,12 @@ class SseParser:
         )
 
     def _block(self, block: bytes) -> Iterable[SseEvent]:
-        """Read the lines between two blank ones: mostly one of data, maybe after one of a name."""
-        name, data = _MESSAGE, block
+        """Read the lines between two blank ones: mostly one of a name and one of data."""
         if block.startswith(b"event: "):
             line, _, data = block.partition(b"\n")
             name = line[7:].decode("utf-8", "replace")
-        if name and data.startswith(b"data: ") and b"\n" not in data:
-            return [SseEvent(data[6:].decode("utf-8", "replace"), name, self._id)]
+            if name and data.startswith(_DATA) and b"\n" not in data:
+                return [SseEvent(data[6:].decode("utf-8", "replace"), name, self._id)]
         return self._read([*block.split(b"\n"), b""])
 
     def finish(self) -> Iterator[SseEvent]:

@@ -18,7 +18,7 @@ class FunctionPart(msgspec.Struct, frozen=True, gc=False):
     arguments: str | dict[str, Any] | None = None
 
 
-class CallPart(msgspec.Struct, frozen=True):
+class CallPart(msgspec.Struct, frozen=True, gc=False):
     """A fragment of one tool call."""
 
     index: int | None = None
@@ -26,7 +26,7 @@ class CallPart(msgspec.Struct, frozen=True):
     function: FunctionPart | None = None
 
 
-class ContentPart(msgspec.Struct, frozen=True):
+class ContentPart(msgspec.Struct, frozen=True, gc=False):
     """A typed piece of content, as Mistral sends it; ``thinking`` is a list of text pieces."""
 
     type: str = "text"
@@ -34,7 +34,7 @@ class ContentPart(msgspec.Struct, frozen=True):
     thinking: list["ContentPart"] | str | None = None
 
 
-class DeltaPart(msgspec.Struct, frozen=True):
+class DeltaPart(msgspec.Struct, frozen=True, gc=False):
     """What a choice grows by. Reasoning has two names, and a tool call an older form."""
 
     content: str | list[ContentPart] | None = None
@@ -45,7 +45,7 @@ class DeltaPart(msgspec.Struct, frozen=True):
     function_call: FunctionPart | None = None
 
 
-class Choice(msgspec.Struct, frozen=True):
+class Choice(msgspec.Struct, frozen=True, gc=False):
     """One of the answers asked for; we ask for one. A ``message`` is the answer as it stands."""
 
     index: int | None = None
@@ -54,14 +54,14 @@ class Choice(msgspec.Struct, frozen=True):
     finish_reason: str | None = None
 
 
-class GroqPart(msgspec.Struct, frozen=True):
+class GroqPart(msgspec.Struct, frozen=True, gc=False):
     """Groq's own place for the usage, beside or instead of the usual one."""
 
     usage: dict[str, Any] | None = None
     error: Any = None
 
 
-class Chunk(msgspec.Struct, frozen=True):
+class Chunk(msgspec.Struct, frozen=True, gc=False):
     """One event of the stream."""
 
     choices: list[Choice] | None = None

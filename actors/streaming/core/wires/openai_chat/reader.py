@@ -82,9 +82,10 @@ class ChatReader(Reader[SseEvent]):
         return deltas
 
     def _event(self, event: SseEvent) -> None:
-        if event.data.strip() == "[DONE]":
+        data = event.data
+        if data[:1] != "{" and data.strip() == "[DONE]":
             self._end()
-        elif event.data:
+        elif data:
             self._chunk(_decode(event))
 
     def _buckets(self, raw: Mapping[str, Any], quality: Quality) -> Usage | None:
