@@ -88,7 +88,8 @@ async def _played(way: Way, model: str, streams: int, total: int | None = None) 
     ended = arrivals.ends.total()
     assert arrivals.ends["completed"] == ended, arrivals.ends
     chunks = len(arrivals.stamps)
-    assert chunks == ended * int(model.split(":")[1]), chunks
+    # More where an attempt was begun anew, as on a machine that is too busy for signs of life.
+    assert chunks >= ended * int(model.split(":")[1]), chunks
     each = {who: (after[who] - before[who]) / chunks * MICRO for who in after}
     return Played(chunks, each, arrivals.late)
 
