@@ -320,7 +320,8 @@ async def started(module: str, *arguments: str) -> AsyncGenerator[anyio.abc.Proc
         try:
             yield process
         finally:
-            process.kill()
+            if process.returncode is None:
+                process.kill()
 
 
 def _nothing() -> None:
