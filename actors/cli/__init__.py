@@ -8,6 +8,8 @@
 ``prices``      the rate book
 ``dead``        letters that could not be handled
 ``shards``      who owns which shard
+``costs``       what was spent, and how to spend less
+``projections`` tables made from journals: how far they have come, making them anew
 ``journal``     the history of one entity, snapshots
 ``journals``    how both of them read
 ``entities``    the entity types there are

@@ -4,7 +4,19 @@ from importlib import metadata
 
 import click
 
-from actors.cli import agents, contract, dead, executions, fleet, journal, prices, providers, shards
+from actors.cli import (
+    agents,
+    contract,
+    costs,
+    dead,
+    executions,
+    fleet,
+    journal,
+    prices,
+    projections,
+    providers,
+    shards,
+)
 from actors.cli.session import opened
 
 CONTEXT = {"help_option_names": ["-h", "--help"]}
@@ -16,6 +28,7 @@ HELP = """Run LLM agents as independent processes that meet only on a NATS messa
 callboard up                          start a fleet on this machine
 callboard agents apply FILE           create or change an agent
 callboard run AGENT "the task"        run it and watch the answer come
+callboard costs --by model            see what was spent
 callboard doctor                      see whether all is well
 """
 
@@ -50,6 +63,8 @@ for command in (
     contract.nats,
     dead.dead,
     shards.shards,
+    projections.projections,
+    costs.costs,
     journal.journal,
     providers.provider,
     prices.prices,

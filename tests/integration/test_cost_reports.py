@@ -1,12 +1,20 @@
 """Questions about costs, from the journal of the accounts to the answer on the bus."""
 
+import csv
+import io
+import json
+import logging
 from collections.abc import AsyncGenerator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import anyio.to_thread
 import pytest
+import structlog
+from click.testing import CliRunner
 
+from actors.cli import main
 from actors.pricing.actor import endpoints
 from actors.pricing.adapters.costs import COSTS
 from actors.pricing.adapters.reports import Reports
@@ -31,9 +39,25 @@ SINCE, UNTIL = "2026-03-27", "2026-04-01"
 class Desk:
     """Asks a pricing service whose ledger it writes."""
 
-    def __init__(self, bus: NatsBus) -> None:
+    def __init__(self, bus: NatsBus, url: str) -> None:
         self.ledger = Journalist(bus)
         self._client = Client(bus.transport)
+        self._environment = {"NATS_URL": url, "CALLBOARD_TENANT": "acme"}
+
+    async def type(self, *arguments: str, code: int = 0) -> str:
+        """Run a command as a person does, and return what it prints."""
+        return await anyio.to_thread.run_sync(self._run, arguments, code)
+
+    def _run(self, arguments: tuple[str, ...], code: int) -> str:
+        handlers, level = logging.root.handlers[:], logging.root.level
+        try:
+            done = CliRunner().invoke(main, arguments, env=self._environment)
+        finally:
+            structlog.reset_defaults()
+            logging.root.handlers[:] = handlers
+            logging.root.setLevel(level)
+        assert done.exit_code == code, (done.output, done.exception)
+        return done.output
 
     async def recommend(self) -> Recommendations:
         return await self._client.request("acme", RecommendSavings(since=SINCE, until=UNTIL))
@@ -55,7 +79,7 @@ async def desk(own_nats: NatsWorld, tmp_path: Path) -> AsyncGenerator[Desk]:
 
         async with background(serve):
             await until(lambda: not service.missing())
-            yield Desk(bus)
+            yield Desk(bus, own_nats.server.urls[0])
 
 
 async def test_each_charge_is_in_the_report_that_is_asked_for_after_it(desk: Desk):
@@ -137,3 +161,51 @@ async def test_costs_that_cannot_be_known_are_refused_unless_they_may_be_old(des
     old = await desk.report(fresh=False)
 
     assert (old.total.cost_pico, old.behind_commits) == (3, 1)
+
+
+SPAN = ("--since", SINCE, "--until", UNTIL)
+
+
+async def test_costs_are_shown_as_a_table_with_bars_and_exported_as_csv_and_json(desk: Desk):
+    await desk.ledger.write(
+        0, [charged(charge(3 * 10**12, "gpt-4o"), charge(10**12), completed=True)]
+    )
+    await desk.ledger.write(0, [charged(charge(None), execution="x2")])
+
+    shown = await desk.type("costs", "--by", "model", "--trend", *SPAN)
+    table = list(csv.DictReader(io.StringIO(await desk.type("costs", *SPAN, "--export", "csv"))))
+    data = json.loads(await desk.type("costs", *SPAN, "--export", "json", "--user", "nobody"))
+
+    lines = [line.split() for line in shown.splitlines() if line.strip()]
+    assert lines[2][:3] == ["gpt-4o", "$3.00", "1"]
+    assert lines[2][-1] == "█" * 20
+    assert lines[3][:3] == ["gpt-4o-mini", "$1.00", "2"]
+    assert lines[4][:3] == ["total", "$4.00", "3"]
+    assert lines[5][0] == "1"
+    assert "from nothing" in shown
+    assert [(row["day"], row["cost_pico"], row["unpriced_calls"]) for row in table] == [
+        ("2026-03-27", "4000000000000", "1")
+    ]
+    assert (data["total"]["cost_pico"], data["lines"]) == (0, [])
+
+
+async def test_recommendations_are_shown_with_their_saving(desk: Desk):
+    one = charge(7, "gpt-4o", row="openai/gpt-4o", usage=Usage(input=1_000_000))
+    await desk.ledger.write(0, [charged(one)])
+
+    shown = await desk.type("costs", "recommend", *SPAN)
+
+    assert "$1.25" in shown
+    assert "openai/gpt-4o" in shown
+    assert "as a batch" in shown
+    assert json.loads(await desk.type("costs", "recommend", "--json", *SPAN))["examined_calls"] == 1
+
+
+async def test_operators_see_how_far_projections_are_and_have_them_made_anew(desk: Desk):
+    await desk.ledger.write(0, [charged(charge(3))])
+    await desk.report()
+
+    assert "current" in await desk.type("projections", "status")
+    assert "current at" in await desk.type("projections", "rebuild", "costs")
+    assert (await desk.report()).total.cost_pico == 3
+    assert "not_found" in await desk.type("projections", "rebuild", "nothing", code=1)
