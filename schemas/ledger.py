@@ -163,6 +163,10 @@ class Adjust(Internal, tag="adjust"):
     name: str | None = None
 
 
+class LookAtTerms(Internal, tag="look_at_terms"):
+    """Whom has an execution to ask before it spends?"""
+
+
 class LookAtBudgets(Internal, tag="look_at_budgets"):
     """How do the budgets stand? Of one, or of all."""
 
@@ -181,6 +185,7 @@ AccountCommand = (
     | TopUp
     | Adjust
     | LookAtBudgets
+    | LookAtTerms
 )
 
 # Answers

@@ -6,6 +6,7 @@ import click
 
 from actors.cli import (
     agents,
+    budgets,
     contract,
     costs,
     dead,
@@ -68,5 +69,6 @@ for command in (
     journal.journal,
     providers.provider,
     prices.prices,
+    budgets.budgets,
 ):
     main.add_command(command)

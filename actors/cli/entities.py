@@ -6,7 +6,10 @@ from typing import Any
 from bus.errors import problem
 from bus.shard import Entity
 
-DEFINED_IN = {"execution": "actors.agents.actor:execution_entity"}
+DEFINED_IN = {
+    "execution": "actors.agents.actor:execution_entity",
+    "account": "actors.pricing.adapters.account:account_entity",
+}
 """Imported only when it is needed: most commands ask the fleet and know no entity."""
 
 

@@ -6,34 +6,60 @@ from pathlib import Path
 import anyio
 
 from actors.pricing.actor import Handler, endpoints
+from actors.pricing.adapters.account import account_entity, zone
 from actors.pricing.adapters.books import Books
+from actors.pricing.adapters.budgets import Budgets
 from actors.pricing.adapters.costs import COSTS
 from actors.pricing.adapters.quoting import Quotes
 from actors.pricing.adapters.reports import Reports
 from actors.pricing.adapters.savings import Savings
-from bus.config import Timing
+from actors.pricing.adapters.telling import TermsTeller
+from actors.pricing.config import rules
 from bus.kv import Watch
 from bus.prices import PricesInForce, bucket_spec, open_bucket
 from bus.process import Process, main, opened
 from bus.projection import Projector
+from bus.rpc import Owners
 from bus.runtime import Part
 from bus.service import Service
-from bus.streams.spec import journal_spec
+from bus.shard import ShardHost
 from schemas.ledger import ACCOUNT_ENTITY
 
 
 async def run() -> None:
     """Run the process until it is told to stop."""
-    streams = [bucket_spec(), journal_spec(ACCOUNT_ENTITY, Timing())]
-    async with opened("pricing", more_streams=streams) as process:
+    async with opened(
+        "pricing", entities=[ACCOUNT_ENTITY], more_streams=[bucket_spec()]
+    ) as process:
         bus, in_force = process.bus, PricesInForce()
         bucket = open_bucket(bus.nats, bus.jetstream)
         async with in_force.following(bucket) as watch:
             quotes = Quotes(Books(in_force, bucket), bus.clock)
             costs = following(process)
             savings = Savings(costs, lambda: in_force.prices, bus.clock)
-            handlers = [quotes, Reports(costs, bus.clock), savings]
-            await process.run(parts(process, watch, costs, handlers))
+            host = hosting(process)
+            handlers = [quotes, Reports(costs, bus.clock), savings, budgeting(process, host)]
+            await process.run(parts(process, watch, costs, host, handlers))
+
+
+def hosting(process: Process) -> ShardHost:
+    """Return what owns this process's share of the accounts."""
+    return ShardHost(
+        account_entity(rules(process.config, zone)),
+        process.config.shards,
+        process.name,
+        process.membership,
+        process.bus,
+        process.timing,
+    )
+
+
+def budgeting(process: Process, host: ShardHost) -> Budgets:
+    """Return what answers for budgets and limits."""
+    bus, timing = process.bus, process.timing
+    owners = Owners(bus.transport, ACCOUNT_ENTITY, process.config.shards, timing, nearby=host.offer)
+    teller = TermsTeller(bus, timing, process.membership.members)
+    return Budgets(owners, teller, bus.clock, timeout=timing.answer_seconds)
 
 
 def following(process: Process) -> Projector:
@@ -49,7 +75,11 @@ def following(process: Process) -> Projector:
 
 
 def parts(
-    process: Process, watch: Watch, costs: Projector, handlers: Sequence[Handler]
+    process: Process,
+    watch: Watch,
+    costs: Projector,
+    host: ShardHost,
+    handlers: Sequence[Handler],
 ) -> list[Part]:
     """Return what runs in a pricing process, in the order of starting."""
     service = Service("pricing", endpoints(*handlers), process.bus)
@@ -62,6 +92,7 @@ def parts(
 
     return [
         Part(name="prices", run=anyio.sleep_forever, missing=not_read),
+        Part(name="accounts", run=host.run, drain=host.drain, missing=host.missing),
         Part(name="costs", run=costs.run, missing=costs.missing),
         Part(name="service", run=serve, drain=service.drain, missing=service.missing),
     ]

@@ -7,6 +7,7 @@ import difflib
 import ipaddress
 import re
 from collections.abc import Mapping
+from decimal import Decimal
 from typing import Annotated, Any, Literal, NamedTuple, get_args, get_origin, get_type_hints
 
 import msgspec
@@ -44,6 +45,8 @@ Durability = Literal["r1", "r3"]
 Port = Annotated[int, msgspec.Meta(ge=0, le=65_535)]
 Count = Annotated[int, msgspec.Meta(ge=1)]
 Seconds = Annotated[float, msgspec.Meta(gt=0, le=86_400)]
+Dollars = Decimal
+MOST_DOLLARS = 1_000_000
 
 
 def _env(name: str, description: str) -> msgspec.Meta:
@@ -138,10 +141,42 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         Count | None,
         _env(
             "RATE_LIMIT_PER_MINUTE",
-            "requests a minute; unset is off. **Checked but not enforced by this version**: "
-            "setting it limits nothing, and each process says so in its log at start",
+            "attempts a minute that a tenant may begin, unless `limits.set` says otherwise; unset "
+            "is off",
         ),
     ] = None
+    usage_limit_requests_per_hour: Annotated[
+        Count | None,
+        _env(
+            "USAGE_LIMIT_REQUESTS_PER_HOUR",
+            "attempts an hour that a tenant may begin, unless `limits.set` says otherwise; unset "
+            "is off",
+        ),
+    ] = None
+    cost_budget_alert_threshold: Annotated[
+        Dollars,
+        _env(
+            "COST_BUDGET_ALERT_THRESHOLD",
+            "dollars a month that a tenant may spend before `budget.threshold_crossed` is told; it "
+            "refuses nothing",
+        ),
+    ] = Decimal("100.00")
+    ledger_memory_days: Annotated[
+        Annotated[float, msgspec.Meta(ge=2, le=400)],
+        _env(
+            "CALLBOARD_LEDGER_MEMORY_DAYS",
+            "days for which at least an account knows again what was paid; what comes later for "
+            "the first time may be refused",
+        ),
+    ] = 3.0
+    lapsed_holds: Annotated[
+        Literal["book", "release"],
+        _env(
+            "CALLBOARD_LAPSED_HOLDS",
+            "what becomes of held money when nobody has said what was spent: `book` it, until "
+            "somebody does, or `release` it",
+        ),
+    ] = "book"
     agent_access_token: Annotated[
         Secret | None,
         _env(
@@ -245,7 +280,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def unenforced(self) -> tuple[str, ...]:
         """The variables that are set and that nothing in this version acts upon."""
-        waiting = ("rate_limit_per_minute", "agent_access_token", "stream_auth_secret")
+        waiting = ("agent_access_token", "stream_auth_secret")
         return tuple(_ENV_NAMES[field] for field in waiting if getattr(self, field) is not None)
 
 
@@ -291,6 +326,7 @@ def load(environ: Mapping[str, str]) -> Config:
     }
     for host in values.get("allowed_hosts", ()):
         _check_host(host)
+    _check_dollars(values.get("cost_budget_alert_threshold", Decimal(0)))
     return Config(**values)
 
 
@@ -313,6 +349,13 @@ def _refuse_unknown(environ: Mapping[str, str]) -> None:
         if name.startswith(OWN_PREFIX) and name not in known:
             near = difflib.get_close_matches(name, known, n=1)
             raise ConfigError(name, f"no such setting{f'; is {near[0]} meant?' if near else ''}")
+
+
+def _check_dollars(amount: Decimal) -> None:
+    if not (amount.is_finite() and 0 <= amount <= MOST_DOLLARS):
+        raise ConfigError(
+            "COST_BUDGET_ALERT_THRESHOLD", f"must be from 0 to {MOST_DOLLARS} dollars"
+        )
 
 
 def _check_host(host: str) -> None:

@@ -25,8 +25,9 @@ def zone(name: str) -> tzinfo:
         raise problem("validation", f"there is no time zone {name}", field="zone") from None
 
 
-def account_entity(rules: Rules) -> Entity[Ledger, AccountCommand, AccountEvent]:
+def account_entity(rules: Rules | None = None) -> Entity[Ledger, AccountCommand, AccountEvent]:
     """Return the account: it never ends, knows repeats by its state, and its journal is kept."""
+    rules = rules or Rules(zones=zone)
     return Entity(
         name=ACCOUNT_ENTITY,
         version=1,

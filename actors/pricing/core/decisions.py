@@ -19,6 +19,7 @@ from actors.pricing.core.budgets import (
     cover,
     covers,
     opening,
+    terms,
 )
 from actors.pricing.core.closed import Closed, is_too_old, recall
 from actors.pricing.core.ledger import (
@@ -50,6 +51,7 @@ from schemas.ledger import (
     Lapsed,
     LimitsSet,
     LookAtBudgets,
+    LookAtTerms,
     PutBudget,
     PutLimits,
     Reserve,
@@ -129,6 +131,8 @@ def _decide(rules: Rules, state: Ledger, command: AccountCommand, now: datetime)
             return _rule(state, command, now)
         case LookAtBudgets():
             return _look(state, command, now)
+        case LookAtTerms():
+            return Decision(reply=terms(state))
         case _:
             assert_never(command)
 

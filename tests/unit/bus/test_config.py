@@ -2,6 +2,7 @@
 
 import re
 import runpy
+from decimal import Decimal
 from pathlib import Path
 
 import msgspec
@@ -42,6 +43,10 @@ def test_every_setting_is_read_from_its_variable():
         "OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector:4318",
         "MAX_CONCURRENT_EXECUTIONS": "10",
         "RATE_LIMIT_PER_MINUTE": "100",
+        "USAGE_LIMIT_REQUESTS_PER_HOUR": "1000",
+        "COST_BUDGET_ALERT_THRESHOLD": "12.50",
+        "CALLBOARD_LEDGER_MEMORY_DAYS": "7",
+        "CALLBOARD_LAPSED_HOLDS": "release",
         "AGENT_ACCESS_TOKEN": "token-of-the-faces",
         "STREAM_AUTH_SECRET": "key-of-the-tickets",
         "STREAM_BUFFER_SIZE": "500",
@@ -80,6 +85,10 @@ def test_every_setting_is_read_from_its_variable():
         "otlp_endpoint": "http://collector:4318",
         "max_concurrent_executions": 10,
         "rate_limit_per_minute": 100,
+        "usage_limit_requests_per_hour": 1000,
+        "cost_budget_alert_threshold": Decimal("12.50"),
+        "ledger_memory_days": 7.0,
+        "lapsed_holds": "release",
         "agent_access_token": "token-of-the-faces",
         "stream_auth_secret": "key-of-the-tickets",
         "stream_buffer_size": 500,
@@ -117,6 +126,10 @@ def test_every_setting_is_read_from_its_variable():
         ("CALLBOARD_ALLOWED_HOSTS", "10.0.0.0/64"),
         ("MAX_CONCURRENT_EXECUTIONS", "-1"),
         ("RATE_LIMIT_PER_MINUTE", "0"),
+        ("COST_BUDGET_ALERT_THRESHOLD", "-1"),
+        ("COST_BUDGET_ALERT_THRESHOLD", "nan"),
+        ("COST_BUDGET_ALERT_THRESHOLD", "much"),
+        ("CALLBOARD_LEDGER_MEMORY_DAYS", "1"),
         ("EXECUTION_TIMEOUT", "0"),
         ("EXECUTION_TIMEOUT", "nan"),
         ("EXECUTION_TIMEOUT", "inf"),
@@ -159,8 +172,8 @@ def test_no_secret_shows_when_the_settings_are_printed():
 
 
 def test_what_is_set_and_not_acted_upon_is_named():
-    config = load({"RATE_LIMIT_PER_MINUTE": "100", "AGENT_ACCESS_TOKEN": "token"})
-    assert config.unenforced == ("RATE_LIMIT_PER_MINUTE", "AGENT_ACCESS_TOKEN")
+    config = load({"STREAM_AUTH_SECRET": "key", "AGENT_ACCESS_TOKEN": "token"})
+    assert config.unenforced == ("AGENT_ACCESS_TOKEN", "STREAM_AUTH_SECRET")
     assert Config().unenforced == ()
 
 

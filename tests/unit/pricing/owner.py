@@ -80,7 +80,8 @@ class Owner:
 
     def replayed(self) -> Ledger:
         """Return the state that the journal leads to."""
-        journal = [decode(AccountEvent, encode(event)) for event in self.events]
+        kind: Any = AccountEvent
+        journal = [decode(kind, encode(event)) for event in self.events]
         return reduce(evolve, journal, TENANT)
 
 

@@ -131,11 +131,11 @@ def test_a_terminal_gets_lines_for_people_and_errors_without_their_text():
 
 def test_a_process_says_which_settings_it_does_not_enforce(capsys: pytest.CaptureFixture[str]):
     stop = setup.start(
-        load({"RATE_LIMIT_PER_MINUTE": "100", "CALLBOARD_LOG_FORMAT": "json"}),
+        load({"AGENT_ACCESS_TOKEN": "token", "CALLBOARD_LOG_FORMAT": "json"}),
         actor="agents",
         process="p1",
     )
     stop()
     line = msgspec.json.decode(capsys.readouterr().out)
     assert line["event"] == "config.not_enforced"
-    assert line["settings"] == ["RATE_LIMIT_PER_MINUTE"]
+    assert line["settings"] == ["AGENT_ACCESS_TOKEN"]

@@ -1,0 +1,146 @@
+"""Answers what concerns budgets and limits, from the owner of the tenant's account."""
+
+from collections.abc import Sequence
+from typing import Any, TypeVar
+
+import msgspec
+
+from actors.pricing.adapters.account import zone
+from actors.pricing.adapters.telling import TermsTeller
+from actors.pricing.core.outward import record_subject
+from bus.codec import decode
+from bus.errors import problem
+from bus.ids import new_id
+from bus.ports import Clock
+from bus.rpc import Owners, command
+from bus.service import Caller, Endpoint
+from schemas.base import Message, Request
+from schemas.budgets import (
+    AdjustBudget,
+    Budget,
+    BudgetGone,
+    BudgetList,
+    BudgetState,
+    GetBudget,
+    Limits,
+    ListBudgets,
+    RemoveBudget,
+    ScopeKind,
+    SetBudget,
+    SetLimits,
+    TopUpBudget,
+)
+from schemas.ledger import (
+    ACCOUNT_KEY,
+    Adjust,
+    DropBudget,
+    LookAtBudgets,
+    LookAtTerms,
+    PutBudget,
+    PutLimits,
+    Terms,
+    TopUp,
+)
+
+R = TypeVar("R", bound=Message)
+T = TypeVar("T")
+
+
+class Budgets:
+    """Sets, lists and corrects the budgets and limits of tenants."""
+
+    def __init__(
+        self, owners: Owners, teller: TermsTeller, clock: Clock, *, timeout: float
+    ) -> None:
+        self._owners = owners
+        self._teller = teller
+        self._clock = clock
+        self._timeout = timeout
+
+    def endpoints(self) -> Sequence[Endpoint]:
+        """Return the requests this answers."""
+        return (
+            Endpoint(SetBudget, self.do_set),
+            Endpoint(RemoveBudget, self.do_remove),
+            Endpoint(GetBudget, self.do_get),
+            Endpoint(ListBudgets, self.do_list),
+            Endpoint(TopUpBudget, self.do_top_up),
+            Endpoint(AdjustBudget, self.do_adjust),
+            Endpoint(SetLimits, self.do_limits),
+        )
+
+    async def do_set(self, caller: Caller, wanted: SetBudget) -> BudgetState:
+        """Let a budget hold, for every execution that begins from now on."""
+        _check_scope(wanted.scope, wanted.name)
+        zone(wanted.zone)
+        put = PutBudget(budget=_as(Budget, wanted))
+        return await self._ruled(caller, put, BudgetState)
+
+    async def do_remove(self, caller: Caller, wanted: RemoveBudget) -> BudgetGone:
+        """Lift a budget."""
+        return await self._ruled(caller, DropBudget(id=wanted.id), BudgetGone)
+
+    async def do_limits(self, caller: Caller, wanted: SetLimits) -> BudgetList:
+        """Let limits hold, for every execution that begins from now on."""
+        _check_scope(wanted.scope, wanted.name)
+        put = PutLimits(limits=_as(Limits, wanted))
+        return await self._ruled(caller, put, BudgetList)
+
+    async def do_get(self, caller: Caller, wanted: GetBudget) -> BudgetState:
+        """Read a budget."""
+        return await self._asked(caller.tenant, LookAtBudgets(id=wanted.id), BudgetState)
+
+    async def do_list(self, caller: Caller, wanted: ListBudgets) -> BudgetList:
+        """Read all budgets and limits."""
+        del wanted
+        return await self._asked(caller.tenant, LookAtBudgets(), BudgetList)
+
+    async def do_top_up(self, caller: Caller, wanted: TopUpBudget) -> BudgetState:
+        """Add to a window."""
+        top_up = TopUp(
+            id=wanted.id,
+            budget_id=wanted.budget_id,
+            amount_pico=wanted.amount_pico,
+            at=self._clock(),
+            name=wanted.name,
+            reason=wanted.reason,
+        )
+        return await self._asked(caller.tenant, top_up, BudgetState)
+
+    async def do_adjust(self, caller: Caller, wanted: AdjustBudget) -> BudgetState:
+        """Correct what a window has spent."""
+        adjust = Adjust(
+            id=wanted.id,
+            budget_id=wanted.budget_id,
+            amount_pico=wanted.amount_pico,
+            at=self._clock(),
+            reason=wanted.reason,
+            name=wanted.name,
+        )
+        return await self._asked(caller.tenant, adjust, BudgetState)
+
+    async def _ruled(self, caller: Caller, wanted: msgspec.Struct, reply: type[R]) -> R:
+        """Change the rules, and return when every agents process goes by them."""
+        answer = await self._asked(caller.tenant, wanted, reply)
+        terms = await self._asked(caller.tenant, LookAtTerms(), Terms)
+        await self._teller.tell(terms, record_subject(caller.tenant, ACCOUNT_KEY))
+        return answer
+
+    async def _asked(self, tenant: str, wanted: msgspec.Struct, reply: type[T]) -> T:
+        mail = command(new_id(), tenant, ACCOUNT_KEY, wanted)
+        return decode(reply, await self._owners.ask(mail, timeout=self._timeout))
+
+
+def _as(kind: type[T], wanted: Request) -> T:
+    """Return what a request asks for; its fields are those of the thing itself."""
+    fields: dict[str, Any] = msgspec.structs.asdict(wanted)
+    return kind(**fields)
+
+
+def _check_scope(scope: ScopeKind, name: str | None) -> None:
+    if (scope == "global") != (name is None):
+        raise problem(
+            "validation",
+            "a project, user or agent has a name, or * for each; the whole tenant has none",
+            field="name",
+        )

@@ -1,0 +1,190 @@
+"""Budgets and limits as any user sets and sees them, with real pricing processes."""
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import anyio
+import anyio.to_thread
+import msgspec
+import pytest
+from click.testing import CliRunner
+
+from actors.cli import main
+from bus.codec import decode
+from bus.config import Timing
+from bus.connection import Address, connect
+from bus.jetstream.bus import system_clock
+from bus.rpc import Owners, command
+from schemas.ledger import (
+    ACCOUNT_ENTITY,
+    ACCOUNT_KEY,
+    AccountCommand,
+    Booked,
+    Charge,
+    MoneyHeld,
+    Party,
+    Reference,
+    Reserve,
+    Settle,
+)
+from schemas.problems import Problem
+from schemas.usage import Usage
+from tests.fleet import PlainClient, RunningFleet, running_fleet
+
+PRICING = "pricing.0"
+SHARDS = 16
+ANN = Party(user="ann", project="apollo")
+
+
+class Account:
+    """What an execution asks of the account of a tenant."""
+
+    def __init__(self, owners: Owners, tenant: str = "local") -> None:
+        self._owners = owners
+        self._tenant = tenant
+
+    async def ask(self, wanted: AccountCommand) -> bytes:
+        mail = command("", self._tenant, ACCOUNT_KEY, wanted)
+        return await self._owners.reply(mail, timeout=20.0) or b"null"
+
+    async def reserve(self, name: str, amount: int, party: Party = ANN) -> MoneyHeld | Problem:
+        now = system_clock()
+        wanted = Reserve(
+            reference=_reference(name, now),
+            party=party,
+            amount_pico=amount,
+            tokens=100,
+            lease_until=now + timedelta(seconds=120),
+        )
+        return msgspec.json.decode(await self.ask(wanted), type=MoneyHeld | Problem)
+
+    async def settle(self, name: str, cost: int, party: Party = ANN) -> None:
+        now = system_clock()
+        usage = Usage(output=10)
+        charge = Charge(provider="openai", model="gpt-4o-mini", usage=usage, cost_pico=cost)
+        reference = _reference(name, now)
+        decode(
+            Booked,
+            await self.ask(Settle(reference=reference, party=party, charges=[charge], at=now)),
+        )
+
+
+def _reference(name: str, at: datetime) -> Reference:
+    return Reference(execution_id=name, step=1, attempt=1, at=at)
+
+
+@asynccontextmanager
+async def pricing(
+    directory: Path, **environ: str
+) -> AsyncGenerator[tuple[RunningFleet, PlainClient, Account]]:
+    """Run a fleet of one pricing process."""
+    async with running_fleet(directory, agents=0, streaming=0, **environ) as fleet:
+        await fleet.start(PRICING)
+        await fleet.ready(1)
+        address = Address(urls=fleet.server.urls, name="execution")
+        async with fleet.client() as client, connect(address) as transport:
+            owners = Owners(transport, ACCOUNT_ENTITY, SHARDS, Timing())
+            yield fleet, client, Account(owners)
+
+
+async def test_a_budget_is_set_listed_topped_up_corrected_and_lifted(tmp_path: Path):
+    async with pricing(tmp_path) as (_, client, account):
+        wanted = {"id": "day", "limit_pico": 1000, "window": "daily", "zone": "Europe/Berlin"}
+        stands = await client.ask("budgets.set", wanted)
+        assert (stands["budget"]["limit_pico"], stands["balances"]) == (1000, [])
+        assert isinstance(await account.reserve("e1", 600), MoneyHeld)
+        refused = await account.reserve("e2", 600)
+        assert isinstance(refused, Problem)
+        assert refused.code == "budget_exceeded"
+
+        top_up = {"id": "t1", "budget_id": "day", "amount_pico": 500}
+        for _ in range(2):
+            stands = await client.ask("budgets.top_up", top_up)
+        assert stands["balances"][0]["available_pico"] == 900
+        assert isinstance(await account.reserve("e2", 600), MoneyHeld)
+        await account.settle("e1", 250)
+        await account.settle("e2", 300)
+        adjust = {"id": "a1", "budget_id": "day", "amount_pico": -50, "reason": "refund"}
+        await client.ask("budgets.adjust", adjust)
+        (balance,) = (await client.ask("budgets.get", {"id": "day"}))["balances"]
+        assert (balance["spent_pico"], balance["available_pico"]) == (500, 1000)
+
+        assert await client.ask("budgets.remove", {"id": "day"}) == {"id": "day"}
+        listed = await client.ask("budgets.list", {})
+        assert [each["budget"]["id"] for each in listed["budgets"]] == ["cost-alert"]
+
+
+@pytest.mark.parametrize(
+    ("verb", "wanted", "field"),
+    [
+        ("budgets.set", {"id": "b", "limit_pico": 1, "scope": "user"}, "name"),
+        ("budgets.set", {"id": "b", "limit_pico": 1, "zone": "Mars/Olympus"}, "zone"),
+        ("budgets.set", {"id": "b", "limit_pico": -1}, "limit_pico"),
+        ("budgets.get", {"id": "nobody"}, "id"),
+        ("limits.set", {"name": "ann"}, "name"),
+    ],
+)
+async def test_what_makes_no_sense_is_refused(
+    tmp_path: Path, verb: str, wanted: dict[str, Any], field: str
+):
+    async with pricing(tmp_path) as (_, client, _account):
+        answer = await client.ask(verb, wanted)
+        assert (answer["type"], answer["field"]) == ("problem", field)
+
+
+async def test_each_threshold_is_told_once_and_survives_a_killed_owner(tmp_path: Path):
+    async with pricing(tmp_path) as (fleet, client, account):
+        await client.ask("budgets.set", {"id": "all", "limit_pico": 1000, "window": "total"})
+        heard = await client.nats.subscribe("cb.local.events.budget.>")
+        await account.settle("e1", 600)
+        await fleet.kill(PRICING)
+        await fleet.start("pricing.1")
+        await account.settle("e1", 600)
+        await account.settle("e2", 600)
+
+        told: set[tuple[str, int | None]] = set()
+        with anyio.fail_after(20):
+            while len(told) < 4:
+                event = msgspec.json.decode((await heard.next_msg(20)).data)
+                told.add((event["type"], event.get("percent")))
+        crossed = "budget.threshold_crossed"
+        assert told == {(crossed, 50), (crossed, 80), (crossed, 100), ("budget.exhausted", None)}
+
+
+async def test_the_operators_limit_holds_for_every_tenant(tmp_path: Path):
+    async with pricing(tmp_path, RATE_LIMIT_PER_MINUTE="2") as (_, _client, account):
+        answers = [await account.reserve(f"e{number}", 1) for number in range(3)]
+        refused = answers[2]
+        assert isinstance(refused, Problem)
+        assert refused.code == "rate_limited"
+        assert refused.details["limit"] == "requests_per_minute"
+        assert refused.retry_after is not None
+
+
+async def test_budgets_and_limits_are_set_and_shown_on_the_command_line(tmp_path: Path):
+    async with pricing(tmp_path) as (fleet, _client, account):
+
+        async def call(*arguments: str) -> str:
+            line = ["--url", fleet.server.url, "budgets", *arguments]
+            result = await anyio.to_thread.run_sync(lambda: CliRunner().invoke(main, line))
+            assert result.exit_code == 0, result.output
+            return result.output
+
+        await call("set", "each", "--limit", "2.50", "--scope", "user", "--name", "*")
+        await call("limits", "--requests-per-minute", "9")
+        assert isinstance(await account.reserve("e1", 10**12), MoneyHeld)
+        await call("top-up", "each", "0.25", "--name", "ann", "--reason", "more")
+        await call("adjust", "each", "--name", "ann", "--reason", "less", "--", "-0.05")
+        listed = await call("list")
+        (row,) = (line for line in listed.splitlines() if "user ann" in line)
+        assert [cell for cell in row.split() if "." in cell] == [
+            "2.7500",
+            "-0.0500",
+            "1.0000",
+            "1.8000",
+        ]
+        assert "requests_per_minute" in listed
+        assert (await call("remove", "each")) == "each: removed\n"
