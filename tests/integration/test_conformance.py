@@ -164,6 +164,11 @@ def local_model(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         process.terminate()
 
 
+DEMANDED = ("text", "usage", "limit", "cancel")
+ABLE_OR_NOT = ("stop", "tools", "parallel tools", "tool result", "thinking", "bad key")
+"""A model this small may lack what these ask for. It counts for ever, and keeps to no schema."""
+
+
 @MODEL
 @pytest.mark.model
 @pytest.mark.parametrize(
@@ -179,8 +184,10 @@ def local_model(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 def test_a_real_model_passes_the_battery_in_every_format(
     local_model: str, named: list[str], limit: str
 ):
-    asked = [word for case in ("text", "usage", "limit", "cancel") for word in ("--only", case)]
+    asked = [word for case in (*DEMANDED, *ABLE_OR_NOT) for word in ("--only", case)]
 
     result = checked(*named, "--base-url", local_model, "--temperature", "0", *asked)
 
-    assert verdicts(result) == {"text": "ok", "usage": "ok", "limit": limit, "cancel": "closed"}
+    found = verdicts(result)
+    assert {found.pop(case) for case in ABLE_OR_NOT} <= {"ok", "lacking"}
+    assert found == {"text": "ok", "usage": "ok", "limit": limit, "cancel": "closed"}
