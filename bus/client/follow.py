@@ -20,6 +20,9 @@ log = structlog.get_logger()
 BUFFER_EVENTS = 1000
 """Live events a slow reader may be behind; what is more it gets from the stored stream."""
 
+BUFFER_BYTES = 1024 * 1024
+"""So much of them, however few they are: an event may be large."""
+
 IDLE_SECONDS = 5.0
 """After so much silence the stored stream is asked whether something was missed."""
 
@@ -34,6 +37,9 @@ NOTICE_SECONDS = 15.0
 
 TRY_SECONDS = 3.0
 """Who was to read the stored stream for us may have died; then another is asked."""
+
+_AWAY = b""
+"""In the place of a message: some may be missing."""
 
 PATIENCE_SECONDS = 30.0
 """So long neither bus nor fleet may be away."""
@@ -50,9 +56,9 @@ async def follow(
     """Yield the events of an execution in the order of their cursors, each once, up to its end.
 
     ``after`` is the cursor of the last event the caller has. Of a reader that is slower than the
-    stream at most ``buffer_size`` live events are kept; it is given the others from the stored
-    stream. A repeat after ``attempt_restarted``
-    makes the text of the dropped segment void. Restarts of bus and fleet only delay.
+    stream at most ``buffer_size`` live events are kept, and at most ``BUFFER_BYTES`` of them; it is
+    given the others from the stored stream. A repeat after ``attempt_restarted`` makes the text of
+    the dropped segment void. Restarts of bus and fleet only delay.
 
     Raises:
         ProblemError: ``not_found`` and other refusals.
@@ -108,40 +114,44 @@ async def _joined(reading: "_Reading", live: "_Live") -> AsyncGenerator[StreamEv
 
 
 class _Live:
-    """Events as they are published, as many as a slow reader may be behind."""
+    """Messages as they are published, as many and as much as a slow reader may be behind."""
 
     def __init__(self, buffer_size: int) -> None:
-        self._into, self._events = anyio.create_memory_object_stream[StreamEvent | None](
-            buffer_size
-        )
+        self._into, self._messages = anyio.create_memory_object_stream[bytes](buffer_size)
+        self._bytes = 0
         self._missed = False
 
     async def take(self, delivery: Delivery) -> None:
-        """Keep an event, or remember that there was one."""
-        event: StreamEvent = decode(cast("Any", StreamEvent), delivery.data)
-        self._offer(event)
+        """Keep a message, or remember that there was one."""
+        self._offer(delivery.data)
 
     async def came_back(self) -> None:
         """Remember that the bus was away."""
-        self._offer(None)
+        self._offer(_AWAY)
 
     async def next(self, timeout: float) -> StreamEvent | None:
         """Return the next event; None if some may be missing, and after ``timeout`` seconds."""
-        if self._missed and not self._events.statistics().current_buffer_used:
+        if self._missed and not self._messages.statistics().current_buffer_used:
             self._missed = False
             return None
+        message = _AWAY
         with anyio.move_on_after(timeout):
-            return await self._events.receive()
-        return None
+            message = await self._messages.receive()
+        self._bytes -= len(message)
+        return decode(cast("Any", StreamEvent), message) if message else None
 
     def close(self) -> None:
         """Keep nothing more."""
         self._into.close()
-        self._events.close()
+        self._messages.close()
 
-    def _offer(self, event: StreamEvent | None) -> None:
+    def _offer(self, message: bytes) -> None:
+        if self._bytes and self._bytes + len(message) > BUFFER_BYTES:
+            self._missed = True
+            return
         try:
-            self._into.send_nowait(event)
+            self._into.send_nowait(message)
+            self._bytes += len(message)
         except anyio.WouldBlock:
             self._missed = True
         except (anyio.ClosedResourceError, anyio.BrokenResourceError):
