@@ -18,7 +18,7 @@ PIP      := $(PYTHON) -m pip --disable-pip-version-check
 PIP_LOCK := $(PIP) install -qq --no-deps --require-hashes
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-cluster check bench bench-durable bench-restate bench-streaming \
+.PHONY: help install demo test test-cluster check bench bench-durable bench-restate bench-pricing bench-streaming \
 	chaos chaos-cluster \
 	chaos-providers simulate fuzz lock clean
 
@@ -54,6 +54,9 @@ bench: install ## measure this machine
 
 bench-durable: install ## measure a durable flow of three steps
 	@$(PYTHON) -m tests.bench durable
+
+bench-pricing: install ## measure the ledger of a tenant, and the reports made from it
+	@$(PYTHON) -m tests.bench ledger projection
 
 bench-streaming: install ## measure streams relayed from a provider, beside a bare relay
 	@$(PYTHON) -m tests.bench streaming

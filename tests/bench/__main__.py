@@ -10,6 +10,7 @@ from tests.bench import (
     durable,
     executions,
     failover,
+    pricing_ledger,
     projection,
     restate,
     startup,
@@ -18,7 +19,8 @@ from tests.bench import (
 from tests.bench.rows import HEAD, line
 
 BENCHES = {
-    bench.NAME: bench for bench in (executions, durable, deltas, startup, failover, projection)
+    bench.NAME: bench
+    for bench in (executions, durable, deltas, startup, failover, pricing_ledger, projection)
 }
 BY_NAME = {bench.NAME: bench for bench in (restate, streaming)}
 """They take minutes, or need what is not part of an installation."""
