@@ -26,12 +26,15 @@ from bus.rpc import Owners, command
 from bus.telemetry import metrics
 from schemas.fleet import ROLL_CALL_SUBJECT, STOP_WORK_SUBJECT, DeadLetter, Held, RollCall, StopWork
 from schemas.lifecycle import Granted, WorkAnswer
+from schemas.problems import Problem
 
 log = structlog.get_logger()
 
 I = TypeVar("I")  # noqa: E741  the item, as the docstrings say
 
 _ANSWER = cast("type[WorkAnswer]", WorkAnswer)
+
+_LATE = Problem(code="unavailable", message="the grant came too late", retryable=True)
 
 ANSWER_SECONDS = 60.0
 """How long a worker tries to report a result before it leaves the item to another worker."""
@@ -215,12 +218,17 @@ class Worker(Generic[I]):
             return True
 
     async def _is_granted(self, item: I, ticket: Ticket) -> bool:
+        """Ask whether to begin. A grant is good for a moment: later the item may have moved on."""
+        asked_at = anyio.current_time()
         lost = await self._may_be_lost(ticket)
         if lost:
             metrics.WORK_REDELIVERED.at(self._job.queue).inc()
         name = f"{self._job.name(item)}.claim.{self._process}.{ticket.deliveries}"
         answer = await self._ask(name, item, self._job.claim(item, lost))
-        return isinstance(answer, Granted)
+        granted = isinstance(answer, Granted)
+        if granted and anyio.current_time() - asked_at > self._timing.ack_wait_seconds / 2:
+            raise ProblemError(_LATE)
+        return granted
 
     async def _perform(self, item: I) -> msgspec.Struct:
         name = self._job.name(item)

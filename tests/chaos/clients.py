@@ -22,11 +22,11 @@ from tests.chaos.ledger import Ledger
 TENANT = "local"
 TRY_SECONDS = 2.0
 PAUSE_SECONDS = 0.1
-PATIENCE_SECONDS = 60.0
+PATIENCE_SECONDS = 180.0
 QUIET_SECONDS = 1.0
 """After so much silence a reader looks into the stored stream."""
 
-STANDSTILL_SECONDS = 120.0
+STANDSTILL_SECONDS = 180.0
 """Faults may begin an execution again and again; but something of it must be heard."""
 
 GAP_SECONDS = 10.0

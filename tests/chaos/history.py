@@ -15,7 +15,7 @@ from bus.subjects import journal_subject
 from schemas.journal import Commit
 
 ENDS = ("completed", "failed", "cancelled", "timed_out")
-READY_SECONDS, LOOK_SECONDS = 30.0, 0.1
+READY_SECONDS, LOOK_SECONDS = 60.0, 0.1
 
 
 class _Event(msgspec.Struct):

@@ -21,7 +21,7 @@ from tests.chaos.load import Load
 from tests.chaos.victims import ONE_OF_EACH, wait_until_ready
 
 LEAST_PAUSE, LONGEST_PAUSE = 0.5, 2.5
-SERVED_SECONDS = 60.0
+SERVED_SECONDS = 180.0
 """Before each fault somebody serves: processes that are killed as they start show nothing."""
 
 WARM_SECONDS = 1.0

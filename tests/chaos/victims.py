@@ -25,7 +25,7 @@ REPLICAS = ("agents", "agents", "streaming", "streaming")
 EVERYBODY: Counter[str] = Counter(REPLICAS)
 ONE_OF_EACH: Counter[str] = Counter(set(REPLICAS))
 RESTART_SECONDS = 0.1
-READY_SECONDS = 30.0
+READY_SECONDS = 60.0
 
 
 class Actor:

@@ -37,14 +37,16 @@ class Item(msgspec.Struct):
 class Asked:
     """Stands for the owners of all shards: notes what it is asked, and answers claims as told."""
 
-    def __init__(self, claims: WorkAnswer) -> None:
+    def __init__(self, claims: WorkAnswer, *, seconds: float = 0) -> None:
         self.claims = claims
+        self.seconds = seconds
         self.kinds: list[str] = []
 
     async def ask(self, mail: Mail, *, timeout: float) -> bytes:
         assert timeout > 0
         kind = decode(dict[str, Any], mail.body)["type"]
         self.kinds.append(kind)
+        await anyio.sleep(self.seconds)
         return encode(self.claims if kind == "claim" else Settled(accepted=True))
 
 
@@ -136,3 +138,15 @@ async def test_an_item_that_came_while_the_worker_stood_still_is_claimed_first(
         tasks.cancel_scope.cancel()
 
     assert (begun.names, asked.kinds) == ([], ["claim"])
+
+
+async def test_a_grant_that_comes_late_is_not_used_and_the_item_is_given_back(bus: MemoryProcess):
+    asked, begun = Asked(Granted(), seconds=TIMING.ack_wait_seconds), Begun()
+    worker = Worker(begun.job(), cast("Owners", asked), "me", bus, TIMING, capacity=2)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(worker.run)
+        await bus.queue.send("q", "acme", encode(Item("item")), item="item", life="an earlier life")
+        await until(lambda: len(asked.kinds) > 1)
+        tasks.cancel_scope.cancel()
+
+    assert (begun.names, asked.kinds) == ([], ["claim", "claim"])
