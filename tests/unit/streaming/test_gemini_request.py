@@ -179,6 +179,23 @@ def test_signed_texts_go_back_as_parts_of_their_own_in_their_places():
     ]
 
 
+@pytest.mark.parametrize(
+    ("model", "blocks", "signatures"),
+    [
+        ("gemini-3-pro", [], ["skip_thought_signature_validator", None]),
+        ("gemini-3-pro", [SIGNED_CALL], ["c2ln", None]),
+        ("gemini-2.5-flash", [], [None, None]),
+    ],
+)
+def test_calls_of_another_model_are_vouched_for_where_unsigned_ones_are_refused(
+    model: str, blocks: list[dict[str, Any]], signatures: list[str | None]
+):
+    contents = written(model=model, messages=conversation("gemini", *blocks))["contents"]
+
+    calls = [part for turn in contents for part in turn["parts"] if "functionCall" in part]
+    assert [part.get("thoughtSignature") for part in calls] == signatures
+
+
 def test_ids_that_are_ours_are_not_shown_to_the_service():
     turns = [
         ChatMessage(

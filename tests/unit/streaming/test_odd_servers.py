@@ -9,6 +9,7 @@ from actors.streaming.core.reader import Reader
 from actors.streaming.core.wires.anthropic.reader import MessagesReader
 from actors.streaming.core.wires.converse.reader import ConverseReader
 from actors.streaming.core.wires.gemini.reader import GeminiReader
+from actors.streaming.core.wires.openai_chat import request as chat
 from actors.streaming.core.wires.openai_chat.reader import ChatReader
 from actors.streaming.core.wires.openai_responses.reader import ResponsesReader
 from schemas.llm import ChatMessage, GenerateRequest, ToolCall
@@ -110,6 +111,24 @@ def test_ids_made_up_for_each_fragment_do_not_tear_a_call_apart():
         ToolCall(id="a", name="f", arguments='{"x":1}'),
         ToolCall(id="c", name="f", arguments="{}"),
     ]
+
+
+def test_what_comes_beside_a_call_goes_back_on_that_call():
+    signature = {"google": {"thought_signature": "c2ln"}}
+    call = {"id": "a", "function": {"name": "f", "arguments": "{}"}, "extra_content": signature}
+    other = {"index": 1, "id": "b", "function": {"name": "g", "arguments": "{}"}}
+    stream = [delta(tool_calls=[{"index": 0, **call}, other]), delta("tool_calls")]
+
+    answer = answered(ChatReader(REQUEST), stream)[1]
+    said = ChatMessage(
+        role="assistant", content="", tool_calls=answer.tool_calls, blocks=answer.blocks
+    )
+    request = GenerateRequest(provider=REQUEST.provider, messages=[said])
+    (written,) = chat.body(request, chat.COMPATIBLE)["messages"]
+
+    assert set(written) == {"role", "content", "tool_calls"}
+    assert written["tool_calls"][0] == {"type": "function", **call}
+    assert "extra_content" not in written["tool_calls"][1]
 
 
 @pytest.mark.parametrize(

@@ -58,6 +58,9 @@ _BUDGETS: dict[Effort, int] = {
 }
 """In tokens, as Google's own OpenAI-compatible interface translates the efforts."""
 
+_NOT_SIGNED_HERE = "skip_thought_signature_validator"
+"""What Google's guide on thought signatures wants in the place of one that there never was."""
+
 _MODES = {"auto": "AUTO", "required": "ANY", "none": "NONE"}
 
 _MADE_UP_ID = re.compile(r"call_\d+")
@@ -76,7 +79,10 @@ def body(request: GenerateRequest) -> dict[str, Any]:
         if one.role in _ROLES
     )
     written: dict[str, Any] = {
-        "contents": [{"role": role, "parts": parts} for role, parts in merged(turns)],
+        "contents": [
+            {"role": role, "parts": _vouched(parts, request.provider.model)}
+            for role, parts in merged(turns)
+        ],
         "systemInstruction": {"parts": [{"text": system}]} if system else None,
         "tools": [{"functionDeclarations": [*map(_tool, request.tools)]}]
         if request.tools
@@ -163,6 +169,18 @@ def _replayed(message: ChatMessage) -> list[dict[str, Any]]:
             case ProviderBlock(raw=raw):
                 parts.append(raw)
     return parts
+
+
+def _vouched(parts: list[dict[str, Any]], model: str) -> list[dict[str, Any]]:
+    """Sign the first call of a turn that another model has made, where unsigned ones are refused.
+
+    Parallel calls have one signature between them, on the first.
+    """
+    calls = [part for part in parts if "functionCall" in part]
+    if not calls or not _GRADED.search(model) or any("thoughtSignature" in one for one in calls):
+        return parts
+    signed = {**calls[0], "thoughtSignature": _NOT_SIGNED_HERE}
+    return [signed if part is calls[0] else part for part in parts]
 
 
 def _text_within(block: ProviderBlock) -> int:

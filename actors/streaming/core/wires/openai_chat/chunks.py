@@ -19,11 +19,15 @@ class FunctionPart(msgspec.Struct, frozen=True, gc=False):
 
 
 class CallPart(msgspec.Struct, frozen=True, gc=False):
-    """A fragment of one tool call."""
+    """A fragment of one tool call.
+
+    ``extra_content`` is where Google's interface of this format has a call's signature.
+    """
 
     index: int | None = None
     id: str | None = None
     function: FunctionPart | None = None
+    extra_content: dict[str, Any] | None = None
 
 
 class ContentPart(msgspec.Struct, frozen=True, gc=False):

@@ -1,11 +1,15 @@
 """Telling which tool call a fragment belongs to."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import msgspec
 
 from actors.streaming.core.tool_calls import GrowingCall, ToolCalls
 from actors.streaming.core.wires.openai_chat.chunks import CallPart
+
+EXTRAS = "extra_content"
+"""The name under which a kept block has what was sent beside each call."""
 
 
 class CallFragments:
@@ -20,6 +24,12 @@ class CallFragments:
     def __init__(self, calls: ToolCalls) -> None:
         self._calls = calls
         self._by_index: dict[int, GrowingCall] = {}
+        self._extras: dict[GrowingCall, dict[str, Any]] = {}
+
+    @property
+    def extras(self) -> list[dict[str, Any] | None]:
+        """What servers have sent beside each call, in the order of the calls; empty if nothing."""
+        return [self._extras.get(call) for call in self._calls] if self._extras else []
 
     def add(self, parts: Sequence[CallPart]) -> None:
         """Take the fragments of one chunk.
@@ -30,6 +40,8 @@ class CallFragments:
         for part in parts:
             call = self._place(part)
             call.id = call.id or part.id or ""
+            if part.extra_content:
+                self._extras[call] = part.extra_content
             if part.function is None:
                 continue
             call.name = call.name or part.function.name or ""

@@ -31,7 +31,7 @@ from actors.streaming.core.wires.openai_chat.chunks import (
     DeltaPart,
     decode,
 )
-from actors.streaming.core.wires.openai_chat.fragments import CallFragments
+from actors.streaming.core.wires.openai_chat.fragments import EXTRAS, CallFragments
 from schemas.llm import FinishReason, GenerateRequest
 from schemas.problems import Problem
 from schemas.usage import Quality, Usage
@@ -74,11 +74,14 @@ class ChatReader(Reader[SseEvent]):
     def finish(self) -> list[Delta]:
         """Return the tool calls; see ``Reader``.
 
-        The servers that send ``reasoning_content`` want it back beside the calls it led to.
+        The servers that send ``reasoning_content`` want it back beside the calls it led to, and
+        what they have sent beside a call, such as a signature, on that call.
         """
         deltas = super().finish()
         if self._wants_back and deltas:
             self._keep({"reasoning_content": "".join(self._reasoning)}, Place(0, 0))
+        if extras := self._fragments.extras:
+            self._keep({EXTRAS: extras}, Place(0, 0))
         return deltas
 
     def _event(self, event: SseEvent) -> None:

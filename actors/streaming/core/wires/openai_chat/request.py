@@ -5,9 +5,11 @@ is decided before (``schemas.capabilities``); everything that is still set here 
 """
 
 from collections.abc import Mapping
+from itertools import zip_longest
 from typing import Any, NamedTuple
 
 from actors.streaming.core.turns import under, unless_idle
+from actors.streaming.core.wires.openai_chat.fragments import EXTRAS
 from schemas.llm import (
     ChatMessage,
     ContentPart,
@@ -138,10 +140,14 @@ def _message(message: ChatMessage) -> dict[str, Any]:
     for block in message.blocks:
         if block.wire == "openai_chat":
             written |= block.raw
+    extras = written.pop(EXTRAS, [])
     if message.tool_calls:
         # A turn that only calls tools has no content, and some servers refuse an empty one.
         written["content"] = message.text or None
-        written["tool_calls"] = [_call(call) for call in message.tool_calls]
+        written["tool_calls"] = [
+            {**_call(call), EXTRAS: extra} if extra else _call(call)
+            for call, extra in zip_longest(message.tool_calls, extras[: len(message.tool_calls)])
+        ]
     if message.tool_call_id is not None:
         written["tool_call_id"] = message.tool_call_id
     return written
