@@ -206,6 +206,22 @@ def test_kept_reasoning_goes_back_with_its_turn_and_other_formats_blocks_do_not(
     assert set(written) == {"role", "content", "tool_calls", "reasoning_content"}
 
 
+@pytest.mark.parametrize("provider", [OpenAI(model="gpt-4o"), Groq(model="m")])
+def test_what_only_another_server_knows_is_not_sent(provider: Provider):
+    call = ToolCall(id="a", name="look", arguments="{}")
+    blocks = [
+        ProviderBlock(wire="openai_chat", raw={"reasoning_content": "Hm."}),
+        ProviderBlock(wire="openai_chat", raw={"extra_content": [{"google": {}}]}),
+    ]
+    said = ChatMessage(role="assistant", content="", tool_calls=[call], blocks=blocks)
+    request = GenerateRequest(provider=provider, messages=[said])
+
+    (written,) = chat.body(request, DIALECTS[type(provider)])["messages"]
+
+    assert set(written) == {"role", "content", "tool_calls"}
+    assert set(written["tool_calls"][0]) == {"id", "type", "function"}
+
+
 def test_tools_are_chosen_and_reasoning_shown_as_each_server_says_it():
     named = ModelConfig(tool_choice=NamedTool(name="time"), parallel_tool_calls=False)
     shown, hidden = ModelConfig(reasoning_summary="auto"), ModelConfig(reasoning_summary="none")

@@ -37,7 +37,7 @@ class AzureEndpoint(HttpEndpoint[Azure]):
     def _spoken(self, provider: Azure) -> Spoken:
         if provider.api == "responses":
             return _RESPONSES
-        dialect = chat.AZURE_DATED if provider.api_version else chat.OPENAI
+        dialect = chat.AZURE_DATED if provider.api_version else chat.AZURE
         return Spoken("chat/completions", partial(chat.body, dialect=dialect), ChatReader)
 
     def _url(self, provider: Azure, path: str) -> str:

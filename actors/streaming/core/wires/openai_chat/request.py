@@ -35,13 +35,15 @@ class Dialect(NamedTuple):
 
     ``reasoning_formats`` are what the server calls the wish to see reasoning, or not to.
     ``done_suffices`` says that an answer may end with [DONE] alone: some compatible servers never
-    send a finish reason.
+    send a finish reason. ``takes_blocks`` says that what came beside the format goes back there;
+    others refuse a request with fields of another server's.
     """
 
     length_field: str
     stream_options: Mapping[str, bool] | None
     reasoning_formats: tuple[str, str] | None = None
     done_suffices: bool = False
+    takes_blocks: bool = False
 
 
 # The padding called obfuscation is on by default and would nearly double the bytes.
@@ -52,11 +54,17 @@ OPENAI = Dialect(
 
 # The older name of the length field is the one that compatible servers know.
 COMPATIBLE = Dialect(
-    length_field="max_tokens", stream_options={"include_usage": True}, done_suffices=True
+    length_field="max_tokens",
+    stream_options={"include_usage": True},
+    done_suffices=True,
+    takes_blocks=True,
 )
 
+# Azure serves models of others as well, and those want their reasoning back.
+AZURE = OPENAI._replace(takes_blocks=True)
+
 # Versions of Azure's dated paths differ in whether they know the padding.
-AZURE_DATED = Dialect(length_field="max_completion_tokens", stream_options={"include_usage": True})
+AZURE_DATED = AZURE._replace(stream_options={"include_usage": True})
 
 # Groq sends its usage unasked and does not know stream_options.
 GROQ = Dialect(
@@ -70,7 +78,7 @@ def body(request: GenerateRequest, dialect: Dialect) -> dict[str, Any]:
     """Build the JSON body of one streaming call."""
     written: dict[str, Any] = {
         "model": request.provider.model,
-        "messages": _messages(request.messages),
+        "messages": _messages(request.messages, dialect),
         "stream": True,
         **_settings(request.config, dialect),
     }
@@ -121,7 +129,7 @@ def _choice(choice: str | NamedTool | None) -> Any:
     return choice
 
 
-def _messages(messages: list[ChatMessage]) -> list[dict[str, Any]]:
+def _messages(messages: list[ChatMessage], dialect: Dialect) -> list[dict[str, Any]]:
     """Write the messages. Images that tools have brought follow their results as a user's."""
     written: list[dict[str, Any]] = []
     images: list[dict[str, Any]] = []
@@ -129,16 +137,16 @@ def _messages(messages: list[ChatMessage]) -> list[dict[str, Any]]:
         if message.role != "tool" and images:
             written.append({"role": "user", "content": images})
             images = []
-        written.append(_message(message))
+        written.append(_message(message, dialect))
         if message.role == "tool":
             images += [_part(part) for part in message.parts if not isinstance(part, TextPart)]
     return [*written, {"role": "user", "content": images}] if images else written
 
 
-def _message(message: ChatMessage) -> dict[str, Any]:
+def _message(message: ChatMessage, dialect: Dialect) -> dict[str, Any]:
     written: dict[str, Any] = {"role": message.role, "content": _content(message)}
     for block in message.blocks:
-        if block.wire == "openai_chat":
+        if dialect.takes_blocks and block.wire == "openai_chat":
             written |= block.raw
     extras = written.pop(EXTRAS, [])
     if message.tool_calls:
