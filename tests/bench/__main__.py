@@ -1,6 +1,7 @@
-"""Measures this machine: ``python -m tests.bench [names]``; without names everything."""
+"""Measures this machine: ``python -m tests.bench [names]``; without names what takes seconds."""
 
 import sys
+from argparse import ArgumentParser
 
 import anyio
 import structlog
@@ -15,6 +16,8 @@ from tests.bench import (
     restate,
     startup,
     streaming,
+    streaming_clients,
+    streaming_memory,
 )
 from tests.bench.rows import HEAD, line
 
@@ -22,25 +25,33 @@ BENCHES = {
     bench.NAME: bench
     for bench in (executions, durable, deltas, startup, failover, pricing_ledger, projection)
 }
-BY_NAME = {bench.NAME: bench for bench in (restate, streaming)}
+BY_NAME = {bench.NAME: bench for bench in (restate, streaming, streaming_clients)}
 """They take minutes, or need what is not part of an installation."""
 
 
-async def run(names: list[str]) -> None:
+async def run(names: list[str], minutes: float) -> None:
     """Run the named benches one after another and print their rows."""
     print(HEAD, flush=True)
     for name in names or list(BENCHES):
-        for row in await (BENCHES | BY_NAME)[name].measure():
+        lasting = name == streaming_memory.NAME
+        rows = streaming_memory.measure(minutes) if lasting else (BENCHES | BY_NAME)[name].measure()
+        for row in await rows:
             print(line(row), flush=True)
 
 
 def main() -> None:
     """Refuse unknown names, run the others."""
-    unknown = [name for name in sys.argv[1:] if name not in BENCHES | BY_NAME]
+    names = [*BENCHES, *BY_NAME, streaming_memory.NAME]
+    parser = ArgumentParser(prog="python -m tests.bench", description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="name", help=f"of: {', '.join(names)}")
+    parser.add_argument("--minutes", type=float, default=10.0, help="how long memory is watched")
+    asked = parser.parse_args()
+    unknown = [name for name in asked.names if name not in names]
     if unknown:
-        sys.exit(f"no such bench: {', '.join(unknown)}; there are {', '.join(BENCHES | BY_NAME)}")
+        sys.exit(f"no such bench: {', '.join(unknown)}; there are {', '.join(names)}")
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger("warning"))
-    anyio.run(run, sys.argv[1:], backend_options={"use_uvloop": sys.platform != "win32"})
+    options = {"use_uvloop": sys.platform != "win32"}
+    anyio.run(run, asked.names, asked.minutes, backend_options=options)
 
 
 if __name__ == "__main__":
