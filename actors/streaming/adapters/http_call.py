@@ -119,7 +119,7 @@ class HttpCall:
         if self._over:
             return None
         if not self._reader.done:
-            chunk = await self._chunk()
+            chunk = await (self._trailing() if self._reader.whole else self._next_bytes())
             deltas = self._reader.feed(chunk)
             self._watch(chunk)
             if deltas or not self._reader.done:
@@ -140,10 +140,8 @@ class HttpCall:
 
     # Reading
 
-    async def _chunk(self) -> bytes:
-        """Read from the socket; b"" at the end, which silence is too once the answer is whole."""
-        if not self._reader.whole:
-            return await self._next_bytes()
+    async def _trailing(self) -> bytes:
+        """Read on behind a whole answer, where silence is the end too."""
         with anyio.move_on_after(self._provider.config.trailing_timeout):
             return await self._next_bytes()
         return b""
