@@ -9,6 +9,7 @@
 ``dead``        letters that could not be handled
 ``shards``      who owns which shard
 ``costs``       what was spent, and how to spend less
+``reconciliation``  the ledger beside what providers say
 ``projections`` tables made from journals: how far they have come, making them anew
 ``journal``     the history of one entity, snapshots
 ``journals``    how both of them read

@@ -8,7 +8,6 @@ from actors.cli import (
     agents,
     budgets,
     contract,
-    costs,
     dead,
     executions,
     fleet,
@@ -16,6 +15,7 @@ from actors.cli import (
     prices,
     projections,
     providers,
+    reconciliation,
     shards,
 )
 from actors.cli.session import opened
@@ -65,7 +65,7 @@ for command in (
     dead.dead,
     shards.shards,
     projections.projections,
-    costs.costs,
+    reconciliation.costs,
     journal.journal,
     providers.provider,
     prices.prices,

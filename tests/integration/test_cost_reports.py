@@ -4,7 +4,8 @@ import csv
 import io
 import json
 import logging
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,7 @@ from tests.charges import BEGAN, charge, charged
 from tests.integration.waiting import until
 from tests.projections import Journalist, projecting
 
+NOTHING: Mapping[str, str] = {}
 SINCE, UNTIL = "2026-03-27", "2026-04-01"
 
 
@@ -44,14 +46,16 @@ class Desk:
         self._client = Client(bus.transport)
         self._environment = {"NATS_URL": url, "CALLBOARD_TENANT": "acme"}
 
-    async def type(self, *arguments: str, code: int = 0) -> str:
+    async def type(
+        self, *arguments: str, code: int = 0, environment: Mapping[str, str] = NOTHING
+    ) -> str:
         """Run a command as a person does, and return what it prints."""
-        return await anyio.to_thread.run_sync(self._run, arguments, code)
+        return await anyio.to_thread.run_sync(self._run, arguments, code, environment)
 
-    def _run(self, arguments: tuple[str, ...], code: int) -> str:
+    def _run(self, arguments: tuple[str, ...], code: int, environment: Mapping[str, str]) -> str:
         handlers, level = logging.root.handlers[:], logging.root.level
         try:
-            done = CliRunner().invoke(main, arguments, env=self._environment)
+            done = CliRunner().invoke(main, arguments, env={**self._environment, **environment})
         finally:
             structlog.reset_defaults()
             logging.root.handlers[:] = handlers
@@ -70,6 +74,13 @@ class Desk:
 
 @pytest.fixture
 async def desk(own_nats: NatsWorld, tmp_path: Path) -> AsyncGenerator[Desk]:
+    async with pricing_desk(own_nats, tmp_path) as opened:
+        yield opened
+
+
+@asynccontextmanager
+async def pricing_desk(own_nats: NatsWorld, tmp_path: Path) -> AsyncGenerator[Desk]:
+    """Run what answers about costs, on a server of its own."""
     async with own_nats.process() as bus, projecting(bus, tmp_path / "copy", COSTS) as costs:
         savings = Savings(costs, lambda: PricesInForce().prices, bus.clock)
         service = Service("pricing", endpoints(Reports(costs, bus.clock), savings), bus)

@@ -8,6 +8,7 @@ from operator import attrgetter
 from bus.projection import Fact, Projection, Rows
 from bus.projection.file import microseconds
 from schemas.ledger import ACCOUNT_ENTITY, Charge, Charged, Lapsed, Party, Reference, Voided
+from schemas.pricing.prices import ORDINARY
 from schemas.usage import COUNTS
 
 STANDARD = "standard"
@@ -115,9 +116,11 @@ def _tail(charge: Charge) -> tuple[object, ...]:
 
 
 def _tier(charge: Charge) -> str:
-    if charge.batch and charge.tier not in (None, "batch"):
-        return f"batch+{charge.tier}"
-    return "batch" if charge.batch else charge.tier or STANDARD
+    """Return the tier by one name, whatever providers call the ordinary one."""
+    tier = "" if (charge.tier or "") in ORDINARY else charge.tier or ""
+    if charge.batch and tier not in ("", "batch"):
+        return f"batch+{tier}"
+    return "batch" if charge.batch else tier or STANDARD
 
 
 def _forget(rows: Rows, tenant: str, reference: Reference) -> None:
