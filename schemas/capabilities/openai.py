@@ -2,7 +2,17 @@
 
 from typing import Any
 
-from schemas.capabilities.rule import ANY, Rule, models, never, only, other_than, up_to
+from schemas.capabilities.rule import (
+    ANY,
+    Rule,
+    always,
+    at_least,
+    models,
+    never,
+    only,
+    other_than,
+    up_to,
+)
 from schemas.llm import ModelConfig
 from schemas.providers import Azure, Groq, OpenAI
 
@@ -16,6 +26,9 @@ THINKING_CAN_BE_OFF = models(r"gpt-5\.\d(?![\w.-]*-chat)")
 """Those of them that take sampling settings all the same at ``reasoning_effort: none``."""
 
 _ALWAYS_THINKING = models(r"o[134](?![a-z\d])|gpt-5(?!\.\d)(?![\w.-]*-chat)")
+
+
+_LEAST_TOKENS = 16
 
 
 def _without_effort(_value: Any, config: ModelConfig) -> bool:
@@ -59,6 +72,29 @@ OPENAI_RULES = (
         "reasons beside tools only in Responses",
         api="chat",
         beside_tools=True,
+    ),
+    Rule(
+        _OPENAI,
+        models(r"o[134](?![a-z\d])"),
+        "reasoning_effort",
+        only("low", "medium", "high"),
+        "knows three efforts: low, medium and high",
+    ),
+    Rule(
+        _OPENAI,
+        models(r"gpt-5(?!\.\d)(?![\w.-]*-chat)"),
+        "reasoning_effort",
+        only("minimal", "low", "medium", "high"),
+        "knows four efforts, from minimal to high",
+    ),
+    Rule(
+        _OPENAI,
+        ANY,
+        "max_tokens",
+        at_least(_LEAST_TOKENS),
+        f"takes a limit of at least {_LEAST_TOKENS} tokens in Responses",
+        api="responses",
+        nearest=always(_LEAST_TOKENS),
     ),
     Rule(_OPENAI, ANY, "top_k", never, "takes no top_k"),
     Rule(_OPENAI, ANY, "reasoning_budget", never, "takes no reasoning_budget"),

@@ -60,6 +60,11 @@ def at_most(limit: float) -> Accepts:
     return lambda value, _config: value <= limit
 
 
+def at_least(limit: float) -> Accepts:
+    """Accept values from a limit on."""
+    return lambda value, _config: value >= limit
+
+
 def up_to(count: int) -> Accepts:
     """Accept so many items."""
     return lambda items, _config: len(items) <= count

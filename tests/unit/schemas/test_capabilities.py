@@ -1,10 +1,11 @@
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
 from schemas.capabilities import output_limit, refusals, unseen
 from schemas.llm import (
     ChatMessage,
+    Effort,
     GenerateRequest,
     ImageUrl,
     JsonObjectFormat,
@@ -118,6 +119,33 @@ def test_the_newest_of_gpt_5_reason_beside_tools_only_in_responses():
         OpenAI(model="gpt-5.1"), ModelConfig(reasoning_effort="low"), beside_tools=True
     )
     assert older == []
+
+
+@pytest.mark.parametrize(
+    ("model", "unknown"),
+    [
+        ("o3", {"none", "minimal", "xhigh", "max"}),
+        ("gpt-5-mini", {"none", "xhigh", "max"}),
+        ("gpt-5.1", {"minimal"}),
+    ],
+)
+def test_each_generation_of_openais_knows_efforts_of_its_own(model: str, unknown: set[str]):
+    found = {
+        effort
+        for effort in get_args(Effort)
+        if refusals(OpenAI(model=model), ModelConfig(reasoning_effort=effort))
+    }
+
+    assert found == unknown
+
+
+def test_responses_have_a_least_limit_of_tokens():
+    config = ModelConfig(max_tokens=5)
+
+    (one,) = refusals(OpenAI(model="gpt-4o", api="responses"), config)
+
+    assert (one.setting, one.instead) == ("max_tokens", 16)
+    assert refusals(OpenAI(model="gpt-4o"), config) == []
 
 
 @pytest.mark.parametrize(
