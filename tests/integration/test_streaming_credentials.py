@@ -16,8 +16,10 @@ from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
+from msgspec import structs
 
 from schemas.lifecycle import FailGeneration, FinishGeneration
+from schemas.llm import ChatMessage, ImageUrl
 from schemas.problems import Problem
 from schemas.providers import Bedrock, Google, Ollama, Provider
 from tests.attempts import NOW, ignore, work
@@ -156,6 +158,21 @@ async def test_a_model_that_only_converse_reaches_is_refused_before_anything_is_
     )
 
     assert (problem.code, problem.field) == ("validation", place)
+
+
+async def test_an_image_by_address_is_refused_because_bedrock_fetches_none():
+    async with (
+        fake_provider(sending(*CONVERSE)) as fake,
+        generating(environ=ENVIRON) as generator,
+    ):
+        item = work(bedrock(server(fake), CLAUDE, api="invoke", **KEYS))
+        image = ImageUrl(url="https://example.com/a.png")
+        seen = structs.replace(item.request, messages=[ChatMessage(role="user", content=[image])])
+        result = await generator.run(structs.replace(item, request=seen), ignore)
+
+    assert isinstance(result, FailGeneration)
+    assert (result.problem.code, result.problem.field) == ("validation", "messages")
+    assert fake.bodies == []
 
 
 # Service accounts

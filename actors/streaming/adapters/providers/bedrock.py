@@ -23,7 +23,7 @@ from actors.streaming.core.wires.titan.reader import TitanReader
 from bus.errors import problem
 from bus.ports import Clock
 from bus.secrets import Secrets
-from schemas.llm import GenerateRequest
+from schemas.llm import GenerateRequest, ImageUrl
 from schemas.providers import Bedrock, Family, family_of
 
 API_KEY = "bedrock"
@@ -149,6 +149,9 @@ def _unspoken(_request: GenerateRequest) -> dict[str, Any]:
 
 
 def _anthropic_body(request: GenerateRequest) -> dict[str, Any]:
+    if any(isinstance(part, ImageUrl) for one in request.messages for part in one.parts):
+        reason = "Bedrock takes images within the message only, not by their address."
+        raise problem("validation", reason, field="messages")
     body = anthropic.body(request)
     kept = {name: value for name, value in body.items() if name not in _OURS_ALONE}
     return {"anthropic_version": _ANTHROPIC_VERSION, **kept}
