@@ -73,6 +73,13 @@ class Membership:
         self._refused.discard(shard)
         self._notify()
 
+    @property
+    def is_deaf(self) -> bool:
+        """Whether we do not even hear ourselves, so that nobody's silence means anything."""
+        mine = self._seen.get(self._process)
+        late = 2 * self._timing.heartbeat_seconds
+        return mine is None or anyio.current_time() - mine[0] > late
+
     def members(self) -> list[Alive]:
         """Return the newest heartbeat of every live process."""
         return [alive for _, alive in self._seen.values()]

@@ -28,6 +28,14 @@ class Delivery(NamedTuple):
     reply: str = ""
     headers: Mapping[str, str] | None = None
 
+    @property
+    def is_unheard(self) -> bool:
+        """Whether the bus says that nobody listened to what wanted an answer here (ADR-26)."""
+        return not self.data and self.headers is not None and self.headers.get("Status") == UNHEARD
+
+
+UNHEARD = "503"
+"""The status with which the bus answers where nobody listens."""
 
 Handler = Callable[[Delivery], Awaitable[None]]
 
@@ -38,7 +46,7 @@ class Transport(Protocol):
     async def publish(
         self, subject: str, data: bytes, *, reply: str = "", headers: dict[str, str] | None = None
     ) -> None:
-        """Send and forget.
+        """Send and forget. Where nobody listens, ``reply`` is told so: see ``is_unheard``.
 
         Raises:
             UnavailableError: the connection is closed for good.
@@ -255,16 +263,21 @@ class Ticket(Protocol):
         ...
 
 
+ELSEWHERE = ""
+"""The life of an item of which a worker may have a twin whatever the generation of the queue."""
+
+
 class WorkQueue(Protocol):
     """Work items by queue and tenant, each handed to one worker at a time."""
 
     async def send(
         self, queue: str, tenant: str, data: bytes, *, item: str, life: str | None = None
-    ) -> None:
-        """Store an item; a repeat of the same ``item`` id within the window is swallowed.
+    ) -> bool:
+        """Store an item; return False if it repeats an ``item`` id within the window: swallowed.
 
         ``life`` is set where the item may have been stored before: the ``generation`` of the queue
         in which that was. In another one no repeat is swallowed, and a worker may hold the twin.
+        It is ``ELSEWHERE`` where a worker may hold a twin that was never in the queue.
 
         Raises:
             UnavailableError: not known to be stored.

@@ -100,6 +100,11 @@ def work_subject(queue: str, tenant: str) -> str:
     return fill("_cb.work.{queue}.{tenant}", queue=queue, tenant=tenant)
 
 
+def offer_subject(worker: str) -> str:
+    """Where a worker is offered items directly. Nobody listens there once it has gone."""
+    return f"_cb.sys.offer.{worker}"
+
+
 def submit_subject(request_subject: str) -> str:
     """Return the durable form of a public request: ``cb.<tenant>.submit.<actor>.<verb>``."""
     prefix, tenant, rest = request_subject.split(".", 2)

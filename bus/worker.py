@@ -1,8 +1,9 @@
-"""Workers: long or costly work, pulled from a queue, reported to the owner, acknowledged last.
+"""Workers: long or costly work, offered by owners or pulled from a queue, and reported.
 
-The item of a dead worker is handed out again by the queue. Whoever then gets it asks the owner
-first; so it goes with an item that has waited so long that a repeat of it may be about. The owner's
-journal decides which attempt counts, so an item that runs twice still ends once.
+An item of the queue is acknowledged last. That of a dead worker is handed out again; whoever then
+gets it asks the owner first. So it goes with an item that has waited so long that a repeat of it
+may be about. The owner's journal decides which attempt counts, so an item that runs twice still
+ends once.
 """
 
 import math
@@ -21,6 +22,7 @@ from bus.config import Timing
 from bus.crew import Crew
 from bus.errors import ProblemError, UnavailableError
 from bus.ids import new_id
+from bus.offers import Desk
 from bus.ports import Bus, Delivery, Ticket
 from bus.rpc import Owners, command
 from bus.telemetry import metrics
@@ -87,13 +89,14 @@ class Worker(Generic[I]):
         self._freed = anyio.Event()
         self._draining = False
         self._awake_at, self._woke_at = math.inf, -math.inf
+        self._desk = Desk(job.queue, bus, timing, take=self._take_offered, room=self._has_room)
         self._in_flight = metrics.WORK_IN_FLIGHT.at(job.queue)
         self.ready = False
 
     # Life
 
     async def run(self) -> None:
-        """Pull and work until cancelled or drained."""
+        """Take items and work until cancelled or drained."""
         transport = self._bus.transport
         async with (
             transport.subscription(ROLL_CALL_SUBJECT, self._roll_call),
@@ -102,7 +105,10 @@ class Worker(Generic[I]):
         ):
             tasks.start_soon(self._keep_alive)
             self._crew = Crew(tasks, self._work, most=self._capacity)
-            async with self._bus.queue.pull(self._job.queue, credit=self._credit) as tickets:
+            async with (
+                self._bus.queue.pull(self._job.queue, credit=self._credit) as tickets,
+                self._desk.opened(),
+            ):
                 self.ready = True
                 await self._pull(tickets)
 
@@ -119,6 +125,7 @@ class Worker(Generic[I]):
         while self.running:
             self._freed = anyio.Event()
             await self._freed.wait()
+        await self._desk.leave()
 
     @property
     def running(self) -> int:
@@ -155,12 +162,27 @@ class Worker(Generic[I]):
             ticket = tickets.popleft()
             if tickets:
                 self._waiting[tenant] = tickets
-            self._running[tenant] = self._running.get(tenant, 0) + 1
-            self._in_flight.set(self.running)
-            self._crew.give((tenant, ticket))
+            self._begin(tenant, ticket)
+
+    def _begin(self, tenant: str, ticket: Ticket) -> None:
+        self._running[tenant] = self._running.get(tenant, 0) + 1
+        self._in_flight.set(self.running)
+        self._crew.give((tenant, ticket))
 
     def _may_begin(self, tenant: str) -> bool:
         return self._running.get(tenant, 0) < self._per_tenant
+
+    def _has_room(self) -> bool:
+        """Say whether one more item could begin at once. What waits has no room for its tenant."""
+        return not self._draining and self.running < self._capacity
+
+    def _take_offered(self, tenant: str, ticket: Ticket) -> bool:
+        """Begin an item that was offered, if that can be now; say whether."""
+        if not self._has_room() or not self._may_begin(tenant):
+            return False
+        self._held[id(ticket)] = ticket
+        self._begin(tenant, ticket)
+        return True
 
     async def _work(self, held: tuple[str, Ticket]) -> None:
         tenant, ticket = held
@@ -186,7 +208,9 @@ class Worker(Generic[I]):
             return
         try:
             if not await self._needs_claim(ticket) or await self._is_granted(item, ticket):
-                await self._report(item, await self._perform(item))
+                result = await self._perform(item)
+                self._desk.reports(ticket)
+                await self._report(item, result)
             await ticket.ack()
         except ProblemError as failed:
             log.warning("worker.report_failed", item=self._job.name(item), code=failed.problem.code)
@@ -300,7 +324,7 @@ class Worker(Generic[I]):
 
     async def _roll_call(self, delivery: Delivery) -> None:
         call = decode(RollCall, delivery.data)
-        held = Held(process=self._process, items=list(self._names()))
+        held = Held(process=self._process, items=list(self._names()), worker=self._desk.name)
         await self._bus.transport.publish(call.answer_to, encode(held))
 
     def _names(self) -> Iterator[str]:

@@ -3,12 +3,15 @@
 from datetime import datetime
 from typing import Literal
 
+import msgspec
+
 from schemas.base import Internal
 
 HEARTBEAT_SUBJECT = "_cb.sys.alive"
 FAREWELL_SUBJECT = "_cb.sys.gone"
 ROLL_CALL_SUBJECT = "_cb.sys.roll_call"
 STOP_WORK_SUBJECT = "_cb.sys.stop_work"
+WORKER_SUBJECT = "_cb.sys.worker"
 PROVIDERS_SUBJECT = "_cb.sys.providers"
 LANE_SUBJECT = "_cb.sys.lane"
 SHARDS_SUBJECT = "_cb.sys.shards"
@@ -74,6 +77,36 @@ class OwnedShards(Internal):
     owned: list[OwnedShard]
 
 
+class WorkerAlive(Internal):
+    """A worker's heartbeat: the queue it works off, and whether it has room for an item.
+
+    One that is ``leaving`` has ended or handed back all it had: this is the last that it says.
+    """
+
+    worker: str
+    queue: str
+    has_room: bool = True
+    leaving: bool = False
+
+
+class Offer(Internal):
+    """A work item for one worker, stored nowhere; ``name`` is its effect id, ``at`` when it left.
+
+    The worker says on the reply subject whether it takes it, by ``OfferAnswer``.
+    """
+
+    name: str
+    tenant: str
+    at: datetime
+    item: msgspec.Raw
+
+
+class OfferAnswer(Internal):
+    """Whether a worker has taken the item that it was offered."""
+
+    taken: bool
+
+
 class ProjectionState(Internal):
     """How far one process's copy of a projection has come.
 
@@ -111,6 +144,7 @@ class Held(Internal):
 
     process: str
     items: list[str]
+    worker: str = ""
 
 
 class StopWork(Internal):

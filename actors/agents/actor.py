@@ -20,6 +20,7 @@ from actors.agents.core.listing import page_agents, page_conversations
 from actors.agents.core.outward import (
     announce,
     effects,
+    lost,
     record,
     record_subject,
     redispatch,
@@ -97,6 +98,7 @@ def execution_entity() -> Entity[Execution, ExecutionCommand, ExecutionEvent]:
         record_subject=lambda tenant, key: fill(RECORD_SUBJECT, tenant=tenant, execution_id=key),
         restore=lambda tenant, data: restore(tenant, decode(ExecutionRecord, data)),
         redispatch=redispatch,
+        lost=lost,
         answered=answered,
         tick=Tick(),
         upgrades={1: lambda state: state},

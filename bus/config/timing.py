@@ -80,14 +80,20 @@ class Timing(msgspec.Struct, frozen=True, kw_only=True):
     # Work
 
     ack_wait_seconds: Annotated[
-        float, _why("a dead worker's item moves to another after this: within 3 s in all")
+        float, _why("a silent worker's items move to others after this: within 3 s in all")
     ] = 2.0
     in_progress_seconds: Annotated[
         float, _why("a quarter of the wait: three lost signs of life do no harm")
     ] = 0.5
+    offer_seconds: Annotated[
+        float, _why("an offered item that is neither answered nor done by then is offered again")
+    ] = 1.0
+    taken_seconds: Annotated[
+        float, _why("who is done sooner says so by the result alone; a short wait in a second")
+    ] = 0.02
     roll_call_seconds: Annotated[
-        float, _why("after a restart of the bus every worker has reconnected and answered by then")
-    ] = 2.0
+        float, _why("who does not answer within it is asked again, unless it has gone meanwhile")
+    ] = 0.25
     work_resend_seconds: Annotated[float, _why("the pause between tries while the bus is away")] = (
         0.1
     )

@@ -41,17 +41,18 @@ class JetStreamWorkQueue:
 
     async def send(
         self, queue: str, tenant: str, data: bytes, *, item: str, life: str | None = None
-    ) -> None:
+    ) -> bool:
         """See ``WorkQueue.send``. Ids of items are apart for each queue and tenant."""
         subject = work_subject(queue, tenant)
         headers = {MESSAGE_ID: f"{queue}.{tenant}.{item}"}
         if life is not None:
             headers[LIFE] = life
         try:
-            await store(self._transport, subject, data, headers=headers)
+            receipt = await store(self._transport, subject, data, headers=headers)
         except JetStreamError as error:
             raise UnavailableError(subject, error.description) from None
         await self._announce(subject, LaneOpened(queue=queue, tenant=tenant))
+        return not receipt.duplicate
 
     def pull(
         self, queue: str, *, credit: Callable[[str], int]

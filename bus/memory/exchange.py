@@ -10,7 +10,7 @@ from anyio.abc import TaskGroup
 
 from bus.memory.mailbox import Mailbox
 from bus.memory.store import MemoryStore
-from bus.ports import Delivery
+from bus.ports import UNHEARD, Delivery
 from bus.subjects import matches
 
 Fate = Callable[[str, str, str], Sequence[float]]
@@ -22,6 +22,7 @@ _matches = lru_cache(maxsize=16_384)(matches)
 Answer = Callable[[Delivery], None]
 
 MESSAGE_ID = "Nats-Msg-Id"
+NOBODY = {"Status": UNHEARD}
 
 
 class Exchange:
@@ -52,12 +53,16 @@ class Exchange:
     def publish(self, sender: str, delivery: Delivery) -> None:
         """Store the message where a stream wants it, and bring it to all who listen."""
         message_id = (delivery.headers or {}).get(MESSAGE_ID)
-        self._store.keep(delivery.subject, delivery.data, message_id=message_id)
+        is_heard = self._store.keep(delivery.subject, delivery.data, message_id=message_id)
         answer = self.answers.get(delivery.subject)
         if answer is not None:
+            is_heard = True
             self._send(sender, answer[0], delivery, answer[1])
         for mailbox in self._receivers(delivery.subject):
+            is_heard = True
             self._send(sender, mailbox.connection, delivery, mailbox.put)
+        if delivery.reply and not is_heard:
+            self.publish(sender, Delivery(delivery.reply, b"", headers=NOBODY))
 
     def is_heard(self, subject: str) -> bool:
         """Say whether anybody listens on a subject."""

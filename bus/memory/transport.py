@@ -68,6 +68,8 @@ class MemoryTransport:
             del self._exchange.answers[reply]
         if not answers:
             raise DeadlineError(subject, timeout)
+        if answers[0].is_unheard:
+            raise NobodyListensError(subject)
         return answers[0]
 
     @asynccontextmanager

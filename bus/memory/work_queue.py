@@ -119,19 +119,21 @@ class MemoryWorkQueue:
 
     async def send(
         self, queue: str, tenant: str, data: bytes, *, item: str, life: str | None = None
-    ) -> None:
+    ) -> bool:
         """See ``WorkQueue.send``."""
         await checkpoint()
-        self.put(queue, tenant, data, item=item, life=life)
+        return self.put(queue, tenant, data, item=item, life=life)
 
     def put(
         self, queue: str, tenant: str, data: bytes, *, item: str, life: str | None = None
-    ) -> None:
-        """Store an item unless it repeats one."""
-        if not self._repeats((queue, tenant, item)):
-            lane = self._lanes.setdefault(queue, {}).setdefault(tenant, _Lane())
-            lane.ready.append(_Item(data, self._clock(), life))
-            self.notify()
+    ) -> bool:
+        """Store an item unless it repeats one; say whether."""
+        if self._repeats((queue, tenant, item)):
+            return False
+        lane = self._lanes.setdefault(queue, {}).setdefault(tenant, _Lane())
+        lane.ready.append(_Item(data, self._clock(), life))
+        self.notify()
+        return True
 
     @asynccontextmanager
     async def pull(

@@ -1,8 +1,7 @@
 """What leaves a shard once its commit is stored: replies, publications, work items, records.
 
-Replies and publications go at once. Work items are sent by tasks of their own, because their
-receipts must be awaited. Records are written behind: of an entity that changes quickly only the
-newest.
+Replies, work items and publications go at once. Records are written behind: of an entity that
+changes quickly only the newest.
 """
 
 from collections import deque
@@ -10,21 +9,16 @@ from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import anyio
-from anyio.abc import TaskGroup
 
 from bus.codec import encode
 from bus.config import Timing
-from bus.crew import Crew
-from bus.errors import UnavailableError
 from bus.ports import Bus, Still
+from bus.shard.assignments import Assignments
 from bus.shard.book import Address, Book
 from bus.shard.fence import Fence
 from bus.shard.turn import Outcome
 from bus.waiting import Wakeup
-from schemas.decision import Publish, Work
-
-MOST_AT_ONCE = 64
-"""Work items whose receipts are awaited at once; one by one they would be the shard's brake."""
+from schemas.decision import Publish
 
 RECORD_ROUNDS = 10
 """A record of what has not ended waits so many rounds: mostly its end then comes with it."""
@@ -42,18 +36,15 @@ class Dispatcher:
     """Sends what the turns of a shard lead to, and knows up to which commit nothing can be lost."""
 
     def __init__(
-        self, book: Book, fence: Fence, bus: Bus, timing: Timing, tasks: TaskGroup
+        self, book: Book, fence: Fence, assignments: Assignments, bus: Bus, timing: Timing
     ) -> None:
         self._book = book
         self._fence = fence
+        self._assignments = assignments
         self._transport = bus.transport
         self._outbox = bus.outbox
-        self._queue = bus.queue
         self._timing = timing
         self._settled = book.settled
-        self._to_send: dict[str, tuple[Address, Work]] = {}
-        self._repeats: dict[str, str] = {}
-        self._senders = Crew(tasks, self._send_one, most=MOST_AT_ONCE)
         self._unwritten: dict[Address, _Unwritten] = {}
         self._has_unwritten = Wakeup()
         self._round = 0
@@ -62,14 +53,14 @@ class Dispatcher:
         self._removable: deque[tuple[int, Address, Any]] = deque()
 
     async def dispatch(self, n: int, outcome: Outcome) -> None:
-        """Send what commit ``n`` leads to."""
+        """Send what commit ``n`` leads to; work first, since it takes the longest."""
+        self._assignments.closed(outcome.closed)
+        await self._assignments.assign(outcome.opened)
         for reply, data in outcome.replies:
             if isinstance(reply, str):
                 await self._transport.publish(reply, data)
             else:
                 reply(data)
-        for address, work in outcome.opened:
-            self.send(address, work)
         for publication in outcome.publications:
             await self.publish(publication)
             self._book.entity.observe(publication)
@@ -83,21 +74,6 @@ class Dispatcher:
             await self._outbox.post(publication.subject, data, still=still)
         else:
             await self._transport.publish(publication.subject, data)
-
-    def send(self, address: Address, work: Work, *, repeat: bool = False) -> None:
-        """Queue a work item for sending; a repeat of one that is queued already changes nothing.
-
-        ``repeat`` says that it may have been sent before.
-        """
-        if repeat:
-            self._repeats.setdefault(work.id, self._book.generation)
-        if work.id not in self._to_send:
-            self._to_send[work.id] = (address, work)
-            self._senders.give(work.id)
-
-    def is_sending(self, work: Work) -> bool:
-        """Say whether a work item still waits here to be sent."""
-        return work.id in self._to_send
 
     async def repeat(
         self, n: int, publications: Iterable[Publish], touched: Iterable[Address]
@@ -123,34 +99,6 @@ class Dispatcher:
         if self._unwritten:
             await self._fence.confirm(within=self._timing.record_delay_seconds)
         await self._write(list(self._unwritten))
-
-    # Work
-
-    async def _send_one(self, name: str) -> None:
-        while not await self._sent(*self._to_send[name]):  # noqa: ASYNC110  the wait is for a restart
-            await anyio.sleep(self._timing.work_resend_seconds)
-        del self._to_send[name]
-        self._repeats.pop(name, None)
-
-    async def _sent(self, address: Address, work: Work) -> bool:
-        if not self._book.is_open(address, work):
-            return True
-        # What a former owner sends late may have ended, and the queue may have forgotten it.
-        await self._fence.confirm(within=self._timing.work_resend_seconds)
-        life = self._book.generation
-        try:
-            await self._queue.send(
-                work.queue,
-                work.tenant,
-                encode(work.item),
-                item=work.id,
-                life=self._repeats.get(work.id),
-            )
-        except UnavailableError:
-            # It may be stored, and a worker may hold it although a restarted queue knows nothing.
-            self._repeats.setdefault(work.id, life)
-            return False
-        return True
 
     # Records
 

@@ -32,7 +32,8 @@ class Entity(Generic[S, C, E]):
     outstanding in a state, ``announce`` the publications of an event, ``due`` the moment at which
     ``tick`` is to be decided, ``ended`` whether the entity may leave memory, ``record`` its stored
     record, ``restore`` the state from such a record (None where it is not of an ended entity),
-    ``redispatch`` the command that begins lost work anew, ``answered`` the command that tells what
+    ``redispatch`` the command that begins anew work that the bus has lost, ``lost`` the one for
+    work whose worker has gone, which spends an attempt, ``answered`` the command that tells what
     another entity has answered to an ask: an encoded answer or ``Problem``. ``observe`` is told of
     each publication when its commit is stored, for metrics.
 
@@ -64,12 +65,17 @@ class Entity(Generic[S, C, E]):
     restore: Callable[[str, bytes], S | None]
     redispatch: Callable[[Work], C]
     tick: C
+    lost: Callable[[Work], C] | None = None
     answered: Callable[[Ask, bytes], C] = asks_nobody
     observe: Callable[[Publish], None] = lambda _: None
     initial: Callable[[str, str], S | None] = lambda _tenant, _key: None
     keeps_replies: bool = True
     keeps_journal: bool = False
     upgrades: Mapping[int, Upgrade] = field(default_factory=dict[int, Upgrade])
+
+    def anew(self, work: Work, *, lost: bool) -> C:
+        """Return the command that begins work anew; ``lost`` with its worker or with the bus."""
+        return self.lost(work) if lost and self.lost is not None else self.redispatch(work)
 
     def can_read(self, version: int) -> bool:
         """Say whether a state of this version can be made one of the present version."""

@@ -37,6 +37,10 @@ class Fence:
         self.sequence = await append(self._journal, self._subject, commit, self.sequence)
         self._shown = began
 
+    def was_ours(self, *, within: float) -> bool:
+        """Say whether the shard is known to have been ours ``within`` the last seconds."""
+        return self._shown >= anyio.current_time() - within
+
     async def confirm(self, *, within: float = 0.0) -> None:
         """Return if the shard was ours at most ``within`` seconds ago.
 

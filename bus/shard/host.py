@@ -15,6 +15,7 @@ from bus.ports import Bus, Delivery
 from bus.shard.asks import NO_WAYS, Ways
 from bus.shard.entity import Entity
 from bus.shard.owner import ShardOwner
+from bus.shard.workforce import Workforce
 from bus.telemetry import metrics
 from schemas.fleet import SHARDS_SUBJECT, OwnedShard, OwnedShards
 from schemas.journal import Mail
@@ -43,6 +44,7 @@ class ShardHost:
         self._shards = shards
         self._process = process
         self._membership = membership
+        self._workforce = Workforce(f"{entity.name}-{process}", membership, bus, timing)
         self._bus = bus
         self._timing = timing
         self._ways = ways
@@ -55,11 +57,17 @@ class ShardHost:
         """Take and release shards until cancelled or drained."""
         # An owner that was cancelled before it began has not taken itself off the list.
         self._running.clear()
-        await anyio.sleep(self._timing.join_seconds)
         async with (
             self._bus.transport.subscription(SHARDS_SUBJECT, self._tell),
-            anyio.create_task_group() as tasks,
+            anyio.create_task_group() as watching,
         ):
+            watching.start_soon(self._workforce.run)
+            await anyio.sleep(self._timing.join_seconds)
+            await self._keep_reconciling()
+            watching.cancel_scope.cancel()
+
+    async def _keep_reconciling(self) -> None:
+        async with anyio.create_task_group() as tasks:
             while not self._draining.is_set():
                 changed = self._membership.changed
                 self._reconcile(tasks)
@@ -114,13 +122,17 @@ class ShardHost:
         metrics.SHARDS_OWNED.at(self._entity.name).set(len(self.owned))
         wanted = self._wanted()
         for shard in wanted - self._running.keys():
-            owner = ShardOwner(
-                self._entity, shard, self._process, self._bus, self._timing, ways=self._ways
-            )
+            owner = self._owner(shard)
             self._running[shard] = owner
             tasks.start_soon(self._own, shard, owner)
         for shard in self._running.keys() - wanted:
             self._running[shard].stop()
+
+    def _owner(self, shard: int) -> ShardOwner:
+        entity, workforce = self._entity, self._workforce
+        return ShardOwner(
+            entity, shard, self._process, workforce, self._bus, self._timing, ways=self._ways
+        )
 
     async def _own(self, shard: int, owner: ShardOwner) -> None:
         name = self._name_of(shard)

@@ -1,42 +1,46 @@
 """Making sure that open work is with a worker or in the queue, after whatever happened."""
 
+import itertools
+from collections.abc import Iterable
 from datetime import timedelta
-from typing import Any
 
 import anyio
-import msgspec
 
-from bus.codec import encode
 from bus.config import Timing
 from bus.errors import UnavailableError
 from bus.ports import Bus
+from bus.shard.assignments import Assignments
 from bus.shard.book import Address, Book
-from bus.shard.dispatch import Dispatcher
-from bus.shard.inbox import Inbox
-from bus.shard.roll_call import unheld
-from bus.shard.turn import Letter
+from bus.shard.roll_call import holders
+from bus.shard.workforce import Workforce
 from schemas.decision import Work
-from schemas.journal import Mail
 
 OpenWork = list[tuple[Address, Work]]
 
 
 class OpenWorkKeeper:
-    """Sends work again where that is safe, and begins it anew where the bus has lost it.
+    """Finds out where work is of which nobody here knows, and begins anew what was lost.
 
-    An item is safe to send again while the queue still remembers its id: a repeat is swallowed. An
-    older one, or one of an earlier life of the queue, may be held by a worker: that is asked first.
+    All workers are asked first. What none of them has can be in the queue, which shows by sending
+    it again: while the queue remembers an item's id, it swallows the repeat.
     """
 
     def __init__(
-        self, book: Book, dispatcher: Dispatcher, inbox: Inbox, name: str, bus: Bus, timing: Timing
+        self,
+        book: Book,
+        assignments: Assignments,
+        workforce: Workforce,
+        name: str,
+        bus: Bus,
+        timing: Timing,
     ) -> None:
         self._book = book
-        self._dispatcher = dispatcher
-        self._inbox = inbox
-        self._name = name
+        self._assignments = assignments
+        self._workforce = workforce
+        self._name = f"{name}.{book.epoch}"
         self._bus = bus
         self._timing = timing
+        self._calls = itertools.count(1)
         self._reconnected = anyio.Event()
 
     async def run(self) -> None:
@@ -54,45 +58,51 @@ class OpenWorkKeeper:
     async def _after_takeover(self) -> None:
         known = list(self._book.open_work())
         generation = await self._generation()
-        fresh: OpenWork = []
+        unheld = await self._unheld(known)
+        queued: OpenWork = []
         if generation == self._book.generation:
             limit = self._bus.clock() - timedelta(seconds=self._timing.repeat_window_seconds)
-            fresh = [(address, work) for address, work in known if work.since > limit]
-        for address, work in fresh:
-            self._dispatcher.send(address, work, repeat=True)
-        await self._begin_lost_anew([entry for entry in known if entry not in fresh], generation)
+            queued = [(address, work) for address, work in unheld if work.since > limit]
+        for address, work in queued:
+            self._assignments.send(address, work, twin=True)
+        await self._settle([entry for entry in unheld if entry not in queued], generation)
 
     async def _after_reconnect(self) -> None:
-        sent = self._dispatcher.is_sending
-        known = [entry for entry in self._book.open_work() if not sent(entry[1])]
+        """Find what the queue had, and has no more."""
+        has = self._assignments.has
+        known = [entry for entry in self._book.open_work() if not has(entry[1])]
         generation = await self._generation()
         if generation != self._book.generation:
-            await self._begin_lost_anew(known, generation)
+            await self._settle(await self._unheld(known), generation)
 
-    async def _begin_lost_anew(self, doubtful: OpenWork, generation: str) -> None:
-        """Ask again and again until no doubtful item is open: who holds one may still die with it.
+    async def _unheld(self, doubtful: OpenWork) -> OpenWork:
+        """Return what no worker holds, and note who holds the rest."""
+        if not doubtful:
+            return []
+        name = f"{self._name}.{next(self._calls)}"
+        held = await holders(self._bus.transport, name, self._workforce, self._timing)
+        for address, work in self._still_open(doubtful):
+            if work.id in held and not self._assignments.has(work):
+                self._assignments.adopt(address, work, held[work.id])
+        return self._uncared_for(doubtful)
 
-        No queue hands out such an item again. Only then may a next owner rely on the queue.
+    async def _settle(self, lost: OpenWork, generation: str) -> None:
+        """Begin anew what is lost. Only then may a next owner rely on the queue.
+
+        What the bus lost while we asked is looked for when we are told that it is back.
         """
-        while doubtful := self._still_open(doubtful):
-            lost = await unheld(
-                self._bus.transport, self._name, doubtful, seconds=self._timing.roll_call_seconds
-            )
-            if self._reconnected.is_set():
-                return
-            for address, work in self._still_open(lost):
-                self._inbox.put(Letter(self._redispatch(address, work)))
-            while self._still_open(lost):  # noqa: ASYNC110  seldom and short
-                await anyio.sleep(self._timing.work_resend_seconds)
-        self._book.generation = generation
+        for address, work in self._uncared_for(lost):
+            self._assignments.begin_anew(address, work, lost=False)
+        while self._uncared_for(lost):  # noqa: ASYNC110  seldom and short
+            await anyio.sleep(self._timing.work_resend_seconds)
+        if not self._reconnected.is_set():
+            self._book.generation = generation
 
-    def _still_open(self, work: OpenWork) -> OpenWork:
+    def _still_open(self, work: Iterable[tuple[Address, Work]]) -> OpenWork:
         return [entry for entry in work if self._book.is_open(*entry)]
 
-    def _redispatch(self, address: Address, work: Work) -> Mail:
-        command: Any = self._book.entity.redispatch(work)
-        body = msgspec.Raw(encode(command))
-        return Mail(id=f"redispatch.{work.id}", tenant=address[0], key=address[1], body=body)
+    def _uncared_for(self, work: Iterable[tuple[Address, Work]]) -> OpenWork:
+        return [entry for entry in self._still_open(work) if not self._assignments.has(entry[1])]
 
     async def _generation(self) -> str:
         while True:

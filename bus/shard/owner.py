@@ -15,7 +15,8 @@ from bus.config import Timing
 from bus.errors import UnavailableError
 from bus.ports import Bus, Stored
 from bus.shard.asks import NO_WAYS, Asker, Ways
-from bus.shard.book import Address
+from bus.shard.assignments import Assignments
+from bus.shard.book import Address, Book
 from bus.shard.dispatch import Dispatcher
 from bus.shard.entity import Entity
 from bus.shard.fence import Fence
@@ -24,6 +25,7 @@ from bus.shard.open_work import OpenWorkKeeper
 from bus.shard.recovery import Recovered, take_over
 from bus.shard.snapshots import Snapshots
 from bus.shard.turn import Letter, Outcome, take_turn
+from bus.shard.workforce import Workforce
 from bus.subjects import journal_subject, mailbox_subject
 from bus.telemetry import metrics
 from schemas.decision import Publish
@@ -41,6 +43,7 @@ class ShardOwner:
         entity: Entity[Any, Any, Any],
         shard: int,
         process: str,
+        workforce: Workforce,
         bus: Bus,
         timing: Timing,
         *,
@@ -49,6 +52,7 @@ class ShardOwner:
         self._entity = entity
         self._shard = shard
         self._process = process
+        self._workforce = workforce
         self._bus = bus
         self._timing = timing
         self._ways = ways
@@ -112,8 +116,11 @@ class ShardOwner:
         bus, book = self._bus, self.book
         self._fence = Fence(self._journal, self._subject, book.epoch, recovered.sequence)
         async with anyio.create_task_group() as tasks:
-            self._dispatcher = sends = Dispatcher(book, self._fence, bus, self._timing, tasks)
-            keeper = OpenWorkKeeper(book, sends, self._inbox, self._name, bus, self._timing)
+            assignments = self._assigning(book, tasks)
+            self._dispatcher = sends = Dispatcher(book, self._fence, assignments, bus, self._timing)
+            keeper = OpenWorkKeeper(
+                book, assignments, self._workforce, self._name, bus, self._timing
+            )
             self._asker = asks = Asker(
                 book, self._fence, self._inbox, self._ways, self._timing, tasks
             )
@@ -131,7 +138,12 @@ class ShardOwner:
                 tasks.cancel_scope.cancel()
             finally:
                 self._fence.is_down = True
+                assignments.finish()
                 forget()
+
+    def _assigning(self, book: Book, tasks: TaskGroup) -> Assignments:
+        fence, queue = self._fence, self._bus.queue
+        return Assignments(book, fence, self._inbox, self._workforce, queue, self._timing, tasks)
 
     async def _serve(self, tasks: TaskGroup) -> None:
         async with self._bus.transport.subscription(self._mailbox, self._inbox.deliver):

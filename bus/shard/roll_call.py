@@ -1,33 +1,46 @@
-"""Finding work that the bus has lost: owners ask, workers answer with what they hold."""
+"""Finding out which items are with which worker: owners ask, workers answer with what they hold."""
 
-from collections.abc import Iterable
+from collections import defaultdict
+from math import inf
 
 import anyio
 
 from bus.codec import decode, encode
+from bus.config import Timing
 from bus.ports import Delivery, Transport
-from bus.shard.book import Address
-from schemas.decision import Work
+from bus.shard.workforce import Workforce
+from bus.waiting import Wakeup
 from schemas.fleet import ROLL_CALL_SUBJECT, Held, RollCall
 
+LONGEST_SECONDS = 10.0
+"""Whoever lives and does not answer for so long is not waited for."""
 
-async def unheld(
-    transport: Transport,
-    name: str,
-    open_work: Iterable[tuple[Address, Work]],
-    *,
-    seconds: float,
-) -> list[tuple[Address, Work]]:
-    """Return the work that no worker says it holds within ``seconds``. ``name`` is the shard's."""
-    asked = list(open_work)
-    held: set[str] = set()
+
+async def holders(
+    transport: Transport, name: str, workforce: Workforce, timing: Timing
+) -> dict[str, str]:
+    """Return the worker of each item that a worker holds, once all that live have answered.
+
+    ``name`` is this call's alone. Who has gone is not waited for, so a worker that is silent delays
+    this until it is given up.
+    """
+    answers: defaultdict[str, set[str]] = defaultdict(set)
+    answered = Wakeup()
     answer_to = f"_cb.sys.held.{name}"
 
     async def note(delivery: Delivery) -> None:
-        held.update(decode(Held, delivery.data).items)
+        held = decode(Held, delivery.data)
+        answers[held.worker].update(held.items)
+        answered.set()
 
     async with transport.subscription(answer_to, note):
-        call = RollCall(answer_to=answer_to)
-        await transport.publish(ROLL_CALL_SUBJECT, encode(call))
-        await anyio.sleep(seconds)
-    return [(address, work) for address, work in asked if work.id not in held]
+        call, asked = encode(RollCall(answer_to=answer_to)), -inf
+        with anyio.move_on_after(LONGEST_SECONDS):
+            while not workforce.living <= answers.keys():
+                again = asked + timing.roll_call_seconds
+                if anyio.current_time() >= again:
+                    await transport.publish(ROLL_CALL_SUBJECT, call)
+                    asked = anyio.current_time()
+                    continue
+                await answered.wait(again - anyio.current_time())
+    return {item: worker for worker, items in answers.items() for item in items}

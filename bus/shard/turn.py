@@ -38,6 +38,7 @@ class Outcome:
     publications: list[Publish] = field(default_factory=list[Publish])
     opened: list[tuple[Address, Work]] = field(default_factory=list[tuple[Address, Work]])
     asked: list[tuple[Address, Ask]] = field(default_factory=list[tuple[Address, Ask]])
+    closed: list[Work] = field(default_factory=list[Work])
     touched: dict[Address, Any] = field(default_factory=dict[Address, Any])
     crashed: list[tuple[Mail, str]] = field(default_factory=list[tuple[Mail, str]])
 
@@ -59,9 +60,10 @@ def take_turn(book: Book, letters: Sequence[Letter], now: datetime) -> Outcome:
         if letter.reply and answer is not None:
             outcome.replies.append((letter.reply, answer))
     for address in outcome.touched:
-        opened, _ = book.settle(address)
+        opened, closed = book.settle(address)
         outcome.opened.extend((address, each) for each in opened if isinstance(each, Work))
         outcome.asked.extend((address, each) for each in opened if isinstance(each, Ask))
+        outcome.closed.extend(each for each in closed if isinstance(each, Work))
         outcome.touched[address] = book.slots[address].state
     return outcome
 

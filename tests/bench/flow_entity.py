@@ -235,5 +235,6 @@ def entity() -> Entity[Flow, Command, Event]:
         record_subject=record_subject,
         restore=restore,
         redispatch=lambda work: Again(step=work.item.step, attempt=work.item.attempt),
+        lost=lambda work: Claim(step=work.item.step, attempt=work.item.attempt, lost=True),
         tick=Again(),
     )

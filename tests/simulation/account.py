@@ -414,6 +414,7 @@ def account_entity() -> Entity[Account, AccountCommand, AccountEvent]:
         record_subject=_record_subject,
         restore=lambda _tenant, _data: None,
         redispatch=lambda work: Again(transfer=work.item.transfer, attempt=work.item.attempt),
+        lost=lambda work: Claim(transfer=work.item.transfer, attempt=work.item.attempt, lost=True),
         answered=_tell,
         tick=Ring(),
     )

@@ -16,6 +16,7 @@ from bus.ports import Bus
 from bus.rpc import Owners, command
 from bus.shard import ShardHost
 from bus.shard.recovery import fetched
+from bus.shard.workforce import Workforce
 from bus.subjects import journal_subject
 from bus.testing import World
 from bus.worker import Job, Worker
@@ -56,7 +57,9 @@ QUICK = Timing(
     retry_most_seconds=0.02,
     ack_wait_seconds=0.4,
     in_progress_seconds=0.05,
-    roll_call_seconds=0.1,
+    offer_seconds=0.2,
+    taken_seconds=0.005,
+    roll_call_seconds=0.05,
     work_resend_seconds=0.02,
     resend_window_seconds=0.1,
 )
@@ -282,6 +285,12 @@ def is_legal(history: list[ExecutionEvent]) -> bool:
         and all(isinstance(event, UsageSettled) for event in rest)
         and segments == sorted(set(segments))
     )
+
+
+def nobody(process: str, bus: Bus) -> Workforce:
+    """Return a workforce that knows no worker, so that all work goes by the queue."""
+    alive = Alive(process=process, actor="agents")
+    return Workforce(process, Membership(bus.transport, lambda: alive, QUICK), bus, QUICK)
 
 
 @asynccontextmanager

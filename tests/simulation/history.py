@@ -141,7 +141,10 @@ def _quiet(trace: Trace, seed: int) -> Generator[None]:
     structlog.configure(processors=[trace.log], cache_logger_on_first_use=False)
     gc.disable()
     try:
-        with patch("bus.worker.new_id", lambda: f"id-{next(numbers)}"):
+        with (
+            patch("bus.worker.new_id", lambda: f"id-{next(numbers)}"),
+            patch("bus.offers.new_id", lambda: f"id-{next(numbers)}"),
+        ):
             yield
     finally:
         gc.enable()

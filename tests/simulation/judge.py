@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+import anyio
 import msgspec
 
 from bus.codec import decode, encode
@@ -18,9 +19,17 @@ from bus.shard.book import START, Address
 from bus.streams.spec import StreamSpec
 from bus.subjects import matches
 from schemas.decision import Ask, Work
+from schemas.fleet import Offer
 from schemas.journal import NOTHING, Commit, Entry, Mail
+from tests.simulation.site import Site
 
 AnyEntity = Entity[Any, Any, Any]
+
+REPLACED = {"lost": 1.5, "redispatch": 0.0}
+"""Commands that take work from its worker, and how long that must have stood still at least."""
+
+LATELY = 3.0
+"""Seconds before an item was begun in which trouble still excuses that it is begun anew."""
 
 
 class BrokenError(Exception):
@@ -36,6 +45,7 @@ class ShardModel:
         self.epoch = 0
         self.owner = ""
         self.at = START
+        self.taken_over = 0.0
         self.states: dict[Address, Any] = {}
         self.histories: dict[Address, list[Any]] = defaultdict(list)
         self.replies: dict[tuple[Address, str], bytes] = {}
@@ -46,6 +56,7 @@ class ShardModel:
             raise BrokenError(f"commit {commit.n} follows commit {self.n}")
         if commit.owner is not None and commit.epoch == self.epoch + 1:
             self.epoch, self.owner = commit.epoch, commit.owner
+            self.taken_over = anyio.current_time()
         if (commit.epoch, commit.turn.rsplit(".", 2)[0]) != (self.epoch, self.owner):
             raise BrokenError(f"{commit.turn} appends in the epoch {self.epoch} of {self.owner}")
         if commit.at < self.at:
@@ -64,7 +75,7 @@ class Judge:
         self.announced: set[tuple[str, bytes]] = set()
         self.records: set[tuple[str, bytes]] = set()
         self.opened: set[str] = set()
-        self.begun: set[str] = set()
+        self.begun: dict[str, tuple[Site, float]] = {}
         self.broken: list[str] = []
         self._entities = {entity.name: entity for entity in entities}
         self._blobs = blobs
@@ -102,11 +113,11 @@ class Judge:
         if item not in self.opened and not item.startswith("handed-back."):
             self._break(f"work item sent before its commit: {item}")
 
-    def began(self, item: str) -> None:
+    def began(self, item: str, site: Site) -> None:
         """Check that nobody else has begun a work item."""
         if item in self.begun:
             self._break(f"begun twice: {item}")
-        self.begun.add(item)
+        self.begun[item] = (site, anyio.current_time())
 
     def answered(self, subject: str, mail: Mail, reply: bytes) -> None:
         """Check an answer that a caller has received."""
@@ -133,6 +144,8 @@ class Judge:
         state = self._base(shard, address, entry)
         if not any(self._agrees(shard, state, entry, body) for body in self._bodies(shard, entry)):
             raise BrokenError(f"no command leads to {entry.command!r}: {encode(entry).decode()}")
+        if entry.events:
+            self._check_replaced(shard, entry.command)
         for raw in entry.events:
             event = decode(shard.entity.event_type, raw)
             before, state = state, shard.entity.evolve(state, event)
@@ -158,6 +171,17 @@ class Judge:
                 self.opened.add(effect.id)
             else:
                 self.asked(command(effect.id, effect.tenant, effect.key, effect.command))
+
+    def _check_replaced(self, shard: ShardModel, command: str) -> None:
+        """Check that work is taken from no worker that is there and has it."""
+        reason, _, item = command.partition(".")
+        if item not in self.begun or reason not in REPLACED:
+            return
+        site, at = self.begun[item]
+        if not site.was_silent(at - LATELY, at_least=REPLACED[reason]) and (
+            reason == "lost" or at < shard.taken_over
+        ):
+            raise BrokenError(f"{item} is taken from {site.name}, which has it: {reason}")
 
     def _base(self, shard: ShardModel, address: Address, entry: Entry) -> Any:
         """Return the state that an entry starts from: the journal's, or the record's of it."""
@@ -185,7 +209,9 @@ class Judge:
                 if entry.command == f"answer.{effect.id}":
                     yield entity.answered(effect, self._answer_to(effect))
             elif entry.command == f"redispatch.{effect.id}":
-                yield entity.redispatch(effect)
+                yield entity.anew(effect, lost=False)
+            elif entry.command == f"lost.{effect.id}":
+                yield entity.anew(effect, lost=True)
 
     def _answer_to(self, ask: Ask) -> bytes:
         """Return what was answered to an ask, by the journal of the one who was asked."""
@@ -227,6 +253,8 @@ class JudgedStore(MemoryStore):
         self.judge: Judge
 
     def keep(self, subject: str, data: bytes, *, message_id: str | None = None) -> bool:
+        if matches("_cb.sys.offer.*", subject) and data:
+            self.judge.sent(decode(Offer, data).name)
         is_kept = super().keep(subject, data, message_id=message_id)
         if is_kept and matches("cb.>", subject):
             self.judge.published(subject, data)

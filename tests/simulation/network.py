@@ -179,9 +179,9 @@ class SiteQueue:
 
     async def send(
         self, queue: str, tenant: str, data: bytes, *, item: str, life: str | None = None
-    ) -> None:
+    ) -> bool:
         self._judge.sent(item)
-        await call(
+        return await call(
             self._site,
             f"send {item}",
             lambda: self._queue.put(queue, tenant, data, item=item, life=life),

@@ -56,7 +56,6 @@ def timing_of(seed: int) -> Timing:
         duplicate_window_seconds=window,
         resend_window_seconds=2.0,
         turn_commands=chance.choice([1, 3, 256]),
-        roll_call_seconds=1.0,
         prefetch=chance.choice([0, 0, 2]),
     )
 

@@ -11,10 +11,12 @@ from typing import Any, NamedTuple
 from unittest.mock import patch
 
 import msgspec
+from anyio.abc import TaskGroup
 
 from actors.agents.core.execution import Execution
 from bus.errors import UnavailableError
 from bus.memory import MemoryStore
+from bus.offers import Desk
 from bus.ports import Journal, Ticket
 from bus.shard import recovery
 from bus.shard.asks import Asker
@@ -24,6 +26,7 @@ from bus.shard.owner import ShardOwner
 from bus.shard.recovery import Recovered
 from bus.shard.snapshots import Snapshots
 from bus.shard.turn import Outcome
+from bus.shard.workforce import Errand, Workforce
 from bus.worker import Worker
 from schemas.decision import Ask
 from schemas.journal import Commit, Snapshot, SnapshotRef
@@ -81,8 +84,7 @@ async def reply_first(owner: ShardOwner, outcome: Outcome, now: datetime) -> Non
 
 
 async def work_first(owner: ShardOwner, outcome: Outcome, now: datetime) -> None:
-    for address, work in outcome.opened:
-        owner._dispatcher.send(address, work)
+    await owner._dispatcher._assignments.assign(outcome.opened)
     await STORE(owner, outcome, now)
 
 
@@ -143,6 +145,24 @@ def any_attempt(state: Execution, step: int, attempt: int) -> bool:
     return state.phase == "generating"
 
 
+async def believe_refused(workforce: Workforce, errand: Errand) -> None:
+    workforce._refused(errand)
+
+
+def take_copies(desk: Desk, name: str) -> bool | None:
+    del desk, name
+
+
+def give_up_silent(workforce: Workforce, worker: Any, now: float, tasks: TaskGroup) -> None:
+    del tasks
+    if now - worker.heard > workforce._late:
+        workforce._gone(worker, "it missed a beat")
+
+
+async def nobody_answers(*_: Any) -> dict[str, str]:
+    return {}
+
+
 def newest_reading(*readings: Any) -> Any:
     return readings[-1]
 
@@ -161,6 +181,26 @@ PLANTED = (
     ),
     Planted("items are acknowledged first", "bus.worker.Worker._handle", acknowledge_first, 150),
     Planted("nobody claims", "bus.worker.Worker._needs_claim", never_claim, 20),
+    Planted(
+        "an unanswered offer is taken as refused",
+        "bus.shard.workforce.Workforce._offer_again",
+        believe_refused,
+        40,
+    ),
+    Planted("copies of an offer are taken", "bus.offers.Desk._answer_before", take_copies, 40),
+    Planted(
+        "a silent worker is taken for dead at once",
+        "bus.shard.workforce.Workforce._look_after",
+        give_up_silent,
+        150,
+    ),
+    Planted(
+        "a roll call is believed before all have answered",
+        "bus.shard.open_work.holders",
+        nobody_answers,
+        150,
+    ),
+    Planted("a dead worker is not missed", "bus.shard.workforce.Workforce._gone", forgotten, 80),
     Planted("replies are not remembered", "bus.shard.book.Book.remember", forgotten, 20),
     Planted("a new owner has no timers", "bus.shard.owner.take_over", take_over_without_timers, 20),
     Planted("a snapshot is ahead", "bus.shard.book.Book.image", image_of_what_is_not_stored, 20),

@@ -84,7 +84,9 @@ def worker_parts(site: Site, bus: Bus, timing: Timing, judge: Judge) -> Sequence
     generating = Worker(
         _generation(site, judge, bus), executions, site.name, bus, timing, capacity=1
     )
-    delivering = Worker(_delivery(accounts, judge), accounts, site.name, bus, timing, capacity=1)
+    delivering = Worker(
+        _delivery(site, accounts, judge), accounts, site.name, bus, timing, capacity=1
+    )
     return [
         Part(name="generate", run=generating.run, drain=generating.drain),
         Part(name="deliver", run=delivering.run, drain=delivering.drain),
@@ -93,7 +95,7 @@ def worker_parts(site: Site, bus: Bus, timing: Timing, judge: Judge) -> Sequence
 
 def _generation(site: Site, judge: Judge, bus: Bus) -> Job[GenerateWork]:
     async def handle(work: GenerateWork) -> FinishGeneration | FailGeneration:
-        judge.began(_generate_name(work))
+        judge.began(_generate_name(work), site)
         site.trace.note(site.name, f"begins {_generate_name(work)}")
         await anyio.sleep(random.choice([0.0, 0.1, 1.0]) * random.random())
         lot = random.random()
@@ -140,9 +142,9 @@ def _failed(work: GenerateWork, bus: Bus, problem: Problem) -> FailGeneration:
     )
 
 
-def _delivery(accounts: Owners, judge: Judge) -> Job[account.DeliverWork]:
+def _delivery(site: Site, accounts: Owners, judge: Judge) -> Job[account.DeliverWork]:
     async def handle(work: account.DeliverWork) -> account.Confirm:
-        judge.began(account.work_id(work))
+        judge.began(account.work_id(work), site)
         money = account.Receive(account=work.to, tenant=work.tenant, amount=work.amount)
         mail = command(account.effect_id(work.account, work.transfer), work.tenant, work.to, money)
         await accounts.ask(mail, timeout=5.0)

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from contextvars import copy_context
 from datetime import datetime, timedelta
-from typing import TypeVarTuple, Unpack
+from typing import NamedTuple, TypeVarTuple, Unpack
 
 from bus.memory import MemoryTransport
 from bus.memory.bus import loop_clock
@@ -17,6 +17,14 @@ from tests.simulation.trace import Trace
 Ts = TypeVarTuple("Ts")
 
 LONGEST_PAUSE = 4.0
+
+
+class Silence(NamedTuple):
+    """When a process fell silent, and for how long: cut off from the bus, or standing still."""
+
+    began: float
+    seconds: float
+    is_cut: bool
 
 
 class Site:
@@ -48,6 +56,7 @@ class Site:
         self.died: Callable[[Site], None] = lambda _: None
         self.hosts: Sequence[ShardHost] = ()
         self.leave: Callable[[], None] = lambda: None
+        self.silences: list[Silence] = []
         self._cuts = 0
 
     @property
@@ -71,6 +80,7 @@ class Site:
         """Stand still, with everything in mid-flight."""
         if not self.process.is_frozen:
             self.trace.note(self.name, f"stands still for {seconds:.2f} s")
+            self.silences.append(Silence(_loop().time(), seconds, is_cut=False))
             self.process.is_frozen = True
             self.later(seconds, self.resume)
 
@@ -89,6 +99,7 @@ class Site:
         if not self.is_dead:
             self.trace.note(self.name, f"loses the bus for {seconds:.2f} s")
             self._cuts += 1
+            self.silences.append(Silence(_loop().time(), seconds, is_cut=True))
             self.transport.lose()
             self.later(seconds, self._find, self._cuts)
 
@@ -97,6 +108,14 @@ class Site:
         if not self.is_dead and self.transport.is_lost:
             self.trace.note(self.name, "finds the bus")
             self.transport.find()
+
+    def was_silent(self, since: float, *, at_least: float) -> bool:
+        """Say whether it died, was cut off, or stood still so long, at some time from ``since``."""
+        return self.is_dead or any(
+            silence.began + silence.seconds >= since
+            and (silence.is_cut or silence.seconds >= at_least)
+            for silence in self.silences
+        )
 
     def later(self, seconds: float, do: Callable[[Unpack[Ts]], None], *args: *Ts) -> None:
         """Let something befall the process after a while, whatever it is doing then."""

@@ -16,7 +16,7 @@ from bus.rpc import command
 from bus.shard.owner import ShardOwner
 from bus.testing import memory_bus
 from schemas.lifecycle import Look
-from tests.simulation.fleet import QUICK, SECONDS, TENANT, fleet
+from tests.simulation.fleet import QUICK, SECONDS, TENANT, fleet, nobody
 
 
 class Owned:
@@ -29,7 +29,9 @@ class Owned:
         self._tasks = tasks
 
     async def take(self, name: str) -> ShardOwner:
-        owner = ShardOwner(execution_entity(), 0, name, self._bus, self._timing)
+        owner = ShardOwner(
+            execution_entity(), 0, name, nobody(name, self._bus), self._bus, self._timing
+        )
         self._tasks.start_soon(self._run, owner, name)
         with anyio.fail_after(SECONDS):
             while not owner.serving:

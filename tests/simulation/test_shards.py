@@ -35,6 +35,7 @@ from tests.simulation.fleet import (
     finish,
     fleet,
     is_legal,
+    nobody,
 )
 
 
@@ -110,7 +111,7 @@ async def test_all_accepted_executions_end_once_though_their_owner_is_killed(run
 
     histories = await running.histories()
     assert [name for name in names if not is_legal(histories[name])] == []
-    assert sorted(running.handled.begun) == sorted((name, 1) for name in names)
+    assert sorted(name for name, _ in running.handled.begun) == sorted(names)
     await running.settled_hosts()
 
 
@@ -161,12 +162,12 @@ async def test_an_owner_that_was_replaced_unknowingly_is_fenced_out(world: Memor
             ended.append(name)
 
     async with world.process() as bus, anyio.create_task_group() as tasks:
-        zombie = ShardOwner(execution_entity(), 0, "zombie", bus, QUICK)
+        zombie = ShardOwner(execution_entity(), 0, "zombie", nobody("zombie", bus), bus, QUICK)
         tasks.start_soon(own, zombie, "zombie")
         with anyio.fail_after(SECONDS):
             while not zombie.serving:
                 await anyio.sleep(0.005)
-            heir = ShardOwner(execution_entity(), 0, "heir", bus, QUICK)
+            heir = ShardOwner(execution_entity(), 0, "heir", nobody("heir", bus), bus, QUICK)
             tasks.start_soon(own, heir, "heir")
             while not heir.serving:
                 await anyio.sleep(0.005)

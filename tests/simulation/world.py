@@ -16,6 +16,7 @@ from bus.memory import MemoryBus
 from bus.shard.owner import ShardOwner
 from bus.streams.spec import stream_specs
 from bus.subjects import journal_subject
+from schemas.fleet import HEARTBEAT_SUBJECT, WORKER_SUBJECT
 from tests.simulation.account import ENTITY, account_entity
 from tests.simulation.chance import Chance
 from tests.simulation.endings import is_over
@@ -29,7 +30,8 @@ from tests.simulation.site import Site
 from tests.simulation.trace import Trace
 from tests.simulation.users import User
 
-HEARTBEAT = "_cb.sys.alive"
+BEATS = (HEARTBEAT_SUBJECT, WORKER_SUBJECT)
+"""Signs of life come or do not come, and nothing else befalls them."""
 
 
 class World:
@@ -185,7 +187,7 @@ class World:
     def _fate(self, subject: str, sender: str, receiver: str) -> Sequence[float]:
         if self.chance.is_quiet:
             return (0.0,)
-        if subject == HEARTBEAT:
+        if subject in BEATS:
             until = self._deaf.get((sender, receiver), 0.0)
             return (0.0,) if until < asyncio.get_running_loop().time() else ()
         kind = f"{sender} to {receiver} on {'an inbox' if 'INBOX' in subject else subject}"

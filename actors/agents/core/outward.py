@@ -26,6 +26,7 @@ from schemas.lifecycle import (
     Accepted,
     AttemptFailed,
     AttemptStarted,
+    Claim,
     ExecutionCancelled,
     ExecutionCompleted,
     ExecutionEvent,
@@ -109,6 +110,11 @@ def work_id(state: Execution) -> str:
 def redispatch(work: Work) -> Redispatch:
     """Return the command that begins lost work anew."""
     return Redispatch(step=work.item.step, attempt=work.item.attempt)
+
+
+def lost(work: Work) -> Claim:
+    """Return the command that begins work anew whose worker has gone."""
+    return Claim(step=work.item.step, attempt=work.item.attempt, lost=True)
 
 
 def announce(
