@@ -8,7 +8,10 @@
 ``owner``     the loop of the one process that owns a shard
 ``dispatch``  what leaves a shard once its commit is stored
 ``asks``      what the entities of a shard ask of others
-``roll_call`` finding work that the bus has lost
+``assignments`` handing out open work, to a worker or to the queue
+``workforce`` the workers that a process knows: who lives, who has room, who has what
+``open_work`` finding and beginning anew what was lost
+``roll_call`` asking all workers what they hold
 ``host``      which shards this process should own, and running them
 """
 
