@@ -120,7 +120,7 @@ for _side in SIDES:
 
 
 @reconcile.command()
-@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def aws(file: Path, *, as_json: bool) -> None:
     """Compare the rates for Bedrock of the book that ships with a price list FILE of AWS.
@@ -130,7 +130,7 @@ def aws(file: Path, *, as_json: bool) -> None:
     """
     try:
         prices = msgspec.json.decode(file.read_bytes(), type=price_list.PriceList)
-    except msgspec.DecodeError as error:
+    except (OSError, msgspec.DecodeError) as error:
         leave(problem("validation", f"{file} is no price list: {error}"))
     found = price_list.compared(prices, Prices(shipped_text()), system_clock())
     if as_json:

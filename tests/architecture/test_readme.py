@@ -97,6 +97,8 @@ def _understood(command: click.Command, arguments: list[str]) -> click.Command:
     context = command.make_context(command.name, arguments)
     if not isinstance(command, click.Group):
         return command
+    if command.invoke_without_command and arguments[0].startswith("-"):
+        return command
     _, below, rest = command.resolve_command(context, arguments)
     assert below is not None
     _understood(below, rest)
