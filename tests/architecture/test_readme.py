@@ -94,7 +94,7 @@ def test_a_command_it_shows_is_understood(
 
 def _understood(command: click.Command, arguments: list[str]) -> click.Command:
     """Parse a command line without running it, and return the command below the root."""
-    context = command.make_context(command.name, arguments)
+    context = command.make_context(command.name, arguments[:])
     if not isinstance(command, click.Group):
         return command
     if command.invoke_without_command and arguments[0].startswith("-"):
