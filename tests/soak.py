@@ -20,6 +20,9 @@ from schemas.streams import ContentChunk, StreamEvent
 from tests.faulty_provider import FAULTS, WHOLE
 
 DEADLINE_SECONDS = 2.0
+SOUND_SECONDS = 10.0
+"""An attempt at a provider that is well must not end by its deadline, however busy the machine."""
+
 SLACK_SECONDS = 10.0
 """How much a busy machine may add before an attempt counts as hanging."""
 
@@ -94,13 +97,14 @@ class Soak:
         well = Fallback(provider=Custom(model=f"well.{number % 7}", base_url=self.base_url))
         policy = Policy(fallbacks=[well] if number // len(FAULTS) % 2 else [])
         provider = Custom(model=model, base_url=self.base_url)
+        seconds = SOUND_SECONDS if model.startswith("well.") else DEADLINE_SECONDS
         return GenerateWork(
             execution_id=f"e{number}",
             tenant="acme",
             step=1,
             attempt=1,
             segment=1,
-            deadline=now() + timedelta(seconds=DEADLINE_SECONDS),
+            deadline=now() + timedelta(seconds=seconds),
             request=GenerateRequest(
                 provider=provider, messages=[ChatMessage(role="user", content="Hello")]
             ),
