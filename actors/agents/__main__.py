@@ -96,7 +96,8 @@ async def run() -> None:
 
 def usual_restrictions(config: Config) -> tuple[Restriction, ...]:
     """Return whom a tenant has to ask of whose account nothing is known."""
-    return (Restriction(),) if config.rate_limit_per_minute is not None else ()
+    limits = (config.rate_limit_per_minute, config.usage_limit_requests_per_hour)
+    return (Restriction(),) if any(limit is not None for limit in limits) else ()
 
 
 def observing(index: ExecutionIndex) -> Callable[[bytes], None]:

@@ -60,6 +60,7 @@ async def run() -> None:
                 answers=Answers(bucket, bus.clock),
                 patience=StreamingConfig().limit_patience,
                 safety=rules,
+                prices=lambda: in_force.prices,
                 grant=granting(Owners(bus.transport, ACCOUNT_ENTITY, config.shards, timing)),
             )
             streaming = Streaming(generator, Embedder(providers), bus, process.name)

@@ -1,0 +1,290 @@
+"""What executions cost, and budgets they are held to: a real fleet, seen by a plain NATS client."""
+
+from collections.abc import AsyncGenerator
+from decimal import Decimal
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import anyio
+import anyio.lowlevel
+import msgspec
+import pytest
+
+from actors.pricing.adapters.books import BookStore
+from bus.codec import decode
+from bus.connection import Address, connect
+from bus.ids import new_id
+from bus.jetstream.bus import system_clock
+from bus.prices import open_bucket
+from bus.streams.api import JetStream
+from bus.subjects import shard_of
+from schemas.journal import Commit
+from schemas.ledger import ACCOUNT_ENTITY, ACCOUNT_KEY, AccountEvent, Charged
+from schemas.pricing.overlay import Overlay, OverlayRow
+from schemas.pricing.units import Bucket
+from tests.fleet import PlainClient, RunningFleet, running_fleet
+
+IN, OUT = 1_000_000, 2_000_000
+"""Pico-dollars a token, of scripts in these tests."""
+
+SHARDS = 16
+
+VICTIMS = {8: "agents.0", 14: "streaming.0", 20: "pricing.0"}
+"""Who is killed after so many executions."""
+
+EVENTS = msgspec.json.Decoder(AccountEvent)
+
+
+@pytest.fixture(scope="module")
+async def fleet(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[RunningFleet]:
+    directory = tmp_path_factory.mktemp("fleet")
+    async with running_fleet(directory, agents=2, streaming=2) as fleet:
+        await with_prices(fleet)
+        yield fleet
+
+
+@pytest.fixture
+async def client(fleet: RunningFleet) -> AsyncGenerator[PlainClient]:
+    async with fleet.client(f"tenant-{new_id()[-8:]}") as client:
+        yield client
+
+
+async def with_prices(fleet: RunningFleet) -> None:
+    """Start a process of accounts, and give scripts a price that every process knows."""
+    await fleet.start("pricing.0")
+    await fleet.ready(len(fleet.processes))
+    usd: dict[Bucket, Decimal] = {
+        "input": Decimal(IN).scaleb(-6),
+        "output": Decimal(OUT).scaleb(-6),
+    }
+    row = OverlayRow(provider="scripted", model="any", usd=usd)
+    async with connect(Address(urls=fleet.server.urls, name="test")) as transport:
+        store = BookStore(open_bucket(transport, JetStream(transport)), system_clock)
+        book = await store.lay_over(Overlay(name="test", rows=[row]))
+    async with fleet.client("prices") as client:
+        await client.script("greeter", "Hello.")
+        with anyio.fail_after(20):
+            while (await run(client, "greeter"))["cost"] in (0, None):
+                await anyio.sleep(0.05)
+    assert book.book_id
+
+
+async def run(client: PlainClient, agent: str, **more: Any) -> Any:
+    handle = await client.ask("agents.execute", {"agent_id": agent, "task": "Greet.", **more})
+    assert "execution_id" in handle, handle
+    return await client.ended(handle["execution_id"])
+
+
+async def charged(fleet: RunningFleet, tenant: str) -> list[Charged]:
+    """Return all that the journal of a tenant's account says was paid for."""
+    shard = shard_of(tenant, ACCOUNT_KEY, SHARDS)
+    found: list[Charged] = []
+    async with fleet.client() as client:
+        stream = client.nats.jetstream()
+        subject = f"_cb.journal.{ACCOUNT_ENTITY}.{shard}"
+        consumer = await stream.pull_subscribe(subject, stream="JOURNAL_ACCOUNT")
+        pending = (await consumer.consumer_info()).num_pending
+        while pending:
+            messages = await consumer.fetch(min(pending, 100), timeout=5)
+            pending -= len(messages)
+            for message in messages:
+                for entry in decode(Commit, message.data).entries:
+                    if entry.tenant == tenant:
+                        events = [EVENTS.decode(raw) for raw in entry.events]
+                        found.extend(each for each in events if isinstance(each, Charged))
+    return found
+
+
+async def settled(fleet: RunningFleet, tenant: str, count: int) -> list[Charged]:
+    """Return what was paid for once it is so much."""
+    with anyio.fail_after(20):
+        while len(found := await charged(fleet, tenant)) < count:
+            await anyio.sleep(0.1)
+    return found
+
+
+def cost_of(record: Any) -> int:
+    usage = record["usage"]
+    return usage.get("input", 0) * IN + usage.get("output", 0) * OUT
+
+
+async def set_budget(client: PlainClient, limit: int, **more: Any) -> Any:
+    answer = await client.ask("budgets.set", {"id": "cap", "limit_pico": limit, **more})
+    assert answer.get("type") != "problem", answer
+    return answer
+
+
+async def balance(client: PlainClient) -> Any:
+    (found,) = (await client.ask("budgets.get", {"id": "cap"}))["balances"]
+    return found
+
+
+async def test_an_execution_shows_what_it_cost_and_every_dollar_is_in_the_ledger(
+    fleet: RunningFleet, client: PlainClient
+):
+    await client.script("greeter", "Hello there, dear reader.")
+
+    record = await run(client, "greeter", user="ann", project="p1")
+    end = (await client.events(record["execution_id"]))[-1]
+    (paid,) = await settled(fleet, client.tenant, 1)
+
+    cost = cost_of(record)
+    assert cost > 0
+    assert (record["cost"], getattr(end, "cost", None), paid.cost_pico) == (cost, cost, cost)
+    assert [(each["model"], each["cost"]) for each in record["costs"]] == [("scripted", cost)]
+    assert (paid.party.user, paid.party.project, paid.party.agent_id) == ("ann", "p1", "greeter")
+    assert paid.completed
+
+
+async def test_a_failed_attempt_is_paid_for_as_well(fleet: RunningFleet, client: PlainClient):
+    failure = {"call": 0, "code": "provider_error", "after_words": 2}
+    await client.script("stumbler", "One two three four.", failures=[failure])
+
+    record = await run(client, "stumbler")
+    paid = await settled(fleet, client.tenant, 2)
+
+    assert record["status"] == "COMPLETED"
+    assert sum(each.cost_pico for each in paid) == record["cost"] == cost_of(record)
+    assert [each.reference.attempt for each in paid] == [1, 2]
+
+
+async def test_a_plain_generation_is_paid_for(fleet: RunningFleet, client: PlainClient):
+    provider = {"type": "scripted", "responses": ["Yes."], "delay_ms": 0}
+    body = {"provider": provider, "messages": [{"role": "user", "content": "Well?"}]}
+
+    handle = await client.ask("llm.generate", body)
+    record = await client.ended(handle["execution_id"])
+    (paid,) = await settled(fleet, client.tenant, 1)
+
+    assert paid.cost_pico == record["cost"] == cost_of(record)
+
+
+async def test_a_hard_budget_refuses_what_it_does_not_cover_and_holds_nothing_for_it(
+    client: PlainClient,
+):
+    await client.script("greeter", "Hello.")
+    await set_budget(client, 1000)
+
+    record = await run(client, "greeter")
+
+    assert record["status"] == "FAILED"
+    assert record["error"]["code"] == "budget_exceeded"
+    assert await until_free(client) == (0, 0)
+
+
+async def test_under_a_budget_an_attempt_is_held_and_then_paid_for(client: PlainClient):
+    await client.script("greeter", "Hello there, dear reader.")
+    await set_budget(client, 10**12)
+
+    record = await run(client, "greeter", max_tokens=100)
+
+    assert record["status"] == "COMPLETED"
+    assert await until_free(client) == (0, record["cost"])
+
+
+async def test_who_is_cancelled_lets_go_of_what_was_held(client: PlainClient):
+    await client.script("slow", "one two three four five six", delay_ms=500)
+    await set_budget(client, 10**12)
+    handle = await client.ask("agents.execute", {"agent_id": "slow", "task": "t"})
+    with anyio.fail_after(10):
+        while not (await balance(client)).get("held_pico"):
+            await anyio.sleep(0.02)
+
+    await client.ask("executions.cancel", {"execution_id": handle["execution_id"]})
+
+    held, _ = await until_free(client)
+    assert held == 0
+
+
+async def until_free(client: PlainClient) -> tuple[int, int]:
+    """Return what is held and spent once nothing is held any more."""
+    with anyio.fail_after(15):
+        while (found := await balance(client)).get("held_pico"):
+            await anyio.sleep(0.05)
+        if not found.get("spent_pico"):
+            await anyio.lowlevel.checkpoint()
+    return found.get("held_pico", 0), found.get("spent_pico", 0)
+
+
+async def test_a_limit_refuses_with_the_time_after_which_to_ask_again(client: PlainClient):
+    await client.script("greeter", "Hello.")
+    answer = await client.ask("limits.set", {"requests_per_minute": 1})
+    assert answer.get("type") != "problem", answer
+
+    first, second = await run(client, "greeter"), await run(client, "greeter")
+
+    assert first["status"] == "COMPLETED"
+    assert second["error"]["code"] == "rate_limited"
+    assert 0 < second["error"]["retry_after"] <= 62
+
+
+SLICES = {"CALLBOARD_BUDGET_SLICE_TOKENS": "10", "CALLBOARD_BUDGET_WHEN_REFUSED": "wait"}
+
+
+async def test_a_fleet_that_pays_slice_by_slice_and_waits_for_its_turn_loses_nothing(
+    tmp_path: Path,
+):
+    async with running_fleet(tmp_path, agents=2, streaming=2, **SLICES) as fleet:
+        await with_prices(fleet)
+        await stops_at_the_cap(fleet)
+        await waits_for_its_turn(fleet)
+        await survives_kills(fleet)
+
+
+async def stops_at_the_cap(fleet: RunningFleet) -> None:
+    """A high ``max_tokens`` is not refused, and the answer ends where the money does."""
+    async with fleet.client("capped") as client:
+        await client.script("talker", "word " * 1000, delay_ms=1)
+        cap = 1000 * IN
+        await set_budget(client, cap)
+
+        record = await run(client, "talker", max_tokens=5000)
+        held, spent = await until_free(client)
+
+    assert (record["status"], record["error"]["code"]) == ("FAILED", "budget_exceeded")
+    assert record["usage"]["output"] > 0
+    assert held == 0
+    assert 0 < spent == record["cost"] <= cap
+
+
+async def waits_for_its_turn(fleet: RunningFleet) -> None:
+    """Who is over a limit begins later."""
+    async with fleet.client("queued") as client:
+        await client.script("slow", "one two three", delay_ms=50)
+        answer = await client.ask("limits.set", {"concurrent": 1})
+        assert answer.get("type") != "problem", answer
+        body = {"agent_id": "slow", "task": "t"}
+        handles = [await client.ask("agents.execute", body) for _ in range(3)]
+        records = [await client.ended(each["execution_id"], timeout=60) for each in handles]
+
+    assert {record["status"] for record in records} == {"COMPLETED"}
+    begun = sorted((record["started_at"], record["completed_at"]) for record in records)
+    assert all(end <= start for (_, end), (start, _) in pairwise(begun))
+
+
+async def survives_kills(fleet: RunningFleet) -> None:
+    """Whoever is killed, every call is paid for, and once."""
+    await fleet.start("pricing.1")
+    await fleet.ready(len(fleet.processes))
+    async with fleet.client("victim") as client:
+        await client.script("slow", "one two three four five six", delay_ms=20)
+        await set_budget(client, 10**12)
+        names = [f"e{number}" for number in range(30)]
+        for place, name in enumerate(names):
+            body = {"agent_id": "slow", "task": "t", "id": name, "max_tokens": 50}
+            await client.ask("agents.execute", body, timeout=20)
+            if place in VICTIMS:
+                await fleet.kill(VICTIMS[place])
+        records = [await client.ended(name, timeout=60) for name in names]
+        paid = await settled(fleet, "victim", len(names))
+
+        assert {record["status"] for record in records} == {"COMPLETED"}
+        keys = [(p.reference.execution_id, p.reference.attempt) for p in paid]
+        assert len(set(keys)) == len(keys)
+        costs = dict.fromkeys(names, 0)
+        for each in paid:
+            costs[each.reference.execution_id] += each.cost_pico
+        assert costs == {record["execution_id"]: record["cost"] for record in records}
+        spent = (await balance(client)).get("spent_pico", 0)
+        assert spent >= sum(costs.values())
