@@ -41,19 +41,11 @@ class Owners:
     async def ask(self, mail: Mail, *, timeout: float) -> bytes:
         """Return the owner's encoded answer.
 
-        Raises:
-            ProblemError: the owner refuses, or ``unavailable`` after ``timeout`` seconds.
-        """
-        answer = await self.reply(mail, timeout=timeout)
-        if answer is None:
-            raise ProblemError(_unavailable(self._entity))
-        return _accepted(answer)
-
-    async def reply(self, mail: Mail, *, timeout: float) -> bytes | None:
-        """Return the owner's encoded answer or refusal, None after ``timeout`` seconds without.
-
         While a shard changes hands nobody listens, or an owner dies before it answers: the same
         mail is then sent again.
+
+        Raises:
+            ProblemError: the owner refuses, or ``unavailable`` after ``timeout`` seconds.
         """
         shard = shard_of(mail.tenant, mail.key, self._shards)
         now = asyncio.get_running_loop().time
@@ -61,10 +53,15 @@ class Owners:
         while (left := deadline - now()) > 0:
             answer = await self._try(shard, mail, min(left, self._timing.request_try_seconds))
             if answer is not None:
-                return answer
+                return _accepted(answer)
             # An unanswered try may have been committed, so the key is no longer a new one.
             mail = msgspec.structs.replace(mail, fresh=False)
-        return None
+        raise ProblemError(_unavailable(self._entity))
+
+    async def ask_once(self, mail: Mail) -> bytes | None:
+        """Return the owner's encoded answer or refusal, None if there was none this time."""
+        shard = shard_of(mail.tenant, mail.key, self._shards)
+        return await self._try(shard, mail, self._timing.request_try_seconds)
 
     async def _try(self, shard: int, mail: Mail, seconds: float) -> bytes | None:
         answer: asyncio.Future[bytes | None] = asyncio.get_running_loop().create_future()

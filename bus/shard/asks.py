@@ -110,7 +110,7 @@ class Asker:
             log.error("shard.asks_strangers", entity=ask.entity, ask=ask.id)
             return None
         mail = command(ask.id, ask.tenant, ask.key, ask.command)
-        return await way.reply(mail, timeout=self._timing.request_try_seconds)
+        return await way.ask_once(mail)
 
     def _told(self, address: Address, ask: Ask, answer: bytes) -> Mail:
         body = msgspec.Raw(encode(self._book.entity.answered(ask, answer)))
