@@ -11,22 +11,24 @@ CAUSED_SECONDS = 3.0
 
 SHOWN = 20
 SLOWEST = 5
-SEVERAL = "several faults"
+SEVERAL = "several faults, from the last on"
+WHOLE = "several faults, from the first on"
 
 
 def recoveries(ledger: Ledger, faults: list[Fault]) -> dict[str, list[float]]:
     """Return the seconds from a fault until an execution it had silenced moved on, by kind.
 
     Where nobody can move on before the fault is over, they count from then. Where another fault
-    came before it moved on, that is a kind of its own.
+    came before it moved on, that is a kind of its own, counted from the last and from the first.
     """
-    found: dict[str, list[float]] = {
-        kind: [] for kind in sorted({fault.kind for fault in faults} | {SEVERAL})
-    }
+    found: dict[str, list[float]] = {kind: [] for kind in sorted({fault.kind for fault in faults})}
+    found |= {SEVERAL: [], WHOLE: []}
     for account in ledger.accounts.values():
         for begin, end in account.silences:
             kind, took = _cause(begin, end, faults)
             found[kind].append(took)
+            if kind == SEVERAL:
+                found[WHOLE].append(end - begin)
     return found
 
 
@@ -37,7 +39,8 @@ def _cause(begin: float, end: float, faults: list[Fault]) -> tuple[str, float]:
     if not causes:
         return SEVERAL, end - begin
     alone = all(fault.at <= causes[-1].at for fault in during)
-    return causes[-1].kind if alone else SEVERAL, max(0.0, end - causes[-1].over)
+    over = max(fault.over for fault in during)
+    return causes[-1].kind if alone else SEVERAL, max(0.0, end - over)
 
 
 def percentile(values: list[float], share: float) -> float:
