@@ -29,7 +29,8 @@ QUIET_SECONDS = 1.0
 STANDSTILL_SECONDS = 180.0
 """Faults may begin an execution again and again; but something of it must be heard."""
 
-GAP_SECONDS = 10.0
+GAP_SECONDS = 30.0
+"""A gap that is older is for ever; whether it may be, the judge says when it reads the stream."""
 
 
 class ChaosClient:
@@ -78,7 +79,8 @@ class ChaosClient:
             with anyio.fail_after(STANDSTILL_SECONDS) as scope:
                 reader.scope = scope
                 await self._until_complete(execution_id, reader)
-            account.texts.append((f"{self.name} reader", reader.assembly.text))
+            if reader.complete:
+                account.texts.append((f"{self.name} reader", reader.assembly.text))
         except TimeoutError:
             gaps = reader.assembly.gaps()
             account.faults.append(
@@ -148,7 +150,7 @@ class ChaosClient:
 
     async def _until_complete(self, execution_id: str, reader: "_Reader") -> None:
         reader.missed = True
-        while not reader.complete:
+        while not reader.complete and not reader.has_ended_long_ago:
             if reader.missed or (reader.assembly.terminal is not None):
                 reader.missed = False
                 await self._read_back(execution_id, reader.assembly, None)
@@ -179,6 +181,7 @@ class _Reader:
     def __init__(self) -> None:
         self.assembly = Assembly()
         self.missed = False
+        self.ended_at: float | None = None
         self.scope = anyio.CancelScope()
         self.changed = anyio.Event()
 
@@ -190,6 +193,14 @@ class _Reader:
             return False
         final = getattr(end, "final_response", None)
         return final is None or final == self.assembly.text
+
+    @property
+    def has_ended_long_ago(self) -> bool:
+        """Whether the end has been known for so long that what is missing comes no more."""
+        if self.assembly.terminal is None:
+            return False
+        self.ended_at = self.ended_at or anyio.current_time()
+        return anyio.current_time() > self.ended_at + GAP_SECONDS
 
     def heard(self) -> None:
         """Note a sign of life."""
