@@ -180,14 +180,14 @@ PLANTED = (
         "events leave before the commit", "bus.shard.owner.ShardOwner._store", publish_first, 20
     ),
     Planted("items are acknowledged first", "bus.worker.Worker._handle", acknowledge_first, 150),
-    Planted("nobody claims", "bus.worker.Worker._needs_claim", never_claim, 20),
+    Planted("nobody claims", "bus.worker.Worker._needs_claim", never_claim, 80),
     Planted(
         "an unanswered offer is taken as refused",
         "bus.shard.workforce.Workforce._offer_again",
         believe_refused,
-        40,
+        80,
     ),
-    Planted("copies of an offer are taken", "bus.offers.Desk._answer_before", take_copies, 40),
+    Planted("copies of an offer are taken", "bus.offers.Desk._answer_before", take_copies, 80),
     Planted(
         "a silent worker is taken for dead at once",
         "bus.shard.workforce.Workforce._look_after",
