@@ -6,9 +6,10 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from itertools import chain
 
-from tests.simulation.history import play
+from tests.simulation.history import STORIES, Story, play
 from tests.simulation.shrink import shrunk
 
 BATCH = 25
@@ -21,15 +22,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seeds", type=int, default=2000, help="how many seeds to play")
     parser.add_argument("--first", type=int, default=1, help="the first of them")
     parser.add_argument("--seed", type=int, help="play this one and print its trace")
+    parser.add_argument("--story", choices=list(STORIES), default="fleet", help="what it is about")
     asked = parser.parse_args(arguments)
     if asked.seed is not None:
-        return play_one(asked.seed)
-    return play_all(range(asked.first, asked.first + asked.seeds))
+        return play_one(asked.seed, STORIES[asked.story])
+    return play_all(range(asked.first, asked.first + asked.seeds), asked.story)
 
 
-def play_one(seed: int) -> int:
+def play_one(seed: int, story: Story) -> int:
     """Play a seed; if it fails, print the least that makes it fail, and its trace."""
-    history = play(seed)
+    history = play(seed, story=story)
     if not history.broken:
         print(history.trace)
         print(f"seed {seed}: every promise kept, trace {history.trace.digest[:16]}")
@@ -42,11 +44,12 @@ def play_one(seed: int) -> int:
     return 1
 
 
-def play_all(seeds: range) -> int:
+def play_all(seeds: range, story: str) -> int:
     """Play seeds on all cores; name those that fail."""
     began = time.monotonic()
     with ProcessPoolExecutor(os.cpu_count()) as processes:
-        failed = list(chain.from_iterable(processes.map(_failures, _batches(seeds))))
+        played = processes.map(partial(_failures, story), _batches(seeds))
+        failed = list(chain.from_iterable(played))
     for seed, what in failed[:MOST_SHOWN]:
         print(f"seed {seed}: {what}  (make simulate SEED={seed})")
     seconds = time.monotonic() - began
@@ -58,8 +61,8 @@ def _batches(seeds: range) -> Iterator[range]:
     return (seeds[place : place + BATCH] for place in range(0, len(seeds), BATCH))
 
 
-def _failures(seeds: range) -> list[tuple[int, str]]:
-    histories = (play(seed) for seed in seeds)
+def _failures(story: str, seeds: range) -> list[tuple[int, str]]:
+    histories = (play(seed, story=STORIES[story]) for seed in seeds)
     return [(history.seed, history.broken[0]) for history in histories if history.broken]
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
+from actors.pricing.core.ledger import Ledger
 from bus.codec import encode
 from bus.memory import MemoryStore
 from bus.shard.book import Address, Book
@@ -35,6 +36,8 @@ def is_over(judge: Judge) -> bool:
 
 
 def _has_ended(state: Any) -> bool:
+    if isinstance(state, Ledger):
+        return not any(state.holds)
     if isinstance(state, account.Account):
         transfers = state.transfers.values()
         return all(each.phase in ("delivered", "called_off") for each in transfers)

@@ -2,18 +2,20 @@
 
 import gc
 import random
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from unittest.mock import patch
 
 import anyio
 import structlog
 
+from actors.agents.actor import execution_entity
 from bus.errors import CallboardError, FencedError
 from bus.ports import Bus
 from bus.shard.recovery import Recovered, take_over
-from tests.simulation.account import ENTITY
+from tests.simulation import ledger
+from tests.simulation.account import ENTITY, account_entity
 from tests.simulation.chance import Chance
 from tests.simulation.endings import (
     faults_of_account,
@@ -28,6 +30,12 @@ from tests.simulation.network import process_bus
 from tests.simulation.plan import BUSY_SECONDS, Event, plan_of, timing_of
 from tests.simulation.trace import Trace
 from tests.simulation.world import World
+
+CHECKS: dict[str, Callable[[list[Any]], Iterator[str]]] = {
+    "execution": faults_of_execution,
+    ENTITY: faults_of_account,
+    ledger.ENTITY: ledger.faults_of_ledger,
+}
 
 LONGEST_SECONDS = 120.0
 """By then everything must have come to its end; the longest timeout of an execution is 600 s."""
@@ -44,22 +52,36 @@ class History(NamedTuple):
     drawn: list[str]
     trace: Trace
     seconds: float
+    story: "Story"
 
 
-def play(seed: int, only: frozenset[str] | None = None) -> History:
+class Story(NamedTuple):
+    """What a history is about: what its seed has in store, and the entities it happens to."""
+
+    plan_of: Callable[[int], list[Event]]
+    entities: Callable[[], Sequence[AnyEntity]]
+
+
+FLEET = Story(plan_of, lambda: (execution_entity(), account_entity()))
+LEDGER = Story(ledger.plan_of, ledger.entities)
+STORIES = {"fleet": FLEET, "ledger": LEDGER}
+
+
+def play(seed: int, only: frozenset[str] | None = None, story: Story = FLEET) -> History:
     """Play a seed. With ``only``, of its events and faults no others than these happen."""
     loop = VirtualLoop(seed)
     trace = Trace(loop.time)
     chance = Chance(seed, only)
-    world = World(timing_of(seed), chance, trace)
+    world = World(timing_of(seed), chance, trace, story.entities())
+    plan = story.plan_of(seed)
     random.seed(seed)
     broken = world.judge.broken
     with _quiet(trace, seed):
         try:
-            anyio.run(_play, world, plan_of(seed), backend_options={"loop_factory": lambda: loop})
+            anyio.run(_play, world, plan, backend_options={"loop_factory": lambda: loop})
         except StuckError as stuck:
             broken.append(str(stuck))
-    return History(seed, broken, chance.drawn, trace, loop.time())
+    return History(seed, broken, chance.drawn, trace, loop.time(), story)
 
 
 async def _play(world: World, plan: list[Event]) -> None:
@@ -96,10 +118,11 @@ def _live_faults(world: World) -> Iterator[str]:
             continue
         for fault in faults_of_book(shard, owner.book, forgets=world.forgets):
             yield f"memory of {subject}: {fault}"
-        check = faults_of_account if shard.entity.name == ENTITY else faults_of_execution
+        check = CHECKS[shard.entity.name]
         for (_, key), history in shard.histories.items():
             yield from (f"history of {key}: {fault}" for fault in check(history))
     yield from faults_of_money(judge)
+    yield from ledger.faults_of_balances(judge)
     yield from faults_of_streams(judge, world.bus.store)
 
 

@@ -77,6 +77,7 @@ class Judge:
         self.opened: set[str] = set()
         self.begun: dict[str, tuple[Site, float]] = {}
         self.broken: list[str] = []
+        self.answers: list[tuple[Mail, bytes]] = []
         self._entities = {entity.name: entity for entity in entities}
         self._blobs = blobs
         self._forgets = forgets
@@ -121,6 +122,7 @@ class Judge:
 
     def answered(self, subject: str, mail: Mail, reply: bytes) -> None:
         """Check an answer that a caller has received."""
+        self.answers.append((mail, reply))
         address = (mail.tenant, mail.key)
         shard = self.shards.get(subject)
         stored = shard.replies.get((address, mail.id)) if shard else None
@@ -189,7 +191,7 @@ class Judge:
         if entry.base is NOTHING:
             if state is None and entry.events and shard.histories.get(address):
                 raise BrokenError(f"{entry.key} begins twice")
-            return state
+            return shard.entity.initial(*address) if state is None else state
         record = encode(shard.entity.record(state).body)
         restored = shard.entity.restore(address[0], record)
         if restored is None or encode(restored) != bytes(entry.base):
@@ -228,7 +230,8 @@ class Judge:
         except ArithmeticError:
             return not entry.events
         events = [encode(event) for event in decision.events]
-        reply = encode(decision.reply) if decision.reply is not None and entry.command else b"null"
+        is_kept = bool(entry.command) and shard.entity.keeps_replies
+        reply = encode(decision.reply) if decision.reply is not None and is_kept else b"null"
         return (events, reply) == ([bytes(raw) for raw in entry.events], bytes(entry.reply))
 
     def _may_forget(self, shard: ShardModel, address: Address) -> bool:

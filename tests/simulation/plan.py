@@ -37,7 +37,7 @@ class Event(NamedTuple):
 def plan_of(seed: int) -> list[Event]:
     """Draw the plan of a history, in order of time."""
     chance = random.Random(seed)
-    events = [*_executions(chance), *_transfers(chance), *_troubles(chance)]
+    events = [*_executions(chance), *_transfers(chance), *troubles(chance)]
     events += _direct_transfers(random.Random(seed + 2))
     return sorted(events, key=lambda event: (event.at, event.name))
 
@@ -122,7 +122,8 @@ def _direct_transfers(chance: random.Random) -> list[Event]:
     return events
 
 
-def _troubles(chance: random.Random) -> list[Event]:
+def troubles(chance: random.Random) -> list[Event]:
+    """Draw what befalls whole processes."""
     kinds = [_killed, _paused, _cut, _deaf, _skewed, _restarted]
     chosen = chance.sample(kinds, chance.randint(0, 4))
     return [kind(chance) for kind in chosen for _ in range(chance.choice([1, 1, 2, 3]))]

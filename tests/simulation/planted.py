@@ -4,7 +4,6 @@ Each is what somebody could write by mistake. ``within`` is in how many seeds, f
 show.
 """
 
-from collections.abc import Callable
 from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -44,7 +43,7 @@ class Planted(NamedTuple):
 
     name: str
     target: str
-    by: Callable[..., Any]
+    by: Any
     within: int
 
     def plant(self) -> AbstractContextManager[Any]:

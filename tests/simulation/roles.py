@@ -20,11 +20,11 @@ from schemas.lifecycle import Claim, Deltas, FailGeneration, FinishGeneration, G
 from schemas.llm import Answer
 from schemas.problems import Problem
 from schemas.usage import Usage
-from tests.simulation import account
+from tests.simulation import account, ledger
 from tests.simulation.judge import AnyEntity, Judge
 from tests.simulation.site import Site
 
-SHARDS = {"execution": 2, account.ENTITY: 2}
+SHARDS = {"execution": 2, account.ENTITY: 2, ledger.ENTITY: 1}
 TENANT = "acme"
 NO_DELTAS = Deltas(count=0, sha256="")
 

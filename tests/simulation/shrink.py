@@ -15,7 +15,7 @@ def shrunk(history: History) -> History:
     def fails(names: Sequence[str]) -> bool:
         nonlocal best, tries
         tries += 1
-        tried = play(history.seed, frozenset(names))
+        tried = play(history.seed, frozenset(names), history.story)
         if tried.broken:
             best = tried
         return bool(tried.broken) or tries > MAX_TRIES

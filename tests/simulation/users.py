@@ -1,28 +1,32 @@
 """What users of a history do. Each asks until it is answered or out of patience."""
 
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from typing import Any
 
 from bus.errors import ProblemError
 from bus.rpc import Owners, command
+from schemas.ledger import ACCOUNT_KEY
 from schemas.lifecycle import Accept, Cancel, Look, Origin
 from schemas.llm import GenerateRequest
 from schemas.providers import Scripted
-from tests.simulation import account
+from tests.simulation import account, ledger
 from tests.simulation.roles import TENANT
 from tests.simulation.site import Site
 
 PATIENCE = 8.0
+SPENDING = ("sets a budget", "reserves", "settles", "voids")
 
 
 class User:
     """Asks for executions and transfers."""
 
-    def __init__(self, site: Site, executions: Owners, accounts: Owners) -> None:
+    def __init__(self, site: Site, executions: Owners, accounts: Owners, money: Owners) -> None:
         self.waiting = 0
         self._site = site
         self._executions = executions
         self._accounts = accounts
+        self._money = money
         self.actions: dict[str, Callable[..., Awaitable[Any]]] = {
             "executes": self.execute,
             "cancels": self.cancel,
@@ -30,6 +34,7 @@ class User:
             "orders": self.order,
             "calls off": self.call_off,
             "breaks": self.break_,
+            **{what: partial(self.spend, what) for what in SPENDING},
         }
 
     async def act(self, who: str, what: str, values: Mapping[str, Any]) -> None:
@@ -97,3 +102,9 @@ class User:
         await self._accounts.ask(
             command(f"break.{who}", TENANT, key, account.Break()), timeout=PATIENCE
         )
+
+    async def spend(self, what: str, who: str, **values: Any) -> None:
+        """Ask something of the ledger."""
+        wanted = ledger.command_of(what, values)
+        mail = command(f"{what}.{values['key']}.{who}", TENANT, ACCOUNT_KEY, wanted)
+        await self._money.ask(mail, timeout=PATIENCE)

@@ -9,7 +9,6 @@ from typing import Any
 import anyio
 from anyio.abc import TaskGroup
 
-from actors.agents.actor import execution_entity
 from bus.config import Timing
 from bus.errors import CallboardError
 from bus.memory import MemoryBus
@@ -17,7 +16,8 @@ from bus.shard.owner import ShardOwner
 from bus.streams.spec import stream_specs
 from bus.subjects import journal_subject
 from schemas.fleet import HEARTBEAT_SUBJECT, WORKER_SUBJECT
-from tests.simulation.account import ENTITY, account_entity
+from tests.simulation import ledger
+from tests.simulation.account import ENTITY
 from tests.simulation.chance import Chance
 from tests.simulation.endings import is_over
 from tests.simulation.faults import rates_of
@@ -37,14 +37,16 @@ BEATS = (HEARTBEAT_SUBJECT, WORKER_SUBJECT)
 class World:
     """Three owners, two workers, a place from which users ask, and all their trouble."""
 
-    def __init__(self, timing: Timing, chance: Chance, trace: Trace) -> None:
+    def __init__(
+        self, timing: Timing, chance: Chance, trace: Trace, entities: Sequence[AnyEntity]
+    ) -> None:
         self.timing = timing
         self.chance = chance
         self.trace = trace
         self.rates = rates_of(chance)
         store = JudgedStore(stream_specs((), timing))
         self.bus = MemoryBus(timing, fate=self._fate, store=store)
-        self.entities: Sequence[AnyEntity] = (execution_entity(), account_entity())
+        self.entities = entities
         self.forgets = timing.entities_in_memory < 1000
         self.judge = Judge(self.entities, self.bus.blobs.kept, forgets=self.forgets)
         store.judge = self.judge
@@ -111,7 +113,7 @@ class World:
 
     def is_over(self) -> bool:
         """Say whether nobody waits, every shard is served and all that was accepted has ended."""
-        names = [(name, shard) for name, shards in SHARDS.items() for shard in range(shards)]
+        names = [(one.name, shard) for one in self.entities for shard in range(SHARDS[one.name])]
         is_served = all(self.owner_of(journal_subject(*name)) is not None for name in names)
         return is_served and not self._user.waiting and is_over(self.judge)
 
@@ -121,11 +123,11 @@ class World:
         site = self._site("users")
         site.is_mortal = False
         bus = process_bus(site, self.bus, self.judge, self.timing)
-        executions, accounts = (
+        executions, accounts, money = (
             WatchedOwners(bus, name, self.timing, self.judge, site)
-            for name in ("execution", ENTITY)
+            for name in ("execution", ENTITY, ledger.ENTITY)
         )
-        self._user = User(site, executions, accounts)
+        self._user = User(site, executions, accounts, money)
 
     def _site(self, slot: str) -> Site:
         self._lives += 1

@@ -1,0 +1,66 @@
+"""The account of a tenant in seeded histories of faults, and the faults planted in it."""
+
+from datetime import datetime
+from typing import Any
+
+import pytest
+
+from actors.pricing.core import decisions, ledger, pages
+from actors.pricing.core.budgets import Cover
+from actors.pricing.core.closed import Closed, Memory
+from actors.pricing.core.ledger import Ledger
+from schemas.decision import Decision
+from schemas.ledger import AlertRaised, Booked, Void
+from tests.simulation.history import LEDGER, play
+from tests.simulation.planted import Planted
+
+SEEDS = 100
+VOID = decisions._void
+REMEMBER = ledger.remember
+
+
+def forget_bills(memory: Memory, key: str, how: Closed, at: datetime) -> Memory:
+    return memory if how.how == "settled" else REMEMBER(memory, key, how, at)
+
+
+def leave_no_tombstone(state: Ledger, command: Void, now: datetime) -> Decision:
+    is_held = pages.get(state.holds, ledger.key_of(command.reference)) is not None
+    return VOID(state, command, now) if is_held else Decision(reply=Booked())
+
+
+def count_no_holds(one: Cover) -> int:
+    return one.budget.limit_pico - one.account.spent
+
+
+def tell_again(state: Ledger, event: AlertRaised) -> Ledger:
+    del event
+    return state
+
+
+def find_nothing(*_: Any) -> list[Any]:
+    return []
+
+
+CORE = "actors.pricing.core"
+PLANTED = (
+    Planted("bills are forgotten", f"{CORE}.ledger.remember", forget_bills, 10),
+    Planted("no tombstones", f"{CORE}.decisions._void", leave_no_tombstone, 80),
+    Planted("holds do not count", f"{CORE}.budgets.Cover.free", property(count_no_holds), 80),
+    Planted("alerts are told again", f"{CORE}.ledger._told", tell_again, 10),
+    Planted("leases do not end", f"{CORE}.decisions.lapsed", find_nothing, 20),
+)
+
+
+@pytest.mark.timeout(600)
+def test_whatever_befalls_its_owner_the_ledger_is_right():
+    broken = {seed: play(seed, story=LEDGER).broken for seed in range(1, SEEDS + 1)}
+
+    assert {seed: faults for seed, faults in broken.items() if faults} == {}
+
+
+@pytest.mark.parametrize("planted", PLANTED, ids=lambda planted: planted.name)
+def test_a_fault_planted_in_the_ledger_is_found(planted: Planted):
+    with planted.plant():
+        found = (seed for seed in range(1, planted.within + 1) if play(seed, story=LEDGER).broken)
+
+        assert next(found, None) is not None
