@@ -335,7 +335,7 @@ def test_a_problem_is_said_on_standard_error_with_its_field(fleet: RunningFleet)
 
 def test_every_shard_is_listed_with_its_owner(fleet: RunningFleet):
     fleet.run("run", "echo", "hello")
-    rows = json.loads(fleet.run("shards", "--json").stdout)
+    rows = json.loads(fleet.run("shards", "--entity", "execution", "--json").stdout)
     (owner,) = (p["process"] for p in fleet.summary()["processes"] if p["actor"] == "agents")
 
     assert [(row["entity"], row["shard"]) for row in rows] == [
