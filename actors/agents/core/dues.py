@@ -34,16 +34,10 @@ def party(origin: Origin) -> Party:
     )
 
 
-def bill(
-    origin: Origin, hold: Hold, charges: Sequence[Charge], at: datetime, *, completed: bool
-) -> Due:
-    """Return what is to be booked for an attempt that has ended, perhaps with the execution."""
+def bill(origin: Origin, hold: Hold, charges: Sequence[Charge], at: datetime) -> Due:
+    """Return what is to be booked for an attempt that has ended."""
     command = Settle(
-        reference=_reference(origin, hold),
-        party=party(origin),
-        charges=list(charges),
-        at=at,
-        completed=completed,
+        reference=_reference(origin, hold), party=party(origin), charges=list(charges), at=at
     )
     return Due(ask=f"{_name(origin, hold)}.settle", command=command)
 

@@ -318,14 +318,13 @@ def _charged(
 ) -> Execution:
     """Count what an attempt has cost, and owe the account to be told; None is not known.
 
-    One that has spent nothing is only told where money is held for it, or ``always``: with that one
-    the execution completes.
+    One that has spent nothing is only told where money is held for it, or ``always``.
     """
     if charges is None:
         return state
     dues = state.dues
     if charges or always:
-        dues = (*dues, bill(state.origin, hold, charges, at, completed=always))
+        dues = (*dues, bill(state.origin, hold, charges, at))
     elif hold in state.holds:
         dues = (*dues, release(state.origin, hold))
     return msgspec.structs.replace(
