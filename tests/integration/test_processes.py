@@ -110,7 +110,9 @@ async def test_services_are_discovered_as_nats_micro_does(fleet: RunningFleet):
             endpoints = msgspec.json.decode(info.data)["endpoints"]
             subjects |= {endpoint["subject"] for endpoint in endpoints}
 
-    assert subjects == {filter_for(row.subject) for row in catalog.requests()}
+    money = ("pricing.", "budgets.", "limits.")  # answered by an actor that is not in this fleet
+    wanted = [row for row in catalog.requests() if not row.name.startswith(money)]
+    assert subjects == {filter_for(row.subject) for row in wanted}
 
 
 async def test_a_process_that_is_told_to_stop_ends_in_good_order_and_is_missed_by_nobody(
