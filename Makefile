@@ -58,8 +58,8 @@ bench-durable: install ## measure a durable flow of three steps
 bench-pricing: install ## measure the ledger of a tenant, and the reports made from it
 	@$(PYTHON) -m tests.bench ledger projection
 
-bench-streaming: install ## measure streams relayed from a provider, beside a bare relay
-	@$(PYTHON) -m tests.bench streaming
+bench-streaming: install ## measure streams beside a bare relay, HTTP clients, and memory over MINUTES (MINUTES=10)
+	@$(PYTHON) -m tests.bench streaming clients $(if $(MINUTES),memory --minutes $(MINUTES))
 
 bench-restate: install $(PEERS) ## the same flow on Restate beside it, in one run (installs Restate; needs npm)
 	@$(PYTHON) -m tests.bench restate
