@@ -57,7 +57,7 @@ class Counter:
 
 async def measure() -> list[Row]:
     """Measure light latency beside an acked publish, then throughput."""
-    async with fleet(["agents", "streaming"]) as running:
+    async with fleet(["agents", "streaming", "pricing"]) as running:
         await running.ask("agents.apply", AGENT)
         accepted, completed = Counter(), Counter()
         await running.wire.subscribe(ACCEPTED, accepted.take)

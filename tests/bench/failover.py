@@ -60,7 +60,7 @@ async def measure() -> list[Row]:
 
 async def _worker_killed() -> Row:
     """Kill the worker that has all executions while another stands by: they begin new segments."""
-    async with fleet(["agents", "streaming"]) as running:
+    async with fleet(["agents", "streaming", "pricing"]) as running:
         watch = await _begun(running)
         await watch.reach(1)
         await running.start("streaming")
@@ -73,7 +73,7 @@ async def _worker_killed() -> Row:
 
 async def _owner_killed() -> Row:
     """Kill one of two owners of shards just before the answers end: who takes over ends them."""
-    async with fleet(["agents", "agents", "streaming"]) as running:
+    async with fleet(["agents", "agents", "streaming", "pricing"]) as running:
         completed = Counter()
         await running.wire.subscribe(COMPLETED, completed.take)
         watch = await _begun(running)
