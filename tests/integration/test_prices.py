@@ -1,0 +1,213 @@
+"""The rate book in a running fleet: quoted, replaced while it runs, kept for good."""
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+from click.testing import CliRunner
+
+from actors.cli import main as root
+from actors.pricing.adapters.books import BookStore
+from bus.connection import Address, connect
+from bus.jetstream.bus import system_clock
+from bus.kv import MemoryBucket
+from bus.prices import PricesInForce, open_bucket, shipped_text, stored_prices
+from bus.streams.api import JetStream
+from schemas.pricing.book import book_id, read
+from schemas.pricing.prices import Priced, Terms
+from schemas.quotes import CURRENT, Stored, StoredBook, packed
+from schemas.usage import Usage
+from tests.fleet import PlainClient, RunningFleet, running_fleet
+
+SECONDS = 15
+
+CONTRACT = """
+name = "contract-2026"
+
+[[rows]]
+provider = "openai"
+model = "gpt-4o"
+usd = { input = 2, cache_read = 1, output = 8 }
+
+[[rows]]
+provider = "ourselves"
+model = "house-model"
+usd = { input = 0.5, output = 1 }
+"""
+
+USAGE = {"input": 1000, "output": 100}
+
+
+@asynccontextmanager
+async def pricing_fleet(directory: Path) -> AsyncGenerator[RunningFleet]:
+    async with running_fleet(directory, agents=0, streaming=0) as fleet:
+        await fleet.start("pricing.1")
+        await fleet.ready(1)
+        yield fleet
+
+
+@pytest.fixture(scope="module")
+async def fleet(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[RunningFleet]:
+    """A fleet whose prices nobody changes."""
+    async with pricing_fleet(tmp_path_factory.mktemp("fleet")) as fleet:
+        yield fleet
+
+
+@pytest.fixture
+async def own_fleet(tmp_path: Path) -> AsyncGenerator[RunningFleet]:
+    async with pricing_fleet(tmp_path) as fleet:
+        yield fleet
+
+
+async def quote(client: PlainClient, **wanted: Any) -> Any:
+    return await client.ask("pricing.quote", {"usage": USAGE, **wanted})
+
+
+async def run_callboard(fleet: RunningFleet, *arguments: str) -> str:
+    def run() -> str:
+        result = CliRunner().invoke(root, ["--url", fleet.server.url, *arguments])
+        assert result.exit_code == 0, result.output
+        return result.output
+
+    return await anyio.to_thread.run_sync(run)
+
+
+async def test_a_quote_tells_the_cost_its_lines_and_where_they_come_from(fleet: RunningFleet):
+    async with fleet.client() as client:
+        answer = await quote(client, provider="openai", model="gpt-4o-2024-08-06")
+
+    assert answer == {
+        "type": "price_quote",
+        "cost_pico": 3_500_000_000,
+        "lines": [
+            {
+                "bucket": "input",
+                "tokens": 1000,
+                "rate_pico": 2_500_000,
+                "cost_pico": 2_500_000_000,
+            },
+            {
+                "bucket": "output",
+                "tokens": 100,
+                "rate_pico": 10_000_000,
+                "cost_pico": 1_000_000_000,
+            },
+        ],
+        "book_id": book_id(shipped_text()),
+        "row": "openai/gpt-4o",
+        "resolved_from": "gpt-4o-2024-08-06",
+        "variant": "",
+        "tier_from": 0,
+        "disputed": False,
+    }
+
+
+async def test_prices_are_those_of_a_moment_a_tier_and_a_book(fleet: RunningFleet):
+    async with fleet.client() as client:
+        before = await quote(client, provider="openai", model="o3", at="2025-06-09T23:59:59Z")
+        after = await quote(client, provider="openai", model="o3", at="2025-06-10T00:00:00Z")
+        batch = await quote(client, provider="openai", model="gpt-4o", batch=True)
+        named = [
+            await quote(client, provider=provider, model=model, book="source-2025-10")
+            for provider, model in (
+                ("openai", "gpt-4"),
+                ("anthropic", "claude-3-opus"),
+                ("groq", "llama3-70b"),
+            )
+        ]
+
+    assert (before["cost_pico"], after["cost_pico"]) == (14_000_000_000, 2_800_000_000)
+    assert (batch["cost_pico"], batch["variant"]) == (1_750_000_000, "batch")
+    assert [answer["cost_pico"] for answer in named] == [
+        36_000_000_000,
+        22_500_000_000,
+        880_000_000,
+    ]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "code"),
+    [
+        ({"provider": "openai", "model": "gpt-9"}, "unpriced"),
+        ({"provider": "openai", "model": "gpt-4", "service_tier": "flex"}, "unpriced"),
+        ({"provider": "openai", "model": "gpt-4", "usage": {"cache_read": 1}}, "unpriced"),
+        ({"provider": "openai", "model": "gpt-4", "usage": {"reasoning": 1}}, "validation"),
+        ({"provider": "openai", "model": "gpt-4", "usage": {"input": -1}}, "validation"),
+        ({"provider": "openai", "model": "gpt-4", "at": "2026-01-01T00:00:00"}, "validation"),
+        ({"provider": "openai", "model": "gpt-4", "book": "nonesuch"}, "not_found"),
+    ],
+)
+async def test_what_cannot_be_priced_is_refused_and_never_free(
+    fleet: RunningFleet, wanted: dict[str, Any], code: str
+):
+    async with fleet.client() as client:
+        answer = await quote(client, **wanted)
+
+    assert answer["code"] == code
+
+
+async def test_rows_of_ones_own_are_in_force_at_once_and_older_prices_can_still_be_checked(
+    own_fleet: RunningFleet, tmp_path: Path
+):
+    file = tmp_path / "contract.toml"
+    file.write_text(CONTRACT, encoding="utf-8")
+    shipped = book_id(shipped_text())
+
+    told = await run_callboard(own_fleet, "prices", "import", str(file))
+
+    async with own_fleet.client() as client:
+        with anyio.fail_after(SECONDS):
+            while True:
+                ours = await quote(client, provider="openai", model="gpt-4o")
+                if ours["book_id"] != shipped:
+                    break
+        own = await quote(client, provider="ourselves", model="house-model")
+        older = await quote(client, provider="openai", model="gpt-4o", book=shipped)
+        same = await quote(client, provider="openai", model="gpt-4o", book=ours["book_id"])
+
+    assert ours["book_id"] in told
+    assert (ours["cost_pico"], same["cost_pico"]) == (2_800_000_000, 2_800_000_000)
+    assert own["cost_pico"] == 600_000_000
+    assert older["cost_pico"] == 3_500_000_000
+
+
+async def test_a_new_base_keeps_the_rows_of_ones_own_over_it(
+    own_fleet: RunningFleet, tmp_path: Path
+):
+    file = tmp_path / "contract.toml"
+    file.write_text(CONTRACT, encoding="utf-8")
+    await run_callboard(own_fleet, "prices", "import", str(file))
+
+    async with connect(Address(urls=tuple(own_fleet.server.urls), name="test")) as transport:
+        bucket = open_bucket(transport, JetStream(transport))
+        prices = await BookStore(bucket, system_clock).refresh(read(shipped_text()))
+
+    answer = prices.price(Terms("openai", "gpt-4o"), Usage(input=1), system_clock())
+    assert isinstance(answer, Priced)
+    assert answer.cost == 2_000_000
+    assert "contract-2026" in await run_callboard(own_fleet, "prices", "show", "house-model")
+
+
+async def test_a_stored_book_that_cannot_be_read_changes_no_price():
+    bucket: MemoryBucket[Stored] = MemoryBucket(Stored)  # pyright: ignore[reportArgumentType]
+    in_force = PricesInForce()
+    before = in_force.prices.book_id
+    text = shipped_text().replace(b"2500000", b"2500001")
+    stored = StoredBook(
+        book_id=book_id(text), name="next", stored_at=system_clock(), packed=packed(text)
+    )
+
+    async with in_force.following(bucket):
+        for broken in (b"", packed(b"{}"), packed(shipped_text())):
+            wrong = StoredBook(book_id="0" * 64, name="x", stored_at=system_clock(), packed=broken)
+            entry = await bucket.get(CURRENT)
+            await bucket.put(CURRENT, wrong, expected=entry.revision if entry else 0)
+            assert in_force.prices.book_id == before
+        entry = await bucket.get(CURRENT)
+        revision = await bucket.put(CURRENT, stored, expected=entry.revision if entry else 0)
+        assert in_force.prices.book_id == stored_prices(stored).book_id == book_id(text)
+        await bucket.remove(CURRENT, expected=revision)
+        assert in_force.prices.book_id == before
