@@ -150,10 +150,7 @@ def _rows_of(book: Prices, model: str, provider: str | None) -> Iterable[tuple[s
         if (found := book.find(Wanted(name, model))) is not None and found.model != "any"
     }
     like = meant or {
-        (name, row): None
-        for name in names
-        for row in book.book.rows.get(name, {})
-        if model.lower() in row
+        (name, row): None for name in names for row in book.models(name) if model.lower() in row
     }
     for name, row_name in like:
         row = book.row(name, row_name)

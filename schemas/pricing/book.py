@@ -4,7 +4,6 @@ A book is its canonical text, of which ``book_id`` is the SHA-256. One line a ro
 can be compared by any tool. Pure.
 """
 
-import hashlib
 from datetime import date
 from typing import Annotated, Any, Literal, TypeVar, cast
 
@@ -103,8 +102,8 @@ class Pattern(Value):
     groups: list[list[Test]]
 
 
-class _Head(Value):
-    """What a book says besides its rows."""
+class Book(Value):
+    """A rate book, read whole."""
 
     format: int
     name: str
@@ -113,18 +112,20 @@ class _Head(Value):
     provider_aliases: dict[str, str]
     aliases: dict[str, dict[str, str]]
     patterns: dict[str, list[Pattern]]
-
-
-class Book(_Head):
-    """A rate book, read whole."""
-
     rows: dict[str, dict[str, Row]]
 
 
-class BookText(_Head):
-    """A rate book whose rows are read when they are asked for."""
+class BookText(Value):
+    """A rate book of which as little is read as can be; the rest when it is asked for."""
 
-    rows: dict[str, dict[str, msgspec.Raw]]
+    format: int
+    name: str
+    sources: dict[str, str]
+    providers: dict[str, ProviderEntry]
+    provider_aliases: dict[str, str]
+    aliases: dict[str, msgspec.Raw]
+    patterns: dict[str, msgspec.Raw]
+    rows: dict[str, msgspec.Raw]
 
 
 class BookError(ValueError):
@@ -163,6 +164,8 @@ def _lines(value: Any) -> bytes:
 
 def book_id(text: bytes) -> str:
     """Name a book by its canonical text."""
+    import hashlib  # noqa: PLC0415 - it brings OpenSSL, which prices do not need
+
     return hashlib.sha256(text).hexdigest()
 
 

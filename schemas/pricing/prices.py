@@ -6,15 +6,16 @@ look into a dictionary and a sum.
 
 from collections.abc import Mapping
 from datetime import UTC, date, datetime
+from functools import cached_property
 from operator import attrgetter
-from typing import NamedTuple
 
 import msgspec
 
 from schemas.pricing import names
 from schemas.pricing.book import Price, Row, book_id, read_lazily
 from schemas.pricing.names import Found, Wanted
-from schemas.pricing.tariff import Counts, Line, Tariff, prompt_of, tariff_of
+from schemas.pricing.shelf import Shelf
+from schemas.pricing.tariff import NO_RATE, Counts, Line, Tariff, prompt_of, tariff_of
 from schemas.pricing.units import BUCKETS, OF_USAGE, Bucket
 from schemas.usage import Usage
 
@@ -31,10 +32,9 @@ NOTHING = tariff_of(Price(rates={}))
 """By which a call is priced that used nothing, where its price is not known: it cost nothing."""
 
 _of_usage = attrgetter(*OF_USAGE)
-_row_decoder = msgspec.json.Decoder(Row)
 
 
-class Terms(NamedTuple):
+class Terms(msgspec.Struct, frozen=True):
     """What decides a price besides the counts and the moment.
 
     ``tier`` is the service tier that served the request, or the one asked for where the provider
@@ -51,7 +51,7 @@ class Terms(NamedTuple):
     or_provider: str = ""
 
 
-class Unpriced(NamedTuple):
+class Unpriced(msgspec.Struct, frozen=True):
     """There is no price, and why."""
 
     reason: str
@@ -59,7 +59,7 @@ class Unpriced(NamedTuple):
     buckets: tuple[Bucket, ...] = ()
 
 
-class Priced(NamedTuple):
+class Priced(msgspec.Struct, frozen=True):
     """A cost in pico-dollars, and the row of the book that it follows from.
 
     ``resolved_from`` is the name that was asked for, where it is not the row's own.
@@ -71,7 +71,13 @@ class Priced(NamedTuple):
     variant: str
     resolved_from: str | None
     tariff: Tariff
-    counts: Counts
+    used: Usage | Counts
+
+    @property
+    def counts(self) -> Counts:
+        """What was priced."""
+        used = self.used
+        return (*_of_usage(used), 1) if isinstance(used, Usage) else used
 
     def lines(self) -> list[Line]:
         """Return how the cost comes about, a line for each bucket."""
@@ -83,7 +89,7 @@ class Priced(NamedTuple):
         return max(start for start in self.tariff.starts if start <= prompt_of(self.counts))
 
 
-class _Dated(NamedTuple):
+class _Dated(msgspec.Struct, frozen=True):
     since: datetime | None
     until: datetime | None
     hours: tuple[int, int] | None
@@ -99,7 +105,7 @@ class _Dated(NamedTuple):
         return start <= minute < end if start <= end else minute >= start or minute < end
 
 
-class _Offer(NamedTuple):
+class _Offer(msgspec.Struct, frozen=True):
     """What some terms come to: dated tariffs in the order of their precedence."""
 
     row: str
@@ -110,9 +116,11 @@ class _Offer(NamedTuple):
     dated: tuple[_Dated, ...]
 
     def at(self, at: datetime) -> Tariff | None:
-        if self.always is not None:
-            return self.always
-        return next((dated.tariff for dated in self.dated if dated.holds(at)), None)
+        """Return the tariff of a moment."""
+        return self.always or next((one.tariff for one in self.dated if one.holds(at)), None)
+
+    def priced(self, cost: int, book_id: str, tariff: Tariff, used: Usage | Counts) -> Priced:
+        return Priced(cost, book_id, self.row, self.variant, self.resolved_from, tariff, used)
 
 
 class Prices:
@@ -124,12 +132,25 @@ class Prices:
 
     def __init__(self, text: bytes) -> None:
         self.text = text
-        self.book_id = book_id(text)
         self.book = read_lazily(text)
+        self._shelf = Shelf(self.book)
         self._ready: dict[Terms, _Offer | Unpriced] = {}
+
+    @cached_property
+    def book_id(self) -> str:
+        """The name of the book: the SHA-256 of its text."""
+        return book_id(self.text)
 
     def price(self, terms: Terms, usage: Usage, at: datetime) -> Priced | Unpriced:
         """Return what one call of a model cost at a moment (with a time zone)."""
+        offer = self._ready.get(terms)
+        if isinstance(offer, _Offer) and not offer.minimum:
+            tariff = offer.always or offer.at(at)
+            if tariff is not None:
+                scale = tariff.scales[0] if tariff.flat else tariff.scale_at(usage.prompt)
+                cost = scale.of_usage.cost(usage) if scale.of_usage else NO_RATE
+                if cost < NO_RATE:
+                    return offer.priced(cost, self.book_id, tariff, usage)
         return self.price_counts(terms, (*_of_usage(usage), 1), at)
 
     def price_counts(self, terms: Terms, counts: Counts, at: datetime) -> Priced | Unpriced:
@@ -152,18 +173,19 @@ class Prices:
             lacking = scale.lacking(counts)
             reason = f"{offer.row} has no rate for {', '.join(lacking)}"
             return Unpriced(reason, offer.row, tuple(lacking))
-        return Priced(
-            cost, self.book_id, offer.row, offer.variant, offer.resolved_from, tariff, counts
-        )
+        return offer.priced(cost, self.book_id, tariff, counts)
 
     def row(self, provider: str, model: str) -> Row | None:
         """Return a row by its own name."""
-        raw = self.book.rows.get(provider, {}).get(model)
-        return None if raw is None else _row_decoder.decode(raw)
+        return self._shelf.row(provider, model)
+
+    def models(self, provider: str) -> list[str]:
+        """Return the names of a provider's rows."""
+        return list(self._shelf.rows(provider))
 
     def find(self, wanted: Wanted) -> Found | None:
         """Return the row that names mean; see ``names``."""
-        return names.find(self.book, wanted)
+        return names.find(self._shelf, wanted)
 
     def _made_ready(self, terms: Terms) -> _Offer | Unpriced:
         if len(self._ready) >= MOST_READY:
@@ -216,7 +238,11 @@ def _offered(
         for one in prices
     )
     first = dated[0] if dated else None
-    always = first and first.tariff if first and first[:3] == (None, None, None) else None
+    always = (
+        first and first.tariff
+        if first and (first.since, first.until, first.hours) == (None, None, None)
+        else None
+    )
     return _Offer(row, variant, resolved_from, minimum, always, dated)
 
 

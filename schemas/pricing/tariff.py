@@ -7,7 +7,9 @@ rate of ``output``, because its tokens are counted there too.
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from operator import mul
-from typing import Final, NamedTuple
+from typing import Final
+
+import msgspec
 
 from schemas.pricing.book import Price, Rate, Rates
 from schemas.pricing.units import (
@@ -17,6 +19,7 @@ from schemas.pricing.units import (
     SAME_AS,
     Bucket,
 )
+from schemas.usage import Usage
 
 Counts = tuple[int, ...]
 """How much there is of each bucket, in the order of ``BUCKETS``; what is left off is 0."""
@@ -30,7 +33,7 @@ _OUTPUT = BUCKETS.index("output")
 _PARTS = tuple(map(BUCKETS.index, PARTS_OF_OUTPUT))
 
 
-class Line(NamedTuple):
+class Line(msgspec.Struct, frozen=True):
     """One bucket of a bill: ``rate`` is in pico-dollars for ``per`` units."""
 
     bucket: Bucket
@@ -40,11 +43,46 @@ class Line(NamedTuple):
     cost: int
 
 
-class Scale(NamedTuple):
+class UsageRates(msgspec.Struct, frozen=True):
+    """Integer rates of what a language model reports, and of a request: for one quick sum."""
+
+    input: int
+    cache_read: int
+    cache_write: int
+    cache_write_5m: int
+    cache_write_1h: int
+    audio_input: int
+    audio_cached: int
+    output: int
+    audio_output: int
+    reasoning: int
+    searches: int
+    requests: int
+
+    def cost(self, usage: Usage) -> int:
+        """Return what one request cost; ``NO_RATE`` or more if something has no rate."""
+        return (
+            usage.input * self.input
+            + usage.cache_read * self.cache_read
+            + usage.cache_write * self.cache_write
+            + usage.cache_write_5m * self.cache_write_5m
+            + usage.cache_write_1h * self.cache_write_1h
+            + usage.audio_input * self.audio_input
+            + usage.audio_cached * self.audio_cached
+            + usage.output * self.output
+            + usage.audio_output * self.audio_output
+            + usage.reasoning * self.reasoning
+            + usage.searches * self.searches
+            + self.requests
+        )
+
+
+class Scale(msgspec.Struct, frozen=True):
     """The rates of one tier: exact, and as integers unless one of them is none."""
 
     exact: tuple[tuple[int, int] | None, ...]
     whole: tuple[int, ...] | None
+    of_usage: UsageRates | None
 
     def cost(self, counts: Counts) -> int | None:
         """Return what the counts cost, None if one of them has no rate."""
@@ -72,17 +110,20 @@ class Scale(NamedTuple):
         return [bucket for bucket, count, rate in apart if count and rate is None]
 
 
-class Tariff(NamedTuple):
+class Tariff(msgspec.Struct, frozen=True):
     """The scales of a price by the size of the prompt they begin at; the first begins at 0."""
 
     starts: tuple[int, ...]
     scales: tuple[Scale, ...]
+    flat: bool
 
     def scale(self, counts: Counts) -> Scale:
         """Return the scale of the tier that a request with these counts belongs to."""
-        if len(self.starts) == 1:
-            return self.scales[0]
-        return self.scales[bisect_right(self.starts, prompt_of(counts)) - 1]
+        return self.scale_at(prompt_of(counts))
+
+    def scale_at(self, prompt: int) -> Scale:
+        """Return the scale of the tier that a prompt of this size belongs to."""
+        return self.scales[bisect_right(self.starts, prompt) - 1]
 
 
 def tariff_of(price: Price) -> Tariff:
@@ -93,7 +134,7 @@ def tariff_of(price: Price) -> Tariff:
         rates |= tier.rates
         starts.append(tier.start)
         scales.append(_scale(rates))
-    return Tariff(tuple(starts), tuple(scales))
+    return Tariff(tuple(starts), tuple(scales), flat=len(starts) == 1)
 
 
 def prompt_of(counts: Counts) -> int:
@@ -104,11 +145,11 @@ def prompt_of(counts: Counts) -> int:
 def _scale(rates: Rates) -> Scale:
     exact = tuple(_pair(_rate_of(bucket, rates)) for bucket in BUCKETS)
     if any(rate is not None and rate[1] != 1 for rate in exact):
-        return Scale(exact, None)
+        return Scale(exact, None, None)
     whole = [rate[0] if rate else NO_RATE for rate in exact]
     for part in _PARTS:
         whole[part] = whole[part] - whole[_OUTPUT] if exact[part] else 0
-    return Scale(exact, tuple(whole))
+    return Scale(exact, tuple(whole), UsageRates(*whole[: len(UsageRates.__struct_fields__)]))
 
 
 def _rate_of(bucket: Bucket, rates: Mapping[Bucket, Rate]) -> Rate | None:

@@ -117,8 +117,8 @@ class Study:
             kind = "batch" if variant.startswith("batch") else "cheaper_tier"
             yield from self._way(Option(kind, provider, model, variant), one, _terms(one, variant))
         for sibling in self._smaller(one.price.row):
-            terms = one.call.terms._replace(
-                provider=provider, model=sibling, or_model="", or_provider=""
+            terms = msgspec.structs.replace(
+                one.call.terms, provider=provider, model=sibling, or_model="", or_provider=""
             )
             yield from self._way(Option("smaller_model", provider, model, sibling), one, terms)
         if one.call.usage.written or one.call.usage.cache_read:
@@ -150,7 +150,7 @@ class Study:
         """Return the models of the same family."""
         if row not in self._siblings:
             provider, _, model = row.partition("/")
-            self._siblings[row] = siblings(model, self._prices.book.rows.get(provider, {}))
+            self._siblings[row] = siblings(model, self._prices.models(provider))
         return self._siblings[row]
 
     # Caching
@@ -196,7 +196,7 @@ class Study:
 def _terms(one: Repriced, variant: str) -> Terms:
     parts = variant.split("+")
     tier = next((part for part in parts if part and part != "batch"), None)
-    return one.call.terms._replace(batch="batch" in parts, tier=tier)
+    return msgspec.structs.replace(one.call.terms, batch="batch" in parts, tier=tier)
 
 
 def _uncached(usage: Usage) -> Usage:
