@@ -8,6 +8,7 @@ SECONDS ?= 60
 SEEDS  ?= 2000
 REQUESTS ?= 10000
 PEERS  := .venv-peers
+LITELLM := .venv-litellm
 
 # The first interpreter that is new enough.
 SYSTEM_PYTHON = $(shell for python in python3 python3.14 python3.13 python3.12 python3.11; do \
@@ -55,8 +56,12 @@ bench: install ## measure this machine
 bench-durable: install ## measure a durable flow of three steps
 	@$(PYTHON) -m tests.bench durable
 
-bench-pricing: install ## measure the ledger of a tenant, and the reports made from it
-	@$(PYTHON) -m tests.bench ledger projection
+bench-pricing: install $(LITELLM) ## prices beside genai-prices and litellm (installs litellm), the ledger and its reports
+	@$(PYTHON) -m tests.bench pricing ledger projection
+
+$(LITELLM):
+	@$(SYSTEM_PYTHON) -m venv $@
+	@$@/bin/pip --disable-pip-version-check install -qq litellm==1.109.1
 
 bench-streaming: install ## measure streams beside a bare relay, HTTP clients, and memory over MINUTES (MINUTES=10)
 	@$(PYTHON) -m tests.bench streaming clients $(if $(MINUTES),memory --minutes $(MINUTES))
@@ -93,7 +98,7 @@ lock: ## resolve requirements.lock anew (needs uv on the PATH)
 		--quiet --output-file requirements.lock
 
 clean: ## remove .venv, caches and reports
-	rm -rf $(VENV) $(PEERS) .pytest_cache .ruff_cache .import_linter_cache .hypothesis .coverage htmlcov dist
+	rm -rf $(VENV) $(PEERS) $(LITELLM) .pytest_cache .ruff_cache .import_linter_cache .hypothesis .coverage htmlcov dist
 	find actors bus schemas deploy tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The stamp is newer than the lock exactly when .venv holds what the lock says.

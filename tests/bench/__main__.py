@@ -11,6 +11,7 @@ from tests.bench import (
     durable,
     executions,
     failover,
+    pricing,
     pricing_ledger,
     projection,
     restate,
@@ -23,7 +24,16 @@ from tests.bench.rows import HEAD, line
 
 BENCHES = {
     bench.NAME: bench
-    for bench in (executions, durable, deltas, startup, failover, pricing_ledger, projection)
+    for bench in (
+        executions,
+        durable,
+        deltas,
+        startup,
+        failover,
+        pricing,
+        pricing_ledger,
+        projection,
+    )
 }
 BY_NAME = {bench.NAME: bench for bench in (restate, streaming, streaming_clients)}
 """They take minutes, or need what is not part of an installation."""

@@ -77,3 +77,18 @@ def test_disputed_rows_name_the_other_rate():
 def test_what_is_no_book_is_refused(text: bytes):
     with pytest.raises(BookError):
         Prices(text)
+
+
+def test_the_table_of_the_requirements_has_names_prices_and_context_limits():
+    rows = shipped.source_book().rows
+
+    assert {
+        (provider, model): (row.context_window, row.prices[0].rates)
+        for provider, models in rows.items()
+        for model, row in models.items()
+    } == {
+        ("openai", "gpt-4"): (8192, {"input": 30_000_000, "output": 60_000_000}),
+        ("openai", "gpt-4-32k"): (32_768, {"input": 60_000_000, "output": 120_000_000}),
+        ("anthropic", "claude-3-opus"): (200_000, {"input": 15_000_000, "output": 75_000_000}),
+        ("groq", "llama3-70b"): (8192, {"input": 800_000, "output": 800_000}),
+    }
