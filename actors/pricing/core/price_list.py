@@ -163,7 +163,7 @@ def _ours(book: Prices, name: str, one: Offered, at: datetime) -> tuple[str, int
 def _ids(book: Prices) -> Mapping[str, str]:
     """Return the plain ids of the book's models by their letters."""
     found: dict[str, str] = {}
-    for row in sorted(book.book.rows.get(PROVIDER, {}), key=len, reverse=True):
+    for row in sorted(book.models(PROVIDER), key=len, reverse=True):
         plain = row.rpartition("/")[2]
         name = _ID.match(plain)
         if name is not None:
