@@ -154,8 +154,8 @@ def take_copies(desk: Desk, name: str) -> bool | None:
 
 def give_up_silent(workforce: Workforce, worker: Any, now: float, tasks: TaskGroup) -> None:
     del tasks
-    if now - worker.heard > workforce._late:
-        workforce._gone(worker, "it missed a beat")
+    if now > worker.heard:
+        workforce._gone(worker, "it says nothing")
 
 
 async def nobody_answers(*_: Any) -> dict[str, str]:
@@ -178,7 +178,7 @@ PLANTED = (
     Planted(
         "events leave before the commit", "bus.shard.owner.ShardOwner._store", publish_first, 20
     ),
-    Planted("items are acknowledged first", "bus.worker.Worker._handle", acknowledge_first, 150),
+    Planted("items are acknowledged first", "bus.worker.Worker._handle", acknowledge_first, 250),
     Planted("nobody claims", "bus.worker.Worker._needs_claim", never_claim, 80),
     Planted(
         "an unanswered offer is taken as refused",

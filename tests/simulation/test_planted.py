@@ -7,6 +7,7 @@ from tests.simulation.planted import PLANTED, Planted
 from tests.simulation.shrink import shrunk
 
 
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("planted", PLANTED, ids=lambda planted: planted.name)
 def test_a_planted_fault_is_found(planted: Planted):
     with planted.plant():
