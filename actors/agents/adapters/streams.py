@@ -4,9 +4,11 @@ from collections.abc import Iterable
 from typing import NamedTuple, cast
 
 import msgspec
+import structlog
 
 from actors.agents.adapters.conversations import ReadSubject
 from bus.codec import decode
+from bus.errors import ProblemError
 from bus.ports import Stored
 from bus.subjects import fill
 from schemas.base import Value
@@ -22,6 +24,8 @@ from schemas.streams import (
     StreamPage,
 )
 from schemas.usage import Usage
+
+log = structlog.get_logger()
 
 STREAM = "STREAMS"
 BATCH = 1000
@@ -53,7 +57,7 @@ class Streams:
         found = {
             place[:2]: place
             for stored in await self._all(subject)
-            if (place := _placed(stored))[:2] > after
+            if (place := _placed(stored)) is not None and place[:2] > after
         }
         chosen = sorted(found.values())[: wanted.limit]
         return StreamPage(
@@ -113,8 +117,17 @@ def _terminal(record: ExecutionRecord) -> Completed | Failed | Cancelled:
     )
 
 
-def _placed(stored: Stored) -> _Stored:
-    place = decode(_Place, stored.data)
+def _placed(stored: Stored) -> _Stored | None:
+    """Return where an event stands; None where a server whose disk was full has kept none of it.
+
+    For its reader such an event is one that was lost: it comes again, or the end tells the text.
+    """
+    try:
+        place = decode(_Place, stored.data)
+    except ProblemError as unread:
+        size = len(stored.data)
+        log.warning("stream.unreadable", sequence=stored.sequence, bytes=size, error=str(unread))
+        return None
     return _Stored(place.segment, place.sequence, stored.data)
 
 
