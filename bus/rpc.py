@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import anyio
 import msgspec
@@ -58,10 +58,23 @@ class Owners:
             mail = msgspec.structs.replace(mail, fresh=False)
         raise ProblemError(_unavailable(self._entity))
 
-    async def ask_once(self, mail: Mail) -> bytes | None:
-        """Return the owner's encoded answer or refusal, None if there was none this time."""
-        shard = shard_of(mail.tenant, mail.key, self._shards)
-        return await self._try(shard, mail, self._timing.request_try_seconds)
+    async def ask_once(self, mails: Sequence[Mail]) -> Sequence[bytes] | None:
+        """Return the owner's encoded answers or refusals, None if there were none this time.
+
+        All mails are to the same entity, and more than one travel as one message.
+        """
+        first, *others = mails
+        shard = shard_of(first.tenant, first.key, self._shards)
+        seconds = self._timing.request_try_seconds
+        if not others:
+            answer = await self._try(shard, first, seconds)
+            return None if answer is None else [answer]
+        subject = mailbox_subject(self._entity, shard)
+        together = await self._try_over_the_bus(subject, mails, seconds)
+        # A single object says that they could not be read.
+        if together is None or not together.startswith(b"["):
+            return None
+        return [bytes(answer) for answer in decode(list[msgspec.Raw], together)]
 
     async def _try(self, shard: int, mail: Mail, seconds: float) -> bytes | None:
         answer: asyncio.Future[bytes | None] = asyncio.get_running_loop().create_future()
@@ -74,7 +87,9 @@ class Owners:
             return await within(answer, seconds)
         return await self._try_over_the_bus(mailbox_subject(self._entity, shard), mail, seconds)
 
-    async def _try_over_the_bus(self, subject: str, mail: Mail, seconds: float) -> bytes | None:
+    async def _try_over_the_bus(
+        self, subject: str, mail: Mail | Sequence[Mail], seconds: float
+    ) -> bytes | None:
         timing = self._timing
         try:
             delivery = await self._transport.request(subject, encode(mail), timeout=seconds)

@@ -42,6 +42,7 @@ class Ask(Internal):
     """A command to another entity, sent again and again until it has answered.
 
     ``id`` is the command's id there, so that a repeat is known. ``since`` is when it was decided.
+    One that is not ``urgent`` waits for a moment, to travel with others to the same entity.
     """
 
     id: str
@@ -50,6 +51,7 @@ class Ask(Internal):
     key: str
     since: datetime
     command: Any
+    urgent: bool = True
 
 
 Effect = Work | Ask

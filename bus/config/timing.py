@@ -73,6 +73,9 @@ class Timing(msgspec.Struct, frozen=True, kw_only=True):
     ask_pause_seconds: Annotated[
         float, _why("an entity that stays away is asked this seldom in the end, not forgotten")
     ] = 5.0
+    ask_together_seconds: Annotated[
+        float, _why("what is not urgent waits so long for others that go the same way")
+    ] = 0.5
     answer_seconds: Annotated[
         float, _why("a public request is answered or refused; covers one death of a shard's owner")
     ] = 5.0

@@ -1,10 +1,12 @@
 """What the entities of a shard ask of others: sent once committed, and again until answered.
 
 Asking is harmless however often it happens, because the one who is asked knows the command by its
-id. An answer comes in as a command like any other, and the event it leads to closes the ask.
+id. An answer comes in as a command like any other, and the event it leads to closes the ask. What
+is not urgent waits a moment for others to the same entity: one message and one turn serve them all.
 """
 
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -33,7 +35,10 @@ Ways = Mapping[str, Owners]
 NO_WAYS: Ways = MappingProxyType({})
 
 MOST_AT_ONCE = 256
-"""Questions in the air at once: as many as one turn takes commands."""
+"""Messages in the air at once: as many as one turn takes commands."""
+
+MOST_TOGETHER = 64
+"""Questions in one message."""
 
 
 class _Asked(NamedTuple):
@@ -63,7 +68,9 @@ class Asker:
         self._timing = timing
         self._asked: dict[str, _Asked] = {}
         self._crew = Crew(tasks, self._ask, most=MOST_AT_ONCE)
-        self._silent: list[str] = []
+        self._gathering: defaultdict[tuple[str, ...], list[str]] = defaultdict(list)
+        self._is_gathering = Wakeup()
+        self._silent: list[Sequence[str]] = []
         self._is_silent = Wakeup()
         self._pause = timing.retry_most_seconds
 
@@ -74,9 +81,25 @@ class Asker:
 
     def put(self, address: Address, ask: Ask) -> None:
         """Ask what an entity wants to know; its commit must be stored."""
-        if ask.id not in self._asked:
-            self._asked[ask.id] = _Asked(address, ask)
-            self._crew.give(ask.id)
+        if ask.id in self._asked:
+            return
+        self._asked[ask.id] = _Asked(address, ask)
+        if ask.urgent:
+            self._crew.give([ask.id])
+        else:
+            self._gathering[ask.entity, ask.tenant, ask.key].append(ask.id)
+            self._is_gathering.set()
+
+    async def gather(self) -> None:
+        """Send what is not urgent, all that has come for the same entity, until cancelled."""
+        while True:
+            await self._is_gathering.wait()
+            await anyio.sleep(self._timing.ask_together_seconds)
+            gathered = list(self._gathering.values())
+            self._gathering.clear()
+            for names in gathered:
+                for start in range(0, len(names), MOST_TOGETHER):
+                    self._crew.give(names[start : start + MOST_TOGETHER])
 
     async def run(self) -> None:
         """Ask again those who did not answer, until cancelled."""
@@ -85,32 +108,41 @@ class Asker:
             await anyio.sleep(self._pause)
             self._pause = min(2 * self._pause, self._timing.ask_pause_seconds)
             again, self._silent = self._silent, []
-            for name in again:
-                self._crew.give(name)
+            for names in again:
+                self._crew.give(names)
 
-    async def _ask(self, name: str) -> None:
-        address, ask = self._asked[name]
-        if not self._book.is_open(address, ask):
-            del self._asked[name]
+    async def _ask(self, names: Sequence[str]) -> None:
+        names = [name for name in names if self._is_open(name)]
+        if not names:
             return
         # A former owner need not bother anybody.
         await self._fence.confirm(within=self._timing.request_try_seconds)
-        answer = await self._reply(ask)
-        if answer is None:
-            self._silent.append(name)
+        answers = await self._reply([self._asked[name].ask for name in names])
+        if answers is None:
+            self._silent.append(names)
             self._is_silent.set()
             return
-        del self._asked[name]
         self._pause = self._timing.retry_most_seconds
-        self._inbox.put(Letter(self._told(address, ask, answer)))
+        for name, answer in zip(names, answers, strict=True):
+            address, ask = self._asked.pop(name)
+            self._inbox.put(Letter(self._told(address, ask, answer)))
 
-    async def _reply(self, ask: Ask) -> bytes | None:
-        way = self._ways.get(ask.entity)
+    def _is_open(self, name: str) -> bool:
+        is_open = self._book.is_open(*self._asked[name])
+        if not is_open:
+            del self._asked[name]
+        return is_open
+
+    async def _reply(self, asks: Sequence[Ask]) -> Sequence[bytes] | None:
+        """Ask one entity, once: all the questions are for the same."""
+        entity = asks[0].entity
+        way = self._ways.get(entity)
         if way is None:
-            log.error("shard.asks_strangers", entity=ask.entity, ask=ask.id)
+            log.error("shard.asks_strangers", entity=entity, ask=asks[0].id)
             return None
-        mail = command(ask.id, ask.tenant, ask.key, ask.command)
-        return await way.ask_once(mail)
+        return await way.ask_once(
+            [command(ask.id, ask.tenant, ask.key, ask.command) for ask in asks]
+        )
 
     def _told(self, address: Address, ask: Ask, answer: bytes) -> Mail:
         body = msgspec.Raw(encode(self._book.entity.answered(ask, answer)))

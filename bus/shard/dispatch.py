@@ -57,10 +57,9 @@ class Dispatcher:
         self._assignments.closed(outcome.closed)
         await self._assignments.assign(outcome.opened)
         for reply, data in outcome.replies:
-            if isinstance(reply, str):
-                await self._transport.publish(reply, data)
-            else:
-                reply(data)
+            answer = (reply, data) if isinstance(reply, str) else reply(data)
+            if answer is not None:
+                await self._transport.publish(*answer)
         for publication in outcome.publications:
             await self.publish(publication)
             self._book.entity.observe(publication)

@@ -1,6 +1,10 @@
 """The mailbox of a shard: what arrives waits here until the owner takes a turn."""
 
 from collections import deque
+from collections.abc import Sequence
+from functools import partial
+
+import msgspec
 
 from bus.codec import decode, encode
 from bus.errors import ProblemError
@@ -11,6 +15,21 @@ from schemas.journal import Mail
 
 MAX_WAITING = 20_000
 """Letters above this are dropped unanswered; their senders ask again."""
+
+
+class Answers:
+    """The answers to mails that came together, until the last of them is there."""
+
+    def __init__(self, reply: str, count: int) -> None:
+        self._reply = reply
+        self._answers: list[msgspec.Raw | None] = [None] * count
+        self._missing = count
+
+    def take(self, place: int, answer: bytes) -> tuple[str, bytes] | None:
+        """Take one answer; the last one returns what is to be published, and where."""
+        self._answers[place] = msgspec.Raw(answer)
+        self._missing -= 1
+        return None if self._missing else (self._reply, encode(self._answers))
 
 
 class Inbox:
@@ -25,14 +44,28 @@ class Inbox:
         return len(self._letters)
 
     async def deliver(self, delivery: Delivery) -> None:
-        """Take a message from the bus; one that is no mail is answered with the problem."""
+        """Take a message from the bus; one that is no mail is answered with the problem.
+
+        Mails that came together are answered together.
+        """
+        together = delivery.data.startswith(b"[")
         try:
-            mail = decode(Mail, delivery.data)
+            mails = decode(list[Mail], delivery.data) if together else ()
+            mail = None if together else decode(Mail, delivery.data)
         except ProblemError as refused:
             if delivery.reply:
                 await self._transport.publish(delivery.reply, encode(refused.problem))
             return
-        self.offer(Letter(mail, delivery.reply), len(delivery.data))
+        if mail is not None:
+            self.offer(Letter(mail, delivery.reply), len(delivery.data))
+        elif mails:
+            self._offer_all(mails, delivery)
+
+    def _offer_all(self, mails: Sequence[Mail], delivery: Delivery) -> None:
+        shared = Answers(delivery.reply, len(mails))
+        size = len(delivery.data) // len(mails)
+        for place, mail in enumerate(mails):
+            self.offer(Letter(mail, partial(shared.take, place)), size)
 
     def offer(self, letter: Letter, size: int) -> None:
         """Add a letter if there is room; who sent it asks again if there is none."""

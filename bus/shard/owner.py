@@ -134,6 +134,7 @@ class ShardOwner:
                 await sends.repeat(book.n, recovered.publications, recovered.touched)
                 tasks.start_soon(keeper.run)
                 tasks.start_soon(asks.run)
+                tasks.start_soon(asks.gather)
                 await self._serve(tasks)
                 tasks.cancel_scope.cancel()
             finally:

@@ -18,8 +18,9 @@ from schemas.problems import Problem
 TAG = b'{"type":"'
 MOST_TAG_BYTES = 64
 
-Reply = str | Callable[[bytes], None]
-"""Where an answer goes: to a subject, or to a caller within this process."""
+Reply = str | Callable[[bytes], tuple[str, bytes] | None]
+"""Where an answer goes: to a subject, or to somebody in this process, who may then have something
+to publish."""
 
 
 class Letter(NamedTuple):

@@ -369,6 +369,7 @@ def _ask(state: Account, name: str, transfer: Transfer) -> Ask:
         key=transfer.to,
         since=transfer.since or transfer.due,
         command=Receive(account=transfer.to, tenant=state.tenant, amount=transfer.amount),
+        urgent=transfer.amount % 2 == 0,
     )
 
 

@@ -4,6 +4,7 @@ Each is what somebody could write by mistake. ``within`` is in how many seeds, f
 show.
 """
 
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -115,8 +116,8 @@ async def ask_first(owner: ShardOwner, outcome: Outcome, now: datetime) -> None:
     await STORE(owner, outcome, now)
 
 
-async def believe_silence(asker: Asker, ask: Ask) -> bytes:
-    return await REPLY(asker, ask) or b"{}"
+async def believe_silence(asker: Asker, asks: Sequence[Ask]) -> Sequence[bytes]:
+    return await REPLY(asker, asks) or [b"{}"] * len(asks)
 
 
 def image_of_what_is_not_stored(book: Book) -> Snapshot:

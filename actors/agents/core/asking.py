@@ -49,6 +49,8 @@ def _ask(state: Execution, name: str, command: Reserve | Settle | Void) -> Ask:
         key=ACCOUNT_KEY,
         since=state.attempt_at or state.accepted_at,
         command=command,
+        # Where there is a budget, others may wait for what this leaves of it.
+        urgent=state.spending is not None,
     )
 
 
