@@ -43,6 +43,7 @@ WEIGHTS = {
     LEADER_ISOLATED: 2,
     "agents killed": 1,
     "streaming killed": 1,
+    "pricing killed": 1,
 }
 
 
@@ -131,7 +132,7 @@ class ClusterTormentor:
 
 @asynccontextmanager
 async def actors_on(cluster: EmbeddedCluster, directory: Path) -> AsyncGenerator[list[Actor]]:
-    """Run two agents and two streaming processes on a cluster while the context is open."""
+    """Run the actors on a cluster while the context is open."""
     url = ",".join(cluster.urls)
     actors = [
         Actor(kind, url, directory / f"{kind}-{number}.log", durability=cluster.durability)

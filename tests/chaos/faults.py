@@ -130,6 +130,8 @@ class ServerTormentor:
         "agents stopped": 3,
         "streaming stopped": 3,
         "nats stopped": 1,
+        "pricing killed": 1,
+        "pricing stopped": 1,
         DISK_FULL: 1,
     }
 

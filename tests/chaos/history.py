@@ -14,6 +14,7 @@ from bus.shard.report import owned_shards
 from bus.subjects import journal_subject
 from schemas.journal import Commit
 
+ENTITY = "execution"
 ENDS = ("completed", "failed", "cancelled", "timed_out")
 READY_SECONDS, LOOK_SECONDS = 60.0, 0.1
 
@@ -56,7 +57,7 @@ class History:
     def __init__(self, bus: NatsBus) -> None:
         self.pasts: dict[str, Past] = {}
         self._bus = bus
-        self._journal = bus.journal("execution")
+        self._journal = bus.journal(ENTITY)
         self._next = dict.fromkeys(range(AgentsConfig().shards), 1)
 
     async def readable(self) -> None:
@@ -69,8 +70,8 @@ class History:
         """
         with anyio.fail_after(READY_SECONDS):
             for answer in await owned_shards(self._bus.transport, seconds=1.0):
-                for owned in answer.owned:
-                    subject = journal_subject(answer.entity, owned.shard)
+                for owned in answer.owned if answer.entity == ENTITY else ():
+                    subject = journal_subject(ENTITY, owned.shard)
                     while not await self._shows(subject, owned.commit):
                         await anyio.sleep(LOOK_SECONDS)
 
@@ -81,7 +82,7 @@ class History:
     async def read(self) -> None:
         """Read what has been added."""
         for shard in self._next:
-            subject = journal_subject("execution", shard)
+            subject = journal_subject(ENTITY, shard)
             async for stored in self._journal.read(subject, start=self._next[shard]):
                 self._next[shard] = stored.sequence + 1
                 for entry in decode(Commit, stored.data).entries:

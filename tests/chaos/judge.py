@@ -1,4 +1,4 @@
-"""Judging each execution: by the journal, its record, its stored stream, clients and provider."""
+"""Judging each execution: by journal, record, stored stream, bill, clients and provider."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -11,6 +11,7 @@ import anyio
 from bus.jetstream import NatsBus
 from schemas.assembly import Assembly
 from schemas.executions import ENDED, ExecuteAgent, ExecutionRecord, GetExecution
+from tests.chaos.bills import Bills
 from tests.chaos.calls import Calls
 from tests.chaos.clients import ChaosClient
 from tests.chaos.faults import Woken
@@ -46,12 +47,21 @@ class Verdict:
     surprises: list[str] = field(default_factory=list[str])
     may_be_thinned: bool = False
     calls: Calls = field(default_factory=Calls)
+    billed: int = 0
+    misbilled: list[str] = field(default_factory=list[str])
 
     @property
     def wrong(self) -> list[str]:
         """Every promise that was not kept."""
         thinned = [] if self.may_be_thinned else self.thinned
-        found = (self.calls.wrong, self.lost, self.doubled, self.mismatched, thinned)
+        found = (
+            self.calls.wrong,
+            self.misbilled,
+            self.lost,
+            self.doubled,
+            self.mismatched,
+            thinned,
+        )
         return [*chain(*found), *self.faults, *self.surprises]
 
     @property
@@ -66,6 +76,8 @@ class Judge:
     def __init__(self, bus: NatsBus, client: ChaosClient, ledger: Ledger, calls_file: Path) -> None:
         self.verdict = Verdict()
         self._history = History(bus)
+        self._bills = Bills(bus)
+        self._to_be_billed: list[ExecutionRecord] = []
         self._client = client
         self._ledger = ledger
         self._calls_file = calls_file
@@ -86,6 +98,9 @@ class Judge:
             for execution in ids:
                 asked = calls.get(execution, ())
                 tasks.start_soon(self._judge_one, limiter, execution, asked, woken)
+        self.verdict.misbilled += await self._bills.wrong(self._to_be_billed)
+        self.verdict.billed += len(self._to_be_billed)
+        self._to_be_billed.clear()
         self.verdict.executions += len(ids)
         self._judged.update(ids)
         self._judge_as_a_whole(calls.keys())
@@ -125,6 +140,8 @@ class Judge:
         _judge_ends(execution, record, account, past, verdict)
         if record.agent_id == WRITTEN_DOWN:
             verdict.calls.judge(record, past, calls, woken)
+            if record.status == "COMPLETED":
+                self._to_be_billed.append(record)
         if record.status == "COMPLETED":
             _judge_stored(execution, record, late, verdict)
             verdict.mismatched.extend(

@@ -63,6 +63,7 @@ def text(verdict: Verdict, ledger: Ledger, faults: list[Fault], seed: int) -> st
         f"again         {calls.again} calls of steps in flight",
         f"late          {len(calls.late)} calls more by processes that stood still meanwhile",
         f"run again     {len(calls.wrong)} finished steps",
+        f"billed        {verdict.billed} executions, {len(verdict.misbilled)} wrongly",
         f"lost          {len(verdict.lost)}",
         f"doubled       {len(verdict.doubled)}",
         f"mismatched    {len(verdict.mismatched)}",

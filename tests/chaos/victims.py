@@ -21,7 +21,7 @@ from bus.server import EmbeddedServer
 from bus.server.keeper import keep
 from schemas.fleet import HEARTBEAT_SUBJECT, Alive
 
-REPLICAS = ("agents", "agents", "streaming", "streaming")
+REPLICAS = ("agents", "agents", "streaming", "streaming", "pricing")
 EVERYBODY: Counter[str] = Counter(REPLICAS)
 ONE_OF_EACH: Counter[str] = Counter(set(REPLICAS))
 RESTART_SECONDS = 0.1
@@ -134,7 +134,7 @@ class Fleet:
 
 @asynccontextmanager
 async def running_fleet(directory: Path) -> AsyncGenerator[Fleet]:
-    """Run a server, two agents and two streaming processes while the context is open."""
+    """Run a server, two agents, two streaming and a pricing process while the context is open."""
     async with EmbeddedServer(directory / "nats") as server, anyio.create_task_group() as tasks:
         actors = [
             Actor(kind, server.url, directory / f"{kind}-{number}.log")
