@@ -117,6 +117,7 @@ async def test_who_posts_while_the_window_is_full_waits_in_line(own_nats: NatsWo
         await until(lambda: not bus.nats.connected)
         for _ in range(WINDOW):
             await bus.outbox.post("cb.t.stream.e1", b"")
+        posted = -1
         async with anyio.create_task_group() as tasks:
             for number in range(50):
                 tasks.start_soon(bus.outbox.post, "cb.t.stream.e2", str(number).encode())

@@ -16,7 +16,8 @@ async def test_an_event_of_which_the_server_kept_nothing_is_one_that_was_lost() 
     ]
     stored = [Stored(sequence, data) for sequence, data in enumerate(events, start=1)]
 
-    async def read(_stream: str, _subject: str, *, start: int, limit: int) -> list[Stored]:
+    async def read(stream: str, subject: str, *, start: int = 1, limit: int) -> list[Stored]:
+        assert (stream, subject) == ("STREAMS", "cb.local.stream.e")
         return [each for each in stored if each.sequence >= start][:limit]
 
     page = await Streams(read).page("local", ReadStream(execution_id="e"))
