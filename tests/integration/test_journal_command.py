@@ -117,7 +117,7 @@ async def test_its_state_at_a_sequence_is_shown(commands: Commands):
 async def test_snapshots_are_listed(commands: Commands, golden: GoldenJournal):
     (found,) = await commands.json("journal", "snapshots", "execution", "--json")
 
-    assert (found["shard"], found["version"], found["entities"]) == (0, 1, 4)
+    assert (found["shard"], found["version"], found["entities"]) == (0, 2, 4)
     assert found["size"] == len(bytes(golden.snapshot))
     table = (await commands.run("journal", "snapshots", "execution", "0")).stdout
     assert found["ref"]["blob"][:20] in table
@@ -139,7 +139,7 @@ async def test_shards_without_an_owner_are_shown_with_what_is_stored(
     ("arguments", "said"),
     [
         (("show", "execution", "nobody"), "not_found: the journal holds nothing of execution"),
-        (("show", "account", "a"), "not_found: there is no entity account"),
+        (("show", "planet", "a"), "not_found: there is no entity planet"),
     ],
 )
 async def test_what_is_not_there_is_said(commands: Commands, arguments: tuple[str, ...], said: str):
