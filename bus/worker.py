@@ -23,7 +23,7 @@ from bus.crew import Crew
 from bus.errors import ProblemError, UnavailableError
 from bus.ids import new_id
 from bus.offers import Desk
-from bus.ports import Bus, Delivery, Ticket
+from bus.ports import ELSEWHERE, Bus, Delivery, Ticket
 from bus.rpc import Owners, command
 from bus.telemetry import metrics
 from schemas.fleet import ROLL_CALL_SUBJECT, STOP_WORK_SUBJECT, DeadLetter, Held, RollCall, StopWork
@@ -215,9 +215,25 @@ class Worker(Generic[I]):
         except ProblemError as failed:
             log.warning("worker.report_failed", item=self._job.name(item), code=failed.problem.code)
             if failed.problem.retryable:
-                await ticket.nak(self._timing.in_progress_seconds)
+                await self._give_back(item, ticket)
             else:
                 await self._lay_aside(ticket, f"its owner refuses it: {failed.problem.code}")
+
+    async def _give_back(self, item: I, ticket: Ticket) -> None:
+        """Let another worker have an item that may have been begun: it must ask first.
+
+        The queue may have lost it since it was handed out, and its owner knows it to be here.
+        """
+        name, (tenant, _) = self._job.name(item), self._job.address(item)
+        send, queue = self._bus.queue.send, self._job.queue
+        try:
+            was_lost = await send(queue, tenant, ticket.data, item=name, life=ELSEWHERE)
+        except UnavailableError:
+            was_lost = False
+        if was_lost:
+            await ticket.ack()
+        else:
+            await ticket.nak(self._timing.in_progress_seconds)
 
     async def _needs_claim(self, ticket: Ticket) -> bool:
         self._look_at_the_clock()
@@ -247,7 +263,8 @@ class Worker(Generic[I]):
         lost = await self._may_be_lost(ticket)
         if lost:
             metrics.WORK_REDELIVERED.at(self._job.queue).inc()
-        name = f"{self._job.name(item)}.claim.{self._process}.{ticket.deliveries}"
+        # A question of its own each time: the answer to an earlier one need not hold any more.
+        name = f"{self._job.name(item)}.claim.{new_id()}"
         answer = await self._ask(name, item, self._job.claim(item, lost))
         granted = isinstance(answer, Granted)
         if granted and anyio.current_time() - asked_at > self._timing.ack_wait_seconds / 2:
