@@ -89,7 +89,7 @@ OPENAI_RULES = (
     ),
     Rule(
         _OPENAI,
-        ANY,
+        models(r"gpt-|o[134](?![a-z\d])|codex|computer-use"),
         "max_tokens",
         at_least(_LEAST_TOKENS),
         f"takes a limit of at least {_LEAST_TOKENS} tokens in Responses",

@@ -1,9 +1,11 @@
 """A bus for each test: in memory and on NATS, so that one suite holds for both."""
 
-from collections.abc import AsyncGenerator
+import logging
+from collections.abc import AsyncGenerator, Generator
 from pathlib import Path
 
 import pytest
+import structlog
 
 from bus.config import Timing
 from bus.ids import new_id
@@ -76,3 +78,13 @@ async def mortal_world(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncG
     )
     async with opened as world:
         yield world
+
+
+@pytest.fixture(autouse=True)
+def logging_as_it_was() -> Generator[None]:
+    """Take back what commands and processes that run within a test do to logging."""
+    handlers, level = logging.root.handlers[:], logging.root.level
+    yield
+    structlog.reset_defaults()
+    logging.root.handlers[:] = handlers
+    logging.root.setLevel(level)
