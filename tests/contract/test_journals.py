@@ -5,7 +5,6 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from actors.agents.actor import execution_entity
 from bus.codec import decode, encode
 from bus.memory import memory_bus
 from bus.memory.bus import MemoryProcess
@@ -13,27 +12,34 @@ from bus.shard.book import Book
 from bus.shard.recovery import take_over
 from bus.subjects import journal_subject
 from schemas.journal import Commit, Entry
-from schemas.lifecycle import ExecutionEvent
-from tests.contract.journals import GoldenJournal, paths, read, replayed, states, states_of, wanted
+from tests.contract.journals import (
+    LIVES,
+    entity_of,
+    paths,
+    read,
+    replayed,
+    states,
+    states_of,
+    wanted,
+)
+from tests.contract.recorder import GoldenJournal
 
-SUBJECT = journal_subject("execution", 0)
-ENTITY = execution_entity()
 
-
-async def stored(bus: MemoryProcess, golden: GoldenJournal) -> None:
+async def stored(bus: MemoryProcess, golden: GoldenJournal, name: str) -> None:
     """Put the bytes where an owner would find them."""
     await bus.blobs.put(bytes(golden.snapshot))
-    journal = bus.journal("execution")
+    journal = bus.journal(name)
     for expected, commit in enumerate(golden.commits):
-        await journal.append(SUBJECT, bytes(commit), expected=expected)
+        await journal.append(journal_subject(name, 0), bytes(commit), expected=expected)
 
 
-async def recovered(bus: MemoryProcess) -> Book:
+async def recovered(bus: MemoryProcess, path: Path) -> Book:
+    entity = entity_of(path)
     taken = await take_over(
-        ENTITY,
-        SUBJECT,
+        entity,
+        journal_subject(entity.name, 0),
         "test",
-        journal=bus.journal("execution"),
+        journal=bus.journal(entity.name),
         blobs=bus.blobs,
         clock=bus.clock,
     )
@@ -42,35 +48,40 @@ async def recovered(bus: MemoryProcess) -> Book:
 
 @pytest.mark.parametrize("path", paths(), ids=lambda path: path.name)
 async def test_a_new_owner_finds_the_states_by_snapshot_and_tail(path: Path):
-    golden = read(path)
+    golden, entity = read(path), entity_of(path)
+    name = entity.name
     async with memory_bus() as world, world.process() as bus:
-        await stored(bus, golden)
+        await stored(bus, golden, name)
         snapshot = decode(Commit, golden.commits[-1]).snapshot
         assert snapshot is not None
-        await bus.journal("execution").purge(SUBJECT, below=snapshot.sequence)
-        book = await recovered(bus)
+        if not entity.keeps_journal:
+            await bus.journal(name).purge(journal_subject(name, 0), below=snapshot.sequence)
+        book = await recovered(bus, path)
 
     assert encode(states(book)) == states_of(path).read_bytes()
 
 
 @pytest.mark.parametrize("path", paths(), ids=lambda path: path.name)
 def test_all_commits_lead_to_the_same_states(path: Path):
-    assert replayed(read(path)) == states_of(path).read_bytes()
+    assert replayed(path) == states_of(path).read_bytes()
 
 
-def test_the_newest_golden_journal_is_what_is_written_today():
-    newest = paths()[-1]
+@pytest.mark.parametrize("name", LIVES)
+def test_the_newest_golden_journal_is_what_is_written_today(name: str):
+    newest = paths(name)[-1]
 
     assert newest.read_bytes() == wanted()[newest], "python -m tests.contract.regenerate"
 
 
-def test_a_golden_journal_holds_every_kind_of_event():
+@pytest.mark.parametrize("name", LIVES)
+def test_a_golden_journal_holds_every_kind_of_event(name: str):
+    newest = paths(name)[-1]
     entries: list[Entry] = [
-        entry for raw in read(paths()[-1]).commits for entry in decode(Commit, raw).entries
+        entry for raw in read(newest).commits for entry in decode(Commit, raw).entries
     ]
     tags = {msgspec.json.decode(event)["type"] for entry in entries for event in entry.events}
-    kinds = {kind.__struct_config__.tag for kind in ExecutionEvent.__args__}
+    kinds = {kind.__struct_config__.tag for kind in LIVES[name].entity.event_type.__args__}
 
     assert tags == kinds
     assert all(entry.kind for entry in entries)
-    assert decode(GoldenJournal, encode(read(paths()[-1]))) == read(paths()[-1])
+    assert decode(GoldenJournal, encode(read(newest))) == read(newest)

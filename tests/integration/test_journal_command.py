@@ -14,7 +14,8 @@ from actors.cli import main
 from bus.connection import Address
 from bus.jetstream import open_bus
 from bus.subjects import journal_subject
-from tests.contract.journals import GoldenJournal, paths, read, states_of
+from tests.contract.journals import paths, read, states_of
+from tests.contract.recorder import GoldenJournal
 from tests.servers import local_server
 
 SUBJECT = journal_subject("execution", 0)
@@ -46,7 +47,7 @@ class Commands:
 
 @pytest.fixture(scope="module")
 def golden() -> GoldenJournal:
-    return read(paths()[-1])
+    return read(paths("execution")[-1])
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +65,7 @@ async def commands(
 
 
 def final_state(key: str) -> Any:
-    stored = json.loads(states_of(paths()[-1]).read_bytes())
+    stored = json.loads(states_of(paths("execution")[-1]).read_bytes())
     return next(slot["state"] for slot in stored if slot["key"] == key)
 
 

@@ -1,0 +1,99 @@
+"""The golden life of an account: every event of its journal, a change of owner and a snapshot."""
+
+from datetime import timedelta
+
+from actors.pricing.adapters.account import account_entity, zone
+from actors.pricing.core.decisions import Rules
+from bus.rpc import command
+from bus.shard.turn import Letter
+from schemas.budgets import Budget, Limits
+from schemas.ledger import (
+    ACCOUNT_KEY,
+    AccountCommand,
+    Adjust,
+    Charge,
+    DropBudget,
+    Extend,
+    Lapse,
+    Party,
+    PutBudget,
+    PutLimits,
+    Reference,
+    Reserve,
+    Settle,
+    TopUp,
+    Void,
+)
+from schemas.usage import Usage
+from tests.contract.recorder import BEGAN, Recorder
+
+RULES = Rules(
+    zones=zone,
+    limits=Limits(requests_per_hour=1000),
+    alert=Budget(id="cost-alert", limit_pico=90, hard=False, thresholds=[100]),
+)
+ENTITY = account_entity(RULES)
+ANN = Party(user="ann", project="apollo", agent_id="reviewer", session="monday")
+DAY = Budget(id="day", limit_pico=200, window="daily", zone="Europe/Berlin", alert_pico=25)
+EACH = Budget(id="each", limit_pico=70, scope="user", name="*", window="total", thresholds=[100])
+
+
+def live(recorder: Recorder) -> None:
+    """Live through it."""
+    recorder.take_over()
+    recorder.turn(*map(_letter, (PutBudget(budget=DAY), PutBudget(budget=EACH))))
+    recorder.turn(_letter(PutLimits(limits=Limits(scope="user", name="*", concurrent=9))))
+    recorder.turn(_reserve("paid", 30), _reserve("voided", 10), _reserve("lapsed", 8, lease=7.0))
+    recorder.turn(_reserve("refused", 60), _extend("paid", 1, 4, lease=50.0))
+    recorder.turn(_settle("paid", 21), _letter(Void(reference=_reference("voided"))))
+    recorder.turn(_letter(Lapse()), _letter(Void(reference=_reference("never"))), seconds=9)
+    recorder.take_snapshot()
+    recorder.turn(_settle("lapsed", 5), _settle("unheld", 6), _reserve("held", 12))
+    recorder.take_over()
+    _by_hand(recorder)
+    recorder.turn(_settle("last", 80, completed=True), _settle("unpriced", None))
+    recorder.turn(_letter(DropBudget(id="each")), _reserve("running", 3), seconds=86_400)
+
+
+def _by_hand(recorder: Recorder) -> None:
+    top_up = TopUp(id="t1", budget_id="day", amount_pico=40, at=BEGAN, reason="a long day")
+    adjust = Adjust(id="a1", budget_id="each", amount_pico=-2, at=BEGAN, reason="ä", name="ann")
+    recorder.turn(_letter(top_up), _letter(adjust), _letter(top_up))
+
+
+def _letter(body: AccountCommand) -> Letter:
+    return Letter(command("", "acme", ACCOUNT_KEY, body))
+
+
+def _reference(name: str) -> Reference:
+    return Reference(execution_id=name, step=1, attempt=1, at=BEGAN)
+
+
+def _reserve(name: str, amount: int, lease: float = 90.0) -> Letter:
+    until = BEGAN + timedelta(seconds=lease)
+    reserve = Reserve(
+        reference=_reference(name), party=ANN, amount_pico=amount, tokens=5, lease_until=until
+    )
+    return _letter(reserve)
+
+
+def _extend(name: str, slice: int, amount: int, lease: float) -> Letter:  # noqa: A002  it is one
+    until = BEGAN + timedelta(seconds=lease)
+    extend = Extend(reference=_reference(name), slice=slice, amount_pico=amount, lease_until=until)
+    return _letter(extend)
+
+
+def _settle(name: str, cost: int | None, *, completed: bool = False) -> Letter:
+    charge = Charge(
+        provider="openai",
+        model="gpt-4o-mini",
+        usage=Usage(input=12, output=2),
+        cost_pico=cost,
+        book_id="2f0b5e7a9c1d4e63",
+        row="openai/gpt-4o-mini",
+        unpriced=None if cost is not None else "no such model",
+    )
+    settle = Settle(
+        reference=_reference(name), party=ANN, charges=[charge], at=BEGAN, completed=completed
+    )
+    return _letter(settle)

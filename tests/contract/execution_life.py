@@ -1,0 +1,124 @@
+"""The golden life of executions: every event of theirs, a change of owner and a snapshot."""
+
+import hashlib
+
+from actors.agents.actor import execution_entity
+from bus.rpc import command
+from bus.shard.turn import Letter
+from schemas.ledger import Charge
+from schemas.lifecycle import (
+    Accept,
+    Cancel,
+    Claim,
+    Deltas,
+    DueAnswered,
+    FailGeneration,
+    FinishGeneration,
+    Origin,
+    Redispatch,
+    ReserveAnswered,
+    Spending,
+    Tick,
+)
+from schemas.llm import Answer, GenerateRequest
+from schemas.problems import Problem
+from schemas.providers import Scripted
+from schemas.usage import Usage
+from tests.contract.recorder import BEGAN, Recorder
+
+ENTITY = execution_entity()
+DELTAS = Deltas(count=2, sha256=hashlib.sha256(b"Hello.").hexdigest())
+OVERLOADED = Problem(code="provider_overloaded", message="try again later", retryable=True)
+
+
+def live(recorder: Recorder) -> None:
+    """Live through it."""
+    recorder.take_over()
+    recorder.turn(*(_accept(name) for name in ("done", "spent", "stopped", "late")))
+    recorder.turn(_letter("done", Claim(step=1, attempt=1, lost=False)))
+    recorder.turn(_fail("spent", 1), _letter("stopped", Redispatch(step=1, attempt=1)))
+    recorder.take_snapshot()
+    recorder.turn(_finish("done", 1), _letter("late", Claim(step=1, attempt=1, lost=True)))
+    recorder.take_over()
+    recorder.turn(_letter("spent", Tick(), name=""), _finish("late", 1), seconds=40)
+    recorder.turn(_fail("spent", 2), _letter("stopped", Cancel(reason="enough")))
+    recorder.turn(_letter("late", Tick(), name=""), seconds=60)
+    _spend(recorder)
+
+
+def _spend(recorder: Recorder) -> None:
+    """Live through what lies between an execution and the account of its tenant."""
+    refused = Problem(code="rate_limited", message="too often", retryable=True, retry_after=1.0)
+    recorder.turn(_accept("paid", Spending(amount_pico=900, tokens=50, waits=True)))
+    recorder.turn(_reserved("paid", attempt=1, asked=1, problem=refused))
+    recorder.turn(_letter("paid", Tick(), name=""), seconds=2)
+    recorder.turn(_reserved("paid", attempt=1, asked=2))
+    recorder.turn(_letter("paid", Claim(step=1, attempt=1, lost=True)))
+    recorder.turn(_reserved("paid", attempt=2, asked=1), _fail("paid", 1, spent=False))
+    recorder.turn(_letter("paid", DueAnswered(ask="paid.1.1.void")), _finish("paid", 2))
+
+
+def _reserved(key: str, *, attempt: int, asked: int, problem: Problem | None = None) -> Letter:
+    body = ReserveAnswered(step=1, attempt=attempt, asked=asked, problem=problem)
+    return _letter(key, body, name=f"answer.{attempt}.{asked}")
+
+
+Command = (
+    Accept
+    | Cancel
+    | Claim
+    | DueAnswered
+    | FailGeneration
+    | FinishGeneration
+    | Redispatch
+    | ReserveAnswered
+    | Tick
+)
+
+
+def _letter(key: str, body: Command, *, name: str | None = None) -> Letter:
+    given = f"{body.__struct_config__.tag}.{key}" if name is None else name
+    return Letter(command(given, "acme", key, body, digest="2cf2"))
+
+
+def _accept(key: str, spending: Spending | None = None) -> Letter:
+    origin = Origin(
+        tenant="acme",
+        execution_id=key,
+        agent_id="reviewer",
+        agent_version=3,
+        task="Say it: ä, 中, 🙂.",
+        digest="2cf2",
+        max_attempts=2,
+        session="monday",
+    )
+    request = GenerateRequest(provider=Scripted(responses=["Hello."]), messages=[])
+    wanted = Accept(origin=origin, request=request, timeout_seconds=90.0, spending=spending)
+    return _letter(key, wanted)
+
+
+def _finish(key: str, attempt: int) -> Letter:
+    answer = Answer(text="Hello.", finish_reason="stop", usage=Usage(input=12, output=2))
+    body = FinishGeneration(
+        step=1,
+        attempt=attempt,
+        answer=answer,
+        deltas=DELTAS,
+        started_at=BEGAN,
+        charges=[Charge(provider="scripted", model="m", usage=answer.usage, cost_pico=14)],
+        decided_at=BEGAN,
+    )
+    return _letter(key, body)
+
+
+def _fail(key: str, attempt: int, *, spent: bool = True) -> Letter:
+    body = FailGeneration(
+        step=1,
+        attempt=attempt,
+        problem=OVERLOADED,
+        deltas=DELTAS,
+        started_at=BEGAN,
+        usage=Usage(output=1) if spent else None,
+        charges=None if spent else [],
+    )
+    return _letter(key, body, name=f"fail.{attempt}.{key}")
