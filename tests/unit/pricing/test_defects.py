@@ -1,7 +1,7 @@
 """Known ways to charge a wrong cost, each by its number in the list of known defects.
 
 The payloads are shaped like those of the providers and go through our own readers. Defects 10
-(doubled and lost rows) and 11 (spend that dies with its process) are the ledger's.
+(doubled and lost rows) and 11 (spend that dies with its process) are in test_booking_defects.
 """
 
 from datetime import UTC, datetime
