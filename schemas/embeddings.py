@@ -6,6 +6,7 @@ import msgspec
 
 from schemas.base import Message, Request
 from schemas.ids import Label
+from schemas.policy import Keys
 from schemas.providers import Provider
 from schemas.usage import Usage
 
@@ -27,8 +28,9 @@ class Embeddings(Message, tag="embeddings"):
 class Embed(Request):
     """Turn texts into vectors. ``dimensions`` shortens them where the model can.
 
-    As many texts as a provider takes go in one call, and several calls at a time. What is used is
-    told in an ``EmbeddedEvent``, for ``user`` and ``project``.
+    As many texts as a provider takes go in one call, and several calls at a time, with the best of
+    the ``keys``. What fails in passing is asked again, within a minute in all. What is used is told
+    in an ``EmbeddedEvent``, for ``user`` and ``project``.
     """
 
     SUBJECT: ClassVar[str] = "cb.{tenant}.llm.embed"
@@ -37,5 +39,6 @@ class Embed(Request):
     provider: Provider
     texts: Annotated[list[EmbeddedText], msgspec.Meta(min_length=1, max_length=MAX_TEXTS)]
     dimensions: Annotated[int, msgspec.Meta(ge=1, le=16_384)] | None = None
+    keys: Keys = []
     user: Label | None = None
     project: Label | None = None

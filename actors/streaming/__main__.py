@@ -10,6 +10,7 @@ from actors.streaming.adapters.embedding import Embedder
 from actors.streaming.adapters.generation import Generator
 from actors.streaming.adapters.granting import granting
 from actors.streaming.adapters.providers import open_providers
+from actors.streaming.adapters.switchboard import Switchboard
 from actors.streaming.config import StreamingConfig
 from bus.config import Config
 from bus.egress import Egress
@@ -54,16 +55,17 @@ async def run() -> None:
             in_force.following(open_books(bus.nats, bus.jetstream)),
         ):
             bucket = NatsBucket(bus.nats, bus.jetstream, BUCKET, KeptAnswer)
+            switchboard = Switchboard(StreamingConfig().limit_patience)
             generator = Generator(
                 providers,
                 bus.clock,
                 answers=Answers(bucket, bus.clock),
-                patience=StreamingConfig().limit_patience,
+                switchboard=switchboard,
                 safety=rules,
                 prices=lambda: in_force.prices,
                 grant=granting(Owners(bus.transport, ACCOUNT_ENTITY, config.shards, timing)),
             )
-            streaming = Streaming(generator, Embedder(providers), bus, process.name)
+            streaming = Streaming(generator, Embedder(providers, switchboard), bus, process.name)
             owners = Owners(bus.transport, "execution", config.shards, timing)
             capacity = config.max_concurrent_executions
             worker = Worker(streaming.job(), owners, process.name, bus, timing, capacity=capacity)

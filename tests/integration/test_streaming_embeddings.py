@@ -14,6 +14,7 @@ from actors.streaming.actor import Streaming
 from actors.streaming.adapters.embedding import Embedder
 from actors.streaming.adapters.generation import Generator
 from actors.streaming.adapters.providers import open_providers
+from actors.streaming.adapters.switchboard import Switchboard
 from bus.codec import decode
 from bus.egress import Egress
 from bus.errors import ProblemError
@@ -24,8 +25,15 @@ from schemas.embeddings import Embed, Embeddings
 from schemas.events import EmbeddedEvent
 from schemas.providers import Anthropic, Bedrock, Google, Ollama, Provider
 from schemas.usage import Usage
-from tests.attempts import KEY, NOW, SECRETS, at, config
-from tests.providers_fake import FakeProvider, fake_provider, never_beginning, refusing
+from tests.attempts import KEY, NOW, SECRETS, at, config, ignore, work
+from tests.providers_fake import (
+    Behaviour,
+    FakeProvider,
+    breaking,
+    fake_provider,
+    never_beginning,
+    refusing,
+)
 
 
 @asynccontextmanager
@@ -202,3 +210,115 @@ async def test_embeddings_that_are_called_off_are_estimated(nats_bus: NatsBus, f
         assert event.usage == Usage(input=20, quality="estimated")
         assert event.error is not None
         assert event.error.code == "cancelled"
+
+
+# What befalls streams befalls them too
+
+
+def of_keys(*by_key: tuple[str, Behaviour]) -> Behaviour:
+    """Answer each key in its own way."""
+
+    async def respond(request: web.Request) -> web.StreamResponse:
+        key = request.headers.get("Authorization", "").removeprefix("Bearer ")
+        return await dict(by_key)[key](request)
+
+    return respond
+
+
+def in_turn(*behaviours: Behaviour) -> Behaviour:
+    """Answer each call in the next way, and all further ones in the last."""
+    left = list(behaviours)
+
+    async def respond(request: web.Request) -> web.StreamResponse:
+        return await (left.pop(0) if len(left) > 1 else left[0])(request)
+
+    return respond
+
+
+async def test_what_fails_in_passing_is_asked_again_when_the_provider_wants_it():
+    soon = {"retry-after-ms": "20"}
+    failing = in_turn(refusing(503, headers=soon), refusing(429, headers=soon), in_openais_form)
+    async with fake_provider(failing) as fake, embedding() as embedder:
+        with anyio.fail_after(10):
+            found = await embedded(embedder, "acme", Embed(provider=at(fake), texts=["abc"]))
+
+        assert len(fake.bodies) == 3
+    assert found.vectors == [[3.0, 0.1]]
+
+
+@pytest.mark.parametrize(
+    "refused", [refusing(400), refusing(503, headers={"x-should-retry": "false"})]
+)
+async def test_what_waiting_does_not_cure_is_asked_once(refused: Behaviour):
+    async with fake_provider(refused) as fake, embedding() as embedder:
+        with pytest.raises(ProblemError):
+            await embedded(embedder, "acme", Embed(provider=at(fake), texts=["a"]))
+
+        assert len(fake.bodies) == 1
+
+
+async def test_a_refused_key_rests_and_the_next_of_the_pool_is_taken():
+    keys = of_keys(("bad-key-0123456789", refusing(401)), (KEY, in_openais_form))
+    async with fake_provider(keys) as fake, embedding() as embedder:
+        wanted = Embed(provider=at(fake), texts=["a"], keys=["bad", "local"])
+        first = await embedded(embedder, "acme", wanted)
+        second = await embedded(embedder, "acme", wanted)
+
+        assert first == second
+        assert [one["Authorization"].removeprefix("Bearer ") for one in fake.headers] == [
+            "bad-key-0123456789",
+            KEY,
+            KEY,
+        ]
+
+
+async def test_one_circuit_stands_for_streams_and_embeddings():
+    switchboard = Switchboard()
+    async with (
+        fake_provider(refusing(500)) as fake,
+        open_providers(config(), Egress(allow_loopback=True), SECRETS) as providers,
+    ):
+        generator = Generator(providers, lambda: NOW, switchboard=switchboard)
+        for _ in range(5):
+            await generator.run(work(at(fake)), ignore)
+        asked = len(fake.bodies)
+        embedder = Embedder(providers, switchboard, patience=1.0)
+        with pytest.raises(ProblemError) as refused:
+            await embedded(embedder, "acme", Embed(provider=at(fake), texts=["a"]))
+
+        assert len(fake.bodies) == asked
+    assert (refused.value.problem.code, refused.value.problem.details) == (
+        "unavailable",
+        {"circuit": "open"},
+    )
+
+
+async def test_a_rate_limit_that_is_used_up_is_not_run_into():
+    used_up = {"x-ratelimit-remaining-requests": "0", "x-ratelimit-reset-requests": "5m"}
+
+    async def limited(request: web.Request) -> web.StreamResponse:
+        response = await in_openais_form(request)
+        response.headers.update(used_up)
+        return response
+
+    async with fake_provider(limited) as fake, embedding() as embedder:
+        wanted = Embed(provider=at(fake), texts=["a"])
+        await embedded(embedder, "acme", wanted)
+        with pytest.raises(ProblemError) as refused:
+            await embedded(embedder, "acme", wanted)
+
+        assert len(fake.bodies) == 1
+    assert refused.value.problem.message == "The key's rate limit is used up."
+
+
+async def test_calls_that_failed_on_the_way_are_part_of_what_was_used(
+    nats_bus: NatsBus, fresh: str
+):
+    torn = in_turn(breaking(b"{"), in_openais_form)
+    async with fake_provider(torn) as fake, actor(nats_bus) as streaming:
+        wanted = Embed(provider=at(fake), texts=["a" * 40, "b" * 40])
+        with anyio.fail_after(10):
+            await streaming.do_embed(Caller(tenant=fresh), wanted)
+
+        both = Usage(input=22, quality="estimated")
+        assert await told(nats_bus, fresh) == [expected(both, model_served="e-1")]

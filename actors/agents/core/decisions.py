@@ -8,7 +8,6 @@ import msgspec
 
 from actors.agents.core.execution import Execution, evolve, spent_by
 from actors.agents.core.outward import record, stream_subject
-from actors.agents.core.retry import delay
 from schemas.decision import Decision, refuse
 from schemas.executions import ExecutionHandle
 from schemas.lifecycle import (
@@ -43,6 +42,7 @@ from schemas.lifecycle import (
     UsageSettled,
 )
 from schemas.problems import Problem
+from schemas.retry import delay
 from schemas.usage import Usage
 
 LEAST_WAIT_SECONDS = 0.1

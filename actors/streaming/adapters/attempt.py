@@ -17,6 +17,7 @@ from actors.streaming.adapters.endpoint import CallContext
 from actors.streaming.adapters.gate import Gate
 from actors.streaming.adapters.providers import Providers
 from actors.streaming.adapters.providers.base import ModelCall
+from actors.streaming.adapters.switchboard import Heard, Question, Switchboard
 from actors.streaming.core import estimate
 from actors.streaming.core.allowance import Allowance
 from actors.streaming.core.charging import Till
@@ -28,8 +29,7 @@ from actors.streaming.core.resilience.continuation import (
     takes_beginnings,
 )
 from actors.streaming.core.resilience.fingerprint import fingerprint, is_cacheable
-from actors.streaming.core.resilience.health import Endpoints, Health, Line
-from actors.streaming.core.resilience.keys import concerns_the_key
+from actors.streaming.core.resilience.health import Line
 from actors.streaming.core.resilience.routes import Failure, Route, after, routes
 from actors.streaming.core.resilience.trail import Trail
 from actors.streaming.core.safety.intake import under
@@ -59,18 +59,17 @@ _OUT_OF_TIME = Problem(code="timeout", message="The execution's time is over.")
 class Means:
     """What the attempts of a process share.
 
-    ``patience`` is how long a rate limit is waited for, ``safety`` holds for all of them.
+    ``safety`` holds for all of them.
     ``prices`` returns those in force; without it nothing is priced. ``grant`` holds more money.
     """
 
     providers: Providers
     clock: Clock
     answers: Answers | None = None
-    patience: float = 5.0
     safety: Safety | None = None
     prices: Callable[[], Prices] | None = None
     grant: Grant | None = None
-    endpoints: Endpoints = field(default_factory=Endpoints)
+    switchboard: Switchboard = field(default_factory=Switchboard)
     rules: RuleLibrary = field(default_factory=RuleLibrary)
 
 
@@ -167,12 +166,11 @@ class Attempt:
             onward = self._onward(way, ways)
             failure = Failure(
                 problem,
-                other_keys=False,
                 other_routes=bool(ways),
                 published=self._gate.published,
                 can_continue=onward is not None,
             )
-            match after(failure, about_key=False):
+            match after(failure):
                 case "continue":
                     ways = onward or ways
                 case "next_route":
@@ -202,53 +200,21 @@ class Attempt:
         provider = self._means.providers[type(way.provider)]
         status = provider.status(way.request(self._request, None))
         await self._emit([self._sequencer.thinking(status, self._means.clock())])
-        health = self._means.endpoints.of(way.provider, self._work.tenant)
-        problem = health.refusal(way.keys, anyio.current_time())
-        if problem is not None and is_last and self._is_brief(problem):
-            await anyio.sleep(problem.retry_after or 0)
-            problem = health.refusal(way.keys, anyio.current_time())
-        if problem is not None:
-            return self._trail.note(way, None, problem)
-        tokens = self._tokens(way) if health.limited else 0
-        keys = deque(health.keys(way.keys, tokens, anyio.current_time()))
-        while keys:
-            key = keys.popleft()
-            problem = await self._with_key(way, key, health, tokens)
-            if problem is None or not self._needs_another_key(problem, keys):
-                break
-        return problem
-
-    def _is_brief(self, problem: Problem) -> bool:
-        """Say whether a refusal passes soon: to wait is better than to spend an attempt on it."""
-        return problem.retryable and (problem.retry_after or 0) <= self._means.patience
-
-    def _needs_another_key(self, problem: Problem, keys: deque[str | None]) -> bool:
-        failure = Failure(
-            problem,
-            other_keys=bool(keys),
-            other_routes=True,
-            published=self._gate.published,
-            can_continue=False,
+        health = self._means.switchboard.endpoints.of(way.provider, self._work.tenant)
+        question = Question(
+            health=health,
+            keys=way.keys,
+            put=lambda line: self._call(way, line),
+            tokens=lambda: self._tokens(way),
+            note=lambda key, problem: self._trail.note(way, key, problem),
+            began=lambda: self._gate.published,
+            last=is_last,
         )
-        return after(failure, about_key=concerns_the_key(problem)) == "next_key"
+        return await self._means.switchboard.ask(question)
 
     # One call
 
-    async def _with_key(
-        self, way: Route, key: str | None, health: Health, tokens: int
-    ) -> Problem | None:
-        """Ask when the key's rate limit and the circuit let the call through."""
-        wait = health.wait(key, tokens, anyio.current_time())
-        if wait > self._means.patience:
-            return self._trail.note(way, key, _at_the_limit(wait))
-        if wait:
-            await anyio.sleep(wait)
-        line = health.admit(key, tokens, anyio.current_time())
-        if isinstance(line, Problem):
-            return self._trail.note(way, key, line)
-        return await self._call(way, line)
-
-    async def _call(self, way: Route, line: Line) -> Problem | None:
+    async def _call(self, way: Route, line: Line) -> Heard:
         request = way.request(self._request, line.key)
         if self._gate.published:
             request = continued(request, self._gate.beginning.text)
@@ -256,12 +222,7 @@ class Attempt:
         call = provider.call(request, CallContext(self._work.tenant, self._work.attempt))
         self._running = running = _Running(way, line.key, call)
         self._gate.begin()
-        problem, finished = None, False
-        try:
-            problem = await self._read(call, line)
-            finished = True
-        finally:
-            line.ended(problem, call.headers, anyio.current_time(), finished=finished)
+        problem = await self._read(call, line)
         if problem is None:
             self._answer = self._gate.answer(call.answer())
             if self._till is not None:
@@ -269,7 +230,7 @@ class Attempt:
         else:
             self._note_failed(running, problem)
         self._running = None
-        return problem
+        return Heard(problem, call.headers)
 
     async def _read(self, call: ModelCall, line: Line) -> Problem | None:
         """Publish the call's deltas to its end. Returns what went wrong, None in success."""
@@ -341,12 +302,3 @@ class Attempt:
         self._trail.note(running.route, running.key, problem, spent)
         if self._till is not None:
             self._till.failed(running.route, running.key, spent)
-
-
-def _at_the_limit(wait: float) -> Problem:
-    return Problem(
-        code="rate_limited",
-        message="The key's rate limit is used up.",
-        retryable=True,
-        retry_after=wait,
-    )

@@ -1,15 +1,19 @@
 """Embeddings: the calls of one request, several at a time, put together in the order of texts."""
 
+import random
 from datetime import datetime, timedelta
 from functools import reduce
+from itertools import count
 from operator import add
+from typing import NamedTuple
 
 import anyio
 
 from actors.streaming.adapters.endpoint import CallContext
 from actors.streaming.adapters.http_call import HttpProvider
-from actors.streaming.adapters.posting import asked
+from actors.streaming.adapters.posting import Posting
 from actors.streaming.adapters.providers import Providers
+from actors.streaming.adapters.switchboard import Heard, Question, Switchboard
 from actors.streaming.core.embedding import (
     Batch,
     Embedded,
@@ -20,29 +24,43 @@ from actors.streaming.core.embedding import (
     format_of,
     read,
 )
-from actors.streaming.core.faults import ProviderFaultError, fault, is_free
+from actors.streaming.core.faults import ProviderFaultError
+from actors.streaming.core.resilience.health import Line
+from actors.streaming.core.resilience.routes import keyed, keys_for
 from bus.errors import ProblemError, problem
 from schemas.embeddings import Embed, Embeddings
 from schemas.events import EmbeddedEvent
 from schemas.ids import TenantId
 from schemas.problems import Problem
+from schemas.retry import delay
 from schemas.usage import Usage
 
 AT_ONCE = 8
 """Calls of one request under way at a time."""
 
+RETRIES = 4
+"""How often a call is made again that failed in passing."""
+
 DIGITS = 8
 """Of a number: what 32 bits hold, and short as JSON."""
 
-
 _CALLED_OFF = Problem(code="cancelled", message="The process stopped before all was answered.")
+_LATE = Problem(code="timeout", message="The providers did not answer in time.", retryable=True)
+_UNREADABLE = Problem(code="provider_error", message="The provider sent no embeddings.")
 
 
 class Embedder:
-    """Embeds texts over the providers of a process."""
+    """Embeds texts over the providers of a process, each request within ``patience`` seconds."""
 
-    def __init__(self, providers: Providers, *, patience: float = 60.0) -> None:
+    def __init__(
+        self,
+        providers: Providers,
+        switchboard: Switchboard | None = None,
+        *,
+        patience: float = 60.0,
+    ) -> None:
         self._providers = providers
+        self._switchboard = switchboard or Switchboard()
         self._patience = patience
 
     def embedding(self, tenant: TenantId, wanted: Embed) -> "Embedding":
@@ -55,28 +73,35 @@ class Embedder:
         provider = self._providers.get(type(wanted.provider))
         if form is None or not isinstance(provider, HttpProvider):
             raise problem("validation", "This provider has no embeddings.", field="provider")
-        return Embedding(provider, form, wanted, CallContext(tenant, 1), self._patience)
+        context = CallContext(tenant, 1)
+        way = _Way(provider, form, wanted, context, self._switchboard, self._patience)
+        return Embedding(way)
+
+
+class _Way(NamedTuple):
+    """Whom a request goes to, and how."""
+
+    http: HttpProvider
+    form: Format
+    wanted: Embed
+    context: CallContext
+    switchboard: Switchboard
+    patience: float
 
 
 class Embedding:
     """The calls of one request. Whatever becomes of them, ``event`` says what they have used."""
 
-    def __init__(
-        self,
-        provider: HttpProvider,
-        form: Format,
-        wanted: Embed,
-        context: CallContext,
-        patience: float,
-    ) -> None:
-        self._provider = provider
-        self._form = form
-        self._wanted = wanted
-        self._context = context
-        self._patience = patience
+    def __init__(self, way: _Way) -> None:
+        self._way = way
+        self._wanted = way.wanted
+        self._calls = count()
         self._spent: dict[int, Usage] = {}
-        self._faults: list[ProviderFaultError | ProblemError] = []
+        self._found: dict[int, Embedded] = {}
+        self._problem: Problem | None = None
         self._answer: Embeddings | None = None
+        self._time = anyio.CancelScope()
+        self._latest: Problem | None = None
 
     def event(self, event_id: str, began: datetime, at: datetime) -> EmbeddedEvent | None:
         """Say what all calls have used; None where they have cost nothing."""
@@ -94,56 +119,82 @@ class Embedding:
             project=self._wanted.project,
             at=at,
             duration_ms=round((at - began) / timedelta(milliseconds=1)),
-            error=self._faults[0].problem if self._faults else called_off,
+            error=self._problem or called_off,
         )
 
     async def embedded(self) -> Embeddings:
         """Return a vector for each text.
 
         Raises:
-            ProblemError: one of the calls failed.
+            ProblemError: one of the calls failed, for good or until the time was over.
         """
-        calls = list(batches(self._wanted, self._form))
-        answers: dict[int, Embedded] = {}
+        calls = list(batches(self._wanted, self._way.form))
         room = anyio.CapacityLimiter(AT_ONCE)
 
         async def ask(place: int, batch: Batch) -> None:
-            try:
-                async with room:
-                    answers[place] = await self._ask(place, batch)
-            except (ProviderFaultError, ProblemError) as error:
-                self._faults.append(error)
+            async with room:
+                problem = await self._insist(place, batch)
+            if problem is not None:
+                self._problem = self._problem or problem
                 tasks.cancel_scope.cancel()
 
-        async with anyio.create_task_group() as tasks:
-            for place, batch in enumerate(calls):
-                tasks.start_soon(ask, place, batch)
-        if self._faults:
-            raise ProblemError(self._faults[0].problem)
-        self._answer = _joined([answers[place] for place in range(len(calls))])
+        with anyio.move_on_after(self._way.patience) as self._time:
+            async with anyio.create_task_group() as tasks:
+                for place, batch in enumerate(calls):
+                    tasks.start_soon(ask, place, batch)
+        if self._time.cancelled_caught:
+            self._problem = self._latest or _LATE
+        if self._problem is not None:
+            raise ProblemError(self._problem)
+        self._answer = _joined([self._found[place] for place in range(len(calls))])
         return self._answer
 
-    async def _ask(self, place: int, batch: Batch) -> Embedded:
+    async def _insist(self, place: int, batch: Batch) -> Problem | None:
+        """Ask until there is an answer, or there is no point or no time to ask again."""
+        for failures in range(RETRIES + 1):
+            problem = await self._ask(place, batch)
+            if problem is None:
+                return None
+            jitter = random.random()  # noqa: S311  spreads retries, guards nothing
+            wait = delay(problem, failures=failures, jitter=jitter)
+            if wait is None or failures == RETRIES or self._is_late(wait):
+                return problem
+            self._latest = problem
+            await anyio.sleep(wait)
+        return None
+
+    def _is_late(self, wait: float) -> bool:
+        return anyio.current_time() + wait >= self._time.deadline
+
+    async def _ask(self, place: int, batch: Batch) -> Problem | None:
+        way, provider = self._way, self._wanted.provider
+        question = Question(
+            health=way.switchboard.endpoints.of(provider, way.context.tenant),
+            keys=keys_for(provider, self._wanted.keys),
+            put=lambda line: self._call(place, batch, line),
+            tokens=lambda: estimated(batch).input,
+        )
+        return await way.switchboard.ask(question)
+
+    async def _call(self, place: int, batch: Batch, line: Line) -> Heard:
+        provider = keyed(self._wanted.provider, line.key)
+        # Half of all time: silence is worth another try.
+        patience = self._way.patience / 2
+        posting = Posting(self._way.http, provider, self._way.context, patience=patience)
         # What is begun may be billed, until it is known to be refused.
-        self._spent[place] = estimated(batch)
+        call = next(self._calls)
+        self._spent[call] = estimated(batch)
         try:
-            body = await asked(
-                self._provider,
-                self._wanted.provider,
-                batch.path,
-                batch.body,
-                self._context,
-                patience=self._patience,
-            )
-            embedded = read(self._form, batch, body)
+            body = await posting.answer(batch.path, batch.body)
+            self._found[place] = found = read(self._way.form, batch, body)
         except (ProviderFaultError, ProblemError) as error:
-            if is_free(error.problem):
-                del self._spent[place]
-            raise
+            if posting.free:
+                del self._spent[call]
+            return Heard(error.problem, posting.headers)
         except UnreadableError:
-            raise fault("provider_error", "The provider sent no embeddings.") from None
-        self._spent[place] = embedded.usage
-        return embedded
+            return Heard(_UNREADABLE, posting.headers)
+        self._spent[call] = found.usage
+        return Heard(None, posting.headers)
 
 
 def _joined(answers: list[Embedded]) -> Embeddings:

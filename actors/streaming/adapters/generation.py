@@ -5,6 +5,7 @@ from collections.abc import Callable
 from actors.streaming.adapters.answers import Answers
 from actors.streaming.adapters.attempt import Attempt, Emit, Grant, Means
 from actors.streaming.adapters.providers import Providers
+from actors.streaming.adapters.switchboard import Switchboard
 from bus.ports import Clock
 from schemas.fleet import EndpointState
 from schemas.lifecycle import FailGeneration, FinishGeneration, GenerateWork
@@ -23,7 +24,7 @@ class Generator:
         clock: Clock,
         *,
         answers: Answers | None = None,
-        patience: float = 5.0,
+        switchboard: Switchboard | None = None,
         safety: Safety | None = None,
         prices: Callable[[], Prices] | None = None,
         grant: Grant | None = None,
@@ -32,7 +33,7 @@ class Generator:
             providers=providers,
             clock=clock,
             answers=answers,
-            patience=patience,
+            switchboard=switchboard or Switchboard(),
             safety=safety,
             prices=prices,
             grant=grant,
@@ -48,4 +49,4 @@ class Generator:
 
     def states(self, now: float) -> list[EndpointState]:
         """Show how the endpoints fare that were called lately."""
-        return self._means.endpoints.states(now)
+        return self._means.switchboard.endpoints.states(now)

@@ -12,7 +12,7 @@ import structlog
 
 from actors.streaming.adapters.endpoint import CallContext
 from actors.streaming.adapters.http_call import HttpProvider
-from actors.streaming.adapters.posting import asked
+from actors.streaming.adapters.posting import Posting
 from actors.streaming.adapters.providers import Providers
 from actors.streaming.core.deltas import Delta
 from actors.streaming.core.faults import ProviderFaultError, fault
@@ -131,7 +131,8 @@ class Moderator:
         judge = OpenAI(model=wish.model, base_url=wish.base_url, secret=wish.secret)
         body = {"model": wish.model, "input": list(texts)}
         context = CallContext(self._tenant, attempt=1)
-        answer = await asked(openai, judge, "moderations", body, context, patience=self._patience)
+        posting = Posting(openai, judge, context, patience=self._patience)
+        answer = await posting.answer("moderations", body)
         try:
             return msgspec.json.decode(answer, type=_Judgement)
         except (msgspec.DecodeError, RecursionError):

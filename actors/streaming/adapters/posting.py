@@ -6,67 +6,62 @@ from typing import Any
 import anyio
 import httpx
 
-from actors.streaming.adapters.endpoint import CallContext, Outgoing
+from actors.streaming.adapters.endpoint import CallContext
 from actors.streaming.adapters.http import ReadBody
-from actors.streaming.adapters.http_call import (
-    HttpProvider,
-    broken,
-    refused_for_good,
-    request_of,
-)
-from actors.streaming.core.faults import ProviderFaultError, fault, is_unauthenticated
+from actors.streaming.adapters.http_call import HttpProvider
+from actors.streaming.adapters.sending import Sending, broken
+from actors.streaming.core.faults import fault
 from schemas.providers import Provider
 
 MAX_ANSWER_BYTES = 64 * 1024 * 1024
 
 
-async def asked(
-    http: HttpProvider,
-    provider: Provider,
-    path: str,
-    body: Mapping[str, Any],
-    context: CallContext,
-    *,
-    patience: float,
-) -> bytes:
-    """Ask a provider at a path of its own; once more where its token had to be renewed.
+class Posting:
+    """One question; ``headers`` are those of the last answer to it, names in lower case."""
 
-    Raises:
-        ProviderFaultError: as ``answer_to``.
-        ProblemError: the request must not be sent there, or not with these credentials.
-    """
-    outgoing = await http.endpoint.addressed(provider, path, body, context)
-    try:
-        return await answer_to(http.client, outgoing, patience=patience)
-    except ProviderFaultError as refused:
-        if not is_unauthenticated(refused.problem):
-            raise
-        if not await http.endpoint.renewed(provider, outgoing, context):
-            raise
-    outgoing = await http.endpoint.addressed(provider, path, body, context)
-    return await answer_to(http.client, outgoing, patience=patience)
+    def __init__(
+        self, http: HttpProvider, provider: Provider, context: CallContext, *, patience: float
+    ) -> None:
+        self._http = http
+        self._provider = provider
+        self._context = context
+        self._patience = patience
+        self._sending = Sending(http.client, http.endpoint, patience)
 
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """The headers of the provider's last answer; none before it."""
+        return self._sending.headers
 
-async def answer_to(client: httpx.AsyncClient, outgoing: Outgoing, *, patience: float) -> bytes:
-    """Send a request and return the body of its answer, within ``patience`` seconds.
+    @property
+    def free(self) -> bool:
+        """Whether nothing has been spent: it was refused, or has never arrived."""
+        return self._sending.free
 
-    Raises:
-        ProviderFaultError: the provider refused, broke off, fell silent or said too much.
-        ProblemError: the request must not be sent there.
-    """
-    try:
-        with anyio.fail_after(patience):
-            response = await client.send(request_of(client, outgoing), stream=True)
-            try:
-                if not response.is_success:
-                    raise await refused_for_good(response)
-                return await _body(response)
-            finally:
-                await response.aclose()
-    except TimeoutError:
-        raise fault("timeout", f"The provider did not answer in {patience:g} s.") from None
-    except httpx.TransportError as error:
-        raise broken(error) from None
+    async def answer(self, path: str, body: Mapping[str, Any]) -> bytes:
+        """Ask at a path of the provider, and return the body of the answer in time.
+
+        Raises:
+            ProviderFaultError: the provider refused, broke off, fell silent or said too much.
+            ProblemError: the request must not be sent there, or not with these credentials.
+        """
+        addressed, context = self._http.endpoint.addressed, self._context
+        try:
+            with anyio.fail_after(self._patience):
+                response = await self._sending.accepted(
+                    lambda _: addressed(self._provider, path, body, context),
+                    self._provider,
+                    context,
+                )
+                try:
+                    return await _body(response)
+                finally:
+                    await response.aclose()
+        except TimeoutError:
+            message = f"The provider did not answer in {self._patience:g} s."
+            raise fault("timeout", message) from None
+        except httpx.TransportError as error:
+            raise broken(error) from None
 
 
 async def _body(response: httpx.Response) -> bytes:

@@ -124,7 +124,6 @@ _TOKEN = re.compile(r"[A-Za-z]{1,32}(?:[_.-][A-Za-z]{1,32}){0,7}|\d{1,4}")
 _DURATION = re.compile(r"(?:(\d+)h)?(?:(\d+)m(?!s))?(?:(\d+(?:\.\d+)?)s)?(?:(\d+(?:\.\d+)?)ms)?")
 
 _FIRST_ERROR_STATUS = 400
-_UNSENT = frozenset({"forbidden", "unauthorized", "unavailable", "validation"})
 
 _UNAUTHENTICATED = 401
 _TOO_MANY_REQUESTS = 429
@@ -168,11 +167,6 @@ def refusal(status: int, headers: Mapping[str, str], body: bytes) -> Problem:
 def is_unauthenticated(problem: Problem) -> bool:
     """Whether a refusal is of the credentials themselves, and not of what they allow."""
     return problem.details.get("status") == _UNAUTHENTICATED
-
-
-def is_free(problem: Problem) -> bool:
-    """Whether a call that failed so has cost nothing: it was refused, or has never arrived."""
-    return "status" in problem.details or problem.code in _UNSENT
 
 
 def failure_in_stream(error: Any) -> Problem:

@@ -5,7 +5,6 @@ import pytest
 
 from actors.agents.core.execution import evolve
 from actors.agents.core.outward import outstanding_work, record, redispatch
-from actors.agents.core.retry import STANDARD
 from schemas.decision import Decision
 from schemas.executions import ExecutionHandle
 from schemas.lifecycle import (
@@ -23,6 +22,7 @@ from schemas.lifecycle import (
     UsageSettled,
 )
 from schemas.problems import Problem
+from schemas.retry import STANDARD
 from schemas.usage import Usage
 from tests.unit.agents.runs import (
     MAX_ATTEMPTS,

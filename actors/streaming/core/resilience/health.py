@@ -137,19 +137,13 @@ class Line(NamedTuple):
         """The endpoint has begun to answer."""
         self.health.answered(self.call)
 
-    def ended(
-        self,
-        problem: Problem | None,
-        headers: Mapping[str, str],
-        now: float,
-        *,
-        finished: bool,
-    ) -> None:
-        """Give the line back: the call has ended, or is not ``finished`` and was called off."""
-        if finished:
-            self.health.ended(self, problem, headers, now)
-        else:
-            self.health.left(self)
+    def ended(self, problem: Problem | None, headers: Mapping[str, str], now: float) -> None:
+        """Give the line back after its call, which has ended in a problem or well."""
+        self.health.ended(self, problem, headers, now)
+
+    def left(self) -> None:
+        """Give the line back of a call that was called off."""
+        self.health.left(self)
 
 
 class Endpoints:

@@ -2,7 +2,7 @@
 
 Alternatives are the worker's business: within one attempt it goes through them once, as long as
 nothing of an answer has been published. Time is the owner's: an attempt never sleeps on a failure
-(see ``actors/agents/core/retry.py``).
+(see ``schemas/retry.py``).
 """
 
 from collections.abc import Sequence
@@ -29,10 +29,19 @@ class Route(NamedTuple):
 
     def request(self, request: GenerateRequest, key: str | None) -> GenerateRequest:
         """Return the request as it goes along this route with this key."""
-        provider: Any = self.provider
-        if key is not None:
-            provider = msgspec.structs.replace(provider, secret=key)
+        provider = keyed(self.provider, key)
         return msgspec.structs.replace(request, provider=provider, config=self.config)
+
+
+def keyed(provider: Provider, key: str | None) -> Provider:
+    """Return the provider as it is asked with this key."""
+    remote: Any = provider
+    return provider if key is None else msgspec.structs.replace(remote, secret=key)
+
+
+def keys_for(provider: Provider, keys: Sequence[str]) -> tuple[str | None, ...]:
+    """Return the keys that may be tried, each once: the provider's own if there is no pool."""
+    return tuple(dict.fromkeys(keys)) or (getattr(provider, "secret", None),)
 
 
 def routes(request: GenerateRequest, policy: Policy, *, start: int = 0) -> list[Route]:
@@ -48,8 +57,7 @@ def routes(request: GenerateRequest, policy: Policy, *, start: int = 0) -> list[
 
 
 def _route(place: int, provider: Provider, config: ModelConfig, keys: Sequence[str]) -> Route:
-    own = getattr(provider, "secret", None)
-    return Route(place, provider, config, tuple(dict.fromkeys(keys)) or (own,))
+    return Route(place, provider, config, keys_for(provider, keys))
 
 
 def leads_on(problem: Problem) -> bool:
@@ -64,32 +72,29 @@ def leads_on(problem: Problem) -> bool:
     return not (final or about_policy)
 
 
-Step = Literal["next_key", "next_route", "continue", "restart", "give_up"]
+Step = Literal["next_route", "continue", "restart", "give_up"]
 
 
 class Failure(NamedTuple):
-    """Where a call stood when it failed.
+    """Where a call stood when it failed, with all the keys that could be tried.
 
     ``published`` says that a part of the answer has gone out, ``can_continue`` that the next route
     takes it as the beginning of its own.
     """
 
     problem: Problem
-    other_keys: bool
     other_routes: bool
     published: bool
     can_continue: bool
 
 
-def after(failure: Failure, *, about_key: bool) -> Step:
-    """Say what follows a failed call.
+def after(failure: Failure) -> Step:
+    """Say what follows a failure.
 
     ``restart`` ends the attempt; the execution's owner then begins another at the next route, under
     a new segment, and tells the readers to drop what they have. ``give_up`` ends it too, and the
     owner decides by the problem alone whether and when to try again.
     """
-    if about_key and failure.other_keys and not failure.published:
-        return "next_key"
     if not leads_on(failure.problem):
         return "give_up"
     if failure.published and failure.can_continue:

@@ -40,9 +40,9 @@ def begun(health: Health, key: str | None = "a", tokens: int = 0, now: float = 0
 
 def test_calls_teach_what_the_next_one_has_to_know():
     health = Health("openai/m")
-    begun(health).ended(None, HEADERS, 0.0, finished=True)
+    begun(health).ended(None, HEADERS, 0.0)
     begun(health, now=1.0)
-    begun(health, "b", now=1.0).ended(LIMITED, {}, 1.0, finished=True)
+    begun(health, "b", now=1.0).ended(LIMITED, {}, 1.0)
 
     assert health.wait("a", 0, 2.0) == 8.0
     assert health.keys(["a", "b", "c"], 0, 2.0) == ["c", "a"]
@@ -59,7 +59,7 @@ def test_calls_teach_what_the_next_one_has_to_know():
 def test_a_call_that_was_called_off_says_nothing_of_the_endpoint():
     health = Health("openai/m")
     for _ in range(10):
-        begun(health).ended(FAILED, HEADERS, 0.0, finished=False)
+        begun(health).left()
 
     assert health.state(0.0) == EndpointState(
         endpoint="openai/m", circuit="closed", keys=[KeyState(name="a")]
@@ -69,7 +69,7 @@ def test_a_call_that_was_called_off_says_nothing_of_the_endpoint():
 def test_a_sick_endpoint_refuses_until_it_is_probed():
     health = Health("openai/m")
     for _ in range(5):
-        begun(health).ended(FAILED, {}, 0.0, finished=True)
+        begun(health).ended(FAILED, {}, 0.0)
 
     refused = health.refusal(["a"], 1.0)
     assert refused is not None

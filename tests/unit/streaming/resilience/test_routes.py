@@ -85,7 +85,6 @@ FILTERED = Problem(code="provider_error", message="", details={"provider_code": 
 def failure(**fields: Any) -> Failure:
     return Failure(
         problem=fields.get("problem", BROKEN),
-        other_keys=fields.get("keys", True),
         other_routes=fields.get("routes", True),
         published=fields.get("published", False),
         can_continue=fields.get("continues", False),
@@ -93,28 +92,24 @@ def failure(**fields: Any) -> Failure:
 
 
 @pytest.mark.parametrize(
-    ("failed", "about_key", "step"),
+    ("failed", "step"),
     [
-        (failure(), True, "next_key"),
-        (failure(), False, "next_route"),
-        (failure(keys=False), True, "next_route"),
-        (failure(keys=False, routes=False), True, "give_up"),
-        (failure(problem=FILTERED), False, "give_up"),
-        (failure(published=True), False, "restart"),
-        (failure(published=True, continues=True), False, "continue"),
-        (failure(published=True, routes=False), False, "give_up"),
-        (failure(published=True, problem=FILTERED), False, "give_up"),
-        (failure(published=True, problem=FILTERED, continues=True), False, "give_up"),
+        (failure(), "next_route"),
+        (failure(routes=False), "give_up"),
+        (failure(problem=FILTERED), "give_up"),
+        (failure(published=True), "restart"),
+        (failure(published=True, continues=True), "continue"),
+        (failure(published=True, routes=False), "give_up"),
+        (failure(published=True, problem=FILTERED), "give_up"),
+        (failure(published=True, problem=FILTERED, continues=True), "give_up"),
     ],
 )
-def test_what_follows_a_failure(failed: Failure, about_key: bool, step: str):
-    assert after(failed, about_key=about_key) == step
+def test_what_follows_a_failure(failed: Failure, step: str):
+    assert after(failed) == step
 
 
-@given(st.booleans(), st.booleans(), st.booleans(), st.booleans())
-def test_what_has_been_published_is_never_silently_replaced(
-    keys: bool, others: bool, continues: bool, about_key: bool
-):
-    failed = failure(keys=keys, routes=others, published=True, continues=continues)
+@given(st.booleans(), st.booleans())
+def test_what_has_been_published_is_never_silently_replaced(others: bool, continues: bool):
+    failed = failure(routes=others, published=True, continues=continues)
 
-    assert after(failed, about_key=about_key) not in {"next_key", "next_route"}
+    assert after(failed) != "next_route"

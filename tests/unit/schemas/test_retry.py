@@ -3,8 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.agents.core.retry import STANDARD, delay
 from schemas.problems import Problem
+from schemas.retry import STANDARD, delay
 
 OVERLOADED = Problem(code="provider_overloaded", message="", retryable=True)
 
