@@ -8,7 +8,9 @@ import asyncio
 import heapq
 from collections.abc import Callable, Coroutine
 from contextvars import Context, ContextVar, copy_context
-from typing import Any, NamedTuple, TypeVar, TypeVarTuple, Unpack
+from functools import reduce
+from operator import attrgetter
+from typing import Any, TypeVar, TypeVarTuple, Unpack
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
@@ -32,7 +34,7 @@ class Process:
         self.steps = 0
         self.at_step: dict[int, Callable[[], None]] = {}
         self.is_frozen = False
-        self.held: list[_Ready] = []
+        self.held: list[_Ready | _Timer] = []
 
     def take_step(self) -> None:
         """Count a step that is about to be taken, and let happen what is to happen there."""
@@ -46,34 +48,43 @@ PROCESS: ContextVar[Process | None] = ContextVar("PROCESS", default=None)
 """The simulated process to which the running code belongs; None is the world around them."""
 
 
-class _Ready(NamedTuple):
+class _Ready(asyncio.Handle):
     """Something to run: in the order of ``key`` among all that became ready with it."""
 
+    __slots__ = ("key", "process")
     key: tuple[int, int]
     process: Process | None
-    handle: asyncio.Handle
 
 
-def _key_of(ready: _Ready) -> tuple[int, int]:
-    return ready.key
+class _Timer(asyncio.TimerHandle):
+    """Something that becomes ready at its time: see ``_Ready``."""
+
+    __slots__ = ("key", "process")
+    key: tuple[int, int]
+    process: Process | None
+
+
+_key_of = attrgetter("key")
 
 
 class _Task(asyncio.Task[T]):
-    """A task with a number of its own, because the address of an object is chance."""
+    """A task with a lot of its own, because the address of an object is chance."""
 
-    def __init__(self, coro: Coroutine[Any, Any, T], serial: int, **options: Any) -> None:
-        self.serial = serial
+    def __init__(self, coro: Coroutine[Any, Any, T], lot: int, **options: Any) -> None:
+        self.lot = lot
         self.wakes = 0
         super().__init__(coro, **options)
 
 
+def stirred(bits: int, number: int) -> int:
+    """Return 64 bits with a number mixed in."""
+    bits = (bits ^ number) * 0x9E3779B97F4A7C15 & 0xFFFFFFFFFFFFFFFF
+    return bits ^ bits >> 29
+
+
 def mixed(*numbers: int) -> int:
     """Return 64 well mixed bits of some numbers."""
-    bits = 0
-    for number in numbers:
-        bits = (bits ^ number) * 0x9E3779B97F4A7C15 & 0xFFFFFFFFFFFFFFFF
-        bits ^= bits >> 29
-    return bits
+    return reduce(stirred, numbers, 0)
 
 
 class VirtualLoop(asyncio.BaseEventLoop):
@@ -86,8 +97,8 @@ class VirtualLoop(asyncio.BaseEventLoop):
         self._steps = 0
         self._tasks = 0
         self._order = 0
-        self._soon: list[_Ready] = []
-        self._later: list[tuple[float, int, Process | None, asyncio.TimerHandle]] = []
+        self._soon: list[_Ready | _Timer] = []
+        self._later: list[tuple[float, int, _Timer]] = []
         self.set_task_factory(self._new_task)
 
     def time(self) -> float:
@@ -108,10 +119,11 @@ class VirtualLoop(asyncio.BaseEventLoop):
     ) -> asyncio.Handle:
         """Run a callback in the next round."""
         context = context if context is not None else copy_context()
-        handle = asyncio.Handle(callback, args, self, context)
-        task = getattr(callback, "__self__", None)
-        self._soon.append(_Ready(self._key(task), context.get(PROCESS), handle))
-        return handle
+        ready = _Ready(callback, args, self, context)
+        ready.key = self._key(getattr(callback, "__self__", None))
+        ready.process = context.get(PROCESS)
+        self._soon.append(ready)
+        return ready
 
     def call_soon_threadsafe(
         self,
@@ -141,10 +153,12 @@ class VirtualLoop(asyncio.BaseEventLoop):
     ) -> asyncio.TimerHandle:
         """Run a callback at a virtual moment."""
         context = context if context is not None else copy_context()
-        handle = asyncio.TimerHandle(when, callback, args, self, context)
+        timer = _Timer(when, callback, args, self, context)
         self._order += 1
-        heapq.heappush(self._later, (when, self._order, context.get(PROCESS), handle))
-        return handle
+        timer.key = (0, self._order)
+        timer.process = context.get(PROCESS)
+        heapq.heappush(self._later, (when, self._order, timer))
+        return timer
 
     # The base class calls these
 
@@ -152,10 +166,10 @@ class VirtualLoop(asyncio.BaseEventLoop):
         if not self._soon:
             self._jump()
         round_, self._soon = self._soon, []
-        if self._seed:
+        if self._seed and len(round_) > 1:
             round_.sort(key=_key_of)
         for ready in round_:
-            if ready.handle.cancelled():
+            if ready.cancelled():
                 continue
             process = ready.process
             if process is not None and not process.is_frozen and ready.key[0]:
@@ -163,7 +177,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
             if process is not None and process.is_frozen:
                 process.held.append(ready)
             else:
-                ready.handle._run()
+                ready._run()
         self._steps += len(round_)
         if self._steps > MAX_STEPS:
             raise StuckError(f"{MAX_STEPS} steps, and no end")
@@ -175,7 +189,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
 
     def _new_task(self, loop: asyncio.AbstractEventLoop, coro: Any, **options: Any) -> _Task[Any]:
         self._tasks += 1
-        return _Task(coro, self._tasks, loop=loop, **options)
+        return _Task(coro, mixed(self._seed, self._tasks), loop=loop, **options)
 
     def _key(self, task: object) -> tuple[int, int]:
         """Order what became ready: the loop's own callbacks as they came, then steps of tasks."""
@@ -183,15 +197,15 @@ class VirtualLoop(asyncio.BaseEventLoop):
         if not isinstance(task, _Task):
             return (0, self._order)
         task.wakes += 1
-        return (1, mixed(self._seed, task.serial, task.wakes))
+        return (1, stirred(task.lot, task.wakes))
 
     def _jump(self) -> None:
         """Go to the moment of the next timer and make ready all that are due then."""
-        while self._later and self._later[0][3].cancelled():
-            heapq.heappop(self._later)
-        if not self._later:
+        later = self._later
+        while later and later[0][2].cancelled():
+            heapq.heappop(later)
+        if not later:
             raise StuckError("nothing will ever happen")
-        self._now = max(self._now, self._later[0][0])
-        while self._later and self._later[0][0] <= self._now:
-            _, order, process, handle = heapq.heappop(self._later)
-            self._soon.append(_Ready((0, order), process, handle))
+        self._now = max(self._now, later[0][0])
+        while later and later[0][0] <= self._now:
+            self._soon.append(heapq.heappop(later)[2])
