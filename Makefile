@@ -18,6 +18,9 @@ SYSTEM_PYTHON = $(shell for python in python3 python3.14 python3.13 python3.12 p
 PIP      := $(PYTHON) -m pip --disable-pip-version-check
 PIP_LOCK := $(PIP) install -qq --no-deps --require-hashes
 
+# Tests are given out one by one, so that no core is left with all the long ones.
+ON_ALL_CORES := --numprocesses logical --maxschedchunk 1
+
 .DEFAULT_GOAL := help
 .PHONY: help install demo test test-cluster check bench bench-durable bench-restate bench-pricing bench-streaming \
 	chaos chaos-cluster \
@@ -33,7 +36,7 @@ demo: install ## run a real model as an agent, kill its worker in mid-answer, sh
 
 test: check ## every gate, then the tests
 	@echo "== pytest"
-	@$(PYTHON) -m pytest
+	@$(PYTHON) -m pytest $(ON_ALL_CORES)
 	@echo "== pytest, killing real processes"
 	@$(PYTHON) -m pytest -m chaos
 

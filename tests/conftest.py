@@ -1,5 +1,7 @@
 """What every test shares."""
 
+from collections.abc import Iterator
+
 import pytest
 
 
@@ -7,3 +9,13 @@ import pytest
 def anyio_backend() -> tuple[str, dict[str, bool]]:
     """Run async tests on plain asyncio; a test of uvloop asks for it by overriding this fixture."""
     return "asyncio", {"use_uvloop": False}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what may take longest, so that no core is left alone with it in the end."""
+    items.sort(key=lambda item: -_allowed_seconds(item))
+
+
+def _allowed_seconds(item: pytest.Item) -> float:
+    marks: Iterator[pytest.Mark] = item.iter_markers("timeout")
+    return next((mark.args[0] for mark in marks), 0.0)

@@ -9,7 +9,7 @@ from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from itertools import chain
 
-from tests.simulation.history import STORIES, Story, play
+from tests.simulation.history import STORIES, Story, failures, play
 from tests.simulation.shrink import shrunk
 
 BATCH = 25
@@ -62,8 +62,7 @@ def _batches(seeds: range) -> Iterator[range]:
 
 
 def _failures(story: str, seeds: range) -> list[tuple[int, str]]:
-    histories = (play(seed, story=STORIES[story]) for seed in seeds)
-    return [(history.seed, history.broken[0]) for history in histories if history.broken]
+    return [(history.seed, history.broken[0]) for history in failures(seeds, STORIES[story])]
 
 
 if __name__ == "__main__":

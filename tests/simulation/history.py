@@ -2,7 +2,7 @@
 
 import gc
 import random
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple
 from unittest.mock import patch
@@ -82,6 +82,11 @@ def play(seed: int, only: frozenset[str] | None = None, story: Story = FLEET) ->
         except StuckError as stuck:
             broken.append(str(stuck))
     return History(seed, broken, chance.drawn, trace, loop.time(), story)
+
+
+def failures(seeds: Iterable[int], story: Story = FLEET) -> Iterator[History]:
+    """Play seeds, and yield those histories in which a promise is broken."""
+    return (history for seed in seeds if (history := play(seed, story=story)).broken)
 
 
 async def _play(world: World, plan: list[Event]) -> None:

@@ -11,7 +11,7 @@ from actors.pricing.core.closed import Closed, Memory
 from actors.pricing.core.ledger import Ledger
 from schemas.decision import Decision
 from schemas.ledger import AlertRaised, Booked, Void
-from tests.simulation.history import LEDGER, play
+from tests.simulation.history import LEDGER, failures
 from tests.simulation.planted import Planted
 
 SEEDS = 100
@@ -53,14 +53,12 @@ PLANTED = (
 
 @pytest.mark.timeout(600)
 def test_whatever_befalls_its_owner_the_ledger_is_right():
-    broken = {seed: play(seed, story=LEDGER).broken for seed in range(1, SEEDS + 1)}
+    broken = {each.seed: each.broken for each in failures(range(1, SEEDS + 1), LEDGER)}
 
-    assert {seed: faults for seed, faults in broken.items() if faults} == {}
+    assert broken == {}
 
 
 @pytest.mark.parametrize("planted", PLANTED, ids=lambda planted: planted.name)
 def test_a_fault_planted_in_the_ledger_is_found(planted: Planted):
     with planted.plant():
-        found = (seed for seed in range(1, planted.within + 1) if play(seed, story=LEDGER).broken)
-
-        assert next(found, None) is not None
+        assert next(failures(range(1, planted.within + 1), LEDGER), None)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.simulation.history import play
+from tests.simulation.history import failures, play
 from tests.simulation.planted import PLANTED, Planted
 from tests.simulation.shrink import shrunk
 
@@ -11,18 +11,15 @@ from tests.simulation.shrink import shrunk
 @pytest.mark.parametrize("planted", PLANTED, ids=lambda planted: planted.name)
 def test_a_planted_fault_is_found(planted: Planted):
     with planted.plant():
-        found = next((seed for seed in range(1, planted.within + 1) if play(seed).broken), None)
-
-    assert found is not None
+        assert next(failures(range(1, planted.within + 1)), None)
 
 
 def test_a_failing_history_shrinks_to_what_matters():
     planted = next(each for each in PLANTED if each.name == "nobody claims")
     with planted.plant():
-        seed = next(seed for seed in range(1, planted.within + 1) if play(seed).broken)
-        history = play(seed)
+        history = next(failures(range(1, planted.within + 1)))
         small = shrunk(history)
-        again = play(seed, frozenset(small.drawn))
+        again = play(history.seed, frozenset(small.drawn))
 
     assert small.broken
     assert len(small.drawn) < len(history.drawn)
