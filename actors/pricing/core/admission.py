@@ -4,22 +4,22 @@ A request is admitted exactly if every hard budget covers it beside what is spen
 limit is reached; so what is admitted never exceeds a budget, and nothing is refused that fits.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
 from actors.pricing.core import pages
 from actors.pricing.core.alerts import exhausted
-from actors.pricing.core.budgets import Cover, Zones, covers, limits_of, opening, scopes_of
+from actors.pricing.core.budgets import Cover, Scope, Zones, covers, limits_for, opening
 from actors.pricing.core.closed import is_too_old, recall
 from actors.pricing.core.ledger import (
     Hold,
     Ledger,
     key_of,
-    scope_key,
     whole_second,
 )
 from actors.pricing.core.limits import PAUSE, Excess, Meter, excess
+from schemas.budgets import Limits
 from schemas.decision import Decision, refuse
 from schemas.ledger import AccountEvent, Extend, Extended, MoneyHeld, Reserve, Reserved
 from schemas.problems import Problem
@@ -36,10 +36,11 @@ def reserve(state: Ledger, command: Reserve, now: datetime, zones: Zones) -> Dec
     hold = pages.get(state.holds, key)
     if hold is not None:
         return Decision(reply=MoneyHeld(held_pico=hold.amount_pico))
-    over = _is_over(state, command, now)
+    over = _is_over(state, key, command, now)
     if over is not None:
         return refuse(over)
-    limited = _limited(state, command, now)
+    metered = limits_for(state, command.party)
+    limited = _limited(state, metered, command.tokens, now)
     if limited is not None:
         return refuse(limited)
     concerned = covers(state, command.party, command.reference.at, now, zones)
@@ -54,7 +55,7 @@ def reserve(state: Ledger, command: Reserve, now: datetime, zones: Zones) -> Dec
         lease_until=whole_second(command.lease_until),
         at=now,
         accounts=[one.account.key for one in concerned],
-        scopes=_metered(state, command),
+        scopes=[scope.key for scope, _ in metered],
     )
     opened = [opening(one.account) for one in concerned if one.is_new]
     return Decision((*opened, reserved), MoneyHeld(held_pico=command.amount_pico))
@@ -94,10 +95,10 @@ def _covers_of(state: Ledger, hold: Hold) -> Iterator[Cover]:
             yield Cover(budgets[account.budget_id], account)
 
 
-def _is_over(state: Ledger, command: Reserve, now: datetime) -> Problem | None:
+def _is_over(state: Ledger, key: str, command: Reserve, now: datetime) -> Problem | None:
     """Say why an attempt can hold nothing any more, or not yet."""
     at = command.reference.at
-    if recall(state.closed, key_of(command.reference)) is not None:
+    if recall(state.closed, key) is not None:
         return _ended()
     if is_too_old(state.closed, at) or whole_second(command.lease_until) <= now:
         return _ended()
@@ -106,39 +107,29 @@ def _is_over(state: Ledger, command: Reserve, now: datetime) -> Problem | None:
     return None
 
 
-def _metered(state: Ledger, command: Reserve) -> list[str]:
-    """Return the scopes in which a request counts: those with limits."""
-    return [
-        scope_key(kind, name)
-        for kind, name in scopes_of(command.party)
-        if limits_of(state, kind, name) is not None
-    ]
-
-
-def _limited(state: Ledger, command: Reserve, now: datetime) -> Problem | None:
+def _limited(
+    state: Ledger, metered: Iterable[tuple[Scope, Limits]], tokens: int, now: datetime
+) -> Problem | None:
     """Return the refusal of the limit that is reached and takes longest, if one is."""
     refusals: list[Problem] = []
-    for kind, name in scopes_of(command.party):
-        limits = limits_of(state, kind, name)
-        if limits is None:
-            continue
-        meter = pages.get(state.meters, scope_key(kind, name)) or Meter()
-        found = excess(limits, meter, now, command.tokens)
+    for scope, limits in metered:
+        meter = pages.get(state.meters, scope.key) or Meter()
+        found = excess(limits, meter, now, tokens)
         if found is not None:
-            refusals.append(_too_often(kind, name, found))
+            refusals.append(_too_often(scope, found))
     return max(refusals, key=lambda problem: problem.retry_after or 0.0, default=None)
 
 
-def _too_often(kind: str, name: str | None, found: Excess) -> Problem:
+def _too_often(scope: Scope, found: Excess) -> Problem:
     what = found.limit.replace("_", " ")
     return Problem(
         code="rate_limited",
-        message=f"{_whose(kind, name)} may have {found.allowed} {what}",
+        message=f"{_whose(scope.kind, scope.name)} may have {found.allowed} {what}",
         retryable=True,
         retry_after=found.retry_after,
         details={
-            "scope": kind,
-            "name": name,
+            "scope": scope.kind,
+            "name": scope.name,
             "limit": found.limit,
             "allowed": found.allowed,
             "used": found.used,

@@ -1,7 +1,8 @@
 """Which budgets and limits hold for whom, and how they stand. Pure."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta, tzinfo
+from functools import lru_cache
 from typing import NamedTuple
 
 from actors.pricing.core import pages
@@ -38,24 +39,39 @@ class Cover(NamedTuple):
         return self.budget.limit_pico + self.account.available
 
 
-def scopes_of(party: Party) -> Iterator[tuple[str, str | None]]:
-    """Yield kind and name of every scope somebody acts in, the widest first."""
-    yield "global", None
-    for kind, name in (
-        ("project", party.project),
-        ("user", party.user),
-        ("agent", party.agent_id),
-    ):
-        if name is not None:
-            yield kind, name
+class Scope(NamedTuple):
+    """A scope somebody acts in; ``each`` is the key of the rules for each of its kind."""
+
+    kind: str
+    name: str | None
+    key: str
+    each: str | None
+
+
+def scopes_of(party: Party) -> Sequence[Scope]:
+    """Return every scope somebody acts in, the widest first."""
+    return _scopes(party.project, party.user, party.agent_id)
+
+
+@lru_cache(maxsize=4096)
+def _scopes(project: str | None, user: str | None, agent: str | None) -> Sequence[Scope]:
+    named = (("project", project), ("user", user), ("agent", agent))
+    return (
+        Scope("global", None, scope_key("global", None), None),
+        *(
+            Scope(kind, name, scope_key(kind, name), scope_key(kind, EACH))
+            for kind, name in named
+            if name is not None
+        ),
+    )
 
 
 def covers(state: Ledger, party: Party, at: datetime, now: datetime, zones: Zones) -> list[Cover]:
     """Return every budget that concerns somebody, with the window a moment lies in."""
     return [
-        cover(state, budget, name, at, now, zones)
-        for kind, name in scopes_of(party)
-        for budget in _holding(state, kind, name)
+        cover(state, budget, scope.name, at, now, zones)
+        for scope in scopes_of(party)
+        for budget in _holding(state, scope)
     ]
 
 
@@ -91,13 +107,19 @@ def opening(account: Account) -> WindowOpened:
     )
 
 
-def limits_of(state: Ledger, kind: str, name: str | None) -> Limits | None:
+def limits_for(state: Ledger, party: Party) -> list[tuple[Scope, Limits]]:
+    """Return every scope somebody acts in that has limits."""
+    found = ((scope, _limits_of(state, scope)) for scope in scopes_of(party))
+    return [(scope, limits) for scope, limits in found if limits is not None]
+
+
+def _limits_of(state: Ledger, scope: Scope) -> Limits | None:
     """Return the limits of a scope: its own, those for each, or the operator's for the tenant."""
-    own = state.limits.get(scope_key(kind, name))
+    own = state.limits.get(scope.key)
     if own is not None:
         return own
-    if name is not None:
-        return state.limits.get(scope_key(kind, EACH))
+    if scope.each is not None:
+        return state.limits.get(scope.each)
     return state.defaults.limits if state.defaults is not None else None
 
 
@@ -156,13 +178,13 @@ def terms(state: Ledger) -> Terms:
     return Terms(tenant=state.tenant, revision=state.revision, restrictions=list(money.values()))
 
 
-def _holding(state: Ledger, kind: str, name: str | None) -> list[Budget]:
+def _holding(state: Ledger, scope: Scope) -> Sequence[Budget]:
     """Return the budgets of a scope; its own take the place of those for each."""
-    own = state.scopes.get(scope_key(kind, name), [])
-    if name is None:
-        return own
+    own = state.scopes.get(scope.key, ())
+    each = state.scopes.get(scope.each, ()) if scope.each is not None else ()
+    if not own or not each:
+        return own or each
     windows = {budget.window for budget in own}
-    each = state.scopes.get(scope_key(kind, EACH), [])
     return [*own, *(budget for budget in each if budget.window not in windows)]
 
 

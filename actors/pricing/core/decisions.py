@@ -6,8 +6,6 @@ from datetime import datetime
 from functools import reduce
 from typing import assert_never
 
-import msgspec
-
 from actors.pricing.core import pages
 from actors.pricing.core.admission import extend, reserve
 from actors.pricing.core.alerts import raised
@@ -84,6 +82,15 @@ class Rules:
     memory_days: float = 3.0
     books_lapsed: bool = True
 
+    def are_those_of(self, known: DefaultsSet) -> bool:
+        """Say whether an account goes by these rules already."""
+        return (known.memory_days, known.books_lapsed, known.limits, known.alert) == (
+            self.memory_days,
+            self.books_lapsed,
+            self.limits,
+            self.alert,
+        )
+
 
 def decide(rules: Rules, state: Ledger | None, command: AccountCommand, now: datetime) -> Decision:
     """Decide on one command; ``now`` is the owner's journalled clock.
@@ -103,14 +110,15 @@ def decide(rules: Rules, state: Ledger | None, command: AccountCommand, now: dat
 def _defaults(rules: Rules, state: Ledger, now: datetime) -> DefaultsSet | None:
     """Return the operator's rules if they are not those of the state."""
     known = state.defaults
-    wanted = DefaultsSet(
-        at=known.at if known is not None else now,
+    if known is not None and rules.are_those_of(known):
+        return None
+    return DefaultsSet(
+        at=now,
         memory_days=rules.memory_days,
         books_lapsed=rules.books_lapsed,
         limits=rules.limits,
         alert=rules.alert,
     )
-    return None if wanted == known else msgspec.structs.replace(wanted, at=now)
 
 
 def _decide(rules: Rules, state: Ledger, command: AccountCommand, now: datetime) -> Decision:
@@ -177,7 +185,7 @@ def _standing(state: Ledger, keys: Iterable[str]) -> Iterator[Cover]:
     for key in keys:
         account = pages.get(state.accounts, key)
         if account is not None:
-            yield Cover(budgets.get(account.budget_id, _lifted(account.budget_id)), account)
+            yield Cover(budgets.get(account.budget_id) or _lifted(account.budget_id), account)
 
 
 def _lifted(budget_id: str) -> Budget:

@@ -41,12 +41,11 @@ def updated(pages: Pages[V], changes: Mapping[str, V]) -> Pages[V]:
     if not changes:
         return pages
     fresh = list(pages) or [{}]
-    for key, value in changes.items():
-        place = _place(key, len(fresh))
-        fresh[place] = page = {**fresh[place], key: value}
-        if len(page) > FULL and len(fresh) < MOST_PAGES:
-            fresh = _spread(fresh)
-    return tuple(fresh)
+    is_full = False
+    for place, entries in _by_place(changes, len(fresh)).items():
+        fresh[place] = page = {**fresh[place], **entries}
+        is_full = is_full or len(page) > FULL
+    return tuple(_spread(fresh) if is_full and len(fresh) < MOST_PAGES else fresh)
 
 
 def without(pages: Pages[V], key: str) -> Pages[V]:
@@ -63,6 +62,15 @@ def without(pages: Pages[V], key: str) -> Pages[V]:
 def kept(pages: Pages[V], is_kept: Callable[[V], bool]) -> Pages[V]:
     """Return the pages with only the values that are to be kept."""
     return tuple({key: value for key, value in page.items() if is_kept(value)} for page in pages)
+
+
+def _by_place(changes: Mapping[str, V], pages: int) -> Mapping[int, Mapping[str, V]]:
+    if pages == 1:
+        return {0: changes}
+    found: dict[int, dict[str, V]] = {}
+    for key, value in changes.items():
+        found.setdefault(_place(key, pages), {})[key] = value
+    return found
 
 
 def _spread(pages: list[dict[str, V]]) -> list[dict[str, V]]:

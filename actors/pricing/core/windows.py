@@ -25,12 +25,13 @@ def window_at(kind: WindowKind, at: datetime, zone: tzinfo) -> Window:
 
     A day is as long as the zone has it: 23 or 25 hours where its clocks change.
     """
-    return _of_minute(kind, at.replace(second=0, microsecond=0), zone)
+    return _of_minute(kind, int(at.timestamp() // 60), zone)
 
 
 @lru_cache(maxsize=4096)
-def _of_minute(kind: WindowKind, at: datetime, zone: tzinfo) -> Window:
-    """Return the window of a minute: no zone changes its clocks within one."""
+def _of_minute(kind: WindowKind, minute: int, zone: tzinfo) -> Window:
+    """Return the window of a minute since 1970: no zone changes its clocks within one."""
+    at = datetime.fromtimestamp(minute * 60, UTC)
     today = at.astimezone(zone).date()
     match kind:
         case "hourly":
