@@ -36,7 +36,8 @@ def reserve(state: Ledger, command: Reserve, now: datetime, zones: Zones) -> Dec
     hold = pages.get(state.holds, key)
     if hold is not None:
         return Decision(reply=MoneyHeld(held_pico=hold.amount_pico))
-    over = _is_over(state, key, command, now)
+    until = whole_second(command.lease_until)
+    over = _is_over(state, key, command.reference.at, until, now)
     if over is not None:
         return refuse(over)
     metered = limits_for(state, command.party)
@@ -52,7 +53,7 @@ def reserve(state: Ledger, command: Reserve, now: datetime, zones: Zones) -> Dec
         party=command.party,
         amount_pico=command.amount_pico,
         tokens=command.tokens,
-        lease_until=whole_second(command.lease_until),
+        lease_until=until,
         at=now,
         accounts=[one.account.key for one in concerned],
         scopes=[scope.key for scope, _ in metered],
@@ -95,12 +96,13 @@ def _covers_of(state: Ledger, hold: Hold) -> Iterator[Cover]:
             yield Cover(budgets[account.budget_id], account)
 
 
-def _is_over(state: Ledger, key: str, command: Reserve, now: datetime) -> Problem | None:
+def _is_over(
+    state: Ledger, key: str, at: datetime, until: datetime, now: datetime
+) -> Problem | None:
     """Say why an attempt can hold nothing any more, or not yet."""
-    at = command.reference.at
     if recall(state.closed, key) is not None:
         return _ended()
-    if is_too_old(state.closed, at) or whole_second(command.lease_until) <= now:
+    if is_too_old(state.closed, at) or until <= now:
         return _ended()
     if at > now + MOST_AHEAD:
         return Problem(code="validation", message="the attempt is of a later time than now")

@@ -3,38 +3,32 @@
 from collections.abc import Iterator
 from datetime import datetime
 
-from actors.pricing.core.budgets import Cover, forecast, is_early
+from actors.pricing.core.budgets import Cover, foretold
 from actors.pricing.core.ledger import mark
 from schemas.ledger import Alert, AlertRaised
 
 
 def raised(one: Cover, at: datetime) -> Iterator[AlertRaised]:
     """Yield what a window has come to and has not told yet."""
-    told = one.account.told
-    return (alert for alert in _reached(one, at) if mark(alert) not in told)
+    spent, cap, budget, told = one.account.spent, one.cap, one.budget, one.account.told
+    if spent <= 0:
+        return
+    for percent in budget.thresholds:
+        if spent * 100 >= cap * percent and mark("threshold", percent) not in told:
+            yield _alert(one, "threshold", at, threshold=cap * percent // 100, percent=percent)
+    amount = budget.alert_pico
+    if amount is not None and spent >= amount and mark("threshold") not in told:
+        yield _alert(one, "threshold", at, threshold=amount)
+    if spent >= cap:
+        if mark("exhausted") not in told:
+            yield _alert(one, "exhausted", at)
+    elif mark("forecast") not in told and (when := foretold(one, at)) is not None:
+        yield _alert(one, "forecast", at, exhausted_at=when)
 
 
 def exhausted(one: Cover, at: datetime) -> AlertRaised | None:
     """Return the alert of a hard budget that refuses for the first time in its window."""
-    alert = _alert(one, "exhausted", at)
-    return None if mark(alert) in one.account.told else alert
-
-
-def _reached(one: Cover, at: datetime) -> Iterator[AlertRaised]:
-    spent, cap, budget = one.account.spent, one.cap, one.budget
-    if spent <= 0:
-        return
-    for percent in budget.thresholds:
-        if spent * 100 >= cap * percent:
-            yield _alert(one, "threshold", at, threshold=cap * percent // 100, percent=percent)
-    if budget.alert_pico is not None and spent >= budget.alert_pico:
-        yield _alert(one, "threshold", at, threshold=budget.alert_pico)
-    if spent >= cap:
-        yield _alert(one, "exhausted", at)
-    elif "forecast" in one.account.told or is_early(one.account, at):
-        return
-    elif (when := forecast(one, at)) is not None:
-        yield _alert(one, "forecast", at, exhausted_at=when)
+    return None if mark("exhausted") in one.account.told else _alert(one, "exhausted", at)
 
 
 def _alert(

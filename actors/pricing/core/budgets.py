@@ -135,8 +135,15 @@ def forecast(one: Cover, at: datetime) -> datetime | None:
     return at + timedelta(microseconds=microseconds)
 
 
-def is_early(account: Account, at: datetime) -> bool:
-    """Say whether too little of a window has passed for a forecast that is told to everybody."""
+def foretold(one: Cover, at: datetime) -> datetime | None:
+    """Return a forecast that is told to everybody, once enough of the window has passed for it."""
+    # From then on, spending that has not taken its share of the budget lasts to the end.
+    if one.account.spent * FORECAST_SHARE <= one.cap or _is_early(one.account, at):
+        return None
+    return forecast(one, at)
+
+
+def _is_early(account: Account, at: datetime) -> bool:
     if account.start is None or account.end is None:
         return True
     return (at - account.start) * FORECAST_SHARE < account.end - account.start

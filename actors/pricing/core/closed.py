@@ -13,10 +13,10 @@ from typing import Literal
 
 from schemas.base import Internal
 
-SMALL = 64
-"""So many entries are copied for one more; above it a layer is only ever joined with another."""
-
 FULL = 16_384
+NEWEST_SHARE = 256
+"""So small a part of a full layer is copied for one more; larger ones are only ever joined."""
+
 ROOM = 100_000
 """So many are remembered however old they are: a fleet that slept for a year forgets nothing."""
 
@@ -65,7 +65,7 @@ def is_too_old(memory: Memory, at: datetime) -> bool:
 def remember(memory: Memory, key: str, closed: Closed, at: datetime) -> Memory:
     """Return the memory with one more; ``at`` is the time by which it is forgotten."""
     layers, entry = memory.layers, Layer(until=at, entries={key: closed})
-    if layers and len(layers[-1].entries) < SMALL:
+    if layers and len(layers[-1].entries) < FULL // NEWEST_SHARE:
         layers = (*layers[:-1], _joined(layers[-1], entry))
     else:
         layers = (*_merged(layers), entry)

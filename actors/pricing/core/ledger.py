@@ -26,6 +26,7 @@ from schemas.budgets import Budget, Limits
 from schemas.ledger import (
     AccountEvent,
     Adjusted,
+    Alert,
     AlertRaised,
     BudgetRemoved,
     BudgetSet,
@@ -320,15 +321,15 @@ def _told(state: Ledger, event: AlertRaised) -> Ledger:
     account = pages.get(state.accounts, event.account)
     if account is None:
         return state
-    told = msgspec.structs.replace(account, told=(*account.told, mark(event)))
+    told = msgspec.structs.replace(account, told=(*account.told, mark(event.alert, event.percent)))
     return msgspec.structs.replace(state, accounts=pages.updated(state.accounts, {told.key: told}))
 
 
-def mark(event: AlertRaised) -> str:
+def mark(alert: Alert, percent: int | None = None) -> str:
     """Name an alert among those of its window."""
-    if event.alert != "threshold":
-        return event.alert
-    return f"{event.percent}%" if event.percent is not None else "amount"
+    if alert != "threshold":
+        return alert
+    return f"{percent}%" if percent is not None else "amount"
 
 
 def _ruled(state: Ledger, event: BudgetSet | BudgetRemoved | LimitsSet | DefaultsSet) -> Ledger:
