@@ -1,22 +1,17 @@
 """What is over and must not come again: bounded, and exact as far back as it reaches. Pure.
 
-Entries lie in layers by the order of their coming. A new one joins the newest layer, or begins one;
-neighbours of like size are joined until they are full, so that adding is cheap and nothing is ever
-changed. Full layers are dropped, the oldest first, once all in them is older than must be
-remembered and more than ``ROOM`` others are left. From then on what is not newer is too old to be
-judged.
+Entries lie in layers by the order of their coming. A new one is a layer of its own; neighbours of
+like size are joined until they are full, so that adding is cheap and nothing is ever changed. Full
+layers are dropped, the oldest first, once all in them is older than must be remembered and more
+than ``ROOM`` others are left. From then on what is not newer is too old to be judged.
 """
 
-from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Literal
 
 from schemas.base import Internal
 
 FULL = 16_384
-NEWEST_SHARE = 256
-"""So small a part of a full layer is copied for one more; larger ones are only ever joined."""
-
 ROOM = 100_000
 """So many are remembered however old they are: a fleet that slept for a year forgets nothing."""
 
@@ -64,12 +59,11 @@ def is_too_old(memory: Memory, at: datetime) -> bool:
 
 def remember(memory: Memory, key: str, closed: Closed, at: datetime) -> Memory:
     """Return the memory with one more; ``at`` is the time by which it is forgotten."""
-    layers, entry = memory.layers, Layer(until=at, entries={key: closed})
-    if layers and len(layers[-1].entries) < FULL // NEWEST_SHARE:
-        layers = (*layers[:-1], _joined(layers[-1], entry))
-    else:
-        layers = (*_merged(layers), entry)
-    return Memory(layers=layers, forgotten=memory.forgotten)
+    layers = [*memory.layers, Layer(until=at, entries={key: closed})]
+    while len(layers) > 1 and _are_alike(layers[-2], layers[-1]):
+        newer = layers.pop()
+        layers[-1] = _joined(layers[-1], newer)
+    return Memory(layers=tuple(layers), forgotten=memory.forgotten)
 
 
 def forget(memory: Memory, now: datetime, days: float) -> Memory:
@@ -84,15 +78,6 @@ def forget(memory: Memory, now: datetime, days: float) -> Memory:
         forgotten = max(forgotten or layers[0].until, layers[0].until)
         layers = layers[1:]
     return memory if layers is memory.layers else Memory(layers=layers, forgotten=forgotten)
-
-
-def _merged(layers: tuple[Layer, ...]) -> Sequence[Layer]:
-    """Return the layers without neighbours of like size at their end."""
-    merged = list(layers)
-    while len(merged) > 1 and _are_alike(merged[-2], merged[-1]):
-        newer = merged.pop()
-        merged[-1] = _joined(merged[-1], newer)
-    return merged
 
 
 def _are_alike(older: Layer, newer: Layer) -> bool:

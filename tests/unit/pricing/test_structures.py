@@ -37,11 +37,9 @@ def test_pages_are_a_dictionary_and_never_change(changes: list[tuple[bool, int]]
     assert all(pages.get(found, f"k{n}") == wanted.get(f"k{n}") for n in range(401))
 
 
-@pytest.mark.parametrize("newest_share", [1, 8, 256])
-def test_what_is_over_is_known_until_there_is_no_room_and_then_too_old(newest_share: int):
+def test_what_is_over_is_known_until_there_is_no_room_and_then_too_old():
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(closed, "FULL", 64)
-        patched.setattr(closed, "NEWEST_SHARE", newest_share)
         patched.setattr(closed, "ROOM", 200)
         memory = Memory()
         for number in range(1000):
