@@ -195,8 +195,11 @@ class Outbox(Protocol):
         *,
         message_id: str | None = None,
         still: Still | None = None,
+        frequent: bool = False,
     ) -> None:
         """Send; waits only while the window of unacknowledged messages is full.
+
+        ``frequent`` is for the stream of live events: a receipt may speak for many of these.
 
         What is not acknowledged is sent again, and after a restart of the bus so is everything of
         the last seconds, because an acknowledgement of a lazily synced stream is no receipt. Before

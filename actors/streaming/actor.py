@@ -95,7 +95,7 @@ class Streaming:
 
         async def emit(events: list[StreamEvent]) -> None:
             for event in events:
-                await self._bus.outbox.post(subject, encode(event))
+                await self._bus.outbox.post(subject, encode(event), frequent=True)
             meter.published(events)
 
         span = handling("generate", "_cb.work.generate.{tenant}", parent=work.trace)

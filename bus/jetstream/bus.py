@@ -74,7 +74,8 @@ async def open_bus(
 
         await provide()
         transport.on_reconnect(provide)
-        async with JetStreamOutbox(transport, timing).opened() as outbox:
+        in_order = durability == "r1"
+        async with JetStreamOutbox(transport, timing, in_order=in_order).opened() as outbox:
             yield _assembled(transport, jetstream, outbox, clock, timing)
 
 

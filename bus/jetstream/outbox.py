@@ -1,9 +1,10 @@
 """Publishing into streams without waiting for each receipt.
 
-Receipts come to one inbox, whose last token is the message's mark. What is not acknowledged in time
-is sent again. Lazily synced streams lose what they acknowledged last when their server is killed;
-therefore every message is kept for some seconds, and when the bus comes back all that are kept are
-sent again, in order. Readers drop the repeats.
+Receipts come to one inbox, whose last token is the message's mark; of frequent messages one speaks
+for many (``receipts``). What is not acknowledged in time is sent again. Lazily synced streams lose
+what they acknowledged last when their server is killed; therefore every message is kept for some
+seconds, and when the bus comes back all that are kept are sent again, in order. Readers drop the
+repeats.
 """
 
 import time
@@ -19,9 +20,11 @@ from bus.connection import NatsTransport, background
 from bus.connection.transport import status_of
 from bus.errors import DeadlineError, ProblemError, UnavailableError
 from bus.jetstream.publishing import accepted
+from bus.jetstream.receipts import Receipts
 from bus.jetstream.ring import Posted, Ring
 from bus.ports import Delivery, Still, voided
 from bus.streams.api import JetStreamError
+from bus.streams.spec import LIVE_MARK
 from bus.waiting import Wakeup
 
 log = structlog.get_logger()
@@ -39,9 +42,15 @@ MESSAGE_ID = "Nats-Msg-Id"
 
 
 class JetStreamOutbox:
-    """See ``Outbox``."""
+    """See ``Outbox``.
 
-    def __init__(self, transport: NatsTransport, timing: Timing) -> None:
+    ``in_order`` says that receipts may speak for what was sent before: on one server. In a cluster
+    a new leader may take what an old one has lost the beginning of.
+    """
+
+    def __init__(self, transport: NatsTransport, timing: Timing, *, in_order: bool = True) -> None:
+        self._in_order = in_order
+        self._receipts = Receipts()
         self._transport = transport
         self._client = transport.client
         self._window = timing.delta_window
@@ -77,6 +86,7 @@ class JetStreamOutbox:
         *,
         message_id: str | None = None,
         still: Still | None = None,
+        frequent: bool = False,
     ) -> None:
         """See ``Outbox.post``.
 
@@ -89,12 +99,13 @@ class JetStreamOutbox:
         headers = {MESSAGE_ID: message_id} if message_id is not None else None
         message = self._ring.add(subject, data, headers, still)
         behind_others = bool(self._unsent) or self._away_since is not None
-        if behind_others or not await self._sent(message):
+        if behind_others or not await self._sent(message, frequent=frequent and self._in_order):
             self._unsent.append(message)
 
     async def flush(self, *, timeout: float) -> None:
         """See ``Outbox.flush``."""
         with anyio.move_on_after(timeout):
+            await self._ask_for_all()
             while self._in_air or self._unsent:
                 await self._wait(timeout)
             return
@@ -127,10 +138,11 @@ class JetStreamOutbox:
             while not self._has_room():
                 await self._wait(LOOK_SECONDS)
 
-    async def _sent(self, message: Posted) -> bool:
-        message.sent_at = time.monotonic()
+    async def _sent(self, message: Posted, *, frequent: bool = False) -> bool:
+        message.sent_at = now = time.monotonic()
         self._in_air[message.mark] = message
-        reply = f"{self._prefix}{message.mark}"
+        asks = not frequent or self._receipts.asks(message, now)
+        reply = f"{self._prefix}{message.mark}" if asks else ""
         if message.headers is None and self._client.put(message.subject, message.data, reply):
             return True
         try:
@@ -138,14 +150,25 @@ class JetStreamOutbox:
                 message.subject, message.data, reply=reply, headers=message.headers
             )
         except ProblemError:
+            self._doubt(message)
             self._settle(message)
             raise
         except UnavailableError:
+            self._doubt(message)
             del self._in_air[message.mark]
             if self._transport.client.is_closed:
                 raise
             return False
         return True
+
+    async def _ask_for_all(self) -> None:
+        """Ask for a receipt behind messages after which no other one has come."""
+        if not self._receipts.lacking or self._away_since is not None:
+            return
+        mark = self._ring.add(LIVE_MARK, b"", None)
+        self._receipts.ask(mark, time.monotonic())
+        if not await self._sent(mark):
+            self._unsent.append(mark)
 
     async def _look_after(self) -> None:
         """Send what waits to be sent, and again what is not acknowledged."""
@@ -156,6 +179,7 @@ class JetStreamOutbox:
             if self._away_since is None and now - looked_at >= LOOK_SECONDS:
                 self._find_overdue(now - RESEND_SECONDS)
                 self._release()
+                await self._ask_for_all()
                 looked_at = now
             await self._send_waiting()
 
@@ -184,6 +208,7 @@ class JetStreamOutbox:
         self._release()
         self._in_air.clear()
         self._unsent.clear()
+        self._receipts.clear()
         for message in self._ring:
             message.acked = message.still in void
             if not message.acked:
@@ -211,8 +236,9 @@ class JetStreamOutbox:
             self._refused(message, receipt)
 
     def _settle(self, message: Posted) -> None:
-        message.acked = True
-        self._in_air.pop(message.mark, None)
+        for settled in (message, *self._receipts.settled(message)):
+            settled.acked = True
+            self._in_air.pop(settled.mark, None)
         if self._unsent:
             self._wake.set()
         if self._waiting:
@@ -222,11 +248,17 @@ class JetStreamOutbox:
     def _refused(self, message: Posted, receipt: Delivery) -> None:
         message.refusals += 1
         message.sent_at = None
+        self._doubt(message)
         if message.refusals in (1, MAX_REFUSALS):
             reason = _reason(message.subject, receipt)
             log.error("outbox.refused", tries=message.refusals, reason=reason)
         if message.refusals >= MAX_REFUSALS:
             self._settle(message)
+
+    def _doubt(self, message: Posted) -> None:
+        """Send again what the receipt of a message would have spoken for, each for itself."""
+        for doubtful in self._receipts.refused(message):
+            doubtful.sent_at = None
 
     async def _wait(self, seconds: float) -> None:
         self._waiting += 1

@@ -34,6 +34,17 @@ async def test_what_is_posted_is_stored_in_order_and_delivered_to_those_who_list
     assert await _stored(bus, LIVE, subject) == texts
 
 
+async def test_frequent_messages_are_stored_in_order_and_become_safe(bus: Process, fresh: str):
+    subject = f"cb.{fresh}.stream.e1"
+
+    for number in range(500):
+        await bus.outbox.post(subject, str(number).encode(), frequent=True)
+    await bus.outbox.flush(timeout=10)
+    await until(lambda: bus.outbox.safe == bus.outbox.posted)
+
+    assert await _stored(bus, LIVE, subject) == [str(number) for number in range(500)]
+
+
 async def test_a_repeated_message_id_is_stored_once(bus: Process, fresh: str):
     subject = f"cb.{fresh}.events.execution.completed.e1"
 
@@ -169,6 +180,28 @@ async def test_a_message_that_is_too_large_is_refused_and_the_others_go_on(
         await bus.outbox.flush(timeout=5)
 
         assert await _stored(bus, LIVE, f"cb.{fresh}.stream.e1") == ["kept"]
+
+
+async def test_a_receipt_speaks_for_many_frequent_messages(own_nats: NatsWorld):
+    async with own_nats.process() as bus:
+        received = bus.nats.client.stats["in_msgs"]
+        for number in range(500):
+            await bus.outbox.post("cb.t.stream.e1", str(number).encode(), frequent=True)
+        await bus.outbox.flush(timeout=10)
+
+        assert bus.nats.client.stats["in_msgs"] - received < 50
+
+
+async def test_frequent_messages_that_were_refused_unasked_are_sent_again(own_nats: NatsWorld):
+    async with own_nats.process() as bus:
+        await bus.jetstream.call(f"STREAM.DELETE.{LIVE}")
+        texts = [str(number) for number in range(200)]
+        for text in texts:
+            await bus.outbox.post("cb.t.stream.e1", text.encode(), frequent=True)
+        async with own_nats.process():
+            await bus.outbox.flush(timeout=10)
+
+        assert sorted(await _stored(bus, LIVE, "cb.t.stream.e1"), key=int) == texts
 
 
 async def test_a_message_whose_receipt_does_not_come_is_sent_again(
