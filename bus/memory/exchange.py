@@ -1,6 +1,6 @@
 """What carries plain messages between all who are connected to it."""
 
-from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from contextvars import Context, copy_context
 from functools import lru_cache
@@ -33,11 +33,12 @@ class Exchange:
     """
 
     def __init__(self, store: MemoryStore, fate: Fate | None = None) -> None:
-        self.mailboxes: list[Mailbox] = []
         self.answers: dict[str, tuple[str, Answer]] = {}
         self.tasks: TaskGroup
         self._store = store
         self._fate = fate
+        self._mailboxes: list[Mailbox] = []
+        self._listening = lru_cache(maxsize=1024)(self._find_listening)
         self._turn = 0
         self._requests = 0
         self._context: Context
@@ -64,9 +65,20 @@ class Exchange:
         if delivery.reply and not is_heard:
             self.publish(sender, Delivery(delivery.reply, b"", headers=NOBODY))
 
+    def listen(self, mailboxes: Iterable[Mailbox]) -> None:
+        """Bring messages to these too."""
+        self._mailboxes.extend(mailboxes)
+        self._listening.cache_clear()
+
+    def forget(self, mailboxes: Iterable[Mailbox]) -> None:
+        """Bring no more messages to these."""
+        for mailbox in mailboxes:
+            self._mailboxes.remove(mailbox)
+        self._listening.cache_clear()
+
     def is_heard(self, subject: str) -> bool:
         """Say whether anybody listens on a subject."""
-        return any(_matches(mailbox.pattern, subject) for mailbox in self.mailboxes)
+        return any(self._listening(subject))
 
     def new_inbox(self) -> str:
         """Return a subject for one answer."""
@@ -75,17 +87,19 @@ class Exchange:
 
     def _receivers(self, subject: str) -> Iterator[Mailbox]:
         """Yield all that listen on a subject, of each queue group the one whose turn it is."""
-        groups: dict[str, list[Mailbox]] = {}
-        for mailbox in list(self.mailboxes):
-            if not _matches(mailbox.pattern, subject):
-                continue
-            if mailbox.queue:
-                groups.setdefault(mailbox.queue, []).append(mailbox)
-            else:
-                yield mailbox
-        for members in groups.values():
+        alone, groups = self._listening(subject)
+        yield from alone
+        for members in groups:
             self._turn += 1
             yield members[self._turn % len(members)]
+
+    def _find_listening(self, subject: str) -> tuple[list[Mailbox], list[list[Mailbox]]]:
+        """Return all that listen on a subject: those on their own, and the queue groups."""
+        groups: dict[str, list[Mailbox]] = {}
+        for mailbox in self._mailboxes:
+            if _matches(mailbox.pattern, subject):
+                groups.setdefault(mailbox.queue, []).append(mailbox)
+        return groups.pop("", []), list(groups.values())
 
     def _send(self, sender: str, receiver: str, delivery: Delivery, arrive: Answer) -> None:
         delays = self._fate(delivery.subject, sender, receiver) if self._fate else (0.0,)

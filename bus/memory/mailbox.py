@@ -24,7 +24,8 @@ class Mailbox:
         self._handler = handler
         self._waiting: deque[Delivery] = deque()
         self._arrived = anyio.Event()
-        self._idle = anyio.Event()
+        self._is_idle = False
+        self._drained = anyio.Event()
         self._scope = anyio.CancelScope()
 
     def put(self, delivery: Delivery) -> None:
@@ -41,18 +42,19 @@ class Mailbox:
             while True:
                 while self._waiting:
                     await self._handle(self._waiting.popleft())
-                self._idle.set()
+                self._is_idle = True
+                self._drained.set()
                 self._arrived = anyio.Event()
                 await self._arrived.wait()
-                self._idle = anyio.Event()
+                self._is_idle = False
 
     async def drain(self, seconds: float) -> None:
         """Return when all that has arrived is handled, or after ``seconds``."""
         with anyio.move_on_after(seconds):
-            if self._waiting or not self._idle.is_set():
-                self._idle = anyio.Event()
+            if self._waiting or not self._is_idle:
+                self._drained = anyio.Event()
                 self._arrived.set()
-                await self._idle.wait()
+                await self._drained.wait()
 
     def stop(self) -> None:
         """End the pump."""

@@ -86,7 +86,7 @@ class MemoryTransport:
             finally:
                 self._mailboxes.remove(mailbox)
                 if not self.is_lost:
-                    self._exchange.mailboxes.remove(mailbox)
+                    self._exchange.forget([mailbox])
             await mailbox.drain(self.DRAIN_SECONDS)
         finally:
             mailbox.stop()
@@ -116,14 +116,13 @@ class MemoryTransport:
         if not self.is_lost:
             self.is_lost = True
             self.losses += 1
-            for mailbox in self._mailboxes:
-                self._exchange.mailboxes.remove(mailbox)
+            self._exchange.forget(self._mailboxes)
 
     def find(self) -> None:
         """Find the bus again: listen as before, send what waits, and tell who wants to know."""
         if self.is_lost:
             self.is_lost = False
-            self._exchange.mailboxes.extend(self._mailboxes)
+            self._exchange.listen(self._mailboxes)
             while self._pending:
                 self._exchange.publish(self._name, self._pending.popleft())
             for waiting in self._callbacks:
@@ -132,4 +131,4 @@ class MemoryTransport:
     def _listen(self, mailbox: Mailbox) -> None:
         self._mailboxes.append(mailbox)
         if not self.is_lost:
-            self._exchange.mailboxes.append(mailbox)
+            self._exchange.listen([mailbox])
