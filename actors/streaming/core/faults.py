@@ -100,6 +100,14 @@ _BY_TOKEN: dict[str, _Kind] = {
     "ValidationException": _REFUSED,
     # Google
     "API_KEY_INVALID": _REFUSED_KEY,
+    "DEADLINE_EXCEEDED": _SLOW,
+    "INTERNAL": _FAILED,
+    "INVALID_ARGUMENT": _REFUSED,
+    "NOT_FOUND": _UNKNOWN,
+    "PERMISSION_DENIED": _NOT_ALLOWED,
+    "RESOURCE_EXHAUSTED": _LIMITED,
+    "UNAUTHENTICATED": _REFUSED_KEY,
+    "UNAVAILABLE": _OVERLOADED,
 }
 
 # These speak against what their status promises; the others only refine an error without a status.
@@ -200,8 +208,10 @@ def _kind_in_stream(tokens: dict[str, str | int]) -> _Kind:
         if token in _BY_TOKEN:
             return _BY_TOKEN[str(token)]
     for token in tokens.values():
-        if isinstance(token, int) and token >= _FIRST_ERROR_STATUS:
-            return _by_status(token)
+        # Azure writes the status as a text.
+        number = int(token) if str(token).isdecimal() else 0
+        if _FIRST_ERROR_STATUS <= number <= _LAST_STATUS:
+            return _by_status(number)
     return _FAILED
 
 

@@ -21,6 +21,7 @@ from actors.streaming.core.sse import SseEvent, SseParser
 from actors.streaming.core.tool_calls import GrowingCall
 from actors.streaming.core.wires.anthropic.blocks import GrowingBlock
 from actors.streaming.core.wires.anthropic.events import DeltaPart, Event, decode
+from actors.streaming.core.wires.foreign import is_foreign
 from schemas.llm import FinishReason, GenerateRequest
 from schemas.problems import Problem
 from schemas.usage import Quality, Usage
@@ -35,6 +36,14 @@ _FINISH: dict[str, FinishReason] = {
     "pause_turn": "pause",
     "compaction": "pause",
 }
+
+_KNOWN = frozenset(
+    {
+        *("message_start", "message_delta", "message_stop", "ping", "error"),
+        *("content_block_start", "content_block_delta", "content_block_stop"),
+    }
+)
+_KNOWN_DELTAS = frozenset({"text_delta", "input_json_delta", "thinking_delta", "signature_delta"})
 
 _PING = re.compile(r'\s*\{\s*"type"\s*:\s*"ping"')
 """A ping without the event's name."""
@@ -150,6 +159,8 @@ def _decode(event: SseEvent) -> Event:
     except (msgspec.DecodeError, RecursionError):
         if event.name == "error":
             raise ProviderFaultError(failure_in_stream(None)) from None
+        if is_foreign(event.data, _KNOWN, _KNOWN_DELTAS):
+            return Event(type="unknown")
         raise GarbledError(GARBLED) from None
     if read.error or read.type == "error" or event.name == "error":
         raise ProviderFaultError(failure_in_stream(read.error))

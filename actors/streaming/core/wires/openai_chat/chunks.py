@@ -25,7 +25,7 @@ class CallPart(msgspec.Struct, frozen=True, gc=False):
     """
 
     index: int | None = None
-    id: str | None = None
+    id: str | int | None = None
     function: FunctionPart | None = None
     extra_content: dict[str, Any] | None = None
 
@@ -50,12 +50,16 @@ class DeltaPart(msgspec.Struct, frozen=True, gc=False):
 
 
 class Choice(msgspec.Struct, frozen=True, gc=False):
-    """One of the answers asked for; we ask for one. A ``message`` is the answer as it stands."""
+    """One of the answers asked for; we ask for one. A ``message`` is the answer as it stands.
+
+    OpenRouter may put an error of the provider behind it here.
+    """
 
     index: int | None = None
     delta: DeltaPart | None = None
     message: DeltaPart | None = None
     finish_reason: str | None = None
+    error: Any = None
 
 
 class GroqPart(msgspec.Struct, frozen=True, gc=False):
@@ -66,13 +70,14 @@ class GroqPart(msgspec.Struct, frozen=True, gc=False):
 
 
 class Chunk(msgspec.Struct, frozen=True, gc=False):
-    """One event of the stream."""
+    """One event of the stream. An ``object`` "error" is one itself, as older vLLM sends it."""
 
     choices: list[Choice] | None = None
     usage: dict[str, Any] | None = None
     model: str | None = None
     service_tier: Any = None
     error: Any = None
+    object: Any = None
     x_groq: GroqPart | None = None
 
 

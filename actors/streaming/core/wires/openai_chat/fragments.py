@@ -39,7 +39,7 @@ class CallFragments:
         """
         for part in parts:
             call = self._place(part)
-            call.id = call.id or part.id or ""
+            call.id = call.id or _id(part)
             if part.extra_content:
                 self._extras[call] = part.extra_content
             if part.function is None:
@@ -62,22 +62,27 @@ class CallFragments:
     def _known(self, part: CallPart) -> GrowingCall | None:
         if part.index is not None:
             return self._by_index.get(part.index)
-        if part.id:
-            return next((call for call in self._calls if call.id == part.id), None)
+        if _id(part):
+            return next((call for call in self._calls if call.id == _id(part)), None)
         return self._calls.newest
 
 
 def _is_another(call: GrowingCall, part: CallPart) -> bool:
     function = part.function
-    if part.id and call.id:
+    call_id = _id(part)
+    if call_id and call.id:
         # Some servers make up an id for each fragment: another call has a name of its own.
         named = function is not None and bool(function.name)
-        return part.id != call.id and (named or _is_whole(call.arguments))
-    if part.id or function is None or not function.name:
+        return call_id != call.id and (named or _is_whole(call.arguments))
+    if call_id or function is None or not function.name:
         return False
     if function.name != call.name:
         return bool(call.name)
     return bool(function.arguments) and _is_whole(call.arguments)
+
+
+def _id(part: CallPart) -> str:
+    return "" if part.id is None else str(part.id)
 
 
 def _is_whole(arguments: str) -> bool:

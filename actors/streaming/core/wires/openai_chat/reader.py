@@ -52,6 +52,9 @@ _FINISH: dict[str, FinishReason] = {
     "refusal": "refusal",
 }
 
+_BROKEN_OFF = frozenset({"error", "abort", "insufficient_system_resource"})
+"""What servers give as the reason where they, and not the model, have ended an answer."""
+
 
 class ChatReader(Reader[SseEvent]):
     """Collects one answer from Chat Completions chunks; see the module's docstring for its end."""
@@ -118,7 +121,9 @@ class ChatReader(Reader[SseEvent]):
         elif choice.message is not None and not self._size and not len(self._calls):
             # Some servers do not stream, and some repeat the whole answer at its end.
             self._grow(choice.message)
-        if choice.finish_reason == "error":
+        if choice.error:
+            raise ProviderFaultError(failure_in_stream(choice.error))
+        if choice.finish_reason in _BROKEN_OFF:
             raise fault("provider_error", "The provider broke off its answer.")
         if choice.finish_reason:
             self._finish_word = choice.finish_reason
@@ -158,6 +163,8 @@ def _decode(event: SseEvent) -> Chunk:
             raise ProviderFaultError(failure_in_stream(None)) from None
         raise GarbledError(GARBLED) from None
     error: Any = chunk.error or (chunk.x_groq and chunk.x_groq.error)
+    if chunk.object == "error":
+        error = error or msgspec.json.decode(event.data)
     if error or event.name == "error":
         raise ProviderFaultError(failure_in_stream(error))
     return chunk

@@ -18,6 +18,7 @@ from actors.streaming.core.framing import Framing
 from actors.streaming.core.reader import GarbledError, Place, Reader
 from actors.streaming.core.sse import SseEvent, SseParser
 from actors.streaming.core.tool_calls import GrowingCall
+from actors.streaming.core.wires.foreign import is_foreign
 from actors.streaming.core.wires.openai_responses.events import Event, ResponsePart, decode
 from schemas.llm import FinishReason, GenerateRequest
 from schemas.problems import Problem
@@ -31,6 +32,19 @@ _FINISH: dict[str, FinishReason] = {
 
 _CALLS = {"function_call": "arguments", "custom_tool_call": "input"}
 """The items that are calls of the caller's tools, and the field of their arguments."""
+
+_KNOWN = frozenset(
+    f"response.{name}"
+    for name in (
+        *("output_text.delta", "output_text.done", "refusal.delta", "refusal.done"),
+        *("reasoning_text.delta", "reasoning_text.done"),
+        *("reasoning_summary_text.delta", "reasoning_summary_text.done"),
+        *("function_call_arguments.delta", "function_call_arguments.done"),
+        *("custom_tool_call_input.delta", "custom_tool_call_input.done"),
+        *("output_item.added", "output_item.done"),
+        *("created", "in_progress", "queued", "completed", "incomplete", "failed", "cancelled"),
+    )
+) | {"error"}
 
 _PINGS = frozenset({"ping", "keepalive"})
 _PING = re.compile(r'\s*\{\s*"type"\s*:\s*"(?:ping|keepalive)"')
@@ -197,6 +211,8 @@ def _decode(event: SseEvent) -> Event:
     except (msgspec.DecodeError, RecursionError):
         if event.name == "error":
             raise ProviderFaultError(failure_in_stream(None)) from None
+        if is_foreign(event.data, _KNOWN):
+            return Event()
         raise GarbledError(GARBLED) from None
     if read.error or "error" in {read.type, event.name}:
         raise ProviderFaultError(failure_in_stream(read.error or {"code": read.code}))
