@@ -15,13 +15,13 @@ import msgspec
 
 from actors.streaming.core import counts
 from actors.streaming.core.faults import ProviderFaultError, failure_in_stream
+from actors.streaming.core.foreign import is_foreign
 from actors.streaming.core.framing import Framing
 from actors.streaming.core.reader import GarbledError, Reader
 from actors.streaming.core.sse import SseEvent, SseParser
 from actors.streaming.core.tool_calls import GrowingCall
 from actors.streaming.core.wires.anthropic.blocks import GrowingBlock
 from actors.streaming.core.wires.anthropic.events import DeltaPart, Event, decode
-from actors.streaming.core.wires.foreign import is_foreign
 from schemas.llm import FinishReason, GenerateRequest
 from schemas.problems import Problem
 from schemas.usage import Quality, Usage

@@ -14,11 +14,11 @@ import msgspec
 
 from actors.streaming.core import counts
 from actors.streaming.core.faults import ProviderFaultError, failure_in_stream
+from actors.streaming.core.foreign import is_foreign
 from actors.streaming.core.framing import Framing
 from actors.streaming.core.reader import GarbledError, Place, Reader
 from actors.streaming.core.sse import SseEvent, SseParser
 from actors.streaming.core.tool_calls import GrowingCall
-from actors.streaming.core.wires.foreign import is_foreign
 from actors.streaming.core.wires.openai_responses.events import Event, ResponsePart, decode
 from schemas.llm import FinishReason, GenerateRequest
 from schemas.problems import Problem
