@@ -14,12 +14,14 @@ from schemas.lifecycle import (
     AttemptClaimed,
     AttemptFailed,
     AttemptStarted,
+    DueMet,
     ExecutionCancelled,
     ExecutionCompleted,
     ExecutionEvent,
     ExecutionFailed,
     ExecutionTimedOut,
     GenerationFinished,
+    HoldReleased,
     UsageSettled,
 )
 from tests.simulation import account
@@ -41,7 +43,7 @@ def _has_ended(state: Any) -> bool:
     if isinstance(state, account.Account):
         transfers = state.transfers.values()
         return all(each.phase in ("delivered", "called_off") for each in transfers)
-    return state.status in ENDED
+    return state.status in ENDED and not state.dues
 
 
 def faults_of_execution(history: list[ExecutionEvent]) -> Iterator[str]:
@@ -51,7 +53,7 @@ def faults_of_execution(history: list[ExecutionEvent]) -> Iterator[str]:
     if [type(event) for event in history].count(Accepted) != 1 or type(history[0]) is not Accepted:
         yield "it is not accepted once, at the beginning"
     for event in history:
-        if ended and not isinstance(event, UsageSettled):
+        if ended and not isinstance(event, UsageSettled | HoldReleased | DueMet):
             yield f"{type(event).__name__} after the end"
         match event:
             case AttemptStarted():

@@ -4,6 +4,7 @@ import gc
 import random
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from datetime import timedelta
 from typing import Any, NamedTuple
 from unittest.mock import patch
 
@@ -14,7 +15,7 @@ from actors.agents.actor import execution_entity
 from bus.errors import CallboardError, FencedError
 from bus.ports import Bus
 from bus.shard.recovery import Recovered, take_over
-from tests.simulation import ledger
+from tests.simulation import ledger, spending
 from tests.simulation.account import ENTITY, account_entity
 from tests.simulation.chance import Chance
 from tests.simulation.endings import (
@@ -24,7 +25,7 @@ from tests.simulation.endings import (
     faults_of_money,
     faults_of_streams,
 )
-from tests.simulation.judge import AnyEntity
+from tests.simulation.judge import AnyEntity, Judge
 from tests.simulation.loop import StuckError, VirtualLoop
 from tests.simulation.network import process_bus
 from tests.simulation.plan import BUSY_SECONDS, Event, plan_of, timing_of
@@ -39,6 +40,9 @@ CHECKS: dict[str, Callable[[list[Any]], Iterator[str]]] = {
 
 LONGEST_SECONDS = 120.0
 """By then everything must have come to its end; the longest timeout of an execution is 600 s."""
+
+GRACE = timedelta(seconds=1)
+"""What is not told so soon after the end of an execution's time is told late."""
 
 SETTLING_SECONDS = 4.0
 """Enough for records to be written and for marks of what is safe to move on."""
@@ -60,11 +64,13 @@ class Story(NamedTuple):
 
     plan_of: Callable[[int], list[Event]]
     entities: Callable[[], Sequence[AnyEntity]]
+    faults: Callable[[Judge], Iterator[str]] = lambda _: iter(())
 
 
 FLEET = Story(plan_of, lambda: (execution_entity(), account_entity()))
 LEDGER = Story(ledger.plan_of, ledger.entities)
-STORIES = {"fleet": FLEET, "ledger": LEDGER}
+SPENDING = Story(spending.plan_of, spending.entities, spending.faults_of_spending)
+STORIES = {"fleet": FLEET, "ledger": LEDGER, "spending": SPENDING}
 
 
 def play(seed: int, only: frozenset[str] | None = None, story: Story = FLEET) -> History:
@@ -78,7 +84,7 @@ def play(seed: int, only: frozenset[str] | None = None, story: Story = FLEET) ->
     broken = world.judge.broken
     with _quiet(trace, seed):
         try:
-            anyio.run(_play, world, plan, backend_options={"loop_factory": lambda: loop})
+            anyio.run(_play, world, plan, story, backend_options={"loop_factory": lambda: loop})
         except StuckError as stuck:
             broken.append(str(stuck))
     return History(seed, broken, chance.drawn, trace, loop.time(), story)
@@ -89,7 +95,7 @@ def failures(seeds: Iterable[int], story: Story = FLEET) -> Iterator[History]:
     return (history for seed in seeds if (history := play(seed, story=story)).broken)
 
 
-async def _play(world: World, plan: list[Event]) -> None:
+async def _play(world: World, plan: list[Event], story: Story) -> None:
     async with world.running():
         for event in plan:
             await _until(event.at)
@@ -99,6 +105,7 @@ async def _play(world: World, plan: list[Event]) -> None:
         world.calm()
         await _until_over(world)
         world.judge.broken.extend(_live_faults(world))
+        world.judge.broken.extend(story.faults(world.judge))
         world.judge.broken.extend(await _recovery_faults(world))
 
 
@@ -172,6 +179,7 @@ def _quiet(trace: Trace, seed: int) -> Generator[None]:
         with (
             patch("bus.worker.new_id", lambda: f"id-{next(numbers)}"),
             patch("bus.offers.new_id", lambda: f"id-{next(numbers)}"),
+            patch("actors.agents.core.asking.GRACE", GRACE),
         ):
             yield
     finally:

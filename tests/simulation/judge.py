@@ -6,6 +6,8 @@ again from the states that the journal leads to, so that an entry that does not 
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 import anyio
@@ -18,9 +20,10 @@ from bus.shard import Entity
 from bus.shard.book import START, Address
 from bus.streams.spec import StreamSpec
 from bus.subjects import matches
-from schemas.decision import Ask, Work
+from schemas.decision import Ask, Decision, Work
 from schemas.fleet import Offer
 from schemas.journal import NOTHING, Commit, Entry, Mail
+from schemas.ledger import Charged, Reserved, Voided
 from tests.simulation.site import Site
 
 AnyEntity = Entity[Any, Any, Any]
@@ -78,9 +81,21 @@ class Judge:
         self.begun: dict[str, tuple[Site, float]] = {}
         self.broken: list[str] = []
         self.answers: list[tuple[Mail, bytes]] = []
-        self._entities = {entity.name: entity for entity in entities}
+        self.heard: dict[tuple[str, bytes], set[bytes]] = defaultdict(set)
+        self.entities = [self._overheard(entity) for entity in entities]
+        self._entities = {entity.name: entity for entity in self.entities}
         self._blobs = blobs
         self._forgets = forgets
+
+    def _overheard(self, entity: AnyEntity) -> AnyEntity:
+        """Return an entity whose answers are noted, if nothing else keeps them."""
+
+        def decide(state: Any, command: Any, now: datetime) -> Decision:
+            decision = entity.decide(state, command, now)
+            self.heard[entity.name, encode(command)].add(encode(decision.reply))
+            return decision
+
+        return entity if entity.keeps_replies else replace(entity, decide=decide)
 
     # What others tell the judge
 
@@ -209,19 +224,29 @@ class Judge:
         for effect in entity.effects(state) if state is not None else ():
             if isinstance(effect, Ask):
                 if entry.command == f"answer.{effect.id}":
-                    yield entity.answered(effect, self._answer_to(effect))
+                    for answer in self._answers_to(effect):
+                        yield entity.answered(effect, answer)
             elif entry.command == f"redispatch.{effect.id}":
                 yield entity.anew(effect, lost=False)
             elif entry.command == f"lost.{effect.id}":
                 yield entity.anew(effect, lost=True)
 
-    def _answer_to(self, ask: Ask) -> bytes:
+    def _answers_to(self, ask: Ask) -> list[bytes]:
         """Return what was answered to an ask, by the journal of the one who was asked."""
+        address, found = (ask.tenant, ask.key), list[bytes]()
         for shard in self.shards.values():
-            stored = shard.replies.get(((ask.tenant, ask.key), ask.id))
-            if shard.entity.name == ask.entity and stored is not None:
-                return stored
-        raise BrokenError(f"answered before the other's commit: {ask.id}")
+            if shard.entity.name != ask.entity:
+                continue
+            stored = shard.replies.get((address, ask.id))
+            if stored is not None:
+                found.append(stored)
+            elif not shard.entity.keeps_replies:
+                history = shard.histories[address]
+                heard = self.heard[ask.entity, encode(ask.command)]
+                found += [said for said in sorted(heard) if shows(history, ask.command, said)]
+        if not found:
+            raise BrokenError(f"answered before the other's commit: {ask.id}")
+        return found
 
     def _agrees(self, shard: ShardModel, state: Any, entry: Entry, command: Any) -> bool:
         """Say whether deciding a command again gives what was stored."""
@@ -241,6 +266,15 @@ class Judge:
 
     def _break(self, what: str) -> None:
         self.broken.append(what)
+
+
+def shows(history: Iterable[Any], command: Any, answer: bytes) -> bool:
+    """Say whether a journal shows what an account has answered; a refusal needs no trace."""
+    kinds = {b'{"type":"held"': (Reserved,), b'{"type":"booked"': (Charged, Voided)}
+    wanted = next((kind for start, kind in kinds.items() if answer.startswith(start)), None)
+    return wanted is None or any(
+        isinstance(event, wanted) and event.reference == command.reference for event in history
+    )
 
 
 def _claims_a_commit(reply: bytes) -> bool:

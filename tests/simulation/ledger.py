@@ -5,7 +5,6 @@ twice, while owners die and clocks are wrong. What must hold is said here apart 
 """
 
 import random
-from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -21,22 +20,16 @@ from schemas.ledger import (
     ACCOUNT_KEY,
     AccountCommand,
     AccountEvent,
-    AlertRaised,
     Charge,
-    Charged,
-    Extended,
-    Lapsed,
     Party,
     PutBudget,
     Reference,
     Reserve,
-    Reserved,
     Settle,
     Void,
-    Voided,
-    WindowOpened,
 )
 from schemas.usage import Usage
+from tests.books import Books, kept, name_of
 from tests.simulation.judge import AnyEntity, Judge
 from tests.simulation.plan import USERS, Event, troubles
 
@@ -113,74 +106,11 @@ def _budget(key: str, limit: int, user: str | None) -> Budget:
 # What must hold
 
 
-class Books:
-    """The ledger kept a second time, as simply as can be."""
-
-    def __init__(self) -> None:
-        self.limits: dict[str, int] = {}
-        self.held: Counter[str] = Counter()
-        self.spent: Counter[str] = Counter()
-        self.holds: dict[str, int] = {}
-        self.booked: dict[str, int] = {}
-        self.ends: dict[str, list[str]] = {}
-        self.reserved: Counter[str] = Counter()
-        self.alerts: Counter[tuple[str, str, int | None]] = Counter()
-
-    def enter(self, event: AccountEvent) -> Iterator[str]:
-        """Take in an event; yield what is wrong with it."""
-        match event:
-            case Reserved() | Extended():
-                yield from self._hold(event)
-            case Charged() | Voided() | Lapsed():
-                yield from self._end(event)
-            case AlertRaised():
-                self.alerts[event.account, event.alert, event.percent] += 1
-            case _:
-                return
-
-    def _hold(self, event: Reserved | Extended) -> Iterator[str]:
-        name = event.reference.execution_id
-        self.reserved[name] += 1
-        self.holds[name] = event.amount_pico
-        if name in self.ends:
-            yield f"{name} is held after its end"
-        for account in event.accounts:
-            self.held[account] += event.amount_pico
-            limit = self.limits.get(account.partition("/")[0])
-            if limit is not None and self.held[account] + self.spent[account] > limit:
-                yield f"{account} is exceeded by {name}"
-
-    def _end(self, event: Charged | Voided | Lapsed) -> Iterator[str]:
-        name, kind = event.reference.execution_id, type(event).__name__
-        held, before = self.holds.pop(name, 0), self.booked.pop(name, 0)
-        ends = self.ends.setdefault(name, [])
-        if kind in ends or "Charged" in ends:
-            yield f"{name} is {kind} after {ends}"
-        ends.append(kind)
-        if held != event.held_pico:
-            yield f"{name} held {held}, not {event.held_pico}"
-        now = event.cost_pico if isinstance(event, Charged) else 0
-        if isinstance(event, Lapsed):
-            now = self.booked[name] = event.held_pico
-        for account in event.accounts:
-            self.held[account] -= held
-            self.spent[account] += now - before
-
-
 def faults_of_ledger(history: list[AccountEvent]) -> Iterator[str]:
-    """Yield what is wrong with the events of an account; written apart from its core."""
-    books = Books()
-    for event in history:
-        if isinstance(event, WindowOpened):
-            continue
-        if event.__struct_config__.tag == "budget_set":
-            budget: Budget = getattr(event, "budget")  # noqa: B009  narrowed by its tag
-            if budget.hard:
-                books.limits[budget.id] = budget.limit_pico
-        yield from books.enter(event)
-    yield from (f"{name} is held twice" for name, n in books.reserved.items() if n > 1)
-    yield from (f"told twice: {alert}" for alert, n in books.alerts.items() if n > 1)
-    yield from (f"{name} outlives its lease" for name in books.holds)
+    """Yield what is wrong with the events of an account."""
+    books, faults = kept(history)
+    yield from faults
+    yield from books.standing()
 
 
 def faults_of_balances(judge: Judge) -> Iterator[str]:
@@ -189,9 +119,7 @@ def faults_of_balances(judge: Judge) -> Iterator[str]:
         for address, state in shard.states.items():
             if shard.entity.name != ENTITY:
                 continue
-            books = Books()
-            for event in shard.histories[address]:
-                list(books.enter(event))
+            books, _ = kept(shard.histories[address])
             for page in state.accounts:
                 for key, account in page.items():
                     wanted = (books.held[key], books.spent[key])
@@ -209,7 +137,7 @@ def _unkept(judge: Judge, books: Books) -> Iterator[str]:
         kind = msgspec.json.decode(reply).get("type")
         if not isinstance(said, Reserve | Settle):
             continue
-        name = said.reference.execution_id
+        name = name_of(said.reference)
         if kind == "held" and not books.reserved[name]:
             yield f"{name} was never held"
         if kind == "booked" and "Charged" not in books.ends.get(name, ()):

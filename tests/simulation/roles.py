@@ -22,6 +22,7 @@ from schemas.problems import Problem
 from schemas.usage import Usage
 from tests.simulation import account, ledger
 from tests.simulation.judge import AnyEntity, Judge
+from tests.simulation.paying import Writer
 from tests.simulation.site import Site
 
 SHARDS = {"execution": 2, account.ENTITY: 2, ledger.ENTITY: 1}
@@ -77,12 +78,16 @@ def owner_parts(
     return hosts, parts
 
 
-def worker_parts(site: Site, bus: Bus, timing: Timing, judge: Judge) -> Sequence[Part]:
+def worker_parts(
+    site: Site, bus: Bus, timing: Timing, judge: Judge, *, pays: bool
+) -> Sequence[Part]:
     """Return the parts of a process that generates answers and delivers money."""
     executions = WatchedOwners(bus, "execution", timing, judge, site)
+    money = WatchedOwners(bus, ledger.ENTITY, timing, judge, site)
+    writer = Writer(bus, money) if pays else None
     accounts = WatchedOwners(bus, account.ENTITY, timing, judge, site)
     generating = Worker(
-        _generation(site, judge, bus), executions, site.name, bus, timing, capacity=1
+        _generation(site, judge, bus, writer), executions, site.name, bus, timing, capacity=1
     )
     delivering = Worker(
         _delivery(site, accounts, judge), accounts, site.name, bus, timing, capacity=1
@@ -93,10 +98,12 @@ def worker_parts(site: Site, bus: Bus, timing: Timing, judge: Judge) -> Sequence
     ]
 
 
-def _generation(site: Site, judge: Judge, bus: Bus) -> Job[GenerateWork]:
+def _generation(site: Site, judge: Judge, bus: Bus, writer: Writer | None) -> Job[GenerateWork]:
     async def handle(work: GenerateWork) -> FinishGeneration | FailGeneration:
         judge.began(_generate_name(work), site)
         site.trace.note(site.name, f"begins {_generate_name(work)}")
+        if writer is not None:
+            return await writer.write(work)
         await anyio.sleep(random.choice([0.0, 0.1, 1.0]) * random.random())
         lot = random.random()
         if lot < 0.1:
@@ -105,6 +112,9 @@ def _generation(site: Site, judge: Judge, bus: Bus) -> Job[GenerateWork]:
             raise ProblemError(Problem(code="internal", message="a crash"))
         return _finished(work, bus)
 
+    def failed(work: GenerateWork, problem: Problem) -> FailGeneration:
+        return writer.failed(work, problem) if writer else _failed(work, bus, problem)
+
     return Job(
         queue="generate",
         item_type=GenerateWork,
@@ -112,8 +122,8 @@ def _generation(site: Site, judge: Judge, bus: Bus) -> Job[GenerateWork]:
         address=lambda work: (work.tenant, work.execution_id),
         claim=lambda work, lost: Claim(step=work.step, attempt=work.attempt, lost=lost),
         handle=handle,
-        stopped=lambda work: _failed(work, bus, Problem(code="cancelled", message="stopped")),
-        crashed=lambda work, kind: _failed(work, bus, Problem(code="internal", message=kind)),
+        stopped=lambda work: failed(work, Problem(code="cancelled", message="stopped")),
+        crashed=lambda work, kind: failed(work, Problem(code="internal", message=kind)),
     )
 
 

@@ -8,11 +8,12 @@ from bus.errors import ProblemError
 from bus.rpc import Owners, command
 from schemas.ledger import ACCOUNT_KEY
 from schemas.lifecycle import Accept, Cancel, Look, Origin
-from schemas.llm import GenerateRequest
+from schemas.llm import GenerateRequest, ModelConfig
 from schemas.providers import Scripted
 from tests.simulation import account, ledger
 from tests.simulation.roles import TENANT
 from tests.simulation.site import Site
+from tests.simulation.spending import spending_of
 
 PATIENCE = 8.0
 SPENDING = ("sets a budget", "reserves", "settles", "voids")
@@ -47,8 +48,16 @@ class User:
         finally:
             self.waiting -= 1
 
-    async def execute(self, who: str, key: str, digest: str, timeout: float) -> None:
-        del who
+    async def execute(
+        self,
+        who: str,
+        key: str,
+        digest: str,
+        timeout: float,
+        most: int | None = None,
+        slice: int | None = None,  # noqa: A002  it is one
+        waits: bool = False,
+    ) -> None:
         origin = Origin(
             tenant=TENANT,
             execution_id=key,
@@ -57,9 +66,14 @@ class User:
             task="Say hello.",
             digest=digest,
             max_attempts=3,
+            user=who if most else None,
         )
-        request = GenerateRequest(provider=Scripted(responses=["Hello."]), messages=[])
-        body = Accept(origin=origin, request=request, timeout_seconds=timeout)
+        config = ModelConfig(max_tokens=most)
+        request = GenerateRequest(
+            provider=Scripted(responses=["Hello."]), messages=[], config=config
+        )
+        spending = spending_of(most, slice, waits=waits) if most else None
+        body = Accept(origin=origin, request=request, timeout_seconds=timeout, spending=spending)
         mail = command("accept", TENANT, key, body, digest=digest)
         await self._executions.ask(mail, timeout=PATIENCE)
 

@@ -46,9 +46,11 @@ class World:
         self.rates = rates_of(chance)
         store = JudgedStore(stream_specs((), timing))
         self.bus = MemoryBus(timing, fate=self._fate, store=store)
-        self.entities = entities
         self.forgets = timing.entities_in_memory < 1000
-        self.judge = Judge(self.entities, self.bus.blobs.kept, forgets=self.forgets)
+        self.judge = Judge(entities, self.bus.blobs.kept, forgets=self.forgets)
+        self.entities = self.judge.entities
+        names = {entity.name for entity in entities}
+        self._pays = {"execution", ledger.ENTITY} <= names
         store.judge = self.judge
         self.sites: dict[str, Site] = {}
         self._dead: list[Site] = []
@@ -151,7 +153,7 @@ class World:
         if site.slot in OWNERS:
             site.hosts, parts = owner_parts(site, bus, self.entities, self.timing)
         else:
-            parts = worker_parts(site, bus, self.timing, self.judge)
+            parts = worker_parts(site, bus, self.timing, self.judge, pays=self._pays)
         runtime = SiteRuntime(parts, self.timing)
         site.leave = runtime.stop
         try:

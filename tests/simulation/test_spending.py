@@ -1,0 +1,77 @@
+"""Executions and the account they are paid from, in seeded histories of faults."""
+
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Any
+
+import msgspec
+import pytest
+
+from actors.agents.core import asking
+from actors.agents.core.execution import Execution
+from actors.pricing.core import decisions
+from schemas.decision import Ask, Decision
+from schemas.ledger import Charged
+from schemas.lifecycle import AttemptStarted, ExecutionEvent, Settled
+from tests.simulation.history import SPENDING, play
+from tests.simulation.planted import Planted
+
+SEEDS = 100
+ASKS = asking.asks
+CHARGED = decisions._charged
+
+
+def begin_at_once(state: Execution, now: datetime) -> tuple[ExecutionEvent, ...]:
+    return (AttemptStarted(step=state.step, attempt=1, segment=state.next_segment, at=now),)
+
+
+def forget_with_the_end(state: Execution) -> Iterator[Ask]:
+    return iter(()) if state.phase == "ended" else ASKS(state)
+
+
+def keep_the_hold(state: Execution) -> Execution:
+    return state
+
+
+def count_what_lapsed_as_well(*arguments: Any) -> Charged:
+    return msgspec.structs.replace(CHARGED(*arguments), booked_pico=0)
+
+
+def hear_nothing(*_: Any) -> Decision:
+    return Decision(reply=Settled(accepted=False))
+
+
+def nothing_is_short(*_: Any) -> None:
+    return None
+
+
+AGENTS, PRICING = "actors.agents.core", "actors.pricing.core"
+PLANTED = (
+    Planted("nobody waits for leave", f"{AGENTS}.decisions.begin", begin_at_once, 10),
+    Planted("bills are forgotten", f"{AGENTS}.outward.asks", forget_with_the_end, 10),
+    Planted("holds are not let go", f"{AGENTS}.execution._given_up", keep_the_hold, 20),
+    Planted("late usage is lost", f"{AGENTS}.decisions._settle_late", hear_nothing, 20),
+    Planted(
+        "lapses and bills both count",
+        f"{PRICING}.decisions._charged",
+        count_what_lapsed_as_well,
+        80,
+    ),
+    Planted("budgets are not looked at", f"{PRICING}.admission._short", nothing_is_short, 20),
+)
+
+
+@pytest.mark.timeout(600)
+def test_whatever_befalls_a_fleet_all_that_was_used_is_paid_for_and_once():
+    broken = {seed: play(seed, story=SPENDING).broken for seed in range(1, SEEDS + 1)}
+
+    assert {seed: faults for seed, faults in broken.items() if faults} == {}
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("planted", PLANTED, ids=lambda planted: planted.name)
+def test_a_fault_planted_between_executions_and_their_account_is_found(planted: Planted):
+    with planted.plant():
+        seeds = range(1, planted.within + 1)
+
+        assert any(play(seed, story=SPENDING).broken for seed in seeds)
