@@ -8,12 +8,13 @@ import importlib.util
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -159,27 +160,40 @@ def _litellm() -> dict[str, float] | None:
 
 
 def _imports() -> list[Row]:
-    bare, ours = _import("pass"), _import(OURS)
-    grown = ours[1] - bare[1]
-    rows = [Row(NAME, "memory of import and table over Python", grown, "MB", most=MOST_MEGABYTES)]
+    """Measure imports in turns: what else the machine does meets all alike."""
+    codes = ["pass", OURS]
     if importlib.util.find_spec("genai_prices"):
-        theirs = _import(THEIRS)[0] * 1000
-        what = "import of genai-prices / ours, with the table"
-        rows.append(Row(NAME, what, theirs, "ms", beside=ours[0] * 1000, least=IMPORT_RATIO))
+        codes.append(THEIRS)
+    with tempfile.TemporaryDirectory() as folder:
+        rounds = [[_import(code, folder) for code in codes] for _ in range(ROUNDS)]
+    bare, ours, *others = (min(each) for each in zip(*rounds, strict=True))
+    grown = ours.memory - bare.memory
+    rows = [Row(NAME, "memory of import and table over Python", grown, "MB", most=MOST_MEGABYTES)]
+    what = "import of genai-prices / ours, with the table"
+    for theirs in others:
+        figure, beside = theirs.seconds * 1e3, ours.seconds * 1e3
+        rows.append(Row(NAME, what, figure, "ms", beside=beside, least=IMPORT_RATIO))
     return rows
 
 
-def _import(code: str) -> tuple[float, float]:
-    """Return the least processor time in seconds, and the memory in megabytes, of some code."""
-    figures: list[tuple[float, float]] = []
-    for _ in range(ROUNDS):
-        run = subprocess.run(
-            [sys.executable, "-c", IMPORT.format(code=code)],
-            capture_output=True,
-            check=True,
-            text=True,
-            cwd=ROOT,
-        )
-        took, memory = map(float, run.stdout.split())
-        figures.append((took, memory))
-    return min(figures)
+class _Imported(NamedTuple):
+    seconds: float
+    memory: float
+
+
+def _import(code: str, compiled: str) -> _Imported:
+    """Return the processor time of some code, and the megabytes of a process that has run it.
+
+    Its first round compiles what it imports, and the others find that as if it were installed.
+    """
+    environment = {**os.environ, "PYTHONPYCACHEPREFIX": compiled}
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)
+    run = subprocess.run(
+        [sys.executable, "-c", IMPORT.format(code=code)],
+        capture_output=True,
+        check=True,
+        text=True,
+        cwd=ROOT,
+        env=environment,
+    )
+    return _Imported(*map(float, run.stdout.split()))
