@@ -5,7 +5,10 @@ like anything else, and time is the loop's, which a simulation may replace.
 """
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from typing import TypeVar
+
+import anyio
 
 T = TypeVar("T")
 
@@ -48,6 +51,24 @@ async def within(future: "asyncio.Future[T | None]", seconds: float | None) -> T
         return await future
     finally:
         timer.cancel()
+
+
+async def apart(body: Callable[[], Awaitable[None]]) -> None:
+    """Run something that waits often in a task of its own, to its end.
+
+    Each time a task goes on it goes through all that wait for each other in it, whose frames have
+    left the processor's caches meanwhile. An error comes out as it was raised.
+    """
+
+    async def run() -> None:
+        await body()
+
+    try:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(run)
+    except BaseExceptionGroup as group:
+        error = group.exceptions[0]
+        raise error from error.__cause__
 
 
 def _settle(future: "asyncio.Future[T | None]") -> None:

@@ -8,6 +8,7 @@ owner of the execution.
 from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import NamedTuple
 
 import anyio
@@ -37,6 +38,7 @@ from actors.streaming.core.safety.screen import RuleLibrary
 from actors.streaming.core.sequencer import Sequencer
 from bus.errors import ProblemError
 from bus.ports import Clock
+from bus.waiting import apart
 from schemas.ledger import Extend
 from schemas.lifecycle import FailGeneration, FinishGeneration, GenerateWork
 from schemas.llm import Answer
@@ -234,35 +236,38 @@ class Attempt:
 
     async def _read(self, call: ModelCall, line: Line) -> Problem | None:
         """Publish the call's deltas to its end. Returns what went wrong, None in success."""
-        began = False
         try:
             async with call:
-                while (deltas := await call.read()) is not None:
-                    if not deltas:
-                        continue
-                    if not began:
-                        began = True
-                        line.answered()
-                    await self._afford(deltas)
-                    await self._publish(await self._gate.take(deltas))
-                    if (stopped := self._gate.stopped) is not None:
-                        return stopped
-                await self._publish(await self._gate.finish())
+                await apart(partial(self._pass_on, call, line))
         except (ProviderFaultError, ProblemError) as error:
             return error.problem
         return self._gate.stopped
 
-    async def _afford(self, deltas: list[Delta]) -> None:
+    async def _pass_on(self, call: ModelCall, line: Line) -> None:
+        """Publish what is read until the call is at its end, or stopped."""
+        gate, began = self._gate, False
+        while (deltas := await call.read()) is not None:
+            if not deltas:
+                continue
+            if not began:
+                began = True
+                line.answered()
+            if self._allowance is not None:
+                await self._afford(self._allowance, deltas)
+            await self._publish(await gate.take(deltas))
+            if gate.stopped is not None:
+                return
+        await self._publish(await gate.finish())
+
+    async def _afford(self, allowance: Allowance, deltas: list[Delta]) -> None:
         """Have the money held for what was read before anybody sees it.
 
         Raises:
             ProblemError: ``budget_exceeded``, or nobody answered.
         """
-        grant, allowance = self._means.grant, self._allowance
-        if grant is None or allowance is None:
-            return
-        extend = allowance.spend(deltas)
-        if extend is not None:
+        grant = self._means.grant
+        extend = allowance.spend(deltas) if grant is not None else None
+        if grant is not None and extend is not None:
             await grant(self._work, extend)
             allowance.granted(extend)
 

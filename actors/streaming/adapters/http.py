@@ -9,7 +9,7 @@ a host inside, and no bound on connections but the number of executions a proces
 import asyncio
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
-from functools import cache
+from functools import cache, partial
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from ipaddress import IPv4Address
 from ssl import SSLContext
@@ -19,6 +19,7 @@ from typing import Any
 import aiohttp
 import httpx
 from aiohttp.abc import AbstractResolver, ResolveResult
+from aiohttp.client_proto import ResponseHandler
 from yarl import URL
 
 from bus.egress import Address, Egress
@@ -125,7 +126,7 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
         return self._fresh
 
     def _built(self, **keeping: Any) -> aiohttp.ClientSession:
-        connector = aiohttp.TCPConnector(
+        connector = _Connector(
             limit=0,
             resolver=PinningResolver(self._egress),
             use_dns_cache=False,
@@ -163,6 +164,23 @@ class ProviderClient(httpx.AsyncClient):
         if not stream:
             await response.aread()
         return response
+
+
+class _Connection(ResponseHandler):
+    """A connection that goes on reading only where it had stopped.
+
+    That of aiohttp (3.14) runs its parser over nothing after each read of a body.
+    """
+
+    def resume_reading(self, resume_parser: bool = True) -> None:  # noqa: FBT001, FBT002  aiohttp's
+        if self._reading_paused:
+            super().resume_reading(resume_parser)
+
+
+class _Connector(aiohttp.TCPConnector):
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)  # pyright: ignore[reportUnknownMemberType]  an open type
+        self._factory = partial(_Connection, loop=self._loop)
 
 
 class PinningResolver(AbstractResolver):

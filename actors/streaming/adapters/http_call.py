@@ -73,6 +73,7 @@ class HttpCall:
             provider.client, provider.endpoint, provider.config.first_byte_timeout
         )
         self._response: httpx.Response | None = None
+        self._more: ReadBody = _nothing
         self._over = False
         self._head = b""
         self._steps = 0
@@ -97,6 +98,7 @@ class HttpCall:
             )
         except ProblemError as error:
             raise ProviderFaultError(error.problem) from None
+        self._more = self._response.extensions["read"]
         return self
 
     async def __aexit__(
@@ -116,11 +118,15 @@ class HttpCall:
         """Return what one read of the socket brought."""
         if self._over:
             return None
-        if not self._reader.done:
-            chunk = await (self._trailing() if self._reader.whole else self._next_bytes())
-            deltas = self._reader.feed(chunk)
+        reader = self._reader
+        if not reader.done:
+            try:
+                chunk = await (self._trailing() if reader.whole else self._more())
+            except httpx.TransportError as error:
+                chunk = self._after(error)
+            deltas = reader.feed(chunk)
             self._watch(chunk)
-            if deltas or not self._reader.done:
+            if deltas or not reader.done:
                 return deltas
         self._over = True
         return self._finished()
@@ -141,19 +147,14 @@ class HttpCall:
     async def _trailing(self) -> bytes:
         """Read on behind a whole answer, where silence is the end too."""
         with anyio.move_on_after(self._provider.config.trailing_timeout):
-            return await self._next_bytes()
+            return await self._more()
         return b""
 
-    async def _next_bytes(self) -> bytes:
-        if self._response is None:
+    def _after(self, error: httpx.TransportError) -> bytes:
+        """Take the loss of the connection for the end of a whole answer; else it is a fault."""
+        if self._reader.whole:
             return b""
-        read: ReadBody = self._response.extensions["read"]
-        try:
-            return await read()
-        except httpx.TransportError as error:
-            if self._reader.whole:
-                return b""
-            raise broken(error) from None
+        raise broken(error) from None
 
     def _watch(self, chunk: bytes) -> None:
         """Demand that there is progress; the clock is only asked while there is none."""
@@ -176,6 +177,10 @@ class HttpCall:
             if error is None:
                 raise
         raise ProviderFaultError(failure_in_stream(error))
+
+
+async def _nothing() -> bytes:
+    return b""
 
 
 async def _drain(response: httpx.Response) -> None:

@@ -64,8 +64,15 @@ class SseParser:
         Raises:
             EventTooLargeError: an event exceeds the limit.
         """
-        if not (_is_plain(chunk) and self._between_events and len(chunk) <= self._limit):
+        if not (
+            chunk[-2:] == _GAP
+            and b"\r" not in chunk
+            and self._between_events
+            and len(chunk) <= self._limit
+        ):
             return self._lines(chunk)
+        if chunk[:6] == _DATA and chunk.find(b"\n") == len(chunk) - 2:
+            return (SseEvent(chunk[6:-2].decode("utf-8", "replace"), _MESSAGE, self._id),)
         events: list[SseEvent] = []
         for block in chunk[:-2].split(_GAP):
             if block.startswith(_DATA) and b"\n" not in block:
@@ -149,8 +156,3 @@ class SseParser:
             self._id = value.decode("utf-8", "replace")
         elif name == b"retry" and value.isdigit() and len(value) < _RETRY_DIGITS:
             self.retry_ms = int(value)
-
-
-def _is_plain(chunk: bytes) -> bool:
-    """Whether the bytes are whole events with plain line ends, as most servers send them."""
-    return chunk.endswith(_GAP) and b"\r" not in chunk

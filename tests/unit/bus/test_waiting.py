@@ -5,7 +5,8 @@ import asyncio
 import anyio
 import pytest
 
-from bus.waiting import Wakeup, within
+from bus.errors import UnavailableError
+from bus.waiting import Wakeup, apart, within
 
 LONG = 30.0
 
@@ -67,3 +68,39 @@ async def test_no_result_in_time_is_none_and_settles_the_future():
     future: asyncio.Future[str | None] = asyncio.get_running_loop().create_future()
 
     assert (await within(future, 0.001), future.done()) == (None, True)
+
+
+async def test_what_runs_apart_is_at_its_end_when_it_returns():
+    done: list[str] = []
+
+    async def body() -> None:
+        await anyio.lowlevel.checkpoint()
+        done.append("body")
+
+    await apart(body)
+
+    assert done == ["body"]
+
+
+async def test_its_error_comes_out_as_it_was_raised():
+    async def body() -> None:
+        raise UnavailableError("there", "nobody")
+
+    with pytest.raises(UnavailableError):
+        await apart(body)
+
+
+async def test_it_is_cancelled_with_the_one_that_waits_for_it():
+    ended = anyio.Event()
+
+    async def body() -> None:
+        try:
+            await anyio.sleep_forever()
+        finally:
+            ended.set()
+
+    with anyio.move_on_after(0.01) as scope:
+        await apart(body)
+
+    assert scope.cancelled_caught
+    assert ended.is_set()
