@@ -15,7 +15,6 @@ from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
 from bus.config import Timing
-from bus.connection.frames import LINE_END
 from bus.connection.parser import DirectParser, Receiver
 from bus.connection.socket import BoundedTcp
 from bus.errors import ConfigError, UnavailableError
@@ -31,9 +30,6 @@ PING_SECONDS = 2
 
 BUFFER_BYTES = 2 * 1024**2
 """What may be published while the bus is away; more is refused."""
-
-MOST_UNWRITTEN_BYTES = BUFFER_BYTES // 2
-"""With more that waits for the socket, who publishes waits too."""
 
 MAX_WAITING = 65_536
 MAX_WAITING_BYTES = 64 * 1024**2
@@ -69,7 +65,7 @@ class NatsClient(Client):
 
     def __init__(self, socket: BoundedTcp | None = None) -> None:
         super().__init__()
-        self._transport = socket
+        self._transport = self._socket = socket
         self._parser = DirectParser(self, self._report)
         self._ps = self._parser
 
@@ -80,22 +76,20 @@ class NatsClient(Client):
         return await self.subscribe(subject)  # pyright: ignore[reportUnknownMemberType]  as below
 
     def put(self, subject: str, data: bytes, reply: str) -> bool:
-        """Queue a message for the next write to the socket; False if that is not possible now.
+        """Give a message to the socket; False if that is not possible now.
 
-        It is what ``publish`` does at a third of its cost, where nothing stands in the way: no
-        headers, a connection that is there, and not much that waits to be written.
+        It is what ``publish`` does at a fifth of its cost, where nothing stands in the way: no
+        headers, a connection that is there, nothing that waits to be written before it.
         """
-        kick, size = self._flush_queue, len(data)
-        is_free = self.is_connected and self._pending_data_size < MOST_UNWRITTEN_BYTES
-        if kick is None or not is_free or self.is_draining or size > self._max_payload:
+        socket, size = self._socket, len(data)
+        is_free = self._status == Client.CONNECTED and not self._pending
+        if socket is None or not is_free or size > self._max_payload or not socket.is_open:
             return False
-        command = f"PUB {subject} {reply} {size}\r\n".encode() + data + LINE_END
-        self._pending.append(command)
-        self._pending_data_size += len(command)
-        self.stats["out_msgs"] += 1
-        self.stats["out_bytes"] += size
-        if kick.empty():
-            kick.put_nowait(asyncio.get_running_loop().create_future())
+        to = f"{subject} {reply}" if reply else subject
+        socket.write(b"PUB %b %d\r\n%b\r\n" % (to.encode(), size, data))
+        stats = self.stats
+        stats["out_msgs"] += 1
+        stats["out_bytes"] += size
         return True
 
     async def _report(self, error: Exception) -> None:

@@ -8,6 +8,9 @@ from nats.aio.transport import TcpTransport
 CLOSE_SECONDS = 1.0
 """How long a closed connection may take to write what it still has."""
 
+MOST_UNWRITTEN_BYTES = 64 * 1024
+"""With more that waits for the socket, who publishes waits too."""
+
 
 class BoundedTcp(TcpTransport):
     """A TCP connection that a peer which no longer reads cannot hold open.
@@ -19,6 +22,18 @@ class BoundedTcp(TcpTransport):
     def __bool__(self) -> bool:
         """Say that it is made: nats-py would make one of its own otherwise."""
         return True
+
+    @property
+    def is_open(self) -> bool:
+        """Whether single messages may be written: unencrypted, and not much waits to be written.
+
+        TLS makes a record of each write.
+        """
+        writer = self._io_writer
+        if writer is None or writer is not self._bare_io_writer:
+            return False
+        socket = writer.transport
+        return not socket.is_closing() and socket.get_write_buffer_size() < MOST_UNWRITTEN_BYTES
 
     async def connect(self, uri: ParseResult, buffer_size: int, connect_timeout: int) -> None:
         """Connect, and let go of an earlier connection."""

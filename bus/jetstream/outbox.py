@@ -98,9 +98,10 @@ class JetStreamOutbox:
             await self._stand_in_line()
         headers = {MESSAGE_ID: message_id} if message_id is not None else None
         message = self._ring.add(subject, data, headers, still)
-        behind_others = bool(self._unsent) or self._away_since is not None
-        if behind_others or not await self._sent(message, frequent=frequent and self._in_order):
+        if self._unsent or self._away_since is not None:
             self._unsent.append(message)
+        elif not self._put(message, asks=not (frequent and self._in_order)):
+            await self._send(message)
 
     async def flush(self, *, timeout: float) -> None:
         """See ``Outbox.flush``."""
@@ -138,13 +139,17 @@ class JetStreamOutbox:
             while not self._has_room():
                 await self._wait(LOOK_SECONDS)
 
-    async def _sent(self, message: Posted, *, frequent: bool = False) -> bool:
+    def _put(self, message: Posted, *, asks: bool = True) -> bool:
+        """Hand a message to the socket, with the wish for a receipt if it has one."""
         message.sent_at = now = time.monotonic()
         self._in_air[message.mark] = message
-        asks = not frequent or self._receipts.asks(message, now)
+        asks = asks or self._receipts.asks(message, now)
         reply = f"{self._prefix}{message.mark}" if asks else ""
-        if message.headers is None and self._client.put(message.subject, message.data, reply):
-            return True
+        return message.headers is None and self._client.put(message.subject, message.data, reply)
+
+    async def _send(self, message: Posted) -> None:
+        """Send a message the longer way, or keep it for later; it asks for a receipt."""
+        reply = f"{self._prefix}{message.mark}"
         try:
             await self._transport.publish(
                 message.subject, message.data, reply=reply, headers=message.headers
@@ -155,11 +160,10 @@ class JetStreamOutbox:
             raise
         except UnavailableError:
             self._doubt(message)
-            del self._in_air[message.mark]
+            self._in_air.pop(message.mark, None)
             if self._transport.client.is_closed:
                 raise
-            return False
-        return True
+            self._unsent.appendleft(message)
 
     async def _ask_for_all(self) -> None:
         """Ask for a receipt behind messages after which no other one has come."""
@@ -167,8 +171,8 @@ class JetStreamOutbox:
             return
         mark = self._ring.add(LIVE_MARK, b"", None)
         self._receipts.ask(mark, time.monotonic())
-        if not await self._sent(mark):
-            self._unsent.append(mark)
+        if not self._put(mark):
+            await self._send(mark)
 
     async def _look_after(self) -> None:
         """Send what waits to be sent, and again what is not acknowledged."""
@@ -186,11 +190,10 @@ class JetStreamOutbox:
     async def _send_waiting(self) -> None:
         while self._unsent and self._away_since is None and len(self._in_air) < self._window:
             message = self._unsent.popleft()
-            if message.acked:
-                continue
-            if not await self._sent(message):
-                self._unsent.appendleft(message)
-                return
+            if not message.acked and not self._put(message):
+                await self._send(message)
+                if self._unsent and self._unsent[0] is message:
+                    return
 
     def _find_overdue(self, oldest: float) -> None:
         for message in list(self._in_air.values()):
