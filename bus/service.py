@@ -17,7 +17,7 @@ from bus.codec import decode, encode
 from bus.connection.client import NatsClient
 from bus.crew import Crew
 from bus.errors import ProblemError, TransientError
-from bus.ports import Bus, Delivery
+from bus.ports import Bus, Delivery, Transport
 from bus.subjects import filter_for, parse, submit_subject, token
 from bus.telemetry import metrics
 from bus.telemetry.traces import handling
@@ -42,21 +42,25 @@ class Caller:
     tenant: str
     submission: str | None = None
     trace: str | None = None
+    reply: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """A public request and the function that answers it."""
+    """A public request and the function that answers it.
+
+    Where that returns None the answer comes later, from whoever was given the caller's ``reply``.
+    """
 
     request: type[Request]
-    handler: Callable[[Caller, Any], Awaitable[Message]]
+    handler: Callable[[Caller, Any], Awaitable[Message | None]]
 
     @property
     def name(self) -> str:
         """The endpoint's name in listings: the actor and the verb."""
         return "-".join(self.request.SUBJECT.split(".")[2:])
 
-    async def answer(self, caller: Caller, data: bytes) -> Message:
+    async def answer(self, caller: Caller, data: bytes) -> Message | None:
         """Decode a request and answer it; whatever goes wrong becomes a Problem."""
         try:
             token(caller.tenant, "tenant")
@@ -159,14 +163,15 @@ class Service:
         try:
             began = time.perf_counter()
             answer = await self._handled(endpoint, delivery)
-            await self._reply(delivery.reply, answer)
+            if answer is not None:
+                await self._reply(delivery.reply, answer)
             code = answer.code if isinstance(answer, Problem) else "ok"
             metrics.REQUESTS.at(endpoint.name, code).inc()
             metrics.REQUEST_SECONDS.at(endpoint.name).observe(time.perf_counter() - began)
         finally:
             self._end()
 
-    async def _handled(self, endpoint: Endpoint, delivery: Delivery) -> Message:
+    async def _handled(self, endpoint: Endpoint, delivery: Delivery) -> Message | None:
         """Answer within the caller's trace, and let the work that follows continue it."""
         template = endpoint.request.SUBJECT
         caller = caller_of(template, delivery)
@@ -192,7 +197,12 @@ class Service:
         await self._outbox.post(submit_subject(delivery.subject), delivery.data)
 
     async def _reply(self, subject: str, message: Message) -> None:
-        await self._transport.publish(subject, encode(message), headers=_error_headers(message))
+        await reply(self._transport, subject, message)
+
+
+async def reply(transport: Transport, subject: str, message: Message) -> None:
+    """Answer a caller; a Problem is told in the headers as well, as NATS services do."""
+    await transport.publish(subject, encode(message), headers=_error_headers(message))
 
 
 async def _heard_out(client: NatsClient, service: Any) -> None:
@@ -209,7 +219,7 @@ def caller_of(template: str, delivery: Delivery) -> Caller:
     """Return who sent a request, by its subject and headers."""
     tokens = parse(template, delivery.subject) or {}
     trace = (delivery.headers or {}).get("traceparent")
-    return Caller(tenant=tokens.get("tenant", ""), trace=trace)
+    return Caller(tenant=tokens.get("tenant", ""), trace=trace, reply=delivery.reply)
 
 
 def endpoint_filter(endpoint: Endpoint) -> str:

@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Generic, TypeVar, cast
+from typing import Generic, Protocol, TypeVar, cast
 
 import anyio
 import msgspec
@@ -24,9 +24,10 @@ from bus.errors import ProblemError, UnavailableError
 from bus.ids import new_id
 from bus.offers import Desk
 from bus.ports import ELSEWHERE, Bus, Delivery, Ticket
-from bus.rpc import Owners, command
+from bus.rpc import command
 from bus.telemetry import metrics
 from schemas.fleet import ROLL_CALL_SUBJECT, STOP_WORK_SUBJECT, DeadLetter, Held, RollCall, StopWork
+from schemas.journal import Mail
 from schemas.lifecycle import Granted, WorkAnswer
 from schemas.problems import Problem
 
@@ -61,13 +62,25 @@ class Job(Generic[I]):
     crashed: Callable[[I, str], msgspec.Struct]
 
 
+class Principal(Protocol):
+    """Whom a worker asks before it begins, and to whom it reports: the owners, as a rule."""
+
+    async def ask(self, mail: Mail, *, timeout: float) -> bytes:
+        """Return the encoded ``WorkAnswer``.
+
+        Raises:
+            ProblemError: a refusal, or ``unavailable`` after ``timeout`` seconds.
+        """
+        ...
+
+
 class Worker(Generic[I]):
     """Works off one queue: ``capacity`` items at once, ``per_tenant`` of them for one tenant."""
 
     def __init__(
         self,
         job: Job[I],
-        owners: Owners,
+        owners: Principal,
         process: str,
         bus: Bus,
         timing: Timing,

@@ -1,12 +1,15 @@
 """Embeddings: texts as vectors, from the same providers that answer."""
 
+from datetime import datetime
 from typing import Annotated, ClassVar
 
 import msgspec
 
-from schemas.base import Message, Request
-from schemas.ids import Label
+from schemas.base import Internal, Message, Request
+from schemas.events import EmbeddedEvent
+from schemas.ids import Label, TenantId
 from schemas.policy import Keys
+from schemas.problems import Problem
 from schemas.providers import Provider
 from schemas.usage import Usage
 
@@ -42,3 +45,39 @@ class Embed(Request):
     keys: Keys = []
     user: Label | None = None
     project: Label | None = None
+
+
+# Inside the fleet
+
+
+class EmbedWork(Internal, tag="embed"):
+    """A request on its way through the work queue; its asker waits at ``reply``.
+
+    ``most`` is what one attempt may use, estimated. ``attempt`` counts from 1: each worker that
+    dies with the request costs one.
+    """
+
+    id: str
+    tenant: TenantId
+    reply: str
+    wanted: Embed
+    at: datetime
+    deadline: datetime
+    most: Usage
+    attempt: int = 1
+    trace: str | None = None
+
+
+class BeginEmbedding(Internal, tag="embed.begin"):
+    """May a worker begin? ``lost`` says that an earlier worker may have begun and is gone."""
+
+    work: EmbedWork
+    lost: bool
+
+
+class EndEmbedding(Internal, tag="embed.end"):
+    """What became of a request: the answer, and what is to be told of it."""
+
+    work: EmbedWork
+    answer: Embeddings | Problem
+    event: EmbeddedEvent | None = None

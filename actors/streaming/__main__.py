@@ -6,6 +6,7 @@ from pathlib import Path
 from actors.streaming.actor import Streaming
 from actors.streaming.adapters import safety_file
 from actors.streaming.adapters.answers import BUCKET, Answers, KeptAnswer, bucket_spec
+from actors.streaming.adapters.askers import Askers
 from actors.streaming.adapters.embedding import Embedder
 from actors.streaming.adapters.generation import Generator
 from actors.streaming.adapters.granting import granting
@@ -24,6 +25,7 @@ from bus.runtime import Part
 from bus.secrets import Secrets
 from bus.service import Service
 from bus.worker import Worker
+from schemas.embeddings import EmbedWork
 from schemas.ledger import ACCOUNT_ENTITY
 from schemas.lifecycle import GenerateWork
 
@@ -69,11 +71,19 @@ async def run() -> None:
             owners = Owners(bus.transport, "execution", config.shards, timing)
             capacity = config.max_concurrent_executions
             worker = Worker(streaming.job(), owners, process.name, bus, timing, capacity=capacity)
+            embedder = Worker(
+                streaming.embed_job(), Askers(bus), process.name, bus, timing, capacity=capacity
+            )
             process.load.running, process.load.capacity = lambda: worker.running, capacity
-            await process.run(parts(process, worker, streaming))
+            await process.run(parts(process, worker, embedder, streaming))
 
 
-def parts(process: Process, worker: Worker[GenerateWork], streaming: Streaming) -> list[Part]:
+def parts(
+    process: Process,
+    worker: Worker[GenerateWork],
+    embedder: Worker[EmbedWork],
+    streaming: Streaming,
+) -> list[Part]:
     """Return what runs in a streaming process, in the order of starting."""
     service = Service("llm", streaming.endpoints(), process.bus)
 
@@ -82,6 +92,7 @@ def parts(process: Process, worker: Worker[GenerateWork], streaming: Streaming) 
 
     return [
         Part(name="worker", run=worker.run, drain=worker.drain, missing=worker.missing),
+        Part(name="embedder", run=embedder.run, drain=embedder.drain, missing=embedder.missing),
         Part(name="providers", run=streaming.tell_providers),
         Part(name="service", run=serve, drain=service.drain, missing=service.missing),
     ]

@@ -1,21 +1,23 @@
 """What the streaming actor works off: one job, from a work item to the command that reports it."""
 
 from collections.abc import Sequence
+from datetime import timedelta
 
 import anyio
 
+from actors.streaming.adapters import askers
 from actors.streaming.adapters.embedding import Embedder
 from actors.streaming.adapters.generation import Generator
 from actors.streaming.adapters.meter import CircuitMeter, Meter
 from bus.codec import decode, encode
+from bus.errors import ProblemError
 from bus.ids import new_id
 from bus.ports import Bus, Delivery
 from bus.service import Caller, Endpoint
 from bus.subjects import fill
 from bus.telemetry.traces import handling
 from bus.worker import Job
-from schemas.embeddings import Embed, Embeddings
-from schemas.events import EmbeddedEvent
+from schemas.embeddings import BeginEmbedding, Embed, Embeddings, EmbedWork, EndEmbedding
 from schemas.fleet import PROVIDERS_SUBJECT, AskProviders, ProviderStates
 from schemas.lifecycle import (
     Claim,
@@ -61,19 +63,49 @@ class Streaming:
 
     def endpoints(self) -> Sequence[Endpoint]:
         """Return the requests this actor answers itself."""
-        return (Endpoint(Embed, self.do_embed),)
+        return (Endpoint(Embed, self.do_ask_for_embeddings),)
 
-    async def do_embed(self, caller: Caller, wanted: Embed) -> Embeddings:
-        """Turn texts into vectors, and tell what that has used, also where it is called off."""
-        began, embedding = self._bus.clock(), self._embedder.embedding(caller.tenant, wanted)
-        try:
-            return await embedding.embedded()
-        finally:
-            event = embedding.event(new_id(), began, self._bus.clock())
-            if event is not None:
-                subject = fill(EmbeddedEvent.SUBJECT or "", tenant=caller.tenant, id=event.id)
-                with anyio.CancelScope(shield=True):
-                    await self._bus.outbox.post(subject, encode(event))
+    def embed_job(self) -> Job[EmbedWork]:
+        """Return the job of embedding texts."""
+        return Job(
+            queue=askers.QUEUE,
+            item_type=EmbedWork,
+            name=askers.item_name,
+            address=lambda work: (work.tenant, work.id),
+            claim=lambda work, lost: BeginEmbedding(work=work, lost=lost),
+            handle=self.do_embed,
+            stopped=lambda work: EndEmbedding(work=work, answer=_STOPPED),
+            crashed=lambda work, reason: EndEmbedding(work=work, answer=_crashed(reason)),
+        )
+
+    async def do_ask_for_embeddings(self, caller: Caller, wanted: Embed) -> None:
+        """Put a request into the queue, from which it is answered, also if this process dies."""
+        now = self._bus.clock()
+        work = EmbedWork(
+            id=new_id(),
+            tenant=caller.tenant,
+            reply=caller.reply,
+            wanted=wanted,
+            at=now,
+            deadline=now + timedelta(seconds=self._embedder.patience),
+            most=self._embedder.embedding(caller.tenant, wanted).most,
+            trace=caller.trace,
+        )
+        await askers.enqueue(self._bus, work)
+
+    async def do_embed(self, work: EmbedWork) -> EndEmbedding:
+        """Turn texts into vectors, and say what that has used, whatever became of it."""
+        began = self._bus.clock()
+        left = (work.deadline - began).total_seconds()
+        embedding = self._embedder.embedding(work.tenant, work.wanted, patience=max(left, 0.0))
+        answer: Embeddings | Problem
+        with handling("embed", "_cb.work.embed.{tenant}", parent=work.trace):
+            try:
+                answer = await embedding.embedded()
+            except ProblemError as failed:
+                answer = failed.problem
+        event = embedding.event(askers.event_id(work), began, self._bus.clock())
+        return EndEmbedding(work=work, answer=answer, event=event)
 
     async def tell_providers(self) -> None:
         """Show and answer how the providers fare, for as long as the process lives."""

@@ -2,6 +2,8 @@
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -11,21 +13,30 @@ from aiohttp import web
 from msgspec.structs import replace
 
 from actors.streaming.actor import Streaming
+from actors.streaming.adapters.askers import ATTEMPTS, Askers
 from actors.streaming.adapters.embedding import Embedder
 from actors.streaming.adapters.generation import Generator
 from actors.streaming.adapters.providers import open_providers
 from actors.streaming.adapters.switchboard import Switchboard
-from bus.codec import decode
+from bus.codec import decode, encode
+from bus.config import Timing
 from bus.egress import Egress
 from bus.errors import ProblemError
+from bus.ids import new_id
 from bus.jetstream import NatsBus
+from bus.ports import Delivery
+from bus.rpc import command
 from bus.service import Caller
 from bus.testing import NatsWorld
-from schemas.embeddings import Embed, Embeddings
+from bus.worker import Worker
+from schemas.embeddings import BeginEmbedding, Embed, Embeddings, EmbedWork
 from schemas.events import EmbeddedEvent
-from schemas.providers import Anthropic, Bedrock, Google, Ollama, Provider
+from schemas.lifecycle import Superseded
+from schemas.problems import Problem
+from schemas.providers import Anthropic, Bedrock, Custom, Google, Ollama, Provider
 from schemas.usage import Usage
 from tests.attempts import KEY, NOW, SECRETS, at, config, ignore, work
+from tests.fleet import running_fleet
 from tests.providers_fake import (
     Behaviour,
     FakeProvider,
@@ -158,18 +169,56 @@ def expected(usage: Usage, **more: Any) -> EmbeddedEvent:
     )
 
 
+OFTEN = Timing(ack_wait_seconds=0.5, in_progress_seconds=0.1)
+"""As the queue of the tests has it: who is silent for half a second is dead."""
+
+
+class Actor:
+    """A streaming process that embeds, and somebody who asks it."""
+
+    def __init__(self, streaming: Streaming, bus: NatsBus) -> None:
+        self._streaming = streaming
+        self._bus = bus
+
+    async def embed(self, tenant: str, wanted: Embed) -> Embeddings:
+        """Ask, and wait for the answer; a Problem is raised."""
+        inbox, answers = f"_INBOX.{new_id()}", list[bytes]()
+        heard = anyio.Event()
+
+        async def hear(delivery: Delivery) -> None:
+            await anyio.lowlevel.checkpoint()
+            answers.append(delivery.data)
+            heard.set()
+
+        async with self._bus.transport.subscription(inbox, hear):
+            caller = Caller(tenant=tenant, reply=inbox)
+            await self._streaming.do_ask_for_embeddings(caller, wanted)
+            await heard.wait()
+        answer = msgspec.json.decode(answers[0], type=Embeddings | Problem)
+        if isinstance(answer, Problem):
+            raise ProblemError(answer)
+        return answer
+
+
 @asynccontextmanager
-async def actor(bus: NatsBus, patience: float = 5.0) -> AsyncGenerator[Streaming]:
-    async with open_providers(config(), Egress(allow_loopback=True), SECRETS) as providers:
+async def actor(bus: NatsBus, patience: float = 5.0) -> AsyncGenerator[Actor]:
+    async with (
+        open_providers(config(), Egress(allow_loopback=True), SECRETS) as providers,
+        anyio.create_task_group() as tasks,
+    ):
         embedder = Embedder(providers, patience=patience)
-        yield Streaming(Generator(providers, bus.clock), embedder, bus)
+        streaming = Streaming(Generator(providers, bus.clock), embedder, bus)
+        job = streaming.embed_job()
+        tasks.start_soon(Worker(job, Askers(bus), "test", bus, OFTEN, capacity=4).run)
+        yield Actor(streaming, bus)
+        tasks.cancel_scope.cancel()
 
 
 async def test_what_embeddings_have_used_is_told_and_kept(nats_bus: NatsBus, fresh: str):
     async with fake_provider(in_openais_form) as fake, actor(nats_bus) as streaming:
         wanted = Embed(provider=at(fake), texts=["a", "b"], user="ann", project="search")
         with anyio.fail_after(10):
-            await streaming.do_embed(Caller(tenant=fresh), wanted)
+            await streaming.embed(fresh, wanted)
 
         assert await told(nats_bus, fresh) == [
             expected(Usage(input=2), model_served="e-1", user="ann", project="search")
@@ -179,7 +228,7 @@ async def test_what_embeddings_have_used_is_told_and_kept(nats_bus: NatsBus, fre
 async def test_embeddings_that_were_refused_have_used_nothing(nats_bus: NatsBus, fresh: str):
     async with fake_provider(refusing(429)) as fake, actor(nats_bus) as streaming:
         with pytest.raises(ProblemError):
-            await streaming.do_embed(Caller(tenant=fresh), Embed(provider=at(fake), texts=["a"]))
+            await streaming.embed(fresh, Embed(provider=at(fake), texts=["a"]))
 
         assert await told(nats_bus, fresh) == []
 
@@ -190,26 +239,82 @@ async def test_calls_without_an_answer_may_be_billed_and_are_estimated(
     async with fake_provider(never_beginning) as fake, actor(nats_bus, patience=0.2) as streaming:
         wanted = Embed(provider=at(fake), texts=["a" * 40, "b" * 40])
         with anyio.fail_after(10), pytest.raises(ProblemError) as late:
-            await streaming.do_embed(Caller(tenant=fresh), wanted)
+            await streaming.embed(fresh, wanted)
 
         guess = Usage(input=20, quality="estimated")
         assert await told(nats_bus, fresh) == [expected(guess, error=late.value.problem)]
 
 
-async def test_embeddings_that_are_called_off_are_estimated(nats_bus: NatsBus, fresh: str):
-    async with fake_provider(never_beginning) as fake, actor(nats_bus) as streaming:
-        wanted = Embed(provider=at(fake), texts=["a" * 40, "b" * 40])
-        with anyio.fail_after(10):
-            async with anyio.create_task_group() as tasks:
-                tasks.start_soon(streaming.do_embed, Caller(tenant=fresh), wanted)
-                while not fake.bodies:
-                    await anyio.sleep(0.01)
-                tasks.cancel_scope.cancel()
+async def test_a_request_outlives_the_process_that_is_killed_with_it_and_its_usage_too(
+    tmp_path: Path,
+):
+    begun = anyio.Event()
 
-        (event,) = await told(nats_bus, fresh)
-        assert event.usage == Usage(input=20, quality="estimated")
-        assert event.error is not None
-        assert event.error.code == "cancelled"
+    async def silent_once(request: web.Request) -> web.StreamResponse:
+        if begun.is_set():
+            return await in_openais_form(request)
+        begun.set()
+        return await never_beginning(request)
+
+    async with (
+        fake_provider(silent_once) as fake,
+        running_fleet(tmp_path, agents=0) as fleet,
+        fleet.client() as client,
+    ):
+        events = await client.nats.subscribe("cb.local.events.llm.embedded.*")
+        wanted = Embed(provider=at(fake), texts=["a" * 40, "b" * 40])
+        found: list[Embeddings] = []
+
+        async def ask() -> None:
+            answer = await client.ask("llm.embed", encode(wanted), timeout=20)
+            found.append(msgspec.convert(answer, Embeddings))
+
+        with anyio.fail_after(30):
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(ask)
+                await begun.wait()
+                await fleet.kill("streaming.0")
+                await fleet.start("streaming.1")
+        told_of = [decode(EmbeddedEvent, (await events.next_msg(5)).data) for _ in range(2)]
+
+    assert [one.vectors for one in found] == [[[40.0, 0.1], [40.0, 0.1]]]
+    assert [(event.usage, event.error is None) for event in told_of] == [
+        (Usage(input=20, quality="estimated"), False),
+        (Usage(input=2), True),
+    ]
+    assert len({event.id for event in told_of}) == 2
+
+
+async def test_a_request_that_kills_its_workers_is_not_made_for_ever(nats_bus: NatsBus, fresh: str):
+    wanted = Embed(provider=Custom(model="m", base_url="http://127.0.0.1:9"), texts=["a", "b"])
+    now = nats_bus.clock()
+    answers: list[bytes] = []
+    work = EmbedWork(
+        id="r",
+        tenant=fresh,
+        reply=f"_INBOX.{fresh}",
+        wanted=wanted,
+        at=now,
+        deadline=now + timedelta(minutes=1),
+        most=Usage(input=20, quality="estimated"),
+        attempt=ATTEMPTS,
+    )
+
+    async def hear(delivery: Delivery) -> None:
+        await anyio.lowlevel.checkpoint()
+        answers.append(delivery.data)
+
+    async with nats_bus.transport.subscription(work.reply, hear):
+        mail = command("c", fresh, "r", BeginEmbedding(work=work, lost=True))
+        answer = decode(Superseded, await Askers(nats_bus).ask(mail, timeout=5))
+        with anyio.fail_after(5):
+            while not answers:
+                await anyio.sleep(0.01)
+
+    assert answer.reason == "its worker has died"
+    assert decode(Problem, answers[0]).code == "unavailable"
+    (event,) = await told(nats_bus, fresh)
+    assert event.usage == work.most
 
 
 # What befalls streams befalls them too
@@ -318,7 +423,7 @@ async def test_calls_that_failed_on_the_way_are_part_of_what_was_used(
     async with fake_provider(torn) as fake, actor(nats_bus) as streaming:
         wanted = Embed(provider=at(fake), texts=["a" * 40, "b" * 40])
         with anyio.fail_after(10):
-            await streaming.do_embed(Caller(tenant=fresh), wanted)
+            await streaming.embed(fresh, wanted)
 
         both = Usage(input=22, quality="estimated")
         assert await told(nats_bus, fresh) == [expected(both, model_served="e-1")]

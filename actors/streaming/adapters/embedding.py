@@ -61,9 +61,11 @@ class Embedder:
     ) -> None:
         self._providers = providers
         self._switchboard = switchboard or Switchboard()
-        self._patience = patience
+        self.patience = patience
 
-    def embedding(self, tenant: TenantId, wanted: Embed) -> "Embedding":
+    def embedding(
+        self, tenant: TenantId, wanted: Embed, *, patience: float | None = None
+    ) -> "Embedding":
         """Prepare the calls of one request.
 
         Raises:
@@ -74,7 +76,8 @@ class Embedder:
         if form is None or not isinstance(provider, HttpProvider):
             raise problem("validation", "This provider has no embeddings.", field="provider")
         context = CallContext(tenant, 1)
-        way = _Way(provider, form, wanted, context, self._switchboard, self._patience)
+        seconds = self.patience if patience is None else patience
+        way = _Way(provider, form, wanted, context, self._switchboard, seconds)
         return Embedding(way)
 
 
@@ -102,6 +105,12 @@ class Embedding:
         self._answer: Embeddings | None = None
         self._time = anyio.CancelScope()
         self._latest: Problem | None = None
+
+    @property
+    def most(self) -> Usage:
+        """What all calls together use, estimated."""
+        calls = batches(self._wanted, self._way.form)
+        return reduce(add, (estimated(batch) for batch in calls))
 
     def event(self, event_id: str, began: datetime, at: datetime) -> EmbeddedEvent | None:
         """Say what all calls have used; None where they have cost nothing."""
