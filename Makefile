@@ -24,7 +24,7 @@ ON_ALL_CORES := --numprocesses logical --maxschedchunk 1
 .DEFAULT_GOAL := help
 .PHONY: help install demo test test-cluster check bench bench-durable bench-restate bench-pricing bench-streaming \
 	chaos chaos-cluster \
-	chaos-providers simulate fuzz lock clean
+	chaos-providers reservations simulate fuzz lock clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' Makefile
@@ -82,6 +82,9 @@ chaos: install ## kill real processes KILLS times and check that nothing was los
 
 chaos-cluster: install ## the same on three nats-servers, which are killed, stopped and isolated
 	@$(PYTHON) -m tests.chaos --cluster --kills $(KILLS)
+
+reservations: install ## 64 client processes reserve 10,000 times on a small budget, while its owners are killed
+	@SPENDERS=64 $(PYTHON) -m pytest -n 0 tests/integration/test_reservations.py
 
 simulate: install ## play SEEDS seeded histories of faults in virtual time (SEEDS=2000), or one: SEED=n
 	@$(PYTHON) -m tests.simulation $(if $(SEED),--seed $(SEED),--seeds $(SEEDS))

@@ -33,7 +33,6 @@ from schemas.ledger import (
 from schemas.problems import Problem
 from schemas.usage import Usage
 from tests.fleet import PlainClient, RunningFleet, running_fleet
-from tests.integration.waiting import until
 
 PRICING = "pricing.0"
 SHARDS = 16
@@ -192,60 +191,3 @@ async def test_budgets_and_limits_are_set_and_shown_on_the_command_line(tmp_path
         ]
         assert "requests_per_minute" in listed
         assert (await call("remove", "each")) == "each: removed\n"
-
-
-TASKS = 64
-RESERVATIONS = 10_000
-WORTH = 50
-
-
-async def reserve_all(account: Account, answers: dict[str, MoneyHeld | Problem]) -> None:
-    """Let many tasks reserve at the same time, each attempt once."""
-    names = iter([f"e{number}" for number in range(RESERVATIONS)])
-
-    async def ask() -> None:
-        for name in names:
-            answers[name] = await account.reserve(name, 10)
-
-    async with anyio.create_task_group() as tasks:
-        for _ in range(TASKS):
-            tasks.start_soon(ask)
-
-
-async def judged(client: PlainClient, answers: dict[str, MoneyHeld | Problem]) -> None:
-    """See that just what fits was admitted, and that every other was told why."""
-    admitted = [each for each in answers.values() if isinstance(each, MoneyHeld)]
-    refused = [each for each in answers.values() if isinstance(each, Problem)]
-    assert (len(admitted), len(refused)) == (WORTH, RESERVATIONS - WORTH)
-    told = {(each.code, each.details["scope"], each.details["window"]) for each in refused}
-    assert told == {("budget_exceeded", "project", "total")}
-    assert {each.details["limit_pico"] for each in refused} == {10 * WORTH}
-    (balance,) = (await client.ask("budgets.get", {"id": "small"}))["balances"]
-    assert (balance["held_pico"], balance["available_pico"]) == (10 * WORTH, 0)
-
-
-async def test_ten_thousand_reservations_never_exceed_a_small_budget(tmp_path: Path):
-    async with pricing(tmp_path) as (_, client, account):
-        small = {"id": "small", "limit_pico": 10 * WORTH, "scope": "project", "name": "apollo"}
-        await client.ask("budgets.set", {**small, "window": "total"})
-        answers: dict[str, MoneyHeld | Problem] = {}
-        await reserve_all(account, answers)
-        await judged(client, answers)
-
-
-async def test_nor_do_they_when_owners_are_killed(tmp_path: Path):
-    async with pricing(tmp_path) as (fleet, client, account):
-        small = {"id": "small", "limit_pico": 10 * WORTH, "scope": "project", "name": "apollo"}
-        await client.ask("budgets.set", {**small, "window": "total"})
-        answers: dict[str, MoneyHeld | Problem] = {}
-
-        async def kill() -> None:
-            for life, share in enumerate((10, 40, RESERVATIONS // 2)):
-                await until(lambda share=share: len(answers) >= share, seconds=60)
-                await fleet.kill(f"pricing.{life}")
-                await fleet.start(f"pricing.{life + 1}")
-
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(kill)
-            await reserve_all(account, answers)
-        await judged(client, answers)

@@ -35,7 +35,7 @@ def reserve(state: Ledger, command: Reserve, now: datetime, zones: Zones) -> Dec
     key = key_of(command.reference)
     hold = pages.get(state.holds, key)
     if hold is not None:
-        return Decision(reply=MoneyHeld(held_pico=hold.amount_pico))
+        return Decision(reply=_held(hold, now))
     until = whole_second(command.lease_until)
     over = _is_over(state, key, command.reference.at, until, now)
     if over is not None:
@@ -68,8 +68,8 @@ def extend(state: Ledger, command: Extend, now: datetime) -> Decision:
     hold = pages.get(state.holds, key)
     if hold is None:
         return refuse(_ended())
-    if command.slice <= hold.slice:
-        return Decision(reply=MoneyHeld(held_pico=hold.amount_pico))
+    if command.slice <= hold.slice or hold.lease_until <= now:
+        return Decision(reply=_held(hold, now))
     if command.slice != hold.slice + 1:
         return refuse(_early_slice(hold))
     short = _short(_covers_of(state, hold), command.amount_pico)
@@ -85,6 +85,11 @@ def extend(state: Ledger, command: Extend, now: datetime) -> Decision:
         lease_until=whole_second(until) if until is not None else None,
     )
     return Decision((extended,), MoneyHeld(held_pico=hold.amount_pico + command.amount_pico))
+
+
+def _held(hold: Hold, now: datetime) -> MoneyHeld | Problem:
+    """Say how much is held; nothing once the lease has ended, though its timer has yet to ring."""
+    return _ended() if hold.lease_until <= now else MoneyHeld(held_pico=hold.amount_pico)
 
 
 def _covers_of(state: Ledger, hold: Hold) -> Iterator[Cover]:

@@ -13,7 +13,7 @@ from actors.pricing.core.decisions import Rules
 from actors.pricing.core.ledger import Ledger
 from actors.pricing.core.postings import postings
 from bus.codec import decode, encode
-from schemas.ledger import Charged, Lapse, Lapsed, Reserve, Settle, Void
+from schemas.ledger import Charged, Extend, Lapse, Lapsed, Reserve, Settle, Void
 from schemas.problems import Problem
 from tests.unit.pricing.owner import ANN, BOB, NOON, PLAIN, Owner, reference, reserve, settle
 
@@ -226,6 +226,21 @@ def test_a_hold_ends_with_its_lease_and_books_what_was_held():
 
     assert (owner.account().held, owner.account().spent) == (0, 30)
     assert isinstance(owner.events[-1], Lapsed)
+
+
+def test_a_hold_whose_lease_has_ended_grants_nothing_before_its_timer_has_rung():
+    owner = Owner()
+    owner.budget()
+    owner.reserve("e1", 30, lease=60.0)
+    slice_ = Extend(reference=reference("e1"), slice=1, amount_pico=5)
+    owner.ask(slice_, seconds=59)
+
+    again = reserve("e1", 30)
+    more = Extend(reference=reference("e1"), slice=2, amount_pico=5)
+    replies = [owner.ask(each, seconds=1) for each in (again, slice_, more)]
+
+    assert [reply.code for reply in replies] == ["conflict"] * 3
+    assert owner.account().held == 35
 
 
 def test_a_hold_ends_with_its_lease_and_is_released_where_that_is_the_rule():
