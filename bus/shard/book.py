@@ -66,13 +66,18 @@ class Book:
 
     def advance(self, address: Address, state: Any) -> None:
         """Give an entity the state that its events have led to."""
-        self.slots.setdefault(address, Slot()).state = state
+        self._slot(address).state = state
 
     def remember(self, address: Address, entry: Entry) -> None:
         """Keep the reply of a committed command for repeats of its id."""
-        slot = self.slots.setdefault(address, Slot())
+        slot = self._slot(address)
         if entry.reply is not NOTHING and entry.command and self.entity.keeps_replies:
             slot.replies[entry.command] = StoredReply(digest=entry.digest, reply=entry.reply)
+
+    def _slot(self, address: Address) -> Slot:
+        if (slot := self.slots.get(address)) is None:
+            slot = self.slots[address] = Slot()
+        return slot
 
     def ended(self) -> Iterator[tuple[Address, Any]]:
         """Yield the entities that have ended, with their states."""
