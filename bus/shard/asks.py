@@ -2,11 +2,12 @@
 
 Asking is harmless however often it happens, because the one who is asked knows the command by its
 id. An answer comes in as a command like any other, and the event it leads to closes the ask. What
-is not urgent waits a moment for others to the same entity: one message and one turn serve them all.
+one turn asks of the same entity travels together, so that one message and one turn serve it all;
+what is not urgent waits a moment for that of other turns.
 """
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -41,6 +42,10 @@ MOST_TOGETHER = 64
 """Questions in one message."""
 
 
+_Gathered = defaultdict[tuple[str, ...], list[str]]
+"""The ids of what is asked, by the entity that is asked."""
+
+
 class _Asked(NamedTuple):
     address: Address
     ask: Ask
@@ -68,7 +73,7 @@ class Asker:
         self._timing = timing
         self._asked: dict[str, _Asked] = {}
         self._crew = Crew(tasks, self._ask, most=MOST_AT_ONCE)
-        self._gathering: defaultdict[tuple[str, ...], list[str]] = defaultdict(list)
+        self._gathering: _Gathered = defaultdict(list)
         self._is_gathering = Wakeup()
         self._silent: list[Sequence[str]] = []
         self._is_silent = Wakeup()
@@ -76,18 +81,18 @@ class Asker:
 
     def resume(self) -> None:
         """Ask everything that is open in the book of a shard that was just taken over."""
-        for address, ask in self._book.open_asks():
-            self.put(address, ask)
+        self.put(self._book.open_asks())
 
-    def put(self, address: Address, ask: Ask) -> None:
-        """Ask what an entity wants to know; its commit must be stored."""
-        if ask.id in self._asked:
-            return
-        self._asked[ask.id] = _Asked(address, ask)
-        if ask.urgent:
-            self._crew.give([ask.id])
-        else:
-            self._gathering[ask.entity, ask.tenant, ask.key].append(ask.id)
+    def put(self, asked: Iterable[tuple[Address, Ask]]) -> None:
+        """Ask what entities want to know; their commits must be stored."""
+        urgent: _Gathered = defaultdict(list)
+        for address, ask in asked:
+            if ask.id not in self._asked:
+                self._asked[ask.id] = _Asked(address, ask)
+                together = urgent if ask.urgent else self._gathering
+                together[ask.entity, ask.tenant, ask.key].append(ask.id)
+        self._give(urgent)
+        if self._gathering:
             self._is_gathering.set()
 
     async def gather(self) -> None:
@@ -95,11 +100,8 @@ class Asker:
         while True:
             await self._is_gathering.wait()
             await anyio.sleep(self._timing.ask_together_seconds)
-            gathered = list(self._gathering.values())
-            self._gathering.clear()
-            for names in gathered:
-                for start in range(0, len(names), MOST_TOGETHER):
-                    self._crew.give(names[start : start + MOST_TOGETHER])
+            gathered, self._gathering = self._gathering, defaultdict(list)
+            self._give(gathered)
 
     async def run(self) -> None:
         """Ask again those who did not answer, until cancelled."""
@@ -110,6 +112,11 @@ class Asker:
             again, self._silent = self._silent, []
             for names in again:
                 self._crew.give(names)
+
+    def _give(self, gathered: _Gathered) -> None:
+        for names in gathered.values():
+            for start in range(0, len(names), MOST_TOGETHER):
+                self._crew.give(names[start : start + MOST_TOGETHER])
 
     async def _ask(self, names: Sequence[str]) -> None:
         names = [name for name in names if self._is_open(name)]

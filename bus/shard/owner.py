@@ -182,8 +182,7 @@ class ShardOwner:
         else:
             await self._fence.confirm()
         await self._dispatcher.dispatch(self.book.n, outcome)
-        for address, ask in outcome.asked:
-            self._asker.put(address, ask)
+        self._asker.put(outcome.asked)
         for mail, reason in outcome.crashed:
             await self._lay_aside(mail, reason, now)
 

@@ -111,8 +111,7 @@ async def take_over_without_timers(*arguments: Any, **options: Any) -> Recovered
 
 
 async def ask_first(owner: ShardOwner, outcome: Outcome, now: datetime) -> None:
-    for address, ask in outcome.asked:
-        owner._asker.put(address, ask)
+    owner._asker.put(outcome.asked)
     await STORE(owner, outcome, now)
 
 
