@@ -1,4 +1,7 @@
-"""What the Claude models refuse, and how each is told to think."""
+"""What the Claude models refuse, and how each is told to think.
+
+Each rule names its source: [T] Anthropic's own types, [R] a recorded refusal, or a public report.
+"""
 
 from typing import Any
 
@@ -79,14 +82,17 @@ def _none_or_enough(value: Any, _config: ModelConfig) -> bool:
 _LEAST_BUDGET = 1024
 
 CLAUDE_RULES: tuple[Rule, ...] = (
+    # [T]: there are no such fields.
     *(
         Rule(_CLAUDE, ANY, setting, never, f"takes no {setting}")
         for setting in ("seed", "frequency_penalty", "presence_penalty", "verbosity")
     ),
+    # [T]: anthropic 2 has no sampling at all, and Opus 4.7 and later answer 400 to it.
     *(
         Rule(_CLAUDE, UNSAMPLED, setting, never, f"takes no {setting}")
         for setting in ("temperature", "top_p", "top_k")
     ),
+    # Anthropic's reference of Messages: temperature from 0 to 1; its guide to extended thinking.
     Rule(
         _CLAUDE,
         ANY,
@@ -97,7 +103,9 @@ CLAUDE_RULES: tuple[Rule, ...] = (
     ),
     Rule(_CLAUDE, ANY, "temperature", _one_unless_thinking, "takes no temperature as it thinks"),
     Rule(_CLAUDE, ANY, "top_k", _unless_thinking, "takes no top_k as it thinks"),
+    # From Opus 4.1 and Sonnet 4.5 on only one of the two: 400 (PROVIDERS 0.2).
     Rule(_CLAUDE, ONE_SAMPLING, "top_p", _unless_tempered, "takes no top_p beside a temperature"),
+    # BerriAI/litellm#3286: "each stop sequence must contain non-whitespace".
     Rule(
         _CLAUDE,
         ANY,
@@ -106,6 +114,7 @@ CLAUDE_RULES: tuple[Rule, ...] = (
         "takes no stop sequences of white space alone",
         nearest=_visible_ones,
     ),
+    # [T]: thinking came with Claude 3.7, and a budget has 1024 tokens at least.
     Rule(_CLAUDE, _THOUGHTLESS, "reasoning_effort", only("none"), "does not reason"),
     Rule(_CLAUDE, _THOUGHTLESS, "reasoning_budget", only(0), "does not reason"),
     Rule(
@@ -123,6 +132,7 @@ CLAUDE_RULES: tuple[Rule, ...] = (
         "takes a reasoning_budget of at least 1024",
         nearest=always(_LEAST_BUDGET),
     ),
+    # [T]: efforts go from low to max; [R]: "does not support effort level 'xhigh'".
     Rule(
         _CLAUDE,
         ANY,
@@ -139,6 +149,7 @@ CLAUDE_RULES: tuple[Rule, ...] = (
         "knows no reasoning effort xhigh",
         nearest=always("high"),
     ),
+    # Anthropic's guide to extended thinking: auto and none alone; [T]: a format has a schema.
     Rule(_CLAUDE, ANY, "tool_choice", _choosable, "must be free in its choice as it thinks"),
     Rule(
         _CLAUDE,

@@ -1,4 +1,7 @@
-"""What the services refuse that serve the models of several makers: Bedrock, Google, Ollama."""
+"""What the services refuse that serve the models of several makers: Bedrock, Google, Ollama.
+
+Each rule names its source: [T] the services' own types, or their guide.
+"""
 
 import re
 from typing import Any
@@ -28,6 +31,7 @@ _TITAN = models("titan")
 _OPEN_WEIGHT = models("gpt-oss")
 
 BEDROCK_RULES = (
+    # [T]: Converse has four settings for all models, toolChoice has no "none", formats a schema.
     *(
         Rule(_BEDROCK, ANY, setting, never, f"takes no {setting} on Bedrock")
         for setting in ("seed", "frequency_penalty", "presence_penalty", "verbosity")
@@ -59,11 +63,12 @@ BEDROCK_RULES = (
     ),
     Rule(
         _BEDROCK,
-        models(r"titan|nova|llama|command|claude-(?:(?:opus|sonnet)-4-20)"),
+        models(r"titan|claude-(?:(?:opus|sonnet)-4-20)"),
         "response_format",
         never,
         "keeps to no schema",
     ),
+    # No field is known that would ask these to reason, and gpt-oss has three levels.
     Rule(
         _BEDROCK,
         models(r"titan|nova-(?!2)|llama|command|mistral|mixtral"),
@@ -96,9 +101,11 @@ def _within_three_efforts(effort: Any) -> str:
 
 
 GEMINI_RULES = (
+    # Google's reference of GenerationConfig: up to 5 stop sequences; [T]: no field for the others.
     Rule(_GEMINI, ANY, "stop_sequences", up_to(5), "takes at most 5 stop sequences"),
     Rule(_GEMINI, ANY, "verbosity", never, "takes no verbosity"),
     Rule(_GEMINI, ANY, "parallel_tool_calls", allowed, "cannot be kept from parallel calls"),
+    # Gemini 3 rejects penalties (PROVIDERS 1.3); before 2.5 no model thinks.
     *(
         Rule(_GEMINI, _GEMINI_3, setting, never, f"takes no {setting}")
         for setting in ("frequency_penalty", "presence_penalty")
@@ -111,6 +118,7 @@ GEMINI_RULES = (
             ("reasoning_summary", "none"),
         )
     ),
+    # Google's guide to thinking: the levels of each model, and which cannot be turned off.
     Rule(
         _GEMINI,
         models(r"gemini-3(?:\.[01])?-pro"),
@@ -135,6 +143,7 @@ GEMINI_RULES = (
 _OLLAMA = (Ollama,)
 
 OLLAMA_RULES = (
+    # [T]: there are no such fields.
     *(
         Rule(_OLLAMA, ANY, setting, never, f"takes no {setting} from Ollama")
         for setting in ("verbosity", "reasoning_budget", "service_tier")

@@ -1,4 +1,7 @@
-"""What OpenAI's models refuse, which are Azure's as well, and what Groq does."""
+"""What OpenAI's models refuse, which are Azure's as well, and what Groq does.
+
+Each rule names its source: [T] OpenAI's own types, [R] a recorded refusal, or a public report.
+"""
 
 from typing import Any
 
@@ -22,11 +25,13 @@ _CHATTY = (OpenAI, Azure, Groq)
 THINKING = models(r"o[134](?![a-z\d])|gpt-5(?![\w.-]*-chat)")
 """Models that think before they answer and refuse to have their sampling set."""
 
-THINKING_CAN_BE_OFF = models(r"gpt-5\.\d(?![\w.-]*-chat)")
-"""Those of them that take sampling settings all the same at ``reasoning_effort: none``."""
+UNTHINKING_BY_DEFAULT = models(r"gpt-5\.[12](?!\d)(?![\w.-]*-(?:chat|codex|pro))")
+"""Those of them that do not think unless an effort is asked for."""
+
+THINKING_CAN_BE_OFF = models(r"gpt-5\.(?![12](?!\d)(?![\w.-]*-(?:codex|pro)))\d+(?![\w.-]*-chat)")
+"""Those of them that take sampling settings only at ``reasoning_effort: none``."""
 
 _ALWAYS_THINKING = models(r"o[134](?![a-z\d])|gpt-5(?!\.\d)(?![\w.-]*-chat)")
-
 
 _LEAST_TOKENS = 16
 
@@ -39,10 +44,28 @@ def _one_or_without_effort(value: Any, config: ModelConfig) -> bool:
     return value == 1 or config.reasoning_effort == "none"
 
 
+def _one_or_not_thinking(value: Any, config: ModelConfig) -> bool:
+    return value == 1 or _not_thinking(value, config)
+
+
+def _not_thinking(_value: Any, config: ModelConfig) -> bool:
+    return config.reasoning_effort in {None, "none"}
+
+
 OPENAI_RULES = (
+    # [T]: stop has at most 4, and none with o3 and o4-mini.
     Rule(_CHATTY, ANY, "stop_sequences", up_to(4), "takes at most 4 stop sequences"),
     Rule(_OPENAI, models(r"o[34](?!\d)"), "stop_sequences", up_to(0), "takes no stop sequences"),
+    # 400 unsupported_value of o-series and gpt-5; vercel/ai#10932 of gpt-5.1 and later at none,
+    # which is the default of 5.1 and 5.2 (numman-ali/opencode-openai-codex-auth#62).
     Rule(_OPENAI, _ALWAYS_THINKING, "temperature", only(1), "takes no temperature but 1"),
+    Rule(
+        _OPENAI,
+        UNTHINKING_BY_DEFAULT,
+        "temperature",
+        _one_or_not_thinking,
+        "takes no temperature but 1 as it thinks",
+    ),
     Rule(
         _OPENAI,
         THINKING_CAN_BE_OFF,
@@ -51,12 +74,15 @@ OPENAI_RULES = (
         "takes no temperature but 1",
     ),
     Rule(_OPENAI, _ALWAYS_THINKING, "top_p", never, "takes no top_p"),
+    Rule(_OPENAI, UNTHINKING_BY_DEFAULT, "top_p", _not_thinking, "takes no top_p as it thinks"),
     Rule(_OPENAI, THINKING_CAN_BE_OFF, "top_p", _without_effort, "takes no top_p"),
     Rule(_OPENAI, THINKING, "frequency_penalty", never, "takes no frequency_penalty"),
     Rule(_OPENAI, THINKING, "presence_penalty", never, "takes no presence_penalty"),
+    # 400 unsupported_parameter; gpt-5-chat is no reasoning model.
     Rule(
         _OPENAI, models(r"gpt-[34]|gpt-5[\w.-]*-chat"), "reasoning_effort", never, "does not reason"
     ),
+    # openai/openai-agents-python#2089: "Supported values are: 'none', 'low', 'medium', and 'high'".
     Rule(
         _OPENAI,
         models(r"gpt-5\.1(?!\d)"),
@@ -64,6 +90,7 @@ OPENAI_RULES = (
         other_than("minimal"),
         "knows no minimal reasoning effort",
     ),
+    # vane#1173, of gpt-5.6.
     Rule(
         _OPENAI,
         models(r"gpt-5\.(?:[6-9](?!\d)|\d\d)(?![\w.-]*-chat)"),
@@ -73,6 +100,7 @@ OPENAI_RULES = (
         api="chat",
         beside_tools=True,
     ),
+    # OpenAI's reference of reasoning_effort for the o-series, quoted in CherryHQ/cherry-studio#919.
     Rule(
         _OPENAI,
         models(r"o[134](?![a-z\d])"),
@@ -80,6 +108,7 @@ OPENAI_RULES = (
         only("low", "medium", "high"),
         "knows three efforts: low, medium and high",
     ),
+    # OpenAI's page of gpt-5, quoted in QwenLM/qwen-code#11295.
     Rule(
         _OPENAI,
         models(r"gpt-5(?!\.\d)(?![\w.-]*-chat)"),
@@ -87,6 +116,7 @@ OPENAI_RULES = (
         only("minimal", "low", "medium", "high"),
         "knows four efforts, from minimal to high",
     ),
+    # earendil-works/pi#6265: "Expected a value >= 16, but got 1 instead".
     Rule(
         _OPENAI,
         models(r"gpt-|o[134](?![a-z\d])|codex|computer-use"),
@@ -96,9 +126,11 @@ OPENAI_RULES = (
         api="responses",
         nearest=always(_LEAST_TOKENS),
     ),
+    # [T]: there are no such fields, here or in that interface.
     Rule(_OPENAI, ANY, "top_k", never, "takes no top_k"),
     Rule(_OPENAI, ANY, "reasoning_budget", never, "takes no reasoning_budget"),
     Rule(_OPENAI, ANY, "reasoning_summary", only("none"), "tells no reasoning here", api="chat"),
+    # [T]: verbosity came with gpt-5; what is older takes its default alone.
     Rule(
         _OPENAI, models(r"gpt-[34]|o1|o3-mini"), "verbosity", only("medium"), "takes no verbosity"
     ),
@@ -109,6 +141,7 @@ OPENAI_RULES = (
 )
 
 GROQ_RULES = (
+    # groq's own types: none, default, low, medium, high; the rest has no field there.
     Rule(
         (Groq,),
         ANY,

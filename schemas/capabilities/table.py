@@ -43,7 +43,11 @@ OUTPUT_LIMITS: tuple[tuple[re.Pattern[str], int], ...] = (
     (models(r"o[134](?![a-z\d])"), 100_000),
     (models(r"gpt-5"), 128_000),
 )
-"""The most tokens that models answer with, the first match counting."""
+"""The most tokens that models answer with, the first match counting.
+
+From the makers' pages of their models. They bound what is asked where an answer must be bounded,
+and what is refused only at a provider's own service without headers, which may lift them.
+"""
 
 _LIMITED = (OpenAI, Azure, Anthropic, Bedrock)
 
@@ -90,7 +94,9 @@ def _applies(rule: Rule, provider: Provider) -> bool:
 
 
 def _too_long(provider: Provider, config: ModelConfig) -> list[Refusal]:
-    limit = output_limit(provider.model) if isinstance(provider, _LIMITED) else None
+    # Another server may know other limits, and a header may lift them (output-128k does).
+    is_usual = isinstance(provider, _LIMITED) and not (provider.base_url or provider.headers)
+    limit = output_limit(provider.model) if is_usual else None
     if limit is None or config.max_tokens is None or config.max_tokens <= limit:
         return []
     return [Refusal("max_tokens", f"answers with at most {limit} tokens", limit)]

@@ -179,6 +179,12 @@ class Prices:
         """Return a row by its own name."""
         return self._shelf.row(provider, model)
 
+    def context_window(self, terms: Terms) -> int | None:
+        """Return how many tokens a model's prompt and answer have together, None if not known."""
+        found = self.find(_wanted(terms))
+        row = self.row(found.provider, found.model) if found else None
+        return row.context_window if row else None
+
     def models(self, provider: str) -> list[str]:
         """Return the names of a provider's rows."""
         return list(self._shelf.rows(provider))
@@ -194,10 +200,7 @@ class Prices:
         return offer
 
     def _offer(self, terms: Terms) -> _Offer | Unpriced:
-        wanted = Wanted(
-            terms.provider, terms.model, terms.region, terms.or_model, terms.or_provider
-        )
-        found = self.find(wanted)
+        found = self.find(_wanted(terms))
         row = self.row(found.provider, found.model) if found else None
         if found is None or row is None:
             return Unpriced(f"the rate book has no model {terms.model!r} at {terms.provider}")
@@ -212,6 +215,10 @@ class Prices:
         asked = f"{found.seller}/{terms.model}" if borrowed else terms.model
         resolved_from = None if asked == found.model else asked
         return _offered(name, variant, resolved_from, row.minimum, prices)
+
+
+def _wanted(terms: Terms) -> Wanted:
+    return Wanted(terms.provider, terms.model, terms.region, terms.or_model, terms.or_provider)
 
 
 def variant_of(terms: Terms) -> str:

@@ -9,11 +9,12 @@ import msgspec
 
 from actors.streaming.adapters.generation import Generator
 from schemas.lifecycle import FailGeneration, FinishGeneration, GenerateWork
-from schemas.llm import Answer, ModelConfig
+from schemas.llm import Answer, ChatMessage, ModelConfig
 from schemas.policy import Fallback, Policy
+from schemas.providers import Ollama
 from schemas.streams import StreamEvent
 from schemas.usage import Usage
-from tests.attempts import KEY, at, detour, generating, text_of, work
+from tests.attempts import KEY, at, detour, generating, ignore, text_of, work
 from tests.providers_fake import (
     Behaviour,
     FakeProvider,
@@ -291,3 +292,24 @@ async def test_an_answer_that_cannot_be_gone_on_with_goes_back_to_the_owner():
 
 async def _ignore(_events: list[StreamEvent]) -> None:
     await anyio.lowlevel.checkpoint()
+
+
+# Windows
+
+
+async def test_a_prompt_that_cannot_fit_is_not_sent_and_goes_where_it_fits():
+    async with fakes(answering("Hi"), answering("Hi")) as fake, generating() as generator:
+        small = Ollama(model="m", base_url=fake[0].base_url, num_ctx=10)
+        item = work(small)
+        message = ChatMessage(role="user", content="word " * 100)
+        request = msgspec.structs.replace(item.request, messages=[message])
+        item = msgspec.structs.replace(item, request=request)
+        alone = await generator.run(item, ignore)
+        policy = Policy(fallbacks=[Fallback(provider=at(fake[1]))])
+        helped = await generator.run(at_place(item, 0, policy), ignore)
+
+        assert [len(one.bodies) for one in fake] == [0, 1]
+    assert isinstance(alone, FailGeneration)
+    assert (alone.problem.code, alone.problem.field) == ("validation", "messages")
+    assert isinstance(helped, FinishGeneration)
+    assert (helped.answer.text, helped.place) == ("Hi", 1)

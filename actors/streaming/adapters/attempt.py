@@ -36,6 +36,7 @@ from actors.streaming.core.resilience.trail import Trail
 from actors.streaming.core.safety.intake import under
 from actors.streaming.core.safety.screen import RuleLibrary
 from actors.streaming.core.sequencer import Sequencer
+from actors.streaming.core.window import overflow
 from bus.errors import ProblemError
 from bus.ports import Clock
 from bus.waiting import apart
@@ -202,6 +203,9 @@ class Attempt:
         provider = self._means.providers[type(way.provider)]
         status = provider.status(way.request(self._request, None))
         await self._emit([self._sequencer.thinking(status, self._means.clock())])
+        problem = overflow(way.request(self._request, None), self._prices())
+        if problem is not None:
+            return self._trail.note(way, None, problem)
         health = self._means.switchboard.endpoints.of(way.provider, self._work.tenant)
         question = Question(
             health=health,
@@ -274,6 +278,9 @@ class Attempt:
     async def _publish(self, deltas: list[Delta]) -> None:
         if deltas:
             await self._emit(self._sequencer.events(deltas, self._means.clock()))
+
+    def _prices(self) -> Prices | None:
+        return self._means.prices() if self._means.prices else None
 
     def _tokens(self, way: Route) -> int:
         """Return what the call may count against a limit of tokens."""

@@ -318,3 +318,35 @@ def test_an_answer_beyond_a_models_length_is_refused_with_the_length_it_has():
     assert refused(OpenAI(model="gpt-4o"), max_tokens=16_384) == set()
     assert refused(OpenAI(model="something-new"), max_tokens=1_000_000) == set()
     assert refused(Groq(model="gpt-4o"), max_tokens=20_000) == set()
+
+
+@pytest.mark.parametrize(
+    ("model", "effort", "takes"),
+    [
+        ("gpt-5.1", None, True),
+        ("gpt-5.2-2025-12-11", None, True),
+        ("gpt-5.1", "low", False),
+        ("gpt-5.1", "none", True),
+        ("gpt-5.1-codex", None, False),
+        ("gpt-5.6-luna", None, False),
+        ("gpt-5.6-luna", "none", True),
+        ("gpt-5.10", None, False),
+        ("gpt-5", None, False),
+        ("gpt-5.1-chat-latest", None, True),
+    ],
+)
+def test_models_that_do_not_think_take_sampling_settings(
+    model: str, effort: Effort | None, *, takes: bool
+):
+    given = refused(OpenAI(model=model), temperature=0.2, top_p=0.9, reasoning_effort=effort)
+
+    assert given & {"temperature", "top_p"} == (set() if takes else {"temperature", "top_p"})
+
+
+def test_limits_of_answers_hold_at_the_providers_own_service_and_without_headers():
+    model = "claude-sonnet-4-20250514"
+    beta = {"anthropic-beta": "output-128k-2025-02-19"}
+
+    assert refused(Anthropic(model=model), max_tokens=100_000) == {"max_tokens"}
+    assert refused(Anthropic(model=model, headers=beta), max_tokens=100_000) == set()
+    assert refused(Anthropic(model=model, base_url="http://h"), max_tokens=100_000) == set()

@@ -64,9 +64,11 @@ def leads_on(problem: Problem) -> bool:
     """Say whether another provider may do better.
 
     Not where the request itself is at fault, the time or money is spent, or a content filter has
-    spoken: a fallback is no way around a refusal.
+    spoken: a fallback is no way around a refusal. But another model may have a larger window.
     """
     tokens = {problem.details.get("provider_code"), problem.details.get("provider_type")}
+    if "context_window" in problem.details:
+        return True
     about_policy = (problem.field or "").startswith("policy.")
     final = problem.code in _FINAL_CODES or bool(tokens & _FINAL_TOKENS)
     return not (final or about_policy)

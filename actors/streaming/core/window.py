@@ -1,0 +1,58 @@
+"""Refusing a prompt that cannot fit into its model, before it is sent. Pure.
+
+How large a model's window is the rate book tells, for the providers' own services. Definitions with
+an address or headers of their own are let pass: other servers have other windows, and a header may
+open a larger one. Ollama cuts a prompt silently, so there the definition's own ``num_ctx`` counts.
+"""
+
+import re
+from typing import Any
+
+from actors.streaming.core import estimate
+from schemas.llm import ChatMessage, GenerateRequest
+from schemas.pricing.prices import Prices
+from schemas.pricing.terms import terms_of
+from schemas.problems import Problem
+from schemas.providers import Custom, Ollama, Provider, Scripted
+
+CERTAIN = 2.0
+"""A prompt is refused that is estimated at more than so many windows: an estimate may be wrong, and
+what might fit only the provider can say. At twice the window, each token would have 8 letters."""
+
+_REPEATED = re.compile(r"(.)\1+", re.DOTALL)
+"""Runs of one character, such as indents and rules, which may be a single token."""
+
+
+def window_of(provider: Provider, prices: Prices | None) -> int | None:
+    """Return how many tokens prompt and answer may have together, None if that is not known."""
+    match provider:
+        case Ollama(num_ctx=num_ctx):
+            return num_ctx
+        case Custom() | Scripted():
+            return None
+        case _:
+            remote: Any = provider
+            if prices is None or remote.base_url or remote.headers:
+                return None
+            return prices.context_window(terms_of(provider))
+
+
+def overflow(request: GenerateRequest, prices: Prices | None) -> Problem | None:
+    """Return why a prompt cannot be sent, None where it may fit."""
+    window = window_of(request.provider, prices)
+    if window is None or estimate.prompt_tokens(request) <= CERTAIN * window:
+        return None
+    tokens = sum(estimate.tokens(_squeezed(message)) for message in request.messages)
+    if tokens <= CERTAIN * window:
+        return None
+    model = request.provider.model
+    return Problem(
+        code="validation",
+        message=f"The prompt has about {tokens} tokens (estimated), {model} takes {window}.",
+        field="messages",
+        details={"estimated_tokens": tokens, "context_window": window},
+    )
+
+
+def _squeezed(message: ChatMessage) -> str:
+    return _REPEATED.sub(r"\1", message.text)
