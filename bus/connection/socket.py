@@ -8,8 +8,8 @@ from nats.aio.transport import TcpTransport
 CLOSE_SECONDS = 1.0
 """How long a closed connection may take to write what it still has."""
 
-MOST_UNWRITTEN_BYTES = 64 * 1024
-"""With more that waits for the socket, who publishes waits too."""
+MOST_UNSENT_BYTES = 64 * 1024
+"""What a peer that does not keep up may leave in the socket."""
 
 
 class BoundedTcp(TcpTransport):
@@ -24,16 +24,12 @@ class BoundedTcp(TcpTransport):
         return True
 
     @property
-    def is_open(self) -> bool:
-        """Whether single messages may be written: unencrypted, and not much waits to be written.
-
-        TLS makes a record of each write.
-        """
-        writer = self._io_writer
-        if writer is None or writer is not self._bare_io_writer:
+    def is_free(self) -> bool:
+        """Whether it takes more: it is not being closed, and not much waits to be sent."""
+        if self._io_writer is None:
             return False
-        socket = writer.transport
-        return not socket.is_closing() and socket.get_write_buffer_size() < MOST_UNWRITTEN_BYTES
+        socket = self._io_writer.transport
+        return not socket.is_closing() and socket.get_write_buffer_size() < MOST_UNSENT_BYTES
 
     async def connect(self, uri: ParseResult, buffer_size: int, connect_timeout: int) -> None:
         """Connect, and let go of an earlier connection."""
