@@ -8,7 +8,7 @@ import zlib
 from functools import cache
 
 from bus.errors import problem
-from schemas.ids import TOKEN_PATTERN
+from schemas.ids import PLATFORM, TOKEN_PATTERN
 
 _TOKEN = re.compile(TOKEN_PATTERN)
 _VARIABLE = re.compile(r"\{(\w+)\}")
@@ -28,8 +28,15 @@ def token(value: str, field: str) -> str:
 
 
 def fill(template: str, **tokens: str) -> str:
-    """Build the subject of a template. Each token is checked as by ``token``."""
-    return template.format(**{name: token(value, name) for name, value in tokens.items()})
+    """Build the subject of a template. Each token is checked as by ``token``.
+
+    As a tenant the platform is taken too.
+    """
+    return template.format(**{name: _checked(value, name) for name, value in tokens.items()})
+
+
+def _checked(value: str, name: str) -> str:
+    return value if (name, value) == ("tenant", PLATFORM) else token(value, name)
 
 
 @cache

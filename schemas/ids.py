@@ -22,3 +22,8 @@ SessionId = Token
 
 Label = Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
 """Whom a request is for, in the words of whoever makes it; it stands in no subject."""
+
+PLATFORM = "$platform"
+"""Stands where a tenant does, for all tenants together.
+
+No tenant can have this name, since it is no token: it is operators who ask in it."""

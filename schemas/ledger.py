@@ -9,7 +9,8 @@ from typing import Literal
 
 from schemas.base import Internal, Value
 from schemas.budgets import Budget, Limits, ScopeKind
-from schemas.ids import ExecutionId, TenantId
+from schemas.escrow import EscrowCommand, EscrowEvent
+from schemas.ids import ExecutionId
 from schemas.usage import Usage
 
 ACCOUNT_ENTITY = "account"
@@ -77,7 +78,9 @@ class Reserve(Internal, tag="reserve"):
     """Hold money, and count a request against the limits, before a provider is called.
 
     ``amount_pico`` and ``tokens`` are upper bounds. The hold ends by itself at ``lease_until``.
-    Who was refused may ask again; who gives up, refused or unanswered, sends ``Void``.
+    Who was refused may ask again; who gives up, refused or unanswered, sends ``Void``. With
+    ``platform`` the money must be the platform's as well. With ``least_pico`` less than the amount
+    is held where little is left, down to this.
     """
 
     reference: Reference
@@ -85,12 +88,14 @@ class Reserve(Internal, tag="reserve"):
     amount_pico: int
     tokens: int
     lease_until: datetime
+    platform: bool = False
+    least_pico: int | None = None
 
 
 class Extend(Internal, tag="extend"):
     """Hold more for a stream that goes on: ``slice`` counts from 1, so that repeats are known.
 
-    ``lease_until`` moves the end of the hold, if it is set.
+    A negative amount lets go of a part. ``lease_until`` moves the end of the hold, if it is set.
     """
 
     reference: Reference
@@ -186,15 +191,20 @@ AccountCommand = (
     | Adjust
     | LookAtBudgets
     | LookAtTerms
+    | EscrowCommand
 )
 
 # Answers
 
 
 class MoneyHeld(Internal, tag="held"):
-    """The money is held: ``held_pico`` in all for this reference."""
+    """The money is held: ``held_pico`` in all for this reference.
+
+    ``until`` is when the first of the windows ends that it is held in.
+    """
 
     held_pico: int
+    until: datetime | None = None
 
 
 class Booked(Internal, tag="booked"):
@@ -207,21 +217,24 @@ class Booked(Internal, tag="booked"):
 class Restriction(Value, omit_defaults=True):
     """A scope that may refuse: its limits do, and with ``money`` a hard budget does too.
 
-    ``name`` is the project, user or agent, or ``*`` for each.
+    ``name`` is the project, user or agent, or ``*`` for each. ``platform`` is set where it is the
+    platform that may refuse.
     """
 
     scope: ScopeKind = "global"
     name: str | None = None
     money: bool = False
+    platform: bool = False
 
 
 class Terms(Internal, tag="terms"):
     """Whom an execution has to ask before it spends: the stored record of an account.
 
     Of two the one with the higher ``revision`` holds. A tenant without restrictions asks nobody.
+    Those of the platform hold for every tenant, in which ``project`` is the tenant.
     """
 
-    tenant: TenantId
+    tenant: str
     revision: int
     restrictions: list[Restriction] = []
 
@@ -241,7 +254,7 @@ class TermsKnown(Internal, tag="terms_known"):
     """An agents process holds to these terms, or to newer ones, from now on."""
 
     process: str
-    tenant: TenantId
+    tenant: str
     revision: int
 
 
@@ -429,4 +442,5 @@ AccountEvent = (
     | LimitsSet
     | DefaultsSet
     | AlertRaised
+    | EscrowEvent
 )

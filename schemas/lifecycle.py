@@ -58,12 +58,13 @@ class Spending(Value, omit_defaults=True):
 
     ``amount_pico`` and ``tokens`` are upper bounds of one attempt; with ``slices`` the amount is
     that of the prompt and a first slice. One that ``waits`` asks again when it may be granted,
-    others fail when they are refused.
+    others fail when they are refused. ``platform`` is set where a budget of the platform holds.
     """
 
     amount_pico: int
     tokens: int
     waits: bool = False
+    platform: bool = False
     slices: Slices | None = None
 
 

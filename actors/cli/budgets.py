@@ -1,6 +1,7 @@
 """``callboard budgets``: what may be spent, by whom and how often."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
@@ -10,6 +11,7 @@ from actors.cli import shown
 from actors.cli.agents import built
 from actors.cli.session import Session, with_session
 from bus.client import Client
+from bus.connection import NatsTransport
 from bus.ids import new_id
 from schemas.budgets import (
     AdjustBudget,
@@ -23,6 +25,7 @@ from schemas.budgets import (
     SetLimits,
     TopUpBudget,
 )
+from schemas.ids import PLATFORM
 
 PICO = 10**12
 SCOPES = click.Choice(["global", "project", "user", "agent"])
@@ -45,8 +48,16 @@ class Dollars(click.ParamType[int]):
 
 
 @click.group()
-def budgets() -> None:
-    """Set, list and correct budgets and limits."""
+@click.option("--platform", is_flag=True, help="Those over all tenants; for operators.")
+@click.pass_context
+def budgets(context: click.Context, *, platform: bool) -> None:
+    """Set, list and correct budgets and limits.
+
+    To the platform a project is a tenant. Its budgets need a user of the fleet.
+    """
+    session = context.find_object(Session)
+    if platform and session is not None:
+        context.obj = replace(session, tenant=PLATFORM)
 
 
 @budgets.command("set")
@@ -172,10 +183,11 @@ def _scope(kind: str, name: str | None) -> str:
 
 
 def _asked(session: Session, wanted: Any) -> Any:
-    async def body(client: Client) -> Any:
-        return await client.request(session.tenant, wanted)
+    async def body(transport: NatsTransport) -> Any:
+        return await Client(transport).request(session.tenant, wanted)
 
-    return session.run(body)
+    runs = session.run_as_fleet if session.tenant == PLATFORM else session.run_connected
+    return runs(body)
 
 
 def _show(session: Session, wanted: Any) -> None:

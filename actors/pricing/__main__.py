@@ -44,22 +44,37 @@ async def run() -> None:
 
 def hosting(process: Process) -> ShardHost:
     """Return what owns this process's share of the accounts."""
-    return ShardHost(
+    ways: dict[str, Owners] = {}
+    host = ShardHost(
         account_entity(rules(process.config, zone)),
         process.config.shards,
         process.name,
         process.membership,
         process.bus,
         process.timing,
+        ways=ways,
+    )
+    # The accounts of tenants ask that of the platform.
+    ways[ACCOUNT_ENTITY] = accounts(process, host)
+    return host
+
+
+def accounts(process: Process, host: ShardHost) -> Owners:
+    """Return the way to all accounts, short where this process owns them."""
+    return Owners(
+        process.bus.transport,
+        ACCOUNT_ENTITY,
+        process.config.shards,
+        process.timing,
+        nearby=host.offer,
     )
 
 
 def budgeting(process: Process, host: ShardHost) -> Budgets:
     """Return what answers for budgets and limits."""
     bus, timing = process.bus, process.timing
-    owners = Owners(bus.transport, ACCOUNT_ENTITY, process.config.shards, timing, nearby=host.offer)
     teller = TermsTeller(bus, timing, process.membership.members)
-    return Budgets(owners, teller, bus.clock, timeout=timing.answer_seconds)
+    return Budgets(accounts(process, host), teller, bus.clock, timeout=timing.answer_seconds)
 
 
 def following(process: Process) -> Projector:

@@ -7,6 +7,8 @@ from actors.pricing.core.decisions import Rules
 from bus.rpc import command
 from bus.shard.turn import Letter
 from schemas.budgets import Budget, Limits
+from schemas.escrow import BlockAnswered, Recall, RecallAnswered, ReturnAnswered
+from schemas.ids import PLATFORM
 from schemas.ledger import (
     ACCOUNT_KEY,
     AccountCommand,
@@ -24,6 +26,7 @@ from schemas.ledger import (
     TopUp,
     Void,
 )
+from schemas.problems import Problem
 from schemas.usage import Usage
 from tests.contract.recorder import BEGAN, Recorder
 
@@ -36,6 +39,9 @@ ENTITY = account_entity(RULES)
 ANN = Party(user="ann", project="apollo", agent_id="reviewer", session="monday")
 DAY = Budget(id="day", limit_pico=200, window="daily", zone="Europe/Berlin", alert_pico=25)
 EACH = Budget(id="each", limit_pico=70, scope="user", name="*", window="total", thresholds=[100])
+
+ALL = Budget(id="all", limit_pico=80, window="monthly")
+SHORT = Problem(code="budget_exceeded", message="nothing is left", details={"window": "monthly"})
 
 
 def live(recorder: Recorder) -> None:
@@ -51,8 +57,34 @@ def live(recorder: Recorder) -> None:
     recorder.turn(_settle("lapsed", 5), _settle("unheld", 6), _reserve("held", 12))
     recorder.take_over()
     _by_hand(recorder)
+    _lent(recorder)
     recorder.turn(_settle("last", 80, completed=True), _settle("unpriced", None))
     recorder.turn(_letter(DropBudget(id="each")), _reserve("running", 3), seconds=86_400)
+
+
+def _lent(recorder: Recorder) -> None:
+    """Spend from a block of the platform, until it has no more to give."""
+    recorder.turn(_letter(PutBudget(budget=ALL), PLATFORM))
+    recorder.turn(_reserve("lent", 2, platform=True))
+    recorder.turn(*(_letter(_block(name, 2), PLATFORM) for name in ("acme", "bolt")))
+    recorder.turn(_letter(_block("cyd", 90), PLATFORM))
+    recorder.turn(_letter(BlockAnswered(number=1, held_pico=30)))
+    recorder.turn(_reserve("lent", 2, platform=True), _letter(Recall()))
+    recorder.turn(_letter(RecallAnswered(tenant="acme"), PLATFORM))
+    recorder.turn(_letter(ReturnAnswered(ask="acme.1.slice.1")), _settle("lent", 2))
+    recorder.turn(_reserve("short", 2, platform=True), seconds=20)
+    recorder.turn(_letter(BlockAnswered(number=2, problem=SHORT)))
+
+
+def _block(tenant: str, least: int) -> Reserve:
+    return Reserve(
+        reference=_reference(tenant),
+        party=Party(project=tenant),
+        amount_pico=32 * least,
+        least_pico=least,
+        tokens=0,
+        lease_until=BEGAN + timedelta(days=1),
+    )
 
 
 def _by_hand(recorder: Recorder) -> None:
@@ -61,18 +93,23 @@ def _by_hand(recorder: Recorder) -> None:
     recorder.turn(_letter(top_up), _letter(adjust), _letter(top_up))
 
 
-def _letter(body: AccountCommand) -> Letter:
-    return Letter(command("", "acme", ACCOUNT_KEY, body))
+def _letter(body: AccountCommand, tenant: str = "acme") -> Letter:
+    return Letter(command("", tenant, ACCOUNT_KEY, body))
 
 
 def _reference(name: str) -> Reference:
     return Reference(execution_id=name, step=1, attempt=1, at=BEGAN)
 
 
-def _reserve(name: str, amount: int, lease: float = 90.0) -> Letter:
+def _reserve(name: str, amount: int, lease: float = 90.0, *, platform: bool = False) -> Letter:
     until = BEGAN + timedelta(seconds=lease)
     reserve = Reserve(
-        reference=_reference(name), party=ANN, amount_pico=amount, tokens=5, lease_until=until
+        reference=_reference(name),
+        party=ANN,
+        amount_pico=amount,
+        tokens=5,
+        lease_until=until,
+        platform=platform,
     )
     return _letter(reserve)
 

@@ -43,13 +43,13 @@ class Account:
     """What an execution asks of the account of a tenant."""
 
     def __init__(self, owners: Owners, tenant: str = "local") -> None:
-        self._owners = owners
+        self.owners = owners
         self._tenant = tenant
 
     async def ask(self, wanted: AccountCommand) -> bytes:
         mail = command("", self._tenant, ACCOUNT_KEY, wanted)
         with anyio.fail_after(60):
-            while (answers := await self._owners.ask_once([mail])) is None:
+            while (answers := await self.owners.ask_once([mail])) is None:
                 await anyio.sleep(0.1)
         return answers[0]
 

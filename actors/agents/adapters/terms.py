@@ -1,11 +1,13 @@
 """What is known of the terms of tenants: from the stored records of their accounts, and told."""
 
 import anyio
+import msgspec
 
 from bus.codec import decode, encode
 from bus.errors import ProblemError
 from bus.ports import Delivery, Transport
-from schemas.ids import TenantId
+from schemas.budgets import EACH
+from schemas.ids import PLATFORM, TenantId
 from schemas.ledger import TERMS_SUBJECT, Restriction, TellTerms, Terms, TermsKnown
 
 
@@ -15,12 +17,17 @@ class KnownTerms:
     def __init__(self, process: str, usual: tuple[Restriction, ...] = ()) -> None:
         self._process = process
         self._usual = usual
-        self._terms: dict[TenantId, Terms] = {}
+        self._terms: dict[str, Terms] = {}
 
     def of(self, tenant: TenantId) -> Terms:
-        """Return the terms of a tenant."""
+        """Return the terms of a tenant, those of the platform among them."""
         known = self._terms.get(tenant)
-        return known or Terms(tenant=tenant, revision=0, restrictions=list(self._usual))
+        terms = known or Terms(tenant=tenant, revision=0, restrictions=list(self._usual))
+        of_all = self._terms.get(PLATFORM)
+        if of_all is None or not any(_concerns(each, tenant) for each in of_all.restrictions):
+            return terms
+        platform = Restriction(money=True, platform=True)
+        return msgspec.structs.replace(terms, restrictions=[*terms.restrictions, platform])
 
     def keep(self, terms: Terms) -> TermsKnown:
         """Hold to terms from now on, unless newer ones are known; say which revision holds."""
@@ -35,6 +42,11 @@ class KnownTerms:
 
     def __len__(self) -> int:
         return len(self._terms)
+
+
+def _concerns(restriction: Restriction, tenant: TenantId) -> bool:
+    """Say whether one of the platform's, whose projects are tenants, holds for a tenant."""
+    return restriction.scope == "global" or restriction.name in (tenant, EACH)
 
 
 class TermsHearer:

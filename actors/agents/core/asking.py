@@ -71,4 +71,5 @@ def _reserve(state: Execution) -> Reserve:
         amount_pico=spending.amount_pico if spending else 0,
         tokens=spending.tokens if spending else 0,
         lease_until=state.deadline + GRACE,
+        platform=spending.platform if spending else False,
     )

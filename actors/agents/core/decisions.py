@@ -118,9 +118,13 @@ def _reserve_answered(state: Execution, command: ReserveAnswered, now: datetime)
 
 
 def _refused(state: Execution, problem: Problem, now: datetime) -> Decision:
-    """Wait until leave may be granted, where the execution waits and has the time; or end."""
+    """Wait until leave may be granted, where the execution waits and has the time; or end.
+
+    One that is neither granted nor refused (``unavailable``) is waited for by all.
+    """
     retry_at = None
-    if state.spending is not None and state.spending.waits and problem.retry_after is not None:
+    waits = problem.code == "unavailable" or (state.spending is not None and state.spending.waits)
+    if waits and problem.retry_after is not None:
         retry_at = now + timedelta(seconds=max(problem.retry_after, LEAST_WAIT_SECONDS))
     if retry_at is not None and retry_at >= state.deadline:
         retry_at = None

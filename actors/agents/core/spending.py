@@ -69,7 +69,10 @@ def under(
     request, policy = _bounded(wanted.request, wanted.policy, manner)
     calls = [_Call(request, *way, manner) for way in _ways(request, policy)]
     spending = Spending(
-        amount_pico=0, tokens=_of_all([call.tokens for call in calls], manner), waits=manner.waits
+        amount_pico=0,
+        tokens=_of_all([call.tokens for call in calls], manner),
+        waits=manner.waits,
+        platform=any(each.platform for each in held_by),
     )
     if any(each.money for each in held_by):
         costs = [call.cost(prices, at) for call in calls]

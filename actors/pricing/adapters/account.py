@@ -1,11 +1,12 @@
 """The account of a tenant as the shard runtime sees it."""
 
-from datetime import tzinfo
+from datetime import datetime, tzinfo
 from functools import cache, partial
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from actors.pricing.core import blocks, escrow, ledger
 from actors.pricing.core.decisions import Rules, decide
-from actors.pricing.core.ledger import Ledger, due, evolve
+from actors.pricing.core.ledger import Ledger, evolve
 from actors.pricing.core.outward import announce, record, record_subject
 from bus.errors import problem
 from bus.shard import Entity
@@ -36,9 +37,10 @@ def account_entity(rules: Rules | None = None) -> Entity[Ledger, AccountCommand,
         event_type=AccountEvent,
         decide=partial(decide, rules),
         evolve=evolve,
-        effects=lambda _: (),
+        effects=lambda state: escrow.asks(state.escrow, state.tenant),
+        answered=escrow.answered,
         announce=announce,
-        due=due,
+        due=_due,
         ended=lambda _: False,
         record=record,
         record_subject=record_subject,
@@ -49,3 +51,8 @@ def account_entity(rules: Rules | None = None) -> Entity[Ledger, AccountCommand,
         keeps_replies=False,
         keeps_journal=True,
     )
+
+
+def _due(state: Ledger) -> datetime | None:
+    dues = (ledger.due(state), blocks.due(state))
+    return min((each for each in dues if each is not None), default=None)

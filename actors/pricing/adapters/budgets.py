@@ -30,6 +30,7 @@ from schemas.budgets import (
     SetLimits,
     TopUpBudget,
 )
+from schemas.ids import PLATFORM
 from schemas.ledger import (
     ACCOUNT_KEY,
     Adjust,
@@ -41,6 +42,9 @@ from schemas.ledger import (
     Terms,
     TopUp,
 )
+
+PLATFORM_SCOPES = ("global", "project")
+"""Budgets of the platform are for all tenants together, for one of them, or for each."""
 
 R = TypeVar("R", bound=Message)
 T = TypeVar("T")
@@ -60,18 +64,20 @@ class Budgets:
     def endpoints(self) -> Sequence[Endpoint]:
         """Return the requests this answers."""
         return (
-            Endpoint(SetBudget, self.do_set),
-            Endpoint(RemoveBudget, self.do_remove),
-            Endpoint(GetBudget, self.do_get),
-            Endpoint(ListBudgets, self.do_list),
-            Endpoint(TopUpBudget, self.do_top_up),
-            Endpoint(AdjustBudget, self.do_adjust),
+            Endpoint(SetBudget, self.do_set, platform=True),
+            Endpoint(RemoveBudget, self.do_remove, platform=True),
+            Endpoint(GetBudget, self.do_get, platform=True),
+            Endpoint(ListBudgets, self.do_list, platform=True),
+            Endpoint(TopUpBudget, self.do_top_up, platform=True),
+            Endpoint(AdjustBudget, self.do_adjust, platform=True),
             Endpoint(SetLimits, self.do_limits),
         )
 
     async def do_set(self, caller: Caller, wanted: SetBudget) -> BudgetState:
         """Let a budget hold, for every execution that begins from now on."""
         _check_scope(wanted.scope, wanted.name)
+        if caller.tenant == PLATFORM and wanted.scope not in PLATFORM_SCOPES:
+            raise problem("validation", "the platform's projects are tenants", field="scope")
         zone(wanted.zone)
         put = PutBudget(budget=_as(Budget, wanted))
         return await self._ruled(caller, put, BudgetState)

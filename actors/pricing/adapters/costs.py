@@ -7,6 +7,7 @@ from operator import attrgetter
 
 from bus.projection import Fact, Projection, Rows
 from bus.projection.file import microseconds
+from schemas.ids import PLATFORM
 from schemas.ledger import ACCOUNT_ENTITY, Charge, Charged, Lapsed, Party, Reference, Voided
 from schemas.pricing.prices import ORDINARY
 from schemas.usage import COUNTS
@@ -67,7 +68,12 @@ _row = attrgetter("secret", "unpriced", "reported_pico", "row")
 
 
 def apply(rows: Rows, fact: Fact) -> None:
-    """Add a row for each charge, and for what the end of a lease has booked."""
+    """Add a row for each charge, and for what the end of a lease has booked.
+
+    What the platform was told of its blocks is in the ledgers of the tenants who spent it.
+    """
+    if fact.tenant == PLATFORM:
+        return
     match fact.event:
         case Charged() as event:
             if event.booked_pico:

@@ -10,8 +10,10 @@ from typing import Any
 
 from actors.pricing.core import pages
 from actors.pricing.core.alerts import exhausted
+from actors.pricing.core.blocks import Draw, draw, portion, recalled
 from actors.pricing.core.budgets import Cover, Scope, Zones, covers, limits_for, opening
 from actors.pricing.core.closed import is_too_old, recall
+from actors.pricing.core.escrow import is_escrow
 from actors.pricing.core.ledger import (
     Hold,
     Ledger,
@@ -21,6 +23,7 @@ from actors.pricing.core.ledger import (
 from actors.pricing.core.limits import PAUSE, Excess, Meter, excess
 from schemas.budgets import Limits
 from schemas.decision import Decision, refuse
+from schemas.ids import PLATFORM
 from schemas.ledger import AccountEvent, Extend, Extended, MoneyHeld, Reserve, Reserved
 from schemas.problems import Problem
 
@@ -35,7 +38,7 @@ def reserve(state: Ledger, command: Reserve, now: datetime, zones: Zones) -> Dec
     key = key_of(command.reference)
     hold = pages.get(state.holds, key)
     if hold is not None:
-        return Decision(reply=_held(hold, now))
+        return Decision(reply=_still_held(state, hold, now))
     until = whole_second(command.lease_until)
     over = _is_over(state, key, command.reference.at, until, now)
     if over is not None:
@@ -45,21 +48,37 @@ def reserve(state: Ledger, command: Reserve, now: datetime, zones: Zones) -> Dec
     if limited is not None:
         return refuse(limited)
     concerned = covers(state, command.party, command.reference.at, now, zones)
-    short = _short(concerned, command.amount_pico)
+    amount = _amount(concerned, command)
+    short = _short(concerned, amount)
     if short is not None:
-        return _declined(short, command.amount_pico, now)
+        return _block_declined(state, command, short, now)
+    drawn = draw(state, amount, now) if command.platform else Draw()
+    if drawn.problem is not None:
+        return Decision(drawn.events, drawn.problem)
     reserved = Reserved(
         reference=command.reference,
         party=command.party,
-        amount_pico=command.amount_pico,
+        amount_pico=amount,
         tokens=command.tokens,
         lease_until=until,
         at=now,
-        accounts=[one.account.key for one in concerned],
+        accounts=[*(one.account.key for one in concerned), *drawn.accounts],
         scopes=[scope.key for scope, _ in metered],
     )
     opened = [opening(one.account) for one in concerned if one.is_new]
-    return Decision((*opened, reserved), MoneyHeld(held_pico=command.amount_pico))
+    return Decision((*opened, reserved, *drawn.events), _held(concerned, amount))
+
+
+def _held(concerned: Iterable[Cover], amount: int) -> MoneyHeld:
+    ends = [one.account.end for one in concerned if one.account.end is not None]
+    return MoneyHeld(held_pico=amount, until=min(ends, default=None))
+
+
+def _amount(concerned: Sequence[Cover], command: Reserve) -> int:
+    """Return what is to be held: less than is wanted where less will do and little is left."""
+    wanted, least = command.amount_pico, command.least_pico
+    free = [one.free for one in concerned if one.budget.hard]
+    return wanted if least is None or not free else portion(min(free), wanted, least)
 
 
 def extend(state: Ledger, command: Extend, now: datetime) -> Decision:
@@ -69,12 +88,16 @@ def extend(state: Ledger, command: Extend, now: datetime) -> Decision:
     if hold is None:
         return refuse(_ended())
     if command.slice <= hold.slice or hold.lease_until <= now:
-        return Decision(reply=_held(hold, now))
+        return Decision(reply=_still_held(state, hold, now))
     if command.slice != hold.slice + 1:
         return refuse(_early_slice(hold))
-    short = _short(_covers_of(state, hold), command.amount_pico)
+    wanted = command.amount_pico
+    short = _short(_covers_of(state, hold), wanted) if wanted > 0 else None
     if short is not None:
-        return _declined(short, command.amount_pico, now)
+        return _declined(short, wanted, now, _kind(state, short))
+    more, problem = _more_of_the_platform(state, hold, wanted, now)
+    if problem is not None:
+        return Decision(more, problem)
     until = command.lease_until
     extended = Extended(
         reference=command.reference,
@@ -84,12 +107,24 @@ def extend(state: Ledger, command: Extend, now: datetime) -> Decision:
         accounts=hold.accounts,
         lease_until=whole_second(until) if until is not None else None,
     )
-    return Decision((extended,), MoneyHeld(held_pico=hold.amount_pico + command.amount_pico))
+    return Decision((extended, *more), MoneyHeld(held_pico=hold.amount_pico + wanted))
 
 
-def _held(hold: Hold, now: datetime) -> MoneyHeld | Problem:
+def _more_of_the_platform(
+    state: Ledger, hold: Hold, wanted: int, now: datetime
+) -> tuple[tuple[AccountEvent, ...], Problem | None]:
+    """Find the platform's share of what a hold is extended by, where it pays for the hold."""
+    lent = next((key for key in hold.accounts if is_escrow(key)), None)
+    if lent is None or wanted <= 0:
+        return (), None
+    drawn = draw(state, wanted, now, lent)
+    return drawn.events, drawn.problem
+
+
+def _still_held(state: Ledger, hold: Hold, now: datetime) -> MoneyHeld | Problem:
     """Say how much is held; nothing once the lease has ended, though its timer has yet to ring."""
-    return _ended() if hold.lease_until <= now else MoneyHeld(held_pico=hold.amount_pico)
+    is_over = hold.lease_until <= now
+    return _ended() if is_over else _held(_covers_of(state, hold), hold.amount_pico)
 
 
 def _covers_of(state: Ledger, hold: Hold) -> Iterator[Cover]:
@@ -144,25 +179,43 @@ def _too_often(scope: Scope, found: Excess) -> Problem:
     )
 
 
-def _short(concerned: Iterator[Cover] | Sequence[Cover], wanted: int) -> Cover | None:
+def _short(concerned: Iterable[Cover], wanted: int) -> Cover | None:
     """Return the first hard budget that does not cover the amount."""
     return next((one for one in concerned if one.budget.hard and one.free < wanted), None)
 
 
-def _declined(short: Cover, wanted: int, now: datetime) -> Decision:
+def _block_declined(state: Ledger, command: Reserve, short: Cover, now: datetime) -> Decision:
+    """Refuse; where it is a block, those who have others are asked what they do not use."""
+    least = command.least_pico
+    wanted = command.amount_pico if least is None else least
+    declined = _declined(short, wanted, now, _kind(state, short))
+    if least is None:
+        return declined
+    recalls = recalled(state, command.reference.execution_id, now)
+    return Decision((*declined.events, *recalls), declined.reply)
+
+
+def _kind(state: Ledger, short: Cover) -> str:
+    """Name the scope that refuses: all tenants together are the platform."""
+    if state.tenant != PLATFORM:
+        return short.budget.scope
+    return "platform" if short.account.name is None else "tenant"
+
+
+def _declined(short: Cover, wanted: int, now: datetime, kind: str) -> Decision:
     """Refuse for want of money; the first time in a window everybody is told."""
     alert = exhausted(short, now)
     opened = (opening(short.account),) if short.is_new and alert is not None else ()
     events: tuple[AccountEvent, ...] = (*opened, alert) if alert is not None else ()
-    return Decision(events, _too_little(short, wanted, now))
+    return Decision(events, _too_little(short, wanted, now, kind))
 
 
-def _too_little(short: Cover, wanted: int, now: datetime) -> Problem:
+def _too_little(short: Cover, wanted: int, now: datetime, kind: str) -> Problem:
     budget, account = short.budget, short.account
     details: dict[str, Any] = {
         "budget_id": budget.id,
         "account": account.key,
-        "scope": budget.scope,
+        "scope": kind,
         "name": account.name,
         "window": budget.window,
         "limit_pico": short.cap,
@@ -174,7 +227,7 @@ def _too_little(short: Cover, wanted: int, now: datetime) -> Problem:
     return Problem(
         code="budget_exceeded",
         message=(
-            f"the {budget.window} budget of {_whose(budget.scope, account.name)} "
+            f"the {budget.window} budget of {_whose(kind, account.name)} "
             f"is {_dollars(short.cap)}: {_dollars(account.spent)} are spent, "
             f"{_dollars(account.held)} held and {_dollars(wanted)} wanted"
         ),
@@ -194,7 +247,8 @@ def _retry_after(short: Cover, wanted: int, now: datetime) -> float | None:
 
 
 def _whose(kind: str, name: str | None) -> str:
-    return "the tenant" if name is None else f"{kind} {name}"
+    whole = "platform" if kind == "platform" else "tenant"
+    return f"the {whole}" if name is None else f"{kind} {name}"
 
 
 def _dollars(pico: int) -> str:

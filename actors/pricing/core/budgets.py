@@ -9,6 +9,7 @@ from actors.pricing.core import pages
 from actors.pricing.core.ledger import Account, Ledger, scope_key
 from actors.pricing.core.windows import window_at
 from schemas.budgets import EACH, Balance, Budget, BudgetList, BudgetState, Limits
+from schemas.ids import PLATFORM
 from schemas.ledger import Party, Restriction, Terms, WindowOpened
 
 Zones = Callable[[str], tzinfo]
@@ -170,7 +171,10 @@ def budget_list(state: Ledger, now: datetime) -> BudgetList:
 
 
 def terms(state: Ledger) -> Terms:
-    """Return whom an execution has to ask before it spends."""
+    """Return whom an execution has to ask before it spends.
+
+    Of the platform's money everybody has to ask, for what is not held there is not counted.
+    """
     money: dict[tuple[str, str | None], Restriction] = {}
     listed = budget_list(state, state.at)
     for limits in listed.limits:
@@ -179,7 +183,7 @@ def terms(state: Ledger) -> Terms:
             money[scope] = Restriction(scope=limits.scope, name=limits.name)
     for each in listed.budgets:
         budget = each.budget
-        if budget.hard:
+        if budget.hard or state.tenant == PLATFORM:
             scope = budget.scope, budget.name
             money[scope] = Restriction(scope=budget.scope, name=budget.name, money=True)
     return Terms(tenant=state.tenant, revision=state.revision, restrictions=list(money.values()))

@@ -1,7 +1,7 @@
 """What the owner of an account decides on each command. Repeats are harmless, in any order."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import reduce
 from typing import assert_never
@@ -9,6 +9,7 @@ from typing import assert_never
 from actors.pricing.core import pages
 from actors.pricing.core.admission import extend, reserve
 from actors.pricing.core.alerts import raised
+from actors.pricing.core.blocks import answer, tidied
 from actors.pricing.core.budgets import (
     Cover,
     Zones,
@@ -20,6 +21,7 @@ from actors.pricing.core.budgets import (
     terms,
 )
 from actors.pricing.core.closed import Closed, is_too_old, recall
+from actors.pricing.core.escrow import NONE
 from actors.pricing.core.ledger import (
     Hold,
     Ledger,
@@ -32,6 +34,8 @@ from actors.pricing.core.ledger import (
 from actors.pricing.core.postings import move
 from schemas.budgets import EACH, Budget, BudgetGone, BudgetState, Limits
 from schemas.decision import Decision, refuse
+from schemas.escrow import BlockAnswered, Recall, RecallAnswered, ReturnAnswered
+from schemas.ids import PLATFORM
 from schemas.ledger import (
     AccountCommand,
     AccountEvent,
@@ -102,14 +106,27 @@ def decide(rules: Rules, state: Ledger | None, command: AccountCommand, now: dat
         raise ValueError("an account begins with the name of its tenant")
     news = _defaults(rules, state, now)
     if news is None:
-        return _decide(rules, state, command, now)
-    decision = _decide(rules, evolve(state, news), command, now)
+        return _tidy(state, _decide(rules, state, command, now), now)
+    state = evolve(state, news)
+    decision = _tidy(state, _decide(rules, state, command, now), now)
     return Decision((news, *decision.events), decision.reply)
+
+
+def _tidy(state: Ledger, decision: Decision, now: datetime) -> Decision:
+    """Add what the platform is to be told, where its money is concerned."""
+    if state.escrow is NONE:
+        return decision
+    after = reduce(evolve, decision.events, state)
+    more = tuple(tidied(after, decision.events, now))
+    return Decision((*decision.events, *more), decision.reply) if more else decision
 
 
 def _defaults(rules: Rules, state: Ledger, now: datetime) -> DefaultsSet | None:
     """Return the operator's rules if they are not those of the state."""
     known = state.defaults
+    if state.tenant == PLATFORM:
+        # What a silent tenant has spent of a block is not known, so none of it may be lent again.
+        rules = replace(rules, limits=None, alert=None, books_lapsed=True)
     if known is not None and rules.are_those_of(known):
         return None
     return DefaultsSet(
@@ -141,6 +158,8 @@ def _decide(rules: Rules, state: Ledger, command: AccountCommand, now: datetime)
             return _look(state, command, now)
         case LookAtTerms():
             return Decision(reply=terms(state))
+        case BlockAnswered() | ReturnAnswered() | Recall() | RecallAnswered():
+            return answer(state, command, now)
         case _:
             assert_never(command)
 

@@ -4,7 +4,6 @@ An account is one window of a budget. How high the budget is concerns admission 
 """
 
 from datetime import UTC, datetime, timedelta
-from typing import assert_never
 
 import msgspec
 
@@ -18,11 +17,13 @@ from actors.pricing.core.closed import (
     forget,
     remember,
 )
+from actors.pricing.core.escrow import NONE, Escrow, changed, used
 from actors.pricing.core.limits import Meter, counted, ended, is_idle
 from actors.pricing.core.pages import Pages
 from actors.pricing.core.postings import Move, move, touched
 from schemas.base import Internal
 from schemas.budgets import Budget, Limits
+from schemas.escrow import EscrowEvent
 from schemas.ledger import (
     AccountEvent,
     Adjusted,
@@ -83,7 +84,8 @@ class Ledger(Internal):
     ``revision`` counts changes of the rules. ``budgets`` are the tenant's own; ``standing`` are all
     that hold, the operator's alert among them, and ``scopes`` are the same by scope.
     ``lapses`` counts the holds by the minute and second at which their lease ends. ``at`` is the
-    owner's newest moment, ``swept`` the day on which old windows were last put away.
+    owner's newest moment, ``swept`` the day on which old windows were last put away. ``escrow`` is
+    what the tenant has of the platform's money.
     """
 
     tenant: str
@@ -100,6 +102,7 @@ class Ledger(Internal):
     closed: Memory = Memory()
     at: datetime = datetime(1970, 1, 1, tzinfo=UTC)
     swept: int = 0
+    escrow: Escrow = NONE
 
 
 def key_of(reference: Reference) -> str:
@@ -146,7 +149,12 @@ def _posted(state: Ledger, event: AccountEvent) -> Ledger:
         return state
     change = move(event)
     changes = {key: moved(_account(state, key), change) for key in accounts}
-    return msgspec.structs.replace(state, accounts=pages.updated(state.accounts, changes))
+    escrow = state.escrow
+    if escrow.account in changes:
+        escrow = used(escrow, state.at)
+    return msgspec.structs.replace(
+        state, accounts=pages.updated(state.accounts, changes), escrow=escrow
+    )
 
 
 def _account(state: Ledger, key: str) -> Account:
@@ -182,7 +190,7 @@ def _applied(state: Ledger, event: AccountEvent) -> Ledger:
         case BudgetSet() | BudgetRemoved() | LimitsSet() | DefaultsSet():
             return _ruled(state, event)
         case _:
-            assert_never(event)
+            return _lent(state, event)
 
 
 # Holds
@@ -280,6 +288,10 @@ def _remember(state: Ledger, key: str, how: Closed, since: datetime, at: datetim
 
 
 # Windows, alerts and rules
+
+
+def _lent(state: Ledger, event: EscrowEvent) -> Ledger:
+    return msgspec.structs.replace(state, escrow=changed(state.escrow, state.tenant, event))
 
 
 def _opened(state: Ledger, event: WindowOpened) -> Ledger:

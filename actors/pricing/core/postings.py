@@ -6,11 +6,14 @@ to zero::
     available ──reserve──▶ held ──settle──▶ spent        funding ──top up──▶ available
         ▲                   │
         └───── release ─────┘
+
+What the platform lends funds an account too, and the end of a block takes it away, spent or not.
 """
 
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from schemas.escrow import BlockClosed, BlockGranted, BlockReturned
 from schemas.ledger import (
     AccountEvent,
     Adjusted,
@@ -52,7 +55,7 @@ def touched(event: AccountEvent) -> Sequence[str]:
     match event:
         case Reserved() | Extended() | Charged() | Voided() | Lapsed():
             return event.accounts
-        case ToppedUp() | Adjusted():
+        case ToppedUp() | Adjusted() | BlockGranted() | BlockReturned() | BlockClosed():
             return (event.account,)
         case _:
             return ()
@@ -73,9 +76,20 @@ def move(event: AccountEvent) -> Move:
             return Move(available=event.amount_pico, funding=-event.amount_pico)
         case Adjusted():
             return _ended(0, event.amount_pico)
+        case BlockGranted():
+            return Move(available=event.amount_pico, funding=-event.amount_pico)
+        case BlockReturned():
+            return Move(available=-event.amount_pico, funding=event.amount_pico)
+        case BlockClosed():
+            return _taken_away(event)
         case _:
             return Move()
 
 
 def _ended(held: int, spent: int) -> Move:
     return Move(available=held - spent, held=-held, spent=spent)
+
+
+def _taken_away(block: BlockClosed) -> Move:
+    unused = block.amount_pico - block.spent_pico
+    return Move(available=-unused, spent=-block.spent_pico, funding=block.amount_pico)

@@ -13,6 +13,15 @@ from bus.permissions import (
 )
 from bus.subjects import fill, overlap
 from schemas import catalog
+from schemas.ids import PLATFORM
+
+
+def test_no_tenant_can_be_the_platform():
+    with pytest.raises(ProblemError):
+        tenant_permissions(PLATFORM, "alice")
+    for users in ([], ["alice"]):
+        with pytest.raises(ProblemError):
+            render({PLATFORM: users})
 
 
 def test_a_user_may_ask_and_submit_what_the_contract_offers_listen_and_read_its_inbox():

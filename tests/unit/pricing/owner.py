@@ -27,17 +27,16 @@ from schemas.usage import Usage
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
 ANN = Party(user="ann", project="apollo", agent_id="reviewer")
 BOB = Party(user="bob", project="apollo", agent_id="reviewer")
-TENANT = Ledger(tenant="acme")
 PLAIN = Rules(zones=ZoneInfo)
 
 
 class Owner:
     """Takes commands one by one; ``events`` is its journal."""
 
-    def __init__(self, rules: Rules = PLAIN) -> None:
+    def __init__(self, rules: Rules = PLAIN, tenant: str = "acme") -> None:
         self.rules = rules
         self.now = NOON
-        self.state = TENANT
+        self.state = self._new = Ledger(tenant=tenant)
         self.events: list[AccountEvent] = []
 
     def ask(self, command: AccountCommand, *, seconds: float = 0.0) -> Any:
@@ -82,7 +81,7 @@ class Owner:
         """Return the state that the journal leads to."""
         kind: Any = AccountEvent
         journal = [decode(kind, encode(event)) for event in self.events]
-        return reduce(evolve, journal, TENANT)
+        return reduce(evolve, journal, self._new)
 
 
 def reference(name: str, at: datetime = NOON) -> Reference:
