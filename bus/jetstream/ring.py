@@ -2,6 +2,8 @@
 
 from collections.abc import Iterator
 
+import msgspec
+
 from bus.ports import Still
 
 MAX_MESSAGES = 65_536
@@ -9,27 +11,20 @@ MAX_BYTES = 64 * 1024**2
 """What is not safe is bounded, and posting beyond it waits: 13,000 messages a second pass."""
 
 
-class Posted:
-    """A message with its mark. ``sent_at`` is None until it is sent, and once it was refused."""
+class Posted(msgspec.Struct, gc=False, eq=False):
+    """A message with its mark. ``sent_at`` is None until it is sent, and once it was refused.
 
-    __slots__ = ("acked", "data", "headers", "mark", "refusals", "sent_at", "still", "subject")
+    Tens of thousands are kept at times, and the garbage collector would look through all of them.
+    """
 
-    def __init__(
-        self,
-        mark: int,
-        subject: str,
-        data: bytes,
-        headers: dict[str, str] | None,
-        still: Still | None,
-    ) -> None:
-        self.mark = mark
-        self.subject = subject
-        self.data = data
-        self.headers = headers
-        self.sent_at: float | None = None
-        self.acked = False
-        self.refusals = 0
-        self.still = still
+    mark: int
+    subject: str
+    data: bytes
+    headers: dict[str, str] | None = None
+    still: Still | None = None
+    sent_at: float | None = None
+    acked: bool = False
+    refusals: int = 0
 
 
 class Ring:

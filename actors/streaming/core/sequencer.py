@@ -5,7 +5,7 @@ event, so that one read from the provider is one message on the bus.
 """
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from itertools import groupby
 from typing import Any, cast
@@ -42,8 +42,15 @@ class Sequencer:
         """Write what the agent is doing."""
         return Thinking(status=status, **self._place(at))
 
-    def events(self, deltas: Iterable[Delta], at: datetime) -> list[StreamEvent]:
-        """Write what one read has brought."""
+    def events(self, deltas: Sequence[Delta], at: datetime) -> list[StreamEvent]:
+        """Write what one read has brought, mostly one short text."""
+        if len(deltas) == 1:
+            only = deltas[0]
+            if not isinstance(only, ToolCall) and len(only.text) <= MAX_CHUNK_CHARACTERS:
+                return [self._text(type(only), only.text, at)]
+        return self._grouped(deltas, at)
+
+    def _grouped(self, deltas: Iterable[Delta], at: datetime) -> list[StreamEvent]:
         written: list[StreamEvent] = []
         for kind, group in groupby(deltas, type):
             if kind is ToolCall:
