@@ -60,7 +60,7 @@ bench-durable: install ## measure a durable flow of three steps
 	@$(PYTHON) -m tests.bench durable
 
 bench-pricing: install $(LITELLM) ## prices beside genai-prices and litellm (installs litellm), the ledger and its reports
-	@$(PYTHON) -m tests.bench pricing ledger projection
+	@$(PYTHON) -m tests.bench pricing ledger budgeted projection
 
 $(LITELLM):
 	@$(SYSTEM_PYTHON) -m venv $@

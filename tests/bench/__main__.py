@@ -7,6 +7,7 @@ import anyio
 import structlog
 
 from tests.bench import (
+    budgeted,
     deltas,
     durable,
     executions,
@@ -32,6 +33,7 @@ BENCHES = {
         failover,
         pricing,
         pricing_ledger,
+        budgeted,
         projection,
     )
 }
