@@ -15,7 +15,7 @@ from actors.streaming.__main__ import settings
 from actors.streaming.adapters.conformance import WRONG_SECRET, Conformance
 from actors.streaming.adapters.http_call import HttpProvider
 from actors.streaming.adapters.providers import Providers, open_providers
-from actors.streaming.core.conformance import CASES, NAMES, Finding
+from actors.streaming.core.conformance import CASES, NAMES, Finding, Manner
 from bus.egress import Egress
 from bus.secrets import SecretEntry, Secrets
 from schemas.base import StrictValue
@@ -88,6 +88,11 @@ def list_(session: Session, *, json_: bool) -> None:
     help="Seconds each case may take.",
 )
 @click.option("--temperature", type=float, help="0 for answers that vary little.")
+@click.option(
+    "--max-tokens",
+    type=click.IntRange(16),
+    help="The most tokens of an answer, for models that are slow.",
+)
 @click.option("--json", "json_", is_flag=True, help="Print what was found as JSON.")
 @with_session
 def check(
@@ -97,21 +102,21 @@ def check(
     only: Sequence[str],
     *,
     patience: float,
-    temperature: float | None,
     json_: bool,
-    **fields: str | None,
+    **fields: Any,
 ) -> None:
     """Ask a live model, such as openai/gpt-4o-mini, all that an agent may ask of it.
 
     Needs no fleet: keys are read from this environment. What the model cannot do is marked with --;
     exits with 1 if anything else is wrong. The questions are short, but they are paid for.
     """
+    manner = Manner(fields.pop("temperature"), fields.pop("max_tokens"))
     wanted = named(model, fields, more)
     show = _kept if json_ else _show
 
     async def body() -> list[Finding]:
         found: list[Finding] = []
-        async with _battery(session, wanted, temperature) as battery:
+        async with _battery(session, wanted, manner) as battery:
             async for finding in battery.findings(session.tenant, patience, only or NAMES):
                 found.append(finding)
                 show(finding)
@@ -146,7 +151,7 @@ class _Named(StrictValue):
 
 @asynccontextmanager
 async def _battery(
-    session: Session, wanted: Provider, temperature: float | None
+    session: Session, wanted: Provider, manner: Manner
 ) -> AsyncGenerator[Conformance]:
     """Hold the provider's connections open, and those that come with a wrong key."""
     config = settings(session.config)
@@ -154,7 +159,7 @@ async def _battery(
     async with open_providers(config, egress, Secrets.load(os.environ)) as providers:
         wrong = _wrong(_host(providers, wanted))
         async with open_providers(config, egress, wrong) as strangers:
-            yield Conformance(wanted, providers, strangers, temperature)
+            yield Conformance(wanted, providers, strangers, manner)
 
 
 def _host(providers: Providers, wanted: Provider) -> str:

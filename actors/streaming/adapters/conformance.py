@@ -9,11 +9,13 @@ from actors.streaming.adapters.endpoint import CallContext
 from actors.streaming.adapters.providers import Providers
 from actors.streaming.adapters.providers.base import ModelCall
 from actors.streaming.core.conformance import (
+    AS_IT_IS,
     CASES,
     LONG,
     NAMES,
     Case,
     Finding,
+    Manner,
     Seen,
     judged,
     refused,
@@ -40,10 +42,10 @@ class Conformance:
         provider: Provider,
         providers: Providers,
         strangers: Providers,
-        temperature: float | None = None,
+        manner: Manner = AS_IT_IS,
     ) -> None:
         self._provider = provider
-        self._temperature = temperature
+        self._manner = manner
         self._providers = providers
         self._strangers = strangers
 
@@ -60,7 +62,7 @@ class Conformance:
             yield await self._deceive(tenant, patience)
 
     async def _ask(self, case: Case, tenant: str, patience: float) -> Finding:
-        request = case.request(self._provider, self._temperature)
+        request = case.request(self._provider, self._manner)
         try:
             with anyio.fail_after(patience):
                 return judged(case, await _played(self._call(self._providers, request, tenant)))
@@ -71,7 +73,7 @@ class Conformance:
 
     async def _leave(self, tenant: str, patience: float) -> Finding:
         """Leave a long answer at its first piece, and see how long the closing takes."""
-        call = self._call(self._providers, LONG.request(self._provider, self._temperature), tenant)
+        call = self._call(self._providers, LONG.request(self._provider, self._manner), tenant)
         left_at = 0.0
         with anyio.move_on_after(patience) as scope:
             try:
@@ -94,7 +96,7 @@ class Conformance:
         if isinstance(self._provider, Scripted):
             return refused_key(None)
         stranger = msgspec.structs.replace(self._provider, secret=WRONG_SECRET)
-        request = CASES[0].request(stranger)
+        request = CASES[0].request(stranger, self._manner)
         problem: Problem | None = None
         try:
             with anyio.fail_after(patience):

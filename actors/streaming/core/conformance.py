@@ -25,7 +25,27 @@ from schemas.providers import Provider
 Verdict = Literal["ok", "lacking", "failed"]
 
 PIECES = 5
-"""A long answer comes in at least so many."""
+LONG_CHARACTERS = 100
+"""A long answer comes in at least so many pieces, and has so many characters."""
+
+
+class Manner(NamedTuple):
+    """How all is asked: the temperature, and the most tokens of an answer; None changes nothing.
+
+    With fewer tokens a slow model is asked sooner; one that thinks may need all it is given.
+    """
+
+    temperature: float | None = None
+    max_tokens: int | None = None
+
+    def config(self, config: ModelConfig) -> ModelConfig:
+        """Return a case's settings in this manner."""
+        limits = (config.max_tokens, self.max_tokens)
+        least = min((limit for limit in limits if limit is not None), default=None)
+        return msgspec.structs.replace(config, temperature=self.temperature, max_tokens=least)
+
+
+AS_IT_IS = Manner()
 
 
 class Seen(NamedTuple):
@@ -53,12 +73,12 @@ class Case(NamedTuple):
     tools: tuple[ToolDefinition, ...] = ()
     optional: bool = False
 
-    def request(self, provider: Provider, temperature: float | None = None) -> GenerateRequest:
+    def request(self, provider: Provider, manner: Manner = AS_IT_IS) -> GenerateRequest:
         """Return the request that asks it."""
         return GenerateRequest(
             provider=provider,
             messages=list(self.messages),
-            config=msgspec.structs.replace(self.config, temperature=temperature),
+            config=manner.config(self.config),
             tools=list(self.tools),
         )
 
@@ -120,8 +140,13 @@ def _counted(seen: Seen) -> str | None:
     return None if usage.prompt and usage.output else "the usage is empty"
 
 
-def _in_pieces(seen: Seen) -> str | None:
-    return None if len(seen.deltas) >= PIECES else f"it came in {len(seen.deltas)} pieces"
+def _at_length(seen: Seen) -> str | None:
+    length = len(seen.answer.text)
+    if length < LONG_CHARACTERS:
+        return f"it has {length} characters"
+    if len(seen.deltas) < PIECES:
+        return f"it came in {len(seen.deltas)} pieces"
+    return _answered(seen)
 
 
 def _cut(seen: Seen) -> str | None:
@@ -197,13 +222,13 @@ _REVIEW = JsonSchemaFormat(
     name="review",
     schema={
         "type": "object",
-        "properties": {"score": {"type": "integer"}},
+        "properties": {"score": {"type": "integer", "enum": [1, 2, 3, 4, 5]}},
         "required": ["score"],
         "additionalProperties": False,
     },
 )
 
-LONG = Case("long output", _COUNT, _in_pieces)
+LONG = Case("long output", _COUNT, _at_length)
 
 CASES: tuple[Case, ...] = (
     Case("text", _CAPITAL, _answered),
