@@ -30,6 +30,7 @@ from schemas.conversations import GetConversation, ListConversations
 from schemas.embeddings import Embed
 from schemas.events import (
     AgentChangedEvent,
+    BillRefusedEvent,
     CommandRejectedEvent,
     EmbeddedEvent,
     ExecutionAcceptedEvent,
@@ -54,7 +55,7 @@ from schemas.quotes import QuotePrice
 from schemas.reports import RecommendSavings, ReportCosts
 from schemas.streams import ReadStream, StreamEvent
 
-CONTRACT_VERSION = "1.2.0"
+CONTRACT_VERSION = "1.3.0"
 """Grows in the middle when a message or field is added, in front when a reader must change."""
 
 REQUESTS: tuple[type[Request], ...] = (
@@ -96,6 +97,7 @@ EVENTS: tuple[type[Message], ...] = (
     ExecutionTimedOutEvent,
     SafetyBlockedEvent,
     SafetyRedactedEvent,
+    BillRefusedEvent,
     SafetyFlaggedEvent,
     EmbeddedEvent,
     AgentChangedEvent,

@@ -115,6 +115,23 @@ class EmbeddedEvent(Message, tag="llm.embedded", omit_defaults=True):
     error: Problem | None = None
 
 
+class BillRefusedEvent(Message, tag="ledger.bill_refused", omit_defaults=True):
+    """What an attempt has cost could not be booked, however often it was tried.
+
+    The bill is laid aside as a dead letter, to be handed in again. ``cost_pico`` is None where no
+    call of it has a price.
+    """
+
+    SUBJECT: ClassVar[str | None] = "cb.{tenant}.events.ledger.bill_refused.{execution_id}"
+
+    execution_id: ExecutionId
+    step: int
+    attempt: int
+    error: Problem
+    at: datetime
+    cost_pico: int | None = None
+
+
 class AgentChangedEvent(Message, tag="agent.changed"):
     """An agent was created, changed, toggled or deleted."""
 

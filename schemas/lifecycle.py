@@ -331,6 +331,24 @@ class DueMet(Internal, tag="due_met"):
     ask: str
 
 
+class DueRefused(Internal, tag="due_refused"):
+    """The account could not book what is due. It is asked again at ``retry_at``; None gives it up.
+
+    What is given up is told to everybody, and laid aside for an operator.
+    """
+
+    ask: str
+    problem: Problem
+    at: datetime
+    retry_at: datetime | None = None
+
+
+class DueAskedAgain(Internal, tag="due_asked_again"):
+    """The account is asked once more to book what it could not."""
+
+    ask: str
+
+
 class ExecutionCompleted(Internal, tag="completed"):
     """The end, in success."""
 
@@ -371,6 +389,8 @@ ChangeEvent = (
     | UsageSettled
     | HoldReleased
     | DueMet
+    | DueRefused
+    | DueAskedAgain
     | ExecutionCompleted
     | ExecutionFailed
     | ExecutionCancelled

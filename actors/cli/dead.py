@@ -15,11 +15,15 @@ from bus.jetstream.publishing import store
 from bus.jetstream.reading import StreamReader
 from bus.streams.api import JetStream, JetStreamError
 from bus.streams.spec import DEAD
+from bus.subjects import mailbox_subject, shard_of
 from schemas.fleet import DeadLetter
+from schemas.journal import Mail
 
 SUBJECTS = "_cb.dead.>"
 WORK = "_cb.work."
 WORK_TOKENS = 4
+COMMAND = "_cb.cmd."
+COMMAND_TOKENS = 4
 MOST = 1000
 ANSWER_SECONDS = 10.0
 
@@ -65,7 +69,7 @@ def redrive(session: Session, numbers: Sequence[int], *, every: bool) -> None:
         chosen = [item for item in letters if every or item[0] in numbers]
         failures = [f"{n}: there is no such letter" for n in _unknown(numbers, letters)]
         for item in chosen:
-            failure = await _redrive(transport, item)
+            failure = await _redrive(transport, item, session.config.shards)
             failures += [failure] if failure else []
         click.echo(f"{len(chosen)} found, {len(failures)} failed")
         return failures
@@ -77,8 +81,10 @@ def redrive(session: Session, numbers: Sequence[int], *, every: bool) -> None:
         raise click.exceptions.Exit(EXIT_FAILURE)
 
 
-def target(letter: DeadLetter) -> str:
-    """Return the subject a letter goes back to: work also names its tenant there. Pure.
+def target(letter: DeadLetter, shards: int) -> str:
+    """Return the subject a letter goes back to. Pure.
+
+    Work also names its tenant there, and a command the shard of whom it is for.
 
     Raises:
         ProblemError: its body names none.
@@ -86,6 +92,10 @@ def target(letter: DeadLetter) -> str:
     subject = letter.subject
     if subject.startswith(WORK) and len(subject.split(".")) < WORK_TOKENS:
         return f"{subject}.{decode(_Addressed, letter.body.encode()).tenant}"
+    if subject.startswith(COMMAND) and len(subject.split(".")) < COMMAND_TOKENS:
+        mail = decode(Mail, letter.body.encode())
+        entity = subject.removeprefix(COMMAND)
+        return mailbox_subject(entity, shard_of(mail.tenant, mail.key, shards))
     return subject
 
 
@@ -94,11 +104,11 @@ async def _letters(transport: NatsTransport) -> list[Letter]:
     return [(message.sequence, decode(DeadLetter, message.data)) for message in stored]
 
 
-async def _redrive(transport: NatsTransport, item: Letter) -> str | None:
+async def _redrive(transport: NatsTransport, item: Letter, shards: int) -> str | None:
     """Publish a letter's body to its subject; return why that failed, None if it did not."""
     sequence, letter = item
     try:
-        subject, body = target(letter), letter.body.encode()
+        subject, body = target(letter, shards), letter.body.encode()
         if subject.startswith(WORK):
             await store(transport, subject, body)
         else:

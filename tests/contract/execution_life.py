@@ -56,6 +56,9 @@ def _spend(recorder: Recorder) -> None:
     recorder.turn(_letter("paid", Claim(step=1, attempt=1, lost=True)))
     recorder.turn(_reserved("paid", attempt=2, asked=1), _fail("paid", 1, spent=False))
     recorder.turn(_letter("paid", DueAnswered(ask="paid.1.1.void")), _finish("paid", 2))
+    raised = Problem(code="internal", message="it raised")
+    recorder.turn(_letter("paid", DueAnswered(ask="paid.1.2.settle", problem=raised), name="a1"))
+    recorder.turn(_letter("paid", Tick(), name=""), seconds=2)
 
 
 def _reserved(key: str, *, attempt: int, asked: int, problem: Problem | None = None) -> Letter:

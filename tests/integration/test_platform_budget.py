@@ -18,7 +18,7 @@ from tests.fleet import PlainClient, RunningFleet
 from tests.integration.test_budgets import PRICING, Account, pricing
 
 TENANTS = ("acme", "bolt")
-WORTH = 50
+WORTH = 20
 EACH = 10
 
 
@@ -68,6 +68,7 @@ async def on_the_command_line(fleet: RunningFleet, *arguments: str) -> str:
     return result.output
 
 
+@pytest.mark.timeout(180)
 @pytest.mark.parametrize("kills", [False, True])
 async def test_two_tenants_together_never_exceed_it(tmp_path: Path, *, kills: bool):
     async with pricing(tmp_path) as (fleet, _, account):

@@ -24,7 +24,8 @@ def asks(state: Execution) -> Iterator[Ask]:
     if state.phase == "reserving" and state.spending is not None and state.attempt_at is not None:
         yield _ask(state, _reserve_name(state), _reserve(state))
     for due in state.dues:
-        yield _ask(state, due.ask, due.command)
+        if due.retry_at is None:
+            yield _ask(state, due.ask, due.command)
 
 
 def answered(ask: Ask, answer: bytes) -> ReserveAnswered | DueAnswered:

@@ -6,6 +6,7 @@ from typing import assert_never
 
 import msgspec
 
+from actors.agents.core.dues import next_try
 from actors.agents.core.execution import Execution, evolve, spent_by
 from actors.agents.core.outward import record, stream_subject
 from schemas.decision import Decision, refuse
@@ -19,7 +20,9 @@ from schemas.lifecycle import (
     Cancel,
     Claim,
     DueAnswered,
+    DueAskedAgain,
     DueMet,
+    DueRefused,
     ExecutionCancelled,
     ExecutionCommand,
     ExecutionCompleted,
@@ -65,7 +68,7 @@ def decide(state: Execution | None, command: ExecutionCommand, now: datetime) ->
         case ReserveAnswered():
             return _reserve_answered(state, command, now)
         case DueAnswered():
-            return _due_answered(state, command)
+            return _due_answered(state, command, now)
         case Redispatch():
             return _redispatch(state, command, now)
         case Cancel():
@@ -134,10 +137,15 @@ def _refused(state: Execution, problem: Problem, now: datetime) -> Decision:
     return Decision((refused,) if retry_at else (refused, _failed(state, problem, now)))
 
 
-def _due_answered(state: Execution, command: DueAnswered) -> Decision:
-    """Close what was due; what the account could not book stays open for its next owner."""
-    is_open = any(due.ask == command.ask for due in state.dues)
-    return Decision((DueMet(ask=command.ask),) if is_open and command.problem is None else ())
+def _due_answered(state: Execution, command: DueAnswered, now: datetime) -> Decision:
+    """Close what was due; what the account could not book is asked again some times."""
+    due = next((each for each in state.dues if each.ask == command.ask), None)
+    if due is None or due.retry_at is not None:
+        return Decision()
+    if command.problem is None:
+        return Decision((DueMet(ask=due.ask),))
+    retry_at = next_try(due, command.problem, now)
+    return Decision((DueRefused(ask=due.ask, problem=command.problem, at=now, retry_at=retry_at),))
 
 
 def _claim(state: Execution, command: Claim, now: datetime) -> Decision:
@@ -271,6 +279,15 @@ def _cancel(state: Execution, command: Cancel, now: datetime) -> Decision:
 
 
 def _tick(state: Execution, now: datetime) -> Decision:
+    again = tuple(
+        DueAskedAgain(ask=due.ask)
+        for due in state.dues
+        if due.retry_at is not None and due.retry_at <= now
+    )
+    return Decision((*again, *_timed(state, now).events))
+
+
+def _timed(state: Execution, now: datetime) -> Decision:
     if state.phase == "ended":
         return Decision()
     if now >= state.deadline:

@@ -1,12 +1,18 @@
 """What an execution owes the account of its tenant, and what it has cost so far."""
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
+
+import msgspec
 
 from schemas.base import Internal
 from schemas.executions import ModelCost
 from schemas.ledger import Charge, Party, Reference, Settle, Void
-from schemas.lifecycle import Origin
+from schemas.lifecycle import DueAskedAgain, DueMet, DueRefused, Origin
+from schemas.problems import Problem
+
+PAUSES = tuple(timedelta(seconds=pause) for pause in (1, 5, 30, 120, 600, 3600))
+"""Between one refusal of a bill and the next question: an hour and more for a faulty release."""
 
 
 class Hold(Internal):
@@ -18,10 +24,15 @@ class Hold(Internal):
 
 
 class Due(Internal):
-    """A bill to be booked or a hold to be let go, until the account has answered to it."""
+    """A bill to be booked or a hold to be let go, until the account has answered to it.
+
+    ``refused`` counts its refusals; after one it waits until ``retry_at``.
+    """
 
     ask: str
     command: Settle | Void
+    refused: int = 0
+    retry_at: datetime | None = None
 
 
 def party(origin: Origin) -> Party:
@@ -45,6 +56,32 @@ def bill(origin: Origin, hold: Hold, charges: Sequence[Charge], at: datetime) ->
 def release(origin: Origin, hold: Hold) -> Due:
     """Return what is to be told where an attempt has spent nothing."""
     return Due(ask=f"{_name(origin, hold)}.void", command=Void(reference=_reference(origin, hold)))
+
+
+def next_try(due: Due, problem: Problem, now: datetime) -> datetime | None:
+    """Return when the account is to be asked again; None where it will never say otherwise."""
+    if problem.code == "conflict" or due.refused >= len(PAUSES):
+        return None
+    return now + max(PAUSES[due.refused], timedelta(seconds=problem.retry_after or 0))
+
+
+def after(dues: tuple[Due, ...], event: DueMet | DueRefused | DueAskedAgain) -> tuple[Due, ...]:
+    """Return what is due after the account has answered, or is asked once more."""
+    return tuple(left for due in dues if (left := _after(due, event)) is not None)
+
+
+def _after(due: Due, event: DueMet | DueRefused | DueAskedAgain) -> Due | None:
+    if due.ask != event.ask:
+        return due
+    match event:
+        case DueRefused(retry_at=datetime() as retry_at):
+            return msgspec.structs.replace(due, refused=due.refused + 1, retry_at=retry_at)
+        case DueAskedAgain():
+            # Another name, so that it is another question.
+            name = f"{due.ask.partition('#')[0]}#{due.refused}"
+            return msgspec.structs.replace(due, ask=name, retry_at=None)
+        case _:
+            return None
 
 
 def summed(cost: int | None, charges: Sequence[Charge] | None) -> int | None:

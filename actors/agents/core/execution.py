@@ -22,7 +22,15 @@ from typing import Literal, assert_never
 
 import msgspec
 
-from actors.agents.core.dues import Due, Hold, bill, by_model, release, summed
+from actors.agents.core.dues import (
+    Due,
+    Hold,
+    after,
+    bill,
+    by_model,
+    release,
+    summed,
+)
 from schemas.base import Internal
 from schemas.executions import ExecutionStatus, LogEntry, ModelCost
 from schemas.ledger import Charge, Settle
@@ -33,7 +41,9 @@ from schemas.lifecycle import (
     AttemptFailed,
     AttemptStarted,
     ChangeEvent,
+    DueAskedAgain,
     DueMet,
+    DueRefused,
     ExecutionCancelled,
     ExecutionCompleted,
     ExecutionEvent,
@@ -132,9 +142,10 @@ def evolve(state: Execution | None, event: ExecutionEvent) -> Execution:
 
 def due(state: Execution) -> datetime | None:
     """Return when the execution must be looked at next without a command."""
-    if state.phase == "ended":
-        return None
-    return min(state.deadline, state.retry_at) if state.retry_at else state.deadline
+    moments = [each.retry_at for each in state.dues if each.retry_at is not None]
+    if state.phase != "ended":
+        moments += [state.deadline, *((state.retry_at,) if state.retry_at else ())]
+    return min(moments, default=None)
 
 
 def spent_by(answer: Answer, detours: Iterable[Detour]) -> Usage:
@@ -144,7 +155,7 @@ def spent_by(answer: Answer, detours: Iterable[Detour]) -> Usage:
 
 def has_ended(state: Execution) -> bool:
     """Say whether nothing but late usage can change the execution any more."""
-    return state.phase == "ended"
+    return state.phase == "ended" and all(each.retry_at is None for each in state.dues)
 
 
 def _apply(state: Execution, event: ChangeEvent) -> Execution:
@@ -165,9 +176,8 @@ def _apply(state: Execution, event: ChangeEvent) -> Execution:
             return _usage_settled(state, event)
         case HoldReleased():
             return _charged(state, _hold(state, event.step, event.attempt), [], event.at)
-        case DueMet():
-            left = tuple(due for due in state.dues if due.ask != event.ask)
-            return msgspec.structs.replace(state, dues=left)
+        case DueMet() | DueRefused() | DueAskedAgain():
+            return msgspec.structs.replace(state, dues=after(state.dues, event))
         case ExecutionCompleted():
             ended = _ended(state, "COMPLETED", event.at, event.segment)
             return msgspec.structs.replace(ended, dues=_dues_of_success(state))

@@ -4,11 +4,15 @@ from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
+import msgspec
+
 from actors.agents.core.asking import asks
+from actors.agents.core.dues import summed
 from actors.agents.core.execution import Asked, Execution
 from schemas.conversations import CONVERSATION_SUBJECT, ConversationTurn
 from schemas.decision import Effect, Publish, Work
 from schemas.events import (
+    BillRefusedEvent,
     ExecutionAcceptedEvent,
     ExecutionCancelledEvent,
     ExecutionCompletedEvent,
@@ -21,12 +25,15 @@ from schemas.events import (
     SafetyRedactedEvent,
 )
 from schemas.executions import ENDED, RECORD_SUBJECT, AttemptName, ExecutionRecord, ExecutionStatus
-from schemas.fleet import STOP_WORK_SUBJECT, StopWork
+from schemas.fleet import STOP_WORK_SUBJECT, DeadLetter, StopWork
+from schemas.journal import Mail
+from schemas.ledger import ACCOUNT_ENTITY, ACCOUNT_KEY, Settle
 from schemas.lifecycle import (
     Accepted,
     AttemptFailed,
     AttemptStarted,
     Claim,
+    DueRefused,
     ExecutionCancelled,
     ExecutionCompleted,
     ExecutionEvent,
@@ -131,6 +138,8 @@ def announce(
             yield _stream(after, _restarted(after, event, segment))
         case AttemptFailed() | GenerationFinished():
             yield from _safety(after, event)
+        case DueRefused(retry_at=None) if before is not None:
+            yield from _given_up(before, event)
         case ExecutionCompleted():
             yield from _conversation(after)
             yield _stream(after, _completed(after))
@@ -291,7 +300,8 @@ def _stream(state: Execution, body: StreamEvent) -> Publish:
 
 
 def _public(
-    state: Execution, body: ExecutionAcceptedEvent | ExecutionEndedEvent | SafetyEvent
+    state: Execution,
+    body: ExecutionAcceptedEvent | ExecutionEndedEvent | SafetyEvent | BillRefusedEvent,
 ) -> Publish:
     return Publish(subject=_fill(body.SUBJECT or "", state), body=body)
 
@@ -364,6 +374,33 @@ def _conversation(state: Execution) -> Iterator[Publish]:
         assistant=answer.text,
     )
     yield Publish(subject=_fill(CONVERSATION_SUBJECT, state), body=turn)
+
+
+def _given_up(state: Execution, event: DueRefused) -> Iterator[Publish]:
+    """Tell everybody of a bill that cannot be booked, and lay it aside, to be handed in again."""
+    due = next(each for each in state.dues if each.ask == event.ask)
+    reference, tenant = due.command.reference, state.origin.tenant
+    if isinstance(due.command, Settle):
+        body = BillRefusedEvent(
+            execution_id=state.origin.execution_id,
+            step=reference.step,
+            attempt=reference.attempt,
+            error=event.problem,
+            at=event.at,
+            cost_pico=summed(None, due.command.charges),
+        )
+        yield _public(state, body)
+    raw = msgspec.Raw(msgspec.json.encode(due.command))
+    mail = Mail(id=due.ask, tenant=tenant, key=ACCOUNT_KEY, body=raw)
+    letter = DeadLetter(
+        id=f"{tenant}.{due.ask}",
+        subject=f"_cb.cmd.{ACCOUNT_ENTITY}",
+        reason=f"{event.problem.code}: {event.problem.message}",
+        at=event.at,
+        deliveries=due.refused + 1,
+        body=msgspec.json.encode(mail).decode(),
+    )
+    yield Publish(subject=f"_cb.dead.command.{ACCOUNT_ENTITY}", body=letter)
 
 
 def _safety(state: Execution, event: AttemptFailed | GenerationFinished) -> Iterator[Publish]:

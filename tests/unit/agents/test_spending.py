@@ -9,10 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actors.agents.core.asking import GRACE, answered, asks
+from actors.agents.core.dues import PAUSES
+from actors.agents.core.execution import due, has_ended
 from actors.agents.core.outward import effects, record, restore
 from bus.codec import decode, encode
 from schemas.decision import Ask, Work
+from schemas.events import BillRefusedEvent
 from schemas.executions import AttemptName, ModelCost
+from schemas.fleet import DeadLetter
+from schemas.journal import Mail
 from schemas.ledger import Booked, Charge, MoneyHeld, Party, Reference, Reserve, Settle, Void
 from schemas.lifecycle import (
     Accept,
@@ -32,6 +37,7 @@ from tests.unit.agents.runs import NOW, OVERLOADED, TIMEOUT, Run
 
 HELD = MoneyHeld(held_pico=900)
 NO_MONEY = Problem(code="budget_exceeded", message="the budget is spent", retry_after=5.0)
+RAISED = Problem(code="internal", message="it raised")
 SPENDING = Spending(amount_pico=900, tokens=50)
 PARTY = Party(agent_id="reviewer", session="s1")
 
@@ -233,13 +239,48 @@ def test_a_superseded_attempt_that_has_spent_nothing_lets_go_once():
     assert asked(run) == [Void(reference=reference())]
 
 
-def test_what_cannot_be_booked_stays_open():
+def test_what_cannot_be_booked_is_asked_again_and_booked_at_last():
     run = begun(None)
     run.take(finish(1, charge(7)))
+    names = {each.id for each in asks(run.execution)}
+    for pause in PAUSES:
+        answer(run, RAISED)
+        assert asked(run) == []
+        assert not has_ended(run.execution)
+        run.take(Tick(), pause.total_seconds())
+        names.add(next(asks(run.execution)).id)
+    answer(run, Booked())
 
-    answer(run, Problem(code="internal", message="it raised"))
+    assert len(names) == len(PAUSES) + 1
+    assert asked(run) == []
+    assert has_ended(run.execution)
+    assert due(run.execution) is None
 
-    assert len(asked(run)) == 1
+
+def test_a_bill_that_is_given_up_is_told_to_everybody_and_laid_aside():
+    run = begun(None)
+    run.take(finish(1, charge(7)))
+    for pause in PAUSES:
+        answer(run, RAISED)
+        run.take(Tick(), pause.total_seconds())
+    bill = asked(run)[0]
+    answer(run, RAISED)
+
+    event, letter = (each.body for each in run.published[-2:])
+    assert isinstance(event, BillRefusedEvent)
+    assert (event.execution_id, event.cost_pico, event.error) == ("e1", 7, RAISED)
+    assert isinstance(letter, DeadLetter)
+    assert decode(Settle, decode(Mail, letter.body.encode()).body) == bill
+    assert asked(run) == []
+    assert has_ended(run.execution)
+
+
+def test_a_bill_that_may_be_booked_already_is_given_up_at_once():
+    run = begun(None)
+    run.take(finish(1, charge(7)))
+    answer(run, Problem(code="conflict", message="older than is remembered"))
+    assert asked(run) == []
+    assert due(run.execution) is None
 
 
 def test_an_execution_costs_what_all_its_calls_cost():

@@ -10,6 +10,7 @@ from actors.cli.dead import target
 from actors.cli.session import said
 from actors.cli.shown import rows_of
 from bus.errors import ProblemError
+from bus.subjects import shard_of
 from schemas.agents import ApplyAgent
 from schemas.fleet import Alive, DeadLetter, EndpointState, KeyState, ProviderStates
 from schemas.problems import Problem
@@ -84,13 +85,13 @@ def test_only_ready_processes_count():
         ("_cb.work.generate", "_cb.work.generate.acme"),
         ("_cb.work.generate.acme", "_cb.work.generate.acme"),
         ("_cb.cmd.execution.3", "_cb.cmd.execution.3"),
+        ("_cb.cmd.account", f"_cb.cmd.account.{shard_of('acme', 'ledger', 16)}"),
     ],
 )
 def test_a_dead_letter_goes_back_to_where_it_came_from(subject: str, expected: str):
-    letter = DeadLetter(
-        id="1", subject=subject, reason="r", at=NOW, deliveries=1, body='{"tenant":"acme"}'
-    )
-    assert target(letter) == expected
+    body = '{"id":"1","tenant":"acme","key":"ledger","body":{}}'
+    letter = DeadLetter(id="1", subject=subject, reason="r", at=NOW, deliveries=1, body=body)
+    assert target(letter, 16) == expected
 
 
 def test_the_rows_of_a_text_are_counted_by_the_width_of_the_terminal():
