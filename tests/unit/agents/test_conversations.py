@@ -29,8 +29,9 @@ class Stream:
         *,
         message_id: str | None = None,
         still: Still | None = None,
+        frequent: bool = False,
     ) -> None:
-        assert (message_id, still) == (None, None)
+        assert (message_id, still, frequent) == (None, None, False)
         self.messages.append((subject, Stored(len(self.messages) + 1, data)))
 
     async def flush(self, *, timeout: float) -> None:
