@@ -214,6 +214,7 @@ async def test_a_server_that_stood_still_for_longer_than_a_confirmation_is_not_l
         lost: list[bool] = []
         transport.on_loss(lambda: lost.append(True))
         os.kill(server.pid or 0, signal.SIGSTOP)
+        await until(lambda: _stands_still(server.pid))
         with monkeypatch.context() as impatient:
             impatient.setattr(client, "CONNECT_TRY_SECONDS", 0.2)
             with pytest.raises(UnavailableError, match="timeout"):
@@ -225,3 +226,10 @@ async def test_a_server_that_stood_still_for_longer_than_a_confirmation_is_not_l
             await transport.publish("anything", b"afterwards")
             await inbox.holds(1)
     assert not lost
+
+
+def _stands_still(pid: int | None) -> bool:
+    """Say whether all threads of a process are stopped (proc(5)): they are one after another."""
+    threads = Path(f"/proc/{pid}/task").glob("*/stat")
+    states = [stat.read_text(encoding="ascii").rpartition(")")[2].split()[0] for stat in threads]
+    return set(states) == {"T"}
