@@ -1,0 +1,35 @@
+"""What an operator sets reaches the processes that it is about."""
+
+from actors.agents import __main__ as agents
+from actors.streaming import __main__ as streaming
+from actors.streaming.config import StreamingConfig
+from bus.config import load
+
+ASKED_FOR = {
+    "MAX_CONCURRENT_EXECUTIONS": "7",
+    "CONNECT_TIMEOUT": "3",
+    "EXECUTION_TIMEOUT": "20",
+    "OPENAI_BASE_URL": "https://openai.example/v1",
+    "OLLAMA_BASE_URL": "https://ollama.example",
+}
+
+
+def test_the_defaults_of_the_engine_are_those_that_were_asked_for():
+    config = load({})
+    model_calls, engine = streaming.settings(config), agents.settings(config)
+
+    assert (model_calls.max_concurrent, model_calls.connect_timeout) == (50, 30.0)
+    assert engine.execution_timeout == 300.0
+    assert (config.stream_buffer_size, config.cleanup_interval) == (1000, 60.0)
+
+
+def test_what_is_set_is_what_the_processes_go_by():
+    config = load(ASKED_FOR)
+
+    assert streaming.settings(config) == StreamingConfig(
+        max_concurrent=7,
+        connect_timeout=3.0,
+        openai_base_url="https://openai.example/v1",
+        ollama_base_url="https://ollama.example",
+    )
+    assert agents.settings(config).execution_timeout == 20.0
