@@ -41,7 +41,7 @@ def prices() -> None:
 @with_session
 def show(session: Session, model: str, provider: str | None, *, as_json: bool) -> None:
     """Show what MODEL costs: the row it means, or all rows with it in their names."""
-    book = _prices(session, CURRENT)
+    book = prices_of(session, CURRENT)
     rows = list(_rows_of(book, model, provider))
     if as_json:
         shown.json(
@@ -173,12 +173,13 @@ def _source(book: Prices) -> str:
 
 def _book(session: Session, name: str) -> Book:
     try:
-        return shipped.compiled() if name == COMPILED else read(_prices(session, name).text)
+        return shipped.compiled() if name == COMPILED else read(prices_of(session, name).text)
     except CallboardError as error:
         leave(error)
 
 
-def _prices(session: Session, name: str) -> Prices:
+def prices_of(session: Session, name: str) -> Prices:
+    """Return the prices of a book that is named as ``WHICH`` says; none ends the command."""
     try:
         if name == SHIPPED:
             return Prices(shipped_text())

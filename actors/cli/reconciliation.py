@@ -12,6 +12,7 @@ import msgspec
 
 from actors.cli import shown
 from actors.cli.costs import ASK_SECONDS, costs, usd
+from actors.cli.prices import CURRENT, prices_of
 from actors.cli.session import EXIT_FAILURE, Session, leave, with_session
 from actors.pricing.adapters import anthropic_usage, openai_usage
 from actors.pricing.core import price_list
@@ -21,9 +22,7 @@ from bus.client import Client
 from bus.config.settings import Secret
 from bus.errors import ConfigError, problem
 from bus.jetstream.bus import system_clock
-from bus.prices import shipped_text
 from schemas.base import Value
-from schemas.pricing.prices import Prices
 from schemas.reports import CostReport, ReportCosts
 
 DAY = timedelta(days=1)
@@ -122,8 +121,9 @@ for _side in SIDES:
 @reconcile.command()
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def aws(file: Path, *, as_json: bool) -> None:
-    """Compare the rates for Bedrock of the book that ships with a price list FILE of AWS.
+@with_session
+def aws(session: Session, file: Path, *, as_json: bool) -> None:
+    """Compare the rates for Bedrock of the book in force with a price list FILE of AWS.
 
     Such files are public: /offers/v1.0/aws/AmazonBedrock/current/<region>/index.json at
     pricing.us-east-1.amazonaws.com.
@@ -132,7 +132,7 @@ def aws(file: Path, *, as_json: bool) -> None:
         prices = msgspec.json.decode(file.read_bytes(), type=price_list.PriceList)
     except (OSError, msgspec.DecodeError) as error:
         leave(problem("validation", f"{file} is no price list: {error}"))
-    found = price_list.compared(prices, Prices(shipped_text()), system_clock())
+    found = price_list.compared(prices, prices_of(session, CURRENT), system_clock())
     if as_json:
         shown.json(found._asdict())
     else:
