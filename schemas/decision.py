@@ -62,9 +62,11 @@ class Publish(Internal):
     """A message for everyone who listens, sent at least once after its commit.
 
     Sent again it is byte-identical, so readers can drop the repeat. ``stored`` is False for a
-    notice that only those who listen now can use.
+    notice that only those who listen now can use. What has an ``id`` is not stored again within two
+    minutes; those who listen can tell its repeat by that id.
     """
 
     subject: str
     body: msgspec.Struct
     stored: bool = True
+    id: str | None = None

@@ -70,7 +70,9 @@ class Dispatcher:
         """Send one publication; again after a loss only if ``still`` says so."""
         data = encode(publication.body)
         if publication.stored:
-            await self._outbox.post(publication.subject, data, still=still)
+            await self._outbox.post(
+                publication.subject, data, message_id=publication.id, still=still
+            )
         else:
             await self._transport.publish(publication.subject, data)
 

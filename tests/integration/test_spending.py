@@ -1,39 +1,23 @@
 """What executions cost, and budgets they are held to: a real fleet, seen by a plain NATS client."""
 
 from collections.abc import AsyncGenerator
-from decimal import Decimal
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import anyio
 import anyio.lowlevel
-import msgspec
 import pytest
 
-from actors.pricing.adapters.books import BookStore
-from bus.codec import decode
-from bus.connection import Address, connect
 from bus.ids import new_id
-from bus.jetstream.bus import system_clock
-from bus.prices import open_bucket
-from bus.streams.api import JetStream
-from bus.subjects import shard_of
-from schemas.journal import Commit
-from schemas.ledger import ACCOUNT_ENTITY, ACCOUNT_KEY, AccountEvent, Charged
-from schemas.pricing.overlay import Overlay, OverlayRow
-from schemas.pricing.units import Bucket
+from schemas.ledger import Charged
+from tests.account_journal import journal
+from tests.books import kept
 from tests.fleet import PlainClient, RunningFleet, running_fleet
-
-IN, OUT = 1_000_000, 2_000_000
-"""Pico-dollars a token, of scripts in these tests."""
-
-SHARDS = 16
+from tests.prices import IN, OUT, balance, run, set_budget, with_prices
 
 VICTIMS = {8: "agents.0", 14: "streaming.0", 20: "pricing.0"}
 """Who is killed after so many executions."""
-
-EVENTS = msgspec.json.Decoder(AccountEvent)
 
 
 @pytest.fixture(scope="module")
@@ -50,50 +34,9 @@ async def client(fleet: RunningFleet) -> AsyncGenerator[PlainClient]:
         yield client
 
 
-async def with_prices(fleet: RunningFleet) -> None:
-    """Start a process of accounts, and give scripts a price that every process knows."""
-    await fleet.start("pricing.0")
-    await fleet.ready(len(fleet.processes))
-    usd: dict[Bucket, Decimal] = {
-        "input": Decimal(IN).scaleb(-6),
-        "output": Decimal(OUT).scaleb(-6),
-    }
-    row = OverlayRow(provider="scripted", model="any", usd=usd)
-    async with connect(Address(urls=fleet.server.urls, name="test")) as transport:
-        store = BookStore(open_bucket(transport, JetStream(transport)), system_clock)
-        book = await store.lay_over(Overlay(name="test", rows=[row]))
-    async with fleet.client("prices") as client:
-        await client.script("greeter", "Hello.")
-        with anyio.fail_after(20):
-            while (await run(client, "greeter"))["cost"] in (0, None):
-                await anyio.sleep(0.05)
-    assert book.book_id
-
-
-async def run(client: PlainClient, agent: str, **more: Any) -> Any:
-    handle = await client.ask("agents.execute", {"agent_id": agent, "task": "Greet.", **more})
-    assert "execution_id" in handle, handle
-    return await client.ended(handle["execution_id"])
-
-
 async def charged(fleet: RunningFleet, tenant: str) -> list[Charged]:
     """Return all that the journal of a tenant's account says was paid for."""
-    shard = shard_of(tenant, ACCOUNT_KEY, SHARDS)
-    found: list[Charged] = []
-    async with fleet.client() as client:
-        stream = client.nats.jetstream()
-        subject = f"_cb.journal.{ACCOUNT_ENTITY}.{shard}"
-        consumer = await stream.pull_subscribe(subject, stream="JOURNAL_ACCOUNT")
-        pending = (await consumer.consumer_info()).num_pending
-        while pending:
-            messages = await consumer.fetch(min(pending, 100), timeout=5)
-            pending -= len(messages)
-            for message in messages:
-                for entry in decode(Commit, message.data).entries:
-                    if entry.tenant == tenant:
-                        events = [EVENTS.decode(raw) for raw in entry.events]
-                        found.extend(each for each in events if isinstance(each, Charged))
-    return found
+    return [event for event in await journal(fleet, tenant) if isinstance(event, Charged)]
 
 
 async def settled(fleet: RunningFleet, tenant: str, count: int) -> list[Charged]:
@@ -107,18 +50,6 @@ async def settled(fleet: RunningFleet, tenant: str, count: int) -> list[Charged]
 def cost_of(record: Any) -> int:
     usage = record["usage"]
     return usage.get("input", 0) * IN + usage.get("output", 0) * OUT
-
-
-async def set_budget(client: PlainClient, limit: int, **more: Any) -> Any:
-    answer = await client.ask("budgets.set", {"id": "cap", "limit_pico": limit, **more})
-    assert answer.get("type") != "problem", answer
-    return answer
-
-
-async def balance(client: PlainClient) -> Any:
-    """Return how the budget stands in its window; nothing before it is first drawn upon."""
-    found = (await client.ask("budgets.get", {"id": "cap"}))["balances"]
-    return found[0] if found else {}
 
 
 async def test_an_execution_shows_what_it_cost_and_every_dollar_is_in_the_ledger(
@@ -279,8 +210,11 @@ async def survives_kills(fleet: RunningFleet) -> None:
                 await fleet.kill(VICTIMS[place])
         records = [await client.ended(name, timeout=60) for name in names]
         paid = await settled(fleet, "victim", len(names))
+        books, faults = kept(await journal(fleet, "victim"))
 
         assert {record["status"] for record in records} == {"COMPLETED"}
+        assert faults == []
+        assert books.paid.keys() & books.holds.keys() == set()
         keys = [(p.reference.execution_id, p.reference.attempt) for p in paid]
         assert len(set(keys)) == len(keys)
         costs = dict.fromkeys(names, 0)

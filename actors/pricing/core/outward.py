@@ -1,11 +1,12 @@
 """What others are told of an account: public events, and whom an execution must ask. Pure."""
 
+import hashlib
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
 from actors.pricing.core import pages
 from actors.pricing.core.budgets import terms
-from actors.pricing.core.ledger import Ledger
+from actors.pricing.core.ledger import Ledger, mark
 from schemas.base import Message
 from schemas.budgets import (
     BudgetExhaustedEvent,
@@ -22,7 +23,13 @@ def announce(before: Ledger | None, event: AccountEvent, after: Ledger) -> Itera
     if isinstance(event, AlertRaised):
         body = _told(event, _name(after, event.account))
         subject = (body.SUBJECT or "").format(tenant=after.tenant, account=event.budget_id)
-        yield Publish(subject=subject, body=body)
+        yield Publish(subject=subject, body=body, id=_id(after.tenant, event))
+
+
+def _id(tenant: str, event: AlertRaised) -> str:
+    """Name an alert among those of all tenants: whoever is killed, it is stored once."""
+    name = f"{tenant}/{event.account}/{mark(event.alert, event.percent)}"
+    return hashlib.sha256(name.encode()).hexdigest()[:32]
 
 
 def record(state: Ledger) -> Publish:
