@@ -11,6 +11,7 @@ from msgspec.structs import replace
 
 from actors.agents.core.asking import answered as told
 from actors.agents.core.asking import asks
+from actors.agents.core.dues import PAUSES
 from actors.agents.core.execution import Execution
 from actors.streaming.core.charging import Till
 from actors.streaming.core.resilience.routes import Route
@@ -117,11 +118,13 @@ def test_defect_10_asking_again_for_the_same_attempt_is_no_further_request():
 def test_defect_11_a_bill_stays_due_until_the_account_has_booked_it():
     run = completed(accepted())
     (ask,) = asks(run.execution)
-    run.take(told(ask, encode(Problem(code="unavailable", message="its process died"))))
+    run.take(told(ask, encode(Problem(code="internal", message="it raised"))))
     run.state = decode(Execution, encode(run.execution))
-    assert bills(run) == [ask.command]
+    run.take(Tick(), PAUSES[0].total_seconds())
+    (again,) = asks(run.execution)
+    assert again.command == ask.command
 
-    run.take(told(ask, encode(Booked())))
+    run.take(told(again, encode(Booked())))
 
     assert bills(run) == []
 
