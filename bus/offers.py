@@ -98,7 +98,7 @@ class Desk:
         """Take offers while the context is open, under a name of its own."""
         self.name = f"{self._queue}-{new_id()}"
         async with (
-            self._transport.subscription(offer_subject(self.name), self._hear),
+            self._transport.reception(offer_subject(self.name), self._hear),
             background(self._keep_announcing, self._keep_telling),
         ):
             yield
@@ -129,9 +129,9 @@ class Desk:
 
     # Offers
 
-    async def _hear(self, delivery: Delivery) -> None:
+    def _hear(self, delivery: Delivery) -> None:
         if not delivery.data:
-            await self._transport.publish(delivery.reply, encode(self._alive()))
+            self._transport.tell(delivery.reply, encode(self._alive()))
             return
         offer = decode(Offer, delivery.data)
         taken = self._answer_before(offer.name)
@@ -139,7 +139,7 @@ class Desk:
             taken = self._decide(offer, delivery.reply)
             if taken:
                 return
-        await self._transport.publish(delivery.reply, TAKEN if taken else REFUSED)
+        self._transport.tell(delivery.reply, TAKEN if taken else REFUSED)
 
     def _answer_before(self, name: str) -> bool | None:
         """Return what was said to an earlier copy of an offer, None if there was none."""

@@ -39,6 +39,9 @@ UNHEARD = "503"
 
 Handler = Callable[[Delivery], Awaitable[None]]
 
+Receiver = Callable[[Delivery], None]
+"""Takes a message in the moment in which it is read from the bus: short, and never waiting."""
+
 
 class Transport(Protocol):
     """Plain messages: at most once, ordered from one sender to one receiver."""
@@ -64,6 +67,10 @@ class Transport(Protocol):
         """
         ...
 
+    def tell(self, subject: str, data: bytes) -> None:
+        """Send and forget at once, and from a ``Receiver`` too; lost if the bus is away."""
+        ...
+
     def subscription(
         self, subject: str, handler: Handler, *, queue: str = ""
     ) -> AbstractAsyncContextManager[None]:
@@ -71,6 +78,10 @@ class Transport(Protocol):
 
         When it is entered, the server knows of the subscription.
         """
+        ...
+
+    def reception(self, subject: str, receiver: Receiver) -> AbstractAsyncContextManager[None]:
+        """Subscribe as ``subscription`` does, and hand each message to ``receiver`` at once."""
         ...
 
     def on_reconnect(self, callback: Callable[[], Awaitable[None]]) -> Callable[[], None]:

@@ -15,9 +15,11 @@ from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
 from bus.config import Timing
-from bus.connection.parser import DirectParser, Receiver
+from bus.connection.frames import written
+from bus.connection.parser import DirectParser
 from bus.connection.socket import BoundedTcp
 from bus.errors import ConfigError, UnavailableError
+from bus.ports import Receiver
 
 log = structlog.get_logger()
 
@@ -64,50 +66,66 @@ class Address:
 
 
 class NatsClient(Client):
-    """A nats-py client that can also end a subscription without losing what is under way.
+    """A nats-py client that takes messages at once, and can end a subscription without loss.
 
-    ``socket`` carries plain NATS; None leaves the choice to nats-py, as for websockets.
+    ``reads_at_once`` is for plain NATS; else nats-py has a socket of its own, as for websockets.
+    ``report`` is told of errors that nobody waits for.
     """
 
-    def __init__(self, socket: BoundedTcp | None = None) -> None:
+    def __init__(self, report: Callable[[Exception], None], *, reads_at_once: bool) -> None:
         super().__init__()
-        self._transport = self._socket = socket
+        self.report = report
         self._loop = asyncio.get_running_loop()
-        self._writes_soon = False
-        self._parser = DirectParser(self, self._report)
+        self._parser = DirectParser(self, report)
         self._ps = self._parser
+        self._socket = BoundedTcp(self._parser.take) if reads_at_once else None
+        self._transport = self._socket
+        self._writes_soon = False
 
-    async def receive(self, subject: str, receiver: Receiver) -> Subscription:
+    async def receive(self, subject: str, receiver: Receiver, *, queue: str = "") -> Subscription:
         """Subscribe, and have each message taken within the read from the socket."""
         # The number it will have: the first message may come before we are back.
         self._parser.receivers[self._sid + 1] = receiver
-        return await self.subscribe(subject)  # pyright: ignore[reportUnknownMemberType]  as below
+        return await self.subscribe(  # pyright: ignore[reportUnknownMemberType]  an open Future
+            subject, queue=queue
+        )
 
-    def put(self, subject: str, data: bytes, reply: str) -> bool:
+    # Writing: once for all that one turn of the loop brings
+
+    def put(
+        self, subject: str, data: bytes, reply: str = "", headers: dict[str, str] | None = None
+    ) -> bool:
         """Queue a message for the next write to the socket; False if that is not possible now.
 
-        It is what ``publish`` does at a fifth of its cost, where nothing stands in the way: no
-        headers, a connection that is there, and not much that waits to be written.
+        It is what ``publish`` does at a fifth of its cost, where nothing stands in the way: a
+        connection that is there, and not much that waits to be written.
         """
-        size = len(data)
         is_free = (
             self._status == Client.CONNECTED and self._pending_data_size < MOST_UNWRITTEN_BYTES
         )
-        if not is_free or size > self._max_payload:
+        if not is_free or len(data) > self._max_payload:
             return False
-        to = f"{subject} {reply}" if reply else subject
-        command = b"PUB %b %d\r\n%b\r\n" % (to.encode(), size, data)
+        command = written(subject, data, reply, headers)
         self._pending.append(command)
         self._pending_data_size += len(command)
         stats = self.stats
         stats["out_msgs"] += 1
-        stats["out_bytes"] += size
+        stats["out_bytes"] += len(data)
+        self._write_soon()
+        return True
+
+    async def _flush_pending(self, force_flush: bool = False) -> Any:  # noqa: FBT001, FBT002  theirs
+        """Write what waits, by the task of nats-py only if somebody waits for it."""
+        if force_flush or not self.is_connected:
+            return await super()._flush_pending(force_flush)
+        return self._write_soon()
+
+    def _write_soon(self) -> None:
         if not self._writes_soon:
             self._writes_soon = True
             self._loop.call_soon(self._write_out)
         elif self._pending_data_size >= AT_ONCE_BYTES:
             self._write_out()
-        return True
 
     def _write_out(self) -> None:
         """Write everything that waits with one call, after a turn of the loop.
@@ -116,6 +134,7 @@ class NatsClient(Client):
         """
         self._writes_soon = False
         if not self._pending:
+            self._pending_data_size = 0
             return
         socket, kick = self._socket, self._flush_queue
         if socket is not None and socket.is_free and self.is_connected:
@@ -123,10 +142,6 @@ class NatsClient(Client):
             socket.write(b"".join(waiting))
         elif kick is not None and kick.empty():
             kick.put_nowait(self._loop.create_future())
-
-    async def _report(self, error: Exception) -> None:
-        """Tell of an error that nobody waits for."""
-        await self._error_cb(error)
 
     async def listen(
         self,
@@ -208,6 +223,10 @@ class ErrorLog:
         self.newest = error
         if self.connecting and REFUSED in str(error).lower():
             raise ConfigError("NATS_URL", "the server refuses this user, password or credentials")
+        self.tell(error)
+
+    def tell(self, error: Exception) -> None:
+        """Log an error, unless one of its kind was logged a moment ago."""
         kind, now = type(error).__name__, anyio.current_time()
         if now < self._quiet_until.get(kind, 0):
             self._held_back[kind] = self._held_back.get(kind, 0) + 1
@@ -232,8 +251,8 @@ async def open_client(
         ConfigError: the server refuses the user.
     """
     is_websocket = any(url.startswith(("ws://", "wss://")) for url in address.urls)
-    client = NatsClient(None if is_websocket else BoundedTcp())
     errors = ErrorLog(address.name)
+    client = NatsClient(errors.tell, reads_at_once=not is_websocket)
     options: dict[str, Any] = {
         "servers": list(address.urls),
         "name": address.name,

@@ -1,7 +1,8 @@
-"""The messages in what the server sends: where each begins and ends, and its headers. Pure.
+"""Messages as they are on the wire: where each begins and ends, and its headers. Pure.
 
 The wire format is that of the NATS client protocol: ``MSG <subject> <sid> [reply] <size>``, and
 ``HMSG <subject> <sid> [reply] <header size> <total size>``, each with its bytes on the next line.
+We send the same as ``PUB`` and ``HPUB``, without the number of a subscription.
 """
 
 from typing import NamedTuple
@@ -75,3 +76,18 @@ def read_headers(raw: bytes) -> dict[str, str]:
         if colon and name:
             headers.setdefault(name, text.strip())
     return headers
+
+
+def written(subject: str, data: bytes, reply: str, headers: dict[str, str] | None) -> bytes:
+    """Return the command that publishes a message. A line break in a header becomes a space."""
+    to = f"{subject} {reply}" if reply else subject
+    if headers is None:
+        return b"%b%b%b" % (f"PUB {to} {len(data)}\r\n".encode(), data, LINE_END)
+    lines = "".join(f"{name}: {_one_line(text)}\r\n" for name, text in headers.items())
+    head = f"{_VERSION}\r\n{lines}\r\n".encode()
+    line = f"HPUB {to} {len(head)} {len(head) + len(data)}\r\n"
+    return b"%b%b%b%b" % (line.encode(), head, data, LINE_END)
+
+
+def _one_line(text: str) -> str:
+    return text.replace("\r", " ").replace("\n", " ") if "\n" in text or "\r" in text else text

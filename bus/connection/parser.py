@@ -1,16 +1,13 @@
 """Reading from the server: messages go straight to who wants them, all else to nats-py."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 
 from nats.aio.client import Client
 from nats.errors import ProtocolError
 from nats.protocol.parser import Parser
 
 from bus.connection.frames import LINE_END, Frame, Incomplete, next_frame
-from bus.ports import Delivery
-
-Receiver = Callable[[Delivery], None]
-"""Takes a message within the read from the socket, so it must be short and never wait."""
+from bus.ports import Receiver
 
 
 class DirectParser(Parser):
@@ -21,7 +18,7 @@ class DirectParser(Parser):
     other subscriptions, and the words of the protocol, go the way of nats-py.
     """
 
-    def __init__(self, client: Client, report: Callable[[Exception], Awaitable[None]]) -> None:
+    def __init__(self, client: Client, report: Callable[[Exception], None]) -> None:
         super().__init__(client)  # pyright: ignore[reportUnknownMemberType]  an open type
         self._client = client
         self._report = report
@@ -33,6 +30,15 @@ class DirectParser(Parser):
         self._rest = bytearray()
         self._needed = 0
         self._begun = False
+        self._is_parsing = False
+
+    def take(self, data: bytes) -> bytes:
+        """Handle the messages for receivers that come first; return what is left for ``parse``."""
+        if self._is_parsing or not self._begun:
+            return data
+        data = self._with_rest(data)
+        at = self._take_frames(data, 0)
+        return b"" if self._is_kept(data, at) else data[at:]
 
     async def parse(self, data: bytes = b"") -> None:
         """Take what one read of the socket brought.
@@ -40,49 +46,73 @@ class DirectParser(Parser):
         Raises:
             nats.errors.ProtocolError: this is not what a NATS server says.
         """
-        if self._rest:
-            self._rest += data
-            if len(self._rest) < self._needed:
-                return
-            data = bytes(self._rest)
-            self._rest.clear()
-        self._begun = True
-        at = await self._take_frames(data)
-        # A lost connection resets the parser within a word; the rest of it is then worth nothing.
-        if self._begun:
-            self._rest += data[at:]
+        self._begun = self._is_parsing = True
+        try:
+            data = self._with_rest(data)
+            at = self._take_frames(data, 0)
+            # A lost connection resets the parser within a word; the rest is then worth nothing.
+            while self._begun and not self._is_kept(data, at):
+                at = self._take_frames(data, await self._take_other(data, at))
+        finally:
+            self._is_parsing = False
 
-    async def _take_frames(self, data: bytes) -> int:
-        """Handle what is whole, and return where the rest begins."""
-        at, self._needed = 0, 0
-        while at < len(data) and self._begun:
-            try:
-                frame = next_frame(data, at)
-            except ValueError as error:
-                raise ProtocolError(str(error)) from None
-            if isinstance(frame, Incomplete):
-                self._needed = frame.needed
+    def _with_rest(self, data: bytes) -> bytes:
+        """Return what is to be read now: nothing while a message is known not to be whole."""
+        if not self._rest:
+            return data
+        self._rest += data
+        if len(self._rest) < self._needed:
+            return b""
+        data = bytes(self._rest)
+        self._rest.clear()
+        return data
+
+    def _take_frames(self, data: bytes, at: int) -> int:
+        """Handle whole messages for receivers, and return where something else begins."""
+        while at < len(data):
+            frame = _frame(data, at)
+            if not isinstance(frame, Frame):
                 return at
-            if frame is None:
-                end = data.find(LINE_END, at) + 2
-                if end < 2:  # noqa: PLR2004  the length of a line's end: there is none yet
-                    return at
-                await super().parse(data[at:end])
-                at = end
-                continue
+            receiver = self.receivers.get(frame.sid)
+            if receiver is None:
+                return at
             at = frame.end
-            await self._take(frame)
+            try:
+                receiver(frame.delivery())
+            except Exception as error:  # noqa: BLE001  one bad message must not end the connection
+                self._report(error)
         return at
 
-    async def _take(self, frame: Frame) -> None:
-        receiver = self.receivers.get(frame.sid)
-        if receiver is None:
-            # What the parser of nats-py does.
+    def _is_kept(self, data: bytes, at: int) -> bool:
+        """Say whether there is nothing more to take; what has not arrived whole is kept."""
+        if at >= len(data):
+            return True
+        frame = _frame(data, at)
+        if not isinstance(frame, Incomplete):
+            return False
+        self._needed = frame.needed
+        self._rest += data[at:]
+        return True
+
+    async def _take_other(self, data: bytes, at: int) -> int:
+        """Let nats-py have a word of the protocol, or a message of a subscription of its own."""
+        frame = _frame(data, at)
+        if isinstance(frame, Frame):
             await self._client._process_msg(  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
                 frame.sid, frame.subject, frame.reply, frame.data, frame.headers
             )
-            return
-        try:
-            receiver(frame.delivery())
-        except Exception as error:  # noqa: BLE001  one bad message must not end the connection
-            await self._report(error)
+            return frame.end
+        if isinstance(frame, ValueError):
+            raise ProtocolError(str(frame))
+        end = data.find(LINE_END, at) + len(LINE_END)
+        await super().parse(data[at:end])
+        return end
+
+
+def _frame(data: bytes, at: int) -> Frame | Incomplete | ValueError | None:
+    """Return what begins at ``at``: a message, a part of something, nonsense, or a word."""
+    try:
+        frame = next_frame(data, at)
+    except ValueError as error:
+        return error
+    return Incomplete(0) if frame is None and data.find(LINE_END, at) < 0 else frame

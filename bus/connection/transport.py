@@ -12,9 +12,9 @@ from bus.config import Timing
 from bus.connection.background import background
 from bus.connection.client import Address, NatsClient, open_client
 from bus.connection.replies import Replies
-from bus.connection.subscription import HandledSubscription
+from bus.connection.subscription import Handling, Reception
 from bus.errors import DeadlineError, NobodyListensError, TransientError, UnavailableError, problem
-from bus.ports import Delivery, Handler
+from bus.ports import Delivery, Handler, Receiver
 from bus.telemetry import metrics
 from bus.waiting import within
 
@@ -56,6 +56,8 @@ class NatsTransport:
         self, subject: str, data: bytes, *, reply: str = "", headers: dict[str, str] | None = None
     ) -> None:
         """See ``Transport.publish``. While the bus is away messages wait, up to 2 MiB of them."""
+        if self.client.put(subject, data, reply, headers):
+            return
         try:
             await self.client.publish(subject, data, reply, headers)
         except nats.errors.MaxPayloadError:
@@ -63,6 +65,10 @@ class NatsTransport:
             raise problem("validation", f"a message must not exceed {limit} bytes") from None
         except nats.errors.Error as error:
             raise UnavailableError(subject, str(error)) from None
+
+    def tell(self, subject: str, data: bytes) -> None:
+        """See ``Transport.tell``."""
+        self.client.put(subject, data)
 
     async def request(
         self, subject: str, data: bytes, *, timeout: float, headers: dict[str, str] | None = None
@@ -116,15 +122,22 @@ class NatsTransport:
         Raises:
             UnavailableError: the server does not learn of it in time.
         """
-        subscription = HandledSubscription(self.client, subject, handler)
-        await self._open(subscription, subject, queue)
-        try:
+        handling = Handling(self.client, subject, handler)
+        reception = Reception(self.client, subject, handling.put, queue=queue)
+        async with background(handling.feed), self._opened(reception, subject):
             yield
             if self.connected:
-                await subscription.drain()
-        finally:
-            with anyio.CancelScope(shield=True):
-                await subscription.close()
+                await reception.stop()
+                await handling.finish()
+
+    @asynccontextmanager
+    async def reception(self, subject: str, receiver: Receiver) -> AsyncGenerator[None]:
+        """See ``Transport.reception``. Raises as ``subscription`` does."""
+        reception = Reception(self.client, subject, receiver)
+        async with self._opened(reception, subject):
+            yield
+            if self.connected:
+                await reception.stop()
 
     def on_reconnect(self, callback: Callable[[], Awaitable[None]]) -> Callable[[], None]:
         """See ``Transport.on_reconnect``. Callbacks run one after another, the eldest first."""
@@ -162,14 +175,23 @@ class NatsTransport:
         finally:
             await self._close()
 
-    async def _open(self, subscription: HandledSubscription, subject: str, queue: str) -> None:
+    @asynccontextmanager
+    async def _opened(self, reception: Reception, subject: str) -> AsyncGenerator[None]:
+        """Be subscribed while the context is open."""
+        try:
+            await self._open(reception, subject)
+            yield
+        finally:
+            with anyio.CancelScope(shield=True):
+                await reception.close()
+
+    async def _open(self, reception: Reception, subject: str) -> None:
         try:
             with anyio.fail_after(SUBSCRIBE_SECONDS):
-                await subscription.open(queue)
+                await reception.open()
                 while not await self._confirmed():
                     await self._connected.wait()
         except (TimeoutError, nats.errors.Error) as error:
-            await subscription.close()
             reason = str(error) or "not subscribed in time"
             raise UnavailableError(subject, reason) from None
 

@@ -9,7 +9,7 @@ import anyio
 from bus.errors import DeadlineError, NobodyListensError, UnavailableError
 from bus.memory.exchange import Exchange
 from bus.memory.mailbox import Mailbox
-from bus.ports import Delivery, Handler
+from bus.ports import Delivery, Handler, Receiver
 
 MAX_PENDING = 65_536
 """Messages published while the connection is lost; above this none is taken."""
@@ -44,6 +44,11 @@ class MemoryTransport:
             self._pending.append(delivery)
         else:
             raise UnavailableError(subject, "too much waits for the bus")
+
+    def tell(self, subject: str, data: bytes) -> None:
+        """See ``Transport.tell``."""
+        if not self.is_lost:
+            self._exchange.publish(self._name, Delivery(subject, data))
 
     async def request(
         self, subject: str, data: bytes, *, timeout: float, headers: dict[str, str] | None = None
@@ -90,6 +95,16 @@ class MemoryTransport:
             await mailbox.drain(self.DRAIN_SECONDS)
         finally:
             mailbox.stop()
+
+    @asynccontextmanager
+    async def reception(self, subject: str, receiver: Receiver) -> AsyncGenerator[None]:
+        """See ``Transport.reception``."""
+
+        async def receive(delivery: Delivery) -> None:
+            receiver(delivery)
+
+        async with self.subscription(subject, receive):
+            yield
 
     def on_reconnect(self, callback: Callable[[], Awaitable[None]]) -> Callable[[], None]:
         """See ``Transport.on_reconnect``."""

@@ -43,7 +43,7 @@ class Inbox:
     def __len__(self) -> int:
         return len(self._letters)
 
-    async def deliver(self, delivery: Delivery) -> None:
+    def deliver(self, delivery: Delivery) -> None:
         """Take a message from the bus; one that is no mail is answered with the problem.
 
         Mails that came together are answered together.
@@ -54,7 +54,7 @@ class Inbox:
             mail = None if together else decode(Mail, delivery.data)
         except ProblemError as refused:
             if delivery.reply:
-                await self._transport.publish(delivery.reply, encode(refused.problem))
+                self._transport.tell(delivery.reply, encode(refused.problem))
             return
         if mail is not None:
             self.offer(Letter(mail, delivery.reply), len(delivery.data))

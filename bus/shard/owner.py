@@ -147,7 +147,7 @@ class ShardOwner:
         return Assignments(book, fence, self._inbox, self._workforce, queue, self._timing, tasks)
 
     async def _serve(self, tasks: TaskGroup) -> None:
-        async with self._bus.transport.subscription(self._mailbox, self._inbox.deliver):
+        async with self._bus.transport.reception(self._mailbox, self._inbox.deliver):
             self.serving = True
             log.info("shard.owned", shard=self._name, epoch=self.book.epoch, commit=self.book.n)
             while not self._stopping:

@@ -105,8 +105,8 @@ class Workforce:
         forget = self._transport.on_reconnect(self._bus_came_back)
         try:
             async with (
-                self._transport.subscription(WORKER_SUBJECT, self._heard),
-                self._transport.subscription(f"{self._answers}.*", self._answered),
+                self._transport.reception(WORKER_SUBJECT, self._heard),
+                self._transport.reception(f"{self._answers}.*", self._answered),
                 anyio.create_task_group() as tasks,
             ):
                 await self._look_after_all(tasks)
@@ -193,7 +193,7 @@ class Workforce:
 
     # What workers say
 
-    async def _heard(self, delivery: Delivery) -> None:
+    def _heard(self, delivery: Delivery) -> None:
         alive = decode(WorkerAlive, delivery.data)
         if alive.leaving:
             self._farewell(alive.worker)
@@ -203,7 +203,7 @@ class Workforce:
         if alive.has_room:
             worker.full_for.clear()
 
-    async def _answered(self, delivery: Delivery) -> None:
+    def _answered(self, delivery: Delivery) -> None:
         errand = self._unanswered.get(delivery.subject.rpartition(".")[2])
         if errand is None:
             return

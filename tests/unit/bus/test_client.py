@@ -9,7 +9,7 @@ import pytest
 from bus.client import Client, follow
 from bus.codec import encode
 from bus.errors import DeadlineError, UnavailableError
-from bus.ports import Delivery, Handler
+from bus.ports import Delivery, Handler, Receiver
 from schemas.executions import CancelExecution, ExecutionHandle
 from schemas.streams import Cancelled, ReadStream, StreamPage
 from tests.unit.agents.samples import NOW
@@ -50,6 +50,14 @@ class Flaky:
         self.subscribed += 1
         if self.subscribed <= self._failures:
             raise UnavailableError(subject, "the bus is away")
+        yield
+
+    def tell(self, subject: str, data: bytes) -> None:
+        raise AssertionError(f"{subject} {data}")
+
+    @asynccontextmanager
+    async def reception(self, subject: str, receiver: Receiver) -> AsyncGenerator[None]:
+        raise AssertionError(f"{subject} {receiver}")
         yield
 
     def on_reconnect(self, callback: Callable[[], Awaitable[None]]) -> Callable[[], None]:

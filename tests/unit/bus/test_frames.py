@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from nats.aio.client import Client
 from nats.errors import ProtocolError
 
-from bus.connection.frames import Frame, Incomplete, next_frame, read_headers
+from bus.connection.frames import Frame, Incomplete, next_frame, read_headers, written
 from bus.connection.parser import DirectParser
 from bus.ports import Delivery
 
@@ -40,11 +40,14 @@ class Bus:
     def __init__(self) -> None:
         self.taken: list[Delivery] = []
         self.errors: list[Exception] = []
-        self.parser = DirectParser(Client(), self._report)
+        self.parser = DirectParser(Client(), self.errors.append)
         self.parser.receivers[1] = self.taken.append
 
-    async def _report(self, error: Exception) -> None:
-        self.errors.append(error)
+    async def read(self, data: bytes) -> None:
+        """Take what can be taken at once, and parse the rest, as a socket and its reader do."""
+        left = self.parser.take(data)
+        if left:
+            await self.parser.parse(left)
 
 
 @pytest.mark.parametrize("message", MESSAGES, ids=lambda message: message.subject)
@@ -89,9 +92,26 @@ async def test_any_cut_of_the_bytes_gives_the_same_messages(cuts: list[int]):
 
     places = [0, *sorted(min(cut, len(data)) for cut in cuts), len(data)]
     for start, stop in pairwise(places):
-        await bus.parser.parse(data[start:stop])
+        await bus.read(data[start:stop])
 
     assert (bus.taken, bus.errors) == (MESSAGES, [])
+
+
+async def test_messages_for_receivers_are_taken_at_once_and_what_follows_a_word_is_not():
+    bus, first, second = Bus(), _written(MESSAGES[0]), _written(MESSAGES[1])
+    await bus.parser.parse(b"+OK\r\n")
+
+    assert bus.parser.take(first + first[:9]) == b""
+    assert bus.parser.take(first[9:]) == b""
+    assert bus.parser.take(second + b"PONG\r\n" + first) == b"PONG\r\n" + first
+    assert bus.taken == [MESSAGES[0], MESSAGES[0], MESSAGES[1]]
+
+
+def test_nothing_is_taken_before_the_connection_is_made():
+    bus = Bus()
+
+    assert bus.parser.take(_written(MESSAGES[0])) == _written(MESSAGES[0])
+    assert bus.taken == []
 
 
 async def test_a_receiver_that_raises_costs_only_its_message():
@@ -107,9 +127,30 @@ async def test_a_receiver_that_raises_costs_only_its_message():
     assert (bus.taken, bus.errors) == (MESSAGES[:1], [failure])
 
 
-async def test_nonsense_from_the_server_is_a_protocol_error():
+@pytest.mark.parametrize("nonsense", [b"HELO you\r\n", b"MSG a b c d\r\n"])
+async def test_nonsense_from_the_server_is_a_protocol_error(nonsense: bytes):
     with pytest.raises(ProtocolError):
-        await Bus().parser.parse(b"HELO you\r\n")
+        await Bus().parser.parse(nonsense)
+
+
+@pytest.mark.parametrize("message", MESSAGES, ids=lambda message: message.subject)
+def test_a_message_is_sent_as_it_would_be_read(message: Delivery):
+    headers = dict(message.headers) if message.headers is not None else None
+    sent = written(message.subject, message.data, message.reply, headers)
+
+    # What a server makes of it: the same with a number behind the subject.
+    line, _, rest = sent.partition(b"\r\n")
+    verb, subject, *others = line.split()
+    received = b" ".join([verb.replace(b"PUB", b"MSG"), subject, b"1", *others])
+    frame = next_frame(received + b"\r\n" + rest, 0)
+    assert isinstance(frame, Frame)
+    assert frame.delivery() == message
+
+
+def test_a_header_cannot_bring_another_header():
+    sent = written("s", b"", "", {"X": "a\r\nStatus: 503"})
+
+    assert sent.split(b"\r\n")[1:3] == [b"NATS/1.0", b"X: a  Status: 503"]
 
 
 async def test_a_new_connection_begins_with_nothing_half_read():

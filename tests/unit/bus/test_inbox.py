@@ -16,7 +16,7 @@ def _mail(name: str) -> Mail:
 async def test_mails_of_one_message_are_letters_whose_last_answer_carries_all() -> None:
     inbox = Inbox(MemoryTransport(Exchange(MemoryStore()), "owner"))
 
-    await inbox.deliver(Delivery("s", encode([_mail("a"), _mail("b")]), "back", None))
+    inbox.deliver(Delivery("s", encode([_mail("a"), _mail("b")]), "back", None))
 
     first, second = inbox.take(10, 10_000)
     assert [first.mail.id, second.mail.id] == ["a", "b"]
