@@ -18,7 +18,7 @@ from bus.errors import UnavailableError
 from bus.ids import new_id
 from bus.ports import ELSEWHERE, Bus, Delivery, Ticket
 from bus.subjects import offer_subject
-from bus.waiting import Wakeup
+from bus.waiting import Wakeup, loop_time
 from schemas.fleet import WORKER_SUBJECT, Offer, OfferAnswer, WorkerAlive
 
 log = structlog.get_logger()
@@ -46,12 +46,12 @@ class OfferedTicket:
         self.tenant = offer.tenant
         self.reply = reply
         self._desk = desk
-        self._since = anyio.current_time()
+        self._since = loop_time()
 
     @property
     def age(self) -> float:
         """See ``Ticket.age``. One that was long on its way is refused, so this is since it came."""
-        return anyio.current_time() - self._since
+        return loop_time() - self._since
 
     async def ack(self) -> None:
         """See ``Ticket.ack``."""
@@ -158,7 +158,7 @@ class Desk:
         return taken
 
     def _remember(self, name: str, *, taken: bool) -> None:
-        now = anyio.current_time()
+        now = loop_time()
         self._answered[name] = taken
         self._ages.append((now, name))
         while self._ages[0][0] < now - REMEMBERED_SECONDS:

@@ -35,6 +35,9 @@ ANSWERABLE = ("_INBOX.", "_R_.")
 MAX_IN_FLIGHT = 4096
 """Requests answered at once by one process; above it they are refused as ``unavailable``."""
 
+MAX_WAITING = 65_536
+"""Commands that nobody waits for and that are not stored yet; above it they are lost."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Caller:
@@ -104,16 +107,12 @@ class Service:
     async def run(self, client: NatsClient) -> None:
         """Serve until drained, discoverable under ``$SRV``."""
         async with anyio.create_task_group() as tasks:
-            crew = Crew(tasks, self._answer, most=MAX_IN_FLIGHT)
+            crew = Crew(tasks, self._take, most=MAX_IN_FLIGHT)
             service = await micro.add_service(  # pyright: ignore[reportUnknownMemberType]
                 client, name=self.name, version=VERSION, description=f"Callboard {self.name}"
             )
             for endpoint in self.endpoints:
-                await service.add_endpoint(
-                    name=endpoint.name,
-                    subject=endpoint_filter(endpoint),
-                    handler=self._receiver(endpoint, crew),
-                )
+                await self._add(service, endpoint, crew, client)
             self._serving = True
             await self._draining.wait()
             try:
@@ -134,47 +133,61 @@ class Service:
         """Say what is lacking until requests are answered."""
         return None if self._serving else f"service {self.name} is not subscribed"
 
-    def _receiver(
-        self, endpoint: Endpoint, crew: Crew[Question]
-    ) -> Callable[[MicroRequest], Awaitable[None]]:
-        """Return the handler of an endpoint's messages: it hands each to a task of its own.
+    async def _add(
+        self, service: Any, endpoint: Endpoint, crew: Crew[Question], client: NatsClient
+    ) -> None:
+        """Add an endpoint to what ``$SRV`` lists, and take its messages as they are read.
 
-        The library calls it for one message after another, which would let slow requests hold up
-        quick ones.
+        The library calls a handler for one message after another, in a task of its own.
         """
 
-        async def receive(request: MicroRequest) -> None:
+        async def handle(request: MicroRequest) -> None:
             message: Msg = request._msg  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
-            delivery = Delivery(message.subject, message.data, message.reply, message.headers)
-            await self.receive(Question(endpoint, delivery), crew)
+            receive(Delivery(message.subject, message.data, message.reply, message.headers))
 
-        return receive
+        def receive(delivery: Delivery) -> None:
+            self.receive(Question(endpoint, delivery), crew)
 
-    async def receive(self, question: Question, crew: Crew[Question]) -> None:
+        def receive_and_count(delivery: Delivery) -> None:
+            added._num_requests += 1  # noqa: SLF001
+            receive(delivery)
+
+        subject = endpoint_filter(endpoint)
+        await service.add_endpoint(name=endpoint.name, subject=subject, handler=handle)
+        added: Any = service._endpoints[-1]  # noqa: SLF001
+        client.redirect(added._subscription, receive_and_count)  # noqa: SLF001
+
+    def receive(self, question: Question, crew: Crew[Question]) -> None:
         """Begin to answer one request, within the bound of those in flight."""
-        endpoint, delivery = question
-        if not delivery.reply:
-            await self._forward(delivery)
-        elif not delivery.reply.startswith(ANSWERABLE):
+        endpoint, (_, _, back, _) = question
+        if back and not back.startswith(ANSWERABLE):
             log.warning("service.strange_reply_subject", endpoint=endpoint.name)
-        elif self.in_flight >= MAX_IN_FLIGHT:
-            await self._reply(delivery.reply, _unavailable("too many requests are in flight"))
-        else:
+        elif self.in_flight < (MAX_IN_FLIGHT if back else MAX_WAITING):
             self._begin()
             crew.give(question)
+        elif back:
+            problem = _unavailable("too many requests are in flight")
+            self._transport.tell(back, encode(problem))
+        else:
+            log.error("service.command_lost", endpoint=endpoint.name)
 
-    async def _answer(self, question: Question) -> None:
-        endpoint, delivery = question
+    async def _take(self, question: Question) -> None:
         try:
-            began = time.perf_counter()
-            answer = await self._handled(endpoint, delivery)
-            if answer is not None:
-                await self._reply(delivery.reply, answer)
-            code = answer.code if isinstance(answer, Problem) else "ok"
-            metrics.REQUESTS.at(endpoint.name, code).inc()
-            metrics.REQUEST_SECONDS.at(endpoint.name).observe(time.perf_counter() - began)
+            if question.delivery.reply:
+                await self._answer(*question)
+            else:
+                await self._forward(question.delivery)
         finally:
             self._end()
+
+    async def _answer(self, endpoint: Endpoint, delivery: Delivery) -> None:
+        began = time.perf_counter()
+        answer = await self._handled(endpoint, delivery)
+        if answer is not None:
+            await self._reply(delivery.reply, answer)
+        code = answer.code if isinstance(answer, Problem) else "ok"
+        metrics.REQUESTS.at(endpoint.name, code).inc()
+        metrics.REQUEST_SECONDS.at(endpoint.name).observe(time.perf_counter() - began)
 
     async def _handled(self, endpoint: Endpoint, delivery: Delivery) -> Message | None:
         """Answer within the caller's trace, and let the work that follows continue it."""

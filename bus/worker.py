@@ -26,6 +26,7 @@ from bus.offers import Desk
 from bus.ports import ELSEWHERE, Bus, Delivery, Ticket
 from bus.rpc import command
 from bus.telemetry import metrics
+from bus.waiting import loop_time
 from schemas.fleet import ROLL_CALL_SUBJECT, STOP_WORK_SUBJECT, DeadLetter, Held, RollCall, StopWork
 from schemas.journal import Mail
 from schemas.lifecycle import Granted, WorkAnswer
@@ -250,13 +251,13 @@ class Worker(Generic[I]):
 
     async def _needs_claim(self, ticket: Ticket) -> bool:
         self._look_at_the_clock()
-        known = anyio.current_time() - self._woke_at
+        known = loop_time() - self._woke_at
         old = ticket.age > min(known, self._timing.repeat_window_seconds)
         return old or await self._may_be_lost(ticket)
 
     def _look_at_the_clock(self) -> None:
         """Notice that this process stood still: what it holds since then may be in other hands."""
-        now = anyio.current_time()
+        now = loop_time()
         if now - self._awake_at > self._timing.ack_wait_seconds / 2:
             self._woke_at = now
         self._awake_at = now
@@ -272,7 +273,7 @@ class Worker(Generic[I]):
 
     async def _is_granted(self, item: I, ticket: Ticket) -> bool:
         """Ask whether to begin. A grant is good for a moment: later the item may have moved on."""
-        asked_at = anyio.current_time()
+        asked_at = loop_time()
         lost = await self._may_be_lost(ticket)
         if lost:
             metrics.WORK_REDELIVERED.at(self._job.queue).inc()
@@ -280,7 +281,7 @@ class Worker(Generic[I]):
         name = f"{self._job.name(item)}.claim.{new_id()}"
         answer = await self._ask(name, item, self._job.claim(item, lost))
         granted = isinstance(answer, Granted)
-        if granted and anyio.current_time() - asked_at > self._timing.ack_wait_seconds / 2:
+        if granted and loop_time() - asked_at > self._timing.ack_wait_seconds / 2:
             raise ProblemError(_LATE)
         return granted
 

@@ -90,6 +90,12 @@ class NatsClient(Client):
             subject, queue=queue
         )
 
+    def redirect(self, subscription: Subscription, receiver: Receiver) -> None:
+        """Have the messages of a subscription that is there taken within the read, too."""
+        for sid, known in self._subs.items():
+            if known is subscription:
+                self._parser.receivers[sid] = receiver
+
     # Writing: once for all that one turn of the loop brings
 
     def put(

@@ -25,7 +25,7 @@ from bus.jetstream.ticket import NANOSECONDS, JetStreamTicket
 from bus.ports import Clock, Delivery, Ticket
 from bus.streams.api import JetStream
 from bus.streams.spec import WORK
-from bus.waiting import Wakeup
+from bus.waiting import Wakeup, loop_time
 from schemas.fleet import LANE_SUBJECT
 
 CREDIT_SECONDS = 0.1
@@ -125,11 +125,11 @@ class Puller:
         self._wake_asker.set()
 
     async def _keep_asking(self) -> None:
-        checked_at = anyio.current_time()
+        checked_at = loop_time()
         while True:
             await self._wake_asker.wait(CREDIT_SECONDS)
-            if anyio.current_time() - checked_at >= CREDIT_SECONDS:
-                checked_at = anyio.current_time()
+            if loop_time() - checked_at >= CREDIT_SECONDS:
+                checked_at = loop_time()
                 await self._check_all()
             else:
                 await self._ask_stirred()
@@ -151,7 +151,7 @@ class Puller:
             await self._ask(lane, credit)
 
     async def _ask(self, lane: Lane, credit: int) -> None:
-        now = anyio.current_time()
+        now = loop_time()
         count = min(lane.wanted(credit, now), MOST_AT_ONCE)
         if count <= 0 or not lane.ready or not self._transport.connected:
             return

@@ -8,6 +8,7 @@ from bus.codec import decode
 from bus.errors import FencedError, ProblemError, UnavailableError
 from bus.ports import Journal
 from bus.shard.append import RETRY_SECONDS, append
+from bus.waiting import loop_time
 from schemas.journal import Commit
 
 
@@ -33,13 +34,13 @@ class Fence:
         Raises:
             FencedError: the shard has another owner.
         """
-        began = anyio.current_time()
+        began = loop_time()
         self.sequence = await append(self._journal, self._subject, commit, self.sequence)
         self._shown = began
 
     def was_ours(self, *, within: float) -> bool:
         """Say whether the shard is known to have been ours ``within`` the last seconds."""
-        return self._shown >= anyio.current_time() - within
+        return self._shown >= loop_time() - within
 
     async def confirm(self, *, within: float = 0.0) -> None:
         """Return if the shard was ours at most ``within`` seconds ago.
@@ -49,7 +50,7 @@ class Fence:
         Raises:
             FencedError: the shard has another owner.
         """
-        asked_at = anyio.current_time()
+        asked_at = loop_time()
         while self._shown < asked_at - within:
             async with self._asking:
                 if self._shown < asked_at - within:
@@ -65,7 +66,7 @@ class Fence:
         return not self.is_down
 
     async def _ask(self) -> None:
-        began = anyio.current_time()
+        began = loop_time()
         try:
             newest = await self._journal.last(self._subject)
         except UnavailableError:

@@ -24,6 +24,7 @@ from bus.ownership import Membership
 from bus.ports import Bus, Delivery
 from bus.shard.book import Address
 from bus.subjects import offer_subject
+from bus.waiting import loop_time
 from schemas.decision import Work
 from schemas.fleet import WORKER_SUBJECT, Offer, OfferAnswer, WorkerAlive
 
@@ -167,7 +168,7 @@ class Workforce:
         workers = self._queues.get(work.queue)
         if not workers:
             return None
-        now, tenant = anyio.current_time(), work.tenant
+        now, tenant = loop_time(), work.tenant
         for silence in (self._late, self._timing.member_gone_seconds):
             for _ in range(len(workers)):
                 worker = workers[0]
@@ -179,7 +180,7 @@ class Workforce:
     async def _send(self, errand: Errand) -> bool:
         work = errand.work
         self._unanswered.pop(errand.token, None)
-        errand.token, errand.at = str(next(self._tokens)), anyio.current_time()
+        errand.token, errand.at = str(next(self._tokens)), loop_time()
         errand.tries += 1
         self._unanswered[errand.token] = errand
         item = msgspec.Raw(encode(work.item))
@@ -199,7 +200,7 @@ class Workforce:
             self._farewell(alive.worker)
             return
         worker = self._known(alive.worker, alive.queue)
-        worker.heard = anyio.current_time()
+        worker.heard = loop_time()
         if alive.has_room:
             worker.full_for.clear()
 
@@ -210,7 +211,7 @@ class Workforce:
         if delivery.is_unheard:
             self._unheard(errand)
             return
-        errand.worker.heard = anyio.current_time()
+        errand.worker.heard = loop_time()
         if decode(OfferAnswer, delivery.data).taken:
             errand.taken = True
             del self._unanswered[errand.token]
@@ -221,7 +222,7 @@ class Workforce:
     def _known(self, name: str, queue: str) -> _Worker:
         worker = self._workers.get(name)
         if worker is None:
-            worker = self._workers[name] = _Worker(name, queue, anyio.current_time())
+            worker = self._workers[name] = _Worker(name, queue, loop_time())
             self._queues.setdefault(queue, deque()).append(worker)
         return worker
 
@@ -235,7 +236,7 @@ class Workforce:
         That is then settled by the worker's end.
         """
         worker = errand.worker
-        worker.heard = min(worker.heard, anyio.current_time() - self._late)
+        worker.heard = min(worker.heard, loop_time() - self._late)
         if errand.tries == 1:
             self._refused(errand)
 
@@ -243,10 +244,10 @@ class Workforce:
 
     async def _look_after_all(self, tasks: TaskGroup) -> None:
         pause = self._timing.heartbeat_seconds / 2
-        looked = anyio.current_time()
+        looked = loop_time()
         while True:
             await anyio.sleep(pause)
-            now = anyio.current_time()
+            now = loop_time()
             if now - looked > self._late or self._membership.is_deaf:
                 self._excuse_all(now)
             else:
@@ -268,7 +269,7 @@ class Workforce:
         """Find out whether a worker lives: one whose connection was cut comes back at once."""
         if await self._is_unheard(worker):
             await anyio.sleep(self._timing.heartbeat_seconds / 2)
-            if await self._is_unheard(worker) and anyio.current_time() >= self._believes_from:
+            if await self._is_unheard(worker) and loop_time() >= self._believes_from:
                 self._gone(worker, "nobody listens")
         worker.is_asked_after = False
 
@@ -280,7 +281,7 @@ class Workforce:
             return True
         except (UnavailableError, DeadlineError):
             return False
-        worker.heard = anyio.current_time()
+        worker.heard = loop_time()
         return False
 
     def _overdue(self, now: float) -> Iterator[Errand]:
@@ -324,6 +325,6 @@ class Workforce:
 
     async def _bus_came_back(self) -> None:
         """Give everybody time to find the bus again."""
-        now = anyio.current_time()
+        now = loop_time()
         self._believes_from = now + self._timing.ack_wait_seconds
         self._excuse_all(now)
