@@ -89,7 +89,7 @@ class ShardOwner:
     def offer(self, mail: Mail, answer: Callable[[bytes], None]) -> bool:
         """Take a command of this process's own, spared the way over the bus; False if not now."""
         if self.serving:
-            self._inbox.offer(Letter(mail, answer), len(bytes(mail.body)))
+            self._inbox.offer(Letter(mail, answer), len(mail.body))
         return self.serving
 
     def told(self) -> OwnedShard:
@@ -206,7 +206,7 @@ class ShardOwner:
 
     async def _compact(self, entry: Entry) -> Entry:
         """Move an entry that is too large for the journal into the blob store."""
-        size = sum(len(bytes(raw)) for raw in (entry.base, *entry.events, entry.reply))
+        size = sum(len(raw) for raw in (entry.base, *entry.events, entry.reply))
         if size <= self._timing.blob_bytes:
             return entry
         blob = await self._bus.blobs.put(encode(entry))
