@@ -33,8 +33,10 @@ GAP_SECONDS = 12.0
 """A worker publishes again what a restarted bus has lost, once a cluster has its leaders again."""
 
 NOTICE_SECONDS = 60.0
-"""An owner publishes again what is lost, and if it died, who takes its journal over does. Without its
-word a reader would take a dropped attempt for a part of the answer, so this may last."""
+"""An owner publishes again what is lost, and if it died, who takes its journal over does.
+
+Without its word a dropped attempt would be taken for a part of the answer, so this may last.
+"""
 
 TRY_SECONDS = 3.0
 """Who was to read the stored stream for us may have died; then another is asked."""
