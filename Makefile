@@ -34,11 +34,9 @@ install: $(STAMP) ## make .venv and install everything from requirements.lock
 demo: install ## run a real model as an agent, kill its worker in mid-answer, show that nothing is lost
 	@$(PYTHON) deploy/examples/demo.py
 
-test: check ## every gate, then the tests
+test: check ## every gate, then the tests, among them one that kills real processes
 	@echo "== pytest"
-	@$(PYTHON) -m pytest $(ON_ALL_CORES)
-	@echo "== pytest, killing real processes"
-	@$(PYTHON) -m pytest -m chaos
+	@$(PYTHON) -m pytest $(ON_ALL_CORES) -m "not bench"
 
 test-cluster: install ## the integration tests on three nats-servers that replicate
 	@TEST_BUS=cluster $(PYTHON) -m pytest tests/integration --timeout 300 -m "not single_server and not chaos and not bench"

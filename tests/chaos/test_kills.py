@@ -10,7 +10,7 @@ SEED = 1
 
 
 @pytest.mark.chaos
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(600)
 async def test_forty_faults_lose_nothing_and_double_nothing(tmp_path: Path):
     result = await run(tmp_path, Plan(faults=FAULTS, seed=SEED))
 
