@@ -2,15 +2,12 @@
 
 from collections.abc import Sequence
 
-import anyio
 import structlog
 from nats.aio.msg import Msg
-from nats.errors import Error as NatsError
-from nats.js import JetStreamContext
-from nats.js.api import AckPolicy, ConsumerConfig
 
 from bus.codec import decode, encode
 from bus.config import Timing
+from bus.durable import DurableReader
 from bus.errors import ProblemError
 from bus.jetstream import NatsBus
 from bus.service import Caller, Endpoint, by_submit_filter
@@ -25,9 +22,6 @@ from schemas.problems import Problem
 
 log = structlog.get_logger()
 
-BATCH = 64
-WAIT_SECONDS = 2.0
-ACK_SECONDS = 30.0
 MAX_DELIVERIES = 10
 
 
@@ -43,49 +37,13 @@ class Submissions:
     def __init__(
         self, service: str, endpoints: Sequence[Endpoint], bus: NatsBus, timing: Timing
     ) -> None:
-        self._durable = f"submit-{service}"
         self._endpoints = by_submit_filter(endpoints)
         self._bus = bus
         self._timing = timing
-        self._draining = False
-
-    async def run(self) -> None:
-        """Pull and handle commands until drained. Ends with the bus; begin it anew then."""
-        subscription = await self._subscribed()
-        while not self._draining:
-            try:
-                batch = await subscription.fetch(BATCH, timeout=WAIT_SECONDS)
-            except (NatsError, TimeoutError):
-                await anyio.sleep(self._timing.work_resend_seconds)
-                continue
-            async with anyio.create_task_group() as tasks:
-                for message in batch:
-                    tasks.start_soon(self._handle, message)
-
-    async def drain(self) -> None:
-        """Take no more commands."""
-        self._draining = True
-
-    async def _subscribed(self) -> JetStreamContext.PullSubscription:
-        """Subscribe as soon as the bus can do that: its disk may be full."""
-        while True:
-            try:
-                return await self._subscribe()
-            except (NatsError, TimeoutError) as error:
-                log.warning("submissions.not_subscribed", error=str(error))
-                await anyio.sleep(self._timing.request_try_seconds)
-
-    async def _subscribe(self) -> JetStreamContext.PullSubscription:
-        jetstream = self._bus.nats.client.jetstream()  # pyright: ignore[reportUnknownMemberType]
-        config = ConsumerConfig(
-            durable_name=self._durable,
-            ack_policy=AckPolicy.EXPLICIT,
-            ack_wait=ACK_SECONDS,
-            filter_subjects=list(self._endpoints),
-            max_ack_pending=BATCH * 16,
+        reader = DurableReader(
+            INBOX, f"submit-{service}", list(self._endpoints), self._handle, bus, timing
         )
-        await jetstream.add_consumer(INBOX, config)  # pyright: ignore[reportUnknownMemberType]
-        return await jetstream.pull_subscribe_bind(self._durable, stream=INBOX)
+        self.run, self.drain = reader.run, reader.drain
 
     async def _handle(self, message: Msg) -> None:
         endpoint = next(

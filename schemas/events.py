@@ -7,6 +7,7 @@ from schemas.agents import AgentStatus
 from schemas.base import Message
 from schemas.executions import ModelCost
 from schemas.ids import AgentId, ExecutionId
+from schemas.ledger import Charge
 from schemas.problems import Problem
 from schemas.safety import Finding
 from schemas.usage import Usage
@@ -97,7 +98,8 @@ class EmbeddedEvent(Message, tag="llm.embedded", omit_defaults=True):
     """Texts were embedded, or some of them: what that has used, whatever became of the request.
 
     There is one for each request that has used anything; its ``id`` is its own. ``provider`` is the
-    provider's type. ``error`` is why the asker got no vectors.
+    provider's type. ``error`` is why the asker got no vectors. ``charges`` say what it has cost,
+    one for each key, and are booked to the account of the tenant.
     """
 
     SUBJECT: ClassVar[str | None] = "cb.{tenant}.events.llm.embedded.{id}"
@@ -113,6 +115,7 @@ class EmbeddedEvent(Message, tag="llm.embedded", omit_defaults=True):
     user: str | None = None
     project: str | None = None
     error: Problem | None = None
+    charges: list[Charge] = []
 
 
 class BillRefusedEvent(Message, tag="ledger.bill_refused", omit_defaults=True):

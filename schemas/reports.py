@@ -42,7 +42,8 @@ TimeZone = Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
 class Totals(Value):
     """Sums over calls of models. Unpriced calls cost something that is not in ``cost_pico``.
 
-    ``executions`` counts each once in its group, ``successes`` those that completed.
+    ``executions`` counts each once in its group, ``successes`` those that completed; a request for
+    embeddings counts as one.
     ``cache_share`` is the part of all prompt tokens that caches served. In
     ``cost_per_success_pico`` is the cost of failures as well. ``p50_pico`` and ``p95_pico`` are of
     single priced calls. ``reported_pico`` sums what providers themselves say.

@@ -10,11 +10,13 @@ from actors.pricing.adapters.account import account_entity, zone
 from actors.pricing.adapters.books import Books
 from actors.pricing.adapters.budgets import Budgets
 from actors.pricing.adapters.costs import COSTS
+from actors.pricing.adapters.embeddings import NAME, SUBJECT, EmbeddingBills
 from actors.pricing.adapters.quoting import Quotes
 from actors.pricing.adapters.reports import Reports
 from actors.pricing.adapters.savings import Savings
 from actors.pricing.adapters.telling import TermsTeller
 from actors.pricing.config import rules
+from bus.durable import Facts
 from bus.kv import Watch
 from bus.prices import PricesInForce, bucket_spec, open_bucket
 from bus.process import Process, main, opened
@@ -23,6 +25,7 @@ from bus.rpc import Owners
 from bus.runtime import Part
 from bus.service import Service
 from bus.shard import ShardHost
+from bus.streams.spec import EVENTS
 from schemas.ledger import ACCOUNT_ENTITY
 
 
@@ -77,6 +80,12 @@ def budgeting(process: Process, host: ShardHost) -> Budgets:
     return Budgets(accounts(process, host), teller, bus.clock, timeout=timing.answer_seconds)
 
 
+def billing(process: Process, host: ShardHost) -> Facts:
+    """Return what books embeddings, as they are told of in public events."""
+    bills = EmbeddingBills(process.bus, accounts(process, host))
+    return Facts(EVENTS, NAME, SUBJECT, bills.book, process.bus, process.timing)
+
+
 def following(process: Process) -> Projector:
     """Return what keeps this process's copy of the costs."""
     return Projector(
@@ -105,9 +114,11 @@ def parts(
     def not_read() -> str | None:
         return None if watch.fresh else "the rate book in force is not known"
 
+    bills = billing(process, host)
     return [
         Part(name="prices", run=anyio.sleep_forever, missing=not_read),
         Part(name="accounts", run=host.run, drain=host.drain, missing=host.missing),
+        Part(name="bills", run=bills.run, drain=bills.drain),
         Part(name="costs", run=costs.run, missing=costs.missing),
         Part(name="service", run=serve, drain=service.drain, missing=service.missing),
     ]

@@ -67,12 +67,18 @@ async def run() -> None:
                 prices=lambda: in_force.prices,
                 grant=granting(Owners(bus.transport, ACCOUNT_ENTITY, config.shards, timing)),
             )
-            streaming = Streaming(generator, Embedder(providers, switchboard), bus, process.name)
+            embeds = Embedder(providers, switchboard, prices=lambda: in_force.prices)
+            streaming = Streaming(generator, embeds, bus, process.name)
             owners = Owners(bus.transport, "execution", config.shards, timing)
             capacity = config.max_concurrent_executions
             worker = Worker(streaming.job(), owners, process.name, bus, timing, capacity=capacity)
             embedder = Worker(
-                streaming.embed_job(), Askers(bus), process.name, bus, timing, capacity=capacity
+                streaming.embed_job(),
+                Askers(bus, lambda: in_force.prices),
+                process.name,
+                bus,
+                timing,
+                capacity=capacity,
             )
             process.load.running, process.load.capacity = lambda: worker.running, capacity
             await process.run(parts(process, worker, embedder, streaming))

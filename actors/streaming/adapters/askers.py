@@ -5,10 +5,12 @@ counts with it, so all the request could have used is told, as an estimate, and 
 made; only one, because a request may be what kills its workers.
 """
 
+from collections.abc import Callable
 from contextlib import suppress
 
 import msgspec
 
+from actors.streaming.core.charging import embedded
 from bus.codec import encode
 from bus.errors import DeadlineError, ProblemError, UnavailableError
 from bus.ports import Bus
@@ -18,7 +20,9 @@ from schemas.embeddings import BeginEmbedding, EmbedWork, EndEmbedding
 from schemas.events import EmbeddedEvent
 from schemas.journal import Mail
 from schemas.lifecycle import Granted, Settled, Superseded, WorkAnswer
+from schemas.pricing.prices import Prices
 from schemas.problems import Problem
+from schemas.usage import Usage
 
 QUEUE = "embed"
 ATTEMPTS = 2
@@ -51,10 +55,14 @@ async def enqueue(bus: Bus, work: EmbedWork) -> None:
 
 
 class Askers:
-    """A ``Principal``: stands in for all who wait for embeddings."""
+    """A ``Principal``: stands in for all who wait for embeddings.
 
-    def __init__(self, bus: Bus) -> None:
+    ``prices`` returns those in force; without it nothing is priced.
+    """
+
+    def __init__(self, bus: Bus, prices: Callable[[], Prices] | None = None) -> None:
         self._bus = bus
+        self._prices = prices
 
     async def ask(self, mail: Mail, *, timeout: float) -> bytes:
         """See ``Principal.ask``."""
@@ -89,6 +97,7 @@ class Askers:
     def _lost(self, work: EmbedWork) -> EmbeddedEvent:
         """Say what a lost attempt has used at most."""
         wanted, now = work.wanted, self._bus.clock()
+        prices, used = self._prices, dict[str | None, Usage]({None: work.most})
         return EmbeddedEvent(
             id=event_id(work),
             provider=str(wanted.provider.__struct_config__.tag),
@@ -100,6 +109,7 @@ class Askers:
             at=now,
             duration_ms=0,
             error=_LOST,
+            charges=embedded(prices(), wanted.provider, used, work.at) if prices else [],
         )
 
     async def _tell(self, work: EmbedWork, event: EmbeddedEvent | None) -> None:

@@ -1,6 +1,7 @@
 """Embeddings: the calls of one request, several at a time, put together in the order of texts."""
 
 import random
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from functools import reduce
 from itertools import count
@@ -14,6 +15,7 @@ from actors.streaming.adapters.http_call import HttpProvider
 from actors.streaming.adapters.posting import Posting
 from actors.streaming.adapters.providers import Providers
 from actors.streaming.adapters.switchboard import Heard, Question, Switchboard
+from actors.streaming.core.charging import embedded as charges_of
 from actors.streaming.core.embedding import (
     Batch,
     Embedded,
@@ -31,6 +33,8 @@ from bus.errors import ProblemError, problem
 from schemas.embeddings import Embed, Embeddings
 from schemas.events import EmbeddedEvent
 from schemas.ids import TenantId
+from schemas.ledger import Charge
+from schemas.pricing.prices import Prices
 from schemas.problems import Problem
 from schemas.retry import delay
 from schemas.usage import Usage
@@ -50,7 +54,10 @@ _UNREADABLE = Problem(code="provider_error", message="The provider sent no embed
 
 
 class Embedder:
-    """Embeds texts over the providers of a process, each request within ``patience`` seconds."""
+    """Embeds texts over the providers of a process, each request within ``patience`` seconds.
+
+    ``prices`` returns those in force; without it nothing is priced.
+    """
 
     def __init__(
         self,
@@ -58,9 +65,11 @@ class Embedder:
         switchboard: Switchboard | None = None,
         *,
         patience: float = 60.0,
+        prices: Callable[[], Prices] | None = None,
     ) -> None:
         self._providers = providers
         self._switchboard = switchboard or Switchboard()
+        self._prices = prices
         self.patience = patience
 
     def embedding(
@@ -77,7 +86,8 @@ class Embedder:
             raise problem("validation", "This provider has no embeddings.", field="provider")
         context = CallContext(tenant, 1)
         seconds = self.patience if patience is None else patience
-        way = _Way(provider, form, wanted, context, self._switchboard, seconds)
+        prices = self._prices() if self._prices else None
+        way = _Way(provider, form, wanted, context, self._switchboard, seconds, prices)
         return Embedding(way)
 
 
@@ -90,6 +100,14 @@ class _Way(NamedTuple):
     context: CallContext
     switchboard: Switchboard
     patience: float
+    prices: Prices | None
+
+
+class _Spent(NamedTuple):
+    """What a call has used, and with which key."""
+
+    key: str | None
+    usage: Usage
 
 
 class Embedding:
@@ -99,7 +117,7 @@ class Embedding:
         self._way = way
         self._wanted = way.wanted
         self._calls = count()
-        self._spent: dict[int, Usage] = {}
+        self._spent: dict[int, _Spent] = {}
         self._found: dict[int, Embedded] = {}
         self._problem: Problem | None = None
         self._answer: Embeddings | None = None
@@ -117,19 +135,30 @@ class Embedding:
         if not self._spent:
             return None
         called_off = None if self._answer else _CALLED_OFF
+        served = self._answer.model_served if self._answer else None
         return EmbeddedEvent(
             id=event_id,
             provider=str(self._wanted.provider.__struct_config__.tag),
             model=self._wanted.provider.model,
-            model_served=self._answer.model_served if self._answer else None,
+            model_served=served,
             texts=len(self._wanted.texts),
-            usage=reduce(add, self._spent.values()),
+            usage=reduce(add, (call.usage for call in self._spent.values())),
             user=self._wanted.user,
             project=self._wanted.project,
             at=at,
             duration_ms=round((at - began) / timedelta(milliseconds=1)),
             error=self._problem or called_off,
+            charges=self._charges(began, served),
         )
+
+    def _charges(self, began: datetime, served: str | None) -> list[Charge]:
+        """Price all calls, as the prices were when the request began."""
+        if self._way.prices is None:
+            return []
+        used: dict[str | None, Usage] = {}
+        for key, usage in self._spent.values():
+            used[key] = used[key] + usage if key in used else usage
+        return charges_of(self._way.prices, self._wanted.provider, used, began, served)
 
     async def embedded(self) -> Embeddings:
         """Return a vector for each text.
@@ -192,7 +221,7 @@ class Embedding:
         posting = Posting(self._way.http, provider, self._way.context, patience=patience)
         # What is begun may be billed, until it is known to be refused.
         call = next(self._calls)
-        self._spent[call] = estimated(batch)
+        self._spent[call] = _Spent(line.key, estimated(batch))
         try:
             body = await posting.answer(batch.path, batch.body)
             self._found[place] = found = read(self._way.form, batch, body)
@@ -202,7 +231,7 @@ class Embedding:
             return Heard(error.problem, posting.headers)
         except UnreadableError:
             return Heard(_UNREADABLE, posting.headers)
-        self._spent[call] = found.usage
+        self._spent[call] = _Spent(line.key, found.usage)
         return Heard(None, posting.headers)
 
 

@@ -1,6 +1,6 @@
 """What calls of models cost: a charge for each, with all it takes to reckon it again. Pure."""
 
-from collections.abc import Iterator
+from collections.abc import Mapping
 from datetime import datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any
@@ -29,7 +29,7 @@ class Till:
         """Charge a call that failed, if it has used anything."""
         if usage is not None:
             terms = terms_of(way.provider, tier_requested=way.config.service_tier)
-            self.charges.append(self._charge(way, key, way.provider, terms, usage))
+            self._add(way, key, self._charge(way.provider, terms, usage))
 
     def answered(self, way: Route, key: str | None, answer: Answer) -> None:
         """Charge a call that was answered, and what other models have used for it by the way."""
@@ -39,36 +39,53 @@ class Till:
             tier_requested=way.config.service_tier,
             tier_served=answer.service_tier,
         )
-        charge = self._charge(way, key, way.provider, terms, answer.usage)
-        self.charges.append(
-            msgspec.structs.replace(
-                charge, model_served=answer.model_served, reported_pico=reported(answer.raw_usage)
-            )
+        charge = self._charge(way.provider, terms, answer.usage)
+        charge = msgspec.structs.replace(
+            charge, model_served=answer.model_served, reported_pico=reported(answer.raw_usage)
         )
-        self.charges.extend(self._aside(way, key, answer))
-
-    def _aside(self, way: Route, key: str | None, answer: Answer) -> Iterator[Charge]:
+        self._add(way, key, charge)
         for model, usage in answer.side_usage.items():
             provider: Any = msgspec.structs.replace(way.provider, model=model)
-            yield self._charge(way, key, provider, terms_of(provider), usage)
+            self._add(way, key, self._charge(provider, terms_of(provider), usage))
 
-    def _charge(
-        self, way: Route, key: str | None, provider: Provider, terms: Terms, usage: Usage
-    ) -> Charge:
-        found = self._prices.price(terms, usage, self._at)
-        return Charge(
-            provider=str(provider.__struct_config__.tag),
-            model=provider.model,
-            usage=usage,
-            cost_pico=found.cost if isinstance(found, Priced) else None,
-            book_id=self._prices.book_id,
-            row=found.row or None,
-            unpriced=None if isinstance(found, Priced) else found.reason,
-            tier=terms.tier,
-            region=terms.region or None,
-            place=way.place,
-            secret=key,
+    def _add(self, way: Route, key: str | None, charge: Charge) -> None:
+        self.charges.append(msgspec.structs.replace(charge, place=way.place, secret=key))
+
+    def _charge(self, provider: Provider, terms: Terms, usage: Usage) -> Charge:
+        return charged(self._prices, provider, terms, usage, self._at)
+
+
+def charged(prices: Prices, provider: Provider, terms: Terms, usage: Usage, at: datetime) -> Charge:
+    """Return what some usage costs at a moment, or why that is not known."""
+    found = prices.price(terms, usage, at)
+    return Charge(
+        provider=str(provider.__struct_config__.tag),
+        model=provider.model,
+        usage=usage,
+        cost_pico=found.cost if isinstance(found, Priced) else None,
+        book_id=prices.book_id,
+        row=found.row or None,
+        unpriced=None if isinstance(found, Priced) else found.reason,
+        tier=terms.tier,
+        region=terms.region or None,
+    )
+
+
+def embedded(
+    prices: Prices,
+    provider: Provider,
+    used: Mapping[str | None, Usage],
+    at: datetime,
+    model_served: str | None = None,
+) -> list[Charge]:
+    """Return what embeddings cost: a charge for each key that was used, by its name."""
+    terms = terms_of(provider, model_served=model_served)
+    return [
+        msgspec.structs.replace(
+            charged(prices, provider, terms, usage, at), model_served=model_served, secret=key
         )
+        for key, usage in used.items()
+    ]
 
 
 def reported(raw_usage: dict[str, Any]) -> int | None:
