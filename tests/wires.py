@@ -9,10 +9,12 @@ import msgspec
 from actors.streaming.core.deltas import Delta
 from actors.streaming.core.faults import ProviderFaultError
 from actors.streaming.core.reader import Reader
-from schemas.llm import Answer
+from schemas.llm import Answer, ChatMessage, GenerateRequest
 from schemas.problems import Problem
+from schemas.providers import Custom
 
 NewReader = Callable[[], Reader[Any]]
+ReaderOf = Callable[[GenerateRequest], Reader[Any]]
 Outcome = tuple[list[Delta], Answer | Problem]
 
 
@@ -59,3 +61,23 @@ def cut(body: bytes, seed: int) -> list[bytes]:
 def bytewise(body: bytes) -> list[bytes]:
     """Cut a body after every byte."""
     return [body[at : at + 1] for at in range(len(body))]
+
+
+HELLO = GenerateRequest(
+    provider=Custom(model="m", base_url="http://localhost"),
+    messages=[ChatMessage(role="user", content="Hello")],
+)
+
+
+def told(reader: ReaderOf, *events: bytes) -> Answer:
+    """Return the answer to a greeting, which is the same however the stream is cut."""
+    _, whole = answered(reader(HELLO), events)
+    assert play(reader(HELLO), bytewise(b"".join(events)))[1] == whole
+    return whole
+
+
+def refused(reader: ReaderOf, *events: bytes) -> tuple[str, bool]:
+    """Return the code of the problem a stream ends with, and whether a retry may help."""
+    problem = failed(reader(HELLO), events)
+    assert "secret" not in str(problem)
+    return problem.code, problem.retryable

@@ -3,235 +3,20 @@
 The streams are written by hand from the providers' own types and from compatible servers' sources.
 """
 
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from actors.streaming.core.reader import Reader
 from actors.streaming.core.wires.anthropic.reader import MessagesReader
 from actors.streaming.core.wires.converse.reader import ConverseReader
 from actors.streaming.core.wires.gemini.reader import GeminiReader
 from actors.streaming.core.wires.ollama.reader import OllamaReader
-from actors.streaming.core.wires.openai_chat.reader import ChatReader
 from actors.streaming.core.wires.openai_responses.reader import ResponsesReader
-from schemas.llm import Answer, ChatMessage, GenerateRequest, ToolCall
-from schemas.providers import Custom
+from schemas.llm import ToolCall
 from schemas.usage import Usage
 from tests.frames import event as frame
 from tests.frames import exception
-from tests.wires import answered, bytewise, failed, play, sse
-
-NewReader = Callable[[GenerateRequest], Reader[Any]]
-
-REQUEST = GenerateRequest(
-    provider=Custom(model="m", base_url="http://localhost"),
-    messages=[ChatMessage(role="user", content="Hello")],
-)
-
-
-def told(reader: NewReader, *events: bytes) -> Answer:
-    """Return the answer, which is the same however the stream is cut."""
-    _, whole = answered(reader(REQUEST), events)
-    assert play(reader(REQUEST), bytewise(b"".join(events)))[1] == whole
-    return whole
-
-
-def code(reader: NewReader, *events: bytes) -> tuple[str, bool]:
-    problem = failed(reader(REQUEST), events)
-    assert "secret" not in str(problem)
-    return problem.code, problem.retryable
-
-
-# Chat Completions and those who speak nearly that
-
-
-def delta(finish: str | None = None, /, **grown: Any) -> bytes:
-    return sse({"choices": [{"index": 0, "delta": grown, "finish_reason": finish}]})
-
-
-def usage(prompt: int = 7, output: int = 2, **more: Any) -> dict[str, Any]:
-    return {"prompt_tokens": prompt, "completion_tokens": output, **more}
-
-
-def call(index: int | None, call_id: Any, name: str | None, arguments: str) -> dict[str, Any]:
-    function = {"name": name, "arguments": arguments}
-    return {"index": index, "id": call_id, "type": "function", "function": function}
-
-
-DONE = sse("[DONE]")
-
-
-def test_probabilities_and_annotations_stand_beside_the_text_and_are_no_part_of_it():
-    probable = {"content": [{"token": "Hi", "logprob": -0.1, "bytes": [72], "top_logprobs": []}]}
-    cited = [{"type": "url_citation", "url_citation": {"url": "https://x", "start_index": 0}}]
-    grown = {"content": "Hi", "annotations": cited}
-    choice = {"index": 0, "delta": grown, "logprobs": probable, "finish_reason": None}
-
-    answer = told(ChatReader, sse({"choices": [choice]}), delta("stop"), DONE)
-
-    assert (answer.text, answer.finish_reason) == ("Hi", "stop")
-
-
-def test_of_two_interleaved_choices_the_first_ends_the_answer_and_the_second_never():
-    def of(index: int, text: str, finish: str | None = None) -> bytes:
-        choice = {"index": index, "delta": {"content": text}, "finish_reason": finish}
-        return sse({"choices": [choice]})
-
-    both = {"choices": [], "usage": usage(7, 4)}
-    stream = [of(1, "B"), of(0, "A"), of(1, "", "length"), of(0, "a"), of(0, "", "stop")]
-
-    answer = told(ChatReader, *stream, sse(both), DONE)
-
-    assert (answer.text, answer.finish_reason) == ("Aa", "stop")
-    assert answer.usage == Usage(input=7, output=4)
-
-
-def test_calls_may_leave_gaps_between_their_indexes():
-    first, second = call(0, "a", "f", '{"x":'), call(3, "b", "g", "{}")
-    rest = call(0, None, None, "1}")
-
-    answer = told(
-        ChatReader,
-        delta(tool_calls=[first]),
-        delta(tool_calls=[second]),
-        delta(tool_calls=[rest]),
-        delta("tool_calls"),
-    )
-
-    assert answer.tool_calls == [
-        ToolCall(id="a", name="f", arguments='{"x":1}'),
-        ToolCall(id="b", name="g", arguments="{}"),
-    ]
-
-
-def test_an_id_may_be_a_number():
-    answer = told(ChatReader, delta(tool_calls=[call(0, 0, "f", "{}")]), delta("tool_calls"), DONE)
-
-    assert answer.tool_calls == [ToolCall(id="0", name="f", arguments="{}")]
-
-
-def test_azure_says_what_its_filter_found_in_chunks_that_say_nothing_else():
-    prompt = {"choices": [], "id": "", "model": "", "prompt_filter_results": [{"prompt_index": 0}]}
-    offsets = {"content_filter_offsets": {"start_offset": 0}, "content_filter_results": {}}
-    later = {"choices": [{"index": 0, "finish_reason": None, **offsets}], "model": ""}
-    filtered = {"hate": {"filtered": True, "severity": "high"}}
-    end = {"index": 0, "delta": {}, "finish_reason": "content_filter"}
-
-    answer = told(
-        ChatReader,
-        sse(prompt),
-        delta(content="So"),
-        sse(later),
-        sse({"choices": [end | {"content_filter_results": filtered}]}),
-        DONE,
-    )
-
-    assert (answer.text, answer.finish_reason) == ("So", "content_filter")
-
-
-def test_deepseek_thinks_first_between_signs_of_life_and_counts_its_cache_by_other_names():
-    alive = b": keep-alive\n\n"
-    counted = usage(10, 5, prompt_cache_hit_tokens=4, prompt_cache_miss_tokens=6) | {
-        "completion_tokens_details": {"reasoning_tokens": 3}
-    }
-
-    answer = told(
-        ChatReader,
-        alive,
-        delta(role="assistant", content=None, reasoning_content="Hm"),
-        alive,
-        delta(content="Hi", reasoning_content=None),
-        sse({"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}], "usage": counted}),
-        DONE,
-    )
-
-    assert (answer.reasoning, answer.text) == ("Hm", "Hi")
-    assert answer.usage == Usage(input=6, cache_read=4, output=5, reasoning=3)
-
-
-def test_vllm_may_count_with_every_chunk_and_name_reasoning_twice():
-    def counting(output: int, **grown: Any) -> bytes:
-        choice = {"index": 0, "delta": grown, "finish_reason": None, "token_ids": None}
-        return sse({"choices": [choice], "usage": usage(7, output)})
-
-    answer = told(
-        ChatReader,
-        counting(0, role="assistant", content=""),
-        counting(1, reasoning="Hm", reasoning_content="Hm"),
-        counting(2, content="Hi"),
-        delta("stop", content=""),
-        sse({"choices": [], "usage": usage(7, 3)}),
-        DONE,
-    )
-
-    assert (answer.reasoning, answer.text, answer.usage) == ("Hm", "Hi", Usage(input=7, output=3))
-
-
-def test_mistral_sends_parts_and_references_and_stops_at_the_models_length():
-    parts = [{"type": "text", "text": "Hi"}, {"type": "reference", "reference_ids": [1]}]
-
-    answer = told(ChatReader, delta(content=parts), delta("model_length", content=""), DONE)
-
-    assert (answer.text, answer.finish_reason) == ("Hi", "length")
-
-
-def test_groq_runs_tools_of_its_own_which_are_no_calls():
-    ran = [{"index": 0, "type": "search", "arguments": "{}", "output": "x"}]
-    ended = {
-        "choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}],
-        "x_groq": {"id": "req_1", "usage": usage(9, 4)},
-        "usage": usage(9, 4),
-    }
-
-    answer = told(ChatReader, delta(executed_tools=ran), delta(content="Hi"), sse(ended), DONE)
-
-    assert (answer.text, answer.tool_calls, answer.usage) == ("Hi", [], Usage(input=9, output=4))
-
-
-OPENROUTER = {
-    "id": "gen-1",
-    "provider": "X",
-    "error": {"code": 429, "message": "secret"},
-    "choices": [{"index": 0, "delta": {"content": ""}, "finish_reason": "error"}],
-}
-
-
-@pytest.mark.parametrize(
-    ("event", "expected"),
-    [
-        pytest.param(sse(OPENROUTER), ("rate_limited", True), id="OpenRouter"),
-        pytest.param(
-            sse({"choices": [{"index": 0, "error": {"code": 503, "message": "secret"}}]}),
-            ("provider_overloaded", True),
-            id="OpenRouter, of the choice",
-        ),
-        pytest.param(
-            sse({"error": {"code": "429", "message": "secret"}}), ("rate_limited", True), id="Azure"
-        ),
-        pytest.param(
-            sse({"object": "error", "message": "secret", "type": "x", "code": 400}),
-            ("provider_error", False),
-            id="vLLM, older",
-        ),
-        pytest.param(
-            sse({"x_groq": {"id": "r", "error": "secret"}}), ("provider_error", True), id="Groq"
-        ),
-        pytest.param(
-            sse({"error": {"message": "secret", "code": "rate_limit_exceeded"}}, "error"),
-            ("rate_limited", True),
-            id="Groq, named",
-        ),
-        pytest.param(
-            delta("insufficient_system_resource"), ("provider_error", True), id="DeepSeek"
-        ),
-        pytest.param(delta("abort"), ("provider_error", True), id="vLLM, SGLang"),
-        pytest.param(sse({"error": "secret"}), ("provider_error", True), id="a mere text"),
-    ],
-)
-def test_an_error_in_mid_stream_is_typed_whoever_sends_it(event: bytes, expected: Any):
-    assert code(ChatReader, delta(content="Hel"), event, DONE) == expected
-
+from tests.wires import refused, sse, told
 
 # Responses
 
@@ -306,7 +91,7 @@ def test_a_failed_response_is_typed_by_its_code():
     problem = {"code": "rate_limit_exceeded", "message": "secret"}
     event = {"type": "response.failed", "response": {"status": "failed", "error": problem}}
 
-    assert code(ResponsesReader, sse(event)) == ("rate_limited", True)
+    assert refused(ResponsesReader, sse(event)) == ("rate_limited", True)
 
 
 # Messages
@@ -395,7 +180,7 @@ def test_an_error_event_ends_a_message_by_its_kind(kind: str, expected: Any):
     event = {"type": "error", "error": {"type": kind, "message": "secret"}, "request_id": "r"}
     text = [block(0, type="text", text=""), grown(0, type="text_delta", text="Hel")]
 
-    assert code(MessagesReader, *text, sse(event, "error")) == expected
+    assert refused(MessagesReader, *text, sse(event, "error")) == expected
 
 
 # Gemini
@@ -470,7 +255,7 @@ def test_a_blocked_prompt_has_no_candidates_and_says_what_it_used():
 def test_googles_errors_are_typed_by_their_status(error: dict[str, Any], expected: Any):
     event = sse({"error": error | {"message": "secret"}})
 
-    assert code(GeminiReader, chunk({"text": "Hel"}), event) == expected
+    assert refused(GeminiReader, chunk({"text": "Hel"}), event) == expected
 
 
 # Converse and Ollama
@@ -507,7 +292,7 @@ def test_citations_and_images_of_converse_grow_no_text():
 def test_an_exception_between_the_frames_is_typed_by_its_name(name: str, expected: Any):
     text = frame("contentBlockDelta", contentBlockIndex=0, delta={"text": "Hel"})
 
-    assert code(ConverseReader, text, exception(name, "secret")) == expected
+    assert refused(ConverseReader, text, exception(name, "secret")) == expected
 
 
 def test_ollama_thinks_calls_and_ends_on_lines_of_their_own():
