@@ -10,10 +10,13 @@ from aiohttp import web
 from actors.streaming.adapters.generation import Generator
 from actors.streaming.adapters.providers import open_providers
 from bus.egress import Egress
+from bus.prices import shipped_text
 from schemas.lifecycle import FailGeneration, FinishGeneration
 from schemas.policy import Fallback, Policy
+from schemas.pricing.prices import Prices
 from schemas.safety import Finding, Moderation, Safety, SafetyRule
 from schemas.streams import StreamEvent
+from schemas.usage import Usage
 from tests.attempts import NOW, SECRETS, at, config, generating, text_of, work
 from tests.providers_fake import (
     Behaviour,
@@ -128,6 +131,43 @@ async def test_without_a_judge_nothing_forbidden_passes_and_nothing_more_is_stop
     )
     assert result.problem.retryable
     assert fake.bodies == []
+
+
+async def judging_for_money(request: web.Request) -> web.StreamResponse:
+    """Find nothing, and tell what that has used, as Mistral does."""
+    body: dict[str, Any] = msgspec.json.decode(await request.read())
+    results = [{"category_scores": {"violence": 0.0}} for _ in body["input"]]
+    usage = {"prompt_tokens": 7, "completion_tokens": 0, "total_tokens": 7}
+    return web.json_response({"results": results, "usage": usage})
+
+
+@pytest.mark.parametrize(
+    ("judge_by", "model", "judged_at"),
+    [
+        (judging_for_money, "gpt-4o-mini", [14 * 150_000]),
+        (judging_for_money, "unheard-of", [None]),
+        (judging, "omni-moderation-latest", []),
+    ],
+    ids=["priced", "unpriced", "silent"],
+)
+async def test_judging_is_charged_by_what_the_judge_tells_and_not_at_all_where_it_tells_nothing(
+    judge_by: Behaviour, model: str, judged_at: list[int | None]
+):
+    prices = Prices(shipped_text())
+    async with (
+        fake_provider(judge_by) as judge,
+        fake_provider(answering("Peace.")) as fake,
+        open_providers(config(), Egress(allow_loopback=True), SECRETS) as providers,
+    ):
+        wish = Moderation(categories={"violence": 0.5}, base_url=judge.base_url, model=model)
+        policy = Policy(safety=Safety(moderation=wish))
+        item = msgspec.structs.replace(work(at(fake)), policy=policy)
+        result = await Generator(providers, lambda: NOW, prices=lambda: prices).run(item, _ignore)
+
+    of_judge = [one for one in result.charges or [] if one.model == model]
+    assert isinstance(result, FinishGeneration)
+    assert [one.cost_pico for one in of_judge] == judged_at
+    assert [one.usage for one in of_judge] == [Usage(input=14)] * len(judged_at)
 
 
 async def test_the_operators_rules_hold_for_an_agent_that_has_none():

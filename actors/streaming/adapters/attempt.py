@@ -130,7 +130,7 @@ class Attempt:
             next_place=next_place,
             detours=self._trail.detours,
             findings=self._gate.findings(),
-            charges=self._till.charges if self._till else None,
+            charges=self._till.bill(self._gate.judged) if self._till else None,
             decided_at=self._work.decided_at,
         )
 
@@ -144,7 +144,7 @@ class Attempt:
             place=place,
             detours=self._trail.detours,
             findings=self._gate.findings(),
-            charges=self._till.charges if self._till else None,
+            charges=self._till.bill(self._gate.judged) if self._till else None,
             decided_at=self._work.decided_at,
         )
 

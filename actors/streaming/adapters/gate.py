@@ -2,6 +2,7 @@
 
 from actors.streaming.adapters.moderation import Moderator
 from actors.streaming.adapters.providers import Providers
+from actors.streaming.core.charging import Judged
 from actors.streaming.core.deltas import Delta
 from actors.streaming.core.faults import ProviderFaultError
 from actors.streaming.core.outlet import Outlet, blocked_by, merged
@@ -98,6 +99,14 @@ class Gate:
     def answer(self, answer: Answer) -> Answer:
         """Return the answer of the last call as it has gone out."""
         return self._outlet.answer(answer)
+
+    @property
+    def judged(self) -> Judged | None:
+        """By whom texts were judged, and what that has used; None where nothing is told."""
+        moderator = self._moderator
+        if moderator is None or not moderator.used.total:
+            return None
+        return Judged(moderator.judge, moderator.used)
 
     def findings(self) -> list[Finding]:
         """Say what was found so far."""

@@ -6,6 +6,7 @@ flag lets it pass: what was forbidden must not slip through, and nothing more is
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import msgspec
 import structlog
@@ -23,6 +24,7 @@ from schemas.llm import GenerateRequest
 from schemas.problems import Problem
 from schemas.providers import OpenAI
 from schemas.safety import Finding, Moderation, SafetyPlace
+from schemas.usage import Tokens, Usage
 
 log = structlog.get_logger()
 
@@ -33,8 +35,21 @@ class _Scores(msgspec.Struct):
     category_scores: dict[str, float]
 
 
+class _Told(msgspec.Struct):
+    prompt_tokens: Tokens
+
+
 class _Judgement(msgspec.Struct):
     results: list[_Scores]
+    usage: Any = None
+
+    @property
+    def used(self) -> Usage:
+        """What the provider says it has used; nothing where it does not tell."""
+        try:
+            return Usage(input=msgspec.convert(self.usage, _Told).prompt_tokens)
+        except msgspec.ValidationError:
+            return Usage()
 
 
 def _not_judged(problem: Problem) -> Problem:
@@ -63,6 +78,9 @@ class Moderator:
         self._windows = Windows(wish.window)
         self.blocked: str | None = None
         """The rule that has stopped the text."""
+        self.judge = OpenAI(model=wish.model, base_url=wish.base_url, secret=wish.secret)
+        self.used = Usage()
+        """What the judge says it has used for all texts."""
 
     def findings(self) -> list[Finding]:
         """Say what was found so far."""
@@ -114,6 +132,7 @@ class Moderator:
                 raise ProviderFaultError(_not_judged(error.problem)) from None
             log.warning("moderation.unavailable", code=error.problem.code)
             return
+        self.used += judgement.used
         for scores in judgement.results:
             for category, limit in self._wish.categories.items():
                 if scores.category_scores.get(category, 0.0) >= limit:
@@ -128,10 +147,9 @@ class Moderator:
         wish, openai = self._wish, self._providers[OpenAI]
         if not isinstance(openai, HttpProvider):
             raise fault("validation", "There is nobody to moderate.", retryable=False)
-        judge = OpenAI(model=wish.model, base_url=wish.base_url, secret=wish.secret)
         body = {"model": wish.model, "input": list(texts)}
         context = CallContext(self._tenant, attempt=1)
-        posting = Posting(openai, judge, context, patience=self._patience)
+        posting = Posting(openai, self.judge, context, patience=self._patience)
         answer = await posting.answer("moderations", body)
         try:
             return msgspec.json.decode(answer, type=_Judgement)

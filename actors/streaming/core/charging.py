@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from datetime import datetime
 from decimal import Decimal, InvalidOperation
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -13,8 +13,15 @@ from schemas.llm import Answer
 from schemas.pricing.prices import Priced, Prices, Terms
 from schemas.pricing.terms import terms_of
 from schemas.pricing.units import PICO
-from schemas.providers import Provider
+from schemas.providers import OpenAI, Provider
 from schemas.usage import Usage
+
+
+class Judged(NamedTuple):
+    """What a moderation endpoint has used for the texts of an attempt."""
+
+    judge: OpenAI
+    usage: Usage
 
 
 class Till:
@@ -47,6 +54,13 @@ class Till:
         for model, usage in answer.side_usage.items():
             provider: Any = msgspec.structs.replace(way.provider, model=model)
             self._add(way, key, self._charge(provider, terms_of(provider), usage))
+
+    def bill(self, judged: Judged | None) -> list[Charge]:
+        """Return all charges, and that of who has judged the texts, if it has told what it used."""
+        if judged is None:
+            return self.charges
+        charge = self._charge(judged.judge, terms_of(judged.judge), judged.usage)
+        return [*self.charges, msgspec.structs.replace(charge, secret=judged.judge.secret)]
 
     def _add(self, way: Route, key: str | None, charge: Charge) -> None:
         self.charges.append(msgspec.structs.replace(charge, place=way.place, secret=key))

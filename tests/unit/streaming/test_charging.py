@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import msgspec
 import pytest
 
-from actors.streaming.core.charging import Till, reported
+from actors.streaming.core.charging import Judged, Till, reported
 from actors.streaming.core.resilience.routes import Route
 from bus.prices import shipped_text
 from schemas.ledger import Charge
@@ -107,3 +107,15 @@ def test_what_a_provider_says_it_cost_is_kept_to_the_pico_dollar(
     raw: dict[str, object], pico: int | None
 ):
     assert reported(raw) == pico
+
+
+def test_who_judges_texts_is_charged_by_the_book_and_what_it_does_not_know_is_unpriced():
+    till, used = Till(PRICES, NOW), Usage(input=10)
+
+    (known,) = till.bill(Judged(OpenAI(model="gpt-4o-mini"), used))
+    (unknown,) = till.bill(Judged(OpenAI(model="a-judge-of-ones-own"), used))
+
+    assert (known.model, known.cost_pico, known.unpriced) == ("gpt-4o-mini", 10 * 150_000, None)
+    assert (unknown.cost_pico, unknown.usage) == (None, used)
+    assert unknown.unpriced
+    assert till.bill(None) == []
