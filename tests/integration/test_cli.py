@@ -29,10 +29,10 @@ from schemas.streams import Completed, ContentChunk, StreamEvent
 from tests.architecture.tree import ROOT
 from tests.integration.waiting import until
 from tests.providers_fake import answering, fake_provider
-from tests.servers import ON_CLUSTER
+from tests.servers import ON_CLUSTER, PATIENCE
 
-READY_SECONDS = 30.0
-STOP_SECONDS = 20.0
+READY_SECONDS = 30.0 * PATIENCE
+STOP_SECONDS = 20.0 * PATIENCE
 LESS_THAN_A_DRAIN = 5.0
 
 AGENTS = """
@@ -299,7 +299,7 @@ def test_an_execution_can_be_cancelled(fleet: RunningFleet):
         assert running.stdout is not None
         assert running.stdout.read(1) == "a"
         fleet.run("executions", "cancel", run_id, "--reason", "enough")
-        _, errors = running.communicate(timeout=20)
+        _, errors = running.communicate(timeout=STOP_SECONDS)
     assert (running.returncode, errors) == (1, "cancelled: enough\n")
 
 
@@ -411,7 +411,7 @@ def test_a_port_that_is_taken_is_named(fleet: RunningFleet):
         ],
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=READY_SECONDS,
         check=False,
         env=environment(None),
     )
@@ -447,7 +447,7 @@ async def test_a_reader_follows_through_the_death_of_the_bus_and_of_a_worker(fle
 async def test_a_process_that_is_killed_is_started_again(fleet: RunningFleet):
     before = fleet.pids()
     os.kill(before["streaming.1"], signal.SIGKILL)
-    await until(lambda: fleet.pids()["streaming.1"] != before["streaming.1"], seconds=15)
+    await until(lambda: fleet.pids()["streaming.1"] != before["streaming.1"], seconds=STOP_SECONDS)
     os.kill(fleet.pids()["streaming.1"], 0)
 
 

@@ -7,7 +7,10 @@ import sys
 from pathlib import Path
 
 import anyio
+import pytest
 from anyio.abc import Process
+
+pytestmark = pytest.mark.single_server
 
 SCRIPT = Path(__file__).parents[2] / "deploy" / "examples" / "demo.py"
 
