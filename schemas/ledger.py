@@ -5,13 +5,14 @@ entity, in which all its budgets and limits are decided together.
 """
 
 from datetime import datetime
+from operator import attrgetter
 from typing import Literal
 
 from schemas.base import Internal, Value
 from schemas.budgets import Budget, Limits, ScopeKind
 from schemas.escrow import EscrowCommand, EscrowEvent
 from schemas.ids import ExecutionId
-from schemas.usage import Usage
+from schemas.usage import COUNTS, Usage
 
 ACCOUNT_ENTITY = "account"
 ACCOUNT_KEY = "ledger"
@@ -20,6 +21,18 @@ ACCOUNT_KEY = "ledger"
 
 TERMS_SUBJECT = "_cb.sys.terms"
 ACCOUNT_RECORD = "cb.{tenant}.record.account.{key}"
+
+
+_counts = attrgetter(*COUNTS)
+
+MOST_PICO = 2**63 - 1
+"""Of one amount, some nine million dollars: what every database has room for.
+
+Sums have no bound: a number of JSON may be longer, and so may ours.
+"""
+
+MOST_COUNTED = 10**9
+"""Tokens of one kind in one charge: a hundred times what any model takes."""
 
 
 class Reference(Value):
@@ -69,6 +82,17 @@ class Charge(Value, omit_defaults=True):
     place: int = 0
     reported_pico: int | None = None
     secret: str | None = None
+
+
+def can_be_booked(charge: Charge) -> bool:
+    """Say whether every number of a charge is one that can be."""
+    amounts = (charge.cost_pico or 0, charge.reported_pico or 0)
+    return all(abs(amount) <= MOST_PICO for amount in amounts) and is_plausible(charge.usage)
+
+
+def is_plausible(usage: Usage) -> bool:
+    """Say whether one call can have used so much."""
+    return max(_counts(usage)) <= MOST_COUNTED
 
 
 # Commands

@@ -5,12 +5,23 @@ What the end of a lease has booked has a row of its own, until somebody says wha
 
 from operator import attrgetter
 
+import msgspec
+
 from bus.projection import Fact, Projection, Rows
 from bus.projection.file import microseconds
 from schemas.ids import PLATFORM
-from schemas.ledger import ACCOUNT_ENTITY, Charge, Charged, Lapsed, Party, Reference, Voided
+from schemas.ledger import (
+    ACCOUNT_ENTITY,
+    Charge,
+    Charged,
+    Lapsed,
+    Party,
+    Reference,
+    Voided,
+    can_be_booked,
+)
 from schemas.pricing.prices import ORDINARY
-from schemas.usage import COUNTS
+from schemas.usage import COUNTS, Usage
 
 STANDARD = "standard"
 
@@ -93,11 +104,24 @@ def _charged(rows: Rows, tenant: str, event: Charged) -> None:
     """What is said once of an attempt stands in its first row."""
     head = _head(tenant, microseconds(event.at), event.reference, event.party)
     held, completed = event.held_pico, int(event.completed)
-    for charge in event.charges:
+    for charge in map(_tabled, event.charges):
         rows.execute(_INSERT, (*head, held, completed, *_tail(charge)))
         held = completed = 0
     if completed and not event.charges:
         rows.execute(_INSERT, (*head, held, completed, 0, "exact", *_UNKNOWN))
+
+
+def _tabled(charge: Charge) -> Charge:
+    """Return what there is room for. Older ledgers took more."""
+    if can_be_booked(charge):
+        return charge
+    return msgspec.structs.replace(
+        charge,
+        usage=Usage(quality="estimated"),
+        cost_pico=None,
+        reported_pico=None,
+        unpriced="it is more than one amount can be",
+    )
 
 
 def _head(tenant: str, at: int, reference: Reference, party: Party) -> tuple[object, ...]:

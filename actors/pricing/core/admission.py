@@ -24,7 +24,7 @@ from actors.pricing.core.limits import PAUSE, Excess, Meter, excess
 from schemas.budgets import Limits
 from schemas.decision import Decision, refuse
 from schemas.ids import PLATFORM
-from schemas.ledger import AccountEvent, Extend, Extended, MoneyHeld, Reserve, Reserved
+from schemas.ledger import MOST_PICO, AccountEvent, Extend, Extended, MoneyHeld, Reserve, Reserved
 from schemas.problems import Problem
 
 MOST_AHEAD = timedelta(hours=1)
@@ -39,6 +39,9 @@ def reserve(state: Ledger, command: Reserve, now: datetime, zones: Zones) -> Dec
     hold = pages.get(state.holds, key)
     if hold is not None:
         return Decision(reply=_still_held(state, hold, now))
+    least = command.amount_pico if command.least_pico is None else command.least_pico
+    if least > MOST_PICO or command.tokens > MOST_PICO:
+        return refuse(too_much("amount_pico"))
     until = whole_second(command.lease_until)
     over = _is_over(state, key, command.reference.at, until, now)
     if over is not None:
@@ -76,7 +79,7 @@ def _held(concerned: Iterable[Cover], amount: int) -> MoneyHeld:
 
 def _amount(concerned: Sequence[Cover], command: Reserve) -> int:
     """Return what is to be held: less than is wanted where less will do and little is left."""
-    wanted, least = command.amount_pico, command.least_pico
+    wanted, least = min(command.amount_pico, MOST_PICO), command.least_pico
     free = [one.free for one in concerned if one.budget.hard]
     return wanted if least is None or not free else portion(min(free), wanted, least)
 
@@ -92,6 +95,8 @@ def extend(state: Ledger, command: Extend, now: datetime) -> Decision:
     if command.slice != hold.slice + 1:
         return refuse(_early_slice(hold))
     wanted = command.amount_pico
+    if hold.amount_pico + wanted > MOST_PICO:
+        return refuse(too_much("amount_pico"))
     short = _short(_covers_of(state, hold), wanted) if wanted > 0 else None
     if short is not None:
         return _declined(short, wanted, now, _kind(state, short))
@@ -259,6 +264,12 @@ def _dollars(pico: int) -> str:
 
 def _ended() -> Problem:
     return Problem(code="conflict", message="the attempt is over: it can hold nothing any more")
+
+
+def too_much(field: str) -> Problem:
+    """Refuse an amount for which there is no room in tables."""
+    message = f"one amount is at most {_dollars(MOST_PICO)}"
+    return Problem(code="validation", message=message, field=field)
 
 
 def _early_slice(hold: Hold) -> Problem:

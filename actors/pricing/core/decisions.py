@@ -7,7 +7,7 @@ from functools import reduce
 from typing import assert_never
 
 from actors.pricing.core import pages
-from actors.pricing.core.admission import extend, reserve
+from actors.pricing.core.admission import extend, reserve, too_much
 from actors.pricing.core.alerts import raised
 from actors.pricing.core.blocks import answer, tidied
 from actors.pricing.core.budgets import (
@@ -62,6 +62,7 @@ from schemas.ledger import (
     TopUp,
     Void,
     Voided,
+    can_be_booked,
 )
 from schemas.problems import Problem
 
@@ -168,6 +169,8 @@ def _decide(rules: Rules, state: Ledger, command: AccountCommand, now: datetime)
 
 
 def _settle(state: Ledger, command: Settle, now: datetime, zones: Zones) -> Decision:
+    if not all(map(can_be_booked, command.charges)):
+        return refuse(too_much("charges"))
     reference = command.reference
     key = key_of(reference)
     hold, closed = pages.get(state.holds, key), recall(state.closed, key)

@@ -8,13 +8,13 @@ from typing import Any, NamedTuple
 import msgspec
 
 from actors.streaming.core.resilience.routes import Route
-from schemas.ledger import Charge
+from schemas.ledger import MOST_COUNTED, MOST_PICO, Charge, is_plausible
 from schemas.llm import Answer
-from schemas.pricing.prices import Priced, Prices, Terms
+from schemas.pricing.prices import Priced, Prices, Terms, Unpriced
 from schemas.pricing.terms import terms_of
 from schemas.pricing.units import PICO
 from schemas.providers import OpenAI, Provider
-from schemas.usage import Usage
+from schemas.usage import COUNTS, Usage
 
 
 class Judged(NamedTuple):
@@ -71,7 +71,8 @@ class Till:
 
 def charged(prices: Prices, provider: Provider, terms: Terms, usage: Usage, at: datetime) -> Charge:
     """Return what some usage costs at a moment, or why that is not known."""
-    found = prices.price(terms, usage, at)
+    found = _priced(prices, terms, usage, at)
+    usage = usage if is_plausible(usage) else _capped(usage)
     return Charge(
         provider=str(provider.__struct_config__.tag),
         model=provider.model,
@@ -83,6 +84,21 @@ def charged(prices: Prices, provider: Provider, terms: Terms, usage: Usage, at: 
         tier=terms.tier,
         region=terms.region or None,
     )
+
+
+def _priced(prices: Prices, terms: Terms, usage: Usage, at: datetime) -> Priced | Unpriced:
+    """Price what can be: nobody pays for what no call can have used."""
+    if not is_plausible(usage):
+        return Unpriced("more was told than a call can use")
+    found = prices.price(terms, usage, at)
+    if isinstance(found, Priced) and found.cost > MOST_PICO:
+        return Unpriced("it would cost more than one amount can be", row=found.row)
+    return found
+
+
+def _capped(usage: Usage) -> Usage:
+    counts = {name: min(getattr(usage, name), MOST_COUNTED) for name in COUNTS}
+    return Usage(**counts, quality="estimated")
 
 
 def embedded(
@@ -105,12 +121,14 @@ def embedded(
 def reported(raw_usage: dict[str, Any]) -> int | None:
     """Return what a provider itself says a call has cost, in pico-dollars.
 
-    OpenRouter says it in dollars as ``cost``, DeepInfra as ``estimated_cost``.
+    OpenRouter says it in dollars as ``cost``, DeepInfra as ``estimated_cost``. What is more than an
+    amount can be is not said.
     """
     said = raw_usage.get("cost", raw_usage.get("estimated_cost"))
     if isinstance(said, bool) or not isinstance(said, int | float | str):
         return None
     try:
-        return int(Decimal(str(said)) * PICO)
+        pico = int(Decimal(str(said)) * PICO)
     except (InvalidOperation, OverflowError, ValueError):
         return None
+    return pico if abs(pico) <= MOST_PICO else None

@@ -8,7 +8,7 @@ import pytest
 from actors.streaming.core.charging import Judged, Till, reported
 from actors.streaming.core.resilience.routes import Route
 from bus.prices import shipped_text
-from schemas.ledger import Charge
+from schemas.ledger import MOST_COUNTED, Charge
 from schemas.llm import Answer, ModelConfig
 from schemas.pricing.prices import Prices
 from schemas.providers import Anthropic, OpenAI
@@ -119,3 +119,19 @@ def test_who_judges_texts_is_charged_by_the_book_and_what_it_does_not_know_is_un
     assert (unknown.cost_pico, unknown.usage) == (None, used)
     assert unknown.unpriced
     assert till.bill(None) == []
+
+
+@pytest.mark.parametrize("told", [MOST_COUNTED + 1, 10**30])
+def test_what_no_call_can_use_is_unpriced_and_an_estimate(told: int):
+    till = Till(PRICES, NOW)
+
+    till.failed(way(OpenAI(model="gpt-4o-mini")), None, Usage(input=told, output=3))
+
+    (charge,) = till.charges
+    assert (charge.cost_pico, charge.unpriced) == (None, "more was told than a call can use")
+    assert charge.usage == Usage(input=MOST_COUNTED, output=3, quality="estimated")
+
+
+@pytest.mark.parametrize("said", [1e300, "1e30", 2**63 // 10**12 + 1, -(10**9)])
+def test_a_cost_that_is_no_amount_was_not_said(said: object):
+    assert reported({"cost": said}) is None
