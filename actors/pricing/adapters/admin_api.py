@@ -5,7 +5,7 @@ into errors, nor along a redirect.
 """
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
-from typing import Protocol, TypeVar
+from typing import Generic, TypeVar
 
 import anyio
 import httpx
@@ -13,6 +13,7 @@ import msgspec
 
 from bus.config.settings import Secret
 from bus.errors import problem
+from schemas.base import Value
 
 PAGE_SECONDS = 30.0
 MOST_PAGES = 1000
@@ -27,29 +28,16 @@ REFUSED = (401, 403)
 OK = 200
 
 B = TypeVar("B")
-B_co = TypeVar("B_co", covariant=True)
-T = TypeVar("T")
 
 Parameters = Sequence[tuple[str, str]]
 
 
-class Page(Protocol[B_co]):
-    """What a page says besides its buckets of time."""
+class Page(Value, Generic[B]):
+    """A page of buckets of time, and what to ask for the next one."""
 
-    @property
-    def data(self) -> Sequence[B_co]:
-        """The buckets."""
-        ...
-
-    @property
-    def has_more(self) -> bool:
-        """Whether another page follows."""
-        ...
-
-    @property
-    def next_page(self) -> str | None:
-        """What to ask for it."""
-        ...
+    data: list[B]
+    has_more: bool = False
+    next_page: str | None = None
 
 
 class AdminApi:
@@ -62,10 +50,8 @@ class AdminApi:
         self._base_url = base_url.rstrip("/")
         self._headers = headers
 
-    async def buckets(
-        self, path: str, parameters: Parameters, kind: type[Page[B]]
-    ) -> AsyncGenerator[B]:
-        """Yield the buckets of all pages.
+    async def buckets(self, path: str, parameters: Parameters, kind: type[B]) -> AsyncGenerator[B]:
+        """Yield the buckets of all pages, each of a ``kind``.
 
         Raises:
             ProblemError: ``unauthorized``, ``rate_limited``, ``unavailable`` or ``provider_error``.
@@ -81,7 +67,7 @@ class AdminApi:
             page = read.next_page
         raise problem("provider_error", f"{path} has more than {MOST_PAGES} pages")
 
-    async def _read(self, path: str, parameters: Parameters, kind: type[T]) -> T:
+    async def _read(self, path: str, parameters: Parameters, kind: type[B]) -> Page[B]:
         response = await self._get(path, parameters)
         for pause in PAUSES_SECONDS:
             if response.status_code != BUSY and response.status_code < BROKEN:
@@ -104,7 +90,7 @@ class AdminApi:
             raise problem("unavailable", reason, retryable=True) from None
 
 
-def _decoded(path: str, response: httpx.Response, kind: type[T]) -> T:
+def _decoded(path: str, response: httpx.Response, kind: type[B]) -> Page[B]:
     status = response.status_code
     if status in REFUSED:
         raise problem("unauthorized", f"{path} refuses the admin key ({status})")
@@ -113,7 +99,7 @@ def _decoded(path: str, response: httpx.Response, kind: type[T]) -> T:
     if status != OK:
         raise problem("provider_error", f"{path} answers with status {status}")
     try:
-        return msgspec.json.decode(response.content, type=kind)
+        return msgspec.json.decode(response.content, type=Page[kind])
     except msgspec.DecodeError as error:
         raise problem("provider_error", f"{path} answers in another shape: {error}") from None
 

@@ -66,14 +66,6 @@ class MessagesBucket(Value):
     results: list[Messages]
 
 
-class MessagesPage(Value):
-    """A page of days."""
-
-    data: list[MessagesBucket]
-    has_more: bool = False
-    next_page: str | None = None
-
-
 class Cost(Value):
     """What one thing cost: cents, as a decimal text."""
 
@@ -85,14 +77,6 @@ class CostBucket(Value):
 
     starting_at: datetime
     results: list[Cost]
-
-
-class CostPage(Value):
-    """A page of days."""
-
-    data: list[CostBucket]
-    has_more: bool = False
-    next_page: str | None = None
 
 
 class AnthropicUsage:
@@ -115,7 +99,7 @@ class AnthropicUsage:
         asked = [*_within(span), *(("group_by[]", group) for group in groups)]
         path = "/organizations/usage_report/messages"
         found: list[tuple[Slot, Counts]] = []
-        async for bucket in self._api.buckets(path, asked, MessagesPage):
+        async for bucket in self._api.buckets(path, asked, MessagesBucket):
             found += [(self._slot(bucket, each), _counts(each)) for each in bucket.results]
         return found
 
@@ -123,7 +107,7 @@ class AnthropicUsage:
         """Return what was spent by day, in pico-dollars. Raises as ``AdminApi.buckets``."""
         path = "/organizations/cost_report"
         found: dict[str, int] = {}
-        async for bucket in self._api.buckets(path, _within(span), CostPage):
+        async for bucket in self._api.buckets(path, _within(span), CostBucket):
             cents = sum((each.amount for each in bucket.results), Decimal())
             found[_day(bucket.starting_at)] = round(cents * PICO / CENTS)
         return found

@@ -41,14 +41,6 @@ class CompletionsBucket(Value):
     results: list[Completions]
 
 
-class CompletionsPage(Value):
-    """A page of days."""
-
-    data: list[CompletionsBucket]
-    has_more: bool = False
-    next_page: str | None = None
-
-
 class Amount(Value):
     """Money, in ``currency``."""
 
@@ -67,14 +59,6 @@ class CostBucket(Value):
 
     start_time: int
     results: list[Cost]
-
-
-class CostPage(Value):
-    """A page of days."""
-
-    data: list[CostBucket]
-    has_more: bool = False
-    next_page: str | None = None
 
 
 class OpenAiUsage:
@@ -97,14 +81,16 @@ class OpenAiUsage:
         asked = [*_within(span, 31), *(("group_by", group) for group in groups)]
         path = "/organization/usage/completions"
         found: list[tuple[Slot, Counts]] = []
-        async for bucket in self._api.buckets(path, asked, CompletionsPage):
+        async for bucket in self._api.buckets(path, asked, CompletionsBucket):
             found += [(self._slot(bucket, each), _counts(each)) for each in bucket.results]
         return found
 
     async def costs(self, span: Span) -> dict[str, int]:
         """Return what was spent by day, in pico-dollars. Raises as ``AdminApi.buckets``."""
         found: dict[str, int] = {}
-        async for bucket in self._api.buckets("/organization/costs", _within(span, 180), CostPage):
+        async for bucket in self._api.buckets(
+            "/organization/costs", _within(span, 180), CostBucket
+        ):
             dollars = sum((each.amount.value for each in bucket.results), Decimal())
             found[_day(bucket.start_time)] = round(dollars * PICO)
         return found
