@@ -6,7 +6,7 @@ import anyio
 import msgspec
 
 from bus.codec import decode, encode
-from bus.errors import ProblemError, TransientError
+from bus.errors import ProblemError, TransientError, UnavailableError
 from bus.ports import Transport
 from bus.subjects import fill
 from schemas.base import Request
@@ -38,11 +38,13 @@ class Client:
 
         Raises:
             ProblemError: the request is refused.
-            UnavailableError: nobody listens, or the connection was lost.
+            UnavailableError: nobody listens, or the connection was lost, or the answer is empty.
             DeadlineError: no answer in ``timeout`` seconds.
         """
         subject = fill(wanted.SUBJECT, tenant=tenant)
         answer = await self.transport.request(subject, encode(wanted), timeout=timeout)
+        if not answer.data:
+            raise UnavailableError(subject, f"an empty answer: {dict(answer.headers or {})}")
         if decode(_Tag, answer.data).type == "problem":
             raise ProblemError(decode(Problem, answer.data))
         return decode(wanted.REPLY, answer.data)

@@ -5,6 +5,7 @@ from typing import Any, cast
 import msgspec
 
 from bus.connection import NatsTransport
+from bus.connection.transport import status_of
 from bus.errors import CallboardError, DeadlineError, UnavailableError
 
 NAME_IN_USE = 10058
@@ -49,7 +50,11 @@ class JetStream:
             message = await self.transport.request(subject, data, timeout=timeout)
         except DeadlineError as error:
             raise UnavailableError(subject, str(error)) from None
-        answer = cast("dict[str, Any]", msgspec.json.decode(message.data))
+        try:
+            answer = cast("dict[str, Any]", msgspec.json.decode(message.data))
+        except msgspec.DecodeError:
+            status = status_of(message) or "no answer of JetStream's"
+            raise UnavailableError(subject, status) from None
         raise_error(request, answer)
         return answer
 

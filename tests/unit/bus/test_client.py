@@ -65,6 +65,13 @@ class Flaky:
         return lambda: None
 
 
+async def test_an_empty_answer_is_none():
+    client = Client(Flaky(failures=0, answer=b""))
+
+    with pytest.raises(UnavailableError, match="an empty answer"):
+        await client.request("local", CANCEL)
+
+
 async def test_the_same_request_is_sent_again_each_try_longer_than_the_one_before():
     transport = Flaky(2, encode(HANDLE))
 
