@@ -20,6 +20,7 @@ ACCOUNT_KEY = "ledger"
 
 
 TERMS_SUBJECT = "_cb.sys.terms"
+BILL_SUBJECT = "_cb.bill.{tenant}"
 ACCOUNT_RECORD = "cb.{tenant}.record.account.{key}"
 
 

@@ -326,9 +326,14 @@ class HoldReleased(Internal, tag="hold_released"):
 
 
 class DueMet(Internal, tag="due_met"):
-    """The account has answered to what was due for an attempt."""
+    """The account has answered to what was due for an attempt.
+
+    ``handed_over`` is set where it has not, for long: the bill is then stored on ``BILL_SUBJECT``,
+    for the first pricing process that there is.
+    """
 
     ask: str
+    handed_over: bool = False
 
 
 class DueRefused(Internal, tag="due_refused"):

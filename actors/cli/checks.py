@@ -17,7 +17,7 @@ from bus.ports import Delivery
 from bus.server.embedded import OLDEST_VERSION
 from bus.streams.api import STREAM_NOT_FOUND, JetStream, JetStreamError
 from bus.streams.provision import ESSENTIAL, differences
-from bus.streams.spec import StreamSpec, stream_specs
+from bus.streams.spec import BILLS, StreamSpec, stream_specs
 from schemas.fleet import HEARTBEAT_SUBJECT, PROVIDERS_SUBJECT, Alive, AskProviders, ProviderStates
 
 LISTEN_SECONDS = 0.8
@@ -40,10 +40,12 @@ async def all_of(
     """Check everything; ``wanted`` says how many ready processes there must be of each actor."""
     alive = await _heard(transport, wanted)
     asked = sum(beat.actor == "streaming" for beat in alive.values())
+    jetstream = JetStream(transport)
     return [
         _bus(transport),
-        await _streams(JetStream(transport), config),
+        await _streams(jetstream, config),
         *processes(alive, wanted),
+        bills(await _waiting_bills(jetstream), alive),
         providers(await told(transport, asked)),
     ]
 
@@ -60,6 +62,18 @@ def processes(alive: Mapping[str, Alive], wanted: Mapping[str, int]) -> list[Res
         )
         for actor, count in wanted.items()
     ]
+
+
+def bills(waiting: int, alive: Mapping[str, Alive]) -> Result:
+    """Judge how many bills of executions no account has answered. Pure.
+
+    They wait for the first pricing process; without one nothing is booked and no budget holds.
+    """
+    is_priced = any(beat.actor == "pricing" for beat in alive.values())
+    if is_priced or not waiting:
+        return Result("bills", ok=True, detail=f"{waiting} wait to be booked")
+    detail = f"{waiting} wait for a pricing process, and there is none"
+    return Result("bills", ok=False, detail=detail)
 
 
 def providers(answers: Iterable[ProviderStates]) -> Result:
@@ -118,6 +132,14 @@ async def _streams(jetstream: JetStream, config: Config) -> Result:
         return Result("streams", ok=False, detail=str(error))
     detail = "; ".join(faults) or f"{len(specs)} stand as specified"
     return Result("streams", ok=not faults, detail=detail)
+
+
+async def _waiting_bills(jetstream: JetStream) -> int:
+    try:
+        info = await jetstream.stream_info(BILLS)
+    except (UnavailableError, JetStreamError):
+        return 0
+    return int(info["state"]["messages"])
 
 
 async def _fault(jetstream: JetStream, spec: StreamSpec, config: Config) -> str | None:

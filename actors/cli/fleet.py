@@ -92,8 +92,8 @@ def up(
 def doctor(session: Session, wait: float, expect: str | None) -> None:
     """Check bus, streams and processes; exit with 0 if all is well, with 1 if not.
 
-    The bus must be reachable and new enough, all streams must stand as specified, and the processes
-    must be alive and ready.
+    The bus must be reachable and new enough, all streams must stand as specified, the processes
+    must be alive and ready, and no bills may wait where there is no pricing process.
     """
     try:
         wanted = counts(expect.split(","), "--expect") if expect else dict.fromkeys(REPLICAS, 1)

@@ -7,10 +7,10 @@ import anyio
 
 from actors.pricing.actor import Handler, endpoints
 from actors.pricing.adapters.account import account_entity, zone
+from actors.pricing.adapters.bills import EMBEDDED, HANDED_OVER, Bills
 from actors.pricing.adapters.books import Books
 from actors.pricing.adapters.budgets import Budgets
 from actors.pricing.adapters.costs import COSTS
-from actors.pricing.adapters.embeddings import NAME, SUBJECT, EmbeddingBills
 from actors.pricing.adapters.quoting import Quotes
 from actors.pricing.adapters.reports import Reports
 from actors.pricing.adapters.savings import Savings
@@ -25,7 +25,7 @@ from bus.rpc import Owners
 from bus.runtime import Part
 from bus.service import Service
 from bus.shard import ShardHost
-from bus.streams.spec import EVENTS
+from bus.streams.spec import BILLS, EVENTS
 from schemas.ledger import ACCOUNT_ENTITY
 
 
@@ -80,10 +80,16 @@ def budgeting(process: Process, host: ShardHost) -> Budgets:
     return Budgets(accounts(process, host), teller, bus.clock, timeout=timing.answer_seconds)
 
 
-def billing(process: Process, host: ShardHost) -> Facts:
-    """Return what books embeddings, as they are told of in public events."""
-    bills = EmbeddingBills(process.bus, accounts(process, host))
-    return Facts(EVENTS, NAME, SUBJECT, bills.book, process.bus, process.timing)
+def billing(process: Process, host: ShardHost) -> list[Part]:
+    """Return what books embeddings, and what executions have handed over."""
+    bus, timing = process.bus, process.timing
+    bills = Bills(bus, accounts(process, host))
+    embedded = Facts(EVENTS, "bill-embeddings", EMBEDDED, bills.embedded, bus, timing)
+    handed_over = Facts(BILLS, "bills", HANDED_OVER, bills.handed_over, bus, timing)
+    return [
+        Part(name="embeddings", run=embedded.run, drain=embedded.drain),
+        Part(name="bills", run=handed_over.run, drain=handed_over.drain),
+    ]
 
 
 def following(process: Process) -> Projector:
@@ -114,11 +120,10 @@ def parts(
     def not_read() -> str | None:
         return None if watch.fresh else "the rate book in force is not known"
 
-    bills = billing(process, host)
     return [
         Part(name="prices", run=anyio.sleep_forever, missing=not_read),
         Part(name="accounts", run=host.run, drain=host.drain, missing=host.missing),
-        Part(name="bills", run=bills.run, drain=bills.drain),
+        *billing(process, host),
         Part(name="costs", run=costs.run, missing=costs.missing),
         Part(name="service", run=serve, drain=service.drain, missing=service.missing),
     ]

@@ -18,7 +18,11 @@ LIVE_MARK = "cb._.stream._"
 CONVERSATIONS = "CONVERSATIONS"
 WORK = "WORK"
 DEAD = "DEAD"
+BILLS = "BILLS"
 BLOBS = "BLOBS"
+
+BILL_MAX_BYTES = 1024**3
+"""Over a million bills that wait for a pricing process; then the oldest are lost."""
 
 BLOB_MAX_BYTES = 4 * 1024**3
 """Snapshots and payloads; when it is full nothing more is accepted, because none may be lost."""
@@ -183,6 +187,13 @@ def _internal(timing: Timing) -> tuple[StreamSpec, ...]:
             subjects=("_cb.dead.>",),
             max_bytes=timing.dead_max_bytes,
             max_age=_days(timing.dead_retention_days),
+            duplicate_window=timing.duplicate_window_seconds,
+        ),
+        StreamSpec(
+            name=BILLS,
+            subjects=("_cb.bill.*",),
+            max_bytes=BILL_MAX_BYTES,
+            consumed=True,
             duplicate_window=timing.duplicate_window_seconds,
         ),
         StreamSpec(

@@ -6,7 +6,7 @@ from typing import assert_never
 
 import msgspec
 
-from actors.agents.core.dues import next_try
+from actors.agents.core.dues import is_unanswered, next_try, waits_until
 from actors.agents.core.execution import Execution, evolve, spent_by
 from actors.agents.core.outward import record, stream_subject
 from schemas.decision import Decision, refuse
@@ -289,7 +289,7 @@ def _tick(state: Execution, now: datetime) -> Decision:
 
 def _timed(state: Execution, now: datetime) -> Decision:
     if state.phase == "ended":
-        return Decision()
+        return Decision(_handed_over(state, now))
     if now >= state.deadline:
         return Decision((ExecutionTimedOut(segment=state.next_segment, at=now),))
     if state.retry_at is not None and now >= state.retry_at:
@@ -298,6 +298,14 @@ def _timed(state: Execution, now: datetime) -> Decision:
             return Decision((_asked_again(state, now),))
         return Decision((_next_attempt(state, now, reason, counts=0),))
     return Decision()
+
+
+def _handed_over(state: Execution, now: datetime) -> tuple[DueMet, ...]:
+    """Hand over the bills of an ended execution that have waited for long enough."""
+    until = waits_until(state.dues, state.ended_at)
+    if until is None or now < until:
+        return ()
+    return tuple(DueMet(ask=due.ask, handed_over=True) for due in state.dues if is_unanswered(due))
 
 
 def _asked_again(state: Execution, now: datetime) -> ReserveAsked:

@@ -15,6 +15,11 @@ PAUSES = tuple(timedelta(seconds=pause) for pause in (1, 5, 30, 120, 600, 3600))
 """Between one refusal of a bill and the next question: an hour and more for a faulty release."""
 
 
+PATIENCE = timedelta(seconds=120)
+"""After its end an execution waits so long for the account to answer; a shard finds a new owner
+within seconds, so that there is no pricing process then."""
+
+
 class Hold(Internal):
     """Money that is held for an attempt of which nobody has said yet what it has cost."""
 
@@ -63,6 +68,18 @@ def next_try(due: Due, problem: Problem, now: datetime) -> datetime | None:
     if problem.code == "conflict" or due.refused >= len(PAUSES):
         return None
     return now + max(PAUSES[due.refused], timedelta(seconds=problem.retry_after or 0))
+
+
+def waits_until(dues: tuple[Due, ...], ended_at: datetime | None) -> datetime | None:
+    """Return when bills are handed over to which the account has said nothing."""
+    if ended_at is None or not any(is_unanswered(due) for due in dues):
+        return None
+    return ended_at + PATIENCE
+
+
+def is_unanswered(due: Due) -> bool:
+    """Say whether nothing was ever heard of a bill."""
+    return not due.refused
 
 
 def after(dues: tuple[Due, ...], event: DueMet | DueRefused | DueAskedAgain) -> tuple[Due, ...]:

@@ -30,6 +30,7 @@ from actors.agents.core.dues import (
     by_model,
     release,
     summed,
+    waits_until,
 )
 from schemas.base import Internal
 from schemas.executions import ExecutionStatus, LogEntry, ModelCost
@@ -143,7 +144,10 @@ def evolve(state: Execution | None, event: ExecutionEvent) -> Execution:
 def due(state: Execution) -> datetime | None:
     """Return when the execution must be looked at next without a command."""
     moments = [each.retry_at for each in state.dues if each.retry_at is not None]
-    if state.phase != "ended":
+    if state.phase == "ended":
+        until = waits_until(state.dues, state.ended_at)
+        moments += [until] if until else []
+    else:
         moments += [state.deadline, *((state.retry_at,) if state.retry_at else ())]
     return min(moments, default=None)
 

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from actors.agents.core.asking import asks
-from actors.agents.core.dues import summed
+from actors.agents.core.dues import Due, summed
 from actors.agents.core.execution import Asked, Execution
 from schemas.conversations import CONVERSATION_SUBJECT, ConversationTurn
 from schemas.decision import Effect, Publish, Work
@@ -27,12 +27,13 @@ from schemas.events import (
 from schemas.executions import ENDED, RECORD_SUBJECT, AttemptName, ExecutionRecord, ExecutionStatus
 from schemas.fleet import STOP_WORK_SUBJECT, DeadLetter, StopWork
 from schemas.journal import Mail
-from schemas.ledger import ACCOUNT_ENTITY, ACCOUNT_KEY, Settle
+from schemas.ledger import ACCOUNT_ENTITY, ACCOUNT_KEY, BILL_SUBJECT, Settle
 from schemas.lifecycle import (
     Accepted,
     AttemptFailed,
     AttemptStarted,
     Claim,
+    DueMet,
     DueRefused,
     ExecutionCancelled,
     ExecutionCompleted,
@@ -138,6 +139,8 @@ def announce(
             yield _stream(after, _restarted(after, event, segment))
         case AttemptFailed() | GenerationFinished():
             yield from _safety(after, event)
+        case DueMet(handed_over=True) if before is not None:
+            yield _handed_over(before, event)
         case DueRefused(retry_at=None) if before is not None:
             yield from _given_up(before, event)
         case ExecutionCompleted():
@@ -376,6 +379,18 @@ def _conversation(state: Execution) -> Iterator[Publish]:
     yield Publish(subject=_fill(CONVERSATION_SUBJECT, state), body=turn)
 
 
+def _handed_over(state: Execution, event: DueMet) -> Publish:
+    """Store a bill for the first pricing process that there is."""
+    due = next(each for each in state.dues if each.ask == event.ask)
+    mail = _mail(due, state.origin.tenant)
+    return Publish(subject=_fill(BILL_SUBJECT, state), body=mail, id=f"{mail.tenant}.{mail.id}")
+
+
+def _mail(due: Due, tenant: str) -> Mail:
+    raw = msgspec.Raw(msgspec.json.encode(due.command))
+    return Mail(id=due.ask, tenant=tenant, key=ACCOUNT_KEY, body=raw)
+
+
 def _given_up(state: Execution, event: DueRefused) -> Iterator[Publish]:
     """Tell everybody of a bill that cannot be booked, and lay it aside, to be handed in again."""
     due = next(each for each in state.dues if each.ask == event.ask)
@@ -390,8 +405,7 @@ def _given_up(state: Execution, event: DueRefused) -> Iterator[Publish]:
             cost_pico=summed(None, due.command.charges),
         )
         yield _public(state, body)
-    raw = msgspec.Raw(msgspec.json.encode(due.command))
-    mail = Mail(id=due.ask, tenant=tenant, key=ACCOUNT_KEY, body=raw)
+    mail = _mail(due, tenant)
     letter = DeadLetter(
         id=f"{tenant}.{due.ask}",
         subject=f"_cb.cmd.{ACCOUNT_ENTITY}",

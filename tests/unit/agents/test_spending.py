@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actors.agents.core.asking import GRACE, answered, asks
-from actors.agents.core.dues import PAUSES
+from actors.agents.core.dues import PATIENCE, PAUSES
 from actors.agents.core.execution import due, has_ended
 from actors.agents.core.outward import effects, record, restore
 from bus.codec import decode, encode
@@ -283,6 +283,42 @@ def test_a_bill_that_may_be_booked_already_is_given_up_at_once():
     assert due(run.execution) is None
 
 
+def handed_over(run: Run) -> list[Mail]:
+    return [
+        each.body
+        for each in run.published
+        if each.subject == "_cb.bill.acme" and isinstance(each.body, Mail)
+    ]
+
+
+def test_a_bill_that_no_account_answers_is_handed_over_and_lets_go_of_the_execution():
+    run = begun(None)
+    run.take(finish(1, charge(7)))
+    bill = asked(run)[0]
+    assert due(run.execution) == run.now + PATIENCE
+    run.take(Tick(), PATIENCE.total_seconds() - 1)
+    assert asked(run) == [bill]
+
+    run.take(Tick(), 1)
+    run.take(Tick(), 1)
+
+    (mail,) = handed_over(run)
+    assert (mail.id, mail.tenant, decode(Settle, mail.body)) == ("e1.1.1.settle", "acme", bill)
+    assert asked(run) == []
+    assert due(run.execution) is None
+    assert has_ended(run.execution)
+
+
+def test_a_bill_that_was_refused_is_not_handed_over():
+    run = begun(None)
+    run.take(finish(1, charge(7)))
+    answer(run, RAISED)
+    run.take(Tick(), PATIENCE.total_seconds())
+
+    assert handed_over(run) == []
+    assert len(asked(run)) == 1
+
+
 def test_an_execution_costs_what_all_its_calls_cost():
     run = granted()
     run.take(fail(1, charge(3, "a")))
@@ -353,6 +389,14 @@ def test_every_charge_is_billed_once_and_every_hold_ends_once(
         _befall(run, what, attempt, [charge(cost) for cost in prices])
     for ask in asks(run.execution):
         seen[ask.id] = ask
+
+    dues = {each.ask for each in run.execution.dues}
+    run.take(Cancel(reason="enough"))
+    run.take(Tick(), PATIENCE.total_seconds())
+    passed_on = [mail.id for mail in handed_over(run)]
+    assert len(set(passed_on)) == len(passed_on)
+    assert dues <= set(passed_on)
+    assert asked(run) == []
 
     commands = [ask.command for ask in seen.values()]
     ended = [each.reference.attempt for each in commands if isinstance(each, Settle | Void)]

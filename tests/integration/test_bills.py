@@ -1,5 +1,6 @@
-"""What embeddings cost, in the ledger of their tenant: a real fleet whose processes are killed."""
+"""Bills that nobody waits for, in the ledger of their tenant: a real fleet, of killed processes."""
 
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -7,9 +8,14 @@ import anyio
 import msgspec
 from aiohttp import web
 
+from actors.cli import checks
 from bus.codec import encode
+from bus.config import Config
+from bus.connection import Address, connect
+from bus.rpc import command
 from schemas.embeddings import Embed
-from schemas.ledger import Charged
+from schemas.journal import Mail
+from schemas.ledger import ACCOUNT_KEY, Charge, Charged, Party, Reference, Settle
 from schemas.providers import OpenAI
 from schemas.usage import Usage
 from tests.account_journal import journal
@@ -36,8 +42,11 @@ async def embeds(request: web.Request) -> web.StreamResponse:
 
 
 async def paid(fleet: RunningFleet, count: int) -> list[Charged]:
-    """Return what the journal of the account says was paid for, once it is so much."""
-    with anyio.fail_after(60):
+    """Return what the journal of the account says was paid for, once it is so much.
+
+    What a killed process had in its hands comes again after half a minute.
+    """
+    with anyio.fail_after(90):
         while True:
             found = [one for one in await journal(fleet) if isinstance(one, Charged)]
             if len(found) >= count:
@@ -93,3 +102,40 @@ async def test_embeddings_are_booked_once_each_though_processes_are_killed_and_e
     assert stands["spent_pico"] == COST * (COUNT + 1)
     total = report["total"]
     assert (total["cost_pico"], total["executions"]) == (COST * (COUNT + 1), COUNT + 1)
+
+
+def handed_over(number: int) -> Mail:
+    """Return the bill of an execution as it hands it over."""
+    at = datetime(2026, 11, 21, 12, number, tzinfo=UTC)
+    charge = Charge(provider="p", model="m", usage=Usage(input=1), cost_pico=number)
+    which = Reference(execution_id=f"x{number}", step=1, attempt=1, at=at)
+    settle = Settle(reference=which, party=Party(), charges=[charge], at=at)
+    return command(f"x{number}.1.1.settle", "local", ACCOUNT_KEY, settle)
+
+
+async def test_bills_wait_for_the_first_pricing_process_and_doctor_says_that_there_is_none(
+    tmp_path: Path,
+):
+    async with running_fleet(tmp_path, agents=1) as fleet, fleet.client() as client:
+        stream = client.nats.jetstream()
+        for number in (1, 2, 3, 2):
+            await stream.publish("_cb.bill.local", encode(handed_over(number)))
+        await stream.publish("_cb.bill.local", b"no bill")
+
+        async with connect(Address(urls=fleet.server.urls, name="test")) as transport:
+            found = await checks.all_of(transport, {"agents": 1}, Config())
+            waiting = next(result for result in found if result.name == "bills")
+            assert waiting == checks.Result(
+                "bills", ok=False, detail="5 wait for a pricing process, and there is none"
+            )
+
+            await fleet.start("pricing.0")
+            await fleet.ready(3)
+            booked = await paid(fleet, 3)
+            with anyio.fail_after(20):
+                while (await stream.stream_info("BILLS")).state.messages:
+                    await anyio.sleep(0.1)
+            found = await checks.all_of(transport, {"pricing": 1}, Config())
+
+    assert sorted(event.cost_pico for event in booked) == [1, 2, 3]
+    assert checks.Result("bills", ok=True, detail="0 wait to be booked") in found

@@ -1,0 +1,112 @@
+"""Books what nobody waits for: embeddings, and bills of executions that no account has answered.
+
+A bill is let go of once the account of its tenant has answered; until then the message comes again.
+The account knows repeats, so that nothing is booked twice, whoever dies in between.
+"""
+
+import msgspec
+import structlog
+
+from actors.pricing.core.embeddings import bill
+from bus.codec import decode, encode
+from bus.errors import DeadlineError, ProblemError
+from bus.ports import Bus, Delivery
+from bus.rpc import Owners, command
+from bus.subjects import fill, parse, token
+from bus.telemetry import metrics
+from schemas.events import BillRefusedEvent, EmbeddedEvent
+from schemas.fleet import DeadLetter
+from schemas.journal import Mail
+from schemas.ledger import ACCOUNT_ENTITY, ACCOUNT_KEY, Settle, Void
+from schemas.problems import Problem
+
+log = structlog.get_logger()
+
+EMBEDDED = "cb.*.events.llm.embedded.*"
+HANDED_OVER = "_cb.bill.*"
+
+ANSWER_SECONDS = 10.0
+"""An account finds a new owner in less; the message comes again after three times as long."""
+
+_DUE = msgspec.json.Decoder[Settle | Void](Settle | Void)
+
+
+class Bills:
+    """Books bills to ``accounts``. Each method says whether a message is done with."""
+
+    def __init__(self, bus: Bus, accounts: Owners) -> None:
+        self._bus = bus
+        self._accounts = accounts
+
+    async def embedded(self, delivery: Delivery) -> bool:
+        """Book an ``EmbeddedEvent``."""
+        named = parse(EmbeddedEvent.SUBJECT or "", delivery.subject) or {}
+        try:
+            event = decode(EmbeddedEvent, delivery.data)
+            tenant, name = token(named["tenant"], "tenant"), token(event.id, "id")
+        except ProblemError as unreadable:
+            return _left(delivery, unreadable)
+        settle = bill(event)
+        return await self._book(command(f"{name}.settle", tenant, ACCOUNT_KEY, settle), settle)
+
+    async def handed_over(self, delivery: Delivery) -> bool:
+        """Book what an execution has handed over."""
+        try:
+            mail = decode(Mail, delivery.data)
+            due = _DUE.decode(mail.body)
+        except (ProblemError, msgspec.DecodeError) as unreadable:
+            return _left(delivery, unreadable)
+        return await self._book(mail, due)
+
+    async def _book(self, mail: Mail, due: Settle | Void) -> bool:
+        try:
+            await self._accounts.ask(mail, timeout=ANSWER_SECONDS)
+        except ProblemError as refused:
+            if refused.problem.code == "unavailable":
+                return False
+            return await self._give_up(mail, due, refused.problem)
+        return True
+
+    async def _give_up(self, mail: Mail, due: Settle | Void, problem: Problem) -> bool:
+        """Tell everybody of a bill that cannot be booked, and lay it aside."""
+        outbox = self._bus.outbox
+        if isinstance(due, Settle):
+            await self._tell(mail, due, problem)
+        letter = DeadLetter(
+            id=f"{mail.tenant}.{mail.id}",
+            subject=f"_cb.cmd.{ACCOUNT_ENTITY}",
+            reason=f"{problem.code}: {problem.message}",
+            at=self._bus.clock(),
+            deliveries=1,
+            body=encode(mail).decode(),
+        )
+        dead = f"_cb.dead.command.{ACCOUNT_ENTITY}"
+        await outbox.post(dead, encode(letter), message_id=letter.id)
+        try:
+            await outbox.flush(timeout=ANSWER_SECONDS)
+        except DeadlineError:
+            return False
+        metrics.DEAD_LETTERS.at(f"command.{ACCOUNT_ENTITY}").inc()
+        return True
+
+    async def _tell(self, mail: Mail, settle: Settle, problem: Problem) -> None:
+        which = settle.reference
+        priced = [charge.cost_pico for charge in settle.charges if charge.cost_pico is not None]
+        event = BillRefusedEvent(
+            execution_id=which.execution_id,
+            step=which.step,
+            attempt=which.attempt,
+            error=problem,
+            at=self._bus.clock(),
+            cost_pico=sum(priced) if priced else None,
+        )
+        subject = fill(
+            BillRefusedEvent.SUBJECT or "", tenant=mail.tenant, execution_id=which.execution_id
+        )
+        await self._bus.outbox.post(subject, encode(event), message_id=mail.id)
+
+
+def _left(delivery: Delivery, error: ProblemError | msgspec.DecodeError) -> bool:
+    """Let go of what nobody will ever be able to read."""
+    log.warning("bills.unreadable", subject=delivery.subject, reason=str(error))
+    return True
