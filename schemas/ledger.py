@@ -9,7 +9,7 @@ from operator import attrgetter
 from typing import Literal
 
 from schemas.base import Internal, Value
-from schemas.budgets import Budget, Limits, ScopeKind
+from schemas.budgets import EACH, Budget, Limits, ScopeKind
 from schemas.escrow import EscrowCommand, EscrowEvent
 from schemas.ids import ExecutionId
 from schemas.usage import COUNTS, Usage
@@ -262,6 +262,17 @@ class Terms(Internal, tag="terms"):
     tenant: str
     revision: int
     restrictions: list[Restriction] = []
+
+
+def restrictions(terms: Terms | None, party: Party) -> list[Restriction]:
+    """Return the scopes that may refuse what somebody spends."""
+    names = {"project": party.project, "user": party.user, "agent": party.agent_id}
+    return [
+        each
+        for each in (terms.restrictions if terms else ())
+        if each.scope == "global"
+        or (names[each.scope] is not None and each.name in (names[each.scope], EACH))
+    ]
 
 
 class TellTerms(Internal, tag="tell_terms"):

@@ -10,6 +10,7 @@ from actors.streaming.adapters.askers import Askers
 from actors.streaming.adapters.embedding import Embedder
 from actors.streaming.adapters.generation import Generator
 from actors.streaming.adapters.granting import granting
+from actors.streaming.adapters.leave import Leave
 from actors.streaming.adapters.providers import open_providers
 from actors.streaming.adapters.switchboard import Switchboard
 from actors.streaming.config import StreamingConfig
@@ -57,6 +58,7 @@ async def run() -> None:
             in_force.following(open_books(bus.nats, bus.jetstream)),
         ):
             bucket = NatsBucket(bus.nats, bus.jetstream, BUCKET, KeptAnswer)
+            accounts = Owners(bus.transport, ACCOUNT_ENTITY, config.shards, timing)
             switchboard = Switchboard(StreamingConfig().limit_patience)
             generator = Generator(
                 providers,
@@ -65,10 +67,16 @@ async def run() -> None:
                 switchboard=switchboard,
                 safety=rules,
                 prices=lambda: in_force.prices,
-                grant=granting(Owners(bus.transport, ACCOUNT_ENTITY, config.shards, timing)),
+                grant=granting(accounts),
+            )
+            leave = Leave(
+                bus,
+                accounts,
+                lambda: in_force.prices,
+                allows_unpriced=config.budget_unpriced == "allow",
             )
             embeds = Embedder(providers, switchboard, prices=lambda: in_force.prices)
-            streaming = Streaming(generator, embeds, bus, process.name)
+            streaming = Streaming(generator, embeds, bus, process.name, leave)
             owners = Owners(bus.transport, "execution", config.shards, timing)
             capacity = config.max_concurrent_executions
             worker = Worker(streaming.job(), owners, process.name, bus, timing, capacity=capacity)

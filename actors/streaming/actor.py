@@ -8,6 +8,7 @@ import anyio
 from actors.streaming.adapters import askers
 from actors.streaming.adapters.embedding import Embedder
 from actors.streaming.adapters.generation import Generator
+from actors.streaming.adapters.leave import Leave
 from actors.streaming.adapters.meter import CircuitMeter, Meter
 from bus.codec import decode, encode
 from bus.errors import ProblemError
@@ -40,12 +41,18 @@ class Streaming:
     """Generates answers and publishes them as they arrive."""
 
     def __init__(
-        self, generator: Generator, embedder: Embedder, bus: Bus, process: str = "streaming"
+        self,
+        generator: Generator,
+        embedder: Embedder,
+        bus: Bus,
+        process: str = "streaming",
+        leave: Leave | None = None,
     ) -> None:
         self._generator = generator
         self._embedder = embedder
         self._bus = bus
         self._process = process
+        self._leave = leave
         self._cut: dict[str, FailGeneration] = {}
 
     def job(self) -> Job[GenerateWork]:
@@ -95,6 +102,16 @@ class Streaming:
 
     async def do_embed(self, work: EmbedWork) -> EndEmbedding:
         """Turn texts into vectors, and say what that has used, whatever became of it."""
+        try:
+            is_held = self._leave is not None and await self._leave.hold(work)
+        except ProblemError as refused:
+            return EndEmbedding(work=work, answer=refused.problem)
+        ended = await self._embedded(work)
+        if ended.event is None and is_held and self._leave is not None:
+            await self._leave.release(work)
+        return ended
+
+    async def _embedded(self, work: EmbedWork) -> EndEmbedding:
         began = self._bus.clock()
         left = (work.deadline - began).total_seconds()
         embedding = self._embedder.embedding(work.tenant, work.wanted, patience=max(left, 0.0))

@@ -21,8 +21,8 @@ from schemas.usage import Usage
 from tests.account_journal import journal
 from tests.attempts import KEY
 from tests.fleet import PlainClient, RunningFleet, running_fleet
-from tests.prices import balance
-from tests.providers_fake import fake_provider
+from tests.prices import balance, set_budget
+from tests.providers_fake import fake_provider, refusing
 
 MODEL = "text-embedding-3-small"
 RATE = 20_000
@@ -139,3 +139,42 @@ async def test_bills_wait_for_the_first_pricing_process_and_doctor_says_that_the
 
     assert sorted(event.cost_pico for event in booked) == [1, 2, 3]
     assert checks.Result("bills", ok=True, detail="0 wait to be booked") in found
+
+
+async def test_a_hard_budget_refuses_embeddings_before_the_call_and_holds_what_they_may_cost(
+    tmp_path: Path,
+):
+    texts, disliked = ["a" * 100], ["no" * 50]
+    wanted = Embed(provider=OpenAI(model=MODEL), texts=texts)
+
+    async def choosy(request: web.Request) -> web.StreamResponse:
+        body: dict[str, Any] = msgspec.json.decode(await request.read())
+        return await (refusing(400) if body["input"] == disliked else embeds)(request)
+
+    async with (
+        fake_provider(choosy) as fake,
+        running_fleet(tmp_path, OPENAI_API_KEY=KEY, OPENAI_BASE_URL=fake.base_url) as fleet,
+        fleet.client() as client,
+    ):
+        await fleet.start("pricing.0")
+        await fleet.ready(3)
+        await set_budget(client, 100 * RATE)
+        refused = await client.ask("llm.embed", encode(wanted), timeout=20)
+        unknown = Embed(provider=OpenAI(model="unheard-of"), texts=texts)
+        unpriced = await client.ask("llm.embed", encode(unknown), timeout=20)
+        calls = len(fake.bodies)
+
+        await set_budget(client, 10 * COST)
+        await ask(client, wanted)
+        (booked,) = await paid(fleet, 1)
+        unwanted = Embed(provider=OpenAI(model=MODEL), texts=disliked)
+        failed = await client.ask("llm.embed", encode(unwanted), timeout=20)
+        with anyio.fail_after(20):
+            while (stands := await balance(client)).get("held_pico"):
+                await anyio.sleep(0.1)
+
+    assert (refused["code"], unpriced["code"], calls) == ("budget_exceeded", "unpriced", 0)
+    assert refused["details"]["wanted_pico"] == 116 * RATE
+    assert (booked.held_pico, booked.cost_pico) == (116 * RATE, COST)
+    assert failed["type"] == "problem"
+    assert stands["spent_pico"] == COST

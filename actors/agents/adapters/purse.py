@@ -4,10 +4,11 @@ from collections.abc import Awaitable, Callable
 
 from actors.agents.adapters.terms import KnownTerms
 from actors.agents.core.dues import party
-from actors.agents.core.spending import Manner, restrictions, under
+from actors.agents.core.spending import Manner, under
 from bus.errors import ProblemError
 from bus.ports import Clock
 from bus.prices import PricesInForce
+from schemas.ledger import restrictions
 from schemas.lifecycle import Accept
 from schemas.problems import Problem
 

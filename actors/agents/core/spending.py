@@ -11,9 +11,8 @@ from typing import Literal
 import msgspec
 
 from actors.agents.core.tokens import BYTES_PER_TOKEN
-from schemas.budgets import EACH
 from schemas.capabilities import output_limit
-from schemas.ledger import Party, Restriction, Terms
+from schemas.ledger import Restriction
 from schemas.lifecycle import Accept, Slices, Spending
 from schemas.llm import GenerateRequest, ImageUrl, ModelConfig
 from schemas.policy import Policy
@@ -44,17 +43,6 @@ class Manner(msgspec.Struct, frozen=True, kw_only=True):
     slice_tokens: int | None = None
     waits: bool = False
     unpriced: Literal["refuse", "allow"] = "refuse"
-
-
-def restrictions(terms: Terms | None, party: Party) -> list[Restriction]:
-    """Return the scopes that may refuse what somebody spends."""
-    names = {"project": party.project, "user": party.user, "agent": party.agent_id}
-    return [
-        each
-        for each in (terms.restrictions if terms else ())
-        if each.scope == "global"
-        or (names[each.scope] is not None and each.name in (names[each.scope], EACH))
-    ]
 
 
 def under(

@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.agents.core.spending import FRAMING_TOKENS, Manner, restrictions, under
+from actors.agents.core.spending import FRAMING_TOKENS, Manner, under
 from bus.prices import shipped_text
-from schemas.ledger import Party, Restriction, Terms
+from schemas.ledger import Party, Restriction, Terms, restrictions
 from schemas.lifecycle import Accept, Origin, Slices
 from schemas.llm import ChatMessage, GenerateRequest, ModelConfig
 from schemas.policy import Fallback, Policy

@@ -1,0 +1,148 @@
+"""Leave to spend on embeddings: money is held before the calls where a hard budget may refuse.
+
+The stored terms of the account say whether one may, so that nobody else is asked where none does.
+"""
+
+from collections.abc import Callable
+from datetime import timedelta
+
+import anyio
+import msgspec
+
+from actors.streaming.core.charging import embedded
+from bus.codec import decode, encode
+from bus.errors import ProblemError, UnavailableError, problem
+from bus.ports import Bus
+from bus.rpc import Owners, command
+from bus.subjects import fill
+from schemas.budgets import EACH
+from schemas.embeddings import EmbedWork
+from schemas.ids import PLATFORM
+from schemas.journal import Mail
+from schemas.ledger import (
+    ACCOUNT_KEY,
+    ACCOUNT_RECORD,
+    BILL_SUBJECT,
+    Party,
+    Reference,
+    Reserve,
+    Restriction,
+    Terms,
+    Void,
+    restrictions,
+)
+from schemas.pricing.prices import Prices
+from schemas.usage import Usage
+
+STEP = 0
+"""The steps of executions begin with 1."""
+
+GRACE = timedelta(seconds=60)
+"""How long after a request's deadline its usage may still be told."""
+
+ANSWER_SECONDS = 10.0
+PAUSE_SECONDS = 0.1
+FRAMING_TOKENS = 16
+"""What a provider puts around one text, at most."""
+
+
+class Leave:
+    """Asks ``accounts`` for money. ``allows_unpriced`` lets through what has no price."""
+
+    def __init__(
+        self,
+        bus: Bus,
+        accounts: Owners,
+        prices: Callable[[], Prices],
+        *,
+        allows_unpriced: bool = False,
+    ) -> None:
+        self._bus = bus
+        self._accounts = accounts
+        self._prices = prices
+        self._allows_unpriced = allows_unpriced
+
+    async def hold(self, work: EmbedWork) -> bool:
+        """Hold what an attempt may cost; say whether anything had to be held.
+
+        Raises:
+            ProblemError: a budget does not cover it, it has no price, or nobody answers.
+        """
+        try:
+            held_by = await self._held_by(work)
+        except UnavailableError as error:
+            raise problem("unavailable", str(error), retryable=True) from None
+        if not held_by:
+            return False
+        body = self._reserve(work, is_platforms=any(each.platform for each in held_by))
+        try:
+            await self._granted(_mail(work, "reserve", body))
+        except ProblemError:
+            await self.release(work)
+            raise
+        return True
+
+    async def _granted(self, mail: Mail) -> None:
+        """Ask until the account grants it or refuses; it may have to borrow first."""
+        with anyio.move_on_after(ANSWER_SECONDS):
+            while True:
+                try:
+                    await self._accounts.ask(mail, timeout=ANSWER_SECONDS)
+                except ProblemError as refused:
+                    if refused.problem.code != "unavailable":
+                        raise
+                    await anyio.sleep(PAUSE_SECONDS)
+                else:
+                    return
+        raise problem("unavailable", "the account of the tenant has not answered", retryable=True)
+
+    async def release(self, work: EmbedWork) -> None:
+        """Let go of what is held, or of a question that may still arrive: it is not forgotten."""
+        mail = _mail(work, "void", Void(reference=_reference(work)))
+        subject = fill(BILL_SUBJECT, tenant=work.tenant)
+        await self._bus.outbox.post(subject, encode(mail), message_id=f"{work.tenant}.{mail.id}")
+
+    async def _held_by(self, work: EmbedWork) -> list[Restriction]:
+        """Return the hard budgets that may refuse: the tenant's, and those of the platform."""
+        own = restrictions(await self._terms(work.tenant), _party(work))
+        of_all = await self._terms(PLATFORM)
+        lent = [
+            Restriction(money=True, platform=True)
+            for each in (of_all.restrictions if of_all else ())
+            if each.scope == "global" or each.name in (work.tenant, EACH)
+        ]
+        return [each for each in (*own, *lent) if each.money]
+
+    async def _terms(self, tenant: str) -> Terms | None:
+        subject = ACCOUNT_RECORD.format(tenant=tenant, key=ACCOUNT_KEY)
+        stored = await self._bus.records.last(subject)
+        return decode(Terms, stored.data) if stored else None
+
+    def _reserve(self, work: EmbedWork, *, is_platforms: bool) -> Reserve:
+        """Bound an attempt: a byte of a text is at most a token."""
+        texts = work.wanted.texts
+        tokens = sum(len(text.encode()) + FRAMING_TOKENS for text in texts)
+        used: dict[str | None, Usage] = {None: Usage(input=tokens)}
+        (charge,) = embedded(self._prices(), work.wanted.provider, used, self._bus.clock())
+        if charge.cost_pico is None and not self._allows_unpriced:
+            raise problem("unpriced", f"{charge.unpriced}, so that no budget can hold its cost")
+        return Reserve(
+            reference=_reference(work),
+            party=_party(work),
+            amount_pico=charge.cost_pico or 0,
+            tokens=tokens,
+            lease_until=work.deadline + GRACE,
+            platform=is_platforms,
+        )
+
+
+def _party(work: EmbedWork) -> Party:
+    return Party(user=work.wanted.user, project=work.wanted.project)
+
+
+def _reference(work: EmbedWork) -> Reference:
+    return Reference(execution_id=work.id, step=STEP, attempt=work.attempt, at=work.at)
+
+
+def _mail(work: EmbedWork, what: str, body: msgspec.Struct) -> Mail:
+    return command(f"{work.id}-{work.attempt}.{what}", work.tenant, ACCOUNT_KEY, body)
