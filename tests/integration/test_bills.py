@@ -22,7 +22,7 @@ from tests.account_journal import journal
 from tests.attempts import KEY
 from tests.fleet import PlainClient, RunningFleet, running_fleet
 from tests.prices import balance, set_budget
-from tests.providers_fake import fake_provider, refusing
+from tests.providers_fake import fake_provider, never_beginning, refusing
 
 MODEL = "text-embedding-3-small"
 RATE = 20_000
@@ -178,3 +178,40 @@ async def test_a_hard_budget_refuses_embeddings_before_the_call_and_holds_what_t
     assert (booked.held_pico, booked.cost_pico) == (116 * RATE, COST)
     assert failed["type"] == "problem"
     assert stands["spent_pico"] == COST
+
+
+async def test_what_a_killed_worker_held_for_embeddings_ends_as_an_estimate_and_the_next_holds_anew(
+    tmp_path: Path,
+):
+    begun = anyio.Event()
+
+    async def silent_once(request: web.Request) -> web.StreamResponse:
+        if begun.is_set():
+            return await embeds(request)
+        begun.set()
+        return await never_beginning(request)
+
+    async with (
+        fake_provider(silent_once) as fake,
+        running_fleet(tmp_path, OPENAI_API_KEY=KEY, OPENAI_BASE_URL=fake.base_url) as fleet,
+        fleet.client() as client,
+    ):
+        await fleet.start("pricing.0")
+        await fleet.ready(3)
+        await set_budget(client, 10 * COST)
+        wanted = Embed(provider=OpenAI(model=MODEL), texts=["a" * 40])
+        with anyio.fail_after(60):
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(ask, client, wanted)
+                await begun.wait()
+                await fleet.kill("streaming.0")
+                await fleet.start("streaming.1")
+        lost, answered = await paid(fleet, 2)
+        stands = await balance(client)
+
+    held = (40 + 16) * RATE
+    assert (lost.reference.attempt, lost.held_pico, lost.cost_pico) == (1, held, 10 * RATE)
+    assert lost.charges[0].usage == Usage(input=10, quality="estimated")
+    assert (answered.reference.attempt, answered.held_pico, answered.cost_pico) == (2, held, COST)
+    assert answered.reference.execution_id == lost.reference.execution_id
+    assert (stands.get("held_pico", 0), stands["spent_pico"]) == (0, 10 * RATE + COST)
