@@ -40,7 +40,7 @@ from tests.unit.agents.runs import (
 from tests.unit.agents.samples import NOW
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(steps)
 def test_an_execution_ends_at_most_once_and_then_only_settles_usage(sequence: Steps):
     run = played(sequence)
@@ -52,7 +52,7 @@ def test_an_execution_ends_at_most_once_and_then_only_settles_usage(sequence: St
     assert has_ended(run.execution) == bool(ends)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(steps)
 def test_an_execution_that_is_left_alone_ends_by_its_deadline(sequence: Steps):
     run = played(sequence)
@@ -65,7 +65,7 @@ def test_an_execution_that_is_left_alone_ends_by_its_deadline(sequence: Steps):
     assert has_ended(run.execution)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(steps)
 def test_every_segment_is_allotted_once_and_they_grow(sequence: Steps):
     run = played(sequence)
@@ -80,7 +80,7 @@ def test_every_segment_is_allotted_once_and_they_grow(sequence: Steps):
     assert allotted == list(range(1, len(allotted) + 1))
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(steps)
 def test_a_new_attempt_makes_the_segment_of_the_one_before_void(sequence: Steps):
     starts = [event for event in played(sequence).events if isinstance(event, AttemptStarted)]
@@ -92,7 +92,7 @@ def test_a_new_attempt_makes_the_segment_of_the_one_before_void(sequence: Steps)
     ]
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(steps)
 def test_no_more_attempts_fail_or_get_lost_than_are_allowed(sequence: Steps):
     run = played(sequence)
@@ -105,7 +105,7 @@ def test_no_more_attempts_fail_or_get_lost_than_are_allowed(sequence: Steps):
     assert spent <= MAX_ATTEMPTS
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(steps)
 def test_each_attempt_is_one_work_item_of_its_own(sequence: Steps):
     run = played(sequence)
@@ -115,7 +115,7 @@ def test_each_attempt_is_one_work_item_of_its_own(sequence: Steps):
     assert len(effects(run.execution)) == (run.execution.phase == "generating")
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(steps)
 def test_replaying_the_events_gives_the_same_state(sequence: Steps):
     run = played(sequence)
@@ -126,7 +126,7 @@ def test_replaying_the_events_gives_the_same_state(sequence: Steps):
     assert run.execution.revision == len(run.events)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(steps)
 def test_the_state_survives_a_snapshot(sequence: Steps):
     state = played(sequence).execution
@@ -134,7 +134,7 @@ def test_the_state_survives_a_snapshot(sequence: Steps):
     assert msgspec.json.decode(msgspec.json.encode(state), type=Execution) == state
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(steps)
 def test_an_ended_execution_comes_back_from_its_record_as_it_was(sequence: Steps):
     run = played([*sequence, (Cancel(reason="the end"), 0.0)])
@@ -148,7 +148,7 @@ def test_an_ended_execution_comes_back_from_its_record_as_it_was(sequence: Steps
     assert due(restored) is None
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(steps)
 def test_the_end_read_from_a_record_is_the_one_that_was_published(sequence: Steps):
     run = played([*sequence, (Cancel(reason="the end"), 0.0)])
@@ -177,7 +177,7 @@ async def _expired(stream: str, subject: str, *, start: int = 1, limit: int) -> 
     raise AssertionError(f"{stream} {subject} {start} {limit}")
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(steps)
 def test_usage_is_counted_once_an_attempt(sequence: Steps):
     run = played(sequence)
@@ -202,7 +202,7 @@ def _settled(event: ExecutionEvent) -> list[int]:
     return [event.attempt] if isinstance(event, AttemptFailed) and event.usage is not None else []
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(steps)
 def test_the_end_is_published_once_after_all_else(sequence: Steps):
     run = played(sequence)

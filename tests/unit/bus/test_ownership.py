@@ -29,7 +29,6 @@ def test_the_order_in_which_processes_are_known_changes_nothing(processes: set[s
     assert placed(known) == placed(known[::-1])
 
 
-@settings(deadline=None)
 @given(names, st.text("xyz", min_size=4, max_size=8))
 def test_a_newcomer_moves_shards_only_to_itself(processes: set[str], newcomer: str):
     before, after = placed(sorted(processes)), placed(sorted({*processes, newcomer}))
@@ -47,7 +46,7 @@ def test_who_leaves_moves_only_its_own_shards(processes: set[str]):
     assert moved <= {known[0]}
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(names, st.text("xyz", min_size=4, max_size=8))
 def test_a_newcomer_takes_about_its_share_and_gives_just_that_back(
     processes: set[str], newcomer: str

@@ -209,7 +209,7 @@ letters = st.builds(
 turns = st.lists(st.lists(letters, max_size=4), max_size=8)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(turns, st.integers(0, 8))
 def test_a_snapshot_and_the_commits_after_it_are_worth_all_commits(
     sequence: list[list[Letter]], cut: int

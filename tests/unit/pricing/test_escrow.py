@@ -57,7 +57,7 @@ DOINGS = {
 
 
 @given(seed=st.integers(0, 2**32), cap=st.integers(20, 200), books=st.booleans())
-@settings(max_examples=100, deadline=None, phases=[Phase.generate])
+@settings(max_examples=100, phases=[Phase.generate])
 def test_all_tenants_together_never_exceed_the_platforms_budget(
     seed: int, cap: int, *, books: bool
 ):

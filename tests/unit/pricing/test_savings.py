@@ -68,7 +68,7 @@ def calls() -> st.SearchStrategy[Call]:
     )
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.lists(calls(), max_size=20), st.randoms())
 def test_a_saving_is_real_bounded_and_does_not_depend_on_the_order(
     past: list[Call], random: Random
