@@ -5,11 +5,14 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import anyio
+from anyio.abc import TaskGroup
 
 
 @asynccontextmanager
-async def background(*loops: Callable[[], Coroutine[Any, Any, None]]) -> AsyncGenerator[None]:
+async def background(*loops: Callable[[], Coroutine[Any, Any, None]]) -> AsyncGenerator[TaskGroup]:
     """Run loops while the context is open, and end it when one of them fails.
+
+    More can be started in the group that is yielded.
 
     An error, of the body or of a loop, comes out as it was raised, not in a group: there is one.
     """
@@ -17,7 +20,7 @@ async def background(*loops: Callable[[], Coroutine[Any, Any, None]]) -> AsyncGe
         async with anyio.create_task_group() as tasks:
             for loop in loops:
                 tasks.start_soon(loop)
-            yield
+            yield tasks
             tasks.cancel_scope.cancel()
     except BaseExceptionGroup as group:
         error = group.exceptions[0]

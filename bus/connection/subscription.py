@@ -61,6 +61,7 @@ class Handling:
         self._arrived = Wakeup()
         self._is_busy = False
         self._idle: anyio.Event | None = None
+        self._scope = anyio.CancelScope()
 
     def put(self, delivery: Delivery) -> None:
         """Take a message if there is room; see ``Receiver``."""
@@ -73,17 +74,15 @@ class Handling:
         self._arrived.set()
 
     async def feed(self) -> None:
-        """Hand over what arrives, until cancelled."""
-        while True:
-            await self._arrived.wait()
-            self._is_busy = True
-            while self._waiting:
-                delivery = self._waiting.popleft()
-                self._waiting_bytes -= len(delivery.data)
-                await self._handle(delivery)
-            self._is_busy = False
-            if self._idle is not None:
-                self._idle.set()
+        """Hand over what arrives, until stopped."""
+        with self._scope:
+            while True:
+                await self._arrived.wait()
+                await self._hand_over()
+
+    def stop(self) -> None:
+        """Hand over nothing more."""
+        self._scope.cancel()
 
     async def finish(self) -> None:
         """Wait a moment until what has arrived is handled."""
@@ -91,6 +90,16 @@ class Handling:
             if self._waiting or self._is_busy:
                 self._idle = anyio.Event()
                 await self._idle.wait()
+
+    async def _hand_over(self) -> None:
+        self._is_busy = True
+        while self._waiting:
+            delivery = self._waiting.popleft()
+            self._waiting_bytes -= len(delivery.data)
+            await self._handle(delivery)
+        self._is_busy = False
+        if self._idle is not None:
+            self._idle.set()
 
     async def _handle(self, delivery: Delivery) -> None:
         try:

@@ -124,11 +124,17 @@ class NatsTransport:
         """
         handling = Handling(self.client, subject, handler)
         reception = Reception(self.client, subject, handling.put, queue=queue)
-        async with background(handling.feed), self._opened(reception, subject):
-            yield
-            if self.connected:
-                await reception.stop()
-                await handling.finish()
+        async with self._opened(reception, subject):
+            # In a task of the connection's: a scope that was open here over the ``yield`` could not
+            # be left by a generator whose reader has opened one since.
+            self._tasks.start_soon(handling.feed)
+            try:
+                yield
+                if self.connected:
+                    await reception.stop()
+                    await handling.finish()
+            finally:
+                handling.stop()
 
     @asynccontextmanager
     async def reception(self, subject: str, receiver: Receiver) -> AsyncGenerator[None]:
@@ -170,7 +176,8 @@ class NatsTransport:
             self.replies = Replies(self.client)
             await self.replies.start()
             self._connected.set()
-            async with background(self._tell_of_reconnects, self._watch_for_the_end):
+            loops = (self._tell_of_reconnects, self._watch_for_the_end)
+            async with background(*loops) as self._tasks:
                 yield self
         finally:
             await self._close()

@@ -40,7 +40,7 @@ class Spender:
             lease_until=at + timedelta(seconds=300),
             platform=True,
         )
-        with anyio.fail_after(60):
+        with anyio.fail_after(150):
             while True:
                 answer: MoneyHeld | Problem = msgspec.json.decode(
                     await self._account.ask(wanted), type=MoneyHeld | Problem
@@ -68,7 +68,7 @@ async def on_the_command_line(fleet: RunningFleet, *arguments: str) -> str:
     return result.output
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("kills", [False, True])
 async def test_two_tenants_together_never_exceed_it(tmp_path: Path, *, kills: bool):
     async with pricing(tmp_path) as (fleet, _, account):
@@ -86,7 +86,7 @@ async def test_two_tenants_together_never_exceed_it(tmp_path: Path, *, kills: bo
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(spend, spenders[0])
             tasks.start_soon(_hold_all, spenders[1])
-        with anyio.fail_after(60):
+        with anyio.fail_after(150):
             while sum(len(each.admitted()) for each in spenders) < WORTH:
                 await spenders[1].hold(f"more{len(spenders[1].answers)}")
         assert sum(len(each.admitted()) for each in spenders) == WORTH

@@ -1,5 +1,8 @@
 """Plain messages and requests, on both transports."""
 
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+
 import anyio
 import pytest
 
@@ -320,3 +323,15 @@ async def test_an_error_of_the_body_comes_out_as_it_was_raised(shared_nats: Nats
             raise problem("conflict", "mine")
 
     assert str(caught.value) == "conflict: mine"
+
+
+async def test_a_generator_may_stay_subscribed_while_its_reader_sets_deadlines(bus: Process):
+    async def numbers() -> AsyncGenerator[int]:
+        async with bus.transport.subscription("s", Inbox().take):
+            yield 1
+            yield 2
+
+    async with aclosing(numbers()) as found:
+        for number in (1, 2):
+            with anyio.fail_after(5):
+                assert await anext(found) == number
