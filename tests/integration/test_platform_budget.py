@@ -68,8 +68,8 @@ async def on_the_command_line(fleet: RunningFleet, *arguments: str) -> str:
     return result.output
 
 
-# Never more than the budget is granted, but the last of it may not be found while two tenants ask at
-# once and nobody dies: a known defect, in DECISIONS.md.
+# More than the budget is never granted, but the last of it may not be found while two tenants ask
+# at once and nobody dies: a known defect, in DECISIONS.md.
 STRANDED = pytest.mark.skip(reason="the last of a platform's budget may stay where nobody asks")
 
 
