@@ -73,8 +73,8 @@ def draw(state: Ledger, wanted: int, now: datetime, account: str | None = None) 
         return Draw((span.key,), None, (_asked(state, span, wanted, now),) if early else ())
     if escrow.asking is not None:
         return Draw(problem=_on_its_way(SOON))
-    refused = escrow.refused
-    if refused is not None and wanted >= refused.least_pico:
+    refused, short = escrow.refused, _short(span, wanted)
+    if refused is not None and short >= refused.least_pico:
         if _is_final(refused) and now - refused.at < REMEMBERED:
             return Draw(problem=refused.problem)
         if now - refused.at < AGAIN:
@@ -101,10 +101,15 @@ def _asked(state: Ledger, span: Account | None, wanted: int, now: datetime) -> B
         number=number,
         account=span.key if span is not None else account_key(number),
         amount_pico=wanted * SIZE,
-        least_pico=wanted,
+        least_pico=_short(span, wanted) or wanted,
         since=span.opened_at if span is not None else now,
         at=now,
     )
+
+
+def _short(span: Account | None, wanted: int) -> int:
+    """Return what is lacking: with the rest of its own span a tenant needs no more of others."""
+    return max(0, wanted - span.available) if span is not None else wanted
 
 
 # Answers
