@@ -5,12 +5,17 @@ from typing import Any
 
 from bus.errors import problem
 from bus.shard import Entity
+from schemas.ledger import ACCOUNT_KEY
 
 DEFINED_IN = {
     "execution": "actors.agents.actor:execution_entity",
     "account": "actors.pricing.adapters.account:account_entity",
 }
 """Imported only when it is needed: most commands ask the fleet and know no entity."""
+
+
+ONLY_KEYS = {"account": ACCOUNT_KEY}
+"""The key of the one entity of its type that a tenant has."""
 
 
 def entity(name: str) -> Entity[Any, Any, Any]:

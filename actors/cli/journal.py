@@ -2,11 +2,13 @@
 
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from dataclasses import replace
 
 import click
 import msgspec
 
 from actors.cli import shown
+from actors.cli.entities import ONLY_KEYS
 from actors.cli.entities import entity as entity_of
 from actors.cli.journals import blobs_of, head, journal_of, shards_of, snapshot_of
 from actors.cli.session import Session, with_session
@@ -17,6 +19,7 @@ from bus.shard.history import History, Moment
 from bus.shard.recovery import fetched
 from bus.subjects import journal_subject, shard_of
 from schemas.base import Value
+from schemas.ids import PLATFORM
 from schemas.journal import NOTHING, Commit, SnapshotRef
 
 
@@ -44,15 +47,32 @@ def journal() -> None:
 
 @journal.command()
 @click.argument("entity", metavar="ENTITY")
-@click.argument("key", metavar="KEY")
+@click.argument("key", metavar="[KEY]", required=False)
 @click.option("--at", type=click.IntRange(1), metavar="SEQ", help="Its state after this sequence.")
+@click.option(
+    "--platform", is_flag=True, help="Of the platform, whose account is over all tenants."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @with_session
-def show(session: Session, entity: str, key: str, at: int | None, *, as_json: bool) -> None:
+def show(
+    session: Session,
+    entity: str,
+    key: str | None,
+    at: int | None,
+    *,
+    platform: bool,
+    as_json: bool,
+) -> None:
     """Print the history of one entity in time order, such as `execution <its id>`.
 
-    The tenant is that of the session. With --at its state is printed instead, as it was stored.
+    `account` needs no key: a tenant has one, and the platform as well. The tenant is that of the
+    session. SEQ is a sequence of the journal, as the history shows it; with --at the state after it
+    is printed instead, as JSON and as it was stored.
     """
+    key = key or ONLY_KEYS.get(entity)
+    if key is None:
+        raise click.UsageError(f"Missing argument 'KEY': which {entity}?")
+    session = replace(session, tenant=PLATFORM) if platform else session
     if at is not None:
         shown.json(session.run_as_fleet(lambda bus: _state(bus, session, entity, key, at)))
         return
@@ -66,7 +86,7 @@ def show(session: Session, entity: str, key: str, at: int | None, *, as_json: bo
 
 @journal.command()
 @click.argument("entity", metavar="ENTITY")
-@click.argument("shard", metavar="[SHARD]", type=int, required=False)
+@click.argument("shard", metavar="[SHARD]", type=click.IntRange(0), required=False)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @with_session
 def snapshots(session: Session, entity: str, shard: int | None, *, as_json: bool) -> None:
@@ -131,7 +151,10 @@ async def _told(
 async def _snapshots(
     bus: NatsTransport, session: Session, entity: str, shard: int | None
 ) -> list[Snapshot]:
-    wanted = range(await shards_of(bus, session, entity)) if shard is None else [shard]
+    every = range(await shards_of(bus, session, entity))
+    if shard is not None and shard not in every:
+        raise problem("not_found", f"the shards of {entity} are 0 to {every[-1]}", field="shard")
+    wanted = every if shard is None else [shard]
     found: list[Snapshot] = []
     for number in wanted:
         known = await head(bus, entity, number)

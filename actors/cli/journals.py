@@ -3,7 +3,7 @@
 from actors.cli.session import Session
 from bus.codec import decode
 from bus.connection import NatsTransport
-from bus.errors import UnavailableError
+from bus.errors import UnavailableError, problem
 from bus.jetstream.blobs import StreamBlobs
 from bus.jetstream.journal import JetStreamJournal
 from bus.jetstream.reading import StreamReader
@@ -30,8 +30,25 @@ async def entities_of(transport: NatsTransport) -> list[str]:
     return sorted(pattern.split(".")[2] for pattern in filters)
 
 
+async def expect_journal(transport: NatsTransport, entity: str) -> None:
+    """Check that an entity type has a journal.
+
+    Raises:
+        ProblemError: ``not_found``, with those that have one.
+    """
+    found = await entities_of(transport)
+    if entity not in found:
+        known = f"there are those of {', '.join(found)}" if found else "none was made on this bus"
+        raise problem("not_found", f"there is no journal of {entity}; {known}")
+
+
 async def shards_of(transport: NatsTransport, session: Session, entity: str) -> int:
-    """Return how many shards an entity type has: as its owners say, or else the setting."""
+    """Return how many shards an entity type has: as its owners say, or else the setting.
+
+    Raises:
+        ProblemError: ``not_found``: it has no journal.
+    """
+    await expect_journal(transport, entity)
     return count_of(entity, await owned_shards(transport, seconds=ASK_SECONDS), session)
 
 

@@ -5,9 +5,10 @@ from datetime import datetime
 import click
 
 from actors.cli import shown
-from actors.cli.journals import ASK_SECONDS, count_of, entities_of, head
+from actors.cli.journals import ASK_SECONDS, count_of, entities_of, expect_journal, head
 from actors.cli.session import EXIT_FAILURE, Session, with_session
 from bus.connection import NatsTransport
+from bus.errors import problem
 from bus.jetstream.bus import system_clock
 from bus.shard.report import ShardRow, owned_shards, rows
 
@@ -49,13 +50,24 @@ def shards(session: Session, entity: str | None, *, as_json: bool) -> None:
 
 
 async def _rows(session: Session, transport: NatsTransport, entity: str | None) -> list[ShardRow]:
+    names = await _entities(transport, entity)
     said = await owned_shards(transport, seconds=ASK_SECONDS)
     found: list[ShardRow] = []
-    for name in [entity] if entity else await entities_of(transport):
+    for name in names:
         count = count_of(name, said, session)
         known = {shard: await head(transport, name, shard) for shard in range(count)}
         heads = {shard: end for shard, end in known.items() if end is not None}
         found += rows(name, count, said, heads)
+    return found
+
+
+async def _entities(transport: NatsTransport, entity: str | None) -> list[str]:
+    if entity is not None:
+        await expect_journal(transport, entity)
+        return [entity]
+    found = await entities_of(transport)
+    if not found:
+        raise problem("not_found", "there are no journals: no fleet has ever run on this bus")
     return found
 
 

@@ -3,6 +3,7 @@
 import json
 import logging
 from collections.abc import AsyncGenerator
+from pathlib import Path
 from typing import Any
 
 import anyio.to_thread
@@ -141,9 +142,44 @@ async def test_shards_without_an_owner_are_shown_with_what_is_stored(
     [
         (("show", "execution", "nobody"), "not_found: the journal holds nothing of execution"),
         (("show", "planet", "a"), "not_found: there is no entity planet"),
+        (("show", "account"), "not_found: there is no journal of account; there are those of exec"),
+        (("show", "account", "--platform"), "not_found: there is no journal of account"),
+        (("snapshots", "planet"), "not_found: there is no journal of planet; there are those of"),
+        (("snapshots", "execution", "1"), "not_found: the shards of execution are 0 to 0 (shard)"),
     ],
 )
 async def test_what_is_not_there_is_said(commands: Commands, arguments: tuple[str, ...], said: str):
     done = await commands.run("journal", *arguments, code=1)
 
     assert done.stderr.startswith(said)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("show", "execution"), "Missing argument 'KEY': which execution?"),
+        (("show", "execution", "done", "--at", "-1"), "-1 is not in the range x>=1"),
+        (("snapshots", "execution", "--", "-1"), "-1 is not in the range x>=0"),
+    ],
+)
+async def test_what_cannot_be_meant_is_said(
+    commands: Commands, arguments: tuple[str, ...], said: str
+):
+    done = await commands.run("journal", *arguments, code=2)
+
+    assert said in done.stderr
+
+
+async def test_shards_of_what_has_no_journal_are_an_error_of_the_asker(commands: Commands):
+    done = await commands.run("shards", "--entity", "planet", code=1)
+
+    assert done.stderr.startswith(
+        "not_found: there is no journal of planet; there are those of exe"
+    )
+
+
+async def test_a_bus_on_which_nothing_ever_ran_has_no_served_shards(tmp_path: Path):
+    async with local_server(tmp_path) as server:
+        done = await Commands(server.url).run("shards", code=1)
+
+    assert done.stderr.startswith("not_found: there are no journals: no fleet has ever run")
