@@ -10,11 +10,12 @@ import re
 from collections.abc import Mapping
 from datetime import timedelta
 from email.utils import parsedate_to_datetime
-from typing import Any, NamedTuple, TypeGuard
+from typing import Any, TypeGuard
 
 import msgspec
 
 from actors.streaming.core.counts import items, members
+from actors.streaming.core.failures import BY_STATUS, BY_TOKEN, FAILED, OVERRULING, REFUSED, Kind
 from schemas.problems import Problem, ProblemCode
 
 
@@ -25,106 +26,6 @@ class ProviderFaultError(Exception):
         super().__init__(problem.message)
         self.problem = problem
 
-
-class _Kind(NamedTuple):
-    code: ProblemCode
-    message: str
-    retryable: bool = True
-
-
-_REFUSED_KEY = _Kind("unauthorized", "The provider does not accept the key.", retryable=False)
-_NOT_ALLOWED = _Kind(
-    "unauthorized", "The provider does not allow this to the key.", retryable=False
-)
-_UNKNOWN = _Kind("not_found", "The provider does not know the model or the path.", retryable=False)
-_REFUSED = _Kind("provider_error", "The provider refused the request.", retryable=False)
-_CONFLICT = _Kind("provider_error", "The provider is busy with a conflicting request.")
-_LIMITED = _Kind("rate_limited", "The provider limits the rate of requests.")
-_QUOTA = _Kind("rate_limited", "The quota or credit at the provider is used up.", retryable=False)
-_FAILED = _Kind("provider_error", "The provider failed.")
-_OVERLOADED = _Kind("provider_overloaded", "The provider is overloaded.")
-_SLOW = _Kind("timeout", "The provider timed out.")
-_RESAMPLE = _Kind("provider_error", "The model wrote an unusable tool call.")
-
-_BY_STATUS: dict[int, _Kind] = {
-    401: _REFUSED_KEY,
-    402: _QUOTA,
-    403: _NOT_ALLOWED,
-    404: _UNKNOWN,
-    408: _SLOW,
-    409: _CONFLICT,
-    429: _LIMITED,
-    503: _OVERLOADED,
-    504: _SLOW,
-    529: _OVERLOADED,
-}
-
-# Codes and types that say more than the status, or stand alone inside a stream that began well.
-_BY_TOKEN: dict[str, _Kind] = {
-    "api_error": _FAILED,
-    "authentication_error": _REFUSED_KEY,
-    "billing_error": _QUOTA,
-    "billing_hard_limit_reached": _QUOTA,
-    "content_filter": _REFUSED,
-    "context_length_exceeded": _REFUSED,
-    "enforced_spend_limit_reached": _QUOTA,
-    "insufficient_quota": _QUOTA,
-    "invalid_api_key": _REFUSED_KEY,
-    "invalid_request_error": _REFUSED,
-    "model_not_found": _UNKNOWN,
-    "not_found_error": _UNKNOWN,
-    "overloaded": _OVERLOADED,
-    "overloaded_error": _OVERLOADED,
-    "permission_error": _NOT_ALLOWED,
-    "rate_limit_error": _LIMITED,
-    "rate_limit_exceeded": _LIMITED,
-    "rate_limit_reached": _LIMITED,
-    "request_too_large": _REFUSED,
-    "server_error": _FAILED,
-    "service_unavailable": _OVERLOADED,
-    "timeout": _SLOW,
-    "timeout_error": _SLOW,
-    "tokens": _LIMITED,
-    "tool_use_failed": _RESAMPLE,
-    # AWS
-    "AccessDeniedException": _NOT_ALLOWED,
-    "InternalServerException": _FAILED,
-    "ModelErrorException": _FAILED,
-    "ModelNotReadyException": _OVERLOADED,
-    "ModelStreamErrorException": _FAILED,
-    "ModelTimeoutException": _SLOW,
-    "ResourceNotFoundException": _UNKNOWN,
-    "ServiceQuotaExceededException": _QUOTA,
-    "ServiceUnavailableException": _OVERLOADED,
-    "ThrottlingException": _LIMITED,
-    "ValidationException": _REFUSED,
-    # Google
-    "API_KEY_INVALID": _REFUSED_KEY,
-    "DEADLINE_EXCEEDED": _SLOW,
-    "INTERNAL": _FAILED,
-    "INVALID_ARGUMENT": _REFUSED,
-    "NOT_FOUND": _UNKNOWN,
-    "PERMISSION_DENIED": _NOT_ALLOWED,
-    "RESOURCE_EXHAUSTED": _LIMITED,
-    "UNAUTHENTICATED": _REFUSED_KEY,
-    "UNAVAILABLE": _OVERLOADED,
-}
-
-# These speak against what their status promises; the others only refine an error without a status.
-_OVERRULING = frozenset(
-    {
-        "billing_hard_limit_reached",
-        "enforced_spend_limit_reached",
-        "insufficient_quota",
-        "model_not_found",
-        "tool_use_failed",
-        "API_KEY_INVALID",
-        "ModelErrorException",
-        "ModelNotReadyException",
-        "ModelStreamErrorException",
-        "ServiceQuotaExceededException",
-    }
-)
 
 # An identifier of the provider's: words, or a short number. Keys mix letters and digits.
 _TOKEN = re.compile(r"[A-Za-z]{1,32}(?:[_.-][A-Za-z]{1,32}){0,7}|\d{1,4}")
@@ -158,8 +59,8 @@ def refusal(status: int, headers: Mapping[str, str], body: bytes) -> Problem:
     tokens = _tokens(error) | _tokens(named(headers.get("x-amzn-errortype", "")))
     kind = _by_status(status)
     for token in tokens.values():
-        if token in _OVERRULING:
-            kind = _BY_TOKEN[str(token)]
+        if token in OVERRULING:
+            kind = BY_TOKEN[str(token)]
     retryable = kind.retryable
     if headers.get("x-should-retry") in {"true", "false"}:
         retryable = headers["x-should-retry"] == "true"
@@ -203,45 +104,53 @@ def named(exception: str) -> dict[str, str]:
     return {"code": name[:1].upper() + name[1:]}
 
 
-def _kind_in_stream(tokens: dict[str, str | int]) -> _Kind:
-    for token in tokens.values():
-        if token in _BY_TOKEN:
-            return _BY_TOKEN[str(token)]
+def _kind_in_stream(tokens: dict[str, str | int]) -> Kind:
+    known = [str(token) for token in tokens.values() if token in BY_TOKEN]
+    if known:
+        return BY_TOKEN[next((token for token in known if token in OVERRULING), known[0])]
     for token in tokens.values():
         # Azure writes the status as a text.
         number = int(token) if str(token).isdecimal() else 0
         if _FIRST_ERROR_STATUS <= number <= _LAST_STATUS:
             return _by_status(number)
-    return _FAILED
+    return FAILED
 
 
-def _by_status(status: int) -> _Kind:
-    return _BY_STATUS.get(status, _FAILED if status >= _FIRST_SERVER_ERROR else _REFUSED)
+def _by_status(status: int) -> Kind:
+    return BY_STATUS.get(status, FAILED if status >= _FIRST_SERVER_ERROR else REFUSED)
 
 
 def error_in(body: bytes) -> Any:
     """Return the error object that a JSON body holds or is; None if it is no JSON.
 
-    Google's may be the only item of a list.
+    Google's may be the only item of a list. Beside a mere sentence the body itself has the codes.
     """
     try:
         decoded: Any = msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
     first = next(iter(items(decoded)), decoded)
-    return members(first).get("error", first)
+    return members(members(first).get("error")) or first
 
 
 def _tokens(error: object) -> dict[str, str | int]:
     """Pick what tells the kind of an error object, where it looks like an identifier."""
     found: dict[str, str | int] = {}
     told = members(error)
-    reasons = (members(detail).get("reason") for detail in items(told.get("details")))
+    told = told | {"reason": _reason(told.get("details"))}
+    if "__type" in told:
+        told |= named(str(told["__type"]))
     for name in ("code", "type", "status", "reason"):
-        token = next(filter(None, reasons), None) if name == "reason" else told.get(name)
+        token = told.get(name)
         if _is_identifier(token):
             found[f"provider_{name}"] = token
     return found
+
+
+def _reason(details: object) -> Any:
+    """Return what details say: Google's are a list, and Anthropic's one object with a code."""
+    reasons = (members(detail).get("reason") for detail in items(details))
+    return next(filter(None, reasons), members(details).get("error_code"))
 
 
 def _is_identifier(token: Any) -> TypeGuard[str | int]:

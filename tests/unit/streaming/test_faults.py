@@ -30,6 +30,10 @@ def body(**error: Any) -> bytes:
         (503, "provider_overloaded", True),
         (504, "timeout", True),
         (529, "provider_overloaded", True),
+        (498, "provider_overloaded", True),
+        (520, "provider_error", True),
+        (522, "timeout", True),
+        (524, "timeout", True),
         (599, "provider_error", True),
     ],
 )
@@ -51,6 +55,10 @@ def test_each_status_has_its_code_and_says_whether_to_try_again(
         (400, {"code": "tool_use_failed", "failed_generation": "x"}, "provider_error", True),
         (404, {"type": "invalid_request_error"}, "not_found", False),
         (500, {"type": "invalid_request_error"}, "provider_error", True),
+        (429, {"type": "exceeded_current_quota_error"}, "rate_limited", False),
+        (429, {"code": "billing_not_active"}, "rate_limited", False),
+        (403, {"code": "ExpiredTokenException"}, "unauthorized", False),
+        (429, {"type": "rate_limit_error"}, "rate_limited", True),
     ],
 )
 def test_a_few_codes_overrule_their_status(
@@ -59,6 +67,73 @@ def test_a_few_codes_overrule_their_status(
     problem = refusal(status, {}, body(**error))
 
     assert (problem.code, problem.retryable) == (code, retryable)
+
+
+SPENT = {
+    "type": "rate_limit_error",
+    "message": "You have reached your API usage limits.",
+    "details": {"error_code": "enforced_spend_limit_reached"},
+}
+
+
+def test_what_anthropic_says_of_a_spent_limit_in_its_details_is_no_passing_one():
+    refused = refusal(429, {}, msgspec.json.encode({"type": "error", "error": SPENT}))
+    failed = failure_in_stream(SPENT)
+
+    tokens = {
+        "provider_type": "rate_limit_error",
+        "provider_reason": "enforced_spend_limit_reached",
+    }
+    assert refused.details == {"status": 429, **tokens}
+    assert failed.details == tokens
+    assert (refused.code, refused.retryable) == ("rate_limited", False)
+    assert (failed.code, failed.retryable) == ("rate_limited", False)
+
+
+def test_a_growth_that_is_limited_is_waited_for():
+    error = SPENT | {"details": {"error_code": "ramp_limit_exceeded"}}
+
+    problem = refusal(429, {"retry-after": "20"}, msgspec.json.encode({"error": error}))
+
+    assert (problem.code, problem.retryable, problem.retry_after) == ("rate_limited", True, 20.0)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["ServiceQuotaExceededException", "com.amazon.coral.service#ServiceQuotaExceededException"],
+)
+def test_an_aws_exception_may_be_named_in_the_body_alone(name: str):
+    problem = refusal(400, {}, msgspec.json.encode({"__type": name, "message": "secret"}))
+
+    assert (problem.code, problem.retryable) == ("rate_limited", False)
+    assert problem.details["provider_code"] == "ServiceQuotaExceededException"
+
+
+def test_codes_may_stand_beside_an_error_that_is_a_mere_sentence():
+    content = msgspec.json.encode({"error": "No more.", "code": "insufficient_quota"})
+
+    assert not refusal(429, {}, content).retryable
+
+
+def test_googles_errors_may_come_as_the_only_item_of_a_list():
+    info = {"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": "12.5s"}
+    error = {"code": 429, "status": "RESOURCE_EXHAUSTED", "details": [info]}
+
+    problem = refusal(429, {}, msgspec.json.encode([{"error": error}]))
+
+    assert (problem.code, problem.retry_after) == ("rate_limited", 12.5)
+
+
+@pytest.mark.parametrize(
+    ("status", "code"), [(502, "provider_error"), (503, "provider_overloaded"), (504, "timeout")]
+)
+def test_a_proxys_page_is_typed_by_its_status_and_its_wait_is_kept(status: int, code: str):
+    page = b"<html><head><title>Bad Gateway</title></head><body>secret</body></html>"
+
+    problem = refusal(status, {"content-type": "text/html", "retry-after": "3"}, page)
+
+    assert (problem.code, problem.retryable, problem.retry_after) == (code, True, 3.0)
+    assert "secret" not in str(problem)
 
 
 @pytest.mark.parametrize(
@@ -165,6 +240,16 @@ def test_an_error_body_may_lack_its_envelope():
         ({"code": "rate_limit_exceeded"}, "rate_limited", True),
         ({"code": "insufficient_quota"}, "rate_limited", False),
         ({"code": "invalid_api_key"}, "unauthorized", False),
+        ({"code": "invalid_prompt"}, "provider_error", False),
+        ({"code": "image_too_large"}, "provider_error", False),
+        ({"code": "misalignment_policy_violation"}, "provider_error", False),
+        ({"code": "vector_store_timeout"}, "timeout", True),
+        (
+            {"code": "server_is_overloaded", "type": "service_unavailable_error"},
+            "provider_overloaded",
+            True,
+        ),
+        ({"type": "engine_overloaded_error"}, "provider_overloaded", True),
         ({"type": "invalid_request_error"}, "provider_error", False),
         ({"code": 429}, "rate_limited", True),
         ({"code": 502}, "provider_error", True),
