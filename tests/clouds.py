@@ -198,7 +198,7 @@ EACH = pytest.mark.parametrize("name", FORMATS)
 
 
 async def attempt(
-    place: Place, behaviour: Behaviour
+    place: Place, behaviour: Behaviour, **settings: Any
 ) -> tuple[FinishGeneration | FailGeneration, list[StreamEvent], FakeProvider]:
     """Run one attempt against the behaviour. What it published is the second part."""
     events: list[StreamEvent] = []
@@ -206,7 +206,7 @@ async def attempt(
     async def emit(batch: list[StreamEvent]) -> None:
         events.extend(batch)
 
-    async with fake_provider(behaviour) as fake, generating() as generator:
+    async with fake_provider(behaviour) as fake, generating(**settings) as generator:
         return await generator.run(work(place(server(fake))), emit), events, fake
 
 

@@ -87,6 +87,29 @@ async def test_a_provider_that_falls_silent_times_out(name: str):
     assert (result.problem.code, result.problem.retryable) == ("timeout", True)
 
 
+EARLY = sse(
+    candidates=[{"content": {"parts": [{"executableCode": {}}]}, "finishReason": "STOP"}],
+    usageMetadata={"promptTokenCount": 7, "candidatesTokenCount": 2},
+)
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "code"),
+    [
+        pytest.param(breaking(EARLY), "provider_error", id="broken"),
+        pytest.param(falling_silent(EARLY), "timeout", id="silent"),
+    ],
+)
+async def test_behind_a_reason_of_gemini_only_the_end_of_the_stream_is_the_end(
+    behaviour: Behaviour, code: str
+):
+    result, _, _ = await attempt(gemini, behaviour, idle_timeout=0.2, trailing_timeout=0.1)
+
+    assert isinstance(result, FailGeneration)
+    assert (result.problem.code, result.problem.retryable) == (code, True)
+    assert result.usage is not None
+
+
 IN_STREAM = {
     "converse": frames.exception("throttlingException"),
     "invoke anthropic": frames.exception("throttlingException"),

@@ -1,7 +1,7 @@
 """One call of a model over HTTP, whatever the wire format and wherever it goes.
 
 The time-outs: ``connect``, first byte (status line), idle (nothing at all comes), progress (only
-signs of life come), trailing (after the answer is whole) and, around it all, the deadline of the
+signs of life come), trailing (after the answer is settled) and, around it all, the deadline of the
 work, which is the caller's.
 """
 
@@ -121,7 +121,7 @@ class HttpCall:
         reader = self._reader
         if not reader.done:
             try:
-                chunk = await (self._trailing() if reader.whole else self._more())
+                chunk = await (self._trailing() if reader.settled else self._more())
             except httpx.TransportError as error:
                 chunk = self._after(error)
             deltas = reader.feed(chunk)
@@ -145,14 +145,14 @@ class HttpCall:
     # Reading
 
     async def _trailing(self) -> bytes:
-        """Read on behind a whole answer, where silence is the end too."""
+        """Read on behind a settled answer, where silence is the end too."""
         with anyio.move_on_after(self._provider.config.trailing_timeout):
             return await self._more()
         return b""
 
     def _after(self, error: httpx.TransportError) -> bytes:
-        """Take the loss of the connection for the end of a whole answer; else it is a fault."""
-        if self._reader.whole:
+        """Take the loss of the connection for the end of a settled answer; else it is a fault."""
+        if self._reader.settled:
             return b""
         raise broken(error) from None
 

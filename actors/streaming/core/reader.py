@@ -76,6 +76,11 @@ class Reader(ABC, Generic[E]):
         """Whether the terminal event has come."""
         return self._finish is not None
 
+    @property
+    def settled(self) -> bool:
+        """Whether only accounts may follow: silence, or a loss of the connection, is an end too."""
+        return self._finish is not None
+
     def feed(self, chunk: bytes) -> list[Delta]:
         """Take the next bytes, b"" at the end; return what the answer grows by."""
         deltas: list[Delta] = []

@@ -390,6 +390,54 @@ def test_code_that_google_has_run_is_kept_with_its_results_and_signatures():
     ]
 
 
+def test_what_googles_own_tools_were_asked_and_answered_goes_back_as_it_came():
+    asked = {"id": "s1", "toolType": "GOOGLE_SEARCH_WEB", "args": {"queries": ["x"]}}
+    found = {"id": "s1", "toolType": "GOOGLE_SEARCH_WEB", "response": {"hits": []}}
+    code = {"language": "PYTHON", "code": "print(1)"}
+
+    answer = read(
+        chunk({"toolCall": asked, "thoughtSignature": "c2ln"}),
+        chunk({"toolResponse": found}, {"executableCode": code, "thought": True}),
+        chunk({"text": "One."}, finish="STOP"),
+    )
+
+    assert (answer.text, answer.reasoning, answer.tool_calls) == ("One.", "", [])
+    assert [block.raw for block in answer.blocks] == [
+        {"toolCall": asked, "thoughtSignature": "c2ln"},
+        {"toolResponse": found},
+        {"executableCode": code, "thought": True},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("model", "searches"), [("gemini-3-pro", 2), ("gemini-2.5-pro", 1), ("models/gemini-2.0-x", 1)]
+)
+def test_searches_are_counted_once_each_and_as_the_model_is_billed(model: str, searches: int):
+    request = msgspec.structs.replace(REQUEST, provider=Google(model=model))
+    grounded = {"groundingMetadata": {"webSearchQueries": ["who", "when"]}}
+    ended = {"candidates": [{**grounded, "finishReason": "STOP"}], "usageMetadata": USED}
+    stream = [sse({"candidates": [grounded]}), chunk({"text": "Ada"}), sse(ended)]
+
+    answer = answered(GeminiReader(request), stream)[1]
+
+    assert answer.usage == Usage(input=7, output=2, searches=searches)
+
+
+def test_a_reason_settles_nothing_because_an_answer_may_follow_it():
+    code, outcome = {"code": "print(1)"}, {"outcome": "OUTCOME_OK", "output": "1"}
+    reader = GeminiReader(REQUEST)
+
+    reader.feed(chunk({"executableCode": code}, finish="STOP"))
+
+    assert (reader.whole, reader.settled) == (True, False)
+    answer = read(
+        chunk({"executableCode": code}, finish="STOP"),
+        chunk({"codeExecutionResult": outcome}),
+        chunk({"text": "One."}, finish="STOP", usageMetadata=USED),
+    )
+    assert (answer.text, answer.finish_reason) == ("One.", "stop")
+
+
 def test_usage_without_counts_is_no_usage():
     traffic = {"usageMetadata": {"trafficType": "ON_DEMAND"}}
 

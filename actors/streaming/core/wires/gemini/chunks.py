@@ -30,7 +30,7 @@ class FunctionCall(msgspec.Struct, frozen=True, rename="camel"):
 class Part(msgspec.Struct, frozen=True, rename="camel"):
     """A piece of the answer: text, reasoning if ``thought`` says so, or a call.
 
-    Or code that Google has written and run, and what came of it.
+    Or what Google's own tools were asked and have answered: code that it has run, searches.
     """
 
     text: str | None = None
@@ -39,6 +39,14 @@ class Part(msgspec.Struct, frozen=True, rename="camel"):
     function_call: FunctionCall | None = None
     executable_code: dict[str, Any] | None = None
     code_execution_result: dict[str, Any] | None = None
+    tool_call: dict[str, Any] | None = None
+    tool_response: dict[str, Any] | None = None
+
+
+class Grounding(msgspec.Struct, frozen=True, gc=False, rename="camel"):
+    """What an answer rests on, of which only the searches are counted."""
+
+    web_search_queries: list[str] | None = None
 
 
 class Content(msgspec.Struct, frozen=True):
@@ -53,6 +61,7 @@ class Candidate(msgspec.Struct, frozen=True, rename="camel"):
     content: Content | None = None
     finish_reason: str | None = None
     index: int | None = None
+    grounding_metadata: Grounding | None = None
 
 
 class PromptFeedback(msgspec.Struct, frozen=True, gc=False, rename="camel"):

@@ -1,17 +1,19 @@
 """Reading a stream of Gemini's chunks.
 
 There is no marker of the end: an answer is whole once a chunk has carried a finish reason, or has
-said that the prompt was blocked, and what the connection still brings belongs to it. Some models
-send a reason with every chunk; the last one counts.
+said that the prompt was blocked, and the stream ends after it. Until then more may come: some
+models send a reason with every chunk, and some with each turn of Google's own tools, seconds before
+the answer. So the last reason counts, and a connection that is lost or silent has not ended.
 
 Calls come whole, without an index and often without an id. Where arguments are streamed, a call
 begins with its name and the promise of more, goes on nameless, and ends with an empty one. A
 thought signature may stand on any part, an empty text included; the part is kept, because the next
-call must bring it back in its place. Code that Google has run, and what came of it, is kept as
-well. The finish reason is STOP also where calls wait for answers.
+call must bring it back in its place. What Google's own tools were asked and have answered is kept
+as well. The finish reason is STOP also where calls wait for answers.
 """
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import msgspec
@@ -54,6 +56,9 @@ _FINISH: dict[str, FinishReason] = {
 
 _UNSPECIFIED = "FINISH_REASON_UNSPECIFIED"
 
+_BY_PROMPT = re.compile(r"gemini-[12]\.")
+"""Models whose grounding is billed by prompts, however many searches each led to."""
+
 
 class GeminiReader(Reader[SseEvent]):
     """Collects one answer from Gemini's chunks; see the module's docstring for its end."""
@@ -63,6 +68,12 @@ class GeminiReader(Reader[SseEvent]):
     def __init__(self, request: GenerateRequest) -> None:
         super().__init__(request, SseParser())
         self._streamed: tuple[GrowingCall, StreamedArguments] | None = None
+        self._queries: set[str] = set()
+
+    @property
+    def settled(self) -> bool:
+        """Only the end of the stream settles an answer."""
+        return False
 
     def _event(self, event: SseEvent) -> None:
         if event.data:
@@ -85,6 +96,8 @@ class GeminiReader(Reader[SseEvent]):
         content = candidate.content
         for part in (content and content.parts) or ():
             self._part(part)
+        if candidate.grounding_metadata is not None:
+            self._search(candidate.grounding_metadata.web_search_queries or ())
         reason = candidate.finish_reason
         if reason and reason != _UNSPECIFIED:
             self._complete()
@@ -95,8 +108,9 @@ class GeminiReader(Reader[SseEvent]):
         if part.function_call is not None:
             self._function(part.function_call, part.thought_signature)
             return
-        if part.executable_code is not None or part.code_execution_result is not None:
-            self._keep_code(part)
+        if told := _of_googles_tools(part):
+            self._weigh(len(msgspec.json.encode(told)))
+            self._keep(told)
             return
         if part.thought_signature:
             self._sign(_signed_text(part))
@@ -104,16 +118,6 @@ class GeminiReader(Reader[SseEvent]):
             self._think(part.text)
         elif part.text:
             self._say(part.text)
-
-    def _keep_code(self, part: Part) -> None:
-        told = {
-            "executableCode": part.executable_code,
-            "codeExecutionResult": part.code_execution_result,
-            "thoughtSignature": part.thought_signature,
-        }
-        raw = {name: value for name, value in told.items() if value is not None}
-        self._weigh(len(msgspec.json.encode(raw)))
-        self._keep(raw)
 
     def _function(self, function: FunctionCall, signature: str | None) -> None:
         if signature:
@@ -153,7 +157,33 @@ class GeminiReader(Reader[SseEvent]):
         self._keep(raw)
 
     def _buckets(self, raw: Mapping[str, Any], quality: Quality) -> Usage | None:
-        return usage_of(raw, quality)
+        return usage_of(raw, quality, self._searches())
+
+    def _search(self, queries: Iterable[str]) -> None:
+        """Take note of searches, of which each chunk may tell again."""
+        for query in queries:
+            if query not in self._queries:
+                self._weigh(len(query))
+                self._queries.add(query)
+
+    def _searches(self) -> int:
+        """Count the searches as they are billed: one a query, or one a prompt in older models."""
+        if _BY_PROMPT.search(self._request.provider.model):
+            return min(len(self._queries), 1)
+        return len(self._queries)
+
+
+def _of_googles_tools(part: Part) -> dict[str, Any]:
+    """Return a part of the tools that Google runs itself, as it must go back; {} of any other."""
+    told = {
+        "executableCode": part.executable_code,
+        "codeExecutionResult": part.code_execution_result,
+        "toolCall": part.tool_call,
+        "toolResponse": part.tool_response,
+    }
+    raw = {name: value for name, value in told.items() if value is not None}
+    beside = {"thought": part.thought, "thoughtSignature": part.thought_signature}
+    return raw | {name: value for name, value in beside.items() if raw and value}
 
 
 def _tier_of(raw: Mapping[str, Any]) -> str:
@@ -162,7 +192,7 @@ def _tier_of(raw: Mapping[str, Any]) -> str:
     return tier.lower().removeprefix("on_demand_")
 
 
-def usage_of(raw: Mapping[str, Any], quality: Quality) -> Usage | None:
+def usage_of(raw: Mapping[str, Any], quality: Quality, searches: int = 0) -> Usage | None:
     """Put the counts into buckets that do not overlap; None if there are none.
 
     Cached tokens lie inside ``promptTokenCount``, what tools brought and the thoughts lie outside
@@ -182,6 +212,7 @@ def usage_of(raw: Mapping[str, Any], quality: Quality) -> Usage | None:
         audio_input=heard,
         audio_cached=cached_audio,
         audio_output=spoken,
+        searches=searches,
         quality=quality,
     )
 
