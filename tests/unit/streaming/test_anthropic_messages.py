@@ -361,6 +361,42 @@ def test_what_an_advisor_and_a_compaction_used_is_told_by_model():
     }
 
 
+def test_where_another_model_takes_over_it_has_served_and_the_one_that_declined_is_told_apart():
+    hop = {"from": {"model": "claude-x"}, "to": {"model": "claude-y"}, "trigger": {"type": "x"}}
+    iterations = [
+        {"type": "message", "model": "claude-x", "input_tokens": 40, "output_tokens": 1},
+        {"type": "message", "model": "claude-y", "input_tokens": 4, "output_tokens": 2},
+        {"type": "fallback_message", "model": "claude-y", "input_tokens": 5, "output_tokens": 3},
+    ]
+
+    _, answer = read(
+        *text("Before. "),
+        begun(1, "fallback", **hop),
+        closed(1),
+        *text("After.", index=2),
+        *stopped(iterations=iterations),
+    )
+
+    assert (answer.text, answer.model_served) == ("Before. After.", "claude-y")
+    assert answer.usage == Usage(input=9, output=5)
+    assert answer.side_usage == {"claude-x": Usage(input=40, output=1)}
+    assert [block.raw for block in answer.blocks] == [{"type": "fallback", **hop}]
+
+
+def test_a_compaction_goes_back_with_all_that_came_of_it():
+    _, answer = read(
+        begun(0, "compaction", content=None),
+        grown(0, "compaction_delta", content="They said hello.", encrypted_content="b3BhcXVl"),
+        closed(0),
+        *text("Hi", index=1),
+        *stopped(),
+    )
+
+    made = {"content": "They said hello.", "encrypted_content": "b3BhcXVl"}
+    assert [block.raw for block in answer.blocks] == [{"type": "compaction", **made}]
+    assert (answer.text, answer.reasoning) == ("Hi", "")
+
+
 def test_of_a_cut_message_the_input_is_known_and_the_output_guessed():
     partial = reader()
     partial.feed(sse(START) + b"".join(text("four words of text")))

@@ -7,6 +7,9 @@ import msgspec
 from actors.streaming.core.reader import Place
 from actors.streaming.core.wires.anthropic.events import DeltaPart
 
+_WHOLE = ("signature", "content", "encrypted_content")
+"""What comes in one piece: a signature of thinking, and what a compaction has made."""
+
 
 class GrowingBlock:
     """A block that goes back to the provider as it came, once it is complete."""
@@ -21,15 +24,17 @@ class GrowingBlock:
         if delta.partial_json:
             self._json.append(delta.partial_json)
             return len(delta.partial_json)
-        for name in ("thinking", "signature", "text"):
-            piece = getattr(delta, name)
-            if piece:
+        for name in ("thinking", "text"):
+            if piece := getattr(delta, name):
                 self._raw[name] = (self._raw.get(name) or "") + piece
                 return len(piece)
-        if isinstance(delta.content, str):
-            self._raw["content"] = (self._raw.get("content") or "") + delta.content
-            return len(delta.content)
-        return 0
+        return sum(self._set(name, getattr(delta, name)) for name in _WHOLE)
+
+    def _set(self, name: str, told: Any) -> int:
+        if not isinstance(told, str):
+            return 0
+        self._raw[name] = told
+        return len(told)
 
     def finished(self) -> dict[str, Any]:
         """Return the block whole. Input that is no JSON stays as the text it is."""

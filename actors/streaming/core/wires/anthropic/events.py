@@ -23,6 +23,7 @@ class DeltaPart(msgspec.Struct, frozen=True, gc=False):
     signature: str | None = None
     partial_json: str | None = None
     content: Any = None
+    encrypted_content: str | None = None
     stop_reason: str | None = None
 
 

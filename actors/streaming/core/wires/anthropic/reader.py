@@ -113,11 +113,18 @@ class MessagesReader(Reader[SseEvent]):
                 self._open_calls[index] = call
                 if given := block.get("input"):
                     call.grow(msgspec.json.encode(given).decode())
-            case _:
+            case kind:
+                if kind == "fallback":
+                    self._hand_over(block)
                 self._weigh(len(msgspec.json.encode(block)))
                 self._open_blocks[index] = GrowingBlock(block, self._place())
                 if text := block.get("thinking"):
                     self._think(str(text))
+
+    def _hand_over(self, block: dict[str, Any]) -> None:
+        """Take note that another model goes on where the one that was asked has declined."""
+        model = counts.members(block.get("to")).get("model")
+        self._model = model if isinstance(model, str) and model else self._model
 
     def _grow(self, index: int, delta: DeltaPart) -> None:
         if index in self._open_calls:
@@ -190,11 +197,19 @@ def usage_of(raw: Mapping[str, Any], quality: Quality) -> Usage:
 def side_usage_of(raw: Mapping[str, Any], model: str) -> dict[str, Usage]:
     """Return what the iterations used that the top-level counts leave out, by model.
 
-    Those are an advisor's and a compaction's; ordinary ones are in the counts already.
+    Those are an advisor's and a compaction's, and where another model has taken over, those of the
+    models that declined; ordinary ones are in the counts already.
     """
+    iterations = [*map(counts.members, counts.items(raw.get("iterations")))]
+    served = next((one.get("model") for one in iterations if _took_over(one)), None)
     total: dict[str, Usage] = {}
-    for one in map(counts.members, counts.items(raw.get("iterations"))):
-        if one.get("type", "message") != "message":
-            name = str(one.get("model") or model)
+    for one in iterations:
+        name = str(one.get("model") or model)
+        declined = bool(served) and name != served
+        if declined or not (_took_over(one) or one.get("type", "message") == "message"):
             total[name] = total.get(name, Usage()) + usage_of(one, "exact")
     return total
+
+
+def _took_over(iteration: Mapping[str, Any]) -> bool:
+    return iteration.get("type") == "fallback_message"
