@@ -89,7 +89,10 @@ def refresh(session: Session, output: Path | None) -> None:
     except CallboardError as error:
         leave(error)
     if output is not None:
-        output.write_bytes(canonical(book))
+        try:
+            output.write_bytes(canonical(book))
+        except OSError as error:
+            leave(problem("validation", f"{output}: {error.strerror}"))
         click.echo(f"{output}: book {Prices(canonical(book)).book_id}")
         return
     _change(session, lambda store: store.refresh(book))

@@ -20,6 +20,7 @@ from schemas.pricing.book import (
     Rate,
     Rates,
     Row,
+    Test,
     Tier,
 )
 from schemas.pricing.units import COUNTS, PICO, Bucket
@@ -117,14 +118,18 @@ def empty(name: str) -> Book:
 
 
 def laid_over(book: Book, overlay: Overlay) -> Book:
-    """Return the book with the overlay's rows before its own."""
+    """Return the book with the overlay's rows before its own.
+
+    Names count in lower case, as they are looked up; a provider may have any name of the book's.
+    """
     rows = {provider: dict(models) for provider, models in book.rows.items()}
     aliases = {provider: dict(names) for provider, names in book.aliases.items()}
     for own in overlay.rows:
-        models = rows.setdefault(own.provider, {})
-        models[own.model] = _merged(own, models.get(own.model), overlay)
+        provider, model = _provider(book, own.provider), own.model.strip().lower()
+        models = rows.setdefault(provider, {})
+        models[model] = _merged(own, models.get(model), overlay)
         for alias in own.aliases:
-            aliases.setdefault(own.provider, {})[alias] = own.model
+            aliases.setdefault(provider, {})[alias.strip().lower()] = model
     for limit in overlay.limits:
         _replace(rows, limit.provider, limit.model, regions=limit.regions)
     for disputed in overlay.disputed:
@@ -134,8 +139,9 @@ def laid_over(book: Book, overlay: Overlay) -> Book:
         variants = row.variants | dict.fromkeys(plain.variants, row.prices)
         _replace(rows, plain.provider, plain.model, variants=variants)
     patterns = dict(book.patterns)
-    for provider, own_patterns in overlay.patterns.items():
-        patterns[provider] = [*own_patterns, *patterns.get(provider, [])]
+    for name, own_patterns in overlay.patterns.items():
+        provider = _provider(book, name)
+        patterns[provider] = [*map(_lowered, own_patterns), *patterns.get(provider, [])]
     providers = {name: ProviderEntry(name=name) for name in rows}
     return msgspec.structs.replace(
         book,
@@ -152,6 +158,20 @@ def rate_of(usd: Decimal, per: int) -> Rate:
     """Return dollars for so many units as an exact rate."""
     exact = Fraction(usd) * PICO / per
     return exact.numerator if exact.denominator == 1 else (exact.numerator, exact.denominator)
+
+
+def _provider(book: Book, name: str) -> str:
+    """Return the name under which the book has a provider, or shall have it."""
+    name = name.strip().lower()
+    return book.provider_aliases.get(name, name)
+
+
+def _lowered(pattern: Pattern) -> Pattern:
+    groups: list[list[Test]] = [
+        [(kind, text if kind == "regex" else text.lower()) for kind, text in group]
+        for group in pattern.groups
+    ]
+    return Pattern(model=pattern.model.lower(), groups=groups)
 
 
 def _replace(rows: dict[str, dict[str, Row]], provider: str, model: str, **values: object) -> None:

@@ -92,14 +92,16 @@ class BookStore:
 
     async def lay_over(self, overlay: Overlay) -> Prices:
         """Put the operator's own rows in the place of those before."""
+        entry = await self._bucket.get(BASE)
+        stored = entry.value if entry else None
+        text = unpacked(stored.packed) if isinstance(stored, StoredBook) else shipped_text()
+        base = read(text)
+        _checked(canonical(laid_over(base, overlay)))
         rows = packed(msgspec.json.encode(overlay))
         await self._put(
             OVERLAY, lambda now: StoredOverlay(name=overlay.name, stored_at=now, packed=rows)
         )
-        entry = await self._bucket.get(BASE)
-        stored = entry.value if entry else None
-        text = unpacked(stored.packed) if isinstance(stored, StoredBook) else shipped_text()
-        return await self._publish(read(text), overlay)
+        return await self._publish(base, overlay)
 
     async def overlay(self) -> Overlay | None:
         """Return the operator's own rows."""
@@ -112,7 +114,7 @@ class BookStore:
     async def _publish(self, base: Book, overlay: Overlay | None) -> Prices:
         """Keep a book for good, and only then make it the one in force."""
         book = laid_over(base, overlay) if overlay else base
-        text = canonical(book)
+        text = _checked(canonical(book))
         prices = Prices(text)
         if await self._bucket.get(kept(prices.book_id)) is None:
             await self._put(kept(prices.book_id), lambda now: _stored(text, book.name, now))
@@ -129,6 +131,19 @@ class BookStore:
             raise problem(
                 "conflict", f"somebody else is changing {key} of the rate book", retryable=True
             ) from None
+
+
+def _checked(text: bytes) -> bytes:
+    """Return the text of a book whose rows can all be read: processes read each when it is asked.
+
+    Raises:
+        ProblemError: ``validation``, if one cannot.
+    """
+    try:
+        read(text)
+    except BookError as error:
+        raise problem("validation", f"this would be no rate book: {error}") from None
+    return text
 
 
 def _stored(text: bytes, name: str, now: datetime) -> StoredBook:

@@ -9,8 +9,9 @@ from typing import Any
 import msgspec
 
 from actors.pricing.adapters import genai
+from actors.pricing.core.soundness import unsound
 from bus.codec import convert
-from bus.errors import problem
+from bus.errors import ProblemError, problem
 from schemas.pricing.book import Book
 from schemas.pricing.overlay import Overlay, empty, laid_over
 
@@ -32,12 +33,17 @@ def read_overlay(path: Path) -> Overlay:
     """Read an overlay of the user's, TOML or JSON by its name.
 
     Raises:
-        ProblemError: ``validation``, if it cannot be read or says something else.
+        ProblemError: ``validation``, if it cannot be read, says something else, or something that
+            no price can be.
     """
     try:
-        return parsed(path.read_text(encoding="utf-8"), path.name)
+        read = parsed(path.read_text(encoding="utf-8"), path.name)
     except (OSError, UnicodeDecodeError) as error:
         raise problem("validation", f"{path}: {error}") from None
+    fault = unsound(read)
+    if fault is not None:
+        raise ProblemError(fault)
+    return read
 
 
 def parsed(text: str, name: str) -> Overlay:
