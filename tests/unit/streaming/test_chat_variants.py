@@ -153,6 +153,84 @@ def test_groq_runs_tools_of_its_own_which_are_no_calls():
     assert (answer.text, answer.tool_calls, answer.usage) == ("Hi", [], Usage(input=9, output=4))
 
 
+def test_the_input_of_a_custom_tool_is_the_arguments_of_its_call():
+    def part(call_id: str | None, index: int = 0, **custom: str) -> dict[str, Any]:
+        return {"index": index, "id": call_id, "type": "custom", "custom": custom}
+
+    answer = told(
+        ChatReader,
+        delta(tool_calls=[part("a", name="sql", input="")]),
+        delta(tool_calls=[part(None, input="SELECT ")]),
+        delta(tool_calls=[part(None, input="1")]),
+        delta(tool_calls=[part("b", 1, name="run", input="x")]),
+        delta("tool_calls"),
+        DONE,
+    )
+
+    assert answer.tool_calls == [
+        ToolCall(id="a", name="sql", arguments="SELECT 1"),
+        ToolCall(id="b", name="run", arguments="x"),
+    ]
+
+
+def test_moonshot_counts_within_the_choice_and_a_count_of_its_own_is_the_last_word():
+    def ended(output: int) -> bytes:
+        choice = {"index": 0, "delta": {}, "finish_reason": "stop", "usage": usage(7, output)}
+        return sse({"choices": [choice]})
+
+    within = told(ChatReader, delta(content="Hi"), ended(2), DONE)
+    besides = told(
+        ChatReader, delta(content="Hi"), ended(2), sse({"choices": [], "usage": usage(7, 3)}), DONE
+    )
+
+    assert within.usage == Usage(input=7, output=2)
+    assert besides.usage == Usage(input=7, output=3)
+
+
+def test_what_openrouter_tells_of_reasoning_goes_back_with_its_calls_put_together():
+    def thought(text: str | None, *details: dict[str, Any]) -> bytes:
+        return delta(content="", reasoning=text, reasoning_details=list(details))
+
+    piece = {"type": "reasoning.text", "format": "anthropic-claude-v1", "index": 0}
+    sealed = {"type": "reasoning.encrypted", "data": "b3BhcXVl", "id": "rs_1"}
+
+    answer = told(
+        ChatReader,
+        thought("Let me ", piece | {"text": "Let me ", "signature": None}),
+        thought("see.", piece | {"text": "see."}),
+        thought(None, piece | {"signature": "c2ln"}, sealed),
+        thought(None),
+        delta(tool_calls=[call(0, "a", "f", "{}")]),
+        delta("tool_calls"),
+        DONE,
+    )
+
+    whole = piece | {"text": "Let me see.", "signature": "c2ln"}
+    assert answer.reasoning == "Let me see."
+    assert [block.raw for block in answer.blocks] == [{"reasoning_details": [whole, sealed]}]
+
+
+@pytest.mark.parametrize("strange", ["text", {"a": 1}, [None, "x", 3], [{"index": "0"}]])
+def test_details_of_another_shape_harm_nothing(strange: Any):
+    answer = told(ChatReader, delta(content="Hi", reasoning_details=strange), delta("stop"), DONE)
+
+    assert (answer.text, answer.blocks) == ("Hi", [])
+
+
+def test_databricks_sums_reasoning_up_in_a_part_of_its_own():
+    summed = {"type": "reasoning", "summary": [{"type": "summary_text", "text": "Hm"}]}
+
+    answer = told(
+        ChatReader,
+        delta(content=[summed]),
+        delta(content=[{"type": "text", "text": "Hi"}]),
+        delta("stop"),
+        DONE,
+    )
+
+    assert (answer.reasoning, answer.text) == ("Hm", "Hi")
+
+
 OPENROUTER = {
     "id": "gen-1",
     "provider": "X",

@@ -18,6 +18,13 @@ class FunctionPart(msgspec.Struct, frozen=True, gc=False):
     arguments: str | dict[str, Any] | None = None
 
 
+class CustomPart(msgspec.Struct, frozen=True, gc=False):
+    """A fragment of a call of a custom tool, whose input is a text and need not be JSON."""
+
+    name: str | None = None
+    input: str | None = None
+
+
 class CallPart(msgspec.Struct, frozen=True, gc=False):
     """A fragment of one tool call.
 
@@ -27,15 +34,20 @@ class CallPart(msgspec.Struct, frozen=True, gc=False):
     index: int | None = None
     id: str | int | None = None
     function: FunctionPart | None = None
+    custom: CustomPart | None = None
     extra_content: dict[str, Any] | None = None
 
 
 class ContentPart(msgspec.Struct, frozen=True, gc=False):
-    """A typed piece of content, as Mistral sends it; ``thinking`` is a list of text pieces."""
+    """A typed piece of content, as Mistral sends it; ``thinking`` is a list of text pieces.
+
+    Databricks calls those a ``summary``.
+    """
 
     type: str = "text"
     text: str | None = None
     thinking: list["ContentPart"] | str | None = None
+    summary: list["ContentPart"] | None = None
 
 
 class DeltaPart(msgspec.Struct, frozen=True, gc=False):
@@ -44,6 +56,7 @@ class DeltaPart(msgspec.Struct, frozen=True, gc=False):
     content: str | list[ContentPart] | None = None
     reasoning_content: str | None = None
     reasoning: str | None = None
+    reasoning_details: Any = None
     refusal: str | None = None
     tool_calls: list[CallPart] | None = None
     function_call: FunctionPart | None = None
@@ -52,13 +65,14 @@ class DeltaPart(msgspec.Struct, frozen=True, gc=False):
 class Choice(msgspec.Struct, frozen=True, gc=False):
     """One of the answers asked for; we ask for one. A ``message`` is the answer as it stands.
 
-    OpenRouter may put an error of the provider behind it here.
+    OpenRouter may put an error of the provider behind it here, and Moonshot its usage.
     """
 
     index: int | None = None
     delta: DeltaPart | None = None
     message: DeltaPart | None = None
     finish_reason: str | None = None
+    usage: dict[str, Any] | None = None
     error: Any = None
 
 

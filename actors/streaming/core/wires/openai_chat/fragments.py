@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 
 from actors.streaming.core.tool_calls import GrowingCall, ToolCalls
-from actors.streaming.core.wires.openai_chat.chunks import CallPart
+from actors.streaming.core.wires.openai_chat.chunks import CallPart, FunctionPart
 
 EXTRAS = "extra_content"
 """The name under which a kept block has what was sent beside each call."""
@@ -42,10 +42,9 @@ class CallFragments:
             call.id = call.id or _id(part)
             if part.extra_content:
                 self._extras[call] = part.extra_content
-            if part.function is None:
-                continue
-            call.name = call.name or part.function.name or ""
-            text = part.function.arguments
+            function = part.function or _as_function(part)
+            call.name = call.name or function.name or ""
+            text = function.arguments
             if isinstance(text, dict):
                 text = msgspec.json.encode(text).decode()
             if text:
@@ -67,14 +66,20 @@ class CallFragments:
         return self._calls.newest
 
 
+def _as_function(part: CallPart) -> FunctionPart:
+    """Return the call of a custom tool as one of a function's; its input is the arguments."""
+    if part.custom is None:
+        return FunctionPart()
+    return FunctionPart(name=part.custom.name, arguments=part.custom.input)
+
+
 def _is_another(call: GrowingCall, part: CallPart) -> bool:
-    function = part.function
+    function = part.function or _as_function(part)
     call_id = _id(part)
     if call_id and call.id:
         # Some servers make up an id for each fragment: another call has a name of its own.
-        named = function is not None and bool(function.name)
-        return call_id != call.id and (named or _is_whole(call.arguments))
-    if call_id or function is None or not function.name:
+        return call_id != call.id and (bool(function.name) or _is_whole(call.arguments))
+    if call_id or not function.name:
         return False
     if function.name != call.name:
         return bool(call.name)

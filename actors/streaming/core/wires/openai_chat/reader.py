@@ -31,6 +31,7 @@ from actors.streaming.core.wires.openai_chat.chunks import (
     DeltaPart,
     decode,
 )
+from actors.streaming.core.wires.openai_chat.details import DETAILS, ReasoningDetails
 from actors.streaming.core.wires.openai_chat.fragments import EXTRAS, CallFragments
 from schemas.llm import FinishReason, GenerateRequest
 from schemas.problems import Problem
@@ -71,18 +72,21 @@ class ChatReader(Reader[SseEvent]):
         super().__init__(request, framing or SseParser())
         self._done_suffices = done_suffices
         self._fragments = CallFragments(self._calls)
+        self._details = ReasoningDetails()
         self._refused = False
         self._wants_back = False
 
     def finish(self) -> list[Delta]:
         """Return the tool calls; see ``Reader``.
 
-        The servers that send ``reasoning_content`` want it back beside the calls it led to, and
-        what they have sent beside a call, such as a signature, on that call.
+        The servers that send ``reasoning_content``, or details of it, want them back beside the
+        calls they led to, and what they have sent beside a call, such as a signature, on that call.
         """
         deltas = super().finish()
         if self._wants_back and deltas:
             self._keep({"reasoning_content": "".join(self._reasoning)}, Place(0, 0))
+        if deltas and (details := self._details.pieces()):
+            self._keep({DETAILS: details}, Place(0, 0))
         if extras := self._fragments.extras:
             self._keep({EXTRAS: extras}, Place(0, 0))
         return deltas
@@ -113,6 +117,7 @@ class ChatReader(Reader[SseEvent]):
         self._usage = chunk.usage or (chunk.x_groq and chunk.x_groq.usage) or self._usage
         for choice in chunk.choices or ():
             if not choice.index:
+                self._usage = chunk.usage or choice.usage or self._usage
                 self._choice(choice)
 
     def _choice(self, choice: Choice) -> None:
@@ -134,6 +139,8 @@ class ChatReader(Reader[SseEvent]):
             self._wants_back = True
         if reasoning := delta.reasoning_content or delta.reasoning:
             self._think(reasoning)
+        if delta.reasoning_details:
+            self._weigh(self._details.add(delta.reasoning_details))
         if isinstance(delta.content, list):
             self._parts(delta.content)
         elif delta.content:
@@ -148,8 +155,8 @@ class ChatReader(Reader[SseEvent]):
 
     def _parts(self, parts: list[ContentPart]) -> None:
         for part in parts:
-            if part.thinking:
-                self._think(_plain(part.thinking))
+            if thinking := part.thinking or part.summary:
+                self._think(_plain(thinking))
             elif part.text:
                 self._say(part.text)
 
