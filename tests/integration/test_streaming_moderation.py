@@ -133,6 +133,23 @@ async def test_without_a_judge_nothing_forbidden_passes_and_nothing_more_is_stop
     assert fake.bodies == []
 
 
+async def test_a_judge_that_keeps_failing_is_left_alone_and_the_flagged_pass_without_it():
+    async with (
+        fake_provider(refusing(503)) as judge,
+        fake_provider(answering("x")) as fake,
+        generating() as generator,
+    ):
+        wish = Moderation(categories={"violence": 0.5}, base_url=judge.base_url, outcome="flagged")
+        policy = Policy(safety=Safety(moderation=wish))
+        item = msgspec.structs.replace(work(at(fake)), policy=policy)
+        results = [await generator.run(item, _ignore) for _ in range(10)]
+        states = {state.endpoint: state.circuit for state in generator.states(anyio.current_time())}
+
+    assert all(isinstance(result, FinishGeneration) for result in results)
+    assert len(judge.bodies) < len(results)
+    assert [circuit for name, circuit in states.items() if "moderation" in name] == ["open"]
+
+
 async def judging_for_money(request: web.Request) -> web.StreamResponse:
     """Find nothing, and tell what that has used, as Mistral does."""
     body: dict[str, Any] = msgspec.json.decode(await request.read())

@@ -95,7 +95,9 @@ class Attempt:
         self._sequencer = Sequencer(
             work.execution_id, segment=work.segment, step=work.step, attempt=work.attempt
         )
-        self._gate = Gate(self._policy, work.tenant, means.providers, means.rules)
+        self._gate = Gate(
+            self._policy, work.tenant, means.providers, means.rules, means.switchboard
+        )
         self._trail = Trail(work.attempt)
         self._till = Till(means.prices(), self._started_at) if means.prices else None
         self._allowance = Allowance(work, work.slices) if work.slices else None

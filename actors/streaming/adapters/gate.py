@@ -2,6 +2,7 @@
 
 from actors.streaming.adapters.moderation import Moderator
 from actors.streaming.adapters.providers import Providers
+from actors.streaming.adapters.switchboard import Switchboard
 from actors.streaming.core.charging import Judged
 from actors.streaming.core.deltas import Delta
 from actors.streaming.core.faults import ProviderFaultError
@@ -26,14 +27,21 @@ class Gate:
     """
 
     def __init__(
-        self, policy: Policy, tenant: TenantId, providers: Providers, library: RuleLibrary
+        self,
+        policy: Policy,
+        tenant: TenantId,
+        providers: Providers,
+        library: RuleLibrary,
+        switchboard: Switchboard,
     ) -> None:
         safety = policy.safety or _NOTHING
         self._inward = library.of(safety.rules, "input") if safety.rules else None
         outward = library.of(safety.rules, "output") if safety.rules else None
         self._outlet = Outlet(outward, continued=policy.continuation != "never")
         self._moderator = (
-            Moderator(providers, tenant, safety.moderation) if safety.moderation else None
+            Moderator(providers, tenant, safety.moderation, switchboard)
+            if safety.moderation
+            else None
         )
         self._taken: list[Finding] = []
 

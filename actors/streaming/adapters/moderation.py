@@ -1,7 +1,8 @@
 """Categories judged by a provider's moderation endpoint, before the provider and on the answer.
 
 Where the endpoint cannot be asked, a wish to block stops the call with the reason, and a wish to
-flag lets it pass: what was forbidden must not slip through, and nothing more is stopped.
+flag lets it pass: what was forbidden must not slip through, and nothing more is stopped. An
+endpoint that keeps failing is left alone for a while, and its rate limit is kept, as with models.
 """
 
 from collections import Counter
@@ -15,8 +16,12 @@ from actors.streaming.adapters.endpoint import CallContext
 from actors.streaming.adapters.http_call import HttpProvider
 from actors.streaming.adapters.posting import Posting
 from actors.streaming.adapters.providers import Providers
+from actors.streaming.adapters.switchboard import Heard, Question, Switchboard
+from actors.streaming.core import estimate
 from actors.streaming.core.deltas import Delta
 from actors.streaming.core.faults import ProviderFaultError, fault
+from actors.streaming.core.resilience.health import Line
+from actors.streaming.core.resilience.routes import keyed, keys_for
 from actors.streaming.core.safety.windows import Window, Windows
 from bus.errors import ProblemError
 from schemas.ids import TenantId
@@ -68,10 +73,17 @@ class Moderator:
     """Judges the texts of one attempt as its agent wishes."""
 
     def __init__(
-        self, providers: Providers, tenant: TenantId, wish: Moderation, *, patience: float = 10.0
+        self,
+        providers: Providers,
+        tenant: TenantId,
+        wish: Moderation,
+        switchboard: Switchboard,
+        *,
+        patience: float = 10.0,
     ) -> None:
         self._providers = providers
         self._tenant = tenant
+        self._switchboard = switchboard
         self._wish = wish
         self._patience = patience
         self._counts: Counter[tuple[str, SafetyPlace]] = Counter()
@@ -127,7 +139,7 @@ class Moderator:
     async def _judge(self, texts: Sequence[str], place: SafetyPlace) -> None:
         try:
             judgement = await self._ask(texts)
-        except (ProviderFaultError, ProblemError) as error:
+        except ProviderFaultError as error:
             if self._wish.outcome == "blocked":
                 raise ProviderFaultError(_not_judged(error.problem)) from None
             log.warning("moderation.unavailable", code=error.problem.code)
@@ -144,12 +156,37 @@ class Moderator:
             self.blocked = self.blocked or rule
 
     async def _ask(self, texts: Sequence[str]) -> _Judgement:
-        wish, openai = self._wish, self._providers[OpenAI]
+        openai = self._providers[OpenAI]
         if not isinstance(openai, HttpProvider):
             raise fault("validation", "There is nobody to moderate.", retryable=False)
-        body = {"model": wish.model, "input": list(texts)}
+        found: list[_Judgement] = []
+
+        async def put(line: Line) -> Heard:
+            posting = self._posting(openai, line.key)
+            try:
+                found.append(await self._put(posting, texts))
+            except (ProviderFaultError, ProblemError) as error:
+                return Heard(error.problem, posting.headers)
+            return Heard(None, posting.headers)
+
+        problem = await self._switchboard.ask(
+            Question(
+                health=self._switchboard.endpoints.of(self.judge, self._tenant),
+                keys=keys_for(self.judge, ()),
+                put=put,
+                tokens=lambda: sum(map(estimate.tokens, texts)),
+            )
+        )
+        if problem is not None:
+            raise ProviderFaultError(problem)
+        return found[0]
+
+    def _posting(self, openai: HttpProvider, key: str | None) -> Posting:
         context = CallContext(self._tenant, attempt=1)
-        posting = Posting(openai, self.judge, context, patience=self._patience)
+        return Posting(openai, keyed(self.judge, key), context, patience=self._patience)
+
+    async def _put(self, posting: Posting, texts: Sequence[str]) -> _Judgement:
+        body = {"model": self._wish.model, "input": list(texts)}
         answer = await posting.answer("moderations", body)
         try:
             return msgspec.json.decode(answer, type=_Judgement)
