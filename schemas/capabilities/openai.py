@@ -13,7 +13,6 @@ from schemas.capabilities.rule import (
     models,
     never,
     only,
-    other_than,
     up_to,
 )
 from schemas.llm import ModelConfig
@@ -32,6 +31,8 @@ THINKING_CAN_BE_OFF = models(r"gpt-5\.(?![12](?!\d)(?![\w.-]*-(?:codex|pro)))\d+
 """Those of them that take sampling settings only at ``reasoning_effort: none``."""
 
 _ALWAYS_THINKING = models(r"o[134](?![a-z\d])|gpt-5(?!\.\d)(?![\w.-]*-chat)")
+
+_UNSTOPPABLE = models(r"gpt-5(?!\.(?:[5-9]|\d\d)|\.4-mini)(?![\w.-]*-chat)")
 
 _LEAST_TOKENS = 16
 
@@ -56,6 +57,10 @@ OPENAI_RULES = (
     # [T]: stop has at most 4, and none with o3 and o4-mini.
     Rule(_CHATTY, ANY, "stop_sequences", up_to(4), "takes at most 4 stop sequences"),
     Rule(_OPENAI, models(r"o[34](?!\d)"), "stop_sequences", up_to(0), "takes no stop sequences"),
+    # 400 unsupported_parameter of gpt-5 to 5.4 (huggingface/smolagents#1662, #1868, #1893); the
+    # mini of 5.4 takes them (plmbr/notebook-intelligence#397), as all do from 5.5 on
+    # (BerriAI/litellm#28650).
+    Rule(_OPENAI, _UNSTOPPABLE, "stop_sequences", up_to(0), "takes no stop sequences"),
     # 400 unsupported_value of o-series and gpt-5; vercel/ai#10932 of gpt-5.1 and later at none,
     # which is the default of 5.1 and 5.2 (numman-ali/opencode-openai-codex-auth#62).
     Rule(_OPENAI, _ALWAYS_THINKING, "temperature", only(1), "takes no temperature but 1"),
@@ -82,13 +87,30 @@ OPENAI_RULES = (
     Rule(
         _OPENAI, models(r"gpt-[34]|gpt-5[\w.-]*-chat"), "reasoning_effort", never, "does not reason"
     ),
-    # openai/openai-agents-python#2089: "Supported values are: 'none', 'low', 'medium', and 'high'".
+    # openai/openai-agents-python#2089, memory-lancedb-pro#201: "Supported values are: 'none',
+    # 'low', 'medium', and 'high'".
     Rule(
         _OPENAI,
-        models(r"gpt-5\.1(?!\d)"),
+        models(r"gpt-5\.1(?!\d)(?![\w.-]*-(?:chat|codex-max))"),
         "reasoning_effort",
-        other_than("minimal"),
-        "knows no minimal reasoning effort",
+        only("none", "low", "medium", "high"),
+        "knows four efforts: none, low, medium and high",
+    ),
+    # CherryHQ/cherry-studio#11864: "'none', 'low', 'medium', 'high', and 'xhigh'"; of the pro ones
+    # the same sentence names the last three.
+    Rule(
+        _OPENAI,
+        models(r"gpt-5\.[2-5](?!\d)(?![\w.-]*-(?:chat|pro))"),
+        "reasoning_effort",
+        only("none", "low", "medium", "high", "xhigh"),
+        "knows five efforts: none, and low to xhigh",
+    ),
+    Rule(
+        _OPENAI,
+        models(r"gpt-5\.[2-5]-pro"),
+        "reasoning_effort",
+        only("medium", "high", "xhigh"),
+        "knows three efforts: medium, high and xhigh",
     ),
     # vane#1173, of gpt-5.6.
     Rule(
