@@ -114,11 +114,11 @@ class ExecutionRecord(Message):
 
     ``duration_ms`` runs from acceptance to the end and is None before it. ``segment`` is the newest
     segment of the stream that the journal has allotted. A plain generation has no agent; its
-    ``task`` is its last user message. ``provider`` and ``model`` were asked for the answer,
-    ``choices`` say which rules wanted that, ``detours`` which calls failed before. ``usage_at_end``
-    is what the end has told, where more ``usage`` was reported after it, and ``cost_at_end`` its
-    cost. ``costs`` are those of each model. ``settled`` names the attempts whose usage
-    is counted.
+    ``task`` is its last user message, and its ``text`` the ``output`` under another name.
+    ``provider`` and ``model`` were asked for the answer, ``choices`` say which rules wanted that,
+    ``detours`` which calls failed before. ``usage_at_end`` is what the end has told, where more
+    ``usage`` was reported after it, and ``cost_at_end`` its cost. ``costs`` are those of each
+    model. ``settled`` names the attempts whose usage is counted.
     """
 
     SUBJECT: ClassVar[str | None] = RECORD_SUBJECT
@@ -163,6 +163,7 @@ class ExecutionRecord(Message):
     detours: list[Detour] = []
     findings: list[Finding] = []
     warnings: list[AnswerWarning] = []
+    text: str | None = None
 
 
 class GetExecution(Request):

@@ -82,7 +82,8 @@ class AttemptRestarted(StreamMessage, tag="attempt_restarted"):
 class Completed(StreamMessage, tag="completed"):
     """The end, in success. ``cost`` is in pico-dollars, None where nothing priced it.
 
-    ``cached`` says that an earlier answer was given again and nobody was asked.
+    ``cached`` says that an earlier answer was given again and nobody was asked. A plain generation,
+    which no agent makes, has its ``text`` under that name as well.
     """
 
     final_response: str
@@ -93,6 +94,7 @@ class Completed(StreamMessage, tag="completed"):
     tool_calls: list[ToolCall] = []
     model_served: str | None = None
     cached: bool = False
+    text: str | None = None
 
 
 class Failed(StreamMessage, tag="failed"):

@@ -71,6 +71,7 @@ async def test_a_plain_generation_is_answered_streamed_and_stored(client: PlainC
     completed = events[-1]
     assert isinstance(completed, Completed)
     calls = [{"id": "c1", "name": "look", "arguments": '{"at":"me"}'}]
+    assert completed.text == record["text"] == "Let me see."
     assert completed.final_response == record["output"] == "Let me see."
     assert msgspec.to_builtins(completed.tool_calls) == record["tool_calls"] == calls
     assert completed.finish_reason == record["finish_reason"] == "tool_calls"

@@ -103,6 +103,7 @@ def _terminal(record: ExecutionRecord) -> Completed | Failed | Cancelled:
             tool_calls=record.tool_calls,
             model_served=record.model_served,
             cached=record.cached,
+            text=record.text,
         )
     if record.status == "CANCELLED":
         return Cancelled(

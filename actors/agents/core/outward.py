@@ -199,6 +199,7 @@ def record(state: Execution) -> ExecutionRecord:
         detours=list(state.detours),
         findings=list(state.findings),
         warnings=answer.warnings if answer else [],
+        text=_plain_text(state),
     )
 
 
@@ -342,7 +343,14 @@ def _completed(state: Execution) -> Completed:
         tool_calls=answer.tool_calls if answer else [],
         model_served=answer.model_served if answer else None,
         cached=answer.cached if answer else False,
+        text=_plain_text(state),
     )
+
+
+def _plain_text(state: Execution) -> str | None:
+    """Return the answer of a plain generation, which is asked for and told as a ``text``."""
+    is_plain = state.origin.agent_id is None
+    return state.answer.text if is_plain and state.answer is not None else None
 
 
 def _broken_off(state: Execution) -> Failed | Cancelled:
