@@ -79,10 +79,10 @@ class Bedrock(_Provider, tag="bedrock"):
     headers: dict[str, HeaderValue] = {}
 
 
-Family = Literal["anthropic.", "amazon.nova", "amazon.titan"]
+Family = Literal["anthropic.", "amazon.nova", "amazon.titan", "openai."]
 """What a model's id holds whose own format Bedrock's ``invoke`` speaks here."""
 
-_FAMILIES: tuple[Family, ...] = ("anthropic.", "amazon.nova", "amazon.titan")
+_FAMILIES: tuple[Family, ...] = ("anthropic.", "amazon.nova", "amazon.titan", "openai.")
 
 
 def family_of(model: str) -> Family | None:

@@ -133,6 +133,27 @@ NOVA = (
     {"metadata": {"usage": COUNTED}, **METRICS},
     {"messageStop": {"stopReason": "tool_use"}},
 )
+CHAT = (
+    {"choices": [{"index": 0, "delta": {"role": "assistant", "content": "Hello"}}]},
+    {
+        "choices": [
+            {
+                "index": 0,
+                "delta": {
+                    "tool_calls": [
+                        {
+                            "index": 0,
+                            "id": "t1",
+                            "function": {"name": "time", "arguments": CALL.arguments},
+                        }
+                    ]
+                },
+            }
+        ]
+    },
+    {"choices": [{"index": 0, "delta": {}, "finish_reason": "tool_calls"}], **METRICS},
+)
+INVOKED_CHAT = tuple(map(frames.chunk, CHAT))
 INVOKED = tuple(map(frames.chunk, MESSAGES))
 INVOKED_NOVA = tuple(map(frames.chunk, NOVA))
 GEMINI = (
@@ -173,6 +194,11 @@ FORMATS: dict[str, tuple[Place, tuple[bytes, ...], str]] = {
         lambda url: bedrock(url, api="invoke"),
         INVOKED,
         f"/model/{CLAUDE.replace(':', '%3A')}/invoke-with-response-stream",
+    ),
+    "invoke openai": (
+        lambda url: bedrock(url, "openai.gpt-oss-20b-1:0", api="invoke"),
+        INVOKED_CHAT,
+        "/model/openai.gpt-oss-20b-1%3A0/invoke-with-response-stream",
     ),
     "invoke nova": (
         lambda url: bedrock(url, "amazon.nova-micro-v1:0", api="invoke"),

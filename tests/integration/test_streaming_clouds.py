@@ -55,6 +55,23 @@ async def test_an_answer_comes_whole_through_http(name: str):
     assert not {"authorization", "x-goog-api-key", "x-amz-date"} & sent
 
 
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("invoke anthropic", {"anthropic_version": "bedrock-2023-05-31", "max_tokens": 32_000}),
+        ("invoke openai", {}),
+    ],
+)
+async def test_an_invocation_names_its_model_in_the_path_alone(name: str, told: dict[str, Any]):
+    place, stream, path = FORMATS[name]
+
+    _, _, fake = await attempt(place, sending(*stream))
+
+    (message,) = fake.bodies[0].pop("messages")
+    assert (fake.paths, message["role"]) == ([path], "user")
+    assert fake.bodies == [told]
+
+
 @EACH
 @pytest.mark.parametrize("ending", [sending, breaking])
 async def test_an_answer_without_its_terminal_event_is_a_failure_that_may_be_retried(
@@ -113,6 +130,7 @@ async def test_behind_a_reason_of_gemini_only_the_end_of_the_stream_is_the_end(
 IN_STREAM = {
     "converse": frames.exception("throttlingException"),
     "invoke anthropic": frames.exception("throttlingException"),
+    "invoke openai": frames.exception("throttlingException"),
     "invoke nova": frames.exception("throttlingException"),
     "gemini": sse(error={"code": 429, "message": "secret words", "status": "RESOURCE_EXHAUSTED"}),
     "vertex": sse(error={"code": 429, "message": "secret words", "status": "RESOURCE_EXHAUSTED"}),

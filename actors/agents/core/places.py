@@ -36,7 +36,10 @@ def _bedrock_keys(provider: Bedrock) -> Fault:
 
 def _bedrock_format(provider: Bedrock, definition: AgentDefinition) -> Fault:
     if provider.api == "invoke" and family_of(provider.model) is None:
-        return "provider.api", "invokes models of Anthropic, Nova and Titan only: use converse"
+        return (
+            "provider.api",
+            "invokes models of Anthropic, OpenAI, Nova and Titan only: use converse",
+        )
     if definition.tools and provider.api == "invoke" and "titan" in provider.model:
         return "tools", "cannot be called by this model"
     return None

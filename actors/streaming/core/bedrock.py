@@ -144,6 +144,15 @@ def anthropic_usage(metrics: Metrics) -> dict[str, Any]:
     return {"type": "message_delta", "delta": {}, "usage": told}
 
 
+def chat_usage(metrics: Metrics) -> dict[str, Any]:
+    """Write Bedrock's counts as the chunk of Chat Completions that counts."""
+    counts = {
+        "prompt_tokens": metrics.input_token_count,
+        "completion_tokens": metrics.output_token_count,
+    }
+    return {"choices": [], "usage": counts}
+
+
 def _text(headers: Mapping[str, HeaderValue], name: str) -> str:
     value = headers.get(name, "")
     return value if isinstance(value, str) else ""

@@ -43,7 +43,7 @@ def bedrock(model: str = "anthropic.claude-v2", **more: Any) -> Bedrock:
         (
             bedrock("meta.llama3-2-1b-instruct-v1:0", api="invoke"),
             "provider.api",
-            "invokes models of Anthropic, Nova and Titan only: use converse",
+            "invokes models of Anthropic, OpenAI, Nova and Titan only: use converse",
         ),
         (
             bedrock("amazon.titan-text-lite-v1", api="invoke"),
@@ -74,6 +74,7 @@ def test_a_definition_that_cannot_be_reached_or_spoken_to_is_refused(
         bedrock(secret="key"),
         bedrock(access_key_id="id", secret_access_key="key", session_token="token"),
         bedrock("amazon.nova-micro-v1:0", api="invoke"),
+        bedrock("openai.gpt-oss-20b-1:0", api="invoke"),
         bedrock("us.anthropic.claude-sonnet-4-5-v1:0", api="invoke"),
         bedrock("arn:aws:bedrock:eu-west-1:1:application-inference-profile/a1b2", api="invoke"),
         Google(model="gemini-3-pro"),

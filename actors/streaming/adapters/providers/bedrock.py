@@ -1,7 +1,7 @@
-"""AWS Bedrock: ConverseStream for all models, InvokeModelWithResponseStream for three families.
+"""AWS Bedrock: ConverseStream for all models, InvokeModelWithResponseStream for four families.
 
 Requests are signed (Signature Version 4), or carry a Bedrock API key. In an invocation travels a
-vendor's own format: Anthropic's, or Amazon's for Nova and Titan.
+vendor's own format: Anthropic's, OpenAI's Chat Completions, or Amazon's for Nova and Titan.
 """
 
 from collections.abc import Mapping
@@ -11,13 +11,20 @@ from urllib.parse import quote
 from actors.streaming.adapters.endpoint import Address, CallContext, Outgoing, own, resolved
 from actors.streaming.adapters.http_endpoint import HttpEndpoint, Spoken
 from actors.streaming.config import StreamingConfig
-from actors.streaming.core.bedrock import InvokeFraming, NovaFraming, anthropic_usage
+from actors.streaming.core.bedrock import (
+    InvokeFraming,
+    NovaFraming,
+    anthropic_usage,
+    chat_usage,
+)
 from actors.streaming.core.reader import Reader
 from actors.streaming.core.sigv4 import Credentials, Scope, Signable, sign
 from actors.streaming.core.wires.anthropic import request as anthropic
 from actors.streaming.core.wires.anthropic.reader import MessagesReader
 from actors.streaming.core.wires.converse import request as converse
 from actors.streaming.core.wires.converse.reader import ConverseReader
+from actors.streaming.core.wires.openai_chat import request as chat
+from actors.streaming.core.wires.openai_chat.reader import ChatReader
 from actors.streaming.core.wires.titan import request as titan
 from actors.streaming.core.wires.titan.reader import TitanReader
 from bus.errors import problem
@@ -38,7 +45,7 @@ _STAND_INS_REGION = "us-east-1"
 
 _ANTHROPIC_VERSION = "bedrock-2023-05-31"
 _OURS_ALONE = frozenset({"model", "stream"})
-"""What Anthropic wants in the body and Bedrock in the path."""
+"""What Anthropic and OpenAI want in the body and Bedrock in the path."""
 
 
 class BedrockEndpoint(HttpEndpoint[Bedrock]):
@@ -152,13 +159,23 @@ def _anthropic_body(request: GenerateRequest) -> dict[str, Any]:
     if any(isinstance(part, ImageUrl) for one in request.messages for part in one.parts):
         reason = "Bedrock takes images within the message only, not by their address."
         raise problem("validation", reason, field="messages")
-    body = anthropic.body(request)
-    kept = {name: value for name, value in body.items() if name not in _OURS_ALONE}
-    return {"anthropic_version": _ANTHROPIC_VERSION, **kept}
+    return {"anthropic_version": _ANTHROPIC_VERSION, **_within(anthropic.body(request))}
+
+
+def _chat_body(request: GenerateRequest) -> dict[str, Any]:
+    return _within(chat.body(request, chat.BEDROCK))
+
+
+def _within(body: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in body.items() if name not in _OURS_ALONE}
 
 
 def _anthropic_reader(request: GenerateRequest) -> Reader[Any]:
     return MessagesReader(request, framing=InvokeFraming(anthropic_usage))
+
+
+def _chat_reader(request: GenerateRequest) -> Reader[Any]:
+    return ChatReader(request, framing=InvokeFraming(chat_usage))
 
 
 def _nova_reader(request: GenerateRequest) -> Reader[Any]:
@@ -171,5 +188,6 @@ _OPERATION = "invoke-with-response-stream"
 _INVOKE: dict[Family, Spoken] = {
     "anthropic.": Spoken(_OPERATION, _anthropic_body, _anthropic_reader, _ACCEPT),
     "amazon.nova": Spoken(_OPERATION, converse.nova, _nova_reader, _ACCEPT),
+    "openai.": Spoken(_OPERATION, _chat_body, _chat_reader, _ACCEPT),
     "amazon.titan": Spoken(_OPERATION, titan.body, TitanReader, _ACCEPT),
 }

@@ -73,6 +73,9 @@ GROQ = Dialect(
     reasoning_formats=("parsed", "hidden"),
 )
 
+# Bedrock counts by itself, and there is nothing to choose about its stream.
+BEDROCK = Dialect(length_field="max_completion_tokens", stream_options=None)
+
 
 def body(request: GenerateRequest, dialect: Dialect) -> dict[str, Any]:
     """Build the JSON body of one streaming call."""
