@@ -59,7 +59,8 @@ def test_an_incomplete_response_keeps_its_text_usage_and_reason(reason: str, fin
 
 
 def test_what_a_server_searched_is_counted_and_its_citations_are_no_text():
-    search = {"type": "web_search_call", "id": "ws_1", "status": "completed"}
+    search = {"type": "web_search_call", "id": "ws_1", "action": {"type": "search"}}
+    opened = {"type": "web_search_call", "id": "ws_2", "action": {"type": "open_page"}}
     cited = {"type": "url_citation", "url": "https://x", "start_index": 0, "end_index": 2}
     told_part = {"type": "output_text", "text": "Hi", "annotations": [cited], "logprobs": []}
     item = {"type": "message", "role": "assistant", "content": [told_part]}
@@ -70,6 +71,7 @@ def test_what_a_server_searched_is_counted_and_its_citations_are_no_text():
         sse({"type": "response.output_item.added", "output_index": 0, "item": search}),
         sse({"type": "response.web_search_call.searching", "output_index": 0, "item_id": "ws_1"}),
         sse({"type": "response.output_item.done", "output_index": 0, "item": search}),
+        sse({"type": "response.output_item.done", "output_index": 2, "item": opened}),
         sse({"type": "response.output_text.delta", "output_index": 1, "delta": "Hi"}),
         sse(
             {
@@ -84,7 +86,7 @@ def test_what_a_server_searched_is_counted_and_its_citations_are_no_text():
 
     assert (answer.text, answer.tool_calls) == ("Hi", [])
     assert answer.usage == Usage(input=7, output=2, searches=1)
-    assert [block.raw for block in answer.blocks] == [search]
+    assert [block.raw for block in answer.blocks] == [search, opened]
 
 
 def test_a_failed_response_is_typed_by_its_code():

@@ -163,7 +163,7 @@ class ResponsesReader(Reader[SseEvent]):
         elif kind == "message":
             self._speak(index, item)
         elif kind and not _is_hollow(item):
-            self._searches += kind == "web_search_call"
+            self._searches += kind == "web_search_call" and _is_search(item)
             self._weigh(len(msgspec.json.encode(item)))
             self._keep(item, self._places.get(index))
 
@@ -202,6 +202,14 @@ def _is_hollow(item: dict[str, Any]) -> bool:
     return item.get("type") == "reasoning" and not (
         item.get("encrypted_content") or item.get("content")
     )
+
+
+def _is_search(item: dict[str, Any]) -> bool:
+    """Whether a use of the web is a search, which costs; to open and to read pages does not.
+
+    Source: OpenAI's guide to web search, "Output and citations".
+    """
+    return counts.members(item.get("action")).get("type", "search") == "search"
 
 
 def _decode(event: SseEvent) -> Event:
