@@ -362,6 +362,27 @@ def test_tools_are_flat_here():
     ]
 
 
+def test_each_message_goes_back_in_the_phase_it_was_said_in():
+    def said(index: int, text: str, phase: str) -> list[bytes]:
+        content = [{"type": "output_text", "text": text}]
+        item = {"type": "message", "role": "assistant", "content": content, "phase": phase}
+        added = {"type": "response.output_item.added", "output_index": index}
+        delta = {"type": "response.output_text.delta", "output_index": index, "delta": text}
+        done = {"type": "response.output_item.done", "output_index": index, "item": item}
+        return [sse(added | {"item": item | {"content": []}}), sse(delta), sse(done)]
+
+    _, answer = read(
+        *said(0, "Let me see.", "commentary"), *said(1, "Four.", "final_answer"), ended()
+    )
+    message = ChatMessage(role="assistant", content=answer.text, blocks=answer.blocks)
+    written = body(GenerateRequest(provider=OpenAI(model="m"), messages=[message]))["input"]
+
+    assert [(item["content"][0]["text"], item["phase"]) for item in written] == [
+        ("Let me see.", "commentary"),
+        ("Four.", "final_answer"),
+    ]
+
+
 def test_a_conversation_goes_along_whole_with_its_reasoning_in_place():
     said = ChatMessage(
         role="assistant",

@@ -6,6 +6,9 @@ import msgspec
 
 from actors.streaming.core import surrogates
 
+PHASE = "phase"
+"""Newer models say of each message whether it is a comment or the answer, and want that back."""
+
 
 class Incomplete(msgspec.Struct, frozen=True, gc=False):
     """Why a response stopped before its end."""

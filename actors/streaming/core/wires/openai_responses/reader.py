@@ -19,7 +19,12 @@ from actors.streaming.core.framing import Framing
 from actors.streaming.core.reader import GarbledError, Place, Reader
 from actors.streaming.core.sse import SseEvent, SseParser
 from actors.streaming.core.tool_calls import GrowingCall
-from actors.streaming.core.wires.openai_responses.events import Event, ResponsePart, decode
+from actors.streaming.core.wires.openai_responses.events import (
+    PHASE,
+    Event,
+    ResponsePart,
+    decode,
+)
 from schemas.llm import FinishReason, GenerateRequest
 from schemas.problems import Problem
 from schemas.usage import Quality, Usage
@@ -162,6 +167,9 @@ class ResponsesReader(Reader[SseEvent]):
                 call.replace(arguments)
         elif kind == "message":
             self._speak(index, item)
+            if isinstance(phase := item.get(PHASE), str):
+                self._weigh(len(phase))
+                self._keep({PHASE: phase}, self._places.get(index))
         elif kind and not _is_hollow(item):
             self._searches += kind == "web_search_call" and _is_search(item)
             self._weigh(len(msgspec.json.encode(item)))

@@ -7,6 +7,7 @@ encrypted reasoning of earlier turns, which reasoning models are asked to send.
 from typing import Any
 
 from actors.streaming.core.turns import replayed, under, unless_idle
+from actors.streaming.core.wires.openai_responses.events import PHASE
 from schemas.capabilities.openai import THINKING
 from schemas.llm import (
     ChatMessage,
@@ -112,13 +113,16 @@ def _items(message: ChatMessage) -> list[Item]:
 def _said(message: ChatMessage) -> list[Item]:
     """Write an assistant's turn: its text and calls, with the kept items back in their places."""
     items: list[Item] = []
+    phase: Item = {}
     for piece in replayed(message, "openai_responses"):
         match piece:
             case str():
                 content = [{"type": "output_text", "text": piece}]
-                items.append({"type": "message", "role": "assistant", "content": content})
+                items.append({"type": "message", "role": "assistant", "content": content, **phase})
             case ToolCall():
                 items.append(_call(piece))
+            case ProviderBlock(raw=raw) if PHASE in raw and "type" not in raw:
+                phase = raw
             case ProviderBlock(raw=raw):
                 items.append(raw)
     return items
