@@ -231,6 +231,19 @@ def test_databricks_sums_reasoning_up_in_a_part_of_its_own():
     assert (answer.reasoning, answer.text) == ("Hm", "Hi")
 
 
+def test_text_generation_inference_sends_fragments_alone_and_names_its_token_of_the_end():
+    answer = told(
+        ChatReader,
+        delta(role="assistant", tool_calls=call(0, "", "f", '{"x":')),
+        delta(role="assistant", tool_calls=call(0, "", None, "1}")),
+        delta("eos_token", content=""),
+        DONE,
+    )
+
+    assert answer.tool_calls == [ToolCall(id="call_0", name="f", arguments='{"x":1}')]
+    assert (answer.finish_reason, answer.provider_finish_reason) == ("tool_calls", "eos_token")
+
+
 OPENROUTER = {
     "id": "gen-1",
     "provider": "X",

@@ -51,14 +51,17 @@ class ContentPart(msgspec.Struct, frozen=True, gc=False):
 
 
 class DeltaPart(msgspec.Struct, frozen=True, gc=False):
-    """What a choice grows by. Reasoning has two names, and a tool call an older form."""
+    """What a choice grows by. Reasoning has two names, and a tool call an older form.
+
+    Text Generation Inference has sent a call's fragment alone, without its list.
+    """
 
     content: str | list[ContentPart] | None = None
     reasoning_content: str | None = None
     reasoning: str | None = None
     reasoning_details: Any = None
     refusal: str | None = None
-    tool_calls: list[CallPart] | None = None
+    tool_calls: list[CallPart] | CallPart | None = None
     function_call: FunctionPart | None = None
 
 

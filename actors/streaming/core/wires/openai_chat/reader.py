@@ -39,7 +39,9 @@ from schemas.usage import Quality, Usage
 
 _FINISH: dict[str, FinishReason] = {
     "stop": "stop",
+    "complete": "stop",
     "eos": "stop",
+    "eos_token": "stop",
     "end_turn": "stop",
     "stop_sequence": "stop",
     "length": "length",
@@ -47,6 +49,7 @@ _FINISH: dict[str, FinishReason] = {
     "model_length": "length",
     "tool_calls": "tool_calls",
     "tool_use": "tool_calls",
+    "tool_call": "tool_calls",
     "function_call": "tool_calls",
     "content_filter": "content_filter",
     "safety": "content_filter",
@@ -148,7 +151,9 @@ class ChatReader(Reader[SseEvent]):
         if delta.refusal:
             self._refused = True
             self._say(delta.refusal)
-        if delta.tool_calls:
+        if isinstance(delta.tool_calls, CallPart):
+            self._fragments.add([delta.tool_calls])
+        elif delta.tool_calls:
             self._fragments.add(delta.tool_calls)
         if delta.function_call:
             self._fragments.add([CallPart(index=0, function=delta.function_call)])
