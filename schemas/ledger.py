@@ -87,8 +87,8 @@ class Charge(Value, omit_defaults=True):
 
 def can_be_booked(charge: Charge) -> bool:
     """Say whether every number of a charge is one that can be."""
-    amounts = (charge.cost_pico or 0, charge.reported_pico or 0)
-    return all(abs(amount) <= MOST_PICO for amount in amounts) and is_plausible(charge.usage)
+    cost, reported = charge.cost_pico or 0, charge.reported_pico or 0
+    return max(abs(cost), abs(reported)) <= MOST_PICO and is_plausible(charge.usage)
 
 
 def is_plausible(usage: Usage) -> bool:

@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from bus.codec import decode, encode
+from bus.codec import encode
 from bus.shard.entity import Entity
 from schemas.decision import Ask, Effect, Publish, Work
 from schemas.journal import NOTHING, Commit, Entry, SlotImage, Snapshot, SnapshotRef, StoredReply
@@ -64,20 +64,16 @@ class Book:
             return self.entity.initial(*address)
         return slot.state
 
-    def advance(self, address: Address, state: Any) -> None:
-        """Give an entity the state that its events have led to."""
-        self._slot(address).state = state
-
-    def remember(self, address: Address, entry: Entry) -> None:
-        """Keep the reply of a committed command for repeats of its id."""
-        slot = self._slot(address)
-        if entry.reply is not NOTHING and entry.command and self.entity.keeps_replies:
-            slot.replies[entry.command] = StoredReply(digest=entry.digest, reply=entry.reply)
-
-    def _slot(self, address: Address) -> Slot:
+    def slot(self, address: Address) -> Slot:
+        """Return the slot of an entity, a new one before its first event."""
         if (slot := self.slots.get(address)) is None:
             slot = self.slots[address] = Slot()
         return slot
+
+    def remember(self, slot: Slot, entry: Entry) -> None:
+        """Keep the reply of a committed command for repeats of its id."""
+        if entry.reply is not NOTHING and entry.command and self.entity.keeps_replies:
+            slot.replies[entry.command] = StoredReply(digest=entry.digest, reply=entry.reply)
 
     def ended(self) -> Iterator[tuple[Address, Any]]:
         """Yield the entities that have ended, with their states."""
@@ -155,21 +151,22 @@ class Book:
         publications: list[Publish] = []
         for entry in entries:
             address = (entry.tenant, entry.key)
+            slot = self.slot(address)
             if entry.base is not NOTHING:
-                self.advance(address, self.entity.state(entry.base, commit.version))
+                slot.state = self.entity.state(entry.base, commit.version)
             for raw in entry.events:
                 publications.extend(self._replay_event(address, raw))
-            self.remember(address, entry)
-            if self.slots[address].state is not None:
+            self.remember(slot, entry)
+            if slot.state is not None:
                 self.settle(address)
         self.mark(commit)
         return publications
 
     def _replay_event(self, address: Address, raw: msgspec.Raw) -> Iterable[Publish]:
         before = self.state(address)
-        event = decode(self.entity.event_type, raw)
+        event = self.entity.event(raw)
         after = self.entity.evolve(before, event)
-        self.advance(address, after)
+        self.slot(address).state = after
         return self.entity.announce(before, event, after)
 
     def mark(self, commit: Commit) -> None:
@@ -199,7 +196,7 @@ class Book:
         self.n, self.at = snapshot.n, snapshot.at
         for image in snapshot.slots:
             address = (image.tenant, image.key)
-            self.slots[address] = Slot(replies=dict(image.replies))
+            self.slots[address] = slot = Slot(replies=dict(image.replies))
             if bytes(image.state) != _NO_STATE:
-                self.advance(address, self.entity.state(image.state, snapshot.version))
+                slot.state = self.entity.state(image.state, snapshot.version)
                 self.settle(address)

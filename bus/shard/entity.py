@@ -7,7 +7,7 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 
-from bus.codec import decode, encode
+from bus.codec import Decoder, decode, encode
 from bus.errors import problem
 from schemas.decision import Ask, Decision, Effect, Publish, Work
 
@@ -72,6 +72,13 @@ class Entity(Generic[S, C, E]):
     keeps_replies: bool = True
     keeps_journal: bool = False
     upgrades: Mapping[int, Upgrade] = field(default_factory=dict[int, Upgrade])
+    command: Decoder[C] = field(init=False, repr=False, compare=False)
+    event: Decoder[E] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Make the decoders of commands and events."""
+        object.__setattr__(self, "command", Decoder(self.command_type))
+        object.__setattr__(self, "event", Decoder(self.event_type))
 
     def anew(self, work: Work, *, lost: bool) -> C:
         """Return the command that begins work anew; ``lost`` with its worker or with the bus."""

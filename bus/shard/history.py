@@ -6,7 +6,6 @@ from typing import Any
 
 import msgspec
 
-from bus.codec import decode
 from bus.shard.entity import Entity
 from schemas.base import Value
 from schemas.decision import Effect, Work
@@ -91,7 +90,7 @@ class History:
         )
 
     def _apply(self, raw: msgspec.Raw) -> None:
-        event = decode(self._entity.event_type, raw)
+        event = self._entity.event(raw)
         try:
             self.state = self._entity.evolve(self.state, event)
         except ValueError:

@@ -7,16 +7,13 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from bus.codec import decode, encode
+from bus.codec import encode
 from bus.errors import ProblemError
-from bus.shard.book import Address, Book
+from bus.shard.book import Address, Book, Slot
 from bus.shard.entity import Entity
 from schemas.decision import Ask, Publish, Work
 from schemas.journal import NOTHING, Entry, Mail
 from schemas.problems import Problem
-
-TAG = b'{"type":"'
-MOST_TAG_BYTES = 64
 
 Reply = str | Callable[[bytes], tuple[str, bytes] | None]
 """Where an answer goes: to a subject, or to somebody in this process, who may then have something
@@ -70,19 +67,22 @@ def take_turn(book: Book, letters: Sequence[Letter], now: datetime) -> Outcome:
 
 
 def _answer(book: Book, mail: Mail, now: datetime, outcome: Outcome) -> bytes | None:
-    slot = book.slots.get((mail.tenant, mail.key))
+    address = (mail.tenant, mail.key)
+    slot = book.slots.get(address)
     known = slot.replies.get(mail.id) if slot is not None else None
     if known is not None:
         return bytes(known.reply) if known.digest == mail.digest else encode(_conflict(mail))
     try:
-        command = decode(book.entity.command_type, mail.body)
+        command = book.entity.command(mail.body)
     except ProblemError as refused:
         return encode(refused.problem)
     try:
-        decided = _decide(book.entity, book.state((mail.tenant, mail.key)), command, now)
+        decided = _decide(book.entity, book.state(address), command, now)
     except Exception as error:  # noqa: BLE001  whatever a core raises must not stop its shard
-        return _reject(book, mail, error, outcome)
-    return _commit(book, mail, decided, outcome)
+        return _reject(book, mail, command, error, outcome)
+    if decided.events:
+        _commit(book, mail, command, decided, outcome)
+    return decided.reply
 
 
 def _decide(entity: Entity[Any, Any, Any], state: Any, command: Any, now: datetime) -> _Decided:
@@ -97,37 +97,33 @@ def _decide(entity: Entity[Any, Any, Any], state: Any, command: Any, now: dateti
     return _Decided(state, events, publications, reply)
 
 
-def _reject(book: Book, mail: Mail, error: Exception, outcome: Outcome) -> bytes:
+def _reject(book: Book, mail: Mail, command: Any, error: Exception, outcome: Outcome) -> bytes:
     """Answer a command on which the core raised: for good, so that it is never tried again."""
     reason = f"{type(error).__name__} in decide"
     outcome.crashed.append((mail, reason))
     problem = Problem(code="internal", message=f"the command could not be decided: {reason}")
     reply = encode(problem)
-    entry = _entry(mail, reply=msgspec.Raw(reply))
+    entry = _entry(mail, command, reply=msgspec.Raw(reply))
     outcome.entries.append(entry)
-    book.remember((mail.tenant, mail.key), entry)
+    book.remember(book.slot((mail.tenant, mail.key)), entry)
     return reply
 
 
-def _commit(book: Book, mail: Mail, decided: _Decided, outcome: Outcome) -> bytes | None:
+def _commit(book: Book, mail: Mail, command: Any, decided: _Decided, outcome: Outcome) -> None:
     reply = decided.reply
-    if not decided.events:
-        return reply
-    address = (mail.tenant, mail.key)
     is_kept = bool(mail.id) and book.entity.keeps_replies
     stored = msgspec.Raw(reply) if reply is not None and is_kept else NOTHING
-    entry = _entry(mail, base=_base(book, address), events=decided.events, reply=stored)
-    book.advance(address, decided.state)
-    book.remember(address, entry)
+    slot = book.slot((mail.tenant, mail.key))
+    entry = _entry(mail, command, base=_base(slot), events=decided.events, reply=stored)
+    slot.state = decided.state
+    book.remember(slot, entry)
     outcome.publications.extend(decided.publications)
     outcome.entries.append(entry)
-    outcome.touched[address] = None
-    return reply
+    outcome.touched[mail.tenant, mail.key] = None
 
 
-def _base(book: Book, address: Address) -> msgspec.Raw:
-    slot = book.slots.get(address)
-    if slot is None or not slot.base:
+def _base(slot: Slot) -> msgspec.Raw:
+    if not slot.base:
         return NOTHING
     slot.base = False
     return msgspec.Raw(encode(slot.state))
@@ -135,27 +131,22 @@ def _base(book: Book, address: Address) -> msgspec.Raw:
 
 def _entry(
     mail: Mail,
+    command: Any,
     *,
     base: msgspec.Raw = NOTHING,
-    events: Sequence[msgspec.Raw] = (),
+    events: list[msgspec.Raw] | None = None,
     reply: msgspec.Raw = NOTHING,
 ) -> Entry:
     return Entry(
         tenant=mail.tenant,
         key=mail.key,
         command=mail.id,
-        kind=_kind(mail.body),
+        kind=command.__struct_config__.tag or "",
         digest=mail.digest,
         base=base,
-        events=list(events),
+        events=events or [],
         reply=reply,
     )
-
-
-def _kind(body: msgspec.Raw) -> str:
-    """Return the tag of an encoded command; msgspec writes it first."""
-    start = memoryview(body)[:MOST_TAG_BYTES].tobytes()
-    return start[len(TAG) : start.find(b'"', len(TAG))].decode() if start.startswith(TAG) else ""
 
 
 def _conflict(mail: Mail) -> Problem:

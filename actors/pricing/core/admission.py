@@ -80,8 +80,10 @@ def _held(concerned: Iterable[Cover], amount: int) -> MoneyHeld:
 def _amount(concerned: Sequence[Cover], command: Reserve) -> int:
     """Return what is to be held: less than is wanted where less will do and little is left."""
     wanted, least = min(command.amount_pico, MOST_PICO), command.least_pico
+    if least is None:
+        return wanted
     free = [one.free for one in concerned if one.budget.hard]
-    return wanted if least is None or not free else portion(min(free), wanted, least)
+    return portion(min(free), wanted, least) if free else wanted
 
 
 def extend(state: Ledger, command: Extend, now: datetime) -> Decision:
@@ -186,7 +188,10 @@ def _too_often(scope: Scope, found: Excess) -> Problem:
 
 def _short(concerned: Iterable[Cover], wanted: int) -> Cover | None:
     """Return the first hard budget that does not cover the amount."""
-    return next((one for one in concerned if one.budget.hard and one.free < wanted), None)
+    for one in concerned:
+        if one.budget.hard and one.free < wanted:
+            return one
+    return None
 
 
 def _block_declined(state: Ledger, command: Reserve, short: Cover, now: datetime) -> Decision:

@@ -1,6 +1,5 @@
 """What is told once a window: thresholds, exhaustion, and the forecast of it. Pure."""
 
-from collections.abc import Iterator
 from datetime import datetime
 
 from actors.pricing.core.budgets import Cover, foretold
@@ -8,22 +7,25 @@ from actors.pricing.core.ledger import mark
 from schemas.ledger import Alert, AlertRaised
 
 
-def raised(one: Cover, at: datetime) -> Iterator[AlertRaised]:
-    """Yield what a window has come to and has not told yet."""
+def raised(one: Cover, at: datetime) -> list[AlertRaised]:
+    """Return what a window has come to and has not told yet."""
+    found: list[AlertRaised] = []
     spent, cap, budget, told = one.account.spent, one.cap, one.budget, one.account.told
     if spent <= 0:
-        return
+        return found
     for percent in budget.thresholds:
         if spent * 100 >= cap * percent and mark("threshold", percent) not in told:
-            yield _alert(one, "threshold", at, threshold=cap * percent // 100, percent=percent)
+            threshold = cap * percent // 100
+            found.append(_alert(one, "threshold", at, threshold=threshold, percent=percent))
     amount = budget.alert_pico
     if amount is not None and spent >= amount and mark("threshold") not in told:
-        yield _alert(one, "threshold", at, threshold=amount)
+        found.append(_alert(one, "threshold", at, threshold=amount))
     if spent >= cap:
         if mark("exhausted") not in told:
-            yield _alert(one, "exhausted", at)
-    elif mark("forecast") not in told and (when := foretold(one, at)) is not None:
-        yield _alert(one, "forecast", at, exhausted_at=when)
+            found.append(_alert(one, "exhausted", at))
+    elif (when := foretold(one, at)) is not None and mark("forecast") not in told:
+        found.append(_alert(one, "forecast", at, exhausted_at=when))
+    return found
 
 
 def exhausted(one: Cover, at: datetime) -> AlertRaised | None:

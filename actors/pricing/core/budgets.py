@@ -7,8 +7,17 @@ from typing import NamedTuple
 
 from actors.pricing.core import pages
 from actors.pricing.core.ledger import Account, Ledger, scope_key
-from actors.pricing.core.windows import window_at
-from schemas.budgets import EACH, Balance, Budget, BudgetList, BudgetState, Limits
+from actors.pricing.core.windows import minute_of, window_of
+from schemas.budgets import (
+    EACH,
+    Balance,
+    Budget,
+    BudgetList,
+    BudgetState,
+    Limits,
+    ScopeKind,
+    WindowKind,
+)
 from schemas.ids import PLATFORM
 from schemas.ledger import Party, Restriction, Terms, WindowOpened
 
@@ -69,8 +78,9 @@ def _scopes(project: str | None, user: str | None, agent: str | None) -> Sequenc
 
 def covers(state: Ledger, party: Party, at: datetime, now: datetime, zones: Zones) -> list[Cover]:
     """Return every budget that concerns somebody, with the window a moment lies in."""
+    minute = minute_of(at)
     return [
-        cover(state, budget, scope.name, at, now, zones)
+        _cover(state, budget, scope.name, minute, now, zones)
         for scope in scopes_of(party)
         for budget in _holding(state, scope)
     ]
@@ -80,11 +90,18 @@ def cover(
     state: Ledger, budget: Budget, name: str | None, at: datetime, now: datetime, zones: Zones
 ) -> Cover:
     """Return the account of a budget for the window a moment lies in, a new one if need be."""
-    window = window_at(budget.window, at, zones(budget.zone))
-    key = f"{budget.id}/{window.label}/{scope_key(budget.scope, name)}"
+    return _cover(state, budget, name, minute_of(at), now, zones)
+
+
+def _cover(
+    state: Ledger, budget: Budget, name: str | None, minute: int, now: datetime, zones: Zones
+) -> Cover:
+    zone = zones(budget.zone)
+    key = _account_key(budget.id, budget.window, budget.scope, name, minute, zone)
     known = pages.get(state.accounts, key)
     if known is not None:
         return Cover(budget, known)
+    window = window_of(budget.window, minute, zone)
     account = Account(
         key=key,
         budget_id=budget.id,
@@ -94,6 +111,14 @@ def cover(
         name=name,
     )
     return Cover(budget, account, is_new=True)
+
+
+@lru_cache(maxsize=16_384)
+def _account_key(
+    budget_id: str, kind: WindowKind, scope: ScopeKind, name: str | None, minute: int, zone: tzinfo
+) -> str:
+    """Name the window of a budget that a minute since 1970 lies in."""
+    return f"{budget_id}/{window_of(kind, minute, zone).label}/{scope_key(scope, name)}"
 
 
 def opening(account: Account) -> WindowOpened:
@@ -110,6 +135,8 @@ def opening(account: Account) -> WindowOpened:
 
 def limits_for(state: Ledger, party: Party) -> list[tuple[Scope, Limits]]:
     """Return every scope somebody acts in that has limits."""
+    if not state.limits and (state.defaults is None or state.defaults.limits is None):
+        return []
     found = ((scope, _limits_of(state, scope)) for scope in scopes_of(party))
     return [(scope, limits) for scope, limits in found if limits is not None]
 

@@ -44,7 +44,6 @@ from schemas.ledger import (
     Booked,
     BudgetRemoved,
     BudgetSet,
-    Charge,
     Charged,
     DefaultsSet,
     DropBudget,
@@ -224,7 +223,11 @@ def _charged(
 ) -> Charged:
     held = hold.amount_pico if hold is not None else 0
     booked = closed.booked_pico if closed is not None else 0
-    cost = sum(charge.cost_pico or 0 for charge in command.charges)
+    cost = tokens = unpriced = 0
+    for charge in command.charges:
+        cost += charge.cost_pico or 0
+        tokens += charge.usage.total
+        unpriced += charge.cost_pico is None
     return Charged(
         reference=command.reference,
         party=command.party,
@@ -236,15 +239,11 @@ def _charged(
         completed=command.completed,
         held_pico=held,
         booked_pico=booked,
-        tokens=_tokens(command.charges),
-        unpriced=sum(charge.cost_pico is None for charge in command.charges),
+        tokens=tokens,
+        unpriced=unpriced,
         accounts=[one.account.key for one in concerned],
         entered_at=now,
     )
-
-
-def _tokens(charges: Sequence[Charge]) -> int:
-    return sum(charge.usage.total for charge in charges)
 
 
 def _alerts(
@@ -252,11 +251,10 @@ def _alerts(
 ) -> list[AccountEvent]:
     """Return what the accounts have come to with an event."""
     change = move(event)
-    return [
-        alert
-        for one in concerned
-        for alert in raised(Cover(one.budget, moved(one.account, change)), now)
-    ]
+    found: list[AccountEvent] = []
+    for budget, account, _ in concerned:
+        found += raised(Cover(budget, moved(account, change)), now)
+    return found
 
 
 def _void(state: Ledger, command: Void, now: datetime) -> Decision:

@@ -124,7 +124,7 @@ def due(state: Ledger) -> datetime | None:
 
 def whole_second(lease_until: datetime) -> datetime:
     """Return the end of a lease as it is kept: never later than asked for, by whole seconds."""
-    return lease_until.replace(microsecond=0)
+    return lease_until - timedelta(microseconds=lease_until.microsecond)
 
 
 def lapsed(state: Ledger, now: datetime) -> list[Hold]:
@@ -212,7 +212,7 @@ def _reserved(state: Ledger, event: Reserved) -> Ledger:
     }
     return msgspec.structs.replace(
         state,
-        holds=pages.updated(state.holds, {key_of(event.reference): hold}),
+        holds=pages.put(state.holds, key_of(event.reference), hold),
         lapses=_lapses(state.lapses, hold.lease_until, 1),
         meters=pages.updated(state.meters, meters),
         at=max(state.at, event.at),
@@ -233,7 +233,7 @@ def _extended(state: Ledger, event: Extended) -> Ledger:
         lease_until=until,
     )
     lapses = _lapses(_lapses(state.lapses, hold.lease_until, -1), until, 1)
-    holds = pages.updated(state.holds, {key: longer})
+    holds = pages.put(state.holds, key, longer)
     return msgspec.structs.replace(state, holds=holds, lapses=lapses, at=max(state.at, event.at))
 
 
@@ -303,7 +303,7 @@ def _opened(state: Ledger, event: WindowOpened) -> Ledger:
         end=event.end,
         name=event.name,
     )
-    accounts = pages.updated(state.accounts, {event.account: account})
+    accounts = pages.put(state.accounts, event.account, account)
     return msgspec.structs.replace(state, accounts=accounts)
 
 
@@ -334,7 +334,7 @@ def _told(state: Ledger, event: AlertRaised) -> Ledger:
     if account is None:
         return state
     told = msgspec.structs.replace(account, told=(*account.told, mark(event.alert, event.percent)))
-    return msgspec.structs.replace(state, accounts=pages.updated(state.accounts, {told.key: told}))
+    return msgspec.structs.replace(state, accounts=pages.put(state.accounts, told.key, told))
 
 
 def mark(alert: Alert, percent: int | None = None) -> str:

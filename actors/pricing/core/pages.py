@@ -38,14 +38,22 @@ def size(pages: Pages[V]) -> int:
 
 def updated(pages: Pages[V], changes: Mapping[str, V]) -> Pages[V]:
     """Return the pages with these entries in place."""
-    if not changes:
-        return pages
-    fresh = list(pages) or [{}]
-    is_full = False
-    for place, entries in _by_place(changes, len(fresh)).items():
-        fresh[place] = page = {**fresh[place], **entries}
-        is_full = is_full or len(page) > FULL
-    return tuple(_spread(fresh) if is_full and len(fresh) < MOST_PAGES else fresh)
+    for key, value in changes.items():
+        pages = put(pages, key, value)
+    return pages
+
+
+def put(pages: Pages[V], key: str, value: V) -> Pages[V]:
+    """Return the pages with one entry in place."""
+    if not pages:
+        return ({key: value},)
+    place = _place(key, len(pages))
+    page = pages[place] | {key: value}
+    if len(page) > FULL and len(pages) < MOST_PAGES:
+        return put(_spread(pages), key, value)
+    fresh = list(pages)
+    fresh[place] = page
+    return tuple(fresh)
 
 
 def without(pages: Pages[V], key: str) -> Pages[V]:
@@ -64,21 +72,12 @@ def kept(pages: Pages[V], is_kept: Callable[[V], bool]) -> Pages[V]:
     return tuple({key: value for key, value in page.items() if is_kept(value)} for page in pages)
 
 
-def _by_place(changes: Mapping[str, V], pages: int) -> Mapping[int, Mapping[str, V]]:
-    if pages == 1:
-        return {0: changes}
-    found: dict[int, dict[str, V]] = {}
-    for key, value in changes.items():
-        found.setdefault(_place(key, pages), {})[key] = value
-    return found
-
-
-def _spread(pages: list[dict[str, V]]) -> list[dict[str, V]]:
+def _spread(pages: Pages[V]) -> Pages[V]:
     fresh: list[dict[str, V]] = [{} for _ in range(len(pages) * GROWTH)]
     for page in pages:
         for key, value in page.items():
             fresh[_place(key, len(fresh))][key] = value
-    return fresh
+    return tuple(fresh)
 
 
 def _place(key: str, pages: int) -> int:

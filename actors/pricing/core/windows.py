@@ -25,11 +25,16 @@ def window_at(kind: WindowKind, at: datetime, zone: tzinfo) -> Window:
 
     A day is as long as the zone has it: 23 or 25 hours where its clocks change.
     """
-    return _of_minute(kind, int(at.timestamp() // 60), zone)
+    return window_of(kind, minute_of(at), zone)
+
+
+def minute_of(at: datetime) -> int:
+    """Return the minutes from 1970 to a moment."""
+    return int(at.timestamp() // 60)
 
 
 @lru_cache(maxsize=4096)
-def _of_minute(kind: WindowKind, minute: int, zone: tzinfo) -> Window:
+def window_of(kind: WindowKind, minute: int, zone: tzinfo) -> Window:
     """Return the window of a minute since 1970: no zone changes its clocks within one."""
     at = datetime.fromtimestamp(minute * 60, UTC)
     today = at.astimezone(zone).date()
