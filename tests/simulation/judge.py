@@ -134,6 +134,7 @@ class Judge:
         if item in self.begun:
             self._break(f"begun twice: {item}")
         self.begun[item] = (site, anyio.current_time())
+        site.begins()
 
     def answered(self, subject: str, mail: Mail, reply: bytes) -> None:
         """Check an answer that a caller has received."""

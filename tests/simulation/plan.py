@@ -124,14 +124,21 @@ def _direct_transfers(chance: random.Random) -> list[Event]:
 
 def troubles(chance: random.Random) -> list[Event]:
     """Draw what befalls whole processes."""
-    kinds = [_killed, _paused, _cut, _deaf, _skewed, _restarted]
+    kinds = [_killed, _struck, _paused, _cut, _deaf, _skewed, _restarted]
     chosen = chance.sample(kinds, chance.randint(0, 4))
-    return [kind(chance) for kind in chosen for _ in range(chance.choice([1, 1, 2, 3]))]
+    befallen = [kind(chance) for kind in chosen for _ in range(chance.choice([1, 1, 2, 3]))]
+    return [*befallen, *_departures(chance)]
 
 
 def _killed(chance: random.Random) -> Event:
     steps = {"in steps": chance.randint(1, 60)}
     return Event(_moment(chance), "is killed", chance.choice(OWNERS + WORKERS), steps)
+
+
+def _struck(chance: random.Random) -> Event:
+    """A worker dies soon after it has begun what it begins next."""
+    steps = {"in steps": chance.randint(1, 30)}
+    return Event(_moment(chance), "is killed at work", chance.choice(WORKERS), steps)
 
 
 def _paused(chance: random.Random) -> Event:
@@ -159,6 +166,12 @@ def _skewed(chance: random.Random) -> Event:
 def _restarted(chance: random.Random) -> Event:
     values = {"losing": chance.choice([0.0, 0.05, 0.5]), "away": chance.uniform(0.0, 1.0)}
     return Event(_moment(chance), "is killed and comes back", "bus", values)
+
+
+def _departures(chance: random.Random) -> list[Event]:
+    """Draw processes that are asked to stop, finish what they have and come back later."""
+    leavers = chance.sample(OWNERS + WORKERS, chance.choice([0, 0, 0, 1, 2]))
+    return [Event(_moment(chance), "leaves", who, {}) for who in leavers]
 
 
 def _moment(chance: random.Random) -> float:

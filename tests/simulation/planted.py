@@ -162,6 +162,11 @@ async def nobody_answers(*_: Any) -> dict[str, str]:
     return {}
 
 
+async def leave_at_once(worker: Worker[Any]) -> None:
+    worker._draining = True
+    await worker._desk.leave()
+
+
 def newest_reading(*readings: Any) -> Any:
     return readings[-1]
 
@@ -170,7 +175,7 @@ PLANTED = (
     Planted("the journal has no fence", "bus.memory.store.MemoryStore.append", append_anyhow, 20),
     Planted("an unanswered append is believed", "bus.shard.fence.append", believe_unanswered, 20),
     Planted("a new owner begins no epoch", "bus.shard.recovery._owner_commit", same_epoch, 20),
-    Planted("a former owner still answers", "bus.shard.fence.Fence.confirm", not_done, 20),
+    Planted("a former owner still answers", "bus.shard.fence.Fence.confirm", not_done, 40),
     Planted(
         "replies leave before the commit", "bus.shard.owner.ShardOwner._store", reply_first, 20
     ),
@@ -178,7 +183,7 @@ PLANTED = (
     Planted(
         "events leave before the commit", "bus.shard.owner.ShardOwner._store", publish_first, 20
     ),
-    Planted("items are acknowledged first", "bus.worker.Worker._handle", acknowledge_first, 250),
+    Planted("items are acknowledged first", "bus.worker.Worker._handle", acknowledge_first, 150),
     Planted("nobody claims", "bus.worker.Worker._needs_claim", never_claim, 80),
     Planted(
         "an unanswered offer is taken as refused",
@@ -200,6 +205,7 @@ PLANTED = (
         150,
     ),
     Planted("a dead worker is not missed", "bus.shard.workforce.Workforce._gone", forgotten, 80),
+    Planted("who leaves drops what is in hand", "bus.worker.Worker.drain", leave_at_once, 150),
     Planted("replies are not remembered", "bus.shard.book.Book.remember", forgotten, 20),
     Planted("a new owner has no timers", "bus.shard.owner.take_over", take_over_without_timers, 20),
     Planted("a snapshot is ahead", "bus.shard.book.Book.image", image_of_what_is_not_stored, 20),

@@ -31,10 +31,17 @@ NO_DELTAS = Deltas(count=0, sha256="")
 
 
 class SiteRuntime(Runtime):
-    """A process that no signal reaches."""
+    """A process that no signal reaches. ``is_drained`` says that it has left in good order."""
+
+    is_drained = False
 
     async def _stop_on_signal(self) -> None:
         await anyio.sleep_forever()
+
+    async def _drain(self) -> None:
+        began = anyio.current_time()
+        await super()._drain()
+        self.is_drained = anyio.current_time() - began < self._timing.drain_seconds
 
 
 class WatchedOwners(Owners):

@@ -56,6 +56,8 @@ class Site:
         self.died: Callable[[Site], None] = lambda _: None
         self.hosts: Sequence[ShardHost] = ()
         self.leave: Callable[[], None] = lambda: None
+        self.has_left = False
+        self.dies_at_work: int | None = None
         self.silences: list[Silence] = []
         self._cuts = 0
 
@@ -75,6 +77,12 @@ class Site:
             self.is_dead = self.process.is_frozen = True
             self.transport.lose()
             self.died(self)
+
+    def begins(self) -> None:
+        """Begin an item of work, which may be the last thing that it does."""
+        if self.dies_at_work is not None:
+            self.process.at_step[self.process.steps + self.dies_at_work] = self.kill
+            self.dies_at_work = None
 
     def pause(self, seconds: float) -> None:
         """Stand still, with everything in mid-flight."""
@@ -110,8 +118,11 @@ class Site:
             self.transport.find()
 
     def was_silent(self, since: float, *, at_least: float) -> bool:
-        """Say whether it died, was cut off, or stood still so long, at some time from ``since``."""
-        return self.is_dead or any(
+        """Say whether it died, was cut off, or stood still so long, at some time from ``since``.
+
+        Who has left in good order has not died: what it had begun was reported before.
+        """
+        return (self.is_dead and not self.has_left) or any(
             silence.began + silence.seconds >= since
             and (silence.is_cut or silence.seconds >= at_least)
             for silence in self.silences

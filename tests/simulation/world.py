@@ -76,6 +76,8 @@ class World:
         match event.what:
             case "is killed":
                 self._after_steps(event, lambda site: site.kill())
+            case "is killed at work":
+                self.sites[event.who].dies_at_work = values["in steps"]
             case "stands still":
                 self._after_steps(event, lambda site: site.pause(values["for"]))
             case "loses the bus":
@@ -99,6 +101,7 @@ class World:
         for site in self.sites.values():
             site.skew = 0.0
             site.process.at_step.clear()
+            site.dies_at_work = None
             site.find()
             site.resume()
 
@@ -158,6 +161,7 @@ class World:
         site.leave = runtime.stop
         try:
             await runtime.run()
+            site.has_left = runtime.is_drained
         except* CallboardError as group:
             self.trace.note(site.name, f"gives up: {group.exceptions[0]}")
         site.kill()
