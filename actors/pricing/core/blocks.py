@@ -277,12 +277,16 @@ def portion(free: int, wanted: int, least: int) -> int:
 
 
 def recalled(state: Ledger, asker: str, now: datetime) -> tuple[Recalled, ...]:
-    """Ask all others that have blocks to give back what they do not use, if it is not done yet."""
+    """Ask all that have blocks to give back what they do not use, if it is not done yet.
+
+    The one that was refused too: one that keeps asking would else be the only one whose rest is
+    not lent on.
+    """
     if now - state.escrow.recalled_at < AGAIN:
         return ()
-    others = {hold.reference.execution_id for hold in pages.values(state.holds)}
-    others -= {asker, *state.escrow.recalls}
-    return (Recalled(tenants=sorted(others), at=now),) if others else ()
+    lent = {hold.reference.execution_id for hold in pages.values(state.holds)}
+    asked = sorted(lent - state.escrow.recalls.keys())
+    return (Recalled(tenants=asked, at=now),) if lent - {asker} and asked else ()
 
 
 # Refusals

@@ -179,23 +179,26 @@ def _granted(escrow: Escrow, event: BlockGranted) -> Escrow:
 
 
 def _refused(escrow: Escrow, tenant: str, event: BlockRefused) -> Escrow:
-    asked, known = escrow.asking, escrow.refused
-    if known is not None and (is_over(known) or event.at - known.at > PATIENCE):
-        known = None
+    asked = escrow.asking
     if asked is None:
         message = f"block {event.number} was never asked for"
         raise ValueError(message)
-    refusal = Refusal(
-        problem=event.problem,
-        least_pico=asked.least_pico,
-        since=known.since if known is not None else event.at,
-        at=event.at,
-    )
+    refusal = _refusal(escrow.refused, event, asked.least_pico)
     void = Void(reference=reference(tenant, event.number, asked.since))
     given_up = _return(tenant, event.number, "void", event.at, void)
     return msgspec.structs.replace(
         escrow, asking=None, refused=refusal, returns=(*escrow.returns, given_up)
     )
+
+
+def _refusal(known: Refusal | None, event: BlockRefused, least: int) -> Refusal:
+    """Return what a refusal comes to beside an earlier one: that of more says nothing of less."""
+    fresh = Refusal(problem=event.problem, least_pico=least, since=event.at, at=event.at)
+    if known is None or is_over(known) or event.at - known.at > PATIENCE:
+        return fresh
+    if least > known.least_pico:
+        return known
+    return fresh if least < known.least_pico else msgspec.structs.replace(fresh, since=known.since)
 
 
 def _returned(escrow: Escrow, tenant: str, event: BlockReturned) -> Escrow:

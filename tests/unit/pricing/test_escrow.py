@@ -11,6 +11,7 @@ from actors.pricing.core import pages
 from actors.pricing.core.blocks import IDLE, REMEMBERED, SIZE
 from actors.pricing.core.decisions import Rules
 from actors.pricing.core.escrow import NONE, is_escrow
+from schemas.escrow import Recalled
 from schemas.ids import PLATFORM
 from schemas.ledger import AlertRaised, Charged, Lapse, Lapsed, MoneyHeld, Reserved, Voided
 from schemas.problems import Problem
@@ -143,6 +144,18 @@ def test_a_tenant_gives_back_what_another_needs_but_nothing_that_it_holds():
     lenders.hold("acme", "e1", 10)
     assert isinstance(lenders.hold("bolt", "e1", 8 * SIZE * 10 - 10), MoneyHeld)
     assert isinstance(lenders.hold("bolt", "e2", 1), Problem)
+
+
+def test_who_is_refused_is_asked_to_give_back_as_the_others_are():
+    lenders = Lenders(TENANTS)
+    platform = lenders.owners[PLATFORM]
+    platform.budget("all", 20, window="total")
+    for tenant in TENANTS:
+        lenders.hold(tenant, "e1", 10)
+    lenders.reserve("acme", "e2", 5)
+    lenders.deliver_all()
+    recalls = [each.tenants for each in platform.events if isinstance(each, Recalled)]
+    assert recalls == [["acme", "bolt"]]
 
 
 def test_what_is_left_goes_back_when_a_tenant_is_idle():
