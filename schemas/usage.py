@@ -21,10 +21,11 @@ def _worse(one: Quality, other: Quality) -> Quality:
 class Usage(Message, omit_defaults=True):
     """Tokens in buckets that never overlap: ``input`` excludes what the caches served or stored.
 
-    ``output`` includes reasoning tokens, of which ``reasoning`` is the part. Writes to a cache go
-    by the time it keeps them; ``cache_write`` are those whose time the provider does not tell.
-    Audio has buckets of its own, outside ``input``, ``cache_read`` and ``output``. ``searches``
-    counts web searches the provider ran, which are no tokens.
+    ``output`` includes reasoning and citations, of which ``reasoning`` and ``citation`` are the
+    parts. Writes to a cache go by the time it keeps them; ``cache_write`` are those whose time the
+    provider does not tell. Audio, and pictures and films that were made, have buckets of their own,
+    outside ``input``, ``cache_read`` and ``output``. ``searches`` counts web searches the provider
+    ran, which are no tokens.
     """
 
     input: Tokens = 0
@@ -39,6 +40,9 @@ class Usage(Message, omit_defaults=True):
     audio_cached: Tokens = 0
     audio_output: Tokens = 0
     searches: Annotated[int, msgspec.Meta(ge=0)] = 0
+    image_output: Tokens = 0
+    video_output: Tokens = 0
+    citation: Tokens = 0
 
     @property
     def written(self) -> int:
@@ -51,9 +55,14 @@ class Usage(Message, omit_defaults=True):
         return self.input + self.cache_read + self.written + self.audio_input + self.audio_cached
 
     @property
+    def made(self) -> int:
+        """All tokens of the answer: said, spoken, drawn, filmed."""
+        return self.output + self.audio_output + self.image_output + self.video_output
+
+    @property
     def total(self) -> int:
         """All tokens, each counted once."""
-        return self.prompt + self.output + self.audio_output
+        return self.prompt + self.made
 
     def __add__(self, other: "Usage") -> "Usage":
         """Sum bucket by bucket; the quality is the worse of the two."""

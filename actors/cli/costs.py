@@ -160,7 +160,7 @@ def _cells(totals: Totals) -> tuple[str, ...]:
         f"{totals.calls:,}",
         f"{totals.usage.prompt:,}",
         "" if totals.cache_share is None else f"{totals.cache_share:.0%}",
-        f"{totals.usage.output + totals.usage.audio_output:,}",
+        f"{totals.usage.made:,}",
         money(totals.p50_pico),
         money(totals.p95_pico),
         money(totals.cost_per_success_pico),

@@ -149,7 +149,7 @@ def answered(span: Span, answer: Answer) -> None:
         {
             "gen_ai.response.finish_reasons": [answer.finish_reason],
             "gen_ai.usage.input_tokens": answer.usage.prompt,
-            "gen_ai.usage.output_tokens": answer.usage.output + answer.usage.audio_output,
+            "gen_ai.usage.output_tokens": answer.usage.made,
             "gen_ai.usage.cache_read.input_tokens": answer.usage.cache_read,
             "gen_ai.usage.cache_creation.input_tokens": answer.usage.written,
             "gen_ai.usage.reasoning.output_tokens": answer.usage.reasoning,

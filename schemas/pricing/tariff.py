@@ -57,23 +57,43 @@ class UsageRates(msgspec.Struct, frozen=True):
     audio_output: int
     reasoning: int
     searches: int
+    image_output: int
+    video_output: int
+    citation: int
     requests: int
 
     def cost(self, usage: Usage) -> int:
         """Return what one request cost; ``NO_RATE`` or more if something has no rate."""
+        # Hardly any call has these, and to look is quicker than to multiply.
+        is_rare = (
+            usage.audio_input
+            or usage.audio_cached
+            or usage.audio_output
+            or usage.image_output
+            or usage.video_output
+            or usage.citation
+        )
         return (
             usage.input * self.input
             + usage.cache_read * self.cache_read
             + usage.cache_write * self.cache_write
             + usage.cache_write_5m * self.cache_write_5m
             + usage.cache_write_1h * self.cache_write_1h
-            + usage.audio_input * self.audio_input
-            + usage.audio_cached * self.audio_cached
             + usage.output * self.output
-            + usage.audio_output * self.audio_output
             + usage.reasoning * self.reasoning
             + usage.searches * self.searches
             + self.requests
+            + (self._rare(usage) if is_rare else 0)
+        )
+
+    def _rare(self, usage: Usage) -> int:
+        return (
+            usage.audio_input * self.audio_input
+            + usage.audio_cached * self.audio_cached
+            + usage.audio_output * self.audio_output
+            + usage.image_output * self.image_output
+            + usage.video_output * self.video_output
+            + usage.citation * self.citation
         )
 
 

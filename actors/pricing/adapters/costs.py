@@ -162,7 +162,7 @@ def _forget(rows: Rows, tenant: str, reference: Reference) -> None:
 COSTS = Projection(
     name="costs",
     entity=ACCOUNT_ENTITY,
-    version=1,
+    version=2,
     tables=TABLES,
     event_type=Charged | Lapsed | Voided,
     apply=apply,

@@ -105,7 +105,7 @@ def _counted(totals: Totals) -> Counts:
         WRITTEN: usage.written,
         WRITTEN_5M: usage.cache_write_5m + usage.cache_write,
         WRITTEN_1H: usage.cache_write_1h,
-        OUTPUT: usage.output + usage.audio_output,
+        OUTPUT: usage.made,
         SEARCHES: usage.searches,
         CALLS: totals.calls,
     }

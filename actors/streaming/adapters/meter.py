@@ -16,8 +16,8 @@ from schemas.usage import COUNTS
 _AT_ONCE = 256
 """Events are added to the metric in such portions, for each addition takes a lock."""
 
-COUNTED = tuple(kind for kind in COUNTS if kind not in {"reasoning", "searches"})
-"""Reasoning is a part of the output, and searches are no tokens."""
+COUNTED = tuple(kind for kind in COUNTS if kind not in {"reasoning", "citation", "searches"})
+"""Reasoning and citations are parts of the output, and searches are no tokens."""
 
 _CIRCUITS = {"closed": 0, "half_open": 1, "open": 2}
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from datetime import datetime
 from decimal import Decimal, InvalidOperation
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple, cast
 
 import msgspec
 
@@ -15,6 +15,9 @@ from schemas.pricing.terms import terms_of
 from schemas.pricing.units import PICO
 from schemas.providers import OpenAI, Provider
 from schemas.usage import COUNTS, Usage
+
+TICKS: Final = 10**10
+"""Of xAI in a dollar."""
 
 
 class Judged(NamedTuple):
@@ -121,14 +124,20 @@ def embedded(
 def reported(raw_usage: dict[str, Any]) -> int | None:
     """Return what a provider itself says a call has cost, in pico-dollars.
 
-    OpenRouter says it in dollars as ``cost``, DeepInfra as ``estimated_cost``. What is more than an
-    amount can be is not said.
+    OpenRouter says it in dollars as ``cost``, Perplexity as the total in there, DeepInfra as
+    ``estimated_cost``; xAI in ticks, of which a dollar has 10**10. What is more than an amount can
+    be is not said.
     """
     said = raw_usage.get("cost", raw_usage.get("estimated_cost"))
+    if isinstance(said, dict):
+        said = cast("dict[str, Any]", said).get("total_cost")
+    unit = PICO
+    if said is None:
+        said, unit = raw_usage.get("cost_in_usd_ticks"), PICO // TICKS
     if isinstance(said, bool) or not isinstance(said, int | float | str):
         return None
     try:
-        pico = int(Decimal(str(said)) * PICO)
+        pico = int(Decimal(str(said)) * unit)
     except (InvalidOperation, OverflowError, ValueError):
         return None
     return pico if abs(pico) <= MOST_PICO else None

@@ -260,6 +260,37 @@ def test_defect_06_a_rate_of_its_own_replaces_that_of_the_output():
     assert whole - fee == 40 * 8_000_000 + 60 * 3_000_000
 
 
+def test_defect_06_what_perplexity_counts_beside_its_answer_is_paid_for_as_well():
+    told = {
+        "prompt_tokens": 33,
+        "completion_tokens": 7_163,
+        "total_tokens": 7_196,
+        "citation_tokens": 20_016,
+        "num_search_queries": 18,
+        "reasoning_tokens": 73_997,
+    }
+
+    assert cost("perplexity", "sonar-deep-research", chat_usage(told, "exact")) == (
+        33 * 2_000_000
+        + 7_163 * 8_000_000
+        + 20_016 * 2_000_000
+        + 73_997 * 3_000_000
+        + 18 * 5_000_000_000
+    )
+
+
+def test_defect_06_a_picture_that_was_drawn_is_not_charged_like_text():
+    told = {
+        "promptTokenCount": 10,
+        "candidatesTokenCount": 1_300,
+        "candidatesTokensDetails": [{"modality": "IMAGE", "tokenCount": 1_290}],
+    }
+
+    assert cost("google", "gemini-2.5-flash-image", gemini_usage(told, "exact")) == (
+        10 * 300_000 + 10 * 2_500_000 + 1_290 * 30_000_000
+    )
+
+
 # 7: service tiers
 
 

@@ -1,6 +1,8 @@
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from actors.streaming.core.deltas import Delta, ReasoningDelta, TextDelta
 from actors.streaming.core.reader import MAX_ANSWER_CHARACTERS
@@ -398,7 +400,7 @@ def test_tool_calls_beyond_all_bounds_are_refused(calls: list[dict[str, Any]]):
         ({"prompt_tokens": 7.0, "completion_tokens": None}, Usage(input=7)),
         (
             {"prompt_tokens": 5, "prompt_tokens_details": {"cached_tokens": 9}},
-            Usage(input=0, cache_read=9),
+            Usage(input=5, cache_read=9),
         ),
         ({"prompt_tokens": -1, "prompt_tokens_details": None}, Usage()),
         (
@@ -410,10 +412,63 @@ def test_tool_calls_beyond_all_bounds_are_refused(calls: list[dict[str, Any]]):
             },
             Usage(input=10, output=5, audio_input=40, audio_output=25),
         ),
+        (
+            {
+                "prompt_tokens": 100,
+                "completion_tokens": 1,
+                "prompt_tokens_details": {"audio_tokens": 50, "cached_tokens": 90},
+            },
+            Usage(cache_read=50, audio_cached=40, audio_input=10, output=1),
+        ),
+        ({"prompt_tokens": 9, "cached_tokens": 4}, Usage(input=5, cache_read=4)),
+        (
+            {
+                "prompt_tokens": 9,
+                "cache_read_input_tokens": 4,
+                "cache_creation_input_tokens": 3,
+                "prompt_tokens_details": {"cached_tokens": 4},
+            },
+            Usage(input=2, cache_read=4, cache_write=3),
+        ),
+        (
+            {
+                "prompt_tokens": 33,
+                "completion_tokens": 7_163,
+                "total_tokens": 7_196,
+                "citation_tokens": 20_016,
+                "num_search_queries": 18,
+                "reasoning_tokens": 73_997,
+            },
+            Usage(input=33, output=101_176, reasoning=73_997, citation=20_016, searches=18),
+        ),
     ],
 )
 def test_usage_goes_into_buckets_that_never_overlap(sent: dict[str, Any], usage: Usage):
     assert usage_of(sent, "exact") == usage
+
+
+@given(
+    prompt=st.integers(0, 100),
+    cached=st.integers(0, 100),
+    written=st.integers(0, 100),
+    heard=st.integers(0, 100),
+    heard_again=st.integers(0, 100),
+)
+def test_the_buckets_of_a_prompt_sum_up_to_what_was_told_of_it(
+    prompt: int, cached: int, written: int, heard: int, heard_again: int
+):
+    details = {
+        "cached_tokens": cached,
+        "cache_write_tokens": written,
+        "audio_tokens": heard,
+        "cached_tokens_details": {"audio_tokens": heard_again},
+    }
+    usage = usage_of({"prompt_tokens": prompt, "prompt_tokens_details": details}, "exact")
+
+    if cached + written <= prompt and heard <= prompt - written:
+        assert usage.prompt == prompt
+        assert usage.audio_input + usage.audio_cached == heard
+    assert (usage.cache_read + usage.audio_cached, usage.written) == (cached, written)
 
 
 def test_the_last_usage_counts_and_none_is_added_up():

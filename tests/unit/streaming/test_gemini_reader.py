@@ -438,6 +438,26 @@ def test_a_reason_settles_nothing_because_an_answer_may_follow_it():
     assert (answer.text, answer.finish_reason) == ("One.", "stop")
 
 
+def test_cached_audio_that_is_told_nowhere_is_what_cached_tokens_and_audio_overlap_by():
+    usage = usage_of(
+        {
+            "promptTokenCount": 100,
+            "cachedContentTokenCount": 90,
+            "promptTokensDetails": [{"modality": "AUDIO", "tokenCount": 50}],
+            "candidatesTokenCount": 7,
+            "candidatesTokensDetails": [
+                {"modality": "IMAGE", "tokenCount": 4},
+                {"modality": "VIDEO", "tokenCount": 2},
+            ],
+        },
+        "exact",
+    )
+
+    assert usage == Usage(
+        cache_read=50, audio_cached=40, audio_input=10, output=1, image_output=4, video_output=2
+    )
+
+
 def test_usage_without_counts_is_no_usage():
     traffic = {"usageMetadata": {"trafficType": "ON_DEMAND"}}
 

@@ -196,30 +196,35 @@ def usage_of(raw: Mapping[str, Any], quality: Quality, searches: int = 0) -> Usa
     """Put the counts into buckets that do not overlap; None if there are none.
 
     Cached tokens lie inside ``promptTokenCount``, what tools brought and the thoughts lie outside
-    of the counts for prompt and candidates, audio lies inside each.
+    of the counts for prompt and candidates, other modalities than text lie inside each.
     """
     if "promptTokenCount" not in raw and "candidatesTokenCount" not in raw:
         return None
-    cached, cached_audio = counts.at(raw, "cachedContentTokenCount"), _audio(raw, "cache")
-    heard = max(_audio(raw, "prompt") - cached_audio, 0)
+    cached, heard = counts.at(raw, "cachedContentTokenCount"), _told(raw, "prompt", "AUDIO")
     prompt = counts.at(raw, "promptTokenCount") + counts.at(raw, "toolUsePromptTokenCount")
-    spoken, thought = _audio(raw, "candidates"), counts.at(raw, "thoughtsTokenCount")
+    plain = max(prompt - cached, 0)
+    heard_again = min(max(_told(raw, "cache", "AUDIO"), heard - plain), heard, cached)
+    drawn, filmed = _told(raw, "candidates", "IMAGE"), _told(raw, "candidates", "VIDEO")
+    spoken, thought = _told(raw, "candidates", "AUDIO"), counts.at(raw, "thoughtsTokenCount")
+    said = counts.at(raw, "candidatesTokenCount") - spoken - drawn - filmed
     return Usage(
-        input=max(prompt - cached - heard, 0),
-        cache_read=max(cached - cached_audio, 0),
-        output=max(counts.at(raw, "candidatesTokenCount") - spoken, 0) + thought,
+        input=max(plain - heard + heard_again, 0),
+        cache_read=cached - heard_again,
+        output=max(said, 0) + thought,
         reasoning=thought,
-        audio_input=heard,
-        audio_cached=cached_audio,
+        audio_input=heard - heard_again,
+        audio_cached=heard_again,
         audio_output=spoken,
+        image_output=drawn,
+        video_output=filmed,
         searches=searches,
         quality=quality,
     )
 
 
-def _audio(raw: Mapping[str, Any], of: str) -> int:
-    rows = map(counts.members, counts.items(raw.get(f"{of}TokensDetails")))
-    return sum(counts.at(row, "tokenCount") for row in rows if row.get("modality") == "AUDIO")
+def _told(raw: Mapping[str, Any], part: str, modality: str) -> int:
+    rows = map(counts.members, counts.items(raw.get(f"{part}TokensDetails")))
+    return sum(counts.at(row, "tokenCount") for row in rows if row.get("modality") == modality)
 
 
 def _signed_text(part: Part) -> dict[str, Any]:

@@ -196,26 +196,63 @@ def _plain(thinking: list[ContentPart] | str) -> str:
 def usage_of(raw: Mapping[str, Any], quality: Quality) -> Usage:
     """Put the counts into buckets that do not overlap.
 
-    Cached, cache-written and audio tokens lie inside ``prompt_tokens``, reasoning and audio inside
-    ``completion_tokens``, except where the total shows that reasoning was counted beside them.
+    Cached, cache-written and audio tokens lie inside ``prompt_tokens``, unless they are more than
+    that; of audio and cached tokens that overlap, that much is cached audio. Audio lies inside
+    ``completion_tokens``, and so does reasoning, but for those who count it beside them.
     """
-    prompt, output = counts.at(raw, "prompt_tokens"), counts.at(raw, "completion_tokens")
-    details = "prompt_tokens_details"
-    # DeepSeek's older name for it stands beside the details, or alone.
-    read = counts.at(raw, details, "cached_tokens") or counts.at(raw, "prompt_cache_hit_tokens")
-    written = counts.at(raw, details, "cache_write_tokens")
-    heard = counts.at(raw, details, "audio_tokens")
+    prompt, heard = counts.at(raw, "prompt_tokens"), counts.at(raw, _DETAILS, "audio_tokens")
+    read, written = _first(raw, _READ), _first(raw, _WRITTEN)
+    plain = prompt - read - written if read + written <= prompt else prompt
+    told = counts.at(raw, _DETAILS, "cached_tokens_details", "audio_tokens")
+    heard_again = min(max(told, heard - plain), heard, read)
     spoken = counts.at(raw, "completion_tokens_details", "audio_tokens")
-    reasoning = counts.at(raw, "completion_tokens_details", "reasoning_tokens")
-    if reasoning and counts.at(raw, "total_tokens") == prompt + output + reasoning:
-        output += reasoning
+    output, reasoning, citation = _answer(raw)
     return Usage(
-        input=max(prompt - read - written - heard, 0),
-        cache_read=read,
+        input=max(plain - heard + heard_again, 0),
+        cache_read=read - heard_again,
         cache_write=written,
-        output=max(output - spoken, reasoning),
+        output=max(output - spoken, reasoning + citation),
         reasoning=reasoning,
-        audio_input=heard,
+        audio_input=heard - heard_again,
+        audio_cached=heard_again,
         audio_output=spoken,
+        searches=counts.at(raw, "num_search_queries"),
+        citation=citation,
         quality=quality,
     )
+
+
+_DETAILS = "prompt_tokens_details"
+_READ = (
+    (_DETAILS, "cached_tokens"),
+    # DeepSeek's older name for it stands beside the details, or alone, and so do those of others.
+    ("prompt_cache_hit_tokens",),
+    ("cached_tokens",),
+    ("cache_read_input_tokens",),
+)
+_WRITTEN = (
+    (_DETAILS, "cache_write_tokens"),
+    (_DETAILS, "cache_creation_tokens"),
+    ("cache_creation_input_tokens",),
+)
+_REASONING = (("completion_tokens_details", "reasoning_tokens"), ("reasoning_tokens",))
+
+
+def _first(raw: Mapping[str, Any], paths: tuple[tuple[str, ...], ...]) -> int:
+    """Return the first count that there is one of, by all names of the same."""
+    return next((count for path in paths if (count := counts.at(raw, *path))), 0)
+
+
+def _answer(raw: Mapping[str, Any]) -> tuple[int, int, int]:
+    """Return all tokens of the answer, with the reasoning and the citations among them.
+
+    Perplexity counts both beside ``completion_tokens`` and in no total; of others the total shows
+    whether reasoning was.
+    """
+    output, reasoning = counts.at(raw, "completion_tokens"), _first(raw, _REASONING)
+    if "citation_tokens" in raw:
+        citation = counts.at(raw, "citation_tokens")
+        return output + reasoning + citation, reasoning, citation
+    total = counts.at(raw, "prompt_tokens") + output + reasoning
+    is_beside = reasoning > output or counts.at(raw, "total_tokens") == total
+    return output + reasoning * is_beside, reasoning, 0
