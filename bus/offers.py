@@ -19,7 +19,7 @@ from bus.ids import new_id
 from bus.ports import ELSEWHERE, Bus, Delivery, Ticket
 from bus.subjects import offer_subject
 from bus.waiting import Wakeup, loop_time
-from schemas.fleet import WORKER_SUBJECT, Offer, OfferAnswer, WorkerAlive
+from schemas.fleet import WORKER_SUBJECT, Offer, OfferAnswer, RollCall, WorkerAlive
 
 log = structlog.get_logger()
 
@@ -66,7 +66,7 @@ class OfferedTicket:
     async def drop(self, reason: str) -> None:
         """See ``Ticket.drop``."""
         del reason
-        self._desk.ended(self)
+        self._desk.dropped(self)
 
     async def in_progress(self) -> None:
         """See ``Ticket.in_progress``. As long as the worker lives, so does its work."""
@@ -91,6 +91,8 @@ class Desk:
         self._has_untold = Wakeup()
         self._answered: dict[str, bool] = {}
         self._ages: deque[tuple[float, str]] = deque()
+        self._epochs: dict[str, int] = {}
+        self._has_dropped = False
         self._has_left = False
 
     @asynccontextmanager
@@ -117,6 +119,19 @@ class Desk:
         """Note that an item is not held any more."""
         self._untold.pop(id(ticket), None)
         self._held.pop(ticket.name, None)
+
+    def dropped(self, ticket: OfferedTicket) -> None:
+        """Note that an item which may be open still is not held any more."""
+        self._has_dropped = True
+        self.ended(ticket)
+
+    def heed(self, call: RollCall) -> int:
+        """Take no offer of an earlier epoch any more; return the epoch if that can be relied on.
+
+        It cannot once an item was dropped here: it was begun, and nobody knows which it was.
+        """
+        self._epochs[call.shard] = max(call.epoch, self._epochs.get(call.shard, 0))
+        return 0 if self._has_dropped else call.epoch
 
     async def put_back(self, ticket: OfferedTicket) -> None:
         """Store an item in the queue; whoever gets it must ask before it is begun."""
@@ -149,13 +164,18 @@ class Desk:
         """Take an item or not; one that was long on its way is not believed to be wanted still."""
         age = (self._bus.clock() - offer.at).total_seconds()
         ticket = OfferedTicket(offer, reply, self)
-        taken = age < self._timing.offer_seconds and self._take(offer.tenant, ticket)
+        is_wanted = age < self._timing.offer_seconds and not self._is_past(offer)
+        taken = is_wanted and self._take(offer.tenant, ticket)
         if taken:
             self._held[offer.name] = ticket
             self._untold[id(ticket)] = ticket
             self._has_untold.set()
         self._remember(offer.name, taken=taken)
         return taken
+
+    def _is_past(self, offer: Offer) -> bool:
+        """Say whether a later owner of the shard has asked here already."""
+        return offer.epoch < self._epochs.get(offer.shard, 0)
 
     def _remember(self, name: str, *, taken: bool) -> None:
         now = loop_time()

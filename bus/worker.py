@@ -355,7 +355,12 @@ class Worker(Generic[I]):
 
     async def _roll_call(self, delivery: Delivery) -> None:
         call = decode(RollCall, delivery.data)
-        held = Held(process=self._process, items=list(self._names()), worker=self._desk.name)
+        held = Held(
+            process=self._process,
+            items=list(self._names()),
+            worker=self._desk.name,
+            epoch=self._desk.heed(call),
+        )
         await self._bus.transport.publish(call.answer_to, encode(held))
 
     def _names(self) -> Iterator[str]:

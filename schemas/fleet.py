@@ -92,13 +92,16 @@ class WorkerAlive(Internal):
 class Offer(Internal):
     """A work item for one worker, stored nowhere; ``name`` is its effect id, ``at`` when it left.
 
-    The worker says on the reply subject whether it takes it, by ``OfferAnswer``.
+    ``shard`` and ``epoch`` are its owner's. The worker says on the reply subject whether it takes
+    it, by ``OfferAnswer``.
     """
 
     name: str
     tenant: str
     at: datetime
     item: msgspec.Raw
+    shard: str = ""
+    epoch: int = 0
 
 
 class OfferAnswer(Internal):
@@ -134,17 +137,27 @@ class RebuildProjection(Internal):
 
 
 class RollCall(Internal):
-    """An owner asks all workers which items they hold; they say so on ``answer_to``."""
+    """An owner asks all workers which items they hold; they say so on ``answer_to``.
+
+    From then on they take no item of ``shard`` from an owner of an earlier ``epoch``.
+    """
 
     answer_to: str
+    shard: str = ""
+    epoch: int = 0
 
 
 class Held(Internal):
-    """The effect ids a worker holds, in answer to a roll call."""
+    """The effect ids a worker holds, in answer to a roll call.
+
+    With ``epoch``, that of the call, it promises: an open item of the shard that is not among these
+    was never begun here unless it came from the queue, and no offer of an earlier epoch will be.
+    """
 
     process: str
     items: list[str]
     worker: str = ""
+    epoch: int = 0
 
 
 class StopWork(Internal):

@@ -61,7 +61,9 @@ class Commit(Internal):
     ``settled`` is the last commit whose publications are known to be stored. ``snapshot`` is the
     newest snapshot, repeated in every commit so that the last commit alone leads to it.
     ``generation`` is the life of the work queue in which the open work items were sent. ``version``
-    is that of the entity's state and events; it never decreases within a shard.
+    is that of the entity's state and events; it never decreases within a shard. ``assigned`` names
+    for each item of work that the turn opens the one worker to which it may be offered, and is
+    empty for one that goes into the queue.
     """
 
     n: int
@@ -74,6 +76,7 @@ class Commit(Internal):
     settled: int = 0
     snapshot: SnapshotRef | None = None
     entries: list[Entry] = []
+    assigned: dict[str, str] = {}
 
 
 class StoredReply(Internal):

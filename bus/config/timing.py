@@ -109,6 +109,9 @@ class Timing(msgspec.Struct, frozen=True, kw_only=True):
     repeat_window_seconds: Annotated[
         float, _why("half of the server's window: an item older than this may have a twin")
     ] = 60.0
+    clock_error_seconds: Annotated[
+        float, _why("clocks of a fleet differ by less: so much older may an item be than it seems")
+    ] = 10.0
 
     # Publishing
 

@@ -37,6 +37,8 @@ class Assignments:
         timing: Timing,
         tasks: TaskGroup,
     ) -> None:
+        self.shard = fence.subject
+        self.epoch = fence.epoch
         self._book = book
         self._fence = fence
         self._inbox = inbox
@@ -45,28 +47,43 @@ class Assignments:
         self._timing = timing
         self._to_send: dict[str, tuple[Address, Work]] = {}
         self._lives: dict[str, str] = {}
-        self._unoffered: set[str] = set()
+        self._chosen: dict[str, str] = {}
+        self._unoffered: dict[str, str] = {}
         self._senders = Crew(tasks, self._send_one, most=MOST_AT_ONCE)
 
+    def choose(self, opened: Iterable[tuple[Address, Work]]) -> dict[str, str]:
+        """Name the worker of each item that a commit is about to open; empty for the queue."""
+        chosen = {work.id: self._workforce.choose(work) for _, work in opened}
+        self._chosen.update(chosen)
+        return chosen
+
     async def assign(self, opened: Iterable[tuple[Address, Work]]) -> None:
-        """Hand out what was just opened."""
+        """Hand out what was just opened: to the chosen, since the commit says so, or by the queue.
+
+        Whoever owns the shard next thus knows who can have begun an item.
+        """
         # What a former owner sends late may have ended, and the queue may have forgotten it.
         fresh = self._fence.was_ours(within=self._timing.work_resend_seconds)
         for address, work in opened:
-            if not fresh:
-                self._unoffered.add(work.id)
-            if not (fresh and await self._workforce.offer(address, work, self)):
+            worker = self._chosen.pop(work.id, "")
+            if worker and not fresh:
+                self._unoffered[work.id] = worker
+            if not (worker and fresh and await self._offer(address, work, worker)):
                 self.send(address, work)
 
-    def send(self, address: Address, work: Work, *, twin: bool = False) -> None:
+    async def _offer(self, address: Address, work: Work, worker: str) -> bool:
+        return await self._workforce.offer(address, work, self, worker)
+
+    def send(self, address: Address, work: Work, *, life: str | None = None) -> None:
         """Put an item into the queue; one that is on its way already changes nothing.
 
-        ``twin`` says that it may be there, or that a worker may have it who did not tell. If the
-        queue has not got it, it is begun anew, and whoever gets the twin must ask first.
+        ``life`` is set where it may be there: the generation of the queue in which that was. It is
+        ``ELSEWHERE`` where a worker may have it who did not tell. If the queue has not got it then,
+        it is begun anew, and whoever gets the twin must ask first.
         """
         if work.id not in self._to_send:
-            if twin:
-                self._lives[work.id] = ELSEWHERE
+            if life is not None:
+                self._lives[work.id] = life
             self._to_send[work.id] = (address, work)
             self._senders.give(work.id)
 
@@ -120,11 +137,11 @@ class Assignments:
 
     async def _is_offered(self, address: Address, work: Work) -> bool:
         """Offer what could not be offered at once; say whether it needs no queue."""
-        self._unoffered.discard(work.id)
+        worker = self._unoffered.pop(work.id)
         await self._fence.confirm(within=self._timing.work_resend_seconds)
         # It is sent anew if it is refused, and that can be before the offer returns.
         del self._to_send[work.id]
-        if await self._workforce.offer(address, work, self):
+        if await self._offer(address, work, worker):
             return True
         self._to_send[work.id] = (address, work)
         return False

@@ -16,13 +16,14 @@ class Fence:
     """The end of a shard's journal as its owner knows it.
 
     An owner whose appends are refused has lost its shard. One that appends nothing would never
-    learn that another took it over, perhaps let go of it again, and knows more.
+    learn that another took it over, perhaps let go of it again, and knows more. ``subject`` is the
+    shard's in the journal, ``epoch`` that of this owner.
     """
 
     def __init__(self, journal: Journal, subject: str, epoch: int, sequence: int) -> None:
         self._journal = journal
-        self._subject = subject
-        self._epoch = epoch
+        self.subject = subject
+        self.epoch = epoch
         self._shown = -inf
         self._asking = anyio.Lock()
         self.is_down = False
@@ -35,7 +36,7 @@ class Fence:
             FencedError: the shard has another owner.
         """
         began = loop_time()
-        self.sequence = await append(self._journal, self._subject, commit, self.sequence)
+        self.sequence = await append(self._journal, self.subject, commit, self.sequence)
         self._shown = began
 
     def was_ours(self, *, within: float) -> bool:
@@ -68,12 +69,12 @@ class Fence:
     async def _ask(self) -> None:
         began = loop_time()
         try:
-            newest = await self._journal.last(self._subject)
+            newest = await self._journal.last(self.subject)
         except UnavailableError:
             await anyio.sleep(RETRY_SECONDS)
             return
-        if newest is None or _epoch(newest.data) != self._epoch:
-            raise FencedError(self._subject, self.sequence)
+        if newest is None or _epoch(newest.data) != self.epoch:
+            raise FencedError(self.subject, self.sequence)
         self._shown = began
 
 

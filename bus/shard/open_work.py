@@ -1,19 +1,19 @@
 """Making sure that open work is with a worker or in the queue, after whatever happened."""
 
 import itertools
-from collections.abc import Iterable
-from datetime import timedelta
+from collections.abc import Iterable, Mapping
 
 import anyio
 
 from bus.config import Timing
 from bus.errors import UnavailableError
-from bus.ports import Bus
+from bus.ports import ELSEWHERE, Bus
 from bus.shard.assignments import Assignments
 from bus.shard.book import Address, Book
-from bus.shard.roll_call import holders
+from bus.shard.roll_call import call_roll
 from bus.shard.workforce import Workforce
 from schemas.decision import Work
+from schemas.fleet import RollCall
 
 OpenWork = list[tuple[Address, Work]]
 
@@ -22,12 +22,15 @@ class OpenWorkKeeper:
     """Finds out where work is of which nobody here knows, and begins anew what was lost.
 
     All workers are asked first. What none of them has can be in the queue, which shows by sending
-    it again: while the queue remembers an item's id, it swallows the repeat.
+    it again: while the queue remembers an item's id, it swallows the repeat. What it has not got
+    may have been begun by a worker that is no more. Only where the journal names the one worker to
+    which it may have been offered, and that one lives and never took it, nobody has begun it.
     """
 
     def __init__(
         self,
         book: Book,
+        assigned: Mapping[str, tuple[str, str]],
         assignments: Assignments,
         workforce: Workforce,
         name: str,
@@ -35,12 +38,14 @@ class OpenWorkKeeper:
         timing: Timing,
     ) -> None:
         self._book = book
+        self._assigned: Mapping[str, tuple[str, str]] = assigned
         self._assignments = assignments
         self._workforce = workforce
-        self._name = f"{name}.{book.epoch}"
+        self._name = name
         self._bus = bus
         self._timing = timing
         self._calls = itertools.count(1)
+        self._heeding: set[str] = set()
         self._reconnected = anyio.Event()
 
     async def run(self) -> None:
@@ -61,11 +66,23 @@ class OpenWorkKeeper:
         unheld = await self._unheld(known)
         queued: OpenWork = []
         if generation == self._book.generation:
-            limit = self._bus.clock() - timedelta(seconds=self._timing.repeat_window_seconds)
-            queued = [(address, work) for address, work in unheld if work.since > limit]
+            window = self._timing.repeat_window_seconds
+            queued = [(address, work) for address, work in unheld if self._age(work) < window]
         for address, work in queued:
-            self._assignments.send(address, work, twin=True)
+            life = generation if self._is_untouched(work, generation) else ELSEWHERE
+            self._assignments.send(address, work, life=life)
+        self._assigned = {}
         await self._settle([entry for entry in unheld if entry not in queued], generation)
+
+    def _is_untouched(self, work: Work, generation: str) -> bool:
+        """Say whether nobody can have begun an item unless the queue has it."""
+        worker, life = self._assigned.get(work.id, ("", None))
+        is_known = not worker or worker in self._heeding
+        age = self._age(work) + self._timing.clock_error_seconds
+        return is_known and life == generation and age < self._timing.repeat_window_seconds
+
+    def _age(self, work: Work) -> float:
+        return (self._bus.clock() - work.since).total_seconds()
 
     async def _after_reconnect(self) -> None:
         """Find what the queue had, and has no more."""
@@ -79,8 +96,11 @@ class OpenWorkKeeper:
         """Return what no worker holds, and note who holds the rest."""
         if not doubtful:
             return []
-        name = f"{self._name}.{next(self._calls)}"
-        held = await holders(self._bus.transport, name, self._workforce, self._timing)
+        shard, epoch = self._assignments.shard, self._assignments.epoch
+        answer_to = f"_cb.sys.held.{self._name}.{epoch}.{next(self._calls)}"
+        call = RollCall(answer_to=answer_to, shard=shard, epoch=epoch)
+        roll = await call_roll(self._bus.transport, call, self._workforce, self._timing)
+        held, self._heeding = roll.holders, roll.heeding
         for address, work in self._still_open(doubtful):
             if work.id in held and not self._assignments.has(work):
                 self._assignments.adopt(address, work, held[work.id])

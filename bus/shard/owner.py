@@ -116,11 +116,9 @@ class ShardOwner:
         bus, book = self._bus, self.book
         self._fence = Fence(self._journal, self._subject, book.epoch, recovered.sequence)
         async with anyio.create_task_group() as tasks:
-            assignments = self._assigning(book, tasks)
+            self._assignments = assignments = self._assigning(book, tasks)
             self._dispatcher = sends = Dispatcher(book, self._fence, assignments, bus, self._timing)
-            keeper = OpenWorkKeeper(
-                book, assignments, self._workforce, self._name, bus, self._timing
-            )
+            keeper = self._keeping(recovered, assignments)
             self._asker = asks = Asker(
                 book, self._fence, self._inbox, self._ways, self._timing, tasks
             )
@@ -142,9 +140,15 @@ class ShardOwner:
                 assignments.finish()
                 forget()
 
+    def _keeping(self, recovered: Recovered, assignments: Assignments) -> OpenWorkKeeper:
+        book, assigned, timing = recovered.book, recovered.assigned, self._timing
+        workforce, name, bus = self._workforce, self._name, self._bus
+        return OpenWorkKeeper(book, assigned, assignments, workforce, name, bus, timing)
+
     def _assigning(self, book: Book, tasks: TaskGroup) -> Assignments:
-        fence, queue = self._fence, self._bus.queue
-        return Assignments(book, fence, self._inbox, self._workforce, queue, self._timing, tasks)
+        fence, inbox, workforce = self._fence, self._inbox, self._workforce
+        queue, timing = self._bus.queue, self._timing
+        return Assignments(book, fence, inbox, workforce, queue, timing, tasks)
 
     async def _serve(self, tasks: TaskGroup) -> None:
         async with self._bus.transport.reception(self._mailbox, self._inbox.deliver):
@@ -178,7 +182,7 @@ class ShardOwner:
 
     async def _store(self, outcome: Outcome, now: datetime) -> None:
         if outcome.entries:
-            await self._append(outcome.entries, now)
+            await self._append(outcome.entries, now, self._assignments.choose(outcome.opened))
         else:
             await self._fence.confirm()
         await self._dispatcher.dispatch(self.book.n, outcome)
@@ -186,7 +190,9 @@ class ShardOwner:
         for mail, reason in outcome.crashed:
             await self._lay_aside(mail, reason, now)
 
-    async def _append(self, entries: Sequence[Entry], now: datetime) -> None:
+    async def _append(
+        self, entries: Sequence[Entry], now: datetime, assigned: dict[str, str] | None = None
+    ) -> None:
         book = self.book
         n, settled = book.n + 1, self._dispatcher.settled()
         commit = Commit(
@@ -199,6 +205,7 @@ class ShardOwner:
             settled=settled,
             snapshot=self._snapshots.to_name(book, settled),
             entries=[await self._compact(entry) for entry in entries],
+            assigned=assigned or {},
         )
         await self._fence.append(commit)
         book.mark(commit)

@@ -23,7 +23,9 @@ class Recovered:
     """A shard as its new owner finds it.
 
     ``sequence`` is the stream sequence of the owner's first commit. ``publications`` may be lost,
-    as may the records of the entities at ``touched``.
+    as may the records of the entities at ``touched``. ``assigned`` is what the commits say of open
+    items of work: the one worker to which each may have been offered, or none, and the life of the
+    queue at that time.
     """
 
     def __init__(self, book: Book, sequence: int) -> None:
@@ -31,6 +33,17 @@ class Recovered:
         self.sequence = sequence
         self.publications: list[Publish] = []
         self.touched: dict[Address, None] = {}
+        self.assigned: dict[str, tuple[str, str]] = {}
+
+    def note_assigned(self, commit: Commit) -> None:
+        """Remember to whom the work of a commit may have gone."""
+        for item, worker in commit.assigned.items():
+            self.assigned[item] = (worker, commit.generation)
+
+    def forget_closed(self) -> None:
+        """Forget to whom work may have gone that is open no more."""
+        still_open = {work.id for _, work in self.book.open_work()}
+        self.assigned = {item: to for item, to in self.assigned.items() if item in still_open}
 
     def note(self, entries: list[Entry], publications: list[Publish]) -> None:
         """Remember what a commit led to, to send it again."""
@@ -96,8 +109,10 @@ async def _rebuild(
             raise CorruptJournalError(subject, _gap(book, commit, claim))
         entries = await _fetched(subject, commit, blobs)
         publications = _replay(book, subject, commit, entries)
+        recovered.note_assigned(commit)
         if commit.n > claim.settled:
             recovered.note(entries, publications)
+    recovered.forget_closed()
     if book.n != claim.n:
         # Our claim is stored, so a server answered that has not learned of it: it was cut off.
         raise UnavailableError(subject, f"is shown up to commit {book.n}, not {claim.n}")

@@ -35,7 +35,10 @@ LATE_BEATS = 1.5
 
 
 class Employer(Protocol):
-    """The owner of items."""
+    """The owner of items, in an ``epoch`` of its ``shard``."""
+
+    shard: str
+    epoch: int
 
     def refused(self, errand: "Errand") -> None:
         """The worker has not taken the item, and never will."""
@@ -121,12 +124,17 @@ class Workforce:
 
     # Items
 
-    async def offer(self, address: Address, work: Work, employer: Employer) -> bool:
-        """Offer an item to a worker that seems to have room; return False if there is none.
+    def choose(self, work: Work) -> str:
+        """Name a worker that seems to have room for an item; empty if there is none."""
+        worker = self._next_with_room(work)
+        return worker.name if worker else ""
+
+    async def offer(self, address: Address, work: Work, employer: Employer, name: str) -> bool:
+        """Offer an item to the worker of a name; return False if that is not there.
 
         What comes of it is told to ``employer``, unless the item is ``closed`` before.
         """
-        worker = self._next_with_room(work)
+        worker = self._workers.get(name)
         if worker is None:
             return False
         errand = self._note(Errand(address, work, employer, worker))
@@ -184,7 +192,14 @@ class Workforce:
         errand.tries += 1
         self._unanswered[errand.token] = errand
         item = msgspec.Raw(encode(work.item))
-        offer = Offer(name=work.id, tenant=work.tenant, at=self._clock(), item=item)
+        offer = Offer(
+            name=work.id,
+            tenant=work.tenant,
+            at=self._clock(),
+            item=item,
+            shard=errand.employer.shard,
+            epoch=errand.employer.epoch,
+        )
         reply = f"{self._answers}.{errand.token}"
         try:
             await self._transport.publish(errand.worker.subject, encode(offer), reply=reply)

@@ -22,13 +22,15 @@ from bus.shard import recovery
 from bus.shard.asks import Asker
 from bus.shard.book import Book
 from bus.shard.dispatch import Dispatcher
+from bus.shard.open_work import OpenWorkKeeper
 from bus.shard.owner import ShardOwner
 from bus.shard.recovery import Recovered
+from bus.shard.roll_call import Roll
 from bus.shard.snapshots import Snapshots
 from bus.shard.turn import Outcome
 from bus.shard.workforce import Errand, Workforce
 from bus.worker import Worker
-from schemas.decision import Ask
+from schemas.decision import Ask, Work
 from schemas.journal import Commit, Snapshot, SnapshotRef
 
 STORE = ShardOwner._store
@@ -158,8 +160,12 @@ def give_up_silent(workforce: Workforce, worker: Any, now: float, tasks: TaskGro
         workforce._gone(worker, "it says nothing")
 
 
-async def nobody_answers(*_: Any) -> dict[str, str]:
-    return {}
+async def nobody_answers(*_: Any) -> Roll:
+    return Roll({}, set())
+
+
+def named_is_alive(keeper: OpenWorkKeeper, work: Work, generation: str) -> bool:
+    return keeper._assigned.get(work.id, ("", ""))[1] == generation
 
 
 async def leave_at_once(worker: Worker[Any]) -> None:
@@ -200,8 +206,14 @@ PLANTED = (
     ),
     Planted(
         "a roll call is believed before all have answered",
-        "bus.shard.open_work.holders",
+        "bus.shard.open_work.call_roll",
         nobody_answers,
+        150,
+    ),
+    Planted(
+        "whoever the commit names is believed to live",
+        "bus.shard.open_work.OpenWorkKeeper._is_untouched",
+        named_is_alive,
         150,
     ),
     Planted("a dead worker is not missed", "bus.shard.workforce.Workforce._gone", forgotten, 80),

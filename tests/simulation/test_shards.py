@@ -1,6 +1,7 @@
 """Executions on real owners and workers over a bus in memory, while processes and bus die."""
 
 from collections.abc import AsyncGenerator
+from unittest.mock import patch
 
 import anyio
 import msgspec
@@ -11,6 +12,7 @@ from bus.codec import encode
 from bus.errors import FencedError, ProblemError
 from bus.memory import MemoryBus
 from bus.rpc import Owners, command
+from bus.shard.assignments import Assignments
 from bus.shard.owner import ShardOwner
 from bus.subjects import journal_subject, mailbox_subject, shard_of
 from bus.testing import memory_bus
@@ -150,6 +152,60 @@ async def test_the_item_of_a_killed_worker_becomes_a_new_attempt(running: Fleet)
         2,
     )
     assert running.handled.attempts("e1") == [1, 2]
+
+
+async def _commit_and_die(running: Fleet, name: str, execution: str) -> None:
+    """Let an owner be killed when it has committed an execution and handed nothing out."""
+    committed = anyio.Event()
+
+    async def stand_still(assignments: Assignments, opened: object) -> None:
+        del assignments, opened
+        committed.set()
+        await anyio.sleep_forever()
+
+    with patch.object(Assignments, "assign", stand_still), anyio.fail_after(SECONDS):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(running.execute, execution)
+            await committed.wait()
+            running.kill(name)
+            tasks.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("rooms", [1, 2])
+async def test_what_an_owner_committed_and_never_handed_out_is_not_another_attempt(
+    running: Fleet, rooms: int
+):
+    await running.start_owner("one")
+    gate = Gate()
+    await running.start_worker("worker", gate.handle, capacity=rooms, per_tenant=rooms)
+    await running.execute("e1")
+    await gate.has_begun()
+
+    await _commit_and_die(running, "one", "e2")
+    await running.start_owner("two")
+    gate.open()
+    records = await running.ended("e1", "e2")
+
+    assert [(record.status, record.attempts) for record in records] == [("COMPLETED", 1)] * 2
+    assert running.handled.begun == [("e1", 1), ("e2", 1)]
+
+
+async def test_what_was_meant_for_a_worker_that_died_with_its_owner_may_have_been_begun(
+    running: Fleet,
+):
+    await running.start_owner("one")
+    gate = Gate()
+    doomed = await running.start_worker("doomed", gate.handle, capacity=2, per_tenant=2)
+    await running.execute("e1")
+    await gate.has_begun()
+
+    await _commit_and_die(running, "one", "e2")
+    doomed.cancel()
+    await running.start_worker("other")
+    await running.start_owner("two")
+    records = await running.ended("e1", "e2")
+
+    assert [(record.status, record.attempts) for record in records] == [("COMPLETED", 2)] * 2
 
 
 async def test_an_owner_that_was_replaced_unknowingly_is_fenced_out(world: MemoryBus):

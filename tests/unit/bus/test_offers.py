@@ -13,7 +13,7 @@ from bus.memory import MemoryProcess, memory_bus
 from bus.offers import Desk
 from bus.ports import Delivery, Ticket
 from bus.subjects import offer_subject
-from schemas.fleet import WORKER_SUBJECT, Offer, OfferAnswer, WorkerAlive
+from schemas.fleet import WORKER_SUBJECT, Offer, OfferAnswer, RollCall, WorkerAlive
 from tests.integration.waiting import until
 
 TIMING = Timing(offer_seconds=0.5, taken_seconds=0.02, heartbeat_seconds=0.05)
@@ -40,9 +40,11 @@ class World:
         ):
             yield self
 
-    async def offer(self, name: str, *, late: float = 0.0) -> None:
-        at = self.bus.clock() - timedelta(seconds=late)
-        item = Offer(name=name, tenant="acme", at=at, item=msgspec.Raw(b'{"n":1}'))
+    async def offer(
+        self, name: str, *, late: float = 0.0, shard: str = "s", epoch: int = 1
+    ) -> None:
+        at, raw = self.bus.clock() - timedelta(seconds=late), msgspec.Raw(b'{"n":1}')
+        item = Offer(name=name, tenant="acme", at=at, item=raw, shard=shard, epoch=epoch)
         subject = offer_subject(self.desk.name)
         await self.bus.transport.publish(subject, encode(item), reply=ANSWERS)
 
@@ -151,3 +153,26 @@ async def test_an_item_that_is_given_back_lies_in_the_queue_and_must_be_claimed(
         tenant, ticket = await anext(tickets)
         assert (tenant, ticket.data) == ("acme", b'{"n":1}')
         assert ticket.life != await world.bus.queue.generation()
+
+
+async def test_after_a_roll_call_no_offer_of_an_earlier_epoch_of_that_shard_is_taken(world: World):
+    world.room = 2
+    call = RollCall(answer_to="anywhere", shard="s", epoch=2)
+
+    assert world.desk.heed(call) == 2
+    await world.offer("e.1.1", epoch=1)
+    await world.hears(False)
+    await world.offer("e.1.2", epoch=2)
+    await world.offer("f.1.1", shard="other", epoch=1)
+    await until(lambda: len(world.begun) == 2)
+    assert world.desk.heed(msgspec.structs.replace(call, epoch=1)) == 1
+    await world.offer("e.1.1", epoch=1)
+    await until(lambda: world.answers.count(False) == 2)
+
+
+async def test_a_worker_that_has_dropped_an_item_promises_nothing_any_more(world: World):
+    await world.offer("e.1.1")
+    await world.hears(True)
+    await world.begun[0].drop("its owner refuses it")
+
+    assert world.desk.heed(RollCall(answer_to="anywhere", shard="s", epoch=2)) == 0
