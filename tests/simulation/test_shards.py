@@ -20,6 +20,7 @@ from schemas.lifecycle import (
     Accepted,
     AttemptStarted,
     Cancel,
+    Claim,
     ExecutionCompleted,
     GenerateWork,
     GenerationFinished,
@@ -449,6 +450,26 @@ async def test_a_cancelled_execution_stops_its_worker(running: Fleet):
 
     assert (await running.look("e1")).status == "CANCELLED"
     assert is_legal((await running.histories())["e1"])
+
+
+async def test_a_worker_lets_go_of_an_attempt_that_was_replaced(running: Fleet):
+    await running.start_owner("one")
+    gate = Gate()
+
+    async def handle(work: GenerateWork) -> None:
+        if work.attempt == 1:
+            await gate.handle(work)
+
+    await running.start_worker("only", handle, capacity=1, per_tenant=1)
+    await running.execute("e1")
+    await gate.has_begun()
+
+    claim = command("lost", TENANT, "e1", Claim(step=1, attempt=1, lost=True))
+    await running.owners.ask(claim, timeout=SECONDS)
+    (record,) = await running.ended("e1")
+
+    assert (record.status, record.attempts) == ("COMPLETED", 2)
+    assert running.handled.begun == [("e1", 1), ("e1", 2)]
 
 
 async def test_snapshots_spare_the_next_owner_the_older_journal(world: MemoryBus):

@@ -44,6 +44,7 @@ from schemas.lifecycle import (
     GenerationFinished,
     Origin,
     Redispatch,
+    ReserveAsked,
 )
 from schemas.llm import Answer
 from schemas.problems import Problem
@@ -135,8 +136,10 @@ def announce(
     match event:
         case Accepted():
             yield _public(after, _accepted_event(after))
-        case AttemptStarted(notice_segment=int() as segment):
-            yield _stream(after, _restarted(after, event, segment))
+        case AttemptStarted() | ReserveAsked():
+            yield from _stop(before)
+            if isinstance(event, AttemptStarted) and event.notice_segment is not None:
+                yield _stream(after, _restarted(after, event, event.notice_segment))
         case AttemptFailed() | GenerationFinished():
             yield from _safety(after, event)
         case DueMet(handed_over=True) if before is not None:
@@ -311,7 +314,11 @@ def _public(
 
 
 def _stop(before: Execution | None) -> Iterator[Publish]:
-    if before is not None and before.phase == "generating":
+    """Tell the worker of an attempt that was under way that nobody waits for it any more.
+
+    One that stood still finds this when it goes on, before it has asked anybody for an answer.
+    """
+    if before is not None and before.phase == "generating" and before.attempt_at is not None:
         yield Publish(subject=STOP_WORK_SUBJECT, body=StopWork(item=work_id(before)), stored=False)
 
 

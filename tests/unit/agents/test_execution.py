@@ -7,6 +7,7 @@ from actors.agents.core.execution import evolve
 from actors.agents.core.outward import outstanding_work, record, redispatch
 from schemas.decision import Decision
 from schemas.executions import ExecutionHandle
+from schemas.fleet import StopWork
 from schemas.lifecycle import (
     AttemptClaimed,
     AttemptStarted,
@@ -96,6 +97,18 @@ def test_a_lost_worker_spends_an_attempt_and_redispatch_does_not():
     run.take(redispatch(outstanding_work(run.execution)[0]))
 
     assert (after_loss, run.execution.failures, run.execution.attempt) == (1, 1, 3)
+
+
+def test_whoever_has_an_attempt_that_another_replaces_is_told_to_stop():
+    run = accepted()
+
+    run.take(Claim(step=1, attempt=1, lost=True))
+    run.take(redispatch(outstanding_work(run.execution)[0]))
+    run.take(fail(3, OVERLOADED))
+    run.take(Tick(), 60.0)
+
+    stopped = [each.body for each in run.published if isinstance(each.body, StopWork)]
+    assert stopped == [StopWork(item=f"acme.e1.1.{attempt}") for attempt in (1, 2)]
 
 
 def test_when_workers_were_lost_too_often_the_execution_fails():
