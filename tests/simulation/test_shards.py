@@ -419,18 +419,21 @@ async def test_a_next_owner_repeats_what_was_not_known_to_be_stored():
     assert both == first * 2
 
 
-async def test_a_tenant_with_a_thousand_items_does_not_starve_another(running: Fleet):
-    await running.start_owner("one")
-    async with anyio.create_task_group() as tasks:
-        for number in range(1000):
-            tasks.start_soon(lambda name: running.execute(name, tenant="flood"), f"f{number}")
-    await running.start_worker("worker", capacity=4, per_tenant=2)
-    with anyio.fail_after(SECONDS):
-        while len(running.handled.begun) < 10:
-            await anyio.sleep(0.001)
-    before = len(running.handled.begun)
-    await running.execute("small")
-    await running.ended("small")
+async def test_a_tenant_with_a_thousand_items_does_not_starve_another(world: MemoryBus):
+    # On a machine that has other things to do, a thousand who ask again soon would be all it does.
+    timing = msgspec.structs.replace(QUICK, request_try_seconds=SECONDS)
+    async with fleet(world, timing) as running:
+        await running.start_owner("one")
+        async with anyio.create_task_group() as tasks:
+            for number in range(1000):
+                tasks.start_soon(lambda name: running.execute(name, tenant="flood"), f"f{number}")
+        await running.start_worker("worker", capacity=4, per_tenant=2)
+        with anyio.fail_after(SECONDS):
+            while len(running.handled.begun) < 10:
+                await anyio.sleep(0.001)
+        before = len(running.handled.begun)
+        await running.execute("small")
+        await running.ended("small")
 
     place = running.handled.begun.index(("small", 1))
     assert place - before < 200
