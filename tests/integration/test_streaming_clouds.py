@@ -183,6 +183,11 @@ def google(code: int, status: str, *details: Any) -> Any:
         (
             bedrock,
             refusing(403, headers=aws("AccessDeniedException")),
+            ("forbidden", False, None),
+        ),
+        (
+            bedrock,
+            refusing(403, headers=aws("UnrecognizedClientException")),
             ("unauthorized", False, None),
         ),
         (

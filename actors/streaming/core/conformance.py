@@ -95,7 +95,7 @@ def judged(case: Case, seen: Seen) -> Finding:
 
 
 _OF_A_KEY: dict[str, Verdict] = {"unauthorized": "ok", "forbidden": "lacking"}
-"""No key goes unencrypted to another machine, so there is no way to try one."""
+"""What we forbid ourselves: no key goes unencrypted to another machine, so none can be tried."""
 
 
 def refused(case: Case, problem: Problem) -> Finding:
@@ -110,8 +110,9 @@ def refused_key(problem: Problem | None) -> Finding:
     """Judge what a wrong key leads to; None is an answer."""
     if problem is None:
         return Finding("bad key", "lacking", "the server asks for no key")
-    verdict = _OF_A_KEY.get(problem.code, "failed")
-    return Finding("bad key", verdict, _said(problem))
+    is_providers = "status" in problem.details
+    verdict = "ok" if is_providers and problem.code in _OF_A_KEY else _OF_A_KEY.get(problem.code)
+    return Finding("bad key", verdict or "failed", _said(problem))
 
 
 def _said(problem: Problem) -> str:

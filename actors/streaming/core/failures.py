@@ -18,7 +18,7 @@ class Kind(NamedTuple):
 
 
 _REFUSED_KEY = Kind("unauthorized", "The provider does not accept the key.", retryable=False)
-_NOT_ALLOWED = Kind("unauthorized", "The provider does not allow this to the key.", retryable=False)
+_NOT_ALLOWED = Kind("forbidden", "The provider does not allow this to the key.", retryable=False)
 _UNKNOWN = Kind("not_found", "The provider does not know the model or the path.", retryable=False)
 REFUSED = Kind("provider_error", "The provider refused the request.", retryable=False)
 _CONFLICT = Kind("provider_error", "The provider is busy with a conflicting request.")

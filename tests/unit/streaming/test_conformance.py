@@ -93,6 +93,7 @@ def test_refusing_what_a_model_cannot_do_is_no_fault(case: str, problem: Problem
     [
         (None, "lacking"),
         (Problem(code="unauthorized", message="x"), "ok"),
+        (Problem(code="forbidden", message="x", details={"status": 403}), "ok"),
         (Problem(code="forbidden", message="x"), "lacking"),
         (Problem(code="provider_error", message="x"), "failed"),
     ],

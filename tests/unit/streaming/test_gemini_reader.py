@@ -176,6 +176,8 @@ def test_a_blocked_prompt_is_an_answer_that_says_so():
     [
         ("STOP", "stop"),
         ("MAX_TOKENS", "length"),
+        ("CONTINUATION", "length"),
+        ("ESCALATION", "content_filter"),
         ("SAFETY", "content_filter"),
         ("RECITATION", "content_filter"),
         ("PROHIBITED_CONTENT", "content_filter"),

@@ -14,7 +14,7 @@ LONGEST_REST = 900.0
 LIMITED_REST = 5.0
 """Seconds a key rests after a 429 that does not say how long."""
 
-_AT_THE_KEY = frozenset({"rate_limited", "unauthorized"})
+_AT_THE_KEY = frozenset({"forbidden", "rate_limited", "unauthorized"})
 
 
 class Rest(NamedTuple):

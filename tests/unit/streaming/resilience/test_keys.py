@@ -78,6 +78,7 @@ def test_how_long_a_key_rests_follows_from_why():
 def test_another_key_is_no_help_against_a_sick_provider():
     assert concerns_the_key(LIMITED)
     assert concerns_the_key(REFUSED)
+    assert concerns_the_key(Problem(code="forbidden", message=""))
     assert not concerns_the_key(Problem(code="provider_overloaded", message=""))
 
 
