@@ -34,6 +34,7 @@ BOOK = Prices(shipped_text())
         ("google", "claude-sonnet-4-5@20250929", "google/claude-sonnet-4-5"),
         ("azure", "gpt-4o-2024-08-06", "openai/gpt-4o"),
         ("xai", "grok-4", "x-ai/grok-4-0709"),
+        ("gemini", "gemini/gemma-3-27b-it", "google/gemma-3-27b-it"),
         ("groq", "llama3-70b-8192", "groq/llama3-70b-8192"),
         ("https://api.openai.com/v1", "gpt-4o", "openai/gpt-4o"),
         ("https://openrouter.ai/api/v1", "openai/gpt-4o", "openrouter/openai/gpt-4o"),
