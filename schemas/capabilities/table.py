@@ -1,6 +1,7 @@
 """The whole table, and the questions that are put to it."""
 
 import re
+from functools import cache
 
 from schemas.capabilities.anthropic import CLAUDE_RULES
 from schemas.capabilities.clouds import BEDROCK_RULES, GEMINI_RULES, OLLAMA_RULES
@@ -62,7 +63,7 @@ def refusals(
 ) -> list[Refusal]:
     """Return what the settings ask for that the model is known to refuse, one a setting."""
     found: dict[str, Refusal] = {}
-    for rule in RULES:
+    for rule in _rules_for(type(provider)):
         value = getattr(config, rule.setting)
         if value in (None, []) or rule.setting in found:
             continue
@@ -86,11 +87,14 @@ def unseen(request: GenerateRequest) -> int | None:
 
 
 def _applies(rule: Rule, provider: Provider) -> bool:
-    return (
-        isinstance(provider, rule.providers)
-        and rule.models.search(provider.model) is not None
-        and (rule.api is None or rule.api == getattr(provider, "api", None))
+    return rule.models.search(provider.model) is not None and (
+        rule.api is None or rule.api == getattr(provider, "api", None)
     )
+
+
+@cache
+def _rules_for(kind: type[Provider]) -> tuple[Rule, ...]:
+    return tuple(rule for rule in RULES if issubclass(kind, rule.providers))
 
 
 def _too_long(provider: Provider, config: ModelConfig) -> list[Refusal]:

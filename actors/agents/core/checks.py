@@ -15,7 +15,7 @@ from actors.agents.core.traversal import (
     Place,
     TooDeepError,
     TooManyError,
-    walk,
+    texts,
 )
 from schemas.agents import AgentDefinition
 from schemas.capabilities import refusals
@@ -65,8 +65,8 @@ def _id(definition: AgentDefinition) -> Problem | None:
 
 def _contents(definition: AgentDefinition) -> Problem | None:
     try:
-        for place, value in walk(definition):
-            if isinstance(value, str) and value and _is_credential(place, value):
+        for place, text in texts(definition):
+            if text and _is_credential(place, text):
                 return _problem(place.path, _CREDENTIAL)
     except TooDeepError as error:
         return _problem(str(error), f"is nested deeper than {MAX_DEPTH} levels")

@@ -1,5 +1,6 @@
 """Walks through values that come from outside, without recursion and within bounds."""
 
+from collections import deque
 from collections.abc import Iterator
 from typing import Any, NamedTuple, cast
 
@@ -10,6 +11,7 @@ MAX_VALUES = 20_000
 """A definition of a hundred tools has some thousands; this many are walked in about 50 ms."""
 
 _MAX_NAME = 64
+_CONTAINERS = (msgspec.Struct, dict, list)
 
 
 class TooDeepError(ValueError):
@@ -40,27 +42,33 @@ class Place(NamedTuple):
         return ".".join(reversed([name[:_MAX_NAME] for name in self.names()]))
 
 
-def walk(value: msgspec.Struct) -> Iterator[tuple[Place, Any]]:
-    """Yield all that a Struct holds, in written order: Structs, dicts, lists and plain values.
+def texts(value: msgspec.Struct) -> Iterator[tuple[Place, str]]:
+    """Yield every text that a Struct holds, however deep; those of one container in written order.
 
     Raises:
         TooDeepError: at the first container below ``MAX_DEPTH``.
         TooManyError: as soon as there are more than ``MAX_VALUES`` values.
     """
-    waiting = [(Place(name), child) for name, child in reversed(_children(value))]
-    visited = 0
+    waiting: deque[tuple[Place | None, Any]] = deque([(None, value)])
+    count = 0
     while waiting:
-        place, found = waiting.pop()
-        visited += 1
-        yield place, found
-        children = _children(found)
-        if children and place.depth >= MAX_DEPTH:
-            raise TooDeepError(place.path)
-        if visited + len(waiting) + len(children) > MAX_VALUES:
-            raise TooManyError(place.path)
-        waiting += [
-            (Place(name, place, place.depth + 1), child) for name, child in reversed(children)
-        ]
+        holder, container = waiting.popleft()
+        children = _children(container)
+        count += len(children)
+        _check_bounds(holder, count)
+        depth = holder.depth + 1 if holder is not None else 0
+        for name, child in children:
+            if isinstance(child, str):
+                yield Place(name, holder, depth), child
+            elif child and issubclass(type(child), _CONTAINERS):
+                waiting.append((Place(name, holder, depth), child))
+
+
+def _check_bounds(holder: Place | None, count: int) -> None:
+    if holder is not None and holder.depth >= MAX_DEPTH:
+        raise TooDeepError(holder.path)
+    if count > MAX_VALUES:
+        raise TooManyError(holder.path if holder is not None else "")
 
 
 def _children(value: Any) -> list[tuple[str, Any]]:
