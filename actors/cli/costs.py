@@ -3,6 +3,7 @@
 import csv
 import sys
 from collections.abc import Iterator, Sequence
+from datetime import datetime
 from decimal import Decimal
 from typing import Any, get_args
 
@@ -33,12 +34,26 @@ NAMES = tuple(name for part in get_args(GroupBy) for name in get_args(part))
 ASK_SECONDS = 30.0
 
 
+class Day(click.ParamType[str]):
+    """A day, or a moment of it, as reports are asked for one."""
+
+    name = "DATE"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> str:
+        """Return the text as it is, if it is a date."""
+        try:
+            datetime.fromisoformat(value)
+        except ValueError:
+            self.fail(f"{value!r} is no date such as 2026-11-01", param, ctx)
+        return value
+
+
 def _asking(command: Any) -> Any:
     """Add the options that say which calls a question is about."""
     for option in reversed(
         (
-            click.option("--since", metavar="DATE", help="From this day on.  [30 days ago]"),
-            click.option("--until", metavar="DATE", help="Up to this day, excluded.  [now]"),
+            click.option("--since", type=Day(), help="From this day on.  [30 days ago]"),
+            click.option("--until", type=Day(), help="Up to this day, excluded.  [now]"),
             click.option("--time-zone", default="UTC", show_default=True, help="Where days begin."),
             click.option("--user", help="Only of this user."),
             click.option("--project", help="Only of this project."),

@@ -4,9 +4,11 @@ from datetime import UTC, datetime
 from itertools import pairwise
 
 import pytest
+from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
+from actors.cli import main
 from actors.cli.costs import BAR, bar, table_of, usd
 from schemas.reports import CostLine, CostReport, Totals
 from schemas.usage import COUNTS, Usage
@@ -81,3 +83,11 @@ def test_an_exported_table_has_every_number_of_the_report():
     )
     assert titles[-len(COUNTS) :] == list(COUNTS)
     assert rest[:2] == ["(rest)", None]
+
+
+@pytest.mark.parametrize("day", ["tomorrow", "2026-13-01", ""])
+def test_what_is_no_date_is_said_before_anybody_is_asked(day: str):
+    result = CliRunner().invoke(main, ["costs", "--since", day])
+
+    assert result.exit_code == 2
+    assert "is no date such as 2026-11-01" in result.output
