@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Sequence
+from functools import partial
 from typing import NamedTuple
 
 import msgspec
@@ -312,11 +313,9 @@ class Agents:
 
     async def do_read_stream(self, caller: Caller, wanted: ReadStream) -> StreamPage:
         """Read stored events after a cursor; of an expired stream, the end its record tells."""
-        page = await self._streams.page(caller.tenant, wanted)
-        if page.events or page.more:
-            return page
         execution = GetExecution(execution_id=wanted.execution_id)
-        return self._streams.from_record(await self.do_get_execution(caller, execution), wanted)
+        record = partial(self.do_get_execution, caller, execution)
+        return await self._streams.read(caller.tenant, wanted, record)
 
     async def do_get_conversation(self, caller: Caller, wanted: GetConversation) -> Conversation:
         """Read the turns of a session."""

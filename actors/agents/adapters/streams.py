@@ -1,6 +1,6 @@
 """Stored stream events, read by cursor for late, slow and returning readers."""
 
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import NamedTuple, cast
 
 import msgspec
@@ -49,6 +49,21 @@ class Streams:
 
     def __init__(self, read_subject: ReadSubject) -> None:
         self._read_subject = read_subject
+
+    async def read(
+        self, tenant: str, wanted: ReadStream, record: Callable[[], Awaitable[ExecutionRecord]]
+    ) -> StreamPage:
+        """Return a page: of what is stored, or of a stream that has expired its recorded end.
+
+        An execution may end between the first look at its stream and the one at its record: only
+        what is still empty after that has expired.
+        """
+        page = await self.page(tenant, wanted)
+        if page.events:
+            return page
+        end = self.from_record(await record(), wanted)
+        page = await self.page(tenant, wanted) if end.events else page
+        return page if page.events else end
 
     async def page(self, tenant: str, wanted: ReadStream) -> StreamPage:
         """Return the events after a cursor, in order, each once."""

@@ -1,10 +1,17 @@
 """What is read of stored streams."""
 
+from collections.abc import Sequence
+
+import pytest
+
+from actors.agents.adapters.conversations import ReadSubject
 from actors.agents.adapters.streams import Streams
 from bus.codec import encode
 from bus.ports import Stored
+from schemas.executions import ExecutionRecord
 from schemas.streams import ReadStream
-from tests.stream_events import chunk
+from schemas.usage import Usage
+from tests.stream_events import AT, chunk, completed
 
 
 async def test_an_event_of_which_the_server_kept_nothing_is_one_that_was_lost() -> None:
@@ -24,3 +31,55 @@ async def test_an_event_of_which_the_server_kept_nothing_is_one_that_was_lost() 
 
     assert encode(page.events) == encode([chunk(1, 0, "a"), chunk(1, 3, "d")])
     assert page.next == "1.3"
+
+
+ENDED = ExecutionRecord(
+    execution_id="e",
+    status="COMPLETED",
+    task="t",
+    revision=3,
+    digest="d",
+    stream="cb.local.stream.e",
+    created_at=AT,
+    completed_at=AT,
+    deadline=AT,
+    max_attempts=1,
+    output="a",
+    finish_reason="stop",
+    usage=Usage(),
+    segment=2,
+)
+END = completed(2, "a")
+
+
+def growing(*looks: Sequence[bytes]) -> ReadSubject:
+    """Read a stream that has grown by each look at it."""
+    left = list(looks)
+
+    async def read(stream: str, subject: str, *, start: int = 1, limit: int) -> list[Stored]:
+        del stream, subject, start, limit
+        events = left.pop(0) if len(left) > 1 else left[0]
+        return [Stored(sequence, data) for sequence, data in enumerate(events, start=1)]
+
+    return read
+
+
+@pytest.mark.parametrize(
+    ("after", "looks", "told"),
+    [
+        (None, [[], [encode(chunk(1, 0, "a")), encode(END)]], [chunk(1, 0, "a"), END]),
+        ("1.0", [[encode(chunk(1, 0, "a"))], [encode(chunk(1, 1, "b"))]], [chunk(1, 1, "b")]),
+        (None, [[]], [END]),
+    ],
+    ids=["it ends meanwhile", "it goes on meanwhile", "it has expired"],
+)
+async def test_only_what_is_empty_after_its_end_has_expired(
+    after: str | None, looks: list[list[bytes]], told: list[object]
+):
+    async def record() -> ExecutionRecord:
+        return ENDED
+
+    wanted = ReadStream(execution_id="e", after=after)
+    page = await Streams(growing(*looks)).read("local", wanted, record)
+
+    assert encode(page.events) == encode(told)
