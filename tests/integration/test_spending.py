@@ -19,6 +19,9 @@ from tests.prices import IN, OUT, balance, run, set_budget, with_prices
 VICTIMS = {8: "agents.0", 14: "streaming.0", 20: "pricing.0"}
 """Who is killed after so many executions."""
 
+CALLS, WORTH = 100, 20
+"""Calls at once, and how many of them a budget is worth."""
+
 
 @pytest.fixture(scope="module")
 async def fleet(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[RunningFleet]:
@@ -113,6 +116,30 @@ async def test_under_a_budget_an_attempt_is_held_and_then_paid_for(client: Plain
 
     assert record["status"] == "COMPLETED"
     assert await until_free(client) == (0, record["cost"])
+
+
+async def test_of_many_calls_at_once_no_more_are_made_than_the_budget_is_worth(
+    fleet: RunningFleet, client: PlainClient
+):
+    await client.script("greeter", "Hello there, dear reader.", delay_ms=1)
+    probe = await run(client, "greeter", max_tokens=4)
+    await settled(fleet, client.tenant, 1)
+    await set_budget(client, WORTH * probe["cost"])
+    done: list[Any] = []
+
+    async def one() -> None:
+        done.append(await run(client, "greeter", max_tokens=4))
+
+    async with anyio.create_task_group() as calls:
+        for _ in range(CALLS):
+            calls.start_soon(one)
+    held, spent = await until_free(client)
+
+    made = [record for record in done if record["status"] == "COMPLETED"]
+    refused = [record["error"]["code"] for record in done if record not in made]
+    assert refused == ["budget_exceeded"] * (CALLS - len(made))
+    assert 0 < len(made) <= WORTH
+    assert (held, spent) == (0, sum(record["cost"] for record in made))
 
 
 async def test_who_is_cancelled_lets_go_of_what_was_held(client: PlainClient):
