@@ -120,7 +120,6 @@ class ChatReader(Reader[SseEvent]):
         self._usage = chunk.usage or (chunk.x_groq and chunk.x_groq.usage) or self._usage
         for choice in chunk.choices or ():
             if not choice.index:
-                self._usage = chunk.usage or choice.usage or self._usage
                 self._choice(choice)
 
     def _choice(self, choice: Choice) -> None:
@@ -134,6 +133,7 @@ class ChatReader(Reader[SseEvent]):
         if choice.finish_reason in _BROKEN_OFF:
             raise fault("provider_error", "The provider broke off its answer.")
         if choice.finish_reason:
+            self._usage = self._usage or choice.usage
             self._finish_word = choice.finish_reason
             self._finish = _FINISH.get(choice.finish_reason.lower(), "other")
 
@@ -151,10 +151,8 @@ class ChatReader(Reader[SseEvent]):
         if delta.refusal:
             self._refused = True
             self._say(delta.refusal)
-        if isinstance(delta.tool_calls, CallPart):
-            self._fragments.add([delta.tool_calls])
-        elif delta.tool_calls:
-            self._fragments.add(delta.tool_calls)
+        if calls := delta.tool_calls:
+            self._fragments.add([calls] if isinstance(calls, CallPart) else calls)
         if delta.function_call:
             self._fragments.add([CallPart(index=0, function=delta.function_call)])
 
