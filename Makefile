@@ -6,6 +6,7 @@ STAMP  := $(VENV)/.installed
 KILLS  ?= 50
 SECONDS ?= 60
 SEEDS  ?= 2000
+STORY  ?= fleet
 REQUESTS ?= 10000
 PEERS  := .venv-peers
 LITELLM := .venv-litellm
@@ -86,8 +87,8 @@ chaos-cluster: install ## the same on three nats-servers, which are killed, stop
 reservations: install ## 64 client processes reserve 10,000 times on a small budget, while its owners are killed
 	@SPENDERS=64 $(PYTHON) -m pytest -n 0 tests/integration/test_reservations.py
 
-simulate: install ## play SEEDS seeded histories of faults in virtual time (SEEDS=2000), or one: SEED=n
-	@$(PYTHON) -m tests.simulation $(if $(SEED),--seed $(SEED),--seeds $(SEEDS))
+simulate: install ## play SEEDS seeded histories of faults in virtual time (SEEDS=2000, STORY=fleet), or one: SEED=n
+	@$(PYTHON) -m tests.simulation --story $(STORY) $(if $(SEED),--seed $(SEED),--seeds $(SEEDS))
 
 chaos-providers: install ## ask a provider that fails in every way REQUESTS times (REQUESTS=10000)
 	@$(PYTHON) -m tests.chaos.providers --requests $(REQUESTS)

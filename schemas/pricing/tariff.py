@@ -72,16 +72,16 @@ class UsageRates(msgspec.Struct, frozen=True):
             or usage.image_output
             or usage.video_output
             or usage.citation
+            or usage.searches
+            or usage.cache_write
+            or usage.cache_write_1h
         )
         return (
             usage.input * self.input
             + usage.cache_read * self.cache_read
-            + usage.cache_write * self.cache_write
             + usage.cache_write_5m * self.cache_write_5m
-            + usage.cache_write_1h * self.cache_write_1h
             + usage.output * self.output
             + usage.reasoning * self.reasoning
-            + usage.searches * self.searches
             + self.requests
             + (self._rare(usage) if is_rare else 0)
         )
@@ -94,6 +94,9 @@ class UsageRates(msgspec.Struct, frozen=True):
             + usage.image_output * self.image_output
             + usage.video_output * self.video_output
             + usage.citation * self.citation
+            + usage.searches * self.searches
+            + usage.cache_write * self.cache_write
+            + usage.cache_write_1h * self.cache_write_1h
         )
 
 

@@ -51,7 +51,7 @@ def play_all(seeds: range, story: str) -> int:
         played = processes.map(partial(_failures, story), _batches(seeds))
         failed = list(chain.from_iterable(played))
     for seed, what in failed[:MOST_SHOWN]:
-        print(f"seed {seed}: {what}  (make simulate SEED={seed})")
+        print(f"seed {seed}: {what}  (make simulate STORY={story} SEED={seed})")
     seconds = time.monotonic() - began
     print(f"{len(seeds)} histories in {seconds:.0f} s, {len(failed)} broke a promise")
     return 1 if failed else 0

@@ -51,6 +51,9 @@ from schemas.usage import Usage
 LEAST_WAIT_SECONDS = 0.1
 """An account that is asked again must have had the time to change its mind."""
 
+CLOCK_ERROR = timedelta(seconds=1)
+"""So long before it is over by its owner's clock an execution's time may be over by a worker's."""
+
 
 def decide(state: Execution | None, command: ExecutionCommand, now: datetime) -> Decision:
     """Decide on one command; ``now`` is the owner's journalled clock."""
@@ -217,9 +220,14 @@ def _fail(state: Execution, command: FailGeneration, now: datetime) -> Decision:
 def _after_failure(
     state: Execution, command: FailGeneration, failed: AttemptFailed
 ) -> tuple[ExecutionEvent, ...]:
-    """Go on elsewhere at once, wait for the next attempt, or end."""
+    """Go on elsewhere at once, wait for the next attempt, or end.
+
+    A worker may find before the owner's timer rings that the execution's time is over.
+    """
     if failed.retry_at is not None:
         return ()
+    if command.problem.code == "timeout" and state.deadline - failed.at <= CLOCK_ERROR:
+        return (ExecutionTimedOut(segment=state.next_segment, at=failed.at),)
     if command.next_place is None or not _may_fail_again(state):
         return (_failed(state, command.problem, failed.at),)
     again = _next_attempt(state, failed.at, command.problem.code, counts=0)

@@ -205,6 +205,18 @@ def test_the_retry_begins_when_it_is_due_and_not_before():
 # Time and cancellation
 
 
+@pytest.mark.parametrize(("left", "ends"), [(0.5, ExecutionTimedOut), (5.0, ExecutionFailed)])
+def test_an_execution_whose_worker_finds_its_time_over_is_timed_out(
+    left: float, ends: type[ExecutionTimedOut | ExecutionFailed]
+):
+    run = accepted()
+    silent = Problem(code="timeout", message="no answer")
+
+    decision = run.take(fail(1, silent), TIMEOUT - left)
+
+    assert type(decision.events[-1]) is ends
+
+
 def test_an_execution_is_timed_out_at_its_deadline_and_not_before():
     run = accepted()
 
