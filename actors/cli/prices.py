@@ -10,7 +10,7 @@ from actors.cli import shown
 from actors.cli.session import Session, leave, with_session
 from actors.pricing.adapters import second, shipped
 from actors.pricing.adapters.books import Books, BookStore
-from actors.pricing.core.comparison import Difference, differences, dollars, said
+from actors.pricing.core.comparison import Difference, differences, dollars, regional, said
 from bus.connection import NatsTransport, connect
 from bus.errors import CallboardError, UnavailableError, problem
 from bus.jetstream.bus import system_clock
@@ -55,6 +55,8 @@ def show(session: Session, model: str, provider: str | None, *, as_json: bool) -
         for variant, priced in row.variants.items():
             for price in priced:
                 click.echo(f"    {variant}: {said(price)}")
+        for place in regional(row):
+            click.echo(f"    {place}")
         for dispute in row.disputed:
             other = f"{dispute.bucket} {dollars(dispute.bucket, dispute.rate)}"
             click.echo(f"    disputed: {dispute.key} has {dispute.variant} {other}")

@@ -22,6 +22,9 @@ Without bounds, because msgspec 0.22 crashes on a bounded number beside a tuple.
 
 Rates = dict[Bucket, Rate]
 
+Multiplier = tuple[int, int]
+"""What a rate is multiplied with, and then divided by."""
+
 
 class Tier(Value, rename={"start": "from"}):
     """What replaces the base rates of a whole request whose prompt has at least ``start`` tokens.
@@ -64,8 +67,9 @@ class Row(Value, omit_defaults=True):
     """One model at one provider. Of several prices the first that holds at a moment counts.
 
     ``variants`` are the prices of ``batch``, ``flex``, ``priority``, ``fast`` and the like.
-    ``regions`` are those the prices hold for; none named means all. ``minimum`` is what is billed
-    at least where there is any of it. ``source`` and ``url`` are the provider's unless given.
+    ``regions`` are those the prices hold for; none named means all. ``uplifts`` are what they are
+    multiplied with in a region, ``*`` being any but ``global``. ``minimum`` is what is billed at
+    least where there is any of it. ``source`` and ``url`` are the provider's unless given.
     """
 
     prices: list[Price]
@@ -73,6 +77,7 @@ class Row(Value, omit_defaults=True):
     name: str = ""
     context_window: int | None = None
     regions: list[str] = []
+    uplifts: dict[str, Multiplier] = {}
     minimum: dict[Bucket, int] = {}
     source: str = ""
     url: str = ""

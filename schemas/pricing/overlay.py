@@ -14,6 +14,7 @@ from schemas.base import StrictValue
 from schemas.pricing.book import (
     Book,
     Dispute,
+    Multiplier,
     Pattern,
     Price,
     ProviderEntry,
@@ -73,6 +74,19 @@ class RegionLimit(StrictValue):
     regions: list[str]
 
 
+class RegionUplift(StrictValue):
+    """What the tokens of a row cost in a region, as a multiple of what they cost elsewhere.
+
+    ``by`` has it by region, ``*`` being any but ``global``. A model that has no row of its own yet
+    gets a copy of the one it is ``like``.
+    """
+
+    provider: str
+    model: str
+    by: dict[str, Decimal]
+    like: str = ""
+
+
 class PlainVariants(StrictValue):
     """Variants of a row that cost what the standard does."""
 
@@ -99,6 +113,7 @@ class Overlay(StrictValue):
     rows: list[OverlayRow] = []
     patterns: dict[str, list[Pattern]] = {}
     limits: list[RegionLimit] = []
+    uplifts: list[RegionUplift] = []
     disputed: list[DisputedRow] = []
     plain: list[PlainVariants] = []
 
@@ -132,6 +147,12 @@ def laid_over(book: Book, overlay: Overlay) -> Book:
             aliases.setdefault(provider, {})[alias.strip().lower()] = model
     for limit in overlay.limits:
         _replace(rows, limit.provider, limit.model, regions=limit.regions)
+    for uplift in overlay.uplifts:
+        models = rows.get(_provider(book, uplift.provider), {})
+        model = uplift.model.strip().lower()
+        below = models.get(model, models.get(uplift.like.strip().lower()))
+        if below is not None:
+            models[model] = msgspec.structs.replace(below, uplifts=_multipliers(uplift))
     for disputed in overlay.disputed:
         _replace(rows, disputed.provider, disputed.model, disputed=disputed.disputes)
     for plain in overlay.plain:
@@ -158,6 +179,10 @@ def rate_of(usd: Decimal, per: int) -> Rate:
     """Return dollars for so many units as an exact rate."""
     exact = Fraction(usd) * PICO / per
     return exact.numerator if exact.denominator == 1 else (exact.numerator, exact.denominator)
+
+
+def _multipliers(uplift: RegionUplift) -> dict[str, Multiplier]:
+    return {region.strip().lower(): times.as_integer_ratio() for region, times in uplift.by.items()}
 
 
 def _provider(book: Book, name: str) -> str:
@@ -192,6 +217,7 @@ def _merged(own: OverlayRow, below: Row | None, overlay: Overlay) -> Row:
         name=own.name or under.name,
         context_window=own.context_window or under.context_window,
         regions=own.regions or under.regions,
+        uplifts=under.uplifts,
         minimum=under.minimum,
         source=f"overlay {overlay.name}",
         url=own.url,

@@ -17,6 +17,7 @@ from schemas.pricing.names import Found, Wanted
 from schemas.pricing.shelf import Shelf
 from schemas.pricing.tariff import NO_RATE, Counts, Line, Tariff, prompt_of, tariff_of
 from schemas.pricing.units import BUCKETS, OF_USAGE, Bucket
+from schemas.pricing.uplift import uplift_in, uplifted
 from schemas.usage import Usage
 
 STANDARD = ""
@@ -209,9 +210,12 @@ class Prices:
             return Unpriced(f"{name} has no price in {found.region}", name)
         variant = variant_of(terms)
         borrowed = found.seller != found.provider
-        # What holds for the owner's batches says nothing of those of another seller.
+        # What holds for the owner's batches and regions says nothing of those of another seller.
         variants = {} if borrowed else row.variants
         prices = variants.get(variant, []) if variant else row.prices
+        uplift = None if borrowed else uplift_in(found.region, row.uplifts)
+        if uplift is not None:
+            prices = [uplifted(price, uplift) for price in prices]
         asked = f"{found.seller}/{terms.model}" if borrowed else terms.model
         resolved_from = None if asked == found.model else asked
         return _offered(name, variant, resolved_from, row.minimum, prices)

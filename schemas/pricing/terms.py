@@ -1,7 +1,16 @@
 """The terms on which a provider of a definition has served a call. Pure."""
 
+import re
+
 from schemas.pricing.prices import Terms
-from schemas.providers import Anthropic, Azure, Bedrock, Custom, Groq, OpenAI, Provider
+from schemas.pricing.uplift import WORLD
+from schemas.providers import Anthropic, Azure, Bedrock, Custom, Google, Groq, OpenAI, Provider
+
+_RESIDENCY = re.compile(r"https?://(?P<region>[a-z]{2})\.api\.openai\.com(?:[:/]|$)", re.IGNORECASE)
+"""OpenAI's addresses for data residency."""
+
+_NOWHERE = (WORLD, "not_available")
+"""What Anthropic says where a model runs anywhere, and where it cannot be told."""
 
 
 def terms_of(
@@ -10,13 +19,16 @@ def terms_of(
     model_served: str | None = None,
     tier_requested: str | None = None,
     tier_served: str | None = None,
+    region_served: str | None = None,
 ) -> Terms:
     """Return what a call is priced by.
 
     An address that the rate book knows tells who is paid, otherwise the type of provider does.
     The model that served counts, unless the name that was asked for says more: an inference
     profile of Bedrock, a zone of Azure. The tier that served counts over the one requested, which
-    is all there is where a provider does not tell.
+    is all there is where a provider does not tell. The region is Bedrock's, Vertex AI's location
+    unless that is the whole world, the one of OpenAI's address, or where Anthropic says to have
+    served, which nobody here decides.
     """
     asked, served = provider.model, model_served or provider.model
     exact = isinstance(provider, Bedrock | Azure)
@@ -25,10 +37,26 @@ def terms_of(
         provider=_address(provider) or kind,
         model=asked if exact else served,
         tier=tier_served or tier_requested,
-        region=(provider.region or "") if isinstance(provider, Bedrock) else "",
+        region=_region(provider, (region_served or "").lower()),
         or_model=served if exact else asked,
         or_provider=kind,
     )
+
+
+def _region(provider: Provider, served: str) -> str:
+    """Return where a model runs, as far as its price may depend on it."""
+    match provider:
+        case Bedrock():
+            return provider.region or ""
+        case Google(project=str()):
+            return "" if provider.location == WORLD else provider.location
+        case OpenAI() | Custom():
+            told = _RESIDENCY.match(provider.base_url or "")
+            return told["region"].lower() if told else ""
+        case Anthropic():
+            return "" if served in _NOWHERE else served
+        case _:
+            return ""
 
 
 def _address(provider: Provider) -> str | None:

@@ -12,6 +12,7 @@ import msgspec
 
 from actors.pricing.adapters import genai, shipped
 from actors.pricing.core.opinion import Table, disputed, plain, regional
+from actors.pricing.core.uplifts import uplifts
 from bus.errors import problem
 from schemas.pricing.book import canonical
 from schemas.pricing.overlay import Overlay, laid_over
@@ -43,7 +44,9 @@ def opinions(table: Table, source: str) -> tuple[Overlay, Overlay]:
         ProblemError: ``unavailable``, if the first price source is not installed.
     """
     book = laid_over(genai.book(), shipped.overlay("callboard.toml"))
-    regions = regional(book, Prices(canonical(book)), table, source)
+    prices = Prices(canonical(book))
+    regions = regional(book, prices, table, source)
+    regions = msgspec.structs.replace(regions, uplifts=uplifts(prices, table))
     whole = Prices(canonical(laid_over(book, regions)))
     doubts = Overlay(
         name="disputed",

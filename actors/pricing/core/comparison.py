@@ -6,6 +6,7 @@ from typing import Literal, NamedTuple
 
 from schemas.pricing.book import Book, Price, Rate, Rates, Row
 from schemas.pricing.units import COUNTS, PICO, Bucket
+from schemas.pricing.uplift import ANYWHERE
 
 Change = Literal["added", "removed", "changed"]
 
@@ -47,7 +48,15 @@ def summary(row: Row) -> str:
     parts += [
         f"{variant}: {said(price)}" for variant, prices in row.variants.items() for price in prices
     ]
-    return " | ".join(parts)
+    return " | ".join([*parts, *regional(row)])
+
+
+def regional(row: Row) -> list[str]:
+    """Say what the prices of a row are multiplied with in regions."""
+    return [
+        f"{'other regions' if region == ANYWHERE else region}: times {Decimal(times) / by}"
+        for region, (times, by) in sorted(row.uplifts.items(), reverse=True)
+    ]
 
 
 def said(price: Price) -> str:
@@ -65,7 +74,7 @@ def dollars(bucket: Bucket, rate: Rate) -> str:
 
 
 def _prices(row: Row) -> tuple[object, ...]:
-    return (row.prices, row.variants, row.regions, row.minimum)
+    return (row.prices, row.variants, row.regions, row.uplifts, row.minimum)
 
 
 def _when(price: Price) -> list[str]:

@@ -14,10 +14,13 @@ from schemas.pricing.overlay import Dollars, Overlay, OverlayPrice, OverlayRow, 
 from schemas.pricing.units import PICO
 from schemas.problems import Problem
 
+MOST_TIMES = 100
+"""A region that is dearer than this is a mistake in writing."""
+
 
 def unsound(overlay: Overlay) -> Problem | None:
     """Return the first thing that no price can be, with the field it stands in."""
-    faults = (fault for part in (_rows, _patterns, _hosts) for fault in part(overlay))
+    faults = (fault for part in (_rows, _uplifts, _patterns, _hosts) for fault in part(overlay))
     found = next(faults, None)
     return None if found is None else Problem(code="validation", message=found[1], field=found[0])
 
@@ -65,6 +68,14 @@ def _dollars(usd: Dollars, at: str) -> Iterator[Fault]:
             yield f"{at}.{bucket}", "a price is a number of dollars, and not below 0"
         elif amount * PICO > MOST_PICO:
             yield f"{at}.{bucket}", f"a price is at most {MOST_PICO // PICO} dollars"
+
+
+def _uplifts(overlay: Overlay) -> Iterator[Fault]:
+    for number, uplift in enumerate(overlay.uplifts):
+        for region, times in uplift.by.items():
+            if not times.is_finite() or not 0 < times <= MOST_TIMES:
+                at = f"uplifts[{number}].by.{region}"
+                yield at, f"a price is multiplied with a number above 0, and at most {MOST_TIMES}"
 
 
 def _patterns(overlay: Overlay) -> Iterator[Fault]:

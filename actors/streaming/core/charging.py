@@ -48,6 +48,7 @@ class Till:
             model_served=answer.model_served,
             tier_requested=way.config.service_tier,
             tier_served=answer.service_tier,
+            region_served=_place(answer.raw_usage),
         )
         charge = self._charge(way.provider, terms, answer.usage)
         charge = msgspec.structs.replace(
@@ -102,6 +103,12 @@ def _priced(prices: Prices, terms: Terms, usage: Usage, at: datetime) -> Priced 
 def _capped(usage: Usage) -> Usage:
     counts = {name: min(getattr(usage, name), MOST_COUNTED) for name in COUNTS}
     return Usage(**counts, quality="estimated")
+
+
+def _place(raw_usage: dict[str, Any]) -> str | None:
+    """Return where a model has run, as Anthropic says it: a workspace has a usual place."""
+    said = raw_usage.get("inference_geo")
+    return said if isinstance(said, str) else None
 
 
 def embedded(

@@ -14,7 +14,7 @@ from schemas.policy import Fallback, Policy
 from schemas.pricing.prices import Priced, Prices
 from schemas.pricing.terms import terms_of
 from schemas.problems import Problem
-from schemas.providers import OpenAI, Provider
+from schemas.providers import Google, OpenAI, Provider
 from schemas.usage import Usage
 from tests.unit.agents.samples import NOW
 
@@ -107,6 +107,34 @@ def test_with_slices_the_prompt_and_a_first_slice_are_reserved():
     assert spending is not None
     assert spending.amount_pico == prompt + 10 * OUT
     assert spending.slices == Slices(slice_pico=10 * OUT, input_pico=prompt, output_pico=OUT)
+
+
+@pytest.mark.parametrize(
+    ("there", "usual"),
+    [
+        (
+            OpenAI(model="gpt-5.4", base_url="https://eu.api.openai.com/v1"),
+            OpenAI(model="gpt-5.4"),
+        ),
+        (
+            Google(model="gemini-3.5-flash", project="ours", location="us-east1"),
+            Google(model="gemini-3.5-flash", project="ours"),
+        ),
+    ],
+)
+def test_a_call_in_a_dearer_region_is_bounded_by_the_prices_there(there: Provider, usual: Provider):
+    def amount(provider: Provider) -> int:
+        spending = bounded(accept(provider)).spending
+        assert spending is not None
+        assert spending.amount_pico is not None
+        return spending.amount_pico
+
+    tokens = Usage(input=prompt_tokens(accept(there)), output=100)
+    cost = PRICES.price(terms_of(there), tokens, NOW)
+
+    assert isinstance(cost, Priced)
+    assert amount(there) * 10 == amount(usual) * 11
+    assert amount(there) == cost.cost
 
 
 @given(st.text(max_size=200), st.data())

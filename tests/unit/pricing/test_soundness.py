@@ -30,6 +30,13 @@ usd = { input = 3.0 }
 from = 100_001
 usd = { input = 2.0 }
 """
+UPLIFT = """
+name = "ours"
+[[uplifts]]
+provider = "openai"
+model = "gpt-4o"
+by = { eu = 1.05 }
+"""
 PATTERN = """
 [[patterns.acme]]
 model = "m"
@@ -56,6 +63,9 @@ def written(tmp_path: Path) -> Write:
         (ROW.replace("2.0", "1e9"), "rows[0].usd.output"),
         (ROW.replace("input = 1.0, output = 2.0", ""), "rows[0].usd"),
         (ROW.replace('"gpt-4o"', '" "'), "rows[0].model"),
+        (UPLIFT.replace("1.05", "0"), "uplifts[0].by.eu"),
+        (UPLIFT.replace("1.05", "inf"), "uplifts[0].by.eu"),
+        (UPLIFT.replace("1.05", "110"), "uplifts[0].by.eu"),
         (ROW.replace('"openai"', '""'), "rows[0].provider"),
         (ROW + 'aliases = ["mine", ""]', "rows[0].aliases"),
         (ROW + "from = 2026-12-01\nuntil = 2026-12-01", "rows[0].until"),

@@ -79,6 +79,27 @@ def test_the_tier_that_served_counts_over_the_one_that_was_asked_for():
     assert served.charges[0].cost_pico == 1000 * 1_250_000 + 100 * 10_000_000
 
 
+@pytest.mark.parametrize(
+    ("told", "region", "cost"),
+    [
+        ({"inference_geo": "us"}, "us", 1000 * 5_500_000 + 100 * 27_500_000),
+        ({"inference_geo": "global"}, None, 1000 * 5_000_000 + 100 * 25_000_000),
+        ({"inference_geo": "not_available"}, None, 1000 * 5_000_000 + 100 * 25_000_000),
+        ({"inference_geo": 7}, None, 1000 * 5_000_000 + 100 * 25_000_000),
+        ({}, None, 1000 * 5_000_000 + 100 * 25_000_000),
+    ],
+)
+def test_where_a_provider_says_to_have_served_is_what_is_paid_for(
+    told: dict[str, object], region: str | None, cost: int
+):
+    till = Till(PRICES, NOW)
+
+    till.answered(way(Anthropic(model="claude-opus-4-6")), None, answer(raw_usage=told))
+
+    (charge,) = till.charges
+    assert (charge.region, charge.cost_pico) == (region, cost)
+
+
 def test_other_models_that_were_used_by_the_way_are_charged_apart():
     till = Till(PRICES, NOW)
     aside = {"claude-haiku-4-5": Usage(input=10)}
