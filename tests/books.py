@@ -4,6 +4,8 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from datetime import datetime
 
+from schemas.escrow import BlockClosed, BlockGranted, BlockReturned
+from schemas.ids import PLATFORM
 from schemas.ledger import (
     AccountEvent,
     Adjusted,
@@ -62,6 +64,14 @@ class Books:
                 self.added[event.account] += event.amount_pico
             case Adjusted():
                 self.spent[event.account] += event.amount_pico
+            case BlockGranted():
+                self.limits[PLATFORM] = 0
+                self.added[event.account] += event.amount_pico
+            case BlockReturned():
+                self.added[event.account] -= event.amount_pico
+            case BlockClosed():
+                self.added[event.account] -= event.amount_pico
+                self.spent[event.account] -= event.spent_pico
             case BudgetSet():
                 self._rule(event)
             case BudgetRemoved():
@@ -96,7 +106,7 @@ class Books:
             self.held[account] += event.amount_pico
             limit = self.limits.get(account.partition("/")[0])
             taken = self.held[account] + self.spent[account] - self.added[account]
-            if limit is not None and taken > limit:
+            if limit is not None and taken > limit and event.amount_pico > 0:
                 yield f"{account} is exceeded by {name}: {taken} of {limit}"
 
     def _end(self, event: Ended) -> Iterator[str]:

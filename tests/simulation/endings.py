@@ -24,7 +24,7 @@ from schemas.lifecycle import (
     HoldReleased,
     UsageSettled,
 )
-from tests.simulation import account
+from tests.simulation import account, lending
 from tests.simulation.judge import Judge, ShardModel
 
 TERMINALS = (ExecutionCompleted, ExecutionFailed, ExecutionCancelled, ExecutionTimedOut)
@@ -39,7 +39,7 @@ def is_over(judge: Judge) -> bool:
 
 def _has_ended(state: Any) -> bool:
     if isinstance(state, Ledger):
-        return not any(state.holds)
+        return not any(state.holds) and lending.is_idle(state.escrow)
     if isinstance(state, account.Account):
         transfers = state.transfers.values()
         return all(each.phase in ("delivered", "called_off") for each in transfers)

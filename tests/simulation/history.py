@@ -15,7 +15,7 @@ from actors.agents.actor import execution_entity
 from bus.errors import CallboardError, FencedError
 from bus.ports import Bus
 from bus.shard.recovery import Recovered, take_over
-from tests.simulation import ledger, spending
+from tests.simulation import ledger, lending, spending
 from tests.simulation.account import ENTITY, account_entity
 from tests.simulation.chance import Chance
 from tests.simulation.endings import (
@@ -40,6 +40,9 @@ CHECKS: dict[str, Callable[[list[Any]], Iterator[str]]] = {
 
 LONGEST_SECONDS = 120.0
 """By then everything must have come to its end; the longest timeout of an execution is 600 s."""
+
+LONGEST_SPAN = timedelta(seconds=6)
+"""So soon money of the platform is paid from a new span, for histories are short."""
 
 GRACE = timedelta(seconds=1)
 """What is not told so soon after the end of an execution's time is told late."""
@@ -70,7 +73,8 @@ class Story(NamedTuple):
 FLEET = Story(plan_of, lambda: (execution_entity(), account_entity()))
 LEDGER = Story(ledger.plan_of, ledger.entities)
 SPENDING = Story(spending.plan_of, spending.entities, spending.faults_of_spending)
-STORIES = {"fleet": FLEET, "ledger": LEDGER, "spending": SPENDING}
+PLATFORM = Story(lending.plan_of, lending.entities, lending.faults_of_lending)
+STORIES = {"fleet": FLEET, "ledger": LEDGER, "spending": SPENDING, "platform": PLATFORM}
 
 
 def play(seed: int, only: frozenset[str] | None = None, story: Story = FLEET) -> History:
@@ -180,6 +184,7 @@ def _quiet(trace: Trace, seed: int) -> Generator[None]:
             patch("bus.worker.new_id", lambda: f"id-{next(numbers)}"),
             patch("bus.offers.new_id", lambda: f"id-{next(numbers)}"),
             patch("actors.agents.core.asking.GRACE", GRACE),
+            patch("actors.pricing.core.blocks.LONGEST_SPAN", LONGEST_SPAN),
         ):
             yield
     finally:

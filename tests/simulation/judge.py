@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from datetime import datetime
+from math import inf
 from typing import Any
 
 import anyio
@@ -27,9 +28,14 @@ from schemas.ledger import Charged, Reserved, Voided
 from tests.simulation.site import Site
 
 AnyEntity = Entity[Any, Any, Any]
+Stored = tuple[float, str, Any]
+"""An event with the moment at which it was stored, and its tenant."""
 
 REPLACED = {"lost": 1.5, "redispatch": 0.0}
 """Commands that take work from its worker, and how long that must have stood still at least."""
+
+HEALED = 7.5
+"""So many seconds after all trouble a refusal has no other reason than money."""
 
 LATELY = 3.0
 """Seconds before an item was begun in which trouble still excuses that it is begun anew."""
@@ -81,6 +87,9 @@ class Judge:
         self.begun: dict[str, tuple[Site, float]] = {}
         self.broken: list[str] = []
         self.answers: list[tuple[Mail, bytes]] = []
+        self.journal: list[Stored] = []
+        self.refusals: list[tuple[float, int]] = []
+        self.quiet_since = inf
         self.heard: dict[tuple[str, bytes], set[bytes]] = defaultdict(set)
         self.entities = [self._overheard(entity) for entity in entities]
         self._entities = {entity.name: entity for entity in self.entities}
@@ -104,6 +113,15 @@ class Judge:
         bodies = self.mails[(mail.tenant, mail.key), mail.id]
         if mail.body not in bodies:
             bodies.append(mail.body)
+
+    def is_quiet(self, seconds: float) -> bool:
+        """Say whether there has been no trouble for so long."""
+        return anyio.current_time() >= self.quiet_since + seconds
+
+    def refused(self, amount: int) -> None:
+        """Note for how much there was no money, if nothing but money was in the way."""
+        if self.is_quiet(HEALED):
+            self.refusals.append((anyio.current_time(), amount))
 
     def committed(self, subject: str, data: bytes) -> None:
         """Check a commit that was just stored."""
@@ -168,6 +186,7 @@ class Judge:
             event = decode(shard.entity.event_type, raw)
             before, state = state, shard.entity.evolve(state, event)
             shard.histories[address].append(event)
+            self.journal.append((anyio.current_time(), entry.tenant, event))
             for publication in shard.entity.announce(before, event, state):
                 if publication.stored:
                     self.announced.add((publication.subject, encode(publication.body)))
@@ -242,7 +261,7 @@ class Judge:
             if stored is not None:
                 found.append(stored)
             elif not shard.entity.keeps_replies:
-                history = shard.histories[address]
+                history = shard.histories.get(address, [])
                 heard = self.heard[ask.entity, encode(ask.command)]
                 found += [said for said in sorted(heard) if shows(history, ask.command, said)]
         if not found:
@@ -273,8 +292,9 @@ def shows(history: Iterable[Any], command: Any, answer: bytes) -> bool:
     """Say whether a journal shows what an account has answered; a refusal needs no trace."""
     kinds = {b'{"type":"held"': (Reserved,), b'{"type":"booked"': (Charged, Voided)}
     wanted = next((kind for start, kind in kinds.items() if answer.startswith(start)), None)
-    return wanted is None or any(
-        isinstance(event, wanted) and event.reference == command.reference for event in history
+    reference = getattr(command, "reference", None)
+    return not (wanted and reference) or any(
+        isinstance(event, wanted) and event.reference == reference for event in history
     )
 
 

@@ -25,7 +25,7 @@ from tests.simulation.judge import AnyEntity, Judge
 from tests.simulation.paying import Writer
 from tests.simulation.site import Site
 
-SHARDS = {"execution": 2, account.ENTITY: 2, ledger.ENTITY: 1}
+SHARDS = {"execution": 2, account.ENTITY: 2, ledger.ENTITY: 2}
 TENANT = "acme"
 NO_DELTAS = Deltas(count=0, sha256="")
 

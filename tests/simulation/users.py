@@ -11,6 +11,7 @@ from schemas.lifecycle import Accept, Cancel, Look, Origin
 from schemas.llm import GenerateRequest, ModelConfig
 from schemas.providers import Scripted
 from tests.simulation import account, ledger
+from tests.simulation.lending import Borrower
 from tests.simulation.roles import TENANT
 from tests.simulation.site import Site
 from tests.simulation.spending import spending_of
@@ -22,7 +23,9 @@ SPENDING = ("sets a budget", "reserves", "settles", "voids")
 class User:
     """Asks for executions and transfers."""
 
-    def __init__(self, site: Site, executions: Owners, accounts: Owners, money: Owners) -> None:
+    def __init__(
+        self, site: Site, executions: Owners, accounts: Owners, money: Owners, borrower: Borrower
+    ) -> None:
         self.waiting = 0
         self._site = site
         self._executions = executions
@@ -35,6 +38,9 @@ class User:
             "orders": self.order,
             "calls off": self.call_off,
             "breaks": self.break_,
+            "sets the platform's budget": borrower.set_budget,
+            "borrows": borrower.borrow,
+            "borrows in peace": borrower.borrow_in_peace,
             **{what: partial(self.spend, what) for what in SPENDING},
         }
 

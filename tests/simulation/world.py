@@ -22,6 +22,7 @@ from tests.simulation.chance import Chance
 from tests.simulation.endings import is_over
 from tests.simulation.faults import rates_of
 from tests.simulation.judge import AnyEntity, Judge, JudgedStore
+from tests.simulation.lending import Borrower
 from tests.simulation.loop import PROCESS, Process
 from tests.simulation.network import process_bus
 from tests.simulation.plan import OWNERS, WORKERS, Event
@@ -97,6 +98,7 @@ class World:
         """End all trouble: who is paused goes on, who is cut off comes back, clocks are right."""
         self.trace.note("world", "is quiet from now on")
         self.chance.is_quiet = True
+        self.judge.quiet_since = anyio.current_time()
         self._deaf.clear()
         for site in self.sites.values():
             site.skew = 0.0
@@ -132,7 +134,8 @@ class World:
             WatchedOwners(bus, name, self.timing, self.judge, site)
             for name in ("execution", ENTITY, ledger.ENTITY)
         )
-        self._user = User(site, executions, accounts, money)
+        borrower = Borrower(site, money, self.judge)
+        self._user = User(site, executions, accounts, money, borrower)
 
     def _site(self, slot: str) -> Site:
         self._lives += 1

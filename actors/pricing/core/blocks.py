@@ -138,7 +138,8 @@ def _recalled(state: Ledger, now: datetime) -> Iterator[AccountEvent]:
     for key in sorted({block.account for block in state.escrow.blocks}):
         span = pages.get(state.accounts, key)
         free = span.available if span is not None else 0
-        yield from _unused(state, _blocks(state, key), free, now)
+        fresh = state.escrow.number + 1
+        yield from _unused(state, key, _blocks(state, key), free, fresh, now)
 
 
 def _block_answered(state: Ledger, command: BlockAnswered, now: datetime) -> Iterator[AccountEvent]:
@@ -211,7 +212,7 @@ def _paid(state: Ledger, key: str, number: int, now: datetime) -> Iterator[Accou
     if idle and span.held == 0:
         yield from _all_closed(key, blocks, spent, number + 1, now)
     elif over:
-        yield from _unused(state, blocks, span.available, now)
+        yield from _unused(state, key, blocks, span.available, number + 1, now)
 
 
 def _blocks(state: Ledger, key: str) -> list[Block]:
@@ -233,9 +234,12 @@ def _all_closed(
 
 
 def _unused(
-    state: Ledger, blocks: Sequence[Block], free: int, now: datetime
+    state: Ledger, key: str, blocks: Sequence[Block], free: int, fresh: int, now: datetime
 ) -> Iterator[AccountEvent]:
-    """Give back what nothing is held of: whole blocks, and parts, the newest first."""
+    """Give back what nothing is held of: whole blocks, and parts, the newest first.
+
+    What is free beyond all blocks was told to be spent, and a late bill has shown that it was not.
+    """
     under_way = {each.number for each in state.escrow.returns}
     for block in reversed(blocks):
         if free <= 0 or block.number in under_way:
@@ -252,6 +256,8 @@ def _unused(
                 amount_pico=part,
                 at=now,
             )
+    if free > 0 and under_way.isdisjoint(block.number for block in blocks):
+        yield BlockClosed(number=fresh, account=key, amount_pico=0, spent_pico=-free, at=now)
 
 
 def _closed(block: Block, spent: int, now: datetime) -> BlockClosed:
