@@ -119,6 +119,8 @@ async def _until(moment: float) -> None:
 
 async def _until_over(world: World) -> None:
     with anyio.move_on_after(LONGEST_SECONDS):
+        # What was asked last has yet to be heard.
+        await anyio.sleep(0.5)
         while not world.is_over():
             await anyio.sleep(0.5)
     await anyio.sleep(SETTLING_SECONDS)

@@ -137,13 +137,16 @@ def _unkept(judge: Judge, tenant: str, books: Books) -> Iterator[str]:
             continue
         said: Any = decode(_COMMAND, mail.body)
         kind = msgspec.json.decode(reply).get("type")
-        if not isinstance(said, Reserve | Settle):
+        if not isinstance(said, Reserve | Settle | Void):
             continue
         name = name_of(said.reference)
         if kind == "held" and not books.reserved[name]:
             yield f"{name} was never held"
-        if kind == "booked" and "Charged" not in books.ends.get(name, ()):
+        ends = books.ends.get(name, ())
+        if isinstance(said, Settle) and kind == "booked" and "Charged" not in ends:
             yield f"{name} was never charged"
+        if isinstance(said, Void) and not ends:
+            yield f"{name} was never let go"
 
 
 _COMMAND: Any = AccountCommand
