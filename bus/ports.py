@@ -218,6 +218,10 @@ class Outbox(Protocol):
         """
         ...
 
+    def offer(self, subject: str, data: bytes) -> bool:
+        """Send a frequent message as ``post`` does, if that needs no waiting; say whether."""
+        ...
+
     async def flush(self, *, timeout: float) -> None:
         """Wait until everything posted is acknowledged.
 

@@ -141,14 +141,23 @@ class Streaming:
     async def do_generate(self, work: GenerateWork) -> FinishGeneration | FailGeneration:
         """Generate one answer, streaming it under the work's segment."""
         subject = fill(STREAM_SUBJECT, tenant=work.tenant, execution_id=work.execution_id)
+        outbox = self._bus.outbox
+
+        def offer(events: list[StreamEvent]) -> list[StreamEvent]:
+            for place, event in enumerate(events):
+                if not outbox.offer(subject, encode(event)):
+                    meter.published(events[:place])
+                    return events[place:]
+            meter.published(events)
+            return []
 
         async def emit(events: list[StreamEvent]) -> None:
             for event in events:
-                await self._bus.outbox.post(subject, encode(event), frequent=True)
+                await outbox.post(subject, encode(event), frequent=True)
             meter.published(events)
 
         span = handling("generate", "_cb.work.generate.{tenant}", parent=work.trace)
-        attempt = self._generator.attempt(work, emit)
+        attempt = self._generator.attempt(work, emit, offer)
         with Meter(work) as meter, span:
             try:
                 result = await attempt.run()

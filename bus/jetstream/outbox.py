@@ -103,6 +103,13 @@ class JetStreamOutbox:
         elif not self._put(message, asks=not (frequent and self._in_order)):
             await self._send(message)
 
+    def offer(self, subject: str, data: bytes) -> bool:
+        """See ``Outbox.offer``."""
+        is_calm = not self._unsent and self._away_since is None and not self._door.locked()
+        if not (is_calm and self._client.takes(len(data)) and self._has_room()):
+            return False
+        return self._put(self._ring.add(subject, data, None), asks=not self._in_order)
+
     async def flush(self, *, timeout: float) -> None:
         """See ``Outbox.flush``."""
         with anyio.move_on_after(timeout):

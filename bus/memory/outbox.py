@@ -45,6 +45,11 @@ class MemoryOutbox:
         self._posted += 1
         await self._send(_Posted(anyio.current_time(), subject, data, message_id, still))
 
+    def offer(self, subject: str, data: bytes) -> bool:
+        """See ``Outbox.offer``: whatever is stored in memory is waited for."""
+        del subject, data
+        return False
+
     async def flush(self, *, timeout: float) -> None:
         """See ``Outbox.flush``: everything is stored at once."""
 

@@ -45,6 +45,20 @@ async def test_frequent_messages_are_stored_in_order_and_become_safe(bus: Proces
     assert await _stored(bus, LIVE, subject) == [str(number) for number in range(500)]
 
 
+async def test_offered_messages_are_taken_at_once_or_posted_and_stored_in_order(
+    bus: Process, fresh: str
+):
+    subject = f"cb.{fresh}.stream.e1"
+
+    for number in range(500):
+        data = str(number).encode()
+        if not bus.outbox.offer(subject, data):
+            await bus.outbox.post(subject, data, frequent=True)
+    await bus.outbox.flush(timeout=10)
+
+    assert await _stored(bus, LIVE, subject) == [str(number) for number in range(500)]
+
+
 async def test_a_repeated_message_id_is_stored_once(bus: Process, fresh: str):
     subject = f"cb.{fresh}.events.execution.completed.e1"
 
@@ -87,6 +101,27 @@ async def test_the_newest_messages_are_stored_again_after_the_bus_was_killed(
 
 
 # Only on NATS
+
+
+async def test_nothing_is_taken_at_once_that_is_too_large_or_while_the_bus_is_away(
+    own_nats: NatsWorld,
+):
+    async with own_nats.process() as bus:
+        outbox, subject = bus.outbox, "cb.t.stream.e1"
+        taken = [
+            outbox.offer(subject, b"0"),
+            outbox.offer(subject, bytes(1 + bus.nats.client.max_payload)),
+        ]
+        await own_nats.server.kill()
+        await until(lambda: not bus.nats.connected)
+        taken.append(outbox.offer(subject, b"1"))
+        await outbox.post(subject, b"1", frequent=True)
+        await own_nats.server.start()
+        await outbox.flush(timeout=10)
+        texts = await _stored(bus, LIVE, subject)
+
+    assert taken == [True, False, False]
+    assert texts[-2:] == ["0", "1"]
 
 
 async def test_what_is_posted_while_the_bus_is_away_follows_what_was_posted_before(

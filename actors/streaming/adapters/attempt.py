@@ -52,6 +52,9 @@ Emit = Callable[[list[StreamEvent]], Awaitable[None]]
 """Publishes events in order. While it waits nothing is read from the provider, and what arrives
 meanwhile comes as one event: a full window makes events fewer and larger, never lost or late."""
 
+Offer = Callable[[list[StreamEvent]], list[StreamEvent]]
+"""Publishes at once what needs no waiting; returns the rest, for ``Emit``."""
+
 Grant = Callable[[GenerateWork, Extend], Awaitable[None]]
 """Returns once more money is held for an attempt; raises ``ProblemError`` if it is not."""
 
@@ -85,11 +88,14 @@ class _Running(NamedTuple):
 class Attempt:
     """Runs once. Where it is cancelled, ``failed`` still says what it has used and published."""
 
-    def __init__(self, work: GenerateWork, means: Means, emit: Emit) -> None:
+    def __init__(
+        self, work: GenerateWork, means: Means, emit: Emit, offer: Offer | None = None
+    ) -> None:
         self._work = work
         self._policy = under(work.policy, means.safety)
         self._means = means
         self._emit = emit
+        self._offer = offer or _all
         self._started_at = means.clock()
         self._request = work.request
         self._sequencer = Sequencer(
@@ -260,7 +266,10 @@ class Attempt:
                 line.answered()
             if self._allowance is not None:
                 await self._afford(self._allowance, deltas)
-            await self._publish(await gate.take(deltas))
+            # Awaiting what need not wait would cost as much as all the rest of a delta's way.
+            passed = await gate.take(deltas) if gate.asks else gate.screened(deltas)
+            if passed and (left := self._offered(passed)):
+                await self._emit(left)
             if gate.stopped is not None:
                 return
         await self._publish(await gate.finish())
@@ -278,8 +287,12 @@ class Attempt:
             allowance.granted(extend)
 
     async def _publish(self, deltas: list[Delta]) -> None:
-        if deltas:
-            await self._emit(self._sequencer.events(deltas, self._means.clock()))
+        if deltas and (left := self._offered(deltas)):
+            await self._emit(left)
+
+    def _offered(self, deltas: list[Delta]) -> list[StreamEvent]:
+        """Publish what can be at once, and return what has to wait."""
+        return self._offer(self._sequencer.events(deltas, self._means.clock()))
 
     def _prices(self) -> Prices | None:
         return self._means.prices() if self._means.prices else None
@@ -316,3 +329,8 @@ class Attempt:
         self._trail.note(running.route, running.key, problem, spent)
         if self._till is not None:
             self._till.failed(running.route, running.key, spent)
+
+
+def _all(events: list[StreamEvent]) -> list[StreamEvent]:
+    """Leave all to wait."""
+    return events

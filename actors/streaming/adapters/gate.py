@@ -64,6 +64,11 @@ class Gate:
             return blocked_by(self._moderator.blocked, "output")
         return None
 
+    @property
+    def asks(self) -> bool:
+        """Whether somebody is asked about what goes out, so that ``take`` may wait."""
+        return self._moderator is not None
+
     async def take_in(self, request: GenerateRequest) -> GenerateRequest:
         """Return the request as it may be sent.
 
@@ -95,6 +100,10 @@ class Gate:
         """
         if self._moderator is not None:
             deltas = await self._moderator.take(deltas)
+        return self.screened(deltas)
+
+    def screened(self, deltas: list[Delta]) -> list[Delta]:
+        """Return what the rules let out of what was judged, or need not be."""
         return self._outlet.take(deltas)
 
     async def finish(self) -> list[Delta]:

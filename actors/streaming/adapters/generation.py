@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from actors.streaming.adapters.answers import Answers
-from actors.streaming.adapters.attempt import Attempt, Emit, Grant, Means
+from actors.streaming.adapters.attempt import Attempt, Emit, Grant, Means, Offer
 from actors.streaming.adapters.providers import Providers
 from actors.streaming.adapters.switchboard import Switchboard
 from bus.ports import Clock
@@ -39,9 +39,9 @@ class Generator:
             grant=grant,
         )
 
-    def attempt(self, work: GenerateWork, emit: Emit) -> Attempt:
+    def attempt(self, work: GenerateWork, emit: Emit, offer: Offer | None = None) -> Attempt:
         """Prepare an attempt."""
-        return Attempt(work, self._means, emit)
+        return Attempt(work, self._means, emit, offer)
 
     async def run(self, work: GenerateWork, emit: Emit) -> FinishGeneration | FailGeneration:
         """Run an attempt; see ``Attempt.run``."""

@@ -54,6 +54,8 @@ class Meter:
 
     def published(self, events: list[StreamEvent]) -> None:
         """Count events, and the time to the first that the model wrote."""
+        if not events:
+            return
         self._events += len(events)
         if self._events >= _AT_ONCE:
             self._add()
