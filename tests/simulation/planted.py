@@ -189,7 +189,7 @@ PLANTED = (
     Planted(
         "events leave before the commit", "bus.shard.owner.ShardOwner._store", publish_first, 20
     ),
-    Planted("items are acknowledged first", "bus.worker.Worker._handle", acknowledge_first, 150),
+    Planted("items are acknowledged first", "bus.worker.Worker._handle", acknowledge_first, 250),
     Planted("nobody claims", "bus.worker.Worker._needs_claim", never_claim, 80),
     Planted(
         "an unanswered offer is taken as refused",
@@ -214,7 +214,7 @@ PLANTED = (
         "whoever the commit names is believed to live",
         "bus.shard.open_work.OpenWorkKeeper._is_untouched",
         named_is_alive,
-        150,
+        220,
     ),
     Planted("a dead worker is not missed", "bus.shard.workforce.Workforce._gone", forgotten, 80),
     Planted("who leaves drops what is in hand", "bus.worker.Worker.drain", leave_at_once, 150),
