@@ -51,7 +51,7 @@ class Timing(msgspec.Struct, frozen=True, kw_only=True):
     entities_in_memory: Annotated[
         int,
         _why("a shard's ended entities beyond this leave memory, and snapshots; some 4 KB each"),
-    ] = 250
+    ] = 64
     housekeeping_seconds: Annotated[
         float, _why("an idle owner looks up this often, to note in the journal what was published")
     ] = 1.0
