@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 import anyio
+import msgspec
 from anyio.abc import TaskGroup, TaskStatus
 
 from actors.agents.actor import execution_entity
@@ -39,6 +40,7 @@ from schemas.lifecycle import (
     Look,
     Origin,
     UsageSettled,
+    WorkAnswer,
 )
 from schemas.llm import Answer, GenerateRequest
 from schemas.problems import Problem
@@ -299,3 +301,30 @@ async def fleet(world: World, timing: Timing = QUICK) -> AsyncGenerator[Fleet]:
     async with world.process("user") as bus, anyio.create_task_group() as tasks:
         yield Fleet(world, bus, tasks, timing)
         tasks.cancel_scope.cancel()
+
+
+class Gate:
+    """Work that does not end until it is opened."""
+
+    def __init__(self) -> None:
+        self.began = anyio.Event()
+        self._open = anyio.Event()
+
+    async def handle(self, work: GenerateWork) -> None:
+        del work
+        self.began.set()
+        await self._open.wait()
+
+    async def has_begun(self) -> None:
+        with anyio.fail_after(SECONDS):
+            await self.began.wait()
+
+    def open(self) -> None:
+        self._open.set()
+
+
+async def answer(running: Fleet, name: str, execution: str, body: msgspec.Struct) -> WorkAnswer:
+    """Ask the owner of an execution something."""
+    mail = command(name, TENANT, execution, body)
+    reply = await running.owners.ask(mail, timeout=SECONDS)
+    return msgspec.json.decode(reply, type=WorkAnswer)

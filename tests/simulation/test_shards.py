@@ -1,8 +1,5 @@
 """Executions on real owners and workers over a bus in memory, while processes and bus die."""
 
-from collections.abc import AsyncGenerator
-from unittest.mock import patch
-
 import anyio
 import msgspec
 import pytest
@@ -12,21 +9,14 @@ from bus.codec import encode
 from bus.errors import FencedError, ProblemError
 from bus.memory import MemoryBus
 from bus.rpc import Owners, command
-from bus.shard.assignments import Assignments
 from bus.shard.owner import ShardOwner
 from bus.subjects import journal_subject, mailbox_subject, shard_of
 from bus.testing import memory_bus
 from schemas.lifecycle import (
     Accepted,
     AttemptStarted,
-    Cancel,
-    Claim,
     ExecutionCompleted,
-    GenerateWork,
     GenerationFinished,
-    Settled,
-    UsageSettled,
-    WorkAnswer,
 )
 from tests.simulation.fleet import (
     QUICK,
@@ -34,50 +24,12 @@ from tests.simulation.fleet import (
     SHARDS,
     TENANT,
     Fleet,
+    Gate,
     accept,
-    finish,
     fleet,
     is_legal,
     nobody,
 )
-
-
-@pytest.fixture
-async def world() -> AsyncGenerator[MemoryBus]:
-    async with memory_bus(QUICK) as bus:
-        yield bus
-
-
-@pytest.fixture
-async def running(world: MemoryBus) -> AsyncGenerator[Fleet]:
-    async with fleet(world) as processes:
-        yield processes
-
-
-class Gate:
-    """Work that does not end until it is opened."""
-
-    def __init__(self) -> None:
-        self.began = anyio.Event()
-        self._open = anyio.Event()
-
-    async def handle(self, work: GenerateWork) -> None:
-        del work
-        self.began.set()
-        await self._open.wait()
-
-    async def has_begun(self) -> None:
-        with anyio.fail_after(SECONDS):
-            await self.began.wait()
-
-    def open(self) -> None:
-        self._open.set()
-
-
-async def answer(running: Fleet, name: str, execution: str, body: msgspec.Struct) -> WorkAnswer:
-    mail = command(name, TENANT, execution, body)
-    reply = await running.owners.ask(mail, timeout=SECONDS)
-    return msgspec.json.decode(reply, type=WorkAnswer)
 
 
 async def test_an_execution_is_accepted_worked_on_and_ended(running: Fleet):
@@ -136,79 +88,6 @@ async def test_a_shard_moves_to_a_newcomer_without_losing_a_command(running: Fle
     assert [name for name in names if not is_legal(histories[name])] == []
 
 
-async def test_the_item_of_a_killed_worker_becomes_a_new_attempt(running: Fleet):
-    await running.start_owner("one")
-    gate = Gate()
-    doomed = await running.start_worker("doomed", gate.handle)
-    await running.execute("e1")
-    await gate.has_begun()
-
-    doomed.cancel()
-    await running.start_worker("other")
-    (record,) = await running.ended("e1")
-
-    assert (record.status, record.output, record.attempts) == (
-        "COMPLETED",
-        "hello from attempt 2",
-        2,
-    )
-    assert running.handled.attempts("e1") == [1, 2]
-
-
-async def _commit_and_die(running: Fleet, name: str, execution: str) -> None:
-    """Let an owner be killed when it has committed an execution and handed nothing out."""
-    committed = anyio.Event()
-
-    async def stand_still(assignments: Assignments, opened: object) -> None:
-        del assignments, opened
-        committed.set()
-        await anyio.sleep_forever()
-
-    with patch.object(Assignments, "assign", stand_still), anyio.fail_after(SECONDS):
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(running.execute, execution)
-            await committed.wait()
-            running.kill(name)
-            tasks.cancel_scope.cancel()
-
-
-@pytest.mark.parametrize("rooms", [1, 2])
-async def test_what_an_owner_committed_and_never_handed_out_is_not_another_attempt(
-    running: Fleet, rooms: int
-):
-    await running.start_owner("one")
-    gate = Gate()
-    await running.start_worker("worker", gate.handle, capacity=rooms, per_tenant=rooms)
-    await running.execute("e1")
-    await gate.has_begun()
-
-    await _commit_and_die(running, "one", "e2")
-    await running.start_owner("two")
-    gate.open()
-    records = await running.ended("e1", "e2")
-
-    assert [(record.status, record.attempts) for record in records] == [("COMPLETED", 1)] * 2
-    assert running.handled.begun == [("e1", 1), ("e2", 1)]
-
-
-async def test_what_was_meant_for_a_worker_that_died_with_its_owner_may_have_been_begun(
-    running: Fleet,
-):
-    await running.start_owner("one")
-    gate = Gate()
-    doomed = await running.start_worker("doomed", gate.handle, capacity=2, per_tenant=2)
-    await running.execute("e1")
-    await gate.has_begun()
-
-    await _commit_and_die(running, "one", "e2")
-    doomed.cancel()
-    await running.start_worker("other")
-    await running.start_owner("two")
-    records = await running.ended("e1", "e2")
-
-    assert [(record.status, record.attempts) for record in records] == [("COMPLETED", 2)] * 2
-
-
 async def test_an_owner_that_was_replaced_unknowingly_is_fenced_out(world: MemoryBus):
     ended: list[str] = []
 
@@ -237,57 +116,6 @@ async def test_an_owner_that_was_replaced_unknowingly_is_fenced_out(world: Memor
     assert ended == ["zombie"]
 
 
-async def test_after_the_bus_lost_its_work_only_what_nobody_holds_is_begun_anew(
-    world: MemoryBus, running: Fleet
-):
-    await running.start_owner("one")
-    gate = Gate()
-    await running.start_worker("worker", gate.handle, capacity=1, per_tenant=1)
-    names = [f"e{number}" for number in range(6)]
-    for name in names:
-        await running.execute(name)
-    await gate.has_begun()
-    held = running.handled.begun[0][0]
-
-    await world.restart()
-    await running.start_worker("other", capacity=4)
-    await running.ended(*[name for name in names if name != held and await _is_lost(running, name)])
-    gate.open()
-    records = await running.ended(*names)
-
-    assert {record.status for record in records} == {"COMPLETED"}
-    assert running.handled.attempts(held) == [1]
-    assert 2 in {attempt for _, attempt in running.handled.begun}
-    assert [name for name, count in _runs(running).items() if count > 1] == []
-
-
-async def _is_lost(running: Fleet, name: str) -> bool:
-    return (await running.look(name)).attempts > 1
-
-
-def _runs(running: Fleet) -> dict[str, int]:
-    names = {name for name, _ in running.handled.begun}
-    return {name: len(running.handled.attempts(name)) for name in names}
-
-
-async def test_who_holds_an_item_of_an_earlier_life_of_the_queue_may_still_die(
-    world: MemoryBus, running: Fleet
-):
-    await running.start_owner("one")
-    gate = Gate()
-    doomed = await running.start_worker("doomed", gate.handle)
-    await running.execute("e1")
-    await gate.has_begun()
-
-    await world.restart()
-    await anyio.sleep(2 * QUICK.roll_call_seconds)
-    doomed.cancel()
-    await running.start_worker("other")
-    (record,) = await running.ended("e1")
-
-    assert (record.status, record.attempts) == ("COMPLETED", 2)
-
-
 async def test_one_id_asked_for_by_many_at_once_is_one_run(running: Fleet):
     await running.start_owner("one")
     await running.start_worker("worker")
@@ -314,27 +142,6 @@ async def test_the_same_id_with_another_request_is_a_conflict(running: Fleet):
         await running.execute("e1", digest="other")
 
     assert refused.value.problem.code == "conflict"
-
-
-async def test_a_late_result_of_a_superseded_attempt_settles_its_usage_once(running: Fleet):
-    await running.start_owner("one")
-    gate = Gate()
-    doomed = await running.start_worker("doomed", gate.handle)
-    await running.execute("e1")
-    await gate.has_begun()
-    doomed.cancel()
-    await running.start_worker("other")
-    await running.ended("e1")
-
-    late = finish(1, running.bus)
-    first = await answer(running, "late.result", "e1", late)
-    again = await answer(running, "late.again", "e1", late)
-
-    history = (await running.histories())["e1"]
-    assert (first, again) == (Settled(accepted=False), Settled(accepted=False))
-    assert is_legal(history)
-    assert [type(event) for event in history].count(UsageSettled) == 1
-    assert (await running.look("e1")).output == "hello from attempt 2"
 
 
 async def test_an_execution_that_has_left_memory_comes_back_from_its_record(world: MemoryBus):
@@ -437,42 +244,6 @@ async def test_a_tenant_with_a_thousand_items_does_not_starve_another(world: Mem
 
     place = running.handled.begun.index(("small", 1))
     assert place - before < 200
-
-
-async def test_a_cancelled_execution_stops_its_worker(running: Fleet):
-    await running.start_owner("one")
-    gate = Gate()
-    await running.start_worker("worker", gate.handle, capacity=1, per_tenant=1)
-    await running.execute("e1")
-    await gate.has_begun()
-
-    await running.owners.ask(command("", TENANT, "e1", Cancel(reason="enough")), timeout=SECONDS)
-    await running.execute("e2")
-    gate.open()
-    await running.ended("e1", "e2")
-
-    assert (await running.look("e1")).status == "CANCELLED"
-    assert is_legal((await running.histories())["e1"])
-
-
-async def test_a_worker_lets_go_of_an_attempt_that_was_replaced(running: Fleet):
-    await running.start_owner("one")
-    gate = Gate()
-
-    async def handle(work: GenerateWork) -> None:
-        if work.attempt == 1:
-            await gate.handle(work)
-
-    await running.start_worker("only", handle, capacity=1, per_tenant=1)
-    await running.execute("e1")
-    await gate.has_begun()
-
-    claim = command("lost", TENANT, "e1", Claim(step=1, attempt=1, lost=True))
-    await running.owners.ask(claim, timeout=SECONDS)
-    (record,) = await running.ended("e1")
-
-    assert (record.status, record.attempts) == ("COMPLETED", 2)
-    assert running.handled.begun == [("e1", 1), ("e1", 2)]
 
 
 async def test_snapshots_spare_the_next_owner_the_older_journal(world: MemoryBus):

@@ -1,0 +1,21 @@
+"""A bus in memory, and a fleet on it."""
+
+from collections.abc import AsyncGenerator
+
+import pytest
+
+from bus.memory import MemoryBus
+from bus.testing import memory_bus
+from tests.simulation.fleet import QUICK, Fleet, fleet
+
+
+@pytest.fixture
+async def world() -> AsyncGenerator[MemoryBus]:
+    async with memory_bus(QUICK) as bus:
+        yield bus
+
+
+@pytest.fixture
+async def running(world: MemoryBus) -> AsyncGenerator[Fleet]:
+    async with fleet(world) as processes:
+        yield processes

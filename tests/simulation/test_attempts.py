@@ -1,0 +1,208 @@
+"""Which attempt counts, while owners, workers and the bus come and go."""
+
+from unittest.mock import patch
+
+import anyio
+import pytest
+
+from bus.memory import MemoryBus
+from bus.rpc import command
+from bus.shard.assignments import Assignments
+from schemas.lifecycle import (
+    Cancel,
+    Claim,
+    GenerateWork,
+    Settled,
+    UsageSettled,
+)
+from tests.simulation.fleet import (
+    QUICK,
+    SECONDS,
+    TENANT,
+    Fleet,
+    Gate,
+    answer,
+    finish,
+    is_legal,
+)
+
+
+async def test_the_item_of_a_killed_worker_becomes_a_new_attempt(running: Fleet):
+    await running.start_owner("one")
+    gate = Gate()
+    doomed = await running.start_worker("doomed", gate.handle)
+    await running.execute("e1")
+    await gate.has_begun()
+
+    doomed.cancel()
+    await running.start_worker("other")
+    (record,) = await running.ended("e1")
+
+    assert (record.status, record.output, record.attempts) == (
+        "COMPLETED",
+        "hello from attempt 2",
+        2,
+    )
+    assert running.handled.attempts("e1") == [1, 2]
+
+
+async def _commit_and_die(running: Fleet, name: str, execution: str) -> None:
+    """Let an owner be killed when it has committed an execution and handed nothing out."""
+    committed = anyio.Event()
+
+    async def stand_still(assignments: Assignments, opened: object) -> None:
+        del assignments, opened
+        committed.set()
+        await anyio.sleep_forever()
+
+    with patch.object(Assignments, "assign", stand_still), anyio.fail_after(SECONDS):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(running.execute, execution)
+            await committed.wait()
+            running.kill(name)
+            tasks.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("rooms", [1, 2])
+async def test_what_an_owner_committed_and_never_handed_out_is_not_another_attempt(
+    running: Fleet, rooms: int
+):
+    await running.start_owner("one")
+    gate = Gate()
+    await running.start_worker("worker", gate.handle, capacity=rooms, per_tenant=rooms)
+    await running.execute("e1")
+    await gate.has_begun()
+
+    await _commit_and_die(running, "one", "e2")
+    await running.start_owner("two")
+    gate.open()
+    records = await running.ended("e1", "e2")
+
+    assert [(record.status, record.attempts) for record in records] == [("COMPLETED", 1)] * 2
+    assert running.handled.begun == [("e1", 1), ("e2", 1)]
+
+
+async def test_what_was_meant_for_a_worker_that_died_with_its_owner_may_have_been_begun(
+    running: Fleet,
+):
+    await running.start_owner("one")
+    gate = Gate()
+    doomed = await running.start_worker("doomed", gate.handle, capacity=2, per_tenant=2)
+    await running.execute("e1")
+    await gate.has_begun()
+
+    await _commit_and_die(running, "one", "e2")
+    doomed.cancel()
+    await running.start_worker("other")
+    await running.start_owner("two")
+    records = await running.ended("e1", "e2")
+
+    assert [(record.status, record.attempts) for record in records] == [("COMPLETED", 2)] * 2
+
+
+async def test_after_the_bus_lost_its_work_only_what_nobody_holds_is_begun_anew(
+    world: MemoryBus, running: Fleet
+):
+    await running.start_owner("one")
+    gate = Gate()
+    await running.start_worker("worker", gate.handle, capacity=1, per_tenant=1)
+    names = [f"e{number}" for number in range(6)]
+    for name in names:
+        await running.execute(name)
+    await gate.has_begun()
+    held = running.handled.begun[0][0]
+
+    await world.restart()
+    await running.start_worker("other", capacity=4)
+    await running.ended(*[name for name in names if name != held and await _is_lost(running, name)])
+    gate.open()
+    records = await running.ended(*names)
+
+    assert {record.status for record in records} == {"COMPLETED"}
+    assert running.handled.attempts(held) == [1]
+    assert 2 in {attempt for _, attempt in running.handled.begun}
+    assert [name for name, count in _runs(running).items() if count > 1] == []
+
+
+async def _is_lost(running: Fleet, name: str) -> bool:
+    return (await running.look(name)).attempts > 1
+
+
+def _runs(running: Fleet) -> dict[str, int]:
+    names = {name for name, _ in running.handled.begun}
+    return {name: len(running.handled.attempts(name)) for name in names}
+
+
+async def test_who_holds_an_item_of_an_earlier_life_of_the_queue_may_still_die(
+    world: MemoryBus, running: Fleet
+):
+    await running.start_owner("one")
+    gate = Gate()
+    doomed = await running.start_worker("doomed", gate.handle)
+    await running.execute("e1")
+    await gate.has_begun()
+
+    await world.restart()
+    await anyio.sleep(2 * QUICK.roll_call_seconds)
+    doomed.cancel()
+    await running.start_worker("other")
+    (record,) = await running.ended("e1")
+
+    assert (record.status, record.attempts) == ("COMPLETED", 2)
+
+
+async def test_a_late_result_of_a_superseded_attempt_settles_its_usage_once(running: Fleet):
+    await running.start_owner("one")
+    gate = Gate()
+    doomed = await running.start_worker("doomed", gate.handle)
+    await running.execute("e1")
+    await gate.has_begun()
+    doomed.cancel()
+    await running.start_worker("other")
+    await running.ended("e1")
+
+    late = finish(1, running.bus)
+    first = await answer(running, "late.result", "e1", late)
+    again = await answer(running, "late.again", "e1", late)
+
+    history = (await running.histories())["e1"]
+    assert (first, again) == (Settled(accepted=False), Settled(accepted=False))
+    assert is_legal(history)
+    assert [type(event) for event in history].count(UsageSettled) == 1
+    assert (await running.look("e1")).output == "hello from attempt 2"
+
+
+async def test_a_cancelled_execution_stops_its_worker(running: Fleet):
+    await running.start_owner("one")
+    gate = Gate()
+    await running.start_worker("worker", gate.handle, capacity=1, per_tenant=1)
+    await running.execute("e1")
+    await gate.has_begun()
+
+    await running.owners.ask(command("", TENANT, "e1", Cancel(reason="enough")), timeout=SECONDS)
+    await running.execute("e2")
+    gate.open()
+    await running.ended("e1", "e2")
+
+    assert (await running.look("e1")).status == "CANCELLED"
+    assert is_legal((await running.histories())["e1"])
+
+
+async def test_a_worker_lets_go_of_an_attempt_that_was_replaced(running: Fleet):
+    await running.start_owner("one")
+    gate = Gate()
+
+    async def handle(work: GenerateWork) -> None:
+        if work.attempt == 1:
+            await gate.handle(work)
+
+    await running.start_worker("only", handle, capacity=1, per_tenant=1)
+    await running.execute("e1")
+    await gate.has_begun()
+
+    claim = command("lost", TENANT, "e1", Claim(step=1, attempt=1, lost=True))
+    await running.owners.ask(claim, timeout=SECONDS)
+    (record,) = await running.ended("e1")
+
+    assert (record.status, record.attempts) == ("COMPLETED", 2)
+    assert running.handled.begun == [("e1", 1), ("e1", 2)]
