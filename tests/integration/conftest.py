@@ -11,6 +11,7 @@ from bus.config import Timing
 from bus.ids import new_id
 from bus.memory import MemoryBus
 from bus.testing import NatsWorld, Process, Server, World, memory_bus, nats_world
+from tests.fleet import PlainClient, RunningFleet, running_fleet
 from tests.servers import local_server
 
 ENTITIES = ("execution", "account")
@@ -88,3 +89,17 @@ def logging_as_it_was() -> Generator[None]:
     structlog.reset_defaults()
     logging.root.handlers[:] = handlers
     logging.root.setLevel(level)
+
+
+@pytest.fixture(scope="module")
+async def fleet(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[RunningFleet]:
+    """Real processes for all tests of a module, which leave them as they are."""
+    async with running_fleet(tmp_path_factory.mktemp("fleet")) as fleet:
+        yield fleet
+
+
+@pytest.fixture
+async def client(fleet: RunningFleet) -> AsyncGenerator[PlainClient]:
+    """A client for a tenant of the test's own."""
+    async with fleet.client(f"tenant-{new_id()[-8:]}") as client:
+        yield client

@@ -4,17 +4,16 @@ How each answer reads is the matter of ``tests/unit/streaming/test_recordings.py
 """
 
 import base64
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
 import pytest
 from aiohttp import web
 
-from bus.ids import new_id
 from schemas.providers import Provider
 from schemas.streams import Completed, ContentChunk, StreamEvent, ThinkingChunk, ToolCalled
-from tests.fleet import PlainClient, RunningFleet, running_fleet
+from tests.fleet import PlainClient
 from tests.providers_fake import FakeProvider, begin, fake_provider, refusing
 from tests.unit.streaming.test_recordings import FOLDER, FORMATS, asked, recorded
 from tests.wires import answered, cut
@@ -22,18 +21,6 @@ from tests.wires import answered, cut
 pytestmark = pytest.mark.skipif(
     not FOLDER.is_dir(), reason="the recorded streams are not beside this repository"
 )
-
-
-@pytest.fixture(scope="module")
-async def fleet(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[RunningFleet]:
-    async with running_fleet(tmp_path_factory.mktemp("fleet")) as fleet:
-        yield fleet
-
-
-@pytest.fixture
-async def client(fleet: RunningFleet) -> AsyncGenerator[PlainClient]:
-    async with fleet.client(f"tenant-{new_id()[-8:]}") as client:
-        yield client
 
 
 def bodies(name: str, mode: str) -> Iterator[tuple[Any, bytes]]:

@@ -1,20 +1,17 @@
 """Plain generation and policies on a real fleet: what a user asks, sees and can look up later."""
 
-from collections.abc import AsyncGenerator
 from typing import Any
 
 import anyio
 import msgspec
-import pytest
 
 from bus.codec import decode, encode
-from bus.ids import new_id
 from schemas.assembly import Assembly
 from schemas.events import SafetyRedactedEvent
 from schemas.fleet import PROVIDERS_SUBJECT, AskProviders, ProviderStates
 from schemas.safety import Finding
 from schemas.streams import AttemptRestarted, Completed, StreamEvent
-from tests.fleet import PlainClient, RunningFleet, running_fleet
+from tests.fleet import PlainClient, RunningFleet
 from tests.providers_fake import (
     FakeProvider,
     answering,
@@ -28,18 +25,6 @@ from tests.providers_fake import (
 )
 
 HALF = event(chunk("Once upon "))
-
-
-@pytest.fixture(scope="module")
-async def fleet(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[RunningFleet]:
-    async with running_fleet(tmp_path_factory.mktemp("fleet")) as fleet:
-        yield fleet
-
-
-@pytest.fixture
-async def client(fleet: RunningFleet) -> AsyncGenerator[PlainClient]:
-    async with fleet.client(f"tenant-{new_id()[-8:]}") as client:
-        yield client
 
 
 def at(fake: FakeProvider, model: str = "m") -> dict[str, Any]:

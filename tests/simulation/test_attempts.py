@@ -8,6 +8,7 @@ import pytest
 from bus.memory import MemoryBus
 from bus.rpc import command
 from bus.shard.assignments import Assignments
+from schemas.executions import ExecutionRecord
 from schemas.lifecycle import (
     Cancel,
     Claim,
@@ -27,16 +28,21 @@ from tests.simulation.fleet import (
 )
 
 
-async def test_the_item_of_a_killed_worker_becomes_a_new_attempt(running: Fleet):
+async def _ended_after_a_death(running: Fleet) -> ExecutionRecord:
+    """Let a worker die at work, and another one bring the execution to its end."""
     await running.start_owner("one")
     gate = Gate()
     doomed = await running.start_worker("doomed", gate.handle)
     await running.execute("e1")
     await gate.has_begun()
-
     doomed.cancel()
     await running.start_worker("other")
     (record,) = await running.ended("e1")
+    return record
+
+
+async def test_the_item_of_a_killed_worker_becomes_a_new_attempt(running: Fleet):
+    record = await _ended_after_a_death(running)
 
     assert (record.status, record.output, record.attempts) == (
         "COMPLETED",
@@ -152,14 +158,7 @@ async def test_who_holds_an_item_of_an_earlier_life_of_the_queue_may_still_die(
 
 
 async def test_a_late_result_of_a_superseded_attempt_settles_its_usage_once(running: Fleet):
-    await running.start_owner("one")
-    gate = Gate()
-    doomed = await running.start_worker("doomed", gate.handle)
-    await running.execute("e1")
-    await gate.has_begun()
-    doomed.cancel()
-    await running.start_worker("other")
-    await running.ended("e1")
+    await _ended_after_a_death(running)
 
     late = finish(1, running.bus)
     first = await answer(running, "late.result", "e1", late)
