@@ -90,9 +90,10 @@ class RunningFleet:
         return await process.wait()
 
     async def stop(self) -> None:
-        """Drain all processes."""
+        """Drain all processes that have not ended by themselves."""
         for process in self.processes.values():
-            process.terminate()
+            if process.returncode is None:
+                process.terminate()
         for process in self.processes.values():
             with anyio.move_on_after(15):
                 await process.wait()

@@ -1,4 +1,4 @@
-"""A process that follows a journal until it kills itself: ``… URL DIRECTORY EVENTS``."""
+"""A process that follows a journal until it kills itself: ``… URL DURABILITY DIRECTORY EVENTS``."""
 
 import os
 import signal
@@ -7,14 +7,16 @@ from dataclasses import replace
 from pathlib import Path
 
 import anyio
+import msgspec
 
+from bus.config import Durability
 from bus.connection import Address
 from bus.jetstream import open_bus
 from bus.projection import Fact, Rows
 from tests.projections import QUICK, SUMS, apply, projecting
 
 
-async def main(url: str, directory: str, events: int) -> None:
+async def main(url: str, durability: Durability, directory: str, events: int) -> None:
     """Follow, and die by SIGKILL while the ``events``-th event is applied."""
     left = [events]
 
@@ -25,11 +27,12 @@ async def main(url: str, directory: str, events: int) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
 
     async with (
-        open_bus(Address(urls=(url,), name="mortal"), timing=QUICK) as bus,
+        open_bus(Address(urls=(url,), name="mortal"), durability=durability, timing=QUICK) as bus,
         projecting(bus, Path(directory), replace(SUMS, apply=deadly)),
     ):
         await anyio.sleep_forever()
 
 
 if __name__ == "__main__":
-    anyio.run(main, sys.argv[1], sys.argv[2], int(sys.argv[3]))
+    _, address, copies, directory, events = sys.argv
+    anyio.run(main, address, msgspec.convert(copies, Durability), directory, int(events))

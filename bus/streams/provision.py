@@ -8,7 +8,7 @@ import structlog
 
 from bus.config import Durability
 from bus.errors import ConfigError, DriftError, UnavailableError
-from bus.streams.api import NAME_IN_USE, JetStream, JetStreamError
+from bus.streams.api import NAME_IN_USE, STREAM_NOT_FOUND, JetStream, JetStreamError
 from bus.streams.spec import StreamSpec
 
 log = structlog.get_logger()
@@ -68,14 +68,17 @@ async def _provide(
     except JetStreamError as error:
         if error.code != NAME_IN_USE:
             raise ConfigError(f"stream {spec.name}", error.description) from None
-        info = await _patiently(jetstream, f"STREAM.INFO.{spec.name}", None)
+        # In a cluster the name of a stream is in use before it is there to be asked about.
+        info = await _patiently(
+            jetstream, f"STREAM.INFO.{spec.name}", None, awaited=STREAM_NOT_FOUND
+        )
         _compare(spec.name, wanted, info["config"])
 
 
 async def _patiently(
-    jetstream: JetStream, request: str, body: dict[str, Any] | None
+    jetstream: JetStream, request: str, body: dict[str, Any] | None, *, awaited: int | None = None
 ) -> dict[str, Any]:
-    """Ask until JetStream is ready to answer."""
+    """Ask until JetStream is ready to answer, and with another error than the ``awaited`` one."""
     reason = "no answer"
     with anyio.move_on_after(PROVISION_SECONDS):
         while True:
@@ -84,7 +87,7 @@ async def _patiently(
             except UnavailableError as error:
                 reason = error.reason
             except JetStreamError as error:
-                if error.status != _TEMPORARY:
+                if error.status != _TEMPORARY and error.code != awaited:
                     raise
                 reason = error.description
             await anyio.sleep(RETRY_SECONDS)

@@ -13,13 +13,15 @@ import pytest
 from anyio.abc import Process
 
 from bus.config import Timing
+from bus.connection import Address, connect
 from bus.errors import ConfigError, FencedError, UnavailableError
 from bus.ports import Journal
 from bus.server import EmbeddedCluster, settings
 from bus.server.cluster import SIZE, Ports, node_name, ports_from
 from bus.server.settings import Member
-from bus.streams.provision import differences
-from bus.streams.spec import stream_specs
+from bus.streams.api import JetStream
+from bus.streams.provision import differences, provision
+from bus.streams.spec import StreamSpec, stream_specs
 from bus.subjects import journal_subject
 from bus.testing import NatsWorld
 from tests.architecture.tree import ROOT
@@ -53,6 +55,30 @@ async def test_streams_on_it_have_three_copies_and_every_setting_asked_for(
         spec.name: {} for spec in specs
     }
     assert {config["num_replicas"] for config in configs.values()} == {SIZE}
+
+
+async def test_processes_that_start_at_once_wherever_they_connect_all_find_their_streams(
+    cluster: EmbeddedCluster,
+):
+    """Each asks for another first sequence in memory, so that only one of them can be given it."""
+
+    async def start(number: int) -> None:
+        address = Address(urls=(cluster.urls[number % SIZE],), name=f"process {number}")
+        async with connect(address) as transport:
+            for spec in specs:
+                first = 1000 * number
+                await provision(JetStream(transport), [spec], "r3", first_sequence=first)
+
+    for turn in range(4):
+        specs = [
+            StreamSpec(
+                name=f"S{turn}-{n}", subjects=(f"s.{turn}.{n}",), max_bytes=1024**2, memory=True
+            )
+            for n in range(3)
+        ]
+        async with anyio.create_task_group() as tasks:
+            for number in range(1, 7):
+                tasks.start_soon(start, number)
 
 
 @pytest.mark.parametrize("lost", range(SIZE))

@@ -11,7 +11,7 @@ import pytest
 from bus.errors import UnavailableError
 from bus.projection import Fact, Projector, Rows, projection_states, rebuild
 from bus.subjects import journal_subject
-from bus.testing import NatsWorld, World
+from bus.testing import NatsWorld, Server, World
 from schemas.fleet import ProjectionState
 from tests.integration.waiting import until
 from tests.projections import (
@@ -214,7 +214,7 @@ async def test_a_process_killed_in_mid_batch_leaves_each_event_counted_once(
         for number in range(events // 3):
             await journalist.commit(number % 5, number, 1, 2, tenant=f"t{number % 2}")
         for dies_after in (1, 40, 333, 767, 60):
-            await _kill_one(own_nats.server.urls[0], directory, dies_after)
+            await _kill_one(own_nats.server, directory, dies_after)
         async with projecting(bus, directory) as projector:
             resumed = (await projector.ask(everything)).value
         async with projecting(bus, tmp_path / "rebuilt") as projector:
@@ -238,9 +238,11 @@ async def _asked(projector: Projector) -> dict[str, tuple[int, int]]:
                 await anyio.sleep(QUICK.projection_poll_seconds)
 
 
-async def _kill_one(url: str, directory: Path, events: int) -> None:
+async def _kill_one(server: Server, directory: Path, events: int) -> None:
     """Run a process that dies while it applies an event."""
-    command = [sys.executable, "-m", "tests.projection_process", url, str(directory), str(events)]
-    with anyio.fail_after(30.0):
-        done = await anyio.run_process(command, check=False)
+    wanted = [server.urls[0], server.durability, str(directory), str(events)]
+    with anyio.fail_after(30.0 * PATIENCE):
+        done = await anyio.run_process(
+            [sys.executable, "-m", "tests.projection_process", *wanted], check=False
+        )
     assert done.returncode == -signal.SIGKILL, done.stderr.decode()
