@@ -84,7 +84,11 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     ] = "r1"
     shards: Annotated[
         Annotated[int, msgspec.Meta(ge=1, le=1024)],
-        _env("CALLBOARD_SHARDS", "shards of each entity type; fixed when its journal is made"),
+        _env(
+            "CALLBOARD_SHARDS",
+            "shards of each entity type; fixed when its journal is made. Fewer store more turns "
+            "with one sync of the disk, more can be spread over more processes",
+        ),
     ] = 16
     metrics_port: Annotated[
         Port,

@@ -205,6 +205,7 @@ class EmbeddedServer:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
+                env=settings.ENVIRONMENT | os.environ,
                 start_new_session=True,
                 pass_fds=(lock,),
             )

@@ -38,6 +38,10 @@ def _runs(pid: int) -> bool:
     return state.exists() and state.read_text().rpartition(")")[2].split()[0] != "Z"
 
 
+def _environment(pid: int | None) -> list[str]:
+    return Path(f"/proc/{pid}/environ").read_text().split("\0")
+
+
 async def test_it_listens_on_this_machine_only_and_writes_a_log(server: EmbeddedServer):
     assert server.url == f"nats://127.0.0.1:{server.port}"
     assert "Server is ready" in server.log_file.read_text()
@@ -50,6 +54,19 @@ async def test_it_syncs_every_message_and_takes_large_ones(server: EmbeddedServe
         assert account["streams"] == 0
         assert transport.client.max_payload == settings.MAX_PAYLOAD_BYTES
     assert "sync_interval: always" in (server.log_file.parent / "nats-server.conf").read_text()
+
+
+@pytest.mark.parametrize(("wanted", "given"), [(None, "GOGC=50"), ("80", "GOGC=80")])
+async def test_it_is_spare_with_memory_unless_the_operator_says_otherwise(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wanted: str | None, given: str
+):
+    monkeypatch.delenv("GOGC", raising=False)
+    if wanted is not None:
+        monkeypatch.setenv("GOGC", wanted)
+    async with EmbeddedServer(tmp_path) as server:
+        environment = _environment(server.pid)
+
+    assert [each for each in environment if each.startswith("GOGC=")] == [given]
 
 
 @pytest.mark.parametrize("end", ["stop", "kill"])
