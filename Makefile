@@ -19,10 +19,8 @@ SYSTEM_PYTHON = $(shell for python in python3 python3.14 python3.13 python3.12 p
 PIP      := $(PYTHON) -m pip --disable-pip-version-check
 PIP_LOCK := $(PIP) install -qq --no-deps --require-hashes
 
-# Tests are given out one by one, so that no core is left with all the long ones, and one more at a time than there are
-# cores: those of real processes wait for a quarter of their time.
-CORES := $(shell getconf _NPROCESSORS_ONLN)
-ON_ALL_CORES := --numprocesses $(shell expr $(CORES) + 1) --maxschedchunk 1
+# Tests are given out one by one, so that no core is left with all the long ones.
+ON_ALL_CORES := --numprocesses logical --maxschedchunk 1
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo test test-cluster check bench bench-durable bench-restate bench-pricing bench-streaming \
