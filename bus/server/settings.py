@@ -19,7 +19,6 @@ LIMITS: dict[str, str] = {"max_payload": "16MB"}
 
 LOG: dict[str, str] = {"logfile_size_limit": "64MB", "logfile_max_num": "3"}
 
-
 ENVIRONMENT: dict[str, str] = {"GOGC": "50"}
 """Unless the operator says otherwise. Collected at 1.5 times what is in use rather than twice, the
 server needs a fifth less memory under streams, and no processor time that could be measured."""

@@ -70,15 +70,15 @@ async def _provide(
             raise ConfigError(f"stream {spec.name}", error.description) from None
         # In a cluster the name of a stream is in use before it is there to be asked about.
         info = await _patiently(
-            jetstream, f"STREAM.INFO.{spec.name}", None, awaited=STREAM_NOT_FOUND
+            jetstream, f"STREAM.INFO.{spec.name}", None, not_yet=STREAM_NOT_FOUND
         )
         _compare(spec.name, wanted, info["config"])
 
 
 async def _patiently(
-    jetstream: JetStream, request: str, body: dict[str, Any] | None, *, awaited: int | None = None
+    jetstream: JetStream, request: str, body: dict[str, Any] | None, *, not_yet: int | None = None
 ) -> dict[str, Any]:
-    """Ask until JetStream is ready to answer, and with another error than the ``awaited`` one."""
+    """Ask until JetStream is ready to answer; the error code ``not_yet`` says that it is not."""
     reason = "no answer"
     with anyio.move_on_after(PROVISION_SECONDS):
         while True:
@@ -87,7 +87,7 @@ async def _patiently(
             except UnavailableError as error:
                 reason = error.reason
             except JetStreamError as error:
-                if error.status != _TEMPORARY and error.code != awaited:
+                if error.status != _TEMPORARY and error.code != not_yet:
                     raise
                 reason = error.description
             await anyio.sleep(RETRY_SECONDS)

@@ -198,6 +198,13 @@ class Fleet:
         mail = command("accept", tenant, execution, body, digest=digest)
         return decode(ExecutionHandle, await self.owners.ask(mail, timeout=SECONDS))
 
+    async def execute_all(self, count: int) -> list[str]:
+        """Have so many executions accepted, one after another; return their names."""
+        names = [f"e{number}" for number in range(count)]
+        for name in names:
+            await self.execute(name)
+        return names
+
     async def look(self, execution: str, tenant: str = TENANT) -> ExecutionRecord:
         mail = command("", tenant, execution, Look())
         return decode(ExecutionRecord, await self.owners.ask(mail, timeout=SECONDS))

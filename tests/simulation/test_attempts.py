@@ -112,9 +112,7 @@ async def test_after_the_bus_lost_its_work_only_what_nobody_holds_is_begun_anew(
     await running.start_owner("one")
     gate = Gate()
     await running.start_worker("worker", gate.handle, capacity=1, per_tenant=1)
-    names = [f"e{number}" for number in range(6)]
-    for name in names:
-        await running.execute(name)
+    names = await running.execute_all(6)
     await gate.has_begun()
     held = running.handled.begun[0][0]
 

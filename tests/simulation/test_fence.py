@@ -88,9 +88,7 @@ async def test_a_snapshot_is_named_when_all_that_lies_below_it_is_stored():
     async with memory_bus(timing) as world, fleet(world, timing) as running:
         await running.start_owner("one")
         await running.start_worker("worker")
-        names = [f"e{number}" for number in range(20)]
-        for name in names:
-            await running.execute(name)
+        names = await running.execute_all(20)
         await running.ended(*names)
         commits = [commit for number in range(4) for commit in await running.commits(number)]
 

@@ -55,9 +55,7 @@ async def test_all_accepted_executions_end_once_though_their_owner_is_killed(run
     await running.settled_hosts()
     gate = Gate()
     await running.start_worker("worker", gate.handle, capacity=50, per_tenant=50)
-    names = [f"e{number}" for number in range(40)]
-    for name in names:
-        await running.execute(name)
+    names = await running.execute_all(40)
     await gate.has_begun()
 
     running.kill("one")
@@ -251,9 +249,7 @@ async def test_snapshots_spare_the_next_owner_the_older_journal(world: MemoryBus
     async with fleet(world, timing) as running:
         await running.start_owner("one")
         await running.start_worker("worker")
-        names = [f"e{number}" for number in range(40)]
-        for name in names:
-            await running.execute(name)
+        names = await running.execute_all(40)
         before = await running.ended(*names)
         for shard in range(SHARDS):
             snapshot = await running.snapshot(shard)
