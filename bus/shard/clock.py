@@ -39,7 +39,7 @@ class ShardClock:
         jump = ((wall - self._wall_at) - elapsed).total_seconds()
         if abs(jump) > TOLERANCE_SECONDS:
             raise UnavailableError(self._shard, f"the clock here has jumped by {jump:.0f} s")
-        self._at = max(wall, self._at + elapsed)
+        self._at = max(self._at + elapsed, wall)
         self._since, self._wall_at = since, wall
         return self._at
 
