@@ -120,7 +120,7 @@ class Reader(ABC, Generic[E]):
             raise self._fault
         if not self.whole:
             raise fault("provider_error", "The provider ended the stream in mid-answer.")
-        problem = self._settling.problem(empty=not (self._text_length or len(self._calls)))
+        problem = self._settling.problem(self._progress())
         if problem is not None:
             raise ProviderFaultError(problem)
         return list(self._calls.finished())

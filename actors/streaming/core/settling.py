@@ -1,9 +1,9 @@
 """When an answer is settled by the word for its end, so that silence behind it is an end too.
 
 A word settles where something has been said after which it makes sense, and where the server has
-not gone on after such a word before: some send one with every chunk, some with each turn of tools
-of their own. Where the format has a mark of its own for the end of the stream, that mark ends the
-answer whatever was said, and nothing else does behind a word that settles nothing.
+not given one before: some send it with every chunk, some with each turn of tools of their own.
+Where the format has a mark of its own for the end of the stream, that mark ends the answer whatever
+was said, and nothing else does behind a word that settles nothing.
 """
 
 import re
@@ -29,8 +29,8 @@ class Progress(NamedTuple):
 class Settling:
     """Follows the words for the end of one answer.
 
-    ``contradicted`` says that the server has gone on behind a word; with ``may_repeat`` the format
-    allows that, and only whether the last word is behind all content counts.
+    With ``may_repeat`` the format allows a word with every chunk, and its stream just ends; then
+    it only counts that the last word is behind all content.
     """
 
     def __init__(self, *, may_repeat: bool = False) -> None:
@@ -47,8 +47,9 @@ class Settling:
 
         A failure stays one where the server adds another word to it but says no more.
         """
-        if self._at is not None and at != self._at:
+        if self._at is not None:
             self._contradicted = not self._may_repeat
+        if at != self._at:
             self.ending = None
         self._at, self._accounted = at, False
         if self.ending is None or self.ending.failure is None:
@@ -66,14 +67,16 @@ class Settling:
         """Say whether the word can be relied on, now that the answer has come so far."""
         if self.ending is None or at != self._at:
             return False
+        if self._may_repeat:
+            return True
         return (self._accounted or not self._contradicted) and _makes_sense(self.ending, at)
 
     def whole(self, at: Progress) -> bool:
         """Say whether the answer has ended."""
         return self.ending is not None and (self._sealed or self.settled(at))
 
-    def problem(self, *, empty: bool) -> Problem | None:
-        """Return the failure that the word is, if it is one; ``empty`` is an answer without any."""
+    def problem(self, at: Progress) -> Problem | None:
+        """Return the failure that the word is, or what is wrong with it behind such an answer."""
         if self.ending is None:
             return None
         details = {"finish_reason": plain} if (plain := self._plain()) else {}
@@ -84,8 +87,10 @@ class Settling:
                 retryable=failure.retryable,
                 details=details,
             )
-        if empty and not self.ending.sure:
-            message = "The provider ended without an answer, and said no known reason."
+        is_empty = not (at.texts or at.calls)
+        senseless = not self._sealed and not _makes_sense(self.ending, at)
+        if senseless or (is_empty and not self.ending.sure):
+            message = "The provider ended without an answer."
             return Problem(code="provider_error", message=message, retryable=True, details=details)
         return None
 

@@ -428,7 +428,7 @@ def test_a_reason_settles_nothing_because_an_answer_may_follow_it():
 
     reader.feed(chunk({"executableCode": code}, finish="STOP"))
 
-    assert (reader.whole, reader.settled) == (False, False)
+    assert (reader.whole, reader.settled) == (True, False)
     answer = read(
         chunk({"executableCode": code}, finish="STOP"),
         chunk({"codeExecutionResult": outcome}),

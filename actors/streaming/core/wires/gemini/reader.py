@@ -3,7 +3,8 @@
 There is no marker of the end: an answer is whole once a chunk has carried a finish reason, or has
 said that the prompt was blocked, and the stream ends after it. Until then more may come: some
 models send a reason with every chunk, and some with each turn of Google's own tools, seconds before
-the answer. So the last reason counts, and a connection that is lost or silent has not ended.
+the answer. So the last reason counts, if text, a call or a picture has come and nothing after it,
+and a connection that is lost or silent has not ended.
 
 Calls come whole, without an index and often without an id. Where arguments are streamed, a call
 begins with its name and the promise of more, goes on nameless, and ends with an empty one. A
@@ -23,6 +24,7 @@ from actors.streaming.core.faults import ProviderFaultError, failure_in_stream
 from actors.streaming.core.finish_words import blocked, is_word
 from actors.streaming.core.reader import GarbledError, Reader
 from actors.streaming.core.reckoning import Shape, topped
+from actors.streaming.core.settling import Progress
 from actors.streaming.core.sse import SseEvent, SseParser
 from actors.streaming.core.tool_calls import GrowingCall
 from actors.streaming.core.wires.gemini.arguments import StreamedArguments
@@ -64,11 +66,17 @@ class GeminiReader(Reader[SseEvent]):
         super().__init__(request, SseParser())
         self._streamed: tuple[GrowingCall, StreamedArguments] | None = None
         self._queries: set[str] = set()
+        self._shown = 0
 
     @property
     def settled(self) -> bool:
         """Only the end of the stream settles an answer."""
         return False
+
+    def _progress(self) -> Progress:
+        """See ``Reader``; pictures are something said as well."""
+        told = super()._progress()
+        return told._replace(texts=told.texts + self._shown)
 
     def _event(self, event: SseEvent) -> None:
         if event.data:
@@ -107,6 +115,7 @@ class GeminiReader(Reader[SseEvent]):
             self._weigh(len(msgspec.json.encode(told)))
             self._keep(told)
             return
+        self._shown += bool(part.inline_data)
         if part.thought_signature:
             self._sign(_signed_text(part))
         if part.text and part.thought:
