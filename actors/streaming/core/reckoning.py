@@ -14,8 +14,8 @@ import msgspec
 from actors.streaming.core import counts
 from schemas.usage import Quality, Usage
 
-MOST_OUTPUT = 2**22
-"""No answer has so many tokens, four times the longest context that models write in."""
+MOST_OUTPUT = 2**21
+"""No answer has more tokens: twice the longest context that models write in."""
 
 Buckets = Callable[[Mapping[str, Any], Quality], Usage]
 
