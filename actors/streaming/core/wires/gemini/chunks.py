@@ -27,6 +27,9 @@ class FunctionCall(msgspec.Struct, frozen=True, rename="camel"):
     will_continue: bool | None = None
 
 
+NULL = msgspec.Raw(b"null")
+
+
 class Part(msgspec.Struct, frozen=True, rename="camel"):
     """A piece of the answer: text, reasoning if ``thought`` says so, or a call.
 
@@ -42,7 +45,7 @@ class Part(msgspec.Struct, frozen=True, rename="camel"):
     code_execution_result: dict[str, Any] | None = None
     tool_call: dict[str, Any] | None = None
     tool_response: dict[str, Any] | None = None
-    inline_data: msgspec.Raw = msgspec.Raw(b"")
+    inline_data: msgspec.Raw = NULL
 
 
 class Grounding(msgspec.Struct, frozen=True, gc=False, rename="camel"):

@@ -29,6 +29,7 @@ from actors.streaming.core.sse import SseEvent, SseParser
 from actors.streaming.core.tool_calls import GrowingCall
 from actors.streaming.core.wires.gemini.arguments import StreamedArguments
 from actors.streaming.core.wires.gemini.chunks import (
+    NULL,
     Candidate,
     Chunk,
     FunctionCall,
@@ -115,7 +116,7 @@ class GeminiReader(Reader[SseEvent]):
             self._weigh(len(msgspec.json.encode(told)))
             self._keep(told)
             return
-        self._shown += bool(part.inline_data)
+        self._shown += part.inline_data != NULL
         if part.thought_signature:
             self._sign(_signed_text(part))
         if part.text and part.thought:
