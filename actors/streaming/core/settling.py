@@ -89,6 +89,8 @@ class Settling:
             )
         is_empty = not (at.texts or at.calls)
         senseless = not self._sealed and not _makes_sense(self.ending, at)
+        # Where the stream just ends, a word for tools that none is called with is a stop.
+        senseless = senseless and not (self._may_repeat and at.texts)
         if senseless or (is_empty and not self.ending.sure):
             message = "The provider ended without an answer."
             return Problem(code="provider_error", message=message, retryable=True, details=details)

@@ -23,7 +23,7 @@ from tests.unit.streaming.streams import (
     reader_of,
     stream,
 )
-from tests.wires import HELLO, bytewise, play
+from tests.wires import HELLO, bytewise, play, sse
 
 SPOKEN: tuple[Wire, ...] = tuple(wire for wire in WIRES if wire != "titan")
 """The wires that have thoughts and calls."""
@@ -208,8 +208,7 @@ def test_an_unknown_word_behind_thoughts_alone_is_a_failure(wire: Wire):
 def test_a_word_for_tools_says_tools_only_where_there_is_a_call(wire: Wire):
     for word in ("tool_calls", "tool-use", "FUNCTION_CALL"):
         assert answer(wire, CALL, word).finish_reason == "tool_calls"
-    if wire != "gemini":
-        assert answer(wire, TEXT, "tool_calls").finish_reason == "stop"
+    assert answer(wire, TEXT, "tool_calls").finish_reason == "stop"
     assert answer(wire, CALL, "stop").finish_reason == "tool_calls"
     assert answer(wire, CALL, "length").finish_reason == "length"
 
@@ -249,6 +248,18 @@ def test_candidates_without_anything_are_a_failure_of_geminis(events: list[bytes
 
     assert isinstance(outcome, Problem)
     assert (outcome.code, outcome.retryable) == ("provider_error", True)
+
+
+@pytest.mark.parametrize("name", ["failed", "cancelled"])
+def test_a_failed_response_is_billed_as_it_says(name: str):
+    response = {"status": name, "usage": USED["openai_responses"]}
+    reader = reader_of("openai_responses", HELLO)
+
+    _, outcome = play(reader, [sse({"type": f"response.{name}", "response": response})])
+
+    assert isinstance(outcome, Problem)
+    assert outcome.retryable
+    assert reader.spent() == Usage(input=31, output=17, quality="partial_stream")
 
 
 def test_a_status_that_is_stale_leaves_the_word_to_the_events_name():

@@ -189,14 +189,15 @@ class ResponsesReader(Reader[SseEvent]):
     # The end
 
     def _end(self, response: ResponsePart, name: str) -> None:
+        if response.usage:
+            self._account(response.usage)
         if response.error or name in {"response.failed", "response.cancelled"}:
             raise ProviderFaultError(failure_in_stream(response.error))
         self._model = response.model or self._model
         self._serve(response.service_tier)
         if not self._places:
             self._read_output(response.output)
-        if response.usage:
-            self._account(response.usage)
+        self._accounted()
         incomplete = response.incomplete_details and response.incomplete_details.reason
         # A status that is none of an end is what it was before; the event's name is newer.
         told = next(filter(is_word, (incomplete, response.status)), None)
