@@ -43,7 +43,8 @@ _WRONG = Ending(
 
 _NO_WORDS = frozenset(
     {
-        *("", "null", "none", "nil", "undefined", "unspecified", "blocked_reason_unspecified"),
+        *("", "null", "none", "nil", "undefined", "unspecified"),
+        *("block_reason_unspecified", "blocked_reason_unspecified"),
         *("not_finished", "in_progress", "queued", "generating"),
     }
 )
