@@ -69,7 +69,7 @@ class Reader(ABC, Generic[E]):
         self._calls = ToolCalls()
         self._blocks: list[ProviderBlock] = []
         self._settling = Settling(may_repeat=self.MAY_REPEAT)
-        self._whole: bool | None = None
+        self._has_ended: bool | None = None
         self._counted_at = 0
         self._model: str | None = None
         self._tier: str | None = None
@@ -80,8 +80,8 @@ class Reader(ABC, Generic[E]):
     @property
     def whole(self) -> bool:
         """Whether the answer has ended; known for good once the reader is done."""
-        if self._whole is not None:
-            return self._whole
+        if self._has_ended is not None:
+            return self._has_ended
         return self._settling.whole(self._progress())
 
     @property
@@ -105,8 +105,8 @@ class Reader(ABC, Generic[E]):
             self._fail(fault("provider_error", message, retryable=False))
         except ProviderFaultError as error:
             self._fail(error)
-        if self.done and self._whole is None:
-            self._whole = self._settling.whole(self._progress())
+        if self.done and self._has_ended is None:
+            self._has_ended = self._settling.whole(self._progress())
         return deltas
 
     def finish(self) -> list[Delta]:
