@@ -128,15 +128,20 @@ def _has_prompt(raw: Mapping[str, Any], shape: Shape, usage: Usage) -> bool:
 
 
 def _has_output(raw: Mapping[str, Any], shape: Shape, usage: Usage, standing: Standing) -> bool:
-    """Say whether the answer is counted, by its own count or by the rest of the total."""
+    """Say whether the answer is counted, by its own count or by the rest of the total.
+
+    What was told before text came does not count that text.
+    """
     is_told = counts.is_count(raw.get(shape.output))
     if usage.made > MOST_OUTPUT:
+        return False
+    if not standing.is_last:
         return False
     if usage.made:
         return is_told or _is_confirmed(raw, shape, usage)
     if not standing.is_said:
         return is_told or shape.omits_zeros or _is_confirmed(raw, shape, usage)
-    return is_told and standing.is_last and _is_confirmed(raw, shape, usage)
+    return is_told and _is_confirmed(raw, shape, usage)
 
 
 def _is_confirmed(raw: Mapping[str, Any], shape: Shape, usage: Usage) -> bool:

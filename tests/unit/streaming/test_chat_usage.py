@@ -142,4 +142,6 @@ def test_a_cut_call_has_spent_what_the_provider_last_said_else_an_estimate():
     assert silent.spent() == Usage(input=6, output=2, quality="estimated")
     assert telling.spent() == Usage(input=7, output=1, quality="partial_stream")
     telling.feed(chunk("stop", content="Hello"))
+    assert telling.spent() == Usage(input=7, output=2, quality="estimated")
+    telling.feed(event(choices=[], usage={"prompt_tokens": 7, "completion_tokens": 1}))
     assert telling.spent() == Usage(input=7, output=1)

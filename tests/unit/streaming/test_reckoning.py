@@ -324,6 +324,19 @@ def test_geminis_last_chunk_does_not_erase_what_an_earlier_one_has_told():
     assert outcome.usage == Usage(input=31, output=17)
 
 
+def test_an_output_that_was_told_before_the_text_is_at_least_what_the_text_is_estimated_at():
+    start = {"input_tokens": 31, "output_tokens": 1}
+    events = [
+        sse({"type": "message_start", "message": {"usage": start}}),
+        *stream("anthropic", TEXT, "end_turn", None),
+    ]
+
+    _, outcome = play(reader_of("anthropic", HELLO), events)
+
+    assert isinstance(outcome, Answer)
+    assert outcome.usage == Usage(input=31, output=3, quality="estimated")
+
+
 def test_a_zero_that_was_told_before_the_text_confirms_nothing():
     early = {"prompt_tokens": 31, "completion_tokens": 0, "total_tokens": 31}
     events = [
