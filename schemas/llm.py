@@ -173,7 +173,11 @@ class GenerateRequest(Internal):
 
 
 class AnswerWarning(Value):
-    """Something was done otherwise than asked: ``field`` of the request, and a sentence."""
+    """Something is otherwise than asked or expected: a field, and a sentence.
+
+    ``field`` is one of the request, or ``finish_reason`` where the provider's word for the end of
+    the answer is not known.
+    """
 
     field: str
     message: str

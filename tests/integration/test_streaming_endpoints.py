@@ -147,6 +147,15 @@ async def test_what_a_model_refuses_is_not_sent_and_the_answer_says_so():
     ]
 
 
+async def test_what_was_not_sent_and_an_unknown_end_are_both_told():
+    settings = ModelConfig(temperature=0.5, unsupported="drop")
+    async with fake_provider(answering("x", finish="moonstruck")) as fake:
+        result = await attempt_at(OpenAI(model="o3"), fake.base_url, config=settings)
+
+    assert isinstance(result, FinishGeneration), result
+    assert [one.field for one in result.answer.warnings] == ["config.temperature", "finish_reason"]
+
+
 async def test_what_a_model_refuses_fails_without_a_connection_unless_it_may_be_left_out():
     async with fake_provider(answering("x")) as fake:
         settings = ModelConfig(temperature=0.5)

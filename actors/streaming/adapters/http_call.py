@@ -136,7 +136,8 @@ class HttpCall:
         answer = self._reader.answer()
         if not self._fitted.warnings:
             return answer
-        return msgspec.structs.replace(answer, warnings=list(self._fitted.warnings))
+        warnings = [*self._fitted.warnings, *answer.warnings]
+        return msgspec.structs.replace(answer, warnings=warnings)
 
     def spent(self) -> Usage | None:
         """Return what is known, or estimated, of a call that the provider may have begun."""

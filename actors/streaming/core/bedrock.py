@@ -15,6 +15,9 @@ from actors.streaming.core.event_stream import EventMessage, EventStreamParser, 
 from actors.streaming.core.faults import ProviderFaultError, failure_in_stream, fault, named
 from actors.streaming.core.sse import SseEvent
 
+METRICS = "amazon-bedrock-invocationMetrics"
+"""The name of the event with Bedrock's own counts, which it bills, whatever the vendor's are."""
+
 _NAMES_OF_FAILURES = {"exception": ":exception-type", "error": ":error-code"}
 
 
@@ -44,7 +47,7 @@ class _Vendors(msgspec.Struct, frozen=True, gc=False):
     """What is read of a vendor's event here: its type, and what the last one tells besides."""
 
     type: str = "message"
-    metrics: Metrics | None = msgspec.field(name="amazon-bedrock-invocationMetrics", default=None)
+    metrics: Metrics | None = msgspec.field(name=METRICS, default=None)
 
 
 _chunks = msgspec.json.Decoder(_Chunk)
@@ -96,8 +99,7 @@ class InvokeFraming:
         except (msgspec.DecodeError, RecursionError):
             raise fault("provider_error", "The provider sent a chunk that is none.") from None
         if vendors.metrics is not None and self._told is not None:
-            told = dict(self._told(vendors.metrics))
-            yield SseEvent(msgspec.json.encode(told).decode(), str(told.get("type", "message")))
+            yield SseEvent(msgspec.json.encode(self._told(vendors.metrics)).decode(), METRICS)
         yield SseEvent(data.decode("utf-8", "replace"), vendors.type)
 
 

@@ -1,32 +1,38 @@
 """Reading token counts from a provider's usage, however it is spelt. What is no count is 0."""
 
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import Any, TypeGuard, cast
 
-from schemas.usage import Quality
-
-_TOO_MANY = 2**53
+_TOO_MANY = 2**25
+"""No call has so many tokens: three times the longest window, read over by tools of a server's."""
 
 
 def at(raw: Mapping[str, Any] | None, *path: str) -> int:
     """Return the count at the end of a path of names, 0 where there is none."""
-    value: Any = raw
-    for name in path:
-        value = members(value).get(name)
-    return int(value) if _is_count(value) else 0
+    value = _found(raw, path)
+    return int(value) if is_count(value) else 0
 
 
-def _is_count(value: Any) -> bool:
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return is_number and 0 <= value < _TOO_MANY
+def is_garbled(raw: Mapping[str, Any] | None, *path: str) -> bool:
+    """Say whether something else than a count, or nothing, stands where a count belongs."""
+    value = _found(raw, path)
+    return value is not None and not is_count(value)
 
 
-def told(raw: Mapping[str, Any], prompt: str, output: str, quality: Quality) -> bool:
-    """Whether the counts under these names are there; before the end that of the prompt suffices.
+def is_count(value: Any) -> TypeGuard[int | float]:
+    """Say whether a value is a count: whole, not negative, and no more than can be.
 
     A zero is a count. Null, text or nothing is none.
     """
-    return _is_count(raw.get(prompt)) and (quality != "exact" or _is_count(raw.get(output)))
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return is_number and 0 <= value < _TOO_MANY and value == int(value)
+
+
+def _found(raw: Mapping[str, Any] | None, path: tuple[str, ...]) -> Any:
+    value: Any = raw
+    for name in path:
+        value = members(value).get(name)
+    return value
 
 
 def members(value: object) -> dict[str, Any]:

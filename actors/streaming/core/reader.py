@@ -4,12 +4,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from typing import Any, Generic, NamedTuple, TypeVar
 
-import msgspec
-
-from actors.streaming.core import estimate
+from actors.streaming.core import counts, estimate, finish_words
 from actors.streaming.core.deltas import Delta, ReasoningDelta, TextDelta
 from actors.streaming.core.faults import ProviderFaultError, fault
+from actors.streaming.core.finish_words import UNSURE, Ending
 from actors.streaming.core.framing import Framing, FramingError
+from actors.streaming.core.reckoning import Shape, Standing, believed, merged
+from actors.streaming.core.settling import Progress, Settling
 from actors.streaming.core.tool_calls import ToolCalls
 from schemas.llm import Answer, FinishReason, GenerateRequest, ProviderBlock, Wire
 from schemas.usage import Quality, Usage
@@ -40,15 +41,19 @@ class Reader(ABC, Generic[E]):
     """Collects one answer from the bytes of a stream, however they are cut.
 
     Feed it what each read of the connection brings, b"" at the end of the stream, until ``done``;
-    then ``finish``. A wire format says in ``_event`` what an event means and sets ``_finish`` at
-    the model's own word that it has ended: only then is an answer ``whole``. A stream that ends
-    before is a failure, never a short success.
+    then ``finish``. A wire format says in ``_event`` what an event means and calls ``_ends`` at
+    the model's own word that it has ended, and ``_closes`` where the format itself marks the end:
+    only then is an answer ``whole``. A stream that ends before is a failure, never a short success.
 
     A failure never swallows what came before it: ``feed`` returns the deltas up to it and is
     ``done``, and ``finish`` raises.
     """
 
     WIRE: Wire
+    SHAPE: Shape
+    """How the wire names its counts."""
+    MAY_REPEAT = False
+    """Whether the format allows a word for the end with every chunk."""
 
     def __init__(self, request: GenerateRequest, framing: Framing[E]) -> None:
         self.done = False
@@ -63,8 +68,9 @@ class Reader(ABC, Generic[E]):
         self._size = 0
         self._calls = ToolCalls()
         self._blocks: list[ProviderBlock] = []
-        self._finish: FinishReason | None = None
-        self._finish_word: str | None = None
+        self._settling = Settling(may_repeat=self.MAY_REPEAT)
+        self._has_ended: bool | None = None
+        self._counted_at = 0
         self._model: str | None = None
         self._tier: str | None = None
         self._usage: Mapping[str, Any] | None = None
@@ -73,13 +79,16 @@ class Reader(ABC, Generic[E]):
 
     @property
     def whole(self) -> bool:
-        """Whether the terminal event has come."""
-        return self._finish is not None
+        """Whether the answer has ended; known for good once the reader is done."""
+        if self._has_ended is not None:
+            return self._has_ended
+        return self._settling.whole(self._progress())
 
     @property
     def settled(self) -> bool:
         """Whether only accounts may follow: silence, or a loss of the connection, is an end too."""
-        return self._finish is not None
+        # Asked before each read, so that it must cost nothing while there is no word.
+        return self._settling.ending is not None and self.whole
 
     def feed(self, chunk: bytes) -> list[Delta]:
         """Take the next bytes, b"" at the end; return what the answer grows by."""
@@ -96,19 +105,24 @@ class Reader(ABC, Generic[E]):
             self._fail(fault("provider_error", message, retryable=False))
         except ProviderFaultError as error:
             self._fail(error)
+        if self.done and self._has_ended is None:
+            self._has_ended = self._settling.whole(self._progress())
         return deltas
 
     def finish(self) -> list[Delta]:
         """Return the tool calls, whole, when the reader is done.
 
         Raises:
-            ProviderFaultError: the provider reported an error, spoke nonsense, or ended the stream
-                before its terminal event.
+            ProviderFaultError: the provider reported an error, spoke nonsense, ended the stream
+                before its terminal event, or ended the answer with the word of a failure.
         """
         if self._fault is not None:
             raise self._fault
         if not self.whole:
             raise fault("provider_error", "The provider ended the stream in mid-answer.")
+        problem = self._settling.problem(self._progress())
+        if problem is not None:
+            raise ProviderFaultError(problem)
         return list(self._calls.finished())
 
     def answer(self) -> Answer:
@@ -120,8 +134,9 @@ class Reader(ABC, Generic[E]):
             reasoning="".join(self._reasoning),
             tool_calls=self._calls.finished(),
             model_served=self._model,
-            provider_finish_reason=self._finish_word,
+            provider_finish_reason=self._settling.word,
             blocks=self._blocks,
+            warnings=self._settling.warnings(),
             raw_usage=dict(self._usage or {}),
             side_usage=self._side_usage(),
             service_tier=self._tier,
@@ -143,8 +158,8 @@ class Reader(ABC, Generic[E]):
         """
 
     @abstractmethod
-    def _buckets(self, raw: Mapping[str, Any], quality: Quality) -> Usage | None:
-        """Put the provider's usage into buckets; None where it does not tell enough."""
+    def _buckets(self, raw: Mapping[str, Any], quality: Quality) -> Usage:
+        """Put the provider's usage into buckets; what it does not tell is 0."""
 
     def _is_ping(self, event: E) -> bool:
         """Whether an event is a sign of life and no more."""
@@ -156,10 +171,11 @@ class Reader(ABC, Generic[E]):
         return {}
 
     def _reason(self) -> FinishReason:
+        told = self._settling.ending or UNSURE
         # Several providers say "stop" also where the model waits for its tools.
-        if len(self._calls) and self._finish in {"stop", "other", None}:
+        if len(self._calls) and told.reason in {"stop", "other"}:
             return "tool_calls"
-        return self._finish or "other"
+        return "stop" if told.reason == "tool_calls" and not len(self._calls) else told.reason
 
     # What a wire format calls
 
@@ -188,6 +204,39 @@ class Reader(ABC, Generic[E]):
         """Take note of the service tier that serves the call, if that is what this is."""
         if isinstance(tier, str) and tier:
             self._tier = tier[:MAX_TIER_CHARACTERS].lower()
+
+    def _ends(self, word: str | None) -> None:
+        """Take the word for the end, if it is one; whether it settles the answer remains open."""
+        if (ending := finish_words.ending(self.WIRE, word)) is not None:
+            self._ends_as(ending, word)
+
+    def _ends_as(self, ending: Ending, word: str | None) -> None:
+        self._settling.tell(ending, word, self._progress())
+
+    def _closes(self, word: str | None, wordless: Ending = UNSURE) -> None:
+        """Take the end itself, where the format marks it, with its word or without any."""
+        self._ends_as(finish_words.ending(self.WIRE, word) or wordless, word)
+        self._settling.seal()
+
+    def _account(self, usage: Mapping[str, Any]) -> None:
+        """Take in what the provider says it has used until now."""
+        self._usage = merged(self._usage, usage) if self._usage else usage
+        self._counted_at = len(self._text)
+
+    def _overrule(self, usage: Mapping[str, Any] | None) -> None:
+        """Take in what is billed, by the word of whoever bills it, larger or smaller."""
+        told = {name: count for name, count in (usage or {}).items() if counts.at(usage, name)}
+        self._account(told)
+        self._usage = {**(self._usage or {}), **told}
+
+    def _accounted(self, *, alone: bool = False) -> None:
+        """Say that the event with the accounts is read, and whether it held nothing else."""
+        self._counted_at = len(self._text)
+        if alone:
+            self._settling.account()
+
+    def _progress(self) -> Progress:
+        return Progress(len(self._text), len(self._reasoning), len(self._calls), self._calls.size)
 
     def _weigh(self, characters: int) -> None:
         self._size += characters
@@ -221,12 +270,14 @@ class Reader(ABC, Generic[E]):
         self.done = True
 
     def _counted(self, quality: Quality) -> Usage:
-        usage = self._buckets(self._usage, quality) if self._usage is not None else None
-        if usage is not None and self.whole:
-            return usage
+        standing = Standing(
+            quality,
+            is_said=bool(self._text or self._reasoning or len(self._calls)),
+            is_last=self._counted_at == len(self._text),
+            guess=self._guess,
+        )
+        return believed(self._usage, self.SHAPE, self._buckets, standing)
+
+    def _guess(self) -> Usage:
         text, reasoning = "".join(self._text), "".join(self._reasoning)
-        guess = estimate.usage(self._request, text, reasoning, self._calls.finished())
-        if usage is None:
-            return guess
-        # Some tell the input at the start, and of the output only a first token.
-        return msgspec.structs.replace(usage, output=max(usage.output, guess.output))
+        return estimate.usage(self._request, text, reasoning, self._calls.finished())

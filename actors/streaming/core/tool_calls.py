@@ -17,7 +17,7 @@ class GrowingCall:
         self.id = call_id
         self.name = name
         self._arguments: list[str] = []
-        self._size = 0
+        self.size = 0
 
     @property
     def arguments(self) -> str:
@@ -31,14 +31,14 @@ class GrowingCall:
             ProviderFaultError: the arguments are longer than any honest ones.
         """
         self._arguments.append(text)
-        self._size += len(text.encode("utf-8", "replace"))
-        if self._size > MAX_ARGUMENT_BYTES:
+        self.size += len(text.encode("utf-8", "replace"))
+        if self.size > MAX_ARGUMENT_BYTES:
             message = "The provider's tool call is too large."
             raise fault("provider_error", message, retryable=False)
 
     def replace(self, text: str) -> None:
         """Take the arguments whole, in place of the pieces that have come."""
-        self._arguments, self._size = [], 0
+        self._arguments, self.size = [], 0
         self.grow(text)
 
 
@@ -59,6 +59,11 @@ class ToolCalls:
         call = GrowingCall(call_id, name)
         self._calls.append(call)
         return call
+
+    @property
+    def size(self) -> int:
+        """The bytes of all arguments that have come."""
+        return sum(call.size for call in self._calls)
 
     @property
     def newest(self) -> GrowingCall | None:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from actors.streaming.core.reader import Reader
 from actors.streaming.core.wires.anthropic.reader import MessagesReader
+from actors.streaming.core.wires.gemini.reader import GeminiReader
 from actors.streaming.core.wires.openai_chat.reader import ChatReader
 from actors.streaming.core.wires.openai_responses.reader import ResponsesReader
 from schemas.llm import Answer, ChatMessage, GenerateRequest
@@ -27,6 +28,7 @@ READERS: dict[str, Callable[[], Reader[Any]]] = {
     "chat": lambda: ChatReader(REQUEST, done_suffices=True),
     "responses": lambda: ResponsesReader(REQUEST),
     "messages": lambda: MessagesReader(REQUEST),
+    "gemini": lambda: GeminiReader(REQUEST),
 }
 
 TEXTS = st.text(max_size=8) | st.sampled_from(["😀", "\u2028", "\r\n", "ä中", "data: x"])
@@ -37,8 +39,16 @@ JSON = st.recursive(
     max_leaves=5,
 )
 USAGES = st.none() | st.dictionaries(
-    st.sampled_from(["prompt_tokens", "input_tokens", "output_tokens", "total_tokens", "x"]),
+    st.sampled_from(
+        [
+            *("prompt_tokens", "completion_tokens", "input_tokens", "output_tokens"),
+            *("total_tokens", "promptTokenCount", "totalTokenCount", "x"),
+        ]
+    ),
     NUMBERS,
+)
+WORDS = st.sampled_from(
+    [None, "", "null", "stop", "length", "tool_calls", "error", "network_error", "sensitive", "x"]
 )
 CALLS = st.fixed_dictionaries(
     {"function": st.fixed_dictionaries({}, optional={"name": TEXTS, "arguments": TEXTS})},
@@ -61,7 +71,7 @@ CHAT = st.fixed_dictionaries(
                             "tool_calls": st.lists(CALLS, max_size=2),
                         },
                     ),
-                    "finish_reason": st.sampled_from([None, "", "stop", "length", "error", "x"]),
+                    "finish_reason": WORDS,
                 },
             ),
             max_size=2,
@@ -99,7 +109,7 @@ MESSAGES = st.fixed_dictionaries(
                 "thinking": TEXTS,
                 "signature": TEXTS,
                 "partial_json": TEXTS,
-                "stop_reason": st.sampled_from(["end_turn", "tool_use"]),
+                "stop_reason": st.sampled_from(["end_turn", "tool_use", "error", "x"]),
             },
         ),
         "message": st.fixed_dictionaries({"usage": USAGES}, optional={"model": TEXTS}),
@@ -146,7 +156,7 @@ RESPONSES = st.fixed_dictionaries(
         "response": st.fixed_dictionaries(
             {},
             optional={
-                "status": st.sampled_from(["completed", "failed", "x"]),
+                "status": st.sampled_from(["completed", "failed", "in_progress", "x"]),
                 "usage": USAGES,
                 "output": st.lists(ITEMS, max_size=2),
                 "error": st.none() | JSON,
@@ -154,7 +164,30 @@ RESPONSES = st.fixed_dictionaries(
         ),
     },
 )
-EVENTS = {"chat": CHAT, "messages": MESSAGES, "responses": RESPONSES}
+PARTS = st.fixed_dictionaries(
+    {},
+    optional={
+        "text": TEXTS,
+        "thought": st.booleans(),
+        "functionCall": st.fixed_dictionaries({}, optional={"name": TEXTS, "args": st.just({})}),
+        "inlineData": JSON,
+    },
+)
+GEMINI = st.fixed_dictionaries(
+    {},
+    optional={
+        "candidates": st.lists(
+            st.fixed_dictionaries(
+                {"content": st.fixed_dictionaries({"parts": st.lists(PARTS, max_size=2)})},
+                optional={"finishReason": WORDS, "index": st.integers(0, 1)},
+            ),
+            max_size=2,
+        ),
+        "promptFeedback": st.fixed_dictionaries({"blockReason": WORDS}),
+        "usageMetadata": USAGES,
+    },
+)
+EVENTS = {"chat": CHAT, "messages": MESSAGES, "responses": RESPONSES, "gemini": GEMINI}
 HOSTILE = st.sampled_from(
     [b": ping\n\n", b"data: {\n\n", b"data\n\n", b"data: [DONE]\n\n", b"id: 1\nretry: 2\n", b"\r\n"]
 ) | st.binary(max_size=6)

@@ -80,7 +80,7 @@ def test_a_refusal_is_text_with_its_own_reason():
         ("end_turn", "stop"),
         ("length", "length"),
         ("model_length", "length"),
-        ("function_call", "tool_calls"),
+        ("function_call", "stop"),
         ("content_filter", "content_filter"),
         ("never heard of", "other"),
     ],

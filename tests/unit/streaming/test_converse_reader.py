@@ -162,8 +162,6 @@ def test_the_model_that_a_router_chose_is_the_one_that_served():
         ("model_context_window_exceeded", "length"),
         ("content_filtered", "content_filter"),
         ("guardrail_intervened", "content_filter"),
-        ("malformed_model_output", "other"),
-        ("malformed_tool_use", "other"),
         ("something_new", "other"),
     ],
 )

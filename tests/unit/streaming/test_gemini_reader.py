@@ -181,9 +181,6 @@ def test_a_blocked_prompt_is_an_answer_that_says_so():
         ("SAFETY", "content_filter"),
         ("RECITATION", "content_filter"),
         ("PROHIBITED_CONTENT", "content_filter"),
-        ("MALFORMED_FUNCTION_CALL", "other"),
-        ("UNEXPECTED_TOOL_CALL", "other"),
-        ("MISSING_THOUGHT_SIGNATURE", "other"),
         ("SOMETHING_NEW", "other"),
     ],
 )

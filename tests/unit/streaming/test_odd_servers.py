@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import msgspec
 import pytest
 
 from actors.streaming.core.deltas import ReasoningDelta, TextDelta
@@ -23,6 +24,7 @@ REQUEST = GenerateRequest(
     messages=[ChatMessage(role="user", content="Hello")],
 )
 GUESS = Usage(input=6, output=1, quality="estimated")
+"""What is estimated of the request and of an answer of one letter."""
 
 
 def delta(finish: str | None = None, /, **grown: Any) -> bytes:
@@ -39,20 +41,25 @@ ENDED = {"type": "message_delta", "delta": {"stop_reason": "end_turn"}}
 
 
 @pytest.mark.parametrize(
-    ("reader", "stream"),
+    ("reader", "stream", "told"),
     [
         pytest.param(
             ChatReader(REQUEST),
             [delta("stop", content="x"), sse({"usage": {"prompt_tokens": None}})],
+            {},
             id="null",
         ),
         pytest.param(
             ChatReader(REQUEST),
             [delta("stop", content="x"), sse({"usage": {"prompt_tokens": 9}})],
+            {"input": 9},
             id="of the input alone",
         ),
         pytest.param(
-            ResponsesReader(REQUEST), [sse(TEXT), completed(usage={"total_tokens": 9})], id="sums"
+            ResponsesReader(REQUEST),
+            [sse(TEXT), completed(usage={"total_tokens": 9})],
+            {},
+            id="sums",
         ),
         pytest.param(
             MessagesReader(REQUEST),
@@ -61,6 +68,7 @@ ENDED = {"type": "message_delta", "delta": {"stop_reason": "end_turn"}}
                 sse(ENDED | {"usage": {"output_tokens": 9}}),
                 sse({"type": "message_stop"}),
             ],
+            {"output": 9},
             id="of the output alone",
         ),
         pytest.param(
@@ -70,22 +78,30 @@ ENDED = {"type": "message_delta", "delta": {"stop_reason": "end_turn"}}
                 frame("messageStop", stopReason="end_turn"),
                 frame("metadata", usage={}),
             ],
+            {},
             id="empty",
         ),
     ],
 )
-def test_usage_that_does_not_tell_all_is_estimated_and_never_zero(
-    reader: Reader[Any], stream: list[bytes]
+def test_usage_that_does_not_tell_all_is_estimated_where_it_does_not_and_never_zero(
+    reader: Reader[Any], stream: list[bytes], told: dict[str, int]
 ):
-    assert answered(reader, stream)[1].usage == GUESS
+    assert answered(reader, stream)[1].usage == msgspec.structs.replace(GUESS, **told)
 
 
-def test_zeros_that_are_told_are_zeros():
-    nothing = {"prompt_tokens": 0, "completion_tokens": 0}
+@pytest.mark.parametrize(
+    ("told", "usage"),
+    [
+        ({"prompt_tokens": 0, "completion_tokens": 0}, GUESS),
+        ({"prompt_tokens": 9, "completion_tokens": 0, "total_tokens": 9}, Usage(input=9)),
+    ],
+)
+def test_zeros_beside_a_text_are_zeros_only_where_the_total_says_so(
+    told: dict[str, int], usage: Usage
+):
+    answer = answered(ChatReader(REQUEST), [delta("stop", content="x"), sse({"usage": told})])[1]
 
-    answer = answered(ChatReader(REQUEST), [delta("stop", content="x"), sse({"usage": nothing})])[1]
-
-    assert answer.usage == Usage()
+    assert answer.usage == usage
 
 
 def test_an_answer_that_is_not_streamed_is_read_whole_and_a_repeated_one_once():

@@ -108,10 +108,12 @@ def test_reasons_for_the_end_are_translated_and_the_word_is_kept(word: str | Non
 
 
 @pytest.mark.parametrize("word", ["load", "unload"])
-def test_loading_a_model_is_an_empty_answer_that_used_nothing(word: str):
-    answer = read(line(message={"role": "assistant", "content": ""}, done=True, done_reason=word))
+def test_loading_a_model_is_no_answer_and_used_nothing(word: str):
+    loading = OllamaReader(REQUEST)
+    last = line(message={"role": "assistant", "content": ""}, done=True, done_reason=word)
 
-    assert (answer.text, answer.finish_reason, answer.usage) == ("", "other", Usage())
+    assert failed(loading, [last]).retryable
+    assert loading.spent() == Usage()
 
 
 def test_a_prompt_that_was_in_memory_has_no_count():

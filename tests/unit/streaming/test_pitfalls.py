@@ -329,7 +329,10 @@ def test_pitfall_12_ollama_calls_on_the_last_line_with_arguments_as_an_object():
 def test_pitfall_12_ollama_may_have_only_loaded_its_model(reason: str):
     last = {"message": {"content": ""}, "done": True, "done_reason": reason}
 
-    assert answered(OllamaReader(REQUEST), [msgspec.json.encode(last)])[1].text == ""
+    _, problem = outcome(OllamaReader(REQUEST), msgspec.json.encode(last))
+
+    assert isinstance(problem, Problem)
+    assert problem.retryable
 
 
 # 13: Groq, and several choices

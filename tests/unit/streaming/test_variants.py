@@ -37,7 +37,7 @@ def test_events_that_are_new_to_us_are_passed_over_whatever_is_in_them():
     [
         ("max_output_tokens", "length"),
         ("content_filter", "content_filter"),
-        ("max_messages", "other"),
+        ("max_messages", "length"),
         ("steered", "other"),
     ],
 )

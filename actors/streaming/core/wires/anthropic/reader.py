@@ -1,8 +1,8 @@
 """Reading a stream of Anthropic Messages events.
 
 The terminal event is ``message_stop``; the reason for the end and the last usage come just before,
-with ``message_delta``. Usage is told at the start and again at the end: the later word replaces the
-earlier one, field by field. Blocks may interleave and are told apart by index. Text and calls of
+with ``message_delta``. Usage is told at the start and again at the end: it is cumulative, and of
+each count the largest holds. Blocks may interleave and are told apart by index. Text and calls of
 the caller's tools are read; every other block (thinking with its signature, redacted thinking, the
 provider's own tools and what they found) is kept to be sent back unchanged.
 """
@@ -14,28 +14,19 @@ from typing import Any
 import msgspec
 
 from actors.streaming.core import counts
+from actors.streaming.core.bedrock import METRICS
 from actors.streaming.core.faults import ProviderFaultError, failure_in_stream
 from actors.streaming.core.foreign import is_foreign
 from actors.streaming.core.framing import Framing
 from actors.streaming.core.reader import GarbledError, Reader
+from actors.streaming.core.reckoning import Shape, bounded
 from actors.streaming.core.sse import SseEvent, SseParser
 from actors.streaming.core.tool_calls import GrowingCall
 from actors.streaming.core.wires.anthropic.blocks import GrowingBlock
 from actors.streaming.core.wires.anthropic.events import DeltaPart, Event, decode
-from schemas.llm import FinishReason, GenerateRequest
+from schemas.llm import GenerateRequest
 from schemas.problems import Problem
 from schemas.usage import Quality, Usage
-
-_FINISH: dict[str, FinishReason] = {
-    "end_turn": "stop",
-    "stop_sequence": "stop",
-    "max_tokens": "length",
-    "model_context_window_exceeded": "length",
-    "tool_use": "tool_calls",
-    "refusal": "refusal",
-    "pause_turn": "pause",
-    "compaction": "pause",
-}
 
 _KNOWN = frozenset(
     {
@@ -53,10 +44,18 @@ GARBLED = Problem(
 )
 
 
+_WRITTEN = "cache_creation_input_tokens"
+_HOUR = ("cache_creation", "ephemeral_1h_input_tokens")
+_MINUTES = ("cache_creation", "ephemeral_5m_input_tokens")
+_THOUGHT = ("output_tokens_details", "thinking_tokens")
+_COUNTED = (("cache_read_input_tokens",), (_WRITTEN,), _HOUR, _MINUTES, _THOUGHT)
+
+
 class MessagesReader(Reader[SseEvent]):
     """Collects one answer from Messages events."""
 
     WIRE = "anthropic"
+    SHAPE = Shape(prompt="input_tokens", output="output_tokens", details=_COUNTED)
 
     def __init__(
         self, request: GenerateRequest, *, framing: Framing[SseEvent] | None = None
@@ -64,7 +63,7 @@ class MessagesReader(Reader[SseEvent]):
         super().__init__(request, framing or SseParser())
         self._open_calls: dict[int, GrowingCall] = {}
         self._open_blocks: dict[int, GrowingBlock] = {}
-        self._stop: FinishReason | None = None
+        self._stop_reason: str | None = None
 
     def _is_ping(self, event: SseEvent) -> bool:
         return event.name == "ping" or (
@@ -75,6 +74,9 @@ class MessagesReader(Reader[SseEvent]):
         if not event.data:
             return
         read = _decode(event)
+        if event.name == METRICS:
+            self._overrule(read.usage)
+            return
         match read.type or event.name:
             case "content_block_delta" if read.delta is not None:
                 self._grow(read.index, read.delta)
@@ -88,16 +90,13 @@ class MessagesReader(Reader[SseEvent]):
             case "message_delta":
                 self._tell(read.usage)
                 if read.delta is not None and read.delta.stop_reason:
-                    self._finish_word = read.delta.stop_reason
-                    self._stop = _FINISH.get(read.delta.stop_reason, "other")
+                    self._stop_reason = read.delta.stop_reason
             case "message_stop":
                 self._end()
             case _:
                 return
 
-    def _buckets(self, raw: Mapping[str, Any], quality: Quality) -> Usage | None:
-        if not counts.told(raw, "input_tokens", "output_tokens", quality):
-            return None
+    def _buckets(self, raw: Mapping[str, Any], quality: Quality) -> Usage:
         return usage_of(raw, quality)
 
     def _side_usage(self) -> dict[str, Usage]:
@@ -149,13 +148,13 @@ class MessagesReader(Reader[SseEvent]):
     def _tell(self, usage: dict[str, Any] | None) -> None:
         told = {name: value for name, value in (usage or {}).items() if value is not None}
         if told:
-            self._usage = {**(self._usage or {}), **told}
+            self._account(told)
             self._serve("fast" if told.get("speed") == "fast" else told.get("service_tier"))
 
     def _end(self) -> None:
         for index in list(self._open_blocks):
             self._close(index)
-        self._finish = self._stop or "other"
+        self._closes(self._stop_reason)
         self.done = True
 
 
@@ -179,18 +178,21 @@ def usage_of(raw: Mapping[str, Any], quality: Quality) -> Usage:
 
     Writes to the cache whose time is not told are of the usual five minutes.
     """
-    written = counts.at(raw, "cache_creation_input_tokens")
-    hour = counts.at(raw, "cache_creation", "ephemeral_1h_input_tokens")
-    minutes = counts.at(raw, "cache_creation", "ephemeral_5m_input_tokens")
-    return Usage(
-        input=counts.at(raw, "input_tokens"),
-        cache_read=counts.at(raw, "cache_read_input_tokens"),
-        cache_write_5m=max(written - hour, minutes),
-        cache_write_1h=hour,
-        output=counts.at(raw, "output_tokens"),
-        reasoning=counts.at(raw, "output_tokens_details", "thinking_tokens"),
-        searches=counts.at(raw, "server_tool_use", "web_search_requests"),
-        quality=quality,
+    hour, minutes = counts.at(raw, *_HOUR), counts.at(raw, *_MINUTES)
+    # Without a sum, the split is all that is told.
+    written = counts.at(raw, _WRITTEN) or hour + minutes
+    hour = min(hour, written)
+    return bounded(
+        Usage(
+            input=counts.at(raw, "input_tokens"),
+            cache_read=counts.at(raw, "cache_read_input_tokens"),
+            cache_write_5m=written - hour,
+            cache_write_1h=hour,
+            output=counts.at(raw, "output_tokens"),
+            reasoning=counts.at(raw, *_THOUGHT),
+            searches=counts.at(raw, "server_tool_use", "web_search_requests"),
+            quality=quality,
+        )
     )
 
 

@@ -12,10 +12,12 @@ from typing import Any
 
 import msgspec
 
-from actors.streaming.core import counts
+from actors.streaming.core import counts, finish_words
 from actors.streaming.core.bedrock import BedrockEvent, ConverseFraming
+from actors.streaming.core.finish_words import UNSURE
 from actors.streaming.core.framing import Framing
 from actors.streaming.core.reader import GarbledError, Place, Reader
+from actors.streaming.core.reckoning import Shape, topped
 from actors.streaming.core.tool_calls import GrowingCall
 from actors.streaming.core.wires.converse.chunks import (
     BlockDelta,
@@ -25,7 +27,7 @@ from actors.streaming.core.wires.converse.chunks import (
     ToolStart,
     decode,
 )
-from schemas.llm import FinishReason, GenerateRequest
+from schemas.llm import GenerateRequest
 from schemas.problems import Problem
 from schemas.usage import Quality, Usage
 
@@ -33,15 +35,9 @@ GARBLED = Problem(
     code="provider_error", message="The provider sent something that is no event.", retryable=True
 )
 
-_FINISH: dict[str, FinishReason] = {
-    "end_turn": "stop",
-    "stop_sequence": "stop",
-    "max_tokens": "length",
-    "model_context_window_exceeded": "length",
-    "tool_use": "tool_calls",
-    "content_filtered": "content_filter",
-    "guardrail_intervened": "content_filter",
-}
+_READ = (("cacheReadInputTokens",), ("cacheReadInputTokenCount",))
+_WRITTEN = (("cacheWriteInputTokens",), ("cacheWriteInputTokenCount",))
+_COUNTED = (*_READ, *_WRITTEN)
 
 
 class _ReasoningBlock:
@@ -72,6 +68,9 @@ class ConverseReader(Reader[BedrockEvent]):
     """Collects one answer from Converse events; see the module's docstring for its end."""
 
     WIRE = "converse"
+    SHAPE = Shape(
+        prompt="inputTokens", output="outputTokens", total="totalTokens", details=_COUNTED
+    )
 
     def __init__(
         self, request: GenerateRequest, framing: Framing[BedrockEvent] | None = None
@@ -132,37 +131,39 @@ class ConverseReader(Reader[BedrockEvent]):
     def _stop(self, reason: str) -> None:
         for index in sorted(self._thoughts):
             self._close(index)
-        self._finish_word = reason
-        self._finish = _FINISH.get(reason, "other")
+        self._ends_as(finish_words.ending(self.WIRE, reason) or UNSURE, reason)
 
     def _end(self, body: Body) -> None:
-        self._usage = body.usage
+        if body.usage:
+            self._account(body.usage)
         self._serve(counts.members(body.service_tier).get("type"))
         router = body.trace.prompt_router if body.trace is not None else None
         self._model = (router and router.invoked_model_id) or self._model
-        self.done = self.whole
+        if self._settling.ending is not None:
+            self._settling.seal()
+            self.done = True
 
-    def _buckets(self, raw: Mapping[str, Any], quality: Quality) -> Usage | None:
-        if not counts.told(raw, "inputTokens", "outputTokens", quality):
-            return None
+    def _buckets(self, raw: Mapping[str, Any], quality: Quality) -> Usage:
         return usage_of(raw, quality)
 
 
 def usage_of(raw: Mapping[str, Any], quality: Quality) -> Usage:
     """Put the counts into buckets. ``inputTokens`` excludes what the caches served or stored."""
     written = {detail.get("ttl"): counts.at(detail, "inputTokens") for detail in _details(raw)}
-    total = counts.at(raw, "cacheWriteInputTokens") or counts.at(raw, "cacheWriteInputTokenCount")
     short, long = written.get("5m", 0), written.get("1h", 0)
-    return Usage(
+    total = max(counts.at(raw, *path) for path in _WRITTEN) or short + long
+    long = min(long, total)
+    short = min(short, total - long)
+    usage = Usage(
         input=counts.at(raw, "inputTokens"),
-        cache_read=counts.at(raw, "cacheReadInputTokens")
-        or counts.at(raw, "cacheReadInputTokenCount"),
-        cache_write=max(total - short - long, 0),
+        cache_read=max(counts.at(raw, *path) for path in _READ),
+        cache_write=total - short - long,
         cache_write_5m=short,
         cache_write_1h=long,
         output=counts.at(raw, "outputTokens"),
         quality=quality,
     )
+    return topped(usage, counts.at(raw, "totalTokens"))
 
 
 def _details(raw: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -27,10 +27,14 @@ class FunctionCall(msgspec.Struct, frozen=True, rename="camel"):
     will_continue: bool | None = None
 
 
+NULL = msgspec.Raw(b"null")
+
+
 class Part(msgspec.Struct, frozen=True, rename="camel"):
     """A piece of the answer: text, reasoning if ``thought`` says so, or a call.
 
     Or what Google's own tools were asked and have answered: code that it has run, searches.
+    ``inline_data`` is a picture or a sound, of which only is read that it is there.
     """
 
     text: str | None = None
@@ -41,6 +45,7 @@ class Part(msgspec.Struct, frozen=True, rename="camel"):
     code_execution_result: dict[str, Any] | None = None
     tool_call: dict[str, Any] | None = None
     tool_response: dict[str, Any] | None = None
+    inline_data: msgspec.Raw = NULL
 
 
 class Grounding(msgspec.Struct, frozen=True, gc=False, rename="camel"):

@@ -3,7 +3,8 @@
 There is no marker of the end: an answer is whole once a chunk has carried a finish reason, or has
 said that the prompt was blocked, and the stream ends after it. Until then more may come: some
 models send a reason with every chunk, and some with each turn of Google's own tools, seconds before
-the answer. So the last reason counts, and a connection that is lost or silent has not ended.
+the answer. So the last reason counts, if text, a call or a picture has come and nothing after it,
+and a connection that is lost or silent has not ended.
 
 Calls come whole, without an index and often without an id. Where arguments are streamed, a call
 begins with its name and the promise of more, goes on nameless, and ends with an empty one. A
@@ -20,18 +21,22 @@ import msgspec
 
 from actors.streaming.core import counts
 from actors.streaming.core.faults import ProviderFaultError, failure_in_stream
+from actors.streaming.core.finish_words import blocked, is_word
 from actors.streaming.core.reader import GarbledError, Reader
+from actors.streaming.core.reckoning import Shape, topped
+from actors.streaming.core.settling import Progress
 from actors.streaming.core.sse import SseEvent, SseParser
 from actors.streaming.core.tool_calls import GrowingCall
 from actors.streaming.core.wires.gemini.arguments import StreamedArguments
 from actors.streaming.core.wires.gemini.chunks import (
+    NULL,
     Candidate,
     Chunk,
     FunctionCall,
     Part,
     decode,
 )
-from schemas.llm import FinishReason, GenerateRequest
+from schemas.llm import GenerateRequest
 from schemas.problems import Problem
 from schemas.usage import Quality, Usage
 
@@ -39,44 +44,40 @@ GARBLED = Problem(
     code="provider_error", message="The provider sent something that is no chunk.", retryable=True
 )
 
-_FINISH: dict[str, FinishReason] = {
-    "STOP": "stop",
-    "MAX_TOKENS": "length",
-    "CONTINUATION": "length",
-    "SAFETY": "content_filter",
-    "RECITATION": "content_filter",
-    "LANGUAGE": "content_filter",
-    "BLOCKLIST": "content_filter",
-    "PROHIBITED_CONTENT": "content_filter",
-    "SPII": "content_filter",
-    "MODEL_ARMOR": "content_filter",
-    "ESCALATION": "content_filter",
-    "PUP_LIMITED_DISABLED": "content_filter",
-    "IMAGE_SAFETY": "content_filter",
-    "IMAGE_PROHIBITED_CONTENT": "content_filter",
-    "IMAGE_RECITATION": "content_filter",
-}
-
-_UNSPECIFIED = "FINISH_REASON_UNSPECIFIED"
-
 _BY_PROMPT = re.compile(r"gemini-[12]\.")
 """Models whose grounding is billed by prompts, however many searches each led to."""
+
+
+_COUNTED = (("cachedContentTokenCount",), ("thoughtsTokenCount",), ("toolUsePromptTokenCount",))
 
 
 class GeminiReader(Reader[SseEvent]):
     """Collects one answer from Gemini's chunks; see the module's docstring for its end."""
 
     WIRE = "gemini"
+    SHAPE = Shape(
+        prompt="promptTokenCount",
+        output="candidatesTokenCount",
+        total="totalTokenCount",
+        details=_COUNTED,
+    )
+    MAY_REPEAT = True
 
     def __init__(self, request: GenerateRequest) -> None:
         super().__init__(request, SseParser())
         self._streamed: tuple[GrowingCall, StreamedArguments] | None = None
         self._queries: set[str] = set()
+        self._shown = 0
 
     @property
     def settled(self) -> bool:
         """Only the end of the stream settles an answer."""
         return False
+
+    def _progress(self) -> Progress:
+        """See ``Reader``; pictures are something said as well."""
+        told = super()._progress()
+        return told._replace(texts=told.texts + self._shown)
 
     def _event(self, event: SseEvent) -> None:
         if event.data:
@@ -86,14 +87,16 @@ class GeminiReader(Reader[SseEvent]):
         self._model = chunk.model_version or self._model
         if chunk.usage_metadata:
             # The first ones tell of the traffic only; each is complete in what it counts.
-            self._usage = {**(self._usage or {}), **chunk.usage_metadata}
+            self._account(chunk.usage_metadata)
             self._serve(_tier_of(chunk.usage_metadata))
         feedback = chunk.prompt_feedback
-        if feedback is not None and feedback.block_reason:
-            self._finish_word, self._finish = feedback.block_reason, "content_filter"
+        if feedback is not None and (block := blocked(feedback.block_reason)) is not None:
+            self._ends_as(block, feedback.block_reason)
         for candidate in chunk.candidates or ():
             if not candidate.index:
                 self._candidate(candidate)
+        if chunk.usage_metadata:
+            self._accounted()
 
     def _candidate(self, candidate: Candidate) -> None:
         content = candidate.content
@@ -101,11 +104,9 @@ class GeminiReader(Reader[SseEvent]):
             self._part(part)
         if candidate.grounding_metadata is not None:
             self._search(candidate.grounding_metadata.web_search_queries or ())
-        reason = candidate.finish_reason
-        if reason and reason != _UNSPECIFIED:
+        if candidate.finish_reason and is_word(candidate.finish_reason):
             self._complete()
-            self._finish_word = reason
-            self._finish = _FINISH.get(reason, "other")
+            self._ends(candidate.finish_reason)
 
     def _part(self, part: Part) -> None:
         if part.function_call is not None:
@@ -115,6 +116,7 @@ class GeminiReader(Reader[SseEvent]):
             self._weigh(len(msgspec.json.encode(told)))
             self._keep(told)
             return
+        self._shown += part.inline_data != NULL
         if part.thought_signature:
             self._sign(_signed_text(part))
         if part.text and part.thought:
@@ -159,7 +161,7 @@ class GeminiReader(Reader[SseEvent]):
         self._weigh(len(raw["thoughtSignature"]))
         self._keep(raw)
 
-    def _buckets(self, raw: Mapping[str, Any], quality: Quality) -> Usage | None:
+    def _buckets(self, raw: Mapping[str, Any], quality: Quality) -> Usage:
         return usage_of(raw, quality, self._searches())
 
     def _search(self, queries: Iterable[str]) -> None:
@@ -195,25 +197,25 @@ def _tier_of(raw: Mapping[str, Any]) -> str:
     return tier.lower().removeprefix("on_demand_")
 
 
-def usage_of(raw: Mapping[str, Any], quality: Quality, searches: int = 0) -> Usage | None:
-    """Put the counts into buckets that do not overlap; None if there are none.
+def usage_of(raw: Mapping[str, Any], quality: Quality, searches: int = 0) -> Usage:
+    """Put the counts into buckets that do not overlap.
 
     Cached tokens lie inside ``promptTokenCount``, what tools brought and the thoughts lie outside
     of the counts for prompt and candidates, other modalities than text lie inside each.
     """
-    if "promptTokenCount" not in raw and "candidatesTokenCount" not in raw:
-        return None
-    cached, heard = counts.at(raw, "cachedContentTokenCount"), _told(raw, "prompt", "AUDIO")
     prompt = counts.at(raw, "promptTokenCount") + counts.at(raw, "toolUsePromptTokenCount")
-    plain = max(prompt - cached, 0)
+    cached = min(counts.at(raw, "cachedContentTokenCount"), prompt)
+    heard = min(_told(raw, "prompt", "AUDIO"), prompt)
+    plain = prompt - cached
     heard_again = min(max(_told(raw, "cache", "AUDIO"), heard - plain), heard, cached)
-    drawn, filmed = _told(raw, "candidates", "IMAGE"), _told(raw, "candidates", "VIDEO")
-    spoken, thought = _told(raw, "candidates", "AUDIO"), counts.at(raw, "thoughtsTokenCount")
-    said = counts.at(raw, "candidatesTokenCount") - spoken - drawn - filmed
-    return Usage(
+    thought, said = counts.at(raw, "thoughtsTokenCount"), counts.at(raw, "candidatesTokenCount")
+    drawn = min(_told(raw, "candidates", "IMAGE"), said)
+    filmed = min(_told(raw, "candidates", "VIDEO"), said - drawn)
+    spoken = min(_told(raw, "candidates", "AUDIO"), said - drawn - filmed)
+    usage = Usage(
         input=max(plain - heard + heard_again, 0),
         cache_read=cached - heard_again,
-        output=max(said, 0) + thought,
+        output=said - drawn - filmed - spoken + thought,
         reasoning=thought,
         audio_input=heard - heard_again,
         audio_cached=heard_again,
@@ -223,6 +225,7 @@ def usage_of(raw: Mapping[str, Any], quality: Quality, searches: int = 0) -> Usa
         searches=searches,
         quality=quality,
     )
+    return topped(usage, counts.at(raw, "totalTokenCount"))
 
 
 def _told(raw: Mapping[str, Any], part: str, modality: str) -> int:

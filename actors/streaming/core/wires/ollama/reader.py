@@ -12,18 +12,18 @@ import msgspec
 
 from actors.streaming.core import counts
 from actors.streaming.core.faults import ProviderFaultError, failure_in_stream
+from actors.streaming.core.finish_words import STOP, normal
 from actors.streaming.core.ndjson import NdjsonParser
 from actors.streaming.core.reader import GarbledError, Reader
+from actors.streaming.core.reckoning import Shape
 from actors.streaming.core.wires.ollama.chunks import CallPart, Line, decode
-from schemas.llm import FinishReason, GenerateRequest
+from schemas.llm import GenerateRequest
 from schemas.problems import Problem
 from schemas.usage import Quality, Usage
 
 GARBLED = Problem(
     code="provider_error", message="The provider sent something that is no line.", retryable=True
 )
-
-_FINISH: dict[str, FinishReason] = {"": "stop", "stop": "stop", "length": "length"}
 
 _NOTHING_GENERATED = frozenset({"load", "unload"})
 
@@ -41,6 +41,7 @@ class OllamaReader(Reader[bytes]):
     """Collects one answer of chat or generate; see the module's docstring for its end."""
 
     WIRE = "ollama"
+    SHAPE = Shape(prompt="prompt_eval_count", output="eval_count", omits_zeros=True)
 
     def __init__(self, request: GenerateRequest) -> None:
         super().__init__(request, NdjsonParser())
@@ -68,21 +69,26 @@ class OllamaReader(Reader[bytes]):
             call.grow(arguments)
 
     def _end(self, line: Line) -> None:
-        self._finish_word = line.done_reason
-        self._finish = _FINISH.get(line.done_reason or "", "other")
         told = {name: getattr(line, name) for name in _COUNTS}
-        self._usage = {name: count for name, count in told.items() if count is not None}
+        self._account({name: count for name, count in told.items() if count is not None})
+        # Older versions give no reason.
+        self._closes(line.done_reason, wordless=STOP)
         self.done = True
 
-    def _buckets(self, raw: Mapping[str, Any], quality: Quality) -> Usage | None:
+    def _counted(self, quality: Quality) -> Usage:
+        """Return what was used: nothing where the model was only loaded."""
+        usage = self._usage or {}
+        is_counted = "eval_count" in usage or "prompt_eval_count" in usage
+        if not is_counted and normal(self._settling.word or "") in _NOTHING_GENERATED:
+            return Usage()
+        return super()._counted(quality)
+
+    def _buckets(self, raw: Mapping[str, Any], quality: Quality) -> Usage:
         """Put the counts into buckets.
 
-        One missing count is a zero that Ollama leaves out: where the prompt was still in memory,
-        none of it was evaluated. Without both nothing was counted, unless nothing was generated.
+        A missing count of the prompt is a zero that Ollama leaves out: where the prompt was still
+        in memory, none of it was evaluated. Without both nothing was counted.
         """
-        counted = "eval_count" in raw or "prompt_eval_count" in raw
-        if not counted and self._finish_word not in _NOTHING_GENERATED:
-            return None
         return Usage(
             input=counts.at(raw, "prompt_eval_count"),
             output=counts.at(raw, "eval_count"),

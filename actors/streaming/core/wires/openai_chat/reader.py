@@ -1,11 +1,13 @@
 """Reading a stream of OpenAI Chat Completions chunks.
 
 When is an answer whole? The terminal event is a chunk whose choice carries a non-empty
-``finish_reason``: the model's own word that it has ended, and why. ``data: [DONE]`` is only the
-server's word that it sends no more. It ends the reading, it may be missing (several servers leave
-it out, Groq does after an error), and for OpenAI and Groq it proves nothing by itself. Compatible
-servers exist that never send a finish reason; for them (``done_suffices``) [DONE] after some
-content is the end, and the reason is taken to be a stop.
+``finish_reason``: the model's own word that it has ended, and why (``core/finish_words.py``).
+Without [DONE] it is the end only where it makes sense and the server has not gone on behind one
+before (``core/settling.py``). ``data: [DONE]`` is only the server's word that it sends no more. It
+ends the reading, it may be missing (several servers leave it out, Groq does after an error), and
+for OpenAI and Groq it proves nothing by itself. Compatible servers exist that never send a finish
+reason; for them (``done_suffices``) [DONE] after some text or a call is the end, and the reason is
+taken to be a stop.
 
 After the terminal event a stream goes on for one reason, the usage chunk (with no choices). An
 error object fails the call wherever it stands, also beside choices or after a finish reason:
@@ -18,10 +20,13 @@ from typing import Any
 import msgspec
 
 from actors.streaming.core import counts
+from actors.streaming.core.bedrock import METRICS
 from actors.streaming.core.deltas import Delta
-from actors.streaming.core.faults import ProviderFaultError, failure_in_stream, fault
+from actors.streaming.core.faults import ProviderFaultError, failure_in_stream
+from actors.streaming.core.finish_words import STOP
 from actors.streaming.core.framing import Framing
 from actors.streaming.core.reader import GarbledError, Place, Reader
+from actors.streaming.core.reckoning import Shape, topped
 from actors.streaming.core.sse import SseEvent, SseParser
 from actors.streaming.core.wires.openai_chat.chunks import (
     CallPart,
@@ -37,33 +42,32 @@ from schemas.llm import FinishReason, GenerateRequest
 from schemas.problems import Problem
 from schemas.usage import Quality, Usage
 
-_FINISH: dict[str, FinishReason] = {
-    "stop": "stop",
-    "complete": "stop",
-    "eos": "stop",
-    "eos_token": "stop",
-    "end_turn": "stop",
-    "stop_sequence": "stop",
-    "length": "length",
-    "max_tokens": "length",
-    "model_length": "length",
-    "tool_calls": "tool_calls",
-    "tool_use": "tool_calls",
-    "tool_call": "tool_calls",
-    "function_call": "tool_calls",
-    "content_filter": "content_filter",
-    "safety": "content_filter",
-    "refusal": "refusal",
-}
-
-_BROKEN_OFF = frozenset({"error", "abort", "insufficient_system_resource"})
-"""What servers give as the reason where they, and not the model, have ended an answer."""
+_DETAILS = "prompt_tokens_details"
+_READ = (
+    (_DETAILS, "cached_tokens"),
+    # DeepSeek's older name for it stands beside the details, or alone, and so do those of others.
+    ("prompt_cache_hit_tokens",),
+    ("cached_tokens",),
+    ("cache_read_input_tokens",),
+)
+_WRITTEN = (
+    (_DETAILS, "cache_write_tokens"),
+    (_DETAILS, "cache_creation_tokens"),
+    ("cache_creation_input_tokens",),
+)
+_REASONING = (("completion_tokens_details", "reasoning_tokens"), ("reasoning_tokens",))
+_HEARD = (_DETAILS, "audio_tokens")
+_SPOKEN = ("completion_tokens_details", "audio_tokens")
+_COUNTED = (*_READ, *_WRITTEN, *_REASONING, _HEARD, _SPOKEN, ("citation_tokens",))
 
 
 class ChatReader(Reader[SseEvent]):
     """Collects one answer from Chat Completions chunks; see the module's docstring for its end."""
 
     WIRE = "openai_chat"
+    SHAPE = Shape(
+        prompt="prompt_tokens", output="completion_tokens", total="total_tokens", details=_COUNTED
+    )
 
     def __init__(
         self,
@@ -98,12 +102,12 @@ class ChatReader(Reader[SseEvent]):
         data = event.data
         if data[:1] != "{" and data.strip() == "[DONE]":
             self._end()
+        elif event.name == METRICS:
+            self._overrule(_decode(event).usage)
         elif data:
             self._chunk(_decode(event))
 
-    def _buckets(self, raw: Mapping[str, Any], quality: Quality) -> Usage | None:
-        if not counts.told(raw, "prompt_tokens", "completion_tokens", quality):
-            return None
+    def _buckets(self, raw: Mapping[str, Any], quality: Quality) -> Usage:
         return usage_of(raw, quality)
 
     def _reason(self) -> FinishReason:
@@ -111,16 +115,23 @@ class ChatReader(Reader[SseEvent]):
 
     def _end(self) -> None:
         self.done = True
-        if self._finish is None and self._done_suffices and (self._size or len(self._calls)):
-            self._finish = "stop"
+        # Thoughts alone are no answer.
+        has_answer = bool(self._text or len(self._calls))
+        if self._settling.ending is None and self._done_suffices and has_answer:
+            self._ends_as(STOP, None)
+        self._settling.seal()
 
     def _chunk(self, chunk: Chunk) -> None:
         self._model = chunk.model or self._model
         self._serve(chunk.service_tier)
-        self._usage = chunk.usage or (chunk.x_groq and chunk.x_groq.usage) or self._usage
+        usage = chunk.usage or (chunk.x_groq and chunk.x_groq.usage)
+        if usage:
+            self._account(usage)
         for choice in chunk.choices or ():
             if not choice.index:
                 self._choice(choice)
+        if usage:
+            self._accounted(alone=not chunk.choices)
 
     def _choice(self, choice: Choice) -> None:
         if choice.delta is not None:
@@ -130,12 +141,10 @@ class ChatReader(Reader[SseEvent]):
             self._grow(choice.message)
         if choice.error:
             raise ProviderFaultError(failure_in_stream(choice.error))
-        if choice.finish_reason in _BROKEN_OFF:
-            raise fault("provider_error", "The provider broke off its answer.")
         if choice.finish_reason:
-            self._usage = self._usage or choice.usage
-            self._finish_word = choice.finish_reason
-            self._finish = _FINISH.get(choice.finish_reason.lower(), "other")
+            if choice.usage and not self._usage:
+                self._account(choice.usage)
+            self._ends(choice.finish_reason)
 
     def _grow(self, delta: DeltaPart) -> None:
         if delta.reasoning_content:
@@ -194,22 +203,28 @@ def _plain(thinking: list[ContentPart] | str) -> str:
 def usage_of(raw: Mapping[str, Any], quality: Quality) -> Usage:
     """Put the counts into buckets that do not overlap.
 
-    Cached, cache-written and audio tokens lie inside ``prompt_tokens``, unless they are more than
-    that; of audio and cached tokens that overlap, that much is cached audio. Audio lies inside
-    ``completion_tokens``, and so does reasoning, but for those who count it beside them.
+    Cached, cache-written and audio tokens lie inside ``prompt_tokens``, unless they are shown to
+    stand beside it (``_is_beside``); of audio and cached tokens that overlap, that much is cached
+    audio. Audio lies inside ``completion_tokens``, and so does reasoning, unless the total shows
+    that it is counted beside them.
     """
-    prompt, heard = counts.at(raw, "prompt_tokens"), counts.at(raw, _DETAILS, "audio_tokens")
+    prompt = counts.at(raw, "prompt_tokens")
     read, written = _first(raw, _READ), _first(raw, _WRITTEN)
-    plain = prompt - read - written if read + written <= prompt else prompt
+    if _is_beside(raw, read + written):
+        prompt += read + written
+    read = min(read, prompt)
+    written = min(written, prompt - read)
+    plain = prompt - read - written
+    heard = min(counts.at(raw, *_HEARD), prompt - written)
     told = counts.at(raw, _DETAILS, "cached_tokens_details", "audio_tokens")
     heard_again = min(max(told, heard - plain), heard, read)
-    spoken = counts.at(raw, "completion_tokens_details", "audio_tokens")
     output, reasoning, citation = _answer(raw)
-    return Usage(
-        input=max(plain - heard + heard_again, 0),
+    spoken = min(counts.at(raw, *_SPOKEN), output)
+    usage = Usage(
+        input=plain - heard + heard_again,
         cache_read=read - heard_again,
         cache_write=written,
-        output=max(output - spoken, reasoning + citation),
+        output=output - spoken,
         reasoning=reasoning,
         audio_input=heard - heard_again,
         audio_cached=heard_again,
@@ -218,22 +233,25 @@ def usage_of(raw: Mapping[str, Any], quality: Quality) -> Usage:
         citation=citation,
         quality=quality,
     )
+    return topped(usage, counts.at(raw, "total_tokens"))
 
 
-_DETAILS = "prompt_tokens_details"
-_READ = (
-    (_DETAILS, "cached_tokens"),
-    # DeepSeek's older name for it stands beside the details, or alone, and so do those of others.
-    ("prompt_cache_hit_tokens",),
-    ("cached_tokens",),
-    ("cache_read_input_tokens",),
-)
-_WRITTEN = (
-    (_DETAILS, "cache_write_tokens"),
-    (_DETAILS, "cache_creation_tokens"),
-    ("cache_creation_input_tokens",),
-)
-_REASONING = (("completion_tokens_details", "reasoning_tokens"), ("reasoning_tokens",))
+def _is_beside(raw: Mapping[str, Any], cached: int) -> bool:
+    """Say whether what the caches served or stored is counted beside the prompt.
+
+    The total shows it; without one, Anthropic's own names for it do, where it is more than the
+    prompt.
+    """
+    prompt, total = counts.at(raw, "prompt_tokens"), counts.at(raw, "total_tokens")
+    if not cached:
+        return False
+    if total:
+        return total == prompt + cached + counts.at(raw, "completion_tokens")
+    is_anthropics = any(counts.at(raw, name) for name in _ANTHROPICS)
+    return is_anthropics and cached > prompt
+
+
+_ANTHROPICS = ("cache_read_input_tokens", "cache_creation_input_tokens")
 
 
 def _first(raw: Mapping[str, Any], paths: tuple[tuple[str, ...], ...]) -> int:
@@ -244,13 +262,10 @@ def _first(raw: Mapping[str, Any], paths: tuple[tuple[str, ...], ...]) -> int:
 def _answer(raw: Mapping[str, Any]) -> tuple[int, int, int]:
     """Return all tokens of the answer, with the reasoning and the citations among them.
 
-    Perplexity counts both beside ``completion_tokens`` and in no total; of others the total shows
-    whether reasoning was.
+    Perplexity counts both beside ``completion_tokens`` and in no total.
     """
     output, reasoning = counts.at(raw, "completion_tokens"), _first(raw, _REASONING)
     if "citation_tokens" in raw:
         citation = counts.at(raw, "citation_tokens")
         return output + reasoning + citation, reasoning, citation
-    total = counts.at(raw, "prompt_tokens") + output + reasoning
-    is_beside = reasoning > output or counts.at(raw, "total_tokens") == total
-    return output + reasoning * is_beside, reasoning, 0
+    return output, reasoning, 0

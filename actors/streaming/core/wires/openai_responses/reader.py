@@ -14,9 +14,11 @@ import msgspec
 
 from actors.streaming.core import counts
 from actors.streaming.core.faults import ProviderFaultError, failure_in_stream
+from actors.streaming.core.finish_words import is_word
 from actors.streaming.core.foreign import is_foreign
 from actors.streaming.core.framing import Framing
 from actors.streaming.core.reader import GarbledError, Place, Reader
+from actors.streaming.core.reckoning import Shape, topped
 from actors.streaming.core.sse import SseEvent, SseParser
 from actors.streaming.core.tool_calls import GrowingCall
 from actors.streaming.core.wires.openai_responses.events import (
@@ -28,12 +30,6 @@ from actors.streaming.core.wires.openai_responses.events import (
 from schemas.llm import FinishReason, GenerateRequest
 from schemas.problems import Problem
 from schemas.usage import Quality, Usage
-
-_FINISH: dict[str, FinishReason] = {
-    "completed": "stop",
-    "max_output_tokens": "length",
-    "content_filter": "content_filter",
-}
 
 _CALLS = {"function_call": "arguments", "custom_tool_call": "input"}
 """The items that are calls of the caller's tools, and the field of their arguments."""
@@ -60,10 +56,19 @@ GARBLED = Problem(
 )
 
 
+_READ = ("input_tokens_details", "cached_tokens")
+_WRITTEN = ("input_tokens_details", "cache_write_tokens")
+_REASONING = ("output_tokens_details", "reasoning_tokens")
+_COUNTED = (_READ, _WRITTEN, _REASONING)
+
+
 class ResponsesReader(Reader[SseEvent]):
     """Collects one answer from Responses events."""
 
     WIRE = "openai_responses"
+    SHAPE = Shape(
+        prompt="input_tokens", output="output_tokens", total="total_tokens", details=_COUNTED
+    )
 
     def __init__(
         self, request: GenerateRequest, *, framing: Framing[SseEvent] | None = None
@@ -111,9 +116,7 @@ class ResponsesReader(Reader[SseEvent]):
             case _:
                 return
 
-    def _buckets(self, raw: Mapping[str, Any], quality: Quality) -> Usage | None:
-        if not counts.told(raw, "input_tokens", "output_tokens", quality):
-            return None
+    def _buckets(self, raw: Mapping[str, Any], quality: Quality) -> Usage:
         return usage_of(raw, quality, self._searches)
 
     def _reason(self) -> FinishReason:
@@ -186,16 +189,19 @@ class ResponsesReader(Reader[SseEvent]):
     # The end
 
     def _end(self, response: ResponsePart, name: str) -> None:
+        if response.usage:
+            self._account(response.usage)
         if response.error or name in {"response.failed", "response.cancelled"}:
             raise ProviderFaultError(failure_in_stream(response.error))
         self._model = response.model or self._model
         self._serve(response.service_tier)
-        self._usage = response.usage or self._usage
         if not self._places:
             self._read_output(response.output)
+        self._accounted()
         incomplete = response.incomplete_details and response.incomplete_details.reason
-        self._finish_word = incomplete or response.status or name.removeprefix("response.")
-        self._finish = _FINISH.get(self._finish_word, "other")
+        # A status that is none of an end is what it was before; the event's name is newer.
+        told = next(filter(is_word, (incomplete, response.status)), None)
+        self._closes(told or name.removeprefix("response."))
         self.done = True
 
     def _read_output(self, output: msgspec.Raw) -> None:
@@ -237,15 +243,16 @@ def _decode(event: SseEvent) -> Event:
 
 def usage_of(raw: Mapping[str, Any], quality: Quality, searches: int = 0) -> Usage:
     """Put the counts into buckets: cached ones lie inside the input, reasoning in the output."""
-    read = counts.at(raw, "input_tokens_details", "cached_tokens")
-    written = counts.at(raw, "input_tokens_details", "cache_write_tokens")
-    reasoning = counts.at(raw, "output_tokens_details", "reasoning_tokens")
-    return Usage(
-        input=max(counts.at(raw, "input_tokens") - read - written, 0),
+    prompt = counts.at(raw, "input_tokens")
+    read = min(counts.at(raw, *_READ), prompt)
+    written = min(counts.at(raw, *_WRITTEN), prompt - read)
+    usage = Usage(
+        input=prompt - read - written,
         cache_read=read,
         cache_write=written,
-        output=max(counts.at(raw, "output_tokens"), reasoning),
-        reasoning=reasoning,
+        output=counts.at(raw, "output_tokens"),
+        reasoning=counts.at(raw, *_REASONING),
         searches=searches,
         quality=quality,
     )
+    return topped(usage, counts.at(raw, "total_tokens"))

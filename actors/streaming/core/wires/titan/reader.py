@@ -10,10 +10,12 @@ from typing import Any
 import msgspec
 
 from actors.streaming.core import counts, surrogates
-from actors.streaming.core.bedrock import InvokeFraming
+from actors.streaming.core.bedrock import METRICS, InvokeFraming
+from actors.streaming.core.finish_words import is_word
 from actors.streaming.core.reader import GarbledError, Reader
+from actors.streaming.core.reckoning import Shape
 from actors.streaming.core.sse import SseEvent
-from schemas.llm import FinishReason, GenerateRequest
+from schemas.llm import GenerateRequest
 from schemas.problems import Problem
 from schemas.usage import Quality, Usage
 
@@ -21,17 +23,7 @@ GARBLED = Problem(
     code="provider_error", message="The provider sent something that is no chunk.", retryable=True
 )
 
-_METRICS = "amazon-bedrock-invocationMetrics"
 _GUARDRAIL = "amazon-bedrock-guardrailAction"
-
-_FINISH: dict[str, FinishReason] = {
-    "FINISH": "stop",
-    "FINISHED": "stop",
-    "STOP_CRITERIA_MET": "stop",
-    "LENGTH": "length",
-    "CONTENT_FILTERED": "content_filter",
-    "INTERVENED": "content_filter",
-}
 
 
 class Chunk(msgspec.Struct, frozen=True, rename="camel"):
@@ -41,7 +33,7 @@ class Chunk(msgspec.Struct, frozen=True, rename="camel"):
     completion_reason: str | None = None
     input_text_token_count: int | float | None = None
     total_output_text_token_count: int | float | None = None
-    metrics: dict[str, Any] | None = msgspec.field(name=_METRICS, default=None)
+    metrics: dict[str, Any] | None = msgspec.field(name=METRICS, default=None)
     guardrail_action: str | None = msgspec.field(name=_GUARDRAIL, default=None)
 
 
@@ -52,6 +44,7 @@ class TitanReader(Reader[SseEvent]):
     """Collects one answer from Titan's chunks; see the module's docstring for its end."""
 
     WIRE = "titan"
+    SHAPE = Shape(prompt="inputTokenCount", output="outputTokenCount")
 
     def __init__(self, request: GenerateRequest) -> None:
         super().__init__(request, InvokeFraming())
@@ -66,15 +59,13 @@ class TitanReader(Reader[SseEvent]):
             self._input = chunk.input_text_token_count
         output = chunk.total_output_text_token_count
         reason = chunk.completion_reason or (output is not None and chunk.guardrail_action)
-        if reason:
-            self._finish_word, self._finish = reason, _FINISH.get(reason, "other")
+        if reason and is_word(reason):
             told = {"inputTokenCount": self._input, "outputTokenCount": output}
-            self._usage = chunk.metrics or told
+            self._account(chunk.metrics or told)
+            self._closes(reason)
 
-    def _buckets(self, raw: Mapping[str, Any], quality: Quality) -> Usage | None:
+    def _buckets(self, raw: Mapping[str, Any], quality: Quality) -> Usage:
         """Put the counts into buckets; Bedrock's own where they have come."""
-        if raw.get("outputTokenCount") is None:
-            return None
         return Usage(
             input=counts.at(raw, "inputTokenCount"),
             output=counts.at(raw, "outputTokenCount"),
