@@ -9,6 +9,7 @@ import msgspec
 from actors.streaming.core import estimate
 from actors.streaming.core.deltas import Delta, ReasoningDelta, TextDelta
 from actors.streaming.core.faults import ProviderFaultError, fault
+from actors.streaming.core.fragments import CallFragments
 from actors.streaming.core.framing import Framing, FramingError
 from actors.streaming.core.tool_calls import ToolCalls
 from schemas.llm import Answer, FinishReason, GenerateRequest, ProviderBlock, Wire
@@ -62,6 +63,7 @@ class Reader(ABC, Generic[E]):
         self._text_length = 0
         self._size = 0
         self._calls = ToolCalls()
+        self._fragments = CallFragments(self._calls, (tool.name for tool in request.tools))
         self._blocks: list[ProviderBlock] = []
         self._finish: FinishReason | None = None
         self._finish_word: str | None = None
@@ -80,6 +82,11 @@ class Reader(ABC, Generic[E]):
     def settled(self) -> bool:
         """Whether only accounts may follow: silence, or a loss of the connection, is an end too."""
         return self._finish is not None
+
+    @property
+    def silent(self) -> bool:
+        """Whether nothing has been said yet, and nothing counted."""
+        return not (self._size or len(self._calls) or self._usage)
 
     def feed(self, chunk: bytes) -> list[Delta]:
         """Take the next bytes, b"" at the end; return what the answer grows by."""
@@ -109,6 +116,7 @@ class Reader(ABC, Generic[E]):
             raise self._fault
         if not self.whole:
             raise fault("provider_error", "The provider ended the stream in mid-answer.")
+        self._fragments.settle()
         return list(self._calls.finished())
 
     def answer(self) -> Answer:

@@ -20,8 +20,9 @@ import msgspec
 
 from actors.streaming.core import counts
 from actors.streaming.core.faults import ProviderFaultError, failure_in_stream
+from actors.streaming.core.fragments import Fragment
 from actors.streaming.core.reader import GarbledError, Reader
-from actors.streaming.core.sse import SseEvent, SseParser
+from actors.streaming.core.sse import SseEvent, marker
 from actors.streaming.core.tool_calls import GrowingCall
 from actors.streaming.core.wires.gemini.arguments import StreamedArguments
 from actors.streaming.core.wires.gemini.chunks import (
@@ -31,6 +32,7 @@ from actors.streaming.core.wires.gemini.chunks import (
     Part,
     decode,
 )
+from actors.streaming.core.wrapping import event_framing
 from schemas.llm import FinishReason, GenerateRequest
 from schemas.problems import Problem
 from schemas.usage import Quality, Usage
@@ -57,6 +59,7 @@ _FINISH: dict[str, FinishReason] = {
     "IMAGE_RECITATION": "content_filter",
 }
 
+_NOT_BLOCKED = frozenset({None, "", "BLOCK_REASON_UNSPECIFIED", "BLOCKED_REASON_UNSPECIFIED"})
 _UNSPECIFIED = "FINISH_REASON_UNSPECIFIED"
 
 _BY_PROMPT = re.compile(r"gemini-[12]\.")
@@ -69,7 +72,7 @@ class GeminiReader(Reader[SseEvent]):
     WIRE = "gemini"
 
     def __init__(self, request: GenerateRequest) -> None:
-        super().__init__(request, SseParser())
+        super().__init__(request, event_framing())
         self._streamed: tuple[GrowingCall, StreamedArguments] | None = None
         self._queries: set[str] = set()
 
@@ -79,20 +82,25 @@ class GeminiReader(Reader[SseEvent]):
         return False
 
     def _event(self, event: SseEvent) -> None:
-        if event.data:
-            self._chunk(_read(event))
+        match marker(event.data):
+            case "done":
+                self.done = True
+            case "idle":
+                return
+            case _:
+                self._chunk(_read(event))
 
     def _chunk(self, chunk: Chunk) -> None:
         self._model = chunk.model_version or self._model
-        if chunk.usage_metadata:
+        if told := counts.members(chunk.usage_metadata):
             # The first ones tell of the traffic only; each is complete in what it counts.
-            self._usage = {**(self._usage or {}), **chunk.usage_metadata}
-            self._serve(_tier_of(chunk.usage_metadata))
+            self._usage = {**(self._usage or {}), **told}
+            self._serve(_tier_of(told))
         feedback = chunk.prompt_feedback
-        if feedback is not None and feedback.block_reason:
+        if feedback is not None and feedback.block_reason not in _NOT_BLOCKED:
             self._finish_word, self._finish = feedback.block_reason, "content_filter"
         for candidate in chunk.candidates or ():
-            if not candidate.index:
+            if not candidate.index or candidate.index == "0":
                 self._candidate(candidate)
 
     def _candidate(self, candidate: Candidate) -> None:
@@ -108,7 +116,7 @@ class GeminiReader(Reader[SseEvent]):
             self._finish = _FINISH.get(reason, "other")
 
     def _part(self, part: Part) -> None:
-        if part.function_call is not None:
+        if part.function_call is not None and not part.text:
             self._function(part.function_call, part.thought_signature)
             return
         if told := _of_googles_tools(part):
@@ -136,10 +144,12 @@ class GeminiReader(Reader[SseEvent]):
 
     def _begin(self, function: FunctionCall) -> None:
         self._complete()
-        call = self._calls.begin(function.id or "", function.name or "")
+        told = Fragment(id=function.id or "", name=function.name or "")
         if not function.will_continue and not function.partial_args:
-            call.grow(msgspec.json.encode(function.args or {}).decode())
+            args = msgspec.json.encode(function.args or {}).decode()
+            self._fragments.begin(told._replace(arguments=args))
             return
+        call = self._fragments.begin(told)
         arguments = StreamedArguments(function.args or {})
         self._streamed = call, arguments
         for argument in function.partial_args or ():
@@ -184,7 +194,7 @@ def _of_googles_tools(part: Part) -> dict[str, Any]:
         "toolCall": part.tool_call,
         "toolResponse": part.tool_response,
     }
-    raw = {name: value for name, value in told.items() if value is not None}
+    raw = {name: value for name, value in told.items() if value}
     beside = {"thought": part.thought, "thoughtSignature": part.thought_signature}
     return raw | {name: value for name, value in beside.items() if raw and value}
 

@@ -31,8 +31,8 @@ class CallPart(msgspec.Struct, frozen=True, gc=False):
     ``extra_content`` is where Google's interface of this format has a call's signature.
     """
 
-    index: int | None = None
-    id: str | int | None = None
+    index: int | float | str | None = None
+    id: str | int | bool | None = None
     function: FunctionPart | None = None
     custom: CustomPart | None = None
     extra_content: dict[str, Any] | None = None
@@ -71,26 +71,29 @@ class Choice(msgspec.Struct, frozen=True, gc=False):
     OpenRouter may put an error of the provider behind it here, and Moonshot its usage.
     """
 
-    index: int | None = None
+    index: int | float | str | None = None
     delta: DeltaPart | None = None
     message: DeltaPart | None = None
     finish_reason: str | None = None
-    usage: dict[str, Any] | None = None
+    usage: Any = None
     error: Any = None
 
 
 class GroqPart(msgspec.Struct, frozen=True, gc=False):
     """Groq's own place for the usage, beside or instead of the usual one."""
 
-    usage: dict[str, Any] | None = None
+    usage: Any = None
     error: Any = None
 
 
 class Chunk(msgspec.Struct, frozen=True, gc=False):
-    """One event of the stream. An ``object`` "error" is one itself, as older vLLM sends it."""
+    """One event of the stream. An ``object`` "error" is one itself, as older vLLM sends it.
+
+    What is no usage is passed over and costs no text, so it may be anything.
+    """
 
     choices: list[Choice] | None = None
-    usage: dict[str, Any] | None = None
+    usage: Any = None
     model: str | None = None
     service_tier: Any = None
     error: Any = None

@@ -22,7 +22,7 @@ from actors.streaming.core.deltas import Delta
 from actors.streaming.core.faults import ProviderFaultError, failure_in_stream, fault
 from actors.streaming.core.framing import Framing
 from actors.streaming.core.reader import GarbledError, Place, Reader
-from actors.streaming.core.sse import SseEvent, SseParser
+from actors.streaming.core.sse import SseEvent, marker
 from actors.streaming.core.wires.openai_chat.chunks import (
     CallPart,
     Choice,
@@ -32,7 +32,8 @@ from actors.streaming.core.wires.openai_chat.chunks import (
     decode,
 )
 from actors.streaming.core.wires.openai_chat.details import DETAILS, ReasoningDetails
-from actors.streaming.core.wires.openai_chat.fragments import EXTRAS, CallFragments
+from actors.streaming.core.wires.openai_chat.fragments import EXTRAS, add, extras
+from actors.streaming.core.wrapping import event_framing
 from schemas.llm import FinishReason, GenerateRequest
 from schemas.problems import Problem
 from schemas.usage import Quality, Usage
@@ -72,9 +73,8 @@ class ChatReader(Reader[SseEvent]):
         done_suffices: bool = False,
         framing: Framing[SseEvent] | None = None,
     ) -> None:
-        super().__init__(request, framing or SseParser())
+        super().__init__(request, framing or event_framing())
         self._done_suffices = done_suffices
-        self._fragments = CallFragments(self._calls)
         self._details = ReasoningDetails()
         self._refused = False
         self._wants_back = False
@@ -90,16 +90,16 @@ class ChatReader(Reader[SseEvent]):
             self._keep({"reasoning_content": "".join(self._reasoning)}, Place(0, 0))
         if deltas and (details := self._details.pieces()):
             self._keep({DETAILS: details}, Place(0, 0))
-        if extras := self._fragments.extras:
-            self._keep({EXTRAS: extras}, Place(0, 0))
+        if beside := extras(self._calls):
+            self._keep({EXTRAS: beside}, Place(0, 0))
         return deltas
 
     def _event(self, event: SseEvent) -> None:
         data = event.data
-        if data[:1] != "{" and data.strip() == "[DONE]":
-            self._end()
-        elif data:
+        if data[:1] == "{" or (said := marker(data)) is None:
             self._chunk(_decode(event))
+        elif said == "done":
+            self._end()
 
     def _buckets(self, raw: Mapping[str, Any], quality: Quality) -> Usage | None:
         if not counts.told(raw, "prompt_tokens", "completion_tokens", quality):
@@ -117,15 +117,19 @@ class ChatReader(Reader[SseEvent]):
     def _chunk(self, chunk: Chunk) -> None:
         self._model = chunk.model or self._model
         self._serve(chunk.service_tier)
-        self._usage = chunk.usage or (chunk.x_groq and chunk.x_groq.usage) or self._usage
+        if chunk.usage or chunk.x_groq is not None:
+            told = counts.members(chunk.usage) or counts.members(
+                chunk.x_groq and chunk.x_groq.usage
+            )
+            self._usage = told or self._usage
         for choice in chunk.choices or ():
-            if not choice.index:
+            if not choice.index or choice.index == "0":
                 self._choice(choice)
 
     def _choice(self, choice: Choice) -> None:
         if choice.delta is not None:
             self._grow(choice.delta)
-        elif choice.message is not None and not self._size and not len(self._calls):
+        if choice.message is not None and not self._size and not len(self._calls):
             # Some servers do not stream, and some repeat the whole answer at its end.
             self._grow(choice.message)
         if choice.error:
@@ -133,7 +137,7 @@ class ChatReader(Reader[SseEvent]):
         if choice.finish_reason in _BROKEN_OFF:
             raise fault("provider_error", "The provider broke off its answer.")
         if choice.finish_reason:
-            self._usage = self._usage or choice.usage
+            self._usage = self._usage or counts.members(choice.usage) or None
             self._finish_word = choice.finish_reason
             self._finish = _FINISH.get(choice.finish_reason.lower(), "other")
 
@@ -152,9 +156,9 @@ class ChatReader(Reader[SseEvent]):
             self._refused = True
             self._say(delta.refusal)
         if calls := delta.tool_calls:
-            self._fragments.add([calls] if isinstance(calls, CallPart) else calls)
+            add(self._fragments, [calls] if isinstance(calls, CallPart) else calls)
         if delta.function_call:
-            self._fragments.add([CallPart(index=0, function=delta.function_call)])
+            add(self._fragments, [CallPart(index=0, function=delta.function_call)])
 
     def _parts(self, parts: list[ContentPart]) -> None:
         for part in parts:
