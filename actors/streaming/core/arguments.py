@@ -5,6 +5,7 @@ object before the whole. The pieces joined are no JSON then, which is what tells
 ones: text that is JSON as it came is never touched.
 """
 
+import re
 from collections.abc import Sequence
 from json import JSONDecoder
 from typing import Any
@@ -16,6 +17,7 @@ from actors.streaming.core.counts import members
 _TRIES = 8
 """Places at which a repetition is looked for; a bound, since each costs a decoding."""
 
+_SPACE = re.compile(r"\s*")
 _decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder()
 _scan = JSONDecoder().raw_decode
 
@@ -38,7 +40,7 @@ def is_same(one: str, other: str) -> bool:
     """Whether two texts are equal JSON objects, however they are spaced and ordered."""
     if not is_whole(one) or not is_whole(other):
         return False
-    return _canonical(_decoder.decode(one)) == _canonical(_decoder.decode(other))
+    return _are_equal(_decoder.decode(one), _decoder.decode(other))
 
 
 def settled(pieces: Sequence[str]) -> str:
@@ -54,19 +56,23 @@ def _said_again(text: str) -> str | None:
 
     An empty object before another one was its placeholder.
     """
-    found, value = "", None
-    rest = text.strip()
-    while rest:
+    found, value, at = "", None, _past_space(text, 0)
+    while at < len(text):
         try:
-            read, end = _scan(rest)
+            read, end = _scan(text, at)
         except (ValueError, RecursionError):
             return None
-        if found and value != {} and _canonical(read) != _canonical(value):
+        if found and value != {} and not _are_equal(read, value):
             return None
         if not found or value == {}:
-            found, value = rest[:end], read
-        rest = rest[end:].lstrip()
+            found, value = text[at:end], read
+        at = _past_space(text, end)
     return found if isinstance(value, dict) else None
+
+
+def _past_space(text: str, at: int) -> int:
+    match = _SPACE.match(text, at)
+    return match.end() if match else at
 
 
 def _begun_again(pieces: Sequence[str]) -> str | None:
@@ -83,8 +89,13 @@ def _begun_again(pieces: Sequence[str]) -> str | None:
     return None
 
 
-def _canonical(value: Any) -> bytes:
+def _are_equal(one: object, other: object) -> bool:
+    """Whether two objects are equal as JSON; 1 and true are not, though Python says so."""
     try:
-        return msgspec.json.encode(members(value), order="sorted")
+        return _canonical(one) == _canonical(other)
     except (OverflowError, RecursionError):
-        return b""
+        return False
+
+
+def _canonical(value: object) -> bytes:
+    return msgspec.json.encode(members(value), order="sorted")

@@ -149,10 +149,11 @@ def unwrapped(value: bytes) -> Iterator[BedrockEvent]:
     if bytes(told.get("output", b"")).strip()[:1] == b"{" and "stopReason" in told:
         yield from whole(msgspec.json.decode(value))
         return
-    for kind, body in told.items():
+    for kind, raw in told.items():
+        body = bytes(raw)
         is_default = body == b"null" or (body == b"{}" and len(told) > 1)
         if not is_default and not kind.startswith("amazon-bedrock-"):
-            yield BedrockEvent(kind, bytes(body))
+            yield BedrockEvent(kind, body)
 
 
 def whole(answer: dict[str, Any]) -> Iterator[BedrockEvent]:
