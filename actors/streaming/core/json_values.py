@@ -61,12 +61,11 @@ class JsonValues:
                 yield self._value()
             if self._is_broken(token) or (token == b"\n" and self._may_be_lines):
                 self._lines = NdjsonParser(limit=self._limit)
-                lines = bytes(self._partial)
+                lines = bytes(self._partial).lstrip(_BETWEEN)
                 self._partial.clear()
                 yield from self._lines.feed(lines)
                 return
-        if self._depth == (self._floor or 0) and not self._in_text:
-            self._strip()
+        self._strip()
         if len(self._partial) > self._limit:
             raise LineTooLargeError(self._limit)
 
@@ -120,7 +119,8 @@ class JsonValues:
         self._drop()
         if len(value) > self._limit:
             raise LineTooLargeError(self._limit)
-        self._may_be_lines = self._floor == 0 and b"\n" not in value
+        # An empty object has one line in every form.
+        self._may_be_lines = self._floor == 0 and b"\n" not in value and b":" in value
         return value
 
     def _drop(self) -> None:
@@ -128,7 +128,7 @@ class JsonValues:
         self._scanned = 0
 
     def _strip(self) -> None:
-        """Forget what separates objects."""
+        """Forget what stands before an object."""
         rest = self._partial.lstrip(_BETWEEN)
         self._scanned -= len(self._partial) - len(rest)
         self._partial = rest

@@ -10,8 +10,8 @@ from typing import Generic, TypeVar
 
 from actors.streaming.core.framing import Framing
 from actors.streaming.core.json_values import JsonValues
-from actors.streaming.core.ndjson import NdjsonParser
-from actors.streaming.core.sse import SseEvent, SseParser
+from actors.streaming.core.ndjson import MAX_LINE_BYTES, NdjsonParser
+from actors.streaming.core.sse import MAX_EVENT_BYTES, SseEvent, SseParser
 
 E = TypeVar("E")
 
@@ -29,10 +29,16 @@ class EitherFraming(Generic[E]):
     stream as it should be costs nothing more.
     """
 
-    def __init__(self, usual: Framing[E], of_value: Callable[[bytes], Iterable[E]]) -> None:
+    def __init__(
+        self,
+        usual: Framing[E],
+        of_value: Callable[[bytes], Iterable[E]],
+        *,
+        limit: int = MAX_LINE_BYTES,
+    ) -> None:
         self._usual = usual
         self._of_value = of_value
-        self._values = JsonValues()
+        self._values = JsonValues(limit=limit)
         self.feed: Callable[[bytes], Iterable[E]] = self._undecided
         """Take the next bytes and return the events they complete; raises FramingError."""
         self.finish: Callable[[], Iterable[E]] = usual.finish
@@ -56,10 +62,9 @@ class EitherFraming(Generic[E]):
             yield from self._of_value(value)
 
 
-def event_framing(*, limit: int | None = None) -> EitherFraming[SseEvent]:
+def event_framing(*, limit: int = MAX_EVENT_BYTES) -> EitherFraming[SseEvent]:
     """Return the framing of a wire of server-sent events."""
-    usual = SseParser() if limit is None else SseParser(limit=limit)
-    return EitherFraming(usual, as_event)
+    return EitherFraming(SseParser(limit=limit), as_event, limit=limit)
 
 
 class LineFraming:

@@ -12,16 +12,8 @@ from hypothesis import strategies as st
 from actors.streaming.core.arguments import settled
 from actors.streaming.core.fragments import CallFragments, Fragment, identifier, place_of
 from actors.streaming.core.tool_calls import ToolCalls
-from actors.streaming.core.wires.anthropic.reader import MessagesReader
-from actors.streaming.core.wires.converse.reader import ConverseReader
-from actors.streaming.core.wires.gemini.reader import GeminiReader
-from actors.streaming.core.wires.ollama.reader import OllamaReader
-from actors.streaming.core.wires.openai_chat.reader import ChatReader
-from actors.streaming.core.wires.openai_responses.reader import ResponsesReader
 from schemas.llm import ChatMessage, GenerateRequest, ToolDefinition
 from schemas.providers import Custom
-from tests.frames import event as frame
-from tests.wires import ReaderOf, answered, bytewise, play, sse
 
 OFFERED = ("find", "find_all", "send_mail", "x")
 

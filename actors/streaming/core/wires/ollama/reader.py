@@ -64,7 +64,7 @@ class OllamaReader(Reader[bytes]):
             self._end(line)
 
     def _end(self, line: Line) -> None:
-        self._finish_word = line.done_reason
+        self._finish_word = line.done_reason or None
         self._finish = _FINISH.get(line.done_reason or "", "other")
         told = {name: getattr(line, name) for name in _COUNTS}
         self._usage = {name: count for name, count in told.items() if count is not None}

@@ -25,7 +25,7 @@ def add(fragments: CallFragments, parts: list[CallPart]) -> None:
     for part, call in zip(parts, calls, strict=True):
         if call is not None and part.extra_content:
             call.extra = part.extra_content
-        if call is not None and part.custom is not None:
+        if call is not None and part.custom is not None and part.custom.input:
             call.verbatim = True
 
 

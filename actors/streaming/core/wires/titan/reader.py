@@ -77,7 +77,7 @@ class TitanReader(Reader[SseEvent]):
 
     def _buckets(self, raw: Mapping[str, Any], quality: Quality) -> Usage | None:
         """Put the counts into buckets; Bedrock's own where they have come."""
-        if raw.get("outputTokenCount") is None:
+        if not counts.told(raw, "inputTokenCount", "outputTokenCount", quality):
             return None
         return Usage(
             input=counts.at(raw, "inputTokenCount"),
