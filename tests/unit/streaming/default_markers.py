@@ -346,10 +346,8 @@ GEMINI = Wire(
             ]
         },
         {"candidates": [{"content": {"parts": [{"text": "!"}]}}]},
-        {
-            "candidates": [{"content": {"parts": [{"functionCall": {}}]}, "finishReason": "STOP"}],
-            "usageMetadata": {"promptTokenCount": 7, "candidatesTokenCount": 5},
-        },
+        {"candidates": [{"content": {"parts": [{"functionCall": {}}]}, "finishReason": "STOP"}]},
+        {"usageMetadata": {"promptTokenCount": 7, "candidatesTokenCount": 5}},
     ],
     sse,
     {

@@ -54,7 +54,7 @@ CHAT = {
         chat(
             part("a", "book", "", index="1"),
             part("b", "book", "", index="5"),
-            part(None, None, '{"d":', index="1"),
+            part(None, None, '{"d":', index=1),
             part(None, None, '{"d":2}', index="5"),
             part(None, None, "1}", index="1"),
         ),
@@ -131,6 +131,17 @@ RESPONSES = {
             item(ARGUE, 0, item_id="i1", delta=":1}"),
             item(DONE, 0, item=function("b", '{"d":2}', "i2")),
             item(DONE, 0, item=function("a", '{"d":1}', "i1")),
+            ENDED,
+        ],
+        TWO,
+    ),
+    "one index, and no item ends": Row(
+        ResponsesReader,
+        [
+            item(ADDED, 0, item=function("a", item_id="i1")),
+            item(ADDED, 0, item=function("b", item_id="i2")),
+            item(ARGUE, 0, item_id="i1", delta='{"d":1}'),
+            item(ARGUE, 0, item_id="i2", delta='{"d":2}'),
             ENDED,
         ],
         TWO,

@@ -8,9 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from actors.streaming.core.wires.gemini.reader import GeminiReader
+from actors.streaming.core.wires.titan.reader import TitanReader
 from schemas.llm import Answer
+from tests.frames import chunk as invocation
 from tests.unit.streaming.default_markers import WIRES, Wire
-from tests.wires import HELLO, answered
+from tests.wires import HELLO, ReaderOf, answered, failed, sse
 
 
 def objects_at(value: Any, path: str) -> Iterator[dict[str, Any]]:
@@ -74,3 +77,32 @@ def test_no_known_fields_with_their_defaults_change_what_is_read(wire: Wire, dat
     some = st.lists(st.sampled_from(additions(wire)), max_size=12, unique_by=lambda one: one[:4])
 
     assert read(wire, data.draw(some)) == read(wire, [])
+
+
+@pytest.mark.parametrize(
+    ("reader", "event"),
+    [
+        (
+            TitanReader,
+            invocation(
+                {
+                    "outputText": "Hi",
+                    "totalOutputTextTokenCount": 0,
+                    "amazon-bedrock-guardrailAction": "NONE",
+                }
+            ),
+        ),
+        (
+            GeminiReader,
+            sse(
+                {
+                    "candidates": [{"content": {"parts": [{"text": "Hi"}]}, "finishReason": ""}],
+                    "promptFeedback": {"blockReason": "BLOCK_REASON_UNSPECIFIED"},
+                }
+            ),
+        ),
+    ],
+    ids=["titan", "gemini"],
+)
+def test_a_default_is_no_word_for_the_end(reader: ReaderOf, event: bytes):
+    assert failed(reader(HELLO), [event]).retryable

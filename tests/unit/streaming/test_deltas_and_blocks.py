@@ -148,6 +148,17 @@ MESSAGES = {
         calls=("{}",),
         blocks=(KEPT,),
     ),
+    "no block ends, and all begin at one index": Row(
+        [
+            begin(0, "thinking", thinking="Hm"),
+            signed(0),
+            begin(0, "redacted_thinking", data="x"),
+            begin(0, "text", text="Yes."),
+        ],
+        text="Yes.",
+        reasoning="Hm",
+        blocks=(KEPT, {"type": "redacted_thinking", "data": "x"}),
+    ),
     "no block has an index": Row(
         [begin("-", "thinking", thinking=""), thought("-", "Hm"), signed(None), text("-", "Yes.")],
         text="Yes.",

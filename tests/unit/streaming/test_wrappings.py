@@ -343,12 +343,10 @@ def test_the_mark_of_the_end_alone_is_no_answer():
 def test_the_mark_ends_a_message_that_has_said_why_it_ends():
     stop = sse({"type": "message_delta", "delta": {"stop_reason": "end_turn"}})
     said = sse({"type": "content_block_delta", "delta": {"type": "text_delta", "text": "x"}})
-    reader = MessagesReader(HELLO)
 
-    reader.feed(said + stop + sse("[DONE]") + said)
+    answer = answered(MessagesReader(HELLO), [said + stop + sse("[DONE]") + said])[1]
 
-    assert reader.done
-    assert reader.answer().text == "x"
+    assert (answer.text, answer.finish_reason) == ("x", "stop")
 
 
 # The framings themselves

@@ -11,8 +11,9 @@ Each has two modules:
 
 ``reader.py``
     A ``Reader`` (``core/reader.py``) over a ``Framing`` (``core/framing.py``): SSE, NDJSON or the
-    AWS event stream. It says what one event means, in ``_event``, by calling ``_say``,
-    ``_think``, ``_keep`` and ``self._calls.begin(id, name).grow(text)``, and by setting ``_model``,
+    AWS event stream, each of which gives way to plain JSON (``core/wrapping.py``). It says what one
+    event means, in ``_event``, by calling ``_say``, ``_think``, ``_keep`` and ``self._fragments``
+    (``core/fragments.py``: whose fragment of a call it is), and by setting ``_model``,
     ``_usage`` (the provider's JSON, unchanged; ``_buckets`` reads it), and at the terminal event
     ``_finish`` with ``_finish_word``. It sets ``done`` where nothing more will be sent. Unknown
     events and fields are passed over; an unreadable one is a ``GarbledError``; an error object
