@@ -60,7 +60,7 @@ KINDS: dict[str, Kind] = {
     "either": Kind(
         lambda: event_framing(limit=LIMIT),
         lambda either: either._values.held + len(either._usual._partial) + either._usual._size,
-        LIMIT,
+        2 * LIMIT,
     ),
     "event stream": Kind(
         lambda: EventStreamParser(limit=LIMIT),

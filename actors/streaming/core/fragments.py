@@ -179,13 +179,8 @@ class CallFragments:
 
     def _starts_alone(self, part: Fragment, call: GrowingCall) -> bool:
         """Whether arguments begin anew, away from a call whose own are complete."""
-        is_elsewhere = part.place not in self._grown or (part.place is None and part.id != "")
-        return (
-            is_elsewhere
-            and part.id != call.id
-            and part.arguments.lstrip()[:1] == "{"
-            and call.is_whole
-        )
+        is_elsewhere = part.place not in self._grown or part.id not in {"", call.id}
+        return is_elsewhere and part.arguments.lstrip()[:1] == "{" and call.is_whole
 
     # With a name
 
@@ -264,6 +259,8 @@ def _is_one(earlier: GrowingCall, later: GrowingCall) -> bool:
 
     An id of its own for each fragment proves nothing, so only what the arguments are counts.
     """
+    if not later.name:
+        return arguments.is_whole(arguments.settled([*earlier.pieces, *later.pieces]))
     differ = _differ(earlier, later.id)
     if earlier.is_blank:
         return not later.is_blank or not differ

@@ -57,17 +57,18 @@ class JsonValues:
     def _cut(self, chunk: bytes) -> Iterator[bytes]:
         self._partial += chunk
         while (token := self._token()) is not None:
+            self._demand(self._scanned)
             if self._ends(token):
                 yield self._value()
             if self._is_broken(token) or (token == b"\n" and self._may_be_lines):
                 self._lines = NdjsonParser(limit=self._limit)
-                lines = bytes(self._partial).lstrip(_BETWEEN)
+                seen, rest = self._partial[: self._scanned], self._partial[self._scanned :]
+                lines = bytes(seen.lstrip(_BETWEEN) + rest)
                 self._partial.clear()
                 yield from self._lines.feed(lines)
                 return
         self._strip()
-        if len(self._partial) > self._limit:
-            raise LineTooLargeError(self._limit)
+        self._demand(len(self._partial))
 
     def _token(self) -> bytes | None:
         """Return the next byte that structures the text, None where all were seen."""
@@ -117,11 +118,14 @@ class JsonValues:
     def _value(self) -> bytes:
         value = bytes(self._partial[: self._scanned]).lstrip(_BETWEEN)
         self._drop()
-        if len(value) > self._limit:
-            raise LineTooLargeError(self._limit)
         # An empty object has one line in every form.
         self._may_be_lines = self._floor == 0 and b"\n" not in value and b":" in value
         return value
+
+    def _demand(self, size: int) -> None:
+        """Refuse what is too large, as soon as so much of it was seen, however it is cut."""
+        if size > self._limit and len(self._partial[:size].lstrip(_BETWEEN)) > self._limit:
+            raise LineTooLargeError(self._limit)
 
     def _drop(self) -> None:
         del self._partial[: self._scanned]

@@ -283,6 +283,21 @@ F = Fragment
             id="the same dice rolled twice",
         ),
         pytest.param(
+            [F(0, "a", "find", "{}"), F(0, "b", "", '{"q":'), F(0, "c", "", "1}")],
+            [("a", "find", '{"q":1}')],
+            id="an empty object in the place of what comes under other ids",
+        ),
+        pytest.param(
+            [F(0, "a", "find", '{"q":1}'), F(0, "b", "", '{"q":1}')],
+            [("a", "find", '{"q":1}')],
+            id="a flush under an id of its own",
+        ),
+        pytest.param(
+            [F(0, "a", "find", '{"q":1}'), F(0, "b", "", '{"q":2}')],
+            [("a", "find", '{"q":1}'), ("b", "", '{"q":2}')],
+            id="arguments of nobody spoil no call",
+        ),
+        pytest.param(
             [F(1, "a", "", ""), F(1, "", "find", "{}")], [("a", "find", "{}")], id="the id first"
         ),
         pytest.param(

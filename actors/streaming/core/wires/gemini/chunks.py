@@ -21,7 +21,7 @@ class FunctionCall(msgspec.Struct, frozen=True, rename="camel"):
     """A function call, whole; or, where arguments are streamed, a piece of one."""
 
     name: str | None = None
-    args: dict[str, Any] | None = None
+    args: dict[str, Any] | list[Any] | str | None = None
     id: str | None = None
     partial_args: list[PartialArgument] | None = None
     will_continue: bool | None = None

@@ -146,11 +146,10 @@ class GeminiReader(Reader[SseEvent]):
         self._complete()
         told = Fragment(id=function.id or "", name=function.name or "")
         if not function.will_continue and not function.partial_args:
-            args = msgspec.json.encode(function.args or {}).decode()
-            self._fragments.begin(told._replace(arguments=args))
+            self._fragments.begin(told._replace(arguments=_text_of(function.args)))
             return
         call = self._fragments.begin(told)
-        arguments = StreamedArguments(function.args or {})
+        arguments = StreamedArguments(counts.members(function.args))
         self._streamed = call, arguments
         for argument in function.partial_args or ():
             arguments.add(argument)
@@ -184,6 +183,11 @@ class GeminiReader(Reader[SseEvent]):
         if _BY_PROMPT.search(self._request.provider.model):
             return min(len(self._queries), 1)
         return len(self._queries)
+
+
+def _text_of(args: object) -> str:
+    """Return arguments as JSON. Servers in between send them as text, or an empty list for none."""
+    return args if isinstance(args, str) and args else msgspec.json.encode(args or {}).decode()
 
 
 def _of_googles_tools(part: Part) -> dict[str, Any]:

@@ -14,7 +14,7 @@ class FunctionPart(msgspec.Struct, frozen=True):
     """A function call, whole. ``arguments`` is an object; some compatible servers send text."""
 
     name: str | None = None
-    arguments: dict[str, Any] | str | None = None
+    arguments: dict[str, Any] | list[Any] | str | None = None
     index: int | float | str | None = None
 
 

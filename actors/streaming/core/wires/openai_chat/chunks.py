@@ -12,10 +12,13 @@ from actors.streaming.core import surrogates
 
 
 class FunctionPart(msgspec.Struct, frozen=True, gc=False):
-    """A fragment of a function call. Some servers send the arguments as an object, whole."""
+    """A fragment of a function call. Some servers send the arguments as an object, whole.
+
+    Or as an empty list, which is what an empty object is to PHP.
+    """
 
     name: str | None = None
-    arguments: str | dict[str, Any] | None = None
+    arguments: str | dict[str, Any] | list[Any] | None = None
 
 
 class CustomPart(msgspec.Struct, frozen=True, gc=False):
@@ -57,10 +60,10 @@ class DeltaPart(msgspec.Struct, frozen=True, gc=False):
     """
 
     content: str | list[ContentPart] | None = None
-    reasoning_content: str | None = None
-    reasoning: str | None = None
+    reasoning_content: Any = None
+    reasoning: Any = None
     reasoning_details: Any = None
-    refusal: str | None = None
+    refusal: Any = None
     tool_calls: list[CallPart] | CallPart | None = None
     function_call: FunctionPart | None = None
 

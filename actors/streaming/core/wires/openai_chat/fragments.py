@@ -49,12 +49,12 @@ def _fragment(part: CallPart) -> Fragment:
     function, custom = part.function, part.custom
     name = (function and function.name) or (custom and custom.name) or ""
     told = (function and function.arguments) or (custom and custom.input) or ""
-    if isinstance(function and function.arguments, dict):
-        told = msgspec.json.encode(function and function.arguments).decode()
+    if not isinstance(told, str):
+        told = msgspec.json.encode(told).decode()
     call_id = part.id
     return Fragment(
         part.index if type(part.index) is int else place_of(part.index),
         call_id if isinstance(call_id, str) else identifier(call_id),
         name,
-        told if isinstance(told, str) else "",
+        told,
     )

@@ -144,7 +144,7 @@ class ChatReader(Reader[SseEvent]):
     def _grow(self, delta: DeltaPart) -> None:
         if delta.reasoning_content:
             self._wants_back = True
-        if reasoning := delta.reasoning_content or delta.reasoning:
+        if (reasoning := delta.reasoning_content or delta.reasoning) and type(reasoning) is str:
             self._think(reasoning)
         if delta.reasoning_details:
             self._weigh(self._details.add(delta.reasoning_details))
@@ -152,7 +152,7 @@ class ChatReader(Reader[SseEvent]):
             self._parts(delta.content)
         elif delta.content:
             self._say(delta.content)
-        if delta.refusal:
+        if delta.refusal and type(delta.refusal) is str:
             self._refused = True
             self._say(delta.refusal)
         if calls := delta.tool_calls:
