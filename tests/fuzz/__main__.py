@@ -8,7 +8,7 @@ import sys
 from importlib import import_module
 from typing import Any
 
-NAMES = ("sse", "ndjson", "event-stream")
+NAMES = ("sse", "ndjson", "json", "either", "event-stream")
 
 
 def main() -> None:

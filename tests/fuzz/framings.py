@@ -10,8 +10,10 @@ from typing import Any, NamedTuple
 
 from actors.streaming.core.event_stream import MAX_HEADERS_BYTES, EventStreamParser
 from actors.streaming.core.framing import Framing, FramingError
+from actors.streaming.core.json_values import JsonValues
 from actors.streaming.core.ndjson import NdjsonParser
 from actors.streaming.core.sse import SseParser
+from actors.streaming.core.wrapping import event_framing
 from tests.frames import frame
 
 LIMIT = 64
@@ -54,6 +56,12 @@ KINDS: dict[str, Kind] = {
         lambda: SseParser(limit=LIMIT), lambda parser: len(parser._partial) + parser._size, LIMIT
     ),
     "ndjson": Kind(lambda: NdjsonParser(limit=LIMIT), lambda parser: len(parser._partial), LIMIT),
+    "json": Kind(lambda: JsonValues(limit=LIMIT), lambda parser: parser.held, LIMIT),
+    "either": Kind(
+        lambda: event_framing(limit=LIMIT),
+        lambda either: either._values.held + len(either._usual._partial) + either._usual._size,
+        2 * LIMIT,
+    ),
     "event stream": Kind(
         lambda: EventStreamParser(limit=LIMIT),
         lambda parser: len(parser._buffer),

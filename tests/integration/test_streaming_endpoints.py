@@ -182,13 +182,21 @@ async def test_a_stream_that_ends_early_is_a_failure_in_every_format(provider: P
     assert result.usage.quality != "exact"
 
 
-async def test_an_error_that_comes_as_a_bare_body_with_a_good_status_is_understood():
-    bare = b'{"error":{"type":"overloaded_error","message":"secret words"}}'
-    async with fake_provider(sending(bare)) as fake:
-        result = await attempt_at(Anthropic(model="m"), fake.base_url)
+@pytest.mark.parametrize(
+    "bare",
+    [
+        b'{"error":{"type":"overloaded_error","message":"secret words"}}',
+        b'{"type":"overloaded_error","message":"secret words"}',
+        b'{"code":\n"overloaded_error"}\n',
+    ],
+)
+async def test_an_error_that_comes_as_a_bare_body_with_a_good_status_is_understood(bare: bytes):
+    for provider in (Anthropic(model="m"), OpenAI(model="m"), OpenAI(model="m", api="responses")):
+        async with fake_provider(sending(bare)) as fake:
+            result = await attempt_at(provider, fake.base_url)
 
-    assert isinstance(result, FailGeneration)
-    assert result.problem.code == "provider_overloaded"
+        assert isinstance(result, FailGeneration)
+        assert result.problem.code == "provider_overloaded"
 
 
 async def test_pitfall_14_signs_of_life_alone_are_no_progress():

@@ -159,7 +159,7 @@ class HttpCall:
 
     def _watch(self, chunk: bytes) -> None:
         """Demand that there is progress; the clock is only asked while there is none."""
-        if self._reader.steps == 0 and len(self._head) < _HEAD_BYTES:
+        if self._steps == 0 and len(self._head) < _HEAD_BYTES:
             self._head += chunk
         if self._reader.steps != self._steps:
             self._steps, self._stuck_since = self._reader.steps, None
@@ -174,7 +174,8 @@ class HttpCall:
         try:
             return self._reader.finish()
         except ProviderFaultError:
-            error = error_in(self._head) if self._reader.steps == 0 else None
+            # A body that is one JSON object was read as an event, and was no answer.
+            error = error_in(self._head) if self._reader.silent else None
             if error is None:
                 raise
         raise ProviderFaultError(failure_in_stream(error))

@@ -11,9 +11,11 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from actors.streaming.core.counts import items, members
 from actors.streaming.core.event_stream import EventMessage, EventStreamParser, HeaderValue
 from actors.streaming.core.faults import ProviderFaultError, failure_in_stream, fault, named
-from actors.streaming.core.sse import SseEvent
+from actors.streaming.core.sse import SseEvent, marker
+from actors.streaming.core.wrapping import EitherFraming, as_event
 
 METRICS = "amazon-bedrock-invocationMetrics"
 """The name of the event with Bedrock's own counts, which it bills, whatever the vendor's are."""
@@ -31,10 +33,10 @@ class BedrockEvent(NamedTuple):
 class Metrics(msgspec.Struct, frozen=True, gc=False, rename="camel"):
     """What Bedrock has counted of an invocation, in tokens."""
 
-    input_token_count: int | float | None = None
-    output_token_count: int | float | None = None
-    cache_read_input_token_count: int | float | None = None
-    cache_write_input_token_count: int | float | None = None
+    input_token_count: Any = None
+    output_token_count: Any = None
+    cache_read_input_token_count: Any = None
+    cache_write_input_token_count: Any = None
 
 
 class _Chunk(msgspec.Struct, frozen=True, gc=False):
@@ -46,8 +48,8 @@ class _Chunk(msgspec.Struct, frozen=True, gc=False):
 class _Vendors(msgspec.Struct, frozen=True, gc=False):
     """What is read of a vendor's event here: its type, and what the last one tells besides."""
 
-    type: str = "message"
-    metrics: Metrics | None = msgspec.field(name=METRICS, default=None)
+    type: Any = None
+    metrics: Any = msgspec.field(name=METRICS, default=None)
 
 
 _chunks = msgspec.json.Decoder(_Chunk)
@@ -55,9 +57,14 @@ _vendors = msgspec.json.Decoder(_Vendors)
 _wrapped = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
-class ConverseFraming:
+class ConverseFraming(EitherFraming[BedrockEvent]):
     """Events of ConverseStream; see ``Framing``. Reported failures raise ProviderFaultError."""
 
+    def __init__(self) -> None:
+        super().__init__(_ConverseMessages(), unwrapped)
+
+
+class _ConverseMessages:
     def __init__(self) -> None:
         self._parser = EventStreamParser()
 
@@ -70,7 +77,7 @@ class ConverseFraming:
         return iter(())
 
 
-class InvokeFraming:
+class InvokeFraming(EitherFraming[SseEvent]):
     """A vendor's own events out of an invocation's chunks, as server-sent ones would bring them.
 
     Before the last one comes what ``told`` makes of Bedrock's own counts, which overrule the
@@ -78,6 +85,11 @@ class InvokeFraming:
     """
 
     def __init__(self, told: Callable[[Metrics], Mapping[str, Any]] | None = None) -> None:
+        super().__init__(_InvokeMessages(told), as_event)
+
+
+class _InvokeMessages:
+    def __init__(self, told: Callable[[Metrics], Mapping[str, Any]] | None) -> None:
         self._parser = EventStreamParser()
         self._told = told
 
@@ -98,9 +110,13 @@ class InvokeFraming:
             vendors = _vendors.decode(data)
         except (msgspec.DecodeError, RecursionError):
             raise fault("provider_error", "The provider sent a chunk that is none.") from None
-        if vendors.metrics is not None and self._told is not None:
-            yield SseEvent(msgspec.json.encode(self._told(vendors.metrics)).decode(), METRICS)
-        yield SseEvent(data.decode("utf-8", "replace"), vendors.type)
+        metrics = members(vendors.metrics)
+        if metrics and self._told is not None:
+            told = self._told(msgspec.convert(metrics, Metrics))
+            yield SseEvent(msgspec.json.encode(told).decode(), METRICS)
+        kind = vendors.type
+        name = kind if isinstance(kind, str) and kind else "message"
+        yield SseEvent(data.decode("utf-8", "replace"), name)
 
 
 class NovaFraming:
@@ -112,13 +128,57 @@ class NovaFraming:
     def feed(self, chunk: bytes) -> Iterator[BedrockEvent]:
         """Take the next bytes and yield the events they complete."""
         for event in self._framing.feed(chunk):
-            for kind, body in _wrapped.decode(event.data).items():
-                if not kind.startswith("amazon-bedrock-"):
-                    yield BedrockEvent(kind, bytes(body))
+            yield from unwrapped(event.data.encode())
 
     def finish(self) -> Iterator[BedrockEvent]:
-        """Say that the stream has ended: half a message is nothing."""
-        return iter(())
+        """Say that the stream has ended; yield the events of an answer that came whole."""
+        for event in self._framing.finish():
+            yield from unwrapped(event.data.encode())
+
+
+def unwrapped(value: bytes) -> Iterator[BedrockEvent]:
+    """Return the events of an object: each under its name, or those of an answer that came whole.
+
+    Beside an event others may stand with nothing in them, which are no events.
+    """
+    if marker(value.decode("utf-8", "replace")) is not None:
+        return
+    try:
+        told = _wrapped.decode(value)
+    except (msgspec.DecodeError, RecursionError):
+        # The reader says of what is no event that it is none.
+        yield BedrockEvent("contentBlockDelta", value)
+        return
+    if bytes(told.get("output", b"")).strip()[:1] == b"{" and "stopReason" in told:
+        yield from whole(msgspec.json.decode(value))
+        return
+    for kind, raw in told.items():
+        body = bytes(raw)
+        is_default = body == b"null" or (body == b"{}" and len(told) > 1)
+        if not is_default and not kind.startswith("amazon-bedrock-"):
+            yield BedrockEvent(kind, body)
+
+
+def whole(answer: dict[str, Any]) -> Iterator[BedrockEvent]:
+    """Return the events that a stream of a Converse answer would have had."""
+    message = members(members(answer.get("output")).get("message"))
+    for index, block in enumerate(map(members, items(message.get("content")))):
+        tool, thought = members(block.get("toolUse")), members(block.get("reasoningContent"))
+        if tool:
+            yield _written("contentBlockStart", contentBlockIndex=index, start={"toolUse": tool})
+            block = {"toolUse": {"input": tool.get("input")}}  # noqa: PLW2901  the rest of it
+        elif thought:
+            text = members(thought.get("reasoningText"))
+            block = {"reasoningContent": {**thought, **text}}  # noqa: PLW2901  as a delta has it
+        yield _written("contentBlockDelta", contentBlockIndex=index, delta=block)
+        yield _written("contentBlockStop", contentBlockIndex=index)
+    yield _written("messageStop", stopReason=answer.get("stopReason"))
+    told = {name: answer.get(name) for name in ("usage", "trace", "serviceTier")}
+    yield _written("metadata", **told)
+
+
+def _written(kind: str, **body: Any) -> BedrockEvent:
+    return BedrockEvent(kind, msgspec.json.encode(body))
 
 
 def event_of(message: EventMessage) -> BedrockEvent:

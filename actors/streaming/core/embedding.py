@@ -20,7 +20,8 @@ from urllib.parse import quote
 
 import msgspec
 
-from actors.streaming.core import estimate
+from actors.streaming.core import counts, estimate
+from actors.streaming.core.fragments import place_of
 from actors.streaming.core.google import model_path
 from schemas.embeddings import Embed
 from schemas.providers import Azure, Bedrock, Custom, Google, Groq, Ollama, OpenAI, Provider
@@ -115,17 +116,13 @@ def estimated(batch: Batch) -> Usage:
 
 class _Row(msgspec.Struct):
     embedding: list[float]
-    index: int = 0
-
-
-class _Count(msgspec.Struct):
-    prompt_tokens: int = 0
+    index: Any = None
 
 
 class _Rows(msgspec.Struct):
     data: list[_Row]
-    model: str | None = None
-    usage: _Count | None = None
+    model: Any = None
+    usage: Any = None
 
 
 def _write_openai(wanted: Embed, texts: Sequence[str]) -> Batch:
@@ -135,9 +132,23 @@ def _write_openai(wanted: Embed, texts: Sequence[str]) -> Batch:
 
 def _read_openai(answer: Any) -> Embedded:
     rows = msgspec.convert(answer, _Rows)
-    ordered = sorted(rows.data, key=lambda row: row.index)
-    tokens = rows.usage.prompt_tokens if rows.usage else 0
-    return Embedded([row.embedding for row in ordered], Usage(input=max(tokens, 0)), rows.model)
+    usage = counts.members(rows.usage)
+    tokens = counts.at(usage, "prompt_tokens") or counts.at(usage, "total_tokens")
+    return Embedded(
+        [row.embedding for row in _ordered(rows.data)], Usage(input=tokens), _name(rows.model)
+    )
+
+
+def _ordered(rows: list[_Row]) -> list[_Row]:
+    """Put rows into the order of the texts; where indexes make no sense, it is their own."""
+    by_place = {place_of(row.index): row for row in rows if isinstance(row.index, int | str)}
+    found = [by_place.get(place) for place in range(len(rows))]
+    ordered = [row for row in found if row is not None]
+    return ordered if len(ordered) == len(rows) else rows
+
+
+def _name(model: object) -> str | None:
+    return model if isinstance(model, str) else None
 
 
 # Google
@@ -170,13 +181,9 @@ def _read_google(answer: Any) -> Embedded:
 # Vertex AI
 
 
-class _Statistics(msgspec.Struct, frozen=True):
-    token_count: float = 0
-
-
 class _Predicted(msgspec.Struct):
     values: list[float]
-    statistics: _Statistics = _Statistics()
+    statistics: Any = None
 
 
 class _Prediction(msgspec.Struct):
@@ -187,13 +194,9 @@ class _Predictions(msgspec.Struct):
     predictions: list[_Prediction]
 
 
-class _VertexCount(msgspec.Struct, frozen=True, rename="camel"):
-    prompt_token_count: int = 0
-
-
 class _VertexRow(msgspec.Struct, rename="camel"):
     embedding: _Values
-    usage_metadata: _VertexCount = _VertexCount()
+    usage_metadata: Any = None
 
 
 def _vertex_path(wanted: Embed, method: str) -> str:
@@ -208,8 +211,8 @@ def _write_predict(wanted: Embed, texts: Sequence[str]) -> Batch:
 
 def _read_predict(answer: Any) -> Embedded:
     rows = [row.embeddings for row in msgspec.convert(answer, _Predictions).predictions]
-    tokens = sum(int(row.statistics.token_count) for row in rows)
-    return Embedded([row.values for row in rows], Usage(input=max(tokens, 0)))
+    tokens = [counts.at(counts.members(row.statistics), "token_count") for row in rows]
+    return Embedded([row.values for row in rows], Usage(input=sum(tokens) if all(tokens) else 0))
 
 
 def _write_content(wanted: Embed, texts: Sequence[str]) -> Batch:
@@ -223,7 +226,7 @@ def _write_content(wanted: Embed, texts: Sequence[str]) -> Batch:
 
 def _read_content(answer: Any) -> Embedded:
     row = msgspec.convert(answer, _VertexRow)
-    tokens = max(row.usage_metadata.prompt_token_count, 0)
+    tokens = counts.at(counts.members(row.usage_metadata), "promptTokenCount")
     return Embedded([row.embedding.values], Usage(input=tokens))
 
 
@@ -232,8 +235,8 @@ def _read_content(answer: Any) -> Embedded:
 
 class _OllamaRows(msgspec.Struct):
     embeddings: list[list[float]]
-    model: str | None = None
-    prompt_eval_count: int = 0
+    model: Any = None
+    prompt_eval_count: Any = None
 
 
 def _write_ollama(wanted: Embed, texts: Sequence[str]) -> Batch:
@@ -243,7 +246,8 @@ def _write_ollama(wanted: Embed, texts: Sequence[str]) -> Batch:
 
 def _read_ollama(answer: Any) -> Embedded:
     rows = msgspec.convert(answer, _OllamaRows)
-    return Embedded(rows.embeddings, Usage(input=max(rows.prompt_eval_count, 0)), rows.model)
+    tokens = counts.at({"count": rows.prompt_eval_count}, "count")
+    return Embedded(rows.embeddings, Usage(input=tokens), _name(rows.model))
 
 
 # Bedrock
@@ -251,7 +255,7 @@ def _read_ollama(answer: Any) -> Embedded:
 
 class _TitanRow(msgspec.Struct):
     embedding: list[float]
-    inputTextTokenCount: int = 0  # noqa: N815  the name on the wire
+    inputTextTokenCount: Any = None  # noqa: N815  the name on the wire
 
 
 class _CohereRows(msgspec.Struct):
@@ -269,7 +273,8 @@ def _write_titan(wanted: Embed, texts: Sequence[str]) -> Batch:
 
 def _read_titan(answer: Any) -> Embedded:
     row = msgspec.convert(answer, _TitanRow)
-    return Embedded([row.embedding], Usage(input=max(row.inputTextTokenCount, 0)))
+    tokens = counts.at({"count": row.inputTextTokenCount}, "count")
+    return Embedded([row.embedding], Usage(input=tokens))
 
 
 def _write_cohere(wanted: Embed, texts: Sequence[str]) -> Batch:

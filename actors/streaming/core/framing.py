@@ -16,7 +16,7 @@ class Framing(Protocol[E_co]):
     Memory is bounded. ``feed`` may be a generator: what came before the trouble then counts.
     """
 
-    def feed(self, chunk: bytes) -> Iterable[E_co]:
+    def feed(self, chunk: bytes, /) -> Iterable[E_co]:
         """Take the next bytes and return the events they complete.
 
         Raises:

@@ -31,6 +31,11 @@ class NdjsonParser:
         self._limit = limit
         self._partial = bytearray()
 
+    @property
+    def held(self) -> int:
+        """How many bytes are kept."""
+        return len(self._partial)
+
     def feed(self, chunk: bytes) -> Iterator[bytes]:
         """Take the next bytes and yield the lines they complete, without their ends.
 

@@ -8,6 +8,7 @@ from actors.streaming.core import counts, estimate, finish_words
 from actors.streaming.core.deltas import Delta, ReasoningDelta, TextDelta
 from actors.streaming.core.faults import ProviderFaultError, fault
 from actors.streaming.core.finish_words import UNSURE, Ending
+from actors.streaming.core.fragments import CallFragments
 from actors.streaming.core.framing import Framing, FramingError
 from actors.streaming.core.reckoning import Shape, Standing, believed, merged
 from actors.streaming.core.settling import Progress, Settling
@@ -67,6 +68,7 @@ class Reader(ABC, Generic[E]):
         self._text_length = 0
         self._size = 0
         self._calls = ToolCalls()
+        self._fragments = CallFragments(self._calls, (tool.name for tool in request.tools))
         self._blocks: list[ProviderBlock] = []
         self._settling = Settling(may_repeat=self.MAY_REPEAT)
         self._has_ended: bool | None = None
@@ -89,6 +91,11 @@ class Reader(ABC, Generic[E]):
         """Whether only accounts may follow: silence, or a loss of the connection, is an end too."""
         # Asked before each read, so that it must cost nothing while there is no word.
         return self._settling.ending is not None and self.whole
+
+    @property
+    def silent(self) -> bool:
+        """Whether nothing has been said yet, and nothing counted."""
+        return not (self._size or len(self._calls) or self._usage)
 
     def feed(self, chunk: bytes) -> list[Delta]:
         """Take the next bytes, b"" at the end; return what the answer grows by."""
@@ -120,6 +127,7 @@ class Reader(ABC, Generic[E]):
             raise self._fault
         if not self.whole:
             raise fault("provider_error", "The provider ended the stream in mid-answer.")
+        self._fragments.settle()
         problem = self._settling.problem(self._progress())
         if problem is not None:
             raise ProviderFaultError(problem)
@@ -211,7 +219,7 @@ class Reader(ABC, Generic[E]):
             self._ends_as(ending, word)
 
     def _ends_as(self, ending: Ending, word: str | None) -> None:
-        self._settling.tell(ending, word, self._progress())
+        self._settling.tell(ending, word or None, self._progress())
 
     def _closes(self, word: str | None, wordless: Ending = UNSURE) -> None:
         """Take the end itself, where the format marks it, with its word or without any."""

@@ -1,15 +1,21 @@
 """Server-sent events from bytes, however the bytes are cut.
 
-The grammar is the one of the WHATWG HTML standard, with one difference: an event at the end of the
-stream counts even without its blank line, because servers leave it out. Lines end at CR, LF or CRLF
-and nowhere else; a text API that splits "lines" would also cut at U+2028 and U+0085, which JSON
-strings may hold.
+The grammar is the one of the WHATWG HTML standard. Lines end at CR, LF or CRLF and nowhere else; a
+text API that splits "lines" would also cut at U+2028 and U+0085, which JSON strings may hold. It
+differs from the standard where servers do, and where no sound event is read otherwise:
+
+- An event at the end of the stream counts even without its blank line.
+- Without a blank line between them, data that is JSON alone ends where the next data begins.
+- A line that begins with a brace is data without the word for it.
+- JSON that was split in the middle of a string is joined without the line feed.
 """
 
 from collections.abc import Iterable, Iterator
+from typing import Literal
 
 import msgspec
 
+from actors.streaming.core.arguments import is_json
 from actors.streaming.core.framing import FramingError
 
 MAX_EVENT_BYTES = 8 * 1024 * 1024
@@ -29,6 +35,14 @@ class SseEvent(msgspec.Struct, frozen=True, gc=False):
     data: str
     name: str = "message"
     id: str = ""
+
+
+def marker(data: str) -> Literal["done", "idle"] | None:
+    """Return what data is that is no event: the mark of the end, or a sign of life."""
+    text = data.strip().strip('"').lower()
+    if text == "[done]":
+        return "done"
+    return "idle" if text in {"", "null"} else None
 
 
 class EventTooLargeError(FramingError):
@@ -56,6 +70,8 @@ class SseParser:
         self._data: list[str] = []
         self._size = 0
         self._name = ""
+        self._first_name: str | None = None
+        self._is_plain = False
         self._id = ""
 
     def feed(self, chunk: bytes) -> Iterable[SseEvent]:
@@ -124,20 +140,51 @@ class SseParser:
             self._at_start = False
             lines[0] = lines[0].removeprefix(_BYTE_ORDER_MARK)
         for line in lines:
-            if line:
-                self._demand(len(line))
-                self._field(line)
-            elif self._data:
-                event = SseEvent("\n".join(self._data), self._name or "message", self._id)
+            if not line:
+                if self._data:
+                    yield SseEvent(self._joined(), self._name or _MESSAGE, self._id)
                 self._reset()
-                yield event
-            else:
-                self._reset()
+                continue
+            if self._data and self._ends_before(line):
+                yield self._apart()
+            self._demand(len(line))
+            self._field(line)
+
+    def _joined(self) -> str:
+        """Return the data of all lines as one text."""
+        text = "\n".join(self._data)
+        if len(self._data) > 1 and text[:1] == "{" and not is_json(text):
+            unsplit = "".join(self._data)
+            return unsplit if is_json(unsplit) else text
+        return text
+
+    def _ends_before(self, line: bytes) -> bool:
+        """Whether the event at hand is at its end though no blank line came: see the module."""
+        if self._is_plain or not _begins_anew(line):
+            return False
+        if self._data[-1].rstrip()[-1:] not in {"}", "]"}:
+            return False
+        text = "\n".join(self._data)
+        # Asked once an event: for many lines it would cost the square of their number.
+        self._is_plain = marker(text) != "done" and not is_json(text)
+        return not self._is_plain
+
+    def _apart(self) -> SseEvent:
+        """Return the event at hand; a name that came behind its data is the next one's."""
+        name, later = self._name, ""
+        if self._first_name is not None:
+            name, later = self._first_name, self._name
+        event = SseEvent(self._joined(), name or _MESSAGE, self._id)
+        self._reset()
+        self._name = later
+        return event
 
     def _reset(self) -> None:
         self._data.clear()
         self._size = 0
         self._name = ""
+        self._first_name = None
+        self._is_plain = False
 
     def _demand(self, line_bytes: int) -> None:
         if self._size + line_bytes > self._limit:
@@ -146,13 +193,24 @@ class SseParser:
     def _field(self, line: bytes) -> None:
         name, _, value = line.partition(b":")
         value = value.removeprefix(b" ")
-        if name == b"data":
+        if name == b"data" or line[:1] == b"{":
             # The whole line counts, or a flood of empty data lines would be free.
             self._size += len(line)
-            self._data.append(value.decode("utf-8", "replace"))
+            data = value if name == b"data" else line
+            self._data.append(data.decode("utf-8", "replace"))
         elif name == b"event":
+            if self._data and self._first_name is None:
+                self._first_name = self._name
             self._name = value.decode("utf-8", "replace")
         elif name == b"id" and b"\0" not in value:
             self._id = value.decode("utf-8", "replace")
         elif name == b"retry" and value.isdigit() and len(value) < _RETRY_DIGITS:
             self.retry_ms = int(value)
+
+
+def _begins_anew(line: bytes) -> bool:
+    """Whether a line is data that begins with an object, or is the mark of the end."""
+    if line[:5] != b"data:":
+        return line[:1] == b"{"
+    data = line[5:].strip()
+    return data[:1] == b"{" or marker(data.decode("utf-8", "replace")) == "done"

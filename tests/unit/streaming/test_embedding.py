@@ -14,6 +14,7 @@ from actors.streaming.core.embedding import (
     Format,
     UnreadableError,
     batches,
+    estimated,
     format_of,
     read,
 )
@@ -190,6 +191,67 @@ def test_a_text_alone_is_counted(provider: Provider, answer: bytes):
     (batch,) = written(provider, "a")
 
     assert read(form(provider), batch, answer) == Embedded([[1, 2]], Usage(input=3))
+
+
+NO_COUNTS: list[Any] = [None, "9", "many", -9, 0, [], {}, True, 1e300]
+
+
+@pytest.mark.parametrize("count", NO_COUNTS)
+@pytest.mark.parametrize(
+    ("provider", "answer"),
+    [
+        (OPENAI, lambda told: {"data": [{"embedding": [1, 2]}], "usage": told}),
+        (OPENAI, lambda told: {"data": [{"embedding": [1, 2]}], "usage": {"prompt_tokens": told}}),
+        (OPENAI, lambda told: {"data": [{"embedding": [1, 2], "index": None}], "model": told}),
+        (
+            VERTEX,
+            lambda told: {"predictions": [{"embeddings": {"values": [1, 2]} | told_of(told)}]},
+        ),
+        (VERTEX_GEMINI_2, lambda told: {"embedding": {"values": [1, 2]}, "usageMetadata": told}),
+        (OLLAMA, lambda told: {"embeddings": [[1, 2]], "prompt_eval_count": told}),
+        (TITAN, lambda told: {"embedding": [1, 2], "inputTextTokenCount": told}),
+    ],
+)
+def test_malformed_usage_never_costs_vectors(provider: Provider, answer: Any, count: Any):
+    (batch,) = written(provider, "a text")
+
+    found = read(form(provider), batch, msgspec.json.encode(answer(count)))
+
+    assert found.vectors == [[1, 2]]
+    assert found.usage == estimated(batch)
+    assert found.usage.quality == "estimated"
+
+
+def told_of(count: Any) -> dict[str, Any]:
+    return {"statistics": {"token_count": count}} if count is not None else {"statistics": None}
+
+
+@pytest.mark.parametrize(
+    ("indexes", "order"),
+    [
+        (["1", "0"], [2, 1]),
+        ([1, 0], [2, 1]),
+        ([0, 0], [1, 2]),
+        ([None, "x"], [1, 2]),
+        ([7, 9], [1, 2]),
+    ],
+)
+def test_vectors_without_sound_indexes_are_in_the_order_of_the_texts(
+    indexes: list[Any], order: list[int]
+):
+    (batch,) = written(OPENAI, "a", "b")
+    rows = [{"embedding": [at + 1], "index": index} for at, index in enumerate(indexes)]
+
+    found = read(form(OPENAI), batch, msgspec.json.encode({"data": rows}))
+
+    assert found.vectors == [[number] for number in order]
+
+
+def test_a_total_alone_is_the_count_of_the_texts():
+    (batch,) = written(OPENAI, "a")
+    body = b'{"data":[{"embedding":[1]}],"usage":{"total_tokens":3}}'
+
+    assert read(form(OPENAI), batch, body).usage == Usage(input=3)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The three framings under nonsense: raw bytes, and honest streams with something done to them."""
+"""The framings under nonsense: raw bytes, and honest streams with something done to them."""
 
 import struct
 from typing import Any
@@ -23,8 +23,15 @@ SSE = st.tuples(
     TEXTS,
     st.sampled_from([b"\n", b"\r", b"\r\n", b"\n\n", b"\r\r", b"\r\n\r\n"]),
 ).map(b"".join)
+JSON = st.tuples(
+    st.sampled_from([b"{", b"[", b"", b",", b'{"a":', b"data: "]),
+    st.sampled_from([b'"x"', b"{}", b"[1]", b'"\\"', b'"}', b"1", b"{", b"}"]) | TEXTS,
+    st.sampled_from([b"}", b"]", b"}\n", b"}\n\n", b"\r\n", b"", b"},"]),
+).map(b"".join)
 PIECES: dict[str, st.SearchStrategy[bytes]] = {
     "sse": SSE,
+    "json": JSON,
+    "either": SSE | JSON,
     "ndjson": st.tuples(TEXTS, st.sampled_from([b"\n", b"\r\n", b"\n\n", b""])).map(b"".join),
     "event stream": st.tuples(HEADERS, TEXTS).map(lambda parts: frame(*parts)),
 }

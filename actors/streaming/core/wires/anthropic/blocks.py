@@ -1,4 +1,4 @@
-"""The blocks of a Messages answer while they grow."""
+"""The blocks of a Messages answer while they grow, and what their deltas mean."""
 
 from typing import Any
 
@@ -10,28 +10,66 @@ from actors.streaming.core.wires.anthropic.events import DeltaPart
 _WHOLE = ("signature", "content", "encrypted_content")
 """What comes in one piece: a signature of thinking, and what a compaction has made."""
 
+_FIELDS = {"text": "text", "thinking": "thinking", "partial_json": "input_json"}
+
+_THOUGHTS = frozenset({"thinking", "redacted_thinking"})
+
+
+def kind_of(delta: DeltaPart) -> str:
+    """Return the type of a delta without its ending; if it says none, by what is in it."""
+    if delta.type:
+        return delta.type.removesuffix("_delta")
+    return next((kind for name, kind in _FIELDS.items() if getattr(delta, name)), "signature")
+
+
+def kind_of_block(block: dict[str, Any]) -> str:
+    """Return the type of a block; of one that does not say it, by what is in it."""
+    if kind := block.get("type"):
+        return str(kind)
+    if block.get("name"):
+        return "tool_use"
+    return "thinking" if block.get("thinking") or block.get("signature") else "text"
+
 
 class GrowingBlock:
-    """A block that goes back to the provider as it came, once it is complete."""
+    """A block that goes back to the provider as it came, once it is complete.
 
-    def __init__(self, start: dict[str, Any], place: Place) -> None:
+    One whose beginning never came is ``implied``, and goes back only with a signature.
+    """
+
+    def __init__(self, start: dict[str, Any], place: Place, *, implied: bool = False) -> None:
         self.place = place
         self._raw = dict(start)
         self._json: list[str] = []
+        self._implied = implied
+
+    @property
+    def is_thinking(self) -> bool:
+        """Whether the block is one of reasoning."""
+        return self._raw.get("type") == "thinking"
+
+    @property
+    def takes_input(self) -> bool:
+        """Whether the input of a tool can belong to the block: to a tool of the provider's."""
+        return self._raw.get("type") not in _THOUGHTS
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether the block can go back."""
+        return not self._implied or bool(self._raw.get("signature"))
 
     def grow(self, delta: DeltaPart) -> int:
-        """Take in a delta; return how many characters it had."""
+        """Take in a delta that is no text of the answer; return how many characters it had."""
         if delta.partial_json:
             self._json.append(delta.partial_json)
             return len(delta.partial_json)
-        for name in ("thinking", "text"):
-            if piece := getattr(delta, name):
-                self._raw[name] = (self._raw.get(name) or "") + piece
-                return len(piece)
+        if piece := delta.thinking:
+            self._raw["thinking"] = (self._raw.get("thinking") or "") + piece
+            return len(piece)
         return sum(self._set(name, getattr(delta, name)) for name in _WHOLE)
 
     def _set(self, name: str, told: Any) -> int:
-        if not isinstance(told, str):
+        if not isinstance(told, str) or not told:
             return 0
         self._raw[name] = told
         return len(told)

@@ -8,10 +8,10 @@ from actors.streaming.core import surrogates
 
 
 class MessagePart(msgspec.Struct, frozen=True):
-    """The message as it begins."""
+    """The message as it begins. What is no usage is passed over, so it may be anything."""
 
     model: str | None = None
-    usage: dict[str, Any] | None = None
+    usage: Any = None
 
 
 class DeltaPart(msgspec.Struct, frozen=True, gc=False):
@@ -30,12 +30,12 @@ class DeltaPart(msgspec.Struct, frozen=True, gc=False):
 class Event(msgspec.Struct, frozen=True):
     """One event of the stream."""
 
-    type: str = ""
-    index: int = 0
+    type: str | None = None
+    index: int | float | str | None = None
     delta: DeltaPart | None = None
     content_block: dict[str, Any] | None = None
     message: MessagePart | None = None
-    usage: dict[str, Any] | None = None
+    usage: Any = None
     error: Any = None
 
 

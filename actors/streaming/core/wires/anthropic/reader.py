@@ -4,7 +4,9 @@ The terminal event is ``message_stop``; the reason for the end and the last usag
 with ``message_delta``. Usage is told at the start and again at the end: it is cumulative, and of
 each count the largest holds. Blocks may interleave and are told apart by index. Text and calls of
 the caller's tools are read; every other block (thinking with its signature, redacted thinking, the
-provider's own tools and what they found) is kept to be sent back unchanged.
+provider's own tools and what they found) is kept to be sent back unchanged. What a delta is, its
+own type says and not its block's: compatible servers put text into blocks of tools and of thinking,
+leave out the beginning or the end of a block, and use an index twice.
 """
 
 import re
@@ -17,13 +19,15 @@ from actors.streaming.core import counts
 from actors.streaming.core.bedrock import METRICS
 from actors.streaming.core.faults import ProviderFaultError, failure_in_stream
 from actors.streaming.core.foreign import is_foreign
+from actors.streaming.core.fragments import Fragment, Place, place_of
 from actors.streaming.core.framing import Framing
 from actors.streaming.core.reader import GarbledError, Reader
 from actors.streaming.core.reckoning import Shape, bounded
-from actors.streaming.core.sse import SseEvent, SseParser
-from actors.streaming.core.tool_calls import GrowingCall
-from actors.streaming.core.wires.anthropic.blocks import GrowingBlock
+from actors.streaming.core.sse import SseEvent, marker
+from actors.streaming.core.wires.anthropic.blocks import GrowingBlock, kind_of, kind_of_block
 from actors.streaming.core.wires.anthropic.events import DeltaPart, Event, decode
+from actors.streaming.core.wires.anthropic.whole import events as events_of
+from actors.streaming.core.wrapping import event_framing
 from schemas.llm import GenerateRequest
 from schemas.problems import Problem
 from schemas.usage import Quality, Usage
@@ -60,9 +64,9 @@ class MessagesReader(Reader[SseEvent]):
     def __init__(
         self, request: GenerateRequest, *, framing: Framing[SseEvent] | None = None
     ) -> None:
-        super().__init__(request, framing or SseParser())
-        self._open_calls: dict[int, GrowingCall] = {}
-        self._open_blocks: dict[int, GrowingBlock] = {}
+        super().__init__(request, framing or event_framing())
+        self._open_blocks: dict[Place, GrowingBlock] = {}
+        self._latest: Place = 0
         self._stop_reason: str | None = None
 
     def _is_ping(self, event: SseEvent) -> bool:
@@ -71,19 +75,34 @@ class MessagesReader(Reader[SseEvent]):
         )
 
     def _event(self, event: SseEvent) -> None:
-        if not event.data:
+        if event.data[:1] != "{" and (said := marker(event.data)) is not None:
+            if said == "done":
+                self._stop_early()
             return
         read = _decode(event)
         if event.name == METRICS:
-            self._overrule(read.usage)
-            return
-        match read.type or event.name:
+            self._overrule(counts.members(read.usage))
+        elif read.type == "message":
+            self._whole(event)
+        else:
+            self._read(read, event.name)
+
+    def _whole(self, event: SseEvent) -> None:
+        """Read a message that the server has not streamed."""
+        try:
+            for read in events_of(counts.members(msgspec.json.decode(event.data))):
+                self._read(read, "")
+        except (msgspec.DecodeError, RecursionError):
+            raise GarbledError(GARBLED) from None
+
+    def _read(self, read: Event, name: str) -> None:
+        match read.type or name:
             case "content_block_delta" if read.delta is not None:
-                self._grow(read.index, read.delta)
+                self._grow(self._at(read.index), read.delta)
             case "content_block_start" if read.content_block is not None:
-                self._begin(read.index, read.content_block)
+                self._begin(self._at(read.index), read.content_block)
             case "content_block_stop":
-                self._close(read.index)
+                self._close(self._at(read.index))
             case "message_start" if read.message is not None:
                 self._model = read.message.model or self._model
                 self._tell(read.message.usage)
@@ -102,58 +121,90 @@ class MessagesReader(Reader[SseEvent]):
     def _side_usage(self) -> dict[str, Usage]:
         return side_usage_of(self._usage or {}, self._model or "")
 
-    def _begin(self, index: int, block: dict[str, Any]) -> None:
-        match block.get("type"):
+    def _at(self, index: float | str | None) -> Place:
+        """Return the place of a block; without an index, that of the last one that was told."""
+        place = index if type(index) is int else place_of(index)
+        if place is not None:
+            self._latest = place
+        return self._latest
+
+    def _begin(self, place: Place, block: dict[str, Any]) -> None:
+        self._close(place)
+        match kind_of_block(block):
             case "text":
                 if text := block.get("text"):
                     self._say(str(text))
             case "tool_use":
-                call = self._calls.begin(str(block.get("id") or ""), str(block.get("name") or ""))
-                self._open_calls[index] = call
-                if given := block.get("input"):
-                    call.grow(msgspec.json.encode(given).decode())
+                self._call(place, block)
             case kind:
                 if kind == "fallback":
                     self._hand_over(block)
                 self._weigh(len(msgspec.json.encode(block)))
-                self._open_blocks[index] = GrowingBlock(block, self._place())
+                self._open_blocks[place] = GrowingBlock(block, self._place())
                 if text := block.get("thinking"):
                     self._think(str(text))
+
+    def _call(self, place: Place, block: dict[str, Any]) -> None:
+        call_id, name, given = block.get("id"), block.get("name"), block.get("input")
+        if given and not isinstance(given, str):
+            given = msgspec.json.encode(given).decode()
+        part = Fragment(place, str(call_id or ""), str(name or ""), given or "")
+        self._fragments.begin(part)
 
     def _hand_over(self, block: dict[str, Any]) -> None:
         """Take note that another model goes on where the one that was asked has declined."""
         model = counts.members(block.get("to")).get("model")
         self._model = model if isinstance(model, str) and model else self._model
 
-    def _grow(self, index: int, delta: DeltaPart) -> None:
-        if index in self._open_calls:
-            self._open_calls[index].grow(delta.partial_json or "")
-        elif index in self._open_blocks:
-            size = self._open_blocks[index].grow(delta)
-            if delta.thinking:
-                self._think(delta.thinking)
-            else:
-                self._weigh(size)
-        elif delta.text:
-            self._say(delta.text)
-        elif delta.thinking:
-            self._think(delta.thinking)
+    def _grow(self, place: Place, delta: DeltaPart) -> None:
+        block = self._open_blocks.get(place)
+        match kind_of(delta):
+            case "text":
+                if delta.text:
+                    self._say(delta.text)
+            case "thinking":
+                if delta.thinking:
+                    self._think_on(place, block, delta)
+            case "input_json" if block is None or not block.takes_input:
+                if delta.partial_json:
+                    self._fragments.put(Fragment(place, arguments=delta.partial_json))
+            case "signature" if block is None or not block.is_thinking:
+                thoughts = (one for one in self._open_blocks.values() if one.is_thinking)
+                if (thought := next(thoughts, None)) is not None:
+                    self._weigh(thought.grow(delta))
+            case _:
+                if block is not None:
+                    self._weigh(block.grow(delta))
 
-    def _close(self, index: int) -> None:
-        self._open_calls.pop(index, None)
-        block = self._open_blocks.pop(index, None)
-        if block is not None:
+    def _think_on(self, place: Place, block: GrowingBlock | None, delta: DeltaPart) -> None:
+        """Grow the reasoning; where no block of it has begun, one is implied."""
+        if block is None:
+            begun = {"type": "thinking", "thinking": "", "signature": ""}
+            block = self._open_blocks[place] = GrowingBlock(begun, self._place(), implied=True)
+        if block.is_thinking:
+            block.grow(delta)
+        self._think(delta.thinking or "")
+
+    def _close(self, place: Place) -> None:
+        block = self._open_blocks.pop(place, None)
+        if block is not None and block.is_kept:
             self._keep(block.finished(), block.place)
 
-    def _tell(self, usage: dict[str, Any] | None) -> None:
-        told = {name: value for name, value in (usage or {}).items() if value is not None}
+    def _tell(self, usage: object) -> None:
+        told = {name: one for name, one in counts.members(usage).items() if one is not None}
         if told:
             self._account(told)
             self._serve("fast" if told.get("speed") == "fast" else told.get("service_tier"))
 
+    def _stop_early(self) -> None:
+        """End at the mark of the end that other wires have; it says nothing of the answer."""
+        if self._stop_reason is not None:
+            self._end()
+        self.done = True
+
     def _end(self) -> None:
-        for index in list(self._open_blocks):
-            self._close(index)
+        for place in list(self._open_blocks):
+            self._close(place)
         self._closes(self._stop_reason)
         self.done = True
 

@@ -33,7 +33,7 @@ class BlockDelta(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class ToolStart(msgspec.Struct, frozen=True, gc=False, rename="camel"):
-    """The beginning of a tool call. A ``type`` marks a tool that the server runs itself."""
+    """The beginning of a tool call. Its ``type`` tells the caller's tools from the server's."""
 
     tool_use_id: str | None = None
     name: str | None = None
@@ -61,11 +61,11 @@ class Trace(msgspec.Struct, frozen=True, rename="camel"):
 class Body(msgspec.Struct, frozen=True, rename="camel"):
     """The fields of all kinds of events together: each kind has some."""
 
-    content_block_index: int = 0
+    content_block_index: int | float | str | None = None
     start: BlockStart | None = None
     delta: BlockDelta | None = None
     stop_reason: str | None = None
-    usage: dict[str, Any] | None = None
+    usage: Any = None
     trace: Trace | None = None
     service_tier: Any = None
 

@@ -3,7 +3,8 @@
 An answer is whole at ``messageStop``, which carries the reason. The usage comes after it, in
 ``metadata``, and then nothing. Content blocks are told apart by their index; only those of tool
 calls have a beginning of their own. Reasoning is signed, and its blocks are kept for the next call,
-which must bring them back unchanged.
+which must bring them back unchanged. What a delta is, its own member says, whatever block it is in;
+servers in between leave out the beginning or the end of blocks, or their index.
 """
 
 from base64 import b64encode
@@ -15,16 +16,16 @@ import msgspec
 from actors.streaming.core import counts, finish_words
 from actors.streaming.core.bedrock import BedrockEvent, ConverseFraming
 from actors.streaming.core.finish_words import UNSURE
+from actors.streaming.core.fragments import Fragment, identifier, place_of
+from actors.streaming.core.fragments import Place as Index
 from actors.streaming.core.framing import Framing
 from actors.streaming.core.reader import GarbledError, Place, Reader
 from actors.streaming.core.reckoning import Shape, topped
-from actors.streaming.core.tool_calls import GrowingCall
 from actors.streaming.core.wires.converse.chunks import (
     BlockDelta,
     Body,
     ReasoningPart,
     ToolInput,
-    ToolStart,
     decode,
 )
 from schemas.llm import GenerateRequest
@@ -38,6 +39,10 @@ GARBLED = Problem(
 _READ = (("cacheReadInputTokens",), ("cacheReadInputTokenCount",))
 _WRITTEN = (("cacheWriteInputTokens",), ("cacheWriteInputTokenCount",))
 _COUNTED = (*_READ, *_WRITTEN)
+
+
+_SERVERS = frozenset({"server_tool_use", "mcp_tool_use"})
+"""The types of calls that the server itself answers. Any other, "tool_use", is the caller's."""
 
 
 class _ReasoningBlock:
@@ -77,8 +82,9 @@ class ConverseReader(Reader[BedrockEvent]):
     ) -> None:
         super().__init__(request, framing or ConverseFraming())
         self._model = request.provider.model
-        self._tools: dict[int, GrowingCall] = {}
-        self._thoughts: dict[int, _ReasoningBlock] = {}
+        self._of_server: set[Index] = set()
+        self._thoughts: dict[Index, _ReasoningBlock] = {}
+        self._latest: Index = 0
 
     def _event(self, event: BedrockEvent) -> None:
         match event.kind:
@@ -87,9 +93,9 @@ class ConverseReader(Reader[BedrockEvent]):
             case "contentBlockDelta":
                 body = _read(event)
                 if body.delta is not None:
-                    self._grow(body.content_block_index, body.delta)
+                    self._grow(self._at(body), body.delta)
             case "contentBlockStop":
-                self._close(_read(event).content_block_index)
+                self._close(self._at(_read(event)))
             case "messageStop":
                 self._stop(_read(event).stop_reason or "")
             case "metadata":
@@ -98,23 +104,35 @@ class ConverseReader(Reader[BedrockEvent]):
                 # The beginning of the message says nothing; what is unknown is for newer readers.
                 return
 
+    def _at(self, body: Body) -> Index:
+        """Return the place of a block; without an index, that of the last one that was told."""
+        index = body.content_block_index
+        place = index if type(index) is int else place_of(index)
+        if place is not None:
+            self._latest = place
+        return self._latest
+
     def _begin(self, body: Body) -> None:
-        tool = body.start.tool_use if body.start is not None else None
-        if tool is not None and not tool.type:
-            self._tools[body.content_block_index] = self._call(tool)
+        index, start = self._at(body), body.start
+        self._close(index)
+        self._of_server.discard(index)
+        tool = start.tool_use if start is not None else None
+        if tool is None:
+            return
+        if tool.type in _SERVERS:
+            self._of_server.add(index)
+        elif tool.tool_use_id or tool.name:
+            self._fragments.begin(Fragment(index, identifier(tool.tool_use_id), tool.name or ""))
 
-    def _call(self, tool: ToolStart) -> GrowingCall:
-        return self._calls.begin(tool.tool_use_id or "", tool.name or "")
-
-    def _grow(self, index: int, delta: BlockDelta) -> None:
+    def _grow(self, index: Index, delta: BlockDelta) -> None:
         if delta.text:
             self._say(delta.text)
-        if delta.tool_use is not None and index in self._tools:
-            self._tools[index].grow(_json(delta.tool_use))
+        if delta.tool_use is not None and index not in self._of_server:
+            self._fragments.put(Fragment(index, arguments=_json(delta.tool_use)))
         if delta.reasoning_content is not None:
             self._reason_on(index, delta.reasoning_content)
 
-    def _reason_on(self, index: int, part: ReasoningPart) -> None:
+    def _reason_on(self, index: Index, part: ReasoningPart) -> None:
         if index not in self._thoughts:
             self._thoughts[index] = _ReasoningBlock(self._place())
         self._weigh(len(part.signature or "") + len(part.redacted_content or b""))
@@ -122,20 +140,20 @@ class ConverseReader(Reader[BedrockEvent]):
         if part.text:
             self._think(part.text)
 
-    def _close(self, index: int) -> None:
+    def _close(self, index: Index) -> None:
         thought = self._thoughts.pop(index, None)
         raw = thought.raw() if thought is not None else None
         if thought is not None and raw is not None:
             self._keep(raw, thought.place)
 
     def _stop(self, reason: str) -> None:
-        for index in sorted(self._thoughts):
+        for index in [*self._thoughts]:
             self._close(index)
         self._ends_as(finish_words.ending(self.WIRE, reason) or UNSURE, reason)
 
     def _end(self, body: Body) -> None:
-        if body.usage:
-            self._account(body.usage)
+        if told := counts.members(body.usage):
+            self._account(told)
         self._serve(counts.members(body.service_tier).get("type"))
         router = body.trace.prompt_router if body.trace is not None else None
         self._model = (router and router.invoked_model_id) or self._model

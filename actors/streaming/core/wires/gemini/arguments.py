@@ -47,15 +47,16 @@ class StreamedArguments:
             ProviderFaultError: the arguments are longer than any honest ones.
         """
         self._weigh(part)
-        if part.string_value is None:
-            self._put(part.json_path, _value(part))
+        path, value = part.json_path or "$", _value(part)
+        if not isinstance(value, str):
+            self._put(path, value)
             return
-        pieces = self._texts.setdefault(part.json_path, [])
+        pieces = self._texts.setdefault(path, [])
         if not pieces:
-            self._put(part.json_path, "")
-        pieces.append(part.string_value)
+            self._put(path, "")
+        pieces.append(value)
         if not part.will_continue:
-            self._close(part.json_path)
+            self._close(path)
 
     def json(self) -> str:
         """Return the arguments as JSON."""
@@ -64,7 +65,7 @@ class StreamedArguments:
         return msgspec.json.encode(self._root).decode()
 
     def _weigh(self, part: PartialArgument) -> None:
-        self._size += len(part.json_path) + len(part.string_value or "")
+        self._size += len(part.json_path or "") + len(part.string_value or "")
         if self._size > MAX_ARGUMENT_BYTES:
             message = "The provider's tool call is too large."
             raise fault("provider_error", message, retryable=False)
@@ -108,8 +109,11 @@ def steps(path: str) -> list[Step]:
     return found
 
 
-def _value(part: PartialArgument) -> int | float | bool | None:
-    return part.bool_value if part.number_value is None else part.number_value
+def _value(part: PartialArgument) -> str | float | bool | None:
+    """Return the value that is told, past the defaults that other kinds may have beside it."""
+    told = [part.string_value, part.number_value, part.bool_value]
+    there = [value for value in told if value is not None]
+    return next(filter(None, there), there[0] if there else None)
 
 
 def _get(holder: Any, step: Step) -> Any:

@@ -10,7 +10,7 @@ from actors.streaming.core import surrogates
 class PartialArgument(msgspec.Struct, frozen=True, gc=False, rename="camel"):
     """A value within a call's arguments, or a piece of a text there; without either a null."""
 
-    json_path: str = "$"
+    json_path: str | None = None
     string_value: str | None = None
     number_value: int | float | None = None
     bool_value: bool | None = None
@@ -21,7 +21,7 @@ class FunctionCall(msgspec.Struct, frozen=True, rename="camel"):
     """A function call, whole; or, where arguments are streamed, a piece of one."""
 
     name: str | None = None
-    args: dict[str, Any] | None = None
+    args: dict[str, Any] | list[Any] | str | None = None
     id: str | None = None
     partial_args: list[PartialArgument] | None = None
     will_continue: bool | None = None
@@ -65,7 +65,7 @@ class Candidate(msgspec.Struct, frozen=True, rename="camel"):
 
     content: Content | None = None
     finish_reason: str | None = None
-    index: int | None = None
+    index: int | float | str | None = None
     grounding_metadata: Grounding | None = None
 
 
@@ -80,7 +80,7 @@ class Chunk(msgspec.Struct, frozen=True, rename="camel"):
 
     candidates: list[Candidate] | None = None
     prompt_feedback: PromptFeedback | None = None
-    usage_metadata: dict[str, Any] | None = None
+    usage_metadata: Any = None
     model_version: str | None = None
     error: Any = None
 

@@ -22,10 +22,11 @@ import msgspec
 from actors.streaming.core import counts
 from actors.streaming.core.faults import ProviderFaultError, failure_in_stream
 from actors.streaming.core.finish_words import blocked, is_word
+from actors.streaming.core.fragments import Fragment
 from actors.streaming.core.reader import GarbledError, Reader
 from actors.streaming.core.reckoning import Shape, topped
 from actors.streaming.core.settling import Progress
-from actors.streaming.core.sse import SseEvent, SseParser
+from actors.streaming.core.sse import SseEvent, marker
 from actors.streaming.core.tool_calls import GrowingCall
 from actors.streaming.core.wires.gemini.arguments import StreamedArguments
 from actors.streaming.core.wires.gemini.chunks import (
@@ -36,6 +37,7 @@ from actors.streaming.core.wires.gemini.chunks import (
     Part,
     decode,
 )
+from actors.streaming.core.wrapping import event_framing
 from schemas.llm import GenerateRequest
 from schemas.problems import Problem
 from schemas.usage import Quality, Usage
@@ -64,7 +66,7 @@ class GeminiReader(Reader[SseEvent]):
     MAY_REPEAT = True
 
     def __init__(self, request: GenerateRequest) -> None:
-        super().__init__(request, SseParser())
+        super().__init__(request, event_framing())
         self._streamed: tuple[GrowingCall, StreamedArguments] | None = None
         self._queries: set[str] = set()
         self._shown = 0
@@ -80,20 +82,25 @@ class GeminiReader(Reader[SseEvent]):
         return told._replace(texts=told.texts + self._shown)
 
     def _event(self, event: SseEvent) -> None:
-        if event.data:
-            self._chunk(_read(event))
+        match marker(event.data):
+            case "done":
+                self.done = True
+            case "idle":
+                return
+            case _:
+                self._chunk(_read(event))
 
     def _chunk(self, chunk: Chunk) -> None:
         self._model = chunk.model_version or self._model
-        if chunk.usage_metadata:
+        if told := counts.members(chunk.usage_metadata):
             # The first ones tell of the traffic only; each is complete in what it counts.
-            self._account(chunk.usage_metadata)
-            self._serve(_tier_of(chunk.usage_metadata))
+            self._account(told)
+            self._serve(_tier_of(told))
         feedback = chunk.prompt_feedback
         if feedback is not None and (block := blocked(feedback.block_reason)) is not None:
             self._ends_as(block, feedback.block_reason)
         for candidate in chunk.candidates or ():
-            if not candidate.index:
+            if not candidate.index or candidate.index == "0":
                 self._candidate(candidate)
         if chunk.usage_metadata:
             self._accounted()
@@ -109,7 +116,7 @@ class GeminiReader(Reader[SseEvent]):
             self._ends(candidate.finish_reason)
 
     def _part(self, part: Part) -> None:
-        if part.function_call is not None:
+        if part.function_call is not None and not part.text:
             self._function(part.function_call, part.thought_signature)
             return
         if told := _of_googles_tools(part):
@@ -138,11 +145,12 @@ class GeminiReader(Reader[SseEvent]):
 
     def _begin(self, function: FunctionCall) -> None:
         self._complete()
-        call = self._calls.begin(function.id or "", function.name or "")
+        told = Fragment(id=function.id or "", name=function.name or "")
         if not function.will_continue and not function.partial_args:
-            call.grow(msgspec.json.encode(function.args or {}).decode())
+            self._fragments.begin(told._replace(arguments=_text_of(function.args)))
             return
-        arguments = StreamedArguments(function.args or {})
+        call = self._fragments.begin(told)
+        arguments = StreamedArguments(counts.members(function.args))
         self._streamed = call, arguments
         for argument in function.partial_args or ():
             arguments.add(argument)
@@ -178,6 +186,11 @@ class GeminiReader(Reader[SseEvent]):
         return len(self._queries)
 
 
+def _text_of(args: object) -> str:
+    """Return arguments as JSON. Servers in between send them as text, or an empty list for none."""
+    return args if isinstance(args, str) and args else msgspec.json.encode(args or {}).decode()
+
+
 def _of_googles_tools(part: Part) -> dict[str, Any]:
     """Return a part of the tools that Google runs itself, as it must go back; {} of any other."""
     told = {
@@ -186,7 +199,7 @@ def _of_googles_tools(part: Part) -> dict[str, Any]:
         "toolCall": part.tool_call,
         "toolResponse": part.tool_response,
     }
-    raw = {name: value for name, value in told.items() if value is not None}
+    raw = {name: value for name, value in told.items() if value}
     beside = {"thought": part.thought, "thoughtSignature": part.thought_signature}
     return raw | {name: value for name, value in beside.items() if raw and value}
 

@@ -6,20 +6,23 @@ import msgspec
 
 from actors.streaming.core import surrogates
 
-Count = int | float | None
+Count = Any
+"""What is no count is passed over and costs no text, so it may be anything."""
 
 
 class FunctionPart(msgspec.Struct, frozen=True):
     """A function call, whole. ``arguments`` is an object; some compatible servers send text."""
 
     name: str | None = None
-    arguments: dict[str, Any] | str | None = None
+    arguments: dict[str, Any] | list[Any] | str | None = None
+    index: int | float | str | None = None
 
 
 class CallPart(msgspec.Struct, frozen=True):
     """One tool call; the id is optional."""
 
-    id: str | None = None
+    id: str | int | bool | None = None
+    index: int | float | str | None = None
     function: FunctionPart | None = None
 
 
@@ -38,7 +41,7 @@ class Line(msgspec.Struct, frozen=True):
     message: MessagePart | None = None
     response: str | None = None
     thinking: str | None = None
-    done: bool = False
+    done: bool | None = None
     done_reason: str | None = None
     error: Any = None
     prompt_eval_count: Count = None

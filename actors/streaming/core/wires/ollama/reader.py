@@ -13,10 +13,12 @@ import msgspec
 from actors.streaming.core import counts
 from actors.streaming.core.faults import ProviderFaultError, failure_in_stream
 from actors.streaming.core.finish_words import STOP, normal
-from actors.streaming.core.ndjson import NdjsonParser
+from actors.streaming.core.fragments import Fragment, identifier, place_of
 from actors.streaming.core.reader import GarbledError, Reader
 from actors.streaming.core.reckoning import Shape
-from actors.streaming.core.wires.ollama.chunks import CallPart, Line, decode
+from actors.streaming.core.sse import marker
+from actors.streaming.core.wires.ollama.chunks import CallPart, FunctionPart, Line, decode
+from actors.streaming.core.wrapping import LineFraming
 from schemas.llm import GenerateRequest
 from schemas.problems import Problem
 from schemas.usage import Quality, Usage
@@ -44,9 +46,12 @@ class OllamaReader(Reader[bytes]):
     SHAPE = Shape(prompt="prompt_eval_count", output="eval_count", omits_zeros=True)
 
     def __init__(self, request: GenerateRequest) -> None:
-        super().__init__(request, NdjsonParser())
+        super().__init__(request, LineFraming())
 
     def _event(self, event: bytes) -> None:
+        if event[:1] != b"{" and (said := marker(event.decode("utf-8", "replace"))):
+            self.done = said == "done"
+            return
         line = _read(event)
         self._model = line.model or self._model
         message = line.message
@@ -54,19 +59,10 @@ class OllamaReader(Reader[bytes]):
             self._think(thought)
         if text := (message and message.content) or line.response:
             self._say(text)
-        for call in (message and message.tool_calls) or ():
-            self._take_call(call)
+        if calls := message and message.tool_calls:
+            self._fragments.add([_fragment(call) for call in calls])
         if line.done:
             self._end(line)
-
-    def _take_call(self, part: CallPart) -> None:
-        function = part.function
-        call = self._calls.begin(part.id or "", (function and function.name) or "")
-        arguments = function.arguments if function is not None else None
-        if isinstance(arguments, dict):
-            call.grow(msgspec.json.encode(arguments).decode())
-        elif arguments:
-            call.grow(arguments)
 
     def _end(self, line: Line) -> None:
         told = {name: getattr(line, name) for name in _COUNTS}
@@ -94,6 +90,16 @@ class OllamaReader(Reader[bytes]):
             output=counts.at(raw, "eval_count"),
             quality=quality,
         )
+
+
+def _fragment(part: CallPart) -> Fragment:
+    """Read a call. An index may stand beside it or in its function; arguments are whole."""
+    function = part.function or FunctionPart()
+    given = function.arguments or {}
+    whole = given if isinstance(given, str) else msgspec.json.encode(given).decode()
+    index = part.index if function.index is None else function.index
+    name = function.name or ""
+    return Fragment(place_of(index), identifier(part.id), name, whole if name else "")
 
 
 def _read(event: bytes) -> Line:

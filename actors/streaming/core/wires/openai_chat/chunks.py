@@ -12,10 +12,13 @@ from actors.streaming.core import surrogates
 
 
 class FunctionPart(msgspec.Struct, frozen=True, gc=False):
-    """A fragment of a function call. Some servers send the arguments as an object, whole."""
+    """A fragment of a function call. Some servers send the arguments as an object, whole.
+
+    Or as an empty list, which is what an empty object is to PHP.
+    """
 
     name: str | None = None
-    arguments: str | dict[str, Any] | None = None
+    arguments: str | dict[str, Any] | list[Any] | None = None
 
 
 class CustomPart(msgspec.Struct, frozen=True, gc=False):
@@ -31,8 +34,8 @@ class CallPart(msgspec.Struct, frozen=True, gc=False):
     ``extra_content`` is where Google's interface of this format has a call's signature.
     """
 
-    index: int | None = None
-    id: str | int | None = None
+    index: int | float | str | None = None
+    id: str | int | bool | None = None
     function: FunctionPart | None = None
     custom: CustomPart | None = None
     extra_content: dict[str, Any] | None = None
@@ -57,10 +60,10 @@ class DeltaPart(msgspec.Struct, frozen=True, gc=False):
     """
 
     content: str | list[ContentPart] | None = None
-    reasoning_content: str | None = None
-    reasoning: str | None = None
+    reasoning_content: Any = None
+    reasoning: Any = None
     reasoning_details: Any = None
-    refusal: str | None = None
+    refusal: Any = None
     tool_calls: list[CallPart] | CallPart | None = None
     function_call: FunctionPart | None = None
 
@@ -71,26 +74,29 @@ class Choice(msgspec.Struct, frozen=True, gc=False):
     OpenRouter may put an error of the provider behind it here, and Moonshot its usage.
     """
 
-    index: int | None = None
+    index: int | float | str | None = None
     delta: DeltaPart | None = None
     message: DeltaPart | None = None
     finish_reason: str | None = None
-    usage: dict[str, Any] | None = None
+    usage: Any = None
     error: Any = None
 
 
 class GroqPart(msgspec.Struct, frozen=True, gc=False):
     """Groq's own place for the usage, beside or instead of the usual one."""
 
-    usage: dict[str, Any] | None = None
+    usage: Any = None
     error: Any = None
 
 
 class Chunk(msgspec.Struct, frozen=True, gc=False):
-    """One event of the stream. An ``object`` "error" is one itself, as older vLLM sends it."""
+    """One event of the stream. An ``object`` "error" is one itself, as older vLLM sends it.
+
+    What is no usage is passed over and costs no text, so it may be anything.
+    """
 
     choices: list[Choice] | None = None
-    usage: dict[str, Any] | None = None
+    usage: Any = None
     model: str | None = None
     service_tier: Any = None
     error: Any = None

@@ -1,98 +1,60 @@
-"""Telling which tool call a fragment belongs to."""
+"""The fragments of tool calls in Chat Completions, read for the rule that all wires share."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
 
-from actors.streaming.core.tool_calls import GrowingCall, ToolCalls
-from actors.streaming.core.wires.openai_chat.chunks import CallPart, FunctionPart
+from actors.streaming.core.fragments import CallFragments, Fragment, identifier, place_of
+from actors.streaming.core.tool_calls import GrowingCall
+from actors.streaming.core.wires.openai_chat.chunks import CallPart
 
 EXTRAS = "extra_content"
 """The name under which a kept block has what was sent beside each call."""
 
 
-class CallFragments:
-    """Puts the fragments of a stream to their calls.
+def add(fragments: CallFragments, parts: list[CallPart]) -> None:
+    """Take the fragments of one chunk.
 
-    Calls are told apart by ``index``; the id and the name come with the first fragment. Servers
-    that send index 0 for all or no index at all are understood by the rule that another id with a
-    name is another call, and where ids are missing as well, that another name is, or the same name
-    again after arguments that are whole.
+    Raises:
+        ProviderFaultError: more calls or longer arguments than any honest answer has.
     """
-
-    def __init__(self, calls: ToolCalls) -> None:
-        self._calls = calls
-        self._by_index: dict[int, GrowingCall] = {}
-        self._extras: dict[GrowingCall, dict[str, Any]] = {}
-
-    @property
-    def extras(self) -> list[dict[str, Any] | None]:
-        """What servers have sent beside each call, in the order of the calls; empty if nothing."""
-        return [self._extras.get(call) for call in self._calls] if self._extras else []
-
-    def add(self, parts: Sequence[CallPart]) -> None:
-        """Take the fragments of one chunk.
-
-        Raises:
-            ProviderFaultError: more calls or longer arguments than any honest answer has.
-        """
-        for part in parts:
-            call = self._place(part)
-            call.id = call.id or _id(part)
-            if part.extra_content:
-                self._extras[call] = part.extra_content
-            function = part.function or _as_function(part)
-            call.name = call.name or function.name or ""
-            text = function.arguments
-            if isinstance(text, dict):
-                text = msgspec.json.encode(text).decode()
-            if text:
-                call.grow(text)
-
-    def _place(self, part: CallPart) -> GrowingCall:
-        known = self._known(part)
-        if known is None or _is_another(known, part):
-            known = self._calls.begin()
-        if part.index is not None:
-            self._by_index[part.index] = known
-        return known
-
-    def _known(self, part: CallPart) -> GrowingCall | None:
-        if part.index is not None:
-            return self._by_index.get(part.index)
-        if _id(part):
-            return next((call for call in self._calls if call.id == _id(part)), None)
-        return self._calls.newest
+    if len(parts) == 1 and _goes_on(fragments, parts[0]):
+        return
+    calls = fragments.add([_fragment(part) for part in parts])
+    for part, call in zip(parts, calls, strict=True):
+        if call is not None and part.extra_content:
+            call.extra = part.extra_content
+        if call is not None and part.custom is not None and part.custom.input:
+            call.verbatim = True
 
 
-def _as_function(part: CallPart) -> FunctionPart:
-    """Return the call of a custom tool as one of a function's; its input is the arguments."""
-    if part.custom is None:
-        return FunctionPart()
-    return FunctionPart(name=part.custom.name, arguments=part.custom.input)
-
-
-def _is_another(call: GrowingCall, part: CallPart) -> bool:
-    function = part.function or _as_function(part)
-    call_id = _id(part)
-    if call_id and call.id:
-        # Some servers make up an id for each fragment: another call has a name of its own.
-        return call_id != call.id and (bool(function.name) or _is_whole(call.arguments))
-    if call_id or not function.name:
+def _goes_on(fragments: CallFragments, part: CallPart) -> bool:
+    """Take a fragment that is no more than a piece of arguments, if it is one."""
+    function, place = part.function, part.index
+    if function is None or function.name or part.id or part.extra_content or type(place) is not int:
         return False
-    if function.name != call.name:
-        return bool(call.name)
-    return bool(function.arguments) and _is_whole(call.arguments)
+    text = function.arguments
+    return type(text) is str and fragments.goes_on(place, text)
 
 
-def _id(part: CallPart) -> str:
-    return "" if part.id is None else str(part.id)
+def extras(calls: Iterable[GrowingCall]) -> list[dict[str, Any] | None]:
+    """Return what servers have sent beside each call, in the order of the calls; else nothing."""
+    found = [call.extra for call in calls]
+    return found if any(found) else []
 
 
-def _is_whole(arguments: str) -> bool:
-    try:
-        msgspec.json.decode(arguments)
-    except (msgspec.DecodeError, RecursionError):
-        return False
-    return True
+def _fragment(part: CallPart) -> Fragment:
+    """Read a fragment; the input of a custom tool is the arguments of its call."""
+    function, custom = part.function, part.custom
+    name = (function and function.name) or (custom and custom.name) or ""
+    told = (function and function.arguments) or (custom and custom.input) or ""
+    if not isinstance(told, str):
+        told = msgspec.json.encode(told).decode()
+    call_id = part.id
+    return Fragment(
+        part.index if type(part.index) is int else place_of(part.index),
+        call_id if isinstance(call_id, str) else identifier(call_id),
+        name,
+        told,
+    )

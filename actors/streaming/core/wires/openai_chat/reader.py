@@ -27,7 +27,7 @@ from actors.streaming.core.finish_words import STOP
 from actors.streaming.core.framing import Framing
 from actors.streaming.core.reader import GarbledError, Place, Reader
 from actors.streaming.core.reckoning import Shape, topped
-from actors.streaming.core.sse import SseEvent, SseParser
+from actors.streaming.core.sse import SseEvent, marker
 from actors.streaming.core.wires.openai_chat.chunks import (
     CallPart,
     Choice,
@@ -37,7 +37,8 @@ from actors.streaming.core.wires.openai_chat.chunks import (
     decode,
 )
 from actors.streaming.core.wires.openai_chat.details import DETAILS, ReasoningDetails
-from actors.streaming.core.wires.openai_chat.fragments import EXTRAS, CallFragments
+from actors.streaming.core.wires.openai_chat.fragments import EXTRAS, add, extras
+from actors.streaming.core.wrapping import event_framing
 from schemas.llm import FinishReason, GenerateRequest
 from schemas.problems import Problem
 from schemas.usage import Quality, Usage
@@ -76,9 +77,8 @@ class ChatReader(Reader[SseEvent]):
         done_suffices: bool = False,
         framing: Framing[SseEvent] | None = None,
     ) -> None:
-        super().__init__(request, framing or SseParser())
+        super().__init__(request, framing or event_framing())
         self._done_suffices = done_suffices
-        self._fragments = CallFragments(self._calls)
         self._details = ReasoningDetails()
         self._refused = False
         self._wants_back = False
@@ -94,18 +94,18 @@ class ChatReader(Reader[SseEvent]):
             self._keep({"reasoning_content": "".join(self._reasoning)}, Place(0, 0))
         if deltas and (details := self._details.pieces()):
             self._keep({DETAILS: details}, Place(0, 0))
-        if extras := self._fragments.extras:
-            self._keep({EXTRAS: extras}, Place(0, 0))
+        if beside := extras(self._calls):
+            self._keep({EXTRAS: beside}, Place(0, 0))
         return deltas
 
     def _event(self, event: SseEvent) -> None:
         data = event.data
-        if data[:1] != "{" and data.strip() == "[DONE]":
-            self._end()
-        elif event.name == METRICS:
-            self._overrule(_decode(event).usage)
-        elif data:
+        if event.name == METRICS:
+            self._overrule(counts.members(_decode(event).usage))
+        elif data[:1] == "{" or (said := marker(data)) is None:
             self._chunk(_decode(event))
+        elif said == "done":
+            self._end()
 
     def _buckets(self, raw: Mapping[str, Any], quality: Quality) -> Usage:
         return usage_of(raw, quality)
@@ -124,11 +124,14 @@ class ChatReader(Reader[SseEvent]):
     def _chunk(self, chunk: Chunk) -> None:
         self._model = chunk.model or self._model
         self._serve(chunk.service_tier)
-        usage = chunk.usage or (chunk.x_groq and chunk.x_groq.usage)
+        usage: Mapping[str, Any] = {}
+        if chunk.usage or chunk.x_groq is not None:
+            beside = chunk.x_groq and chunk.x_groq.usage
+            usage = counts.members(chunk.usage) or counts.members(beside)
         if usage:
             self._account(usage)
         for choice in chunk.choices or ():
-            if not choice.index:
+            if not choice.index or choice.index == "0":
                 self._choice(choice)
         if usage:
             self._accounted(alone=not chunk.choices)
@@ -136,20 +139,20 @@ class ChatReader(Reader[SseEvent]):
     def _choice(self, choice: Choice) -> None:
         if choice.delta is not None:
             self._grow(choice.delta)
-        elif choice.message is not None and not self._size and not len(self._calls):
+        if choice.message is not None and not self._size and not len(self._calls):
             # Some servers do not stream, and some repeat the whole answer at its end.
             self._grow(choice.message)
         if choice.error:
             raise ProviderFaultError(failure_in_stream(choice.error))
         if choice.finish_reason:
-            if choice.usage and not self._usage:
-                self._account(choice.usage)
+            if not self._usage and (told := counts.members(choice.usage)):
+                self._account(told)
             self._ends(choice.finish_reason)
 
     def _grow(self, delta: DeltaPart) -> None:
         if delta.reasoning_content:
             self._wants_back = True
-        if reasoning := delta.reasoning_content or delta.reasoning:
+        if (reasoning := delta.reasoning_content or delta.reasoning) and type(reasoning) is str:
             self._think(reasoning)
         if delta.reasoning_details:
             self._weigh(self._details.add(delta.reasoning_details))
@@ -157,13 +160,13 @@ class ChatReader(Reader[SseEvent]):
             self._parts(delta.content)
         elif delta.content:
             self._say(delta.content)
-        if delta.refusal:
+        if delta.refusal and type(delta.refusal) is str:
             self._refused = True
             self._say(delta.refusal)
         if calls := delta.tool_calls:
-            self._fragments.add([calls] if isinstance(calls, CallPart) else calls)
+            add(self._fragments, [calls] if isinstance(calls, CallPart) else calls)
         if delta.function_call:
-            self._fragments.add([CallPart(index=0, function=delta.function_call)])
+            add(self._fragments, [CallPart(index=0, function=delta.function_call)])
 
     def _parts(self, parts: list[ContentPart]) -> None:
         for part in parts:

@@ -10,6 +10,9 @@ PHASE = "phase"
 """Newer models say of each message whether it is a comment or the answer, and want that back."""
 
 
+Index = int | float | str | None
+
+
 class Incomplete(msgspec.Struct, frozen=True, gc=False):
     """Why a response stopped before its end."""
 
@@ -23,7 +26,7 @@ class ResponsePart(msgspec.Struct, frozen=True):
     service_tier: Any = None
     status: str | None = None
     incomplete_details: Incomplete | None = None
-    usage: dict[str, Any] | None = None
+    usage: Any = None
     error: Any = None
     output: msgspec.Raw = msgspec.Raw(b"")
 
@@ -31,11 +34,16 @@ class ResponsePart(msgspec.Struct, frozen=True):
 class Event(msgspec.Struct, frozen=True):
     """One event of the stream, of any of its many types."""
 
-    type: str = ""
+    type: str | None = None
+    object: Any = None
     delta: Any = None
-    output_index: int = 0
-    content_index: int = 0
-    summary_index: int = 0
+    output_index: Index = None
+    content_index: Index = None
+    summary_index: Index = None
+    item_id: Any = None
+    name: str | None = None
+    call_id: Any = None
+    part: Any = None
     text: str | None = None
     refusal: str | None = None
     arguments: str | None = None
@@ -47,6 +55,7 @@ class Event(msgspec.Struct, frozen=True):
 
 
 _decoder = msgspec.json.Decoder(Event)
+_responses = msgspec.json.Decoder(ResponsePart)
 
 
 def decode(data: str) -> Event:
@@ -56,3 +65,12 @@ def decode(data: str) -> Event:
         msgspec.DecodeError: it is none.
     """
     return surrogates.decode(_decoder, data)
+
+
+def decode_response(data: str) -> ResponsePart:
+    """Read a response that comes whole, not streamed.
+
+    Raises:
+        msgspec.DecodeError: it is none.
+    """
+    return surrogates.decode(_responses, data)

@@ -1,9 +1,8 @@
 """Reading a stream of OpenAI Responses events.
 
 The terminal event is ``response.completed`` or ``response.incomplete``; ``response.failed`` and
-``error`` are failures, and where both come, the first is the one that counts. Items of output are
-told apart by their index, because some servers change ids on the way. What a server sends only
-whole (in a ``done`` event, or in the last one) is read there, and nothing is read twice.
+``error`` are failures, and where both come, the first is the one that counts. What a server sends
+only whole (in a ``done`` event, or in the last one) is read there, and nothing is read twice.
 """
 
 import re
@@ -16,17 +15,22 @@ from actors.streaming.core import counts
 from actors.streaming.core.faults import ProviderFaultError, failure_in_stream
 from actors.streaming.core.finish_words import is_word
 from actors.streaming.core.foreign import is_foreign
+from actors.streaming.core.fragments import Fragment, identifier
 from actors.streaming.core.framing import Framing
 from actors.streaming.core.reader import GarbledError, Place, Reader
 from actors.streaming.core.reckoning import Shape, topped
-from actors.streaming.core.sse import SseEvent, SseParser
+from actors.streaming.core.sse import SseEvent, marker
 from actors.streaming.core.tool_calls import GrowingCall
 from actors.streaming.core.wires.openai_responses.events import (
     PHASE,
     Event,
+    Index,
     ResponsePart,
     decode,
+    decode_response,
 )
+from actors.streaming.core.wires.openai_responses.items import Items
+from actors.streaming.core.wrapping import event_framing
 from schemas.llm import FinishReason, GenerateRequest
 from schemas.problems import Problem
 from schemas.usage import Quality, Usage
@@ -42,10 +46,16 @@ _KNOWN = frozenset(
         *("reasoning_summary_text.delta", "reasoning_summary_text.done"),
         *("function_call_arguments.delta", "function_call_arguments.done"),
         *("custom_tool_call_input.delta", "custom_tool_call_input.done"),
+        *("content_part.done", "reasoning_summary_part.done"),
         *("output_item.added", "output_item.done"),
         *("created", "in_progress", "queued", "completed", "incomplete", "failed", "cancelled"),
     )
 ) | {"error"}
+
+_ENDS = frozenset({"completed", "incomplete", "failed", "cancelled"})
+
+_FRAME = 32
+"""Characters that an item or a part counts for at least, so that a flood of them is not free."""
 
 _PINGS = frozenset({"ping", "keepalive"})
 _PING = re.compile(r'\s*\{\s*"type"\s*:\s*"(?:ping|keepalive)"')
@@ -73,10 +83,12 @@ class ResponsesReader(Reader[SseEvent]):
     def __init__(
         self, request: GenerateRequest, *, framing: Framing[SseEvent] | None = None
     ) -> None:
-        super().__init__(request, framing or SseParser())
+        super().__init__(request, framing or event_framing())
+        self._items = Items()
+        self._is_itemized = False
         self._open_calls: dict[int, GrowingCall] = {}
         self._places: dict[int, Place] = {}
-        self._told: set[tuple[str, int, int, int]] = set()
+        self._told: dict[tuple[str, int, Index, Index], list[str]] = {}
         self._searches = 0
         self._refused = False
 
@@ -86,33 +98,48 @@ class ResponsesReader(Reader[SseEvent]):
         )
 
     def _event(self, event: SseEvent) -> None:
-        if event.data.strip() == "[DONE]":
-            self.done = True
-        elif event.data:
-            self._read(_decode(event))
+        if event.data[:1] != "{" and (said := marker(event.data)) is not None:
+            self.done = said == "done"
+            return
+        read = _decode(event)
+        if not read.type and read.object == "response":
+            self._whole(event)
+        else:
+            self._read(read, (read.type or event.name).removeprefix("response."))
 
-    def _read(self, event: Event) -> None:
-        match event.type.removeprefix("response."):
+    def _whole(self, event: SseEvent) -> None:
+        """Read a response that the server has not streamed."""
+        try:
+            response = decode_response(event.data)
+        except (msgspec.DecodeError, RecursionError):
+            raise GarbledError(GARBLED) from None
+        if response.status in _ENDS:
+            self._end(response, f"response.{response.status}")
+
+    def _read(self, event: Event, kind: str) -> None:
+        match kind:
             case "output_text.delta" | "refusal.delta":
-                self._part(event, event.delta)
+                self._part(kind, event, event.delta)
             case "reasoning_text.delta" | "reasoning_summary_text.delta":
-                self._reason_part(event, event.delta)
+                self._reason_part(kind, event, event.delta)
             case "function_call_arguments.delta" | "custom_tool_call_input.delta":
-                self._argue(event.output_index, event.delta)
+                self._argue(kind, event, event.delta)
             case "function_call_arguments.done" | "custom_tool_call_input.done":
-                self._argue_whole(event.output_index, event.arguments or event.input)
+                self._argue_whole(kind, event)
             case "output_item.added":
                 self._begin(event.output_index, event.item or {})
             case "output_item.done":
                 self._settle(event.output_index, event.item or {})
             case "output_text.done" | "refusal.done":
-                self._part(event, event.text or event.refusal, whole=True)
+                self._part(kind, event, event.text or event.refusal, whole=True)
             case "reasoning_text.done" | "reasoning_summary_text.done":
-                self._reason_part(event, event.text, whole=True)
+                self._reason_part(kind, event, event.text, whole=True)
+            case "content_part.done" | "reasoning_summary_part.done":
+                self._part_whole(event, counts.members(event.part))
             case "created" | "in_progress" | "queued":
                 self._model = (event.response and event.response.model) or self._model
-            case "completed" | "incomplete" | "failed" | "cancelled":
-                self._end(event.response or ResponsePart(), event.type)
+            case _ if kind in _ENDS:
+                self._end(event.response or ResponsePart(), f"response.{kind}")
             case _:
                 return
 
@@ -124,79 +151,129 @@ class ResponsesReader(Reader[SseEvent]):
 
     # Texts
 
-    def _part(self, event: Event, text: Any, *, whole: bool = False) -> None:
-        kind = "refusal" if ".refusal." in event.type else "text"
-        if self._is_news(kind, event, whole=whole) and isinstance(text, str) and text:
-            self._refused = self._refused or kind == "refusal"
+    def _part(self, kind: str, event: Event, text: Any, *, whole: bool = False) -> None:
+        is_refusal = kind.startswith("refusal")
+        told = "refusal" if is_refusal else "output_text"
+        if isinstance(text, str) and text and self._is_news(told, event, text, whole=whole):
+            self._refused = self._refused or is_refusal
             self._say(text)
 
-    def _reason_part(self, event: Event, text: Any, *, whole: bool = False) -> None:
-        kind = event.type.removesuffix(".done").removesuffix(".delta")
-        if self._is_news(kind, event, whole=whole) and isinstance(text, str) and text:
+    def _reason_part(self, kind: str, event: Event, text: Any, *, whole: bool = False) -> None:
+        told = kind.removesuffix(".done").removesuffix(".delta")
+        if isinstance(text, str) and text and self._is_news(told, event, text, whole=whole):
             self._think(text)
 
-    def _is_news(self, kind: str, event: Event, *, whole: bool) -> bool:
-        """Say whether a text is to be read: a whole one is not, if it came in pieces before."""
-        part = (kind, event.output_index, event.content_index, event.summary_index)
-        if whole and part in self._told:
-            return False
-        self._told.add(part)
+    def _part_whole(self, event: Event, part: dict[str, Any]) -> None:
+        """Take a part whole, by its own type; most have come in pieces before."""
+        match part.get("type"):
+            case "output_text" | "text":
+                self._part("output_text.done", event, part.get("text"), whole=True)
+            case "refusal":
+                self._part("refusal.done", event, part.get("refusal"), whole=True)
+            case "reasoning_text":
+                self._reason_part("reasoning_text.done", event, part.get("text"), whole=True)
+            case "summary_text":
+                kind = "reasoning_summary_text.done"
+                self._reason_part(kind, event, part.get("text"), whole=True)
+            case _:
+                return
+
+    def _is_news(self, kind: str, event: Event, text: str, *, whole: bool) -> bool:
+        """Say whether a text is to be read: a whole one is not, if it came in pieces before.
+
+        Under an id that is new it is another text of an index that is used twice, unless it is the
+        same: some servers change ids on the way.
+        """
+        item = self._items.of(event, "reasoning" if kind.startswith("reasoning") else "message")
+        key = (kind, item, event.content_index or 0, event.summary_index or 0)
+        told = self._told.get(key)
+        if told is None:
+            self._weigh(_FRAME)
+            told = self._told[key] = []
+        elif whole:
+            is_new = bool(event.item_id) and not self._items.knows(event.item_id)
+            if not is_new or "".join(told).endswith(text):
+                return False
+        told.append(text)
         return True
 
     # Items
 
-    def _begin(self, index: int, item: dict[str, Any]) -> None:
-        self._places.setdefault(index, self._place())
-        if item.get("type") in _CALLS and index not in self._open_calls:
-            call_id, name = item.get("call_id") or item.get("id"), item.get("name")
-            self._open_calls[index] = self._calls.begin(str(call_id or ""), str(name or ""))
+    def _begin(self, index: Index, item: dict[str, Any], *, ends: bool = False) -> int:
+        self._is_itemized = True
+        serial = self._items.begin(index, item, ends=ends)
+        if serial not in self._places:
+            self._weigh(_FRAME)
+            self._places[serial] = self._place()
+        if item.get("type") in _CALLS:
+            call_id = identifier(item.get("call_id")) or identifier(item.get("id"))
+            self._call(serial, call_id, identifier(item.get("name")))
+        return serial
 
-    def _argue(self, index: int, text: Any) -> None:
-        if index in self._open_calls and isinstance(text, str):
-            self._open_calls[index].grow(text)
+    def _call(self, serial: int, call_id: str, name: str) -> GrowingCall:
+        """Return the call of an item, begun where it is new, with what is told of it."""
+        call = self._open_calls.get(serial)
+        if call is None:
+            call = self._fragments.begin(Fragment(serial, call_id, name))
+            self._open_calls[serial] = call
+        call.id, call.name = call.id or call_id, call.name or name
+        return call
 
-    def _argue_whole(self, index: int, text: Any) -> None:
-        if index in self._open_calls and isinstance(text, str) and text:
-            self._open_calls[index].replace(text)
+    def _argue(self, kind: str, event: Event, text: Any) -> None:
+        if not isinstance(text, str) or not text:
+            return
+        serial = self._items.of(event, _call_kind(kind))
+        call = self._open_calls.get(serial)
+        if call is not None:
+            call.grow(text)
+        elif (call := self._fragments.put(Fragment(serial, arguments=text))) is not None:
+            self._open_calls[serial] = call
 
-    def _settle(self, index: int, item: dict[str, Any]) -> None:
+    def _argue_whole(self, kind: str, event: Event) -> None:
+        text = event.arguments or event.input
+        if not isinstance(text, str) or not text:
+            return
+        serial = self._items.of(event, _call_kind(kind))
+        call_id, name = identifier(event.call_id), identifier(event.name)
+        self._call(serial, call_id, name).replace(text)
+
+    def _settle(self, index: Index, item: dict[str, Any]) -> None:
         """Take an item whole: what it says of a call replaces what came in pieces."""
         kind = str(item.get("type") or "")
+        serial = self._begin(index, item, ends=True)
         if kind in _CALLS:
-            self._begin(index, item)
-            call, arguments = self._open_calls[index], item.get(_CALLS[kind])
-            call.name = str(item.get("name") or call.name)
+            call, arguments = self._open_calls[serial], item.get(_CALLS[kind])
+            call.name = identifier(item.get("name")) or call.name
+            call.verbatim = kind == "custom_tool_call"
             if isinstance(arguments, str) and arguments:
                 call.replace(arguments)
         elif kind == "message":
             self._speak(index, item)
-            if isinstance(phase := item.get(PHASE), str):
+            if isinstance(phase := item.get(PHASE), str) and phase:
                 self._weigh(len(phase))
-                self._keep({PHASE: phase}, self._places.get(index))
+                self._keep({PHASE: phase}, self._places.get(serial))
         elif kind and not _is_hollow(item):
             self._searches += kind == "web_search_call" and _is_search(item)
             self._weigh(len(msgspec.json.encode(item)))
-            self._keep(item, self._places.get(index))
+            self._keep(item, self._places.get(serial))
 
-    def _speak(self, index: int, message: dict[str, Any]) -> None:
+    def _speak(self, index: Index, message: dict[str, Any]) -> None:
         """Say what of a message has not come in pieces."""
         for at, part in enumerate(map(counts.members, counts.items(message.get("content")))):
-            kind = "refusal" if part.get("type") == "refusal" else "output_text"
-            text = part.get("refusal") or part.get("text")
-            event = Event(type=f"response.{kind}.done", output_index=index, content_index=at)
-            self._part(event, text, whole=True)
+            told = part if part.get("type") else part | {"type": "output_text"}
+            event = Event(output_index=index, content_index=at, item_id=message.get("id"))
+            self._part_whole(event, told)
 
     # The end
 
     def _end(self, response: ResponsePart, name: str) -> None:
-        if response.usage:
-            self._account(response.usage)
+        if usage := counts.members(response.usage):
+            self._account(usage)
         if response.error or name in {"response.failed", "response.cancelled"}:
             raise ProviderFaultError(failure_in_stream(response.error))
         self._model = response.model or self._model
         self._serve(response.service_tier)
-        if not self._places:
-            self._read_output(response.output)
+        self._read_output(response.output)
         self._accounted()
         incomplete = response.incomplete_details and response.incomplete_details.reason
         # A status that is none of an end is what it was before; the event's name is newer.
@@ -205,10 +282,18 @@ class ResponsesReader(Reader[SseEvent]):
         self.done = True
 
     def _read_output(self, output: msgspec.Raw) -> None:
-        """Read the items of a server that sends them only at the end."""
+        """Read the items of a server that sends them, or its calls, only at the end."""
+        if self._is_itemized and (len(self._calls) or b"_call" not in bytes(output)):
+            return
         items: Any = msgspec.json.decode(output) if bytes(output) else []
+        is_new = not self._is_itemized
         for index, item in enumerate(map(counts.members, counts.items(items))):
-            self._settle(index, item)
+            if is_new or item.get("type") in _CALLS:
+                self._settle(index, item)
+
+
+def _call_kind(event_kind: str) -> str:
+    return "custom_tool_call" if event_kind.startswith("custom") else "function_call"
 
 
 def _is_hollow(item: dict[str, Any]) -> bool:

@@ -25,15 +25,19 @@ GARBLED = Problem(
 
 _GUARDRAIL = "amazon-bedrock-guardrailAction"
 
+_GUARDED = frozenset({"INTERVENED", "GUARDRAIL_INTERVENED"})
+"""The words of a guardrail that has answered itself; of any other it says "NONE"."""
+
 
 class Chunk(msgspec.Struct, frozen=True, rename="camel"):
     """One event of the stream."""
 
     output_text: str | None = None
     completion_reason: str | None = None
-    input_text_token_count: int | float | None = None
-    total_output_text_token_count: int | float | None = None
-    metrics: dict[str, Any] | None = msgspec.field(name=METRICS, default=None)
+    results: Any = None
+    input_text_token_count: Any = None
+    total_output_text_token_count: Any = None
+    metrics: Any = msgspec.field(name=METRICS, default=None)
     guardrail_action: str | None = msgspec.field(name=_GUARDRAIL, default=None)
 
 
@@ -58,10 +62,11 @@ class TitanReader(Reader[SseEvent]):
         if chunk.input_text_token_count is not None:
             self._input = chunk.input_text_token_count
         output = chunk.total_output_text_token_count
-        reason = chunk.completion_reason or (output is not None and chunk.guardrail_action)
+        is_guarded = output is not None and chunk.guardrail_action in _GUARDED
+        reason = chunk.completion_reason or (is_guarded and chunk.guardrail_action)
         if reason and is_word(reason):
             told = {"inputTokenCount": self._input, "outputTokenCount": output}
-            self._account(chunk.metrics or told)
+            self._account(counts.members(chunk.metrics) or told)
             self._closes(reason)
 
     def _buckets(self, raw: Mapping[str, Any], quality: Quality) -> Usage:
@@ -75,6 +80,20 @@ class TitanReader(Reader[SseEvent]):
 
 def _read(event: SseEvent) -> Chunk:
     try:
-        return surrogates.decode(_decoder, event.data)
+        chunk = surrogates.decode(_decoder, event.data)
+        result = next(iter(counts.items(chunk.results)), None)
+        return chunk if result is None else _whole(chunk, counts.members(result))
     except (msgspec.DecodeError, RecursionError):
         raise GarbledError(GARBLED) from None
+
+
+def _whole(answer: Chunk, result: dict[str, Any]) -> Chunk:
+    """Return an answer that has not been streamed as the one chunk of a stream.
+
+    Raises:
+        msgspec.ValidationError: it is none.
+    """
+    told = {name: result.get(name) for name in ("outputText", "completionReason")}
+    count = {"totalOutputTextTokenCount": result.get("tokenCount")}
+    asked = {"inputTextTokenCount": answer.input_text_token_count}
+    return msgspec.convert(told | count | asked, Chunk)

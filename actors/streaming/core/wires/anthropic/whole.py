@@ -1,0 +1,29 @@
+"""A message that comes whole, as the events that a stream of it would have had."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+
+from actors.streaming.core import counts
+from actors.streaming.core.wires.anthropic.events import Event
+
+
+def events(message: dict[str, Any]) -> Iterator[Event]:
+    """Return the events of a message.
+
+    Raises:
+        msgspec.ValidationError: it is none.
+    """
+    yield _event("message_start", message={"model": message.get("model")})
+    for index, block in enumerate(map(counts.members, counts.items(message.get("content")))):
+        yield _event("content_block_start", index=index, content_block=block)
+        yield _event("content_block_stop", index=index)
+    delta = {"stop_reason": message.get("stop_reason")}
+    yield _event("message_delta", delta=delta, usage=message.get("usage"))
+    if message.get("stop_reason"):
+        yield _event("message_stop")
+
+
+def _event(kind: str, **fields: Any) -> Event:
+    return msgspec.convert({"type": kind, **fields}, Event)
