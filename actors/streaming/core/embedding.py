@@ -21,7 +21,9 @@ from urllib.parse import quote
 import msgspec
 
 from actors.streaming.core import estimate
+from actors.streaming.core.faults import fail_on
 from actors.streaming.core.google import model_path
+from actors.streaming.core.vectors import UnreadableError, checked, decoded, ordered
 from schemas.embeddings import Embed
 from schemas.providers import Azure, Bedrock, Custom, Google, Groq, Ollama, OpenAI, Provider
 from schemas.usage import Usage
@@ -44,10 +46,6 @@ class Embedded(NamedTuple):
     vectors: list[list[float]]
     usage: Usage
     model: str | None = None
-
-
-class UnreadableError(ValueError):
-    """The answer is not what the format says."""
 
 
 class Format(NamedTuple):
@@ -93,15 +91,16 @@ def read(form: Format, batch: Batch, body: bytes) -> Embedded:
     """Read an answer; there is one vector for each text, all of one length.
 
     Raises:
+        ProviderFaultError: it is an error, under a status of success.
         UnreadableError: it is none.
     """
     try:
         embedded = form.read(msgspec.json.decode(body))
-    except (msgspec.DecodeError, msgspec.ValidationError, RecursionError) as error:
-        raise UnreadableError(type(error).__name__) from None
-    lengths = {len(vector) for vector in embedded.vectors}
-    if len(embedded.vectors) != len(batch.texts) or len(lengths) != 1 or 0 in lengths:
-        raise UnreadableError("not one vector for each text")
+        checked(embedded.vectors, len(batch.texts))
+    except (UnreadableError, msgspec.DecodeError, RecursionError) as error:
+        fail_on(body)
+        is_ours = isinstance(error, UnreadableError)
+        raise UnreadableError(str(error) if is_ours else "no embeddings") from None
     return embedded if embedded.usage.input else embedded._replace(usage=estimated(batch))
 
 
@@ -114,8 +113,8 @@ def estimated(batch: Batch) -> Usage:
 
 
 class _Row(msgspec.Struct):
-    embedding: list[float]
-    index: int = 0
+    embedding: list[float] | str
+    index: int | None = None
 
 
 class _Count(msgspec.Struct):
@@ -135,9 +134,10 @@ def _write_openai(wanted: Embed, texts: Sequence[str]) -> Batch:
 
 def _read_openai(answer: Any) -> Embedded:
     rows = msgspec.convert(answer, _Rows)
-    ordered = sorted(rows.data, key=lambda row: row.index)
+    vectors = [decoded(row.embedding) for row in rows.data]
+    placed = ordered(vectors, [row.index for row in rows.data])
     tokens = rows.usage.prompt_tokens if rows.usage else 0
-    return Embedded([row.embedding for row in ordered], Usage(input=max(tokens, 0)), rows.model)
+    return Embedded(placed, Usage(input=max(tokens, 0)), rows.model)
 
 
 # Google

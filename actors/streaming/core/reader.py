@@ -81,6 +81,11 @@ class Reader(ABC, Generic[E]):
         """Whether only accounts may follow: silence, or a loss of the connection, is an end too."""
         return self._finish is not None
 
+    @property
+    def silent(self) -> bool:
+        """Whether nothing has been said yet, and nothing counted."""
+        return not (self._size or len(self._calls) or self._usage)
+
     def feed(self, chunk: bytes) -> list[Delta]:
         """Take the next bytes, b"" at the end; return what the answer grows by."""
         deltas: list[Delta] = []

@@ -115,7 +115,7 @@ def test_responses_know_fewer_settings_than_chat_and_tell_reasoning():
 def test_what_anthropics_models_refuse_is_known(
     model: str, settings: dict[str, Any], left: set[str]
 ):
-    assert refused(Anthropic(model=model), **settings) == left
+    assert refused(Anthropic(model=model, api_version="2023-06-01"), **settings) == left
 
 
 def test_the_newest_of_gpt_5_reason_beside_tools_only_in_responses():
@@ -191,7 +191,8 @@ def test_only_given_settings_are_refused():
 
 
 def test_a_value_out_of_range_has_a_nearest_one():
-    (one,) = refusals(Anthropic(model="claude-3-haiku"), ModelConfig(temperature=1.5))
+    older = Anthropic(model="claude-3-haiku", api_version="2023-06-01")
+    (one,) = refusals(older, ModelConfig(temperature=1.5))
 
     assert (one.instead, one.reason) == (1.0, "takes a temperature of at most 1")
 

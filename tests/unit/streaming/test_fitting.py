@@ -29,7 +29,7 @@ def test_what_a_model_refuses_is_refused_before_it_is_sent():
 
 
 def test_what_a_model_refuses_is_left_out_with_a_warning_where_that_is_wished():
-    provider = Anthropic(model="claude-3-haiku")
+    provider = Anthropic(model="claude-3-haiku", api_version="2023-06-01")
     asked = request(provider, temperature=1.5, seed=7, max_tokens=9, unsupported="drop")
 
     fitted = fit(asked)

@@ -28,7 +28,7 @@ class DeltaPart(msgspec.Struct, frozen=True, gc=False):
 
 
 class Event(msgspec.Struct, frozen=True):
-    """One event of the stream."""
+    """One event of the stream. MiniMax says in ``base_resp`` how the call fares."""
 
     type: str = ""
     index: int = 0
@@ -37,6 +37,7 @@ class Event(msgspec.Struct, frozen=True):
     message: MessagePart | None = None
     usage: dict[str, Any] | None = None
     error: Any = None
+    base_resp: Any = None
 
 
 _decoder = msgspec.json.Decoder(Event)

@@ -14,6 +14,7 @@ import msgspec
 
 from actors.streaming.core import counts
 from actors.streaming.core.bedrock import BedrockEvent, ConverseFraming
+from actors.streaming.core.faults import fail_on
 from actors.streaming.core.framing import Framing
 from actors.streaming.core.reader import GarbledError, Place, Reader
 from actors.streaming.core.tool_calls import GrowingCall
@@ -97,7 +98,7 @@ class ConverseReader(Reader[BedrockEvent]):
                 self._end(_read(event))
             case _:
                 # The beginning of the message says nothing; what is unknown is for newer readers.
-                return
+                fail_on(event.body, named=event.kind.endswith("Exception"))
 
     def _begin(self, body: Body) -> None:
         tool = body.start.tool_use if body.start is not None else None
@@ -177,6 +178,10 @@ def _json(part: ToolInput) -> str:
 
 def _read(event: BedrockEvent) -> Body:
     try:
-        return decode(event.body)
+        body = decode(event.body)
     except (msgspec.DecodeError, RecursionError):
+        fail_on(event.body)
         raise GarbledError(GARBLED) from None
+    if body.error or body.base_resp:
+        fail_on(event.body)
+    return body

@@ -19,7 +19,7 @@ from typing import Any
 import msgspec
 
 from actors.streaming.core import counts
-from actors.streaming.core.faults import ProviderFaultError, failure_in_stream
+from actors.streaming.core.faults import fail_on
 from actors.streaming.core.reader import GarbledError, Reader
 from actors.streaming.core.sse import SseEvent, SseParser
 from actors.streaming.core.tool_calls import GrowingCall
@@ -240,7 +240,8 @@ def _read(event: SseEvent) -> Chunk:
     try:
         chunk = decode(event.data)
     except (msgspec.DecodeError, RecursionError):
+        fail_on(event.data, named=event.name == "error")
         raise GarbledError(GARBLED) from None
-    if chunk.error:
-        raise ProviderFaultError(failure_in_stream(chunk.error))
+    if not chunk.candidates or chunk.error or chunk.base_resp or event.name == "error":
+        fail_on(event.data, named=event.name == "error")
     return chunk

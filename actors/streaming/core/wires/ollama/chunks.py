@@ -41,6 +41,7 @@ class Line(msgspec.Struct, frozen=True):
     done: bool = False
     done_reason: str | None = None
     error: Any = None
+    base_resp: Any = None
     prompt_eval_count: Count = None
     eval_count: Count = None
     total_duration: Count = None

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from actors.streaming.core import counts
-from actors.streaming.core.faults import ProviderFaultError, failure_in_stream
+from actors.streaming.core.faults import fail_on
 from actors.streaming.core.ndjson import NdjsonParser
 from actors.streaming.core.reader import GarbledError, Reader
 from actors.streaming.core.wires.ollama.chunks import CallPart, Line, decode
@@ -94,7 +94,9 @@ def _read(event: bytes) -> Line:
     try:
         line = decode(event)
     except (msgspec.DecodeError, RecursionError):
+        fail_on(event)
         raise GarbledError(GARBLED) from None
-    if line.error:
-        raise ProviderFaultError(failure_in_stream(line.error))
+    says_nothing = line.message is None and line.response is None and not line.done
+    if says_nothing or line.error or line.base_resp:
+        fail_on(event)
     return line

@@ -87,7 +87,10 @@ class GroqPart(msgspec.Struct, frozen=True, gc=False):
 
 
 class Chunk(msgspec.Struct, frozen=True, gc=False):
-    """One event of the stream. An ``object`` "error" is one itself, as older vLLM sends it."""
+    """One event of the stream. An ``object`` "error" is one itself, as older vLLM sends it.
+
+    MiniMax says in ``base_resp`` how the call fares.
+    """
 
     choices: list[Choice] | None = None
     usage: dict[str, Any] | None = None
@@ -95,6 +98,7 @@ class Chunk(msgspec.Struct, frozen=True, gc=False):
     service_tier: Any = None
     error: Any = None
     object: Any = None
+    base_resp: Any = None
     x_groq: GroqPart | None = None
 
 

@@ -11,6 +11,7 @@ import msgspec
 
 from actors.streaming.core import counts, surrogates
 from actors.streaming.core.bedrock import InvokeFraming
+from actors.streaming.core.faults import fail_on
 from actors.streaming.core.reader import GarbledError, Reader
 from actors.streaming.core.sse import SseEvent
 from schemas.llm import FinishReason, GenerateRequest
@@ -43,6 +44,8 @@ class Chunk(msgspec.Struct, frozen=True, rename="camel"):
     total_output_text_token_count: int | float | None = None
     metrics: dict[str, Any] | None = msgspec.field(name=_METRICS, default=None)
     guardrail_action: str | None = msgspec.field(name=_GUARDRAIL, default=None)
+    error: Any = None
+    base_resp: Any = msgspec.field(name="base_resp", default=None)
 
 
 _decoder = msgspec.json.Decoder(Chunk)
@@ -84,6 +87,10 @@ class TitanReader(Reader[SseEvent]):
 
 def _read(event: SseEvent) -> Chunk:
     try:
-        return surrogates.decode(_decoder, event.data)
+        chunk = surrogates.decode(_decoder, event.data)
     except (msgspec.DecodeError, RecursionError):
+        fail_on(event.data)
         raise GarbledError(GARBLED) from None
+    if chunk.output_text is None or chunk.error or chunk.base_resp:
+        fail_on(event.data)
+    return chunk
