@@ -50,7 +50,7 @@ _WALLET = (
     r"key limit exceeded",
     # Together, LiteLLM
     r"credit limit (?:has been )?(?:exceeded|reached)",
-    r"(?:\w+: )?budget has been exceeded",
+    r"(?:\w{1,20}: )?budget has been exceeded",
     # xAI
     r"your (?:newly created )?team\b.{0,80}\b(?:credits|spending limit)",
     # Fireworks
@@ -67,7 +67,7 @@ _WALLET = (
         r"you(?:'ve| have) (?:exceeded|reached|used up|hit) your (?:\w+ ){0,3}"
         r"(?:monthly|weekly|daily|hourly|included|spending|spend|free)\b"
     ),
-    r"(?:\w+: )?you have used up your daily",
+    r"(?:\w{1,20}: )?you have used up your daily",
     (
         r"(?:monthly|weekly|daily) (?:\w+ )?(?:limit|quota|budget|allowance) (?:\w+ ){0,2}"
         r"(?:exceeded|reached|exhausted)"

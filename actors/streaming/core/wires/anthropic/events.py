@@ -28,13 +28,16 @@ class DeltaPart(msgspec.Struct, frozen=True, gc=False):
 
 
 class Event(msgspec.Struct, frozen=True):
-    """One event of the stream. MiniMax says in ``base_resp`` how the call fares."""
+    """One event of the stream. MiniMax says in ``base_resp`` how the call fares.
+
+    A ``message`` that is a text is no event's of Anthropic, but what some server has to say.
+    """
 
     type: str = ""
     index: int = 0
     delta: DeltaPart | None = None
     content_block: dict[str, Any] | None = None
-    message: MessagePart | None = None
+    message: MessagePart | str | None = None
     usage: dict[str, Any] | None = None
     error: Any = None
     base_resp: Any = None

@@ -21,7 +21,7 @@ from actors.streaming.core.reader import GarbledError, Reader
 from actors.streaming.core.sse import SseEvent, SseParser
 from actors.streaming.core.tool_calls import GrowingCall
 from actors.streaming.core.wires.anthropic.blocks import GrowingBlock
-from actors.streaming.core.wires.anthropic.events import DeltaPart, Event, decode
+from actors.streaming.core.wires.anthropic.events import DeltaPart, Event, MessagePart, decode
 from schemas.llm import FinishReason, GenerateRequest
 from schemas.problems import Problem
 from schemas.usage import Quality, Usage
@@ -82,7 +82,7 @@ class MessagesReader(Reader[SseEvent]):
                 self._begin(read.index, read.content_block)
             case "content_block_stop":
                 self._close(read.index)
-            case "message_start" if read.message is not None:
+            case "message_start" if isinstance(read.message, MessagePart):
                 self._model = read.message.model or self._model
                 self._tell(read.message.usage)
             case "message_delta":

@@ -98,7 +98,7 @@ class ConverseReader(Reader[BedrockEvent]):
                 self._end(_read(event))
             case _:
                 # The beginning of the message says nothing; what is unknown is for newer readers.
-                fail_on(event.body, named=event.kind.endswith("Exception"))
+                fail_on(event.body, named=event.kind == "error" or event.kind.endswith("Exception"))
 
     def _begin(self, body: Body) -> None:
         tool = body.start.tool_use if body.start is not None else None

@@ -32,10 +32,13 @@ class MessagePart(msgspec.Struct, frozen=True):
 
 
 class Line(msgspec.Struct, frozen=True):
-    """One line. A chat has a ``message``; ``response`` and ``thinking`` are what generate has."""
+    """One line. A chat has a ``message``; ``response`` and ``thinking`` are what generate has.
+
+    A ``message`` that is a text is no answer, but what some server has to say.
+    """
 
     model: str | None = None
-    message: MessagePart | None = None
+    message: MessagePart | str | None = None
     response: str | None = None
     thinking: str | None = None
     done: bool = False

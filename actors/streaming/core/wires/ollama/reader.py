@@ -14,7 +14,7 @@ from actors.streaming.core import counts
 from actors.streaming.core.faults import fail_on
 from actors.streaming.core.ndjson import NdjsonParser
 from actors.streaming.core.reader import GarbledError, Reader
-from actors.streaming.core.wires.ollama.chunks import CallPart, Line, decode
+from actors.streaming.core.wires.ollama.chunks import CallPart, Line, MessagePart, decode
 from schemas.llm import FinishReason, GenerateRequest
 from schemas.problems import Problem
 from schemas.usage import Quality, Usage
@@ -48,7 +48,7 @@ class OllamaReader(Reader[bytes]):
     def _event(self, event: bytes) -> None:
         line = _read(event)
         self._model = line.model or self._model
-        message = line.message
+        message = line.message if isinstance(line.message, MessagePart) else None
         if thought := (message and message.thinking) or line.thinking:
             self._think(thought)
         if text := (message and message.content) or line.response:
@@ -96,7 +96,7 @@ def _read(event: bytes) -> Line:
     except (msgspec.DecodeError, RecursionError):
         fail_on(event)
         raise GarbledError(GARBLED) from None
-    says_nothing = line.message is None and line.response is None and not line.done
-    if says_nothing or line.error or line.base_resp:
+    has_answer = isinstance(line.message, MessagePart) or line.response is not None
+    if not (has_answer or line.done) or line.error or line.base_resp:
         fail_on(event)
     return line
