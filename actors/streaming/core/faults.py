@@ -85,7 +85,12 @@ def _kind_of_refusal(
     for token in map(str, tokens.values()):
         if token in OVERRULING or (token in LIMITING and status != _TOO_LARGE):
             kind = BY_TOKEN[token]
-    return sentences.meant(error, status, wait) or kind if kind.quota is None else kind
+    return _refined(kind, sentences.meant(error, status, wait))
+
+
+def _refined(kind: Kind, meant: Kind | None) -> Kind:
+    """Take the sentence's word; but that a quota is spent, only a sentence about it refines."""
+    return meant if meant is not None and (kind.quota is None or meant.quota) else kind
 
 
 def _problem(
@@ -112,8 +117,7 @@ def failure_in_stream(error: Any) -> Problem:
     """
     tokens = _tokens(error)
     kind, wait = _kind_in_stream(tokens), _bounded(_retry_info(error))
-    if kind.quota is None:
-        kind = sentences.meant(error, None, wait) or kind
+    kind = _refined(kind, sentences.meant(error, None, wait))
     return _problem(kind, dict(tokens), wait, retryable=kind.retryable)
 
 

@@ -46,7 +46,6 @@ _WALLET = (
     r"sorry, your account balance is insufficient",
     r"payment (?:is )?required",
     # OpenRouter
-    r"this request requires more credits",
     r"key limit exceeded",
     # Together, LiteLLM
     r"credit limit (?:has been )?(?:exceeded|reached)",
@@ -81,6 +80,9 @@ _WALLET = (
 _QUOTA = r"you exceeded your current quota"
 """Of OpenAI's kind a spent one; Gemini says it also of what is back within the minute."""
 
+_TOO_DEAR = r"this request requires more credits"
+"""OpenRouter's 402 of a call whose answer might be too long for what is left: others may pass."""
+
 _A_DAY = (
     # Bedrock, Cerebras
     r"too many (?:tokens|requests) per day",
@@ -110,8 +112,9 @@ def _within(patterns: tuple[str, ...]) -> re.Pattern[str]:
     return re.compile("|".join(patterns), re.IGNORECASE | re.DOTALL)
 
 
-_BEGINS = [_begins(each) for each in (_WALLET, (_QUOTA,), _A_DAY, _WRONG_KEY)]
-_WITHIN = [_within(each) for each in (_WALLET, (_QUOTA,), _A_DAY, _WRONG_KEY)]
+_ALL = (_WALLET, (_QUOTA,), (_TOO_DEAR,), _A_DAY, _WRONG_KEY)
+_BEGINS = [_begins(each) for each in _ALL]
+_WITHIN = [_within(each) for each in _ALL]
 
 
 def meant(error: object, status: int | None, wait: float | None) -> Kind | None:
@@ -124,9 +127,11 @@ def meant(error: object, status: int | None, wait: float | None) -> Kind | None:
         return _googles(error, said)
     if not said:
         return None
-    wallet, quota, day, wrong = _WITHIN if status in _ABOUT_THE_KEY else _BEGINS
+    wallet, quota, dear, day, wrong = _WITHIN if status in _ABOUT_THE_KEY else _BEGINS
     if wallet.search(said) or quota.search(said):
         return QUOTA
+    if dear.search(said):
+        return MODEL_QUOTA
     if day.search(said):
         return LIMITED if wait is not None and wait <= _SHORT_WAIT else MODEL_QUOTA
     return REFUSED_KEY if wrong.search(said) else None

@@ -23,7 +23,7 @@ class Fault(NamedTuple):
 
 
 WALLET = Fault("rate_limited", "key")
-DAY = Fault("rate_limited", "model")
+HERE = Fault("rate_limited", "model")
 LIMITED = Fault("rate_limited", "model", retryable=True)
 WRONG_KEY = Fault("unauthorized", "key")
 REFUSED = Fault("provider_error", "request")
@@ -61,7 +61,7 @@ SPENT: list[tuple[str, int, Any, Fault]] = [
         "openai",
         429,
         told("Rate limit reached for o1 in organization o on requests per day (RPD): Limit 9"),
-        DAY,
+        HERE,
     ),
     (
         "anthropic",
@@ -83,14 +83,14 @@ SPENT: list[tuple[str, int, Any, Fault]] = [
         WALLET,
     ),
     ("openrouter", 402, told("Insufficient credits. Add more.", code=402), WALLET),
-    ("openrouter", 402, told("This request requires more credits, or fewer tokens."), WALLET),
+    ("openrouter", 402, told("This request requires more credits, or fewer tokens."), HERE),
     ("openrouter", 403, told("Key limit exceeded (monthly limit).", code=403), WALLET),
-    ("openrouter", 429, told("Rate limit exceeded: free-models-per-day.", code=429), DAY),
+    ("openrouter", 429, told("Rate limit exceeded: free-models-per-day.", code=429), HERE),
     ("deepseek", 402, told("Insufficient Balance", code="invalid_request_error"), WALLET),
     ("deepseek", 400, told("Insufficient Balance", type="unknown_error"), WALLET),
-    ("gemini", 429, violated("GenerateRequestsPerDayPerProjectPerModel-FreeTier"), DAY),
-    ("gemini", 429, [violated("GenerateRequestsPerDayPerProjectPerModel")], DAY),
-    ("gemini", 429, violated("InputTokensPerMinute", "Quota exceeded for x, limit: 0, m"), DAY),
+    ("gemini", 429, violated("GenerateRequestsPerDayPerProjectPerModel-FreeTier"), HERE),
+    ("gemini", 429, [violated("GenerateRequestsPerDayPerProjectPerModel")], HERE),
+    ("gemini", 429, violated("InputTokensPerMinute", "Quota exceeded for x, limit: 0, m"), HERE),
     ("gemini", 429, violated("x", "Your prepayment credits are depleted."), WALLET),
     ("gemini", 429, violated("x", "Your project has exceeded its spending cap."), WALLET),
     (
@@ -107,7 +107,7 @@ SPENT: list[tuple[str, int, Any, Fault]] = [
         WALLET,
     ),
     ("bedrock", 400, {"__type": "ServiceQuotaExceededException", "message": "x"}, WALLET),
-    ("bedrock", 429, {"message": "Too many tokens per day, please wait."}, DAY),
+    ("bedrock", 429, {"message": "Too many tokens per day, please wait."}, HERE),
     ("mistral", 402, {"detail": "Payment required"}, WALLET),
     ("mistral", 429, {"object": "error", "message": "Monthly quota exceeded"}, WALLET),
     (
@@ -118,7 +118,7 @@ SPENT: list[tuple[str, int, Any, Fault]] = [
             type="tokens",
             code="rate_limit_exceeded",
         ),
-        DAY,
+        HERE,
     ),
     ("together", 402, told("Credit limit exceeded, please go on.", type="credit_limit"), WALLET),
     ("together", 403, told("x", type="credit_limit"), WALLET),
@@ -161,7 +161,7 @@ SPENT: list[tuple[str, int, Any, Fault]] = [
         {"error": "You have exceeded your monthly included credits for Inference Providers."},
         WALLET,
     ),
-    ("cerebras", 429, {"message": "Tokens per day limit exceeded - too many", "code": "x"}, DAY),
+    ("cerebras", 429, {"message": "Tokens per day limit exceeded - too many", "code": "x"}, HERE),
     (
         "cloudflare",
         429,
@@ -180,7 +180,7 @@ SPENT: list[tuple[str, int, Any, Fault]] = [
         ),
         WALLET,
     ),
-    ("github", 429, told("Rate limit of 50 per 86400s exceeded for UserByModelByDay."), DAY),
+    ("github", 429, told("Rate limit of 50 per 86400s exceeded for UserByModelByDay."), HERE),
     (
         "siliconflow",
         403,
@@ -227,7 +227,7 @@ def test_what_passes_or_is_only_quoted_is_no_spent_quota(status: int, body: Any,
     assert fault(status, body) == expected
 
 
-@pytest.mark.parametrize(("wait", "expected"), [("12", LIMITED), ("1800", DAY)])
+@pytest.mark.parametrize(("wait", "expected"), [("12", LIMITED), ("1800", HERE)])
 def test_a_days_quota_that_is_back_at_once_is_waited_for(wait: str, expected: Fault):
     body = told("Rate limit reached for model `l` on tokens per day (TPD): Limit 100000")
 
@@ -254,7 +254,7 @@ def test_a_wrong_key_is_one_under_any_status(status: int, body: Any):
         (told("Insufficient Balance", code="invalid_request_error")["error"], WALLET),
         (told("Insufficient credits", code=402)["error"], WALLET),
         ({"code": 400, "message": "'insufficient credits' is no name"}, REFUSED),
-        (violated("RequestsPerDay")["error"], DAY),
+        (violated("RequestsPerDay")["error"], HERE),
         ("you've reached your hourly usage limit, please upgrade", WALLET),
     ],
 )
@@ -283,7 +283,7 @@ def test_bedrocks_day_is_told_in_a_frames_sentence(headers: dict[str, Any], payl
     with pytest.raises(ProviderFaultError) as raised:
         event_of(EventMessage(headers, payload))
 
-    assert of(raised.value.problem) == DAY
+    assert of(raised.value.problem) == HERE
 
 
 ANYTHING = st.recursive(
