@@ -9,6 +9,7 @@ from actors.streaming.core.resilience.health import (
     Line,
     endpoint_name,
 )
+from actors.streaming.core.resilience.keys import REFUSED_REST
 from schemas.fleet import EndpointState, KeyState
 from schemas.problems import Problem
 from schemas.providers import Bedrock, Custom, OpenAI, Provider, Scripted
@@ -96,6 +97,8 @@ def test_an_empty_wallet_rests_the_key_for_all_models_of_the_server_and_opens_no
     assert {state.circuit for state in endpoints.states(1.0)} == {"closed"}
     begun(other, "a", now=70.0).ended(None, {}, 70.0)
     assert other.keys(["a"], 0, 70.0) == ["a"]
+    begun(other, "a", now=80.0).ended(empty, {}, 80.0)
+    assert other.keys(["a"], 0, 80.0 + REFUSED_REST) == ["a"]
 
 
 def test_tenants_share_what_is_known_unless_they_send_headers_of_their_own():
