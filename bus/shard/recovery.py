@@ -1,6 +1,6 @@
 """Taking a shard over: first shut the previous owner out, then rebuild the book."""
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from bus.codec import decode
@@ -11,26 +11,30 @@ from bus.errors import (
     StateVersionError,
     UnavailableError,
 )
-from bus.ports import Blobs, Clock, Journal, Stored
+from bus.ports import Blobs, Journal, Stored
 from bus.shard.append import append
 from bus.shard.book import Address, Book
 from bus.shard.entity import Entity
 from schemas.decision import Publish
 from schemas.journal import Commit, Entry, Snapshot
 
+NEVER = datetime(1970, 1, 1, tzinfo=UTC)
+"""Before the first turn of a shard."""
+
 
 class Recovered:
     """A shard as its new owner finds it.
 
-    ``sequence`` is the stream sequence of the owner's first commit. ``publications`` may be lost,
-    as may the records of the entities at ``touched``. ``assigned`` is what the commits say of open
-    items of work: the one worker to which each may have been offered, or none, and the life of the
-    queue at that time.
+    ``sequence`` is the stream sequence of the owner's first commit, ``claim`` that commit as it is
+    stored. ``publications`` may be lost, as may the records of the entities at ``touched``.
+    ``assigned`` is what the commits say of open items of work: the one worker to which each may
+    have been offered, or none, and the life of the queue at that time.
     """
 
     def __init__(self, book: Book, sequence: int) -> None:
         self.book = book
         self.sequence = sequence
+        self.claim = Stored(sequence, b"")
         self.publications: list[Publish] = []
         self.touched: dict[Address, None] = {}
         self.assigned: dict[str, tuple[str, str]] = {}
@@ -58,7 +62,6 @@ async def take_over(
     *,
     journal: Journal,
     blobs: Blobs,
-    clock: Clock,
 ) -> Recovered:
     """Become the owner of a shard and return its state.
 
@@ -72,20 +75,24 @@ async def take_over(
     last = _commit_of(subject, newest) if newest else None
     if last is not None and last.version > entity.version:
         raise StateVersionError(subject, last.version, entity.version)
-    claim = _owner_commit(last, entity.version, process, clock())
+    claim = _owner_commit(last, entity.version, process)
     sequence = await append(journal, subject, claim, newest.sequence if newest else 0)
     recovered = Recovered(Book(entity), sequence)
     await _rebuild(recovered, subject, claim, journal, blobs)
     return recovered
 
 
-def _owner_commit(last: Commit | None, version: int, process: str, now: datetime) -> Commit:
+def _owner_commit(last: Commit | None, version: int, process: str) -> Commit:
+    """Return the commit that shuts the previous owner out.
+
+    Its moment is the last commit's: whether the clock here is right only shows when it is stored.
+    """
     n, epoch = (last.n + 1, last.epoch + 1) if last else (1, 1)
     return Commit(
         n=n,
         epoch=epoch,
         turn=f"{process}.{epoch}.{n}",
-        at=max(last.at, now) if last else now,
+        at=last.at if last else NEVER,
         version=version,
         owner=process,
         generation=last.generation if last else "",
@@ -102,6 +109,8 @@ async def _rebuild(
     async for stored in journal.read(subject, start=start):
         if stored.sequence > recovered.sequence:
             raise FencedError(subject, recovered.sequence)
+        if stored.sequence == recovered.sequence:
+            recovered.claim = stored
         commit = _commit_of(subject, stored)
         if commit.n <= book.n:
             continue
