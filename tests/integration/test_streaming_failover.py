@@ -188,6 +188,19 @@ async def test_an_empty_wallet_without_another_key_leads_to_a_fallback_and_is_no
         assert len(fake[0].bodies) == 1
 
 
+async def test_a_limited_key_is_worth_waiting_for_though_the_other_ones_wallet_is_empty():
+    limited = refusing(429, headers={"retry-after": "7"})
+    async with fakes(in_turn(limited, refusing(400, EMPTY))) as fake, generating() as generator:
+        result, _ = await played(generator, fake, keys=["bad", "local"])
+
+    assert isinstance(result, FailGeneration)
+    assert (result.problem.retryable, result.problem.retry_after) == (True, 7.0)
+    assert result.detours == [
+        detour("rate_limited", key="bad"),
+        detour("rate_limited", key="local"),
+    ]
+
+
 async def test_when_the_only_key_rests_the_provider_is_not_asked_again():
     async with fakes(LIMITED) as fake, generating() as generator:
         await played(generator, fake)

@@ -122,13 +122,14 @@ class KeyPool:
     def refusal(self, names: Sequence[str | None], now: float) -> Problem | None:
         """Return why none of the keys may be tried: what the one said that rests shortest.
 
+        A key that is only limited comes before those that are refused for good.
         None if one may be. ``retry_after`` is the time until it may be tried again.
         """
         rests = [self._rest(name, now) for name in names]
         found = [rest for rest in rests if rest is not None]
         if not found or len(found) < len(rests):
             return None
-        first = min(found, key=lambda rest: rest.until)
+        first = min(found, key=lambda rest: (not rest.problem.retryable, rest.until))
         problem = first.problem
         left = first.until - now if problem.retryable else None
         return Problem(

@@ -72,6 +72,16 @@ def test_when_all_keys_rest_the_first_that_is_back_says_why():
     assert pool.refusal(["a"], 8.0) == REFUSED
 
 
+def test_a_key_that_is_only_limited_says_why_before_one_that_is_refused_for_good():
+    pool = KeyPool()
+    pool.rest("a", REFUSED, 0.0)
+    pool.rest("b", Problem(code="rate_limited", message="", retryable=True, retry_after=300), 0.0)
+
+    refusal = pool.refusal(["a", "b"], 50.0)
+    assert refusal is not None
+    assert (refusal.retryable, refusal.retry_after) == (True, 250.0)
+
+
 def test_how_long_a_key_rests_follows_from_why():
     assert rest_of(LIMITED) == 7.0
     assert rest_of(Problem(code="rate_limited", message="", retryable=True)) == LIMITED_REST
