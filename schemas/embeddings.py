@@ -8,6 +8,7 @@ import msgspec
 from schemas.base import Internal, Message, Request
 from schemas.events import EmbeddedEvent
 from schemas.ids import Label, TenantId
+from schemas.llm import AnswerWarning
 from schemas.policy import Keys
 from schemas.problems import Problem
 from schemas.providers import Provider
@@ -20,16 +21,22 @@ EmbeddedText = Annotated[str, msgspec.Meta(min_length=1, max_length=200_000)]
 
 
 class Embeddings(Message, tag="embeddings"):
-    """One vector for each text, in their order; numbers have the precision of 32 bits."""
+    """One vector for each text, in their order; numbers have the precision of 32 bits.
+
+    A warning says that they have another size than was asked for.
+    """
 
     vectors: list[list[float]]
     dimensions: int
     model_served: str | None = None
     usage: Usage = msgspec.field(default_factory=Usage)
+    warnings: list[AnswerWarning] = []
 
 
 class Embed(Request):
     """Turn texts into vectors. ``dimensions`` shortens them where the model can.
+
+    Where it does not, the answer warns; with ``dimensions_strict`` it is refused instead.
 
     As many texts as a provider takes go in one call, and several calls at a time, with the best of
     the ``keys``. What fails in passing is asked again, within a minute in all. What is used is told
@@ -42,6 +49,7 @@ class Embed(Request):
     provider: Provider
     texts: Annotated[list[EmbeddedText], msgspec.Meta(min_length=1, max_length=MAX_TEXTS)]
     dimensions: Annotated[int, msgspec.Meta(ge=1, le=16_384)] | None = None
+    dimensions_strict: bool = False
     keys: Keys = []
     user: Label | None = None
     project: Label | None = None

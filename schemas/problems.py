@@ -2,6 +2,8 @@
 
 from typing import Any, Literal
 
+import msgspec
+
 from schemas.base import Message
 
 ProblemCode = Literal[
@@ -55,6 +57,7 @@ class Problem(Message, tag="problem", omit_defaults=True):
     code: ProblemCode
     message: str
     field: str | None = None
-    retryable: bool = False
+    # Always written: "not retryable" must not look like a field that an older sender lacks.
+    retryable: bool = msgspec.field(default_factory=bool)
     retry_after: float | None = None
     details: dict[str, Any] = {}

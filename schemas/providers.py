@@ -5,6 +5,7 @@ hosts and tenants it may serve.
 """
 
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -56,8 +57,35 @@ class Azure(_Remote, tag="azure"):
     auth: Literal["api_key", "bearer"] = "api_key"
 
 
+AnthropicVersion = Literal["2023-06-01", "2026-10-21"]
+"""The ``anthropic-version`` of a request; each has rules of its own (``schemas.capabilities``)."""
+
+
 class Anthropic(_Remote, tag="anthropic"):
-    """Anthropic Messages."""
+    """Anthropic Messages, or a server of the same wire format at ``base_url``.
+
+    Without an ``api_version`` the newest is spoken with Anthropic's own hosts; elsewhere it is the
+    oldest, which every compatible server knows. Without an ``auth`` the key goes as Anthropic's own
+    SDKs send it: as a bearer token under 2026-10-21, in ``x-api-key`` under 2023-06-01.
+    """
+
+    api_version: AnthropicVersion | None = None
+    auth: Literal["api_key", "bearer"] | None = None
+
+    def version(self) -> AnthropicVersion:
+        """Return the version that is spoken."""
+        if self.api_version is not None:
+            return self.api_version
+        is_own = self.base_url is None or _is_anthropics(self.base_url)
+        return "2026-10-21" if is_own else "2023-06-01"
+
+
+def _is_anthropics(url: str) -> bool:
+    try:
+        host = urlsplit(url).hostname or ""
+    except ValueError:
+        return False
+    return host == "anthropic.com" or host.endswith(".anthropic.com")
 
 
 class Bedrock(_Provider, tag="bedrock"):

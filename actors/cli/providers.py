@@ -87,6 +87,11 @@ def list_(session: Session, *, json_: bool) -> None:
     show_default=True,
     help="Seconds each case may take.",
 )
+@click.option(
+    "--embedding-model",
+    metavar="MODEL",
+    help="The provider's model for embeddings, which are asked for as well.",
+)
 @click.option("--temperature", type=float, help="0 for answers that vary little.")
 @click.option(
     "--max-tokens",
@@ -111,12 +116,13 @@ def check(
     exits with 1 if anything else is wrong. The questions are short, but they are paid for.
     """
     manner = Manner(fields.pop("temperature"), fields.pop("max_tokens"))
+    embedding_model = fields.pop("embedding_model")
     wanted = named(model, fields, more)
     show = _kept if json_ else _show
 
     async def body() -> list[Finding]:
         found: list[Finding] = []
-        async with _battery(session, wanted, manner) as battery:
+        async with _battery(session, wanted, manner, embedding_model) as battery:
             async for finding in battery.findings(session.tenant, patience, only or NAMES):
                 found.append(finding)
                 show(finding)
@@ -151,7 +157,7 @@ class _Named(StrictValue):
 
 @asynccontextmanager
 async def _battery(
-    session: Session, wanted: Provider, manner: Manner
+    session: Session, wanted: Provider, manner: Manner, embedding_model: str | None
 ) -> AsyncGenerator[Conformance]:
     """Hold the provider's connections open, and those that come with a wrong key."""
     config = settings(session.config)
@@ -159,7 +165,7 @@ async def _battery(
     async with open_providers(config, egress, Secrets.load(os.environ)) as providers:
         wrong = _wrong(_host(providers, wanted))
         async with open_providers(config, egress, wrong) as strangers:
-            yield Conformance(wanted, providers, strangers, manner)
+            yield Conformance(wanted, providers, strangers, manner, embedding_model)
 
 
 def _host(providers: Providers, wanted: Provider) -> str:

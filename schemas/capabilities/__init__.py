@@ -6,6 +6,6 @@ A ``custom`` server may be anything, so nothing is known of it; a script ignores
 """
 
 from schemas.capabilities.rule import Refusal
-from schemas.capabilities.table import output_limit, refusals, unseen
+from schemas.capabilities.table import misplaced, output_limit, refusals, unseen
 
-__all__ = ["Refusal", "output_limit", "refusals", "unseen"]
+__all__ = ["Refusal", "misplaced", "output_limit", "refusals", "unseen"]

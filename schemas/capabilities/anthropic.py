@@ -17,7 +17,7 @@ from schemas.capabilities.rule import (
     with_schema,
 )
 from schemas.llm import ModelConfig
-from schemas.providers import Anthropic
+from schemas.providers import Anthropic, Provider
 
 _CLAUDE = (Anthropic,)
 
@@ -79,6 +79,22 @@ def _none_or_enough(value: Any, _config: ModelConfig) -> bool:
     return value == 0 or value >= _LEAST_BUDGET
 
 
+_SAMPLING = ("temperature", "top_p", "top_k")
+
+
+def is_newest(provider: Provider) -> bool:
+    """Whether a provider is spoken to under anthropic-version 2026-10-21."""
+    return isinstance(provider, Anthropic) and provider.version() == "2026-10-21"
+
+
+def _unsampled(extra: Any, _config: ModelConfig) -> bool:
+    return not any(setting in extra for setting in _SAMPLING)
+
+
+def _without_sampling(extra: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in extra.items() if name not in _SAMPLING}
+
+
 _LEAST_BUDGET = 1024
 
 CLAUDE_RULES: tuple[Rule, ...] = (
@@ -91,6 +107,27 @@ CLAUDE_RULES: tuple[Rule, ...] = (
     *(
         Rule(_CLAUDE, UNSAMPLED, setting, never, f"takes no {setting}")
         for setting in ("temperature", "top_p", "top_k")
+    ),
+    # Anthropic's guide to the migration to 2026-10-21: 400 to each, whatever the model.
+    *(
+        Rule(
+            _CLAUDE,
+            ANY,
+            setting,
+            never,
+            f"takes no {setting} under anthropic-version 2026-10-21",
+            when=is_newest,
+        )
+        for setting in _SAMPLING
+    ),
+    Rule(
+        _CLAUDE,
+        ANY,
+        "extra",
+        _unsampled,
+        f"takes no {', '.join(_SAMPLING)} under anthropic-version 2026-10-21",
+        nearest=_without_sampling,
+        when=is_newest,
     ),
     # Anthropic's reference of Messages: temperature from 0 to 1; its guide to extended thinking.
     Rule(

@@ -15,6 +15,7 @@ class Rule(NamedTuple):
 
     Unset settings are always accepted. ``reason`` completes the sentence "this model …". ``api``
     limits the rule to one of a provider's interfaces, ``beside_tools`` to calls that have tools.
+    ``when`` limits it to providers that are so configured.
     ``nearest`` is the value to send instead, where one is close enough; None leaves the setting
     out.
     """
@@ -27,6 +28,7 @@ class Rule(NamedTuple):
     api: str | None = None
     nearest: Callable[[Any], Any] | None = None
     beside_tools: bool = False
+    when: Callable[[Provider], bool] | None = None
 
 
 class Refusal(NamedTuple):

@@ -3,7 +3,7 @@
 import re
 from functools import cache
 
-from schemas.capabilities.anthropic import CLAUDE_RULES
+from schemas.capabilities.anthropic import CLAUDE_RULES, is_newest
 from schemas.capabilities.clouds import BEDROCK_RULES, GEMINI_RULES, OLLAMA_RULES
 from schemas.capabilities.openai import GROQ_RULES, OPENAI_RULES
 from schemas.capabilities.rule import Refusal, Rule, models
@@ -86,9 +86,27 @@ def unseen(request: GenerateRequest) -> int | None:
     return next((at for at, one in enumerate(request.messages) if _has_image(one)), None)
 
 
+def misplaced(request: GenerateRequest) -> list[tuple[int, int]]:
+    """Return the blocks that the provider refuses where they stand: of which message, which block.
+
+    Under anthropic-version 2026-10-21 an assistant's message holds no document.
+    """
+    if not is_newest(request.provider):
+        return []
+    return [
+        (at, place)
+        for at, message in enumerate(request.messages)
+        if message.role == "assistant"
+        for place, block in enumerate(message.blocks)
+        if block.wire == "anthropic" and block.raw.get("type") == "document"
+    ]
+
+
 def _applies(rule: Rule, provider: Provider) -> bool:
-    return rule.models.search(provider.model) is not None and (
-        rule.api is None or rule.api == getattr(provider, "api", None)
+    return (
+        rule.models.search(provider.model) is not None
+        and (rule.api is None or rule.api == getattr(provider, "api", None))
+        and (rule.when is None or rule.when(provider))
     )
 
 

@@ -72,7 +72,24 @@ async def sound(request: web.Request) -> web.StreamResponse:
     """Answer as a model would that can do everything, to those who have the key."""
     if request.headers.get("Authorization") != f"Bearer {KEY}":
         return await refusing(401, {"code": "invalid_api_key"})(request)
-    return await sending(*_answer(json.loads(await request.read())))(request)
+    asked = json.loads(await request.read())
+    if request.path.endswith("/embeddings"):
+        return _embedded(asked)
+    if asked["model"] != "m":
+        return await refusing(404, {"code": "model_not_found"})(request)
+    if not asked["stream"]:
+        return web.json_response({"choices": [{"message": {"content": "Paris."}}]})
+    return await sending(*_answer(asked))(request)
+
+
+def _embedded(asked: dict[str, Any], **more: Any) -> web.Response:
+    """Answer with vectors that say which text each is of, the last one first."""
+    size = asked.get("dimensions", 4)
+    rows = [
+        {"index": at, "embedding": [1.0 if "sky" in text else -1.0] + [1.0] * (size - 1)}
+        for at, text in enumerate(asked["input"])
+    ]
+    return web.json_response({"data": rows[::-1], "usage": {"prompt_tokens": 9}, **more})
 
 
 def _answer(asked: dict[str, Any]) -> list[bytes]:
@@ -82,12 +99,14 @@ def _answer(asked: dict[str, Any]) -> list[bytes]:
         return answer('{"score":5}')
     if asked.get("stop"):
         return answer("1 2 3 4 5 6 ")
-    if asked["max_completion_tokens"] == 16:
+    if asked["max_completion_tokens"] in {1, 16}:
         return answer("1 ", "2 ", finish="length")
     if asked.get("tools") and asked["messages"][-1]["role"] == "user":
         calls = [_call(place, city) for place, city in enumerate(["Oslo", "Rome"])]
-        return [event(chunk(tool_calls=calls)), *answer(finish="tool_calls")]
-    return answer(*(f"{number} " for number in range(1, 61)))
+        said = [event(chunk("I look.", tool_calls=calls))]
+        return [*said, *answer(finish="tool_calls")]
+    usage = {"prompt_tokens": 17, "completion_tokens": 61}
+    return answer(*(f"{number} " for number in range(1, 61)), usage=usage)
 
 
 def _call(place: int, city: str) -> dict[str, Any]:
@@ -96,7 +115,7 @@ def _call(place: int, city: str) -> dict[str, Any]:
 
 
 async def test_a_sound_endpoint_passes_every_case():
-    result = await against(sound)
+    result = await against(sound, "--embedding-model", "e")
 
     assert verdicts(result) == dict.fromkeys(NAMES, "ok") | {"cancel": "closed"}
 
@@ -115,6 +134,94 @@ async def test_an_endpoint_that_is_not_sound_is_found_out(behaviour: Behaviour, 
 
     assert verdicts(result) == {"usage": verdict}
     assert result.exit_code == 1
+
+
+def _bent(**odd: Any) -> Behaviour:
+    """Answer as a sound endpoint, but for what is asked of a model "m" in some way."""
+
+    async def respond(request: web.Request) -> web.StreamResponse:
+        asked = json.loads(await request.read())
+        for kind, behaviour in odd.items():
+            if _is_of(kind, request, asked):
+                return await behaviour(request)
+        return await sound(request)
+
+    return respond
+
+
+def _is_of(kind: str, request: web.Request, asked: dict[str, Any]) -> bool:
+    match kind:
+        case "embeddings":
+            return request.path.endswith("/embeddings")
+        case "model":
+            return asked["model"] != "m"
+        case "whole":
+            return not asked.get("stream", True)
+        case _:
+            return True
+
+
+def _fragments(*calls: dict[str, Any], said: str | None = None) -> Behaviour:
+    return sending(
+        *(event(chunk(said, tool_calls=[call])) for call in calls), *answer(finish="tool_calls")
+    )
+
+
+async def _lingering(request: web.Request) -> web.StreamResponse:
+    response = await begin(request, [*answer("Paris.")[:-2]])
+    await anyio.sleep(1.2)
+    await response.write_eof()
+    return response
+
+
+async def _all_alike(_request: web.Request) -> web.StreamResponse:
+    return web.json_response({"data": [{"index": at, "embedding": [1, 2]} for at in range(3)]})
+
+
+async def _of_one_size(request: web.Request) -> web.StreamResponse:
+    asked = json.loads(await request.read())
+    return _embedded({**asked, "dimensions": 4})
+
+
+TORN = {"index": 0, "id": "a", "function": {"name": "get_weather", "arguments": '{"city":"Os'}}
+
+
+@pytest.mark.parametrize(
+    ("case", "behaviour"),
+    [
+        ("text", _bent(all=sending(*answer(finish="network_down")))),
+        ("counts", _bent(all=sending(*answer("1 2 3 " * 99, usage={"prompt_tokens": 17})))),
+        ("counts", _bent(all=answering("1 2 3 " * 99))),
+        ("ending", _bent(all=_lingering)),
+        ("ending", _bent(all=answering("Paris.", finish="whatever"))),
+        ("long output", _bent(all=answering("1 2 3 " * 99))),
+        ("limit", _bent(all=answering("1 2 3 "))),
+        ("one token", _bent(all=answering("1", finish="stop"))),
+        ("one token", _bent(all=answering("1", finish="max_length_hit"))),
+        ("stop", _bent(all=answering("1 2 3 4 5 6 7 8 9"))),
+        ("fragments", _bent(all=_fragments(TORN))),
+        ("text and tools", _bent(all=_fragments(_call(0, "Oslo"), said='{"city":"Oslo"}'))),
+        ("parallel tools", _bent(all=refusing(500))),
+        ("tool result", _bent(all=refusing(500))),
+        ("unstreamed", _bent(whole=sending(*answer("Paris.")))),
+        ("bad key", _bent(all=refusing(500))),
+        ("bad model", _bent(model=sending(event({"error": {"code": 404}})))),
+        ("bad model", _bent(model=refusing(500))),
+        ("embeddings", _bent(embeddings=_all_alike)),
+        ("dimensions", _bent(embeddings=_of_one_size)),
+    ],
+)
+async def test_each_line_finds_what_it_is_there_for(case: str, behaviour: Behaviour):
+    result = await against(behaviour, "--only", case, "--embedding-model", "e")
+
+    assert verdicts(result) == {case: "failed"}
+    assert result.exit_code == 1
+
+
+async def test_what_was_not_asked_for_is_said_to_be_lacking():
+    result = await against(sound, "--only", "embeddings", "--only", "dimensions")
+
+    assert verdicts(result) == {"embeddings": "lacking", "dimensions": "lacking"}
 
 
 async def test_an_endpoint_that_never_ends_is_left_in_time():
@@ -164,8 +271,13 @@ def local_model(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         process.terminate()
 
 
-ABLE_OR_NOT = frozenset({"stop", "tools", "parallel tools", "tool result", "thinking", "bad key"})
-"""A model this small may lack what these ask for."""
+ABLE_OR_NOT = frozenset(
+    {
+        *("stop", "tools", "fragments", "text and tools", "parallel tools", "tool result"),
+        *("thinking", "bad key", "bad model", "embeddings", "dimensions"),
+    }
+)
+"""A model this small, and its server, may lack what these ask for."""
 
 
 @MODEL
@@ -193,7 +305,11 @@ def test_a_real_model_passes_the_battery_in_every_format(
         "text": "ok",
         "usage": "ok",
         "long output": "ok",
+        "counts": "ok",
+        "ending": "ok",
         "limit": limit,
+        "one token": limit,
+        "unstreamed": "ok",
         "schema": schema,
         "cancel": "closed",
     }

@@ -6,6 +6,7 @@ from typing import Any
 import anyio
 import msgspec
 import pytest
+from aiohttp import web
 
 from actors.streaming.adapters.generation import Generator
 from actors.streaming.adapters.providers import open_providers
@@ -31,6 +32,7 @@ from tests.clouds import (
 )
 from tests.providers_fake import (
     Behaviour,
+    begin,
     breaking,
     fake_provider,
     falling_silent,
@@ -250,3 +252,20 @@ async def test_a_bare_json_error_in_the_place_of_a_stream_is_typed():
     body = msgspec.json.encode({"error": google(503, "UNAVAILABLE")})
 
     assert (await problem_of(gemini, sending(body))).code == "provider_overloaded"
+
+
+@pytest.mark.parametrize("place", [bedrock, gemini, ollama])
+async def test_a_bare_json_error_may_come_in_pieces(place: Place):
+    async def slowly(request: web.Request) -> web.StreamResponse:
+        pieces = [b'{"message":', b' "Too many tokens', b' per day", "code": 429}']
+        response = await begin(request, [])
+        for piece in pieces:
+            await response.write(piece)
+            await anyio.sleep(0.05)
+        await response.write_eof()
+        return response
+
+    problem = await problem_of(place, slowly)
+
+    assert (problem.code, problem.retryable) == ("rate_limited", False)
+    assert problem.details["quota"] == "model"

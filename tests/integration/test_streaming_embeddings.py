@@ -32,6 +32,7 @@ from bus.worker import Worker
 from schemas.embeddings import BeginEmbedding, Embed, Embeddings, EmbedWork
 from schemas.events import EmbeddedEvent
 from schemas.lifecycle import Superseded
+from schemas.llm import AnswerWarning
 from schemas.problems import Problem
 from schemas.providers import Anthropic, Bedrock, Custom, Google, Ollama, Provider
 from schemas.usage import Usage
@@ -82,6 +83,58 @@ async def test_texts_become_vectors_in_their_order_however_many_calls_it_takes()
         model_served="e-1",
         usage=Usage(input=256),
     )
+
+
+async def test_vectors_of_another_size_come_with_a_warning_or_are_refused_and_paid_for():
+    async with fake_provider(in_openais_form) as fake, embedding() as embedder:
+        wanted = Embed(provider=at(fake), texts=["a", "b"], dimensions=3)
+        found = await embedded(embedder, "acme", wanted)
+        strict = embedder.embedding("acme", replace(wanted, dimensions_strict=True))
+        with pytest.raises(ProblemError) as refused:
+            await strict.embedded()
+
+    assert found.vectors == [[1.0, 0.1], [1.0, 0.1]]
+    message = "3 dimensions were asked for; the vectors have 2."
+    assert found.warnings == [AnswerWarning(field="dimensions", message=message)]
+    problem = refused.value.problem
+    assert (problem.field, problem.details) == ("dimensions", {"asked": 3, "found": 2})
+    event = strict.event("e", NOW, NOW)
+    assert event is not None
+    assert (event.usage, event.error) == (Usage(input=2), problem)
+
+
+async def test_vectors_of_two_calls_must_be_of_one_size():
+    async def as_long_as_the_batch(request: web.Request) -> web.StreamResponse:
+        texts: list[str] = msgspec.json.decode(await request.read())["input"]
+        rows = [{"index": n, "embedding": [0.5] * len(texts)} for n in range(len(texts))]
+        return web.json_response({"data": rows})
+
+    texts = ["x" * 200_000, "y" * 200_000, "z"]
+    async with fake_provider(as_long_as_the_batch) as fake, embedding() as embedder:
+        with pytest.raises(ProblemError) as refused:
+            await embedded(embedder, "acme", Embed(provider=at(fake), texts=texts))
+
+    assert refused.value.problem == Problem(
+        code="provider_error", message="The provider sent vectors of different sizes: 1, 2."
+    )
+
+
+async def test_an_empty_wallet_under_success_leaves_the_texts_to_another_key_for_nothing():
+    async def by_key(request: web.Request) -> web.StreamResponse:
+        if request.headers["Authorization"] == f"Bearer {KEY}":
+            return await in_openais_form(request)
+        return web.json_response({"vectors": None, "base_resp": {"status_code": 1008}})
+
+    async with fake_provider(by_key) as fake, embedding() as embedder:
+        asked = embedder.embedding(
+            "acme", Embed(provider=at(fake), texts=["a"], keys=["bad", "local"])
+        )
+        found = await asked.embedded()
+        event = asked.event("e", NOW, NOW)
+
+    assert found.vectors == [[1.0, 0.1]]
+    assert event is not None
+    assert event.usage == Usage(input=1)
 
 
 @pytest.mark.parametrize("kind", ["google", "ollama", "bedrock"])

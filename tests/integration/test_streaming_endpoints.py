@@ -123,6 +123,68 @@ async def test_anthropic_is_asked_with_its_version_and_key_with_or_without_v1_in
     assert "authorization" not in sent
 
 
+@pytest.mark.parametrize(
+    ("chosen", "version", "header"),
+    [
+        ({}, "2023-06-01", ("x-api-key", KEY)),
+        ({"api_version": "2023-06-01"}, "2023-06-01", ("x-api-key", KEY)),
+        ({"api_version": "2026-10-21"}, "2026-10-21", ("authorization", f"Bearer {KEY}")),
+        ({"auth": "bearer"}, "2023-06-01", ("authorization", f"Bearer {KEY}")),
+        (
+            {"api_version": "2026-10-21", "auth": "api_key"},
+            "2026-10-21",
+            ("x-api-key", KEY),
+        ),
+    ],
+    ids=str,
+)
+async def test_a_definition_chooses_anthropics_version_and_how_the_key_is_sent(
+    chosen: dict[str, Any], version: str, header: tuple[str, str]
+):
+    async with fake_provider(sending(*MESSAGES)) as fake:
+        result = await attempt_at(Anthropic(model="m", **chosen), fake.base_url)
+
+    assert isinstance(result, FinishGeneration), result
+    assert result.answer.text == "x"
+    sent = lowered(fake.headers[0])
+    assert sent["anthropic-version"] == version
+    assert sent[header[0]] == header[1]
+    assert len({"x-api-key", "authorization"} & set(sent)) == 1
+
+
+async def test_an_operators_own_gateway_is_no_host_of_anthropics():
+    tempered = ModelConfig(temperature=0.5)
+    async with fake_provider(sending(*MESSAGES)) as fake:
+        settings = config(anthropic_base_url=fake.base_url)
+        async with generating(settings) as generator:
+            provider = Anthropic(model="claude-sonnet-4-5", secret="local")
+            result = await generator.run(work(provider, config=tempered), ignore)
+
+    assert isinstance(result, FinishGeneration), result
+    assert lowered(fake.headers[0])["anthropic-version"] == "2023-06-01"
+    assert fake.bodies[0]["temperature"] == 0.5
+
+
+async def test_what_the_newest_version_refuses_is_not_sent():
+    newest = Anthropic(model="claude-sonnet-4-5", api_version="2026-10-21")
+    wish = ModelConfig(temperature=0.5, extra={"top_k": 3, "x": 1}, unsupported="drop")
+    async with fake_provider(sending(*MESSAGES)) as fake:
+        refused = await attempt_at(newest, fake.base_url, config=ModelConfig(top_p=0.5))
+        result = await attempt_at(newest, fake.base_url, config=wish)
+
+    assert isinstance(refused, FailGeneration)
+    assert (refused.problem.code, refused.problem.field) == ("validation", "config.top_p")
+    assert isinstance(result, FinishGeneration), result
+    assert {warning.field for warning in result.answer.warnings} == {
+        "config.temperature",
+        "config.extra",
+    }
+    (sent,) = fake.bodies
+    assert "temperature" not in sent
+    assert "top_k" not in sent
+    assert sent["x"] == 1
+
+
 async def test_azure_without_a_resource_is_refused_without_a_connection():
     async with generating() as generator:
         result = await generator.run(work(Azure(model="m")), ignore)

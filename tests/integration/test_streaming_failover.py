@@ -1,11 +1,13 @@
 """Attempts that go through alternatives: other keys, other providers, the rest of a cut answer."""
 
+import json
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 import anyio
 import msgspec
+import pytest
 
 from actors.streaming.adapters.generation import Generator
 from schemas.lifecycle import FailGeneration, FinishGeneration, GenerateWork
@@ -16,6 +18,7 @@ from schemas.streams import StreamEvent
 from schemas.usage import Usage
 from tests.attempts import KEY, at, detour, generating, ignore, text_of, work
 from tests.providers_fake import (
+    DONE,
     Behaviour,
     FakeProvider,
     answering,
@@ -28,6 +31,7 @@ from tests.providers_fake import (
     sending,
 )
 
+JSON = {"content-type": "application/json"}
 HALF = event(chunk("Once upon "))
 OVERLOADED = refusing(503)
 LIMITED = refusing(429, headers={"retry-after": "30"})
@@ -139,6 +143,62 @@ async def test_a_refused_key_leaves_the_call_to_another_and_rests():
         assert second.detours == []
         used = [headers.get("Authorization") for headers in fake[0].headers]
         assert used == ["Bearer bad-key-0123456789", f"Bearer {KEY}", f"Bearer {KEY}"]
+
+
+EMPTY = {"type": "invalid_request_error", "message": "Your credit balance is too low."}
+MINIMAX = event({"choices": None, "base_resp": {"status_code": 1008, "status_msg": "x"}})
+
+
+@pytest.mark.parametrize(
+    "empty",
+    [
+        refusing(400, EMPTY),
+        sending(MINIMAX, DONE),
+        sending(json.dumps({"error": EMPTY}, indent=2).encode(), headers=JSON),
+        sending(b'{"code":402,', b'"message":"x"}', headers=JSON),
+    ],
+    ids=["status 400", "event under 200", "body under 200", "body in pieces"],
+)
+async def test_an_empty_wallet_leaves_the_call_to_another_key_costs_nothing_and_rests(
+    empty: Behaviour,
+):
+    async with fakes(in_turn(empty, answering("Hi"))) as fake, generating() as generator:
+        first, events = await played(generator, fake, keys=["bad", "local"])
+        second, _ = await played(generator, fake, keys=["bad", "local"])
+
+        assert isinstance(first, FinishGeneration)
+        assert first.detours == [detour("rate_limited", key="bad")]
+        assert text_of(events) == "Hi"
+        assert isinstance(second, FinishGeneration)
+        assert second.detours == []
+        assert len(fake[0].bodies) == 3
+
+
+async def test_an_empty_wallet_without_another_key_leads_to_a_fallback_and_is_not_asked_again():
+    async with fakes(refusing(400, EMPTY), answering("Hi")) as fake, generating() as generator:
+        for _ in range(10):
+            result, _ = await played(generator, fake)
+            assert isinstance(result, FinishGeneration)
+            assert result.place == 1
+
+        alone, _ = await played(generator, fake[:1])
+        assert isinstance(alone, FailGeneration)
+        assert (alone.problem.code, alone.problem.retryable) == ("rate_limited", False)
+        assert alone.problem.details["quota"] == "key"
+        assert len(fake[0].bodies) == 1
+
+
+async def test_a_limited_key_is_worth_waiting_for_though_the_other_ones_wallet_is_empty():
+    limited = refusing(429, headers={"retry-after": "7"})
+    async with fakes(in_turn(limited, refusing(400, EMPTY))) as fake, generating() as generator:
+        result, _ = await played(generator, fake, keys=["bad", "local"])
+
+    assert isinstance(result, FailGeneration)
+    assert (result.problem.retryable, result.problem.retry_after) == (True, 7.0)
+    assert result.detours == [
+        detour("rate_limited", key="bad"),
+        detour("rate_limited", key="local"),
+    ]
 
 
 async def test_when_the_only_key_rests_the_provider_is_not_asked_again():

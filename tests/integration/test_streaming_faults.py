@@ -70,7 +70,7 @@ from tests.providers_fake import (
             Problem(
                 code="rate_limited",
                 message="The quota or credit at the provider is used up.",
-                details={"status": 429, "provider_code": "insufficient_quota"},
+                details={"status": 429, "provider_code": "insufficient_quota", "quota": "key"},
             ),
         ),
         (

@@ -27,6 +27,7 @@ from tests.providers_fake import (
     fake_provider,
     falling_silent,
     refusing,
+    sending,
 )
 
 
@@ -130,6 +131,16 @@ async def test_without_a_judge_nothing_forbidden_passes_and_nothing_more_is_stop
         "policy.safety.moderation",
     )
     assert result.problem.retryable
+    assert fake.bodies == []
+
+
+async def test_a_judges_error_under_success_is_typed():
+    spent = sending(b'{"error":{"message":"x","type":"insufficient_quota"}}')
+    async with fake_provider(spent) as judge:
+        result, _, fake = await judged(answering("x"), judge, outcome="blocked")
+
+    assert isinstance(result, FailGeneration)
+    assert (result.problem.code, result.problem.retryable) == ("rate_limited", False)
     assert fake.bodies == []
 
 

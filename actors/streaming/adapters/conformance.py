@@ -1,13 +1,18 @@
 """Running the battery of a conformance check against a live endpoint."""
 
 from collections.abc import AsyncIterator, Collection
+from typing import Any
 
 import anyio
 import msgspec
 
-from actors.streaming.adapters.endpoint import CallContext
+from actors.streaming.adapters.embedding import Embedder
+from actors.streaming.adapters.endpoint import CallContext, Outgoing
+from actors.streaming.adapters.http_call import HttpProvider
+from actors.streaming.adapters.posting import Posting
 from actors.streaming.adapters.providers import Providers
 from actors.streaming.adapters.providers.base import ModelCall
+from actors.streaming.core import probes
 from actors.streaming.core.conformance import (
     AS_IT_IS,
     CASES,
@@ -21,8 +26,10 @@ from actors.streaming.core.conformance import (
     refused,
     refused_key,
 )
-from actors.streaming.core.deltas import Delta
+from actors.streaming.core.deltas import Delta, TextDelta
 from actors.streaming.core.faults import ProviderFaultError
+from bus.errors import ProblemError
+from schemas.embeddings import Embed, Embeddings
 from schemas.llm import GenerateRequest
 from schemas.problems import Problem
 from schemas.providers import Provider, Scripted
@@ -30,12 +37,19 @@ from schemas.providers import Provider, Scripted
 CLOSING_SECONDS = 0.1
 """After leaving an answer, its connection is closed within this time."""
 
+_STREAM_OPTIONS = frozenset({"stream_options"})
+_ALWAYS_STREAMED = Finding("unstreamed", "lacking", "this format is always a stream")
+_NO_EMBEDDING_MODEL = Finding("embeddings", "lacking", "no --embedding-model is named")
+
 WRONG_SECRET = "wrong"
 """The name under which ``strangers`` hold a key that no provider knows."""
 
 
 class Conformance:
-    """Asks one endpoint all there is to ask. ``strangers`` are the providers with a wrong key."""
+    """Asks one endpoint all there is to ask. ``strangers`` are the providers with a wrong key.
+
+    Embeddings are asked of ``embedding_model``, where one is named.
+    """
 
     def __init__(
         self,
@@ -43,7 +57,9 @@ class Conformance:
         providers: Providers,
         strangers: Providers,
         manner: Manner = AS_IT_IS,
+        embedding_model: str | None = None,
     ) -> None:
+        self._embedding_model = embedding_model
         self._provider = provider
         self._manner = manner
         self._providers = providers
@@ -56,10 +72,17 @@ class Conformance:
         for case in CASES:
             if case.name in only:
                 yield await self._ask(case, tenant, patience)
-        if "cancel" in only:
-            yield await self._leave(tenant, patience)
-        if "bad key" in only:
-            yield await self._deceive(tenant, patience)
+        others = {
+            "unstreamed": self._whole,
+            "cancel": self._leave,
+            "bad key": self._deceive,
+            "bad model": self._misname,
+            "embeddings": self._embed,
+            "dimensions": self._resize,
+        }
+        for name, ask in others.items():
+            if name in only:
+                yield await ask(tenant, patience)
 
     async def _ask(self, case: Case, tenant: str, patience: float) -> Finding:
         request = case.request(self._provider, self._manner)
@@ -107,6 +130,80 @@ class Conformance:
             return _late("bad key", patience)
         return refused_key(problem)
 
+    async def _misname(self, tenant: str, patience: float) -> Finding:
+        """Ask for a model that there is not."""
+        nobody = probes.without_model(self._provider)
+        if nobody is None:
+            return probes.refused_model(None)
+        try:
+            with anyio.fail_after(patience):
+                request = CASES[0].request(nobody, self._manner)
+                await _played(self._call(self._providers, request, tenant))
+        except ProviderFaultError as error:
+            return probes.refused_model(error.problem)
+        except TimeoutError:
+            return _late("bad model", patience)
+        return probes.refused_model(None)
+
+    async def _whole(self, tenant: str, patience: float) -> Finding:
+        """Ask for an answer that is no stream, where the format leaves the choice."""
+        http = self._providers[type(self._provider)]
+        if not isinstance(http, HttpProvider):
+            return _ALWAYS_STREAMED
+        context = CallContext(tenant, 1)
+        request = http.endpoint.settled(CASES[0].request(self._provider, self._manner))
+        posting = Posting(http, self._provider, context, patience=patience)
+        try:
+            outgoing = await http.endpoint.outgoing(request, context, _STREAM_OPTIONS)
+            body: dict[str, Any] = msgspec.json.decode(outgoing.body)
+            if "stream" not in body:
+                return _ALWAYS_STREAMED
+            content = msgspec.json.encode({**body, "stream": False})
+            whole = outgoing._replace(body=content)
+            return probes.unstreamed(await posting.sent(lambda _: _as_it_is(whole)))
+        except (ProviderFaultError, ProblemError) as error:
+            return refused(CASES[0], error.problem)._replace(case="unstreamed")
+
+    async def _embed(self, tenant: str, patience: float) -> Finding:
+        try:
+            found = await self._embeddings(tenant, patience)
+        except ProblemError as error:
+            return probes.not_embedded("embeddings", error.problem)
+        return probes.embedded(found) if found else _NO_EMBEDDING_MODEL._replace(case="embeddings")
+
+    async def _resize(self, tenant: str, patience: float) -> Finding:
+        """Insist on vectors of half the size."""
+        try:
+            found = await self._embeddings(tenant, patience)
+            if found is None:
+                return _NO_EMBEDDING_MODEL._replace(case="dimensions")
+            half = max(found.dimensions // 2, 1)
+            shorter = await self._embeddings(tenant, patience, half)
+        except ProblemError as error:
+            return probes.not_embedded("dimensions", error.problem)
+        return probes.resized(shorter or found)
+
+    async def _embeddings(
+        self, tenant: str, patience: float, dimensions: int | None = None
+    ) -> Embeddings | None:
+        """Return the vectors of a few texts; None where no model for it is named.
+
+        Raises:
+            ProblemError: there are none.
+        """
+        if self._embedding_model is None or isinstance(self._provider, Scripted):
+            return None
+        provider = msgspec.structs.replace(self._provider, model=self._embedding_model)
+        wanted = Embed(
+            provider=provider,
+            texts=list(probes.TEXTS),
+            dimensions=dimensions,
+            dimensions_strict=True,
+        )
+        return (
+            await Embedder(self._providers, patience=patience).embedding(tenant, wanted).embedded()
+        )
+
     def _call(self, providers: Providers, request: GenerateRequest, tenant: str) -> ModelCall:
         context = CallContext(tenant, 1)
         return providers[type(request.provider)].call(request, context)
@@ -115,9 +212,21 @@ class Conformance:
 async def _played(call: ModelCall) -> Seen:
     deltas: list[Delta] = []
     async with call:
+        last = anyio.current_time()
         while (read := await call.read()) is not None:
+            # Calls of tools are told at the very end, when all of the stream is read.
+            last = anyio.current_time() if any(map(_is_text, read)) else last
             deltas += read
-    return Seen(call.answer(), deltas)
+        closing = anyio.current_time() - last
+    return Seen(call.answer(), deltas, closing)
+
+
+def _is_text(delta: Delta) -> bool:
+    return isinstance(delta, TextDelta)
+
+
+async def _as_it_is(outgoing: Outgoing) -> Outgoing:
+    return outgoing
 
 
 def _late(case: str, patience: float) -> Finding:

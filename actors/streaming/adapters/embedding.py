@@ -20,7 +20,6 @@ from actors.streaming.core.embedding import (
     Batch,
     Embedded,
     Format,
-    UnreadableError,
     batches,
     estimated,
     format_of,
@@ -28,7 +27,9 @@ from actors.streaming.core.embedding import (
 )
 from actors.streaming.core.faults import ProviderFaultError
 from actors.streaming.core.resilience.health import Line
+from actors.streaming.core.resilience.keys import concerns_the_key
 from actors.streaming.core.resilience.routes import keyed, keys_for
+from actors.streaming.core.vectors import UnreadableError, otherwise, size, unreadable
 from bus.errors import ProblemError, problem
 from schemas.embeddings import Embed, Embeddings
 from schemas.events import EmbeddedEvent
@@ -50,7 +51,6 @@ DIGITS = 8
 
 _CALLED_OFF = Problem(code="cancelled", message="The process stopped before all was answered.")
 _LATE = Problem(code="timeout", message="The providers did not answer in time.", retryable=True)
-_UNREADABLE = Problem(code="provider_error", message="The provider sent no embeddings.")
 
 
 class Embedder:
@@ -184,7 +184,13 @@ class Embedding:
             self._problem = self._latest or _LATE
         if self._problem is not None:
             raise ProblemError(self._problem)
-        self._answer = _joined([self._found[place] for place in range(len(calls))])
+        try:
+            self._answer = _joined(
+                self._wanted, [self._found[place] for place in range(len(calls))]
+            )
+        except ProblemError as error:
+            self._problem = error.problem
+            raise
         return self._answer
 
     async def _insist(self, place: int, batch: Batch) -> Problem | None:
@@ -226,21 +232,34 @@ class Embedding:
             body = await posting.answer(batch.path, batch.body)
             self._found[place] = found = read(self._way.form, batch, body)
         except (ProviderFaultError, ProblemError) as error:
-            if posting.free:
+            # A refusal is free under whatever status it comes.
+            if posting.free or concerns_the_key(error.problem):
                 del self._spent[call]
             return Heard(error.problem, posting.headers)
-        except UnreadableError:
-            return Heard(_UNREADABLE, posting.headers)
+        except UnreadableError as error:
+            return Heard(unreadable(error), posting.headers)
         self._spent[call] = _Spent(line.key, found.usage)
         return Heard(None, posting.headers)
 
 
-def _joined(answers: list[Embedded]) -> Embeddings:
+def _joined(wanted: Embed, answers: list[Embedded]) -> Embeddings:
+    """Put the answers of all calls together.
+
+    Raises:
+        ProblemError: their vectors differ in size, or are not of the size that was insisted on.
+    """
     found = [vector for one in answers for vector in one.vectors]
-    vectors = [[float(f"{number:.{DIGITS}g}") for number in vector] for vector in found]
+    try:
+        dimensions = size(found)
+    except UnreadableError as error:
+        raise ProblemError(unreadable(error)) from None
+    other = otherwise(wanted, dimensions)
+    if isinstance(other, Problem):
+        raise ProblemError(other)
     return Embeddings(
-        vectors=vectors,
-        dimensions=len(vectors[0]),
+        vectors=[[float(f"{number:.{DIGITS}g}") for number in vector] for vector in found],
+        dimensions=dimensions,
         model_served=answers[0].model,
         usage=reduce(add, (one.usage for one in answers)),
+        warnings=[] if other is None else [other],
     )

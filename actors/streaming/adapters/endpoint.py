@@ -46,6 +46,10 @@ class Endpoint(Protocol):
         """Return the address of the server that is meant."""
         ...
 
+    def settled(self, request: GenerateRequest) -> GenerateRequest:
+        """Return the request with what the server's address decides, before it is fitted."""
+        ...
+
     async def outgoing(
         self, request: GenerateRequest, context: CallContext, without: frozenset[str]
     ) -> Outgoing:

@@ -25,12 +25,15 @@ from actors.streaming.core.faults import (
     fault,
 )
 from actors.streaming.core.fitting import fit
+from actors.streaming.core.resilience.keys import concerns_the_key
 from bus.errors import ProblemError
 from schemas.llm import Answer, GenerateRequest
 from schemas.usage import Usage
 
 _HEAD_BYTES = 64 * 1024
 """Of a body that is no stream: enough to read the error that it may be."""
+
+_JSON = frozenset({b"{", b"["})
 
 _DRAIN_SECONDS = 0.05
 """How long to wait, after the answer, for the last bytes that make a connection reusable."""
@@ -49,7 +52,8 @@ class HttpProvider:
 
     def status(self, request: GenerateRequest) -> str:
         """Name the model, and what it is not sent."""
-        left_out = [warning.field.removeprefix("config.") for warning in fit(request).warnings]
+        fitted = fit(self.endpoint.settled(request))
+        left_out = [warning.field.removeprefix("config.") for warning in fitted.warnings]
         without = f" without {', '.join(left_out)}, which it does not take" if left_out else ""
         return f"Asking {request.provider.model}{without}"
 
@@ -65,7 +69,7 @@ class HttpCall:
         self, provider: HttpProvider, request: GenerateRequest, context: CallContext
     ) -> None:
         self._provider = provider
-        self._fitted = fit(request)
+        self._fitted = fit(provider.endpoint.settled(request))
         self._request = self._fitted.request
         self._context = context
         self._reader = provider.endpoint.reader(self._request)
@@ -119,6 +123,7 @@ class HttpCall:
         if self._over:
             return None
         reader = self._reader
+        chunk = b""
         if not reader.done:
             try:
                 chunk = await (self._trailing() if reader.settled else self._more())
@@ -129,6 +134,8 @@ class HttpCall:
             if deltas or not reader.done:
                 return deltas
         self._over = True
+        if reader.steps == 0 and chunk and self._head.lstrip()[:1] in _JSON:
+            await self._bare()
         return self._finished()
 
     def answer(self) -> Answer:
@@ -169,16 +176,27 @@ class HttpCall:
         if now - self._stuck_since > self._provider.config.progress_timeout:
             raise fault("timeout", "The provider only signals that it is alive.")
 
+    async def _bare(self) -> None:
+        """Read on where a framing has given up at once: the whole body may be a JSON error."""
+        try:
+            with anyio.move_on_after(self._provider.config.trailing_timeout):
+                while len(self._head) < _HEAD_BYTES and (chunk := await self._more()):
+                    self._head += chunk
+        except httpx.TransportError:
+            # What has come may be enough.
+            return
+
     def _finished(self) -> list[Delta]:
         """Return what is left, or raise what went wrong, also where it came as a bare JSON body."""
         try:
             return self._reader.finish()
-        except ProviderFaultError:
+        except ProviderFaultError as refused:
             # A body that is one JSON object was read as an event, and was no answer.
             error = error_in(self._head) if self._reader.silent else None
-            if error is None:
-                raise
-        raise ProviderFaultError(failure_in_stream(error))
+            problem = refused.problem if error is None else failure_in_stream(error)
+        # A refusal is free under whatever status it comes, if nothing was said before it.
+        self._sending.free = self._reader.silent and concerns_the_key(problem)
+        raise ProviderFaultError(problem)
 
 
 async def _nothing() -> bytes:

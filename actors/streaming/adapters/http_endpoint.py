@@ -73,6 +73,10 @@ class HttpEndpoint(ABC, Generic[P]):
         """See ``Endpoint.base_url``."""
         return self._address(self._meant(request)).base_url
 
+    def settled(self, request: GenerateRequest) -> GenerateRequest:
+        """See ``Endpoint.settled``: nothing depends on it."""
+        return request
+
     async def outgoing(
         self, request: GenerateRequest, context: CallContext, without: frozenset[str]
     ) -> Outgoing:

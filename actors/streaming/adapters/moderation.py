@@ -19,7 +19,7 @@ from actors.streaming.adapters.providers import Providers
 from actors.streaming.adapters.switchboard import Heard, Question, Switchboard
 from actors.streaming.core import estimate
 from actors.streaming.core.deltas import Delta
-from actors.streaming.core.faults import ProviderFaultError, fault
+from actors.streaming.core.faults import ProviderFaultError, fail_on, fault
 from actors.streaming.core.resilience.health import Line
 from actors.streaming.core.resilience.routes import keyed, keys_for
 from actors.streaming.core.safety.windows import Window, Windows
@@ -191,4 +191,5 @@ class Moderator:
         try:
             return msgspec.json.decode(answer, type=_Judgement)
         except (msgspec.DecodeError, RecursionError):
+            fail_on(answer)
             raise fault("provider_error", "The provider sent no judgement.") from None

@@ -9,7 +9,7 @@ import httpx
 from actors.streaming.adapters.endpoint import CallContext
 from actors.streaming.adapters.http import ReadBody
 from actors.streaming.adapters.http_call import HttpProvider
-from actors.streaming.adapters.sending import Sending, broken
+from actors.streaming.adapters.sending import Sending, Write, broken
 from actors.streaming.core.faults import fault
 from schemas.providers import Provider
 
@@ -46,13 +46,18 @@ class Posting:
             ProblemError: the request must not be sent there, or not with these credentials.
         """
         addressed, context = self._http.endpoint.addressed, self._context
+        return await self.sent(lambda _: addressed(self._provider, path, body, context))
+
+    async def sent(self, write: Write) -> bytes:
+        """Send what is written, and return the body of the answer in time.
+
+        Raises:
+            ProviderFaultError: as ``answer``.
+            ProblemError: as ``answer``.
+        """
         try:
             with anyio.fail_after(self._patience):
-                response = await self._sending.accepted(
-                    lambda _: addressed(self._provider, path, body, context),
-                    self._provider,
-                    context,
-                )
+                response = await self._sending.accepted(write, self._provider, self._context)
                 try:
                     return await _body(response)
                 finally:

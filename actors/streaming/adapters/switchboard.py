@@ -65,7 +65,8 @@ class Switchboard:
     async def ask(self, question: Question) -> Problem | None:
         """Ask with one key after another, where it is the key that is refused.
 
-        Returns what went wrong, None where the question was answered.
+        Returns what went wrong, None where the question was answered. Where one key is only limited
+        and another is refused for good, the limit counts: there will be an answer once it is over.
         """
         health, keys = question.health, question.keys
         problem = health.refusal(keys, anyio.current_time())
@@ -76,11 +77,13 @@ class Switchboard:
             return question.note(None, problem)
         tokens = question.tokens() if health.limited else 0
         left = deque(health.keys(keys, tokens, anyio.current_time()))
+        passing: Problem | None = None
         while left:
             problem = await self._with_key(left.popleft(), question, tokens)
             if problem is None or not concerns_the_key(problem) or question.began():
-                break
-        return problem
+                return problem
+            passing = problem if problem.retryable else passing
+        return passing or problem
 
     def _is_brief(self, problem: Problem) -> bool:
         """Say whether a refusal passes soon: to wait is better than to give up on it."""

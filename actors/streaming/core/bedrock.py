@@ -13,7 +13,13 @@ import msgspec
 
 from actors.streaming.core.counts import items, members
 from actors.streaming.core.event_stream import EventMessage, EventStreamParser, HeaderValue
-from actors.streaming.core.faults import ProviderFaultError, failure_in_stream, fault, named
+from actors.streaming.core.faults import (
+    ProviderFaultError,
+    error_in,
+    failure_in_stream,
+    fault,
+    named,
+)
 from actors.streaming.core.sse import SseEvent, marker
 from actors.streaming.core.wrapping import EitherFraming, as_event
 
@@ -190,7 +196,7 @@ def event_of(message: EventMessage) -> BedrockEvent:
     kind = _text(message.headers, ":message-type")
     if kind in _NAMES_OF_FAILURES:
         name = _text(message.headers, _NAMES_OF_FAILURES[kind])
-        raise ProviderFaultError(failure_in_stream(named(name)))
+        raise ProviderFaultError(failure_in_stream(_told(message) | named(name)))
     return BedrockEvent(_text(message.headers, ":event-type"), message.payload)
 
 
@@ -213,6 +219,12 @@ def chat_usage(metrics: Metrics) -> dict[str, Any]:
         "completion_tokens": metrics.output_token_count,
     }
     return {"choices": [], "usage": counts}
+
+
+def _told(message: EventMessage) -> dict[str, Any]:
+    """Return what an exception says besides its name."""
+    sentence = _text(message.headers, ":error-message")
+    return {"message": sentence} | members(error_in(message.payload))
 
 
 def _text(headers: Mapping[str, HeaderValue], name: str) -> str:

@@ -24,6 +24,15 @@ from schemas.providers import Provider
 
 Verdict = Literal["ok", "lacking", "failed"]
 
+_USUAL_LIMIT = 2_000
+_LONGEST_TOKEN = 24
+"""Characters that one token stands for, at the very most, on average."""
+
+CLOSE_SECONDS = 1.0
+"""A stream ends within this time of the last piece of its answer."""
+
+_WORDS_FOR_CALLS = frozenset({"tool_calls", "tool_use", "tool_call", "function_call"})
+
 PIECES = 5
 LONG_CHARACTERS = 100
 """A long answer comes in at least so many pieces, and has so many characters."""
@@ -49,10 +58,14 @@ AS_IT_IS = Manner()
 
 
 class Seen(NamedTuple):
-    """An answer, and the pieces in which it came."""
+    """An answer, and the pieces in which it came.
+
+    ``closing`` is the seconds from the last piece to the end of the stream.
+    """
 
     answer: Answer
     deltas: list[Delta]
+    closing: float = 0.0
 
 
 class Finding(NamedTuple):
@@ -64,7 +77,10 @@ class Finding(NamedTuple):
 
 
 class Case(NamedTuple):
-    """One question. ``judge`` says what is wrong with the answer, None if nothing is."""
+    """One question. ``judge`` says what is wrong with the answer, None if nothing is.
+
+    ``broken`` says what is wrong that no lack of the model's excuses; ``shown`` what was found.
+    """
 
     name: str
     messages: tuple[ChatMessage, ...]
@@ -72,6 +88,8 @@ class Case(NamedTuple):
     config: ModelConfig = ModelConfig(max_tokens=2_000)
     tools: tuple[ToolDefinition, ...] = ()
     optional: bool = False
+    broken: Callable[[Seen], str | None] | None = None
+    shown: Callable[[Seen], str] | None = None
 
     def request(self, provider: Provider, manner: Manner = AS_IT_IS) -> GenerateRequest:
         """Return the request that asks it."""
@@ -88,9 +106,12 @@ def judged(case: Case, seen: Seen) -> Finding:
     told = "".join(delta.text for delta in seen.deltas if isinstance(delta, TextDelta))
     if told != seen.answer.text:
         return Finding(case.name, "failed", "the pieces of the answer are not the answer")
+    broken = case.broken(seen) if case.broken else None
+    if broken is not None:
+        return Finding(case.name, "failed", broken)
     wrong = case.judge(seen)
     if wrong is None:
-        return Finding(case.name, "ok", _shown(seen))
+        return Finding(case.name, "ok", (case.shown or _shown)(seen))
     return Finding(case.name, "lacking" if case.optional else "failed", wrong)
 
 
@@ -124,6 +145,16 @@ def _shown(seen: Seen) -> str:
     return f"{len(seen.deltas)} pieces, {usage.prompt} + {usage.output} tokens"
 
 
+def _shown_end(seen: Seen) -> str:
+    word = seen.answer.provider_finish_reason or "no word"
+    return f"{word} means {seen.answer.finish_reason}, {seen.closing * 1000:.0f} ms to the end"
+
+
+def _shown_calls(seen: Seen) -> str:
+    count = len(seen.answer.tool_calls)
+    return f"{count} {'call' if count == 1 else 'calls'}, {_shown_end(seen)}"
+
+
 # The judges
 
 
@@ -139,6 +170,29 @@ def _counted(seen: Seen) -> str | None:
     if usage.quality != "exact":
         return "the provider tells no usage"
     return None if usage.prompt and usage.output else "the usage is empty"
+
+
+def _plausible(seen: Seen) -> str | None:
+    """Say which count cannot be: no token is longer than a word of some length."""
+    usage = seen.answer.usage
+    if usage.quality != "exact":
+        return "the provider tells no usage"
+    least = len(seen.answer.text) // _LONGEST_TOKEN
+    if usage.output < max(least, 1):
+        return f"{usage.output} tokens for {len(seen.answer.text)} characters of answer"
+    if usage.prompt * _LONGEST_TOKEN < len(_COUNT[0].text):
+        return f"{usage.prompt} tokens for {len(_COUNT[0].text)} characters of prompt"
+    if usage.output > _USUAL_LIMIT:
+        return f"{usage.output} tokens, where {_USUAL_LIMIT} were the limit"
+    return None
+
+
+def _at_once(seen: Seen) -> str | None:
+    if seen.answer.finish_reason == "other":
+        return f"the word for the end is unknown: {_shown_end(seen)}"
+    if seen.closing > CLOSE_SECONDS:
+        return f"the stream stays open for {seen.closing:.1f} s behind the answer"
+    return None
 
 
 def _at_length(seen: Seen) -> str | None:
@@ -164,6 +218,32 @@ def _called(seen: Seen) -> str | None:
     if not seen.answer.tool_calls:
         return "the model called no tool"
     return _city(seen.answer.tool_calls[0])
+
+
+def _fragmented(seen: Seen) -> str | None:
+    """Say what was put together wrongly of calls that have come."""
+    calls, word = seen.answer.tool_calls, (seen.answer.provider_finish_reason or "").lower()
+    if not calls and word in _WORDS_FOR_CALLS:
+        return f"the stream ends by {word}, and there is no call"
+    if len({call.id for call in calls if call.id}) < len(calls):
+        return "two calls have one id, or one has none"
+    for call in calls:
+        if call.name != _WEATHER.name:
+            return "a call is of a tool that was not offered"
+        if wrong := _city(call):
+            return wrong
+    return None
+
+
+def _mixed(seen: Seen) -> str | None:
+    """Say whether arguments have got into the text."""
+    return "arguments of a call stand in the text" if '"city"' in seen.answer.text else None
+
+
+def _spoke_and_called(seen: Seen) -> str | None:
+    if not seen.answer.tool_calls:
+        return "the model called no tool"
+    return None if seen.answer.text.strip() else "the model said nothing beside its call"
 
 
 def _called_twice(seen: Seen) -> str | None:
@@ -235,7 +315,10 @@ CASES: tuple[Case, ...] = (
     Case("text", _CAPITAL, _answered),
     Case("usage", _CAPITAL, _counted),
     LONG,
-    Case("limit", _COUNT, _cut, ModelConfig(max_tokens=16)),
+    Case("counts", _COUNT, _plausible),
+    Case("ending", _CAPITAL, _at_once, shown=_shown_end),
+    Case("limit", _COUNT, _cut, ModelConfig(max_tokens=16), shown=_shown_end),
+    Case("one token", _COUNT, _cut, ModelConfig(max_tokens=1), shown=_shown_end),
     Case(
         "stop",
         (_user("Count from 1 to 9, separated by spaces. Write nothing else."),),
@@ -249,6 +332,26 @@ CASES: tuple[Case, ...] = (
         ModelConfig(max_tokens=2_000, tool_choice="required"),
         (_WEATHER,),
         optional=True,
+    ),
+    Case(
+        "fragments",
+        (_ASKED,),
+        _called,
+        ModelConfig(max_tokens=2_000),
+        (_WEATHER,),
+        optional=True,
+        broken=_fragmented,
+        shown=_shown_calls,
+    ),
+    Case(
+        "text and tools",
+        (_user("Say in one sentence what you will do, then use the tool for Oslo."),),
+        _spoke_and_called,
+        ModelConfig(max_tokens=2_000),
+        (_WEATHER,),
+        optional=True,
+        broken=_mixed,
+        shown=_shown_calls,
     ),
     Case(
         "parallel tools",
@@ -285,6 +388,10 @@ CASES: tuple[Case, ...] = (
         optional=True,
     ),
 )
-"""What is asked of every endpoint, in this order; ``cancel`` and ``bad key`` follow."""
+"""What is asked of every endpoint, in this order."""
 
-NAMES: tuple[str, ...] = (*(case.name for case in CASES), "cancel", "bad key")
+NAMES: tuple[str, ...] = (
+    *(case.name for case in CASES),
+    *("unstreamed", "cancel", "bad key", "bad model", "embeddings", "dimensions"),
+)
+"""All that is asked; the last ones are judged in ``probes``."""

@@ -21,8 +21,10 @@ from urllib.parse import quote
 import msgspec
 
 from actors.streaming.core import counts, estimate
+from actors.streaming.core.faults import fail_on
 from actors.streaming.core.fragments import place_of
 from actors.streaming.core.google import model_path
+from actors.streaming.core.vectors import UnreadableError, checked, decoded, ordered
 from schemas.embeddings import Embed
 from schemas.providers import Azure, Bedrock, Custom, Google, Groq, Ollama, OpenAI, Provider
 from schemas.usage import Usage
@@ -45,10 +47,6 @@ class Embedded(NamedTuple):
     vectors: list[list[float]]
     usage: Usage
     model: str | None = None
-
-
-class UnreadableError(ValueError):
-    """The answer is not what the format says."""
 
 
 class Format(NamedTuple):
@@ -94,15 +92,16 @@ def read(form: Format, batch: Batch, body: bytes) -> Embedded:
     """Read an answer; there is one vector for each text, all of one length.
 
     Raises:
+        ProviderFaultError: it is an error, under a status of success.
         UnreadableError: it is none.
     """
     try:
         embedded = form.read(msgspec.json.decode(body))
-    except (msgspec.DecodeError, msgspec.ValidationError, RecursionError) as error:
-        raise UnreadableError(type(error).__name__) from None
-    lengths = {len(vector) for vector in embedded.vectors}
-    if len(embedded.vectors) != len(batch.texts) or len(lengths) != 1 or 0 in lengths:
-        raise UnreadableError("not one vector for each text")
+        checked(embedded.vectors, len(batch.texts))
+    except (UnreadableError, msgspec.DecodeError, RecursionError) as error:
+        fail_on(body)
+        is_ours = isinstance(error, UnreadableError)
+        raise UnreadableError(str(error) if is_ours else "no embeddings") from None
     return embedded if embedded.usage.input else embedded._replace(usage=estimated(batch))
 
 
@@ -115,7 +114,7 @@ def estimated(batch: Batch) -> Usage:
 
 
 class _Row(msgspec.Struct):
-    embedding: list[float]
+    embedding: list[float] | str
     index: Any = None
 
 
@@ -132,19 +131,16 @@ def _write_openai(wanted: Embed, texts: Sequence[str]) -> Batch:
 
 def _read_openai(answer: Any) -> Embedded:
     rows = msgspec.convert(answer, _Rows)
+    vectors = [decoded(row.embedding) for row in rows.data]
+    placed = ordered(vectors, [_place(row.index) for row in rows.data])
     usage = counts.members(rows.usage)
     tokens = counts.at(usage, "prompt_tokens") or counts.at(usage, "total_tokens")
-    return Embedded(
-        [row.embedding for row in _ordered(rows.data)], Usage(input=tokens), _name(rows.model)
-    )
+    return Embedded(placed, Usage(input=tokens), _name(rows.model))
 
 
-def _ordered(rows: list[_Row]) -> list[_Row]:
-    """Put rows into the order of the texts; where indexes make no sense, it is their own."""
-    by_place = {place_of(row.index): row for row in rows if isinstance(row.index, int | str)}
-    found = [by_place.get(place) for place in range(len(rows))]
-    ordered = [row for row in found if row is not None]
-    return ordered if len(ordered) == len(rows) else rows
+def _place(index: object) -> int | None:
+    place = place_of(index) if isinstance(index, int | str) else None
+    return place if isinstance(place, int) else None
 
 
 def _name(model: object) -> str | None:

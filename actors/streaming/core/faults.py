@@ -14,8 +14,17 @@ from typing import Any, TypeGuard
 
 import msgspec
 
+from actors.streaming.core import sentences, under_success
 from actors.streaming.core.counts import items, members
-from actors.streaming.core.failures import BY_STATUS, BY_TOKEN, FAILED, OVERRULING, REFUSED, Kind
+from actors.streaming.core.failures import (
+    BY_STATUS,
+    BY_TOKEN,
+    FAILED,
+    LIMITING,
+    OVERRULING,
+    REFUSED,
+    Kind,
+)
 from schemas.problems import Problem, ProblemCode
 
 
@@ -28,7 +37,7 @@ class ProviderFaultError(Exception):
 
 
 # An identifier of the provider's: words, or a short number. Keys mix letters and digits.
-_TOKEN = re.compile(r"[A-Za-z]{1,32}(?:[_.-][A-Za-z]{1,32}){0,7}|\d{1,4}")
+_TOKEN = re.compile(r"[A-Za-z]{1,32}(?:[_.-][A-Za-z]{1,32}){0,7}|\d{1,5}")
 
 _DURATION = re.compile(r"(?:(\d+)h)?(?:(\d+)m(?!s))?(?:(\d+(?:\.\d+)?)s)?(?:(\d+(?:\.\d+)?)ms)?")
 
@@ -37,7 +46,9 @@ _FIRST_ERROR_STATUS = 400
 _UNAUTHENTICATED = 401
 _TOO_MANY_REQUESTS = 429
 _FIRST_SERVER_ERROR = 500
+_TOO_LARGE = 413
 _LAST_STATUS = 999
+_LAST_NUMBER = 99_999
 
 LONGEST_WAIT = 86_400.0
 """A provider's wish to wait longer than a day, in seconds, is cut to it."""
@@ -51,25 +62,46 @@ def fault(code: ProblemCode, message: str, *, retryable: bool = True) -> Provide
 def refusal(status: int, headers: Mapping[str, str], body: bytes) -> Problem:
     """Classify an HTTP answer that is no success. ``headers`` has lower-case names.
 
-    x-should-retry wins over the status. ``retry_after`` is in seconds: from retry-after-ms,
-    retry-after (as seconds, or as a date less the answer's own date), from Google's RetryInfo, else
-    from the rate-limit headers of what is exhausted.
+    x-should-retry wins over the status, but not over a spent quota, which no waiting cures.
+    ``retry_after`` is in seconds: from retry-after-ms, retry-after (as seconds, or as a date less
+    the answer's own date), from Google's RetryInfo, else from the rate-limit headers of what is
+    exhausted. ``details.quota`` says of a spent quota whether it is the "key"'s or the "model"'s.
     """
     error = error_in(body)
     tokens = _tokens(error) | _tokens(named(headers.get("x-amzn-errortype", "")))
-    kind = _by_status(status)
-    for token in tokens.values():
-        if token in OVERRULING:
-            kind = BY_TOKEN[str(token)]
+    wait = _retry_after(status, headers, error)
+    kind = _kind_of_refusal(status, tokens, error, wait)
     retryable = kind.retryable
-    if headers.get("x-should-retry") in {"true", "false"}:
+    if headers.get("x-should-retry") in {"true", "false"} and kind.quota is None:
         retryable = headers["x-should-retry"] == "true"
+    return _problem(kind, {"status": status, **tokens}, wait, retryable=retryable)
+
+
+def _kind_of_refusal(
+    status: int, tokens: dict[str, str | int], error: object, wait: float | None
+) -> Kind:
+    """Weigh the status against the words: those of wallets, quotas and keys overrule it."""
+    kind = _by_status(status)
+    for token in map(str, tokens.values()):
+        if token in OVERRULING or (token in LIMITING and status != _TOO_LARGE):
+            kind = BY_TOKEN[token]
+    return _refined(kind, sentences.meant(error, status, wait))
+
+
+def _refined(kind: Kind, meant: Kind | None) -> Kind:
+    """Take the sentence's word; but that a quota is spent, only a sentence about it refines."""
+    return meant if meant is not None and (kind.quota is None or meant.quota) else kind
+
+
+def _problem(
+    kind: Kind, details: dict[str, Any], wait: float | None, *, retryable: bool
+) -> Problem:
     return Problem(
         code=kind.code,
         message=kind.message,
         retryable=retryable,
-        retry_after=_retry_after(status, headers, error) if retryable else None,
-        details={"status": status, **tokens},
+        retry_after=wait if retryable else None,
+        details=details | ({"quota": kind.quota} if kind.quota else {}),
     )
 
 
@@ -81,17 +113,26 @@ def is_unauthenticated(problem: Problem) -> bool:
 def failure_in_stream(error: Any) -> Problem:
     """Classify an error that came inside a stream, after its status had promised success.
 
-    Unless its code or type says otherwise, the provider failed and may be asked again.
+    Unless its code, type or sentence says otherwise, the provider failed and may be asked again.
     """
     tokens = _tokens(error)
-    kind = _kind_in_stream(tokens)
-    return Problem(
-        code=kind.code,
-        message=kind.message,
-        retryable=kind.retryable,
-        retry_after=_bounded(_retry_info(error)) if kind.retryable else None,
-        details=dict(tokens),
-    )
+    kind, wait = _kind_in_stream(tokens), _bounded(_retry_info(error))
+    kind = _refined(kind, sentences.meant(error, None, wait))
+    return _problem(kind, dict(tokens), wait, retryable=kind.retryable)
+
+
+def fail_on(event: str | bytes, *, named: bool = False) -> None:
+    """Fail where an event, or a body, reports an error under success; see ``under_success``.
+
+    Readers ask of events that bring nothing of an answer, or have an error's fields. ``named`` says
+    that the event calls itself an error, whatever it holds.
+
+    Raises:
+        ProviderFaultError: there is an error.
+    """
+    error = under_success.told(event)
+    if error is not None or named:
+        raise ProviderFaultError(failure_in_stream(error or error_in(event)))
 
 
 def named(exception: str) -> dict[str, str]:
@@ -105,7 +146,7 @@ def named(exception: str) -> dict[str, str]:
 
 
 def _kind_in_stream(tokens: dict[str, str | int]) -> Kind:
-    known = [str(token) for token in tokens.values() if token in BY_TOKEN]
+    known = [str(token) for token in tokens.values() if str(token) in BY_TOKEN]
     if known:
         return BY_TOKEN[next((token for token in known if token in OVERRULING), known[0])]
     for token in tokens.values():
@@ -120,7 +161,7 @@ def _by_status(status: int) -> Kind:
     return BY_STATUS.get(status, FAILED if status >= _FIRST_SERVER_ERROR else REFUSED)
 
 
-def error_in(body: bytes) -> Any:
+def error_in(body: bytes | str) -> Any:
     """Return the error object that a JSON body holds or is; None if it is no JSON.
 
     Google's may be the only item of a list. Beside a mere sentence the body itself has the codes.
@@ -130,7 +171,7 @@ def error_in(body: bytes) -> Any:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
     first = next(iter(items(decoded)), decoded)
-    return members(members(first).get("error")) or first
+    return under_success.error_of(first) or members(members(first).get("error")) or first
 
 
 def _tokens(error: object) -> dict[str, str | int]:
@@ -156,7 +197,7 @@ def _reason(details: object) -> Any:
 def _is_identifier(token: Any) -> TypeGuard[str | int]:
     if isinstance(token, str):
         return _TOKEN.fullmatch(token) is not None
-    return isinstance(token, int) and 0 <= token <= _LAST_STATUS
+    return isinstance(token, int) and 0 <= token <= _LAST_NUMBER
 
 
 def _retry_after(status: int, headers: Mapping[str, str], error: object) -> float | None:

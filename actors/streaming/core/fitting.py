@@ -7,11 +7,12 @@ from typing import NamedTuple
 
 import msgspec
 
-from schemas.capabilities import Refusal, refusals, unseen
+from schemas.capabilities import Refusal, misplaced, refusals, unseen
 from schemas.llm import AnswerWarning, GenerateRequest, ModelConfig
 from schemas.problems import Problem
 
 _DEFAULTS = ModelConfig()
+_NO_DOCUMENT = "takes no document in an assistant's message under anthropic-version 2026-10-21"
 
 
 class Fitted(NamedTuple):
@@ -33,14 +34,20 @@ def fit(request: GenerateRequest) -> Fitted:
         return Fitted(request, problem=_invalid(f"messages.{blind_to}", f"{model} sees no images"))
     tools = bool(request.tools)
     refused = refusals(request.provider, request.config, beside_tools=tools)
-    if not refused:
+    blocks = misplaced(request)
+    if not refused and not blocks:
         return Fitted(request)
     if request.config.unsupported == "refuse":
-        first = refused[0]
-        return Fitted(
-            request, problem=_invalid(f"config.{first.setting}", f"{model} {first.reason}")
-        )
-    return _without(request, refused)
+        return Fitted(request, problem=_refusal(model, refused, blocks))
+    fitted = _without(request, refused)
+    return _without_blocks(fitted, blocks) if blocks else fitted
+
+
+def _refusal(model: str, refused: list[Refusal], blocks: list[tuple[int, int]]) -> Problem:
+    if refused:
+        return _invalid(f"config.{refused[0].setting}", f"{model} {refused[0].reason}")
+    at, place = blocks[0]
+    return _invalid(f"messages.{at}.blocks.{place}", f"{model} {_NO_DOCUMENT}")
 
 
 def _without(request: GenerateRequest, refused: list[Refusal]) -> Fitted:
@@ -53,8 +60,31 @@ def _without(request: GenerateRequest, refused: list[Refusal]) -> Fitted:
     return Fitted(msgspec.structs.replace(request, config=config), warnings)
 
 
+def _without_blocks(fitted: Fitted, blocks: list[tuple[int, int]]) -> Fitted:
+    """Leave blocks out of messages, and say so."""
+    request, gone = fitted.request, set(blocks)
+    messages = [
+        msgspec.structs.replace(
+            message,
+            blocks=[one for place, one in enumerate(message.blocks) if (at, place) not in gone],
+        )
+        for at, message in enumerate(request.messages)
+    ]
+    warnings = tuple(
+        AnswerWarning(
+            field=f"messages.{at}.blocks.{place}",
+            message=f"{request.provider.model} {_NO_DOCUMENT}: it was left out",
+        )
+        for at, place in blocks
+    )
+    return Fitted(msgspec.structs.replace(request, messages=messages), fitted.warnings + warnings)
+
+
 def _warning(model: str, refusal: Refusal) -> AnswerWarning:
     done = "it was left out" if refusal.instead is None else f"{refusal.instead} was sent"
+    if isinstance(refusal.instead, dict):
+        # What is left of it may be anything, and is nobody's business.
+        done = "these were left out"
     return AnswerWarning(
         field=f"config.{refusal.setting}", message=f"{model} {refusal.reason}: {done}"
     )

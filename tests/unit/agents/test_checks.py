@@ -11,7 +11,7 @@ from actors.agents.core.traversal import MAX_DEPTH, MAX_VALUES
 from schemas.agents import AgentDefinition, Prompts
 from schemas.llm import ModelConfig, ToolDefinition
 from schemas.problems import Problem
-from schemas.providers import Custom, Groq, OpenAI, Provider, Scripted
+from schemas.providers import Anthropic, Custom, Groq, OpenAI, Provider, Scripted
 from tests.unit.agents.samples import agent
 
 CREDENTIAL = "looks like a credential: keep it in the environment and name it in provider.secret"
@@ -101,6 +101,21 @@ def test_settings_that_a_provider_refuses_are_refused(
     provider: Provider, config: ModelConfig, field: str
 ):
     assert _field(agent(provider=provider, config=config)) == f"config.{field}"
+
+
+def test_what_anthropics_newest_version_refuses_is_refused_when_it_is_stored():
+    claude = Anthropic(model="claude-sonnet-4-5")
+    tempered = ModelConfig(temperature=0.5)
+
+    problem = check(agent(provider=claude, config=tempered))
+
+    assert problem is not None
+    assert problem.field == "config.temperature"
+    assert "2026-10-21" in problem.message
+    older = msgspec.structs.replace(claude, api_version="2023-06-01")
+    assert check(agent(provider=older, config=tempered)) is None
+    dropping = ModelConfig(temperature=0.5, unsupported="drop")
+    assert check(agent(provider=claude, config=dropping)) is None
 
 
 def test_a_refusal_names_model_and_reason():

@@ -11,6 +11,7 @@ from schemas.policy import Fallback, Policy, Rule
 from schemas.providers import Custom, Groq, OpenAI
 from schemas.safety import Safety, SafetyRule
 from tests.architecture.readme import blocks
+from tests.architecture.tree import ROOT
 from tests.unit.agents.samples import NOW, agent
 
 GOOD = Policy(
@@ -25,12 +26,16 @@ GOOD = Policy(
 )
 
 
+GUIDE = ROOT / "actors/streaming/README.md"
+
+
 def test_a_sound_policy_is_stored():
     assert check(agent(policy=GOOD, config=ModelConfig(temperature=0.3))) is None
 
 
-def test_the_policy_that_the_readme_shows_is_sound():
-    wanted = msgspec.convert(msgspec.yaml.decode(blocks("yaml")[1]), ApplyAgent)
+def test_the_policy_that_the_guide_shows_is_sound():
+    (shown,) = blocks("yaml", GUIDE)
+    wanted = msgspec.convert(msgspec.yaml.decode(shown), ApplyAgent)
 
     assert isinstance(create(wanted, NOW), AgentDefinition)
 

@@ -115,7 +115,7 @@ def test_responses_know_fewer_settings_than_chat_and_tell_reasoning():
 def test_what_anthropics_models_refuse_is_known(
     model: str, settings: dict[str, Any], left: set[str]
 ):
-    assert refused(Anthropic(model=model), **settings) == left
+    assert refused(Anthropic(model=model, api_version="2023-06-01"), **settings) == left
 
 
 def test_the_newest_of_gpt_5_reason_beside_tools_only_in_responses():
@@ -190,8 +190,55 @@ def test_only_given_settings_are_refused():
     assert refused(OpenAI(model="o3"), top_p=0.5) == {"top_p"}
 
 
+NEWEST = "takes no {} under anthropic-version 2026-10-21"
+
+
+@pytest.mark.parametrize(
+    ("provider", "version"),
+    [
+        (Anthropic(model="m"), "2026-10-21"),
+        (Anthropic(model="m", base_url="https://api.anthropic.com/v1"), "2026-10-21"),
+        (Anthropic(model="m", base_url="https://API.Anthropic.com:443"), "2026-10-21"),
+        (Anthropic(model="m", base_url="https://anthropic.com.example.org"), "2023-06-01"),
+        (Anthropic(model="m", base_url="https://notanthropic.com"), "2023-06-01"),
+        (Anthropic(model="m", base_url="http://[::1/v1"), "2023-06-01"),
+        (Anthropic(model="m", api_version="2023-06-01"), "2023-06-01"),
+        (Anthropic(model="m", base_url="http://h", api_version="2026-10-21"), "2026-10-21"),
+    ],
+    ids=str,
+)
+def test_anthropics_newest_version_is_spoken_where_it_is_chosen_or_the_host_is_its_own(
+    provider: Anthropic, version: str
+):
+    assert provider.version() == version
+
+
+@pytest.mark.parametrize("setting", ["temperature", "top_p", "top_k"])
+@pytest.mark.parametrize("model", ["claude-3-haiku", "claude-sonnet-4-5", "a-tuned-one"])
+def test_the_newest_version_has_no_sampling_whatever_the_model(model: str, setting: str):
+    newest = Anthropic(model=model, api_version="2026-10-21")
+    sampled: dict[str, Any] = {setting: 1}
+    (one,) = refusals(newest, ModelConfig(**sampled))
+    (within,) = refusals(newest, ModelConfig(extra={setting: 1, "x": 2}))
+
+    assert (one.setting, one.instead, one.reason) == (setting, None, NEWEST.format(setting))
+    assert (within.setting, within.instead) == ("extra", {"x": 2})
+    assert within.reason == NEWEST.format("temperature, top_p, top_k")
+    older = Anthropic(model=model, api_version="2023-06-01")
+    assert refused(older, **sampled) == set()
+    assert refused(older, extra={setting: 1}) == set()
+    assert refused(newest, extra={"x": 2}) == set()
+
+
+def test_bedrocks_claude_has_no_such_version():
+    claude = Bedrock(model="anthropic.claude-sonnet-4-5", api="invoke")
+
+    assert refused(claude, temperature=0.5) == set()
+
+
 def test_a_value_out_of_range_has_a_nearest_one():
-    (one,) = refusals(Anthropic(model="claude-3-haiku"), ModelConfig(temperature=1.5))
+    older = Anthropic(model="claude-3-haiku", api_version="2023-06-01")
+    (one,) = refusals(older, ModelConfig(temperature=1.5))
 
     assert (one.instead, one.reason) == (1.0, "takes a temperature of at most 1")
 

@@ -23,6 +23,10 @@ OSLO = ToolCall(id="a", name="get_weather", arguments='{"city":"Oslo"}')
 ROME = ToolCall(id="b", name="get_weather", arguments='{"city":"Rome"}')
 
 
+def called(name: str = "get_weather", arguments: str = "{}") -> ToolCall:
+    return ToolCall(id="a", name=name, arguments=arguments)
+
+
 def seen(*pieces: str, finish: FinishReason = "stop", usage: Usage = USAGE, **more: Any) -> Seen:
     answer = Answer(text="".join(pieces), finish_reason=finish, usage=usage, **more)
     return Seen(answer, [TextDelta(piece) for piece in pieces])
@@ -43,6 +47,37 @@ def seen(*pieces: str, finish: FinishReason = "stop", usage: Usage = USAGE, **mo
         ("long output", seen(*"12345"), "failed"),
         ("limit", seen("1 2", finish="length"), "ok"),
         ("limit", seen("1 2"), "failed"),
+        ("one token", seen("1", finish="length"), "ok"),
+        ("one token", seen("1", finish="other"), "failed"),
+        ("counts", seen("1 2 3 4 5 6 7 8 9 10", usage=Usage(input=20, output=9)), "ok"),
+        ("counts", seen("x" * 100, usage=Usage(input=20, output=2)), "failed"),
+        ("counts", seen("x", usage=Usage(input=20, output=0)), "failed"),
+        ("counts", seen("x", usage=Usage(input=1, output=9)), "failed"),
+        ("counts", seen("x", usage=Usage(input=20, output=2_001)), "failed"),
+        ("counts", seen("x", usage=Usage(input=9, output=9, quality="estimated")), "failed"),
+        ("ending", seen("Paris."), "ok"),
+        ("ending", seen("Paris.", finish="other"), "failed"),
+        ("ending", seen("Paris.")._replace(closing=1.5), "failed"),
+        ("fragments", seen(tool_calls=[OSLO, ROME]), "ok"),
+        ("fragments", seen("I cannot."), "lacking"),
+        ("fragments", seen(provider_finish_reason="tool_use"), "failed"),
+        ("fragments", seen(tool_calls=[OSLO, OSLO]), "failed"),
+        (
+            "fragments",
+            seen(tool_calls=[ToolCall(id="", name="get_weather", arguments="{}")]),
+            "failed",
+        ),
+        ("fragments", seen(tool_calls=[called(name="get_")]), "failed"),
+        (
+            "fragments",
+            seen(tool_calls=[called(arguments='{"city":"Oslo"}{"city":"Oslo"}')]),
+            "failed",
+        ),
+        ("fragments", seen(tool_calls=[called(arguments='{"city":"Os')]), "failed"),
+        ("text and tools", seen("I look.", tool_calls=[OSLO]), "ok"),
+        ("text and tools", seen("I look."), "lacking"),
+        ("text and tools", seen(tool_calls=[OSLO]), "lacking"),
+        ("text and tools", seen('I look.{"city":"Oslo"}', tool_calls=[OSLO]), "failed"),
         ("stop", seen("1 2 3 4 5 6 "), "ok"),
         ("stop", seen("1 2 3 4 5 6 7 8 9"), "failed"),
         ("tools", seen(tool_calls=[OSLO]), "ok"),

@@ -43,7 +43,7 @@ def test_each_status_has_its_code_and_says_whether_to_try_again(
     problem = refusal(status, {}, b"")
 
     assert (problem.code, problem.retryable) == (code, retryable)
-    assert problem.details == {"status": status}
+    assert problem.details == {"status": status} | ({"quota": "key"} if status == 402 else {})
 
 
 @pytest.mark.parametrize(
@@ -83,6 +83,7 @@ def test_what_anthropic_says_of_a_spent_limit_in_its_details_is_no_passing_one()
     tokens = {
         "provider_type": "rate_limit_error",
         "provider_reason": "enforced_spend_limit_reached",
+        "quota": "key",
     }
     assert refused.details == {"status": 429, **tokens}
     assert failed.details == tokens
@@ -210,7 +211,7 @@ def test_nothing_of_the_providers_own_words_is_passed_on():
         "",
         "_",
         "x" * 33,
-        1000,
+        100_000,
         -1,
         None,
         ["x"],

@@ -1,19 +1,28 @@
 """Anthropic's own service, and servers that speak its format at a ``base_url``."""
 
+import msgspec
+
 from actors.streaming.adapters.endpoint import Address, CallContext, own
 from actors.streaming.adapters.http_endpoint import HttpEndpoint, Spoken
 from actors.streaming.core.wires.anthropic.reader import MessagesReader
 from actors.streaming.core.wires.anthropic.request import body
+from schemas.llm import GenerateRequest
 from schemas.providers import Anthropic
-
-VERSION = "2023-06-01"
-"""The version of the format; features in trial are switched on by a definition's headers."""
 
 
 class AnthropicEndpoint(HttpEndpoint[Anthropic]):
-    """Reaches Anthropic with a key in ``x-api-key``."""
+    """Reaches Anthropic, under the version of the format that the definition or the host decides.
+
+    Features in trial are switched on by a definition's headers.
+    """
 
     SERVES = (Anthropic,)
+
+    def settled(self, request: GenerateRequest) -> GenerateRequest:
+        """See ``Endpoint.settled``: the version depends on where the request really goes."""
+        provider = self._meant(request)
+        chosen = msgspec.structs.replace(provider, api_version=self._versioned(provider).version())
+        return msgspec.structs.replace(request, provider=chosen)
 
     def _address(self, provider: Anthropic) -> Address:
         usual = self._config.anthropic_base_url
@@ -25,10 +34,19 @@ class AnthropicEndpoint(HttpEndpoint[Anthropic]):
         return Spoken("messages" if versioned else "v1/messages", body, MessagesReader)
 
     async def _headers(self, provider: Anthropic, context: CallContext) -> dict[str, str]:
-        return {"anthropic-version": VERSION, **await super()._headers(provider, context)}
+        version = self._versioned(provider).version()
+        return {"anthropic-version": version, **await super()._headers(provider, context)}
 
     async def _credentials(
         self, provider: Anthropic, key: str, context: CallContext
     ) -> dict[str, str]:
-        del provider, context
+        del context
+        usual = "bearer" if self._versioned(provider).version() == "2026-10-21" else "api_key"
+        if (provider.auth or usual) == "bearer":
+            return {"authorization": f"Bearer {key}"}
         return {"x-api-key": key}
+
+    def _versioned(self, provider: Anthropic) -> Anthropic:
+        """Return the provider at its real address: the operator's usual one may be a gateway."""
+        url = provider.base_url or self._config.anthropic_base_url
+        return msgspec.structs.replace(provider, base_url=url)

@@ -13,12 +13,12 @@ Times are seconds on any clock that never goes back; the caller passes them in.
 from collections import deque
 from typing import Literal, NamedTuple
 
+from actors.streaming.core.resilience.scope import scope_of
 from schemas.problems import Problem
 
 State = Literal["closed", "open", "half_open"]
 
 _REMEMBERED_CALLS = 64
-_FAULTS = frozenset({"provider_overloaded", "timeout", "unavailable"})
 
 
 class Trip(NamedTuple):
@@ -41,9 +41,7 @@ def counts_against(problem: Problem) -> bool:
 
     A problem with a field of the request never does, such as safety rules that cannot be asked.
     """
-    if problem.field is not None:
-        return False
-    return problem.code in _FAULTS or (problem.code == "provider_error" and problem.retryable)
+    return problem.field is None and scope_of(problem) == "endpoint"
 
 
 class Pass:

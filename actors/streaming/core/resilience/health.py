@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from actors.streaming.core.resilience.circuit import Circuit, Pass, counts_against
-from actors.streaming.core.resilience.keys import KeyPool, is_worn_out
+from actors.streaming.core.resilience.keys import KeyPool, Rests, is_worn_out
 from actors.streaming.core.resilience.limits import Limiter
 from schemas.fleet import EndpointState, KeyState
 from schemas.ids import TenantId
@@ -20,11 +20,15 @@ def endpoint_name(provider: Provider) -> str:
 
     The server is left out where it is the provider's usual one.
     """
-    kind, model = str(provider.__struct_config__.tag), provider.model
+    kind, host = _server(provider)
+    return f"{kind}/{provider.model}@{host}" if host else f"{kind}/{provider.model}"
+
+
+def _server(provider: Provider) -> tuple[str, str]:
+    """Return the kind of provider, and its host where that is not the usual one."""
     remote: Any = provider
     server = getattr(remote, "base_url", None) or getattr(remote, "region", None) or ""
-    host = server.rpartition("://")[2].partition("/")[0]
-    return f"{kind}/{model}@{host}" if host else f"{kind}/{model}"
+    return str(provider.__struct_config__.tag), server.rpartition("://")[2].partition("/")[0]
 
 
 class Health:
@@ -33,10 +37,10 @@ class Health:
     Times are seconds on a clock that never goes back.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, account: Rests | None = None) -> None:
         self.name = name
         self._circuit = Circuit()
-        self._keys = KeyPool()
+        self._keys = KeyPool(account)
         self._limiters: dict[str | None, Limiter] = {}
 
     @property
@@ -81,6 +85,7 @@ class Health:
         self._observe(line.key, headers, now)
         if problem is None:
             self._circuit.succeeded(line.call, now)
+            self._keys.answered(line.key)
         elif counts_against(problem):
             self._circuit.failed(line.call, now)
         else:
@@ -151,6 +156,7 @@ class Endpoints:
 
     def __init__(self) -> None:
         self._known: OrderedDict[tuple[str, str], Health] = OrderedDict()
+        self._accounts: OrderedDict[tuple[str, str, str], Rests] = OrderedDict()
 
     def of(self, provider: Provider, tenant: TenantId) -> Health:
         """Return what is known of a provider's endpoint; of a script nothing ever is.
@@ -161,12 +167,23 @@ class Endpoints:
         name = endpoint_name(provider)
         if isinstance(provider, Scripted):
             return Health(name)
-        place = (name, tenant if provider.headers else "")
-        health = self._known.pop(place, None) or Health(name)
+        who = tenant if provider.headers else ""
+        place = (name, who)
+        health = self._known.pop(place, None)
+        health = health or Health(name, self._account(*_server(provider), who))
         self._known[place] = health
         if len(self._known) > REMEMBERED_ENDPOINTS:
             self._known.popitem(last=False)
         return health
+
+    def _account(self, kind: str, host: str, who: str) -> Rests:
+        """Return the rests of keys that all models of a server share."""
+        place = (kind, host, who)
+        account = self._accounts.pop(place, None) or Rests()
+        self._accounts[place] = account
+        if len(self._accounts) > REMEMBERED_ENDPOINTS:
+            self._accounts.popitem(last=False)
+        return account
 
     def states(self, now: float) -> list[EndpointState]:
         """Show all endpoints, the most recently called last."""

@@ -1,12 +1,21 @@
-"""A pool of keys for one provider: the least loaded one is taken, one that was refused rests."""
+"""A pool of keys for one provider: the least loaded one is taken, one that was refused rests.
+
+What is the key's own, such as an empty wallet, rests it for all models of the server; what is
+refused to it for one model, or limited there, rests it for that model alone.
+"""
 
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
+from actors.streaming.core.resilience.scope import scope_of
 from schemas.problems import Problem
 
 REFUSED_REST = 60.0
-"""Seconds a key rests that the provider does not accept, or whose quota is used up."""
+"""Seconds a key rests that the provider does not accept, or whose quota is used up.
+
+Twice as long each time that it is refused again, up to ``LONGEST_REST``: it is tried with a call
+that somebody waits for.
+"""
 
 LONGEST_REST = 900.0
 """Seconds after which any key is tried again, whatever the provider said."""
@@ -14,7 +23,7 @@ LONGEST_REST = 900.0
 LIMITED_REST = 5.0
 """Seconds a key rests after a 429 that does not say how long."""
 
-_AT_THE_KEY = frozenset({"forbidden", "rate_limited", "unauthorized"})
+_AT_THE_KEY = frozenset({"key", "model"})
 
 
 class Rest(NamedTuple):
@@ -26,7 +35,7 @@ class Rest(NamedTuple):
 
 def concerns_the_key(problem: Problem) -> bool:
     """Say whether another key may do better at the same provider."""
-    return problem.code in _AT_THE_KEY
+    return scope_of(problem) in _AT_THE_KEY
 
 
 def is_worn_out(name: str | None, problem: Problem) -> bool:
@@ -40,23 +49,61 @@ def is_worn_out(name: str | None, problem: Problem) -> bool:
     return name is not None or problem.code == "rate_limited"
 
 
-def rest_of(problem: Problem) -> float:
-    """Return the seconds a key rests after a problem of its own."""
+def rest_of(problem: Problem, refusals: int = 0) -> float:
+    """Return the seconds a key rests after a problem of its own.
+
+    ``refusals`` counts those that nothing but more money or another key would cure and that came
+    one after another before this one.
+    """
     if problem.retry_after is not None:
         return min(problem.retry_after, LONGEST_REST)
-    return LIMITED_REST if problem.retryable else REFUSED_REST
+    if problem.retryable:
+        return LIMITED_REST
+    return min(REFUSED_REST * 2 ** min(refusals, 8), LONGEST_REST)
+
+
+class Rests:
+    """Which keys rest, why and until when. Times are seconds, passed in."""
+
+    def __init__(self) -> None:
+        self._rests: dict[str | None, Rest] = {}
+        self._refusals: dict[str | None, int] = {}
+
+    def add(self, name: str | None, problem: Problem, now: float) -> None:
+        """Leave a key alone. Refusals of calls that ran at the same time count as one."""
+        if problem.retryable:
+            rest = Rest(now + rest_of(problem), problem)
+            self._rests[name] = max(rest, self.of(name, now) or rest, key=lambda one: one.until)
+        elif (resting := self.of(name, now)) is None or resting.problem.retryable:
+            before = self._refusals.get(name, 0)
+            self._refusals[name] = before + 1
+            self._rests[name] = Rest(now + rest_of(problem, before), problem)
+
+    def clear(self, name: str | None) -> None:
+        """The key was answered: earlier refusals count no longer."""
+        self._refusals.pop(name, None)
+
+    def of(self, name: str | None, now: float) -> Rest | None:
+        """Return the rest of a key, None if it has none."""
+        rest = self._rests.get(name)
+        if rest is not None and now >= rest.until:
+            del self._rests[name]
+            return None
+        return rest
 
 
 class KeyPool:
     """Which keys of one endpoint are in use, and which rest. Knows their names only.
 
-    ``None`` stands for a call without a key. Times are seconds, passed in.
+    ``None`` stands for a call without a key. Times are seconds, passed in. ``account`` has the
+    rests that hold for all models of the server, shared by the pools of these.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, account: Rests | None = None) -> None:
         self._in_use: dict[str | None, int] = {}
         self._taken: dict[str | None, int] = {}
-        self._rests: dict[str | None, Rest] = {}
+        self._account = account or Rests()
+        self._rests = Rests()
 
     def order(
         self, names: Iterable[str | None], now: float, wait: Callable[[str | None], float]
@@ -75,13 +122,14 @@ class KeyPool:
     def refusal(self, names: Sequence[str | None], now: float) -> Problem | None:
         """Return why none of the keys may be tried: what the one said that rests shortest.
 
+        A key that is only limited comes before those that are refused for good.
         None if one may be. ``retry_after`` is the time until it may be tried again.
         """
         rests = [self._rest(name, now) for name in names]
         found = [rest for rest in rests if rest is not None]
         if not found or len(found) < len(rests):
             return None
-        first = min(found, key=lambda rest: rest.until)
+        first = min(found, key=lambda rest: (not rest.problem.retryable, rest.until))
         problem = first.problem
         left = first.until - now if problem.retryable else None
         return Problem(
@@ -107,7 +155,13 @@ class KeyPool:
 
     def rest(self, name: str | None, problem: Problem, now: float) -> None:
         """Leave a key alone that was refused for a reason of its own."""
-        self._rests[name] = Rest(now + rest_of(problem), problem)
+        rests = self._account if scope_of(problem) == "key" else self._rests
+        rests.add(name, problem, now)
+
+    def answered(self, name: str | None) -> None:
+        """A call with this key was answered."""
+        self._account.clear(name)
+        self._rests.clear(name)
 
     def names(self) -> list[str | None]:
         """Return the keys that have been taken."""
@@ -123,8 +177,7 @@ class KeyPool:
         return rest.until - now if rest else 0.0
 
     def _rest(self, name: str | None, now: float) -> Rest | None:
-        rest = self._rests.get(name)
-        if rest is not None and now >= rest.until:
-            del self._rests[name]
-            return None
-        return rest
+        """Return the longer of the key's two rests."""
+        rests = (self._account.of(name, now), self._rests.of(name, now))
+        found = [rest for rest in rests if rest is not None]
+        return max(found, key=lambda rest: rest.until, default=None)

@@ -16,7 +16,7 @@ Each has two modules:
     (``core/fragments.py``: whose fragment of a call it is), by setting ``_model``, and by handing
     on the provider's usage with ``_account`` (``_buckets`` reads it, ``SHAPE`` names its counts)
     and the word for the end with ``_ends``, or with ``_closes`` where the event itself is the end.
-    What words mean is in ``core/finish_words.py``. It sets ``done`` where nothing more will be sent.
+    What words mean is in ``core/finish_words.py``. It sets ``done`` where nothing more will come.
     Unknown events and fields are passed over; an unreadable one is a ``GarbledError``; an error
     object raises ``ProviderFaultError(failure_in_stream(error))``.
 

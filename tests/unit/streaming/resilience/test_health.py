@@ -9,6 +9,7 @@ from actors.streaming.core.resilience.health import (
     Line,
     endpoint_name,
 )
+from actors.streaming.core.resilience.keys import REFUSED_REST
 from schemas.fleet import EndpointState, KeyState
 from schemas.problems import Problem
 from schemas.providers import Bedrock, Custom, OpenAI, Provider, Scripted
@@ -79,6 +80,25 @@ def test_a_sick_endpoint_refuses_until_it_is_probed():
     assert isinstance(health.admit("a", 0, 10.0), Problem)
     probe.answered()
     assert isinstance(health.admit("a", 0, 10.0), Line)
+
+
+def test_an_empty_wallet_rests_the_key_for_all_models_of_the_server_and_opens_no_circuit():
+    empty = Problem(code="rate_limited", message="", details={"quota": "key"})
+    endpoints = Endpoints()
+    for model in ("m", "n"):
+        for _ in range(10):
+            health = endpoints.of(OpenAI(model=model), "acme")
+            begun(health).ended(empty, {}, 0.0)
+
+    other = endpoints.of(OpenAI(model="o"), "acme")
+    elsewhere = endpoints.of(OpenAI(model="o", base_url="https://proxy.example.com"), "acme")
+    assert other.keys(["a", "b"], 0, 1.0) == ["b"]
+    assert elsewhere.keys(["a", "b"], 0, 1.0) == ["a", "b"]
+    assert {state.circuit for state in endpoints.states(1.0)} == {"closed"}
+    begun(other, "a", now=70.0).ended(None, {}, 70.0)
+    assert other.keys(["a"], 0, 70.0) == ["a"]
+    begun(other, "a", now=80.0).ended(empty, {}, 80.0)
+    assert other.keys(["a"], 0, 80.0 + REFUSED_REST) == ["a"]
 
 
 def test_tenants_share_what_is_known_unless_they_send_headers_of_their_own():

@@ -5,8 +5,10 @@ from hypothesis import strategies as st
 
 from actors.streaming.core.resilience.keys import (
     LIMITED_REST,
+    LONGEST_REST,
     REFUSED_REST,
     KeyPool,
+    Rests,
     concerns_the_key,
     is_worn_out,
     rest_of,
@@ -15,6 +17,8 @@ from schemas.problems import Problem
 
 LIMITED = Problem(code="rate_limited", message="limited", retryable=True, retry_after=7.0)
 REFUSED = Problem(code="unauthorized", message="refused")
+SPENT = Problem(code="rate_limited", message="empty", details={"quota": "key"})
+SPENT_HERE = Problem(code="rate_limited", message="empty", details={"quota": "model"})
 
 
 def no_wait(_name: str | None) -> float:
@@ -68,11 +72,58 @@ def test_when_all_keys_rest_the_first_that_is_back_says_why():
     assert pool.refusal(["a"], 8.0) == REFUSED
 
 
+def test_a_key_that_is_only_limited_says_why_before_one_that_is_refused_for_good():
+    pool = KeyPool()
+    pool.rest("a", REFUSED, 0.0)
+    pool.rest("b", Problem(code="rate_limited", message="", retryable=True, retry_after=300), 0.0)
+
+    refusal = pool.refusal(["a", "b"], 50.0)
+    assert refusal is not None
+    assert (refusal.retryable, refusal.retry_after) == (True, 250.0)
+
+
 def test_how_long_a_key_rests_follows_from_why():
     assert rest_of(LIMITED) == 7.0
     assert rest_of(Problem(code="rate_limited", message="", retryable=True)) == LIMITED_REST
     assert rest_of(Problem(code="rate_limited", message="")) == REFUSED_REST
     assert rest_of(REFUSED) == REFUSED_REST
+
+
+def test_a_key_that_is_refused_again_and_again_rests_longer_each_time_until_it_is_answered():
+    pool = KeyPool()
+    rests: list[float] = []
+    now = 0.0
+    for _ in range(6):
+        pool.rest("a", SPENT, now)
+        rests.append(pool.resting("a", now))
+        now += rests[-1]
+    pool.answered("a")
+    pool.rest("a", SPENT, now)
+
+    assert rests == [60.0, 120.0, 240.0, 480.0, LONGEST_REST, LONGEST_REST]
+    assert pool.resting("a", now) == REFUSED_REST
+
+
+def test_refusals_of_calls_at_the_same_time_count_as_one():
+    pool = KeyPool()
+    for _ in range(10):
+        pool.rest("a", SPENT, 0.0)
+    pool.rest("a", LIMITED, 0.0)
+    pool.rest("a", SPENT, 60.0)
+
+    assert pool.resting("a", 60.0) == 2 * REFUSED_REST
+
+
+def test_what_is_the_accounts_rests_the_key_in_all_pools_of_the_account_and_the_models_in_one():
+    account = Rests()
+    first, second = KeyPool(account), KeyPool(account)
+    first.rest("a", SPENT, 0.0)
+    first.rest("b", SPENT_HERE, 0.0)
+    first.rest("c", LIMITED, 0.0)
+
+    assert first.order(["a", "b", "c", "d"], 1.0, no_wait) == ["d"]
+    assert second.order(["a", "b", "c", "d"], 1.0, no_wait) == ["b", "c", "d"]
+    assert second.refusal(["a"], 1.0) == SPENT
 
 
 def test_another_key_is_no_help_against_a_sick_provider():

@@ -28,15 +28,19 @@ class DeltaPart(msgspec.Struct, frozen=True, gc=False):
 
 
 class Event(msgspec.Struct, frozen=True):
-    """One event of the stream."""
+    """One event of the stream. MiniMax says in ``base_resp`` how the call fares.
+
+    A ``message`` that is a text is no event's of Anthropic, but what some server has to say.
+    """
 
     type: str | None = None
     index: int | float | str | None = None
     delta: DeltaPart | None = None
     content_block: dict[str, Any] | None = None
-    message: MessagePart | None = None
+    message: MessagePart | str | None = None
     usage: Any = None
     error: Any = None
+    base_resp: Any = None
 
 
 _decoder = msgspec.json.Decoder(Event)

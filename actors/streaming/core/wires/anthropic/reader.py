@@ -17,7 +17,7 @@ import msgspec
 
 from actors.streaming.core import counts
 from actors.streaming.core.bedrock import METRICS
-from actors.streaming.core.faults import ProviderFaultError, failure_in_stream
+from actors.streaming.core.faults import fail_on
 from actors.streaming.core.foreign import is_foreign
 from actors.streaming.core.fragments import Fragment, Place, place_of
 from actors.streaming.core.framing import Framing
@@ -25,7 +25,7 @@ from actors.streaming.core.reader import GarbledError, Reader
 from actors.streaming.core.reckoning import Shape, bounded
 from actors.streaming.core.sse import SseEvent, marker
 from actors.streaming.core.wires.anthropic.blocks import GrowingBlock, kind_of, kind_of_block
-from actors.streaming.core.wires.anthropic.events import DeltaPart, Event, decode
+from actors.streaming.core.wires.anthropic.events import DeltaPart, Event, MessagePart, decode
 from actors.streaming.core.wires.anthropic.whole import events as events_of
 from actors.streaming.core.wrapping import event_framing
 from schemas.llm import GenerateRequest
@@ -103,7 +103,7 @@ class MessagesReader(Reader[SseEvent]):
                 self._begin(self._at(read.index), read.content_block)
             case "content_block_stop":
                 self._close(self._at(read.index))
-            case "message_start" if read.message is not None:
+            case "message_start" if isinstance(read.message, MessagePart):
                 self._model = read.message.model or self._model
                 self._tell(read.message.usage)
             case "message_delta":
@@ -214,13 +214,13 @@ def _decode(event: SseEvent) -> Event:
     try:
         read = decode(event.data)
     except (msgspec.DecodeError, RecursionError):
-        if event.name == "error":
-            raise ProviderFaultError(failure_in_stream(None)) from None
+        fail_on(event.data, named=event.name == "error")
         if is_foreign(event.data, _KNOWN, _KNOWN_DELTAS):
             return Event(type="unknown")
         raise GarbledError(GARBLED) from None
-    if read.error or read.type == "error" or event.name == "error":
-        raise ProviderFaultError(failure_in_stream(read.error))
+    is_error = read.type == "error" or event.name == "error"
+    if is_error or not read.type or read.error or read.base_resp:
+        fail_on(event.data, named=is_error)
     return read
 
 

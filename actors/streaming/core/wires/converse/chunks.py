@@ -68,6 +68,8 @@ class Body(msgspec.Struct, frozen=True, rename="camel"):
     usage: Any = None
     trace: Trace | None = None
     service_tier: Any = None
+    error: Any = None
+    base_resp: Any = msgspec.field(name="base_resp", default=None)
 
 
 _decoder = msgspec.json.Decoder(Body)

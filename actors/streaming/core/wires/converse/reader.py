@@ -15,6 +15,7 @@ import msgspec
 
 from actors.streaming.core import counts, finish_words
 from actors.streaming.core.bedrock import BedrockEvent, ConverseFraming
+from actors.streaming.core.faults import fail_on
 from actors.streaming.core.finish_words import UNSURE
 from actors.streaming.core.fragments import Fragment, identifier, place_of
 from actors.streaming.core.fragments import Place as Index
@@ -102,7 +103,7 @@ class ConverseReader(Reader[BedrockEvent]):
                 self._end(_read(event))
             case _:
                 # The beginning of the message says nothing; what is unknown is for newer readers.
-                return
+                fail_on(event.body, named=event.kind == "error" or event.kind.endswith("Exception"))
 
     def _at(self, body: Body) -> Index:
         """Return the place of a block; without an index, that of the last one that was told."""
@@ -196,6 +197,10 @@ def _json(part: ToolInput) -> str:
 
 def _read(event: BedrockEvent) -> Body:
     try:
-        return decode(event.body)
+        body = decode(event.body)
     except (msgspec.DecodeError, RecursionError):
+        fail_on(event.body)
         raise GarbledError(GARBLED) from None
+    if body.error or body.base_resp:
+        fail_on(event.body)
+    return body

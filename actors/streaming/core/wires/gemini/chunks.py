@@ -83,6 +83,7 @@ class Chunk(msgspec.Struct, frozen=True, rename="camel"):
     usage_metadata: Any = None
     model_version: str | None = None
     error: Any = None
+    base_resp: Any = msgspec.field(name="base_resp", default=None)
 
 
 _decoder = msgspec.json.Decoder(Chunk)

@@ -20,7 +20,7 @@ from typing import Any
 import msgspec
 
 from actors.streaming.core import counts
-from actors.streaming.core.faults import ProviderFaultError, failure_in_stream
+from actors.streaming.core.faults import fail_on
 from actors.streaming.core.finish_words import blocked, is_word
 from actors.streaming.core.fragments import Fragment
 from actors.streaming.core.reader import GarbledError, Reader
@@ -256,7 +256,8 @@ def _read(event: SseEvent) -> Chunk:
     try:
         chunk = decode(event.data)
     except (msgspec.DecodeError, RecursionError):
+        fail_on(event.data, named=event.name == "error")
         raise GarbledError(GARBLED) from None
-    if chunk.error:
-        raise ProviderFaultError(failure_in_stream(chunk.error))
+    if not chunk.candidates or chunk.error or chunk.base_resp or event.name == "error":
+        fail_on(event.data, named=event.name == "error")
     return chunk

@@ -35,15 +35,19 @@ class MessagePart(msgspec.Struct, frozen=True):
 
 
 class Line(msgspec.Struct, frozen=True):
-    """One line. A chat has a ``message``; ``response`` and ``thinking`` are what generate has."""
+    """One line. A chat has a ``message``; ``response`` and ``thinking`` are what generate has.
+
+    A ``message`` that is a text is no answer, but what some server has to say.
+    """
 
     model: str | None = None
-    message: MessagePart | None = None
+    message: MessagePart | str | None = None
     response: str | None = None
     thinking: str | None = None
     done: bool | None = None
     done_reason: str | None = None
     error: Any = None
+    base_resp: Any = None
     prompt_eval_count: Count = None
     eval_count: Count = None
     total_duration: Count = None

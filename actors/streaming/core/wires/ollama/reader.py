@@ -11,13 +11,19 @@ from typing import Any
 import msgspec
 
 from actors.streaming.core import counts
-from actors.streaming.core.faults import ProviderFaultError, failure_in_stream
+from actors.streaming.core.faults import fail_on
 from actors.streaming.core.finish_words import STOP, normal
 from actors.streaming.core.fragments import Fragment, identifier, place_of
 from actors.streaming.core.reader import GarbledError, Reader
 from actors.streaming.core.reckoning import Shape
 from actors.streaming.core.sse import marker
-from actors.streaming.core.wires.ollama.chunks import CallPart, FunctionPart, Line, decode
+from actors.streaming.core.wires.ollama.chunks import (
+    CallPart,
+    FunctionPart,
+    Line,
+    MessagePart,
+    decode,
+)
 from actors.streaming.core.wrapping import LineFraming
 from schemas.llm import GenerateRequest
 from schemas.problems import Problem
@@ -54,7 +60,7 @@ class OllamaReader(Reader[bytes]):
             return
         line = _read(event)
         self._model = line.model or self._model
-        message = line.message
+        message = line.message if isinstance(line.message, MessagePart) else None
         if thought := (message and message.thinking) or line.thinking:
             self._think(thought)
         if text := (message and message.content) or line.response:
@@ -106,7 +112,9 @@ def _read(event: bytes) -> Line:
     try:
         line = decode(event)
     except (msgspec.DecodeError, RecursionError):
+        fail_on(event)
         raise GarbledError(GARBLED) from None
-    if line.error:
-        raise ProviderFaultError(failure_in_stream(line.error))
+    has_answer = isinstance(line.message, MessagePart) or line.response is not None
+    if not (has_answer or line.done) or line.error or line.base_resp:
+        fail_on(event)
     return line

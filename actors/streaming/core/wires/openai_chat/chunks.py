@@ -92,7 +92,8 @@ class GroqPart(msgspec.Struct, frozen=True, gc=False):
 class Chunk(msgspec.Struct, frozen=True, gc=False):
     """One event of the stream. An ``object`` "error" is one itself, as older vLLM sends it.
 
-    What is no usage is passed over and costs no text, so it may be anything.
+    What is no usage is passed over and costs no text, so it may be anything. MiniMax says in
+    ``base_resp`` how the call fares.
     """
 
     choices: list[Choice] | None = None
@@ -101,6 +102,7 @@ class Chunk(msgspec.Struct, frozen=True, gc=False):
     service_tier: Any = None
     error: Any = None
     object: Any = None
+    base_resp: Any = None
     x_groq: GroqPart | None = None
 
 

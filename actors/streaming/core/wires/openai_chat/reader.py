@@ -19,10 +19,10 @@ from typing import Any
 
 import msgspec
 
-from actors.streaming.core import counts
+from actors.streaming.core import counts, under_success
 from actors.streaming.core.bedrock import METRICS
 from actors.streaming.core.deltas import Delta
-from actors.streaming.core.faults import ProviderFaultError, failure_in_stream
+from actors.streaming.core.faults import ProviderFaultError, fail_on, failure_in_stream
 from actors.streaming.core.finish_words import STOP
 from actors.streaming.core.framing import Framing
 from actors.streaming.core.reader import GarbledError, Place, Reader
@@ -142,7 +142,7 @@ class ChatReader(Reader[SseEvent]):
         if choice.message is not None and not self._size and not len(self._calls):
             # Some servers do not stream, and some repeat the whole answer at its end.
             self._grow(choice.message)
-        if choice.error:
+        if choice.error and under_success.reported(choice.error):
             raise ProviderFaultError(failure_in_stream(choice.error))
         if choice.finish_reason:
             if not self._usage and (told := counts.members(choice.usage)):
@@ -181,14 +181,10 @@ def _decode(event: SseEvent) -> Chunk:
     try:
         chunk = decode(event.data)
     except (msgspec.DecodeError, RecursionError):
-        if event.name == "error":
-            raise ProviderFaultError(failure_in_stream(None)) from None
+        fail_on(event.data, named=event.name == "error")
         raise GarbledError(GARBLED) from None
-    error: Any = chunk.error or (chunk.x_groq and chunk.x_groq.error)
-    if chunk.object == "error":
-        error = error or msgspec.json.decode(event.data)
-    if error or event.name == "error":
-        raise ProviderFaultError(failure_in_stream(error))
+    if not chunk.choices or chunk.error or chunk.x_groq or chunk.base_resp or event.name == "error":
+        fail_on(event.data, named="error" in {event.name, chunk.object})
     return chunk
 
 

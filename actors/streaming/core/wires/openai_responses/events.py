@@ -32,7 +32,10 @@ class ResponsePart(msgspec.Struct, frozen=True):
 
 
 class Event(msgspec.Struct, frozen=True):
-    """One event of the stream, of any of its many types."""
+    """One event of the stream, of any of its many types.
+
+    MiniMax says in ``base_resp`` how the call fares.
+    """
 
     type: str | None = None
     object: Any = None
@@ -51,7 +54,7 @@ class Event(msgspec.Struct, frozen=True):
     item: dict[str, Any] | None = None
     response: ResponsePart | None = None
     error: Any = None
-    code: Any = None
+    base_resp: Any = None
 
 
 _decoder = msgspec.json.Decoder(Event)

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from actors.streaming.core import counts
-from actors.streaming.core.faults import ProviderFaultError, failure_in_stream
+from actors.streaming.core.faults import ProviderFaultError, fail_on, failure_in_stream
 from actors.streaming.core.finish_words import is_word
 from actors.streaming.core.foreign import is_foreign
 from actors.streaming.core.fragments import Fragment, identifier
@@ -316,13 +316,13 @@ def _decode(event: SseEvent) -> Event:
     try:
         read = decode(event.data)
     except (msgspec.DecodeError, RecursionError):
-        if event.name == "error":
-            raise ProviderFaultError(failure_in_stream(None)) from None
+        fail_on(event.data, named=event.name == "error")
         if is_foreign(event.data, _KNOWN):
             return Event()
         raise GarbledError(GARBLED) from None
-    if read.error or "error" in {read.type, event.name}:
-        raise ProviderFaultError(failure_in_stream(read.error or {"code": read.code}))
+    is_error = read.type == "error" or event.name == "error"
+    if is_error or not read.type or read.error or read.base_resp:
+        fail_on(event.data, named=is_error)
     return read
 
 

@@ -11,6 +11,7 @@ import msgspec
 
 from actors.streaming.core import counts, surrogates
 from actors.streaming.core.bedrock import METRICS, InvokeFraming
+from actors.streaming.core.faults import fail_on
 from actors.streaming.core.finish_words import is_word
 from actors.streaming.core.reader import GarbledError, Reader
 from actors.streaming.core.reckoning import Shape
@@ -39,6 +40,8 @@ class Chunk(msgspec.Struct, frozen=True, rename="camel"):
     total_output_text_token_count: Any = None
     metrics: Any = msgspec.field(name=METRICS, default=None)
     guardrail_action: str | None = msgspec.field(name=_GUARDRAIL, default=None)
+    error: Any = None
+    base_resp: Any = msgspec.field(name="base_resp", default=None)
 
 
 _decoder = msgspec.json.Decoder(Chunk)
@@ -82,9 +85,13 @@ def _read(event: SseEvent) -> Chunk:
     try:
         chunk = surrogates.decode(_decoder, event.data)
         result = next(iter(counts.items(chunk.results)), None)
-        return chunk if result is None else _whole(chunk, counts.members(result))
+        chunk = chunk if result is None else _whole(chunk, counts.members(result))
     except (msgspec.DecodeError, RecursionError):
+        fail_on(event.data)
         raise GarbledError(GARBLED) from None
+    if chunk.output_text is None or chunk.error or chunk.base_resp:
+        fail_on(event.data)
+    return chunk
 
 
 def _whole(answer: Chunk, result: dict[str, Any]) -> Chunk:
