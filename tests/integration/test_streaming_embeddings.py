@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from actors.streaming.actor import Streaming
 from actors.streaming.adapters.askers import ATTEMPTS, Askers
 from actors.streaming.adapters.embedding import Embedder
-from actors.streaming.adapters.generation import Generator
+from actors.streaming.adapters.generation import Generator, Means
 from actors.streaming.adapters.providers import open_providers
 from actors.streaming.adapters.switchboard import Switchboard
 from bus.codec import decode, encode
@@ -207,7 +207,7 @@ async def actor(bus: NatsBus, patience: float = 5.0) -> AsyncGenerator[Actor]:
         anyio.create_task_group() as tasks,
     ):
         embedder = Embedder(providers, patience=patience)
-        streaming = Streaming(Generator(providers, bus.clock), embedder, bus)
+        streaming = Streaming(Generator(Means(providers=providers, clock=bus.clock)), embedder, bus)
         job = streaming.embed_job()
         tasks.start_soon(Worker(job, Askers(bus), "test", bus, OFTEN, capacity=4).run)
         yield Actor(streaming, bus)
@@ -383,7 +383,9 @@ async def test_one_circuit_stands_for_streams_and_embeddings():
         fake_provider(refusing(500)) as fake,
         open_providers(config(), Egress(allow_loopback=True), SECRETS) as providers,
     ):
-        generator = Generator(providers, lambda: NOW, switchboard=switchboard)
+        generator = Generator(
+            Means(providers=providers, clock=lambda: NOW, switchboard=switchboard)
+        )
         for _ in range(5):
             await generator.run(work(at(fake)), ignore)
         asked = len(fake.bodies)

@@ -1,15 +1,16 @@
-"""Asking a provider for one whole JSON answer: embeddings, judgements."""
+"""Asking a provider for one whole answer: embeddings, judgements, what concerns a batch."""
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import anyio
 import httpx
 
-from actors.streaming.adapters.endpoint import CallContext
+from actors.streaming.adapters.endpoint import CallContext, Outgoing
 from actors.streaming.adapters.http import ReadBody
 from actors.streaming.adapters.http_call import HttpProvider
 from actors.streaming.adapters.sending import Sending, broken
+from actors.streaming.core.batches.form import Step
 from actors.streaming.core.faults import fault
 from schemas.providers import Provider
 
@@ -45,13 +46,19 @@ class Posting:
             ProviderFaultError: the provider refused, broke off, fell silent or said too much.
             ProblemError: the request must not be sent there, or not with these credentials.
         """
-        addressed, context = self._http.endpoint.addressed, self._context
+        addressed = self._http.endpoint.addressed
+        return await self._exchange(lambda: addressed(self._provider, path, body, self._context))
+
+    async def stepped(self, step: Step) -> bytes:
+        """Make a request of a batch's life; see ``answer``."""
+        stepped = self._http.endpoint.stepped
+        return await self._exchange(lambda: stepped(self._provider, step, self._context))
+
+    async def _exchange(self, write: Callable[[], Awaitable[Outgoing]]) -> bytes:
         try:
             with anyio.fail_after(self._patience):
                 response = await self._sending.accepted(
-                    lambda _: addressed(self._provider, path, body, context),
-                    self._provider,
-                    context,
+                    lambda _: write(), self._provider, self._context
                 )
                 try:
                     return await _body(response)
