@@ -332,16 +332,6 @@ def of_keys(*by_key: tuple[str, Behaviour]) -> Behaviour:
     return respond
 
 
-def in_turn(*behaviours: Behaviour) -> Behaviour:
-    """Answer each call in the next way, and all further ones in the last."""
-    left = list(behaviours)
-
-    async def respond(request: web.Request) -> web.StreamResponse:
-        return await (left.pop(0) if len(left) > 1 else left[0])(request)
-
-    return respond
-
-
 async def test_what_fails_in_passing_is_asked_again_when_the_provider_wants_it():
     soon = {"retry-after-ms": "20"}
     failing = in_turn(refusing(503, headers=soon), refusing(429, headers=soon), in_openais_form)

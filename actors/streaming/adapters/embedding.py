@@ -90,10 +90,8 @@ class Embedder:
             raise problem("validation", "This provider has no embeddings.", field="provider")
         context = CallContext(tenant, 1)
         seconds = self.patience if patience is None else patience
-        prices = self._prices() if self._prices else None
-        way = _Way(
-            provider, form, wanted, context, self._switchboard, seconds, prices, self._sharing
-        )
+        prices, sharing = self._prices() if self._prices else None, self._sharing
+        way = _Way(provider, form, wanted, context, self._switchboard, seconds, prices, sharing)
         return Embedding(way)
 
 
