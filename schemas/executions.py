@@ -63,7 +63,8 @@ class ExecuteAgent(Request):
 class Generate(Request):
     """Ask a model without an agent. It runs, streams and is stored as an execution like any other.
 
-    The same ``id`` is the same run.
+    The same ``id`` is the same run. With ``batch`` it goes by the provider's batch API: half the
+    price, an answer within a day, all of it at once (OpenAI and Anthropic).
     """
 
     SUBJECT: ClassVar[str] = "cb.{tenant}.llm.generate"
@@ -79,6 +80,7 @@ class Generate(Request):
     id: ExecutionId | None = None
     user: Label | None = None
     project: Label | None = None
+    batch: bool = False
 
 
 class LogEntry(Value):

@@ -164,12 +164,16 @@ FinishReason = Literal[
 
 
 class GenerateRequest(Internal):
-    """One call of a model, ready to be sent: prompts rendered, limits set, no secret inside."""
+    """One call of a model, ready to be sent: prompts rendered, limits set, no secret inside.
+
+    With ``batch`` it goes by the provider's batch API.
+    """
 
     provider: Provider
     messages: list[ChatMessage]
     config: ModelConfig = msgspec.field(default_factory=ModelConfig)
     tools: list[ToolDefinition] = []
+    batch: bool = False
 
 
 class AnswerWarning(Value):

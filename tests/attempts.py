@@ -9,7 +9,7 @@ from typing import Any
 import anyio
 import msgspec
 
-from actors.streaming.adapters.generation import Generator
+from actors.streaming.adapters.generation import Generator, Means
 from actors.streaming.adapters.providers import open_providers
 from actors.streaming.config import StreamingConfig
 from bus.egress import Egress
@@ -53,7 +53,7 @@ async def generating(
 ) -> AsyncGenerator[Generator]:
     open_egress = egress or Egress(allow_loopback=True)
     async with open_providers(settings or config(), open_egress, SECRETS) as providers:
-        yield Generator(providers, lambda: NOW)
+        yield Generator(Means(providers=providers, clock=lambda: NOW))
 
 
 def work(

@@ -9,7 +9,7 @@ import anyio
 import msgspec
 import pytest
 
-from actors.streaming.adapters.generation import Generator
+from actors.streaming.adapters.generation import Generator, Means
 from actors.streaming.adapters.providers import open_providers
 from bus.egress import Egress
 from bus.secrets import SecretEntry, Secrets
@@ -56,7 +56,7 @@ async def generating(
     loopback, settings = Egress(allow_loopback=True), config(cold_start_timeout=5.0, **more)
     with anyio.fail_after(20):
         async with open_providers(settings, loopback, secrets, clock) as providers:
-            yield Generator(providers, clock)
+            yield Generator(Means(providers=providers, clock=clock))
 
 
 def bedrock(base_url: str, model: str = CLAUDE, **more: Any) -> Bedrock:

@@ -12,7 +12,7 @@ from actors.agents.adapters.definitions import Definitions
 from actors.agents.adapters.purse import Purse
 from actors.agents.adapters.streams import Streams
 from actors.agents.config import AgentsConfig
-from actors.agents.core.acceptance import accept, plain_request, task_of
+from actors.agents.core.acceptance import accept, bounds, plain_request, task_of
 from actors.agents.core.asking import answered
 from actors.agents.core.decisions import decide
 from actors.agents.core.execution import Execution, due, evolve, has_ended
@@ -229,21 +229,21 @@ class Agents:
         request = plain_request(wanted, self._bus.clock())
         if isinstance(request, Problem):
             raise ProblemError(request)
+        usual = self._config
+        allowed = bounds(wanted, timeout=usual.execution_timeout, attempts=usual.max_attempts)
         given = wanted.id or caller.submission
         origin = Origin(
             tenant=caller.tenant,
             execution_id=given or new_id(),
             task=task_of(wanted.messages),
             digest=_digest(wanted),
-            max_attempts=wanted.limits.max_attempts or self._config.max_attempts,
+            max_attempts=allowed.attempts,
             user=wanted.user,
             project=wanted.project,
             trace=caller.trace,
         )
-        timeout = wanted.limits.timeout_seconds or self._config.execution_timeout
-        return await self._begin(
-            accept(origin, request, wanted.policy, timeout=timeout), fresh=given is None
-        )
+        wish = accept(origin, request, wanted.policy, timeout=allowed.timeout)
+        return await self._begin(wish, fresh=given is None)
 
     async def _begin(self, wanted: Accept, *, fresh: bool) -> ExecutionHandle:
         origin = wanted.origin

@@ -95,6 +95,7 @@ def run(
 @click.option("--secret", help="The name of the key to use.")
 @click.option("--temperature", type=float, help="How much chance there is in the answer.")
 @click.option("--max-tokens", type=int, help="The longest answer.")
+@click.option("--batch", is_flag=True, help="By the provider's batch API: cheaper, within a day.")
 @click.option("--id", "run_id", metavar="ID", help="The same id is the same run.")
 @click.option("--json", "json_", is_flag=True, help="Print each event of the stream as JSON.")
 @with_session
@@ -302,6 +303,7 @@ def _plain(
         "provider": {"type": kind, "model": name} | _given(more, at_provider),
         "messages": [*([said] if system else []), {"role": "user", "content": prompt}],
         "config": _given(more, config),
+        "batch": more["batch"],
     }
 
 

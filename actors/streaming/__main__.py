@@ -4,11 +4,14 @@ import os
 from pathlib import Path
 
 from actors.streaming.actor import Streaming
-from actors.streaming.adapters import safety_file
+from actors.streaming.adapters import batch_store, safety_file
 from actors.streaming.adapters.answers import BUCKET, Answers, KeptAnswer, bucket_spec
 from actors.streaming.adapters.askers import Askers
+from actors.streaming.adapters.batch_store import Ticket, Tickets
+from actors.streaming.adapters.batches import Batches
+from actors.streaming.adapters.batches import opened as opened_batches
 from actors.streaming.adapters.embedding import Embedder
-from actors.streaming.adapters.generation import Generator
+from actors.streaming.adapters.generation import Generator, Means
 from actors.streaming.adapters.granting import granting
 from actors.streaming.adapters.leave import Leave
 from actors.streaming.adapters.providers import open_providers
@@ -30,6 +33,9 @@ from schemas.embeddings import EmbedWork
 from schemas.ledger import ACCOUNT_ENTITY
 from schemas.lifecycle import GenerateWork
 
+BATCH_CAPACITY = 1000
+"""Requests in batches that one process waits for; each is a task that sleeps."""
+
 
 def settings(config: Config) -> StreamingConfig:
     """Return this actor's part of the settings."""
@@ -48,26 +54,30 @@ def settings(config: Config) -> StreamingConfig:
 
 async def run() -> None:
     """Run the process until it is told to stop."""
-    async with opened("streaming", more_streams=[bucket_spec(), books_spec()]) as process:
+    streams = [bucket_spec(), batch_store.bucket_spec(), books_spec()]
+    async with opened("streaming", more_streams=streams) as process:
         config, bus, timing = process.config, process.bus, process.timing
         rules = safety_file.load(Path(config.safety_file)) if config.safety_file else None
         egress = Egress(allow_loopback=config.allow_loopback, allowed=config.allowed_hosts)
         in_force = PricesInForce()
+        tickets = NatsBucket(bus.nats, bus.jetstream, batch_store.BUCKET, Ticket)
         async with (
             open_providers(settings(config), egress, Secrets.load(os.environ)) as providers,
             in_force.following(open_books(bus.nats, bus.jetstream)),
+            opened_batches(Tickets(tickets)) as batches,
         ):
             bucket = NatsBucket(bus.nats, bus.jetstream, BUCKET, KeptAnswer)
             accounts = Owners(bus.transport, ACCOUNT_ENTITY, config.shards, timing)
             switchboard = Switchboard(StreamingConfig().limit_patience)
-            generator = Generator(
-                providers,
-                bus.clock,
+            means = Means(
+                providers=providers,
+                clock=bus.clock,
                 answers=Answers(bucket, bus.clock),
                 switchboard=switchboard,
                 safety=rules,
                 prices=lambda: in_force.prices,
                 grant=granting(accounts),
+                batches=batches,
             )
             leave = Leave(
                 bus,
@@ -76,7 +86,7 @@ async def run() -> None:
                 allows_unpriced=config.budget_unpriced == "allow",
             )
             embeds = Embedder(providers, switchboard, prices=lambda: in_force.prices)
-            streaming = Streaming(generator, embeds, bus, process.name, leave)
+            streaming = Streaming(Generator(means), embeds, bus, process.name, leave)
             owners = Owners(bus.transport, "execution", config.shards, timing)
             capacity = config.max_concurrent_executions
             worker = Worker(streaming.job(), owners, process.name, bus, timing, capacity=capacity)
@@ -88,8 +98,23 @@ async def run() -> None:
                 timing,
                 capacity=capacity,
             )
+            batcher = Worker(
+                streaming.batch_job(), owners, process.name, bus, timing, capacity=BATCH_CAPACITY
+            )
             process.load.running, process.load.capacity = lambda: worker.running, capacity
-            await process.run(parts(process, worker, embedder, streaming))
+            await process.run(
+                [*parts(process, worker, embedder, streaming), batching(batcher, batches)]
+            )
+
+
+def batching(batcher: Worker[GenerateWork], batches: Batches) -> Part:
+    """Return what works off requests for batches; when it leaves, another process waits on."""
+
+    async def drain() -> None:
+        await batches.leave()
+        await batcher.drain()
+
+    return Part(name="batches", run=batcher.run, drain=drain, missing=batcher.missing)
 
 
 def parts(

@@ -1,6 +1,7 @@
 """What the streaming actor works off: one job, from a work item to the command that reports it."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
 
 import anyio
@@ -31,6 +32,7 @@ from schemas.problems import Problem
 from schemas.streams import STREAM_SUBJECT, StreamEvent
 
 QUEUE = "generate"
+BATCH_QUEUE = "batch"
 SHOWN_SECONDS = 1.0
 """How old the gauges of circuits may be."""
 
@@ -67,6 +69,10 @@ class Streaming:
             stopped=self._stopped,
             crashed=lambda work, reason: self._failed(work, _crashed(reason)),
         )
+
+    def batch_job(self) -> Job[GenerateWork]:
+        """Return the same job for requests in batches: they wait for a day, and cost no stream."""
+        return replace(self.job(), queue=BATCH_QUEUE)
 
     def endpoints(self) -> Sequence[Endpoint]:
         """Return the requests this actor answers itself."""

@@ -24,7 +24,7 @@ import httpx
 import msgspec
 from anyio.abc import SocketAttribute, SocketStream
 
-from actors.streaming.adapters.generation import Generator
+from actors.streaming.adapters.generation import Generator, Means
 from actors.streaming.adapters.http import build_client
 from actors.streaming.adapters.providers import open_providers
 from actors.streaming.config import StreamingConfig
@@ -209,7 +209,7 @@ async def _by_answer(url: str, load: Load) -> None:
         open_providers(StreamingConfig(), egress, secrets) as providers,
         anyio.create_task_group() as tasks,
     ):
-        generator = Generator(providers, lambda: NOW)
+        generator = Generator(Means(providers=providers, clock=lambda: NOW))
 
         async def read() -> None:
             result = await generator.run(_work(url, load), emit)

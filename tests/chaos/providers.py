@@ -12,7 +12,7 @@ from time import monotonic
 import anyio
 import httpx
 
-from actors.streaming.adapters.generation import Generator
+from actors.streaming.adapters.generation import Generator, Means
 from actors.streaming.adapters.providers import open_providers
 from actors.streaming.config import StreamingConfig
 from bus.egress import Egress
@@ -45,7 +45,7 @@ async def _against(url: str, requests: int) -> bool:
     tasks, memory, began = len(anyio.get_running_tasks()), list[int](), monotonic()
     egress = Egress(allow_loopback=True)
     async with open_providers(PATIENCE, egress, Secrets({}, {})) as providers:
-        soak = Soak(Generator(providers, now), f"{url}/v1")
+        soak = Soak(Generator(Means(providers=providers, clock=now)), f"{url}/v1")
         for part in range(PARTS):
             places = range(part * requests // PARTS, (part + 1) * requests // PARTS)
             await soak.run(places, at_once=AT_ONCE)

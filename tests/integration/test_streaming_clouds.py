@@ -8,7 +8,7 @@ import msgspec
 import pytest
 from aiohttp import web
 
-from actors.streaming.adapters.generation import Generator
+from actors.streaming.adapters.generation import Generator, Means
 from actors.streaming.adapters.providers import open_providers
 from bus.egress import Egress
 from bus.secrets import Secrets
@@ -100,7 +100,9 @@ async def test_a_provider_that_falls_silent_times_out(name: str):
             fake_provider(falling_silent(*stream[:1])) as fake,
             open_providers(settings, loopback, Secrets({}, {})) as providers,
         ):
-            result = await Generator(providers, lambda: NOW).run(work(place(server(fake))), ignore)
+            result = await Generator(Means(providers=providers, clock=lambda: NOW)).run(
+                work(place(server(fake))), ignore
+            )
 
     assert isinstance(result, FailGeneration)
     assert (result.problem.code, result.problem.retryable) == ("timeout", True)

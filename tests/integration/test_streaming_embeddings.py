@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+import anyio.lowlevel
 import msgspec
 import pytest
 from aiohttp import web
@@ -15,7 +16,7 @@ from msgspec.structs import replace
 from actors.streaming.actor import Streaming
 from actors.streaming.adapters.askers import ATTEMPTS, Askers
 from actors.streaming.adapters.embedding import Embedder
-from actors.streaming.adapters.generation import Generator
+from actors.streaming.adapters.generation import Generator, Means
 from actors.streaming.adapters.providers import open_providers
 from actors.streaming.adapters.switchboard import Switchboard
 from bus.codec import decode, encode
@@ -43,6 +44,7 @@ from tests.providers_fake import (
     FakeProvider,
     breaking,
     fake_provider,
+    in_turn,
     never_beginning,
     refusing,
 )
@@ -260,7 +262,7 @@ async def actor(bus: NatsBus, patience: float = 5.0) -> AsyncGenerator[Actor]:
         anyio.create_task_group() as tasks,
     ):
         embedder = Embedder(providers, patience=patience)
-        streaming = Streaming(Generator(providers, bus.clock), embedder, bus)
+        streaming = Streaming(Generator(Means(providers=providers, clock=bus.clock)), embedder, bus)
         job = streaming.embed_job()
         tasks.start_soon(Worker(job, Askers(bus), "test", bus, OFTEN, capacity=4).run)
         yield Actor(streaming, bus)
@@ -383,16 +385,6 @@ def of_keys(*by_key: tuple[str, Behaviour]) -> Behaviour:
     return respond
 
 
-def in_turn(*behaviours: Behaviour) -> Behaviour:
-    """Answer each call in the next way, and all further ones in the last."""
-    left = list(behaviours)
-
-    async def respond(request: web.Request) -> web.StreamResponse:
-        return await (left.pop(0) if len(left) > 1 else left[0])(request)
-
-    return respond
-
-
 async def test_what_fails_in_passing_is_asked_again_when_the_provider_wants_it():
     soon = {"retry-after-ms": "20"}
     failing = in_turn(refusing(503, headers=soon), refusing(429, headers=soon), in_openais_form)
@@ -436,7 +428,9 @@ async def test_one_circuit_stands_for_streams_and_embeddings():
         fake_provider(refusing(500)) as fake,
         open_providers(config(), Egress(allow_loopback=True), SECRETS) as providers,
     ):
-        generator = Generator(providers, lambda: NOW, switchboard=switchboard)
+        generator = Generator(
+            Means(providers=providers, clock=lambda: NOW, switchboard=switchboard)
+        )
         for _ in range(5):
             await generator.run(work(at(fake)), ignore)
         asked = len(fake.bodies)
@@ -480,3 +474,48 @@ async def test_calls_that_failed_on_the_way_are_part_of_what_was_used(
 
         both = Usage(input=22, quality="estimated")
         assert await told(nats_bus, fresh) == [expected(both, model_served="e-1")]
+
+
+async def test_requests_that_come_within_a_moment_share_one_call_and_its_usage():
+    async def counting(request: web.Request) -> web.StreamResponse:
+        texts: list[str] = msgspec.json.decode(await request.read())["input"]
+        rows = [{"index": n, "embedding": [len(text), 0.5]} for n, text in enumerate(texts)]
+        used = {"prompt_tokens": 1001, "total_tokens": 1001}
+        return web.json_response({"data": rows, "model": "e-1", "usage": used})
+
+    answers: dict[str, Embeddings] = {}
+
+    async def ask(embedder: Embedder, provider: Provider, tenant: str, text: str) -> None:
+        wanted = Embed(provider=provider, texts=[text, text * 2])
+        answers[f"{tenant}/{text}"] = await embedded(embedder, tenant, wanted)
+
+    async with fake_provider(counting) as fake, embedding() as embedder:
+        async with anyio.create_task_group() as tasks:
+            for text in ("a", "bb", "ccc"):
+                tasks.start_soon(ask, embedder, at(fake), "acme", text)
+            tasks.start_soon(ask, embedder, at(fake), "other", "dddd")
+
+        assert sorted(len(body["input"]) for body in fake.bodies) == [2, 6]
+    assert [answers[f"acme/{text}"].vectors[1][0] for text in ("a", "bb", "ccc")] == [2, 4, 6]
+    assert answers["other/dddd"].usage == Usage(input=1001)
+    assert sum(answers[f"acme/{text}"].usage.input for text in ("a", "bb", "ccc")) == 1001
+
+
+async def test_whoever_shares_a_call_that_is_called_off_asks_again():
+    answers: list[Embeddings] = []
+
+    async def ask(embedder: Embedder, provider: Provider, text: str) -> None:
+        answers.append(await embedded(embedder, "acme", Embed(provider=provider, texts=[text])))
+
+    behaviour = in_turn(never_beginning, in_openais_form)
+    async with fake_provider(behaviour) as fake, embedding() as embedder:
+        async with anyio.create_task_group() as tasks, anyio.create_task_group() as first:
+            first.start_soon(ask, embedder, at(fake), "a")
+            await anyio.lowlevel.checkpoint()
+            tasks.start_soon(ask, embedder, at(fake), "bb")
+            while not fake.bodies:
+                await anyio.sleep(0.01)
+            first.cancel_scope.cancel()
+
+        assert [len(body["input"]) for body in fake.bodies] == [2, 1]
+    assert [answer.vectors for answer in answers] == [[[2.0, 0.1]]]

@@ -7,7 +7,7 @@ import msgspec
 import pytest
 from aiohttp import web
 
-from actors.streaming.adapters.generation import Generator
+from actors.streaming.adapters.generation import Generator, Means
 from actors.streaming.adapters.providers import open_providers
 from bus.egress import Egress
 from bus.prices import shipped_text
@@ -190,7 +190,9 @@ async def test_judging_is_charged_by_what_the_judge_tells_and_not_at_all_where_i
         wish = Moderation(categories={"violence": 0.5}, base_url=judge.base_url, model=model)
         policy = Policy(safety=Safety(moderation=wish))
         item = msgspec.structs.replace(work(at(fake)), policy=policy)
-        result = await Generator(providers, lambda: NOW, prices=lambda: prices).run(item, _ignore)
+        result = await Generator(
+            Means(providers=providers, clock=lambda: NOW, prices=lambda: prices)
+        ).run(item, _ignore)
 
     of_judge = [one for one in result.charges or [] if one.model == model]
     assert isinstance(result, FinishGeneration)
@@ -204,7 +206,9 @@ async def test_the_operators_rules_hold_for_an_agent_that_has_none():
         fake_provider(answering("Call it ", "blue", "bird.")) as fake,
         open_providers(config(), Egress(allow_loopback=True), SECRETS) as providers,
     ):
-        generator = Generator(providers, lambda: NOW, safety=Safety(rules=[rule]))
+        generator = Generator(
+            Means(providers=providers, clock=lambda: NOW, safety=Safety(rules=[rule]))
+        )
         result = await generator.run(work(at(fake)), _ignore)
 
     assert isinstance(result, FinishGeneration)

@@ -7,7 +7,7 @@ import anyio
 import msgspec
 import pytest
 
-from actors.streaming.adapters.generation import Generator
+from actors.streaming.adapters.generation import Generator, Means
 from actors.streaming.adapters.http import build_client
 from actors.streaming.adapters.providers import open_providers
 from bus.egress import Egress
@@ -69,7 +69,9 @@ async def test_the_operators_base_url_serves_definitions_that_name_none():
         settings = config(openai_base_url=fake.base_url)
         loopback = Egress(allow_loopback=True)
         async with open_providers(settings, loopback, Secrets.load(environ)) as providers:
-            result = await Generator(providers, lambda: NOW).run(work(OpenAI(model="m")), ignore)
+            result = await Generator(Means(providers=providers, clock=lambda: NOW)).run(
+                work(OpenAI(model="m")), ignore
+            )
 
     assert isinstance(result, FinishGeneration)
     assert fake.headers[0]["Authorization"] == f"Bearer {KEY}"

@@ -2,7 +2,7 @@
 
 import anyio
 
-from actors.streaming.adapters.generation import Generator
+from actors.streaming.adapters.generation import Generator, Means
 from actors.streaming.adapters.providers import open_providers
 from bus.egress import Egress
 from bus.secrets import Secrets
@@ -23,7 +23,10 @@ async def test_whatever_a_provider_does_every_attempt_ends_typed_and_leaves_noth
         async with open_providers(
             patience, Egress(allow_loopback=True), Secrets({}, {})
         ) as providers:
-            soak = Soak(Generator(providers, now), f"http://127.0.0.1:{server.port}/v1")
+            soak = Soak(
+                Generator(Means(providers=providers, clock=now)),
+                f"http://127.0.0.1:{server.port}/v1",
+            )
             await soak.run(range(REQUESTS), at_once=AT_ONCE)
         with anyio.fail_after(10):
             while server.open() or len(anyio.get_running_tasks()) > tasks_before:

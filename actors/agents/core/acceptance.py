@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import NamedTuple
 
 import msgspec
 
@@ -14,6 +15,34 @@ from schemas.lifecycle import NO_POLICY, Accept, Origin
 from schemas.llm import ChatMessage, GenerateRequest
 from schemas.policy import Policy
 from schemas.problems import Problem
+from schemas.providers import Anthropic, OpenAI
+
+BATCHED = (OpenAI, Anthropic)
+"""The providers whose batch APIs are spoken."""
+
+BATCH_SECONDS = 86_400.0
+"""Within this time providers promise the answer of a batch."""
+
+BATCH_ATTEMPTS = 100
+"""Workers that come and go in a day take over the same batch: none of them repeats a call."""
+
+
+class Bounds(NamedTuple):
+    """Of one execution: how many seconds it may take, how often it may be tried."""
+
+    timeout: float
+    attempts: int
+
+
+def bounds(wanted: Generate, *, timeout: float, attempts: int) -> Bounds:
+    """Return how long a plain generation may take, and how often it may be tried.
+
+    ``timeout`` (seconds) and ``attempts`` count where neither the request nor a batch says so.
+    """
+    if wanted.batch:
+        timeout, attempts = BATCH_SECONDS, BATCH_ATTEMPTS
+    limits = wanted.limits
+    return Bounds(limits.timeout_seconds or timeout, limits.max_attempts or attempts)
 
 
 def accept(origin: Origin, request: GenerateRequest, policy: Policy, *, timeout: float) -> Accept:
@@ -54,9 +83,30 @@ def plain_request(wanted: Generate, now: datetime) -> GenerateRequest | Problem:
     if sum(len(message.text) for message in wanted.messages) > MAX_TASK_CHARACTERS:
         message = f"hold more than {MAX_TASK_CHARACTERS:,} characters"
         return Problem(code="validation", message=message, field="messages")
-    return check(stand_in) or GenerateRequest(
-        provider=wanted.provider, messages=wanted.messages, config=config, tools=wanted.tools
+    return (
+        check(stand_in)
+        or _unbatched(wanted)
+        or GenerateRequest(
+            provider=wanted.provider,
+            messages=wanted.messages,
+            config=config,
+            tools=wanted.tools,
+            batch=wanted.batch,
+        )
     )
+
+
+def _unbatched(wanted: Generate) -> Problem | None:
+    """Refuse a batch where one of the providers it may come to has none."""
+    if not wanted.batch:
+        return None
+    fallbacks = enumerate(wanted.policy.fallbacks)
+    places = {f"policy.fallbacks.{place}.provider": one.provider for place, one in fallbacks}
+    for field, provider in {"batch": wanted.provider, **places}.items():
+        if not isinstance(provider, BATCHED):
+            message = "only the providers openai and anthropic answer in batches"
+            return Problem(code="validation", message=message, field=field)
+    return None
 
 
 def task_of(messages: Sequence[ChatMessage]) -> str:

@@ -60,6 +60,7 @@ from schemas.streams import (
 from schemas.usage import Usage
 
 QUEUE = "generate"
+BATCH_QUEUE = "batch"
 
 _MILLISECOND = timedelta(milliseconds=1)
 
@@ -102,7 +103,7 @@ def outstanding_work(state: Execution) -> tuple[Work, ...]:
     )
     work = Work(
         id=work_id(state),
-        queue=QUEUE,
+        queue=BATCH_QUEUE if state.request.batch else QUEUE,
         tenant=state.origin.tenant,
         since=state.attempt_at,
         item=item,

@@ -9,13 +9,16 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from functools import partial
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import anyio
 
 from actors.streaming.adapters.answers import Answers
+from actors.streaming.adapters.batch_call import BatchCall, batch_refusal, form_of
+from actors.streaming.adapters.batches import Batches
 from actors.streaming.adapters.endpoint import CallContext
 from actors.streaming.adapters.gate import Gate
+from actors.streaming.adapters.http_call import HttpProvider
 from actors.streaming.adapters.providers import Providers
 from actors.streaming.adapters.providers.base import ModelCall
 from actors.streaming.adapters.switchboard import Heard, Question, Switchboard
@@ -42,7 +45,7 @@ from bus.ports import Clock
 from bus.waiting import apart
 from schemas.ledger import Extend
 from schemas.lifecycle import FailGeneration, FinishGeneration, GenerateWork
-from schemas.llm import Answer
+from schemas.llm import Answer, GenerateRequest
 from schemas.pricing.prices import Prices
 from schemas.problems import Problem
 from schemas.safety import Safety
@@ -67,6 +70,7 @@ class Means:
 
     ``safety`` holds for all of them.
     ``prices`` returns those in force; without it nothing is priced. ``grant`` holds more money.
+    ``batches`` carries requests that need no answer at once.
     """
 
     providers: Providers
@@ -75,6 +79,7 @@ class Means:
     safety: Safety | None = None
     prices: Callable[[], Prices] | None = None
     grant: Grant | None = None
+    batches: Batches | None = None
     switchboard: Switchboard = field(default_factory=Switchboard)
     rules: RuleLibrary = field(default_factory=RuleLibrary)
 
@@ -105,11 +110,15 @@ class Attempt:
             self._policy, work.tenant, means.providers, means.rules, means.switchboard
         )
         self._trail = Trail(work.attempt)
-        self._till = Till(means.prices(), self._started_at) if means.prices else None
+        self._till = self._opened_till()
         self._allowance = Allowance(work, work.slices) if work.slices else None
         self._running: _Running | None = None
         self._resumed: set[int] = set()
         self._answer: Answer | None = None
+
+    def _opened_till(self) -> Till | None:
+        prices, is_batch = self._means.prices, self._work.request.batch
+        return Till(prices(), self._started_at, batch=is_batch) if prices else None
 
     async def run(self) -> FinishGeneration | FailGeneration:
         """Generate the answer and return the command that reports it to the execution.
@@ -211,7 +220,8 @@ class Attempt:
         provider = self._means.providers[type(way.provider)]
         status = provider.status(way.request(self._request, None))
         await self._emit([self._sequencer.thinking(status, self._means.clock())])
-        problem = overflow(way.request(self._request, None), self._prices())
+        request = way.request(self._request, None)
+        problem = batch_refusal(provider, request) or overflow(request, self._prices())
         if problem is not None:
             return self._trail.note(way, None, problem)
         health = self._means.switchboard.endpoints.of(way.provider, self._work.tenant)
@@ -232,8 +242,7 @@ class Attempt:
         request = way.request(self._request, line.key)
         if self._gate.published:
             request = continued(request, self._gate.beginning.text)
-        provider = self._means.providers[type(way.provider)]
-        call = provider.call(request, CallContext(self._work.tenant, self._work.attempt))
+        call = self._prepared(request)
         self._running = running = _Running(way, line.key, call)
         self._gate.begin()
         problem = await self._read(call, line)
@@ -245,6 +254,14 @@ class Attempt:
             self._note_failed(running, problem)
         self._running = None
         return Heard(problem, call.headers)
+
+    def _prepared(self, request: GenerateRequest) -> ModelCall:
+        work, provider = self._work, self._means.providers[type(request.provider)]
+        context = CallContext(work.tenant, work.attempt, f"{work.execution_id}.{work.step}")
+        form, batches = form_of(provider, request), self._means.batches
+        if not request.batch or form is None or batches is None:
+            return provider.call(request, context)
+        return BatchCall(cast("HttpProvider", provider), batches, form, request, context)
 
     async def _read(self, call: ModelCall, line: Line) -> Problem | None:
         """Publish the call's deltas to its end. Returns what went wrong, None in success."""

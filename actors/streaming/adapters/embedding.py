@@ -1,19 +1,21 @@
 """Embeddings: the calls of one request, several at a time, put together in the order of texts."""
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
-from functools import reduce
+from functools import partial, reduce
 from itertools import count
 from operator import add
 from typing import NamedTuple
 
 import anyio
+import msgspec
 
 from actors.streaming.adapters.endpoint import CallContext
 from actors.streaming.adapters.http_call import HttpProvider
 from actors.streaming.adapters.posting import Posting
 from actors.streaming.adapters.providers import Providers
+from actors.streaming.adapters.sharing import Exchange, Sharing
 from actors.streaming.adapters.switchboard import Heard, Question, Switchboard
 from actors.streaming.core.charging import embedded as charges_of
 from actors.streaming.core.embedding import (
@@ -37,6 +39,7 @@ from schemas.ids import TenantId
 from schemas.ledger import Charge
 from schemas.pricing.prices import Prices
 from schemas.problems import Problem
+from schemas.providers import Provider
 from schemas.retry import delay
 from schemas.usage import Usage
 
@@ -70,6 +73,7 @@ class Embedder:
         self._providers = providers
         self._switchboard = switchboard or Switchboard()
         self._prices = prices
+        self._sharing = Sharing()
         self.patience = patience
 
     def embedding(
@@ -86,8 +90,8 @@ class Embedder:
             raise problem("validation", "This provider has no embeddings.", field="provider")
         context = CallContext(tenant, 1)
         seconds = self.patience if patience is None else patience
-        prices = self._prices() if self._prices else None
-        way = _Way(provider, form, wanted, context, self._switchboard, seconds, prices)
+        prices, sharing = self._prices() if self._prices else None, self._sharing
+        way = _Way(provider, form, wanted, context, self._switchboard, seconds, prices, sharing)
         return Embedding(way)
 
 
@@ -101,6 +105,7 @@ class _Way(NamedTuple):
     switchboard: Switchboard
     patience: float
     prices: Prices | None
+    sharing: Sharing
 
 
 class _Spent(NamedTuple):
@@ -221,25 +226,36 @@ class Embedding:
         return await way.switchboard.ask(question)
 
     async def _call(self, place: int, batch: Batch, line: Line) -> Heard:
-        provider = keyed(self._wanted.provider, line.key)
-        # Half of all time: silence is worth another try.
-        patience = self._way.patience / 2
-        posting = Posting(self._way.http, provider, self._way.context, patience=patience)
+        way, provider = self._way, keyed(self._wanted.provider, line.key)
         # What is begun may be billed, until it is known to be refused.
         call = next(self._calls)
         self._spent[call] = _Spent(line.key, estimated(batch))
+        name = msgspec.json.encode((way.context.tenant, provider, self._wanted.dimensions))
+        ended = await way.sharing.ask(name, batch.texts, way.form, partial(self._put, provider))
+        if ended.found is not None:
+            self._found[place] = ended.found
+            self._spent[call] = _Spent(line.key, ended.found.usage)
+        elif ended.free:
+            del self._spent[call]
+        return Heard(ended.problem, ended.headers)
+
+    async def _put(self, provider: Provider, texts: Sequence[str]) -> Exchange:
+        """Make one call, for texts of this request and of others that are asked in the same way."""
+        batch = self._way.form.write(self._wanted, texts)
+        # Half of all time: silence is worth another try.
+        patience = self._way.patience / 2
+        posting = Posting(self._way.http, provider, self._way.context, patience=patience)
+        found, problem = None, None
         try:
             body = await posting.answer(batch.path, batch.body)
-            self._found[place] = found = read(self._way.form, batch, body)
+            found = read(self._way.form, batch, body)
         except (ProviderFaultError, ProblemError) as error:
-            # A refusal is free under whatever status it comes.
-            if posting.free or concerns_the_key(error.problem):
-                del self._spent[call]
-            return Heard(error.problem, posting.headers)
+            problem = error.problem
         except UnreadableError as error:
-            return Heard(unreadable(error), posting.headers)
-        self._spent[call] = _Spent(line.key, found.usage)
-        return Heard(None, posting.headers)
+            problem = unreadable(error)
+        # A refusal is free under whatever status it comes.
+        is_free = posting.free or (problem is not None and concerns_the_key(problem))
+        return Exchange(found, problem, posting.headers, is_free)
 
 
 def _joined(wanted: Embed, answers: list[Embedded]) -> Embeddings:

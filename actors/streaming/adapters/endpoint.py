@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from actors.streaming.core.batches.form import BatchForm, Step
 from actors.streaming.core.reader import Reader
 from bus.errors import problem
 from bus.secrets import Secrets
@@ -19,18 +20,27 @@ _OUR_HEADERS = frozenset({"connection", "content-length", "host", "te", "transfe
 
 
 class CallContext(NamedTuple):
-    """For whom a call is made, and which attempt at its step it is, from 1."""
+    """For whom a call is made, and which attempt at its step it is, from 1.
+
+    ``step`` names the step: every attempt at it makes the same request.
+    """
 
     tenant: TenantId
     attempt: int
+    step: str = ""
 
 
 class Outgoing(NamedTuple):
-    """A request as it is sent: always a POST, of these very bytes (a signature covers them)."""
+    """A request as it is sent, of these very bytes: a signature covers them.
+
+    One that is to arrive only ``once`` is not sent again on its own, whatever the connection does.
+    """
 
     url: str
     headers: Mapping[str, str]
     body: bytes
+    method: str = "POST"
+    once: bool = False
 
 
 class Endpoint(Protocol):
@@ -61,6 +71,14 @@ class Endpoint(Protocol):
         """
         ...
 
+    def whole(self, request: GenerateRequest) -> Mapping[str, Any]:
+        """Return the body that asks for a whole answer in place of a stream.
+
+        Raises:
+            ProviderFaultError: the wire format cannot say what the request says.
+        """
+        ...
+
     def reader(self, request: GenerateRequest) -> Reader[Any]:
         """Return what reads the answer."""
         ...
@@ -69,6 +87,18 @@ class Endpoint(Protocol):
         self, provider: Any, path: str, body: Mapping[str, Any], context: CallContext
     ) -> Outgoing:
         """Write another JSON request to the same server with the same credentials.
+
+        Raises:
+            ProblemError: as ``outgoing``.
+        """
+        ...
+
+    def batching(self, provider: Any) -> BatchForm | None:
+        """Return how batches are made there; None where there are none, or none that is known."""
+        ...
+
+    async def stepped(self, provider: Any, step: Step, context: CallContext) -> Outgoing:
+        """Write a request of a batch's life, with the same credentials as a single request.
 
         Raises:
             ProblemError: as ``outgoing``.
@@ -128,8 +158,16 @@ def post(
         ProblemError: ``validation``, a custom header cannot be set.
     """
     ours = {"content-type": "application/json", "accept": accept, **headers}
-    theirs = {name.lower(): text for name, text in _checked(custom).items()}
-    return Outgoing(url, {**theirs, **ours}, msgspec.json.encode(body))
+    return Outgoing(url, beside(custom, ours), msgspec.json.encode(body))
+
+
+def beside(custom: Mapping[str, str], ours: Mapping[str, str]) -> dict[str, str]:
+    """Return our headers with a definition's ``custom`` ones, which never replace ours.
+
+    Raises:
+        ProblemError: ``validation``, a custom header cannot be set.
+    """
+    return {**{name.lower(): text for name, text in _checked(custom).items()}, **ours}
 
 
 def _checked(headers: Mapping[str, str]) -> Mapping[str, str]:

@@ -1,43 +1,17 @@
 """Answers, any number at a time, over the providers of a process."""
 
-from collections.abc import Callable
-
-from actors.streaming.adapters.answers import Answers
-from actors.streaming.adapters.attempt import Attempt, Emit, Grant, Means, Offer
-from actors.streaming.adapters.providers import Providers
-from actors.streaming.adapters.switchboard import Switchboard
-from bus.ports import Clock
+from actors.streaming.adapters.attempt import Attempt, Emit, Means, Offer
 from schemas.fleet import EndpointState
 from schemas.lifecycle import FailGeneration, FinishGeneration, GenerateWork
-from schemas.pricing.prices import Prices
-from schemas.safety import Safety
 
-__all__ = ["Emit", "Generator"]
+__all__ = ["Emit", "Generator", "Means"]
 
 
 class Generator:
     """Runs attempts and remembers how the providers fare."""
 
-    def __init__(
-        self,
-        providers: Providers,
-        clock: Clock,
-        *,
-        answers: Answers | None = None,
-        switchboard: Switchboard | None = None,
-        safety: Safety | None = None,
-        prices: Callable[[], Prices] | None = None,
-        grant: Grant | None = None,
-    ) -> None:
-        self._means = Means(
-            providers=providers,
-            clock=clock,
-            answers=answers,
-            switchboard=switchboard or Switchboard(),
-            safety=safety,
-            prices=prices,
-            grant=grant,
-        )
+    def __init__(self, means: Means) -> None:
+        self._means = means
 
     def attempt(self, work: GenerateWork, emit: Emit, offer: Offer | None = None) -> Attempt:
         """Prepare an attempt."""

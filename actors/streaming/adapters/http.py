@@ -26,6 +26,9 @@ from bus.egress import Address, Egress
 
 ReadBody = Callable[[], Awaitable[bytes]]
 
+ONCE = "once"
+"""The extension of a request that must not arrive twice."""
+
 _READ_BUFFER_BYTES = 64 * 1024
 """Twice this unread, and aiohttp stops reading the socket."""
 
@@ -80,8 +83,11 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
 
         A server may close a connection that nothing happens on, at any time. That it has done so
         shows only when the next request gets no byte in answer, and says nothing of the request.
+        One that must not arrive twice goes on a new connection from the start.
         """
         kept: list[bool] = []
+        if request.extensions.get(ONCE):
+            return await self._send(self._open_fresh(), request, url, content, kept)
         try:
             return await self._send(self._open(), request, url, content, kept)
         except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as error:

@@ -12,11 +12,13 @@ from actors.streaming.adapters.endpoint import (
     Address,
     CallContext,
     Outgoing,
+    beside,
     joined,
     post,
     resolved,
 )
 from actors.streaming.config import StreamingConfig
+from actors.streaming.core.batches.form import BatchForm, Step
 from actors.streaming.core.reader import Reader
 from bus.errors import problem
 from bus.secrets import Secrets
@@ -24,6 +26,9 @@ from schemas.llm import GenerateRequest
 from schemas.providers import Remote
 
 P = TypeVar("P", bound=Remote)
+
+
+_OF_A_STREAM = frozenset({"stream", "stream_options"})
 
 
 class Spoken(NamedTuple):
@@ -87,6 +92,11 @@ class HttpEndpoint(ABC, Generic[P]):
         body = {name: value for name, value in written.items() if name not in without}
         return await self._written(provider, spoken.path, body, context, spoken.accept)
 
+    def whole(self, request: GenerateRequest) -> dict[str, Any]:
+        """See ``Endpoint.whole``."""
+        written = self._spoken(self._meant(request)).body(request)
+        return {name: value for name, value in written.items() if name not in _OF_A_STREAM}
+
     async def addressed(
         self, provider: Any, path: str, body: Mapping[str, Any], context: CallContext
     ) -> Outgoing:
@@ -96,6 +106,19 @@ class HttpEndpoint(ABC, Generic[P]):
     def reader(self, request: GenerateRequest) -> Reader[Any]:
         """See ``Endpoint.reader``."""
         return self._spoken(self._meant(request)).reader(request)
+
+    def batching(self, provider: Any) -> BatchForm | None:
+        """See ``Endpoint.batching``."""
+        del provider
+        return None
+
+    async def stepped(self, provider: Any, step: Step, context: CallContext) -> Outgoing:
+        """See ``Endpoint.stepped``."""
+        ours = {"accept": "application/json", **await self._headers(provider, context)}
+        if step.method == "POST":
+            ours["content-type"] = step.content_type
+        url, headers = self._url(provider, step.path), beside(provider.headers, ours)
+        return Outgoing(url, headers, step.content, step.method, step.once)
 
     async def renewed(self, provider: Any, refused: Outgoing, context: CallContext) -> bool:
         """See ``Endpoint.renewed``: a key that is refused stays refused."""

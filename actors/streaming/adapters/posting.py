@@ -1,4 +1,4 @@
-"""Asking a provider for one whole JSON answer: embeddings, judgements."""
+"""Asking a provider for one whole answer: embeddings, judgements, what concerns a batch."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -10,6 +10,7 @@ from actors.streaming.adapters.endpoint import CallContext
 from actors.streaming.adapters.http import ReadBody
 from actors.streaming.adapters.http_call import HttpProvider
 from actors.streaming.adapters.sending import Sending, Write, broken
+from actors.streaming.core.batches.form import Step
 from actors.streaming.core.faults import fault
 from schemas.providers import Provider
 
@@ -47,6 +48,11 @@ class Posting:
         """
         addressed, context = self._http.endpoint.addressed, self._context
         return await self.sent(lambda _: addressed(self._provider, path, body, context))
+
+    async def stepped(self, step: Step) -> bytes:
+        """Make a request of a batch's life; see ``answer``."""
+        stepped, context = self._http.endpoint.stepped, self._context
+        return await self.sent(lambda _: stepped(self._provider, step, context))
 
     async def sent(self, write: Write) -> bytes:
         """Send what is written, and return the body of the answer in time.

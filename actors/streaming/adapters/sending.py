@@ -10,7 +10,7 @@ import anyio
 import httpx
 
 from actors.streaming.adapters.endpoint import CallContext, Endpoint, Outgoing
-from actors.streaming.adapters.http import ReadBody
+from actors.streaming.adapters.http import ONCE, ReadBody
 from actors.streaming.core.faults import (
     ProviderFaultError,
     fault,
@@ -127,11 +127,14 @@ class _FieldRefusedError(Exception):
 
 def _request(client: httpx.AsyncClient, outgoing: Outgoing) -> httpx.Request:
     try:
-        return client.build_request(
-            "POST", outgoing.url, content=outgoing.body, headers=outgoing.headers
+        request = client.build_request(
+            outgoing.method, outgoing.url, content=outgoing.body, headers=outgoing.headers
         )
     except httpx.InvalidURL:
         raise problem("validation", "This is no URL.", field="provider.base_url") from None
+    if outgoing.once:
+        request.extensions[ONCE] = True
+    return request
 
 
 async def _refused(response: httpx.Response, may_refuse: frozenset[str]) -> Exception:

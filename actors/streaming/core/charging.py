@@ -28,10 +28,14 @@ class Judged(NamedTuple):
 
 
 class Till:
-    """Collects the charges of one attempt; all of them at the prices of its beginning."""
+    """Collects the charges of one attempt; all of them at the prices of its beginning.
 
-    def __init__(self, prices: Prices, at: datetime) -> None:
+    ``batch`` says that its calls go by the providers' batch APIs, and at their prices.
+    """
+
+    def __init__(self, prices: Prices, at: datetime, *, batch: bool = False) -> None:
         self._prices = prices
+        self._batch = batch
         self._at = at
         self.charges: list[Charge] = []
 
@@ -63,13 +67,16 @@ class Till:
         """Return all charges, and that of who has judged the texts, if it has told what it used."""
         if judged is None:
             return self.charges
-        charge = self._charge(judged.judge, terms_of(judged.judge), judged.usage)
+        terms = terms_of(judged.judge)
+        charge = charged(self._prices, judged.judge, terms, judged.usage, self._at)
         return [*self.charges, msgspec.structs.replace(charge, secret=judged.judge.secret)]
 
     def _add(self, way: Route, key: str | None, charge: Charge) -> None:
         self.charges.append(msgspec.structs.replace(charge, place=way.place, secret=key))
 
     def _charge(self, provider: Provider, terms: Terms, usage: Usage) -> Charge:
+        if self._batch:
+            terms = msgspec.structs.replace(terms, batch=True)
         return charged(self._prices, provider, terms, usage, self._at)
 
 
@@ -87,6 +94,7 @@ def charged(prices: Prices, provider: Provider, terms: Terms, usage: Usage, at: 
         unpriced=None if isinstance(found, Priced) else found.reason,
         tier=terms.tier,
         region=terms.region or None,
+        batch=terms.batch,
     )
 
 

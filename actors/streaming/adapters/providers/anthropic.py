@@ -4,6 +4,8 @@ import msgspec
 
 from actors.streaming.adapters.endpoint import Address, CallContext, own
 from actors.streaming.adapters.http_endpoint import HttpEndpoint, Spoken
+from actors.streaming.core.batches.anthropic import AnthropicBatches
+from actors.streaming.core.batches.form import BatchForm
 from actors.streaming.core.wires.anthropic.reader import MessagesReader
 from actors.streaming.core.wires.anthropic.request import body
 from schemas.llm import GenerateRequest
@@ -32,6 +34,10 @@ class AnthropicEndpoint(HttpEndpoint[Anthropic]):
         # Some name the address with the version of the API, as for OpenAI, and some without.
         versioned = self._address(provider).base_url.rstrip("/").endswith("/v1")
         return Spoken("messages" if versioned else "v1/messages", body, MessagesReader)
+
+    def batching(self, provider: Anthropic) -> BatchForm:
+        """See ``Endpoint.batching``."""
+        return AnthropicBatches(self._spoken(provider).path)
 
     async def _headers(self, provider: Anthropic, context: CallContext) -> dict[str, str]:
         version = self._versioned(provider).version()

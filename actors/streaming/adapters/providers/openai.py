@@ -4,6 +4,8 @@ from functools import partial
 
 from actors.streaming.adapters.endpoint import Address, own
 from actors.streaming.adapters.http_endpoint import HttpEndpoint, Spoken
+from actors.streaming.core.batches.form import BatchForm
+from actors.streaming.core.batches.openai import OpenAIBatches
 from actors.streaming.core.wires.openai_chat import request as chat
 from actors.streaming.core.wires.openai_chat.reader import ChatReader
 from actors.streaming.core.wires.openai_responses import request as responses
@@ -27,6 +29,12 @@ class OpenAIEndpoint(HttpEndpoint[OpenAI | Groq | Custom]):
                 return own(self._config.groq_base_url, "groq", url, secret)
             case Custom(base_url=url, secret=secret):
                 return Address(url, secret)
+
+    def batching(self, provider: OpenAI | Groq | Custom) -> BatchForm | None:
+        """See ``Endpoint.batching``."""
+        if not isinstance(provider, OpenAI):
+            return None
+        return OpenAIBatches(f"/v1/{self._spoken(provider).path}")
 
     def _spoken(self, provider: OpenAI | Groq | Custom) -> Spoken:
         match provider:

@@ -1,0 +1,162 @@
+"""Following batches: one look at a time for all that wait for the same one."""
+
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import anyio
+from anyio.abc import TaskGroup
+from anyio.lowlevel import checkpoint
+
+from actors.streaming.adapters.endpoint import CallContext
+from actors.streaming.adapters.http_call import HttpProvider
+from actors.streaming.adapters.posting import Posting
+from actors.streaming.core.batches.form import (
+    UNREADABLE,
+    BatchForm,
+    Item,
+    Step,
+    missing,
+    pause,
+    results,
+)
+from actors.streaming.core.faults import ProviderFaultError
+from actors.streaming.core.resilience.routes import keyed
+from bus.errors import ProblemError
+from schemas.problems import Problem
+from schemas.providers import Provider
+
+STEP_SECONDS = 60.0
+"""For one request about a batch, its files included."""
+
+
+class Wanted(NamedTuple):
+    """A request that is to be in a batch.
+
+    ``key`` is that of its ticket, ``target`` is the same for requests that may share a batch,
+    ``secret`` the name of the key it is made with.
+    """
+
+    key: str
+    target: str
+    secret: str | None
+    item: Item
+    form: BatchForm
+    http: HttpProvider
+    provider: Provider
+    context: CallContext
+
+
+class Placed(NamedTuple):
+    """The batch a request is in, the key it was made with, and whether it is the only one."""
+
+    batch: str
+    secret: str | None
+    alone: bool
+
+
+async def stepped(wanted: Wanted, secret: str | None, step: Step) -> bytes:
+    """Make a request about a batch, with the key the batch was made with.
+
+    Raises:
+        ProviderFaultError: the provider refused, broke off or fell silent.
+        ProblemError: the request must not be sent there.
+    """
+    provider = keyed(wanted.provider, secret)
+    posting = Posting(wanted.http, provider, wanted.context, patience=STEP_SECONDS)
+    return await posting.stepped(step)
+
+
+@dataclass(slots=True)
+class _Waiter:
+    ready: anyio.Event = field(default_factory=anyio.Event)
+    found: bytes | Problem | None = None
+    failed: Problem | None = None
+
+    def tell(self, found: bytes | Problem | None, failed: Problem | None = None) -> None:
+        self.found, self.failed = found, failed
+        self.ready.set()
+
+
+class _Watch:
+    """All that wait for one batch, by their custom ids."""
+
+    def __init__(self, wanted: Wanted, placed: Placed) -> None:
+        self._wanted = wanted
+        self._placed = placed
+        self.waiters: dict[str, _Waiter] = {}
+
+    async def follow(self) -> None:
+        """Look until the batch has ended and everybody has heard, or nobody waits any more."""
+        waited = wait = 0.0
+        while self.waiters:
+            wait = max(wait, pause(waited))
+            await anyio.sleep(wait)
+            waited, wait = waited + wait, 0.0
+            try:
+                if self.waiters:
+                    await self._look()
+            except (ProviderFaultError, ProblemError) as error:
+                wait = error.problem.retry_after or 0.0
+                if not error.problem.retryable:
+                    self.dismiss(error.problem)
+
+    def dismiss(self, problem: Problem) -> None:
+        """Tell everybody that the batch cannot be followed."""
+        for waiter in self.waiters.values():
+            waiter.tell(None, problem)
+
+    async def _look(self) -> None:
+        wanted, placed = self._wanted, self._placed
+        body = await stepped(wanted, placed.secret, wanted.form.look(placed.batch))
+        progress = wanted.form.read_progress(placed.batch, body)
+        if not progress.ended:
+            return
+        present = dict(self.waiters)
+        for step in progress.results:
+            content = await stepped(wanted, placed.secret, step)
+            for found in results(wanted.form, content, frozenset(present)):
+                if found is not None:
+                    present.pop(found[0]).tell(found[1])
+                await checkpoint()
+        for waiter in present.values():
+            waiter.tell(missing(progress))
+
+
+class Watches:
+    """The batches of a process that somebody waits for."""
+
+    def __init__(self, tasks: TaskGroup) -> None:
+        self._tasks = tasks
+        self._by_batch: dict[tuple[str, str], _Watch] = {}
+
+    async def result(self, wanted: Wanted, placed: Placed) -> bytes | Problem:
+        """Wait for a result.
+
+        Raises:
+            ProviderFaultError: the batch cannot be followed.
+        """
+        name = (wanted.target, placed.batch)
+        watch = self._by_batch.get(name)
+        if watch is None:
+            watch = self._by_batch[name] = _Watch(wanted, placed)
+            self._tasks.start_soon(self._follow, name, watch)
+        waiter = watch.waiters[wanted.item.custom_id] = _Waiter()
+        try:
+            await waiter.ready.wait()
+        finally:
+            if watch.waiters.get(wanted.item.custom_id) is waiter:
+                del watch.waiters[wanted.item.custom_id]
+        if waiter.found is None:
+            raise ProviderFaultError(waiter.failed or UNREADABLE)
+        return waiter.found
+
+    def dismiss(self, problem: Problem) -> None:
+        """Tell everybody who waits to go."""
+        for watch in self._by_batch.values():
+            watch.dismiss(problem)
+
+    async def _follow(self, name: tuple[str, str], watch: _Watch) -> None:
+        try:
+            await watch.follow()
+        finally:
+            del self._by_batch[name]

@@ -1,0 +1,217 @@
+"""Batches of a process: requests that come together are one batch, and one look serves them all.
+
+A request has a ticket from before its batch is made. A worker that dies leaves it, and the next one
+waits for the same batch instead of paying for another; where the ticket does not name the batch,
+the outcome is unknown, and that is what is said.
+"""
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import anyio
+import msgspec
+import structlog
+from anyio.abc import TaskGroup
+
+from actors.streaming.adapters.batch_store import Ticket, Tickets
+from actors.streaming.adapters.batch_watch import Placed, Wanted, Watches, stepped
+from actors.streaming.core.batches.form import Item, fits
+from actors.streaming.core.faults import ProviderFaultError, fault
+from bus.errors import ProblemError
+from schemas.problems import Problem
+
+log = structlog.get_logger()
+
+_FIRST_SERVER_ERROR = 500
+
+_LEAVING = Problem(
+    code="unavailable", message="The process stops; the batch goes on.", retryable=True
+)
+_LOST = Problem(
+    code="outcome_unknown",
+    message="Whether the provider made the batch is not known; it was not submitted again.",
+)
+
+
+class Settings(NamedTuple):
+    """Seconds: how long a batch gathers requests, how long it may take to make, to leave."""
+
+    window: float = 0.25
+    making: float = 120.0
+    leaving: float = 8.0
+
+
+@dataclass(slots=True)
+class _Group:
+    """Requests that become one batch."""
+
+    members: list[Wanted] = field(default_factory=list[Wanted])
+    size: int = 0
+    made: anyio.Event = field(default_factory=anyio.Event)
+    batch: str | None = None
+    failed: dict[str, Problem] = field(default_factory=dict[str, Problem])
+
+    def items(self) -> list[Item]:
+        return [one.item for one in self.members if one.key not in self.failed]
+
+
+@asynccontextmanager
+async def opened(tickets: Tickets, settings: Settings | None = None) -> AsyncGenerator["Batches"]:
+    """Make and follow batches for as long as this is held open."""
+    async with anyio.create_task_group() as tasks:
+        yield Batches(tickets, tasks, settings or Settings())
+        tasks.cancel_scope.cancel()
+
+
+class Batches:
+    """Submits requests in batches and brings their results."""
+
+    def __init__(self, tickets: Tickets, tasks: TaskGroup, settings: Settings) -> None:
+        self._tickets = tickets
+        self._tasks = tasks
+        self._settings = settings
+        self._gathering: dict[tuple[str, str | None], _Group] = {}
+        self._making: list[_Group] = []
+        self._watches = Watches(tasks)
+        self.leaving = False
+
+    async def leave(self) -> None:
+        """Let batches that are being made come to an end, and everybody who waits go."""
+        self.leaving = True
+        with anyio.move_on_after(self._settings.leaving):
+            for group in list(self._making):
+                await group.made.wait()
+        self._watches.dismiss(_LEAVING)
+
+    async def place(self, wanted: Wanted) -> Placed:
+        """Have a request in a batch, the one it is in already or a new one.
+
+        Raises:
+            ProviderFaultError: it was refused, or ``outcome_unknown``.
+        """
+        if self.leaving:
+            raise ProviderFaultError(_LEAVING)
+        with anyio.move_on_after(self._settings.making):
+            while (ticket := await self._tickets.find(wanted.key)) is not None:
+                if ticket.target != wanted.target:
+                    raise fault("unavailable", "The request is in a batch of another provider.")
+                if ticket.batch is not None:
+                    mine = msgspec.structs.replace(ticket, attempt=wanted.context.attempt)
+                    await self._tickets.change(wanted.key, mine)
+                    return Placed(ticket.batch, ticket.secret, ticket.alone)
+                # Whoever is making it may be at it still.
+                await anyio.sleep(1)
+            return await self._join(wanted)
+        raise ProviderFaultError(_LOST)
+
+    async def result(self, wanted: Wanted, placed: Placed) -> bytes | Problem:
+        """Wait for what a batch has brought for a request.
+
+        Raises:
+            ProviderFaultError: nothing can be learnt of it now, or another attempt has it.
+        """
+        if self.leaving:
+            raise ProviderFaultError(_LEAVING)
+        found = await self._watches.result(wanted, placed)
+        ticket = await self._tickets.find(wanted.key)
+        if ticket is not None and ticket.attempt != wanted.context.attempt:
+            raise fault("unavailable", "Another attempt waits for this batch now.")
+        return found
+
+    async def cancel(self, wanted: Wanted, placed: Placed) -> None:
+        """Ask the provider to cancel a batch that nobody else's request is in."""
+        if placed.alone:
+            await stepped(wanted, placed.secret, wanted.form.cancel(placed.batch))
+
+    # Making
+
+    async def _join(self, wanted: Wanted) -> Placed:
+        name = (wanted.target, wanted.secret)
+        group, size = self._gathering.get(name), len(msgspec.json.encode(wanted.item))
+        if group is None or not fits(group.items(), group.size, size):
+            group = self._gathering[name] = _Group()
+            self._tasks.start_soon(self._make, name, group)
+        group.members.append(wanted)
+        group.size += size
+        await group.made.wait()
+        if wanted.key in group.failed or group.batch is None:
+            raise ProviderFaultError(group.failed.get(wanted.key, _LOST))
+        return Placed(group.batch, wanted.secret, len(group.members) == 1)
+
+    async def _make(self, name: tuple[str, str | None], group: _Group) -> None:
+        await anyio.sleep(self._settings.window)
+        if self._gathering.get(name) is group:
+            del self._gathering[name]
+        self._making.append(group)
+        try:
+            await self._take_tickets(group)
+            if group.items():
+                await self._submit(group)
+        finally:
+            self._making.remove(group)
+            group.made.set()
+
+    async def _take_tickets(self, group: _Group) -> None:
+        async with anyio.create_task_group() as tasks:
+            for one in group.members:
+                tasks.start_soon(self._take_ticket, group, one)
+
+    async def _take_ticket(self, group: _Group, one: Wanted) -> None:
+        ticket = Ticket(attempt=one.context.attempt, target=one.target, secret=one.secret)
+        try:
+            await self._tickets.take(one.key, ticket)
+        except ProviderFaultError as error:
+            group.failed[one.key] = error.problem
+
+    async def _submit(self, group: _Group) -> None:
+        first, items = group.members[0], group.items()
+        creating = False
+        try:
+            upload = first.form.upload(items)
+            uploaded = await stepped(first, first.secret, upload) if upload else b""
+            creating = True
+            answer = await stepped(first, first.secret, first.form.create(items, uploaded))
+            group.batch = first.form.read_id(answer)
+        except (ProviderFaultError, ProblemError) as error:
+            if creating and not _is_refusal(error.problem):
+                return
+            await self._refused(group, error.problem)
+        else:
+            await self._note(group, group.batch)
+
+    async def _refused(self, group: _Group, problem: Problem) -> None:
+        """No batch was made: the requests may be sent again."""
+        for one in group.members:
+            if one.key not in group.failed:
+                await self._tickets.drop(one.key)
+                group.failed[one.key] = problem
+
+    async def _note(self, group: _Group, batch: str) -> None:
+        """Write the batch into the tickets; one that cannot be stays without, and is waited for."""
+        for one in group.members:
+            if one.key in group.failed:
+                continue
+            ticket = Ticket(
+                attempt=one.context.attempt,
+                target=one.target,
+                secret=one.secret,
+                batch=batch,
+                alone=len(group.members) == 1,
+            )
+            try:
+                await self._tickets.change(one.key, ticket)
+            except ProviderFaultError:
+                log.warning("batches.ticket_not_stored", batch=batch)
+
+
+def _is_refusal(problem: Problem) -> bool:
+    """Say whether a failed request to make a batch has certainly made none.
+
+    The provider said no, or was not reached. A server error or a lost answer says nothing.
+    """
+    status = problem.details.get("status")
+    if isinstance(status, int):
+        return status < _FIRST_SERVER_ERROR
+    return problem.code == "unavailable" or not problem.retryable

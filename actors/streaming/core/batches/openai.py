@@ -1,0 +1,147 @@
+"""OpenAI's Batch API: a file of requests is uploaded, a batch made of it, two files are read.
+
+Source: OpenAI, *Batch API* and the reference of ``/v1/files`` and ``/v1/batches``.
+"""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+from urllib.parse import quote
+
+import msgspec
+
+from actors.streaming.core.batches.form import (
+    CANCELLED,
+    EXPIRED,
+    Item,
+    Named,
+    Progress,
+    Step,
+    decoded,
+)
+from actors.streaming.core.counts import members
+from actors.streaming.core.faults import failure_in_stream, refusal
+from schemas.problems import Problem
+
+_SUCCESS = 200
+
+
+class _OpenAIErrors(msgspec.Struct):
+    data: list[Any] = []
+
+
+class _OpenAIBatch(msgspec.Struct):
+    status: str
+    output_file_id: str | None = None
+    error_file_id: str | None = None
+    errors: _OpenAIErrors | None = None
+
+
+class _OpenAIResponse(msgspec.Struct):
+    status_code: int
+    body: msgspec.Raw = msgspec.Raw(b"null")
+
+
+class _OpenAILine(msgspec.Struct):
+    custom_id: str
+    response: _OpenAIResponse | None = None
+    error: Any = None
+
+
+class OpenAIBatches(NamedTuple):
+    """OpenAI's batches; ``endpoint`` is the path of the single request, as ``/v1/responses``."""
+
+    endpoint: str
+
+    def upload(self, items: Sequence[Item]) -> Step:
+        """See ``BatchForm.upload``: the requests as a file of lines."""
+        lines = b"\n".join(
+            msgspec.json.encode(
+                {"custom_id": id_, "method": "POST", "url": self.endpoint, "body": body}
+            )
+            for id_, body in items
+        )
+        boundary = f"callboard-{items[0].custom_id}"
+        return Step(
+            "POST",
+            "files",
+            _multipart(boundary, lines),
+            f"multipart/form-data; boundary={boundary}",
+        )
+
+    def create(self, items: Sequence[Item], uploaded: bytes) -> Step:
+        """See ``BatchForm.create``."""
+        del items
+        wanted = {
+            "input_file_id": decoded(Named, uploaded).id,
+            "endpoint": self.endpoint,
+            "completion_window": "24h",
+        }
+        return Step("POST", "batches", msgspec.json.encode(wanted), once=True)
+
+    def read_id(self, body: bytes) -> str:
+        """See ``BatchForm.read_id``."""
+        return decoded(Named, body).id
+
+    def look(self, batch: str) -> Step:
+        """See ``BatchForm.look``."""
+        return Step("GET", f"batches/{quote(batch, safe='')}")
+
+    def read_progress(self, batch: str, body: bytes) -> Progress:
+        """See ``BatchForm.read_progress``: what was done before an expiry or a cancel counts."""
+        del batch
+        state = decoded(_OpenAIBatch, body)
+        if state.status not in {"completed", "failed", "expired", "cancelled"}:
+            return Progress(ended=False)
+        files = [name for name in (state.output_file_id, state.error_file_id) if name]
+        steps = [Step("GET", f"files/{quote(name, safe='')}/content") for name in files]
+        return Progress(ended=True, results=steps, problem=_openai_end(state))
+
+    def cancel(self, batch: str) -> Step:
+        """See ``BatchForm.cancel``."""
+        return Step("POST", f"batches/{quote(batch, safe='')}/cancel", b"{}")
+
+    def read_line(self, line: bytes) -> tuple[str, bytes | Problem] | None:
+        """See ``BatchForm.read_line``."""
+        try:
+            found = msgspec.json.decode(line, type=_OpenAILine)
+        except (msgspec.DecodeError, RecursionError):
+            return None
+        return found.custom_id, _openai_outcome(found)
+
+
+def _openai_end(state: _OpenAIBatch) -> Problem | None:
+    """Return what befell the requests that have no result of their own."""
+    match state.status:
+        case "failed":
+            first = state.errors.data[0] if state.errors and state.errors.data else None
+            problem = failure_in_stream(first)
+            # The file was refused as a whole: the same requests would be refused again.
+            return msgspec.structs.replace(problem, retryable=False, retry_after=None)
+        case "expired":
+            return EXPIRED
+        case "cancelled":
+            return CANCELLED
+        case _:
+            return None
+
+
+def _openai_outcome(line: _OpenAILine) -> bytes | Problem:
+    if line.response is None:
+        is_late = members(line.error).get("code") == "batch_expired"
+        return EXPIRED if is_late else failure_in_stream(line.error)
+    if line.response.status_code != _SUCCESS:
+        return refusal(line.response.status_code, {}, bytes(line.response.body))
+    return bytes(line.response.body)
+
+
+def _multipart(boundary: str, lines: bytes) -> bytes:
+    """Write the form of OpenAI's Files API: a purpose and a file (RFC 7578)."""
+    head = (
+        f"--{boundary}\r\n"
+        'Content-Disposition: form-data; name="purpose"\r\n\r\n'
+        "batch\r\n"
+        f"--{boundary}\r\n"
+        'Content-Disposition: form-data; name="file"; filename="batch.jsonl"\r\n'
+        "Content-Type: application/jsonl\r\n\r\n"
+    )
+    return b"".join((head.encode(), lines, f"\r\n--{boundary}--\r\n".encode()))
