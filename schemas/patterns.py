@@ -10,10 +10,17 @@ Letters match in either case.
 """
 
 import re
+from collections.abc import Sequence
 from typing import NamedTuple
 
 MAX_POSITIONS = 100
 """Characters of a pattern's longest match."""
+
+MAX_TOTAL_POSITIONS = 20_000
+"""Characters of the longest matches of all words and patterns of a definition together."""
+
+MAX_TOTAL_CLASSES = 1_000
+"""Different classes in all patterns of a definition: a new character is compared with each."""
 
 _QUANTIFIER = re.compile(r"\?|\{(\d{1,3})(?:,(\d{1,3}))?\}")
 _RESERVED = "*+()|^$?{}[]"
@@ -31,6 +38,11 @@ class CharacterClass(NamedTuple):
     kinds: frozenset[str] = frozenset()
     negated: bool = False
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether it lists all its characters."""
+        return not (self.ranges or self.kinds or self.negated)
+
     def matches(self, character: str) -> bool:
         """Say whether a character, in either case, is one of the class."""
         forms = {character, character.lower(), character.upper()}
@@ -47,6 +59,32 @@ class Position(NamedTuple):
 
     characters: CharacterClass
     optional: bool
+
+
+class Total:
+    """Adds up the positions and classes of patterns that are searched for together.
+
+    ``times`` the bounds of one definition are allowed.
+    """
+
+    def __init__(self, times: int = 1) -> None:
+        self._most = times * MAX_TOTAL_POSITIONS
+        self._most_classes = times * MAX_TOTAL_CLASSES
+        self._positions = 0
+        self._classes: set[CharacterClass] = set()
+
+    def add(self, positions: Sequence[Position]) -> None:
+        """Add a pattern.
+
+        Raises:
+            PatternError: there is too much.
+        """
+        self._positions += len(positions)
+        if self._positions > self._most:
+            raise PatternError(f"may match more than {self._most:,} characters in all")
+        self._classes |= {one.characters for one in positions if not one.characters.is_plain}
+        if len(self._classes) > self._most_classes:
+            raise PatternError(f"hold more than {self._most_classes:,} different classes")
 
 
 def is_word_character(character: str) -> bool:

@@ -34,11 +34,12 @@ from actors.streaming.core.resilience.health import Line
 from actors.streaming.core.resilience.routes import Failure, Route, after, routes
 from actors.streaming.core.resilience.trail import Trail
 from actors.streaming.core.safety.intake import under
-from actors.streaming.core.safety.screen import RuleLibrary
+from actors.streaming.core.safety.rules import RuleLibrary
 from actors.streaming.core.sequencer import Sequencer
 from actors.streaming.core.window import overflow
 from bus.errors import ProblemError
 from bus.ports import Clock
+from bus.slices import Slices
 from bus.waiting import apart
 from schemas.ledger import Extend
 from schemas.lifecycle import FailGeneration, FinishGeneration, GenerateWork
@@ -77,6 +78,7 @@ class Means:
     grant: Grant | None = None
     switchboard: Switchboard = field(default_factory=Switchboard)
     rules: RuleLibrary = field(default_factory=RuleLibrary)
+    slices: Slices = field(default_factory=Slices)
 
 
 class _Running(NamedTuple):
@@ -102,7 +104,12 @@ class Attempt:
             work.execution_id, segment=work.segment, step=work.step, attempt=work.attempt
         )
         self._gate = Gate(
-            self._policy, work.tenant, means.providers, means.rules, means.switchboard
+            self._policy,
+            work.tenant,
+            means.providers,
+            means.rules,
+            means.switchboard,
+            means.slices,
         )
         self._trail = Trail(work.attempt)
         self._till = Till(means.prices(), self._started_at) if means.prices else None
@@ -268,6 +275,8 @@ class Attempt:
                 await self._afford(self._allowance, deltas)
             # Awaiting what need not wait would cost as much as all the rest of a delta's way.
             passed = await gate.take(deltas) if gate.asks else gate.screened(deltas)
+            if not isinstance(passed, list):
+                passed = await gate.rest_of(passed)
             if passed and (left := self._offered(passed)):
                 await self._emit(left)
             if gate.stopped is not None:
