@@ -47,6 +47,11 @@ class Slices:
         """Do work that cannot pause, in a turn of its own. Raises what the work raises."""
         return await self.run(_single(work), tenant)
 
+    async def ticket(self, tenant: str = "") -> None:
+        """Wait for leave to do a few milliseconds of work: there is one in a turn of the loop."""
+        await self._turn(tenant)
+        asyncio.get_running_loop().call_soon(self._pass_on)
+
     def _slice(self, steps: Steps[T], began: float) -> Done[T] | None:
         while (done := begun(steps)) is None:
             if perf_counter() - began >= self._seconds:

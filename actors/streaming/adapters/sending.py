@@ -30,6 +30,9 @@ Write = Callable[[frozenset[str]], Awaitable[Outgoing]]
 """Writes the request anew, without the optional fields named."""
 
 
+_COMPRESSED = "The provider has compressed its answer, which nobody asked for."
+
+
 class Refusers:
     """The servers that have refused optional fields before, by their address; bounded."""
 
@@ -111,6 +114,9 @@ class Sending:
             self.free = True
             raise
         self.headers = {name.lower(): text for name, text in response.headers.items()}
+        if response.is_success and _is_encoded(response):
+            await response.aclose()
+            raise fault("provider_error", _COMPRESSED, retryable=False)
         if response.is_success:
             return response
         self.free = True
@@ -136,7 +142,11 @@ def _request(client: httpx.AsyncClient, outgoing: Outgoing) -> httpx.Request:
 
 async def _refused(response: httpx.Response, may_refuse: frozenset[str]) -> Exception:
     """Read an error answer, of bounded length and for a bounded time, and say what it means."""
-    body = await _error_body(response)
+    try:
+        # A compressed body is not read: the status is the main thing.
+        body = b"" if _is_encoded(response) else await _error_body(response)
+    finally:
+        await response.aclose()
     if response.status_code in _REFUSING_A_FIELD:
         for field in sorted(may_refuse):
             if field.encode() in body:
@@ -155,9 +165,12 @@ async def _error_body(response: httpx.Response) -> bytes:
     except httpx.TransportError:
         # What has come is enough: the status is the main thing.
         return body
-    finally:
-        await response.aclose()
     return body
+
+
+def _is_encoded(response: httpx.Response) -> bool:
+    encoding: str = response.headers.get("content-encoding", "")
+    return encoding.strip().lower() not in {"", "identity"}
 
 
 def broken(error: httpx.TransportError) -> ProviderFaultError:
