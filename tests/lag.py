@@ -1,6 +1,5 @@
 """How long the event loop did not turn while something was done."""
 
-import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from time import perf_counter, process_time
@@ -34,13 +33,13 @@ async def measured() -> AsyncGenerator[Lag]:
     async def tick() -> None:
         while True:
             turned, worked = perf_counter(), process_time()
-            await asyncio.sleep(_TICK_SECONDS)
+            await anyio.sleep(_TICK_SECONDS)
             gap = min(perf_counter() - turned, process_time() - worked + _TICK_SECONDS)
             lag.longest = max(lag.longest, gap)
 
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(tick)
-        await asyncio.sleep(2 * _TICK_SECONDS)
+        await anyio.sleep(2 * _TICK_SECONDS)
         yield lag
-        await asyncio.sleep(2 * _TICK_SECONDS)
+        await anyio.sleep(2 * _TICK_SECONDS)
         tasks.cancel_scope.cancel()

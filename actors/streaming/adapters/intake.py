@@ -147,17 +147,22 @@ class Connection(ResponseHandler):
 
     def _parse(self, data: bytes) -> None:
         super().data_received(data)
+        broken = self.exception()
+        if broken is not None:
+            self._break(broken)
+            return
         self._brought += len(data)
         if self._brought > OVERHEAD_BYTES:
             body = self._payload.total_bytes if self._payload is not None else 0
             if self._brought > OVERHEAD_BYTES + OVERHEAD_RATIO * body:
-                self._refuse()
+                error = aiohttp.ClientPayloadError("more is said around the answer than in it")
+                self.set_exception(error)
+                self._break(error)
 
-    def _refuse(self) -> None:
-        error = aiohttp.ClientPayloadError("more is said around the answer than in it")
-        if self._payload is not None:
-            set_exception(self._payload, error)
-        self.set_exception(error)
+    def _break(self, error: BaseException) -> None:
+        """End what cannot be read: whoever reads the body hears of it, too."""
+        if self._payload is not None and not self._payload.is_eof():
+            set_exception(self._payload, aiohttp.ClientPayloadError("not readable"), error)
         self._forget()
         if self.transport is not None:
             self.transport.abort()
