@@ -221,7 +221,8 @@ class Attempt:
         problem = overflow(way.request(self._request, None), self._prices())
         if problem is not None:
             return self._trail.note(way, None, problem)
-        health = self._means.switchboard.endpoints.of(way.provider, self._work.tenant)
+        endpoints = self._means.switchboard.endpoints
+        health = endpoints.of(way.provider, self._work.tenant, anyio.current_time())
         question = Question(
             health=health,
             keys=way.keys,

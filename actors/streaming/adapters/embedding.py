@@ -207,7 +207,7 @@ class Embedding:
     async def _ask(self, place: int, batch: Batch) -> Problem | None:
         way, provider = self._way, self._wanted.provider
         question = Question(
-            health=way.switchboard.endpoints.of(provider, way.context.tenant),
+            health=way.switchboard.endpoints.of(provider, way.context.tenant, anyio.current_time()),
             keys=keys_for(provider, self._wanted.keys),
             put=lambda line: self._call(place, batch, line),
             tokens=lambda: estimated(batch).input,

@@ -102,7 +102,7 @@ class HttpCall:
                 lambda without: endpoint.outgoing(self._request, self._context, without),
                 self._request.provider,
                 self._context,
-                (self._provider.refusers, endpoint.base_url(self._request)),
+                self._provider.refusers,
             )
         except ProblemError as error:
             raise ProviderFaultError(error.problem) from None

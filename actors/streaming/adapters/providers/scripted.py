@@ -1,14 +1,14 @@
 """The scripted provider: plays a definition's own responses, for tests and keyless trial.
 
-Each process counts its calls by script: the n-th call of a script in a process plays its n-th
-response and begins again after the last. Agents of the same script share the count, other scripts
-do not. After ``REMEMBERED`` other scripts a script begins at its first response again. Failures do
+Each process counts its calls by tenant and script: the n-th call of a script in a process plays its
+n-th response and begins again after the last. A tenant's agents of the same script share the count,
+other scripts and tenants do not. After ``REMEMBERED`` other scripts of a tenant, and after an hour,
+a script begins at its first response again. Failures do
 not go by that count but by the attempt (see core/script.py), so that they strike alike in every
 process.
 """
 
 import hashlib
-from collections import OrderedDict
 from collections.abc import Mapping
 from types import TracebackType
 from typing import Self
@@ -20,6 +20,7 @@ from actors.streaming.adapters.endpoint import CallContext
 from actors.streaming.core import script
 from actors.streaming.core.deltas import Delta, TextDelta
 from actors.streaming.core.faults import ProviderFaultError, fault
+from actors.streaming.core.resilience.memory import Memory
 from schemas.llm import Answer, GenerateRequest
 from schemas.providers import Scripted
 from schemas.usage import Usage
@@ -31,7 +32,7 @@ class ScriptedProvider:
     """Plays scripts."""
 
     def __init__(self) -> None:
-        self._turns: OrderedDict[bytes, int] = OrderedDict()
+        self._turns: Memory[int] = Memory(each=REMEMBERED)
 
     def status(self, request: GenerateRequest) -> str:
         """Say that a script is played."""
@@ -42,16 +43,14 @@ class ScriptedProvider:
         scripted = request.provider
         if not isinstance(scripted, Scripted):
             raise fault("validation", "This provider plays scripts only.", retryable=False)
-        turn = self._next(scripted)
+        turn = self._next(scripted, context.tenant)
         plan = script.plan(request, scripted, turn=turn, attempt=context.attempt)
         return ScriptedCall(request, plan, delay=scripted.delay_ms / 1000)
 
-    def _next(self, scripted: Scripted) -> int:
-        key = hashlib.sha256(msgspec.json.encode(scripted)).digest()
-        turn = self._turns.pop(key, 0)
-        self._turns[key] = turn + 1
-        if len(self._turns) > REMEMBERED:
-            self._turns.popitem(last=False)
+    def _next(self, scripted: Scripted, tenant: str) -> int:
+        key, now = hashlib.sha256(msgspec.json.encode(scripted)).digest(), anyio.current_time()
+        turn = self._turns.find(tenant, key, now) or 0
+        self._turns.note(tenant, key, turn + 1, now)
         return turn
 
 

@@ -14,6 +14,9 @@ LONGEST_REST = 900.0
 LIMITED_REST = 5.0
 """Seconds a key rests after a 429 that does not say how long."""
 
+MOST_KEYS = 256
+"""Keys of one endpoint that are kept in mind; a definition may name any."""
+
 _AT_THE_KEY = frozenset({"forbidden", "rate_limited", "unauthorized"})
 
 
@@ -95,7 +98,10 @@ class KeyPool:
     def take(self, name: str | None) -> None:
         """A call begins with this key."""
         self._in_use[name] = self._in_use.get(name, 0) + 1
-        self._taken[name] = self._taken.get(name, 0) + 1
+        # Put at the end: the first are those that were not taken for longest.
+        self._taken[name] = self._taken.pop(name, 0) + 1
+        if len(self._taken) > MOST_KEYS:
+            self._forget()
 
     def give_back(self, name: str | None) -> None:
         """The call has ended."""
@@ -121,6 +127,12 @@ class KeyPool:
         """Return the seconds a key still rests, 0 if it does not."""
         rest = self._rest(name, now)
         return rest.until - now if rest else 0.0
+
+    def _forget(self) -> None:
+        """Forget the key that was not taken for longest, of those of which nothing is known."""
+        known = self._in_use.keys() | self._rests.keys()
+        idle = next((name for name in self._taken if name not in known), None)
+        self._taken.pop(idle, None)
 
     def _rest(self, name: str | None, now: float) -> Rest | None:
         rest = self._rests.get(name)
