@@ -9,7 +9,7 @@ from actors.streaming.adapters.google_tokens import GoogleTokens
 from actors.streaming.adapters.http_endpoint import HttpEndpoint, Spoken
 from actors.streaming.config import StreamingConfig
 from actors.streaming.core.google import model_path
-from actors.streaming.core.service_account import ServiceAccount
+from actors.streaming.core.service_account import TOKEN_URI, ServiceAccount
 from actors.streaming.core.wires.gemini.reader import GeminiReader
 from actors.streaming.core.wires.gemini.request import body
 from bus.errors import problem
@@ -67,7 +67,7 @@ class GoogleEndpoint(HttpEndpoint[Google]):
         self, provider: Google, key: str, context: CallContext
     ) -> ServiceAccount | None:
         account = await self._tokens.account(key)
-        if account is not None:
+        if account is not None and account.token_uri != TOKEN_URI:
             # What is signed with the key goes there, so that the operator's map must allow it too.
             token_server = self._address(provider)._replace(base_url=account.token_uri)
             resolved(self._secrets, token_server, context)
