@@ -12,7 +12,6 @@ from actors.streaming.core.google import model_path
 from actors.streaming.core.service_account import TOKEN_URI, ServiceAccount
 from actors.streaming.core.wires.gemini.reader import GeminiReader
 from actors.streaming.core.wires.gemini.request import body
-from bus.errors import problem
 from bus.secrets import Secrets
 from schemas.providers import Google
 
@@ -36,11 +35,6 @@ class GoogleEndpoint(HttpEndpoint[Google]):
 
     def _spoken(self, provider: Google) -> Spoken:
         return Spoken(f"{model_path(provider)}:{_METHOD}", body, GeminiReader)
-
-    def _url(self, provider: Google, path: str) -> str:
-        if ".." in path.split("/"):
-            raise problem("validation", "This is no name of a model.", field="provider.model")
-        return super()._url(provider, path)
 
     async def _credentials(
         self, provider: Google, key: str, context: CallContext
