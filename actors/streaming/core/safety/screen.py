@@ -33,6 +33,7 @@ class Screen:
         }
         self._held = ""
         self._released = 0
+        self._grown = 0
         self._redactions: list[Match] = []
         self._counts: Counter[int] = Counter()
         self.blocked: SafetyRule | None = None
@@ -108,6 +109,8 @@ class Screen:
             self._take(outcome, matcher.step(character), out)
         if self.blocked is None:
             self._release(min(it.horizon for it in self._matchers.values()), out)
+        # A text that grows by what is put into it is paid for as well.
+        steps, self._grown = steps + self._grown, 0
         return steps
 
     def _take(self, outcome: SafetyOutcome, matches: list[Match], out: list[str]) -> None:
@@ -131,7 +134,9 @@ class Screen:
             self._redactions.pop(0)
             out.append(self._cut(match.start))
             self._cut(match.end)
-            out.append(self._rules.rules[match.rule].replacement)
+            replacement = self._rules.rules[match.rule].replacement
+            self._grown += len(replacement)
+            out.append(replacement)
         out.append(self._cut(until))
 
     def _cut(self, until: int) -> str:
