@@ -47,6 +47,7 @@ from schemas.llm import Answer
 from schemas.pricing.prices import Prices
 from schemas.problems import Problem
 from schemas.safety import Safety
+from schemas.steps import begun
 from schemas.streams import StreamEvent
 
 Emit = Callable[[list[StreamEvent]], Awaitable[None]]
@@ -218,7 +219,9 @@ class Attempt:
         provider = self._means.providers[type(way.provider)]
         status = provider.status(way.request(self._request, None))
         await self._emit([self._sequencer.thinking(status, self._means.clock())])
-        problem = overflow(way.request(self._request, None), self._prices())
+        fits = overflow(way.request(self._request, None), self._prices())
+        done = begun(fits)
+        problem = done.result if done else await self._means.slices.run(fits, self._work.tenant)
         if problem is not None:
             return self._trail.note(way, None, problem)
         endpoints = self._means.switchboard.endpoints

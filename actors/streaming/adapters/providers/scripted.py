@@ -9,7 +9,8 @@ process.
 """
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from types import TracebackType
 from typing import Self
 
@@ -21,6 +22,7 @@ from actors.streaming.core import script
 from actors.streaming.core.deltas import Delta, TextDelta
 from actors.streaming.core.faults import ProviderFaultError, fault
 from actors.streaming.core.resilience.memory import Memory
+from bus.slices import Slices
 from schemas.llm import Answer, GenerateRequest
 from schemas.providers import Scripted
 from schemas.usage import Usage
@@ -28,11 +30,15 @@ from schemas.usage import Usage
 REMEMBERED = 1024
 
 
+_NOTHING = script.Plan((), "other", None)
+
+
 class ScriptedProvider:
     """Plays scripts."""
 
     def __init__(self) -> None:
         self._turns: Memory[int] = Memory(each=REMEMBERED)
+        self._slices = Slices()
 
     def status(self, request: GenerateRequest) -> str:
         """Say that a script is played."""
@@ -44,8 +50,12 @@ class ScriptedProvider:
         if not isinstance(scripted, Scripted):
             raise fault("validation", "This provider plays scripts only.", retryable=False)
         turn = self._next(scripted, context.tenant)
-        plan = script.plan(request, scripted, turn=turn, attempt=context.attempt)
-        return ScriptedCall(request, plan, delay=scripted.delay_ms / 1000)
+        return ScriptedCall(
+            request,
+            lambda: script.plan(request, scripted, turn=turn, attempt=context.attempt),
+            partial(self._slices.whole, tenant=context.tenant),
+            delay=scripted.delay_ms / 1000,
+        )
 
     def _next(self, scripted: Scripted, tenant: str) -> int:
         key, now = hashlib.sha256(msgspec.json.encode(scripted)).digest(), anyio.current_time()
@@ -57,9 +67,18 @@ class ScriptedProvider:
 class ScriptedCall:
     """One performance: a word a read, ``delay`` seconds apart."""
 
-    def __init__(self, request: GenerateRequest, plan: script.Plan, *, delay: float) -> None:
+    def __init__(
+        self,
+        request: GenerateRequest,
+        plan: Callable[[], script.Plan],
+        do: Callable[[Callable[[], script.Plan]], Awaitable[script.Plan]],
+        *,
+        delay: float,
+    ) -> None:
         self._request = request
-        self._plan = plan
+        self._make_plan = plan
+        self._do = do
+        self._plan = _NOTHING
         self._delay = delay
         self._played = 0
 
@@ -69,7 +88,8 @@ class ScriptedCall:
         return {}
 
     async def __aenter__(self) -> Self:
-        """Begin at once."""
+        """Begin, once the script is cut into words: long ones take their turns."""
+        self._plan = await self._do(self._make_plan)
         return self
 
     async def __aexit__(
