@@ -10,11 +10,16 @@ import anyio
 import pytest
 
 from actors.streaming.adapters import http_call
+from actors.streaming.adapters.embedding import Embedder
 from actors.streaming.adapters.intake import OVERHEAD_BYTES
+from actors.streaming.adapters.providers import open_providers
+from bus.egress import Egress
+from bus.errors import ProblemError
+from schemas.embeddings import Embed
 from schemas.lifecycle import FailGeneration, FinishGeneration
 from schemas.problems import Problem
 from schemas.providers import Custom
-from tests.attempts import config, generating, ignore, work
+from tests.attempts import SECRETS, config, generating, ignore, work
 from tests.lag import TOLERATED_SECONDS, measured
 from tests.providers_fake import answer
 
@@ -215,3 +220,45 @@ async def test_floods_never_cost_their_neighbours(name: str):
     assert isinstance(result, FinishGeneration)
     assert lag.longest < TOLERATED_SECONDS
     assert took < 5.0
+
+
+ROW = b"[" + b",".join([b"0.0123456789"] * 4096) + b"]"
+EMBEDDINGS = {
+    "the largest": (256, b'{"data":[' + b",".join([b'{"embedding":' + ROW + b"}"] * 256) + b"]}"),
+    "one endless vector": (1, b'{"data":[{"embedding":[' + b"1," * 10_000_000),
+    "numbers": (256, b'{"data":[{"embedding":[' + b"1," * 16_000_000 + b"1]}]}"),
+    "lists": (256, b'{"data":[' + b"[]," * 10_000_000 + b"[]]}"),
+    "one text": (256, b'{"model":"' + b"a" * 32_000_000 + b'"}'),
+}
+
+
+@pytest.mark.parametrize("name", EMBEDDINGS)
+async def test_no_embeddings_hold_up_the_loop(name: str):
+    count, body = EMBEDDINGS[name]
+    head = b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: %d\r\n\r\n" % len(body)
+    settings = config(progress_timeout=20.0)
+    egress = Egress(allow_loopback=True)
+
+    async with (
+        playing(once(head, body)) as (provider, _),
+        open_providers(settings, egress, SECRETS) as providers,
+        measured() as lag,
+    ):
+        embedding = Embedder(providers).embedding(
+            "acme", Embed(provider=provider, texts=["a"] * count)
+        )
+        if name == "the largest":
+            assert len((await embedding.embedded()).vectors) == count
+        else:
+            with pytest.raises(ProblemError):
+                await embedding.embedded()
+
+    assert lag.longest < TOLERATED_SECONDS
+
+
+async def test_an_error_or_judgement_without_end_is_not_read():
+    head = b"HTTP/1.1 500 No\r\nconnection: close\r\n\r\n"
+    result, hostile = await outcome(repeated(head, b"a" * 64_000, 100_000))
+
+    assert failed(result).details == {"status": 500}
+    assert hostile.sent < 16 * 1024 * 1024

@@ -30,6 +30,7 @@ from actors.streaming.core.faults import ProviderFaultError
 from actors.streaming.core.resilience.health import Line
 from actors.streaming.core.resilience.routes import keyed, keys_for
 from bus.errors import ProblemError, problem
+from bus.slices import Slices
 from schemas.embeddings import Embed, Embeddings
 from schemas.events import EmbeddedEvent
 from schemas.ids import TenantId
@@ -37,6 +38,7 @@ from schemas.ledger import Charge
 from schemas.pricing.prices import Prices
 from schemas.problems import Problem
 from schemas.retry import delay
+from schemas.steps import Steps
 from schemas.usage import Usage
 
 AT_ONCE = 8
@@ -47,6 +49,14 @@ RETRIES = 4
 
 DIGITS = 8
 """Of a number: what 32 bits hold, and short as JSON."""
+
+MAX_DIMENSIONS = 4096
+"""Of a vector, unless more are asked for."""
+
+NUMBER_BYTES = 32
+HEAD_BYTES = 64 * 1024
+HEAD_NUMBERS = 4096
+"""Of an answer, besides its vectors."""
 
 _CALLED_OFF = Problem(code="cancelled", message="The process stopped before all was answered.")
 _LATE = Problem(code="timeout", message="The providers did not answer in time.", retryable=True)
@@ -70,6 +80,7 @@ class Embedder:
         self._providers = providers
         self._switchboard = switchboard or Switchboard()
         self._prices = prices
+        self._slices = Slices()
         self.patience = patience
 
     def embedding(
@@ -87,7 +98,9 @@ class Embedder:
         context = CallContext(tenant, 1)
         seconds = self.patience if patience is None else patience
         prices = self._prices() if self._prices else None
-        way = _Way(provider, form, wanted, context, self._switchboard, seconds, prices)
+        way = _Way(
+            provider, form, wanted, context, self._switchboard, seconds, prices, self._slices
+        )
         return Embedding(way)
 
 
@@ -101,6 +114,7 @@ class _Way(NamedTuple):
     switchboard: Switchboard
     patience: float
     prices: Prices | None
+    slices: Slices
 
 
 class _Spent(NamedTuple):
@@ -218,13 +232,24 @@ class Embedding:
         provider = keyed(self._wanted.provider, line.key)
         # Half of all time: silence is worth another try.
         patience = self._way.patience / 2
-        posting = Posting(self._way.http, provider, self._way.context, patience=patience)
+        most = _most_numbers(self._wanted, batch)
+        posting = Posting(
+            self._way.http,
+            provider,
+            self._way.context,
+            patience=patience,
+            most=HEAD_BYTES + most * NUMBER_BYTES,
+        )
         # What is begun may be billed, until it is known to be refused.
         call = next(self._calls)
         self._spent[call] = _Spent(line.key, estimated(batch))
         try:
             body = await posting.answer(batch.path, batch.body)
-            self._found[place] = found = read(self._way.form, batch, body)
+            found = await self._way.slices.whole(
+                lambda: _read(self._way.form, batch, body, most), self._way.context.tenant
+            )
+            vectors = await self._way.slices.run(_rounded(found.vectors), self._way.context.tenant)
+            self._found[place] = found._replace(vectors=vectors)
         except (ProviderFaultError, ProblemError) as error:
             if posting.free:
                 del self._spent[call]
@@ -235,12 +260,31 @@ class Embedding:
         return Heard(None, posting.headers)
 
 
+def _most_numbers(wanted: Embed, batch: Batch) -> int:
+    """Return how many numbers an answer may have: reading one takes time by their count."""
+    return len(batch.texts) * max(MAX_DIMENSIONS, wanted.dimensions or 0)
+
+
+def _read(form: Format, batch: Batch, body: bytes, most: int) -> Embedded:
+    if body.count(b",") > HEAD_NUMBERS + most:
+        raise UnreadableError("more numbers than vectors can have")
+    return read(form, batch, body)
+
+
+def _rounded(vectors: list[list[float]]) -> Steps[list[list[float]]]:
+    """Cut numbers to ``DIGITS``."""
+    rounded: list[list[float]] = []
+    for vector in vectors:
+        rounded.append([float(f"{number:.{DIGITS}g}") for number in vector])
+        yield
+    return rounded
+
+
 def _joined(answers: list[Embedded]) -> Embeddings:
     found = [vector for one in answers for vector in one.vectors]
-    vectors = [[float(f"{number:.{DIGITS}g}") for number in vector] for vector in found]
     return Embeddings(
-        vectors=vectors,
-        dimensions=len(vectors[0]),
+        vectors=found,
+        dimensions=len(found[0]),
         model_served=answers[0].model,
         usage=reduce(add, (one.usage for one in answers)),
     )
