@@ -12,6 +12,10 @@ EXTRAS = "extra_content"
 """The name under which a kept block has what was sent beside each call."""
 
 
+_LOOKED_AT = 64 * 1024
+"""Characters of arguments up to which a call may be seen to be whole without being told."""
+
+
 class CallFragments:
     """Puts the fragments of a stream to their calls.
 
@@ -91,6 +95,9 @@ def _id(part: CallPart) -> str:
 
 
 def _is_whole(arguments: str) -> bool:
+    if len(arguments) > _LOOKED_AT:
+        # Read again at each fragment, longer ones would take time by the square of their length.
+        return False
     try:
         msgspec.json.decode(arguments)
     except (msgspec.DecodeError, RecursionError):
