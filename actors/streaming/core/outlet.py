@@ -80,8 +80,19 @@ class Outlet:
     def _taking(self, deltas: list[Delta]) -> Steps[list[Delta]]:
         out: list[Delta] = []
         for delta in deltas:
-            if self.blocked is None:
-                yield from self._take(delta, out)
+            if self.blocked is not None:
+                break
+            if isinstance(delta, ToolCall):
+                yield from self._call(delta, out)
+                continue
+            kind, text = type(delta), delta.text
+            if self._joint is not None and kind is TextDelta:
+                text = self._joint.feed(text)
+            screen = self._screens.get(kind)
+            if screen is not None:
+                text = yield from screen.feed(text)
+                self.blocked = screen.blocked
+            self._grow(kind, text, out)
         self.published = self.published or bool(out)
         return out
 
@@ -110,19 +121,6 @@ class Outlet:
         """Say what the rules have found in all calls so far."""
         found = [one for screen in self._screens.values() for one in screen.findings()]
         return merged([*self._past, *found])
-
-    def _take(self, delta: Delta, out: list[Delta]) -> Steps[None]:
-        if isinstance(delta, ToolCall):
-            yield from self._call(delta, out)
-            return
-        text = delta.text
-        if self._joint is not None and isinstance(delta, TextDelta):
-            text = self._joint.feed(text)
-        screen = self._screens.get(type(delta))
-        if screen is not None:
-            text = yield from screen.feed(text)
-            self.blocked = screen.blocked
-        self._grow(type(delta), text, out)
 
     def _grow(self, kind: type[Delta], text: str, out: list[Delta]) -> None:
         if not text:

@@ -68,7 +68,9 @@ class Automaton:
         self._marks = _Marks()
         self._masks: dict[str, int] = {}
         self._states: dict[int, State] = {}
-        self._begins: tuple[dict[str, State], dict[str, State]] = ({}, {})
+        self.begun: tuple[dict[str, State], dict[str, State]] = ({}, {})
+        """What ``begin`` has returned, not behind a word and behind one."""
+
         self._remembered = 0
 
     @property
@@ -108,7 +110,7 @@ class Automaton:
 
     def begin(self, character: str, *, after_word: bool) -> State:
         """Return the state of a search that begins with a character; ``nowhere`` if none does."""
-        known = self._begins[after_word]
+        known = self.begun[after_word]
         state = known.get(character)
         if state is None:
             first = self._first if after_word else self._first | self._first_whole
@@ -151,7 +153,7 @@ class Automaton:
         for state in self._states.values():
             state.ahead.clear()
         self._states.clear()
-        for known in self._begins:
+        for known in self.begun:
             known.clear()
         self._remembered = 0
 

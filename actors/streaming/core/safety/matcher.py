@@ -29,7 +29,9 @@ class Matcher:
 
     def __init__(self, automaton: Automaton) -> None:
         self._automaton = automaton
-        self._searches: list[tuple[int, State]] = []
+        self.searches: list[tuple[int, State]] = []
+        """What is under way: each takes a step a character."""
+
         self._found: dict[int, Match] = {}
         self._at = 0
         self._after_word = False
@@ -37,18 +39,13 @@ class Matcher:
     @property
     def horizon(self) -> int:
         """Up to where the text is decided."""
-        starts = [start for start, _ in self._searches[:1]]
-        return min([self._at, *starts, *self._found])
+        first = self.searches[0][0] if self.searches else self._at
+        return min(first, *self._found) if self._found else first
 
     @property
     def idle(self) -> bool:
         """Whether no search is under way, so that only a match's first character matters."""
-        return not (self._searches or self._found)
-
-    @property
-    def load(self) -> int:
-        """How many steps a character takes now."""
-        return 1 + len(self._searches)
+        return not (self.searches or self._found)
 
     def skip(self, text: str) -> None:
         """Take in a text, while idle, with whose characters no match begins."""
@@ -59,17 +56,19 @@ class Matcher:
         """Take in the next character and return the matches that are now certain."""
         automaton, in_word = self._automaton, is_word_character(character)
         nowhere = automaton.nowhere
-        if not in_word and self._searches:
+        if not in_word and self.searches:
             self._note_words()
         searches: list[tuple[int, State]] = []
-        for start, state in self._searches:
+        for start, state in self.searches:
             reached = state.ahead.get(character) or automaton.onward(state, character)
             if reached is not nowhere:
                 searches.append((start, reached))
-        begun = automaton.begin(character, after_word=self._after_word)
+        begun = automaton.begun[self._after_word].get(character)
+        if begun is None:
+            begun = automaton.begin(character, after_word=self._after_word)
         if begun is not nowhere:
             searches.append((self._at, begun))
-        self._searches = searches
+        self.searches = searches
         self._at += 1
         self._after_word = in_word
         for start, state in searches:
@@ -80,12 +79,12 @@ class Matcher:
     def finish(self) -> list[Match]:
         """Say that the text has ended, and return the last matches."""
         self._note_words()
-        self._searches = []
+        self.searches = []
         return self._decide()
 
     def _note_words(self) -> None:
         """Note the searches that have come to a word's end; the longest match of a start wins."""
-        for start, state in self._searches:
+        for start, state in self.searches:
             if state.rule_whole is not None:
                 self._found[start] = Match(start, self._at, state.rule_whole)
 
@@ -93,10 +92,10 @@ class Matcher:
         decided: list[Match] = []
         while self._found:
             first = min(self._found)
-            if self._searches and self._searches[0][0] <= first:
+            if self.searches and self.searches[0][0] <= first:
                 break
             match = self._found[first]
             decided.append(match)
             self._found = {start: m for start, m in self._found.items() if start >= match.end}
-            self._searches = [(start, b) for start, b in self._searches if start >= match.end]
+            self.searches = [(start, b) for start, b in self.searches if start >= match.end]
         return decided

@@ -18,6 +18,9 @@ _SKIPPED = 1024
 
 _SKIPPED_A_STEP = 4
 
+_UNCOUNTED = 250
+"""Steps that are counted together."""
+
 
 class Screen:
     """Passes one text through. After ``blocked`` nothing more comes out.
@@ -47,18 +50,24 @@ class Screen:
         if not self._matchers:
             return text
         out: list[str] = []
-        place, making = 0, self._rules.making
-        while place < len(text) and self.blocked is None:
-            made = making.steps
-            harmless = self._harmless(text, place)
+        place, length, steps = 0, len(text), 0
+        making = self._rules.making
+        made = making.steps
+        while place < length and self.blocked is None:
+            harmless = place if self._held else self._harmless(text, place)
             if harmless > place:
                 self._skip(text[place:harmless], out)
-                steps = 1 + (harmless - place) // _SKIPPED_A_STEP
+                steps += 1 + (harmless - place) // _SKIPPED_A_STEP
+                place = harmless
             else:
-                steps = self._step(text[place], out)
-            if self._effort.spend(steps + making.steps - made):
-                yield
-            place = max(harmless, place + 1)
+                steps += self._step(text[place], out)
+                place += 1
+            if steps > _UNCOUNTED or making.steps != made:
+                steps, made = steps + making.steps - made, making.steps
+                if self._effort.spend(steps):
+                    yield
+                steps = 0
+        self._effort.spend(steps)
         return "".join(out)
 
     def finish(self) -> str:
@@ -81,7 +90,7 @@ class Screen:
 
     def _harmless(self, text: str, place: int) -> int:
         """Return up to where nothing is under way and no match begins."""
-        if self._held or not all(matcher.idle for matcher in self._matchers.values()):
+        if not all(matcher.idle for matcher in self._matchers.values()):
             return place
         known, end = self._rules.known, min(len(text), place + _SKIPPED)
         while place < end:
@@ -105,8 +114,9 @@ class Screen:
         self._held += character
         steps = 2
         for outcome, matcher in self._matchers.items():
-            steps += matcher.load
-            self._take(outcome, matcher.step(character), out)
+            steps += len(matcher.searches)
+            if decided := matcher.step(character):
+                self._take(outcome, decided, out)
         if self.blocked is None:
             self._release(min(it.horizon for it in self._matchers.values()), out)
         # A text that grows by what is put into it is paid for as well.

@@ -150,7 +150,7 @@ def test_the_worst_pattern_takes_a_bounded_time_a_character():
 
     fed(screen, "a" * 5_000)
 
-    assert max(len(it._searches) for it in screen._matchers.values()) <= MAX_POSITIONS
+    assert max(len(it.searches) for it in screen._matchers.values()) <= MAX_POSITIONS
 
 
 @pytest.mark.parametrize("text", ["ß", "İ", "ﬁ", "é", "😀", "\ud800"])
