@@ -36,6 +36,7 @@ _URL_CHARACTERS = re.compile(r"[\x21-\x7e]*\Z")
 
 FRAMING_HEADERS = frozenset(
     {
+        "accept-encoding",
         "connection",
         "content-length",
         "expect",
