@@ -1,7 +1,8 @@
 """The HTTP listener of a process: ``/metrics``, and ``/livez`` and ``/readyz`` for probes.
 
-It answers GET and HEAD, one request a connection, and holds no more than a few connections at once,
-so that nobody can make it use memory. That it answers at all says that the event loop turns.
+It answers GET and HEAD, one request a connection, and holds no more than some connections at once,
+so that nobody can make it use memory; the idlest is closed for a new one, so that nobody can keep a
+probe out. That it answers at all says that the event loop turns.
 """
 
 from collections.abc import AsyncGenerator, Callable, Sequence
@@ -15,8 +16,9 @@ from anyio.abc import SocketAttribute, SocketStream
 from bus.errors import ConfigError
 from bus.telemetry import metrics
 
-MOST_CONNECTIONS = 16
+MOST_CONNECTIONS = 64
 MOST_REQUEST_BYTES = 8192
+HEAD_SECONDS = 2.0
 REQUEST_SECONDS = 5.0
 
 _PLAIN = "text/plain; charset=utf-8"
@@ -29,31 +31,53 @@ class _Answer(NamedTuple):
     content_type: str = _PLAIN
 
 
+class _Call:
+    """One connection, and how far its request has come."""
+
+    def __init__(self, scope: anyio.CancelScope) -> None:
+        self.scope = scope
+        self.stage = 0
+        """0 while nothing has come, 1 while the head is not whole, 2 when it is answered."""
+
+
 class _Listener:
     """Answers by what the process says it still lacks."""
 
     def __init__(self, missing: Callable[[], Sequence[str]]) -> None:
         self._missing = missing
-        self._open = 0
+        self._open: dict[_Call, None] = {}
 
     async def serve(self, stream: SocketStream) -> None:
         """Answer one connection, within bounds, and close it whatever came."""
         async with stream:
-            if self._open >= MOST_CONNECTIONS:
-                return
-            self._open += 1
-            try:
-                with anyio.move_on_after(REQUEST_SECONDS):
-                    await self._exchange(stream)
-            except (anyio.BrokenResourceError, anyio.EndOfStream):
-                return
-            finally:
-                self._open -= 1
+            self._make_room()
+            with anyio.move_on_after(REQUEST_SECONDS) as scope:
+                call = _Call(scope)
+                self._open[call] = None
+                try:
+                    await self._exchange(stream, call)
+                except (anyio.BrokenResourceError, anyio.EndOfStream, TimeoutError):
+                    return
+                finally:
+                    self._open.pop(call, None)
 
-    async def _exchange(self, stream: SocketStream) -> None:
+    def _make_room(self) -> None:
+        """Close the oldest of the connections that have come least far, where there are many.
+
+        Otherwise connections on which nothing happens would keep a probe out.
+        """
+        if len(self._open) >= MOST_CONNECTIONS:
+            idlest = min(self._open, key=lambda call: call.stage)
+            del self._open[idlest]
+            idlest.scope.cancel()
+
+    async def _exchange(self, stream: SocketStream, call: _Call) -> None:
         request = b""
-        while b"\r\n\r\n" not in request and len(request) < MOST_REQUEST_BYTES:
-            request += await stream.receive()
+        with anyio.fail_after(HEAD_SECONDS):
+            while b"\r\n\r\n" not in request and len(request) < MOST_REQUEST_BYTES:
+                request += await stream.receive(MOST_REQUEST_BYTES)
+                call.stage = 1
+        call.stage = 2
         method, answer = self._answer(request)
         await stream.send(_encode(answer, with_body=method != b"HEAD"))
 

@@ -1,20 +1,20 @@
 """Named secrets: a definition names one, the operator says whom it may serve.
 
 A key is looked up in the environment of the process that sends it, at the moment of sending, and
-goes only to the hosts its entry lists, over TLS or to this machine. It is never stored, logged or
-put into an error.
+goes only to the hosts its entry lists (``bus.hosts``), over TLS or to this machine. It is never
+stored, logged or put into an error.
 """
 
 import os
 from collections.abc import Mapping
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import urlsplit
 
 import msgspec
 
 from bus.errors import ConfigError, ProblemError, problem
+from bus.hosts import Entry, entry_of, target_of
 from schemas.ids import Token
 
 FIELD = "provider.secret"
@@ -29,12 +29,20 @@ _WELL_KNOWN = (
 )
 """Name, variable of the key, variable of the address, and the address unless that is set."""
 
-_GOOGLE_HOSTS = ("*.googleapis.com",)
+_VERTEX_PLACES = (
+    "aiplatform.googleapis.com",
+    "*-aiplatform.googleapis.com",
+    "aiplatform.us.rep.googleapis.com",
+    "aiplatform.eu.rep.googleapis.com",
+)
+_VERTEX_HOSTS = tuple(f"{host}/{path}" for host in _VERTEX_PLACES for path in ("v1", "v1beta1"))
+"""A token of Google's is good for all its services, and so goes to this one alone."""
+
 _BEDROCK_HOSTS = ("bedrock-runtime.*.amazonaws.com", "bedrock-runtime.*.amazonaws.com.cn")
 """Anybody can have a host in AWS's domain, but none of that name."""
 
 _CLOUDS = (
-    ("vertex", "GOOGLE_APPLICATION_CREDENTIALS", _GOOGLE_HOSTS),
+    ("vertex", "GOOGLE_APPLICATION_CREDENTIALS", _VERTEX_HOSTS),
     ("bedrock", "AWS_BEARER_TOKEN_BEDROCK", _BEDROCK_HOSTS),
     ("aws_access_key_id", "AWS_ACCESS_KEY_ID", _BEDROCK_HOSTS),
     ("aws_secret_access_key", "AWS_SECRET_ACCESS_KEY", _BEDROCK_HOSTS),
@@ -43,7 +51,6 @@ _CLOUDS = (
 """Name, variable and hosts of the secrets for clouds, whose hosts differ by region."""
 
 Tenant = Annotated[str, msgspec.Meta(pattern=r"^(\*|[A-Za-z0-9_-]{1,64})$")]
-Host = Annotated[str, msgspec.Meta(pattern=r"^(\*\.)?[^\s/@*]+(\.\*\.[^\s/@*]+)?$")]
 
 
 class SecretEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -52,10 +59,10 @@ class SecretEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     env: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
     """The environment variable that holds it."""
 
-    hosts: Annotated[tuple[Host, ...], msgspec.Meta(min_length=1)]
-    """The hosts it may be sent to: ``api.example.com``, with a port, or ``*.example.com``.
+    hosts: Annotated[tuple[str, ...], msgspec.Meta(min_length=1)]
+    """The hosts it may be sent to: ``api.example.com``, with a port or path, ``*.example.com``.
 
-    A ``*`` between dots stands for one name: ``api.*.example.com``.
+    A ``*`` elsewhere stands for a part of one label: ``api.*.example.com``. See ``bus.hosts``.
     """
 
     tenants: tuple[Tenant, ...] = ("*",)
@@ -67,6 +74,7 @@ class Secrets:
 
     def __init__(self, entries: Mapping[str, SecretEntry], environ: Mapping[str, str]) -> None:
         self._entries = dict(entries)
+        self._places = {name: _places(name, entry) for name, entry in entries.items()}
         self._environ = environ
 
     @classmethod
@@ -95,7 +103,7 @@ class Secrets:
         if entry is None or not ({"*", tenant} & set(entry.tenants)):
             # One answer for both, or a tenant could learn the names of another's secrets.
             raise problem("unauthorized", f"There is no secret named {name} here.", field=field)
-        _demand_place(entry, urlsplit(url), field)
+        _demand_place(self._places[name], url, field)
         return self._value(entry, name, field)
 
     def holds(self, name: str, tenant: str) -> bool:
@@ -118,33 +126,24 @@ class Secrets:
         return f"Secrets({', '.join(sorted(self._entries))})"
 
 
-def _demand_place(entry: SecretEntry, url: SplitResult, field: str) -> None:
-    host = (url.hostname or "").rstrip(".")
-    if url.scheme != "https" and not _is_here(host):
+def _places(name: str, entry: SecretEntry) -> tuple[Entry, ...]:
+    places = [entry_of(host) for host in entry.hosts]
+    if None in places:
+        wrong = entry.hosts[places.index(None)]
+        raise ConfigError(FILE_SETTING, f"{name}: {wrong!r} is no host that a secret can go to")
+    return tuple(place for place in places if place is not None)
+
+
+def _demand_place(places: tuple[Entry, ...], url: str, field: str) -> None:
+    target = target_of(url)
+    if target is not None and target.scheme != "https" and not target.is_here:
         raise _misplaced("A secret is only sent over https, or to this machine.", field)
-    if not any(_matches(pattern.lower(), host, url.port) for pattern in entry.hosts):
+    if target is None or not any(place.matches(target) for place in places):
         raise _misplaced("This secret must not be sent to that host.", field)
-
-
-def _is_here(host: str) -> bool:
-    try:
-        return host == "localhost" or ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _misplaced(reason: str, field: str) -> ProblemError:
     return problem("forbidden", reason, field=field)
-
-
-def _matches(pattern: str, host: str, port: int | None) -> bool:
-    if pattern.startswith("*."):
-        return host.endswith(pattern[1:])
-    if ".*." in pattern:
-        before, _, after = pattern.partition(".*.")
-        one = host.removeprefix(f"{before}.").removesuffix(f".{after}")
-        return host == f"{before}.{one}.{after}" and "." not in one
-    return pattern in {host, f"[{host}]", f"{host}:{port}", f"[{host}]:{port}"}
 
 
 def _built_in(environ: Mapping[str, str]) -> dict[str, SecretEntry]:

@@ -10,12 +10,21 @@ Letters match in either case.
 """
 
 import re
+from collections.abc import Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 MAX_POSITIONS = 100
 """Characters of a pattern's longest match."""
 
+MAX_TOTAL_POSITIONS = 20_000
+"""Characters of the longest matches of all words and patterns of a definition together."""
+
+MAX_TOTAL_CLASSES = 1_000
+"""Different classes in all patterns of a definition: a new character is compared with each."""
+
 _QUANTIFIER = re.compile(r"\?|\{(\d{1,3})(?:,(\d{1,3}))?\}")
+_QUANTIFYING = ("?", "{")
 _RESERVED = "*+()|^$?{}[]"
 
 
@@ -30,6 +39,11 @@ class CharacterClass(NamedTuple):
     ranges: tuple[tuple[str, str], ...] = ()
     kinds: frozenset[str] = frozenset()
     negated: bool = False
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether it lists all its characters."""
+        return not (self.ranges or self.kinds or self.negated)
 
     def matches(self, character: str) -> bool:
         """Say whether a character, in either case, is one of the class."""
@@ -49,6 +63,32 @@ class Position(NamedTuple):
     optional: bool
 
 
+class Total:
+    """Adds up the positions and classes of patterns that are searched for together.
+
+    ``times`` the bounds of one definition are allowed.
+    """
+
+    def __init__(self, times: int = 1) -> None:
+        self._most = times * MAX_TOTAL_POSITIONS
+        self._most_classes = times * MAX_TOTAL_CLASSES
+        self._positions = 0
+        self._classes: set[CharacterClass] = set()
+
+    def add(self, positions: Sequence[Position]) -> None:
+        """Add a pattern.
+
+        Raises:
+            PatternError: there is too much.
+        """
+        self._positions += len(positions)
+        if self._positions > self._most:
+            raise PatternError(f"may match more than {self._most:,} characters in all")
+        self._classes |= {one.characters for one in positions if not one.characters.is_plain}
+        if len(self._classes) > self._most_classes:
+            raise PatternError(f"hold more than {self._most_classes:,} different classes")
+
+
 def is_word_character(character: str) -> bool:
     """Say whether a character belongs to a word."""
     return character.isalnum() or character == "_"
@@ -56,7 +96,7 @@ def is_word_character(character: str) -> bool:
 
 def word(text: str) -> tuple[Position, ...]:
     """Return the positions of a literal text."""
-    return tuple(Position(CharacterClass(frozenset({each})), optional=False) for each in text)
+    return tuple(Position(_just(each), optional=False) for each in text)
 
 
 def parse(pattern: str) -> tuple[Position, ...]:
@@ -69,14 +109,23 @@ def parse(pattern: str) -> tuple[Position, ...]:
     place = 0
     while place < len(pattern):
         characters, place = _element(pattern, place)
+        if pattern[place : place + 1] not in _QUANTIFYING:
+            positions.append(Position(characters, optional=False))
+            continue
         least, most, place = _repetition(pattern, place)
         positions += [Position(characters, optional=False)] * least
         positions += [Position(characters, optional=True)] * (most - least)
         if len(positions) > MAX_POSITIONS:
-            raise PatternError(f"may match more than {MAX_POSITIONS} characters")
+            raise _too_long()
+    if len(positions) > MAX_POSITIONS:
+        raise _too_long()
     if all(position.optional for position in positions):
         raise PatternError("matches where there is nothing")
     return tuple(positions)
+
+
+def _too_long() -> PatternError:
+    return PatternError(f"may match more than {MAX_POSITIONS} characters")
 
 
 def _is_of_kind(character: str, kind: str) -> bool:
@@ -101,7 +150,12 @@ def _element(pattern: str, place: int) -> tuple[CharacterClass, int]:
         return CharacterClass(kinds=frozenset(".")), place + 1
     if character in _RESERVED:
         raise PatternError(f"{character} at {place} must be written \\{character}")
-    return CharacterClass(frozenset({character})), place + 1
+    return _just(character), place + 1
+
+
+@lru_cache(maxsize=1024)
+def _just(character: str) -> CharacterClass:
+    return CharacterClass(frozenset({character}))
 
 
 def _escape(pattern: str, place: int) -> tuple[CharacterClass, int]:

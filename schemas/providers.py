@@ -4,6 +4,7 @@ A secret is named, never written out: the operator's map says what the name stan
 hosts and tenants it may serve.
 """
 
+import re
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
@@ -124,6 +125,22 @@ def family_of(model: str) -> Family | None:
     return None if "." in model.rpartition("/")[2] else "anthropic."
 
 
+_REGION = re.compile(r"[a-z0-9][a-z0-9-]{0,31}\Z")
+_PLACES_OF_AN_ARN = 6
+
+
+def region_of(arn: str) -> str | None:
+    """Return the region of a model that is named by its ARN, None if that names none."""
+    told = _told(arn)
+    return told if _REGION.match(told) else None
+
+
+def _told(arn: str) -> str:
+    """Return what stands where an ARN tells its region."""
+    parts = arn.split(":")
+    return parts[3] if parts[0] == "arn" and len(parts) >= _PLACES_OF_AN_ARN else ""
+
+
 class Google(_Remote, tag="google"):
     """Google Gemini by API key; with a ``project``, Vertex AI.
 
@@ -179,6 +196,30 @@ class Scripted(_Provider, tag="scripted"):
     responses: Annotated[list[str], msgspec.Meta(min_length=1, max_length=1000)]
     delay_ms: Annotated[int, msgspec.Meta(ge=0, le=60_000)] = 100
     failures: list[ScriptedFailure] = []
+
+
+def path_fault(provider: "Provider") -> str | None:
+    """Return the field that would leave its place in the path of a URL, None if none would.
+
+    Names of models stand in paths at Bedrock, Google and Azure. They are escaped there; but a
+    segment ``..``, ``.`` or none is taken out by whoever puts a path in order, escaped or not. An
+    ARN's region is a part of the host.
+    """
+    match provider:
+        case Bedrock(model=arn, region=None) if _told(arn) and not region_of(arn):
+            return "model"
+        case Bedrock(model=name) | Google(model=name):
+            return "model" if _leaves(name) else None
+        case Azure(deployment=str() as name):
+            return "deployment" if _leaves(name) else None
+        case Azure(model=name):
+            return "model" if _leaves(name) else None
+        case _:
+            return None
+
+
+def _leaves(name: str) -> bool:
+    return any(segment.strip() in {"", ".", ".."} for segment in re.split(r"[/\\]", name))
 
 
 Remote = OpenAI | Azure | Anthropic | Bedrock | Google | Ollama | Groq | Custom

@@ -35,6 +35,7 @@ from bus.ports import Bus
 from bus.rpc import Owners, command
 from bus.service import Caller, Endpoint
 from bus.shard import Entity
+from bus.slices import Slices
 from bus.subjects import fill
 from bus.telemetry import metrics
 from schemas.agents import (
@@ -144,6 +145,7 @@ class Agents:
         self._streams = stores.streams
         self._index = stores.executions
         self._purse = purse
+        self._slices = Slices()
 
     def endpoints(self) -> Sequence[Endpoint]:
         """Return all requests this actor answers."""
@@ -220,13 +222,15 @@ class Agents:
         given = wanted.id or caller.submission
         origin = self._origin(caller, agent, wanted, given or new_id(), _digest(wanted))
         timeout = agent.limits.timeout_seconds or self._config.execution_timeout
+        accepted = accept(origin, request, agent.policy, timeout=timeout)
         return await self._begin(
-            accept(origin, request, agent.policy, timeout=timeout), fresh=given is None
+            await self._slices.run(accepted, caller.tenant), fresh=given is None
         )
 
     async def do_generate(self, caller: Caller, wanted: Generate) -> ExecutionHandle:
         """Begin an execution without an agent, or attach to the one that has the same id."""
-        request = plain_request(wanted, self._bus.clock())
+        plain = plain_request(wanted, self._bus.clock())
+        request = await self._slices.run(plain, caller.tenant)
         if isinstance(request, Problem):
             raise ProblemError(request)
         usual = self._config
@@ -242,7 +246,8 @@ class Agents:
             project=wanted.project,
             trace=caller.trace,
         )
-        wish = accept(origin, request, wanted.policy, timeout=allowed.timeout)
+        accepted = accept(origin, request, wanted.policy, timeout=allowed.timeout)
+        wish = await self._slices.run(accepted, caller.tenant)
         return await self._begin(wish, fresh=given is None)
 
     async def _begin(self, wanted: Accept, *, fresh: bool) -> ExecutionHandle:
@@ -266,7 +271,7 @@ class Agents:
             if wanted.session is not None
             else []
         )
-        request = assemble(agent, wanted, turns)
+        request = await self._slices.whole(lambda: assemble(agent, wanted, turns), caller.tenant)
         if isinstance(request, Problem):
             raise ProblemError(request)
         return request

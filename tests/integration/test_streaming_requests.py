@@ -13,6 +13,7 @@ from actors.streaming.adapters.providers import open_providers
 from bus.egress import Egress
 from bus.secrets import Secrets
 from schemas.lifecycle import FailGeneration, FinishGeneration
+from schemas.llm import ModelConfig
 from schemas.problems import Problem
 from schemas.providers import Custom, Groq, OpenAI, Provider
 from tests.attempts import KEY, NOW, at, config, failed, generating, ignore, work
@@ -159,6 +160,57 @@ async def test_a_server_without_stream_options_is_asked_again_without_and_rememb
             assert isinstance(await generator.run(work(at(fake)), ignore), FinishGeneration)
 
     assert ["stream_options" in body for body in fake.bodies] == [True, False, False]
+
+
+async def test_what_one_tenant_has_found_changes_no_request_of_another():
+    async def strict_to_one(request: Any) -> Any:
+        body = msgspec.json.decode(await request.read())
+        if "stream_options" in body and body.get("user") == "acme":
+            return await refusing(400, {"message": "unknown field stream_options"})(request)
+        return await answering("x")(request)
+
+    async with fake_provider(strict_to_one) as fake, generating() as generator:
+        for tenant in ("acme", "other", "acme", "other"):
+            asked = work(at(fake), config=ModelConfig(extra={"user": tenant}))
+            asked = msgspec.structs.replace(asked, tenant=tenant)
+            assert isinstance(await generator.run(asked, ignore), FinishGeneration)
+
+    having = [(body["user"], "stream_options" in body) for body in fake.bodies]
+    assert having == [
+        ("acme", True),
+        ("acme", False),
+        ("other", True),
+        ("acme", False),
+        ("other", True),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("message", "answers", "sent"),
+    [
+        ("Unrecognized request argument supplied: stream_options_x", False, [True, True]),
+        ("my-stream_options is unknown", False, [True, True]),
+        ("body.stream_options: Extra inputs are not permitted", True, [True, False, False]),
+        ("Unknown parameter: 'stream_options.include_usage'.", True, [True, False, False]),
+        # It was not the reason: without it, the server refuses as well.
+        ("unknown field stream_options", False, [True, False, True, False]),
+    ],
+)
+async def test_a_field_is_left_out_where_it_was_named_and_is_known_to_be_the_reason(
+    message: str, answers: bool, sent: list[bool]
+):
+    async def refusing_it(request: Any) -> Any:
+        body = msgspec.json.decode(await request.read())
+        if answers and "stream_options" not in body:
+            return await answering("x")(request)
+        return await refusing(400, {"message": message})(request)
+
+    async with fake_provider(refusing_it) as fake, generating() as generator:
+        for _ in range(2):
+            result = await generator.run(work(at(fake)), ignore)
+            assert isinstance(result, FinishGeneration) is answers
+
+    assert ["stream_options" in body for body in fake.bodies] == sent
 
 
 async def test_connections_are_kept_for_the_next_call_and_opened_for_all_that_run_at_once():

@@ -4,6 +4,8 @@ import hashlib
 from datetime import timedelta
 from typing import Any
 
+import msgspec
+
 from actors.streaming.adapters.generation import Generator
 from schemas.lifecycle import Deltas, FailGeneration, FinishGeneration
 from schemas.llm import ModelConfig
@@ -11,7 +13,7 @@ from schemas.problems import Problem
 from schemas.providers import Scripted, ScriptedFailure
 from schemas.streams import ContentChunk, StreamEvent, Thinking
 from schemas.usage import Usage
-from tests.attempts import failed, generating, place, text_of, work
+from tests.attempts import failed, generating, ignore, place, text_of, work
 
 
 async def play(
@@ -82,3 +84,23 @@ async def test_words_come_apart_by_the_delay_and_the_deadline_cuts_them():
     assert text_of(events) == "one"
     assert isinstance(result, FailGeneration)
     assert result.problem.code == "timeout"
+
+
+async def test_the_calls_of_one_tenant_do_not_count_for_another():
+    script = Scripted(responses=["one", "two"], delay_ms=0)
+    texts: list[tuple[str, str]] = []
+    async with generating() as generator:
+        for tenant in ("acme", "acme", "acme", "other", "acme"):
+            result = await generator.run(
+                msgspec.structs.replace(work(script), tenant=tenant), ignore
+            )
+            assert isinstance(result, FinishGeneration)
+            texts.append((tenant, result.answer.text))
+
+    assert texts == [
+        ("acme", "one"),
+        ("acme", "two"),
+        ("acme", "one"),
+        ("other", "one"),
+        ("acme", "two"),
+    ]

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from actors.agents.core.checks import check
+from actors.agents.core.checks import checking
 from actors.agents.core.complexity import measure
 from actors.agents.core.rules import choose
 from schemas.agents import AgentDefinition
@@ -16,6 +16,7 @@ from schemas.llm import ChatMessage, GenerateRequest
 from schemas.policy import Policy
 from schemas.problems import Problem
 from schemas.providers import Anthropic, OpenAI
+from schemas.steps import Steps
 
 BATCHED = (OpenAI, Anthropic)
 """The providers whose batch APIs are spoken."""
@@ -45,7 +46,13 @@ def bounds(wanted: Generate, *, timeout: float, attempts: int) -> Bounds:
     return Bounds(limits.timeout_seconds or timeout, limits.max_attempts or attempts)
 
 
-def accept(origin: Origin, request: GenerateRequest, policy: Policy, *, timeout: float) -> Accept:
+MAX_PARTS = 20_000
+"""Parts of all messages of a plain generation, with calls of tools and blocks of providers."""
+
+
+def accept(
+    origin: Origin, request: GenerateRequest, policy: Policy, *, timeout: float
+) -> Steps[Accept]:
     """Build the command. What the rules decide is in the origin, and the policy is rid of them.
 
     ``timeout`` is in seconds.
@@ -54,14 +61,15 @@ def accept(origin: Origin, request: GenerateRequest, policy: Policy, *, timeout:
         # The very same: what is left at its default is not written to the journal.
         policy = NO_POLICY
     if policy.rules:
-        measured = measure(origin.task, turns=_turns(request.messages), tools=len(request.tools))
+        turns, tools = _turns(request.messages), len(request.tools)
+        measured = yield from measure(origin.task, turns=turns, tools=tools)
         request, choices = choose(request, policy.rules, measured)
         origin = msgspec.structs.replace(origin, choices=list(choices))
         policy = msgspec.structs.replace(policy, rules=[])
     return Accept(origin=origin, request=request, timeout_seconds=timeout, policy=policy)
 
 
-def plain_request(wanted: Generate, now: datetime) -> GenerateRequest | Problem:
+def plain_request(wanted: Generate, now: datetime) -> Steps[GenerateRequest | Problem]:
     """Build the request of a plain generation, held to what a stored definition is held to.
 
     Refuses with ``validation``.
@@ -83,8 +91,12 @@ def plain_request(wanted: Generate, now: datetime) -> GenerateRequest | Problem:
     if sum(len(message.text) for message in wanted.messages) > MAX_TASK_CHARACTERS:
         message = f"hold more than {MAX_TASK_CHARACTERS:,} characters"
         return Problem(code="validation", message=message, field="messages")
+    if sum(map(_size, wanted.messages)) > MAX_PARTS:
+        message = f"hold more than {MAX_PARTS:,} parts, calls and blocks"
+        return Problem(code="validation", message=message, field="messages")
+    found = yield from checking(stand_in)
     return (
-        check(stand_in)
+        found
         or _unbatched(wanted)
         or GenerateRequest(
             provider=wanted.provider,
@@ -107,6 +119,12 @@ def _unbatched(wanted: Generate) -> Problem | None:
             message = "only the providers openai and anthropic answer in batches"
             return Problem(code="validation", message=message, field=field)
     return None
+
+
+def _size(message: ChatMessage) -> int:
+    """Count what a message is written of: each takes some microseconds, several times."""
+    parts = 1 if isinstance(message.content, str) else len(message.content)
+    return parts + len(message.tool_calls) + len(message.blocks)
 
 
 def task_of(messages: Sequence[ChatMessage]) -> str:

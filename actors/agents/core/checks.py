@@ -22,6 +22,7 @@ from schemas.capabilities import refusals
 from schemas.ids import TOKEN_PATTERN
 from schemas.problems import Problem
 from schemas.providers import Scripted
+from schemas.steps import Steps, at_once
 
 MAX_DEFINITION_BYTES = 512 * 1024
 """A definition as JSON: half of what a message carries by default, because others hold it."""
@@ -35,6 +36,7 @@ _URL_CHARACTERS = re.compile(r"[\x21-\x7e]*\Z")
 
 FRAMING_HEADERS = frozenset(
     {
+        "accept-encoding",
         "connection",
         "content-length",
         "expect",
@@ -49,12 +51,22 @@ FRAMING_HEADERS = frozenset(
 
 
 def check(definition: AgentDefinition) -> Problem | None:
+    """Return what ``checking`` returns, without a pause."""
+    return at_once(checking(definition))
+
+
+def checking(definition: AgentDefinition) -> Steps[Problem | None]:
     """Return the first reason why a definition cannot be stored, None if it can.
 
     All are ``validation``, with the dotted path of the field. A value is never repeated in the
     message, because it may be a secret.
     """
-    return next((found for one in _CHECKS if (found := one(definition)) is not None), None)
+    for one in _CHECKS:
+        found = one(definition)
+        if found is not None:
+            return found
+        yield
+    return None
 
 
 def _id(definition: AgentDefinition) -> Problem | None:
@@ -83,7 +95,12 @@ def _is_credential(place: Place, text: str) -> bool:
 
 
 def _size(definition: AgentDefinition) -> Problem | None:
-    if len(msgspec.json.encode(definition)) > MAX_DEFINITION_BYTES:
+    try:
+        size = len(msgspec.json.encode(definition))
+    except RecursionError:
+        # The walk tells where.
+        return None
+    if size > MAX_DEFINITION_BYTES:
         return _problem(None, f"the definition is larger than {MAX_DEFINITION_BYTES:,} bytes")
     return None
 
@@ -189,8 +206,8 @@ def _problem(field: str | None, message: str) -> Problem:
 
 _CHECKS: tuple[Callable[[AgentDefinition], Problem | None], ...] = (
     _id,
-    _contents,
     _size,
+    _contents,
     _base_url,
     _headers,
     _place,
@@ -199,4 +216,5 @@ _CHECKS: tuple[Callable[[AgentDefinition], Problem | None], ...] = (
     _tools,
     _policy,
 )
-"""In this order: the walk, which bounds depth and count, before what relies on the bounds."""
+"""In this order: the size and the walk, which bounds depth and count, before what relies on them.
+The walk searches all texts for credentials, which takes time by their length."""

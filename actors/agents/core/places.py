@@ -4,13 +4,16 @@ Each function returns the offending field and a sentence about it, None if there
 """
 
 from schemas.agents import AgentDefinition
-from schemas.providers import Bedrock, Google, Ollama, family_of
+from schemas.providers import Bedrock, Google, Ollama, family_of, path_fault
 
 Fault = tuple[str, str] | None
 
 
 def place_fault(definition: AgentDefinition) -> Fault:
     """Check the provider that a definition names, by the provider's own rules."""
+    left = path_fault(definition.provider)
+    if left is not None:
+        return f"provider.{left}", f"is no name of a {left}"
     match definition.provider:
         case Bedrock() as provider:
             return _bedrock_keys(provider) or _bedrock_format(provider, definition)
@@ -48,6 +51,4 @@ def _bedrock_format(provider: Bedrock, definition: AgentDefinition) -> Fault:
 def _google(provider: Google) -> Fault:
     if provider.project is None and provider.location != "global":
         return "provider.location", "is of Vertex AI: name provider.project as well"
-    if ".." in provider.model.split("/"):
-        return "provider.model", "is no name of a model"
     return None

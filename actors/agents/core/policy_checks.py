@@ -9,9 +9,10 @@ from typing import Any
 import msgspec
 
 from schemas.agents import AgentDefinition
-from schemas.patterns import PatternError, parse
+from schemas.patterns import PatternError, Total, parse, word
 from schemas.policy import Policy, Rule
 from schemas.problems import Problem
+from schemas.safety import Safety, SafetyRule
 
 Check = Callable[[AgentDefinition], Problem | None]
 
@@ -58,22 +59,31 @@ def _faults(policy: Policy) -> Iterator[Problem]:
     for place, rule in enumerate(policy.rules):
         if rule.model is None and rule.provider is None and rule.temperature is None:
             yield _problem(f"policy.rules.{place}", "chooses neither a model nor a temperature")
-    if policy.safety is None:
-        return
-    size = 0
-    for place, rule in enumerate(policy.safety.rules):
+    if policy.safety is not None:
+        yield from _safety_faults(policy.safety)
+
+
+def _safety_faults(safety: Safety) -> Iterator[Problem]:
+    size = sum(len(text) for rule in safety.rules for text in (*rule.words, *rule.patterns))
+    if size > MAX_PATTERN_CHARACTERS:
+        # Before anything is parsed: what follows takes time by the number of characters.
+        message = f"hold more than {MAX_PATTERN_CHARACTERS:,} characters in words and patterns"
+        yield _problem("policy.safety.rules", message)
+    total = Total()
+    for place, rule in enumerate(safety.rules):
         path = f"policy.safety.rules.{place}"
         if not (rule.words or rule.patterns):
             yield _problem(path, "looks for nothing: give it words or patterns")
-        size += sum(map(len, (*rule.words, *rule.patterns)))
-        for number, pattern in enumerate(rule.patterns):
+        yield from _pattern_faults(path, rule, total)
+
+
+def _pattern_faults(path: str, rule: SafetyRule, total: Total) -> Iterator[Problem]:
+    for kind, read, texts in (("words", word, rule.words), ("patterns", parse, rule.patterns)):
+        for number, text in enumerate(texts):
             try:
-                parse(pattern)
+                total.add(read(text))
             except PatternError as error:
-                yield _problem(f"{path}.patterns.{number}", str(error))
-    if size > MAX_PATTERN_CHARACTERS:
-        message = f"hold more than {MAX_PATTERN_CHARACTERS:,} characters in words and patterns"
-        yield _problem("policy.safety.rules", message)
+                yield _problem(f"{path}.{kind}.{number}", str(error))
 
 
 def _problem(field: str, message: str) -> Problem:

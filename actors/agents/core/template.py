@@ -21,20 +21,25 @@ from schemas.problems import Problem
 MAX_RENDERED_CHARACTERS = 2_000_000
 """A rendered message is at most this long; a short template could otherwise repeat a long value."""
 
+MAX_PLACES = 20_000
+"""A template has at most so many variables, each counted as often as it is used."""
+
 _PLACE = re.compile(r"\{\{([^\W\d]\w*)\}\}|\{([^\W\d]\w*)\}")
 
 
 def render(template: str, variables: Mapping[str, Any]) -> str | Problem:
     """Fill the variables of a template in one pass, in time linear in template and result.
 
-    Refuses with ``validation`` what would become longer than ``MAX_RENDERED_CHARACTERS``, and
-    values nested too deeply to be written as JSON.
+    Refuses with ``validation`` what would become longer than ``MAX_RENDERED_CHARACTERS``, what has
+    more than ``MAX_PLACES`` variables, and values nested too deeply to be written as JSON.
     """
     parts: list[str] = []
     length = end = 0
     value_of = _texts(variables)
     try:
-        for match in _PLACE.finditer(template):
+        for count, match in enumerate(_PLACE.finditer(template), start=1):
+            if count > MAX_PLACES:
+                return _too_many()
             parts += (template[end : match.start()], _replacement(match, value_of))
             end = match.end()
             length += len(parts[-1]) + len(parts[-2])
@@ -69,6 +74,14 @@ def _texts(variables: Mapping[str, Any]) -> Callable[[str], str | None]:
 
 def _text(value: Any) -> str:
     return value if isinstance(value, str) else msgspec.json.encode(value).decode()
+
+
+def _too_many() -> Problem:
+    return Problem(
+        code="validation",
+        message=f"the template uses variables more than {MAX_PLACES:,} times",
+        field="prompts.user_template",
+    )
 
 
 def _too_long() -> Problem:

@@ -20,7 +20,7 @@ from actors.streaming.adapters.endpoint import CallContext
 from actors.streaming.adapters.gate import Gate
 from actors.streaming.adapters.http_call import HttpProvider
 from actors.streaming.adapters.providers import Providers
-from actors.streaming.adapters.providers.base import ModelCall
+from actors.streaming.adapters.providers.base import ModelCall, ModelProvider
 from actors.streaming.adapters.switchboard import Heard, Question, Switchboard
 from actors.streaming.core import estimate
 from actors.streaming.core.allowance import Allowance
@@ -37,11 +37,12 @@ from actors.streaming.core.resilience.health import Line
 from actors.streaming.core.resilience.routes import Failure, Route, after, routes
 from actors.streaming.core.resilience.trail import Trail
 from actors.streaming.core.safety.intake import under
-from actors.streaming.core.safety.screen import RuleLibrary
+from actors.streaming.core.safety.rules import RuleLibrary
 from actors.streaming.core.sequencer import Sequencer
 from actors.streaming.core.window import overflow
 from bus.errors import ProblemError
 from bus.ports import Clock
+from bus.slices import Slices
 from bus.waiting import apart
 from schemas.ledger import Extend
 from schemas.lifecycle import FailGeneration, FinishGeneration, GenerateWork
@@ -49,6 +50,7 @@ from schemas.llm import Answer, GenerateRequest
 from schemas.pricing.prices import Prices
 from schemas.problems import Problem
 from schemas.safety import Safety
+from schemas.steps import begun
 from schemas.streams import StreamEvent
 
 Emit = Callable[[list[StreamEvent]], Awaitable[None]]
@@ -82,6 +84,7 @@ class Means:
     batches: Batches | None = None
     switchboard: Switchboard = field(default_factory=Switchboard)
     rules: RuleLibrary = field(default_factory=RuleLibrary)
+    slices: Slices = field(default_factory=Slices)
 
 
 class _Running(NamedTuple):
@@ -107,7 +110,12 @@ class Attempt:
             work.execution_id, segment=work.segment, step=work.step, attempt=work.attempt
         )
         self._gate = Gate(
-            self._policy, work.tenant, means.providers, means.rules, means.switchboard
+            self._policy,
+            work.tenant,
+            means.providers,
+            means.rules,
+            means.switchboard,
+            means.slices,
         )
         self._trail = Trail(work.attempt)
         self._till = self._opened_till()
@@ -220,11 +228,11 @@ class Attempt:
         provider = self._means.providers[type(way.provider)]
         status = provider.status(way.request(self._request, None))
         await self._emit([self._sequencer.thinking(status, self._means.clock())])
-        request = way.request(self._request, None)
-        problem = batch_refusal(provider, request) or overflow(request, self._prices())
+        problem = await self._refusal(provider, way.request(self._request, None))
         if problem is not None:
             return self._trail.note(way, None, problem)
-        health = self._means.switchboard.endpoints.of(way.provider, self._work.tenant)
+        endpoints = self._means.switchboard.endpoints
+        health = endpoints.of(way.provider, self._work.tenant, anyio.current_time())
         question = Question(
             health=health,
             keys=way.keys,
@@ -235,6 +243,15 @@ class Attempt:
             last=is_last,
         )
         return await self._means.switchboard.ask(question)
+
+    async def _refusal(self, provider: ModelProvider, request: GenerateRequest) -> Problem | None:
+        """Return why a request cannot be sent there at all."""
+        problem = batch_refusal(provider, request)
+        if problem is not None:
+            return problem
+        fits = overflow(request, self._prices())
+        done = begun(fits)
+        return done.result if done else await self._means.slices.run(fits, self._work.tenant)
 
     # One call
 
@@ -285,6 +302,8 @@ class Attempt:
                 await self._afford(self._allowance, deltas)
             # Awaiting what need not wait would cost as much as all the rest of a delta's way.
             passed = await gate.take(deltas) if gate.asks else gate.screened(deltas)
+            if not isinstance(passed, list):
+                passed = await gate.rest_of(passed)
             if passed and (left := self._offered(passed)):
                 await self._emit(left)
             if gate.stopped is not None:

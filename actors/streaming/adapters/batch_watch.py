@@ -28,6 +28,9 @@ from schemas.providers import Provider
 STEP_SECONDS = 60.0
 """For one request about a batch, its files included."""
 
+FILE_BYTES = 64 * 1024 * 1024
+"""Of the results of a batch: a hundred of the longest answers."""
+
 
 class Wanted(NamedTuple):
     """A request that is to be in a batch.
@@ -62,7 +65,7 @@ async def stepped(wanted: Wanted, secret: str | None, step: Step) -> bytes:
         ProblemError: the request must not be sent there.
     """
     provider = keyed(wanted.provider, secret)
-    posting = Posting(wanted.http, provider, wanted.context, patience=STEP_SECONDS)
+    posting = Posting(wanted.http, provider, wanted.context, patience=STEP_SECONDS, most=FILE_BYTES)
     return await posting.stepped(step)
 
 

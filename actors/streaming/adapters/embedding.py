@@ -33,6 +33,7 @@ from actors.streaming.core.resilience.keys import concerns_the_key
 from actors.streaming.core.resilience.routes import keyed, keys_for
 from actors.streaming.core.vectors import UnreadableError, otherwise, size, unreadable
 from bus.errors import ProblemError, problem
+from bus.slices import Slices
 from schemas.embeddings import Embed, Embeddings
 from schemas.events import EmbeddedEvent
 from schemas.ids import TenantId
@@ -41,6 +42,7 @@ from schemas.pricing.prices import Prices
 from schemas.problems import Problem
 from schemas.providers import Provider
 from schemas.retry import delay
+from schemas.steps import Steps
 from schemas.usage import Usage
 
 AT_ONCE = 8
@@ -51,6 +53,14 @@ RETRIES = 4
 
 DIGITS = 8
 """Of a number: what 32 bits hold, and short as JSON."""
+
+MAX_DIMENSIONS = 4096
+"""Of a vector, unless more are asked for."""
+
+NUMBER_BYTES = 32
+HEAD_BYTES = 64 * 1024
+HEAD_NUMBERS = 4096
+"""Of an answer, besides its vectors."""
 
 _CALLED_OFF = Problem(code="cancelled", message="The process stopped before all was answered.")
 _LATE = Problem(code="timeout", message="The providers did not answer in time.", retryable=True)
@@ -74,6 +84,7 @@ class Embedder:
         self._switchboard = switchboard or Switchboard()
         self._prices = prices
         self._sharing = Sharing()
+        self._slices = Slices()
         self.patience = patience
 
     def embedding(
@@ -90,8 +101,9 @@ class Embedder:
             raise problem("validation", "This provider has no embeddings.", field="provider")
         context = CallContext(tenant, 1)
         seconds = self.patience if patience is None else patience
-        prices, sharing = self._prices() if self._prices else None, self._sharing
-        way = _Way(provider, form, wanted, context, self._switchboard, seconds, prices, sharing)
+        prices = self._prices() if self._prices else None
+        beside = (self._switchboard, seconds, prices, self._sharing, self._slices)
+        way = _Way(provider, form, wanted, context, *beside)
         return Embedding(way)
 
 
@@ -106,6 +118,7 @@ class _Way(NamedTuple):
     patience: float
     prices: Prices | None
     sharing: Sharing
+    slices: Slices
 
 
 class _Spent(NamedTuple):
@@ -218,7 +231,7 @@ class Embedding:
     async def _ask(self, place: int, batch: Batch) -> Problem | None:
         way, provider = self._way, self._wanted.provider
         question = Question(
-            health=way.switchboard.endpoints.of(provider, way.context.tenant),
+            health=way.switchboard.endpoints.of(provider, way.context.tenant, anyio.current_time()),
             keys=keys_for(provider, self._wanted.keys),
             put=lambda line: self._call(place, batch, line),
             tokens=lambda: estimated(batch).input,
@@ -241,14 +254,18 @@ class Embedding:
 
     async def _put(self, provider: Provider, texts: Sequence[str]) -> Exchange:
         """Make one call, for texts of this request and of others that are asked in the same way."""
-        batch = self._way.form.write(self._wanted, texts)
+        way, tenant = self._way, self._way.context.tenant
+        batch = way.form.write(self._wanted, texts)
+        most = _most_numbers(self._wanted, batch)
         # Half of all time: silence is worth another try.
-        patience = self._way.patience / 2
-        posting = Posting(self._way.http, provider, self._way.context, patience=patience)
+        patience, most_bytes = way.patience / 2, HEAD_BYTES + most * NUMBER_BYTES
+        posting = Posting(way.http, provider, way.context, patience=patience, most=most_bytes)
         found, problem = None, None
         try:
             body = await posting.answer(batch.path, batch.body)
-            found = read(self._way.form, batch, body)
+            whole = await way.slices.whole(lambda: _read(way.form, batch, body, most), tenant)
+            vectors = await way.slices.run(_rounded(whole.vectors), tenant)
+            found = whole._replace(vectors=vectors)
         except (ProviderFaultError, ProblemError) as error:
             problem = error.problem
         except UnreadableError as error:
@@ -256,6 +273,26 @@ class Embedding:
         # A refusal is free under whatever status it comes.
         is_free = posting.free or (problem is not None and concerns_the_key(problem))
         return Exchange(found, problem, posting.headers, is_free)
+
+
+def _most_numbers(wanted: Embed, batch: Batch) -> int:
+    """Return how many numbers an answer may have: reading one takes time by their count."""
+    return len(batch.texts) * max(MAX_DIMENSIONS, wanted.dimensions or 0)
+
+
+def _read(form: Format, batch: Batch, body: bytes, most: int) -> Embedded:
+    if body.count(b",") > HEAD_NUMBERS + most:
+        raise UnreadableError("more numbers than vectors can have")
+    return read(form, batch, body)
+
+
+def _rounded(vectors: list[list[float]]) -> Steps[list[list[float]]]:
+    """Cut numbers to ``DIGITS``."""
+    rounded: list[list[float]] = []
+    for vector in vectors:
+        rounded.append([float(f"{number:.{DIGITS}g}") for number in vector])
+        yield
+    return rounded
 
 
 def _joined(wanted: Embed, answers: list[Embedded]) -> Embeddings:
@@ -273,7 +310,7 @@ def _joined(wanted: Embed, answers: list[Embedded]) -> Embeddings:
     if isinstance(other, Problem):
         raise ProblemError(other)
     return Embeddings(
-        vectors=[[float(f"{number:.{DIGITS}g}") for number in vector] for vector in found],
+        vectors=found,
         dimensions=dimensions,
         model_served=answers[0].model,
         usage=reduce(add, (one.usage for one in answers)),

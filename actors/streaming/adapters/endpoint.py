@@ -16,7 +16,9 @@ from schemas.llm import GenerateRequest
 
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,128}")
 _HEADER_VALUE = re.compile(r"[\x20-\x7e]*")
-_OUR_HEADERS = frozenset({"connection", "content-length", "host", "te", "transfer-encoding"})
+_OUR_HEADERS = frozenset(
+    {"accept-encoding", "connection", "content-length", "host", "te", "transfer-encoding"}
+)
 
 
 class CallContext(NamedTuple):

@@ -1,22 +1,32 @@
 """What passes between an agent and its models: searched, judged, joined, and accounted for."""
 
+from typing import TypeVar
+
 from actors.streaming.adapters.moderation import Moderator
 from actors.streaming.adapters.providers import Providers
 from actors.streaming.adapters.switchboard import Switchboard
 from actors.streaming.core.charging import Judged
 from actors.streaming.core.deltas import Delta
 from actors.streaming.core.faults import ProviderFaultError
-from actors.streaming.core.outlet import Outlet, blocked_by, merged
+from actors.streaming.core.outlet import Outlet, blocked_by, merged, unsearched
 from actors.streaming.core.resilience.continuation import Beginning
+from actors.streaming.core.safety.effort import Effort, TooCostlyError
 from actors.streaming.core.safety.intake import take_in
-from actors.streaming.core.safety.screen import RuleLibrary
+from actors.streaming.core.safety.rules import RuleLibrary, RuleSet
+from bus.slices import Slices
 from schemas.ids import TenantId
 from schemas.llm import Answer, GenerateRequest
+from schemas.patterns import PatternError
 from schemas.policy import Policy
 from schemas.problems import Problem
-from schemas.safety import Finding, Safety
+from schemas.safety import Finding, Safety, SafetyPlace
+from schemas.steps import Steps
 
 _NOTHING = Safety()
+_TOO_COSTLY = "the texts take too long to search"
+
+
+T = TypeVar("T")
 
 
 class Gate:
@@ -24,6 +34,7 @@ class Gate:
 
     Rules come first, since they are quick and redact; what they let through is judged. On the way
     out it is the other way round, so that what has gone out is what the rules have let through.
+    What takes long is done in ``slices``. A text that cannot be searched counts as blocked.
     """
 
     def __init__(
@@ -33,11 +44,16 @@ class Gate:
         providers: Providers,
         library: RuleLibrary,
         switchboard: Switchboard,
+        slices: Slices,
     ) -> None:
         safety = policy.safety or _NOTHING
-        self._inward = library.of(safety.rules, "input") if safety.rules else None
-        outward = library.of(safety.rules, "output") if safety.rules else None
-        self._outlet = Outlet(outward, continued=policy.continuation != "never")
+        self._tenant = tenant
+        self._rules = safety.rules
+        self._library = library
+        self._slices = slices
+        self._effort = Effort()
+        self._continued = policy.continuation != "never"
+        self._outlet = Outlet(continued=self._continued)
         self._moderator = (
             Moderator(providers, tenant, safety.moderation, switchboard)
             if safety.moderation
@@ -70,13 +86,15 @@ class Gate:
         return self._moderator is not None
 
     async def take_in(self, request: GenerateRequest) -> GenerateRequest:
-        """Return the request as it may be sent.
+        """Return the request as it may be sent. Comes before everything else.
 
         Raises:
             ProviderFaultError: it may not, or nobody can tell.
         """
-        if self._inward is not None:
-            taken = take_in(request, self._inward)
+        if self._rules:
+            inward, outward = await self._compiled("input"), await self._compiled("output")
+            self._outlet = Outlet(outward, continued=self._continued, effort=self._effort)
+            taken = await self._searched(take_in(request, inward, self._effort))
             request, self._taken = taken.request, taken.findings
             if taken.blocked is not None:
                 raise ProviderFaultError(blocked_by(taken.blocked.name, "input"))
@@ -100,18 +118,41 @@ class Gate:
         """
         if self._moderator is not None:
             deltas = await self._moderator.take(deltas)
-        return self.screened(deltas)
+        return await self.rest_of(self.screened(deltas))
 
-    def screened(self, deltas: list[Delta]) -> list[Delta]:
-        """Return what the rules let out of what was judged, or need not be."""
-        return self._outlet.take(deltas)
+    def screened(self, deltas: list[Delta]) -> list[Delta] | Steps[list[Delta]]:
+        """Return what the rules let out of what was judged, or need not be.
+
+        Where that takes long it is only begun: ``rest_of`` does the rest. Raises as ``take``.
+        """
+        try:
+            return self._outlet.take(deltas)
+        except TooCostlyError:
+            raise _unsearched(_TOO_COSTLY) from None
+
+    async def rest_of(self, passed: list[Delta] | Steps[list[Delta]]) -> list[Delta]:
+        """Return what ``screened`` has only begun to search. Raises as ``take``."""
+        return passed if isinstance(passed, list) else await self._searched(passed)
 
     async def finish(self) -> list[Delta]:
         """Return what was held back, at the end of a call. Raises as ``take``."""
         passed: list[Delta] = []
         if self._moderator is not None:
-            passed += self._outlet.take(await self._moderator.take([], end=True))
+            last = await self._moderator.take([], end=True)
+            passed += await self.rest_of(self.screened(last))
         return passed + self._outlet.finish() if self.stopped is None else passed
+
+    async def _compiled(self, place: SafetyPlace) -> RuleSet:
+        try:
+            return await self._searched(self._library.of(self._rules, place))
+        except PatternError as error:
+            raise _unsearched(f"the patterns {error}") from None
+
+    async def _searched(self, steps: Steps[T]) -> T:
+        try:
+            return await self._slices.run(steps, self._tenant)
+        except TooCostlyError:
+            raise _unsearched(_TOO_COSTLY) from None
 
     def answer(self, answer: Answer) -> Answer:
         """Return the answer of the last call as it has gone out."""
@@ -129,3 +170,7 @@ class Gate:
         """Say what was found so far."""
         judged = self._moderator.findings() if self._moderator is not None else []
         return merged([*self._taken, *self._outlet.findings(), *judged])
+
+
+def _unsearched(reason: str) -> ProviderFaultError:
+    return ProviderFaultError(unsearched(reason))

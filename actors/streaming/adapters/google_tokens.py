@@ -13,6 +13,7 @@ from typing import Any
 import anyio
 import anyio.to_thread
 import httpx
+import msgspec
 
 from actors.streaming.core.service_account import (
     AccessToken,
@@ -88,7 +89,7 @@ class GoogleTokens:
             kept.token = None
 
     def _keep(self, account: ServiceAccount) -> _Kept:
-        name = hashlib.sha256(f"{account.client_email}\n{account.private_key}".encode()).digest()
+        name = hashlib.sha256(msgspec.json.encode(account)).digest()
         kept = self._kept.pop(name, None) or _Kept()
         self._kept[name] = kept
         if len(self._kept) > REMEMBERED:

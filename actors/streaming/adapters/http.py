@@ -19,10 +19,11 @@ from typing import Any
 import aiohttp
 import httpx
 from aiohttp.abc import AbstractResolver, ResolveResult
-from aiohttp.client_proto import ResponseHandler
 from yarl import URL
 
+from actors.streaming.adapters.intake import PIECE_BYTES, Connection, Intake
 from bus.egress import Address, Egress
+from bus.slices import Slices
 
 ReadBody = Callable[[], Awaitable[bytes]]
 
@@ -31,6 +32,9 @@ ONCE = "once"
 
 _READ_BUFFER_BYTES = 64 * 1024
 """Twice this unread, and aiohttp stops reading the socket."""
+
+_BRIEF_BYTES = 4 * 1024
+"""What a read may bring at any time; for more it waits its turn."""
 
 _FAILURES: tuple[tuple[type[Exception], type[httpx.TransportError]], ...] = (
     (aiohttp.ConnectionTimeoutError, httpx.ConnectTimeout),
@@ -51,10 +55,15 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
     followed. A response's ``extensions["read"]`` gives its body as it arrives, b"" at the end,
     and may be cut short by a timeout, which would end httpx's generators. Closing a response before
     its end closes the socket at once.
+
+    A read brings so much as is quickly digested, and of all bodies one large piece a turn of the
+    loop; whoever sends more waits, and nobody else. Nothing is decompressed.
     """
 
     def __init__(self, egress: Egress, *, keep_alive: float) -> None:
         self._egress = egress
+        self._slices = Slices()
+        self._intake: Intake | None = None
         self._keep_alive = keep_alive
         self._session: aiohttp.ClientSession | None = None
         self._fresh: aiohttp.ClientSession | None = None
@@ -74,7 +83,7 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
         except (aiohttp.ClientError, TimeoutError) as error:
             raise _translated(error, request) from error
         timeouts: dict[str, float | None] = request.extensions.get("timeout", {})
-        return _answer(request, response, timeouts.get("read"))
+        return self._answer(request, response, timeouts.get("read"))
 
     async def _sent(
         self, request: httpx.Request, url: URL, content: bytes
@@ -131,8 +140,19 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
             self._fresh = self._built(force_close=True)
         return self._fresh
 
+    def _answer(
+        self, request: httpx.Request, response: aiohttp.ClientResponse, read_timeout: float | None
+    ) -> httpx.Response:
+        # From here on, not before: a model may think long until its first byte.
+        body = _Body(request, response, read_timeout, self._slices)
+        extensions: dict[str, Any] = {"read": body.read}
+        headers = response.raw_headers
+        return httpx.Response(response.status, headers=headers, stream=body, extensions=extensions)
+
     def _built(self, **keeping: Any) -> aiohttp.ClientSession:
+        self._intake = self._intake or Intake(asyncio.get_running_loop())
         connector = _Connector(
+            self._intake,
             limit=0,
             resolver=PinningResolver(self._egress),
             use_dns_cache=False,
@@ -145,6 +165,7 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
             connector=connector,
             cookie_jar=aiohttp.DummyCookieJar(),
             read_bufsize=_READ_BUFFER_BYTES,
+            auto_decompress=False,
             skip_auto_headers=("Accept", "Accept-Encoding", "Content-Type", "User-Agent"),
             trace_configs=[tracing],
         )
@@ -200,21 +221,10 @@ class ProviderClient(httpx.AsyncClient):
         return response
 
 
-class _Connection(ResponseHandler):
-    """A connection that goes on reading only where it had stopped.
-
-    That of aiohttp (3.14) runs its parser over nothing after each read of a body.
-    """
-
-    def resume_reading(self, resume_parser: bool = True) -> None:  # noqa: FBT001, FBT002  aiohttp's
-        if self._reading_paused:
-            super().resume_reading(resume_parser)
-
-
 class _Connector(aiohttp.TCPConnector):
-    def __init__(self, **options: Any) -> None:
+    def __init__(self, intake: Intake, **options: Any) -> None:
         super().__init__(**options)  # pyright: ignore[reportUnknownMemberType]  an open type
-        self._factory = partial(_Connection, loop=self._loop)
+        self._factory = partial(Connection, self._loop, intake)
 
 
 class PinningResolver(AbstractResolver):
@@ -243,9 +253,15 @@ class _Body(httpx.AsyncByteStream):
     """
 
     def __init__(
-        self, request: httpx.Request, response: aiohttp.ClientResponse, patience: float | None
+        self,
+        request: httpx.Request,
+        response: aiohttp.ClientResponse,
+        patience: float | None,
+        slices: Slices,
     ) -> None:
         self._request = request
+        self._slices = slices
+        self._left = b""
         self._response = response
         self._content = response.content
         self._patience = patience
@@ -255,6 +271,14 @@ class _Body(httpx.AsyncByteStream):
 
     async def read(self) -> bytes:
         """Return what has arrived, waiting for at least one byte; b"" at the end."""
+        # Kept until it is returned: whoever waits here for his turn may be called off.
+        self._left = chunk = self._left or await self._arrived()
+        if len(chunk) > _BRIEF_BYTES:
+            await self._slices.ticket(self._request.url.host)
+        self._left = chunk[PIECE_BYTES:]
+        return chunk[:PIECE_BYTES]
+
+    async def _arrived(self) -> bytes:
         self._waiting_since = self._loop.time()
         try:
             chunk = await self._content.readany()
@@ -323,19 +347,6 @@ async def _note_kept(
 ) -> None:
     """Note that a request went over a connection that an earlier one had opened."""
     context.trace_request_ctx.append(True)
-
-
-def _answer(
-    request: httpx.Request, response: aiohttp.ClientResponse, read_timeout: float | None
-) -> httpx.Response:
-    # From here on, not before: a model may think long until its first byte.
-    body = _Body(request, response, read_timeout)
-    extensions: dict[str, Any] = {"read": body.read}
-    # aiohttp has undone the compression already.
-    headers = [
-        (name, text) for name, text in response.raw_headers if name.lower() != b"content-encoding"
-    ]
-    return httpx.Response(response.status, headers=headers, stream=body, extensions=extensions)
 
 
 def _translated(error: Exception, request: httpx.Request) -> httpx.TransportError:

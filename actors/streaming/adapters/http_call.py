@@ -35,6 +35,12 @@ _HEAD_BYTES = 64 * 1024
 
 _JSON = frozenset({b"{", b"["})
 
+MAX_SILENT_BYTES = 8 * 1024 * 1024 + _HEAD_BYTES
+"""What may come without an event: the largest event that is read, and some signs of life."""
+
+MAX_CALL_BYTES = 256 * 1024 * 1024
+"""What may come in all; the largest answers have a tenth of it."""
+
 _DRAIN_SECONDS = 0.05
 """How long to wait, after the answer, for the last bytes that make a connection reusable."""
 
@@ -81,6 +87,8 @@ class HttpCall:
         self._over = False
         self._head = b""
         self._steps = 0
+        self._bytes = 0
+        self._bytes_at_step = 0
         self._stuck_since: float | None = None
 
     @property
@@ -98,7 +106,7 @@ class HttpCall:
                 lambda without: endpoint.outgoing(self._request, self._context, without),
                 self._request.provider,
                 self._context,
-                (self._provider.refusers, endpoint.base_url(self._request)),
+                self._provider.refusers,
             )
         except ProblemError as error:
             raise ProviderFaultError(error.problem) from None
@@ -168,9 +176,15 @@ class HttpCall:
         """Demand that there is progress; the clock is only asked while there is none."""
         if self._steps == 0 and len(self._head) < _HEAD_BYTES:
             self._head += chunk
+        self._bytes += len(chunk)
         if self._reader.steps != self._steps:
             self._steps, self._stuck_since = self._reader.steps, None
+            self._bytes_at_step = self._bytes
+            if self._bytes > MAX_CALL_BYTES:
+                raise fault("provider_error", _TOO_MUCH, retryable=False)
             return
+        if self._bytes - self._bytes_at_step > MAX_SILENT_BYTES:
+            raise fault("provider_error", _TOO_MUCH, retryable=False)
         now = anyio.current_time()
         self._stuck_since = self._stuck_since or now
         if now - self._stuck_since > self._provider.config.progress_timeout:
@@ -197,6 +211,9 @@ class HttpCall:
         # A refusal is free under whatever status it comes, if nothing was said before it.
         self._sending.free = self._reader.silent and concerns_the_key(problem)
         raise ProviderFaultError(problem)
+
+
+_TOO_MUCH = "The provider's stream breaks all bounds."
 
 
 async def _nothing() -> bytes:

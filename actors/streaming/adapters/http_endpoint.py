@@ -23,7 +23,7 @@ from actors.streaming.core.reader import Reader
 from bus.errors import problem
 from bus.secrets import Secrets
 from schemas.llm import GenerateRequest
-from schemas.providers import Remote
+from schemas.providers import Remote, path_fault
 
 P = TypeVar("P", bound=Remote)
 
@@ -128,6 +128,10 @@ class HttpEndpoint(ABC, Generic[P]):
     async def _written(
         self, provider: P, path: str, body: Mapping[str, Any], context: CallContext, accept: str
     ) -> Outgoing:
+        field = path_fault(provider)
+        if field is not None:
+            reason = f"This is no name of a {field}."
+            raise problem("validation", reason, field=f"provider.{field}")
         headers = await self._headers(provider, context)
         return post(self._url(provider, path), body, headers, provider.headers, accept=accept)
 

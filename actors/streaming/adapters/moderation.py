@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+import anyio
 import msgspec
 import structlog
 
@@ -171,7 +172,9 @@ class Moderator:
 
         problem = await self._switchboard.ask(
             Question(
-                health=self._switchboard.endpoints.of(self.judge, self._tenant),
+                health=self._switchboard.endpoints.of(
+                    self.judge, self._tenant, anyio.current_time()
+                ),
                 keys=keys_for(self.judge, ()),
                 put=put,
                 tokens=lambda: sum(map(estimate.tokens, texts)),

@@ -14,15 +14,26 @@ from actors.streaming.core.batches.form import Step
 from actors.streaming.core.faults import fault
 from schemas.providers import Provider
 
-MAX_ANSWER_BYTES = 64 * 1024 * 1024
+MAX_ANSWER_BYTES = 1024 * 1024
+"""Unless the question says otherwise."""
 
 
 class Posting:
-    """One question; ``headers`` are those of the last answer to it, names in lower case."""
+    """One question; ``headers`` are those of the last answer to it, names in lower case.
+
+    The answer has at most ``most`` bytes.
+    """
 
     def __init__(
-        self, http: HttpProvider, provider: Provider, context: CallContext, *, patience: float
+        self,
+        http: HttpProvider,
+        provider: Provider,
+        context: CallContext,
+        *,
+        patience: float,
+        most: int = MAX_ANSWER_BYTES,
     ) -> None:
+        self._most = most
         self._http = http
         self._provider = provider
         self._context = context
@@ -65,7 +76,7 @@ class Posting:
             with anyio.fail_after(self._patience):
                 response = await self._sending.accepted(write, self._provider, self._context)
                 try:
-                    return await _body(response)
+                    return await _body(response, self._most)
                 finally:
                     await response.aclose()
         except TimeoutError:
@@ -75,13 +86,13 @@ class Posting:
             raise broken(error) from None
 
 
-async def _body(response: httpx.Response) -> bytes:
+async def _body(response: httpx.Response, most: int) -> bytes:
     read: ReadBody = response.extensions["read"]
     chunks: list[bytes] = []
     size = 0
     while chunk := await read():
         chunks.append(chunk)
         size += len(chunk)
-        if size > MAX_ANSWER_BYTES:
+        if size > most:
             raise fault("provider_error", "The provider's answer is too large.", retryable=False)
     return b"".join(chunks)

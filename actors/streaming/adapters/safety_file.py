@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from actors.streaming.core.safety.screen import compile_rules
+from actors.streaming.core.safety.rules import demand_bounds
 from bus.errors import ConfigError
 from schemas.patterns import PatternError
 from schemas.safety import Safety
@@ -22,8 +22,7 @@ def load(path: Path) -> Safety:
     decode: Any = msgspec.json.decode if path.suffix == ".json" else msgspec.yaml.decode
     try:
         safety: Safety = decode(path.read_bytes(), type=Safety)
-        compile_rules(safety.rules, "input")
-        compile_rules(safety.rules, "output")
+        demand_bounds(safety.rules)
     except OSError as error:
         raise ConfigError(SETTING, f"cannot read {path}: {error.strerror}") from None
     except (msgspec.DecodeError, PatternError) as error:

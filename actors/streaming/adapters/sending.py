@@ -4,10 +4,12 @@ It is sent again without a field that the server refuses, or with a newer token 
 went with is refused. Everything else is left to who has asked.
 """
 
+import re
 from collections.abc import Awaitable, Callable, Mapping
 
 import anyio
 import httpx
+import msgspec
 
 from actors.streaming.adapters.endpoint import CallContext, Endpoint, Outgoing
 from actors.streaming.adapters.http import ONCE, ReadBody
@@ -17,34 +19,38 @@ from actors.streaming.core.faults import (
     is_unauthenticated,
     refusal,
 )
+from actors.streaming.core.resilience.memory import Memory
 from bus.errors import ProblemError, problem
 from schemas.providers import Provider
 
 _ERROR_BODY_BYTES = 64 * 1024
 _ERROR_BODY_SECONDS = 5.0
 
-_REMEMBERED_SERVERS = 1024
 _REFUSING_A_FIELD = frozenset({400, 422})
 
 Write = Callable[[frozenset[str]], Awaitable[Outgoing]]
 """Writes the request anew, without the optional fields named."""
 
 
+_COMPRESSED = "The provider has compressed its answer, which nobody asked for."
+
+
 class Refusers:
-    """The servers that have refused optional fields before, by their address; bounded."""
+    """Which optional fields the servers refuse, as each tenant has found by asking without them."""
 
     def __init__(self) -> None:
-        self._refused: dict[str, frozenset[str]] = {}
+        self._memory: Memory[frozenset[str]] = Memory()
 
-    def refused_by(self, base_url: str) -> frozenset[str]:
-        """Return the optional fields that a server has refused before."""
-        return self._refused.get(base_url, frozenset())
+    def refused_by(self, provider: Provider, context: CallContext) -> frozenset[str]:
+        """Return the optional fields that a tenant's endpoint is known to refuse."""
+        name = msgspec.json.encode(provider)
+        known = self._memory.find(context.tenant, name, anyio.current_time())
+        return known or frozenset()
 
-    def refuses(self, base_url: str, field: str) -> None:
-        """Remember that a server refuses an optional field."""
-        if len(self._refused) >= _REMEMBERED_SERVERS:
-            self._refused.clear()
-        self._refused[base_url] = self.refused_by(base_url) | {field}
+    def refuses(self, provider: Provider, context: CallContext, fields: frozenset[str]) -> None:
+        """Remember that a tenant's endpoint has answered without these fields, and not with."""
+        name = msgspec.json.encode(provider)
+        self._memory.note(context.tenant, name, fields, anyio.current_time())
 
 
 class Sending:
@@ -65,26 +71,24 @@ class Sending:
         write: Write,
         provider: Provider,
         context: CallContext,
-        known: tuple[Refusers, str] | None = None,
+        refusers: Refusers | None = None,
     ) -> httpx.Response:
         """Return the response whose body is still to be read.
 
-        ``known`` holds who refuses optional fields, and the address of this server among them.
+        ``refusers`` are known to refuse optional fields; without it there are none.
 
         Raises:
             ProviderFaultError: the provider refused, or did not begin within ``patience`` seconds.
             ProblemError: the request must not be sent there, or not with these credentials.
         """
-        optional = self._endpoint.optional if known else frozenset[str]()
-        without = known[0].refused_by(known[1]) if known else frozenset[str]()
-        renewed = False
+        optional = self._endpoint.optional if refusers else frozenset[str]()
+        known = refusers.refused_by(provider, context) if refusers else frozenset[str]()
+        without, renewed = known, False
         while True:
             outgoing = await write(without)
             try:
-                return await self._send(outgoing, may_refuse=optional - without)
+                response = await self._send(outgoing, may_refuse=optional - without)
             except _FieldRefusedError as refused:
-                if known is not None:
-                    known[0].refuses(known[1], refused.field)
                 without |= {refused.field}
             except ProviderFaultError as refused:
                 if renewed or not is_unauthenticated(refused.problem):
@@ -92,6 +96,11 @@ class Sending:
                 renewed = await self._endpoint.renewed(provider, outgoing, context)
                 if not renewed:
                     raise
+            else:
+                if refusers is not None and without != known:
+                    # Only now it is certain that the field was the reason.
+                    refusers.refuses(provider, context, without)
+                return response
 
     async def _send(self, outgoing: Outgoing, *, may_refuse: frozenset[str]) -> httpx.Response:
         request = _request(self._client, outgoing)
@@ -111,6 +120,9 @@ class Sending:
             self.free = True
             raise
         self.headers = {name.lower(): text for name, text in response.headers.items()}
+        if response.is_success and _is_encoded(response):
+            await response.aclose()
+            raise fault("provider_error", _COMPRESSED, retryable=False)
         if response.is_success:
             return response
         self.free = True
@@ -139,10 +151,14 @@ def _request(client: httpx.AsyncClient, outgoing: Outgoing) -> httpx.Request:
 
 async def _refused(response: httpx.Response, may_refuse: frozenset[str]) -> Exception:
     """Read an error answer, of bounded length and for a bounded time, and say what it means."""
-    body = await _error_body(response)
+    try:
+        # A compressed body is not read: the status is the main thing.
+        body = b"" if _is_encoded(response) else await _error_body(response)
+    finally:
+        await response.aclose()
     if response.status_code in _REFUSING_A_FIELD:
         for field in sorted(may_refuse):
-            if field.encode() in body:
+            if _names(body, field):
                 return _FieldRefusedError(field)
     headers = {name.lower(): text for name, text in response.headers.items()}
     return ProviderFaultError(refusal(response.status_code, headers, body))
@@ -158,9 +174,17 @@ async def _error_body(response: httpx.Response) -> bytes:
     except httpx.TransportError:
         # What has come is enough: the status is the main thing.
         return body
-    finally:
-        await response.aclose()
     return body
+
+
+def _names(body: bytes, field: str) -> bool:
+    """Say whether a text names this very field, and not one whose name holds it."""
+    return re.search(rb"(?<![\w-])" + re.escape(field.encode()) + rb"(?![\w-])", body) is not None
+
+
+def _is_encoded(response: httpx.Response) -> bool:
+    encoding: str = response.headers.get("content-encoding", "")
+    return encoding.strip().lower() not in {"", "identity"}
 
 
 def broken(error: httpx.TransportError) -> ProviderFaultError:

@@ -11,10 +11,15 @@ import msgspec
 
 from actors.streaming.core.deltas import Delta, ReasoningDelta, TextDelta
 from actors.streaming.core.resilience.continuation import Beginning, Joint
-from actors.streaming.core.safety.screen import RuleSet, Screen
+from actors.streaming.core.safety.effort import Effort
+from actors.streaming.core.safety.rules import RuleSet
+from actors.streaming.core.safety.screen import Screen
 from schemas.llm import Answer, ToolCall
 from schemas.problems import Problem
 from schemas.safety import Finding, SafetyRule
+from schemas.steps import Steps, begun
+
+_STEPS_A_CALL = 20
 
 
 class Outlet:
@@ -22,11 +27,19 @@ class Outlet:
 
     ``begin`` says that another call starts; ``finish`` that one has answered to its end. Once
     ``blocked`` is set nothing more comes out. What has gone out is only kept where it is needed:
-    for rules, or where a cut answer may be ``continued``.
+    for rules, or where a cut answer may be ``continued``. All calls share the ``effort`` of the
+    search, and all that searches raises ``TooCostlyError`` beyond it.
     """
 
-    def __init__(self, rules: RuleSet | None = None, *, continued: bool = False) -> None:
+    def __init__(
+        self,
+        rules: RuleSet | None = None,
+        *,
+        continued: bool = False,
+        effort: Effort | None = None,
+    ) -> None:
         self._rules = rules if rules and rules.automata else None
+        self._effort = effort or Effort()
         self._keeps = continued or self._rules is not None
         self.published = False
         """Whether a part of the answer has gone out."""
@@ -51,17 +64,35 @@ class Outlet:
         self._joint = Joint(self.beginning.text) if self._text else None
         self._screens = {}
         if self._rules is not None:
-            self._screens = {kind: Screen(self._rules) for kind in (TextDelta, ReasoningDelta)}
+            self._screens = {
+                kind: Screen(self._rules, self._effort) for kind in (TextDelta, ReasoningDelta)
+            }
 
-    def take(self, deltas: list[Delta]) -> list[Delta]:
-        """Pass on what one read of the call brought."""
+    def take(self, deltas: list[Delta]) -> list[Delta] | Steps[list[Delta]]:
+        """Pass on what one read of the call brought: at once, or if it is much in steps."""
         if not self._keeps:
             self.published = self.published or bool(deltas)
             return deltas
+        steps = self._taking(deltas)
+        done = begun(steps)
+        return steps if done is None else done.result
+
+    def _taking(self, deltas: list[Delta]) -> Steps[list[Delta]]:
         out: list[Delta] = []
         for delta in deltas:
-            if self.blocked is None:
-                self._take(delta, out)
+            if self.blocked is not None:
+                break
+            if isinstance(delta, ToolCall):
+                yield from self._call(delta, out)
+                continue
+            kind, text = type(delta), delta.text
+            if self._joint is not None and kind is TextDelta:
+                text = self._joint.feed(text)
+            screen = self._screens.get(kind)
+            if screen is not None:
+                text = yield from screen.feed(text)
+                self.blocked = screen.blocked
+            self._grow(kind, text, out)
         self.published = self.published or bool(out)
         return out
 
@@ -91,19 +122,6 @@ class Outlet:
         found = [one for screen in self._screens.values() for one in screen.findings()]
         return merged([*self._past, *found])
 
-    def _take(self, delta: Delta, out: list[Delta]) -> None:
-        if isinstance(delta, ToolCall):
-            self._call(delta, out)
-            return
-        text = delta.text
-        if self._joint is not None and isinstance(delta, TextDelta):
-            text = self._joint.feed(text)
-        screen = self._screens.get(type(delta))
-        if screen is not None:
-            text = screen.feed(text)
-            self.blocked = screen.blocked
-        self._grow(type(delta), text, out)
-
     def _grow(self, kind: type[Delta], text: str, out: list[Delta]) -> None:
         if not text:
             return
@@ -114,11 +132,14 @@ class Outlet:
             self._reasoning.append(text)
             out.append(ReasoningDelta(text))
 
-    def _call(self, call: ToolCall, out: list[Delta]) -> None:
+    def _call(self, call: ToolCall, out: list[Delta]) -> Steps[None]:
         if self._rules is not None:
             out += self.finish()
-            screen = Screen(self._rules)
-            arguments = screen.feed(call.arguments) + screen.finish()
+            if self._effort.spend(_STEPS_A_CALL):
+                yield
+            screen = Screen(self._rules, self._effort)
+            fed = yield from screen.feed(call.arguments)
+            arguments = fed + screen.finish()
             self._past = merged([*self._past, *screen.findings()])
             self.blocked = self.blocked or screen.blocked
             call = msgspec.structs.replace(call, arguments=arguments)
@@ -135,6 +156,15 @@ def merged(findings: Iterable[Finding]) -> list[Finding]:
         count = one.count + (known.count if known else 0)
         found[one.rule, one.place] = msgspec.structs.replace(one, count=count)
     return list(found.values())
+
+
+def unsearched(reason: str) -> Problem:
+    """Say that a text was stopped because it could not be searched, and why."""
+    return Problem(
+        code="blocked",
+        message=f"The safety rules could not be applied: {reason}.",
+        field="policy.safety.rules",
+    )
 
 
 def blocked_by(rule: str, place: str) -> Problem:

@@ -13,6 +13,7 @@ from urllib.parse import urlencode
 import msgspec
 
 SCOPE = "https://www.googleapis.com/auth/cloud-platform"
+TOKEN_URI = "https://oauth2.googleapis.com/token"
 GRANT = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 
 LIFETIME = timedelta(hours=1)
@@ -28,9 +29,7 @@ class ServiceAccount(msgspec.Struct, frozen=True, repr_omit_defaults=True):
     client_email: str
     private_key: str
     private_key_id: str = ""
-    token_uri: Annotated[str, msgspec.Meta(pattern=r"^https?://")] = (
-        "https://oauth2.googleapis.com/token"
-    )
+    token_uri: Annotated[str, msgspec.Meta(pattern=r"^https?://")] = TOKEN_URI
 
     def __repr__(self) -> str:
         return "ServiceAccount(...)"

@@ -11,6 +11,9 @@ import msgspec
 
 T = TypeVar("T")
 
+MAX_REPAIRED_CHARACTERS = 256 * 1024
+"""Larger texts are not repaired: each of their escapes would be looked at, which takes long."""
+
 _ESCAPE = re.compile(
     r"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(u[dD][89a-fA-F][0-9a-fA-F]{2})|.)",
     re.DOTALL,
@@ -26,6 +29,8 @@ def decode(decoder: msgspec.json.Decoder[T], data: str) -> T:
     try:
         return decoder.decode(data)
     except msgspec.DecodeError:
+        if len(data) > MAX_REPAIRED_CHARACTERS:
+            raise
         repaired = _ESCAPE.sub(_whole, data)
         if repaired == data:
             raise

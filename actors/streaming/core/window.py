@@ -9,15 +9,19 @@ import re
 from typing import Any
 
 from actors.streaming.core import estimate
-from schemas.llm import ChatMessage, GenerateRequest
+from schemas.llm import GenerateRequest
 from schemas.pricing.prices import Prices
 from schemas.pricing.terms import terms_of
 from schemas.problems import Problem
 from schemas.providers import Custom, Ollama, Provider, Scripted
+from schemas.steps import Steps
 
 CERTAIN = 2.0
 """A prompt is refused that is estimated at more than so many windows: an estimate may be wrong, and
 what might fit only the provider can say. At twice the window, each token would have 8 letters."""
+
+_PIECE = 4096
+"""Characters that are looked at at a time."""
 
 _REPEATED = re.compile(r"(.)\1+", re.DOTALL)
 """Runs of one character, such as indents and rules, which may be a single token."""
@@ -37,12 +41,17 @@ def window_of(provider: Provider, prices: Prices | None) -> int | None:
             return prices.context_window(terms_of(provider))
 
 
-def overflow(request: GenerateRequest, prices: Prices | None) -> Problem | None:
+def overflow(request: GenerateRequest, prices: Prices | None) -> Steps[Problem | None]:
     """Return why a prompt cannot be sent, None where it may fit."""
     window = window_of(request.provider, prices)
     if window is None or estimate.prompt_tokens(request) <= CERTAIN * window:
         return None
-    tokens = sum(estimate.tokens(_squeezed(message)) for message in request.messages)
+    tokens = 0
+    for message in request.messages:
+        text = message.text
+        for start in range(0, len(text), _PIECE):
+            tokens += estimate.tokens(_REPEATED.sub(r"\1", text[start : start + _PIECE]))
+            yield
     if tokens <= CERTAIN * window:
         return None
     model = request.provider.model
@@ -52,7 +61,3 @@ def overflow(request: GenerateRequest, prices: Prices | None) -> Problem | None:
         field="messages",
         details={"estimated_tokens": tokens, "context_window": window},
     )
-
-
-def _squeezed(message: ChatMessage) -> str:
-    return _REPEATED.sub(r"\1", message.text)

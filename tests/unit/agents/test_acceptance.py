@@ -10,6 +10,7 @@ from schemas.llm import ChatMessage, GenerateRequest, JsonObjectFormat, ModelCon
 from schemas.policy import Choice, Fallback, Policy, Rule, When
 from schemas.problems import Problem
 from schemas.providers import Custom, OpenAI
+from schemas.steps import at_once
 from tests.unit.agents.samples import NOW
 
 ORIGIN = Origin(tenant="acme", execution_id="e1", task="Why and how?", digest="d", max_attempts=3)
@@ -17,13 +18,14 @@ REQUEST = GenerateRequest(
     provider=OpenAI(model="small"),
     messages=[ChatMessage(role="user", content="Why and how?")],
 )
+
 GENERATE = Generate(provider=OpenAI(model="small"), messages=REQUEST.messages)
 
 
 def test_without_rules_the_request_is_asked_for_as_it_is():
     policy = Policy(keys=["a"])
 
-    assert accept(ORIGIN, REQUEST, policy, timeout=5.0) == Accept(
+    assert at_once(accept(ORIGIN, REQUEST, policy, timeout=5.0)) == Accept(
         origin=ORIGIN, request=REQUEST, timeout_seconds=5.0, policy=policy
     )
 
@@ -33,7 +35,7 @@ def test_what_rules_decide_is_part_of_the_origin_and_the_rules_are_gone():
     policy = Policy(keys=["a"], rules=[rule])
     choice = Choice(rule="hard", field="model", value="large", reason="the task has the word why")
 
-    assert accept(ORIGIN, REQUEST, policy, timeout=5.0) == Accept(
+    assert at_once(accept(ORIGIN, REQUEST, policy, timeout=5.0)) == Accept(
         origin=msgspec.structs.replace(ORIGIN, choices=[choice]),
         request=msgspec.structs.replace(REQUEST, provider=OpenAI(model="large")),
         timeout_seconds=5.0,
@@ -46,18 +48,18 @@ def test_earlier_turns_count_for_the_rules():
     talk = [ChatMessage(role="assistant", content="x"), *REQUEST.messages]
     request = msgspec.structs.replace(REQUEST, messages=talk)
 
-    ruled = accept(ORIGIN, request, Policy(rules=[rule]), timeout=5.0)
+    ruled = at_once(accept(ORIGIN, request, Policy(rules=[rule]), timeout=5.0))
     assert ruled.request.config == ModelConfig(temperature=0.0)
 
 
 def test_a_plain_generation_is_asked_for_as_it_stands():
-    assert plain_request(GENERATE, NOW) == REQUEST
+    assert at_once(plain_request(GENERATE, NOW)) == REQUEST
 
 
 def test_the_response_format_of_a_plain_generation_is_part_of_its_settings():
     wanted = msgspec.structs.replace(GENERATE, response_format=JsonObjectFormat())
 
-    request = plain_request(wanted, NOW)
+    request = at_once(plain_request(wanted, NOW))
     assert isinstance(request, GenerateRequest)
     assert request.config == ModelConfig(response_format=JsonObjectFormat())
 
@@ -83,7 +85,7 @@ def test_the_response_format_of_a_plain_generation_is_part_of_its_settings():
 def test_a_plain_generation_is_held_to_what_a_definition_is_held_to(
     changes: dict[str, object], field: str
 ):
-    problem = plain_request(msgspec.structs.replace(GENERATE, **changes), NOW)
+    problem = at_once(plain_request(msgspec.structs.replace(GENERATE, **changes), NOW))
 
     assert isinstance(problem, Problem)
     assert (problem.code, problem.field) == ("validation", field)

@@ -7,7 +7,7 @@ import pytest
 from actors.agents.core.checks import check
 from schemas.llm import ToolDefinition
 from schemas.problems import Problem
-from schemas.providers import Bedrock, Google, Ollama, Provider
+from schemas.providers import Azure, Bedrock, Google, Ollama, Provider
 from tests.unit.agents.samples import agent
 
 TOOLS = [ToolDefinition(name="time")]
@@ -56,6 +56,22 @@ def bedrock(model: str = "anthropic.claude-v2", **more: Any) -> Bedrock:
             "is of Vertex AI: name provider.project as well",
         ),
         (Google(model="../x"), "provider.model", "is no name of a model"),
+        (Google(model="a//b", project="p"), "provider.model", "is no name of a model"),
+        (Google(model="."), "provider.model", "is no name of a model"),
+        (bedrock(".."), "provider.model", "is no name of a model"),
+        (bedrock("arn:aws:bedrock:us-east-1:1:x/../y"), "provider.model", "is no name of a model"),
+        (bedrock("a\\..\\b"), "provider.model", "is no name of a model"),
+        (
+            Bedrock(model="arn:aws:bedrock:evil.example/#:1:x/y"),
+            "provider.model",
+            "is no name of a model",
+        ),
+        (
+            Azure(model="gpt-4o", deployment=".."),
+            "provider.deployment",
+            "is no name of a deployment",
+        ),
+        (Azure(model="a/../b"), "provider.model", "is no name of a model"),
         (Ollama(model="m", api="generate"), "tools", "cannot be called by provider.api generate"),
     ],
 )

@@ -10,12 +10,14 @@ from actors.agents.core.rules import Chosen, choose, holds
 from schemas.llm import ChatMessage, GenerateRequest, ModelConfig
 from schemas.policy import Choice, Rule, When
 from schemas.providers import Groq, OpenAI
+from schemas.steps import at_once
 
 REQUEST = GenerateRequest(
     provider=OpenAI(model="small", secret="mine"),
     messages=[ChatMessage(role="user", content="Hello")],
     config=ModelConfig(temperature=0.5, seed=1),
 )
+
 HARD = """Compare these designs and prove which is better:
 1. the first
 2. the second
@@ -38,13 +40,13 @@ def measured(**fields: Any) -> Measure:
 
 
 def test_a_plain_task_has_no_points():
-    assert measure("Say hello.", turns=0, tools=0) == Measure(
+    assert at_once(measure("Say hello.", turns=0, tools=0)) == Measure(
         tokens=3, turns=0, tools=0, words=frozenset({"say", "hello"}), traits=()
     )
 
 
 def test_points_are_given_for_traits_and_say_what_for():
-    found = measure(HARD, turns=9, tools=2)
+    found = at_once(measure(HARD, turns=9, tools=2))
 
     assert found.traits == (
         Trait(1, "2 listed items"),
@@ -60,7 +62,7 @@ def test_points_are_given_for_traits_and_say_what_for():
 def test_each_trait_is_bounded():
     monster = HARD * 200
 
-    assert measure(monster, turns=10**6, tools=99).complexity <= 19
+    assert at_once(measure(monster, turns=10**6, tools=99)).complexity <= 19
 
 
 def test_the_first_rule_that_holds_decides_each_of_model_and_temperature():

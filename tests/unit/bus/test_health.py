@@ -1,6 +1,7 @@
 """The HTTP listener of a process, asked by a real client and by rude ones."""
 
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, suppress
 
 import anyio
 import httpx
@@ -96,24 +97,55 @@ async def test_a_client_that_hangs_up_disturbs_nobody(port: int, client: httpx.A
     assert (await client.get("/livez")).status_code == 200
 
 
-async def test_a_silent_client_is_cut_off(port: int, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(health, "REQUEST_SECONDS", 0.01)
+@pytest.mark.parametrize("bound", ["HEAD_SECONDS", "REQUEST_SECONDS"])
+@pytest.mark.parametrize("sent", [b"", b"GET /livez HTTP/1.1\r\n"])
+async def test_a_silent_client_is_cut_off(
+    port: int, monkeypatch: pytest.MonkeyPatch, bound: str, sent: bytes
+):
+    monkeypatch.setattr(health, bound, 0.01)
     async with await anyio.connect_tcp("127.0.0.1", port) as stream:
+        if sent:
+            await stream.send(sent)
         with pytest.raises(anyio.EndOfStream):
             await stream.receive()
 
 
-async def test_too_many_connections_are_closed_and_those_that_wait_are_served(
-    port: int, monkeypatch: pytest.MonkeyPatch
+async def test_of_too_many_connections_the_idlest_is_closed(
+    port: int, client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(health, "MOST_CONNECTIONS", 1)
-    async with await anyio.connect_tcp("127.0.0.1", port) as first:
+    monkeypatch.setattr(health, "MOST_CONNECTIONS", 2)
+    async with (
+        await anyio.connect_tcp("127.0.0.1", port) as first,
+        await anyio.connect_tcp("127.0.0.1", port) as second,
+    ):
         await first.send(b"GET /livez ")
-        async with await anyio.connect_tcp("127.0.0.1", port) as second:
-            with pytest.raises((anyio.EndOfStream, anyio.BrokenResourceError)):
-                await second.receive()
+        assert (await client.get("/livez")).status_code == 200
+        with pytest.raises((anyio.EndOfStream, anyio.BrokenResourceError)):
+            await second.receive()
         await first.send(b"HTTP/1.1\r\n\r\n")
         assert (await first.receive()).startswith(b"HTTP/1.1 200 OK\r\n")
+
+
+@pytest.mark.parametrize("sent", [b"", b"GET /livez HTTP/1.1\r\n"], ids=["idle", "slow"])
+async def test_a_probe_gets_in_past_any_number_of_connections_that_say_nothing(
+    port: int, client: httpx.AsyncClient, sent: bytes
+):
+    async with AsyncExitStack() as opened:
+        for _ in range(300):
+            stream = await opened.enter_async_context(await anyio.connect_tcp("127.0.0.1", port))
+            if sent:
+                with suppress(anyio.BrokenResourceError):
+                    await stream.send(sent)
+        for _ in range(3):
+            with anyio.fail_after(health.HEAD_SECONDS / 2):
+                assert (await client.get("/livez")).status_code == 200
+
+
+async def test_a_flood_of_bytes_is_not_read(port: int, client: httpx.AsyncClient):
+    async with await anyio.connect_tcp("127.0.0.1", port) as stream:
+        with pytest.raises(anyio.BrokenResourceError):
+            await stream.send(b"A" * (64 * 2**20))
+    assert (await client.get("/livez")).status_code == 200
 
 
 async def test_a_taken_port_refuses_to_start(port: int):

@@ -119,8 +119,17 @@ def test_an_entry_names_hosts_with_or_without_port_or_below_a_domain(
     [
         ("google", "GOOGLE_API_KEY", "https://generativelanguage.googleapis.com/v1beta/x"),
         ("ollama", "OLLAMA_API_KEY", "https://ollama.com/api/chat"),
-        ("vertex", "GOOGLE_APPLICATION_CREDENTIALS", "https://us-east1-aiplatform.googleapis.com/"),
-        ("vertex", "GOOGLE_APPLICATION_CREDENTIALS", "https://oauth2.googleapis.com/token"),
+        (
+            "vertex",
+            "GOOGLE_APPLICATION_CREDENTIALS",
+            "https://us-east1-aiplatform.googleapis.com/v1beta1",
+        ),
+        (
+            "vertex",
+            "GOOGLE_APPLICATION_CREDENTIALS",
+            "https://aiplatform.eu.rep.googleapis.com/v1/projects",
+        ),
+        ("vertex", "GOOGLE_APPLICATION_CREDENTIALS", "https://aiplatform.googleapis.com/v1/x"),
         ("bedrock", "AWS_BEARER_TOKEN_BEDROCK", "https://bedrock-runtime.eu-west-1.amazonaws.com/"),
         ("aws_access_key_id", "AWS_ACCESS_KEY_ID", "https://bedrock-runtime.a.amazonaws.com.cn/"),
         (

@@ -8,17 +8,19 @@ from hypothesis import strategies as st
 
 from actors.streaming.core.deltas import Delta, ReasoningDelta, TextDelta
 from actors.streaming.core.outlet import Outlet, blocked_by
-from actors.streaming.core.safety.intake import take_in
-from actors.streaming.core.safety.screen import RuleLibrary, compile_rules
+from actors.streaming.core.safety.effort import Effort
+from actors.streaming.core.safety.intake import Taken, take_in
+from actors.streaming.core.safety.rules import RuleLibrary, compile_rules
 from schemas.llm import Answer, ChatMessage, GenerateRequest, TextPart, ToolCall
 from schemas.problems import Problem
 from schemas.providers import OpenAI
 from schemas.safety import Finding, SafetyRule
+from schemas.steps import Steps, at_once
 from schemas.usage import Usage
 
 CARD = SafetyRule(name="card", outcome="redacted", patterns=[r"\d{4}"], replacement="#")
 BOMB = SafetyRule(name="bomb", outcome="blocked", words=["bomb"])
-RULES = compile_rules([CARD, BOMB], "output")
+RULES = at_once(compile_rules([CARD, BOMB], "output"))
 ANSWER = Answer(text="raw", finish_reason="stop", usage=Usage(output=1))
 
 
@@ -26,9 +28,18 @@ def call(arguments: str) -> ToolCall:
     return ToolCall(id="c", name="n", arguments=arguments)
 
 
+def taken(outlet: Outlet, deltas: list[Delta]) -> list[Delta]:
+    passed: list[Delta] | Steps[list[Delta]] = outlet.take(deltas)
+    return passed if isinstance(passed, list) else at_once(passed)
+
+
+def searched(request: GenerateRequest, rule: SafetyRule) -> Taken:
+    return at_once(take_in(request, at_once(compile_rules([rule], "input")), Effort()))
+
+
 def passed(outlet: Outlet, deltas: Sequence[Delta]) -> list[Delta]:
     outlet.begin()
-    out = [one for delta in deltas for one in outlet.take([delta])]
+    out = [one for delta in deltas for one in taken(outlet, [delta])]
     return out + (outlet.finish() if outlet.blocked is None else [])
 
 
@@ -120,20 +131,18 @@ def test_only_what_users_and_tools_say_is_searched_on_the_way_in():
         ChatMessage(role="assistant", content="1234"),
         ChatMessage(role="tool", content="5678", tool_call_id="c"),
     ]
-    taken = take_in(
-        GenerateRequest(provider=OpenAI(model="m"), messages=said), compile_rules([CARD], "input")
-    )
+    found = searched(GenerateRequest(provider=OpenAI(model="m"), messages=said), CARD)
 
-    assert [message.text for message in taken.request.messages] == ["1234", "my #", "1234", "#"]
-    assert [finding.count for finding in taken.findings] == [1, 1]
-    assert taken.blocked is None
+    assert [message.text for message in found.request.messages] == ["1234", "my #", "1234", "#"]
+    assert [finding.count for finding in found.findings] == [1, 1]
+    assert found.blocked is None
 
 
 def test_a_forbidden_input_is_blocked():
     said = [ChatMessage(role="user", content="a bomb")]
     request = GenerateRequest(provider=OpenAI(model="m"), messages=said)
 
-    assert take_in(request, compile_rules([BOMB], "input")).blocked == BOMB
+    assert searched(request, BOMB).blocked == BOMB
     assert blocked_by("bomb", "input") == Problem(
         code="blocked",
         message="The input was blocked by the safety rule bomb.",
@@ -144,5 +153,6 @@ def test_a_forbidden_input_is_blocked():
 def test_compiled_rules_are_kept_for_the_next_attempt():
     library = RuleLibrary()
 
-    assert library.of([CARD], "input") is library.of([CARD], "input")
-    assert library.of([CARD], "output") is not library.of([CARD], "input")
+    kept = at_once(library.of([CARD], "input"))
+    assert at_once(library.of([CARD], "input")) is kept
+    assert at_once(library.of([CARD], "output")) is not kept

@@ -20,6 +20,7 @@ from schemas.providers import (
     OpenAI,
     Provider,
 )
+from schemas.steps import at_once
 
 PRICES = Prices(shipped_text())
 GPT_4 = OpenAI(model="gpt-4")
@@ -61,7 +62,7 @@ def test_the_rate_book_knows_the_windows_of_the_providers_own_services(
 
 
 def test_a_prompt_that_cannot_fit_is_refused_by_an_estimate_that_says_so():
-    problem = overflow(asked(GPT_4, "word " * 60_000), PRICES)
+    problem = at_once(overflow(asked(GPT_4, "word " * 60_000), PRICES))
 
     assert problem == Problem(
         code="validation",
@@ -77,16 +78,16 @@ def test_a_prompt_that_cannot_fit_is_refused_by_an_estimate_that_says_so():
     ids=["fits", "may fit", "spaces", "rules", "lines"],
 )
 def test_what_may_fit_is_left_to_the_provider(text: str):
-    assert overflow(asked(GPT_4, text), PRICES) is None
+    assert at_once(overflow(asked(GPT_4, text), PRICES)) is None
 
 
 def test_what_ollama_would_cut_in_silence_is_refused():
-    assert overflow(asked(SMALL, "word " * 100), PRICES) is None
-    assert overflow(asked(SMALL, "word " * 1_000), PRICES) is not None
+    assert at_once(overflow(asked(SMALL, "word " * 100), PRICES)) is None
+    assert at_once(overflow(asked(SMALL, "word " * 1_000), PRICES)) is not None
 
 
 def test_another_model_may_have_a_larger_window():
-    problem = overflow(asked(SMALL, "word " * 1_000), None)
+    problem = at_once(overflow(asked(SMALL, "word " * 1_000), None))
 
     assert problem is not None
     assert leads_on(problem)

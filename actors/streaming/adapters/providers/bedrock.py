@@ -31,7 +31,7 @@ from bus.errors import problem
 from bus.ports import Clock
 from bus.secrets import Secrets
 from schemas.llm import GenerateRequest, ImageUrl
-from schemas.providers import Bedrock, Family, family_of
+from schemas.providers import Bedrock, Family, family_of, region_of
 
 API_KEY = "bedrock"
 ACCESS_KEY_ID = "aws_access_key_id"
@@ -39,7 +39,6 @@ SECRET_ACCESS_KEY = "aws_secret_access_key"
 SESSION_TOKEN = "aws_session_token"
 
 _ACCEPT = "application/vnd.amazon.eventstream"
-_ARN_PARTS = 5
 _STAND_INS_REGION = "us-east-1"
 """What is signed for a server at a ``base_url`` where nobody names a region."""
 
@@ -121,19 +120,13 @@ class BedrockEndpoint(HttpEndpoint[Bedrock]):
         Raises:
             ProblemError: ``validation``, there is none, and it decides where the request goes.
         """
-        region = provider.region or _region_of(provider.model) or self._config.aws_region
+        region = provider.region or region_of(provider.model) or self._config.aws_region
         if region is None and provider.base_url is not None:
             return _STAND_INS_REGION
         if region is None:
             reason = "Name a region: this process has no AWS_REGION."
             raise problem("validation", reason, field="provider.region")
         return region
-
-
-def _region_of(model: str) -> str | None:
-    """Return the region of a model that is named by its ARN."""
-    parts = model.split(":")
-    return parts[3] if parts[0] == "arn" and len(parts) > _ARN_PARTS and parts[3] else None
 
 
 def _usual(region: str) -> str:

@@ -9,10 +9,9 @@ from actors.streaming.adapters.google_tokens import GoogleTokens
 from actors.streaming.adapters.http_endpoint import HttpEndpoint, Spoken
 from actors.streaming.config import StreamingConfig
 from actors.streaming.core.google import model_path
-from actors.streaming.core.service_account import ServiceAccount
+from actors.streaming.core.service_account import TOKEN_URI, ServiceAccount
 from actors.streaming.core.wires.gemini.reader import GeminiReader
 from actors.streaming.core.wires.gemini.request import body
-from bus.errors import problem
 from bus.secrets import Secrets
 from schemas.providers import Google
 
@@ -36,11 +35,6 @@ class GoogleEndpoint(HttpEndpoint[Google]):
 
     def _spoken(self, provider: Google) -> Spoken:
         return Spoken(f"{model_path(provider)}:{_METHOD}", body, GeminiReader)
-
-    def _url(self, provider: Google, path: str) -> str:
-        if ".." in path.split("/"):
-            raise problem("validation", "This is no name of a model.", field="provider.model")
-        return super()._url(provider, path)
 
     async def _credentials(
         self, provider: Google, key: str, context: CallContext
@@ -67,7 +61,7 @@ class GoogleEndpoint(HttpEndpoint[Google]):
         self, provider: Google, key: str, context: CallContext
     ) -> ServiceAccount | None:
         account = await self._tokens.account(key)
-        if account is not None:
+        if account is not None and account.token_uri != TOKEN_URI:
             # What is signed with the key goes there, so that the operator's map must allow it too.
             token_server = self._address(provider)._replace(base_url=account.token_uri)
             resolved(self._secrets, token_server, context)

@@ -1,15 +1,16 @@
 """The scripted provider: plays a definition's own responses, for tests and keyless trial.
 
-Each process counts its calls by script: the n-th call of a script in a process plays its n-th
-response and begins again after the last. Agents of the same script share the count, other scripts
-do not. After ``REMEMBERED`` other scripts a script begins at its first response again. Failures do
+Each process counts its calls by tenant and script: the n-th call of a script in a process plays its
+n-th response and begins again after the last. A tenant's agents of the same script share the count,
+other scripts and tenants do not. After ``REMEMBERED`` other scripts of a tenant, and after an hour,
+a script begins at its first response again. Failures do
 not go by that count but by the attempt (see core/script.py), so that they strike alike in every
 process.
 """
 
 import hashlib
-from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from types import TracebackType
 from typing import Self
 
@@ -20,6 +21,8 @@ from actors.streaming.adapters.endpoint import CallContext
 from actors.streaming.core import script
 from actors.streaming.core.deltas import Delta, TextDelta
 from actors.streaming.core.faults import ProviderFaultError, fault
+from actors.streaming.core.resilience.memory import Memory
+from bus.slices import Slices
 from schemas.llm import Answer, GenerateRequest
 from schemas.providers import Scripted
 from schemas.usage import Usage
@@ -27,11 +30,15 @@ from schemas.usage import Usage
 REMEMBERED = 1024
 
 
+_NOTHING = script.Plan((), "other", None)
+
+
 class ScriptedProvider:
     """Plays scripts."""
 
     def __init__(self) -> None:
-        self._turns: OrderedDict[bytes, int] = OrderedDict()
+        self._turns: Memory[int] = Memory(each=REMEMBERED)
+        self._slices = Slices()
 
     def status(self, request: GenerateRequest) -> str:
         """Say that a script is played."""
@@ -42,25 +49,36 @@ class ScriptedProvider:
         scripted = request.provider
         if not isinstance(scripted, Scripted):
             raise fault("validation", "This provider plays scripts only.", retryable=False)
-        turn = self._next(scripted)
-        plan = script.plan(request, scripted, turn=turn, attempt=context.attempt)
-        return ScriptedCall(request, plan, delay=scripted.delay_ms / 1000)
+        turn = self._next(scripted, context.tenant)
+        return ScriptedCall(
+            request,
+            lambda: script.plan(request, scripted, turn=turn, attempt=context.attempt),
+            partial(self._slices.whole, tenant=context.tenant),
+            delay=scripted.delay_ms / 1000,
+        )
 
-    def _next(self, scripted: Scripted) -> int:
-        key = hashlib.sha256(msgspec.json.encode(scripted)).digest()
-        turn = self._turns.pop(key, 0)
-        self._turns[key] = turn + 1
-        if len(self._turns) > REMEMBERED:
-            self._turns.popitem(last=False)
+    def _next(self, scripted: Scripted, tenant: str) -> int:
+        key, now = hashlib.sha256(msgspec.json.encode(scripted)).digest(), anyio.current_time()
+        turn = self._turns.find(tenant, key, now) or 0
+        self._turns.note(tenant, key, turn + 1, now)
         return turn
 
 
 class ScriptedCall:
     """One performance: a word a read, ``delay`` seconds apart."""
 
-    def __init__(self, request: GenerateRequest, plan: script.Plan, *, delay: float) -> None:
+    def __init__(
+        self,
+        request: GenerateRequest,
+        plan: Callable[[], script.Plan],
+        do: Callable[[Callable[[], script.Plan]], Awaitable[script.Plan]],
+        *,
+        delay: float,
+    ) -> None:
         self._request = request
-        self._plan = plan
+        self._make_plan = plan
+        self._do = do
+        self._plan = _NOTHING
         self._delay = delay
         self._played = 0
 
@@ -70,7 +88,8 @@ class ScriptedCall:
         return {}
 
     async def __aenter__(self) -> Self:
-        """Begin at once."""
+        """Begin, once the script is cut into words: long ones take their turns."""
+        self._plan = await self._do(self._make_plan)
         return self
 
     async def __aexit__(

@@ -1,18 +1,23 @@
 """What is known of one endpoint: its circuit, its keys, the rate limits of each key."""
 
-from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
+
+import msgspec
 
 from actors.streaming.core.resilience.circuit import Circuit, Pass, counts_against
 from actors.streaming.core.resilience.keys import KeyPool, Rests, is_worn_out
 from actors.streaming.core.resilience.limits import Limiter
+from actors.streaming.core.resilience.memory import Memory
 from schemas.fleet import EndpointState, KeyState
 from schemas.ids import TenantId
 from schemas.problems import Problem
 from schemas.providers import Provider, Scripted
 
 REMEMBERED_ENDPOINTS = 1024
+
+_OWN_WORDS = ("base_url", "headers", "project", "deployment", "api_version")
+"""The fields with which a definition says where a call goes, or how."""
 
 
 def endpoint_name(provider: Provider) -> str:
@@ -152,39 +157,46 @@ class Line(NamedTuple):
 
 
 class Endpoints:
-    """The endpoints a process has called, the least recently called forgotten first."""
+    """The endpoints a process has called, the least recently called forgotten first.
+
+    Tenants share what is known of the operator's own endpoints, called with the operator's keys,
+    so that one learns from what another has met. Where a definition says itself where a call goes,
+    or sends headers of its own, which may be why it is refused, each tenant learns for itself.
+    """
 
     def __init__(self) -> None:
-        self._known: OrderedDict[tuple[str, str], Health] = OrderedDict()
-        self._accounts: OrderedDict[tuple[str, str, str], Rests] = OrderedDict()
+        self._shared: Memory[Health] = Memory(each=REMEMBERED_ENDPOINTS)
+        self._own: Memory[Health] = Memory()
+        self._accounts: Memory[Rests] = Memory()
 
-    def of(self, provider: Provider, tenant: TenantId) -> Health:
-        """Return what is known of a provider's endpoint; of a script nothing ever is.
-
-        Tenants share it, so that one learns from what another has met; but not where a definition
-        sends headers of its own, which may be why its calls are refused.
-        """
+    def of(self, provider: Provider, tenant: TenantId, now: float) -> Health:
+        """Return what is known of a provider's endpoint; of a script nothing ever is."""
         name = endpoint_name(provider)
         if isinstance(provider, Scripted):
             return Health(name)
-        who = tenant if provider.headers else ""
-        place = (name, who)
-        health = self._known.pop(place, None)
-        health = health or Health(name, self._account(*_server(provider), who))
-        self._known[place] = health
-        if len(self._known) > REMEMBERED_ENDPOINTS:
-            self._known.popitem(last=False)
+        if is_operators(provider):
+            memory, tenant, place = self._shared, "", name
+        else:
+            memory, place = self._own, msgspec.json.encode(provider).decode()
+        health = memory.find(tenant, place, now)
+        health = health or Health(name, self._account(provider, tenant, now))
+        memory.note(tenant, place, health, now)
         return health
 
-    def _account(self, kind: str, host: str, who: str) -> Rests:
+    def _account(self, provider: Provider, tenant: str, now: float) -> Rests:
         """Return the rests of keys that all models of a server share."""
-        place = (kind, host, who)
-        account = self._accounts.pop(place, None) or Rests()
-        self._accounts[place] = account
-        if len(self._accounts) > REMEMBERED_ENDPOINTS:
-            self._accounts.popitem(last=False)
+        server = (*_server(provider), frozenset(getattr(provider, "headers", {}).items()))
+        account = self._accounts.find(tenant, server, now) or Rests()
+        self._accounts.note(tenant, server, account, now)
         return account
 
     def states(self, now: float) -> list[EndpointState]:
-        """Show all endpoints, the most recently called last."""
-        return [health.state(now) for health in self._known.values()]
+        """Show all endpoints, the most recently called of each kind last."""
+        known = (*self._own.values(now), *self._shared.values(now))
+        return [health.state(now) for health in known]
+
+
+def is_operators(provider: Provider) -> bool:
+    """Say whether a call goes where the operator says, and just as he says."""
+    remote: Any = provider
+    return not any(getattr(remote, name, None) for name in _OWN_WORDS)

@@ -25,6 +25,9 @@ LIMITED_REST = 5.0
 
 _AT_THE_KEY = frozenset({"key", "model"})
 
+MOST_KEYS = 256
+"""Keys of one endpoint that are kept in mind; a definition may name any."""
+
 
 class Rest(NamedTuple):
     """A key is not used before ``until``; ``problem`` is why."""
@@ -75,9 +78,16 @@ class Rests:
             rest = Rest(now + rest_of(problem), problem)
             self._rests[name] = max(rest, self.of(name, now) or rest, key=lambda one: one.until)
         elif (resting := self.of(name, now)) is None or resting.problem.retryable:
-            before = self._refusals.get(name, 0)
+            before = self._refusals.pop(name, 0)
             self._refusals[name] = before + 1
             self._rests[name] = Rest(now + rest_of(problem, before), problem)
+        for known in (self._rests, self._refusals):
+            if len(known) > MOST_KEYS:
+                known.pop(next(iter(known)))
+
+    def names(self) -> set[str | None]:
+        """Return the keys of which something is known."""
+        return self._rests.keys() | self._refusals.keys()
 
     def clear(self, name: str | None) -> None:
         """The key was answered: earlier refusals count no longer."""
@@ -143,7 +153,10 @@ class KeyPool:
     def take(self, name: str | None) -> None:
         """A call begins with this key."""
         self._in_use[name] = self._in_use.get(name, 0) + 1
-        self._taken[name] = self._taken.get(name, 0) + 1
+        # Put at the end: the first are those that were not taken for longest.
+        self._taken[name] = self._taken.pop(name, 0) + 1
+        if len(self._taken) > MOST_KEYS:
+            self._forget()
 
     def give_back(self, name: str | None) -> None:
         """The call has ended."""
@@ -175,6 +188,12 @@ class KeyPool:
         """Return the seconds a key still rests, 0 if it does not."""
         rest = self._rest(name, now)
         return rest.until - now if rest else 0.0
+
+    def _forget(self) -> None:
+        """Forget the key that was not taken for longest, of those of which nothing is known."""
+        known = {*self._in_use, *self._account.names(), *self._rests.names()}
+        idle = next((name for name in self._taken if name not in known), None)
+        self._taken.pop(idle, None)
 
     def _rest(self, name: str | None, now: float) -> Rest | None:
         """Return the longer of the key's two rests."""

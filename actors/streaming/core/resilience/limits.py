@@ -17,6 +17,7 @@ from typing import Literal, NamedTuple
 What = Literal["requests", "tokens"]
 
 _DURATION = re.compile(r"(?:(\d+)h)?(?:(\d+)m(?!s))?(?:(\d+(?:\.\d+)?)s)?(?:(\d+(?:\.\d+)?)ms)?")
+_COUNT = re.compile(r"[0-9]{1,18}\Z")
 _LONGEST_RESET = 86_400.0
 
 # Anthropic counts input and output apart; what a call needs of either is at most all it needs.
@@ -43,7 +44,7 @@ def announced(headers: Mapping[str, str]) -> Iterator[Announced]:
         remaining = headers.get(template.format("remaining"), "")
         reset = headers.get(template.format("reset"), "")
         seconds = duration(reset) if form == "duration" else _until(reset, headers.get("date"))
-        if remaining.isascii() and remaining.isdigit() and seconds is not None:
+        if _COUNT.match(remaining) and seconds is not None:
             yield Announced(what, int(remaining), min(max(seconds, 0.0), _LONGEST_RESET))
 
 

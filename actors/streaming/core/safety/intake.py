@@ -4,10 +4,15 @@ from typing import NamedTuple
 
 import msgspec
 
-from actors.streaming.core.safety.screen import RuleSet, Screen
+from actors.streaming.core.safety.effort import Effort
+from actors.streaming.core.safety.rules import RuleSet
+from actors.streaming.core.safety.screen import Screen
 from schemas.llm import ChatMessage, ContentPart, GenerateRequest, TextPart
 from schemas.policy import Policy
 from schemas.safety import Finding, Safety, SafetyRule
+from schemas.steps import Steps
+
+_STEPS_A_MESSAGE = 10
 
 _SEARCHED = frozenset({"user", "tool"})
 """The system prompt is its author's, and the assistant's words were searched when they came out."""
@@ -31,38 +36,55 @@ class Taken(NamedTuple):
     blocked: SafetyRule | None
 
 
-def take_in(request: GenerateRequest, rules: RuleSet) -> Taken:
-    """Search the texts of a request."""
+def take_in(request: GenerateRequest, rules: RuleSet, effort: Effort) -> Steps[Taken]:
+    """Search the texts of a request.
+
+    Raises:
+        TooCostlyError: they cannot be searched with bounded effort.
+    """
     if not rules.automata:
         return Taken(request, [], None)
-    searched = _Search(rules)
-    messages = [searched.message(message) for message in request.messages]
+    searched = _Search(rules, effort)
+    messages: list[ChatMessage] = []
+    for message in request.messages:
+        passed = yield from searched.message(message)
+        messages.append(passed)
     return Taken(
         msgspec.structs.replace(request, messages=messages), searched.findings, searched.blocked
     )
 
 
 class _Search:
-    def __init__(self, rules: RuleSet) -> None:
+    def __init__(self, rules: RuleSet, effort: Effort) -> None:
         self._rules = rules
+        self._effort = effort
         self.findings: list[Finding] = []
         self.blocked: SafetyRule | None = None
 
-    def message(self, message: ChatMessage) -> ChatMessage:
+    def message(self, message: ChatMessage) -> Steps[ChatMessage]:
         if message.role not in _SEARCHED:
             return message
+        content: str | list[ContentPart] = []
         if isinstance(message.content, str):
-            content: str | list[ContentPart] = self._text(message.content)
+            content = yield from self._text(message.content)
         else:
-            content = [self._part(part) for part in message.content]
+            for part in message.content:
+                passed = yield from self._part(part)
+                content.append(passed)
         return msgspec.structs.replace(message, content=content)
 
-    def _part(self, part: ContentPart) -> ContentPart:
-        return TextPart(text=self._text(part.text)) if isinstance(part, TextPart) else part
+    def _part(self, part: ContentPart) -> Steps[ContentPart]:
+        if not isinstance(part, TextPart):
+            return part
+        text = yield from self._text(part.text)
+        return TextPart(text=text)
 
-    def _text(self, text: str) -> str:
-        screen = Screen(self._rules)
-        passed = screen.feed(text) + screen.finish()
+    def _text(self, text: str) -> Steps[str]:
+        if self._effort.spend(_STEPS_A_MESSAGE):
+            yield
+        screen = Screen(self._rules, self._effort)
+        fed = yield from screen.feed(text)
+        passed = fed + screen.finish()
         self.findings += screen.findings()
         self.blocked = self.blocked or screen.blocked
         return passed

@@ -5,107 +5,69 @@ A rule with outcome ``blocked`` ends the text before its match. ``redacted`` rep
 forbidden one. Nothing is held back but characters that could still be the beginning of a match.
 """
 
-from collections import Counter, OrderedDict
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections import Counter
 
-import msgspec
+from actors.streaming.core.safety.effort import Effort
+from actors.streaming.core.safety.matcher import Match, Matcher
+from actors.streaming.core.safety.rules import RuleSet
+from schemas.safety import Finding, SafetyOutcome, SafetyRule
+from schemas.steps import Steps
 
-from actors.streaming.core.safety.matcher import Automaton, Match, Matcher, Sought
-from schemas.patterns import parse, word
-from schemas.safety import Finding, SafetyOutcome, SafetyPlace, SafetyRule
+_SKIPPED = 1024
+"""Characters that are looked at between two looks at the effort."""
 
-REMEMBERED_RULE_SETS = 256
-REMEMBERED_CHARACTERS = 4096
+_SKIPPED_A_STEP = 4
 
-
-class RuleSet(NamedTuple):
-    """The rules for one place, compiled: an automaton an outcome that there are rules for."""
-
-    place: SafetyPlace
-    rules: tuple[SafetyRule, ...]
-    automata: dict[SafetyOutcome, Automaton]
-    known: dict[str, bool]
-
-    def begins(self, character: str) -> bool:
-        """Say whether a match of any rule may begin with a character."""
-        begins = self.known.get(character)
-        if begins is None:
-            begins = any(automaton.begins(character) for automaton in self.automata.values())
-            if len(self.known) >= REMEMBERED_CHARACTERS:
-                self.known.clear()
-            self.known[character] = begins
-        return begins
-
-
-def compile_rules(rules: Sequence[SafetyRule], place: SafetyPlace) -> RuleSet:
-    """Prepare the rules that hold for a place.
-
-    Raises:
-        PatternError: a pattern is not of the language.
-    """
-    here = tuple(rule for rule in rules if place in rule.places)
-    automata: dict[SafetyOutcome, Automaton] = {}
-    outcomes: list[SafetyOutcome] = [rule.outcome for rule in here]
-    for outcome in outcomes:
-        sought = [
-            one
-            for number, rule in enumerate(here)
-            if rule.outcome == outcome
-            for one in _sought(number, rule)
-        ]
-        automata[outcome] = Automaton(sought)
-    return RuleSet(place, here, automata, {})
-
-
-class RuleLibrary:
-    """Compiled rules, kept for the next attempt under the same ones."""
-
-    def __init__(self) -> None:
-        self._compiled: OrderedDict[bytes, RuleSet] = OrderedDict()
-
-    def of(self, rules: Sequence[SafetyRule], place: SafetyPlace) -> RuleSet:
-        """Return the rules that hold for a place."""
-        name = msgspec.json.encode((place, rules))
-        compiled = self._compiled.pop(name, None) or compile_rules(rules, place)
-        self._compiled[name] = compiled
-        if len(self._compiled) > REMEMBERED_RULE_SETS:
-            self._compiled.popitem(last=False)
-        return compiled
-
-
-def _sought(number: int, rule: SafetyRule) -> list[Sought]:
-    words = [Sought(number, word(text), whole=True) for text in rule.words]
-    return words + [Sought(number, parse(pattern)) for pattern in rule.patterns]
+_UNCOUNTED = 250
+"""Steps that are counted together."""
 
 
 class Screen:
-    """Passes one text through. After ``blocked`` nothing more comes out."""
+    """Passes one text through. After ``blocked`` nothing more comes out.
 
-    def __init__(self, rules: RuleSet) -> None:
+    All screens of an attempt share its ``effort``.
+    """
+
+    def __init__(self, rules: RuleSet, effort: Effort | None = None) -> None:
         self._rules = rules
+        self._effort = effort or Effort()
         self._matchers: dict[SafetyOutcome, Matcher] = {
             outcome: Matcher(it) for outcome, it in rules.automata.items()
         }
         self._held = ""
         self._released = 0
+        self._grown = 0
         self._redactions: list[Match] = []
         self._counts: Counter[int] = Counter()
         self.blocked: SafetyRule | None = None
 
-    def feed(self, text: str) -> str:
-        """Take in a piece of the text and return what may go on now."""
+    def feed(self, text: str) -> Steps[str]:
+        """Take in a piece of the text and return what may go on now.
+
+        Raises:
+            TooCostlyError: the attempt's texts cannot be searched with bounded effort.
+        """
         if not self._matchers:
             return text
         out: list[str] = []
-        place = 0
-        while place < len(text) and self.blocked is None:
-            harmless = self._harmless(text, place)
+        place, length, steps = 0, len(text), 0
+        making = self._rules.making
+        made = making.steps
+        while place < length and self.blocked is None:
+            harmless = place if self._held else self._harmless(text, place)
             if harmless > place:
                 self._skip(text[place:harmless], out)
+                steps += 1 + (harmless - place) // _SKIPPED_A_STEP
+                place = harmless
             else:
-                self._step(text[place], out)
-            place = max(harmless, place + 1)
+                steps += self._step(text[place], out)
+                place += 1
+            if steps > _UNCOUNTED or making.steps != made:
+                steps, made = steps + making.steps - made, making.steps
+                if self._effort.spend(steps):
+                    yield
+                steps = 0
+        self._effort.spend(steps)
         return "".join(out)
 
     def finish(self) -> str:
@@ -128,9 +90,16 @@ class Screen:
 
     def _harmless(self, text: str, place: int) -> int:
         """Return up to where nothing is under way and no match begins."""
-        if self._held or not all(matcher.idle for matcher in self._matchers.values()):
+        if not all(matcher.idle for matcher in self._matchers.values()):
             return place
-        while place < len(text) and not self._rules.begins(text[place]):
+        known, end = self._rules.known, min(len(text), place + _SKIPPED)
+        while place < end:
+            begins = known.get(text[place])
+            if begins is None:
+                # To find out may be much work: the effort is looked at behind it.
+                end, begins = place + 1, self._rules.begins(text[place])
+            if begins:
+                break
             place += 1
         return place
 
@@ -140,12 +109,19 @@ class Screen:
         self._released += len(text)
         out.append(text)
 
-    def _step(self, character: str, out: list[str]) -> None:
+    def _step(self, character: str, out: list[str]) -> int:
+        """Take in a character, and return how many steps that was."""
         self._held += character
+        steps = 2
         for outcome, matcher in self._matchers.items():
-            self._take(outcome, matcher.step(character), out)
+            steps += len(matcher.searches)
+            if decided := matcher.step(character):
+                self._take(outcome, decided, out)
         if self.blocked is None:
             self._release(min(it.horizon for it in self._matchers.values()), out)
+        # A text that grows by what is put into it is paid for as well.
+        steps, self._grown = steps + self._grown, 0
+        return steps
 
     def _take(self, outcome: SafetyOutcome, matches: list[Match], out: list[str]) -> None:
         for match in matches:
@@ -168,7 +144,9 @@ class Screen:
             self._redactions.pop(0)
             out.append(self._cut(match.start))
             self._cut(match.end)
-            out.append(self._rules.rules[match.rule].replacement)
+            replacement = self._rules.rules[match.rule].replacement
+            self._grown += len(replacement)
+            out.append(replacement)
         out.append(self._cut(until))
 
     def _cut(self, until: int) -> str:

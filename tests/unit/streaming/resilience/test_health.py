@@ -12,7 +12,7 @@ from actors.streaming.core.resilience.health import (
 from actors.streaming.core.resilience.keys import REFUSED_REST
 from schemas.fleet import EndpointState, KeyState
 from schemas.problems import Problem
-from schemas.providers import Bedrock, Custom, OpenAI, Provider, Scripted
+from schemas.providers import Azure, Bedrock, Custom, Google, OpenAI, Provider, Scripted
 
 FAILED = Problem(code="provider_overloaded", message="", retryable=True)
 LIMITED = Problem(code="rate_limited", message="", retryable=True, retry_after=7.0)
@@ -87,11 +87,12 @@ def test_an_empty_wallet_rests_the_key_for_all_models_of_the_server_and_opens_no
     endpoints = Endpoints()
     for model in ("m", "n"):
         for _ in range(10):
-            health = endpoints.of(OpenAI(model=model), "acme")
+            health = endpoints.of(OpenAI(model=model), "acme", 0.0)
             begun(health).ended(empty, {}, 0.0)
 
-    other = endpoints.of(OpenAI(model="o"), "acme")
-    elsewhere = endpoints.of(OpenAI(model="o", base_url="https://proxy.example.com"), "acme")
+    other = endpoints.of(OpenAI(model="o"), "acme", 0.0)
+    proxy = OpenAI(model="o", base_url="https://proxy.example.com")
+    elsewhere = endpoints.of(proxy, "acme", 0.0)
     assert other.keys(["a", "b"], 0, 1.0) == ["b"]
     assert elsewhere.keys(["a", "b"], 0, 1.0) == ["a", "b"]
     assert {state.circuit for state in endpoints.states(1.0)} == {"closed"}
@@ -101,29 +102,70 @@ def test_an_empty_wallet_rests_the_key_for_all_models_of_the_server_and_opens_no
     assert other.keys(["a"], 0, 80.0 + REFUSED_REST) == ["a"]
 
 
-def test_tenants_share_what_is_known_unless_they_send_headers_of_their_own():
+def test_tenants_share_what_is_known_of_the_operators_endpoints():
     endpoints = Endpoints()
     plain = OpenAI(model="m")
-    special = OpenAI(model="m", headers={"x-org": "1"})
 
-    assert endpoints.of(plain, "acme") is endpoints.of(plain, "other")
-    assert endpoints.of(special, "acme") is not endpoints.of(special, "other")
-    assert endpoints.of(special, "acme") is not endpoints.of(plain, "acme")
+    assert endpoints.of(plain, "acme", 0.0) is endpoints.of(plain, "other", 0.0)
+    assert endpoints.of(plain, "acme", 0.0) is not endpoints.of(OpenAI(model="n"), "acme", 0.0)
+
+
+@pytest.mark.parametrize(
+    "own",
+    [
+        OpenAI(model="m", headers={"x-org": "1"}),
+        OpenAI(model="m", base_url="https://api.openai.com/v1"),
+        Custom(model="m", base_url="http://h/v1"),
+        Google(model="m", project="p"),
+        Azure(model="m", deployment="d"),
+        Azure(model="m", api_version="2024-10-21"),
+    ],
+)
+def test_of_what_a_definition_says_itself_each_tenant_learns_alone(own: Provider):
+    endpoints = Endpoints()
+    mine = endpoints.of(own, "acme", 0.0)
+    for _ in range(5):
+        begun(mine).ended(FAILED, {}, 0.0)
+
+    assert endpoints.of(own, "acme", 1.0) is mine
+    assert endpoints.of(own, "acme", 1.0).refusal(["a"], 1.0) is not None
+    assert endpoints.of(own, "other", 1.0).refusal(["a"], 1.0) is None
+    assert endpoints.of(OpenAI(model="m"), "acme", 1.0).refusal(["a"], 1.0) is None
+
+
+def test_a_tenant_with_many_servers_makes_nobody_forget():
+    endpoints = Endpoints()
+    theirs = endpoints.of(Custom(model="m", base_url="http://h/v1"), "other", 0.0)
+    shared = endpoints.of(OpenAI(model="m"), "other", 0.0)
+    for number in range(2 * REMEMBERED_ENDPOINTS):
+        endpoints.of(Custom(model="m", base_url=f"http://h{number}/v1"), "acme", 0.0)
+
+    assert endpoints.of(Custom(model="m", base_url="http://h/v1"), "other", 1.0) is theirs
+    assert endpoints.of(OpenAI(model="m"), "acme", 1.0) is shared
+
+
+def test_what_was_not_called_for_an_hour_is_forgotten():
+    endpoints = Endpoints()
+    health = endpoints.of(OpenAI(model="m"), "acme", 0.0)
+
+    assert endpoints.of(OpenAI(model="m"), "acme", 3599.0) is health
+    assert endpoints.of(OpenAI(model="m"), "acme", 7199.0) is not health
+    assert len(endpoints.states(7200.0)) == 1
 
 
 def test_nothing_is_remembered_of_a_script():
     endpoints = Endpoints()
     script = Scripted(responses=["x"])
 
-    assert endpoints.of(script, "acme") is not endpoints.of(script, "acme")
+    assert endpoints.of(script, "acme", 0.0) is not endpoints.of(script, "acme", 0.0)
     assert endpoints.states(0.0) == []
 
 
 def test_the_endpoints_that_were_called_longest_ago_are_forgotten():
     endpoints = Endpoints()
-    first = endpoints.of(OpenAI(model="first"), "acme")
+    first = endpoints.of(OpenAI(model="first"), "acme", 0.0)
     for number in range(REMEMBERED_ENDPOINTS):
-        endpoints.of(OpenAI(model=str(number)), "acme")
+        endpoints.of(OpenAI(model=str(number)), "acme", 0.0)
 
     assert len(endpoints.states(0.0)) == REMEMBERED_ENDPOINTS
-    assert endpoints.of(OpenAI(model="first"), "acme") is not first
+    assert endpoints.of(OpenAI(model="first"), "acme", 0.0) is not first

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from actors.streaming.core.resilience.keys import (
     LIMITED_REST,
     LONGEST_REST,
+    MOST_KEYS,
     REFUSED_REST,
     KeyPool,
     Rests,
@@ -158,3 +159,17 @@ def test_the_load_of_equal_keys_never_differs_by_more_than_one(begins: list[bool
         loads = [pool.in_use(name) for name in names]
         assert sum(loads) == len(running)
         assert max(loads) - min(loads) <= 1
+
+
+def test_of_names_that_anybody_may_make_up_only_some_are_kept():
+    pool = KeyPool()
+    pool.take("busy")
+    pool.take("resting")
+    pool.give_back("resting")
+    pool.rest("resting", Problem(code="unauthorized", message=""), 0.0)
+    for number in range(2 * MOST_KEYS):
+        pool.take(f"made-up-{number}")
+        pool.give_back(f"made-up-{number}")
+
+    assert len(pool.names()) <= MOST_KEYS
+    assert {"busy", "resting"} <= set(pool.names())

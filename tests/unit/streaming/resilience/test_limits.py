@@ -117,3 +117,10 @@ def test_any_header_will_do(headers: dict[str, str]):
     limiter.observe(headers, 0.0)
 
     assert 0.0 <= limiter.wait(1, 0.0) <= 86_400.0
+
+
+@pytest.mark.parametrize("count", ["9" * 5000, "\u0665", "1\n", "-1", "1.5", ""])
+def test_a_count_that_is_none_announces_nothing(count: str):
+    headers = {"x-ratelimit-remaining-requests": count, "x-ratelimit-reset-requests": "10s"}
+
+    assert list(announced(headers)) == []

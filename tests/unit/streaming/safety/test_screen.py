@@ -1,15 +1,18 @@
 """What a text is searched for, and that no cut of the stream makes a difference."""
 
 import re
+from collections.abc import Sequence
 from itertools import pairwise
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.streaming.core.safety.screen import Screen, compile_rules
+from actors.streaming.core.safety.rules import RuleSet, compile_rules
+from actors.streaming.core.safety.screen import Screen
 from schemas.patterns import MAX_POSITIONS
-from schemas.safety import Finding, SafetyOutcome, SafetyRule
+from schemas.safety import Finding, SafetyOutcome, SafetyPlace, SafetyRule
+from schemas.steps import at_once
 
 CARD = SafetyRule(
     name="card", outcome="redacted", patterns=[r"\d{4}[ -]?\d{4}[ -]?\d{4}[ -]?\d{4}"]
@@ -18,10 +21,18 @@ NAMES = SafetyRule(name="names", outcome="flagged", words=["Ann", "Anne", "x-ray
 BOMB = SafetyRule(name="bomb", outcome="blocked", words=["bomb"], patterns=[r"c4!{1,3}"])
 
 
+def compiled(rules: Sequence[SafetyRule], place: SafetyPlace = "output") -> RuleSet:
+    return at_once(compile_rules(rules, place))
+
+
+def fed(screen: Screen, text: str) -> str:
+    return at_once(screen.feed(text))
+
+
 def passed(text: str, *rules: SafetyRule, cuts: list[int] | None = None) -> tuple[str, Screen]:
-    screen = Screen(compile_rules(rules, "output"))
+    screen = Screen(compiled(rules))
     places = sorted({0, len(text), *(cut for cut in cuts or [] if cut < len(text))})
-    out = "".join(screen.feed(text[start:end]) for start, end in pairwise(places))
+    out = "".join(fed(screen, text[start:end]) for start, end in pairwise(places))
     return out + screen.finish(), screen
 
 
@@ -51,7 +62,7 @@ def test_a_blocked_match_ends_the_text_before_it():
 
     assert text == "A card [redacted] and a "
     assert screen.blocked == BOMB
-    assert screen.feed("more") == ""
+    assert fed(screen, "more") == ""
 
 
 def test_a_match_is_never_hidden_behind_one_of_another_outcome():
@@ -61,9 +72,9 @@ def test_a_match_is_never_hidden_behind_one_of_another_outcome():
 
 
 def test_only_what_may_still_become_a_match_is_held_back():
-    screen = Screen(compile_rules([BOMB], "output"))
+    screen = Screen(compiled([BOMB]))
 
-    assert [screen.feed(piece) for piece in ("a bo", "at, a b", "om", "bs bomb")] == [
+    assert [fed(screen, piece) for piece in ("a bo", "at, a b", "om", "bs bomb")] == [
         "a ",
         "boat, a ",
         "",
@@ -76,8 +87,8 @@ def test_only_what_may_still_become_a_match_is_held_back():
 def test_a_rule_holds_only_in_its_places():
     rules = [SafetyRule(name="in", outcome="blocked", words=["x"], places=["input"])]
 
-    assert Screen(compile_rules(rules, "output")).feed("x") == "x"
-    assert Screen(compile_rules(rules, "input")).feed("x ") == ""
+    assert fed(Screen(compiled(rules)), "x") == "x"
+    assert fed(Screen(compiled(rules, "input")), "x ") == ""
 
 
 def test_the_longest_of_several_matches_counts_and_of_equals_the_first_rule():
@@ -135,11 +146,11 @@ def test_words_are_found_whole(text: str, sought: str):
 
 def test_the_worst_pattern_takes_a_bounded_time_a_character():
     rule = SafetyRule(name="r", outcome="flagged", patterns=[f".{{1,{MAX_POSITIONS - 1}}}!"])
-    screen = Screen(compile_rules([rule], "output"))
+    screen = Screen(compiled([rule]))
 
-    screen.feed("a" * 5_000)
+    fed(screen, "a" * 5_000)
 
-    assert max(len(it._searches) for it in screen._matchers.values()) <= MAX_POSITIONS
+    assert max(len(it.searches) for it in screen._matchers.values()) <= MAX_POSITIONS
 
 
 @pytest.mark.parametrize("text", ["ß", "İ", "ﬁ", "é", "😀", "\ud800"])
