@@ -85,7 +85,7 @@ def _says_so(body: dict[str, Any]) -> bool:
     return (
         body.get("success") is False
         or bool(items(body.get("detail")) or _code(body.get("detail")))
-        or "error" in {body.get("object"), body.get("type")}
+        or "error" in (body.get("object"), body.get("type"))
         or "__type" in body
         or any(_code(body.get(name)) for name in _CODES)
         or (isinstance(status, str) and status.lower() in _FAILED)

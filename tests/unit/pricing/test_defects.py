@@ -348,10 +348,14 @@ def test_defect_08_a_borrowed_model_has_no_batches_of_its_owner():
 # 9: streams that end early, and usage that is nothing
 
 
+NOTHING_USED = {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}
+"""A zero beside a text is believed where the total says the same."""
+
+
 def test_defect_09_usage_of_zero_is_zero_and_no_estimate():
     chunks = [
         {"choices": [{"delta": {"content": "Hello there"}, "finish_reason": "stop"}]},
-        {"choices": [], "usage": {"prompt_tokens": 0, "completion_tokens": 0}},
+        {"choices": [], "usage": NOTHING_USED},
     ]
 
     answer = answered(ChatReader(REQUEST), [*map(sse, chunks), b"data: [DONE]\n\n"])[1]

@@ -229,3 +229,8 @@ def test_any_object_is_an_error_or_none_and_beside_nothing_both_ways(body: dict[
     assert found is None or found
     if not any(body.values()) and body.get("success") is not False:
         assert found is None
+
+
+def test_a_type_that_is_no_text_is_no_error():
+    assert told('{"type": [], "object": {}}') is None
+    assert failed(ChatReader(HELLO), [sse({"object": [], "choices": []})]).retryable

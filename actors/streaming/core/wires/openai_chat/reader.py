@@ -184,7 +184,7 @@ def _decode(event: SseEvent) -> Chunk:
         fail_on(event.data, named=event.name == "error")
         raise GarbledError(GARBLED) from None
     if not chunk.choices or chunk.error or chunk.x_groq or chunk.base_resp or event.name == "error":
-        fail_on(event.data, named="error" in {event.name, chunk.object})
+        fail_on(event.data, named="error" in (event.name, chunk.object))
     return chunk
 
 
