@@ -26,7 +26,7 @@ Held = tuple[Pull, Command]
 class Readers:
     """Reads the inboxes that it is told of, each until it is empty.
 
-    ``handle`` deals with one command. If it raises, the command comes again after a while.
+    ``handle`` deals with one command. Where it raises a ``CallboardError``, that comes again.
     """
 
     def __init__(
@@ -117,7 +117,7 @@ class Readers:
         pull, command = held
         try:
             await self._handle(command)
-        except Exception as error:  # one command must not end the others; it comes again
-            log.exception("inboxes.handler_raised", error=type(error).__name__)
+        except CallboardError as error:
+            log.warning("inboxes.not_handled", tenant=pull.tenant, error=str(error))
         finally:
             pull.done()
