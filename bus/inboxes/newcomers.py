@@ -26,6 +26,8 @@ from bus.errors import CallboardError, ProblemError, TransientError
 from bus.ids import new_id
 from bus.inboxes.directory import Directory
 from bus.inboxes.rules import (
+    GIVEN,
+    MADE,
     MESSAGE_ID,
     RELAYED,
     TOO_MANY_TENANTS,
@@ -138,7 +140,7 @@ class Newcomers:
     async def _stored(self, delivery: Delivery) -> bytes:
         """Put a command into its inbox and return the inbox's own answer."""
         given = (delivery.headers or {}).get(MESSAGE_ID)
-        headers = {MESSAGE_ID: given or new_id(), RELAYED: "1"}
+        headers = {MESSAGE_ID: given or new_id(), RELAYED: GIVEN if given else MADE}
         request = self._transport.request
         with anyio.move_on_after(self._timing.answer_seconds):
             while True:

@@ -14,7 +14,7 @@ from nats.errors import Error as NatsError
 from bus.config import Timing
 from bus.connection.transport import status_of
 from bus.errors import UnavailableError
-from bus.inboxes.rules import MESSAGE_ID, submission_id
+from bus.inboxes.rules import given_id, submission_id
 from bus.jetstream import NatsBus
 from bus.jetstream.ticket import NANOSECONDS, JetStreamTicket
 from bus.ports import Delivery
@@ -165,8 +165,7 @@ class Pull:
 
     def _command(self, delivery: Delivery) -> Command:
         ticket = self._ticket(delivery)
-        message_id = (delivery.headers or {}).get(MESSAGE_ID)
-        name = submission_id(self._stream, ticket.sequence, message_id)
+        name = submission_id(self._stream, ticket.sequence, given_id(delivery.headers))
         return Command(self.tenant, delivery.subject, name, ticket)
 
     def _ticket(self, delivery: Delivery) -> JetStreamTicket:

@@ -18,12 +18,17 @@ EVERY_SUBMISSION = "cb.*.submit.>"
 
 MESSAGE_ID = "Nats-Msg-Id"
 RELAYED = "Callboard-Relayed"
-"""Marks what the fleet itself has put into an inbox for its sender."""
+"""Marks what the fleet itself has put into an inbox for its sender, and whose message id it has."""
+
+GIVEN, MADE = "given", "made"
 
 LONGEST_ASKED_PAUSE = 300.0
 """Seconds; a refusal that asks for a longer pause is tried again after this one."""
 
 _CONTROL = "nats-"
+_HARMLESS = frozenset({MESSAGE_ID, "Nats-Request-Info"})
+"""The server itself adds the second one where a message passes from account to account."""
+
 _REDRIVEN = re.compile(r"redrive\.([A-Za-z0-9_-]{1,64})\.[0-9]+\Z")
 _DIGITS = 32
 
@@ -70,6 +75,12 @@ def command_name(subject: str) -> str:
 def request_subject(subject: str) -> str:
     """Return the subject on which the same command is requested."""
     return f"cb.{tenant_of(subject)}.{command_name(subject)}"
+
+
+def given_id(headers: Mapping[str, str] | None) -> str | None:
+    """Return the message id that a sender has given, None if there is none but the fleet's own."""
+    found = headers or {}
+    return None if found.get(RELAYED) == MADE else found.get(MESSAGE_ID)
 
 
 def submission_id(stream: str, sequence: int, message_id: str | None) -> str:
@@ -173,7 +184,7 @@ def treatment(standing: Standing, headers: Mapping[str, str] | None) -> Treatmen
     if standing is Standing.SETTLED:
         return "leave"
     given = headers or {}
-    if any(name.lower().startswith(_CONTROL) and name != MESSAGE_ID for name in given):
+    if any(name.lower().startswith(_CONTROL) and name not in _HARMLESS for name in given):
         return "repeat"
     return "store" if standing is Standing.MISSING or given.get(MESSAGE_ID) else "repeat"
 

@@ -243,11 +243,12 @@ async def test_headers_that_are_meant_for_the_server_reach_nobody_else(fleet: Fl
 
 async def test_the_first_command_of_a_tenant_is_stored_and_carried_out_once(fleet: Fleet):
     async with fleet.process() as bus:
-        receipt = await submit(bus, "Acme_2", execution("first"))
-        await until(lambda: fleet.done["Acme_2", "first"] == 1)
-        await emptied(bus, "Acme_2")
+        receipt = await submit(bus, "acme-2", execution("first"))
+        await until(lambda: fleet.done["acme-2", "first"] == 1)
+        await emptied(bus, "acme-2")
 
-    assert receipt["stream"] == inbox_stream("Acme_2")
+    assert receipt["stream"] == inbox_stream("acme-2")
+    assert fleet.ids["acme-2", "first"] == f"INBOX_acme-2-{receipt['seq']}"
     assert fleet.done.total() == 1
 
 
