@@ -24,16 +24,19 @@ from bus.waiting import Wakeup, loop_time
 CONSUMER = "commands"
 """One reads a whole inbox, so that nothing can lie in it that nobody looks at."""
 
-AT_ONCE = 64
+AT_ONCE = 128
 """Commands of one tenant in the hands of one process."""
+
+ROOM = AT_ONCE // 2
+"""What a request is for at least: one command for each request would double the traffic."""
 
 HEARTBEAT = "100"
 EXPIRED = "408"
 MOST_PATIENCE_SECONDS = 30.0
 """A request stands at the server for so long at most, while all that lies there is for later."""
 
-GRACE_SECONDS = 1.0
-"""How late the server's word may be that a request has expired."""
+GRACE_SECONDS = 5.0
+"""How long the server may be silent after a request should have expired."""
 
 
 class Command(NamedTuple):
@@ -117,7 +120,7 @@ class Pull:
         Raises:
             UnavailableError: the server does not answer, or has lost the consumer.
         """
-        if not self._arrived and not self._asked and self.running < AT_ONCE:
+        if not self._arrived and not self._asked and self.running <= AT_ONCE - ROOM:
             await self._ask(AT_ONCE - self.running)
         if not self._arrived:
             await self._wake.wait(self._patience + GRACE_SECONDS)
@@ -155,6 +158,7 @@ class Pull:
         status = status_of(delivery)
         if status is None:
             self._asked = max(0, self._asked - 1)
+            self._overdue_at = loop_time() + self._patience + GRACE_SECONDS
             self._arrived.append(delivery)
         elif status != HEARTBEAT:
             self._asked = 0
