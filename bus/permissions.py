@@ -92,7 +92,8 @@ def render(tenants: Mapping[str, Sequence[str]]) -> str:
     _refuse_twins([fleet, *(user for users in accounts.values() for user in users)])
     blocks = [_fleet_account(fleet)]
     blocks += [_tenant_account(tenant, users) for tenant, users in accounts.items()]
-    return "\n".join(["accounts {", *blocks, "}", ""])
+    made_at_start = f"# The fleet makes their inboxes with CALLBOARD_TENANTS={','.join(tenants)}"
+    return "\n".join([made_at_start, "accounts {", *blocks, "}", ""])
 
 
 def _requests() -> tuple[str, ...]:

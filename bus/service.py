@@ -1,7 +1,7 @@
 """Services: public commands and questions, answered after the commit, listed by ``$SRV``."""
 
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -17,8 +17,9 @@ from bus.codec import decode, encode
 from bus.connection.client import NatsClient
 from bus.crew import Crew
 from bus.errors import ProblemError, TransientError
+from bus.ids import new_id
 from bus.ports import Bus, Delivery, Transport
-from bus.subjects import filter_for, parse, submit_subject, token
+from bus.subjects import filter_for, is_token, parse, submit_subject, token
 from bus.telemetry import metrics
 from bus.telemetry.traces import handling
 from schemas.base import Message, Request
@@ -31,6 +32,9 @@ VERSION = "0.1.0"
 
 ANSWERABLE = ("_INBOX.", "_R_.")
 """Where answers may go: anything else could be a subject that the asker may not publish on."""
+
+SUBMISSION = "Callboard-Submission"
+"""The header of a request that is a submitted command, on its way from the inbox: its id."""
 
 MAX_IN_FLIGHT = 4096
 """Requests answered at once by one process; above it they are refused as ``unavailable``."""
@@ -212,7 +216,8 @@ class Service:
 
     async def _forward(self, delivery: Delivery) -> None:
         """Make a command that nobody waits for durable, instead of answering into the void."""
-        await self._outbox.post(submit_subject(delivery.subject), delivery.data)
+        subject = submit_subject(delivery.subject)
+        await self._outbox.post(subject, delivery.data, message_id=new_id())
 
     async def _reply(self, subject: str, message: Message) -> None:
         await reply(self._transport, subject, message)
@@ -236,8 +241,18 @@ async def _heard_out(client: NatsClient, service: Any) -> None:
 def caller_of(template: str, delivery: Delivery) -> Caller:
     """Return who sent a request, by its subject and headers."""
     tokens = parse(template, delivery.subject) or {}
-    trace = (delivery.headers or {}).get("traceparent")
-    return Caller(tenant=tokens.get("tenant", ""), trace=trace, reply=delivery.reply)
+    headers = delivery.headers or {}
+    return Caller(
+        tenant=tokens.get("tenant", ""),
+        submission=_submission(headers.get(SUBMISSION)),
+        trace=headers.get("traceparent"),
+        reply=delivery.reply,
+    )
+
+
+def _submission(given: str | None) -> str | None:
+    """Return the id that a request's header gives it, as its body could."""
+    return given if given is not None and is_token(given) else None
 
 
 def endpoint_filter(endpoint: Endpoint) -> str:
@@ -256,8 +271,3 @@ def _error_headers(message: Message) -> dict[str, str] | None:
 
 def _unavailable(reason: str) -> Problem:
     return Problem(code="unavailable", message=reason, retryable=True, retry_after=1.0)
-
-
-def by_submit_filter(endpoints: Sequence[Endpoint]) -> Mapping[str, Endpoint]:
-    """Return the endpoints by the filter of their durable form."""
-    return {submit_subject(endpoint_filter(endpoint)): endpoint for endpoint in endpoints}

@@ -14,13 +14,18 @@ _TOKEN = re.compile(TOKEN_PATTERN)
 _VARIABLE = re.compile(r"\{(\w+)\}")
 
 
+def is_token(value: str) -> bool:
+    """Say whether ``value`` can stand in a subject as a name that a user gives."""
+    return _TOKEN.match(value) is not None
+
+
 def token(value: str, field: str) -> str:
     """Return ``value`` if it can stand in a subject.
 
     Raises:
         ProblemError: ``validation``; no dot, space, wildcard or control character gets through.
     """
-    if _TOKEN.match(value) is None:
+    if not is_token(value):
         raise problem(
             "validation", "must be 1 to 64 letters, digits, hyphens or underscores", field=field
         )

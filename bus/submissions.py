@@ -1,92 +1,161 @@
-"""Submitted commands: durable, answered by nobody, handled once or laid aside with the reason."""
+"""Submitted commands: durable, answered by nobody, handled once or laid aside with the reason.
+
+Every process that offers commands takes part. What it cannot carry out itself it requests from the
+service that can, so that no command lies in an inbox for want of a reader of its kind.
+"""
 
 from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from random import random
 
+import anyio
 import structlog
-from nats.aio.msg import Msg
+from anyio.abc import TaskGroup
 
-from bus.codec import decode, encode
 from bus.config import Timing
-from bus.durable import DurableReader
-from bus.errors import ProblemError
+from bus.errors import CallboardError
+from bus.inboxes.carrying import Carrier
+from bus.inboxes.directory import Directory
+from bus.inboxes.newcomers import Newcomers
+from bus.inboxes.readers import Readers
+from bus.inboxes.rules import (
+    COMMANDS,
+    EVERY_SUBMISSION,
+    InboxRules,
+    command_name,
+    tenant_of,
+)
 from bus.jetstream import NatsBus
-from bus.service import Caller, Endpoint, by_submit_filter
-from bus.streams.spec import INBOX
-from bus.subjects import fill, matches, parse
-from bus.telemetry import metrics
-from schemas.base import Value
-from schemas.events import CommandRejectedEvent
-from schemas.fleet import DeadLetter
-from schemas.ids import Token
-from schemas.problems import Problem
+from bus.ports import Delivery
+from bus.service import Endpoint, endpoint_filter
+from bus.subjects import submit_subject
+from bus.waiting import Wakeup
 
 log = structlog.get_logger()
 
-MAX_DELIVERIES = 10
-
-
-class _Named(Value):
-    """The only field of a command that matters before it is decoded."""
-
-    id: Token | None = None
+NEWCOMERS_QUEUE = "inboxes"
 
 
 class Submissions:
-    """Takes the submitted commands of one service and hands each to its endpoint."""
+    """Takes submitted commands of all tenants out of their inboxes, and sees them carried out."""
 
     def __init__(
-        self, service: str, endpoints: Sequence[Endpoint], bus: NatsBus, timing: Timing
+        self,
+        service: str,
+        endpoints: Sequence[Endpoint],
+        bus: NatsBus,
+        timing: Timing,
+        rules: InboxRules | None = None,
     ) -> None:
-        self._endpoints = by_submit_filter(endpoints)
+        self._service = service
         self._bus = bus
         self._timing = timing
-        reader = DurableReader(
-            INBOX, f"submit-{service}", list(self._endpoints), self._handle, bus, timing
-        )
-        self.run, self.drain = reader.run, reader.drain
+        self._rules = rules or InboxRules()
+        self._endpoints = {
+            command_name(submit_subject(endpoint.request.SUBJECT)): endpoint
+            for endpoint in endpoints
+        }
+        self._look_now = Wakeup()
+        self._lost_sight = False
+        self._draining = False
+        self._running = False
+        self._stopped = anyio.Event()
+        self._lack: str | None = "the inboxes are not known"
 
-    async def _handle(self, message: Msg) -> None:
-        endpoint = next(
-            known for pattern, known in self._endpoints.items() if matches(pattern, message.subject)
-        )
-        delivery = message.metadata
-        tenant = (parse("cb.{tenant}.submit.{actor}.{verb}", message.subject) or {})["tenant"]
-        given = _id_of(message.data)
-        submission = f"{INBOX}-{delivery.sequence.stream}"
-        caller = Caller(tenant=tenant, submission=submission)
-        answer = await endpoint.answer(caller, message.data)
-        if not isinstance(answer, Problem):
-            await message.ack()
-        elif answer.retryable and delivery.num_delivered < MAX_DELIVERIES:
-            await message.nak(delay=answer.retry_after or self._timing.request_try_seconds)
-        else:
-            await self._reject(message, tenant, given or submission, answer)
+    # Life
 
-    async def _reject(self, message: Msg, tenant: str, name: str, problem: Problem) -> None:
-        """Publish the refusal, lay the command aside, and only then let go of it."""
-        now = self._bus.clock()
-        event = CommandRejectedEvent(id=name, command=message.subject, error=problem, at=now)
-        letter = DeadLetter(
-            id=name,
-            subject=message.subject,
-            reason=f"{problem.code}: {problem.message}",
-            at=now,
-            deliveries=message.metadata.num_delivered,
-            body=message.data.decode(errors="replace"),
-        )
+    async def run(self) -> None:
+        """Read inboxes until drained.
+
+        Raises:
+            CallboardError: the inboxes of the settings cannot be made.
+        """
+        self._running, self._stopped = True, anyio.Event()
         try:
-            subject = fill(CommandRejectedEvent.SUBJECT or "", tenant=tenant, id=name)
-            await self._bus.outbox.post(subject, encode(event))
-        except ProblemError:
-            log.warning("submissions.hostile_tenant")
-        await self._bus.outbox.post("_cb.dead.submit", encode(letter))
-        await self._bus.outbox.flush(timeout=self._timing.answer_seconds)
-        await message.ack()
-        metrics.DEAD_LETTERS.at("submit").inc()
+            directory = Directory(self._bus, self._timing, self._rules)
+            holding = await directory.open()
+            async with anyio.create_task_group() as tasks:
+                await self._serve(directory, holding, tasks)
+        finally:
+            self._running, self._lack = False, "the inboxes are not read"
+            self._stopped.set()
 
+    async def drain(self) -> None:
+        """Take no more commands, and deal with those in hand."""
+        self._draining = True
+        self._look_now.set()
+        if self._running:
+            await self._stopped.wait()
 
-def _id_of(data: bytes) -> str | None:
-    try:
-        return decode(_Named, data).id
-    except ProblemError:
-        return None
+    def missing(self) -> str | None:
+        """Say what is lacking until submitted commands are taken."""
+        return self._lack
+
+    async def _serve(self, directory: Directory, holding: dict[str, int], tasks: TaskGroup) -> None:
+        carrier = Carrier(self._endpoints, self._bus, self._timing, self._rules)
+        readers = Readers(carrier.handle, self._bus, self._timing, tasks)
+        newcomers = Newcomers(directory, self._bus.nats, self._timing)
+        forget = self._bus.nats.on_reconnect(self._found)
+        try:
+            async with AsyncExitStack() as stack:
+                await self._listen(directory, newcomers, readers, tasks, stack)
+                for tenant in holding:
+                    readers.wake(tenant)
+                self._lack = None
+                await self._keep_looking(directory, readers, holding)
+        finally:
+            forget()
+        readers.drain()
+
+    async def _found(self) -> None:
+        self._lost_sight = True
+        self._look_now.set()
+
+    async def _keep_looking(
+        self, directory: Directory, readers: Readers, seen: dict[str, int]
+    ) -> None:
+        """Look for commands that nobody reads: whoever heard or had them may have died.
+
+        Where an inbox's oldest command is another one than before, somebody reads there.
+        """
+        seconds = self._timing.inbox_look_seconds
+        while True:
+            await self._look_now.wait(seconds * (0.75 + random() / 2))  # noqa: S311  spreads load
+            if self._draining:
+                return
+            try:
+                holding = await directory.look_through()
+            except CallboardError as error:
+                log.warning("submissions.not_looked_through", error=str(error))
+                continue
+            for tenant, oldest in holding.items():
+                if self._lost_sight or seen.get(tenant) == oldest:
+                    readers.wake(tenant)
+            seen, self._lost_sight = holding, False
+
+    # Listening: a message that is heard here says that a command is in an inbox, or in none yet
+
+    async def _listen(
+        self,
+        directory: Directory,
+        newcomers: Newcomers,
+        readers: Readers,
+        tasks: TaskGroup,
+        stack: AsyncExitStack,
+    ) -> None:
+        def heard(delivery: Delivery) -> None:
+            if not directory.is_settled(tenant_of(delivery.subject)):
+                newcomers.hear(delivery, tasks)
+            elif command_name(delivery.subject) not in COMMANDS:
+                readers.wake(tenant_of(delivery.subject))
+
+        def wake(delivery: Delivery) -> None:
+            readers.wake(tenant_of(delivery.subject))
+
+        reception = self._bus.nats.reception
+        await stack.enter_async_context(reception(EVERY_SUBMISSION, heard, queue=NEWCOMERS_QUEUE))
+        for name in self._endpoints.keys() & COMMANDS.keys():
+            subject = submit_subject(endpoint_filter(self._endpoints[name]))
+            await stack.enter_async_context(
+                reception(subject, wake, queue=f"submit-{self._service}")
+            )

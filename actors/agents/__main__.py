@@ -14,6 +14,7 @@ from actors.agents.core.index import ExecutionIndex
 from actors.agents.core.spending import Manner
 from bus.codec import decode
 from bus.config import Config
+from bus.inboxes.rules import rules as inbox_rules
 from bus.jetstream.reading import StreamReader
 from bus.kv import NatsBucket
 from bus.prices import PricesInForce
@@ -134,7 +135,9 @@ def parts(
     """Return what runs in an agents process, in the order of starting."""
     bus, timing = process.bus, process.timing
     service = Service("agents", agents.endpoints(), bus)
-    submissions = Submissions("agents", agents.endpoints(), bus, timing)
+    submissions = Submissions(
+        "agents", agents.endpoints(), bus, timing, inbox_rules(process.config)
+    )
 
     async def serve() -> None:
         await service.run(bus.nats.client)
@@ -142,7 +145,12 @@ def parts(
     return [
         Part(name="records", run=follower.run, missing=follower.missing),
         Part(name="shards", run=host.run, drain=host.drain, missing=host.missing),
-        Part(name="submissions", run=submissions.run, drain=submissions.drain),
+        Part(
+            name="submissions",
+            run=submissions.run,
+            drain=submissions.drain,
+            missing=submissions.missing,
+        ),
         Part(name="service", run=serve, drain=service.drain, missing=service.missing),
     ]
 

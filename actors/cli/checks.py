@@ -13,11 +13,12 @@ from bus.config import Config, Timing
 from bus.connection import NatsTransport
 from bus.errors import UnavailableError
 from bus.ids import new_id
+from bus.inboxes.directory import listing
 from bus.ports import Delivery
 from bus.server.embedded import OLDEST_VERSION
 from bus.streams.api import STREAM_NOT_FOUND, JetStream, JetStreamError
 from bus.streams.provision import ESSENTIAL, differences
-from bus.streams.spec import BILLS, StreamSpec, stream_specs
+from bus.streams.spec import BILLS, StreamSpec, inbox_spec, inbox_tenant, stream_specs
 from schemas.fleet import HEARTBEAT_SUBJECT, PROVIDERS_SUBJECT, Alive, AskProviders, ProviderStates
 
 LISTEN_SECONDS = 0.8
@@ -123,8 +124,9 @@ def _bus(transport: NatsTransport) -> Result:
 
 
 async def _streams(jetstream: JetStream, config: Config) -> Result:
-    specs = stream_specs(DEFINED_IN, Timing())
+    specs = list(stream_specs(DEFINED_IN, Timing()))
     try:
+        specs += await _inboxes(jetstream, config)
         faults = [
             fault for spec in specs if (fault := await _fault(jetstream, spec, config)) is not None
         ]
@@ -132,6 +134,12 @@ async def _streams(jetstream: JetStream, config: Config) -> Result:
         return Result("streams", ok=False, detail=str(error))
     detail = "; ".join(faults) or f"{len(specs)} stand as specified"
     return Result("streams", ok=not faults, detail=detail)
+
+
+async def _inboxes(jetstream: JetStream, config: Config) -> list[StreamSpec]:
+    """Return the inboxes that must stand: those of the settings, and of whom else there are."""
+    found = {inbox_tenant(info["config"]["name"]) for info in await listing(jetstream)}
+    return [inbox_spec(tenant, Timing()) for tenant in sorted(found.union(config.tenants))]
 
 
 async def _waiting_bills(jetstream: JetStream) -> int:

@@ -11,11 +11,12 @@ from actors.cli.session import EXIT_FAILURE, Session, with_session
 from bus.codec import decode
 from bus.connection import NatsTransport
 from bus.errors import DeadlineError, ProblemError, UnavailableError
+from bus.inboxes.rules import EVERY_SUBMISSION, MESSAGE_ID, redrive_id
 from bus.jetstream.publishing import store
 from bus.jetstream.reading import StreamReader
 from bus.streams.api import JetStream, JetStreamError
 from bus.streams.spec import DEAD
-from bus.subjects import mailbox_subject, shard_of
+from bus.subjects import mailbox_subject, matches, shard_of
 from schemas.fleet import DeadLetter
 from schemas.journal import Mail
 
@@ -109,7 +110,11 @@ async def _redrive(transport: NatsTransport, item: Letter, shards: int) -> str |
     sequence, letter = item
     try:
         subject, body = target(letter, shards), letter.body.encode()
-        if subject.startswith(WORK):
+        if matches(EVERY_SUBMISSION, subject):
+            # The same command as before: under its id, and once however often this is repeated.
+            headers = {MESSAGE_ID: redrive_id(letter.id, sequence)}
+            await store(transport, subject, body, headers=headers, timeout=ANSWER_SECONDS)
+        elif subject.startswith(WORK):
             await store(transport, subject, body)
         else:
             await transport.request(subject, body, timeout=ANSWER_SECONDS)

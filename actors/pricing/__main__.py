@@ -17,6 +17,7 @@ from actors.pricing.adapters.savings import Savings
 from actors.pricing.adapters.telling import TermsTeller
 from actors.pricing.config import rules
 from bus.durable import Facts
+from bus.inboxes.rules import rules as inbox_rules
 from bus.kv import Watch
 from bus.prices import PricesInForce, bucket_spec, open_bucket
 from bus.process import Process, main, opened
@@ -26,6 +27,7 @@ from bus.runtime import Part
 from bus.service import Service
 from bus.shard import ShardHost
 from bus.streams.spec import BILLS, EVENTS
+from bus.submissions import Submissions
 from schemas.ledger import ACCOUNT_ENTITY
 
 
@@ -112,10 +114,12 @@ def parts(
     handlers: Sequence[Handler],
 ) -> list[Part]:
     """Return what runs in a pricing process, in the order of starting."""
-    service = Service("pricing", endpoints(*handlers), process.bus)
+    bus, timing, offered = process.bus, process.timing, endpoints(*handlers)
+    service = Service("pricing", offered, bus)
+    submissions = Submissions("pricing", offered, bus, timing, inbox_rules(process.config))
 
     async def serve() -> None:
-        await service.run(process.bus.nats.client)
+        await service.run(bus.nats.client)
 
     def not_read() -> str | None:
         return None if watch.fresh else "the rate book in force is not known"
@@ -125,6 +129,12 @@ def parts(
         Part(name="accounts", run=host.run, drain=host.drain, missing=host.missing),
         *billing(process, host),
         Part(name="costs", run=costs.run, missing=costs.missing),
+        Part(
+            name="submissions",
+            run=submissions.run,
+            drain=submissions.drain,
+            missing=submissions.missing,
+        ),
         Part(name="service", run=serve, drain=service.drain, missing=service.missing),
     ]
 

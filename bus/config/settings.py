@@ -67,6 +67,25 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     tenant: Annotated[
         Token, _env("CALLBOARD_TENANT", "the tenant that client commands speak for")
     ] = "local"
+    tenants: Annotated[
+        tuple[Token, ...],
+        _env(
+            "CALLBOARD_TENANTS",
+            "tenants whose inboxes for submitted commands are made at start, separated by commas; "
+            "others get theirs with their first command, if a fleet is there to hear it",
+        ),
+    ] = ("local",)
+    max_tenants: Annotated[
+        Count,
+        _env("CALLBOARD_MAX_TENANTS", "inboxes of tenants at most; each reserves 32 MiB of disk"),
+    ] = 500
+    submitted_days: Annotated[
+        Annotated[float, msgspec.Meta(gt=0, le=400)],
+        _env(
+            "CALLBOARD_SUBMITTED_DAYS",
+            "days for which a submitted command is tried; then it is rejected, which is told",
+        ),
+    ] = 7.0
     log_level: Annotated[
         Literal["debug", "info", "warning", "error"],
         _env("CALLBOARD_LOG_LEVEL", "the least severe log line that is written"),

@@ -113,6 +113,30 @@ class Timing(msgspec.Struct, frozen=True, kw_only=True):
         float, _why("clocks of a fleet differ by less: so much older may an item be than it seems")
     ] = 10.0
 
+    # Submitted commands
+
+    submit_ack_seconds: Annotated[
+        float, _why("a dead reader's commands come again after this; none takes so long")
+    ] = 30.0
+    submit_retry_seconds: Annotated[
+        float, _why("the first pause after a refusal that may pass; each further one is twice it")
+    ] = 0.5
+    submit_pause_seconds: Annotated[
+        float, _why("the longest of these pauses: a command goes on so soon after its obstacle")
+    ] = 60.0
+    inbox_wait_seconds: Annotated[
+        float, _why("how long an empty inbox is asked for more before its reader goes")
+    ] = 2.0
+    inbox_look_seconds: Annotated[
+        float, _why("how often all inboxes are looked through for commands that nobody reads")
+    ] = 10.0
+    inbox_settle_seconds: Annotated[
+        float, _why("a command may arrive so late that its inbox did not stand when it was sent")
+    ] = 2.0
+    inbox_answer_seconds: Annotated[
+        float, _why("the inbox itself answers well before; only then is the sender told to repeat")
+    ] = 1.0
+
     # Publishing
 
     delta_window: Annotated[
@@ -165,9 +189,6 @@ class Timing(msgspec.Struct, frozen=True, kw_only=True):
     stream_retention_seconds: Annotated[
         float, _why("deltas serve resuming clients; afterwards the record has the whole answer")
     ] = 3600.0
-    inbox_retention_days: Annotated[
-        float, _why("a submitted command outlives a long weekend without a fleet")
-    ] = 7.0
     dead_retention_days: Annotated[
         float, _why("a month to look at what failed and to send it again")
     ] = 30.0
@@ -187,8 +208,8 @@ class Timing(msgspec.Struct, frozen=True, kw_only=True):
         int, _why("about 200 bytes a delta: an hour at 1,400 a second; the oldest go first")
     ] = 1024**3
     inbox_max_bytes: Annotated[
-        int, _why("commands waiting for a fleet; when it is full, submitting is refused")
-    ] = 256 * 1024**2
+        int, _why("one tenant's commands waiting for a fleet; when it is full, more are refused")
+    ] = 32 * 1024**2
     work_max_bytes: Annotated[
         int, _why("work lies in memory; when it is full, owners keep it and send it later")
     ] = 256 * 1024**2

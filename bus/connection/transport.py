@@ -137,9 +137,11 @@ class NatsTransport:
                 handling.stop()
 
     @asynccontextmanager
-    async def reception(self, subject: str, receiver: Receiver) -> AsyncGenerator[None]:
+    async def reception(
+        self, subject: str, receiver: Receiver, *, queue: str = ""
+    ) -> AsyncGenerator[None]:
         """See ``Transport.reception``. Raises as ``subscription`` does."""
-        reception = Reception(self.client, subject, receiver)
+        reception = Reception(self.client, subject, receiver, queue=queue)
         async with self._opened(reception, subject):
             yield
             if self.connected:

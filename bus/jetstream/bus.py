@@ -32,6 +32,7 @@ class NatsBus(Bus):
 
     nats: NatsTransport
     jetstream: JetStream
+    durability: Durability
 
     def stored(self, stream: str) -> Journal:
         """Return a view of a stream."""
@@ -76,16 +77,18 @@ async def open_bus(
         transport.on_reconnect(provide)
         in_order = durability == "r1"
         async with JetStreamOutbox(transport, timing, in_order=in_order).opened() as outbox:
-            yield _assembled(transport, jetstream, outbox, clock, timing)
+            yield _assembled(jetstream, outbox, clock, timing, durability)
 
 
 def _assembled(
-    transport: NatsTransport,
     jetstream: JetStream,
     outbox: JetStreamOutbox,
     clock: Clock,
     timing: Timing,
+    durability: Durability,
 ) -> NatsBus:
+    transport = jetstream.transport
+
     def journal(entity: str) -> Journal:
         return JetStreamJournal(transport, jetstream, journal_stream(entity))
 
@@ -99,4 +102,5 @@ def _assembled(
         records=JetStreamJournal(transport, jetstream, RECORDS),
         nats=transport,
         jetstream=jetstream,
+        durability=durability,
     )

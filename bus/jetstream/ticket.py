@@ -27,13 +27,14 @@ class Origin(NamedTuple):
 
     deliveries: int
     stored_at: int
+    sequence: int
 
 
 def origin_of(reply: str) -> Origin:
     """Read the reply subject of a delivery (ADR-15): deliveries, sequences, time, pending."""
     tokens = reply.split(".")
     first = 4 if len(tokens) == _OLD_FORM else 6
-    return Origin(int(tokens[first]), int(tokens[first + 3]))
+    return Origin(int(tokens[first]), int(tokens[first + 3]), int(tokens[first + 1]))
 
 
 class JetStreamTicket:
@@ -63,6 +64,11 @@ class JetStreamTicket:
     def deliveries(self) -> int:
         """See ``Ticket.deliveries``."""
         return self._origin.deliveries
+
+    @property
+    def sequence(self) -> int:
+        """The number under which the item is stored."""
+        return self._origin.sequence
 
     @property
     def life(self) -> str | None:

@@ -1,5 +1,6 @@
 """The streams as data: which subjects each stores, for how long, and what an ack of it means."""
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -8,7 +9,9 @@ from bus.config import Durability, Timing
 from bus.subjects import journal_filter, matches
 
 JOURNALS = "JOURNAL_"
-INBOX = "INBOX"
+INBOXES = "INBOX_"
+"""Each tenant's submitted commands lie in a stream of its own, see ``inbox_stream``."""
+
 RECORDS = "EXECUTIONS"
 EVENTS = "EVENTS"
 LIVE = "STREAMS"
@@ -35,6 +38,8 @@ MAX_CONSUMERS = 100_000
 
 _REPLICAS: dict[Durability, int] = {"r1": 1, "r3": 3}
 _NANOSECONDS = 1_000_000_000
+_UPPER_CASE = re.compile("[A-Z]")
+_ESCAPED = re.compile("=([a-z])")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +50,8 @@ class StreamSpec:
     stream. A cluster's would not, because a stream that lost all its copies keeps name and date, so
     there it lies in files. ``lazy`` lets one server acknowledge before the message is on disk:
     quick, and no receipt; a cluster has no such mode. ``refuse_when_full`` keeps what is stored
-    instead of what arrives. ``consumed`` removes what was acknowledged.
+    instead of what arrives. ``consumed`` removes what was acknowledged. ``dated`` is for a stream
+    whose sequences stand in names that outlive it: another of its name goes on with higher ones.
     """
 
     name: str
@@ -60,6 +66,7 @@ class StreamSpec:
     duplicate_window: float = 120
     max_consumers: int = -1
     key_value: bool = False
+    dated: bool = False
 
     def settings(self, durability: Durability) -> dict[str, Any]:
         """Return the configuration as JetStream's API spells it; durations are nanoseconds."""
@@ -107,6 +114,38 @@ def journal_spec(entity: str, timing: Timing) -> StreamSpec:
     )
 
 
+def inbox_stream(tenant: str) -> str:
+    """Return the name of the stream that holds a tenant's submitted commands.
+
+    nats-server compares ``Nats-Msg-Id`` with all of a stream, so tenants that shared one could
+    swallow each other's commands. No two names differ in case alone, because a stream is a folder
+    and some disks cannot tell them apart: an upper-case letter is written ``=`` and the lower-case
+    one, the dollar of the platform ``==``. Neither can stand in a tenant's name.
+    """
+    return INBOXES + _UPPER_CASE.sub(lambda found: f"={found[0].lower()}", tenant).replace(
+        "$", "=="
+    )
+
+
+def inbox_tenant(stream: str) -> str:
+    """Return whose inbox a stream is: the inverse of ``inbox_stream``."""
+    name = stream.removeprefix(INBOXES).replace("==", "$")
+    return _ESCAPED.sub(lambda found: found[1].upper(), name)
+
+
+def inbox_spec(tenant: str, timing: Timing) -> StreamSpec:
+    """Return the inbox of a tenant. It has no age: its reader refuses what is too old."""
+    return StreamSpec(
+        name=inbox_stream(tenant),
+        subjects=(f"cb.{tenant}.submit.>",),
+        max_bytes=timing.inbox_max_bytes,
+        consumed=True,
+        refuse_when_full=True,
+        duplicate_window=timing.duplicate_window_seconds,
+        dated=True,
+    )
+
+
 def key_value_spec(bucket: str, *, max_bytes: int, history: int = 1) -> StreamSpec:
     """Return the stream below a key-value bucket, as NATS clients lay it out."""
     return StreamSpec(
@@ -120,22 +159,13 @@ def key_value_spec(bucket: str, *, max_bytes: int, history: int = 1) -> StreamSp
 
 
 def stream_specs(entities: Iterable[str], timing: Timing) -> tuple[StreamSpec, ...]:
-    """Return all streams of a fleet with these entity types."""
+    """Return all streams of a fleet with these entity types, but for the inboxes of tenants."""
     journals = tuple(journal_spec(entity, timing) for entity in entities)
     return (*journals, *_public(timing), *_internal(timing))
 
 
 def _public(timing: Timing) -> tuple[StreamSpec, ...]:
     return (
-        StreamSpec(
-            name=INBOX,
-            subjects=("cb.*.submit.>",),
-            max_bytes=timing.inbox_max_bytes,
-            max_age=_days(timing.inbox_retention_days),
-            consumed=True,
-            refuse_when_full=True,
-            duplicate_window=timing.duplicate_window_seconds,
-        ),
         StreamSpec(
             name=RECORDS,
             subjects=("cb.*.record.>",),

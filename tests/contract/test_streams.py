@@ -1,16 +1,30 @@
 """What the streams capture, and what they must never capture."""
 
+import re
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from bus.config import Timing
-from bus.streams.spec import StreamSpec, filters, key_value_spec, stream_specs
+from bus.streams.spec import (
+    StreamSpec,
+    filters,
+    inbox_spec,
+    inbox_stream,
+    inbox_tenant,
+    key_value_spec,
+    stream_specs,
+)
 from bus.subjects import filter_for, journal_subject, mailbox_subject, overlap, work_subject
 from schemas.base import Request
+from schemas.ids import PLATFORM
 from tests.contract.registry import message_classes
 
 SPECS = (
     *stream_specs(("execution", "account", "workflow"), Timing()),
     key_value_spec("definitions", max_bytes=1024),
+    *(inbox_spec(tenant, Timing()) for tenant in ("acme", "Acme", PLATFORM)),
 )
 
 
@@ -56,7 +70,9 @@ def test_no_subject_is_stored_twice():
     [
         (journal_subject("execution", 15), "JOURNAL_EXECUTION"),
         (journal_subject("account", 0), "JOURNAL_ACCOUNT"),
-        ("cb.acme.submit.agents.execute", "INBOX"),
+        ("cb.acme.submit.agents.execute", "INBOX_acme"),
+        ("cb.Acme.submit.nonsense", "INBOX_=acme"),
+        (f"cb.{PLATFORM}.submit.budgets.set", "INBOX_==platform"),
         ("cb.acme.record.e1", "EXECUTIONS"),
         ("cb.acme.events.execution.completed.e1", "EVENTS"),
         ("cb.acme.stream.e1", "STREAMS"),
@@ -94,10 +110,35 @@ def test_every_stream_is_bounded(spec: StreamSpec):
 def test_journals_and_blobs_keep_what_they_have_and_refuse_what_does_not_fit():
     keeping = {spec.name for spec in SPECS if spec.settings("r1")["discard"] == "new"}
 
-    assert keeping >= {"BLOBS", "JOURNAL_ACCOUNT", "JOURNAL_EXECUTION", "JOURNAL_WORKFLOW"}
+    assert keeping >= {
+        "BLOBS",
+        "INBOX_acme",
+        "JOURNAL_ACCOUNT",
+        "JOURNAL_EXECUTION",
+        "JOURNAL_WORKFLOW",
+    }
 
 
-def test_a_journal_is_never_removed_by_age():
+def test_a_journal_or_a_submitted_command_is_never_removed_by_age():
     ages = {spec.name: spec.settings("r1")["max_age"] for spec in SPECS}
 
-    assert {ages[name] for name in ages if name.startswith("JOURNAL_")} == {0}
+    assert {ages[name] for name in ages if name.startswith(("JOURNAL_", "INBOX_"))} == {0}
+
+
+TENANTS = st.one_of(st.from_regex(r"[A-Za-z0-9_-]{1,64}", fullmatch=True), st.just(PLATFORM))
+
+
+@given(TENANTS)
+def test_every_tenant_can_have_an_inbox_which_names_it(tenant: str):
+    name = inbox_stream(tenant)
+
+    assert inbox_tenant(name) == tenant
+    assert re.fullmatch(r"[\x21-\x7e]{1,255}", name)
+    assert not set(name) & set(".*>/\\")
+
+
+@given(TENANTS, TENANTS)
+def test_no_two_tenants_share_an_inbox_even_on_a_disk_that_knows_no_case(one: str, other: str):
+    for twin in (other, one.swapcase(), one.lower(), one.upper()):
+        same = inbox_stream(one).casefold() == inbox_stream(twin).casefold()
+        assert same is (one == twin)

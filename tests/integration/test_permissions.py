@@ -15,9 +15,13 @@ from nats.errors import Error as Refused
 from nats.errors import NoRespondersError
 from nats.js.api import KeyValueConfig, StreamConfig
 
+from bus.config import Timing
+from bus.connection import Address
+from bus.jetstream import open_bus
 from bus.permissions import FLEET_USER, inbox_prefix, password_variable, render, user_name
 from bus.server import EmbeddedServer, settings
 from bus.subjects import fill, matches
+from bus.submissions import Submissions
 from schemas import catalog
 
 pytestmark = pytest.mark.single_server
@@ -185,7 +189,7 @@ async def fleet(server: Server) -> Someone:
     someone = await server.connect(FLEET_USER)
     stream = someone.client.jetstream()
     for name, subject in {
-        "INBOX": "cb.*.submit.>",
+        "INBOX_acme": "cb.acme.submit.>",
         "STREAMS": "cb.*.stream.*",
         "EVENTS": "cb.*.events.>",
         "JOURNAL_EXECUTION": "_cb.journal.execution.*",
@@ -228,8 +232,31 @@ async def test_a_submitted_command_is_stored_and_the_receipt_says_so(
     alice = await server.tenant("acme", "alice")
     publish = alice.client.jetstream().publish
     receipts = [await publish(subject, b"{}", timeout=5) for subject in SUBMITS]
-    assert [receipt.stream for receipt in receipts] == ["INBOX"] * len(SUBMITS)
-    assert await stored(fleet, "INBOX") == len(SUBMITS)
+    assert [receipt.stream for receipt in receipts] == ["INBOX_acme"] * len(SUBMITS)
+    assert await stored(fleet, "INBOX_acme") == len(SUBMITS)
+
+
+async def test_the_first_command_of_a_tenant_is_stored_by_the_fleet_and_the_receipt_comes_back(
+    server: Server,
+):
+    """Across accounts, where the reply subject that the fleet sees is one of the server's."""
+    url = server.url.replace("//", f"//{FLEET_USER}:{PASSWORD}@")
+    async with (
+        open_bus(Address(urls=(url,), name="agents")) as bus,
+        anyio.create_task_group() as tasks,
+    ):
+        submissions = Submissions("agents", [], bus, Timing())
+        tasks.start_soon(submissions.run)
+        await until(lambda: submissions.missing() is None)
+        carol = await server.tenant("globex", "carol")
+        publish = carol.client.jetstream().publish
+        subject = "cb.globex.submit.agents.execute"
+        receipt = await publish(subject, b"{}", timeout=5, headers={"Nats-Msg-Id": "once"})
+        assert receipt.stream == "INBOX_globex"
+        again = await publish(subject, b"{}", timeout=5, headers={"Nats-Msg-Id": "once"})
+        assert (again.seq, again.duplicate) == (receipt.seq, True)
+        assert carol.errors == []
+        tasks.cancel_scope.cancel()
 
 
 @pytest.mark.usefixtures("fleet")

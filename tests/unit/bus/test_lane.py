@@ -86,8 +86,8 @@ def test_different_lanes_have_different_consumers(a: str, b: str, c: str, d: str
     assert (consumer_name(a, b) == consumer_name(c, d)) is ((a, b) == (c, d))
 
 
-def test_deliveries_and_time_are_read_from_both_forms_of_the_reply_subject():
+def test_deliveries_time_and_sequence_are_read_from_both_forms_of_the_reply_subject():
     old = "$JS.ACK.WORK.llm:acme.3.17.21.1700000000123456789.4"
     new = "$JS.ACK.hub.aBcD.WORK.llm:acme.3.17.21.1700000000123456789.4.xyz"
 
-    assert origin_of(old) == origin_of(new) == Origin(3, 1700000000123456789)
+    assert origin_of(old) == origin_of(new) == Origin(3, 1700000000123456789, 17)

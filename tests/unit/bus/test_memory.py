@@ -7,7 +7,7 @@ from bus.config import Timing
 from bus.errors import DeadlineError
 from bus.memory import memory_bus
 from bus.ports import Delivery
-from bus.streams.spec import EVENTS, INBOX, LIVE
+from bus.streams.spec import DEAD, EVENTS, LIVE
 
 SECONDS = 5.0
 
@@ -48,7 +48,7 @@ async def test_a_lost_answer_ends_a_request_at_its_deadline():
 
 async def test_a_restart_loses_the_newest_lazy_messages_and_keeps_what_is_synced():
     async with memory_bus(Timing(resend_window_seconds=0.0)) as bus, bus.process() as process:
-        for subject in ("cb.t.stream.e1", "cb.t.submit.agents.execute"):
+        for subject in ("cb.t.stream.e1", "_cb.dead.submit"):
             await process.outbox.post(subject, b"x")
         await bus.restart(lost_seconds=60)
 
@@ -56,11 +56,11 @@ async def test_a_restart_loses_the_newest_lazy_messages_and_keeps_what_is_synced
             name: await process.stored(name).last(subject) is not None
             for name, subject in (
                 (LIVE, "cb.t.stream.e1"),
-                (INBOX, "cb.t.submit.agents.execute"),
+                (DEAD, "_cb.dead.submit"),
             )
         }
 
-    assert kept == {LIVE: False, INBOX: True}
+    assert kept == {LIVE: False, DEAD: True}
 
 
 async def test_a_process_that_is_gone_sends_nothing_again():

@@ -75,6 +75,10 @@ def test_no_password_stands_in_the_text_only_the_variables_that_hold_them():
         assert f"password: $NATS_PASSWORD_{variable}," in text
 
 
+def test_the_text_says_which_inboxes_the_fleet_is_to_make():
+    assert "CALLBOARD_TENANTS=acme,globex\n" in render({"acme": ["alice"], "globex": ["carol"]})
+
+
 @pytest.mark.parametrize(
     "tenants",
     [{"a": ["b-c"], "a-b": ["c"]}, {"a": ["b_c", "b-c"]}, {"acme": ["alice", "alice"]}],

@@ -1,0 +1,187 @@
+"""Every public command is submitted to a real fleet: carried out, or refused in an event."""
+
+from collections import Counter
+from collections.abc import AsyncGenerator
+from pathlib import Path
+from typing import Any
+
+import anyio
+import msgspec
+import pytest
+
+from bus.ids import new_id
+from bus.inboxes.rules import COMMANDS
+from bus.streams.spec import inbox_stream
+from bus.subjects import fill
+from schemas import catalog
+from tests.contract.examples import example
+from tests.fleet import PlainClient, RunningFleet, running_fleet
+from tests.servers import PATIENCE
+
+SECONDS = 20.0 * PATIENCE
+
+SCRIPT = {"type": "scripted", "responses": ["hi"], "delay_ms": 0}
+
+SOUND: dict[str, dict[str, Any]] = {
+    "agents.apply": {"id": "applied", "provider": SCRIPT},
+    "agents.create": {"id": "created", "provider": SCRIPT},
+    "agents.update": {"id": "standing", "description": "changed"},
+    "agents.toggle": {"id": "standing", "status": "OFFLINE"},
+    "agents.delete": {"id": "condemned"},
+    "agents.execute": {"agent_id": "working", "task": "t", "id": "executed"},
+    "llm.generate": {
+        "provider": SCRIPT,
+        "messages": [{"role": "user", "content": "t"}],
+        "id": "generated",
+    },
+    "executions.cancel": {"execution_id": "endless", "reason": "enough"},
+    "budgets.set": {"id": "set", "limit_pico": 10**12},
+    "budgets.remove": {"id": "old"},
+    "budgets.top_up": {"id": "up", "budget_id": "standing", "amount_pico": 10**9},
+    "budgets.adjust": {
+        "id": "down",
+        "budget_id": "standing",
+        "amount_pico": 10**9,
+        "reason": "a mistake",
+    },
+    "limits.set": {"requests_per_hour": 1000},
+}
+"""A body of each command that the tenant of ``prepared`` can have carried out."""
+
+
+@pytest.fixture(scope="module")
+async def fleet(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[RunningFleet]:
+    """Two processes that read inboxes, and one that owns accounts."""
+    async with running_fleet(tmp_path_factory.mktemp("fleet"), agents=2) as fleet:
+        await fleet.start("pricing.0")
+        await fleet.ready(4)
+        yield fleet
+
+
+@pytest.fixture
+async def prepared(client: PlainClient) -> PlainClient:
+    """A tenant with what its commands are about."""
+    for agent in ("standing", "condemned", "working"):
+        await client.script(agent, "hi")
+    await client.script("slow", *["word " * 400], delay_ms=50)
+    await client.ask("agents.execute", {"agent_id": "slow", "task": "t", "id": "endless"})
+    for budget in ("old", "standing"):
+        answer = await client.ask("budgets.set", {"id": budget, "limit_pico": 10**12})
+        assert answer.get("type") != "problem", answer
+    return client
+
+
+async def submit(client: PlainClient, name: str, body: bytes, **headers: str) -> Any:
+    subject = f"cb.{client.tenant}.submit.{name}"
+    return await client.nats.jetstream().publish(subject, body, timeout=SECONDS, headers=headers)
+
+
+async def emptied(client: PlainClient, *, seconds: float = SECONDS) -> None:
+    stream = inbox_stream(client.tenant)
+    with anyio.fail_after(seconds):
+        while (await client.nats.jetstream().stream_info(stream)).state.messages:
+            await anyio.sleep(0.05)
+
+
+def test_there_is_a_body_for_every_command_of_the_contract():
+    assert SOUND.keys() == COMMANDS.keys()
+
+
+async def test_every_command_that_is_submitted_is_carried_out(prepared: PlainClient):
+    told = await prepared.nats.subscribe(f"cb.{prepared.tenant}.events.command.rejected.*")
+    for name, body in SOUND.items():
+        receipt = await submit(prepared, name, msgspec.json.encode(body))
+        assert receipt.stream == inbox_stream(prepared.tenant)
+    await emptied(prepared)
+
+    assert told.pending_msgs == 0
+    await _were_carried_out(prepared)
+
+
+async def _were_carried_out(client: PlainClient) -> None:
+    agents = {agent["id"]: agent for agent in (await client.ask("agents.list", {}))["agents"]}
+    assert agents.keys() == {"applied", "created", "standing", "working", "slow"}
+    standing = await client.ask("agents.get", {"id": "standing"})
+    assert (standing["description"], standing["status"]) == ("changed", "OFFLINE")
+    assert (await client.ended("executed"))["status"] == "COMPLETED"
+    assert (await client.ended("generated"))["status"] == "COMPLETED"
+    assert (await client.ended("endless"))["status"] == "CANCELLED"
+    listed = await client.ask("budgets.list", {})
+    budgets = {state["budget"]["id"]: state["balances"] for state in listed["budgets"]}
+    assert budgets.keys() == {"cost-alert", "set", "standing"}
+    [balance] = budgets["standing"]
+    assert (balance["spent_pico"], balance["granted_pico"]) == (10**9, 10**9)
+    assert [limits["requests_per_hour"] for limits in listed["limits"]] == [1000]
+
+
+async def test_every_command_that_is_refused_says_so_in_an_event(client: PlainClient):
+    told = await client.nats.subscribe(f"cb.{client.tenant}.events.command.rejected.*")
+    await client.nats.flush()
+    for name in COMMANDS:
+        await submit(client, name, b'{"no_such_field": 1}')
+    events = [
+        msgspec.json.decode((await told.next_msg(SECONDS)).data) for _ in range(len(COMMANDS))
+    ]
+    await emptied(client)
+
+    subjects = {f"cb.{client.tenant}.submit.{name}" for name in COMMANDS}
+    assert {event["command"] for event in events} == subjects
+    assert {event["error"]["code"] for event in events} == {"validation"}
+
+
+async def test_every_question_that_is_submitted_is_rejected(client: PlainClient):
+    questions = [row for row in catalog.requests() if row.submit is None]
+    told = await client.nats.subscribe(f"cb.{client.tenant}.events.command.rejected.*")
+    await client.nats.flush()
+    for row in questions:
+        await submit(client, row.name, msgspec.json.encode(example(row.message)))
+    for _ in questions:
+        event = msgspec.json.decode((await told.next_msg(SECONDS)).data)
+        assert "question" in event["error"]["message"]
+    await emptied(client)
+
+
+async def test_every_command_without_a_reply_subject_is_carried_out(prepared: PlainClient):
+    for name, body in SOUND.items():
+        subject = fill(COMMANDS[name].subject, tenant=prepared.tenant)
+        await prepared.nats.publish(subject, msgspec.json.encode(body))
+    with anyio.fail_after(SECONDS):
+        while True:
+            try:
+                return await _were_carried_out(prepared)
+            except (AssertionError, KeyError):
+                await anyio.sleep(0.2)
+
+
+@pytest.mark.timeout(150 * PATIENCE)
+async def test_readers_that_are_killed_lose_and_double_nothing(tmp_path: Path):
+    """Commands go on being submitted while both readers die, one after the other."""
+    async with (
+        running_fleet(tmp_path, agents=2) as fleet,
+        fleet.client(f"new-{new_id()[-6:]}") as client,
+    ):
+        await fleet.ready(3)
+        await client.script("quick", "hi")
+        changed = await client.nats.subscribe(f"cb.{client.tenant}.events.execution.accepted.*")
+        ids: list[str] = []
+        for n in range(240):
+            body = {"agent_id": "quick", "task": f"{n}"}
+            receipt = await submit(
+                client, "agents.execute", msgspec.json.encode(body), **{"Nats-Msg-Id": f"m{n}"}
+            )
+            ids.append(f"{receipt.stream}-{receipt.seq}")
+            if n in (80, 160):
+                name = f"agents.{n // 160}"
+                await fleet.kill(name)
+                await fleet.start(name)
+        # What a dead process had in hand is handed out again after half a minute.
+        await emptied(client, seconds=60 * PATIENCE)
+        heard: Counter[str] = Counter()
+        with anyio.move_on_after(SECONDS):
+            while len(heard) < len(ids):
+                message = await changed.next_msg(SECONDS)
+                heard[msgspec.json.decode(message.data)["execution_id"]] += 1
+        listed = await client.ask("executions.list", {"agent_id": "quick", "limit": 500})
+
+    assert len(heard) == len(set(ids)) == 240
+    assert listed["total"] == 240
