@@ -134,6 +134,13 @@ WORK_REDELIVERED = _counter(
 )
 REQUESTS = _counter("callboard_requests_total", "Public requests", "endpoint", "code")
 REQUEST_SECONDS = _histogram("callboard_request_seconds", "From arrival to reply", "endpoint")
+DISPUTED_BILLS = _counter(
+    "callboard_disputed_bills_total", "Bills of hosts without a secret that told too much"
+)
+DISPUTED_DOLLARS = _counter("callboard_disputed_dollars_total", "What such bills told beyond it")
+BILLS_OVER_HOLD = _counter(
+    "callboard_bills_over_hold_total", "Bills that the operator pays above what was held"
+)
 DEAD_LETTERS = _counter("callboard_dead_letters_total", "Laid aside for inspection", "source")
 
 PROJECTION_EVENTS = _counter(

@@ -39,9 +39,9 @@ from schemas.ledger import (
     LookAtTerms,
     PutBudget,
     PutLimits,
-    Terms,
     TopUp,
 )
+from schemas.terms import Terms
 
 PLATFORM_SCOPES = ("global", "project")
 """Budgets of the platform are for all tenants together, for one of them, or for each."""

@@ -15,6 +15,7 @@ from actors.streaming.adapters.http_call import HttpProvider
 from actors.streaming.adapters.posting import Posting
 from actors.streaming.adapters.providers import Providers
 from actors.streaming.adapters.switchboard import Heard, Question, Switchboard
+from actors.streaming.core.charging import Key
 from actors.streaming.core.charging import embedded as charges_of
 from actors.streaming.core.embedding import (
     Batch,
@@ -104,10 +105,11 @@ class _Way(NamedTuple):
 
 
 class _Spent(NamedTuple):
-    """What a call has used, and with which key."""
+    """What a call has used, with which key; ``foreign`` where that is not the operator's."""
 
     key: str | None
     usage: Usage
+    foreign: bool = False
 
 
 class Embedding:
@@ -155,8 +157,9 @@ class Embedding:
         """Price all calls, as the prices were when the request began."""
         if self._way.prices is None:
             return []
-        used: dict[str | None, Usage] = {}
-        for key, usage in self._spent.values():
+        used: dict[Key, Usage] = {}
+        for name, usage, foreign in self._spent.values():
+            key = Key(name, foreign)
             used[key] = used[key] + usage if key in used else usage
         return charges_of(self._way.prices, self._wanted.provider, used, began, served)
 
@@ -221,7 +224,7 @@ class Embedding:
         posting = Posting(self._way.http, provider, self._way.context, patience=patience)
         # What is begun may be billed, until it is known to be refused.
         call = next(self._calls)
-        self._spent[call] = _Spent(line.key, estimated(batch))
+        self._spent[call] = spent = _Spent(line.key, estimated(batch), posting.foreign)
         try:
             body = await posting.answer(batch.path, batch.body)
             self._found[place] = found = read(self._way.form, batch, body)
@@ -231,7 +234,7 @@ class Embedding:
             return Heard(error.problem, posting.headers)
         except UnreadableError:
             return Heard(_UNREADABLE, posting.headers)
-        self._spent[call] = _Spent(line.key, found.usage)
+        self._spent[call] = spent._replace(usage=found.usage)
         return Heard(None, posting.headers)
 
 

@@ -93,6 +93,16 @@ class HttpEndpoint(ABC, Generic[P]):
         """See ``Endpoint.reader``."""
         return self._spoken(self._meant(request)).reader(request)
 
+    def is_foreign(self, provider: Any, context: CallContext) -> bool:
+        """See ``Endpoint.is_foreign``."""
+        name = self._secret_of(provider, context)
+        return name is None or not self._secrets.is_operators(name)
+
+    def _secret_of(self, provider: P, context: CallContext) -> str | None:
+        """Return the name of the secret that goes along, None where none does."""
+        del context
+        return self._address(provider).secret
+
     async def renewed(self, provider: Any, refused: Outgoing, context: CallContext) -> bool:
         """See ``Endpoint.renewed``: a key that is refused stays refused."""
         del provider, refused, context

@@ -69,6 +69,11 @@ class ScriptedCall:
         """A script has none."""
         return {}
 
+    @property
+    def foreign(self) -> bool:
+        """A script is played and counted here: nobody else's word is taken."""
+        return False
+
     async def __aenter__(self) -> Self:
         """Begin at once."""
         return self
