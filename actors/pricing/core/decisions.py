@@ -24,7 +24,7 @@ from actors.pricing.core.budgets import (
     terms,
 )
 from actors.pricing.core.closed import Closed, is_too_old, recall
-from actors.pricing.core.disputes import bill, bound, lent_of
+from actors.pricing.core.disputes import bill, lent_of
 from actors.pricing.core.escrow import NONE
 from actors.pricing.core.ledger import (
     Hold,
@@ -56,7 +56,6 @@ from schemas.ledger import (
     Extend,
     Lapse,
     Lapsed,
-    Lent,
     LimitsSet,
     LookAtBudgets,
     LookAtTerms,
@@ -234,9 +233,8 @@ def _charged(
 ) -> Charged:
     held = hold.amount_pico if hold is not None else 0
     booked = closed.booked_pico if closed is not None else 0
-    found = bill(command.charges, bound(hold, closed))
+    found = bill(command.charges, hold, closed)
     cost, keys = found.cost_pico, [one.account.key for one in concerned]
-    like = Lent(held_pico=held, booked_pico=booked, cost_pico=cost)
     return Charged(
         reference=command.reference,
         party=command.party,
@@ -248,13 +246,13 @@ def _charged(
         completed=command.completed,
         held_pico=held,
         booked_pico=booked,
-        tokens=sum(charge.usage.total for charge in found.charges),
-        unpriced=sum(charge.cost_pico is None for charge in found.charges),
+        tokens=found.tokens,
+        unpriced=found.unpriced,
         accounts=keys,
         entered_at=now,
         disputed_pico=found.disputed_pico,
         over_pico=max(found.operators_pico - held, 0) if hold is not None else 0,
-        lent=lent_of(keys, hold, closed, found.operators_pico, like),
+        lent=lent_of(keys, hold, closed, found.operators_pico, cost) if keys else None,
     )
 
 
@@ -284,7 +282,7 @@ def _void(state: Ledger, command: Void, now: datetime) -> Decision:
         held_pico=held,
         booked_pico=booked,
         accounts=keys,
-        lent=lent_of(keys, hold, closed, 0, Lent(held_pico=held, booked_pico=booked)),
+        lent=lent_of(keys, hold, closed, 0, 0),
     )
     return Decision((voided,), Booked())
 
@@ -303,7 +301,6 @@ def _lapse(state: Ledger, now: datetime) -> Decision:
 def _lapsed(state: Ledger, hold: Hold, now: datetime) -> Lapsed:
     books = state.defaults is not None and state.defaults.books_lapsed
     held, lent = hold.amount_pico, hold.lent_pico
-    like = Lent(held_pico=held, cost_pico=held if books else 0)
     return Lapsed(
         reference=hold.reference,
         party=hold.party,
@@ -311,7 +308,7 @@ def _lapsed(state: Ledger, hold: Hold, now: datetime) -> Lapsed:
         held_pico=held,
         booked_pico=held if books else 0,
         accounts=hold.accounts,
-        lent=lent_of(hold.accounts, hold, None, lent if books else 0, like),
+        lent=lent_of(hold.accounts, hold, None, lent if books else 0, held if books else 0),
     )
 
 

@@ -24,13 +24,16 @@ MOST_UNHELD_PICO = 100 * 10**12
 class Bill(NamedTuple):
     """The charges of an attempt as they are booked.
 
-    ``cost_pico`` sums them, ``operators_pico`` those that are the operator's spend.
+    ``cost_pico`` sums them, ``operators_pico`` those that are the operator's spend. ``unpriced``
+    counts those without a price.
     """
 
     charges: list[Charge]
     cost_pico: int
     operators_pico: int
     disputed_pico: int
+    tokens: int = 0
+    unpriced: int = 0
 
 
 def bound(hold: Hold | None, closed: Closed | None) -> int:
@@ -42,8 +45,23 @@ def bound(hold: Hold | None, closed: Closed | None) -> int:
     return MOST_UNHELD_PICO
 
 
-def bill(told: Sequence[Charge], most: int) -> Bill:
-    """Return what is booked of a bill; what foreign hosts have told beyond ``most`` is disputed."""
+def bill(told: Sequence[Charge], hold: Hold | None, closed: Closed | None) -> Bill:
+    """Return what is booked of the bill of an attempt that was held, or is over."""
+    cost = tokens = unpriced = 0
+    strangers = False
+    for charge in told:
+        cost += charge.cost_pico or 0
+        tokens += charge.usage.total
+        unpriced += charge.cost_pico is None
+        strangers = strangers or charge.foreign
+    if not strangers:
+        return Bill(list(told), cost, cost, 0, tokens, unpriced)
+    found = bounded(told, bound(hold, closed))
+    return found._replace(tokens=tokens, unpriced=unpriced)
+
+
+def bounded(told: Sequence[Charge], most: int) -> Bill:
+    """Book of what foreign hosts have told no more than ``most``; the rest is disputed."""
     operators = sum(each.cost_pico or 0 for each in told if not each.foreign)
     left = max(most - max(operators, 0), 0)
     charges: list[Charge] = []
@@ -59,23 +77,28 @@ def bill(told: Sequence[Charge], most: int) -> Bill:
 
 
 def _bounded(charge: Charge, left: int) -> Charge:
-    cost = charge.cost_pico or 0
     # A negative price would give money back on the word of a stranger.
-    booked = min(max(cost, 0), left)
-    if not charge.foreign or booked == cost:
+    cost = max(charge.cost_pico or 0, 0)
+    booked = min(cost, left)
+    if not charge.foreign or booked == charge.cost_pico or charge.cost_pico is None:
         return charge
     return msgspec.structs.replace(charge, cost_pico=booked, disputed_pico=cost - booked)
 
 
 def lent_of(
-    accounts: Sequence[str], hold: Hold | None, closed: Closed | None, cost: int, like: Lent
+    accounts: Sequence[str], hold: Hold | None, closed: Closed | None, cost: int, elsewhere: int
 ) -> Lent | None:
     """Return what an end moves of the platform's money; None where none was lent, or it is alike.
 
-    ``cost`` is what the operator's secrets have bought, ``like`` what moves in other accounts.
+    ``cost`` is what the operator's secrets have bought, ``elsewhere`` what other accounts pay.
     """
     if not any(map(is_escrow, accounts)):
         return None
+    like = Lent(
+        held_pico=hold.amount_pico if hold is not None else 0,
+        booked_pico=closed.booked_pico if closed is not None else 0,
+        cost_pico=elsewhere,
+    )
     lent = Lent(
         held_pico=hold.lent_pico if hold is not None else 0,
         booked_pico=closed.lent_pico if closed is not None else 0,

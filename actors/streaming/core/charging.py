@@ -56,7 +56,10 @@ class Till:
     ) -> None:
         """Charge a call that was answered, and what other models have used for it by the way."""
         possible = _possible(way, answer, foreign=foreign)
-        dearest = _dearest(self._prices, way.provider, possible, answer.usage, self._at)
+        if len(possible) == 1:
+            dearest = self._charge(way.provider, possible[0], answer.usage)
+        else:
+            dearest = _dearest(self._prices, way.provider, possible, answer.usage, self._at)
         charge = msgspec.structs.replace(
             dearest, model_served=answer.model_served, reported_pico=reported(answer.raw_usage)
         )
@@ -84,34 +87,38 @@ class Till:
 
 def asked_tier(config: ModelConfig) -> str | None:
     """Return the service tier that a request asks for, in its own field or the provider's."""
+    if config.service_tier or not config.extra:
+        return config.service_tier
     extra = config.extra.get("service_tier", config.extra.get("serviceTier"))
     if isinstance(extra, dict):
         extra = cast("dict[str, Any]", extra).get("type")
-    return config.service_tier or (extra if isinstance(extra, str) else None)
+    return extra if isinstance(extra, str) else None
 
 
-def _possible(way: Route, answer: Answer, *, foreign: bool) -> Iterator[Terms]:
-    """Yield the terms of which the dearest is charged.
+def _possible(way: Route, answer: Answer, *, foreign: bool) -> list[Terms]:
+    """Return the terms of which the dearest is charged.
 
     The word of a host that got the operator's secret is taken, but for Azure: there a definition
     names the model and the deployment decides. A foreign host may name a cheaper model or tier than
     was asked for, which is not believed.
     """
     provider, tier = way.provider, asked_tier(way.config)
-    yield terms_of(
-        provider,
-        model_served=answer.model_served,
-        tier_requested=tier,
-        tier_served=answer.service_tier,
-        region_served=_place(answer.raw_usage),
-    )
     served = answer.model_served
+    possible = [
+        terms_of(
+            provider,
+            model_served=served,
+            tier_requested=tier,
+            tier_served=answer.service_tier,
+            region_served=_place(answer.raw_usage),
+        )
+    ]
     if isinstance(provider, Azure) and served and served != provider.model:
         really: Azure = msgspec.structs.replace(provider, model=served)
-        yield terms_of(really, tier_requested=tier, tier_served=answer.service_tier)
+        possible.append(terms_of(really, tier_requested=tier, tier_served=answer.service_tier))
     if foreign:
-        yield terms_of(provider, tier_requested=tier)
-        yield terms_of(provider, tier_requested=answer.service_tier)
+        possible += (terms_of(provider, tier_requested=tier), terms_of(provider))
+    return possible
 
 
 def charged(prices: Prices, provider: Provider, terms: Terms, usage: Usage, at: datetime) -> Charge:

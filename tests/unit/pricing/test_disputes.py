@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actors.pricing.core.decisions import Rules
-from actors.pricing.core.disputes import MOST_UNHELD_PICO, bill
+from actors.pricing.core.disputes import MOST_UNHELD_PICO, bounded
 from actors.pricing.core.outward import announce
 from schemas.events import BillExceededEvent
 from schemas.ids import PLATFORM
@@ -46,7 +46,7 @@ def held(owner: Owner, name: str, amount: int, chunk: int = 0, **more: Any) -> N
 def test_what_is_booked_of_strangers_is_never_above_the_bound_and_the_rest_is_disputed(
     told: list[Charge], most: int
 ):
-    found = bill(told, most)
+    found = bounded(told, most)
 
     strangers = [each for each in found.charges if each.foreign]
     own = [each for each in told if not each.foreign]
@@ -217,3 +217,10 @@ def test_of_an_attempt_only_the_operators_part_is_the_platforms_money():
     assert acme.account("own").spent == 120
     assert lent(lenders) == 1
     assert acme.replayed() == acme.state
+
+
+def test_a_stranger_gives_nothing_back():
+    found = bounded([charge(-50), charge(7)], 100)
+
+    assert [each.cost_pico for each in found.charges] == [0, 7]
+    assert (found.cost_pico, found.disputed_pico) == (7, 0)
