@@ -19,6 +19,9 @@
 | callboard_work_redelivered_total | counter | queue | items that another worker held before |
 | callboard_requests_total | counter | endpoint, code | requests; code `ok` or a problem's |
 | callboard_request_seconds | histogram | endpoint | from arrival to reply |
+| callboard_disputed_bills_total | counter | | bills of hosts without a secret that told too much |
+| callboard_disputed_dollars_total | counter | | what such bills told beyond what is booked |
+| callboard_bills_over_hold_total | counter | | bills that the operator pays above what was held |
 | callboard_dead_letters_total | counter | source | laid aside for inspection |
 | callboard_projection_events_total | counter | projection | events applied to its file |
 | callboard_projection_behind_commits | gauge | projection | commits not applied yet |

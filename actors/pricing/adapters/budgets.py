@@ -30,7 +30,6 @@ from schemas.budgets import (
     SetLimits,
     TopUpBudget,
 )
-from schemas.ids import PLATFORM
 from schemas.ledger import (
     ACCOUNT_KEY,
     Adjust,
@@ -76,7 +75,7 @@ class Budgets:
     async def do_set(self, caller: Caller, wanted: SetBudget) -> BudgetState:
         """Let a budget hold, for every execution that begins from now on."""
         _check_scope(wanted.scope, wanted.name)
-        if caller.tenant == PLATFORM and wanted.scope not in PLATFORM_SCOPES:
+        if caller.role == "operator" and wanted.scope not in PLATFORM_SCOPES:
             raise problem("validation", "the platform's projects are tenants", field="scope")
         zone(wanted.zone)
         put = PutBudget(budget=_as(Budget, wanted))

@@ -18,7 +18,7 @@ from actors.streaming.adapters.endpoint import (
 )
 from actors.streaming.config import StreamingConfig
 from actors.streaming.core.reader import Reader
-from bus.errors import problem
+from bus.errors import ProblemError, problem
 from bus.secrets import Secrets
 from schemas.llm import GenerateRequest
 from schemas.providers import Remote
@@ -95,7 +95,11 @@ class HttpEndpoint(ABC, Generic[P]):
 
     def is_foreign(self, provider: Any, context: CallContext) -> bool:
         """See ``Endpoint.is_foreign``."""
-        name = self._secret_of(provider, context)
+        try:
+            name = self._secret_of(provider, context)
+        except ProblemError:
+            # Without an address nothing is sent at all.
+            return True
         return name is None or not self._secrets.is_operators(name)
 
     def _secret_of(self, provider: P, context: CallContext) -> str | None:

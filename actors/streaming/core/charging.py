@@ -48,8 +48,10 @@ class Till:
     ) -> None:
         """Charge a call that failed, if it has used anything."""
         if usage is not None:
-            terms = terms_of(way.provider, tier_requested=asked_tier(way.config))
-            self._add(way, Key(key, foreign), self._charge(way.provider, terms, usage))
+            tier = asked_tier(way.config)
+            possible = [terms_of(each, tier_requested=tier) for each in _unheard(way.provider)]
+            charge = _dearest(self._prices, way.provider, possible, usage, self._at)
+            self._add(way, Key(key, foreign), charge)
 
     def answered(
         self, way: Route, key: str | None, answer: Answer, *, foreign: bool = False
@@ -93,6 +95,13 @@ def asked_tier(config: ModelConfig) -> str | None:
     if isinstance(extra, dict):
         extra = cast("dict[str, Any]", extra).get("type")
     return extra if isinstance(extra, str) else None
+
+
+def _unheard(provider: Provider) -> Iterator[Provider]:
+    """Yield what a provider may have run of which nothing was heard."""
+    yield provider
+    if isinstance(provider, Azure) and provider.deployment not in {None, provider.model}:
+        yield msgspec.structs.replace(provider, model=provider.deployment or provider.model)
 
 
 def _possible(way: Route, answer: Answer, *, foreign: bool) -> list[Terms]:

@@ -252,3 +252,20 @@ def test_of_each_slice_the_platforms_part_is_asked_for():
 
     assert asked(slices) == (20, 8)
     assert asked(msgspec.structs.replace(slices, lent_pico=None)) == (20, None)
+
+
+def test_a_call_without_an_address_is_nobodys():
+    nowhere = StreamingConfig()
+
+    assert AzureEndpoint(SECRETS, nowhere).is_foreign(Azure(model="m"), CONTEXT)
+    bedrock = BedrockEndpoint(SECRETS, nowhere, lambda: NOW)
+    assert bedrock.is_foreign(Bedrock(model="m"), CONTEXT)
+
+
+def test_a_failed_call_of_azure_is_charged_as_the_dearer_of_model_and_deployment():
+    till = Till(PRICES, NOW)
+    for model, deployment in (("gpt-4o-mini", "gpt-4o"), ("gpt-4o", "gpt-4o-mini")):
+        till.failed(way(Azure(model=model, deployment=deployment)), None, USAGE)
+    till.failed(way(Azure(model="gpt-4o-mini", deployment="our-own-name")), None, USAGE)
+
+    assert [each.cost_pico for each in till.charges] == [BIG_COST, BIG_COST, MINI_COST]
