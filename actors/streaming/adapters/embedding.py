@@ -74,9 +74,16 @@ class Embedder:
         self.patience = patience
 
     def embedding(
-        self, tenant: TenantId, wanted: Embed, *, patience: float | None = None
+        self,
+        tenant: TenantId,
+        wanted: Embed,
+        *,
+        patience: float | None = None,
+        is_held: bool = False,
     ) -> "Embedding":
         """Prepare the calls of one request.
+
+        With ``is_held`` each call may be paid once: that is what money is held for.
 
         Raises:
             ProblemError: ``validation``, the provider has no embeddings.
@@ -88,7 +95,7 @@ class Embedder:
         context = CallContext(tenant, 1)
         seconds = self.patience if patience is None else patience
         prices = self._prices() if self._prices else None
-        way = _Way(provider, form, wanted, context, self._switchboard, seconds, prices)
+        way = _Way(provider, form, wanted, context, self._switchboard, seconds, prices, is_held)
         return Embedding(way)
 
 
@@ -102,6 +109,7 @@ class _Way(NamedTuple):
     switchboard: Switchboard
     patience: float
     prices: Prices | None
+    is_held: bool
 
 
 class _Spent(NamedTuple):
@@ -121,6 +129,7 @@ class Embedding:
         self._calls = count()
         self._spent: dict[int, _Spent] = {}
         self._found: dict[int, Embedded] = {}
+        self._may_be_paid: set[int] = set()
         self._problem: Problem | None = None
         self._answer: Embeddings | None = None
         self._time = anyio.CancelScope()
@@ -200,6 +209,8 @@ class Embedding:
             wait = delay(problem, failures=failures, jitter=jitter)
             if wait is None or failures == RETRIES or self._is_late(wait):
                 return problem
+            if self._way.is_held and place in self._may_be_paid:
+                return problem
             self._latest = problem
             await anyio.sleep(wait)
         return None
@@ -231,8 +242,11 @@ class Embedding:
         except (ProviderFaultError, ProblemError) as error:
             if posting.free:
                 del self._spent[call]
+            else:
+                self._may_be_paid.add(place)
             return Heard(error.problem, posting.headers)
         except UnreadableError:
+            self._may_be_paid.add(place)
             return Heard(_UNREADABLE, posting.headers)
         self._spent[call] = spent._replace(usage=found.usage)
         return Heard(None, posting.headers)
