@@ -26,6 +26,9 @@ from schemas.usage import Usage
 FRAMING_TOKENS = 16
 """What a chat format puts around one message, at most."""
 
+PROMPTED_TOKENS = 1024
+"""What a provider writes before a prompt itself, where there are tools or a form of the answer."""
+
 BUILT_IN_SEARCHES = 32
 """So many searches a model makes at most that searches unasked."""
 
@@ -88,6 +91,8 @@ class Bounds:
         written = (request.messages, request.tools, config.response_format, *extra)
         size = sum(len(msgspec.json.encode(each)) for each in written)
         text = size if self._strict else -(-size // BYTES_PER_TOKEN)
+        is_prompted = request.tools or config.response_format or "tools" in config.extra
+        framing += PROMPTED_TOKENS if is_prompted else 0
         return text + framing + image_tokens(request.messages)
 
     def cost(self, way: Way, prices: "PricedAt") -> Cost | Problem:

@@ -73,6 +73,9 @@ from schemas.problems import Problem
 
 MOST_BUDGETS = 1000
 MOST_LIMITS = 1000
+MOST_NAME_BYTES = 128 * 1024
+"""Of all names with budgets or limits: each change tells every agents process all of them."""
+
 MOST_LAPSES = 100
 """Leases that end in one command; the timer rings again for more."""
 
@@ -381,6 +384,8 @@ def _rule(state: Ledger, command: PutBudget | DropBudget | PutLimits, now: datet
             is_new = scope_key(limits.scope, limits.name) not in state.limits
             if is_new and restricts(limits) and len(state.limits) >= MOST_LIMITS:
                 return refuse(too_many("scopes with limits", MOST_LIMITS))
+            if is_new and _is_wordy(state, limits.name):
+                return refuse(too_many("bytes of names with budgets or limits", MOST_NAME_BYTES))
             event = LimitsSet(limits=limits, at=now)
             return Decision((event,), budget_list(evolve(state, event), now))
 
@@ -395,8 +400,17 @@ def _put(state: Ledger, budget: Budget, now: datetime) -> Decision:
         return refuse(_another_shape(budget))
     if known is None and len(state.budgets) >= MOST_BUDGETS:
         return refuse(too_many("budgets", MOST_BUDGETS))
+    if known is None and _is_wordy(state, budget.name):
+        return refuse(too_many("bytes of names with budgets or limits", MOST_NAME_BYTES))
     event = BudgetSet(budget=budget, at=now)
     return Decision((event,), budget_state(evolve(state, event), budget, now))
+
+
+def _is_wordy(state: Ledger, more: str | None) -> bool:
+    """Say whether names would take more room than the record of the account should have."""
+    named = (each.name for each in (*state.budgets.values(), *state.limits.values()))
+    size = sum(len(name.encode()) for name in (*named, more) if name is not None)
+    return size > MOST_NAME_BYTES
 
 
 def _is_operators(state: Ledger, budget_id: str) -> bool:

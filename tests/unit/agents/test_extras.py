@@ -533,3 +533,9 @@ def test_of_alternatives_only_the_operators_are_held_of_the_platform(slices: int
 def test_a_chunk_is_some_tokens_of_the_dearest_answer_or_a_slice():
     assert held(wanted()).chunk_pico == CHUNK_TOKENS * 600_000
     assert held(wanted(), manner=Manner(slice_tokens=10)).chunk_pico == 10 * 600_000
+
+
+def test_what_a_provider_writes_before_a_prompt_with_tools_is_held():
+    ask = wanted(extra={"tools": [{"type": "function", "function": {"name": "f"}}]})
+
+    assert held(ask).amount_pico - held(wanted()).amount_pico > 600 * 150_000

@@ -215,6 +215,23 @@ def test_names_beyond_what_an_account_counts_are_refused_and_known_ones_are_not(
     assert len(owner.accounts()) == 3
 
 
+def test_names_with_limits_take_no_more_room_than_a_record_should_have(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    monkeypatch.setattr(decisions, "MOST_NAME_BYTES", 25)
+    owner = Owner()
+    answers = [
+        owner.budget("b1", scope="user", name="é" * 5),
+        owner.limits(scope="user", name="b" * 10, concurrent=1),
+        owner.limits(scope="user", name="c" * 10, concurrent=1),
+        owner.budget("b2", scope="user", name="d" * 10),
+        owner.limits(scope="user", name="b" * 10, concurrent=2),
+    ]
+
+    assert [isinstance(each, Problem) for each in answers] == [False, False, True, True, False]
+    assert answers[2].details == {"allowed": 25}
+
+
 def test_a_list_of_many_windows_is_bounded_and_quick():
     owner = Owner()
     for number in range(30):
