@@ -224,3 +224,44 @@ def test_a_stranger_gives_nothing_back():
 
     assert [each.cost_pico for each in found.charges] == [0, 7]
     assert (found.cost_pico, found.disputed_pico) == (7, 0)
+
+
+ATTEMPTS = st.tuples(
+    st.sampled_from(["acme", "bolt"]),
+    st.integers(1, 40),
+    st.integers(0, 40),
+    st.integers(0, 20),
+    st.sampled_from([0, 7, LARGE]),
+    st.sampled_from(["settle", "void", "lapse", "late"]),
+)
+
+
+@given(st.lists(ATTEMPTS, max_size=6))
+def test_the_platform_pays_exactly_for_what_its_secrets_bought(
+    attempts: list[tuple[str, int, int, int, int, str]],
+):
+    lenders, paid = begun(), 0
+    for number, (tenant, amount, most, bought, told, end) in enumerate(attempts):
+        owner, name = lenders.owners[tenant], f"e{number}"
+        share = min(most, amount)
+        cost = min(bought, share)
+        wanted = reserve(name, amount, now=owner.now)
+        wanted = msgspec.structs.replace(wanted, platform=True, lent_pico=share)
+        while not isinstance(owner.ask(wanted), MoneyHeld):
+            lenders.deliver_all()
+        bills = [charge(told), charge(cost, foreign=False)]
+        settle = Settle(reference=wanted.reference, party=wanted.party, charges=bills, at=owner.now)
+        if end == "void":
+            owner.ask(Void(reference=wanted.reference))
+        if end in {"lapse", "late"}:
+            for each in lenders.owners.values():
+                each.ask(Lapse(), seconds=61)
+        if end in {"settle", "late"}:
+            owner.ask(settle)
+        lenders.deliver_all()
+        # A share of nothing is no span of the platform's, so that nothing is told of it.
+        paid += {"settle": cost, "late": cost, "lapse": share, "void": 0}[end]
+    lenders.come_to_rest()
+
+    assert sum(each.spent + each.held for each in lenders.owners[PLATFORM].accounts()) == paid
+    assert all(owner.state == owner.replayed() for owner in lenders.owners.values())
