@@ -7,9 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from actors.pricing.adapters.account import account_entity
 from actors.pricing.core.decisions import Rules
 from actors.pricing.core.disputes import MOST_UNHELD_PICO, bounded
 from actors.pricing.core.outward import announce
+from bus.telemetry import metrics
 from schemas.events import BillExceededEvent
 from schemas.ids import PLATFORM
 from schemas.ledger import Charge, Charged, Extend, Lapse, MoneyHeld, Settle, Void
@@ -265,3 +267,24 @@ def test_the_platform_pays_exactly_for_what_its_secrets_bought(
 
     assert sum(each.spent + each.held for each in lenders.owners[PLATFORM].accounts()) == paid
     assert all(owner.state == owner.replayed() for owner in lenders.owners.values())
+
+
+def test_disputes_and_bills_above_their_holds_are_counted():
+    names = ("disputed_bills", "disputed_dollars", "bills_over_hold")
+
+    def counted() -> list[float]:
+        found = (metrics.REGISTRY.get_sample_value(f"callboard_{name}_total") for name in names)
+        return [each or 0.0 for each in found]
+
+    entity, owner = account_entity(), Owner()
+    owner.budget(limit=10**15, window="total")
+    held(owner, "e1", 40)
+    held(owner, "e2", 40)
+    before = counted()
+    for name, told in (("e1", charge(40 + 3 * 10**12)), ("e2", charge(50, foreign=False))):
+        where = reference(name, at=owner.now)
+        settle = Settle(reference=where, party=reserve(name).party, charges=[told], at=owner.now)
+        entity.decide(owner.state, settle, owner.now)
+
+    changes = [now - then for now, then in zip(counted(), before, strict=True)]
+    assert changes == [1, pytest.approx(3), 1]
