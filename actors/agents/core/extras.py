@@ -94,6 +94,9 @@ def _length(value: Any, effect: Effect) -> Effect:
 
 
 def _budget(value: Any, effect: Effect) -> Effect:
+    """Take tokens to think with; none at all (0), or as many as the model likes (-1), are usual."""
+    if type(value) is int and value in {0, -1}:
+        return effect
     return msgspec.structs.replace(effect, aside=effect.aside + _number(value, MOST_TOKENS))
 
 

@@ -236,6 +236,10 @@ def test_the_field_of_a_fallback_is_named_with_its_place():
         (MINI, {"tools": [{"type": "function", "function": {"name": "f"}}]}),
         (Anthropic(model="claude-opus-4-6"), {"metadata": {"user_id": "u"}, "speed": "standard"}),
         (Google(model="gemini-2.5-pro"), {"safetySettings": [], "labels": {"a": "b"}}),
+        (
+            Google(model="gemini-2.5-pro"),
+            {"generationConfig": {"thinkingConfig": {"thinkingBudget": -1}}},
+        ),
         (Scripted(responses=["Hello."], model="gpt-4o"), {"anything": 1}),
     ],
 )
