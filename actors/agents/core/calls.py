@@ -46,7 +46,8 @@ class Way(NamedTuple):
     """An alternative of a request. ``field`` is the path of what defines it.
 
     ``calls`` counts how often it may be called in one attempt, ``keys`` how many may be refused
-    after the prompt was read. ``is_operators`` says whether it may be the operator's spend.
+    after the prompt was read. ``is_operators`` says whether it may be the operator's spend. It may
+    read ``more`` tokens than the prompt has.
     """
 
     provider: Provider
@@ -55,6 +56,7 @@ class Way(NamedTuple):
     calls: int = 1
     keys: int = 1
     is_operators: bool = True
+    more: int = 0
 
 
 class Cost(NamedTuple):
@@ -95,7 +97,7 @@ class Bounds:
         framing += PROMPTED_TOKENS if is_prompted else 0
         return text + framing + image_tokens(request.messages)
 
-    def cost(self, way: Way, prices: "PricedAt") -> Cost | Problem:
+    def cost(self, way: Way, prices: PricedAt) -> Cost | Problem:
         """Return what an alternative may cost at most.
 
         Refuses with ``validation`` what has no bound, and with ``unpriced`` what has no price.
@@ -106,7 +108,7 @@ class Bounds:
         if isinstance(effect, Problem):
             return effect
         answer = max(way.config.max_tokens or self._answer_tokens, effect.length)
-        prompt, made = self.prompt(way.config), answer * effect.answers
+        prompt, made = self.prompt(way.config) + way.more, answer * effect.answers
         is_kept = keeps(self._request.messages, way.config.extra) or way.config.cache is not None
         terms = list(_terms(way, effect, prices))
         usual = prices.cost(terms[0], Usage(input=prompt, output=made))

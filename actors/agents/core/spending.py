@@ -26,7 +26,7 @@ CHUNK_TOKENS = 256
 """What a provider may send before it is noticed that it says too much."""
 
 JUDGED = 8
-"""A judge reads the prompt once, and what surrounds each window of an answer again."""
+"""A judge reads an answer window by window, each with what surrounds it, and counts otherwise."""
 
 _FREE_JUDGES = ("omni-moderation", "text-moderation")
 """OpenAI's, which cost nothing and are in no rate book."""
@@ -63,7 +63,9 @@ def under(
         return wanted
     request, policy = _bounded(wanted.request, wanted.policy, manner)
     ways = list(_ways(request, policy, manner))
-    if not any(way.is_operators for way in ways):
+    answer = max(way.config.max_tokens or manner.answer_tokens for way in ways)
+    called = [*ways, *_judge(policy, manner, answer)]
+    if not any(way.is_operators for way in called):
         held_by = [each for each in held_by if not each.platform]
     if not held_by:
         return wanted
@@ -76,8 +78,7 @@ def under(
     )
     if any(each.money for each in held_by):
         is_own = any(each.money and not each.platform for each in held_by)
-        ways += _judge(policy, manner)
-        costs = _costs(bounds, ways, PricedAt(prices, at), manner, is_own=is_own)
+        costs = _costs(bounds, called, PricedAt(prices, at), manner, is_own=is_own)
         if isinstance(costs, Problem):
             return costs
         spending = _with_money(spending, costs, manner)
@@ -107,14 +108,15 @@ def _is_allowed(problem: Problem, manner: Manner) -> bool:
     return problem.code == "unpriced" and manner.unpriced == "allow"
 
 
-def _judge(policy: Policy, manner: Manner) -> Iterator[Way]:
-    """Yield who judges the texts as one more call, unless it costs nothing."""
+def _judge(policy: Policy, manner: Manner, answer: int) -> Iterator[Way]:
+    """Yield who judges a prompt and an answer of so many tokens, unless it costs nothing."""
     wish = policy.safety.moderation if policy.safety is not None else None
     if wish is None or wish.model.startswith(_FREE_JUDGES):
         return
     judge = OpenAI(model=wish.model, base_url=wish.base_url, secret=wish.secret)
     if may_take_secret(judge, (), manner.usual_hosts):
-        yield Way(judge, ModelConfig(max_tokens=1), "policy.safety.moderation.", calls=JUDGED)
+        config = ModelConfig(max_tokens=1)
+        yield Way(judge, config, "policy.safety.moderation.", more=JUDGED * answer)
 
 
 def _with_money(spending: Spending, costs: Sequence[Cost], manner: Manner) -> Spending:

@@ -374,7 +374,12 @@ def test_a_judge_that_costs_something_is_held_and_one_without_a_price_refused():
         return wanted(policy=Policy(safety=Safety(moderation=moderation)))
 
     assert held(judged("omni-moderation-latest")).amount_pico == held(wanted()).amount_pico
-    assert held(judged("gpt-4o")).amount_pico > held(wanted()).amount_pico
+    judge = held(judged("gpt-4o")).amount_pico - held(wanted()).amount_pico
+    assert judge > 2 * ANSWER * 2_500_000
+    own = OpenAI(model="gpt-4o-mini", base_url=OWN_SERVER)
+    policy = judged("gpt-4o").policy
+    lent = held(wanted(own, policy), [PLATFORM])
+    assert (lent.platform, lent.lent_pico) == (True, judge)
     assert refusal(judged("of-our-own")).code == "unpriced"
 
 
