@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 import msgspec
 
 from actors.agents.core.enclosures import image_tokens, keeps
-from actors.agents.core.extras import Effect, effect_of
+from actors.agents.core.extra_rules import Effect
+from actors.agents.core.extras import effect_of
 from actors.agents.core.tokens import BYTES_PER_TOKEN
 from schemas.llm import ChatMessage, GenerateRequest, ModelConfig
 from schemas.pricing.deployed import PricedAt, deployed
