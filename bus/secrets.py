@@ -8,7 +8,7 @@ stored, logged or put into an error.
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 import msgspec
@@ -68,6 +68,9 @@ class SecretEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     tenants: tuple[Tenant, ...] = ("*",)
     """The tenants it may serve; ``*`` is every one."""
 
+    payer: Literal["operator", "tenant"] = "operator"
+    """Who pays for what it buys: a tenant's own key is kept here too, and is the tenant's spend."""
+
 
 class Secrets:
     """The operator's map of secrets. Its repr shows names and no values."""
@@ -81,7 +84,8 @@ class Secrets:
     def load(cls, environ: Mapping[str, str] = os.environ) -> "Secrets":
         """Build the map: the well-known providers, and over them the file CALLBOARD_SECRETS_FILE.
 
-        The file is YAML or JSON: ``{name: {env: VARIABLE, hosts: [...], tenants: [...]}}``.
+        The file is YAML or JSON: ``{name: {env: VARIABLE, hosts: [...], tenants: [...]}}``, with
+        ``payer: tenant`` where the key is a tenant's own.
 
         Raises:
             ConfigError: the file cannot be read or says something else.
@@ -106,6 +110,11 @@ class Secrets:
         _demand_place(self._places[name], url, field)
         return self._value(entry, name, field)
 
+    def is_operators(self, name: str) -> bool:
+        """Whether the operator pays for what a secret buys."""
+        entry = self._entries.get(name)
+        return entry is not None and entry.payer == "operator"
+
     def holds(self, name: str, tenant: str) -> bool:
         """Whether there is a value for a secret that may serve the tenant."""
         entry = self._entries.get(name)
@@ -124,6 +133,13 @@ class Secrets:
 
     def __repr__(self) -> str:
         return f"Secrets({', '.join(sorted(self._entries))})"
+
+
+def usual_hosts(environ: Mapping[str, str] = os.environ) -> frozenset[str]:
+    """Return the hosts to which a definition's request takes a secret that it does not name."""
+    usual = {_host(environ.get(address) or host) for _, _, address, host in _WELL_KNOWN}
+    azure = environ.get("AZURE_OPENAI_ENDPOINT")
+    return frozenset(usual | ({_host(azure)} if azure else set()))
 
 
 def _places(name: str, entry: SecretEntry) -> tuple[Entry, ...]:

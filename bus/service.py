@@ -3,7 +3,7 @@
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import anyio
 import structlog
@@ -30,6 +30,8 @@ log = structlog.get_logger()
 
 VERSION = "0.1.0"
 
+Role = Literal["operator", "admin"]
+
 ANSWERABLE = ("_INBOX.", "_R_.")
 """Where answers may go: anything else could be a subject that the asker may not publish on."""
 
@@ -45,12 +47,22 @@ MAX_WAITING = 65_536
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Caller:
-    """Who asks: the tenant of the subject, and for submitted commands the id of the submission."""
+    """Who asks: the tenant of the subject, and for submitted commands the id of the submission.
+
+    Until users have identities the subject tells the role: the server lets nobody but users of the
+    fleet ask in the name of the platform, and a tenant's user is its admin. An admin sets budgets
+    and limits of the tenant; those of the operator are no part of them.
+    """
 
     tenant: str
     submission: str | None = None
     trace: str | None = None
     reply: str = ""
+
+    @property
+    def role(self) -> Role:
+        """What the caller may decide on: all tenants, or one."""
+        return "operator" if self.tenant == PLATFORM else "admin"
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,15 @@ Change = Annotated[int, msgspec.Meta(ge=-(10**18), le=10**18)]
 Count = Annotated[int, msgspec.Meta(ge=1, le=10**12)]
 Percent = Annotated[int, msgspec.Meta(ge=1, le=1000)]
 Thresholds = Annotated[list[Percent], msgspec.Meta(max_length=20)]
-Whose = Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
+Whose = Annotated[
+    str,
+    msgspec.Meta(
+        min_length=1,
+        max_length=256,
+        pattern=r"^[^\x00-\x1f\x7f-\x9f]+\Z",
+        description="1 to 256 characters without control characters",
+    ),
+]
 Zone = Annotated[str, msgspec.Meta(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_+/-]+\Z")]
 Why = Annotated[str, msgspec.Meta(max_length=500)]
 
@@ -75,6 +83,8 @@ class Balance(Value, omit_defaults=True):
     ``name`` is whose it is, None for the whole tenant. ``available_pico`` is what may still be
     reserved; it is negative where more was spent than the budget allows. ``exhausted_at`` is when
     nothing will be left if spending goes on as it has in this window; None if not before its end.
+    ``disputed_pico`` is what hosts without a secret of the operator have told beyond what was held
+    for it: it is not spent.
     """
 
     account: str
@@ -86,6 +96,7 @@ class Balance(Value, omit_defaults=True):
     spent_pico: int = 0
     granted_pico: int = 0
     exhausted_at: datetime | None = None
+    disputed_pico: int = 0
 
 
 class BudgetState(Message):
@@ -96,10 +107,14 @@ class BudgetState(Message):
 
 
 class BudgetList(Message):
-    """All budgets and limits of a tenant."""
+    """All budgets and limits of a tenant.
+
+    ``ceilings`` are the operator's limits of it. They hold beside its own, so the lower wins.
+    """
 
     budgets: list[BudgetState]
     limits: list[Limits]
+    ceilings: list[Limits] = []
 
 
 class BudgetGone(Message):
@@ -157,7 +172,8 @@ class ListBudgets(Request):
 class TopUpBudget(Request):
     """Add to the present window of a budget. The same ``id`` adds once.
 
-    ``name`` says to whose window, where the budget is for each.
+    ``name`` says to whose window, where the budget is for each. The same ``id`` with another
+    content is a ``conflict``.
     """
 
     SUBJECT: ClassVar[str] = "cb.{tenant}.budgets.top_up"
@@ -184,7 +200,10 @@ class AdjustBudget(Request):
 
 
 class SetLimits(Request):
-    """Set the limits of a scope; what is left out is not limited."""
+    """Set the limits of a scope; what is left out is not limited.
+
+    They hold beside the operator's, which no tenant can change.
+    """
 
     SUBJECT: ClassVar[str] = "cb.{tenant}.limits.set"
     REPLY: ClassVar[type[Message]] = BudgetList

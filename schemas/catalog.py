@@ -30,6 +30,7 @@ from schemas.conversations import GetConversation, ListConversations
 from schemas.embeddings import Embed
 from schemas.events import (
     AgentChangedEvent,
+    BillExceededEvent,
     BillRefusedEvent,
     CommandRejectedEvent,
     EmbeddedEvent,
@@ -98,6 +99,7 @@ EVENTS: tuple[type[Message], ...] = (
     SafetyBlockedEvent,
     SafetyRedactedEvent,
     BillRefusedEvent,
+    BillExceededEvent,
     SafetyFlaggedEvent,
     EmbeddedEvent,
     AgentChangedEvent,

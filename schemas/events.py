@@ -135,6 +135,26 @@ class BillRefusedEvent(Message, tag="ledger.bill_refused", omit_defaults=True):
     cost_pico: int | None = None
 
 
+class BillExceededEvent(Message, tag="ledger.bill_exceeded", omit_defaults=True):
+    """An attempt has cost more than was held for it; told once.
+
+    ``over_pico`` is what secrets of the operator have bought beyond ``held_pico``: it is spent and
+    booked. ``disputed_pico`` is what hosts without such a secret have told beyond what was held and
+    a chunk: it is not booked.
+    """
+
+    SUBJECT: ClassVar[str | None] = "cb.{tenant}.events.ledger.bill_exceeded.{execution_id}"
+
+    execution_id: ExecutionId
+    step: int
+    attempt: int
+    at: datetime
+    held_pico: int
+    cost_pico: int
+    over_pico: int = 0
+    disputed_pico: int = 0
+
+
 class AgentChangedEvent(Message, tag="agent.changed"):
     """An agent was created, changed, toggled or deleted."""
 

@@ -9,7 +9,7 @@ from operator import attrgetter
 from typing import Literal
 
 from schemas.base import Internal, Value
-from schemas.budgets import EACH, Budget, Limits, ScopeKind
+from schemas.budgets import Budget, Limits
 from schemas.escrow import EscrowCommand, EscrowEvent
 from schemas.ids import ExecutionId
 from schemas.usage import COUNTS, Usage
@@ -19,7 +19,6 @@ ACCOUNT_KEY = "ledger"
 """The key of a tenant's only account: its shard depends on the tenant alone."""
 
 
-TERMS_SUBJECT = "_cb.sys.terms"
 BILL_SUBJECT = "_cb.bill.{tenant}"
 ACCOUNT_RECORD = "cb.{tenant}.record.account.{key}"
 
@@ -66,7 +65,9 @@ class Charge(Value, omit_defaults=True):
     ``cost_pico`` is None where the call is unpriced, and then ``unpriced`` says why. ``row`` names
     the line of the rate book ``book_id``. ``place`` is the alternative that was called, 0 for the
     agent's own provider. ``reported_pico`` is what the provider itself says it cost. ``secret`` is
-    the name of the key it was called with.
+    the name of the key it was called with. ``foreign`` is set where no secret of the operator went
+    to the host that told the usage: it is not the operator's spend, and counts up to what was held.
+    ``disputed_pico`` is what it told beyond that, which is no part of ``cost_pico``.
     """
 
     provider: str
@@ -83,6 +84,8 @@ class Charge(Value, omit_defaults=True):
     place: int = 0
     reported_pico: int | None = None
     secret: str | None = None
+    foreign: bool = False
+    disputed_pico: int = 0
 
 
 def can_be_booked(charge: Charge) -> bool:
@@ -104,8 +107,10 @@ class Reserve(Internal, tag="reserve"):
 
     ``amount_pico`` and ``tokens`` are upper bounds. The hold ends by itself at ``lease_until``.
     Who was refused may ask again; who gives up, refused or unanswered, sends ``Void``. With
-    ``platform`` the money must be the platform's as well. With ``least_pico`` less than the amount
-    is held where little is left, down to this.
+    ``platform`` the money must be the platform's as well: ``lent_pico`` of it, or all of it where
+    that is None. With ``least_pico`` less than the amount is held where little is left, down to
+    this. ``chunk_pico`` is what may be spent before a provider that says too much is noticed: a
+    bill of foreign charges is bounded by the hold and this.
     """
 
     reference: Reference
@@ -115,24 +120,30 @@ class Reserve(Internal, tag="reserve"):
     lease_until: datetime
     platform: bool = False
     least_pico: int | None = None
+    lent_pico: int | None = None
+    chunk_pico: int = 0
 
 
 class Extend(Internal, tag="extend"):
     """Hold more for a stream that goes on: ``slice`` counts from 1, so that repeats are known.
 
     A negative amount lets go of a part. ``lease_until`` moves the end of the hold, if it is set.
+    ``lent_pico`` is the platform's part of the amount; None is all of it.
     """
 
     reference: Reference
     slice: int
     amount_pico: int
     lease_until: datetime | None = None
+    lent_pico: int | None = None
 
 
 class Settle(Internal, tag="settle"):
     """Book what an attempt has cost and let go of the rest of its hold, if there is one.
 
-    ``at`` is when it was spent. Whatever has been spent is booked, also above a budget and late.
+    ``at`` is when it was spent. What the operator's secrets have bought is booked whatever it is,
+    also above a budget and late. Of what foreign hosts have told, no more is booked than the hold
+    covers, and a chunk; the rest is disputed.
     ``completed`` is set where the execution has completed with this attempt.
     """
 
@@ -236,66 +247,16 @@ class Booked(Internal, tag="booked"):
     """The entry stands, now or since an earlier time."""
 
 
-# Terms: what must be known before anything is spent
-
-
-class Restriction(Value, omit_defaults=True):
-    """A scope that may refuse: its limits do, and with ``money`` a hard budget does too.
-
-    ``name`` is the project, user or agent, or ``*`` for each. ``platform`` is set where it is the
-    platform that may refuse.
-    """
-
-    scope: ScopeKind = "global"
-    name: str | None = None
-    money: bool = False
-    platform: bool = False
-
-
-class Terms(Internal, tag="terms"):
-    """Whom an execution has to ask before it spends: the stored record of an account.
-
-    Of two the one with the higher ``revision`` holds. A tenant without restrictions asks nobody.
-    Those of the platform hold for every tenant, in which ``project`` is the tenant.
-    """
-
-    tenant: str
-    revision: int
-    restrictions: list[Restriction] = []
-
-
-def restrictions(terms: Terms | None, party: Party) -> list[Restriction]:
-    """Return the scopes that may refuse what somebody spends."""
-    names = {"project": party.project, "user": party.user, "agent": party.agent_id}
-    return [
-        each
-        for each in (terms.restrictions if terms else ())
-        if each.scope == "global"
-        or (names[each.scope] is not None and each.name in (names[each.scope], EACH))
-    ]
-
-
-class TellTerms(Internal, tag="tell_terms"):
-    """New terms, told to every agents process at once; each says so on ``answer_to``.
-
-    Once all that live have answered, no execution begins under older terms. The record must be
-    stored before: a process that starts meanwhile reads it.
-    """
-
-    terms: Terms
-    answer_to: str
-
-
-class TermsKnown(Internal, tag="terms_known"):
-    """An agents process holds to these terms, or to newer ones, from now on."""
-
-    process: str
-    tenant: str
-    revision: int
-
-
 # Events: the journal of an account, kept for ever. ``accounts`` are keys of windows of budgets;
 # what an event moves in each is told by ``postings`` of the pricing actor, and sums to zero.
+
+
+class Lent(Value, omit_defaults=True):
+    """What an event moves of the platform's money, where that is not what it moves elsewhere."""
+
+    held_pico: int = 0
+    booked_pico: int = 0
+    cost_pico: int = 0
 
 
 class WindowOpened(Internal, tag="window_opened"):
@@ -313,7 +274,10 @@ class WindowOpened(Internal, tag="window_opened"):
 
 
 class Reserved(Internal, tag="reserved"):
-    """Money is held. ``at`` is when it was granted, ``scopes`` count it as a request."""
+    """Money is held. ``at`` is when it was granted, ``scopes`` count it as a request.
+
+    ``lent_pico`` is the platform's part of it, None for all.
+    """
 
     reference: Reference
     party: Party
@@ -323,6 +287,8 @@ class Reserved(Internal, tag="reserved"):
     at: datetime
     accounts: list[str] = []
     scopes: list[str] = []
+    lent_pico: int | None = None
+    chunk_pico: int = 0
 
 
 class Extended(Internal, tag="extended"):
@@ -334,6 +300,7 @@ class Extended(Internal, tag="extended"):
     at: datetime
     accounts: list[str] = []
     lease_until: datetime | None = None
+    lent_pico: int | None = None
 
 
 class Charged(Internal, tag="charged"):
@@ -343,7 +310,9 @@ class Charged(Internal, tag="charged"):
     booked and is now replaced; ``released_pico`` is what both had beyond the cost. ``late`` is set
     where the hold had ended before, ``completed`` where the execution has completed with this
     attempt. ``unpriced`` counts charges without a price. ``at`` is when it was spent,
-    ``entered_at`` when it was booked.
+    ``entered_at`` when it was booked. ``disputed_pico`` is what foreign hosts have told beyond
+    what is booked; each charge has its part. ``over_pico`` is what the operator's secrets have
+    bought beyond the hold: it is booked, and told.
     """
 
     reference: Reference
@@ -360,6 +329,9 @@ class Charged(Internal, tag="charged"):
     unpriced: int = 0
     accounts: list[str] = []
     entered_at: datetime | None = None
+    disputed_pico: int = 0
+    over_pico: int = 0
+    lent: Lent | None = None
 
 
 class Voided(Internal, tag="voided"):
@@ -370,6 +342,7 @@ class Voided(Internal, tag="voided"):
     held_pico: int = 0
     booked_pico: int = 0
     accounts: list[str] = []
+    lent: Lent | None = None
 
 
 class Lapsed(Internal, tag="lapsed"):
@@ -384,25 +357,28 @@ class Lapsed(Internal, tag="lapsed"):
     held_pico: int
     booked_pico: int = 0
     accounts: list[str] = []
+    lent: Lent | None = None
 
 
 class ToppedUp(Internal, tag="topped_up"):
-    """A window may spend more."""
+    """A window may spend more. ``digest`` tells a repeat of the command from another of its id."""
 
     id: str
     account: str
     amount_pico: int
     at: datetime
+    digest: str = ""
     reason: str | None = None
 
 
 class Adjusted(Internal, tag="adjusted"):
-    """What a window has spent was corrected by hand."""
+    """What a window has spent was corrected by hand. ``digest`` is as in ``ToppedUp``."""
 
     id: str
     account: str
     amount_pico: int
     at: datetime
+    digest: str = ""
     reason: str
 
 

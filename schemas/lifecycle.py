@@ -46,11 +46,13 @@ class Slices(Value):
     """How a stream that goes on asks for more: ``slice_pico`` at a time.
 
     ``input_pico`` is what its prompt costs at most, ``output_pico`` a token of its answer.
+    ``lent_pico`` of a slice must be the platform's; None is all of it.
     """
 
     slice_pico: int
     input_pico: int
     output_pico: int
+    lent_pico: int | None = None
 
 
 class Spending(Value, omit_defaults=True):
@@ -58,7 +60,9 @@ class Spending(Value, omit_defaults=True):
 
     ``amount_pico`` and ``tokens`` are upper bounds of one attempt; with ``slices`` the amount is
     that of the prompt and a first slice. One that ``waits`` asks again when it may be granted,
-    others fail when they are refused. ``platform`` is set where a budget of the platform holds.
+    others fail when they are refused. ``platform`` is set where a budget of the platform holds:
+    ``lent_pico`` of the amount must be its money, all of it where that is None. ``chunk_pico`` is
+    what may be spent before a provider that says too much is noticed.
     """
 
     amount_pico: int
@@ -66,6 +70,8 @@ class Spending(Value, omit_defaults=True):
     waits: bool = False
     platform: bool = False
     slices: Slices | None = None
+    lent_pico: int | None = None
+    chunk_pico: int = 0
 
 
 # Commands

@@ -5,6 +5,7 @@ hosts and tenants it may serve.
 """
 
 import re
+from collections.abc import Collection, Sequence
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
@@ -224,5 +225,28 @@ def _leaves(name: str) -> bool:
 
 Remote = OpenAI | Azure | Anthropic | Bedrock | Google | Ollama | Groq | Custom
 """What is asked over HTTP."""
+
+_CLOUD_DOMAINS = (".amazonaws.com", ".amazonaws.com.cn", ".googleapis.com")
+"""Where clouds are reached, whose hosts differ by region."""
+
+_NAMES = ("secret", "access_key_id", "secret_access_key")
+
+
+def may_take_secret(
+    provider: "Provider", keys: Sequence[str], usual_hosts: Collection[str]
+) -> bool:
+    """Say whether a secret may go along with a call: one is named, or the address is a usual one.
+
+    Where none can, the operator does not pay. A script has no host, and is the fleet's own.
+    ``usual_hosts`` are those to which requests take a secret that their definition does not name.
+    """
+    if isinstance(provider, Scripted) or keys:
+        return True
+    if provider.base_url is None or any(getattr(provider, name, None) for name in _NAMES):
+        return True
+    host = urlsplit(provider.base_url).netloc.lower()
+    known = {usual.lower() for usual in usual_hosts}
+    return host in known or host.partition(":")[0].endswith(_CLOUD_DOMAINS)
+
 
 Provider = OpenAI | Azure | Anthropic | Bedrock | Google | Ollama | Groq | Custom | Scripted

@@ -46,7 +46,8 @@ class Totals(Value):
     embeddings counts as one.
     ``cache_share`` is the part of all prompt tokens that caches served. In
     ``cost_per_success_pico`` is the cost of failures as well. ``p50_pico`` and ``p95_pico`` are of
-    single priced calls. ``reported_pico`` sums what providers themselves say.
+    single priced calls. ``reported_pico`` sums what providers themselves say. ``disputed_pico`` is
+    what hosts without a secret of the operator have told beyond what was held: it is no cost.
     """
 
     cost_pico: int
@@ -57,6 +58,7 @@ class Totals(Value):
     estimated_calls: int
     usage: Usage
     reported_pico: int = 0
+    disputed_pico: int = 0
     cache_share: float | None = None
     cost_per_success_pico: int | None = None
     p50_pico: int | None = None

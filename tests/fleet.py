@@ -77,6 +77,10 @@ class RunningFleet:
         self.processes[name] = process
         return process
 
+    def set(self, **environ: str) -> None:
+        """Set variables of the processes that are started from now on."""
+        self._environ = {**self._environ, **environ}
+
     async def kill(self, name: str) -> None:
         """Kill a process without a warning."""
         process = self.processes.pop(name)

@@ -23,13 +23,15 @@ from bus.prices import open_bucket as open_books
 from bus.process import Process, main, opened
 from bus.rpc import Owners
 from bus.runtime import Part
+from bus.secrets import usual_hosts
 from bus.service import Service
 from bus.shard import ShardHost
 from bus.streams.spec import key_value_spec
 from bus.submissions import Submissions
 from schemas.agents import AgentDefinition
 from schemas.executions import RECORD_SUBJECT, ExecutionRecord
-from schemas.ledger import ACCOUNT_ENTITY, ACCOUNT_RECORD, Restriction
+from schemas.ledger import ACCOUNT_ENTITY, ACCOUNT_RECORD
+from schemas.terms import Restriction
 
 BUCKET = "agents"
 BUCKET_BYTES = 256 * 1024 * 1024
@@ -48,6 +50,7 @@ def settings(config: Config) -> AgentsConfig:
             slice_tokens=config.budget_slice_tokens,
             waits=config.budget_when_refused == "wait",
             unpriced=config.budget_unpriced,
+            usual_hosts=usual_hosts(),
         ),
     )
 
@@ -96,7 +99,7 @@ async def run() -> None:
 
 
 def usual_restrictions(config: Config) -> tuple[Restriction, ...]:
-    """Return whom a tenant has to ask of whose account nothing is known."""
+    """Return whom every tenant has to ask because of the operator's limits."""
     limits = (config.rate_limit_per_minute, config.usage_limit_requests_per_hour)
     return (Restriction(),) if any(limit is not None for limit in limits) else ()
 

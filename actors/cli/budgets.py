@@ -95,8 +95,10 @@ def list_(session: Session, *, as_json: bool) -> None:
         shown.json(found)
         return
     shown.table(TITLES, (row for state in found.budgets for row in rows(state)))
-    if found.limits:
-        shown.table(("scope", *LIMITS), map(_limits_row, found.limits))
+    for line in (line for state in found.budgets for line in disputes(state)):
+        click.echo(line)
+    if found.limits or found.ceilings:
+        shown.table(("scope", *LIMITS), _limits_rows(found))
 
 
 @budgets.command()
@@ -143,7 +145,7 @@ def adjust(session: Session, entry: str | None, **options: Any) -> None:
 def limits(session: Session, **options: Any) -> None:
     """Set the limits of a scope; what is left out is not limited."""
     found: BudgetList = _asked(session, built(SetLimits, options))
-    shown.table(("scope", *LIMITS), map(_limits_row, found.limits))
+    shown.table(("scope", *LIMITS), _limits_rows(found))
 
 
 def rows(state: BudgetState) -> Iterator[tuple[Any, ...]]:
@@ -174,8 +176,24 @@ def dollars(pico: int) -> str:
     return f"{Decimal(pico) / PICO:,.4f}"
 
 
-def _limits_row(found: Limits) -> tuple[Any, ...]:
-    return _scope(found.scope, found.name), *(getattr(found, name) for name in LIMITS)
+def _limits_rows(found: BudgetList) -> Iterator[tuple[Any, ...]]:
+    """Yield a row for each scope; the operator's hold beside the tenant's own. Pure."""
+    for limits in found.limits:
+        yield _limits_row(_scope(limits.scope, limits.name), limits)
+    for limits in found.ceilings:
+        yield _limits_row("operator", limits)
+
+
+def _limits_row(scope: str, found: Limits) -> tuple[Any, ...]:
+    return scope, *(getattr(found, name) for name in LIMITS)
+
+
+def disputes(state: BudgetState) -> Iterator[str]:
+    """Yield a line for each window of which more was told than is booked. Pure."""
+    for each in state.balances:
+        if each.disputed_pico:
+            told = dollars(each.disputed_pico)
+            yield f"{each.account}: {told} disputed: told by a host without a secret, not booked"
 
 
 def _scope(kind: str, name: str | None) -> str:
@@ -193,3 +211,5 @@ def _asked(session: Session, wanted: Any) -> Any:
 def _show(session: Session, wanted: Any) -> None:
     state: BudgetState = _asked(session, wanted)
     shown.table(TITLES, rows(state))
+    for line in disputes(state):
+        click.echo(line)

@@ -26,7 +26,7 @@ from bus.prices import open_bucket as open_books
 from bus.process import Process, main, opened
 from bus.rpc import Owners
 from bus.runtime import Part
-from bus.secrets import Secrets
+from bus.secrets import Secrets, usual_hosts
 from bus.service import Service
 from bus.worker import Worker
 from schemas.embeddings import EmbedWork
@@ -84,6 +84,7 @@ async def run() -> None:
                 accounts,
                 lambda: in_force.prices,
                 allows_unpriced=config.budget_unpriced == "allow",
+                usual_hosts=usual_hosts(),
             )
             embeds = Embedder(providers, switchboard, prices=lambda: in_force.prices)
             streaming = Streaming(Generator(means), embeds, bus, process.name, leave)
@@ -92,7 +93,7 @@ async def run() -> None:
             worker = Worker(streaming.job(), owners, process.name, bus, timing, capacity=capacity)
             embedder = Worker(
                 streaming.embed_job(),
-                Askers(bus, lambda: in_force.prices),
+                Askers(bus, lambda: in_force.prices, usual_hosts()),
                 process.name,
                 bus,
                 timing,

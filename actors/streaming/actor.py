@@ -112,15 +112,17 @@ class Streaming:
             is_held = self._leave is not None and await self._leave.hold(work)
         except ProblemError as refused:
             return EndEmbedding(work=work, answer=refused.problem)
-        ended = await self._embedded(work)
+        ended = await self._embedded(work, is_held=is_held)
         if ended.event is None and is_held and self._leave is not None:
             await self._leave.release(work)
         return ended
 
-    async def _embedded(self, work: EmbedWork) -> EndEmbedding:
+    async def _embedded(self, work: EmbedWork, *, is_held: bool) -> EndEmbedding:
         began = self._bus.clock()
         left = (work.deadline - began).total_seconds()
-        embedding = self._embedder.embedding(work.tenant, work.wanted, patience=max(left, 0.0))
+        embedding = self._embedder.embedding(
+            work.tenant, work.wanted, patience=max(left, 0.0), is_held=is_held
+        )
         answer: Embeddings | Problem
         with handling("embed", "_cb.work.embed.{tenant}", parent=work.trace):
             try:

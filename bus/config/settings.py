@@ -164,16 +164,16 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         Count | None,
         _env(
             "RATE_LIMIT_PER_MINUTE",
-            "attempts a minute that a tenant may begin, unless `limits.set` says otherwise; unset "
-            "is off",
+            "attempts a minute that a tenant may begin, whatever limits it sets itself; unset is "
+            "off",
         ),
     ] = None
     usage_limit_requests_per_hour: Annotated[
         Count | None,
         _env(
             "USAGE_LIMIT_REQUESTS_PER_HOUR",
-            "attempts an hour that a tenant may begin, unless `limits.set` says otherwise; unset "
-            "is off",
+            "attempts an hour that a tenant may begin, whatever limits it sets itself; unset is "
+            "off",
         ),
     ] = None
     cost_budget_alert_threshold: Annotated[

@@ -19,6 +19,9 @@
 | callboard_work_redelivered_total | counter | queue | items that another worker held before |
 | callboard_requests_total | counter | endpoint, code | requests; code `ok` or a problem's |
 | callboard_request_seconds | histogram | endpoint | from arrival to reply |
+| callboard_disputed_bills_total | counter | | bills of hosts without a secret that told too much |
+| callboard_disputed_dollars_total | counter | | what such bills told beyond what is booked |
+| callboard_bills_over_hold_total | counter | | bills that the operator pays above what was held |
 | callboard_dead_letters_total | counter | source | laid aside for inspection |
 | callboard_projection_events_total | counter | projection | events applied to its file |
 | callboard_projection_behind_commits | gauge | projection | commits not applied yet |
@@ -134,6 +137,13 @@ WORK_REDELIVERED = _counter(
 )
 REQUESTS = _counter("callboard_requests_total", "Public requests", "endpoint", "code")
 REQUEST_SECONDS = _histogram("callboard_request_seconds", "From arrival to reply", "endpoint")
+DISPUTED_BILLS = _counter(
+    "callboard_disputed_bills_total", "Bills of hosts without a secret that told too much"
+)
+DISPUTED_DOLLARS = _counter("callboard_disputed_dollars_total", "What such bills told beyond it")
+BILLS_OVER_HOLD = _counter(
+    "callboard_bills_over_hold_total", "Bills that the operator pays above what was held"
+)
 DEAD_LETTERS = _counter("callboard_dead_letters_total", "Laid aside for inspection", "source")
 
 PROJECTION_EVENTS = _counter(

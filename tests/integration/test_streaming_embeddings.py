@@ -1,7 +1,7 @@
 """Embeddings over HTTP: several calls at a time, put together; refusals typed."""
 
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -394,6 +394,23 @@ async def test_what_fails_in_passing_is_asked_again_when_the_provider_wants_it()
 
         assert len(fake.bodies) == 3
     assert found.vectors == [[3.0, 0.1]]
+
+
+async def test_where_money_is_held_no_call_is_repeated_that_may_have_to_be_paid():
+    async def calls(first: Behaviour, *, is_held: bool) -> int:
+        async with fake_provider(in_turn(first, in_openais_form)) as fake, embedding() as embedder:
+            wanted = Embed(provider=at(fake), texts=["abc"])
+            running = embedder.embedding("acme", wanted, is_held=is_held)
+            with anyio.fail_after(10), suppress(ProblemError):
+                await running.embedded()
+            event = running.event("e1", NOW, NOW)
+            assert event is not None
+            return len(fake.bodies)
+
+    soon = {"retry-after-ms": "20"}
+    assert await calls(breaking(), is_held=False) == 2
+    assert await calls(breaking(), is_held=True) == 1
+    assert await calls(refusing(503, headers=soon), is_held=True) == 2
 
 
 @pytest.mark.parametrize(

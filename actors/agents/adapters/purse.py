@@ -8,9 +8,9 @@ from actors.agents.core.spending import Manner, under
 from bus.errors import ProblemError
 from bus.ports import Clock
 from bus.prices import PricesInForce
-from schemas.ledger import restrictions
 from schemas.lifecycle import Accept
 from schemas.problems import Problem
+from schemas.terms import restrictions
 
 
 class Purse:

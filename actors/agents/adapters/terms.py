@@ -8,11 +8,15 @@ from bus.errors import ProblemError
 from bus.ports import Delivery, Transport
 from schemas.budgets import EACH
 from schemas.ids import PLATFORM, TenantId
-from schemas.ledger import TERMS_SUBJECT, Restriction, TellTerms, Terms, TermsKnown
+from schemas.terms import TERMS_SUBJECT, Restriction, TellTerms, Terms, TermsKnown
 
 
 class KnownTerms:
-    """The newest terms of every tenant. ``usual`` hold for those of whom nothing is known."""
+    """The newest terms of every tenant. ``usual`` are the operator's, and hold for all of them.
+
+    An account whose record was stored before the operator has set a limit does not name it, so
+    that nobody would ask it before its first bill.
+    """
 
     def __init__(self, process: str, usual: tuple[Restriction, ...] = ()) -> None:
         self._process = process
@@ -22,7 +26,10 @@ class KnownTerms:
     def of(self, tenant: TenantId) -> Terms:
         """Return the terms of a tenant, those of the platform among them."""
         known = self._terms.get(tenant)
-        terms = known or Terms(tenant=tenant, revision=0, restrictions=list(self._usual))
+        terms = known or Terms(tenant=tenant, revision=0)
+        if self._usual:
+            others = (each for each in terms.restrictions if each not in self._usual)
+            terms = msgspec.structs.replace(terms, restrictions=[*self._usual, *others])
         of_all = self._terms.get(PLATFORM)
         if of_all is None or not any(_concerns(each, tenant) for each in of_all.restrictions):
             return terms

@@ -73,4 +73,6 @@ def _reserve(state: Execution) -> Reserve:
         tokens=spending.tokens if spending else 0,
         lease_until=state.deadline + GRACE,
         platform=spending.platform if spending else False,
+        lent_pico=spending.lent_pico if spending else None,
+        chunk_pico=spending.chunk_pico if spending else 0,
     )

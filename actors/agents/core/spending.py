@@ -1,7 +1,8 @@
 """What an attempt can cost at most, reckoned before anything is spent. Pure.
 
 Byte-level tokenizers make at most one token of each byte, so that the bytes of a prompt bound its
-tokens without asking anybody. The answer is bounded by ``max_tokens``, set where it is not.
+tokens without asking anybody. The answer is bounded by ``max_tokens``, set where it is not. What
+else a request holds is priced or refused: see ``extras`` and ``enclosures``.
 """
 
 from collections.abc import Iterator, Sequence
@@ -10,23 +11,25 @@ from typing import Literal
 
 import msgspec
 
-from actors.agents.core.tokens import BYTES_PER_TOKEN
+from actors.agents.core.calls import Bounds, Cost, PricedAt, Way
+from actors.agents.core.enclosures import block_fault
 from schemas.capabilities import output_limit
-from schemas.ledger import Restriction
 from schemas.lifecycle import Accept, Slices, Spending
-from schemas.llm import GenerateRequest, ImageUrl, ModelConfig
+from schemas.llm import GenerateRequest, ModelConfig
 from schemas.policy import Policy
-from schemas.pricing.prices import Priced, Prices
-from schemas.pricing.terms import terms_of
+from schemas.pricing.prices import Prices
 from schemas.problems import Problem
-from schemas.providers import Provider
-from schemas.usage import Usage
+from schemas.providers import OpenAI, Provider, may_take_secret
+from schemas.terms import Restriction
 
-FRAMING_TOKENS = 16
-"""What a chat format puts around one message, at most."""
+CHUNK_TOKENS = 256
+"""What a provider may send before it is noticed that it says too much."""
 
-IMAGE_TOKENS = 50_000
-"""What an image is at most that the provider fetches itself; the largest known takes 48,000."""
+JUDGED = 8
+"""A judge reads an answer window by window, each with what surrounds it, and counts otherwise."""
+
+_FREE_JUDGES = ("omni-moderation", "text-moderation")
+"""OpenAI's, which cost nothing and are in no rate book."""
 
 
 class Manner(msgspec.Struct, frozen=True, kw_only=True):
@@ -35,6 +38,7 @@ class Manner(msgspec.Struct, frozen=True, kw_only=True):
     ``strict`` counts bytes as tokens and takes all alternatives for called and paid; otherwise the
     dearest is estimated and multiplied by ``factor``. ``answer_tokens`` bounds answers that nothing
     else does. With ``slice_tokens`` no more than so many of an answer are reserved at a time.
+    ``usual_hosts`` are those to which a request takes a secret that its definition does not name.
     """
 
     strict: bool = True
@@ -43,6 +47,7 @@ class Manner(msgspec.Struct, frozen=True, kw_only=True):
     slice_tokens: int | None = None
     waits: bool = False
     unpriced: Literal["refuse", "allow"] = "refuse"
+    usual_hosts: frozenset[str] = frozenset()
 
 
 def under(
@@ -50,85 +55,108 @@ def under(
 ) -> Accept | Problem:
     """Bound what is to be executed, as the scopes that it is held to demand.
 
-    Refuses with ``unpriced`` where a budget holds and nobody knows what a call may cost.
+    The platform's money is only for what may be the operator's spend. Refuses with ``unpriced``
+    where a budget holds and nobody knows what a call may cost, with ``validation`` where nothing
+    bounds it.
     """
     if not held_by:
         return wanted
     request, policy = _bounded(wanted.request, wanted.policy, manner)
-    calls = [_Call(request, *way, manner) for way in _ways(request, policy)]
+    ways = list(_ways(request, policy, manner))
+    answer = max(way.config.max_tokens or manner.answer_tokens for way in ways)
+    called = [*ways, *_judge(policy, manner, answer)]
+    if not any(way.is_operators for way in called):
+        held_by = [each for each in held_by if not each.platform]
+    if not held_by:
+        return wanted
+    bounds = Bounds(request, manner.answer_tokens, strict=manner.strict)
     spending = Spending(
         amount_pico=0,
-        tokens=_of_all([call.tokens for call in calls], manner),
+        tokens=_of_all([bounds.tokens(way) for way in ways], manner),
         waits=manner.waits,
         platform=any(each.platform for each in held_by),
     )
     if any(each.money for each in held_by):
-        costs = [call.cost(prices, at) for call in calls]
-        for cost in costs:
-            if isinstance(cost, Problem) and manner.unpriced == "refuse":
-                return cost
-        known = [cost for cost in costs if not isinstance(cost, Problem)]
-        spending = _with_money(spending, known, manner)
+        is_own = any(each.money and not each.platform for each in held_by)
+        costs = _costs(bounds, called, PricedAt(prices, at), manner, is_own=is_own)
+        if isinstance(costs, Problem):
+            return costs
+        spending = _with_money(spending, costs, manner)
     return msgspec.structs.replace(wanted, request=request, policy=policy, spending=spending)
 
 
-class _Cost(msgspec.Struct, frozen=True):
-    """What one call may cost: its prompt, all of it, and a token of its answer."""
+def _costs(
+    bounds: Bounds, ways: Sequence[Way], prices: PricedAt, manner: Manner, *, is_own: bool
+) -> list[Cost] | Problem:
+    """Return what the alternatives may cost.
 
-    prompt: int
-    whole: int
-    token: int
-
-
-class _Call:
-    """One alternative, with the largest counts that its usage can have."""
-
-    def __init__(
-        self, request: GenerateRequest, provider: Provider, config: ModelConfig, manner: Manner
-    ) -> None:
-        self._provider = provider
-        self._config = config
-        self._keeps = any(message.cache for message in request.messages)
-        self._prompt = _prompt_tokens(request, config, strict=manner.strict)
-        self._answer = config.max_tokens or manner.answer_tokens
-
-    @property
-    def tokens(self) -> int:
-        return self._prompt + self._answer
-
-    def cost(self, prices: Prices, at: datetime) -> _Cost | Problem:
-        """Return the dearest of all that its usage can be."""
-        terms = terms_of(self._provider, tier_requested=self._config.service_tier)
-        plain = prices.price(terms, Usage(input=self._prompt, output=self._answer), at)
-        if not isinstance(plain, Priced):
-            message = f"{plain.reason}, so that no budget can hold its cost"
-            return Problem(code="unpriced", message=message, details={"row": plain.row})
-        found = [prices.price(terms, usage, at) for usage in self._usages(self._answer)]
-        whole = max(one.cost for one in found if isinstance(one, Priced))
-        found = [prices.price(terms, usage, at) for usage in self._usages(0)]
-        prompt = max(one.cost for one in found if isinstance(one, Priced))
-        return _Cost(prompt, whole, -(-(whole - prompt) // max(self._answer, 1)))
-
-    def _usages(self, answer: int) -> Iterator[Usage]:
-        for reasoning in {0, answer}:
-            yield Usage(input=self._prompt, output=answer, reasoning=reasoning)
-            if self._keeps:
-                yield Usage(cache_write=self._prompt, output=answer, reasoning=reasoning)
-                yield Usage(cache_write_1h=self._prompt, output=answer, reasoning=reasoning)
+    Where the platform alone holds money, what is not the operator's spend need have no bound.
+    """
+    if (fault := block_fault(bounds.messages)) is not None:
+        return fault
+    costs: list[Cost] = []
+    for way in ways:
+        cost = bounds.cost(way, prices)
+        if not isinstance(cost, Problem):
+            costs.append(cost)
+        elif (is_own or way.is_operators) and not _is_allowed(cost, manner):
+            return cost
+    return costs
 
 
-def _with_money(spending: Spending, costs: Sequence[_Cost], manner: Manner) -> Spending:
-    whole = _of_all([cost.whole for cost in costs], manner)
-    if manner.slice_tokens is None:
-        return msgspec.structs.replace(spending, amount_pico=whole)
-    prompt = _of_all([cost.prompt for cost in costs], manner)
+def _is_allowed(problem: Problem, manner: Manner) -> bool:
+    return problem.code == "unpriced" and manner.unpriced == "allow"
+
+
+def _judge(policy: Policy, manner: Manner, answer: int) -> Iterator[Way]:
+    """Yield who judges a prompt and an answer of so many tokens, unless it costs nothing."""
+    wish = policy.safety.moderation if policy.safety is not None else None
+    if wish is None or wish.model.startswith(_FREE_JUDGES):
+        return
+    judge = OpenAI(model=wish.model, base_url=wish.base_url, secret=wish.secret)
+    if may_take_secret(judge, (), manner.usual_hosts):
+        config = ModelConfig(max_tokens=1)
+        yield Way(judge, config, "policy.safety.moderation.", more=JUDGED * answer)
+
+
+def _with_money(spending: Spending, costs: Sequence[Cost], manner: Manner) -> Spending:
+    operators = [cost for cost in costs if cost.is_operators]
     token = max((cost.token for cost in costs), default=0)
-    some = manner.slice_tokens * token
-    return msgspec.structs.replace(
-        spending,
-        amount_pico=min(whole, prompt + some),
-        slices=Slices(slice_pico=some, input_pico=prompt, output_pico=token) if some else None,
+    whole, lent = _whole(costs, manner), _whole(operators, manner)
+    found = msgspec.structs.replace(spending, amount_pico=whole, chunk_pico=CHUNK_TOKENS * token)
+    if manner.slice_tokens is not None:
+        found, lent = _sliced(found, costs, lent, manner.slice_tokens, manner)
+    if not spending.platform or lent == found.amount_pico:
+        return found
+    return msgspec.structs.replace(found, lent_pico=lent)
+
+
+def _sliced(
+    spending: Spending, costs: Sequence[Cost], lent: int, size: int, manner: Manner
+) -> tuple[Spending, int]:
+    """Return the bound of a prompt and a first slice, and how much of it must be the platform's."""
+    operators = [cost for cost in costs if cost.is_operators]
+    token, ours = (max((one.token for one in some), default=0) for some in (costs, operators))
+    prompt = _of_all([cost.prompt for cost in costs], manner)
+    lent = min(lent, _of_all([cost.prompt for cost in operators], manner) + size * ours)
+    slices = Slices(
+        slice_pico=size * token,
+        input_pico=prompt,
+        output_pico=token,
+        lent_pico=None if ours == token else size * ours,
     )
+    amount = min(spending.amount_pico, prompt + size * token)
+    sliced = msgspec.structs.replace(
+        spending,
+        amount_pico=amount,
+        slices=slices if token else None,
+        chunk_pico=size * token,
+    )
+    return sliced, min(lent, amount)
+
+
+def _whole(costs: Sequence[Cost], manner: Manner) -> int:
+    return _of_all([cost.whole for cost in costs], manner)
 
 
 def _of_all(bounds: Sequence[int], manner: Manner) -> int:
@@ -162,18 +190,15 @@ def _limited(provider: Provider, config: ModelConfig, manner: Manner) -> ModelCo
     return msgspec.structs.replace(config, max_tokens=limit)
 
 
-def _ways(request: GenerateRequest, policy: Policy) -> Iterator[tuple[Provider, ModelConfig]]:
-    yield request.provider, request.config
-    for each in policy.fallbacks:
-        yield each.provider, each.config or request.config
+def _ways(request: GenerateRequest, policy: Policy, manner: Manner) -> Iterator[Way]:
+    """Yield the alternatives; an answer that was cut may be gone on with by each."""
+    calls = 1 if policy.continuation == "never" else 2
 
+    def way(provider: Provider, config: ModelConfig, keys: Sequence[str], field: str) -> Way:
+        pays = may_take_secret(provider, keys, manner.usual_hosts)
+        return Way(provider, config, field, calls, max(len(set(keys)), 1), pays)
 
-def _prompt_tokens(request: GenerateRequest, config: ModelConfig, *, strict: bool) -> int:
-    framing = FRAMING_TOKENS * (len(request.messages) + len(request.tools) + 1)
-    images = sum(
-        isinstance(part, ImageUrl) for message in request.messages for part in message.parts
-    )
-    written = (request.messages, request.tools, config.response_format)
-    size = sum(len(msgspec.json.encode(each)) for each in written)
-    text = size if strict else -(-size // BYTES_PER_TOKEN)
-    return text + framing + images * IMAGE_TOKENS
+    yield way(request.provider, request.config, policy.keys, "")
+    for place, other in enumerate(policy.fallbacks):
+        config = other.config or request.config
+        yield way(other.provider, config, other.keys, f"policy.fallbacks.{place}.")

@@ -5,12 +5,15 @@ from functools import cache, partial
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from actors.pricing.core import blocks, escrow, ledger
+from actors.pricing.core.admission import DOLLAR
 from actors.pricing.core.decisions import Rules, decide
 from actors.pricing.core.ledger import Ledger, evolve
 from actors.pricing.core.outward import announce, record, record_subject
 from bus.errors import problem
 from bus.shard import Entity
-from schemas.ledger import ACCOUNT_ENTITY, AccountCommand, AccountEvent, Lapse
+from bus.telemetry import metrics
+from schemas.decision import Decision
+from schemas.ledger import ACCOUNT_ENTITY, AccountCommand, AccountEvent, Charged, Lapse
 
 
 @cache
@@ -35,7 +38,7 @@ def account_entity(rules: Rules | None = None) -> Entity[Ledger, AccountCommand,
         state_type=Ledger,
         command_type=AccountCommand,
         event_type=AccountEvent,
-        decide=partial(decide, rules),
+        decide=partial(_decided, rules),
         evolve=evolve,
         effects=lambda state: escrow.asks(state.escrow, state.tenant),
         answered=escrow.answered,
@@ -51,6 +54,25 @@ def account_entity(rules: Rules | None = None) -> Entity[Ledger, AccountCommand,
         keeps_replies=False,
         keeps_journal=True,
     )
+
+
+def _decided(
+    rules: Rules, state: Ledger | None, command: AccountCommand, now: datetime
+) -> Decision:
+    """Decide on a command, and count bills that were told too high or held too low."""
+    decision = decide(rules, state, command, now)
+    for event in decision.events:
+        if isinstance(event, Charged) and (event.disputed_pico or event.over_pico):
+            _count(event)
+    return decision
+
+
+def _count(event: Charged) -> None:
+    if event.disputed_pico:
+        metrics.DISPUTED_BILLS.at().inc()
+        metrics.DISPUTED_DOLLARS.at().inc(event.disputed_pico / DOLLAR)
+    if event.over_pico:
+        metrics.BILLS_OVER_HOLD.at().inc()
 
 
 def _due(state: Ledger) -> datetime | None:

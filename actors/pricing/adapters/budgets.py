@@ -30,7 +30,6 @@ from schemas.budgets import (
     SetLimits,
     TopUpBudget,
 )
-from schemas.ids import PLATFORM
 from schemas.ledger import (
     ACCOUNT_KEY,
     Adjust,
@@ -39,9 +38,9 @@ from schemas.ledger import (
     LookAtTerms,
     PutBudget,
     PutLimits,
-    Terms,
     TopUp,
 )
+from schemas.terms import Terms
 
 PLATFORM_SCOPES = ("global", "project")
 """Budgets of the platform are for all tenants together, for one of them, or for each."""
@@ -76,7 +75,7 @@ class Budgets:
     async def do_set(self, caller: Caller, wanted: SetBudget) -> BudgetState:
         """Let a budget hold, for every execution that begins from now on."""
         _check_scope(wanted.scope, wanted.name)
-        if caller.tenant == PLATFORM and wanted.scope not in PLATFORM_SCOPES:
+        if caller.role == "operator" and wanted.scope not in PLATFORM_SCOPES:
             raise problem("validation", "the platform's projects are tenants", field="scope")
         zone(wanted.zone)
         put = PutBudget(budget=_as(Budget, wanted))

@@ -39,6 +39,7 @@ COLUMNS = (
     "held",
     "completed",
     "cost",
+    "disputed",
     "quality",
     "provider",
     "model",
@@ -92,7 +93,7 @@ def apply(rows: Rows, fact: Fact) -> None:
             _charged(rows, fact.tenant, event)
         case Lapsed(booked_pico=cost) as event if cost:
             head = _head(fact.tenant, microseconds(event.at), event.reference, event.party)
-            rows.execute(_INSERT, (*head, event.held_pico, 0, cost, "estimated", *_UNKNOWN))
+            rows.execute(_INSERT, (*head, event.held_pico, 0, cost, 0, "estimated", *_UNKNOWN))
             rows.execute(_LAPSE, (fact.tenant, *_which(event.reference)))
         case Voided(booked_pico=cost) as event if cost:
             _forget(rows, fact.tenant, event.reference)
@@ -108,7 +109,7 @@ def _charged(rows: Rows, tenant: str, event: Charged) -> None:
         rows.execute(_INSERT, (*head, held, completed, *_tail(charge)))
         held = completed = 0
     if completed and not event.charges:
-        rows.execute(_INSERT, (*head, held, completed, 0, "exact", *_UNKNOWN))
+        rows.execute(_INSERT, (*head, held, completed, 0, 0, "exact", *_UNKNOWN))
 
 
 def _tabled(charge: Charge) -> Charge:
@@ -132,6 +133,7 @@ def _tail(charge: Charge) -> tuple[object, ...]:
     usage = charge.usage
     return (
         charge.cost_pico,
+        charge.disputed_pico,
         usage.quality,
         charge.provider,
         charge.model,
@@ -162,7 +164,7 @@ def _forget(rows: Rows, tenant: str, reference: Reference) -> None:
 COSTS = Projection(
     name="costs",
     entity=ACCOUNT_ENTITY,
-    version=2,
+    version=3,
     tables=TABLES,
     event_type=Charged | Lapsed | Voided,
     apply=apply,

@@ -4,6 +4,7 @@ import sqlite3
 from collections.abc import Callable, Sequence
 from datetime import tzinfo
 from functools import partial
+from itertools import islice
 from typing import TypeVar, cast
 from zoneinfo import ZoneInfo
 
@@ -18,6 +19,9 @@ from bus.service import Caller, Endpoint
 from schemas.reports import CostReport, ReportCosts, TimeUnit
 
 T = TypeVar("T")
+
+MOST_GROUPS = 20_000
+"""Groups of one report: they are put together in Python, and labels are the callers' own words."""
 
 
 class Reports:
@@ -97,6 +101,14 @@ def _parts(span: Span, zone: tzinfo, unit: TimeUnit) -> list[Period]:
 def _answer(
     asked: ReportCosts, span: Span, question: report.Question, rows: sqlite3.Connection
 ) -> CostReport:
-    """Run the statements of a question, which all see the same rows."""
-    found = report.Found(*(rows.execute(*query) if query else () for query in question))
-    return report.report(asked, span, found)
+    """Run the statements of a question, which all see the same rows.
+
+    Raises:
+        ProblemError: ``validation``: there are too many groups to put together.
+    """
+    groups, *others = (rows.execute(*query) if query else () for query in question)
+    few = list(islice(groups, MOST_GROUPS + 1))
+    if len(few) > MOST_GROUPS:
+        message = f"more than {MOST_GROUPS:,} groups: ask for a shorter span, or for fewer names"
+        raise problem("validation", message, field="group_by")
+    return report.report(asked, span, report.Found(few, *others))

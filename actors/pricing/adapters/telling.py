@@ -11,7 +11,7 @@ from bus.ids import new_id
 from bus.ports import Bus, Delivery
 from bus.waiting import Wakeup
 from schemas.fleet import Alive
-from schemas.ledger import TERMS_SUBJECT, TellTerms, Terms, TermsKnown
+from schemas.terms import TERMS_SUBJECT, TellTerms, Terms, TermsKnown
 
 AGENTS = "agents"
 AGAIN_SECONDS = 0.5

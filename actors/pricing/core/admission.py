@@ -32,6 +32,12 @@ MOST_AHEAD = timedelta(hours=1)
 
 DOLLAR = 10**12
 
+MOST_WINDOWS = 100_000
+"""Windows of budgets that an account counts; a budget for each name has one for each."""
+
+MOST_METERS = 100_000
+"""Scopes whose requests an account counts."""
+
 
 def reserve(state: Ledger, command: Reserve, now: datetime, zones: Zones) -> Decision:
     """Admit an attempt, or say what stands in its way."""
@@ -51,11 +57,15 @@ def reserve(state: Ledger, command: Reserve, now: datetime, zones: Zones) -> Dec
     if limited is not None:
         return refuse(limited)
     concerned = covers(state, command.party, command.reference.at, now, zones)
+    full = _full(state, concerned, metered)
+    if full is not None:
+        return refuse(full)
     amount = _amount(concerned, command)
     short = _short(concerned, amount)
     if short is not None:
         return _block_declined(state, command, short, now)
-    drawn = draw(state, amount, now) if command.platform else Draw()
+    lent = _lent(command, amount)
+    drawn = draw(state, lent, now) if lent else Draw()
     if drawn.problem is not None:
         return Decision(drawn.events, drawn.problem)
     reserved = Reserved(
@@ -67,9 +77,40 @@ def reserve(state: Ledger, command: Reserve, now: datetime, zones: Zones) -> Dec
         at=now,
         accounts=[*(one.account.key for one in concerned), *drawn.accounts],
         scopes=[scope.key for scope, _ in metered],
+        lent_pico=lent if lent and lent != amount else None,
+        chunk_pico=command.chunk_pico,
     )
     opened = [opening(one.account) for one in concerned if one.is_new]
     return Decision((*opened, reserved, *drawn.events), _held(concerned, amount))
+
+
+def _full(
+    state: Ledger, concerned: Sequence[Cover], metered: Sequence[tuple[Scope, Limits]]
+) -> Problem | None:
+    """Refuse who would be counted apart where a tenant has as many to count as it may have."""
+    fresh = any(one.is_new for one in concerned)
+    if fresh and pages.size(state.accounts) >= MOST_WINDOWS:
+        return too_many("windows of budgets", MOST_WINDOWS)
+    unmetered = any(pages.get(state.meters, scope.key) is None for scope, _ in metered)
+    if unmetered and pages.size(state.meters) >= MOST_METERS:
+        return too_many("scopes with limits", MOST_METERS)
+    return None
+
+
+def too_many(what: str, most: int) -> Problem:
+    """Say that a tenant has so many of something already."""
+    return Problem(
+        code="validation",
+        message=f"a tenant has at most {most:,} {what}",
+        details={"allowed": most},
+    )
+
+
+def _lent(command: Reserve, amount: int) -> int:
+    """Return how much of an amount must be the platform's."""
+    if not command.platform:
+        return 0
+    return amount if command.lent_pico is None else min(command.lent_pico, amount)
 
 
 def _held(concerned: Iterable[Cover], amount: int) -> MoneyHeld:
@@ -102,7 +143,8 @@ def extend(state: Ledger, command: Extend, now: datetime) -> Decision:
     short = _short(_covers_of(state, hold), wanted) if wanted > 0 else None
     if short is not None:
         return _declined(short, wanted, now, _kind(state, short))
-    more, problem = _more_of_the_platform(state, hold, wanted, now)
+    lent = wanted if command.lent_pico is None else command.lent_pico
+    more, problem = _more_of_the_platform(state, hold, lent, now)
     if problem is not None:
         return Decision(more, problem)
     until = command.lease_until
@@ -113,6 +155,7 @@ def extend(state: Ledger, command: Extend, now: datetime) -> Decision:
         at=now,
         accounts=hold.accounts,
         lease_until=whole_second(until) if until is not None else None,
+        lent_pico=command.lent_pico,
     )
     return Decision((extended, *more), MoneyHeld(held_pico=hold.amount_pico + wanted))
 

@@ -1,8 +1,9 @@
 """Which budgets and limits hold for whom, and how they stand. Pure."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta, tzinfo
 from functools import lru_cache
+from heapq import nsmallest
 from typing import NamedTuple
 
 from actors.pricing.core import pages
@@ -19,7 +20,8 @@ from schemas.budgets import (
     WindowKind,
 )
 from schemas.ids import PLATFORM
-from schemas.ledger import Party, Restriction, Terms, WindowOpened
+from schemas.ledger import Party, WindowOpened
+from schemas.terms import Restriction, Terms
 
 Zones = Callable[[str], tzinfo]
 """Finds a time zone by its name."""
@@ -28,6 +30,11 @@ FORECAST_SHARE = 10
 """A forecast needs a tenth of the window to look back on; before that it is chance."""
 
 MOST_SHOWN = 100
+"""Windows of one budget in an answer."""
+
+MOST_LISTED = 2000
+"""Windows of all budgets in an answer, but at least one of each."""
+
 _MICROSECOND = timedelta(microseconds=1)
 
 
@@ -56,6 +63,10 @@ class Scope(NamedTuple):
     name: str | None
     key: str
     each: str | None
+
+
+OPERATOR = Scope("operator", None, "operator", None)
+"""The whole tenant as the operator limits it. No scope of a tenant has a key like it."""
 
 
 def scopes_of(party: Party) -> Sequence[Scope]:
@@ -134,21 +145,25 @@ def opening(account: Account) -> WindowOpened:
 
 
 def limits_for(state: Ledger, party: Party) -> list[tuple[Scope, Limits]]:
-    """Return every scope somebody acts in that has limits."""
-    if not state.limits and (state.defaults is None or state.defaults.limits is None):
-        return []
+    """Return every scope somebody acts in that has limits.
+
+    The operator's limits are a scope of their own with counters of their own: whatever a tenant
+    sets, both hold, so that the lower wins.
+    """
+    ceiling = state.defaults.limits if state.defaults is not None else None
+    above = [(OPERATOR, ceiling)] if ceiling is not None else []
+    if not state.limits:
+        return above
     found = ((scope, _limits_of(state, scope)) for scope in scopes_of(party))
-    return [(scope, limits) for scope, limits in found if limits is not None]
+    return [*above, *((scope, limits) for scope, limits in found if limits is not None)]
 
 
 def _limits_of(state: Ledger, scope: Scope) -> Limits | None:
-    """Return the limits of a scope: its own, those for each, or the operator's for the tenant."""
+    """Return the limits of a scope: its own, or those for each."""
     own = state.limits.get(scope.key)
-    if own is not None:
+    if own is not None or scope.each is None:
         return own
-    if scope.each is not None:
-        return state.limits.get(scope.each)
-    return state.defaults.limits if state.defaults is not None else None
+    return state.limits.get(scope.each)
 
 
 def forecast(one: Cover, at: datetime) -> datetime | None:
@@ -180,21 +195,35 @@ def _is_early(account: Account, at: datetime) -> bool:
 def budget_state(state: Ledger, budget: Budget, now: datetime) -> BudgetState:
     """Return a budget with its newest windows."""
     accounts = (each for each in pages.values(state.accounts) if each.budget_id == budget.id)
-    newest = sorted(accounts, key=_newest_first)[:MOST_SHOWN]
+    return _state(budget, accounts, now, MOST_SHOWN)
+
+
+def _state(budget: Budget, accounts: Iterable[Account], now: datetime, most: int) -> BudgetState:
+    newest = nsmallest(most, accounts, key=_newest_first)
     balances = [_balance(Cover(budget, account), now) for account in newest]
     return BudgetState(budget=budget, balances=balances)
 
 
 def budget_list(state: Ledger, now: datetime) -> BudgetList:
-    """Return everything that holds for the tenant."""
-    budgets = state.standing.values()
-    limits = dict(state.limits)
-    if state.defaults is not None and state.defaults.limits is not None:
-        limits.setdefault(scope_key("global", None), state.defaults.limits)
+    """Return everything that holds for the tenant; of many budgets only their newest windows."""
+    accounts: dict[str, list[Account]] = {name: [] for name in state.standing}
+    for account in pages.values(state.accounts):
+        if account.budget_id in accounts:
+            accounts[account.budget_id].append(account)
+    each = max(1, min(MOST_SHOWN, MOST_LISTED // max(len(accounts), 1)))
     return BudgetList(
-        budgets=[budget_state(state, budget, now) for budget in budgets],
-        limits=list(limits.values()),
+        budgets=[
+            _state(budget, accounts[name], now, each) for name, budget in state.standing.items()
+        ],
+        limits=list(state.limits.values()),
+        ceilings=ceilings(state),
     )
+
+
+def ceilings(state: Ledger) -> list[Limits]:
+    """Return the operator's limits of a tenant, which no command of the tenant changes."""
+    limits = state.defaults.limits if state.defaults is not None else None
+    return [limits] if limits is not None else []
 
 
 def terms(state: Ledger) -> Terms:
@@ -203,13 +232,10 @@ def terms(state: Ledger) -> Terms:
     Of the platform's money everybody has to ask, for what is not held there is not counted.
     """
     money: dict[tuple[str, str | None], Restriction] = {}
-    listed = budget_list(state, state.at)
-    for limits in listed.limits:
-        if _restricts(limits):
-            scope = limits.scope, limits.name
-            money[scope] = Restriction(scope=limits.scope, name=limits.name)
-    for each in listed.budgets:
-        budget = each.budget
+    for limits in (*state.limits.values(), *ceilings(state)):
+        scope = limits.scope, limits.name
+        money[scope] = Restriction(scope=limits.scope, name=limits.name)
+    for budget in state.standing.values():
         if budget.hard or state.tenant == PLATFORM:
             scope = budget.scope, budget.name
             money[scope] = Restriction(scope=budget.scope, name=budget.name, money=True)
@@ -224,18 +250,6 @@ def _holding(state: Ledger, scope: Scope) -> Sequence[Budget]:
         return own or each
     windows = {budget.window for budget in own}
     return [*own, *(budget for budget in each if budget.window not in windows)]
-
-
-def _restricts(limits: Limits) -> bool:
-    return any(
-        most is not None
-        for most in (
-            limits.requests_per_minute,
-            limits.requests_per_hour,
-            limits.tokens_per_minute,
-            limits.concurrent,
-        )
-    )
 
 
 def _newest_first(account: Account) -> tuple[float, str]:
@@ -254,4 +268,5 @@ def _balance(one: Cover, now: datetime) -> Balance:
         spent_pico=account.spent,
         granted_pico=-account.funding,
         exhausted_at=forecast(one, now),
+        disputed_pico=account.disputed,
     )

@@ -17,16 +17,23 @@ ROOM = 100_000
 
 
 class Closed(Internal, array_like=True):
-    """How something has ended; ``booked_pico`` is what a lapse has booked on ``accounts``."""
+    """How something has ended; ``booked_pico`` is what a lapse has booked on ``accounts``.
+
+    ``lent_pico`` is that of the platform's money. ``bound_pico`` is what was held for it, and a
+    chunk: a late bill of foreign charges is bounded by it; None where nothing was held. ``digest``
+    tells an entry by hand from another of its id.
+    """
 
     how: Literal["settled", "voided", "lapsed", "entered"]
     booked_pico: int = 0
     accounts: tuple[str, ...] = ()
+    lent_pico: int = 0
+    bound_pico: int | None = None
+    digest: str = ""
 
 
 SETTLED = Closed(how="settled")
 VOIDED = Closed(how="voided")
-ENTERED = Closed(how="entered")
 
 
 class Layer(Internal):

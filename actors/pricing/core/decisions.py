@@ -1,13 +1,16 @@
 """What the owner of an account decides on each command. Repeats are harmless, in any order."""
 
+import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import reduce
-from typing import assert_never
+from typing import Any, assert_never
+
+import msgspec
 
 from actors.pricing.core import pages
-from actors.pricing.core.admission import extend, reserve, too_much
+from actors.pricing.core.admission import MOST_WINDOWS, extend, reserve, too_many, too_much
 from actors.pricing.core.alerts import raised
 from actors.pricing.core.blocks import answer, tidied
 from actors.pricing.core.budgets import (
@@ -21,6 +24,7 @@ from actors.pricing.core.budgets import (
     terms,
 )
 from actors.pricing.core.closed import Closed, is_too_old, recall
+from actors.pricing.core.disputes import bill, lent_of
 from actors.pricing.core.escrow import NONE
 from actors.pricing.core.ledger import (
     Hold,
@@ -30,6 +34,8 @@ from actors.pricing.core.ledger import (
     key_of,
     lapsed,
     moved,
+    restricts,
+    scope_key,
 )
 from actors.pricing.core.postings import move
 from schemas.budgets import EACH, Budget, BudgetGone, BudgetState, Limits
@@ -65,8 +71,11 @@ from schemas.ledger import (
 )
 from schemas.problems import Problem
 
-MOST_BUDGETS = 10_000
-MOST_LIMITS = 10_000
+MOST_BUDGETS = 1000
+MOST_LIMITS = 1000
+MOST_NAME_BYTES = 128 * 1024
+"""Of all names with budgets or limits: each change tells every agents process all of them."""
+
 MOST_LAPSES = 100
 """Leases that end in one command; the timer rings again for more."""
 
@@ -197,7 +206,11 @@ def _concerned(
         return list(_standing(state, hold.accounts))
     if closed is not None and closed.how == "lapsed":
         return list(_standing(state, closed.accounts))
-    return covers(state, command.party, command.reference.at, now, zones)
+    found = covers(state, command.party, command.reference.at, now, zones)
+    if any(one.is_new for one in found) and pages.size(state.accounts) >= MOST_WINDOWS:
+        # Such a window refuses nobody who has to ask, so that it need not be counted either.
+        return [one for one in found if not one.is_new]
+    return found
 
 
 def _standing(state: Ledger, keys: Iterable[str]) -> Iterator[Cover]:
@@ -223,15 +236,12 @@ def _charged(
 ) -> Charged:
     held = hold.amount_pico if hold is not None else 0
     booked = closed.booked_pico if closed is not None else 0
-    cost = tokens = unpriced = 0
-    for charge in command.charges:
-        cost += charge.cost_pico or 0
-        tokens += charge.usage.total
-        unpriced += charge.cost_pico is None
+    found = bill(command.charges, hold, closed)
+    cost, keys = found.cost_pico, [one.account.key for one in concerned]
     return Charged(
         reference=command.reference,
         party=command.party,
-        charges=command.charges,
+        charges=found.charges,
         cost_pico=cost,
         at=command.at,
         released_pico=max(held + booked - cost, 0),
@@ -239,10 +249,13 @@ def _charged(
         completed=command.completed,
         held_pico=held,
         booked_pico=booked,
-        tokens=tokens,
-        unpriced=unpriced,
-        accounts=[one.account.key for one in concerned],
+        tokens=found.tokens,
+        unpriced=found.unpriced,
+        accounts=keys,
         entered_at=now,
+        disputed_pico=found.disputed_pico,
+        over_pico=max(found.operators_pico - held, 0) if hold is not None else 0,
+        lent=lent_of(keys, hold, closed, found.operators_pico, cost) if keys else None,
     )
 
 
@@ -250,10 +263,9 @@ def _alerts(
     concerned: Iterable[Cover], event: Charged | Lapsed | Adjusted, now: datetime
 ) -> list[AccountEvent]:
     """Return what the accounts have come to with an event."""
-    change = move(event)
     found: list[AccountEvent] = []
     for budget, account, _ in concerned:
-        found += raised(Cover(budget, moved(account, change)), now)
+        found += raised(Cover(budget, moved(account, move(event, account.key))), now)
     return found
 
 
@@ -264,12 +276,16 @@ def _void(state: Ledger, command: Void, now: datetime) -> Decision:
     if is_over or (hold is None and is_too_old(state.closed, command.reference.at)):
         return Decision(reply=Booked())
     accounts = hold.accounts if hold is not None else closed.accounts if closed is not None else ()
+    held = hold.amount_pico if hold is not None else 0
+    booked = closed.booked_pico if closed is not None else 0
+    keys = [one.account.key for one in _standing(state, accounts)]
     voided = Voided(
         reference=command.reference,
         at=now,
-        held_pico=hold.amount_pico if hold is not None else 0,
-        booked_pico=closed.booked_pico if closed is not None else 0,
-        accounts=[one.account.key for one in _standing(state, accounts)],
+        held_pico=held,
+        booked_pico=booked,
+        accounts=keys,
+        lent=lent_of(keys, hold, closed, 0, 0),
     )
     return Decision((voided,), Booked())
 
@@ -287,13 +303,15 @@ def _lapse(state: Ledger, now: datetime) -> Decision:
 
 def _lapsed(state: Ledger, hold: Hold, now: datetime) -> Lapsed:
     books = state.defaults is not None and state.defaults.books_lapsed
+    held, lent = hold.amount_pico, hold.lent_pico
     return Lapsed(
         reference=hold.reference,
         party=hold.party,
         at=now,
-        held_pico=hold.amount_pico,
-        booked_pico=hold.amount_pico if books else 0,
+        held_pico=held,
+        booked_pico=held if books else 0,
         accounts=hold.accounts,
+        lent=lent_of(hold.accounts, hold, None, lent if books else 0, held if books else 0),
     )
 
 
@@ -301,17 +319,24 @@ def _lapsed(state: Ledger, hold: Hold, now: datetime) -> Lapsed:
 
 
 def _enter(state: Ledger, command: TopUp | Adjust, now: datetime, zones: Zones) -> Decision:
-    budget = state.standing.get(command.budget_id)
+    if _is_operators(state, command.budget_id):
+        return refuse(_operators(command.budget_id, "budget_id"))
+    budget = state.budgets.get(command.budget_id)
+    known = recall(state.closed, entry_key(command.id))
+    if known is not None and known.digest != _digest(command):
+        return refuse(_another_entry(command.id))
     if budget is None:
         return refuse(_no_budget(command.budget_id))
     if (budget.name == EACH) != (command.name is not None):
         return refuse(_whose_window())
-    if recall(state.closed, entry_key(command.id)) is not None:
+    if known is not None:
         return Decision(reply=budget_state(state, budget, now))
     if is_too_old(state.closed, command.at):
         return refuse(_too_old())
     whose = command.name or budget.name
     one = cover(state, budget, whose, command.at, now, zones)
+    if one.is_new and pages.size(state.accounts) >= MOST_WINDOWS:
+        return refuse(too_many("windows of budgets", MOST_WINDOWS))
     entered = _entered(command, one)
     alerts = _alerts([one], entered, now) if isinstance(entered, Adjusted) else []
     opened = [opening(one.account)] if one.is_new else []
@@ -321,14 +346,25 @@ def _enter(state: Ledger, command: TopUp | Adjust, now: datetime, zones: Zones) 
 
 
 def _entered(command: TopUp | Adjust, one: Cover) -> ToppedUp | Adjusted:
-    key, amount = one.account.key, command.amount_pico
-    if isinstance(command, TopUp):
-        return ToppedUp(
-            id=command.id, account=key, amount_pico=amount, at=command.at, reason=command.reason
-        )
-    return Adjusted(
-        id=command.id, account=key, amount_pico=amount, at=command.at, reason=command.reason
-    )
+    entry: dict[str, Any] = {
+        "id": command.id,
+        "account": one.account.key,
+        "amount_pico": command.amount_pico,
+        "at": command.at,
+        "digest": _digest(command),
+        "reason": command.reason,
+    }
+    return ToppedUp(**entry) if isinstance(command, TopUp) else Adjusted(**entry)
+
+
+def _digest(command: TopUp | Adjust) -> str:
+    """Tell the content of an entry from any other; a repeat comes at another time."""
+    content = msgspec.json.encode((type(command).__name__, _content(command)))
+    return hashlib.sha256(content).hexdigest()[:16]
+
+
+def _content(command: TopUp | Adjust) -> tuple[str, int, str | None, str | None]:
+    return command.budget_id, command.amount_pico, command.name, command.reason
 
 
 # Rules of the tenant
@@ -339,26 +375,48 @@ def _rule(state: Ledger, command: PutBudget | DropBudget | PutLimits, now: datet
         case PutBudget(budget=budget):
             return _put(state, budget, now)
         case DropBudget(id=name):
+            if _is_operators(state, name):
+                return refuse(_operators(name, "id"))
             if name not in state.budgets:
                 return refuse(_no_budget(name))
             return Decision((BudgetRemoved(id=name, at=now),), BudgetGone(id=name))
         case PutLimits(limits=limits):
-            if len(state.limits) >= MOST_LIMITS:
-                return refuse(_too_many("limits"))
+            is_new = scope_key(limits.scope, limits.name) not in state.limits
+            if is_new and restricts(limits) and len(state.limits) >= MOST_LIMITS:
+                return refuse(too_many("scopes with limits", MOST_LIMITS))
+            if is_new and _is_wordy(state, limits.name):
+                return refuse(too_many("bytes of names with budgets or limits", MOST_NAME_BYTES))
             event = LimitsSet(limits=limits, at=now)
             return Decision((event,), budget_list(evolve(state, event), now))
 
 
 def _put(state: Ledger, budget: Budget, now: datetime) -> Decision:
+    if _is_operators(state, budget.id):
+        return refuse(_operators(budget.id, "id"))
     known = state.budgets.get(budget.id)
     if known == budget:
         return Decision(reply=budget_state(state, budget, now))
     if known is not None and _shape(known) != _shape(budget):
         return refuse(_another_shape(budget))
     if known is None and len(state.budgets) >= MOST_BUDGETS:
-        return refuse(_too_many("budgets"))
+        return refuse(too_many("budgets", MOST_BUDGETS))
+    if known is None and _is_wordy(state, budget.name):
+        return refuse(too_many("bytes of names with budgets or limits", MOST_NAME_BYTES))
     event = BudgetSet(budget=budget, at=now)
     return Decision((event,), budget_state(evolve(state, event), budget, now))
+
+
+def _is_wordy(state: Ledger, more: str | None) -> bool:
+    """Say whether names would take more room than the record of the account should have."""
+    named = (each.name for each in (*state.budgets.values(), *state.limits.values()))
+    size = sum(len(name.encode()) for name in (*named, more) if name is not None)
+    return size > MOST_NAME_BYTES
+
+
+def _is_operators(state: Ledger, budget_id: str) -> bool:
+    """Say whether a budget is the operator's, which no command changes."""
+    alert = state.defaults.alert if state.defaults is not None else None
+    return alert is not None and alert.id == budget_id
 
 
 def _shape(budget: Budget) -> tuple[str | None, ...]:
@@ -406,5 +464,11 @@ def _another_shape(budget: Budget) -> Problem:
     )
 
 
-def _too_many(what: str) -> Problem:
-    return Problem(code="validation", message=f"a tenant has at most {MOST_BUDGETS} {what}")
+def _operators(name: str, field: str) -> Problem:
+    message = f"budget {name} is the operator's, and is changed by settings alone"
+    return Problem(code="forbidden", message=message, field=field)
+
+
+def _another_entry(name: str) -> Problem:
+    message = f"entry {name} exists with another content"
+    return Problem(code="conflict", message=message, field="id")

@@ -9,12 +9,12 @@ import msgspec
 
 from actors.pricing.core import pages
 from actors.pricing.core.closed import (
-    ENTERED,
     SETTLED,
     VOIDED,
     Closed,
     Memory,
     forget,
+    recall,
     remember,
 )
 from actors.pricing.core.escrow import NONE, Escrow, changed, used
@@ -48,7 +48,8 @@ from schemas.ledger import (
 class Account(Internal):
     """One window of a budget. Its four sides sum to zero; ``funding`` is where top-ups come from.
 
-    ``told`` are the alerts that were raised, each of which is raised once.
+    ``told`` are the alerts that were raised, each of which is raised once. ``disputed`` sums what
+    was told of attempts and not booked; it is a note beside the books.
     """
 
     key: str
@@ -62,10 +63,15 @@ class Account(Internal):
     spent: int = 0
     funding: int = 0
     told: tuple[str, ...] = ()
+    disputed: int = 0
 
 
 class Hold(Internal):
-    """Money held for an attempt; it counts in the meters of ``scopes``."""
+    """Money held for an attempt; it counts in the meters of ``scopes``.
+
+    ``lent_pico`` of it is the platform's. ``chunk_pico`` may be spent before a provider that says
+    too much is noticed.
+    """
 
     reference: Reference
     party: Party
@@ -76,6 +82,8 @@ class Hold(Internal):
     slice: int = 0
     accounts: list[str] = []
     scopes: list[str] = []
+    lent_pico: int = 0
+    chunk_pico: int = 0
 
 
 class Ledger(Internal):
@@ -147,14 +155,19 @@ def _posted(state: Ledger, event: AccountEvent) -> Ledger:
     accounts = touched(event)
     if not accounts:
         return state
-    change = move(event)
-    changes = {key: moved(_account(state, key), change) for key in accounts}
+    changes = {key: moved(_account(state, key), move(event, key)) for key in accounts}
+    if isinstance(event, Charged) and event.disputed_pico:
+        changes = {key: _noted(each, event.disputed_pico) for key, each in changes.items()}
     escrow = state.escrow
     if escrow.account in changes:
         escrow = used(escrow, state.at)
     return msgspec.structs.replace(
         state, accounts=pages.updated(state.accounts, changes), escrow=escrow
     )
+
+
+def _noted(account: Account, disputed: int) -> Account:
+    return msgspec.structs.replace(account, disputed=account.disputed + disputed)
 
 
 def _account(state: Ledger, key: str) -> Account:
@@ -175,14 +188,14 @@ def _applied(state: Ledger, event: AccountEvent) -> Ledger:
             tokens, at = event.tokens, event.entered_at or event.at
             return _close(_let_go(state, event.reference, tokens), event.reference, SETTLED, at)
         case Voided():
-            return _close(_let_go(state, event.reference, 0), event.reference, VOIDED, event.at)
+            voided = _voided(state, event)
+            return _close(_let_go(state, event.reference, 0), event.reference, voided, event.at)
         case Lapsed():
-            booked = Closed(
-                how="lapsed", booked_pico=event.booked_pico, accounts=tuple(event.accounts)
-            )
+            booked = _booked(state, event)
             return _close(_let_go(state, event.reference, None), event.reference, booked, event.at)
         case ToppedUp() | Adjusted():
-            return _remember(state, entry_key(event.id), ENTERED, event.at, event.at)
+            entered = Closed(how="entered", digest=event.digest)
+            return _remember(state, entry_key(event.id), entered, event.at, event.at)
         case WindowOpened():
             return _opened(state, event)
         case AlertRaised():
@@ -206,6 +219,8 @@ def _reserved(state: Ledger, event: Reserved) -> Ledger:
         granted_at=event.at,
         accounts=event.accounts,
         scopes=event.scopes,
+        lent_pico=event.amount_pico if event.lent_pico is None else event.lent_pico,
+        chunk_pico=event.chunk_pico,
     )
     meters = {
         scope: counted(_meter(state, scope), event.at, event.tokens) for scope in event.scopes
@@ -226,9 +241,11 @@ def _extended(state: Ledger, event: Extended) -> Ledger:
         message = f"{key} is not held"
         raise ValueError(message)
     until = event.lease_until or hold.lease_until
+    lent = event.amount_pico if event.lent_pico is None else event.lent_pico
     longer = msgspec.structs.replace(
         hold,
         amount_pico=hold.amount_pico + event.amount_pico,
+        lent_pico=hold.lent_pico + lent,
         slice=event.slice,
         lease_until=until,
     )
@@ -273,6 +290,32 @@ def _meter(state: Ledger, scope: str) -> Meter:
 
 
 # What is over
+
+
+def bound_of(hold: Hold) -> int:
+    """Return what foreign hosts may say of an attempt at most: what is held, and a chunk."""
+    return hold.amount_pico + hold.chunk_pico
+
+
+def _voided(state: Ledger, event: Voided) -> Closed:
+    key = key_of(event.reference)
+    hold = pages.get(state.holds, key)
+    if hold is not None:
+        return Closed(how="voided", bound_pico=bound_of(hold))
+    lapsed = recall(state.closed, key)
+    bound = lapsed.bound_pico if lapsed is not None else None
+    return VOIDED if bound is None else Closed(how="voided", bound_pico=bound)
+
+
+def _booked(state: Ledger, event: Lapsed) -> Closed:
+    hold = pages.get(state.holds, key_of(event.reference))
+    return Closed(
+        how="lapsed",
+        booked_pico=event.booked_pico,
+        accounts=tuple(event.accounts),
+        lent_pico=event.booked_pico if event.lent is None else event.lent.cost_pico,
+        bound_pico=bound_of(hold) if hold is not None else None,
+    )
 
 
 def _close(state: Ledger, reference: Reference, how: Closed, at: datetime) -> Ledger:
@@ -356,6 +399,19 @@ def _ruled(state: Ledger, event: BudgetSet | BudgetRemoved | LimitsSet | Default
     )
 
 
+def restricts(limits: Limits) -> bool:
+    """Say whether anything is limited."""
+    return any(
+        most is not None
+        for most in (
+            limits.requests_per_minute,
+            limits.requests_per_hour,
+            limits.tokens_per_minute,
+            limits.concurrent,
+        )
+    )
+
+
 def _rule(state: Ledger, event: BudgetSet | BudgetRemoved | LimitsSet | DefaultsSet) -> Ledger:
     match event:
         case BudgetSet(budget=budget):
@@ -365,7 +421,9 @@ def _rule(state: Ledger, event: BudgetSet | BudgetRemoved | LimitsSet | Defaults
             return msgspec.structs.replace(state, budgets=kept)
         case LimitsSet(limits=wanted):
             scope = scope_key(wanted.scope, wanted.name)
-            return msgspec.structs.replace(state, limits={**state.limits, scope: wanted})
+            others = {key: each for key, each in state.limits.items() if key != scope}
+            limits = {**others, scope: wanted} if restricts(wanted) else others
+            return msgspec.structs.replace(state, limits=limits)
         case DefaultsSet():
             return msgspec.structs.replace(state, defaults=event)
 

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 from actors.pricing.core import pages
 from actors.pricing.core.budgets import terms
-from actors.pricing.core.ledger import Ledger, mark
+from actors.pricing.core.ledger import Ledger, key_of, mark
 from schemas.base import Message
 from schemas.budgets import (
     BudgetExhaustedEvent,
@@ -14,16 +14,42 @@ from schemas.budgets import (
     ThresholdCrossedEvent,
 )
 from schemas.decision import Publish
-from schemas.ledger import ACCOUNT_KEY, ACCOUNT_RECORD, AccountEvent, AlertRaised
+from schemas.events import BillExceededEvent
+from schemas.ids import PLATFORM
+from schemas.ledger import ACCOUNT_KEY, ACCOUNT_RECORD, AccountEvent, AlertRaised, Charged
 
 
 def announce(before: Ledger | None, event: AccountEvent, after: Ledger) -> Iterator[Publish]:
-    """Yield the publication of an alert; nothing else of an account is public."""
+    """Yield the publication of an alert, or of a bill above its hold; nothing else is public."""
     del before
-    if isinstance(event, AlertRaised):
+    if isinstance(event, Charged) and exceeds(after, event):
+        yield _exceeded(after.tenant, event)
+    elif isinstance(event, AlertRaised):
         body = _told(event, _name(after, event.account))
         subject = (body.SUBJECT or "").format(tenant=after.tenant, account=event.budget_id)
         yield Publish(subject=subject, body=body, id=_id(after.tenant, event))
+
+
+def exceeds(state: Ledger, event: Charged) -> bool:
+    """Say whether a bill is above its hold; what blocks have cost is told where it was spent."""
+    return state.tenant != PLATFORM and bool(event.over_pico or event.disputed_pico)
+
+
+def _exceeded(tenant: str, event: Charged) -> Publish:
+    which = event.reference
+    body = BillExceededEvent(
+        execution_id=which.execution_id,
+        step=which.step,
+        attempt=which.attempt,
+        at=event.entered_at or event.at,
+        held_pico=event.held_pico,
+        cost_pico=event.cost_pico,
+        over_pico=event.over_pico,
+        disputed_pico=event.disputed_pico,
+    )
+    subject = (body.SUBJECT or "").format(tenant=tenant, execution_id=which.execution_id)
+    name = f"{tenant}/{key_of(which)}/exceeded"
+    return Publish(subject=subject, body=body, id=hashlib.sha256(name.encode()).hexdigest()[:32])
 
 
 def _id(tenant: str, event: AlertRaised) -> str:

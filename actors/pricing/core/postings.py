@@ -8,11 +8,13 @@ to zero::
         └───── release ─────┘
 
 What the platform lends funds an account too, and the end of a block takes it away, spent or not.
+Of an attempt that is only partly the operator's spend, ``lent`` moves in the platform's money.
 """
 
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from actors.pricing.core.escrow import is_escrow
 from schemas.escrow import BlockClosed, BlockGranted, BlockReturned
 from schemas.ledger import (
     AccountEvent,
@@ -45,9 +47,12 @@ class Posting(NamedTuple):
 
 def postings(event: AccountEvent) -> list[Posting]:
     """Return the lines an event writes; in every account they sum to zero."""
-    sides = zip(Move._fields, move(event), strict=True)
-    lines = [(side, amount) for side, amount in sides if amount]
-    return [Posting(account, side, amount) for account in touched(event) for side, amount in lines]
+    return [
+        Posting(account, side, amount)
+        for account in touched(event)
+        for side, amount in zip(Move._fields, move(event, account), strict=True)
+        if amount
+    ]
 
 
 def touched(event: AccountEvent) -> Sequence[str]:
@@ -61,8 +66,25 @@ def touched(event: AccountEvent) -> Sequence[str]:
             return ()
 
 
-def move(event: AccountEvent) -> Move:
-    """Return what an event adds to each side of each account it touches."""
+def move(event: AccountEvent, account: str) -> Move:
+    """Return what an event adds to each side of an account it touches."""
+    lent = _lent(event) if is_escrow(account) else None
+    return _move(event) if lent is None else lent
+
+
+def _lent(event: AccountEvent) -> Move | None:
+    """Return what moves of the platform's money, None if it is what moves elsewhere."""
+    match event:
+        case Reserved(lent_pico=int(lent)) | Extended(lent_pico=int(lent)):
+            return Move(available=-lent, held=lent)
+        case Charged() | Voided() | Lapsed():
+            lent = event.lent
+            return lent and _ended(lent.held_pico, lent.cost_pico - lent.booked_pico)
+        case _:
+            return None
+
+
+def _move(event: AccountEvent) -> Move:
     match event:
         case Reserved() | Extended():
             return Move(available=-event.amount_pico, held=event.amount_pico)

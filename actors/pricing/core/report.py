@@ -54,6 +54,8 @@ _SUMS = (
     "coalesce(sum(cost % 1000000), 0)",
     "coalesce(sum(reported / 1000000), 0)",
     "coalesce(sum(reported % 1000000), 0)",
+    "coalesce(sum(disputed / 1000000), 0)",
+    "coalesce(sum(disputed % 1000000), 0)",
     "count(provider)",
     "count(DISTINCT execution)",
     "coalesce(sum(completed), 0)",
@@ -151,6 +153,7 @@ def added(one: Totals, other: Totals) -> Totals:
     return _derived(
         **sums,
         reported_pico=one.reported_pico + other.reported_pico,
+        disputed_pico=one.disputed_pico + other.disputed_pico,
         usage=one.usage + other.usage,
     )
 
@@ -233,12 +236,13 @@ def _at_ranks(costs: Iterable[int]) -> Percentiles:
 
 
 def _totals(row: Sequence[Any], percentiles: Percentiles) -> Totals:
-    cost, cost_rest, reported, reported_rest, *rest = row
+    cost, cost_rest, reported, reported_rest, disputed, disputed_rest, *rest = row
     calls, executions, successes, unpriced, estimated, *counts = rest
     quality = "estimated" if estimated else "exact"
     return _derived(
         cost_pico=cost * MILLION + cost_rest,
         reported_pico=reported * MILLION + reported_rest,
+        disputed_pico=disputed * MILLION + disputed_rest,
         calls=calls,
         executions=executions,
         successes=successes,

@@ -10,19 +10,19 @@ from contextlib import suppress
 
 import msgspec
 
-from actors.streaming.core.charging import embedded
+from actors.streaming.core.charging import Key, embedded
 from bus.codec import encode
 from bus.errors import DeadlineError, ProblemError, UnavailableError
 from bus.ports import Bus
 from bus.service import reply
 from bus.subjects import fill
-from schemas.embeddings import BeginEmbedding, EmbedWork, EndEmbedding
+from schemas.embeddings import BeginEmbedding, Embed, EmbedWork, EndEmbedding
 from schemas.events import EmbeddedEvent
 from schemas.journal import Mail
 from schemas.lifecycle import Granted, Settled, Superseded, WorkAnswer
 from schemas.pricing.prices import Prices
 from schemas.problems import Problem
-from schemas.usage import Usage
+from schemas.providers import may_take_secret
 
 QUEUE = "embed"
 ATTEMPTS = 2
@@ -57,12 +57,19 @@ async def enqueue(bus: Bus, work: EmbedWork) -> None:
 class Askers:
     """A ``Principal``: stands in for all who wait for embeddings.
 
-    ``prices`` returns those in force; without it nothing is priced.
+    ``prices`` returns those in force; without it nothing is priced. ``usual_hosts`` are those to
+    which a request takes a secret that it does not name.
     """
 
-    def __init__(self, bus: Bus, prices: Callable[[], Prices] | None = None) -> None:
+    def __init__(
+        self,
+        bus: Bus,
+        prices: Callable[[], Prices] | None = None,
+        usual_hosts: frozenset[str] = frozenset(),
+    ) -> None:
         self._bus = bus
         self._prices = prices
+        self._usual_hosts = usual_hosts
 
     async def ask(self, mail: Mail, *, timeout: float) -> bytes:
         """See ``Principal.ask``."""
@@ -97,7 +104,7 @@ class Askers:
     def _lost(self, work: EmbedWork) -> EmbeddedEvent:
         """Say what a lost attempt has used at most."""
         wanted, now = work.wanted, self._bus.clock()
-        prices, used = self._prices, dict[str | None, Usage]({None: work.most})
+        prices, used = self._prices, {Key(None, self._is_foreign(wanted)): work.most}
         return EmbeddedEvent(
             id=event_id(work),
             provider=str(wanted.provider.__struct_config__.tag),
@@ -111,6 +118,9 @@ class Askers:
             error=_LOST,
             charges=embedded(prices(), wanted.provider, used, work.at) if prices else [],
         )
+
+    def _is_foreign(self, wanted: Embed) -> bool:
+        return not may_take_secret(wanted.provider, wanted.keys, self._usual_hosts)
 
     async def _tell(self, work: EmbedWork, event: EmbeddedEvent | None) -> None:
         if event is None:

@@ -266,7 +266,7 @@ class Attempt:
         if problem is None:
             self._answer = self._gate.answer(call.answer())
             if self._till is not None:
-                self._till.answered(way, line.key, self._answer)
+                self._till.answered(way, line.key, self._answer, foreign=call.foreign)
         else:
             self._note_failed(running, problem)
         self._running = None
@@ -364,7 +364,8 @@ class Attempt:
         spent = running.call.spent()
         self._trail.note(running.route, running.key, problem, spent)
         if self._till is not None:
-            self._till.failed(running.route, running.key, spent)
+            foreign = spent is not None and running.call.foreign
+            self._till.failed(running.route, running.key, spent, foreign=foreign)
 
 
 def _all(events: list[StreamEvent]) -> list[StreamEvent]:

@@ -64,6 +64,12 @@ class BatchCall:
         """See ``ModelCall.headers``: a batch's tell nothing of the limits of single requests."""
         return {}
 
+    @property
+    def foreign(self) -> bool:
+        """See ``ModelCall.foreign``."""
+        request = self._fitted.request
+        return self._provider.endpoint.is_foreign(request.provider, self._context)
+
     async def __aenter__(self) -> Self:
         """Have the request in a batch."""
         if self._fitted.problem is not None:

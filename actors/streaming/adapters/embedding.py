@@ -17,6 +17,7 @@ from actors.streaming.adapters.posting import Posting
 from actors.streaming.adapters.providers import Providers
 from actors.streaming.adapters.sharing import Exchange, Sharing
 from actors.streaming.adapters.switchboard import Heard, Question, Switchboard
+from actors.streaming.core.charging import Key
 from actors.streaming.core.charging import embedded as charges_of
 from actors.streaming.core.embedding import (
     Batch,
@@ -88,9 +89,16 @@ class Embedder:
         self.patience = patience
 
     def embedding(
-        self, tenant: TenantId, wanted: Embed, *, patience: float | None = None
+        self,
+        tenant: TenantId,
+        wanted: Embed,
+        *,
+        patience: float | None = None,
+        is_held: bool = False,
     ) -> "Embedding":
         """Prepare the calls of one request.
+
+        With ``is_held`` each call may be paid once: that is what money is held for.
 
         Raises:
             ProblemError: ``validation``, the provider has no embeddings.
@@ -102,7 +110,7 @@ class Embedder:
         context = CallContext(tenant, 1)
         seconds = self.patience if patience is None else patience
         prices = self._prices() if self._prices else None
-        beside = (self._switchboard, seconds, prices, self._sharing, self._slices)
+        beside = (self._switchboard, seconds, prices, self._sharing, self._slices, is_held)
         way = _Way(provider, form, wanted, context, *beside)
         return Embedding(way)
 
@@ -119,13 +127,15 @@ class _Way(NamedTuple):
     prices: Prices | None
     sharing: Sharing
     slices: Slices
+    is_held: bool
 
 
 class _Spent(NamedTuple):
-    """What a call has used, and with which key."""
+    """What a call has used, with which key; ``foreign`` where that is not the operator's."""
 
     key: str | None
     usage: Usage
+    foreign: bool = False
 
 
 class Embedding:
@@ -137,6 +147,7 @@ class Embedding:
         self._calls = count()
         self._spent: dict[int, _Spent] = {}
         self._found: dict[int, Embedded] = {}
+        self._may_be_paid: set[int] = set()
         self._problem: Problem | None = None
         self._answer: Embeddings | None = None
         self._time = anyio.CancelScope()
@@ -173,8 +184,9 @@ class Embedding:
         """Price all calls, as the prices were when the request began."""
         if self._way.prices is None:
             return []
-        used: dict[str | None, Usage] = {}
-        for key, usage in self._spent.values():
+        used: dict[Key, Usage] = {}
+        for name, usage, foreign in self._spent.values():
+            key = Key(name, foreign)
             used[key] = used[key] + usage if key in used else usage
         return charges_of(self._way.prices, self._wanted.provider, used, began, served)
 
@@ -221,6 +233,8 @@ class Embedding:
             wait = delay(problem, failures=failures, jitter=jitter)
             if wait is None or failures == RETRIES or self._is_late(wait):
                 return problem
+            if self._way.is_held and place in self._may_be_paid:
+                return problem
             self._latest = problem
             await anyio.sleep(wait)
         return None
@@ -242,14 +256,17 @@ class Embedding:
         way, provider = self._way, keyed(self._wanted.provider, line.key)
         # What is begun may be billed, until it is known to be refused.
         call = next(self._calls)
-        self._spent[call] = _Spent(line.key, estimated(batch))
+        foreign = way.http.endpoint.is_foreign(provider, way.context)
+        self._spent[call] = spent = _Spent(line.key, estimated(batch), foreign)
         name = msgspec.json.encode((way.context.tenant, provider, self._wanted.dimensions))
         ended = await way.sharing.ask(name, batch.texts, way.form, partial(self._put, provider))
         if ended.found is not None:
             self._found[place] = ended.found
-            self._spent[call] = _Spent(line.key, ended.found.usage)
+            self._spent[call] = spent._replace(usage=ended.found.usage)
         elif ended.free:
             del self._spent[call]
+        else:
+            self._may_be_paid.add(place)
         return Heard(ended.problem, ended.headers)
 
     async def _put(self, provider: Provider, texts: Sequence[str]) -> Exchange:

@@ -107,6 +107,13 @@ class Endpoint(Protocol):
         """
         ...
 
+    def is_foreign(self, provider: Any, context: CallContext) -> bool:
+        """Say whether no secret of the operator goes along, so that he does not pay for the call.
+
+        What such a host tells of its usage is the word of a stranger.
+        """
+        ...
+
     async def renewed(self, provider: Any, refused: Outgoing, context: CallContext) -> bool:
         """Say whether the same request can be written with newer credentials than were refused."""
         ...

@@ -164,7 +164,7 @@ class Gate:
         moderator = self._moderator
         if moderator is None or not moderator.used.total:
             return None
-        return Judged(moderator.judge, moderator.used)
+        return Judged(moderator.judge, moderator.used, foreign=moderator.foreign)
 
     def findings(self) -> list[Finding]:
         """Say what was found so far."""

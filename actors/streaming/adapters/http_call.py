@@ -96,6 +96,11 @@ class HttpCall:
         """See ``ModelCall.headers``."""
         return self._sending.headers
 
+    @property
+    def foreign(self) -> bool:
+        """See ``ModelCall.foreign``."""
+        return self._provider.endpoint.is_foreign(self._request.provider, self._context)
+
     async def __aenter__(self) -> Self:
         """Send the request; returns when the provider has accepted it."""
         if self._fitted.problem is not None:

@@ -20,7 +20,7 @@ from actors.streaming.adapters.endpoint import (
 from actors.streaming.config import StreamingConfig
 from actors.streaming.core.batches.form import BatchForm, Step
 from actors.streaming.core.reader import Reader
-from bus.errors import problem
+from bus.errors import ProblemError, problem
 from bus.secrets import Secrets
 from schemas.llm import GenerateRequest
 from schemas.providers import Remote, path_fault
@@ -119,6 +119,20 @@ class HttpEndpoint(ABC, Generic[P]):
             ours["content-type"] = step.content_type
         url, headers = self._url(provider, step.path), beside(provider.headers, ours)
         return Outgoing(url, headers, step.content, step.method, step.once)
+
+    def is_foreign(self, provider: Any, context: CallContext) -> bool:
+        """See ``Endpoint.is_foreign``."""
+        try:
+            name = self._secret_of(provider, context)
+        except ProblemError:
+            # Without an address nothing is sent at all.
+            return True
+        return name is None or not self._secrets.is_operators(name)
+
+    def _secret_of(self, provider: P, context: CallContext) -> str | None:
+        """Return the name of the secret that goes along, None where none does."""
+        del context
+        return self._address(provider).secret
 
     async def renewed(self, provider: Any, refused: Outgoing, context: CallContext) -> bool:
         """See ``Endpoint.renewed``: a key that is refused stays refused."""

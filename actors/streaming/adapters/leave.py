@@ -9,14 +9,13 @@ from datetime import timedelta
 import anyio
 import msgspec
 
-from actors.streaming.core.charging import embedded
 from bus.codec import decode, encode
 from bus.errors import ProblemError, UnavailableError, problem
 from bus.ports import Bus
 from bus.rpc import Owners, command
 from bus.subjects import fill
 from schemas.budgets import EACH
-from schemas.embeddings import EmbedWork
+from schemas.embeddings import Embed, EmbedWork
 from schemas.ids import PLATFORM
 from schemas.journal import Mail
 from schemas.ledger import (
@@ -26,12 +25,15 @@ from schemas.ledger import (
     Party,
     Reference,
     Reserve,
-    Restriction,
-    Terms,
     Void,
-    restrictions,
 )
+from schemas.pricing.deployed import PricedAt, deployed
+from schemas.pricing.headers import header_fault
 from schemas.pricing.prices import Prices
+from schemas.pricing.terms import terms_of
+from schemas.problems import Problem
+from schemas.providers import may_take_secret
+from schemas.terms import Restriction, Terms, restrictions
 from schemas.usage import Usage
 
 STEP = 0
@@ -47,7 +49,11 @@ FRAMING_TOKENS = 16
 
 
 class Leave:
-    """Asks ``accounts`` for money. ``allows_unpriced`` lets through what has no price."""
+    """Asks ``accounts`` for money. ``allows_unpriced`` lets through what has no price.
+
+    The platform's money is only for what may be the operator's spend: ``usual_hosts`` are those to
+    which a request takes a secret that it does not name.
+    """
 
     def __init__(
         self,
@@ -56,11 +62,13 @@ class Leave:
         prices: Callable[[], Prices],
         *,
         allows_unpriced: bool = False,
+        usual_hosts: frozenset[str] = frozenset(),
     ) -> None:
         self._bus = bus
         self._accounts = accounts
         self._prices = prices
         self._allows_unpriced = allows_unpriced
+        self._usual_hosts = usual_hosts
 
     async def hold(self, work: EmbedWork) -> bool:
         """Hold what an attempt may cost; say whether anything had to be held.
@@ -105,6 +113,9 @@ class Leave:
     async def _held_by(self, work: EmbedWork) -> list[Restriction]:
         """Return the hard budgets that may refuse: the tenant's, and those of the platform."""
         own = restrictions(await self._terms(work.tenant), _party(work))
+        wanted = work.wanted
+        if not may_take_secret(wanted.provider, wanted.keys, self._usual_hosts):
+            return [each for each in own if each.money]
         of_all = await self._terms(PLATFORM)
         lent = [
             Restriction(money=True, platform=True)
@@ -122,18 +133,27 @@ class Leave:
         """Bound an attempt: a byte of a text is at most a token."""
         texts = work.wanted.texts
         tokens = sum(len(text.encode()) + FRAMING_TOKENS for text in texts)
-        used: dict[str | None, Usage] = {None: Usage(input=tokens)}
-        (charge,) = embedded(self._prices(), work.wanted.provider, used, self._bus.clock())
-        if charge.cost_pico is None and not self._allows_unpriced:
-            raise problem("unpriced", f"{charge.unpriced}, so that no budget can hold its cost")
         return Reserve(
             reference=_reference(work),
             party=_party(work),
-            amount_pico=charge.cost_pico or 0,
+            amount_pico=self._most(work.wanted, tokens),
             tokens=tokens,
             lease_until=work.deadline + GRACE,
             platform=is_platforms,
         )
+
+    def _most(self, wanted: Embed, tokens: int) -> int:
+        """Return what an attempt costs with the dearest of all models it may really ask."""
+        pays = may_take_secret(wanted.provider, wanted.keys, self._usual_hosts)
+        fault = header_fault(wanted.provider, "provider", is_operators=pays)
+        if fault is not None:
+            raise ProblemError(fault)
+        prices = PricedAt(self._prices(), self._bus.clock())
+        models = list(deployed(wanted.provider, prices, answers=False))
+        usual = prices.cost(terms_of(models[0]), Usage(input=tokens))
+        if isinstance(usual, Problem) and not self._allows_unpriced:
+            raise ProblemError(usual)
+        return prices.most([terms_of(model) for model in models], [Usage(input=tokens)])
 
 
 def _party(work: EmbedWork) -> Party:

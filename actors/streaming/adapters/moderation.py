@@ -94,6 +94,8 @@ class Moderator:
         self.judge = OpenAI(model=wish.model, base_url=wish.base_url, secret=wish.secret)
         self.used = Usage()
         """What the judge says it has used for all texts."""
+        self.foreign = False
+        """Whether no secret of the operator went to the judge."""
 
     def findings(self) -> list[Finding]:
         """Say what was found so far."""
@@ -164,6 +166,7 @@ class Moderator:
 
         async def put(line: Line) -> Heard:
             posting = self._posting(openai, line.key)
+            self.foreign = posting.foreign
             try:
                 found.append(await self._put(posting, texts))
             except (ProviderFaultError, ProblemError) as error:

@@ -46,6 +46,11 @@ class Posting:
         return self._sending.headers
 
     @property
+    def foreign(self) -> bool:
+        """Whether no secret of the operator goes along."""
+        return self._http.endpoint.is_foreign(self._provider, self._context)
+
+    @property
     def free(self) -> bool:
         """Whether nothing has been spent: it was refused, or has never arrived."""
         return self._sending.free

@@ -29,6 +29,7 @@ class Allowance:
         if lacking <= 0:
             return None
         slices = -(-lacking // self._slices.slice_pico)
+        lent = self._slices.lent_pico
         return Extend(
             reference=Reference(
                 execution_id=self._work.execution_id,
@@ -38,6 +39,7 @@ class Allowance:
             ),
             slice=self._granted + 1,
             amount_pico=slices * self._slices.slice_pico,
+            lent_pico=None if lent is None else slices * lent,
         )
 
     def granted(self, extend: Extend) -> None:

@@ -1,6 +1,6 @@
 """What calls of models cost: a charge for each, with all it takes to reckon it again. Pure."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any, Final, NamedTuple, cast
@@ -9,11 +9,11 @@ import msgspec
 
 from actors.streaming.core.resilience.routes import Route
 from schemas.ledger import MOST_COUNTED, MOST_PICO, Charge, is_plausible
-from schemas.llm import Answer
+from schemas.llm import Answer, ModelConfig
 from schemas.pricing.prices import Priced, Prices, Terms, Unpriced
 from schemas.pricing.terms import terms_of
 from schemas.pricing.units import PICO
-from schemas.providers import OpenAI, Provider
+from schemas.providers import Azure, OpenAI, Provider
 from schemas.usage import COUNTS, Usage
 
 TICKS: Final = 10**10
@@ -25,6 +25,14 @@ class Judged(NamedTuple):
 
     judge: OpenAI
     usage: Usage
+    foreign: bool = False
+
+
+class Key(NamedTuple):
+    """The name of the secret of a call; ``foreign`` where that is none of the operator's."""
+
+    name: str | None
+    foreign: bool = False
 
 
 class Till:
@@ -39,29 +47,32 @@ class Till:
         self._at = at
         self.charges: list[Charge] = []
 
-    def failed(self, way: Route, key: str | None, usage: Usage | None) -> None:
+    def failed(
+        self, way: Route, key: str | None, usage: Usage | None, *, foreign: bool = False
+    ) -> None:
         """Charge a call that failed, if it has used anything."""
         if usage is not None:
-            terms = terms_of(way.provider, tier_requested=way.config.service_tier)
-            self._add(way, key, self._charge(way.provider, terms, usage))
+            tier = asked_tier(way.config)
+            possible = [terms_of(each, tier_requested=tier) for each in _unheard(way.provider)]
+            charge = _dearest(self._prices, way.provider, possible, usage, self._at)
+            self._add(way, Key(key, foreign), charge)
 
-    def answered(self, way: Route, key: str | None, answer: Answer) -> None:
+    def answered(
+        self, way: Route, key: str | None, answer: Answer, *, foreign: bool = False
+    ) -> None:
         """Charge a call that was answered, and what other models have used for it by the way."""
-        terms = terms_of(
-            way.provider,
-            model_served=answer.model_served,
-            tier_requested=way.config.service_tier,
-            tier_served=answer.service_tier,
-            region_served=_place(answer.raw_usage),
-        )
-        charge = self._charge(way.provider, terms, answer.usage)
+        possible = _possible(way, answer, foreign=foreign)
+        if len(possible) == 1:
+            dearest = self._charge(way.provider, possible[0], answer.usage)
+        else:
+            dearest = _dearest(self._prices, way.provider, possible, answer.usage, self._at)
         charge = msgspec.structs.replace(
-            charge, model_served=answer.model_served, reported_pico=reported(answer.raw_usage)
+            dearest, model_served=answer.model_served, reported_pico=reported(answer.raw_usage)
         )
-        self._add(way, key, charge)
+        self._add(way, Key(key, foreign), charge)
         for model, usage in answer.side_usage.items():
             provider: Any = msgspec.structs.replace(way.provider, model=model)
-            self._add(way, key, self._charge(provider, terms_of(provider), usage))
+            self._add(way, Key(key, foreign), self._charge(provider, terms_of(provider), usage))
 
     def bill(self, judged: Judged | None) -> list[Charge]:
         """Return all charges, and that of who has judged the texts, if it has told what it used."""
@@ -69,15 +80,61 @@ class Till:
             return self.charges
         terms = terms_of(judged.judge)
         charge = charged(self._prices, judged.judge, terms, judged.usage, self._at)
-        return [*self.charges, msgspec.structs.replace(charge, secret=judged.judge.secret)]
+        told = msgspec.structs.replace(charge, secret=judged.judge.secret, foreign=judged.foreign)
+        return [*self.charges, told]
 
-    def _add(self, way: Route, key: str | None, charge: Charge) -> None:
-        self.charges.append(msgspec.structs.replace(charge, place=way.place, secret=key))
+    def _add(self, way: Route, key: Key, charge: Charge) -> None:
+        self.charges.append(
+            msgspec.structs.replace(charge, place=way.place, secret=key.name, foreign=key.foreign)
+        )
 
     def _charge(self, provider: Provider, terms: Terms, usage: Usage) -> Charge:
         if self._batch:
             terms = msgspec.structs.replace(terms, batch=True)
         return charged(self._prices, provider, terms, usage, self._at)
+
+
+def asked_tier(config: ModelConfig) -> str | None:
+    """Return the service tier that a request asks for, in its own field or the provider's."""
+    if config.service_tier or not config.extra:
+        return config.service_tier
+    extra = config.extra.get("service_tier", config.extra.get("serviceTier"))
+    if isinstance(extra, dict):
+        extra = cast("dict[str, Any]", extra).get("type")
+    return extra if isinstance(extra, str) else None
+
+
+def _unheard(provider: Provider) -> Iterator[Provider]:
+    """Yield what a provider may have run of which nothing was heard."""
+    yield provider
+    if isinstance(provider, Azure) and provider.deployment not in {None, provider.model}:
+        yield msgspec.structs.replace(provider, model=provider.deployment or provider.model)
+
+
+def _possible(way: Route, answer: Answer, *, foreign: bool) -> list[Terms]:
+    """Return the terms of which the dearest is charged.
+
+    The word of a host that got the operator's secret is taken, but for Azure: there a definition
+    names the model and the deployment decides. A foreign host may name a cheaper model or tier than
+    was asked for, which is not believed.
+    """
+    provider, tier = way.provider, asked_tier(way.config)
+    served = answer.model_served
+    possible = [
+        terms_of(
+            provider,
+            model_served=served,
+            tier_requested=tier,
+            tier_served=answer.service_tier,
+            region_served=_place(answer.raw_usage),
+        )
+    ]
+    if isinstance(provider, Azure) and served and served != provider.model:
+        really: Azure = msgspec.structs.replace(provider, model=served)
+        possible.append(terms_of(really, tier_requested=tier, tier_served=answer.service_tier))
+    if foreign:
+        possible += (terms_of(provider, tier_requested=tier), terms_of(provider))
+    return possible
 
 
 def charged(prices: Prices, provider: Provider, terms: Terms, usage: Usage, at: datetime) -> Charge:
@@ -122,18 +179,40 @@ def _place(raw_usage: dict[str, Any]) -> str | None:
 def embedded(
     prices: Prices,
     provider: Provider,
-    used: Mapping[str | None, Usage],
+    used: Mapping[Key, Usage],
     at: datetime,
     model_served: str | None = None,
 ) -> list[Charge]:
     """Return what embeddings cost: a charge for each key that was used, by its name."""
-    terms = terms_of(provider, model_served=model_served)
-    return [
-        msgspec.structs.replace(
-            charged(prices, provider, terms, usage, at), model_served=model_served, secret=key
+    charges: list[Charge] = []
+    for key, usage in used.items():
+        possible = _served(provider, model_served, foreign=key.foreign)
+        charge = _dearest(prices, provider, possible, usage, at)
+        charges.append(
+            msgspec.structs.replace(
+                charge, model_served=model_served, secret=key.name, foreign=key.foreign
+            )
         )
-        for key, usage in used.items()
-    ]
+    return charges
+
+
+def _served(provider: Provider, served: str | None, *, foreign: bool) -> Iterator[Terms]:
+    """Yield the terms of which the dearest is charged, as for answers."""
+    yield terms_of(provider, model_served=served)
+    if isinstance(provider, Azure) and served and served != provider.model:
+        yield terms_of(msgspec.structs.replace(provider, model=served))
+    if foreign:
+        yield terms_of(provider)
+
+
+def _dearest(
+    prices: Prices, provider: Provider, possible: Iterable[Terms], usage: Usage, at: datetime
+) -> Charge:
+    """Return the charge by the dearest of terms; one without a price only where none has."""
+    return max(
+        (charged(prices, provider, terms, usage, at) for terms in possible),
+        key=lambda each: -1 if each.cost_pico is None else each.cost_pico,
+    )
 
 
 def reported(raw_usage: dict[str, Any]) -> int | None:

@@ -5,9 +5,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.agents.core.spending import FRAMING_TOKENS, Manner, under
+from actors.agents.core.calls import FRAMING_TOKENS
+from actors.agents.core.spending import Manner, under
 from bus.prices import shipped_text
-from schemas.ledger import Party, Restriction, Terms, restrictions
+from schemas.ledger import Party
 from schemas.lifecycle import Accept, Origin, Slices
 from schemas.llm import ChatMessage, GenerateRequest, ModelConfig
 from schemas.policy import Fallback, Policy
@@ -15,6 +16,7 @@ from schemas.pricing.prices import Priced, Prices
 from schemas.pricing.terms import terms_of
 from schemas.problems import Problem
 from schemas.providers import Google, OpenAI, Provider
+from schemas.terms import Restriction, Terms, restrictions
 from schemas.usage import Usage
 from tests.unit.agents.samples import NOW
 

@@ -11,6 +11,7 @@ from bus.permissions import (
     render,
     tenant_permissions,
 )
+from bus.service import Caller
 from bus.subjects import fill, overlap
 from schemas import catalog
 from schemas.ids import PLATFORM
@@ -22,6 +23,13 @@ def test_no_tenant_can_be_the_platform():
     for users in ([], ["alice"]):
         with pytest.raises(ProblemError):
             render({PLATFORM: users})
+
+
+def test_only_who_asks_in_the_name_of_the_platform_is_its_operator_and_no_tenant_may():
+    assert (Caller(tenant=PLATFORM).role, Caller(tenant="acme").role) == ("operator", "admin")
+    asked = tenant_permissions("acme", "alice").publish
+    assert not any(overlap(subject, f"cb.{PLATFORM}.>") for subject in asked)
+    assert not any(subject.startswith(("$KV", "_cb", "$JS")) for subject in asked)
 
 
 def test_a_user_may_ask_and_submit_what_the_contract_offers_listen_and_read_its_inbox():

@@ -22,6 +22,11 @@ class ModelCall(Protocol):
         """The headers of the provider's last answer, names in lower case; none before it."""
         ...
 
+    @property
+    def foreign(self) -> bool:
+        """Whether no secret of the operator went along: then he does not pay for the call."""
+        ...
+
     async def __aenter__(self) -> Self:
         """Send the request and wait until the provider begins to answer."""
         ...

@@ -97,6 +97,15 @@ class BedrockEndpoint(HttpEndpoint[Bedrock]):
         name = API_KEY if self._secrets.holds(API_KEY, context.tenant) else None
         return self._resolved(provider, name, provider.secret, context)
 
+    def _secret_of(self, provider: Bedrock, context: CallContext) -> str | None:
+        """Return the API key's name, or that of the key that signs."""
+        usual = _usual(self._region(provider))
+        if not (provider.access_key_id or provider.secret_access_key):
+            name = API_KEY if self._secrets.holds(API_KEY, context.tenant) else None
+            if key := own(usual, name, provider.base_url, provider.secret).secret:
+                return key
+        return own(usual, ACCESS_KEY_ID, provider.base_url, provider.access_key_id).secret
+
     def _signer(self, provider: Bedrock, context: CallContext) -> Credentials | None:
         """Return the keys that are named, or else the operator's. None for a server without any."""
         named = provider.access_key_id or provider.secret_access_key

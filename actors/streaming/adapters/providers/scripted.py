@@ -87,6 +87,11 @@ class ScriptedCall:
         """A script has none."""
         return {}
 
+    @property
+    def foreign(self) -> bool:
+        """A script is played and counted here: nobody else's word is taken."""
+        return False
+
     async def __aenter__(self) -> Self:
         """Begin, once the script is cut into words: long ones take their turns."""
         self._plan = await self._do(self._make_plan)

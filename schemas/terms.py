@@ -1,0 +1,62 @@
+"""Whom an execution has to ask before it spends: the terms of a tenant, known to every process."""
+
+from schemas.base import Internal, Value
+from schemas.budgets import EACH, ScopeKind
+from schemas.ledger import Party
+
+TERMS_SUBJECT = "_cb.sys.terms"
+
+
+class Restriction(Value, omit_defaults=True):
+    """A scope that may refuse: its limits do, and with ``money`` a hard budget does too.
+
+    ``name`` is the project, user or agent, or ``*`` for each. ``platform`` is set where it is the
+    platform that may refuse.
+    """
+
+    scope: ScopeKind = "global"
+    name: str | None = None
+    money: bool = False
+    platform: bool = False
+
+
+class Terms(Internal, tag="terms"):
+    """Whom an execution has to ask before it spends: the stored record of an account.
+
+    Of two the one with the higher ``revision`` holds. A tenant without restrictions asks nobody.
+    Those of the platform hold for every tenant, in which ``project`` is the tenant.
+    """
+
+    tenant: str
+    revision: int
+    restrictions: list[Restriction] = []
+
+
+def restrictions(terms: Terms | None, party: Party) -> list[Restriction]:
+    """Return the scopes that may refuse what somebody spends."""
+    names = {"project": party.project, "user": party.user, "agent": party.agent_id}
+    return [
+        each
+        for each in (terms.restrictions if terms else ())
+        if each.scope == "global"
+        or (names[each.scope] is not None and each.name in (names[each.scope], EACH))
+    ]
+
+
+class TellTerms(Internal, tag="tell_terms"):
+    """New terms, told to every agents process at once; each says so on ``answer_to``.
+
+    Once all that live have answered, no execution begins under older terms. The record must be
+    stored before: a process that starts meanwhile reads it.
+    """
+
+    terms: Terms
+    answer_to: str
+
+
+class TermsKnown(Internal, tag="terms_known"):
+    """An agents process holds to these terms, or to newer ones, from now on."""
+
+    process: str
+    tenant: str
+    revision: int
