@@ -9,11 +9,12 @@ import os
 from collections.abc import Mapping
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 from urllib.parse import SplitResult, urlsplit
 
 import msgspec
 
+from bus import files
 from bus.errors import ConfigError, ProblemError, problem
 from schemas.ids import Token
 
@@ -168,10 +169,7 @@ def _host(url: str) -> str:
 
 
 def _read(path: Path) -> dict[str, SecretEntry]:
-    decode: Any = msgspec.json.decode if path.suffix == ".json" else msgspec.yaml.decode
     try:
-        return decode(path.read_bytes(), type=dict[Token, SecretEntry])
-    except OSError as error:
-        raise ConfigError(FILE_SETTING, f"cannot read {path}: {error.strerror}") from None
-    except msgspec.DecodeError as error:
-        raise ConfigError(FILE_SETTING, f"{path}: {error}") from None
+        return files.of(path, dict[Token, SecretEntry])
+    except ProblemError as error:
+        raise ConfigError(FILE_SETTING, error.said()) from None

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import structlog
 from nats.aio.msg import Msg
 
-from bus.codec import decode, encode
+from bus.codec import accept, encode
 from bus.config import Timing
 from bus.durable import DurableReader
 from bus.errors import ProblemError
@@ -87,6 +87,6 @@ class Submissions:
 
 def _id_of(data: bytes) -> str | None:
     try:
-        return decode(_Named, data).id
+        return accept(_Named, data).id
     except ProblemError:
         return None

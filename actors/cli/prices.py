@@ -11,8 +11,9 @@ from actors.cli.session import Session, leave, with_session
 from actors.pricing.adapters import second, shipped
 from actors.pricing.adapters.books import Books, BookStore
 from actors.pricing.core.comparison import Difference, differences, dollars, regional, said
+from bus import files
 from bus.connection import NatsTransport, connect
-from bus.errors import CallboardError, UnavailableError, problem
+from bus.errors import CallboardError, ProblemError, UnavailableError, problem
 from bus.jetstream.bus import system_clock
 from bus.prices import PricesInForce, open_bucket, shipped_text
 from bus.streams.api import JetStream
@@ -22,6 +23,7 @@ from schemas.pricing.prices import Prices
 
 LOOK_SECONDS = 1.0
 MOST_SHOWN = 50
+BOOK_BYTES = 64 * 1024 * 1024
 
 SHIPPED, CURRENT, COMPILED = "shipped", "current", "compiled"
 
@@ -189,7 +191,9 @@ def prices_of(session: Session, name: str) -> Prices:
         if name == SHIPPED:
             return Prices(shipped_text())
         if Path(name).is_file():
-            return Prices(Path(name).read_bytes())
+            return Prices(files.read(name, most=BOOK_BYTES))
+    except ProblemError as error:
+        leave(error)
     except BookError as error:
         leave(problem("validation", f"{name}: {error}"))
     if name == CURRENT:

@@ -18,6 +18,7 @@ from actors.streaming.adapters.providers import Providers, open_providers
 from actors.streaming.core.conformance import CASES, NAMES, Finding, Manner
 from bus.egress import Egress
 from bus.secrets import SecretEntry, Secrets
+from schemas import bounds
 from schemas.base import StrictValue
 from schemas.providers import Provider
 
@@ -140,6 +141,7 @@ def named(model: str, fields: Mapping[str, Any], more: Sequence[str]) -> Provide
         given[field] = value
     try:
         whole = {"provider": {"type": kind, "model": name, **given}}
+        bounds.check_value(whole)
         return msgspec.convert(whole, _Named, strict=False).provider
     except msgspec.ValidationError as error:
         raise click.UsageError(str(error)) from None

@@ -14,6 +14,7 @@ import msgspec
 from actors.streaming.core.event_stream import EventMessage, EventStreamParser, HeaderValue
 from actors.streaming.core.faults import ProviderFaultError, failure_in_stream, fault, named
 from actors.streaming.core.sse import SseEvent
+from schemas import bounds
 
 _NAMES_OF_FAILURES = {"exception": ":exception-type", "error": ":error-code"}
 
@@ -47,9 +48,9 @@ class _Vendors(msgspec.Struct, frozen=True, gc=False):
     metrics: Metrics | None = msgspec.field(name="amazon-bedrock-invocationMetrics", default=None)
 
 
-_chunks = msgspec.json.Decoder(_Chunk)
-_vendors = msgspec.json.Decoder(_Vendors)
-_wrapped = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_chunks = bounds.Decoder(_Chunk)
+_vendors = bounds.Decoder(_Vendors)
+_wrapped = bounds.Decoder(dict[str, msgspec.Raw])
 
 
 class ConverseFraming:

@@ -22,6 +22,7 @@ import msgspec
 
 from actors.streaming.core import estimate
 from actors.streaming.core.google import model_path
+from schemas import bounds
 from schemas.embeddings import Embed
 from schemas.providers import Azure, Bedrock, Custom, Google, Groq, Ollama, OpenAI, Provider
 from schemas.usage import Usage
@@ -96,7 +97,7 @@ def read(form: Format, batch: Batch, body: bytes) -> Embedded:
         UnreadableError: it is none.
     """
     try:
-        embedded = form.read(msgspec.json.decode(body))
+        embedded = form.read(bounds.decode(body))
     except (msgspec.DecodeError, msgspec.ValidationError, RecursionError) as error:
         raise UnreadableError(type(error).__name__) from None
     lengths = {len(vector) for vector in embedded.vectors}

@@ -16,6 +16,7 @@ import msgspec
 
 from actors.streaming.core.counts import items, members
 from actors.streaming.core.failures import BY_STATUS, BY_TOKEN, FAILED, OVERRULING, REFUSED, Kind
+from schemas import bounds
 from schemas.problems import Problem, ProblemCode
 
 
@@ -126,7 +127,7 @@ def error_in(body: bytes) -> Any:
     Google's may be the only item of a list. Beside a mere sentence the body itself has the codes.
     """
     try:
-        decoded: Any = msgspec.json.decode(body)
+        decoded: Any = bounds.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
     first = next(iter(items(decoded)), decoded)

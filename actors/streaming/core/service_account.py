@@ -12,6 +12,8 @@ from urllib.parse import urlencode
 
 import msgspec
 
+from schemas import bounds
+
 SCOPE = "https://www.googleapis.com/auth/cloud-platform"
 GRANT = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 
@@ -53,8 +55,8 @@ class _Granted(msgspec.Struct, frozen=True):
     expires_in: Annotated[int, msgspec.Meta(ge=0, le=86_400)] = int(LIFETIME.total_seconds())
 
 
-_accounts = msgspec.json.Decoder(ServiceAccount)
-_grants = msgspec.json.Decoder(_Granted)
+_accounts = bounds.Decoder(ServiceAccount)
+_grants = bounds.Decoder(_Granted)
 
 
 def read_account(key_file: bytes) -> ServiceAccount | None:

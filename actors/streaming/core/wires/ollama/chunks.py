@@ -5,6 +5,7 @@ from typing import Any
 import msgspec
 
 from actors.streaming.core import surrogates
+from schemas import bounds
 
 Count = int | float | None
 
@@ -49,7 +50,7 @@ class Line(msgspec.Struct, frozen=True):
     eval_duration: Count = None
 
 
-_decoder = msgspec.json.Decoder(Line)
+_decoder = bounds.Decoder(Line)
 
 
 def decode(line: bytes) -> Line:

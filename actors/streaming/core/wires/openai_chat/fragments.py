@@ -7,6 +7,7 @@ import msgspec
 
 from actors.streaming.core.tool_calls import GrowingCall, ToolCalls
 from actors.streaming.core.wires.openai_chat.chunks import CallPart, FunctionPart
+from schemas import bounds
 
 EXTRAS = "extra_content"
 """The name under which a kept block has what was sent beside each call."""
@@ -92,7 +93,7 @@ def _id(part: CallPart) -> str:
 
 def _is_whole(arguments: str) -> bool:
     try:
-        msgspec.json.decode(arguments)
+        bounds.decode(arguments)
     except (msgspec.DecodeError, RecursionError):
         return False
     return True

@@ -33,6 +33,7 @@ from actors.streaming.core.wires.openai_chat.chunks import (
 )
 from actors.streaming.core.wires.openai_chat.details import DETAILS, ReasoningDetails
 from actors.streaming.core.wires.openai_chat.fragments import EXTRAS, CallFragments
+from schemas import bounds
 from schemas.llm import FinishReason, GenerateRequest
 from schemas.problems import Problem
 from schemas.usage import Quality, Usage
@@ -174,7 +175,7 @@ def _decode(event: SseEvent) -> Chunk:
         raise GarbledError(GARBLED) from None
     error: Any = chunk.error or (chunk.x_groq and chunk.x_groq.error)
     if chunk.object == "error":
-        error = error or msgspec.json.decode(event.data)
+        error = error or bounds.decode(event.data)
     if error or event.name == "error":
         raise ProviderFaultError(failure_in_stream(error))
     return chunk

@@ -5,6 +5,7 @@ from typing import Any
 import msgspec
 
 from actors.streaming.core import surrogates
+from schemas import bounds
 
 PHASE = "phase"
 """Newer models say of each message whether it is a comment or the answer, and want that back."""
@@ -46,7 +47,7 @@ class Event(msgspec.Struct, frozen=True):
     code: Any = None
 
 
-_decoder = msgspec.json.Decoder(Event)
+_decoder = bounds.Decoder(Event)
 
 
 def decode(data: str) -> Event:

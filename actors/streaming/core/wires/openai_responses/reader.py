@@ -25,6 +25,7 @@ from actors.streaming.core.wires.openai_responses.events import (
     ResponsePart,
     decode,
 )
+from schemas import bounds
 from schemas.llm import FinishReason, GenerateRequest
 from schemas.problems import Problem
 from schemas.usage import Quality, Usage
@@ -200,7 +201,7 @@ class ResponsesReader(Reader[SseEvent]):
 
     def _read_output(self, output: msgspec.Raw) -> None:
         """Read the items of a server that sends them only at the end."""
-        items: Any = msgspec.json.decode(output) if bytes(output) else []
+        items: Any = bounds.decode(output) if bytes(output) else []
         for index, item in enumerate(map(counts.members, counts.items(items))):
             self._settle(index, item)
 

@@ -13,6 +13,7 @@ from actors.streaming.core import counts, surrogates
 from actors.streaming.core.bedrock import InvokeFraming
 from actors.streaming.core.reader import GarbledError, Reader
 from actors.streaming.core.sse import SseEvent
+from schemas import bounds
 from schemas.llm import FinishReason, GenerateRequest
 from schemas.problems import Problem
 from schemas.usage import Quality, Usage
@@ -45,7 +46,7 @@ class Chunk(msgspec.Struct, frozen=True, rename="camel"):
     guardrail_action: str | None = msgspec.field(name=_GUARDRAIL, default=None)
 
 
-_decoder = msgspec.json.Decoder(Chunk)
+_decoder = bounds.Decoder(Chunk)
 
 
 class TitanReader(Reader[SseEvent]):
