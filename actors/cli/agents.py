@@ -45,7 +45,7 @@ def apply(session: Session, files: Sequence[str]) -> None:
     async def body(client: Client) -> None:
         for agent in wanted:
             stored: AgentDefinition = await client.request(session.tenant, agent)
-            click.echo(f"{stored.id}: version {stored.version}")
+            shown.line(f"{stored.id}: version {stored.version}")
 
     session.run(body)
 
@@ -94,7 +94,7 @@ def delete(session: Session, agent_id: str) -> None:
 
     async def body(client: Client) -> None:
         await client.request(session.tenant, wanted)
-        click.echo(f"{agent_id}: deleted")
+        shown.line(f"{agent_id}: deleted")
 
     session.run(body)
 
@@ -109,7 +109,7 @@ def toggle(session: Session, agent_id: str, *, online: bool) -> None:
 
     async def body(client: Client) -> None:
         agent: AgentDefinition = await client.request(session.tenant, wanted)
-        click.echo(f"{agent.id}: {agent.status}")
+        shown.line(f"{agent.id}: {agent.status}")
 
     session.run(body)
 

@@ -105,7 +105,7 @@ def list_(session: Session, *, as_json: bool) -> None:
 def remove(session: Session, budget_id: str) -> None:
     """Lift a budget."""
     _asked(session, RemoveBudget(id=budget_id))
-    click.echo(f"{budget_id}: removed")
+    shown.line(f"{budget_id}: removed")
 
 
 @budgets.command("top-up")

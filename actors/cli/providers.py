@@ -182,4 +182,4 @@ def _kept(_finding: Finding) -> None:
 
 def _show(finding: Finding) -> None:
     mark, colour = _MARKS[finding.verdict]
-    click.echo(f"{click.style(mark, fg=colour)} {finding.case:<15} {finding.detail}")
+    shown.line(shown.styled(mark, fg=colour), f" {finding.case:<15} {finding.detail}")

@@ -151,7 +151,7 @@ def aws(session: Session, file: Path, *, as_json: bool) -> None:
         )
         titles = ("row", "region", "bucket", "variant", "ours, pico-dollars for 1,000", "AWS")
         shown.table(titles, rows)
-        click.echo(
+        shown.line(
             f"{found.equal} rates are equal; unknown models: {', '.join(found.unknown) or '-'}"
         )
     if found.differences:
