@@ -33,6 +33,14 @@ MAX_NUMBER = 64
 _NUMBERS = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
 
 
+def keep_private() -> None:
+    """Make every file that this process creates its user's alone, and those of its children.
+
+    What the data directory holds are prompts and answers of all tenants.
+    """
+    os.umask(0o077)
+
+
 def read(path: Path | str, *, most: int = MAX_BYTES) -> bytes:
     """Return what is in a regular file of at most so many bytes.
 

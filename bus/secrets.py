@@ -16,7 +16,7 @@ import msgspec
 
 from bus import files
 from bus.errors import ConfigError, ProblemError, problem
-from schemas.ids import Token
+from schemas.ids import END, Token
 
 FIELD = "provider.secret"
 FILE_SETTING = "CALLBOARD_SECRETS_FILE"
@@ -43,14 +43,14 @@ _CLOUDS = (
 )
 """Name, variable and hosts of the secrets for clouds, whose hosts differ by region."""
 
-Tenant = Annotated[str, msgspec.Meta(pattern=r"^(\*|[A-Za-z0-9_-]{1,64})$")]
-Host = Annotated[str, msgspec.Meta(pattern=r"^(\*\.)?[^\s/@*]+(\.\*\.[^\s/@*]+)?$")]
+Tenant = Annotated[str, msgspec.Meta(pattern=r"^(\*|[A-Za-z0-9_-]{1,64})" + END)]
+Host = Annotated[str, msgspec.Meta(pattern=r"^(\*\.)?[^\s/@*]+(\.\*\.[^\s/@*]+)?" + END)]
 
 
 class SecretEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What the operator says of one secret."""
 
-    env: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
+    env: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_]*" + END)]
     """The environment variable that holds it."""
 
     hosts: Annotated[tuple[Host, ...], msgspec.Meta(min_length=1)]

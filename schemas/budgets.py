@@ -10,7 +10,7 @@ from typing import Annotated, ClassVar, Literal
 import msgspec
 
 from schemas.base import Message, Request, Value
-from schemas.ids import Token
+from schemas.ids import END, Token
 
 Pico = Annotated[int, msgspec.Meta(ge=0, le=10**18)]
 """Pico-dollars: at most a million dollars."""
@@ -20,7 +20,7 @@ Count = Annotated[int, msgspec.Meta(ge=1, le=10**12)]
 Percent = Annotated[int, msgspec.Meta(ge=1, le=1000)]
 Thresholds = Annotated[list[Percent], msgspec.Meta(max_length=20)]
 Whose = Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
-Zone = Annotated[str, msgspec.Meta(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_+/-]+\Z")]
+Zone = Annotated[str, msgspec.Meta(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_+/-]+" + END)]
 Why = Annotated[str, msgspec.Meta(max_length=500)]
 
 ScopeKind = Literal["global", "project", "user", "agent"]

@@ -10,6 +10,7 @@ from actors.cli import checks, shown
 from actors.cli.session import EXIT_FAILURE, Session, leave, run, with_session
 from actors.fleet import Fleet, Plan
 from actors.fleet.plan import REPLICAS, chosen, counts
+from bus import files
 from bus.connection import connect
 from bus.errors import CallboardError, UnavailableError
 
@@ -61,6 +62,7 @@ def up(
 
     Exits with 0 after a clean stop, 78 if a setting is wrong or the port is taken, else with 1.
     """
+    files.keep_private()
     try:
         plan = Plan(
             replicas=chosen(actors, replicas),

@@ -159,7 +159,7 @@ async def _replay(
     recovered: Recovered, subject: str, found: Salvaged, claim: Commit, blobs: Blobs
 ) -> None:
     book, commit = recovered.book, cast("Commit", found.commit)
-    entries, lost = await _fetched(commit, blobs)
+    entries, lost = await all_fetched(commit, blobs)
     # First: what follows on damage within the commit is not applied either.
     _condemn_all(book, {**found.damaged, **lost})
     publications = book.replay(commit, entries)
@@ -208,7 +208,7 @@ def _gap(book: Book, commit: Commit, claim: Commit) -> str:
     return f"commit {commit.n} follows commit {book.n}"
 
 
-async def _fetched(commit: Commit, blobs: Blobs) -> tuple[list[Entry], dict[Address, str]]:
+async def all_fetched(commit: Commit, blobs: Blobs) -> tuple[list[Entry], dict[Address, str]]:
     """Return the entries with their events in place, and the entities of those that are gone."""
     entries: list[Entry] = []
     lost: dict[Address, str] = {}

@@ -17,6 +17,7 @@ import msgspec
 from actors.streaming.core.counts import items, members
 from actors.streaming.core.failures import BY_STATUS, BY_TOKEN, FAILED, OVERRULING, REFUSED, Kind
 from schemas import bounds
+from schemas.ids import whole
 from schemas.problems import Problem, ProblemCode
 
 
@@ -29,9 +30,11 @@ class ProviderFaultError(Exception):
 
 
 # An identifier of the provider's: words, or a short number. Keys mix letters and digits.
-_TOKEN = re.compile(r"[A-Za-z]{1,32}(?:[_.-][A-Za-z]{1,32}){0,7}|\d{1,4}")
+_TOKEN = re.compile(r"[A-Za-z]{1,32}(?:[_.-][A-Za-z]{1,32}){0,7}|[0-9]{1,4}")
 
-_DURATION = re.compile(r"(?:(\d+)h)?(?:(\d+)m(?!s))?(?:(\d+(?:\.\d+)?)s)?(?:(\d+(?:\.\d+)?)ms)?")
+_DURATION = re.compile(
+    r"(?:(\d+)h)?(?:(\d+)m(?!s))?(?:(\d+(?:\.\d+)?)s)?(?:(\d+(?:\.\d+)?)ms)?", re.ASCII
+)
 
 _FIRST_ERROR_STATUS = 400
 
@@ -111,7 +114,7 @@ def _kind_in_stream(tokens: dict[str, str | int]) -> Kind:
         return BY_TOKEN[next((token for token in known if token in OVERRULING), known[0])]
     for token in tokens.values():
         # Azure writes the status as a text.
-        number = int(token) if str(token).isdecimal() else 0
+        number = whole(str(token)) or 0
         if _FIRST_ERROR_STATUS <= number <= _LAST_STATUS:
             return _by_status(number)
     return FAILED

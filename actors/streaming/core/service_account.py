@@ -13,6 +13,7 @@ from urllib.parse import urlencode
 import msgspec
 
 from schemas import bounds
+from schemas.ids import END
 
 SCOPE = "https://www.googleapis.com/auth/cloud-platform"
 GRANT = "urn:ietf:params:oauth:grant-type:jwt-bearer"
@@ -51,7 +52,7 @@ class AccessToken(NamedTuple):
 class _Granted(msgspec.Struct, frozen=True):
     """A token endpoint's answer."""
 
-    access_token: Annotated[str, msgspec.Meta(pattern=r"^[\x21-\x7e]+$", max_length=16_384)]
+    access_token: Annotated[str, msgspec.Meta(pattern=r"^[\x21-\x7e]+" + END, max_length=16_384)]
     expires_in: Annotated[int, msgspec.Meta(ge=0, le=86_400)] = int(LIFETIME.total_seconds())
 
 
