@@ -17,6 +17,9 @@ from schemas.problems import Problem
 
 T = TypeVar("T")
 
+MAX_TEXT = 400
+"""Characters of a refusal: the longest of our patterns and lists of choices fit."""
+
 _encoder = msgspec.json.Encoder()
 
 _PLACE = re.compile(r"^(?P<what>.*?)(?: - at `(?P<path>[^`]*)`)?$", re.DOTALL)
@@ -88,4 +91,9 @@ def _refusal(text: str) -> Problem:
     path = ((match["path"] or "") if match else "").removeprefix("$").lstrip(".")
     named = _NAMED_FIELD.search(what)
     field = ".".join(part for part in (path, named["name"] if named else "") if part)
-    return Problem(code="validation", message=what, field=field or None)
+    return Problem(code="validation", message=_short(what), field=_short(field) or None)
+
+
+def _short(text: str) -> str:
+    """Cut off what repeats an endless value or name of the sender's."""
+    return text if len(text) <= MAX_TEXT else f"{text[:MAX_TEXT]}…"

@@ -63,6 +63,7 @@ SHORT = 4096
 _FLAT_PASSES = 4
 _STEPS = bytes.maketrans(b"[{]}", b"\x01\x01\x00\x00")
 _NO_BRACKET = bytes(set(range(256)) - set(b"[]{}"))
+_END = (None, None)
 _SCALARS = (str, int, float, bool, type(None), bytes, Decimal, date, time)
 
 
@@ -112,21 +113,21 @@ def check_value(value: Any) -> None:
     """
     nodes = 0
     path: list[str] = []
-    pending = [iter((("$", value),))]
+    pending: list[Iterator[tuple[str | None, Any]]] = [iter((("$", value),))]
     while pending:
-        for step, each in pending[-1]:
-            path[len(pending) - 1 :] = [step]
-            nodes += 1
-            try:
-                inner = _inside(each)
-                _demand_room(nodes, len(pending), is_scalar=inner is None)
-            except BoundsError as error:
-                raise BoundsError(f"{error} - at `{''.join(path)}`") from None
-            if inner is not None:
-                pending.append(inner)
-                break
-        else:
-            pending.pop()
+        depth = len(pending)
+        try:
+            step, each = next(pending[-1], _END)
+            if step is None:
+                pending.pop()
+                continue
+            path[depth - 1 :] = [step]
+            inner = _inside(each)
+            _demand_room(nodes := nodes + 1, depth, is_scalar=inner is None)
+        except BoundsError as error:
+            raise BoundsError(f"{error} - at `{''.join(path)}`") from None
+        if inner is not None:
+            pending.append(inner)
 
 
 def decode(
@@ -176,7 +177,7 @@ def _demand_room(nodes: int, depth: int, *, is_scalar: bool) -> None:
         raise BoundsError(f"values are nested deeper than {MAX_DEPTH}")
 
 
-def _inside(value: Any) -> Iterator[tuple[str, Any]] | None:
+def _inside(value: Any) -> Iterator[tuple[str | None, Any]] | None:
     """Return what a value holds, each with its step of the path; None for a scalar."""
     match value:
         case str():
@@ -201,7 +202,7 @@ def _inside(value: Any) -> Iterator[tuple[str, Any]] | None:
     return None
 
 
-def _fields(fields: dict[Any, Any]) -> Iterator[tuple[str, Any]]:
+def _fields(fields: dict[Any, Any]) -> Iterator[tuple[str | None, Any]]:
     for key, value in fields.items():
         # YAML has keys that are numbers; JSON writes them as text.
         if not isinstance(key, str | int) or isinstance(key, bool):
