@@ -84,3 +84,20 @@ def texts(plain: Any) -> Iterator[tuple[str, bytes]]:
         before, _, after = text.partition(f'"{MARK}"'.encode())
         for name, fragment in FRAGMENTS.items():
             yield name, before + fragment + after
+
+
+def depth(text: bytes) -> int:
+    """Return how deep a text is nested, by a slow way of its own."""
+    level = most = 0
+    inside = escaped = False
+    for byte in text:
+        if inside:
+            escaped, inside = byte == 92 and not escaped, escaped or byte != 34
+        elif byte == 34:
+            inside = True
+        elif byte in b"[{":
+            level += 1
+            most = max(most, level)
+        elif byte in b"]}":
+            level -= 1
+    return most
