@@ -56,7 +56,7 @@ async def all_of(
         _bus(transport),
         await _streams(jetstream, config),
         *processes(alive, wanted),
-        await _shards(transport),
+        await _shards(transport, wanted),
         bills(await _waiting_bills(jetstream), alive),
         providers(await told(transport, asked)),
     ]
@@ -169,13 +169,19 @@ async def _streams(jetstream: JetStream, config: Config) -> Result:
     return Result("streams", ok=not faults, detail=detail)
 
 
-async def _shards(transport: NatsTransport) -> Result:
+async def _shards(transport: NatsTransport, wanted: Mapping[str, int]) -> Result:
+    """Look at the shards of the entity types whose actors are wanted, as far as they are known."""
     try:
         names = await entities_of(transport)
         said = await owned_shards(transport, seconds=ASK_SECONDS)
     except (UnavailableError, JetStreamError) as error:
         return Result("shards", ok=False, detail=str(error))
-    return shards(said, dict.fromkeys(names, 1))
+    owned = [name for name in names if name not in DEFINED_IN or _actor(name) in wanted]
+    return shards(said, dict.fromkeys(owned, 1))
+
+
+def _actor(entity: str) -> str:
+    return DEFINED_IN[entity].split(".")[1]
 
 
 async def _waiting_bills(jetstream: JetStream) -> int:
