@@ -64,6 +64,33 @@ def test_depth_is_counted_exactly_whatever_stands_in_texts(kinds: list[bool], ju
             bounds.check(given_text)
 
 
+@given(
+    kinds=st.lists(st.booleans(), min_size=60, max_size=70),
+    innermost=st.sampled_from([b"[]", b"{}", b"1", b'"[["']),
+)
+def test_short_texts_are_held_to_the_bound_as_well(kinds: list[bool], innermost: bytes):
+    text = innermost
+    for is_list in kinds:
+        text = b"[%b]" % text if is_list else b'{"":%b}' % text
+    for given_text in (text, text.decode()):
+        found: bounds.Decoder[Any] = bounds.Decoder()
+        if hostile.depth(text) > bounds.MAX_DEPTH:
+            with pytest.raises(bounds.BoundsError, match="nested deeper"):
+                found.decode(given_text)
+        else:
+            found.decode(given_text)
+
+
+@pytest.mark.parametrize("arrays", [0, 1, 2, 65])
+def test_the_shortest_text_that_is_too_deep_is_refused(arrays: int):
+    depth = bounds.MAX_DEPTH + 1
+    text = "[" * arrays + '{"":' * (depth - arrays - 1) + ("{}" if arrays < depth else "")
+    text += "}" * (depth - arrays - 1) + "]" * arrays
+    assert hostile.depth(text.encode()) == depth
+    with pytest.raises(bounds.BoundsError, match="nested deeper"):
+        bounds.check(text)
+
+
 @given(number=st.integers(-(2**66), 2**66), before=st.sampled_from([b"", b"1,", b'"9",']))
 def test_integers_are_taken_to_the_last_bit_of_their_range(number: int, before: bytes):
     text = b"[%b%d]" % (before, number)
