@@ -120,6 +120,12 @@ def _large(directory: Path) -> Path:
     return directory / "large"
 
 
+REASONS = {
+    "a pipe": "no regular file",
+    "a device": "no regular file",
+    "a directory": "no regular file|cannot read",
+    "a large file": "larger than",
+}
 SPECIAL: dict[str, Callable[[Path], Path]] = {
     "a pipe": _pipe,
     "a large file": _large,
@@ -141,3 +147,5 @@ def test_what_is_no_file_of_bearable_size_is_refused_at_once(name: str, kind: st
         link.symlink_to(path)
         path = link
     demand_refusal(READERS[name], path)
+    with pytest.raises(ProblemError, match=REASONS.get(kind, "cannot read")):
+        files.read(path)
