@@ -160,8 +160,8 @@ def test_blocks_are_nested_to_the_bound_and_no_deeper(depth: int):
     if depth + 6 > MAX_DEPTH:
         with pytest.raises(ProblemError, match=f"deeper than {MAX_DEPTH}") as refused:
             accept(Generate, text)
-        # What the decoder cannot read on any interpreter, it cannot take apart either.
-        assert refused.value.problem.field == (None if depth > 500 else "messages")
+        # What the decoder cannot read at all on Python 3.11, it cannot take apart there either.
+        assert refused.value.problem.field in ({"messages", None} if depth > 500 else {"messages"})
         return
     request = plain_request(accept(Generate, text), AT)
     assert isinstance(request, GenerateRequest)
