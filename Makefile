@@ -23,7 +23,7 @@ PIP_LOCK := $(PIP) install -qq --no-deps --require-hashes
 ON_ALL_CORES := --numprocesses logical --maxschedchunk 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-cluster check bench bench-durable bench-restate bench-pricing bench-streaming \
+.PHONY: help install demo test test-pythons test-cluster check bench bench-durable bench-restate bench-pricing bench-streaming \
 	chaos chaos-cluster \
 	chaos-providers reservations simulate fuzz lock clean
 
@@ -38,6 +38,9 @@ demo: install ## run a real model as an agent, kill its worker in mid-answer, sh
 test: check ## every gate, then the tests, among them one that kills real processes
 	@echo "== pytest"
 	@$(PYTHON) -m pytest $(ON_ALL_CORES) -m "not bench"
+
+test-pythons: install ## the unit, contract and integration tests on every Python found (NEWEST=1: on the newest besides this)
+	@$(PYTHON) -m tests.pythons $(if $(NEWEST),--newest)
 
 test-cluster: install ## the integration tests on three nats-servers that replicate
 	@TEST_BUS=cluster $(PYTHON) -m pytest tests/integration --timeout 300 -m "not single_server and not chaos and not bench"
@@ -105,7 +108,7 @@ lock: ## resolve requirements.lock anew (needs uv on the PATH)
 		--quiet --output-file requirements.lock
 
 clean: ## remove .venv, caches and reports
-	rm -rf $(VENV) $(PEERS) $(LITELLM) .pytest_cache .ruff_cache .import_linter_cache .hypothesis .coverage htmlcov dist
+	rm -rf $(VENV) .venv-* .pytest_cache .ruff_cache .import_linter_cache .hypothesis .coverage htmlcov dist
 	find actors bus schemas deploy tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The stamp is newer than the lock exactly when .venv holds what the lock says.

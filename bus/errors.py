@@ -9,6 +9,7 @@ CallboardError
 │   └── DeadlineError      no answer in time
 ├── FencedError            another owner has written to the shard
 ├── CorruptJournalError    a shard's commits have a gap or cannot be read
+├── ClockError             this process's clock is not the server's
 ├── StateVersionError      a shard was written by a newer version of its entity
 └── DriftError             a stream on the server differs from its specification
 """
@@ -78,6 +79,16 @@ class FencedError(CallboardError):
         super().__init__(f"{subject}: last sequence is not {expected}")
         self.subject = subject
         self.expected = expected
+
+
+class ClockError(CallboardError):
+    """The clock of this process is wrong by the server's. ``ahead`` is in seconds."""
+
+    def __init__(self, subject: str, ahead: float) -> None:
+        word = "ahead of" if ahead > 0 else "behind"
+        super().__init__(f"{subject}: the clock here is {abs(ahead):.0f} s {word} the server's")
+        self.subject = subject
+        self.ahead = ahead
 
 
 class CorruptJournalError(CallboardError):

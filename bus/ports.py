@@ -90,10 +90,14 @@ class Transport(Protocol):
 
 
 class Stored(NamedTuple):
-    """A message of a journal with its stream sequence."""
+    """A message of a journal with its stream sequence.
+
+    ``time`` is when the server stored it, in RFC 3339; empty where that was not asked for.
+    """
 
     sequence: int
     data: bytes
+    time: str = ""
 
 
 class Journal(Protocol):

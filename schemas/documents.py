@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable, Mapping
+from inspect import cleandoc
 from typing import Any
 
 import msgspec
@@ -108,7 +109,14 @@ def _stream_rows() -> Iterable[tuple[str, str]]:
 
 
 def _definitions(reference: str) -> Document:
+    """Return the schema of every message by name, with docstrings as every Python gives them.
+
+    Python 3.13 takes the indentation off a docstring when it compiles it; earlier ones keep it.
+    """
     _, components = msgspec.json.schema_components(catalog.messages(), ref_template=reference)
+    for schema in components.values():
+        if "description" in schema:
+            schema["description"] = cleandoc(schema["description"])
     return dict(sorted(components.items()))
 
 

@@ -69,7 +69,7 @@ class StreamBlobs:
         chunks: dict[int, bytes] = {}
         position = 1
         while page := await read_page(self._transport, BLOBS, pattern, position):
-            for sequence, subject, data in page:
+            for sequence, subject, data, _ in page:
                 tokens = parse(SUBJECT, subject) or {}
                 chunks[int(tokens["chunk"])] = data
                 position = sequence + 1

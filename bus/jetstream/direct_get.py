@@ -24,6 +24,7 @@ class Read(NamedTuple):
     sequence: int
     subject: str
     data: bytes
+    time: str = ""
 
 
 async def read_page(
@@ -93,4 +94,5 @@ class Page:
 
 def _read(message: Delivery) -> Read:
     headers = message.headers or {}
-    return Read(int(headers["Nats-Sequence"]), headers["Nats-Subject"], message.data)
+    time = headers.get("Nats-Time-Stamp", "")
+    return Read(int(headers["Nats-Sequence"]), headers["Nats-Subject"], message.data, time)

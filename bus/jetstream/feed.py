@@ -32,4 +32,4 @@ class JetStreamFeed:
     async def page(self, *, start: int) -> list[Filed]:
         """See ``Feed.page``."""
         page = await read_page(self._transport, self._stream, self._filter, start)
-        return [Filed(*read) for read in page]
+        return [Filed(read.sequence, read.subject, read.data) for read in page]

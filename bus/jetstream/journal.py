@@ -77,7 +77,7 @@ class JetStreamJournal:
         """Return what follows; where the replica that was asked knows nothing, ask the leader."""
         page = await read_page(self._transport, self._stream, subject, position)
         if page:
-            return [Stored(read.sequence, read.data) for read in page]
+            return [Stored(read.sequence, read.data, read.time) for read in page]
         following = await self._from_leader(subject, {"seq": position, "next_by_subj": subject})
         if following is None:
             raise UnavailableError(subject, "was purged while it was read")
@@ -91,4 +91,5 @@ class JetStreamJournal:
                 return None
             raise UnavailableError(subject, error.description) from None
         message = answer["message"]
-        return Stored(message["seq"], b64decode(message.get("data", "")))
+        data = b64decode(message.get("data", ""))
+        return Stored(message["seq"], data, message.get("time", ""))

@@ -3,7 +3,7 @@
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 
 import anyio
 from anyio.lowlevel import checkpoint
@@ -14,13 +14,11 @@ from bus.memory.exchange import Exchange, Fate
 from bus.memory.feed import MemoryFeed
 from bus.memory.journal import MemoryJournal
 from bus.memory.outbox import MemoryOutbox
-from bus.memory.store import MemoryStore
+from bus.memory.store import MemoryStore, moment
 from bus.memory.transport import MemoryTransport
 from bus.memory.work_queue import MemoryWorkQueue
 from bus.ports import Bus, Clock, Feed, Journal
 from bus.streams.spec import RECORDS, journal_spec, journal_stream, stream_specs
-
-_BEGINNING = datetime(2026, 1, 1, tzinfo=UTC)
 
 LOST_SECONDS = 0.05
 """What a killed server loses of its lazily synced streams."""
@@ -28,7 +26,7 @@ LOST_SECONDS = 0.05
 
 def loop_clock() -> datetime:
     """Return a time of day that follows the event loop's clock, virtual or real."""
-    return _BEGINNING + timedelta(seconds=anyio.current_time())
+    return moment(anyio.current_time())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

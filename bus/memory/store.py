@@ -1,6 +1,7 @@
 """Streams in memory: what is published on a subject that one of them captures is kept there."""
 
 from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
 import anyio
@@ -8,6 +9,13 @@ import anyio
 from bus.errors import FencedError
 from bus.ports import Stored
 from bus.streams.spec import StreamSpec
+
+_BEGINNING = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def moment(at: float) -> datetime:
+    """Return the time of day that is ``at`` on the event loop's clock, virtual or real."""
+    return _BEGINNING + timedelta(seconds=at)
 
 
 class _Kept(NamedTuple):
@@ -96,7 +104,7 @@ class MemoryStore:
         messages = self._streams[name].subjects.get(subject, {})
         for sequence, kept in list(messages.items()):
             if sequence >= start:
-                yield Stored(sequence, kept.data)
+                yield Stored(sequence, kept.data, moment(kept.at).isoformat())
 
     def everything(self, name: str) -> Iterator[tuple[str, Stored]]:
         """Yield all that a stream holds, with its subjects."""
@@ -110,7 +118,8 @@ class MemoryStore:
         if not messages:
             return None
         sequence = next(reversed(messages))
-        return Stored(sequence, messages[sequence].data)
+        kept = messages[sequence]
+        return Stored(sequence, kept.data, moment(kept.at).isoformat())
 
     def purge(self, name: str, subject: str, below: int) -> None:
         """Remove the messages of a subject below a sequence."""

@@ -9,7 +9,13 @@ from anyio.abc import TaskGroup
 
 from bus.codec import encode
 from bus.config import Timing
-from bus.errors import CorruptJournalError, FencedError, StateVersionError, TransientError
+from bus.errors import (
+    ClockError,
+    CorruptJournalError,
+    FencedError,
+    StateVersionError,
+    TransientError,
+)
 from bus.ownership import Membership, rendezvous
 from bus.ports import Bus, Delivery
 from bus.shard.asks import NO_WAYS, Ways
@@ -50,6 +56,7 @@ class ShardHost:
         self._ways = ways
         self._running: dict[int, ShardOwner] = {}
         self._refused: dict[int, str] = {}
+        self._wrong_clock: str | None = None
         self._draining = anyio.Event()
         self._released = anyio.Event()
 
@@ -107,6 +114,8 @@ class ShardHost:
 
     def missing(self) -> str | None:
         """Say what is lacking until this process serves its share."""
+        if self._wrong_clock is not None:
+            return self._wrong_clock
         return None if self.settled else f"shards of {self._entity.name} are being taken over"
 
     def _wanted(self) -> set[int]:
@@ -146,6 +155,10 @@ class ShardHost:
             log.info("shard.lost", shard=name)
         except* TransientError as group:
             log.warning("shard.interrupted", shard=name, error=str(group.exceptions[0]))
+        except* ClockError as group:
+            self._wrong_clock = str(group.exceptions[0])
+            await self._refuse(shard, self._wrong_clock)
+            self._wrong_clock = None
         except* (CorruptJournalError, StateVersionError) as group:
             await self._refuse(shard, str(group.exceptions[0]))
         finally:

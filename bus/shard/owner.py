@@ -17,6 +17,7 @@ from bus.ports import Bus, Stored
 from bus.shard.asks import NO_WAYS, Asker, Ways
 from bus.shard.assignments import Assignments
 from bus.shard.book import Address, Book
+from bus.shard.clock import ShardClock, check
 from bus.shard.dispatch import Dispatcher
 from bus.shard.entity import Entity
 from bus.shard.fence import Fence
@@ -74,6 +75,7 @@ class ShardOwner:
         Raises:
             FencedError: another process owns the shard now; nothing more may be done for it.
             CorruptJournalError: the shard cannot be recovered.
+            ClockError: this process may own nothing before its clock is set.
         """
         began = time.perf_counter()
         recovered = await take_over(
@@ -82,9 +84,11 @@ class ShardOwner:
             self._process,
             journal=self._journal,
             blobs=self._bus.blobs,
-            clock=self._bus.clock,
         )
-        metrics.RECOVERY_SECONDS.at(self._entity.name).observe(time.perf_counter() - began)
+        taken = time.perf_counter() - began
+        metrics.RECOVERY_SECONDS.at(self._entity.name).observe(taken)
+        check(self._name, recovered.claim, self._bus.clock, taken)
+        self._now = ShardClock(self._name, self._bus.clock, recovered.book.at)
         await self._own(recovered)
 
     def offer(self, mail: Mail, answer: Callable[[bytes], None]) -> bool:
@@ -174,7 +178,7 @@ class ShardOwner:
     # A turn
 
     async def _take_turn(self, tasks: TaskGroup) -> None:
-        now = max(self.book.at, self._bus.clock())
+        now = self._now()
         letters = self._inbox.take(self._timing.turn_commands, self._timing.turn_bytes)
         letters.extend(self._ticks(now))
         if letters:
@@ -203,7 +207,7 @@ class ShardOwner:
     async def _quarantine(self) -> None:
         """Say in the journal which entities were found corrupt, and lay a letter aside for each."""
         while self.book.unmarked:
-            now = max(self.book.at, self._bus.clock())
+            now = self._now()
             outcome = quarantine(self.book, self._shard, now, self._timing.turn_bytes)
             for entry in outcome.entries:
                 metrics.CORRUPT.at(self._entity.name).inc()
@@ -304,7 +308,7 @@ class ShardOwner:
         longest = self._timing.housekeeping_seconds
         if self.book.next_due is None:
             return longest
-        until_due = (self.book.next_due - self._bus.clock()).total_seconds()
+        until_due = (self.book.next_due - self._now()).total_seconds()
         return min(max(until_due, 0.001), longest)
 
     def _is_idle(self, now: datetime) -> bool:

@@ -1,7 +1,7 @@
 """Taking a shard over: first shut the previous owner out, then rebuild the book."""
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, cast
 
 import msgspec
@@ -15,9 +15,9 @@ from bus.errors import (
     StateVersionError,
     UnavailableError,
 )
-from bus.ports import Blobs, Clock, Journal, Stored
+from bus.ports import Blobs, Journal, Stored
 from bus.shard.append import append
-from bus.shard.book import START, Address, Book
+from bus.shard.book import Address, Book
 from bus.shard.entity import Entity
 from bus.shard.quarantine import dead_letter, reason_of
 from bus.shard.salvage import Salvaged, commit_of, read_commit, read_snapshot
@@ -26,19 +26,24 @@ from schemas.journal import Commit, Entry
 
 log = structlog.get_logger()
 
+NEVER = datetime(1970, 1, 1, tzinfo=UTC)
+"""Before the first turn of a shard."""
+
 
 class Recovered:
     """A shard as its new owner finds it.
 
-    ``sequence`` is the stream sequence of the owner's first commit. ``publications`` may be lost,
-    as may the records of the entities at ``touched``. ``assigned`` is what the commits say of open
-    items of work: the one worker to which each may have been offered, or none, and the life of the
-    queue at that time. ``unreadable`` counts the commits of which nothing can be read.
+    ``sequence`` is the stream sequence of the owner's first commit, ``claim`` that commit as it is
+    stored. ``publications`` may be lost, as may the records of the entities at ``touched``.
+    ``assigned`` is what the commits say of open items of work: the one worker to which each may
+    have been offered, or none, and the life of the queue at that time. ``unreadable`` counts the
+    commits of which nothing can be read.
     """
 
     def __init__(self, book: Book, sequence: int) -> None:
         self.book = book
         self.sequence = sequence
+        self.claim = Stored(sequence, b"")
         self.publications: list[Publish] = []
         self.touched: dict[Address, None] = {}
         self.assigned: dict[str, tuple[str, str]] = {}
@@ -73,7 +78,6 @@ async def take_over(
     *,
     journal: Journal,
     blobs: Blobs,
-    clock: Clock,
 ) -> Recovered:
     """Become the owner of a shard and return its state.
 
@@ -87,7 +91,7 @@ async def take_over(
     last = await _last_commit(journal, subject, newest) if newest else None
     if last is not None and last.version > entity.version:
         raise StateVersionError(subject, last.version, entity.version)
-    claim = _owner_commit(last, entity.version, process, clock())
+    claim = _owner_commit(last, entity.version, process)
     sequence = await append(journal, subject, claim, newest.sequence if newest else 0)
     recovered = Recovered(Book(entity), sequence)
     await _rebuild(recovered, subject, claim, journal, blobs)
@@ -106,18 +110,22 @@ async def _last_commit(journal: Journal, subject: str, newest: Stored) -> Commit
         commit = commit_of(stored.data)
         last, above = (last, above + 1) if commit is None else (commit, 0)
     if last is None:
-        return Commit(n=above, epoch=above, turn="", at=START)
+        return Commit(n=above, epoch=above, turn="", at=NEVER)
     # Each of them may have been that of a new owner.
     return msgspec.structs.replace(last, n=last.n + above, epoch=last.epoch + above)
 
 
-def _owner_commit(last: Commit | None, version: int, process: str, now: datetime) -> Commit:
+def _owner_commit(last: Commit | None, version: int, process: str) -> Commit:
+    """Return the commit that shuts the previous owner out.
+
+    Its moment is the last commit's: whether the clock here is right only shows when it is stored.
+    """
     n, epoch = (last.n + 1, last.epoch + 1) if last else (1, 1)
     return Commit(
         n=n,
         epoch=epoch,
         turn=f"{process}.{epoch}.{n}",
-        at=max(last.at, now) if last else now,
+        at=last.at if last else NEVER,
         version=version,
         owner=process,
         generation=last.generation if last else "",
@@ -135,6 +143,8 @@ async def _rebuild(
     async for stored in journal.read(subject, start=start):
         if stored.sequence > recovered.sequence:
             raise FencedError(subject, recovered.sequence)
+        if stored.sequence == recovered.sequence:
+            recovered.claim = stored
         found = read_commit(stored.data)
         if found.commit is None:
             skipped += 1

@@ -1,4 +1,8 @@
-"""The README's generated parts: ``python -m tests.architecture.readme`` writes them anew."""
+"""The guides' generated parts: ``python -m tests.architecture.readme`` writes them anew.
+
+README.md leads to the guides, which lie beside what they describe. A generated table stands once,
+in the guide that holds its markers.
+"""
 
 import re
 import sys
@@ -9,35 +13,45 @@ from schemas.documents import subjects_table
 from tests.architecture.tree import ROOT
 
 README = ROOT / "README.md"
+ROOMS = ("actors", "bus", "deploy", "tests")
+GUIDES = (README, *sorted(path for room in ROOMS for path in (ROOT / room).rglob("README.md")))
 
 SUBJECTS_BEGIN, SUBJECTS_END = "<!-- subjects:begin -->", "<!-- subjects:end -->"
 
 
 def subjects_block() -> str:
-    """Return the table of subjects as it stands in the README, markers included."""
+    """Return the table of subjects as it stands in its guide, markers included."""
     return f"{SUBJECTS_BEGIN}\n{subjects_table()}{SUBJECTS_END}"
 
 
-def blocks(language: str) -> list[str]:
-    """Return the README's code blocks in one language."""
-    text = README.read_text(encoding="utf-8")
+def blocks(language: str, guide: Path = README) -> list[str]:
+    """Return a guide's code blocks in one language."""
+    text = guide.read_text(encoding="utf-8")
     return re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
 
 
 def renewed(text: str) -> str:
-    """Return the README with its generated parts as they should be."""
+    """Return a guide with its generated parts as they should be."""
     for begin, end, block in (
         (SUBJECTS_BEGIN, SUBJECTS_END, subjects_block()),
         (reference.BEGIN, reference.END, reference.readme_block()),
     ):
-        before, rest = text.split(begin, 1)
-        text = before + block + rest.split(end, 1)[1]
+        if begin in text:
+            before, rest = text.split(begin, 1)
+            text = before + block + rest.split(end, 1)[1]
     return text
 
 
-def main(readme: Path = README) -> int:
+def anchors(text: str) -> set[str]:
+    """Return the anchors of a guide's headings, as they are made of Markdown."""
+    headings = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def main() -> int:
     """Write the generated parts."""
-    readme.write_text(renewed(readme.read_text(encoding="utf-8")), encoding="utf-8")
+    for guide in GUIDES:
+        guide.write_text(renewed(guide.read_text(encoding="utf-8")), encoding="utf-8")
     return 0
 
 

@@ -12,59 +12,78 @@ import pytest
 from actors.agents.core import definitions
 from actors.cli import main as root
 from bus.codec import convert
+from bus.config.reference import readme_block
 from schemas.agents import AgentDefinition, ApplyAgent
-from tests.architecture.readme import README, blocks, renewed, subjects_block
+from tests.architecture.readme import GUIDES, README, anchors, blocks, renewed, subjects_block
 from tests.architecture.tree import ROOT
 from tests.unit.agents.samples import NOW
 
-TEXT = README.read_text(encoding="utf-8")
+README_BYTES = 10 * 1024
+TEXTS = {guide: guide.read_text(encoding="utf-8") for guide in GUIDES}
+TEXT = "\n".join(TEXTS.values())
 FILES = sorted(
     set(re.findall(r"`((?:actors|bus|schemas|deploy|tests)/[\w/.]+|\w+\.(?:md|conf|lock))`", TEXT))
 )
+CONSOLE = "\n".join(block for guide in GUIDES for block in blocks("console", guide))
+CALLS = sorted(set(re.findall(r"^\$ .*?(callboard \w.*)$", CONSOLE, re.MULTILINE)))
+SETTINGS = {
+    "MAX_CONCURRENT_EXECUTIONS": "50",
+    "STREAM_BUFFER_SIZE": "1000",
+    "CONNECT_TIMEOUT": "30",
+    "EXECUTION_TIMEOUT": "300",
+    "CLEANUP_INTERVAL": "60",
+}
 
-CALLS = re.findall(r"^\$ .*?(callboard \w.*)$", "\n".join(blocks("console")), re.MULTILINE)
+
+def named(guide: Path) -> str:
+    return str(guide.relative_to(ROOT))
 
 
-def test_its_table_of_subjects_is_the_catalog():
-    assert subjects_block() in TEXT
+def test_the_readme_is_read_in_a_few_minutes():
+    assert len(TEXTS[README].encode()) <= README_BYTES
 
 
-def test_its_generated_parts_are_up_to_date():
-    assert renewed(TEXT) == TEXT
+def test_the_readme_leads_to_every_guide():
+    linked = {(ROOT / link).resolve() for link in re.findall(r"\]\(([\w/.]+\.md)", TEXTS[README])}
+
+    assert set(GUIDES) - linked - {README} == set()
 
 
-@pytest.mark.parametrize(
-    ("variable", "default"),
-    [
-        ("MAX_CONCURRENT_EXECUTIONS", "50"),
-        ("STREAM_BUFFER_SIZE", "1000"),
-        ("CONNECT_TIMEOUT", "30"),
-        ("EXECUTION_TIMEOUT", "300"),
-        ("CLEANUP_INTERVAL", "60"),
-    ],
-)
-def test_its_table_of_settings_states_the_defaults_that_were_asked_for(variable: str, default: str):
-    assert f"| `{variable}` | `{default}` |" in TEXT
+def test_each_generated_table_stands_in_one_guide():
+    assert TEXT.count(subjects_block()) == 1
+    assert TEXT.count(readme_block()) == 1
+
+
+@pytest.mark.parametrize("guide", GUIDES, ids=named)
+def test_its_generated_parts_are_up_to_date(guide: Path):
+    assert renewed(TEXTS[guide]) == TEXTS[guide]
+
+
+@pytest.mark.parametrize("variable", SETTINGS)
+def test_the_table_of_settings_states_the_defaults_that_were_asked_for(variable: str):
+    assert f"| `{variable}` | `{SETTINGS[variable]}` |" in TEXT
 
 
 @pytest.mark.parametrize("file", FILES)
-def test_a_file_it_names_exists(file: str):
+def test_a_file_that_is_named_exists(file: str):
     assert (ROOT / file).exists()
 
 
-def test_its_links_lead_somewhere():
-    links = re.findall(r"\]\((?!https?:)([^)#]+)", TEXT)
+@pytest.mark.parametrize("guide", GUIDES, ids=named)
+def test_its_links_lead_to_a_file_and_a_heading(guide: Path):
+    for file, anchor in re.findall(r"\]\((?!https?:)([^)#]*)#?([^)]*)\)", TEXTS[guide]):
+        target = (guide.parent / file).resolve() if file else guide
+        assert target.exists(), file
+        assert not anchor or anchor in anchors(target.read_text(encoding="utf-8")), anchor
 
-    assert [link for link in links if not (ROOT / link).exists()] == []
 
-
-def test_its_first_agent_is_a_valid_definition():
+def test_the_first_agent_is_a_valid_definition():
     wanted = convert(ApplyAgent, msgspec.yaml.decode(blocks("yaml")[0]))
 
     assert isinstance(definitions.create(wanted, NOW), AgentDefinition)
 
 
-def test_its_client_is_a_program_that_imports_nothing_of_ours():
+def test_the_client_is_a_program_that_imports_nothing_of_ours():
     program = ast.parse(blocks("python")[0])
     imported = {
         name.name for node in program.body if isinstance(node, ast.Import) for name in node.names
@@ -74,16 +93,16 @@ def test_its_client_is_a_program_that_imports_nothing_of_ours():
     assert imported == {"asyncio", "json", "sys", "uuid", "nats"}
 
 
-def test_the_targets_it_names_are_in_the_makefile():
+def test_the_targets_that_are_named_are_in_the_makefile():
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
-    named = set(re.findall(r"\bmake (\w+)", " ".join(blocks("console"))))
+    targets = set(re.findall(r"\bmake ([\w-]+)", CONSOLE))
 
-    assert named == {"demo", "test", "install"}
-    assert [name for name in named if f"\n{name}:" not in makefile] == []
+    assert {"demo", "test", "install"} <= targets
+    assert [name for name in targets if f"\n{name}:" not in makefile] == []
 
 
 @pytest.mark.parametrize("line", CALLS)
-def test_a_command_it_shows_is_understood(
+def test_a_command_that_is_shown_is_understood(
     line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     (tmp_path / "greeter.yaml").write_text(blocks("yaml")[0], encoding="utf-8")

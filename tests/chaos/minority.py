@@ -87,7 +87,7 @@ class Minority:
         journal = bus.journal("execution")
 
         async def read() -> list[Stored]:
-            return [message async for message in journal.read(SUBJECT, start=1)]
+            return [Stored(m.sequence, m.data) async for m in journal.read(SUBJECT, start=1)]
 
         stored = await patiently(read)
         self.gone.extend(

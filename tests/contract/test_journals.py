@@ -41,7 +41,6 @@ async def recovered(bus: MemoryProcess, path: Path) -> Book:
         "test",
         journal=bus.journal(entity.name),
         blobs=bus.blobs,
-        clock=bus.clock,
     )
     return taken.book
 

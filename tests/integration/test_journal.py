@@ -1,5 +1,7 @@
 """Fenced appends and complete reads, on both journals."""
 
+from datetime import datetime, timedelta
+
 import anyio
 import pytest
 
@@ -19,7 +21,17 @@ def _subject(fresh: str) -> str:
 
 
 async def _all(journal: Journal, subject: str, start: int = 1) -> list[Stored]:
-    return [stored async for stored in journal.read(subject, start=start)]
+    return [_plain(stored) async for stored in journal.read(subject, start=start)]
+
+
+async def _last(journal: Journal, subject: str) -> Stored | None:
+    stored = await journal.last(subject)
+    return _plain(stored) if stored else None
+
+
+def _plain(stored: Stored) -> Stored:
+    """Return a message without the moment at which it was stored."""
+    return stored._replace(time="")
 
 
 async def _filled(journal: Journal, subject: str, count: int) -> list[Stored]:
@@ -35,7 +47,7 @@ async def _filled(journal: Journal, subject: str, count: int) -> list[Stored]:
 async def test_an_empty_subject_has_no_last_message_and_nothing_to_read(bus: Process, fresh: str):
     journal, subject = bus.journal("execution"), _subject(fresh)
 
-    assert await journal.last(subject) is None
+    assert await _last(journal, subject) is None
     assert await _all(journal, subject) == []
 
 
@@ -46,7 +58,21 @@ async def test_what_was_appended_is_read_in_order(bus: Process, fresh: str):
 
     assert await _all(journal, subject) == appended
     assert await _all(journal, subject, start=appended[3].sequence) == appended[3:]
-    assert await journal.last(subject) == appended[-1]
+    assert await _last(journal, subject) == appended[-1]
+
+
+async def test_the_server_says_when_a_message_was_stored(bus: Process, fresh: str):
+    journal, subject = bus.journal("execution"), _subject(fresh)
+    before = bus.clock()
+    await _filled(journal, subject, 1)
+    after = bus.clock()
+
+    newest = await journal.last(subject)
+    async for stored in journal.read(subject, start=1):
+        assert newest == stored
+    assert newest is not None
+    second = timedelta(seconds=1)
+    assert before - second <= datetime.fromisoformat(newest.time) <= after + second
 
 
 async def test_an_append_after_another_sequence_is_refused_and_stores_nothing(
@@ -124,7 +150,7 @@ async def test_records_are_read_like_a_journal(bus: Process, fresh: str):
 
     assert newest is not None
     assert newest.data == b"new"
-    assert await _all(bus.records, f"cb.{fresh}.record.e1") == [newest]
+    assert await _all(bus.records, f"cb.{fresh}.record.e1") == [_plain(newest)]
 
 
 async def test_commits_outlive_a_killed_bus(mortal_world: World):

@@ -170,7 +170,6 @@ async def _taken_over(entity: AnyEntity, subject: str, bus: Bus) -> Recovered:
                 "checker",
                 journal=bus.journal(entity.name),
                 blobs=bus.blobs,
-                clock=bus.clock,
             )
 
 

@@ -39,6 +39,7 @@ def plan_of(seed: int) -> list[Event]:
     chance = random.Random(seed)
     events = [*_executions(chance), *_transfers(chance), *troubles(chance)]
     events += _direct_transfers(random.Random(seed + 2))
+    events += _wrong_days(random.Random(seed + 3))
     return sorted(events, key=lambda event: (event.at, event.name))
 
 
@@ -161,6 +162,15 @@ def _deaf(chance: random.Random) -> Event:
 def _skewed(chance: random.Random) -> Event:
     values = {"by": chance.uniform(-3.0, 3.0)}
     return Event(_moment(chance), "resets its clock", chance.choice(OWNERS + WORKERS), values)
+
+
+def _wrong_days(chance: random.Random) -> list[Event]:
+    """Draw an owner whose clock is days off: from its beginning, or by a jump in its life."""
+    if chance.random() < 0.85:
+        return []
+    values = {"by": chance.choice([-2, -1, 1, 2]) * 86_400.0}
+    moment = chance.choice([0.0, _moment(chance)])
+    return [Event(moment, "resets its clock", chance.choice(OWNERS), values)]
 
 
 def _restarted(chance: random.Random) -> Event:

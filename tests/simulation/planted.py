@@ -245,5 +245,5 @@ PLANTED = (
     Planted("entities leave unrecorded", "bus.shard.dispatch.Dispatcher._evict", evict_at_once, 40),
     Planted("entities do not come back", "bus.shard.owner.ShardOwner._restore", not_done, 80),
     Planted("any attempt counts", "actors.agents.core.decisions._is_current", any_attempt, 500),
-    Planted("the clock goes back", "bus.shard.owner.max", newest_reading, 80),
+    Planted("the clock goes back", "bus.shard.clock.max", newest_reading, 80),
 )

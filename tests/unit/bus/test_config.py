@@ -3,17 +3,14 @@
 import re
 import runpy
 from decimal import Decimal
-from pathlib import Path
 
 import msgspec
 import pytest
 
 from bus.config import Config, Timing, load
-from bus.config.reference import BEGIN, constants, readme_block, reference, settings
+from bus.config.reference import constants, reference, settings
 from bus.config.timing import rows
 from bus.errors import ConfigError
-
-README = Path(__file__).parents[3] / "README.md"
 
 
 def test_an_empty_environment_gives_the_defaults():
@@ -209,10 +206,3 @@ def test_the_constants_fit_each_other():
     assert timing.answer_seconds > timing.member_gone_seconds + timing.request_try_seconds
     assert timing.blob_bytes < timing.turn_bytes
     assert timing.journal_retention_days <= timing.record_retention_days
-
-
-@pytest.mark.skipif(not README.exists(), reason="there is no README yet")
-def test_the_readme_holds_the_reference_as_it_is():
-    text = README.read_text(encoding="utf-8")
-    assert BEGIN in text
-    assert readme_block() in text

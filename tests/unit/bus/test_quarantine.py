@@ -77,7 +77,6 @@ async def taken_over(
         "test",
         journal=bus.journal("counter"),
         blobs=bus.blobs,
-        clock=lambda: AT,
     )
 
 

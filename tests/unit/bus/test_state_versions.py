@@ -3,7 +3,7 @@
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import anyio
@@ -87,7 +87,6 @@ async def state_of(bus: MemoryProcess, entity: Entity[Any, Any, Any]) -> Counter
         "test",
         journal=bus.journal("counter"),
         blobs=bus.blobs,
-        clock=lambda: AT,
     )
     return recovered.book.slots["acme", "c"].state
 
@@ -167,10 +166,12 @@ def test_a_state_from_which_no_way_leads_here_is_refused(version: int):
 
 @asynccontextmanager
 async def hosting(
-    world: MemoryBus, name: str, entity: Entity[Any, Any, Any]
+    world: MemoryBus, name: str, entity: Entity[Any, Any, Any], *, ahead: float = 0.0
 ) -> AsyncGenerator[ShardHost]:
+    """Own shards in a process whose clock is ``ahead`` by so many seconds."""
     alive = Alive(process=name, actor="test", entities=["counter"])
-    async with world.process(name) as bus, anyio.create_task_group() as tasks:
+    async with world.process(name) as right, anyio.create_task_group() as tasks:
+        bus = replace(right, clock=lambda: right.clock() + timedelta(seconds=ahead))
         membership = Membership(bus.transport, lambda: alive, QUICK)
         host = ShardHost(entity, 1, name, membership, bus, QUICK)
         tasks.start_soon(membership.run)
@@ -197,6 +198,22 @@ async def test_a_process_that_is_too_old_leaves_a_shard_to_one_that_is_not(names
             assert behind.owned == []
 
 
+@pytest.mark.parametrize("ahead", [86_400.0, -86_400.0])
+async def test_a_process_whose_clock_is_a_day_off_owns_nothing_and_says_why(ahead: float):
+    async with (
+        memory_bus(QUICK) as world,
+        hosting(world, "wrong", ENTITY, ahead=ahead) as wrong,
+    ):
+        with anyio.fail_after(SECONDS):
+            while "86400 s" not in (wrong.missing() or ""):
+                await anyio.sleep(0.01)
+        async with hosting(world, "right", ENTITY) as right:
+            with anyio.fail_after(SECONDS):
+                while right.owned != [0]:
+                    await anyio.sleep(0.01)
+        assert wrong.owned == []
+
+
 async def test_a_process_that_can_read_nothing_stops_at_once_when_it_is_told_to():
     async with memory_bus(QUICK) as world:
         async with world.process() as bus:
@@ -220,7 +237,6 @@ async def test_a_journal_that_is_not_shown_to_its_end_is_looked_at_again_soon():
                 "test",
                 journal=_Behind(bus.journal("counter")),
                 blobs=bus.blobs,
-                clock=lambda: AT,
             )
 
 
