@@ -50,13 +50,9 @@ def mark(
 ) -> Entry:
     """Return the entry that puts an entity into quarantine, and ends it if it can be ended."""
     tenant, key = address
-    base, events = _encoded(state), list[msgspec.Raw]()
-    if state is not None:
-        try:
-            ending: Sequence[Any] = entity.failing(state, refusal(reason), now)
-            events = [msgspec.Raw(encode(event)) for event in ending]
-        except Exception:  # noqa: BLE001  a state that cannot be ended is kept as it is
-            events = []
+    base = _encoded(state)
+    ending: Sequence[Any] = () if state is None else entity.failing(state, refusal(reason), now)
+    events = [msgspec.Raw(encode(event)) for event in ending]
     return Entry(
         tenant=tenant, key=key, command="", kind="corrupt", base=base, events=events, corrupt=reason
     )

@@ -86,16 +86,27 @@ def quarantine(book: Book, shard: int, now: datetime, most: int) -> Outcome:
         if size > most:
             break
         slot = book.slots[address]
-        entry = mark(book.entity, address, slot.state, book.corrupt[address], now)
+        reason = book.corrupt[address]
+        entry, publications = _marked(book, address, reason, now)
         size += _MARK_BYTES + len(entry.base)
-        outcome.publications.extend(book.replay_entry(entry))
-        outcome.publications.append(
-            dead_letter(book.entity.name, shard, address, book.corrupt[address], now)
-        )
+        outcome.publications.extend(publications)
         outcome.entries.append(entry)
+        outcome.publications.append(dead_letter(book.entity.name, shard, address, reason, now))
         if slot.state is not None:
             outcome.touched[address] = slot.state
     return outcome
+
+
+def _marked(
+    book: Book, address: Address, reason: str, now: datetime
+) -> tuple[Entry, list[Publish]]:
+    """Return the mark of an entity, applied; without its state where that cannot be kept."""
+    try:
+        entry = mark(book.entity, address, book.slots[address].state, reason, now)
+        return entry, book.replay_entry(entry)
+    except Exception:  # noqa: BLE001  whatever a core raises must not stop its shard
+        entry = mark(book.entity, address, None, reason, now)
+        return entry, book.replay_entry(entry)
 
 
 def _settled(book: Book, address: Address, outcome: Outcome) -> tuple[list[Effect], list[Effect]]:

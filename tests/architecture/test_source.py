@@ -17,7 +17,6 @@ BOUNDARIES = (
     "bus/shard/book.py",
     "bus/shard/dispatch.py",
     "bus/shard/history.py",
-    "bus/shard/quarantine.py",
     "bus/shard/turn.py",
     "bus/worker.py",
 )

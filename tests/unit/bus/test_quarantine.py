@@ -22,7 +22,7 @@ from bus.shard.book import Book
 from bus.shard.quarantine import skip_mail
 from bus.shard.recovery import Recovered, take_over
 from bus.shard.salvage import MAX_DEPTH, cut, read_commit
-from bus.shard.turn import take_turn
+from bus.shard.turn import quarantine, take_turn
 from bus.subjects import journal_subject, shard_of
 from schemas.fleet import Alive, DeadLetter
 from schemas.journal import Commit, CorruptSkipped, Entry, SlotImage, Snapshot, SnapshotRef
@@ -257,6 +257,49 @@ def test_effects_that_raise_cost_the_entity_and_not_the_turn():
 
     assert set(book.corrupt) == book.unmarked == {("acme", "c")}
     assert set(outcome.touched) == {("acme", "d")}
+
+
+def _unable(*_: object) -> tuple[()]:
+    raise ZeroDivisionError
+
+
+@pytest.mark.parametrize(
+    "core",
+    [
+        {"failing": _unable},
+        {"failing": lambda *_: (Broken(),)},
+        {"failing": lambda *_: (object(),)},
+        {"state_type": int},
+    ],
+    ids=["no ending", "an ending that raises", "an ending that is none", "a state that is none"],
+)
+def test_an_entity_that_cannot_even_be_ended_is_in_quarantine_all_the_same(core: dict[str, Any]):
+    book = Book(ENTITY)
+    take_turn(book, [letter("1", "c", Add(amount=12))], AT)
+    book.entity = replace(ENTITY, **core)
+    book.condemn(("acme", "c"), "a reason")
+
+    outcome = quarantine(book, 0, AT, 1000)
+
+    assert [(each.corrupt, each.events) for each in outcome.entries] == [("a reason", [])]
+    assert [type(each.body) for each in outcome.publications] == [DeadLetter]
+    assert (set(book.corrupt), book.unmarked) == ({("acme", "c")}, set())
+
+
+def test_an_entity_is_ended_by_the_events_of_its_own_core():
+    core = replace(ENTITY, failing=lambda *_: (Added(amount=-50),))
+    book = Book(core)
+    take_turn(book, [letter("1", "c", Add(amount=12))], AT)
+    book.condemn(("acme", "c"), "a reason")
+    outcome = quarantine(book, 0, AT, 1000)
+    commit_ = commit(1, *outcome.entries)
+
+    again = Book(core)
+    again.replay(commit_, commit_.entries)
+
+    assert book.slots["acme", "c"].state == again.slots["acme", "c"].state == Counter(total=-38)
+    assert (again.corrupt, again.unmarked) == (book.corrupt, set())
+    assert len(outcome.publications) == 2
 
 
 # What was cut
