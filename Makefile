@@ -97,8 +97,8 @@ chaos-providers: install ## ask a provider that fails in every way REQUESTS time
 	@$(PYTHON) -m tests.chaos.providers --requests $(REQUESTS)
 
 fuzz: install ## fuzz what reads bytes from outside, SECONDS each (SECONDS=60; needs pip install atheris)
-	@for framing in sse ndjson event-stream; do \
-		$(PYTHON) -m tests.fuzz $$framing -max_total_time=$(SECONDS) || exit 1; done
+	@for target in sse ndjson event-stream codec; do \
+		$(PYTHON) -m tests.fuzz $$target -max_total_time=$(SECONDS) || exit 1; done
 
 lock: ## resolve requirements.lock anew (needs uv on the PATH)
 	uv pip compile pyproject.toml --universal --python-version 3.11 --upgrade \

@@ -1,4 +1,9 @@
-"""Bytes in and out: one encoder, one decoder for each type, refusals that name the field."""
+"""Bytes in and out: one encoder, one decoder for each type, refusals that name the field.
+
+What comes from outside (users, providers, files) is read by ``accept`` and ``convert``, which hold
+it to the bounds of ``schemas.bounds``. What our own processes wrote is read by ``decode``, whose
+only bound is the interpreter's: between the two lies the room for what wraps a request.
+"""
 
 import re
 from functools import cache
@@ -7,9 +12,13 @@ from typing import Any, Generic, TypeVar
 import msgspec
 
 from bus.errors import ProblemError
+from schemas import bounds
 from schemas.problems import Problem
 
 T = TypeVar("T")
+
+MAX_TEXT = 400
+"""Characters of a refusal: the longest of our patterns and lists of choices fit."""
 
 _encoder = msgspec.json.Encoder()
 
@@ -52,9 +61,25 @@ def decode(kind: type[T], data: bytes | bytearray | memoryview) -> T:
     return _decoder(kind)(data)
 
 
-def convert(kind: type[T], data: Any) -> T:
-    """Turn plain objects (a parsed YAML file, say) into ``kind``; refuses as ``decode`` does."""
+def accept(kind: type[T], data: bytes | bytearray | memoryview) -> T:
+    """Decode JSON from outside into ``kind``.
+
+    Raises:
+        ProblemError: ``validation`` with the dotted path of the field that is wrong, if there is
+            one: a bound is exceeded by the whole.
+    """
     try:
+        bounds.check(data)
+        bounds.check_integers(data)
+    except bounds.BoundsError as error:
+        raise ProblemError(_refusal(str(error))) from None
+    return _decoder(kind)(data)
+
+
+def convert(kind: type[T], data: Any) -> T:
+    """Turn plain objects (a parsed YAML file, say) into ``kind``; refuses as ``accept`` does."""
+    try:
+        bounds.check_value(data)
         return msgspec.convert(data, kind)
     except msgspec.ValidationError as error:
         raise ProblemError(_refusal(str(error))) from None
@@ -66,4 +91,9 @@ def _refusal(text: str) -> Problem:
     path = ((match["path"] or "") if match else "").removeprefix("$").lstrip(".")
     named = _NAMED_FIELD.search(what)
     field = ".".join(part for part in (path, named["name"] if named else "") if part)
-    return Problem(code="validation", message=what, field=field or None)
+    return Problem(code="validation", message=_short(what), field=_short(field) or None)
+
+
+def _short(text: str) -> str:
+    """Cut off what repeats an endless value or name of the sender's."""
+    return text if len(text) <= MAX_TEXT else f"{text[:MAX_TEXT]}…"

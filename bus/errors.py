@@ -37,6 +37,11 @@ class ProblemError(CallboardError):
         super().__init__(f"{problem.code}: {problem.message}")
         self.problem = problem
 
+    def said(self) -> str:
+        """Return what is wrong, and where: ``message (field)``."""
+        where = f" ({self.problem.field})" if self.problem.field else ""
+        return f"{self.problem.message}{where}"
+
 
 class TransientError(CallboardError):
     """The same call may succeed later."""

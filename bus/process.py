@@ -14,6 +14,7 @@ import anyio
 import anyio.to_thread
 import structlog
 
+from bus import files
 from bus.config import Config, Timing, load
 from bus.connection import Address
 from bus.errors import CallboardError, ConfigError
@@ -147,6 +148,7 @@ def main(body: Callable[[], Awaitable[None]]) -> None:
     # Executions are trees that die by themselves, and each collection looks through all of them.
     gc.freeze()
     gc.set_threshold(*COLLECTIONS)
+    files.keep_private()
     try:
         anyio.run(body, backend_options={"use_uvloop": sys.platform != "win32"})
     except* ConfigError as group:

@@ -8,14 +8,15 @@ stored, logged or put into an error.
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
 import msgspec
 
+from bus import files
 from bus.errors import ConfigError, ProblemError, problem
 from bus.hosts import Entry, entry_of, target_of
-from schemas.ids import Token
+from schemas.ids import END, Token
 
 FIELD = "provider.secret"
 FILE_SETTING = "CALLBOARD_SECRETS_FILE"
@@ -50,13 +51,13 @@ _CLOUDS = (
 )
 """Name, variable and hosts of the secrets for clouds, whose hosts differ by region."""
 
-Tenant = Annotated[str, msgspec.Meta(pattern=r"^(\*|[A-Za-z0-9_-]{1,64})$")]
+Tenant = Annotated[str, msgspec.Meta(pattern=r"^(\*|[A-Za-z0-9_-]{1,64})" + END)]
 
 
 class SecretEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What the operator says of one secret."""
 
-    env: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
+    env: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_]*" + END)]
     """The environment variable that holds it."""
 
     hosts: Annotated[tuple[str, ...], msgspec.Meta(min_length=1)]
@@ -183,10 +184,7 @@ def _host(url: str) -> str:
 
 
 def _read(path: Path) -> dict[str, SecretEntry]:
-    decode: Any = msgspec.json.decode if path.suffix == ".json" else msgspec.yaml.decode
     try:
-        return decode(path.read_bytes(), type=dict[Token, SecretEntry])
-    except OSError as error:
-        raise ConfigError(FILE_SETTING, f"cannot read {path}: {error.strerror}") from None
-    except msgspec.DecodeError as error:
-        raise ConfigError(FILE_SETTING, f"{path}: {error}") from None
+        return files.of(path, dict[Token, SecretEntry])
+    except ProblemError as error:
+        raise ConfigError(FILE_SETTING, error.said()) from None

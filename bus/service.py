@@ -13,7 +13,7 @@ from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 from nats.micro.request import Request as MicroRequest
 
-from bus.codec import decode, encode
+from bus.codec import accept, encode
 from bus.connection.client import NatsClient
 from bus.crew import Crew
 from bus.errors import ProblemError, TransientError
@@ -88,7 +88,7 @@ class Endpoint:
         try:
             if not (self.platform and caller.tenant == PLATFORM):
                 token(caller.tenant, "tenant")
-            return await self.handler(caller, decode(self.request, data))
+            return await self.handler(caller, accept(self.request, data))
         except ProblemError as refused:
             return refused.problem
         except TransientError as error:

@@ -10,7 +10,7 @@ from typing import Annotated, ClassVar, Literal
 import msgspec
 
 from schemas.base import Message, Request, Value
-from schemas.ids import Token
+from schemas.ids import END, Token
 
 Pico = Annotated[int, msgspec.Meta(ge=0, le=10**18)]
 """Pico-dollars: at most a million dollars."""
@@ -24,11 +24,11 @@ Whose = Annotated[
     msgspec.Meta(
         min_length=1,
         max_length=256,
-        pattern=r"^[^\x00-\x1f\x7f-\x9f]+\Z",
+        pattern=r"^[^\x00-\x1f\x7f-\x9f]+" + END,
         description="1 to 256 characters without control characters",
     ),
 ]
-Zone = Annotated[str, msgspec.Meta(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_+/-]+\Z")]
+Zone = Annotated[str, msgspec.Meta(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_+/-]+" + END)]
 Why = Annotated[str, msgspec.Meta(max_length=500)]
 
 ScopeKind = Literal["global", "project", "user", "agent"]

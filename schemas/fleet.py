@@ -56,6 +56,8 @@ class OwnedShard(Internal):
     ``commit`` is the number of its newest commit, ``backlog`` counts the commands that wait for a
     turn, ``entities`` those in memory, ``open_work`` the items at workers or on their way there.
     Until it is ``serving``, the owner is still reading the journal. ``refused`` says why it cannot.
+    ``corrupt`` counts the entities in quarantine, ``unreadable`` the commits that were passed over
+    because nothing of them can be read.
     """
 
     shard: int
@@ -65,6 +67,8 @@ class OwnedShard(Internal):
     backlog: int = 0
     entities: int = 0
     open_work: int = 0
+    corrupt: int = 0
+    unreadable: int = 0
     refused: str | None = None
 
 

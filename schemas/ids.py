@@ -4,7 +4,11 @@ from typing import Annotated
 
 import msgspec
 
-TOKEN_PATTERN = r"^[A-Za-z0-9_-]{1,64}(?![\s\S])"
+END = r"(?![\s\S])"
+"""The end of a text in a pattern, also in JSON Schema, which knows no ``\\Z``; ``$`` lets a line
+feed follow."""
+
+TOKEN_PATTERN = r"^[A-Za-z0-9_-]{1,64}" + END
 """A subject token: no dot, space, wildcard or dollar can come from a user."""
 
 Token = Annotated[
@@ -19,6 +23,16 @@ TenantId = Token
 AgentId = Token
 ExecutionId = Token
 SessionId = Token
+
+
+def whole(text: str, *, most_digits: int = 18) -> int | None:
+    """Return the number that a text of ASCII digits writes, None of any other text. Pure.
+
+    ``int`` and ``str.isdecimal`` take the digits of all scripts, spaces and underscores as well.
+    """
+    is_plain = text.isascii() and text.isdecimal() and len(text) <= most_digits
+    return int(text) if is_plain else None
+
 
 Label = Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
 """Whom a request is for, in the words of whoever makes it; it stands in no subject."""

@@ -32,7 +32,8 @@ class Entry(Internal):
 
     ``kind`` is the command's tag. ``base`` is the state the events start from, where it was not in
     memory but restored from a record. ``blob`` names the stored entry where it is too large for the
-    journal.
+    journal. ``corrupt`` says why the entity takes no commands from here on, in the state of
+    ``base`` and ``events``; where it is empty, the entity takes commands again.
     """
 
     tenant: str
@@ -44,6 +45,17 @@ class Entry(Internal):
     events: list[msgspec.Raw] = []
     reply: msgspec.Raw = NOTHING
     blob: str | None = None
+    corrupt: str | None = None
+
+
+class SkipCorrupt(Internal, tag="skip_corrupt"):
+    """An operator's command to any entity: go on from the last state that can be read."""
+
+
+class CorruptSkipped(Internal, tag="corrupt_skipped"):
+    """The answer: the entity takes commands again, ``anew`` where no state of it can be read."""
+
+    anew: bool = False
 
 
 class SnapshotRef(Internal):
@@ -87,12 +99,13 @@ class StoredReply(Internal):
 
 
 class SlotImage(Internal):
-    """One entity as a snapshot stores it."""
+    """One entity as a snapshot stores it; ``corrupt`` says why it takes no commands, if it does."""
 
     tenant: str
     key: str
     state: msgspec.Raw
     replies: dict[str, StoredReply] = {}
+    corrupt: str = ""
 
 
 class Snapshot(Internal):

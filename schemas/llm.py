@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from schemas.base import Internal, StrictValue, Value
+from schemas.ids import END
 from schemas.providers import Provider
 from schemas.usage import Usage
 
@@ -13,7 +14,7 @@ class JsonSchemaFormat(StrictValue, tag="json_schema"):
     """The answer must be JSON that the schema accepts."""
 
     schema: dict[str, Any]
-    name: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-]{1,64}$")] = "answer"
+    name: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-]{1,64}" + END)] = "answer"
     strict: bool = True
 
 
@@ -27,7 +28,7 @@ ResponseFormat = JsonSchemaFormat | JsonObjectFormat
 class NamedTool(StrictValue):
     """The tool that the model must call."""
 
-    name: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
+    name: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-]{1,64}" + END)]
 
 
 Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
@@ -59,7 +60,7 @@ class ModelConfig(StrictValue, omit_defaults=True):
     verbosity: Literal["low", "medium", "high"] | None = None
     tool_choice: Literal["auto", "required", "none"] | NamedTool | None = None
     parallel_tool_calls: bool | None = None
-    service_tier: Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9_-]{1,32}$")] | None = None
+    service_tier: Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9_-]{1,32}" + END)] | None = None
     cache: CacheTime | None = None
     unsupported: Literal["refuse", "drop"] = "refuse"
     extra: dict[str, Any] = {}
@@ -68,7 +69,7 @@ class ModelConfig(StrictValue, omit_defaults=True):
 class ToolDefinition(StrictValue):
     """A tool as JSON: ``parameters`` is the JSON Schema of its arguments."""
 
-    name: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
+    name: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-]{1,64}" + END)]
     description: Annotated[str, msgspec.Meta(max_length=4096)] = ""
     parameters: dict[str, Any] = msgspec.field(default_factory=lambda: {"type": "object"})
 
@@ -93,7 +94,7 @@ class TextPart(Value, tag="text"):
 class ImageUrl(Value, tag="image_url", omit_defaults=True):
     """An image that the provider fetches itself."""
 
-    url: Annotated[str, msgspec.Meta(pattern=r"^https?://[^\s]+$", max_length=8192)]
+    url: Annotated[str, msgspec.Meta(pattern=r"^https?://[^\s]+" + END, max_length=8192)]
     detail: Literal["auto", "low", "high"] | None = None
 
 

@@ -12,12 +12,14 @@ from urllib.parse import urlsplit
 import msgspec
 
 from schemas.base import StrictValue
-from schemas.ids import Token
+from schemas.ids import END, Token
 
-BaseUrl = Annotated[str, msgspec.Meta(pattern=r"^https?://[^\s/?#@]+[^\s?#]*$", max_length=2048)]
+BaseUrl = Annotated[
+    str, msgspec.Meta(pattern=r"^https?://[^\s/?#@]+[^\s?#]*" + END, max_length=2048)
+]
 ModelName = Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
 HeaderValue = Annotated[str, msgspec.Meta(max_length=1024)]
-Region = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9][a-z0-9-]{0,31}$")]
+Region = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9][a-z0-9-]{0,31}" + END)]
 
 OpenAIApi = Literal["chat", "responses"]
 """Chat Completions, which every compatible server speaks, or OpenAI's newer Responses."""
@@ -55,7 +57,7 @@ class Azure(_Remote, tag="azure"):
 
     api: OpenAIApi = "chat"
     deployment: Annotated[str, msgspec.Meta(min_length=1, max_length=256)] | None = None
-    api_version: Annotated[str, msgspec.Meta(pattern=r"^[0-9A-Za-z.-]{1,40}$")] | None = None
+    api_version: Annotated[str, msgspec.Meta(pattern=r"^[0-9A-Za-z.-]{1,40}" + END)] | None = None
     auth: Literal["api_key", "bearer"] = "api_key"
 
 
@@ -149,7 +151,9 @@ class Google(_Remote, tag="google"):
     of the file, as GOOGLE_APPLICATION_CREDENTIALS has it.
     """
 
-    project: Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9][a-z0-9_.:-]{0,62}$")] | None = None
+    project: Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9][a-z0-9_.:-]{0,62}" + END)] | None = (
+        None
+    )
     location: Region = "global"
 
 
@@ -163,7 +167,9 @@ class Ollama(_Remote, tag="ollama"):
     api: Literal["chat", "generate"] = "chat"
 
     num_ctx: Annotated[int, msgspec.Meta(ge=1, le=10_000_000)] | None = None
-    keep_alive: Annotated[str, msgspec.Meta(pattern=r"^-?\d{1,9}(ms|s|m|h)?$")] | None = None
+    keep_alive: Annotated[str, msgspec.Meta(pattern=r"^-?[0-9]{1,9}(ms|s|m|h)?" + END)] | None = (
+        None
+    )
 
 
 class Groq(_Remote, tag="groq"):

@@ -7,6 +7,7 @@ import msgspec
 
 from schemas.base import Message, Request, Value
 from schemas.executions import Label
+from schemas.ids import END
 from schemas.usage import Usage
 
 TimeUnit = Literal["hour", "day", "week", "month", "weekday", "hour_of_day"]
@@ -30,7 +31,8 @@ GroupBy = TimeUnit | Dimension
 Moment = Annotated[
     str,
     msgspec.Meta(
-        pattern=r"^\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d(\.\d{1,6})?)?(Z|[+-]\d\d:\d\d)?)?$",
+        pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}"
+        r"([T ][0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]{1,6})?)?(Z|[+-][0-9]{2}:[0-9]{2})?)?" + END,
         description="a date, or a date and time, in the time zone of the question unless it has an "
         "offset",
     ),

@@ -6,14 +6,14 @@ from typing import Annotated, Any, ClassVar
 import msgspec
 
 from schemas.base import Message, Request
-from schemas.ids import ExecutionId
+from schemas.ids import END, ExecutionId
 from schemas.llm import ToolCall
 from schemas.problems import Problem
 from schemas.usage import Usage
 
 STREAM_SUBJECT = "cb.{tenant}.stream.{execution_id}"
 
-CURSOR_PATTERN = r"^\d{1,9}\.\d{1,12}$"
+CURSOR_PATTERN = r"^[0-9]{1,9}\.[0-9]{1,12}" + END
 
 
 class StreamMessage(Message, omit_defaults=True):

@@ -14,7 +14,7 @@ from actors.agents.adapters.streams import Streams
 from actors.agents.config import AgentsConfig
 from actors.agents.core.acceptance import accept, bounds, plain_request, task_of
 from actors.agents.core.asking import answered
-from actors.agents.core.decisions import decide
+from actors.agents.core.decisions import decide, failing
 from actors.agents.core.execution import Execution, due, evolve, has_ended
 from actors.agents.core.index import ExecutionIndex
 from actors.agents.core.listing import page_agents, page_conversations
@@ -104,6 +104,7 @@ def execution_entity() -> Entity[Execution, ExecutionCommand, ExecutionEvent]:
         answered=answered,
         tick=Tick(),
         upgrades={1: lambda state: state},
+        failing=failing,
         observe=_count,
     )
 

@@ -2,17 +2,16 @@
 
 import sys
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import click
-import yaml
 
 from actors.cli import shown
 from actors.cli.session import Session, leave, with_session
+from bus import files
 from bus.client import Client
-from bus.codec import convert, decode
-from bus.errors import ProblemError, problem
+from bus.codec import accept, convert
+from bus.errors import ProblemError
 from schemas.agents import (
     AgentDefinition,
     AgentList,
@@ -22,7 +21,6 @@ from schemas.agents import (
     ListAgents,
     ToggleAgent,
 )
-from schemas.problems import Problem
 
 TITLES = ("id", "status", "provider", "model", "version", "executions", "name")
 
@@ -47,7 +45,7 @@ def apply(session: Session, files: Sequence[str]) -> None:
     async def body(client: Client) -> None:
         for agent in wanted:
             stored: AgentDefinition = await client.request(session.tenant, agent)
-            click.echo(f"{stored.id}: version {stored.version}")
+            shown.line(f"{stored.id}: version {stored.version}")
 
     session.run(body)
 
@@ -96,7 +94,7 @@ def delete(session: Session, agent_id: str) -> None:
 
     async def body(client: Client) -> None:
         await client.request(session.tenant, wanted)
-        click.echo(f"{agent_id}: deleted")
+        shown.line(f"{agent_id}: deleted")
 
     session.run(body)
 
@@ -111,7 +109,7 @@ def toggle(session: Session, agent_id: str, *, online: bool) -> None:
 
     async def body(client: Client) -> None:
         agent: AgentDefinition = await client.request(session.tenant, wanted)
-        click.echo(f"{agent.id}: {agent.status}")
+        shown.line(f"{agent.id}: {agent.status}")
 
     session.run(body)
 
@@ -135,29 +133,24 @@ def _ask(session: Session, fields: dict[str, Any], kind: type[Any]) -> None:
 
 def _read(file: str) -> Iterator[ApplyAgent]:
     """Yield the agents of a file; an error names it."""
-    text = sys.stdin.read() if file == "-" else Path(file).read_text(encoding="utf-8")
     try:
-        yield from definitions(text, is_json=file.endswith(".json"))
+        data = files.bounded(sys.stdin.buffer, file) if file == "-" else files.read(file)
     except ProblemError as error:
-        found = error.problem
-        message = f"{file}: {found.message}"
-        leave(ProblemError(Problem(code=found.code, message=message, field=found.field)))
+        leave(error)
+    try:
+        yield from definitions(data, is_json=file.endswith(".json"))
+    except ProblemError as error:
+        leave(files.named(error, file))
 
 
-def definitions(text: str, *, is_json: bool) -> Iterator[ApplyAgent]:
+def definitions(data: bytes, *, is_json: bool) -> Iterator[ApplyAgent]:
     """Yield the definitions in a text: JSON, or YAML documents. Pure.
 
     Raises:
         ProblemError: ``validation``, which names the field where it is one.
     """
     if is_json:
-        yield decode(ApplyAgent, text.encode())
+        yield accept(ApplyAgent, data)
         return
-    try:
-        documents = [document for document in yaml.safe_load_all(text) if document is not None]
-    except yaml.YAMLError as error:
-        place = getattr(error, "problem_mark", None)
-        where = f" at line {place.line + 1}" if place is not None else ""
-        raise problem("validation", f"YAML is malformed{where}") from None
-    for document in documents:
+    for document in files.documents(data):
         yield convert(ApplyAgent, document)

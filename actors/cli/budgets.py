@@ -96,7 +96,7 @@ def list_(session: Session, *, as_json: bool) -> None:
         return
     shown.table(TITLES, (row for state in found.budgets for row in rows(state)))
     for line in (line for state in found.budgets for line in disputes(state)):
-        click.echo(line)
+        shown.line(line)
     if found.limits or found.ceilings:
         shown.table(("scope", *LIMITS), _limits_rows(found))
 
@@ -107,7 +107,7 @@ def list_(session: Session, *, as_json: bool) -> None:
 def remove(session: Session, budget_id: str) -> None:
     """Lift a budget."""
     _asked(session, RemoveBudget(id=budget_id))
-    click.echo(f"{budget_id}: removed")
+    shown.line(f"{budget_id}: removed")
 
 
 @budgets.command("top-up")
@@ -212,4 +212,4 @@ def _show(session: Session, wanted: Any) -> None:
     state: BudgetState = _asked(session, wanted)
     shown.table(TITLES, rows(state))
     for line in disputes(state):
-        click.echo(line)
+        shown.line(line)

@@ -1,13 +1,14 @@
 """What ``callboard doctor`` checks: the bus, the streams, the processes."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from math import inf
 from typing import NamedTuple
 
 import anyio
 
 from actors.cli.entities import DEFINED_IN
+from actors.cli.journals import ASK_SECONDS, entities_of
 from bus.codec import decode, encode
 from bus.config import Config, Timing
 from bus.connection import NatsTransport
@@ -16,15 +17,25 @@ from bus.ids import new_id
 from bus.inboxes.directory import listing
 from bus.ports import Delivery
 from bus.server.embedded import OLDEST_VERSION
+from bus.shard.report import owned_shards, rows
 from bus.streams.api import STREAM_NOT_FOUND, JetStream, JetStreamError
 from bus.streams.provision import ESSENTIAL, differences
 from bus.streams.spec import BILLS, StreamSpec, inbox_spec, inbox_tenant, stream_specs
-from schemas.fleet import HEARTBEAT_SUBJECT, PROVIDERS_SUBJECT, Alive, AskProviders, ProviderStates
+from schemas.fleet import (
+    HEARTBEAT_SUBJECT,
+    PROVIDERS_SUBJECT,
+    Alive,
+    AskProviders,
+    OwnedShards,
+    ProviderStates,
+)
 
 LISTEN_SECONDS = 0.8
 """Three heartbeats of each process."""
 
 PAUSE_SECONDS = 0.1
+
+MOST_NAMED = 5
 
 
 class Result(NamedTuple):
@@ -46,6 +57,7 @@ async def all_of(
         _bus(transport),
         await _streams(jetstream, config),
         *processes(alive, wanted),
+        await _shards(transport, wanted),
         bills(await _waiting_bills(jetstream), alive),
         providers(await told(transport, asked)),
     ]
@@ -63,6 +75,29 @@ def processes(alive: Mapping[str, Alive], wanted: Mapping[str, int]) -> list[Res
         )
         for actor, count in wanted.items()
     ]
+
+
+def shards(said: Sequence[OwnedShards], known: Mapping[str, int]) -> Result:
+    """Judge what the owners say of their shards. Pure.
+
+    ``known`` are the entity types that have a journal, with the least number of their shards. A
+    shard that nobody serves is a fault; an entity in quarantine is not, since all others go on.
+    """
+    found = [row for name, count in known.items() for row in rows(name, count, said, {})]
+    every = {(row.entity, row.shard) for row in found}
+    unserved = every - {(row.entity, row.shard) for row in found if row.state == "serving"}
+    corrupt = sum(row.corrupt or 0 for row in found)
+    passed_over = sum(row.unreadable or 0 for row in found)
+    parts = [f"{len(every) - len(unserved)} of {len(every)} served"]
+    if unserved:
+        names = sorted(f"{entity}.{shard}" for entity, shard in unserved)
+        more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
+        parts.append(f"nobody serves {', '.join(names[:MOST_NAMED])}{more}")
+    if corrupt:
+        parts.append(f"{corrupt} entities are corrupt: see `callboard dead list`")
+    if passed_over:
+        parts.append(f"{passed_over} commits cannot be read")
+    return Result("shards", ok=not unserved, detail="; ".join(parts))
 
 
 def bills(waiting: int, alive: Mapping[str, Alive]) -> Result:
@@ -140,6 +175,21 @@ async def _inboxes(jetstream: JetStream, config: Config) -> list[StreamSpec]:
     """Return the inboxes that must stand: those of the settings, and of whom else there are."""
     found = {inbox_tenant(info["config"]["name"]) for info in await listing(jetstream)}
     return [inbox_spec(tenant, Timing()) for tenant in sorted(found.union(config.tenants))]
+
+
+async def _shards(transport: NatsTransport, wanted: Mapping[str, int]) -> Result:
+    """Look at the shards of the entity types whose actors are wanted, as far as they are known."""
+    try:
+        names = await entities_of(transport)
+        said = await owned_shards(transport, seconds=ASK_SECONDS)
+    except (UnavailableError, JetStreamError) as error:
+        return Result("shards", ok=False, detail=str(error))
+    owned = [name for name in names if name not in DEFINED_IN or _actor(name) in wanted]
+    return shards(said, dict.fromkeys(owned, 1))
+
+
+def _actor(entity: str) -> str:
+    return DEFINED_IN[entity].split(".")[1]
 
 
 async def _waiting_bills(jetstream: JetStream) -> int:

@@ -17,6 +17,7 @@ from actors.cli import (
     providers,
     reconciliation,
     shards,
+    shown,
 )
 from actors.cli.session import opened
 
@@ -46,7 +47,7 @@ def main(context: click.Context, url: str | None, tenant: str | None) -> None:
 @main.command()
 def version() -> None:
     """Print the version."""
-    click.echo(metadata.version("callboard"))
+    shown.line(metadata.version("callboard"))
 
 
 for command in (

@@ -39,7 +39,7 @@ def subjects(*, as_json: bool) -> None:
         return
     asked = ((row.subject, row.message.__name__, row.reply.__name__, row.doc) for row in requests)
     shown.table(("request on", "message", "reply", "what for"), asked)
-    click.echo("Durable, where it changes something: cb.{tenant}.submit.<the rest of the subject>")
+    shown.line("Durable, where it changes something: cb.{tenant}.submit.<the rest of the subject>")
     published = ((row.subject, row.message.__name__, row.doc) for row in facts)
     shown.table(("subscribe to", "message", "what it tells"), published)
 
@@ -60,9 +60,9 @@ def config() -> None:
 @click.option("--constants", is_flag=True, help="The times and bounds that cannot be set, too.")
 def reference(*, constants: bool) -> None:
     """Print every setting with default and meaning, as a Markdown table."""
-    click.echo(settings.reference(), nl=False)
+    shown.line(settings.reference(), end="")
     if constants:
-        click.echo(f"\n{settings.constants()}", nl=False)
+        shown.line(f"\n{settings.constants()}", end="")
 
 
 @click.group()
@@ -84,7 +84,7 @@ def permissions(users: Sequence[str]) -> None:
             raise click.BadParameter(f"{item!r} must be TENANT:USER", param_hint="TENANT:USER")
         tenants.setdefault(tenant, []).append(user)
     try:
-        click.echo(accounts.render(tenants), nl=False)
+        shown.line(accounts.render(tenants), end="")
     except CallboardError as error:
         leave(error)
 

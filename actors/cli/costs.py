@@ -1,7 +1,5 @@
 """``callboard costs``: what was spent, and how to spend less."""
 
-import csv
-import sys
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from decimal import Decimal
@@ -92,7 +90,7 @@ def costs(
     if export == "json":
         shown.json(report)
     elif export == "csv":
-        csv.writer(sys.stdout, lineterminator="\n").writerows(table_of(report))
+        shown.csv(table_of(report))
     else:
         _show(report)
 
@@ -119,7 +117,7 @@ def recommend(session: Session, *, as_json: bool, **asked: Any) -> None:
         for one in answer.recommendations
     )
     shown.table(("saves", "of its cost", "calls", "model", "agent", "how"), rows)
-    click.echo(
+    shown.line(
         f"{answer.examined_calls} calls of {usd(answer.cost_pico)} priced anew by book"
         f" {answer.book_id[:12]}; {answer.skipped_calls} left out. They exclude each other in part."
     )
@@ -151,12 +149,12 @@ def _show(report: CostReport) -> None:
     titles = ("cost", "calls", "in", "cached", "out", "p50", "p95", "a success", "")
     shown.table((*report.group_by, *titles), rows)
     if report.total.unpriced_calls:
-        click.echo(f"{report.total.unpriced_calls} calls have no price and are not in the cost.")
+        shown.line(f"{report.total.unpriced_calls} calls have no price and are not in the cost.")
     if report.trend:
         change = (
             f"{report.trend.change:+.0%}" if report.trend.change is not None else "from nothing"
         )
-        click.echo(
+        shown.line(
             f"{change} against {usd(report.trend.previous.cost_pico)} in the span before;"
             f" {usd(report.trend.daily_pico)} a day, {usd(report.trend.forecast_30d_pico)} in 30."
         )

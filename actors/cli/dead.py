@@ -72,12 +72,12 @@ def redrive(session: Session, numbers: Sequence[int], *, every: bool) -> None:
         for item in chosen:
             failure = await _redrive(transport, item, session.config.shards)
             failures += [failure] if failure else []
-        click.echo(f"{len(chosen)} found, {len(failures)} failed")
+        shown.line(f"{len(chosen)} found, {len(failures)} failed")
         return failures
 
     failures = session.run_as_fleet(body)
     for failure in failures:
-        click.echo(failure, err=True)
+        shown.line(failure, err=True)
     if failures:
         raise click.exceptions.Exit(EXIT_FAILURE)
 

@@ -6,7 +6,6 @@ from contextlib import aclosing
 from typing import Any
 
 import click
-import msgspec
 
 from actors.cli import shown
 from actors.cli.agents import built
@@ -194,7 +193,7 @@ def get_execution(session: Session, execution: str, *, output: bool) -> None:
     wanted = built(GetExecution, {"execution_id": execution})
     record: ExecutionRecord = session.run(lambda client: client.request(session.tenant, wanted))
     if output:
-        click.echo(record.output or "")
+        shown.line(record.output or "")
     else:
         shown.json(record)
 
@@ -207,7 +206,7 @@ def cancel(session: Session, execution: str, reason: str | None) -> None:
     """End an execution now."""
     wanted = built(CancelExecution, {"execution_id": execution, "reason": reason})
     handle: ExecutionHandle = session.run(lambda client: client.request(session.tenant, wanted))
-    click.echo(f"{handle.execution_id}: {handle.status}")
+    shown.line(f"{handle.execution_id}: {handle.status}")
 
 
 @click.group()
@@ -245,8 +244,8 @@ def get_conversation(session: Session, agent: str, conversation: str, *, as_json
         shown.json(found)
         return
     for turn in found.turns:
-        click.echo(f"{click.style('user', bold=True)}: {turn.user}")
-        click.echo(f"{click.style(agent, bold=True)}: {turn.assistant}\n")
+        shown.line(shown.styled("user", bold=True), f": {turn.user}")
+        shown.line(shown.styled(agent, bold=True), f": {turn.assistant}\n")
 
 
 # Following
@@ -262,7 +261,7 @@ async def _show(
     async with aclosing(followed) as events:
         async for event in events:
             if json_:
-                click.echo(msgspec.json.encode(event))
+                shown.json_line(event)
             else:
                 answer.show(event)
             if isinstance(event, Terminal):
@@ -274,7 +273,7 @@ def _interruptible(session: Session, body: Any, execution_id: str) -> Terminal |
     try:
         return session.run(body)
     except KeyboardInterrupt:
-        click.echo(f"\nIt runs on: callboard stream {execution_id}", err=True)
+        shown.line(f"\nIt runs on: callboard stream {execution_id}", err=True)
         raise click.exceptions.Exit(EXIT_INTERRUPTED) from None
 
 
@@ -283,11 +282,11 @@ def _end(end: Terminal | None) -> None:
         case Completed():
             return
         case Failed(error=error):
-            click.echo(said(error), err=True)
+            shown.line(said(error), err=True)
         case Cancelled(reason=reason):
-            click.echo(f"cancelled: {reason}", err=True)
+            shown.line(f"cancelled: {reason}", err=True)
         case None:
-            click.echo("the stream has ended without a last event", err=True)
+            shown.line("the stream has ended without a last event", err=True)
     raise click.exceptions.Exit(EXIT_FAILURE)
 
 

@@ -6,10 +6,11 @@ from pathlib import Path
 import anyio
 import click
 
-from actors.cli import checks
+from actors.cli import checks, shown
 from actors.cli.session import EXIT_FAILURE, Session, leave, run, with_session
 from actors.fleet import Fleet, Plan
 from actors.fleet.plan import REPLICAS, chosen, counts
+from bus import files
 from bus.connection import connect
 from bus.errors import CallboardError, UnavailableError
 
@@ -61,6 +62,7 @@ def up(
 
     Exits with 0 after a clean stop, 78 if a setting is wrong or the port is taken, else with 1.
     """
+    files.keep_private()
     try:
         plan = Plan(
             replicas=chosen(actors, replicas),
@@ -93,7 +95,8 @@ def doctor(session: Session, wait: float, expect: str | None) -> None:
     """Check bus, streams and processes; exit with 0 if all is well, with 1 if not.
 
     The bus must be reachable and new enough, all streams must stand as specified, the processes
-    must be alive and ready, and no bills may wait where there is no pricing process.
+    must be alive and ready, somebody must serve each shard, and no bills may wait where there is no
+    pricing process.
     """
     try:
         wanted = counts(expect.split(","), "--expect") if expect else dict.fromkeys(REPLICAS, 1)
@@ -101,8 +104,8 @@ def doctor(session: Session, wait: float, expect: str | None) -> None:
         leave(error)
     results = run(lambda: _checked(session, wanted, wait))
     for result in results:
-        mark = click.style("ok  ", fg="green") if result.ok else click.style("FAIL", fg="red")
-        click.echo(f"{mark} {result.name:<10} {result.detail}")
+        mark = shown.styled("ok  ", fg="green") if result.ok else shown.styled("FAIL", fg="red")
+        shown.line(mark, f" {result.name:<10} {result.detail}")
     if not all(result.ok for result in results):
         raise click.exceptions.Exit(EXIT_FAILURE)
 

@@ -13,14 +13,20 @@ from actors.cli.entities import entity as entity_of
 from actors.cli.journals import blobs_of, head, journal_of, shards_of, snapshot_of
 from actors.cli.session import Session, with_session
 from bus.codec import decode, encode
+from bus.config import Timing
 from bus.connection import NatsTransport
-from bus.errors import problem
+from bus.errors import ProblemError, problem
+from bus.ids import new_id
+from bus.ports import Blobs
+from bus.rpc import Owners
 from bus.shard.history import History, Moment
+from bus.shard.quarantine import reason_of, skip_mail
 from bus.shard.recovery import fetched
+from bus.shard.salvage import read_commit
 from bus.subjects import journal_subject, shard_of
 from schemas.base import Value
 from schemas.ids import PLATFORM
-from schemas.journal import NOTHING, Commit, SnapshotRef
+from schemas.journal import NOTHING, Commit, CorruptSkipped, Entry, SnapshotRef
 
 
 class Snapshot(Value):
@@ -33,6 +39,8 @@ class Snapshot(Value):
     entities: int
     size: int
 
+
+ANSWER_SECONDS = 10.0
 
 TITLES = ("shard", "commit", "sequence", "taken at", "version", "entities", "bytes", "blob")
 
@@ -69,9 +77,7 @@ def show(
     session. SEQ is a sequence of the journal, as the history shows it; with --at the state after it
     is printed instead, as JSON and as it was stored.
     """
-    key = key or ONLY_KEYS.get(entity)
-    if key is None:
-        raise click.UsageError(f"Missing argument 'KEY': which {entity}?")
+    key = _key(entity, key)
     session = replace(session, tenant=PLATFORM) if platform else session
     if at is not None:
         shown.json(session.run_as_fleet(lambda bus: _state(bus, session, entity, key, at)))
@@ -102,7 +108,39 @@ def snapshots(session: Session, entity: str, shard: int | None, *, as_json: bool
     shown.table(TITLES, rows)
 
 
+@journal.command()
+@click.argument("entity", metavar="ENTITY")
+@click.argument("key", metavar="[KEY]", required=False)
+@click.option("--platform", is_flag=True, help="Of the platform.")
+@with_session
+def skip(session: Session, entity: str, key: str | None, *, platform: bool) -> None:
+    """Let a corrupt entity go on from the last state of it that can be read.
+
+    An entity of which something cannot be read takes no commands, and answers `corrupt`. What lies
+    between its last readable state and now is skipped for good: look at `journal show` first. An
+    execution has ended as failed with the damage; it only settles what it owes.
+    """
+    key = _key(entity, key)
+    session = replace(session, tenant=PLATFORM) if platform else session
+    answer = session.run_as_fleet(lambda bus: _skip(bus, session, entity, key))
+    state = "anew: no state of it can be read" if answer.anew else "from its last readable state"
+    shown.line(f"{entity} {key} goes on {state}")
+
+
 # Reading
+
+
+def _key(entity: str, key: str | None) -> str:
+    key = key or ONLY_KEYS.get(entity)
+    if key is None:
+        raise click.UsageError(f"Missing argument 'KEY': which {entity}?")
+    return key
+
+
+async def _skip(bus: NatsTransport, session: Session, entity: str, key: str) -> CorruptSkipped:
+    owners = Owners(bus, entity, await shards_of(bus, session, entity), Timing())
+    mail = skip_mail(new_id(), (session.tenant, key))
+    return decode(CorruptSkipped, await owners.ask(mail, timeout=ANSWER_SECONDS))
 
 
 async def _moments(bus: NatsTransport, session: Session, entity: str, key: str) -> list[Moment]:
@@ -139,13 +177,25 @@ async def _told(
     newest = await head(bus, entity, shard)
     ref = newest.newest.snapshot if newest else None
     async for stored in journal_of(bus, entity).read(subject, start=1):
-        commit = decode(Commit, stored.data)
-        for entry in commit.entries:
-            if history.concerns(entry):
-                yield history.add(stored.sequence, commit, await fetched(entry, blobs))
-        if ref is not None and commit.n == ref.n and history.state is None:
+        commit, damaged, _ = read_commit(stored.data)
+        for entry in commit.entries if commit is not None else ():
+            if commit is not None and history.concerns(entry):
+                yield await _moment(history, stored.sequence, commit, entry, blobs)
+        if (session.tenant, key) in damaged:
+            reason = damaged[session.tenant, key]
+            yield history.unreadable(stored.sequence, commit, reason)
+        if ref is not None and commit and commit.n == ref.n and history.state is None:
             snapshot, _ = await snapshot_of(bus, ref)
             history.adopt(snapshot.slots, snapshot.version)
+
+
+async def _moment(
+    history: History, sequence: int, commit: Commit, entry: Entry, blobs: Blobs
+) -> Moment:
+    try:
+        return history.add(sequence, commit, await fetched(entry, blobs))
+    except ProblemError as error:
+        return history.unreadable(sequence, commit, reason_of(error))
 
 
 async def _snapshots(
@@ -182,19 +232,24 @@ def _show(moment: Moment) -> None:
     when = f"{moment.at:%Y-%m-%d %H:%M:%S}.{moment.at.microsecond // 1000:03}"
     place = f"sequence {moment.sequence}  commit {moment.n}  epoch {moment.epoch}"
     command = " ".join(part for part in (moment.kind or "command", moment.command) if part)
-    click.echo(f"{when}  {click.style(command, bold=True)}  ({place})")
+    shown.line(f"{when}  ", shown.styled(command, bold=True), f"  ({place})")
     for event in moment.events:
-        click.echo(f"  event  {event_line(event)}")
+        shown.line(f"  event  {event_line(event)}")
     for effect in moment.opened:
-        click.echo(f"  opens  {effect.to} {effect.id}")
+        shown.line(f"  opens  {effect.to} {effect.id}")
     for effect in moment.closed:
-        click.echo(f"  closes {effect.to} {effect.id}")
+        shown.line(f"  closes {effect.to} {effect.id}")
     if moment.reply is not NOTHING:
-        click.echo(f"  reply  {bytes(moment.reply).decode()}")
+        shown.line(f"  reply  {bytes(moment.reply).decode(errors='replace')}")
+    if moment.corrupt:
+        shown.line(f"  corrupt  {moment.corrupt}")
 
 
 def event_line(event: msgspec.Raw) -> str:
     """Return an event as its type and the rest of its fields. Pure."""
-    fields = msgspec.json.decode(event, type=dict[str, msgspec.Raw])
-    kind = msgspec.json.decode(fields.pop("type"), type=str)
-    return f"{kind} {msgspec.json.encode(fields).decode()}"
+    try:
+        fields = decode(dict[str, msgspec.Raw], event)
+        kind = decode(str, fields.pop("type"))
+    except (ProblemError, KeyError):
+        return bytes(event).decode(errors="replace")
+    return f"{kind} {encode(fields).decode(errors='replace')}"

@@ -1,18 +1,18 @@
 """The journals as an operator reads them: which there are, and how each ends."""
 
 from actors.cli.session import Session
-from bus.codec import decode
 from bus.connection import NatsTransport
 from bus.errors import UnavailableError, problem
 from bus.jetstream.blobs import StreamBlobs
 from bus.jetstream.journal import JetStreamJournal
 from bus.jetstream.reading import StreamReader
 from bus.shard.report import Head, owned_shards
+from bus.shard.salvage import commit_of, read_snapshot
 from bus.streams.api import JetStream, JetStreamError
 from bus.streams.spec import journal_stream
 from bus.subjects import journal_subject
 from schemas.fleet import OwnedShards
-from schemas.journal import Commit, Snapshot, SnapshotRef
+from schemas.journal import Snapshot, SnapshotRef
 
 SUBJECTS = "_cb.journal.>"
 
@@ -70,7 +70,7 @@ async def snapshot_of(transport: NatsTransport, ref: SnapshotRef) -> tuple[Snaps
         ProblemError: it is gone, or unreadable.
     """
     data = await blobs_of(transport).get(ref.blob)
-    return decode(Snapshot, data), len(data)
+    return read_snapshot(data).snapshot, len(data)
 
 
 def journal_of(transport: NatsTransport, entity: str) -> JetStreamJournal:
@@ -79,7 +79,7 @@ def journal_of(transport: NatsTransport, entity: str) -> JetStreamJournal:
 
 
 async def head(transport: NatsTransport, entity: str, shard: int) -> Head | None:
-    """Return the end of a shard's journal, None where nothing was ever written.
+    """Return the end of a shard's journal, None where there is nothing that can be read.
 
     Raises:
         UnavailableError: there is no such journal, or no answer.
@@ -88,11 +88,13 @@ async def head(transport: NatsTransport, entity: str, shard: int) -> Head | None
     last = await journal_of(transport, entity).last(subject)
     if last is None:
         return None
-    newest = decode(Commit, last.data)
+    newest = commit_of(last.data)
+    if newest is None:
+        return None
     if newest.snapshot is None:
         return Head(newest=newest)
     found = await StreamReader(transport).read_subject(
         journal_stream(entity), subject, start=newest.snapshot.sequence, limit=1
     )
-    taken_after = decode(Commit, found[0].data) if found else newest
-    return Head(newest=newest, snapshot_at=taken_after.at)
+    taken_after = commit_of(found[0].data) if found else None
+    return Head(newest=newest, snapshot_at=(taken_after or newest).at)

@@ -11,8 +11,9 @@ from actors.cli.session import Session, leave, with_session
 from actors.pricing.adapters import second, shipped
 from actors.pricing.adapters.books import Books, BookStore
 from actors.pricing.core.comparison import Difference, differences, dollars, regional, said
+from bus import files
 from bus.connection import NatsTransport, connect
-from bus.errors import CallboardError, UnavailableError, problem
+from bus.errors import CallboardError, ProblemError, UnavailableError, problem
 from bus.jetstream.bus import system_clock
 from bus.prices import PricesInForce, open_bucket, shipped_text
 from bus.streams.api import JetStream
@@ -22,6 +23,7 @@ from schemas.pricing.prices import Prices
 
 LOOK_SECONDS = 1.0
 MOST_SHOWN = 50
+BOOK_BYTES = 64 * 1024 * 1024
 
 SHIPPED, CURRENT, COMPILED = "shipped", "current", "compiled"
 
@@ -49,20 +51,20 @@ def show(session: Session, model: str, provider: str | None, *, as_json: bool) -
         )
         return
     for name, row_name, row in rows[:MOST_SHOWN]:
-        click.echo(f"{name}/{row_name}  [{row.source or _source(book)}]")
+        shown.line(f"{name}/{row_name}  [{row.source or _source(book)}]")
         for price in row.prices:
-            click.echo(f"    {said(price)}")
+            shown.line(f"    {said(price)}")
         for variant, priced in row.variants.items():
             for price in priced:
-                click.echo(f"    {variant}: {said(price)}")
+                shown.line(f"    {variant}: {said(price)}")
         for place in regional(row):
-            click.echo(f"    {place}")
+            shown.line(f"    {place}")
         for dispute in row.disputed:
             other = f"{dispute.bucket} {dollars(dispute.bucket, dispute.rate)}"
-            click.echo(f"    disputed: {dispute.key} has {dispute.variant} {other}")
+            shown.line(f"    disputed: {dispute.key} has {dispute.variant} {other}")
     if not rows:
         leave(problem("not_found", f"the rate book has no model {model}"))
-    click.echo(f"{len(rows)} rows of book {book.book_id[:12]}; dollars for a million tokens")
+    shown.line(f"{len(rows)} rows of book {book.book_id[:12]}; dollars for a million tokens")
 
 
 @prices.command(epilog=WHICH)
@@ -95,7 +97,7 @@ def refresh(session: Session, output: Path | None) -> None:
             output.write_bytes(canonical(book))
         except OSError as error:
             leave(problem("validation", f"{output}: {error.strerror}"))
-        click.echo(f"{output}: book {Prices(canonical(book)).book_id}")
+        shown.line(f"{output}: book {Prices(canonical(book)).book_id}")
         return
     _change(session, lambda store: store.refresh(book))
 
@@ -135,7 +137,7 @@ def second_opinion(table: Path, source: str, *, write: bool) -> None:
         for dispute in row.disputes
     )
     shown.table(("provider", "model", "variant", "bucket", "disputed by", "which has"), rows)
-    click.echo(f"{len(doubts.disputed)} disputed rows, {len(regions.rows)} rows of regions")
+    shown.line(f"{len(doubts.disputed)} disputed rows, {len(regions.rows)} rows of regions")
     if write:
         second.write(regions, doubts)
 
@@ -189,7 +191,9 @@ def prices_of(session: Session, name: str) -> Prices:
         if name == SHIPPED:
             return Prices(shipped_text())
         if Path(name).is_file():
-            return Prices(Path(name).read_bytes())
+            return Prices(files.read(name, most=BOOK_BYTES))
+    except ProblemError as error:
+        leave(error)
     except BookError as error:
         leave(problem("validation", f"{name}: {error}"))
     if name == CURRENT:
@@ -207,7 +211,7 @@ def _look(session: Session) -> Prices:
         except CallboardError as error:
             if session.named and not isinstance(error, UnavailableError):
                 raise
-            click.echo("no fleet tells its prices: this is the book that ships", err=True)
+            shown.line("no fleet tells its prices: this is the book that ships", err=True)
             return Prices(shipped_text())
 
     return anyio.run(look)
@@ -229,4 +233,4 @@ def _change(session: Session, change: Callable[[BookStore], Awaitable[Prices]]) 
 
     before, after = session.run_as_fleet(body)
     _tell(differences(read(before.text), read(after.text)))
-    click.echo(f"book {after.book_id} is in force")
+    shown.line(f"book {after.book_id} is in force")

@@ -40,7 +40,7 @@ def status(session: Session, *, as_json: bool) -> None:
         shown.table(TITLES, (_row(state, system_clock()) for state in found))
         for state in found:
             if state.reason:
-                click.echo(f"{state.projection} of {state.process}: {state.reason}")
+                shown.line(f"{state.projection} of {state.process}: {state.reason}")
     if any(state.state == "refused" for state in found):
         raise click.exceptions.Exit(EXIT_FAILURE)
 
@@ -52,7 +52,7 @@ def rebuild_(session: Session, name: str) -> None:
     """Throw away every copy of PROJECTION, make it anew from its journal, and wait for that."""
     found = session.run_as_fleet(lambda transport: _rebuilt(transport, name))
     for state in found:
-        click.echo(f"{state.file}: {state.state} at {state.position}")
+        shown.line(f"{state.file}: {state.state} at {state.position}")
 
 
 async def _states(transport: NatsTransport) -> list[ProjectionState]:

@@ -18,6 +18,7 @@ from actors.streaming.adapters.providers import Providers, open_providers
 from actors.streaming.core.conformance import CASES, NAMES, Finding, Manner
 from bus.egress import Egress
 from bus.secrets import SecretEntry, Secrets
+from schemas import bounds
 from schemas.base import StrictValue
 from schemas.providers import Provider
 
@@ -146,6 +147,7 @@ def named(model: str, fields: Mapping[str, Any], more: Sequence[str]) -> Provide
         given[field] = value
     try:
         whole = {"provider": {"type": kind, "model": name, **given}}
+        bounds.check_value(whole)
         return msgspec.convert(whole, _Named, strict=False).provider
     except msgspec.ValidationError as error:
         raise click.UsageError(str(error)) from None
@@ -186,4 +188,4 @@ def _kept(_finding: Finding) -> None:
 
 def _show(finding: Finding) -> None:
     mark, colour = _MARKS[finding.verdict]
-    click.echo(f"{click.style(mark, fg=colour)} {finding.case:<15} {finding.detail}")
+    shown.line(shown.styled(mark, fg=colour), f" {finding.case:<15} {finding.detail}")

@@ -18,14 +18,20 @@ from actors.pricing.adapters import anthropic_usage, openai_usage
 from actors.pricing.core import price_list
 from actors.pricing.core.periods import Span, span_of
 from actors.pricing.core.reconciliation import Counts, Difference, Slot, compared, our_counts
+from bus import files
 from bus.client import Client
 from bus.config.settings import Secret
-from bus.errors import ConfigError, problem
+from bus.errors import ConfigError, ProblemError, problem
 from bus.jetstream.bus import system_clock
+from schemas import bounds
 from schemas.base import Value
 from schemas.reports import CostReport, ReportCosts
 
 DAY = timedelta(days=1)
+
+PRICE_LIST_BYTES = 256 * 1024 * 1024
+PRICE_LIST_CONTAINERS = 5_000_000
+"""That of Bedrock has some ten for each price of each model and region."""
 
 
 class Source(Protocol):
@@ -129,8 +135,11 @@ def aws(session: Session, file: Path, *, as_json: bool) -> None:
     pricing.us-east-1.amazonaws.com.
     """
     try:
-        prices = msgspec.json.decode(file.read_bytes(), type=price_list.PriceList)
-    except (OSError, msgspec.DecodeError) as error:
+        data = files.read(file, most=PRICE_LIST_BYTES)
+        prices = bounds.decode(data, type=price_list.PriceList, containers=PRICE_LIST_CONTAINERS)
+    except ProblemError as error:
+        leave(error)
+    except msgspec.DecodeError as error:
         leave(problem("validation", f"{file} is no price list: {error}"))
     found = price_list.compared(prices, prices_of(session, CURRENT), system_clock())
     if as_json:
@@ -142,7 +151,7 @@ def aws(session: Session, file: Path, *, as_json: bool) -> None:
         )
         titles = ("row", "region", "bucket", "variant", "ours, pico-dollars for 1,000", "AWS")
         shown.table(titles, rows)
-        click.echo(
+        shown.line(
             f"{found.equal} rates are equal; unknown models: {', '.join(found.unknown) or '-'}"
         )
     if found.differences:

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 import anyio
 import click
 
+from actors.cli import shown
 from bus.client import Client
 from bus.config import Config, load
 from bus.connection import Address, NatsTransport, connect
@@ -107,14 +108,14 @@ def leave(error: BaseException) -> NoReturn:
     """Say on standard error what went wrong and exit with the code that fits."""
     match error:
         case ProblemError():
-            click.echo(said(error.problem), err=True)
+            shown.line(said(error.problem), err=True)
         case ConfigError():
-            click.echo(f"callboard: {error}", err=True)
+            shown.line(f"callboard: {error}", err=True)
             raise click.exceptions.Exit(EXIT_CONFIG)
         case UnavailableError():
-            click.echo(f"callboard: {error}\n{START_ONE}", err=True)
+            shown.line(f"callboard: {error}\n{START_ONE}", err=True)
         case CallboardError():
-            click.echo(f"callboard: {error}", err=True)
+            shown.line(f"callboard: {error}", err=True)
         case _:
             raise error
     raise click.exceptions.Exit(EXIT_FAILURE)

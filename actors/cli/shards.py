@@ -20,6 +20,7 @@ TITLES = (
     "epoch",
     "backlog",
     "open work",
+    "corrupt",
     "commit",
     "age",
     "snapshot",
@@ -34,8 +35,9 @@ TITLES = (
 def shards(session: Session, entity: str | None, *, as_json: bool) -> None:
     """List every shard with its owner, also those that nobody owns.
 
-    Backlog counts the commands that wait for a turn, open work the items at workers. Commit and
-    snapshot are numbers of commits in the journal. Exits with 0 only if every shard is served.
+    Backlog counts the commands that wait for a turn, open work the items at workers, corrupt the
+    entities that could not be read and take no more commands (see `callboard dead list`). Commit
+    and snapshot are numbers of commits in the journal. Exits with 0 only if every shard is served.
 
     For operators: it needs a user of the fleet.
     """
@@ -82,6 +84,7 @@ def _show(found: list[ShardRow]) -> None:
             row.epoch,
             row.backlog,
             row.open_work,
+            row.corrupt,
             row.commit,
             age(row.committed_at, now),
             row.snapshot,
@@ -91,8 +94,11 @@ def _show(found: list[ShardRow]) -> None:
     )
     shown.table(TITLES, table)
     for row in found:
+        if row.unreadable:
+            count = f"{row.unreadable} commits of {row.entity}.{row.shard}"
+            shown.line(f"{count} cannot be read, and were passed over")
         if row.reason:
-            click.echo(f"{row.entity}.{row.shard} refused by {row.owner}: {row.reason}")
+            shown.line(f"{row.entity}.{row.shard} refused by {row.owner}: {row.reason}")
 
 
 def age(at: datetime | None, now: datetime) -> str:

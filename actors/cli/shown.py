@@ -1,9 +1,15 @@
-"""Tables and streams on a terminal, JSON for programs."""
+"""All that the command line prints: lines, tables and streams on a terminal, JSON for programs.
 
+Nothing else here prints: what comes from users, agents, models and servers is made harmless in this
+module, whatever its way.
+"""
+
+import io
 import sys
 from collections.abc import Iterable, Sequence
+from csv import writer
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import click
 import msgspec
@@ -13,6 +19,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from schemas.printable import printable
 from schemas.streams import (
     AttemptRestarted,
     Cancelled,
@@ -26,9 +33,44 @@ from schemas.streams import (
 UP_AND_CLEAR = "\x1b[{rows}A\r\x1b[J"
 
 
+class Styled(NamedTuple):
+    """A text and how to show it, in the words of ``click.style``."""
+
+    text: str
+    style: dict[str, Any]
+
+
+def styled(text: str, **style: Any) -> Styled:
+    """Return a text that ``line`` prints in colour, bold or dim."""
+    return Styled(text, style)
+
+
+def line(*parts: str | Styled, err: bool = False, end: str = "\n") -> None:
+    """Print texts one after another, with control characters escaped."""
+    click.echo("".join(map(_safe, parts)) + end, nl=False, err=err)
+
+
 def json(message: Any) -> None:
     """Print a message as indented JSON."""
-    click.echo(msgspec.json.format(msgspec.json.encode(message), indent=2))
+    line(msgspec.json.format(msgspec.json.encode(message), indent=2).decode())
+
+
+def json_line(message: Any) -> None:
+    """Print a message as one line of JSON."""
+    line(msgspec.json.encode(message).decode())
+
+
+def csv(rows: Iterable[Sequence[Any]]) -> None:
+    """Print rows as comma-separated values."""
+    target = io.StringIO()
+    writer(target, lineterminator="\n").writerows(rows)
+    line(target.getvalue(), end="")
+
+
+def _safe(part: str | Styled) -> str:
+    if isinstance(part, Styled):
+        return click.style(printable(part.text), **part.style)
+    return printable(part)
 
 
 def table(
@@ -55,7 +97,7 @@ def _cell(value: Any) -> str:
         case datetime():
             return value.strftime("%Y-%m-%d %H:%M:%S")
         case _:
-            return str(value)
+            return printable(str(value), one_line=True)
 
 
 class Answer:
@@ -72,10 +114,10 @@ class Answer:
             case ContentChunk(content=content):
                 self._stop_thinking()
                 self._text += content
-                click.echo(content, nl=False)
+                line(content, end="")
             case ThinkingChunk(content=content):
                 self._thinks = True
-                click.echo(click.style(content, dim=True), nl=False, err=True)
+                line(styled(content, dim=True), err=True, end="")
             case AttemptRestarted(reason=reason):
                 self._restart(reason)
             case Completed(final_response=response):
@@ -88,19 +130,19 @@ class Answer:
     def _restart(self, reason: str) -> None:
         self._stop_thinking()
         size = Console().size
-        rows = rows_of(self._text, size.width)
+        rows = rows_of(printable(self._text), size.width)
         if self._wipes and self._text and rows < size.height:
             click.echo(UP_AND_CLEAR.format(rows=rows - 1) if rows > 1 else "\r\x1b[J", nl=False)
         else:
             self._end_line()
         self._text = ""
-        click.echo(click.style(f"[begins again: {reason}]", fg="yellow"), err=True)
+        line(styled(f"[begins again: {reason}]", fg="yellow"), err=True)
 
     def _complete(self, response: str) -> None:
         """End the line; an answer that came only with its end is shown whole."""
         self._stop_thinking()
         if response.startswith(self._text):
-            click.echo(response[len(self._text) :], nl=False)
+            line(response[len(self._text) :], end="")
             self._text = response
         self._end_line()
 

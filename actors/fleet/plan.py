@@ -6,6 +6,7 @@ from pathlib import Path
 import msgspec
 
 from bus.errors import ConfigError
+from schemas.ids import whole
 
 REPLICAS: Mapping[str, int] = {"agents": 1, "streaming": 2, "pricing": 1}
 """The actors a fleet can run, and how many processes of each it runs unless told otherwise."""
@@ -61,11 +62,12 @@ def counts(items: Iterable[str], option: str) -> dict[str, int]:
     found: dict[str, int] = {}
     for item in items:
         name, _, number = item.partition("=")
-        if not number.isdecimal() or not 1 <= int(number) <= MOST_REPLICAS:
+        count = whole(number)
+        if count is None or not 1 <= count <= MOST_REPLICAS:
             reason = f"{item!r} must be an actor and a number to {MOST_REPLICAS}: streaming=3"
             raise ConfigError(option, reason)
         _known(name, option)
-        found[name] = int(number)
+        found[name] = count
     return found
 
 

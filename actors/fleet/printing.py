@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from actors.fleet.child import Child
+from schemas.printable import printable
 
 COLOURS = ("cyan", "magenta", "green", "blue", "yellow", "bright_cyan", "bright_magenta")
 LEVELS = {"warning": "yellow", "error": "red", "critical": "red"}
@@ -33,7 +34,7 @@ class Printer:
         if not text.strip():
             return
         if self._verbatim:
-            click.echo(text.rstrip())
+            click.echo(printable(text.rstrip()))
             return
         colour = self._colours.setdefault(name, COLOURS[len(self._colours) % len(COLOURS)])
         click.echo(click.style(f"{name:<{NAME_WIDTH}}", fg=colour) + readable(text.rstrip()))
@@ -62,11 +63,11 @@ def readable(line: str) -> str:
     """Turn a JSON log line into one for people; return any other line as it is."""
     try:
         fields = msgspec.json.decode(line, type=dict[str, Any])
-    except msgspec.DecodeError:
-        return line
+    except (msgspec.DecodeError, RecursionError):
+        return printable(line)
     at, event = str(fields.get("at", ""))[TIME], str(fields.get("event", ""))
-    text = click.style(event, fg=LEVELS.get(str(fields.get("level"))))
-    return " ".join([*([at] if at else []), text, *_pairs(fields)])
+    text = click.style(printable(event), fg=LEVELS.get(str(fields.get("level"))))
+    return " ".join([*([printable(at)] if at else []), text, *_pairs(fields)])
 
 
 def table(children: Iterable[Child], server: tuple[str, int | None]) -> Table:
@@ -97,8 +98,11 @@ def _row(child: Child) -> list[str]:
 
 
 def _pairs(fields: dict[str, Any]) -> list[str]:
-    return [f"{key}={_short(value)}" for key, value in fields.items() if key not in LEFT_OUT]
+    return [
+        f"{printable(key)}={_short(value)}" for key, value in fields.items() if key not in LEFT_OUT
+    ]
 
 
 def _short(value: Any) -> str:
-    return value if isinstance(value, str) else msgspec.json.encode(value).decode()
+    text = value if isinstance(value, str) else msgspec.json.encode(value).decode()
+    return printable(text)

@@ -3,7 +3,7 @@
 import os
 import signal
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, TextIO, cast
@@ -18,7 +18,7 @@ from actors.fleet.printing import Lines, Printer
 from bus.codec import decode
 from bus.config import Config
 from bus.connection import Address, connect
-from bus.errors import CallboardError, ProblemError
+from bus.errors import CallboardError, ConfigError, ProblemError
 from bus.ports import Delivery
 from bus.server import EmbeddedServer
 from bus.server.keeper import keep
@@ -209,7 +209,11 @@ class Fleet:
 
     def _show(self, *, ready: bool, quiet: bool) -> None:
         if ready and self._plan.ready_file is not None:
-            _write(self._plan.ready_file, self._summary())
+            try:
+                _write(self._plan.ready_file, self._summary())
+            except OSError as error:
+                self._failure = _unwritable(self._plan.ready_file, error)
+                self._stopping.set()
         if not quiet:
             server = self._server.pid if self._server else None
             self._printer.table(self._children, (self.url, server))
@@ -234,8 +238,14 @@ class Fleet:
 
     def _forget_ready_file(self) -> None:
         if self._plan.ready_file is not None:
-            with suppress(FileNotFoundError):
-                self._plan.ready_file.unlink()
+            try:
+                self._plan.ready_file.unlink(missing_ok=True)
+            except OSError as error:
+                raise _unwritable(self._plan.ready_file, error) from None
+
+
+def _unwritable(file: Path, error: OSError) -> ConfigError:
+    return ConfigError("--ready-file", f"{file} cannot be written: {error.strerror}")
 
 
 def _write(file: Path, summary: dict[str, Any]) -> None:

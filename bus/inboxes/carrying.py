@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from bus.codec import decode, encode
+from bus.codec import accept, decode, encode
 from bus.config import Timing
 from bus.errors import NobodyListensError, ProblemError, TransientError
 from bus.inboxes.pull import Command
@@ -143,6 +143,6 @@ def _unavailable(reason: str) -> Problem:
 
 def _id_of(data: bytes) -> str | None:
     try:
-        return decode(_Named, data).id
+        return accept(_Named, data).id
     except ProblemError:
         return None

@@ -40,6 +40,12 @@ class Checkpoint:
         self.at = commit.at
         return True
 
+    def pass_unreadable(self, sequence: int, subject: str) -> None:
+        """Move behind a commit of which nothing can be read: it has a number like any other."""
+        self.position = max(self.position, sequence)
+        if subject in self.commits:
+            self.commits[subject] += 1
+
     def behind(self, end: FeedEnd) -> int:
         """Return how many commits are missing to the journal's end; more, where some are purged."""
         reached = self.position if self.life == end.life else 0

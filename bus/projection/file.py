@@ -14,15 +14,18 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
+import structlog
 
-from bus.errors import CorruptJournalError
 from bus.ports import Filed
 from bus.projection.checkpoint import Checkpoint
 from bus.projection.definition import Fact, Projection
 from schemas.journal import Commit
 
+log = structlog.get_logger()
+
 T = TypeVar("T")
-Batch = Sequence[tuple[Filed, Commit]]
+Batch = Sequence[tuple[Filed, Commit | None]]
+"""Commits as they were read; None where nothing of one can be."""
 
 FORMAT = 1
 """Of the tables below."""
@@ -46,6 +49,16 @@ PRAGMA temp_store = memory;
 DAMAGE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 STEPS_BETWEEN_LOOKS = 20_000
 """Of SQLite's machine, some milliseconds; then a query looks whether its time is over."""
+
+_UNFIT = (
+    ArithmeticError,
+    LookupError,
+    TypeError,
+    ValueError,
+    sqlite3.DataError,
+    sqlite3.InterfaceError,
+)
+"""What an event raises that a table cannot hold, such as an integer of more than 64 bits."""
 
 _OPENING = b'{"type":"'
 """How our own encoder begins an event: its type is known without reading the rest."""
@@ -115,16 +128,16 @@ class ProjectionFile:
         """Apply commits and move the checkpoint behind them; return how many events counted.
 
         Raises:
-            CorruptJournalError: a commit is missing before one of them, or an event is unreadable.
+            CorruptJournalError: a commit is missing before one of them.
         """
         checkpoint, count = self.checkpoint.copy(), 0
-        whole, apply = self.projection.whole, self.projection.apply
+        whole = self.projection.whole
         with self._changing() as rows:
             for filed, commit in batch:
-                if checkpoint.pass_over(filed.sequence, filed.subject, commit, whole=whole):
-                    for fact in self._facts(filed.subject, commit):
-                        apply(rows, fact)
-                        count += 1
+                if commit is None:
+                    checkpoint.pass_unreadable(filed.sequence, filed.subject)
+                elif checkpoint.pass_over(filed.sequence, filed.subject, commit, whole=whole):
+                    count += self._apply(rows, filed.subject, commit)
             _save(rows, checkpoint)
         self.checkpoint = checkpoint
         return count
@@ -181,6 +194,26 @@ class ProjectionFile:
             rows.execute("BEGIN IMMEDIATE")
             yield rows
 
+    def _apply(self, rows: sqlite3.Connection, subject: str, commit: Commit) -> int:
+        """Apply the events of a commit; one that cannot be applied is left out, not all others."""
+        count = 0
+        for fact in self._facts(subject, commit):
+            try:
+                self.projection.apply(rows, fact)
+            except _UNFIT as error:
+                self._leave_out(subject, commit.n, error)
+            count += 1
+        return count
+
+    def _leave_out(self, subject: str, n: int, error: Exception) -> None:
+        log.error(
+            "projection.event_left_out",
+            projection=self.projection.name,
+            subject=subject,
+            commit=n,
+            error=type(error).__name__,
+        )
+
     def _facts(self, subject: str, commit: Commit) -> Generator[Fact]:
         """Yield the events of a commit that count."""
         place, n, at = -1, commit.n, commit.at
@@ -189,16 +222,12 @@ class ProjectionFile:
                 place += 1
                 event = bytes(raw)
                 if event.startswith(self._wanted):
-                    fact = self._decoded(subject, n, event)
+                    try:
+                        fact = self._events.decode(event)
+                    except (ValueError, RecursionError) as error:
+                        self._leave_out(subject, n, error)
+                        continue
                     yield Fact(entry.tenant, entry.key, subject, n, place, at, fact)
-                elif not event.startswith(_OPENING):
-                    raise CorruptJournalError(subject, f"commit {n}: an event without a type")
-
-    def _decoded(self, subject: str, n: int, event: bytes) -> Any:
-        try:
-            return self._events.decode(event)
-        except ValueError as error:
-            raise CorruptJournalError(subject, f"commit {n}: {error}") from error
 
 
 def is_damaged(error: sqlite3.Error) -> bool:

@@ -16,13 +16,14 @@ from anyio.streams.memory import MemoryObjectSendStream
 from bus.codec import decode, encode
 from bus.config import Timing
 from bus.connection import background
-from bus.errors import CorruptJournalError, ProblemError, UnavailableError
-from bus.ports import Blobs, Bus, Delivery, Feed, FeedEnd, Filed
+from bus.errors import CorruptJournalError, UnavailableError
+from bus.ports import Bus, Delivery, Feed, FeedEnd, Filed
 from bus.projection.checkpoint import Checkpoint
 from bus.projection.definition import Projection
 from bus.projection.file import ProjectionFile, is_damaged
 from bus.projection.slot import claimed
-from bus.shard.recovery import fetched
+from bus.shard.recovery import all_fetched
+from bus.shard.salvage import commit_of
 from bus.telemetry import metrics
 from bus.waiting import Wakeup
 from schemas.fleet import (
@@ -197,12 +198,24 @@ class Projector:
     async def _take(self, file: ProjectionFile, page: Sequence[Filed]) -> None:
         commits = await _in_thread(partial(_decoded, page))
         batch = [
-            (filed, await _whole(filed.subject, commit, self._bus.blobs))
+            (filed, commit and await self._whole(commit))
             for filed, commit in zip(page, commits, strict=True)
         ]
         count = await _in_thread(partial(file.apply, batch))
         metrics.PROJECTION_EVENTS.at(self._projection.name).inc(count)
         self._note()
+
+    async def _whole(self, commit: Commit) -> Commit:
+        """Return a commit with the entries in place that were too large for the journal.
+
+        Those that are gone are left out: their entities are in quarantine.
+        """
+        if all(entry.blob is None for entry in commit.entries):
+            return commit
+        entries, lost = await all_fetched(commit, self._bus.blobs)
+        if lost:
+            log.warning("projection.entries_gone", projection=self._projection.name, n=commit.n)
+        return msgspec.structs.replace(commit, entries=entries)
 
     def _note(self) -> None:
         """Tell whoever waits, and the metrics, how far the copy has come."""
@@ -246,23 +259,5 @@ async def _in_thread(do: Callable[[], T]) -> T:
     return await anyio.to_thread.run_sync(do)
 
 
-def _decoded(page: Sequence[Filed]) -> list[Commit]:
-    return [_commit(filed) for filed in page]
-
-
-def _commit(filed: Filed) -> Commit:
-    try:
-        return decode(Commit, filed.data)
-    except ProblemError as error:
-        raise CorruptJournalError(filed.subject, f"sequence {filed.sequence}: {error}") from error
-
-
-async def _whole(subject: str, commit: Commit, blobs: Blobs) -> Commit:
-    """Return a commit with the entries in place that were too large for the journal."""
-    if all(entry.blob is None for entry in commit.entries):
-        return commit
-    try:
-        entries = [await fetched(entry, blobs) for entry in commit.entries]
-    except ProblemError as error:
-        raise CorruptJournalError(subject, f"commit {commit.n}: {error}") from error
-    return msgspec.structs.replace(commit, entries=entries)
+def _decoded(page: Sequence[Filed]) -> list[Commit | None]:
+    return [commit_of(filed.data) for filed in page]

@@ -114,20 +114,23 @@ class EmbeddedServer:
         """Start the server and return when it serves.
 
         Raises:
-            ConfigError: there is no nats-server or an old one, its port or directory is taken, or
-                it says itself why it does not start.
+            ConfigError: there is no nats-server or an old one, its port or directory is taken or
+                cannot be written, or it says itself why it does not start.
         """
         binary = find_server()
-        self._data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
         started = False
         try:
             with anyio.fail_after(START_SECONDS):
+                self._data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
                 with await self._locked() as lock:
                     await self._spawn(binary, lock)
                 await self._ready()
             started = True
         except TimeoutError:
             reason = f"did not start in {START_SECONDS:g} s; see {self.log_file}"
+            raise ConfigError(SETTING, reason) from None
+        except OSError as error:
+            reason = f"{self._data_dir} cannot hold its data: {error.strerror}"
             raise ConfigError(SETTING, reason) from None
         finally:
             if not started:

@@ -14,6 +14,7 @@ import msgspec
 
 from bus.codec import encode
 from bus.shard.entity import Entity
+from bus.shard.quarantine import SKIPPED, reason_of
 from schemas.decision import Ask, Effect, Publish, Work
 from schemas.journal import NOTHING, Commit, Entry, SlotImage, Snapshot, SnapshotRef, StoredReply
 
@@ -42,6 +43,8 @@ class Book:
     """All entities of a shard that are in memory.
 
     ``n``, ``epoch``, ``at``, ``generation`` and ``snapshot`` are those of the newest commit.
+    ``corrupt`` says of the entities in quarantine why they are; those that are ``unmarked`` no
+    commit names yet.
     """
 
     def __init__(self, entity: Entity[Any, Any, Any]) -> None:
@@ -53,6 +56,8 @@ class Book:
         self.settled = 0
         self.snapshot: SnapshotRef | None = None
         self.slots: dict[Address, Slot] = {}
+        self.corrupt: dict[Address, str] = {}
+        self.unmarked: set[Address] = set()
         self._timers: list[tuple[datetime, Address]] = []
 
     # Changing
@@ -78,17 +83,19 @@ class Book:
     def ended(self) -> Iterator[tuple[Address, Any]]:
         """Yield the entities that have ended, with their states."""
         for address, slot in self.slots.items():
-            if slot.state is not None and self.entity.ended(slot.state):
+            is_sound = slot.state is not None and address not in self.corrupt
+            if is_sound and self.entity.ended(slot.state):
                 yield address, slot.state
 
     def settle(self, address: Address) -> tuple[list[Effect], list[Effect]]:
         """Bring effects and timer of a changed entity up to date; return what opened and closed."""
         slot = self.slots[address]
-        outstanding = {effect.id: effect for effect in self.entity.effects(slot.state)}
+        effects = () if address in self.corrupt else self.entity.effects(slot.state)
+        outstanding = {effect.id: effect for effect in effects}
         opened = [effect for name, effect in outstanding.items() if name not in slot.open]
         closed = [effect for name, effect in slot.open.items() if name not in outstanding]
         slot.open = outstanding
-        due = self.entity.due(slot.state)
+        due = None if address in self.corrupt else self.entity.due(slot.state)
         if due is not None and due != slot.due:
             heapq.heappush(self._timers, (due, address))
         slot.due = due
@@ -99,8 +106,28 @@ class Book:
         self.slots[address] = Slot(state=state, base=True)
 
     def evict(self, address: Address) -> None:
-        """Forget an entity whose record is stored."""
-        self.slots.pop(address, None)
+        """Forget an entity whose record is stored; never one in quarantine."""
+        if address not in self.corrupt:
+            self.slots.pop(address, None)
+
+    # Quarantine
+
+    def condemn(self, address: Address, reason: str) -> None:
+        """Put an entity into quarantine in the state it has; nothing of it is outstanding."""
+        slot = self.slot(address)
+        slot.open, slot.due, slot.base = {}, None, False
+        if address not in self.corrupt:
+            self.unmarked.add(address)
+        self.corrupt[address] = reason
+
+    def absolve(self, address: Address) -> Any:
+        """End a quarantine and return the state that the entity goes on from, None if it is new."""
+        del self.corrupt[address]
+        self.unmarked.discard(address)
+        state = self.slots[address].state
+        if state is None:
+            del self.slots[address]
+        return state
 
     # Time
 
@@ -151,15 +178,35 @@ class Book:
         publications: list[Publish] = []
         for entry in entries:
             address = (entry.tenant, entry.key)
-            slot = self.slot(address)
-            if entry.base is not NOTHING:
-                slot.state = self.entity.state(entry.base, commit.version)
-            for raw in entry.events:
-                publications.extend(self._replay_event(address, raw))
-            self.remember(slot, entry)
-            if slot.state is not None:
-                self.settle(address)
+            before = self.slot(address).state
+            try:
+                publications.extend(self._apply(address, entry, commit.version))
+            except Exception as error:  # noqa: BLE001  one entity must not cost all others
+                self.slot(address).state = before
+                self.condemn(address, reason_of(error))
         self.mark(commit)
+        return publications
+
+    def replay_entry(self, entry: Entry) -> list[Publish]:
+        """Apply an entry of this version that is sound; return what it announced."""
+        return self._apply((entry.tenant, entry.key), entry, self.entity.version)
+
+    def _apply(self, address: Address, entry: Entry, version: int) -> list[Publish]:
+        slot, publications = self.slot(address), list[Publish]()
+        if entry.corrupt is not None:
+            self._replay_verdict(address, entry.corrupt)
+            slot.state = None
+        elif address in self.corrupt:
+            return publications
+        if entry.base is not NOTHING:
+            slot.state = self.entity.state(entry.base, version)
+        for raw in entry.events:
+            publications.extend(self._replay_event(address, raw))
+        self.remember(slot, entry)
+        if slot.state is not None:
+            self.settle(address)
+        elif entry.corrupt == SKIPPED:
+            del self.slots[address]
         return publications
 
     def _replay_event(self, address: Address, raw: msgspec.Raw) -> Iterable[Publish]:
@@ -168,6 +215,14 @@ class Book:
         after = self.entity.evolve(before, event)
         self.slot(address).state = after
         return self.entity.announce(before, event, after)
+
+    def _replay_verdict(self, address: Address, reason: str) -> None:
+        """Take over what a commit says of an entity: it holds, whatever can be read here."""
+        if reason == SKIPPED:
+            self.corrupt.pop(address, None)
+        else:
+            self.condemn(address, reason)
+        self.unmarked.discard(address)
 
     def mark(self, commit: Commit) -> None:
         """Note the commit that is now the newest."""
@@ -183,6 +238,7 @@ class Book:
                 key=key,
                 state=msgspec.Raw(encode(slot.state)),
                 replies=dict(slot.replies),
+                corrupt=self.corrupt.get((tenant, key), ""),
             )
             for (tenant, key), slot in self.slots.items()
             if not slot.base
@@ -196,7 +252,16 @@ class Book:
         self.n, self.at = snapshot.n, snapshot.at
         for image in snapshot.slots:
             address = (image.tenant, image.key)
-            self.slots[address] = slot = Slot(replies=dict(image.replies))
-            if bytes(image.state) != _NO_STATE:
-                slot.state = self.entity.state(image.state, snapshot.version)
-                self.settle(address)
+            self.slots[address] = Slot(replies=dict(image.replies))
+            if image.corrupt:
+                self.corrupt[address] = image.corrupt
+            try:
+                self._load_state(address, image.state, snapshot.version)
+            except Exception as error:  # noqa: BLE001  one entity must not cost all others
+                self.slots[address].state = None
+                self.condemn(address, reason_of(error))
+
+    def _load_state(self, address: Address, state: msgspec.Raw, version: int) -> None:
+        if bytes(state) != _NO_STATE:
+            self.slots[address].state = self.entity.state(state, version)
+            self.settle(address)

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import anyio
+import structlog
 
 from bus.codec import encode
 from bus.config import Timing
@@ -19,6 +20,8 @@ from bus.shard.fence import Fence
 from bus.shard.turn import Outcome
 from bus.waiting import Wakeup
 from schemas.decision import Publish
+
+log = structlog.get_logger()
 
 RECORD_ROUNDS = 10
 """A record of what has not ended waits so many rounds: mostly its end then comes with it."""
@@ -139,7 +142,12 @@ class Dispatcher:
             if unwritten is None:
                 continue
             state = unwritten.state
-            await self.publish(self._book.entity.record(state), still=self._fence.holds)
+            try:
+                record = self._book.entity.record(state)
+            except Exception as error:  # noqa: BLE001  one record must not stop the shard
+                log.critical("shard.record_raised", key=address[1], error=type(error).__name__)
+                continue
+            await self.publish(record, still=self._fence.holds)
             if self._book.entity.ended(state):
                 self._removable.append((self._outbox.posted, address, state))
         waiting = min((each.first for each in self._unwritten.values()), default=None)

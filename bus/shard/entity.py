@@ -10,6 +10,7 @@ import msgspec
 from bus.codec import Decoder, decode, encode
 from bus.errors import problem
 from schemas.decision import Ask, Decision, Effect, Publish, Work
+from schemas.problems import Problem
 
 Upgrade = Callable[[dict[str, Any]], dict[str, Any]]
 """Turns the plain object of a state of one version into that of the next."""
@@ -42,6 +43,9 @@ class Entity(Generic[S, C, E]):
     entity that never ends goes without, and knows repeats by its state. With ``keeps_journal``
     nothing is ever purged from its journal.
 
+    ``failing`` returns the events that end a state with a problem, for an entity of which nothing
+    more can be read; none where it has ended, or never ends.
+
     ``version`` counts the shapes that ``state_type`` has had, and ``upgrades`` leads from an older
     one to the next, each by its number. A new version is needed when stored states could no longer
     be read or would mean something else. Without an upgrade a shard is rebuilt from its events,
@@ -67,6 +71,7 @@ class Entity(Generic[S, C, E]):
     tick: C
     lost: Callable[[Work], C] | None = None
     answered: Callable[[Ask, bytes], C] = asks_nobody
+    failing: Callable[[S, Problem, datetime], Sequence[E]] = lambda _state, _problem, _now: ()
     observe: Callable[[Publish], None] = lambda _: None
     initial: Callable[[str, str], S | None] = lambda _tenant, _key: None
     keeps_replies: bool = True

@@ -6,7 +6,9 @@ from typing import Any
 
 import msgspec
 
+from bus.shard.book import START
 from bus.shard.entity import Entity
+from bus.shard.quarantine import reason_of
 from schemas.base import Value
 from schemas.decision import Effect, Work
 from schemas.journal import NOTHING, Commit, Entry, SlotImage
@@ -24,7 +26,8 @@ class Moment(Value):
 
     ``sequence`` is the commit's place in the stream, ``n`` its number in the shard. ``kind`` and
     ``command`` are the tag and id of the command; a timer has no id. ``opened`` and ``closed`` are
-    effects; both are empty while the state before is not known.
+    effects; both are empty while the state before is not known. ``corrupt`` says why the entry
+    cannot be read, or put the entity into quarantine; empty, it ended that.
     """
 
     sequence: int
@@ -37,6 +40,7 @@ class Moment(Value):
     opened: list[Outstanding] = []
     closed: list[Outstanding] = []
     reply: msgspec.Raw = NOTHING
+    corrupt: str | None = None
 
 
 class History:
@@ -67,15 +71,20 @@ class History:
     def add(self, sequence: int, commit: Commit, entry: Entry) -> Moment:
         """Apply an entry of this entity, with its events in place, and tell what it came to.
 
-        Raises:
-            ProblemError: ``validation``: it cannot be read.
+        What cannot be read is told with the reason, and leaves the state as it was.
         """
-        if entry.base is not NOTHING:
-            self.state = self._entity.state(entry.base, commit.version)
-        before = self._effects()
-        for raw in entry.events:
-            self._apply(raw)
-        after = self._effects()
+        known, before = self.state, self._effects()
+        try:
+            if entry.base is not NOTHING:
+                self.state = self._entity.state(entry.base, commit.version)
+            before = self._effects()
+            for raw in entry.events:
+                self._apply(raw)
+            after = self._effects()
+        except Exception as error:  # noqa: BLE001  whatever a core raises: the rest is to be shown
+            self.state = known
+            moment = self.unreadable(sequence, commit, reason_of(error))
+            return msgspec.structs.replace(moment, command=entry.command, kind=entry.kind)
         return Moment(
             sequence=sequence,
             n=commit.n,
@@ -87,6 +96,21 @@ class History:
             opened=[_shown(effect) for name, effect in after.items() if name not in before],
             closed=[_shown(effect) for name, effect in before.items() if name not in after],
             reply=entry.reply,
+            corrupt=entry.corrupt,
+        )
+
+    def unreadable(self, sequence: int, commit: Commit | None, reason: str) -> Moment:
+        """Tell of an entry that cannot be read, of a commit that perhaps cannot either."""
+        n, epoch, at = (commit.n, commit.epoch, commit.at) if commit else (0, 0, START)
+        return Moment(
+            sequence=sequence,
+            n=n,
+            epoch=epoch,
+            at=at,
+            command="",
+            kind="unreadable",
+            events=[],
+            corrupt=reason,
         )
 
     def _apply(self, raw: msgspec.Raw) -> None:

@@ -129,6 +129,8 @@ class ShardHost:
 
     def _reconcile(self, tasks: TaskGroup) -> None:
         metrics.SHARDS_OWNED.at(self._entity.name).set(len(self.owned))
+        corrupt = sum(owner.corrupt for owner in self._running.values())
+        metrics.CORRUPT_HERE.at(self._entity.name).set(corrupt)
         wanted = self._wanted()
         for shard in wanted - self._running.keys():
             owner = self._owner(shard)

@@ -25,7 +25,7 @@ from bus.shard.inbox import Inbox
 from bus.shard.open_work import OpenWorkKeeper
 from bus.shard.recovery import Recovered, take_over
 from bus.shard.snapshots import Snapshots
-from bus.shard.turn import Letter, Outcome, take_turn
+from bus.shard.turn import Letter, Outcome, quarantine, take_turn
 from bus.shard.workforce import Workforce
 from bus.subjects import journal_subject, mailbox_subject
 from bus.telemetry import metrics
@@ -67,6 +67,7 @@ class ShardOwner:
         )
         self._stopping = False
         self.serving = False
+        self._unreadable = 0
 
     async def run(self) -> None:
         """Take the shard over, recover it and serve it until ``stop``.
@@ -108,7 +109,14 @@ class ShardOwner:
             backlog=len(self._inbox),
             entities=len(self.book.slots),
             open_work=sum(1 for _ in self.book.open_work()),
+            corrupt=self.corrupt,
+            unreadable=self._unreadable,
         )
+
+    @property
+    def corrupt(self) -> int:
+        """How many entities of the shard are in quarantine, as far as it is read."""
+        return len(self.book.corrupt) if self.serving else 0
 
     def stop(self) -> None:
         """Finish what waits, then end ``run``."""
@@ -116,7 +124,7 @@ class ShardOwner:
         self._inbox.wake()
 
     async def _own(self, recovered: Recovered) -> None:
-        self.book = recovered.book
+        self.book, self._unreadable = recovered.book, recovered.unreadable
         bus, book = self._bus, self.book
         self._fence = Fence(self._journal, self._subject, book.epoch, recovered.sequence)
         async with anyio.create_task_group() as tasks:
@@ -134,6 +142,7 @@ class ShardOwner:
                     if address not in recovered.touched:
                         sends.forgettable(address, state)
                 await sends.repeat(book.n, recovered.publications, recovered.touched)
+                await self._quarantine()
                 tasks.start_soon(keeper.run)
                 tasks.start_soon(asks.run)
                 tasks.start_soon(asks.gather)
@@ -176,6 +185,7 @@ class ShardOwner:
             await self._restore(letters)
             began = time.perf_counter()
             await self._store(take_turn(self.book, letters, now), now)
+            await self._quarantine()
             metrics.TURN_SECONDS.at(self._entity.name).observe(time.perf_counter() - began)
             metrics.TURN_COMMANDS.at(self._entity.name).observe(len(letters))
             self._snapshots.take_if_due(self.book, self._fence.sequence, tasks)
@@ -193,6 +203,18 @@ class ShardOwner:
         self._asker.put(outcome.asked)
         for mail, reason in outcome.crashed:
             await self._lay_aside(mail, reason, now)
+
+    async def _quarantine(self) -> None:
+        """Say in the journal which entities were found corrupt, and lay a letter aside for each."""
+        while self.book.unmarked:
+            now = self._now()
+            outcome = quarantine(self.book, self._shard, now, self._timing.turn_bytes)
+            for entry in outcome.entries:
+                metrics.CORRUPT.at(self._entity.name).inc()
+                log.error(
+                    "shard.entity_corrupt", shard=self._name, key=entry.key, reason=entry.corrupt
+                )
+            await self._store(outcome, now)
 
     async def _append(
         self, entries: Sequence[Entry], now: datetime, assigned: dict[str, str] | None = None

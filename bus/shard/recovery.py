@@ -1,7 +1,11 @@
 """Taking a shard over: first shut the previous owner out, then rebuild the book."""
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, cast
+
+import msgspec
+import structlog
 
 from bus.codec import decode
 from bus.errors import (
@@ -15,8 +19,12 @@ from bus.ports import Blobs, Journal, Stored
 from bus.shard.append import append
 from bus.shard.book import Address, Book
 from bus.shard.entity import Entity
+from bus.shard.quarantine import dead_letter, reason_of
+from bus.shard.salvage import Salvaged, commit_of, read_commit, read_snapshot
 from schemas.decision import Publish
-from schemas.journal import Commit, Entry, Snapshot
+from schemas.journal import Commit, Entry
+
+log = structlog.get_logger()
 
 NEVER = datetime(1970, 1, 1, tzinfo=UTC)
 """Before the first turn of a shard."""
@@ -28,7 +36,8 @@ class Recovered:
     ``sequence`` is the stream sequence of the owner's first commit, ``claim`` that commit as it is
     stored. ``publications`` may be lost, as may the records of the entities at ``touched``.
     ``assigned`` is what the commits say of open items of work: the one worker to which each may
-    have been offered, or none, and the life of the queue at that time.
+    have been offered, or none, and the life of the queue at that time. ``unreadable`` counts the
+    commits of which nothing can be read.
     """
 
     def __init__(self, book: Book, sequence: int) -> None:
@@ -38,6 +47,7 @@ class Recovered:
         self.publications: list[Publish] = []
         self.touched: dict[Address, None] = {}
         self.assigned: dict[str, tuple[str, str]] = {}
+        self.unreadable = 0
 
     def note_assigned(self, commit: Commit) -> None:
         """Remember to whom the work of a commit may have gone."""
@@ -45,7 +55,13 @@ class Recovered:
             self.assigned[item] = (worker, commit.generation)
 
     def forget_closed(self) -> None:
-        """Forget to whom work may have gone that is open no more."""
+        """Forget to whom work may have gone that is open no more, and records of what is lost."""
+        slots, unmarked = self.book.slots, self.book.unmarked
+        self.touched = {
+            address: None
+            for address in self.touched
+            if address not in unmarked and address in slots and slots[address].state is not None
+        }
         still_open = {work.id for _, work in self.book.open_work()}
         self.assigned = {item: to for item, to in self.assigned.items() if item in still_open}
 
@@ -72,7 +88,7 @@ async def take_over(
         StateVersionError: a newer version of the entity has written it; it stays as it is.
     """
     newest = await journal.last(subject)
-    last = _commit_of(subject, newest) if newest else None
+    last = await _last_commit(journal, subject, newest) if newest else None
     if last is not None and last.version > entity.version:
         raise StateVersionError(subject, last.version, entity.version)
     claim = _owner_commit(last, entity.version, process)
@@ -80,6 +96,23 @@ async def take_over(
     recovered = Recovered(Book(entity), sequence)
     await _rebuild(recovered, subject, claim, journal, blobs)
     return recovered
+
+
+async def _last_commit(journal: Journal, subject: str, newest: Stored) -> Commit | None:
+    """Return the newest commit that can be read, numbered as if it were the newest of all.
+
+    Mostly it is. Where nothing can be read of those above it, all are read once to count them.
+    """
+    if (commit := commit_of(newest.data)) is not None:
+        return commit
+    last, above = None, 0
+    async for stored in journal.read(subject, start=1):
+        commit = commit_of(stored.data)
+        last, above = (last, above + 1) if commit is None else (commit, 0)
+    if last is None:
+        return Commit(n=above, epoch=above, turn="", at=NEVER)
+    # Each of them may have been that of a new owner.
+    return msgspec.structs.replace(last, n=last.n + above, epoch=last.epoch + above)
 
 
 def _owner_commit(last: Commit | None, version: int, process: str) -> Commit:
@@ -106,68 +139,95 @@ async def _rebuild(
 ) -> None:
     book = recovered.book
     start = await _load_snapshot(book, subject, claim, blobs)
+    skipped = 0
     async for stored in journal.read(subject, start=start):
         if stored.sequence > recovered.sequence:
             raise FencedError(subject, recovered.sequence)
         if stored.sequence == recovered.sequence:
             recovered.claim = stored
-        commit = _commit_of(subject, stored)
+        found = read_commit(stored.data)
+        if found.commit is None:
+            skipped += 1
+            _condemn_all(book, found.damaged)
+            log.critical("shard.commit_unreadable", subject=subject, sequence=stored.sequence)
+            continue
+        commit = found.commit
         if commit.n <= book.n:
             continue
-        if commit.n != book.n + 1:
+        # Commits of which nothing can be read leave a gap of just as many numbers.
+        if commit.n > book.n + 1 + skipped:
             raise CorruptJournalError(subject, _gap(book, commit, claim))
-        entries = await _fetched(subject, commit, blobs)
-        publications = _replay(book, subject, commit, entries)
-        recovered.note_assigned(commit)
-        if commit.n > claim.settled:
-            recovered.note(entries, publications)
+        recovered.unreadable, skipped = recovered.unreadable + commit.n - book.n - 1, 0
+        await _replay(recovered, subject, found, claim, blobs)
     recovered.forget_closed()
     if book.n != claim.n:
         # Our claim is stored, so a server answered that has not learned of it: it was cut off.
         raise UnavailableError(subject, f"is shown up to commit {book.n}, not {claim.n}")
 
 
+async def _replay(
+    recovered: Recovered, subject: str, found: Salvaged, claim: Commit, blobs: Blobs
+) -> None:
+    book, commit = recovered.book, cast("Commit", found.commit)
+    entries, lost = await all_fetched(commit, blobs)
+    # First: what follows on damage within the commit is not applied either.
+    _condemn_all(book, {**found.damaged, **lost})
+    publications = book.replay(commit, entries)
+    if found.nameless:
+        log.critical("shard.entries_unreadable", subject=subject, commit=commit.n)
+    recovered.note_assigned(commit)
+    if commit.n > claim.settled:
+        name, shard, at = book.entity.name, int(subject.rpartition(".")[2]), commit.at
+        letters = [
+            dead_letter(name, shard, (entry.tenant, entry.key), entry.corrupt, at)
+            for entry in entries
+            if entry.corrupt
+        ]
+        recovered.note(entries, [*publications, *letters])
+
+
+def _condemn_all(book: Book, damaged: Mapping[Address, str]) -> None:
+    for address, reason in damaged.items():
+        book.condemn(address, reason)
+
+
 async def _load_snapshot(book: Book, subject: str, claim: Commit, blobs: Blobs) -> int:
     if claim.snapshot is None:
         return 1
     try:
-        snapshot = decode(Snapshot, await blobs.get(claim.snapshot.blob))
-        if not book.entity.can_read(snapshot.version):
-            return 1
-        book.load(snapshot)
+        data = await blobs.get(claim.snapshot.blob)
+        snapshot, damaged = read_snapshot(data)
     except ProblemError as error:
-        raise CorruptJournalError(subject, f"snapshot: {error}") from error
+        # As long as the journal reaches back to its beginning, nothing is lost without it.
+        log.critical("shard.snapshot_unreadable", subject=subject, error=error.problem.message)
+        return 1
+    if not book.entity.can_read(snapshot.version):
+        return 1
+    book.load(snapshot)
+    _condemn_all(book, damaged)
     return claim.snapshot.sequence
 
 
 def _gap(book: Book, commit: Commit, claim: Commit) -> str:
     if book.n == 0 and claim.snapshot is not None:
         return (
-            f"the state before commit {commit.n} is only in a snapshot of an older version of "
-            f"{book.entity.name}, from which there is no upgrade to version {book.entity.version}"
+            f"the state before commit {commit.n} is only in a snapshot that cannot be read, or of "
+            f"an older version of {book.entity.name}, from which there is no upgrade to version "
+            f"{book.entity.version}"
         )
     return f"commit {commit.n} follows commit {book.n}"
 
 
-def _commit_of(subject: str, stored: Stored) -> Commit:
-    try:
-        return decode(Commit, stored.data)
-    except ProblemError as error:
-        raise CorruptJournalError(subject, f"sequence {stored.sequence}: {error}") from error
-
-
-def _replay(book: Book, subject: str, commit: Commit, entries: list[Entry]) -> list[Publish]:
-    try:
-        return book.replay(commit, entries)
-    except (ProblemError, ValueError) as error:
-        raise CorruptJournalError(subject, f"commit {commit.n}: {error}") from error
-
-
-async def _fetched(subject: str, commit: Commit, blobs: Blobs) -> list[Entry]:
-    try:
-        return [await fetched(entry, blobs) for entry in commit.entries]
-    except ProblemError as error:
-        raise CorruptJournalError(subject, f"commit {commit.n}: {error}") from error
+async def all_fetched(commit: Commit, blobs: Blobs) -> tuple[list[Entry], dict[Address, str]]:
+    """Return the entries with their events in place, and the entities of those that are gone."""
+    entries: list[Entry] = []
+    lost: dict[Address, str] = {}
+    for entry in commit.entries:
+        try:
+            entries.append(await fetched(entry, blobs))
+        except ProblemError as error:
+            lost[entry.tenant, entry.key] = reason_of(error)
+    return entries, lost
 
 
 async def fetched(entry: Entry, blobs: Blobs) -> Entry:

@@ -38,6 +38,8 @@ class ShardRow(Value):
     backlog: int | None = None
     entities: int | None = None
     open_work: int | None = None
+    corrupt: int | None = None
+    unreadable: int | None = None
     commit: int | None = None
     committed_at: datetime | None = None
     snapshot: int | None = None
@@ -159,4 +161,6 @@ def _claimed(stored: ShardRow, process: str, owned: OwnedShard) -> ShardRow:
         backlog=owned.backlog,
         entities=owned.entities,
         open_work=owned.open_work,
+        corrupt=owned.corrupt,
+        unreadable=owned.unreadable,
     )

@@ -11,9 +11,21 @@ from bus.codec import encode
 from bus.errors import ProblemError
 from bus.shard.book import Address, Book, Slot
 from bus.shard.entity import Entity
-from schemas.decision import Ask, Publish, Work
+from bus.shard.quarantine import (
+    dead_letter,
+    mark,
+    reason_of,
+    refusal,
+    skip_entry,
+    skipped,
+    wants_skip,
+)
+from schemas.decision import Ask, Effect, Publish, Work
 from schemas.journal import NOTHING, Entry, Mail
 from schemas.problems import Problem
+
+_MARK_BYTES = 1024
+"""More than what a mark holds besides a state: names, a reason, an ending."""
 
 Reply = str | Callable[[bytes], tuple[str, bytes] | None]
 """Where an answer goes: to a subject, or to somebody in this process, who may then have something
@@ -57,13 +69,53 @@ def take_turn(book: Book, letters: Sequence[Letter], now: datetime) -> Outcome:
         answer = _answer(book, letter.mail, now, outcome)
         if letter.reply and answer is not None:
             outcome.replies.append((letter.reply, answer))
-    for address in outcome.touched:
-        opened, closed = book.settle(address)
+    for address in list(outcome.touched):
+        opened, closed = _settled(book, address, outcome)
         outcome.opened.extend((address, each) for each in opened if isinstance(each, Work))
         outcome.asked.extend((address, each) for each in opened if isinstance(each, Ask))
         outcome.closed.extend(each for each in closed if isinstance(each, Work))
-        outcome.touched[address] = book.slots[address].state
+        if address in outcome.touched:
+            outcome.touched[address] = book.slots[address].state
     return outcome
+
+
+def quarantine(book: Book, shard: int, now: datetime, most: int) -> Outcome:
+    """Return the marks of entities that no commit says are corrupt, of about so many bytes."""
+    outcome, size = Outcome(), 0
+    for address in sorted(book.unmarked):
+        if size > most:
+            break
+        slot = book.slots[address]
+        reason = book.corrupt[address]
+        entry, publications = _marked(book, address, reason, now)
+        size += _MARK_BYTES + len(entry.base)
+        outcome.publications.extend(publications)
+        outcome.entries.append(entry)
+        outcome.publications.append(dead_letter(book.entity.name, shard, address, reason, now))
+        if slot.state is not None:
+            outcome.touched[address] = slot.state
+    return outcome
+
+
+def _marked(
+    book: Book, address: Address, reason: str, now: datetime
+) -> tuple[Entry, list[Publish]]:
+    """Return the mark of an entity, applied; without its state where that cannot be kept."""
+    try:
+        entry = mark(book.entity, address, book.slots[address].state, reason, now)
+        return entry, book.replay_entry(entry)
+    except Exception:  # noqa: BLE001  whatever a core raises must not stop its shard
+        entry = mark(book.entity, address, None, reason, now)
+        return entry, book.replay_entry(entry)
+
+
+def _settled(book: Book, address: Address, outcome: Outcome) -> tuple[list[Effect], list[Effect]]:
+    try:
+        return book.settle(address)
+    except Exception as error:  # noqa: BLE001  whatever a core raises must not stop its shard
+        book.condemn(address, reason_of(error))
+        del outcome.touched[address]
+        return [], []
 
 
 def _answer(book: Book, mail: Mail, now: datetime, outcome: Outcome) -> bytes | None:
@@ -72,10 +124,12 @@ def _answer(book: Book, mail: Mail, now: datetime, outcome: Outcome) -> bytes | 
     known = slot.replies.get(mail.id) if slot is not None else None
     if known is not None:
         return bytes(known.reply) if known.digest == mail.digest else encode(_conflict(mail))
+    if book.corrupt and address in book.corrupt:
+        return _answer_corrupt(book, mail, outcome)
     try:
         command = book.entity.command(mail.body)
     except ProblemError as refused:
-        return encode(refused.problem)
+        return encode(_not_corrupt(mail) if wants_skip(mail.body) else refused.problem)
     try:
         decided = _decide(book.entity, book.state(address), command, now)
     except Exception as error:  # noqa: BLE001  whatever a core raises must not stop its shard
@@ -83,6 +137,18 @@ def _answer(book: Book, mail: Mail, now: datetime, outcome: Outcome) -> bytes | 
     if decided.events:
         _commit(book, mail, command, decided, outcome)
     return decided.reply
+
+
+def _answer_corrupt(book: Book, mail: Mail, outcome: Outcome) -> bytes:
+    """Refuse a command to an entity in quarantine, unless it is the one that ends that."""
+    address = (mail.tenant, mail.key)
+    if not wants_skip(mail.body):
+        return encode(refusal(book.corrupt[address]))
+    state = book.absolve(address)
+    outcome.entries.append(skip_entry(mail, state))
+    if state is not None:
+        outcome.touched[address] = None
+    return encode(skipped(state))
 
 
 def _decide(entity: Entity[Any, Any, Any], state: Any, command: Any, now: datetime) -> _Decided:
@@ -147,6 +213,10 @@ def _entry(
         events=events or [],
         reply=reply,
     )
+
+
+def _not_corrupt(mail: Mail) -> Problem:
+    return Problem(code="conflict", message=f"{mail.key} is not corrupt: there is nothing to skip")
 
 
 def _conflict(mail: Mail) -> Problem:

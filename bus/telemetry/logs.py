@@ -17,6 +17,7 @@ import structlog
 from bus.errors import CallboardError
 from bus.telemetry.context import current
 from bus.telemetry.redaction import redact
+from schemas.printable import printable
 
 Line = MutableMapping[str, Any]
 Level = Literal["debug", "info", "warning", "error"]
@@ -53,7 +54,7 @@ def configure(
             structlog.processors.TimeStamper(fmt="iso", utc=True, key="at"),
             _describe_error,
             _redact,
-            _console(target) if console else _as_json,
+            *((_printable, _console(target)) if console else (_as_json,)),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[level]),
         logger_factory=structlog.PrintLoggerFactory(target),
@@ -115,7 +116,14 @@ def _console(target: TextIO) -> structlog.dev.ConsoleRenderer:
 
 def _as_json(_logger: Any, _method: str, line: Line) -> str:
     first = {"at": line.pop("at", None), "level": line.pop("level", None)}
-    return msgspec.json.encode({**first, **line}).decode()
+    return printable(msgspec.json.encode({**first, **line}).decode())
+
+
+def _printable(_logger: Any, _method: str, line: Line) -> Line:
+    return {
+        name: printable(value, one_line=True) if isinstance(value, str) else value
+        for name, value in line.items()
+    }
 
 
 class _FromLibraries(logging.Handler):

@@ -15,6 +15,8 @@
 | callboard_commit_total | counter | entity, outcome | appends `stored`, or `fenced` off |
 | callboard_shards_owned | gauge | entity | shards this process serves |
 | callboard_recovery_seconds | histogram | entity | taking a shard over |
+| callboard_quarantined_total | counter | entity | entities that could not be read, and ended |
+| callboard_corrupt_entities | gauge | entity | of those, how many are in shards served here |
 | callboard_work_in_flight | gauge | queue | items being worked on |
 | callboard_work_redelivered_total | counter | queue | items that another worker held before |
 | callboard_requests_total | counter | endpoint, code | requests; code `ok` or a problem's |
@@ -130,6 +132,10 @@ TURN_COMMANDS = _histogram(
 COMMITS = _counter("callboard_commit_total", "Appends to a journal", "entity", "outcome")
 SHARDS_OWNED = _gauge("callboard_shards_owned", "Shards this process serves", "entity")
 RECOVERY_SECONDS = _histogram("callboard_recovery_seconds", "Taking a shard over", "entity")
+CORRUPT = _counter("callboard_quarantined_total", "Entities that could not be read", "entity")
+CORRUPT_HERE = _gauge(
+    "callboard_corrupt_entities", "Entities in quarantine in shards served here", "entity"
+)
 
 WORK_IN_FLIGHT = _gauge("callboard_work_in_flight", "Items being worked on", "queue")
 WORK_REDELIVERED = _counter(

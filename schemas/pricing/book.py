@@ -191,7 +191,7 @@ def read_lazily(text: bytes) -> BookText:
 def _read(text: bytes, kind: type[_T]) -> _T:
     try:
         book = msgspec.json.decode(text, type=kind)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
         raise BookError(str(error)) from None
     if book.format != FORMAT:
         raise BookError(f"format {book.format} is not {FORMAT}")

@@ -14,6 +14,9 @@ BOUNDARIES = (
     "bus/connection/subscription.py",
     "bus/runtime",
     "bus/service.py",
+    "bus/shard/book.py",
+    "bus/shard/dispatch.py",
+    "bus/shard/history.py",
     "bus/shard/turn.py",
     "bus/worker.py",
 )

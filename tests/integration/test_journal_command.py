@@ -25,8 +25,12 @@ SUBJECT = journal_subject("execution", 0)
 class Commands:
     """Runs commands against a server."""
 
-    def __init__(self, url: str) -> None:
-        self._environment = {"NATS_URL": url, "CALLBOARD_SHARDS": "1", "CALLBOARD_TENANT": "acme"}
+    def __init__(self, url: str, *, tenant: str = "acme", shards: int = 1) -> None:
+        self._environment = {
+            "NATS_URL": url,
+            "CALLBOARD_SHARDS": str(shards),
+            "CALLBOARD_TENANT": tenant,
+        }
 
     async def run(self, *arguments: str, code: int = 0) -> Result:
         done = await anyio.to_thread.run_sync(self._run, arguments)

@@ -13,6 +13,7 @@ import msgspec
 
 from bus.config.settings import Secret
 from bus.errors import problem
+from schemas import bounds
 from schemas.base import Value
 
 PAGE_SECONDS = 30.0
@@ -99,7 +100,7 @@ def _decoded(path: str, response: httpx.Response, kind: type[B]) -> Page[B]:
     if status != OK:
         raise problem("provider_error", f"{path} answers with status {status}")
     try:
-        return msgspec.json.decode(response.content, type=Page[kind])
+        return bounds.decode(response.content, type=Page[kind])
     except msgspec.DecodeError as error:
         raise problem("provider_error", f"{path} answers in another shape: {error}") from None
 

@@ -13,14 +13,18 @@ import msgspec
 from actors.pricing.adapters import genai, shipped
 from actors.pricing.core.opinion import Table, disputed, plain, regional
 from actors.pricing.core.uplifts import uplifts
+from bus import files
 from bus.errors import problem
+from schemas import bounds
 from schemas.pricing.book import canonical
 from schemas.pricing.overlay import Overlay, laid_over
 from schemas.pricing.prices import Prices
 
 FOLDER = Path(__file__).parent / "overlays"
 
-_table = msgspec.json.Decoder(dict[str, dict[str, Any]], float_hook=Decimal)
+_table: bounds.Decoder[dict[str, dict[str, Any]]] = bounds.Decoder(
+    dict[str, dict[str, Any]], float_hook=Decimal
+)
 
 
 def read_table(path: Path) -> Table:
@@ -30,8 +34,8 @@ def read_table(path: Path) -> Table:
         ProblemError: ``validation``, if this is none.
     """
     try:
-        table = _table.decode(path.read_bytes())
-    except (OSError, msgspec.DecodeError) as error:
+        table = _table.decode(files.read(path))
+    except msgspec.DecodeError as error:
         raise problem("validation", f"{path}: {error}") from None
     table.pop("sample_spec", None)
     return table

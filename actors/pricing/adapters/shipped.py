@@ -12,6 +12,8 @@ from actors.pricing.adapters import genai
 from actors.pricing.core.soundness import unsound
 from bus.codec import convert
 from bus.errors import ProblemError, problem
+from bus.files import read as read_file
+from schemas import bounds
 from schemas.pricing.book import Book
 from schemas.pricing.overlay import Overlay, empty, laid_over
 
@@ -19,7 +21,7 @@ OVERLAYS = files("actors.pricing.adapters") / "overlays"
 LAID_OVER = ("regions.json", "callboard.toml", "disputed.json")
 """What is laid over the compiled book, in this order."""
 
-_json = msgspec.json.Decoder(dict[str, Any], float_hook=Decimal)
+_json: bounds.Decoder[dict[str, Any]] = bounds.Decoder(dict[str, Any], float_hook=Decimal)
 
 SOURCE_BOOK = "source-2025-10"
 
@@ -37,8 +39,8 @@ def read_overlay(path: Path) -> Overlay:
             no price can be.
     """
     try:
-        read = parsed(path.read_text(encoding="utf-8"), path.name)
-    except (OSError, UnicodeDecodeError) as error:
+        read = parsed(read_file(path).decode(), path.name)
+    except UnicodeDecodeError as error:
         raise problem("validation", f"{path}: {error}") from None
     fault = unsound(read)
     if fault is not None:
@@ -50,7 +52,9 @@ def parsed(text: str, name: str) -> Overlay:
     """Read an overlay. Numbers stay decimals, as they are written."""
     try:
         return convert(Overlay, _plain(text, name))
-    except (tomllib.TOMLDecodeError, msgspec.DecodeError) as error:
+    except RecursionError:
+        raise problem("validation", f"{name}: it is nested too deep") from None
+    except (ValueError, msgspec.DecodeError) as error:
         raise problem("validation", f"{name}: {error}") from None
 
 

@@ -5,6 +5,7 @@ id names the request and the attempt, so that it is booked once however often it
 """
 
 from schemas.events import EmbeddedEvent
+from schemas.ids import whole
 from schemas.ledger import Charge, Party, Reference, Settle
 
 STEP = 0
@@ -16,9 +17,10 @@ NOT_PRICED = "it was told before embeddings were priced"
 def reference(event: EmbeddedEvent) -> Reference:
     """Return what the account knows an attempt of a request by."""
     request, _, attempt = event.id.rpartition("-")
-    if not request or not attempt.isdecimal():
+    number = whole(attempt)
+    if not request or number is None:
         return Reference(execution_id=event.id, step=STEP, attempt=1, at=event.at)
-    return Reference(execution_id=request, step=STEP, attempt=int(attempt), at=event.at)
+    return Reference(execution_id=request, step=STEP, attempt=number, at=event.at)
 
 
 def bill(event: EmbeddedEvent) -> Settle:

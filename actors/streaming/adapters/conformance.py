@@ -29,6 +29,7 @@ from actors.streaming.core.conformance import (
 from actors.streaming.core.deltas import Delta, TextDelta
 from actors.streaming.core.faults import ProviderFaultError
 from bus.errors import ProblemError
+from schemas import bounds
 from schemas.embeddings import Embed, Embeddings
 from schemas.llm import GenerateRequest
 from schemas.problems import Problem
@@ -155,7 +156,7 @@ class Conformance:
         posting = Posting(http, self._provider, context, patience=patience)
         try:
             outgoing = await http.endpoint.outgoing(request, context, _STREAM_OPTIONS)
-            body: dict[str, Any] = msgspec.json.decode(outgoing.body)
+            body: dict[str, Any] = bounds.decode(outgoing.body)
             if "stream" not in body:
                 return _ALWAYS_STREAMED
             content = msgspec.json.encode({**body, "stream": False})

@@ -7,7 +7,6 @@ a variable of the environment holds neither spaces nor lines well.
 import hashlib
 from collections import OrderedDict
 from importlib import import_module
-from pathlib import Path
 from typing import Any
 
 import anyio
@@ -24,6 +23,7 @@ from actors.streaming.core.service_account import (
     signing_input,
     unpacked,
 )
+from bus import files
 from bus.errors import ProblemError, problem
 from bus.ports import Clock
 from bus.secrets import FIELD
@@ -136,8 +136,8 @@ async def _answer(response: httpx.Response) -> bytes:
 
 async def _read(path: str) -> bytes:
     try:
-        return await anyio.Path(Path(path)).read_bytes()
-    except OSError:
+        return await anyio.to_thread.run_sync(files.read, path)
+    except ProblemError:
         reason = "The service account's key file cannot be read."
         raise problem("unauthorized", reason, field=FIELD) from None
 

@@ -25,6 +25,7 @@ from actors.streaming.core.resilience.health import Line
 from actors.streaming.core.resilience.routes import keyed, keys_for
 from actors.streaming.core.safety.windows import Window, Windows
 from bus.errors import ProblemError
+from schemas import bounds
 from schemas.ids import TenantId
 from schemas.llm import GenerateRequest
 from schemas.problems import Problem
@@ -195,7 +196,7 @@ class Moderator:
         body = {"model": self._wish.model, "input": list(texts)}
         answer = await posting.answer("moderations", body)
         try:
-            return msgspec.json.decode(answer, type=_Judgement)
+            return bounds.decode(answer, type=_Judgement)
         except (msgspec.DecodeError, RecursionError):
             fail_on(answer)
             raise fault("provider_error", "The provider sent no judgement.") from None

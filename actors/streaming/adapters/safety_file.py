@@ -1,12 +1,10 @@
 """The operator's safety rules, which hold for every call of the fleet, whatever an agent says."""
 
 from pathlib import Path
-from typing import Any
-
-import msgspec
 
 from actors.streaming.core.safety.rules import demand_bounds
-from bus.errors import ConfigError
+from bus import files
+from bus.errors import ConfigError, ProblemError
 from schemas.patterns import PatternError
 from schemas.safety import Safety
 
@@ -19,12 +17,11 @@ def load(path: Path) -> Safety:
     Raises:
         ConfigError: the file cannot be read, or holds something else.
     """
-    decode: Any = msgspec.json.decode if path.suffix == ".json" else msgspec.yaml.decode
     try:
-        safety: Safety = decode(path.read_bytes(), type=Safety)
+        safety = files.of(path, Safety)
         demand_bounds(safety.rules)
-    except OSError as error:
-        raise ConfigError(SETTING, f"cannot read {path}: {error.strerror}") from None
-    except (msgspec.DecodeError, PatternError) as error:
+    except ProblemError as error:
+        raise ConfigError(SETTING, error.said()) from None
+    except PatternError as error:
         raise ConfigError(SETTING, f"{path}: {error}") from None
     return safety

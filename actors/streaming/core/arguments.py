@@ -13,12 +13,13 @@ from typing import Any
 import msgspec
 
 from actors.streaming.core.counts import members
+from schemas import bounds
 
 _TRIES = 8
 """Places at which a repetition is looked for; a bound, since each costs a decoding."""
 
 _SPACE = re.compile(r"\s*")
-_decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder()
+_decoder: bounds.Decoder[Any] = bounds.Decoder()
 _scan = JSONDecoder().raw_decode
 
 

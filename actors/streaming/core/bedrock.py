@@ -22,6 +22,7 @@ from actors.streaming.core.faults import (
 )
 from actors.streaming.core.sse import SseEvent, marker
 from actors.streaming.core.wrapping import EitherFraming, as_event
+from schemas import bounds
 
 METRICS = "amazon-bedrock-invocationMetrics"
 """The name of the event with Bedrock's own counts, which it bills, whatever the vendor's are."""
@@ -58,9 +59,9 @@ class _Vendors(msgspec.Struct, frozen=True, gc=False):
     metrics: Any = msgspec.field(name=METRICS, default=None)
 
 
-_chunks = msgspec.json.Decoder(_Chunk)
-_vendors = msgspec.json.Decoder(_Vendors)
-_wrapped = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_chunks = bounds.Decoder(_Chunk)
+_vendors = bounds.Decoder(_Vendors)
+_wrapped = bounds.Decoder(dict[str, msgspec.Raw])
 
 
 class ConverseFraming(EitherFraming[BedrockEvent]):
@@ -156,7 +157,7 @@ def unwrapped(value: bytes) -> Iterator[BedrockEvent]:
         yield BedrockEvent("contentBlockDelta", value)
         return
     if bytes(told.get("output", b"")).strip()[:1] == b"{" and "stopReason" in told:
-        yield from whole(msgspec.json.decode(value))
+        yield from whole(bounds.decode(value))
         return
     for kind, raw in told.items():
         body = bytes(raw)

@@ -10,6 +10,7 @@ from typing import Any, Literal, NamedTuple
 import msgspec
 
 from actors.streaming.core.deltas import Delta, TextDelta
+from schemas import bounds
 from schemas.llm import (
     Answer,
     ChatMessage,
@@ -255,7 +256,7 @@ def _called_twice(seen: Seen) -> str | None:
 
 def _city(call: ToolCall) -> str | None:
     try:
-        arguments: Any = msgspec.json.decode(call.arguments)
+        arguments: Any = bounds.decode(call.arguments)
     except msgspec.DecodeError:
         return "the arguments are no JSON"
     return None if isinstance(arguments, dict) and "city" in arguments else "the city is missing"
@@ -268,7 +269,7 @@ def _thought(seen: Seen) -> str | None:
 
 def _in_form(seen: Seen) -> str | None:
     try:
-        msgspec.json.decode(seen.answer.text, type=_Review)
+        bounds.decode(seen.answer.text, type=_Review)
     except msgspec.DecodeError:
         return "the answer does not keep to the schema"
     return None

@@ -25,6 +25,7 @@ from actors.streaming.core.faults import fail_on
 from actors.streaming.core.fragments import place_of
 from actors.streaming.core.google import model_path
 from actors.streaming.core.vectors import UnreadableError, checked, decoded, ordered
+from schemas import bounds
 from schemas.embeddings import Embed
 from schemas.providers import Azure, Bedrock, Custom, Google, Groq, Ollama, OpenAI, Provider
 from schemas.usage import Usage
@@ -96,7 +97,7 @@ def read(form: Format, batch: Batch, body: bytes) -> Embedded:
         UnreadableError: it is none.
     """
     try:
-        embedded = form.read(msgspec.json.decode(body))
+        embedded = form.read(bounds.decode(body))
         checked(embedded.vectors, len(batch.texts))
     except (UnreadableError, msgspec.DecodeError, RecursionError) as error:
         fail_on(body)

@@ -25,6 +25,8 @@ from actors.streaming.core.failures import (
     REFUSED,
     Kind,
 )
+from schemas import bounds
+from schemas.ids import whole
 from schemas.problems import Problem, ProblemCode
 
 
@@ -37,9 +39,11 @@ class ProviderFaultError(Exception):
 
 
 # An identifier of the provider's: words, or a short number. Keys mix letters and digits.
-_TOKEN = re.compile(r"[A-Za-z]{1,32}(?:[_.-][A-Za-z]{1,32}){0,7}|\d{1,5}")
+_TOKEN = re.compile(r"[A-Za-z]{1,32}(?:[_.-][A-Za-z]{1,32}){0,7}|[0-9]{1,5}")
 
-_DURATION = re.compile(r"(?:(\d+)h)?(?:(\d+)m(?!s))?(?:(\d+(?:\.\d+)?)s)?(?:(\d+(?:\.\d+)?)ms)?")
+_DURATION = re.compile(
+    r"(?:(\d+)h)?(?:(\d+)m(?!s))?(?:(\d+(?:\.\d+)?)s)?(?:(\d+(?:\.\d+)?)ms)?", re.ASCII
+)
 
 _FIRST_ERROR_STATUS = 400
 
@@ -151,7 +155,7 @@ def _kind_in_stream(tokens: dict[str, str | int]) -> Kind:
         return BY_TOKEN[next((token for token in known if token in OVERRULING), known[0])]
     for token in tokens.values():
         # Azure writes the status as a text.
-        number = int(token) if str(token).isdecimal() else 0
+        number = whole(str(token)) or 0
         if _FIRST_ERROR_STATUS <= number <= _LAST_STATUS:
             return _by_status(number)
     return FAILED
@@ -167,7 +171,7 @@ def error_in(body: bytes | str) -> Any:
     Google's may be the only item of a list. Beside a mere sentence the body itself has the codes.
     """
     try:
-        decoded: Any = msgspec.json.decode(body)
+        decoded: Any = bounds.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
     first = next(iter(items(decoded)), decoded)

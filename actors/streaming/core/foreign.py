@@ -6,8 +6,9 @@ from typing import Any
 import msgspec
 
 from actors.streaming.core import counts, surrogates
+from schemas import bounds
 
-_decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder()
+_decoder: bounds.Decoder[Any] = bounds.Decoder()
 
 
 def is_foreign(data: str, known: Collection[str], deltas: Collection[str] = ()) -> bool:

@@ -11,6 +11,7 @@ import msgspec
 from actors.streaming.core.conformance import Finding, Verdict
 from actors.streaming.core.counts import members
 from actors.streaming.core.under_success import error_of
+from schemas import bounds
 from schemas.embeddings import Embeddings
 from schemas.problems import Problem
 from schemas.providers import Provider, Scripted
@@ -30,7 +31,7 @@ def unstreamed(body: bytes) -> Finding:
     if body.lstrip().startswith((b"data:", b"event:", b":")):
         return Finding("unstreamed", "failed", "it is a stream all the same")
     try:
-        answer: Any = msgspec.json.decode(body)
+        answer: Any = bounds.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return Finding("unstreamed", "failed", "it is no JSON")
     if error_of(answer) is not None:

@@ -13,6 +13,7 @@ from typing import Any, cast
 import msgspec
 
 from actors.streaming.core.deltas import Delta, TextDelta
+from schemas import bounds
 from schemas.ids import ExecutionId
 from schemas.lifecycle import Deltas
 from schemas.llm import ToolCall
@@ -101,6 +102,6 @@ class Sequencer:
 
 def _parsed(arguments: str) -> Any:
     try:
-        return msgspec.json.decode(arguments)
+        return bounds.decode(arguments)
     except (msgspec.DecodeError, RecursionError):
         return arguments

@@ -12,6 +12,9 @@ from urllib.parse import urlencode
 
 import msgspec
 
+from schemas import bounds
+from schemas.ids import END
+
 SCOPE = "https://www.googleapis.com/auth/cloud-platform"
 TOKEN_URI = "https://oauth2.googleapis.com/token"
 GRANT = "urn:ietf:params:oauth:grant-type:jwt-bearer"
@@ -48,12 +51,12 @@ class AccessToken(NamedTuple):
 class _Granted(msgspec.Struct, frozen=True):
     """A token endpoint's answer."""
 
-    access_token: Annotated[str, msgspec.Meta(pattern=r"^[\x21-\x7e]+$", max_length=16_384)]
+    access_token: Annotated[str, msgspec.Meta(pattern=r"^[\x21-\x7e]+" + END, max_length=16_384)]
     expires_in: Annotated[int, msgspec.Meta(ge=0, le=86_400)] = int(LIFETIME.total_seconds())
 
 
-_accounts = msgspec.json.Decoder(ServiceAccount)
-_grants = msgspec.json.Decoder(_Granted)
+_accounts = bounds.Decoder(ServiceAccount)
+_grants = bounds.Decoder(_Granted)
 
 
 def read_account(key_file: bytes) -> ServiceAccount | None:

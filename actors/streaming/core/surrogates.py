@@ -9,6 +9,8 @@ from typing import TypeVar
 
 import msgspec
 
+from schemas import bounds
+
 T = TypeVar("T")
 
 MAX_REPAIRED_CHARACTERS = 256 * 1024
@@ -20,7 +22,7 @@ _ESCAPE = re.compile(
 )
 
 
-def decode(decoder: msgspec.json.Decoder[T], data: str) -> T:
+def decode(decoder: bounds.Decoder[T], data: str) -> T:
     """Decode, repairing halves of characters where there are some.
 
     Raises:

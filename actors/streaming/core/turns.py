@@ -11,6 +11,7 @@ import msgspec
 
 from actors.streaming.core.counts import members
 from actors.streaming.core.reader import Place
+from schemas import bounds
 from schemas.llm import ChatMessage, ProviderBlock, ToolCall, Wire
 
 
@@ -76,7 +77,7 @@ def with_tool_names(messages: Iterable[ChatMessage]) -> Iterator[tuple[ChatMessa
 def arguments(call: ToolCall) -> dict[str, Any]:
     """Return a call's arguments as the object that formats want. Malformed ones become a member."""
     try:
-        decoded = msgspec.json.decode(call.arguments or "{}")
+        decoded = bounds.decode(call.arguments or "{}")
     except (msgspec.DecodeError, RecursionError):
         decoded = None
     if isinstance(decoded, dict):

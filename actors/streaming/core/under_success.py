@@ -19,6 +19,7 @@ import msgspec
 
 from actors.streaming.core.counts import items, members
 from actors.streaming.core.failures import BASE_RESP
+from schemas import bounds
 
 _FINE = frozenset({"", "ok", "success", "succeeded", "successful", "none", "null", "false"})
 _FAILED = frozenset({"error", "failed", "failure", "fail"})
@@ -37,7 +38,7 @@ def told(text: str | bytes) -> Any:
     What is returned is for ``failure_in_stream``.
     """
     try:
-        decoded: Any = msgspec.json.decode(text)
+        decoded: Any = bounds.decode(text)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
     return error_of(next(iter(items(decoded)), decoded))

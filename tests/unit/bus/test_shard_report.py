@@ -38,6 +38,8 @@ def test_an_owned_shard_shows_its_owner_and_how_far_it_has_come():
             backlog=4,
             entities=7,
             open_work=2,
+            corrupt=0,
+            unreadable=0,
             commit=25,
             committed_at=AT,
             snapshot=20,

@@ -20,14 +20,14 @@ NOW = datetime(2026, 1, 2, tzinfo=UTC)
 
 def test_a_yaml_file_may_hold_several_agents_and_empty_documents():
     text = "id: one\nname: One\n---\n---\nid: two\n"
-    assert list(definitions(text, is_json=False)) == [
+    assert list(definitions(text.encode(), is_json=False)) == [
         ApplyAgent(id="one", name="One"),
         ApplyAgent(id="two"),
     ]
 
 
 def test_a_json_file_holds_one_agent():
-    assert list(definitions('{"id": "one"}', is_json=True)) == [ApplyAgent(id="one")]
+    assert list(definitions(b'{"id": "one"}', is_json=True)) == [ApplyAgent(id="one")]
 
 
 @pytest.mark.parametrize(
@@ -43,7 +43,7 @@ def test_a_json_file_holds_one_agent():
 )
 def test_a_wrong_definition_is_refused_by_its_field(text: str, is_json: bool, field: str | None):
     with pytest.raises(ProblemError) as refused:
-        list(definitions(text, is_json=is_json))
+        list(definitions(text.encode(), is_json=is_json))
     assert (refused.value.problem.code, refused.value.problem.field) == ("validation", field)
 
 

@@ -6,8 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actors.streaming.core.surrogates import decode
+from schemas import bounds
 
-DECODER = msgspec.json.Decoder(str)
+DECODER = bounds.Decoder(str)
 
 
 @pytest.mark.parametrize(

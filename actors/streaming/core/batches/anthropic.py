@@ -21,6 +21,7 @@ from actors.streaming.core.batches.form import (
 )
 from actors.streaming.core.counts import members
 from actors.streaming.core.faults import failure_in_stream
+from schemas import bounds
 from schemas.problems import Problem
 
 
@@ -37,6 +38,9 @@ class _AnthropicResult(msgspec.Struct):
 class _AnthropicLine(msgspec.Struct):
     custom_id: str
     result: _AnthropicResult
+
+
+_lines = bounds.Decoder(_AnthropicLine)
 
 
 class AnthropicBatches(NamedTuple):
@@ -77,7 +81,7 @@ class AnthropicBatches(NamedTuple):
     def read_line(self, line: bytes) -> tuple[str, bytes | Problem] | None:
         """See ``BatchForm.read_line``."""
         try:
-            found = msgspec.json.decode(line, type=_AnthropicLine)
+            found = _lines.decode(line)
         except (msgspec.DecodeError, RecursionError):
             return None
         return found.custom_id, _anthropic_outcome(found.result)

@@ -6,6 +6,7 @@ from typing import Any, Final, Literal, NamedTuple, Protocol, TypeVar
 import msgspec
 
 from actors.streaming.core.faults import fault
+from schemas import bounds
 from schemas.problems import Problem
 
 T = TypeVar("T")
@@ -125,11 +126,12 @@ def decoded(kind: type[T], body: bytes) -> T:
         ProviderFaultError: ``provider_error``, it has another shape.
     """
     try:
-        return msgspec.json.decode(body, type=kind)
+        found: T = bounds.decode(body, type=kind)
     except (msgspec.DecodeError, RecursionError):
         raise fault(
             "provider_error", "The provider's batch API answered in another form."
         ) from None
+    return found
 
 
 class Named(msgspec.Struct):

@@ -20,6 +20,7 @@ from actors.streaming.core.batches.form import (
 )
 from actors.streaming.core.counts import members
 from actors.streaming.core.faults import failure_in_stream, refusal
+from schemas import bounds
 from schemas.problems import Problem
 
 _SUCCESS = 200
@@ -45,6 +46,9 @@ class _OpenAILine(msgspec.Struct):
     custom_id: str
     response: _OpenAIResponse | None = None
     error: Any = None
+
+
+_lines = bounds.Decoder(_OpenAILine)
 
 
 class OpenAIBatches(NamedTuple):
@@ -103,7 +107,7 @@ class OpenAIBatches(NamedTuple):
     def read_line(self, line: bytes) -> tuple[str, bytes | Problem] | None:
         """See ``BatchForm.read_line``."""
         try:
-            found = msgspec.json.decode(line, type=_OpenAILine)
+            found = _lines.decode(line)
         except (msgspec.DecodeError, RecursionError):
             return None
         return found.custom_id, _openai_outcome(found)

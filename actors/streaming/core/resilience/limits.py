@@ -14,10 +14,13 @@ from datetime import datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import Literal, NamedTuple
 
+from schemas.ids import whole
+
 What = Literal["requests", "tokens"]
 
-_DURATION = re.compile(r"(?:(\d+)h)?(?:(\d+)m(?!s))?(?:(\d+(?:\.\d+)?)s)?(?:(\d+(?:\.\d+)?)ms)?")
-_COUNT = re.compile(r"[0-9]{1,18}\Z")
+_DURATION = re.compile(
+    r"(?:(\d+)h)?(?:(\d+)m(?!s))?(?:(\d+(?:\.\d+)?)s)?(?:(\d+(?:\.\d+)?)ms)?", re.ASCII
+)
 _LONGEST_RESET = 86_400.0
 
 # Anthropic counts input and output apart; what a call needs of either is at most all it needs.
@@ -44,8 +47,9 @@ def announced(headers: Mapping[str, str]) -> Iterator[Announced]:
         remaining = headers.get(template.format("remaining"), "")
         reset = headers.get(template.format("reset"), "")
         seconds = duration(reset) if form == "duration" else _until(reset, headers.get("date"))
-        if _COUNT.match(remaining) and seconds is not None:
-            yield Announced(what, int(remaining), min(max(seconds, 0.0), _LONGEST_RESET))
+        left = whole(remaining)
+        if left is not None and seconds is not None:
+            yield Announced(what, left, min(max(seconds, 0.0), _LONGEST_RESET))
 
 
 def duration(text: str) -> float | None:

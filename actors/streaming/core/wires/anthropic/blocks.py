@@ -6,6 +6,7 @@ import msgspec
 
 from actors.streaming.core.reader import Place
 from actors.streaming.core.wires.anthropic.events import DeltaPart
+from schemas import bounds
 
 _WHOLE = ("signature", "content", "encrypted_content")
 """What comes in one piece: a signature of thinking, and what a compaction has made."""
@@ -51,7 +52,7 @@ class GrowingBlock:
     @property
     def takes_input(self) -> bool:
         """Whether the input of a tool can belong to the block: to a tool of the provider's."""
-        return self._raw.get("type") not in _THOUGHTS
+        return str(self._raw.get("type")) not in _THOUGHTS
 
     @property
     def is_kept(self) -> bool:
@@ -80,6 +81,6 @@ class GrowingBlock:
             return self._raw
         text = "".join(self._json)
         try:
-            return self._raw | {"input": msgspec.json.decode(text)}
+            return self._raw | {"input": bounds.decode(text)}
         except (msgspec.DecodeError, RecursionError):
             return self._raw | {"input": text}

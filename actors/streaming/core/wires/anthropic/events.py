@@ -5,6 +5,7 @@ from typing import Any
 import msgspec
 
 from actors.streaming.core import surrogates
+from schemas import bounds
 
 
 class MessagePart(msgspec.Struct, frozen=True):
@@ -43,7 +44,7 @@ class Event(msgspec.Struct, frozen=True):
     base_resp: Any = None
 
 
-_decoder = msgspec.json.Decoder(Event)
+_decoder = bounds.Decoder(Event)
 
 
 def decode(data: str) -> Event:

@@ -28,6 +28,7 @@ from actors.streaming.core.wires.anthropic.blocks import GrowingBlock, kind_of, 
 from actors.streaming.core.wires.anthropic.events import DeltaPart, Event, MessagePart, decode
 from actors.streaming.core.wires.anthropic.whole import events as events_of
 from actors.streaming.core.wrapping import event_framing
+from schemas import bounds
 from schemas.llm import GenerateRequest
 from schemas.problems import Problem
 from schemas.usage import Quality, Usage
@@ -90,7 +91,7 @@ class MessagesReader(Reader[SseEvent]):
     def _whole(self, event: SseEvent) -> None:
         """Read a message that the server has not streamed."""
         try:
-            for read in events_of(counts.members(msgspec.json.decode(event.data))):
+            for read in events_of(counts.members(bounds.decode(event.data))):
                 self._read(read, "")
         except (msgspec.DecodeError, RecursionError):
             raise GarbledError(GARBLED) from None

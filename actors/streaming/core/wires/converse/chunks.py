@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from actors.streaming.core import surrogates
+from schemas import bounds
 
 
 class ReasoningPart(msgspec.Struct, frozen=True, gc=False, rename="camel"):
@@ -72,7 +73,7 @@ class Body(msgspec.Struct, frozen=True, rename="camel"):
     base_resp: Any = msgspec.field(name="base_resp", default=None)
 
 
-_decoder = msgspec.json.Decoder(Body)
+_decoder = bounds.Decoder(Body)
 
 
 def decode(body: bytes) -> Body:

@@ -5,6 +5,7 @@ from typing import Any
 import msgspec
 
 from actors.streaming.core import surrogates
+from schemas import bounds
 
 
 class PartialArgument(msgspec.Struct, frozen=True, gc=False, rename="camel"):
@@ -86,7 +87,7 @@ class Chunk(msgspec.Struct, frozen=True, rename="camel"):
     base_resp: Any = msgspec.field(name="base_resp", default=None)
 
 
-_decoder = msgspec.json.Decoder(Chunk)
+_decoder = bounds.Decoder(Chunk)
 
 
 def decode(data: str) -> Chunk:

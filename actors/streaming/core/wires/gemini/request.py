@@ -17,6 +17,7 @@ from actors.streaming.core.turns import (
     under,
     with_tool_names,
 )
+from schemas import bounds
 from schemas.llm import (
     ChatMessage,
     ContentPart,
@@ -194,7 +195,7 @@ def _call(call: ToolCall) -> dict[str, Any]:
 def _response(message: ChatMessage, tool: str) -> dict[str, Any]:
     """Write a tool's result, which must be an object."""
     try:
-        result = msgspec.json.decode(message.text)
+        result = bounds.decode(message.text)
     except (msgspec.DecodeError, RecursionError):
         result = message.text
     if message.is_error:

@@ -5,6 +5,7 @@ from typing import Any
 import msgspec
 
 from actors.streaming.core import surrogates
+from schemas import bounds
 
 Count = Any
 """What is no count is passed over and costs no text, so it may be anything."""
@@ -56,7 +57,7 @@ class Line(msgspec.Struct, frozen=True):
     eval_duration: Count = None
 
 
-_decoder = msgspec.json.Decoder(Line)
+_decoder = bounds.Decoder(Line)
 
 
 def decode(line: bytes) -> Line:

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from actors.streaming.core import surrogates
+from schemas import bounds
 
 
 class FunctionPart(msgspec.Struct, frozen=True, gc=False):
@@ -106,7 +107,7 @@ class Chunk(msgspec.Struct, frozen=True, gc=False):
     x_groq: GroqPart | None = None
 
 
-_decoder = msgspec.json.Decoder(Chunk)
+_decoder = bounds.Decoder(Chunk)
 
 
 def decode(data: str) -> Chunk:

@@ -5,6 +5,7 @@ from typing import Any
 import msgspec
 
 from actors.streaming.core import surrogates
+from schemas import bounds
 
 PHASE = "phase"
 """Newer models say of each message whether it is a comment or the answer, and want that back."""
@@ -57,8 +58,8 @@ class Event(msgspec.Struct, frozen=True):
     base_resp: Any = None
 
 
-_decoder = msgspec.json.Decoder(Event)
-_responses = msgspec.json.Decoder(ResponsePart)
+_decoder = bounds.Decoder(Event)
+_responses = bounds.Decoder(ResponsePart)
 
 
 def decode(data: str) -> Event:

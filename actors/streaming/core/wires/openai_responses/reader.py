@@ -31,6 +31,7 @@ from actors.streaming.core.wires.openai_responses.events import (
 )
 from actors.streaming.core.wires.openai_responses.items import Items
 from actors.streaming.core.wrapping import event_framing
+from schemas import bounds
 from schemas.llm import FinishReason, GenerateRequest
 from schemas.problems import Problem
 from schemas.usage import Quality, Usage
@@ -205,7 +206,7 @@ class ResponsesReader(Reader[SseEvent]):
         if serial not in self._places:
             self._weigh(_FRAME)
             self._places[serial] = self._place()
-        if item.get("type") in _CALLS:
+        if _kind(item) in _CALLS:
             call_id = identifier(item.get("call_id")) or identifier(item.get("id"))
             self._call(serial, call_id, identifier(item.get("name")))
         return serial
@@ -239,7 +240,7 @@ class ResponsesReader(Reader[SseEvent]):
 
     def _settle(self, index: Index, item: dict[str, Any]) -> None:
         """Take an item whole: what it says of a call replaces what came in pieces."""
-        kind = str(item.get("type") or "")
+        kind = _kind(item)
         serial = self._begin(index, item, ends=True)
         if kind in _CALLS:
             call, arguments = self._open_calls[serial], item.get(_CALLS[kind])
@@ -285,11 +286,17 @@ class ResponsesReader(Reader[SseEvent]):
         """Read the items of a server that sends them, or its calls, only at the end."""
         if self._is_itemized and (len(self._calls) or b"_call" not in bytes(output)):
             return
-        items: Any = msgspec.json.decode(output) if bytes(output) else []
+        items: Any = bounds.decode(output) if bytes(output) else []
         is_new = not self._is_itemized
         for index, item in enumerate(map(counts.members, counts.items(items))):
-            if is_new or item.get("type") in _CALLS:
+            if is_new or _kind(item) in _CALLS:
                 self._settle(index, item)
+
+
+def _kind(item: Mapping[str, Any]) -> str:
+    """Return the type of an item; whatever is no text is none."""
+    kind = item.get("type")
+    return kind if isinstance(kind, str) else ""
 
 
 def _call_kind(event_kind: str) -> str:

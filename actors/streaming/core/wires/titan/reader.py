@@ -16,6 +16,7 @@ from actors.streaming.core.finish_words import is_word
 from actors.streaming.core.reader import GarbledError, Reader
 from actors.streaming.core.reckoning import Shape
 from actors.streaming.core.sse import SseEvent
+from schemas import bounds
 from schemas.llm import GenerateRequest
 from schemas.problems import Problem
 from schemas.usage import Quality, Usage
@@ -44,7 +45,7 @@ class Chunk(msgspec.Struct, frozen=True, rename="camel"):
     base_resp: Any = msgspec.field(name="base_resp", default=None)
 
 
-_decoder = msgspec.json.Decoder(Chunk)
+_decoder = bounds.Decoder(Chunk)
 
 
 class TitanReader(Reader[SseEvent]):

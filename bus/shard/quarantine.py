@@ -1,0 +1,110 @@
+"""Entities that cannot be read: they end, and an operator can let them go on. Pure.
+
+An entity whose entry cannot be applied keeps the state before it, and takes no more commands. A
+commit says so once (``Entry.corrupt``), so that every later owner and snapshot knows it, whatever
+it can read itself; a letter is laid aside with it. Skipping the damage is a commit as well.
+"""
+
+import re
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from bus.codec import decode, encode
+from bus.errors import ProblemError
+from bus.shard.entity import Entity
+from bus.subjects import mailbox_subject
+from schemas.decision import Publish
+from schemas.fleet import DeadLetter
+from schemas.journal import NOTHING, CorruptSkipped, Entry, Mail, SkipCorrupt
+from schemas.problems import Problem
+
+SKIPPED = ""
+"""Stands in ``Entry.corrupt`` where the damage was skipped."""
+
+MAX_REASON = 200
+
+_QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"")
+"""A value that the decoder repeats: it may be of a prompt or an answer."""
+
+Address = tuple[str, str]
+
+
+def reason_of(error: Exception) -> str:
+    """Say why an entry cannot be applied, without what is in it."""
+    if isinstance(error, ProblemError):
+        return _QUOTED.sub("…", error.said())[:MAX_REASON]
+    return f"{type(error).__name__} in applying it"
+
+
+def refusal(reason: str) -> Problem:
+    """Return the answer to every command for an entity in quarantine."""
+    message = f"what is stored of this cannot be read ({reason}); an operator must look at it"
+    return Problem(code="corrupt", message=message)
+
+
+def mark(
+    entity: Entity[Any, Any, Any], address: Address, state: Any, reason: str, now: datetime
+) -> Entry:
+    """Return the entry that puts an entity into quarantine, and ends it if it can be ended."""
+    tenant, key = address
+    base = _encoded(state)
+    ending: Sequence[Any] = () if state is None else entity.failing(state, refusal(reason), now)
+    events = [msgspec.Raw(encode(event)) for event in ending]
+    return Entry(
+        tenant=tenant, key=key, command="", kind="corrupt", base=base, events=events, corrupt=reason
+    )
+
+
+def skip_entry(mail: Mail, state: Any) -> Entry:
+    """Return the entry that ends a quarantine: the entity goes on from ``state``."""
+    return Entry(
+        tenant=mail.tenant,
+        key=mail.key,
+        command=mail.id,
+        kind="skip_corrupt",
+        base=_encoded(state),
+        corrupt=SKIPPED,
+    )
+
+
+def skipped(state: Any) -> CorruptSkipped:
+    """Return the answer to who has ended a quarantine."""
+    return CorruptSkipped(anew=state is None)
+
+
+def wants_skip(body: msgspec.Raw) -> bool:
+    """Say whether a command is the operator's, to skip the damage of an entity."""
+    try:
+        decode(SkipCorrupt, body)
+    except ProblemError:
+        return False
+    return True
+
+
+def skip_mail(id: str, address: Address) -> Mail:  # noqa: A002  it is one
+    """Return the command that ends a quarantine."""
+    tenant, key = address
+    return Mail(id=id, tenant=tenant, key=key, body=msgspec.Raw(encode(SkipCorrupt())))
+
+
+def dead_letter(entity: str, shard: int, address: Address, reason: str, at: datetime) -> Publish:
+    """Return the dead letter of a quarantine; handed in again, it skips the damage."""
+    tenant, key = address
+    name = f"corrupt.{entity}.{tenant}.{key}"
+    body = DeadLetter(
+        id=name,
+        subject=mailbox_subject(entity, shard),
+        reason=f"{entity} {key} of {tenant} is corrupt: {reason}",
+        at=at,
+        deliveries=1,
+        body=encode(skip_mail("", address)).decode(),
+    )
+    stamp = f"{at.timestamp():.6f}"
+    return Publish(subject=f"_cb.dead.corrupt.{entity}", body=body, id=f"{name}.{stamp}")
+
+
+def _encoded(state: Any) -> msgspec.Raw:
+    return NOTHING if state is None else msgspec.Raw(encode(state))
