@@ -63,6 +63,8 @@ async def run() -> None:
         ):
             config, index = settings(process.config), ExecutionIndex()
             reader, host = StreamReader(bus.nats), hosting(process, config)
+            streams = Streams(reader.read_batch)
+            bus.nats.on_reconnect(streams.forget)
             terms = KnownTerms(process.name, usual_restrictions(process.config))
             accounts = RecordFollower(
                 ACCOUNT_RECORD, terms.observe, bus.transport, reader.read_subject
@@ -76,7 +78,7 @@ async def run() -> None:
                 Stores(
                     definitions=definitions,
                     conversations=Conversations(reader.read_subject, reader.last_of_each),
-                    streams=Streams(reader.read_subject),
+                    streams=streams,
                     executions=index,
                 ),
                 Purse(terms, in_force, accounts.loaded, bus.clock, config.manner),
