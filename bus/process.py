@@ -17,6 +17,7 @@ import structlog
 from bus.config import Config, Timing, load
 from bus.connection import Address
 from bus.errors import CallboardError, ConfigError
+from bus.fairness import Quotas
 from bus.health import listening
 from bus.ids import new_id
 from bus.jetstream import NatsBus, open_bus
@@ -73,6 +74,7 @@ class Process:
         self.actor = actor
         self.name = f"{actor}-{new_id()}"
         self.config = config
+        self.quotas = Quotas.load(config)
         self.bus = bus
         self.timing = timing
         self.load = Load()
@@ -132,6 +134,7 @@ async def opened(
         more_streams=more_streams,
         durability=config.durability,
         timing=timing,
+        apart=True,
     ) as bus:
         process = Process(actor, entities, config, bus, timing)
         stop = start(config, actor=actor, process=process.name)

@@ -135,11 +135,11 @@ def parts(
 ) -> list[Part]:
     """Return what runs in an agents process, in the order of starting."""
     bus, timing = process.bus, process.timing
-    service = Service("agents", agents.endpoints(), bus)
+    service = Service("agents", agents.endpoints(), bus, process.quotas)
     submissions = Submissions("agents", agents.endpoints(), bus, timing)
 
     async def serve() -> None:
-        await service.run(bus.nats.client)
+        await service.run(bus.public.client)
 
     return [
         Part(name="records", run=follower.run, missing=follower.missing),

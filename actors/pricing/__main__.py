@@ -112,10 +112,10 @@ def parts(
     handlers: Sequence[Handler],
 ) -> list[Part]:
     """Return what runs in a pricing process, in the order of starting."""
-    service = Service("pricing", endpoints(*handlers), process.bus)
+    service = Service("pricing", endpoints(*handlers), process.bus, process.quotas)
 
     async def serve() -> None:
-        await service.run(process.bus.nats.client)
+        await service.run(process.bus.public.client)
 
     def not_read() -> str | None:
         return None if watch.fresh else "the rate book in force is not known"

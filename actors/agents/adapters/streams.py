@@ -16,9 +16,9 @@ from actors.agents.adapters.conversations import ReadSubject
 from actors.agents.core.positions import Positions
 from bus.codec import decode
 from bus.errors import ProblemError
+from bus.fairness import Turnstile
 from bus.ports import Stored
 from bus.subjects import fill
-from bus.turnstile import Turnstile
 from schemas.base import Value
 from schemas.executions import ENDED, ExecutionRecord
 from schemas.problems import Problem
