@@ -41,7 +41,7 @@ ANSWERABLE = ("_INBOX.", "_R_.")
 AT_ONCE = 4096
 """Requests that one process works on at once; above it they wait for their tenant's turn."""
 
-AT_ONCE_EACH = 256
+AT_ONCE_EACH = 64
 """Those of one tenant: it gains nothing from more, and the others go in between."""
 
 LARGE_BYTES = 1024**2
