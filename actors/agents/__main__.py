@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from actors.agents.actor import Agents, Stores, execution_entity
+from actors.agents.adapters.admission import Admission
 from actors.agents.adapters.conversations import Conversations
 from actors.agents.adapters.definitions import opened as opened_definitions
 from actors.agents.adapters.purse import Purse
@@ -58,7 +59,7 @@ async def run() -> None:
         bus, in_force = process.bus, PricesInForce()
         bucket = NatsBucket(bus.nats, bus.jetstream, BUCKET, AgentDefinition)
         async with (
-            opened_definitions(bucket, bus.clock) as definitions,
+            opened_definitions(bucket, bus.clock, process.quotas) as definitions,
             in_force.following(open_books(bus.nats, bus.jetstream)),
         ):
             config, index = settings(process.config), ExecutionIndex()
@@ -82,6 +83,7 @@ async def run() -> None:
                     executions=index,
                 ),
                 Purse(terms, in_force, accounts.loaded, bus.clock, config.manner),
+                Admission(index, process.quotas, bus.clock),
             )
             follower = RecordFollower(
                 RECORD_SUBJECT, observing(index), bus.transport, reader.read_subject
@@ -108,7 +110,7 @@ def observing(index: ExecutionIndex) -> Callable[[bytes], None]:
     def observe(data: bytes) -> None:
         record = decode(ExecutionRecord, data)
         _, tenant, _ = record.stream.split(".", 2)
-        index.observe(tenant, record)
+        index.observe(tenant, record, len(data))
 
     return observe
 

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from actors.agents.adapters.admission import Admission
 from actors.agents.adapters.conversations import Conversations
 from actors.agents.adapters.definitions import Definitions
 from actors.agents.adapters.purse import Purse
@@ -135,6 +136,7 @@ class Agents:
         owners: Owners,
         stores: Stores,
         purse: Purse,
+        admission: Admission,
     ) -> None:
         self._config = config
         self._bus = bus
@@ -144,6 +146,7 @@ class Agents:
         self._streams = stores.streams
         self._index = stores.executions
         self._purse = purse
+        self._admission = admission
 
     def endpoints(self) -> Sequence[Endpoint]:
         """Return all requests this actor answers."""
@@ -247,6 +250,7 @@ class Agents:
 
     async def _begin(self, wanted: Accept, *, fresh: bool) -> ExecutionHandle:
         origin = wanted.origin
+        self._admission.demand(origin.tenant, origin.execution_id)
         mail = command(
             "accept",
             origin.tenant,
@@ -256,6 +260,7 @@ class Agents:
             fresh=fresh,
         )
         answer = await self._owners.ask(mail, timeout=self._config.request_timeout)
+        self._admission.begun(origin.tenant, origin.execution_id)
         return decode(ExecutionHandle, answer)
 
     async def _request(

@@ -157,7 +157,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         _env("CALLBOARD_QUOTA_AGENTS", "agents of one tenant; a team has dozens"),
     ] = 1000
     quota_versions: Annotated[
-        Count,
+        Annotated[int, msgspec.Meta(ge=2)],
         _env(
             "CALLBOARD_QUOTA_VERSIONS",
             "versions kept of one agent, the newest one included; older ones are dropped, oldest "
@@ -176,18 +176,18 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         Count,
         _env(
             "CALLBOARD_QUOTA_EXECUTIONS",
-            "executions of one tenant that have not ended; each keeps its prompt and its stream. "
-            "Hours of work for one streaming process",
+            "executions of one tenant that have not ended, in the whole fleet; each keeps its "
+            "prompt and its stream. Hours of work for one streaming process",
         ),
     ] = 10_000
     quota_record_bytes: Annotated[
         Count,
         _env(
             "CALLBOARD_QUOTA_RECORD_BYTES",
-            "bytes of the stored records of one tenant: half of what all tenants share, a million "
-            "usual executions",
+            "bytes of the records of one tenant's executions that end within an hour: a quarter of "
+            "what all tenants share, and 800,000 usual executions. Streams and events grow with it",
         ),
-    ] = 2 * 1024**3
+    ] = 1024**3
     otlp_endpoint: Annotated[
         str | None,
         _env(

@@ -9,8 +9,8 @@
 
 from bus.fairness.in_flight import InFlight
 from bus.fairness.line import Line
-from bus.fairness.quotas import Quotas, Terms
+from bus.fairness.quotas import Quotas, Terms, exceeded
 from bus.fairness.turns import Turns, reserved_of
 from bus.fairness.turnstile import Turnstile
 
-__all__ = ["InFlight", "Line", "Quotas", "Terms", "Turns", "Turnstile", "reserved_of"]
+__all__ = ["InFlight", "Line", "Quotas", "Terms", "Turns", "Turnstile", "exceeded", "reserved_of"]

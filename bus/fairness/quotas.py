@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import msgspec
 
 from bus.config import Config
-from bus.errors import ConfigError, ProblemError
+from bus.errors import ConfigError
 from schemas.ids import Token
 from schemas.problems import Problem
 
@@ -20,8 +20,8 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
     """What one tenant may use. The defaults are those of the settings, where each has its reason.
 
     ``requests`` and ``request_bytes`` are those under way in one process, ``executions`` those open
-    in the whole fleet. The others are stored: agents, versions of one agent, bytes of all versions,
-    and bytes of the records of executions.
+    in the whole fleet, ``record_bytes`` those of the records of executions that ended within an
+    hour. The others are stored: agents, versions of one agent, and bytes of all versions.
     """
 
     requests: int
@@ -39,7 +39,7 @@ class _Own(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     requests: Count | None = None
     request_bytes: Count | None = None
     agents: Count | None = None
-    versions: Annotated[int, msgspec.Meta(ge=1, le=2**53)] | None = None
+    versions: Annotated[int, msgspec.Meta(ge=2, le=2**53)] | None = None
     definition_bytes: Count | None = None
     executions: Count | None = None
     record_bytes: Count | None = None
@@ -83,15 +83,13 @@ def usual_terms(config: Config) -> Terms:
     )
 
 
-def exceeded(quota: str, used: int, allowed: int, what: str) -> ProblemError:
-    """Build the refusal of what would exceed a quota. ``what`` names it: "agents"."""
-    return ProblemError(
-        Problem(
-            code="rate_limited",
-            message=f"the tenant would have {used} {what}, {allowed} are allowed",
-            field=quota,
-            details={"quota": quota, "used": used, "allowed": allowed},
-        )
+def exceeded(quota: str, used: int, allowed: int, what: str) -> Problem:
+    """Return the refusal of what would exceed a quota. ``what`` names it: "agents"."""
+    return Problem(
+        code="rate_limited",
+        message=f"the tenant would have {used} {what}, {allowed} are allowed",
+        field=quota,
+        details={"quota": quota, "used": used, "allowed": allowed},
     )
 
 
