@@ -26,6 +26,7 @@ from bus.runtime import Part, Runtime
 from bus.streams.spec import StreamSpec
 from bus.telemetry import metrics
 from bus.telemetry.setup import start
+from bus.usage import Usage
 from schemas.fleet import Alive
 
 log = structlog.get_logger()
@@ -83,11 +84,13 @@ class Process:
         self._port: int | None = None
         self._ready: Callable[[], bool] = lambda: False
         self.membership = Membership(bus.transport, self._alive, timing)
+        self.usage = Usage(self.name, bus.transport)
 
     async def run(self, parts: Sequence[Part]) -> None:
         """Run the parts, with heartbeat and health listener, until a signal has drained them."""
         heartbeat = Part(name="membership", run=self.membership.run, drain=self.membership.leave)
-        runtime = Runtime((heartbeat, *parts), self.timing)
+        usage = Part(name="usage", run=self.usage.run)
+        runtime = Runtime((heartbeat, usage, *parts), self.timing)
         self._ready = lambda: not runtime.missing()
         host, port = self.config.metrics_host, self.config.metrics_port
         async with listening(runtime.missing, host=host, port=port) as self._port:

@@ -240,7 +240,7 @@ class Service:
             self._refuse(endpoint, back, refused)
 
     def _refuse(self, endpoint: Endpoint, back: str, problem: Problem) -> None:
-        metrics.REQUESTS.at(endpoint.name, problem.code).inc()
+        _count(endpoint, problem)
         if back:
             self._transport.tell(back, encode(problem))
         else:
@@ -298,8 +298,7 @@ class Service:
         answer = await self._handled(endpoint, delivery)
         if answer is not None:
             await self._reply(delivery.reply, answer)
-        code = answer.code if isinstance(answer, Problem) else "ok"
-        metrics.REQUESTS.at(endpoint.name, code).inc()
+        _count(endpoint, answer)
         metrics.REQUEST_SECONDS.at(endpoint.name).observe(time.perf_counter() - began)
 
     async def _handled(self, endpoint: Endpoint, delivery: Delivery) -> Message | None:
@@ -352,6 +351,15 @@ async def _heard_out(client: NatsClient, service: Any) -> None:
             await client.stop_interest(subscription)
             while subscription.pending_msgs:
                 await checkpoint()
+
+
+def _count(endpoint: Endpoint, answer: Message | None) -> None:
+    if not isinstance(answer, Problem):
+        metrics.REQUESTS.at(endpoint.name, "ok").inc()
+        return
+    metrics.REQUESTS.at(endpoint.name, answer.code).inc()
+    if quota := answer.details.get("quota"):
+        metrics.QUOTA_REFUSALS.at(str(quota)).inc()
 
 
 def tenant_of(subject: str) -> str:

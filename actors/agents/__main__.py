@@ -70,6 +70,9 @@ async def run() -> None:
             accounts = RecordFollower(
                 ACCOUNT_RECORD, terms.observe, bus.transport, reader.read_subject
             )
+            admission = Admission(index, process.quotas, bus.clock)
+            process.usage.add(definitions.uses)
+            process.usage.add(admission.uses)
             agents = Agents(
                 config,
                 bus,
@@ -83,7 +86,7 @@ async def run() -> None:
                     executions=index,
                 ),
                 Purse(terms, in_force, accounts.loaded, bus.clock, config.manner),
-                Admission(index, process.quotas, bus.clock),
+                admission,
             )
             follower = RecordFollower(
                 RECORD_SUBJECT, observing(index), bus.transport, reader.read_subject
@@ -138,6 +141,7 @@ def parts(
     """Return what runs in an agents process, in the order of starting."""
     bus, timing = process.bus, process.timing
     service = Service("agents", agents.endpoints(), bus, process.quotas)
+    process.usage.add(service.load.uses)
     submissions = Submissions("agents", agents.endpoints(), bus, timing)
 
     async def serve() -> None:

@@ -1,7 +1,7 @@
 """What ``callboard doctor`` checks: the bus, the streams, the processes."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from math import inf
 from typing import NamedTuple
 
@@ -18,7 +18,15 @@ from bus.server.embedded import OLDEST_VERSION
 from bus.streams.api import STREAM_NOT_FOUND, JetStream, JetStreamError
 from bus.streams.provision import ESSENTIAL, differences
 from bus.streams.spec import BILLS, StreamSpec, stream_specs
-from schemas.fleet import HEARTBEAT_SUBJECT, PROVIDERS_SUBJECT, Alive, AskProviders, ProviderStates
+from bus.usage import gathered
+from schemas.fleet import (
+    HEARTBEAT_SUBJECT,
+    PROVIDERS_SUBJECT,
+    Alive,
+    AskProviders,
+    ProviderStates,
+    QuotaUse,
+)
 
 LISTEN_SECONDS = 0.8
 """Three heartbeats of each process."""
@@ -47,6 +55,7 @@ async def all_of(
         *processes(alive, wanted),
         bills(await _waiting_bills(jetstream), alive),
         providers(await told(transport, asked)),
+        quotas(await gathered(transport, seconds=PAUSE_SECONDS)),
     ]
 
 
@@ -91,6 +100,15 @@ def providers(answers: Iterable[ProviderStates]) -> Result:
     keys = [f"{resting} keys rest"] if resting else []
     count = len({state.endpoint for state in states})
     return Result("providers", ok=True, detail="; ".join([f"{count} called", *named, *keys]))
+
+
+def quotas(uses: Sequence[QuotaUse]) -> Result:
+    """Show whose quota is the fullest. Pure. Tenants are refused by it; the fleet is well."""
+    if not uses:
+        return Result("quotas", ok=True, detail="nothing is used")
+    first = uses[0]
+    figure = f"{first.used:,} of {first.allowed:,} {first.quota}"
+    return Result("quotas", ok=True, detail=f"the fullest: {first.tenant} has {figure}")
 
 
 async def told(transport: NatsTransport, processes: float = inf) -> list[ProviderStates]:

@@ -15,6 +15,7 @@ from actors.cli import (
     prices,
     projections,
     providers,
+    quotas,
     reconciliation,
     shards,
 )
@@ -64,6 +65,7 @@ for command in (
     contract.nats,
     dead.dead,
     shards.shards,
+    quotas.quotas,
     projections.projections,
     reconciliation.costs,
     journal.journal,

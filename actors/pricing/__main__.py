@@ -113,6 +113,7 @@ def parts(
 ) -> list[Part]:
     """Return what runs in a pricing process, in the order of starting."""
     service = Service("pricing", endpoints(*handlers), process.bus, process.quotas)
+    process.usage.add(service.load.uses)
 
     async def serve() -> None:
         await service.run(process.bus.public.client)

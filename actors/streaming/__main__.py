@@ -100,6 +100,7 @@ def parts(
 ) -> list[Part]:
     """Return what runs in a streaming process, in the order of starting."""
     service = Service("llm", streaming.endpoints(), process.bus, process.quotas)
+    process.usage.add(service.load.uses)
 
     async def serve() -> None:
         await service.run(process.bus.public.client)

@@ -1,6 +1,9 @@
 """What a process has taken in and not answered yet, counted and in bytes, by tenant. Pure."""
 
+from collections.abc import Iterator
+
 from bus.fairness.quotas import Quotas
+from schemas.fleet import QuotaUse
 from schemas.problems import Problem
 
 MOST_REQUESTS = 16_384
@@ -29,6 +32,12 @@ class InFlight:
     def tenants(self) -> list[str]:
         """Those of whom requests are under way."""
         return list(self._tenants)
+
+    def uses(self) -> Iterator[QuotaUse]:
+        """Yield what the tenants use."""
+        for tenant, (requests, held) in list(self._tenants.items()):
+            yield self._quotas.use(tenant, "requests", requests)
+            yield self._quotas.use(tenant, "request_bytes", held)
 
     def take(self, tenant: str, size: int) -> Problem | None:
         """Count a request of ``size`` bytes, or say why it is refused."""

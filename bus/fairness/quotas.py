@@ -8,6 +8,7 @@ import msgspec
 
 from bus.config import Config
 from bus.errors import ConfigError
+from schemas.fleet import QuotaUse
 from schemas.ids import Token
 from schemas.problems import Problem
 
@@ -68,6 +69,11 @@ class Quotas:
     def of(self, tenant: str) -> Terms:
         """Return the terms of a tenant."""
         return self._own.get(tenant, self._usual)
+
+    def use(self, tenant: str, quota: str, used: int) -> QuotaUse:
+        """Return how much of a quota, named as the field of the terms, a tenant uses."""
+        allowed: int = getattr(self.of(tenant), quota)
+        return QuotaUse(tenant=tenant, quota=quota, used=used, allowed=allowed)
 
 
 def usual_terms(config: Config) -> Terms:

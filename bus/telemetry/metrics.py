@@ -19,6 +19,8 @@
 | callboard_work_redelivered_total | counter | queue | items that another worker held before |
 | callboard_requests_total | counter | endpoint, code | requests; code `ok` or a problem's |
 | callboard_request_seconds | histogram | endpoint | from arrival to reply |
+| callboard_quota_refusals_total | counter | quota | requests refused by a tenant's quota |
+| callboard_quota_used_ratio | gauge | quota | used of it by the tenant with most, 1 is all |
 | callboard_dead_letters_total | counter | source | laid aside for inspection |
 | callboard_projection_events_total | counter | projection | events applied to its file |
 | callboard_projection_behind_commits | gauge | projection | commits not applied yet |
@@ -134,6 +136,12 @@ WORK_REDELIVERED = _counter(
 )
 REQUESTS = _counter("callboard_requests_total", "Public requests", "endpoint", "code")
 REQUEST_SECONDS = _histogram("callboard_request_seconds", "From arrival to reply", "endpoint")
+QUOTA_REFUSALS = _counter(
+    "callboard_quota_refusals_total", "Requests refused by a tenant's quota", "quota"
+)
+QUOTA_SHARE = _gauge(
+    "callboard_quota_used_ratio", "Used of it by the tenant with most, 1 is all", "quota"
+)
 DEAD_LETTERS = _counter("callboard_dead_letters_total", "Laid aside for inspection", "source")
 
 PROJECTION_EVENTS = _counter(

@@ -1,5 +1,6 @@
 """One tenant sends far more than its share, and the others hardly notice."""
 
+import os
 import sys
 from collections.abc import AsyncGenerator
 from time import perf_counter
@@ -87,3 +88,95 @@ async def test_a_request_that_is_too_large_for_its_kind_is_refused_with_field_an
             refused = await client.ask(verb, body)
             assert (refused["code"], refused.get("field")) == ("validation", field)
             assert refused["details"] == {"used": len(body), "allowed": most}
+
+
+# Two tenants under quotas
+
+FILE = "greedy: {agents: 2, executions: 3}\n"
+
+
+@pytest.fixture(scope="module")
+async def bounded(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[RunningFleet]:
+    path = tmp_path_factory.mktemp("bounded")
+    (path / "quotas.yaml").write_text(FILE)
+    fleet = running_fleet(
+        path,
+        CALLBOARD_QUOTAS_FILE=str(path / "quotas.yaml"),
+        CALLBOARD_QUOTA_VERSIONS="3",
+        MAX_CONCURRENT_EXECUTIONS="4",
+    )
+    async with fleet as running:
+        yield running
+
+
+@pytest.fixture
+async def tenants(
+    bounded: RunningFleet,
+) -> AsyncGenerator[tuple[PlainClient, PlainClient]]:
+    async with bounded.client("greedy") as greedy, bounded.client("modest") as modest:
+        yield greedy, modest
+
+
+async def test_an_agent_too_many_is_refused_with_the_figure_and_the_other_tenant_goes_on(
+    tenants: tuple[PlainClient, PlainClient],
+):
+    greedy, modest = tenants
+    for client in tenants:
+        await client.script("one", "x")
+        await client.script("two", "x")
+    body = {"id": "three", "provider": GENERATE["provider"]}
+
+    refused = await greedy.ask("agents.apply", body)
+    stored = await modest.ask("agents.apply", body)
+
+    assert (refused["code"], refused["field"]) == ("rate_limited", "agents")
+    assert refused["details"] == {"quota": "agents", "used": 3, "allowed": 2}
+    assert stored["version"] == 1
+
+
+async def test_of_many_versions_the_newest_remain(tenants: tuple[PlainClient, PlainClient]):
+    _, modest = tenants
+    for n in range(6):
+        await modest.script("changing", f"{n}")
+
+    async def read(version: int) -> str:
+        answer = await modest.ask("agents.get", {"id": "changing", "version": version})
+        return str(answer.get("code") or answer["provider"]["responses"][0])
+
+    assert [await read(n) for n in range(1, 7)] == ["not_found"] * 3 + ["3", "4", "5"]
+
+
+async def test_open_executions_are_bounded_and_long_ones_leave_a_place_for_the_other_tenant(
+    bounded: RunningFleet, tenants: tuple[PlainClient, PlainClient]
+):
+    greedy, modest = tenants
+    for _ in range(3):
+        assert "execution_id" in await greedy.ask("llm.generate", SLOW)
+    refused = await greedy.ask("llm.generate", SLOW)
+    assert (refused["code"], refused["field"]) == ("rate_limited", "executions")
+    assert refused["details"] == {"quota": "executions", "used": 4, "allowed": 3}
+
+    # The other one fills the rest of the worker; a third one still finds a place.
+    for _ in range(8):
+        assert "execution_id" in await modest.ask("llm.generate", SLOW)
+    async with bounded.client("third") as third:
+        began = perf_counter()
+        accepted = await third.ask("llm.generate", GENERATE)
+        await third.ended(accepted["execution_id"])
+        assert perf_counter() - began < 1.0 * PATIENCE
+
+
+async def test_an_operator_sees_how_full_each_tenant_is(
+    bounded: RunningFleet, tenants: tuple[PlainClient, PlainClient]
+):
+    greedy, _ = tenants
+    await greedy.script("one", "x")
+    environ = {**os.environ, "NATS_URL": ",".join(bounded.server.urls)}
+    program = "from actors.cli import main; main()"
+    command = [sys.executable, "-c", program, "quotas", "--only", "greedy", "--json"]
+    shown = await anyio.run_process(command, env=environ)
+    rows = {row["quota"]: row for row in msgspec.json.decode(shown.stdout)}
+    assert rows["agents"]["allowed"] == 2
+    assert rows["agents"]["used"] >= 1
+    assert {"agents", "definition_bytes", "executions", "record_bytes"} <= rows.keys()
+    assert all(row["tenant"] == "greedy" for row in rows.values())

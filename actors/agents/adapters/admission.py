@@ -1,11 +1,14 @@
 """Whether a tenant may begin one more execution, by the quotas that the operator has set."""
 
+from collections.abc import Iterator
+
 import msgspec
 
 from actors.agents.core.index import ExecutionIndex
 from bus.errors import ProblemError
 from bus.fairness import Quotas, exceeded
 from bus.ports import Clock
+from schemas.fleet import QuotaUse
 
 RETRY_SECONDS = 5.0
 
@@ -39,6 +42,14 @@ class Admission:
         if refused is not None and not self._index.knows(tenant, execution_id):
             later = msgspec.structs.replace(refused, retryable=True, retry_after=RETRY_SECONDS)
             raise ProblemError(later)
+
+    def uses(self) -> Iterator[QuotaUse]:
+        """Yield what the tenants use."""
+        now = self._clock()
+        for tenant in self._index.tenants:
+            yield self._quotas.use(tenant, "executions", self._index.open(tenant, now))
+            stored = self._index.stored_lately(tenant, now)
+            yield self._quotas.use(tenant, "record_bytes", stored)
 
     def begun(self, tenant: str, execution_id: str) -> None:
         """Count an execution that was accepted."""

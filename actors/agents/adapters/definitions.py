@@ -1,8 +1,7 @@
 """The store of definitions: commands and reads, over a bucket and what is seen by watching it."""
 
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import asynccontextmanager
-from typing import NamedTuple
 
 import structlog
 
@@ -26,18 +25,12 @@ from schemas.agents import (
     ToggleAgent,
     UpdateAgent,
 )
+from schemas.fleet import QuotaUse
 from schemas.problems import Problem
 
 log = structlog.get_logger()
 
 CATCH_UP_SECONDS = 2.0
-
-
-class Used(NamedTuple):
-    """What a tenant has stored: agents that are not deleted, and bytes of all versions."""
-
-    agents: int
-    definition_bytes: int
 
 
 class Definitions:
@@ -145,14 +138,11 @@ class Definitions:
         await self._watch.catch_up(timeout=CATCH_UP_SECONDS)
         return self._roster.rows(tenant)
 
-    def used(self, tenant: str) -> Used:
-        """Return what a tenant has stored."""
-        return Used(len(self._roster.rows(tenant)), self._stock.bytes_of(tenant))
-
-    @property
-    def tenants(self) -> list[str]:
-        """Those who have stored anything."""
-        return self._stock.tenants
+    def uses(self) -> Iterator[QuotaUse]:
+        """Yield what the tenants use: agents that are not deleted, and bytes of all versions."""
+        for tenant in self._stock.tenants:
+            yield self._quotas.use(tenant, "agents", len(self._roster.rows(tenant)))
+            yield self._quotas.use(tenant, "definition_bytes", self._stock.bytes_of(tenant))
 
     async def _replace(
         self, tenant: str, agent_id: str, change: Change, *, is_bounded: bool = True

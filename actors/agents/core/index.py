@@ -66,12 +66,12 @@ class ExecutionIndex:
     def open(self, tenant: str, now: datetime) -> int:
         """Return how many executions of a tenant have not ended, as far as is known here."""
         held = self._tenants.get(tenant)
-        return held.open(now) if held else 0
+        return held.open(now) if held is not None else 0
 
     def stored_lately(self, tenant: str, now: datetime) -> int:
         """Return the bytes of a tenant's records of executions that ended within an hour."""
         held = self._tenants.get(tenant)
-        return held.stored.total(now) if held else 0
+        return held.stored.total(now) if held is not None else 0
 
     @property
     def tenants(self) -> list[str]:

@@ -114,14 +114,15 @@ async def test_more_agents_than_allowed_are_refused_with_the_figure_and_another_
 async def test_bytes_are_bounded_and_older_versions_give_way_first(store: Definitions) -> None:
     for n in range(6):
         await store.apply("greedy", _wanted("a", f"{n}" * 7_000))
-    used = store.used("greedy")
-    assert used.agents == 1
-    assert 7_000 < used.definition_bytes <= 20_000
+    uses = {use.quota: use for use in store.uses()}
+    assert (uses["agents"].used, uses["agents"].allowed) == (1, 3)
+    used = uses["definition_bytes"].used
+    assert 7_000 < used <= 20_000
     size = len(encode(_wanted("b", "x" * 13_000)))
     with pytest.raises(ProblemError) as refused:
         await store.apply("greedy", _wanted("b", "x" * 13_000))
     assert refused.value.problem.field == "definition_bytes"
-    assert refused.value.problem.details["used"] >= used.definition_bytes + size
+    assert refused.value.problem.details["used"] >= used + size
     assert refused.value.problem.details["allowed"] == 20_000
     await store.apply("modest", _wanted("b", "x" * 13_000))
     await store.delete("greedy", DeleteAgent(id="a"))
