@@ -198,7 +198,11 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     ] = None
     max_concurrent_executions: Annotated[
         Count,
-        _env("MAX_CONCURRENT_EXECUTIONS", "answers one streaming process generates at a time"),
+        _env(
+            "MAX_CONCURRENT_EXECUTIONS",
+            "answers one streaming process generates at a time; a tenth more stand ready for "
+            "tenants that have none under way there",
+        ),
     ] = 50
     rate_limit_per_minute: Annotated[
         Count | None,
