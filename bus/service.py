@@ -232,10 +232,11 @@ class Service:
         if back and not back.startswith(ANSWERABLE):
             log.warning("service.strange_reply_subject", endpoint=endpoint.name)
             return
-        refused = endpoint.oversize(len(data)) if back else None
-        refused = refused or self.load.take(question.tenant, len(data))
+        size, tenant = len(data), question.tenant
+        refused = endpoint.oversize(size) if back else None
+        refused = refused or self.load.take(tenant, size)
         if refused is None:
-            self._begin(question)
+            self._begin(question, tenant, size)
         else:
             self._refuse(endpoint, back, refused)
 
@@ -246,16 +247,16 @@ class Service:
         else:
             log.error("service.command_lost", endpoint=endpoint.name, error=problem.message)
 
-    def _begin(self, question: Question) -> None:
+    def _begin(self, question: Question, tenant: str, size: int) -> None:
         if self.load.requests == 1:
             self._idle = anyio.Event()
-        if len(question.delivery.data) > LARGE_BYTES:
-            self._large.waiting.add(question.tenant, question)
+        if size > LARGE_BYTES:
+            self._large.waiting.add(tenant, question)
             self._has_large.set()
-        elif self._small.begin(question.tenant):
+        elif self._small.begin(tenant):
             self._crew.give(question)
         else:
-            self._small.waiting.add(question.tenant, question)
+            self._small.waiting.add(tenant, question)
 
     async def _begin_large(self, client: NatsClient) -> None:
         """Begin large requests one by one, when nothing more is arriving.

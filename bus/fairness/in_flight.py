@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from bus.fairness.quotas import Quotas
+from bus.fairness.quotas import Quotas, Terms
 from schemas.fleet import QuotaUse
 from schemas.problems import Problem
 
@@ -15,58 +15,65 @@ MOST_BYTES = 128 * 1024**2
 RETRY_SECONDS = 1.0
 
 
+class _Held:
+    """What one tenant has under way, and its terms while it has anything."""
+
+    __slots__ = ("bytes", "requests", "terms")
+
+    def __init__(self, terms: Terms) -> None:
+        self.terms = terms
+        self.requests = self.bytes = 0
+
+
 class InFlight:
     """Counts requests from their arrival to their answer."""
 
     def __init__(self, quotas: Quotas) -> None:
         self._quotas = quotas
-        self._tenants: dict[str, tuple[int, int]] = {}
+        self._tenants: dict[str, _Held] = {}
         self.requests = 0
         self.bytes = 0
 
-    def of(self, tenant: str) -> tuple[int, int]:
-        """Return how many requests of a tenant are under way, and their bytes."""
-        return self._tenants.get(tenant, (0, 0))
-
-    @property
-    def tenants(self) -> list[str]:
-        """Those of whom requests are under way."""
-        return list(self._tenants)
-
     def uses(self) -> Iterator[QuotaUse]:
         """Yield what the tenants use."""
-        for tenant, (requests, held) in list(self._tenants.items()):
-            yield self._quotas.use(tenant, "requests", requests)
-            yield self._quotas.use(tenant, "request_bytes", held)
+        for tenant, held in list(self._tenants.items()):
+            yield self._quotas.use(tenant, "requests", held.requests)
+            yield self._quotas.use(tenant, "request_bytes", held.bytes)
 
     def take(self, tenant: str, size: int) -> Problem | None:
         """Count a request of ``size`` bytes, or say why it is refused."""
-        refused = self.refusal(tenant, size)
+        held = self._tenants.get(tenant) or _Held(self._quotas.of(tenant))
+        refused = self._refusal(held, size)
         if refused is None:
-            requests, held = self._tenants.get(tenant, (0, 0))
-            self._tenants[tenant] = requests + 1, held + size
+            if not held.requests:
+                self._tenants[tenant] = held
+            held.requests += 1
+            held.bytes += size
             self.requests += 1
             self.bytes += size
         return refused
 
+    def refusal(self, tenant: str, size: int) -> Problem | None:
+        """Say why a request of so many bytes would be refused now."""
+        return self._refusal(self._tenants.get(tenant) or _Held(self._quotas.of(tenant)), size)
+
     def release(self, tenant: str, size: int) -> None:
         """Count a request no more: it is answered."""
-        requests, held = self._tenants[tenant]
-        if requests > 1:
-            self._tenants[tenant] = requests - 1, held - size
-        else:
+        held = self._tenants[tenant]
+        held.requests -= 1
+        held.bytes -= size
+        if not held.requests:
             del self._tenants[tenant]
         self.requests -= 1
         self.bytes -= size
 
-    def refusal(self, tenant: str, size: int) -> Problem | None:
-        """Say why a request of so many bytes would be refused now."""
-        terms, (requests, held) = self._quotas.of(tenant), self._tenants.get(tenant, (0, 0))
+    def _refusal(self, held: _Held, size: int) -> Problem | None:
+        terms, requests = held.terms, held.requests
         if requests >= terms.requests:
             return _refused("requests", requests, terms.requests)
         # One request may always be under way, however large: its own bound is another.
-        if requests and held + size > terms.request_bytes:
-            return _refused("request_bytes", held + size, terms.request_bytes)
+        if requests and held.bytes + size > terms.request_bytes:
+            return _refused("request_bytes", held.bytes + size, terms.request_bytes)
         if self.requests >= MOST_REQUESTS:
             return _full(f"{self.requests} requests are", self.requests, MOST_REQUESTS)
         if self.requests and self.bytes + size > MOST_BYTES:

@@ -37,11 +37,13 @@ class Line(Generic[T]):
 
     def take(self, tenant: str) -> T:
         """Remove and return the oldest item of a tenant, whose next turn is after all others'."""
-        waiting = self._waiting.pop(tenant)
+        waiting = self._waiting[tenant]
         item = waiting.popleft()
         self._count -= 1
-        if waiting:
-            self._waiting[tenant] = waiting
+        if not waiting:
+            del self._waiting[tenant]
+        elif len(self._waiting) > 1:
+            self._waiting[tenant] = self._waiting.pop(tenant)
         return item
 
     def take_next(self) -> T:

@@ -64,10 +64,14 @@ class Turns(Generic[T]):
 
     def begin(self, tenant: str) -> bool:
         """Count an item as running if it may begin now; say whether."""
-        if self.room(tenant) <= 0:
+        mine, running = self._by_tenant.get(tenant, 0), self.running
+        # As ``room`` says, without its arithmetic: it is asked for every request.
+        if mine >= self._per_tenant or (
+            running >= self._capacity and (mine or running >= self._capacity + self._reserved)
+        ):
             return False
-        self._by_tenant[tenant] = self._by_tenant.get(tenant, 0) + 1
-        self.running += 1
+        self._by_tenant[tenant] = mine + 1
+        self.running = running + 1
         return True
 
     def end(self, tenant: str) -> None:

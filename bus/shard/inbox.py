@@ -76,7 +76,9 @@ class Inbox:
 
     def offer(self, letter: Letter, size: int) -> None:
         """Add a letter if there is room; who sent it asks again if there is none."""
-        if self._has_room(letter.mail.tenant, size):
+        # Where all that waits is within the bounds of one tenant, nobody is above them.
+        is_quiet = len(self._letters) < MAX_OF_ONE and self._bytes + size <= MAX_BYTES_OF_ONE
+        if is_quiet or self._has_room(letter.mail.tenant, size):
             self.put(letter, size)
 
     def _has_room(self, tenant: str, size: int) -> bool:

@@ -152,7 +152,7 @@ def test_what_was_taken_and_answered_leaves_nothing(requests: list[tuple[str, in
     assert load.bytes == sum(size for _, size in taken)
     for request in taken:
         load.release(*request)
-    assert (load.requests, load.bytes, load.tenants) == (0, 0, [])
+    assert (load.requests, load.bytes, list(load.uses())) == (0, 0, [])
 
 
 # Calls that wait by themselves
