@@ -243,9 +243,17 @@ class Service:
     def _refuse(self, endpoint: Endpoint, back: str, problem: Problem) -> None:
         _count(endpoint, problem)
         if back:
-            self._transport.tell(back, encode(problem))
+            self._tell(back, encode(problem))
         else:
             log.error("service.command_lost", endpoint=endpoint.name, error=problem.message)
+
+    def _tell(self, back: str, data: bytes) -> None:
+        """Send a refusal at once, on the connection on which the request came.
+
+        The other one may be full of the large requests that go to their owners, and takes no more.
+        """
+        if self._client is None or not self._client.put(back, data):
+            self._transport.tell(back, data)
 
     def _begin(self, question: Question, tenant: str, size: int) -> None:
         if self.load.requests == 1:

@@ -171,6 +171,9 @@ async def test_an_operator_sees_how_full_each_tenant_is(
 ):
     greedy, _ = tenants
     await greedy.script("one", "x")
+    accepted = await greedy.ask("llm.generate", GENERATE)
+    if "execution_id" in accepted:
+        await greedy.ended(accepted["execution_id"])
     environ = {**os.environ, "NATS_URL": ",".join(bounded.server.urls)}
     program = "from actors.cli import main; main()"
     command = [sys.executable, "-c", program, "quotas", "--only", "greedy", "--json"]
