@@ -153,7 +153,7 @@ class GetAgent(Request):
 
 
 class DeleteAgent(Request):
-    """Delete softly: the agent can no longer be executed or listed, its versions remain."""
+    """Delete softly: the agent can no longer be executed or listed; its newest versions remain."""
 
     SUBJECT: ClassVar[str] = "cb.{tenant}.agents.delete"
     REPLY: ClassVar[type[Message]] = AgentDefinition
