@@ -82,7 +82,8 @@ class DurableReader:
                 await anyio.sleep(self._timing.request_try_seconds)
 
     async def _subscribe(self) -> JetStreamContext.PullSubscription:
-        jetstream = self._bus.nats.client.jetstream()  # pyright: ignore[reportUnknownMemberType]
+        # Anybody may submit, so a flood of it must not cost the fleet its own connection.
+        jetstream = self._bus.public.client.jetstream()  # pyright: ignore[reportUnknownMemberType]
         config = ConsumerConfig(
             durable_name=self._name,
             ack_policy=AckPolicy.EXPLICIT,

@@ -18,6 +18,7 @@ from bus import files
 from bus.config import Config, Timing, load
 from bus.connection import Address
 from bus.errors import CallboardError, ConfigError
+from bus.fairness import Quotas
 from bus.health import listening
 from bus.ids import new_id
 from bus.jetstream import NatsBus, open_bus
@@ -26,6 +27,7 @@ from bus.runtime import Part, Runtime
 from bus.streams.spec import StreamSpec
 from bus.telemetry import metrics
 from bus.telemetry.setup import start
+from bus.usage import Usage
 from schemas.fleet import Alive
 
 log = structlog.get_logger()
@@ -74,6 +76,7 @@ class Process:
         self.actor = actor
         self.name = f"{actor}-{new_id()}"
         self.config = config
+        self.quotas = Quotas.load(config)
         self.bus = bus
         self.timing = timing
         self.load = Load()
@@ -82,11 +85,13 @@ class Process:
         self._port: int | None = None
         self._ready: Callable[[], bool] = lambda: False
         self.membership = Membership(bus.transport, self._alive, timing)
+        self.usage = Usage(self.name, bus.transport)
 
     async def run(self, parts: Sequence[Part]) -> None:
         """Run the parts, with heartbeat and health listener, until a signal has drained them."""
         heartbeat = Part(name="membership", run=self.membership.run, drain=self.membership.leave)
-        runtime = Runtime((heartbeat, *parts), self.timing)
+        usage = Part(name="usage", run=self.usage.run)
+        runtime = Runtime((heartbeat, usage, *parts), self.timing)
         self._ready = lambda: not runtime.missing()
         host, port = self.config.metrics_host, self.config.metrics_port
         async with listening(runtime.missing, host=host, port=port) as self._port:
@@ -133,6 +138,7 @@ async def opened(
         more_streams=more_streams,
         durability=config.durability,
         timing=timing,
+        apart=True,
     ) as bus:
         process = Process(actor, entities, config, bus, timing)
         stop = start(config, actor=actor, process=process.name)

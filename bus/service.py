@@ -3,6 +3,7 @@
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Literal, NamedTuple
 
 import anyio
@@ -14,14 +15,19 @@ from nats.aio.subscription import Subscription
 from nats.micro.request import Request as MicroRequest
 
 from bus.codec import accept, encode
+from bus.config import Config
 from bus.connection.client import NatsClient
+from bus.connection.frames import Begun
 from bus.crew import Crew
 from bus.errors import ProblemError, TransientError
+from bus.fairness import InFlight, Quotas, Turns
+from bus.fairness.quotas import usual_terms
 from bus.ids import new_id
 from bus.ports import Bus, Delivery, Transport
 from bus.subjects import filter_for, is_token, parse, submit_subject, token
 from bus.telemetry import metrics
 from bus.telemetry.traces import handling
+from bus.waiting import Wakeup, loop_time
 from schemas.base import Message, Request
 from schemas.ids import PLATFORM
 from schemas.problems import HTTP_STATUS, Problem
@@ -38,11 +44,23 @@ ANSWERABLE = ("_INBOX.", "_R_.")
 SUBMISSION = "Callboard-Submission"
 """The header of a request that is a submitted command, on its way from the inbox: its id."""
 
-MAX_IN_FLIGHT = 4096
-"""Requests answered at once by one process; above it they are refused as ``unavailable``."""
+AT_ONCE = 4096
+"""Requests that one process works on at once; above it they wait for their tenant's turn."""
 
-MAX_WAITING = 65_536
-"""Commands that nobody waits for and that are not stored yet; above it they are lost."""
+AT_ONCE_EACH = 64
+"""Those of one tenant: it gains nothing from more, and the others go in between."""
+
+LARGE_BYTES = 1024**2
+"""Each step with a request above this holds up the process for several milliseconds."""
+
+LARGE_AT_ONCE = 2
+"""Large requests that one process works on at once, so that small ones come in between."""
+
+QUIET_LOOKS, QUIET_LOOK_SECONDS = 2, 0.005
+"""So often in a row nothing may be arriving before a large request is begun."""
+
+QUIET_MOST_SECONDS = 1.0
+"""However much arrives, one large request is begun in this time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,8 +101,19 @@ class Endpoint:
         """The endpoint's name in listings: the actor and the verb."""
         return "-".join(self.request.SUBJECT.split(".")[2:])
 
+    def oversize(self, size: int) -> Problem | None:
+        """Refuse a request of so many bytes if its kind never has so many."""
+        if size <= self.request.MAX_BYTES:
+            return None
+        most, field = self.request.MAX_BYTES, self.request.BULK
+        message = f"the request has {size} bytes, {most} are allowed"
+        details = {"used": size, "allowed": most}
+        return Problem(code="validation", message=message, field=field, details=details)
+
     async def answer(self, caller: Caller, data: bytes) -> Message | None:
         """Decode a request and answer it; whatever goes wrong becomes a Problem."""
+        if (oversize := self.oversize(len(data))) is not None:
+            return oversize
         try:
             if not (self.platform and caller.tenant == PLATFORM):
                 token(caller.tenant, "tenant")
@@ -104,32 +133,57 @@ class Question(NamedTuple):
     endpoint: Endpoint
     delivery: Delivery
 
+    @property
+    def tenant(self) -> str:
+        """The tenant of its subject."""
+        return tenant_of(self.delivery.subject)
+
 
 class Service:
-    """Answers the requests of its endpoints; several processes share them by queue group."""
+    """Answers the requests of its endpoints; several processes share them by queue group.
 
-    def __init__(self, name: str, endpoints: Sequence[Endpoint], bus: Bus) -> None:
+    What was taken and not answered is bounded, for each tenant by its quotas. The tenants of what
+    waits take turns.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        endpoints: Sequence[Endpoint],
+        bus: Bus,
+        quotas: Quotas | None = None,
+    ) -> None:
         self.name = name
         self.endpoints = tuple(endpoints)
         self._transport = bus.transport
         self._outbox = bus.outbox
-        self._serving = False
+        self.load = InFlight(quotas or Quotas(usual_terms(Config())))
+        self._small = Turns[Question](AT_ONCE, per_tenant=AT_ONCE_EACH)
+        self._large = Turns[Question](LARGE_AT_ONCE)
+        self._has_large = Wakeup()
+        self._client: NatsClient | None = None
         self._draining = anyio.Event()
         self._stopped = anyio.Event()
         self._idle = anyio.Event()
         self._idle.set()
-        self.in_flight = 0
+
+    @property
+    def in_flight(self) -> int:
+        """How many requests were taken and are not answered yet."""
+        return self.load.requests
 
     async def run(self, client: NatsClient) -> None:
         """Serve until drained, discoverable under ``$SRV``."""
         async with anyio.create_task_group() as tasks:
-            crew = Crew(tasks, self._take, most=MAX_IN_FLIGHT)
+            crew = Crew(tasks, self._take, most=AT_ONCE + LARGE_AT_ONCE)
+            self._crew = crew
             service = await micro.add_service(  # pyright: ignore[reportUnknownMemberType]
                 client, name=self.name, version=VERSION, description=f"Callboard {self.name}"
             )
             for endpoint in self.endpoints:
-                await self._add(service, endpoint, crew, client)
-            self._serving = True
+                await self._add(service, endpoint, client)
+            self._client = client
+            tasks.start_soon(self._begin_large, client)
             await self._draining.wait()
             try:
                 await _heard_out(client, service)
@@ -137,21 +191,23 @@ class Service:
                 await self._idle.wait()
             finally:
                 crew.dismiss()
+                tasks.cancel_scope.cancel()
                 self._stopped.set()
 
     async def drain(self) -> None:
         """Take no more requests and answer those in flight."""
         self._draining.set()
-        if self._serving:
+        if self._client is not None:
             await self._stopped.wait()
 
     def missing(self) -> str | None:
         """Say what is lacking until requests are answered."""
-        return None if self._serving else f"service {self.name} is not subscribed"
+        if self._client is None:
+            return f"service {self.name} is not subscribed"
+        away = f"the connection of service {self.name} is away"
+        return None if self._client.is_connected else away
 
-    async def _add(
-        self, service: Any, endpoint: Endpoint, crew: Crew[Question], client: NatsClient
-    ) -> None:
+    async def _add(self, service: Any, endpoint: Endpoint, client: NatsClient) -> None:
         """Add an endpoint to what ``$SRV`` lists, and take its messages as they are read.
 
         The library calls a handler for one message after another, in a task of its own.
@@ -162,7 +218,7 @@ class Service:
             receive(Delivery(message.subject, message.data, message.reply, message.headers))
 
         def receive(delivery: Delivery) -> None:
-            self.receive(Question(endpoint, delivery), crew)
+            self.receive(Question(endpoint, delivery))
 
         def receive_and_count(delivery: Delivery) -> None:
             added._num_requests += 1  # noqa: SLF001
@@ -171,21 +227,74 @@ class Service:
         subject = endpoint_filter(endpoint)
         await service.add_endpoint(name=endpoint.name, subject=subject, handler=handle)
         added: Any = service._endpoints[-1]  # noqa: SLF001
-        client.redirect(added._subscription, receive_and_count)  # noqa: SLF001
+        client.redirect(added._subscription, receive_and_count, partial(self.wants, endpoint))  # noqa: SLF001
 
-    def receive(self, question: Question, crew: Crew[Question]) -> None:
-        """Begin to answer one request, within the bound of those in flight."""
-        endpoint, (_, _, back, _) = question
+    def wants(self, endpoint: Endpoint, message: Begun) -> bool:
+        """Say whether a request is to be received that does not come in one piece.
+
+        One that is not wanted is answered at once.
+        """
+        if not message.reply.startswith(ANSWERABLE):
+            return True
+        tenant = tenant_of(message.subject)
+        refused = endpoint.oversize(message.size) or self.load.refusal(tenant, message.size)
+        if refused is not None:
+            self._refuse(endpoint, message.reply, refused)
+        return refused is None
+
+    def receive(self, question: Question) -> None:
+        """Take a request and begin it when it is its tenant's turn, or refuse it at once."""
+        endpoint, (_, data, back, _) = question
         if back and not back.startswith(ANSWERABLE):
             log.warning("service.strange_reply_subject", endpoint=endpoint.name)
-        elif self.in_flight < (MAX_IN_FLIGHT if back else MAX_WAITING):
-            self._begin()
-            crew.give(question)
-        elif back:
-            problem = _unavailable("too many requests are in flight")
-            self._transport.tell(back, encode(problem))
+            return
+        size, tenant = len(data), question.tenant
+        refused = endpoint.oversize(size) if back else None
+        refused = refused or self.load.take(tenant, size)
+        if refused is None:
+            self._begin(question, tenant, size)
         else:
-            log.error("service.command_lost", endpoint=endpoint.name)
+            self._refuse(endpoint, back, refused)
+
+    def _refuse(self, endpoint: Endpoint, back: str, problem: Problem) -> None:
+        _count(endpoint, problem)
+        if back:
+            self._tell(back, encode(problem))
+        else:
+            log.error("service.command_lost", endpoint=endpoint.name, error=problem.message)
+
+    def _tell(self, back: str, data: bytes) -> None:
+        """Send a refusal at once, on the connection on which the request came.
+
+        The other one may be full of the large requests that go to their owners, and takes no more.
+        """
+        if self._client is None or not self._client.put(back, data):
+            self._transport.tell(back, data)
+
+    def _begin(self, question: Question, tenant: str, size: int) -> None:
+        if self.load.requests == 1:
+            self._idle = anyio.Event()
+        if size > LARGE_BYTES:
+            self._large.waiting.add(tenant, question)
+            self._has_large.set()
+        elif self._small.begin(tenant):
+            self._crew.give(question)
+        else:
+            self._small.waiting.add(tenant, question)
+
+    async def _begin_large(self, client: NatsClient) -> None:
+        """Begin large requests one by one, when nothing more is arriving.
+
+        Each holds up the process, and what a flood brings meanwhile would fill the buffer that the
+        server has for this connection; then the server cuts it, and other tenants' requests are
+        lost. So all that arrives is read first, and refused where it is too much.
+        """
+        while True:
+            await self._has_large.wait()
+            while len(self._large.waiting) and self._large.running < LARGE_AT_ONCE:
+                await _quiet(client)
+                if (following := self._large.start()) is not None:
+                    self._crew.give(following[1])
 
     async def _take(self, question: Question) -> None:
         try:
@@ -194,15 +303,27 @@ class Service:
             else:
                 await self._forward(question.delivery)
         finally:
-            self._end()
+            self._end(question)
+
+    def _end(self, question: Question) -> None:
+        tenant, size = question.tenant, len(question.delivery.data)
+        self.load.release(tenant, size)
+        if size > LARGE_BYTES:
+            self._large.end(tenant)
+            self._has_large.set()
+        else:
+            self._small.end(tenant)
+            while (following := self._small.start()) is not None:
+                self._crew.give(following[1])
+        if not self.load.requests:
+            self._idle.set()
 
     async def _answer(self, endpoint: Endpoint, delivery: Delivery) -> None:
         began = time.perf_counter()
         answer = await self._handled(endpoint, delivery)
         if answer is not None:
             await self._reply(delivery.reply, answer)
-        code = answer.code if isinstance(answer, Problem) else "ok"
-        metrics.REQUESTS.at(endpoint.name, code).inc()
+        _count(endpoint, answer)
         metrics.REQUEST_SECONDS.at(endpoint.name).observe(time.perf_counter() - began)
 
     async def _handled(self, endpoint: Endpoint, delivery: Delivery) -> Message | None:
@@ -216,16 +337,6 @@ class Service:
                 span.fail(answer.code)
             return answer
 
-    def _begin(self) -> None:
-        self.in_flight += 1
-        if self.in_flight == 1:
-            self._idle = anyio.Event()
-
-    def _end(self) -> None:
-        self.in_flight -= 1
-        if self.in_flight == 0:
-            self._idle.set()
-
     async def _forward(self, delivery: Delivery) -> None:
         """Make a command that nobody waits for durable, instead of answering into the void."""
         subject = submit_subject(delivery.subject)
@@ -236,8 +347,26 @@ class Service:
 
 
 async def reply(transport: Transport, subject: str, message: Message) -> None:
-    """Answer a caller; a Problem is told in the headers as well, as NATS services do."""
-    await transport.publish(subject, encode(message), headers=_error_headers(message))
+    """Answer a caller; a Problem is told in the headers as well, as NATS services do.
+
+    An answer that is too large for a message becomes a Problem that says so. Where the bus is away
+    the answer is lost, and so is its caller.
+    """
+    try:
+        await transport.publish(subject, encode(message), headers=_error_headers(message))
+    except ProblemError as refused:
+        told = refused.problem
+        await transport.publish(subject, encode(told), headers=_error_headers(told))
+    except TransientError as error:
+        log.warning("service.answer_lost", error=str(error))
+
+
+async def _quiet(client: NatsClient) -> None:
+    """Wait until nothing is arriving, but not for ever."""
+    deadline, looks = loop_time() + QUIET_MOST_SECONDS, 0
+    while looks < QUIET_LOOKS and loop_time() < deadline:
+        await anyio.sleep(QUIET_LOOK_SECONDS)
+        looks = 0 if client.is_receiving else looks + 1
 
 
 async def _heard_out(client: NatsClient, service: Any) -> None:
@@ -248,6 +377,20 @@ async def _heard_out(client: NatsClient, service: Any) -> None:
             await client.stop_interest(subscription)
             while subscription.pending_msgs:
                 await checkpoint()
+
+
+def _count(endpoint: Endpoint, answer: Message | None) -> None:
+    if not isinstance(answer, Problem):
+        metrics.REQUESTS.at(endpoint.name, "ok").inc()
+        return
+    metrics.REQUESTS.at(endpoint.name, answer.code).inc()
+    if quota := answer.details.get("quota"):
+        metrics.QUOTA_REFUSALS.at(str(quota)).inc()
+
+
+def tenant_of(subject: str) -> str:
+    """Return the tenant of a public subject."""
+    return subject.split(".", 2)[1]
 
 
 def caller_of(template: str, delivery: Delivery) -> Caller:

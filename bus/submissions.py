@@ -95,7 +95,7 @@ class Submissions:
         carrier = Carrier(self._endpoints, self._bus, self._timing, self._rules)
         readers = Readers(carrier.handle, self._bus, self._timing, tasks)
         newcomers = Newcomers(directory, self._bus.nats, self._timing)
-        forget = self._bus.nats.on_reconnect(self._found)
+        forget = self._bus.public.on_reconnect(self._found)
         try:
             async with AsyncExitStack() as stack:
                 await self._listen(directory, newcomers, readers, tasks, stack)
@@ -152,7 +152,7 @@ class Submissions:
         def wake(delivery: Delivery) -> None:
             readers.wake(tenant_of(delivery.subject))
 
-        reception = self._bus.nats.reception
+        reception = self._bus.public.reception
         await stack.enter_async_context(reception(EVERY_SUBMISSION, heard, queue=NEWCOMERS_QUEUE))
         for name in self._endpoints.keys() & COMMANDS.keys():
             subject = submit_subject(endpoint_filter(self._endpoints[name]))

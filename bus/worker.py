@@ -7,7 +7,6 @@ ends once.
 """
 
 import math
-from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from bus.codec import decode, encode
 from bus.config import Timing
 from bus.crew import Crew
 from bus.errors import ProblemError, UnavailableError
+from bus.fairness import Turns, reserved_of
 from bus.ids import new_id
 from bus.offers import Desk
 from bus.ports import ELSEWHERE, Bus, Delivery, Ticket
@@ -42,6 +42,9 @@ _LATE = Problem(code="unavailable", message="the grant came too late", retryable
 
 ANSWER_SECONDS = 60.0
 """How long a worker tries to report a result before it leaves the item to another worker."""
+
+MOST_HELD_BYTES = 128 * 1024**2
+"""Items that a worker holds, together; above it takes no more. One is always taken."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +79,11 @@ class Principal(Protocol):
 
 
 class Worker(Generic[I]):
-    """Works off one queue: ``capacity`` items at once, ``per_tenant`` of them for one tenant."""
+    """Works off one queue: ``capacity`` items at once, ``per_tenant`` of them for one tenant.
+
+    A place that frees goes to the tenant with the fewest running. A tenth of ``capacity`` stands
+    ready beyond it for tenants with nothing running here.
+    """
 
     def __init__(
         self,
@@ -94,11 +101,10 @@ class Worker(Generic[I]):
         self._process = process
         self._bus = bus
         self._timing = timing
-        self._capacity = capacity
-        self._per_tenant = per_tenant or capacity
-        self._waiting: dict[str, deque[Ticket]] = {}
-        self._running: dict[str, int] = {}
+        self._places = capacity + reserved_of(capacity)
+        self._turns = Turns[Ticket](capacity, per_tenant=per_tenant, reserved=reserved_of(capacity))
         self._held: dict[int, Ticket] = {}
+        self._held_bytes = 0
         self._scopes: dict[str, anyio.CancelScope] = {}
         self._freed = anyio.Event()
         self._draining = False
@@ -118,7 +124,7 @@ class Worker(Generic[I]):
             anyio.create_task_group() as tasks,
         ):
             tasks.start_soon(self._keep_alive)
-            self._crew = Crew(tasks, self._work, most=self._capacity)
+            self._crew = Crew(tasks, self._work, most=self._places)
             async with (
                 self._bus.queue.pull(self._job.queue, credit=self._credit) as tickets,
                 self._desk.opened(),
@@ -133,9 +139,10 @@ class Worker(Generic[I]):
     async def drain(self) -> None:
         """Take no more items and let those that run end; hand back what was not begun."""
         self._draining = True
-        for tenant, tickets in self._waiting.items():
-            while tickets:
-                await self._hand_back(tenant, tickets.popleft())
+        waiting = self._turns.waiting
+        while len(waiting):
+            tenant = next(iter(waiting))
+            await self._hand_back(tenant, waiting.take(tenant))
         while self.running:
             self._freed = anyio.Event()
             await self._freed.wait()
@@ -144,69 +151,63 @@ class Worker(Generic[I]):
     @property
     def running(self) -> int:
         """How many items are being worked on."""
-        return sum(self._running.values())
+        return self._turns.running
 
     # Pulling, fairly over tenants
 
     def _credit(self, tenant: str) -> int:
-        if self._draining:
+        if self._draining or self._held_bytes >= MOST_HELD_BYTES:
             return 0
-        waiting = self._waiting.get(tenant, ())
-        tenants = max(1, len(self._running.keys() | self._waiting.keys() | {tenant}))
-        free = max(0, self._capacity - self.running)
-        room = min(free // tenants, max(0, self._per_tenant - self._running.get(tenant, 0)))
-        return max(0, self._timing.prefetch + room - len(waiting))
+        tenants = len(self._turns.tenants | {tenant})
+        room = -(-self._turns.room(tenant) // tenants)
+        return max(0, self._timing.prefetch + room - self._turns.waiting.count(tenant))
 
     async def _pull(self, tickets: AsyncIterator[tuple[str, Ticket]]) -> None:
         async for tenant, ticket in tickets:
             if self._draining:
                 await self._hand_back(tenant, ticket)
                 continue
-            self._held[id(ticket)] = ticket
-            self._waiting.setdefault(tenant, deque()).append(ticket)
+            self._hold(ticket)
+            self._turns.waiting.add(tenant, ticket)
             self._start_what_fits()
 
     def _start_what_fits(self) -> None:
-        """Begin waiting items, one of each tenant in turn, while there is room."""
-        while self.running < self._capacity:
-            tenant = next((name for name in self._waiting if self._may_begin(name)), None)
-            if tenant is None:
-                return
-            tickets = self._waiting.pop(tenant)
-            ticket = tickets.popleft()
-            if tickets:
-                self._waiting[tenant] = tickets
-            self._begin(tenant, ticket)
+        """Begin waiting items while there is room, those of the tenants with fewest running."""
+        while (following := self._turns.start()) is not None:
+            self._begin(following)
 
-    def _begin(self, tenant: str, ticket: Ticket) -> None:
-        self._running[tenant] = self._running.get(tenant, 0) + 1
+    def _begin(self, held: tuple[str, Ticket]) -> None:
         self._in_flight.set(self.running)
-        self._crew.give((tenant, ticket))
-
-    def _may_begin(self, tenant: str) -> bool:
-        return self._running.get(tenant, 0) < self._per_tenant
+        self._crew.give(held)
 
     def _has_room(self) -> bool:
         """Say whether one more item could begin at once. What waits has no room for its tenant."""
-        return not self._draining and self.running < self._capacity
+        is_full = self.running >= self._places or self._held_bytes >= MOST_HELD_BYTES
+        return not self._draining and not is_full
 
     def _take_offered(self, tenant: str, ticket: Ticket) -> bool:
         """Begin an item that was offered, if that can be now; say whether."""
-        if not self._has_room() or not self._may_begin(tenant):
+        if not self._has_room() or not self._turns.begin(tenant):
             return False
-        self._held[id(ticket)] = ticket
-        self._begin(tenant, ticket)
+        self._hold(ticket)
+        self._begin((tenant, ticket))
         return True
+
+    def _hold(self, ticket: Ticket) -> None:
+        self._held[id(ticket)] = ticket
+        self._held_bytes += len(ticket.data)
+
+    def _let_go(self, ticket: Ticket) -> None:
+        if self._held.pop(id(ticket), None) is not None:
+            self._held_bytes -= len(ticket.data)
 
     async def _work(self, held: tuple[str, Ticket]) -> None:
         tenant, ticket = held
         try:
             await self._handle(ticket)
         finally:
-            self._held.pop(id(ticket), None)
-            self._running[tenant] -= 1
-            if not self._running[tenant]:
-                del self._running[tenant]
+            self._let_go(ticket)
+            self._turns.end(tenant)
             self._in_flight.set(self.running)
             self._freed.set()
             if not self._draining:
@@ -313,7 +314,7 @@ class Worker(Generic[I]):
         It goes as a new message: one that is handed out again counts as lost with its worker, and
         that would spend an attempt.
         """
-        self._held.pop(id(ticket), None)
+        self._let_go(ticket)
         if await self._needs_claim(ticket):
             await ticket.nak(0)
             return

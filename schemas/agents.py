@@ -95,6 +95,9 @@ class AgentDefinition(Message):
 class _AgentInput(Request):
     """The fields of a definition that a user may write."""
 
+    MAX_BYTES: ClassVar[int] = 4 * 1024**2
+    BULK: ClassVar[str | None] = "prompts"
+
     id: AgentId
     name: Name | None = None
     description: Annotated[str, msgspec.Meta(max_length=4096)] | msgspec.UnsetType = msgspec.UNSET
@@ -150,7 +153,7 @@ class GetAgent(Request):
 
 
 class DeleteAgent(Request):
-    """Delete softly: the agent can no longer be executed or listed, its versions remain."""
+    """Delete softly: the agent can no longer be executed or listed; its newest versions remain."""
 
     SUBJECT: ClassVar[str] = "cb.{tenant}.agents.delete"
     REPLY: ClassVar[type[Message]] = AgentDefinition

@@ -4,6 +4,12 @@ from typing import Any, ClassVar, dataclass_transform
 
 import msgspec
 
+LARGE_REQUEST_BYTES = 12 * 1024**2
+"""What a request may have that carries a model's input, images included.
+
+With what is stored and sent on beside it, it stays below the 16 MiB that one message may have.
+"""
+
 
 @dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(msgspec.field,))
 class FrozenMeta(msgspec.StructMeta):
@@ -40,11 +46,14 @@ class Message(msgspec.Struct, metaclass=FrozenMeta):
 class Request(msgspec.Struct, metaclass=FrozenMeta, forbid_unknown_fields=True):
     """A user's command or question. An unknown field is refused, because it is a misspelt one.
 
-    ``SUBJECT`` is the template of its public subject, ``REPLY`` the message that answers it.
+    ``SUBJECT`` is the template of its public subject, ``REPLY`` the message that answers it. It is
+    refused unread above ``MAX_BYTES``; ``BULK`` is the field that makes such a one large.
     """
 
     SUBJECT: ClassVar[str]
     REPLY: ClassVar[type[Message]]
+    MAX_BYTES: ClassVar[int] = 1024**2
+    BULK: ClassVar[str | None] = None
 
 
 class Internal(msgspec.Struct, metaclass=FrozenMeta, omit_defaults=True):

@@ -5,7 +5,7 @@ from typing import Annotated, ClassVar
 
 import msgspec
 
-from schemas.base import Internal, Message, Request
+from schemas.base import LARGE_REQUEST_BYTES, Internal, Message, Request
 from schemas.events import EmbeddedEvent
 from schemas.ids import Label, TenantId
 from schemas.llm import AnswerWarning
@@ -45,6 +45,8 @@ class Embed(Request):
 
     SUBJECT: ClassVar[str] = "cb.{tenant}.llm.embed"
     REPLY: ClassVar[type[Message]] = Embeddings
+    MAX_BYTES: ClassVar[int] = LARGE_REQUEST_BYTES
+    BULK: ClassVar[str | None] = "texts"
 
     provider: Provider
     texts: Annotated[list[EmbeddedText], msgspec.Meta(min_length=1, max_length=MAX_TEXTS)]

@@ -6,7 +6,7 @@ from typing import Annotated, Any, ClassVar, Literal
 import msgspec
 
 from schemas.agents import Limits
-from schemas.base import Message, Request, Value
+from schemas.base import LARGE_REQUEST_BYTES, Message, Request, Value
 from schemas.ids import AgentId, ExecutionId, Label, SessionId
 from schemas.llm import (
     AnswerWarning,
@@ -49,6 +49,8 @@ class ExecuteAgent(Request):
 
     SUBJECT: ClassVar[str] = "cb.{tenant}.agents.execute"
     REPLY: ClassVar[type[Message]] = ExecutionHandle
+    MAX_BYTES: ClassVar[int] = LARGE_REQUEST_BYTES
+    BULK: ClassVar[str | None] = "task"
 
     agent_id: AgentId
     task: Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_TASK_CHARACTERS)]
@@ -69,6 +71,8 @@ class Generate(Request):
 
     SUBJECT: ClassVar[str] = "cb.{tenant}.llm.generate"
     REPLY: ClassVar[type[Message]] = ExecutionHandle
+    MAX_BYTES: ClassVar[int] = LARGE_REQUEST_BYTES
+    BULK: ClassVar[str | None] = "messages"
 
     provider: Provider
     messages: Annotated[list[ChatMessage], msgspec.Meta(min_length=1, max_length=10_000)]

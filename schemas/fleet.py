@@ -22,6 +22,9 @@ PROJECTIONS_SUBJECT = "_cb.sys.projections"
 
 REBUILD_SUBJECT = "_cb.sys.rebuild"
 
+QUOTAS_SUBJECT = "_cb.sys.quotas"
+"""A question: every process answers with what it knows of the tenants' quotas."""
+
 
 class Alive(Internal):
     """A process's heartbeat: the entities whose shards it can own and how it fares.
@@ -79,6 +82,28 @@ class OwnedShards(Internal):
     entity: str
     shards: int
     owned: list[OwnedShard]
+
+
+class TellQuotas(Internal):
+    """Asks every process what the tenants use; the answers go to ``answer_to``."""
+
+    answer_to: str
+
+
+class QuotaUse(Internal):
+    """What a tenant uses of one quota, as one process knows it."""
+
+    tenant: str
+    quota: str
+    used: int
+    allowed: int
+
+
+class ToldQuotas(Internal):
+    """What a process knows of the tenants' quotas, the fullest first."""
+
+    process: str
+    rows: list[QuotaUse]
 
 
 class WorkerAlive(Internal):

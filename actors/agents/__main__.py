@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from actors.agents.actor import Agents, Stores, execution_entity
+from actors.agents.adapters.admission import Admission
 from actors.agents.adapters.conversations import Conversations
 from actors.agents.adapters.definitions import opened as opened_definitions
 from actors.agents.adapters.purse import Purse
@@ -62,15 +63,20 @@ async def run() -> None:
         bus, in_force = process.bus, PricesInForce()
         bucket = NatsBucket(bus.nats, bus.jetstream, BUCKET, AgentDefinition)
         async with (
-            opened_definitions(bucket, bus.clock) as definitions,
+            opened_definitions(bucket, bus.clock, process.quotas) as definitions,
             in_force.following(open_books(bus.nats, bus.jetstream)),
         ):
             config, index = settings(process.config), ExecutionIndex()
             reader, host = StreamReader(bus.nats), hosting(process, config)
+            streams = Streams(reader.read_batch)
+            bus.nats.on_reconnect(streams.forget)
             terms = KnownTerms(process.name, usual_restrictions(process.config))
             accounts = RecordFollower(
                 ACCOUNT_RECORD, terms.observe, bus.transport, reader.read_subject
             )
+            admission = Admission(index, process.quotas, bus.clock)
+            process.usage.add(definitions.uses)
+            process.usage.add(admission.uses)
             agents = Agents(
                 config,
                 bus,
@@ -80,10 +86,11 @@ async def run() -> None:
                 Stores(
                     definitions=definitions,
                     conversations=Conversations(reader.read_subject, reader.last_of_each),
-                    streams=Streams(reader.read_subject),
+                    streams=streams,
                     executions=index,
                 ),
                 Purse(terms, in_force, accounts.loaded, bus.clock, config.manner),
+                admission,
             )
             follower = RecordFollower(
                 RECORD_SUBJECT, observing(index), bus.transport, reader.read_subject
@@ -110,7 +117,7 @@ def observing(index: ExecutionIndex) -> Callable[[bytes], None]:
     def observe(data: bytes) -> None:
         record = decode(ExecutionRecord, data)
         _, tenant, _ = record.stream.split(".", 2)
-        index.observe(tenant, record)
+        index.observe(tenant, record, len(data))
 
     return observe
 
@@ -137,13 +144,14 @@ def parts(
 ) -> list[Part]:
     """Return what runs in an agents process, in the order of starting."""
     bus, timing = process.bus, process.timing
-    service = Service("agents", agents.endpoints(), bus)
+    service = Service("agents", agents.endpoints(), bus, process.quotas)
+    process.usage.add(service.load.uses)
     submissions = Submissions(
         "agents", agents.endpoints(), bus, timing, inbox_rules(process.config)
     )
 
     async def serve() -> None:
-        await service.run(bus.nats.client)
+        await service.run(bus.public.client)
 
     return [
         Part(name="records", run=follower.run, missing=follower.missing),

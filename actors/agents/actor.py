@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from actors.agents.adapters.admission import Admission
 from actors.agents.adapters.conversations import Conversations
 from actors.agents.adapters.definitions import Definitions
 from actors.agents.adapters.purse import Purse
@@ -137,6 +138,7 @@ class Agents:
         owners: Owners,
         stores: Stores,
         purse: Purse,
+        admission: Admission,
     ) -> None:
         self._config = config
         self._bus = bus
@@ -147,6 +149,7 @@ class Agents:
         self._index = stores.executions
         self._purse = purse
         self._slices = Slices()
+        self._admission = admission
 
     def endpoints(self) -> Sequence[Endpoint]:
         """Return all requests this actor answers."""
@@ -253,6 +256,7 @@ class Agents:
 
     async def _begin(self, wanted: Accept, *, fresh: bool) -> ExecutionHandle:
         origin = wanted.origin
+        self._admission.demand(origin.tenant, origin.execution_id)
         mail = command(
             "accept",
             origin.tenant,
@@ -262,6 +266,7 @@ class Agents:
             fresh=fresh,
         )
         answer = await self._owners.ask(mail, timeout=self._config.request_timeout)
+        self._admission.begun(origin.tenant, origin.execution_id)
         return decode(ExecutionHandle, answer)
 
     async def _request(

@@ -21,6 +21,7 @@ from bus.shard.report import owned_shards, rows
 from bus.streams.api import STREAM_NOT_FOUND, JetStream, JetStreamError
 from bus.streams.provision import ESSENTIAL, differences
 from bus.streams.spec import BILLS, StreamSpec, inbox_spec, inbox_tenant, stream_specs
+from bus.usage import gathered
 from schemas.fleet import (
     HEARTBEAT_SUBJECT,
     PROVIDERS_SUBJECT,
@@ -28,6 +29,7 @@ from schemas.fleet import (
     AskProviders,
     OwnedShards,
     ProviderStates,
+    QuotaUse,
 )
 
 LISTEN_SECONDS = 0.8
@@ -60,6 +62,7 @@ async def all_of(
         await _shards(transport, wanted),
         bills(await _waiting_bills(jetstream), alive),
         providers(await told(transport, asked)),
+        quotas(await gathered(transport, seconds=PAUSE_SECONDS)),
     ]
 
 
@@ -127,6 +130,15 @@ def providers(answers: Iterable[ProviderStates]) -> Result:
     keys = [f"{resting} keys rest"] if resting else []
     count = len({state.endpoint for state in states})
     return Result("providers", ok=True, detail="; ".join([f"{count} called", *named, *keys]))
+
+
+def quotas(uses: Sequence[QuotaUse]) -> Result:
+    """Show whose quota is the fullest. Pure. Tenants are refused by it; the fleet is well."""
+    if not uses:
+        return Result("quotas", ok=True, detail="nothing is used")
+    first = uses[0]
+    figure = f"{first.used:,} of {first.allowed:,} {first.quota}"
+    return Result("quotas", ok=True, detail=f"the fullest: {first.tenant} has {figure}")
 
 
 async def told(transport: NatsTransport, processes: float = inf) -> list[ProviderStates]:

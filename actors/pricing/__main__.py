@@ -115,11 +115,12 @@ def parts(
 ) -> list[Part]:
     """Return what runs in a pricing process, in the order of starting."""
     bus, timing, offered = process.bus, process.timing, endpoints(*handlers)
-    service = Service("pricing", offered, bus)
+    service = Service("pricing", offered, bus, process.quotas)
+    process.usage.add(service.load.uses)
     submissions = Submissions("pricing", offered, bus, timing, inbox_rules(process.config))
 
     async def serve() -> None:
-        await service.run(bus.nats.client)
+        await service.run(bus.public.client)
 
     def not_read() -> str | None:
         return None if watch.fresh else "the rate book in force is not known"

@@ -125,10 +125,11 @@ def parts(
     streaming: Streaming,
 ) -> list[Part]:
     """Return what runs in a streaming process, in the order of starting."""
-    service = Service("llm", streaming.endpoints(), process.bus)
+    service = Service("llm", streaming.endpoints(), process.bus, process.quotas)
+    process.usage.add(service.load.uses)
 
     async def serve() -> None:
-        await service.run(process.bus.nats.client)
+        await service.run(process.bus.public.client)
 
     return [
         Part(name="worker", run=worker.run, drain=worker.drain, missing=worker.missing),

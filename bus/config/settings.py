@@ -148,6 +148,65 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
             "private hosts and networks (CIDR) that agents may reach, separated by commas",
         ),
     ] = ()
+    quotas_file: Annotated[
+        str | None,
+        _env(
+            "CALLBOARD_QUOTAS_FILE",
+            "file with the quotas of single tenants: `{acme: {agents: 20}}`; what it leaves out is "
+            "as for all",
+        ),
+    ] = None
+    quota_requests: Annotated[
+        Count,
+        _env(
+            "CALLBOARD_QUOTA_REQUESTS",
+            "requests of one tenant that a process has taken and not answered; a batch of "
+            "thousands is no attack, and four such tenants fit",
+        ),
+    ] = 4096
+    quota_request_bytes: Annotated[
+        Count,
+        _env(
+            "CALLBOARD_QUOTA_REQUEST_BYTES",
+            "their bytes: two of the largest, or thousands of usual prompts; four tenants fit",
+        ),
+    ] = 32 * 1024**2
+    quota_agents: Annotated[
+        Count,
+        _env("CALLBOARD_QUOTA_AGENTS", "agents of one tenant; a team has dozens"),
+    ] = 1000
+    quota_versions: Annotated[
+        Annotated[int, msgspec.Meta(ge=2)],
+        _env(
+            "CALLBOARD_QUOTA_VERSIONS",
+            "versions kept of one agent, the newest one included; older ones are dropped, oldest "
+            "first. A change a day for a quarter of a year",
+        ),
+    ] = 100
+    quota_definition_bytes: Annotated[
+        Count,
+        _env(
+            "CALLBOARD_QUOTA_DEFINITION_BYTES",
+            "bytes of all versions of a tenant's agents; an eighth of what the bucket holds, and "
+            "ten thousand usual definitions",
+        ),
+    ] = 32 * 1024**2
+    quota_executions: Annotated[
+        Count,
+        _env(
+            "CALLBOARD_QUOTA_EXECUTIONS",
+            "executions of one tenant that have not ended, in the whole fleet; each keeps its "
+            "prompt and its stream. Hours of work for one streaming process",
+        ),
+    ] = 10_000
+    quota_record_bytes: Annotated[
+        Count,
+        _env(
+            "CALLBOARD_QUOTA_RECORD_BYTES",
+            "bytes of the records of one tenant's executions that end within an hour: a quarter of "
+            "what all tenants share, and 800,000 usual executions. Streams and events grow with it",
+        ),
+    ] = 1024**3
     otlp_endpoint: Annotated[
         str | None,
         _env(
@@ -158,7 +217,11 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     ] = None
     max_concurrent_executions: Annotated[
         Count,
-        _env("MAX_CONCURRENT_EXECUTIONS", "answers one streaming process generates at a time"),
+        _env(
+            "MAX_CONCURRENT_EXECUTIONS",
+            "answers one streaming process generates at a time; a tenth more stand ready for "
+            "tenants that have none under way there",
+        ),
     ] = 50
     rate_limit_per_minute: Annotated[
         Count | None,

@@ -16,7 +16,7 @@ from nats.aio.subscription import Subscription
 
 from bus.config import Timing
 from bus.connection.frames import written
-from bus.connection.parser import DirectParser
+from bus.connection.parser import DirectParser, Gate
 from bus.connection.socket import BoundedTcp
 from bus.errors import ConfigError, UnavailableError
 from bus.ports import Receiver
@@ -90,11 +90,20 @@ class NatsClient(Client):
             subject, queue=queue
         )
 
-    def redirect(self, subscription: Subscription, receiver: Receiver) -> None:
-        """Have the messages of a subscription that is there taken within the read, too."""
+    def redirect(self, subscription: Subscription, receiver: Receiver, gate: Gate) -> None:
+        """Have the messages of a subscription that is there taken within the read, too.
+
+        ``gate`` says of each that does not come in one piece whether it is to be received.
+        """
         for sid, known in self._subs.items():
             if known is subscription:
                 self._parser.receivers[sid] = receiver
+                self._parser.gates[sid] = gate
+
+    @property
+    def is_receiving(self) -> bool:
+        """Whether a message has begun to arrive and is not whole: more is on its way."""
+        return self._parser.is_receiving
 
     # Writing: once for all that one turn of the loop brings
 
@@ -196,6 +205,7 @@ class NatsClient(Client):
 
     def _remove_sub(self, sid: int, max_msgs: int = 0) -> None:
         self._parser.receivers.pop(sid, None)
+        self._parser.gates.pop(sid, None)
         super()._remove_sub(sid, max_msgs)
 
     async def close(self) -> None:

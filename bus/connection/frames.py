@@ -62,6 +62,23 @@ def next_frame(data: bytes, at: int) -> Frame | Incomplete | None:
     return Frame(int(parts[2]), parts[1], reply, data[body:split], data[split:end], end + 2)
 
 
+class Begun(NamedTuple):
+    """A message of which only the first line has arrived for certain; ``size`` is of its body."""
+
+    sid: int
+    subject: str
+    reply: str
+    size: int
+
+
+def begun(data: bytes, at: int) -> Begun:
+    """Return what the first line of an incomplete message says, which must have arrived whole."""
+    kind, subject, sid, *more = data[at : data.find(LINE_END, at)].split()
+    sizes = 1 + (kind == _HMSG.strip())
+    reply = more[0] if len(more) > sizes else b""
+    return Begun(int(sid), subject.decode(), reply.decode(), int(more[-1]))
+
+
 def read_headers(raw: bytes) -> dict[str, str]:
     """Return the headers of a message; a status line of the server's own becomes ``Status``."""
     version, *lines = raw.decode("utf-8", "replace").split("\r\n")

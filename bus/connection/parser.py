@@ -6,8 +6,11 @@ from nats.aio.client import Client
 from nats.errors import ProtocolError
 from nats.protocol.parser import Parser
 
-from bus.connection.frames import LINE_END, Frame, Incomplete, next_frame
+from bus.connection.frames import LINE_END, Begun, Frame, Incomplete, begun, next_frame
 from bus.ports import Receiver
+
+Gate = Callable[[Begun], bool]
+"""Says whether a message that does not come in one piece is to be received at all."""
 
 
 class DirectParser(Parser):
@@ -16,6 +19,9 @@ class DirectParser(Parser):
     That one puts each message into a queue and wakes a task for it, which costs as much as a
     receipt's whole handling. Here subscriptions with a ``Receiver`` get theirs at once; those of
     other subscriptions, and the words of the protocol, go the way of nats-py.
+
+    Where a subscription has a ``Gate``, what that does not want is dropped as it comes: to put
+    large messages together only to refuse them takes longer than it takes to send them.
     """
 
     def __init__(self, client: Client, report: Callable[[Exception], None]) -> None:
@@ -23,14 +29,21 @@ class DirectParser(Parser):
         self._client = client
         self._report = report
         self.receivers: dict[int, Receiver] = {}
+        self.gates: dict[int, Gate] = {}
 
     def reset(self) -> None:
         """Forget what was half read: the connection is a new one."""
         super().reset()
         self._rest = bytearray()
         self._needed = 0
+        self._unwanted = 0
         self._begun = False
         self._is_parsing = False
+
+    @property
+    def is_receiving(self) -> bool:
+        """Whether a message has begun to arrive and is not whole."""
+        return self._unwanted > 0 or (self._needed > 0 and bool(self._rest))
 
     def take(self, data: bytes) -> bytes:
         """Handle the messages for receivers that come first; return what is left for ``parse``."""
@@ -58,6 +71,10 @@ class DirectParser(Parser):
 
     def _with_rest(self, data: bytes) -> bytes:
         """Return what is to be read now: nothing while a message is known not to be whole."""
+        if self._unwanted:
+            dropped = min(self._unwanted, len(data))
+            self._unwanted -= dropped
+            data = data[dropped:]
         if not self._rest:
             return data
         self._rest += data
@@ -90,9 +107,20 @@ class DirectParser(Parser):
         frame = _frame(data, at)
         if not isinstance(frame, Incomplete):
             return False
+        if frame.needed and not self._is_wanted(data, at):
+            self._unwanted = frame.needed - (len(data) - at)
+            return True
         self._needed = frame.needed
         self._rest += data[at:]
         return True
+
+    def _is_wanted(self, data: bytes, at: int) -> bool:
+        """Ask the gate of a subscription whether a message that has begun is to be received."""
+        if not self.gates:
+            return True
+        message = begun(data, at)
+        gate = self.gates.get(message.sid)
+        return gate is None or gate(message)
 
     async def _take_other(self, data: bytes, at: int) -> int:
         """Let nats-py have a word of the protocol, or a message of a subscription of its own."""

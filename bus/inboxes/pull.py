@@ -68,7 +68,7 @@ class Pull:
 
     async def open(self) -> None:
         """Be ready to receive."""
-        client = self._bus.nats.client
+        client = self._bus.public.client
         self._prefix = client.new_inbox()
         self._subscription = await client.receive(self._prefix, self._take)
 
@@ -94,7 +94,7 @@ class Pull:
 
     async def close(self) -> None:
         """Ask for no more; what has arrived and was not handed out goes back at once."""
-        client, subscription = self._bus.nats.client, self._subscription
+        client, subscription = self._bus.public.client, self._subscription
         if subscription is None:
             return
         try:
@@ -152,7 +152,7 @@ class Pull:
         subject = f"$JS.API.CONSUMER.MSG.NEXT.{self._stream}.{CONSUMER}"
         self._asked, self._overdue_at = count, loop_time() + self._patience + GRACE_SECONDS
         data = msgspec.json.encode(body)
-        await self._bus.nats.publish(subject, data, reply=self._prefix)
+        await self._bus.public.publish(subject, data, reply=self._prefix)
 
     def _take(self, delivery: Delivery) -> None:
         status = status_of(delivery)
@@ -173,7 +173,7 @@ class Pull:
         return Command(self.tenant, delivery.subject, name, ticket)
 
     def _ticket(self, delivery: Delivery) -> JetStreamTicket:
-        return JetStreamTicket(self._bus.nats, delivery, self._now, self.stir)
+        return JetStreamTicket(self._bus.public, delivery, self._now, self.stir)
 
     def _now(self) -> float:
         return self._bus.clock().timestamp()

@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncGenerator, Iterable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from bus.config import Durability, Timing
@@ -28,9 +28,14 @@ def system_clock() -> datetime:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NatsBus(Bus):
-    """A bus on NATS, with what only is there: the connection and the API of JetStream."""
+    """A bus on NATS, with what only is there: the connection and the API of JetStream.
+
+    What anybody may send arrives on ``public``: a connection of its own where the bus was opened
+    ``apart``. Whatever a flood does to that one, the fleet's own traffic goes on.
+    """
 
     nats: NatsTransport
+    public: NatsTransport
     jetstream: JetStream
     durability: Durability
 
@@ -52,11 +57,13 @@ async def open_bus(
     durability: Durability = "r1",
     timing: Timing | None = None,
     clock: Clock = system_clock,
+    apart: bool = False,
 ) -> AsyncGenerator[NatsBus]:
     """Connect, make the streams that are missing, and hand out the bus while the context is open.
 
     ``entities`` are those whose journals must be there, ``more_streams`` what else is needed, such
-    as key-value buckets. After each restart of the bus the streams that it lost are made again
+    as key-value buckets. ``apart`` opens a second connection for what anybody may send. After
+    each restart of the bus the streams that it lost are made again
     before anybody else is told of it.
 
     Raises:
@@ -66,7 +73,10 @@ async def open_bus(
     """
     timing = timing or Timing()
     specs = (*stream_specs(entities, timing), *more_streams)
-    async with connect(address, timing) as transport:
+    async with (
+        connect(address, timing) as transport,
+        _public(address, timing, transport, apart=apart) as public,
+    ):
         jetstream = JetStream(transport)
 
         async def provide() -> None:
@@ -77,10 +87,23 @@ async def open_bus(
         transport.on_reconnect(provide)
         in_order = durability == "r1"
         async with JetStreamOutbox(transport, timing, in_order=in_order).opened() as outbox:
-            yield _assembled(jetstream, outbox, clock, timing, durability)
+            yield _assembled(public, jetstream, outbox, clock, timing, durability)
+
+
+@asynccontextmanager
+async def _public(
+    address: Address, timing: Timing, own: NatsTransport, *, apart: bool
+) -> AsyncGenerator[NatsTransport]:
+    """Yield the connection for public requests: the only one, unless it is to be apart."""
+    if not apart:
+        yield own
+        return
+    async with connect(replace(address, name=f"{address.name}-public"), timing) as public:
+        yield public
 
 
 def _assembled(
+    public: NatsTransport,
     jetstream: JetStream,
     outbox: JetStreamOutbox,
     clock: Clock,
@@ -101,6 +124,7 @@ def _assembled(
         journal=journal,
         records=JetStreamJournal(transport, jetstream, RECORDS),
         nats=transport,
+        public=public,
         jetstream=jetstream,
         durability=durability,
     )

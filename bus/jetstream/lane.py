@@ -4,12 +4,21 @@ A worker asks for many items at once and the server sends them as they come, so 
 worker is one message long. The server forgets a request after a while, and says so.
 """
 
+import math
+
 EXPIRY_SECONDS = 30.0
 """How long a request for items stands."""
 
 GRACE_SECONDS = 5.0
 """A request whose end was not heard of counts as forgotten after this."""
 
+
+IDLE_SECONDS = 60.0
+"""After so long without an item and without word of one, a lane is asked no more and forgotten.
+
+Who sends items says so at least every 30 s while it sends any, and what is stored is looked for
+every other second: so no item waits for longer.
+"""
 
 SLACK = 4
 """Items that may stand above twice the credit before all requests are recalled."""
@@ -24,13 +33,29 @@ class _Request:
 
 
 class Lane:
-    """The requests that stand. ``ready`` says whether the server has our consumer."""
+    """The requests that stand. ``ready`` says whether the server has our consumer.
+
+    A lane that was ``touched`` once becomes idle, unless it is touched again.
+    """
 
     def __init__(self, queue: str, tenant: str) -> None:
         self.tenant = tenant
         self.consumer = consumer_name(queue, tenant)
         self.ready = False
+        self.touched = math.inf
         self._requests: dict[str, _Request] = {}
+
+    def touch(self, now: float) -> None:
+        """Note that the tenant has work."""
+        self.touched = now
+
+    def is_idle(self, now: float) -> bool:
+        """Say whether nothing was heard of work of the tenant for long."""
+        return now - self.touched > IDLE_SECONDS
+
+    def is_forgotten(self, now: float) -> bool:
+        """Say whether the lane is idle and no request of ours stands any more."""
+        return self.is_idle(now) and self.wanted(1, now) == 1
 
     def wanted(self, credit: int, now: float) -> int:
         """Return how many items to ask for now, given how many may be handed out.

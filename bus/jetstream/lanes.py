@@ -14,6 +14,7 @@ from bus.ports import Delivery
 from bus.streams.api import JetStream, JetStreamError
 from bus.streams.spec import WORK
 from bus.subjects import parse, work_subject
+from bus.waiting import loop_time
 from schemas.fleet import LaneOpened
 
 log = structlog.get_logger()
@@ -118,6 +119,9 @@ class Lanes:
     def __iter__(self) -> Iterator[Lane]:
         return iter(list(self._lanes.values()))
 
+    def __len__(self) -> int:
+        return len(self._lanes)
+
     def get(self, tenant: str) -> Lane | None:
         """Return the lane of a tenant."""
         return self._lanes.get(tenant)
@@ -135,9 +139,13 @@ class Lanes:
     async def announced(self, delivery: Delivery) -> None:
         """Take the news that a tenant has work."""
         opened = decode(LaneOpened, delivery.data)
-        if opened.queue == self._queue and opened.tenant not in self._lanes:
-            self._lanes[opened.tenant] = Lane(self._queue, opened.tenant)
+        if opened.queue == self._queue and self._touch(opened.tenant):
             self._look.set()
+
+    def forget_idle(self, now: float) -> None:
+        """Forget the lanes of tenants without work, so that they cost nothing."""
+        for lane in [lane for lane in self if lane.is_forgotten(now)]:
+            del self._lanes[lane.tenant]
 
     def closed(self, lane: Lane) -> None:
         """Note that the server has no consumer for a lane, so that it is made again."""
@@ -157,8 +165,17 @@ class Lanes:
         self._add(await tenants_with_items(self._jetstream, self._queue))
 
     def _add(self, tenants: set[str]) -> None:
-        for tenant in tenants - self._lanes.keys():
-            self._lanes[tenant] = Lane(self._queue, tenant)
+        for tenant in tenants:
+            self._touch(tenant)
+
+    def _touch(self, tenant: str) -> bool:
+        """Note that a tenant has work; say whether its lane is a new one."""
+        lane = self._lanes.get(tenant)
+        is_new = lane is None
+        if lane is None:
+            lane = self._lanes[tenant] = Lane(self._queue, tenant)
+        lane.touch(loop_time())
+        return is_new
 
     async def _provide_consumers(self) -> None:
         limit = anyio.CapacityLimiter(MAX_AT_ONCE)

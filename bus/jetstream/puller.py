@@ -97,6 +97,7 @@ class Puller:
         lane = self._lanes.get(tenant)
         if lane is not None:
             lane.received()
+            lane.touch(loop_time())
         ticket = JetStreamTicket(self._transport, message, self._now, lambda: self._stir(tenant))
         self._arrived.append((tenant, ticket))
         self._wake_reader.set()
@@ -127,7 +128,8 @@ class Puller:
     async def _keep_asking(self) -> None:
         checked_at = loop_time()
         while True:
-            await self._wake_asker.wait(CREDIT_SECONDS)
+            # Without a lane there is nothing to ask for: whoever opens one wakes us.
+            await self._wake_asker.wait(CREDIT_SECONDS if len(self._lanes) else None)
             if loop_time() - checked_at >= CREDIT_SECONDS:
                 checked_at = loop_time()
                 await self._check_all()
@@ -143,6 +145,7 @@ class Puller:
 
     async def _check_all(self) -> None:
         self._stirred = {}
+        self._lanes.forget_idle(loop_time())
         lanes = [(lane, self._credit(lane.tenant)) for lane in self._lanes]
         overdrawn = any(lane.is_overdrawn(credit) for lane, credit in lanes)
         if overdrawn and self._transport.connected:
@@ -153,7 +156,7 @@ class Puller:
     async def _ask(self, lane: Lane, credit: int) -> None:
         now = loop_time()
         count = min(lane.wanted(credit, now), MOST_AT_ONCE)
-        if count <= 0 or not lane.ready or not self._transport.connected:
+        if count <= 0 or not lane.ready or not self._transport.connected or lane.is_idle(now):
             return
         request = f"{next(self._requests)}:{lane.tenant}"
         lane.asked(request, count, now)

@@ -18,6 +18,16 @@ class StreamReader:
         reads = await self._read(stream, subject, start, limit)
         return [Stored(read.sequence, read.data) for read in reads]
 
+    async def read_batch(
+        self, stream: str, subject: str, *, start: int = 1, limit: int
+    ) -> list[Stored]:
+        """Return what one request brings of ``read_subject``: bounded in bytes, too.
+
+        Fewer than ``limit`` do not prove the end of what is stored, only none do.
+        """
+        page = await read_page(self._transport, stream, subject, start, limit=limit)
+        return [Stored(read.sequence, read.data) for read in page]
+
     async def last_of_each(
         self, stream: str, filters: list[str], *, limit: int
     ) -> list[tuple[str, Stored]]:

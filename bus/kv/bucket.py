@@ -81,6 +81,21 @@ class Bucket(Protocol[T]):
         """Remove a value if the key's revision is ``expected``. Raises as ``put`` does."""
         ...
 
+    async def erase(self, key: str) -> None:
+        """Remove a key and every trace of it, whatever its revision; watchers are told.
+
+        Raises:
+            UnavailableError: not known to be erased.
+            FencedError: somebody writes the key meanwhile.
+        """
+        ...
+
+    def watch_sizes(
+        self, pattern: str, watcher: Watcher[int]
+    ) -> AbstractAsyncContextManager[Watch]:
+        """Tell ``watcher`` as ``watch`` does, but only how many bytes each value has."""
+        ...
+
     def watch(self, pattern: str, watcher: Watcher[T]) -> AbstractAsyncContextManager[Watch]:
         """Tell ``watcher`` of the keys that match, and of each change, while the context is open.
 

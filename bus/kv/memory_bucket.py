@@ -22,6 +22,7 @@ class MemoryBucket(Generic[T]):
         self._revision = 0
         self._cells: dict[str, _Cell] = {}
         self._watchers: list[tuple[str, Watcher[T]]] = []
+        self._size_watchers: list[tuple[str, Watcher[int]]] = []
 
     async def get(self, key: str) -> Entry[T] | None:
         """See ``Bucket.get``."""
@@ -39,6 +40,26 @@ class MemoryBucket(Generic[T]):
     async def remove(self, key: str, *, expected: int) -> None:
         """See ``Bucket.remove``."""
         self._write(key, None, expected)
+
+    async def erase(self, key: str) -> None:
+        """See ``Bucket.erase``."""
+        cell = self._cells.get(key)
+        if cell is not None and cell.data is not None:
+            self._write(key, None, cell.revision)
+        self._cells.pop(key, None)
+
+    @asynccontextmanager
+    async def watch_sizes(self, pattern: str, watcher: Watcher[int]) -> AsyncGenerator[Watch]:
+        """See ``Bucket.watch_sizes``."""
+        watcher.cleared()
+        for key, cell in sorted(self._cells.items(), key=lambda item: item[1].revision):
+            _tell_size(pattern, watcher, key, cell)
+        following = (pattern, watcher)
+        self._size_watchers.append(following)
+        try:
+            yield _Present()
+        finally:
+            self._size_watchers.remove(following)
 
     @asynccontextmanager
     async def watch(self, pattern: str, watcher: Watcher[T]) -> AsyncGenerator[Watch]:
@@ -61,6 +82,8 @@ class MemoryBucket(Generic[T]):
         self._cells[key] = _Cell(self._revision, data)
         for pattern, watcher in self._watchers:
             self._tell(pattern, watcher, key, self._cells[key])
+        for pattern, sizes in self._size_watchers:
+            _tell_size(pattern, sizes, key, self._cells[key])
         return self._revision
 
     def _tell(self, pattern: str, watcher: Watcher[T], key: str, cell: "_Cell") -> None:
@@ -78,6 +101,15 @@ class MemoryBucket(Generic[T]):
 class _Cell(NamedTuple):
     revision: int
     data: bytes | None
+
+
+def _tell_size(pattern: str, watcher: Watcher[int], key: str, cell: _Cell) -> None:
+    if not subjects.matches(pattern, key):
+        return
+    if cell.data is None:
+        watcher.removed(key, cell.revision)
+    else:
+        watcher.changed(Entry(key, cell.revision, len(cell.data)))
 
 
 class _Present:

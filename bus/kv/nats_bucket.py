@@ -56,10 +56,34 @@ class NatsBucket(Generic[T]):
         """See ``Bucket.remove``."""
         await self._write(key, b"", expected, {OPERATION: "DEL"})
 
+    async def erase(self, key: str) -> None:
+        """See ``Bucket.erase``. The mark of removal is for those who watch; then it goes as well.
+
+        Who was away meanwhile does not see it, and learns of the removal when it begins anew.
+        """
+        cell = await self._newest(key)
+        if cell is None:
+            return
+        if cell.data is not None:
+            await self._write(key, b"", cell.revision, {OPERATION: "DEL"})
+        subject = self._prefix + key
+        try:
+            await self._jetstream.call(f"STREAM.PURGE.{self._stream}", {"filter": subject})
+        except JetStreamError as error:
+            raise UnavailableError(subject, error.description) from None
+
     def watch(self, pattern: str, watcher: Watcher[T]) -> AbstractAsyncContextManager[Watch]:
         """See ``Bucket.watch``."""
-        source = Source(self._transport, self._jetstream, self._stream, self._prefix, pattern)
-        return following(source, self._kind, watcher)
+        return following(self._source(pattern), self._kind, watcher)
+
+    def watch_sizes(
+        self, pattern: str, watcher: Watcher[int]
+    ) -> AbstractAsyncContextManager[Watch]:
+        """See ``Bucket.watch_sizes``."""
+        return following(self._source(pattern)._replace(sizes=True), int, watcher)
+
+    def _source(self, pattern: str) -> Source:
+        return Source(self._transport, self._jetstream, self._stream, self._prefix, pattern)
 
     async def _newest(self, key: str) -> Cell | None:
         subject = self._prefix + key

@@ -42,19 +42,26 @@ LONGEST_PAUSE_SECONDS = 2.0
 _NANOSECONDS = 1_000_000_000
 _CONTROL = "100"
 
+SIZE = "Nats-Msg-Size"
+"""The header in which a server that sends no values says how large they are."""
+
 _FAILURES = (JetStreamError, UnavailableError, nats.errors.Error)
 
 _random = SystemRandom()
 
 
 class Source(NamedTuple):
-    """What is watched: the keys of a bucket that match ``pattern``."""
+    """What is watched: the keys of a bucket that match ``pattern``.
+
+    With ``sizes`` the server sends no values, and their sizes are told in their place.
+    """
 
     transport: NatsTransport
     jetstream: JetStream
     stream: str
     prefix: str
     pattern: str
+    sizes: bool = False
 
     @property
     def subject(self) -> str:
@@ -200,6 +207,7 @@ class _NatsWatch(Generic[T]):
             "name": self._consumer,
             "deliver_subject": inbox,
             "filter_subject": self._source.subject,
+            "headers_only": self._source.sizes,
             "ack_policy": "none",
             "flow_control": True,
             "idle_heartbeat": int(HEARTBEAT_SECONDS * _NANOSECONDS),
@@ -246,7 +254,8 @@ class _NatsWatch(Generic[T]):
             return False
         self._position = about.revision
         key = message.subject.removeprefix(self._source.prefix)
-        data = value_in(message.data, headers)
+        shown = headers.get(SIZE, "0").encode() if self._source.sizes else message.data
+        data = value_in(shown, headers)
         try:
             if data is None:
                 self._watcher.removed(key, self._position)

@@ -14,8 +14,9 @@ JETSTREAM: dict[str, str] = {
 }
 """Every acknowledgement means that the message is on disk. Streams reserve their ``max_bytes``."""
 
-LIMITS: dict[str, str] = {"max_payload": "16MB"}
-"""A turn of a shard is one message; the server's own limit of 1 MB would refuse a large one."""
+LIMITS: dict[str, str] = {"max_payload": "16MB", "max_pending": "256MB"}
+"""A turn of a shard is one message; the server's own limit of 1 MB would refuse a large one. And so
+much may wait for one connection: the server's own 64 MB are four such messages."""
 
 LOG: dict[str, str] = {"logfile_size_limit": "64MB", "logfile_max_num": "3"}
 

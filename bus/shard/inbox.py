@@ -1,6 +1,5 @@
 """The mailbox of a shard: what arrives waits here until the owner takes a turn."""
 
-from collections import deque
 from collections.abc import Sequence
 from functools import partial
 
@@ -8,13 +7,19 @@ import msgspec
 
 from bus.codec import decode, encode
 from bus.errors import ProblemError
+from bus.fairness import Line
 from bus.ports import Delivery, Transport
 from bus.shard.turn import Letter
 from bus.waiting import Wakeup
 from schemas.journal import Mail
 
 MAX_WAITING = 20_000
-"""Letters above this are dropped unanswered; their senders ask again."""
+MAX_WAITING_BYTES = 64 * 1024**2
+"""Letters above these are dropped unanswered; their senders ask again."""
+
+MAX_OF_ONE = 10_000
+MAX_BYTES_OF_ONE = 32 * 1024**2
+"""The same for those of one tenant, so that there is room for others."""
 
 
 class Answers:
@@ -33,11 +38,13 @@ class Answers:
 
 
 class Inbox:
-    """A bounded queue of letters, taken in batches."""
+    """A bounded queue of letters, taken in batches. The tenants take turns."""
 
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
-        self._letters: deque[tuple[Letter, int]] = deque()
+        self._letters = Line[tuple[Letter, int]]()
+        self._bytes = 0
+        self._bytes_of: dict[str, int] = {}
         self._arrived = Wakeup()
 
     def __len__(self) -> int:
@@ -69,17 +76,32 @@ class Inbox:
 
     def offer(self, letter: Letter, size: int) -> None:
         """Add a letter if there is room; who sent it asks again if there is none."""
-        if len(self._letters) < MAX_WAITING:
+        # Where all that waits is within the bounds of one tenant, nobody is above them.
+        is_quiet = len(self._letters) < MAX_OF_ONE and self._bytes + size <= MAX_BYTES_OF_ONE
+        if is_quiet or self._has_room(letter.mail.tenant, size):
             self.put(letter, size)
+
+    def _has_room(self, tenant: str, size: int) -> bool:
+        """Say whether a letter fits. Where none of its tenant waits, its size does not matter."""
+        mine, bytes_of = self._letters.count(tenant), self._bytes_of.get(tenant, 0)
+        return (
+            len(self._letters) < MAX_WAITING
+            and mine < MAX_OF_ONE
+            and (not mine or bytes_of + size <= MAX_BYTES_OF_ONE)
+            and (not self._bytes or self._bytes + size <= MAX_WAITING_BYTES)
+        )
 
     def put(self, letter: Letter, size: int = 0) -> None:
         """Add a letter, one of the owner's own too: those are as bounded as its open work."""
-        self._letters.append((letter, size))
+        tenant = letter.mail.tenant
+        self._letters.add(tenant, (letter, size))
+        self._bytes += size
+        self._bytes_of[tenant] = self._bytes_of.get(tenant, 0) + size
         self._arrived.set()
 
     async def wait(self, seconds: float) -> None:
         """Return when a letter is there, or after ``seconds``."""
-        if not self._letters:
+        if not len(self._letters):
             await self._arrived.wait(seconds)
 
     def wake(self) -> None:
@@ -89,8 +111,15 @@ class Inbox:
     def take(self, count: int, size: int) -> list[Letter]:
         """Remove and return the letters of a turn: at most ``count``, about ``size`` bytes."""
         taken: list[Letter] = []
-        while self._letters and len(taken) < count and size > 0:
-            letter, length = self._letters.popleft()
+        while len(self._letters) and len(taken) < count and size > 0:
+            letter, length = self._letters.take_next()
             taken.append(letter)
             size -= length
+            self._forget(letter.mail.tenant, length)
         return taken
+
+    def _forget(self, tenant: str, size: int) -> None:
+        self._bytes -= size
+        self._bytes_of[tenant] -= size
+        if not self._letters.count(tenant):
+            del self._bytes_of[tenant]

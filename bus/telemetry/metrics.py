@@ -24,6 +24,8 @@
 | callboard_disputed_bills_total | counter | | bills of hosts without a secret that told too much |
 | callboard_disputed_dollars_total | counter | | what such bills told beyond what is booked |
 | callboard_bills_over_hold_total | counter | | bills that the operator pays above what was held |
+| callboard_quota_refusals_total | counter | quota | requests refused by a tenant's quota |
+| callboard_quota_used_ratio | gauge | quota | used of it by the tenant with most, 1 is all |
 | callboard_dead_letters_total | counter | source | laid aside for inspection |
 | callboard_projection_events_total | counter | projection | events applied to its file |
 | callboard_projection_behind_commits | gauge | projection | commits not applied yet |
@@ -149,6 +151,12 @@ DISPUTED_BILLS = _counter(
 DISPUTED_DOLLARS = _counter("callboard_disputed_dollars_total", "What such bills told beyond it")
 BILLS_OVER_HOLD = _counter(
     "callboard_bills_over_hold_total", "Bills that the operator pays above what was held"
+)
+QUOTA_REFUSALS = _counter(
+    "callboard_quota_refusals_total", "Requests refused by a tenant's quota", "quota"
+)
+QUOTA_SHARE = _gauge(
+    "callboard_quota_used_ratio", "Used of it by the tenant with most, 1 is all", "quota"
 )
 DEAD_LETTERS = _counter("callboard_dead_letters_total", "Laid aside for inspection", "source")
 

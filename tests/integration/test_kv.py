@@ -9,6 +9,7 @@ import msgspec
 import pytest
 from nats.js.api import KeyValueConfig
 
+from bus.codec import encode
 from bus.connection import Address, NatsTransport, connect
 from bus.errors import FencedError, ProblemError, UnavailableError
 from bus.kv import Bucket, Entry, MemoryBucket, NatsBucket, Watch
@@ -474,3 +475,48 @@ async def test_a_broken_connection_leaves_no_second_consumer_behind(server: Serv
 
     assert len(consumers) == 1
     assert seen.log == ["clear", "acme.n0=a", "acme.n1=a", "acme.n2=a"]
+
+
+class Sizes:
+    """What a watch of sizes tells."""
+
+    def __init__(self) -> None:
+        self.held: dict[str, int] = {}
+
+    def changed(self, entry: Entry[int]) -> None:
+        self.held[entry.key] = entry.value
+
+    def removed(self, key: str, revision: int) -> None:
+        assert revision > 0
+        self.held.pop(key, None)
+
+    def cleared(self) -> None:
+        self.held.clear()
+
+
+async def test_a_watch_of_sizes_tells_how_large_what_stands_is_and_what_is_erased(
+    bucket: Bucket[Note],
+):
+    notes = {"acme.one": Note(text="a"), "acme.one.v1": Note(text="b" * 500)}
+    wanted = {key: len(encode(note)) for key, note in notes.items()}
+    await bucket.put("acme.one", notes["acme.one"], expected=0)
+    sizes = Sizes()
+    async with bucket.watch_sizes(">", sizes):
+        await bucket.put("acme.one.v1", notes["acme.one.v1"], expected=0)
+        await _until(lambda: sizes.held == wanted)
+
+        await bucket.erase("acme.one.v1")
+
+        await _until(lambda: sizes.held.keys() == {"acme.one"})
+    assert await bucket.get("acme.one.v1") is None
+    await bucket.erase("acme.one.v1")
+    await bucket.put("acme.one.v1", Note(text="again"), expected=0)
+
+
+async def test_what_is_erased_leaves_nothing_in_the_store(server: Server):
+    async with _connected(server) as transport, _made(transport) as bucket:
+        for n in range(20):
+            await bucket.put(f"acme.one.v{n}", Note(text="x"), expected=0)
+            await bucket.erase(f"acme.one.v{n}")
+        info = await JetStream(transport).stream_info("KV_notes")
+    assert info["state"]["messages"] == 0

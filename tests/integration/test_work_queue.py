@@ -353,3 +353,44 @@ async def _until_requests_stand(bus: NatsBus, consumer: str, *, some: bool) -> N
             info = await bus.jetstream.call(f"CONSUMER.INFO.WORK.{consumer}")
             if (info["num_waiting"] > 0) is some:
                 return
+
+
+async def test_a_tenant_without_work_costs_nothing_until_it_has_some_again(
+    shared_nats: NatsWorld, fresh: str, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("bus.jetstream.lane.IDLE_SECONDS", 0.5)
+    monkeypatch.setattr("bus.jetstream.puller.EXPIRY_SECONDS", 0.4)
+    monkeypatch.setattr("bus.jetstream.work_queue.ANNOUNCE_SECONDS", 0.1)
+    asked: list[str] = []
+    hands = Hands()
+
+    def credit(tenant: str) -> int:
+        asked.append(tenant)
+        return hands.credit(tenant)
+
+    tenants = {f"t{number}" for number in range(50)}
+    async with (
+        shared_nats.process() as bus,
+        bus.queue.pull(fresh, credit=credit) as tickets,
+        anyio.create_task_group() as tasks,
+    ):
+        tasks.start_soon(hands.take_all, tickets)
+        for tenant in tenants:
+            await bus.queue.send(fresh, tenant, b"", item="first")
+        await hands.holds(len(tenants))
+        await hands.let_go()
+        assert set(asked) == tenants
+
+        async def is_quiet() -> bool:
+            asked.clear()
+            await anyio.sleep(0.5)
+            return not asked
+
+        with anyio.fail_after(SECONDS):
+            while not await is_quiet():
+                pass
+
+        await bus.queue.send(fresh, "t7", b"", item="second")
+        await hands.holds(1)
+        assert set(asked) == {"t7"}
+        tasks.cancel_scope.cancel()

@@ -1,12 +1,18 @@
 """The store of definitions: commands and reads, over a bucket and what is seen by watching it."""
 
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import asynccontextmanager
 
-from actors.agents.adapters.versions import HEADS, Change, Versions
+import structlog
+
+from actors.agents.adapters.versions import EVERYTHING, HEADS, Change, Versions
 from actors.agents.core import definitions
 from actors.agents.core.roster import Roster
-from bus.errors import ProblemError, problem
+from actors.agents.core.stock import Plan, Stock
+from bus.codec import encode
+from bus.config import Config
+from bus.errors import FencedError, ProblemError, UnavailableError, problem
+from bus.fairness import Quotas, exceeded
 from bus.kv import Bucket, Entry, Watch
 from bus.ports import Clock
 from schemas.agents import (
@@ -19,7 +25,10 @@ from schemas.agents import (
     ToggleAgent,
     UpdateAgent,
 )
+from schemas.fleet import QuotaUse
 from schemas.problems import Problem
+
+log = structlog.get_logger()
 
 CATCH_UP_SECONDS = 2.0
 
@@ -37,11 +46,21 @@ class Definitions:
     an id that is not one.
     """
 
-    def __init__(self, versions: Versions, roster: Roster, watch: Watch, clock: Clock) -> None:
+    def __init__(
+        self,
+        versions: Versions,
+        roster: Roster,
+        stock: Stock,
+        watch: Watch,
+        clock: Clock,
+        quotas: Quotas,
+    ) -> None:
         self._versions = versions
         self._roster = roster
+        self._stock = stock
         self._watch = watch
         self._clock = clock
+        self._quotas = quotas
 
     async def create(self, tenant: str, wanted: CreateAgent) -> AgentDefinition:
         """Store a new agent; ``conflict`` if it stands already."""
@@ -73,7 +92,7 @@ class Definitions:
                 return _not_found(wanted.id)
             return definitions.soft_delete(standing, self._clock())
 
-        return await self._replace(tenant, wanted.id, change)
+        return await self._replace(tenant, wanted.id, change, is_bounded=False)
 
     async def toggle(self, tenant: str, wanted: ToggleAgent) -> AgentDefinition:
         """Take an agent ``OFFLINE`` or back to ``IDLE``; ``not_found``."""
@@ -95,7 +114,9 @@ class Definitions:
             return head.value
         earlier = await self._versions.archived(tenant, wanted.id, wanted.version)
         if earlier is None:
-            raise problem("not_found", f"there is no version {wanted.version}", field="version")
+            kept = self._quotas.of(tenant).versions
+            message = f"there is no version {wanted.version}; the newest {kept} are kept"
+            raise problem("not_found", message, field="version")
         return earlier
 
     async def executable(self, tenant: str, agent_id: str) -> AgentDefinition:
@@ -117,10 +138,63 @@ class Definitions:
         await self._watch.catch_up(timeout=CATCH_UP_SECONDS)
         return self._roster.rows(tenant)
 
-    async def _replace(self, tenant: str, agent_id: str, change: Change) -> AgentDefinition:
-        entry = await self._versions.replace(tenant, agent_id, change)
+    def uses(self) -> Iterator[QuotaUse]:
+        """Yield what the tenants use: agents that are not deleted, and bytes of all versions."""
+        for tenant in self._stock.tenants:
+            yield self._quotas.use(tenant, "agents", len(self._roster.rows(tenant)))
+            yield self._quotas.use(tenant, "definition_bytes", self._stock.bytes_of(tenant))
+
+    async def _replace(
+        self, tenant: str, agent_id: str, change: Change, *, is_bounded: bool = True
+    ) -> AgentDefinition:
+        """Store what ``change`` makes of the newest version; it is ``is_bounded`` by the quotas.
+
+        Versions that are too many by then are dropped. Several processes that do that at once may
+        store a little more than is allowed.
+        """
+        plan: list[Plan] = []
+
+        def within(standing: AgentDefinition | None) -> AgentDefinition | Problem:
+            wanted = change(standing)
+            if isinstance(wanted, Problem) or wanted is standing:
+                return wanted
+            plan[:] = [self._plan(tenant, wanted)]
+            refused = self._refusal(tenant, standing, plan[0].used) if is_bounded else None
+            return refused or wanted
+
+        entry = await self._versions.replace(tenant, agent_id, within)
         self._roster.keep(tenant, entry.value, entry.revision)
+        for version in plan[0].drop if plan else ():
+            await self._drop(tenant, agent_id, version)
         return entry.value
+
+    def _plan(self, tenant: str, wanted: AgentDefinition) -> Plan:
+        terms, size = self._quotas.of(tenant), len(encode(wanted))
+        return self._stock.plan(
+            tenant,
+            wanted.id,
+            size,
+            versions=terms.versions,
+            most_bytes=terms.definition_bytes,
+        )
+
+    def _refusal(self, tenant: str, standing: AgentDefinition | None, used: int) -> Problem | None:
+        terms = self._quotas.of(tenant)
+        agents = len(self._roster.rows(tenant)) + 1
+        is_new = standing is None or standing.deleted_at is not None
+        if is_new and agents > terms.agents:
+            return exceeded("agents", agents, terms.agents, "agents")
+        if used > terms.definition_bytes:
+            what = "bytes of definitions"
+            return exceeded("definition_bytes", used, terms.definition_bytes, what)
+        return None
+
+    async def _drop(self, tenant: str, agent_id: str, version: int) -> None:
+        """Forget a version. What cannot be forgotten now is so with the next change."""
+        try:
+            await self._versions.drop(tenant, agent_id, version)
+        except (FencedError, UnavailableError) as error:
+            log.info("definitions.version_not_dropped", agent=agent_id, error=str(error))
 
     async def _change_standing(
         self,
@@ -137,11 +211,16 @@ class Definitions:
 
 
 @asynccontextmanager
-async def opened(bucket: Bucket[AgentDefinition], clock: Clock) -> AsyncGenerator[Definitions]:
+async def opened(
+    bucket: Bucket[AgentDefinition], clock: Clock, quotas: Quotas | None = None
+) -> AsyncGenerator[Definitions]:
     """Open the store: while the context is open, the bucket is watched."""
-    roster = Roster()
-    async with bucket.watch(HEADS, _Feed(roster)) as watch:
-        yield Definitions(Versions(bucket), roster, watch, clock)
+    roster, stock, terms = Roster(), Stock(), quotas or Quotas.load(Config())
+    async with (
+        bucket.watch(HEADS, _Feed(roster)) as watch,
+        bucket.watch_sizes(EVERYTHING, _Scales(stock)),
+    ):
+        yield Definitions(Versions(bucket), roster, stock, watch, clock, terms)
 
 
 class _Feed:
@@ -160,6 +239,23 @@ class _Feed:
 
     def cleared(self) -> None:
         self._roster.clear()
+
+
+class _Scales:
+    """Tells the stock how large what is stored is."""
+
+    def __init__(self, stock: Stock) -> None:
+        self._stock = stock
+
+    def changed(self, entry: Entry[int]) -> None:
+        self._stock.note(entry.key, entry.value)
+
+    def removed(self, key: str, revision: int) -> None:
+        del revision
+        self._stock.note(key, 0)
+
+    def cleared(self) -> None:
+        self._stock.clear()
 
 
 def _not_found(agent_id: str) -> Problem:

@@ -1,14 +1,22 @@
-"""Stored stream events, read by cursor for late, slow and returning readers."""
+"""Stored stream events, read by cursor for late, slow and returning readers.
 
-from collections.abc import Awaitable, Callable, Iterable
+A page costs what it brings. Where events lie is remembered for the streams read last, so that each
+message of a stream is looked at once in a process, and no further than a page needs.
+"""
+
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Sequence
 from typing import NamedTuple, cast
 
+import anyio
 import msgspec
 import structlog
 
 from actors.agents.adapters.conversations import ReadSubject
+from actors.agents.core.positions import Positions
 from bus.codec import decode
 from bus.errors import ProblemError
+from bus.fairness import Turnstile
 from bus.ports import Stored
 from bus.subjects import fill
 from schemas.base import Value
@@ -28,7 +36,24 @@ from schemas.usage import Usage
 log = structlog.get_logger()
 
 STREAM = "STREAMS"
-BATCH = 1000
+
+BATCH = 64
+"""Messages that one request to the store asks for: 32 MiB if all were as large as they can be."""
+
+PAGE_BYTES = 768 * 1024
+"""Events of one page; a server's own limit of a message is 1 MiB. One larger event comes alone."""
+
+REMEMBERED = 1_000_000
+"""Events whose place is remembered, of all streams together: some 20 MB."""
+
+AT_ONCE, WAITING = 4, 256
+"""Pages of one tenant that are read at once, and that wait for it. More are refused."""
+
+AT_ONCE_ALL = 32
+"""Pages that are read at once for all tenants together."""
+
+_READS = 3
+"""How often a page is begun anew because the store has lost events meanwhile."""
 
 
 class _Place(Value):
@@ -38,17 +63,32 @@ class _Place(Value):
     sequence: int
 
 
-class _Stored(NamedTuple):
-    segment: int
-    sequence: int
+class _Found(NamedTuple):
+    place: tuple[int, int]
     data: bytes
 
 
-class Streams:
-    """The stored streams. Events pass through as they are stored, undecoded."""
+class _Known:
+    """What is known of one stream. One reader at a time looks further."""
 
-    def __init__(self, read_subject: ReadSubject) -> None:
+    def __init__(self) -> None:
+        self.positions = Positions()
+        self.looking = anyio.Lock()
+
+
+class Streams:
+    """The stored streams. Events pass through as they are stored, undecoded.
+
+    ``read_subject`` may return fewer messages than it was asked for; none means the end.
+    """
+
+    def __init__(self, read_subject: ReadSubject, *, remembered: int = REMEMBERED) -> None:
         self._read_subject = read_subject
+        self._remembered = remembered
+        self._known: OrderedDict[str, _Known] = OrderedDict()
+        self._turns = Turnstile(
+            "streams.read", at_once=AT_ONCE, waiting=WAITING, at_once_all=AT_ONCE_ALL
+        )
 
     async def read(
         self, tenant: str, wanted: ReadStream, record: Callable[[], Awaitable[ExecutionRecord]]
@@ -57,45 +97,94 @@ class Streams:
 
         An execution may end between the first look at its stream and the one at its record: only
         what is still empty after that has expired.
+
+        Raises:
+            ProblemError: ``rate_limited`` where the tenant reads too many pages at once.
         """
-        page = await self.page(tenant, wanted)
+        async with self._turns.turn(tenant):
+            page = await self.page(tenant, wanted)
         if page.events:
             return page
         end = self.from_record(await record(), wanted)
-        page = await self.page(tenant, wanted) if end.events else page
+        if end.events:
+            async with self._turns.turn(tenant):
+                page = await self.page(tenant, wanted)
         return page if page.events else end
 
     async def page(self, tenant: str, wanted: ReadStream) -> StreamPage:
-        """Return the events after a cursor, in order, each once."""
+        """Return the events after a cursor, in order, each once, bounded in count and bytes."""
         subject = fill(STREAM_SUBJECT, tenant=tenant, execution_id=wanted.execution_id)
         after = _parsed(wanted.after)
-        found = {
-            place[:2]: place
-            for stored in await self._all(subject)
-            if (place := _placed(stored)) is not None and place[:2] > after
-        }
-        chosen = sorted(found.values())[: wanted.limit]
+        for _ in range(_READS):
+            known = self._recall(subject)
+            await self._look(known, subject, after, wanted.limit)
+            stored, more = known.positions.choose(after, wanted.limit, PAGE_BYTES)
+            found = await self._fetch(subject, stored)
+            if found is not None:
+                break
+            # Events have expired, or the store was replaced: what is remembered is wrong.
+            self._known.pop(subject, None)
+        else:
+            found, more = [], False
+        self._forget_some()
         return StreamPage(
-            events=cast("list[StreamEvent]", [msgspec.Raw(place.data) for place in chosen]),
-            next=_cursor(chosen[-1]) if chosen else wanted.after,
-            more=len(found) > len(chosen),
+            events=cast("list[StreamEvent]", [msgspec.Raw(each.data) for each in found]),
+            next=_cursor(found[-1].place) if found else wanted.after,
+            more=more,
         )
 
-    async def _all(self, subject: str) -> Iterable[Stored]:
-        """Return all events of a stream: arrival order is not cursor order after a restart."""
-        events: list[Stored] = []
-        start = 1
-        while True:
-            batch = await self._read_subject(STREAM, subject, start=start, limit=BATCH)
-            events.extend(batch)
-            if len(batch) < BATCH:
-                return events
-            start = batch[-1].sequence + 1
+    async def forget(self) -> None:
+        """Forget where events lie: a restarted server may have given their places to others."""
+        self._known.clear()
+
+    def _recall(self, subject: str) -> _Known:
+        known = self._known.setdefault(subject, _Known())
+        self._known.move_to_end(subject)
+        return known
+
+    def _forget_some(self) -> None:
+        """Forget the streams that were read longest ago, above the bound."""
+        total = sum(len(known.positions) for known in self._known.values())
+        while total > self._remembered and len(self._known) > 1:
+            _, known = self._known.popitem(last=False)
+            total -= len(known.positions)
+
+    async def _look(
+        self, known: _Known, subject: str, after: tuple[int, int] | None, limit: int
+    ) -> None:
+        """Look on in the stream until it is certain which events come next."""
+        positions = known.positions
+        async with known.looking:
+            while not positions.is_certain(after, limit):
+                start = positions.through + 1
+                batch = await self._read_subject(STREAM, subject, start=start, limit=BATCH)
+                for stored in batch:
+                    _note(positions, stored)
+                if positions.through < start:
+                    return
+
+    async def _fetch(self, subject: str, chosen: Sequence[int]) -> list[_Found] | None:
+        """Return these messages in their order; None if one is not there any more."""
+        found: dict[int, _Found] = {}
+        for start in range(0, len(chosen), BATCH):
+            wanted = set(chosen[start : start + BATCH])
+            while wanted:
+                first = min(wanted)
+                limit = len(wanted)
+                for stored in await self._read_subject(STREAM, subject, start=first, limit=limit):
+                    if stored.sequence in wanted:
+                        wanted.remove(stored.sequence)
+                        place = _placed(stored)
+                        if place is not None:
+                            found[stored.sequence] = _Found(place, stored.data)
+                if first not in found:
+                    return None
+        return [found[sequence] for sequence in chosen]
 
     def from_record(self, record: ExecutionRecord, wanted: ReadStream) -> StreamPage:
         """Return the page of a stream that has expired: its end, as the record tells it."""
         after = _parsed(wanted.after)
-        if record.status not in ENDED or (record.segment, 0) <= after:
+        if record.status not in ENDED or (after is not None and (record.segment, 0) <= after):
             return StreamPage(events=[], next=wanted.after, more=False)
         end = _terminal(record)
         return StreamPage(events=[end], next=end.cursor, more=False)
@@ -133,7 +222,15 @@ def _terminal(record: ExecutionRecord) -> Completed | Failed | Cancelled:
     )
 
 
-def _placed(stored: Stored) -> _Stored | None:
+def _note(positions: Positions, stored: Stored) -> None:
+    place = _placed(stored)
+    if place is None:
+        positions.skip(stored.sequence)
+    else:
+        positions.add(*place, stored.sequence, len(stored.data))
+
+
+def _placed(stored: Stored) -> tuple[int, int] | None:
     """Return where an event stands; None where a server whose disk was full has kept none of it.
 
     For its reader such an event is one that was lost: it comes again, or the end tells the text.
@@ -144,15 +241,16 @@ def _placed(stored: Stored) -> _Stored | None:
         size = len(stored.data)
         log.warning("stream.unreadable", sequence=stored.sequence, bytes=size, error=str(unread))
         return None
-    return _Stored(place.segment, place.sequence, stored.data)
+    return place.segment, place.sequence
 
 
-def _parsed(cursor: str | None) -> tuple[int, int]:
+def _parsed(cursor: str | None) -> tuple[int, int] | None:
     if cursor is None:
-        return (-1, -1)
+        return None
     segment, sequence = cursor.split(".")
     return int(segment), int(sequence)
 
 
-def _cursor(place: _Stored) -> str:
-    return f"{place.segment}.{place.sequence}"
+def _cursor(place: tuple[int, int]) -> str:
+    segment, sequence = place
+    return f"{segment}.{sequence}"

@@ -21,6 +21,7 @@ from schemas.problems import Problem
 
 HEAD = "{tenant}.{agent_id}"
 HEADS = "*.*"
+EVERYTHING = ">"
 
 MAX_TRIES = 8
 """Of several that change one agent at once, one wins each round; the others try again."""
@@ -59,6 +60,10 @@ class Versions:
         """Read a version that was replaced."""
         entry = await self._bucket.get(_version_key(_head_key(tenant, agent_id), version))
         return entry.value if entry else None
+
+    async def drop(self, tenant: str, agent_id: str, version: int) -> None:
+        """Forget a version that was replaced. Raises ``FencedError`` if that is under way."""
+        await self._bucket.erase(_version_key(_head_key(tenant, agent_id), version))
 
     async def replace(self, tenant: str, agent_id: str, change: Change) -> Entry[AgentDefinition]:
         """Store what ``change`` makes of the newest version, and return it.

@@ -2,9 +2,10 @@
 
 from bisect import insort
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import NamedTuple
 
+from actors.agents.core.hour import Hour
 from actors.agents.core.listing import Activity, page_executions
 from schemas.executions import (
     ENDED,
@@ -16,6 +17,9 @@ from schemas.executions import (
 
 CAPACITY = 50_000
 """Executions kept, all tenants together: some 30 MB."""
+
+RECORD_PATIENCE = timedelta(seconds=30)
+"""The first record of an execution follows within a second, or the bus was away."""
 
 _Age = tuple[datetime, str]
 
@@ -42,15 +46,43 @@ class ExecutionIndex:
     def __len__(self) -> int:
         return self._size
 
-    def observe(self, tenant: str, record: ExecutionRecord) -> None:
-        """Take in one record."""
-        if tenant not in self._tenants:
-            self._tenants[tenant] = _Tenant()
-        if self._tenants[tenant].observe(record):
+    def observe(self, tenant: str, record: ExecutionRecord, size: int = 0) -> None:
+        """Take in one record, which has ``size`` bytes."""
+        if self._of(tenant).observe(record, size):
             self._size += 1
         if self._size > self._capacity:
             self._crowded(tenant).forget_oldest()
             self._size -= 1
+
+    def begun(self, tenant: str, execution_id: str, now: datetime) -> None:
+        """Count an execution that was accepted as open, until its first record is here."""
+        self._of(tenant).begun(execution_id, now)
+
+    def knows(self, tenant: str, execution_id: str) -> bool:
+        """Say whether a record of an execution is here, or it was begun a moment ago."""
+        held = self._tenants.get(tenant)
+        return held is not None and held.knows(execution_id)
+
+    def open(self, tenant: str, now: datetime) -> int:
+        """Return how many executions of a tenant have not ended, as far as is known here."""
+        held = self._tenants.get(tenant)
+        return held.open(now) if held is not None else 0
+
+    def stored_lately(self, tenant: str, now: datetime) -> int:
+        """Return the bytes of a tenant's records of executions that ended within an hour."""
+        held = self._tenants.get(tenant)
+        return held.stored.total(now) if held is not None else 0
+
+    @property
+    def tenants(self) -> list[str]:
+        """Those of whom anything is known."""
+        return list(self._tenants)
+
+    def _of(self, tenant: str) -> "_Tenant":
+        held = self._tenants.get(tenant)
+        if held is None:
+            held = self._tenants[tenant] = _Tenant()
+        return held
 
     def activity(self, tenant: str, agent_id: str) -> Activity:
         """Return how often an agent was executed, and how many of its executions are under way."""
@@ -77,6 +109,9 @@ class ExecutionIndex:
 class _Tenant:
     def __init__(self) -> None:
         self.activities: dict[str | None, Activity] = {}
+        self.running = 0
+        self.stored = Hour()
+        self._begun: dict[str, datetime] = {}
         self._entries: dict[str, _Entry] = {}
         self._ages: list[_Age] = []
         self._ages_of: dict[str | None, list[_Age]] = {}
@@ -85,8 +120,24 @@ class _Tenant:
     def __len__(self) -> int:
         return len(self._entries)
 
-    def observe(self, record: ExecutionRecord) -> bool:
+    def begun(self, execution_id: str, now: datetime) -> None:
+        """Count an execution as open; its first record comes within seconds."""
+        if execution_id not in self._entries:
+            self._begun[execution_id] = now
+
+    def knows(self, execution_id: str) -> bool:
+        """Say whether an execution is known."""
+        return execution_id in self._entries or execution_id in self._begun
+
+    def open(self, now: datetime) -> int:
+        """Count what has not ended. A record that has not come for long will not come."""
+        while self._begun and now - next(iter(self._begun.values())) > RECORD_PATIENCE:
+            del self._begun[next(iter(self._begun))]
+        return self.running + len(self._begun)
+
+    def observe(self, record: ExecutionRecord, size: int) -> bool:
         """Take in a record; say whether it is one more execution."""
+        self._begun.pop(record.execution_id, None)
         age = (record.created_at, record.execution_id)
         known = self._entries.get(record.execution_id)
         if known is None and self._forgotten is not None and age <= self._forgotten:
@@ -97,6 +148,8 @@ class _Tenant:
         if known is None:
             insort(self._ages, age)
             insort(self._ages_of.setdefault(record.agent_id, []), age)
+        if not _is_running(record) and (known is None or _is_running(known.summary)):
+            self.stored.add(record.completed_at or record.created_at, size)
         self._count(
             record.agent_id,
             executions=known is None,
@@ -132,6 +185,7 @@ class _Tenant:
         return self._ages if agent_id is None else self._ages_of.get(agent_id, [])
 
     def _count(self, agent_id: str | None, *, executions: int, running: int) -> None:
+        self.running += running
         standing = self.activities.get(agent_id, Activity())
         self.activities[agent_id] = Activity(
             standing.executions + executions, standing.running + running

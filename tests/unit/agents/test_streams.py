@@ -57,9 +57,12 @@ def growing(*looks: Sequence[bytes]) -> ReadSubject:
     left = list(looks)
 
     async def read(stream: str, subject: str, *, start: int = 1, limit: int) -> list[Stored]:
-        del stream, subject, start, limit
-        events = left.pop(0) if len(left) > 1 else left[0]
-        return [Stored(sequence, data) for sequence, data in enumerate(events, start=1)]
+        del stream, subject
+        stored = [Stored(sequence, data) for sequence, data in enumerate(left[0], start=1)]
+        found = [each for each in stored if each.sequence >= start][:limit]
+        if not found and len(left) > 1:
+            left.pop(0)
+        return found
 
     return read
 
@@ -68,7 +71,11 @@ def growing(*looks: Sequence[bytes]) -> ReadSubject:
     ("after", "looks", "told"),
     [
         (None, [[], [encode(chunk(1, 0, "a")), encode(END)]], [chunk(1, 0, "a"), END]),
-        ("1.0", [[encode(chunk(1, 0, "a"))], [encode(chunk(1, 1, "b"))]], [chunk(1, 1, "b")]),
+        (
+            "1.0",
+            [[encode(chunk(1, 0, "a"))], [encode(chunk(1, 0, "a")), encode(chunk(1, 1, "b"))]],
+            [chunk(1, 1, "b")],
+        ),
         (None, [[]], [END]),
     ],
     ids=["it ends meanwhile", "it goes on meanwhile", "it has expired"],

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from nats.aio.client import Client
 from nats.errors import ProtocolError
 
-from bus.connection.frames import Frame, Incomplete, next_frame, read_headers, written
+from bus.connection.frames import Begun, Frame, Incomplete, next_frame, read_headers, written
 from bus.connection.parser import DirectParser
 from bus.ports import Delivery
 
@@ -161,3 +161,59 @@ async def test_a_new_connection_begins_with_nothing_half_read():
     await bus.parser.parse(_written(MESSAGES[1]))
 
     assert bus.taken == MESSAGES[1:2]
+
+
+# Messages that nobody wants
+
+
+class Gated(Bus):
+    """A bus whose receiver wants no message above ``most`` bytes that comes in pieces."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__()
+        self.asked: list[Begun] = []
+
+        def gate(message: Begun) -> bool:
+            self.asked.append(message)
+            return message.size <= most
+
+        self.parser.gates[1] = gate
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from(MESSAGES), st.integers(0, 300)), max_size=8),
+    st.lists(st.integers(1, 200), min_size=1, max_size=40),
+)
+async def test_what_is_not_wanted_is_dropped_and_nothing_else_however_it_is_cut(
+    messages: list[tuple[Delivery, int]], cuts: list[int]
+):
+    bus = Gated(most=100)
+    sent = [each._replace(data=each.data + b"x" * more) for each, more in messages]
+    data, at = b"".join(map(_written, sent)), 0
+    await bus.parser.parse(b"+OK\r\n")
+    while at < len(data):
+        size = cuts[at % len(cuts)]
+        assert bus.parser.take(data[at : at + size]) == b""
+        at += size
+    rest = iter(sent)
+    assert all(taken in rest for taken in bus.taken)
+    assert not bus.parser.is_receiving
+    small = [each for each in sent if each.headers is None and len(each.data) <= 100]
+    assert all(each in bus.taken for each in small)
+
+
+async def test_a_large_message_is_refused_by_its_first_line_alone():
+    bus = Gated(most=100)
+    await bus.parser.parse(b"+OK\r\n")
+    large = _written(Delivery("cb.acme.llm.generate", b"x" * 10_000, "_INBOX.a", None))
+    small = _written(MESSAGES[0])
+
+    assert bus.parser.take(large[:60]) == b""
+    assert bus.asked == [Begun(1, "cb.acme.llm.generate", "_INBOX.a", 10_000)]
+    assert bus.parser.is_receiving
+    for at in range(60, len(large), 1000):
+        assert bus.parser.take(large[at : at + 1000]) == b""
+    assert bus.parser.take(small) == b""
+
+    assert bus.taken == [MESSAGES[0]]
+    assert len(bus.asked) == 1

@@ -3,8 +3,9 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bus.jetstream.lane import EXPIRY_SECONDS, GRACE_SECONDS, Lane, consumer_name
+from bus.jetstream.lane import EXPIRY_SECONDS, GRACE_SECONDS, IDLE_SECONDS, Lane, consumer_name
 from bus.jetstream.ticket import Origin, origin_of
+from bus.jetstream.work_queue import ANNOUNCE_SECONDS
 
 
 def _lane(*requests: int) -> Lane:
@@ -91,3 +92,23 @@ def test_deliveries_time_and_sequence_are_read_from_both_forms_of_the_reply_subj
     new = "$JS.ACK.hub.aBcD.WORK.llm:acme.3.17.21.1700000000123456789.4.xyz"
 
     assert origin_of(old) == origin_of(new) == Origin(3, 1700000000123456789, 17)
+
+
+def test_a_lane_without_work_becomes_idle_and_is_forgotten_when_no_request_stands():
+    lane = _lane(3)
+    lane.touch(0.0)
+    later = IDLE_SECONDS + 1
+
+    assert not lane.is_idle(IDLE_SECONDS)
+    assert lane.is_idle(later)
+    assert not _lane(3).is_forgotten(0.0)
+    lane.asked("late", 1, now=later)
+    assert not lane.is_forgotten(later)
+    lane.ended("late")
+    assert lane.is_forgotten(later)
+    lane.touch(later)
+    assert not lane.is_forgotten(later)
+
+
+def test_who_announces_work_does_so_before_its_lane_is_idle():
+    assert ANNOUNCE_SECONDS < IDLE_SECONDS

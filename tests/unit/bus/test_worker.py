@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import AsyncGenerator
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, cast
 
@@ -150,3 +151,82 @@ async def test_a_grant_that_comes_late_is_not_used_and_the_item_is_given_back(bu
         tasks.cancel_scope.cancel()
 
     assert (begun.names, asked.kinds) == ([], ["claim", "claim"])
+
+
+class Held:
+    """Work that lasts until it is let go."""
+
+    def __init__(self) -> None:
+        self.begun: list[str] = []
+        self.go = anyio.Event()
+
+    def job(self) -> Job[Item]:
+        job = Begun().job()
+        return replace(job, handle=self.handle, address=lambda item: (item.name[0], item.name))
+
+    async def handle(self, item: Item) -> FailGeneration:
+        self.begun.append(item.name)
+        go = self.go
+        await go.wait()
+        return failed("tried")
+
+    def let_go(self) -> None:
+        """Let what runs end; what begins after that lasts again."""
+        self.go.set()
+        self.go = anyio.Event()
+
+
+async def test_long_work_of_one_tenant_leaves_a_place_for_each_of_some_others(bus: MemoryProcess):
+    held = Held()
+    worker = Worker(held.job(), cast("Owners", Asked(Granted())), "me", bus, TIMING, capacity=20)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(worker.run)
+        for n in range(60):
+            await bus.queue.send("q", "a", encode(Item(f"a{n}")), item=f"a{n}")
+        await until(lambda: worker.running == 20)
+        for n in range(5):
+            await bus.queue.send("q", "b", encode(Item(f"b{n}")), item=f"b{n}")
+        await until(lambda: "b0" in held.begun)
+        await bus.queue.send("q", "c", encode(Item("c0")), item="c0")
+        await until(lambda: "c0" in held.begun)
+        assert [name for name in held.begun if name[0] == "b"] == ["b0"]
+        assert worker.running == 22
+        tasks.cancel_scope.cancel()
+
+
+async def test_a_place_that_frees_goes_to_the_tenant_with_the_fewest_running(bus: MemoryProcess):
+    held = Held()
+    worker = Worker(held.job(), cast("Owners", Asked(Granted())), "me", bus, TIMING, capacity=4)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(worker.run)
+        for n in range(40):
+            await bus.queue.send("q", "a", encode(Item(f"a{n}")), item=f"a{n}")
+        await until(lambda: worker.running == 4)
+        for n in range(9):
+            await bus.queue.send("q", "b", encode(Item(f"b{n}")), item=f"b{n}")
+        await until(lambda: worker.running == 5)
+        held.let_go()
+        await until(lambda: len(held.begun) >= 9)
+        running = [name[0] for name in held.begun[5:9]]
+        assert running.count("b") == 2
+        tasks.cancel_scope.cancel()
+
+
+async def test_a_worker_takes_no_more_than_so_many_bytes(
+    bus: MemoryProcess, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("bus.worker.MOST_HELD_BYTES", 1000)
+    held = Held()
+    worker = Worker(held.job(), cast("Owners", Asked(Granted())), "me", bus, TIMING, capacity=20)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(worker.run)
+        await until(lambda: worker.ready)
+        for n in range(10):
+            name = f"{n}" + "x" * 600
+            await bus.queue.send("q", "a", encode(Item(name)), item=name)
+        await until(lambda: len(held.begun) == 2)
+        await anyio.sleep(0.3)
+        assert len(held.begun) == 2
+        held.let_go()
+        await until(lambda: len(held.begun) == 4)
+        tasks.cancel_scope.cancel()

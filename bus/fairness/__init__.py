@@ -1,0 +1,16 @@
+"""Sharing a process among tenants: nobody is crowded out, and nothing grows without bound.
+
+``line``       what waits, by tenant, in the order in which the tenants' turns come
+``turns``      who begins next: the tenant with the fewest running
+``in_flight``  what was taken and is not answered yet, counted and in bytes
+``turnstile``  the same for calls that wait by themselves
+``quotas``     what each tenant may use, as the operator has it
+"""
+
+from bus.fairness.in_flight import InFlight
+from bus.fairness.line import Line
+from bus.fairness.quotas import Quotas, Terms, exceeded
+from bus.fairness.turns import Turns, reserved_of
+from bus.fairness.turnstile import Turnstile
+
+__all__ = ["InFlight", "Line", "Quotas", "Terms", "Turns", "Turnstile", "exceeded", "reserved_of"]
