@@ -1,4 +1,8 @@
-"""The one error taxonomy: what went wrong, for a program (code) and for a person (message)."""
+"""The one error taxonomy: what went wrong, for a program (code) and for a person (message).
+
+A key that a provider does not accept is ``unauthorized``; one that lacks a right is ``forbidden``.
+Only a ``forbidden`` of the fleet itself names a ``field``.
+"""
 
 from typing import Any, Literal
 

@@ -1,4 +1,9 @@
-"""``callboard shards``: who owns what, and how far it has come."""
+"""``callboard shards``: who owns what, and how far it has come.
+
+Nothing of this is stored, because a stored list would be wrong when it is needed. The command asks
+all processes and reads the end of each journal, so it works with half a fleet; a process that hangs
+is missing from the answer.
+"""
 
 from datetime import datetime
 

@@ -3,7 +3,7 @@
     python deploy/examples/demo.py [--scripted]
 
 starts a nats-server, one agents process and two streaming processes in a temporary directory, has a
-real model of this machine review a section of DECISIONS.md, kills the process that is generating
+real model of this machine review an entry of DECISIONS.md, kills the process that is generating
 with SIGKILL in mid-answer, and checks what a client saw against what JetStream holds. Without the
 model's wheels, or with ``--scripted``, a script is played instead. Exits with 0 if everything was
 observed to hold, 1 if not, 130 if interrupted. Nothing is left running or lying about.

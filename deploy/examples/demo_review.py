@@ -53,10 +53,10 @@ SCRIPT = Review(
 
 
 def document() -> str:
-    """Return the section of DECISIONS.md that is reviewed, without heading and bold type."""
-    sections = DECISIONS.read_text(encoding="utf-8").split("\n## ")
-    body = next(body for title, _, body in map(_parted, sections) if SECTION in title)
-    return body.strip().replace("**", "")
+    """Return the paragraph of the reviewed entry of DECISIONS.md, without its heading."""
+    entries = DECISIONS.read_text(encoding="utf-8").split("\n### ")
+    body = next(body for title, _, body in map(_parted, entries) if SECTION in title)
+    return body.strip()
 
 
 def scripted() -> Provider:
@@ -87,5 +87,5 @@ def _schema() -> dict[str, Any]:
     return schemas["Review"]
 
 
-def _parted(section: str) -> tuple[str, str, str]:
-    return section.partition("\n")
+def _parted(entry: str) -> tuple[str, str, str]:
+    return entry.partition("\n")

@@ -2,7 +2,8 @@
 
 Restate runs as it ships: one server, which syncs its log before it acknowledges
 (``rocksdb-disable-wal-fsync = false``), and one Python worker on its SDK. ``make bench-restate``
-installs it into ``.venv-peers``; nothing else needs it.
+installs it into ``.venv-peers``; nothing else needs it. Ratios of processor time hold on a busy
+machine too; rates and latencies need a quiet one.
 """
 
 import os

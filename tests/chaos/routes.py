@@ -1,7 +1,9 @@
 """What lies between the servers of a cluster: connections that can be cut and healed.
 
 A server that is cut off stays up, and with it whoever is connected to it. Between each two servers
-there is a proxy for each direction in which one may call the other.
+there is a proxy for each direction in which one may call the other. Each server advertises a port
+on which nothing listens, because servers tell each other their addresses and would bypass the
+proxies. Network namespaces would need privileges, proxies need none.
 """
 
 from collections.abc import AsyncGenerator, Sequence

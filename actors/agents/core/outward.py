@@ -133,6 +133,7 @@ def announce(
     """Yield what everyone may know of an event, in the order in which it is to be sent.
 
     A conversation turn goes before the end of the stream, so that who has seen the end finds it.
+    A new owner publishes by replaying commits, so the result must be the same to the byte.
     """
     match event:
         case Accepted():
