@@ -2,12 +2,13 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import msgspec
 
+from bus import files
 from bus.config import Config
-from bus.errors import ConfigError
+from bus.errors import ConfigError, ProblemError
 from schemas.fleet import QuotaUse
 from schemas.ids import Token
 from schemas.problems import Problem
@@ -105,10 +106,7 @@ def _over(usual: Terms, own: _Own) -> Terms:
 
 
 def _read(path: Path) -> dict[str, _Own]:
-    decode: Any = msgspec.json.decode if path.suffix == ".json" else msgspec.yaml.decode
     try:
-        return decode(path.read_bytes(), type=dict[Token, _Own])
-    except OSError as error:
-        raise ConfigError(FILE_SETTING, f"cannot read {path}: {error.strerror}") from None
-    except msgspec.DecodeError as error:
-        raise ConfigError(FILE_SETTING, f"{path}: {error}") from None
+        return files.of(path, dict[Token, _Own])
+    except ProblemError as error:
+        raise ConfigError(FILE_SETTING, error.said()) from None
