@@ -43,13 +43,20 @@ class PlainClient:
 
     async def events(self, execution: str, *, timeout: float = 15) -> list[StreamEvent]:
         """Return the stored events of an execution once it has ended."""
+        events: list[StreamEvent] = []
+        wanted: dict[str, Any] = {"execution_id": execution}
         with anyio.fail_after(timeout):
             while True:
-                page = await self.ask("streams.read", {"execution_id": execution})
-                events = [msgspec.convert(event, StreamEvent) for event in page.get("events", [])]
+                page = await self.ask("streams.read", wanted)
+                events += [msgspec.convert(event, StreamEvent) for event in page.get("events", [])]
                 if any(isinstance(event, TERMINAL_TYPES) for event in events):
                     return events
-                await anyio.sleep(0.02)
+                if page.get("more"):
+                    wanted["after"] = page["next"]
+                else:
+                    events.clear()
+                    wanted.pop("after", None)
+                    await anyio.sleep(0.02)
 
     async def ended(self, execution: str, *, timeout: float = 15) -> Any:
         """Return the record of an execution once it has ended."""

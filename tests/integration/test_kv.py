@@ -1,7 +1,6 @@
 """One suite for both buckets, then what only the one on NATS can meet."""
 
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator
 from pathlib import Path
 
 import anyio
@@ -10,62 +9,18 @@ import pytest
 from nats.js.api import KeyValueConfig
 
 from bus.codec import encode
-from bus.connection import Address, NatsTransport, connect
 from bus.errors import FencedError, ProblemError, UnavailableError
-from bus.kv import Bucket, Entry, MemoryBucket, NatsBucket, Watch
+from bus.kv import Bucket, Entry, MemoryBucket
 from bus.streams.api import JetStream
 from bus.testing import Server
-from schemas.base import Message
+from tests.buckets import Note, Seen, bucket_of, caught_up, connected, made, until
 from tests.servers import local_server
-
-
-class Note(Message):
-    text: str
-    number: int = 0
-
-
-class Seen:
-    """A watcher that remembers what it is told."""
-
-    def __init__(self) -> None:
-        self.notes: dict[str, Note] = {}
-        self.log: list[str] = []
-
-    def changed(self, entry: Entry[Note]) -> None:
-        self.notes[entry.key] = entry.value
-        self.log.append(f"{entry.key}={entry.value.text}")
-
-    def removed(self, key: str, revision: int) -> None:
-        assert revision > 0
-        self.notes.pop(key, None)
-        self.log.append(f"-{key}")
-
-    def cleared(self) -> None:
-        self.notes.clear()
-        self.log.append("clear")
 
 
 @pytest.fixture
 async def server(tmp_path: Path) -> AsyncGenerator[Server]:
     async with local_server(tmp_path) as process:
         yield process
-
-
-def _connected(server: Server) -> AbstractAsyncContextManager[NatsTransport]:
-    return connect(Address(urls=server.urls, name="test"))
-
-
-def _bucket(transport: NatsTransport) -> NatsBucket[Note]:
-    return NatsBucket(transport, JetStream(transport), "notes", Note)
-
-
-@asynccontextmanager
-async def _made(
-    transport: NatsTransport, config: KeyValueConfig | None = None
-) -> AsyncGenerator[NatsBucket[Note]]:
-    js = transport.client.jetstream()
-    await js.create_key_value(config or KeyValueConfig(bucket="notes"))
-    yield _bucket(transport)
 
 
 @pytest.fixture(params=["memory", "nats"])
@@ -75,20 +30,10 @@ async def bucket(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterato
         return
     async with (
         local_server(tmp_path) as process,
-        _connected(process) as transport,
-        _made(transport) as on_nats,
+        connected(process) as transport,
+        made(transport) as on_nats,
     ):
         yield on_nats
-
-
-async def _until(condition: Callable[[], bool]) -> None:
-    with anyio.fail_after(15):
-        while not condition():
-            await anyio.sleep(0.01)
-
-
-async def _caught_up(watch: Watch) -> None:
-    await watch.catch_up(timeout=15)
 
 
 # Both buckets
@@ -175,13 +120,13 @@ async def test_a_watcher_is_told_of_what_stands_and_then_of_each_change(bucket: 
     await bucket.put("acme.two", Note(text="b"), expected=0)
 
     async with bucket.watch("acme.*", seen) as watch:
-        await _caught_up(watch)
+        await caught_up(watch)
         assert seen.log == ["clear", "acme.one=a", "acme.two=b"]
 
         one = await bucket.put("acme.one", Note(text="c"), expected=one)
         await bucket.remove("acme.one", expected=one)
         await bucket.put("acme.one", Note(text="d"), expected=0)
-        await _caught_up(watch)
+        await caught_up(watch)
 
     assert seen.log[3:] == ["acme.one=c", "-acme.one", "acme.one=d"]
     assert seen.notes == {"acme.one": Note(text="d"), "acme.two": Note(text="b")}
@@ -193,14 +138,14 @@ async def test_a_watcher_is_told_only_of_keys_that_match(bucket: Bucket[Note]):
     async with bucket.watch("*.*", seen) as watch:
         for key in ("acme.one", "acme.one.v1", "acme"):
             await bucket.put(key, Note(text="a"), expected=0)
-        await _caught_up(watch)
+        await caught_up(watch)
 
     assert seen.log == ["clear", "acme.one=a"]
 
 
 async def test_a_watch_of_an_empty_bucket_is_fresh(bucket: Bucket[Note]):
     async with bucket.watch("*.*", Seen()) as watch:
-        await _caught_up(watch)
+        await caught_up(watch)
 
         assert watch.fresh
 
@@ -208,11 +153,11 @@ async def test_a_watch_of_an_empty_bucket_is_fresh(bucket: Bucket[Note]):
 async def test_a_closed_watch_tells_nothing_more(bucket: Bucket[Note]):
     seen = Seen()
     async with bucket.watch("*.*", seen) as watch:
-        await _caught_up(watch)
+        await caught_up(watch)
 
     await bucket.put("acme.one", Note(text="a"), expected=0)
     async with bucket.watch("*.*", Seen()) as watch:
-        await _caught_up(watch)
+        await caught_up(watch)
 
     assert seen.log == ["clear"]
 
@@ -223,7 +168,7 @@ async def test_a_watcher_that_catches_up_knows_every_write_that_was_answered(buc
     async with bucket.watch("*.*", seen) as watch:
         for number in range(50):
             await bucket.put(f"acme.n{number}", Note(text="a"), expected=0)
-            await _caught_up(watch)
+            await caught_up(watch)
             assert f"acme.n{number}" in seen.notes
 
 
@@ -231,7 +176,7 @@ async def test_a_watcher_that_catches_up_knows_every_write_that_was_answered(buc
 
 
 async def test_a_value_that_fits_no_message_is_refused(server: Server):
-    async with _connected(server) as transport, _made(transport) as bucket:
+    async with connected(server) as transport, made(transport) as bucket:
         with pytest.raises(ProblemError) as refused:
             await bucket.put("acme.one", Note(text="x" * transport.client.max_payload), expected=0)
 
@@ -240,7 +185,7 @@ async def test_a_value_that_fits_no_message_is_refused(server: Server):
 
 async def test_a_value_larger_than_the_bucket_takes_is_refused(server: Server):
     config = KeyValueConfig(bucket="notes", max_value_size=100)
-    async with _connected(server) as transport, _made(transport, config) as bucket:
+    async with connected(server) as transport, made(transport, config) as bucket:
         with pytest.raises(ProblemError) as refused:
             await bucket.put("acme.one", Note(text="x" * 200), expected=0)
 
@@ -249,15 +194,15 @@ async def test_a_value_larger_than_the_bucket_takes_is_refused(server: Server):
 
 async def test_other_clients_of_the_bucket_read_and_write_the_same(server: Server):
     seen = Seen()
-    async with _connected(server) as transport, _made(transport) as bucket:
+    async with connected(server) as transport, made(transport) as bucket:
         store = await transport.client.jetstream().key_value("notes")
         async with bucket.watch("*.*", seen) as watch:
-            await _caught_up(watch)
+            await caught_up(watch)
             await store.put("acme.one", msgspec.json.encode(Note(text="a")))
             await bucket.put("acme.two", Note(text="b"), expected=0)
             await store.purge("acme.one")
             await store.delete("acme.two")
-            await _caught_up(watch)
+            await caught_up(watch)
 
             assert await bucket.get("acme.one") is None
             assert await bucket.get("acme.two") is None
@@ -275,14 +220,14 @@ async def test_a_value_that_has_expired_reads_as_none_although_its_marker_stands
     seen = Seen()
     config = KeyValueConfig(bucket="notes", limit_marker_ttl=60.0)
     async with (
-        _connected(server) as transport,
-        _made(transport, config) as bucket,
+        connected(server) as transport,
+        made(transport, config) as bucket,
         bucket.watch("*.*", seen) as watch,
     ):
         store = await transport.client.jetstream().key_value("notes")
         await store.create("acme.one", msgspec.json.encode(Note(text="a")), msg_ttl=1)
-        await _until(lambda: "-acme.one" in seen.log)
-        await _caught_up(watch)
+        await until(lambda: "-acme.one" in seen.log)
+        await caught_up(watch)
 
         assert await bucket.get("acme.one") is None
         await bucket.put("acme.one", Note(text="b"), expected=0)
@@ -293,14 +238,14 @@ async def test_a_stored_value_that_cannot_be_read_is_an_internal_problem_and_sto
 ):
     seen = Seen()
     async with (
-        _connected(server) as transport,
-        _made(transport) as bucket,
+        connected(server) as transport,
+        made(transport) as bucket,
         bucket.watch("*.*", seen) as watch,
     ):
         store = await transport.client.jetstream().key_value("notes")
         await store.put("acme.bad", b"{broken")
         await bucket.put("acme.good", Note(text="a"), expected=0)
-        await _caught_up(watch)
+        await caught_up(watch)
 
         with pytest.raises(ProblemError) as failed:
             await bucket.get("acme.bad")
@@ -310,8 +255,8 @@ async def test_a_stored_value_that_cannot_be_read_is_an_internal_problem_and_sto
 
 
 async def test_without_the_bucket_nothing_is_answered(server: Server):
-    async with _connected(server) as transport:
-        bucket = _bucket(transport)
+    async with connected(server) as transport:
+        bucket = bucket_of(transport)
 
         with pytest.raises(UnavailableError):
             await bucket.get("acme.one")
@@ -320,9 +265,9 @@ async def test_without_the_bucket_nothing_is_answered(server: Server):
 
 
 async def test_without_a_server_reads_and_writes_are_unavailable(server: Server):
-    async with _connected(server) as transport, _made(transport) as bucket:
+    async with connected(server) as transport, made(transport) as bucket:
         await server.kill()
-        await _until(lambda: not transport.connected)
+        await until(lambda: not transport.connected)
 
         with pytest.raises(UnavailableError):
             await bucket.get("acme.one")
@@ -335,19 +280,19 @@ async def test_a_watch_is_stale_while_the_server_is_away_and_goes_on_when_it_is_
 ):
     seen = Seen()
     async with (
-        _connected(server) as transport,
-        _made(transport) as bucket,
+        connected(server) as transport,
+        made(transport) as bucket,
         bucket.watch("*.*", seen) as watch,
     ):
         one = await bucket.put("acme.one", Note(text="a"), expected=0)
-        await _caught_up(watch)
+        await caught_up(watch)
 
         await server.kill()
-        await _until(lambda: not watch.fresh)
+        await until(lambda: not watch.fresh)
         await server.start()
-        async with _connected(server) as other:
-            await _bucket(other).put("acme.one", Note(text="b"), expected=one)
-        await _caught_up(watch)
+        async with connected(server) as other:
+            await bucket_of(other).put("acme.one", Note(text="b"), expected=one)
+        await caught_up(watch)
 
         assert watch.fresh
 
@@ -358,18 +303,18 @@ async def test_a_watch_is_stale_until_it_has_caught_up_after_a_reconnection(
     server: Server,
 ):
     fresh: list[bool] = []
-    async with _connected(server) as transport, _made(transport) as bucket:
+    async with connected(server) as transport, made(transport) as bucket:
 
         async def look() -> None:
             fresh.append(watch.fresh)
 
         async with bucket.watch("*.*", Seen()) as watch:
-            await _caught_up(watch)
+            await caught_up(watch)
             transport.on_reconnect(look)
             await server.kill()
             await server.start()
-            await _until(lambda: bool(fresh))
-            await _until(lambda: watch.fresh)
+            await until(lambda: bool(fresh))
+            await until(lambda: watch.fresh)
 
     assert fresh == [False]
 
@@ -379,33 +324,33 @@ async def test_a_watch_whose_consumer_is_gone_begins_anew_behind_what_it_saw(
 ):
     seen = Seen()
     async with (
-        _connected(server) as transport,
-        _made(transport) as bucket,
+        connected(server) as transport,
+        made(transport) as bucket,
         bucket.watch("*.*", seen) as watch,
     ):
         await bucket.put("acme.one", Note(text="a"), expected=0)
-        await _caught_up(watch)
+        await caught_up(watch)
 
         js = transport.client.jetstream()
         for consumer in await js.consumers_info("KV_notes"):
             await js.delete_consumer("KV_notes", consumer.name)
         await bucket.put("acme.two", Note(text="b"), expected=0)
-        await _until(lambda: "acme.two" in seen.notes)
+        await until(lambda: "acme.two" in seen.notes)
 
     assert seen.log == ["clear", "acme.one=a", "acme.two=b"]
 
 
 async def test_a_watch_of_a_bucket_that_was_made_anew_forgets_the_old_one(server: Server):
     seen = Seen()
-    async with _connected(server) as transport, _made(transport) as bucket:
+    async with connected(server) as transport, made(transport) as bucket:
         await bucket.put("acme.old", Note(text="a"), expected=0)
         async with bucket.watch("*.*", seen) as watch:
-            await _caught_up(watch)
+            await caught_up(watch)
 
             await transport.client.jetstream().delete_key_value("notes")
-            async with _made(transport) as again:
+            async with made(transport) as again:
                 await again.put("acme.new", Note(text="b"), expected=0)
-            await _until(lambda: "acme.new" in seen.notes)
+            await until(lambda: "acme.new" in seen.notes)
 
     assert seen.notes == {"acme.new": Note(text="b")}
     assert seen.log == ["clear", "acme.old=a", "clear", "acme.new=b"]
@@ -413,20 +358,20 @@ async def test_a_watch_of_a_bucket_that_was_made_anew_forgets_the_old_one(server
 
 async def test_a_watch_begins_before_its_bucket_exists(server: Server):
     seen = Seen()
-    async with _connected(server) as transport, _bucket(transport).watch("*.*", seen) as watch:
+    async with connected(server) as transport, bucket_of(transport).watch("*.*", seen) as watch:
         assert not watch.fresh
-        async with _made(transport) as bucket:
+        async with made(transport) as bucket:
             await bucket.put("acme.one", Note(text="a"), expected=0)
-        await _until(lambda: "acme.one" in seen.notes)
+        await until(lambda: "acme.one" in seen.notes)
 
 
 async def test_catching_up_gives_up_in_time(server: Server):
     async with (
-        _connected(server) as transport,
-        _made(transport) as bucket,
+        connected(server) as transport,
+        made(transport) as bucket,
         bucket.watch("*.*", Seen()) as watch,
     ):
-        await _caught_up(watch)
+        await caught_up(watch)
         await server.kill()
 
         with pytest.raises(UnavailableError):
@@ -435,21 +380,21 @@ async def test_catching_up_gives_up_in_time(server: Server):
 
 async def test_thousands_of_keys_are_read_at_the_start(server: Server):
     seen = Seen()
-    async with _connected(server) as transport, _made(transport) as bucket:
+    async with connected(server) as transport, made(transport) as bucket:
         text = msgspec.json.encode(Note(text="x" * 500))
         for number in range(5000):
             await transport.publish(f"$KV.notes.acme.n{number}", text)
         await transport.client.flush()
 
         async with bucket.watch("*.*", seen) as watch:
-            await _until(lambda: len(seen.notes) == 5000)
-            await _caught_up(watch)
+            await until(lambda: len(seen.notes) == 5000)
+            await caught_up(watch)
 
 
 async def test_a_closed_watch_leaves_no_consumer_behind(server: Server):
-    async with _connected(server) as transport, _made(transport) as bucket:
+    async with connected(server) as transport, made(transport) as bucket:
         async with bucket.watch("*.*", Seen()) as watch:
-            await _caught_up(watch)
+            await caught_up(watch)
             assert len(await transport.client.jetstream().consumers_info("KV_notes")) == 1
 
         assert await transport.client.jetstream().consumers_info("KV_notes") == []
@@ -458,18 +403,18 @@ async def test_a_closed_watch_leaves_no_consumer_behind(server: Server):
 async def test_a_broken_connection_leaves_no_second_consumer_behind(server: Server):
     seen = Seen()
     async with (
-        _connected(server) as transport,
-        _connected(server) as other,
-        _made(transport) as bucket,
+        connected(server) as transport,
+        connected(server) as other,
+        made(transport) as bucket,
         bucket.watch("*.*", seen) as watch,
     ):
-        await _caught_up(watch)
+        await caught_up(watch)
 
         for number in range(3):
             await transport.client.force_reconnect()
-            await _until(lambda: not watch.fresh)
-            await _bucket(other).put(f"acme.n{number}", Note(text="a"), expected=0)
-            await _until(lambda: watch.fresh)
+            await until(lambda: not watch.fresh)
+            await bucket_of(other).put(f"acme.n{number}", Note(text="a"), expected=0)
+            await until(lambda: watch.fresh)
 
         consumers = await transport.client.jetstream().consumers_info("KV_notes")
 
@@ -503,18 +448,18 @@ async def test_a_watch_of_sizes_tells_how_large_what_stands_is_and_what_is_erase
     sizes = Sizes()
     async with bucket.watch_sizes(">", sizes):
         await bucket.put("acme.one.v1", notes["acme.one.v1"], expected=0)
-        await _until(lambda: sizes.held == wanted)
+        await until(lambda: sizes.held == wanted)
 
         await bucket.erase("acme.one.v1")
 
-        await _until(lambda: sizes.held.keys() == {"acme.one"})
+        await until(lambda: sizes.held.keys() == {"acme.one"})
     assert await bucket.get("acme.one.v1") is None
     await bucket.erase("acme.one.v1")
     await bucket.put("acme.one.v1", Note(text="again"), expected=0)
 
 
 async def test_what_is_erased_leaves_nothing_in_the_store(server: Server):
-    async with _connected(server) as transport, _made(transport) as bucket:
+    async with connected(server) as transport, made(transport) as bucket:
         for n in range(20):
             await bucket.put(f"acme.one.v{n}", Note(text="x"), expected=0)
             await bucket.erase(f"acme.one.v{n}")

@@ -18,8 +18,8 @@ from tests.fleet import PlainClient, RunningFleet, running_fleet
 from tests.prices import balance, set_budget
 from tests.providers_fake import FakeProvider, answer, begin, fake_provider
 
-LIES = 700_000_000
-"""Tokens that a server says to have written: some $7000 of gpt-4o."""
+LIES = 2_000_000
+"""Tokens that a server says to have written, as many as are believed: some $20 of gpt-4o."""
 
 DEARER = 3000
 """Tokens that the operator's own provider bills beyond what was asked for."""
@@ -153,7 +153,7 @@ async def test_a_lying_server_passes_no_hard_budget_and_the_rest_is_disputed_eve
 
     assert [first["status"], second["status"]] == ["COMPLETED", "COMPLETED"]
     assert stands["spent_pico"] < CENT
-    assert stands["disputed_pico"] > 1000 * 100 * CENT
+    assert stands["disputed_pico"] > 10 * 100 * CENT
     event = msgspec.json.decode((await heard.next_msg(10)).data)
     assert (event["type"], event["disputed_pico"]) == (
         "ledger.bill_exceeded",
