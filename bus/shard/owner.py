@@ -188,7 +188,7 @@ class ShardOwner:
             await self._quarantine()
             metrics.TURN_SECONDS.at(self._entity.name).observe(time.perf_counter() - began)
             metrics.TURN_COMMANDS.at(self._entity.name).observe(len(letters))
-            self._snapshots.take_if_due(self.book, self._fence.sequence, tasks)
+            self._snapshots.take_if_due(self.book, self._fence.sequence, now, tasks)
         elif self._is_idle(now):
             await self._append([], now)
         else:

@@ -40,17 +40,22 @@ class Snapshots:
             named = self._unnamed.popleft()
         return named
 
-    def take_if_due(self, book: Book, sequence: int, tasks: TaskGroup) -> None:
-        """Begin a snapshot of the book as it stands after its newest commit, at ``sequence``."""
+    def take_if_due(self, book: Book, sequence: int, now: datetime, tasks: TaskGroup) -> None:
+        """Begin a snapshot of the book as it stands after its newest commit, at ``sequence``.
+
+        Its age counts from ``now``: before a shard's first turn its last commit has no moment.
+        """
         newest = self._newest or book.snapshot
         if self._busy or book.n - (newest.n if newest else 0) < self._timing.snapshot_commits:
             return
         self._busy = True
         if book.snapshot is not None:
             self._blobs_in_use[book.snapshot.blob] = book.snapshot.n
-        tasks.start_soon(self._take, book.image(), sequence, book.snapshot)
+        tasks.start_soon(self._take, book.image(), sequence, now, book.snapshot)
 
-    async def _take(self, image: Snapshot, sequence: int, committed: SnapshotRef | None) -> None:
+    async def _take(
+        self, image: Snapshot, sequence: int, now: datetime, committed: SnapshotRef | None
+    ) -> None:
         try:
             await self._forget_below(committed)
             blob = await self._blobs.put(encode(image))
@@ -58,8 +63,8 @@ class Snapshots:
             self._unnamed.append(self._newest)
             self._blobs_in_use[blob] = image.n
             if self._purges:
-                self._history.append((image.at, self._newest))
-                await self._purge(image.at)
+                self._history.append((now, self._newest))
+                await self._purge(now)
         except TransientError:
             return
         finally:

@@ -67,7 +67,7 @@ async def purged_by(*, purges: bool) -> list[int]:
         for n in range(1, 5):
             book.n, book.at = n, NOW + timedelta(days=40 * n)
             async with anyio.create_task_group() as tasks:
-                taken.take_if_due(book, n, tasks)
+                taken.take_if_due(book, n, book.at, tasks)
     return journal.purged
 
 
