@@ -32,7 +32,14 @@ class Slices:
         self._waiting: OrderedDict[str, deque[asyncio.Future[None]]] = OrderedDict()
 
     async def run(self, steps: Steps[T], tenant: str = "") -> T:
-        """Do work in slices. Cancelling ends it at its last pause. Raises what the work raises."""
+        """Do work in slices. Cancelling ends it at its last pause. Raises what the work raises.
+
+        What is done by its first pause, about a millisecond, waits for no turn.
+        """
+        done = begun(steps)
+        return done.result if done is not None else await self._in_turns(steps, tenant)
+
+    async def _in_turns(self, steps: Steps[T], tenant: str) -> T:
         while True:
             await self._turn(tenant)
             began = perf_counter()
@@ -45,7 +52,7 @@ class Slices:
 
     async def whole(self, work: Callable[[], T], tenant: str = "") -> T:
         """Do work that cannot pause, in a turn of its own. Raises what the work raises."""
-        return await self.run(_single(work), tenant)
+        return await self._in_turns(_single(work), tenant)
 
     async def ticket(self, tenant: str = "") -> None:
         """Wait for leave to do a few milliseconds of work: there is one in a turn of the loop."""
