@@ -19,10 +19,11 @@ from bus.config import Config
 from bus.connection.client import NatsClient
 from bus.connection.frames import Begun
 from bus.crew import Crew
-from bus.errors import ProblemError, TransientError
+from bus.errors import CallboardError, ProblemError, TransientError
 from bus.fairness import InFlight, Quotas, Turns
 from bus.fairness.quotas import usual_terms
 from bus.ids import new_id
+from bus.jetstream.publishing import STORE_SECONDS, accepted
 from bus.ports import Bus, Delivery, Transport
 from bus.subjects import filter_for, is_token, parse, submit_subject, token
 from bus.telemetry import metrics
@@ -55,6 +56,9 @@ LARGE_BYTES = 1024**2
 
 LARGE_AT_ONCE = 2
 """Large requests that one process works on at once, so that small ones come in between."""
+
+FORWARD_SECONDS, FORWARD_PAUSE_SECONDS = 5.0, 0.2
+"""For so long, with such pauses, it is tried to store a command that nobody waits for."""
 
 QUIET_LOOKS, QUIET_LOOK_SECONDS = 2, 0.005
 """So often in a row nothing may be arriving before a large request is begun."""
@@ -156,7 +160,6 @@ class Service:
         self.name = name
         self.endpoints = tuple(endpoints)
         self._transport = bus.transport
-        self._outbox = bus.outbox
         self.load = InFlight(quotas or Quotas(usual_terms(Config())))
         self._small = Turns[Question](AT_ONCE, per_tenant=AT_ONCE_EACH)
         self._large = Turns[Question](LARGE_AT_ONCE)
@@ -301,7 +304,7 @@ class Service:
             if question.delivery.reply:
                 await self._answer(*question)
             else:
-                await self._forward(question.delivery)
+                await self._forward(*question)
         finally:
             self._end(question)
 
@@ -337,10 +340,29 @@ class Service:
                 span.fail(answer.code)
             return answer
 
-    async def _forward(self, delivery: Delivery) -> None:
-        """Make a command that nobody waits for durable, instead of answering into the void."""
-        subject = submit_subject(delivery.subject)
-        await self._outbox.post(subject, delivery.data, message_id=new_id())
+    async def _forward(self, endpoint: Endpoint, delivery: Delivery) -> None:
+        """Make a command that nobody waits for durable, instead of answering into the void.
+
+        It keeps its tenant's place until it is stored: what an inbox refuses, because it is full,
+        say, must not fill an outbox in which the other tenants' messages wait.
+        """
+        subject, headers = submit_subject(delivery.subject), {"Nats-Msg-Id": new_id()}
+        why, deadline = "", loop_time() + FORWARD_SECONDS
+        while (left := deadline - loop_time()) > 0:
+            try:
+                receipt = await self._transport.request(
+                    subject, delivery.data, timeout=min(left, STORE_SECONDS), headers=headers
+                )
+                accepted(subject, receipt)
+            except ProblemError as refused:
+                why = refused.said()
+                break
+            except CallboardError as error:
+                why = str(error)
+            else:
+                return
+            await anyio.sleep(FORWARD_PAUSE_SECONDS)
+        log.error("service.command_lost", endpoint=endpoint.name, error=why)
 
     async def _reply(self, subject: str, message: Message) -> None:
         await reply(self._transport, subject, message)

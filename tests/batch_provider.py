@@ -30,7 +30,8 @@ class BatchProvider:
     """What a test sees of the server and may change; batches end when ``finish`` says so.
 
     ``creating`` holds the answers to the next requests to make a batch, as statuses: None makes the
-    batch and breaks the connection, so that whoever asked cannot know.
+    batch and breaks the connection, so that whoever asked cannot know. Each result is written as
+    many ``times``. ``names`` are what the next batches are called in the answer.
     """
 
     base_url: str = ""
@@ -38,6 +39,8 @@ class BatchProvider:
     files: dict[str, bytes] = field(default_factory=dict[str, bytes])
     creating: list[int | None] = field(default_factory=list[int | None])
     looks: int = 0
+    times: int = 1
+    names: list[str] = field(default_factory=list[str])
     ids: Any = field(default_factory=itertools.count)
 
     def finish(self, status: str = "completed") -> None:
@@ -162,7 +165,7 @@ class _Routes:
                 status, answer = 400, {"error": batch.failing[name]}
             response = {"status_code": status, "request_id": "r", "body": answer}
             lines.append({"id": "b", "custom_id": name, "response": response, "error": None})
-        return b"\n".join(map(msgspec.json.encode, lines)) + b"\n"
+        return b"\n".join(map(msgspec.json.encode, lines * self._fake.times)) + b"\n"
 
     # Anthropic
 
@@ -190,7 +193,8 @@ class _Routes:
                 error = {"type": "error", "error": batch.failing[name]}
                 result = {"type": "errored", "error": error}
             lines.append({"custom_id": name, "result": result})
-        return web.Response(body=b"\n".join(map(msgspec.json.encode, lines)))
+        body = b"\n".join(map(msgspec.json.encode, lines * self._fake.times))
+        return web.Response(body=body)
 
     async def cancel_messages(self, request: web.Request) -> web.Response:
         name, batch = self._found(request, "x-api-key")
@@ -210,7 +214,8 @@ class _Routes:
         self._fake.batches[name] = Batch(requests, endpoint, request.headers[header])
         if status is None and request.transport is not None:
             request.transport.abort()
-        return web.json_response({"id": name, "status": "validating"})
+        told = self._fake.names.pop(0) if self._fake.names else name
+        return web.json_response({"id": told, "status": "validating"})
 
     def _found(self, request: web.Request, header: str) -> tuple[str, Batch]:
         """A batch is known to nobody but the key that has made it."""

@@ -106,5 +106,13 @@ def written(subject: str, data: bytes, reply: str, headers: dict[str, str] | Non
     return b"%b%b%b%b" % (line.encode(), head, data, LINE_END)
 
 
+def sized(data: bytes, headers: dict[str, str] | None) -> int:
+    """Return the size of a message as the server bounds it: with its headers."""
+    if headers is None:
+        return len(data)
+    lines = sum(len(f"{name}: {text}\r\n".encode()) for name, text in headers.items())
+    return len(data) + len(_VERSION) + 2 * len(LINE_END) + lines
+
+
 def _one_line(text: str) -> str:
     return text.replace("\r", " ").replace("\n", " ") if "\n" in text or "\r" in text else text

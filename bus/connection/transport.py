@@ -11,9 +11,17 @@ import structlog
 from bus.config import Timing
 from bus.connection.background import background
 from bus.connection.client import Address, NatsClient, open_client
+from bus.connection.frames import sized
 from bus.connection.replies import Replies
 from bus.connection.subscription import Handling, Reception
-from bus.errors import DeadlineError, NobodyListensError, TransientError, UnavailableError, problem
+from bus.errors import (
+    DeadlineError,
+    NobodyListensError,
+    ProblemError,
+    TransientError,
+    UnavailableError,
+    problem,
+)
 from bus.ports import Delivery, Handler, Receiver
 from bus.telemetry import metrics
 from bus.waiting import within
@@ -58,13 +66,19 @@ class NatsTransport:
         """See ``Transport.publish``. While the bus is away messages wait, up to 2 MiB of them."""
         if self.client.put(subject, data, reply, headers):
             return
+        if sized(data, headers) > self.client.max_payload:
+            # The library looks at the data alone, and the server cuts the connection.
+            raise self._too_large()
         try:
             await self.client.publish(subject, data, reply, headers)
         except nats.errors.MaxPayloadError:
-            limit = self.client.max_payload
-            raise problem("validation", f"a message must not exceed {limit} bytes") from None
+            raise self._too_large() from None
         except nats.errors.Error as error:
             raise UnavailableError(subject, str(error)) from None
+
+    def _too_large(self) -> ProblemError:
+        limit = self.client.max_payload
+        return problem("validation", f"a message must not exceed {limit} bytes")
 
     def tell(self, subject: str, data: bytes) -> None:
         """See ``Transport.tell``."""

@@ -21,6 +21,7 @@ from bus.inboxes.rules import (
     too_old,
 )
 from bus.jetstream import NatsBus
+from bus.letters import fitting
 from bus.service import SUBMISSION, Caller, Endpoint
 from bus.streams.spec import inbox_stream
 from bus.subjects import fill
@@ -131,6 +132,7 @@ class Carrier:
         subject = fill(CommandRejectedEvent.SUBJECT or "", tenant=command.tenant, id=name)
         post, once = self._bus.outbox.post, f"{inbox_stream(command.tenant)}.{ticket.sequence}"
         await post(subject, encode(event), message_id=once)
+        letter = fitting(letter, self._bus.nats.client.max_payload)
         await post(DEAD_SUBJECT, encode(letter), message_id=once)
         await self._bus.outbox.flush(timeout=self._timing.answer_seconds)
         await ticket.ack()

@@ -12,6 +12,8 @@ UNFINISHED = re.compile(r"\b(TODO|FIXME|XXX|NotImplementedError)\b")
 BOUNDARIES = (
     "bus/connection/parser.py",
     "bus/connection/subscription.py",
+    "actors/streaming/adapters/batch_watch.py",
+    "actors/streaming/adapters/batches.py",
     "bus/runtime",
     "bus/service.py",
     "bus/shard/book.py",

@@ -218,6 +218,84 @@ async def test_one_refused_request_does_not_cost_the_others_their_answers(
 
 
 @pytest.mark.parametrize("kind", ["openai", "anthropic"])
+async def test_results_that_are_written_twice_cost_nobody_anything(
+    kind: str, bucket: MemoryBucket[Ticket]
+):
+    async with batch_provider() as fake, process(bucket) as streaming:
+        fake.times = 2
+        provider = openai(fake) if kind == "openai" else anthropic(fake)
+        for name in ("ada", "bob"):
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(streaming.answer, asking(provider, name))
+                await fake.until(len(streaming.results) + 1)
+                fake.finish()
+            assert finished(streaming.results[name]).answer.text == name.upper()
+
+
+@pytest.mark.parametrize("name", ["x" * 5000, "", ".."])
+async def test_a_batch_of_an_impossible_name_costs_no_other_its_answer(
+    name: str, bucket: MemoryBucket[Ticket]
+):
+    async with batch_provider() as fake, process(bucket) as streaming:
+        fake.names = [name]
+        await streaming.answer(asking(openai(fake), "ada"))
+        failed = streaming.results["ada"]
+        assert isinstance(failed, FailGeneration)
+        assert failed.problem.code in {"provider_error", "outcome_unknown"}
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(streaming.answer, asking(openai(fake), "bob"))
+            await fake.until(2)
+            fake.finish()
+        assert finished(streaming.results["bob"]).answer.text == "BOB"
+
+
+class _Broken(MemoryBucket[Ticket]):
+    """A bucket that fails, some of the time, in a way that nobody has foreseen."""
+
+    fails = False
+
+    async def put(self, key: str, value: Ticket, *, expected: int) -> int:
+        if self.fails:
+            raise ValueError(key)
+        return await super().put(key, value, expected=expected)
+
+
+async def test_whatever_goes_wrong_with_one_batch_the_others_go_on():
+    bucket = _Broken(Ticket)
+    async with batch_provider() as fake, process(bucket) as streaming:
+        bucket.fails = True
+        await streaming.answer(asking(openai(fake), "ada"))
+        failed = streaming.results["ada"]
+        assert isinstance(failed, FailGeneration)
+        bucket.fails = False
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(streaming.answer, asking(openai(fake), "bob"))
+            await fake.until(1)
+            fake.finish()
+        assert finished(streaming.results["bob"]).answer.text == "BOB"
+
+
+async def test_what_cannot_be_followed_fails_at_once_and_the_others_go_on(
+    bucket: MemoryBucket[Ticket], monkeypatch: pytest.MonkeyPatch
+):
+    async with batch_provider() as fake, process(bucket) as streaming:
+        with monkeypatch.context() as broken:
+            broken.setattr("actors.streaming.adapters.batch_watch.results", None)
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(streaming.answer, asking(openai(fake), "ada"))
+                await fake.until(1)
+                fake.finish()
+        failed = streaming.results["ada"]
+        assert isinstance(failed, FailGeneration)
+        assert failed.problem.code == "internal"
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(streaming.answer, asking(openai(fake), "bob"))
+            await fake.until(2)
+            fake.finish()
+        assert finished(streaming.results["bob"]).answer.text == "BOB"
+
+
+@pytest.mark.parametrize("kind", ["openai", "anthropic"])
 async def test_calling_off_the_only_request_cancels_the_batch(
     kind: str, bucket: MemoryBucket[Ticket]
 ):

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import anyio
+import structlog
 from anyio.abc import TaskGroup
 from anyio.lowlevel import checkpoint
 
@@ -25,8 +26,15 @@ from bus.errors import ProblemError
 from schemas.problems import Problem
 from schemas.providers import Provider
 
+log = structlog.get_logger()
+
+_CRASHED = Problem(code="internal", message="The batch could not be followed.")
+
 STEP_SECONDS = 60.0
 """For one request about a batch, its files included."""
+
+STEP_BYTES = 256 * 1024
+"""Of an answer that says how a batch stands, or what it is called."""
 
 FILE_BYTES = 64 * 1024 * 1024
 """Of the results of a batch: a hundred of the longest answers."""
@@ -57,15 +65,19 @@ class Placed(NamedTuple):
     alone: bool
 
 
-async def stepped(wanted: Wanted, secret: str | None, step: Step) -> bytes:
+async def stepped(
+    wanted: Wanted, secret: str | None, step: Step, *, most: int = STEP_BYTES
+) -> bytes:
     """Make a request about a batch, with the key the batch was made with.
+
+    The answer has at most ``most`` bytes.
 
     Raises:
         ProviderFaultError: the provider refused, broke off or fell silent.
         ProblemError: the request must not be sent there.
     """
     provider = keyed(wanted.provider, secret)
-    posting = Posting(wanted.http, provider, wanted.context, patience=STEP_SECONDS, most=FILE_BYTES)
+    posting = Posting(wanted.http, provider, wanted.context, patience=STEP_SECONDS, most=most)
     return await posting.stepped(step)
 
 
@@ -116,10 +128,12 @@ class _Watch:
             return
         present = dict(self.waiters)
         for step in progress.results:
-            content = await stepped(wanted, placed.secret, step)
+            content = await stepped(wanted, placed.secret, step, most=FILE_BYTES)
             for found in results(wanted.form, content, frozenset(present)):
-                if found is not None:
-                    present.pop(found[0]).tell(found[1])
+                # A server may write two results of one request; the first counts.
+                waiter = present.pop(found[0], None) if found is not None else None
+                if found is not None and waiter is not None:
+                    waiter.tell(found[1])
                 await checkpoint()
         for waiter in present.values():
             waiter.tell(missing(progress))
@@ -161,5 +175,9 @@ class Watches:
     async def _follow(self, name: tuple[str, str], watch: _Watch) -> None:
         try:
             await watch.follow()
+        except Exception as error:  # noqa: BLE001  one batch must not take the others down with it
+            # Without its traceback: it may quote what the provider has answered.
+            log.error("batches.crashed", batch=name[1], error=type(error).__name__)  # noqa: TRY400
+            watch.dismiss(_CRASHED)
         finally:
             del self._by_batch[name]

@@ -6,7 +6,7 @@ the outcome is unknown, and that is what is said.
 """
 
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -149,6 +149,9 @@ class Batches:
             await self._take_tickets(group)
             if group.items():
                 await self._submit(group)
+        except Exception as error:  # noqa: BLE001  one batch must not take the others down with it
+            # Without its traceback: it may quote what the provider has answered.
+            log.error("batches.crashed", error=type(error).__name__)  # noqa: TRY400
         finally:
             self._making.remove(group)
             group.made.set()
@@ -185,8 +188,9 @@ class Batches:
         """No batch was made: the requests may be sent again."""
         for one in group.members:
             if one.key not in group.failed:
-                await self._tickets.drop(one.key)
                 group.failed[one.key] = problem
+                with suppress(ProviderFaultError):
+                    await self._tickets.drop(one.key)
 
     async def _note(self, group: _Group, batch: str) -> None:
         """Write the batch into the tickets; one that cannot be stays without, and is waited for."""

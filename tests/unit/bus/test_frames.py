@@ -8,7 +8,15 @@ from hypothesis import strategies as st
 from nats.aio.client import Client
 from nats.errors import ProtocolError
 
-from bus.connection.frames import Begun, Frame, Incomplete, next_frame, read_headers, written
+from bus.connection.frames import (
+    Begun,
+    Frame,
+    Incomplete,
+    next_frame,
+    read_headers,
+    sized,
+    written,
+)
 from bus.connection.parser import DirectParser
 from bus.ports import Delivery
 
@@ -217,3 +225,17 @@ async def test_a_large_message_is_refused_by_its_first_line_alone():
 
     assert bus.taken == [MESSAGES[0]]
     assert len(bus.asked) == 1
+
+
+@given(
+    st.binary(max_size=50),
+    st.none() | st.dictionaries(st.sampled_from(["A", "Nats-Msg-Id"]), st.text(max_size=20)),
+)
+def test_a_message_is_as_large_as_the_server_will_find_it(
+    data: bytes, headers: dict[str, str] | None
+):
+    try:
+        line, _, rest = written("a", data, "", headers).partition(b"\r\n")
+    except UnicodeEncodeError:
+        return
+    assert sized(data, headers) == int(line.split()[-1]) == len(rest) - 2

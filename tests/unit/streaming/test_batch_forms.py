@@ -7,9 +7,11 @@ import pytest
 
 from actors.streaming.core.batches.anthropic import AnthropicBatches
 from actors.streaming.core.batches.form import (
+    LONGEST_LINE,
     LONGEST_PAUSE,
     MOST_BYTES,
     MOST_ITEMS,
+    MOST_LINES,
     BatchForm,
     Item,
     fits,
@@ -122,9 +124,36 @@ def test_only_wanted_results_are_given_and_every_line_can_be_stopped_behind():
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_an_id_cannot_leave_its_place_in_a_path(form: BatchForm):
-    for step in (form.look("../a?b"), form.cancel("../a?b")):
-        assert "..%2Fa%3Fb" in step.path
+@pytest.mark.parametrize("name", ["", ".", "..", "../a", "a/..", "a\\..\\b", "a//b", " /a"])
+def test_an_id_cannot_leave_its_place_in_a_path(form: BatchForm, name: str):
+    for ask in (form.look, form.cancel):
+        with pytest.raises(ProviderFaultError) as refused:
+            ask(name)
+        assert not refused.value.problem.retryable
+        assert "batches/a%2Fb%3Fc" in ask("a/b?c").path
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_an_id_that_is_too_long_to_be_kept_is_the_providers_fault(form: BatchForm):
+    assert form.read_id(written(id="b" * 256)) == "b" * 256
+    with pytest.raises(ProviderFaultError):
+        form.read_id(written(id="b" * 257))
+
+
+@pytest.mark.parametrize("field", ["output_file_id", "error_file_id"])
+@pytest.mark.parametrize("name", ["..", "f" * 257])
+def test_a_file_of_results_cannot_leave_its_place_either(field: str, name: str):
+    with pytest.raises(ProviderFaultError):
+        OPENAI.read_progress("b", written(status="completed", **{field: name}))
+
+
+def test_of_a_file_of_results_no_more_is_read_than_a_provider_writes():
+    line = openai_line("a", response={"status_code": 200, "body": {}})
+    assert len(list(results(OPENAI, b"\n" * 10 * MOST_LINES, frozenset("a")))) == MOST_LINES
+    late = b"\n" * MOST_LINES + line
+    assert set(results(OPENAI, late, frozenset("a"))) == {None}
+    long = openai_line("a", response={"status_code": 200, "body": "x" * LONGEST_LINE})
+    assert list(results(OPENAI, b"\n".join((long, line)), frozenset("a"))) == [None, ("a", b"{}")]
 
 
 def test_a_request_without_a_result_fails_as_its_batch_did():

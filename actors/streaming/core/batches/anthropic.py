@@ -5,7 +5,6 @@ Source: Anthropic, *Message Batches* and the reference of ``/v1/messages/batches
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
-from urllib.parse import quote
 
 import msgspec
 
@@ -18,6 +17,7 @@ from actors.streaming.core.batches.form import (
     Progress,
     Step,
     decoded,
+    segment,
 )
 from actors.streaming.core.counts import members
 from actors.streaming.core.faults import failure_in_stream
@@ -87,7 +87,7 @@ class AnthropicBatches(NamedTuple):
         return found.custom_id, _anthropic_outcome(found.result)
 
     def _of(self, batch: str) -> str:
-        return f"{self.path}/batches/{quote(batch, safe='')}"
+        return f"{self.path}/batches/{segment(batch)}"
 
 
 def _anthropic_outcome(result: _AnthropicResult) -> bytes | Problem:

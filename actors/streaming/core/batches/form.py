@@ -1,7 +1,9 @@
 """What a provider's batch API is asked and answers, whichever provider it is."""
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Final, Literal, NamedTuple, Protocol, TypeVar
+from typing import Annotated, Any, Final, Literal, NamedTuple, Protocol, TypeVar
+from urllib.parse import quote
 
 import msgspec
 
@@ -14,6 +16,12 @@ T = TypeVar("T")
 MOST_ITEMS: Final = 100
 MOST_BYTES: Final = 16 * 1024 * 1024
 """Of one batch: OpenAI takes 200 MB and 50,000 requests, but all results are read in one piece."""
+
+MOST_LINES: Final = 10 * MOST_ITEMS
+"""Lines of a file of results that are looked at: one a request is what a provider writes."""
+
+LONGEST_LINE: Final = 8 * 1024 * 1024
+"""Bytes of one of them, as of an answer that comes alone; a longer one is no result."""
 
 LONGEST_PAUSE: Final = 60.0
 SHORTEST_PAUSE: Final = 1.0
@@ -109,9 +117,21 @@ def results(
 
     The caller can stop between two lines, so that reading a large file does not hold the loop.
     """
-    for line in content.splitlines():
+    for line in _lines(content):
         found = form.read_line(line) if line.strip() else None
         yield found if found is not None and found[0] in wanted else None
+
+
+def _lines(content: bytes) -> Iterator[bytes]:
+    """Yield the first lines of a file, without those that are too long."""
+    start = 0
+    for _ in range(MOST_LINES):
+        if start >= len(content):
+            return
+        end = content.find(b"\n", start)
+        end = len(content) if end < 0 else end
+        yield content[start:end] if end - start <= LONGEST_LINE else b""
+        start = end + 1
 
 
 def missing(progress: Progress) -> Problem:
@@ -134,7 +154,23 @@ def decoded(kind: type[T], body: bytes) -> T:
     return found
 
 
+Name = Annotated[str, msgspec.Meta(max_length=256)]
+"""What a provider calls a file or a batch. It is stored, and those of OpenAI have 40 characters."""
+
+
 class Named(msgspec.Struct):
     """Whatever has an id: a file, a batch."""
 
-    id: str
+    id: Name
+
+
+def segment(name: str) -> str:
+    """Return what a provider has named as one segment of a path, escaped.
+
+    Raises:
+        ProviderFaultError: ``provider_error``, it would lead elsewhere.
+    """
+    if any(part.strip() in {"", ".", ".."} for part in re.split(r"[/\\]", name)):
+        message = "The provider's batch API names something that cannot be asked for."
+        raise fault("provider_error", message, retryable=False)
+    return quote(name, safe="")

@@ -5,7 +5,6 @@ Source: OpenAI, *Batch API* and the reference of ``/v1/files`` and ``/v1/batches
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
-from urllib.parse import quote
 
 import msgspec
 
@@ -13,10 +12,12 @@ from actors.streaming.core.batches.form import (
     CANCELLED,
     EXPIRED,
     Item,
+    Name,
     Named,
     Progress,
     Step,
     decoded,
+    segment,
 )
 from actors.streaming.core.counts import members
 from actors.streaming.core.faults import failure_in_stream, refusal
@@ -32,8 +33,8 @@ class _OpenAIErrors(msgspec.Struct):
 
 class _OpenAIBatch(msgspec.Struct):
     status: str
-    output_file_id: str | None = None
-    error_file_id: str | None = None
+    output_file_id: Name | None = None
+    error_file_id: Name | None = None
     errors: _OpenAIErrors | None = None
 
 
@@ -88,7 +89,7 @@ class OpenAIBatches(NamedTuple):
 
     def look(self, batch: str) -> Step:
         """See ``BatchForm.look``."""
-        return Step("GET", f"batches/{quote(batch, safe='')}")
+        return Step("GET", f"batches/{segment(batch)}")
 
     def read_progress(self, batch: str, body: bytes) -> Progress:
         """See ``BatchForm.read_progress``: what was done before an expiry or a cancel counts."""
@@ -97,12 +98,12 @@ class OpenAIBatches(NamedTuple):
         if state.status not in {"completed", "failed", "expired", "cancelled"}:
             return Progress(ended=False)
         files = [name for name in (state.output_file_id, state.error_file_id) if name]
-        steps = [Step("GET", f"files/{quote(name, safe='')}/content") for name in files]
+        steps = [Step("GET", f"files/{segment(name)}/content") for name in files]
         return Progress(ended=True, results=steps, problem=_openai_end(state))
 
     def cancel(self, batch: str) -> Step:
         """See ``BatchForm.cancel``."""
-        return Step("POST", f"batches/{quote(batch, safe='')}/cancel", b"{}")
+        return Step("POST", f"batches/{segment(batch)}/cancel", b"{}")
 
     def read_line(self, line: bytes) -> tuple[str, bytes | Problem] | None:
         """See ``BatchForm.read_line``."""
