@@ -81,6 +81,9 @@ class BatchCall:
         except ProviderFaultError as error:
             self._may_cost = error.problem.code == "outcome_unknown"
             raise
+        except anyio.get_cancelled_exc_class():
+            self._may_cost = self._batches.carries(self._wanted)
+            raise
         return self
 
     async def __aexit__(
@@ -89,7 +92,12 @@ class BatchCall:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Cancel the batch if the request was called off: not if the process only stops."""
+        """Cancel the batch if the request was called off: not if the process only stops.
+
+        A result that was a failure is forgotten, or the next attempt would only read it again.
+        """
+        if self._heard and isinstance(error, ProviderFaultError):
+            await self._batches.forget(self._wanted)
         called_off = kind is not None and issubclass(kind, anyio.get_cancelled_exc_class())
         if not called_off or self._placed is None or self._heard or self._batches.leaving:
             return

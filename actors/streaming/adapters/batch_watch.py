@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import anyio
+import structlog
 from anyio.abc import TaskGroup
 from anyio.lowlevel import checkpoint
 
@@ -19,11 +20,18 @@ from actors.streaming.core.batches.form import (
     pause,
     results,
 )
-from actors.streaming.core.faults import ProviderFaultError
+from actors.streaming.core.faults import ProviderFaultError, fail_on
 from actors.streaming.core.resilience.routes import keyed
 from bus.errors import ProblemError
 from schemas.problems import Problem
 from schemas.providers import Provider
+
+log = structlog.get_logger()
+
+_BROKEN = Problem(code="internal", message="The batch could not be followed.", retryable=True)
+_REPLACED = Problem(
+    code="unavailable", message="Another attempt waits for this batch now.", retryable=True
+)
 
 STEP_SECONDS = 60.0
 """For one request about a batch, its files included."""
@@ -116,13 +124,25 @@ class _Watch:
             return
         present = dict(self.waiters)
         for step in progress.results:
-            content = await stepped(wanted, placed.secret, step)
-            for found in results(wanted.form, content, frozenset(present)):
-                if found is not None:
-                    present.pop(found[0]).tell(found[1])
-                await checkpoint()
+            await self._hand_out(await stepped(wanted, placed.secret, step), present)
         for waiter in present.values():
             waiter.tell(missing(progress))
+
+    async def _hand_out(self, content: bytes, present: dict[str, _Waiter]) -> None:
+        """Tell those present their results; the first counts where a file has one twice.
+
+        Raises:
+            ProviderFaultError: the content is no file, but an error under a status of success.
+        """
+        form, heard = self._wanted.form, False
+        for found in results(form, content, frozenset(present)):
+            waiter = present.pop(found[0], None) if found is not None else None
+            if found is not None and waiter is not None:
+                waiter.tell(found[1])
+                heard = True
+            await checkpoint()
+        if not heard and form.read_line(content) is None:
+            fail_on(content)
 
 
 class Watches:
@@ -143,7 +163,10 @@ class Watches:
         if watch is None:
             watch = self._by_batch[name] = _Watch(wanted, placed)
             self._tasks.start_soon(self._follow, name, watch)
+        before = watch.waiters.get(wanted.item.custom_id)
         waiter = watch.waiters[wanted.item.custom_id] = _Waiter()
+        if before is not None:
+            before.tell(None, _REPLACED)
         try:
             await waiter.ready.wait()
         finally:
@@ -161,5 +184,9 @@ class Watches:
     async def _follow(self, name: tuple[str, str], watch: _Watch) -> None:
         try:
             await watch.follow()
+        except Exception:
+            # One batch must not end the process, nor leave those hanging who wait for it.
+            log.exception("batches.watch_failed", batch=name[1])
+            watch.dismiss(_BROKEN)
         finally:
             del self._by_batch[name]
