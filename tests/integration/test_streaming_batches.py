@@ -465,6 +465,21 @@ async def test_a_result_that_was_a_failure_is_asked_for_again_and_not_read_again
         assert await answered(streaming, fake, again) == "ADA"
 
 
+async def test_a_batch_is_not_made_anew_for_ever(bucket: MemoryBucket[Ticket]):
+    async with (
+        batch_provider() as fake,
+        process(bucket) as streaming,
+        anyio.create_task_group() as tasks,
+    ):
+        tasks.start_soon(streaming.answer, asking(anthropic(fake), "ada", attempt=5))
+        await fake.until(1)
+        (batch,) = fake.batches.values()
+        batch.failing = {key: {"type": "overloaded_error"} for key in batch.requests}
+        fake.finish()
+    problem = problem_of(streaming.results["ada"])
+    assert (problem.code, problem.retryable) == ("provider_overloaded", False)
+
+
 async def test_a_fallback_is_asked_where_the_batch_has_failed_a_request(
     bucket: MemoryBucket[Ticket],
 ):

@@ -25,6 +25,9 @@ from schemas.usage import Usage
 
 _CANCEL_SECONDS = 5.0
 
+_MOST_ATTEMPTS = 5
+"""From this attempt on a failed result is final: attempts that only wait cost nothing and may be
+many, but each batch that is made anew may cost."""
 
 _NONE = Problem(code="validation", message="This provider has no batches.", field="batch")
 
@@ -106,6 +109,15 @@ class BatchCall:
 
     async def read(self) -> list[Delta] | None:
         """Return the whole answer at once, then its tool calls, then None."""
+        try:
+            return await self._read()
+        except ProviderFaultError as error:
+            if not self._heard or self._context.attempt < _MOST_ATTEMPTS:
+                raise
+            final = msgspec.structs.replace(error.problem, retryable=False, retry_after=None)
+            raise ProviderFaultError(final) from None
+
+    async def _read(self) -> list[Delta] | None:
         if self._over:
             return None
         if self._heard:
