@@ -51,10 +51,11 @@ async def batching(tmp_path: Path) -> AsyncGenerator[Batching]:
 async def _batching(directory: Path) -> AsyncGenerator[Batching]:
     secrets = directory / "secrets.yaml"
     secrets.write_text("local: {env: BATCH_KEY, hosts: [127.0.0.1]}\n")
-    environ = {"CALLBOARD_SECRETS_FILE": str(secrets), "BATCH_KEY": KEY}
     async with AsyncExitStack() as stack:
         fake = await stack.enter_async_context(batch_provider())
-        fleet = await stack.enter_async_context(running_fleet(directory, **environ))
+        fleet = await stack.enter_async_context(
+            running_fleet(directory, CALLBOARD_SECRETS_FILE=str(secrets), BATCH_KEY=KEY)
+        )
         client = await stack.enter_async_context(fleet.client())
         yield Batching(fleet, client, fake)
 
@@ -104,5 +105,5 @@ async def test_the_command_says_that_it_waits_for_a_batch_and_prints_the_answer(
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(finish)
         done = await anyio.to_thread.run_sync(run)
-    assert (done.returncode, done.stdout) == (0, "BOB\n"), done.stderr
-    assert done.stderr.startswith("In a batch, which may take a day: callboard stream ")
+        assert (done.returncode, done.stdout) == (0, "BOB\n"), done.stderr
+        assert done.stderr.startswith("In a batch, which may take a day: callboard stream ")
