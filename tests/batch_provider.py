@@ -30,14 +30,20 @@ class BatchProvider:
     """What a test sees of the server and may change; batches end when ``finish`` says so.
 
     ``creating`` holds the answers to the next requests to make a batch, as statuses: None makes the
-    batch and breaks the connection, so that whoever asked cannot know. Each result is written as
-    many ``times``. ``names`` are what the next batches are called in the answer.
+    batch and breaks the connection, so that whoever asked cannot know; bytes are an answer under a
+    status of success. ``delay`` is how many seconds a batch takes to be made. ``contents`` are the
+    next files in the place of results; ``before`` and ``behind`` stand around these. Each result
+    is written as many ``times``. ``names`` are what the next batches are called in the answer.
     """
 
     base_url: str = ""
     batches: dict[str, Batch] = field(default_factory=dict[str, Batch])
     files: dict[str, bytes] = field(default_factory=dict[str, bytes])
-    creating: list[int | None] = field(default_factory=list[int | None])
+    creating: list[int | bytes | None] = field(default_factory=list[int | bytes | None])
+    delay: float = 0
+    contents: list[bytes] = field(default_factory=list[bytes])
+    before: bytes = b""
+    behind: bytes = b""
     looks: int = 0
     times: int = 1
     names: list[str] = field(default_factory=list[str])
@@ -131,7 +137,12 @@ class _Routes:
         return web.json_response({"id": name, "object": "file", "purpose": "batch"})
 
     async def content(self, request: web.Request) -> web.Response:
-        return web.Response(body=self._fake.files[request.match_info["name"]])
+        return self._file(self._fake.files[request.match_info["name"]])
+
+    def _file(self, body: bytes) -> web.Response:
+        if self._fake.contents:
+            return web.Response(body=self._fake.contents.pop(0))
+        return web.Response(body=self._fake.before + body + self._fake.behind)
 
     async def create(self, request: web.Request) -> web.StreamResponse:
         wanted: Any = msgspec.json.decode(await request.read())
@@ -140,7 +151,7 @@ class _Routes:
         rows: list[Any] = [msgspec.json.decode(line) for line in lines]
         assert {row["url"] for row in rows} == {wanted["endpoint"]}
         requests = {row["custom_id"]: row["body"] for row in rows}
-        return self._made(request, requests, wanted["endpoint"], "authorization")
+        return await self._made(request, requests, wanted["endpoint"], "authorization")
 
     async def look(self, request: web.Request) -> web.Response:
         name, batch = self._found(request, "authorization")
@@ -172,7 +183,7 @@ class _Routes:
     async def create_messages(self, request: web.Request) -> web.StreamResponse:
         wanted: Any = msgspec.json.decode(await request.read())
         requests = {each["custom_id"]: each["params"] for each in wanted["requests"]}
-        return self._made(request, requests, "messages", "x-api-key")
+        return await self._made(request, requests, "messages", "x-api-key")
 
     async def look_messages(self, request: web.Request) -> web.Response:
         name, batch = self._found(request, "x-api-key")
@@ -193,8 +204,7 @@ class _Routes:
                 error = {"type": "error", "error": batch.failing[name]}
                 result = {"type": "errored", "error": error}
             lines.append({"custom_id": name, "result": result})
-        body = b"\n".join(map(msgspec.json.encode, lines * self._fake.times))
-        return web.Response(body=body)
+        return self._file(b"\n".join(map(msgspec.json.encode, lines * self._fake.times)) + b"\n")
 
     async def cancel_messages(self, request: web.Request) -> web.Response:
         name, batch = self._found(request, "x-api-key")
@@ -203,11 +213,14 @@ class _Routes:
 
     # Both
 
-    def _made(
+    async def _made(
         self, request: web.Request, requests: dict[str, Any], endpoint: str, header: str
     ) -> web.StreamResponse:
         assert all("stream" not in body for body in requests.values())
+        await anyio.sleep(self._fake.delay)
         status = self._fake.creating.pop(0) if self._fake.creating else 200
+        if isinstance(status, bytes):
+            return web.Response(body=status, content_type="application/json")
         if status is not None and status != 200:
             return web.json_response({"error": {"message": "no"}}, status=status)
         name = f"batch_{next(self._fake.ids)}"

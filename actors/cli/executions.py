@@ -121,6 +121,9 @@ def generate(
         handle: ExecutionHandle = await client.insist(
             session.tenant, wanted, patience=PATIENCE_SECONDS
         )
+        if wanted.batch:
+            waits = f"In a batch, which may take a day: callboard stream {handle.execution_id}"
+            shown.line(waits, err=True)
         return await _show(client, session, handle.execution_id, None, json_=json_)
 
     _end(_interruptible(session, body, execution_id))

@@ -186,31 +186,41 @@ async def _of_one_size(request: web.Request) -> web.StreamResponse:
 TORN = {"index": 0, "id": "a", "function": {"name": "get_weather", "arguments": '{"city":"Os'}}
 
 
-@pytest.mark.parametrize(
-    ("case", "behaviour"),
-    [
-        ("text", _bent(all=sending(*answer(finish="network_down")))),
-        ("counts", _bent(all=sending(*answer("1 2 3 " * 99, usage={"prompt_tokens": 17})))),
-        ("counts", _bent(all=answering("1 2 3 " * 99))),
-        ("ending", _bent(all=_lingering)),
-        ("ending", _bent(all=answering("Paris.", finish="whatever"))),
-        ("long output", _bent(all=answering("1 2 3 " * 99))),
-        ("limit", _bent(all=answering("1 2 3 "))),
-        ("one token", _bent(all=answering("1", finish="stop"))),
-        ("one token", _bent(all=answering("1", finish="max_length_hit"))),
-        ("stop", _bent(all=answering("1 2 3 4 5 6 7 8 9"))),
-        ("fragments", _bent(all=_fragments(TORN))),
-        ("text and tools", _bent(all=_fragments(_call(0, "Oslo"), said='{"city":"Oslo"}'))),
-        ("parallel tools", _bent(all=refusing(500))),
-        ("tool result", _bent(all=refusing(500))),
-        ("unstreamed", _bent(whole=sending(*answer("Paris.")))),
-        ("bad key", _bent(all=refusing(500))),
-        ("bad model", _bent(model=sending(event({"error": {"code": 404}})))),
-        ("bad model", _bent(model=refusing(500))),
-        ("embeddings", _bent(embeddings=_all_alike)),
-        ("dimensions", _bent(embeddings=_of_one_size)),
-    ],
-)
+FOUND_OUT = [
+    ("text", _bent(all=sending(*answer(finish="network_down")))),
+    ("usage", _bent(all=sending(*answer("Paris.", usage=None)))),
+    ("tools", _bent(all=refusing(500))),
+    ("thinking", _bent(all=refusing(500))),
+    ("schema", _bent(all=refusing(500))),
+    ("cancel", _bent(all=refusing(500))),
+    ("counts", _bent(all=sending(*answer("1 2 3 " * 99, usage={"prompt_tokens": 17})))),
+    ("counts", _bent(all=answering("1 2 3 " * 99))),
+    ("ending", _bent(all=_lingering)),
+    ("ending", _bent(all=answering("Paris.", finish="whatever"))),
+    ("long output", _bent(all=answering("1 2 3 " * 99))),
+    ("limit", _bent(all=answering("1 2 3 "))),
+    ("one token", _bent(all=answering("1", finish="stop"))),
+    ("one token", _bent(all=answering("1", finish="max_length_hit"))),
+    ("stop", _bent(all=answering("1 2 3 4 5 6 7 8 9"))),
+    ("fragments", _bent(all=_fragments(TORN))),
+    ("text and tools", _bent(all=_fragments(_call(0, "Oslo"), said='{"city":"Oslo"}'))),
+    ("parallel tools", _bent(all=refusing(500))),
+    ("tool result", _bent(all=refusing(500))),
+    ("unstreamed", _bent(whole=sending(*answer("Paris.")))),
+    ("bad key", _bent(all=refusing(500))),
+    ("bad model", _bent(model=sending(event({"error": {"code": 404}})))),
+    ("bad model", _bent(model=refusing(500))),
+    ("embeddings", _bent(embeddings=_all_alike)),
+    ("dimensions", _bent(embeddings=_of_one_size)),
+]
+"""Of each line, an endpoint that fails it."""
+
+
+def test_each_line_can_fail():
+    assert {case for case, _ in FOUND_OUT} == set(NAMES)
+
+
+@pytest.mark.parametrize(("case", "behaviour"), FOUND_OUT)
 async def test_each_line_finds_what_it_is_there_for(case: str, behaviour: Behaviour):
     result = await against(behaviour, "--only", case, "--embedding-model", "e")
 

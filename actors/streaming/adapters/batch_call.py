@@ -25,6 +25,9 @@ from schemas.usage import Usage
 
 _CANCEL_SECONDS = 5.0
 
+_MOST_ATTEMPTS = 5
+"""From this attempt on a failed result is final: attempts that only wait cost nothing and may be
+many, but each batch that is made anew may cost."""
 
 _NONE = Problem(code="validation", message="This provider has no batches.", field="batch")
 
@@ -81,6 +84,9 @@ class BatchCall:
         except ProviderFaultError as error:
             self._may_cost = error.problem.code == "outcome_unknown"
             raise
+        except anyio.get_cancelled_exc_class():
+            self._may_cost = self._batches.carries(self._wanted)
+            raise
         return self
 
     async def __aexit__(
@@ -89,7 +95,12 @@ class BatchCall:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Cancel the batch if the request was called off: not if the process only stops."""
+        """Cancel the batch if the request was called off: not if the process only stops.
+
+        A result that was a failure is forgotten, or the next attempt would only read it again.
+        """
+        if self._heard and isinstance(error, ProviderFaultError):
+            await self._batches.forget(self._wanted)
         called_off = kind is not None and issubclass(kind, anyio.get_cancelled_exc_class())
         if not called_off or self._placed is None or self._heard or self._batches.leaving:
             return
@@ -98,6 +109,15 @@ class BatchCall:
 
     async def read(self) -> list[Delta] | None:
         """Return the whole answer at once, then its tool calls, then None."""
+        try:
+            return await self._read()
+        except ProviderFaultError as error:
+            if not self._heard or self._context.attempt < _MOST_ATTEMPTS:
+                raise
+            final = msgspec.structs.replace(error.problem, retryable=False, retry_after=None)
+            raise ProviderFaultError(final) from None
+
+    async def _read(self) -> list[Delta] | None:
         if self._over:
             return None
         if self._heard:

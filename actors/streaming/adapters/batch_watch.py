@@ -20,7 +20,7 @@ from actors.streaming.core.batches.form import (
     pause,
     results,
 )
-from actors.streaming.core.faults import ProviderFaultError
+from actors.streaming.core.faults import ProviderFaultError, fail_on
 from actors.streaming.core.resilience.routes import keyed
 from bus.errors import ProblemError
 from schemas.problems import Problem
@@ -28,7 +28,10 @@ from schemas.providers import Provider
 
 log = structlog.get_logger()
 
-_CRASHED = Problem(code="internal", message="The batch could not be followed.")
+_BROKEN = Problem(code="internal", message="The batch could not be followed.", retryable=True)
+_REPLACED = Problem(
+    code="unavailable", message="Another attempt waits for this batch now.", retryable=True
+)
 
 STEP_SECONDS = 60.0
 """For one request about a batch, its files included."""
@@ -129,14 +132,25 @@ class _Watch:
         present = dict(self.waiters)
         for step in progress.results:
             content = await stepped(wanted, placed.secret, step, most=FILE_BYTES)
-            for found in results(wanted.form, content, frozenset(present)):
-                # A server may write two results of one request; the first counts.
-                waiter = present.pop(found[0], None) if found is not None else None
-                if found is not None and waiter is not None:
-                    waiter.tell(found[1])
-                await checkpoint()
+            await self._hand_out(content, present)
         for waiter in present.values():
             waiter.tell(missing(progress))
+
+    async def _hand_out(self, content: bytes, present: dict[str, _Waiter]) -> None:
+        """Tell those present their results; the first counts where a file has one twice.
+
+        Raises:
+            ProviderFaultError: the content is no file, but an error under a status of success.
+        """
+        form, heard = self._wanted.form, False
+        for found in results(form, content, frozenset(present)):
+            waiter = present.pop(found[0], None) if found is not None else None
+            if found is not None and waiter is not None:
+                waiter.tell(found[1])
+                heard = True
+            await checkpoint()
+        if not heard and form.read_line(content) is None:
+            fail_on(content)
 
 
 class Watches:
@@ -157,7 +171,10 @@ class Watches:
         if watch is None:
             watch = self._by_batch[name] = _Watch(wanted, placed)
             self._tasks.start_soon(self._follow, name, watch)
+        before = watch.waiters.get(wanted.item.custom_id)
         waiter = watch.waiters[wanted.item.custom_id] = _Waiter()
+        if before is not None:
+            before.tell(None, _REPLACED)
         try:
             await waiter.ready.wait()
         finally:
@@ -178,6 +195,6 @@ class Watches:
         except Exception as error:  # noqa: BLE001  one batch must not take the others down with it
             # Without its traceback: it may quote what the provider has answered.
             log.error("batches.crashed", batch=name[1], error=type(error).__name__)  # noqa: TRY400
-            watch.dismiss(_CRASHED)
+            watch.dismiss(_BROKEN)
         finally:
             del self._by_batch[name]

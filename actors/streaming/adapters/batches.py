@@ -29,6 +29,7 @@ _FIRST_SERVER_ERROR = 500
 _LEAVING = Problem(
     code="unavailable", message="The process stops; the batch goes on.", retryable=True
 )
+_REPLACED = "Another attempt waits for this batch now."
 _LOST = Problem(
     code="outcome_unknown",
     message="Whether the provider made the batch is not known; it was not submitted again.",
@@ -49,9 +50,11 @@ class _Group:
 
     members: list[Wanted] = field(default_factory=list[Wanted])
     size: int = 0
+    begun: bool = False
     made: anyio.Event = field(default_factory=anyio.Event)
     batch: str | None = None
     failed: dict[str, Problem] = field(default_factory=dict[str, Problem])
+    called_off: int = 0
 
     def items(self) -> list[Item]:
         return [one.item for one in self.members if one.key not in self.failed]
@@ -73,7 +76,7 @@ class Batches:
         self._tasks = tasks
         self._settings = settings
         self._gathering: dict[tuple[str, str | None], _Group] = {}
-        self._making: list[_Group] = []
+        self._unmade: list[_Group] = []
         self._watches = Watches(tasks)
         self.leaving = False
 
@@ -81,7 +84,7 @@ class Batches:
         """Let batches that are being made come to an end, and everybody who waits go."""
         self.leaving = True
         with anyio.move_on_after(self._settings.leaving):
-            for group in list(self._making):
+            for group in list(self._unmade):
                 await group.made.wait()
         self._watches.dismiss(_LEAVING)
 
@@ -97,6 +100,8 @@ class Batches:
             while (ticket := await self._tickets.find(wanted.key)) is not None:
                 if ticket.target != wanted.target:
                     raise fault("unavailable", "The request is in a batch of another provider.")
+                if ticket.attempt > wanted.context.attempt:
+                    raise fault("unavailable", _REPLACED)
                 if ticket.batch is not None:
                     mine = msgspec.structs.replace(ticket, attempt=wanted.context.attempt)
                     await self._tickets.change(wanted.key, mine)
@@ -117,8 +122,22 @@ class Batches:
         found = await self._watches.result(wanted, placed)
         ticket = await self._tickets.find(wanted.key)
         if ticket is not None and ticket.attempt != wanted.context.attempt:
-            raise fault("unavailable", "Another attempt waits for this batch now.")
+            raise fault("unavailable", _REPLACED)
         return found
+
+    async def forget(self, wanted: Wanted) -> None:
+        """Let a request whose result was a failure be sent again, here or to another provider.
+
+        Where the ticket cannot be dropped, a later attempt reads the same result once more.
+        """
+        with suppress(ProviderFaultError, ProblemError):
+            ticket = await self._tickets.find(wanted.key)
+            if ticket is not None and ticket.attempt == wanted.context.attempt:
+                await self._tickets.drop(wanted.key)
+
+    def carries(self, wanted: Wanted) -> bool:
+        """Say whether a request is in a batch that is being made."""
+        return any(one is wanted for group in self._unmade for one in group.members)
 
     async def cancel(self, wanted: Wanted, placed: Placed) -> None:
         """Ask the provider to cancel a batch that nobody else's request is in."""
@@ -128,24 +147,42 @@ class Batches:
     # Making
 
     async def _join(self, wanted: Wanted) -> Placed:
-        name = (wanted.target, wanted.secret)
-        group, size = self._gathering.get(name), len(msgspec.json.encode(wanted.item))
-        if group is None or not fits(group.items(), group.size, size):
-            group = self._gathering[name] = _Group()
-            self._tasks.start_soon(self._make, name, group)
-        group.members.append(wanted)
-        group.size += size
-        await group.made.wait()
+        if self.leaving:
+            raise ProviderFaultError(_LEAVING)
+        group = self._group_for(wanted)
+        try:
+            await group.made.wait()
+        except anyio.get_cancelled_exc_class():
+            if group.begun:
+                group.called_off += 1
+            else:
+                group.members.remove(wanted)
+            raise
         if wanted.key in group.failed or group.batch is None:
             raise ProviderFaultError(group.failed.get(wanted.key, _LOST))
         return Placed(group.batch, wanted.secret, len(group.members) == 1)
 
+    def _group_for(self, wanted: Wanted) -> _Group:
+        """Return the group that a request has joined, a new one where none has room for it."""
+        name = (wanted.target, wanted.secret)
+        group, size = self._gathering.get(name), len(msgspec.json.encode(wanted.item))
+        if group is None or not fits(group.items(), group.size, size):
+            group = self._gathering[name] = _Group()
+            self._unmade.append(group)
+            self._tasks.start_soon(self._make, name, group)
+        elif any(one.key == wanted.key for one in group.members):
+            # No ticket says so yet: both would be one line of the same batch.
+            raise fault("unavailable", "Another attempt submits this request now.")
+        group.members.append(wanted)
+        group.size += size
+        return group
+
     async def _make(self, name: tuple[str, str | None], group: _Group) -> None:
-        await anyio.sleep(self._settings.window)
-        if self._gathering.get(name) is group:
-            del self._gathering[name]
-        self._making.append(group)
         try:
+            await anyio.sleep(self._settings.window)
+            if self._gathering.get(name) is group:
+                del self._gathering[name]
+            group.begun = True
             await self._take_tickets(group)
             if group.items():
                 await self._submit(group)
@@ -153,7 +190,7 @@ class Batches:
             # Without its traceback: it may quote what the provider has answered.
             log.error("batches.crashed", error=type(error).__name__)  # noqa: TRY400
         finally:
-            self._making.remove(group)
+            self._unmade.remove(group)
             group.made.set()
 
     async def _take_tickets(self, group: _Group) -> None:
@@ -183,13 +220,19 @@ class Batches:
             await self._refused(group, error.problem)
         else:
             await self._note(group, group.batch)
+            if group.called_off == len(group.members) and not self.leaving:
+                with suppress(ProviderFaultError, ProblemError):
+                    await stepped(first, first.secret, first.form.cancel(group.batch))
 
     async def _refused(self, group: _Group, problem: Problem) -> None:
-        """No batch was made: the requests may be sent again."""
+        """No batch was made: the requests may be sent again.
+
+        One whose ticket cannot be dropped is told so too; a later attempt takes it for lost.
+        """
         for one in group.members:
             if one.key not in group.failed:
                 group.failed[one.key] = problem
-                with suppress(ProviderFaultError):
+                with suppress(ProviderFaultError, ProblemError):
                     await self._tickets.drop(one.key)
 
     async def _note(self, group: _Group, batch: str) -> None:
@@ -206,16 +249,17 @@ class Batches:
             )
             try:
                 await self._tickets.change(one.key, ticket)
-            except ProviderFaultError:
+            except (ProviderFaultError, ProblemError):
                 log.warning("batches.ticket_not_stored", batch=batch)
 
 
 def _is_refusal(problem: Problem) -> bool:
     """Say whether a failed request to make a batch has certainly made none.
 
-    The provider said no, or was not reached. A server error or a lost answer says nothing.
+    The provider said no, with its status or under one of success, or was not reached. A server
+    error or a lost answer says nothing.
     """
     status = problem.details.get("status")
     if isinstance(status, int):
         return status < _FIRST_SERVER_ERROR
-    return problem.code == "unavailable" or not problem.retryable
+    return problem.code in {"unavailable", "rate_limited"} or not problem.retryable

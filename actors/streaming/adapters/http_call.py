@@ -57,11 +57,12 @@ class HttpProvider:
         self.refusers = Refusers()
 
     def status(self, request: GenerateRequest) -> str:
-        """Name the model, and what it is not sent."""
+        """Name the model, what it is not sent, and that a batch takes its time."""
         fitted = fit(self.endpoint.settled(request))
         left_out = [warning.field.removeprefix("config.") for warning in fitted.warnings]
         without = f" without {', '.join(left_out)}, which it does not take" if left_out else ""
-        return f"Asking {request.provider.model}{without}"
+        batch = " in a batch, which may take a day" if request.batch else ""
+        return f"Asking {request.provider.model}{without}{batch}"
 
     def call(self, request: GenerateRequest, context: CallContext) -> "HttpCall":
         """Prepare a call."""

@@ -23,6 +23,17 @@ _decoder: bounds.Decoder[Any] = bounds.Decoder()
 _scan = JSONDecoder().raw_decode
 
 
+def text_of(told: object) -> str:
+    """Return arguments as text, of servers that send them as an object; "" where none are told.
+
+    What is empty is the default of a field whose pieces are still to come.
+    """
+    if isinstance(told, str):
+        return told
+    is_told = bool(told) and isinstance(told, dict | list)
+    return msgspec.json.encode(told).decode() if is_told else ""
+
+
 def is_whole(text: str) -> bool:
     """Whether a text is a JSON object, complete."""
     return text.lstrip()[:1] == "{" and is_json(text)

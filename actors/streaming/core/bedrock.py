@@ -16,6 +16,7 @@ from actors.streaming.core.event_stream import EventMessage, EventStreamParser, 
 from actors.streaming.core.faults import (
     ProviderFaultError,
     error_in,
+    fail_on,
     failure_in_stream,
     fault,
     named,
@@ -28,6 +29,16 @@ METRICS = "amazon-bedrock-invocationMetrics"
 """The name of the event with Bedrock's own counts, which it bills, whatever the vendor's are."""
 
 _NAMES_OF_FAILURES = {"exception": ":exception-type", "error": ":error-code"}
+
+
+_EVENTS = frozenset(
+    {
+        *("messageStart", "messageStop", "metadata"),
+        *("contentBlockStart", "contentBlockDelta", "contentBlockStop"),
+    }
+)
+_MAY_FAIL = frozenset({"error", "base_resp"})
+"""What says beside an event how the call fares."""
 
 
 class BedrockEvent(NamedTuple):
@@ -68,7 +79,7 @@ class ConverseFraming(EitherFraming[BedrockEvent]):
     """Events of ConverseStream; see ``Framing``. Reported failures raise ProviderFaultError."""
 
     def __init__(self) -> None:
-        super().__init__(_ConverseMessages(), unwrapped)
+        super().__init__(_ConverseMessages(), unwrapped, is_binary=True)
 
 
 class _ConverseMessages:
@@ -92,7 +103,7 @@ class InvokeFraming(EitherFraming[SseEvent]):
     """
 
     def __init__(self, told: Callable[[Metrics], Mapping[str, Any]] | None = None) -> None:
-        super().__init__(_InvokeMessages(told), as_event)
+        super().__init__(_InvokeMessages(told), as_event, is_binary=True)
 
 
 class _InvokeMessages:
@@ -147,6 +158,9 @@ def unwrapped(value: bytes) -> Iterator[BedrockEvent]:
     """Return the events of an object: each under its name, or those of an answer that came whole.
 
     Beside an event others may stand with nothing in them, which are no events.
+
+    Raises:
+        ProviderFaultError: it is an error under a status of success.
     """
     if marker(value.decode("utf-8", "replace")) is not None:
         return
@@ -156,13 +170,16 @@ def unwrapped(value: bytes) -> Iterator[BedrockEvent]:
         # The reader says of what is no event that it is none.
         yield BedrockEvent("contentBlockDelta", value)
         return
+    if _MAY_FAIL & told.keys() or not _EVENTS & told.keys():
+        fail_on(value)
     if bytes(told.get("output", b"")).strip()[:1] == b"{" and "stopReason" in told:
         yield from whole(bounds.decode(value))
         return
     for kind, raw in told.items():
         body = bytes(raw)
         is_default = body == b"null" or (body == b"{}" and len(told) > 1)
-        if not is_default and not kind.startswith("amazon-bedrock-"):
+        is_event = kind not in _MAY_FAIL and not kind.startswith("amazon-bedrock-")
+        if is_event and not is_default:
             yield BedrockEvent(kind, body)
 
 
@@ -172,7 +189,8 @@ def whole(answer: dict[str, Any]) -> Iterator[BedrockEvent]:
     for index, block in enumerate(map(members, items(message.get("content")))):
         tool, thought = members(block.get("toolUse")), members(block.get("reasoningContent"))
         if tool:
-            yield _written("contentBlockStart", contentBlockIndex=index, start={"toolUse": tool})
+            begun = {name: told for name, told in tool.items() if name != "input"}
+            yield _written("contentBlockStart", contentBlockIndex=index, start={"toolUse": begun})
             block = {"toolUse": {"input": tool.get("input")}}  # noqa: PLW2901  the rest of it
         elif thought:
             text = members(thought.get("reasoningText"))

@@ -20,7 +20,7 @@ from urllib.parse import quote
 
 import msgspec
 
-from actors.streaming.core import counts, estimate
+from actors.streaming.core import counts, estimate, surrogates
 from actors.streaming.core.faults import fail_on
 from actors.streaming.core.fragments import place_of
 from actors.streaming.core.google import model_path
@@ -29,6 +29,8 @@ from schemas import bounds
 from schemas.embeddings import Embed
 from schemas.providers import Azure, Bedrock, Custom, Google, Groq, Ollama, OpenAI, Provider
 from schemas.usage import Usage
+
+_any: bounds.Decoder[Any] = bounds.Decoder()
 
 MAX_CHARACTERS = 400_000
 """Texts of one call together: below the 300,000 tokens that OpenAI takes."""
@@ -97,13 +99,21 @@ def read(form: Format, batch: Batch, body: bytes) -> Embedded:
         UnreadableError: it is none.
     """
     try:
-        embedded = form.read(bounds.decode(body))
+        embedded = form.read(_decoded(body))
         checked(embedded.vectors, len(batch.texts))
     except (UnreadableError, msgspec.DecodeError, RecursionError) as error:
         fail_on(body)
         is_ours = isinstance(error, UnreadableError)
         raise UnreadableError(str(error) if is_ours else "no embeddings") from None
     return embedded if embedded.usage.input else embedded._replace(usage=estimated(batch))
+
+
+def _decoded(body: bytes) -> Any:
+    try:
+        return bounds.decode(body)
+    except msgspec.DecodeError:
+        # A mark of the byte order, or a usage that is no number, costs no vectors.
+        return surrogates.decode(_any, body.decode("utf-8-sig", "replace"))
 
 
 def estimated(batch: Batch) -> Usage:

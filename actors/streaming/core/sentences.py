@@ -52,6 +52,8 @@ _WALLET = (
     r"(?:\w{1,20}: )?budget has been exceeded",
     # xAI
     r"your (?:newly created )?team\b.{0,80}\b(?:credits|spending limit)",
+    # Groq
+    r"your (?:organization|workspace|account) has reached its (?:\w+ )?(?:spend|spending) limit",
     # Fireworks
     r"account \S{1,80} is suspended",
     # Cohere

@@ -1,7 +1,8 @@
-"""Decoding JSON in which a character is cut in half.
+"""Decoding JSON in which a character is cut in half, or a number is none.
 
 Servers that cut texts by UTF-16 units write half of an astral character as an escape of its own,
 which is JSON by the grammar, but no text. Each half becomes U+FFFD, the mark of what is lost.
+Servers in Python write ``NaN`` and ``Infinity``, in usage and probabilities: each becomes null.
 """
 
 import re
@@ -21,9 +22,11 @@ _ESCAPE = re.compile(
     re.DOTALL,
 )
 
+_NO_NUMBER = re.compile(r'"(?:[^"\\]|\\.)*"|-?\b(NaN|Infinity)\b', re.DOTALL)
+
 
 def decode(decoder: bounds.Decoder[T], data: str) -> T:
-    """Decode, repairing halves of characters where there are some.
+    """Decode, repairing halves of characters, and numbers that are none, where there are some.
 
     Raises:
         msgspec.DecodeError: the text is no JSON, or of another shape.
@@ -33,10 +36,14 @@ def decode(decoder: bounds.Decoder[T], data: str) -> T:
     except msgspec.DecodeError:
         if len(data) > MAX_REPAIRED_CHARACTERS:
             raise
-        repaired = _ESCAPE.sub(_whole, data)
+        repaired = _NO_NUMBER.sub(_null, _ESCAPE.sub(_whole, data))
         if repaired == data:
             raise
     return decoder.decode(repaired)
+
+
+def _null(token: re.Match[str]) -> str:
+    return "null" if token[1] else token[0]
 
 
 def _whole(escape: re.Match[str]) -> str:

@@ -8,6 +8,7 @@ a binary message not either: so the first byte that is no white space decides.
 from collections.abc import Callable, Iterable, Iterator
 from typing import Generic, TypeVar
 
+from actors.streaming.core.faults import fault
 from actors.streaming.core.framing import Framing
 from actors.streaming.core.json_values import JsonValues
 from actors.streaming.core.ndjson import MAX_LINE_BYTES, NdjsonParser
@@ -25,6 +26,7 @@ _FIELDS = b"deir:"
 class EitherFraming(Generic[E]):
     """A wire's usual framing, or JSON objects where the stream begins with one.
 
+    Where the usual one ``is_binary``, its messages may also come as server-sent events.
     ``of_value`` makes events of an object. ``feed`` is the one of what was decided, so that a
     stream as it should be costs nothing more.
     """
@@ -35,8 +37,11 @@ class EitherFraming(Generic[E]):
         of_value: Callable[[bytes], Iterable[E]],
         *,
         limit: int = MAX_LINE_BYTES,
+        is_binary: bool = False,
     ) -> None:
         self._usual = usual
+        self._is_binary = is_binary
+        self._events = SseParser(limit=limit)
         self._of_value = of_value
         self._values = JsonValues(limit=limit)
         self.feed: Callable[[bytes], Iterable[E]] = self._undecided
@@ -49,9 +54,30 @@ class EitherFraming(Generic[E]):
         if rest[:1] in {b"{", b"["}:
             self.feed, self.finish = self._read, self._end
             return self._read(rest)
+        if rest and self._is_binary and rest[0]:
+            return self._text(rest)
         if rest:
             self.feed = self._usual.feed
         return self._usual.feed(chunk)
+
+    def _text(self, rest: bytes) -> Iterable[E]:
+        """Take a text in the place of binary messages, whose first byte is 0: events, or nothing.
+
+        Raises:
+            ProviderFaultError: ``provider_error``, it is another text, such as a proxy's page.
+        """
+        if rest[0] not in _FIELDS:
+            raise fault("provider_error", "The provider sent something that is no stream.")
+        self.feed, self.finish = self._of_events, self._last_event
+        return self._of_events(rest)
+
+    def _of_events(self, chunk: bytes) -> Iterator[E]:
+        for event in self._events.feed(chunk):
+            yield from self._of_value(event.data.encode())
+
+    def _last_event(self) -> Iterator[E]:
+        for event in self._events.finish():
+            yield from self._of_value(event.data.encode())
 
     def _read(self, chunk: bytes) -> Iterator[E]:
         for value in self._values.feed(chunk):

@@ -23,7 +23,7 @@ TEXT: list[Any] = [None, ""]
 OBJECT: list[Any] = [None, {}]
 LIST: list[Any] = [None, []]
 FLAG: list[Any] = [None, False]
-ERROR: list[Any] = [None, {}, "", False]
+ERROR: list[Any] = [None, {}, "", False, {"code": "", "message": ""}]
 
 
 class Wire(NamedTuple):
@@ -91,11 +91,13 @@ CHAT = Wire(
             "content": [*TEXT, []],
             "function_call": [
                 *OBJECT,
+                *["", "null"],
                 {"name": None, "arguments": ""},
                 {"name": "", "arguments": ""},
             ],
             "tool_calls": [
                 *LIST,
+                *["", "none"],
                 {},
                 [{}],
                 [{"index": 9, "function": {"name": "", "arguments": ""}}],
@@ -224,7 +226,7 @@ RESPONSES = Wire(
             **{key: [None, 0] for key in ["content_index", "summary_index"]},
             **dict.fromkeys(["object", "input", "output_index", "call_id"], NONE),
             "item_id": [*TEXT, "null"],
-            "delta": TEXT,
+            "delta": [*TEXT, {}],
             "sequence_number": [0],
             "logprobs": LIST,
         },

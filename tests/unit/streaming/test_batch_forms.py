@@ -53,6 +53,7 @@ def code(found: tuple[str, bytes | Problem] | None) -> str:
         ("completed", True, None),
         ("expired", True, "timeout"),
         ("cancelled", True, "cancelled"),
+        ("canceled", True, "cancelled"),
         ("failed", True, "provider_error"),
     ],
 )
@@ -63,11 +64,31 @@ def test_each_status_of_openai_means_one_thing(status: str, ended: bool, befell:
     assert [step.path for step in progress.results] == (["files/f%2F1/content"] if ended else [])
 
 
-def test_what_a_file_was_refused_for_is_not_tried_again():
-    errors = {"data": [{"code": "invalid_json_line", "message": "…", "line": 1}]}
+@pytest.mark.parametrize(
+    "errors",
+    [
+        {"data": [{"code": "invalid_json_line", "message": "…", "line": 1}]},
+        [{"code": "invalid_json_line", "message": "…"}],
+        {"object": "list", "data": None},
+        {},
+        [],
+        "invalid",
+        None,
+    ],
+)
+def test_what_a_file_was_refused_for_is_not_tried_again(errors: Any):
     progress = OPENAI.read_progress("b", written(status="failed", errors=errors))
     assert progress.problem is not None
     assert not progress.problem.retryable
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_an_error_under_a_status_of_success_is_that_error(form: BatchForm):
+    body = written(error={"code": "insufficient_quota", "message": "…"})
+    for read in (form.read_id, lambda told: form.read_progress("b", told)):
+        with pytest.raises(ProviderFaultError) as raised:
+            read(body)
+        assert raised.value.problem.details["quota"] == "key"
 
 
 @pytest.mark.parametrize(

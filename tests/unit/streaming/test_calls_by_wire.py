@@ -111,7 +111,7 @@ def item(kind: str, index: Any, **fields: Any) -> bytes:
     return sse({"type": f"response.{kind}", **told, **fields})
 
 
-def function(call_id: Any, arguments: str = "", item_id: Any = None) -> dict[str, Any]:
+def function(call_id: Any, arguments: Any = "", item_id: Any = None) -> dict[str, Any]:
     told = {"type": "function_call", "call_id": call_id, "name": "book", "arguments": arguments}
     return told if item_id is None else {**told, "id": item_id}
 
@@ -121,6 +121,19 @@ ARGUE, ARGUED = "function_call_arguments.delta", "function_call_arguments.done"
 ADDED, DONE = "output_item.added", "output_item.done"
 
 RESPONSES = {
+    "arguments as an object, in each of their places": Row(
+        ResponsesReader,
+        [
+            item(ADDED, 0, item=function("a", item_id="i1")),
+            item(ARGUE, 0, item_id="i1", delta={"d": 1}),
+            item(ADDED, 1, item=function("b", item_id="i2")),
+            item(ARGUED, 1, item_id="i2", arguments={"d": 2}),
+            item(DONE, 2, item=function("c", {"d": 3}, "i3")),
+            item(DONE, 3, item=function("d", {}, "i4")),
+            ENDED,
+        ],
+        [*TWO, ("c", "book", '{"d":3}'), ("d", "book", "{}")],
+    ),
     "one index, told apart by the item's id, interleaved": Row(
         ResponsesReader,
         [
@@ -227,7 +240,7 @@ def begin(index: Any, call_id: Any, name: Any = "book", **more: Any) -> bytes:
     return sse({"type": "content_block_start", "index": index, "content_block": block})
 
 
-def grow(index: Any, text: str) -> bytes:
+def grow(index: Any, text: Any) -> bytes:
     delta = {"type": "input_json_delta", "partial_json": text}
     return sse({"type": "content_block_delta", "index": index, "delta": delta})
 
@@ -242,6 +255,9 @@ STOPPED = [
 ]
 
 MESSAGES = {
+    "arguments as an object in the place of a piece": Row(
+        MessagesReader, [begin(0, "a", input=[]), grow(0, {"d": 1}), stop(0), *STOPPED], TWO[:1]
+    ),
     "two calls on one index": Row(
         MessagesReader,
         [begin(0, "a"), grow(0, '{"d":1}'), stop(0), begin(0, "b"), grow(0, '{"d":2}'), *STOPPED],
@@ -319,6 +335,17 @@ CONVERSE = {
     "arguments as an object, and once more as text": Row(
         ConverseReader, [tool(0, "a"), given(0, {"d": 1}), given(0, '{"d":1}'), HALTED], TWO[:1]
     ),
+    "arguments at the beginning": Row(
+        ConverseReader, [tool(0, "a", input={"d": 1}), HALTED], TWO[:1]
+    ),
+    "arguments at the beginning, and again in pieces": Row(
+        ConverseReader,
+        [tool(0, "a", input={"d": 1}), given(0, '{"d":'), given(0, "1}"), HALTED],
+        TWO[:1],
+    ),
+    "arguments that are an empty list, which is PHP's empty object": Row(
+        ConverseReader, [tool(0, "a", input=[]), given(0, []), HALTED], [("a", "book", "{}")]
+    ),
     "an id that is none": Row(
         ConverseReader, [tool(0, "none"), given(0, '{"d":1}'), HALTED], [("call_0", *TWO[0][1:])]
     ),
@@ -352,6 +379,15 @@ def named(call_id: Any, day: int) -> dict[str, Any]:
 
 
 GEMINI = {
+    "a call and a text in one part": Row(
+        GeminiReader,
+        [
+            sse({"candidates": [{"content": {"parts": [{"text": "Now.", "functionCall": told}]}}]})
+            for told in (named("a", 1), {}, named("b", 2))
+        ]
+        + [called(finish="STOP")],
+        TWO,
+    ),
     "a whole call once more": Row(
         GeminiReader,
         [called(named("a", 1)), called(named("a", 1), named("b", 2), finish="STOP")],
@@ -377,6 +413,14 @@ def line(*calls: Any, done: bool = False, **more: Any) -> bytes:
 
 
 OLLAMA = {
+    "a call without its list": Row(
+        OllamaReader,
+        [
+            msgspec.json.encode({"message": {"tool_calls": part("a", "book", {"d": 1})}}) + b"\n",
+            line(done=True),
+        ],
+        TWO[:1],
+    ),
     "a whole call once more, on the last line": Row(
         OllamaReader,
         [line(part("a", "book", {"d": 1})), line(part("a", "book", {"d": 1}), done=True)],

@@ -8,10 +8,12 @@ from hypothesis import strategies as st
 
 from actors.streaming.core.wires.anthropic.reader import MessagesReader
 from actors.streaming.core.wires.converse.reader import ConverseReader
+from actors.streaming.core.wires.openai_chat.reader import ChatReader
 from actors.streaming.core.wires.openai_responses.reader import ResponsesReader
 from schemas.llm import Answer
 from tests.frames import event as frame
-from tests.wires import HELLO, ReaderOf, answered, bytewise, play, sse
+from tests.wires import HELLO, ReaderOf, answered, bytewise, play, refused, sse
+from tests.wires import told as answer_of
 
 
 class Row(NamedTuple):
@@ -228,6 +230,32 @@ def test_whatever_blocks_are_open_all_that_is_said_is_read(events: list[tuple[st
 
     assert answer.text == "".join(told for kind, _, told in events if kind == "text")
     assert answer.reasoning == "".join(told for kind, _, told in events if kind == "thinking")
+
+
+# Chat
+
+
+@pytest.mark.parametrize(
+    ("content", "text", "reasoning"),
+    [
+        ({"type": "text", "text": "Yes."}, "Yes.", ""),
+        ([{"type": "text", "text": "Yes."}], "Yes.", ""),
+        ([{"type": "reasoning", "text": "Hm"}, {"type": "text", "text": "Yes."}], "Yes.", "Hm"),
+        ([{"type": "thinking", "text": "Hm"}, {"text": "Yes."}], "Yes.", "Hm"),
+    ],
+)
+def test_in_chat_a_piece_of_content_is_what_its_type_says(content: Any, text: str, reasoning: str):
+    def chunk(told: Any, finish: str | None = None) -> bytes:
+        return sse({"choices": [{"delta": told, "finish_reason": finish}]})
+
+    # An empty list is PHP's empty object.
+    answer = answer_of(ChatReader, chunk([]), chunk({"content": content}), chunk([], "stop"))
+
+    assert (answer.text, answer.reasoning) == (text, reasoning)
+
+
+def test_a_delta_that_is_a_list_of_something_is_no_delta():
+    assert refused(ChatReader, sse({"choices": [{"delta": ["Yes."]}]})) == ("provider_error", True)
 
 
 # Converse

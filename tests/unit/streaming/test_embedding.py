@@ -222,6 +222,15 @@ def test_malformed_usage_never_costs_vectors(provider: Provider, answer: Any, co
     assert found.usage.quality == "estimated"
 
 
+def test_neither_a_mark_of_the_byte_order_nor_a_usage_of_nan_costs_vectors():
+    (batch,) = written(OPENAI, "a text")
+    body = b'\xef\xbb\xbf{"data":[{"embedding":[1,2]}],"usage":{"prompt_tokens":NaN}}'
+
+    assert read(form(OPENAI), batch, body).vectors == [[1, 2]]
+    with pytest.raises(UnreadableError):
+        read(form(OPENAI), batch, b'{"data":[{"embedding":[1,NaN]}]}')
+
+
 def told_of(count: Any) -> dict[str, Any]:
     return {"statistics": {"token_count": count}} if count is not None else {"statistics": None}
 

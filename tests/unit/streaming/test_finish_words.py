@@ -239,6 +239,17 @@ def test_a_blocked_prompt_is_filtered_by_any_word_for_it(word: str):
     "events",
     [
         pytest.param([b'data: {"candidates":[]}\n\n'], id="no candidates"),
+        *(
+            pytest.param(
+                [
+                    b'data: {"candidates":[{"content":{"parts":[{"inlineData":'
+                    + empty
+                    + b'}]},"finishReason":"STOP"}]}\n\n'
+                ],
+                id="a picture of nothing",
+            )
+            for empty in (b"{}", b"null", b'{"mimeType":"","data":""}')
+        ),
         pytest.param(stream("gemini", NOTHING, "STOP", USED["gemini"]), id="nothing in them"),
         pytest.param([b'data: {"promptFeedback":{"blockReason":"NEW"}}\n\n'], id="unknown block"),
     ],

@@ -143,6 +143,12 @@ SPENT: list[tuple[str, int, Any, Fault]] = [
     ("fireworks", 412, told("Account acme is suspended, possibly due to unpaid bills."), WALLET),
     ("perplexity", 401, told("x", type="insufficient_quota", code=401), WALLET),
     (
+        "groq",
+        400,
+        told("Your organization has reached its monthly spend limit.", code="blocked_api_access"),
+        WALLET,
+    ),
+    (
         "cohere",
         429,
         {"message": "You are using a Trial key, which is limited to 1000 API calls / month."},

@@ -1,4 +1,5 @@
 import json
+from typing import Any
 
 import msgspec
 import pytest
@@ -9,6 +10,7 @@ from actors.streaming.core.surrogates import decode
 from schemas import bounds
 
 DECODER = bounds.Decoder(str)
+ANYTHING: bounds.Decoder[Any] = bounds.Decoder()
 
 
 @pytest.mark.parametrize(
@@ -26,6 +28,24 @@ DECODER = bounds.Decoder(str)
 )
 def test_half_a_character_becomes_the_mark_of_what_is_lost(written: str, read: str):
     assert decode(DECODER, written) == read
+
+
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        ('{"n":NaN,"t":"NaN -Infinity"}', {"n": None, "t": "NaN -Infinity"}),
+        ("[Infinity,-Infinity, 1]", [None, None, 1]),
+        (r'{"\"NaN":["a\\",NaN]}', {'"NaN': ["a\\", None]}),
+    ],
+)
+def test_a_number_that_is_none_becomes_null(written: str, read: Any):
+    assert decode(ANYTHING, written) == read
+
+
+@pytest.mark.parametrize("broken", ["NaNs", "[xNaN]", '{"a":NaN', "Infinity1"])
+def test_what_only_begins_like_such_a_number_stays_an_error(broken: str):
+    with pytest.raises(msgspec.DecodeError):
+        decode(ANYTHING, broken)
 
 
 @given(st.text(st.characters(exclude_categories=()), max_size=20))

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from actors.streaming.core.bedrock import NovaFraming
 from actors.streaming.core.faults import error_in
 from actors.streaming.core.reader import Reader
 from actors.streaming.core.under_success import error_of, told
@@ -78,6 +79,12 @@ WIRES = {
         frames.event("contentBlockDelta", contentBlockIndex=0, delta={"text": "Once "}),
         frames.event("messageStop", stopReason="end_turn") + frames.event("metadata"),
         lambda fields: frames.event("newThing", **fields),
+    ),
+    "nova": Wire(
+        lambda request: ConverseReader(request, NovaFraming()),
+        frames.chunk({"contentBlockDelta": {"contentBlockIndex": 0, "delta": {"text": "Once "}}}),
+        frames.chunk({"messageStop": {"stopReason": "end_turn"}}) + frames.chunk({"metadata": {}}),
+        frames.chunk,
     ),
     "titan": Wire(
         TitanReader,

@@ -40,6 +40,7 @@ ITEMS: list[dict[str, Any]] = [
     {"type": "message", "id": "m", "content": [{"type": "output_text", "text": TEXT}]},
     {"type": "function_call", "id": "i", "call_id": "a", "name": "f", "arguments": '{"d":1}'},
 ]
+TOOL_USE = {"toolUseId": "a", "name": "f", "input": {"d": 1}}
 PARTS = [
     {"text": "Hm", "thought": True},
     {"text": TEXT},
@@ -117,6 +118,24 @@ STREAMS: dict[str, tuple[ReaderOf, list[dict[str, Any]]]] = {
             {"message": {"content": TEXT}, "done": False},
             {"message": {"tool_calls": [CALL]}, "done": False},
             {"done": True, "done_reason": "stop", "prompt_eval_count": 7, "eval_count": 5},
+        ],
+    ),
+    # What comes as text in the place of binary messages.
+    "converse": (
+        ConverseReader,
+        [
+            {"contentBlockDelta": {"delta": {"text": TEXT}}},
+            {"contentBlockStart": {"contentBlockIndex": 1, "start": {"toolUse": TOOL_USE}}},
+            {"messageStop": {"stopReason": "tool_use"}},
+            {"metadata": {"usage": {"inputTokens": 7, "outputTokens": 5}}},
+        ],
+    ),
+    "invoke, chat": (
+        lambda request: ChatReader(request, framing=InvokeFraming()),
+        [
+            choice(content=TEXT),
+            choice(tool_calls=[{"index": 0, **CALL}]),
+            choice("tool_calls") | {"usage": USED},
         ],
     ),
 }
@@ -280,6 +299,26 @@ def test_a_whole_answer_in_the_place_of_a_stream_is_read(wire: str, write: Calla
         assert outcome.retryable
 
 
+@pytest.mark.parametrize(
+    "reader",
+    [ConverseReader, TitanReader, lambda request: ChatReader(request, framing=InvokeFraming())],
+)
+def test_a_page_in_the_place_of_binary_messages_is_a_failure_that_may_pass(reader: ReaderOf):
+    for body in (b"<html><body>502 Bad Gateway</body></html>", b"upstream error"):
+        assert failed(reader(HELLO), [b"\r\n", body]).retryable
+        assert failed(reader(HELLO), bytewise(body)).retryable
+
+
+def test_the_thoughts_of_a_whole_response_are_thoughts():
+    thought = {"type": "reasoning", "id": "r", "summary": [{"type": "summary_text", "text": "Hm"}]}
+    raw = {"type": "reasoning", "id": "q", "content": [{"type": "reasoning_text", "text": "!"}]}
+    body = RESPONSE | {"output": [thought, raw, *ITEMS]}
+
+    _, answer = answered(ResponsesReader(HELLO), [encoded(body)])
+
+    assert (answer.reasoning, answer.text) == ("Hm!", TEXT)
+
+
 def test_titan_may_answer_whole():
     result = {"tokenCount": 5, "outputText": "Hi", "completionReason": "FINISH"}
     body = pretty({"inputTextTokenCount": 7, "results": [result]})
@@ -328,6 +367,12 @@ def test_a_whole_that_is_no_answer_is_none(reader: ReaderOf, body: Any):
         ),
         (GeminiReader, [{"error": {"code": 429, "status": "RESOURCE_EXHAUSTED"}}]),
         (OllamaReader, {"error": {"code": 429}}),
+        (ConverseReader, {"code": 429, "message": "secret"}),
+        (ConverseReader, {"base_resp": {"status_code": 1002, "status_msg": "secret"}}),
+        (
+            lambda request: ConverseReader(request, NovaFraming()),
+            {"error": {"code": 429, "message": "secret"}},
+        ),
     ],
 )
 def test_a_whole_that_is_an_error_is_that_error(reader: ReaderOf, body: Any):

@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 import msgspec
 
-from actors.streaming.core.faults import fault
+from actors.streaming.core.faults import fail_on, fault
 from schemas import bounds
 from schemas.problems import Problem
 
@@ -143,11 +143,13 @@ def decoded(kind: type[T], body: bytes) -> T:
     """Decode an answer of a batch API.
 
     Raises:
-        ProviderFaultError: ``provider_error``, it has another shape.
+        ProviderFaultError: it is an error under a status of success, or ``provider_error`` where
+            it has another shape.
     """
     try:
         found: T = bounds.decode(body, type=kind)
     except (msgspec.DecodeError, RecursionError):
+        fail_on(body)
         raise fault(
             "provider_error", "The provider's batch API answered in another form."
         ) from None

@@ -19,23 +19,21 @@ from actors.streaming.core.batches.form import (
     decoded,
     segment,
 )
-from actors.streaming.core.counts import members
+from actors.streaming.core.counts import items, members
 from actors.streaming.core.faults import failure_in_stream, refusal
 from schemas import bounds
 from schemas.problems import Problem
 
 _SUCCESS = 200
 
-
-class _OpenAIErrors(msgspec.Struct):
-    data: list[Any] = []
+_ENDS = frozenset({"completed", "failed", "expired", "cancelled", "canceled"})
 
 
 class _OpenAIBatch(msgspec.Struct):
     status: str
     output_file_id: Name | None = None
     error_file_id: Name | None = None
-    errors: _OpenAIErrors | None = None
+    errors: Any = None
 
 
 class _OpenAIResponse(msgspec.Struct):
@@ -95,7 +93,7 @@ class OpenAIBatches(NamedTuple):
         """See ``BatchForm.read_progress``: what was done before an expiry or a cancel counts."""
         del batch
         state = decoded(_OpenAIBatch, body)
-        if state.status not in {"completed", "failed", "expired", "cancelled"}:
+        if state.status not in _ENDS:
             return Progress(ended=False)
         files = [name for name in (state.output_file_id, state.error_file_id) if name]
         steps = [Step("GET", f"files/{segment(name)}/content") for name in files]
@@ -118,13 +116,13 @@ def _openai_end(state: _OpenAIBatch) -> Problem | None:
     """Return what befell the requests that have no result of their own."""
     match state.status:
         case "failed":
-            first = state.errors.data[0] if state.errors and state.errors.data else None
-            problem = failure_in_stream(first)
+            told = items(members(state.errors).get("data")) or items(state.errors)
+            problem = failure_in_stream(next(iter(told), None))
             # The file was refused as a whole: the same requests would be refused again.
             return msgspec.structs.replace(problem, retryable=False, retry_after=None)
         case "expired":
             return EXPIRED
-        case "cancelled":
+        case "cancelled" | "canceled":
             return CANCELLED
         case _:
             return None

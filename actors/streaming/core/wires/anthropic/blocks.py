@@ -4,6 +4,7 @@ from typing import Any
 
 import msgspec
 
+from actors.streaming.core.arguments import text_of
 from actors.streaming.core.reader import Place
 from actors.streaming.core.wires.anthropic.events import DeltaPart
 from schemas import bounds
@@ -61,9 +62,9 @@ class GrowingBlock:
 
     def grow(self, delta: DeltaPart) -> int:
         """Take in a delta that is no text of the answer; return how many characters it had."""
-        if delta.partial_json:
-            self._json.append(delta.partial_json)
-            return len(delta.partial_json)
+        if text := text_of(delta.partial_json):
+            self._json.append(text)
+            return len(text)
         if piece := delta.thinking:
             self._raw["thinking"] = (self._raw.get("thinking") or "") + piece
             return len(piece)

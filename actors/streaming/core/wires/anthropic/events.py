@@ -22,7 +22,7 @@ class DeltaPart(msgspec.Struct, frozen=True, gc=False):
     text: str | None = None
     thinking: str | None = None
     signature: str | None = None
-    partial_json: str | None = None
+    partial_json: str | dict[str, Any] | list[Any] | None = None
     content: Any = None
     encrypted_content: str | None = None
     stop_reason: str | None = None

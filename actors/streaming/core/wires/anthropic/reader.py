@@ -16,6 +16,7 @@ from typing import Any
 import msgspec
 
 from actors.streaming.core import counts
+from actors.streaming.core.arguments import text_of
 from actors.streaming.core.bedrock import METRICS
 from actors.streaming.core.faults import fail_on
 from actors.streaming.core.foreign import is_foreign
@@ -146,10 +147,8 @@ class MessagesReader(Reader[SseEvent]):
                     self._think(str(text))
 
     def _call(self, place: Place, block: dict[str, Any]) -> None:
-        call_id, name, given = block.get("id"), block.get("name"), block.get("input")
-        if given and not isinstance(given, str):
-            given = msgspec.json.encode(given).decode()
-        part = Fragment(place, str(call_id or ""), str(name or ""), given or "")
+        call_id, name = block.get("id"), block.get("name")
+        part = Fragment(place, str(call_id or ""), str(name or ""), text_of(block.get("input")))
         self._fragments.begin(part)
 
     def _hand_over(self, block: dict[str, Any]) -> None:
@@ -167,8 +166,9 @@ class MessagesReader(Reader[SseEvent]):
                 if delta.thinking:
                     self._think_on(place, block, delta)
             case "input_json" if block is None or not block.takes_input:
-                if delta.partial_json:
-                    self._fragments.put(Fragment(place, arguments=delta.partial_json))
+                text = delta.partial_json
+                if text and (type(text) is str or (text := text_of(text))):
+                    self._fragments.put(Fragment(place, arguments=text))
             case "signature" if block is None or not block.is_thinking:
                 thoughts = (one for one in self._open_blocks.values() if one.is_thinking)
                 if (thought := next(thoughts, None)) is not None:

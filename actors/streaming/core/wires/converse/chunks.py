@@ -22,7 +22,7 @@ class ReasoningPart(msgspec.Struct, frozen=True, gc=False, rename="camel"):
 class ToolInput(msgspec.Struct, frozen=True, gc=False):
     """A piece of a call's arguments. Nova's may be an object, whole."""
 
-    input: str | dict[str, Any] | None = None
+    input: str | dict[str, Any] | list[Any] | None = None
 
 
 class BlockDelta(msgspec.Struct, frozen=True, rename="camel"):
@@ -34,11 +34,15 @@ class BlockDelta(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class ToolStart(msgspec.Struct, frozen=True, gc=False, rename="camel"):
-    """The beginning of a tool call. Its ``type`` tells the caller's tools from the server's."""
+    """The beginning of a tool call. Its ``type`` tells the caller's tools from the server's.
+
+    Servers in between may tell the arguments here already, whole.
+    """
 
     tool_use_id: str | None = None
     name: str | None = None
     type: str | None = None
+    input: Any = None
 
 
 class BlockStart(msgspec.Struct, frozen=True, rename="camel"):

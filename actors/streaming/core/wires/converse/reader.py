@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 
 from actors.streaming.core import counts, finish_words
+from actors.streaming.core.arguments import text_of
 from actors.streaming.core.bedrock import BedrockEvent, ConverseFraming
 from actors.streaming.core.faults import fail_on
 from actors.streaming.core.finish_words import UNSURE
@@ -26,7 +27,6 @@ from actors.streaming.core.wires.converse.chunks import (
     BlockDelta,
     Body,
     ReasoningPart,
-    ToolInput,
     decode,
 )
 from schemas.llm import GenerateRequest
@@ -123,13 +123,14 @@ class ConverseReader(Reader[BedrockEvent]):
         if tool.type in _SERVERS:
             self._of_server.add(index)
         elif tool.tool_use_id or tool.name:
-            self._fragments.begin(Fragment(index, identifier(tool.tool_use_id), tool.name or ""))
+            call_id, name = identifier(tool.tool_use_id), tool.name or ""
+            self._fragments.begin(Fragment(index, call_id, name, text_of(tool.input)))
 
     def _grow(self, index: Index, delta: BlockDelta) -> None:
         if delta.text:
             self._say(delta.text)
         if delta.tool_use is not None and index not in self._of_server:
-            self._fragments.put(Fragment(index, arguments=_json(delta.tool_use)))
+            self._fragments.put(Fragment(index, arguments=text_of(delta.tool_use.input)))
         if delta.reasoning_content is not None:
             self._reason_on(index, delta.reasoning_content)
 
@@ -187,12 +188,6 @@ def usage_of(raw: Mapping[str, Any], quality: Quality) -> Usage:
 
 def _details(raw: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [counts.members(detail) for detail in counts.items(raw.get("cacheDetails"))]
-
-
-def _json(part: ToolInput) -> str:
-    if isinstance(part.input, dict):
-        return msgspec.json.encode(part.input).decode()
-    return part.input or ""
 
 
 def _read(event: BedrockEvent) -> Body:

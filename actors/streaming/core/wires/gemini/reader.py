@@ -30,7 +30,6 @@ from actors.streaming.core.sse import SseEvent, marker
 from actors.streaming.core.tool_calls import GrowingCall
 from actors.streaming.core.wires.gemini.arguments import StreamedArguments
 from actors.streaming.core.wires.gemini.chunks import (
-    NULL,
     Candidate,
     Chunk,
     FunctionCall,
@@ -49,6 +48,9 @@ GARBLED = Problem(
 _BY_PROMPT = re.compile(r"gemini-[12]\.")
 """Models whose grounding is billed by prompts, however many searches each led to."""
 
+
+_DATA = re.compile(rb'"data"\s*:\s*"[^"]')
+"""A picture or a sound that is there, and not only its field."""
 
 _COUNTED = (("cachedContentTokenCount",), ("thoughtsTokenCount",), ("toolUsePromptTokenCount",))
 
@@ -116,16 +118,21 @@ class GeminiReader(Reader[SseEvent]):
             self._ends(candidate.finish_reason)
 
     def _part(self, part: Part) -> None:
-        if part.function_call is not None and not part.text:
-            self._function(part.function_call, part.thought_signature)
+        call = part.function_call
+        if call is not None and (call.name or not part.text):
+            self._utter(part)
+            self._function(call, part.thought_signature)
             return
         if told := _of_googles_tools(part):
             self._weigh(len(msgspec.json.encode(told)))
             self._keep(told)
             return
-        self._shown += part.inline_data != NULL
+        self._shown += _DATA.search(bytes(part.inline_data)) is not None
         if part.thought_signature:
             self._sign(_signed_text(part))
+        self._utter(part)
+
+    def _utter(self, part: Part) -> None:
         if part.text and part.thought:
             self._think(part.text)
         elif part.text:

@@ -32,7 +32,7 @@ class MessagePart(msgspec.Struct, frozen=True):
 
     content: str | None = None
     thinking: str | None = None
-    tool_calls: list[CallPart] | None = None
+    tool_calls: list[CallPart] | CallPart | None = None
 
 
 class Line(msgspec.Struct, frozen=True):

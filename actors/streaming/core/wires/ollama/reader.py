@@ -66,7 +66,8 @@ class OllamaReader(Reader[bytes]):
         if text := (message and message.content) or line.response:
             self._say(text)
         if calls := message and message.tool_calls:
-            self._fragments.add([_fragment(call) for call in calls])
+            told = [calls] if isinstance(calls, CallPart) else calls
+            self._fragments.add([_fragment(call) for call in told])
         if line.done:
             self._end(line)
 

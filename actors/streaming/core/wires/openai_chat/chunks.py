@@ -57,27 +57,30 @@ class ContentPart(msgspec.Struct, frozen=True, gc=False):
 class DeltaPart(msgspec.Struct, frozen=True, gc=False):
     """What a choice grows by. Reasoning has two names, and a tool call an older form.
 
-    Text Generation Inference has sent a call's fragment alone, without its list.
+    Text Generation Inference has sent a call's fragment alone, without its list. Servers that know
+    no calls say so with an empty text.
     """
 
-    content: str | list[ContentPart] | None = None
+    content: str | list[ContentPart] | ContentPart | None = None
     reasoning_content: Any = None
     reasoning: Any = None
     reasoning_details: Any = None
     refusal: Any = None
-    tool_calls: list[CallPart] | CallPart | None = None
-    function_call: FunctionPart | None = None
+    tool_calls: list[CallPart] | CallPart | str | None = None
+    function_call: FunctionPart | str | None = None
 
 
 class Choice(msgspec.Struct, frozen=True, gc=False):
     """One of the answers asked for; we ask for one. A ``message`` is the answer as it stands.
 
+    An empty list is what an empty object is to PHP.
+
     OpenRouter may put an error of the provider behind it here, and Moonshot its usage.
     """
 
     index: int | float | str | None = None
-    delta: DeltaPart | None = None
-    message: DeltaPart | None = None
+    delta: DeltaPart | list[Any] | None = None
+    message: DeltaPart | list[Any] | None = None
     finish_reason: str | None = None
     usage: Any = None
     error: Any = None

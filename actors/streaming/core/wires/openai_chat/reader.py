@@ -24,6 +24,7 @@ from actors.streaming.core.bedrock import METRICS
 from actors.streaming.core.deltas import Delta
 from actors.streaming.core.faults import ProviderFaultError, fail_on, failure_in_stream
 from actors.streaming.core.finish_words import STOP
+from actors.streaming.core.fragments import identifier
 from actors.streaming.core.framing import Framing
 from actors.streaming.core.reader import GarbledError, Place, Reader
 from actors.streaming.core.reckoning import Shape, topped
@@ -42,6 +43,9 @@ from actors.streaming.core.wrapping import event_framing
 from schemas.llm import FinishReason, GenerateRequest
 from schemas.problems import Problem
 from schemas.usage import Quality, Usage
+
+_THOUGHTS = frozenset({"thinking", "reasoning", "reasoning_text", "summary_text"})
+"""The types of pieces of content whose text is a thought."""
 
 _DETAILS = "prompt_tokens_details"
 _READ = (
@@ -137,10 +141,15 @@ class ChatReader(Reader[SseEvent]):
             self._accounted(alone=not chunk.choices)
 
     def _choice(self, choice: Choice) -> None:
-        if choice.delta is not None:
-            self._grow(choice.delta)
-        if choice.message is not None and not self._size and not len(self._calls):
+        delta = choice.delta
+        if type(delta) is DeltaPart:
+            self._grow(delta)
+        elif delta:
+            raise GarbledError(GARBLED)
+        if choice.message and not self._size and not len(self._calls):
             # Some servers do not stream, and some repeat the whole answer at its end.
+            if not isinstance(choice.message, DeltaPart):
+                raise GarbledError(GARBLED)
             self._grow(choice.message)
         if choice.error and under_success.reported(choice.error):
             raise ProviderFaultError(failure_in_stream(choice.error))
@@ -156,22 +165,37 @@ class ChatReader(Reader[SseEvent]):
             self._think(reasoning)
         if delta.reasoning_details:
             self._weigh(self._details.add(delta.reasoning_details))
-        if isinstance(delta.content, list):
-            self._parts(delta.content)
-        elif delta.content:
-            self._say(delta.content)
+        content = delta.content
+        if isinstance(content, str):
+            if content:
+                self._say(content)
+        elif content:
+            self._parts([content] if isinstance(content, ContentPart) else content)
         if delta.refusal and type(delta.refusal) is str:
             self._refused = True
             self._say(delta.refusal)
         if calls := delta.tool_calls:
-            add(self._fragments, [calls] if isinstance(calls, CallPart) else calls)
-        if delta.function_call:
-            add(self._fragments, [CallPart(index=0, function=delta.function_call)])
+            if isinstance(calls, list):
+                add(self._fragments, calls)
+            else:
+                self._call(calls)
+        if function := delta.function_call:
+            is_text = isinstance(function, str)
+            self._call(function if is_text else CallPart(index=0, function=function))
+
+    def _call(self, call: CallPart | str) -> None:
+        """Take a fragment without its list; a text is none, and says nothing but that."""
+        if isinstance(call, CallPart):
+            add(self._fragments, [call])
+        elif identifier(call):
+            raise GarbledError(GARBLED)
 
     def _parts(self, parts: list[ContentPart]) -> None:
         for part in parts:
             if thinking := part.thinking or part.summary:
                 self._think(_plain(thinking))
+            elif part.text and part.type in _THOUGHTS:
+                self._think(part.text)
             elif part.text:
                 self._say(part.text)
 

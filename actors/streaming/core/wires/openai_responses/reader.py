@@ -11,7 +11,8 @@ from typing import Any
 
 import msgspec
 
-from actors.streaming.core import counts
+from actors.streaming.core import counts, under_success
+from actors.streaming.core.arguments import text_of
 from actors.streaming.core.faults import ProviderFaultError, fail_on, failure_in_stream
 from actors.streaming.core.finish_words import is_word
 from actors.streaming.core.foreign import is_foreign
@@ -92,6 +93,7 @@ class ResponsesReader(Reader[SseEvent]):
         self._told: dict[tuple[str, int, Index, Index], list[str]] = {}
         self._searches = 0
         self._refused = False
+        self._thinks_aloud = False
 
     def _is_ping(self, event: SseEvent) -> bool:
         return event.name in _PINGS or (
@@ -162,6 +164,7 @@ class ResponsesReader(Reader[SseEvent]):
     def _reason_part(self, kind: str, event: Event, text: Any, *, whole: bool = False) -> None:
         told = kind.removesuffix(".done").removesuffix(".delta")
         if isinstance(text, str) and text and self._is_news(told, event, text, whole=whole):
+            self._thinks_aloud = True
             self._think(text)
 
     def _part_whole(self, event: Event, part: dict[str, Any]) -> None:
@@ -221,7 +224,8 @@ class ResponsesReader(Reader[SseEvent]):
         return call
 
     def _argue(self, kind: str, event: Event, text: Any) -> None:
-        if not isinstance(text, str) or not text:
+        text = text_of(text)
+        if not text:
             return
         serial = self._items.of(event, _call_kind(kind))
         call = self._open_calls.get(serial)
@@ -231,8 +235,8 @@ class ResponsesReader(Reader[SseEvent]):
             self._open_calls[serial] = call
 
     def _argue_whole(self, kind: str, event: Event) -> None:
-        text = event.arguments or event.input
-        if not isinstance(text, str) or not text:
+        text = text_of(event.arguments or event.input)
+        if not text:
             return
         serial = self._items.of(event, _call_kind(kind))
         call_id, name = identifier(event.call_id), identifier(event.name)
@@ -243,17 +247,19 @@ class ResponsesReader(Reader[SseEvent]):
         kind = _kind(item)
         serial = self._begin(index, item, ends=True)
         if kind in _CALLS:
-            call, arguments = self._open_calls[serial], item.get(_CALLS[kind])
+            call, arguments = self._open_calls[serial], text_of(item.get(_CALLS[kind]))
             call.name = identifier(item.get("name")) or call.name
             call.verbatim = kind == "custom_tool_call"
-            if isinstance(arguments, str) and arguments:
+            if arguments:
                 call.replace(arguments)
         elif kind == "message":
             self._speak(index, item)
             if isinstance(phase := item.get(PHASE), str) and phase:
                 self._weigh(len(phase))
                 self._keep({PHASE: phase}, self._places.get(serial))
-        elif kind and not _is_hollow(item):
+        elif kind == "reasoning":
+            self._muse(item)
+        if kind not in {*_CALLS, "message", ""} and not _is_hollow(item):
             self._searches += kind == "web_search_call" and _is_search(item)
             self._weigh(len(msgspec.json.encode(item)))
             self._keep(item, self._places.get(serial))
@@ -265,12 +271,22 @@ class ResponsesReader(Reader[SseEvent]):
             event = Event(output_index=index, content_index=at, item_id=message.get("id"))
             self._part_whole(event, told)
 
+    def _muse(self, item: dict[str, Any]) -> None:
+        """Think what an item of reasoning says, of a server that tells no thoughts in pieces."""
+        if self._thinks_aloud:
+            return
+        parts = counts.items(item.get("summary")) or counts.items(item.get("content"))
+        for part in map(counts.members, parts):
+            if isinstance(text := part.get("text"), str) and text:
+                self._think(text)
+
     # The end
 
     def _end(self, response: ResponsePart, name: str) -> None:
         if usage := counts.members(response.usage):
             self._account(usage)
-        if response.error or name in {"response.failed", "response.cancelled"}:
+        is_failed = name in {"response.failed", "response.cancelled"}
+        if is_failed or under_success.reported(response.error):
             raise ProviderFaultError(failure_in_stream(response.error))
         self._model = response.model or self._model
         self._serve(response.service_tier)
