@@ -173,6 +173,14 @@ class Blobs(Protocol):
         """Store the bytes durably and return their name. Storing the same twice is harmless."""
         ...
 
+    async def has_room(self, size: int, *, reserve: float) -> bool:
+        """Say whether so many bytes more would leave a share ``reserve`` of all room free.
+
+        Raises:
+            UnavailableError: no answer.
+        """
+        ...
+
     async def get(self, name: str) -> bytes:
         """Return the bytes.
 

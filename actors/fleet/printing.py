@@ -105,4 +105,4 @@ def _pairs(fields: dict[str, Any]) -> list[str]:
 
 def _short(value: Any) -> str:
     text = value if isinstance(value, str) else msgspec.json.encode(value).decode()
-    return printable(text)
+    return printable(text, one_line=True)

@@ -43,6 +43,16 @@ class StreamBlobs:
                 raise UnavailableError(subject, error.description) from None
         return name
 
+    async def has_room(self, size: int, *, reserve: float) -> bool:
+        """See ``Blobs.has_room``."""
+        try:
+            info = await self._jetstream.stream_info(BLOBS)
+        except JetStreamError as error:
+            raise UnavailableError(BLOBS, error.description) from None
+        most: int = info["config"]["max_bytes"]
+        used: int = info["state"]["bytes"]
+        return most <= 0 or used + size <= most * (1 - reserve)
+
     async def get(self, name: str) -> bytes:
         """See ``Blobs.get``.
 

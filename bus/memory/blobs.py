@@ -10,8 +10,9 @@ from bus.errors import problem
 class MemoryBlobs:
     """Bytes by the hash of their content."""
 
-    def __init__(self) -> None:
+    def __init__(self, most: int | None = None) -> None:
         self.kept: dict[str, bytes] = {}
+        self.most = most
 
     async def put(self, data: bytes) -> str:
         """See ``Blobs.put``."""
@@ -19,6 +20,12 @@ class MemoryBlobs:
         name = sha256(data).hexdigest()
         self.kept[name] = data
         return name
+
+    async def has_room(self, size: int, *, reserve: float) -> bool:
+        """See ``Blobs.has_room``."""
+        if self.most is None:
+            return True
+        return sum(map(len, self.kept.values())) + size <= self.most * (1 - reserve)
 
     async def get(self, name: str) -> bytes:
         """See ``Blobs.get``."""

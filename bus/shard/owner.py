@@ -32,8 +32,20 @@ from bus.telemetry import metrics
 from schemas.decision import Publish
 from schemas.fleet import DeadLetter, OwnedShard
 from schemas.journal import Commit, Entry, Mail
+from schemas.problems import Problem
 
 log = structlog.get_logger()
+
+
+RESERVED_FOR_KNOWN, RESERVED_FOR_SNAPSHOTS = 0.1, 0.05
+"""Shares of the room for blobs that new entities, and all commands, leave free."""
+
+FULL = Problem(
+    code="unavailable",
+    message="There is no room for large requests now; small ones go on.",
+    retryable=True,
+    retry_after=5.0,
+)
 
 
 class ShardOwner:
@@ -180,6 +192,7 @@ class ShardOwner:
     async def _take_turn(self, tasks: TaskGroup) -> None:
         now = self._now()
         letters = self._inbox.take(self._timing.turn_commands, self._timing.turn_bytes)
+        letters = await self._that_fit(letters)
         letters.extend(self._ticks(now))
         if letters:
             await self._restore(letters)
@@ -246,6 +259,28 @@ class ShardOwner:
         return Entry(
             tenant=entry.tenant, key=entry.key, command=entry.command, kind=entry.kind, blob=blob
         )
+
+    async def _that_fit(self, letters: list[Letter]) -> list[Letter]:
+        """Refuse the letters whose entries would not fit beside what blobs there are.
+
+        Found out after the turn was decided, it would cost the shard its turn, again and again.
+        """
+        large = [letter for letter in letters if len(letter.mail.body) > self._timing.blob_bytes]
+        if not large:
+            return letters
+        refused = [letter for letter in large if not await self._has_room(letter.mail)]
+        if refused:
+            replies = [(letter.reply, encode(FULL)) for letter in refused if letter.reply]
+            await self._dispatcher.dispatch(self.book.n, Outcome(replies=replies))
+        return [letter for letter in letters if letter not in refused]
+
+    async def _has_room(self, mail: Mail) -> bool:
+        """Say whether a large command fits; new entities leave room for those that go on."""
+        reserve = RESERVED_FOR_KNOWN if mail.fresh else RESERVED_FOR_SNAPSHOTS
+        try:
+            return await self._bus.blobs.has_room(len(mail.body), reserve=reserve)
+        except UnavailableError:
+            return False
 
     # What the letters of a turn are
 

@@ -1,7 +1,5 @@
 """Requests in providers' batches: made once whatever dies, read by all who wait, paid at half."""
 
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
 from typing import Any
 
 import anyio
@@ -9,86 +7,32 @@ import msgspec
 import pytest
 
 from actors.streaming.adapters.batch_call import name_of
-from actors.streaming.adapters.batch_store import Ticket, Tickets
-from actors.streaming.adapters.batches import Batches, Settings, opened
-from actors.streaming.adapters.generation import Generator, Means
-from actors.streaming.adapters.providers import open_providers
-from actors.streaming.core.batches.openai import OpenAIBatches
-from bus.egress import Egress
-from bus.errors import UnavailableError
+from actors.streaming.adapters.batch_store import Ticket
 from bus.kv import MemoryBucket
-from bus.prices import PricesInForce
-from schemas.lifecycle import FailGeneration, FinishGeneration, GenerateWork
-from schemas.llm import ChatMessage
+from schemas.lifecycle import FailGeneration
 from schemas.policy import Fallback, Policy
-from schemas.problems import Problem
-from schemas.providers import Anthropic, OpenAI, Provider
 from schemas.streams import StreamEvent, Thinking
-from tests.attempts import KEY, NOW, SECRETS, config, work
+from tests.attempts import KEY
 from tests.batch_provider import BatchProvider, batch_provider
-
-QUICK = Settings(window=0.05, making=1.5, leaving=1.0)
-
-Result = FinishGeneration | FailGeneration
-
-
-class Process:
-    """One streaming process, as far as batches go."""
-
-    def __init__(self, generator: Generator, batches: Batches) -> None:
-        self.generator = generator
-        self.batches = batches
-        self.results: dict[str, Result] = {}
-
-    async def answer(self, item: GenerateWork) -> None:
-        self.results[item.execution_id] = await self.generator.run(item, _ignore)
-
-
-@asynccontextmanager
-async def process(bucket: MemoryBucket[Ticket]) -> AsyncGenerator[Process]:
-    prices = PricesInForce()
-    async with (
-        open_providers(config(), Egress(allow_loopback=True), SECRETS) as providers,
-        opened(Tickets(bucket), QUICK) as batches,
-    ):
-        means = Means(
-            providers=providers,
-            clock=lambda: NOW,
-            prices=lambda: prices.prices,
-            batches=batches,
-        )
-        with anyio.fail_after(30):
-            yield Process(Generator(means), batches)
+from tests.batching import (
+    Broken,
+    Process,
+    Result,
+    StubbornBucket,
+    answered,
+    anthropic,
+    asking,
+    finished,
+    ignore,
+    openai,
+    problem_of,
+    process,
+)
 
 
 @pytest.fixture
 def bucket() -> MemoryBucket[Ticket]:
     return MemoryBucket(Ticket)
-
-
-def openai(fake: BatchProvider, **more: Any) -> OpenAI:
-    return OpenAI(model="gpt-4o-mini", base_url=fake.base_url, secret="local", **more)
-
-
-def anthropic(fake: BatchProvider) -> Anthropic:
-    return Anthropic(model="claude-sonnet-4-5", base_url=fake.base_url, secret="local")
-
-
-def asking(provider: Provider, name: str, *, attempt: int = 1) -> GenerateWork:
-    item = work(provider, attempt=attempt, batch=True)
-    request = msgspec.structs.replace(
-        item.request, messages=[ChatMessage(role="user", content=f"Say {name}")]
-    )
-    return msgspec.structs.replace(item, execution_id=name, request=request)
-
-
-async def _ignore(_events: list[StreamEvent]) -> None:
-    """Nobody listens."""
-
-
-def finished(result: Result) -> FinishGeneration:
-    assert isinstance(result, FinishGeneration), result
-    return result
 
 
 @pytest.mark.parametrize("kind", ["openai", "anthropic"])
@@ -147,46 +91,6 @@ async def test_who_waits_is_told_that_it_is_for_a_batch(bucket: MemoryBucket[Tic
             "Asking gpt-4o-mini in a batch, which may take a day"
         ]
         fake.finish()
-
-
-async def test_another_worker_waits_for_the_batch_of_one_that_died(bucket: MemoryBucket[Ticket]):
-    async with batch_provider() as fake:
-        async with process(bucket) as first, anyio.create_task_group() as tasks:
-            tasks.start_soon(first.answer, asking(openai(fake), "ada"))
-            await fake.until(1)
-            await _told(bucket)
-            # It dies without a word: nothing is cancelled at the provider.
-            first.batches.leaving = True
-            tasks.cancel_scope.cancel()
-        async with process(bucket) as second, anyio.create_task_group() as tasks:
-            tasks.start_soon(second.answer, asking(openai(fake), "ada", attempt=2))
-            fake.finish()
-
-        assert len(fake.batches) == 1
-        assert finished(second.results["ada"]).answer.text == "ADA"
-
-
-async def test_the_attempt_that_was_replaced_brings_nothing_and_costs_nothing(
-    bucket: MemoryBucket[Ticket],
-):
-    async with (
-        batch_provider() as fake,
-        process(bucket) as first,
-        process(bucket) as second,
-        anyio.create_task_group() as tasks,
-    ):
-        tasks.start_soon(first.answer, asking(openai(fake), "ada"))
-        await fake.until(1)
-        await _told(bucket)
-        tasks.start_soon(second.answer, asking(openai(fake), "ada", attempt=2))
-        await _told(bucket, 2)
-        fake.finish()
-
-    late = first.results["ada"]
-    assert isinstance(late, FailGeneration)
-    assert late.usage is None
-    assert not late.charges
-    assert finished(second.results["ada"]).answer.text == "ADA"
 
 
 @pytest.mark.parametrize("status", [None, 500])
@@ -272,19 +176,8 @@ async def test_a_batch_of_an_impossible_name_costs_no_other_its_answer(
         assert finished(streaming.results["bob"]).answer.text == "BOB"
 
 
-class _Broken(MemoryBucket[Ticket]):
-    """A bucket that fails, some of the time, in a way that nobody has foreseen."""
-
-    fails = False
-
-    async def put(self, key: str, value: Ticket, *, expected: int) -> int:
-        if self.fails:
-            raise ValueError(key)
-        return await super().put(key, value, expected=expected)
-
-
 async def test_whatever_goes_wrong_with_one_batch_the_others_go_on():
-    bucket = _Broken(Ticket)
+    bucket = Broken(Ticket)
     async with batch_provider() as fake, process(bucket) as streaming:
         bucket.fails = True
         await streaming.answer(asking(openai(fake), "ada"))
@@ -319,70 +212,6 @@ async def test_what_cannot_be_followed_fails_at_once_and_the_others_go_on(
 
 
 @pytest.mark.parametrize("kind", ["openai", "anthropic"])
-async def test_calling_off_the_only_request_cancels_the_batch(
-    kind: str, bucket: MemoryBucket[Ticket]
-):
-    async with batch_provider() as fake, process(bucket) as streaming:
-        provider = openai(fake) if kind == "openai" else anthropic(fake)
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(streaming.answer, asking(provider, "ada"))
-            await fake.until(1)
-            await _told(bucket)
-            tasks.cancel_scope.cancel()
-        (batch,) = fake.batches.values()
-        assert batch.status in {"cancelled", "canceled"}
-
-
-async def test_a_process_that_leaves_lets_its_batches_go_on(bucket: MemoryBucket[Ticket]):
-    async with batch_provider() as fake, process(bucket) as streaming:
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(streaming.answer, asking(openai(fake), "ada"))
-            await fake.until(1)
-            await _told(bucket)
-            await streaming.batches.leave()
-        (batch,) = fake.batches.values()
-        assert batch.status == "in_progress"
-    left = streaming.results["ada"]
-    assert isinstance(left, FailGeneration)
-    assert (left.problem.code, left.problem.retryable) == ("unavailable", True)
-    assert (left.usage, left.charges) == (None, [])
-
-
-async def _told(bucket: MemoryBucket[Ticket], attempt: int = 1) -> None:
-    """Wait until the ticket of the request names its batch and this attempt, and a bit more."""
-    key = f"acme.{name_of('acme', 'ada.1')}"
-    while True:
-        entry = await bucket.get(key)
-        if entry is not None and entry.value.batch and entry.value.attempt == attempt:
-            break
-        await anyio.sleep(0.01)
-    await anyio.sleep(0.05)
-
-
-class StubbornBucket(MemoryBucket[Ticket]):
-    """A bucket that drops nothing."""
-
-    async def remove(self, key: str, *, expected: int) -> None:
-        del expected
-        raise UnavailableError(key, "no answer")
-
-
-def problem_of(result: Result) -> Problem:
-    assert isinstance(result, FailGeneration), result
-    return result.problem
-
-
-async def answered(streaming: Process, fake: BatchProvider, item: GenerateWork) -> str:
-    """Return the answer to one more request, whose batch is ended as soon as it is made."""
-    async with anyio.create_task_group() as tasks:
-        made = len(fake.batches)
-        tasks.start_soon(streaming.answer, item)
-        await fake.until(made + 1)
-        fake.finish()
-    return finished(streaming.results[item.execution_id]).answer.text
-
-
-@pytest.mark.parametrize("kind", ["openai", "anthropic"])
 async def test_garbage_and_results_that_come_twice_cost_nobody_an_answer(
     kind: str, bucket: MemoryBucket[Ticket]
 ):
@@ -406,58 +235,12 @@ async def test_garbage_and_results_that_come_twice_cost_nobody_an_answer(
         assert finished(streaming.results[name]).answer.text == name.upper()
 
 
-@pytest.mark.parametrize("at", ["making", "watching"])
-async def test_what_nobody_has_foreseen_ends_neither_the_process_nor_leaves_anybody_waiting(
-    at: str, bucket: MemoryBucket[Ticket], monkeypatch: pytest.MonkeyPatch
-):
-    def broken(*_: Any) -> None:
-        raise RuntimeError(at)
-
-    async with batch_provider() as fake, process(bucket) as streaming:
-        name = {"making": "upload", "watching": "read_progress"}[at]
-        with monkeypatch.context() as patch:
-            patch.setattr(OpenAIBatches, name, broken)
-            await streaming.answer(asking(openai(fake), "ada"))
-        expected = {"making": ("outcome_unknown", False), "watching": ("internal", True)}[at]
-        problem = problem_of(streaming.results["ada"])
-        assert (problem.code, problem.retryable) == expected
-        assert await answered(streaming, fake, asking(openai(fake), "bob")) == "BOB"
-
-
 async def test_a_ticket_that_cannot_be_dropped_does_not_end_the_process():
     async with batch_provider() as fake, process(StubbornBucket(Ticket)) as streaming:
         fake.creating = [429]
         await streaming.answer(asking(openai(fake), "ada"))
         assert problem_of(streaming.results["ada"]).code == "rate_limited"
         assert await answered(streaming, fake, asking(openai(fake), "bob")) == "BOB"
-
-
-async def test_a_later_attempt_in_the_same_process_takes_the_result_over(
-    bucket: MemoryBucket[Ticket],
-):
-    results: list[Result] = []
-
-    async def again(streaming: Process, fake: BatchProvider, attempt: int) -> None:
-        item = asking(openai(fake), "ada", attempt=attempt)
-        results.append(await streaming.generator.run(item, _ignore))
-
-    async with (
-        batch_provider() as fake,
-        process(bucket) as streaming,
-        anyio.create_task_group() as tasks,
-    ):
-        tasks.start_soon(again, streaming, fake, 1)
-        await fake.until(1)
-        await _told(bucket)
-        tasks.start_soon(again, streaming, fake, 2)
-        await _told(bucket, 2)
-        # The first one hears so at once, and one that comes late takes nothing back.
-        await again(streaming, fake, 1)
-        fake.finish()
-
-    assert [problem_of(result).retryable for result in results[:2]] == [True, True]
-    assert finished(results[2]).answer.text == "ADA"
-    assert finished(results[2]).attempt == 2
 
 
 async def test_a_request_that_comes_twice_at_once_is_one_line_of_one_batch(
@@ -467,7 +250,7 @@ async def test_a_request_that_comes_twice_at_once_is_one_line_of_one_batch(
 
     async def twice(streaming: Process, fake: BatchProvider, attempt: int) -> None:
         item = asking(openai(fake), "ada", attempt=attempt)
-        results.append(await streaming.generator.run(item, _ignore))
+        results.append(await streaming.generator.run(item, ignore))
 
     async with (
         batch_provider() as fake,
@@ -482,47 +265,6 @@ async def test_a_request_that_comes_twice_at_once_is_one_line_of_one_batch(
     refused, told = results
     assert problem_of(refused).retryable
     assert finished(told).answer.text == "ADA"
-
-
-async def test_calling_off_a_request_before_its_batch_is_made_sends_nothing(
-    bucket: MemoryBucket[Ticket],
-):
-    async with batch_provider() as fake, process(bucket) as streaming:
-        attempt = streaming.generator.attempt(asking(openai(fake), "ada"), _ignore)
-        with anyio.move_on_after(0.02):
-            await attempt.run()
-        assert await answered(streaming, fake, asking(openai(fake), "bob")) == "BOB"
-        assert [len(batch.requests) for batch in fake.batches.values()] == [1]
-        left = attempt.failed(Problem(code="cancelled", message="…"))
-    assert (left.usage, left.charges) == (None, [])
-
-
-async def test_calling_off_the_only_request_while_its_batch_is_made_cancels_it(
-    bucket: MemoryBucket[Ticket],
-):
-    async with batch_provider() as fake, process(bucket) as streaming:
-        fake.delay = 0.3
-        with anyio.move_on_after(0.2):
-            await streaming.answer(asking(openai(fake), "ada"))
-        await fake.until(1)
-        (batch,) = fake.batches.values()
-        while batch.status != "cancelled":
-            await anyio.sleep(0.01)
-
-
-async def test_a_process_that_leaves_still_makes_the_batch_it_gathers(
-    bucket: MemoryBucket[Ticket],
-):
-    async with batch_provider() as fake, process(bucket) as streaming:
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(streaming.answer, asking(openai(fake), "ada"))
-            await anyio.sleep(0.02)
-            await streaming.batches.leave()
-            assert len(fake.batches) == 1
-        entry = await bucket.get(f"acme.{name_of('acme', 'ada.1')}")
-        assert entry is not None
-        assert entry.value.batch in fake.batches
-    assert problem_of(streaming.results["ada"]).retryable
 
 
 async def test_a_result_that_was_a_failure_is_asked_for_again_and_not_read_again(

@@ -2,162 +2,43 @@
 
 from collections import Counter
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import anyio
 import msgspec
 import pytest
 from structlog.testing import capture_logs
 
-from bus.codec import decode, encode
-from bus.config import Timing
-from bus.errors import ProblemError, TransientError
-from bus.inboxes.rules import InboxRules
+from bus.codec import decode
+from bus.errors import TransientError
 from bus.jetstream import NatsBus
-from bus.jetstream.reading import StreamReader
-from bus.letters import CUT_CHARACTERS
-from bus.service import Caller, Endpoint, Service
-from bus.streams.spec import DEAD, inbox_spec, inbox_stream
-from bus.submissions import Submissions
-from bus.testing import NatsWorld, nats_world
-from schemas.base import Message
-from schemas.budgets import BudgetList, SetLimits
-from schemas.events import CommandRejectedEvent
-from schemas.executions import ExecuteAgent, ExecutionHandle
-from schemas.fleet import DeadLetter
+from bus.streams.spec import inbox_spec, inbox_stream
+from bus.testing import nats_world
+from schemas.executions import ExecuteAgent
 from schemas.problems import Problem
-from tests.integration.waiting import Inbox, until
+from tests.integration.waiting import until
 from tests.servers import PATIENCE, local_server
-
-TIMING = Timing(
-    answer_seconds=1.0 * PATIENCE,
-    request_try_seconds=0.05,
-    submit_ack_seconds=1.0 * PATIENCE,
-    submit_retry_seconds=0.05,
-    submit_pause_seconds=0.2,
-    inbox_wait_seconds=0.3,
-    inbox_look_seconds=0.4,
-    inbox_settle_seconds=0.5,
-    inbox_answer_seconds=0.3,
+from tests.submitting import (
+    AWAY,
+    SECONDS,
+    TIMING,
+    Fleet,
+    emptied,
+    execution,
+    insist,
+    letters,
+    messages,
+    rejected,
+    rejections,
+    submit,
 )
-SECONDS = 1 / 86_400
-"""In days."""
-
-AWAY = Problem(code="unavailable", message="not now", retryable=True)
-
-
-class Fleet:
-    """What processes of a test carry out: how often each command, by tenant and task or id."""
-
-    def __init__(self, world: NatsWorld) -> None:
-        self.world = world
-        self.done: Counter[tuple[str, str]] = Counter()
-        self.ids: dict[tuple[str, str], str | None] = {}
-        self.refused: dict[str, Problem] = {}
-        self.tries: Counter[str] = Counter()
-        self.stuck = anyio.Event()
-
-    async def execute(self, caller: Caller, wanted: ExecuteAgent) -> Message:
-        self.tries[wanted.task] += 1
-        if wanted.task in self.refused:
-            raise ProblemError(self.refused[wanted.task])
-        if wanted.task == "hang":
-            await self.stuck.wait()
-        self.done[caller.tenant, wanted.task] += 1
-        self.ids[caller.tenant, wanted.task] = wanted.id or caller.submission
-        return ExecutionHandle(execution_id="e", stream="s", status="PENDING")
-
-    async def limit(self, caller: Caller, _: SetLimits) -> Message:
-        self.done[caller.tenant, "limits"] += 1
-        return BudgetList(budgets=[], limits=[])
-
-    @asynccontextmanager
-    async def process(
-        self, service: str = "agents", timing: Timing = TIMING, **rules: Any
-    ) -> AsyncGenerator[NatsBus]:
-        """Run a process that takes submissions of executions."""
-        async with self.world.process(service) as bus, anyio.create_task_group() as tasks:
-            endpoints = [Endpoint(ExecuteAgent, self.execute)]
-            limits = InboxRules(**rules)
-            submissions = Submissions(service, endpoints, bus, timing, limits)
-            tasks.start_soon(submissions.run)
-            await until(lambda: submissions.missing() is None)
-            yield bus
-            await submissions.drain()
-
-    @asynccontextmanager
-    async def limiting(self, bus: NatsBus) -> AsyncGenerator[None]:
-        """Run a service elsewhere that answers for limits."""
-        service = Service("pricing", [Endpoint(SetLimits, self.limit)], bus)
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(service.run, bus.nats.client)
-            await until(lambda: service.missing() is None)
-            yield
-            await service.drain()
 
 
 @pytest.fixture
 async def fleet(tmp_path: Path) -> AsyncGenerator[Fleet]:
     async with nats_world(local_server(tmp_path), timing=TIMING) as world:
         yield Fleet(world)
-
-
-def execution(task: str, **more: Any) -> bytes:
-    return encode(ExecuteAgent(agent_id="a", task=task, **more))
-
-
-async def submit(
-    bus: NatsBus,
-    tenant: str,
-    data: bytes,
-    name: str = "agents.execute",
-    headers: dict[str, str] | None = None,
-) -> dict[str, Any]:
-    """Submit as any JetStream client does: once."""
-    subject = f"cb.{tenant}.submit.{name}"
-    answer = await bus.nats.request(subject, data, timeout=5.0 * PATIENCE, headers=headers)
-    return msgspec.json.decode(answer.data)
-
-
-async def insist(
-    bus: NatsBus, tenant: str, data: bytes, headers: dict[str, str] | None = None
-) -> dict[str, Any]:
-    """Submit, and repeat what the answer says is to be repeated."""
-    with anyio.fail_after(20 * PATIENCE):
-        while True:
-            answer = await submit(bus, tenant, data, headers=headers)
-            if answer.get("error", {}).get("code") != 503:
-                return answer
-            await anyio.sleep(0.02)
-
-
-async def messages(bus: NatsBus, tenant: str) -> int:
-    return (await bus.jetstream.stream_info(inbox_stream(tenant)))["state"]["messages"]
-
-
-async def emptied(bus: NatsBus, tenant: str) -> None:
-    with anyio.fail_after(10 * PATIENCE):
-        while await messages(bus, tenant):
-            await anyio.sleep(0.02)
-
-
-async def letters(bus: NatsBus) -> list[DeadLetter]:
-    stored = await StreamReader(bus.nats).read_subject(DEAD, "_cb.dead.submit", limit=100)
-    return [decode(DeadLetter, message.data) for message in stored]
-
-
-@asynccontextmanager
-async def rejections(bus: NatsBus, tenant: str) -> AsyncGenerator[Inbox]:
-    inbox = Inbox()
-    async with bus.nats.subscription(f"cb.{tenant}.events.command.rejected.*", inbox.take):
-        yield inbox
-
-
-def rejected(inbox: Inbox) -> list[CommandRejectedEvent]:
-    return [decode(CommandRejectedEvent, delivery.data) for delivery in inbox.deliveries]
 
 
 # Tenants do not meet
@@ -418,63 +299,6 @@ async def test_a_full_inbox_refuses_what_comes_and_keeps_what_it_has(fleet: Flee
 
     assert [("error" in answer) for answer in answers] == [False] * kept + [True] * (6 - kept)
     assert 0 < kept < 6
-
-
-@pytest.mark.parametrize("byte", [b"\x01", b"\xff", b'"'])
-async def test_what_fits_into_no_letter_is_rejected_with_its_beginning(fleet: Fleet, byte: bytes):
-    async with fleet.process(tenants=("acme",)) as bus, rejections(bus, "acme") as told:
-        size = bus.nats.client.max_payload - 100
-        await submit(bus, "acme", byte * size)
-        await told.holds(1)
-        await emptied(bus, "acme")
-        [letter] = await letters(bus)
-
-    assert rejected(told)[0].error.code == "validation"
-    assert letter.body == (byte * CUT_CHARACTERS).decode(errors="replace")
-    assert f"{size} characters" in letter.reason
-
-
-@asynccontextmanager
-async def serving(fleet: Fleet, bus: NatsBus) -> AsyncGenerator[Service]:
-    """Answer for executions while the context is open."""
-    service = Service("agents", [Endpoint(ExecuteAgent, fleet.execute)], bus)
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(service.run, bus.public.client)
-        await until(lambda: service.missing() is None)
-        yield service
-        await service.drain()
-
-
-async def test_what_nobody_waits_for_and_no_inbox_takes_holds_up_no_others(fleet: Fleet):
-    timing = msgspec.structs.replace(TIMING, inbox_max_bytes=4096)
-    async with fleet.process(timing=timing, tenants=("acme",)):
-        pass
-    async with fleet.world.process("agents") as bus, serving(fleet, bus) as service:
-        for _ in range(100):
-            await bus.nats.publish("cb.acme.agents.execute", execution("x" * 900))
-        await until(lambda: service.in_flight > 0)
-        await bus.outbox.post("cb.globex.events.execution.accepted.e", b"{}")
-        await bus.outbox.flush(timeout=1.0 * PATIENCE)
-        assert await messages(bus, "acme") < 6
-
-
-async def test_a_command_that_fits_without_headers_alone_costs_no_connection(fleet: Fleet):
-    async with fleet.process(tenants=("acme",)):
-        pass
-    async with fleet.world.process("agents") as bus, serving(fleet, bus) as service:
-        with capture_logs() as logs:
-            data = b" " * bus.nats.client.max_payload
-            await bus.nats.publish("cb.acme.agents.execute", data)
-            await until(lambda: any(each["event"] == "service.command_lost" for each in logs))
-        answer = await bus.nats.request(
-            "cb.acme.agents.execute", execution("small"), timeout=5.0 * PATIENCE
-        )
-        assert decode(ExecutionHandle, answer.data).status == "PENDING"
-        assert bus.nats.client.stats["reconnects"] == 0
-        assert service.missing() is None
-
-
-# Faults
 
 
 async def test_commands_are_read_again_after_the_server_was_killed(fleet: Fleet):

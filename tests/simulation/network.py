@@ -159,6 +159,10 @@ class SiteBlobs:
         await call(self._site, "put a blob", lambda: self._kept.update({name: data}))
         return name
 
+    async def has_room(self, size: int, *, reserve: float) -> bool:
+        del size, reserve
+        return True
+
     async def get(self, name: str) -> bytes:
         data = await call(self._site, "get a blob", lambda: self._kept.get(name))
         if data is None:

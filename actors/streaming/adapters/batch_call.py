@@ -60,7 +60,7 @@ class BatchCall:
         self._reader = provider.endpoint.reader(self._fitted.request)
         self._placed: Placed | None = None
         self._may_cost = False
-        self._heard = self._over = False
+        self._heard = self._over = self._is_cancelled = False
 
     @property
     def headers(self) -> Mapping[str, str]:
@@ -134,8 +134,17 @@ class BatchCall:
         return msgspec.structs.replace(answer, warnings=list(self._fitted.warnings))
 
     def spent(self) -> Usage | None:
-        """Return what the answer has used; an estimate while the batch may still be carried out."""
-        return self._reader.spent() if self._may_cost else None
+        """Return what the answer has used: at most what it may, while the batch may still be made.
+
+        A provider carries out what is not cancelled there, and bills it, whoever has left.
+        """
+        if not self._may_cost:
+            return None
+        used = self._reader.spent()
+        if self._heard or self._is_cancelled:
+            return used
+        longest = self._fitted.request.config.max_tokens or 0
+        return msgspec.structs.replace(used, output=max(used.output, longest))
 
     async def _result(self) -> bytes:
         if self._placed is None:
@@ -158,8 +167,8 @@ class BatchCall:
             await self._batches.cancel(self._wanted, placed)
         except (ProviderFaultError, ProblemError):
             return
-        # Nothing of it is paid for: what was done before the cancel has ended the batch by itself.
-        self._may_cost = not placed.alone
+        # Of one that was alone the prompt is taken for read: whether it was is not told.
+        self._is_cancelled = placed.alone
 
     def _want(self) -> Wanted:
         request, context = self._fitted.request, self._context
