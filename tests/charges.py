@@ -1,7 +1,8 @@
 """Charges of made-up calls, as events of the ledger and as rows of the projection of costs."""
 
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Generator, Iterable
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
 
 from hypothesis import strategies as st
@@ -92,10 +93,11 @@ def events() -> st.SearchStrategy[Charged]:
     )
 
 
-def database(events: Iterable[object], tenant: str = TENANT) -> sqlite3.Connection:
-    """Return the tables of the projection after these events."""
-    connection = sqlite3.connect(":memory:")
-    connection.executescript(COSTS.tables)
-    for number, event in enumerate(events):
-        COSTS.apply(connection, Fact(tenant, "ledger", "s", number, 0, BEGAN, event))
-    return connection
+@contextmanager
+def database(events: Iterable[object], tenant: str = TENANT) -> Generator[sqlite3.Connection]:
+    """Hold the tables of the projection open as they are after these events."""
+    with closing(sqlite3.connect(":memory:")) as connection:
+        connection.executescript(COSTS.tables)
+        for number, event in enumerate(events):
+            COSTS.apply(connection, Fact(tenant, "ledger", "s", number, 0, BEGAN, event))
+        yield connection

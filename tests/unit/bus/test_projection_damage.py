@@ -1,5 +1,6 @@
 """An event that cannot be read or held leaves out itself, not all that comes after it."""
 
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -30,10 +31,11 @@ def added(amount: int) -> bytes:
 
 
 @pytest.fixture
-def file(tmp_path: Path) -> ProjectionFile:
+def file(tmp_path: Path) -> Iterator[ProjectionFile]:
     file = ProjectionFile(tmp_path / "sums.sqlite3", SUMS)
     file.open()
-    return file
+    yield file
+    file.close()
 
 
 def total(file: ProjectionFile) -> int:

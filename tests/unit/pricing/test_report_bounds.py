@@ -19,7 +19,8 @@ def answered(users: int) -> CostReport:
     bills = [charged(charge(5), execution=f"x{n}", party=Party(user=f"u{n}")) for n in range(users)]
     asked = ReportCosts(group_by=["user"])
     question = report.question(TENANT, asked, SPAN, None)
-    return reports._answer(asked, SPAN, question, database(bills))
+    with database(bills) as rows:
+        return reports._answer(asked, SPAN, question, rows)
 
 
 def test_more_groups_than_a_report_can_have_are_refused_with_the_figure(
@@ -43,7 +44,8 @@ def test_what_is_disputed_is_summed_beside_the_cost():
     asked = ReportCosts(group_by=["model"])
     question = report.question(TENANT, asked, SPAN, None)
 
-    found = reports._answer(asked, SPAN, question, database(bills))
+    with database(bills) as rows:
+        found = reports._answer(asked, SPAN, question, rows)
 
     assert (found.total.cost_pico, found.total.disputed_pico) == (11, 9 * 10**18 + 7)
     assert [each.totals.disputed_pico for each in found.lines] == [9 * 10**18 + 7]
