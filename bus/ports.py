@@ -5,7 +5,7 @@ lets whole systems of entities and workers run in one process under virtual time
 knows NATS.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime
@@ -122,6 +122,62 @@ class Journal(Protocol):
 
     async def purge(self, subject: str, *, below: int) -> None:
         """Remove the messages of a subject whose stream sequence is below ``below``."""
+        ...
+
+
+class Resting(NamedTuple):
+    """The state of an entity at rest, encoded. ``n`` counts the entries that led to it.
+
+    It is kept for ``ttl`` seconds, at least one; for ever where that is None.
+    """
+
+    tenant: str
+    key: str
+    n: int
+    data: bytes
+    ttl: int | None = None
+
+
+class StateWriter(Protocol):
+    """Writes the states of one shard, for as long as its owner is the newest."""
+
+    async def write(self, states: Sequence[Resting]) -> None:
+        """Store states in place of earlier ones: all of them, or none.
+
+        Raises:
+            FencedError: somebody owns the shard since; nothing was stored.
+            UnavailableError: the outcome is unknown. The write may still come to pass, after later
+                ones of this writer, until the shard is owned anew.
+        """
+        ...
+
+
+class States(Protocol):
+    """The states at rest of one entity type, of each entity the newest."""
+
+    async def own(self, shard: int, epoch: int) -> StateWriter:
+        """Show that the owner of this epoch owns a shard; nobody before it writes from now on.
+
+        Raises:
+            FencedError: the owner of a later epoch has come before.
+            UnavailableError: not known to be done.
+        """
+        ...
+
+    async def read(self, shard: int, tenant: str, key: str) -> Resting | None:
+        """Return the state of an entity by whoever decides on that; None if there is none.
+
+        Raises:
+            UnavailableError: no complete answer.
+        """
+        ...
+
+    def read_all(self, shard: int) -> AsyncIterator[Resting]:
+        """Yield all states of a shard, those that change meanwhile as they were or as they are.
+
+        Raises:
+            UnavailableError: no complete answer; begin again.
+        """
         ...
 
 
@@ -332,7 +388,7 @@ class WorkQueue(Protocol):
 class Bus:
     """All that a process needs of the bus, on NATS or in memory.
 
-    ``journal`` returns the journal of an entity type, ``records`` reads the stored records.
+    ``journal`` and ``states`` return those of an entity type, ``records`` reads the stored records.
     """
 
     transport: Transport
@@ -341,4 +397,5 @@ class Bus:
     blobs: Blobs
     clock: Clock
     journal: Callable[[str], Journal]
+    states: Callable[[str], States]
     records: Journal

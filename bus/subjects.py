@@ -107,6 +107,21 @@ def journal_filter(entity: str) -> str:
     return f"_cb.journal.{entity}.*"
 
 
+def state_subject(entity: str, shard: int, tenant: str, key: str) -> str:
+    """Where the state of an entity at rest is stored."""
+    return f"_cb.state.{entity}.{shard}.{tenant}.{key}"
+
+
+def states_filter(entity: str, shard: int) -> str:
+    """Return the filter that catches the states of a shard, but not their further pages."""
+    return f"_cb.state.{entity}.{shard}.*.*"
+
+
+def owner_subject(entity: str, shard: int) -> str:
+    """Where each new owner of a shard shows itself, to fence the states that others write."""
+    return f"_cb.owner.{entity}.{shard}"
+
+
 def work_subject(queue: str, tenant: str) -> str:
     """Where work items of a queue wait for one tenant."""
     return fill("_cb.work.{queue}.{tenant}", queue=queue, tenant=tenant)

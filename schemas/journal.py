@@ -30,10 +30,13 @@ class Mail(Internal):
 class Entry(Internal):
     """What one command did: its events and the reply kept for repeats of its id.
 
-    ``kind`` is the command's tag. ``base`` is the state the events start from, where it was not in
-    memory but restored from a record. ``blob`` names the stored entry where it is too large for the
-    journal. ``corrupt`` says why the entity takes no commands from here on, in the state of
-    ``base`` and ``events``; where it is empty, the entity takes commands again.
+    ``kind`` is the command's tag. ``base`` is the state the events start from, where they do not
+    follow on the entry before: at the beginning and end of a quarantine. ``blob`` names the stored
+    entry where it is too large for the journal. ``corrupt`` says why the entity takes no commands
+    from here on, in the state of ``base`` and ``events``; where it is empty, it takes them again.
+
+    ``n`` counts the entries of the entity, from 1. ``after`` is the number of the commit with the
+    entity's entry before, 0 for its first: by it a repeat or a gap shows.
     """
 
     tenant: str
@@ -46,6 +49,8 @@ class Entry(Internal):
     reply: msgspec.Raw = NOTHING
     blob: str | None = None
     corrupt: str | None = None
+    n: int = 0
+    after: int = 0
 
 
 class SkipCorrupt(Internal, tag="skip_corrupt"):
@@ -98,14 +103,39 @@ class StoredReply(Internal):
     reply: msgspec.Raw
 
 
+class Owner(Internal):
+    """Who owns a shard: the message whose sequence every write of a state at rest expects."""
+
+    epoch: int
+
+
+class AtRest(Internal):
+    """An entity that has left memory.
+
+    ``n`` and ``last`` are the number of its last entry, and of the commit with that; ``version`` is
+    that of the state.
+    """
+
+    version: int
+    n: int
+    last: int
+    state: msgspec.Raw
+    replies: dict[str, StoredReply] = {}
+
+
 class SlotImage(Internal):
-    """One entity as a snapshot stores it; ``corrupt`` says why it takes no commands, if it does."""
+    """One entity as a snapshot stores it; ``corrupt`` says why it takes no commands, if it does.
+
+    ``n`` and ``last`` are the number of its last entry, and of the commit with that.
+    """
 
     tenant: str
     key: str
     state: msgspec.Raw
     replies: dict[str, StoredReply] = {}
     corrupt: str = ""
+    n: int = 0
+    last: int = 0
 
 
 class Snapshot(Internal):

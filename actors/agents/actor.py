@@ -26,7 +26,6 @@ from actors.agents.core.outward import (
     record,
     record_subject,
     redispatch,
-    restore,
 )
 from actors.agents.core.prompt import assemble
 from bus.codec import decode, encode
@@ -59,7 +58,6 @@ from schemas.conversations import (
 from schemas.decision import Publish
 from schemas.events import AgentChangedEvent, ExecutionEndedEvent
 from schemas.executions import (
-    RECORD_SUBJECT,
     CancelExecution,
     ExecuteAgent,
     ExecutionHandle,
@@ -98,8 +96,6 @@ def execution_entity() -> Entity[Execution, ExecutionCommand, ExecutionEvent]:
         due=due,
         ended=has_ended,
         record=lambda state: Publish(subject=record_subject(state), body=record(state)),
-        record_subject=lambda tenant, key: fill(RECORD_SUBJECT, tenant=tenant, execution_id=key),
-        restore=lambda tenant, data: restore(tenant, decode(ExecutionRecord, data)),
         redispatch=redispatch,
         lost=lost,
         answered=answered,

@@ -11,6 +11,7 @@ from bus.jetstream.blobs import StreamBlobs
 from bus.jetstream.feed import JetStreamFeed
 from bus.jetstream.journal import JetStreamJournal
 from bus.jetstream.outbox import JetStreamOutbox
+from bus.jetstream.states import JetStreamStates
 from bus.jetstream.work_queue import JetStreamWorkQueue
 from bus.ports import Bus, Clock, Feed, Journal
 from bus.streams.api import JetStream
@@ -122,6 +123,7 @@ def _assembled(
         blobs=StreamBlobs(transport, jetstream),
         clock=clock,
         journal=journal,
+        states=lambda entity: JetStreamStates(transport, jetstream, entity),
         records=JetStreamJournal(transport, jetstream, RECORDS),
         nats=transport,
         public=public,

@@ -3,6 +3,7 @@
 from bus.connection import NatsTransport
 from bus.errors import UnavailableError
 from bus.jetstream.direct_get import read_page
+from bus.jetstream.journal import JetStreamJournal
 from bus.ports import FeedEnd, Filed
 from bus.streams.api import JetStream, JetStreamError
 from bus.streams.spec import journal_stream
@@ -17,6 +18,7 @@ class JetStreamFeed:
         self._jetstream = jetstream
         self._stream = journal_stream(entity)
         self._filter = journal_filter(entity)
+        self._leader = JetStreamJournal(transport, jetstream, self._stream)
 
     async def end(self) -> FeedEnd:
         """See ``Feed.end``."""
@@ -24,10 +26,13 @@ class JetStreamFeed:
             info = await self._jetstream.stream_info(self._stream)
         except JetStreamError as error:
             raise UnavailableError(self._filter, error.description) from None
-        state = info["state"]
-        if not state["messages"]:
+        # The stream holds states at rest as well, which are no part of the journal.
+        newest = await self._leader.last(self._filter)
+        if newest is None:
             return FeedEnd(0, 0, info["created"])
-        return FeedEnd(state["first_seq"], state["last_seq"], info["created"])
+        query = {"seq": 1, "next_by_subj": self._filter}
+        first = await self._leader.filed(self._filter, query)
+        return FeedEnd(first[0].sequence if first else 0, newest.sequence, info["created"])
 
     async def page(self, *, start: int) -> list[Filed]:
         """See ``Feed.page``."""

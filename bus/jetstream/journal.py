@@ -10,7 +10,7 @@ from bus.connection import NatsTransport
 from bus.errors import FencedError, UnavailableError
 from bus.jetstream.direct_get import read_page
 from bus.jetstream.publishing import store
-from bus.ports import Stored
+from bus.ports import Filed, Stored
 from bus.streams.api import (
     NO_MESSAGE,
     WRONG_LAST_SEQUENCE,
@@ -83,7 +83,12 @@ class JetStreamJournal:
             raise UnavailableError(subject, "was purged while it was read")
         return [following]
 
-    async def _from_leader(self, subject: str, query: dict[str, Any]) -> Stored | None:
+    async def filed(self, subject: str, query: dict[str, Any]) -> tuple[Filed, str] | None:
+        """Return the message that a query of JetStream's leads to, with its time, by the leader.
+
+        Raises:
+            UnavailableError: no answer.
+        """
         try:
             answer = await self._jetstream.call(f"STREAM.MSG.GET.{self._stream}", query)
         except JetStreamError as error:
@@ -92,4 +97,8 @@ class JetStreamJournal:
             raise UnavailableError(subject, error.description) from None
         message = answer["message"]
         data = b64decode(message.get("data", ""))
-        return Stored(message["seq"], data, message.get("time", ""))
+        return Filed(message["seq"], message["subject"], data), message.get("time", "")
+
+    async def _from_leader(self, subject: str, query: dict[str, Any]) -> Stored | None:
+        found = await self.filed(subject, query)
+        return Stored(found[0].sequence, found[0].data, found[1]) if found else None

@@ -14,6 +14,7 @@ from bus.memory.exchange import Exchange, Fate
 from bus.memory.feed import MemoryFeed
 from bus.memory.journal import MemoryJournal
 from bus.memory.outbox import MemoryOutbox
+from bus.memory.states import MemoryStates, MemoryStateStore
 from bus.memory.store import MemoryStore, moment
 from bus.memory.transport import MemoryTransport
 from bus.memory.work_queue import MemoryWorkQueue
@@ -54,10 +55,12 @@ class MemoryBus:
         clock: Clock = loop_clock,
         fate: Fate | None = None,
         store: MemoryStore | None = None,
+        states: MemoryStateStore | None = None,
     ) -> None:
         self.store = store or MemoryStore(stream_specs((), timing))
         self.exchange = Exchange(self.store, fate)
         self.blobs = MemoryBlobs()
+        self.states = states or MemoryStateStore()
         self.queue = MemoryWorkQueue(clock, timing)
         self.transport = MemoryTransport(self.exchange, "bus")
         self._connections = [self.transport]
@@ -78,6 +81,7 @@ class MemoryBus:
                 blobs=self.blobs,
                 clock=self._clock,
                 journal=self.journal,
+                states=lambda entity: MemoryStates(self.states, entity),
                 records=MemoryJournal(self.store, RECORDS),
             )
         finally:

@@ -47,6 +47,9 @@ class Checkpoint:
             self.commits[subject] += 1
 
     def behind(self, end: FeedEnd) -> int:
-        """Return how many commits are missing to the journal's end; more, where some are purged."""
+        """Return how many commits are missing to the journal's end.
+
+        It is more where some are purged, or where states at rest lie between them.
+        """
         reached = self.position if self.life == end.life else 0
         return max(end.sequence - max(reached, end.first - 1), 0)

@@ -12,11 +12,22 @@ from typing import Any
 
 import msgspec
 
-from bus.codec import encode
+from bus.codec import decode, encode
+from bus.errors import problem
+from bus.ports import Resting
 from bus.shard.entity import Entity
 from bus.shard.quarantine import SKIPPED, reason_of
 from schemas.decision import Ask, Effect, Publish, Work
-from schemas.journal import NOTHING, Commit, Entry, SlotImage, Snapshot, SnapshotRef, StoredReply
+from schemas.journal import (
+    NOTHING,
+    AtRest,
+    Commit,
+    Entry,
+    SlotImage,
+    Snapshot,
+    SnapshotRef,
+    StoredReply,
+)
 
 Address = tuple[str, str]
 """Tenant and key of an entity."""
@@ -35,8 +46,11 @@ class Slot:
     open: dict[str, Effect] = field(default_factory=dict[str, Effect])
     due: datetime | None = None
     """The moment for which a timer is set."""
-    base: bool = False
-    """The state came from a record, so the next entry must carry it."""
+    n: int = 0
+    """How many entries it has, the last of them in the commit numbered ``last``."""
+    last: int = 0
+    stored: int = 0
+    """How many of them its stored state at rest holds, as far as is known."""
 
 
 class Book:
@@ -80,12 +94,11 @@ class Book:
         if entry.reply is not NOTHING and entry.command and self.entity.keeps_replies:
             slot.replies[entry.command] = StoredReply(digest=entry.digest, reply=entry.reply)
 
-    def ended(self) -> Iterator[tuple[Address, Any]]:
-        """Yield the entities that have ended, with their states."""
-        for address, slot in self.slots.items():
-            is_sound = slot.state is not None and address not in self.corrupt
-            if is_sound and self.entity.ended(slot.state):
-                yield address, slot.state
+    def count(self, slot: Slot) -> tuple[int, int]:
+        """Count an entry of the commit to come; return its number, and the commit before it."""
+        after, slot.last = slot.last, self.n + 1
+        slot.n += 1
+        return slot.n, after
 
     def settle(self, address: Address) -> tuple[list[Effect], list[Effect]]:
         """Bring effects and timer of a changed entity up to date; return what opened and closed."""
@@ -101,21 +114,48 @@ class Book:
         slot.due = due
         return opened, closed
 
-    def adopt(self, address: Address, state: Any) -> None:
-        """Take in an entity that was restored from its record."""
-        self.slots[address] = Slot(state=state, base=True)
+    def is_idle(self, address: Address) -> bool:
+        """Say whether an entity may leave memory: it has ended, and waits for nothing."""
+        slot = self.slots[address]
+        is_sound = slot.state is not None and address not in self.corrupt
+        return is_sound and not slot.open and self.entity.ended(slot.state)
+
+    def at_rest(self, address: Address) -> Resting:
+        """Return the state of an entity as it is stored at rest."""
+        slot, (tenant, key) = self.slots[address], address
+        image = AtRest(
+            version=self.entity.version,
+            n=slot.n,
+            last=slot.last,
+            state=msgspec.Raw(encode(slot.state)),
+            replies=slot.replies,
+        )
+        retention = self.entity.retention_days
+        return Resting(tenant, key, slot.n, encode(image), round(retention * 86_400))
 
     def evict(self, address: Address) -> None:
-        """Forget an entity whose record is stored; never one in quarantine."""
+        """Forget an entity whose state is stored; never one in quarantine."""
         if address not in self.corrupt:
             self.slots.pop(address, None)
+
+    def wake(self, resting: Resting) -> None:
+        """Take in an entity that was at rest."""
+        address = (resting.tenant, resting.key)
+        slot = self.slots[address] = Slot(n=resting.n, stored=resting.n)
+        try:
+            image = decode(AtRest, resting.data)
+            slot.last, slot.replies = image.last, dict(image.replies)
+            self._load_state(address, image.state, image.version)
+        except Exception as error:  # noqa: BLE001  one entity must not cost all others
+            slot.state = None
+            self.condemn(address, reason_of(error))
 
     # Quarantine
 
     def condemn(self, address: Address, reason: str) -> None:
         """Put an entity into quarantine in the state it has; nothing of it is outstanding."""
         slot = self.slot(address)
-        slot.open, slot.due, slot.base = {}, None, False
+        slot.open, slot.due = {}, None
         if address not in self.corrupt:
             self.unmarked.add(address)
         self.corrupt[address] = reason
@@ -124,10 +164,7 @@ class Book:
         """End a quarantine and return the state that the entity goes on from, None if it is new."""
         del self.corrupt[address]
         self.unmarked.discard(address)
-        state = self.slots[address].state
-        if state is None:
-            del self.slots[address]
-        return state
+        return self.slots[address].state
 
     # Time
 
@@ -180,7 +217,7 @@ class Book:
             address = (entry.tenant, entry.key)
             before = self.slot(address).state
             try:
-                publications.extend(self._apply(address, entry, commit.version))
+                publications.extend(self._apply(address, entry, commit.version, commit.n))
             except Exception as error:  # noqa: BLE001  one entity must not cost all others
                 self.slot(address).state = before
                 self.condemn(address, reason_of(error))
@@ -189,15 +226,16 @@ class Book:
 
     def replay_entry(self, entry: Entry) -> list[Publish]:
         """Apply an entry of this version that is sound; return what it announced."""
-        return self._apply((entry.tenant, entry.key), entry, self.entity.version)
+        return self._apply((entry.tenant, entry.key), entry, self.entity.version, self.n + 1)
 
-    def _apply(self, address: Address, entry: Entry, version: int) -> list[Publish]:
+    def _apply(self, address: Address, entry: Entry, version: int, n: int) -> list[Publish]:
         slot, publications = self.slot(address), list[Publish]()
         if entry.corrupt is not None:
             self._replay_verdict(address, entry.corrupt)
             slot.state = None
-        elif address in self.corrupt:
+        elif address in self.corrupt or not is_next(slot, entry, n):
             return publications
+        slot.n, slot.last = entry.n, n
         if entry.base is not NOTHING:
             slot.state = self.entity.state(entry.base, version)
         for raw in entry.events:
@@ -205,8 +243,6 @@ class Book:
         self.remember(slot, entry)
         if slot.state is not None:
             self.settle(address)
-        elif entry.corrupt == SKIPPED:
-            del self.slots[address]
         return publications
 
     def _replay_event(self, address: Address, raw: msgspec.Raw) -> Iterable[Publish]:
@@ -231,7 +267,7 @@ class Book:
         self.snapshot = commit.snapshot
 
     def image(self) -> Snapshot:
-        """Return the book as a snapshot, without what its records tell as well."""
+        """Return the book as a snapshot, without what has left memory."""
         slots = [
             SlotImage(
                 tenant=tenant,
@@ -239,9 +275,10 @@ class Book:
                 state=msgspec.Raw(encode(slot.state)),
                 replies=dict(slot.replies),
                 corrupt=self.corrupt.get((tenant, key), ""),
+                n=slot.n,
+                last=slot.last,
             )
             for (tenant, key), slot in self.slots.items()
-            if not slot.base
         ]
         return Snapshot(
             entity=self.entity.name, version=self.entity.version, n=self.n, at=self.at, slots=slots
@@ -252,7 +289,7 @@ class Book:
         self.n, self.at = snapshot.n, snapshot.at
         for image in snapshot.slots:
             address = (image.tenant, image.key)
-            self.slots[address] = Slot(replies=dict(image.replies))
+            self.slots[address] = Slot(replies=dict(image.replies), n=image.n, last=image.last)
             if image.corrupt:
                 self.corrupt[address] = image.corrupt
             try:
@@ -265,3 +302,19 @@ class Book:
         if bytes(state) != _NO_STATE:
             self.slots[address].state = self.entity.state(state, version)
             self.settle(address)
+
+
+def is_next(slot: Slot, entry: Entry, n: int) -> bool:
+    """Say whether an entry of commit ``n`` follows on what a slot holds; not if it holds it.
+
+    A state at rest may hold entries that lie in the journal above a snapshot; these are repeats.
+
+    Raises:
+        ProblemError: ``corrupt``: entries are missing before it.
+    """
+    if n < slot.last or (n == slot.last and entry.n <= slot.n):
+        return False
+    if entry.base is NOTHING and (entry.n, entry.after) != (slot.n + 1, slot.last):
+        held = f"entry {slot.n} of commit {slot.last}"
+        raise problem("corrupt", f"entry {entry.n} after commit {entry.after} follows {held}")
+    return True

@@ -53,7 +53,6 @@ class Dispatcher:
         self._round = 0
         self._dispatched = self._settled
         self._marks: deque[tuple[int, int]] = deque()
-        self._removable: deque[tuple[int, Address, Any]] = deque()
 
     async def dispatch(self, n: int, outcome: Outcome) -> None:
         """Send what commit ``n`` leads to; work first, since it takes the longest."""
@@ -88,10 +87,6 @@ class Dispatcher:
         slots = self._book.slots
         self._note_unwritten(n, ((address, slots[address].state) for address in touched))
 
-    def forgettable(self, address: Address, state: Any) -> None:
-        """Note an entity that was restored from its record and may leave memory again."""
-        self._removable.append((0, address, state))
-
     def settled(self) -> int:
         """Return the last commit whose publications and records are all stored."""
         while self._marks and self._marks[0][1] <= self._outbox.safe:
@@ -107,7 +102,7 @@ class Dispatcher:
     # Records
 
     async def write_records(self) -> None:
-        """Write records, and let ended entities leave memory, until cancelled."""
+        """Write records until cancelled."""
         while True:
             await self._has_unwritten.wait(self._timing.housekeeping_seconds)
             await anyio.sleep(self._timing.record_delay_seconds)
@@ -117,7 +112,6 @@ class Dispatcher:
                 await self._fence.confirm(within=self._timing.record_delay_seconds)
                 await self._write(self._due())
                 self._has_unwritten.set()
-            self._evict()
 
     def _note_unwritten(self, n: int, states: Iterable[tuple[Address, Any]]) -> None:
         for address, state in states:
@@ -136,34 +130,22 @@ class Dispatcher:
             if since <= ripe or ended(state)
         ]
 
+    def _recorded(self, state: Any) -> Publish | None:
+        record = self._book.entity.record
+        return None if record is None else record(state)
+
     async def _write(self, due: Iterable[Address]) -> None:
         for address in due:
             unwritten = self._unwritten.pop(address, None)
             if unwritten is None:
                 continue
-            state = unwritten.state
             try:
-                record = self._book.entity.record(state)
+                record = self._recorded(unwritten.state)
             except Exception as error:  # noqa: BLE001  one record must not stop the shard
                 log.critical("shard.record_raised", key=address[1], error=type(error).__name__)
                 continue
-            await self.publish(record, still=self._fence.holds)
-            if self._book.entity.ended(state):
-                self._removable.append((self._outbox.posted, address, state))
+            if record is not None:
+                await self.publish(record, still=self._fence.holds)
         waiting = min((each.first for each in self._unwritten.values()), default=None)
         written = self._dispatched if waiting is None else waiting - 1
         self._marks.append((written, self._outbox.posted))
-
-    def _evict(self) -> None:
-        """Forget ended entities whose records are stored, the oldest first, above the limit.
-
-        One that still asks something stays: the answer will change it, and note it here again.
-        """
-        while self._removable and len(self._book.slots) > self._timing.entities_in_memory:
-            mark, address, written = self._removable[0]
-            if mark > self._outbox.safe:
-                return
-            self._removable.popleft()
-            slot = self._book.slots.get(address)
-            if slot is not None and slot.state is written and not slot.open:
-                self._book.evict(address)

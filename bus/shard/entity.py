@@ -31,8 +31,8 @@ class Entity(Generic[S, C, E]):
 
     ``decide`` answers a command, ``evolve`` applies an event, ``effects`` lists what is
     outstanding in a state, ``announce`` the publications of an event, ``due`` the moment at which
-    ``tick`` is to be decided, ``ended`` whether the entity may leave memory, ``record`` its stored
-    record, ``restore`` the state from such a record (None where it is not of an ended entity),
+    ``tick`` is to be decided, ``ended`` whether it is over, so that its state at rest is kept for
+    ``retention_days`` only, ``record`` what is stored of it for users (None for nothing),
     ``redispatch`` the command that begins anew work that the bus has lost, ``lost`` the one for
     work whose worker has gone, which spends an attempt, ``answered`` the command that tells what
     another entity has answered to an ask: an encoded answer or ``Problem``. ``observe`` is told of
@@ -64,11 +64,10 @@ class Entity(Generic[S, C, E]):
     announce: Callable[[S | None, E, S], Iterable[Publish]]
     due: Callable[[S], datetime | None]
     ended: Callable[[S], bool]
-    record: Callable[[S], Publish]
-    record_subject: Callable[[str, str], str]
-    restore: Callable[[str, bytes], S | None]
     redispatch: Callable[[Work], C]
     tick: C
+    record: Callable[[S], Publish] | None = None
+    retention_days: float = 90
     lost: Callable[[Work], C] | None = None
     answered: Callable[[Ask, bytes], C] = asks_nobody
     failing: Callable[[S, Problem, datetime], Sequence[E]] = lambda _state, _problem, _now: ()

@@ -13,7 +13,7 @@ from anyio.abc import TaskGroup
 from bus.codec import encode
 from bus.config import Timing
 from bus.errors import UnavailableError
-from bus.ports import Bus, Stored
+from bus.ports import Bus
 from bus.shard.asks import NO_WAYS, Asker, Ways
 from bus.shard.assignments import Assignments
 from bus.shard.book import Address, Book
@@ -24,6 +24,7 @@ from bus.shard.fence import Fence
 from bus.shard.inbox import Inbox
 from bus.shard.open_work import OpenWorkKeeper
 from bus.shard.recovery import Recovered, take_over
+from bus.shard.rest import Rest
 from bus.shard.snapshots import Snapshots
 from bus.shard.turn import Letter, Outcome, quarantine, take_turn
 from bus.shard.workforce import Workforce
@@ -73,6 +74,7 @@ class ShardOwner:
         self._subject = journal_subject(entity.name, shard)
         self._name = f"{entity.name}.{shard}"
         self._journal = bus.journal(entity.name)
+        self._states = bus.states(entity.name)
         self._inbox = Inbox(bus.transport)
         self._snapshots = Snapshots(
             self._subject, self._journal, bus.blobs, timing, purges=not entity.keeps_journal
@@ -96,6 +98,7 @@ class ShardOwner:
             self._process,
             journal=self._journal,
             blobs=self._bus.blobs,
+            states=self._states,
         )
         taken = time.perf_counter() - began
         metrics.RECOVERY_SECONDS.at(self._entity.name).observe(taken)
@@ -142,6 +145,7 @@ class ShardOwner:
         async with anyio.create_task_group() as tasks:
             self._assignments = assignments = self._assigning(book, tasks)
             self._dispatcher = sends = Dispatcher(book, self._fence, assignments, bus, self._timing)
+            self._rest = self._resting(recovered)
             keeper = self._keeping(recovered, assignments)
             self._asker = asks = Asker(
                 book, self._fence, self._inbox, self._ways, self._timing, tasks
@@ -150,9 +154,7 @@ class ShardOwner:
             forget = bus.transport.on_reconnect(keeper.bus_came_back)
             try:
                 tasks.start_soon(sends.write_records)
-                for address, state in book.ended():
-                    if address not in recovered.touched:
-                        sends.forgettable(address, state)
+                tasks.start_soon(self._rest.run)
                 await sends.repeat(book.n, recovered.publications, recovered.touched)
                 await self._quarantine()
                 tasks.start_soon(keeper.run)
@@ -169,6 +171,10 @@ class ShardOwner:
         book, assigned, timing = recovered.book, recovered.assigned, self._timing
         workforce, name, bus = self._workforce, self._name, self._bus
         return OpenWorkKeeper(book, assigned, assignments, workforce, name, bus, timing)
+
+    def _resting(self, recovered: Recovered) -> Rest:
+        book, settled = recovered.book, self._dispatcher.settled
+        return Rest(book, self._states, recovered.writer, self._shard, settled, self._timing)
 
     def _assigning(self, book: Book, tasks: TaskGroup) -> Assignments:
         fence, inbox, workforce = self._fence, self._inbox, self._workforce
@@ -195,7 +201,9 @@ class ShardOwner:
         letters = await self._that_fit(letters)
         letters.extend(self._ticks(now))
         if letters:
-            await self._restore(letters)
+            await self._rest.wake(
+                {(mail.tenant, mail.key) for mail, _ in letters if not mail.fresh}
+            )
             began = time.perf_counter()
             await self._store(take_turn(self.book, letters, now), now)
             await self._quarantine()
@@ -210,6 +218,7 @@ class ShardOwner:
     async def _store(self, outcome: Outcome, now: datetime) -> None:
         if outcome.entries:
             await self._append(outcome.entries, now, self._assignments.choose(outcome.opened))
+            self._rest.touched(self.book.n, ((each.tenant, each.key) for each in outcome.entries))
         else:
             await self._fence.confirm()
         await self._dispatcher.dispatch(self.book.n, outcome)
@@ -257,7 +266,13 @@ class ShardOwner:
             return entry
         blob = await self._bus.blobs.put(encode(entry))
         return Entry(
-            tenant=entry.tenant, key=entry.key, command=entry.command, kind=entry.kind, blob=blob
+            tenant=entry.tenant,
+            key=entry.key,
+            command=entry.command,
+            kind=entry.kind,
+            blob=blob,
+            n=entry.n,
+            after=entry.after,
         )
 
     async def _that_fit(self, letters: list[Letter]) -> list[Letter]:
@@ -291,36 +306,6 @@ class ShardOwner:
     def _tick(self, address: Address) -> Mail:
         body = msgspec.Raw(encode(self._entity.tick))
         return Mail(id="", tenant=address[0], key=address[1], body=body)
-
-    async def _restore(self, letters: Sequence[Letter]) -> None:
-        """Bring back from their records the entities that have left memory.
-
-        Others may leave while we look, so this goes on until all are there; from then to the turn
-        nothing is awaited.
-        """
-        addresses = {(mail.tenant, mail.key) for mail, _ in letters if not mail.fresh}
-        found: dict[Address, Any] = {}
-        slots = self.book.slots
-        # Asked of each address: the difference of a set and a dict's keys goes through all keys.
-        while missing := [each for each in addresses if each not in slots and each not in found]:
-            async with anyio.create_task_group() as tasks:
-                for address in missing:
-                    tasks.start_soon(self._look_up, address, found)
-        for address, state in found.items():
-            if state is not None and address not in slots:
-                self.book.adopt(address, state)
-                self._dispatcher.forgettable(address, state)
-
-    async def _look_up(self, address: Address, found: dict[Address, Any]) -> None:
-        stored = await self._record(self._entity.record_subject(*address))
-        found[address] = self._entity.restore(address[0], stored.data) if stored else None
-
-    async def _record(self, subject: str) -> Stored | None:
-        while True:
-            try:
-                return await self._bus.records.last(subject)
-            except UnavailableError:
-                await anyio.sleep(self._timing.work_resend_seconds)
 
     async def _lay_aside(self, mail: Mail, reason: str, now: datetime) -> None:
         metrics.DEAD_LETTERS.at("command").inc()

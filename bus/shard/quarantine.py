@@ -46,19 +46,35 @@ def refusal(reason: str) -> Problem:
 
 
 def mark(
-    entity: Entity[Any, Any, Any], address: Address, state: Any, reason: str, now: datetime
+    entity: Entity[Any, Any, Any],
+    address: Address,
+    state: Any,
+    reason: str,
+    now: datetime,
+    place: tuple[int, int],
 ) -> Entry:
-    """Return the entry that puts an entity into quarantine, and ends it if it can be ended."""
+    """Return the entry that puts an entity into quarantine, and ends it if it can be ended.
+
+    ``place`` is its number among the entity's entries, and the commit of the one before.
+    """
     tenant, key = address
     base = _encoded(state)
     ending: Sequence[Any] = () if state is None else entity.failing(state, refusal(reason), now)
     events = [msgspec.Raw(encode(event)) for event in ending]
     return Entry(
-        tenant=tenant, key=key, command="", kind="corrupt", base=base, events=events, corrupt=reason
+        tenant=tenant,
+        key=key,
+        command="",
+        kind="corrupt",
+        base=base,
+        events=events,
+        corrupt=reason,
+        n=place[0],
+        after=place[1],
     )
 
 
-def skip_entry(mail: Mail, state: Any) -> Entry:
+def skip_entry(mail: Mail, state: Any, place: tuple[int, int]) -> Entry:
     """Return the entry that ends a quarantine: the entity goes on from ``state``."""
     return Entry(
         tenant=mail.tenant,
@@ -67,6 +83,8 @@ def skip_entry(mail: Mail, state: Any) -> Entry:
         kind="skip_corrupt",
         base=_encoded(state),
         corrupt=SKIPPED,
+        n=place[0],
+        after=place[1],
     )
 
 

@@ -1,8 +1,8 @@
 """Taking a shard over: first shut the previous owner out, then rebuild the book."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import msgspec
 import structlog
@@ -15,7 +15,7 @@ from bus.errors import (
     StateVersionError,
     UnavailableError,
 )
-from bus.ports import Blobs, Journal, Stored
+from bus.ports import Blobs, Journal, States, StateWriter, Stored
 from bus.shard.append import append
 from bus.shard.book import Address, Book
 from bus.shard.entity import Entity
@@ -37,12 +37,13 @@ class Recovered:
     stored. ``publications`` may be lost, as may the records of the entities at ``touched``.
     ``assigned`` is what the commits say of open items of work: the one worker to which each may
     have been offered, or none, and the life of the queue at that time. ``unreadable`` counts the
-    commits of which nothing can be read.
+    commits of which nothing can be read. ``writer`` writes the states of what leaves memory.
     """
 
-    def __init__(self, book: Book, sequence: int) -> None:
+    def __init__(self, book: Book, sequence: int, writer: StateWriter) -> None:
         self.book = book
         self.sequence = sequence
+        self.writer = writer
         self.claim = Stored(sequence, b"")
         self.publications: list[Publish] = []
         self.touched: dict[Address, None] = {}
@@ -78,11 +79,12 @@ async def take_over(
     *,
     journal: Journal,
     blobs: Blobs,
+    states: States,
 ) -> Recovered:
     """Become the owner of a shard and return its state.
 
     Raises:
-        FencedError: another process took it over in the same moment.
+        FencedError: another process took it over in the same moment, or after.
         CorruptJournalError: the journal has a gap.
         UnavailableError: the journal cannot be read to its end at present.
         StateVersionError: a newer version of the entity has written it; it stays as it is.
@@ -93,9 +95,15 @@ async def take_over(
         raise StateVersionError(subject, last.version, entity.version)
     claim = _owner_commit(last, entity.version, process)
     sequence = await append(journal, subject, claim, newest.sequence if newest else 0)
-    recovered = Recovered(Book(entity), sequence)
-    await _rebuild(recovered, subject, claim, journal, blobs)
+    # Before anything is read: from here on no state of a former owner's replaces what is read.
+    writer = await states.own(_shard(subject), claim.epoch)
+    recovered = Recovered(Book(entity), sequence, writer)
+    await _rebuild(recovered, subject, claim, journal, _Stores(blobs, states))
     return recovered
+
+
+def _shard(subject: str) -> int:
+    return int(subject.rpartition(".")[2])
 
 
 async def _last_commit(journal: Journal, subject: str, newest: Stored) -> Commit | None:
@@ -134,11 +142,18 @@ def _owner_commit(last: Commit | None, version: int, process: str) -> Commit:
     )
 
 
+class _Stores(NamedTuple):
+    """What is read beside the journal."""
+
+    blobs: Blobs
+    states: States
+
+
 async def _rebuild(
-    recovered: Recovered, subject: str, claim: Commit, journal: Journal, blobs: Blobs
+    recovered: Recovered, subject: str, claim: Commit, journal: Journal, stores: _Stores
 ) -> None:
     book = recovered.book
-    start = await _load_snapshot(book, subject, claim, blobs)
+    start = await _load_snapshot(book, subject, claim, stores.blobs)
     skipped = 0
     async for stored in journal.read(subject, start=start):
         if stored.sequence > recovered.sequence:
@@ -158,7 +173,7 @@ async def _rebuild(
         if commit.n > book.n + 1 + skipped:
             raise CorruptJournalError(subject, _gap(book, commit, claim))
         recovered.unreadable, skipped = recovered.unreadable + commit.n - book.n - 1, 0
-        await _replay(recovered, subject, found, claim, blobs)
+        await _replay(recovered, subject, found, claim, stores)
     recovered.forget_closed()
     if book.n != claim.n:
         # Our claim is stored, so a server answered that has not learned of it: it was cut off.
@@ -166,10 +181,11 @@ async def _rebuild(
 
 
 async def _replay(
-    recovered: Recovered, subject: str, found: Salvaged, claim: Commit, blobs: Blobs
+    recovered: Recovered, subject: str, found: Salvaged, claim: Commit, stores: _Stores
 ) -> None:
     book, commit = recovered.book, cast("Commit", found.commit)
-    entries, lost = await all_fetched(commit, blobs)
+    entries, lost = await all_fetched(commit, stores.blobs)
+    await _wake(book, _shard(subject), entries, stores.states)
     # First: what follows on damage within the commit is not applied either.
     _condemn_all(book, {**found.damaged, **lost})
     publications = book.replay(commit, entries)
@@ -177,13 +193,25 @@ async def _replay(
         log.critical("shard.entries_unreadable", subject=subject, commit=commit.n)
     recovered.note_assigned(commit)
     if commit.n > claim.settled:
-        name, shard, at = book.entity.name, int(subject.rpartition(".")[2]), commit.at
+        name, shard, at = book.entity.name, _shard(subject), commit.at
         letters = [
             dead_letter(name, shard, (entry.tenant, entry.key), entry.corrupt, at)
             for entry in entries
             if entry.corrupt
         ]
         recovered.note(entries, [*publications, *letters])
+
+
+async def _wake(book: Book, shard: int, entries: Sequence[Entry], states: States) -> None:
+    """Bring back what was at rest when the snapshot was taken, and was changed since."""
+    asleep = {
+        (entry.tenant, entry.key)
+        for entry in entries
+        if entry.n > 1 and (entry.tenant, entry.key) not in book.slots
+    }
+    for address in sorted(asleep):
+        if (resting := await states.read(shard, *address)) is not None:
+            book.wake(resting)
 
 
 def _condemn_all(book: Book, damaged: Mapping[Address, str]) -> None:

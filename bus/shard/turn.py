@@ -9,7 +9,7 @@ import msgspec
 
 from bus.codec import encode
 from bus.errors import ProblemError
-from bus.shard.book import Address, Book, Slot
+from bus.shard.book import Address, Book
 from bus.shard.entity import Entity
 from bus.shard.quarantine import (
     dead_letter,
@@ -101,11 +101,13 @@ def _marked(
     book: Book, address: Address, reason: str, now: datetime
 ) -> tuple[Entry, list[Publish]]:
     """Return the mark of an entity, applied; without its state where that cannot be kept."""
+    slot = book.slots[address]
+    place = slot.n + 1, slot.last
     try:
-        entry = mark(book.entity, address, book.slots[address].state, reason, now)
+        entry = mark(book.entity, address, slot.state, reason, now, place)
         return entry, book.replay_entry(entry)
     except Exception:  # noqa: BLE001  whatever a core raises must not stop its shard
-        entry = mark(book.entity, address, None, reason, now)
+        entry = mark(book.entity, address, None, reason, now, place)
         return entry, book.replay_entry(entry)
 
 
@@ -145,7 +147,7 @@ def _answer_corrupt(book: Book, mail: Mail, outcome: Outcome) -> bytes:
     if not wants_skip(mail.body):
         return encode(refusal(book.corrupt[address]))
     state = book.absolve(address)
-    outcome.entries.append(skip_entry(mail, state))
+    outcome.entries.append(skip_entry(mail, state, book.count(book.slots[address])))
     if state is not None:
         outcome.touched[address] = None
     return encode(skipped(state))
@@ -169,9 +171,10 @@ def _reject(book: Book, mail: Mail, command: Any, error: Exception, outcome: Out
     outcome.crashed.append((mail, reason))
     problem = Problem(code="internal", message=f"the command could not be decided: {reason}")
     reply = encode(problem)
-    entry = _entry(mail, command, reply=msgspec.Raw(reply))
+    slot = book.slot((mail.tenant, mail.key))
+    entry = _entry(mail, command, book.count(slot), reply=msgspec.Raw(reply))
     outcome.entries.append(entry)
-    book.remember(book.slot((mail.tenant, mail.key)), entry)
+    book.remember(slot, entry)
     return reply
 
 
@@ -180,7 +183,8 @@ def _commit(book: Book, mail: Mail, command: Any, decided: _Decided, outcome: Ou
     is_kept = bool(mail.id) and book.entity.keeps_replies
     stored = msgspec.Raw(reply) if reply is not None and is_kept else NOTHING
     slot = book.slot((mail.tenant, mail.key))
-    entry = _entry(mail, command, base=_base(slot), events=decided.events, reply=stored)
+    place = book.count(slot)
+    entry = _entry(mail, command, place, events=decided.events, reply=stored)
     slot.state = decided.state
     book.remember(slot, entry)
     outcome.publications.extend(decided.publications)
@@ -188,18 +192,11 @@ def _commit(book: Book, mail: Mail, command: Any, decided: _Decided, outcome: Ou
     outcome.touched[mail.tenant, mail.key] = None
 
 
-def _base(slot: Slot) -> msgspec.Raw:
-    if not slot.base:
-        return NOTHING
-    slot.base = False
-    return msgspec.Raw(encode(slot.state))
-
-
 def _entry(
     mail: Mail,
     command: Any,
+    place: tuple[int, int],
     *,
-    base: msgspec.Raw = NOTHING,
     events: list[msgspec.Raw] | None = None,
     reply: msgspec.Raw = NOTHING,
 ) -> Entry:
@@ -209,9 +206,10 @@ def _entry(
         command=mail.id,
         kind=command.__struct_config__.tag or "",
         digest=mail.digest,
-        base=base,
         events=events or [],
         reply=reply,
+        n=place[0],
+        after=place[1],
     )
 
 

@@ -52,6 +52,8 @@ class StreamSpec:
     quick, and no receipt; a cluster has no such mode. ``refuse_when_full`` keeps what is stored
     instead of what arrives. ``consumed`` removes what was acknowledged. ``dated`` is for a stream
     whose sequences stand in names that outlive it: another of its name goes on with higher ones.
+    ``states`` lets a message replace the one before it, expire by itself, and be stored together
+    with others or not at all.
     """
 
     name: str
@@ -67,6 +69,7 @@ class StreamSpec:
     max_consumers: int = -1
     key_value: bool = False
     dated: bool = False
+    states: bool = False
 
     def settings(self, durability: Durability) -> dict[str, Any]:
         """Return the configuration as JetStream's API spells it; durations are nanoseconds."""
@@ -88,6 +91,8 @@ class StreamSpec:
             settings["persist_mode"] = "async"
         if self.key_value:
             settings |= {"allow_rollup_hdrs": True, "deny_delete": True}
+        if self.states:
+            settings |= {"allow_rollup_hdrs": True, "allow_atomic": True, "allow_msg_ttl": True}
         return settings
 
     def captures(self, subject: str) -> bool:
@@ -105,12 +110,17 @@ def journal_stream(entity: str) -> str:
 
 
 def journal_spec(entity: str, timing: Timing) -> StreamSpec:
-    """Return the journal of an entity type. It has no age: owners purge below their snapshots."""
+    """Return the journal of an entity type. It has no age: owners purge below their snapshots.
+
+    The states at rest lie in the same stream, because only there can the log itself refuse those of
+    a former owner. A purge names the subject of a shard's commits, and leaves the states alone.
+    """
     return StreamSpec(
         name=journal_stream(entity),
-        subjects=(journal_filter(entity),),
+        subjects=(journal_filter(entity), f"_cb.state.{entity}.>", f"_cb.owner.{entity}.*"),
         max_bytes=timing.journal_max_bytes,
         refuse_when_full=True,
+        states=True,
     )
 
 

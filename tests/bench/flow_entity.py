@@ -6,7 +6,6 @@ from typing import ClassVar
 
 import msgspec
 
-from bus.codec import decode
 from bus.shard import Entity
 from bus.subjects import fill
 from schemas.base import Internal, Message, Request
@@ -211,12 +210,6 @@ def record_subject(tenant: str, key: str) -> str:
     return fill(RECORD_SUBJECT, tenant=tenant, flow_id=key)
 
 
-def restore(_: str, data: bytes) -> Flow | None:
-    """Return the state of an ended flow."""
-    state = decode(Flow, data)
-    return state if state.ended else None
-
-
 def entity() -> Entity[Flow, Command, Event]:
     """Return the flow as the shard run time sees it."""
     return Entity(
@@ -232,8 +225,6 @@ def entity() -> Entity[Flow, Command, Event]:
         due=lambda _: None,
         ended=lambda state: state.ended,
         record=record,
-        record_subject=record_subject,
-        restore=restore,
         redispatch=lambda work: Again(step=work.item.step, attempt=work.item.attempt),
         lost=lambda work: Claim(step=work.item.step, attempt=work.item.attempt, lost=True),
         tick=Again(),

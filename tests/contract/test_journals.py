@@ -41,6 +41,7 @@ async def recovered(bus: MemoryProcess, path: Path) -> Book:
         "test",
         journal=bus.journal(entity.name),
         blobs=bus.blobs,
+        states=bus.states(entity.name),
     )
     return taken.book
 

@@ -412,8 +412,6 @@ def account_entity() -> Entity[Account, AccountCommand, AccountEvent]:
         due=_due_at,
         ended=lambda _: False,
         record=lambda state: Publish(subject=_record_subject(state.tenant, state.key), body=state),
-        record_subject=_record_subject,
-        restore=lambda _tenant, _data: None,
         redispatch=lambda work: Again(transfer=work.item.transfer, attempt=work.item.attempt),
         lost=lambda work: Claim(transfer=work.item.transfer, attempt=work.item.attempt, lost=True),
         answered=_tell,

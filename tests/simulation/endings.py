@@ -1,12 +1,13 @@
 """What must hold at the end of a history, when all trouble is over and nothing is left to do."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from actors.pricing.core.ledger import Ledger
 from bus.codec import encode
 from bus.memory import MemoryStore
-from bus.shard.book import Address, Book
+from bus.ports import Resting
+from bus.shard.book import Book
 from bus.streams.spec import CONVERSATIONS, EVENTS, LIVE, RECORDS
 from schemas.executions import ENDED
 from schemas.lifecycle import (
@@ -113,36 +114,29 @@ def faults_of_money(judge: Judge) -> Iterator[str]:
             yield f"account {key} has {state.balance}, not {due.get(key, 0)}"
 
 
-def faults_of_book(shard: ShardModel, book: Book, *, forgets: bool) -> Iterator[str]:
-    """Yield how a book differs from what the whole journal says."""
+def faults_of_book(shard: ShardModel, book: Book, rested: Iterable[Resting]) -> Iterator[str]:
+    """Yield how a book, and what is at rest beside it, differs from what the journal says."""
+    asleep = Book(shard.entity)
+    for resting in rested:
+        asleep.wake(resting)
     if (book.n, book.epoch, book.at) != (shard.n, shard.epoch, shard.at):
         yield f"the book is at {book.n} of epoch {book.epoch}, not {shard.n} of {shard.epoch}"
     for address, state in shard.states.items():
-        slot = book.slots.get(address)
+        slot = book.slots.get(address) or asleep.slots.get(address)
         if slot is None:
-            if not (forgets and shard.entity.ended(state)):
-                yield f"{address} is not in the book"
-        elif encode(slot.state) not in (
-            encode(state),
-            _restored(shard, address) if slot.base else b"",
-        ):
+            yield f"{address} is neither in the book nor at rest"
+        elif encode(slot.state) != encode(state):
             yield f"{address} is {encode(slot.state)!r}, not {encode(state)!r}"
         elif set(slot.open) != {work.id for work in shard.entity.effects(state)}:
             yield f"open work of {address}: {sorted(slot.open)}"
         elif slot.due != shard.entity.due(state):
             yield f"the timer of {address} is set for {slot.due}"
     for (address, command), reply in shard.replies.items():
-        slot = book.slots.get(address)
-        if slot is not None and not (forgets and shard.entity.ended(slot.state)):
+        slot = book.slots.get(address) or asleep.slots.get(address)
+        if slot is not None:
             kept = slot.replies.get(command)
             if kept is None or bytes(kept.reply) != reply:
                 yield f"the reply to {command} of {address} is {kept}"
-
-
-def _restored(shard: ShardModel, address: Address) -> bytes:
-    """Return the state that an entity's record leads to."""
-    record = encode(shard.entity.record(shard.states[address]).body)
-    return encode(shard.entity.restore(address[0], record))
 
 
 def faults_of_streams(judge: Judge, store: MemoryStore) -> Iterator[str]:
@@ -156,8 +150,10 @@ def faults_of_streams(judge: Judge, store: MemoryStore) -> Iterator[str]:
         if (subject, data) not in stored:
             yield f"never published: {subject} {data.decode()}"
     for shard in judge.shards.values():
+        if (recorded := shard.entity.record) is None:
+            continue
         for state in shard.states.values():
-            record = shard.entity.record(state)
+            record = recorded(state)
             found = store.last(RECORDS, record.subject)
             if found is None or found.data != encode(record.body):
                 yield f"the record is out of date: {record.subject}"

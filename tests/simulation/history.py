@@ -13,7 +13,7 @@ import structlog
 
 from actors.agents.actor import execution_entity
 from bus.errors import CallboardError, FencedError
-from bus.ports import Bus
+from bus.ports import Bus, Resting
 from bus.shard.recovery import Recovered, take_over
 from tests.simulation import ledger, lending, spending
 from tests.simulation.account import ENTITY, account_entity
@@ -134,7 +134,7 @@ def _live_faults(world: World) -> Iterator[str]:
         if owner is None:
             yield f"nobody owns {subject}"
             continue
-        for fault in faults_of_book(shard, owner.book, forgets=world.forgets):
+        for fault in faults_of_book(shard, owner.book, _rested(world, subject)):
             yield f"memory of {subject}: {fault}"
         check = CHECKS[shard.entity.name]
         for (_, key), history in shard.histories.items():
@@ -155,9 +155,14 @@ async def _recovery_faults(world: World) -> list[str]:
         except CallboardError as error:
             faults.append(f"{subject} cannot be recovered: {error}")
             continue
-        found = faults_of_book(shard, recovered.book, forgets=world.forgets)
+        found = faults_of_book(shard, recovered.book, _rested(world, subject))
         faults.extend(f"recovery of {subject}: {fault}" for fault in found)
     return faults
+
+
+def _rested(world: World, subject: str) -> list[Resting]:
+    _, _, entity, shard = subject.split(".")
+    return world.bus.states.read_all((entity, int(shard)))
 
 
 async def _taken_over(entity: AnyEntity, subject: str, bus: Bus) -> Recovered:
@@ -170,6 +175,7 @@ async def _taken_over(entity: AnyEntity, subject: str, bus: Bus) -> Recovered:
                 "checker",
                 journal=bus.journal(entity.name),
                 blobs=bus.blobs,
+                states=bus.states(entity.name),
             )
 
 

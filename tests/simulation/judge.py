@@ -5,7 +5,7 @@ again from the states that the journal leads to, so that an entry that does not 
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
 from math import inf
@@ -16,14 +16,16 @@ import msgspec
 
 from bus.codec import decode, encode
 from bus.memory import MemoryStore
+from bus.memory.states import MemoryStateStore
+from bus.ports import Resting
 from bus.rpc import command
 from bus.shard import Entity
 from bus.shard.book import START, Address
 from bus.streams.spec import StreamSpec
-from bus.subjects import matches
+from bus.subjects import journal_subject, matches
 from schemas.decision import Ask, Decision, Work
 from schemas.fleet import Offer
-from schemas.journal import NOTHING, Commit, Entry, Mail
+from schemas.journal import NOTHING, AtRest, Commit, Entry, Mail
 from schemas.ledger import Charged, Reserved, Voided
 from tests.simulation.site import Site
 
@@ -58,6 +60,16 @@ class ShardModel:
         self.states: dict[Address, Any] = {}
         self.histories: dict[Address, list[Any]] = defaultdict(list)
         self.replies: dict[tuple[Address, str], bytes] = {}
+        self.places: dict[Address, tuple[int, int]] = defaultdict(lambda: (0, 0))
+        self.past: dict[tuple[Address, int], tuple[int, bytes]] = {}
+        self.rested: dict[Address, int] = defaultdict(int)
+
+    def count(self, address: Address, entry: Entry) -> None:
+        """Take in the order of an entity's entries: none is missing, each names the one before."""
+        n, last = self.places[address]
+        if (entry.n, entry.after) != (n + 1, last):
+            raise BrokenError(f"entry {entry.n} after {entry.after} follows entry {n} of {last}")
+        self.places[address] = (entry.n, self.n)
 
     def follow(self, commit: Commit) -> None:
         """Take in the order of commits: no gap, one owner an epoch, no way back in time."""
@@ -74,11 +86,9 @@ class ShardModel:
 
 
 class Judge:
-    """Sees everything that is stored, sent and answered. ``forgets`` says that entities do."""
+    """Sees everything that is stored, sent and answered."""
 
-    def __init__(
-        self, entities: Iterable[AnyEntity], blobs: dict[str, bytes], *, forgets: bool
-    ) -> None:
+    def __init__(self, entities: Iterable[AnyEntity], blobs: dict[str, bytes]) -> None:
         self.shards: dict[str, ShardModel] = {}
         self.mails: dict[tuple[Address, str], list[msgspec.Raw]] = defaultdict(list)
         self.announced: set[tuple[str, bytes]] = set()
@@ -94,7 +104,6 @@ class Judge:
         self.entities = [self._overheard(entity) for entity in entities]
         self._entities = {entity.name: entity for entity in self.entities}
         self._blobs = blobs
-        self._forgets = forgets
 
     def _overheard(self, entity: AnyEntity) -> AnyEntity:
         """Return an entity whose answers are noted, if nothing else keeps them."""
@@ -163,7 +172,7 @@ class Judge:
         if stored is None:
             if _claims_a_commit(reply) and not (shard and address in shard.states):
                 self._break(f"answered before its commit: {mail.id} of {mail.key}: {reply!r}")
-        elif shard and reply != stored and not self._may_forget(shard, address):
+        elif reply != stored:
             self._break(f"another answer to {mail.id} of {mail.key}: {reply!r}, not {stored!r}")
 
     # Following the journal
@@ -177,6 +186,7 @@ class Judge:
 
     def _enter(self, shard: ShardModel, entry: Entry) -> None:
         address = (entry.tenant, entry.key)
+        shard.count(address, entry)
         state = self._base(shard, address, entry)
         if not any(self._agrees(shard, state, entry, body) for body in self._bodies(shard, entry)):
             raise BrokenError(f"no command leads to {entry.command!r}: {encode(entry).decode()}")
@@ -194,15 +204,17 @@ class Judge:
 
     def _note(self, shard: ShardModel, address: Address, state: Any, entry: Entry) -> None:
         is_known = (address, entry.command) in shard.replies
-        if entry.command and is_known and not self._may_forget(shard, address):
+        if entry.command and is_known:
             raise BrokenError(f"{entry.command} of {entry.key} was decided twice")
         if entry.reply is not NOTHING and entry.command:
             shard.replies[address, entry.command] = bytes(entry.reply)
+        shard.past[address, entry.n] = (shard.n, encode(state))
         if state is None:
             return
         shard.states[address] = state
-        record = shard.entity.record(state)
-        self.records.add((record.subject, encode(record.body)))
+        if shard.entity.record is not None:
+            record = shard.entity.record(state)
+            self.records.add((record.subject, encode(record.body)))
         for effect in shard.entity.effects(state):
             if isinstance(effect, Work):
                 self.opened.add(effect.id)
@@ -221,17 +233,13 @@ class Judge:
             raise BrokenError(f"{item} is taken from {site.name}, which has it: {reason}")
 
     def _base(self, shard: ShardModel, address: Address, entry: Entry) -> Any:
-        """Return the state that an entry starts from: the journal's, or the record's of it."""
+        """Return the state that an entry starts from."""
         state = shard.states.get(address)
-        if entry.base is NOTHING:
-            if state is None and entry.events and shard.histories.get(address):
-                raise BrokenError(f"{entry.key} begins twice")
-            return shard.entity.initial(*address) if state is None else state
-        record = encode(shard.entity.record(state).body)
-        restored = shard.entity.restore(address[0], record)
-        if restored is None or encode(restored) != bytes(entry.base):
-            raise BrokenError(f"{entry.key} was restored as what it was not: {entry.base!r}")
-        return restored
+        if entry.base is not NOTHING:
+            raise BrokenError(f"{entry.key} goes on from a state that nothing leads to")
+        if state is None and entry.events and shard.histories.get(address):
+            raise BrokenError(f"{entry.key} begins twice")
+        return shard.entity.initial(*address) if state is None else state
 
     def _bodies(self, shard: ShardModel, entry: Entry) -> Iterator[Any]:
         """Yield every command that may have led to an entry."""
@@ -279,10 +287,20 @@ class Judge:
         reply = encode(decision.reply) if decision.reply is not None and is_kept else b"null"
         return (events, reply) == ([bytes(raw) for raw in entry.events], bytes(entry.reply))
 
-    def _may_forget(self, shard: ShardModel, address: Address) -> bool:
-        """Say whether the replies of an entity may have left memory."""
-        state = shard.states.get(address)
-        return self._forgets and state is not None and shard.entity.ended(state)
+    def rested(self, place: tuple[str, int], states: Sequence[Resting]) -> None:
+        """Check states at rest that were just stored: the journal leads to each, none goes back."""
+        shard = self.shards[journal_subject(*place)]
+        for state in states:
+            address, image = (state.tenant, state.key), decode(AtRest, state.data)
+            stored = (image.last, bytes(image.state))
+            if shard.past.get((address, image.n)) != stored:
+                self._break(f"{address} is put to rest as what it never was: {image}")
+            if image.n < shard.rested[address]:
+                self._break(f"{address} at rest goes back to entry {image.n}")
+            shard.rested[address] = image.n
+            for name, reply in image.replies.items():
+                if shard.replies.get((address, name)) != bytes(reply.reply):
+                    self._break(f"{address} at rest has an answer that it never gave: {name}")
 
     def _break(self, what: str) -> None:
         self.broken.append(what)
@@ -301,6 +319,16 @@ def shows(history: Iterable[Any], command: Any, answer: bytes) -> bool:
 def _claims_a_commit(reply: bytes) -> bool:
     answer = msgspec.json.decode(reply)
     return "stream" in answer or answer.get("type") == "granted" or bool(answer.get("accepted"))
+
+
+class JudgedStates(MemoryStateStore):
+    """Stored states that the judge is shown."""
+
+    judge: Judge
+
+    def write(self, shard: tuple[str, int], states: Sequence[Resting], owner: int) -> None:
+        super().write(shard, states, owner)
+        self.judge.rested(shard, states)
 
 
 class JudgedStore(MemoryStore):

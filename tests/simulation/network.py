@@ -5,7 +5,7 @@ died, stands still or has given it up.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from hashlib import sha256
 from typing import Any, TypeVar
@@ -15,8 +15,9 @@ from anyio.lowlevel import checkpoint
 from bus.config import Timing
 from bus.errors import CallboardError, UnavailableError, problem
 from bus.memory import MemoryBus, MemoryOutbox
+from bus.memory.states import MemoryStateStore
 from bus.memory.work_queue import MemoryTicket
-from bus.ports import Bus, Journal, Stored, Ticket
+from bus.ports import Bus, Journal, Resting, StateWriter, Stored, Ticket
 from bus.streams.spec import RECORDS, journal_spec
 from tests.simulation.judge import Judge
 from tests.simulation.site import LONGEST_PAUSE, Site
@@ -42,6 +43,7 @@ def process_bus(site: Site, world: MemoryBus, judge: Judge, timing: Timing) -> B
         blobs=SiteBlobs(site, world),
         clock=site.clock,
         journal=journal,
+        states=lambda entity: SiteStates(site, world, entity),
         records=SiteJournal(site, world, RECORDS),
     )
 
@@ -144,6 +146,60 @@ class SiteJournal:
             self._site,
             f"purge {subject} below {below}",
             lambda: self._store.purge(self._stream, subject, below),
+        )
+
+
+class SiteStates:
+    """See ``States``."""
+
+    def __init__(self, site: Site, world: MemoryBus, entity: str) -> None:
+        self._site = site
+        self._store = world.states
+        self._entity = entity
+
+    async def own(self, shard: int, epoch: int) -> StateWriter:
+        place = (self._entity, shard)
+        owner = await call(
+            self._site,
+            f"own the states of {self._entity}.{shard} in epoch {epoch}",
+            lambda: self._store.own(place, epoch),
+        )
+        return SiteStateWriter(self._site, self._store, place, owner)
+
+    async def read(self, shard: int, tenant: str, key: str) -> Resting | None:
+        return await call(
+            self._site,
+            f"read the state of {self._entity} {key}",
+            lambda: self._store.read((self._entity, shard), tenant, key),
+        )
+
+    async def read_all(self, shard: int) -> AsyncIterator[Resting]:
+        found = await call(
+            self._site,
+            f"list the states of {self._entity}.{shard}",
+            lambda: self._store.read_all((self._entity, shard)),
+        )
+        for state in found:
+            yield state
+
+
+class SiteStateWriter:
+    """See ``StateWriter``."""
+
+    def __init__(
+        self, site: Site, store: MemoryStateStore, shard: tuple[str, int], owner: int
+    ) -> None:
+        self._site = site
+        self._store = store
+        self._shard = shard
+        self._owner = owner
+
+    async def write(self, states: Sequence[Resting]) -> None:
+        entity, shard = self._shard
+        await call(
+            self._site,
+            f"write {len(states)} states of {entity}.{shard}",
+            lambda: self._store.write(self._shard, states, self._owner),
         )
 
 

@@ -7,7 +7,7 @@ show.
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 from unittest.mock import patch
 
 import msgspec
@@ -16,8 +16,9 @@ from anyio.abc import TaskGroup
 from actors.agents.core.execution import Execution
 from bus.errors import UnavailableError
 from bus.memory import MemoryStore
+from bus.memory.states import MemoryStateStore
 from bus.offers import Desk
-from bus.ports import Journal, Ticket
+from bus.ports import Journal, Resting, StateWriter, Ticket
 from bus.shard import recovery
 from bus.shard.asks import Asker
 from bus.shard.book import Book
@@ -25,6 +26,7 @@ from bus.shard.dispatch import Dispatcher
 from bus.shard.open_work import OpenWorkKeeper
 from bus.shard.owner import ShardOwner
 from bus.shard.recovery import Recovered
+from bus.shard.rest import Rest
 from bus.shard.roll_call import Roll
 from bus.shard.snapshots import Snapshots
 from bus.shard.turn import Outcome
@@ -39,6 +41,7 @@ IMAGE = Book.image
 TAKE_OVER = recovery.take_over
 REPLY = Asker._reply
 OWNER_COMMIT = recovery._owner_commit
+STATE_WRITE = MemoryStateStore.write
 
 
 class Planted(NamedTuple):
@@ -135,10 +138,28 @@ def all_is_settled(dispatcher: Dispatcher) -> int:
     return dispatcher._book.n
 
 
-def evict_at_once(dispatcher: Dispatcher) -> None:
-    while dispatcher._removable:
-        _, address, _ = dispatcher._removable.popleft()
-        dispatcher._book.evict(address)
+async def believe_stored(rest: Rest, states: Sequence[Resting]) -> bool:
+    del rest, states
+    return True
+
+
+def write_anyhow(
+    store: MemoryStateStore, shard: tuple[str, int], states: Sequence[Resting], owner: int
+) -> None:
+    del owner
+    STATE_WRITE(store, shard, states, store._owners[shard].sequence)
+
+
+async def write_on(rest: Rest, states: list[Resting]) -> bool:
+    try:
+        await cast("StateWriter", rest._writer).write(states)
+    except UnavailableError:
+        return False
+    return True
+
+
+def always(*_: Any) -> bool:
+    return True
 
 
 def any_attempt(state: Execution, step: int, attempt: int) -> bool:
@@ -242,8 +263,13 @@ PLANTED = (
     Planted("open asks are forgotten", "bus.shard.asks.Asker.resume", forgotten, 20),
     Planted("who is silent is not asked again", "bus.shard.asks.Asker.run", not_done, 20),
     Planted("silence is taken for an answer", "bus.shard.asks.Asker._reply", believe_silence, 20),
-    Planted("entities leave unrecorded", "bus.shard.dispatch.Dispatcher._evict", evict_at_once, 40),
-    Planted("entities do not come back", "bus.shard.owner.ShardOwner._restore", not_done, 80),
+    Planted("entities leave unstored", "bus.shard.rest.Rest._write", believe_stored, 40),
+    Planted("entities do not come back", "bus.shard.rest.Rest.wake", not_done, 80),
+    Planted(
+        "a zombie writes states", "bus.memory.states.MemoryStateStore.write", write_anyhow, 250
+    ),
+    Planted("a late state replaces a newer one", "bus.shard.rest.Rest._write", write_on, 250),
+    Planted("no entry is passed over", "bus.shard.book.is_next", always, 80),
     Planted("any attempt counts", "actors.agents.core.decisions._is_current", any_attempt, 500),
     Planted("the clock goes back", "bus.shard.clock.max", newest_reading, 80),
 )

@@ -21,7 +21,7 @@ from tests.simulation.account import ENTITY
 from tests.simulation.chance import Chance
 from tests.simulation.endings import is_over
 from tests.simulation.faults import rates_of
-from tests.simulation.judge import AnyEntity, Judge, JudgedStore
+from tests.simulation.judge import AnyEntity, Judge, JudgedStates, JudgedStore
 from tests.simulation.lending import Borrower
 from tests.simulation.loop import PROCESS, Process
 from tests.simulation.network import process_bus
@@ -46,13 +46,13 @@ class World:
         self.trace = trace
         self.rates = rates_of(chance)
         store = JudgedStore(stream_specs((), timing))
-        self.bus = MemoryBus(timing, fate=self._fate, store=store)
-        self.forgets = timing.entities_in_memory < 1000
-        self.judge = Judge(entities, self.bus.blobs.kept, forgets=self.forgets)
+        states = JudgedStates()
+        self.bus = MemoryBus(timing, fate=self._fate, store=store, states=states)
+        self.judge = Judge(entities, self.bus.blobs.kept)
         self.entities = self.judge.entities
         names = {entity.name for entity in entities}
         self._pays = {"execution", ledger.ENTITY} <= names
-        store.judge = self.judge
+        store.judge = states.judge = self.judge
         self.sites: dict[str, Site] = {}
         self._dead: list[Site] = []
         self._lives = 0

@@ -8,7 +8,7 @@ import msgspec
 
 from actors.agents.core.asking import asks
 from actors.agents.core.dues import Due, summed
-from actors.agents.core.execution import Asked, Execution
+from actors.agents.core.execution import Execution
 from schemas.conversations import CONVERSATION_SUBJECT, ConversationTurn
 from schemas.decision import Effect, Publish, Work
 from schemas.events import (
@@ -24,7 +24,7 @@ from schemas.events import (
     SafetyFlaggedEvent,
     SafetyRedactedEvent,
 )
-from schemas.executions import ENDED, RECORD_SUBJECT, AttemptName, ExecutionRecord, ExecutionStatus
+from schemas.executions import RECORD_SUBJECT, AttemptName, ExecutionRecord, ExecutionStatus
 from schemas.fleet import STOP_WORK_SUBJECT, DeadLetter, StopWork
 from schemas.journal import Mail
 from schemas.ledger import ACCOUNT_ENTITY, ACCOUNT_KEY, BILL_SUBJECT, Settle
@@ -42,11 +42,9 @@ from schemas.lifecycle import (
     ExecutionTimedOut,
     GenerateWork,
     GenerationFinished,
-    Origin,
     Redispatch,
     ReserveAsked,
 )
-from schemas.llm import Answer
 from schemas.problems import Problem
 from schemas.safety import SafetyOutcome
 from schemas.streams import (
@@ -208,55 +206,6 @@ def record(state: Execution) -> ExecutionRecord:
     )
 
 
-def restore(tenant: str, stored: ExecutionRecord) -> Execution | None:
-    """Return the state of an ended execution from its record; None if the record is of a live one.
-
-    Records of before do not say which attempts have settled; the one that answered has.
-    """
-    if stored.status not in ENDED:
-        return None
-    answer = _restored_answer(stored)
-    cancelled = stored.status == "CANCELLED" and stored.error is not None
-    return Execution(
-        origin=Origin(
-            tenant=tenant,
-            execution_id=stored.execution_id,
-            agent_id=stored.agent_id,
-            agent_version=stored.agent_version,
-            task=stored.task,
-            digest=stored.digest,
-            max_attempts=stored.max_attempts,
-            user=stored.user,
-            project=stored.project,
-            session=stored.session,
-            choices=stored.choices,
-        ),
-        accepted_at=stored.created_at,
-        deadline=stored.deadline,
-        phase="ended",
-        status=stored.status,
-        revision=stored.revision,
-        attempt=stored.attempts,
-        segment=stored.segment,
-        next_segment=stored.segment + 1,
-        started_at=stored.started_at,
-        ended_at=stored.completed_at,
-        answer=answer,
-        usage=stored.usage,
-        usage_at_end=stored.usage_at_end,
-        settled=_restored_settled(stored),
-        cost=stored.cost,
-        cost_at_end=stored.cost_at_end,
-        costs=tuple(stored.costs),
-        problem=stored.error,
-        reason=stored.error.message if cancelled and stored.error else None,
-        logs=tuple(stored.logs),
-        asked=_restored_asked(stored),
-        detours=tuple(stored.detours),
-        findings=tuple(stored.findings),
-    )
-
-
 def stream_subject(state: Execution) -> str:
     """Return the subject of the execution's live events."""
     return _fill(STREAM_SUBJECT, state)
@@ -274,33 +223,6 @@ def _fill(template: str, state: Execution) -> str:
         execution_id=origin.execution_id,
         agent_id=origin.agent_id,
         session=origin.session,
-    )
-
-
-def _restored_settled(stored: ExecutionRecord) -> tuple[tuple[int, int], ...]:
-    if stored.settled or stored.output is None:
-        return tuple((each.step, each.attempt) for each in stored.settled)
-    return ((1, stored.attempts),)
-
-
-def _restored_asked(stored: ExecutionRecord) -> Asked | None:
-    if stored.provider is None or stored.model is None:
-        return None
-    return Asked(provider=stored.provider, model=stored.model)
-
-
-def _restored_answer(stored: ExecutionRecord) -> Answer | None:
-    if stored.output is None or stored.usage is None:
-        return None
-    return Answer(
-        text=stored.output,
-        reasoning=stored.reasoning or "",
-        tool_calls=stored.tool_calls,
-        finish_reason=stored.finish_reason or "other",
-        usage=stored.usage,
-        model_served=stored.model_served,
-        cached=stored.cached,
-        warnings=stored.warnings,
     )
 
 

@@ -8,7 +8,7 @@ from actors.pricing.core import blocks, escrow, ledger
 from actors.pricing.core.admission import DOLLAR
 from actors.pricing.core.decisions import Rules, decide
 from actors.pricing.core.ledger import Ledger, evolve
-from actors.pricing.core.outward import announce, record, record_subject
+from actors.pricing.core.outward import announce, record
 from bus.errors import problem
 from bus.shard import Entity
 from bus.telemetry import metrics
@@ -46,8 +46,6 @@ def account_entity(rules: Rules | None = None) -> Entity[Ledger, AccountCommand,
         due=_due,
         ended=lambda _: False,
         record=record,
-        record_subject=record_subject,
-        restore=lambda _tenant, _data: None,
         redispatch=lambda _: Lapse(),
         tick=Lapse(),
         initial=lambda tenant, _: Ledger(tenant=tenant),

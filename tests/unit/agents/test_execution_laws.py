@@ -6,11 +6,13 @@ import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from actors.agents.actor import execution_entity
 from actors.agents.adapters.streams import Streams
 from actors.agents.core.decisions import decide
 from actors.agents.core.execution import Execution, due, evolve, has_ended
-from actors.agents.core.outward import effects, record, restore
+from actors.agents.core.outward import effects, record
 from bus.ports import Stored
+from bus.shard.book import Book
 from schemas.lifecycle import (
     Accept,
     AttemptFailed,
@@ -136,13 +138,15 @@ def test_the_state_survives_a_snapshot(sequence: Steps):
 
 @settings(max_examples=50)
 @given(steps)
-def test_an_ended_execution_comes_back_from_its_record_as_it_was(sequence: Steps):
+def test_an_ended_execution_comes_back_from_rest_as_it_was(sequence: Steps):
     run = played([*sequence, (Cancel(reason="the end"), 0.0)])
+    before, after = Book(execution_entity()), Book(execution_entity())
+    before.slot(("acme", "e1")).state = run.execution
 
-    restored = restore("acme", record(run.execution))
+    after.wake(before.at_rest(("acme", "e1")))
 
-    assert restored is not None
-    assert record(restored) == record(run.execution)
+    restored = after.state(("acme", "e1"))
+    assert restored == run.execution
     assert decide(restored, accept(), NOW) == decide(run.state, accept(), NOW)
     assert effects(restored) == ()
     assert due(restored) is None

@@ -3,7 +3,6 @@
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 
-from bus.codec import decode
 from bus.rpc import command
 from bus.shard import Entity
 from bus.shard.turn import Letter
@@ -100,10 +99,6 @@ def announce(before: Counter | None, event: object, after: Counter) -> Iterable[
     yield Publish(subject="cb.acme.events.counter.changed.c", body=after)
 
 
-def _record_subject(tenant: str, key: str) -> str:
-    return f"cb.{tenant}.record.{key}"
-
-
 ENTITY = Entity(
     name="counter",
     version=1,
@@ -117,8 +112,6 @@ ENTITY = Entity(
     due=lambda state: state.wake_at,
     ended=lambda state: state.total < 0,
     record=lambda state: Publish(subject="cb.acme.record.c", body=state),
-    record_subject=_record_subject,
-    restore=lambda tenant, data: decode(Counter, data) if tenant else None,
     redispatch=lambda work: Add(amount=len(work.id)),
     tick=Wake(),
 )

@@ -47,17 +47,27 @@ def raw(plain: object) -> msgspec.Raw:
     return msgspec.Raw(encode(plain))
 
 
-def entry(key: str, *events: object, **more: Any) -> Entry:
+def entry(key: str, *events: object, n: int = 1, after: int = 0, **more: Any) -> Entry:
     raws = [event if isinstance(event, msgspec.Raw) else raw(event) for event in events]
-    return Entry(tenant="acme", key=key, command=key, kind="add", events=raws, **more)
+    place = {"n": n, "after": after}
+    return Entry(tenant="acme", key=key, command=key, kind="add", events=raws, **place, **more)
+
+
+def second(*events: object, **more: Any) -> Entry:
+    """Return the second entry of the entity that is to be damaged."""
+    return entry("bad", *events, n=2, after=1, **more)
 
 
 def commit(n: int, *entries: Entry, **more: Any) -> Commit:
     return Commit(n=n, epoch=1, turn=f"t.{n}", at=AT, entries=list(entries), **more)
 
 
-def good(n: int) -> Commit:
-    return commit(n, entry("good", Added(amount=1)), entry("bad", Added(amount=2)))
+def good(n: int, *, count: int = 1, after: int = 0) -> Commit:
+    """Return a commit with the ``count``-th entries of both, which follow on commit ``after``."""
+    place: dict[str, Any] = {"n": count, "after": after}
+    return commit(
+        n, entry("good", Added(amount=1), **place), entry("bad", Added(amount=2), **place)
+    )
 
 
 async def stored(bus: MemoryProcess, shard: int, *commits: Commit | bytes) -> None:
@@ -77,6 +87,7 @@ async def taken_over(
         "test",
         journal=bus.journal("counter"),
         blobs=bus.blobs,
+        states=bus.states("counter"),
     )
 
 
@@ -90,35 +101,35 @@ async def opened() -> AsyncGenerator[MemoryProcess]:
 
 
 def undecodable(_: MemoryProcess) -> bytes:
-    return encode(commit(2, entry("bad", msgspec.Raw(b'{"type":"added","amount":"x"}'))))
+    return encode(commit(2, second(msgspec.Raw(b'{"type":"added","amount":"x"}'))))
 
 
 def of_no_known_type(_: MemoryProcess) -> bytes:
-    return encode(commit(2, entry("bad", msgspec.Raw(b'{"type":"forgotten"}'))))
+    return encode(commit(2, second(msgspec.Raw(b'{"type":"forgotten"}'))))
 
 
 def raising(_: MemoryProcess) -> bytes:
-    return encode(commit(2, entry("bad", Added(amount=5), Broken())))
+    return encode(commit(2, second(Added(amount=5), Broken())))
 
 
 def without_its_blob(_: MemoryProcess) -> bytes:
-    return encode(commit(2, entry("bad", blob="0" * 64)))
+    return encode(commit(2, second(blob="0" * 64)))
 
 
 def too_deep(_: MemoryProcess) -> bytes:
-    return encode(commit(2, entry("bad", msgspec.Raw(b'{"type":"added","amount":%b}' % DEEP))))
+    return encode(commit(2, second(msgspec.Raw(b'{"type":"added","amount":%b}' % DEEP))))
 
 
 def of_another_shape(_: MemoryProcess) -> bytes:
-    return encode(commit(2, entry("bad"))).replace(b'"command":"bad"', b'"command":7')
+    return encode(commit(2, second())).replace(b'"command":"bad"', b'"command":7')
 
 
 def with_a_base_that_is_none(_: MemoryProcess) -> bytes:
-    return encode(commit(2, entry("bad", Added(amount=1), base=raw({"total": "x"}))))
+    return encode(commit(2, second(Added(amount=1), base=raw({"total": "x"}))))
 
 
 def torn(_: MemoryProcess) -> bytes:
-    return encode(commit(2, entry("bad", Added(amount=1))))[:-20]
+    return encode(commit(2, second(Added(amount=1))))[:-20]
 
 
 DAMAGE = [
@@ -137,7 +148,7 @@ Damage = Callable[[MemoryProcess], bytes]
 @pytest.mark.parametrize("damage", DAMAGE)
 async def test_a_bad_entry_costs_its_entity_alone(damage: Damage):
     async with opened() as bus:
-        await stored(bus, 0, good(1), damage(bus), good(3))
+        await stored(bus, 0, good(1), damage(bus), good(3, count=2, after=1))
         book = (await taken_over(bus)).book
 
     assert set(book.corrupt) == {("acme", "bad")}
@@ -159,7 +170,7 @@ async def test_damage_in_the_newest_commit_is_survived(damage: Damage):
 @pytest.mark.parametrize("garbage", [b"", b"\xff\xfe", b"{", b"[" * 100_000, b"null", b'{"n":2}'])
 async def test_a_commit_of_which_nothing_can_be_read_is_passed_over(garbage: bytes):
     async with opened() as bus:
-        await stored(bus, 0, good(1), garbage, good(3), garbage)
+        await stored(bus, 0, good(1), garbage, good(3, count=2, after=1), garbage)
         recovered = await taken_over(bus)
 
     assert recovered.unreadable == 2
@@ -175,7 +186,7 @@ async def test_a_journal_of_nothing_but_garbage_is_taken_over():
 
 async def test_a_gap_that_no_garbage_fills_is_refused():
     async with opened() as bus:
-        await stored(bus, 0, good(1), b"garbage", good(4))
+        await stored(bus, 0, good(1), b"garbage", good(4, count=2, after=1))
         with pytest.raises(CorruptJournalError, match="commit 4 follows commit 1"):
             await taken_over(bus)
 
@@ -189,8 +200,8 @@ async def snapshot(bus: MemoryProcess, data: bytes) -> SnapshotRef:
 
 def image(bad: bytes) -> bytes:
     slots = [
-        SlotImage(tenant="acme", key="good", state=raw(Counter(total=40))),
-        SlotImage(tenant="acme", key="bad", state=msgspec.Raw(bad)),
+        SlotImage(tenant="acme", key="good", state=raw(Counter(total=40)), n=1, last=1),
+        SlotImage(tenant="acme", key="bad", state=msgspec.Raw(bad), n=1, last=1),
     ]
     return encode(Snapshot(entity="counter", version=1, n=1, at=AT, slots=slots))
 
@@ -199,7 +210,9 @@ def image(bad: bytes) -> bytes:
 async def test_a_slot_that_cannot_be_read_costs_its_entity_alone(bad: bytes):
     async with opened() as bus:
         ref = await snapshot(bus, image(bad))
-        await stored(bus, 0, good(1), msgspec.structs.replace(good(2), snapshot=ref))
+        await stored(
+            bus, 0, good(1), msgspec.structs.replace(good(2, count=2, after=1), snapshot=ref)
+        )
         book = (await taken_over(bus)).book
 
     assert set(book.corrupt) == {("acme", "bad")}
@@ -210,7 +223,9 @@ async def test_a_slot_that_cannot_be_read_costs_its_entity_alone(bad: bytes):
 async def test_without_its_snapshot_a_shard_is_rebuilt_from_the_whole_journal(data: bytes):
     async with opened() as bus:
         ref = await snapshot(bus, data)
-        await stored(bus, 0, good(1), msgspec.structs.replace(good(2), snapshot=ref))
+        await stored(
+            bus, 0, good(1), msgspec.structs.replace(good(2, count=2, after=1), snapshot=ref)
+        )
         book = (await taken_over(bus)).book
 
     assert (book.corrupt, book.slots["acme", "good"].state) == ({}, Counter(total=2))

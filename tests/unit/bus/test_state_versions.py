@@ -60,9 +60,8 @@ def raw(plain: object) -> msgspec.Raw:
 
 
 def added(n: int, amount: int, **more: Any) -> Commit:
-    entry = Entry(
-        tenant="acme", key="c", command=str(n), events=[raw(Added(amount=amount))], **more
-    )
+    events, place = [raw(Added(amount=amount))], {"n": n, "after": n - 1}
+    entry = Entry(tenant="acme", key="c", command=str(n), events=events, **place, **more)
     return Commit(n=n, epoch=1, turn=f"t.{n}", at=AT, entries=[entry])
 
 
@@ -75,7 +74,7 @@ async def stored(bus: MemoryProcess, *commits: Commit) -> None:
 
 async def snapshot(bus: MemoryProcess, state: dict[str, Any], version: int) -> SnapshotRef:
     """Store a snapshot after commit 2."""
-    slots = [SlotImage(tenant="acme", key="c", state=raw(state))]
+    slots = [SlotImage(tenant="acme", key="c", state=raw(state), n=2, last=2)]
     image = Snapshot(entity="counter", version=version, n=2, at=AT, slots=slots)
     return SnapshotRef(blob=await bus.blobs.put(encode(image)), n=2, sequence=2)
 
@@ -87,6 +86,7 @@ async def state_of(bus: MemoryProcess, entity: Entity[Any, Any, Any]) -> Counter
         "test",
         journal=bus.journal("counter"),
         blobs=bus.blobs,
+        states=bus.states("counter"),
     )
     return recovered.book.slots["acme", "c"].state
 
@@ -237,6 +237,7 @@ async def test_a_journal_that_is_not_shown_to_its_end_is_looked_at_again_soon():
                 "test",
                 journal=_Behind(bus.journal("counter")),
                 blobs=bus.blobs,
+                states=bus.states("counter"),
             )
 
 

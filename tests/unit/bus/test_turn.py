@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bus.codec import decode, encode
+from bus.ports import Resting
 from bus.shard.book import Book
 from bus.shard.turn import Letter, Outcome, take_turn
 from schemas.journal import Commit, Mail, Snapshot
@@ -234,17 +235,50 @@ def test_a_snapshot_and_the_commits_after_it_are_worth_all_commits(
     assert [sorted(book.take_due(late, 100)) for book in (replayed, loaded)] == [due] * 2
 
 
-def test_an_entity_restored_from_its_record_carries_its_state_in_its_next_entry():
-    live, replayed = Book(ENTITY), Book(ENTITY)
-    live.adopt(ADDRESS, Counter(total=7))
+def test_entries_are_numbered_and_name_the_commit_of_the_one_before():
+    book = Book(ENTITY)
+    _, first = turn(book, [letter("1", "c", Add(amount=1)), letter("2", "c", Add(amount=1))])
+    _, second = turn(book, [letter("3", "d", Add(amount=1))])
+    _, third = turn(book, [letter("4", "c", Break(where="decide"))])
 
-    _, first = turn(live, [letter("1", "c", Add(amount=1))])
-    _, second = turn(live, [letter("2", "c", Add(amount=1))])
-    for commit in (first, second):
+    entries = [entry for commit in (first, second, third) for entry in commit.entries]
+    assert [(entry.key, entry.n, entry.after) for entry in entries] == [
+        ("c", 1, 0),
+        ("c", 2, 1),
+        ("d", 1, 0),
+        ("c", 3, 1),
+    ]
+
+
+def test_an_entry_whose_forerunner_is_missing_is_not_applied():
+    live, replayed = Book(ENTITY), Book(ENTITY)
+    commits = [turn(live, [letter(name, "c", Add(amount=1))])[1] for name in "123"]
+    for commit in (commits[0], commits[2]):
         replayed.replay(commit, commit.entries)
 
-    assert [bytes(entry.base) for commit in (first, second) for entry in commit.entries] == [
-        b'{"total":7}',
-        b"null",
-    ]
+    assert replayed.corrupt == {ADDRESS: "entry 3 after commit 2 follows entry 1 of commit 1"}
+    assert replayed.slots[ADDRESS].state == Counter(total=1)
+
+
+@pytest.mark.parametrize("held", [1, 2, 3])
+def test_what_a_state_at_rest_holds_is_passed_over_by_replay(held: int):
+    live, replayed = Book(ENTITY), Book(ENTITY)
+    commits, at_rest = list[Commit](), list[Resting]()
+    for name in "123":
+        _, commit = turn(live, [letter(name, "c", Add(amount=1)), letter(name, "d", Add(amount=1))])
+        commits.append(commit)
+        at_rest.append(live.at_rest(ADDRESS))
+    replayed.wake(at_rest[held - 1])
+    for commit in commits:
+        replayed.replay(commit, commit.entries)
+
     assert shown(replayed) == shown(live)
+    assert replayed.slots[ADDRESS].replies == live.slots[ADDRESS].replies
+
+
+def test_a_state_at_rest_that_cannot_be_read_costs_its_entity_alone():
+    book = Book(ENTITY)
+    book.wake(Resting("acme", "c", 3, b'{"version":1,"n":3,"last":7,"state":{"total":"x"}}'))
+
+    assert set(book.corrupt) == {ADDRESS}
+    assert (book.slots[ADDRESS].n, book.slots[ADDRESS].last) == (3, 7)

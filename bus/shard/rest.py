@@ -1,0 +1,150 @@
+"""Idle entities leave memory: their states are stored, and bring them back when they are needed.
+
+A state lies in the stream of the shard's journal, so the log itself refuses what a former owner
+writes. It holds every entry of its entity up to one commit, with the replies that are kept; replay
+passes over what it holds.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
+
+import anyio
+import structlog
+
+from bus.config import Timing
+from bus.errors import UnavailableError
+from bus.ports import Resting, States, StateWriter
+from bus.shard.book import Address, Book, Slot
+
+log = structlog.get_logger()
+
+BATCH_STATES = 256
+BATCH_BYTES = 4 * 1024**2
+"""A batch costs one server some 20 ms however many states it has; this bounds its memory."""
+
+
+class _Leaving(NamedTuple):
+    """An entity that may leave, and its state as it was when that was found."""
+
+    address: Address
+    slot: Slot
+    resting: Resting
+
+
+class Rest:
+    """Puts the entities of one shard to rest and wakes them, for as long as it is owned.
+
+    ``settled`` tells the last commit whose publications and records are all stored.
+    """
+
+    def __init__(
+        self,
+        book: Book,
+        states: States,
+        writer: StateWriter,
+        shard: int,
+        settled: Callable[[], int],
+        timing: Timing,
+    ) -> None:
+        self._book = book
+        self._states = states
+        self._writer: StateWriter | None = writer
+        self._shard = shard
+        self._settled = settled
+        self._timing = timing
+        self._quiet: deque[tuple[int, Address]] = deque()
+        in_order = sorted(book.slots.items(), key=lambda item: item[1].last)
+        self._quiet.extend((slot.last, address) for address, slot in in_order)
+
+    def touched(self, n: int, addresses: Iterable[Address]) -> None:
+        """Note which entities commit ``n`` was about: they leave after those before them."""
+        self._quiet.extend((n, address) for address in addresses)
+
+    async def run(self) -> None:
+        """Let entities leave memory above its bound, until cancelled.
+
+        Raises:
+            FencedError: the shard has another owner.
+        """
+        while True:
+            await anyio.sleep(self._timing.housekeeping_seconds)
+            while await self._lay_down():
+                pass
+
+    async def wake(self, addresses: Iterable[Address]) -> None:
+        """Bring back those entities that are at rest.
+
+        Others may leave while we look, so this goes on until all are there; from then to the turn
+        nothing is awaited.
+        """
+        found: dict[Address, Resting | None] = {}
+        slots = self._book.slots
+        # Asked of each address: the difference of a set and a dict's keys goes through all keys.
+        while missing := [each for each in addresses if each not in slots and each not in found]:
+            async with anyio.create_task_group() as tasks:
+                for address in missing:
+                    tasks.start_soon(self._look_up, address, found)
+        for address, resting in found.items():
+            if resting is not None and address not in slots:
+                self._book.wake(resting)
+                self.touched(slots[address].last, (address,))
+
+    async def _look_up(self, address: Address, found: dict[Address, Resting | None]) -> None:
+        while True:
+            try:
+                found[address] = await self._states.read(self._shard, *address)
+            except UnavailableError:
+                await anyio.sleep(self._timing.work_resend_seconds)
+            else:
+                return
+
+    # Leaving
+
+    async def _lay_down(self) -> bool:
+        """Store the states of some that may leave and let them go; say whether to go on."""
+        leaving = self._leaving()
+        new = [resting for _, slot, resting in leaving if slot.stored != resting.n]
+        if new and not await self._write(new):
+            self._quiet.extendleft((each.slot.last, each.address) for each in reversed(leaving))
+            return False
+        for address, slot, resting in leaving:
+            slot.stored = resting.n
+            # One that has changed meanwhile stays: that commit has noted it again.
+            if slot.n == resting.n:
+                self._book.evict(address)
+        return len(leaving) == BATCH_STATES
+
+    def _leaving(self) -> list[_Leaving]:
+        """Take the next entities that may leave, least recently changed first."""
+        found: list[_Leaving] = []
+        slots, settled, size = self._book.slots, self._settled(), 0
+        while (
+            self._quiet
+            and len(slots) - len(found) > self._timing.entities_in_memory
+            and len(found) < BATCH_STATES
+            and size < BATCH_BYTES
+        ):
+            last, address = self._quiet[0]
+            if last > settled:
+                break
+            self._quiet.popleft()
+            slot = slots.get(address)
+            # One that has changed since, or is in use, is noted again by the commit that ends this.
+            if slot is not None and slot.last == last and self._book.is_idle(address):
+                found.append(_Leaving(address, slot, self._book.at_rest(address)))
+                size += len(found[-1].resting.data)
+        return found
+
+    async def _write(self, states: list[Resting]) -> bool:
+        """Store states; say whether they are known to be stored."""
+        try:
+            if self._writer is None:
+                self._writer = await self._states.own(self._shard, self._book.epoch)
+            await self._writer.write(states)
+        except UnavailableError as error:
+            # It may still be stored, after what is written next, unless the shard is owned anew.
+            self._writer = None
+            log.warning("shard.rest_unavailable", shard=self._shard, reason=error.reason)
+            return False
+        return True
