@@ -138,11 +138,24 @@ class SlotImage(Internal):
     last: int = 0
 
 
+class Sleeper(Internal):
+    """An entity at rest that has not ended: how many entries its state holds, and its timer."""
+
+    tenant: str
+    key: str
+    n: int
+    due: datetime | None = None
+
+
 class Snapshot(Internal):
-    """All entities of a shard that were in memory after commit ``n``."""
+    """The entities of a shard after commit ``n``: those in memory, and where the others are.
+
+    Of those that have ended and left memory nothing is said: their states at rest tell of them.
+    """
 
     entity: str
     version: int
     n: int
     at: datetime
     slots: list[SlotImage]
+    sleepers: list[Sleeper] = []

@@ -50,8 +50,14 @@ class Timing(msgspec.Struct, frozen=True, kw_only=True):
     ] = 1000
     entities_in_memory: Annotated[
         int,
-        _why("a shard's ended entities beyond this leave memory, and snapshots; some 4 KB each"),
+        _why("a shard's idle entities beyond this leave memory, and snapshots; some 4 KB each"),
     ] = 64
+    idle_seconds: Annotated[
+        float, _why("what has not ended and is used once a minute is not read again each time")
+    ] = 60.0
+    due_soon_seconds: Annotated[
+        float, _why("to store and read a state costs more than to keep it for ten minutes")
+    ] = 600.0
     housekeeping_seconds: Annotated[
         float, _why("an idle owner looks up this often, to note in the journal what was published")
     ] = 1.0

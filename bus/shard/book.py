@@ -8,6 +8,7 @@ import heapq
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from sys import intern
 from typing import Any
 
 import msgspec
@@ -23,6 +24,7 @@ from schemas.journal import (
     AtRest,
     Commit,
     Entry,
+    Sleeper,
     SlotImage,
     Snapshot,
     SnapshotRef,
@@ -54,7 +56,7 @@ class Slot:
 
 
 class Book:
-    """All entities of a shard that are in memory.
+    """All entities of a shard that are in memory, and a table of those at rest that live.
 
     ``n``, ``epoch``, ``at``, ``generation`` and ``snapshot`` are those of the newest commit.
     ``corrupt`` says of the entities in quarantine why they are; those that are ``unmarked`` no
@@ -70,6 +72,7 @@ class Book:
         self.settled = 0
         self.snapshot: SnapshotRef | None = None
         self.slots: dict[Address, Slot] = {}
+        self.sleepers: dict[Address, Sleeper] = {}
         self.corrupt: dict[Address, str] = {}
         self.unmarked: set[Address] = set()
         self._timers: list[tuple[datetime, Address]] = []
@@ -114,11 +117,16 @@ class Book:
         slot.due = due
         return opened, closed
 
-    def is_idle(self, address: Address) -> bool:
-        """Say whether an entity may leave memory: it has ended, and waits for nothing."""
+    def is_idle(self, address: Address, until: datetime) -> bool:
+        """Say whether an entity may leave memory: nothing is open, nor due before ``until``."""
         slot = self.slots[address]
-        is_sound = slot.state is not None and address not in self.corrupt
-        return is_sound and not slot.open and self.entity.ended(slot.state)
+        is_due = slot.due is not None and slot.due < until
+        return address not in self.corrupt and not slot.open and not is_due
+
+    def has_ended(self, address: Address) -> bool:
+        """Say whether an entity that is in memory is over."""
+        state = self.slots[address].state
+        return state is not None and self.entity.ended(state)
 
     def at_rest(self, address: Address) -> Resting:
         """Return the state of an entity as it is stored at rest."""
@@ -130,18 +138,32 @@ class Book:
             state=msgspec.Raw(encode(slot.state)),
             replies=slot.replies,
         )
-        retention = self.entity.retention_days
-        return Resting(tenant, key, slot.n, encode(image), round(retention * 86_400))
+        kept = round(self.entity.retention_days * 86_400) if self.has_ended(address) else None
+        return Resting(tenant, key, slot.n, encode(image), kept)
 
     def evict(self, address: Address) -> None:
-        """Forget an entity whose state is stored; never one in quarantine."""
-        if address not in self.corrupt:
-            self.slots.pop(address, None)
+        """Let go of an entity whose state is stored; never of one in quarantine."""
+        if address in self.corrupt:
+            return
+        if not self.has_ended(address):
+            slot, (tenant, key) = self.slots[address], address
+            # The tenant's name is one for all its sleepers.
+            sleeper = Sleeper(tenant=intern(tenant), key=key, n=slot.n, due=slot.due)
+            self.sleepers[sleeper.tenant, sleeper.key] = sleeper
+        del self.slots[address]
+
+    def is_stale(self, address: Address, resting: Resting | None) -> bool:
+        """Say whether what was read of an entity at rest is older than what is known of it."""
+        sleeper = self.sleepers.get(address)
+        return sleeper is not None and (resting is None or resting.n < sleeper.n)
 
     def wake(self, resting: Resting) -> None:
         """Take in an entity that was at rest."""
         address = (resting.tenant, resting.key)
+        sleeper = self.sleepers.pop(address, None)
         slot = self.slots[address] = Slot(n=resting.n, stored=resting.n)
+        # Its timer is set already, unless that has just gone off.
+        slot.due = sleeper.due if sleeper else None
         try:
             image = decode(AtRest, resting.data)
             slot.last, slot.replies = image.last, dict(image.replies)
@@ -178,9 +200,12 @@ class Book:
         found: list[Address] = []
         while self._timers and self._timers[0][0] <= now and len(found) < limit:
             due, address = heapq.heappop(self._timers)
-            slot = self.slots.get(address)
+            slot, sleeper = self.slots.get(address), self.sleepers.get(address)
             if slot is not None and slot.due == due:
                 slot.due = None
+                found.append(address)
+            elif sleeper is not None and sleeper.due == due:
+                self.sleepers[address] = msgspec.structs.replace(sleeper, due=None)
                 found.append(address)
         return found
 
@@ -267,7 +292,7 @@ class Book:
         self.snapshot = commit.snapshot
 
     def image(self) -> Snapshot:
-        """Return the book as a snapshot, without what has left memory."""
+        """Return the book as a snapshot, without the states of what has left memory."""
         slots = [
             SlotImage(
                 tenant=tenant,
@@ -281,12 +306,23 @@ class Book:
             for (tenant, key), slot in self.slots.items()
         ]
         return Snapshot(
-            entity=self.entity.name, version=self.entity.version, n=self.n, at=self.at, slots=slots
+            entity=self.entity.name,
+            version=self.entity.version,
+            n=self.n,
+            at=self.at,
+            slots=slots,
+            sleepers=list(self.sleepers.values()),
         )
 
     def load(self, snapshot: Snapshot) -> None:
         """Fill an empty book from a snapshot."""
         self.n, self.at = snapshot.n, snapshot.at
+        for sleeper in snapshot.sleepers:
+            address = (intern(sleeper.tenant), sleeper.key)
+            self.sleepers[address] = sleeper
+            if sleeper.due is not None:
+                self._timers.append((sleeper.due, address))
+        heapq.heapify(self._timers)
         for image in snapshot.slots:
             address = (image.tenant, image.key)
             self.slots[address] = Slot(replies=dict(image.replies), n=image.n, last=image.last)

@@ -122,7 +122,7 @@ class ShardOwner:
             epoch=self.book.epoch,
             commit=self.book.n,
             backlog=len(self._inbox),
-            entities=len(self.book.slots),
+            entities=len(self.book.slots) + len(self.book.sleepers),
             open_work=sum(1 for _ in self.book.open_work()),
             corrupt=self.corrupt,
             unreadable=self._unreadable,
@@ -174,7 +174,8 @@ class ShardOwner:
 
     def _resting(self, recovered: Recovered) -> Rest:
         book, settled = recovered.book, self._dispatcher.settled
-        return Rest(book, self._states, recovered.writer, self._shard, settled, self._timing)
+        states, writer, now = self._states, recovered.writer, self._now
+        return Rest(book, states, writer, self._shard, settled, now, self._timing)
 
     def _assigning(self, book: Book, tasks: TaskGroup) -> Assignments:
         fence, inbox, workforce = self._fence, self._inbox, self._workforce

@@ -1,6 +1,6 @@
 """Taking a shard over: first shut the previous owner out, then rebuild the book."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any, NamedTuple, cast
 
@@ -21,6 +21,7 @@ from bus.shard.book import Address, Book
 from bus.shard.entity import Entity
 from bus.shard.quarantine import dead_letter, reason_of
 from bus.shard.salvage import Salvaged, commit_of, read_commit, read_snapshot
+from bus.subjects import state_subject
 from schemas.decision import Publish
 from schemas.journal import Commit, Entry
 
@@ -163,7 +164,8 @@ async def _rebuild(
         found = read_commit(stored.data)
         if found.commit is None:
             skipped += 1
-            _condemn_all(book, found.damaged)
+            await _wake(book, _shard(subject), found.damaged, stores.states)
+            _condemn_all(book, found.damaged, book.n + skipped)
             log.critical("shard.commit_unreadable", subject=subject, sequence=stored.sequence)
             continue
         commit = found.commit
@@ -185,9 +187,11 @@ async def _replay(
 ) -> None:
     book, commit = recovered.book, cast("Commit", found.commit)
     entries, lost = await all_fetched(commit, stores.blobs)
-    await _wake(book, _shard(subject), entries, stores.states)
+    damaged = {**found.damaged, **lost}
+    known = {(entry.tenant, entry.key) for entry in entries if entry.n > 1}
+    await _wake(book, _shard(subject), known | damaged.keys(), stores.states)
     # First: what follows on damage within the commit is not applied either.
-    _condemn_all(book, {**found.damaged, **lost})
+    _condemn_all(book, damaged, commit.n)
     publications = book.replay(commit, entries)
     if found.nameless:
         log.critical("shard.entries_unreadable", subject=subject, commit=commit.n)
@@ -202,21 +206,21 @@ async def _replay(
         recovered.note(entries, [*publications, *letters])
 
 
-async def _wake(book: Book, shard: int, entries: Sequence[Entry], states: States) -> None:
+async def _wake(book: Book, shard: int, known: Iterable[Address], states: States) -> None:
     """Bring back what was at rest when the snapshot was taken, and was changed since."""
-    asleep = {
-        (entry.tenant, entry.key)
-        for entry in entries
-        if entry.n > 1 and (entry.tenant, entry.key) not in book.slots
-    }
-    for address in sorted(asleep):
-        if (resting := await states.read(shard, *address)) is not None:
+    for address in sorted(each for each in known if each not in book.slots):
+        resting = await states.read(shard, *address)
+        if book.is_stale(address, resting):
+            raise UnavailableError(state_subject(book.entity.name, shard, *address), "is stale")
+        if resting is not None:
             book.wake(resting)
 
 
-def _condemn_all(book: Book, damaged: Mapping[Address, str]) -> None:
+def _condemn_all(book: Book, damaged: Mapping[Address, str], n: int) -> None:
+    """Put into quarantine what commit ``n`` would have changed, but not what is known beyond it."""
     for address, reason in damaged.items():
-        book.condemn(address, reason)
+        if book.slot(address).last < n:
+            book.condemn(address, reason)
 
 
 async def _load_snapshot(book: Book, subject: str, claim: Commit, blobs: Blobs) -> int:
@@ -232,7 +236,7 @@ async def _load_snapshot(book: Book, subject: str, claim: Commit, blobs: Blobs) 
     if not book.entity.can_read(snapshot.version):
         return 1
     book.load(snapshot)
-    _condemn_all(book, damaged)
+    _condemn_all(book, damaged, claim.n)
     return claim.snapshot.sequence
 
 

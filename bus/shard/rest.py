@@ -6,7 +6,8 @@ passes over what it holds.
 """
 
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from datetime import datetime, timedelta
 from typing import NamedTuple
 
 import anyio
@@ -16,6 +17,7 @@ from bus.config import Timing
 from bus.errors import UnavailableError
 from bus.ports import Resting, States, StateWriter
 from bus.shard.book import Address, Book, Slot
+from bus.waiting import loop_time
 
 log = structlog.get_logger()
 
@@ -35,7 +37,8 @@ class _Leaving(NamedTuple):
 class Rest:
     """Puts the entities of one shard to rest and wakes them, for as long as it is owned.
 
-    ``settled`` tells the last commit whose publications and records are all stored.
+    ``settled`` tells the last commit whose publications and records are all stored, ``now`` the
+    shard's time.
     """
 
     def __init__(
@@ -45,6 +48,7 @@ class Rest:
         writer: StateWriter,
         shard: int,
         settled: Callable[[], int],
+        now: Callable[[], datetime],
         timing: Timing,
     ) -> None:
         self._book = book
@@ -52,8 +56,10 @@ class Rest:
         self._writer: StateWriter | None = writer
         self._shard = shard
         self._settled = settled
+        self._now = now
         self._timing = timing
         self._quiet: deque[tuple[int, Address]] = deque()
+        self._living: deque[tuple[float, int, Address]] = deque()
         in_order = sorted(book.slots.items(), key=lambda item: item[1].last)
         self._quiet.extend((slot.last, address) for address, slot in in_order)
 
@@ -93,11 +99,14 @@ class Rest:
     async def _look_up(self, address: Address, found: dict[Address, Resting | None]) -> None:
         while True:
             try:
-                found[address] = await self._states.read(self._shard, *address)
+                resting = await self._states.read(self._shard, *address)
             except UnavailableError:
-                await anyio.sleep(self._timing.work_resend_seconds)
+                pass
             else:
-                return
+                if not self._book.is_stale(address, resting):
+                    found[address] = resting
+                    return
+            await anyio.sleep(self._timing.work_resend_seconds)
 
     # Leaving
 
@@ -118,23 +127,41 @@ class Rest:
     def _leaving(self) -> list[_Leaving]:
         """Take the next entities that may leave, least recently changed first."""
         found: list[_Leaving] = []
-        slots, settled, size = self._book.slots, self._settled(), 0
-        while (
-            self._quiet
-            and len(slots) - len(found) > self._timing.entities_in_memory
-            and len(found) < BATCH_STATES
-            and size < BATCH_BYTES
-        ):
-            last, address = self._quiet[0]
-            if last > settled:
+        slots, size = self._book.slots, 0
+        for address in self._candidates():
+            found.append(_Leaving(address, slots[address], self._book.at_rest(address)))
+            size += len(found[-1].resting.data)
+            is_bounded = len(slots) - len(found) <= self._timing.entities_in_memory
+            if is_bounded or len(found) == BATCH_STATES or size >= BATCH_BYTES:
                 break
-            self._quiet.popleft()
-            slot = slots.get(address)
-            # One that has changed since, or is in use, is noted again by the commit that ends this.
-            if slot is not None and slot.last == last and self._book.is_idle(address):
-                found.append(_Leaving(address, slot, self._book.at_rest(address)))
-                size += len(found[-1].resting.data)
         return found
+
+    def _candidates(self) -> Iterator[Address]:
+        """Yield what may leave: of what has not ended, only what was left alone for a time."""
+        book, now, settled = self._book, loop_time(), self._settled()
+        if len(book.slots) <= self._timing.entities_in_memory:
+            return
+        until = self._now() + timedelta(seconds=self._timing.due_soon_seconds)
+        while self._quiet and self._quiet[0][0] <= settled:
+            last, address = self._quiet.popleft()
+            if not self._is_idle(address, last, until):
+                continue
+            if book.has_ended(address):
+                yield address
+            else:
+                self._living.append((now, last, address))
+        while self._living and self._living[0][0] <= now - self._timing.idle_seconds:
+            _, last, address = self._living.popleft()
+            if self._is_idle(address, last, until):
+                yield address
+
+    def _is_idle(self, address: Address, last: int, until: datetime) -> bool:
+        """Say whether an entity may leave that was last changed by a commit.
+
+        One that has changed since, or is in use, is noted again by the commit that ends this.
+        """
+        slot = self._book.slots.get(address)
+        return slot is not None and slot.last == last and self._book.is_idle(address, until)
 
     async def _write(self, states: list[Resting]) -> bool:
         """Store states; say whether they are known to be stored."""

@@ -16,6 +16,7 @@ from tests.bench import (
     pricing_ledger,
     projection,
     restate,
+    sleepers,
     startup,
     streaming,
     streaming_clients,
@@ -35,6 +36,7 @@ BENCHES = {
         pricing_ledger,
         budgeted,
         projection,
+        sleepers,
     )
 }
 BY_NAME = {bench.NAME: bench for bench in (restate, streaming, streaming_clients)}

@@ -37,9 +37,10 @@ def key_in(shard: int, prefix: str) -> str:
     return next(name for name in names if shard_of("local", name, SHARDS) == shard)
 
 
-def entry(key: str, *events: bytes, **more: Any) -> Entry:
-    raws = [msgspec.Raw(event) for event in events]
-    return Entry(tenant="local", key=key, command=key, kind="accept", events=raws, **more)
+def entry(key: str, *events: bytes, n: int = 2, **more: Any) -> Entry:
+    """Return the ``n``-th entry of an execution, in the commit of the same number."""
+    raws, place = [msgspec.Raw(event) for event in events], {"n": n, "after": n - 1}
+    return Entry(tenant="local", key=key, command=key, kind="accept", events=raws, **place, **more)
 
 
 def accepted(key: str) -> bytes:
@@ -53,7 +54,7 @@ def accepted(key: str) -> bytes:
 def poison(shard: int) -> list[bytes]:
     """Return the commits of a shard: an execution that is sound, and damage of another one."""
     bad = key_in(shard, "bad")
-    sound = Commit(n=1, epoch=1, turn="t", at=AT, entries=[entry(bad, accepted(bad))])
+    sound = Commit(n=1, epoch=1, turn="t", at=AT, entries=[entry(bad, accepted(bad), n=1)])
     damaged = [
         entry(bad, b'{"type":"answered","k":%b}' % DEEP),
         entry(bad, b'{"type":"forgotten"}'),

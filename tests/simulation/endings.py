@@ -1,15 +1,16 @@
 """What must hold at the end of a history, when all trouble is over and nothing is left to do."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from actors.pricing.core.ledger import Ledger
 from bus.codec import encode
 from bus.memory import MemoryStore
 from bus.ports import Resting
-from bus.shard.book import Book
+from bus.shard.book import Address, Book
 from bus.streams.spec import CONVERSATIONS, EVENTS, LIVE, RECORDS
 from schemas.executions import ENDED
+from schemas.journal import Sleeper
 from schemas.lifecycle import (
     Accepted,
     AttemptClaimed,
@@ -125,6 +126,8 @@ def faults_of_book(shard: ShardModel, book: Book, rested: Iterable[Resting]) -> 
         slot = book.slots.get(address) or asleep.slots.get(address)
         if slot is None:
             yield f"{address} is neither in the book nor at rest"
+        elif address not in book.slots and not _is_listed(shard, address, book.sleepers):
+            yield f"{address} is listed as {book.sleepers.get(address)}, at rest is {slot}"
         elif encode(slot.state) != encode(state):
             yield f"{address} is {encode(slot.state)!r}, not {encode(state)!r}"
         elif set(slot.open) != {work.id for work in shard.entity.effects(state)}:
@@ -137,6 +140,15 @@ def faults_of_book(shard: ShardModel, book: Book, rested: Iterable[Resting]) -> 
             kept = slot.replies.get(command)
             if kept is None or bytes(kept.reply) != reply:
                 yield f"the reply to {command} of {address} is {kept}"
+
+
+def _is_listed(shard: ShardModel, address: Address, sleepers: Mapping[Address, Sleeper]) -> bool:
+    """Say whether a table of sleepers is right about an entity that is at rest."""
+    state, sleeper = shard.states[address], sleepers.get(address)
+    n, _ = shard.places[address]
+    if shard.entity.ended(state):
+        return sleeper is None
+    return sleeper is not None and (sleeper.n, sleeper.due) == (n, shard.entity.due(state))
 
 
 def faults_of_streams(judge: Judge, store: MemoryStore) -> Iterator[str]:

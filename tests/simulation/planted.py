@@ -21,7 +21,7 @@ from bus.offers import Desk
 from bus.ports import Journal, Resting, StateWriter, Ticket
 from bus.shard import recovery
 from bus.shard.asks import Asker
-from bus.shard.book import Book
+from bus.shard.book import Address, Book
 from bus.shard.dispatch import Dispatcher
 from bus.shard.open_work import OpenWorkKeeper
 from bus.shard.owner import ShardOwner
@@ -41,6 +41,7 @@ IMAGE = Book.image
 TAKE_OVER = recovery.take_over
 REPLY = Asker._reply
 OWNER_COMMIT = recovery._owner_commit
+EVICT = Book.evict
 STATE_WRITE = MemoryStateStore.write
 
 
@@ -158,6 +159,12 @@ async def write_on(rest: Rest, states: list[Resting]) -> bool:
     return True
 
 
+def forget_due(book: Book, address: Address) -> None:
+    EVICT(book, address)
+    if (sleeper := book.sleepers.get(address)) is not None:
+        book.sleepers[address] = msgspec.structs.replace(sleeper, due=None)
+
+
 def always(*_: Any) -> bool:
     return True
 
@@ -269,6 +276,7 @@ PLANTED = (
         "a zombie writes states", "bus.memory.states.MemoryStateStore.write", write_anyhow, 250
     ),
     Planted("a late state replaces a newer one", "bus.shard.rest.Rest._write", write_on, 250),
+    Planted("a sleeper's due time is lost", "bus.shard.book.Book.evict", forget_due, 80),
     Planted("no entry is passed over", "bus.shard.book.is_next", always, 80),
     Planted("any attempt counts", "actors.agents.core.decisions._is_current", any_attempt, 500),
     Planted("the clock goes back", "bus.shard.clock.max", newest_reading, 80),
