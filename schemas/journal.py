@@ -15,7 +15,7 @@ class Mail(Internal):
 
     ``id`` is unique within the entity; the same id asks for the same answer, and another ``digest``
     under the same id is a conflict. ``fresh`` promises that the key was never used before, which
-    spares the owner a look into the stored records.
+    spares the owner a look at the states at rest.
     """
 
     id: str

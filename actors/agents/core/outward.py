@@ -24,7 +24,7 @@ from schemas.events import (
     SafetyFlaggedEvent,
     SafetyRedactedEvent,
 )
-from schemas.executions import RECORD_SUBJECT, AttemptName, ExecutionRecord, ExecutionStatus
+from schemas.executions import RECORD_SUBJECT, ExecutionRecord, ExecutionStatus
 from schemas.fleet import STOP_WORK_SUBJECT, DeadLetter, StopWork
 from schemas.journal import Mail
 from schemas.ledger import ACCOUNT_ENTITY, ACCOUNT_KEY, BILL_SUBJECT, Settle
@@ -168,7 +168,6 @@ def record(state: Execution) -> ExecutionRecord:
         status=state.status,
         task=origin.task,
         revision=state.revision,
-        digest=origin.digest,
         stream=stream_subject(state),
         created_at=state.accepted_at,
         deadline=state.deadline,
@@ -187,7 +186,6 @@ def record(state: Execution) -> ExecutionRecord:
         cost=state.cost,
         cost_at_end=state.cost_at_end,
         costs=list(state.costs),
-        settled=[AttemptName(step=step, attempt=attempt) for step, attempt in state.settled],
         error=_error(state) if state.phase == "ended" else None,
         attempts=state.attempt,
         user=origin.user,
