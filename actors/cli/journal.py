@@ -10,7 +10,7 @@ import msgspec
 from actors.cli import shown
 from actors.cli.entities import ONLY_KEYS
 from actors.cli.entities import entity as entity_of
-from actors.cli.journals import blobs_of, head, journal_of, shards_of, snapshot_of
+from actors.cli.journals import at_rest, blobs_of, head, journal_of, shards_of, snapshot_of
 from actors.cli.session import Session, with_session
 from bus.codec import decode, encode
 from bus.config import Timing
@@ -187,6 +187,8 @@ async def _told(
         if ref is not None and commit and commit.n == ref.n and history.state is None:
             snapshot, _ = await snapshot_of(bus, ref)
             history.adopt(snapshot.slots, snapshot.version)
+            if history.lies_in(snapshot.sleepers):
+                history.wake(await at_rest(bus, entity, shard, (session.tenant, key)), ref.n)
 
 
 async def _moment(
@@ -218,7 +220,7 @@ async def _snapshots(
                 ref=ref,
                 at=f"{image.at:%Y-%m-%d %H:%M:%S}",
                 version=image.version,
-                entities=len(image.slots),
+                entities=len(image.slots) + len(image.sleepers),
                 size=size,
             )
         )

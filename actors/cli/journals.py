@@ -6,11 +6,14 @@ from bus.errors import UnavailableError, problem
 from bus.jetstream.blobs import StreamBlobs
 from bus.jetstream.journal import JetStreamJournal
 from bus.jetstream.reading import StreamReader
+from bus.jetstream.states import JetStreamStates
+from bus.ports import Resting
+from bus.shard.book import Address
 from bus.shard.report import Head, owned_shards
 from bus.shard.salvage import commit_of, read_snapshot
 from bus.streams.api import JetStream, JetStreamError
 from bus.streams.spec import journal_stream
-from bus.subjects import journal_subject
+from bus.subjects import journal_subject, matches
 from schemas.fleet import OwnedShards
 from schemas.journal import Snapshot, SnapshotRef
 
@@ -27,7 +30,7 @@ async def entities_of(transport: NatsTransport) -> list[str]:
     except JetStreamError as error:
         raise UnavailableError(SUBJECTS, error.description) from None
     filters = [subject for info in answer["streams"] for subject in info["config"]["subjects"]]
-    return sorted(pattern.split(".")[2] for pattern in filters)
+    return sorted(pattern.split(".")[2] for pattern in filters if matches(SUBJECTS, pattern))
 
 
 async def expect_journal(transport: NatsTransport, entity: str) -> None:
@@ -76,6 +79,18 @@ async def snapshot_of(transport: NatsTransport, ref: SnapshotRef) -> tuple[Snaps
 def journal_of(transport: NatsTransport, entity: str) -> JetStreamJournal:
     """Return the journal of an entity type."""
     return JetStreamJournal(transport, JetStream(transport), journal_stream(entity))
+
+
+async def at_rest(transport: NatsTransport, entity: str, shard: int, address: Address) -> Resting:
+    """Return the state of an entity that has left memory.
+
+    Raises:
+        ProblemError: ``not_found``: there is none.
+    """
+    found = await JetStreamStates(transport, JetStream(transport), entity).read(shard, *address)
+    if found is None:
+        raise problem("not_found", f"there is no state at rest of {entity} {address[1]}")
+    return found
 
 
 async def head(transport: NatsTransport, entity: str, shard: int) -> Head | None:

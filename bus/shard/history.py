@@ -6,12 +6,14 @@ from typing import Any
 
 import msgspec
 
+from bus.codec import decode
+from bus.ports import Resting
 from bus.shard.book import START
 from bus.shard.entity import Entity
 from bus.shard.quarantine import reason_of
 from schemas.base import Value
 from schemas.decision import Effect, Work
-from schemas.journal import NOTHING, Commit, Entry, SlotImage
+from schemas.journal import NOTHING, AtRest, Commit, Entry, Sleeper, SlotImage
 
 
 class Outstanding(Value):
@@ -67,6 +69,20 @@ class History:
         for slot in slots:
             if (slot.tenant, slot.key) == self._address:
                 self.state = self._entity.state(slot.state, version)
+
+    def lies_in(self, sleepers: Sequence[Sleeper]) -> bool:
+        """Say whether a snapshot names the entity as one at rest."""
+        return self._address in ((each.tenant, each.key) for each in sleepers)
+
+    def wake(self, resting: Resting, n: int) -> None:
+        """Take the state from the one at rest, unless that holds more than commit ``n`` led to.
+
+        Raises:
+            ProblemError: ``validation``: it cannot be read.
+        """
+        image = decode(AtRest, resting.data)
+        if image.last <= n and image.state != NOTHING:
+            self.state = self._entity.state(image.state, image.version)
 
     def add(self, sequence: int, commit: Commit, entry: Entry) -> Moment:
         """Apply an entry of this entity, with its events in place, and tell what it came to.

@@ -6,8 +6,9 @@ from typing import Any
 import msgspec
 
 from bus.codec import encode
+from bus.ports import Resting
 from bus.shard.history import History, Moment, Outstanding
-from schemas.journal import NOTHING, Commit, Entry, SlotImage
+from schemas.journal import NOTHING, AtRest, Commit, Entry, Sleeper, SlotImage
 from tests.unit.bus.shard_entity import ENTITY, Added, Counter, Woken
 
 AT = datetime(2026, 1, 2, tzinfo=UTC)
@@ -43,6 +44,19 @@ def test_a_moment_tells_the_command_its_events_and_what_they_open_and_close():
     )
     assert (closed.opened, closed.closed) == ([], [work])
     assert history.state == Counter(total=7)
+
+
+def test_the_state_of_what_was_at_rest_is_taken_unless_it_tells_more_than_was_asked_for():
+    at_rest = AtRest(version=1, n=3, last=7, state=msgspec.Raw(b'{"total":5}'))
+    resting = Resting("acme", "c", 3, encode(at_rest))
+    history = History(ENTITY, "acme", "c")
+
+    history.wake(resting, 6)
+    assert history.state is None
+    history.wake(resting, 7)
+    assert history.state == Counter(total=5)
+    assert history.lies_in([Sleeper(tenant="acme", key="c", n=3)])
+    assert not history.lies_in([Sleeper(tenant="acme", key="d", n=3)])
 
 
 def test_entries_of_others_do_not_concern_it():
