@@ -52,6 +52,9 @@ class Timing(msgspec.Struct, frozen=True, kw_only=True):
         int,
         _why("a shard's idle entities beyond this leave memory, and snapshots; some 4 KB each"),
     ] = 64
+    rest_seconds: Annotated[
+        float, _why("a batch of states costs one server some 20 ms: many are to share it")
+    ] = 5.0
     idle_seconds: Annotated[
         float, _why("what has not ended and is used once a minute is not read again each time")
     ] = 60.0

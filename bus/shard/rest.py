@@ -5,10 +5,10 @@ writes. It holds every entry of its entity up to one commit, with the replies th
 passes over what it holds.
 """
 
-from collections import deque
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime, timedelta
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import anyio
 import structlog
@@ -20,6 +20,8 @@ from bus.shard.book import Address, Book, Slot
 from bus.waiting import loop_time
 
 log = structlog.get_logger()
+
+T = TypeVar("T")
 
 BATCH_STATES = 256
 BATCH_BYTES = 4 * 1024**2
@@ -58,14 +60,16 @@ class Rest:
         self._settled = settled
         self._now = now
         self._timing = timing
-        self._quiet: deque[tuple[int, Address]] = deque()
-        self._living: deque[tuple[float, int, Address]] = deque()
+        self._quiet: OrderedDict[Address, int] = OrderedDict()
+        self._living: OrderedDict[Address, tuple[float, int]] = OrderedDict()
         in_order = sorted(book.slots.items(), key=lambda item: item[1].last)
-        self._quiet.extend((slot.last, address) for address, slot in in_order)
+        self._quiet.update((address, slot.last) for address, slot in in_order)
 
     def touched(self, n: int, addresses: Iterable[Address]) -> None:
         """Note which entities commit ``n`` was about: they leave after those before them."""
-        self._quiet.extend((n, address) for address in addresses)
+        for address in addresses:
+            self._quiet[address] = n
+            self._quiet.move_to_end(address)
 
     async def run(self) -> None:
         """Let entities leave memory above its bound, until cancelled.
@@ -74,7 +78,7 @@ class Rest:
             FencedError: the shard has another owner.
         """
         while True:
-            await anyio.sleep(self._timing.housekeeping_seconds)
+            await anyio.sleep(self._timing.rest_seconds)
             while await self._lay_down():
                 pass
 
@@ -115,7 +119,9 @@ class Rest:
         leaving = self._leaving()
         new = [resting for _, slot, resting in leaving if slot.stored != resting.n]
         if new and not await self._write(new):
-            self._quiet.extendleft((each.slot.last, each.address) for each in reversed(leaving))
+            for each in reversed(leaving):
+                self._quiet.setdefault(each.address, each.slot.last)
+                self._quiet.move_to_end(each.address, last=False)
             return False
         for address, slot, resting in leaving:
             slot.stored = resting.n
@@ -142,16 +148,18 @@ class Rest:
         if len(book.slots) <= self._timing.entities_in_memory:
             return
         until = self._now() + timedelta(seconds=self._timing.due_soon_seconds)
-        while self._quiet and self._quiet[0][0] <= settled:
-            last, address = self._quiet.popleft()
+        while (found := _first(self._quiet)) and found[1] <= settled:
+            address, last = self._quiet.popitem(last=False)
             if not self._is_idle(address, last, until):
                 continue
             if book.has_ended(address):
                 yield address
             else:
-                self._living.append((now, last, address))
-        while self._living and self._living[0][0] <= now - self._timing.idle_seconds:
-            _, last, address = self._living.popleft()
+                self._living[address] = (now, last)
+                self._living.move_to_end(address)
+        left_alone = now - self._timing.idle_seconds
+        while (living := _first(self._living)) and living[1][0] <= left_alone:
+            address, (_, last) = self._living.popitem(last=False)
             if self._is_idle(address, last, until):
                 yield address
 
@@ -175,3 +183,7 @@ class Rest:
             log.warning("shard.rest_unavailable", shard=self._shard, reason=error.reason)
             return False
         return True
+
+
+def _first(waiting: OrderedDict[Address, T]) -> tuple[Address, T] | None:
+    return next(iter(waiting.items()), None)

@@ -54,6 +54,7 @@ QUICK = Timing(
     reconcile_seconds=0.03,
     housekeeping_seconds=0.05,
     record_delay_seconds=0.01,
+    rest_seconds=0.05,
     request_try_seconds=0.2,
     retry_least_seconds=0.005,
     retry_most_seconds=0.02,

@@ -58,6 +58,7 @@ def timing_of(seed: int) -> Timing:
         resend_window_seconds=2.0,
         turn_commands=chance.choice([1, 3, 256]),
         prefetch=chance.choice([0, 0, 2]),
+        rest_seconds=chance.choice([0.2, 1.0]),
         idle_seconds=chance.choice([0.1, 1.0, 60.0]),
         due_soon_seconds=chance.choice([0.0, 600.0]),
     )

@@ -26,7 +26,7 @@ from tests.unit.bus.shard_entity import ENTITY, Add, Break, Counter, Sleep, lett
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 SUBJECT = journal_subject("counter", 0)
 TIMING = Timing(
-    entities_in_memory=0, idle_seconds=0.0, housekeeping_seconds=0.005, work_resend_seconds=0.005
+    entities_in_memory=0, idle_seconds=0.0, rest_seconds=0.005, work_resend_seconds=0.005
 )
 ENDED, LIVING, DUE, LATE, BUSY, BROKEN = "ended", "living", "due", "late", "busy", "broken"
 
@@ -122,6 +122,16 @@ async def test_within_its_bound_an_entity_stays(change: dict[str, Any], stays: i
         await anyio.sleep(0.02)
 
     assert len(book.slots) == stays
+
+
+async def test_what_is_noted_is_bounded_by_the_entities_however_often_they_change():
+    book = filled()
+    timing = msgspec.structs.replace(TIMING, entities_in_memory=1000)
+    async with resting(book, timing) as (rest, _):
+        for n in range(2, 500):
+            rest.touched(n, [("acme", LIVING), ("acme", ENDED)])
+
+    assert len(rest._quiet) == len(book.slots)
 
 
 async def test_what_is_not_published_yet_stays():
