@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bus.config import Timing
+from bus.state.pages import page_subject
 from bus.streams.spec import (
     StreamSpec,
     filters,
@@ -16,7 +17,16 @@ from bus.streams.spec import (
     key_value_spec,
     stream_specs,
 )
-from bus.subjects import filter_for, journal_subject, mailbox_subject, overlap, work_subject
+from bus.subjects import (
+    filter_for,
+    journal_filter,
+    journal_subject,
+    mailbox_subject,
+    overlap,
+    owner_subject,
+    state_subject,
+    work_subject,
+)
 from schemas.base import Request
 from schemas.ids import PLATFORM
 from tests.contract.registry import message_classes
@@ -70,6 +80,9 @@ def test_no_subject_is_stored_twice():
     [
         (journal_subject("execution", 15), "JOURNAL_EXECUTION"),
         (journal_subject("account", 0), "JOURNAL_ACCOUNT"),
+        (state_subject("execution", 15, "acme", "e1"), "JOURNAL_EXECUTION"),
+        (page_subject(state_subject("account", 0, PLATFORM, "account"), 1), "JOURNAL_ACCOUNT"),
+        (owner_subject("execution", 15), "JOURNAL_EXECUTION"),
         ("cb.acme.submit.agents.execute", "INBOX_acme"),
         ("cb.Acme.submit.nonsense", "INBOX_=acme"),
         (f"cb.{PLATFORM}.submit.budgets.set", "INBOX_==platform"),
@@ -123,6 +136,17 @@ def test_a_journal_or_a_submitted_command_is_never_removed_by_age():
     ages = {spec.name: spec.settings("r1")["max_age"] for spec in SPECS}
 
     assert {ages[name] for name in ages if name.startswith(("JOURNAL_", "INBOX_"))} == {0}
+
+
+def test_what_purges_a_journal_reaches_no_state_at_rest():
+    purged = [journal_subject("execution", 1), journal_filter("execution")]
+    kept = [
+        state_subject("execution", 1, "acme", "e1"),
+        page_subject(state_subject("execution", 1, "acme", "e1"), 1),
+        owner_subject("execution", 1),
+    ]
+
+    assert [(one, other) for one in purged for other in kept if overlap(one, other)] == []
 
 
 TENANTS = st.one_of(st.from_regex(r"[A-Za-z0-9_-]{1,64}", fullmatch=True), st.just(PLATFORM))

@@ -16,6 +16,7 @@ from bus.errors import CorruptJournalError, ProblemError
 from bus.memory import MemoryBus, memory_bus
 from bus.memory.bus import MemoryProcess
 from bus.ownership import Membership
+from bus.ports import Resting
 from bus.rpc import Owners, command
 from bus.shard import Entity, ShardHost
 from bus.shard.book import Book
@@ -25,7 +26,7 @@ from bus.shard.salvage import MAX_DEPTH, cut, read_commit
 from bus.shard.turn import quarantine, take_turn
 from bus.subjects import journal_subject, shard_of
 from schemas.fleet import Alive, DeadLetter
-from schemas.journal import Commit, CorruptSkipped, Entry, SlotImage, Snapshot, SnapshotRef
+from schemas.journal import AtRest, Commit, CorruptSkipped, Entry, SlotImage, Snapshot, SnapshotRef
 from tests.unit.bus.shard_entity import ENTITY, Add, Added, Broken, Counter, Total, letter
 
 SHARDS = 16
@@ -229,6 +230,22 @@ async def test_without_its_snapshot_a_shard_is_rebuilt_from_the_whole_journal(da
         book = (await taken_over(bus)).book
 
     assert (book.corrupt, book.slots["acme", "good"].state) == ({}, Counter(total=2))
+
+
+@pytest.mark.parametrize("damage", [of_another_shape, torn])
+@pytest.mark.parametrize(("last", "is_corrupt"), [(1, True), (2, False)])
+async def test_damage_of_what_is_at_rest_costs_only_what_its_state_does_not_hold(
+    damage: Damage, last: int, *, is_corrupt: bool
+):
+    at_rest = AtRest(version=1, n=last, last=last, state=raw(Counter(total=7)))
+    async with opened() as bus:
+        writer = await bus.states("counter").own(0, 0)
+        await writer.write([Resting("acme", "bad", last, encode(at_rest))])
+        await stored(bus, 0, commit(1, entry("good", Added(amount=1))), damage(bus))
+        book = (await taken_over(bus)).book
+
+    assert (("acme", "bad") in book.corrupt) is is_corrupt
+    assert book.slots["acme", "bad"].state == Counter(total=7)
 
 
 async def test_a_snapshot_keeps_the_quarantine():
