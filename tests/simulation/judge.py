@@ -328,6 +328,8 @@ class JudgedStates(MemoryStateStore):
 
     def write(self, shard: tuple[str, int], states: Sequence[Resting], owner: int) -> None:
         super().write(shard, states, owner)
+        if owner != self._owners[shard].sequence:
+            self.judge.broken.append(f"a former owner has put {states} of {shard} to rest")
         self.judge.rested(shard, states)
 
 

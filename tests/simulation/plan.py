@@ -40,6 +40,7 @@ def plan_of(seed: int) -> list[Event]:
     events = [*_executions(chance), *_transfers(chance), *troubles(chance)]
     events += _direct_transfers(random.Random(seed + 2))
     events += _wrong_days(random.Random(seed + 3))
+    events += _late_transfers(random.Random(seed + 4))
     return sorted(events, key=lambda event: (event.at, event.name))
 
 
@@ -124,6 +125,21 @@ def _direct_transfers(chance: random.Random) -> list[Event]:
         }
         events.append(Event(chance.uniform(0.6, 4.0), "orders", chance.choice(USERS), order))
     return events
+
+
+def _late_transfers(chance: random.Random) -> list[Event]:
+    """Draw transfers whose account can leave memory before their time comes."""
+    if chance.random() < 0.6:
+        return []
+    sender, receiver = chance.sample(ACCOUNTS, 2)
+    order = {
+        "key": sender,
+        "transfer": "late",
+        "to": receiver,
+        "amount": chance.randint(1, 9),
+        "wait": chance.uniform(5.0, 9.0),
+    }
+    return [Event(chance.uniform(0.6, 3.0), "orders", chance.choice(USERS), order)]
 
 
 def troubles(chance: random.Random) -> list[Event]:

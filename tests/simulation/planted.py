@@ -7,7 +7,7 @@ show.
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 from unittest.mock import patch
 
 import msgspec
@@ -18,7 +18,7 @@ from bus.errors import UnavailableError
 from bus.memory import MemoryStore
 from bus.memory.states import MemoryStateStore
 from bus.offers import Desk
-from bus.ports import Journal, Resting, StateWriter, Ticket
+from bus.ports import Journal, Resting, Ticket
 from bus.shard import recovery
 from bus.shard.asks import Asker
 from bus.shard.book import Address, Book
@@ -151,14 +151,6 @@ def write_anyhow(
     STATE_WRITE(store, shard, states, store._owners[shard].sequence)
 
 
-async def write_on(rest: Rest, states: list[Resting]) -> bool:
-    try:
-        await cast("StateWriter", rest._writer).write(states)
-    except UnavailableError:
-        return False
-    return True
-
-
 def forget_due(book: Book, address: Address) -> None:
     EVICT(book, address)
     if (sleeper := book.sleepers.get(address)) is not None:
@@ -275,7 +267,6 @@ PLANTED = (
     Planted(
         "a zombie writes states", "bus.memory.states.MemoryStateStore.write", write_anyhow, 250
     ),
-    Planted("a late state replaces a newer one", "bus.shard.rest.Rest._write", write_on, 250),
     Planted("a sleeper's due time is lost", "bus.shard.book.Book.evict", forget_due, 80),
     Planted("no entry is passed over", "bus.shard.book.is_next", always, 80),
     Planted("any attempt counts", "actors.agents.core.decisions._is_current", any_attempt, 500),
