@@ -1,7 +1,8 @@
 """Faults planted in the mechanisms, to see that the simulation finds them.
 
 Each is what somebody could write by mistake. ``within`` is in how many seeds, from 1 on, it must
-show.
+show, and ``seed`` the first in which it last did: tests play that one, and look for another only
+where it no longer shows the fault. ``make planted`` tells them all.
 """
 
 from collections.abc import Sequence
@@ -32,6 +33,7 @@ from bus.shard.workforce import Errand, Workforce
 from bus.worker import Worker
 from schemas.decision import Ask, Work
 from schemas.journal import Commit, Snapshot, SnapshotRef
+from tests.simulation.history import FLEET, History, Story, failures
 
 STORE = ShardOwner._store
 HANDLE = Worker[Any]._handle
@@ -48,10 +50,16 @@ class Planted(NamedTuple):
     target: str
     by: Any
     within: int
+    seed: int = 1
 
     def plant(self) -> AbstractContextManager[Any]:
         """Put the fault in its place while the context is open."""
         return patch(self.target, self.by, create=True)
+
+    def found(self, story: Story = FLEET) -> History | None:
+        """Return a history that shows the fault, None if there is none within its seeds."""
+        with self.plant():
+            return next(failures((self.seed, *range(1, self.within + 1)), story), None)
 
 
 async def not_done(*_: Any, **__: Any) -> None:
