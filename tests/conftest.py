@@ -4,7 +4,7 @@ import gc
 import os
 from collections import Counter
 from collections.abc import Iterator
-from typing import Any
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -28,20 +28,13 @@ def anyio_backend() -> tuple[str, dict[str, bool]]:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with what may take longest, so that no core is left alone with it in the end.
 
-    Tests that share a fleet, or something else of their module, stay together: a second worker
-    would have to start it once more.
+    The tests of a file stay together: they may share a fleet.
     """
-    sharing = [item for item in items if _shares(item)]
-    for item in sharing:
-        item.add_marker(pytest.mark.xdist_group(str(item.path)))
-    shared = Counter(item.path for item in sharing)
-    items.sort(key=lambda item: (-_allowed_seconds(item), -shared[item.path], str(item.path)))
-
-
-def _shares(item: pytest.Item) -> bool:
-    found: Any = getattr(item, "_fixtureinfo", None)
-    known = found.name2fixturedefs.values() if found is not None else ()
-    return any(definitions[-1].scope == "module" for definitions in known)
+    longest: dict[Path, float] = {}
+    for item in items:
+        longest[item.path] = max(longest.get(item.path, 0.0), _allowed_seconds(item))
+    number = Counter(item.path for item in items)
+    items.sort(key=lambda item: (-longest[item.path], -number[item.path], item.path))
 
 
 def pytest_collection_finish() -> None:

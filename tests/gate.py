@@ -20,12 +20,18 @@ COMPUTING = ("tests/unit", "tests/contract", "tests/architecture", "tests/simula
 def spread(suites: Sequence[str]) -> tuple[str, ...]:
     """Return how pytest spreads these suites over the processors.
 
-    Tests are given out one by one, so that no processor is left with all the long ones in the end;
-    those that share a fleet stay together (``conftest.py``).
+    Tests that compute are given out one by one, so that no processor is left with all the long ones
+    in the end; those that wait are given out by files, because many share a fleet of their file.
     """
     cores = os.cpu_count() or 1
     if set(suites) <= set(WAITING):
-        return ("--numprocesses", str(cores + (cores + 1) // 2), "--dist", "loadgroup")
+        return (
+            "--numprocesses",
+            str(cores + (cores + 1) // 2),
+            "--dist",
+            "loadfile",
+            "--no-loadscope-reorder",
+        )
     return ("--numprocesses", str(cores), "--maxschedchunk", "1")
 
 
