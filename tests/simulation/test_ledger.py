@@ -47,9 +47,9 @@ CORE = "actors.pricing.core"
 PLANTED = (
     Planted("bills are forgotten", f"{CORE}.ledger.remember", forget_bills, 10),
     Planted("no tombstones", f"{CORE}.decisions._void", leave_no_tombstone, 20),
-    Planted("holds do not count", f"{CORE}.budgets.Cover.free", property(count_no_holds), 120),
-    Planted("alerts are told again", f"{CORE}.ledger._told", tell_again, 10),
-    Planted("leases do not end", f"{CORE}.decisions.lapsed", find_nothing, 20),
+    Planted("holds do not count", f"{CORE}.budgets.Cover.free", property(count_no_holds), 120, 70),
+    Planted("alerts are told again", f"{CORE}.ledger._told", tell_again, 10, 2),
+    Planted("leases do not end", f"{CORE}.decisions.lapsed", find_nothing, 20, 3),
 )
 
 

@@ -52,12 +52,13 @@ PLANTED = (
     Planted("nobody waits for leave", f"{AGENTS}.decisions.begin", begin_at_once, 10),
     Planted("bills are forgotten", f"{AGENTS}.outward.asks", forget_with_the_end, 10),
     Planted("holds are not let go", f"{AGENTS}.execution._given_up", keep_the_hold, 20),
-    Planted("late usage is lost", f"{AGENTS}.decisions._settle_late", hear_nothing, 20),
+    Planted("late usage is lost", f"{AGENTS}.decisions._settle_late", hear_nothing, 20, 3),
     Planted(
         "lapses and bills both count",
         f"{PRICING}.decisions._charged",
         count_what_lapsed_as_well,
         80,
+        3,
     ),
     Planted("budgets are not looked at", f"{PRICING}.admission._short", nothing_is_short, 20),
 )
