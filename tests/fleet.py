@@ -19,7 +19,7 @@ from schemas.fleet import HEARTBEAT_SUBJECT, Alive
 from schemas.streams import TERMINAL_TYPES, StreamEvent
 from tests.servers import PATIENCE, local_server
 
-READY_SECONDS = 20.0 * PATIENCE
+READY_SECONDS = 60.0 * PATIENCE
 
 HURRIED = "HURRIED"
 """Where this variable is set, leases end soon: see ``tests.hurried``."""
@@ -32,7 +32,7 @@ class PlainClient:
         self.nats = client
         self.tenant = tenant
 
-    async def ask(self, verb: str, body: Mapping[str, Any] | bytes, timeout: float = 10) -> Any:
+    async def ask(self, verb: str, body: Mapping[str, Any] | bytes, timeout: float = 30) -> Any:
         """Request ``cb.<tenant>.<verb>`` and return the parsed reply."""
         data = body if isinstance(body, bytes) else msgspec.json.encode(body)
         reply = await self.nats.request(f"cb.{self.tenant}.{verb}", data, timeout=timeout)
@@ -44,7 +44,7 @@ class PlainClient:
         answer = await self.ask("agents.apply", {"id": agent, "provider": provider})
         assert answer.get("type") != "problem", answer
 
-    async def events(self, execution: str, *, timeout: float = 15) -> list[StreamEvent]:
+    async def events(self, execution: str, *, timeout: float = 45) -> list[StreamEvent]:
         """Return the stored events of an execution once it has ended."""
         events: list[StreamEvent] = []
         wanted: dict[str, Any] = {"execution_id": execution}
@@ -61,7 +61,7 @@ class PlainClient:
                     wanted.pop("after", None)
                     await anyio.sleep(0.02)
 
-    async def ended(self, execution: str, *, timeout: float = 15) -> Any:
+    async def ended(self, execution: str, *, timeout: float = 45) -> Any:
         """Return the record of an execution once it has ended."""
         await self.events(execution, timeout=timeout)
         return await self.ask("executions.get", {"execution_id": execution})

@@ -242,12 +242,12 @@ def is_noticed(mutant: Mutant, tree: Path) -> bool:
         file.write_text(sound, encoding="utf-8")
 
 
-def outcome(tree: Path, *tests: str) -> int:
+def outcome(tree: Path, *tests: str, shown: bool = False) -> int:
     """Run tests in a copy of the tree; return pytest's exit code."""
     command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *tests]
     environ = os.environ | {"PYTHONDONTWRITEBYTECODE": "1"}
     done = subprocess.run(
-        command, cwd=tree, env=environ, check=False, timeout=SECONDS, capture_output=True
+        command, cwd=tree, env=environ, check=False, timeout=SECONDS, capture_output=not shown
     )
     return done.returncode
 
@@ -261,7 +261,7 @@ def main() -> int:
         for name in COPIED:
             source = ROOT / name
             (shutil.copytree if source.is_dir() else shutil.copy)(source, tree / name)
-        if outcome(tree, *sorted({mutant.tests for mutant in chosen})):
+        if outcome(tree, *sorted({mutant.tests for mutant in chosen}), shown=True):
             print("the tests fail without a mistake")
             return 1
         unnoticed = [mutant for mutant in chosen if not told(mutant, is_noticed(mutant, tree))]
