@@ -94,8 +94,8 @@ async def test_an_execution_shows_in_the_metrics_of_those_who_worked_on_it(
     assert owner["callboard_commit_total"] >= 2
     assert owner["callboard_turn_seconds_count"] >= 2
     assert owner["callboard_turn_commands_sum"] >= 2
-    assert owner["callboard_shards_owned"] == 16
-    assert owner["callboard_recovery_seconds_count"] == 16
+    assert owner["callboard_shards_owned"] > 0
+    assert owner["callboard_recovery_seconds_count"] >= SHARDS
     # The first delta and the end of two answers.
     assert grown["callboard_provider_seconds_count"] >= 4
     assert grown["callboard_provider_errors_total"] >= 1
