@@ -14,7 +14,7 @@ from schemas.ledger import AlertRaised, Booked, Void
 from tests.simulation.history import LEDGER, failures
 from tests.simulation.planted import Planted
 
-SEEDS = 40
+SEEDS = 100
 PART = 10
 """So many seeds are one test, which keeps one core busy."""
 VOID = decisions._void

@@ -16,7 +16,7 @@ from schemas.ledger import AccountEvent
 from tests.simulation.history import PLATFORM, failures
 from tests.simulation.planted import Planted
 
-SEEDS = 20
+SEEDS = 40
 PART = 10
 """So many seeds are one test, which keeps one core busy."""
 DRAW = blocks.draw

@@ -16,7 +16,7 @@ from schemas.lifecycle import AttemptStarted, ExecutionEvent, Settled
 from tests.simulation.history import SPENDING, failures
 from tests.simulation.planted import Planted
 
-SEEDS = 40
+SEEDS = 100
 PART = 10
 """So many seeds are one test, which keeps one core busy."""
 ASKS = asking.asks
