@@ -1,15 +1,18 @@
 """One tenant sends far more than its share, and the others hardly notice."""
 
-import os
 import sys
 from collections.abc import AsyncGenerator
+from functools import partial
 from time import perf_counter
 
 import anyio
+import anyio.to_thread
 import msgspec
 import pytest
 from anyio.abc import Process
+from click.testing import CliRunner
 
+from actors.cli import main
 from tests.fleet import PlainClient, RunningFleet, running_fleet
 from tests.servers import PATIENCE
 
@@ -177,11 +180,11 @@ async def test_an_operator_sees_how_full_each_tenant_is(
     accepted = await greedy.ask("llm.generate", GENERATE)
     if "execution_id" in accepted:
         await greedy.ended(accepted["execution_id"])
-    environ = {**os.environ, "NATS_URL": ",".join(bounded.server.urls)}
-    program = "from actors.cli import main; main()"
-    command = [sys.executable, "-c", program, "quotas", "--only", "greedy", "--json"]
-    shown = await anyio.run_process(command, env=environ)
-    rows = {row["quota"]: row for row in msgspec.json.decode(shown.stdout)}
+    environ = {"NATS_URL": ",".join(bounded.server.urls)}
+    command = ["quotas", "--only", "greedy", "--json"]
+    run = partial(CliRunner().invoke, main, command, env=environ)
+    shown = await anyio.to_thread.run_sync(run)
+    rows = {row["quota"]: row for row in msgspec.json.decode(shown.stdout_bytes)}
     assert rows["agents"]["allowed"] == 2
     assert rows["agents"]["used"] >= 1
     assert {"agents", "definition_bytes", "executions", "record_bytes"} <= rows.keys()
