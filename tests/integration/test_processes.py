@@ -21,7 +21,7 @@ from schemas.fleet import HEARTBEAT_SUBJECT, Alive
 from tests.fleet import PlainClient, RunningFleet, running_fleet
 from tests.providers_fake import answer, begin, fake_provider
 
-SECONDS = 60
+SECONDS = 30
 SHARDS = 16
 
 
