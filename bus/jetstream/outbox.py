@@ -9,7 +9,7 @@ repeats.
 
 import time
 from collections import deque
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 
 import anyio
@@ -129,6 +129,15 @@ class JetStreamOutbox:
         """See ``Outbox.safe``."""
         self._release()
         return self._ring.safe
+
+    @property
+    def max_payload(self) -> int:
+        """See ``Outbox.max_payload``."""
+        return self._client.max_payload
+
+    def measured(self) -> Mapping[str, int]:
+        """Return the bytes posted by subject since the last call, see ``Ring.measured``."""
+        return self._ring.measured()
 
     # Sending
 

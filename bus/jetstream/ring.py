@@ -1,6 +1,7 @@
 """What an outbox has posted and may have to send again. Knows no network and no clock."""
 
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
 
 import msgspec
 
@@ -9,6 +10,10 @@ from bus.ports import Still
 MAX_MESSAGES = 65_536
 MAX_BYTES = 64 * 1024**2
 """What is not safe is bounded, and posting beyond it waits: 13,000 messages a second pass."""
+
+
+OVERHEAD_BYTES = 100
+"""What a stored message takes beside its data: its subject, its headers, and the server's own."""
 
 
 class Posted(msgspec.Struct, gc=False, eq=False):
@@ -33,6 +38,7 @@ class Ring:
     def __init__(self) -> None:
         self._messages: dict[int, Posted] = {}
         self._bytes = 0
+        self._sizes: defaultdict[str, int] | None = None
         self.posted = 0
 
     def __iter__(self) -> Iterator[Posted]:
@@ -59,8 +65,19 @@ class Ring:
         self.posted += 1
         message = Posted(self.posted, subject, data, headers, still)
         self._messages[message.mark] = message
-        self._bytes += len(data)
+        size = len(data)
+        self._bytes += size
+        if (sizes := self._sizes) is not None:
+            sizes[subject] += size + OVERHEAD_BYTES
         return message
+
+    def measured(self) -> Mapping[str, int]:
+        """Return the bytes added by subject since the last call; the first one begins to count.
+
+        Whoever calls must go on to, since the subjects are kept until then.
+        """
+        sizes, self._sizes = self._sizes, defaultdict(int)
+        return sizes or {}
 
     def get(self, mark: int) -> Posted | None:
         """Return a message that is not safe yet."""
