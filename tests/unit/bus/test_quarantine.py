@@ -22,11 +22,12 @@ from bus.shard.book import Book
 from bus.shard.quarantine import skip_mail
 from bus.shard.recovery import Recovered, take_over
 from bus.shard.salvage import MAX_DEPTH, cut, read_commit
-from bus.shard.turn import quarantine, take_turn
+from bus.shard.turn import Letter, Outcome, quarantine, take_turn
 from bus.subjects import journal_subject, shard_of
+from schemas.decision import Ask
 from schemas.fleet import Alive, DeadLetter
 from schemas.journal import Commit, CorruptSkipped, Entry, SlotImage, Snapshot, SnapshotRef
-from tests.unit.bus.shard_entity import ENTITY, Add, Added, Broken, Counter, Total, letter
+from tests.unit.bus.shard_entity import ENTITY, Add, Added, Broken, Counter, Total, Wake, letter
 
 SHARDS = 16
 AT = datetime(2026, 1, 2, tzinfo=UTC)
@@ -259,6 +260,18 @@ def test_effects_that_raise_cost_the_entity_and_not_the_turn():
     assert set(outcome.touched) == {("acme", "d")}
 
 
+def test_work_of_an_entity_that_is_found_corrupt_is_called_off():
+    def due(state: Counter) -> None:
+        return 1 // (state.total - 13) and None
+
+    book = Book(replace(ENTITY, due=due))
+    opened = take_turn(book, [letter("1", "c", Add(amount=12))], AT).opened
+    outcome = take_turn(book, [letter("2", "c", Add(amount=1))], AT)
+
+    assert outcome.closed == [work for _, work in opened]
+    assert not list(book.open_work())
+
+
 def _unable(*_: object) -> tuple[()]:
     raise ZeroDivisionError
 
@@ -267,8 +280,8 @@ def _unable(*_: object) -> tuple[()]:
     "core",
     [
         {"failing": _unable},
-        {"failing": lambda *_: (Broken(),)},
-        {"failing": lambda *_: (object(),)},
+        {"failing": lambda damage: (damage.state, (Broken(),))},
+        {"failing": lambda damage: (damage.state, (object(),))},
         {"state_type": int},
     ],
     ids=["no ending", "an ending that raises", "an ending that is none", "a state that is none"],
@@ -279,27 +292,91 @@ def test_an_entity_that_cannot_even_be_ended_is_in_quarantine_all_the_same(core:
     book.entity = replace(ENTITY, **core)
     book.condemn(("acme", "c"), "a reason")
 
-    outcome = quarantine(book, 0, AT, 1000)
+    outcome = quarantine(book, 0, AT, 1000, {("acme", "c"): None})
 
     assert [(each.corrupt, each.events) for each in outcome.entries] == [("a reason", [])]
     assert [type(each.body) for each in outcome.publications] == [DeadLetter]
     assert (set(book.corrupt), book.unmarked) == ({("acme", "c")}, set())
 
 
-def test_an_entity_is_ended_by_the_events_of_its_own_core():
-    core = replace(ENTITY, failing=lambda *_: (Added(amount=-50),))
-    book = Book(core)
-    take_turn(book, [letter("1", "c", Add(amount=12))], AT)
+def owing(state: Counter) -> tuple[Ask, ...]:
+    """What an ended counter still has to tell; nothing while it goes on."""
+    if state.total >= 0:
+        return ()
+    return (Ask(id="owed", entity="till", tenant="acme", key="t", since=AT, command=Wake()),)
+
+
+ENDING = replace(
+    ENTITY,
+    effects=owing,
+    answered=lambda ask, answer: Add(amount=len(ask.id + answer.decode())),
+    failing=lambda damage: (damage.state or Counter(), (Added(amount=-50),)),
+)
+
+
+def ended(*letters: Letter) -> tuple[Book, Outcome]:
+    book = Book(ENDING)
+    take_turn(book, letters, AT)
     book.condemn(("acme", "c"), "a reason")
-    outcome = quarantine(book, 0, AT, 1000)
+    return book, quarantine(book, 0, AT, 1000, {("acme", "c"): None})
+
+
+def test_an_entity_is_ended_by_the_events_of_its_own_core():
+    book, outcome = ended(letter("1", "c", Add(amount=12)))
     commit_ = commit(1, *outcome.entries)
 
-    again = Book(core)
+    again = Book(ENDING)
     again.replay(commit_, commit_.entries)
 
     assert book.slots["acme", "c"].state == again.slots["acme", "c"].state == Counter(total=-38)
     assert (again.corrupt, again.unmarked) == (book.corrupt, set())
     assert len(outcome.publications) == 2
+
+
+def test_an_ended_entity_asks_what_it_owes_and_takes_the_answer_for_every_later_owner():
+    book, outcome = ended(letter("1", "c", Add(amount=12)))
+    ((address, ask),) = outcome.asked
+    assert list(book.open_asks()) == [(address, ask)]
+
+    late = take_turn(book, [letter("2", "c", Add(amount=40))], AT)
+    first, second = commit(1, *outcome.entries), commit(2, *late.entries)
+    again = Book(ENDING)
+    again.replay(first, first.entries)
+    again.replay(second, second.entries)
+
+    assert [decode(Total, reply).total for _, reply in late.replies] == [2]
+    for each in (book, again):
+        assert each.slots["acme", "c"].state == Counter(total=2)
+        assert not list(each.open_asks())
+        assert set(each.corrupt) == {("acme", "c")}
+
+
+def test_an_entity_of_which_nothing_is_known_ends_all_the_same():
+    book, outcome = ended()
+
+    assert book.slots["acme", "c"].state == Counter(total=-50)
+    assert outcome.touched == {("acme", "c"): Counter(total=-50)}
+
+
+def test_damage_to_an_ended_entity_is_marked_once_more():
+    _, outcome = ended(letter("1", "c", Add(amount=12)))
+    worse = commit(2, entry("c", Broken()))
+    first = commit(1, *outcome.entries)
+    again = Book(ENDING)
+    again.replay(first, first.entries)
+    again.replay(worse, worse.entries)
+
+    assert again.unmarked == {("acme", "c")}
+    assert again.is_shut(("acme", "c"))
+
+
+def test_effects_that_raise_at_the_end_do_not_undo_it():
+    book = Book(replace(ENDING, effects=lambda _: 1 // 0))
+    book.condemn(("acme", "c"), "a reason")
+
+    outcome = quarantine(book, 0, AT, 1000, {("acme", "c"): None})
+
+    assert outcome.touched == {("acme", "c"): Counter(total=-50)}
 
 
 # What was cut
