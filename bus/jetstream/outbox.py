@@ -135,9 +135,12 @@ class JetStreamOutbox:
         """See ``Outbox.max_payload``."""
         return self._client.max_payload
 
-    def measured(self) -> Mapping[str, int]:
-        """Return the bytes posted by subject since the last call, see ``Ring.measured``."""
-        return self._ring.measured()
+    def sizes(self, since: int) -> Mapping[str, int]:
+        """Return the bytes by subject of what was posted after the mark ``since``.
+
+        That is to be asked within the seconds for which messages are kept.
+        """
+        return self._ring.sizes(since)
 
     # Sending
 

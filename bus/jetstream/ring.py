@@ -1,7 +1,8 @@
 """What an outbox has posted and may have to send again. Knows no network and no clock."""
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
+from random import sample
 
 import msgspec
 
@@ -14,6 +15,9 @@ MAX_BYTES = 64 * 1024**2
 
 OVERHEAD_BYTES = 100
 """What a stored message takes beside its data: its subject, its headers, and the server's own."""
+
+MOST_MEASURED = 2048
+"""Messages that are looked at to tell the sizes of all: half a millisecond."""
 
 
 class Posted(msgspec.Struct, gc=False, eq=False):
@@ -38,7 +42,6 @@ class Ring:
     def __init__(self) -> None:
         self._messages: dict[int, Posted] = {}
         self._bytes = 0
-        self._sizes: defaultdict[str, int] | None = None
         self.posted = 0
 
     def __iter__(self) -> Iterator[Posted]:
@@ -65,23 +68,27 @@ class Ring:
         self.posted += 1
         message = Posted(self.posted, subject, data, headers, still)
         self._messages[message.mark] = message
-        size = len(data)
-        self._bytes += size
-        if (sizes := self._sizes) is not None:
-            sizes[subject] += size + OVERHEAD_BYTES
+        self._bytes += len(data)
         return message
-
-    def measured(self) -> Mapping[str, int]:
-        """Return the bytes added by subject since the last call; the first one begins to count.
-
-        Whoever calls must go on to, since the subjects are kept until then.
-        """
-        sizes, self._sizes = self._sizes, defaultdict(int)
-        return sizes or {}
 
     def get(self, mark: int) -> Posted | None:
         """Return a message that is not safe yet."""
         return self._messages.get(mark)
+
+    def sizes(self, since: int) -> dict[str, int]:
+        """Return the bytes by subject of what was added after the mark ``since``.
+
+        Of many messages some are looked at, chosen at random, and stand for the others. Counting
+        each one where it is added would cost a tenth of what publishing a delta does.
+        """
+        added = range(since + 1, self.posted + 1)
+        chosen = sample(added, MOST_MEASURED) if len(added) > MOST_MEASURED else added
+        messages = [found for mark in chosen if (found := self._messages.get(mark)) is not None]
+        sizes: defaultdict[str, float] = defaultdict(float)
+        for message in messages:
+            size = len(message.data) + OVERHEAD_BYTES
+            sizes[message.subject] += size * len(added) / len(messages)
+        return {subject: round(size) for subject, size in sizes.items()}
 
     def release(self, before: float) -> None:
         """Let go of the oldest messages, as far as they are acknowledged and sent ``before``."""

@@ -39,20 +39,21 @@ class Shares:
         self._jetstream = jetstream
         self._outbox = outbox
         self._quotas = quotas
+        self._seen = outbox.posted
         self._specs = shared_specs(timing)
         self._shares: dict[str, dict[str, Share]] = {spec.name: {} for spec in self._specs}
 
     async def run(self) -> None:
         """Count what this process stores, and keep the tenants to their shares, until cancelled."""
-        self._outbox.measured()
         while True:
             await anyio.sleep(LOOK_SECONDS)
             await self.look()
 
     async def look(self) -> None:
         """Count what was stored since the last look; remove what is too much."""
-        now = loop_time()
-        for subject, size in self._outbox.measured().items():
+        now, since = loop_time(), self._seen
+        self._seen = self._outbox.posted
+        for subject, size in self._outbox.sizes(since).items():
             self._count(subject, size, now)
         for spec in self._specs:
             try:

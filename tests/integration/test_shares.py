@@ -50,7 +50,6 @@ async def test_a_flood_of_one_tenant_leaves_what_others_have_stored(
     shares = Shares(bus.jetstream, bus.outbox, Quotas.load(CONFIG), SMALL)
     calm, loud = (SUBJECTS[stream].format(tenant=name) for name in (f"calm{size}", "loud"))
     told, flood = [f"calm {number}".encode() for number in range(20)], 2 * STREAM_BYTES // size
-    await shares.look()
     for data in told:
         await bus.outbox.post(calm, data)
 
@@ -70,7 +69,6 @@ async def test_a_flood_of_one_tenant_leaves_what_others_have_stored(
 async def test_a_tenant_that_is_alone_may_use_most_of_a_stream(bus: NatsBus):
     shares = Shares(bus.jetstream, bus.outbox, Quotas.load(CONFIG), SMALL)
     await bus.jetstream.call(f"STREAM.PURGE.{LIVE}")
-    await shares.look()
     for _ in range(10):
         await bus.outbox.post("cb.alone.stream.e1", b"x" * (ALLOWED // 2))
         await bus.outbox.flush(timeout=10)
