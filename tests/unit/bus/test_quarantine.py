@@ -22,12 +22,11 @@ from bus.shard.book import Book
 from bus.shard.quarantine import skip_mail
 from bus.shard.recovery import Recovered, take_over
 from bus.shard.salvage import MAX_DEPTH, cut, read_commit
-from bus.shard.turn import Letter, Outcome, quarantine, take_turn
+from bus.shard.turn import quarantine, take_turn
 from bus.subjects import journal_subject, shard_of
-from schemas.decision import Ask
 from schemas.fleet import Alive, DeadLetter
 from schemas.journal import Commit, CorruptSkipped, Entry, SlotImage, Snapshot, SnapshotRef
-from tests.unit.bus.shard_entity import ENTITY, Add, Added, Broken, Counter, Total, Wake, letter
+from tests.unit.bus.shard_entity import ENTITY, Add, Added, Broken, Counter, Total, letter
 
 SHARDS = 16
 AT = datetime(2026, 1, 2, tzinfo=UTC)
@@ -299,86 +298,6 @@ def test_an_entity_that_cannot_even_be_ended_is_in_quarantine_all_the_same(core:
     assert (set(book.corrupt), book.unmarked) == ({("acme", "c")}, set())
 
 
-def owing(state: Counter) -> tuple[Ask, ...]:
-    """What an ended counter still has to tell; nothing while it goes on."""
-    if state.total >= 0:
-        return ()
-    return (Ask(id="owed", entity="till", tenant="acme", key="t", since=AT, command=Wake()),)
-
-
-ENDING = replace(
-    ENTITY,
-    effects=owing,
-    answered=lambda ask, answer: Add(amount=len(ask.id + answer.decode())),
-    failing=lambda damage: (damage.state or Counter(), (Added(amount=-50),)),
-)
-
-
-def ended(*letters: Letter) -> tuple[Book, Outcome]:
-    book = Book(ENDING)
-    take_turn(book, letters, AT)
-    book.condemn(("acme", "c"), "a reason")
-    return book, quarantine(book, 0, AT, 1000, {("acme", "c"): None})
-
-
-def test_an_entity_is_ended_by_the_events_of_its_own_core():
-    book, outcome = ended(letter("1", "c", Add(amount=12)))
-    commit_ = commit(1, *outcome.entries)
-
-    again = Book(ENDING)
-    again.replay(commit_, commit_.entries)
-
-    assert book.slots["acme", "c"].state == again.slots["acme", "c"].state == Counter(total=-38)
-    assert (again.corrupt, again.unmarked) == (book.corrupt, set())
-    assert len(outcome.publications) == 2
-
-
-def test_an_ended_entity_asks_what_it_owes_and_takes_the_answer_for_every_later_owner():
-    book, outcome = ended(letter("1", "c", Add(amount=12)))
-    ((address, ask),) = outcome.asked
-    assert list(book.open_asks()) == [(address, ask)]
-
-    late = take_turn(book, [letter("2", "c", Add(amount=40))], AT)
-    first, second = commit(1, *outcome.entries), commit(2, *late.entries)
-    again = Book(ENDING)
-    again.replay(first, first.entries)
-    again.replay(second, second.entries)
-
-    assert [decode(Total, reply).total for _, reply in late.replies] == [2]
-    for each in (book, again):
-        assert each.slots["acme", "c"].state == Counter(total=2)
-        assert not list(each.open_asks())
-        assert set(each.corrupt) == {("acme", "c")}
-
-
-def test_an_entity_of_which_nothing_is_known_ends_all_the_same():
-    book, outcome = ended()
-
-    assert book.slots["acme", "c"].state == Counter(total=-50)
-    assert outcome.touched == {("acme", "c"): Counter(total=-50)}
-
-
-def test_damage_to_an_ended_entity_is_marked_once_more():
-    _, outcome = ended(letter("1", "c", Add(amount=12)))
-    worse = commit(2, entry("c", Broken()))
-    first = commit(1, *outcome.entries)
-    again = Book(ENDING)
-    again.replay(first, first.entries)
-    again.replay(worse, worse.entries)
-
-    assert again.unmarked == {("acme", "c")}
-    assert again.is_shut(("acme", "c"))
-
-
-def test_effects_that_raise_at_the_end_do_not_undo_it():
-    book = Book(replace(ENDING, effects=lambda _: 1 // 0))
-    book.condemn(("acme", "c"), "a reason")
-
-    outcome = quarantine(book, 0, AT, 1000, {("acme", "c"): None})
-
-    assert outcome.touched == {("acme", "c"): Counter(total=-50)}
-
-
 # What was cut
 
 
@@ -406,11 +325,13 @@ def test_of_a_garbled_commit_the_entities_are_told_that_it_names():
 
 
 @asynccontextmanager
-async def hosting(world: MemoryBus, name: str = "one") -> AsyncGenerator[Owners]:
+async def hosting(
+    world: MemoryBus, name: str = "one", entity: Entity[Any, Any, Any] = ENTITY
+) -> AsyncGenerator[Owners]:
     alive = Alive(process=name, actor="test", entities=["counter"])
     async with world.process(name) as bus, anyio.create_task_group() as tasks:
         membership = Membership(bus.transport, lambda: alive, QUICK)
-        host = ShardHost(ENTITY, SHARDS, name, membership, bus, QUICK)
+        host = ShardHost(entity, SHARDS, name, membership, bus, QUICK)
         tasks.start_soon(membership.run)
         tasks.start_soon(host.run)
         with anyio.fail_after(SECONDS):
@@ -466,6 +387,18 @@ async def test_sixteen_poisoned_shards_are_served_and_say_what_is_corrupt():
             for round_ in range(12):
                 await add(owners, key_in(0, "good"), f"more-{round_}")
         assert len(letters_in(world)) == SHARDS
+
+
+async def test_an_entity_ends_by_what_its_record_tells():
+    core = replace(ENTITY, failing=lambda damage: (decode(Counter, damage.record or b""), ()))
+    async with memory_bus(QUICK) as world:
+        await poisoned(world)
+        bad = key_in(0, "bad")
+        async with world.process() as bus:
+            await bus.outbox.post(f"cb.acme.record.{bad}", encode(Counter(total=41)))
+        async with hosting(world, entity=core) as owners:
+            assert decode(Total, await add(owners, bad, "a")).total == 42
+            assert await refused_as(owners, key_in(1, "bad"), "a") == ("corrupt", False)
 
 
 async def test_damage_that_was_skipped_stays_skipped_for_every_later_owner():
