@@ -15,6 +15,7 @@ from actors.agents.adapters.streams import Streams
 from actors.agents.config import AgentsConfig
 from actors.agents.core.acceptance import accept, bounds, plain_request, task_of
 from actors.agents.core.asking import answered
+from actors.agents.core.damage import nobodys, remains
 from actors.agents.core.decisions import decide, failing
 from actors.agents.core.execution import Execution, due, evolve, has_ended
 from actors.agents.core.index import ExecutionIndex
@@ -35,7 +36,7 @@ from bus.ids import new_id
 from bus.ports import Bus
 from bus.rpc import Owners, command
 from bus.service import Caller, Endpoint
-from bus.shard import Entity
+from bus.shard import Damage, Entity
 from bus.slices import Slices
 from bus.subjects import fill
 from bus.telemetry import metrics
@@ -105,9 +106,20 @@ def execution_entity() -> Entity[Execution, ExecutionCommand, ExecutionEvent]:
         answered=answered,
         tick=Tick(),
         upgrades={1: lambda state: state},
-        failing=failing,
+        failing=_failing,
         observe=_count,
     )
+
+
+def _failing(damage: Damage) -> tuple[Execution, Sequence[ExecutionEvent]]:
+    """End an execution of which part cannot be read."""
+    try:
+        stored = decode(ExecutionRecord, damage.record) if damage.record is not None else None
+    except ProblemError:
+        stored = None
+    origin = nobodys(damage.tenant, damage.key)
+    state = remains(origin, damage.state, stored, damage.at)
+    return state, failing(state, damage.problem, damage.at)
 
 
 def _count(publication: Publish) -> None:

@@ -204,9 +204,32 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         _env(
             "CALLBOARD_QUOTA_RECORD_BYTES",
             "bytes of the records of one tenant's executions that end within an hour: a quarter of "
-            "what all tenants share, and 800,000 usual executions. Streams and events grow with it",
+            "what all tenants share, and 800,000 usual executions",
         ),
     ] = 1024**3
+    quota_stream_bytes: Annotated[
+        Count,
+        _env(
+            "CALLBOARD_QUOTA_STREAM_BYTES",
+            "bytes of live events that a process leaves of one tenant once the stream of all is "
+            "three quarters full; the tenant's own oldest go first. An eighth of that stream, and "
+            "half a million deltas",
+        ),
+    ] = 128 * 1024**2
+    quota_event_bytes: Annotated[
+        Count,
+        _env(
+            "CALLBOARD_QUOTA_EVENT_BYTES",
+            "the same of events for everyone: an eighth of their stream, and 300,000 events",
+        ),
+    ] = 128 * 1024**2
+    quota_dead_bytes: Annotated[
+        Count,
+        _env(
+            "CALLBOARD_QUOTA_DEAD_BYTES",
+            "the same of dead letters: an eighth of their stream",
+        ),
+    ] = 32 * 1024**2
     otlp_endpoint: Annotated[
         str | None,
         _env(

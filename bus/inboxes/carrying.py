@@ -21,7 +21,7 @@ from bus.inboxes.rules import (
     too_old,
 )
 from bus.jetstream import NatsBus
-from bus.letters import fitting
+from bus.letters import dead_subject, encoded
 from bus.service import SUBMISSION, Caller, Endpoint
 from bus.slices import Slices
 from bus.streams.spec import inbox_stream
@@ -32,8 +32,6 @@ from schemas.events import CommandRejectedEvent
 from schemas.fleet import DeadLetter
 from schemas.ids import Token
 from schemas.problems import Problem
-
-DEAD_SUBJECT = "_cb.dead.submit"
 
 
 class _Named(Value):
@@ -134,8 +132,8 @@ class Carrier:
         subject = fill(CommandRejectedEvent.SUBJECT or "", tenant=command.tenant, id=name)
         post, once = self._bus.outbox.post, f"{inbox_stream(command.tenant)}.{ticket.sequence}"
         await post(subject, encode(event), message_id=once)
-        letter = fitting(letter, self._bus.nats.client.max_payload)
-        await post(DEAD_SUBJECT, encode(letter), message_id=once)
+        data = encoded(letter, self._bus.outbox.max_payload)
+        await post(dead_subject(command.tenant, "submit"), data, message_id=once)
         await self._bus.outbox.flush(timeout=self._timing.answer_seconds)
         await ticket.ack()
         metrics.DEAD_LETTERS.at("submit").inc()

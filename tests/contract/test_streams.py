@@ -78,7 +78,7 @@ def test_no_subject_is_stored_twice():
         ("cb.acme.stream.e1", "STREAMS"),
         ("_cb.conversation.acme.reviewer.s1", "CONVERSATIONS"),
         (work_subject("llm", "acme"), "WORK"),
-        ("_cb.dead.work.llm", "DEAD"),
+        ("_cb.dead.acme.work.llm", "DEAD"),
         ("_cb.bill.acme", "BILLS"),
         (f"_cb.blob.{'0' * 64}.0", "BLOBS"),
         ("$KV.definitions.acme.reviewer", "KV_definitions"),

@@ -187,5 +187,6 @@ async def test_an_operator_sees_how_full_each_tenant_is(
     rows = {row["quota"]: row for row in msgspec.json.decode(shown.stdout_bytes)}
     assert rows["agents"]["allowed"] == 2
     assert rows["agents"]["used"] >= 1
-    assert {"agents", "definition_bytes", "executions", "record_bytes"} <= rows.keys()
+    shares = {"stream_bytes", "event_bytes"}
+    assert shares | {"agents", "definition_bytes", "executions", "record_bytes"} <= rows.keys()
     assert all(row["tenant"] == "greedy" for row in rows.values())

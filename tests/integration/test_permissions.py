@@ -38,7 +38,7 @@ DENIED_TO_PUBLISH = [
     "_cb.cmd.execution.0",
     "_cb.work.generate.acme",
     "_cb.sys.alive",
-    "_cb.dead.work.generate",
+    "_cb.dead.acme.work.generate",
     JOURNAL,
     "$JS.API.INFO",
     "$JS.API.STREAM.NAMES",
