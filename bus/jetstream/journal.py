@@ -40,9 +40,9 @@ class JetStreamJournal:
         except JetStreamError as error:
             if error.code in WRONG_LAST_SEQUENCE:
                 raise FencedError(subject, expected) from None
-            log.warning("journal.refused", stream=self._stream, error=error.description)
             if error.is_full:
                 raise FullError(subject, error.description) from None
+            log.warning("journal.refused", stream=self._stream, error=error.description)
             raise UnavailableError(subject, error.description) from None
         return ack.seq
 

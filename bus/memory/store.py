@@ -113,13 +113,13 @@ class MemoryStore:
 
         Raises:
             FencedError: it is another one.
-            FullError: there is no room. A server looks at that first.
+            FullError: there is no room.
         """
         stream = self._streams[name]
-        if not stream.has_room(data):
-            raise FullError(subject, "maximum bytes exceeded")
         if max(stream.subjects.get(subject, {}), default=0) != expected:
             raise FencedError(subject, expected)
+        if not stream.has_room(data):
+            raise FullError(subject, "maximum bytes exceeded")
         return stream.keep(subject, data, None)
 
     def read(self, name: str, subject: str, start: int = 0) -> Iterator[Stored]:

@@ -14,7 +14,7 @@ from bus.codec import encode
 from bus.config import Timing
 from bus.errors import FullError, UnavailableError
 from bus.ports import Bus, Stored
-from bus.room import NEW_KEYS_STOP, TURNS_STOP, Room, Rooms, full
+from bus.room import NEW_KEYS_STOP, TURNS_STOP, Rooms, full
 from bus.shard.asks import NO_WAYS, Asker, Ways
 from bus.shard.assignments import Assignments
 from bus.shard.blob_names import blobs_under
@@ -28,7 +28,7 @@ from bus.shard.open_work import OpenWorkKeeper
 from bus.shard.purging import Purge
 from bus.shard.recovery import Recovered, take_over
 from bus.shard.snapshots import Snapshots
-from bus.shard.turn import Letter, Outcome, quarantine, take_turn
+from bus.shard.turn import Letter, Outcome, answer_unchanged, quarantine, take_turn
 from bus.shard.workforce import Workforce
 from bus.streams.spec import BLOBS
 from bus.subjects import journal_subject, mailbox_subject
@@ -51,11 +51,8 @@ TURNS_IN_JOURNAL = 50
 """A turn takes letters of at most such a part of a small journal, so that some fit into it."""
 
 
-_REFUSALS = {
-    False: "The journal is nearly full: what has begun ends first; ask again later.",
-    True: "There is no room for large requests now; small ones go on.",
-}
-"""What is said to whom a store has no room for, by whether that is the store of blobs."""
+JOURNAL_FULL = "The journal is nearly full: what has begun ends first; ask again later."
+BLOBS_FULL = "There is no room for large requests now; small ones go on."
 
 
 class ShardOwner:
@@ -215,7 +212,7 @@ class ShardOwner:
         if letters:
             await self._restore(letters)
             if self._rooms.journal.share >= NEW_KEYS_STOP:
-                letters = await self._that_are_known(letters)
+                letters = await self._that_are_known(letters, now)
             began = time.perf_counter()
             await self._store(take_turn(self.book, letters, now), now)
             await self._quarantine()
@@ -270,14 +267,17 @@ class ShardOwner:
             entries=list(entries),
             assigned=assigned or {},
         )
-        await self._append_in_room(commit, sum(sizes) + ENTRY_BYTES * len(sizes))
+        if not await self._append_in_room(commit, sum(sizes) + ENTRY_BYTES * len(sizes)):
+            return
         book.mark(commit)
+        self._snapshots.is_named(commit.snapshot)
         metrics.COMMITS.at(self._entity.name, "stored").inc()
 
-    async def _append_in_room(self, commit: Commit, size: int) -> None:
+    async def _append_in_room(self, commit: Commit, size: int) -> bool:
         """Append a commit; wait for room where it lacks that, and make some.
 
-        A turn leaves room for commits without entries: these are what makes room.
+        A turn leaves room for commits without entries, which may name what makes room. One of these
+        for which there is none is let go; say whether it was stored.
 
         Raises:
             FencedError: the shard has another owner.
@@ -292,10 +292,12 @@ class ShardOwner:
                     await room.look()
                 else:
                     room.add(size)
-                    return
+                    return True
+            await self._make_room(commit.snapshot)
+            if not commit.entries:
+                return False
             if loop_time() > until:
                 raise FullError(self._subject, "there is no room for a commit")
-            await self._make_room(commit.snapshot)
             await anyio.sleep(RETRY_SECONDS)
 
     async def _make_room(self, named: SnapshotRef | None) -> None:
@@ -335,7 +337,7 @@ class ShardOwner:
         count, size = self._turn_bounds()
         if self._rooms.journal.share >= TURNS_STOP:
             letters = self._inbox.take(count, size)
-            await self._refuse([letter for letter in letters if letter.reply], self._rooms.journal)
+            await self._put_off([letter for letter in letters if letter.reply], now)
             self._kept_back += [letter for letter in letters if not letter.reply]
             return []
         if self._kept_back:
@@ -354,13 +356,19 @@ class ShardOwner:
         count = max(min(timing.turn_commands, most // timing.blob_bytes), 1)
         return count, min(timing.turn_bytes, most // TURNS_IN_JOURNAL)
 
-    async def _refuse(self, letters: Sequence[Letter], room: Room) -> None:
-        if letters:
-            refusal = encode(full(room.store, room.share, _REFUSALS[room.store == BLOBS]))
-            replies = [(letter.reply, refusal) for letter in letters if letter.reply]
-            await self._dispatcher.dispatch(self.book.n, Outcome(replies=replies))
+    async def _put_off(self, letters: Sequence[Letter], now: datetime) -> None:
+        """Answer what needs no commit, and refuse the rest, because the journal has no room."""
+        if not letters:
+            return
+        await self._restore(letters)
+        room = self._rooms.journal
+        refusal = encode(full(room.store, room.share, JOURNAL_FULL))
+        answers = [(each, answer_unchanged(self.book, each.mail, now)) for each in letters]
+        await self._fence.confirm()
+        replies = [(letter.reply, answer or refusal) for letter, answer in answers]
+        await self._dispatcher.dispatch(self.book.n, Outcome(replies=replies))
 
-    async def _that_are_known(self, letters: list[Letter]) -> list[Letter]:
+    async def _that_are_known(self, letters: list[Letter], now: datetime) -> list[Letter]:
         """Refuse what would begin new entities, so that those that have begun can end."""
         slots = self.book.slots
         known: list[Letter] = []
@@ -368,7 +376,7 @@ class ShardOwner:
         for letter in letters:
             is_known = (letter.mail.tenant, letter.mail.key) in slots
             (known if is_known else new).append(letter)
-        await self._refuse(new, self._rooms.journal)
+        await self._put_off(new, now)
         return known
 
     async def _that_fit(self, letters: list[Letter]) -> list[Letter]:
@@ -379,7 +387,9 @@ class ShardOwner:
         refused = [letter for letter in large if not await self._has_room(letter.mail)]
         if refused:
             await self._rooms.blobs.look()
-            await self._refuse(refused, self._rooms.blobs)
+            refusal = encode(full(BLOBS, self._rooms.blobs.share, BLOBS_FULL))
+            replies = [(letter.reply, refusal) for letter in refused if letter.reply]
+            await self._dispatcher.dispatch(self.book.n, Outcome(replies=replies))
         return [letter for letter in letters if letter not in refused]
 
     async def _has_room(self, mail: Mail) -> bool:

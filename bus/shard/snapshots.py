@@ -47,10 +47,12 @@ class Snapshots:
 
         Recovery sees nothing of the commits below it, so all they led to must be stored by then.
         """
-        named = book.snapshot
-        while self._unnamed and self._unnamed[0].n <= settled:
-            named = self._unnamed.popleft()
-        return named
+        return self.usable(book.snapshot, settled) if self._unnamed else book.snapshot
+
+    def is_named(self, ref: SnapshotRef | None) -> None:
+        """Note that a commit which names a snapshot is stored."""
+        while self._unnamed and ref is not None and self._unnamed[0].n <= ref.n:
+            self._unnamed.popleft()
 
     def usable(self, named: SnapshotRef | None, settled: int) -> SnapshotRef | None:
         """Return the newest snapshot below which nothing is needed, be it named or not."""
