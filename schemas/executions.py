@@ -108,6 +108,13 @@ class ModelCost(Value):
     unpriced: int = 0
 
 
+class AttemptName(Value):
+    """Which attempt of which step."""
+
+    step: int
+    attempt: int
+
+
 class ExecutionRecord(Message):
     """The stored execution. ``revision`` grows with each change; ``cost`` is in pico-dollars.
 
@@ -117,7 +124,7 @@ class ExecutionRecord(Message):
     ``provider`` and ``model`` were asked for the answer, ``choices`` say which rules wanted that,
     ``detours`` which calls failed before. ``usage_at_end`` is what the end has told, where more
     ``usage`` was reported after it, and ``cost_at_end`` its cost. ``costs`` are those of each
-    model.
+    model. ``settled`` names the attempts whose usage is counted.
     """
 
     SUBJECT: ClassVar[str | None] = RECORD_SUBJECT
@@ -128,6 +135,7 @@ class ExecutionRecord(Message):
     status: ExecutionStatus
     task: str
     revision: int
+    digest: str
     stream: str
     created_at: datetime
     deadline: datetime
@@ -148,6 +156,7 @@ class ExecutionRecord(Message):
     costs: list[ModelCost] = []
     error: Problem | None = None
     attempts: int = 0
+    settled: list[AttemptName] = []
     user: str | None = None
     project: str | None = None
     session: str | None = None

@@ -23,6 +23,7 @@ def record_of(output: str) -> ExecutionRecord:
         status="COMPLETED",
         task="Say it.",
         revision=1,
+        digest="",
         stream="cb.local.stream.e",
         created_at=DAY,
         deadline=DAY,

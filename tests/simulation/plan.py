@@ -17,6 +17,10 @@ BUSY_SECONDS = 5.0
 """Everything that is planned begins within this time; then it is quiet, and all must end well."""
 
 
+SMALL_JOURNALS = (8_000, 9_000)
+"""Bounds that the journals of many histories reach, so that what has happened has to go."""
+
+
 class Event(NamedTuple):
     """Something that happens at a moment. ``name`` says it in words and is unique in its plan."""
 
@@ -63,6 +67,13 @@ def timing_of(seed: int) -> Timing:
         idle_seconds=chance.choice([0.1, 1.0, 60.0]),
         due_soon_seconds=chance.choice([0.0, 600.0]),
     )
+
+
+def bounded(timing: Timing, seed: int) -> Timing:
+    """Draw the bound of the journals: in a third of the histories they get full."""
+    usual = timing.journal_max_bytes
+    bound = random.Random(seed + 4).choice([*SMALL_JOURNALS, *4 * [usual]])
+    return msgspec.structs.replace(timing, journal_max_bytes=bound)
 
 
 def _executions(chance: random.Random) -> list[Event]:

@@ -8,7 +8,7 @@ import msgspec
 
 from actors.agents.core.asking import asks
 from actors.agents.core.dues import Due, summed
-from actors.agents.core.execution import Execution
+from actors.agents.core.execution import Asked, Execution
 from schemas.conversations import CONVERSATION_SUBJECT, ConversationTurn
 from schemas.decision import Effect, Publish, Work
 from schemas.events import (
@@ -24,8 +24,8 @@ from schemas.events import (
     SafetyFlaggedEvent,
     SafetyRedactedEvent,
 )
-from schemas.executions import RECORD_SUBJECT, ExecutionRecord, ExecutionStatus
-from schemas.fleet import STOP_WORK_SUBJECT, DeadLetter, StopWork
+from schemas.executions import RECORD_SUBJECT, AttemptName, ExecutionRecord, ExecutionStatus
+from schemas.fleet import DEAD_SUBJECT, STOP_WORK_SUBJECT, DeadLetter, StopWork
 from schemas.journal import Mail
 from schemas.ledger import ACCOUNT_ENTITY, ACCOUNT_KEY, BILL_SUBJECT, Settle
 from schemas.lifecycle import (
@@ -42,9 +42,11 @@ from schemas.lifecycle import (
     ExecutionTimedOut,
     GenerateWork,
     GenerationFinished,
+    Origin,
     Redispatch,
     ReserveAsked,
 )
+from schemas.llm import Answer
 from schemas.problems import Problem
 from schemas.safety import SafetyOutcome
 from schemas.streams import (
@@ -168,6 +170,7 @@ def record(state: Execution) -> ExecutionRecord:
         status=state.status,
         task=origin.task,
         revision=state.revision,
+        digest=origin.digest,
         stream=stream_subject(state),
         created_at=state.accepted_at,
         deadline=state.deadline,
@@ -186,6 +189,7 @@ def record(state: Execution) -> ExecutionRecord:
         cost=state.cost,
         cost_at_end=state.cost_at_end,
         costs=list(state.costs),
+        settled=[AttemptName(step=step, attempt=attempt) for step, attempt in state.settled],
         error=_error(state) if state.phase == "ended" else None,
         attempts=state.attempt,
         user=origin.user,
@@ -201,6 +205,53 @@ def record(state: Execution) -> ExecutionRecord:
         findings=list(state.findings),
         warnings=answer.warnings if answer else [],
         text=_plain_text(state),
+    )
+
+
+def recorded(tenant: str, stored: ExecutionRecord) -> Execution:
+    """Return the state that a record tells, as that of an ended execution: for want of a better.
+
+    Records of before do not say which attempts have settled; the one that answered has.
+    """
+    answer = _restored_answer(stored)
+    cancelled = stored.status == "CANCELLED" and stored.error is not None
+    return Execution(
+        origin=Origin(
+            tenant=tenant,
+            execution_id=stored.execution_id,
+            agent_id=stored.agent_id,
+            agent_version=stored.agent_version,
+            task=stored.task,
+            digest=stored.digest,
+            max_attempts=stored.max_attempts,
+            user=stored.user,
+            project=stored.project,
+            session=stored.session,
+            choices=stored.choices,
+        ),
+        accepted_at=stored.created_at,
+        deadline=stored.deadline,
+        phase="ended",
+        status=stored.status,
+        revision=stored.revision,
+        attempt=stored.attempts,
+        segment=stored.segment,
+        next_segment=stored.segment + 1,
+        started_at=stored.started_at,
+        ended_at=stored.completed_at,
+        answer=answer,
+        usage=stored.usage,
+        usage_at_end=stored.usage_at_end,
+        settled=_restored_settled(stored),
+        cost=stored.cost,
+        cost_at_end=stored.cost_at_end,
+        costs=tuple(stored.costs),
+        problem=stored.error,
+        reason=stored.error.message if cancelled and stored.error else None,
+        logs=tuple(stored.logs),
+        asked=_restored_asked(stored),
+        detours=tuple(stored.detours),
+        findings=tuple(stored.findings),
     )
 
 
@@ -221,6 +272,33 @@ def _fill(template: str, state: Execution) -> str:
         execution_id=origin.execution_id,
         agent_id=origin.agent_id,
         session=origin.session,
+    )
+
+
+def _restored_settled(stored: ExecutionRecord) -> tuple[tuple[int, int], ...]:
+    if stored.settled or stored.output is None:
+        return tuple((each.step, each.attempt) for each in stored.settled)
+    return ((1, stored.attempts),)
+
+
+def _restored_asked(stored: ExecutionRecord) -> Asked | None:
+    if stored.provider is None or stored.model is None:
+        return None
+    return Asked(provider=stored.provider, model=stored.model)
+
+
+def _restored_answer(stored: ExecutionRecord) -> Answer | None:
+    if stored.output is None or stored.usage is None:
+        return None
+    return Answer(
+        text=stored.output,
+        reasoning=stored.reasoning or "",
+        tool_calls=stored.tool_calls,
+        finish_reason=stored.finish_reason or "other",
+        usage=stored.usage,
+        model_served=stored.model_served,
+        cached=stored.cached,
+        warnings=stored.warnings,
     )
 
 
@@ -351,7 +429,8 @@ def _given_up(state: Execution, event: DueRefused) -> Iterator[Publish]:
         deliveries=due.refused + 1,
         body=msgspec.json.encode(mail).decode(),
     )
-    yield Publish(subject=f"_cb.dead.command.{ACCOUNT_ENTITY}", body=letter)
+    subject = f"{DEAD_SUBJECT}.{tenant}.command.{ACCOUNT_ENTITY}"
+    yield Publish(subject=subject, body=letter)
 
 
 def _safety(state: Execution, event: AttemptFailed | GenerationFinished) -> Iterator[Publish]:

@@ -64,6 +64,7 @@ def record(number: int, **fields: Any) -> ExecutionRecord:
         status="COMPLETED",
         task="Read this.",
         revision=1,
+        digest="0" * 64,
         stream=f"cb.acme.stream.execution-{number}",
         created_at=later(number),
         deadline=later(number + 300),

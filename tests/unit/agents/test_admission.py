@@ -26,6 +26,7 @@ def _record(name: str, **more: object) -> ExecutionRecord:
             status="RUNNING",
             task="t",
             revision=1,
+            digest="d",
             stream=f"cb.t.stream.{name}",
             created_at=NOW,
             deadline=NOW,

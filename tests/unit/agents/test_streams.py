@@ -38,6 +38,7 @@ ENDED = ExecutionRecord(
     status="COMPLETED",
     task="t",
     revision=3,
+    digest="d",
     stream="cb.local.stream.e",
     created_at=AT,
     completed_at=AT,
