@@ -8,6 +8,7 @@ import pytest
 
 from bus.errors import ProblemError, UnavailableError
 from bus.jetstream.blobs import CHUNK_BYTES
+from bus.streams.spec import BLOB_MAX_BYTES
 from bus.testing import NatsWorld, Process, World
 from tests.integration.waiting import SECONDS
 
@@ -86,6 +87,19 @@ async def test_a_blob_that_lacks_a_chunk_is_not_found(shared_nats: NatsWorld, fr
             await bus.blobs.get(name)
 
     assert caught.value.problem.code == "not_found"
+
+
+@pytest.mark.parametrize(
+    ("share", "reserve", "has_room"),
+    [(0.8, 0.1, True), (0.93, 0.1, False), (0.93, 0.05, True), (0.97, 0.05, False), (1, 0, False)],
+)
+async def test_room_is_what_the_stream_has_left_but_for_the_reserve(
+    shared_nats: NatsWorld, share: float, reserve: float, has_room: bool
+):
+    async with shared_nats.process() as bus:
+        await bus.blobs.put(b"something is stored")
+        size = round(share * BLOB_MAX_BYTES)
+        assert await bus.blobs.has_room(size, reserve=reserve) is has_room
 
 
 async def test_a_blob_put_twice_takes_its_room_once(shared_nats: NatsWorld, fresh: str):
