@@ -19,7 +19,7 @@ from actors.agents.core.damage import nobodys, remains
 from actors.agents.core.decisions import decide, failing
 from actors.agents.core.execution import Execution, due, evolve, has_ended
 from actors.agents.core.index import ExecutionIndex
-from actors.agents.core.listing import page_agents, page_conversations
+from actors.agents.core.listing import page_agents, page_conversations, status_of
 from actors.agents.core.outward import (
     announce,
     effects,
@@ -206,8 +206,12 @@ class Agents:
         return await self._changed(caller, await self._definitions.toggle(caller.tenant, wanted))
 
     async def do_get_agent(self, caller: Caller, wanted: GetAgent) -> AgentDefinition:
-        """Read a definition."""
-        return await self._definitions.get(caller.tenant, wanted)
+        """Read a definition; that in force says as ``agents.list`` does whether it is ``BUSY``."""
+        agent = await self._definitions.get(caller.tenant, wanted)
+        if wanted.version is not None:
+            return agent
+        activity = self._index.activity(caller.tenant, agent.id)
+        return msgspec.structs.replace(agent, status=status_of(agent.status, activity))
 
     async def do_list_agents(self, caller: Caller, query: ListAgents) -> AgentList:
         """List agents with what they are doing."""

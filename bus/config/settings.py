@@ -286,21 +286,6 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
             "somebody does, or `release` it",
         ),
     ] = "book"
-    agent_access_token: Annotated[
-        Secret | None,
-        _env(
-            "AGENT_ACCESS_TOKEN",
-            "bearer token of the HTTP faces; loaded, masked, **used by nothing in this version**",
-        ),
-    ] = None
-    stream_auth_secret: Annotated[
-        Secret | None,
-        _env(
-            "STREAM_AUTH_SECRET",
-            "key that signs stream tickets of the HTTP faces; loaded, masked, **used by nothing in "
-            "this version**",
-        ),
-    ] = None
     stream_buffer_size: Annotated[
         Count,
         _env(
@@ -313,14 +298,6 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     execution_timeout: Annotated[
         Seconds, _env("EXECUTION_TIMEOUT", "seconds an execution may take, unless its agent says")
     ] = 300.0
-    cleanup_interval: Annotated[
-        Seconds,
-        _env(
-            "CLEANUP_INTERVAL",
-            "seconds between sweeps of expired streams; **used by nothing in this version**: "
-            "JetStream expires them by itself",
-        ),
-    ] = 60.0
     max_attempts: Annotated[
         Annotated[int, msgspec.Meta(ge=1, le=20)],
         _env("MAX_ATTEMPTS", "attempts of one step, unless the agent says"),
@@ -386,12 +363,6 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         _env("OLLAMA_BASE_URL", "base URL of `ollama` agents that name none"),
     ] = None
 
-    @property
-    def unenforced(self) -> tuple[str, ...]:
-        """The variables that are set and that nothing in this version acts upon."""
-        waiting = ("agent_access_token", "stream_auth_secret")
-        return tuple(_ENV_NAMES[field] for field in waiting if getattr(self, field) is not None)
-
 
 class Field(NamedTuple):
     """How one variable becomes one field."""
@@ -420,7 +391,6 @@ def _fields() -> tuple[Field, ...]:
 
 
 FIELDS = _fields()
-_ENV_NAMES = {field.field: field.env for field in FIELDS}
 
 
 def load(environ: Mapping[str, str]) -> Config:
@@ -448,7 +418,7 @@ def _value(field: Field, text: str) -> Any:
 
 
 def _text(kind: type, value: Any) -> Any:
-    """Make a ``Secret`` or ``ServerUrl``; msgspec makes everything else by itself."""
+    """Make a ``ServerUrl``; msgspec makes everything else by itself."""
     return kind(value)
 
 

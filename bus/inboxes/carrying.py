@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from bus.codec import accept, decode, encode
+from bus.codec import accepting, decode, encode
 from bus.config import Timing
 from bus.errors import NobodyListensError, ProblemError, TransientError
 from bus.inboxes.pull import Command
@@ -23,6 +23,7 @@ from bus.inboxes.rules import (
 from bus.jetstream import NatsBus
 from bus.letters import dead_subject, encoded
 from bus.service import SUBMISSION, Caller, Endpoint
+from bus.slices import Slices
 from bus.streams.spec import inbox_stream
 from bus.subjects import fill
 from bus.telemetry import metrics
@@ -57,6 +58,7 @@ class Carrier:
         self._bus = bus
         self._timing = timing
         self._rules = rules
+        self._slices = Slices()
 
     async def handle(self, command: Command) -> None:
         """Deal with one delivery of a command.
@@ -117,7 +119,7 @@ class Carrier:
     async def _reject(self, command: Command, problem: Problem) -> None:
         """Publish the refusal, lay the command aside, and only then let go of it."""
         now, ticket = self._bus.clock(), command.ticket
-        name = _id_of(ticket.data) or command.id
+        name = await self._id_of(ticket.data) or command.id
         event = CommandRejectedEvent(id=name, command=command.subject, error=problem, at=now)
         letter = DeadLetter(
             id=name,
@@ -136,13 +138,12 @@ class Carrier:
         await ticket.ack()
         metrics.DEAD_LETTERS.at("submit").inc()
 
+    async def _id_of(self, data: bytes) -> str | None:
+        try:
+            return (await self._slices.run(accepting(_Named, data))).id
+        except ProblemError:
+            return None
+
 
 def _unavailable(reason: str) -> Problem:
     return Problem(code="unavailable", message=reason, retryable=True)
-
-
-def _id_of(data: bytes) -> str | None:
-    try:
-        return accept(_Named, data).id
-    except ProblemError:
-        return None

@@ -27,6 +27,7 @@ from bus.subjects import journal_subject, shard_of
 from schemas.fleet import Alive, DeadLetter
 from schemas.journal import Commit, CorruptSkipped, Entry, SlotImage, Snapshot, SnapshotRef
 from tests.unit.bus.shard_entity import ENTITY, Add, Added, Broken, Counter, Total, letter
+from tests.virtual import VIRTUAL_TIME, Backend
 
 SHARDS = 16
 AT = datetime(2026, 1, 2, tzinfo=UTC)
@@ -41,6 +42,11 @@ QUICK = Timing(
     snapshot_commits=5,
 )
 DEEP = b"[" * 5000 + b"]" * 5000
+
+
+@pytest.fixture(scope="module")
+def anyio_backend() -> Backend:
+    return VIRTUAL_TIME
 
 
 def raw(plain: object) -> msgspec.Raw:
