@@ -18,7 +18,7 @@ from actors.agents.core.asking import answered
 from actors.agents.core.decisions import decide, failing
 from actors.agents.core.execution import Execution, due, evolve, has_ended
 from actors.agents.core.index import ExecutionIndex
-from actors.agents.core.listing import page_agents, page_conversations
+from actors.agents.core.listing import page_agents
 from actors.agents.core.outward import (
     announce,
     effects,
@@ -339,8 +339,7 @@ class Agents:
         self, caller: Caller, query: ListConversations
     ) -> ConversationList:
         """List the sessions of an agent."""
-        rows = await self._conversations.sessions(caller.tenant, query.agent_id)
-        return page_conversations(rows, query)
+        return await self._conversations.page(caller.tenant, query)
 
 
 def _digest(wanted: ExecuteAgent | Generate) -> str:

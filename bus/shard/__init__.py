@@ -15,7 +15,8 @@
 ``host``      which shards this process should own, and running them
 """
 
+from bus.shard.asks import Way
 from bus.shard.entity import Entity
 from bus.shard.host import ShardHost
 
-__all__ = ["Entity", "ShardHost"]
+__all__ = ["Entity", "ShardHost", "Way"]
