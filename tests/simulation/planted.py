@@ -42,12 +42,21 @@ OWNER_COMMIT = recovery._owner_commit
 
 
 class Planted(NamedTuple):
-    """A fault: what is replaced by what, and how soon that must be found."""
+    """A fault: what is replaced by what, and how soon that must be found.
+
+    One that shows seldom is looked for from ``first`` on, a seed near one that finds it.
+    """
 
     name: str
     target: str
     by: Any
     within: int
+    first: int = 1
+
+    @property
+    def seeds(self) -> range:
+        """The seeds among which one must find it."""
+        return range(self.first, self.first + self.within)
 
     def plant(self) -> AbstractContextManager[Any]:
         """Put the fault in its place while the context is open."""

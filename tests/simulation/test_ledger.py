@@ -73,4 +73,4 @@ def test_whatever_befalls_its_owner_the_ledger_is_right():
 @pytest.mark.parametrize("planted", PLANTED, ids=lambda planted: planted.name)
 def test_a_fault_planted_in_the_ledger_is_found(planted: Planted):
     with planted.plant():
-        assert next(failures(range(1, planted.within + 1), LEDGER), None)
+        assert next(failures(planted.seeds, LEDGER), None)

@@ -67,7 +67,7 @@ PLANTED = (
     Planted("a part is given back twice", f"{CORE}.escrow._returned", give_back_twice, 40),
     Planted("a block is closed in silence", f"{CORE}.escrow._closed", close_in_silence, 10),
     Planted("what was spent is not told", f"{CORE}.escrow._closed", close_as_unspent, 10),
-    Planted("a recall is ignored", f"{CORE}.blocks._recalled", give_nothing_back, 30),
+    Planted("a recall is ignored", f"{CORE}.blocks._recalled", give_nothing_back, 10, first=200),
     Planted("nothing unused is given back", f"{CORE}.blocks._unused", give_nothing_back, 20),
 )
 
@@ -83,4 +83,4 @@ def test_whatever_befalls_a_fleet_tenants_use_no_more_than_the_platform_lends():
 @pytest.mark.parametrize("planted", PLANTED, ids=lambda planted: planted.name)
 def test_a_fault_planted_between_tenants_and_the_platform_is_found(planted: Planted):
     with planted.plant():
-        assert next(failures(range(1, planted.within + 1), PLATFORM), None)
+        assert next(failures(planted.seeds, PLATFORM), None)

@@ -11,7 +11,7 @@ from tests.simulation.shrink import shrunk
 @pytest.mark.parametrize("planted", PLANTED, ids=lambda planted: planted.name)
 def test_a_planted_fault_is_found(planted: Planted):
     with planted.plant():
-        assert next(failures(range(1, planted.within + 1)), None)
+        assert next(failures(planted.seeds), None)
 
 
 def test_a_failing_history_shrinks_to_what_matters():

@@ -71,4 +71,4 @@ def test_whatever_befalls_a_fleet_all_that_was_used_is_paid_for_and_once():
 @pytest.mark.parametrize("planted", PLANTED, ids=lambda planted: planted.name)
 def test_a_fault_planted_between_executions_and_their_account_is_found(planted: Planted):
     with planted.plant():
-        assert next(failures(range(1, planted.within + 1), SPENDING), None)
+        assert next(failures(planted.seeds, SPENDING), None)
