@@ -21,6 +21,7 @@ from schemas.ledger import (
     AccountEvent,
     Charged,
     Lapse,
+    Settle,
     TermsAnswered,
 )
 from schemas.terms import KeepTerms, TermsKept
@@ -67,8 +68,10 @@ def account_entity(rules: Rules | None = None) -> Entity[Ledger, AccountCommand,
 
 
 def _asks(state: Ledger) -> tuple[Ask, ...]:
-    found = terms.asks(state.terms, state.tenant)
-    return (*found, *escrow.asks(state.escrow, state.tenant))
+    lent = escrow.asks(state.escrow, state.tenant)
+    # Looked at in every turn of the account, and mostly nothing is outstanding.
+    told = state.terms.revision == state.terms.stored
+    return lent if told else (*terms.asks(state.terms, state.tenant), *lent)
 
 
 def _answered(
@@ -85,9 +88,10 @@ def _decided(
 ) -> Decision:
     """Decide on a command, and count bills that were told too high or held too low."""
     decision = decide(rules, state, command, now)
-    for event in decision.events:
-        if isinstance(event, Charged) and (event.disputed_pico or event.over_pico):
-            _count(event)
+    if isinstance(command, Settle):
+        for event in decision.events:
+            if isinstance(event, Charged) and (event.disputed_pico or event.over_pico):
+                _count(event)
     return decision
 
 
