@@ -13,6 +13,7 @@ from actors.pricing.core import ledger
 from actors.pricing.core.decisions import Rules
 from bus.codec import encode
 from bus.config import Timing
+from bus.errors import ProblemError
 from bus.kv import Entry, MemoryBucket
 from bus.memory import memory_bus
 from bus.terms import KnownTerms, TermsHearer
@@ -213,6 +214,30 @@ def test_terms_are_stored_and_known_everywhere_without_waiting_for_any_timer():
     assert took == [0.0]
     assert bucket.log == ["get", "put"] * 3
     assert [each.of("acme").revision for each in known.values()] == [3, 3]
+
+
+@pytest.mark.parametrize(
+    ("actor", "is_waited_for"), [("agents", True), ("streaming", True), ("pricing", False)]
+)
+def test_whoever_spends_has_to_say_that_it_knows(actor: str, is_waited_for: bool):
+    bucket = Counted()
+
+    async def tell() -> None:
+        async with memory_bus() as world, world.process() as bus:
+            alive = [Alive(process="silent", actor=actor)]
+            teller = TermsTeller(bus, bucket, Timing(), lambda: alive)
+            await teller.tell(Terms(tenant="acme", revision=1))
+
+    def told() -> None:
+        anyio.run(tell, backend_options={"loop_factory": lambda: VirtualLoop(1)})
+
+    if is_waited_for:
+        with pytest.raises(ProblemError) as refused:
+            told()
+        assert refused.value.problem.code == "unavailable"
+    else:
+        told()
+    assert bucket.log == ["get", "put"]
 
 
 async def test_terms_of_an_account_that_restricts_nobody_are_not_stored():
