@@ -20,20 +20,18 @@ HARD = Restriction(money=True)
 
 
 @pytest.mark.timeout(120)
-async def test_a_hard_budget_refuses_after_all_records_are_gone_and_every_process_is_new(
+async def test_a_hard_budget_refuses_after_all_records_are_gone_and_agents_begin_anew(
     tmp_path: Path,
 ):
     async with running_fleet(tmp_path) as fleet, fleet.client("acme") as client:
         await with_prices(fleet)
         await client.script("greeter", "Hello.")
         await set_budget(client, 1000)
-        for name in [*fleet.processes]:
-            await fleet.kill(name)
+        await fleet.kill("agents.0")
         stream = client.nats.jetstream()
         await stream.purge_stream("EXECUTIONS")
         info = await stream.stream_info("KV_terms")
-        for name in ("agents.1", "streaming.1", "pricing.1"):
-            await fleet.start(name)
+        await fleet.start("agents.1")
         await fleet.ready(3)
 
         record = await run(client, "greeter")
