@@ -24,7 +24,7 @@ class Stream:
         self.messages: list[tuple[str, Stored]] = []
         self.posted = self.safe = 0
         self.read = 0
-        self.max_payload = 2**20
+        self.max_payload = 1024**2
 
     async def post(
         self,
