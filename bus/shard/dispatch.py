@@ -112,9 +112,11 @@ class Dispatcher:
                 await self._fence.confirm(within=self._timing.record_delay_seconds)
                 await self._write(self._due())
                 self._has_unwritten.set()
+            elif self._book.entity.record is None:
+                self._mark()
 
     def _note_unwritten(self, n: int, states: Iterable[tuple[Address, Any]]) -> None:
-        for address, state in states:
+        for address, state in states if self._book.entity.record is not None else ():
             earlier = self._unwritten.get(address)
             first, since = (earlier.first, earlier.since) if earlier else (n, self._round)
             self._unwritten[address] = _Unwritten(first, since, state)
@@ -130,22 +132,21 @@ class Dispatcher:
             if since <= ripe or ended(state)
         ]
 
-    def _recorded(self, state: Any) -> Publish | None:
-        record = self._book.entity.record
-        return None if record is None else record(state)
-
     async def _write(self, due: Iterable[Address]) -> None:
         for address in due:
-            unwritten = self._unwritten.pop(address, None)
-            if unwritten is None:
+            unwritten, recorded = self._unwritten.pop(address, None), self._book.entity.record
+            if unwritten is None or recorded is None:
                 continue
             try:
-                record = self._recorded(unwritten.state)
+                record = recorded(unwritten.state)
             except Exception as error:  # noqa: BLE001  one record must not stop the shard
                 log.critical("shard.record_raised", key=address[1], error=type(error).__name__)
                 continue
-            if record is not None:
-                await self.publish(record, still=self._fence.holds)
+            await self.publish(record, still=self._fence.holds)
+        self._mark()
+
+    def _mark(self) -> None:
+        """Note up to which commit all is posted: once that is safe, it is settled."""
         waiting = min((each.first for each in self._unwritten.values()), default=None)
         written = self._dispatched if waiting is None else waiting - 1
         self._marks.append((written, self._outbox.posted))

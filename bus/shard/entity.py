@@ -54,6 +54,7 @@ class Entity(Generic[S, C, E]):
     each publication when its commit is stored, for metrics.
 
     ``initial`` is the state before the first event, by tenant and key; most entities have none.
+    An entity without ``record`` has nothing stored of it but its journal, and stays in memory.
     With ``keeps_replies`` a repeated command is known by its id and gets the stored answer. An
     entity that never ends goes without, and knows repeats by its state. With ``keeps_journal``
     nothing is ever purged from its journal.

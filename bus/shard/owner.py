@@ -261,10 +261,12 @@ class ShardOwner:
 
     async def _records_of(self, damaged: Sequence[Address]) -> dict[Address, bytes | None]:
         """Return what is stored of entities that are to be ended: it may say more than is read."""
-        found: dict[Address, bytes | None] = {}
-        where = self._entity.record_subject if self._entity.failing is not None else None
+        found: dict[Address, bytes | None] = dict.fromkeys(damaged)
+        subject_of = self._entity.record_subject
+        if self._entity.failing is None or subject_of is None:
+            return found
         for address in damaged:
-            stored = await self._record(where(*address)) if where is not None else None
+            stored = await self._record(subject_of(*address))
             found[address] = stored.data if stored else None
         return found
 
