@@ -136,12 +136,13 @@ class Filed(NamedTuple):
 class FeedEnd(NamedTuple):
     """Where a journal begins and ends: its first and newest sequence, 0 where it is empty.
 
-    ``life`` tells a journal from one that was made anew in its place.
+    ``life`` tells a journal from one that was made anew in its place. ``size`` is in bytes.
     """
 
     first: int
     sequence: int
     life: str
+    size: int = 0
 
 
 class Feed(Protocol):
@@ -332,7 +333,8 @@ class WorkQueue(Protocol):
 class Bus:
     """All that a process needs of the bus, on NATS or in memory.
 
-    ``journal`` returns the journal of an entity type, ``records`` reads the stored records.
+    ``journal`` returns the journal of an entity type and ``feed`` all of its shards, for readers.
+    ``records`` reads the stored records, ``archive`` is what was stored of journals before a purge.
     """
 
     transport: Transport
@@ -341,4 +343,6 @@ class Bus:
     blobs: Blobs
     clock: Clock
     journal: Callable[[str], Journal]
+    feed: Callable[[str], Feed]
     records: Journal
+    archive: Journal

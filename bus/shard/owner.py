@@ -22,6 +22,7 @@ from bus.shard.dispatch import Dispatcher
 from bus.shard.entity import Entity
 from bus.shard.fence import Fence
 from bus.shard.inbox import Inbox
+from bus.shard.kept import journal_of
 from bus.shard.open_work import OpenWorkKeeper
 from bus.shard.recovery import Recovered, take_over
 from bus.shard.snapshots import Snapshots
@@ -72,11 +73,9 @@ class ShardOwner:
         self._mailbox = mailbox_subject(entity.name, shard)
         self._subject = journal_subject(entity.name, shard)
         self._name = f"{entity.name}.{shard}"
-        self._journal = bus.journal(entity.name)
+        self._journal = journal_of(entity, bus)
         self._inbox = Inbox(bus.transport)
-        self._snapshots = Snapshots(
-            self._subject, self._journal, bus.blobs, timing, purges=not entity.keeps_journal
-        )
+        self._snapshots = Snapshots(self._subject, self._journal, bus.blobs, timing)
         self._stopping = False
         self.serving = False
         self._unreadable = 0

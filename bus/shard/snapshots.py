@@ -16,14 +16,11 @@ from schemas.journal import Snapshot, SnapshotRef
 class Snapshots:
     """Takes snapshots of one shard and purges what lies below old ones."""
 
-    def __init__(
-        self, subject: str, journal: Journal, blobs: Blobs, timing: Timing, *, purges: bool = True
-    ) -> None:
+    def __init__(self, subject: str, journal: Journal, blobs: Blobs, timing: Timing) -> None:
         self._subject = subject
         self._journal = journal
         self._blobs = blobs
         self._timing = timing
-        self._purges = purges
         self._busy = False
         self._history: deque[tuple[datetime, SnapshotRef]] = deque()
         self._blobs_in_use: dict[str, int] = {}
@@ -62,9 +59,8 @@ class Snapshots:
             self._newest = SnapshotRef(blob=blob, n=image.n, sequence=sequence)
             self._unnamed.append(self._newest)
             self._blobs_in_use[blob] = image.n
-            if self._purges:
-                self._history.append((now, self._newest))
-                await self._purge(now)
+            self._history.append((now, self._newest))
+            await self._purge(now)
         except TransientError:
             return
         finally:

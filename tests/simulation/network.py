@@ -17,7 +17,7 @@ from bus.errors import CallboardError, UnavailableError, problem
 from bus.memory import MemoryBus, MemoryOutbox
 from bus.memory.work_queue import MemoryTicket
 from bus.ports import Bus, Journal, Stored, Ticket
-from bus.streams.spec import RECORDS, journal_spec
+from bus.streams.spec import ARCHIVE, RECORDS, journal_spec
 from tests.simulation.judge import Judge
 from tests.simulation.site import LONGEST_PAUSE, Site
 
@@ -42,7 +42,9 @@ def process_bus(site: Site, world: MemoryBus, judge: Judge, timing: Timing) -> B
         blobs=SiteBlobs(site, world),
         clock=site.clock,
         journal=journal,
+        feed=world.feed,
         records=SiteJournal(site, world, RECORDS),
+        archive=SiteJournal(site, world, ARCHIVE),
     )
 
 

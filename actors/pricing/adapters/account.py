@@ -30,7 +30,7 @@ def zone(name: str) -> tzinfo:
 
 
 def account_entity(rules: Rules | None = None) -> Entity[Ledger, AccountCommand, AccountEvent]:
-    """Return the account: it never ends, knows repeats by its state, and its journal is kept."""
+    """Return the account: it never ends, knows repeats by its state, and its history is kept."""
     rules = rules or Rules(zones=zone)
     return Entity(
         name=ACCOUNT_ENTITY,
@@ -52,7 +52,7 @@ def account_entity(rules: Rules | None = None) -> Entity[Ledger, AccountCommand,
         tick=Lapse(),
         initial=lambda tenant, _: Ledger(tenant=tenant),
         keeps_replies=False,
-        keeps_journal=True,
+        archives=True,
     )
 
 
