@@ -168,8 +168,8 @@ class Timing(msgspec.Struct, frozen=True, kw_only=True):
         float, _why("so long after its end a month lies in the journal: what is over is known so")
     ] = 3.0
     archive_batch_bytes: Annotated[
-        int, _why("of a journal at once: some 20 ms of packing, in a thread; half is one part")
-    ] = 4 * 1024**2
+        int, _why("of a journal at once: some 20 ms of packing, in a thread")
+    ] = 2 * 1024**2
     archive_above: Annotated[
         float, _why("a journal fuller than this share is archived before its months are over")
     ] = 0.5
@@ -235,7 +235,7 @@ class Timing(msgspec.Struct, frozen=True, kw_only=True):
         256 * 1024**2
     )
     archive_max_bytes: Annotated[
-        int, _why("about 100 bytes an execution: forty million; then journals are purged no more")
+        int, _why("about 50 bytes an execution: eighty million; then journals are purged no more")
     ] = 4 * 1024**3
     conversation_max_bytes: Annotated[int, _why("about 2 KB a turn: half a million turns")] = (
         1024**3

@@ -23,7 +23,7 @@ from bus.shard.kept import KeptJournal
 from bus.streams.spec import ARCHIVE
 from bus.subjects import journal_subject
 from schemas.archive import ArchivedEntry
-from schemas.journal import Entry
+from schemas.journal import Commit, Entry
 from tests.archives import BEGAN, LATER, SMALL, Turn, archived, archiver, read, write
 from tests.projections import ENTITY
 
@@ -284,3 +284,22 @@ async def test_what_is_archived_while_it_is_read_is_read_once():
                 await bus.journal(ENTITY).purge(SUBJECT, below=9)
 
     assert found == [n for n, _ in before]
+
+
+async def test_a_commit_of_which_a_part_is_damaged_is_archived_as_it_is():
+    whole = Entry(tenant="acme", key="k", command="c", events=[msgspec.Raw(b"[1]")])
+    commit = Commit(n=1, epoch=1, turn="t", at=BEGAN, entries=[whole, whole])
+    data = encode(commit).replace(b'"events":[[1]]', b'"events":{}', 1)
+    async with memory_bus() as world, world.process() as bus:
+        journal = bus.journal(ENTITY)
+        last = await journal.append(SUBJECT, data, expected=0)
+        (before,) = [one async for one in archive_of(bus, ENTITY).commits(0)]
+        await archiver(bus).round()
+        await journal.purge(SUBJECT, below=last + 1)
+        (after,) = [one async for one in archive_of(bus, ENTITY).commits(0)]
+
+    assert encode(after.found.commit) == encode(before.found.commit)
+    assert after.found.commit is not None
+    assert len(after.found.commit.entries) == 1
+    assert after.found.damaged == before.found.damaged
+    assert list(after.found.damaged) == [("acme", "k")]
