@@ -24,6 +24,7 @@ from bus.fairness import Turns, reserved_of
 from bus.ids import new_id
 from bus.offers import Desk
 from bus.ports import ELSEWHERE, Bus, Delivery, Ticket
+from bus.room import is_full
 from bus.rpc import command
 from bus.telemetry import metrics
 from bus.waiting import loop_time
@@ -301,7 +302,17 @@ class Worker(Generic[I]):
         return self._job.stopped(item)
 
     async def _report(self, item: I, result: msgspec.Struct) -> None:
-        await self._ask(f"{self._job.name(item)}.result", item, result)
+        """Tell the owner, again while it has no room for a turn: no work is done twice for that."""
+        name, until = f"{self._job.name(item)}.result", loop_time() + ANSWER_SECONDS
+        while True:
+            try:
+                await self._ask(name, item, result)
+            except ProblemError as refused:
+                if not is_full(refused.problem) or loop_time() > until:
+                    raise
+                await anyio.sleep(self._timing.room_tight_seconds)
+            else:
+                return
 
     async def _ask(self, name: str, item: I, body: msgspec.Struct) -> WorkAnswer:
         tenant, key = self._job.address(item)

@@ -11,7 +11,7 @@ from bus.archive import Archiver, archive_of
 from bus.codec import encode
 from bus.config import Timing
 from bus.ports import Bus
-from bus.shard.recovery import fetched
+from bus.shard.fetching import fetched
 from bus.subjects import archived_subject, journal_subject
 from schemas.archive import Archived
 from schemas.journal import Commit, Entry

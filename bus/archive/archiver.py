@@ -25,7 +25,7 @@ from bus.errors import (
     TransientError,
 )
 from bus.ports import Bus, Stored
-from bus.shard.recovery import fetched
+from bus.shard.fetching import fetched
 from bus.shard.salvage import commit_of
 from bus.subjects import archived_subject, journal_subject
 from bus.telemetry import metrics

@@ -1,13 +1,14 @@
 """A journal of which nothing is purged that its archive does not hold."""
 
 from collections.abc import AsyncIterator
+from datetime import datetime
 from typing import Any
 
 import structlog
 
 from bus.codec import decode
 from bus.errors import ProblemError
-from bus.ports import Bus, Feed, Journal, Stored
+from bus.ports import Bus, Feed, Fill, Journal, Stored
 from bus.shard.entity import Entity
 from bus.subjects import archived_subject, parse
 from schemas.archive import Archived
@@ -42,6 +43,14 @@ class KeptJournal:
     async def last(self, subject: str) -> Stored | None:
         """See ``Journal.last``."""
         return await self._journal.last(subject)
+
+    async def first(self, subject: str, *, since: datetime | None = None) -> Stored | None:
+        """See ``Journal.first``."""
+        return await self._journal.first(subject, since=since)
+
+    async def fill(self) -> Fill:
+        """See ``Journal.fill``."""
+        return await self._journal.fill()
 
     def read(self, subject: str, *, start: int) -> AsyncIterator[Stored]:
         """See ``Journal.read``."""
