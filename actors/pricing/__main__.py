@@ -116,7 +116,7 @@ def parts(
 ) -> list[Part]:
     """Return what runs in a pricing process, in the order of starting."""
     bus, timing, offered = process.bus, process.timing, endpoints(*handlers)
-    archiver = Archiver(ACCOUNT_ENTITY, bus, timing, owned=lambda: host.owned)
+    archiver = Archiver(ACCOUNT_ENTITY, bus, timing, owned=lambda: host.assigned)
     service = Service("pricing", offered, bus, process.quotas)
     process.usage.add(service.load.uses)
     submissions = Submissions("pricing", offered, bus, timing, inbox_rules(process.config))

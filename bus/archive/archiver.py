@@ -6,6 +6,7 @@ Two processes may do it at once, after a takeover: the same commits make the sam
 
 from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
+from math import inf
 
 import anyio
 import anyio.lowlevel
@@ -34,12 +35,19 @@ from schemas.journal import Commit, Entry
 
 log = structlog.get_logger()
 
+_HURRY = 10
+"""So much more often it is looked where a journal fills."""
+
 _SLICE_BYTES = 256 * 1024
 """Of commits read, about a millisecond of decoding; then the event loop goes on."""
 
 
 class Archiver:
-    """Archives shards of one entity type. ``owned`` returns those that are this process's."""
+    """Archives shards of one entity type. ``owned`` returns those that are this process's.
+
+    They need not be served: a journal that is full up to its bound lets no new owner begin, and
+    only what is archived can be purged.
+    """
 
     def __init__(
         self, entity: str, bus: Bus, timing: Timing, *, owned: Callable[[], Iterable[int]]
@@ -51,24 +59,34 @@ class Archiver:
         self._archive = archive_of(bus, entity)
         self._grace = timedelta(days=timing.archive_grace_days)
         self._not_before: dict[int, datetime] = {}
+        self._looked: dict[int, float] = {}
         self._failing: set[int] = set()
 
     async def run(self) -> None:
         """Archive what is due, again and again, until cancelled."""
+        pause = self._timing.archive_look_seconds
         while True:
-            await self.round()
-            await anyio.sleep(self._timing.archive_look_seconds)
+            is_pressed = await self.round()
+            await anyio.sleep(pause / _HURRY if is_pressed else pause)
 
-    async def round(self) -> None:
-        """Archive all that is due now of the shards owned here."""
+    async def round(self) -> bool:
+        """Archive all that is due now of the shards owned here; say whether room is wanted."""
         try:
             end = await self._archive.feed.end()
         except CallboardError:
-            return
+            return False
         is_pressed = end.size > self._timing.archive_above * self._timing.journal_max_bytes
         for shard in list(self._owned()):
-            if is_pressed or self._bus.clock() >= self._not_before.get(shard, NEVER):
+            if self._may_be_due(shard, is_pressed=is_pressed):
                 await self._try(shard, end.life, is_pressed=is_pressed)
+        return is_pressed
+
+    def _may_be_due(self, shard: int, *, is_pressed: bool) -> bool:
+        """Say whether a look is worth it: one reads what is not archived, up to a batch."""
+        if not is_pressed:
+            return self._bus.clock() >= self._not_before.get(shard, NEVER)
+        looked = self._looked.get(shard, -inf)
+        return anyio.current_time() >= looked + self._timing.archive_look_seconds
 
     async def _try(self, shard: int, life: str, *, is_pressed: bool) -> None:
         """Archive a shard as far as it goes; what fails now is tried again in the next round."""
@@ -94,6 +112,7 @@ class Archiver:
         is_over = batch.is_over(self._bus.clock(), self._grace)
         if not is_over and not (is_pressed and self._is_worthwhile(batch)):
             self._not_before[shard] = self._due(batch)
+            self._looked[shard] = anyio.current_time()
             return False
         await self._store(batch, life, head.expected)
         return batch.is_full

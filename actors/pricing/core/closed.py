@@ -100,7 +100,7 @@ def remember(memory: Memory, key: str, closed: Closed, at: datetime) -> Memory:
     """Return the memory with one more; ``at`` is the time by which it is forgotten."""
     layers = memory.layers
     newest = layers[-1] if layers else None
-    if newest is not None and len(newest.entries) < min(YOUNG, FULL):
+    if newest is not None and newest.size < min(YOUNG, FULL):
         entries = {**newest.entries, key: closed}
         layers = (*layers[:-1], Layer(until=max(newest.until, at), entries=entries))
     else:
