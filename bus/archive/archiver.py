@@ -92,7 +92,7 @@ class Archiver:
         """Archive a shard as far as it goes; what fails now is tried again in the next round."""
         try:
             while await self._archive_next(shard, life, is_pressed=is_pressed):
-                metrics.ARCHIVED_BATCHES.at(self._entity).inc()
+                pass
             self._failing.discard(shard)
         except (TransientError, FencedError) as error:
             self._say("archive.waits", shard, error)
@@ -181,6 +181,7 @@ class Archiver:
             await self._store_parts(archived, tenant, pack)
         subject = archived_subject(self._entity, batch.shard, life)
         await self._archive.store.append(subject, encode(archived), expected=expected)
+        metrics.ARCHIVED_BATCHES.at(self._entity).inc()
         log.info("archive.stored", entity=self._entity, shard=batch.shard, through=archived.through)
 
     async def _store_parts(self, archived: Archived, tenant: str, pack: Packed) -> None:
