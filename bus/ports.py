@@ -164,13 +164,12 @@ class Filed(NamedTuple):
 class FeedEnd(NamedTuple):
     """Where a journal begins and ends: its first and newest sequence, 0 where it is empty.
 
-    ``life`` tells a journal from one that was made anew in its place. ``size`` is in bytes.
+    ``life`` tells a journal from one that was made anew in its place.
     """
 
     first: int
     sequence: int
     life: str
-    size: int = 0
 
 
 class Feed(Protocol):

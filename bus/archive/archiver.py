@@ -60,6 +60,7 @@ class Archiver:
         self._grace = timedelta(days=timing.archive_grace_days)
         self._not_before: dict[int, datetime] = {}
         self._looked: dict[int, float] = {}
+        self._least = 0
         self._failing: set[int] = set()
 
     async def run(self) -> None:
@@ -72,13 +73,14 @@ class Archiver:
     async def round(self) -> bool:
         """Archive all that is due now of the shards owned here; say whether room is wanted."""
         try:
-            end = await self._archive.feed.end()
+            life, fill = (await self._archive.feed.end()).life, await self._archive.journal.fill()
         except CallboardError:
             return False
-        is_pressed = end.size > self._timing.archive_above * self._timing.journal_max_bytes
+        is_pressed = not fill.leaves(0, reserve=1 - self._timing.archive_above)
+        self._least = round(self._timing.archive_least * fill.most)
         for shard in list(self._owned()):
             if self._may_be_due(shard, is_pressed=is_pressed):
-                await self._try(shard, end.life, is_pressed=is_pressed)
+                await self._try(shard, life, is_pressed=is_pressed)
         return is_pressed
 
     def _may_be_due(self, shard: int, *, is_pressed: bool) -> bool:
@@ -119,8 +121,7 @@ class Archiver:
 
     def _is_worthwhile(self, batch: Batch) -> bool:
         """Say whether a batch of a month that goes on is archived where there is little room."""
-        least = self._timing.archive_least * self._timing.journal_max_bytes
-        return batch.is_full or batch.size >= least
+        return batch.is_full or batch.size >= self._least
 
     def _due(self, batch: Batch) -> datetime:
         """Return when a batch may be over; one that nothing is in yet can not be so soon."""

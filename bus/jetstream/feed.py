@@ -27,7 +27,7 @@ class JetStreamFeed:
         state = info["state"]
         if not state["messages"]:
             return FeedEnd(0, 0, info["created"])
-        return FeedEnd(state["first_seq"], state["last_seq"], info["created"], state["bytes"])
+        return FeedEnd(state["first_seq"], state["last_seq"], info["created"])
 
     async def page(self, *, start: int) -> list[Filed]:
         """See ``Feed.page``."""

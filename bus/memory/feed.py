@@ -18,10 +18,8 @@ class MemoryFeed:
     async def end(self) -> FeedEnd:
         """See ``Feed.end``."""
         await checkpoint()
-        stored = self._all()
-        sequences = [filed.sequence for filed in stored] or [0]
-        size = sum(len(filed.data) for filed in stored)
-        return FeedEnd(min(sequences), max(sequences), self._stream, size)
+        sequences = [filed.sequence for filed in self._all()] or [0]
+        return FeedEnd(min(sequences), max(sequences), self._stream)
 
     async def page(self, *, start: int) -> list[Filed]:
         """See ``Feed.page``."""

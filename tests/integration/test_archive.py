@@ -57,10 +57,10 @@ async def test_a_projection_made_anew_after_a_purge_equals_the_one_before(
         history = [await read(bus, shard) for shard in (0, 1)]
         async with projecting(bus, tmp_path / "old") as projector:
             before = await rows(projector)
-            size = (await bus.feed(ENTITY).end()).size
+            size = (await bus.journal(ENTITY).fill()).used
             await archiver(bus, BEGAN + timedelta(days=60), shards=(0, 1)).round()
             await purge(bus, (0, 1))
-            assert (await bus.feed(ENTITY).end()).size < size * 0.6
+            assert (await bus.journal(ENTITY).fill()).used < size * 0.6
             await write(bus, TURNS[:1], 1, first=51)
             after = await rows(projector)
             assert after != before
