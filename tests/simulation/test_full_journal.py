@@ -1,86 +1,22 @@
 """A journal with a small bound: a fleet works on in it, whatever happens to owners at the bound."""
 
-from collections import Counter
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
 import anyio
-import msgspec
 import pytest
 
-from bus.errors import ProblemError
 from bus.memory import MemoryBus
-from bus.room import NEW_KEYS_STOP, is_full
-from bus.testing import World, memory_bus
-from schemas.problems import Problem
-from tests.simulation.fleet import QUICK, SECONDS, Fleet, Gate, fleet
-
-BOUND = 700_000
-EXECUTIONS = 2000
-STREAM = "JOURNAL_EXECUTION"
-TIGHT = msgspec.structs.replace(
-    QUICK,
-    journal_max_bytes=BOUND,
-    room_tight_seconds=0.02,
-    resend_window_seconds=0.05,
-    full_seconds=5.0,
-)
-
-
-class Load:
-    """Users who ask for executions, and come again as long as there is no room."""
-
-    def __init__(self, running: Fleet) -> None:
-        self.refused = Counter[str]()
-        self._running = running
-
-    async def execute(self, names: list[str]) -> None:
-        async with anyio.create_task_group() as tasks:
-            for name in names:
-                tasks.start_soon(self._execute, name)
-
-    async def _execute(self, name: str) -> None:
-        with anyio.fail_after(SECONDS):
-            while (problem := await refusal(self._running, name)) is not None:
-                assert is_full(problem), problem
-                self.refused[problem.details["store"]] += 1
-                await anyio.sleep(0.02)
-
-
-async def refusal(running: Fleet, name: str) -> Problem | None:
-    """Ask for an execution and return why there is none."""
-    try:
-        await running.execute(name)
-    except ProblemError as refused:
-        return refused.problem
-    return None
-
-
-async def fills_and_goes_on(world: World, count: int) -> Load:
-    """Let a fleet execute so many in a small journal, and kill its owner whenever it gets full."""
-    async with fleet(world, TIGHT) as running:
-        owner = 0
-        await running.start_owner("0")
-        await running.settled_hosts()
-        await running.start_worker("worker", capacity=100, per_tenant=100)
-        load, names = Load(running), [f"e{number}" for number in range(count)]
-        for start in range(0, count, 50):
-            before = load.refused.total()
-            await load.execute(names[start : start + 50])
-            if load.refused.total() > before and start > 400 * owner:
-                running.kill(str(owner))
-                owner += 1
-                await running.start_owner(str(owner))
-        records = await running.ended(*names)
-    assert {record.status for record in records} == {"COMPLETED"}
-    assert owner > 2
-    return load
+from bus.room import NEW_KEYS_STOP
+from bus.testing import memory_bus
+from tests.simulation.filling import STREAM, TIGHT, fills_and_goes_on, refusal
+from tests.simulation.fleet import SECONDS, Fleet, Gate, fleet
 
 
 async def test_two_thousand_executions_end_in_a_journal_for_three_hundred():
     async with memory_bus(TIGHT) as world:
-        load = await fills_and_goes_on(world, EXECUTIONS)
+        load = await fills_and_goes_on(world, 2000)
 
     assert set(load.refused) == {STREAM}
 
@@ -118,7 +54,7 @@ async def test_owners_that_are_killed_at_the_bound_are_replaced_and_all_that_was
                 owner = f"heir-{number}"
                 await running.start_owner(owner)
                 await running.settled_hosts()
-            assert world.store.fill(STREAM).used <= BOUND
+            assert world.store.fill(STREAM).used <= TIGHT.journal_max_bytes
             world.blobs.most = None
             records = await running.ended(*accepted)
         assert await refusal(running, "afterwards") is None
