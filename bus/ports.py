@@ -437,7 +437,9 @@ class WorkQueue(Protocol):
 class Bus:
     """All that a process needs of the bus, on NATS or in memory.
 
-    ``journal`` and ``states`` return those of an entity type, ``records`` reads the stored records.
+    ``journal`` and ``states`` return those of an entity type and ``feed`` all of its shards, for
+    readers. ``records`` reads the stored records, ``archive`` is what was stored of journals before
+    a purge.
     """
 
     transport: Transport
@@ -447,4 +449,6 @@ class Bus:
     clock: Clock
     journal: Callable[[str], Journal]
     states: Callable[[str], States]
+    feed: Callable[[str], Feed]
     records: Journal
+    archive: Journal

@@ -6,6 +6,7 @@ A template names its variable tokens in braces: ``cb.{tenant}.stream.{execution_
 import re
 import zlib
 from functools import cache
+from hashlib import sha256
 
 from bus.errors import problem
 from schemas.ids import PLATFORM, TOKEN_PATTERN
@@ -120,6 +121,11 @@ def states_filter(entity: str, shard: int) -> str:
 def owner_subject(entity: str, shard: int) -> str:
     """Where each new owner of a shard shows itself, to fence the states that others write."""
     return f"_cb.owner.{entity}.{shard}"
+
+
+def archived_subject(entity: str, shard: int, life: str) -> str:
+    """Where it is said what the archive holds of a shard, of one life of its journal's stream."""
+    return f"_cb.archive.{entity}.{shard}.{sha256(life.encode()).hexdigest()[:16]}"
 
 
 def work_subject(queue: str, tenant: str) -> str:

@@ -18,6 +18,7 @@ from bus.streams.spec import (
     stream_specs,
 )
 from bus.subjects import (
+    archived_subject,
     filter_for,
     journal_filter,
     journal_subject,
@@ -94,6 +95,8 @@ def test_no_subject_is_stored_twice():
         ("_cb.dead.acme.work.llm", "DEAD"),
         ("_cb.bill.acme", "BILLS"),
         (f"_cb.blob.{'0' * 64}.0", "BLOBS"),
+        (archived_subject("account", 3, "2026-01-01T00:00:00Z"), "ARCHIVE"),
+        ("_cb.archive.account.3.acme.2026-01.1.0af7651916cd43dd8448eb211c80319c.0", "ARCHIVE"),
         ("$KV.definitions.acme.reviewer", "KV_definitions"),
     ],
 )
@@ -124,6 +127,7 @@ def test_journals_and_blobs_keep_what_they_have_and_refuse_what_does_not_fit():
     keeping = {spec.name for spec in SPECS if spec.settings("r1")["discard"] == "new"}
 
     assert keeping >= {
+        "ARCHIVE",
         "BLOBS",
         "INBOX_acme",
         "JOURNAL_ACCOUNT",
@@ -132,10 +136,11 @@ def test_journals_and_blobs_keep_what_they_have_and_refuse_what_does_not_fit():
     }
 
 
-def test_a_journal_or_a_submitted_command_is_never_removed_by_age():
+def test_a_journal_its_archive_or_a_submitted_command_is_never_removed_by_age():
     ages = {spec.name: spec.settings("r1")["max_age"] for spec in SPECS}
 
-    assert {ages[name] for name in ages if name.startswith(("JOURNAL_", "INBOX_"))} == {0}
+    kept = [name for name in ages if name.startswith(("JOURNAL_", "INBOX_", "ARCHIVE"))]
+    assert {ages[name] for name in kept} == {0}
 
 
 def test_what_purges_a_journal_reaches_no_state_at_rest():

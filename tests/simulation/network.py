@@ -19,7 +19,7 @@ from bus.memory import MemoryBus, MemoryOutbox
 from bus.memory.states import MemoryStateStore
 from bus.memory.work_queue import MemoryTicket
 from bus.ports import Bus, Fill, Journal, Resting, StateWriter, Stored, Ticket
-from bus.streams.spec import RECORDS, journal_spec
+from bus.streams.spec import ARCHIVE, RECORDS, journal_spec
 from schemas.terms import Terms
 from tests.simulation.judge import Judge
 from tests.simulation.site import LONGEST_PAUSE, Site
@@ -46,7 +46,9 @@ def process_bus(site: Site, world: MemoryBus, judge: Judge, timing: Timing) -> B
         clock=site.clock,
         journal=journal,
         states=lambda entity: SiteStates(site, world, entity),
+        feed=world.feed,
         records=SiteJournal(site, world, RECORDS),
+        archive=SiteJournal(site, world, ARCHIVE),
     )
 
 
