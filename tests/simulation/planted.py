@@ -22,7 +22,7 @@ from bus.offers import Desk
 from bus.ports import Journal, Resting, Ticket
 from bus.shard import recovery
 from bus.shard.asks import Asker
-from bus.shard.book import Address, Book
+from bus.shard.book import Book
 from bus.shard.dispatch import Dispatcher
 from bus.shard.open_work import OpenWorkKeeper
 from bus.shard.owner import ShardOwner
@@ -44,7 +44,6 @@ IMAGE = Book.image
 TAKE_OVER = recovery.take_over
 REPLY = Asker._reply
 OWNER_COMMIT = recovery._owner_commit
-EVICT = Book.evict
 STATE_WRITE = MemoryStateStore.write
 
 
@@ -158,16 +157,6 @@ def write_anyhow(
 ) -> None:
     del owner
     STATE_WRITE(store, shard, states, store._owners[shard].sequence)
-
-
-def forget_due(book: Book, address: Address) -> None:
-    EVICT(book, address)
-    if (sleeper := book.sleepers.get(address)) is not None:
-        book.sleepers[address] = msgspec.structs.replace(sleeper, due=None)
-
-
-def always(*_: Any) -> bool:
-    return True
 
 
 def any_attempt(state: Execution, step: int, attempt: int) -> bool:
@@ -296,8 +285,6 @@ PLANTED = (
     Planted(
         "a zombie writes states", "bus.memory.states.MemoryStateStore.write", write_anyhow, 250
     ),
-    Planted("a sleeper's due time is lost", "bus.shard.book.Book.evict", forget_due, 80),
-    Planted("no entry is passed over", "bus.shard.book.is_next", always, 80),
     Planted("any attempt counts", "actors.agents.core.decisions._is_current", any_attempt, 500, 27),
     Planted("the clock goes back", "bus.shard.clock.max", newest_reading, 80, 22),
 )
