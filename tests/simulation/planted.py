@@ -133,9 +133,9 @@ async def believe_silence(asker: Asker, asks: Sequence[Ask]) -> Sequence[bytes]:
     return await REPLY(asker, asks) or [b"{}"] * len(asks)
 
 
-def image_of_what_is_not_stored(book: Book) -> Snapshot:
+def image_of_less_than_it_says(book: Book) -> Snapshot:
     image = IMAGE(book)
-    return msgspec.structs.replace(image, n=image.n - 1)
+    return msgspec.structs.replace(image, n=image.n + 1)
 
 
 def name_newest(snapshots: Snapshots, book: Book, settled: int) -> SnapshotRef | None:
@@ -252,7 +252,12 @@ PLANTED = (
     Planted(
         "a new owner has no timers", "bus.shard.owner.take_over", take_over_without_timers, 20, 8
     ),
-    Planted("a snapshot is ahead", "bus.shard.book.Book.image", image_of_what_is_not_stored, 20),
+    Planted(
+        "a snapshot says more than it holds",
+        "bus.shard.book.Book.image",
+        image_of_less_than_it_says,
+        20,
+    ),
     Planted(
         "snapshots are named at once", "bus.shard.snapshots.Snapshots.to_name", name_newest, 80, 22
     ),
@@ -281,7 +286,7 @@ PLANTED = (
         "silence is taken for an answer", "bus.shard.asks.Asker._reply", believe_silence, 20, 7
     ),
     Planted("entities leave unstored", "bus.shard.rest.Rest._write", believe_stored, 40),
-    Planted("entities do not come back", "bus.shard.rest.Rest.wake", not_done, 80, 18),
+    Planted("entities do not come back", "bus.shard.rest.Rest.wake", not_done, 80, 31),
     Planted(
         "a zombie writes states", "bus.memory.states.MemoryStateStore.write", write_anyhow, 250
     ),
