@@ -63,8 +63,7 @@ async def run() -> None:
         config, bus, timing = process.config, process.bus, process.timing
         rules = safety_file.load(Path(config.safety_file)) if config.safety_file else None
         egress = Egress(allow_loopback=config.allow_loopback, allowed=config.allowed_hosts)
-        own, in_force = settings(config), PricesInForce()
-        terms = KnownTerms(process.name)
+        own, in_force, terms = settings(config), PricesInForce(), KnownTerms(process.name)
         tickets = NatsBucket(bus.nats, bus.jetstream, batch_store.BUCKET, Ticket)
         async with (
             open_providers(own, egress, Secrets.load(os.environ)) as providers,
