@@ -36,8 +36,9 @@ from schemas.embeddings import EmbedWork
 from schemas.ledger import ACCOUNT_ENTITY
 from schemas.lifecycle import GenerateWork
 
-BATCH_CAPACITY = 1000
-"""Requests in batches that one process waits for; each is a task that sleeps."""
+BATCH_CAPACITY = 2000
+"""Requests in batches that one process waits for, a tenant alone for half as many; each is a task
+that sleeps."""
 
 
 def settings(config: Config) -> StreamingConfig:
