@@ -108,14 +108,14 @@ async def run() -> None:
                 streaming.batch_job(), owners, process.name, bus, timing, capacity=BATCH_CAPACITY
             )
             process.load.running, process.load.capacity = lambda: worker.running, capacity
-            hearer = TermsHearer(terms, told, bus.transport)
-            await process.run(
-                [
-                    Part(name="terms", run=hearer.run, missing=hearer.missing),
-                    *parts(process, worker, embedder, streaming),
-                    batching(batcher, batches),
-                ]
-            )
+            heard = hearing(TermsHearer(terms, told, bus.transport))
+            served = parts(process, worker, embedder, streaming)
+            await process.run([heard, *served, batching(batcher, batches)])
+
+
+def hearing(hearer: TermsHearer) -> Part:
+    """Return what takes in new terms of tenants; the process is ready when it knows all."""
+    return Part(name="terms", run=hearer.run, missing=hearer.missing)
 
 
 def batching(batcher: Worker[GenerateWork], batches: Batches) -> Part:
