@@ -7,7 +7,7 @@ from typing import assert_never
 import msgspec
 
 from actors.agents.core.dues import is_unanswered, next_try, waits_until
-from actors.agents.core.execution import Execution, evolve, has_ended, spent_by
+from actors.agents.core.execution import Execution, evolve, spent_by
 from actors.agents.core.folding import folded
 from actors.agents.core.outward import record, stream_subject
 from schemas.decision import Decision, refuse
@@ -360,7 +360,7 @@ def _another(
 
 def failing(state: Execution, problem: Problem, now: datetime) -> tuple[ExecutionFailed, ...]:
     """Return the event that ends an execution of which nothing more can be read."""
-    return () if has_ended(state) else (_failed(state, problem, now),)
+    return () if state.phase == "ended" else (_failed(state, problem, now),)
 
 
 def _failed(state: Execution, problem: Problem, now: datetime) -> ExecutionFailed:

@@ -3,6 +3,8 @@
 from dataclasses import replace
 from datetime import UTC, datetime
 
+import pytest
+
 from bus.codec import encode
 from bus.config import Timing
 from bus.memory import memory_bus
@@ -11,10 +13,16 @@ from bus.shard.purging import Purge
 from bus.shard.turn import take_turn
 from schemas.journal import Commit, SnapshotRef
 from tests.unit.bus.shard_entity import ENTITY, Add, Counter, letter
+from tests.virtual import VIRTUAL_TIME, Backend
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 ADDRESS = ("acme", "c")
 ENDLESS = replace(ENTITY, keeps_replies=False, initial=lambda _tenant, _key: Counter(total=100))
+
+
+@pytest.fixture(scope="module")
+def anyio_backend() -> Backend:
+    return VIRTUAL_TIME
 
 
 def test_the_first_command_finds_the_initial_state():
