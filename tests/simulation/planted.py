@@ -105,9 +105,9 @@ async def publish_first(owner: ShardOwner, outcome: Outcome, now: datetime) -> N
     await STORE(owner, outcome, now)
 
 
-async def acknowledge_first(worker: Worker[Any], ticket: Ticket) -> None:
+async def acknowledge_first(worker: Worker[Any], tenant: str, ticket: Ticket) -> None:
     await ticket.ack()
-    await HANDLE(worker, ticket)
+    await HANDLE(worker, tenant, ticket)
 
 
 async def never_claim(worker: Worker[Any], ticket: Ticket) -> bool:
