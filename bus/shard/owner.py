@@ -212,11 +212,14 @@ class ShardOwner:
             await self._quarantine()
             metrics.TURN_SECONDS.at(self._entity.name).observe(time.perf_counter() - began)
             metrics.TURN_COMMANDS.at(self._entity.name).observe(len(letters))
-        elif self._is_idle(now) or self._snapshots.wants_a_name(self._dispatcher.settled()):
+        elif self._is_idle(now):
             await self._append([], now)
         else:
             await self._fence.confirm(within=self._timing.housekeeping_seconds)
         sends = self._dispatcher
+        if self._snapshots.wants_a_name(sends.settled()):
+            # Turns in which all is refused have no commit that could name it.
+            await self._append([], now)
         self._snapshots.keep(self.book, self._fence.sequence, sends.dispatched, tasks)
 
     async def _store(self, outcome: Outcome, now: datetime) -> None:

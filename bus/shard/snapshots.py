@@ -80,8 +80,9 @@ class Snapshots:
         """Begin what is due with the book as it stands after its newest commit, at ``sequence``.
 
         ``needed`` is the last commit that has led to anything: once that is settled the snapshot
-        may be named, because those after it have no entries. What is due is a snapshot, after so many commits or where history has to go, and the removal of
-        what the one that is named makes superfluous.
+        may be named, because those after it have no entries. What is due is a snapshot, after so
+        many commits or where history has to go, and the removal of what the one that is named
+        makes superfluous.
         """
         if self._busy or loop_time() < self._not_before:
             return

@@ -1,6 +1,6 @@
 """A journal with a small bound: a fleet works on in it, whatever happens to owners at the bound."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Generator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
@@ -14,10 +14,12 @@ from tests.simulation.filling import STREAM, TIGHT, fills_and_goes_on, refusal
 from tests.simulation.fleet import SECONDS, SHARDS, Fleet, Gate, fleet
 
 
-@pytest.fixture(scope="module")
-def anyio_backend() -> str:
-    """In real time: so many executions are more steps than a history may take."""
-    return "asyncio"
+@pytest.fixture(scope="module", autouse=True)
+def patience() -> Generator[None]:
+    """So many executions are more steps than a history may take."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("tests.simulation.loop.MAX_STEPS", 10_000_000)
+        yield
 
 
 async def test_far_more_executions_end_in_a_journal_than_fit_into_it():
