@@ -53,6 +53,7 @@ class Entity(Generic[S, C, E]):
     each publication when its commit is stored, for metrics.
 
     ``initial`` is the state before the first event, by tenant and key; most entities have none.
+    An entity without ``record`` has nothing stored of it but its journal, and stays in memory.
     With ``keeps_replies`` a repeated command is known by its id and gets the stored answer. An
     entity that never ends goes without, and knows repeats by its state. With ``keeps_journal``
     nothing is ever purged from its journal.
@@ -79,11 +80,11 @@ class Entity(Generic[S, C, E]):
     announce: Callable[[S | None, E, S], Iterable[Publish]]
     due: Callable[[S], datetime | None]
     ended: Callable[[S], bool]
-    record: Callable[[S], Publish]
-    record_subject: Callable[[str, str], str]
-    restore: Callable[[str, bytes], S | None]
     redispatch: Callable[[Work], C]
     tick: C
+    record: Callable[[S], Publish] | None = None
+    record_subject: Callable[[str, str], str] | None = None
+    restore: Callable[[str, bytes], S | None] = lambda _tenant, _data: None
     lost: Callable[[Work], C] | None = None
     answered: Callable[[Ask, bytes], C] = asks_nobody
     failing: Callable[[Damage], tuple[S, Sequence[E]]] | None = None
