@@ -24,6 +24,7 @@ from bus.shard.dispatch import Dispatcher
 from bus.shard.entity import Entity
 from bus.shard.fence import Fence
 from bus.shard.inbox import Inbox
+from bus.shard.kept import journal_of
 from bus.shard.open_work import OpenWorkKeeper
 from bus.shard.purging import Purge
 from bus.shard.recovery import Recovered, take_over
@@ -75,7 +76,7 @@ class ShardOwner:
         self._mailbox = mailbox_subject(entity.name, shard)
         self._subject = journal_subject(entity.name, shard)
         self._name = f"{entity.name}.{shard}"
-        self._journal = bus.journal(entity.name)
+        self._journal = journal_of(entity, bus)
         self._inbox = Inbox(bus.transport)
         self._rooms = Rooms(entity.name, bus, timing)
         self._kept_back: list[Letter] = []
@@ -145,8 +146,7 @@ class ShardOwner:
     async def _own(self, recovered: Recovered) -> None:
         self.book, self._unreadable = recovered.book, recovered.unreadable
         bus, book = self._bus, self.book
-        keeps = self._entity.keeps_journal
-        purge = Purge(self._subject, self._journal, bus.blobs, self._timing, keeps=keeps)
+        purge = Purge(self._subject, self._journal, bus.blobs, self._timing)
         self._snapshots = Snapshots(self._subject, bus.blobs, purge, self._rooms, self._timing)
         self._fence = Fence(self._journal, self._subject, book.epoch, recovered.sequence)
         self._storing = Storing(self._fence, self._snapshots, self._rooms, bus.blobs, self._timing)

@@ -40,7 +40,7 @@ class Snapshots:
         self._pause = LEAST_PAUSE
         self._unnamed: deque[tuple[int, SnapshotRef]] = deque()
         self._newest: SnapshotRef | None = None
-        self._tidied: tuple[SnapshotRef | None, bool] | None = None
+        self._tidied: tuple[SnapshotRef | None] | None = None
 
     def to_name(self, book: Book, settled: int) -> SnapshotRef | None:
         """Return the snapshot that the next commit names.
@@ -102,10 +102,8 @@ class Snapshots:
 
     def _is_untidy(self, named: SnapshotRef | None, *, pressed: bool) -> bool:
         """Say whether there may be something to remove. After a take-over nobody knows."""
-        if self._tidied is None:
-            return True
-        ref, was_pressed = self._tidied
-        return ref is not named or (pressed and not was_pressed)
+        # Where room is wanted, what could not go before may be archived meanwhile.
+        return pressed or self._tidied is None or self._tidied[0] is not named
 
     async def _round(
         self, taken: tuple[Snapshot, int, int] | None, named: SnapshotRef | None
@@ -113,7 +111,7 @@ class Snapshots:
         pressed = self._rooms.pressed
         try:
             await self._purge.tidy(named, pressed=pressed)
-            self._tidied = (named, pressed)
+            self._tidied = (named,)
             if taken is not None:
                 await self._take(*taken)
             await self._pace(pressed=pressed)
