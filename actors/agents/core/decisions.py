@@ -8,6 +8,7 @@ import msgspec
 
 from actors.agents.core.dues import is_unanswered, next_try, waits_until
 from actors.agents.core.execution import Execution, evolve, spent_by
+from actors.agents.core.folding import folded
 from actors.agents.core.outward import record, stream_subject
 from schemas.decision import Decision, refuse
 from schemas.executions import ExecutionHandle
@@ -89,13 +90,15 @@ def _accept(state: Execution | None, command: Accept, now: datetime) -> Decision
         same = state.origin.digest == command.origin.digest
         return Decision(reply=_handle(state)) if same else refuse(_conflict(state))
     deadline = now + timedelta(seconds=command.timeout_seconds)
+    origin, task_at = folded(command.origin, command.request)
     accepted = Accepted(
-        origin=command.origin,
+        origin=origin,
         request=command.request,
         at=now,
         deadline=deadline,
         policy=command.policy,
         spending=command.spending,
+        task_at=task_at,
     )
     born = evolve(None, accepted)
     return Decision((accepted, *begin(born, now)), _handle(born))
