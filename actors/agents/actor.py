@@ -22,10 +22,8 @@ from actors.agents.core.listing import page_agents, page_conversations
 from actors.agents.core.outward import (
     announce,
     effects,
-    lost,
     record,
     record_subject,
-    redispatch,
     restore,
 )
 from actors.agents.core.prompt import assemble
@@ -70,6 +68,7 @@ from schemas.executions import (
     ListExecutions,
 )
 from schemas.lifecycle import (
+    EXECUTION_ENTITY,
     Accept,
     Cancel,
     ExecutionCommand,
@@ -86,8 +85,8 @@ from schemas.streams import ReadStream, StreamPage
 def execution_entity() -> Entity[Execution, ExecutionCommand, ExecutionEvent]:
     """Return the execution as the shard runtime sees it."""
     return Entity(
-        name="execution",
-        version=2,
+        name=EXECUTION_ENTITY,
+        version=1,
         state_type=Execution,
         command_type=ExecutionCommand,
         event_type=ExecutionEvent,
@@ -100,11 +99,8 @@ def execution_entity() -> Entity[Execution, ExecutionCommand, ExecutionEvent]:
         record=lambda state: Publish(subject=record_subject(state), body=record(state)),
         record_subject=lambda tenant, key: fill(RECORD_SUBJECT, tenant=tenant, execution_id=key),
         restore=lambda tenant, data: restore(tenant, decode(ExecutionRecord, data)),
-        redispatch=redispatch,
-        lost=lost,
         answered=answered,
         tick=Tick(),
-        upgrades={1: lambda state: state},
         failing=failing,
         observe=_count,
     )

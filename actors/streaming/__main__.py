@@ -28,10 +28,10 @@ from bus.rpc import Owners
 from bus.runtime import Part
 from bus.secrets import Secrets, usual_hosts
 from bus.service import Service
-from bus.worker import Worker
+from bus.worker import Worker, owners_of
 from schemas.embeddings import EmbedWork
 from schemas.ledger import ACCOUNT_ENTITY
-from schemas.lifecycle import GenerateWork
+from schemas.lifecycle import EXECUTION_ENTITY, GenerateWork
 
 BATCH_CAPACITY = 1000
 """Requests in batches that one process waits for; each is a task that sleeps."""
@@ -88,7 +88,8 @@ async def run() -> None:
             )
             embeds = Embedder(providers, switchboard, prices=lambda: in_force.prices)
             streaming = Streaming(Generator(means), embeds, bus, process.name, leave)
-            owners = Owners(bus.transport, "execution", config.shards, timing)
+            executions = Owners(bus.transport, EXECUTION_ENTITY, config.shards, timing)
+            owners = owners_of({EXECUTION_ENTITY: executions})
             capacity = config.max_concurrent_executions
             worker = Worker(streaming.job(), owners, process.name, bus, timing, capacity=capacity)
             embedder = Worker(

@@ -9,7 +9,7 @@ import msgspec
 
 from bus.codec import Decoder, decode, encode
 from bus.errors import problem
-from schemas.decision import Ask, Decision, Effect, Publish, Work
+from schemas.decision import Ask, Decision, Effect, Publish
 from schemas.problems import Problem
 
 Upgrade = Callable[[dict[str, Any]], dict[str, Any]]
@@ -33,10 +33,9 @@ class Entity(Generic[S, C, E]):
     outstanding in a state, ``announce`` the publications of an event, ``due`` the moment at which
     ``tick`` is to be decided, ``ended`` whether the entity may leave memory, ``record`` its stored
     record, ``restore`` the state from such a record (None where it is not of an ended entity),
-    ``redispatch`` the command that begins anew work that the bus has lost, ``lost`` the one for
-    work whose worker has gone, which spends an attempt, ``answered`` the command that tells what
-    another entity has answered to an ask: an encoded answer or ``Problem``. ``observe`` is told of
-    each publication when its commit is stored, for metrics.
+    ``answered`` the command that tells what another entity has answered to an ask: an encoded
+    answer or ``Problem``. ``observe`` is told of each publication when its commit is stored, for
+    metrics. An entity that has work as an effect takes the commands of ``schemas.work``.
 
     ``initial`` is the state before the first event, by tenant and key; most entities have none.
     With ``keeps_replies`` a repeated command is known by its id and gets the stored answer. An
@@ -67,9 +66,7 @@ class Entity(Generic[S, C, E]):
     record: Callable[[S], Publish]
     record_subject: Callable[[str, str], str]
     restore: Callable[[str, bytes], S | None]
-    redispatch: Callable[[Work], C]
     tick: C
-    lost: Callable[[Work], C] | None = None
     answered: Callable[[Ask, bytes], C] = asks_nobody
     failing: Callable[[S, Problem, datetime], Sequence[E]] = lambda _state, _problem, _now: ()
     observe: Callable[[Publish], None] = lambda _: None
@@ -84,10 +81,6 @@ class Entity(Generic[S, C, E]):
         """Make the decoders of commands and events."""
         object.__setattr__(self, "command", Decoder(self.command_type))
         object.__setattr__(self, "event", Decoder(self.event_type))
-
-    def anew(self, work: Work, *, lost: bool) -> C:
-        """Return the command that begins work anew; ``lost`` with its worker or with the bus."""
-        return self.lost(work) if lost and self.lost is not None else self.redispatch(work)
 
     def can_read(self, version: int) -> bool:
         """Say whether a state of this version can be made one of the present version."""

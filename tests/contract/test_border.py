@@ -123,7 +123,7 @@ def demand_recovery(request: GenerateRequest, origin: Origin = ORIGIN) -> None:
         assert encode(each.slots["acme", "k"].state) == encode(state)
     record = ENTITY.record(state).body
     assert decode(ExecutionRecord, encode(record)) == record
-    items = [work.item for _, work in book.open_work()]
+    items = [work.body for _, work in book.open_work()]
     assert [decode(type(item), encode(item)) for item in items] == items
 
 

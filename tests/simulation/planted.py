@@ -13,7 +13,6 @@ from unittest.mock import patch
 import msgspec
 from anyio.abc import TaskGroup
 
-from actors.agents.core.execution import Execution
 from bus.errors import UnavailableError
 from bus.memory import MemoryStore
 from bus.offers import Desk
@@ -30,8 +29,10 @@ from bus.shard.snapshots import Snapshots
 from bus.shard.turn import Outcome
 from bus.shard.workforce import Errand, Workforce
 from bus.worker import Worker
-from schemas.decision import Ask, Work
+from schemas.attempts import Attempts
+from schemas.decision import Ask
 from schemas.journal import Commit, Snapshot, SnapshotRef
+from schemas.work import WorkItem
 
 STORE = ShardOwner._store
 HANDLE = Worker[Any]._handle
@@ -141,9 +142,9 @@ def evict_at_once(dispatcher: Dispatcher) -> None:
         dispatcher._book.evict(address)
 
 
-def any_attempt(state: Execution, step: int, attempt: int) -> bool:
-    del step, attempt
-    return state.phase == "generating"
+def any_attempt(attempts: Attempts, work: str, attempt: int) -> bool:
+    del attempt
+    return any(work == running for running, _ in attempts.open())
 
 
 async def believe_refused(workforce: Workforce, errand: Errand) -> None:
@@ -164,7 +165,7 @@ async def nobody_answers(*_: Any) -> Roll:
     return Roll({}, set())
 
 
-def named_is_alive(keeper: OpenWorkKeeper, work: Work, generation: str) -> bool:
+def named_is_alive(keeper: OpenWorkKeeper, work: WorkItem[Any], generation: str) -> bool:
     return keeper._assigned.get(work.id, ("", ""))[1] == generation
 
 
@@ -244,6 +245,6 @@ PLANTED = (
     Planted("silence is taken for an answer", "bus.shard.asks.Asker._reply", believe_silence, 20),
     Planted("entities leave unrecorded", "bus.shard.dispatch.Dispatcher._evict", evict_at_once, 40),
     Planted("entities do not come back", "bus.shard.owner.ShardOwner._restore", not_done, 80),
-    Planted("any attempt counts", "actors.agents.core.decisions._is_current", any_attempt, 500),
+    Planted("any attempt counts", "schemas.attempts.Attempts.is_current", any_attempt, 500),
     Planted("the clock goes back", "bus.shard.clock.max", newest_reading, 80),
 )

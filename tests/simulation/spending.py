@@ -105,11 +105,11 @@ class Told:
         execution = first.origin.execution_id
         match event:
             case AttemptStarted():
-                self.started.add(name := f"{execution}.{event.step}.{event.attempt}")
+                self.started.add(name := f"{execution}.{int(event.work)}.{event.attempt}")
                 if first.spending is not None and first.spending.slices is not None:
                     self.sliced.add(name)
             case GenerationFinished() | AttemptFailed() | UsageSettled() | HoldReleased():
-                name = f"{execution}.{event.step}.{event.attempt}"
+                name = f"{execution}.{int(event.work)}.{event.attempt}"
                 charges = [] if isinstance(event, HoldReleased) else event.charges
                 if charges is not None:
                     self.over.add(name)

@@ -12,7 +12,8 @@ from actors.agents.core.execution import Execution
 from actors.pricing.core import decisions
 from schemas.decision import Ask, Decision
 from schemas.ledger import Charged
-from schemas.lifecycle import AttemptStarted, ExecutionEvent, Settled
+from schemas.lifecycle import AttemptStarted, ExecutionEvent
+from schemas.work import Settled
 from tests.simulation.history import SPENDING, failures
 from tests.simulation.planted import Planted
 
@@ -22,7 +23,7 @@ CHARGED = decisions._charged
 
 
 def begin_at_once(state: Execution, now: datetime) -> tuple[ExecutionEvent, ...]:
-    return (AttemptStarted(step=state.step, attempt=1, segment=state.next_segment, at=now),)
+    return (AttemptStarted(work=state.step, attempt=1, segment=state.next_segment, at=now),)
 
 
 def forget_with_the_end(state: Execution) -> Iterator[Ask]:

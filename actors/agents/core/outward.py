@@ -7,10 +7,11 @@ from typing import Any
 import msgspec
 
 from actors.agents.core.asking import asks
-from actors.agents.core.dues import Due, summed
-from actors.agents.core.execution import Asked, Execution
+from actors.agents.core.dues import Due, number_of, summed
+from actors.agents.core.execution import FIRST_STEP, Asked, Execution
+from schemas.attempts import Attempt, Attempts
 from schemas.conversations import CONVERSATION_SUBJECT, ConversationTurn
-from schemas.decision import Effect, Publish, Work
+from schemas.decision import Effect, Publish
 from schemas.events import (
     BillRefusedEvent,
     ExecutionAcceptedEvent,
@@ -29,10 +30,10 @@ from schemas.fleet import STOP_WORK_SUBJECT, DeadLetter, StopWork
 from schemas.journal import Mail
 from schemas.ledger import ACCOUNT_ENTITY, ACCOUNT_KEY, BILL_SUBJECT, Settle
 from schemas.lifecycle import (
+    EXECUTION_ENTITY,
     Accepted,
     AttemptFailed,
     AttemptStarted,
-    Claim,
     DueMet,
     DueRefused,
     ExecutionCancelled,
@@ -43,10 +44,9 @@ from schemas.lifecycle import (
     GenerateWork,
     GenerationFinished,
     Origin,
-    Redispatch,
     ReserveAsked,
 )
-from schemas.llm import Answer
+from schemas.llm import Answer, GenerateRequest
 from schemas.problems import Problem
 from schemas.safety import SafetyOutcome
 from schemas.streams import (
@@ -58,6 +58,7 @@ from schemas.streams import (
     StreamEvent,
 )
 from schemas.usage import Usage
+from schemas.work import ReplyTo, WorkItem, item_id
 
 QUEUE = "generate"
 BATCH_QUEUE = "batch"
@@ -83,48 +84,47 @@ def effects(state: Execution) -> tuple[Effect, ...]:
     return (*outstanding_work(state), *asks(state))
 
 
-def outstanding_work(state: Execution) -> tuple[Work, ...]:
-    """Return the work item of the current attempt while it is under way."""
-    if state.phase != "generating" or state.request is None or state.attempt_at is None:
+def outstanding_work(state: Execution) -> tuple[WorkItem[GenerateWork], ...]:
+    """Return the work item of each attempt that is under way."""
+    request = state.request
+    if request is None:
         return ()
-    item = GenerateWork(
-        execution_id=state.origin.execution_id,
-        tenant=state.origin.tenant,
-        step=state.step,
-        attempt=state.attempt,
+    return tuple([_item(state, request, *entry) for entry in state.attempts.open()])
+
+
+def _item(
+    state: Execution, request: GenerateRequest, step: str, attempt: Attempt
+) -> WorkItem[GenerateWork]:
+    origin, reply_to = state.origin, _reply_to(state)
+    body = GenerateWork(
+        execution_id=origin.execution_id,
+        tenant=origin.tenant,
+        step=number_of(step),
+        attempt=attempt.attempt,
         segment=state.segment,
         deadline=state.deadline,
-        request=state.request,
-        trace=state.origin.trace,
+        request=request,
         policy=state.policy,
         place=state.place,
-        decided_at=state.decided_at or state.attempt_at,
+        decided_at=state.decided_at or attempt.at,
         slices=state.spending.slices if state.spending else None,
     )
-    work = Work(
-        id=work_id(state),
-        queue=BATCH_QUEUE if state.request.batch else QUEUE,
-        tenant=state.origin.tenant,
-        since=state.attempt_at,
-        item=item,
+    return WorkItem(
+        id=item_id(reply_to, step, attempt.attempt),
+        work=step,
+        attempt=attempt.attempt,
+        queue=BATCH_QUEUE if request.batch else QUEUE,
+        tenant=origin.tenant,
+        reply_to=reply_to,
+        since=attempt.at,
+        body=body,
+        trace=origin.trace,
     )
-    return (work,)
 
 
-def work_id(state: Execution) -> str:
-    """Name the current attempt: the id of its work item."""
+def _reply_to(state: Execution) -> ReplyTo:
     origin = state.origin
-    return f"{origin.tenant}.{origin.execution_id}.{state.step}.{state.attempt}"
-
-
-def redispatch(work: Work) -> Redispatch:
-    """Return the command that begins lost work anew."""
-    return Redispatch(step=work.item.step, attempt=work.item.attempt)
-
-
-def lost(work: Work) -> Claim:
-    """Return the command that begins work anew whose worker has gone."""
-    return Claim(step=work.item.step, attempt=work.item.attempt, lost=True)
+    return ReplyTo(entity=EXECUTION_ENTITY, tenant=origin.tenant, key=origin.execution_id)
 
 
 def announce(
@@ -156,7 +156,7 @@ def announce(
             yield _stream(after, _broken_off(after))
         case _:
             pass
-    if after.phase == "ended" and before is not None and before.phase != "ended":
+    if after.ended_at is not None and before is not None and before.ended_at is None:
         yield _public(after, _ended_event(after))
 
 
@@ -189,9 +189,9 @@ def record(state: Execution) -> ExecutionRecord:
         cost=state.cost,
         cost_at_end=state.cost_at_end,
         costs=list(state.costs),
-        settled=[AttemptName(step=step, attempt=attempt) for step, attempt in state.settled],
+        settled=_settled(state),
         error=_error(state) if state.phase == "ended" else None,
-        attempts=state.attempt,
+        attempts=_count(state),
         user=origin.user,
         project=origin.project,
         session=origin.session,
@@ -209,10 +209,7 @@ def record(state: Execution) -> ExecutionRecord:
 
 
 def restore(tenant: str, stored: ExecutionRecord) -> Execution | None:
-    """Return the state of an ended execution from its record; None if the record is of a live one.
-
-    Records of before do not say which attempts have settled; the one that answered has.
-    """
+    """Return the state of an ended execution from its record; None if it is of a live one."""
     if stored.status not in ENDED:
         return None
     answer = _restored_answer(stored)
@@ -233,10 +230,10 @@ def restore(tenant: str, stored: ExecutionRecord) -> Execution | None:
         ),
         accepted_at=stored.created_at,
         deadline=stored.deadline,
-        phase="ended",
+        step=FIRST_STEP,
         status=stored.status,
         revision=stored.revision,
-        attempt=stored.attempts,
+        attempts=_restored_attempts(stored),
         segment=stored.segment,
         next_segment=stored.segment + 1,
         started_at=stored.started_at,
@@ -244,7 +241,6 @@ def restore(tenant: str, stored: ExecutionRecord) -> Execution | None:
         answer=answer,
         usage=stored.usage,
         usage_at_end=stored.usage_at_end,
-        settled=_restored_settled(stored),
         cost=stored.cost,
         cost_at_end=stored.cost_at_end,
         costs=tuple(stored.costs),
@@ -277,10 +273,24 @@ def _fill(template: str, state: Execution) -> str:
     )
 
 
-def _restored_settled(stored: ExecutionRecord) -> tuple[tuple[int, int], ...]:
-    if stored.settled or stored.output is None:
-        return tuple((each.step, each.attempt) for each in stored.settled)
-    return ((1, stored.attempts),)
+def _count(state: Execution) -> int:
+    return state.current.attempt if state.current else 0
+
+
+def _settled(state: Execution) -> list[AttemptName]:
+    return [
+        AttemptName(step=number_of(step), attempt=attempt)
+        for step, known in state.attempts.works.items()
+        for attempt in known.settled
+    ]
+
+
+def _restored_attempts(stored: ExecutionRecord) -> Attempts:
+    if not stored.attempts:
+        return Attempts()
+    settled = tuple(each.attempt for each in stored.settled)
+    ended = Attempt(attempt=stored.attempts, at=stored.created_at, phase="ended", settled=settled)
+    return Attempts(works={FIRST_STEP: ended})
 
 
 def _restored_asked(stored: ExecutionRecord) -> Asked | None:
@@ -320,8 +330,11 @@ def _stop(before: Execution | None) -> Iterator[Publish]:
 
     One that stood still finds this when it goes on, before it has asked anybody for an answer.
     """
-    if before is not None and before.phase == "generating" and before.attempt_at is not None:
-        yield Publish(subject=STOP_WORK_SUBJECT, body=StopWork(item=work_id(before)), stored=False)
+    if before is None:
+        return
+    for step, attempt in before.attempts.open():
+        stop = StopWork(item=item_id(_reply_to(before), step, attempt.attempt))
+        yield Publish(subject=STOP_WORK_SUBJECT, body=stop, stored=False)
 
 
 def _restarted(state: Execution, event: AttemptStarted, segment: int) -> AttemptRestarted:
@@ -330,7 +343,7 @@ def _restarted(state: Execution, event: AttemptStarted, segment: int) -> Attempt
         segment=segment,
         sequence=0,
         at=event.at,
-        step=event.step,
+        step=number_of(event.work),
         attempt=event.attempt,
         dropped_segment=event.dropped_segment or 0,
         reason=event.reason or "restarted",
@@ -464,7 +477,7 @@ def _ended_event(state: Execution) -> ExecutionEndedEvent:
         agent_id=state.origin.agent_id,
         at=state.ended_at or state.accepted_at,
         duration_ms=_duration_ms(state),
-        attempts=state.attempt,
+        attempts=_count(state),
         usage=state.usage,
         tokens_used=_tokens_used(state),
         cost=state.cost,
