@@ -216,8 +216,9 @@ class Attempts(Value, omit_defaults=True):
         Raises:
             ValueError: another event than a start concerns work that was never started.
         """
-        works = self.works
-        return Attempts(works={**works, event.work: _after(works.get(event.work), event)})
+        works = dict(self.works)
+        works[event.work] = _after(works.get(event.work), event)
+        return Attempts(works=works)
 
     def settle(self, work: str, attempt: int) -> "Attempts":
         """Note that the spending of an attempt is counted."""
@@ -227,9 +228,10 @@ class Attempts(Value, omit_defaults=True):
 
     def drop(self) -> "Attempts":
         """End everything: nobody needs it any more."""
-        if all(each.phase == "ended" for each in self.works.values()):
+        left = {work: each for work, each in self.works.items() if each.phase != "ended"}
+        if not left:
             return self
-        return Attempts(works={work: _dropped(each) for work, each in self.works.items()})
+        return Attempts(works={**self.works, **{w: _dropped(each) for w, each in left.items()}})
 
 
 def _after(known: Attempt | None, event: WorkEvent) -> Attempt:
@@ -241,16 +243,15 @@ def _after(known: Attempt | None, event: WorkEvent) -> Attempt:
         message = f"{type(event).__name__} before the work {event.work} was started"
         raise ValueError(message)
     match event:
+        case WorkDone():
+            settled = (*known.settled, event.attempt)
+            return msgspec.structs.replace(known, phase="ended", settled=settled)
+        case WorkFailed():
+            return _failed(known, event)
         case WorkClaimed():
             return msgspec.structs.replace(known, claimed=True)
         case WorkPutOff():
             return msgspec.structs.replace(known, retry_at=event.retry_at)
-        case WorkFailed():
-            return _failed(known, event)
-        case WorkDone():
-            return msgspec.structs.replace(
-                known, phase="ended", retry_at=None, settled=(*known.settled, event.attempt)
-            )
         case WorkDropped():
             return _dropped(known)
         case OutcomeLearned():
@@ -287,9 +288,8 @@ def _failed(known: Attempt, event: WorkFailed) -> Attempt:
 
 
 def _dropped(known: Attempt) -> Attempt:
-    if known.phase == "ended":
-        return known
-    unknown = known.phase == "running" and known.once and known.claimed
+    is_running = known.phase == "running"
+    unknown = known.unknown or (is_running and known.once and known.claimed)
     return msgspec.structs.replace(known, phase="ended", retry_at=None, unknown=unknown)
 
 

@@ -6,8 +6,8 @@ from typing import assert_never
 import msgspec
 
 from actors.agents.core.dues import is_unanswered, next_try, waits_until
-from actors.agents.core.execution import Execution, evolve, has_ended, spent_by
-from actors.agents.core.outward import record, stream_subject
+from actors.agents.core.execution import FIRST_STEP, Execution, evolve, has_ended, spent_by
+from actors.agents.core.outward import record, stream_of
 from schemas.attempts import (
     Attempt,
     Rules,
@@ -20,7 +20,7 @@ from schemas.attempts import (
     replace,
 )
 from schemas.decision import Decision, refuse
-from schemas.executions import ExecutionHandle
+from schemas.executions import ExecutionHandle, ExecutionStatus
 from schemas.lifecycle import (
     Accept,
     Accepted,
@@ -43,6 +43,7 @@ from schemas.lifecycle import (
     GenerationFinished,
     HoldReleased,
     Look,
+    Origin,
     ReserveAnswered,
     ReserveAsked,
     ReserveRefused,
@@ -117,15 +118,15 @@ def _accept(state: Execution | None, command: Accept, now: datetime) -> Decision
         policy=command.policy,
         spending=command.spending,
     )
-    born = evolve(None, accepted)
-    return Decision((accepted, *begin(born, now)), _handle(born))
+    handle = _handle_of(command.origin, "PENDING")
+    return Decision((accepted, begin(accepted)), handle)
 
 
-def begin(state: Execution, now: datetime) -> tuple[ExecutionEvent, ...]:
+def begin(accepted: Accepted) -> ReserveAsked | AttemptStarted:
     """Start the first step of an accepted execution, or ask for leave to."""
-    if state.spending is not None:
-        return (ReserveAsked(work=state.step, attempt=1, asked=1, at=now),)
-    return (AttemptStarted(work=state.step, attempt=1, segment=state.next_segment, at=now),)
+    if accepted.spending is not None:
+        return ReserveAsked(work=FIRST_STEP, attempt=1, asked=1, at=accepted.at)
+    return AttemptStarted(work=FIRST_STEP, attempt=1, segment=1, at=accepted.at)
 
 
 def _reserve_answered(state: Execution, command: ReserveAnswered, now: datetime) -> Decision:
@@ -400,8 +401,12 @@ def _rules(state: Execution) -> Rules:
 
 
 def _handle(state: Execution) -> ExecutionHandle:
+    return _handle_of(state.origin, state.status)
+
+
+def _handle_of(origin: Origin, status: ExecutionStatus) -> ExecutionHandle:
     return ExecutionHandle(
-        execution_id=state.origin.execution_id, stream=stream_subject(state), status=state.status
+        execution_id=origin.execution_id, stream=stream_of(origin), status=status
     )
 
 

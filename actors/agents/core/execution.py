@@ -193,12 +193,11 @@ def _apply(state: Execution, event: ChangeEvent) -> Execution:
         case UsageSettled():
             return _usage_settled(state, event)
         case HoldReleased():
-            return _charged(state, _hold(state, event.work, event.attempt), [], event.at)
+            return _charged(state, event, [], event.at)
         case DueMet() | DueRefused() | DueAskedAgain():
             return msgspec.structs.replace(state, dues=after(state.dues, event))
         case ExecutionCompleted():
-            ended = _ended(state, "COMPLETED", event.at, event.segment)
-            return msgspec.structs.replace(ended, dues=_dues_of_success(state))
+            return _completed(state, event)
         case ExecutionFailed() | ExecutionCancelled() | ExecutionTimedOut():
             return _broken_off(_given_up(state), event)
         case _:
@@ -264,12 +263,11 @@ def _attempt_started(state: Execution, event: AttemptStarted) -> Execution:
 
 
 def _attempt_failed(state: Execution, event: AttemptFailed) -> Execution:
-    hold = _hold(state, event.work, event.attempt)
     attempts = state.attempts.apply(event)
     if event.usage is not None:
         attempts = attempts.settle(event.work, event.attempt)
     return msgspec.structs.replace(
-        _charged(state, hold, event.charges, event.started_at or event.at),
+        _charged(state, event, event.charges, event.started_at or event.at),
         status="WAITING",
         attempts=attempts,
         usage=_add(state.usage, event.usage),
@@ -282,9 +280,8 @@ def _attempt_failed(state: Execution, event: AttemptFailed) -> Execution:
 
 def _generation_finished(state: Execution, event: GenerationFinished) -> Execution:
     spent = spent_by(event.answer, event.detours)
-    hold = _hold(state, event.work, event.attempt)
     return msgspec.structs.replace(
-        _charged(state, hold, event.charges, event.started_at, always=True),
+        _charged(state, event, event.charges, event.started_at, always=True),
         attempts=state.attempts.apply(event),
         answer=event.answer,
         usage=_add(state.usage, spent),
@@ -298,9 +295,10 @@ def _generation_finished(state: Execution, event: GenerationFinished) -> Executi
 
 
 def _usage_settled(state: Execution, event: UsageSettled) -> Execution:
-    hold = _hold(state, event.work, event.attempt, event.decided_at)
     settled = msgspec.structs.replace(
-        _charged(state, hold, event.charges, event.started_at or state.accepted_at),
+        _charged(
+            state, event, event.charges, event.started_at or state.accepted_at, event.decided_at
+        ),
         attempts=state.attempts.settle(event.work, event.attempt),
         usage=_add(state.usage, event.usage),
         detours=_detours(state, event.detours),
@@ -329,9 +327,10 @@ def _hold(state: Execution, step: str, attempt: int, decided_at: datetime | None
 
 def _charged(
     state: Execution,
-    hold: Hold,
+    event: AttemptFailed | GenerationFinished | UsageSettled | HoldReleased,
     charges: list[Charge] | None,
     at: datetime,
+    decided_at: datetime | None = None,
     *,
     always: bool = False,
 ) -> Execution:
@@ -341,6 +340,7 @@ def _charged(
     """
     if charges is None:
         return state
+    hold = _hold(state, event.work, event.attempt, decided_at)
     dues = state.dues
     if charges or always:
         dues = (*dues, bill(state.origin, hold, charges, at))
@@ -376,6 +376,13 @@ def _dues_of_success(state: Execution) -> tuple[Due, ...]:
 
 
 # The end
+
+
+def _completed(state: Execution, event: ExecutionCompleted) -> Execution:
+    ended = _ended(state, "COMPLETED", event.at, event.segment)
+    if not state.dues:
+        return ended
+    return msgspec.structs.replace(ended, dues=_dues_of_success(state))
 
 
 def _ended(state: Execution, status: ExecutionStatus, at: datetime, segment: int) -> Execution:

@@ -255,7 +255,12 @@ def restore(tenant: str, stored: ExecutionRecord) -> Execution | None:
 
 def stream_subject(state: Execution) -> str:
     """Return the subject of the execution's live events."""
-    return _fill(STREAM_SUBJECT, state)
+    return stream_of(state.origin)
+
+
+def stream_of(origin: Origin) -> str:
+    """Return the subject of the live events of an execution."""
+    return STREAM_SUBJECT.format(tenant=origin.tenant, execution_id=origin.execution_id)
 
 
 def record_subject(state: Execution) -> str:
