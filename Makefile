@@ -6,6 +6,7 @@ STAMP  := $(VENV)/.installed
 KILLS  ?= 50
 SECONDS ?= 60
 SEEDS  ?= 2000
+FIRST  ?= 1
 STORY  ?= fleet
 REQUESTS ?= 10000
 PEERS  := .venv-peers
@@ -19,13 +20,10 @@ SYSTEM_PYTHON = $(shell for python in python3 python3.14 python3.13 python3.12 p
 PIP      := $(PYTHON) -m pip --disable-pip-version-check
 PIP_LOCK := $(PIP) install -qq --no-deps --require-hashes
 
-# Tests are given out one by one, so that no core is left with all the long ones.
-ON_ALL_CORES := --numprocesses logical --maxschedchunk 1
-
 .DEFAULT_GOAL := help
 .PHONY: help install demo test test-pythons test-cluster check bench bench-durable bench-restate bench-pricing bench-streaming \
 	chaos chaos-cluster \
-	chaos-providers reservations simulate fuzz lock clean
+	chaos-providers reservations simulate planted soak mutants fuzz lock clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' Makefile
@@ -35,9 +33,16 @@ install: $(STAMP) ## make .venv and install everything from requirements.lock
 demo: install ## run a real model as an agent, kill its worker in mid-answer, show that nothing is lost
 	@$(PYTHON) deploy/examples/demo.py
 
-test: check ## every gate, then the tests, among them one that kills real processes
-	@echo "== pytest"
-	@$(PYTHON) -m pytest $(ON_ALL_CORES) -m "not bench"
+test: install ## every gate and every test, among them one that kills real processes
+	@$(PYTHON) -m tests.gate
+
+soak: install ## rotating seeds of every story, and every law at random with a thousand examples
+	@first=$$(date +%s); for story in fleet ledger spending platform; do \
+		$(PYTHON) -m tests.simulation --story $$story --first $$first --seeds $(SEEDS); done; true
+	@HYPOTHESIS_PROFILE=search $(PYTHON) -m pytest -n logical --timeout 900 tests/unit tests/contract
+
+mutants: install ## plant each known mistake in a copy; the tests that are named must notice
+	@$(PYTHON) -m tests.mutants
 
 test-pythons: install ## the unit, contract and integration tests on every Python found (NEWEST=1: on the newest besides this)
 	@$(PYTHON) -m tests.pythons $(if $(NEWEST),--newest)
@@ -90,8 +95,11 @@ chaos-cluster: install ## the same on three nats-servers, which are killed, stop
 reservations: install ## 64 client processes reserve 10,000 times on a small budget, while its owners are killed
 	@SPENDERS=64 $(PYTHON) -m pytest -n 0 tests/integration/test_reservations.py
 
-simulate: install ## play SEEDS seeded histories of faults in virtual time (SEEDS=2000, STORY=fleet), or one: SEED=n
-	@$(PYTHON) -m tests.simulation --story $(STORY) $(if $(SEED),--seed $(SEED),--seeds $(SEEDS))
+simulate: install ## play SEEDS seeded histories of faults in virtual time (SEEDS=2000, FIRST=1, STORY=fleet), or one: SEED=n
+	@$(PYTHON) -m tests.simulation --story $(STORY) $(if $(SEED),--seed $(SEED),--first $(FIRST) --seeds $(SEEDS))
+
+planted: install ## look for the first seed that finds each mistake planted in the simulation
+	@$(PYTHON) -m tests.simulation.search
 
 chaos-providers: install ## ask a provider that fails in every way REQUESTS times (REQUESTS=10000)
 	@$(PYTHON) -m tests.chaos.providers --requests $(REQUESTS)

@@ -1,25 +1,47 @@
 """The HTTP listener of a process: ``/metrics``, and ``/livez`` and ``/readyz`` for probes.
 
-It answers GET and HEAD, one request a connection, and holds no more than some connections at once,
-so that nobody can make it use memory; the idlest is closed for a new one, so that nobody can keep a
-probe out. That it answers at all says that the event loop turns.
+It answers GET and HEAD, one request a connection. That it answers at all says that the event loop
+turns. Nobody can make it use memory, or keep a probe out by opening many connections:
+
+- A connection whose request is there when it is accepted is answered at once, without a task.
+- Connections that wait for their request are bounded. For a new one, the peer with most of them
+  loses the one that has been silent longest.
+- It accepts some connections in one turn of the loop, so that everything else goes on.
 """
 
+import selectors
+import socket
+from collections import defaultdict
 from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from http import HTTPStatus
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import anyio
-from anyio.abc import SocketAttribute, SocketStream
+from anyio.abc import SocketAttribute, TaskGroup
 
 from bus.errors import ConfigError
 from bus.telemetry import metrics
+from bus.waiting import loop_time
 
-MOST_CONNECTIONS = 64
+MOST_CONNECTIONS = 512
+MOST_ANSWERS = 32
+"""Answers that a peer is slow to take; the largest are metrics, some 100 KB."""
+
 MOST_REQUEST_BYTES = 8192
 HEAD_SECONDS = 2.0
 REQUEST_SECONDS = 5.0
+
+AT_ONCE = 32
+"""Connections accepted in one turn of the loop: one or two milliseconds."""
+
+LOOK_SECONDS = 0.005
+"""How often connections that wait for their request are looked at."""
+
+PAUSE_SECONDS = 0.1
+"""Until the next try where the system has no descriptor left for a connection."""
+
+_READ_BYTES = 65_536
 
 _PLAIN = "text/plain; charset=utf-8"
 _REQUEST_LINE_WORDS = 3
@@ -32,12 +54,76 @@ class _Answer(NamedTuple):
 
 
 class _Call:
-    """One connection, and how far its request has come."""
+    """One connection, and what has come of its request."""
 
-    def __init__(self, scope: anyio.CancelScope) -> None:
-        self.scope = scope
-        self.stage = 0
-        """0 while nothing has come, 1 while the head is not whole, 2 when it is answered."""
+    def __init__(self, connection: socket.socket, peer: str) -> None:
+        self.connection = connection
+        self.peer = peer
+        self.since = loop_time()
+        self.request = b""
+
+    def is_whole(self) -> bool:
+        """Read what is there. Say whether that is a request, or too much for one.
+
+        Raises:
+            OSError: the peer has gone, or says nothing (``BlockingIOError``).
+        """
+        data = self.connection.recv(_READ_BYTES)
+        if not data:
+            raise ConnectionResetError
+        self.request += data
+        return b"\r\n\r\n" in self.request or len(self.request) >= MOST_REQUEST_BYTES
+
+
+class _Waiting:
+    """Connections that wait for their request; of each peer the one silent longest comes first."""
+
+    def __init__(self) -> None:
+        self._selector = selectors.DefaultSelector()
+        self._of_peers: defaultdict[str, dict[_Call, None]] = defaultdict(dict)
+        self._count = 0
+
+    def __len__(self) -> int:
+        return self._count
+
+    def add(self, call: _Call) -> None:
+        """Let a connection wait, and close another one for it where there are too many."""
+        if self._count >= MOST_CONNECTIONS:
+            crowd = max(self._of_peers.values(), key=len)
+            self.close(next(iter(crowd)))
+        self._of_peers[call.peer][call] = None
+        self._selector.register(call.connection, selectors.EVENT_READ, call)
+        self._count += 1
+
+    def close(self, call: _Call) -> None:
+        """Close a connection that waits."""
+        self.remove(call)
+        call.connection.close()
+
+    def remove(self, call: _Call) -> None:
+        """Let a connection wait no more."""
+        self._selector.unregister(call.connection)
+        of_peer = self._of_peers[call.peer]
+        del of_peer[call]
+        if not of_peer:
+            del self._of_peers[call.peer]
+        self._count -= 1
+
+    def heard(self) -> list[_Call]:
+        """Return the connections on which something has come."""
+        return [key.data for key, _ in self._selector.select(0)]
+
+    def overdue(self, now: float) -> list[_Call]:
+        """Return the connections that have waited for too long."""
+        oldest = now - min(HEAD_SECONDS, REQUEST_SECONDS)
+        calls = (call for of_peer in self._of_peers.values() for call in of_peer)
+        return [call for call in calls if call.since <= oldest]
+
+    def finish(self) -> None:
+        """Close them all."""
+        for call in [call for of_peer in self._of_peers.values() for call in of_peer]:
+            self.close(call)
+        self._selector.close()
 
 
 class _Listener:
@@ -45,41 +131,82 @@ class _Listener:
 
     def __init__(self, missing: Callable[[], Sequence[str]]) -> None:
         self._missing = missing
-        self._open: dict[_Call, None] = {}
+        self._sending = 0
 
-    async def serve(self, stream: SocketStream) -> None:
-        """Answer one connection, within bounds, and close it whatever came."""
-        async with stream:
-            self._make_room()
-            with anyio.move_on_after(REQUEST_SECONDS) as scope:
-                call = _Call(scope)
-                self._open[call] = None
-                try:
-                    await self._exchange(stream, call)
-                except (anyio.BrokenResourceError, anyio.EndOfStream, TimeoutError):
-                    return
-                finally:
-                    self._open.pop(call, None)
+    async def serve(self, listener: socket.socket) -> None:
+        """Accept and answer until cancelled."""
+        waiting, looked_at = _Waiting(), loop_time()
+        try:
+            async with anyio.create_task_group() as tasks:
+                while True:
+                    with anyio.move_on_after(LOOK_SECONDS if len(waiting) else None):
+                        await anyio.wait_readable(listener)
+                    # First what came first: a new connection may cost the most silent one.
+                    self._read(waiting, tasks)
+                    if not self._accept(listener, waiting, tasks):
+                        await anyio.sleep(PAUSE_SECONDS)
+                    if (now := loop_time()) - looked_at >= LOOK_SECONDS:
+                        looked_at = now
+                        for call in waiting.overdue(now):
+                            waiting.close(call)
+        finally:
+            waiting.finish()
 
-    def _make_room(self) -> None:
-        """Close the oldest of the connections that have come least far, where there are many.
+    def _accept(self, listener: socket.socket, waiting: _Waiting, tasks: TaskGroup) -> bool:
+        """Accept some connections; return False where the system lets us have no more."""
+        for _ in range(AT_ONCE):
+            try:
+                connection, address = listener.accept()
+            except (BlockingIOError, ConnectionAbortedError, InterruptedError):
+                return True
+            except OSError:
+                return False
+            connection.settimeout(0)
+            call = _Call(connection, str(address[0]))
+            if not self._is_answered(call, tasks):
+                waiting.add(call)
+        return True
 
-        Otherwise connections on which nothing happens would keep a probe out.
-        """
-        if len(self._open) >= MOST_CONNECTIONS:
-            idlest = min(self._open, key=lambda call: call.stage)
-            del self._open[idlest]
-            idlest.scope.cancel()
+    def _read(self, waiting: _Waiting, tasks: TaskGroup) -> None:
+        for call in waiting.heard() if len(waiting) else ():
+            waiting.remove(call)
+            if not self._is_answered(call, tasks):
+                # Behind all that have been silent for longer.
+                waiting.add(call)
 
-    async def _exchange(self, stream: SocketStream, call: _Call) -> None:
-        request = b""
-        with anyio.fail_after(HEAD_SECONDS):
-            while b"\r\n\r\n" not in request and len(request) < MOST_REQUEST_BYTES:
-                request += await stream.receive(MOST_REQUEST_BYTES)
-                call.stage = 1
-        call.stage = 2
-        method, answer = self._answer(request)
-        await stream.send(_encode(answer, with_body=method != b"HEAD"))
+    def _is_answered(self, call: _Call, tasks: TaskGroup) -> bool:
+        """Answer a connection if its request is there, or close it if its peer has gone."""
+        try:
+            if not call.is_whole():
+                return False
+            method, answer = self._answer(call.request)
+            data = _encode(answer, with_body=method != b"HEAD")
+            self._send(call.connection, memoryview(data), tasks)
+        except BlockingIOError:
+            return False
+        except OSError:
+            call.connection.close()
+        return True
+
+    def _send(self, connection: socket.socket, data: memoryview, tasks: TaskGroup) -> None:
+        """Send an answer; what the peer does not take at once is sent while it takes it."""
+        with suppress(BlockingIOError):
+            data = data[connection.send(data) :]
+        if data and self._sending < MOST_ANSWERS:
+            self._sending += 1
+            tasks.start_soon(self._send_rest, connection, data)
+        else:
+            connection.close()
+
+    async def _send_rest(self, connection: socket.socket, data: memoryview) -> None:
+        try:
+            with anyio.move_on_after(REQUEST_SECONDS), suppress(OSError):
+                while data:
+                    await anyio.wait_writable(connection)
+                    data = data[connection.send(data) :]
+        finally:
+            self._sending -= 1
+            connection.close()
 
     def _answer(self, request: bytes) -> tuple[bytes, _Answer]:
         words = request.partition(b"\r\n")[0].split(b" ")
@@ -124,7 +251,9 @@ async def listening(
     except OSError as error:
         raise ConfigError("CALLBOARD_METRICS_PORT", f"{host}:{port}: {error.strerror}") from None
     async with listener, anyio.create_task_group() as tasks:
-        tasks.start_soon(listener.serve, _Listener(missing).serve)
+        for each in listener.listeners:
+            accepting: Any = each.extra(SocketAttribute.raw_socket)  # noqa: S610  no database here
+            tasks.start_soon(_Listener(missing).serve, accepting)
         yield listener.extra(SocketAttribute.local_port)  # noqa: S610  no database here
         tasks.cancel_scope.cancel()
 

@@ -252,6 +252,11 @@ class Outbox(Protocol):
         """The mark up to which all messages are stored: acknowledged, and synced by their age."""
         ...
 
+    @property
+    def max_payload(self) -> int:
+        """The bytes of the largest message that the bus takes, its headers included."""
+        ...
+
 
 class Ticket(Protocol):
     """A work item in a worker's hands. ``age`` is seconds since it was stored."""

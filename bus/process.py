@@ -22,6 +22,7 @@ from bus.fairness import Quotas
 from bus.health import listening
 from bus.ids import new_id
 from bus.jetstream import NatsBus, open_bus
+from bus.jetstream.shares import Shares
 from bus.ownership import Membership
 from bus.runtime import Part, Runtime
 from bus.streams.spec import StreamSpec
@@ -86,12 +87,15 @@ class Process:
         self._ready: Callable[[], bool] = lambda: False
         self.membership = Membership(bus.transport, self._alive, timing)
         self.usage = Usage(self.name, bus.transport)
+        self._shares = Shares(bus.jetstream, bus.outbox, self.quotas, timing)
+        self.usage.add(self._shares.uses)
 
     async def run(self, parts: Sequence[Part]) -> None:
         """Run the parts, with heartbeat and health listener, until a signal has drained them."""
         heartbeat = Part(name="membership", run=self.membership.run, drain=self.membership.leave)
         usage = Part(name="usage", run=self.usage.run)
-        runtime = Runtime((heartbeat, usage, *parts), self.timing)
+        shares = Part(name="shares", run=self._shares.run)
+        runtime = Runtime((heartbeat, usage, shares, *parts), self.timing)
         self._ready = lambda: not runtime.missing()
         host, port = self.config.metrics_host, self.config.metrics_port
         async with listening(runtime.missing, host=host, port=port) as self._port:

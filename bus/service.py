@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Literal, NamedTuple
 
@@ -14,7 +14,7 @@ from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 from nats.micro.request import Request as MicroRequest
 
-from bus.codec import accept, encode
+from bus.codec import accept, accepting, encode
 from bus.config import Config
 from bus.connection.client import NatsClient
 from bus.connection.frames import Begun
@@ -25,6 +25,7 @@ from bus.fairness.quotas import usual_terms
 from bus.ids import new_id
 from bus.jetstream.publishing import STORE_SECONDS, accepted
 from bus.ports import Bus, Delivery, Transport
+from bus.slices import Slices
 from bus.subjects import filter_for, is_token, parse, submit_subject, token
 from bus.telemetry import metrics
 from bus.telemetry.traces import handling
@@ -53,6 +54,9 @@ AT_ONCE_EACH = 64
 
 LARGE_BYTES = 1024**2
 """Each step with a request above this holds up the process for several milliseconds."""
+
+SLICED_BYTES = 256 * 1024
+"""A request above this is checked in slices, between which the process goes on."""
 
 LARGE_AT_ONCE = 2
 """Large requests that one process works on at once, so that small ones come in between."""
@@ -99,6 +103,7 @@ class Endpoint:
     request: type[Request]
     handler: Callable[[Caller, Any], Awaitable[Message | None]]
     platform: bool = False
+    slices: Slices = field(default_factory=Slices, compare=False, repr=False)
 
     @property
     def name(self) -> str:
@@ -114,6 +119,11 @@ class Endpoint:
         details = {"used": size, "allowed": most}
         return Problem(code="validation", message=message, field=field, details=details)
 
+    async def _accepted(self, caller: Caller, data: bytes) -> Request:
+        if len(data) <= SLICED_BYTES:
+            return accept(self.request, data)
+        return await self.slices.run(accepting(self.request, data), caller.tenant)
+
     async def answer(self, caller: Caller, data: bytes) -> Message | None:
         """Decode a request and answer it; whatever goes wrong becomes a Problem."""
         if (oversize := self.oversize(len(data))) is not None:
@@ -121,7 +131,7 @@ class Endpoint:
         try:
             if not (self.platform and caller.tenant == PLATFORM):
                 token(caller.tenant, "tenant")
-            return await self.handler(caller, accept(self.request, data))
+            return await self.handler(caller, await self._accepted(caller, data))
         except ProblemError as refused:
             return refused.problem
         except TransientError as error:

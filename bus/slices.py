@@ -10,7 +10,7 @@ import asyncio
 from collections import OrderedDict, deque
 from collections.abc import Callable
 from time import perf_counter
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from schemas.steps import Done, Steps, begun
 
@@ -52,7 +52,12 @@ class Slices:
 
     async def whole(self, work: Callable[[], T], tenant: str = "") -> T:
         """Do work that cannot pause, in a turn of its own. Raises what the work raises."""
-        return await self._in_turns(_single(work), tenant)
+        await self._turn(tenant)
+        began = perf_counter()
+        try:
+            return work()
+        finally:
+            self._rest(perf_counter() - began)
 
     async def ticket(self, tenant: str = "") -> None:
         """Wait for leave to do a few milliseconds of work: there is one in a turn of the loop."""
@@ -99,8 +104,3 @@ class Slices:
                 task.set_result(None)
                 return
         self._taken = False
-
-
-def _single(work: Callable[[], Any]) -> Steps[Any]:
-    return work()
-    yield

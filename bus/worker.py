@@ -22,6 +22,7 @@ from bus.crew import Crew
 from bus.errors import ProblemError, UnavailableError, problem
 from bus.fairness import Turns, reserved_of
 from bus.ids import new_id
+from bus.letters import dead_subject, encoded
 from bus.offers import Desk
 from bus.ports import ELSEWHERE, Bus, Delivery, Ticket
 from bus.rpc import command
@@ -243,7 +244,7 @@ class Worker(Generic[B]):
     async def _work(self, held: tuple[str, Ticket]) -> None:
         tenant, ticket = held
         try:
-            await self._handle(ticket)
+            await self._handle(tenant, ticket)
         finally:
             self._let_go(ticket)
             self._turns.end(tenant)
@@ -254,11 +255,11 @@ class Worker(Generic[B]):
 
     # One item
 
-    async def _handle(self, ticket: Ticket) -> None:
+    async def _handle(self, tenant: str, ticket: Ticket) -> None:
         try:
             item = _envelope(ticket.data)
         except ProblemError as refused:
-            await self._lay_aside(ticket, str(refused))
+            await self._lay_aside(tenant, ticket, str(refused))
             return
         try:
             if not await self._needs_claim(ticket, item) or await self._is_granted(item, ticket):
@@ -271,7 +272,8 @@ class Worker(Generic[B]):
             if failed.problem.retryable:
                 await self._give_back(item, ticket)
             else:
-                await self._lay_aside(ticket, f"its owner refuses it: {failed.problem.code}")
+                reason = f"its owner refuses it: {failed.problem.code}"
+                await self._lay_aside(tenant, ticket, reason)
 
     async def _give_back(self, item: Envelope, ticket: Ticket) -> None:
         """Let another worker have an item that may have been begun: it must ask first.
@@ -396,7 +398,7 @@ class Worker(Generic[B]):
         else:
             await ticket.ack()
 
-    async def _lay_aside(self, ticket: Ticket, reason: str) -> None:
+    async def _lay_aside(self, tenant: str, ticket: Ticket, reason: str) -> None:
         letter = DeadLetter(
             id=f"{self._job.queue}.{self._process}.{id(ticket)}",
             subject=f"_cb.work.{self._job.queue}",
@@ -405,8 +407,9 @@ class Worker(Generic[B]):
             deliveries=ticket.deliveries,
             body=ticket.data.decode(errors="replace"),
         )
-        await self._bus.outbox.post(f"_cb.dead.work.{self._job.queue}", encode(letter))
-        await self._bus.outbox.flush(timeout=self._timing.request_try_seconds)
+        outbox, subject = self._bus.outbox, dead_subject(tenant, "work", self._job.queue)
+        await outbox.post(subject, encoded(letter, outbox.max_payload))
+        await outbox.flush(timeout=self._timing.request_try_seconds)
         await ticket.drop(reason)
         metrics.DEAD_LETTERS.at(self._job.queue).inc()
 

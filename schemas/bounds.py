@@ -6,15 +6,23 @@ at one place it may not read at another. So what comes in is bounded far below i
 fleet wraps around it (a command, an entry, a commit, a snapshot) stays readable.
 """
 
-import re
 from collections.abc import Callable, Iterable, Iterator
 from datetime import date, time
 from decimal import Decimal
-from itertools import accumulate
+from itertools import accumulate, islice
 from math import isfinite
 from typing import Any, Generic, TypeVar, cast
 
 import msgspec
+
+from schemas.scanning import (
+    MAX_INTEGER,
+    Outside,
+    holds_out_of_range,
+    may_be_out_of_range,
+    outside,
+)
+from schemas.steps import Steps, at_once
 
 T = TypeVar("T")
 Text = bytes | bytearray | memoryview | msgspec.Raw | str
@@ -28,46 +36,30 @@ MAX_CONTAINERS = 100_000
 MAX_NODES = 1_000_000
 """How many values a plain object may hold, each counted as often as it is referred to."""
 
+VALUES_EACH = 10
+"""How many values there may be for each container that is allowed; by default ``MAX_NODES``."""
+
 STRINGS_EACH = 5
 """How many strings there may be for each container that is allowed, where there is more than a
 few."""
 
-MAX_INTEGER = 2**63 - 1
-"""The greatest integer, and with a minus the least: what a column of 64 bits holds."""
-
 MAX_EXPONENT = 308
 """That of a decimal number, as of a float. One of a thousand million would fill the memory."""
 
-
-def _greater(digits: str) -> str:
-    """Return a pattern of the numbers of as many digits that are greater."""
-    return "|".join(
-        f"{digits[:place]}[{int(digit) + 1}-9][0-9]{{{len(digits) - place - 1}}}"
-        for place, digit in enumerate(digits)
-        if digit != "9"
-    )
-
-
-_DIGITS = bytes.maketrans(b"123456789", b"000000000")
-_MOST_DIGITS = len(str(MAX_INTEGER))
-_LONG_NUMBER = b"0" * _MOST_DIGITS
-_OUT_OF_RANGE = re.compile(
-    rf"(?<![0-9.eE+])(?<![eE]-)"
-    rf"(?:[0-9]{{{_MOST_DIGITS + 1},}}|{_greater(str(MAX_INTEGER))})(?![0-9.eE])".encode()
-)
 _OUT_OF_RANGE_MESSAGE = "Integer value out of range: 64 bits with a sign are read"
 
 SHORT = 4096
 """Up to so many characters brackets are counted first; few such texts hold many."""
 
 _FLAT_PASSES = 4
-_STEPS = bytes.maketrans(b"[{]}", b"\x01\x01\x00\x00")
-_NO_BRACKET = bytes(set(range(256)) - set(b"[]{}"))
+_OPENING = bytes.maketrans(b"[{]}", b"\x01\x01\x00\x00")
 _END = (None, None)
+_MEMBERS = 1000
+"""Of an object: among so many fields the one that exceeds a bound is looked for."""
+
 _ONE_ARRAY = 5 * (MAX_DEPTH - 1) + 2 + 2
 """Characters of the shortest text that is nested too deep with at most one array."""
 _NO_TEXT = "JSON is malformed: it is no text"
-_PLAIN = (str, bytes, bytearray)
 _SCALARS = (str, int, float, bool, type(None), bytes, Decimal, date, time)
 
 
@@ -79,29 +71,41 @@ def check(text: Text, *, containers: int = MAX_CONTAINERS) -> None:
     """Check depth and number of containers of a JSON text, in time linear in its length.
 
     Raises:
-        BoundsError: it is nested deeper than ``MAX_DEPTH``, or holds too many containers.
+        BoundsError: it is nested deeper than ``MAX_DEPTH``, or holds too many containers, strings
+            or values.
     """
-    if _is_flat(text):
-        return
-    plain: Any = text if isinstance(text, _PLAIN) else bytes(text)
-    brackets = _brackets(plain, containers)
-    if brackets.count(b"[") + brackets.count(b"{") > containers:
-        raise BoundsError(f"JSON holds more than {containers} arrays and objects")
-    if _exceeds(brackets, MAX_DEPTH):
-        raise BoundsError(f"JSON is nested deeper than {MAX_DEPTH}{_place_of_depth(plain)}")
+    if not _is_flat(text):
+        at_once(_checked(_bytes(text), containers))
 
 
 def check_integers(text: Text) -> None:
     """Check that a JSON text holds no integer that 64 bits with a sign cannot hold.
 
     Raises:
-        BoundsError: it does.
+        BoundsError: it does, or holds too many strings or values.
     """
     data = _bytes(text)
-    if _LONG_NUMBER in data.translate(_DIGITS) and _OUT_OF_RANGE.search(
-        _outside_strings(data, MAX_CONTAINERS * STRINGS_EACH)
-    ):
-        raise BoundsError(f"{_OUT_OF_RANGE_MESSAGE}{_place(data, check_integers)}")
+    if len(data) > SHORT or may_be_out_of_range(data):
+        at_once(_checked_integers(data, None))
+
+
+def check_whole(text: Text) -> None:
+    """Check all that ``check`` and ``check_integers`` do.
+
+    Raises:
+        BoundsError: as they do.
+    """
+    if len(text) <= SHORT:
+        check(text)
+        check_integers(text)
+    else:
+        at_once(checking(text))
+
+
+def checking(text: Text) -> Steps[None]:
+    """Do as ``check_whole``, with pauses where a text is long. Raises as it does."""
+    data = _bytes(text)
+    yield from _checked_integers(data, (yield from _checked(data, MAX_CONTAINERS)))
 
 
 def check_value(value: Any) -> None:
@@ -249,22 +253,42 @@ def _bytes(text: Text) -> bytes:
     return text.encode("utf-8", "surrogatepass") if isinstance(text, str) else bytes(text)
 
 
-def _outside_strings(data: bytes, most: int) -> bytes:
-    """Return a JSON text without its strings.
-
-    Behind escaped backslashes and quotes, which are removed first, each quote begins or ends a
-    string. A text that is malformed reads the same up to there, where the decoder stops.
-    """
-    if b"\\" in data:
-        data = data.replace(rb"\\", b"").replace(rb"\"", b"")
-    if data.count(b'"') > 2 * most:
-        raise BoundsError(f"JSON holds more than {most} strings")
-    # The mark keeps apart what stood on either side of a string.
-    return b" ".join(data.split(b'"')[::2])
+def _outside(data: bytes, containers: int) -> Steps[Outside]:
+    strings, values = containers * STRINGS_EACH, containers * VALUES_EACH
+    found = yield from outside(data, most_strings=strings, most_commas=values)
+    if found.strings > strings:
+        raise BoundsError(f"JSON holds more than {strings} strings")
+    if found.commas > values:
+        raise BoundsError(f"JSON holds more than {values} values")
+    return found
 
 
-def _brackets(text: Any, containers: int) -> bytes:
-    return _outside_strings(_bytes(text), containers * STRINGS_EACH).translate(None, _NO_BRACKET)
+def _checked(data: bytes, containers: int) -> Steps[Outside]:
+    found = yield from _outside(data, containers)
+    brackets = found.brackets
+    if brackets.count(b"[") + brackets.count(b"{") > containers:
+        raise BoundsError(f"JSON holds more than {containers} arrays and objects")
+    if _exceeds(brackets, MAX_DEPTH):
+        place = yield from _place(data, _is_too_deep)
+        raise BoundsError(f"JSON is nested deeper than {MAX_DEPTH}{place}")
+    return found
+
+
+def _checked_integers(data: bytes, found: Outside | None) -> Steps[None]:
+    found = found or (yield from _outside(data, MAX_CONTAINERS))
+    if (yield from holds_out_of_range(found.numbers)):
+        place = yield from _place(data, _is_out_of_range)
+        raise BoundsError(f"{_OUT_OF_RANGE_MESSAGE}{place}")
+
+
+def _is_too_deep(member: bytes) -> Steps[bool]:
+    found = yield from _outside(member, MAX_CONTAINERS)
+    return _exceeds(found.brackets, MAX_DEPTH - 1)
+
+
+def _is_out_of_range(member: bytes) -> Steps[bool]:
+    found = yield from _outside(member, MAX_CONTAINERS)
+    return (yield from holds_out_of_range(found.numbers))
 
 
 def _exceeds(brackets: bytes, most: int) -> bool:
@@ -276,28 +300,18 @@ def _exceeds(brackets: bytes, most: int) -> bool:
     return len(left) + 2 * _FLAT_PASSES > most and _depth(brackets) > most
 
 
-def _place_of_depth(text: Any) -> str:
-    def check_member(member: bytes) -> None:
-        if _exceeds(_brackets(member, MAX_CONTAINERS), MAX_DEPTH - 1):
-            raise BoundsError
-
-    return _place(_bytes(text), check_member)
-
-
-def _place(data: bytes, check_member: Callable[[bytes], None]) -> str:
-    """Say which field of the outermost object a check refuses, as msgspec does; or nothing."""
+def _place(data: bytes, exceeds: Callable[[bytes], Steps[bool]]) -> Steps[str]:
+    """Say which field of the outermost object exceeds a bound, as msgspec does; or nothing."""
     try:
         members = msgspec.json.decode(data, type=dict[str, msgspec.Raw])
     except (msgspec.DecodeError, UnicodeError, RecursionError):
         return ""
-    for name, member in members.items():
-        try:
-            check_member(bytes(member))
-        except BoundsError:
+    for name, member in islice(members.items(), _MEMBERS):
+        if (yield from exceeds(bytes(member))):
             return f" - at `$.{name}`"
     return ""
 
 
 def _depth(brackets: bytes) -> int:
     """Return the greatest depth after any bracket; closing ones count as minus one."""
-    return max(accumulate(2 * step - 1 for step in brackets.translate(_STEPS)), default=0)
+    return max(accumulate(2 * step - 1 for step in brackets.translate(_OPENING)), default=0)

@@ -238,6 +238,10 @@ class LaneOpened(Internal):
     tenant: str
 
 
+DEAD_SUBJECT = "_cb.dead"
+"""Begins the subjects of dead letters: the tenant follows, and then what kind it is."""
+
+
 class DeadLetter(Internal):
     """Work or a command that could not be handled, with the reason, for inspection and re-drive."""
 

@@ -1,13 +1,22 @@
 """What every test shares."""
 
+import gc
+import os
+from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
 
 # How long an example takes says more of what else the machine does than of the example.
-settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("untimed")
+UNTIMED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("gate", UNTIMED, derandomize=True, database=None)
+settings.register_profile("search", UNTIMED, max_examples=1000)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "gate"))
+
+COLLECTIONS = (10_000, 20, 20)
+"""As in a process of a fleet (``bus.process``)."""
 
 
 @pytest.fixture(scope="session")
@@ -17,8 +26,22 @@ def anyio_backend() -> tuple[str, dict[str, bool]]:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with what may take longest, so that no core is left alone with it in the end."""
-    items.sort(key=lambda item: -_allowed_seconds(item))
+    """Begin with what may take longest, so that no core is left alone with it in the end.
+
+    The tests of a file stay together: they may share a fleet.
+    """
+    longest: dict[Path, float] = {}
+    for item in items:
+        longest[item.path] = max(longest.get(item.path, 0.0), _allowed_seconds(item))
+    number = Counter(item.path for item in items)
+    items.sort(key=lambda item: (-longest[item.path], -number[item.path], item.path))
+
+
+def pytest_collection_finish() -> None:
+    """Leave thousands of collected tests out of every later look for garbage."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*COLLECTIONS)
 
 
 def _allowed_seconds(item: pytest.Item) -> float:

@@ -19,7 +19,10 @@ from schemas.fleet import HEARTBEAT_SUBJECT, Alive
 from schemas.streams import TERMINAL_TYPES, StreamEvent
 from tests.servers import PATIENCE, local_server
 
-READY_SECONDS = 20.0 * PATIENCE
+READY_SECONDS = 60.0 * PATIENCE
+
+HURRIED = "HURRIED"
+"""Where this variable is set, leases end soon: see ``tests.hurried``."""
 
 
 class PlainClient:
@@ -29,7 +32,7 @@ class PlainClient:
         self.nats = client
         self.tenant = tenant
 
-    async def ask(self, verb: str, body: Mapping[str, Any] | bytes, timeout: float = 10) -> Any:
+    async def ask(self, verb: str, body: Mapping[str, Any] | bytes, timeout: float = 30) -> Any:
         """Request ``cb.<tenant>.<verb>`` and return the parsed reply."""
         data = body if isinstance(body, bytes) else msgspec.json.encode(body)
         reply = await self.nats.request(f"cb.{self.tenant}.{verb}", data, timeout=timeout)
@@ -41,7 +44,7 @@ class PlainClient:
         answer = await self.ask("agents.apply", {"id": agent, "provider": provider})
         assert answer.get("type") != "problem", answer
 
-    async def events(self, execution: str, *, timeout: float = 15) -> list[StreamEvent]:
+    async def events(self, execution: str, *, timeout: float = 45) -> list[StreamEvent]:
         """Return the stored events of an execution once it has ended."""
         events: list[StreamEvent] = []
         wanted: dict[str, Any] = {"execution_id": execution}
@@ -58,7 +61,7 @@ class PlainClient:
                     wanted.pop("after", None)
                     await anyio.sleep(0.02)
 
-    async def ended(self, execution: str, *, timeout: float = 15) -> Any:
+    async def ended(self, execution: str, *, timeout: float = 45) -> Any:
         """Return the record of an execution once it has ended."""
         await self.events(execution, timeout=timeout)
         return await self.ask("executions.get", {"execution_id": execution})
@@ -77,8 +80,9 @@ class RunningFleet:
         """Start one actor process; its log goes to a file of its name."""
         actor = name.partition(".")[0]
         log = (self._logs / f"{name}.log").open("ab")
+        module = ("tests.hurried", actor) if HURRIED in self._environ else (f"actors.{actor}",)
         process = await anyio.open_process(
-            [sys.executable, "-m", f"actors.{actor}"], env=self._environ, stdout=log, stderr=log
+            [sys.executable, "-m", *module], env=self._environ, stdout=log, stderr=log
         )
         log.close()
         self.processes[name] = process

@@ -14,9 +14,13 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from tests.gate import pytest
+
 ROOT = Path(__file__).parent.parent
 PROMISED = ("3.11", "3.12", "3.13", "3.14")
-SUITES = ("tests/unit", "tests/contract", "tests/integration")
+SUITES = (("tests/unit", "tests/contract"), ("tests/integration",))
+"""What depends on the interpreter, in the parts that are spread alike (``tests.gate``)."""
+
 LOCK = ROOT / "requirements.lock"
 
 
@@ -58,10 +62,9 @@ def prepare(version: str, interpreter: str) -> Path:
 
 
 def run_suites(python: Path, arguments: Sequence[str]) -> int:
-    """Run the suites with one Python; return pytest's exit code."""
-    workers = ("--numprocesses", "logical", "--maxschedchunk", "1")
-    command = [python, "-m", "pytest", "-q", *workers, "-m", "not bench and not chaos"]
-    return subprocess.run([*command, *(arguments or SUITES)], check=False, cwd=ROOT).returncode
+    """Run the suites with one Python; return the worst of pytest's exit codes."""
+    parts = (tuple(arguments),) if arguments else SUITES
+    return max(pytest(python, part, "-q") for part in parts)
 
 
 def chosen(found: dict[str, str], *, newest: bool) -> dict[str, str]:

@@ -134,7 +134,7 @@ async def emptied(bus: NatsBus, tenant: str) -> None:
 
 
 async def letters(bus: NatsBus) -> list[DeadLetter]:
-    stored = await StreamReader(bus.nats).read_subject(DEAD, "_cb.dead.submit", limit=100)
+    stored = await StreamReader(bus.nats).read_subject(DEAD, "_cb.dead.*.submit", limit=100)
     return [decode(DeadLetter, message.data) for message in stored]
 
 

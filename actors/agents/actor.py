@@ -15,10 +15,11 @@ from actors.agents.adapters.streams import Streams
 from actors.agents.config import AgentsConfig
 from actors.agents.core.acceptance import accept, bounds, plain_request, task_of
 from actors.agents.core.asking import answered
+from actors.agents.core.damage import nobodys, remains
 from actors.agents.core.decisions import decide, failing
 from actors.agents.core.execution import Execution, due, evolve, has_ended
 from actors.agents.core.index import ExecutionIndex
-from actors.agents.core.listing import page_agents, page_conversations
+from actors.agents.core.listing import page_agents, page_conversations, status_of
 from actors.agents.core.outward import (
     announce,
     effects,
@@ -33,7 +34,7 @@ from bus.ids import new_id
 from bus.ports import Bus
 from bus.rpc import Owners, command
 from bus.service import Caller, Endpoint
-from bus.shard import Entity
+from bus.shard import Damage, Entity
 from bus.slices import Slices
 from bus.subjects import fill
 from bus.telemetry import metrics
@@ -101,9 +102,20 @@ def execution_entity() -> Entity[Execution, ExecutionCommand, ExecutionEvent]:
         restore=lambda tenant, data: restore(tenant, decode(ExecutionRecord, data)),
         answered=answered,
         tick=Tick(),
-        failing=failing,
+        failing=_failing,
         observe=_count,
     )
+
+
+def _failing(damage: Damage) -> tuple[Execution, Sequence[ExecutionEvent]]:
+    """End an execution of which part cannot be read."""
+    try:
+        stored = decode(ExecutionRecord, damage.record) if damage.record is not None else None
+    except ProblemError:
+        stored = None
+    origin = nobodys(damage.tenant, damage.key)
+    state = remains(origin, damage.state, stored, damage.at)
+    return state, failing(state, damage.problem, damage.at)
 
 
 def _count(publication: Publish) -> None:
@@ -190,8 +202,12 @@ class Agents:
         return await self._changed(caller, await self._definitions.toggle(caller.tenant, wanted))
 
     async def do_get_agent(self, caller: Caller, wanted: GetAgent) -> AgentDefinition:
-        """Read a definition."""
-        return await self._definitions.get(caller.tenant, wanted)
+        """Read a definition; that in force says as ``agents.list`` does whether it is ``BUSY``."""
+        agent = await self._definitions.get(caller.tenant, wanted)
+        if wanted.version is not None:
+            return agent
+        activity = self._index.activity(caller.tenant, agent.id)
+        return msgspec.structs.replace(agent, status=status_of(agent.status, activity))
 
     async def do_list_agents(self, caller: Caller, query: ListAgents) -> AgentList:
         """List agents with what they are doing."""

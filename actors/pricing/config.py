@@ -1,7 +1,5 @@
 """The settings of a pricing process."""
 
-import msgspec
-
 from actors.pricing.core.admission import DOLLAR
 from actors.pricing.core.budgets import Zones
 from actors.pricing.core.decisions import Rules
@@ -10,13 +8,6 @@ from schemas.budgets import Budget, Limits
 
 ALERT_ID = "cost-alert"
 """The budget of the operator's alert threshold, unless the tenant has one of this name."""
-
-
-class PricingConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """What bounds the answers of a pricing process."""
-
-    request_timeout: float = 10.0
-    """Seconds a request waits for whoever has the answer."""
 
 
 def rules(config: Config, zones: Zones) -> Rules:

@@ -59,16 +59,16 @@ async def run() -> None:
         config, bus, timing = process.config, process.bus, process.timing
         rules = safety_file.load(Path(config.safety_file)) if config.safety_file else None
         egress = Egress(allow_loopback=config.allow_loopback, allowed=config.allowed_hosts)
-        in_force = PricesInForce()
+        own, in_force = settings(config), PricesInForce()
         tickets = NatsBucket(bus.nats, bus.jetstream, batch_store.BUCKET, Ticket)
         async with (
-            open_providers(settings(config), egress, Secrets.load(os.environ)) as providers,
+            open_providers(own, egress, Secrets.load(os.environ)) as providers,
             in_force.following(open_books(bus.nats, bus.jetstream)),
             opened_batches(Tickets(tickets)) as batches,
         ):
             bucket = NatsBucket(bus.nats, bus.jetstream, BUCKET, KeptAnswer)
             accounts = Owners(bus.transport, ACCOUNT_ENTITY, config.shards, timing)
-            switchboard = Switchboard(StreamingConfig().limit_patience)
+            switchboard = Switchboard(own.limit_patience)
             means = Means(
                 providers=providers,
                 clock=bus.clock,
@@ -90,7 +90,7 @@ async def run() -> None:
             streaming = Streaming(Generator(means), embeds, bus, process.name, leave)
             executions = Owners(bus.transport, EXECUTION_ENTITY, config.shards, timing)
             owners = owners_of({EXECUTION_ENTITY: executions})
-            capacity = config.max_concurrent_executions
+            capacity = own.max_concurrent
             worker = Worker(streaming.job(), owners, process.name, bus, timing, capacity=capacity)
             embedder = Worker(
                 streaming.embed_job(),

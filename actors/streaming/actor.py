@@ -19,7 +19,7 @@ from bus.service import Caller, Endpoint
 from bus.subjects import fill
 from bus.telemetry.traces import handling
 from bus.worker import Job
-from schemas.embeddings import Embed, Embeddings, EmbedWork, EndEmbedding
+from schemas.embeddings import Embed, EmbedWork, EncodedEmbeddings, EndEmbedding
 from schemas.fleet import PROVIDERS_SUBJECT, AskProviders, ProviderStates
 from schemas.lifecycle import (
     FailGeneration,
@@ -111,7 +111,7 @@ class Streaming:
         embedding = self._embedder.embedding(
             work.tenant, work.wanted, patience=max(left, 0.0), is_held=is_held
         )
-        answer: Embeddings | Problem
+        answer: EncodedEmbeddings | Problem
         with handling("embed", "_cb.work.embed.{tenant}", parent=item.trace):
             try:
                 answer = await embedding.embedded()

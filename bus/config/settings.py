@@ -204,9 +204,32 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         _env(
             "CALLBOARD_QUOTA_RECORD_BYTES",
             "bytes of the records of one tenant's executions that end within an hour: a quarter of "
-            "what all tenants share, and 800,000 usual executions. Streams and events grow with it",
+            "what all tenants share, and 800,000 usual executions",
         ),
     ] = 1024**3
+    quota_stream_bytes: Annotated[
+        Count,
+        _env(
+            "CALLBOARD_QUOTA_STREAM_BYTES",
+            "bytes of live events that a process leaves of one tenant once the stream of all is "
+            "three quarters full; the tenant's own oldest go first. An eighth of that stream, and "
+            "half a million deltas",
+        ),
+    ] = 128 * 1024**2
+    quota_event_bytes: Annotated[
+        Count,
+        _env(
+            "CALLBOARD_QUOTA_EVENT_BYTES",
+            "the same of events for everyone: an eighth of their stream, and 300,000 events",
+        ),
+    ] = 128 * 1024**2
+    quota_dead_bytes: Annotated[
+        Count,
+        _env(
+            "CALLBOARD_QUOTA_DEAD_BYTES",
+            "the same of dead letters: an eighth of their stream",
+        ),
+    ] = 32 * 1024**2
     otlp_endpoint: Annotated[
         str | None,
         _env(
@@ -263,21 +286,6 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
             "somebody does, or `release` it",
         ),
     ] = "book"
-    agent_access_token: Annotated[
-        Secret | None,
-        _env(
-            "AGENT_ACCESS_TOKEN",
-            "bearer token of the HTTP faces; loaded, masked, **used by nothing in this version**",
-        ),
-    ] = None
-    stream_auth_secret: Annotated[
-        Secret | None,
-        _env(
-            "STREAM_AUTH_SECRET",
-            "key that signs stream tickets of the HTTP faces; loaded, masked, **used by nothing in "
-            "this version**",
-        ),
-    ] = None
     stream_buffer_size: Annotated[
         Count,
         _env(
@@ -290,14 +298,6 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     execution_timeout: Annotated[
         Seconds, _env("EXECUTION_TIMEOUT", "seconds an execution may take, unless its agent says")
     ] = 300.0
-    cleanup_interval: Annotated[
-        Seconds,
-        _env(
-            "CLEANUP_INTERVAL",
-            "seconds between sweeps of expired streams; **used by nothing in this version**: "
-            "JetStream expires them by itself",
-        ),
-    ] = 60.0
     max_attempts: Annotated[
         Annotated[int, msgspec.Meta(ge=1, le=20)],
         _env("MAX_ATTEMPTS", "attempts of one step, unless the agent says"),
@@ -363,12 +363,6 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         _env("OLLAMA_BASE_URL", "base URL of `ollama` agents that name none"),
     ] = None
 
-    @property
-    def unenforced(self) -> tuple[str, ...]:
-        """The variables that are set and that nothing in this version acts upon."""
-        waiting = ("agent_access_token", "stream_auth_secret")
-        return tuple(_ENV_NAMES[field] for field in waiting if getattr(self, field) is not None)
-
 
 class Field(NamedTuple):
     """How one variable becomes one field."""
@@ -397,7 +391,6 @@ def _fields() -> tuple[Field, ...]:
 
 
 FIELDS = _fields()
-_ENV_NAMES = {field.field: field.env for field in FIELDS}
 
 
 def load(environ: Mapping[str, str]) -> Config:
@@ -425,7 +418,7 @@ def _value(field: Field, text: str) -> Any:
 
 
 def _text(kind: type, value: Any) -> Any:
-    """Make a ``Secret`` or ``ServerUrl``; msgspec makes everything else by itself."""
+    """Make a ``ServerUrl``; msgspec makes everything else by itself."""
     return kind(value)
 
 

@@ -15,7 +15,7 @@ from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
 from bus.config import Timing
-from bus.connection.frames import sized, written
+from bus.connection.frames import written
 from bus.connection.parser import DirectParser, Gate
 from bus.connection.socket import BoundedTcp
 from bus.errors import ConfigError, UnavailableError
@@ -123,9 +123,12 @@ class NatsClient(Client):
         It is what ``publish`` does at a fifth of its cost, where nothing stands in the way: a
         connection that is there, and not much that waits to be written.
         """
-        if not self.takes(len(data) if headers is None else sized(data, headers)):
+        if not self.takes(len(data)):
             return False
         command = written(subject, data, reply, headers)
+        # The server bounds data and headers together; ``publish`` looks at what is so close to it.
+        if headers is not None and len(command) > self._max_payload:
+            return False
         self._pending.append(command)
         self._pending_data_size += len(command)
         stats = self.stats

@@ -5,12 +5,24 @@
 ``in_flight``  what was taken and is not answered yet, counted and in bytes
 ``turnstile``  the same for calls that wait by themselves
 ``quotas``     what each tenant may use, as the operator has it
+``share``      what is stored of one tenant in a stream that all tenants share
 """
 
 from bus.fairness.in_flight import InFlight
 from bus.fairness.line import Line
 from bus.fairness.quotas import Quotas, Terms, exceeded
+from bus.fairness.share import Share
 from bus.fairness.turns import Turns, reserved_of
 from bus.fairness.turnstile import Turnstile
 
-__all__ = ["InFlight", "Line", "Quotas", "Terms", "Turns", "Turnstile", "exceeded", "reserved_of"]
+__all__ = [
+    "InFlight",
+    "Line",
+    "Quotas",
+    "Share",
+    "Terms",
+    "Turns",
+    "Turnstile",
+    "exceeded",
+    "reserved_of",
+]

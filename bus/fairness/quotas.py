@@ -23,7 +23,10 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
 
     ``requests`` and ``request_bytes`` are those under way in one process, ``executions`` those open
     in the whole fleet, ``record_bytes`` those of the records of executions that ended within an
-    hour. The others are stored: agents, versions of one agent, and bytes of all versions.
+    hour. ``stream_bytes``, ``event_bytes`` and ``dead_bytes`` are what one process leaves of a
+    tenant in a crowded stream of live events, of events or of dead letters: the tenant's oldest go,
+    nothing is refused. The others are stored: agents, versions of one agent, and bytes of all
+    versions.
     """
 
     requests: int
@@ -33,6 +36,9 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
     definition_bytes: int
     executions: int
     record_bytes: int
+    stream_bytes: int
+    event_bytes: int
+    dead_bytes: int
 
 
 class _Own(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -45,6 +51,9 @@ class _Own(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     definition_bytes: Count | None = None
     executions: Count | None = None
     record_bytes: Count | None = None
+    stream_bytes: Count | None = None
+    event_bytes: Count | None = None
+    dead_bytes: Count | None = None
 
 
 class Quotas:
@@ -87,6 +96,9 @@ def usual_terms(config: Config) -> Terms:
         definition_bytes=config.quota_definition_bytes,
         executions=config.quota_executions,
         record_bytes=config.quota_record_bytes,
+        stream_bytes=config.quota_stream_bytes,
+        event_bytes=config.quota_event_bytes,
+        dead_bytes=config.quota_dead_bytes,
     )
 
 

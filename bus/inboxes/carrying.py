@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from bus.codec import accept, decode, encode
+from bus.codec import accepting, decode, encode
 from bus.config import Timing
 from bus.errors import NobodyListensError, ProblemError, TransientError
 from bus.inboxes.pull import Command
@@ -21,8 +21,9 @@ from bus.inboxes.rules import (
     too_old,
 )
 from bus.jetstream import NatsBus
-from bus.letters import fitting
+from bus.letters import dead_subject, encoded
 from bus.service import SUBMISSION, Caller, Endpoint
+from bus.slices import Slices
 from bus.streams.spec import inbox_stream
 from bus.subjects import fill
 from bus.telemetry import metrics
@@ -31,8 +32,6 @@ from schemas.events import CommandRejectedEvent
 from schemas.fleet import DeadLetter
 from schemas.ids import Token
 from schemas.problems import Problem
-
-DEAD_SUBJECT = "_cb.dead.submit"
 
 
 class _Named(Value):
@@ -59,6 +58,7 @@ class Carrier:
         self._bus = bus
         self._timing = timing
         self._rules = rules
+        self._slices = Slices()
 
     async def handle(self, command: Command) -> None:
         """Deal with one delivery of a command.
@@ -119,7 +119,7 @@ class Carrier:
     async def _reject(self, command: Command, problem: Problem) -> None:
         """Publish the refusal, lay the command aside, and only then let go of it."""
         now, ticket = self._bus.clock(), command.ticket
-        name = _id_of(ticket.data) or command.id
+        name = await self._id_of(ticket.data) or command.id
         event = CommandRejectedEvent(id=name, command=command.subject, error=problem, at=now)
         letter = DeadLetter(
             id=name,
@@ -132,19 +132,18 @@ class Carrier:
         subject = fill(CommandRejectedEvent.SUBJECT or "", tenant=command.tenant, id=name)
         post, once = self._bus.outbox.post, f"{inbox_stream(command.tenant)}.{ticket.sequence}"
         await post(subject, encode(event), message_id=once)
-        letter = fitting(letter, self._bus.nats.client.max_payload)
-        await post(DEAD_SUBJECT, encode(letter), message_id=once)
+        data = encoded(letter, self._bus.outbox.max_payload)
+        await post(dead_subject(command.tenant, "submit"), data, message_id=once)
         await self._bus.outbox.flush(timeout=self._timing.answer_seconds)
         await ticket.ack()
         metrics.DEAD_LETTERS.at("submit").inc()
 
+    async def _id_of(self, data: bytes) -> str | None:
+        try:
+            return (await self._slices.run(accepting(_Named, data))).id
+        except ProblemError:
+            return None
+
 
 def _unavailable(reason: str) -> Problem:
     return Problem(code="unavailable", message=reason, retryable=True)
-
-
-def _id_of(data: bytes) -> str | None:
-    try:
-        return accept(_Named, data).id
-    except ProblemError:
-        return None

@@ -34,6 +34,7 @@ class NatsBus(Bus):
     ``apart``. Whatever a flood does to that one, the fleet's own traffic goes on.
     """
 
+    outbox: JetStreamOutbox
     nats: NatsTransport
     public: NatsTransport
     jetstream: JetStream

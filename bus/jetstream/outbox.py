@@ -9,7 +9,7 @@ repeats.
 
 import time
 from collections import deque
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 
 import anyio
@@ -129,6 +129,18 @@ class JetStreamOutbox:
         """See ``Outbox.safe``."""
         self._release()
         return self._ring.safe
+
+    @property
+    def max_payload(self) -> int:
+        """See ``Outbox.max_payload``."""
+        return self._client.max_payload
+
+    def sizes(self, since: int) -> Mapping[str, int]:
+        """Return the bytes by subject of what was posted after the mark ``since``.
+
+        That is to be asked within the seconds for which messages are kept.
+        """
+        return self._ring.sizes(since)
 
     # Sending
 

@@ -1,6 +1,8 @@
 """What an outbox has posted and may have to send again. Knows no network and no clock."""
 
+from collections import defaultdict
 from collections.abc import Iterator
+from random import sample
 
 import msgspec
 
@@ -9,6 +11,13 @@ from bus.ports import Still
 MAX_MESSAGES = 65_536
 MAX_BYTES = 64 * 1024**2
 """What is not safe is bounded, and posting beyond it waits: 13,000 messages a second pass."""
+
+
+OVERHEAD_BYTES = 100
+"""What a stored message takes beside its data: its subject, its headers, and the server's own."""
+
+MOST_MEASURED = 2048
+"""Messages that are looked at to tell the sizes of all: half a millisecond."""
 
 
 class Posted(msgspec.Struct, gc=False, eq=False):
@@ -65,6 +74,21 @@ class Ring:
     def get(self, mark: int) -> Posted | None:
         """Return a message that is not safe yet."""
         return self._messages.get(mark)
+
+    def sizes(self, since: int) -> dict[str, int]:
+        """Return the bytes by subject of what was added after the mark ``since``.
+
+        Of many messages some are looked at, chosen at random, and stand for the others. Counting
+        each one where it is added would cost a tenth of what publishing a delta does.
+        """
+        added = range(since + 1, self.posted + 1)
+        chosen = sample(added, MOST_MEASURED) if len(added) > MOST_MEASURED else added
+        messages = [found for mark in chosen if (found := self._messages.get(mark)) is not None]
+        sizes: defaultdict[str, float] = defaultdict(float)
+        for message in messages:
+            size = len(message.data) + OVERHEAD_BYTES
+            sizes[message.subject] += size * len(added) / len(messages)
+        return {subject: round(size) for subject, size in sizes.items()}
 
     def release(self, before: float) -> None:
         """Let go of the oldest messages, as far as they are acknowledged and sent ``before``."""

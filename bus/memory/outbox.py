@@ -10,6 +10,9 @@ from bus.memory.exchange import MESSAGE_ID
 from bus.memory.transport import MemoryTransport
 from bus.ports import Still, voided
 
+MAX_PAYLOAD = 16 * 1024**2
+"""What the servers of a fleet are set to."""
+
 
 class _Posted(NamedTuple):
     at: float
@@ -63,6 +66,11 @@ class MemoryOutbox:
         """See ``Outbox.safe``."""
         self._forget_safe()
         return self._posted - len(self._recent)
+
+    @property
+    def max_payload(self) -> int:
+        """See ``Outbox.max_payload``."""
+        return MAX_PAYLOAD
 
     async def _send(self, message: _Posted) -> None:
         self._recent.append(message)

@@ -3,6 +3,7 @@
 ``entity``    what a kind of entity is: a handful of pure functions
 ``book``      the entities of one shard in memory, and how commits change them
 ``turn``      commands in, one commit and its consequences out; pure
+``quarantine`` how an entity ends of which part cannot be read; ``salvage`` finds which these are
 ``recovery``  taking a shard over: fence first, then snapshot and tail
 ``fence``     whether the shard is still ours
 ``owner``     the loop of the one process that owns a shard
@@ -15,7 +16,7 @@
 ``host``      which shards this process should own, and running them
 """
 
-from bus.shard.entity import Entity
+from bus.shard.entity import Damage, Entity
 from bus.shard.host import ShardHost
 
-__all__ = ["Entity", "ShardHost"]
+__all__ = ["Damage", "Entity", "ShardHost"]

@@ -5,7 +5,7 @@ whole book is thrown away if the commit is refused.
 """
 
 import heapq
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -91,16 +91,28 @@ class Book:
     def settle(self, address: Address) -> tuple[list[Effect], list[Effect]]:
         """Bring effects and timer of a changed entity up to date; return what opened and closed."""
         slot = self.slots[address]
-        effects = () if address in self.corrupt else self.entity.effects(slot.state)
+        effects, due = self._outstanding(address, slot.state)
         outstanding = {effect.id: effect for effect in effects}
         opened = [effect for name, effect in outstanding.items() if name not in slot.open]
         closed = [effect for name, effect in slot.open.items() if name not in outstanding]
         slot.open = outstanding
-        due = None if address in self.corrupt else self.entity.due(slot.state)
         if due is not None and due != slot.due:
             heapq.heappush(self._timers, (due, address))
         slot.due = due
         return opened, closed
+
+    def _outstanding(
+        self, address: Address, state: Any
+    ) -> tuple[Sequence[Effect], datetime | None]:
+        """Return effects and timer of a state; of a damaged entity those that can be told."""
+        if address not in self.corrupt:
+            return self.entity.effects(state), self.entity.due(state)
+        if self.is_shut(address):
+            return (), None
+        try:
+            return self.entity.effects(state), self.entity.due(state)
+        except Exception:  # noqa: BLE001  the state may be what is damaged, and its end still holds
+            return (), None
 
     def adopt(self, address: Address, state: Any) -> None:
         """Take in an entity that was restored from its record."""
@@ -117,9 +129,17 @@ class Book:
         """Put an entity into quarantine in the state it has; nothing of it is outstanding."""
         slot = self.slot(address)
         slot.open, slot.due, slot.base = {}, None, False
-        if address not in self.corrupt:
+        if address not in self.corrupt or not self.is_shut(address):
             self.unmarked.add(address)
         self.corrupt[address] = reason
+
+    def is_shut(self, address: Address) -> bool:
+        """Say of an entity in quarantine whether it could not be ended, so that it takes nothing.
+
+        One that is ended goes on as any that has: who works for it may still have to report.
+        """
+        is_ended = self.entity.failing is not None and self.slots[address].state is not None
+        return address in self.unmarked or not is_ended
 
     def absolve(self, address: Address) -> Any:
         """End a quarantine and return the state that the entity goes on from, None if it is new."""
@@ -195,9 +215,9 @@ class Book:
     def _apply(self, address: Address, entry: Entry, version: int) -> list[Publish]:
         slot, publications = self.slot(address), list[Publish]()
         if entry.corrupt is not None:
-            self._replay_verdict(address, entry.corrupt)
             slot.state = None
-        elif address in self.corrupt:
+            self._replay_verdict(address, entry.corrupt)
+        elif address in self.corrupt and self.is_shut(address):
             return publications
         if entry.base is not NOTHING:
             slot.state = self.entity.state(entry.base, version)

@@ -35,13 +35,14 @@ class ShardClock:
             UnavailableError: the process's clock has jumped; take the shard over again.
         """
         since, wall = loop_time(), self._wall()
-        elapsed = timedelta(seconds=since - self._since)
-        jump = ((wall - self._wall_at) - elapsed).total_seconds()
-        if abs(jump) > TOLERANCE_SECONDS:
+        elapsed = since - self._since
+        jump = (wall - self._wall_at).total_seconds() - elapsed
+        if not -TOLERANCE_SECONDS <= jump <= TOLERANCE_SECONDS:
             raise UnavailableError(self._shard, f"the clock here has jumped by {jump:.0f} s")
-        self._at = max(self._at + elapsed, wall)
+        at = self._at + timedelta(seconds=elapsed)
+        self._at = at = max(at, wall)
         self._since, self._wall_at = since, wall
-        return self._at
+        return at
 
 
 def check(shard: str, claim: Stored, wall: Clock, taken: float) -> None:

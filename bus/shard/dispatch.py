@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 import anyio
 import structlog
 
-from bus.codec import encode
 from bus.config import Timing
+from bus.letters import encoded
 from bus.ports import Bus, Still
 from bus.shard.assignments import Assignments
 from bus.shard.book import Address, Book
@@ -71,7 +71,7 @@ class Dispatcher:
 
     async def publish(self, publication: Publish, *, still: Still | None = None) -> None:
         """Send one publication; again after a loss only if ``still`` says so."""
-        data = encode(publication.body)
+        data = encoded(publication.body, self._outbox.max_payload)
         if publication.stored:
             await self._outbox.post(
                 publication.subject, data, message_id=publication.id, still=still

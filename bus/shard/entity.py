@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import msgspec
 
@@ -18,6 +18,20 @@ Upgrade = Callable[[dict[str, Any]], dict[str, Any]]
 S = TypeVar("S")
 C = TypeVar("C")
 E = TypeVar("E")
+
+
+class Damage(NamedTuple):
+    """What is known of an entity of which part cannot be read.
+
+    ``state`` is the last one that can be read, ``record`` what is stored; None where there is none.
+    """
+
+    tenant: str
+    key: str
+    state: Any
+    record: bytes | None
+    problem: Problem
+    at: datetime
 
 
 def asks_nobody(ask: Ask, answer: bytes) -> Any:
@@ -42,8 +56,9 @@ class Entity(Generic[S, C, E]):
     entity that never ends goes without, and knows repeats by its state. With ``keeps_journal``
     nothing is ever purged from its journal.
 
-    ``failing`` returns the events that end a state with a problem, for an entity of which nothing
-    more can be read; none where it has ended, or never ends.
+    ``failing`` says how an entity ends of which part cannot be read: in which state, by which
+    events. From then on it takes commands as any that has ended, so that what it still owes is
+    settled. Without it, such an entity takes no commands until an operator lets it go on.
 
     ``version`` counts the shapes that ``state_type`` has had, and ``upgrades`` leads from an older
     one to the next, each by its number. A new version is needed when stored states could no longer
@@ -68,7 +83,7 @@ class Entity(Generic[S, C, E]):
     restore: Callable[[str, bytes], S | None]
     tick: C
     answered: Callable[[Ask, bytes], C] = asks_nobody
-    failing: Callable[[S, Problem, datetime], Sequence[E]] = lambda _state, _problem, _now: ()
+    failing: Callable[[Damage], tuple[S, Sequence[E]]] | None = None
     observe: Callable[[Publish], None] = lambda _: None
     initial: Callable[[str, str], S | None] = lambda _tenant, _key: None
     keeps_replies: bool = True

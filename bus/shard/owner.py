@@ -13,6 +13,7 @@ from anyio.abc import TaskGroup
 from bus.codec import encode
 from bus.config import Timing
 from bus.errors import UnavailableError
+from bus.letters import dead_subject
 from bus.ports import Bus, Stored
 from bus.shard.asks import NO_WAYS, Asker, Ways
 from bus.shard.assignments import Assignments
@@ -39,6 +40,9 @@ log = structlog.get_logger()
 
 RESERVED_FOR_KNOWN, RESERVED_FOR_SNAPSHOTS = 0.1, 0.05
 """Shares of the room for blobs that new entities, and all commands, leave free."""
+
+MOST_MARKED = 64
+"""Damaged entities that one commit puts into quarantine."""
 
 FULL = Problem(
     code="unavailable",
@@ -220,14 +224,24 @@ class ShardOwner:
     async def _quarantine(self) -> None:
         """Say in the journal which entities were found corrupt, and lay a letter aside for each."""
         while self.book.unmarked:
+            records = await self._records_of(sorted(self.book.unmarked)[:MOST_MARKED])
             now = self._now()
-            outcome = quarantine(self.book, self._shard, now, self._timing.turn_bytes)
+            outcome = quarantine(self.book, self._shard, now, self._timing.turn_bytes, records)
             for entry in outcome.entries:
                 metrics.CORRUPT.at(self._entity.name).inc()
                 log.error(
                     "shard.entity_corrupt", shard=self._name, key=entry.key, reason=entry.corrupt
                 )
             await self._store(outcome, now)
+
+    async def _records_of(self, damaged: Sequence[Address]) -> dict[Address, bytes | None]:
+        """Return what is stored of entities that are to be ended: it may say more than is read."""
+        found: dict[Address, bytes | None] = {}
+        for address in damaged:
+            ends = self._entity.failing is not None
+            stored = await self._record(self._entity.record_subject(*address)) if ends else None
+            found[address] = stored.data if stored else None
+        return found
 
     async def _append(
         self, entries: Sequence[Entry], now: datetime, assigned: dict[str, str] | None = None
@@ -333,7 +347,7 @@ class ShardOwner:
             deliveries=1,
             body=encode(mail).decode(),
         )
-        subject = f"_cb.dead.command.{self._entity.name}"
+        subject = dead_subject(mail.tenant, "command", self._entity.name)
         await self._dispatcher.publish(Publish(subject=subject, body=letter))
 
     # Time

@@ -1,12 +1,12 @@
 """Entities that cannot be read: they end, and an operator can let them go on. Pure.
 
-An entity whose entry cannot be applied keeps the state before it, and takes no more commands. A
-commit says so once (``Entry.corrupt``), so that every later owner and snapshot knows it, whatever
-it can read itself; a letter is laid aside with it. Skipping the damage is a commit as well.
+An entity whose entry cannot be applied keeps the state before it. A commit says so once
+(``Entry.corrupt``), so that every later owner and snapshot knows it, whatever it can read itself; a
+letter is laid aside with it. The same commit ends the entity, if its kind says how; one that cannot
+be ended takes no more commands. Skipping the damage is a commit as well.
 """
 
 import re
-from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -14,7 +14,8 @@ import msgspec
 
 from bus.codec import decode, encode
 from bus.errors import ProblemError
-from bus.shard.entity import Entity
+from bus.letters import dead_subject
+from bus.shard.entity import Damage, Entity
 from bus.subjects import mailbox_subject
 from schemas.decision import Publish
 from schemas.fleet import DeadLetter
@@ -45,16 +46,19 @@ def refusal(reason: str) -> Problem:
     return Problem(code="corrupt", message=message)
 
 
-def mark(
-    entity: Entity[Any, Any, Any], address: Address, state: Any, reason: str, now: datetime
-) -> Entry:
+def ending(entity: Entity[Any, Any, Any], damage: Damage, reason: str) -> Entry:
     """Return the entry that puts an entity into quarantine, and ends it if it can be ended."""
-    tenant, key = address
-    base = _encoded(state)
-    ending: Sequence[Any] = () if state is None else entity.failing(state, refusal(reason), now)
-    events = [msgspec.Raw(encode(event)) for event in ending]
+    if entity.failing is None:
+        return mark(damage.tenant, damage.key, damage.state, reason)
+    state, events = entity.failing(damage)
+    entry = mark(damage.tenant, damage.key, state, reason)
+    return msgspec.structs.replace(entry, events=[msgspec.Raw(encode(each)) for each in events])
+
+
+def mark(tenant: str, key: str, state: Any, reason: str) -> Entry:
+    """Return the entry that puts an entity into quarantine, in a state or in none."""
     return Entry(
-        tenant=tenant, key=key, command="", kind="corrupt", base=base, events=events, corrupt=reason
+        tenant=tenant, key=key, command="", kind="corrupt", base=_encoded(state), corrupt=reason
     )
 
 
@@ -103,7 +107,8 @@ def dead_letter(entity: str, shard: int, address: Address, reason: str, at: date
         body=encode(skip_mail("", address)).decode(),
     )
     stamp = f"{at.timestamp():.6f}"
-    return Publish(subject=f"_cb.dead.corrupt.{entity}", body=body, id=f"{name}.{stamp}")
+    subject = dead_subject(tenant, "corrupt", entity)
+    return Publish(subject=subject, body=body, id=f"{name}.{stamp}")
 
 
 def _encoded(state: Any) -> msgspec.Raw:

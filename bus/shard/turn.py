@@ -1,6 +1,6 @@
 """A turn: the commands that wait are decided one after another, and become one commit. Pure."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -10,9 +10,10 @@ import msgspec
 from bus.codec import encode
 from bus.errors import ProblemError
 from bus.shard.book import Address, Book, Slot
-from bus.shard.entity import Entity
+from bus.shard.entity import Damage, Entity
 from bus.shard.quarantine import (
     dead_letter,
+    ending,
     mark,
     reason_of,
     refusal,
@@ -83,33 +84,48 @@ def take_turn(book: Book, letters: Sequence[Letter], now: datetime) -> Outcome:
     return outcome
 
 
-def quarantine(book: Book, shard: int, now: datetime, most: int) -> Outcome:
-    """Return the marks of entities that no commit says are corrupt, of about so many bytes."""
+def quarantine(
+    book: Book, shard: int, now: datetime, most: int, records: Mapping[Address, bytes | None]
+) -> Outcome:
+    """Return the marks of entities that no commit says are corrupt, of about so many bytes.
+
+    ``records`` are what is stored of those that are to be marked.
+    """
     outcome, size = Outcome(), 0
-    for address in sorted(book.unmarked):
+    for address, record in records.items():
         if size > most:
             break
-        slot = book.slots[address]
         reason = book.corrupt[address]
-        entry, publications = _marked(book, address, reason, now)
+        entry, publications = _marked(book, address, record, now)
         size += _MARK_BYTES + len(entry.base)
         outcome.publications.extend(publications)
         outcome.entries.append(entry)
         outcome.publications.append(dead_letter(book.entity.name, shard, address, reason, now))
-        if slot.state is not None:
-            outcome.touched[address] = slot.state
+        _follow(book.slots[address], address, outcome)
     return outcome
 
 
+def _follow(slot: Slot, address: Address, outcome: Outcome) -> None:
+    """Note what an entity that was ended still wants of others, and its record."""
+    opened = slot.open.values()
+    outcome.opened.extend((address, each) for each in opened if isinstance(each, WorkItem))
+    outcome.asked.extend((address, each) for each in opened if isinstance(each, Ask))
+    if slot.state is not None:
+        outcome.touched[address] = slot.state
+
+
 def _marked(
-    book: Book, address: Address, reason: str, now: datetime
+    book: Book, address: Address, record: bytes | None, now: datetime
 ) -> tuple[Entry, list[Publish]]:
     """Return the mark of an entity, applied; without its state where that cannot be kept."""
+    tenant, key = address
+    state, reason = book.slots[address].state, book.corrupt[address]
     try:
-        entry = mark(book.entity, address, book.slots[address].state, reason, now)
+        damage = Damage(tenant, key, state, record, refusal(reason), now)
+        entry = ending(book.entity, damage, reason)
         return entry, book.replay_entry(entry)
     except Exception:  # noqa: BLE001  whatever a core raises must not stop its shard
-        entry = mark(book.entity, address, None, reason, now)
+        entry = mark(tenant, key, None, reason)
         return entry, book.replay_entry(entry)
 
 
@@ -117,9 +133,10 @@ def _settled(book: Book, address: Address, outcome: Outcome) -> tuple[list[Effec
     try:
         return book.settle(address)
     except Exception as error:  # noqa: BLE001  whatever a core raises must not stop its shard
+        closed = list(book.slots[address].open.values())
         book.condemn(address, reason_of(error))
         del outcome.touched[address]
-        return [], []
+        return [], closed
 
 
 def _answer(book: Book, mail: Mail, now: datetime, outcome: Outcome) -> bytes | None:
@@ -128,7 +145,8 @@ def _answer(book: Book, mail: Mail, now: datetime, outcome: Outcome) -> bytes | 
     known = slot.replies.get(mail.id) if slot is not None else None
     if known is not None:
         return bytes(known.reply) if known.digest == mail.digest else encode(_conflict(mail))
-    if book.corrupt and address in book.corrupt:
+    is_damaged = book.corrupt and address in book.corrupt
+    if is_damaged and (book.is_shut(address) or wants_skip(mail.body)):
         return _answer_corrupt(book, mail, outcome)
     try:
         command = book.entity.command(mail.body)

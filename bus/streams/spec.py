@@ -52,6 +52,8 @@ class StreamSpec:
     quick, and no receipt; a cluster has no such mode. ``refuse_when_full`` keeps what is stored
     instead of what arrives. ``consumed`` removes what was acknowledged. ``dated`` is for a stream
     whose sequences stand in names that outlive it: another of its name goes on with higher ones.
+    ``tenants`` is the filter of one tenant's messages in a stream in which each has a share, and
+    ``quota`` the term of ``Terms`` that says how large it is.
     """
 
     name: str
@@ -67,6 +69,8 @@ class StreamSpec:
     max_consumers: int = -1
     key_value: bool = False
     dated: bool = False
+    tenants: str = ""
+    quota: str = ""
 
     def settings(self, durability: Durability) -> dict[str, Any]:
         """Return the configuration as JetStream's API spells it; durations are nanoseconds."""
@@ -93,6 +97,10 @@ class StreamSpec:
     def captures(self, subject: str) -> bool:
         """Say whether a message on this subject is stored here."""
         return any(matches(pattern, subject) for pattern in self.subjects)
+
+    def tenant_of(self, subject: str) -> str:
+        """Return whose message is stored on a subject, by the place that ``tenants`` gives it."""
+        return subject.split(".")[self.tenants.split(".").index("{tenant}")]
 
     def _window(self) -> float:
         """The server refuses to remember message ids for longer than the messages."""
@@ -181,6 +189,8 @@ def _public(timing: Timing) -> tuple[StreamSpec, ...]:
             max_age=_days(timing.events_retention_days),
             lazy=True,
             duplicate_window=timing.duplicate_window_seconds,
+            tenants="cb.{tenant}.events.>",
+            quota="event_bytes",
         ),
         StreamSpec(
             name=LIVE,
@@ -188,6 +198,8 @@ def _public(timing: Timing) -> tuple[StreamSpec, ...]:
             max_bytes=timing.stream_max_bytes,
             max_age=timing.stream_retention_seconds,
             lazy=True,
+            tenants="cb.{tenant}.stream.*",
+            quota="stream_bytes",
         ),
     )
 
@@ -218,6 +230,8 @@ def _internal(timing: Timing) -> tuple[StreamSpec, ...]:
             max_bytes=timing.dead_max_bytes,
             max_age=_days(timing.dead_retention_days),
             duplicate_window=timing.duplicate_window_seconds,
+            tenants="_cb.dead.{tenant}.>",
+            quota="dead_bytes",
         ),
         StreamSpec(
             name=BILLS,
@@ -234,6 +248,11 @@ def _internal(timing: Timing) -> tuple[StreamSpec, ...]:
             refuse_when_full=True,
         ),
     )
+
+
+def shared_specs(timing: Timing) -> tuple[StreamSpec, ...]:
+    """Return the streams in which each tenant has a share."""
+    return tuple(spec for spec in stream_specs((), timing) if spec.tenants)
 
 
 def filters(specs: Iterable[StreamSpec]) -> tuple[str, ...]:

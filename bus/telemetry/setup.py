@@ -2,12 +2,8 @@
 
 from collections.abc import Callable
 
-import structlog
-
 from bus.config import Config
 from bus.telemetry import logs, traces
-
-log = structlog.get_logger()
 
 
 def start(config: Config, *, actor: str, process: str) -> Callable[[], None]:
@@ -22,8 +18,6 @@ def start(config: Config, *, actor: str, process: str) -> Callable[[], None]:
     stop: Callable[[], None] = _nothing
     if config.otlp_endpoint is not None:
         stop = traces.export(f"callboard-{actor}", process)
-    if config.unenforced:
-        log.warning("config.not_enforced", settings=list(config.unenforced))
     return stop
 
 

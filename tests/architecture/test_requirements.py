@@ -23,7 +23,7 @@ def test_no_row_stands_twice():
 
 @pytest.mark.parametrize("row", sorted(TESTS))
 def test_a_row_names_only_tests_that_exist(row: str):
-    assert [node for node in TESTS[row] if not _exists(node)] == []
+    assert [node for node in TESTS[row] if not exists(node)] == []
 
 
 @pytest.mark.parametrize(
@@ -31,15 +31,16 @@ def test_a_row_names_only_tests_that_exist(row: str):
     [
         "tests/architecture/nowhere.py::test_no_row_stands_twice",
         "tests/architecture/test_requirements.py::test_that_was_renamed",
-        "tests/architecture/test_requirements.py::_exists",
+        "tests/architecture/test_requirements.py::exists",
         "tests/architecture/test_requirements.py",
     ],
 )
 def test_a_wrong_name_is_found_out(node: str):
-    assert not _exists(node)
+    assert not exists(node)
 
 
-def _exists(node: str) -> bool:
+def exists(node: str) -> bool:
+    """Say whether there is a test of this name."""
     path, _, name = node.partition("::")
     return name in _tests_in(path)
 

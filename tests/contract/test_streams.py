@@ -78,7 +78,7 @@ def test_no_subject_is_stored_twice():
         ("cb.acme.stream.e1", "STREAMS"),
         ("_cb.conversation.acme.reviewer.s1", "CONVERSATIONS"),
         (work_subject("llm", "acme"), "WORK"),
-        ("_cb.dead.work.llm", "DEAD"),
+        ("_cb.dead.acme.work.llm", "DEAD"),
         ("_cb.bill.acme", "BILLS"),
         (f"_cb.blob.{'0' * 64}.0", "BLOBS"),
         ("$KV.definitions.acme.reviewer", "KV_definitions"),
@@ -123,6 +123,21 @@ def test_a_journal_or_a_submitted_command_is_never_removed_by_age():
     ages = {spec.name: spec.settings("r1")["max_age"] for spec in SPECS}
 
     assert {ages[name] for name in ages if name.startswith(("JOURNAL_", "INBOX_"))} == {0}
+
+
+DAY = 24 * 3600
+
+
+def test_what_is_over_expires_so_many_seconds_after_it_was_stored():
+    ages = {spec.name: spec.settings("r1")["max_age"] / 10**9 for spec in SPECS}
+
+    assert {name: age for name, age in ages.items() if age} == {
+        "STREAMS": 3600,
+        "EVENTS": 7 * DAY,
+        "EXECUTIONS": 90 * DAY,
+        "CONVERSATIONS": 90 * DAY,
+        "DEAD": 30 * DAY,
+    }
 
 
 TENANTS = st.one_of(st.from_regex(r"[A-Za-z0-9_-]{1,64}", fullmatch=True), st.just(PLATFORM))

@@ -94,8 +94,20 @@ async def pricing(
             yield fleet, client, Account(owners)
 
 
-async def test_a_budget_is_set_listed_topped_up_corrected_and_lifted(tmp_path: Path):
-    async with pricing(tmp_path) as (_, client, account):
+Shared = tuple[RunningFleet, PlainClient, Account]
+
+
+@pytest.fixture(scope="module")
+async def shared(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[Shared]:
+    """One such fleet for tests that leave it as it is, each with a tenant of its own."""
+    async with pricing(tmp_path_factory.mktemp("shared")) as fleet:
+        yield fleet
+
+
+async def test_a_budget_is_set_listed_topped_up_corrected_and_lifted(shared: Shared):
+    fleet, _, local = shared
+    account = Account(local.owners, "lifted")
+    async with fleet.client("lifted") as client:
         wanted = {"id": "day", "limit_pico": 1000, "window": "daily", "zone": "Europe/Berlin"}
         stands = await client.ask("budgets.set", wanted)
         assert (stands["budget"]["limit_pico"], stands["balances"]) == (1000, [])
@@ -132,9 +144,9 @@ async def test_a_budget_is_set_listed_topped_up_corrected_and_lifted(tmp_path: P
     ],
 )
 async def test_what_makes_no_sense_is_refused(
-    tmp_path: Path, verb: str, wanted: dict[str, Any], field: str
+    shared: Shared, verb: str, wanted: dict[str, Any], field: str
 ):
-    async with pricing(tmp_path) as (_, client, _account):
+    async with shared[0].client("senseless") as client:
         answer = await client.ask(verb, wanted)
         assert (answer["type"], answer["field"]) == ("problem", field)
 
@@ -190,27 +202,27 @@ async def test_the_operators_limit_holds_for_every_tenant(tmp_path: Path):
         assert refused.retry_after is not None
 
 
-async def test_budgets_and_limits_are_set_and_shown_on_the_command_line(tmp_path: Path):
-    async with pricing(tmp_path) as (fleet, _client, account):
+async def test_budgets_and_limits_are_set_and_shown_on_the_command_line(shared: Shared):
+    fleet, _, account = shared
 
-        async def call(*arguments: str) -> str:
-            line = ["--url", fleet.server.url, "budgets", *arguments]
-            result = await anyio.to_thread.run_sync(lambda: CliRunner().invoke(main, line))
-            assert result.exit_code == 0, result.output
-            return result.output
+    async def call(*arguments: str) -> str:
+        line = ["--url", fleet.server.url, "budgets", *arguments]
+        result = await anyio.to_thread.run_sync(lambda: CliRunner().invoke(main, line))
+        assert result.exit_code == 0, result.output
+        return result.output
 
-        await call("set", "each", "--limit", "2.50", "--scope", "user", "--name", "*")
-        await call("limits", "--requests-per-minute", "9")
-        assert isinstance(await account.reserve("e1", 10**12), MoneyHeld)
-        await call("top-up", "each", "0.25", "--name", "ann", "--reason", "more")
-        await call("adjust", "each", "--name", "ann", "--reason", "less", "--", "-0.05")
-        listed = await call("list")
-        (row,) = (line for line in listed.splitlines() if "user ann" in line)
-        assert [cell for cell in row.split() if "." in cell] == [
-            "2.7500",
-            "-0.0500",
-            "1.0000",
-            "1.8000",
-        ]
-        assert "requests_per_minute" in listed
-        assert (await call("remove", "each")) == "each: removed\n"
+    await call("set", "each", "--limit", "2.50", "--scope", "user", "--name", "*")
+    await call("limits", "--requests-per-minute", "9")
+    assert isinstance(await account.reserve("e1", 10**12), MoneyHeld)
+    await call("top-up", "each", "0.25", "--name", "ann", "--reason", "more")
+    await call("adjust", "each", "--name", "ann", "--reason", "less", "--", "-0.05")
+    listed = await call("list")
+    (row,) = (line for line in listed.splitlines() if "user ann" in line)
+    assert [cell for cell in row.split() if "." in cell] == [
+        "2.7500",
+        "-0.0500",
+        "1.0000",
+        "1.8000",
+    ]
+    assert "requests_per_minute" in listed
+    assert (await call("remove", "each")) == "each: removed\n"

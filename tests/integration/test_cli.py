@@ -31,7 +31,7 @@ from tests.integration.waiting import until
 from tests.providers_fake import answering, fake_provider
 from tests.servers import ON_CLUSTER, PATIENCE
 
-READY_SECONDS = 30.0 * PATIENCE
+READY_SECONDS = 60.0 * PATIENCE
 STOP_SECONDS = 20.0 * PATIENCE
 LESS_THAN_A_DRAIN = 5.0
 

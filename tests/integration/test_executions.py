@@ -1,7 +1,7 @@
 """Executions on a real fleet, seen by a plain NATS client."""
 
 from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from contextlib import AsyncExitStack, aclosing
 from itertools import pairwise
 from typing import Any
 
@@ -138,36 +138,56 @@ async def test_a_stream_is_read_from_any_cursor(client: PlainClient):
     assert all(one < other for one, other in pairwise(places))
 
 
-async def test_two_hundred_clients_watch_one_stream(client: PlainClient):
+async def test_two_hundred_clients_watch_one_stream(fleet: RunningFleet, client: PlainClient):
+    """Ten on each of twenty connections."""
     await client.script("speaker", " ".join(["word"] * 30), delay_ms=5)
-    execution = new_id()
-    done = anyio.Event()
+    execution, subject = new_id(), f"cb.{client.tenant}.stream."
     texts: list[str] = []
 
-    async def watch() -> None:
-        subscription = await client.nats.subscribe(f"cb.{client.tenant}.stream.{execution}")
+    async def watch(subscription: Any) -> None:
         assembly = Assembly()
-        ready.append(1)
         while assembly.terminal is None:
             message = await subscription.next_msg(20)
             assembly.add(msgspec.json.decode(message.data, type=StreamEvent))
         texts.append(assembly.text)
-        if len(texts) == 200:
-            done.set()
 
-    ready: list[int] = []
-    async with anyio.create_task_group() as tasks:
-        for _ in range(200):
-            tasks.start_soon(watch)
-        with anyio.fail_after(20):
-            while len(ready) < 200:
-                await anyio.sleep(0.01)
-            await client.nats.flush()
-            await client.ask(
-                "agents.execute", {"agent_id": "speaker", "task": "t", "id": execution}
-            )
-            await done.wait()
-    assert set(texts) == {" ".join(["word"] * 30)}
+    async with AsyncExitStack() as stack, anyio.create_task_group() as tasks:
+        for _ in range(20):
+            watcher = await stack.enter_async_context(fleet.client(client.tenant))
+            for _ in range(10):
+                tasks.start_soon(watch, await watcher.nats.subscribe(subject + execution))
+            await watcher.nats.flush()
+        await client.ask("agents.execute", {"agent_id": "speaker", "task": "t", "id": execution})
+
+    assert texts == [" ".join(["word"] * 30)] * 200
+
+
+async def test_a_subscription_to_a_kind_of_event_or_to_one_execution_hears_just_that(
+    client: PlainClient,
+):
+    await client.script("well", "hi")
+    await client.script("ill", "hi", failures=[{"call": 0, "code": "unauthorized"}])
+    heard: dict[str, list[str]] = {}
+
+    async def note(message: Any) -> None:
+        _, _, subject = message.subject.split(".", 2)
+        heard.setdefault(subject, []).append(msgspec.json.decode(message.data)["type"])
+
+    for subject in ("events.execution.completed.*", "events.execution.failed.*", "stream.one"):
+        await client.nats.subscribe(f"cb.{client.tenant}.{subject}", cb=note)
+    await client.nats.flush()
+    for agent, name in (("well", "one"), ("ill", "two")):
+        await client.ask("agents.execute", {"agent_id": agent, "task": "t", "id": name})
+        await client.ended(name)
+    with anyio.fail_after(10):
+        while len(heard) < 3 or heard["stream.one"][-1] != "completed":
+            await anyio.sleep(0.01)
+
+    assert len(heard.pop("stream.one")) >= 2
+    assert heard == {
+        "events.execution.completed.one": ["execution.completed"],
+        "events.execution.failed.two": ["execution.failed"],
+    }
 
 
 async def test_a_reader_slower_than_its_stream_misses_nothing_with_a_small_buffer(

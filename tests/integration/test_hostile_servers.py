@@ -7,19 +7,28 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 
 import anyio
+import msgspec
 import pytest
+from anyio.lowlevel import checkpoint
 
 from actors.streaming.adapters import http_call
+from actors.streaming.adapters.askers import Askers, enclosed
 from actors.streaming.adapters.embedding import Embedder
 from actors.streaming.adapters.intake import OVERHEAD_BYTES
 from actors.streaming.adapters.providers import open_providers
+from bus.codec import decode, encode
 from bus.egress import Egress
 from bus.errors import ProblemError
-from schemas.embeddings import Embed
+from bus.ports import Delivery
+from bus.rpc import command
+from bus.testing import memory_bus
+from schemas.embeddings import Embed, EmbedWork, EncodedEmbeddings, EndEmbedding
 from schemas.lifecycle import FailGeneration, FinishGeneration
 from schemas.problems import Problem
 from schemas.providers import Custom
-from tests.attempts import SECRETS, config, generating, ignore, work
+from schemas.usage import Usage
+from schemas.work import WorkItem
+from tests.attempts import NOW, SECRETS, config, generating, ignore, work
 from tests.lag import TOLERATED_SECONDS, measured
 from tests.providers_fake import answer
 
@@ -244,16 +253,40 @@ async def test_no_embeddings_hold_up_the_loop(name: str):
         open_providers(settings, egress, SECRETS) as providers,
         measured() as lag,
     ):
-        embedding = Embedder(providers).embedding(
-            "acme", Embed(provider=provider, texts=["a"] * count)
-        )
+        wanted = Embed(provider=provider, texts=["a"] * count)
+        embedding = Embedder(providers).embedding("acme", wanted)
         if name == "the largest":
-            assert len((await embedding.embedded()).vectors) == count
+            await told(wanted, await embedding.embedded())
         else:
             with pytest.raises(ProblemError):
                 await embedding.embedded()
 
     assert lag.longest < TOLERATED_SECONDS
+
+
+async def told(wanted: Embed, answer: EncodedEmbeddings) -> None:
+    """Report embeddings as a worker does, which answers their asker."""
+    asked = EmbedWork(
+        id="e", tenant="acme", reply="_INBOX.e", wanted=wanted, at=NOW, deadline=NOW, most=Usage()
+    )
+    answers: list[int] = []
+
+    async def hear(delivery: Delivery) -> None:
+        await checkpoint()
+        answers.append(len(delivery.data))
+
+    async with (
+        memory_bus() as world,
+        world.process() as bus,
+        bus.transport.subscription("_INBOX.e", hear),
+    ):
+        item = decode(WorkItem[msgspec.Raw], encode(enclosed(asked, NOW, None)))
+        ended = EndEmbedding(work=item.work, attempt=item.attempt, answer=answer)
+        await Askers(bus)(item).ask(command("c", "acme", "e", ended), timeout=5)
+        with anyio.fail_after(5):
+            while not answers:
+                await checkpoint()
+    assert answers[0] > sum(len(bytes(vector)) for vector in answer.vectors)
 
 
 async def test_an_error_or_judgement_without_end_is_not_read():

@@ -179,15 +179,20 @@ async def test_a_new_base_keeps_the_rows_of_ones_own_over_it(
 ):
     file = tmp_path / "contract.toml"
     file.write_text(CONTRACT, encoding="utf-8")
+    outdated = read(shipped_text().replace(b"2500000", b"2500001"))
     await run_callboard(own_fleet, "prices", "import", str(file))
 
     async with connect(Address(urls=tuple(own_fleet.server.urls), name="test")) as transport:
-        bucket = open_bucket(transport, JetStream(transport))
-        prices = await BookStore(bucket, system_clock).refresh(read(shipped_text()))
+        store = BookStore(open_bucket(transport, JetStream(transport)), system_clock)
+        before = await store.refresh(outdated)
+        told = await run_callboard(own_fleet, "prices", "refresh")
+        prices = await store.current()
 
     answer = prices.price(Terms("openai", "gpt-4o"), Usage(input=1), system_clock())
     assert isinstance(answer, Priced)
     assert answer.cost == 2_000_000
+    assert before.book_id != prices.book_id
+    assert f"book {prices.book_id} is in force" in told
     assert "contract-2026" in await run_callboard(own_fleet, "prices", "show", "house-model")
 
 

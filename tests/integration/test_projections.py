@@ -169,7 +169,7 @@ async def test_processes_on_one_machine_have_a_copy_each_and_tell_of_it(
         await Journalist(bus).commit(0, 1)
         async with projecting(bus, tmp_path) as one, projecting(bus, tmp_path) as other:
             assert (await one.ask(totals)).value == (await other.ask(totals)).value
-            states = await projection_states(bus.transport, seconds=0.2)
+            states = await projection_states(bus.transport, seconds=1.0)
 
         assert [_known(state) for state in states] == [
             ("sums", "current", "sums.0.sqlite3", 0),

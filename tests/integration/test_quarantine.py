@@ -105,8 +105,10 @@ async def test_poisoned_shards_are_served_and_what_is_corrupt_is_said(
             }
             assert (await client.ask("llm.generate", wanted)).get("status") == "PENDING"
             assert (await client.ended(good))["status"] == "COMPLETED"
-            refused = await client.ask("executions.cancel", {"execution_id": key_in(shard, "bad")})
-            assert (refused.get("code"), refused.get("retryable", False)) == ("corrupt", False)
+            named = {"execution_id": key_in(shard, "bad")}
+            ended = await client.ask("executions.get", named)
+            assert (ended.get("status"), ended["error"]["code"]) == ("FAILED", "corrupt")
+            assert (await client.ask("executions.cancel", named)).get("status") == "FAILED"
 
     expected = "--expect", "agents=1,streaming=1"
     well = (await commands.run("doctor", "--wait", "20", *expected)).stdout
@@ -136,10 +138,11 @@ async def test_damage_is_shown_and_skipped_for_good(fleet: RunningFleet, command
     await fleet.start("agents.1")
     await fleet.ready(3)
     async with fleet.client() as client:
-        cancelled = await client.ask("executions.cancel", {"execution_id": bad})
-        refused = await client.ask("executions.cancel", {"execution_id": key_in(3, "bad")})
-    assert cancelled.get("status") == "FAILED"
-    assert refused.get("code") == "corrupt"
+        for key in (bad, key_in(3, "bad")):
+            ended = await client.ask("executions.get", {"execution_id": key})
+            assert ended["error"]["code"] == "corrupt"
+    rows = await commands.json("shards", "--entity", "execution", "--json")
+    assert [row["corrupt"] for row in rows] == [int(row["shard"] != 2) for row in rows]
 
 
 async def test_doctor_fails_while_nobody_serves_the_shards(fleet: RunningFleet, commands: Commands):

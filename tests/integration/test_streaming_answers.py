@@ -113,7 +113,7 @@ async def test_a_tool_call_is_published_once_and_whole():
     ],
 )
 async def test_a_whole_answer_counts_however_untidily_it_ends(behaviour: Behaviour):
-    result, events = await attempt(behaviour, trailing_timeout=0.2)
+    result, events = await attempt(behaviour, trailing_timeout=0.8)
 
     assert text_of(events) == "Hello"
     assert isinstance(result, FinishGeneration)

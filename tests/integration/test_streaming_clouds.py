@@ -93,7 +93,7 @@ async def test_an_answer_without_its_terminal_event_is_a_failure_that_may_be_ret
 @EACH
 async def test_a_provider_that_falls_silent_times_out(name: str):
     place, stream, _ = FORMATS[name]
-    loopback, settings = Egress(allow_loopback=True), config(idle_timeout=0.2)
+    loopback, settings = Egress(allow_loopback=True), config(idle_timeout=0.8)
 
     with anyio.fail_after(20):
         async with (
@@ -124,7 +124,7 @@ EARLY = sse(
 async def test_behind_a_reason_of_gemini_only_the_end_of_the_stream_is_the_end(
     behaviour: Behaviour, code: str
 ):
-    result, _, _ = await attempt(gemini, behaviour, idle_timeout=0.2, trailing_timeout=0.1)
+    result, _, _ = await attempt(gemini, behaviour, idle_timeout=0.8, trailing_timeout=0.1)
 
     assert isinstance(result, FailGeneration)
     assert (result.problem.code, result.problem.retryable) == (code, True)

@@ -15,7 +15,7 @@ from msgspec.structs import replace
 
 from actors.streaming.actor import Streaming
 from actors.streaming.adapters.askers import ATTEMPTS, Askers, enclosed
-from actors.streaming.adapters.embedding import Embedder
+from actors.streaming.adapters.embedding import Embedder, Embedding
 from actors.streaming.adapters.generation import Generator, Means
 from actors.streaming.adapters.providers import open_providers
 from actors.streaming.adapters.switchboard import Switchboard
@@ -57,7 +57,12 @@ async def embedding(patience: float = 5.0) -> AsyncGenerator[Embedder]:
 
 
 async def embedded(embedder: Embedder, tenant: str, wanted: Embed) -> Embeddings:
-    return await embedder.embedding(tenant, wanted).embedded()
+    return await vectors_of(embedder.embedding(tenant, wanted))
+
+
+async def vectors_of(asked: Embedding) -> Embeddings:
+    """Return what its asker is sent, decoded."""
+    return decode(Embeddings, encode(await asked.embedded()))
 
 
 async def in_openais_form(request: web.Request) -> web.StreamResponse:
@@ -131,7 +136,7 @@ async def test_an_empty_wallet_under_success_leaves_the_texts_to_another_key_for
         asked = embedder.embedding(
             "acme", Embed(provider=at(fake), texts=["a"], keys=["bad", "local"])
         )
-        found = await asked.embedded()
+        found = await vectors_of(asked)
         event = asked.event("e", NOW, NOW)
 
     assert found.vectors == [[1.0, 0.1]]

@@ -57,10 +57,10 @@ async def test_an_unknown_word_is_told_beside_the_answer():
 async def test_an_answer_is_waited_for_behind_a_word_that_settles_nothing():
     async def pausing(request: web.Request) -> web.StreamResponse:
         response = await begin(request, [THOUGHT])
-        await anyio.sleep(0.4)
+        await anyio.sleep(0.3)
         for data in (event(chunk("Hel", finish="stop")), event(chunk("lo", finish="stop"))):
             await response.write(data)
-            await anyio.sleep(0.4)
+            await anyio.sleep(0.3)
         await response.write(event({"choices": [], "usage": USAGE}) + DONE)
         await response.write_eof()
         return response
@@ -82,7 +82,7 @@ async def test_an_answer_is_waited_for_behind_a_word_that_settles_nothing():
 async def test_silence_behind_a_word_that_settles_nothing_fails_the_attempt(
     behaviour: Behaviour, code: str
 ):
-    result, _ = await attempt(behaviour, trailing_timeout=0.05, idle_timeout=0.2)
+    result, _ = await attempt(behaviour, trailing_timeout=0.05, idle_timeout=0.8)
 
     assert isinstance(result, FailGeneration)
     assert (result.problem.code, result.problem.retryable) == (code, True)

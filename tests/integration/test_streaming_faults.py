@@ -194,7 +194,7 @@ async def test_usage_that_came_before_the_cut_is_kept_as_such():
 
 
 async def test_silence_in_an_answer_is_a_timeout():
-    result, events = await attempt(falling_silent(HALF), idle_timeout=0.1)
+    result, events = await attempt(falling_silent(HALF), idle_timeout=1.0)
 
     silent = Problem(code="timeout", message="The provider fell silent.", retryable=True)
     assert text_of(events) == "Hello"
@@ -205,25 +205,25 @@ async def test_silence_in_an_answer_is_a_timeout():
 async def test_comments_keep_a_slow_answer_alive():
     async def thinking_aloud(request: Any) -> Any:
         response = await begin(request, [])
-        for _ in range(6):
-            await anyio.sleep(0.1)
+        for _ in range(5):
+            await anyio.sleep(0.4)
             await response.write(b": still here\n\n")
         for data in answer("Hello"):
             await response.write(data)
         await response.write_eof()
         return response
 
-    result, _ = await attempt(thinking_aloud, idle_timeout=0.4)
+    result, _ = await attempt(thinking_aloud, idle_timeout=1.5)
 
     assert isinstance(result, FinishGeneration)
 
 
 async def test_a_slow_beginning_has_its_own_patience():
     async def slow(request: Any) -> Any:
-        await anyio.sleep(0.3)
+        await anyio.sleep(1.2)
         return await answering("Hello")(request)
 
-    patient, _ = await attempt(slow, idle_timeout=0.1, first_byte_timeout=5.0)
+    patient, _ = await attempt(slow, idle_timeout=1.0, first_byte_timeout=20.0)
     impatient, _ = await attempt(never_beginning, first_byte_timeout=0.1)
 
     assert isinstance(patient, FinishGeneration)
@@ -266,7 +266,7 @@ async def test_a_refused_connection_is_unavailable_and_costs_nothing(free_tcp_po
 async def test_the_executions_deadline_ends_an_attempt_and_leaves_the_provider():
     with anyio.fail_after(20):
         async with fake_provider(falling_silent(HALF)) as fake, generating() as generator:
-            item = work(at(fake), deadline=timedelta(seconds=0.3))
+            item = work(at(fake), deadline=timedelta(seconds=1.5))
             result = await generator.run(item, ignore)
             await fake.abandoned.wait()
 

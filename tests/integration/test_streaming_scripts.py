@@ -78,7 +78,7 @@ async def test_words_come_apart_by_the_delay_and_the_deadline_cuts_them():
         events.extend(batch)
 
     async with generating() as generator:
-        item = work(script, deadline=timedelta(seconds=0.2))
+        item = work(script, deadline=timedelta(seconds=1))
         result = await generator.run(item, emit)
 
     assert text_of(events) == "one"

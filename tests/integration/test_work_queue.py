@@ -1,18 +1,35 @@
 """Work items, each in one pair of hands at a time, on both queues."""
 
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 
 import anyio
 import pytest
 
+from bus.config import Timing
 from bus.errors import UnavailableError
 from bus.jetstream import NatsBus
 from bus.ports import Ticket
-from bus.testing import NatsWorld, Process, World
+from bus.testing import NatsWorld, Process, Server, World, memory_bus
 from tests.integration.waiting import SECONDS, until
 
 Tickets = AsyncIterator[tuple[str, Ticket]]
+
+
+PATIENT = Timing(ack_wait_seconds=1.5)
+"""Whoever says in time that it works on an item does so three times within this."""
+
+
+@pytest.fixture(params=["memory", "nats"])
+async def patient(request: pytest.FixtureRequest, shared_server: Server) -> AsyncGenerator[Process]:
+    """A bus that waits longer than others in tests for a sign of life."""
+    async with AsyncExitStack() as stack:
+        world: World = (
+            NatsWorld(shared_server, ("execution", "account"), timing=PATIENT)
+            if request.param == "nats"
+            else await stack.enter_async_context(memory_bus(PATIENT))
+        )
+        yield await stack.enter_async_context(world.process("patient"))
 
 
 class Hands:
@@ -141,12 +158,13 @@ async def test_an_item_whose_worker_is_gone_is_handed_out_again(bus: Process, fr
     assert (first.deliveries, second.deliveries) == (1, 2)
 
 
-async def test_an_item_that_is_worked_on_is_not_handed_out_again(bus: Process, fresh: str):
+async def test_an_item_that_is_worked_on_is_not_handed_out_again(patient: Process, fresh: str):
+    bus = patient
     await bus.queue.send(fresh, "acme", b"x", item="1")
     async with working(bus, fresh) as hands:
         await hands.holds(1)
         for _ in range(6):
-            await anyio.sleep(0.2)
+            await anyio.sleep(PATIENT.ack_wait_seconds / 4)
             await hands.taken[0][1].in_progress()
         await bus.queue.send(fresh, "acme", b"marker", item="2")
         await until(lambda: "marker" in hands.texts)

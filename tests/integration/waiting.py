@@ -7,7 +7,7 @@ import anyio
 from bus.ports import Delivery
 from tests.servers import PATIENCE
 
-SECONDS = 10.0 * PATIENCE
+SECONDS = 30.0 * PATIENCE
 
 
 async def until(condition: Callable[[], bool], *, seconds: float = SECONDS) -> None:

@@ -7,6 +7,12 @@ import pytest
 from bus.memory import MemoryBus
 from bus.testing import memory_bus
 from tests.simulation.fleet import QUICK, Fleet, fleet
+from tests.virtual import VIRTUAL_TIME, Backend
+
+
+@pytest.fixture(scope="module")
+def anyio_backend() -> Backend:
+    return VIRTUAL_TIME
 
 
 @pytest.fixture

@@ -105,6 +105,10 @@ class VirtualLoop(asyncio.BaseEventLoop):
         """Return the virtual seconds since the loop was made."""
         return self._now
 
+    def skip(self, seconds: float) -> None:
+        """Let time pass while nothing runs."""
+        self._now += seconds
+
     def thaw(self, process: Process) -> None:
         """Let a process go on where it stood still."""
         process.is_frozen = False

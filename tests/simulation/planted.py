@@ -1,7 +1,8 @@
 """Faults planted in the mechanisms, to see that the simulation finds them.
 
 Each is what somebody could write by mistake. ``within`` is in how many seeds, from 1 on, it must
-show.
+show, and ``seed`` the first in which it last did: tests play that one, and look for another only
+where it no longer shows the fault. ``make planted`` tells them all.
 """
 
 from collections.abc import Sequence
@@ -33,6 +34,7 @@ from schemas.attempts import Attempts
 from schemas.decision import Ask
 from schemas.journal import Commit, Snapshot, SnapshotRef
 from schemas.work import WorkItem
+from tests.simulation.history import FLEET, History, Story, failures
 
 STORE = ShardOwner._store
 HANDLE = Worker[Any]._handle
@@ -49,10 +51,16 @@ class Planted(NamedTuple):
     target: str
     by: Any
     within: int
+    seed: int = 1
 
     def plant(self) -> AbstractContextManager[Any]:
         """Put the fault in its place while the context is open."""
         return patch(self.target, self.by, create=True)
+
+    def found(self, story: Story = FLEET) -> History | None:
+        """Return a history that shows the fault, None if there is none within its seeds."""
+        with self.plant():
+            return next(failures((self.seed, *range(1, self.within + 1)), story), None)
 
 
 async def not_done(*_: Any, **__: Any) -> None:
@@ -102,8 +110,8 @@ async def acknowledge_first(worker: Worker[Any], ticket: Ticket) -> None:
     await HANDLE(worker, ticket)
 
 
-async def never_claim(worker: Worker[Any], ticket: Ticket) -> bool:
-    del worker, ticket
+async def never_claim(worker: Worker[Any], ticket: Ticket, item: Any = None) -> bool:
+    del worker, ticket, item
     return False
 
 
@@ -182,7 +190,7 @@ PLANTED = (
     Planted("the journal has no fence", "bus.memory.store.MemoryStore.append", append_anyhow, 20),
     Planted("an unanswered append is believed", "bus.shard.fence.append", believe_unanswered, 20),
     Planted("a new owner begins no epoch", "bus.shard.recovery._owner_commit", same_epoch, 20),
-    Planted("a former owner still answers", "bus.shard.fence.Fence.confirm", not_done, 40),
+    Planted("a former owner still answers", "bus.shard.fence.Fence.confirm", not_done, 40, 20),
     Planted(
         "replies leave before the commit", "bus.shard.owner.ShardOwner._store", reply_first, 20
     ),
@@ -190,15 +198,18 @@ PLANTED = (
     Planted(
         "events leave before the commit", "bus.shard.owner.ShardOwner._store", publish_first, 20
     ),
-    Planted("items are acknowledged first", "bus.worker.Worker._handle", acknowledge_first, 250),
-    Planted("nobody claims", "bus.worker.Worker._needs_claim", never_claim, 80),
+    Planted(
+        "items are acknowledged first", "bus.worker.Worker._handle", acknowledge_first, 250, 226
+    ),
+    Planted("nobody claims", "bus.worker.Worker._needs_claim", never_claim, 80, 9),
     Planted(
         "an unanswered offer is taken as refused",
         "bus.shard.workforce.Workforce._offer_again",
         believe_refused,
         80,
+        25,
     ),
-    Planted("copies of an offer are taken", "bus.offers.Desk._answer_before", take_copies, 80),
+    Planted("copies of an offer are taken", "bus.offers.Desk._answer_before", take_copies, 80, 25),
     Planted(
         "a silent worker is taken for dead at once",
         "bus.shard.workforce.Workforce._look_after",
@@ -216,17 +227,24 @@ PLANTED = (
         "bus.shard.open_work.OpenWorkKeeper._is_untouched",
         named_is_alive,
         220,
+        186,
     ),
-    Planted("a dead worker is not missed", "bus.shard.workforce.Workforce._gone", forgotten, 80),
-    Planted("who leaves drops what is in hand", "bus.worker.Worker.drain", leave_at_once, 150),
+    Planted(
+        "a dead worker is not missed", "bus.shard.workforce.Workforce._gone", forgotten, 80, 25
+    ),
+    Planted("who leaves drops what is in hand", "bus.worker.Worker.drain", leave_at_once, 150, 66),
     Planted("replies are not remembered", "bus.shard.book.Book.remember", forgotten, 20),
-    Planted("a new owner has no timers", "bus.shard.owner.take_over", take_over_without_timers, 20),
+    Planted(
+        "a new owner has no timers", "bus.shard.owner.take_over", take_over_without_timers, 20, 8
+    ),
     Planted("a snapshot is ahead", "bus.shard.book.Book.image", image_of_what_is_not_stored, 20),
     Planted(
-        "snapshots are named at once", "bus.shard.snapshots.Snapshots.to_name", name_newest, 80
+        "snapshots are named at once", "bus.shard.snapshots.Snapshots.to_name", name_newest, 80, 22
     ),
-    Planted("all counts as settled", "bus.shard.dispatch.Dispatcher.settled", all_is_settled, 40),
-    Planted("nothing is published again", "bus.shard.dispatch.Dispatcher.repeat", not_done, 40),
+    Planted(
+        "all counts as settled", "bus.shard.dispatch.Dispatcher.settled", all_is_settled, 40, 12
+    ),
+    Planted("nothing is published again", "bus.shard.dispatch.Dispatcher.repeat", not_done, 40, 7),
     Planted(
         "open work is not sent again",
         "bus.shard.open_work.OpenWorkKeeper._after_takeover",
@@ -238,13 +256,18 @@ PLANTED = (
         "bus.shard.open_work.OpenWorkKeeper._after_reconnect",
         not_done,
         250,
+        148,
     ),
-    Planted("asks leave before the commit", "bus.shard.owner.ShardOwner._store", ask_first, 20),
-    Planted("open asks are forgotten", "bus.shard.asks.Asker.resume", forgotten, 20),
-    Planted("who is silent is not asked again", "bus.shard.asks.Asker.run", not_done, 20),
-    Planted("silence is taken for an answer", "bus.shard.asks.Asker._reply", believe_silence, 20),
-    Planted("entities leave unrecorded", "bus.shard.dispatch.Dispatcher._evict", evict_at_once, 40),
-    Planted("entities do not come back", "bus.shard.owner.ShardOwner._restore", not_done, 80),
-    Planted("any attempt counts", "schemas.attempts.Attempts.is_current", any_attempt, 500),
-    Planted("the clock goes back", "bus.shard.clock.max", newest_reading, 80),
+    Planted("asks leave before the commit", "bus.shard.owner.ShardOwner._store", ask_first, 20, 4),
+    Planted("open asks are forgotten", "bus.shard.asks.Asker.resume", forgotten, 20, 4),
+    Planted("who is silent is not asked again", "bus.shard.asks.Asker.run", not_done, 20, 3),
+    Planted(
+        "silence is taken for an answer", "bus.shard.asks.Asker._reply", believe_silence, 20, 7
+    ),
+    Planted(
+        "entities leave unrecorded", "bus.shard.dispatch.Dispatcher._evict", evict_at_once, 40, 2
+    ),
+    Planted("entities do not come back", "bus.shard.owner.ShardOwner._restore", not_done, 80, 5),
+    Planted("any attempt counts", "schemas.attempts.Attempts.is_current", any_attempt, 500, 27),
+    Planted("the clock goes back", "bus.shard.clock.max", newest_reading, 80, 22),
 )

@@ -6,7 +6,7 @@ from typing import assert_never
 import msgspec
 
 from actors.agents.core.dues import is_unanswered, next_try, waits_until
-from actors.agents.core.execution import FIRST_STEP, Execution, evolve, has_ended, spent_by
+from actors.agents.core.execution import FIRST_STEP, Execution, evolve, spent_by
 from actors.agents.core.outward import record, stream_of
 from schemas.attempts import (
     Attempt,
@@ -388,7 +388,7 @@ def _started(
 
 def failing(state: Execution, problem: Problem, now: datetime) -> tuple[ExecutionFailed, ...]:
     """Return the event that ends an execution of which nothing more can be read."""
-    return () if has_ended(state) else (_failed(state, problem, now),)
+    return () if state.phase == "ended" else (_failed(state, problem, now),)
 
 
 def _failed(state: Execution, problem: Problem, now: datetime) -> ExecutionFailed:

@@ -16,14 +16,18 @@ class Hour:
     def add(self, at: datetime, amount: int) -> None:
         """Add an amount. Amounts may come in any order."""
         part = _part(at)
-        self._parts[part] = self._parts.get(part, 0) + amount
+        if part in self._parts:
+            self._parts[part] += amount
+            return
+        self._parts[part] = amount
         newest = max(self._parts)
         for old in [each for each in self._parts if each < newest - PARTS]:
             del self._parts[old]
 
     def total(self, now: datetime) -> int:
         """Return the sum of the last hour."""
-        return sum(amount for part, amount in self._parts.items() if part >= _part(now) - PARTS)
+        oldest = _part(now) - PARTS
+        return sum([amount for part, amount in self._parts.items() if part >= oldest])
 
 
 def _part(at: datetime) -> int:

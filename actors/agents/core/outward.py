@@ -26,7 +26,7 @@ from schemas.events import (
     SafetyRedactedEvent,
 )
 from schemas.executions import ENDED, RECORD_SUBJECT, AttemptName, ExecutionRecord, ExecutionStatus
-from schemas.fleet import STOP_WORK_SUBJECT, DeadLetter, StopWork
+from schemas.fleet import DEAD_SUBJECT, STOP_WORK_SUBJECT, DeadLetter, StopWork
 from schemas.journal import Mail
 from schemas.ledger import ACCOUNT_ENTITY, ACCOUNT_KEY, BILL_SUBJECT, Settle
 from schemas.lifecycle import (
@@ -210,8 +210,11 @@ def record(state: Execution) -> ExecutionRecord:
 
 def restore(tenant: str, stored: ExecutionRecord) -> Execution | None:
     """Return the state of an ended execution from its record; None if it is of a live one."""
-    if stored.status not in ENDED:
-        return None
+    return recorded(tenant, stored) if stored.status in ENDED else None
+
+
+def recorded(tenant: str, stored: ExecutionRecord) -> Execution:
+    """Return the state that a record tells, as that of an ended execution."""
     answer = _restored_answer(stored)
     cancelled = stored.status == "CANCELLED" and stored.error is not None
     return Execution(
@@ -449,7 +452,8 @@ def _given_up(state: Execution, event: DueRefused) -> Iterator[Publish]:
         deliveries=due.refused + 1,
         body=msgspec.json.encode(mail).decode(),
     )
-    yield Publish(subject=f"_cb.dead.command.{ACCOUNT_ENTITY}", body=letter)
+    subject = f"{DEAD_SUBJECT}.{tenant}.command.{ACCOUNT_ENTITY}"
+    yield Publish(subject=subject, body=letter)
 
 
 def _safety(state: Execution, event: AttemptFailed | GenerationFinished) -> Iterator[Publish]:

@@ -13,7 +13,7 @@ from bus.errors import problem
 from bus.shard import Entity
 from bus.telemetry import metrics
 from schemas.decision import Decision
-from schemas.ledger import ACCOUNT_ENTITY, AccountCommand, AccountEvent, Charged, Lapse
+from schemas.ledger import ACCOUNT_ENTITY, AccountCommand, AccountEvent, Charged, Lapse, Settle
 
 
 @cache
@@ -60,9 +60,10 @@ def _decided(
 ) -> Decision:
     """Decide on a command, and count bills that were told too high or held too low."""
     decision = decide(rules, state, command, now)
-    for event in decision.events:
-        if isinstance(event, Charged) and (event.disputed_pico or event.over_pico):
-            _count(event)
+    if isinstance(command, Settle):
+        for event in decision.events:
+            if isinstance(event, Charged) and (event.disputed_pico or event.over_pico):
+                _count(event)
     return decision
 
 

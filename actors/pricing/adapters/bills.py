@@ -10,6 +10,7 @@ import structlog
 from actors.pricing.core.embeddings import bill
 from bus.codec import decode, encode
 from bus.errors import DeadlineError, ProblemError
+from bus.letters import dead_subject, encoded
 from bus.ports import Bus, Delivery
 from bus.rpc import Owners, command
 from bus.subjects import fill, parse, token
@@ -80,8 +81,8 @@ class Bills:
             deliveries=1,
             body=encode(mail).decode(),
         )
-        dead = f"_cb.dead.command.{ACCOUNT_ENTITY}"
-        await outbox.post(dead, encode(letter), message_id=letter.id)
+        dead = dead_subject(mail.tenant, "command", ACCOUNT_ENTITY)
+        await outbox.post(dead, encoded(letter, outbox.max_payload), message_id=letter.id)
         try:
             await outbox.flush(timeout=ANSWER_SECONDS)
         except DeadlineError:

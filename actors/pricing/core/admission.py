@@ -88,12 +88,13 @@ def _full(
     state: Ledger, concerned: Sequence[Cover], metered: Sequence[tuple[Scope, Limits]]
 ) -> Problem | None:
     """Refuse who would be counted apart where a tenant has as many to count as it may have."""
-    fresh = any(one.is_new for one in concerned)
-    if fresh and pages.size(state.accounts) >= MOST_WINDOWS:
-        return too_many("windows of budgets", MOST_WINDOWS)
-    unmetered = any(pages.get(state.meters, scope.key) is None for scope, _ in metered)
-    if unmetered and pages.size(state.meters) >= MOST_METERS:
-        return too_many("scopes with limits", MOST_METERS)
+    for one in concerned:
+        if one.is_new and pages.size(state.accounts) >= MOST_WINDOWS:
+            return too_many("windows of budgets", MOST_WINDOWS)
+    for scope, _ in metered:
+        is_new = pages.get(state.meters, scope.key) is None
+        if is_new and pages.size(state.meters) >= MOST_METERS:
+            return too_many("scopes with limits", MOST_METERS)
     return None
 
 

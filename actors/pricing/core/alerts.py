@@ -2,9 +2,20 @@
 
 from datetime import datetime
 
-from actors.pricing.core.budgets import Cover, foretold
-from actors.pricing.core.ledger import mark
+from actors.pricing.core.budgets import FORECAST_SHARE, Cover, foretold
+from actors.pricing.core.ledger import Account, mark
+from schemas.budgets import Budget
 from schemas.ledger import Alert, AlertRaised
+
+
+def is_quiet(budget: Budget, account: Account, spent: int) -> bool:
+    """Say whether a window in which so much is spent is far from everything that is told."""
+    percent = min(budget.thresholds, default=100)
+    amount = budget.alert_pico
+    cap = budget.limit_pico - account.funding
+    return spent * 100 < cap * min(percent, 100 // FORECAST_SHARE) and (
+        amount is None or spent < amount
+    )
 
 
 def raised(one: Cover, at: datetime) -> list[AlertRaised]:

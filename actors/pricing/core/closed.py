@@ -1,7 +1,7 @@
 """What is over and must not come again: bounded, and exact as far back as it reaches. Pure.
 
-Entries lie in layers by the order of their coming. A new one is a layer of its own; neighbours of
-like size are joined until they are full, so that adding is cheap and nothing is ever changed. Full
+Entries lie in layers by the order of their coming. The newest layer takes a few; neighbours of like
+size are joined until they are full, so that adding is cheap and nothing is ever changed. Full
 layers are dropped, the oldest first, once all in them is older than must be remembered and more
 than ``ROOM`` others are left. From then on what is not newer is too old to be judged.
 """
@@ -10,6 +10,9 @@ from datetime import datetime, timedelta
 from typing import Literal
 
 from schemas.base import Internal
+
+YOUNG = 32
+"""Entries of a layer that is copied with one more; beyond, joining copies each less often."""
 
 FULL = 16_384
 ROOM = 100_000
@@ -66,11 +69,16 @@ def is_too_old(memory: Memory, at: datetime) -> bool:
 
 def remember(memory: Memory, key: str, closed: Closed, at: datetime) -> Memory:
     """Return the memory with one more; ``at`` is the time by which it is forgotten."""
-    layers = [*memory.layers, Layer(until=at, entries={key: closed})]
+    layers = memory.layers
+    newest = layers[-1] if layers else None
+    if newest is not None and len(newest.entries) < min(YOUNG, FULL):
+        entries = {**newest.entries, key: closed}
+        layers = (*layers[:-1], Layer(until=max(newest.until, at), entries=entries))
+    else:
+        layers = (*layers, Layer(until=at, entries={key: closed}))
     while len(layers) > 1 and _are_alike(layers[-2], layers[-1]):
-        newer = layers.pop()
-        layers[-1] = _joined(layers[-1], newer)
-    return Memory(layers=tuple(layers), forgotten=memory.forgotten)
+        layers = (*layers[:-2], _joined(layers[-2], layers[-1]))
+    return Memory(layers=layers, forgotten=memory.forgotten)
 
 
 def forget(memory: Memory, now: datetime, days: float) -> Memory:

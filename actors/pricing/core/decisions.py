@@ -11,7 +11,7 @@ import msgspec
 
 from actors.pricing.core import pages
 from actors.pricing.core.admission import MOST_WINDOWS, extend, reserve, too_many, too_much
-from actors.pricing.core.alerts import raised
+from actors.pricing.core.alerts import is_quiet, raised
 from actors.pricing.core.blocks import answer, tidied
 from actors.pricing.core.budgets import (
     Cover,
@@ -37,7 +37,7 @@ from actors.pricing.core.ledger import (
     restricts,
     scope_key,
 )
-from actors.pricing.core.postings import move
+from actors.pricing.core.postings import moves
 from schemas.budgets import EACH, Budget, BudgetGone, BudgetState, Limits
 from schemas.decision import Decision, refuse
 from schemas.escrow import BlockAnswered, Recall, RecallAnswered, ReturnAnswered
@@ -260,12 +260,14 @@ def _charged(
 
 
 def _alerts(
-    concerned: Iterable[Cover], event: Charged | Lapsed | Adjusted, now: datetime
+    concerned: Sequence[Cover], event: Charged | Lapsed | Adjusted, now: datetime
 ) -> list[AccountEvent]:
     """Return what the accounts have come to with an event."""
     found: list[AccountEvent] = []
-    for budget, account, _ in concerned:
-        found += raised(Cover(budget, moved(account, move(event, account.key))), now)
+    changes = moves(event, [one.account.key for one in concerned])
+    for (budget, account, _), change in zip(concerned, changes, strict=True):
+        if not is_quiet(budget, account, account.spent + change.spent):
+            found += raised(Cover(budget, moved(account, change)), now)
     return found
 
 

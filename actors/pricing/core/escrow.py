@@ -53,6 +53,7 @@ BLOCK = "block"
 """As a provider: what was spent of a block has been priced call by call where it was spent."""
 
 _START = datetime(1970, 1, 1, tzinfo=UTC)
+_SPANS = f"{PLATFORM}/"
 _answer = msgspec.json.Decoder(MoneyHeld | Problem)
 _problem = msgspec.json.Decoder(Problem)
 
@@ -120,7 +121,7 @@ def account_key(number: int) -> str:
 
 def is_escrow(account: str) -> bool:
     """Say whether an account is that of a span of blocks."""
-    return account.startswith(f"{PLATFORM}/")
+    return account.startswith(_SPANS)
 
 
 def used(escrow: Escrow, at: datetime) -> Escrow:

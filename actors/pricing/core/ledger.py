@@ -20,7 +20,7 @@ from actors.pricing.core.closed import (
 from actors.pricing.core.escrow import NONE, Escrow, changed, used
 from actors.pricing.core.limits import Meter, counted, ended, is_idle
 from actors.pricing.core.pages import Pages
-from actors.pricing.core.postings import Move, move, touched
+from actors.pricing.core.postings import Move, moves, touched
 from schemas.base import Internal
 from schemas.budgets import Budget, Limits
 from schemas.escrow import EscrowEvent
@@ -155,7 +155,10 @@ def _posted(state: Ledger, event: AccountEvent) -> Ledger:
     accounts = touched(event)
     if not accounts:
         return state
-    changes = {key: moved(_account(state, key), move(event, key)) for key in accounts}
+    changes = {
+        key: moved(_account(state, key), move)
+        for key, move in zip(accounts, moves(event, accounts), strict=True)
+    }
     if isinstance(event, Charged) and event.disputed_pico:
         changes = {key: _noted(each, event.disputed_pico) for key, each in changes.items()}
     escrow = state.escrow
@@ -430,12 +433,13 @@ def _rule(state: Ledger, event: BudgetSet | BudgetRemoved | LimitsSet | Defaults
 
 def moved(account: Account, move: Move) -> Account:
     """Return an account with what an event moves in it."""
+    available, held, spent, funding = move
     return msgspec.structs.replace(
         account,
-        available=account.available + move.available,
-        held=account.held + move.held,
-        spent=account.spent + move.spent,
-        funding=account.funding + move.funding,
+        available=account.available + available,
+        held=account.held + held,
+        spent=account.spent + spent,
+        funding=account.funding + funding,
     )
 
 

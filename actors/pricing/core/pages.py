@@ -38,6 +38,8 @@ def size(pages: Pages[V]) -> int:
 
 def updated(pages: Pages[V], changes: Mapping[str, V]) -> Pages[V]:
     """Return the pages with these entries in place."""
+    if len(pages) == 1 and len(pages[0]) + len(changes) <= FULL:
+        return ({**pages[0], **changes},)
     for key, value in changes.items():
         pages = put(pages, key, value)
     return pages

@@ -22,6 +22,7 @@ from schemas.ledger import (
     Charged,
     Extended,
     Lapsed,
+    Lent,
     Reserved,
     ToppedUp,
     Voided,
@@ -47,10 +48,11 @@ class Posting(NamedTuple):
 
 def postings(event: AccountEvent) -> list[Posting]:
     """Return the lines an event writes; in every account they sum to zero."""
+    accounts = touched(event)
     return [
         Posting(account, side, amount)
-        for account in touched(event)
-        for side, amount in zip(Move._fields, move(event, account), strict=True)
+        for account, move in zip(accounts, moves(event, accounts), strict=True)
+        for side, amount in zip(Move._fields, move, strict=True)
         if amount
     ]
 
@@ -66,34 +68,38 @@ def touched(event: AccountEvent) -> Sequence[str]:
             return ()
 
 
-def move(event: AccountEvent, account: str) -> Move:
-    """Return what an event adds to each side of an account it touches."""
-    lent = _lent(event) if is_escrow(account) else None
-    return _move(event) if lent is None else lent
+def moves(event: AccountEvent, accounts: Sequence[str]) -> Sequence[Move]:
+    """Return what an event adds to the sides of each of the accounts it touches."""
+    own, lent = _moves(event)
+    if lent is None:
+        return (own,) * len(accounts)
+    return [lent if is_escrow(account) else own for account in accounts]
 
 
-def _lent(event: AccountEvent) -> Move | None:
-    """Return what moves of the platform's money, None if it is what moves elsewhere."""
+def _moves(event: AccountEvent) -> tuple[Move, Move | None]:
+    """Return what moves, and what does of the platform's money where that is another amount."""
     match event:
-        case Reserved(lent_pico=int(lent)) | Extended(lent_pico=int(lent)):
-            return Move(available=-lent, held=lent)
-        case Charged() | Voided() | Lapsed():
-            lent = event.lent
-            return lent and _ended(lent.held_pico, lent.cost_pico - lent.booked_pico)
+        case Reserved() | Extended():
+            lent = event.lent_pico
+            return _held(event.amount_pico), None if lent is None else _held(lent)
+        case Charged():
+            # Every bill comes here twice: names of fields would cost more than the sums.
+            own = _ended(event.held_pico, event.cost_pico - event.booked_pico)
+            return own, event.lent and _lent(event.lent)
+        case Voided():
+            return _ended(event.held_pico, -event.booked_pico), event.lent and _lent(event.lent)
+        case Lapsed():
+            return _ended(event.held_pico, event.booked_pico), event.lent and _lent(event.lent)
         case _:
-            return None
+            return _move(event), None
+
+
+def _lent(lent: Lent) -> Move:
+    return _ended(lent.held_pico, lent.cost_pico - lent.booked_pico)
 
 
 def _move(event: AccountEvent) -> Move:
     match event:
-        case Reserved() | Extended():
-            return Move(available=-event.amount_pico, held=event.amount_pico)
-        case Charged():
-            return _ended(event.held_pico, event.cost_pico - event.booked_pico)
-        case Voided():
-            return _ended(event.held_pico, -event.booked_pico)
-        case Lapsed():
-            return _ended(event.held_pico, event.booked_pico)
         case ToppedUp():
             return Move(available=event.amount_pico, funding=-event.amount_pico)
         case Adjusted():
@@ -108,8 +114,12 @@ def _move(event: AccountEvent) -> Move:
             return Move()
 
 
+def _held(amount: int) -> Move:
+    return Move(-amount, amount)
+
+
 def _ended(held: int, spent: int) -> Move:
-    return Move(available=held - spent, held=-held, spent=spent)
+    return Move(held - spent, -held, spent)
 
 
 def _taken_away(block: BlockClosed) -> Move:

@@ -18,7 +18,7 @@ from bus.errors import DeadlineError, ProblemError, UnavailableError
 from bus.ports import Bus
 from bus.service import reply
 from bus.subjects import fill
-from schemas.embeddings import Embed, Embeddings, EmbedWork, EndEmbedding
+from schemas.embeddings import Embed, EmbedWork, EncodedEmbeddings, EndEmbedding
 from schemas.events import EmbeddedEvent
 from schemas.journal import Mail
 from schemas.pricing.prices import Prices
@@ -107,7 +107,10 @@ class Askers:
         return Asker(self, item)
 
     async def ended(
-        self, work: EmbedWork, answer: Embeddings | Problem, event: EmbeddedEvent | None = None
+        self,
+        work: EmbedWork,
+        answer: EncodedEmbeddings | Problem,
+        event: EmbeddedEvent | None = None,
     ) -> None:
         """Tell what an attempt has used, and then the asker what became of it."""
         await self._tell(work, event)

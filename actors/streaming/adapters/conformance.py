@@ -28,6 +28,7 @@ from actors.streaming.core.conformance import (
 )
 from actors.streaming.core.deltas import Delta, TextDelta
 from actors.streaming.core.faults import ProviderFaultError
+from bus.codec import decode, encode
 from bus.errors import ProblemError
 from schemas import bounds
 from schemas.embeddings import Embed, Embeddings
@@ -201,9 +202,8 @@ class Conformance:
             dimensions=dimensions,
             dimensions_strict=True,
         )
-        return (
-            await Embedder(self._providers, patience=patience).embedding(tenant, wanted).embedded()
-        )
+        embedding = Embedder(self._providers, patience=patience).embedding(tenant, wanted)
+        return decode(Embeddings, encode(await embedding.embedded()))
 
     def _call(self, providers: Providers, request: GenerateRequest, tenant: str) -> ModelCall:
         context = CallContext(tenant, 1)

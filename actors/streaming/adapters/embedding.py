@@ -20,12 +20,14 @@ from actors.streaming.adapters.switchboard import Heard, Question, Switchboard
 from actors.streaming.core.charging import Key
 from actors.streaming.core.charging import embedded as charges_of
 from actors.streaming.core.embedding import (
+    MAX_DIMENSIONS,
     Batch,
     Embedded,
     Format,
     batches,
     estimated,
     format_of,
+    most_bytes,
     read,
 )
 from actors.streaming.core.faults import ProviderFaultError
@@ -35,7 +37,7 @@ from actors.streaming.core.resilience.routes import keyed, keys_for
 from actors.streaming.core.vectors import UnreadableError, otherwise, size, unreadable
 from bus.errors import ProblemError, problem
 from bus.slices import Slices
-from schemas.embeddings import Embed, Embeddings
+from schemas.embeddings import Embed, EncodedEmbeddings
 from schemas.events import EmbeddedEvent
 from schemas.ids import TenantId
 from schemas.ledger import Charge
@@ -43,7 +45,6 @@ from schemas.pricing.prices import Prices
 from schemas.problems import Problem
 from schemas.providers import Provider
 from schemas.retry import delay
-from schemas.steps import Steps
 from schemas.usage import Usage
 
 AT_ONCE = 8
@@ -51,17 +52,6 @@ AT_ONCE = 8
 
 RETRIES = 4
 """How often a call is made again that failed in passing."""
-
-DIGITS = 8
-"""Of a number: what 32 bits hold, and short as JSON."""
-
-MAX_DIMENSIONS = 4096
-"""Of a vector, unless more are asked for."""
-
-NUMBER_BYTES = 32
-HEAD_BYTES = 64 * 1024
-HEAD_NUMBERS = 4096
-"""Of an answer, besides its vectors."""
 
 _CALLED_OFF = Problem(code="cancelled", message="The process stopped before all was answered.")
 _LATE = Problem(code="timeout", message="The providers did not answer in time.", retryable=True)
@@ -149,7 +139,7 @@ class Embedding:
         self._found: dict[int, Embedded] = {}
         self._may_be_paid: set[int] = set()
         self._problem: Problem | None = None
-        self._answer: Embeddings | None = None
+        self._answer: EncodedEmbeddings | None = None
         self._time = anyio.CancelScope()
         self._latest: Problem | None = None
 
@@ -190,7 +180,7 @@ class Embedding:
             used[key] = used[key] + usage if key in used else usage
         return charges_of(self._way.prices, self._wanted.provider, used, began, served)
 
-    async def embedded(self) -> Embeddings:
+    async def embedded(self) -> EncodedEmbeddings:
         """Return a vector for each text.
 
         Raises:
@@ -273,16 +263,14 @@ class Embedding:
         """Make one call, for texts of this request and of others that are asked in the same way."""
         way, tenant = self._way, self._way.context.tenant
         batch = way.form.write(self._wanted, texts)
-        most = _most_numbers(self._wanted, batch)
+        dimensions = max(MAX_DIMENSIONS, self._wanted.dimensions or 0)
         # Half of all time: silence is worth another try.
-        patience, most_bytes = way.patience / 2, HEAD_BYTES + most * NUMBER_BYTES
-        posting = Posting(way.http, provider, way.context, patience=patience, most=most_bytes)
+        patience, most = way.patience / 2, most_bytes(batch, dimensions)
+        posting = Posting(way.http, provider, way.context, patience=patience, most=most)
         found, problem = None, None
         try:
             body = await posting.answer(batch.path, batch.body)
-            whole = await way.slices.whole(lambda: _read(way.form, batch, body, most), tenant)
-            vectors = await way.slices.run(_rounded(whole.vectors), tenant)
-            found = whole._replace(vectors=vectors)
+            found = await way.slices.run(read(way.form, batch, body, dimensions), tenant)
         except (ProviderFaultError, ProblemError) as error:
             problem = error.problem
         except UnreadableError as error:
@@ -292,42 +280,21 @@ class Embedding:
         return Exchange(found, problem, posting.headers, is_free)
 
 
-def _most_numbers(wanted: Embed, batch: Batch) -> int:
-    """Return how many numbers an answer may have: reading one takes time by their count."""
-    return len(batch.texts) * max(MAX_DIMENSIONS, wanted.dimensions or 0)
-
-
-def _read(form: Format, batch: Batch, body: bytes, most: int) -> Embedded:
-    if body.count(b",") > HEAD_NUMBERS + most:
-        raise UnreadableError("more numbers than vectors can have")
-    return read(form, batch, body)
-
-
-def _rounded(vectors: list[list[float]]) -> Steps[list[list[float]]]:
-    """Cut numbers to ``DIGITS``."""
-    rounded: list[list[float]] = []
-    for vector in vectors:
-        rounded.append([float(f"{number:.{DIGITS}g}") for number in vector])
-        yield
-    return rounded
-
-
-def _joined(wanted: Embed, answers: list[Embedded]) -> Embeddings:
+def _joined(wanted: Embed, answers: list[Embedded]) -> EncodedEmbeddings:
     """Put the answers of all calls together.
 
     Raises:
         ProblemError: their vectors differ in size, or are not of the size that was insisted on.
     """
-    found = [vector for one in answers for vector in one.vectors]
     try:
-        dimensions = size(found)
+        dimensions = size(one.size for one in answers)
     except UnreadableError as error:
         raise ProblemError(unreadable(error)) from None
     other = otherwise(wanted, dimensions)
     if isinstance(other, Problem):
         raise ProblemError(other)
-    return Embeddings(
-        vectors=found,
+    return EncodedEmbeddings(
+        vectors=[vector for one in answers for vector in one.vectors],
         dimensions=dimensions,
         model_served=answers[0].model,
         usage=reduce(add, (one.usage for one in answers)),

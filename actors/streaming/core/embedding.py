@@ -24,16 +24,37 @@ from actors.streaming.core import counts, estimate, surrogates
 from actors.streaming.core.faults import fail_on
 from actors.streaming.core.fragments import place_of
 from actors.streaming.core.google import model_path
-from actors.streaming.core.vectors import UnreadableError, checked, decoded, ordered
+from actors.streaming.core.rows import LEAST_BYTES, Cut, cut
+from actors.streaming.core.vectors import (
+    BASE64_BYTES,
+    Coded,
+    UnreadableError,
+    ordered,
+    packed,
+)
 from schemas import bounds
 from schemas.embeddings import Embed
 from schemas.providers import Azure, Bedrock, Custom, Google, Groq, Ollama, OpenAI, Provider
+from schemas.steps import Steps
 from schemas.usage import Usage
 
 _any: bounds.Decoder[Any] = bounds.Decoder()
 
 MAX_CHARACTERS = 400_000
 """Texts of one call together: below the 300,000 tokens that OpenAI takes."""
+
+MAX_DIMENSIONS = 4096
+"""Of a vector, unless more are asked for."""
+
+NUMBER_BYTES = 32
+"""Of a number, at most."""
+
+HEAD_BYTES = 64 * 1024
+HEAD_NUMBERS = 4096
+"""Of an answer, besides its vectors."""
+
+_CHARACTER_BYTES = len(r"\ud83d\ude42")
+"""Of a text that an answer repeats, where each character is escaped."""
 
 
 class Batch(NamedTuple):
@@ -44,10 +65,19 @@ class Batch(NamedTuple):
     texts: Sequence[str]
 
 
-class Embedded(NamedTuple):
-    """What one call has answered."""
+class Answered(NamedTuple):
+    """What is in an answer, as its format has it."""
 
-    vectors: list[list[float]]
+    vectors: Sequence[Coded]
+    usage: Usage
+    model: str | None = None
+
+
+class Embedded(NamedTuple):
+    """What one call has answered: vectors of one size, as JSON."""
+
+    vectors: list[msgspec.Raw]
+    size: int
     usage: Usage
     model: str | None = None
 
@@ -57,7 +87,7 @@ class Format(NamedTuple):
 
     size: int
     write: Callable[[Embed, Sequence[str]], Batch]
-    read: Callable[[Any], Embedded]
+    read: Callable[[Any], Answered]
     characters: int = MAX_CHARACTERS
 
 
@@ -91,21 +121,48 @@ def batches(wanted: Embed, form: Format) -> Iterator[Batch]:
     yield form.write(wanted, batch)
 
 
-def read(form: Format, batch: Batch, body: bytes) -> Embedded:
-    """Read an answer; there is one vector for each text, all of one length.
+def read(
+    form: Format, batch: Batch, body: bytes, dimensions: int = MAX_DIMENSIONS
+) -> Steps[Embedded]:
+    """Read an answer; there is one vector for each text, all of one size.
 
     Raises:
         ProviderFaultError: it is an error, under a status of success.
-        UnreadableError: it is none.
+        UnreadableError: it is none, or larger than vectors of so many ``dimensions`` can be.
     """
+    rest, rows = yield from _cut(batch, body, dimensions)
+    texts, most = len(batch.texts), dimensions + HEAD_NUMBERS
     try:
-        embedded = form.read(_decoded(body))
-        checked(embedded.vectors, len(batch.texts))
+        answered = form.read(_decoded(rest))
+        vectors, size = yield from packed(answered.vectors, rows, texts=texts, most=most)
     except (UnreadableError, msgspec.DecodeError, RecursionError) as error:
-        fail_on(body)
+        fail_on(rest)
         is_ours = isinstance(error, UnreadableError)
         raise UnreadableError(str(error) if is_ours else "no embeddings") from None
-    return embedded if embedded.usage.input else embedded._replace(usage=estimated(batch))
+    usage = answered.usage if answered.usage.input else estimated(batch)
+    return Embedded(vectors, size, usage, answered.model)
+
+
+def most_bytes(batch: Batch, dimensions: int) -> int:
+    """Return how many bytes an answer may have."""
+    return HEAD_BYTES + len(batch.texts) * dimensions * NUMBER_BYTES
+
+
+def _cut(batch: Batch, body: bytes, dimensions: int) -> Steps[Cut]:
+    """Cut the vectors out of an answer; some repeat the texts beside them.
+
+    What is left is decoded at once, which takes time by its bytes and by its numbers.
+    """
+    texts, characters = len(batch.texts), sum(map(len, batch.texts))
+    beside = HEAD_BYTES + texts * (LEAST_BYTES + dimensions * BASE64_BYTES)
+    most_rest = beside + characters * _CHARACTER_BYTES
+    most_row = HEAD_BYTES + dimensions * NUMBER_BYTES
+    found = yield from cut(body, most_rest=most_rest, most_row=most_row)
+    if found.rest.count(b",") > HEAD_NUMBERS + texts * LEAST_BYTES + characters:
+        raise UnreadableError("more numbers than vectors can have")
+    if len(found.rest) > HEAD_BYTES:
+        yield
+    return found
 
 
 def _decoded(body: bytes) -> Any:
@@ -125,7 +182,7 @@ def estimated(batch: Batch) -> Usage:
 
 
 class _Row(msgspec.Struct):
-    embedding: list[float] | str
+    embedding: Coded
     index: Any = None
 
 
@@ -140,13 +197,13 @@ def _write_openai(wanted: Embed, texts: Sequence[str]) -> Batch:
     return Batch("embeddings", body | _shortened("dimensions", wanted), list(texts))
 
 
-def _read_openai(answer: Any) -> Embedded:
+def _read_openai(answer: Any) -> Answered:
     rows = msgspec.convert(answer, _Rows)
-    vectors = [decoded(row.embedding) for row in rows.data]
+    vectors = [row.embedding for row in rows.data]
     placed = ordered(vectors, [_place(row.index) for row in rows.data])
     usage = counts.members(rows.usage)
     tokens = counts.at(usage, "prompt_tokens") or counts.at(usage, "total_tokens")
-    return Embedded(placed, Usage(input=tokens), _name(rows.model))
+    return Answered(placed, Usage(input=tokens), _name(rows.model))
 
 
 def _place(index: object) -> int | None:
@@ -180,9 +237,9 @@ def _write_google(wanted: Embed, texts: Sequence[str]) -> Batch:
     return Batch(path, {"requests": requests}, list(texts))
 
 
-def _read_google(answer: Any) -> Embedded:
+def _read_google(answer: Any) -> Answered:
     rows = msgspec.convert(answer, _GoogleRows)
-    return Embedded([row.values for row in rows.embeddings], Usage())
+    return Answered([row.values for row in rows.embeddings], Usage())
 
 
 # Vertex AI
@@ -216,10 +273,10 @@ def _write_predict(wanted: Embed, texts: Sequence[str]) -> Batch:
     return Batch(_vertex_path(wanted, "predict"), body, list(texts))
 
 
-def _read_predict(answer: Any) -> Embedded:
+def _read_predict(answer: Any) -> Answered:
     rows = [row.embeddings for row in msgspec.convert(answer, _Predictions).predictions]
     tokens = [counts.at(counts.members(row.statistics), "token_count") for row in rows]
-    return Embedded([row.values for row in rows], Usage(input=sum(tokens) if all(tokens) else 0))
+    return Answered([row.values for row in rows], Usage(input=sum(tokens) if all(tokens) else 0))
 
 
 def _write_content(wanted: Embed, texts: Sequence[str]) -> Batch:
@@ -231,10 +288,10 @@ def _write_content(wanted: Embed, texts: Sequence[str]) -> Batch:
     return Batch(_vertex_path(wanted, "embedContent"), body, list(texts))
 
 
-def _read_content(answer: Any) -> Embedded:
+def _read_content(answer: Any) -> Answered:
     row = msgspec.convert(answer, _VertexRow)
     tokens = counts.at(counts.members(row.usage_metadata), "promptTokenCount")
-    return Embedded([row.embedding.values], Usage(input=tokens))
+    return Answered([row.embedding.values], Usage(input=tokens))
 
 
 # Ollama
@@ -251,10 +308,10 @@ def _write_ollama(wanted: Embed, texts: Sequence[str]) -> Batch:
     return Batch("api/embed", body | _shortened("dimensions", wanted), list(texts))
 
 
-def _read_ollama(answer: Any) -> Embedded:
+def _read_ollama(answer: Any) -> Answered:
     rows = msgspec.convert(answer, _OllamaRows)
     tokens = counts.at({"count": rows.prompt_eval_count}, "count")
-    return Embedded(rows.embeddings, Usage(input=tokens), _name(rows.model))
+    return Answered(rows.embeddings, Usage(input=tokens), _name(rows.model))
 
 
 # Bedrock
@@ -278,10 +335,10 @@ def _write_titan(wanted: Embed, texts: Sequence[str]) -> Batch:
     return Batch(_invoked(wanted), body, list(texts))
 
 
-def _read_titan(answer: Any) -> Embedded:
+def _read_titan(answer: Any) -> Answered:
     row = msgspec.convert(answer, _TitanRow)
     tokens = counts.at({"count": row.inputTextTokenCount}, "count")
-    return Embedded([row.embedding], Usage(input=tokens))
+    return Answered([row.embedding], Usage(input=tokens))
 
 
 def _write_cohere(wanted: Embed, texts: Sequence[str]) -> Batch:
@@ -294,9 +351,9 @@ def _write_cohere(wanted: Embed, texts: Sequence[str]) -> Batch:
     return Batch(_invoked(wanted), body, list(texts))
 
 
-def _read_cohere(answer: Any) -> Embedded:
+def _read_cohere(answer: Any) -> Answered:
     rows = msgspec.convert(answer, _CohereRows).embeddings
-    return Embedded(rows.get("float", []) if isinstance(rows, dict) else rows, Usage())
+    return Answered(rows.get("float", []) if isinstance(rows, dict) else rows, Usage())
 
 
 def _shortened(name: str, wanted: Embed) -> dict[str, int]:

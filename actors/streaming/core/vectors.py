@@ -1,5 +1,8 @@
 """Whether vectors are what was asked for: one for each text, finite, of one size, in order.
 
+They are read one by one, and kept as the JSON that the reply will hold: a list of a million numbers
+would hold up the loop wherever it is encoded, decoded or freed.
+
 A vector in the wrong place or with a hole in it is found by nobody later, so it is refused here.
 Another size than asked for is for the asker to judge: a warning, unless it wants to be strict.
 """
@@ -7,38 +10,108 @@ Another size than asked for is for the asker to judge: a warning, unless it want
 import math
 import struct
 from base64 import b64decode
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple, TypeVar
 
+import msgspec
+
+from schemas import bounds
 from schemas.embeddings import Embed
 from schemas.llm import AnswerWarning
 from schemas.problems import Problem
+from schemas.steps import Steps
 
+T = TypeVar("T")
 Vector = list[float]
+Coded = Vector | str
+"""A vector as a provider sends it: as numbers, which may be the mark of a row, or in base64."""
+
+Rows = Mapping[float, bytes]
+"""What was cut out of an answer; see ``rows``."""
+
+DIGITS = 8
+"""Of a number: what 32 bits hold, and short as JSON."""
+
+BASE64_BYTES = 6
+"""Of a number of 32 bits, at most."""
+
+_FORMAT = f"%.{DIGITS}g,"
+_PAUSE_NUMBERS = 2048
+_row: bounds.Decoder[Vector] = bounds.Decoder(Vector)
 
 
 class UnreadableError(ValueError):
     """The answer is not what the format says."""
 
 
-def decoded(embedding: Vector | str) -> Vector:
+class Packed(NamedTuple):
+    """Vectors of one size, each as JSON."""
+
+    vectors: list[msgspec.Raw]
+    size: int
+
+
+def packed(found: Sequence[Coded], rows: Rows, *, texts: int, most: int) -> Steps[Packed]:
+    """Demand a vector for each text, all of one size and of at most ``most`` finite numbers.
+
+    Raises:
+        UnreadableError: they are not.
+        msgspec.DecodeError: one is no vector.
+    """
+    if len(found) != texts:
+        raise UnreadableError(f"{len(found)} vectors for {texts} texts")
+    vectors: list[msgspec.Raw] = []
+    sizes: set[int] = set()
+    numbers = 0
+    for one in found:
+        if numbers >= _PAUSE_NUMBERS:
+            numbers = 0
+            yield
+        vector = decoded(one, rows, most)
+        if len(vector) > most:
+            raise _too_many()
+        sizes.add(len(vector))
+        numbers += len(vector)
+        vectors.append(_rounded(vector))
+    return Packed(vectors, size(sizes))
+
+
+def decoded(embedding: Coded, rows: Rows, most: int) -> Vector:
     """Return a vector that may come as base64 of little-endian numbers of 32 bits.
 
     Source: OpenAI's ``encoding_format``, whose SDKs ask for base64 unless told otherwise.
 
     Raises:
-        UnreadableError: it is no base64, or not of whole numbers.
+        UnreadableError: it is no base64, not of whole numbers, or of many more than ``most``.
+        msgspec.DecodeError: it is the mark of a row that is no vector.
     """
     if not isinstance(embedding, str):
-        return embedding
+        row = rows.get(embedding[0]) if len(embedding) == 1 else None
+        return embedding if row is None else _row.decode(row)
+    if len(embedding) > most * BASE64_BYTES:
+        raise _too_many()
     try:
-        return [
-            number for (number,) in struct.iter_unpack("<f", b64decode(embedding, validate=True))
-        ]
+        numbers = b64decode(embedding, validate=True)
+        return list(struct.unpack(f"<{len(numbers) // 4}f", numbers))
     except (ValueError, struct.error):
         raise UnreadableError("a vector in base64 that cannot be read") from None
 
 
-def ordered(vectors: Sequence[Vector], indices: Sequence[int | None]) -> list[Vector]:
+def _too_many() -> UnreadableError:
+    return UnreadableError("more numbers than vectors can have")
+
+
+def _rounded(vector: Vector) -> msgspec.Raw:
+    """Write a vector as JSON, its numbers cut to ``DIGITS``."""
+    # The sum of finite numbers may overflow.
+    if not math.isfinite(sum(vector)) and not all(map(math.isfinite, vector)):
+        raise UnreadableError("a vector with a number that is not finite")
+    # The greatest float is rounded down, so that none becomes infinite.
+    text = (_FORMAT * len(vector) % tuple(vector))[:-1]
+    return msgspec.Raw(f"[{text}]".encode())
+
+
+def ordered(vectors: Sequence[T], indices: Sequence[int | None]) -> list[T]:
     """Return vectors in the order of their indices; as they came, where no server has set one.
 
     Raises:
@@ -53,35 +126,17 @@ def ordered(vectors: Sequence[Vector], indices: Sequence[int | None]) -> list[Ve
         raise UnreadableError("vectors whose indices are not those of the texts") from None
 
 
-def checked(vectors: Sequence[Vector], texts: int) -> None:
-    """Demand a vector for each text, all of one size and of finite numbers.
-
-    Raises:
-        UnreadableError: they are not.
-    """
-    if len(vectors) != texts:
-        raise UnreadableError(f"{len(vectors)} vectors for {texts} texts")
-    size(vectors)
-    if not all(math.isfinite(sum(vector)) or _is_finite(vector) for vector in vectors):
-        raise UnreadableError("a vector with a number that is not finite")
-
-
-def size(vectors: Sequence[Vector]) -> int:
+def size(sizes: Iterable[int]) -> int:
     """Return the one size that vectors have.
 
     Raises:
         UnreadableError: they have several, or none.
     """
-    sizes = sorted({len(vector) for vector in vectors})
-    if len(sizes) != 1 or 0 in sizes:
-        shown = ", ".join(map(str, sizes[:4]))
+    found = sorted(set(sizes))
+    if len(found) != 1 or 0 in found:
+        shown = ", ".join(map(str, found[:4]))
         raise UnreadableError(f"vectors of different sizes: {shown}")
-    return sizes[0]
-
-
-def _is_finite(vector: Vector) -> bool:
-    """Look at each number: the sum of finite ones may overflow."""
-    return all(map(math.isfinite, vector))
+    return found[0]
 
 
 def unreadable(error: UnreadableError) -> Problem:

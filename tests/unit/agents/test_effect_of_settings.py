@@ -9,6 +9,7 @@ ASKED_FOR = {
     "MAX_CONCURRENT_EXECUTIONS": "7",
     "CONNECT_TIMEOUT": "3",
     "EXECUTION_TIMEOUT": "20",
+    "MAX_ATTEMPTS": "3",
     "OPENAI_BASE_URL": "https://openai.example/v1",
     "OLLAMA_BASE_URL": "https://ollama.example",
 }
@@ -19,8 +20,8 @@ def test_the_defaults_of_the_engine_are_those_that_were_asked_for():
     model_calls, engine = streaming.settings(config), agents.settings(config)
 
     assert (model_calls.max_concurrent, model_calls.connect_timeout) == (50, 30.0)
-    assert engine.execution_timeout == 300.0
-    assert (config.stream_buffer_size, config.cleanup_interval) == (1000, 60.0)
+    assert (engine.execution_timeout, engine.max_attempts) == (300.0, 5)
+    assert config.stream_buffer_size == 1000
 
 
 def test_what_is_set_is_what_the_processes_go_by():
@@ -32,4 +33,5 @@ def test_what_is_set_is_what_the_processes_go_by():
         openai_base_url="https://openai.example/v1",
         ollama_base_url="https://ollama.example",
     )
-    assert agents.settings(config).execution_timeout == 20.0
+    engine = agents.settings(config)
+    assert (engine.execution_timeout, engine.max_attempts) == (20.0, 3)

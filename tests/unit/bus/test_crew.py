@@ -66,11 +66,23 @@ async def test_a_dismissed_crew_ends_when_its_work_is_done():
 
 
 async def test_a_cancelled_group_takes_its_crew_along():
+    site, ended = Site(), list[int]()
+    site.doors = {0: anyio.Event()}
+
+    async def work(piece: int) -> None:
+        try:
+            await site.work(piece)
+        finally:
+            ended.append(piece)
+
     with anyio.fail_after(30):
         async with anyio.create_task_group() as tasks:
-            Crew(tasks, Site().work, most=1).give(0)
+            Crew(tasks, work, most=1).give(0)
             await anyio.wait_all_tasks_blocked()
+            assert (site.begun, ended) == ([0], [])
             tasks.cancel_scope.cancel()
+
+    assert ended == [0]
 
 
 async def test_an_error_ends_the_group():

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import anyio
 import msgspec
+import pytest
 
 from bus.config import Timing
 from bus.memory import memory_bus
@@ -14,10 +15,16 @@ from bus.shard.book import Book
 from bus.shard.snapshots import Snapshots
 from bus.shard.turn import take_turn
 from tests.unit.bus.shard_entity import ENTITY, Add, Counter, letter
+from tests.virtual import VIRTUAL_TIME, Backend
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 ADDRESS = ("acme", "c")
 ENDLESS = replace(ENTITY, keeps_replies=False, initial=lambda _tenant, _key: Counter(total=100))
+
+
+@pytest.fixture(scope="module")
+def anyio_backend() -> Backend:
+    return VIRTUAL_TIME
 
 
 class Journal:

@@ -1,12 +1,16 @@
 """A request is held to the bounds before its handler sees it."""
 
+from typing import Any, ClassVar
+
+import pytest
 from anyio.lowlevel import checkpoint
 
 from bus.service import Caller, Endpoint
 from schemas.agents import AgentList, ListAgents
-from schemas.base import Message
+from schemas.base import LARGE_REQUEST_BYTES, Message, Request
 from schemas.problems import Problem
 from tests import hostile
+from tests.lag import TOLERATED_SECONDS, measured
 
 
 async def _answer(caller: Caller, wanted: ListAgents) -> Message:
@@ -28,3 +32,44 @@ async def test_a_request_beyond_the_bounds_is_refused_by_a_typed_problem():
         assert answer.code == "validation"
         assert "nested deeper" in answer.message or "out of range" in answer.message
     assert isinstance(await endpoint.answer(caller, b"{}"), AgentList)
+
+
+class Anything(Request):
+    """A request that may hold anything."""
+
+    SUBJECT: ClassVar[str] = "cb.{tenant}.tests.hold"
+    REPLY: ClassVar[type[Message]] = AgentList
+    MAX_BYTES: ClassVar[int] = LARGE_REQUEST_BYTES
+
+    value: Any
+
+
+async def _held(caller: Caller, wanted: Anything) -> Message:
+    del caller, wanted
+    await checkpoint()
+    return AgentList(agents=[], total=0, limit=0, offset=0)
+
+
+def filled(item: bytes) -> bytes:
+    """Return the largest request, full of an item."""
+    items = (LARGE_REQUEST_BYTES - 14) // (len(item) + 1)
+    return b'{"value":[%b]}' % b",".join([item] * items)
+
+
+LARGEST = {
+    "the greatest integers": filled(b"9223372036854775807"),
+    "great integers": filled(b"-9223372036854770000"),
+    "fractions": filled(b"0.9223372036854775808"),
+    "numbers": filled(b"1"),
+    "digits": filled(b"0.%b" % (b"9" * 12_000_000)),
+    "strings of digits": filled(b'"%b"' % (b"9" * 24)),
+    "escapes": filled(b'"\\"9223372036854775808\\\\"'),
+}
+
+
+@pytest.mark.parametrize("name", LARGEST)
+async def test_no_request_holds_up_the_loop(name: str):
+    async with measured() as lag:
+        await Endpoint(Anything, _held).answer(Caller(tenant="acme"), LARGEST[name])
+
+    assert lag.longest < TOLERATED_SECONDS

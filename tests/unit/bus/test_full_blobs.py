@@ -17,12 +17,18 @@ from schemas.fleet import Alive
 from schemas.journal import Mail
 from schemas.problems import Problem
 from tests.unit.bus.shard_entity import ENTITY, Add
+from tests.virtual import VIRTUAL_TIME, Backend
 
 SECONDS = 8.0
 ROOM = 10_000
 QUICK = msgspec.structs.replace(
     Timing(), heartbeat_seconds=0.02, join_seconds=0.06, reconcile_seconds=0.03, blob_bytes=300
 )
+
+
+@pytest.fixture(scope="module")
+def anyio_backend() -> Backend:
+    return VIRTUAL_TIME
 
 
 @asynccontextmanager

@@ -1,5 +1,6 @@
 """The HTTP listener of a process, asked by a real client and by rude ones."""
 
+import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, suppress
 
@@ -13,6 +14,7 @@ from bus import health
 from bus.errors import ConfigError
 from bus.health import listening
 from bus.telemetry import metrics
+from tests.lag import TOLERATED_SECONDS, measured
 
 
 @pytest.fixture
@@ -139,6 +141,78 @@ async def test_a_probe_gets_in_past_any_number_of_connections_that_say_nothing(
         for _ in range(3):
             with anyio.fail_after(health.HEAD_SECONDS / 2):
                 assert (await client.get("/livez")).status_code == 200
+
+
+FLOODER = """
+import socket, sys, time
+port, sent, ends = int(sys.argv[1]), sys.argv[2].encode(), time.monotonic() + 20
+opened, number = [], 0
+while time.monotonic() < ends:
+    one = socket.socket()
+    try:
+        one.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\\1\\0\\0\\0\\0\\0\\0\\0")
+        one.settimeout(0.2)
+        one.connect(("127.0.0.1", port))
+        one.send(sent)
+    except OSError:
+        pass
+    opened.append(one)
+    if len(opened) > 800:
+        opened.pop(0).close()
+    number += 1
+    if number == 600:
+        print("flooding", flush=True)
+"""
+"""Opens connections as fast as it can, and begins a request on each."""
+
+
+@pytest.mark.parametrize("sent", ["", "GET /livez HTTP/1.1\r\n"], ids=["idle", "slow"])
+async def test_a_probe_is_answered_in_time_while_half_open_connections_flood_in(
+    port: int, client: httpx.AsyncClient, sent: str
+):
+    flooders = [
+        await anyio.open_process([sys.executable, "-c", FLOODER, str(port), sent]) for _ in range(2)
+    ]
+    try:
+        for flooder in flooders:
+            assert flooder.stdout is not None
+            await flooder.stdout.receive()
+        async with measured() as lag:
+            for _ in range(5):
+                with anyio.fail_after(health.HEAD_SECONDS / 2):
+                    assert (await client.get("/livez")).status_code == 200
+        assert lag.longest < TOLERATED_SECONDS
+    finally:
+        for flooder in flooders:
+            flooder.kill()
+            await flooder.aclose()
+
+
+async def test_a_crowd_of_one_peer_costs_no_other_its_connection(
+    monkeypatch: pytest.MonkeyPatch, missing: list[str]
+):
+    monkeypatch.setattr(health, "MOST_CONNECTIONS", 4)
+    async with listening(lambda: missing, host="0.0.0.0") as port, AsyncExitStack() as opened:  # noqa: S104
+        alone = await anyio.connect_tcp("127.0.0.1", port, local_host="127.0.0.2")
+        await opened.enter_async_context(alone)
+        for _ in range(12):
+            await opened.enter_async_context(await anyio.connect_tcp("127.0.0.1", port))
+        await alone.send(b"GET /livez HTTP/1.1\r\n\r\n")
+        assert (await alone.receive()).startswith(b"HTTP/1.1 200 OK\r\n")
+
+
+async def test_an_answer_that_is_read_slowly_arrives_whole(
+    port: int, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(metrics, "render", lambda: b"x" * 20_000_000)
+    async with await anyio.connect_tcp("127.0.0.1", port) as stream:
+        await stream.send(b"GET /metrics HTTP/1.1\r\n\r\n")
+        await anyio.sleep(0.05)
+        received = 0
+        with suppress(anyio.EndOfStream):
+            while True:
+                received += len(await stream.receive())
+    assert received > 20_000_000
 
 
 async def test_a_flood_of_bytes_is_not_read(port: int, client: httpx.AsyncClient):

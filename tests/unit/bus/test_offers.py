@@ -15,9 +15,15 @@ from bus.ports import Delivery, Ticket
 from bus.subjects import offer_subject
 from schemas.fleet import WORKER_SUBJECT, Offer, OfferAnswer, RollCall, WorkerAlive
 from tests.integration.waiting import until
+from tests.virtual import VIRTUAL_TIME, Backend
 
 TIMING = Timing(offer_seconds=0.5, taken_seconds=0.02, heartbeat_seconds=0.05)
 ANSWERS = "answers"
+
+
+@pytest.fixture(scope="module")
+def anyio_backend() -> Backend:
+    return VIRTUAL_TIME
 
 
 class World:

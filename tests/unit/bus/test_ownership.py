@@ -3,6 +3,7 @@
 from collections import Counter
 
 import anyio
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -11,11 +12,17 @@ from bus.config import Timing
 from bus.memory import memory_bus
 from bus.ownership import Membership, rendezvous
 from schemas.fleet import HEARTBEAT_SUBJECT, Alive
+from tests.virtual import VIRTUAL_TIME, Backend
 
 SHARDS = [f"execution.{number}" for number in range(64)]
 QUICK = Timing(heartbeat_seconds=0.02, member_gone_seconds=0.1)
 SECONDS = 5.0
 names = st.sets(st.text("abcdef0123456789", min_size=4, max_size=8), min_size=1, max_size=8)
+
+
+@pytest.fixture(scope="module")
+def anyio_backend() -> Backend:
+    return VIRTUAL_TIME
 
 
 def placed(processes: list[str]) -> dict[str, str | None]:

@@ -27,6 +27,7 @@ from bus.subjects import journal_subject, shard_of
 from schemas.fleet import Alive, DeadLetter
 from schemas.journal import Commit, CorruptSkipped, Entry, SlotImage, Snapshot, SnapshotRef
 from tests.unit.bus.shard_entity import ENTITY, Add, Added, Broken, Counter, Total, letter
+from tests.virtual import VIRTUAL_TIME, Backend
 
 SHARDS = 16
 AT = datetime(2026, 1, 2, tzinfo=UTC)
@@ -41,6 +42,11 @@ QUICK = Timing(
     snapshot_commits=5,
 )
 DEEP = b"[" * 5000 + b"]" * 5000
+
+
+@pytest.fixture(scope="module")
+def anyio_backend() -> Backend:
+    return VIRTUAL_TIME
 
 
 def raw(plain: object) -> msgspec.Raw:
@@ -259,6 +265,18 @@ def test_effects_that_raise_cost_the_entity_and_not_the_turn():
     assert set(outcome.touched) == {("acme", "d")}
 
 
+def test_work_of_an_entity_that_is_found_corrupt_is_called_off():
+    def due(state: Counter) -> None:
+        return 1 // (state.total - 13) and None
+
+    book = Book(replace(ENTITY, due=due))
+    opened = take_turn(book, [letter("1", "c", Add(amount=12))], AT).opened
+    outcome = take_turn(book, [letter("2", "c", Add(amount=1))], AT)
+
+    assert outcome.closed == [work for _, work in opened]
+    assert not list(book.open_work())
+
+
 def _unable(*_: object) -> tuple[()]:
     raise ZeroDivisionError
 
@@ -267,8 +285,8 @@ def _unable(*_: object) -> tuple[()]:
     "core",
     [
         {"failing": _unable},
-        {"failing": lambda *_: (Broken(),)},
-        {"failing": lambda *_: (object(),)},
+        {"failing": lambda damage: (damage.state, (Broken(),))},
+        {"failing": lambda damage: (damage.state, (object(),))},
         {"state_type": int},
     ],
     ids=["no ending", "an ending that raises", "an ending that is none", "a state that is none"],
@@ -279,27 +297,11 @@ def test_an_entity_that_cannot_even_be_ended_is_in_quarantine_all_the_same(core:
     book.entity = replace(ENTITY, **core)
     book.condemn(("acme", "c"), "a reason")
 
-    outcome = quarantine(book, 0, AT, 1000)
+    outcome = quarantine(book, 0, AT, 1000, {("acme", "c"): None})
 
     assert [(each.corrupt, each.events) for each in outcome.entries] == [("a reason", [])]
     assert [type(each.body) for each in outcome.publications] == [DeadLetter]
     assert (set(book.corrupt), book.unmarked) == ({("acme", "c")}, set())
-
-
-def test_an_entity_is_ended_by_the_events_of_its_own_core():
-    core = replace(ENTITY, failing=lambda *_: (Added(amount=-50),))
-    book = Book(core)
-    take_turn(book, [letter("1", "c", Add(amount=12))], AT)
-    book.condemn(("acme", "c"), "a reason")
-    outcome = quarantine(book, 0, AT, 1000)
-    commit_ = commit(1, *outcome.entries)
-
-    again = Book(core)
-    again.replay(commit_, commit_.entries)
-
-    assert book.slots["acme", "c"].state == again.slots["acme", "c"].state == Counter(total=-38)
-    assert (again.corrupt, again.unmarked) == (book.corrupt, set())
-    assert len(outcome.publications) == 2
 
 
 # What was cut
@@ -329,11 +331,13 @@ def test_of_a_garbled_commit_the_entities_are_told_that_it_names():
 
 
 @asynccontextmanager
-async def hosting(world: MemoryBus, name: str = "one") -> AsyncGenerator[Owners]:
+async def hosting(
+    world: MemoryBus, name: str = "one", entity: Entity[Any, Any, Any] = ENTITY
+) -> AsyncGenerator[Owners]:
     alive = Alive(process=name, actor="test", entities=["counter"])
     async with world.process(name) as bus, anyio.create_task_group() as tasks:
         membership = Membership(bus.transport, lambda: alive, QUICK)
-        host = ShardHost(ENTITY, SHARDS, name, membership, bus, QUICK)
+        host = ShardHost(entity, SHARDS, name, membership, bus, QUICK)
         tasks.start_soon(membership.run)
         tasks.start_soon(host.run)
         with anyio.fail_after(SECONDS):
@@ -389,6 +393,18 @@ async def test_sixteen_poisoned_shards_are_served_and_say_what_is_corrupt():
             for round_ in range(12):
                 await add(owners, key_in(0, "good"), f"more-{round_}")
         assert len(letters_in(world)) == SHARDS
+
+
+async def test_an_entity_ends_by_what_its_record_tells():
+    core = replace(ENTITY, failing=lambda damage: (decode(Counter, damage.record or b""), ()))
+    async with memory_bus(QUICK) as world:
+        await poisoned(world)
+        bad = key_in(0, "bad")
+        async with world.process() as bus:
+            await bus.outbox.post(f"cb.acme.record.{bad}", encode(Counter(total=41)))
+        async with hosting(world, entity=core) as owners:
+            assert decode(Total, await add(owners, bad, "a")).total == 42
+            assert await refused_as(owners, key_in(1, "bad"), "a") == ("corrupt", False)
 
 
 async def test_damage_that_was_skipped_stays_skipped_for_every_later_owner():

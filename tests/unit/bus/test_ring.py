@@ -88,3 +88,26 @@ def test_safe_is_the_length_of_the_settled_beginning(
 
     assert ring.safe == [*settled, False].index(False)
     assert [message.mark for message in ring] == list(range(ring.safe + 1, ring.posted + 1))
+
+
+def test_sizes_are_told_of_what_was_added_since_a_mark():
+    ring = Ring()
+    for subject, size in (("old", 7), ("a", 10), ("b", 20), ("a", 30)):
+        ring.add(subject, b"x" * size, None)
+
+    assert ring.sizes(1) == {
+        "a": 40 + 2 * rings.OVERHEAD_BYTES,
+        "b": 20 + rings.OVERHEAD_BYTES,
+    }
+    assert ring.sizes(4) == {}
+
+
+def test_of_many_messages_some_tell_the_sizes_of_all():
+    ring = Ring()
+    for number in range(20 * rings.MOST_MEASURED):
+        ring.add("loud" if number % 4 else "calm", b"x" * 900, None)
+
+    sizes = ring.sizes(0)
+
+    assert sum(sizes.values()) == pytest.approx(ring.posted * 1000)
+    assert sizes["calm"] == pytest.approx(ring.posted * 250, rel=0.4)

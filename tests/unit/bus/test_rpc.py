@@ -13,9 +13,15 @@ from bus.rpc import Owners, command
 from schemas.journal import Mail
 from schemas.problems import Problem
 from schemas.work import Settled
+from tests.virtual import VIRTUAL_TIME, Backend
 
 TIMING = Timing(request_try_seconds=0.05, retry_least_seconds=0.001, retry_most_seconds=0.002)
 ANSWER = encode(Settled(accepted=True))
+
+
+@pytest.fixture(scope="module")
+def anyio_backend() -> Backend:
+    return VIRTUAL_TIME
 
 
 @pytest.fixture

@@ -98,7 +98,7 @@ async def test_who_is_cancelled_while_waiting_holds_up_nobody():
         tasks.start_soon(slices.run, steps(10), "a")
         with anyio.move_on_after(0.003):
             await slices.run(steps(1000), "b")
-        with anyio.fail_after(2):
+        with anyio.fail_after(30):
             assert await slices.run(steps(3), "c") == 3
 
 
@@ -115,7 +115,7 @@ async def test_a_cancelled_waiter_passes_its_turn_on():
         tasks.start_soon(waiting)
         await anyio.lowlevel.cancel_shielded_checkpoint()
         scope.cancel()
-    with anyio.fail_after(2):
+    with anyio.fail_after(30):
         await slices.ticket()
 
 

@@ -28,6 +28,7 @@ from bus.subjects import journal_subject
 from schemas.fleet import Alive
 from schemas.journal import Commit, Entry, SlotImage, Snapshot, SnapshotRef
 from tests.unit.bus.shard_entity import ENTITY, Added, Counter
+from tests.virtual import VIRTUAL_TIME, Backend
 
 SUBJECT = journal_subject("counter", 0)
 AT = datetime(2026, 1, 2, tzinfo=UTC)
@@ -39,6 +40,11 @@ QUICK = Timing(
     reconcile_seconds=0.03,
     corrupt_retry_seconds=5.0,
 )
+
+
+@pytest.fixture(scope="module")
+def anyio_backend() -> Backend:
+    return VIRTUAL_TIME
 
 
 def _from_sum(old: dict[str, Any]) -> dict[str, Any]:

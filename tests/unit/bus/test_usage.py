@@ -3,11 +3,18 @@
 from collections.abc import Iterator
 
 import anyio
+import pytest
 
 from bus.memory import memory_bus
 from bus.telemetry import metrics
 from bus.usage import Usage, fullest_of, gathered, share
 from schemas.fleet import QuotaUse
+from tests.virtual import VIRTUAL_TIME, Backend
+
+
+@pytest.fixture(scope="module")
+def anyio_backend() -> Backend:
+    return VIRTUAL_TIME
 
 
 def _use(tenant: str, used: int, allowed: int = 10, quota: str = "agents") -> QuotaUse:

@@ -15,18 +15,26 @@ async def test_a_signal_before_the_wait_spares_it():
     wakeup = Wakeup()
     wakeup.set()
 
-    with anyio.fail_after(LONG):
+    with anyio.move_on_after(LONG) as scope:
         await wakeup.wait()
+    assert not scope.cancelled_caught
 
 
 async def test_a_signal_ends_the_wait_that_goes_on():
-    wakeup = Wakeup()
+    wakeup, ended = Wakeup(), list[str]()
+
+    async def wait() -> None:
+        await wakeup.wait()
+        ended.append("wait")
 
     with anyio.fail_after(LONG):
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(wakeup.wait)
+            tasks.start_soon(wait)
             await anyio.wait_all_tasks_blocked()
+            assert ended == []
             wakeup.set()
+
+    assert ended == ["wait"]
 
 
 async def test_a_wait_uses_up_the_signals_before_it():
@@ -41,19 +49,23 @@ async def test_a_wait_uses_up_the_signals_before_it():
 
 
 async def test_a_wait_ends_after_its_seconds():
+    began = anyio.current_time()
     with anyio.fail_after(LONG):
-        await Wakeup().wait(0.001)
+        await Wakeup().wait(0.01)
+
+    assert anyio.current_time() - began >= 0.01
 
 
 async def test_a_signal_to_a_cancelled_wait_is_kept_for_the_next():
     wakeup = Wakeup()
-    with anyio.CancelScope() as scope:
-        scope.cancel()
+    with anyio.CancelScope() as cancelled:
+        cancelled.cancel()
         await wakeup.wait()
     wakeup.set()
 
-    with anyio.fail_after(LONG):
+    with anyio.move_on_after(LONG) as scope:
         await wakeup.wait()
+    assert not scope.cancelled_caught
 
 
 @pytest.mark.parametrize("seconds", [None, LONG])

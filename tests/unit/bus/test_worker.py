@@ -1,6 +1,5 @@
 """When a worker must ask before it begins an item."""
 
-import time
 from collections.abc import AsyncGenerator
 from datetime import UTC, datetime
 from typing import Any
@@ -26,8 +25,14 @@ from schemas.work import (
     WorkItem,
 )
 from tests.integration.waiting import until
+from tests.virtual import VIRTUAL_TIME, Backend, stand_still
 
 TIMING = Timing(ack_wait_seconds=0.2, in_progress_seconds=0.05)
+
+
+@pytest.fixture(scope="module")
+def anyio_backend() -> Backend:
+    return VIRTUAL_TIME
 
 
 class Item(msgspec.Struct):
@@ -202,7 +207,7 @@ async def test_an_item_that_came_while_the_worker_stood_still_is_claimed_first(
         tasks.start_soon(worker.run)
         await until(lambda: worker.ready)
         await bus.queue.send("q", "acme", enclosed("item"), item="item")
-        time.sleep(TIMING.ack_wait_seconds)  # noqa: ASYNC251  the whole process stands still
+        stand_still(TIMING.ack_wait_seconds)
         await until(lambda: bool(asked.kinds))
         tasks.cancel_scope.cancel()
 

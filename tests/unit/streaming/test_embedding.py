@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from actors.streaming.core.embedding import (
     MAX_CHARACTERS,
+    Answered,
     Batch,
-    Embedded,
     Format,
     UnreadableError,
     batches,
@@ -30,6 +30,7 @@ from schemas.providers import (
     Provider,
     Scripted,
 )
+from schemas.steps import at_once
 from schemas.usage import Usage
 
 OPENAI = OpenAI(model="text-embedding-3-small")
@@ -48,6 +49,14 @@ def form(provider: Provider) -> Format:
     found = format_of(provider)
     assert found is not None
     return found
+
+
+def found_in(form: Format, batch: Batch, body: bytes) -> Answered:
+    """Read an answer, and the JSON of its vectors."""
+    found = at_once(read(form, batch, body))
+    vectors = [msgspec.json.decode(vector, type=list[float]) for vector in found.vectors]
+    assert found.size == len(vectors[0])
+    return Answered([*vectors], found.usage, found.model)
 
 
 def written(provider: Provider, *texts: str, dimensions: int | None = None) -> list[Batch]:
@@ -134,12 +143,12 @@ def test_ollama_and_bedrock_have_forms_of_their_own():
                 "model": "m-1",
                 "usage": {"prompt_tokens": 5, "total_tokens": 5},
             },
-            Embedded([[1, 2], [3, 4]], Usage(input=5), "m-1"),
+            Answered([[1, 2], [3, 4]], Usage(input=5), "m-1"),
         ),
         (
             GOOGLE,
             {"embeddings": [{"values": [1, 2]}, {"values": [3, 4]}]},
-            Embedded([[1, 2], [3, 4]], Usage(input=2, quality="estimated")),
+            Answered([[1, 2], [3, 4]], Usage(input=2, quality="estimated")),
         ),
         (
             VERTEX,
@@ -149,31 +158,31 @@ def test_ollama_and_bedrock_have_forms_of_their_own():
                     {"embeddings": {"values": [3, 4], "statistics": {"token_count": 3}}},
                 ]
             },
-            Embedded([[1, 2], [3, 4]], Usage(input=5)),
+            Answered([[1, 2], [3, 4]], Usage(input=5)),
         ),
         (
             OLLAMA,
             {"model": "m-1", "embeddings": [[1, 2], [3, 4]], "prompt_eval_count": 5},
-            Embedded([[1, 2], [3, 4]], Usage(input=5), "m-1"),
+            Answered([[1, 2], [3, 4]], Usage(input=5), "m-1"),
         ),
         (
             COHERE,
             {"embeddings": {"float": [[1, 2], [3, 4]]}, "id": "x"},
-            Embedded([[1, 2], [3, 4]], Usage(input=2, quality="estimated")),
+            Answered([[1, 2], [3, 4]], Usage(input=2, quality="estimated")),
         ),
         (
             COHERE,
             {"embeddings": [[1, 2], [3, 4]]},
-            Embedded([[1, 2], [3, 4]], Usage(input=2, quality="estimated")),
+            Answered([[1, 2], [3, 4]], Usage(input=2, quality="estimated")),
         ),
     ],
 )
 def test_answers_are_read_in_the_order_of_the_texts(
-    provider: Provider, answer: Any, embedded: Embedded
+    provider: Provider, answer: Any, embedded: Answered
 ):
     (batch,) = written(provider, "a", "b")
 
-    assert read(form(provider), batch, msgspec.json.encode(answer)) == embedded
+    assert found_in(form(provider), batch, msgspec.json.encode(answer)) == embedded
 
 
 @pytest.mark.parametrize(
@@ -190,7 +199,7 @@ def test_answers_are_read_in_the_order_of_the_texts(
 def test_a_text_alone_is_counted(provider: Provider, answer: bytes):
     (batch,) = written(provider, "a")
 
-    assert read(form(provider), batch, answer) == Embedded([[1, 2]], Usage(input=3))
+    assert found_in(form(provider), batch, answer) == Answered([[1, 2]], Usage(input=3))
 
 
 NO_COUNTS: list[Any] = [None, "9", "many", -9, 0, [], {}, True, 1e300]
@@ -215,7 +224,7 @@ NO_COUNTS: list[Any] = [None, "9", "many", -9, 0, [], {}, True, 1e300]
 def test_malformed_usage_never_costs_vectors(provider: Provider, answer: Any, count: Any):
     (batch,) = written(provider, "a text")
 
-    found = read(form(provider), batch, msgspec.json.encode(answer(count)))
+    found = found_in(form(provider), batch, msgspec.json.encode(answer(count)))
 
     assert found.vectors == [[1, 2]]
     assert found.usage == estimated(batch)
@@ -226,9 +235,9 @@ def test_neither_a_mark_of_the_byte_order_nor_a_usage_of_nan_costs_vectors():
     (batch,) = written(OPENAI, "a text")
     body = b'\xef\xbb\xbf{"data":[{"embedding":[1,2]}],"usage":{"prompt_tokens":NaN}}'
 
-    assert read(form(OPENAI), batch, body).vectors == [[1, 2]]
+    assert found_in(form(OPENAI), batch, body).vectors == [[1, 2]]
     with pytest.raises(UnreadableError):
-        read(form(OPENAI), batch, b'{"data":[{"embedding":[1,NaN]}]}')
+        found_in(form(OPENAI), batch, b'{"data":[{"embedding":[1,NaN]}]}')
 
 
 def told_of(count: Any) -> dict[str, Any]:
@@ -249,7 +258,7 @@ def test_vectors_without_sound_indexes_are_in_the_order_of_the_texts(
     (batch,) = written(OPENAI, "a", "b")
     rows = [{"embedding": [at + 1], "index": index} for at, index in enumerate(indexes)]
 
-    found = read(form(OPENAI), batch, msgspec.json.encode({"data": rows}))
+    found = found_in(form(OPENAI), batch, msgspec.json.encode({"data": rows}))
 
     assert found.vectors == [[number] for number in order]
 
@@ -258,7 +267,7 @@ def test_a_total_alone_is_the_count_of_the_texts():
     (batch,) = written(OPENAI, "a")
     body = b'{"data":[{"embedding":[1]}],"usage":{"total_tokens":3}}'
 
-    assert read(form(OPENAI), batch, body).usage == Usage(input=3)
+    assert found_in(form(OPENAI), batch, body).usage == Usage(input=3)
 
 
 @pytest.mark.parametrize(
@@ -279,7 +288,7 @@ def test_what_is_not_one_vector_for_each_text_is_unreadable(answer: bytes):
     (batch,) = written(OPENAI, "a", "b")
 
     with pytest.raises(UnreadableError):
-        read(form(OPENAI), batch, answer)
+        found_in(form(OPENAI), batch, answer)
 
 
 @pytest.mark.parametrize(

@@ -31,6 +31,7 @@ from schemas.executions import Generate
 from schemas.llm import Answer, ChatMessage, GenerateRequest, ToolCall, Wire
 from schemas.problems import Problem
 from schemas.providers import Custom
+from schemas.steps import at_once
 from tests import hostile
 from tests.frames import frame, text_header
 from tests.wires import play
@@ -330,7 +331,7 @@ def test_a_body_that_is_no_stream_is_read_or_passed_over(fragment: bytes):
             batch = embedding.Batch("", {}, ["x"])
             for answer in (body, b'{"data":[{"embedding":%b}],"usage":%b}' % (fragment, fragment)):
                 with pytest.raises((embedding.UnreadableError, ProviderFaultError)):
-                    embedding.read(form, batch, answer)
+                    at_once(embedding.read(form, batch, answer))
         with suppress(msgspec.DecodeError):
             bounds.decode(b'{"results":%b}' % fragment, type=moderation._Judgement)
 

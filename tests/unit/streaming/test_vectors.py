@@ -1,6 +1,7 @@
 """Vectors that are not what was asked for: refused, put in order, or warned of."""
 
 import struct
+import sys
 from base64 import b64encode
 from contextlib import suppress
 from typing import Any
@@ -17,6 +18,7 @@ from schemas.embeddings import Embed
 from schemas.llm import AnswerWarning
 from schemas.problems import Problem
 from schemas.providers import Bedrock, Custom, Google, Ollama, Provider
+from schemas.steps import at_once
 
 CUSTOM = Custom(model="m", base_url="http://h")
 
@@ -29,7 +31,8 @@ def answered(body: bytes, provider: Provider = CUSTOM, texts: int = 2) -> list[l
     form = format_of(provider)
     assert form is not None
     (batch,) = batches(Embed(provider=provider, texts=["x"] * texts), form)
-    return read(form, batch, body).vectors
+    vectors = at_once(read(form, batch, body)).vectors
+    return [msgspec.json.decode(vector, type=list[float]) for vector in vectors]
 
 
 def rows(*embeddings: Any, indices: list[Any] | None = None) -> bytes:
@@ -73,6 +76,7 @@ def test_what_cannot_be_told_apart_or_compared_is_refused_and_said(body: bytes, 
         (rows([1.0], [2.0], indices=[None, None]), [[1.0], [2.0]]),
         (rows(packed(2, 3), packed(0.5, 1), indices=[1, 0]), [[0.5, 1.0], [2.0, 3.0]]),
         (rows([1e308, 1e308], [1e308, 1e308]), [[1e308, 1e308], [1e308, 1e308]]),
+        (rows([sys.float_info.max], [1.0]), [[1.7976931e308], [1.0]]),
     ],
 )
 def test_what_can_is_put_in_the_order_of_the_texts(body: bytes, vectors: list[list[float]]):
@@ -152,10 +156,10 @@ def test_indices_that_are_no_permutation_are_refused(indices: list[int]):
 
 @given(st.lists(st.floats(width=32, allow_nan=False), max_size=20))
 def test_base64_holds_the_same_numbers(numbers: list[float]):
-    assert decoded(packed(*numbers)) == numbers
+    assert decoded(packed(*numbers), {}, 20) == numbers
 
 
 @given(st.text(max_size=30))
 def test_any_text_is_a_vector_or_refused(text: str):
     with suppress(UnreadableError):
-        assert len(decoded(text)) * 4 <= len(text)
+        assert len(decoded(text, {}, 20)) * 4 <= len(text)

@@ -6,12 +6,10 @@ from datetime import datetime
 from typing import Any
 
 import msgspec
-import pytest
 import structlog
 
-from bus.config import load
 from bus.errors import DeadlineError
-from bus.telemetry import logs, setup
+from bus.telemetry import logs
 from bus.telemetry.context import bound
 from bus.telemetry.traces import handling
 
@@ -127,15 +125,3 @@ def test_a_terminal_gets_lines_for_people_and_errors_without_their_text():
     assert "\x1b[" in shown
     assert "diary" not in shown
     assert "made-up" not in shown
-
-
-def test_a_process_says_which_settings_it_does_not_enforce(capsys: pytest.CaptureFixture[str]):
-    stop = setup.start(
-        load({"AGENT_ACCESS_TOKEN": "token", "CALLBOARD_LOG_FORMAT": "json"}),
-        actor="agents",
-        process="p1",
-    )
-    stop()
-    line = msgspec.json.decode(capsys.readouterr().out)
-    assert line["event"] == "config.not_enforced"
-    assert line["settings"] == ["AGENT_ACCESS_TOKEN"]

@@ -1,0 +1,279 @@
+"""Mistakes that anybody could make, and the tests that notice them: ``make mutants``.
+
+Each is planted in a copy of the tree, where the tests named must fail; they pass there without it.
+``python -m tests.mutants WORD …`` plants only those with a word in their names.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).parent.parent
+SECONDS = 180
+COPIED = ("actors", "bus", "deploy", "schemas", "tests", "pyproject.toml", "requirements.lock")
+FAILED = 1
+"""What pytest exits with when tests have failed, and only then."""
+
+
+class Mutant(NamedTuple):
+    """A mistake: in ``file``, ``text`` is replaced ``by`` something else; ``tests`` notice it."""
+
+    name: str
+    file: str
+    text: str
+    by: str
+    tests: str
+
+
+PROCESSES = "tests/integration/test_processes.py"
+SETTINGS = "tests/integration/test_operator_settings.py"
+METRICS = f"{PROCESSES}::test_an_execution_shows_in_the_metrics_of_those_who_worked_on_it"
+LEAVING = (
+    f"{PROCESSES}::"
+    "test_a_process_that_is_told_to_stop_writes_its_answers_to_their_end_and_takes_no_more"
+)
+BUSY = f"{PROCESSES}::test_answers_under_way_are_counted_and_an_agent_is_busy_meanwhile"
+KEYS = "tests/unit/streaming/test_operator_keys.py"
+SENT = f"{KEYS}::test_the_operators_key_is_sent_to_its_providers_own_host"
+LIMITS = "tests/unit/pricing/test_effect_of_settings.py"
+EXPIRY = (
+    "tests/contract/test_streams.py::test_what_is_over_expires_so_many_seconds_after_it_was_stored"
+)
+METER = "actors/streaming/adapters/meter.py"
+PROVIDERS = "actors/streaming/adapters/providers"
+
+MUTANTS = (
+    Mutant(
+        "a process is always ready",
+        "bus/process.py",
+        "listening(runtime.missing,",
+        "listening(list,",
+        LEAVING,
+    ),
+    Mutant(
+        "answers under way are dropped by a process that stops",
+        "actors/streaming/__main__.py",
+        "run=worker.run, drain=worker.drain, missing",
+        "run=worker.run, missing",
+        LEAVING,
+    ),
+    Mutant(
+        "shards are not given back by a process that stops",
+        "actors/agents/__main__.py",
+        "run=host.run, drain=host.drain,",
+        "run=host.run,",
+        f"{PROCESSES}::test_a_process_that_is_told_to_stop_gives_its_shards_back",
+    ),
+    Mutant(
+        "no processor time is told",
+        "bus/process.py",
+        "cpu_percent=self.load.cpu_percent()",
+        "cpu_percent=0.0",
+        f"{PROCESSES}::test_every_process_tells_what_processor_time_it_uses",
+    ),
+    Mutant("open streams are not counted", METER, "self._open.inc()", "self._open.inc(0)", BUSY),
+    Mutant("tokens are not counted", METER, "kind).inc(tokens)", "kind).inc(0)", METRICS),
+    Mutant("deltas are not counted", METER, ".inc(self._events)", ".inc(0)", METRICS),
+    Mutant(
+        "the first delta is not timed",
+        METER,
+        '            self._observe("first_delta")\n',
+        "",
+        METRICS,
+    ),
+    Mutant(
+        "agents.list says that nobody is busy",
+        "actors/agents/actor.py",
+        "rows, query, lambda agent_id: self._index.activity(caller.tenant, agent_id)",
+        'rows, query, lambda agent_id: self._index.activity("", agent_id)',
+        BUSY,
+    ),
+    Mutant(
+        "agents.get says what is stored",
+        "actors/agents/actor.py",
+        "status=status_of(agent.status, activity)",
+        "status=agent.status",
+        BUSY,
+    ),
+    Mutant(
+        "EXECUTION_TIMEOUT is ignored",
+        "actors/agents/__main__.py",
+        "        execution_timeout=config.execution_timeout,\n",
+        "",
+        f"{SETTINGS}::test_an_execution_of_an_agent_that_names_no_time_ends_when_the_operators_is_over",
+    ),
+    Mutant(
+        "the time of an agent that names none is fixed",
+        "actors/agents/actor.py",
+        "timeout = agent.limits.timeout_seconds or self._config.execution_timeout",
+        "timeout = agent.limits.timeout_seconds or 300.0",
+        f"{SETTINGS}::test_an_execution_of_an_agent_that_names_no_time_ends_when_the_operators_is_over",
+    ),
+    Mutant(
+        "MAX_ATTEMPTS is ignored",
+        "actors/agents/actor.py",
+        "max_attempts=agent.limits.max_attempts or self._config.max_attempts",
+        "max_attempts=agent.limits.max_attempts or 5",
+        f"{SETTINGS}::test_a_step_of_an_agent_that_names_no_attempts_is_tried_as_often_as_the_operator_says",
+    ),
+    Mutant(
+        "MAX_CONCURRENT_EXECUTIONS bounds nothing",
+        "actors/streaming/__main__.py",
+        "process.name, bus, timing, capacity=capacity)",
+        "process.name, bus, timing, capacity=50)",
+        f"{SETTINGS}::test_a_process_generates_so_many_answers_at_once_and_no_more",
+    ),
+    Mutant(
+        "CALLBOARD_SAFETY_FILE is not read",
+        "actors/streaming/__main__.py",
+        "safety_file.load(Path(config.safety_file)) if config.safety_file else None",
+        "safety_file.load(Path(config.safety_file)) if config.safety_file == '-' else None",
+        f"{SETTINGS}::test_the_operators_safety_rules_hold_for_an_agent_without_any",
+    ),
+    Mutant(
+        "COST_BUDGET_ALERT_THRESHOLD is ignored",
+        "actors/pricing/config.py",
+        "int(config.cost_budget_alert_threshold * DOLLAR)",
+        "int(100 * DOLLAR)",
+        LIMITS,
+    ),
+    Mutant(
+        "USAGE_LIMIT_REQUESTS_PER_HOUR is ignored",
+        "actors/pricing/config.py",
+        "        requests_per_hour=config.usage_limit_requests_per_hour,\n",
+        "",
+        LIMITS,
+    ),
+    Mutant(
+        "the limiter knows no hours",
+        "actors/pricing/core/limits.py",
+        '("requests_per_hour", limits.requests_per_hour, meter.hour,',
+        '("requests_per_hour", None, meter.hour,',
+        LIMITS,
+    ),
+    Mutant(
+        "agents do not ask for leave under the operator's limits",
+        "actors/agents/__main__.py",
+        "return (Restriction(),) if any(limit is not None for limit in limits) else ()",
+        "return ()",
+        "tests/integration/test_spending_attacks.py::test_a_new_limit_of_the_operator_reaches_an_account_that_stands",
+    ),
+    Mutant(
+        "streams do not expire",
+        "bus/streams/spec.py",
+        "            max_age=timing.stream_retention_seconds,\n",
+        "",
+        EXPIRY,
+    ),
+    Mutant(
+        "no stream expires",
+        "bus/streams/spec.py",
+        '"max_age": _nanoseconds(self.max_age)',
+        '"max_age": 0',
+        EXPIRY,
+    ),
+    Mutant(
+        "STREAM_BUFFER_SIZE is ignored",
+        "actors/cli/executions.py",
+        "size = session.config.stream_buffer_size",
+        "size = 1000",
+        "tests/unit/cli/test_effect_of_settings.py",
+    ),
+    Mutant(
+        "`prices refresh` puts no book in force",
+        "actors/cli/prices.py",
+        "_change(session, lambda store: store.refresh(book))",
+        "_change(session, lambda store: store.current())",
+        "tests/integration/test_prices.py::test_a_new_base_keeps_the_rows_of_ones_own_over_it",
+    ),
+    *(
+        Mutant(f"the operator's key of {name} is not used", f"{PROVIDERS}/{file}", text, by, tests)
+        for name, file, text, by, tests in (
+            ("OpenAI", "openai.py", '"openai", url', "None, url", SENT),
+            ("Groq", "openai.py", '"groq", url', "None, url", SENT),
+            (
+                "Anthropic",
+                "anthropic.py",
+                '"anthropic", provider.base_url',
+                "None, provider.base_url",
+                SENT,
+            ),
+            ("Azure", "azure.py", '"azure", provider.base_url', "None, provider.base_url", SENT),
+            ("Gemini", "google.py", '"google", provider.base_url', "None, provider.base_url", SENT),
+            (
+                "Vertex AI",
+                "google.py",
+                '"vertex", provider.base_url',
+                "None, provider.base_url",
+                SENT,
+            ),
+            ("Ollama", "ollama.py", 'own(SERVICE, "ollama",', "own(SERVICE, None,", SENT),
+            (
+                "AWS",
+                "bedrock.py",
+                "self._resolved(provider, SECRET_ACCESS_KEY, provider",
+                "self._resolved(provider, None, provider",
+                f"{KEYS}::test_bedrock_is_signed_for_with_the_operators_keys",
+            ),
+            (
+                "Bedrock",
+                "bedrock.py",
+                "        return self._resolved(provider, name, provider.secret, context)",
+                "        return self._resolved(provider, None, provider.secret, context)",
+                f"{KEYS}::test_the_operators_api_key_of_bedrock_goes_before_the_keys_that_sign",
+            ),
+        )
+    ),
+)
+
+
+def is_noticed(mutant: Mutant, tree: Path) -> bool:
+    """Plant a mistake in a copy of the tree, run the tests that must notice, and take it back."""
+    file = tree / mutant.file
+    sound = file.read_text(encoding="utf-8")
+    file.write_text(sound.replace(mutant.text, mutant.by), encoding="utf-8")
+    try:
+        return outcome(tree, mutant.tests) == FAILED
+    finally:
+        file.write_text(sound, encoding="utf-8")
+
+
+def outcome(tree: Path, *tests: str, shown: bool = False) -> int:
+    """Run tests in a copy of the tree; return pytest's exit code."""
+    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *tests]
+    environ = os.environ | {"PYTHONDONTWRITEBYTECODE": "1"}
+    done = subprocess.run(
+        command, cwd=tree, env=environ, check=False, timeout=SECONDS, capture_output=not shown
+    )
+    return done.returncode
+
+
+def main() -> int:
+    """Plant one after another; 1 if a mistake goes unnoticed."""
+    words = sys.argv[1:]
+    chosen = [each for each in MUTANTS if not words or any(word in each.name for word in words)]
+    with tempfile.TemporaryDirectory() as directory:
+        tree = Path(directory)
+        for name in COPIED:
+            source = ROOT / name
+            (shutil.copytree if source.is_dir() else shutil.copy)(source, tree / name)
+        if outcome(tree, *sorted({mutant.tests for mutant in chosen}), shown=True):
+            print("the tests fail without a mistake")
+            return 1
+        unnoticed = [mutant for mutant in chosen if not told(mutant, is_noticed(mutant, tree))]
+    print(f"{len(chosen)} mistakes, {len(unnoticed)} unnoticed")
+    return 1 if unnoticed else 0
+
+
+def told(mutant: Mutant, noticed: bool) -> bool:
+    """Tell of a mistake, and pass on whether it was noticed."""
+    print(f"{'noticed' if noticed else 'UNNOTICED':<10} {mutant.name}", flush=True)
+    return noticed
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,121 @@
+"""A dead letter fits into a message of the bus, whoever lays it aside, and lies with its tenant."""
+
+from collections.abc import AsyncGenerator
+from datetime import UTC, datetime
+
+import anyio
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bus.codec import decode, encode
+from bus.config import Timing
+from bus.errors import ProblemError
+from bus.letters import dead_subject, encoded
+from bus.memory import MemoryBus, memory_bus
+from bus.memory.outbox import MemoryOutbox
+from bus.ownership import Membership
+from bus.rpc import Owners, command
+from bus.shard import ShardHost
+from bus.streams.spec import DEAD
+from bus.subjects import matches
+from bus.worker import Worker
+from schemas.events import CommandRejectedEvent
+from schemas.fleet import Alive, DeadLetter
+from schemas.problems import Problem
+from schemas.work import Granted
+from tests.integration.waiting import until
+from tests.unit.bus.shard_entity import ENTITY, Break
+from tests.unit.bus.test_worker import Asked, Begun
+
+AT = datetime(2026, 1, 2, tzinfo=UTC)
+LEAST_PAYLOAD = 512 * 1024
+"""Below it no server of a fleet is set."""
+
+
+def letter(body: str, reason: str = "r") -> DeadLetter:
+    return DeadLetter(id="1", subject="s", reason=reason, at=AT, deliveries=1, body=body)
+
+
+@given(
+    st.sampled_from(["x", "\x00", "é", '"', "\\", "\U0001f600"]),
+    st.integers(0, 300_000),
+    st.integers(LEAST_PAYLOAD, 2 * LEAST_PAYLOAD),
+)
+def test_a_letter_fits_whatever_is_in_it(character: str, count: int, most: int):
+    whole = letter(character * count, reason=character * (count // 3))
+    data = encoded(whole, most)
+    kept = decode(DeadLetter, data)
+
+    assert len(data) < most
+    assert whole.body.startswith(kept.body)
+    assert kept == whole or str(count) in kept.reason
+
+
+def test_a_letter_that_fits_and_what_is_no_letter_stay_as_they_are():
+    event = CommandRejectedEvent(
+        id="e", command="c", error=Problem(code="internal", message="m" * 9000), at=AT
+    )
+    for message in (letter("small"), event):
+        assert encoded(message, 8000) == encode(message)
+
+
+@pytest.mark.parametrize("tenant", ["acme", "$platform"])
+def test_letters_of_a_tenant_lie_under_its_name(tenant: str):
+    assert matches(f"_cb.dead.{tenant}.>", dead_subject(tenant, "command", "account"))
+
+
+@pytest.mark.parametrize("tenant", ["", "a b", "a.b", "*", ">", "\r\n", "é", "x" * 65])
+def test_no_name_that_damage_shows_gets_into_a_subject(tenant: str):
+    assert dead_subject(tenant, "corrupt", "execution") == "_cb.dead._.corrupt.execution"
+
+
+# Whoever lays a letter aside
+
+MOST = 600_000
+
+
+@pytest.fixture
+async def world(monkeypatch: pytest.MonkeyPatch) -> AsyncGenerator[MemoryBus]:
+    monkeypatch.setattr(MemoryOutbox, "max_payload", MOST)
+    async with memory_bus(Timing(heartbeat_seconds=0.02, join_seconds=0.06)) as bus:
+        yield bus
+
+
+async def laid_aside(world: MemoryBus) -> tuple[str, bytes]:
+    await until(lambda: bool(list(world.store.everything(DEAD))))
+    ((subject, stored),) = world.store.everything(DEAD)
+    return subject, stored.data
+
+
+async def test_an_item_that_is_none_is_laid_aside_however_large_it_is(world: MemoryBus):
+    async with world.process() as bus, anyio.create_task_group() as tasks:
+        worker = Worker(Begun().job(), Asked(Granted()).of, "me", bus, Timing(), capacity=2)
+        tasks.start_soon(worker.run)
+        await bus.queue.send("q", "acme", b"\x00" * MOST, item="item")
+        subject, data = await laid_aside(world)
+        tasks.cancel_scope.cancel()
+
+    assert subject == "_cb.dead.acme.work.q"
+    assert len(data) < MOST
+    assert f"the body has {MOST} characters" in decode(DeadLetter, data).reason
+
+
+async def test_a_command_on_which_a_core_raises_is_laid_aside_however_large_it_is(
+    world: MemoryBus,
+):
+    alive = Alive(process="one", actor="test", entities=["counter"])
+    async with world.process("one") as bus, anyio.create_task_group() as tasks:
+        membership = Membership(bus.transport, lambda: alive, Timing())
+        host = ShardHost(ENTITY, 1, "one", membership, bus, Timing())
+        tasks.start_soon(membership.run)
+        tasks.start_soon(host.run)
+        await until(lambda: host.owned == [0])
+        owners = Owners(bus.transport, "counter", 1, Timing())
+        with pytest.raises(ProblemError, match="could not be decided"):
+            await owners.ask(command("c", "acme", "c", Break(where="x" * MOST)), timeout=8)
+        subject, data = await laid_aside(world)
+        tasks.cancel_scope.cancel()
+
+    assert subject == "_cb.dead.acme.command.counter"
+    assert len(data) < MOST
