@@ -5,7 +5,8 @@ CallboardError
 ├── ProblemError           a request is refused; carries the Problem for the user
 ├── TransientError         try again later
 │   ├── UnavailableError   nobody there, or the outcome is unknown
-│   │   └── NobodyListensError   nobody there for certain, so nothing has happened
+│   │   ├── NobodyListensError   nobody there for certain, so nothing has happened
+│   │   └── FullError            no room for it, so nothing was stored
 │   └── DeadlineError      no answer in time
 ├── FencedError            another owner has written to the shard
 ├── CorruptJournalError    a shard's commits have a gap or cannot be read
@@ -61,6 +62,10 @@ class NobodyListensError(UnavailableError):
 
     def __init__(self, subject: str) -> None:
         super().__init__(subject, "nobody listens")
+
+
+class FullError(UnavailableError):
+    """A store that keeps what it has is full: nothing of this was stored."""
 
 
 class DeadlineError(TransientError):

@@ -100,20 +100,48 @@ class Stored(NamedTuple):
     time: str = ""
 
 
+class Fill(NamedTuple):
+    """How many bytes a store holds, and how many at most; ``most`` is 0 where it has no bound."""
+
+    used: int
+    most: int
+
+    def leaves(self, size: int, *, reserve: float) -> bool:
+        """Say whether so many bytes more would leave a share ``reserve`` of all room free."""
+        return self.most <= 0 or self.used + size <= self.most * (1 - reserve)
+
+
 class Journal(Protocol):
-    """Append-only subjects, each fenced by its own last sequence."""
+    """Append-only subjects, each fenced by its own last sequence, within one bound for all."""
 
     async def append(self, subject: str, data: bytes, *, expected: int) -> int:
         """Append if the subject's last sequence is ``expected`` (0 = empty); return the new one.
 
         Raises:
             FencedError: the last sequence is another one; nothing was stored.
+            FullError: there is no room; nothing was stored.
             UnavailableError: the outcome is unknown; read the tail to learn it.
         """
         ...
 
     async def last(self, subject: str) -> Stored | None:
         """Return the newest message of a subject, None if there is none."""
+        ...
+
+    async def first(self, subject: str, *, since: datetime | None = None) -> Stored | None:
+        """Return the oldest message of a subject, or the oldest that was stored ``since`` then.
+
+        Raises:
+            UnavailableError: no answer.
+        """
+        ...
+
+    async def fill(self) -> Fill:
+        """Say how full the journal is, all subjects together.
+
+        Raises:
+            UnavailableError: no answer.
+        """
         ...
 
     def read(self, subject: str, *, start: int) -> AsyncIterator[Stored]:
@@ -167,14 +195,30 @@ class Feed(Protocol):
 
 
 class Blobs(Protocol):
-    """Large immutable bytes, named by their SHA-256 in hexadecimal."""
+    """Large immutable bytes, named by their SHA-256 in hexadecimal, below what they belong to."""
 
-    async def put(self, data: bytes) -> str:
-        """Store the bytes durably and return their name. Storing the same twice is harmless."""
+    async def put(self, data: bytes, *, under: str = "") -> str:
+        """Store the bytes durably and return their name. Storing the same twice is harmless.
+
+        ``under`` names in tokens what they belong to (``execution.3``), by which ``names`` finds
+        them: the name is that and the hash.
+
+        Raises:
+            FullError: there is no room; part of it may be stored.
+            UnavailableError: not known to be stored.
+        """
         ...
 
-    async def has_room(self, size: int, *, reserve: float) -> bool:
-        """Say whether so many bytes more would leave a share ``reserve`` of all room free.
+    async def names(self, under: str) -> list[str]:
+        """Return the names of all blobs ``under`` something, also of those stored in part.
+
+        Raises:
+            UnavailableError: no answer.
+        """
+        ...
+
+    async def fill(self) -> Fill:
+        """Say how full the store is.
 
         Raises:
             UnavailableError: no answer.

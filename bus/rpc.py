@@ -120,11 +120,12 @@ def command(
     return Mail(id=id, tenant=tenant, key=key, body=raw, digest=digest, fresh=fresh)
 
 
-_PROBLEM_MARK = b'{"type":"problem"'
+PROBLEM_MARK = b'{"type":"problem"'
+"""How an encoded refusal begins."""
 
 
 def _accepted(answer: bytes) -> bytes:
-    if answer.startswith(_PROBLEM_MARK):
+    if answer.startswith(PROBLEM_MARK):
         raise ProblemError(decode(Problem, answer))
     return answer
 

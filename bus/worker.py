@@ -25,6 +25,7 @@ from bus.ids import new_id
 from bus.letters import dead_subject, encoded
 from bus.offers import Desk
 from bus.ports import ELSEWHERE, Bus, Delivery, Ticket
+from bus.room import is_full
 from bus.rpc import command
 from bus.telemetry import metrics
 from bus.waiting import loop_time
@@ -363,15 +364,19 @@ class Worker(Generic[B]):
         return self._job.stopped(item)
 
     async def _report(self, item: Envelope, result: Report) -> None:
-        """Tell what became of an item; of what may happen once alone nobody else can tell."""
+        """Tell the owner, again while it has no room for a turn: no work is done twice for that.
+
+        Of what may happen once alone nobody else can tell, so that is told until it is heard.
+        """
+        until = loop_time() + ANSWER_SECONDS
         while True:
             try:
                 await self._ask(f"{item.id}.result", item, result)
-            except ProblemError as failed:
-                if not (item.once and failed.problem.retryable):
+            except ProblemError as refused:
+                is_waited_for = is_full(refused.problem) and loop_time() <= until
+                if not is_waited_for and not (item.once and refused.problem.retryable):
                     raise
-                log.warning("worker.report_repeated", item=item.id, code=failed.problem.code)
-                await anyio.sleep(self._timing.in_progress_seconds)
+                await anyio.sleep(self._timing.room_tight_seconds)
             else:
                 return
 

@@ -15,12 +15,20 @@ from bus.connection import NatsTransport
 from bus.errors import UnavailableError
 from bus.ids import new_id
 from bus.inboxes.directory import listing
-from bus.ports import Delivery
+from bus.ports import Delivery, Fill
 from bus.server.embedded import OLDEST_VERSION
 from bus.shard.report import owned_shards, rows
-from bus.streams.api import STREAM_NOT_FOUND, JetStream, JetStreamError
+from bus.streams.api import STREAM_NOT_FOUND, JetStream, JetStreamError, fill_of
 from bus.streams.provision import ESSENTIAL, differences
-from bus.streams.spec import BILLS, StreamSpec, inbox_spec, inbox_tenant, stream_specs
+from bus.streams.spec import (
+    BILLS,
+    BLOBS,
+    StreamSpec,
+    inbox_spec,
+    inbox_tenant,
+    journal_stream,
+    stream_specs,
+)
 from bus.usage import gathered
 from schemas.fleet import (
     HEARTBEAT_SUBJECT,
@@ -38,6 +46,9 @@ LISTEN_SECONDS = 0.8
 PAUSE_SECONDS = 0.1
 
 MOST_NAMED = 5
+
+NEARLY_FULL = 0.8
+"""Owners keep journals below this share by themselves, so above it something prevents them."""
 
 
 class Result(NamedTuple):
@@ -58,6 +69,7 @@ async def all_of(
     return [
         _bus(transport),
         await _streams(jetstream, config),
+        await _stores(transport),
         *processes(alive, wanted),
         await _shards(transport, wanted),
         bills(await _waiting_bills(jetstream), alive),
@@ -101,6 +113,17 @@ def shards(said: Sequence[OwnedShards], known: Mapping[str, int]) -> Result:
     if passed_over:
         parts.append(f"{passed_over} commits cannot be read")
     return Result("shards", ok=not unserved, detail="; ".join(parts))
+
+
+def stores(fills: Mapping[str, Fill]) -> Result:
+    """Judge how full the journals and the blobs are, which refuse what does not fit. Pure."""
+    shares = {name: fill.used / fill.most for name, fill in fills.items() if fill.most}
+    nearly_full = [name for name, share in shares.items() if share >= NEARLY_FULL]
+    figures = [f"{name} {share:.0%}" for name, share in sorted(shares.items())]
+    parts = [f"full to {', '.join(figures)}"] if figures else ["none has a bound"]
+    if nearly_full:
+        parts.append(f"give {' and '.join(sorted(nearly_full))} more room")
+    return Result("stores", ok=not nearly_full, detail="; ".join(parts))
 
 
 def bills(waiting: int, alive: Mapping[str, Alive]) -> Result:
@@ -202,6 +225,17 @@ async def _shards(transport: NatsTransport, wanted: Mapping[str, int]) -> Result
 
 def _actor(entity: str) -> str:
     return DEFINED_IN[entity].split(".")[1]
+
+
+async def _stores(transport: NatsTransport) -> Result:
+    jetstream, fills = JetStream(transport), dict[str, Fill]()
+    try:
+        names = [journal_stream(entity) for entity in await entities_of(transport)]
+        for name in (*names, BLOBS):
+            fills[name] = fill_of(await jetstream.stream_info(name))
+    except (UnavailableError, JetStreamError) as error:
+        return Result("stores", ok=False, detail=str(error))
+    return stores(fills)
 
 
 async def _waiting_bills(jetstream: JetStream) -> int:

@@ -19,9 +19,9 @@ from bus.errors import ProblemError, problem
 from bus.ids import new_id
 from bus.ports import Blobs
 from bus.rpc import Owners
+from bus.shard.fetching import fetched
 from bus.shard.history import History, Moment
 from bus.shard.quarantine import reason_of, skip_mail
-from bus.shard.recovery import fetched
 from bus.shard.salvage import read_commit
 from bus.subjects import journal_subject, shard_of
 from schemas.base import Value

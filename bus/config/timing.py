@@ -59,6 +59,16 @@ class Timing(msgspec.Struct, frozen=True, kw_only=True):
         float, _why("an execution changes several times at once; one record then stands for all")
     ] = 0.05
 
+    room_look_seconds: Annotated[
+        float, _why("how full journal and blobs are; what this process adds it counts itself")
+    ] = 5.0
+    room_tight_seconds: Annotated[
+        float, _why("the same above 60 %, where what other processes add begins to matter")
+    ] = 0.25
+    full_seconds: Annotated[
+        float, _why("so long a turn for which there is no room waits for some, then is forgotten")
+    ] = 5.0
+
     # Requests between processes
 
     request_try_seconds: Annotated[

@@ -1,4 +1,4 @@
-"""Blobs on JetStream: chunks of a content under the content's hash.
+"""Blobs on JetStream: chunks of a content under the content's name, which ends with its hash.
 
 There is no manifest: the hash over the chunks says whether all are there. Storing the same content
 again replaces each chunk by itself.
@@ -6,19 +6,22 @@ again replaces each chunk by itself.
 
 from base64 import b64decode
 from hashlib import sha256
+from typing import Any
 
 from bus.connection import NatsTransport
-from bus.errors import UnavailableError, problem
+from bus.errors import FullError, UnavailableError, problem
 from bus.jetstream.direct_get import read_page
 from bus.jetstream.publishing import store
-from bus.streams.api import NO_MESSAGE, JetStream, JetStreamError
+from bus.ports import Fill
+from bus.streams.api import NO_MESSAGE, JetStream, JetStreamError, fill_of
 from bus.streams.spec import BLOBS
-from bus.subjects import fill, filter_for, parse
+from bus.subjects import token
 
 CHUNK_BYTES = 512 * 1024
 """Half of a server's default limit for one message."""
 
-SUBJECT = "_cb.blob.{name}.{chunk}"
+PREFIX = "_cb.blob"
+ANY = "*"
 
 
 class StreamBlobs:
@@ -28,30 +31,33 @@ class StreamBlobs:
         self._transport = transport
         self._jetstream = jetstream
 
-    async def put(self, data: bytes) -> str:
-        """See ``Blobs.put``.
-
-        Raises:
-            UnavailableError: not known to be stored.
-        """
-        name = sha256(data).hexdigest()
+    async def put(self, data: bytes, *, under: str = "") -> str:
+        """See ``Blobs.put``."""
+        digest = sha256(data).hexdigest()
+        name = f"{under}.{digest}" if under else digest
         for chunk, start in enumerate(range(0, max(len(data), 1), CHUNK_BYTES)):
-            subject = fill(SUBJECT, name=name, chunk=str(chunk))
+            subject = _subject(name, str(chunk))
             try:
                 await store(self._transport, subject, data[start : start + CHUNK_BYTES])
             except JetStreamError as error:
-                raise UnavailableError(subject, error.description) from None
+                kind = FullError if error.is_full else UnavailableError
+                raise kind(subject, error.description) from None
         return name
 
-    async def has_room(self, size: int, *, reserve: float) -> bool:
-        """See ``Blobs.has_room``."""
-        try:
-            info = await self._jetstream.stream_info(BLOBS)
-        except JetStreamError as error:
-            raise UnavailableError(BLOBS, error.description) from None
-        most: int = info["config"]["max_bytes"]
-        used: int = info["state"]["bytes"]
-        return most <= 0 or used + size <= most * (1 - reserve)
+    async def names(self, under: str) -> list[str]:
+        """See ``Blobs.names``. One request for each 100,000 chunks."""
+        pattern, found, offset = f"{_subject(under)}.>", dict[str, None](), 0
+        while True:
+            info = await self._info(pattern, offset)
+            page: dict[str, int] = info["state"].get("subjects") or {}
+            found |= dict.fromkeys(_name(subject) for subject in page)
+            offset += len(page)
+            if not page or offset >= int(info.get("total", 0)):
+                return list(found)
+
+    async def fill(self) -> Fill:
+        """See ``Blobs.fill``."""
+        return fill_of(await self._info())
 
     async def get(self, name: str) -> bytes:
         """See ``Blobs.get``.
@@ -62,26 +68,25 @@ class StreamBlobs:
         """
         for read in (self._from_any_replica, self._from_leader):
             data = await read(name)
-            if data is not None and sha256(data).hexdigest() == name:
+            if data is not None and sha256(data).hexdigest() == name.rpartition(".")[2]:
                 return data
         raise problem("not_found", f"no blob {name}")
 
     async def remove(self, name: str) -> None:
         """See ``Blobs.remove``."""
-        pattern = filter_for(SUBJECT, name=name)
+        pattern = _subject(name, ANY)
         try:
             await self._jetstream.call(f"STREAM.PURGE.{BLOBS}", {"filter": pattern})
         except JetStreamError as error:
             raise UnavailableError(pattern, error.description) from None
 
     async def _from_any_replica(self, name: str) -> bytes | None:
-        pattern = filter_for(SUBJECT, name=name)
+        pattern = _subject(name, ANY)
         chunks: dict[int, bytes] = {}
         position = 1
         while page := await read_page(self._transport, BLOBS, pattern, position):
             for sequence, subject, data, _ in page:
-                tokens = parse(SUBJECT, subject) or {}
-                chunks[int(tokens["chunk"])] = data
+                chunks[int(subject.rpartition(".")[2])] = data
                 position = sequence + 1
         return b"".join(chunks[chunk] for chunk in sorted(chunks)) if chunks else None
 
@@ -93,7 +98,7 @@ class StreamBlobs:
         return b"".join(chunks) if chunks else None
 
     async def _chunk(self, name: str, chunk: int) -> bytes | None:
-        subject = fill(SUBJECT, name=name, chunk=str(chunk))
+        subject = _subject(name, str(chunk))
         try:
             query = {"last_by_subj": subject}
             answer = await self._jetstream.call(f"STREAM.MSG.GET.{BLOBS}", query)
@@ -102,3 +107,18 @@ class StreamBlobs:
                 return None
             raise UnavailableError(subject, error.description) from None
         return b64decode(answer["message"].get("data", ""))
+
+    async def _info(self, pattern: str | None = None, offset: int = 0) -> dict[str, Any]:
+        try:
+            return await self._jetstream.stream_info(BLOBS, subjects=pattern, offset=offset)
+        except JetStreamError as error:
+            raise UnavailableError(BLOBS, error.description) from None
+
+
+def _subject(name: str, *chunk: str) -> str:
+    """Return where a chunk of a blob lies, all chunks, or without one what blobs lie under."""
+    return ".".join((PREFIX, *(token(part, "name") for part in name.split(".")), *chunk))
+
+
+def _name(subject: str) -> str:
+    return subject.removeprefix(f"{PREFIX}.").rpartition(".")[0]

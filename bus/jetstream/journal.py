@@ -2,20 +2,22 @@
 
 from base64 import b64decode
 from collections.abc import AsyncIterator
+from datetime import datetime
 from typing import Any
 
 import structlog
 
 from bus.connection import NatsTransport
-from bus.errors import FencedError, UnavailableError
+from bus.errors import FencedError, FullError, UnavailableError
 from bus.jetstream.direct_get import read_page
 from bus.jetstream.publishing import store
-from bus.ports import Stored
+from bus.ports import Fill, Stored
 from bus.streams.api import (
     NO_MESSAGE,
     WRONG_LAST_SEQUENCE,
     JetStream,
     JetStreamError,
+    fill_of,
 )
 
 log = structlog.get_logger()
@@ -38,6 +40,8 @@ class JetStreamJournal:
         except JetStreamError as error:
             if error.code in WRONG_LAST_SEQUENCE:
                 raise FencedError(subject, expected) from None
+            if error.is_full:
+                raise FullError(subject, error.description) from None
             log.warning("journal.refused", stream=self._stream, error=error.description)
             raise UnavailableError(subject, error.description) from None
         return ack.seq
@@ -45,6 +49,18 @@ class JetStreamJournal:
     async def last(self, subject: str) -> Stored | None:
         """See ``Journal.last``. A replica could be behind, and then the wrong owner would go on."""
         return await self._from_leader(subject, {"last_by_subj": subject})
+
+    async def first(self, subject: str, *, since: datetime | None = None) -> Stored | None:
+        """See ``Journal.first``."""
+        start = {"start_time": since.isoformat()} if since else {"seq": 1}
+        return await self._from_leader(subject, {**start, "next_by_subj": subject})
+
+    async def fill(self) -> Fill:
+        """See ``Journal.fill``."""
+        try:
+            return fill_of(await self._jetstream.stream_info(self._stream))
+        except JetStreamError as error:
+            raise UnavailableError(self._stream, error.description) from None
 
     async def read(self, subject: str, *, start: int) -> AsyncIterator[Stored]:
         """See ``Journal.read``.

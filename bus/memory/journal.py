@@ -1,11 +1,12 @@
 """A journal in memory."""
 
 from collections.abc import AsyncIterator
+from datetime import datetime
 
 from anyio.lowlevel import checkpoint
 
 from bus.memory.store import MemoryStore
-from bus.ports import Stored
+from bus.ports import Fill, Stored
 
 
 class MemoryJournal:
@@ -24,6 +25,16 @@ class MemoryJournal:
         """See ``Journal.last``."""
         await checkpoint()
         return self._store.last(self._stream, subject)
+
+    async def first(self, subject: str, *, since: datetime | None = None) -> Stored | None:
+        """See ``Journal.first``."""
+        await checkpoint()
+        return self._store.first(self._stream, subject, since)
+
+    async def fill(self) -> Fill:
+        """See ``Journal.fill``."""
+        await checkpoint()
+        return self._store.fill(self._stream)
 
     async def read(self, subject: str, *, start: int) -> AsyncIterator[Stored]:
         """See ``Journal.read``."""

@@ -6,9 +6,12 @@ from typing import NamedTuple
 
 import anyio
 
-from bus.errors import FencedError
-from bus.ports import Stored
+from bus.errors import FencedError, FullError
+from bus.ports import Fill, Stored
 from bus.streams.spec import StreamSpec
+
+MESSAGE_BYTES = 100
+"""What a server stores with a message: its subject, a header, its place and time."""
 
 _BEGINNING = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -23,12 +26,17 @@ class _Kept(NamedTuple):
     data: bytes
 
 
+def _size(data: bytes) -> int:
+    return len(data) + MESSAGE_BYTES
+
+
 class _Stream:
     """One stream. Sequences count over all subjects; a lost message's sequence is used again."""
 
     def __init__(self, spec: StreamSpec) -> None:
         self.spec = spec
         self.sequence = 0
+        self.bytes = 0
         self.subjects: dict[str, dict[int, _Kept]] = {}
         self._seen: dict[str, float] = {}
 
@@ -39,15 +47,27 @@ class _Stream:
         self.sequence += 1
         messages = self.subjects.setdefault(subject, {})
         messages[self.sequence] = _Kept(now, data)
+        self.bytes += _size(data)
         while 0 < self.spec.per_subject < len(messages):
-            del messages[next(iter(messages))]
+            self.bytes -= _size(messages.pop(next(iter(messages))).data)
         return self.sequence
+
+    def has_room(self, data: bytes) -> bool:
+        return not self.spec.refuse_when_full or self.bytes + _size(data) <= self.spec.max_bytes
+
+    def purge(self, subject: str, below: int) -> None:
+        messages = self.subjects.get(subject, {})
+        for sequence in [sequence for sequence in messages if sequence < below]:
+            self.bytes -= _size(messages.pop(sequence).data)
 
     def lose(self, since: float) -> None:
         """Lose what was stored after a moment, as a server that is killed does."""
         for subject, messages in list(self.subjects.items()):
             kept = {sequence: kept for sequence, kept in messages.items() if kept.at <= since}
             self.subjects[subject] = kept
+        self.bytes = sum(
+            _size(kept.data) for each in self.subjects.values() for kept in each.values()
+        )
         self.sequence = max((max(kept, default=0) for kept in self.subjects.values()), default=0)
         self._seen = {name: at for name, at in self._seen.items() if at <= since}
 
@@ -93,10 +113,13 @@ class MemoryStore:
 
         Raises:
             FencedError: it is another one.
+            FullError: there is no room.
         """
         stream = self._streams[name]
         if max(stream.subjects.get(subject, {}), default=0) != expected:
             raise FencedError(subject, expected)
+        if not stream.has_room(data):
+            raise FullError(subject, "maximum bytes exceeded")
         return stream.keep(subject, data, None)
 
     def read(self, name: str, subject: str, start: int = 0) -> Iterator[Stored]:
@@ -123,9 +146,19 @@ class MemoryStore:
 
     def purge(self, name: str, subject: str, below: int) -> None:
         """Remove the messages of a subject below a sequence."""
-        messages = self._streams[name].subjects.get(subject, {})
-        for sequence in [sequence for sequence in messages if sequence < below]:
-            del messages[sequence]
+        self._streams[name].purge(subject, below)
+
+    def first(self, name: str, subject: str, since: datetime | None) -> Stored | None:
+        """Return the oldest message of a subject, or the oldest since a moment."""
+        for sequence, kept in self._streams[name].subjects.get(subject, {}).items():
+            if since is None or moment(kept.at) >= since:
+                return Stored(sequence, kept.data, moment(kept.at).isoformat())
+        return None
+
+    def fill(self, name: str) -> Fill:
+        """Say how full a stream is."""
+        stream = self._streams[name]
+        return Fill(stream.bytes, stream.spec.max_bytes)
 
     def restart(self, lost_seconds: float) -> None:
         """Lose what a killed server loses: memory, and the newest messages of lazy streams."""

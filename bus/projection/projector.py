@@ -22,7 +22,7 @@ from bus.projection.checkpoint import Checkpoint
 from bus.projection.definition import Projection
 from bus.projection.file import ProjectionFile, is_damaged
 from bus.projection.slot import claimed
-from bus.shard.recovery import all_fetched
+from bus.shard.fetching import all_fetched
 from bus.shard.salvage import commit_of
 from bus.telemetry import metrics
 from bus.waiting import Wakeup

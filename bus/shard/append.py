@@ -1,9 +1,11 @@
 """Appending a commit so that in the end it is known to be stored, or known to be refused."""
 
+from contextlib import suppress
+
 import anyio
 
 from bus.codec import decode, encode
-from bus.errors import FencedError, ProblemError, UnavailableError
+from bus.errors import FencedError, FullError, ProblemError, UnavailableError
 from bus.ports import Journal
 from schemas.journal import Commit
 
@@ -18,12 +20,22 @@ async def append(journal: Journal, subject: str, commit: Commit, expected: int) 
 
     Raises:
         FencedError: the shard has another owner.
+        FullError: there is no room for it, and it is not stored.
     """
     data = encode(commit)
+    is_unanswered = False
     while True:
         try:
             return await journal.append(subject, data, expected=expected)
+        except FullError:
+            if not is_unanswered:
+                raise
+            # An earlier try may be stored, and be what has filled the journal.
+            with suppress(FencedError):
+                return await _own_turn(journal, subject, commit, expected)
+            raise
         except UnavailableError:
+            is_unanswered = True
             await anyio.sleep(RETRY_SECONDS)
         except FencedError:
             return await _own_turn(journal, subject, commit, expected)

@@ -16,10 +16,11 @@ import msgspec
 import structlog
 from anyio.abc import TaskGroup
 
-from bus.codec import encode
+from bus.codec import decode, encode
 from bus.config import Timing
 from bus.crew import Crew
-from bus.rpc import Owners, command
+from bus.room import is_full
+from bus.rpc import PROBLEM_MARK, Owners, command
 from bus.shard.book import Address, Book
 from bus.shard.fence import Fence
 from bus.shard.inbox import Inbox
@@ -27,6 +28,7 @@ from bus.shard.turn import Letter
 from bus.waiting import Wakeup
 from schemas.decision import Ask
 from schemas.journal import Mail
+from schemas.problems import Problem
 
 log = structlog.get_logger()
 
@@ -147,10 +149,16 @@ class Asker:
         if way is None:
             log.error("shard.asks_strangers", entity=entity, ask=asks[0].id)
             return None
-        return await way.ask_once(
+        answers = await way.ask_once(
             [command(ask.id, ask.tenant, ask.key, ask.command) for ask in asks]
         )
+        # A full journal decides nothing: it is no answer, and what was answered is known by its id.
+        return None if answers is None or any(map(_is_put_off, answers)) else answers
 
     def _told(self, address: Address, ask: Ask, answer: bytes) -> Mail:
         body = msgspec.Raw(encode(self._book.entity.answered(ask, answer)))
         return Mail(id=f"answer.{ask.id}", tenant=address[0], key=address[1], body=body)
+
+
+def _is_put_off(answer: bytes) -> bool:
+    return answer.startswith(PROBLEM_MARK) and is_full(decode(Problem, answer))

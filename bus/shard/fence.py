@@ -34,6 +34,7 @@ class Fence:
 
         Raises:
             FencedError: the shard has another owner.
+            FullError: there is no room for it, and it is not stored.
         """
         began = loop_time()
         self.sequence = await append(self._journal, self.subject, commit, self.sequence)

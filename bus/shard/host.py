@@ -18,6 +18,7 @@ from bus.errors import (
 )
 from bus.ownership import Membership, rendezvous
 from bus.ports import Bus, Delivery
+from bus.room import Rooms
 from bus.shard.asks import NO_WAYS, Ways
 from bus.shard.entity import Entity
 from bus.shard.owner import ShardOwner
@@ -54,6 +55,7 @@ class ShardHost:
         self._bus = bus
         self._timing = timing
         self._ways = ways
+        self._rooms = Rooms(entity.name, bus, timing)
         self._running: dict[int, ShardOwner] = {}
         self._refused: dict[int, str] = {}
         self._wrong_clock: str | None = None
@@ -69,6 +71,7 @@ class ShardHost:
             anyio.create_task_group() as watching,
         ):
             watching.start_soon(self._workforce.run)
+            watching.start_soon(self._rooms.run)
             await anyio.sleep(self._timing.join_seconds)
             await self._keep_reconciling()
             watching.cancel_scope.cancel()
@@ -141,9 +144,11 @@ class ShardHost:
 
     def _owner(self, shard: int) -> ShardOwner:
         entity, workforce = self._entity, self._workforce
-        return ShardOwner(
+        owner = ShardOwner(
             entity, shard, self._process, workforce, self._bus, self._timing, ways=self._ways
         )
+        owner.share(self._rooms)
+        return owner
 
     async def _own(self, shard: int, owner: ShardOwner) -> None:
         name = self._name_of(shard)

@@ -12,11 +12,13 @@ from anyio.abc import TaskGroup
 
 from bus.codec import encode
 from bus.config import Timing
-from bus.errors import UnavailableError
+from bus.errors import FullError, UnavailableError
 from bus.letters import dead_subject
 from bus.ports import Bus, Stored
+from bus.room import NEW_KEYS_STOP, TURNS_STOP, Rooms, full
 from bus.shard.asks import NO_WAYS, Asker, Ways
 from bus.shard.assignments import Assignments
+from bus.shard.blob_names import blobs_under
 from bus.shard.book import Address, Book
 from bus.shard.clock import ShardClock, check
 from bus.shard.dispatch import Dispatcher
@@ -24,32 +26,37 @@ from bus.shard.entity import Entity
 from bus.shard.fence import Fence
 from bus.shard.inbox import Inbox
 from bus.shard.open_work import OpenWorkKeeper
+from bus.shard.purging import Purge
 from bus.shard.recovery import Recovered, take_over
 from bus.shard.snapshots import Snapshots
-from bus.shard.turn import Letter, Outcome, quarantine, take_turn
+from bus.shard.turn import Letter, Outcome, answer_unchanged, quarantine, take_turn
 from bus.shard.workforce import Workforce
+from bus.streams.spec import BLOBS
 from bus.subjects import journal_subject, mailbox_subject
 from bus.telemetry import metrics
+from bus.waiting import loop_time
 from schemas.decision import Publish
 from schemas.fleet import DeadLetter, OwnedShard
-from schemas.journal import Commit, Entry, Mail
-from schemas.problems import Problem
+from schemas.journal import Commit, Entry, Mail, SnapshotRef
 
 log = structlog.get_logger()
 
 
-RESERVED_FOR_KNOWN, RESERVED_FOR_SNAPSHOTS = 0.1, 0.05
-"""Shares of the room for blobs that new entities, and all commands, leave free."""
+ENTRY_BYTES = 400
+"""What an entry takes in a commit besides events, base and reply; rather more."""
 
 MOST_MARKED = 64
 """Damaged entities that one commit puts into quarantine."""
 
-FULL = Problem(
-    code="unavailable",
-    message="There is no room for large requests now; small ones go on.",
-    retryable=True,
-    retry_after=5.0,
-)
+RETRY_SECONDS = 0.25
+"""A commit for which there is no room tries again so soon, and makes some where it can."""
+
+TURNS_IN_JOURNAL = 50
+"""A turn takes letters of at most such a part of a small journal, so that some fit into it."""
+
+
+JOURNAL_FULL = "The journal is nearly full: what has begun ends first; ask again later."
+BLOBS_FULL = "There is no room for large requests now; small ones go on."
 
 
 class ShardOwner:
@@ -78,17 +85,24 @@ class ShardOwner:
         self._name = f"{entity.name}.{shard}"
         self._journal = bus.journal(entity.name)
         self._inbox = Inbox(bus.transport)
-        self._snapshots = Snapshots(
-            self._subject, self._journal, bus.blobs, timing, purges=not entity.keeps_journal
+        self._rooms = Rooms(entity.name, bus, timing)
+        self._purge = Purge(
+            self._subject, self._journal, bus.blobs, timing, keeps=entity.keeps_journal
         )
+        self._kept_back: list[Letter] = []
         self._stopping = False
         self.serving = False
         self._unreadable = 0
+
+    def share(self, rooms: Rooms) -> None:
+        """Know how full the stores are by what is looked up for all shards of the process."""
+        self._rooms = rooms
 
     async def run(self) -> None:
         """Take the shard over, recover it and serve it until ``stop``.
 
         Raises:
+            FullError: there is no room for its commits.
             FencedError: another process owns the shard now; nothing more may be done for it.
             CorruptJournalError: the shard cannot be recovered.
             ClockError: this process may own nothing before its clock is set.
@@ -142,6 +156,9 @@ class ShardOwner:
     async def _own(self, recovered: Recovered) -> None:
         self.book, self._unreadable = recovered.book, recovered.unreadable
         bus, book = self._bus, self.book
+        self._snapshots = Snapshots(
+            self._subject, bus.blobs, self._purge, self._rooms, self._timing
+        )
         self._fence = Fence(self._journal, self._subject, book.epoch, recovered.sequence)
         async with anyio.create_task_group() as tasks:
             self._assignments = assignments = self._assigning(book, tasks)
@@ -195,21 +212,21 @@ class ShardOwner:
 
     async def _take_turn(self, tasks: TaskGroup) -> None:
         now = self._now()
-        letters = self._inbox.take(self._timing.turn_commands, self._timing.turn_bytes)
-        letters = await self._that_fit(letters)
-        letters.extend(self._ticks(now))
+        letters = await self._admitted(now)
         if letters:
             await self._restore(letters)
+            if self._rooms.journal.share >= NEW_KEYS_STOP:
+                letters = await self._that_are_known(letters, now)
             began = time.perf_counter()
             await self._store(take_turn(self.book, letters, now), now)
             await self._quarantine()
             metrics.TURN_SECONDS.at(self._entity.name).observe(time.perf_counter() - began)
             metrics.TURN_COMMANDS.at(self._entity.name).observe(len(letters))
-            self._snapshots.take_if_due(self.book, self._fence.sequence, now, tasks)
-        elif self._is_idle(now):
+        elif self._is_idle(now) or self._snapshots.wants_a_name(self._dispatcher.settled()):
             await self._append([], now)
         else:
             await self._fence.confirm(within=self._timing.housekeeping_seconds)
+        self._snapshots.keep(self.book, self._fence.sequence, tasks)
 
     async def _store(self, outcome: Outcome, now: datetime) -> None:
         if outcome.entries:
@@ -248,6 +265,10 @@ class ShardOwner:
     ) -> None:
         book = self.book
         n, settled = book.n + 1, self._dispatcher.settled()
+        sizes = [_size(entry) for entry in entries]
+        if max(sizes, default=0) > self._timing.blob_bytes:
+            entries = [await self._compact(entry, n) for entry in entries]
+            sizes = [_size(entry) for entry in entries]
         commit = Commit(
             n=n,
             epoch=book.epoch,
@@ -257,49 +278,146 @@ class ShardOwner:
             generation=book.generation,
             settled=settled,
             snapshot=self._snapshots.to_name(book, settled),
-            entries=[await self._compact(entry) for entry in entries],
+            entries=list(entries),
             assigned=assigned or {},
         )
-        await self._fence.append(commit)
+        if not await self._append_in_room(commit, sum(sizes) + ENTRY_BYTES * len(sizes)):
+            return
         book.mark(commit)
+        self._snapshots.is_named(commit.snapshot)
         metrics.COMMITS.at(self._entity.name, "stored").inc()
 
-    async def _compact(self, entry: Entry) -> Entry:
-        """Move an entry that is too large for the journal into the blob store."""
-        size = sum(len(raw) for raw in (entry.base, *entry.events, entry.reply))
-        if size <= self._timing.blob_bytes:
+    async def _append_in_room(self, commit: Commit, size: int) -> bool:
+        """Append a commit; wait for room where it lacks that, and make some.
+
+        A turn leaves room for commits without entries, which may name what makes room. One of these
+        for which there is none is let go; say whether it was stored.
+
+        Raises:
+            FencedError: the shard has another owner.
+            FullError: there was no room for long. The shard is taken over again, without the turn.
+        """
+        room, until = self._rooms.journal, loop_time() + self._timing.full_seconds
+        while True:
+            if not commit.entries or room.fits(size):
+                try:
+                    await self._fence.append(commit)
+                except FullError:
+                    await room.look()
+                else:
+                    room.add(size)
+                    return True
+            await self._make_room(commit.snapshot)
+            if not commit.entries:
+                return False
+            if loop_time() > until:
+                raise FullError(self._subject, "there is no room for a commit")
+            await anyio.sleep(RETRY_SECONDS)
+
+    async def _make_room(self, named: SnapshotRef | None) -> None:
+        """Purge below the newest snapshot that has all it needs, named in the journal or not."""
+        usable = self._snapshots.usable(named, self._dispatcher.settled())
+        if usable is not None:
+            await self._fence.confirm()
+            await self._purge.relieve(usable, self.book.snapshot)
+            await self._rooms.look()
+
+    async def _compact(self, entry: Entry, n: int) -> Entry:
+        """Move an entry of commit ``n`` that is too large for the journal into the blob store.
+
+        Where that is full it stays in the journal: its command was small, or there was room for it.
+        """
+        blobs = self._rooms.blobs
+        if _size(entry) <= self._timing.blob_bytes or blobs.share >= TURNS_STOP:
             return entry
-        blob = await self._bus.blobs.put(encode(entry))
+        data = encode(entry)
+        try:
+            blob = await self._bus.blobs.put(data, under=blobs_under(self._subject, "entry", n))
+        except FullError:
+            return entry
+        blobs.add(len(data))
         return Entry(
             tenant=entry.tenant, key=entry.key, command=entry.command, kind=entry.kind, blob=blob
         )
 
-    async def _that_fit(self, letters: list[Letter]) -> list[Letter]:
-        """Refuse the letters whose entries would not fit beside what blobs there are.
+    # Which letters are taken
 
-        Found out after the turn was decided, it would cost the shard its turn, again and again.
+    async def _admitted(self, now: datetime) -> list[Letter]:
+        """Return the letters of a turn: those that wait and fit, and the timers that are due.
+
+        Where there is no room for turns, those whose senders ask again are refused. The others,
+        which are the shard's own, wait, and so do the timers.
         """
+        count, size = self._turn_bounds()
+        if self._rooms.journal.share >= TURNS_STOP:
+            letters = self._inbox.take(count, size)
+            await self._put_off([letter for letter in letters if letter.reply], now)
+            self._kept_back += [letter for letter in letters if not letter.reply]
+            return []
+        if self._kept_back:
+            kept_back, self._kept_back = self._kept_back, []
+            for letter in kept_back:
+                self._inbox.put(letter)
+        letters = await self._that_fit(self._inbox.take(count, size))
+        letters.extend(self._ticks(now, count))
+        return letters
+
+    def _turn_bounds(self) -> tuple[int, int]:
+        """Return how many commands a turn takes, of how many bytes: fewer in a small journal."""
+        timing, most = self._timing, self._rooms.journal.most
+        if not most:
+            return timing.turn_commands, timing.turn_bytes
+        count = max(min(timing.turn_commands, most // timing.blob_bytes), 1)
+        return count, min(timing.turn_bytes, most // TURNS_IN_JOURNAL)
+
+    async def _put_off(self, letters: Sequence[Letter], now: datetime) -> None:
+        """Answer what needs no commit, and refuse the rest, because the journal has no room."""
+        if not letters:
+            return
+        await self._restore(letters)
+        room = self._rooms.journal
+        refusal = encode(full(room.store, room.share, JOURNAL_FULL))
+        answers = [(each, answer_unchanged(self.book, each.mail, now)) for each in letters]
+        await self._fence.confirm()
+        replies = [(letter.reply, answer or refusal) for letter, answer in answers]
+        await self._dispatcher.dispatch(self.book.n, Outcome(replies=replies))
+
+    async def _that_are_known(self, letters: list[Letter], now: datetime) -> list[Letter]:
+        """Refuse what would begin new entities, so that those that have begun can end."""
+        slots = self.book.slots
+        known: list[Letter] = []
+        new: list[Letter] = []
+        for letter in letters:
+            is_known = (letter.mail.tenant, letter.mail.key) in slots
+            (known if is_known else new).append(letter)
+        await self._put_off(new, now)
+        return known
+
+    async def _that_fit(self, letters: list[Letter]) -> list[Letter]:
+        """Refuse the letters whose entries would not fit beside what blobs there are."""
         large = [letter for letter in letters if len(letter.mail.body) > self._timing.blob_bytes]
         if not large:
             return letters
         refused = [letter for letter in large if not await self._has_room(letter.mail)]
         if refused:
-            replies = [(letter.reply, encode(FULL)) for letter in refused if letter.reply]
+            await self._rooms.blobs.look()
+            refusal = encode(full(BLOBS, self._rooms.blobs.share, BLOBS_FULL))
+            replies = [(letter.reply, refusal) for letter in refused if letter.reply]
             await self._dispatcher.dispatch(self.book.n, Outcome(replies=replies))
         return [letter for letter in letters if letter not in refused]
 
     async def _has_room(self, mail: Mail) -> bool:
         """Say whether a large command fits; new entities leave room for those that go on."""
-        reserve = RESERVED_FOR_KNOWN if mail.fresh else RESERVED_FOR_SNAPSHOTS
+        reserve = 1 - (NEW_KEYS_STOP if mail.fresh else TURNS_STOP)
         try:
-            return await self._bus.blobs.has_room(len(mail.body), reserve=reserve)
+            return (await self._bus.blobs.fill()).leaves(len(mail.body), reserve=reserve)
         except UnavailableError:
             return False
 
     # What the letters of a turn are
 
-    def _ticks(self, now: datetime) -> list[Letter]:
-        due = self.book.take_due(now, self._timing.turn_commands)
+    def _ticks(self, now: datetime, count: int) -> list[Letter]:
+        due = self.book.take_due(now, count)
         return [Letter(self._tick(address)) for address in due]
 
     def _tick(self, address: Address) -> Mail:
@@ -355,6 +473,9 @@ class ShardOwner:
     def _patience(self) -> float:
         """Return the seconds until something is to be done without a letter."""
         longest = self._timing.housekeeping_seconds
+        if self._rooms.journal.share >= TURNS_STOP:
+            # Timers are not taken now, however long they are due.
+            return min(longest, self._timing.room_tight_seconds)
         if self.book.next_due is None:
             return longest
         until_due = (self.book.next_due - self._now()).total_seconds()
@@ -364,3 +485,8 @@ class ShardOwner:
         """Say whether a commit without entries would tell the next owner something new."""
         quiet = (now - self.book.at).total_seconds() >= self._timing.housekeeping_seconds
         return quiet and self._dispatcher.settled() > self.book.settled
+
+
+def _size(entry: Entry) -> int:
+    """Return how large that is of an entry which has no bound."""
+    return len(entry.base) + len(entry.reply) + sum(map(len, entry.events))

@@ -1,17 +1,15 @@
 """Taking a shard over: first shut the previous owner out, then rebuild the book."""
 
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, cast
 
 import msgspec
 import structlog
 
-from bus.codec import decode
 from bus.errors import (
     CorruptJournalError,
     FencedError,
-    ProblemError,
+    FullError,
     StateVersionError,
     UnavailableError,
 )
@@ -19,8 +17,10 @@ from bus.ports import Blobs, Journal, Stored
 from bus.shard.append import append
 from bus.shard.book import Address, Book
 from bus.shard.entity import Entity
-from bus.shard.quarantine import dead_letter, reason_of
-from bus.shard.salvage import Salvaged, commit_of, read_commit, read_snapshot
+from bus.shard.fetching import all_fetched, condemn_all, load_snapshot
+from bus.shard.quarantine import dead_letter
+from bus.shard.relief import make_room
+from bus.shard.salvage import Salvaged, commit_of, read_commit
 from schemas.decision import Publish
 from schemas.journal import Commit, Entry
 
@@ -83,6 +83,7 @@ async def take_over(
 
     Raises:
         FencedError: another process took it over in the same moment.
+        FullError: there is no room for the commit that would say so.
         CorruptJournalError: the journal has a gap.
         UnavailableError: the journal cannot be read to its end at present.
         StateVersionError: a newer version of the entity has written it; it stays as it is.
@@ -92,7 +93,13 @@ async def take_over(
     if last is not None and last.version > entity.version:
         raise StateVersionError(subject, last.version, entity.version)
     claim = _owner_commit(last, entity.version, process)
-    sequence = await append(journal, subject, claim, newest.sequence if newest else 0)
+    expected = newest.sequence if newest else 0
+    try:
+        sequence = await append(journal, subject, claim, expected)
+    except FullError:
+        if last is None or not await make_room(entity, subject, last, journal, blobs):
+            raise
+        sequence = await append(journal, subject, claim, expected)
     recovered = Recovered(Book(entity), sequence)
     await _rebuild(recovered, subject, claim, journal, blobs)
     return recovered
@@ -138,7 +145,8 @@ async def _rebuild(
     recovered: Recovered, subject: str, claim: Commit, journal: Journal, blobs: Blobs
 ) -> None:
     book = recovered.book
-    start = await _load_snapshot(book, subject, claim, blobs)
+    oldest = await journal.first(subject)
+    start = await load_snapshot(book, subject, claim, oldest, blobs)
     skipped = 0
     async for stored in journal.read(subject, start=start):
         if stored.sequence > recovered.sequence:
@@ -148,7 +156,7 @@ async def _rebuild(
         found = read_commit(stored.data)
         if found.commit is None:
             skipped += 1
-            _condemn_all(book, found.damaged)
+            condemn_all(book, found.damaged)
             log.critical("shard.commit_unreadable", subject=subject, sequence=stored.sequence)
             continue
         commit = found.commit
@@ -156,9 +164,11 @@ async def _rebuild(
             continue
         # Commits of which nothing can be read leave a gap of just as many numbers.
         if commit.n > book.n + 1 + skipped:
+            await _expect_unpurged(journal, subject, oldest)
             raise CorruptJournalError(subject, _gap(book, commit, claim))
         recovered.unreadable, skipped = recovered.unreadable + commit.n - book.n - 1, 0
-        await _replay(recovered, subject, found, claim, blobs)
+        if await _replay(recovered, subject, found, claim, blobs):
+            await _expect_unpurged(journal, subject, oldest)
     recovered.forget_closed()
     if book.n != claim.n:
         # Our claim is stored, so a server answered that has not learned of it: it was cut off.
@@ -166,12 +176,17 @@ async def _rebuild(
 
 
 async def _replay(
-    recovered: Recovered, subject: str, found: Salvaged, claim: Commit, blobs: Blobs
-) -> None:
+    recovered: Recovered,
+    subject: str,
+    found: Salvaged,
+    claim: Commit,
+    blobs: Blobs,
+) -> bool:
+    """Apply a commit; say whether entries of it are gone."""
     book, commit = recovered.book, cast("Commit", found.commit)
     entries, lost = await all_fetched(commit, blobs)
     # First: what follows on damage within the commit is not applied either.
-    _condemn_all(book, {**found.damaged, **lost})
+    condemn_all(book, {**found.damaged, **lost})
     publications = book.replay(commit, entries)
     if found.nameless:
         log.critical("shard.entries_unreadable", subject=subject, commit=commit.n)
@@ -184,28 +199,18 @@ async def _replay(
             if entry.corrupt
         ]
         recovered.note(entries, [*publications, *letters])
+    return bool(lost)
 
 
-def _condemn_all(book: Book, damaged: Mapping[Address, str]) -> None:
-    for address, reason in damaged.items():
-        book.condemn(address, reason)
+async def _expect_unpurged(journal: Journal, subject: str, oldest: Stored | None) -> None:
+    """Check that what is missing was not purged while it was read, by an owner of before.
 
-
-async def _load_snapshot(book: Book, subject: str, claim: Commit, blobs: Blobs) -> int:
-    if claim.snapshot is None:
-        return 1
-    try:
-        data = await blobs.get(claim.snapshot.blob)
-        snapshot, damaged = read_snapshot(data)
-    except ProblemError as error:
-        # As long as the journal reaches back to its beginning, nothing is lost without it.
-        log.critical("shard.snapshot_unreadable", subject=subject, error=error.problem.message)
-        return 1
-    if not book.entity.can_read(snapshot.version):
-        return 1
-    book.load(snapshot)
-    _condemn_all(book, damaged)
-    return claim.snapshot.sequence
+    Raises:
+        UnavailableError: it was, so there is a newer snapshot to begin with.
+    """
+    now = await journal.first(subject)
+    if oldest is not None and now is not None and now.sequence != oldest.sequence:
+        raise UnavailableError(subject, "was purged while it was read")
 
 
 def _gap(book: Book, commit: Commit, claim: Commit) -> str:
@@ -216,26 +221,3 @@ def _gap(book: Book, commit: Commit, claim: Commit) -> str:
             f"{book.entity.version}"
         )
     return f"commit {commit.n} follows commit {book.n}"
-
-
-async def all_fetched(commit: Commit, blobs: Blobs) -> tuple[list[Entry], dict[Address, str]]:
-    """Return the entries with their events in place, and the entities of those that are gone."""
-    entries: list[Entry] = []
-    lost: dict[Address, str] = {}
-    for entry in commit.entries:
-        try:
-            entries.append(await fetched(entry, blobs))
-        except ProblemError as error:
-            lost[entry.tenant, entry.key] = reason_of(error)
-    return entries, lost
-
-
-async def fetched(entry: Entry, blobs: Blobs) -> Entry:
-    """Return an entry with its events in place, however large they are.
-
-    Raises:
-        ProblemError: the blob is gone, or holds no entry.
-    """
-    if entry.blob is None:
-        return entry
-    return decode(Entry, await blobs.get(entry.blob))

@@ -1,91 +1,125 @@
 """Snapshots of a shard: taken after a commit, stored beside the turns, named by a later commit."""
 
 from collections import deque
-from datetime import datetime, timedelta
 
+import structlog
 from anyio.abc import TaskGroup
 
 from bus.codec import encode
 from bus.config import Timing
 from bus.errors import TransientError
-from bus.ports import Blobs, Journal
+from bus.ports import Blobs
+from bus.room import Rooms
+from bus.shard.blob_names import blobs_under
 from bus.shard.book import Book
+from bus.shard.purging import Purge
+from bus.waiting import loop_time
 from schemas.journal import Snapshot, SnapshotRef
+
+log = structlog.get_logger()
+
+LEAST_PAUSE, MOST_PAUSE = 0.5, 8.0
+"""Seconds from one round to the next where room is wanted: doubled as long as none comes of it."""
+
+RETRY_SECONDS = 1.0
 
 
 class Snapshots:
-    """Takes snapshots of one shard and purges what lies below old ones."""
+    """Takes snapshots of one shard, and lets go what they make superfluous."""
 
     def __init__(
-        self, subject: str, journal: Journal, blobs: Blobs, timing: Timing, *, purges: bool = True
+        self, subject: str, blobs: Blobs, purge: Purge, rooms: Rooms, timing: Timing
     ) -> None:
         self._subject = subject
-        self._journal = journal
         self._blobs = blobs
+        self._purge = purge
+        self._rooms = rooms
         self._timing = timing
-        self._purges = purges
         self._busy = False
-        self._history: deque[tuple[datetime, SnapshotRef]] = deque()
-        self._blobs_in_use: dict[str, int] = {}
+        self._not_before = 0.0
+        self._pause = LEAST_PAUSE
         self._unnamed: deque[SnapshotRef] = deque()
         self._newest: SnapshotRef | None = None
+        self._tidied: tuple[SnapshotRef | None, bool] | None = None
 
     def to_name(self, book: Book, settled: int) -> SnapshotRef | None:
         """Return the snapshot that the next commit names.
 
         Recovery sees nothing of the commits below it, so all they led to must be stored by then.
         """
-        named = book.snapshot
-        while self._unnamed and self._unnamed[0].n <= settled:
-            named = self._unnamed.popleft()
-        return named
+        return self.usable(book.snapshot, settled) if self._unnamed else book.snapshot
 
-    def take_if_due(self, book: Book, sequence: int, now: datetime, tasks: TaskGroup) -> None:
-        """Begin a snapshot of the book as it stands after its newest commit, at ``sequence``.
+    def is_named(self, ref: SnapshotRef | None) -> None:
+        """Note that a commit which names a snapshot is stored."""
+        while self._unnamed and ref is not None and self._unnamed[0].n <= ref.n:
+            self._unnamed.popleft()
 
-        Its age counts from ``now``: before a shard's first turn its last commit has no moment.
+    def usable(self, named: SnapshotRef | None, settled: int) -> SnapshotRef | None:
+        """Return the newest snapshot below which nothing is needed, be it named or not."""
+        found = [each for each in self._unnamed if each.n <= settled]
+        return found[-1] if found else named
+
+    def wants_a_name(self, settled: int) -> bool:
+        """Say whether room is wanted, and a commit that names a snapshot would make some."""
+        return bool(self._unnamed) and self._unnamed[0].n <= settled and self._rooms.pressed
+
+    def keep(self, book: Book, sequence: int, tasks: TaskGroup) -> None:
+        """Begin what is due with the book as it stands after its newest commit, at ``sequence``.
+
+        That is a snapshot, after so many commits or where history has to go, and the removal of
+        what the one that is named makes superfluous.
         """
-        newest = self._newest or book.snapshot
-        if self._busy or book.n - (newest.n if newest else 0) < self._timing.snapshot_commits:
+        if self._busy or loop_time() < self._not_before:
             return
-        self._busy = True
-        if book.snapshot is not None:
-            self._blobs_in_use[book.snapshot.blob] = book.snapshot.n
-        tasks.start_soon(self._take, book.image(), sequence, now, book.snapshot)
+        pressed = self._rooms.pressed
+        takes = self._is_snapshot_due(book, pressed=pressed)
+        if takes or self._is_untidy(book.snapshot, pressed=pressed):
+            self._busy = True
+            image = book.image() if takes else None
+            tasks.start_soon(self._round, image, sequence, book.snapshot)
 
-    async def _take(
-        self, image: Snapshot, sequence: int, now: datetime, committed: SnapshotRef | None
+    def _is_snapshot_due(self, book: Book, *, pressed: bool) -> bool:
+        newest = self._newest or book.snapshot
+        fresh = book.n - (newest.n if newest else 0)
+        # One commit more may be the one that names it. Before that the next would help nobody.
+        is_wanted = pressed and fresh > 1 and not self._unnamed
+        return is_wanted or fresh >= self._timing.snapshot_commits
+
+    def _is_untidy(self, named: SnapshotRef | None, *, pressed: bool) -> bool:
+        """Say whether there may be something to remove. After a take-over nobody knows."""
+        if self._tidied is None:
+            return True
+        ref, was_pressed = self._tidied
+        return ref is not named or (pressed and not was_pressed)
+
+    async def _round(
+        self, image: Snapshot | None, sequence: int, named: SnapshotRef | None
     ) -> None:
+        pressed = self._rooms.pressed
         try:
-            await self._forget_below(committed)
-            blob = await self._blobs.put(encode(image))
-            self._newest = SnapshotRef(blob=blob, n=image.n, sequence=sequence)
-            self._unnamed.append(self._newest)
-            self._blobs_in_use[blob] = image.n
-            if self._purges:
-                self._history.append((now, self._newest))
-                await self._purge(now)
-        except TransientError:
-            return
+            await self._purge.tidy(named, pressed=pressed)
+            self._tidied = (named, pressed)
+            if image is not None:
+                await self._take(image, sequence)
+            await self._pace(pressed=pressed)
+        except TransientError as error:
+            log.warning("shard.not_tidied", subject=self._subject, error=str(error))
+            self._not_before = loop_time() + RETRY_SECONDS
         finally:
             self._busy = False
 
-    async def _forget_below(self, committed: SnapshotRef | None) -> None:
-        """Remove the blobs of snapshots that a committed newer one has replaced."""
-        replaced = [
-            blob
-            for blob, n in self._blobs_in_use.items()
-            if committed is not None and n < committed.n
-        ]
-        for blob in replaced:
-            await self._blobs.remove(blob)
-            del self._blobs_in_use[blob]
+    async def _take(self, image: Snapshot, sequence: int) -> None:
+        under = blobs_under(self._subject, "snapshot", image.n)
+        data = encode(image)
+        blob = await self._blobs.put(data, under=under)
+        self._rooms.blobs.add(len(data))
+        self._newest = SnapshotRef(blob=blob, n=image.n, sequence=sequence)
+        self._unnamed.append(self._newest)
 
-    async def _purge(self, now: datetime) -> None:
-        """Remove commits below the newest snapshot that is itself older than the retention."""
-        oldest = now - timedelta(days=self._timing.journal_retention_days)
-        below = 0
-        while self._history and self._history[0][0] < oldest:
-            below = self._history.popleft()[1].sequence
-        if below:
-            await self._journal.purge(self._subject, below=below)
+    async def _pace(self, *, pressed: bool) -> None:
+        """See what has come of it, and wait the longer for the next round the less that was."""
+        if not pressed:
+            return
+        await self._rooms.look()
+        self._not_before = loop_time() + self._pause
+        self._pause = min(2 * self._pause, MOST_PAUSE) if self._rooms.pressed else LEAST_PAUSE

@@ -84,6 +84,25 @@ def take_turn(book: Book, letters: Sequence[Letter], now: datetime) -> Outcome:
     return outcome
 
 
+def answer_unchanged(book: Book, mail: Mail, now: datetime) -> bytes | None:
+    """Answer a command that changes nothing, such as a question; None if it would need a commit."""
+    try:
+        outcome = Outcome()
+        slot = book.slots.get((mail.tenant, mail.key))
+        if book.corrupt and wants_skip(mail.body):
+            return None
+        if slot is not None and (
+            mail.id in slot.replies or (mail.tenant, mail.key) in book.corrupt
+        ):
+            return _answer(book, mail, now, outcome)
+        command = book.entity.command(mail.body)
+        decision = book.entity.decide(book.state((mail.tenant, mail.key)), command, now)
+    except Exception:  # noqa: BLE001  what a core raises is rejected by a commit, once there is room
+        return None
+    unchanged = not decision.events and decision.reply is not None
+    return encode(decision.reply) if unchanged else None
+
+
 def quarantine(
     book: Book, shard: int, now: datetime, most: int, records: Mapping[Address, bytes | None]
 ) -> Outcome:

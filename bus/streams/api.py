@@ -7,12 +7,14 @@ import msgspec
 from bus.connection import NatsTransport
 from bus.connection.transport import status_of
 from bus.errors import CallboardError, DeadlineError, UnavailableError
+from bus.ports import Fill
 
 NAME_IN_USE = 10058
 STREAM_NOT_FOUND = 10059
 CONSUMER_NOT_FOUND = 10014
 NO_MESSAGE = 10037
 WRONG_LAST_SEQUENCE = frozenset({10071, 10164})
+STORE_FAILED = 10077
 
 API_SECONDS = 2.0
 """How long JetStream may take to answer; in a calm cluster it takes milliseconds."""
@@ -27,6 +29,14 @@ class JetStreamError(CallboardError):
         self.status = status
         self.code = code
         self.description = description
+
+    @property
+    def is_full(self) -> bool:
+        """Whether a stream that discards what is new has reached its bound: nothing was stored.
+
+        Other failures to store have the same code, and what has become of those is not known.
+        """
+        return self.code == STORE_FAILED and self.description.startswith("maximum ")
 
 
 class JetStream:
@@ -64,6 +74,11 @@ class JetStream:
         """Describe a stream, with the counts of the subjects that match a filter."""
         body = {"subjects_filter": subjects, "offset": offset} if subjects else None
         return await self.call(f"STREAM.INFO.{stream}", body)
+
+
+def fill_of(info: dict[str, Any]) -> Fill:
+    """Return how full a stream is, by its description."""
+    return Fill(used=int(info["state"]["bytes"]), most=max(int(info["config"]["max_bytes"]), 0))
 
 
 def raise_error(request: str, answer: dict[str, Any]) -> None:

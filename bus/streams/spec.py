@@ -28,7 +28,7 @@ BILL_MAX_BYTES = 1024**3
 """Over a million bills that wait for a pricing process; then the oldest are lost."""
 
 BLOB_MAX_BYTES = 4 * 1024**3
-"""Snapshots and payloads; when it is full nothing more is accepted, because none may be lost."""
+"""Snapshots and payloads; what does not fit is refused, because none may be lost."""
 
 CONVERSATION_TURNS = 100
 """Turns kept of one session: more do not fit a model's window."""
@@ -242,7 +242,7 @@ def _internal(timing: Timing) -> tuple[StreamSpec, ...]:
         ),
         StreamSpec(
             name=BLOBS,
-            subjects=("_cb.blob.*.*",),
+            subjects=("_cb.blob.>",),
             max_bytes=BLOB_MAX_BYTES,
             per_subject=1,
             refuse_when_full=True,

@@ -17,6 +17,7 @@
 | callboard_recovery_seconds | histogram | entity | taking a shard over |
 | callboard_quarantined_total | counter | entity | entities that could not be read, and ended |
 | callboard_corrupt_entities | gauge | entity | of those, how many are in shards served here |
+| callboard_store_used_ratio | gauge | store | used of a journal or of BLOBS; 1 is all |
 | callboard_work_in_flight | gauge | queue | items being worked on |
 | callboard_work_redelivered_total | counter | queue | items that another worker held before |
 | callboard_requests_total | counter | endpoint, code | requests; code `ok` or a problem's |
@@ -138,6 +139,7 @@ CORRUPT = _counter("callboard_quarantined_total", "Entities that could not be re
 CORRUPT_HERE = _gauge(
     "callboard_corrupt_entities", "Entities in quarantine in shards served here", "entity"
 )
+STORE_USED = _gauge("callboard_store_used_ratio", "Used of a store; 1 is all", "store")
 
 WORK_IN_FLIGHT = _gauge("callboard_work_in_flight", "Items being worked on", "queue")
 WORK_REDELIVERED = _counter(

@@ -6,11 +6,12 @@ import anyio
 import msgspec
 import pytest
 
+from actors.streaming.adapters.attempt import Attempt
 from actors.streaming.adapters.batch_call import name_of
 from actors.streaming.adapters.batch_store import Ticket
 from actors.streaming.core.batches.openai import OpenAIBatches
 from bus.kv import MemoryBucket
-from schemas.lifecycle import FailGeneration
+from schemas.lifecycle import FailGeneration, GenerateWork
 from schemas.problems import Problem
 from tests.batch_provider import BatchProvider, batch_provider
 from tests.batching import (
@@ -31,6 +32,19 @@ from tests.batching import (
 @pytest.fixture
 def bucket() -> MemoryBucket[Ticket]:
     return MemoryBucket(Ticket)
+
+
+MOST_WRITTEN = 500
+
+
+def capped(item: GenerateWork) -> GenerateWork:
+    config = msgspec.structs.replace(item.request.config, max_tokens=MOST_WRITTEN)
+    request = msgspec.structs.replace(item.request, config=config)
+    return msgspec.structs.replace(item, request=request)
+
+
+def called_off(attempt: Attempt) -> FailGeneration:
+    return attempt.failed(Problem(code="cancelled", message="…"))
 
 
 async def test_another_worker_waits_for_the_batch_of_one_that_died(bucket: MemoryBucket[Ticket]):
@@ -79,13 +93,18 @@ async def test_calling_off_the_only_request_cancels_the_batch(
 ):
     async with batch_provider() as fake, process(bucket) as streaming:
         provider = openai(fake) if kind == "openai" else anthropic(fake)
+        attempt = streaming.generator.attempt(capped(asking(provider, "ada")), ignore)
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(streaming.answer, asking(provider, "ada"))
+            tasks.start_soon(attempt.run)
             await fake.until(1)
             await told(bucket)
             tasks.cancel_scope.cancel()
         (batch,) = fake.batches.values()
         assert batch.status in {"cancelled", "canceled"}
+    # Nothing can come any more: the prompt alone may have been read.
+    left = called_off(attempt)
+    assert left.usage is not None
+    assert left.usage.input > left.usage.output == 0
 
 
 async def test_a_process_that_leaves_lets_its_batches_go_on(bucket: MemoryBucket[Ticket]):
@@ -158,7 +177,7 @@ async def test_calling_off_a_request_before_its_batch_is_made_sends_nothing(
             await attempt.run()
         assert await answered(streaming, fake, asking(openai(fake), "bob")) == "BOB"
         assert [len(batch.requests) for batch in fake.batches.values()] == [1]
-        left = attempt.failed(Problem(code="cancelled", message="…"))
+        left = called_off(attempt)
     assert (left.usage, left.charges) == (None, [])
 
 
@@ -167,8 +186,13 @@ async def test_calling_off_the_only_request_while_its_batch_is_made_cancels_it(
 ):
     async with batch_provider() as fake, process(bucket) as streaming:
         fake.delay = 0.3
+        attempt = streaming.generator.attempt(capped(asking(openai(fake), "ada")), ignore)
         with anyio.move_on_after(0.2):
-            await streaming.answer(asking(openai(fake), "ada"))
+            await attempt.run()
+        # It cannot be known by then whether it is cancelled in time.
+        left = called_off(attempt)
+        assert left.usage is not None
+        assert left.usage.output == MOST_WRITTEN
         await fake.until(1)
         (batch,) = fake.batches.values()
         while batch.status != "cancelled":
@@ -194,11 +218,7 @@ async def test_a_request_that_is_called_off_among_others_may_cost_all_that_it_ma
     bucket: MemoryBucket[Ticket],
 ):
     async with batch_provider() as fake, process(bucket) as streaming:
-        item = asking(openai(fake), "ada")
-        config = msgspec.structs.replace(item.request.config, max_tokens=500)
-        request = msgspec.structs.replace(item.request, config=config)
-        item = msgspec.structs.replace(item, request=request)
-        attempt = streaming.generator.attempt(item, ignore)
+        attempt = streaming.generator.attempt(capped(asking(openai(fake), "ada")), ignore)
         async with anyio.create_task_group() as tasks, anyio.create_task_group() as first:
             tasks.start_soon(streaming.answer, asking(openai(fake), "bob"))
             first.start_soon(attempt.run)
@@ -207,7 +227,26 @@ async def test_a_request_that_is_called_off_among_others_may_cost_all_that_it_ma
             first.cancel_scope.cancel()
             fake.finish()
 
-    left = attempt.failed(Problem(code="cancelled", message=""))
+    left = called_off(attempt)
     assert left.usage is not None
-    assert (left.usage.output, left.usage.quality) == (500, "estimated")
+    assert (left.usage.output, left.usage.quality) == (MOST_WRITTEN, "estimated")
     assert finished(streaming.results["bob"]).answer.text == "BOB"
+
+
+async def test_a_batch_that_may_not_be_looked_at_any_more_may_cost_all_the_same(
+    bucket: MemoryBucket[Ticket],
+):
+    async with (
+        batch_provider() as fake,
+        process(bucket) as streaming,
+        anyio.create_task_group() as tasks,
+    ):
+        tasks.start_soon(streaming.answer, capped(asking(openai(fake), "ada")))
+        await fake.until(1)
+        (batch,) = fake.batches.values()
+        batch.key = "of somebody else"
+    failed = streaming.results["ada"]
+    assert isinstance(failed, FailGeneration)
+    assert not failed.problem.retryable
+    assert failed.usage is not None
+    assert failed.usage.output == MOST_WRITTEN

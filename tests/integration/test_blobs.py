@@ -6,7 +6,7 @@ from hashlib import sha256
 import anyio
 import pytest
 
-from bus.errors import ProblemError, UnavailableError
+from bus.errors import FullError, ProblemError, UnavailableError
 from bus.jetstream.blobs import CHUNK_BYTES
 from bus.testing import NatsWorld, Process, World
 from tests.integration.waiting import SECONDS
@@ -56,6 +56,45 @@ async def test_what_was_removed_is_not_found_and_removing_again_is_harmless(
     with pytest.raises(ProblemError):
         await bus.blobs.get(name)
     assert await bus.blobs.get(other) == _bytes(10, fresh)
+
+
+async def test_what_lies_under_something_is_listed_and_goes_one_by_one(bus: Process, fresh: str):
+    under, data = f"{fresh}.3", [_bytes(2 * CHUNK_BYTES, "one"), _bytes(10, "two")]
+    names = [await bus.blobs.put(each, under=f"{under}.entry.{n}") for n, each in enumerate(data)]
+    await bus.blobs.put(data[0], under=f"{fresh}.30.entry.1")
+    await bus.blobs.put(data[0])
+
+    assert names[0] == f"{under}.entry.0.{sha256(data[0]).hexdigest()}"
+    assert sorted(await bus.blobs.names(under)) == sorted(names)
+    assert [await bus.blobs.get(name) for name in names] == data
+    await bus.blobs.remove(names[0])
+    assert await bus.blobs.names(under) == names[1:]
+    assert await bus.blobs.names(f"{fresh}.4") == []
+
+
+async def test_the_store_tells_how_full_it_is_and_shrinks_again(bus: Process, fresh: str):
+    before = await bus.blobs.fill()
+    name = await bus.blobs.put(_bytes(3 * CHUNK_BYTES, fresh))
+    filled = await bus.blobs.fill()
+    await bus.blobs.remove(name)
+    after = await bus.blobs.fill()
+
+    assert 3 * CHUNK_BYTES <= filled.used - before.used < 3 * CHUNK_BYTES + 2000
+    assert after == before
+
+
+async def test_what_does_not_fit_is_refused_and_nothing_that_is_there_goes(own_nats: NatsWorld):
+    async with own_nats.process() as bus:
+        config = (await bus.jetstream.stream_info("BLOBS"))["config"]
+        bound = config | {"max_bytes": 2 * CHUNK_BYTES}
+        await bus.jetstream.call("STREAM.UPDATE.BLOBS", bound)
+        name = await bus.blobs.put(_bytes(CHUNK_BYTES, "kept"))
+
+        with pytest.raises(FullError):
+            await bus.blobs.put(_bytes(CHUNK_BYTES, "more"), under="execution.0.entry.1")
+
+        assert await bus.blobs.get(name) == _bytes(CHUNK_BYTES, "kept")
+        assert (await bus.blobs.fill()).most == 2 * CHUNK_BYTES
 
 
 async def test_blobs_outlive_a_killed_bus(mortal_world: World):

@@ -6,12 +6,13 @@ import anyio
 import pytest
 
 from bus.connection import Address
-from bus.errors import FencedError, UnavailableError
+from bus.errors import FencedError, FullError, UnavailableError
 from bus.jetstream import JetStreamJournal, open_bus
 from bus.jetstream.direct_get import PAGE_MESSAGES
 from bus.ports import Journal, Stored
 from bus.streams.spec import journal_stream
 from bus.testing import NatsWorld, Process, World
+from tests.integration.conftest import QUICK
 from tests.integration.waiting import until
 from tests.servers import local_server
 
@@ -135,6 +136,41 @@ async def test_a_purge_removes_what_lies_below_and_keeps_the_fence(bus: Process,
     await journal.append(subject, b"", expected=appended[-1].sequence)
 
 
+async def test_the_oldest_message_is_found_and_the_oldest_since_a_moment(bus: Process, fresh: str):
+    journal, subject = bus.journal("execution"), _subject(fresh)
+    assert await journal.first(subject) is None
+    early = await _filled(journal, subject, 2)
+    await anyio.sleep(0.02)
+    sequence = await journal.append(f"{subject}-other", b"", expected=0)
+    late = await journal.append(subject, b"late", expected=early[-1].sequence)
+    newest = await journal.last(subject)
+    assert newest is not None
+    moment = datetime.fromisoformat(newest.time)
+
+    oldest = await journal.first(subject)
+    assert oldest is not None
+    assert _plain(oldest) == early[0]
+    young = await journal.first(subject, since=moment - timedelta(milliseconds=10))
+    assert young is not None
+    assert (young.sequence, young.data) == (late, b"late")
+    assert late > sequence
+    assert await journal.first(subject, since=moment + timedelta(minutes=1)) is None
+
+
+async def test_a_journal_tells_how_full_it_is_and_shrinks_with_a_purge(bus: Process, fresh: str):
+    journal, subject = bus.journal("execution"), _subject(fresh)
+    before = await journal.fill()
+    first = await journal.append(subject, bytes(10_000), expected=0)
+    second = await journal.append(subject, bytes(10_000), expected=first)
+    filled = await journal.fill()
+    await journal.purge(subject, below=second)
+    after = await journal.fill()
+
+    assert filled.most == QUICK.journal_max_bytes
+    assert 20_000 <= filled.used - before.used < 21_000
+    assert 10_000 <= after.used - before.used < 10_500
+
+
 async def test_journals_of_entity_types_are_apart(bus: Process, fresh: str):
     await bus.journal("account").append(f"_cb.journal.account.{fresh}", b"a", expected=0)
 
@@ -235,7 +271,10 @@ async def test_a_full_journal_refuses_and_loses_nothing(tmp_path_factory: pytest
         journal, subject = bus.journal("execution"), _subject("0")
         for sequence in range(3):
             await journal.append(subject, bytes(1000), expected=sequence)
-        with pytest.raises(UnavailableError):
-            await journal.append(subject, bytes(1000), expected=3)
+        for _ in range(2):
+            with pytest.raises(FullError):
+                await journal.append(subject, bytes(1000), expected=3)
+        with pytest.raises(FencedError):
+            await journal.append(subject, bytes(1000), expected=2)
 
         assert [stored.sequence for stored in await _all(journal, subject)] == [1, 2, 3]

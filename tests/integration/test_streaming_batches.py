@@ -100,6 +100,7 @@ async def test_where_it_is_not_known_whether_a_batch_was_made_it_is_not_made_aga
     async with batch_provider() as fake, process(bucket) as streaming:
         fake.creating = [status]
         await streaming.answer(asking(openai(fake), "ada"))
+        first = streaming.results["ada"]
         await streaming.answer(asking(openai(fake), "ada", attempt=2))
 
         assert len(fake.batches) <= 1
@@ -107,6 +108,9 @@ async def test_where_it_is_not_known_whether_a_batch_was_made_it_is_not_made_aga
     result = streaming.results["ada"]
     assert isinstance(result, FailGeneration)
     assert (result.problem.code, result.problem.retryable) == ("outcome_unknown", False)
+    # It may have been made, and is charged for then.
+    assert isinstance(first, FailGeneration)
+    assert first.usage is not None
 
 
 async def test_what_was_refused_may_be_sent_again(bucket: MemoryBucket[Ticket]):

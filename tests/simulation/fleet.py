@@ -16,7 +16,7 @@ from bus.ownership import Membership
 from bus.ports import Bus
 from bus.rpc import Owners, command
 from bus.shard import ShardHost
-from bus.shard.recovery import fetched
+from bus.shard.fetching import fetched
 from bus.shard.workforce import Workforce
 from bus.subjects import journal_subject
 from bus.testing import World

@@ -28,7 +28,7 @@ from tests.simulation.endings import (
 from tests.simulation.judge import AnyEntity, Judge
 from tests.simulation.loop import StuckError, VirtualLoop
 from tests.simulation.network import process_bus
-from tests.simulation.plan import BUSY_SECONDS, Event, plan_of, timing_of
+from tests.simulation.plan import BUSY_SECONDS, Event, bounded, plan_of, timing_of
 from tests.simulation.trace import Trace
 from tests.simulation.world import World
 
@@ -63,14 +63,18 @@ class History(NamedTuple):
 
 
 class Story(NamedTuple):
-    """What a history is about: what its seed has in store, and the entities it happens to."""
+    """What a history is about: what its seed has in store, and the entities it happens to.
+
+    One that is ``bounded`` has small journals in some of its histories.
+    """
 
     plan_of: Callable[[int], list[Event]]
     entities: Callable[[], Sequence[AnyEntity]]
     faults: Callable[[Judge], Iterator[str]] = lambda _: iter(())
+    bounded: bool = False
 
 
-FLEET = Story(plan_of, lambda: (execution_entity(), account_entity()))
+FLEET = Story(plan_of, lambda: (execution_entity(), account_entity()), bounded=True)
 LEDGER = Story(ledger.plan_of, ledger.entities)
 SPENDING = Story(spending.plan_of, spending.entities, spending.faults_of_spending)
 PLATFORM = Story(lending.plan_of, lending.entities, lending.faults_of_lending)
@@ -82,7 +86,8 @@ def play(seed: int, only: frozenset[str] | None = None, story: Story = FLEET) ->
     loop = VirtualLoop(seed)
     trace = Trace(loop.time)
     chance = Chance(seed, only)
-    world = World(timing_of(seed), chance, trace, story.entities())
+    timing = bounded(timing_of(seed), seed) if story.bounded else timing_of(seed)
+    world = World(timing, chance, trace, story.entities())
     plan = story.plan_of(seed)
     random.seed(seed)
     broken = world.judge.broken

@@ -7,7 +7,7 @@ died, stands still or has given it up.
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from hashlib import sha256
+from datetime import datetime
 from typing import Any, TypeVar
 
 from anyio.lowlevel import checkpoint
@@ -16,7 +16,7 @@ from bus.config import Timing
 from bus.errors import CallboardError, UnavailableError, problem
 from bus.memory import MemoryBus, MemoryOutbox
 from bus.memory.work_queue import MemoryTicket
-from bus.ports import Bus, Journal, Stored, Ticket
+from bus.ports import Bus, Fill, Journal, Stored, Ticket
 from bus.streams.spec import RECORDS, journal_spec
 from tests.simulation.judge import Judge
 from tests.simulation.site import LONGEST_PAUSE, Site
@@ -130,6 +130,18 @@ class SiteJournal:
             self._site, f"last of {subject}", lambda: self._store.last(self._stream, subject)
         )
 
+    async def first(self, subject: str, *, since: datetime | None = None) -> Stored | None:
+        return await call(
+            self._site,
+            f"first of {subject}",
+            lambda: self._store.first(self._stream, subject, since),
+        )
+
+    async def fill(self) -> Fill:
+        return await call(
+            self._site, f"room in {self._stream}", lambda: self._store.fill(self._stream)
+        )
+
     async def read(self, subject: str, *, start: int) -> AsyncIterator[Stored]:
         page = await call(
             self._site,
@@ -152,25 +164,25 @@ class SiteBlobs:
 
     def __init__(self, site: Site, world: MemoryBus) -> None:
         self._site = site
-        self._kept = world.blobs.kept
+        self._blobs = world.blobs
 
-    async def put(self, data: bytes) -> str:
-        name = sha256(data).hexdigest()
-        await call(self._site, "put a blob", lambda: self._kept.update({name: data}))
-        return name
+    async def put(self, data: bytes, *, under: str = "") -> str:
+        return await call(self._site, "put a blob", lambda: self._blobs.keep(data, under))
 
-    async def has_room(self, size: int, *, reserve: float) -> bool:
-        del size, reserve
-        return True
+    async def names(self, under: str) -> list[str]:
+        return await call(self._site, "names of blobs", lambda: self._blobs.found(under))
+
+    async def fill(self) -> Fill:
+        return await call(self._site, "room for blobs", self._blobs.filled)
 
     async def get(self, name: str) -> bytes:
-        data = await call(self._site, "get a blob", lambda: self._kept.get(name))
+        data = await call(self._site, "get a blob", lambda: self._blobs.kept.get(name))
         if data is None:
             raise problem("not_found", f"no blob {name}")
         return data
 
     async def remove(self, name: str) -> None:
-        await call(self._site, "remove a blob", lambda: self._kept.pop(name, None))
+        await call(self._site, "remove a blob", lambda: self._blobs.kept.pop(name, None))
 
 
 class SiteQueue:

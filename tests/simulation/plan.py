@@ -17,6 +17,10 @@ BUSY_SECONDS = 5.0
 """Everything that is planned begins within this time; then it is quiet, and all must end well."""
 
 
+SMALL_JOURNALS = (8_000, 9_000)
+"""Bounds that the journals of many histories reach, so that what has happened has to go."""
+
+
 class Event(NamedTuple):
     """Something that happens at a moment. ``name`` says it in words and is unique in its plan."""
 
@@ -59,6 +63,13 @@ def timing_of(seed: int) -> Timing:
         turn_commands=chance.choice([1, 3, 256]),
         prefetch=chance.choice([0, 0, 2]),
     )
+
+
+def bounded(timing: Timing, seed: int) -> Timing:
+    """Draw the bound of the journals: in a third of the histories they get full."""
+    usual = timing.journal_max_bytes
+    bound = random.Random(seed + 4).choice([*SMALL_JOURNALS, *4 * [usual]])
+    return msgspec.structs.replace(timing, journal_max_bytes=bound)
 
 
 def _executions(chance: random.Random) -> list[Event]:

@@ -24,6 +24,7 @@ from bus.shard.book import Book
 from bus.shard.dispatch import Dispatcher
 from bus.shard.open_work import OpenWorkKeeper
 from bus.shard.owner import ShardOwner
+from bus.shard.purging import Purge
 from bus.shard.recovery import Recovered
 from bus.shard.roll_call import Roll
 from bus.shard.snapshots import Snapshots
@@ -105,9 +106,9 @@ async def publish_first(owner: ShardOwner, outcome: Outcome, now: datetime) -> N
     await STORE(owner, outcome, now)
 
 
-async def acknowledge_first(worker: Worker[Any], ticket: Ticket) -> None:
+async def acknowledge_first(worker: Worker[Any], tenant: str, ticket: Ticket) -> None:
     await ticket.ack()
-    await HANDLE(worker, ticket)
+    await HANDLE(worker, tenant, ticket)
 
 
 async def never_claim(worker: Worker[Any], ticket: Ticket, item: Any = None) -> bool:
@@ -182,6 +183,12 @@ async def leave_at_once(worker: Worker[Any]) -> None:
     await worker._desk.leave()
 
 
+async def below_all(purge: Purge, sequence: int, *, pressed: bool) -> int:
+    del pressed
+    newest = await purge._journal.last(purge._subject)
+    return newest.sequence if newest else sequence
+
+
 def newest_reading(*readings: Any) -> Any:
     return readings[-1]
 
@@ -241,6 +248,7 @@ PLANTED = (
     Planted(
         "snapshots are named at once", "bus.shard.snapshots.Snapshots.to_name", name_newest, 80, 22
     ),
+    Planted("a purge goes above the snapshot", "bus.shard.purging.Purge._below", below_all, 20),
     Planted(
         "all counts as settled", "bus.shard.dispatch.Dispatcher.settled", all_is_settled, 40, 12
     ),

@@ -21,6 +21,7 @@ class Stream:
     def __init__(self) -> None:
         self.messages: list[tuple[str, Stored]] = []
         self.posted = self.safe = 0
+        self.max_payload = 1024**2
 
     async def post(
         self,

@@ -89,6 +89,7 @@ async def laid_aside(world: MemoryBus) -> tuple[str, bytes]:
 
 
 async def test_an_item_that_is_none_is_laid_aside_however_large_it_is(world: MemoryBus):
+    subject, data = "", b""
     async with world.process() as bus, anyio.create_task_group() as tasks:
         worker = Worker(Begun().job(), Asked(Granted()).of, "me", bus, Timing(), capacity=2)
         tasks.start_soon(worker.run)
@@ -105,6 +106,7 @@ async def test_a_command_on_which_a_core_raises_is_laid_aside_however_large_it_i
     world: MemoryBus,
 ):
     alive = Alive(process="one", actor="test", entities=["counter"])
+    subject, data = "", b""
     async with world.process("one") as bus, anyio.create_task_group() as tasks:
         membership = Membership(bus.transport, lambda: alive, Timing())
         host = ShardHost(ENTITY, 1, "one", membership, bus, Timing())

@@ -267,7 +267,8 @@ def test_effects_that_raise_cost_the_entity_and_not_the_turn():
 
 def test_work_of_an_entity_that_is_found_corrupt_is_called_off():
     def due(state: Counter) -> None:
-        return 1 // (state.total - 13) and None
+        if state.total == 13:
+            raise ZeroDivisionError
 
     book = Book(replace(ENTITY, due=due))
     opened = take_turn(book, [letter("1", "c", Add(amount=12))], AT).opened
@@ -403,7 +404,8 @@ async def test_an_entity_ends_by_what_its_record_tells():
         async with world.process() as bus:
             await bus.outbox.post(f"cb.acme.record.{bad}", encode(Counter(total=41)))
         async with hosting(world, entity=core) as owners:
-            assert decode(Total, await add(owners, bad, "a")).total == 42
+            # Its open work may be begun anew before, which adds 7.
+            assert decode(Total, await add(owners, bad, "a")).total in {42, 49}
             assert await refused_as(owners, key_in(1, "bad"), "a") == ("corrupt", False)
 
 

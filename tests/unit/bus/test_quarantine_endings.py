@@ -1,4 +1,4 @@
-"""An entity of which part cannot be read ends by its own core, and goes on as any ended one."""
+"""An entity of which part cannot be read ends by its own core, then goes on as any ended one."""
 
 from dataclasses import replace
 from datetime import UTC, datetime

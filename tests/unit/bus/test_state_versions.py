@@ -251,6 +251,7 @@ class _Behind:
 
     def __init__(self, journal: Journal) -> None:
         self.append, self.last, self.purge = journal.append, journal.last, journal.purge
+        self.first, self.fill = journal.first, journal.fill
         self._journal = journal
 
     async def read(self, subject: str, *, start: int) -> AsyncGenerator[Stored]:

@@ -1,0 +1,80 @@
+"""Getting back what a shard has stored: its snapshot, and entries too large for the journal."""
+
+from collections.abc import Mapping
+
+import structlog
+
+from bus.codec import decode
+from bus.errors import ProblemError
+from bus.ports import Blobs, Stored
+from bus.shard.blob_names import shard_blobs, stored_snapshots
+from bus.shard.book import Address, Book
+from bus.shard.quarantine import reason_of
+from bus.shard.salvage import commit_of, read_snapshot
+from schemas.journal import Commit, Entry, SnapshotRef
+
+log = structlog.get_logger()
+
+
+async def load_snapshot(
+    book: Book, subject: str, newest: Commit, oldest: Stored | None, blobs: Blobs
+) -> int:
+    """Fill an empty book from the snapshot to which the journal follows; return where to go on.
+
+    That is mostly the one which the newest commit names. But where there was no room for a commit,
+    the journal may be purged below one that none names: then it follows to a stored one.
+    """
+    first = commit_of(oldest.data) if oldest else None
+    named = newest.snapshot
+    if oldest is None or first is None or first.n <= (named.n if named else 0) + 1:
+        return await _load(book, subject, named, blobs) if named else 1
+    for stored in stored_snapshots(await blobs.names(shard_blobs(subject)), first=first.n):
+        ref = SnapshotRef(blob=stored.name, n=stored.n, sequence=oldest.sequence)
+        await _load(book, subject, ref, blobs)
+        if book.n:
+            return ref.sequence
+    return await _load(book, subject, named, blobs) if named else 1
+
+
+async def _load(book: Book, subject: str, ref: SnapshotRef, blobs: Blobs) -> int:
+    try:
+        data = await blobs.get(ref.blob)
+        snapshot, damaged = read_snapshot(data)
+    except ProblemError as error:
+        # As long as the journal reaches back to its beginning, nothing is lost without it.
+        log.critical("shard.snapshot_unreadable", subject=subject, error=error.problem.message)
+        return 1
+    if not book.entity.can_read(snapshot.version):
+        return 1
+    book.load(snapshot)
+    condemn_all(book, damaged)
+    return ref.sequence
+
+
+def condemn_all(book: Book, damaged: Mapping[Address, str]) -> None:
+    """Put the entities of which something cannot be read into quarantine, each for its reason."""
+    for address, reason in damaged.items():
+        book.condemn(address, reason)
+
+
+async def all_fetched(commit: Commit, blobs: Blobs) -> tuple[list[Entry], dict[Address, str]]:
+    """Return the entries with their events in place, and the entities of those that are gone."""
+    entries: list[Entry] = []
+    lost: dict[Address, str] = {}
+    for entry in commit.entries:
+        try:
+            entries.append(await fetched(entry, blobs))
+        except ProblemError as error:
+            lost[entry.tenant, entry.key] = reason_of(error)
+    return entries, lost
+
+
+async def fetched(entry: Entry, blobs: Blobs) -> Entry:
+    """Return an entry with its events in place, however large they are.
+
+    Raises:
+        ProblemError: the blob is gone, or holds no entry.
+    """
+    if entry.blob is None:
+        return entry
+    return decode(Entry, await blobs.get(entry.blob))

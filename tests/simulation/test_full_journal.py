@@ -1,0 +1,90 @@
+"""A journal with a small bound: a fleet works on in it, whatever happens to owners at the bound."""
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+
+import anyio
+import pytest
+
+from bus.memory import MemoryBus
+from bus.room import NEW_KEYS_STOP
+from bus.testing import memory_bus
+from tests.simulation.filling import STREAM, TIGHT, fills_and_goes_on, refusal
+from tests.simulation.fleet import SECONDS, Fleet, Gate, fleet
+
+
+async def test_two_thousand_executions_end_in_a_journal_for_three_hundred():
+    async with memory_bus(TIGHT) as world:
+        load = await fills_and_goes_on(world, 2000)
+
+    assert set(load.refused) == {STREAM}
+
+
+@asynccontextmanager
+async def filled_up(world: MemoryBus, running: Fleet) -> AsyncGenerator[list[str]]:
+    """Fill the journal while no snapshot can be stored; yield the executions that were accepted."""
+    await running.start_owner("one")
+    await running.settled_hosts()
+    gate, accepted, refused = Gate(), list[str](), 0
+    await running.start_worker("worker", gate.handle, capacity=500, per_tenant=500)
+    world.blobs.most = 1
+    with anyio.fail_after(SECONDS):
+        while refused < 5:
+            name = f"e{len(accepted)}-{refused}"
+            problem = await refusal(running, name)
+            if problem is None:
+                accepted.append(name)
+            else:
+                assert (problem.code, problem.retryable) == ("unavailable", True)
+                assert problem.retry_after is not None
+                assert problem.details["store"] == STREAM
+                assert problem.details["used"] >= NEW_KEYS_STOP
+                refused += 1
+    gate.open()
+    yield accepted
+
+
+async def test_owners_that_are_killed_at_the_bound_are_replaced_and_all_that_was_accepted_ends():
+    async with memory_bus(TIGHT) as world, fleet(world, TIGHT) as running:
+        async with filled_up(world, running) as accepted:
+            owner = "one"
+            for number in range(8):
+                running.kill(owner)
+                owner = f"heir-{number}"
+                await running.start_owner(owner)
+                await running.settled_hosts()
+            assert world.store.fill(STREAM).used <= TIGHT.journal_max_bytes
+            world.blobs.most = None
+            records = await running.ended(*accepted)
+        assert await refusal(running, "afterwards") is None
+
+    assert {record.status for record in records} == {"COMPLETED"}
+    assert len(accepted) > 100
+
+
+def lower(world: MemoryBus, most: int) -> None:
+    """Lower the bound of the journal, as an operator may."""
+    stream = world.store._streams[STREAM]
+    stream.spec = replace(stream.spec, max_bytes=most)
+
+
+@pytest.mark.parametrize("is_owned", [True, False])
+async def test_a_journal_that_is_above_its_bound_finds_room_by_itself(is_owned: bool):
+    async with memory_bus(TIGHT) as world, fleet(world, TIGHT) as running:
+        await running.start_owner("one")
+        await running.start_worker("worker")
+        names = await running.execute_all(60)
+        before = await running.ended(*names)
+        if not is_owned:
+            running.kill("one")
+        lower(world, world.store.fill(STREAM).used - 2000)
+        if not is_owned:
+            await running.start_owner("two")
+        with anyio.fail_after(SECONDS):
+            while await refusal(running, "afterwards") is not None:
+                await anyio.sleep(0.02)
+        assert await running.ended(*names) == before
+        running.kill("one" if is_owned else "two")
+        await running.start_owner("three")
+        assert await running.ended(*names) == before
