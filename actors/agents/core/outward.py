@@ -9,6 +9,7 @@ import msgspec
 from actors.agents.core.asking import asks
 from actors.agents.core.dues import Due, number_of, summed
 from actors.agents.core.execution import FIRST_STEP, Asked, Execution
+from actors.agents.core.work_items import open_items, outstanding_work
 from schemas.attempts import Attempt, Attempts
 from schemas.conversations import CONVERSATION_SUBJECT, ConversationTurn
 from schemas.decision import Effect, Publish
@@ -30,7 +31,6 @@ from schemas.fleet import DEAD_SUBJECT, STOP_WORK_SUBJECT, DeadLetter, StopWork
 from schemas.journal import Mail
 from schemas.ledger import ACCOUNT_ENTITY, ACCOUNT_KEY, BILL_SUBJECT, Settle
 from schemas.lifecycle import (
-    EXECUTION_ENTITY,
     Accepted,
     AttemptFailed,
     AttemptStarted,
@@ -41,12 +41,11 @@ from schemas.lifecycle import (
     ExecutionEvent,
     ExecutionFailed,
     ExecutionTimedOut,
-    GenerateWork,
     GenerationFinished,
     Origin,
     ReserveAsked,
 )
-from schemas.llm import Answer, GenerateRequest
+from schemas.llm import Answer
 from schemas.problems import Problem
 from schemas.safety import SafetyOutcome
 from schemas.streams import (
@@ -58,10 +57,6 @@ from schemas.streams import (
     StreamEvent,
 )
 from schemas.usage import Usage
-from schemas.work import ReplyTo, WorkItem, item_id
-
-QUEUE = "generate"
-BATCH_QUEUE = "batch"
 
 _MILLISECOND = timedelta(milliseconds=1)
 
@@ -82,49 +77,6 @@ _SAFETY_EVENTS: dict[SafetyOutcome, type[SafetyEvent]] = {
 def effects(state: Execution) -> tuple[Effect, ...]:
     """Return what is outstanding in this state: work, and what the account is asked."""
     return (*outstanding_work(state), *asks(state))
-
-
-def outstanding_work(state: Execution) -> tuple[WorkItem[GenerateWork], ...]:
-    """Return the work item of each attempt that is under way."""
-    request = state.request
-    if request is None:
-        return ()
-    return tuple([_item(state, request, *entry) for entry in state.attempts.open()])
-
-
-def _item(
-    state: Execution, request: GenerateRequest, step: str, attempt: Attempt
-) -> WorkItem[GenerateWork]:
-    origin, reply_to = state.origin, _reply_to(state)
-    body = GenerateWork(
-        execution_id=origin.execution_id,
-        tenant=origin.tenant,
-        step=number_of(step),
-        attempt=attempt.attempt,
-        segment=state.segment,
-        deadline=state.deadline,
-        request=request,
-        policy=state.policy,
-        place=state.place,
-        decided_at=state.decided_at or attempt.at,
-        slices=state.spending.slices if state.spending else None,
-    )
-    return WorkItem(
-        id=item_id(reply_to, step, attempt.attempt),
-        work=step,
-        attempt=attempt.attempt,
-        queue=BATCH_QUEUE if request.batch else QUEUE,
-        tenant=origin.tenant,
-        reply_to=reply_to,
-        since=attempt.at,
-        body=body,
-        trace=origin.trace,
-    )
-
-
-def _reply_to(state: Execution) -> ReplyTo:
-    origin = state.origin
-    return ReplyTo(entity=EXECUTION_ENTITY, tenant=origin.tenant, key=origin.execution_id)
 
 
 def announce(
@@ -340,9 +292,8 @@ def _stop(before: Execution | None) -> Iterator[Publish]:
     """
     if before is None:
         return
-    for step, attempt in before.attempts.open():
-        stop = StopWork(item=item_id(_reply_to(before), step, attempt.attempt))
-        yield Publish(subject=STOP_WORK_SUBJECT, body=stop, stored=False)
+    for item in open_items(before):
+        yield Publish(subject=STOP_WORK_SUBJECT, body=StopWork(item=item), stored=False)
 
 
 def _restarted(state: Execution, event: AttemptStarted, segment: int) -> AttemptRestarted:

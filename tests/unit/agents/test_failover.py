@@ -4,7 +4,8 @@ import msgspec
 
 from actors.agents.core.decisions import decide
 from actors.agents.core.execution import Execution, evolve
-from actors.agents.core.outward import announce, outstanding_work, record, restore
+from actors.agents.core.outward import announce, record, restore
+from actors.agents.core.work_items import outstanding_work
 from schemas.decision import Publish
 from schemas.events import SafetyBlockedEvent, SafetyFlaggedEvent
 from schemas.lifecycle import (
