@@ -12,7 +12,7 @@ from typing import cast
 import structlog
 
 from bus.connection import NatsTransport
-from bus.kv import Bucket, Entry, NatsBucket, Watch
+from bus.kv import Bucket, Entry, Followed, NatsBucket, followed
 from bus.streams.api import JetStream
 from bus.streams.spec import StreamSpec, key_value_spec
 from schemas.pricing.book import BookError
@@ -67,10 +67,10 @@ class PricesInForce:
         return self._prices
 
     @asynccontextmanager
-    async def following(self, bucket: Bucket[Stored]) -> AsyncGenerator[Watch]:
+    async def following(self, bucket: Bucket[Stored]) -> AsyncGenerator[Followed]:
         """Follow the bucket while the context is open."""
-        async with bucket.watch(CURRENT, self) as watch:
-            yield watch
+        async with followed(bucket, CURRENT, self, "the rate book in force is") as known:
+            yield known
 
     def changed(self, entry: Entry[Stored]) -> None:
         """Take the new book; one that cannot be read changes nothing."""

@@ -7,6 +7,7 @@ ends once.
 """
 
 import math
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -82,12 +83,14 @@ class Job(Generic[B]):
     """A kind of work: ``handle`` does it, and returns what is reported of it.
 
     ``stopped`` returns that where the work was called off, which cancels ``handle``.
+    What ``is_long`` takes hours, so that no tenant may wait for the places of another.
     """
 
     queue: str
     body_type: type[B]
     handle: Callable[[WorkItem[B]], Awaitable[Report]]
     stopped: Callable[[WorkItem[B]], Report] = _stopped
+    is_long: bool = False
 
 
 class Principal(Protocol):
@@ -122,7 +125,8 @@ class Worker(Generic[B]):
     """Works off one queue: ``capacity`` items at once, ``per_tenant`` of them for one tenant.
 
     A place that frees goes to the tenant with the fewest running. A tenth of ``capacity`` stands
-    ready beyond it for tenants with nothing running here.
+    ready beyond it for tenants with nothing running here. Of a job that is long, a tenant leaves as
+    many places free, and as many of the bytes that may be held, as it has.
     """
 
     def __init__(
@@ -143,9 +147,12 @@ class Worker(Generic[B]):
         self._bus = bus
         self._timing = timing
         self._places = capacity + reserved_of(capacity)
-        self._turns = Turns[Ticket](capacity, per_tenant=per_tenant, reserved=reserved_of(capacity))
+        self._turns = Turns[Ticket](
+            capacity, per_tenant=per_tenant, reserved=reserved_of(capacity), shared=job.is_long
+        )
         self._held: dict[int, Ticket] = {}
         self._held_bytes = 0
+        self._held_bytes_of = Counter[str]()
         self._scopes: dict[str, anyio.CancelScope] = {}
         self._freed = anyio.Event()
         self._draining = False
@@ -197,7 +204,7 @@ class Worker(Generic[B]):
     # Pulling, fairly over tenants
 
     def _credit(self, tenant: str) -> int:
-        if self._draining or self._held_bytes >= MOST_HELD_BYTES:
+        if self._draining or not self._holds_more(tenant):
             return 0
         tenants = len(self._turns.tenants | {tenant})
         room = -(-self._turns.room(tenant) // tenants)
@@ -208,7 +215,7 @@ class Worker(Generic[B]):
             if self._draining:
                 await self._hand_back(tenant, ticket)
                 continue
-            self._hold(ticket)
+            self._hold(tenant, ticket)
             self._turns.waiting.add(tenant, ticket)
             self._start_what_fits()
 
@@ -228,26 +235,36 @@ class Worker(Generic[B]):
 
     def _take_offered(self, tenant: str, ticket: Ticket) -> bool:
         """Begin an item that was offered, if that can be now; say whether."""
-        if not self._has_room() or not self._turns.begin(tenant):
+        can_hold = self._has_room() and self._holds_more(tenant)
+        if not can_hold or not self._turns.begin(tenant):
             return False
-        self._hold(ticket)
+        self._hold(tenant, ticket)
         self._begin((tenant, ticket))
         return True
 
-    def _hold(self, ticket: Ticket) -> None:
+    def _holds_more(self, tenant: str) -> bool:
+        free = MOST_HELD_BYTES - self._held_bytes
+        return free > (self._held_bytes_of[tenant] if self._job.is_long else 0)
+
+    def _hold(self, tenant: str, ticket: Ticket) -> None:
         self._held[id(ticket)] = ticket
         self._held_bytes += len(ticket.data)
+        self._held_bytes_of[tenant] += len(ticket.data)
 
-    def _let_go(self, ticket: Ticket) -> None:
-        if self._held.pop(id(ticket), None) is not None:
-            self._held_bytes -= len(ticket.data)
+    def _let_go(self, tenant: str, ticket: Ticket) -> None:
+        if self._held.pop(id(ticket), None) is None:
+            return
+        self._held_bytes -= len(ticket.data)
+        self._held_bytes_of[tenant] -= len(ticket.data)
+        if not self._held_bytes_of[tenant]:
+            del self._held_bytes_of[tenant]
 
     async def _work(self, held: tuple[str, Ticket]) -> None:
         tenant, ticket = held
         try:
             await self._handle(tenant, ticket)
         finally:
-            self._let_go(ticket)
+            self._let_go(tenant, ticket)
             self._turns.end(tenant)
             self._in_flight.set(self.running)
             self._freed.set()
@@ -391,7 +408,7 @@ class Worker(Generic[B]):
         It goes as a new message: one that is handed out again counts as lost with its worker, and
         that would spend an attempt.
         """
-        self._let_go(ticket)
+        self._let_go(tenant, ticket)
         if await self._needs_claim(ticket):
             await ticket.nak(0)
             return

@@ -20,7 +20,6 @@ ACCOUNT_KEY = "ledger"
 
 
 BILL_SUBJECT = "_cb.bill.{tenant}"
-ACCOUNT_RECORD = "cb.{tenant}.record.account.{key}"
 
 
 _counts = attrgetter(*COUNTS)
@@ -208,6 +207,13 @@ class LookAtTerms(Internal, tag="look_at_terms"):
     """Whom has an execution to ask before it spends?"""
 
 
+class TermsAnswered(Internal, tag="terms_answered"):
+    """The bucket was ``asked`` to hold terms of one revision, and holds those of ``revision``."""
+
+    asked: int
+    revision: int
+
+
 class LookAtBudgets(Internal, tag="look_at_budgets"):
     """How do the budgets stand? Of one, or of all."""
 
@@ -227,6 +233,7 @@ AccountCommand = (
     | Adjust
     | LookAtBudgets
     | LookAtTerms
+    | TermsAnswered
     | EscrowCommand
 )
 
@@ -440,6 +447,13 @@ class AlertRaised(Internal, tag="alert_raised"):
     exhausted_at: datetime | None = None
 
 
+class TermsStored(Internal, tag="terms_stored"):
+    """The bucket of terms holds those of ``revision``: all processes go by them or will."""
+
+    revision: int
+    at: datetime
+
+
 AccountEvent = (
     WindowOpened
     | Reserved
@@ -454,5 +468,6 @@ AccountEvent = (
     | LimitsSet
     | DefaultsSet
     | AlertRaised
+    | TermsStored
     | EscrowEvent
 )

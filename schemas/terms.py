@@ -6,6 +6,12 @@ from schemas.ledger import Party
 
 TERMS_SUBJECT = "_cb.sys.terms"
 
+TERMS_BUCKET = "terms"
+"""The key-value bucket of terms, one key a tenant. Nothing in it ages."""
+
+TERMS_STORE = "terms"
+"""Stands for the bucket where an account names an entity that it asks."""
+
 
 class Restriction(Value, omit_defaults=True):
     """A scope that may refuse: its limits do, and with ``money`` a hard budget does too.
@@ -21,10 +27,11 @@ class Restriction(Value, omit_defaults=True):
 
 
 class Terms(Internal, tag="terms"):
-    """Whom an execution has to ask before it spends: the stored record of an account.
+    """Whom an execution has to ask before it spends: what the bucket holds for a tenant.
 
-    Of two the one with the higher ``revision`` holds. A tenant without restrictions asks nobody.
-    Those of the platform hold for every tenant, in which ``project`` is the tenant.
+    Of two the one with the higher ``revision`` holds. A tenant without restrictions asks nobody,
+    and one that never had any has no terms. Those of the platform hold for every tenant, in which
+    ``project`` is the tenant.
     """
 
     tenant: str
@@ -43,11 +50,23 @@ def restrictions(terms: Terms | None, party: Party) -> list[Restriction]:
     ]
 
 
-class TellTerms(Internal, tag="tell_terms"):
-    """New terms, told to every agents process at once; each says so on ``answer_to``.
+class KeepTerms(Internal, tag="keep_terms"):
+    """An account wants its terms stored, unless newer ones are."""
 
-    Once all that live have answered, no execution begins under older terms. The record must be
-    stored before: a process that starts meanwhile reads it.
+    terms: Terms
+
+
+class TermsKept(Internal, tag="terms_kept"):
+    """The terms of this revision are stored."""
+
+    revision: int
+
+
+class TellTerms(Internal, tag="tell_terms"):
+    """New terms, told to every process that spends; each says so on ``answer_to``.
+
+    Once all that live have answered, nothing begins under older terms. They must be stored before:
+    a process that starts meanwhile reads them.
     """
 
     terms: Terms
@@ -55,7 +74,7 @@ class TellTerms(Internal, tag="tell_terms"):
 
 
 class TermsKnown(Internal, tag="terms_known"):
-    """An agents process holds to these terms, or to newer ones, from now on."""
+    """A process holds to these terms, or to newer ones, from now on."""
 
     process: str
     tenant: str

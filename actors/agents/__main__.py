@@ -1,15 +1,15 @@
 """Starts one agents process."""
 
 from collections.abc import Callable
+from functools import partial
 
 from actors.agents.actor import Agents, Stores, execution_entity
 from actors.agents.adapters.admission import Admission
-from actors.agents.adapters.conversations import Conversations
+from actors.agents.adapters.conversations import Conversations, Readers
 from actors.agents.adapters.definitions import opened as opened_definitions
 from actors.agents.adapters.purse import Purse
 from actors.agents.adapters.records import RecordFollower
 from actors.agents.adapters.streams import Streams
-from actors.agents.adapters.terms import KnownTerms, TermsHearer
 from actors.agents.config import AgentsConfig
 from actors.agents.core.index import ExecutionIndex
 from actors.agents.core.spending import Manner
@@ -17,7 +17,7 @@ from bus.codec import decode
 from bus.config import Config
 from bus.inboxes.rules import rules as inbox_rules
 from bus.jetstream.reading import StreamReader
-from bus.kv import NatsBucket
+from bus.kv import NatsBucket, followed, newest_of_each
 from bus.prices import PricesInForce
 from bus.prices import bucket_spec as books_spec
 from bus.prices import open_bucket as open_books
@@ -29,9 +29,12 @@ from bus.service import Service
 from bus.shard import ShardHost
 from bus.streams.spec import key_value_spec
 from bus.submissions import Submissions
+from bus.terms import EVERY_TENANT, WHAT, KnownTerms, TermsHearer
+from bus.terms import bucket_spec as terms_spec
+from bus.terms import open_bucket as open_terms
 from schemas.agents import AgentDefinition
 from schemas.executions import RECORD_SUBJECT, ExecutionRecord
-from schemas.ledger import ACCOUNT_ENTITY, ACCOUNT_RECORD
+from schemas.ledger import ACCOUNT_ENTITY
 from schemas.terms import Restriction
 
 BUCKET = "agents"
@@ -58,22 +61,20 @@ def settings(config: Config) -> AgentsConfig:
 
 async def run() -> None:
     """Run the process until it is told to stop."""
-    buckets = [key_value_spec(BUCKET, max_bytes=BUCKET_BYTES), books_spec()]
+    buckets = [key_value_spec(BUCKET, max_bytes=BUCKET_BYTES), books_spec(), terms_spec()]
     async with opened("agents", entities=["execution"], more_streams=buckets) as process:
         bus, in_force = process.bus, PricesInForce()
+        terms = KnownTerms(process.name, usual_restrictions(process.config))
         bucket = NatsBucket(bus.nats, bus.jetstream, BUCKET, AgentDefinition)
         async with (
             opened_definitions(bucket, bus.clock, process.quotas) as definitions,
             in_force.following(open_books(bus.nats, bus.jetstream)),
+            followed(open_terms(bus.nats, bus.jetstream), EVERY_TENANT, terms, WHAT) as accounts,
         ):
             config, index = settings(process.config), ExecutionIndex()
             reader, host = StreamReader(bus.nats), hosting(process, config)
             streams = Streams(reader.read_batch)
             bus.nats.on_reconnect(streams.forget)
-            terms = KnownTerms(process.name, usual_restrictions(process.config))
-            accounts = RecordFollower(
-                ACCOUNT_RECORD, terms.observe, bus.transport, reader.read_subject
-            )
             admission = Admission(index, process.quotas, bus.clock)
             process.usage.add(definitions.uses)
             process.usage.add(admission.uses)
@@ -85,21 +86,24 @@ async def run() -> None:
                 ),
                 Stores(
                     definitions=definitions,
-                    conversations=Conversations(reader.read_subject, reader.last_of_each),
+                    conversations=Conversations(
+                        Readers(
+                            reader.read_subject, partial(newest_of_each, bus.nats), reader.last_of
+                        )
+                    ),
                     streams=streams,
                     executions=index,
                 ),
-                Purse(terms, in_force, accounts.loaded, bus.clock, config.manner),
+                Purse(terms, in_force, accounts.known, bus.clock, config.manner),
                 admission,
             )
             follower = RecordFollower(
                 RECORD_SUBJECT, observing(index), bus.transport, reader.read_subject
             )
-            hearer = TermsHearer(terms, bus.transport)
+            hearer = TermsHearer(terms, accounts, bus.transport)
             await process.run(
                 [
                     Part(name="terms", run=hearer.run, missing=hearer.missing),
-                    Part(name="accounts", run=accounts.run, missing=accounts.missing),
                     *parts(process, host, agents, follower),
                 ]
             )

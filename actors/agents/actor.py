@@ -19,7 +19,7 @@ from actors.agents.core.damage import nobodys, remains
 from actors.agents.core.decisions import decide, failing
 from actors.agents.core.execution import Execution, due, evolve, has_ended
 from actors.agents.core.index import ExecutionIndex
-from actors.agents.core.listing import page_agents, page_conversations, status_of
+from actors.agents.core.listing import page_agents, status_of
 from actors.agents.core.outward import (
     announce,
     effects,
@@ -351,8 +351,7 @@ class Agents:
         self, caller: Caller, query: ListConversations
     ) -> ConversationList:
         """List the sessions of an agent."""
-        rows = await self._conversations.sessions(caller.tenant, query.agent_id)
-        return page_conversations(rows, query)
+        return await self._conversations.page(caller.tenant, query)
 
 
 def _digest(wanted: ExecuteAgent | Generate) -> str:

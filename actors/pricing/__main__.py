@@ -18,38 +18,44 @@ from actors.pricing.adapters.telling import TermsTeller
 from actors.pricing.config import rules
 from bus.durable import Facts
 from bus.inboxes.rules import rules as inbox_rules
-from bus.kv import Watch
+from bus.kv import Bucket, Followed
 from bus.prices import PricesInForce, bucket_spec, open_bucket
 from bus.process import Process, main, opened
 from bus.projection import Projector
 from bus.rpc import Owners
 from bus.runtime import Part
 from bus.service import Service
-from bus.shard import ShardHost
+from bus.shard import ShardHost, Way
 from bus.streams.spec import BILLS, EVENTS
 from bus.submissions import Submissions
+from bus.terms import TermsStore
+from bus.terms import bucket_spec as terms_spec
+from bus.terms import open_bucket as open_terms
 from schemas.ledger import ACCOUNT_ENTITY
+from schemas.terms import TERMS_STORE, Terms
 
 
 async def run() -> None:
     """Run the process until it is told to stop."""
     async with opened(
-        "pricing", entities=[ACCOUNT_ENTITY], more_streams=[bucket_spec()]
+        "pricing", entities=[ACCOUNT_ENTITY], more_streams=[bucket_spec(), terms_spec()]
     ) as process:
         bus, in_force = process.bus, PricesInForce()
         bucket = open_bucket(bus.nats, bus.jetstream)
-        async with in_force.following(bucket) as watch:
+        terms = open_terms(bus.nats, bus.jetstream)
+        async with in_force.following(bucket) as book:
             quotes = Quotes(Books(in_force, bucket), bus.clock)
             costs = following(process)
             savings = Savings(costs, lambda: in_force.prices, bus.clock)
-            host = hosting(process)
-            handlers = [quotes, Reports(costs, bus.clock), savings, budgeting(process, host)]
-            await process.run(parts(process, watch, costs, host, handlers))
+            host = hosting(process, terms)
+            budgets = budgeting(process, host, terms)
+            handlers = [quotes, Reports(costs, bus.clock), savings, budgets]
+            await process.run(parts(process, book, costs, host, handlers))
 
 
-def hosting(process: Process) -> ShardHost:
+def hosting(process: Process, terms: Bucket[Terms]) -> ShardHost:
     """Return what owns this process's share of the accounts."""
-    ways: dict[str, Owners] = {}
+    ways: dict[str, Way] = {TERMS_STORE: TermsStore(terms)}
     host = ShardHost(
         account_entity(rules(process.config, zone)),
         process.config.shards,
@@ -75,10 +81,10 @@ def accounts(process: Process, host: ShardHost) -> Owners:
     )
 
 
-def budgeting(process: Process, host: ShardHost) -> Budgets:
+def budgeting(process: Process, host: ShardHost, terms: Bucket[Terms]) -> Budgets:
     """Return what answers for budgets and limits."""
     bus, timing = process.bus, process.timing
-    teller = TermsTeller(bus, timing, process.membership.members)
+    teller = TermsTeller(bus, terms, timing, process.membership.members)
     return Budgets(accounts(process, host), teller, bus.clock, timeout=timing.answer_seconds)
 
 
@@ -108,7 +114,7 @@ def following(process: Process) -> Projector:
 
 def parts(
     process: Process,
-    watch: Watch,
+    book: Followed,
     costs: Projector,
     host: ShardHost,
     handlers: Sequence[Handler],
@@ -122,11 +128,8 @@ def parts(
     async def serve() -> None:
         await service.run(bus.public.client)
 
-    def not_read() -> str | None:
-        return None if watch.fresh else "the rate book in force is not known"
-
     return [
-        Part(name="prices", run=anyio.sleep_forever, missing=not_read),
+        Part(name="prices", run=anyio.sleep_forever, missing=book.missing),
         Part(name="accounts", run=host.run, drain=host.drain, missing=host.missing),
         *billing(process, host),
         Part(name="costs", run=costs.run, missing=costs.missing),

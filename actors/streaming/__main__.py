@@ -13,13 +13,13 @@ from actors.streaming.adapters.batches import opened as opened_batches
 from actors.streaming.adapters.embedding import Embedder
 from actors.streaming.adapters.generation import Generator, Means
 from actors.streaming.adapters.granting import granting
-from actors.streaming.adapters.leave import Leave
+from actors.streaming.adapters.leave import Leave, Purse
 from actors.streaming.adapters.providers import open_providers
 from actors.streaming.adapters.switchboard import Switchboard
 from actors.streaming.config import StreamingConfig
 from bus.config import Config
 from bus.egress import Egress
-from bus.kv import NatsBucket
+from bus.kv import NatsBucket, followed
 from bus.prices import PricesInForce
 from bus.prices import bucket_spec as books_spec
 from bus.prices import open_bucket as open_books
@@ -28,13 +28,17 @@ from bus.rpc import Owners
 from bus.runtime import Part
 from bus.secrets import Secrets, usual_hosts
 from bus.service import Service
+from bus.terms import EVERY_TENANT, WHAT, KnownTerms, TermsHearer
+from bus.terms import bucket_spec as terms_spec
+from bus.terms import open_bucket as open_terms
 from bus.worker import Worker, owners_of
 from schemas.embeddings import EmbedWork
 from schemas.ledger import ACCOUNT_ENTITY
 from schemas.lifecycle import EXECUTION_ENTITY, GenerateWork
 
-BATCH_CAPACITY = 1000
-"""Requests in batches that one process waits for; each is a task that sleeps."""
+BATCH_CAPACITY = 2000
+"""Requests in batches that one process waits for, a tenant alone for half as many; each is a task
+that sleeps."""
 
 
 def settings(config: Config) -> StreamingConfig:
@@ -54,17 +58,19 @@ def settings(config: Config) -> StreamingConfig:
 
 async def run() -> None:
     """Run the process until it is told to stop."""
-    streams = [bucket_spec(), batch_store.bucket_spec(), books_spec()]
+    streams = [bucket_spec(), batch_store.bucket_spec(), books_spec(), terms_spec()]
     async with opened("streaming", more_streams=streams) as process:
         config, bus, timing = process.config, process.bus, process.timing
         rules = safety_file.load(Path(config.safety_file)) if config.safety_file else None
         egress = Egress(allow_loopback=config.allow_loopback, allowed=config.allowed_hosts)
         own, in_force = settings(config), PricesInForce()
+        terms = KnownTerms(process.name)
         tickets = NatsBucket(bus.nats, bus.jetstream, batch_store.BUCKET, Ticket)
         async with (
             open_providers(own, egress, Secrets.load(os.environ)) as providers,
             in_force.following(open_books(bus.nats, bus.jetstream)),
             opened_batches(Tickets(tickets)) as batches,
+            followed(open_terms(bus.nats, bus.jetstream), EVERY_TENANT, terms, WHAT) as told,
         ):
             bucket = NatsBucket(bus.nats, bus.jetstream, BUCKET, KeptAnswer)
             accounts = Owners(bus.transport, ACCOUNT_ENTITY, config.shards, timing)
@@ -81,7 +87,7 @@ async def run() -> None:
             )
             leave = Leave(
                 bus,
-                accounts,
+                Purse(accounts, terms, told.known),
                 lambda: in_force.prices,
                 allows_unpriced=config.budget_unpriced == "allow",
                 usual_hosts=usual_hosts(),
@@ -104,8 +110,13 @@ async def run() -> None:
                 streaming.batch_job(), owners, process.name, bus, timing, capacity=BATCH_CAPACITY
             )
             process.load.running, process.load.capacity = lambda: worker.running, capacity
+            hearer = TermsHearer(terms, told, bus.transport)
             await process.run(
-                [*parts(process, worker, embedder, streaming), batching(batcher, batches)]
+                [
+                    Part(name="terms", run=hearer.run, missing=hearer.missing),
+                    *parts(process, worker, embedder, streaming),
+                    batching(batcher, batches),
+                ]
             )
 
 

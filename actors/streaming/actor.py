@@ -65,7 +65,7 @@ class Streaming:
 
     def batch_job(self) -> Job[GenerateWork]:
         """Return the same job for requests in batches: they wait for a day, and cost no stream."""
-        return replace(self.job(), queue=BATCH_QUEUE)
+        return replace(self.job(), queue=BATCH_QUEUE, is_long=True)
 
     def endpoints(self) -> Sequence[Endpoint]:
         """Return the requests this actor answers itself."""

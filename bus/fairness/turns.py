@@ -2,7 +2,9 @@
 
 A place that frees goes to the tenant with the fewest running, and among equals to the one that has
 waited longest for its turn. A few places beyond ``capacity`` are ``reserved`` for tenants with
-nothing running, so that nobody waits behind the long work of another.
+nothing running, so that nobody waits behind the long work of another. Where work takes hours, the
+places are ``shared`` besides: a tenant leaves as many free as it has, so that each that comes finds
+some, and the last ones are never taken by one that has many.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -34,8 +36,16 @@ def next_tenant(
 class Turns(Generic[T]):
     """Items that run or wait. It knows how many run of each tenant, and names the next."""
 
-    def __init__(self, capacity: int, *, per_tenant: int | None = None, reserved: int = 0) -> None:
+    def __init__(
+        self,
+        capacity: int,
+        *,
+        per_tenant: int | None = None,
+        reserved: int = 0,
+        shared: bool = False,
+    ) -> None:
         self._capacity = capacity
+        self._shared = shared
         self._per_tenant = per_tenant or capacity
         self._reserved = reserved
         self._by_tenant: dict[str, int] = {}
@@ -60,6 +70,9 @@ class Turns(Generic[T]):
         free = self._capacity - self.running
         if not mine and free <= 0:
             free = min(1, free + self._reserved)
+        elif self._shared:
+            # Each one that begins takes a free place, and is one more to leave.
+            free = (free - mine + 1) // 2
         return max(0, min(free, self._per_tenant - mine))
 
     def begin(self, tenant: str) -> bool:
@@ -69,6 +82,8 @@ class Turns(Generic[T]):
         if mine >= self._per_tenant or (
             running >= self._capacity and (mine or running >= self._capacity + self._reserved)
         ):
+            return False
+        if mine and self._shared and mine >= self._capacity - running:
             return False
         self._by_tenant[tenant] = mine + 1
         self.running = running + 1

@@ -1,6 +1,7 @@
 """Reading many messages of a stream with one request, from whichever replica answers."""
 
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import anyio
 import msgspec
@@ -13,6 +14,9 @@ from bus.ports import Delivery
 PAGE_MESSAGES = 256
 PAGE_BYTES = 4 * 1024**2
 PAGE_SECONDS = 5.0
+
+MOST_SUBJECTS = 1000
+"""Of which the newest message is asked for at once; the server refuses more than 1024."""
 
 END_OF_BATCH = "204"
 NOT_FOUND = "404"
@@ -38,9 +42,26 @@ async def read_page(
     Raises:
         UnavailableError: no complete answer.
     """
+    body = {"seq": start, "next_by_subj": subject, "batch": limit, "max_bytes": PAGE_BYTES}
+    return await _asked(transport, stream, body)
+
+
+async def read_newest(transport: NatsTransport, stream: str, subjects: Sequence[str]) -> list[Read]:
+    """Return the newest messages of subjects, in the order of the stream, bounded in bytes.
+
+    Those that no longer have one are left out. Fewer than there are do not prove that: who wants
+    all asks again for the others until none comes. At most ``MOST_SUBJECTS`` are answered at once.
+
+    Raises:
+        UnavailableError: no complete answer.
+    """
+    body = {"multi_last": list(subjects), "batch": len(subjects), "max_bytes": PAGE_BYTES}
+    return await _asked(transport, stream, body)
+
+
+async def _asked(transport: NatsTransport, stream: str, body: dict[str, Any]) -> list[Read]:
     request = f"$JS.API.DIRECT.GET.{stream}"
     page = Page(request)
-    body = {"seq": start, "next_by_subj": subject, "batch": limit, "max_bytes": PAGE_BYTES}
     reply = transport.replies.expect(page.take)
     try:
         await transport.publish(request, msgspec.json.encode(body), reply=reply)

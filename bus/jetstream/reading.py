@@ -1,7 +1,15 @@
 """Reading what streams hold of some subjects."""
 
+from collections.abc import Sequence
+
 from bus.connection import NatsTransport
-from bus.jetstream.direct_get import PAGE_MESSAGES, Read, read_page
+from bus.jetstream.direct_get import (
+    MOST_SUBJECTS,
+    PAGE_MESSAGES,
+    Read,
+    read_newest,
+    read_page,
+)
 from bus.ports import Stored
 
 
@@ -28,20 +36,23 @@ class StreamReader:
         page = await read_page(self._transport, stream, subject, start, limit=limit)
         return [Stored(read.sequence, read.data) for read in page]
 
-    async def last_of_each(
-        self, stream: str, filters: list[str], *, limit: int
-    ) -> list[tuple[str, Stored]]:
-        """Return the newest message of at most ``limit`` subjects that the filters catch."""
+    async def last_of(self, stream: str, subjects: Sequence[str]) -> dict[str, Stored]:
+        """Return the newest message of each of these subjects that has any."""
         newest: dict[str, Stored] = {}
-        for pattern in filters:
-            for read in await self._read(stream, pattern, 1, None):
-                newest[read.subject] = Stored(read.sequence, read.data)
-        return list(newest.items())[:limit]
+        missing = list(subjects)
+        while missing:
+            asked = missing[:MOST_SUBJECTS]
+            page = await read_newest(self._transport, stream, asked)
+            newest |= {read.subject: Stored(read.sequence, read.data) for read in page}
+            # A page ends by its bytes, too: only an empty one says that the others have none.
+            done = newest if page else {*newest, *asked}
+            missing = [each for each in missing if each not in done]
+        return newest
 
-    async def _read(self, stream: str, subject: str, start: int, limit: int | None) -> list[Read]:
+    async def _read(self, stream: str, subject: str, start: int, limit: int) -> list[Read]:
         found: list[Read] = []
-        while limit is None or len(found) < limit:
-            most = PAGE_MESSAGES if limit is None else min(PAGE_MESSAGES, limit - len(found))
+        while len(found) < limit:
+            most = min(PAGE_MESSAGES, limit - len(found))
             page = await read_page(self._transport, stream, subject, start, limit=most)
             if not page:
                 break

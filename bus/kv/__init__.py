@@ -4,10 +4,24 @@
 ``nats_bucket``    a bucket on JetStream; ``message`` is how a value lies in its stream
 ``nats_watch``     following such a bucket without missing anything
 ``memory_bucket``  the same in memory
+``followed``       whether a process knows all that a bucket holds
+``newest``         the subjects of any stream, each with its newest message
 """
 
 from bus.kv.bucket import Bucket, Entry, Watch, Watcher
+from bus.kv.followed import Followed, followed
 from bus.kv.memory_bucket import MemoryBucket
 from bus.kv.nats_bucket import NatsBucket
+from bus.kv.newest import newest_of_each
 
-__all__ = ["Bucket", "Entry", "MemoryBucket", "NatsBucket", "Watch", "Watcher"]
+__all__ = [
+    "Bucket",
+    "Entry",
+    "Followed",
+    "MemoryBucket",
+    "NatsBucket",
+    "Watch",
+    "Watcher",
+    "followed",
+    "newest_of_each",
+]

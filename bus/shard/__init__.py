@@ -16,7 +16,8 @@
 ``host``      which shards this process should own, and running them
 """
 
+from bus.shard.asks import Way
 from bus.shard.entity import Damage, Entity
 from bus.shard.host import ShardHost
 
-__all__ = ["Damage", "Entity", "ShardHost"]
+__all__ = ["Damage", "Entity", "ShardHost", "Way"]

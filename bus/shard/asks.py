@@ -9,7 +9,7 @@ what is not urgent waits a moment for that of other turns.
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import anyio
 import msgspec
@@ -20,7 +20,7 @@ from bus.codec import decode, encode
 from bus.config import Timing
 from bus.crew import Crew
 from bus.room import is_full
-from bus.rpc import PROBLEM_MARK, Owners, command
+from bus.rpc import PROBLEM_MARK, command
 from bus.shard.book import Address, Book
 from bus.shard.fence import Fence
 from bus.shard.inbox import Inbox
@@ -32,8 +32,17 @@ from schemas.problems import Problem
 
 log = structlog.get_logger()
 
-Ways = Mapping[str, Owners]
-"""By the name of an entity, the way to its owners."""
+
+class Way(Protocol):
+    """The way to who answers what is asked: mostly the owners of an entity's shards."""
+
+    async def ask_once(self, mails: Sequence[Mail]) -> Sequence[bytes] | None:
+        """Return the encoded answers, None if there were none this time."""
+        ...
+
+
+Ways = Mapping[str, Way]
+"""By the name of an entity, the way to its owners, or to what stands in their place."""
 
 NO_WAYS: Ways = MappingProxyType({})
 

@@ -117,10 +117,12 @@ class Dispatcher:
                 await self._fence.confirm(within=self._timing.record_delay_seconds)
                 await self._write(self._due())
                 self._has_unwritten.set()
+            elif self._book.entity.record is None:
+                self._mark()
             self._evict()
 
     def _note_unwritten(self, n: int, states: Iterable[tuple[Address, Any]]) -> None:
-        for address, state in states:
+        for address, state in states if self._book.entity.record is not None else ():
             earlier = self._unwritten.get(address)
             first, since = (earlier.first, earlier.since) if earlier else (n, self._round)
             self._unwritten[address] = _Unwritten(first, since, state)
@@ -138,18 +140,22 @@ class Dispatcher:
 
     async def _write(self, due: Iterable[Address]) -> None:
         for address in due:
-            unwritten = self._unwritten.pop(address, None)
-            if unwritten is None:
+            unwritten, recorded = self._unwritten.pop(address, None), self._book.entity.record
+            if unwritten is None or recorded is None:
                 continue
             state = unwritten.state
             try:
-                record = self._book.entity.record(state)
+                record = recorded(state)
             except Exception as error:  # noqa: BLE001  one record must not stop the shard
                 log.critical("shard.record_raised", key=address[1], error=type(error).__name__)
                 continue
             await self.publish(record, still=self._fence.holds)
             if self._book.entity.ended(state):
                 self._removable.append((self._outbox.posted, address, state))
+        self._mark()
+
+    def _mark(self) -> None:
+        """Note up to which commit all is posted: once that is safe, it is settled."""
         waiting = min((each.first for each in self._unwritten.values()), default=None)
         written = self._dispatched if waiting is None else waiting - 1
         self._marks.append((written, self._outbox.posted))

@@ -52,6 +52,7 @@ class Entity(Generic[S, C, E]):
     metrics. An entity that has work as an effect takes the commands of ``schemas.work``.
 
     ``initial`` is the state before the first event, by tenant and key; most entities have none.
+    An entity without ``record`` has nothing stored of it but its journal, and stays in memory.
     With ``keeps_replies`` a repeated command is known by its id and gets the stored answer. An
     entity that never ends goes without, and knows repeats by its state. With ``keeps_journal``
     nothing is ever purged from its journal.
@@ -78,10 +79,10 @@ class Entity(Generic[S, C, E]):
     announce: Callable[[S | None, E, S], Iterable[Publish]]
     due: Callable[[S], datetime | None]
     ended: Callable[[S], bool]
-    record: Callable[[S], Publish]
-    record_subject: Callable[[str, str], str]
-    restore: Callable[[str, bytes], S | None]
     tick: C
+    record: Callable[[S], Publish] | None = None
+    record_subject: Callable[[str, str], str] | None = None
+    restore: Callable[[str, bytes], S | None] = lambda _tenant, _data: None
     answered: Callable[[Ask, bytes], C] = asks_nobody
     failing: Callable[[Damage], tuple[S, Sequence[E]]] | None = None
     observe: Callable[[Publish], None] = lambda _: None

@@ -253,10 +253,12 @@ class ShardOwner:
 
     async def _records_of(self, damaged: Sequence[Address]) -> dict[Address, bytes | None]:
         """Return what is stored of entities that are to be ended: it may say more than is read."""
-        found: dict[Address, bytes | None] = {}
+        found: dict[Address, bytes | None] = dict.fromkeys(damaged)
+        subject_of = self._entity.record_subject
+        if self._entity.failing is None or subject_of is None:
+            return found
         for address in damaged:
-            ends = self._entity.failing is not None
-            stored = await self._record(self._entity.record_subject(*address)) if ends else None
+            stored = await self._record(subject_of(*address))
             found[address] = stored.data if stored else None
         return found
 
@@ -428,8 +430,11 @@ class ShardOwner:
         """Bring back from their records the entities that have left memory.
 
         Others may leave while we look, so this goes on until all are there; from then to the turn
-        nothing is awaited.
+        nothing is awaited. Of an entity without a record nothing has left.
         """
+        subject_of = self._entity.record_subject
+        if subject_of is None:
+            return
         addresses = {(mail.tenant, mail.key) for mail, _ in letters if not mail.fresh}
         found: dict[Address, Any] = {}
         slots = self.book.slots
@@ -437,14 +442,14 @@ class ShardOwner:
         while missing := [each for each in addresses if each not in slots and each not in found]:
             async with anyio.create_task_group() as tasks:
                 for address in missing:
-                    tasks.start_soon(self._look_up, address, found)
+                    tasks.start_soon(self._look_up, address, subject_of(*address), found)
         for address, state in found.items():
             if state is not None and address not in slots:
                 self.book.adopt(address, state)
                 self._dispatcher.forgettable(address, state)
 
-    async def _look_up(self, address: Address, found: dict[Address, Any]) -> None:
-        stored = await self._record(self._entity.record_subject(*address))
+    async def _look_up(self, address: Address, subject: str, found: dict[Address, Any]) -> None:
+        stored = await self._record(subject)
         found[address] = self._entity.restore(address[0], stored.data) if stored else None
 
     async def _record(self, subject: str) -> Stored | None:

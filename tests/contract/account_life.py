@@ -23,6 +23,7 @@ from schemas.ledger import (
     Reference,
     Reserve,
     Settle,
+    TermsAnswered,
     TopUp,
     Void,
 )
@@ -49,6 +50,9 @@ def live(recorder: Recorder) -> None:
     recorder.take_over()
     recorder.turn(*map(_letter, (PutBudget(budget=DAY), PutBudget(budget=EACH))))
     recorder.turn(_letter(PutLimits(limits=Limits(scope="user", name="*", concurrent=9))))
+    recorder.turn(
+        _letter(TermsAnswered(asked=3, revision=3)), _letter(TermsAnswered(asked=9, revision=9))
+    )
     recorder.turn(_reserve("paid", 30), _reserve("voided", 10), _reserve("lapsed", 8, lease=7.0))
     recorder.turn(_reserve("refused", 60), _extend("paid", 1, 4, lease=50.0))
     recorder.turn(_settle("paid", 21), _letter(Void(reference=_reference("voided"))))

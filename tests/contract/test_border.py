@@ -121,6 +121,7 @@ def demand_recovery(request: GenerateRequest, origin: Origin = ORIGIN) -> None:
     for each in (recovered, loaded):
         assert each.corrupt == {}
         assert encode(each.slots["acme", "k"].state) == encode(state)
+    assert ENTITY.record is not None
     record = ENTITY.record(state).body
     assert decode(ExecutionRecord, encode(record)) == record
     items = [work.body for _, work in book.open_work()]

@@ -1,42 +1,22 @@
 """Conversations in their stream on a real server."""
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator
+from functools import partial
 from pathlib import Path
 
+import msgspec
 import pytest
 
-from actors.agents.adapters.conversations import Conversations
+from actors.agents.adapters.conversations import Conversations, Readers
 from bus.connection import Address
 from bus.jetstream import NatsBus, open_bus
-from bus.ports import Stored
+from bus.jetstream.direct_get import MOST_SUBJECTS
+from bus.jetstream.reading import StreamReader
+from bus.kv import newest_of_each
 from bus.streams.spec import CONVERSATION_TURNS
+from schemas.conversations import ListConversations
 from tests.servers import local_server
 from tests.unit.agents.samples import append, turn
-
-
-class Reader:
-    """Reads the stream with as many requests as it takes."""
-
-    def __init__(self, bus: NatsBus) -> None:
-        self._bus = bus
-
-    async def read_subject(
-        self, stream: str, subject: str, *, start: int = 1, limit: int
-    ) -> Sequence[Stored]:
-        stored = self._bus.stored(stream).read(subject, start=start)
-        return [message async for message in stored][:limit]
-
-    async def last_of_each(
-        self, stream: str, filters: list[str], *, limit: int
-    ) -> Sequence[tuple[str, Stored]]:
-        newest: dict[str, Stored] = {}
-        for wanted in filters:
-            info = await self._bus.jetstream.stream_info(stream, subjects=wanted)
-            for subject in info["state"].get("subjects") or {}:
-                message = await self._bus.stored(stream).last(subject)
-                assert message is not None
-                newest[subject] = message
-        return list(newest.items())[:limit]
 
 
 @pytest.fixture
@@ -50,8 +30,9 @@ async def bus(tmp_path: Path) -> AsyncGenerator[NatsBus]:
 
 @pytest.fixture
 def conversations(bus: NatsBus) -> Conversations:
-    reader = Reader(bus)
-    return Conversations(reader.read_subject, reader.last_of_each)
+    reader = StreamReader(bus.nats)
+    newest = partial(newest_of_each, bus.nats)
+    return Conversations(Readers(reader.read_subject, newest, reader.last_of))
 
 
 async def test_turns_come_back_from_the_stream_in_their_order(
@@ -98,9 +79,33 @@ async def test_the_sessions_of_an_agent_are_found_by_their_newest_turn(
     await append(bus.outbox, "umbrella", turn(8))
     await bus.outbox.flush(timeout=10)
 
-    sessions = await conversations.sessions("acme", "reviewer")
+    page = await conversations.page("acme", ListConversations(agent_id="reviewer"))
 
-    assert {row.session: row.last_execution_id for row in sessions} == {
-        "session-0": "execution-4",
-        "session-1": "execution-5",
-    }
+    assert page.total == 2
+    assert [(row.session, row.last_execution_id) for row in page.conversations] == [
+        ("session-1", "execution-5"),
+        ("session-0", "execution-4"),
+    ]
+
+
+async def test_more_sessions_than_the_server_answers_at_once_are_all_listed(
+    bus: NatsBus, conversations: Conversations
+):
+    count = MOST_SUBJECTS + 200
+    for number in range(count):
+        await append(bus.outbox, "acme", turn(number, session=f"s{number}"))
+    await bus.outbox.flush(timeout=20)
+
+    query = ListConversations(agent_id="reviewer", limit=1000)
+    first = await conversations.page("acme", query)
+    second = await conversations.page("acme", msgspec.structs.replace(query, offset=1000))
+
+    assert (first.total, second.total) == (count, count)
+    listed = [row.session for row in (*first.conversations, *second.conversations)]
+    assert listed == [f"s{number}" for number in reversed(range(count))]
+
+
+async def test_an_agent_without_sessions_has_an_empty_list(conversations: Conversations):
+    page = await conversations.page("acme", ListConversations(agent_id="reviewer"))
+
+    assert (page.conversations, page.total) == ([], 0)

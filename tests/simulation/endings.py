@@ -1,9 +1,10 @@
 """What must hold at the end of a history, when all trouble is over and nothing is left to do."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from actors.pricing.core.ledger import Ledger
+from actors.pricing.core.terms import terms as terms_of
 from bus.codec import encode
 from bus.memory import MemoryStore
 from bus.shard.book import Address, Book
@@ -24,6 +25,7 @@ from schemas.lifecycle import (
     HoldReleased,
     UsageSettled,
 )
+from schemas.terms import Terms
 from tests.simulation import account, lending
 from tests.simulation.judge import Judge, ShardModel
 
@@ -39,7 +41,8 @@ def is_over(judge: Judge) -> bool:
 
 def _has_ended(state: Any) -> bool:
     if isinstance(state, Ledger):
-        return not any(state.holds) and lending.is_idle(state.escrow)
+        is_told = state.terms.revision == state.terms.stored
+        return is_told and not any(state.holds) and lending.is_idle(state.escrow)
     if isinstance(state, account.Account):
         transfers = state.transfers.values()
         return all(each.phase in ("delivered", "called_off") for each in transfers)
@@ -146,6 +149,7 @@ def faults_of_book(shard: ShardModel, book: Book, *, forgets: bool) -> Iterator[
 
 def _restored(shard: ShardModel, address: Address) -> bytes:
     """Return the state that an entity's record leads to."""
+    assert shard.entity.record is not None
     record = encode(shard.entity.record(shard.states[address]).body)
     return encode(shard.entity.restore(address[0], record))
 
@@ -161,8 +165,24 @@ def faults_of_streams(judge: Judge, store: MemoryStore) -> Iterator[str]:
         if (subject, data) not in stored:
             yield f"never published: {subject} {data.decode()}"
     for shard in judge.shards.values():
-        for state in shard.states.values():
-            record = shard.entity.record(state)
-            found = store.last(RECORDS, record.subject)
-            if found is None or found.data != encode(record.body):
-                yield f"the record is out of date: {record.subject}"
+        yield from _records(shard, store)
+
+
+def _records(shard: ShardModel, store: MemoryStore) -> Iterator[str]:
+    if shard.entity.record is None:
+        return
+    for state in shard.states.values():
+        record = shard.entity.record(state)
+        found = store.last(RECORDS, record.subject)
+        if found is None or found.data != encode(record.body):
+            yield f"the record is out of date: {record.subject}"
+
+
+def faults_of_terms(judge: Judge, stored: Mapping[str, Terms]) -> Iterator[str]:
+    """Yield tenants whose stored terms are not those that their accounts lead to."""
+    for shard in judge.shards.values():
+        for (tenant, _), state in shard.states.items():
+            if isinstance(state, Ledger) and state.terms.revision:
+                wanted = terms_of(state.terms, tenant)
+                if stored.get(tenant) != wanted:
+                    yield f"the terms of {tenant} are {stored.get(tenant)}, not {wanted}"

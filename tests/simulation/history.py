@@ -24,6 +24,7 @@ from tests.simulation.endings import (
     faults_of_execution,
     faults_of_money,
     faults_of_streams,
+    faults_of_terms,
 )
 from tests.simulation.judge import AnyEntity, Judge
 from tests.simulation.loop import StuckError, VirtualLoop
@@ -147,6 +148,7 @@ def _live_faults(world: World) -> Iterator[str]:
     yield from faults_of_money(judge)
     yield from ledger.faults_of_balances(judge)
     yield from faults_of_streams(judge, world.bus.store)
+    yield from faults_of_terms(judge, world.stored_terms())
 
 
 async def _recovery_faults(world: World) -> list[str]:

@@ -25,6 +25,7 @@ from schemas.decision import Ask, Decision
 from schemas.fleet import Offer
 from schemas.journal import NOTHING, Commit, Entry, Mail
 from schemas.ledger import Charged, Reserved, Voided
+from schemas.terms import KeepTerms, Terms
 from schemas.work import Lost, WorkItem
 from tests.simulation.site import Site
 
@@ -84,6 +85,8 @@ class Judge:
         self.mails: dict[tuple[Address, str], list[msgspec.Raw]] = defaultdict(list)
         self.announced: set[tuple[str, bytes]] = set()
         self.records: set[tuple[str, bytes]] = set()
+        self.told: defaultdict[str, set[bytes]] = defaultdict(set)
+        self.terms: set[bytes] = set()
         self.opened: set[str] = set()
         self.begun: dict[str, tuple[Site, float]] = {}
         self.broken: list[str] = []
@@ -142,6 +145,13 @@ class Judge:
             return
         if (subject, data) not in self.announced and (subject, data) not in self.records:
             self._break(f"published before its commit: {subject} {data.decode()}")
+
+    def termed(self, before: Terms | None, terms: Terms) -> None:
+        """Check that stored terms follow from what is committed, and take the place of older."""
+        if encode(terms) not in self.terms:
+            self._break(f"terms stored before their commit: {terms}")
+        if before is not None and before.revision >= terms.revision:
+            self._break(f"terms {terms.revision} stored over {before.revision}")
 
     def sent(self, item: str) -> None:
         """Check that a work item follows from what is committed."""
@@ -202,11 +212,14 @@ class Judge:
         if state is None:
             return
         shard.states[address] = state
-        record = shard.entity.record(state)
-        self.records.add((record.subject, encode(record.body)))
+        if shard.entity.record is not None:
+            record = shard.entity.record(state)
+            self.records.add((record.subject, encode(record.body)))
         for effect in shard.entity.effects(state):
             if isinstance(effect, WorkItem):
                 self.opened.add(effect.id)
+            elif isinstance(effect.command, KeepTerms):
+                self.terms.add(encode(effect.command.terms))
             else:
                 self.asked(command(effect.id, effect.tenant, effect.key, effect.command))
 
@@ -228,6 +241,7 @@ class Judge:
             if state is None and entry.events and shard.histories.get(address):
                 raise BrokenError(f"{entry.key} begins twice")
             return shard.entity.initial(*address) if state is None else state
+        assert shard.entity.record is not None
         record = encode(shard.entity.record(state).body)
         restored = shard.entity.restore(address[0], record)
         if restored is None or encode(restored) != bytes(entry.base):
@@ -254,7 +268,7 @@ class Judge:
 
     def _answers_to(self, ask: Ask) -> list[bytes]:
         """Return what was answered to an ask, by the journal of the one who was asked."""
-        address, found = (ask.tenant, ask.key), list[bytes]()
+        address, found = (ask.tenant, ask.key), sorted(self.told.get(ask.id, ()))
         for shard in self.shards.values():
             if shard.entity.name != ask.entity:
                 continue

@@ -5,7 +5,7 @@ died, stands still or has given it up.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Any, TypeVar
@@ -14,10 +14,12 @@ from anyio.lowlevel import checkpoint
 
 from bus.config import Timing
 from bus.errors import CallboardError, UnavailableError, problem
+from bus.kv import Entry, MemoryBucket
 from bus.memory import MemoryBus, MemoryOutbox
 from bus.memory.work_queue import MemoryTicket
 from bus.ports import Bus, Fill, Journal, Stored, Ticket
 from bus.streams.spec import RECORDS, journal_spec
+from schemas.terms import Terms
 from tests.simulation.judge import Judge
 from tests.simulation.site import LONGEST_PAUSE, Site
 
@@ -183,6 +185,37 @@ class SiteBlobs:
 
     async def remove(self, name: str) -> None:
         await call(self._site, "remove a blob", lambda: self._blobs.kept.pop(name, None))
+
+
+class SiteBucket(MemoryBucket[Terms]):
+    """See ``Bucket``: that of terms, as ``shared`` by all processes."""
+
+    def __init__(self, site: Site, shared: MemoryBucket[Terms], judge: Judge) -> None:
+        super().__init__(Terms)
+        self._site = site
+        self._shared = shared
+        self._judge = judge
+
+    async def get(self, key: str) -> Entry[Terms] | None:
+        return await call(self._site, f"get {key}", lambda: _at_once(self._shared.get(key)))
+
+    async def put(self, key: str, value: Terms, *, expected: int) -> int:
+        def write() -> int:
+            before = _at_once(self._shared.get(key))
+            revision = _at_once(self._shared.put(key, value, expected=expected))
+            self._judge.termed(before.value if before else None, value)
+            return revision
+
+        return await call(self._site, f"put {key} {value.revision}", write)
+
+
+def _at_once(steps: Coroutine[Any, Any, T]) -> T:
+    """Return the result of a coroutine that waits for nothing."""
+    try:
+        steps.send(None)
+    except StopIteration as done:
+        return done.value
+    raise AssertionError("it waits")
 
 
 class SiteQueue:

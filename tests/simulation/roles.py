@@ -12,18 +12,21 @@ from bus.ownership import Membership
 from bus.ports import Bus
 from bus.rpc import Owners, command
 from bus.runtime import Part, Runtime
-from bus.shard import ShardHost
+from bus.shard import ShardHost, Way
 from bus.subjects import shard_of
+from bus.terms import TermsStore
 from bus.worker import Job, Report, Worker, owners_of
 from schemas.fleet import Alive
 from schemas.journal import Mail
 from schemas.lifecycle import Deltas, FailGeneration, FinishGeneration, GenerateWork
 from schemas.llm import Answer
 from schemas.problems import Problem
+from schemas.terms import TERMS_STORE
 from schemas.usage import Usage
 from schemas.work import Done, Failed, WorkItem
 from tests.simulation import account, ledger
 from tests.simulation.judge import AnyEntity, Judge
+from tests.simulation.network import SiteBucket
 from tests.simulation.paying import Writer
 from tests.simulation.site import Site
 
@@ -64,14 +67,28 @@ class WatchedOwners(Owners):
         return reply
 
 
+class WatchedTerms(TermsStore):
+    """The bucket of terms, whose answers the judge sees."""
+
+    def __init__(self, bucket: SiteBucket, judge: Judge) -> None:
+        super().__init__(bucket)
+        self._judge = judge
+
+    async def ask_once(self, mails: Sequence[Mail]) -> Sequence[bytes] | None:
+        answers = await super().ask_once(mails)
+        for mail, answer in zip(mails, answers or (), strict=False):
+            self._judge.told[mail.id].add(answer)
+        return answers
+
+
 def owner_parts(
-    site: Site, bus: Bus, entities: Sequence[AnyEntity], timing: Timing
+    site: Site, bus: Bus, entities: Sequence[AnyEntity], timing: Timing, terms: WatchedTerms
 ) -> tuple[Sequence[ShardHost], Sequence[Part]]:
     """Return the shard hosts of a process that owns shards of all entities, and its parts."""
     alive = Alive(process=site.name, actor="agents", entities=[each.name for each in entities])
     membership = Membership(bus.transport, lambda: alive, timing)
     hosts: list[ShardHost] = []
-    ways: dict[str, Owners] = {}
+    ways: dict[str, Way] = {TERMS_STORE: terms}
     for entity in entities:
         name = entity.name
         host = ShardHost(entity, SHARDS[name], site.name, membership, bus, timing, ways=ways)

@@ -149,7 +149,7 @@ def _reports(judge: Judge, books: Books) -> Iterator[str]:
         if not (bytes(mail.body).startswith(_REPORTS) and reply.startswith(b'{"type":"settled"')):
             continue
         said = decode(_REPORT, mail.body)
-        name, cost = f"{mail.key}.{said.step}.{said.attempt}", cost_of(said.charges or ())
+        name, cost = f"{mail.key}.{said.work}.{said.attempt}", cost_of(said.charges or ())
         if books.paid.get(name, 0) != cost:
             yield f"{name} has used {cost}, and {books.paid.get(name)} was paid"
 

@@ -9,8 +9,11 @@ from actors.pricing.core import decisions, ledger, pages
 from actors.pricing.core.budgets import Cover
 from actors.pricing.core.closed import Closed, Memory
 from actors.pricing.core.ledger import Ledger
+from bus.kv import Bucket
+from bus.terms import key_of
 from schemas.decision import Decision
 from schemas.ledger import AlertRaised, Booked, Void
+from schemas.terms import Terms
 from tests.simulation.history import LEDGER, failures
 from tests.simulation.planted import Planted
 
@@ -39,6 +42,13 @@ def tell_again(state: Ledger, event: AlertRaised) -> Ledger:
     return state
 
 
+async def write_anyhow(bucket: Bucket[Terms], terms: Terms) -> int:
+    """Store terms whatever stands."""
+    entry = await bucket.get(key_of(terms.tenant))
+    await bucket.put(key_of(terms.tenant), terms, expected=entry.revision if entry else 0)
+    return terms.revision
+
+
 def find_nothing(*_: Any) -> list[Any]:
     return []
 
@@ -50,6 +60,8 @@ PLANTED = (
     Planted("holds do not count", f"{CORE}.budgets.Cover.free", property(count_no_holds), 120, 70),
     Planted("alerts are told again", f"{CORE}.ledger._told", tell_again, 10, 2),
     Planted("leases do not end", f"{CORE}.decisions.lapsed", find_nothing, 20, 3),
+    Planted("old terms are written over new ones", "bus.terms.keep", write_anyhow, 40, 2),
+    Planted("terms are told and not stored", f"{CORE}.terms.asks", find_nothing, 5),
 )
 
 

@@ -9,13 +9,16 @@ from typing import Any
 import anyio
 from anyio.abc import TaskGroup
 
+from bus.codec import decode
 from bus.config import Timing
 from bus.errors import CallboardError
+from bus.kv import MemoryBucket
 from bus.memory import MemoryBus
 from bus.shard.owner import ShardOwner
 from bus.streams.spec import stream_specs
 from bus.subjects import journal_subject
 from schemas.fleet import HEARTBEAT_SUBJECT, WORKER_SUBJECT
+from schemas.terms import Terms
 from tests.simulation import ledger
 from tests.simulation.account import ENTITY
 from tests.simulation.chance import Chance
@@ -24,9 +27,16 @@ from tests.simulation.faults import rates_of
 from tests.simulation.judge import AnyEntity, Judge, JudgedStore
 from tests.simulation.lending import Borrower
 from tests.simulation.loop import PROCESS, Process
-from tests.simulation.network import process_bus
+from tests.simulation.network import SiteBucket, process_bus
 from tests.simulation.plan import OWNERS, WORKERS, Event
-from tests.simulation.roles import SHARDS, SiteRuntime, WatchedOwners, owner_parts, worker_parts
+from tests.simulation.roles import (
+    SHARDS,
+    SiteRuntime,
+    WatchedOwners,
+    WatchedTerms,
+    owner_parts,
+    worker_parts,
+)
 from tests.simulation.site import Site
 from tests.simulation.trace import Trace
 from tests.simulation.users import User
@@ -47,6 +57,7 @@ class World:
         self.rates = rates_of(chance)
         store = JudgedStore(stream_specs((), timing))
         self.bus = MemoryBus(timing, fate=self._fate, store=store)
+        self.terms = MemoryBucket(Terms)
         self.forgets = timing.entities_in_memory < 1000
         self.judge = Judge(entities, self.bus.blobs.kept, forgets=self.forgets)
         self.entities = self.judge.entities
@@ -124,6 +135,12 @@ class World:
         is_served = all(self.owner_of(journal_subject(*name)) is not None for name in names)
         return is_served and not self._user.waiting and is_over(self.judge)
 
+    def stored_terms(self) -> dict[str, Terms]:
+        """Return what the bucket of terms holds, by tenant."""
+        cells = self.terms._cells.values()
+        found = [decode(Terms, cell.data) for cell in cells if cell.data is not None]
+        return {each.tenant: each for each in found}
+
     # Processes
 
     def _open_users(self) -> None:
@@ -157,7 +174,8 @@ class World:
     async def _live(self, site: Site) -> None:
         bus = process_bus(site, self.bus, self.judge, self.timing)
         if site.slot in OWNERS:
-            site.hosts, parts = owner_parts(site, bus, self.entities, self.timing)
+            terms = WatchedTerms(SiteBucket(site, self.terms, self.judge), self.judge)
+            site.hosts, parts = owner_parts(site, bus, self.entities, self.timing, terms)
         else:
             parts = worker_parts(site, bus, self.timing, self.judge, pays=self._pays)
         runtime = SiteRuntime(parts, self.timing)

@@ -2,12 +2,12 @@
 
 from collections.abc import Awaitable, Callable
 
-from actors.agents.adapters.terms import KnownTerms
 from actors.agents.core.dues import party
 from actors.agents.core.spending import Manner, under
 from bus.errors import ProblemError
 from bus.ports import Clock
 from bus.prices import PricesInForce
+from bus.terms import KnownTerms
 from schemas.lifecycle import Accept
 from schemas.problems import Problem
 from schemas.terms import restrictions
@@ -16,7 +16,7 @@ from schemas.terms import restrictions
 class Purse:
     """Bounds what is accepted, by the terms and prices that are known in this process.
 
-    ``ready`` returns once the stored terms have been read.
+    ``ready`` returns once all stored terms are known: until then nobody is let pass unasked.
     """
 
     def __init__(
@@ -37,7 +37,8 @@ class Purse:
         """Return what is wanted with what it may cost; the same where nothing holds it.
 
         Raises:
-            ProblemError: ``unpriced``, where a budget holds.
+            ProblemError: ``unpriced``, where a budget holds; ``unavailable``, where it is not
+                known whether one does.
         """
         await self._ready()
         origin = wanted.origin

@@ -1,12 +1,12 @@
 """Pages of agents, executions and conversations: filter, sort, cut."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
 from schemas.agents import AgentDefinition, AgentList, AgentStatus, AgentSummary, ListAgents
-from schemas.conversations import ConversationList, ConversationSummary, ListConversations
+from schemas.conversations import ListConversations
 from schemas.executions import ExecutionList, ExecutionSummary, ListExecutions
 from schemas.providers import Provider
 
@@ -83,17 +83,13 @@ def page_executions(
     )
 
 
-def page_conversations(
-    rows: Iterable[ConversationSummary], query: ListConversations
-) -> ConversationList:
-    """Return one page of an agent's sessions, the most recently used first."""
-    newest_first = sorted(rows, key=lambda row: (row.last_at, row.session), reverse=True)
-    return ConversationList(
-        conversations=_page(newest_first, query.limit, query.offset),
-        total=len(newest_first),
-        limit=query.limit,
-        offset=query.offset,
-    )
+def page_subjects(newest: Mapping[str, int], query: ListConversations) -> list[str]:
+    """Return the subjects of one page of sessions, the most recently used first.
+
+    ``newest`` has the place of the newest turn of each in their stream, which tells their order.
+    """
+    newest_first = sorted(newest, key=newest.__getitem__, reverse=True)
+    return _page(newest_first, query.limit, query.offset)
 
 
 def _page(rows: Sequence[T], limit: int, offset: int) -> list[T]:

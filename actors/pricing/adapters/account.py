@@ -4,16 +4,27 @@ from datetime import datetime, tzinfo
 from functools import cache, partial
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from actors.pricing.core import blocks, escrow, ledger
+from actors.pricing.core import blocks, escrow, ledger, terms
 from actors.pricing.core.admission import DOLLAR
 from actors.pricing.core.decisions import Rules, decide
 from actors.pricing.core.ledger import Ledger, evolve
-from actors.pricing.core.outward import announce, record, record_subject
+from actors.pricing.core.outward import announce
+from bus.codec import decode
 from bus.errors import problem
 from bus.shard import Entity
 from bus.telemetry import metrics
-from schemas.decision import Decision
-from schemas.ledger import ACCOUNT_ENTITY, AccountCommand, AccountEvent, Charged, Lapse, Settle
+from schemas.decision import Ask, Decision
+from schemas.escrow import BlockAnswered, RecallAnswered, ReturnAnswered
+from schemas.ledger import (
+    ACCOUNT_ENTITY,
+    AccountCommand,
+    AccountEvent,
+    Charged,
+    Lapse,
+    Settle,
+    TermsAnswered,
+)
+from schemas.terms import KeepTerms, TermsKept
 
 
 @cache
@@ -30,29 +41,45 @@ def zone(name: str) -> tzinfo:
 
 
 def account_entity(rules: Rules | None = None) -> Entity[Ledger, AccountCommand, AccountEvent]:
-    """Return the account: it never ends, knows repeats by its state, and its journal is kept."""
+    """Return the account: it never ends, knows repeats by its state, and its journal is kept.
+
+    What others need to know of it lies in the bucket of terms, so it has no record.
+    """
     rules = rules or Rules(zones=zone)
     return Entity(
         name=ACCOUNT_ENTITY,
-        version=1,
+        version=2,
         state_type=Ledger,
         command_type=AccountCommand,
         event_type=AccountEvent,
         decide=partial(_decided, rules),
         evolve=evolve,
-        effects=lambda state: escrow.asks(state.escrow, state.tenant),
-        answered=escrow.answered,
+        effects=_asks,
+        answered=_answered,
         announce=announce,
         due=_due,
         ended=lambda _: False,
-        record=record,
-        record_subject=record_subject,
-        restore=lambda _tenant, _data: None,
         tick=Lapse(),
         initial=lambda tenant, _: Ledger(tenant=tenant),
         keeps_replies=False,
         keeps_journal=True,
     )
+
+
+def _asks(state: Ledger) -> tuple[Ask, ...]:
+    lent = escrow.asks(state.escrow, state.tenant)
+    # Looked at in every turn of the account, and mostly nothing is outstanding.
+    told = state.terms.revision == state.terms.stored
+    return lent if told else (*terms.asks(state.terms, state.tenant), *lent)
+
+
+def _answered(
+    ask: Ask, answer: bytes
+) -> TermsAnswered | BlockAnswered | ReturnAnswered | RecallAnswered:
+    if isinstance(ask.command, KeepTerms):
+        stored = decode(TermsKept, answer).revision
+        return TermsAnswered(asked=ask.command.terms.revision, revision=stored)
+    return escrow.answered(ask, answer)
 
 
 def _decided(

@@ -7,7 +7,6 @@ import msgspec
 
 from actors.pricing.adapters.account import zone
 from actors.pricing.adapters.telling import TermsTeller
-from actors.pricing.core.outward import record_subject
 from bus.codec import decode
 from bus.errors import problem
 from bus.ids import new_id
@@ -125,10 +124,10 @@ class Budgets:
         return await self._asked(caller.tenant, adjust, BudgetState)
 
     async def _ruled(self, caller: Caller, wanted: msgspec.Struct, reply: type[R]) -> R:
-        """Change the rules, and return when every agents process goes by them."""
+        """Change the rules, and return when every process that spends goes by them."""
         answer = await self._asked(caller.tenant, wanted, reply)
         terms = await self._asked(caller.tenant, LookAtTerms(), Terms)
-        await self._teller.tell(terms, record_subject(caller.tenant, ACCOUNT_KEY))
+        await self._teller.tell(terms)
         return answer
 
     async def _asked(self, tenant: str, wanted: msgspec.Struct, reply: type[T]) -> T:

@@ -19,9 +19,7 @@ from schemas.budgets import (
     ScopeKind,
     WindowKind,
 )
-from schemas.ids import PLATFORM
 from schemas.ledger import Party, WindowOpened
-from schemas.terms import Restriction, Terms
 
 Zones = Callable[[str], tzinfo]
 """Finds a time zone by its name."""
@@ -224,22 +222,6 @@ def ceilings(state: Ledger) -> list[Limits]:
     """Return the operator's limits of a tenant, which no command of the tenant changes."""
     limits = state.defaults.limits if state.defaults is not None else None
     return [limits] if limits is not None else []
-
-
-def terms(state: Ledger) -> Terms:
-    """Return whom an execution has to ask before it spends.
-
-    Of the platform's money everybody has to ask, for what is not held there is not counted.
-    """
-    money: dict[tuple[str, str | None], Restriction] = {}
-    for limits in (*state.limits.values(), *ceilings(state)):
-        scope = limits.scope, limits.name
-        money[scope] = Restriction(scope=limits.scope, name=limits.name)
-    for budget in state.standing.values():
-        if budget.hard or state.tenant == PLATFORM:
-            scope = budget.scope, budget.name
-            money[scope] = Restriction(scope=budget.scope, name=budget.name, money=True)
-    return Terms(tenant=state.tenant, revision=state.revision, restrictions=list(money.values()))
 
 
 def _holding(state: Ledger, scope: Scope) -> Sequence[Budget]:

@@ -21,7 +21,6 @@ from actors.pricing.core.budgets import (
     cover,
     covers,
     opening,
-    terms,
 )
 from actors.pricing.core.closed import Closed, is_too_old, recall
 from actors.pricing.core.disputes import bill, lent_of
@@ -38,6 +37,7 @@ from actors.pricing.core.ledger import (
     scope_key,
 )
 from actors.pricing.core.postings import moves
+from actors.pricing.core.terms import terms
 from schemas.budgets import EACH, Budget, BudgetGone, BudgetState, Limits
 from schemas.decision import Decision, refuse
 from schemas.escrow import BlockAnswered, Recall, RecallAnswered, ReturnAnswered
@@ -63,6 +63,8 @@ from schemas.ledger import (
     PutLimits,
     Reserve,
     Settle,
+    TermsAnswered,
+    TermsStored,
     ToppedUp,
     TopUp,
     Void,
@@ -166,7 +168,10 @@ def _decide(rules: Rules, state: Ledger, command: AccountCommand, now: datetime)
         case LookAtBudgets():
             return _look(state, command, now)
         case LookAtTerms():
-            return Decision(reply=terms(state))
+            return Decision(reply=terms(state.terms, state.tenant))
+        case TermsAnswered(asked=asked, revision=revision):
+            is_open = asked == state.terms.revision > state.terms.stored
+            return Decision((TermsStored(revision=revision, at=now),) if is_open else ())
         case BlockAnswered() | ReturnAnswered() | Recall() | RecallAnswered():
             return answer(state, command, now)
         case _:

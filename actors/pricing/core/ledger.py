@@ -21,9 +21,11 @@ from actors.pricing.core.escrow import NONE, Escrow, changed, used
 from actors.pricing.core.limits import Meter, counted, ended, is_idle
 from actors.pricing.core.pages import Pages
 from actors.pricing.core.postings import Move, moves, touched
+from actors.pricing.core.terms import Standing, restricted, ruled, stored
 from schemas.base import Internal
 from schemas.budgets import Budget, Limits
 from schemas.escrow import EscrowEvent
+from schemas.ids import PLATFORM
 from schemas.ledger import (
     AccountEvent,
     Adjusted,
@@ -39,10 +41,12 @@ from schemas.ledger import (
     Party,
     Reference,
     Reserved,
+    TermsStored,
     ToppedUp,
     Voided,
     WindowOpened,
 )
+from schemas.terms import Restriction
 
 
 class Account(Internal):
@@ -89,15 +93,15 @@ class Hold(Internal):
 class Ledger(Internal):
     """The state of an account entity.
 
-    ``revision`` counts changes of the rules. ``budgets`` are the tenant's own; ``standing`` are all
-    that hold, the operator's alert among them, and ``scopes`` are the same by scope.
+    ``terms`` are whom executions have to ask. ``budgets`` are the tenant's own; ``standing`` are
+    all that hold, the operator's alert among them, and ``scopes`` are the same by scope.
     ``lapses`` counts the holds by the minute and second at which their lease ends. ``at`` is the
     owner's newest moment, ``swept`` the day on which old windows were last put away. ``escrow`` is
     what the tenant has of the platform's money.
     """
 
     tenant: str
-    revision: int = 0
+    terms: Standing = Standing()
     defaults: DefaultsSet | None = None
     budgets: dict[str, Budget] = {}
     standing: dict[str, Budget] = {}
@@ -205,6 +209,8 @@ def _applied(state: Ledger, event: AccountEvent) -> Ledger:
             return _told(state, event)
         case BudgetSet() | BudgetRemoved() | LimitsSet() | DefaultsSet():
             return _ruled(state, event)
+        case TermsStored(revision=revision, at=at):
+            return msgspec.structs.replace(state, terms=stored(state.terms, revision, at))
         case _:
             return _lent(state, event)
 
@@ -391,15 +397,25 @@ def mark(alert: Alert, percent: int | None = None) -> str:
 
 
 def _ruled(state: Ledger, event: BudgetSet | BudgetRemoved | LimitsSet | DefaultsSet) -> Ledger:
-    changed = msgspec.structs.replace(_rule(state, event), revision=state.revision + 1)
+    changed = _rule(state, event)
     alert = changed.defaults.alert if changed.defaults is not None else None
     standing = changed.budgets if alert is None else {alert.id: alert, **changed.budgets}
     scopes: dict[str, list[Budget]] = {}
     for budget in standing.values():
         scopes.setdefault(scope_key(budget.scope, budget.name), []).append(budget)
-    return msgspec.structs.replace(
+    changed = msgspec.structs.replace(
         changed, standing=standing, scopes=scopes, at=max(state.at, event.at)
     )
+    return msgspec.structs.replace(
+        changed, terms=ruled(state.terms, _restricted(changed), event.at)
+    )
+
+
+def _restricted(state: Ledger) -> list[Restriction]:
+    limits = [*state.limits.values()]
+    if state.defaults is not None and state.defaults.limits is not None:
+        limits.append(state.defaults.limits)
+    return restricted(state.standing.values(), limits, is_platform=state.tenant == PLATFORM)
 
 
 def restricts(limits: Limits) -> bool:

@@ -1,11 +1,10 @@
-"""What others are told of an account: public events, and whom an execution must ask. Pure."""
+"""What others are told of an account: its public events. Pure."""
 
 import hashlib
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
 from actors.pricing.core import pages
-from actors.pricing.core.budgets import terms
 from actors.pricing.core.ledger import Ledger, key_of, mark
 from schemas.base import Message
 from schemas.budgets import (
@@ -16,7 +15,7 @@ from schemas.budgets import (
 from schemas.decision import Publish
 from schemas.events import BillExceededEvent
 from schemas.ids import PLATFORM
-from schemas.ledger import ACCOUNT_KEY, ACCOUNT_RECORD, AccountEvent, AlertRaised, Charged
+from schemas.ledger import AccountEvent, AlertRaised, Charged
 
 
 def announce(before: Ledger | None, event: AccountEvent, after: Ledger) -> Iterator[Publish]:
@@ -56,16 +55,6 @@ def _id(tenant: str, event: AlertRaised) -> str:
     """Name an alert among those of all tenants: whoever is killed, it is stored once."""
     name = f"{tenant}/{event.account}/{mark(event.alert, event.percent)}"
     return hashlib.sha256(name.encode()).hexdigest()[:32]
-
-
-def record(state: Ledger) -> Publish:
-    """Return the stored record: the terms of the tenant."""
-    return Publish(subject=record_subject(state.tenant, ACCOUNT_KEY), body=terms(state))
-
-
-def record_subject(tenant: str, key: str) -> str:
-    """Return where the record of an account is stored."""
-    return ACCOUNT_RECORD.format(tenant=tenant, key=key)
 
 
 def _name(state: Ledger, key: str) -> str | None:

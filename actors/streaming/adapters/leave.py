@@ -1,26 +1,25 @@
 """Leave to spend on embeddings: money is held before the calls where a hard budget may refuse.
 
-The stored terms of the account say whether one may, so that nobody else is asked where none does.
+The terms that this process knows say whether one may, so that nobody is asked where none does.
 """
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
+from typing import NamedTuple
 
 import anyio
 import msgspec
 
-from bus.codec import decode, encode
-from bus.errors import ProblemError, UnavailableError, problem
+from bus.codec import encode
+from bus.errors import ProblemError, problem
 from bus.ports import Bus
 from bus.rpc import Owners, command
 from bus.subjects import fill
-from schemas.budgets import EACH
+from bus.terms import KnownTerms
 from schemas.embeddings import Embed, EmbedWork
-from schemas.ids import PLATFORM
 from schemas.journal import Mail
 from schemas.ledger import (
     ACCOUNT_KEY,
-    ACCOUNT_RECORD,
     BILL_SUBJECT,
     Party,
     Reference,
@@ -33,7 +32,7 @@ from schemas.pricing.prices import Prices
 from schemas.pricing.terms import terms_of
 from schemas.problems import Problem
 from schemas.providers import may_take_secret
-from schemas.terms import Restriction, Terms, restrictions
+from schemas.terms import Restriction, restrictions
 from schemas.usage import Usage
 
 STEP = 0
@@ -48,8 +47,20 @@ FRAMING_TOKENS = 16
 """What a provider puts around one text, at most."""
 
 
+class Purse(NamedTuple):
+    """Whom to ask for money: the accounts, and the terms that say which tenants have to.
+
+    ``known`` returns once all stored terms are known, and raises ``ProblemError`` where they are
+    not: not to know of a budget is no reason to spend.
+    """
+
+    accounts: Owners
+    terms: KnownTerms
+    known: Callable[[], Awaitable[None]]
+
+
 class Leave:
-    """Asks ``accounts`` for money. ``allows_unpriced`` lets through what has no price.
+    """Asks the accounts of ``purse`` for money. ``allows_unpriced`` lets through what has no price.
 
     The platform's money is only for what may be the operator's spend: ``usual_hosts`` are those to
     which a request takes a secret that it does not name.
@@ -58,14 +69,14 @@ class Leave:
     def __init__(
         self,
         bus: Bus,
-        accounts: Owners,
+        purse: Purse,
         prices: Callable[[], Prices],
         *,
         allows_unpriced: bool = False,
         usual_hosts: frozenset[str] = frozenset(),
     ) -> None:
         self._bus = bus
-        self._accounts = accounts
+        self._purse = purse
         self._prices = prices
         self._allows_unpriced = allows_unpriced
         self._usual_hosts = usual_hosts
@@ -74,12 +85,11 @@ class Leave:
         """Hold what an attempt may cost; say whether anything had to be held.
 
         Raises:
-            ProblemError: a budget does not cover it, it has no price, or nobody answers.
+            ProblemError: a budget does not cover it, it has no price, nobody answers, or it is
+                not known whether a budget holds.
         """
-        try:
-            held_by = await self._held_by(work)
-        except UnavailableError as error:
-            raise problem("unavailable", str(error), retryable=True) from None
+        await self._purse.known()
+        held_by = self._held_by(work)
         if not held_by:
             return False
         body = self._reserve(work, is_platforms=any(each.platform for each in held_by))
@@ -95,7 +105,7 @@ class Leave:
         with anyio.move_on_after(ANSWER_SECONDS):
             while True:
                 try:
-                    await self._accounts.ask(mail, timeout=ANSWER_SECONDS)
+                    await self._purse.accounts.ask(mail, timeout=ANSWER_SECONDS)
                 except ProblemError as refused:
                     if refused.problem.code != "unavailable":
                         raise
@@ -110,24 +120,12 @@ class Leave:
         subject = fill(BILL_SUBJECT, tenant=work.tenant)
         await self._bus.outbox.post(subject, encode(mail), message_id=f"{work.tenant}.{mail.id}")
 
-    async def _held_by(self, work: EmbedWork) -> list[Restriction]:
+    def _held_by(self, work: EmbedWork) -> list[Restriction]:
         """Return the hard budgets that may refuse: the tenant's, and those of the platform."""
-        own = restrictions(await self._terms(work.tenant), _party(work))
         wanted = work.wanted
-        if not may_take_secret(wanted.provider, wanted.keys, self._usual_hosts):
-            return [each for each in own if each.money]
-        of_all = await self._terms(PLATFORM)
-        lent = [
-            Restriction(money=True, platform=True)
-            for each in (of_all.restrictions if of_all else ())
-            if each.scope == "global" or each.name in (work.tenant, EACH)
-        ]
-        return [each for each in (*own, *lent) if each.money]
-
-    async def _terms(self, tenant: str) -> Terms | None:
-        subject = ACCOUNT_RECORD.format(tenant=tenant, key=ACCOUNT_KEY)
-        stored = await self._bus.records.last(subject)
-        return decode(Terms, stored.data) if stored else None
+        pays = may_take_secret(wanted.provider, wanted.keys, self._usual_hosts)
+        found = restrictions(self._purse.terms.of(work.tenant), _party(work))
+        return [each for each in found if each.money and (pays or not each.platform)]
 
     def _reserve(self, work: EmbedWork, *, is_platforms: bool) -> Reserve:
         """Bound an attempt: a byte of a text is at most a token."""

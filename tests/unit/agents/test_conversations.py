@@ -1,16 +1,18 @@
 """Conversations over a stream in memory."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import pytest
 
-from actors.agents.adapters.conversations import Conversations
-from bus import codec, subjects
+from actors.agents.adapters.conversations import Conversations, Readers
+from bus import codec
 from bus.errors import ProblemError
 from bus.ports import Still, Stored
+from bus.subjects import matches, parse
 from schemas.conversations import (
     CONVERSATION_SUBJECT,
     ConversationSummary,
+    ListConversations,
 )
 from tests.unit.agents.samples import append, later, turn
 
@@ -21,6 +23,7 @@ class Stream:
     def __init__(self) -> None:
         self.messages: list[tuple[str, Stored]] = []
         self.posted = self.safe = 0
+        self.read = 0
         self.max_payload = 1024**2
 
     async def post(
@@ -49,16 +52,19 @@ class Stream:
         found = [message for held, message in self.messages if held == subject]
         return [message for message in found if message.sequence >= start][:limit]
 
-    async def last_of_each(
-        self, stream: str, filters: list[str], *, limit: int
-    ) -> Sequence[tuple[str, Stored]]:
+    async def newest_of_each(self, stream: str, pattern: str) -> Mapping[str, int]:
         assert stream == "CONVERSATIONS"
-        newest = {
-            subject: (subject, message)
+        return {
+            subject: message.sequence
             for subject, message in self.messages
-            if any(subjects.matches(wanted, subject) for wanted in filters)
+            if matches(pattern, subject)
         }
-        return list(newest.values())[:limit]
+
+    async def last_of(self, stream: str, subjects: Sequence[str]) -> Mapping[str, Stored]:
+        assert stream == "CONVERSATIONS"
+        newest = {subject: message for subject, message in self.messages if subject in subjects}
+        self.read += len(newest)
+        return newest
 
 
 @pytest.fixture
@@ -68,7 +74,7 @@ def stream() -> Stream:
 
 @pytest.fixture
 def conversations(stream: Stream) -> Conversations:
-    return Conversations(stream.read_subject, stream.last_of_each)
+    return Conversations(Readers(stream.read_subject, stream.newest_of_each, stream.last_of))
 
 
 async def test_the_turns_of_a_session_are_read_oldest_first(
@@ -117,9 +123,10 @@ async def test_the_sessions_of_an_agent_are_listed_by_their_newest_turn(
     await append(stream, "acme", turn(3))
     await append(stream, "acme", turn(4, agent_id="writer"))
 
-    rows = await conversations.sessions("acme", "reviewer")
+    page = await conversations.page("acme", ListConversations(agent_id="reviewer"))
 
-    assert sorted(rows, key=lambda row: row.session) == [
+    assert page.total == 2
+    assert page.conversations == [
         ConversationSummary(
             agent_id="reviewer",
             session=session,
@@ -128,6 +135,37 @@ async def test_the_sessions_of_an_agent_are_listed_by_their_newest_turn(
         )
         for session, number in (("session-1", 3), ("session-2", 2))
     ]
+
+
+async def test_a_page_reads_one_turn_of_each_of_its_sessions_however_many_there_are(
+    stream: Stream, conversations: Conversations
+):
+    for number in range(600):
+        await append(stream, "acme", turn(number, session=f"s{number % 40}"))
+
+    page = await conversations.page(
+        "acme", ListConversations(agent_id="reviewer", limit=5, offset=10)
+    )
+
+    assert [row.session for row in page.conversations] == [f"s{n}" for n in range(29, 24, -1)]
+    assert (page.total, page.limit, page.offset) == (40, 5, 10)
+    assert stream.read == 5
+
+
+async def test_a_session_that_goes_while_it_is_listed_has_no_row(stream: Stream):
+    await append(stream, "acme", turn(1))
+    await append(stream, "acme", turn(2, session="session-2"))
+    (gone, _), listed = stream.messages[0], await stream.newest_of_each("CONVERSATIONS", ">")
+
+    async def before(stream: str, pattern: str) -> Mapping[str, int]:
+        del stream, pattern
+        return listed
+
+    stream.messages = [each for each in stream.messages if each[0] != gone]
+    late = Conversations(Readers(stream.read_subject, before, stream.last_of))
+    page = await late.page("acme", ListConversations(agent_id="reviewer"))
+
+    assert [row.session for row in page.conversations] == ["session-2"]
 
 
 @pytest.mark.parametrize("name", ["", "*", ">", "a.b", "a b"])
@@ -139,7 +177,7 @@ async def test_a_name_that_is_no_token_reads_nothing(conversations: Conversation
     with pytest.raises(ProblemError):
         await conversations.turns("acme", "reviewer", name)
     with pytest.raises(ProblemError):
-        await conversations.sessions("acme", name)
+        await conversations.page("acme", ListConversations(agent_id=name))
 
 
 async def test_turns_lie_under_a_subject_of_their_session():
@@ -149,7 +187,7 @@ async def test_turns_lie_under_a_subject_of_their_session():
 
     subject = "_cb.conversation.acme.reviewer.session-1"
     assert stream.messages == [(subject, Stored(1, codec.encode(turn(1))))]
-    assert subjects.parse(CONVERSATION_SUBJECT, subject) == {
+    assert parse(CONVERSATION_SUBJECT, subject) == {
         "tenant": "acme",
         "agent_id": "reviewer",
         "session": "session-1",

@@ -10,13 +10,13 @@ from actors.agents.core.index import ExecutionIndex
 from actors.agents.core.listing import (
     Activity,
     page_agents,
-    page_conversations,
     page_executions,
+    page_subjects,
     provider_type,
     summary,
 )
 from schemas.agents import AgentSummary, ListAgents
-from schemas.conversations import ConversationList, ConversationSummary, ListConversations
+from schemas.conversations import ListConversations
 from schemas.executions import ListExecutions
 from schemas.providers import Custom, Groq, OpenAI, Provider, Scripted
 from tests.unit.agents.samples import NOW, agent, later, record
@@ -187,19 +187,9 @@ def test_no_executions_are_an_empty_page():
     assert (page.executions, page.total, page.limit, page.offset) == ([], 0, 3, 2)
 
 
-def test_conversations_are_listed_by_their_last_use():
-    def session(name: str, seconds: int) -> ConversationSummary:
-        return ConversationSummary(
-            agent_id="reviewer",
-            session=name,
-            last_execution_id=f"execution-{seconds}",
-            last_at=later(seconds),
-        )
+def test_a_page_of_conversations_begins_with_the_one_used_last():
+    newest = {"s.a": 7, "s.b": 12, "s.c": 1, "s.d": 9}
 
-    rows = [session("a", 2), session("b", 3), session("c", 1), session("d", 2)]
+    page = page_subjects(newest, ListConversations(agent_id="reviewer", limit=2, offset=1))
 
-    page = page_conversations(rows, ListConversations(agent_id="reviewer", limit=2, offset=1))
-
-    assert page == ConversationList(
-        conversations=[session("d", 2), session("a", 2)], total=4, limit=2, offset=1
-    )
+    assert page == ["s.d", "s.a"]

@@ -102,6 +102,48 @@ def test_no_tenant_has_more_than_its_share_where_that_is_bounded() -> None:
     assert sum(turns.begin("b") for _ in range(9)) == 3
 
 
+@given(
+    capacity=st.integers(2, 64),
+    steps=st.lists(st.tuples(TENANTS, st.booleans()), max_size=200),
+)
+def test_where_places_are_shared_a_tenant_leaves_as_many_as_it_has(
+    capacity: int, steps: list[tuple[str, bool]]
+) -> None:
+    turns = Turns[int](capacity, reserved=1, shared=True)
+    for tenant, ends in steps:
+        mine, running = turns.running_of(tenant), turns.running
+        if ends and mine:
+            turns.end(tenant)
+            continue
+        assert (turns.room(tenant) > 0) == turns.begin(tenant)
+        if turns.running > running:
+            assert not mine or mine < capacity - running
+        elif not mine:
+            assert running > capacity
+        else:
+            assert mine >= capacity - running
+
+
+@given(
+    capacity=st.integers(1, 200), taken=st.lists(st.sampled_from("abc"), max_size=90), reserved=...
+)
+def test_there_is_room_for_as_many_as_can_begin(
+    capacity: int, taken: list[str], reserved: bool
+) -> None:
+    turns = Turns[int](capacity, reserved=int(reserved), shared=True)
+    for tenant in taken:
+        turns.begin(tenant)
+    room = turns.room("a")
+    assert sum(turns.begin("a") for _ in range(capacity + 2)) == room
+
+
+def test_work_of_a_day_of_some_tenants_leaves_places_for_the_next() -> None:
+    turns = Turns[int](1000, reserved=reserved_of(1000), shared=True)
+    got = {name: sum(turns.begin(name) for _ in range(2000)) for name in "abcde"}
+    assert list(got.values()) == [500, 250, 125, 63, 31]
+    assert sum(turns.begin("newcomer") for _ in range(10)) == 10
+
+
 # Requests under way
 
 QUOTAS = Quotas.load(Config(quota_requests=3, quota_request_bytes=10 * MIB))

@@ -1,6 +1,7 @@
 """When a worker must ask before it begins an item."""
 
 from collections.abc import AsyncGenerator
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -302,4 +303,37 @@ async def test_a_worker_takes_no_more_than_so_many_bytes(
         assert len(held.begun) == 2
         held.let_go()
         await until(lambda: len(held.begun) == 4)
+        tasks.cancel_scope.cancel()
+
+
+async def begun_one_by_one(bus: MemoryProcess, held: "Held", tenant: str, size: int) -> int:
+    """Send items until one does not begin; say how many have begun."""
+    for n in range(40):
+        name = f"{tenant}{n}".ljust(size, "x")
+        await bus.queue.send("q", tenant, enclosed(name, tenant), item=name)
+        with anyio.move_on_after(0.5):
+            await until(lambda name=name: name in held.begun)
+        if name not in held.begun:
+            return n
+    return 40
+
+
+@pytest.mark.parametrize(
+    ("capacity", "most_bytes", "size"),
+    [(16, 10**6, 9), (160, 16 * len(enclosed("x" * 90, "a")), 90)],
+    ids=["places", "bytes"],
+)
+async def test_work_that_is_long_leaves_as_much_to_others_as_its_tenant_has(
+    bus: MemoryProcess, monkeypatch: pytest.MonkeyPatch, capacity: int, most_bytes: int, size: int
+):
+    monkeypatch.setattr("bus.worker.MOST_HELD_BYTES", most_bytes)
+    held = Held()
+    job = replace(held.job(), is_long=True)
+    worker = Worker(job, Asked(Granted()).of, "me", bus, TIMING, capacity=capacity)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(worker.run)
+        await until(lambda: worker.ready)
+        assert await begun_one_by_one(bus, held, "a", size) == 8
+        assert await begun_one_by_one(bus, held, "b", size) == 4
+        assert await begun_one_by_one(bus, held, "c", size) == 2
         tasks.cancel_scope.cancel()

@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.agents.adapters.terms import KnownTerms
 from actors.pricing.core import decisions
-from actors.pricing.core.budgets import budget_list, terms
+from actors.pricing.core.budgets import budget_list
 from actors.pricing.core.decisions import Rules
 from bus.codec import decode
 from bus.errors import ProblemError
+from bus.terms import KnownTerms
 from schemas.budgets import Budget, BudgetList, Limits, SetBudget
 from schemas.ledger import (
     Adjust,
@@ -84,7 +84,7 @@ def test_no_sequence_of_a_tenants_commands_lifts_the_operators_limit(steps: list
     assert owner.state.standing["cost-alert"] == ALERT
     assert admitted < ALLOWED or isinstance(owner.reserve("more", 0), Problem)
     assert budget_list(owner.state, owner.now).ceilings == [RULES.limits]
-    assert "global" in {each.scope for each in terms(owner.state).restrictions}
+    assert "global" in {each.scope for each in owner.state.terms.restrictions}
 
 
 def test_both_limits_hold_and_each_counts_for_itself():
@@ -109,7 +109,7 @@ def test_limits_that_limit_nothing_are_not_kept():
     listed: BudgetList = owner.limits()
 
     assert listed.limits == []
-    assert terms(owner.state).restrictions == []
+    assert owner.state.terms.restrictions == []
 
 
 @pytest.mark.parametrize(
@@ -130,7 +130,7 @@ def test_the_operators_budget_is_changed_by_no_command(command: Any):
     assert (refused.code, refused.field) in {("forbidden", "id"), ("forbidden", "budget_id")}
 
 
-def test_the_operators_limits_hold_for_accounts_whose_record_is_older():
+def test_the_operators_limits_hold_for_accounts_whose_terms_are_older():
     known = KnownTerms("agents.0", (Restriction(),))
     standing = Terms(tenant="acme", revision=7, restrictions=[Restriction(scope="user", name="a")])
     known.keep(standing)
