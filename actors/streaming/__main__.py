@@ -31,7 +31,7 @@ from bus.service import Service
 from bus.terms import EVERY_TENANT, WHAT, KnownTerms, TermsHearer
 from bus.terms import bucket_spec as terms_spec
 from bus.terms import open_bucket as open_terms
-from bus.worker import Worker, owners_of
+from bus.worker import Principals, Worker, owners_of
 from schemas.embeddings import EmbedWork
 from schemas.ledger import ACCOUNT_ENTITY
 from schemas.lifecycle import EXECUTION_ENTITY, GenerateWork
@@ -94,8 +94,7 @@ async def run() -> None:
             )
             embeds = Embedder(providers, switchboard, prices=lambda: in_force.prices)
             streaming = Streaming(Generator(means), embeds, bus, process.name, leave)
-            executions = Owners(bus.transport, EXECUTION_ENTITY, config.shards, timing)
-            owners = owners_of({EXECUTION_ENTITY: executions})
+            owners = reported_to(bus, config.shards, timing)
             capacity = own.max_concurrent
             worker = Worker(streaming.job(), owners, process.name, bus, timing, capacity=capacity)
             embedder = Worker(
@@ -118,6 +117,11 @@ async def run() -> None:
                     batching(batcher, batches),
                 ]
             )
+
+
+def reported_to(bus: Bus, shards: int, timing: Timing) -> Principals:
+    """Return who waits for generated answers: the owners of executions."""
+    return owners_of({EXECUTION_ENTITY: Owners(bus.transport, EXECUTION_ENTITY, shards, timing)})
 
 
 def batching(batcher: Worker[GenerateWork], batches: Batches) -> Part:
