@@ -381,7 +381,8 @@ class WorkQueue(Protocol):
 class Bus:
     """All that a process needs of the bus, on NATS or in memory.
 
-    ``journal`` returns the journal of an entity type, ``records`` reads the stored records.
+    ``journal`` returns the journal of an entity type and ``feed`` all of its shards, for readers.
+    ``records`` reads the stored records, ``archive`` is what was stored of journals before a purge.
     """
 
     transport: Transport
@@ -390,4 +391,6 @@ class Bus:
     blobs: Blobs
     clock: Clock
     journal: Callable[[str], Journal]
+    feed: Callable[[str], Feed]
     records: Journal
+    archive: Journal

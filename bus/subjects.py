@@ -6,6 +6,7 @@ A template names its variable tokens in braces: ``cb.{tenant}.stream.{execution_
 import re
 import zlib
 from functools import cache
+from hashlib import sha256
 
 from bus.errors import problem
 from schemas.ids import PLATFORM, TOKEN_PATTERN
@@ -105,6 +106,11 @@ def journal_subject(entity: str, shard: int) -> str:
 def journal_filter(entity: str) -> str:
     """Return the filter that catches the commits of all shards."""
     return f"_cb.journal.{entity}.*"
+
+
+def archived_subject(entity: str, shard: int, life: str) -> str:
+    """Where it is said what the archive holds of a shard, of one life of its journal's stream."""
+    return f"_cb.archive.{entity}.{shard}.{sha256(life.encode()).hexdigest()[:16]}"
 
 
 def work_subject(queue: str, tenant: str) -> str:

@@ -10,7 +10,7 @@ import msgspec
 from actors.cli import shown
 from actors.cli.entities import ONLY_KEYS
 from actors.cli.entities import entity as entity_of
-from actors.cli.journals import blobs_of, head, journal_of, shards_of, snapshot_of
+from actors.cli.journals import archive_of, blobs_of, head, shards_of, snapshot_of
 from actors.cli.session import Session, with_session
 from bus.codec import decode, encode
 from bus.config import Timing
@@ -22,8 +22,7 @@ from bus.rpc import Owners
 from bus.shard.fetching import fetched
 from bus.shard.history import History, Moment
 from bus.shard.quarantine import reason_of, skip_mail
-from bus.shard.salvage import read_commit
-from bus.subjects import journal_subject, shard_of
+from bus.subjects import shard_of
 from schemas.base import Value
 from schemas.ids import PLATFORM
 from schemas.journal import NOTHING, Commit, CorruptSkipped, Entry, SnapshotRef
@@ -173,11 +172,11 @@ async def _told(
 ) -> AsyncGenerator[Moment]:
     """Read the shard's commits and yield what concerns the entity."""
     shard = shard_of(session.tenant, key, await shards_of(bus, session, entity))
-    subject, blobs = journal_subject(entity, shard), blobs_of(bus)
+    archive, blobs = archive_of(bus, entity), blobs_of(bus)
     newest = await head(bus, entity, shard)
     ref = newest.newest.snapshot if newest else None
-    async for stored in journal_of(bus, entity).read(subject, start=1):
-        commit, damaged, _ = read_commit(stored.data)
+    async for stored in archive.commits(shard, whole=entity_of(entity).archives):
+        commit, damaged, _ = stored.found
         for entry in commit.entries if commit is not None else ():
             if commit is not None and history.concerns(entry):
                 yield await _moment(history, stored.sequence, commit, entry, blobs)

@@ -1,15 +1,17 @@
 """The journals as an operator reads them: which there are, and how each ends."""
 
 from actors.cli.session import Session
+from bus.archive import Archive
 from bus.connection import NatsTransport
 from bus.errors import UnavailableError, problem
 from bus.jetstream.blobs import StreamBlobs
+from bus.jetstream.feed import JetStreamFeed
 from bus.jetstream.journal import JetStreamJournal
 from bus.jetstream.reading import StreamReader
 from bus.shard.report import Head, owned_shards
 from bus.shard.salvage import commit_of, read_snapshot
 from bus.streams.api import JetStream, JetStreamError
-from bus.streams.spec import journal_stream
+from bus.streams.spec import ARCHIVE, journal_stream
 from bus.subjects import journal_subject
 from schemas.fleet import OwnedShards
 from schemas.journal import Snapshot, SnapshotRef
@@ -76,6 +78,14 @@ async def snapshot_of(transport: NatsTransport, ref: SnapshotRef) -> tuple[Snaps
 def journal_of(transport: NatsTransport, entity: str) -> JetStreamJournal:
     """Return the journal of an entity type."""
     return JetStreamJournal(transport, JetStream(transport), journal_stream(entity))
+
+
+def archive_of(transport: NatsTransport, entity: str) -> Archive:
+    """Return the journal of an entity type together with what was archived of it."""
+    jetstream = JetStream(transport)
+    store = JetStreamJournal(transport, jetstream, ARCHIVE)
+    feed = JetStreamFeed(transport, jetstream, entity)
+    return Archive(entity, journal_of(transport, entity), store, feed)
 
 
 async def head(transport: NatsTransport, entity: str, shard: int) -> Head | None:

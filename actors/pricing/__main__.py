@@ -16,6 +16,7 @@ from actors.pricing.adapters.reports import Reports
 from actors.pricing.adapters.savings import Savings
 from actors.pricing.adapters.telling import TermsTeller
 from actors.pricing.config import rules
+from bus.archive import Archiver
 from bus.durable import Facts
 from bus.inboxes.rules import rules as inbox_rules
 from bus.kv import Bucket, Followed
@@ -121,6 +122,7 @@ def parts(
 ) -> list[Part]:
     """Return what runs in a pricing process, in the order of starting."""
     bus, timing, offered = process.bus, process.timing, endpoints(*handlers)
+    archiver = Archiver(ACCOUNT_ENTITY, bus, timing, owned=lambda: host.assigned)
     service = Service("pricing", offered, bus, process.quotas)
     process.usage.add(service.load.uses)
     submissions = Submissions("pricing", offered, bus, timing, inbox_rules(process.config))
@@ -131,6 +133,7 @@ def parts(
     return [
         Part(name="prices", run=anyio.sleep_forever, missing=book.missing),
         Part(name="accounts", run=host.run, drain=host.drain, missing=host.missing),
+        Part(name="archive", run=archiver.run),
         *billing(process, host),
         Part(name="costs", run=costs.run, missing=costs.missing),
         Part(

@@ -169,6 +169,24 @@ class Timing(msgspec.Struct, frozen=True, kw_only=True):
         float, _why("a report over a year of a busy tenant; a longer one is asked for in parts")
     ] = 20.0
 
+    # Archives
+
+    archive_look_seconds: Annotated[
+        float, _why("a journal that fills at full speed gets some 15 MB fuller in this time")
+    ] = 5.0
+    archive_grace_days: Annotated[
+        float, _why("so long after its end a month lies in the journal: what is over is known so")
+    ] = 3.0
+    archive_batch_bytes: Annotated[
+        int, _why("of a journal at once: some 20 ms of packing, in a thread")
+    ] = 2 * 1024**2
+    archive_above: Annotated[
+        float, _why("a journal fuller than this share is archived before its months are over")
+    ] = 0.5
+    archive_least: Annotated[
+        float, _why("of a journal, by its shards: a quarter of it at most then waits for more")
+    ] = 1 / 64
+
     # Processes
 
     drain_seconds: Annotated[
@@ -226,6 +244,9 @@ class Timing(msgspec.Struct, frozen=True, kw_only=True):
     dead_max_bytes: Annotated[int, _why("dead letters are rare; the oldest go first")] = (
         256 * 1024**2
     )
+    archive_max_bytes: Annotated[
+        int, _why("about 50 bytes an execution: eighty million; then journals are purged no more")
+    ] = 4 * 1024**3
     conversation_max_bytes: Annotated[int, _why("about 2 KB a turn: half a million turns")] = (
         1024**3
     )

@@ -15,7 +15,7 @@ from bus.jetstream.work_queue import JetStreamWorkQueue
 from bus.ports import Bus, Clock, Feed, Journal
 from bus.streams.api import JetStream
 from bus.streams.provision import provision
-from bus.streams.spec import RECORDS, StreamSpec, journal_stream, stream_specs
+from bus.streams.spec import ARCHIVE, RECORDS, StreamSpec, journal_stream, stream_specs
 
 MICROSECONDS = 1_000_000
 """In a second. No stream stores a message in each, so sequences that begin with the time grow."""
@@ -43,10 +43,6 @@ class NatsBus(Bus):
     def stored(self, stream: str) -> Journal:
         """Return a view of a stream."""
         return JetStreamJournal(self.nats, self.jetstream, stream)
-
-    def feed(self, entity: str) -> Feed:
-        """Return the whole journal of an entity type, for readers."""
-        return JetStreamFeed(self.nats, self.jetstream, entity)
 
 
 @asynccontextmanager
@@ -116,6 +112,9 @@ def _assembled(
     def journal(entity: str) -> Journal:
         return JetStreamJournal(transport, jetstream, journal_stream(entity))
 
+    def feed(entity: str) -> Feed:
+        return JetStreamFeed(transport, jetstream, entity)
+
     return NatsBus(
         transport=transport,
         outbox=outbox,
@@ -123,7 +122,9 @@ def _assembled(
         blobs=StreamBlobs(transport, jetstream),
         clock=clock,
         journal=journal,
+        feed=feed,
         records=JetStreamJournal(transport, jetstream, RECORDS),
+        archive=JetStreamJournal(transport, jetstream, ARCHIVE),
         nats=transport,
         public=public,
         jetstream=jetstream,

@@ -18,7 +18,7 @@ from bus.memory.store import MemoryStore, moment
 from bus.memory.transport import MemoryTransport
 from bus.memory.work_queue import MemoryWorkQueue
 from bus.ports import Bus, Clock, Feed, Journal
-from bus.streams.spec import RECORDS, journal_spec, journal_stream, stream_specs
+from bus.streams.spec import ARCHIVE, RECORDS, journal_spec, journal_stream, stream_specs
 
 LOST_SECONDS = 0.05
 """What a killed server loses of its lazily synced streams."""
@@ -38,11 +38,6 @@ class MemoryProcess(Bus):
     def stored(self, stream: str) -> Journal:
         """Return a view of a stream."""
         return MemoryJournal(self.store, stream)
-
-    def feed(self, entity: str) -> Feed:
-        """Return the whole journal of an entity type, for readers."""
-        self.journal(entity)
-        return MemoryFeed(self.store, journal_stream(entity))
 
 
 class MemoryBus:
@@ -78,7 +73,9 @@ class MemoryBus:
                 blobs=self.blobs,
                 clock=self._clock,
                 journal=self.journal,
+                feed=self.feed,
                 records=MemoryJournal(self.store, RECORDS),
+                archive=MemoryJournal(self.store, ARCHIVE),
             )
         finally:
             outbox.close()
@@ -99,6 +96,11 @@ class MemoryBus:
         spec = journal_spec(entity, self._timing)
         self.store.provide(spec)
         return MemoryJournal(self.store, spec.name)
+
+    def feed(self, entity: str) -> Feed:
+        """Return the whole journal of an entity type, for readers."""
+        self.journal(entity)
+        return MemoryFeed(self.store, journal_stream(entity))
 
     async def restart(self, lost_seconds: float = LOST_SECONDS) -> None:
         """Lose what a killed nats-server loses, then tell every process that the bus is back."""

@@ -13,6 +13,7 @@ import msgspec
 import structlog
 from anyio.streams.memory import MemoryObjectSendStream
 
+from bus.archive import archive_of
 from bus.codec import decode, encode
 from bus.config import Timing
 from bus.connection import background
@@ -20,7 +21,7 @@ from bus.errors import CorruptJournalError, UnavailableError
 from bus.ports import Bus, Delivery, Feed, FeedEnd, Filed
 from bus.projection.checkpoint import Checkpoint
 from bus.projection.definition import Projection
-from bus.projection.file import ProjectionFile, is_damaged
+from bus.projection.file import Batch, ProjectionFile, is_damaged
 from bus.projection.slot import claimed
 from bus.shard.fetching import all_fetched
 from bus.shard.salvage import commit_of
@@ -63,6 +64,7 @@ class Projector:
         self._projection = projection
         self._feed = feed
         self._bus = bus
+        self._archive = archive_of(bus, projection.entity)
         self._directory = directory
         self._process = process
         self._timing = timing
@@ -201,9 +203,34 @@ class Projector:
             (filed, commit and await self._whole(commit))
             for filed, commit in zip(page, commits, strict=True)
         ]
-        count = await _in_thread(partial(file.apply, batch))
+        count = await self._applied(file, batch)
         metrics.PROJECTION_EVENTS.at(self._projection.name).inc(count)
         self._note()
+
+    async def _applied(self, file: ProjectionFile, batch: Batch) -> int:
+        """Apply commits; where some were purged before them, first those, from the archive.
+
+        Raises:
+            CorruptJournalError: commits are missing, and are not archived either.
+        """
+        while True:
+            try:
+                return await _in_thread(partial(file.apply, batch))
+            except CorruptJournalError as gap:
+                if not await self._from_archive(file, gap.subject):
+                    raise
+
+    async def _from_archive(self, file: ProjectionFile, subject: str) -> bool:
+        """Apply what is archived of a shard behind the checkpoint; say whether it was anything."""
+        shard, known = int(subject.rpartition(".")[2]), file.checkpoint.commits.get(subject, 0)
+        batches = self._archive.batches(shard, file.checkpoint.life, after=known)
+        found = False
+        async for batch in batches:
+            commits = [(Filed(0, subject, b""), one.found.commit) for one in batch]
+            count = await _in_thread(partial(file.apply, commits))
+            metrics.PROJECTION_EVENTS.at(self._projection.name).inc(count)
+            found = True
+        return found
 
     async def _whole(self, commit: Commit) -> Commit:
         """Return a commit with the entries in place that were too large for the journal.

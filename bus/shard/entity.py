@@ -54,8 +54,8 @@ class Entity(Generic[S, C, E]):
     ``initial`` is the state before the first event, by tenant and key; most entities have none.
     An entity without ``record`` has nothing stored of it but its journal, and stays in memory.
     With ``keeps_replies`` a repeated command is known by its id and gets the stored answer. An
-    entity that never ends goes without, and knows repeats by its state. With ``keeps_journal``
-    nothing is ever purged from its journal.
+    entity that never ends goes without, and knows repeats by its state. With ``archives``
+    its whole history is kept: nothing is purged from its journal that its archive does not hold.
 
     ``failing`` says how an entity ends of which part cannot be read: in which state, by which
     events. From then on it takes commands as any that has ended, so that what it still owes is
@@ -88,7 +88,7 @@ class Entity(Generic[S, C, E]):
     observe: Callable[[Publish], None] = lambda _: None
     initial: Callable[[str, str], S | None] = lambda _tenant, _key: None
     keeps_replies: bool = True
-    keeps_journal: bool = False
+    archives: bool = False
     upgrades: Mapping[int, Upgrade] = field(default_factory=dict[int, Upgrade])
     command: Decoder[C] = field(init=False, repr=False, compare=False)
     event: Decoder[E] = field(init=False, repr=False, compare=False)

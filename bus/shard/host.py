@@ -104,6 +104,11 @@ class ShardHost:
         return sorted(shard for shard, owner in self._running.items() if owner.serving)
 
     @property
+    def assigned(self) -> list[int]:
+        """The shards that are this process's, whether it serves them or cannot yet."""
+        return sorted(self._wanted())
+
+    @property
     def refusing(self) -> list[int]:
         """The shards that this process has found it cannot read."""
         return sorted(self._refused)

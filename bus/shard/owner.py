@@ -25,6 +25,7 @@ from bus.shard.dispatch import Dispatcher
 from bus.shard.entity import Entity
 from bus.shard.fence import Fence
 from bus.shard.inbox import Inbox
+from bus.shard.kept import journal_of
 from bus.shard.open_work import OpenWorkKeeper
 from bus.shard.purging import Purge
 from bus.shard.recovery import Recovered, take_over
@@ -83,12 +84,10 @@ class ShardOwner:
         self._mailbox = mailbox_subject(entity.name, shard)
         self._subject = journal_subject(entity.name, shard)
         self._name = f"{entity.name}.{shard}"
-        self._journal = bus.journal(entity.name)
+        self._journal = journal_of(entity, bus)
         self._inbox = Inbox(bus.transport)
         self._rooms = Rooms(entity.name, bus, timing)
-        self._purge = Purge(
-            self._subject, self._journal, bus.blobs, timing, keeps=entity.keeps_journal
-        )
+        self._purge = Purge(self._subject, self._journal, bus.blobs, timing)
         self._kept_back: list[Letter] = []
         self._stopping = False
         self.serving = False

@@ -14,16 +14,13 @@ from schemas.journal import SnapshotRef
 
 
 class Purge:
-    """Removes what one shard needs no more. With ``keeps`` all of its journal stays."""
+    """Removes what one shard needs no more."""
 
-    def __init__(
-        self, subject: str, journal: Journal, blobs: Blobs, timing: Timing, *, keeps: bool = False
-    ) -> None:
+    def __init__(self, subject: str, journal: Journal, blobs: Blobs, timing: Timing) -> None:
         self._subject = subject
         self._journal = journal
         self._blobs = blobs
         self._retention = timedelta(days=timing.journal_retention_days)
-        self._keeps = keeps
 
     async def tidy(self, named: SnapshotRef | None, *, pressed: bool) -> None:
         """Remove what lies below the snapshot that the newest commit names.
@@ -33,7 +30,7 @@ class Purge:
         Raises:
             UnavailableError: not known to be done.
         """
-        if named is not None and not self._keeps:
+        if named is not None:
             await self._purge(await self._below(named.sequence, pressed=pressed))
         await self.sweep(named)
 
@@ -42,9 +39,8 @@ class Purge:
 
         A new owner finds it by its name, so it stays, and so does the one that is named.
         """
-        if not self._keeps:
-            await self._purge(settled.sequence)
-            await self.sweep(named)
+        await self._purge(settled.sequence)
+        await self.sweep(named)
 
     async def sweep(self, named: SnapshotRef | None) -> None:
         """Remove the blobs to which neither the journal nor its commits refer."""

@@ -32,8 +32,6 @@ async def make_room(
     Raises:
         UnavailableError: not known to be done.
     """
-    if entity.keeps_journal:
-        return False
     oldest = await journal.first(subject)
     if oldest is None:
         return False

@@ -23,6 +23,8 @@ WORK = "WORK"
 DEAD = "DEAD"
 BILLS = "BILLS"
 BLOBS = "BLOBS"
+ARCHIVE = "ARCHIVE"
+"""What journals held before they were purged, of entities whose history is kept."""
 
 BILL_MAX_BYTES = 1024**3
 """Over a million bills that wait for a pricing process; then the oldest are lost."""
@@ -245,6 +247,12 @@ def _internal(timing: Timing) -> tuple[StreamSpec, ...]:
             subjects=("_cb.blob.>",),
             max_bytes=BLOB_MAX_BYTES,
             per_subject=1,
+            refuse_when_full=True,
+        ),
+        StreamSpec(
+            name=ARCHIVE,
+            subjects=("_cb.archive.>",),
+            max_bytes=timing.archive_max_bytes,
             refuse_when_full=True,
         ),
     )

@@ -28,6 +28,7 @@
 | callboard_quota_refusals_total | counter | quota | requests refused by a tenant's quota |
 | callboard_quota_used_ratio | gauge | quota | used of it by the tenant with most, 1 is all |
 | callboard_dead_letters_total | counter | source | laid aside for inspection |
+| callboard_archived_batches_total | counter | entity | batches of a journal stored in its archive |
 | callboard_projection_events_total | counter | projection | events applied to its file |
 | callboard_projection_behind_commits | gauge | projection | commits not applied yet |
 | callboard_projection_behind_seconds | gauge | projection | age of the newest applied, if behind |
@@ -161,6 +162,10 @@ QUOTA_SHARE = _gauge(
     "callboard_quota_used_ratio", "Used of it by the tenant with most, 1 is all", "quota"
 )
 DEAD_LETTERS = _counter("callboard_dead_letters_total", "Laid aside for inspection", "source")
+
+ARCHIVED_BATCHES = _counter(
+    "callboard_archived_batches_total", "Parts of journals stored in the archive", "entity"
+)
 
 PROJECTION_EVENTS = _counter(
     "callboard_projection_events_total", "Events applied to the file of a projection", "projection"

@@ -7,11 +7,11 @@ import anyio
 import msgspec
 
 from actors.agents.config import AgentsConfig
+from bus.archive import archive_of
 from bus.codec import decode
 from bus.jetstream import NatsBus
-from bus.subjects import journal_subject, shard_of
+from bus.subjects import shard_of
 from schemas.executions import ExecutionRecord
-from schemas.journal import Commit
 from schemas.ledger import ACCOUNT_ENTITY, ACCOUNT_KEY, Charged
 from tests.chaos.patience import patiently
 
@@ -28,10 +28,9 @@ class Bills:
     """All that was booked for executions, read as the account's journal grows."""
 
     def __init__(self, bus: NatsBus) -> None:
-        shard = shard_of(TENANT, ACCOUNT_KEY, AgentsConfig().shards)
-        self._subject = journal_subject(ACCOUNT_ENTITY, shard)
-        self._journal = bus.journal(ACCOUNT_ENTITY)
-        self._next = 1
+        self._shard = shard_of(TENANT, ACCOUNT_KEY, AgentsConfig().shards)
+        self._archive = archive_of(bus, ACCOUNT_ENTITY)
+        self._known = 0
         self._booked: defaultdict[str, list[Charged]] = defaultdict(list)
 
     async def wrong(self, records: Iterable[ExecutionRecord]) -> list[str]:
@@ -45,9 +44,9 @@ class Bills:
         return [f"{record.execution_id}: {self._fault(record)}" for record in waiting]
 
     async def _read(self) -> None:
-        async for stored in self._journal.read(self._subject, start=self._next):
-            self._next = stored.sequence + 1
-            for entry in decode(Commit, stored.data).entries:
+        async for one in self._archive.commits(self._shard, after=self._known):
+            self._known = one.n
+            for entry in one.found.commit.entries if one.found.commit else ():
                 for event in entry.events:
                     if decode(_Event, event).type == "charged":
                         charged = decode(Charged, event)

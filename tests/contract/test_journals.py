@@ -53,8 +53,7 @@ async def test_a_new_owner_finds_the_states_by_snapshot_and_tail(path: Path):
         await stored(bus, golden, name)
         snapshot = decode(Commit, golden.commits[-1]).snapshot
         assert snapshot is not None
-        if not entity.keeps_journal:
-            await bus.journal(name).purge(journal_subject(name, 0), below=snapshot.sequence)
+        await bus.journal(name).purge(journal_subject(name, 0), below=snapshot.sequence)
         book = await recovered(bus, path)
 
     assert encode(states(book)) == states_of(path).read_bytes()

@@ -16,7 +16,14 @@ from bus.streams.spec import (
     key_value_spec,
     stream_specs,
 )
-from bus.subjects import filter_for, journal_subject, mailbox_subject, overlap, work_subject
+from bus.subjects import (
+    archived_subject,
+    filter_for,
+    journal_subject,
+    mailbox_subject,
+    overlap,
+    work_subject,
+)
 from schemas.base import Request
 from schemas.ids import PLATFORM
 from tests.contract.registry import message_classes
@@ -81,6 +88,8 @@ def test_no_subject_is_stored_twice():
         ("_cb.dead.acme.work.llm", "DEAD"),
         ("_cb.bill.acme", "BILLS"),
         (f"_cb.blob.{'0' * 64}.0", "BLOBS"),
+        (archived_subject("account", 3, "2026-01-01T00:00:00Z"), "ARCHIVE"),
+        ("_cb.archive.account.3.acme.2026-01.1.0af7651916cd43dd8448eb211c80319c.0", "ARCHIVE"),
         ("$KV.definitions.acme.reviewer", "KV_definitions"),
     ],
 )
@@ -111,6 +120,7 @@ def test_journals_and_blobs_keep_what_they_have_and_refuse_what_does_not_fit():
     keeping = {spec.name for spec in SPECS if spec.settings("r1")["discard"] == "new"}
 
     assert keeping >= {
+        "ARCHIVE",
         "BLOBS",
         "INBOX_acme",
         "JOURNAL_ACCOUNT",
@@ -119,10 +129,11 @@ def test_journals_and_blobs_keep_what_they_have_and_refuse_what_does_not_fit():
     }
 
 
-def test_a_journal_or_a_submitted_command_is_never_removed_by_age():
+def test_a_journal_its_archive_or_a_submitted_command_is_never_removed_by_age():
     ages = {spec.name: spec.settings("r1")["max_age"] for spec in SPECS}
 
-    assert {ages[name] for name in ages if name.startswith(("JOURNAL_", "INBOX_"))} == {0}
+    kept = [name for name in ages if name.startswith(("JOURNAL_", "INBOX_", "ARCHIVE"))]
+    assert {ages[name] for name in kept} == {0}
 
 
 DAY = 24 * 3600

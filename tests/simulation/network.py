@@ -18,7 +18,7 @@ from bus.kv import Entry, MemoryBucket
 from bus.memory import MemoryBus, MemoryOutbox
 from bus.memory.work_queue import MemoryTicket
 from bus.ports import Bus, Fill, Journal, Stored, Ticket
-from bus.streams.spec import RECORDS, journal_spec
+from bus.streams.spec import ARCHIVE, RECORDS, journal_spec
 from schemas.terms import Terms
 from tests.simulation.judge import Judge
 from tests.simulation.site import LONGEST_PAUSE, Site
@@ -44,7 +44,9 @@ def process_bus(site: Site, world: MemoryBus, judge: Judge, timing: Timing) -> B
         blobs=SiteBlobs(site, world),
         clock=site.clock,
         journal=journal,
+        feed=world.feed,
         records=SiteJournal(site, world, RECORDS),
+        archive=SiteJournal(site, world, ARCHIVE),
     )
 
 

@@ -41,7 +41,7 @@ def zone(name: str) -> tzinfo:
 
 
 def account_entity(rules: Rules | None = None) -> Entity[Ledger, AccountCommand, AccountEvent]:
-    """Return the account: it never ends, knows repeats by its state, and its journal is kept.
+    """Return the account: it never ends, knows repeats by its state, and its history is kept.
 
     What others need to know of it lies in the bucket of terms, so it has no record.
     """
@@ -62,7 +62,7 @@ def account_entity(rules: Rules | None = None) -> Entity[Ledger, AccountCommand,
         tick=Lapse(),
         initial=lambda tenant, _: Ledger(tenant=tenant),
         keeps_replies=False,
-        keeps_journal=True,
+        archives=True,
     )
 
 

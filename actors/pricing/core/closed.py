@@ -4,17 +4,24 @@ Entries lie in layers by the order of their coming. The newest layer takes a few
 size are joined until they are full, so that adding is cheap and nothing is ever changed. Full
 layers are dropped, the oldest first, once all in them is older than must be remembered and more
 than ``ROOM`` others are left. From then on what is not newer is too old to be judged.
+
+In all but the newest layers what was plainly settled is packed, which is nearly all: two million
+take 40 MB in memory and 53 in a snapshot.
 """
 
 from datetime import datetime, timedelta
 from typing import Literal
 
+from actors.pricing.core import settled
 from schemas.base import Internal
 
 YOUNG = 32
 """Entries of a layer that is copied with one more; beyond, joining copies each less often."""
 
 FULL = 16_384
+PACKED_FROM = 1024
+"""Entries of a layer from which on those that are plainly settled are packed: a millisecond."""
+
 ROOM = 100_000
 """So many are remembered however old they are: a fleet that slept for a year forgets nothing."""
 
@@ -40,10 +47,22 @@ VOIDED = Closed(how="voided")
 
 
 class Layer(Internal):
-    """Entries; ``until`` is the newest time in them."""
+    """Entries; ``until`` is the newest time in them. ``packed`` are keys of what is ``SETTLED``.
+
+    They reach from ``least`` to ``most``. A key may also be among the entries: then it was settled
+    after what its entry says.
+    """
 
     until: datetime
-    entries: dict[str, Closed]
+    entries: dict[str, Closed] = {}
+    packed: bytes = b""
+    least: bytes = b""
+    most: bytes = b""
+
+    @property
+    def size(self) -> int:
+        """How much is in it."""
+        return len(self.entries) + settled.size(self.packed)
 
 
 class Memory(Internal):
@@ -55,7 +74,17 @@ class Memory(Internal):
 
 def recall(memory: Memory, key: str) -> Closed | None:
     """Return how something has ended; None if it has not, or is too old to be known."""
+    packed = settled.packed(key)
     for layer in reversed(memory.layers):
+        # UUIDs of version 7 grow with the time: most layers are left after one comparison.
+        if (
+            packed is not None
+            and layer.least <= packed <= layer.most
+            and settled.holds(layer.packed, packed)
+        ):
+            return SETTLED
+        if not layer.entries:
+            continue
         found = layer.entries.get(key)
         if found is not None:
             return found
@@ -71,7 +100,7 @@ def remember(memory: Memory, key: str, closed: Closed, at: datetime) -> Memory:
     """Return the memory with one more; ``at`` is the time by which it is forgotten."""
     layers = memory.layers
     newest = layers[-1] if layers else None
-    if newest is not None and len(newest.entries) < min(YOUNG, FULL):
+    if newest is not None and newest.size < min(YOUNG, FULL):
         entries = {**newest.entries, key: closed}
         layers = (*layers[:-1], Layer(until=max(newest.until, at), entries=entries))
     else:
@@ -87,18 +116,30 @@ def forget(memory: Memory, now: datetime, days: float) -> Memory:
     layers, forgotten = memory.layers, memory.forgotten
     if not layers or layers[0].until >= oldest:
         return memory
-    left = sum(len(layer.entries) for layer in layers)
-    while layers and layers[0].until < oldest and left - len(layers[0].entries) >= ROOM:
-        left -= len(layers[0].entries)
+    left = sum(layer.size for layer in layers)
+    while layers and layers[0].until < oldest and left - layers[0].size >= ROOM:
+        left -= layers[0].size
         forgotten = max(forgotten or layers[0].until, layers[0].until)
         layers = layers[1:]
     return memory if layers is memory.layers else Memory(layers=layers, forgotten=forgotten)
 
 
 def _are_alike(older: Layer, newer: Layer) -> bool:
-    one, other = len(older.entries), len(newer.entries)
+    one, other = older.size, newer.size
     return one <= 2 * other and one + other <= FULL
 
 
 def _joined(older: Layer, newer: Layer) -> Layer:
-    return Layer(until=max(older.until, newer.until), entries={**older.entries, **newer.entries})
+    entries, until = {**older.entries, **newer.entries}, max(older.until, newer.until)
+    packed = settled.joined(older.packed, newer.packed)
+    if len(entries) < PACKED_FROM:
+        return _layer(until, entries, packed)
+    keys = {key: settled.packed(key) for key, how in entries.items() if how == SETTLED}
+    fit = {key: each for key, each in keys.items() if each is not None}
+    others = {key: how for key, how in entries.items() if key not in fit}
+    return _layer(until, others, settled.added(packed, fit.values()))
+
+
+def _layer(until: datetime, entries: dict[str, Closed], packed: bytes) -> Layer:
+    least, most = packed[: settled.WIDTH], packed[-settled.WIDTH :]
+    return Layer(until=until, entries=entries, packed=packed, least=least, most=most)
