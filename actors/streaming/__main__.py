@@ -17,9 +17,10 @@ from actors.streaming.adapters.leave import Leave, Purse
 from actors.streaming.adapters.providers import open_providers
 from actors.streaming.adapters.switchboard import Switchboard
 from actors.streaming.config import StreamingConfig
-from bus.config import Config
+from bus.config import Config, Timing
 from bus.egress import Egress
 from bus.kv import NatsBucket, followed
+from bus.ports import Bus
 from bus.prices import PricesInForce
 from bus.prices import bucket_spec as books_spec
 from bus.prices import open_bucket as open_books
