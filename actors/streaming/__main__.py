@@ -17,9 +17,10 @@ from actors.streaming.adapters.leave import Leave, Purse
 from actors.streaming.adapters.providers import open_providers
 from actors.streaming.adapters.switchboard import Switchboard
 from actors.streaming.config import StreamingConfig
-from bus.config import Config
+from bus.config import Config, Timing
 from bus.egress import Egress
 from bus.kv import NatsBucket, followed
+from bus.ports import Bus
 from bus.prices import PricesInForce
 from bus.prices import bucket_spec as books_spec
 from bus.prices import open_bucket as open_books
@@ -31,10 +32,10 @@ from bus.service import Service
 from bus.terms import EVERY_TENANT, WHAT, KnownTerms, TermsHearer
 from bus.terms import bucket_spec as terms_spec
 from bus.terms import open_bucket as open_terms
-from bus.worker import Worker
+from bus.worker import Principals, Worker, owners_of
 from schemas.embeddings import EmbedWork
 from schemas.ledger import ACCOUNT_ENTITY
-from schemas.lifecycle import GenerateWork
+from schemas.lifecycle import EXECUTION_ENTITY, GenerateWork
 
 BATCH_CAPACITY = 2000
 """Requests in batches that one process waits for, a tenant alone for half as many; each is a task
@@ -93,7 +94,7 @@ async def run() -> None:
             )
             embeds = Embedder(providers, switchboard, prices=lambda: in_force.prices)
             streaming = Streaming(Generator(means), embeds, bus, process.name, leave)
-            owners = Owners(bus.transport, "execution", config.shards, timing)
+            owners = reported_to(bus, config.shards, timing)
             capacity = own.max_concurrent
             worker = Worker(streaming.job(), owners, process.name, bus, timing, capacity=capacity)
             embedder = Worker(
@@ -116,6 +117,11 @@ async def run() -> None:
 def hearing(hearer: TermsHearer) -> Part:
     """Return what takes in new terms of tenants; the process is ready when it knows all."""
     return Part(name="terms", run=hearer.run, missing=hearer.missing)
+
+
+def reported_to(bus: Bus, shards: int, timing: Timing) -> Principals:
+    """Return who waits for generated answers: the owners of executions."""
+    return owners_of({EXECUTION_ENTITY: Owners(bus.transport, EXECUTION_ENTITY, shards, timing)})
 
 
 def batching(batcher: Worker[GenerateWork], batches: Batches) -> Part:
