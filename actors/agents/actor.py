@@ -23,10 +23,8 @@ from actors.agents.core.listing import page_agents, status_of
 from actors.agents.core.outward import (
     announce,
     effects,
-    lost,
     record,
     record_subject,
-    redispatch,
     restore,
 )
 from actors.agents.core.prompt import assemble
@@ -71,6 +69,7 @@ from schemas.executions import (
     ListExecutions,
 )
 from schemas.lifecycle import (
+    EXECUTION_ENTITY,
     Accept,
     Cancel,
     ExecutionCommand,
@@ -87,8 +86,8 @@ from schemas.streams import ReadStream, StreamPage
 def execution_entity() -> Entity[Execution, ExecutionCommand, ExecutionEvent]:
     """Return the execution as the shard runtime sees it."""
     return Entity(
-        name="execution",
-        version=2,
+        name=EXECUTION_ENTITY,
+        version=1,
         state_type=Execution,
         command_type=ExecutionCommand,
         event_type=ExecutionEvent,
@@ -101,11 +100,8 @@ def execution_entity() -> Entity[Execution, ExecutionCommand, ExecutionEvent]:
         record=lambda state: Publish(subject=record_subject(state), body=record(state)),
         record_subject=lambda tenant, key: fill(RECORD_SUBJECT, tenant=tenant, execution_id=key),
         restore=lambda tenant, data: restore(tenant, decode(ExecutionRecord, data)),
-        redispatch=redispatch,
-        lost=lost,
         answered=answered,
         tick=Tick(),
-        upgrades={1: lambda state: state},
         failing=_failing,
         observe=_count,
     )

@@ -15,8 +15,9 @@ import msgspec
 from bus.codec import encode
 from bus.shard.entity import Entity
 from bus.shard.quarantine import SKIPPED, reason_of
-from schemas.decision import Ask, Effect, Publish, Work
+from schemas.decision import Ask, Effect, Publish
 from schemas.journal import NOTHING, Commit, Entry, SlotImage, Snapshot, SnapshotRef, StoredReply
+from schemas.work import WorkItem
 
 Address = tuple[str, str]
 """Tenant and key of an entity."""
@@ -169,10 +170,10 @@ class Book:
 
     # What is outstanding
 
-    def open_work(self) -> Iterator[tuple[Address, Work]]:
+    def open_work(self) -> Iterator[tuple[Address, WorkItem[Any]]]:
         """Yield all open work of the shard."""
         for address, effect in self._open():
-            if isinstance(effect, Work):
+            if isinstance(effect, WorkItem):
                 yield address, effect
 
     def open_asks(self) -> Iterator[tuple[Address, Ask]]:

@@ -9,7 +9,7 @@ import msgspec
 
 from bus.codec import Decoder, decode, encode
 from bus.errors import problem
-from schemas.decision import Ask, Decision, Effect, Publish, Work
+from schemas.decision import Ask, Decision, Effect, Publish
 from schemas.problems import Problem
 
 Upgrade = Callable[[dict[str, Any]], dict[str, Any]]
@@ -47,10 +47,9 @@ class Entity(Generic[S, C, E]):
     outstanding in a state, ``announce`` the publications of an event, ``due`` the moment at which
     ``tick`` is to be decided, ``ended`` whether the entity may leave memory, ``record`` its stored
     record, ``restore`` the state from such a record (None where it is not of an ended entity),
-    ``redispatch`` the command that begins anew work that the bus has lost, ``lost`` the one for
-    work whose worker has gone, which spends an attempt, ``answered`` the command that tells what
-    another entity has answered to an ask: an encoded answer or ``Problem``. ``observe`` is told of
-    each publication when its commit is stored, for metrics.
+    ``answered`` the command that tells what another entity has answered to an ask: an encoded
+    answer or ``Problem``. ``observe`` is told of each publication when its commit is stored, for
+    metrics. An entity that has work as an effect takes the commands of ``schemas.work``.
 
     ``initial`` is the state before the first event, by tenant and key; most entities have none.
     An entity without ``record`` has nothing stored of it but its journal, and stays in memory.
@@ -80,12 +79,10 @@ class Entity(Generic[S, C, E]):
     announce: Callable[[S | None, E, S], Iterable[Publish]]
     due: Callable[[S], datetime | None]
     ended: Callable[[S], bool]
-    redispatch: Callable[[Work], C]
     tick: C
     record: Callable[[S], Publish] | None = None
     record_subject: Callable[[str, str], str] | None = None
     restore: Callable[[str, bytes], S | None] = lambda _tenant, _data: None
-    lost: Callable[[Work], C] | None = None
     answered: Callable[[Ask, bytes], C] = asks_nobody
     failing: Callable[[Damage], tuple[S, Sequence[E]]] | None = None
     observe: Callable[[Publish], None] = lambda _: None
@@ -100,10 +97,6 @@ class Entity(Generic[S, C, E]):
         """Make the decoders of commands and events."""
         object.__setattr__(self, "command", Decoder(self.command_type))
         object.__setattr__(self, "event", Decoder(self.event_type))
-
-    def anew(self, work: Work, *, lost: bool) -> C:
-        """Return the command that begins work anew; ``lost`` with its worker or with the bus."""
-        return self.lost(work) if lost and self.lost is not None else self.redispatch(work)
 
     def can_read(self, version: int) -> bool:
         """Say whether a state of this version can be made one of the present version."""

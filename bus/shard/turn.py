@@ -21,9 +21,10 @@ from bus.shard.quarantine import (
     skipped,
     wants_skip,
 )
-from schemas.decision import Ask, Effect, Publish, Work
+from schemas.decision import Ask, Effect, Publish
 from schemas.journal import NOTHING, Entry, Mail
 from schemas.problems import Problem
+from schemas.work import WorkItem
 
 _MARK_BYTES = 1024
 """More than what a mark holds besides a state: names, a reason, an ending."""
@@ -31,6 +32,9 @@ _MARK_BYTES = 1024
 Reply = str | Callable[[bytes], tuple[str, bytes] | None]
 """Where an answer goes: to a subject, or to somebody in this process, who may then have something
 to publish."""
+
+
+Item = WorkItem[Any]
 
 
 class Letter(NamedTuple):
@@ -47,9 +51,9 @@ class Outcome:
     entries: list[Entry] = field(default_factory=list[Entry])
     replies: list[tuple[Reply, bytes]] = field(default_factory=list[tuple[Reply, bytes]])
     publications: list[Publish] = field(default_factory=list[Publish])
-    opened: list[tuple[Address, Work]] = field(default_factory=list[tuple[Address, Work]])
+    opened: list[tuple[Address, Item]] = field(default_factory=list[tuple[Address, Item]])
     asked: list[tuple[Address, Ask]] = field(default_factory=list[tuple[Address, Ask]])
-    closed: list[Work] = field(default_factory=list[Work])
+    closed: list[Item] = field(default_factory=list[Item])
     touched: dict[Address, Any] = field(default_factory=dict[Address, Any])
     crashed: list[tuple[Mail, str]] = field(default_factory=list[tuple[Mail, str]])
 
@@ -72,9 +76,9 @@ def take_turn(book: Book, letters: Sequence[Letter], now: datetime) -> Outcome:
             outcome.replies.append((letter.reply, answer))
     for address in list(outcome.touched):
         opened, closed = _settled(book, address, outcome)
-        outcome.opened.extend((address, each) for each in opened if isinstance(each, Work))
+        outcome.opened.extend((address, each) for each in opened if isinstance(each, WorkItem))
         outcome.asked.extend((address, each) for each in opened if isinstance(each, Ask))
-        outcome.closed.extend(each for each in closed if isinstance(each, Work))
+        outcome.closed.extend(each for each in closed if isinstance(each, WorkItem))
         if address in outcome.touched:
             outcome.touched[address] = book.slots[address].state
     return outcome
@@ -123,7 +127,7 @@ def quarantine(
 def _follow(slot: Slot, address: Address, outcome: Outcome) -> None:
     """Note what an entity that was ended still wants of others, and its record."""
     opened = slot.open.values()
-    outcome.opened.extend((address, each) for each in opened if isinstance(each, Work))
+    outcome.opened.extend((address, each) for each in opened if isinstance(each, WorkItem))
     outcome.asked.extend((address, each) for each in opened if isinstance(each, Ask))
     if slot.state is not None:
         outcome.touched[address] = slot.state

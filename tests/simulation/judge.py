@@ -21,11 +21,12 @@ from bus.shard import Entity
 from bus.shard.book import START, Address
 from bus.streams.spec import StreamSpec
 from bus.subjects import matches
-from schemas.decision import Ask, Decision, Work
+from schemas.decision import Ask, Decision
 from schemas.fleet import Offer
 from schemas.journal import NOTHING, Commit, Entry, Mail
 from schemas.ledger import Charged, Reserved, Voided
 from schemas.terms import KeepTerms, Terms
+from schemas.work import Lost, WorkItem
 from tests.simulation.site import Site
 
 AnyEntity = Entity[Any, Any, Any]
@@ -215,7 +216,7 @@ class Judge:
             record = shard.entity.record(state)
             self.records.add((record.subject, encode(record.body)))
         for effect in shard.entity.effects(state):
-            if isinstance(effect, Work):
+            if isinstance(effect, WorkItem):
                 self.opened.add(effect.id)
             elif isinstance(effect.command, KeepTerms):
                 self.terms.add(encode(effect.command.terms))
@@ -261,9 +262,9 @@ class Judge:
                     for answer in self._answers_to(effect):
                         yield entity.answered(effect, answer)
             elif entry.command == f"redispatch.{effect.id}":
-                yield entity.anew(effect, lost=False)
+                yield Lost(work=effect.work, attempt=effect.attempt)
             elif entry.command == f"lost.{effect.id}":
-                yield entity.anew(effect, lost=True)
+                yield Lost(work=effect.work, attempt=effect.attempt, begun=True)
 
     def _answers_to(self, ask: Ask) -> list[bytes]:
         """Return what was answered to an ask, by the journal of the one who was asked."""

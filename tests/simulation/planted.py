@@ -14,7 +14,6 @@ from unittest.mock import patch
 import msgspec
 from anyio.abc import TaskGroup
 
-from actors.agents.core.execution import Execution
 from bus.errors import UnavailableError
 from bus.memory import MemoryStore
 from bus.offers import Desk
@@ -32,8 +31,10 @@ from bus.shard.snapshots import Snapshots
 from bus.shard.turn import Outcome
 from bus.shard.workforce import Errand, Workforce
 from bus.worker import Worker
-from schemas.decision import Ask, Work
+from schemas.attempts import Attempts
+from schemas.decision import Ask
 from schemas.journal import Commit, Snapshot, SnapshotRef
+from schemas.work import WorkItem
 from tests.simulation.history import FLEET, History, Story, failures
 
 STORE = ShardOwner._store
@@ -110,8 +111,8 @@ async def acknowledge_first(worker: Worker[Any], tenant: str, ticket: Ticket) ->
     await HANDLE(worker, tenant, ticket)
 
 
-async def never_claim(worker: Worker[Any], ticket: Ticket) -> bool:
-    del worker, ticket
+async def never_claim(worker: Worker[Any], ticket: Ticket, item: Any = None) -> bool:
+    del worker, ticket, item
     return False
 
 
@@ -150,9 +151,9 @@ def evict_at_once(dispatcher: Dispatcher) -> None:
         dispatcher._book.evict(address)
 
 
-def any_attempt(state: Execution, step: int, attempt: int) -> bool:
-    del step, attempt
-    return state.phase == "generating"
+def any_attempt(attempts: Attempts, work: str, attempt: int) -> bool:
+    del attempt
+    return any(work == running for running, _ in attempts.open())
 
 
 async def believe_refused(workforce: Workforce, errand: Errand) -> None:
@@ -173,7 +174,7 @@ async def nobody_answers(*_: Any) -> Roll:
     return Roll({}, set())
 
 
-def named_is_alive(keeper: OpenWorkKeeper, work: Work, generation: str) -> bool:
+def named_is_alive(keeper: OpenWorkKeeper, work: WorkItem[Any], generation: str) -> bool:
     return keeper._assigned.get(work.id, ("", ""))[1] == generation
 
 
@@ -275,6 +276,6 @@ PLANTED = (
         "entities leave unrecorded", "bus.shard.dispatch.Dispatcher._evict", evict_at_once, 40, 2
     ),
     Planted("entities do not come back", "bus.shard.owner.ShardOwner._restore", not_done, 80, 5),
-    Planted("any attempt counts", "actors.agents.core.decisions._is_current", any_attempt, 500, 27),
+    Planted("any attempt counts", "schemas.attempts.Attempts.is_current", any_attempt, 500, 27),
     Planted("the clock goes back", "bus.shard.clock.max", newest_reading, 80, 22),
 )
