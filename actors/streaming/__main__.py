@@ -111,13 +111,9 @@ async def run() -> None:
             )
             process.load.running, process.load.capacity = lambda: worker.running, capacity
             hearer = TermsHearer(terms, told, bus.transport)
-            await process.run(
-                [
-                    Part(name="terms", run=hearer.run, missing=hearer.missing),
-                    *parts(process, worker, embedder, streaming),
-                    batching(batcher, batches),
-                ]
-            )
+            hears = Part(name="terms", run=hearer.run, missing=hearer.missing)
+            own_parts = parts(process, worker, embedder, streaming)
+            await process.run([hears, *own_parts, batching(batcher, batches)])
 
 
 def reported_to(bus: Bus, shards: int, timing: Timing) -> Principals:
