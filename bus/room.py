@@ -8,6 +8,7 @@ makes room again.
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import anyio
 import structlog
 
 from bus.config import Timing
@@ -35,6 +36,9 @@ MESSAGE_BYTES = 192
 
 UNSEEN = 0.01
 """After this share was added here, it is looked at once: others add as much meanwhile."""
+
+LEAST_SECONDS = 0.02
+"""From one look to the next at least."""
 
 RETRY_AFTER = 5.0
 
@@ -111,6 +115,8 @@ class Rooms:
             tight = max(self.journal.share, self.blobs.share) >= WATCHED_CLOSELY
             timing = self._timing
             pause = timing.room_tight_seconds if tight else timing.room_look_seconds
+            # However fast a small journal fills, looking costs no more than this.
+            await anyio.sleep(LEAST_SECONDS)
             await self._stir.wait(pause)
 
 

@@ -184,8 +184,19 @@ ExecutionCommand = (
 # Events
 
 
+class TaskPlace(Value):
+    """Where the task stands in the request: in the text of a message, in characters."""
+
+    message: int
+    start: int
+    length: int
+
+
 class Accepted(Internal, tag="accepted"):
-    """The execution exists and must end by ``deadline``."""
+    """The execution exists and must end by ``deadline``.
+
+    A long task that stands in the request is not in the origin as well: ``task_at`` says where.
+    """
 
     origin: Origin
     request: GenerateRequest
@@ -193,6 +204,7 @@ class Accepted(Internal, tag="accepted"):
     deadline: datetime
     policy: Policy = NO_POLICY
     spending: Spending | None = None
+    task_at: TaskPlace | None = None
 
 
 class ReserveAsked(WorkPlanned, tag="reserve_asked"):

@@ -64,8 +64,7 @@ async def run() -> None:
         config, bus, timing = process.config, process.bus, process.timing
         rules = safety_file.load(Path(config.safety_file)) if config.safety_file else None
         egress = Egress(allow_loopback=config.allow_loopback, allowed=config.allowed_hosts)
-        own, in_force = settings(config), PricesInForce()
-        terms = KnownTerms(process.name)
+        own, in_force, terms = settings(config), PricesInForce(), KnownTerms(process.name)
         tickets = NatsBucket(bus.nats, bus.jetstream, batch_store.BUCKET, Ticket)
         async with (
             open_providers(own, egress, Secrets.load(os.environ)) as providers,
@@ -110,10 +109,14 @@ async def run() -> None:
                 streaming.batch_job(), owners, process.name, bus, timing, capacity=BATCH_CAPACITY
             )
             process.load.running, process.load.capacity = lambda: worker.running, capacity
-            hearer = TermsHearer(terms, told, bus.transport)
-            hears = Part(name="terms", run=hearer.run, missing=hearer.missing)
-            own_parts = parts(process, worker, embedder, streaming)
-            await process.run([hears, *own_parts, batching(batcher, batches)])
+            heard = hearing(TermsHearer(terms, told, bus.transport))
+            served = parts(process, worker, embedder, streaming)
+            await process.run([heard, *served, batching(batcher, batches)])
+
+
+def hearing(hearer: TermsHearer) -> Part:
+    """Return what takes in new terms of tenants; the process is ready when it knows all."""
+    return Part(name="terms", run=hearer.run, missing=hearer.missing)
 
 
 def reported_to(bus: Bus, shards: int, timing: Timing) -> Principals:

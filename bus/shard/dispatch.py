@@ -92,6 +92,11 @@ class Dispatcher:
         """Note an entity that was restored from its record and may leave memory again."""
         self._removable.append((0, address, state))
 
+    @property
+    def dispatched(self) -> int:
+        """The last commit that led to anything: those after it have no entries."""
+        return self._dispatched
+
     def settled(self) -> int:
         """Return the last commit whose publications and records are all stored."""
         while self._marks and self._marks[0][1] <= self._outbox.safe:

@@ -7,6 +7,7 @@ import msgspec
 
 from actors.agents.core.dues import is_unanswered, next_try, waits_until
 from actors.agents.core.execution import FIRST_STEP, Execution, evolve, spent_by
+from actors.agents.core.folding import folded
 from actors.agents.core.outward import record, stream_of
 from schemas.attempts import (
     Attempt,
@@ -110,13 +111,15 @@ def _accept(state: Execution | None, command: Accept, now: datetime) -> Decision
         same = state.origin.digest == command.origin.digest
         return Decision(reply=_handle(state)) if same else refuse(_conflict(state))
     deadline = now + timedelta(seconds=command.timeout_seconds)
+    origin, task_at = folded(command.origin, command.request)
     accepted = Accepted(
-        origin=command.origin,
+        origin=origin,
         request=command.request,
         at=now,
         deadline=deadline,
         policy=command.policy,
         spending=command.spending,
+        task_at=task_at,
     )
     handle = _handle_of(command.origin, "PENDING")
     return Decision((accepted, begin(accepted)), handle)

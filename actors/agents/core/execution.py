@@ -32,6 +32,7 @@ from actors.agents.core.dues import (
     summed,
     waits_until,
 )
+from actors.agents.core.folding import unfolded
 from schemas.attempts import Attempt, Attempts, WorkClaimed
 from schemas.base import Internal
 from schemas.executions import ExecutionStatus, LogEntry, ModelCost
@@ -206,7 +207,7 @@ def _apply(state: Execution, event: ChangeEvent) -> Execution:
 
 def _accepted(event: Accepted) -> Execution:
     return Execution(
-        origin=event.origin,
+        origin=unfolded(event.origin, event.request, event.task_at),
         request=event.request,
         policy=event.policy,
         spending=event.spending,
