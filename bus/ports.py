@@ -156,7 +156,9 @@ class Journal(Protocol):
 class Resting(NamedTuple):
     """The state of an entity at rest, encoded. ``n`` counts the entries that led to it.
 
-    It is kept for ``ttl`` seconds, at least one; for ever where that is None.
+    It is kept for ``ttl`` seconds, at least one; for ever where that is None. Only the state of an
+    ended entity has a ``ttl``. It replaces what was stored of the entity's life, too, unless
+    ``slept`` says that nothing was.
     """
 
     tenant: str
@@ -164,6 +166,7 @@ class Resting(NamedTuple):
     n: int
     data: bytes
     ttl: int | None = None
+    slept: bool = True
 
 
 class StateWriter(Protocol):
@@ -197,6 +200,16 @@ class States(Protocol):
 
         Raises:
             UnavailableError: no complete answer.
+        """
+        ...
+
+    async def forget(self, shard: int, *, below: int) -> bool:
+        """Remove the oldest states of ended entities, for want of room; say whether any were there.
+
+        Of those that were stored before the journal's stream sequence ``below``, a part goes.
+
+        Raises:
+            UnavailableError: not known to be done.
         """
         ...
 

@@ -6,8 +6,10 @@ makes room again.
 """
 
 from collections.abc import Awaitable, Callable
+from math import inf
 from typing import Any
 
+import anyio
 import structlog
 
 from bus.config import Timing
@@ -36,6 +38,9 @@ MESSAGE_BYTES = 192
 UNSEEN = 0.01
 """After this share was added here, it is looked at once: others add as much meanwhile."""
 
+LEAST_SECONDS = 0.02
+"""From one look to the next at least."""
+
 RETRY_AFTER = 5.0
 
 
@@ -48,12 +53,9 @@ class Room:
         self._stir = stir
         self._seen = Fill(0, 0)
         self._added = 0
-
-    @property
-    def share(self) -> float:
+        self._stirs_at = inf
+        self.share = 0.0
         """The share in use, 0 as long as no bound is known."""
-        most = self._seen.most
-        return (self._seen.used + self._added) / most if most > 0 else 0.0
 
     @property
     def most(self) -> int:
@@ -63,7 +65,9 @@ class Room:
     def add(self, size: int) -> None:
         """Count a message that was stored here."""
         self._added += size + MESSAGE_BYTES
-        if self._added > self._seen.most * UNSEEN > 0:
+        if self._seen.most:
+            self.share = (self._seen.used + self._added) / self._seen.most
+        if self._added > self._stirs_at:
             self._stir.set()
 
     def fits(self, size: int) -> bool:
@@ -81,6 +85,9 @@ class Room:
             return
         # What was added while the question was on its way may be in the answer or not.
         self._added -= before
+        used, most = self._seen.used + self._added, self._seen.most
+        self.share = used / most if most else 0.0
+        self._stirs_at = most * UNSEEN if most else inf
         metrics.STORE_USED.at(self.store).set(self.share)
 
 
@@ -97,7 +104,7 @@ class Rooms:
     @property
     def pressed(self) -> bool:
         """Whether history has to go so that there is room."""
-        return max(self.journal.share, self.blobs.share) >= HISTORY_GOES
+        return self.journal.share >= HISTORY_GOES or self.blobs.share >= HISTORY_GOES
 
     async def look(self) -> None:
         """See how full both are."""
@@ -111,6 +118,8 @@ class Rooms:
             tight = max(self.journal.share, self.blobs.share) >= WATCHED_CLOSELY
             timing = self._timing
             pause = timing.room_tight_seconds if tight else timing.room_look_seconds
+            # However fast a small journal fills, looking costs no more than this.
+            await anyio.sleep(LEAST_SECONDS)
             await self._stir.wait(pause)
 
 

@@ -118,6 +118,16 @@ def states_filter(entity: str, shard: int) -> str:
     return f"_cb.state.{entity}.{shard}.*.*"
 
 
+def ended_subject(entity: str, shard: int, tenant: str, key: str) -> str:
+    """Where the state at rest of an entity is stored that has ended."""
+    return f"_cb.ended.{entity}.{shard}.{tenant}.{key}"
+
+
+def ended_filter(entity: str, shard: int) -> str:
+    """Return the filter that catches the states of what has ended, but not their further pages."""
+    return f"_cb.ended.{entity}.{shard}.*.*"
+
+
 def owner_subject(entity: str, shard: int) -> str:
     """Where each new owner of a shard shows itself, to fence the states that others write."""
     return f"_cb.owner.{entity}.{shard}"

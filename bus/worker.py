@@ -8,19 +8,19 @@ ends once.
 
 import math
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Generic, Protocol, TypeVar, cast
+from typing import Any, Generic, Protocol, TypeVar, cast
 
 import anyio
 import msgspec
 import structlog
 
-from bus.codec import decode, encode
+from bus.codec import Decoder, decode, encode
 from bus.config import Timing
 from bus.crew import Crew
-from bus.errors import ProblemError, UnavailableError
+from bus.errors import ProblemError, UnavailableError, problem
 from bus.fairness import Turns, reserved_of
 from bus.ids import new_id
 from bus.letters import dead_subject, encoded
@@ -32,14 +32,38 @@ from bus.telemetry import metrics
 from bus.waiting import loop_time
 from schemas.fleet import ROLL_CALL_SUBJECT, STOP_WORK_SUBJECT, DeadLetter, Held, RollCall, StopWork
 from schemas.journal import Mail
-from schemas.lifecycle import Granted, WorkAnswer
 from schemas.problems import Problem
+from schemas.work import (
+    Claim,
+    Done,
+    Failed,
+    Granted,
+    Lost,
+    Stopped,
+    WorkAnswer,
+    WorkCommand,
+    WorkItem,
+)
 
 log = structlog.get_logger()
 
-I = TypeVar("I")  # noqa: E741  the item, as the docstrings say
+B = TypeVar("B")
+
+Envelope = WorkItem[msgspec.Raw]
+"""An item whose body is not read yet."""
+
+Report = Done | Failed | Stopped
+"""What a worker says at the end of an item."""
+
+_envelope = Decoder[Envelope](Envelope)
 
 _ANSWER = cast("type[WorkAnswer]", WorkAnswer)
+
+_UNREADABLE = Problem(
+    code="unavailable",
+    message="No worker could read the work: the fleet is of different versions.",
+    retryable=True,
+)
 
 _LATE = Problem(code="unavailable", message="the grant came too late", retryable=True)
 
@@ -50,24 +74,22 @@ MOST_HELD_BYTES = 128 * 1024**2
 """Items that a worker holds, together; above it takes no more. One is always taken."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Job(Generic[I]):
-    """A kind of work. The functions but ``handle`` are pure.
+def _stopped(item: WorkItem[Any]) -> Report:
+    return Stopped(work=item.work, attempt=item.attempt)
 
-    ``name`` is the id of an item, ``address`` the tenant and key of the entity that waits for it.
-    ``claim`` asks whether to begin, ``handle`` does the work and returns the command that reports
-    it, ``stopped`` and ``crashed`` make that command where the work was called off or raised. What
-    ``is_long`` takes hours, so that no tenant may wait for the places of another.
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job(Generic[B]):
+    """A kind of work: ``handle`` does it, and returns what is reported of it.
+
+    ``stopped`` returns that where the work was called off, which cancels ``handle``.
+    What ``is_long`` takes hours, so that no tenant may wait for the places of another.
     """
 
     queue: str
-    item_type: type[I]
-    name: Callable[[I], str]
-    address: Callable[[I], tuple[str, str]]
-    claim: Callable[[I, bool], msgspec.Struct]
-    handle: Callable[[I], Awaitable[msgspec.Struct]]
-    stopped: Callable[[I], msgspec.Struct]
-    crashed: Callable[[I, str], msgspec.Struct]
+    body_type: type[B]
+    handle: Callable[[WorkItem[B]], Awaitable[Report]]
+    stopped: Callable[[WorkItem[B]], Report] = _stopped
     is_long: bool = False
 
 
@@ -83,7 +105,23 @@ class Principal(Protocol):
         ...
 
 
-class Worker(Generic[I]):
+Principals = Callable[[Envelope], Principal]
+"""Returns who waits for an item."""
+
+
+def owners_of(owners: Mapping[str, Principal]) -> Principals:
+    """Return who waits for an item, by the entity that it is to be reported to."""
+
+    def find(item: Envelope) -> Principal:
+        entity = item.reply_to.entity
+        if entity not in owners:
+            raise problem("validation", f"no {entity} is reported to from here")
+        return owners[entity]
+
+    return find
+
+
+class Worker(Generic[B]):
     """Works off one queue: ``capacity`` items at once, ``per_tenant`` of them for one tenant.
 
     A place that frees goes to the tenant with the fewest running. A tenth of ``capacity`` stands
@@ -93,8 +131,8 @@ class Worker(Generic[I]):
 
     def __init__(
         self,
-        job: Job[I],
-        owners: Principal,
+        job: Job[B],
+        principals: Principals,
         process: str,
         bus: Bus,
         timing: Timing,
@@ -103,7 +141,8 @@ class Worker(Generic[I]):
         per_tenant: int | None = None,
     ) -> None:
         self._job = job
-        self._owners = owners
+        self._principals = principals
+        self._body = Decoder[B](job.body_type)
         self._process = process
         self._bus = bus
         self._timing = timing
@@ -236,33 +275,32 @@ class Worker(Generic[I]):
 
     async def _handle(self, tenant: str, ticket: Ticket) -> None:
         try:
-            item = decode(self._job.item_type, ticket.data)
+            item = _envelope(ticket.data)
         except ProblemError as refused:
             await self._lay_aside(tenant, ticket, str(refused))
             return
         try:
-            if not await self._needs_claim(ticket) or await self._is_granted(item, ticket):
+            if not await self._needs_claim(ticket, item) or await self._is_granted(item, ticket):
                 result = await self._perform(item)
                 self._desk.reports(ticket)
                 await self._report(item, result)
             await ticket.ack()
         except ProblemError as failed:
-            log.warning("worker.report_failed", item=self._job.name(item), code=failed.problem.code)
+            log.warning("worker.report_failed", item=item.id, code=failed.problem.code)
             if failed.problem.retryable:
                 await self._give_back(item, ticket)
             else:
                 reason = f"its owner refuses it: {failed.problem.code}"
                 await self._lay_aside(tenant, ticket, reason)
 
-    async def _give_back(self, item: I, ticket: Ticket) -> None:
+    async def _give_back(self, item: Envelope, ticket: Ticket) -> None:
         """Let another worker have an item that may have been begun: it must ask first.
 
         The queue may have lost it since it was handed out, and its owner knows it to be here.
         """
-        name, (tenant, _) = self._job.name(item), self._job.address(item)
         send, queue = self._bus.queue.send, self._job.queue
         try:
-            was_lost = await send(queue, tenant, ticket.data, item=name, life=ELSEWHERE)
+            was_lost = await send(queue, item.tenant, ticket.data, item=item.id, life=ELSEWHERE)
         except UnavailableError:
             was_lost = False
         if was_lost:
@@ -270,8 +308,10 @@ class Worker(Generic[I]):
         else:
             await ticket.nak(self._timing.in_progress_seconds)
 
-    async def _needs_claim(self, ticket: Ticket) -> bool:
+    async def _needs_claim(self, ticket: Ticket, item: Envelope | None = None) -> bool:
         self._look_at_the_clock()
+        if item is not None and item.once:
+            return True
         known = loop_time() - self._woke_at
         old = ticket.age > min(known, self._timing.repeat_window_seconds)
         return old or await self._may_be_lost(ticket)
@@ -292,51 +332,75 @@ class Worker(Generic[I]):
         except UnavailableError:
             return True
 
-    async def _is_granted(self, item: I, ticket: Ticket) -> bool:
+    async def _is_granted(self, item: Envelope, ticket: Ticket) -> bool:
         """Ask whether to begin. A grant is good for a moment: later the item may have moved on."""
         asked_at = loop_time()
         lost = await self._may_be_lost(ticket)
         if lost:
             metrics.WORK_REDELIVERED.at(self._job.queue).inc()
+        asked = (
+            Lost(work=item.work, attempt=item.attempt, begun=True)
+            if lost
+            else Claim(work=item.work, attempt=item.attempt)
+        )
         # A question of its own each time: the answer to an earlier one need not hold any more.
-        name = f"{self._job.name(item)}.claim.{new_id()}"
-        answer = await self._ask(name, item, self._job.claim(item, lost))
+        answer = await self._ask(f"{item.id}.claim.{new_id()}", item, asked)
         granted = isinstance(answer, Granted)
         if granted and loop_time() - asked_at > self._timing.ack_wait_seconds / 2:
+            await self._release(item)
             raise ProblemError(_LATE)
         return granted
 
-    async def _perform(self, item: I) -> msgspec.Struct:
-        name = self._job.name(item)
-        scope = self._scopes[name] = anyio.CancelScope()
+    async def _release(self, item: Envelope) -> None:
+        """Let another worker begin what was claimed here, and was not begun."""
+        if item.once:
+            released = Stopped(work=item.work, attempt=item.attempt, sent=False)
+            await self._ask(f"{item.id}.release", item, released)
+
+    async def _perform(self, item: Envelope) -> Report:
+        try:
+            body = self._body(item.body)
+        except ProblemError as refused:
+            log.error("worker.unreadable", item=item.id, reason=refused.problem.message)  # noqa: TRY400
+            return _failed(item, _UNREADABLE, sent=False)
+        readable: WorkItem[Any] = msgspec.structs.replace(item, body=body)
+        return await self._done(readable)
+
+    async def _done(self, item: WorkItem[B]) -> Report:
+        scope = self._scopes[item.id] = anyio.CancelScope()
         try:
             with scope:
                 return await self._job.handle(item)
         except Exception as error:  # noqa: BLE001  one item must not take the others down with it
             # Without its traceback: what the work raised may quote what it worked on.
-            log.error("worker.crashed", item=name, error=type(error).__name__)  # noqa: TRY400
-            return self._job.crashed(item, type(error).__name__)
+            kind = type(error).__name__
+            log.error("worker.crashed", item=item.id, error=kind)  # noqa: TRY400
+            return _failed(item, _crashed(item, kind))
         finally:
-            self._scopes.pop(name, None)
+            self._scopes.pop(item.id, None)
         return self._job.stopped(item)
 
-    async def _report(self, item: I, result: msgspec.Struct) -> None:
-        """Tell the owner, again while it has no room for a turn: no work is done twice for that."""
-        name, until = f"{self._job.name(item)}.result", loop_time() + ANSWER_SECONDS
+    async def _report(self, item: Envelope, result: Report) -> None:
+        """Tell the owner, again while it has no room for a turn: no work is done twice for that.
+
+        Of what may happen once alone nobody else can tell, so that is told until it is heard.
+        """
+        until = loop_time() + ANSWER_SECONDS
         while True:
             try:
-                await self._ask(name, item, result)
+                await self._ask(f"{item.id}.result", item, result)
             except ProblemError as refused:
-                if not is_full(refused.problem) or loop_time() > until:
+                is_waited_for = is_full(refused.problem) and loop_time() <= until
+                if not is_waited_for and not (item.once and refused.problem.retryable):
                     raise
                 await anyio.sleep(self._timing.room_tight_seconds)
             else:
                 return
 
-    async def _ask(self, name: str, item: I, body: msgspec.Struct) -> WorkAnswer:
-        tenant, key = self._job.address(item)
-        mail = command(name, tenant, key, body)
-        return decode(_ANSWER, await self._owners.ask(mail, timeout=ANSWER_SECONDS))
+    async def _ask(self, name: str, item: Envelope, body: WorkCommand) -> WorkAnswer:
+        mail = command(name, item.reply_to.tenant, item.reply_to.key, body)
+        principal = self._principals(item)
+        return decode(_ANSWER, await principal.ask(mail, timeout=ANSWER_SECONDS))
 
     async def _hand_back(self, tenant: str, ticket: Ticket) -> None:
         """Give an item that was not begun to another worker.
@@ -399,9 +463,18 @@ class Worker(Generic[I]):
         for ticket in self._held.values():
             # What is no item is about to be laid aside.
             with suppress(ProblemError):
-                yield self._job.name(decode(self._job.item_type, ticket.data))
+                yield _envelope(ticket.data).id
 
     async def _stop_work(self, delivery: Delivery) -> None:
         scope = self._scopes.get(decode(StopWork, delivery.data).item)
         if scope is not None:
             scope.cancel()
+
+
+def _failed(item: WorkItem[Any], reason: Problem, *, sent: bool = True) -> Failed:
+    return Failed(work=item.work, attempt=item.attempt, problem=reason, sent=sent)
+
+
+def _crashed(item: WorkItem[Any], kind: str) -> Problem:
+    code = "outcome_unknown" if item.once else "internal"
+    return Problem(code=code, message=f"the worker failed with {kind}")

@@ -7,6 +7,7 @@ import msgspec
 
 from schemas.base import Internal
 from schemas.problems import Problem
+from schemas.work import WorkItem
 
 
 class Decision(msgspec.Struct, frozen=True):
@@ -25,19 +26,6 @@ def refuse(problem: Problem) -> Decision:
     return Decision(reply=problem)
 
 
-class Work(Internal):
-    """An outstanding piece of work: sent to a queue, open until a journalled answer closes it.
-
-    ``id`` names the attempt, so a new attempt is a new effect. ``since`` is when it was decided.
-    """
-
-    id: str
-    queue: str
-    tenant: str
-    since: datetime
-    item: Any
-
-
 class Ask(Internal):
     """A command to another entity, sent again and again until it has answered.
 
@@ -54,7 +42,7 @@ class Ask(Internal):
     urgent: bool = True
 
 
-Effect = Work | Ask
+Effect = WorkItem[Any] | Ask
 """What is outstanding in a state, until a journalled answer closes it."""
 
 

@@ -13,6 +13,7 @@ from schemas.policy import Keys
 from schemas.problems import Problem
 from schemas.providers import Provider
 from schemas.usage import Usage
+from schemas.work import Done
 
 MAX_TEXTS = 256
 """So many vectors of 4,096 numbers fit into one reply."""
@@ -74,7 +75,7 @@ class Embed(Request):
 
 
 class EmbedWork(Internal, tag="embed"):
-    """A request on its way through the work queue; its asker waits at ``reply``.
+    """The body of a work item: a request whose asker waits at ``reply``.
 
     ``most`` is what one attempt may use, estimated. ``attempt`` counts from 1: each worker that
     dies with the request costs one.
@@ -88,19 +89,10 @@ class EmbedWork(Internal, tag="embed"):
     deadline: datetime
     most: Usage
     attempt: int = 1
-    trace: str | None = None
 
 
-class BeginEmbedding(Internal, tag="embed.begin"):
-    """May a worker begin? ``lost`` says that an earlier worker may have begun and is gone."""
-
-    work: EmbedWork
-    lost: bool
-
-
-class EndEmbedding(Internal, tag="embed.end"):
+class EndEmbedding(Done, tag="embed.end"):
     """What became of a request: the answer, and what is to be told of it."""
 
-    work: EmbedWork
     answer: EncodedEmbeddings | Problem
     event: EmbeddedEvent | None = None

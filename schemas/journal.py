@@ -31,7 +31,8 @@ class Entry(Internal):
     """What one command did: its events and the reply kept for repeats of its id.
 
     ``kind`` is the command's tag. ``base`` is the state the events start from, where they do not
-    follow on the entry before: at the beginning and end of a quarantine. ``blob`` names the stored
+    follow on the entry before: at the beginning and end of a quarantine, and where an ended entity
+    was at rest, whose state there may be gone. ``blob`` names the stored
     entry where it is too large for the journal. ``corrupt`` says why the entity takes no commands
     from here on, in the state of ``base`` and ``events``; where it is empty, it takes them again.
 

@@ -1,7 +1,18 @@
-"""The execution entity's own language: the commands its owner takes and the events it journals."""
+"""The execution entity's own language: the commands its owner takes and the events it journals.
+
+Each step of an execution is a piece of work, named by its number.
+"""
 
 from datetime import datetime
 
+from schemas.attempts import (
+    WorkClaimed,
+    WorkDone,
+    WorkFailed,
+    WorkPlanned,
+    WorkPutOff,
+    WorkStarted,
+)
 from schemas.base import Internal, Value
 from schemas.ids import AgentId, ExecutionId, SessionId, TenantId
 from schemas.ledger import Charge
@@ -10,6 +21,9 @@ from schemas.policy import Choice, Detour, Policy
 from schemas.problems import Problem
 from schemas.safety import Finding
 from schemas.usage import Usage
+from schemas.work import Claim, Done, Failed, Lost, Stopped
+
+EXECUTION_ENTITY = "execution"
 
 NO_POLICY = Policy()
 """One attempt at a time at the one provider that is named, with its one key."""
@@ -87,26 +101,13 @@ class Accept(Internal, tag="accept"):
     spending: Spending | None = None
 
 
-class Claim(Internal, tag="claim"):
-    """A worker holds an item that it may not begin unasked: may it?
-
-    ``lost`` says that another worker held the item before and fell silent.
-    """
-
-    step: int
-    attempt: int
-    lost: bool
-
-
-class FinishGeneration(Internal, tag="finish_generation"):
+class FinishGeneration(Done, tag="finish_generation"):
     """A provider answered to the end: the alternative at ``place``, after ``detours``.
 
     ``charges`` are the prices of all calls; None where nothing is known of prices. ``decided_at``
     is that of the work item.
     """
 
-    step: int
-    attempt: int
     answer: Answer
     deltas: Deltas
     started_at: datetime
@@ -117,16 +118,13 @@ class FinishGeneration(Internal, tag="finish_generation"):
     decided_at: datetime | None = None
 
 
-class FailGeneration(Internal, tag="fail_generation"):
+class FailGeneration(Failed, tag="fail_generation"):
     """The providers refused, broke off or fell silent. ``usage`` is what all calls have spent.
 
     ``next_place`` is where another attempt can begin at once: the alternatives before it have been
     tried, but what this attempt has published already cannot be taken back within it.
     """
 
-    step: int
-    attempt: int
-    problem: Problem
     deltas: Deltas
     started_at: datetime
     usage: Usage | None = None
@@ -137,17 +135,10 @@ class FailGeneration(Internal, tag="fail_generation"):
     decided_at: datetime | None = None
 
 
-class Redispatch(Internal, tag="redispatch"):
-    """The bus lost the work item and no worker holds it: begin it anew."""
-
-    step: int
-    attempt: int
-
-
 class ReserveAnswered(Internal, tag="reserve_answered"):
     """The account holds the money for an attempt, or refuses. ``asked`` counts how often it was."""
 
-    step: int
+    work: str
     attempt: int
     asked: int
     problem: Problem | None = None
@@ -177,44 +168,35 @@ class Tick(Internal, tag="tick"):
 ExecutionCommand = (
     Accept
     | Claim
+    | Lost
     | FinishGeneration
     | FailGeneration
+    | Failed
+    | Stopped
     | ReserveAnswered
     | DueAnswered
-    | Redispatch
     | Cancel
     | Look
     | Tick
 )
 
 
-# Answers to workers
-
-
-class Granted(Internal, tag="granted"):
-    """Begin: nobody else may."""
-
-
-class Settled(Internal, tag="settled"):
-    """The result is committed: acknowledge the item. ``accepted`` is False where another won."""
-
-    accepted: bool
-
-
-class Superseded(Internal, tag="superseded"):
-    """This attempt is over (done, cancelled or replaced by another item): drop the item."""
-
-    reason: str
-
-
-WorkAnswer = Granted | Settled | Superseded
-
-
 # Events
 
 
+class TaskPlace(Value):
+    """Where the task stands in the request: in the text of a message, in characters."""
+
+    message: int
+    start: int
+    length: int
+
+
 class Accepted(Internal, tag="accepted"):
-    """The execution exists and must end by ``deadline``."""
+    """The execution exists and must end by ``deadline``.
+
+    A long task that stands in the request is not in the origin as well: ``task_at`` says where.
+    """
 
     origin: Origin
     request: GenerateRequest
@@ -222,86 +204,58 @@ class Accepted(Internal, tag="accepted"):
     deadline: datetime
     policy: Policy = NO_POLICY
     spending: Spending | None = None
+    task_at: TaskPlace | None = None
 
 
-class ReserveAsked(Internal, tag="reserve_asked"):
+class ReserveAsked(WorkPlanned, tag="reserve_asked"):
     """An attempt waits for the account to hold what it may cost.
 
-    ``asked`` counts how often, ``counts`` and ``place`` are those of the attempt. ``reason`` is
-    why there is another attempt than the first.
+    ``asked`` counts how often, ``place`` is that of the attempt. ``reason`` is why there is another
+    attempt than the first.
     """
 
-    step: int
-    attempt: int
     asked: int
-    at: datetime
     reason: str | None = None
-    counts: int = 0
     place: int = 0
 
 
-class ReserveRefused(Internal, tag="reserve_refused"):
+class ReserveRefused(WorkPutOff, tag="reserve_refused"):
     """The account does not hold the money. It is asked again at ``retry_at``, if that is set."""
 
-    step: int
-    attempt: int
     problem: Problem
-    at: datetime
-    retry_at: datetime | None = None
 
 
-class AttemptStarted(Internal, tag="attempt_started"):
+class AttemptStarted(WorkStarted, tag="attempt_started"):
     """An attempt of a step is handed out, with its segment of the stream.
 
     A repeated attempt names the segment it makes void and the one in which the owner says so.
-    ``counts`` is 1 where the attempt before it was lost with its worker, which spends an attempt.
-    ``place`` is the alternative to begin with. ``held`` says that the account
-    holds what it may cost.
+    ``place`` is the alternative to begin with. ``held`` says that the account holds what it may
+    cost.
     """
 
-    step: int
-    attempt: int
     segment: int
-    at: datetime
-    reason: str | None = None
     dropped_segment: int | None = None
     notice_segment: int | None = None
-    counts: int = 0
     place: int = 0
     held: bool = False
 
 
-class AttemptClaimed(Internal, tag="attempt_claimed"):
-    """A worker was allowed to begin an item that had waited long."""
+class AttemptFailed(WorkFailed, tag="attempt_failed"):
+    """An attempt ended without an answer."""
 
-    step: int
-    attempt: int
-
-
-class AttemptFailed(Internal, tag="attempt_failed"):
-    """An attempt ended without an answer. ``retry_at`` is None when nothing is waited for."""
-
-    step: int
-    attempt: int
-    problem: Problem
-    at: datetime
     usage: Usage | None = None
-    retry_at: datetime | None = None
     detours: list[Detour] = []
     findings: list[Finding] = []
     charges: list[Charge] | None = None
     started_at: datetime | None = None
 
 
-class GenerationFinished(Internal, tag="generation_finished"):
+class GenerationFinished(WorkDone, tag="generation_finished"):
     """The answer of a step: the one place where its text is stored."""
 
-    step: int
-    attempt: int
     answer: Answer
     deltas: Deltas
     started_at: datetime
-    at: datetime
     place: int = 0
     detours: list[Detour] = []
     findings: list[Finding] = []
@@ -314,7 +268,7 @@ class UsageSettled(Internal, tag="usage_settled"):
     ``decided_at`` is when the attempt was decided, ``started_at`` when a worker began it.
     """
 
-    step: int
+    work: str
     attempt: int
     usage: Usage
     detours: list[Detour] = []
@@ -326,7 +280,7 @@ class UsageSettled(Internal, tag="usage_settled"):
 class HoldReleased(Internal, tag="hold_released"):
     """A superseded attempt reported that it had spent nothing, of what is held for it."""
 
-    step: int
+    work: str
     attempt: int
     at: datetime
 
@@ -394,7 +348,7 @@ ChangeEvent = (
     ReserveAsked
     | ReserveRefused
     | AttemptStarted
-    | AttemptClaimed
+    | WorkClaimed
     | AttemptFailed
     | GenerationFinished
     | UsageSettled
@@ -411,10 +365,7 @@ ExecutionEvent = Accepted | ChangeEvent
 
 
 class GenerateWork(Internal, tag="generate"):
-    """A work item: generate one answer, stream it under ``segment``, report to ``owner``.
-
-    ``owner`` is the mailbox subject of the execution's shard.
-    """
+    """The body of a work item: generate one answer, and stream it under ``segment``."""
 
     execution_id: ExecutionId
     tenant: TenantId
@@ -423,7 +374,6 @@ class GenerateWork(Internal, tag="generate"):
     segment: int
     deadline: datetime
     request: GenerateRequest
-    trace: str | None = None
     policy: Policy = NO_POLICY
     place: int = 0
     decided_at: datetime | None = None

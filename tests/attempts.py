@@ -21,6 +21,7 @@ from schemas.problems import Problem, ProblemCode
 from schemas.providers import Custom, Provider
 from schemas.streams import ContentChunk, StreamEvent
 from schemas.usage import Usage
+from schemas.work import ReplyTo, WorkItem
 from tests.providers_fake import (
     Behaviour,
     FakeProvider,
@@ -75,6 +76,21 @@ def work(
     )
 
 
+def enclosed(work: GenerateWork) -> WorkItem[GenerateWork]:
+    """Put work into its envelope, as an owner does."""
+    reply_to = ReplyTo(entity="execution", tenant=work.tenant, key=work.execution_id)
+    return WorkItem(
+        id=f"{work.execution_id}.{work.step}.{work.attempt}",
+        work=str(work.step),
+        attempt=work.attempt,
+        queue="generate",
+        tenant=work.tenant,
+        reply_to=reply_to,
+        since=NOW,
+        body=work,
+    )
+
+
 def at(fake: FakeProvider, **more: Any) -> Custom:
     return Custom(model="m", base_url=fake.base_url, **more)
 
@@ -113,7 +129,7 @@ def failed(
     asked = of or Custom(model="m", base_url="http://h")
     name, key = str(asked.__struct_config__.tag), getattr(asked, "secret", None)
     return FailGeneration(
-        step=1,
+        work="1",
         attempt=1,
         problem=problem,
         deltas=deltas,

@@ -11,7 +11,7 @@ import msgspec
 import nats
 from nats.errors import Error
 
-SECONDS = 30
+SECONDS = 90
 
 
 def request(mebibytes: int) -> bytes:

@@ -23,10 +23,8 @@ from actors.agents.core.listing import page_agents, status_of
 from actors.agents.core.outward import (
     announce,
     effects,
-    lost,
     record,
     record_subject,
-    redispatch,
 )
 from actors.agents.core.prompt import assemble
 from bus.codec import decode, encode
@@ -59,6 +57,7 @@ from schemas.conversations import (
 from schemas.decision import Publish
 from schemas.events import AgentChangedEvent, ExecutionEndedEvent
 from schemas.executions import (
+    ENDED,
     RECORD_SUBJECT,
     CancelExecution,
     ExecuteAgent,
@@ -70,6 +69,7 @@ from schemas.executions import (
     ListExecutions,
 )
 from schemas.lifecycle import (
+    EXECUTION_ENTITY,
     Accept,
     Cancel,
     ExecutionCommand,
@@ -86,8 +86,8 @@ from schemas.streams import ReadStream, StreamPage
 def execution_entity() -> Entity[Execution, ExecutionCommand, ExecutionEvent]:
     """Return the execution as the shard runtime sees it."""
     return Entity(
-        name="execution",
-        version=2,
+        name=EXECUTION_ENTITY,
+        version=1,
         state_type=Execution,
         command_type=ExecutionCommand,
         event_type=ExecutionEvent,
@@ -98,12 +98,10 @@ def execution_entity() -> Entity[Execution, ExecutionCommand, ExecutionEvent]:
         due=due,
         ended=has_ended,
         record=lambda state: Publish(subject=record_subject(state), body=record(state)),
-        redispatch=redispatch,
-        lost=lost,
+        record_subject=lambda tenant, key: fill(RECORD_SUBJECT, tenant=tenant, execution_id=key),
         answered=answered,
         tick=Tick(),
-        record_subject=lambda tenant, key: fill(RECORD_SUBJECT, tenant=tenant, execution_id=key),
-        upgrades={1: lambda state: state},
+        tells_end=lambda data: decode(ExecutionRecord, data).status in ENDED,
         failing=_failing,
         observe=_count,
     )

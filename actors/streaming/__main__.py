@@ -17,9 +17,10 @@ from actors.streaming.adapters.leave import Leave, Purse
 from actors.streaming.adapters.providers import open_providers
 from actors.streaming.adapters.switchboard import Switchboard
 from actors.streaming.config import StreamingConfig
-from bus.config import Config
+from bus.config import Config, Timing
 from bus.egress import Egress
 from bus.kv import NatsBucket, followed
+from bus.ports import Bus
 from bus.prices import PricesInForce
 from bus.prices import bucket_spec as books_spec
 from bus.prices import open_bucket as open_books
@@ -31,10 +32,10 @@ from bus.service import Service
 from bus.terms import EVERY_TENANT, WHAT, KnownTerms, TermsHearer
 from bus.terms import bucket_spec as terms_spec
 from bus.terms import open_bucket as open_terms
-from bus.worker import Worker
+from bus.worker import Principals, Worker, owners_of
 from schemas.embeddings import EmbedWork
 from schemas.ledger import ACCOUNT_ENTITY
-from schemas.lifecycle import GenerateWork
+from schemas.lifecycle import EXECUTION_ENTITY, GenerateWork
 
 BATCH_CAPACITY = 2000
 """Requests in batches that one process waits for, a tenant alone for half as many; each is a task
@@ -63,8 +64,7 @@ async def run() -> None:
         config, bus, timing = process.config, process.bus, process.timing
         rules = safety_file.load(Path(config.safety_file)) if config.safety_file else None
         egress = Egress(allow_loopback=config.allow_loopback, allowed=config.allowed_hosts)
-        own, in_force = settings(config), PricesInForce()
-        terms = KnownTerms(process.name)
+        own, in_force, terms = settings(config), PricesInForce(), KnownTerms(process.name)
         tickets = NatsBucket(bus.nats, bus.jetstream, batch_store.BUCKET, Ticket)
         async with (
             open_providers(own, egress, Secrets.load(os.environ)) as providers,
@@ -94,7 +94,7 @@ async def run() -> None:
             )
             embeds = Embedder(providers, switchboard, prices=lambda: in_force.prices)
             streaming = Streaming(Generator(means), embeds, bus, process.name, leave)
-            owners = Owners(bus.transport, "execution", config.shards, timing)
+            owners = reported_to(bus, config.shards, timing)
             capacity = own.max_concurrent
             worker = Worker(streaming.job(), owners, process.name, bus, timing, capacity=capacity)
             embedder = Worker(
@@ -109,14 +109,19 @@ async def run() -> None:
                 streaming.batch_job(), owners, process.name, bus, timing, capacity=BATCH_CAPACITY
             )
             process.load.running, process.load.capacity = lambda: worker.running, capacity
-            hearer = TermsHearer(terms, told, bus.transport)
-            await process.run(
-                [
-                    Part(name="terms", run=hearer.run, missing=hearer.missing),
-                    *parts(process, worker, embedder, streaming),
-                    batching(batcher, batches),
-                ]
-            )
+            heard = hearing(TermsHearer(terms, told, bus.transport))
+            served = parts(process, worker, embedder, streaming)
+            await process.run([heard, *served, batching(batcher, batches)])
+
+
+def hearing(hearer: TermsHearer) -> Part:
+    """Return what takes in new terms of tenants; the process is ready when it knows all."""
+    return Part(name="terms", run=hearer.run, missing=hearer.missing)
+
+
+def reported_to(bus: Bus, shards: int, timing: Timing) -> Principals:
+    """Return who waits for generated answers: the owners of executions."""
+    return owners_of({EXECUTION_ENTITY: Owners(bus.transport, EXECUTION_ENTITY, shards, timing)})
 
 
 def batching(batcher: Worker[GenerateWork], batches: Batches) -> Part:

@@ -19,24 +19,21 @@ from bus.service import Caller, Endpoint
 from bus.subjects import fill
 from bus.telemetry.traces import handling
 from bus.worker import Job
-from schemas.embeddings import BeginEmbedding, Embed, EmbedWork, EncodedEmbeddings, EndEmbedding
+from schemas.embeddings import Embed, EmbedWork, EncodedEmbeddings, EndEmbedding
 from schemas.fleet import PROVIDERS_SUBJECT, AskProviders, ProviderStates
 from schemas.lifecycle import (
-    Claim,
-    Deltas,
     FailGeneration,
     FinishGeneration,
     GenerateWork,
 )
 from schemas.problems import Problem
 from schemas.streams import STREAM_SUBJECT, StreamEvent
+from schemas.work import Stopped, WorkItem
 
 QUEUE = "generate"
 BATCH_QUEUE = "batch"
 SHOWN_SECONDS = 1.0
 """How old the gauges of circuits may be."""
-
-NOTHING_PUBLISHED = Deltas(count=0, sha256="")
 
 
 class Streaming:
@@ -61,13 +58,9 @@ class Streaming:
         """Return the job of generating an answer."""
         return Job(
             queue=QUEUE,
-            item_type=GenerateWork,
-            name=work_id,
-            address=lambda work: (work.tenant, work.execution_id),
-            claim=lambda work, lost: Claim(step=work.step, attempt=work.attempt, lost=lost),
+            body_type=GenerateWork,
             handle=self.do_generate,
             stopped=self._stopped,
-            crashed=lambda work, reason: self._failed(work, _crashed(reason)),
         )
 
     def batch_job(self) -> Job[GenerateWork]:
@@ -82,13 +75,8 @@ class Streaming:
         """Return the job of embedding texts."""
         return Job(
             queue=askers.QUEUE,
-            item_type=EmbedWork,
-            name=askers.item_name,
-            address=lambda work: (work.tenant, work.id),
-            claim=lambda work, lost: BeginEmbedding(work=work, lost=lost),
+            body_type=EmbedWork,
             handle=self.do_embed,
-            stopped=lambda work: EndEmbedding(work=work, answer=_STOPPED),
-            crashed=lambda work, reason: EndEmbedding(work=work, answer=_crashed(reason)),
         )
 
     async def do_ask_for_embeddings(self, caller: Caller, wanted: Embed) -> None:
@@ -102,35 +90,35 @@ class Streaming:
             at=now,
             deadline=now + timedelta(seconds=self._embedder.patience),
             most=self._embedder.embedding(caller.tenant, wanted).most,
-            trace=caller.trace,
         )
-        await askers.enqueue(self._bus, work)
+        await askers.enqueue(self._bus, work, caller.trace)
 
-    async def do_embed(self, work: EmbedWork) -> EndEmbedding:
+    async def do_embed(self, item: WorkItem[EmbedWork]) -> EndEmbedding:
         """Turn texts into vectors, and say what that has used, whatever became of it."""
+        work = item.body
         try:
             is_held = self._leave is not None and await self._leave.hold(work)
         except ProblemError as refused:
-            return EndEmbedding(work=work, answer=refused.problem)
-        ended = await self._embedded(work, is_held=is_held)
+            return EndEmbedding(work=item.work, attempt=item.attempt, answer=refused.problem)
+        ended = await self._embedded(item, is_held=is_held)
         if ended.event is None and is_held and self._leave is not None:
             await self._leave.release(work)
         return ended
 
-    async def _embedded(self, work: EmbedWork, *, is_held: bool) -> EndEmbedding:
-        began = self._bus.clock()
+    async def _embedded(self, item: WorkItem[EmbedWork], *, is_held: bool) -> EndEmbedding:
+        began, work = self._bus.clock(), item.body
         left = (work.deadline - began).total_seconds()
         embedding = self._embedder.embedding(
             work.tenant, work.wanted, patience=max(left, 0.0), is_held=is_held
         )
         answer: EncodedEmbeddings | Problem
-        with handling("embed", "_cb.work.embed.{tenant}", parent=work.trace):
+        with handling("embed", "_cb.work.embed.{tenant}", parent=item.trace):
             try:
                 answer = await embedding.embedded()
             except ProblemError as failed:
                 answer = failed.problem
         event = embedding.event(askers.event_id(work), began, self._bus.clock())
-        return EndEmbedding(work=work, answer=answer, event=event)
+        return EndEmbedding(work=item.work, attempt=item.attempt, answer=answer, event=event)
 
     async def tell_providers(self) -> None:
         """Show and answer how the providers fare, for as long as the process lives."""
@@ -146,8 +134,9 @@ class Streaming:
         answer = ProviderStates(process=self._process, endpoints=states)
         await self._bus.transport.publish(asked.answer_to, encode(answer))
 
-    async def do_generate(self, work: GenerateWork) -> FinishGeneration | FailGeneration:
+    async def do_generate(self, item: WorkItem[GenerateWork]) -> FinishGeneration | FailGeneration:
         """Generate one answer, streaming it under the work's segment."""
+        work = item.body
         subject = fill(STREAM_SUBJECT, tenant=work.tenant, execution_id=work.execution_id)
         outbox = self._bus.outbox
 
@@ -164,39 +153,21 @@ class Streaming:
                 await outbox.post(subject, encode(event), frequent=True)
             meter.published(events)
 
-        span = handling("generate", "_cb.work.generate.{tenant}", parent=work.trace)
+        span = handling("generate", "_cb.work.generate.{tenant}", parent=item.trace)
         attempt = self._generator.attempt(work, emit, offer)
         with Meter(work) as meter, span:
             try:
                 result = await attempt.run()
             except anyio.get_cancelled_exc_class():
-                self._cut[work_id(work)] = attempt.failed(_STOPPED)
+                self._cut[item.id] = attempt.failed(_STOPPED)
                 raise
             meter.ended(result)
         return result
 
-    def _stopped(self, work: GenerateWork) -> FailGeneration:
+    def _stopped(self, item: WorkItem[GenerateWork]) -> FailGeneration | Stopped:
         """Report work that was called off: what it has used until then was spent."""
-        return self._cut.pop(work_id(work), None) or self._failed(work, _STOPPED)
-
-    def _failed(self, work: GenerateWork, problem: Problem) -> FailGeneration:
-        return FailGeneration(
-            step=work.step,
-            attempt=work.attempt,
-            problem=problem,
-            deltas=NOTHING_PUBLISHED,
-            started_at=self._bus.clock(),
-            decided_at=work.decided_at,
-        )
-
-
-def work_id(work: GenerateWork) -> str:
-    """Name the attempt, as the execution's owner does."""
-    return f"{work.tenant}.{work.execution_id}.{work.step}.{work.attempt}"
+        cut = self._cut.pop(item.id, None)
+        return cut or Stopped(work=item.work, attempt=item.attempt, sent=False)
 
 
 _STOPPED = Problem(code="cancelled", message="the execution no longer needs this answer")
-
-
-def _crashed(reason: str) -> Problem:
-    return Problem(code="internal", message=f"the worker failed with {reason}")

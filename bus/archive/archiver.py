@@ -121,7 +121,7 @@ class Archiver:
 
     def _is_worthwhile(self, batch: Batch) -> bool:
         """Say whether a batch of a month that goes on is archived where there is little room."""
-        return batch.is_full or batch.size >= self._least
+        return batch.is_full or batch.size >= max(self._least, 1)
 
     def _due(self, batch: Batch) -> datetime:
         """Return when a batch may be over; one that nothing is in yet can not be so soon."""

@@ -2,6 +2,9 @@
 
 Every write expects the last message of the shard's owner subject, which each takeover replaces: the
 log itself refuses what a former owner writes. Several messages go as an atomic batch (ADR-50).
+
+The states of ended entities have subjects of their own, so that a purge by sequence removes the
+oldest of them. In the same batch an empty message replaces what was stored of the entity's life.
 """
 
 from collections.abc import AsyncIterator, Iterable, Sequence
@@ -17,7 +20,14 @@ from bus.ports import Filed, Resting, StateWriter
 from bus.state.pages import joined, laid_out, opened, page_subject
 from bus.streams.api import WRONG_LAST_SEQUENCE, JetStream, JetStreamError
 from bus.streams.spec import journal_stream
-from bus.subjects import owner_subject, parse, state_subject, states_filter
+from bus.subjects import (
+    ended_filter,
+    ended_subject,
+    owner_subject,
+    parse,
+    state_subject,
+    states_filter,
+)
 from schemas.journal import Owner
 
 BATCH_SECONDS = 5.0
@@ -27,8 +37,10 @@ READ_TRIES = 5
 """Of a state in pages, which may be replaced while it is read."""
 
 _ROLLUP = {"Nats-Rollup": "sub"}
-_PAGES = "_cb.state.{entity}.{shard}.{tenant}.{key}.{page}"
-_HEAD = "_cb.state.{entity}.{shard}.{tenant}.{key}"
+FORGOTTEN_PART = 8
+"""So small a part of the stream, by sequences, is forgotten at a time: it may be enough."""
+
+_HEAD = "_cb.{kind}.{entity}.{shard}.{tenant}.{key}"
 _LEFT_OVER_SECONDS = "1"
 """The shortest life that a message can be given: so long an empty page stands where one was."""
 
@@ -65,10 +77,17 @@ class JetStreamStates:
 
     async def read(self, shard: int, tenant: str, key: str) -> Resting | None:
         """See ``States.read``."""
-        subject = state_subject(self._entity, shard, tenant, key)
+        place = (self._entity, shard, tenant, key)
+        # What lives again after it has ended has the older state among the ended ones.
+        for subject in (state_subject(*place), ended_subject(*place)):
+            if (found := await self._read(subject, tenant, key)) is not None:
+                return found
+        return None
+
+    async def _read(self, subject: str, tenant: str, key: str) -> Resting | None:
         for _ in range(READ_TRIES):
             stored = await self._leader.last(subject)
-            if stored is None:
+            if stored is None or not stored.data:
                 return None
             head, data = opened(stored.data)
             whole = await self._joined(subject, stored.data) if head.pages else data
@@ -78,16 +97,24 @@ class JetStreamStates:
 
     async def read_all(self, shard: int) -> AsyncIterator[Resting]:
         """See ``States.read_all``."""
-        pattern, position = states_filter(self._entity, shard), 1
-        while True:
-            found = await self._page(pattern, position)
-            if not found:
-                return
-            for sequence, subject, message in found:
-                position = sequence + 1
-                state = await self._whole(shard, subject, message)
-                if state is not None:
-                    yield state
+        for pattern in (states_filter(self._entity, shard), ended_filter(self._entity, shard)):
+            position = 1
+            while found := await self._page(pattern, position):
+                for sequence, subject, message in found:
+                    position = sequence + 1
+                    state = await self._whole(shard, subject, message) if message else None
+                    if state is not None:
+                        yield state
+
+    async def forget(self, shard: int, *, below: int) -> bool:
+        """See ``States.forget``."""
+        subjects = f"{ended_filter(self._entity, shard).removesuffix('*.*')}>"
+        oldest = await self._leader.first(subjects)
+        if oldest is None or oldest.sequence >= below:
+            return False
+        part = -(-(below - oldest.sequence) // FORGOTTEN_PART)
+        await self._leader.purge(subjects, below=oldest.sequence + part)
+        return True
 
     async def _whole(self, shard: int, subject: str, message: bytes) -> Resting | None:
         tokens = parse(_HEAD, subject) or {}
@@ -114,17 +141,18 @@ class JetStreamStates:
             pages.append(stored.data if stored else b"")
         return joined(head, pages)
 
-    async def _page_counts(self, shard: int) -> dict[tuple[str, str], int]:
-        """Return how many pages lie of each state that has some."""
-        pattern, counts = states_filter(self._entity, shard) + ".*", dict[tuple[str, str], int]()
-        try:
-            info = await self._jetstream.stream_info(self._stream, subjects=pattern)
-        except JetStreamError as error:
-            raise UnavailableError(pattern, error.description) from None
-        for subject in info["state"].get("subjects") or ():
-            tokens = parse(_PAGES, subject) or {}
-            address = (tokens["tenant"], tokens["key"])
-            counts[address] = max(counts.get(address, 0), int(tokens["page"]))
+    async def _page_counts(self, shard: int) -> dict[str, int]:
+        """Return how many pages lie of each state that has some, by the subject of its head."""
+        counts = dict[str, int]()
+        for heads in (states_filter(self._entity, shard), ended_filter(self._entity, shard)):
+            pattern = heads + ".*"
+            try:
+                info = await self._jetstream.stream_info(self._stream, subjects=pattern)
+            except JetStreamError as error:
+                raise UnavailableError(pattern, error.description) from None
+            for subject in info["state"].get("subjects") or ():
+                head, _, page = subject.rpartition(".")
+                counts[head] = max(counts.get(head, 0), int(page))
         return counts
 
 
@@ -137,7 +165,7 @@ class _Writer:
         entity: str,
         shard: int,
         owner: int,
-        pages: dict[tuple[str, str], int],
+        pages: dict[str, int],
     ) -> None:
         self._transport = transport
         self._entity = entity
@@ -178,22 +206,39 @@ class _Writer:
         await store(self._transport, subject, data, headers=headers, timeout=BATCH_SECONDS)
 
     def _messages(self, state: Resting) -> Iterable[tuple[str, bytes, dict[str, str]]]:
-        """Yield all that is to be stored of a state, with what lets go of pages it has no more."""
-        subject = state_subject(self._entity, self._shard, state.tenant, state.key)
-        life = {"Nats-TTL": str(state.ttl)} if state.ttl is not None else {}
+        """Yield all that is to be stored of a state, with what lets go of what it replaces."""
+        subject, life = self._subject(state), dict[str, str]()
+        if state.ttl is not None:
+            life = {"Nats-TTL": str(state.ttl)}
+            if state.slept:
+                place = (self._entity, self._shard, state.tenant, state.key)
+                yield from self._removal(state_subject(*place))
         head, *pages = laid_out(state.n, state.data)
         yield subject, head, self._fence | life
         for number, page in enumerate(pages, 1):
             yield page_subject(subject, number), page, self._fence | life
-        before = self._pages.get((state.tenant, state.key), 0)
+        before = self._pages.get(subject, 0)
         for number in range(len(pages) + 1, before + 1):
-            short = {"Nats-TTL": _LEFT_OVER_SECONDS}
-            yield page_subject(subject, number), b"", self._fence | short
+            yield self._left_over(page_subject(subject, number))
+
+    def _subject(self, state: Resting) -> str:
+        place = (self._entity, self._shard, state.tenant, state.key)
+        return state_subject(*place) if state.ttl is None else ended_subject(*place)
+
+    def _removal(self, subject: str) -> Iterable[tuple[str, bytes, dict[str, str]]]:
+        yield self._left_over(subject)
+        for number in range(1, self._pages.get(subject, 0) + 1):
+            yield self._left_over(page_subject(subject, number))
+
+    def _left_over(self, subject: str) -> tuple[str, bytes, dict[str, str]]:
+        return subject, b"", self._fence | {"Nats-TTL": _LEFT_OVER_SECONDS}
 
     def _note(self, state: Resting) -> None:
-        count = len(laid_out(state.n, state.data)) - 1
-        address = (state.tenant, state.key)
+        count, subject = len(laid_out(state.n, state.data)) - 1, self._subject(state)
+        if state.ttl is not None and state.slept:
+            place = (self._entity, self._shard, state.tenant, state.key)
+            self._pages.pop(state_subject(*place), None)
         if count:
-            self._pages[address] = count
+            self._pages[subject] = count
         else:
-            self._pages.pop(address, None)
+            self._pages.pop(subject, None)

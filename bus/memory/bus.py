@@ -56,6 +56,7 @@ class MemoryBus:
         self.exchange = Exchange(self.store, fate)
         self.blobs = MemoryBlobs()
         self.states = states or MemoryStateStore()
+        self.states.streams = self.store
         self.queue = MemoryWorkQueue(clock, timing)
         self.transport = MemoryTransport(self.exchange, "bus")
         self._connections = [self.transport]

@@ -7,9 +7,14 @@ from typing import NamedTuple
 import anyio
 from anyio.lowlevel import checkpoint
 
-from bus.errors import FencedError
+from bus.errors import FencedError, UnavailableError
+from bus.memory.store import MESSAGE_BYTES, MemoryStore
 from bus.ports import Resting, StateWriter
+from bus.streams.spec import journal_stream
 from bus.subjects import owner_subject
+
+FORGOTTEN_PART = 8
+"""One of so many states of ended entities is forgotten at a time, the oldest ones."""
 
 Shard = tuple[str, int]
 """The name of an entity type, and a shard of it."""
@@ -23,12 +28,21 @@ class _Owner(NamedTuple):
 class _Kept(NamedTuple):
     state: Resting
     until: float | None
+    after: int
+
+
+def _size(state: Resting) -> int:
+    return len(state.data) + MESSAGE_BYTES
 
 
 class MemoryStateStore:
-    """The states of all shards, and who owns these: what outlives processes."""
+    """The states of all shards, and who owns these: what outlives processes.
+
+    They take room in the journals of ``streams``.
+    """
 
     def __init__(self) -> None:
+        self.streams = MemoryStore()
         self._sequence = 0
         self._owners: dict[Shard, _Owner] = {}
         self._kept: dict[Shard, dict[tuple[str, str], _Kept]] = defaultdict(dict)
@@ -51,13 +65,26 @@ class MemoryStateStore:
 
         Raises:
             FencedError: it is not.
+            UnavailableError: there is no room.
         """
         if self._owners[shard].sequence != owner:
             raise FencedError(owner_subject(*shard), owner)
+        stream = journal_stream(shard[0])
+        if not self.streams.fill(stream).leaves(sum(map(_size, states)), reserve=0):
+            raise UnavailableError(owner_subject(*shard), "maximum bytes exceeded")
         now = anyio.current_time()
         for state in states:
             until = None if state.ttl is None else now + state.ttl
-            self._kept[shard][state.tenant, state.key] = _Kept(state._replace(ttl=None), until)
+            address = (state.tenant, state.key)
+            # As on a stream, what is written again is the newest.
+            self._remove(shard, address)
+            bare = state._replace(ttl=None, slept=True)
+            self._kept[shard][address] = _Kept(bare, until, self.streams.newest(stream))
+            self.streams.weigh(stream, _size(state))
+
+    def _remove(self, shard: Shard, address: tuple[str, str]) -> None:
+        if (kept := self._kept[shard].pop(address, None)) is not None:
+            self.streams.weigh(journal_stream(shard[0]), -_size(kept.state))
 
     def read(self, shard: Shard, tenant: str, key: str) -> Resting | None:
         """Return the state of an entity, None if there is none any more."""
@@ -65,6 +92,19 @@ class MemoryStateStore:
         if kept is None or (kept.until is not None and kept.until <= anyio.current_time()):
             return None
         return kept.state
+
+    def forget(self, shard: Shard, below: int) -> list[tuple[str, str]]:
+        """Remove the oldest states of ended entities stored before ``below``; return whose."""
+        kept = self._kept[shard]
+        old = [
+            address
+            for address, each in kept.items()
+            if each.until is not None and each.after < below
+        ]
+        gone = old[: -(-len(old) // FORGOTTEN_PART)]
+        for address in gone:
+            self._remove(shard, address)
+        return gone
 
     def read_all(self, shard: Shard) -> list[Resting]:
         """Return all states of a shard."""
@@ -89,6 +129,11 @@ class MemoryStates:
         """See ``States.read``."""
         await checkpoint()
         return self._store.read((self._entity, shard), tenant, key)
+
+    async def forget(self, shard: int, *, below: int) -> bool:
+        """See ``States.forget``."""
+        await checkpoint()
+        return bool(self._store.forget((self._entity, shard), below))
 
     async def read_all(self, shard: int) -> AsyncIterator[Resting]:
         """See ``States.read_all``."""

@@ -155,10 +155,20 @@ class MemoryStore:
                 return Stored(sequence, kept.data, moment(kept.at).isoformat())
         return None
 
+    def newest(self, name: str) -> int:
+        """Return the newest sequence of a stream, 0 where there is none."""
+        stream = self._streams.get(name)
+        return stream.sequence if stream else 0
+
+    def weigh(self, name: str, size: int) -> None:
+        """Count so many bytes more that lie in a stream beside its messages."""
+        if name in self._streams:
+            self._streams[name].bytes += size
+
     def fill(self, name: str) -> Fill:
-        """Say how full a stream is."""
-        stream = self._streams[name]
-        return Fill(stream.bytes, stream.spec.max_bytes)
+        """Say how full a stream is; one that there is not has no bound."""
+        stream = self._streams.get(name)
+        return Fill(stream.bytes, stream.spec.max_bytes) if stream else Fill(0, 0)
 
     def restart(self, lost_seconds: float) -> None:
         """Lose what a killed server loses: memory, and the newest messages of lazy streams."""

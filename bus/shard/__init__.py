@@ -5,7 +5,12 @@
 ``turn``      commands in, one commit and its consequences out; pure
 ``quarantine`` how an entity ends of which part cannot be read; ``salvage`` finds which these are
 ``recovery``  taking a shard over: fence first, then snapshot and tail
+``fetching``  getting back what is stored of a shard
+``relief``    making room in a journal in which nobody can begin
 ``fence``     whether the shard is still ours
+``storing``   commits within the bounds of the journal and of the blobs
+``snapshots`` taking and naming them; ``purging`` removes what they make superfluous
+``blob_names`` which blob is of what
 ``owner``     the loop of the one process that owns a shard
 ``dispatch``  what leaves a shard once its commit is stored
 ``asks``      what the entities of a shard ask of others

@@ -1,7 +1,6 @@
 """Handing out the open work of a shard: straight to a worker with room, or else by the queue."""
 
 from collections.abc import Iterable
-from typing import Any
 
 import anyio
 import msgspec
@@ -15,10 +14,10 @@ from bus.ports import ELSEWHERE, WorkQueue
 from bus.shard.book import Address, Book
 from bus.shard.fence import Fence
 from bus.shard.inbox import Inbox
-from bus.shard.turn import Letter
+from bus.shard.turn import Item, Letter
 from bus.shard.workforce import Errand, Workforce
-from schemas.decision import Work
 from schemas.journal import Mail
+from schemas.work import Lost
 
 MOST_AT_ONCE = 64
 """Work items whose receipts are awaited at once; one by one they would be the shard's brake."""
@@ -45,19 +44,19 @@ class Assignments:
         self._workforce = workforce
         self._queue = queue
         self._timing = timing
-        self._to_send: dict[str, tuple[Address, Work]] = {}
+        self._to_send: dict[str, tuple[Address, Item]] = {}
         self._lives: dict[str, str] = {}
         self._chosen: dict[str, str] = {}
         self._unoffered: dict[str, str] = {}
         self._senders = Crew(tasks, self._send_one, most=MOST_AT_ONCE)
 
-    def choose(self, opened: Iterable[tuple[Address, Work]]) -> dict[str, str]:
+    def choose(self, opened: Iterable[tuple[Address, Item]]) -> dict[str, str]:
         """Name the worker of each item that a commit is about to open; empty for the queue."""
         chosen = {work.id: self._workforce.choose(work) for _, work in opened}
         self._chosen.update(chosen)
         return chosen
 
-    async def assign(self, opened: Iterable[tuple[Address, Work]]) -> None:
+    async def assign(self, opened: Iterable[tuple[Address, Item]]) -> None:
         """Hand out what was just opened: to the chosen, since the commit says so, or by the queue.
 
         Whoever owns the shard next thus knows who can have begun an item.
@@ -71,10 +70,10 @@ class Assignments:
             if not (worker and fresh and await self._offer(address, work, worker)):
                 self.send(address, work)
 
-    async def _offer(self, address: Address, work: Work, worker: str) -> bool:
+    async def _offer(self, address: Address, work: Item, worker: str) -> bool:
         return await self._workforce.offer(address, work, self, worker)
 
-    def send(self, address: Address, work: Work, *, life: str | None = None) -> None:
+    def send(self, address: Address, work: Item, *, life: str | None = None) -> None:
         """Put an item into the queue; one that is on its way already changes nothing.
 
         ``life`` is set where it may be there: the generation of the queue in which that was. It is
@@ -87,22 +86,21 @@ class Assignments:
             self._to_send[work.id] = (address, work)
             self._senders.give(work.id)
 
-    def adopt(self, address: Address, work: Work, worker: str) -> None:
+    def adopt(self, address: Address, work: Item, worker: str) -> None:
         """Note that a worker holds an item."""
         self._workforce.adopt(address, work, self, worker)
 
-    def begin_anew(self, address: Address, work: Work, *, lost: bool) -> None:
+    def begin_anew(self, address: Address, work: Item, *, lost: bool) -> None:
         """Let the entity replace an item: ``lost`` with its worker, or with the bus."""
-        command: Any = self._book.entity.anew(work, lost=lost)
         name = f"{'lost' if lost else 'redispatch'}.{work.id}"
-        body = msgspec.Raw(encode(command))
+        body = msgspec.Raw(encode(Lost(work=work.work, attempt=work.attempt, begun=lost)))
         self._inbox.put(Letter(Mail(id=name, tenant=address[0], key=address[1], body=body)))
 
-    def has(self, work: Work) -> bool:
+    def has(self, work: Item) -> bool:
         """Say whether an item is on its way to the queue, or with a worker that lives."""
         return work.id in self._to_send or self._workforce.has(work.id)
 
-    def closed(self, items: Iterable[Work]) -> None:
+    def closed(self, items: Iterable[Item]) -> None:
         """Forget what is open no more."""
         for work in items:
             self._workforce.closed(work.id)
@@ -135,7 +133,7 @@ class Assignments:
         del self._to_send[name]
         self._lives.pop(name, None)
 
-    async def _is_offered(self, address: Address, work: Work) -> bool:
+    async def _is_offered(self, address: Address, work: Item) -> bool:
         """Offer what could not be offered at once; say whether it needs no queue."""
         worker = self._unoffered.pop(work.id)
         await self._fence.confirm(within=self._timing.work_resend_seconds)
@@ -146,11 +144,11 @@ class Assignments:
         self._to_send[work.id] = (address, work)
         return False
 
-    async def _sent(self, address: Address, work: Work) -> bool:
+    async def _sent(self, address: Address, work: Item) -> bool:
         if not self._book.is_open(address, work):
             return True
         await self._fence.confirm(within=self._timing.work_resend_seconds)
-        life, item = self._book.generation, encode(work.item)
+        life, item = self._book.generation, encode(work)
         earlier = self._lives.get(work.id)
         try:
             stored = await self._queue.send(

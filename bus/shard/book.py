@@ -18,7 +18,7 @@ from bus.errors import problem
 from bus.ports import Resting
 from bus.shard.entity import Entity
 from bus.shard.quarantine import SKIPPED, reason_of
-from schemas.decision import Ask, Effect, Publish, Work
+from schemas.decision import Ask, Effect, Publish
 from schemas.journal import (
     NOTHING,
     AtRest,
@@ -30,6 +30,7 @@ from schemas.journal import (
     SnapshotRef,
     StoredReply,
 )
+from schemas.work import WorkItem
 
 Address = tuple[str, str]
 """Tenant and key of an entity."""
@@ -53,6 +54,11 @@ class Slot:
     last: int = 0
     stored: int = 0
     """How many of them its stored state at rest holds, as far as is known."""
+    slept: bool = False
+    """Whether a state at rest may be stored of its life."""
+    is_forgettable: bool = False
+    """Whether it woke from its end, and has no entry since: the next one carries its state, because
+    the one at rest may be forgotten at any time."""
 
 
 class Book:
@@ -151,7 +157,7 @@ class Book:
             replies=slot.replies,
         )
         kept = round(self.entity.retention_days * 86_400) if self.has_ended(address) else None
-        return Resting(tenant, key, slot.n, encode(image), kept)
+        return Resting(tenant, key, slot.n, encode(image), kept, slot.slept)
 
     def evict(self, address: Address) -> None:
         """Let go of an entity whose state is stored; never of one in quarantine."""
@@ -173,13 +179,14 @@ class Book:
         """Take in an entity that was at rest."""
         address = (resting.tenant, resting.key)
         sleeper = self.sleepers.pop(address, None)
-        slot = self.slots[address] = Slot(n=resting.n, stored=resting.n)
+        slot = self.slots[address] = Slot(n=resting.n, stored=resting.n, slept=True)
         # Its timer is set already, unless that has just gone off.
         slot.due = sleeper.due if sleeper else None
         try:
             image = decode(AtRest, resting.data)
             slot.last, slot.replies = image.last, dict(image.replies)
             self._load_state(address, image.state, image.version)
+            slot.is_forgettable = self.has_ended(address)
         except Exception as error:  # noqa: BLE001  one entity must not cost all others
             slot.state = None
             self.condemn(address, reason_of(error))
@@ -231,10 +238,10 @@ class Book:
 
     # What is outstanding
 
-    def open_work(self) -> Iterator[tuple[Address, Work]]:
+    def open_work(self) -> Iterator[tuple[Address, WorkItem[Any]]]:
         """Yield all open work of the shard."""
         for address, effect in self._open():
-            if isinstance(effect, Work):
+            if isinstance(effect, WorkItem):
                 yield address, effect
 
     def open_asks(self) -> Iterator[tuple[Address, Ask]]:

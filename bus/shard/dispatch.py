@@ -87,6 +87,11 @@ class Dispatcher:
         slots = self._book.slots
         self._note_unwritten(n, ((address, slots[address].state) for address in touched))
 
+    @property
+    def dispatched(self) -> int:
+        """The last commit that led to anything: those after it have no entries."""
+        return self._dispatched
+
     def settled(self) -> int:
         """Return the last commit whose publications and records are all stored."""
         while self._marks and self._marks[0][1] <= self._outbox.safe:

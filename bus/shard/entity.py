@@ -9,7 +9,7 @@ import msgspec
 
 from bus.codec import Decoder, decode, encode
 from bus.errors import problem
-from schemas.decision import Ask, Decision, Effect, Publish, Work
+from schemas.decision import Ask, Decision, Effect, Publish
 from schemas.problems import Problem
 
 Upgrade = Callable[[dict[str, Any]], dict[str, Any]]
@@ -47,11 +47,11 @@ class Entity(Generic[S, C, E]):
     outstanding in a state, ``announce`` the publications of an event, ``due`` the moment at which
     ``tick`` is to be decided, ``ended`` whether it is over, so that its state at rest is kept for
     ``retention_days`` only, ``record`` what is stored of it for users (None for nothing), and
-    ``record_subject`` where, for ``failing`` to look at,
-    ``redispatch`` the command that begins anew work that the bus has lost, ``lost`` the one for
-    work whose worker has gone, which spends an attempt, ``answered`` the command that tells what
-    another entity has answered to an ask: an encoded answer or ``Problem``. ``observe`` is told of
-    each publication when its commit is stored, for metrics.
+    ``record_subject`` where, for ``failing`` to look at. ``tells_end`` says whether a record is of
+    an ended entity: where it is and the state is gone, nothing is begun again. ``answered`` is the
+    command that tells what another entity has answered to an ask: an encoded answer or ``Problem``.
+    ``observe`` is told of each publication when its commit is stored, for metrics. An entity that
+    has work as an effect takes the commands of ``schemas.work``.
 
     ``initial`` is the state before the first event, by tenant and key; most entities have none.
     An entity without ``record`` has nothing stored of it but its journal, and stays in memory.
@@ -81,12 +81,11 @@ class Entity(Generic[S, C, E]):
     announce: Callable[[S | None, E, S], Iterable[Publish]]
     due: Callable[[S], datetime | None]
     ended: Callable[[S], bool]
-    redispatch: Callable[[Work], C]
     tick: C
     record: Callable[[S], Publish] | None = None
     record_subject: Callable[[str, str], str] | None = None
+    tells_end: Callable[[bytes], bool] | None = None
     retention_days: float = 90
-    lost: Callable[[Work], C] | None = None
     answered: Callable[[Ask, bytes], C] = asks_nobody
     failing: Callable[[Damage], tuple[S, Sequence[E]]] | None = None
     observe: Callable[[Publish], None] = lambda _: None
@@ -101,10 +100,6 @@ class Entity(Generic[S, C, E]):
         """Make the decoders of commands and events."""
         object.__setattr__(self, "command", Decoder(self.command_type))
         object.__setattr__(self, "event", Decoder(self.event_type))
-
-    def anew(self, work: Work, *, lost: bool) -> C:
-        """Return the command that begins work anew; ``lost`` with its worker or with the bus."""
-        return self.lost(work) if lost and self.lost is not None else self.redispatch(work)
 
     def can_read(self, version: int) -> bool:
         """Say whether a state of this version can be made one of the present version."""

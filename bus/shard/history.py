@@ -12,8 +12,9 @@ from bus.shard.book import START
 from bus.shard.entity import Entity
 from bus.shard.quarantine import reason_of
 from schemas.base import Value
-from schemas.decision import Effect, Work
+from schemas.decision import Effect
 from schemas.journal import NOTHING, AtRest, Commit, Entry, Sleeper, SlotImage
+from schemas.work import WorkItem
 
 
 class Outstanding(Value):
@@ -143,4 +144,6 @@ class History:
 
 
 def _shown(effect: Effect) -> Outstanding:
-    return Outstanding(id=effect.id, to=effect.queue if isinstance(effect, Work) else effect.entity)
+    return Outstanding(
+        id=effect.id, to=effect.queue if isinstance(effect, WorkItem) else effect.entity
+    )

@@ -11,11 +11,11 @@ from bus.ports import ELSEWHERE, Bus
 from bus.shard.assignments import Assignments
 from bus.shard.book import Address, Book
 from bus.shard.roll_call import call_roll
+from bus.shard.turn import Item
 from bus.shard.workforce import Workforce
-from schemas.decision import Work
 from schemas.fleet import RollCall
 
-OpenWork = list[tuple[Address, Work]]
+OpenWork = list[tuple[Address, Item]]
 
 
 class OpenWorkKeeper:
@@ -74,14 +74,14 @@ class OpenWorkKeeper:
         self._assigned = {}
         await self._settle([entry for entry in unheld if entry not in queued], generation)
 
-    def _is_untouched(self, work: Work, generation: str) -> bool:
+    def _is_untouched(self, work: Item, generation: str) -> bool:
         """Say whether nobody can have begun an item unless the queue has it."""
         worker, life = self._assigned.get(work.id, ("", None))
         is_known = not worker or worker in self._heeding
         age = self._age(work) + self._timing.clock_error_seconds
         return is_known and life == generation and age < self._timing.repeat_window_seconds
 
-    def _age(self, work: Work) -> float:
+    def _age(self, work: Item) -> float:
         return (self._bus.clock() - work.since).total_seconds()
 
     async def _after_reconnect(self) -> None:
@@ -118,10 +118,10 @@ class OpenWorkKeeper:
         if not self._reconnected.is_set():
             self._book.generation = generation
 
-    def _still_open(self, work: Iterable[tuple[Address, Work]]) -> OpenWork:
+    def _still_open(self, work: Iterable[tuple[Address, Item]]) -> OpenWork:
         return [entry for entry in work if self._book.is_open(*entry)]
 
-    def _uncared_for(self, work: Iterable[tuple[Address, Work]]) -> OpenWork:
+    def _uncared_for(self, work: Iterable[tuple[Address, Item]]) -> OpenWork:
         return [entry for entry in self._still_open(work) if not self._assignments.has(entry[1])]
 
     async def _generation(self) -> str:

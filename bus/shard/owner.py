@@ -12,13 +12,12 @@ from anyio.abc import TaskGroup
 
 from bus.codec import encode
 from bus.config import Timing
-from bus.errors import FullError, UnavailableError
+from bus.errors import ProblemError, UnavailableError
 from bus.letters import dead_subject
 from bus.ports import Bus, Stored
 from bus.room import NEW_KEYS_STOP, TURNS_STOP, Rooms, full
 from bus.shard.asks import NO_WAYS, Asker, Ways
 from bus.shard.assignments import Assignments
-from bus.shard.blob_names import blobs_under
 from bus.shard.book import Address, Book
 from bus.shard.clock import ShardClock, check
 from bus.shard.dispatch import Dispatcher
@@ -29,36 +28,39 @@ from bus.shard.kept import journal_of
 from bus.shard.open_work import OpenWorkKeeper
 from bus.shard.purging import Purge
 from bus.shard.recovery import Recovered, take_over
-from bus.shard.rest import Rest
+from bus.shard.rest import Around, Rest
 from bus.shard.snapshots import Snapshots
+from bus.shard.storing import Storing
 from bus.shard.turn import Letter, Outcome, answer_unchanged, quarantine, take_turn
 from bus.shard.workforce import Workforce
 from bus.streams.spec import BLOBS
 from bus.subjects import journal_subject, mailbox_subject
 from bus.telemetry import metrics
-from bus.waiting import loop_time
 from schemas.decision import Publish
 from schemas.fleet import DeadLetter, OwnedShard
-from schemas.journal import Commit, Entry, Mail, SnapshotRef
+from schemas.journal import Commit, Entry, Mail
+from schemas.problems import Problem
 
 log = structlog.get_logger()
 
 
-ENTRY_BYTES = 400
-"""What an entry takes in a commit besides events, base and reply; rather more."""
-
 MOST_MARKED = 64
 """Damaged entities that one commit puts into quarantine."""
-
-RETRY_SECONDS = 0.25
-"""A commit for which there is no room tries again so soon, and makes some where it can."""
 
 TURNS_IN_JOURNAL = 50
 """A turn takes letters of at most such a part of a small journal, so that some fit into it."""
 
-
 JOURNAL_FULL = "The journal is nearly full: what has begun ends first; ask again later."
 BLOBS_FULL = "There is no room for large requests now; small ones go on."
+
+
+FORGOTTEN = Problem(
+    code="conflict", message="It has ended, and no more is known of it than its record says."
+)
+
+
+def _address(letter: Letter) -> Address:
+    return letter.mail.tenant, letter.mail.key
 
 
 class ShardOwner:
@@ -89,7 +91,6 @@ class ShardOwner:
         self._states = bus.states(entity.name)
         self._inbox = Inbox(bus.transport)
         self._rooms = Rooms(entity.name, bus, timing)
-        self._purge = Purge(self._subject, self._journal, bus.blobs, timing)
         self._kept_back: list[Letter] = []
         self._stopping = False
         self.serving = False
@@ -158,10 +159,10 @@ class ShardOwner:
     async def _own(self, recovered: Recovered) -> None:
         self.book, self._unreadable = recovered.book, recovered.unreadable
         bus, book = self._bus, self.book
-        self._snapshots = Snapshots(
-            self._subject, bus.blobs, self._purge, self._rooms, self._timing
-        )
+        purge = Purge(self._subject, self._journal, bus.blobs, self._states, self._timing)
+        self._snapshots = Snapshots(self._subject, bus.blobs, purge, self._rooms, self._timing)
         self._fence = Fence(self._journal, self._subject, book.epoch, recovered.sequence)
+        self._storing = Storing(self._fence, self._snapshots, self._rooms, bus.blobs, self._timing)
         async with anyio.create_task_group() as tasks:
             self._assignments = assignments = self._assigning(book, tasks)
             self._dispatcher = sends = Dispatcher(book, self._fence, assignments, bus, self._timing)
@@ -194,8 +195,8 @@ class ShardOwner:
 
     def _resting(self, recovered: Recovered) -> Rest:
         book, settled = recovered.book, self._dispatcher.settled
-        states, writer, now = self._states, recovered.writer, self._now
-        return Rest(book, states, writer, self._shard, settled, now, self._timing)
+        around = Around(settled, self._now, self._rooms.journal, self._is_over)
+        return Rest(book, self._states, recovered.writer, self._shard, around, self._timing)
 
     def _assigning(self, book: Book, tasks: TaskGroup) -> Assignments:
         fence, inbox, workforce = self._fence, self._inbox, self._workforce
@@ -220,19 +221,24 @@ class ShardOwner:
         now = self._now()
         letters = await self._admitted(now)
         if letters:
-            await self._wake(letters)
-            if self._rooms.journal.share >= NEW_KEYS_STOP:
-                letters = await self._that_are_known(letters, now)
+            forgotten = await self._wake(letters)
+            # From here to the turn nothing is awaited: what is awake might leave again.
+            letters, refused = self._sorted(letters, forgotten)
             began = time.perf_counter()
             await self._store(take_turn(self.book, letters, now), now)
             await self._quarantine()
+            await self._refuse(refused, now)
             metrics.TURN_SECONDS.at(self._entity.name).observe(time.perf_counter() - began)
             metrics.TURN_COMMANDS.at(self._entity.name).observe(len(letters))
-        elif self._is_idle(now) or self._snapshots.wants_a_name(self._dispatcher.settled()):
+        elif self._is_idle(now):
             await self._append([], now)
         else:
             await self._fence.confirm(within=self._timing.housekeeping_seconds)
-        self._snapshots.keep(self.book, self._fence.sequence, tasks)
+        sends = self._dispatcher
+        if self._snapshots.wants_a_name(sends.settled()):
+            # Turns in which all is refused have no commit that could name it.
+            await self._append([], now)
+        self._snapshots.keep(self.book, self._fence.sequence, sends.dispatched, tasks)
 
     async def _store(self, outcome: Outcome, now: datetime) -> None:
         if outcome.entries:
@@ -281,10 +287,7 @@ class ShardOwner:
     ) -> None:
         book = self.book
         n, settled = book.n + 1, self._dispatcher.settled()
-        sizes = [_size(entry) for entry in entries]
-        if max(sizes, default=0) > self._timing.blob_bytes:
-            entries = [await self._compact(entry, n) for entry in entries]
-            sizes = [_size(entry) for entry in entries]
+        stored, size = await self._storing.compacted(entries, n)
         commit = Commit(
             n=n,
             epoch=book.epoch,
@@ -294,73 +297,14 @@ class ShardOwner:
             generation=book.generation,
             settled=settled,
             snapshot=self._snapshots.to_name(book, settled),
-            entries=list(entries),
+            entries=stored,
             assigned=assigned or {},
         )
-        if not await self._append_in_room(commit, sum(sizes) + ENTRY_BYTES * len(sizes)):
+        if not await self._storing.append(commit, size, book.snapshot, self._dispatcher.settled):
             return
         book.mark(commit)
         self._snapshots.is_named(commit.snapshot)
         metrics.COMMITS.at(self._entity.name, "stored").inc()
-
-    async def _append_in_room(self, commit: Commit, size: int) -> bool:
-        """Append a commit; wait for room where it lacks that, and make some.
-
-        A turn leaves room for commits without entries, which may name what makes room. One of these
-        for which there is none is let go; say whether it was stored.
-
-        Raises:
-            FencedError: the shard has another owner.
-            FullError: there was no room for long. The shard is taken over again, without the turn.
-        """
-        room, until = self._rooms.journal, loop_time() + self._timing.full_seconds
-        while True:
-            if not commit.entries or room.fits(size):
-                try:
-                    await self._fence.append(commit)
-                except FullError:
-                    await room.look()
-                else:
-                    room.add(size)
-                    return True
-            await self._make_room(commit.snapshot)
-            if not commit.entries:
-                return False
-            if loop_time() > until:
-                raise FullError(self._subject, "there is no room for a commit")
-            await anyio.sleep(RETRY_SECONDS)
-
-    async def _make_room(self, named: SnapshotRef | None) -> None:
-        """Purge below the newest snapshot that has all it needs, named in the journal or not."""
-        usable = self._snapshots.usable(named, self._dispatcher.settled())
-        if usable is not None:
-            await self._fence.confirm()
-            await self._purge.relieve(usable, self.book.snapshot)
-            await self._rooms.look()
-
-    async def _compact(self, entry: Entry, n: int) -> Entry:
-        """Move an entry of commit ``n`` that is too large for the journal into the blob store.
-
-        Where that is full it stays in the journal: its command was small, or there was room for it.
-        """
-        blobs = self._rooms.blobs
-        if _size(entry) <= self._timing.blob_bytes or blobs.share >= TURNS_STOP:
-            return entry
-        data = encode(entry)
-        try:
-            blob = await self._bus.blobs.put(data, under=blobs_under(self._subject, "entry", n))
-        except FullError:
-            return entry
-        blobs.add(len(data))
-        return Entry(
-            tenant=entry.tenant,
-            key=entry.key,
-            command=entry.command,
-            kind=entry.kind,
-            blob=blob,
-            n=entry.n,
-            after=entry.after,
-        )
 
     # Which letters are taken
 
@@ -394,26 +338,49 @@ class ShardOwner:
 
     async def _put_off(self, letters: Sequence[Letter], now: datetime) -> None:
         """Answer what needs no commit, and refuse the rest, because the journal has no room."""
-        if not letters:
-            return
-        await self._wake(letters)
-        room = self._rooms.journal
-        refusal = encode(full(room.store, room.share, JOURNAL_FULL))
-        answers = [(each, answer_unchanged(self.book, each.mail, now)) for each in letters]
-        await self._fence.confirm()
-        replies = [(letter.reply, answer or refusal) for letter, answer in answers]
-        await self._dispatcher.dispatch(self.book.n, Outcome(replies=replies))
+        if letters:
+            forgotten = await self._wake(letters)
+            tight = self._full()
+            reasons = [FORGOTTEN if _address(each) in forgotten else tight for each in letters]
+            await self._refuse(list(zip(letters, reasons, strict=True)), now)
 
-    async def _that_are_known(self, letters: list[Letter], now: datetime) -> list[Letter]:
-        """Refuse what would begin new entities, so that those that have begun can end."""
-        slots = self.book.slots
+    def _full(self) -> Problem:
+        room = self._rooms.journal
+        return full(room.store, room.share, JOURNAL_FULL)
+
+    def _sorted(
+        self, letters: list[Letter], forgotten: set[Address]
+    ) -> tuple[list[Letter], list[tuple[Letter, Problem]]]:
+        """Return the letters to decide on, and those to refuse.
+
+        These are for what has ended and is forgotten, so that it is not begun a second time; and
+        in a nearly full journal those that would begin anything, so that what has begun can end.
+        """
+        is_tight = self._rooms.journal.share >= NEW_KEYS_STOP
+        if not forgotten and not is_tight:
+            return letters, []
         known: list[Letter] = []
-        new: list[Letter] = []
+        refused: list[tuple[Letter, Problem]] = []
         for letter in letters:
-            is_known = (letter.mail.tenant, letter.mail.key) in slots
-            (known if is_known else new).append(letter)
-        await self._put_off(new, now)
-        return known
+            if _address(letter) in forgotten:
+                refused.append((letter, FORGOTTEN))
+            elif is_tight and _address(letter) not in self.book.slots:
+                refused.append((letter, self._full()))
+            else:
+                known.append(letter)
+        return known, refused
+
+    async def _refuse(self, refused: list[tuple[Letter, Problem]], now: datetime) -> None:
+        """Answer what needs no commit, and refuse the rest with the problem that goes with it."""
+        if not refused:
+            return
+        answers = [
+            (letter.reply, answer_unchanged(self.book, letter.mail, now) or encode(reason))
+            for letter, reason in refused
+            if letter.reply
+        ]
+        await self._fence.confirm()
+        await self._dispatcher.dispatch(self.book.n, Outcome(replies=answers))
 
     async def _that_fit(self, letters: list[Letter]) -> list[Letter]:
         """Refuse the letters whose entries would not fit beside what blobs there are."""
@@ -438,9 +405,22 @@ class ShardOwner:
 
     # What the letters of a turn are
 
-    async def _wake(self, letters: Sequence[Letter]) -> None:
-        """Bring back the entities of letters that have left memory."""
-        await self._rest.wake({(mail.tenant, mail.key) for mail, _ in letters if not mail.fresh})
+    async def _wake(self, letters: Sequence[Letter]) -> set[Address]:
+        """Bring back the entities of letters that have left memory; return the forgotten ones."""
+        return await self._rest.wake(
+            {(mail.tenant, mail.key) for mail, _ in letters if not mail.fresh}
+        )
+
+    async def _is_over(self, address: Address) -> bool:
+        """Say whether a record tells the end of an entity; one that cannot be read may do so."""
+        subject_of, tells_end = self._entity.record_subject, self._entity.tells_end
+        if subject_of is None or tells_end is None:
+            return False
+        stored = await self._record(subject_of(*address))
+        try:
+            return stored is not None and tells_end(stored.data)
+        except ProblemError:
+            return True
 
     def _ticks(self, now: datetime, count: int) -> list[Letter]:
         due = self.book.take_due(now, count)
@@ -481,8 +461,3 @@ class ShardOwner:
         """Say whether a commit without entries would tell the next owner something new."""
         quiet = (now - self.book.at).total_seconds() >= self._timing.housekeeping_seconds
         return quiet and self._dispatcher.settled() > self.book.settled
-
-
-def _size(entry: Entry) -> int:
-    """Return how large that is of an entry which has no bound."""
-    return len(entry.base) + len(entry.reply) + sum(map(len, entry.events))

@@ -7,7 +7,7 @@ names of the blobs. So it does not matter how long an owner lives, or what it di
 from datetime import datetime, timedelta
 
 from bus.config import Timing
-from bus.ports import Blobs, Journal
+from bus.ports import Blobs, Journal, States
 from bus.shard.blob_names import outdated, shard_blobs
 from bus.shard.salvage import commit_of
 from schemas.journal import SnapshotRef
@@ -16,10 +16,13 @@ from schemas.journal import SnapshotRef
 class Purge:
     """Removes what one shard needs no more."""
 
-    def __init__(self, subject: str, journal: Journal, blobs: Blobs, timing: Timing) -> None:
+    def __init__(
+        self, subject: str, journal: Journal, blobs: Blobs, states: States, timing: Timing
+    ) -> None:
         self._subject = subject
         self._journal = journal
         self._blobs = blobs
+        self._states = states
         self._retention = timedelta(days=timing.journal_retention_days)
 
     async def tidy(self, named: SnapshotRef | None, *, pressed: bool) -> None:
@@ -41,6 +44,15 @@ class Purge:
         """
         await self._purge(settled.sequence)
         await self.sweep(named)
+
+    async def forget(self, usable: SnapshotRef) -> bool:
+        """Remove some states of ended entities, for want of room; say whether any were there.
+
+        Only those below a snapshot from which a new owner begins: entries above it may follow on
+        the others.
+        """
+        shard = int(self._subject.rpartition(".")[2])
+        return await self._states.forget(shard, below=usable.sequence)
 
     async def sweep(self, named: SnapshotRef | None) -> None:
         """Remove the blobs to which neither the journal nor its commits refer."""

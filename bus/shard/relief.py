@@ -31,6 +31,8 @@ async def make_room(
 ) -> bool:
     """Purge a shard's journal below what its ``last`` commit needs; say whether anything went.
 
+    With it go some of the states of ended entities that were stored before.
+
     First below the snapshot that it names. If nothing is there, below a snapshot taken here: after
     the last commit of which is known that all it led to is stored.
 
@@ -48,10 +50,13 @@ async def make_room(
         if below:
             image = book.image()
             await blobs.put(encode(image), under=blobs_under(subject, "snapshot", image.n))
-    if below <= oldest.sequence:
+    shard = int(subject.rpartition(".")[2])
+    forgot = bool(below) and await states.forget(shard, below=below)
+    if below > oldest.sequence:
+        await journal.purge(subject, below=below)
+    elif not forgot:
         return False
     log.warning("shard.journal_full", subject=subject, purged_below=below)
-    await journal.purge(subject, below=below)
     return True
 
 

@@ -6,7 +6,7 @@ passes over what it holds.
 """
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from datetime import datetime, timedelta
 from typing import NamedTuple, TypeVar
 
@@ -16,6 +16,7 @@ import structlog
 from bus.config import Timing
 from bus.errors import UnavailableError
 from bus.ports import Resting, States, StateWriter
+from bus.room import TURNS_STOP, Room
 from bus.shard.book import Address, Book, Slot
 from bus.waiting import loop_time
 
@@ -36,12 +37,22 @@ class _Leaving(NamedTuple):
     resting: Resting
 
 
-class Rest:
-    """Puts the entities of one shard to rest and wakes them, for as long as it is owned.
+class Around(NamedTuple):
+    """What the owner of a shard tells.
 
-    ``settled`` tells the last commit whose publications and records are all stored, ``now`` the
-    shard's time.
+    ``settled`` is the last commit whose publications and records are all stored, ``now`` the
+    shard's time, ``room`` that of the journal, in whose stream the states lie. ``is_over`` says of
+    an entity of which there is no state whether a record tells its end.
     """
+
+    settled: Callable[[], int]
+    now: Callable[[], datetime]
+    room: Room
+    is_over: Callable[[Address], Awaitable[bool]]
+
+
+class Rest:
+    """Puts the entities of one shard to rest and wakes them, for as long as it is owned."""
 
     def __init__(
         self,
@@ -49,21 +60,21 @@ class Rest:
         states: States,
         writer: StateWriter,
         shard: int,
-        settled: Callable[[], int],
-        now: Callable[[], datetime],
+        around: Around,
         timing: Timing,
     ) -> None:
         self._book = book
         self._states = states
         self._writer: StateWriter | None = writer
         self._shard = shard
-        self._settled = settled
-        self._now = now
+        self._settled, self._now, self._room, self._is_over = around
         self._timing = timing
         self._quiet: OrderedDict[Address, int] = OrderedDict()
         self._living: OrderedDict[Address, tuple[float, int]] = OrderedDict()
         in_order = sorted(book.slots.items(), key=lambda item: item[1].last)
-        self._quiet.update((address, slot.last) for address, slot in in_order)
+        for address, slot in in_order:
+            self._quiet[address] = slot.last
+            slot.slept = True
 
     def touched(self, n: int, addresses: Iterable[Address]) -> None:
         """Note which entities commit ``n`` was about: they leave after those before them."""
@@ -82,25 +93,29 @@ class Rest:
             while await self._lay_down():
                 pass
 
-    async def wake(self, addresses: Iterable[Address]) -> None:
-        """Bring back those entities that are at rest.
+    async def wake(self, addresses: Iterable[Address]) -> set[Address]:
+        """Bring back those entities that are at rest; return those that ended and are forgotten.
 
         Others may leave while we look, so this goes on until all are there; from then to the turn
         nothing is awaited.
         """
         found: dict[Address, Resting | None] = {}
+        forgotten = set[Address]()
         slots = self._book.slots
         # Asked of each address: the difference of a set and a dict's keys goes through all keys.
         while missing := [each for each in addresses if each not in slots and each not in found]:
             async with anyio.create_task_group() as tasks:
                 for address in missing:
-                    tasks.start_soon(self._look_up, address, found)
+                    tasks.start_soon(self._look_up, address, found, forgotten)
         for address, resting in found.items():
             if resting is not None and address not in slots:
                 self._book.wake(resting)
                 self.touched(slots[address].last, (address,))
+        return forgotten
 
-    async def _look_up(self, address: Address, found: dict[Address, Resting | None]) -> None:
+    async def _look_up(
+        self, address: Address, found: dict[Address, Resting | None], forgotten: set[Address]
+    ) -> None:
         while True:
             try:
                 resting = await self._states.read(self._shard, *address)
@@ -108,6 +123,8 @@ class Rest:
                 pass
             else:
                 if not self._book.is_stale(address, resting):
+                    if resting is None and await self._is_over(address):
+                        forgotten.add(address)
                     found[address] = resting
                     return
             await anyio.sleep(self._timing.work_resend_seconds)
@@ -115,9 +132,16 @@ class Rest:
     # Leaving
 
     async def _lay_down(self) -> bool:
-        """Store the states of some that may leave and let them go; say whether to go on."""
+        """Store the states of some that may leave and let them go; say whether to go on.
+
+        Where the journal has no room for turns, the rest of it is not for states either.
+        """
+        if self._room.share >= TURNS_STOP:
+            return False
         leaving = self._leaving()
         new = [resting for _, slot, resting in leaving if slot.stored != resting.n]
+        for _, slot, resting in leaving:
+            slot.slept = slot.slept or resting.ttl is None
         if new and not await self._write(new):
             for each in reversed(leaving):
                 self._quiet.setdefault(each.address, each.slot.last)
@@ -177,6 +201,8 @@ class Rest:
             if self._writer is None:
                 self._writer = await self._states.own(self._shard, self._book.epoch)
             await self._writer.write(states)
+            for state in states:
+                self._room.add(len(state.data))
         except UnavailableError as error:
             # It may still be stored, after what is written next, unless the shard is owned anew.
             self._writer = None

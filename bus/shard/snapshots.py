@@ -9,7 +9,7 @@ from bus.codec import encode
 from bus.config import Timing
 from bus.errors import TransientError
 from bus.ports import Blobs
-from bus.room import Rooms
+from bus.room import HISTORY_GOES, Rooms
 from bus.shard.blob_names import blobs_under
 from bus.shard.book import Book
 from bus.shard.purging import Purge
@@ -38,9 +38,9 @@ class Snapshots:
         self._busy = False
         self._not_before = 0.0
         self._pause = LEAST_PAUSE
-        self._unnamed: deque[SnapshotRef] = deque()
+        self._unnamed: deque[tuple[int, SnapshotRef]] = deque()
         self._newest: SnapshotRef | None = None
-        self._tidied: tuple[SnapshotRef | None, bool] | None = None
+        self._tidied: tuple[SnapshotRef | None] | None = None
 
     def to_name(self, book: Book, settled: int) -> SnapshotRef | None:
         """Return the snapshot that the next commit names.
@@ -51,23 +51,39 @@ class Snapshots:
 
     def is_named(self, ref: SnapshotRef | None) -> None:
         """Note that a commit which names a snapshot is stored."""
-        while self._unnamed and ref is not None and self._unnamed[0].n <= ref.n:
+        while self._unnamed and ref is not None and self._unnamed[0][1].n <= ref.n:
             self._unnamed.popleft()
 
     def usable(self, named: SnapshotRef | None, settled: int) -> SnapshotRef | None:
         """Return the newest snapshot below which nothing is needed, be it named or not."""
-        found = [each for each in self._unnamed if each.n <= settled]
+        found = [each for needed, each in self._unnamed if needed <= settled]
         return found[-1] if found else named
+
+    async def make_room(
+        self, usable: SnapshotRef | None, named: SnapshotRef | None, settled: int
+    ) -> None:
+        """Purge below the newest snapshot that has all it needs, be it ``named`` or not.
+
+        Raises:
+            UnavailableError: not known to be done.
+        """
+        below = self.usable(usable, settled)
+        if below is not None:
+            await self._purge.relieve(below, named)
+            await self._purge.forget(below)
+            await self._rooms.look()
 
     def wants_a_name(self, settled: int) -> bool:
         """Say whether room is wanted, and a commit that names a snapshot would make some."""
-        return bool(self._unnamed) and self._unnamed[0].n <= settled and self._rooms.pressed
+        return bool(self._unnamed) and self._unnamed[0][0] <= settled and self._rooms.pressed
 
-    def keep(self, book: Book, sequence: int, tasks: TaskGroup) -> None:
+    def keep(self, book: Book, sequence: int, needed: int, tasks: TaskGroup) -> None:
         """Begin what is due with the book as it stands after its newest commit, at ``sequence``.
 
-        That is a snapshot, after so many commits or where history has to go, and the removal of
-        what the one that is named makes superfluous.
+        ``needed`` is the last commit that has led to anything: once that is settled the snapshot
+        may be named, because those after it have no entries. What is due is a snapshot, after so
+        many commits or where history has to go, and the removal of what the one that is named
+        makes superfluous.
         """
         if self._busy or loop_time() < self._not_before:
             return
@@ -75,8 +91,8 @@ class Snapshots:
         takes = self._is_snapshot_due(book, pressed=pressed)
         if takes or self._is_untidy(book.snapshot, pressed=pressed):
             self._busy = True
-            image = book.image() if takes else None
-            tasks.start_soon(self._round, image, sequence, book.snapshot)
+            taken = (book.image(), sequence, needed) if takes else None
+            tasks.start_soon(self._round, taken, book.snapshot)
 
     def _is_snapshot_due(self, book: Book, *, pressed: bool) -> bool:
         newest = self._newest or book.snapshot
@@ -87,20 +103,20 @@ class Snapshots:
 
     def _is_untidy(self, named: SnapshotRef | None, *, pressed: bool) -> bool:
         """Say whether there may be something to remove. After a take-over nobody knows."""
-        if self._tidied is None:
-            return True
-        ref, was_pressed = self._tidied
-        return ref is not named or (pressed and not was_pressed)
+        # Where room is wanted, what could not go before may be archived meanwhile.
+        return pressed or self._tidied is None or self._tidied[0] is not named
 
     async def _round(
-        self, image: Snapshot | None, sequence: int, named: SnapshotRef | None
+        self, taken: tuple[Snapshot, int, int] | None, named: SnapshotRef | None
     ) -> None:
         pressed = self._rooms.pressed
         try:
             await self._purge.tidy(named, pressed=pressed)
-            self._tidied = (named, pressed)
-            if image is not None:
-                await self._take(image, sequence)
+            self._tidied = (named,)
+            if pressed and named is not None:
+                await self._forget(named)
+            if taken is not None:
+                await self._take(*taken)
             await self._pace(pressed=pressed)
         except TransientError as error:
             log.warning("shard.not_tidied", subject=self._subject, error=str(error))
@@ -108,13 +124,19 @@ class Snapshots:
         finally:
             self._busy = False
 
-    async def _take(self, image: Snapshot, sequence: int) -> None:
+    async def _forget(self, named: SnapshotRef) -> None:
+        """Let states of ended entities go where the journal is still too full without history."""
+        await self._rooms.journal.look()
+        if self._rooms.journal.share >= HISTORY_GOES:
+            await self._purge.forget(named)
+
+    async def _take(self, image: Snapshot, sequence: int, needed: int) -> None:
         under = blobs_under(self._subject, "snapshot", image.n)
         data = encode(image)
         blob = await self._blobs.put(data, under=under)
         self._rooms.blobs.add(len(data))
         self._newest = SnapshotRef(blob=blob, n=image.n, sequence=sequence)
-        self._unnamed.append(self._newest)
+        self._unnamed.append((needed, self._newest))
 
     async def _pace(self, *, pressed: bool) -> None:
         """See what has come of it, and wait the longer for the next round the less that was."""

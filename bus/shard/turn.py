@@ -21,9 +21,10 @@ from bus.shard.quarantine import (
     skipped,
     wants_skip,
 )
-from schemas.decision import Ask, Effect, Publish, Work
+from schemas.decision import Ask, Effect, Publish
 from schemas.journal import NOTHING, Entry, Mail
 from schemas.problems import Problem
+from schemas.work import WorkItem
 
 _MARK_BYTES = 1024
 """More than what a mark holds besides a state: names, a reason, an ending."""
@@ -31,6 +32,9 @@ _MARK_BYTES = 1024
 Reply = str | Callable[[bytes], tuple[str, bytes] | None]
 """Where an answer goes: to a subject, or to somebody in this process, who may then have something
 to publish."""
+
+
+Item = WorkItem[Any]
 
 
 class Letter(NamedTuple):
@@ -47,9 +51,9 @@ class Outcome:
     entries: list[Entry] = field(default_factory=list[Entry])
     replies: list[tuple[Reply, bytes]] = field(default_factory=list[tuple[Reply, bytes]])
     publications: list[Publish] = field(default_factory=list[Publish])
-    opened: list[tuple[Address, Work]] = field(default_factory=list[tuple[Address, Work]])
+    opened: list[tuple[Address, Item]] = field(default_factory=list[tuple[Address, Item]])
     asked: list[tuple[Address, Ask]] = field(default_factory=list[tuple[Address, Ask]])
-    closed: list[Work] = field(default_factory=list[Work])
+    closed: list[Item] = field(default_factory=list[Item])
     touched: dict[Address, Any] = field(default_factory=dict[Address, Any])
     crashed: list[tuple[Mail, str]] = field(default_factory=list[tuple[Mail, str]])
 
@@ -72,9 +76,9 @@ def take_turn(book: Book, letters: Sequence[Letter], now: datetime) -> Outcome:
             outcome.replies.append((letter.reply, answer))
     for address in list(outcome.touched):
         opened, closed = _settled(book, address, outcome)
-        outcome.opened.extend((address, each) for each in opened if isinstance(each, Work))
+        outcome.opened.extend((address, each) for each in opened if isinstance(each, WorkItem))
         outcome.asked.extend((address, each) for each in opened if isinstance(each, Ask))
-        outcome.closed.extend(each for each in closed if isinstance(each, Work))
+        outcome.closed.extend(each for each in closed if isinstance(each, WorkItem))
         if address in outcome.touched:
             outcome.touched[address] = book.slots[address].state
     return outcome
@@ -123,7 +127,7 @@ def quarantine(
 def _follow(slot: Slot, address: Address, outcome: Outcome) -> None:
     """Note what an entity that was ended still wants of others, and its record."""
     opened = slot.open.values()
-    outcome.opened.extend((address, each) for each in opened if isinstance(each, Work))
+    outcome.opened.extend((address, each) for each in opened if isinstance(each, WorkItem))
     outcome.asked.extend((address, each) for each in opened if isinstance(each, Ask))
     if slot.state is not None:
         outcome.touched[address] = slot.state
@@ -207,7 +211,8 @@ def _reject(book: Book, mail: Mail, command: Any, error: Exception, outcome: Out
     problem = Problem(code="internal", message=f"the command could not be decided: {reason}")
     reply = encode(problem)
     slot = book.slot((mail.tenant, mail.key))
-    entry = _entry(mail, command, book.count(slot), reply=msgspec.Raw(reply))
+    base = _base(slot)
+    entry = _entry(mail, command, book.count(slot), base=base, reply=msgspec.Raw(reply))
     outcome.entries.append(entry)
     book.remember(slot, entry)
     return reply
@@ -219,7 +224,8 @@ def _commit(book: Book, mail: Mail, command: Any, decided: _Decided, outcome: Ou
     stored = msgspec.Raw(reply) if reply is not None and is_kept else NOTHING
     slot = book.slot((mail.tenant, mail.key))
     place = book.count(slot)
-    entry = _entry(mail, command, place, events=decided.events, reply=stored)
+    base = _base(slot)
+    entry = _entry(mail, command, place, base=base, events=decided.events, reply=stored)
     slot.state = decided.state
     book.remember(slot, entry)
     outcome.publications.extend(decided.publications)
@@ -227,11 +233,20 @@ def _commit(book: Book, mail: Mail, command: Any, decided: _Decided, outcome: Ou
     outcome.touched[mail.tenant, mail.key] = None
 
 
+def _base(slot: Slot) -> msgspec.Raw:
+    """Return the state that an entry starts from, where nothing else may be left of it."""
+    if not slot.is_forgettable:
+        return NOTHING
+    slot.is_forgettable = False
+    return msgspec.Raw(encode(slot.state))
+
+
 def _entry(
     mail: Mail,
     command: Any,
     place: tuple[int, int],
     *,
+    base: msgspec.Raw = NOTHING,
     events: list[msgspec.Raw] | None = None,
     reply: msgspec.Raw = NOTHING,
 ) -> Entry:
@@ -241,6 +256,7 @@ def _entry(
         command=mail.id,
         kind=command.__struct_config__.tag or "",
         digest=mail.digest,
+        base=base,
         events=events or [],
         reply=reply,
         n=place[0],

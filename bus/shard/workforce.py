@@ -23,9 +23,9 @@ from bus.errors import DeadlineError, NobodyListensError, UnavailableError
 from bus.ownership import Membership
 from bus.ports import Bus, Delivery
 from bus.shard.book import Address
+from bus.shard.turn import Item
 from bus.subjects import offer_subject
 from bus.waiting import loop_time
-from schemas.decision import Work
 from schemas.fleet import WORKER_SUBJECT, Offer, OfferAnswer, WorkerAlive
 
 log = structlog.get_logger()
@@ -58,7 +58,7 @@ class Errand:
 
     __slots__ = ("address", "at", "employer", "taken", "token", "tries", "work", "worker")
 
-    def __init__(self, address: Address, work: Work, employer: Employer, worker: "_Worker") -> None:
+    def __init__(self, address: Address, work: Item, employer: Employer, worker: "_Worker") -> None:
         self.address = address
         self.work = work
         self.employer = employer
@@ -124,12 +124,12 @@ class Workforce:
 
     # Items
 
-    def choose(self, work: Work) -> str:
+    def choose(self, work: Item) -> str:
         """Name a worker that seems to have room for an item; empty if there is none."""
         worker = self._next_with_room(work)
         return worker.name if worker else ""
 
-    async def offer(self, address: Address, work: Work, employer: Employer, name: str) -> bool:
+    async def offer(self, address: Address, work: Item, employer: Employer, name: str) -> bool:
         """Offer an item to the worker of a name; return False if that is not there.
 
         What comes of it is told to ``employer``, unless the item is ``closed`` before.
@@ -143,7 +143,7 @@ class Workforce:
             return False
         return True
 
-    def adopt(self, address: Address, work: Work, employer: Employer, worker: str) -> None:
+    def adopt(self, address: Address, work: Item, employer: Employer, worker: str) -> None:
         """Note that a worker holds an item."""
         holder = self._known(worker, work.queue)
         self._note(Errand(address, work, employer, holder)).taken = True
@@ -171,7 +171,7 @@ class Workforce:
         errand.worker.errands[errand.work.id] = errand
         return errand
 
-    def _next_with_room(self, work: Work) -> _Worker | None:
+    def _next_with_room(self, work: Item) -> _Worker | None:
         """Return the worker whose turn it is, of those with room; a silent one only if need be."""
         workers = self._queues.get(work.queue)
         if not workers:
@@ -191,7 +191,7 @@ class Workforce:
         errand.token, errand.at = str(next(self._tokens)), loop_time()
         errand.tries += 1
         self._unanswered[errand.token] = errand
-        item = msgspec.Raw(encode(work.item))
+        item = msgspec.Raw(encode(work))
         offer = Offer(
             name=work.id,
             tenant=work.tenant,

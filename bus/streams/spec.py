@@ -123,11 +123,17 @@ def journal_spec(entity: str, timing: Timing) -> StreamSpec:
     """Return the journal of an entity type. It has no age: owners purge below their snapshots.
 
     The states at rest lie in the same stream, because only there can the log itself refuse those of
-    a former owner. A purge names the subject of a shard's commits, and leaves the states alone.
+    a former owner. A purge names the subject of a shard's commits and leaves the states alone, or
+    names those of what has ended.
     """
     return StreamSpec(
         name=journal_stream(entity),
-        subjects=(journal_filter(entity), f"_cb.state.{entity}.>", f"_cb.owner.{entity}.*"),
+        subjects=(
+            journal_filter(entity),
+            f"_cb.state.{entity}.>",
+            f"_cb.ended.{entity}.>",
+            f"_cb.owner.{entity}.*",
+        ),
         max_bytes=timing.journal_max_bytes,
         refuse_when_full=True,
         states=True,

@@ -17,18 +17,17 @@ from bus.rpc import Owners, command
 from bus.runtime import Part
 from bus.service import Caller, Endpoint, Service
 from bus.shard import ShardHost
-from bus.worker import Job, Worker
+from bus.worker import Job, Worker, owners_of
+from schemas.work import WorkItem
 from tests.bench.flow_entity import (
     ENTITY,
     QUEUE,
     Begin,
-    Claim,
     Finish,
     FlowHandle,
     StartFlow,
     Step,
     entity,
-    step_id,
 )
 
 CAPACITY = 256
@@ -79,27 +78,19 @@ async def work() -> None:
 
 
 def _worker(process: Process) -> Worker[Step]:
-    job = Job(
-        queue=QUEUE,
-        item_type=Step,
-        name=step_id,
-        address=lambda item: (item.tenant, item.flow_id),
-        claim=lambda item, lost: Claim(step=item.step, attempt=item.attempt, lost=lost),
-        handle=do_step,
-        stopped=lambda item: Finish(step=item.step, attempt=item.attempt, value=None),
-        crashed=lambda item, _: Finish(step=item.step, attempt=item.attempt, value=None),
-    )
-    owners = Owners(process.bus.transport, ENTITY, SHARDS, process.timing)
+    job = Job(queue=QUEUE, body_type=Step, handle=do_step)
+    owners = owners_of({ENTITY: Owners(process.bus.transport, ENTITY, SHARDS, process.timing)})
     return Worker(job, owners, process.name, process.bus, process.timing, capacity=CAPACITY)
 
 
-async def do_step(item: Step) -> Finish:
+async def do_step(item: WorkItem[Step]) -> Finish:
     """Do one step: count."""
-    note("begun", item)
-    if item.seconds:
-        await anyio.sleep(item.seconds)
-    note("ended", item)
-    return Finish(step=item.step, attempt=item.attempt, value=item.value + 1)
+    step = item.body
+    note("begun", step)
+    if step.seconds:
+        await anyio.sleep(step.seconds)
+    note("ended", step)
+    return Finish(work=item.work, attempt=item.attempt, value=step.value + 1)
 
 
 def note(what: str, item: Step) -> None:

@@ -8,12 +8,33 @@ import msgspec
 
 from bus.shard import Entity
 from bus.subjects import fill
+from schemas import attempts
+from schemas.attempts import (
+    Attempts,
+    Rules,
+    WorkClaimed,
+    WorkDone,
+    WorkFailed,
+    WorkStarted,
+    again,
+)
 from schemas.base import Internal, Message, Request
-from schemas.decision import Decision, Publish, Work, refuse
-from schemas.lifecycle import Granted, Settled, Superseded
+from schemas.decision import Decision, Publish, refuse
 from schemas.problems import Problem
+from schemas.work import (
+    Claim,
+    Done,
+    Failed,
+    Lost,
+    ReplyTo,
+    Settled,
+    Stopped,
+    WorkItem,
+    item_id,
+)
 
 STEPS = 3
+RULES = Rules(most=1_000_000)
 ENTITY, QUEUE = "flow", "step"
 RECORD_SUBJECT = "cb.{tenant}.record.{flow_id}"
 
@@ -51,27 +72,14 @@ class Begin(Internal, tag="begin"):
     seconds: float
 
 
-class Claim(Internal, tag="claim"):
-    """A worker asks whether to begin; ``lost`` says that another held the item before."""
+class Finish(Done, tag="finish"):
+    """A step is done."""
 
-    step: int
-    attempt: int
-    lost: bool
+    value: int
 
 
-class Finish(Internal, tag="finish"):
-    """A step is done, or with ``value`` None an attempt at it has failed."""
-
-    step: int
-    attempt: int
-    value: int | None
-
-
-class Again(Internal, tag="again"):
-    """The bus lost the work item, or a timer asks."""
-
-    step: int = 0
-    attempt: int = 0
+class Wake(Internal, tag="wake"):
+    """A timer rings."""
 
 
 class Begun(Internal, tag="begun"):
@@ -81,47 +89,34 @@ class Begun(Internal, tag="begun"):
     at: datetime
 
 
-class StepFinished(Internal, tag="step_finished"):
+class StepFinished(WorkDone, tag="step_finished"):
     """A step is done, and the next is handed out if there is one."""
 
-    step: int
     value: int
-    at: datetime
-
-
-class AttemptStarted(Internal, tag="attempt_started"):
-    """A step is handed out again."""
-
-    attempt: int
-    at: datetime
 
 
 class Completed(Internal, tag="completed"):
     """The end."""
 
 
-Command = Begin | Claim | Finish | Again
-Event = Begun | StepFinished | AttemptStarted | Completed
+Command = Begin | Claim | Lost | Finish | Failed | Stopped | Wake
+Event = Begun | StepFinished | WorkStarted | WorkClaimed | WorkFailed | Completed
 
 
 class Step(Internal, tag="step"):
-    """A work item."""
+    """The body of a work item."""
 
-    tenant: str
     flow_id: str
     step: int
-    attempt: int
     value: int
     seconds: float
 
 
 class Flow(Internal):
-    """A flow as its owner knows it. ``since`` is when the present attempt was handed out."""
+    """A flow as its owner knows it."""
 
     flow: Begin
-    since: datetime
-    step: int = 1
-    attempt: int = 1
+    attempts: Attempts
     value: int = 0
     ended: bool = False
 
@@ -136,60 +131,59 @@ def decide(state: Flow | None, wanted: Command, now: datetime) -> Decision:
         return Decision(events, FlowHandle(flow_id=wanted.flow_id))
     if state is None:
         return refuse(Problem(code="not_found", message="there is no such flow"))
-    if state.ended or (wanted.step, wanted.attempt) != (state.step, state.attempt):
-        late = Settled(accepted=False)
-        return Decision(reply=late if isinstance(wanted, Finish) else Superseded(reason="over"))
-    again = AttemptStarted(attempt=state.attempt + 1, at=now)
     match wanted:
-        case Finish(value=int() as value):
-            return Decision(_finished(state, value, now), Settled(accepted=True))
-        case Finish():
-            return Decision((again,), Settled(accepted=True))
-        case Claim(lost=False):
-            return Decision(reply=Granted())
-        case Claim() | Again():
-            return Decision((again,), Superseded(reason="replaced by a new attempt"))
+        case Finish() if state.attempts.is_current(wanted.work, wanted.attempt):
+            return Decision(_finished(wanted, now), Settled(accepted=True))
+        case Wake():
+            return Decision(again(state.attempts, now))
+        case _:
+            return attempts.decide(state.attempts, wanted, now, RULES)
 
 
-def _finished(state: Flow, value: int, now: datetime) -> tuple[Event, ...]:
-    finished = StepFinished(step=state.step, value=value, at=now)
-    return (finished, Completed()) if state.step == STEPS else (finished,)
+def _finished(wanted: Finish, now: datetime) -> tuple[Event, ...]:
+    finished = StepFinished(work=wanted.work, attempt=wanted.attempt, value=wanted.value, at=now)
+    return (finished, Completed()) if wanted.work == str(STEPS) else (finished,)
 
 
 def evolve(state: Flow | None, event: Event) -> Flow:
     """Apply one event."""
     if isinstance(event, Begun):
-        return Flow(flow=event.flow, since=event.at)
+        return Flow(flow=event.flow, attempts=_begun(Attempts(), 1, event.at))
     assert state is not None
     match event:
         case StepFinished():
-            changes = {"step": event.step + 1, "attempt": 1, "since": event.at}
-            return msgspec.structs.replace(state, value=event.value, **changes)
-        case AttemptStarted():
-            return msgspec.structs.replace(state, attempt=event.attempt, since=event.at)
+            done, step = state.attempts.apply(event), int(event.work) + 1
+            left = _begun(done, step, event.at) if step <= STEPS else done
+            return msgspec.structs.replace(state, value=event.value, attempts=left)
         case Completed():
             return msgspec.structs.replace(state, ended=True)
+        case _:
+            return msgspec.structs.replace(state, attempts=state.attempts.apply(event))
 
 
-def effects(state: Flow) -> tuple[Work, ...]:
+def _begun(known: Attempts, step: int, at: datetime) -> Attempts:
+    return known.apply(WorkStarted(work=str(step), attempt=1, at=at))
+
+
+def effects(state: Flow) -> list[WorkItem[Step]]:
     """Return the work item of the present attempt."""
-    if state.ended or state.step > STEPS:
-        return ()
-    item = Step(
-        tenant=state.flow.tenant,
-        flow_id=state.flow.flow_id,
-        step=state.step,
-        attempt=state.attempt,
-        value=state.value,
-        seconds=state.flow.seconds,
+    return [_item(state, step, attempt) for step, attempt in state.attempts.open()]
+
+
+def _item(state: Flow, step: str, attempt: attempts.Attempt) -> WorkItem[Step]:
+    flow = state.flow
+    reply_to = ReplyTo(entity=ENTITY, tenant=flow.tenant, key=flow.flow_id)
+    body = Step(flow_id=flow.flow_id, step=int(step), value=state.value, seconds=flow.seconds)
+    return WorkItem(
+        id=item_id(reply_to, step, attempt.attempt),
+        work=step,
+        attempt=attempt.attempt,
+        queue=QUEUE,
+        tenant=flow.tenant,
+        reply_to=reply_to,
+        since=attempt.at,
+        body=body,
     )
-    tenant = state.flow.tenant
-    return (Work(id=step_id(item), queue=QUEUE, tenant=tenant, since=state.since, item=item),)
-
-
-def step_id(item: Step) -> str:
-    """Name an attempt."""
-    return f"{item.flow_id}.{item.step}.{item.attempt}"
 
 
 def announce(_: Flow | None, event: Event, after: Flow) -> Iterator[Publish]:
@@ -222,10 +216,8 @@ def entity() -> Entity[Flow, Command, Event]:
         evolve=evolve,
         effects=effects,
         announce=announce,
-        due=lambda _: None,
+        due=lambda state: state.attempts.due(),
         ended=lambda state: state.ended,
         record=record,
-        redispatch=lambda work: Again(step=work.item.step, attempt=work.item.attempt),
-        lost=lambda work: Claim(step=work.item.step, attempt=work.item.attempt, lost=True),
-        tick=Again(),
+        tick=Wake(),
     )

@@ -9,13 +9,11 @@ from schemas.ledger import Charge
 from schemas.lifecycle import (
     Accept,
     Cancel,
-    Claim,
     Deltas,
     DueAnswered,
     FailGeneration,
     FinishGeneration,
     Origin,
-    Redispatch,
     ReserveAnswered,
     Spending,
     Tick,
@@ -24,6 +22,7 @@ from schemas.llm import Answer, GenerateRequest
 from schemas.problems import Problem
 from schemas.providers import Scripted
 from schemas.usage import Usage
+from schemas.work import Claim, Lost
 from tests.contract.recorder import BEGAN, Recorder
 
 ENTITY = execution_entity()
@@ -35,10 +34,10 @@ def live(recorder: Recorder) -> None:
     """Live through it."""
     recorder.take_over()
     recorder.turn(*(_accept(name) for name in ("done", "spent", "stopped", "late")))
-    recorder.turn(_letter("done", Claim(step=1, attempt=1, lost=False)))
-    recorder.turn(_fail("spent", 1), _letter("stopped", Redispatch(step=1, attempt=1)))
+    recorder.turn(_letter("done", Claim(work="1", attempt=1)))
+    recorder.turn(_fail("spent", 1), _letter("stopped", Lost(work="1", attempt=1)))
     recorder.take_snapshot()
-    recorder.turn(_finish("done", 1), _letter("late", Claim(step=1, attempt=1, lost=True)))
+    recorder.turn(_finish("done", 1), _letter("late", Lost(work="1", attempt=1, begun=True)))
     recorder.take_over()
     recorder.turn(_letter("spent", Tick(), name=""), _finish("late", 1), seconds=40)
     recorder.turn(_fail("spent", 2), _letter("stopped", Cancel(reason="enough")))
@@ -53,7 +52,7 @@ def _spend(recorder: Recorder) -> None:
     recorder.turn(_reserved("paid", attempt=1, asked=1, problem=refused))
     recorder.turn(_letter("paid", Tick(), name=""), seconds=2)
     recorder.turn(_reserved("paid", attempt=1, asked=2))
-    recorder.turn(_letter("paid", Claim(step=1, attempt=1, lost=True)))
+    recorder.turn(_letter("paid", Lost(work="1", attempt=1, begun=True)))
     recorder.turn(_reserved("paid", attempt=2, asked=1), _fail("paid", 1, spent=False))
     recorder.turn(_letter("paid", DueAnswered(ask="paid.1.1.void")), _finish("paid", 2))
     raised = Problem(code="internal", message="it raised")
@@ -62,7 +61,7 @@ def _spend(recorder: Recorder) -> None:
 
 
 def _reserved(key: str, *, attempt: int, asked: int, problem: Problem | None = None) -> Letter:
-    body = ReserveAnswered(step=1, attempt=attempt, asked=asked, problem=problem)
+    body = ReserveAnswered(work="1", attempt=attempt, asked=asked, problem=problem)
     return _letter(key, body, name=f"answer.{attempt}.{asked}")
 
 
@@ -73,7 +72,7 @@ Command = (
     | DueAnswered
     | FailGeneration
     | FinishGeneration
-    | Redispatch
+    | Lost
     | ReserveAnswered
     | Tick
 )
@@ -103,7 +102,7 @@ def _accept(key: str, spending: Spending | None = None) -> Letter:
 def _finish(key: str, attempt: int) -> Letter:
     answer = Answer(text="Hello.", finish_reason="stop", usage=Usage(input=12, output=2))
     body = FinishGeneration(
-        step=1,
+        work="1",
         attempt=attempt,
         answer=answer,
         deltas=DELTAS,
@@ -116,7 +115,7 @@ def _finish(key: str, attempt: int) -> Letter:
 
 def _fail(key: str, attempt: int, *, spent: bool = True) -> Letter:
     body = FailGeneration(
-        step=1,
+        work="1",
         attempt=attempt,
         problem=OVERLOADED,
         deltas=DELTAS,

@@ -124,7 +124,7 @@ def demand_recovery(request: GenerateRequest, origin: Origin = ORIGIN) -> None:
     assert ENTITY.record is not None
     record = ENTITY.record(state).body
     assert decode(ExecutionRecord, encode(record)) == record
-    items = [work.item for _, work in book.open_work()]
+    items = [work.body for _, work in book.open_work()]
     assert [decode(type(item), encode(item)) for item in items] == items
 
 

@@ -47,7 +47,7 @@ id: stumbler
 provider:
   type: scripted
   responses: ["one two three four five"]
-  delay_ms: 5
+  delay_ms: 150
   failures: [{call: 0, code: provider_overloaded, after_words: 2, retry_after: 0.01}]
 ---
 id: broken

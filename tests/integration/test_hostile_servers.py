@@ -7,14 +7,16 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 
 import anyio
+import msgspec
 import pytest
 from anyio.lowlevel import checkpoint
 
 from actors.streaming.adapters import http_call
-from actors.streaming.adapters.askers import Askers
+from actors.streaming.adapters.askers import Askers, enclosed
 from actors.streaming.adapters.embedding import Embedder
 from actors.streaming.adapters.intake import OVERHEAD_BYTES
 from actors.streaming.adapters.providers import open_providers
+from bus.codec import decode, encode
 from bus.egress import Egress
 from bus.errors import ProblemError
 from bus.ports import Delivery
@@ -25,6 +27,7 @@ from schemas.lifecycle import FailGeneration, FinishGeneration
 from schemas.problems import Problem
 from schemas.providers import Custom
 from schemas.usage import Usage
+from schemas.work import WorkItem
 from tests.attempts import NOW, SECRETS, config, generating, ignore, work
 from tests.lag import TOLERATED_SECONDS, measured
 from tests.providers_fake import answer
@@ -277,8 +280,9 @@ async def told(wanted: Embed, answer: EncodedEmbeddings) -> None:
         world.process() as bus,
         bus.transport.subscription("_INBOX.e", hear),
     ):
-        report = command("c", "acme", "e", EndEmbedding(work=asked, answer=answer))
-        await Askers(bus).ask(report, timeout=5)
+        item = decode(WorkItem[msgspec.Raw], encode(enclosed(asked, NOW, None)))
+        ended = EndEmbedding(work=item.work, attempt=item.attempt, answer=answer)
+        await Askers(bus)(item).ask(command("c", "acme", "e", ended), timeout=5)
         with anyio.fail_after(5):
             while not answers:
                 await checkpoint()

@@ -230,3 +230,68 @@ async def test_a_batch_that_was_begun_and_never_ended_leaves_nothing(
         assert await all_of(states, shard) == [resting("a", 1)]
         await writer.write([resting("a", 2), resting("b", 2)])
         assert await all_of(states, shard) == [resting("a", 2), resting("b", 2)]
+
+
+# What has ended
+
+
+def ended(key: str, n: int = 1, data: bytes = b"[1]", *, slept: bool = True) -> Resting:
+    return Resting("acme", key, n, data, 3600, slept)
+
+
+def bare(*states: Resting) -> list[Resting]:
+    """Return states as they are read: nothing is said of how long they are kept."""
+    return [state._replace(ttl=None, slept=True) for state in states]
+
+
+@pytest.mark.parametrize("size", [1, 2 * PAGE_BYTES])
+async def test_the_end_takes_the_place_of_the_life(states: States, shard: int, size: int):
+    writer = await states.own(shard, 1)
+    await writer.write([resting("a", 1, b"x" * size), resting("b")])
+    await writer.write([ended("a", 2), ended("c", slept=False)])
+
+    assert await states.read(shard, "acme", "a") == bare(ended("a", 2))[0]
+    assert await all_of(states, shard) == bare(ended("a", 2), resting("b"), ended("c"))
+
+
+async def test_what_lives_again_is_read_instead_of_its_end(states: States, shard: int):
+    writer = await states.own(shard, 1)
+    await writer.write([ended("a", 2)])
+    await writer.write([resting("a", 3)])
+
+    assert await states.read(shard, "acme", "a") == resting("a", 3)
+    await writer.write([ended("a", 4)])
+    assert await states.read(shard, "acme", "a") == bare(ended("a", 4))[0]
+
+
+async def test_of_what_has_ended_the_oldest_is_forgotten_and_does_not_come_back_to_life(
+    bus: Process, shard: int
+):
+    journal, states = bus.journal(ENTITY), bus.states(ENTITY)
+    subject = f"_cb.journal.{ENTITY}.{shard}"
+    writer = await states.own(shard, 1)
+    await writer.write([resting("old"), resting("living")])
+    await writer.write([ended("old", 2, b"x" * (PAGE_BYTES + 1))])
+    for place in range(20):
+        await writer.write([ended(f"e{place}")])
+    below = await journal.append(subject, b"1", expected=0)
+    await writer.write([ended("young")])
+
+    assert await states.forget(shard, below=below)
+    left = {state.key for state in await all_of(states, shard)}
+    assert await states.read(shard, "acme", "old") is None
+    assert {"living", "e19", "young"} <= left
+    while await states.forget(shard, below=below):
+        pass
+    assert {state.key for state in await all_of(states, shard)} == {"living", "young"}
+    # It can be written again, whatever its life before.
+    await writer.write([ended("old", 3)])
+    assert await states.read(shard, "acme", "old") == bare(ended("old", 3))[0]
+
+
+async def test_each_shard_forgets_its_own_alone(states: States, shard: int):
+    writer = await states.own(shard, 1)
+    await writer.write([ended("a")])
+
+    assert not await states.forget(shard + 1, below=2**40)
+    assert await all_of(states, shard) == bare(ended("a"))

@@ -34,7 +34,7 @@ async def test_an_answer_is_published_as_it_comes_and_reported_whole():
     assert [event.sequence for event in events] == list(range(len(events)))
     assert text_of(events) == "Hello \u2028😀"
     assert result == FinishGeneration(
-        step=1,
+        work="1",
         attempt=1,
         answer=Answer(
             text="Hello \u2028😀",

@@ -3,13 +3,14 @@
 import anyio
 import pytest
 
-from actors.streaming.actor import NOTHING_PUBLISHED, Streaming
+from actors.streaming.actor import Streaming
 from actors.streaming.adapters.embedding import Embedder
 from bus.config import Timing
 from bus.memory import memory_bus
-from schemas.lifecycle import FailGeneration, GenerateWork
+from schemas.lifecycle import FailGeneration
 from schemas.usage import Usage
-from tests.attempts import at, detour, generating, work
+from schemas.work import Stopped
+from tests.attempts import at, detour, enclosed, generating, work
 from tests.providers_fake import (
     Behaviour,
     chunk,
@@ -41,7 +42,7 @@ async def test_work_that_is_called_off_reports_what_it_has_used(
         ):
             streaming = Streaming(generator, Embedder({}), bus)
             job = streaming.job()
-            item = work(at(fake))
+            item = enclosed(work(at(fake)))
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(streaming.do_generate, item)
                 while bus.outbox.posted < events:
@@ -66,8 +67,7 @@ async def test_work_that_was_never_begun_has_used_nothing():
         memory_bus(Timing()) as memory,
         memory.process() as bus,
     ):
-        item: GenerateWork = work(at(fake))
+        item = enclosed(work(at(fake)))
         report = Streaming(generator, Embedder({}), bus).job().stopped(item)
 
-    assert isinstance(report, FailGeneration)
-    assert (report.usage, report.deltas) == (None, NOTHING_PUBLISHED)
+    assert report == Stopped(work="1", attempt=1, sent=False)

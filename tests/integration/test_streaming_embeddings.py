@@ -14,7 +14,7 @@ from aiohttp import web
 from msgspec.structs import replace
 
 from actors.streaming.actor import Streaming
-from actors.streaming.adapters.askers import ATTEMPTS, Askers
+from actors.streaming.adapters.askers import ATTEMPTS, Askers, enclosed
 from actors.streaming.adapters.embedding import Embedder, Embedding
 from actors.streaming.adapters.generation import Generator, Means
 from actors.streaming.adapters.providers import open_providers
@@ -30,13 +30,13 @@ from bus.rpc import command
 from bus.service import Caller
 from bus.testing import NatsWorld
 from bus.worker import Worker
-from schemas.embeddings import BeginEmbedding, Embed, Embeddings, EmbedWork
+from schemas.embeddings import Embed, Embeddings, EmbedWork
 from schemas.events import EmbeddedEvent
-from schemas.lifecycle import Superseded
 from schemas.llm import AnswerWarning
 from schemas.problems import Problem
 from schemas.providers import Anthropic, Bedrock, Custom, Google, Ollama, Provider
 from schemas.usage import Usage
+from schemas.work import Lost, Superseded, WorkItem
 from tests.attempts import KEY, NOW, SECRETS, at, config, ignore, work
 from tests.fleet import running_fleet
 from tests.providers_fake import (
@@ -365,8 +365,10 @@ async def test_a_request_that_kills_its_workers_is_not_made_for_ever(nats_bus: N
         answers.append(delivery.data)
 
     async with nats_bus.transport.subscription(work.reply, hear):
-        mail = command("c", fresh, "r", BeginEmbedding(work=work, lost=True))
-        answer = decode(Superseded, await Askers(nats_bus).ask(mail, timeout=5))
+        item = decode(WorkItem[msgspec.Raw], encode(enclosed(work, now, None)))
+        lost = Lost(work=item.work, attempt=item.attempt, begun=True)
+        mail = command("c", fresh, "r", lost)
+        answer = decode(Superseded, await Askers(nats_bus)(item).ask(mail, timeout=5))
         with anyio.fail_after(5):
             while not answers:
                 await anyio.sleep(0.01)

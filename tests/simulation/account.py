@@ -12,27 +12,44 @@ from typing import Literal
 import msgspec
 
 from bus.shard import Entity
+from schemas import attempts
+from schemas.attempts import (
+    Attempts,
+    Rules,
+    WorkClaimed,
+    WorkDone,
+    WorkFailed,
+    WorkStarted,
+    again,
+)
 from schemas.base import Internal, Message
-from schemas.decision import Ask, Decision, Effect, Publish, Work, refuse
-from schemas.lifecycle import Granted, Settled, Superseded
+from schemas.decision import Ask, Decision, Effect, Publish, refuse
 from schemas.problems import Problem
+from schemas.work import (
+    Claim,
+    Done,
+    Failed,
+    Lost,
+    ReplyTo,
+    Settled,
+    Stopped,
+    WorkItem,
+    item_id,
+)
 
 ENTITY = "purse"
 QUEUE = "deliver"
+RULES = Rules(most=1_000_000)
+"""Money is brought for as long as it takes."""
 
 
 class Transfer(Internal):
-    """Money on its way. ``since`` is when the present attempt to deliver it was decided.
-
-    ``direct`` is without a worker between the accounts.
-    """
+    """Money on its way. ``since`` is when it was sent. ``direct`` is without a worker between."""
 
     to: str
     amount: int
     due: datetime
     phase: Literal["waiting", "sending", "delivered", "called_off"] = "waiting"
-    attempt: int = 0
-    claimed: bool = False
     since: datetime | None = None
     direct: bool = False
 
@@ -45,6 +62,7 @@ class Account(Internal):
     balance: int = 0
     revision: int = 0
     transfers: dict[str, Transfer] = {}
+    attempts: Attempts = Attempts()
 
 
 # Commands
@@ -76,33 +94,10 @@ class Receive(Internal, tag="receive"):
     amount: int
 
 
-class Claim(Internal, tag="claim"):
-    """May a worker deliver it?"""
-
-    transfer: str
-    attempt: int
-    lost: bool
-
-
-class Confirm(Internal, tag="confirm"):
-    """It is delivered; or, with ``failed``, it could not be."""
-
-    transfer: str
-    attempt: int
-    failed: bool = False
-
-
 class Answered(Internal, tag="answered"):
     """The other account has answered, on being asked to take the money."""
 
     transfer: str
-
-
-class Again(Internal, tag="again"):
-    """The bus lost the work item."""
-
-    transfer: str
-    attempt: int
 
 
 class Ring(Internal, tag="ring"):
@@ -113,7 +108,9 @@ class Break(Internal, tag="break"):
     """A command on which the core raises."""
 
 
-AccountCommand = Order | CallOff | Receive | Claim | Confirm | Answered | Again | Ring | Break
+AccountCommand = (
+    Order | CallOff | Receive | Claim | Lost | Done | Failed | Stopped | Answered | Ring | Break
+)
 
 
 # Events
@@ -132,18 +129,10 @@ class Ordered(Internal, tag="ordered"):
 
 
 class Sending(Internal, tag="sending"):
-    """An attempt to deliver begins; the first when the timer is due."""
+    """The timer of a transfer is due."""
 
     transfer: str
-    attempt: int
     at: datetime
-
-
-class Claimed(Internal, tag="claimed"):
-    """A worker may begin."""
-
-    transfer: str
-    attempt: int
 
 
 class Received(Internal, tag="received"):
@@ -158,7 +147,6 @@ class Delivered(Internal, tag="delivered"):
     """The end of a transfer, in success."""
 
     transfer: str
-    attempt: int
 
 
 class CalledOff(Internal, tag="called_off"):
@@ -167,18 +155,17 @@ class CalledOff(Internal, tag="called_off"):
     transfer: str
 
 
-AccountEvent = Ordered | Sending | Claimed | Received | Delivered | CalledOff
+AttemptEvent = WorkStarted | WorkClaimed | WorkFailed | WorkDone
+AccountEvent = Ordered | Sending | Received | Delivered | CalledOff | AttemptEvent
 
 
 class DeliverWork(Internal, tag="deliver"):
-    """The work item: give the other account its money."""
+    """The body of a work item: give the other account its money."""
 
-    tenant: str
     account: str
     transfer: str
     to: str
     amount: int
-    attempt: int
 
 
 class AccountChanged(Message):
@@ -205,17 +192,22 @@ def decide(state: Account | None, command: AccountCommand, now: datetime) -> Dec
         case _ if state is None:
             return refuse(Problem(code="not_found", message="no such account"))
         case Ring():
-            return Decision(tuple(_due(state, now)))
+            return Decision((*_due(state, now), *again(state.attempts, now)))
         case CallOff():
             return _call_off(state, command)
-        case Claim():
-            return _claim(state, command, now)
-        case Confirm(failed=False):
-            return _confirm(state, command)
         case Answered():
             return _answered(state, command)
-        case Again() | Confirm():
-            return _again(state, command, now)
+        case Claim() | Lost() | Done() | Failed() | Stopped():
+            return _on_work(state, command, now)
+
+
+def _on_work(
+    state: Account, command: Claim | Lost | Done | Failed | Stopped, now: datetime
+) -> Decision:
+    decided = attempts.decide(state.attempts, command, now, RULES)
+    if not any(isinstance(event, WorkDone) for event in decided.events):
+        return decided
+    return Decision((*decided.events, Delivered(transfer=command.work)), decided.reply)
 
 
 def _order(state: Account | None, command: Order, now: datetime) -> Decision:
@@ -233,10 +225,12 @@ def _order(state: Account | None, command: Order, now: datetime) -> Decision:
     return Decision((ordered,), Settled(accepted=True))
 
 
-def _due(state: Account, now: datetime) -> Iterator[Sending]:
+def _due(state: Account, now: datetime) -> Iterator[Sending | WorkStarted]:
     for name, transfer in state.transfers.items():
         if transfer.phase == "waiting" and transfer.due <= now:
-            yield Sending(transfer=name, attempt=1, at=now)
+            yield Sending(transfer=name, at=now)
+            if not transfer.direct:
+                yield WorkStarted(work=name, attempt=1, at=now)
 
 
 def _call_off(state: Account, command: CallOff) -> Decision:
@@ -246,42 +240,10 @@ def _call_off(state: Account, command: CallOff) -> Decision:
     return Decision((CalledOff(transfer=command.transfer),), Settled(accepted=True))
 
 
-def _claim(state: Account, command: Claim, now: datetime) -> Decision:
-    transfer = state.transfers[command.transfer]
-    if not is_current(transfer, command.attempt):
-        return Decision(reply=Superseded(reason=transfer.phase))
-    if command.lost:
-        again = Sending(transfer=command.transfer, attempt=transfer.attempt + 1, at=now)
-        return Decision((again,), Superseded(reason="replaced by a new attempt"))
-    if transfer.claimed:
-        return Decision(reply=Superseded(reason="another worker has begun it"))
-    return Decision((Claimed(transfer=command.transfer, attempt=command.attempt),), Granted())
-
-
-def _confirm(state: Account, command: Confirm) -> Decision:
-    if not is_current(state.transfers[command.transfer], command.attempt):
-        return Decision(reply=Settled(accepted=False))
-    delivered = Delivered(transfer=command.transfer, attempt=command.attempt)
-    return Decision((delivered,), Settled(accepted=True))
-
-
 def _answered(state: Account, command: Answered) -> Decision:
-    if not is_current(state.transfers[command.transfer], 1):
+    if state.transfers[command.transfer].phase != "sending":
         return Decision()
-    return Decision((Delivered(transfer=command.transfer, attempt=1),))
-
-
-def _again(state: Account, command: Again | Confirm, now: datetime) -> Decision:
-    transfer = state.transfers[command.transfer]
-    if not is_current(transfer, command.attempt):
-        return Decision(reply=Settled(accepted=False))
-    again = Sending(transfer=command.transfer, attempt=transfer.attempt + 1, at=now)
-    return Decision((again,), Settled(accepted=True))
-
-
-def is_current(transfer: Transfer, attempt: int) -> bool:
-    """Say whether an attempt is the one that counts."""
-    return transfer.phase == "sending" and transfer.attempt == attempt
+    return Decision((Delivered(transfer=command.transfer),))
 
 
 def evolve(state: Account | None, event: AccountEvent) -> Account:
@@ -305,13 +267,9 @@ def _applied(state: Account, event: AccountEvent) -> Account:
             return msgspec.structs.replace(state, balance=state.balance + event.amount)
         case Sending():
             changed = _changed(state, event.transfer, "sending")
-            changed = msgspec.structs.replace(
-                changed, attempt=event.attempt, since=event.at, claimed=False
-            )
-            return _with(state, event.transfer, changed)
-        case Claimed():
-            claimed = msgspec.structs.replace(state.transfers[event.transfer], claimed=True)
-            return _with(state, event.transfer, claimed)
+            return _with(state, event.transfer, msgspec.structs.replace(changed, since=event.at))
+        case WorkStarted() | WorkClaimed() | WorkFailed() | WorkDone():
+            return msgspec.structs.replace(state, attempts=state.attempts.apply(event))
         case Delivered():
             return _with(state, event.transfer, _changed(state, event.transfer, "delivered"))
         case CalledOff():
@@ -335,30 +293,30 @@ def effect_id(account: str, transfer: str) -> str:
     return f"receive.{account}.{transfer}"
 
 
-def work_id(item: DeliverWork) -> str:
-    """Name the work item of one attempt."""
-    return f"{item.tenant}.{item.account}.{item.transfer}.{item.attempt}"
-
-
 def _effects(state: Account) -> list[Effect]:
-    return [
-        _ask(state, name, transfer) if transfer.direct else _work(state, name, transfer)
+    asks = [
+        _ask(state, name, transfer)
         for name, transfer in state.transfers.items()
-        if transfer.phase == "sending"
+        if transfer.direct and transfer.phase == "sending"
     ]
+    work = [_item(state, name, each) for name, each in state.attempts.open()]
+    return [*asks, *work]
 
 
-def _work(state: Account, name: str, transfer: Transfer) -> Work:
-    item = DeliverWork(
+def _item(state: Account, name: str, attempt: attempts.Attempt) -> WorkItem[DeliverWork]:
+    reply_to = ReplyTo(entity=ENTITY, tenant=state.tenant, key=state.key)
+    transfer = state.transfers[name]
+    body = DeliverWork(account=state.key, transfer=name, to=transfer.to, amount=transfer.amount)
+    return WorkItem(
+        id=item_id(reply_to, name, attempt.attempt),
+        work=name,
+        attempt=attempt.attempt,
+        queue=QUEUE,
         tenant=state.tenant,
-        account=state.key,
-        transfer=name,
-        to=transfer.to,
-        amount=transfer.amount,
-        attempt=transfer.attempt,
+        reply_to=reply_to,
+        since=attempt.at,
+        body=body,
     )
-    since = transfer.since or transfer.due
-    return Work(id=work_id(item), queue=QUEUE, tenant=state.tenant, since=since, item=item)
 
 
 def _ask(state: Account, name: str, transfer: Transfer) -> Ask:
@@ -380,8 +338,9 @@ def _tell(ask: Ask, answer: bytes) -> Answered:
 
 
 def _due_at(state: Account) -> datetime | None:
-    waiting = [each.due for each in state.transfers.values() if each.phase == "waiting"]
-    return min(waiting, default=None)
+    moments = [each.due for each in state.transfers.values() if each.phase == "waiting"]
+    retry_at = state.attempts.due()
+    return min([*moments, *([retry_at] if retry_at else [])], default=None)
 
 
 def _announce(before: Account | None, event: AccountEvent, after: Account) -> Iterator[Publish]:
@@ -412,8 +371,6 @@ def account_entity() -> Entity[Account, AccountCommand, AccountEvent]:
         due=_due_at,
         ended=lambda _: False,
         record=lambda state: Publish(subject=_record_subject(state.tenant, state.key), body=state),
-        redispatch=lambda work: Again(transfer=work.item.transfer, attempt=work.item.attempt),
-        lost=lambda work: Claim(transfer=work.item.transfer, attempt=work.item.attempt, lost=True),
         answered=_tell,
         tick=Ring(),
     )

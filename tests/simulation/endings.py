@@ -10,11 +10,11 @@ from bus.memory import MemoryStore
 from bus.ports import Resting
 from bus.shard.book import Address, Book
 from bus.streams.spec import CONVERSATIONS, EVENTS, LIVE, RECORDS
+from schemas.attempts import WorkClaimed, WorkStarted
 from schemas.executions import ENDED
 from schemas.journal import Sleeper
 from schemas.lifecycle import (
     Accepted,
-    AttemptClaimed,
     AttemptFailed,
     AttemptStarted,
     DueMet,
@@ -66,7 +66,7 @@ def faults_of_execution(history: list[ExecutionEvent]) -> Iterator[str]:
                     yield f"attempt {event.attempt} follows attempt {attempt}"
                 attempt = event.attempt
                 segments.append(event.segment)
-            case GenerationFinished() | AttemptFailed() | AttemptClaimed():
+            case GenerationFinished() | AttemptFailed() | WorkClaimed():
                 if event.attempt != attempt:
                     yield f"{type(event).__name__} of attempt {event.attempt}, not {attempt}"
             case _:
@@ -81,17 +81,22 @@ def faults_of_account(history: list[account.AccountEvent]) -> Iterator[str]:
     """Yield what is wrong with the events of an account; written apart from its core."""
     due: dict[str, Any] = {}
     attempts: dict[str, int] = {}
+    sent: set[str] = set()
     ended: list[str] = []
     for event in history:
         match event:
             case account.Ordered():
                 due[event.transfer] = event.due
             case account.Sending():
-                if event.attempt == 1 and event.at < due[event.transfer]:
+                if event.at < due[event.transfer]:
                     yield f"the timer of {event.transfer} is early"
-                if event.attempt != attempts.get(event.transfer, 0) + 1:
-                    yield f"the timer or an attempt of {event.transfer} comes twice"
-                attempts[event.transfer] = event.attempt
+                if event.transfer in sent:
+                    yield f"the timer of {event.transfer} comes twice"
+                sent.add(event.transfer)
+            case WorkStarted():
+                if event.attempt != attempts.get(event.work, 0) + 1:
+                    yield f"an attempt of {event.work} comes twice"
+                attempts[event.work] = event.attempt
             case account.Delivered() | account.CalledOff():
                 ended.append(event.transfer)
             case _:

@@ -20,32 +20,29 @@ from bus.shard.fetching import fetched
 from bus.shard.workforce import Workforce
 from bus.subjects import journal_subject
 from bus.testing import World
-from bus.worker import Job, Worker
+from bus.worker import Job, Worker, owners_of
 from schemas.executions import ENDED, ExecutionHandle, ExecutionRecord
 from schemas.fleet import Alive
 from schemas.journal import Commit, SnapshotRef
 from schemas.lifecycle import (
     Accept,
     AttemptStarted,
-    Claim,
     Deltas,
     ExecutionCancelled,
     ExecutionCompleted,
     ExecutionEvent,
     ExecutionFailed,
     ExecutionTimedOut,
-    FailGeneration,
     FinishGeneration,
     GenerateWork,
     Look,
     Origin,
     UsageSettled,
-    WorkAnswer,
 )
 from schemas.llm import Answer, GenerateRequest
-from schemas.problems import Problem
 from schemas.providers import Scripted
 from schemas.usage import Usage
+from schemas.work import WorkAnswer, WorkItem
 
 QUICK = Timing(
     heartbeat_seconds=0.02,
@@ -152,7 +149,7 @@ class Fleet:
                 owners = Owners(bus.transport, "execution", SHARDS, self.timing)
                 worker = Worker(
                     self._job(bus, handle),
-                    owners,
+                    owners_of({"execution": owners}),
                     name,
                     bus,
                     self.timing,
@@ -164,31 +161,12 @@ class Fleet:
                 await worker.run()
 
     def _job(self, bus: Bus, handle: Handle) -> Job[GenerateWork]:
-        async def do(work: GenerateWork) -> FinishGeneration:
-            self.handled.begun.append((work.execution_id, work.attempt))
-            await handle(work)
-            return finish(work.attempt, bus)
+        async def do(item: WorkItem[GenerateWork]) -> FinishGeneration:
+            self.handled.begun.append((item.body.execution_id, item.attempt))
+            await handle(item.body)
+            return finish(item.attempt, bus)
 
-        def failed(work: GenerateWork, reason: str = "stopped") -> FailGeneration:
-            problem = Problem(code="internal", message=reason)
-            return FailGeneration(
-                step=work.step,
-                attempt=work.attempt,
-                problem=problem,
-                deltas=NO_DELTAS,
-                started_at=bus.clock(),
-            )
-
-        return Job(
-            queue="generate",
-            item_type=GenerateWork,
-            name=lambda work: f"{work.tenant}.{work.execution_id}.{work.step}.{work.attempt}",
-            address=lambda work: (work.tenant, work.execution_id),
-            claim=lambda work, lost: Claim(step=work.step, attempt=work.attempt, lost=lost),
-            handle=do,
-            stopped=failed,
-            crashed=failed,
-        )
+        return Job(queue="generate", body_type=GenerateWork, handle=do)
 
     # What a user does
 
@@ -275,7 +253,7 @@ def accept(
 
 def finish(attempt: int, bus: Bus) -> FinishGeneration:
     return FinishGeneration(
-        step=1,
+        work="1",
         attempt=attempt,
         answer=Answer(
             text=f"hello from attempt {attempt}", finish_reason="stop", usage=Usage(output=1)

@@ -23,11 +23,12 @@ from bus.shard import Entity
 from bus.shard.book import START, Address
 from bus.streams.spec import StreamSpec
 from bus.subjects import journal_subject, matches
-from schemas.decision import Ask, Decision, Work
+from schemas.decision import Ask, Decision
 from schemas.fleet import Offer
 from schemas.journal import NOTHING, AtRest, Commit, Entry, Mail
 from schemas.ledger import Charged, Reserved, Voided
 from schemas.terms import KeepTerms, Terms
+from schemas.work import Lost, WorkItem
 from tests.simulation.site import Site
 
 AnyEntity = Entity[Any, Any, Any]
@@ -105,6 +106,7 @@ class Judge:
         self.quiet_since = inf
         self.heard: dict[tuple[str, bytes], set[bytes]] = defaultdict(set)
         self.entities = [self._overheard(entity) for entity in entities]
+        self.forgotten = set[Address]()
         self._entities = {entity.name: entity for entity in self.entities}
         self._blobs = blobs
 
@@ -182,7 +184,7 @@ class Judge:
         if stored is None:
             if _claims_a_commit(reply) and not (shard and address in shard.states):
                 self._break(f"answered before its commit: {mail.id} of {mail.key}: {reply!r}")
-        elif reply != stored:
+        elif reply != stored and address not in self.forgotten:
             self._break(f"another answer to {mail.id} of {mail.key}: {reply!r}, not {stored!r}")
 
     # Following the journal
@@ -226,7 +228,7 @@ class Judge:
             record = shard.entity.record(state)
             self.records.add((record.subject, encode(record.body)))
         for effect in shard.entity.effects(state):
-            if isinstance(effect, Work):
+            if isinstance(effect, WorkItem):
                 self.opened.add(effect.id)
             elif isinstance(effect.command, KeepTerms):
                 self.terms.add(encode(effect.command.terms))
@@ -247,7 +249,7 @@ class Judge:
     def _base(self, shard: ShardModel, address: Address, entry: Entry) -> Any:
         """Return the state that an entry starts from."""
         state = shard.states.get(address)
-        if entry.base is not NOTHING:
+        if entry.base is not NOTHING and bytes(entry.base) != encode(state):
             raise BrokenError(f"{entry.key} goes on from a state that nothing leads to")
         if state is None and entry.events and shard.histories.get(address):
             raise BrokenError(f"{entry.key} begins twice")
@@ -267,9 +269,9 @@ class Judge:
                     for answer in self._answers_to(effect):
                         yield entity.answered(effect, answer)
             elif entry.command == f"redispatch.{effect.id}":
-                yield entity.anew(effect, lost=False)
+                yield Lost(work=effect.work, attempt=effect.attempt)
             elif entry.command == f"lost.{effect.id}":
-                yield entity.anew(effect, lost=True)
+                yield Lost(work=effect.work, attempt=effect.attempt, begun=True)
 
     def _answers_to(self, ask: Ask) -> list[bytes]:
         """Return what was answered to an ask, by the journal of the one who was asked."""
@@ -343,6 +345,11 @@ class JudgedStates(MemoryStateStore):
         if owner != self._owners[shard].sequence:
             self.judge.broken.append(f"a former owner has put {states} of {shard} to rest")
         self.judge.rested(shard, states)
+
+    def forget(self, shard: tuple[str, int], below: int) -> list[Address]:
+        gone = super().forget(shard, below)
+        self.judge.forgotten.update(gone)
+        return gone
 
 
 class JudgedStore(MemoryStore):

@@ -189,6 +189,14 @@ class SiteStates:
             lambda: self._store.read((self._entity, shard), tenant, key),
         )
 
+    async def forget(self, shard: int, *, below: int) -> bool:
+        gone = await call(
+            self._site,
+            f"forget ended states of {self._entity}.{shard} below {below}",
+            lambda: self._store.forget((self._entity, shard), below),
+        )
+        return bool(gone)
+
     async def read_all(self, shard: int) -> AsyncIterator[Resting]:
         found = await call(
             self._site,

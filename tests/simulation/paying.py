@@ -61,7 +61,7 @@ class Writer:
         used = self._used.pop(_name(work), None)
         charges = None if used is None else _charges(used)
         return FailGeneration(
-            step=work.step,
+            work=str(work.step),
             attempt=work.attempt,
             problem=problem,
             deltas=NO_DELTAS,
@@ -75,7 +75,7 @@ class Writer:
         used = self._used.pop(_name(work))
         text = f"answer of attempt {work.attempt}"
         return FinishGeneration(
-            step=work.step,
+            work=str(work.step),
             attempt=work.attempt,
             answer=Answer(text=text, finish_reason="stop", usage=Usage(output=used)),
             deltas=NO_DELTAS,

@@ -14,7 +14,6 @@ from unittest.mock import patch
 import msgspec
 from anyio.abc import TaskGroup
 
-from actors.agents.core.execution import Execution
 from bus.errors import UnavailableError
 from bus.memory import MemoryStore
 from bus.memory.states import MemoryStateStore
@@ -34,8 +33,10 @@ from bus.shard.snapshots import Snapshots
 from bus.shard.turn import Outcome
 from bus.shard.workforce import Errand, Workforce
 from bus.worker import Worker
-from schemas.decision import Ask, Work
+from schemas.attempts import Attempts
+from schemas.decision import Ask
 from schemas.journal import Commit, Snapshot, SnapshotRef
+from schemas.work import WorkItem
 from tests.simulation.history import FLEET, History, Story, failures
 
 STORE = ShardOwner._store
@@ -113,8 +114,8 @@ async def acknowledge_first(worker: Worker[Any], tenant: str, ticket: Ticket) ->
     await HANDLE(worker, tenant, ticket)
 
 
-async def never_claim(worker: Worker[Any], ticket: Ticket) -> bool:
-    del worker, ticket
+async def never_claim(worker: Worker[Any], ticket: Ticket, item: Any = None) -> bool:
+    del worker, ticket, item
     return False
 
 
@@ -159,9 +160,9 @@ def write_anyhow(
     STATE_WRITE(store, shard, states, store._owners[shard].sequence)
 
 
-def any_attempt(state: Execution, step: int, attempt: int) -> bool:
-    del step, attempt
-    return state.phase == "generating"
+def any_attempt(attempts: Attempts, work: str, attempt: int) -> bool:
+    del attempt
+    return any(work == running for running, _ in attempts.open())
 
 
 async def believe_refused(workforce: Workforce, errand: Errand) -> None:
@@ -182,7 +183,7 @@ async def nobody_answers(*_: Any) -> Roll:
     return Roll({}, set())
 
 
-def named_is_alive(keeper: OpenWorkKeeper, work: Work, generation: str) -> bool:
+def named_is_alive(keeper: OpenWorkKeeper, work: WorkItem[Any], generation: str) -> bool:
     return keeper._assigned.get(work.id, ("", ""))[1] == generation
 
 
@@ -214,7 +215,7 @@ PLANTED = (
         "events leave before the commit", "bus.shard.owner.ShardOwner._store", publish_first, 20
     ),
     Planted(
-        "items are acknowledged first", "bus.worker.Worker._handle", acknowledge_first, 250, 226
+        "items are acknowledged first", "bus.worker.Worker._handle", acknowledge_first, 250, 145
     ),
     Planted("nobody claims", "bus.worker.Worker._needs_claim", never_claim, 80, 9),
     Planted(
@@ -277,7 +278,7 @@ PLANTED = (
         "bus.shard.open_work.OpenWorkKeeper._after_reconnect",
         not_done,
         250,
-        148,
+        98,
     ),
     Planted("asks leave before the commit", "bus.shard.owner.ShardOwner._store", ask_first, 20, 4),
     Planted("open asks are forgotten", "bus.shard.asks.Asker.resume", forgotten, 20, 4),
@@ -290,6 +291,6 @@ PLANTED = (
     Planted(
         "a zombie writes states", "bus.memory.states.MemoryStateStore.write", write_anyhow, 250
     ),
-    Planted("any attempt counts", "actors.agents.core.decisions._is_current", any_attempt, 500, 27),
+    Planted("any attempt counts", "schemas.attempts.Attempts.is_current", any_attempt, 500, 50),
     Planted("the clock goes back", "bus.shard.clock.max", newest_reading, 80, 22),
 )

@@ -4,6 +4,7 @@ import random
 from collections.abc import Sequence
 
 import anyio
+import msgspec
 
 from bus.config import Timing
 from bus.errors import ProblemError
@@ -14,14 +15,15 @@ from bus.runtime import Part, Runtime
 from bus.shard import ShardHost, Way
 from bus.subjects import shard_of
 from bus.terms import TermsStore
-from bus.worker import Job, Worker
+from bus.worker import Job, Report, Worker, owners_of
 from schemas.fleet import Alive
 from schemas.journal import Mail
-from schemas.lifecycle import Claim, Deltas, FailGeneration, FinishGeneration, GenerateWork
+from schemas.lifecycle import Deltas, FailGeneration, FinishGeneration, GenerateWork
 from schemas.llm import Answer
 from schemas.problems import Problem
 from schemas.terms import TERMS_STORE
 from schemas.usage import Usage
+from schemas.work import Done, Failed, WorkItem
 from tests.simulation import account, ledger
 from tests.simulation.judge import AnyEntity, Judge
 from tests.simulation.network import SiteBucket
@@ -111,10 +113,20 @@ def worker_parts(
     writer = Writer(bus, money) if pays else None
     accounts = WatchedOwners(bus, account.ENTITY, timing, judge, site)
     generating = Worker(
-        _generation(site, judge, bus, writer), executions, site.name, bus, timing, capacity=1
+        _generation(site, judge, bus, writer),
+        owners_of({"execution": executions}),
+        site.name,
+        bus,
+        timing,
+        capacity=1,
     )
     delivering = Worker(
-        _delivery(site, accounts, judge), accounts, site.name, bus, timing, capacity=1
+        _delivery(site, accounts, judge),
+        owners_of({account.ENTITY: accounts}),
+        site.name,
+        bus,
+        timing,
+        capacity=1,
     )
     return [
         Part(name="generate", run=generating.run, drain=generating.drain),
@@ -123,42 +135,39 @@ def worker_parts(
 
 
 def _generation(site: Site, judge: Judge, bus: Bus, writer: Writer | None) -> Job[GenerateWork]:
-    async def handle(work: GenerateWork) -> FinishGeneration | FailGeneration:
-        judge.began(_generate_name(work), site)
-        site.trace.note(site.name, f"begins {_generate_name(work)}")
+    async def handle(item: WorkItem[GenerateWork]) -> Report:
+        judge.began(item.id, site)
+        site.trace.note(site.name, f"begins {item.id}")
         if writer is not None:
-            return await writer.write(work)
+            return await _written(writer, item.body)
         await anyio.sleep(random.choice([0.0, 0.1, 1.0]) * random.random())
         lot = random.random()
         if lot < 0.1:
-            return _failed(work, bus, Problem(code="provider_error", message="no", retryable=True))
+            no = Problem(code="provider_error", message="no", retryable=True)
+            return _failed(item.body, bus, no)
         if lot < 0.15:
             raise ProblemError(Problem(code="internal", message="a crash"))
-        return _finished(work, bus)
+        return _finished(item.body, bus)
 
-    def failed(work: GenerateWork, problem: Problem) -> FailGeneration:
-        return writer.failed(work, problem) if writer else _failed(work, bus, problem)
+    def stopped(item: WorkItem[GenerateWork]) -> FailGeneration:
+        problem = Problem(code="cancelled", message="stopped")
+        return writer.failed(item.body, problem) if writer else _failed(item.body, bus, problem)
 
-    return Job(
-        queue="generate",
-        item_type=GenerateWork,
-        name=_generate_name,
-        address=lambda work: (work.tenant, work.execution_id),
-        claim=lambda work, lost: Claim(step=work.step, attempt=work.attempt, lost=lost),
-        handle=handle,
-        stopped=lambda work: failed(work, Problem(code="cancelled", message="stopped")),
-        crashed=lambda work, kind: failed(work, Problem(code="internal", message=kind)),
-    )
+    return Job(queue="generate", body_type=GenerateWork, handle=handle, stopped=stopped)
 
 
-def _generate_name(work: GenerateWork) -> str:
-    return f"{work.tenant}.{work.execution_id}.{work.step}.{work.attempt}"
+async def _written(writer: Writer, work: GenerateWork) -> Report:
+    """Have an answer written; whatever goes wrong, what was used is told."""
+    try:
+        return await writer.write(work)
+    except Exception as error:  # noqa: BLE001  as the generator itself does
+        return writer.failed(work, Problem(code="internal", message=type(error).__name__))
 
 
 def _finished(work: GenerateWork, bus: Bus) -> FinishGeneration:
     text = f"answer of attempt {work.attempt}"
     return FinishGeneration(
-        step=work.step,
+        work=str(work.step),
         attempt=work.attempt,
         answer=Answer(text=text, finish_reason="stop", usage=Usage(output=1)),
         deltas=NO_DELTAS,
@@ -168,7 +177,7 @@ def _finished(work: GenerateWork, bus: Bus) -> FinishGeneration:
 
 def _failed(work: GenerateWork, bus: Bus, problem: Problem) -> FailGeneration:
     return FailGeneration(
-        step=work.step,
+        work=str(work.step),
         attempt=work.attempt,
         problem=problem,
         deltas=NO_DELTAS,
@@ -177,26 +186,20 @@ def _failed(work: GenerateWork, bus: Bus, problem: Problem) -> FailGeneration:
 
 
 def _delivery(site: Site, accounts: Owners, judge: Judge) -> Job[account.DeliverWork]:
-    async def handle(work: account.DeliverWork) -> account.Confirm:
-        judge.began(account.work_id(work), site)
-        money = account.Receive(account=work.to, tenant=work.tenant, amount=work.amount)
-        mail = command(account.effect_id(work.account, work.transfer), work.tenant, work.to, money)
-        await accounts.ask(mail, timeout=5.0)
-        return account.Confirm(transfer=work.transfer, attempt=work.attempt)
+    async def handle(item: WorkItem[account.DeliverWork]) -> Report:
+        judge.began(item.id, site)
+        work = item.body
+        money = account.Receive(account=work.to, tenant=item.tenant, amount=work.amount)
+        mail = command(account.effect_id(work.account, work.transfer), item.tenant, work.to, money)
+        try:
+            await accounts.ask(mail, timeout=5.0)
+        except ProblemError as failed:
+            again = msgspec.structs.replace(failed.problem, retryable=True)
+            return Failed(work=item.work, attempt=item.attempt, problem=again)
+        return Done(work=item.work, attempt=item.attempt)
 
-    def undone(work: account.DeliverWork, reason: str = "") -> account.Confirm:
-        del reason
-        return account.Confirm(transfer=work.transfer, attempt=work.attempt, failed=True)
+    def stopped(item: WorkItem[account.DeliverWork]) -> Report:
+        problem = Problem(code="cancelled", message="stopped", retryable=True)
+        return Failed(work=item.work, attempt=item.attempt, problem=problem)
 
-    return Job(
-        queue=account.QUEUE,
-        item_type=account.DeliverWork,
-        name=account.work_id,
-        address=lambda work: (work.tenant, work.account),
-        claim=lambda work, lost: account.Claim(
-            transfer=work.transfer, attempt=work.attempt, lost=lost
-        ),
-        handle=handle,
-        stopped=undone,
-        crashed=undone,
-    )
+    return Job(queue=account.QUEUE, body_type=account.DeliverWork, handle=handle, stopped=stopped)

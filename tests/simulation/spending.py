@@ -105,11 +105,11 @@ class Told:
         execution = first.origin.execution_id
         match event:
             case AttemptStarted():
-                self.started.add(name := f"{execution}.{event.step}.{event.attempt}")
+                self.started.add(name := f"{execution}.{int(event.work)}.{event.attempt}")
                 if first.spending is not None and first.spending.slices is not None:
                     self.sliced.add(name)
             case GenerationFinished() | AttemptFailed() | UsageSettled() | HoldReleased():
-                name = f"{execution}.{event.step}.{event.attempt}"
+                name = f"{execution}.{int(event.work)}.{event.attempt}"
                 charges = [] if isinstance(event, HoldReleased) else event.charges
                 if charges is not None:
                     self.over.add(name)
@@ -149,7 +149,7 @@ def _reports(judge: Judge, books: Books) -> Iterator[str]:
         if not (bytes(mail.body).startswith(_REPORTS) and reply.startswith(b'{"type":"settled"')):
             continue
         said = decode(_REPORT, mail.body)
-        name, cost = f"{mail.key}.{said.step}.{said.attempt}", cost_of(said.charges or ())
+        name, cost = f"{mail.key}.{said.work}.{said.attempt}", cost_of(said.charges or ())
         if books.paid.get(name, 0) != cost:
             yield f"{name} has used {cost}, and {books.paid.get(name)} was paid"
 

@@ -9,13 +9,8 @@ from bus.memory import MemoryBus
 from bus.rpc import command
 from bus.shard.assignments import Assignments
 from schemas.executions import ExecutionRecord
-from schemas.lifecycle import (
-    Cancel,
-    Claim,
-    GenerateWork,
-    Settled,
-    UsageSettled,
-)
+from schemas.lifecycle import Cancel, GenerateWork, UsageSettled
+from schemas.work import Lost, Settled
 from tests.simulation.fleet import (
     QUICK,
     SECONDS,
@@ -197,7 +192,7 @@ async def test_a_worker_lets_go_of_an_attempt_that_was_replaced(running: Fleet):
     await running.execute("e1")
     await gate.has_begun()
 
-    claim = command("lost", TENANT, "e1", Claim(step=1, attempt=1, lost=True))
+    claim = command("lost", TENANT, "e1", Lost(work="1", attempt=1, begun=True))
     await running.owners.ask(claim, timeout=SECONDS)
     (record,) = await running.ended("e1")
 

@@ -1,7 +1,6 @@
 """Executions and the account they are paid from, in seeded histories of faults."""
 
 from collections.abc import Iterator
-from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -12,7 +11,8 @@ from actors.agents.core.execution import Execution
 from actors.pricing.core import decisions
 from schemas.decision import Ask, Decision
 from schemas.ledger import Charged
-from schemas.lifecycle import AttemptStarted, ExecutionEvent, Settled
+from schemas.lifecycle import Accepted, AttemptStarted
+from schemas.work import Settled
 from tests.simulation.history import SPENDING, failures
 from tests.simulation.planted import Planted
 
@@ -23,8 +23,8 @@ ASKS = asking.asks
 CHARGED = decisions._charged
 
 
-def begin_at_once(state: Execution, now: datetime) -> tuple[ExecutionEvent, ...]:
-    return (AttemptStarted(step=state.step, attempt=1, segment=state.next_segment, at=now),)
+def begin_at_once(accepted: Accepted) -> AttemptStarted:
+    return AttemptStarted(work="1", attempt=1, segment=1, at=accepted.at)
 
 
 def forget_with_the_end(state: Execution) -> Iterator[Ask]:

@@ -5,11 +5,11 @@ from datetime import timedelta
 
 import msgspec
 
-from actors.agents.core.dues import party
+from actors.agents.core.dues import number_of, party
 from actors.agents.core.execution import Execution
 from schemas.decision import Ask
 from schemas.ledger import ACCOUNT_ENTITY, ACCOUNT_KEY, Reference, Reserve, Settle, Void
-from schemas.lifecycle import DueAnswered, ReserveAnswered
+from schemas.lifecycle import DueAnswered, ReserveAnswered, Spending
 from schemas.problems import Problem
 
 GRACE = timedelta(seconds=60)
@@ -21,8 +21,11 @@ _problem = msgspec.json.Decoder(Problem)
 
 def asks(state: Execution) -> Iterator[Ask]:
     """Yield what is open: leave to spend, bills, holds to be let go."""
-    if state.phase == "reserving" and state.spending is not None and state.attempt_at is not None:
-        yield _ask(state, _reserve_name(state), _reserve(state))
+    current, spending = state.current, state.spending
+    if spending is not None and current is not None and state.phase == "reserving":
+        name = f"{state.origin.execution_id}.{state.step}.{current.attempt}.reserve"
+        reserve = _reserve(state, current.attempt, spending)
+        yield _ask(state, f"{name}.{state.reserves}", reserve)
     for due in state.dues:
         if due.retry_at is None:
             yield _ask(state, due.ask, due.command)
@@ -35,7 +38,7 @@ def answered(ask: Ask, answer: bytes) -> ReserveAnswered | DueAnswered:
         return DueAnswered(ask=ask.id, problem=problem)
     reference = ask.command.reference
     return ReserveAnswered(
-        step=reference.step,
+        work=str(reference.step),
         attempt=reference.attempt,
         asked=int(ask.id.rpartition(".")[2]),
         problem=problem,
@@ -48,31 +51,26 @@ def _ask(state: Execution, name: str, command: Reserve | Settle | Void) -> Ask:
         entity=ACCOUNT_ENTITY,
         tenant=state.origin.tenant,
         key=ACCOUNT_KEY,
-        since=state.attempt_at or state.accepted_at,
+        since=state.current.at if state.current else state.accepted_at,
         command=command,
         # Where there is a budget, others may wait for what this leaves of it.
         urgent=state.spending is not None,
     )
 
 
-def _reserve_name(state: Execution) -> str:
-    return f"{state.origin.execution_id}.{state.step}.{state.attempt}.reserve.{state.reserves}"
-
-
-def _reserve(state: Execution) -> Reserve:
-    spending, decided_at = state.spending, state.decided_at or state.accepted_at
+def _reserve(state: Execution, attempt: int, spending: Spending) -> Reserve:
     return Reserve(
         reference=Reference(
             execution_id=state.origin.execution_id,
-            step=state.step,
-            attempt=state.attempt,
-            at=decided_at,
+            step=number_of(state.step),
+            attempt=attempt,
+            at=state.decided_at or state.accepted_at,
         ),
         party=party(state.origin),
-        amount_pico=spending.amount_pico if spending else 0,
-        tokens=spending.tokens if spending else 0,
+        amount_pico=spending.amount_pico,
+        tokens=spending.tokens,
         lease_until=state.deadline + GRACE,
-        platform=spending.platform if spending else False,
-        lent_pico=spending.lent_pico if spending else None,
-        chunk_pico=spending.chunk_pico if spending else 0,
+        platform=spending.platform,
+        lent_pico=spending.lent_pico,
+        chunk_pico=spending.chunk_pico,
     )

@@ -4,7 +4,7 @@ from datetime import datetime
 
 import msgspec
 
-from actors.agents.core.execution import Execution
+from actors.agents.core.execution import FIRST_STEP, Execution
 from actors.agents.core.outward import recorded
 from schemas.executions import ENDED, ExecutionRecord
 from schemas.lifecycle import Origin
@@ -24,7 +24,7 @@ def remains(
     if stored.status in ENDED:
         # Bills that the account has answered already are harmless to repeat.
         return told if state is None else msgspec.structs.replace(told, dues=state.dues)
-    known = state or msgspec.structs.replace(told, phase="backing_off")
+    known = state or told
     return msgspec.structs.replace(
         known,
         revision=max(known.revision, stored.revision),
@@ -38,4 +38,4 @@ def nobodys(tenant: str, execution_id: str) -> Origin:
 
 
 def _unknown(origin: Origin, now: datetime) -> Execution:
-    return Execution(origin=origin, accepted_at=now, deadline=now, phase="backing_off")
+    return Execution(origin=origin, accepted_at=now, deadline=now, step=FIRST_STEP)

@@ -1,24 +1,34 @@
 """What the owner of an execution decides on each command. Repeats are harmless."""
 
-import zlib
 from datetime import datetime, timedelta
 from typing import assert_never
 
 import msgspec
 
 from actors.agents.core.dues import is_unanswered, next_try, waits_until
-from actors.agents.core.execution import Execution, evolve, spent_by
-from actors.agents.core.outward import record, stream_subject
+from actors.agents.core.execution import FIRST_STEP, Execution, evolve, spent_by
+from actors.agents.core.folding import folded
+from actors.agents.core.outward import record, stream_of
+from schemas.attempts import (
+    Attempt,
+    Rules,
+    WorkFailed,
+    WorkStarted,
+    again,
+    claim,
+    fail,
+    may_fail_again,
+    replace,
+)
 from schemas.decision import Decision, refuse
-from schemas.executions import ExecutionHandle
+from schemas.executions import ExecutionHandle, ExecutionStatus
 from schemas.lifecycle import (
     Accept,
     Accepted,
-    AttemptClaimed,
     AttemptFailed,
     AttemptStarted,
     Cancel,
-    Claim,
+    Deltas,
     DueAnswered,
     DueAskedAgain,
     DueMet,
@@ -32,21 +42,20 @@ from schemas.lifecycle import (
     FailGeneration,
     FinishGeneration,
     GenerationFinished,
-    Granted,
     HoldReleased,
     Look,
-    Redispatch,
+    Origin,
     ReserveAnswered,
     ReserveAsked,
     ReserveRefused,
-    Settled,
-    Superseded,
     Tick,
     UsageSettled,
 )
 from schemas.problems import Problem
-from schemas.retry import delay
 from schemas.usage import Usage
+from schemas.work import Claim, Failed, Lost, Settled, Stopped
+
+NOTHING_SENT = Deltas(count=0, sha256="")
 
 LEAST_WAIT_SECONDS = 0.1
 """An account that is asked again must have had the time to change its mind."""
@@ -62,18 +71,14 @@ def decide(state: Execution | None, command: ExecutionCommand, now: datetime) ->
     if state is None:
         return refuse(_unknown())
     match command:
-        case Claim():
-            return _claim(state, command, now)
         case FinishGeneration():
             return _finish(state, command, now)
-        case FailGeneration():
-            return _fail(state, command, now)
+        case Claim() | Lost() | Failed() | Stopped():
+            return _on_work(state, command, now)
         case ReserveAnswered():
             return _reserve_answered(state, command, now)
         case DueAnswered():
             return _due_answered(state, command, now)
-        case Redispatch():
-            return _redispatch(state, command, now)
         case Cancel():
             return _cancel(state, command, now)
         case Look():
@@ -84,46 +89,64 @@ def decide(state: Execution | None, command: ExecutionCommand, now: datetime) ->
             assert_never(command)
 
 
+def _on_work(
+    state: Execution,
+    command: Claim | Lost | FailGeneration | Failed | Stopped,
+    now: datetime,
+) -> Decision:
+    """Decide on what a worker or the bus says of an attempt that brought no answer."""
+    match command:
+        case Claim():
+            return claim(state.attempts, command)
+        case Lost() | Stopped():
+            return _replace(state, command, now)
+        case FailGeneration():
+            return _fail(state, command, now)
+        case Failed():
+            return _fail(state, _told(command, now), now)
+
+
 def _accept(state: Execution | None, command: Accept, now: datetime) -> Decision:
     if state is not None:
         same = state.origin.digest == command.origin.digest
         return Decision(reply=_handle(state)) if same else refuse(_conflict(state))
     deadline = now + timedelta(seconds=command.timeout_seconds)
+    origin, task_at = folded(command.origin, command.request)
     accepted = Accepted(
-        origin=command.origin,
+        origin=origin,
         request=command.request,
         at=now,
         deadline=deadline,
         policy=command.policy,
         spending=command.spending,
+        task_at=task_at,
     )
-    born = evolve(None, accepted)
-    return Decision((accepted, *begin(born, now)), _handle(born))
+    handle = _handle_of(command.origin, "PENDING")
+    return Decision((accepted, begin(accepted)), handle)
 
 
-def begin(state: Execution, now: datetime) -> tuple[ExecutionEvent, ...]:
+def begin(accepted: Accepted) -> ReserveAsked | AttemptStarted:
     """Start the first step of an accepted execution, or ask for leave to."""
-    if state.spending is not None:
-        return (ReserveAsked(step=state.step, attempt=1, asked=1, at=now),)
-    return (AttemptStarted(step=state.step, attempt=1, segment=state.next_segment, at=now),)
+    if accepted.spending is not None:
+        return ReserveAsked(work=FIRST_STEP, attempt=1, asked=1, at=accepted.at)
+    return AttemptStarted(work=FIRST_STEP, attempt=1, segment=1, at=accepted.at)
 
 
 def _reserve_answered(state: Execution, command: ReserveAnswered, now: datetime) -> Decision:
-    asked = (state.step, state.attempt, state.reserves)
-    if state.phase != "reserving" or asked != (command.step, command.attempt, command.asked):
+    current = state.current
+    if current is None or state.phase != "reserving":
+        return Decision()
+    asked = (state.step, current.attempt, state.reserves)
+    if asked != (command.work, command.attempt, command.asked):
         return Decision()
     if command.problem is not None:
-        return _refused(state, command.problem, now)
-    if state.segment == 0:
-        started = AttemptStarted(
-            step=state.step, attempt=state.attempt, segment=state.next_segment, at=now
-        )
-    else:
-        started = _another(state, state.attempt, now, state.why or "restarted", counts=0)
-    return Decision((msgspec.structs.replace(started, place=state.place, held=True),))
+        return _refused(state, current, command.problem, now)
+    reason = (state.why or "restarted") if state.segment else None
+    plain = WorkStarted(work=state.step, attempt=current.attempt, at=now, reason=reason)
+    return Decision((_started(state, plain, place=state.place, held=True),))
 
 
-def _refused(state: Execution, problem: Problem, now: datetime) -> Decision:
+def _refused(state: Execution, current: Attempt, problem: Problem, now: datetime) -> Decision:
     """Wait until leave may be granted, where the execution waits and has the time; or end.
 
     One that is neither granted nor refused (``unavailable``) is waited for by all.
@@ -135,7 +158,7 @@ def _refused(state: Execution, problem: Problem, now: datetime) -> Decision:
     if retry_at is not None and retry_at >= state.deadline:
         retry_at = None
     refused = ReserveRefused(
-        step=state.step, attempt=state.attempt, problem=problem, at=now, retry_at=retry_at
+        work=state.step, attempt=current.attempt, problem=problem, at=now, retry_at=retry_at
     )
     return Decision((refused,) if retry_at else (refused, _failed(state, problem, now)))
 
@@ -151,34 +174,29 @@ def _due_answered(state: Execution, command: DueAnswered, now: datetime) -> Deci
     return Decision((DueRefused(ask=due.ask, problem=command.problem, at=now, retry_at=retry_at),))
 
 
-def _claim(state: Execution, command: Claim, now: datetime) -> Decision:
-    if not _is_current(state, command.step, command.attempt):
-        return Decision(reply=Superseded(reason=state.status))
-    if command.lost:
-        return _replace_lost(state, now)
-    if state.claimed:
-        return Decision(reply=Superseded(reason="another worker has begun it"))
-    return Decision((AttemptClaimed(step=command.step, attempt=command.attempt),), Granted())
-
-
-def _replace_lost(state: Execution, now: datetime) -> Decision:
-    if state.failures + 1 >= state.origin.max_attempts:
-        failed = AttemptFailed(
-            step=state.step, attempt=state.attempt, problem=_worker_lost(), at=now
-        )
-        return Decision(
-            (failed, _failed(state, _worker_lost(), now)), Superseded(reason="attempts are spent")
-        )
-    again = _next_attempt(state, now, "its worker fell silent", counts=1)
-    return Decision((again,), Superseded(reason="replaced by a new attempt"))
+def _replace(state: Execution, command: Lost | Stopped, now: datetime) -> Decision:
+    """Make another attempt of one that nobody has any more, or end the execution."""
+    decided = replace(state.attempts, command, now, _rules(state))
+    is_report = isinstance(command, Stopped)
+    reply = Settled(accepted=bool(decided.events)) if is_report else decided.reply
+    match decided.events:
+        case (WorkStarted() as anew,):
+            return Decision((_next_attempt(state, anew),), reply)
+        case (WorkFailed() as lost,):
+            failed = AttemptFailed(
+                work=lost.work, attempt=lost.attempt, problem=lost.problem, at=now
+            )
+            return Decision((failed, _failed(state, lost.problem, now)), reply)
+        case _:
+            return Decision(reply=reply)
 
 
 def _finish(state: Execution, command: FinishGeneration, now: datetime) -> Decision:
-    if not _is_current(state, command.step, command.attempt):
+    if not state.attempts.is_current(command.work, command.attempt):
         spent = spent_by(command.answer, command.detours)
         return _settle_late(state, command, spent, now)
     finished = GenerationFinished(
-        step=command.step,
+        work=command.work,
         attempt=command.attempt,
         answer=command.answer,
         deltas=command.deltas,
@@ -197,45 +215,61 @@ def conclude(state: Execution, now: datetime) -> tuple[ExecutionEvent, ...]:
     return (ExecutionCompleted(segment=state.next_segment, at=now),)
 
 
+def _told(command: Failed, now: datetime) -> FailGeneration:
+    """Return the report of a worker that could not even begin to generate, or broke."""
+    return FailGeneration(
+        work=command.work,
+        attempt=command.attempt,
+        problem=command.problem,
+        sent=command.sent,
+        deltas=NOTHING_SENT,
+        started_at=now,
+    )
+
+
 def _fail(state: Execution, command: FailGeneration, now: datetime) -> Decision:
-    if not _is_current(state, command.step, command.attempt):
+    if not state.attempts.is_current(command.work, command.attempt):
         return _settle_late(state, command, command.usage, now)
+    plain = fail(state.attempts, command, now, _rules(state))
     elsewhere = command.next_place is not None and _may_fail_again(state)
-    retry_at = None if elsewhere else _retry_at(state, command.problem, now)
     failed = AttemptFailed(
-        step=command.step,
+        work=command.work,
         attempt=command.attempt,
         problem=command.problem,
         at=now,
         usage=command.usage,
-        retry_at=retry_at,
+        retry_at=now if elsewhere else plain.retry_at,
         detours=command.detours,
         findings=command.findings,
         charges=command.charges,
         started_at=command.started_at,
     )
-    return Decision((failed, *_after_failure(state, command, failed)), Settled(accepted=True))
+    place = command.next_place if elsewhere else None
+    return Decision((failed, *_after_failure(state, failed, place)), Settled(accepted=True))
 
 
 def _after_failure(
-    state: Execution, command: FailGeneration, failed: AttemptFailed
+    state: Execution, failed: AttemptFailed, place: int | None
 ) -> tuple[ExecutionEvent, ...]:
-    """Go on elsewhere at once, wait for the next attempt, or end.
+    """Go on at another place at once, wait for the next attempt, or end.
 
     A worker may find before the owner's timer rings that the execution's time is over.
     """
-    if failed.retry_at is not None:
+    if failed.retry_at is not None and place is None:
         return ()
-    if command.problem.code == "timeout" and state.deadline - failed.at <= CLOCK_ERROR:
+    if failed.problem.code == "timeout" and state.deadline - failed.at <= CLOCK_ERROR:
         return (ExecutionTimedOut(segment=state.next_segment, at=failed.at),)
-    if command.next_place is None or not _may_fail_again(state):
-        return (_failed(state, command.problem, failed.at),)
-    again = _next_attempt(state, failed.at, command.problem.code, counts=0)
-    return (msgspec.structs.replace(again, place=command.next_place),)
+    if place is None:
+        return (_failed(state, failed.problem, failed.at),)
+    anew = WorkStarted(
+        work=failed.work, attempt=failed.attempt + 1, at=failed.at, reason=failed.problem.code
+    )
+    return (msgspec.structs.replace(_next_attempt(state, anew), place=place),)
 
 
 def _may_fail_again(state: Execution) -> bool:
-    return state.failures + 1 < state.origin.max_attempts
+    current = state.current
+    return current is not None and may_fail_again(current, _rules(state))
 
 
 def _settle_late(
@@ -245,12 +279,11 @@ def _settle_late(
     now: datetime,
 ) -> Decision:
     """Refuse the result of an attempt that counts no more, but count what it spent: once."""
-    step, attempt = command.step, command.attempt
-    known = (step, attempt) in state.settled or (step, attempt) > (state.step, state.attempt)
-    if usage is None or known:
+    work, attempt = command.work, command.attempt
+    if usage is None or not state.attempts.may_settle(work, attempt):
         return _release(state, command, now)
     late = UsageSettled(
-        step=step,
+        work=work,
         attempt=attempt,
         usage=usage,
         detours=command.detours,
@@ -265,18 +298,11 @@ def _release(
     state: Execution, command: FinishGeneration | FailGeneration, now: datetime
 ) -> Decision:
     """Let go of what is held for an attempt that has spent nothing."""
-    step, attempt = command.step, command.attempt
-    is_held = any((hold.step, hold.attempt) == (step, attempt) for hold in state.holds)
+    work, attempt = command.work, command.attempt
+    is_held = any((hold.step, hold.attempt) == (work, attempt) for hold in state.holds)
     if not is_held or command.charges is None:
         return Decision(reply=Settled(accepted=False))
-    return Decision((HoldReleased(step=step, attempt=attempt, at=now),), Settled(accepted=False))
-
-
-def _redispatch(state: Execution, command: Redispatch, now: datetime) -> Decision:
-    if not _is_current(state, command.step, command.attempt):
-        return Decision(reply=Superseded(reason=state.status))
-    again = _next_attempt(state, now, "the bus lost its work item", counts=0)
-    return Decision((again,), Superseded(reason="replaced by a new attempt"))
+    return Decision((HoldReleased(work=work, attempt=attempt, at=now),), Settled(accepted=False))
 
 
 def _cancel(state: Execution, command: Cancel, now: datetime) -> Decision:
@@ -300,12 +326,14 @@ def _timed(state: Execution, now: datetime) -> Decision:
         return Decision(_handed_over(state, now))
     if now >= state.deadline:
         return Decision((ExecutionTimedOut(segment=state.next_segment, at=now),))
-    if state.retry_at is not None and now >= state.retry_at:
-        reason = state.problem.code if state.problem else "failed"
-        if state.reserves:
-            return Decision((_asked_again(state, now),))
-        return Decision((_next_attempt(state, now, reason, counts=0),))
-    return Decision()
+    current = state.current
+    if current is None or current.retry_at is None or now < current.retry_at:
+        return Decision()
+    if current.phase == "planned":
+        return Decision((_asked_again(state, current, now),))
+    reason = state.problem.code if state.problem else "failed"
+    anew = again(state.attempts, now, reason)
+    return Decision(tuple(_next_attempt(state, each) for each in anew))
 
 
 def _handed_over(state: Execution, now: datetime) -> tuple[DueMet, ...]:
@@ -316,11 +344,11 @@ def _handed_over(state: Execution, now: datetime) -> tuple[DueMet, ...]:
     return tuple(DueMet(ask=due.ask, handed_over=True) for due in state.dues if is_unanswered(due))
 
 
-def _asked_again(state: Execution, now: datetime) -> ReserveAsked:
+def _asked_again(state: Execution, current: Attempt, now: datetime) -> ReserveAsked:
     """Ask once more for leave to make the same attempt."""
     return ReserveAsked(
-        step=state.step,
-        attempt=state.attempt,
+        work=state.step,
+        attempt=current.attempt,
         asked=state.reserves + 1,
         at=now,
         reason=state.why,
@@ -328,30 +356,36 @@ def _asked_again(state: Execution, now: datetime) -> ReserveAsked:
     )
 
 
-def _next_attempt(
-    state: Execution, now: datetime, reason: str, counts: int
-) -> AttemptStarted | ReserveAsked:
+def _next_attempt(state: Execution, anew: WorkStarted) -> AttemptStarted | ReserveAsked:
     """Start another attempt, or ask for leave to."""
-    attempt = state.attempt + 1
     if state.spending is None:
-        return _another(state, attempt, now, reason, counts)
+        return _started(state, anew)
     return ReserveAsked(
-        step=state.step, attempt=attempt, asked=1, at=now, reason=reason, counts=counts
+        work=anew.work,
+        attempt=anew.attempt,
+        asked=1,
+        at=anew.at,
+        reason=anew.reason,
+        counts=anew.counts,
     )
 
 
-def _another(
-    state: Execution, attempt: int, now: datetime, reason: str, counts: int
+def _started(
+    state: Execution, plain: WorkStarted, *, place: int = 0, held: bool = False
 ) -> AttemptStarted:
+    """Give an attempt its segment, and make that of the attempt before void."""
+    first = state.next_segment if state.segment == 0 else state.next_segment + 1
     return AttemptStarted(
-        step=state.step,
-        attempt=attempt,
-        segment=state.next_segment + 1,
-        at=now,
-        reason=reason,
-        dropped_segment=state.segment,
-        notice_segment=state.next_segment,
-        counts=counts,
+        work=plain.work,
+        attempt=plain.attempt,
+        segment=first,
+        at=plain.at,
+        reason=plain.reason,
+        dropped_segment=state.segment or None,
+        notice_segment=state.next_segment if state.segment else None,
+        counts=plain.counts,
+        place=place,
+        held=held,
     )
 
 
@@ -364,27 +398,18 @@ def _failed(state: Execution, problem: Problem, now: datetime) -> ExecutionFaile
     return ExecutionFailed(segment=state.next_segment, at=now, problem=problem)
 
 
-def _retry_at(state: Execution, problem: Problem, now: datetime) -> datetime | None:
-    if not _may_fail_again(state):
-        return None
-    seconds = delay(problem, failures=state.failures, jitter=_jitter(state))
-    if seconds is None or seconds >= (state.deadline - now).total_seconds():
-        return None
-    return now + timedelta(seconds=seconds)
-
-
-def _jitter(state: Execution) -> float:
-    """Return a number from 0 to 1 that is the same for the same attempt."""
-    return (zlib.crc32(f"{state.origin.execution_id}.{state.attempt}".encode()) % 256) / 256
-
-
-def _is_current(state: Execution, step: int, attempt: int) -> bool:
-    return state.phase == "generating" and (state.step, state.attempt) == (step, attempt)
+def _rules(state: Execution) -> Rules:
+    origin = state.origin
+    return Rules(most=origin.max_attempts, deadline=state.deadline, seed=origin.execution_id)
 
 
 def _handle(state: Execution) -> ExecutionHandle:
+    return _handle_of(state.origin, state.status)
+
+
+def _handle_of(origin: Origin, status: ExecutionStatus) -> ExecutionHandle:
     return ExecutionHandle(
-        execution_id=state.origin.execution_id, stream=stream_subject(state), status=state.status
+        execution_id=origin.execution_id, stream=stream_of(origin), status=status
     )
 
 
@@ -397,11 +422,4 @@ def _conflict(state: Execution) -> Problem:
         code="conflict",
         message=f"execution {state.origin.execution_id} exists with another request",
         field="id",
-    )
-
-
-def _worker_lost() -> Problem:
-    return Problem(
-        code="provider_error",
-        message="the workers that generated the answer were lost again and again",
     )

@@ -23,7 +23,7 @@ within seconds, so that there is no pricing process then."""
 class Hold(Internal):
     """Money that is held for an attempt of which nobody has said yet what it has cost."""
 
-    step: int
+    step: str
     attempt: int
     decided_at: datetime
 
@@ -38,6 +38,11 @@ class Due(Internal):
     command: Settle | Void
     refused: int = 0
     retry_at: datetime | None = None
+
+
+def number_of(step: str) -> int:
+    """Return the number of a step, by which accounts and streams know it."""
+    return int(step)
 
 
 def party(origin: Origin) -> Party:
@@ -133,7 +138,7 @@ def by_model(
 def _reference(origin: Origin, hold: Hold) -> Reference:
     return Reference(
         execution_id=origin.execution_id,
-        step=hold.step,
+        step=number_of(hold.step),
         attempt=hold.attempt,
         at=hold.decided_at,
     )

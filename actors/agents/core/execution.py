@@ -32,13 +32,14 @@ from actors.agents.core.dues import (
     summed,
     waits_until,
 )
+from actors.agents.core.folding import unfolded
+from schemas.attempts import Attempt, Attempts, WorkClaimed
 from schemas.base import Internal
 from schemas.executions import ExecutionStatus, LogEntry, ModelCost
 from schemas.ledger import Charge, Settle
 from schemas.lifecycle import (
     NO_POLICY,
     Accepted,
-    AttemptClaimed,
     AttemptFailed,
     AttemptStarted,
     ChangeEvent,
@@ -64,7 +65,9 @@ from schemas.problems import Problem
 from schemas.safety import Finding
 from schemas.usage import Usage
 
-Phase = Literal["reserving", "generating", "backing_off", "ended"]
+Phase = Literal["accepted", "reserving", "generating", "backing_off", "ended"]
+
+FIRST_STEP = "1"
 
 MAX_LOG_ENTRIES = 100
 MAX_DETOURS = 100
@@ -80,36 +83,29 @@ class Asked(Internal):
 class Execution(Internal):
     """One accepted execution. ``revision`` counts its events; ``segment`` is the current attempt's.
 
-    ``deadline`` and ``retry_at`` are the moments at which it must be looked at without a command.
-    ``settled`` names the attempts, as (step, attempt), whose usage is counted. ``place`` is the
+    ``step`` names the present step, of whose attempts ``attempts`` knows. ``place`` is the
     alternative that the current attempt begins with, or that has answered. ``reserves`` counts how
     often leave was asked for the current attempt, ``why`` says why it is made. ``decided_at``
-    is when, by which the account knows the attempt; ``attempt_at`` where leave was not asked.
+    is when, by which the account knows the attempt; where leave was not asked, that of the attempt.
     """
 
     origin: Origin
     accepted_at: datetime
     deadline: datetime
-    phase: Phase = "generating"
+    step: str
     status: ExecutionStatus = "PENDING"
     revision: int = 0
     request: GenerateRequest | None = None
     policy: Policy = NO_POLICY
     place: int = 0
-    step: int = 1
-    attempt: int = 0
-    attempt_at: datetime | None = None
-    claimed: bool = False
-    failures: int = 0
+    attempts: Attempts = Attempts()
     segment: int = 0
     next_segment: int = 1
-    retry_at: datetime | None = None
     started_at: datetime | None = None
     ended_at: datetime | None = None
     answer: Answer | None = None
     usage: Usage | None = None
     usage_at_end: Usage | None = None
-    settled: tuple[tuple[int, int], ...] = ()
     problem: Problem | None = None
     reason: str | None = None
     logs: tuple[LogEntry, ...] = ()
@@ -125,6 +121,24 @@ class Execution(Internal):
     cost: int | None = None
     cost_at_end: int | None = None
     costs: tuple[ModelCost, ...] = ()
+
+    @property
+    def current(self) -> Attempt | None:
+        """The newest attempt of the present step; None before the first."""
+        return self.attempts.works.get(self.step)
+
+    @property
+    def phase(self) -> Phase:
+        """Where the execution stands."""
+        if self.ended_at is not None:
+            return "ended"
+        current = self.current
+        if current is None:
+            return "accepted"
+        if current.phase == "running":
+            return "generating"
+        is_asking = current.phase == "planned" and current.retry_at is None
+        return "reserving" if is_asking else "backing_off"
 
 
 def evolve(state: Execution | None, event: ExecutionEvent) -> Execution:
@@ -144,11 +158,12 @@ def evolve(state: Execution | None, event: ExecutionEvent) -> Execution:
 def due(state: Execution) -> datetime | None:
     """Return when the execution must be looked at next without a command."""
     moments = [each.retry_at for each in state.dues if each.retry_at is not None]
-    if state.phase == "ended":
+    if state.ended_at is not None:
         until = waits_until(state.dues, state.ended_at)
         moments += [until] if until else []
     else:
-        moments += [state.deadline, *((state.retry_at,) if state.retry_at else ())]
+        retry_at = state.attempts.due()
+        moments += [state.deadline, retry_at] if retry_at else [state.deadline]
     return min(moments, default=None)
 
 
@@ -159,7 +174,7 @@ def spent_by(answer: Answer, detours: Iterable[Detour]) -> Usage:
 
 def has_ended(state: Execution) -> bool:
     """Say whether nothing but late usage can change the execution any more."""
-    return state.phase == "ended" and all(each.retry_at is None for each in state.dues)
+    return state.ended_at is not None and all(each.retry_at is None for each in state.dues)
 
 
 def _apply(state: Execution, event: ChangeEvent) -> Execution:
@@ -170,8 +185,8 @@ def _apply(state: Execution, event: ChangeEvent) -> Execution:
             return _reserve_refused(state, event)
         case AttemptStarted():
             return _attempt_started(state, event)
-        case AttemptClaimed():
-            return msgspec.structs.replace(state, claimed=True)
+        case WorkClaimed():
+            return msgspec.structs.replace(state, attempts=state.attempts.apply(event))
         case AttemptFailed():
             return _attempt_failed(state, event)
         case GenerationFinished():
@@ -179,12 +194,11 @@ def _apply(state: Execution, event: ChangeEvent) -> Execution:
         case UsageSettled():
             return _usage_settled(state, event)
         case HoldReleased():
-            return _charged(state, _hold(state, event.step, event.attempt), [], event.at)
+            return _charged(state, event, [], event.at)
         case DueMet() | DueRefused() | DueAskedAgain():
             return msgspec.structs.replace(state, dues=after(state.dues, event))
         case ExecutionCompleted():
-            ended = _ended(state, "COMPLETED", event.at, event.segment)
-            return msgspec.structs.replace(ended, dues=_dues_of_success(state))
+            return _completed(state, event)
         case ExecutionFailed() | ExecutionCancelled() | ExecutionTimedOut():
             return _broken_off(_given_up(state), event)
         case _:
@@ -193,12 +207,13 @@ def _apply(state: Execution, event: ChangeEvent) -> Execution:
 
 def _accepted(event: Accepted) -> Execution:
     return Execution(
-        origin=event.origin,
+        origin=unfolded(event.origin, event.request, event.task_at),
         request=event.request,
         policy=event.policy,
         spending=event.spending,
         accepted_at=event.at,
         deadline=event.deadline,
+        step=FIRST_STEP,
         revision=1,
         logs=(LogEntry(at=event.at, message="accepted"),),
     )
@@ -207,17 +222,12 @@ def _accepted(event: Accepted) -> Execution:
 def _reserve_asked(state: Execution, event: ReserveAsked) -> Execution:
     return msgspec.structs.replace(
         state,
-        phase="reserving",
-        step=event.step,
-        attempt=event.attempt,
-        attempt_at=event.at,
+        step=event.work,
+        attempts=state.attempts.apply(event),
         decided_at=event.at,
         reserves=event.asked,
         why=event.reason,
-        claimed=False,
-        failures=state.failures + event.counts,
         place=event.place,
-        retry_at=None,
         logs=_log(state, event.at, f"attempt {event.attempt} asks for leave to spend"),
     )
 
@@ -225,9 +235,8 @@ def _reserve_asked(state: Execution, event: ReserveAsked) -> Execution:
 def _reserve_refused(state: Execution, event: ReserveRefused) -> Execution:
     return msgspec.structs.replace(
         state,
-        phase="backing_off",
         status="WAITING",
-        retry_at=event.retry_at,
+        attempts=state.attempts.apply(event),
         problem=event.problem,
         logs=_log(state, event.at, f"attempt {event.attempt} refused: {event.problem.code}"),
     )
@@ -236,16 +245,12 @@ def _reserve_refused(state: Execution, event: ReserveRefused) -> Execution:
 def _attempt_started(state: Execution, event: AttemptStarted) -> Execution:
     why = f": {event.reason}" if event.reason else ""
     decided_at = state.decided_at if event.held else None
-    held = Hold(step=event.step, attempt=event.attempt, decided_at=decided_at or event.at)
+    held = Hold(step=event.work, attempt=event.attempt, decided_at=decided_at or event.at)
     return msgspec.structs.replace(
         state,
-        phase="generating",
         status="RUNNING",
-        step=event.step,
-        attempt=event.attempt,
-        attempt_at=event.at,
-        claimed=False,
-        failures=state.failures + event.counts,
+        step=event.work,
+        attempts=state.attempts.apply(event),
         segment=event.segment,
         next_segment=event.segment + 1,
         place=event.place,
@@ -254,21 +259,19 @@ def _attempt_started(state: Execution, event: AttemptStarted) -> Execution:
         why=None,
         problem=None if event.held else state.problem,
         holds=(*state.holds, held) if event.held else state.holds,
-        retry_at=None,
         logs=_log(state, event.at, f"attempt {event.attempt} started{why}"),
     )
 
 
 def _attempt_failed(state: Execution, event: AttemptFailed) -> Execution:
-    hold = _hold(state, event.step, event.attempt)
+    attempts = state.attempts.apply(event)
+    if event.usage is not None:
+        attempts = attempts.settle(event.work, event.attempt)
     return msgspec.structs.replace(
-        _charged(state, hold, event.charges, event.started_at or event.at),
-        phase="backing_off",
+        _charged(state, event, event.charges, event.started_at or event.at),
         status="WAITING",
-        failures=state.failures + 1,
-        retry_at=event.retry_at,
+        attempts=attempts,
         usage=_add(state.usage, event.usage),
-        settled=_settled(state, event.step, event.attempt, event.usage),
         problem=event.problem,
         detours=_detours(state, event.detours),
         findings=_findings(state, event.findings),
@@ -278,12 +281,11 @@ def _attempt_failed(state: Execution, event: AttemptFailed) -> Execution:
 
 def _generation_finished(state: Execution, event: GenerationFinished) -> Execution:
     spent = spent_by(event.answer, event.detours)
-    hold = _hold(state, event.step, event.attempt)
     return msgspec.structs.replace(
-        _charged(state, hold, event.charges, event.started_at, always=True),
+        _charged(state, event, event.charges, event.started_at, always=True),
+        attempts=state.attempts.apply(event),
         answer=event.answer,
         usage=_add(state.usage, spent),
-        settled=_settled(state, event.step, event.attempt, spent),
         place=event.place,
         asked=_asked(state, event.place),
         detours=_detours(state, event.detours),
@@ -294,14 +296,15 @@ def _generation_finished(state: Execution, event: GenerationFinished) -> Executi
 
 
 def _usage_settled(state: Execution, event: UsageSettled) -> Execution:
-    hold = _hold(state, event.step, event.attempt, event.decided_at)
     settled = msgspec.structs.replace(
-        _charged(state, hold, event.charges, event.started_at or state.accepted_at),
+        _charged(
+            state, event, event.charges, event.started_at or state.accepted_at, event.decided_at
+        ),
+        attempts=state.attempts.settle(event.work, event.attempt),
         usage=_add(state.usage, event.usage),
-        settled=_settled(state, event.step, event.attempt, event.usage),
         detours=_detours(state, event.detours),
     )
-    if state.phase != "ended" or state.usage_at_end is not None:
+    if state.ended_at is None or state.usage_at_end is not None:
         return settled
     # More is known than the end has told: the end is never told otherwise.
     return msgspec.structs.replace(
@@ -312,21 +315,23 @@ def _usage_settled(state: Execution, event: UsageSettled) -> Execution:
 # What is due to the account
 
 
-def _hold(state: Execution, step: int, attempt: int, decided_at: datetime | None = None) -> Hold:
+def _hold(state: Execution, step: str, attempt: int, decided_at: datetime | None = None) -> Hold:
     """Return by what the account knows an attempt, whether money is held for it or not."""
     for hold in state.holds:
         if (hold.step, hold.attempt) == (step, attempt):
             return hold
-    if decided_at is None and (step, attempt) == (state.step, state.attempt):
-        decided_at = state.decided_at or state.attempt_at
+    current = state.attempts.of(step)
+    if decided_at is None and current is not None and current.attempt == attempt:
+        decided_at = state.decided_at or current.at
     return Hold(step=step, attempt=attempt, decided_at=decided_at or state.accepted_at)
 
 
 def _charged(
     state: Execution,
-    hold: Hold,
+    event: AttemptFailed | GenerationFinished | UsageSettled | HoldReleased,
     charges: list[Charge] | None,
     at: datetime,
+    decided_at: datetime | None = None,
     *,
     always: bool = False,
 ) -> Execution:
@@ -336,6 +341,7 @@ def _charged(
     """
     if charges is None:
         return state
+    hold = _hold(state, event.work, event.attempt, decided_at)
     dues = state.dues
     if charges or always:
         dues = (*dues, bill(state.origin, hold, charges, at))
@@ -352,17 +358,19 @@ def _charged(
 
 def _given_up(state: Execution) -> Execution:
     """Let go of what an attempt that never began has asked for, be it held, refused or open."""
-    if not state.reserves or state.phase not in ("reserving", "backing_off"):
+    current = state.current
+    if not state.reserves or current is None:
         return state
-    due = release(state.origin, _hold(state, state.step, state.attempt))
+    due = release(state.origin, _hold(state, state.step, current.attempt))
     return msgspec.structs.replace(state, dues=(*state.dues, due))
 
 
 def _dues_of_success(state: Execution) -> tuple[Due, ...]:
     """Say in the bill of the attempt that has answered that it was a success."""
+    answered = state.current.attempt if state.current else 0
     return tuple(
         msgspec.structs.replace(due, command=msgspec.structs.replace(due.command, completed=True))
-        if isinstance(due.command, Settle) and due.command.reference.attempt == state.attempt
+        if isinstance(due.command, Settle) and due.command.reference.attempt == answered
         else due
         for due in state.dues
     )
@@ -371,16 +379,22 @@ def _dues_of_success(state: Execution) -> tuple[Due, ...]:
 # The end
 
 
+def _completed(state: Execution, event: ExecutionCompleted) -> Execution:
+    ended = _ended(state, "COMPLETED", event.at, event.segment)
+    if not state.dues:
+        return ended
+    return msgspec.structs.replace(ended, dues=_dues_of_success(state))
+
+
 def _ended(state: Execution, status: ExecutionStatus, at: datetime, segment: int) -> Execution:
     return msgspec.structs.replace(
         state,
-        phase="ended",
         status=status,
+        attempts=state.attempts.drop(),
         request=None,
         policy=NO_POLICY,
         spending=None,
         reserves=0,
-        retry_at=None,
         ended_at=at,
         segment=segment,
         next_segment=segment + 1,
@@ -410,12 +424,6 @@ def _timeout_problem(state: Execution) -> Problem:
 
 def _add(one: Usage | None, other: Usage | None) -> Usage | None:
     return one + other if one is not None and other is not None else one or other
-
-
-def _settled(
-    state: Execution, step: int, attempt: int, usage: Usage | None
-) -> tuple[tuple[int, int], ...]:
-    return state.settled if usage is None else (*state.settled, (step, attempt))
 
 
 def _asked(state: Execution, place: int) -> Asked | None:

@@ -7,10 +7,12 @@ from typing import Any
 import msgspec
 
 from actors.agents.core.asking import asks
-from actors.agents.core.dues import Due, summed
-from actors.agents.core.execution import Asked, Execution
+from actors.agents.core.dues import Due, number_of, summed
+from actors.agents.core.execution import FIRST_STEP, Asked, Execution
+from actors.agents.core.work_items import open_items, outstanding_work
+from schemas.attempts import Attempt, Attempts
 from schemas.conversations import CONVERSATION_SUBJECT, ConversationTurn
-from schemas.decision import Effect, Publish, Work
+from schemas.decision import Effect, Publish
 from schemas.events import (
     BillRefusedEvent,
     ExecutionAcceptedEvent,
@@ -32,7 +34,6 @@ from schemas.lifecycle import (
     Accepted,
     AttemptFailed,
     AttemptStarted,
-    Claim,
     DueMet,
     DueRefused,
     ExecutionCancelled,
@@ -40,10 +41,8 @@ from schemas.lifecycle import (
     ExecutionEvent,
     ExecutionFailed,
     ExecutionTimedOut,
-    GenerateWork,
     GenerationFinished,
     Origin,
-    Redispatch,
     ReserveAsked,
 )
 from schemas.llm import Answer
@@ -58,9 +57,6 @@ from schemas.streams import (
     StreamEvent,
 )
 from schemas.usage import Usage
-
-QUEUE = "generate"
-BATCH_QUEUE = "batch"
 
 _MILLISECOND = timedelta(milliseconds=1)
 
@@ -81,50 +77,6 @@ _SAFETY_EVENTS: dict[SafetyOutcome, type[SafetyEvent]] = {
 def effects(state: Execution) -> tuple[Effect, ...]:
     """Return what is outstanding in this state: work, and what the account is asked."""
     return (*outstanding_work(state), *asks(state))
-
-
-def outstanding_work(state: Execution) -> tuple[Work, ...]:
-    """Return the work item of the current attempt while it is under way."""
-    if state.phase != "generating" or state.request is None or state.attempt_at is None:
-        return ()
-    item = GenerateWork(
-        execution_id=state.origin.execution_id,
-        tenant=state.origin.tenant,
-        step=state.step,
-        attempt=state.attempt,
-        segment=state.segment,
-        deadline=state.deadline,
-        request=state.request,
-        trace=state.origin.trace,
-        policy=state.policy,
-        place=state.place,
-        decided_at=state.decided_at or state.attempt_at,
-        slices=state.spending.slices if state.spending else None,
-    )
-    work = Work(
-        id=work_id(state),
-        queue=BATCH_QUEUE if state.request.batch else QUEUE,
-        tenant=state.origin.tenant,
-        since=state.attempt_at,
-        item=item,
-    )
-    return (work,)
-
-
-def work_id(state: Execution) -> str:
-    """Name the current attempt: the id of its work item."""
-    origin = state.origin
-    return f"{origin.tenant}.{origin.execution_id}.{state.step}.{state.attempt}"
-
-
-def redispatch(work: Work) -> Redispatch:
-    """Return the command that begins lost work anew."""
-    return Redispatch(step=work.item.step, attempt=work.item.attempt)
-
-
-def lost(work: Work) -> Claim:
-    """Return the command that begins work anew whose worker has gone."""
-    return Claim(step=work.item.step, attempt=work.item.attempt, lost=True)
 
 
 def announce(
@@ -156,7 +108,7 @@ def announce(
             yield _stream(after, _broken_off(after))
         case _:
             pass
-    if after.phase == "ended" and before is not None and before.phase != "ended":
+    if after.ended_at is not None and before is not None and before.ended_at is None:
         yield _public(after, _ended_event(after))
 
 
@@ -189,9 +141,9 @@ def record(state: Execution) -> ExecutionRecord:
         cost=state.cost,
         cost_at_end=state.cost_at_end,
         costs=list(state.costs),
-        settled=[AttemptName(step=step, attempt=attempt) for step, attempt in state.settled],
+        settled=_settled(state),
         error=_error(state) if state.phase == "ended" else None,
-        attempts=state.attempt,
+        attempts=_count(state),
         user=origin.user,
         project=origin.project,
         session=origin.session,
@@ -209,10 +161,7 @@ def record(state: Execution) -> ExecutionRecord:
 
 
 def recorded(tenant: str, stored: ExecutionRecord) -> Execution:
-    """Return the state that a record tells, as that of an ended execution: for want of a better.
-
-    Records of before do not say which attempts have settled; the one that answered has.
-    """
+    """Return the state that a record tells, as that of an ended execution: for want of a better."""
     answer = _restored_answer(stored)
     cancelled = stored.status == "CANCELLED" and stored.error is not None
     return Execution(
@@ -231,10 +180,10 @@ def recorded(tenant: str, stored: ExecutionRecord) -> Execution:
         ),
         accepted_at=stored.created_at,
         deadline=stored.deadline,
-        phase="ended",
+        step=FIRST_STEP,
         status=stored.status,
         revision=stored.revision,
-        attempt=stored.attempts,
+        attempts=_restored_attempts(stored),
         segment=stored.segment,
         next_segment=stored.segment + 1,
         started_at=stored.started_at,
@@ -242,7 +191,6 @@ def recorded(tenant: str, stored: ExecutionRecord) -> Execution:
         answer=answer,
         usage=stored.usage,
         usage_at_end=stored.usage_at_end,
-        settled=_restored_settled(stored),
         cost=stored.cost,
         cost_at_end=stored.cost_at_end,
         costs=tuple(stored.costs),
@@ -257,7 +205,12 @@ def recorded(tenant: str, stored: ExecutionRecord) -> Execution:
 
 def stream_subject(state: Execution) -> str:
     """Return the subject of the execution's live events."""
-    return _fill(STREAM_SUBJECT, state)
+    return stream_of(state.origin)
+
+
+def stream_of(origin: Origin) -> str:
+    """Return the subject of the live events of an execution."""
+    return STREAM_SUBJECT.format(tenant=origin.tenant, execution_id=origin.execution_id)
 
 
 def record_subject(state: Execution) -> str:
@@ -275,10 +228,24 @@ def _fill(template: str, state: Execution) -> str:
     )
 
 
-def _restored_settled(stored: ExecutionRecord) -> tuple[tuple[int, int], ...]:
-    if stored.settled or stored.output is None:
-        return tuple((each.step, each.attempt) for each in stored.settled)
-    return ((1, stored.attempts),)
+def _count(state: Execution) -> int:
+    return state.current.attempt if state.current else 0
+
+
+def _settled(state: Execution) -> list[AttemptName]:
+    return [
+        AttemptName(step=number_of(step), attempt=attempt)
+        for step, known in state.attempts.works.items()
+        for attempt in known.settled
+    ]
+
+
+def _restored_attempts(stored: ExecutionRecord) -> Attempts:
+    if not stored.attempts:
+        return Attempts()
+    settled = tuple(each.attempt for each in stored.settled)
+    ended = Attempt(attempt=stored.attempts, at=stored.created_at, phase="ended", settled=settled)
+    return Attempts(works={FIRST_STEP: ended})
 
 
 def _restored_asked(stored: ExecutionRecord) -> Asked | None:
@@ -318,8 +285,10 @@ def _stop(before: Execution | None) -> Iterator[Publish]:
 
     One that stood still finds this when it goes on, before it has asked anybody for an answer.
     """
-    if before is not None and before.phase == "generating" and before.attempt_at is not None:
-        yield Publish(subject=STOP_WORK_SUBJECT, body=StopWork(item=work_id(before)), stored=False)
+    if before is None:
+        return
+    for item in open_items(before):
+        yield Publish(subject=STOP_WORK_SUBJECT, body=StopWork(item=item), stored=False)
 
 
 def _restarted(state: Execution, event: AttemptStarted, segment: int) -> AttemptRestarted:
@@ -328,7 +297,7 @@ def _restarted(state: Execution, event: AttemptStarted, segment: int) -> Attempt
         segment=segment,
         sequence=0,
         at=event.at,
-        step=event.step,
+        step=number_of(event.work),
         attempt=event.attempt,
         dropped_segment=event.dropped_segment or 0,
         reason=event.reason or "restarted",
@@ -463,7 +432,7 @@ def _ended_event(state: Execution) -> ExecutionEndedEvent:
         agent_id=state.origin.agent_id,
         at=state.ended_at or state.accepted_at,
         duration_ms=_duration_ms(state),
-        attempts=state.attempt,
+        attempts=_count(state),
         usage=state.usage,
         tokens_used=_tokens_used(state),
         cost=state.cost,

@@ -7,24 +7,41 @@ made; only one, because a request may be what kills its workers.
 
 from collections.abc import Callable
 from contextlib import suppress
+from datetime import datetime
+from typing import Any
 
 import msgspec
 
 from actors.streaming.core.charging import Key, embedded
-from bus.codec import encode
+from bus.codec import decode, encode
 from bus.errors import DeadlineError, ProblemError, UnavailableError
 from bus.ports import Bus
 from bus.service import reply
 from bus.subjects import fill
-from schemas.embeddings import BeginEmbedding, Embed, EmbedWork, EndEmbedding
+from schemas.embeddings import Embed, EmbedWork, EncodedEmbeddings, EndEmbedding
 from schemas.events import EmbeddedEvent
 from schemas.journal import Mail
-from schemas.lifecycle import Granted, Settled, Superseded, WorkAnswer
 from schemas.pricing.prices import Prices
 from schemas.problems import Problem
 from schemas.providers import may_take_secret
+from schemas.work import (
+    Claim,
+    Failed,
+    Granted,
+    Lost,
+    ReplyTo,
+    Settled,
+    Stopped,
+    Superseded,
+    WorkAnswer,
+    WorkItem,
+    item_id,
+)
 
 QUEUE = "embed"
+ASKER = "asker"
+"""Stands for an entity: whoever waits at a request's reply subject."""
+
 ATTEMPTS = 2
 
 FLUSH_SECONDS = 2.0
@@ -32,12 +49,9 @@ FLUSH_SECONDS = 2.0
 
 _LOST = Problem(code="unavailable", message="The process that embedded has died.", retryable=True)
 
-_BODY = BeginEmbedding | EndEmbedding
+_STOPPED = Problem(code="cancelled", message="The worker was stopped.", retryable=True)
 
-
-def item_name(work: EmbedWork) -> str:
-    """Name one attempt."""
-    return f"{work.id}.{work.attempt}"
+_BODY = Claim | Lost | EndEmbedding | Failed | Stopped
 
 
 def event_id(work: EmbedWork) -> str:
@@ -45,17 +59,34 @@ def event_id(work: EmbedWork) -> str:
     return f"{work.id}-{work.attempt}"
 
 
-async def enqueue(bus: Bus, work: EmbedWork) -> None:
+async def enqueue(bus: Bus, work: EmbedWork, trace: str | None) -> None:
     """Put an attempt into the queue; the same one only once.
 
     Raises:
         UnavailableError: it is not known to be there.
     """
-    await bus.queue.send(QUEUE, work.tenant, encode(work), item=item_name(work))
+    item = enclosed(work, bus.clock(), trace)
+    await bus.queue.send(QUEUE, work.tenant, encode(item), item=item.id)
+
+
+def enclosed(work: EmbedWork, since: datetime, trace: str | None) -> WorkItem[EmbedWork]:
+    """Put an attempt into its envelope."""
+    reply_to = ReplyTo(entity=ASKER, tenant=work.tenant, key=work.id)
+    return WorkItem(
+        id=item_id(reply_to, "embed", work.attempt),
+        work="embed",
+        attempt=work.attempt,
+        queue=QUEUE,
+        tenant=work.tenant,
+        reply_to=reply_to,
+        since=since,
+        body=work,
+        trace=trace,
+    )
 
 
 class Askers:
-    """A ``Principal``: stands in for all who wait for embeddings.
+    """Stands in for all who wait for embeddings.
 
     ``prices`` returns those in force; without it nothing is priced. ``usual_hosts`` are those to
     which a request takes a secret that it does not name.
@@ -71,29 +102,27 @@ class Askers:
         self._prices = prices
         self._usual_hosts = usual_hosts
 
-    async def ask(self, mail: Mail, *, timeout: float) -> bytes:
-        """See ``Principal.ask``."""
-        del timeout
-        return encode(await self._answer(msgspec.json.decode(mail.body, type=_BODY)))
+    def __call__(self, item: WorkItem[msgspec.Raw]) -> "Asker":
+        """Return who waits for an item."""
+        return Asker(self, item)
 
-    async def _answer(self, asked: BeginEmbedding | EndEmbedding) -> WorkAnswer:
-        match asked:
-            case BeginEmbedding(lost=False):
-                return Granted()
-            case BeginEmbedding(work=work):
-                return await self._begin_anew(work)
-            case EndEmbedding(work=work, answer=answer, event=event):
-                await self._tell(work, event)
-                await reply(self._bus.transport, work.reply, answer)
-                return Settled(accepted=True)
+    async def ended(
+        self,
+        work: EmbedWork,
+        answer: EncodedEmbeddings | Problem,
+        event: EmbeddedEvent | None = None,
+    ) -> None:
+        """Tell what an attempt has used, and then the asker what became of it."""
+        await self._tell(work, event)
+        await reply(self._bus.transport, work.reply, answer)
 
-    async def _begin_anew(self, work: EmbedWork) -> Superseded:
+    async def begin_anew(self, work: EmbedWork, trace: str | None) -> Superseded:
         """Make another attempt of a request whose worker has died, if there may be one."""
         await self._tell(work, self._lost(work))
         if work.attempt < ATTEMPTS and self._bus.clock() < work.deadline:
             again = msgspec.structs.replace(work, attempt=work.attempt + 1)
             try:
-                await enqueue(self._bus, again)
+                await enqueue(self._bus, again, trace)
             except UnavailableError as error:
                 problem = Problem(code="unavailable", message=str(error), retryable=True)
                 raise ProblemError(problem) from None
@@ -129,3 +158,32 @@ class Askers:
         await self._bus.outbox.post(subject, encode(event), message_id=event.id)
         with suppress(DeadlineError):
             await self._bus.outbox.flush(timeout=FLUSH_SECONDS)
+
+
+class Asker:
+    """A ``Principal``: who waits for one request."""
+
+    def __init__(self, askers: Askers, item: WorkItem[msgspec.Raw]) -> None:
+        self._askers = askers
+        self._item = item
+
+    async def ask(self, mail: Mail, *, timeout: float) -> bytes:
+        """See ``Principal.ask``."""
+        del timeout
+        asked: Any = msgspec.json.decode(mail.body, type=_BODY)
+        return encode(await self._answer(asked))
+
+    async def _answer(self, asked: Claim | Lost | EndEmbedding | Failed | Stopped) -> WorkAnswer:
+        if isinstance(asked, Claim):
+            return Granted()
+        work = decode(EmbedWork, self._item.body)
+        match asked:
+            case Lost():
+                return await self._askers.begin_anew(work, self._item.trace)
+            case EndEmbedding(answer=answer, event=event):
+                await self._askers.ended(work, answer, event)
+            case Failed(problem=problem):
+                await self._askers.ended(work, problem)
+            case Stopped():
+                await self._askers.ended(work, _STOPPED)
+        return Settled(accepted=True)

@@ -146,7 +146,7 @@ class Attempt:
             self._note_failed(self._running, problem)
             self._running = None
         return FailGeneration(
-            step=self._work.step,
+            work=str(self._work.step),
             attempt=self._work.attempt,
             problem=problem,
             deltas=self._sequencer.deltas,
@@ -161,7 +161,7 @@ class Attempt:
 
     def _finished(self, answer: Answer, place: int) -> FinishGeneration:
         return FinishGeneration(
-            step=self._work.step,
+            work=str(self._work.step),
             attempt=self._work.attempt,
             answer=answer,
             deltas=self._sequencer.deltas,

@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 from actors.agents.core.decisions import decide
 from actors.agents.core.execution import Execution, evolve
 from actors.agents.core.outward import announce, effects
+from schemas.attempts import Attempt
 from schemas.decision import Decision, Publish
 from schemas.lifecycle import (
     Accept,
     Cancel,
-    Claim,
     Deltas,
     ExecutionCancelled,
     ExecutionCommand,
@@ -26,13 +26,13 @@ from schemas.lifecycle import (
     FinishGeneration,
     Look,
     Origin,
-    Redispatch,
     Tick,
 )
 from schemas.llm import Answer, GenerateRequest, ToolCall
 from schemas.problems import Problem
 from schemas.providers import Scripted
 from schemas.usage import Usage
+from schemas.work import Claim, Failed, Lost, Stopped
 from tests.unit.agents.samples import NOW
 
 TIMEOUT = 60.0
@@ -68,7 +68,7 @@ def finish(attempt: int, output: int = 1) -> FinishGeneration:
         model_served="m-1",
         cached=attempt == 2,
     )
-    return FinishGeneration(step=1, attempt=attempt, answer=answer, deltas=DELTAS, started_at=NOW)
+    return FinishGeneration(work="1", attempt=attempt, answer=answer, deltas=DELTAS, started_at=NOW)
 
 
 def fail(
@@ -78,7 +78,7 @@ def fail(
     next_place: int | None = None,
 ) -> FailGeneration:
     return FailGeneration(
-        step=1,
+        work="1",
         attempt=attempt,
         problem=problem,
         deltas=DELTAS,
@@ -114,6 +114,11 @@ class Run:
         assert self.state is not None
         return self.state
 
+    @property
+    def current(self) -> Attempt:
+        assert self.execution.current is not None
+        return self.execution.current
+
 
 def accepted(max_attempts: int = MAX_ATTEMPTS) -> Run:
     run = Run()
@@ -128,10 +133,12 @@ problems = st.sampled_from(
 attempts = st.integers(1, 6)
 commands: st.SearchStrategy[ExecutionCommand] = st.one_of(
     st.builds(accept, st.sampled_from(("one", "other"))),
-    st.builds(Claim, step=st.just(1), attempt=attempts, lost=st.booleans()),
+    st.builds(Claim, work=st.just("1"), attempt=attempts),
+    st.builds(Lost, work=st.just("1"), attempt=attempts, begun=st.booleans()),
+    st.builds(Stopped, work=st.just("1"), attempt=attempts, sent=st.booleans()),
+    st.builds(Failed, work=st.just("1"), attempt=attempts, problem=problems),
     st.builds(finish, attempts, st.integers(0, 50)),
     st.builds(fail, attempts, problems, usages, st.none() | st.integers(0, 2)),
-    st.builds(Redispatch, step=st.just(1), attempt=attempts),
     st.builds(Cancel, reason=st.sampled_from(("", "enough"))),
     st.just(Tick()),
     st.just(Look()),

@@ -17,9 +17,10 @@ from schemas.executions import ExecutionRecord
 from schemas.fleet import StopWork
 from schemas.journal import Commit
 from schemas.ledger import Charge, MoneyHeld, Reserve, Settle, Void
-from schemas.lifecycle import ExecutionCommand, Look, Settled, Spending, Tick
+from schemas.lifecycle import ExecutionCommand, Look, Spending, Tick
 from schemas.streams import Failed
 from schemas.usage import Usage
+from schemas.work import Settled
 from tests.unit.agents import runs
 from tests.unit.agents.runs import NOW, OVERLOADED
 
@@ -99,7 +100,7 @@ def test_it_ends_as_failed_in_record_event_and_stream_and_its_work_is_called_off
     stored = record(outcome.touched[ADDRESS])
     assert (shown.status, shown.error) == (stored.status, stored.error) == ("FAILED", failed.error)
     assert failed.error.code == event.error.code == "corrupt"
-    assert stop.item == "acme.e1.1.1"
+    assert stop.item == "execution.acme.e1.1.1"
     assert not list(shard.book.open_work())
     assert shard.again().slots[ADDRESS].state == shard.book.slots[ADDRESS].state
 

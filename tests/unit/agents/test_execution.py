@@ -4,27 +4,24 @@ import msgspec
 import pytest
 
 from actors.agents.core.execution import evolve
-from actors.agents.core.outward import outstanding_work, record, redispatch
+from actors.agents.core.outward import record
+from schemas.attempts import Attempts, WorkClaimed
 from schemas.decision import Decision
 from schemas.executions import ExecutionHandle
 from schemas.fleet import StopWork
 from schemas.lifecycle import (
-    AttemptClaimed,
     AttemptStarted,
     Cancel,
-    Claim,
     ExecutionCompleted,
     ExecutionFailed,
     ExecutionTimedOut,
-    Granted,
-    Settled,
-    Superseded,
     Tick,
     UsageSettled,
 )
 from schemas.problems import Problem
 from schemas.retry import STANDARD
 from schemas.usage import Usage
+from schemas.work import Claim, Granted, Lost, Settled, Superseded
 from tests.unit.agents.runs import (
     MAX_ATTEMPTS,
     OVERLOADED,
@@ -46,7 +43,7 @@ def test_acceptance_begins_the_first_attempt_at_once():
 
     decision = run.take(accept())
 
-    assert decision.events[1:] == (AttemptStarted(step=1, attempt=1, segment=1, at=NOW),)
+    assert decision.events[1:] == (AttemptStarted(work="1", attempt=1, segment=1, at=NOW),)
     assert run.execution.deadline == later(TIMEOUT)
     assert decision.reply == ExecutionHandle(
         execution_id="e1", stream="cb.acme.stream.e1", status="PENDING"
@@ -82,42 +79,42 @@ def test_an_event_before_acceptance_is_refused():
 def test_an_item_that_waited_long_is_granted_to_one_worker():
     run = accepted()
 
-    first = run.take(Claim(step=1, attempt=1, lost=False))
-    second = run.take(Claim(step=1, attempt=1, lost=False))
+    first = run.take(Claim(work="1", attempt=1))
+    second = run.take(Claim(work="1", attempt=1))
 
-    assert first == Decision((AttemptClaimed(step=1, attempt=1),), Granted())
+    assert first == Decision((WorkClaimed(work="1", attempt=1),), Granted())
     assert second == Decision(reply=Superseded(reason="another worker has begun it"))
 
 
 def test_a_lost_worker_spends_an_attempt_and_redispatch_does_not():
     run = accepted()
 
-    run.take(Claim(step=1, attempt=1, lost=True))
-    after_loss = run.execution.failures
-    run.take(redispatch(outstanding_work(run.execution)[0]))
+    run.take(Lost(work="1", attempt=1, begun=True))
+    after_loss = run.current.failures
+    run.take(Lost(work="1", attempt=2))
 
-    assert (after_loss, run.execution.failures, run.execution.attempt) == (1, 1, 3)
+    assert (after_loss, run.current.failures, run.current.attempt) == (1, 1, 3)
 
 
 def test_whoever_has_an_attempt_that_another_replaces_is_told_to_stop():
     run = accepted()
 
-    run.take(Claim(step=1, attempt=1, lost=True))
-    run.take(redispatch(outstanding_work(run.execution)[0]))
+    run.take(Lost(work="1", attempt=1, begun=True))
+    run.take(Lost(work="1", attempt=2))
     run.take(fail(3, OVERLOADED))
     run.take(Tick(), 60.0)
 
     stopped = [each.body for each in run.published if isinstance(each.body, StopWork)]
-    assert stopped == [StopWork(item=f"acme.e1.1.{attempt}") for attempt in (1, 2)]
+    assert stopped == [StopWork(item=f"execution.acme.e1.1.{attempt}") for attempt in (1, 2)]
 
 
 def test_when_workers_were_lost_too_often_the_execution_fails():
     run = accepted()
     for attempt in range(1, MAX_ATTEMPTS + 1):
-        run.take(Claim(step=1, attempt=attempt, lost=True))
+        run.take(Lost(work="1", attempt=attempt, begun=True))
 
     assert run.execution.status == "FAILED"
-    assert run.execution.failures == MAX_ATTEMPTS
+    assert run.current.failures == MAX_ATTEMPTS
     assert isinstance(run.events[-1], ExecutionFailed)
 
 
@@ -126,11 +123,11 @@ def test_when_workers_were_lost_too_often_the_execution_fails():
 
 def test_the_result_of_a_superseded_attempt_is_refused_and_its_usage_counts():
     run = accepted()
-    run.take(Claim(step=1, attempt=1, lost=True))
+    run.take(Lost(work="1", attempt=1, begun=True))
 
     decision = run.take(finish(1, output=7))
 
-    late = UsageSettled(step=1, attempt=1, usage=Usage(output=7), started_at=NOW)
+    late = UsageSettled(work="1", attempt=1, usage=Usage(output=7), started_at=NOW)
     assert decision == Decision((late,), Settled(accepted=False))
     assert run.take(finish(1, output=7)) == Decision(reply=Settled(accepted=False))
     assert run.execution.usage == Usage(output=7)
@@ -156,13 +153,15 @@ def test_the_answer_ends_the_execution():
 @pytest.mark.parametrize("failures", [0, 1, 2, 5, 10])
 def test_retries_wait_longer_each_time_within_bounds(failures: int):
     run = accepted(max_attempts=20)
-    run.state = msgspec.structs.replace(run.execution, failures=failures, deadline=later(1000))
+    known = msgspec.structs.replace(run.current, failures=failures)
+    attempts = Attempts(works={"1": known})
+    run.state = msgspec.structs.replace(run.execution, attempts=attempts, deadline=later(1000))
 
     run.take(fail(1))
 
     longest = min(STANDARD.first * 2**failures, STANDARD.longest)
-    assert run.execution.retry_at is not None
-    assert 0.75 * longest <= (run.execution.retry_at - NOW).total_seconds() <= longest
+    assert run.current.retry_at is not None
+    assert 0.75 * longest <= (run.current.retry_at - NOW).total_seconds() <= longest
 
 
 def test_a_provider_that_says_when_to_come_back_is_heeded():
@@ -170,7 +169,7 @@ def test_a_provider_that_says_when_to_come_back_is_heeded():
 
     run.take(fail(1, msgspec.structs.replace(OVERLOADED, retry_after=12.0)))
 
-    assert run.execution.retry_at == later(12.0)
+    assert run.current.retry_at == later(12.0)
 
 
 @pytest.mark.parametrize("retry_after", [TIMEOUT, 1e6, 1e300])
@@ -199,7 +198,7 @@ def test_the_retry_begins_when_it_is_due_and_not_before():
 
     assert early == Decision()
     assert [type(event) for event in in_time.events] == [AttemptStarted]
-    assert (run.execution.attempt, run.execution.failures) == (2, 1)
+    assert (run.current.attempt, run.current.failures) == (2, 1)
 
 
 # Time and cancellation

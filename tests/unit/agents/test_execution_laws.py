@@ -18,7 +18,6 @@ from schemas.lifecycle import (
     AttemptFailed,
     AttemptStarted,
     Cancel,
-    Claim,
     ExecutionCommand,
     ExecutionEvent,
     GenerationFinished,
@@ -28,6 +27,7 @@ from schemas.lifecycle import (
 from schemas.problems import Problem
 from schemas.streams import TERMINAL_TYPES, ReadStream
 from schemas.usage import Usage
+from schemas.work import Lost
 from tests.unit.agents.runs import (
     MAX_ATTEMPTS,
     TERMINALS,
@@ -103,7 +103,7 @@ def test_no_more_attempts_fail_or_get_lost_than_are_allowed(sequence: Steps):
         event.counts if isinstance(event, AttemptStarted) else isinstance(event, AttemptFailed)
         for event in run.events
     )
-    assert spent == run.execution.failures
+    assert spent == run.current.failures
     assert spent <= MAX_ATTEMPTS
 
 
@@ -113,7 +113,7 @@ def test_each_attempt_is_one_work_item_of_its_own(sequence: Steps):
     run = played(sequence)
 
     starts = [event for event in run.events if isinstance(event, AttemptStarted)]
-    assert run.work == [f"acme.e1.1.{event.attempt}" for event in starts]
+    assert run.work == [f"execution.acme.e1.1.{event.attempt}" for event in starts]
     assert len(effects(run.execution)) == (run.execution.phase == "generating")
 
 
@@ -165,7 +165,7 @@ def test_the_end_read_from_a_record_is_the_one_that_was_published(sequence: Step
 
 def test_usage_reported_after_the_end_does_not_change_the_end_read_from_the_record():
     run = accepted()
-    run.take(Claim(step=1, attempt=1, lost=True))
+    run.take(Lost(work="1", attempt=1, begun=True))
     run.take(finish(2, output=7))
     run.take(finish(1, output=7))
     [end] = [each.body for each in run.published if isinstance(each.body, TERMINAL_TYPES)]

@@ -4,7 +4,8 @@ import msgspec
 
 from actors.agents.core.decisions import decide
 from actors.agents.core.execution import Execution, evolve
-from actors.agents.core.outward import announce, outstanding_work, record
+from actors.agents.core.outward import announce, record
+from actors.agents.core.work_items import outstanding_work
 from schemas.decision import Publish
 from schemas.events import SafetyBlockedEvent, SafetyFlaggedEvent
 from schemas.lifecycle import (
@@ -69,7 +70,7 @@ def taken(state: Execution | None, command: ExecutionCommand) -> tuple[Execution
 
 def cut(attempt: int, next_place: int | None = 1, problem: Problem = BROKEN) -> FailGeneration:
     return FailGeneration(
-        step=1,
+        work="1",
         attempt=attempt,
         problem=problem,
         deltas=Deltas(count=2, sha256=""),
@@ -83,7 +84,7 @@ def cut(attempt: int, next_place: int | None = 1, problem: Problem = BROKEN) -> 
 def finish(attempt: int, place: int = 0, **more: object) -> FinishGeneration:
     answer = Answer(text="Hi", finish_reason="stop", usage=Usage(output=1), model_served="m-1")
     return FinishGeneration(
-        step=1,
+        work="1",
         attempt=attempt,
         answer=answer,
         deltas=Deltas(count=1, sha256=""),
@@ -99,9 +100,9 @@ def test_an_attempt_that_was_cut_in_mid_answer_goes_on_elsewhere_at_once():
     failed, started = decide(state, cut(1), NOW).events
 
     assert isinstance(failed, AttemptFailed)
-    assert failed.retry_at is None
+    assert failed.retry_at == NOW
     assert started == AttemptStarted(
-        step=1,
+        work="1",
         attempt=2,
         segment=3,
         at=NOW,
@@ -116,8 +117,9 @@ def test_readers_are_told_to_drop_what_they_have_and_the_new_work_begins_elsewhe
     state, published = taken(accepted(), cut(1))
 
     assert [type(each.body) for each in published] == [AttemptRestarted]
-    assert [work.item.place for work in outstanding_work(state)] == [1]
-    assert state.failures == 1
+    assert [work.body.place for work in outstanding_work(state)] == [1]
+    assert state.current is not None
+    assert state.current.failures == 1
 
 
 def test_going_on_elsewhere_spends_attempts():
@@ -141,7 +143,7 @@ def test_an_attempt_after_a_wait_begins_with_the_agents_own_provider_again():
     state, _ = taken(accepted(), cut(1))
     state, _ = taken(state, cut(2, next_place=None))
 
-    assert state.retry_at is not None
+    assert state.attempts.due() is not None
     again = decide(state, Tick(), later(10)).events
     assert [event.place for event in again] == [0]
 

@@ -13,7 +13,7 @@ from actors.agents.core.dues import PATIENCE, PAUSES
 from actors.agents.core.execution import due, has_ended
 from actors.agents.core.outward import effects, record
 from bus.codec import decode, encode
-from schemas.decision import Ask, Work
+from schemas.decision import Ask
 from schemas.events import BillRefusedEvent
 from schemas.executions import ModelCost
 from schemas.fleet import DeadLetter
@@ -22,7 +22,6 @@ from schemas.ledger import Booked, Charge, MoneyHeld, Party, Reference, Reserve,
 from schemas.lifecycle import (
     Accept,
     Cancel,
-    Claim,
     ExecutionCommand,
     FailGeneration,
     FinishGeneration,
@@ -32,6 +31,7 @@ from schemas.lifecycle import (
 from schemas.problems import Problem
 from schemas.streams import Completed
 from schemas.usage import Usage
+from schemas.work import Lost, WorkItem
 from tests.unit.agents import runs
 from tests.unit.agents.runs import NOW, OVERLOADED, TIMEOUT, Run
 
@@ -124,8 +124,8 @@ def test_an_attempt_begins_when_the_money_for_it_is_held():
     answer(run, HELD)
 
     (work,) = effects(run.execution)
-    assert isinstance(work, Work)
-    assert (work.item.attempt, work.item.segment, work.item.decided_at) == (1, 1, NOW)
+    assert isinstance(work, WorkItem)
+    assert (work.body.attempt, work.body.segment, work.body.decided_at) == (1, 1, NOW)
 
 
 def test_an_execution_that_is_refused_ends_with_the_reason_and_lets_go():
@@ -191,8 +191,8 @@ def test_a_failed_attempt_is_booked_and_the_next_one_reserves_anew():
     answer(run, HELD)
 
     (work,) = effects(run.execution)
-    assert isinstance(work, Work)
-    assert (work.item.attempt, work.item.segment) == (2, 3)
+    assert isinstance(work, WorkItem)
+    assert (work.body.attempt, work.body.segment) == (2, 3)
 
 
 def test_another_place_is_tried_under_a_hold_of_its_own():
@@ -203,8 +203,8 @@ def test_another_place_is_tried_under_a_hold_of_its_own():
     answer(run, HELD)
 
     work = effects(run.execution)[0]
-    assert isinstance(work, Work)
-    assert (work.item.attempt, work.item.place) == (2, 1)
+    assert isinstance(work, WorkItem)
+    assert (work.body.attempt, work.body.place) == (2, 1)
 
 
 def test_an_attempt_that_has_spent_nothing_lets_go_of_its_hold():
@@ -217,7 +217,7 @@ def test_an_attempt_that_has_spent_nothing_lets_go_of_its_hold():
 
 def test_what_a_superseded_attempt_has_spent_is_booked_late_once_and_under_its_own_moment():
     run = granted()
-    run.take(Claim(step=1, attempt=1, lost=True), 2.0)
+    run.take(Lost(work="1", attempt=1, begun=True), 2.0)
 
     late = msgspec.structs.replace(finish(1, charge(4)), decided_at=NOW)
     run.take(late)
@@ -349,14 +349,14 @@ def test_what_has_no_price_costs_nothing_known_and_an_answer_of_before_costs_not
 
 def test_what_is_booked_after_the_end_does_not_change_how_the_end_reads():
     run = begun(None)
-    run.take(Claim(step=1, attempt=1, lost=True))
+    run.take(Lost(work="1", attempt=1, begun=True))
     run.take(finish(2, charge(5)))
 
     run.take(finish(1, charge(4)))
 
     stored = record(run.execution)
     assert (stored.cost, stored.cost_at_end) == (9, 5)
-    assert run.execution.settled == ((1, 2), (1, 1))
+    assert [each.attempt for each in stored.settled] == [2, 1]
 
 
 costs = st.none() | st.integers(0, 9)
@@ -408,7 +408,7 @@ def _befall(run: Run, what: str, attempt: int, charges: list[Charge]) -> None:
     told: dict[str, ExecutionCommand] = {
         "finish": finish(attempt, *charges),
         "fail": fail(attempt, *charges),
-        "lost": Claim(step=1, attempt=attempt, lost=True),
+        "lost": Lost(work="1", attempt=attempt, begun=True),
         "cancel": Cancel(reason="enough"),
         "tick": Tick(),
     }

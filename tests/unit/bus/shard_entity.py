@@ -7,8 +7,9 @@ from bus.rpc import command
 from bus.shard import Entity
 from bus.shard.turn import Letter
 from schemas.base import Internal
-from schemas.decision import Decision, Publish, Work, refuse
+from schemas.decision import Decision, Publish, refuse
 from schemas.problems import Problem
+from schemas.work import ReplyTo, WorkItem
 
 
 class Counter(Internal):
@@ -86,12 +87,22 @@ def evolve(state: Counter | None, event: Added | Asleep | Woken | Broken) -> Cou
             raise ValueError(event)
 
 
-def effects(state: Counter) -> tuple[Work, ...]:
+def effects(state: Counter) -> tuple[WorkItem[Wake], ...]:
     """One piece of work for each total above 10."""
     if state.total <= 10:
         return ()
     since = datetime.fromisoformat("2026-01-01T00:00:00+00:00")
-    return (Work(id=f"work-{state.total}", queue="q", tenant="acme", since=since, item=Wake()),)
+    item = WorkItem(
+        id=f"work-{state.total}",
+        work=f"{state.total}",
+        attempt=1,
+        queue="q",
+        tenant="acme",
+        reply_to=ReplyTo(entity="counter", tenant="acme", key="c"),
+        since=since,
+        body=Wake(),
+    )
+    return (item,)
 
 
 def announce(before: Counter | None, event: object, after: Counter) -> Iterable[Publish]:
@@ -112,7 +123,6 @@ ENTITY = Entity(
     due=lambda state: state.wake_at,
     ended=lambda state: state.total < 0,
     record=lambda state: Publish(subject="cb.acme.record.c", body=state),
-    redispatch=lambda work: Add(amount=len(work.id)),
     tick=Wake(),
 )
 

@@ -142,6 +142,18 @@ async def test_a_journal_that_fills_is_archived_before_its_months_are_over(
         assert [one.sequence for one in await archived(bus)][-1:] == [last] * is_archived
 
 
+async def test_where_nothing_is_new_nothing_is_archived_however_little_is_worth_it():
+    eager = msgspec.structs.replace(SMALL, archive_above=0.0, archive_least=0.0)
+    async with memory_bus() as world, world.process() as bus:
+        await write(bus, MONTHS)
+        for _ in range(3):
+            await archiver(bus, BEGAN, eager).round()
+        found = await archived(bus)
+
+    assert [one.first for one in found] == [1, *(one.through + 1 for one in found[:-1])]
+    assert found[-1].through == len(MONTHS)
+
+
 class Dying:
     """An archive that lets its writer down at an append: before it is stored, or after."""
 

@@ -81,6 +81,6 @@ async def test_old_commits_below_a_snapshot_are_purged():
         journal = bus.journal("counter")
         for n in range(5):
             await journal.append(subject, encode(Commit(n=n, epoch=1, turn="", at=NOW)), expected=n)
-        purge = Purge(subject, journal, bus.blobs, Timing())
+        purge = Purge(subject, journal, bus.blobs, bus.states("counter"), Timing())
         await purge.tidy(SnapshotRef(blob="", n=4, sequence=4), pressed=True)
         assert len([stored async for stored in journal.read(subject, start=1)]) == 2

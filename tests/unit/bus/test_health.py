@@ -143,6 +143,9 @@ async def test_a_probe_gets_in_past_any_number_of_connections_that_say_nothing(
                 assert (await client.get("/livez")).status_code == 200
 
 
+PROBE_SECONDS = 5.0
+"""What a probe waits at most, on a machine that does other things as well."""
+
 FLOODER = """
 import socket, sys, time
 port, sent, ends = int(sys.argv[1]), sys.argv[2].encode(), time.monotonic() + 20
@@ -166,26 +169,36 @@ while time.monotonic() < ends:
 """Opens connections as fast as it can, and begins a request on each."""
 
 
-@pytest.mark.parametrize("sent", ["", "GET /livez HTTP/1.1\r\n"], ids=["idle", "slow"])
-async def test_a_probe_is_answered_in_time_while_half_open_connections_flood_in(
-    port: int, client: httpx.AsyncClient, sent: str
+async def test_a_probe_that_is_slow_is_not_pushed_out_by_the_hundreds_that_come_behind_it(
+    port: int, monkeypatch: pytest.MonkeyPatch
 ):
-    flooders = [
-        await anyio.open_process([sys.executable, "-c", FLOODER, str(port), sent]) for _ in range(2)
-    ]
+    monkeypatch.setattr(health, "HEAD_SECONDS", 30)
+    monkeypatch.setattr(health, "REQUEST_SECONDS", 30)
+    async with await anyio.connect_tcp("127.0.0.1", port) as probe, AsyncExitStack() as opened:
+        for _ in range(400):
+            stream = await opened.enter_async_context(await anyio.connect_tcp("127.0.0.1", port))
+            with suppress(anyio.BrokenResourceError):
+                await stream.send(b"GET /livez")
+        await probe.send(b"GET /livez HTTP/1.1\r\n\r\n")
+        assert (await probe.receive()).startswith(b"HTTP/1.1 200 OK\r\n")
+
+
+async def test_a_probe_is_answered_in_time_while_half_open_connections_flood_in(
+    port: int, client: httpx.AsyncClient
+):
+    sent = "GET /livez HTTP/1.1\r\n"
+    flooder = await anyio.open_process([sys.executable, "-c", FLOODER, str(port), sent])
     try:
-        for flooder in flooders:
-            assert flooder.stdout is not None
-            await flooder.stdout.receive()
+        assert flooder.stdout is not None
+        await flooder.stdout.receive()
         async with measured() as lag:
             for _ in range(5):
-                with anyio.fail_after(health.HEAD_SECONDS / 2):
+                with anyio.fail_after(PROBE_SECONDS):
                     assert (await client.get("/livez")).status_code == 200
         assert lag.longest < TOLERATED_SECONDS
     finally:
-        for flooder in flooders:
-            flooder.kill()
-            await flooder.aclose()
+        flooder.kill()
+        await flooder.aclose()
 
 
 async def test_a_crowd_of_one_peer_costs_no_other_its_connection(

@@ -22,8 +22,8 @@ from bus.subjects import matches
 from bus.worker import Worker
 from schemas.events import CommandRejectedEvent
 from schemas.fleet import Alive, DeadLetter
-from schemas.lifecycle import Granted
 from schemas.problems import Problem
+from schemas.work import Granted
 from tests.integration.waiting import until
 from tests.unit.bus.shard_entity import ENTITY, Break
 from tests.unit.bus.test_worker import Asked, Begun
@@ -91,7 +91,7 @@ async def laid_aside(world: MemoryBus) -> tuple[str, bytes]:
 async def test_an_item_that_is_none_is_laid_aside_however_large_it_is(world: MemoryBus):
     subject, data = "", b""
     async with world.process() as bus, anyio.create_task_group() as tasks:
-        worker = Worker(Begun().job(), Asked(Granted()), "me", bus, Timing(), capacity=2)
+        worker = Worker(Begun().job(), Asked(Granted()).of, "me", bus, Timing(), capacity=2)
         tasks.start_soon(worker.run)
         await bus.queue.send("q", "acme", b"\x00" * MOST, item="item")
         subject, data = await laid_aside(world)

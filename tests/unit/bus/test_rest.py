@@ -14,12 +14,14 @@ from bus.config import Timing
 from bus.errors import FencedError, UnavailableError
 from bus.memory import memory_bus
 from bus.memory.states import MemoryStateStore
-from bus.ports import Resting, States
-from bus.shard.book import Book
+from bus.ports import Fill, Resting, States
+from bus.room import Room
+from bus.shard.book import Address, Book
 from bus.shard.recovery import take_over
-from bus.shard.rest import Rest
+from bus.shard.rest import Around, Rest
 from bus.shard.turn import take_turn
 from bus.subjects import journal_subject
+from bus.waiting import Wakeup
 from schemas.journal import Commit, Snapshot, SnapshotRef
 from tests.unit.bus.shard_entity import ENTITY, Add, Break, Counter, Sleep, letter
 
@@ -54,6 +56,21 @@ def filled() -> Book:
     return book
 
 
+async def look() -> Fill:
+    """Say that the journal has no bound."""
+    return Fill(0, 0)
+
+
+async def is_over(address: Address) -> bool:
+    """Say that no record tells of an end."""
+    return not address
+
+
+def around(settled: int) -> Around:
+    """Return what an owner tells whose commits are settled so far."""
+    return Around(lambda: settled, lambda: NOW, Room("journal", look, Wakeup()), is_over)
+
+
 @asynccontextmanager
 async def resting(
     book: Book, timing: Timing = TIMING, settled: int = 9
@@ -62,7 +79,7 @@ async def resting(
     async with memory_bus() as world, world.process() as bus:
         states = bus.states("counter")
         writer = await states.own(0, 0)
-        rest = Rest(book, states, writer, 0, lambda: settled, lambda: NOW, timing)
+        rest = Rest(book, states, writer, 0, around(settled), timing)
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(rest.run)
             yield rest, states
@@ -216,7 +233,7 @@ async def test_a_new_owner_finds_the_sleepers_their_timers_and_what_changed_sinc
         ref = SnapshotRef(blob=snapshot, n=1, sequence=1)
         first = msgspec.structs.replace(commit(Book(ENTITY)), snapshot=ref)
         await journal.append(SUBJECT, encode(first), expected=0)
-        waking = Rest(book, states, writer, 0, lambda: 9, lambda: NOW, TIMING)
+        waking = Rest(book, states, writer, 0, around(9), TIMING)
         await waking.wake(addresses[:2])
         second = commit(
             book, letter("7", LIVING, Add(amount=1)), letter("8", ENDED, Add(amount=-1))

@@ -11,8 +11,8 @@ from bus.memory import MemoryProcess, memory_bus
 from bus.ports import Delivery
 from bus.rpc import Owners, command
 from schemas.journal import Mail
-from schemas.lifecycle import Settled
 from schemas.problems import Problem
+from schemas.work import Settled
 from tests.virtual import VIRTUAL_TIME, Backend
 
 TIMING = Timing(request_try_seconds=0.05, retry_least_seconds=0.001, retry_most_seconds=0.002)

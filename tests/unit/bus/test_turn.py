@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from bus.codec import decode, encode
 from bus.ports import Resting
 from bus.shard.book import Book
-from bus.shard.turn import Letter, Outcome, take_turn
+from bus.shard.turn import Letter, Outcome, answer_unchanged, take_turn
 from schemas.journal import Commit, Mail, Snapshot
 from schemas.problems import Problem
 from tests.unit.bus.shard_entity import (
@@ -282,3 +282,19 @@ def test_a_state_at_rest_that_cannot_be_read_costs_its_entity_alone():
 
     assert set(book.corrupt) == {ADDRESS}
     assert (book.slots[ADDRESS].n, book.slots[ADDRESS].last) == (3, 7)
+
+
+def test_what_needs_no_commit_is_answered_without_a_turn():
+    book = Book(ENTITY)
+    outcome = take_turn(book, [letter("1", "c", Add(amount=2))], NOW)
+    before = book.image()
+
+    def answer(name: str, body: Add | Sleep | Break, digest: str = "") -> bytes | None:
+        return answer_unchanged(book, letter(name, "c", body, digest).mail, NOW)
+
+    assert answer("1", Add(amount=2)) == outcome.replies[0][1]
+    assert b'"conflict"' in (answer("1", Add(amount=2), "other") or b"")
+    assert b'"validation"' in (answer("2", Add(amount=0)) or b"")
+    for body in (Add(amount=1), Sleep(seconds=1.0), Break(where="decide"), Break(where="evolve")):
+        assert answer("3", body) is None
+    assert book.image() == before
