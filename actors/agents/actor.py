@@ -25,6 +25,7 @@ from actors.agents.core.outward import (
     effects,
     record,
     record_subject,
+    restore,
 )
 from actors.agents.core.prompt import assemble
 from bus.codec import decode, encode
@@ -57,7 +58,6 @@ from schemas.conversations import (
 from schemas.decision import Publish
 from schemas.events import AgentChangedEvent, ExecutionEndedEvent
 from schemas.executions import (
-    ENDED,
     RECORD_SUBJECT,
     CancelExecution,
     ExecuteAgent,
@@ -101,7 +101,7 @@ def execution_entity() -> Entity[Execution, ExecutionCommand, ExecutionEvent]:
         record_subject=lambda tenant, key: fill(RECORD_SUBJECT, tenant=tenant, execution_id=key),
         answered=answered,
         tick=Tick(),
-        tells_end=lambda data: decode(ExecutionRecord, data).status in ENDED,
+        restore=lambda tenant, data: restore(tenant, decode(ExecutionRecord, data)),
         failing=_failing,
         observe=_count,
     )

@@ -191,12 +191,22 @@ class Book:
             slot.state = None
             self.condemn(address, reason_of(error))
 
+    def adopt(self, address: Address, record: bytes) -> None:
+        """Take in an ended entity whose state at rest was forgotten, as its record tells of it."""
+        try:
+            state = self.entity.restore(address[0], record)
+            if state is not None:
+                self.slots[address] = Slot(state=state, slept=True, is_forgettable=True)
+                self.settle(address)
+        except Exception as error:  # noqa: BLE001  one entity must not cost all others
+            self.condemn(address, reason_of(error))
+
     # Quarantine
 
     def condemn(self, address: Address, reason: str) -> None:
         """Put an entity into quarantine in the state it has; nothing of it is outstanding."""
         slot = self.slot(address)
-        slot.open, slot.due = {}, None
+        slot.open, slot.due, slot.is_forgettable = {}, None, False
         if address not in self.corrupt or not self.is_shut(address):
             self.unmarked.add(address)
         self.corrupt[address] = reason

@@ -47,11 +47,12 @@ class Entity(Generic[S, C, E]):
     outstanding in a state, ``announce`` the publications of an event, ``due`` the moment at which
     ``tick`` is to be decided, ``ended`` whether it is over, so that its state at rest is kept for
     ``retention_days`` only, ``record`` what is stored of it for users (None for nothing), and
-    ``record_subject`` where, for ``failing`` to look at. ``tells_end`` says whether a record is of
-    an ended entity: where it is and the state is gone, nothing is begun again. ``answered`` is the
-    command that tells what another entity has answered to an ask: an encoded answer or ``Problem``.
-    ``observe`` is told of each publication when its commit is stored, for metrics. An entity that
-    has work as an effect takes the commands of ``schemas.work``.
+    ``record_subject`` where, for ``failing`` to look at. ``restore`` returns the state that such a
+    record tells, where the one at rest was forgotten for want of room; None if it is of a live
+    entity. ``answered`` is the command that tells what another entity has answered to an ask: an
+    encoded answer or ``Problem``. ``observe`` is told of each publication when its commit is
+    stored, for metrics. An entity that has work as an effect takes the commands of
+    ``schemas.work``.
 
     ``initial`` is the state before the first event, by tenant and key; most entities have none.
     An entity without ``record`` has nothing stored of it but its journal, and stays in memory.
@@ -84,7 +85,7 @@ class Entity(Generic[S, C, E]):
     tick: C
     record: Callable[[S], Publish] | None = None
     record_subject: Callable[[str, str], str] | None = None
-    tells_end: Callable[[bytes], bool] | None = None
+    restore: Callable[[str, bytes], S | None] = lambda _tenant, _record: None
     retention_days: float = 90
     answered: Callable[[Ask, bytes], C] = asks_nobody
     failing: Callable[[Damage], tuple[S, Sequence[E]]] | None = None

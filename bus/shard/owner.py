@@ -12,7 +12,7 @@ from anyio.abc import TaskGroup
 
 from bus.codec import encode
 from bus.config import Timing
-from bus.errors import ProblemError, UnavailableError
+from bus.errors import UnavailableError
 from bus.letters import dead_subject
 from bus.ports import Bus, Stored
 from bus.room import NEW_KEYS_STOP, TURNS_STOP, Rooms, full
@@ -39,7 +39,6 @@ from bus.telemetry import metrics
 from schemas.decision import Publish
 from schemas.fleet import DeadLetter, OwnedShard
 from schemas.journal import Commit, Entry, Mail
-from schemas.problems import Problem
 
 log = structlog.get_logger()
 
@@ -52,15 +51,6 @@ TURNS_IN_JOURNAL = 50
 
 JOURNAL_FULL = "The journal is nearly full: what has begun ends first; ask again later."
 BLOBS_FULL = "There is no room for large requests now; small ones go on."
-
-
-FORGOTTEN = Problem(
-    code="conflict", message="It has ended, and no more is known of it than its record says."
-)
-
-
-def _address(letter: Letter) -> Address:
-    return letter.mail.tenant, letter.mail.key
 
 
 class ShardOwner:
@@ -195,7 +185,7 @@ class ShardOwner:
 
     def _resting(self, recovered: Recovered) -> Rest:
         book, settled = recovered.book, self._dispatcher.settled
-        around = Around(settled, self._now, self._rooms.journal, self._is_over)
+        around = Around(settled, self._now, self._rooms.journal, self._told)
         return Rest(book, self._states, recovered.writer, self._shard, around, self._timing)
 
     def _assigning(self, book: Book, tasks: TaskGroup) -> Assignments:
@@ -221,13 +211,13 @@ class ShardOwner:
         now = self._now()
         letters = await self._admitted(now)
         if letters:
-            forgotten = await self._wake(letters)
+            await self._wake(letters)
             # From here to the turn nothing is awaited: what is awake might leave again.
-            letters, refused = self._sorted(letters, forgotten)
+            letters, new = self._sorted(letters)
             began = time.perf_counter()
             await self._store(take_turn(self.book, letters, now), now)
             await self._quarantine()
-            await self._refuse(refused, now)
+            await self._put_off(new, now)
             metrics.TURN_SECONDS.at(self._entity.name).observe(time.perf_counter() - began)
             metrics.TURN_COMMANDS.at(self._entity.name).observe(len(letters))
         elif self._is_idle(now):
@@ -338,49 +328,30 @@ class ShardOwner:
 
     async def _put_off(self, letters: Sequence[Letter], now: datetime) -> None:
         """Answer what needs no commit, and refuse the rest, because the journal has no room."""
-        if letters:
-            forgotten = await self._wake(letters)
-            tight = self._full()
-            reasons = [FORGOTTEN if _address(each) in forgotten else tight for each in letters]
-            await self._refuse(list(zip(letters, reasons, strict=True)), now)
-
-    def _full(self) -> Problem:
-        room = self._rooms.journal
-        return full(room.store, room.share, JOURNAL_FULL)
-
-    def _sorted(
-        self, letters: list[Letter], forgotten: set[Address]
-    ) -> tuple[list[Letter], list[tuple[Letter, Problem]]]:
-        """Return the letters to decide on, and those to refuse.
-
-        These are for what has ended and is forgotten, so that it is not begun a second time; and
-        in a nearly full journal those that would begin anything, so that what has begun can end.
-        """
-        is_tight = self._rooms.journal.share >= NEW_KEYS_STOP
-        if not forgotten and not is_tight:
-            return letters, []
-        known: list[Letter] = []
-        refused: list[tuple[Letter, Problem]] = []
-        for letter in letters:
-            if _address(letter) in forgotten:
-                refused.append((letter, FORGOTTEN))
-            elif is_tight and _address(letter) not in self.book.slots:
-                refused.append((letter, self._full()))
-            else:
-                known.append(letter)
-        return known, refused
-
-    async def _refuse(self, refused: list[tuple[Letter, Problem]], now: datetime) -> None:
-        """Answer what needs no commit, and refuse the rest with the problem that goes with it."""
-        if not refused:
+        if not letters:
             return
-        answers = [
-            (letter.reply, answer_unchanged(self.book, letter.mail, now) or encode(reason))
-            for letter, reason in refused
-            if letter.reply
-        ]
+        await self._wake(letters)
+        room = self._rooms.journal
+        refusal = encode(full(room.store, room.share, JOURNAL_FULL))
+        answers = [(each, answer_unchanged(self.book, each.mail, now)) for each in letters]
         await self._fence.confirm()
-        await self._dispatcher.dispatch(self.book.n, Outcome(replies=answers))
+        replies = [(letter.reply, answer or refusal) for letter, answer in answers]
+        await self._dispatcher.dispatch(self.book.n, Outcome(replies=replies))
+
+    def _sorted(self, letters: list[Letter]) -> tuple[list[Letter], list[Letter]]:
+        """Return the letters to decide on, and those that have to wait.
+
+        In a nearly full journal the latter would begin new entities: what has begun can end first.
+        """
+        if self._rooms.journal.share < NEW_KEYS_STOP:
+            return letters, []
+        slots = self.book.slots
+        known: list[Letter] = []
+        new: list[Letter] = []
+        for letter in letters:
+            is_known = (letter.mail.tenant, letter.mail.key) in slots
+            (known if is_known else new).append(letter)
+        return known, new
 
     async def _that_fit(self, letters: list[Letter]) -> list[Letter]:
         """Refuse the letters whose entries would not fit beside what blobs there are."""
@@ -405,22 +376,14 @@ class ShardOwner:
 
     # What the letters of a turn are
 
-    async def _wake(self, letters: Sequence[Letter]) -> set[Address]:
-        """Bring back the entities of letters that have left memory; return the forgotten ones."""
-        return await self._rest.wake(
-            {(mail.tenant, mail.key) for mail, _ in letters if not mail.fresh}
-        )
+    async def _wake(self, letters: Sequence[Letter]) -> None:
+        """Bring back the entities of letters that have left memory."""
+        await self._rest.wake({(mail.tenant, mail.key) for mail, _ in letters if not mail.fresh})
 
-    async def _is_over(self, address: Address) -> bool:
-        """Say whether a record tells the end of an entity; one that cannot be read may do so."""
-        subject_of, tells_end = self._entity.record_subject, self._entity.tells_end
-        if subject_of is None or tells_end is None:
-            return False
-        stored = await self._record(subject_of(*address))
-        try:
-            return stored is not None and tells_end(stored.data)
-        except ProblemError:
-            return True
+    async def _told(self, address: Address) -> bytes | None:
+        subject_of = self._entity.record_subject
+        stored = await self._record(subject_of(*address)) if subject_of is not None else None
+        return stored.data if stored is not None else None
 
     def _ticks(self, now: datetime, count: int) -> list[Letter]:
         due = self.book.take_due(now, count)

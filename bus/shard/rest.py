@@ -16,7 +16,7 @@ import structlog
 from bus.config import Timing
 from bus.errors import UnavailableError
 from bus.ports import Resting, States, StateWriter
-from bus.room import TURNS_STOP, Room
+from bus.room import MESSAGE_BYTES, Room
 from bus.shard.book import Address, Book, Slot
 from bus.waiting import loop_time
 
@@ -27,6 +27,9 @@ T = TypeVar("T")
 BATCH_STATES = 256
 BATCH_BYTES = 4 * 1024**2
 """A batch costs one server some 20 ms however many states it has; this bounds its memory."""
+
+BATCHES_IN_JOURNAL = 50
+"""So many batches fit into a small journal."""
 
 
 class _Leaving(NamedTuple):
@@ -41,14 +44,14 @@ class Around(NamedTuple):
     """What the owner of a shard tells.
 
     ``settled`` is the last commit whose publications and records are all stored, ``now`` the
-    shard's time, ``room`` that of the journal, in whose stream the states lie. ``is_over`` says of
-    an entity of which there is no state whether a record tells its end.
+    shard's time, ``room`` that of the journal, in whose stream the states lie. ``record`` returns
+    what is stored for users of an entity of which there is no state.
     """
 
     settled: Callable[[], int]
     now: Callable[[], datetime]
     room: Room
-    is_over: Callable[[Address], Awaitable[bool]]
+    record: Callable[[Address], Awaitable[bytes | None]]
 
 
 class Rest:
@@ -67,7 +70,7 @@ class Rest:
         self._states = states
         self._writer: StateWriter | None = writer
         self._shard = shard
-        self._settled, self._now, self._room, self._is_over = around
+        self._settled, self._now, self._room, self._record = around
         self._timing = timing
         self._quiet: OrderedDict[Address, int] = OrderedDict()
         self._living: OrderedDict[Address, tuple[float, int]] = OrderedDict()
@@ -93,28 +96,31 @@ class Rest:
             while await self._lay_down():
                 pass
 
-    async def wake(self, addresses: Iterable[Address]) -> set[Address]:
-        """Bring back those entities that are at rest; return those that ended and are forgotten.
+    async def wake(self, addresses: Iterable[Address]) -> None:
+        """Bring back those entities that are at rest; from its record what is forgotten there.
 
         Others may leave while we look, so this goes on until all are there; from then to the turn
         nothing is awaited.
         """
-        found: dict[Address, Resting | None] = {}
-        forgotten = set[Address]()
+        found: dict[Address, Resting | bytes | None] = {}
         slots = self._book.slots
         # Asked of each address: the difference of a set and a dict's keys goes through all keys.
         while missing := [each for each in addresses if each not in slots and each not in found]:
             async with anyio.create_task_group() as tasks:
                 for address in missing:
-                    tasks.start_soon(self._look_up, address, found, forgotten)
-        for address, resting in found.items():
-            if resting is not None and address not in slots:
-                self._book.wake(resting)
+                    tasks.start_soon(self._look_up, address, found)
+        for address, stored in found.items():
+            if address in slots:
+                continue
+            if isinstance(stored, Resting):
+                self._book.wake(stored)
+            elif stored is not None:
+                self._book.adopt(address, stored)
+            if address in slots:
                 self.touched(slots[address].last, (address,))
-        return forgotten
 
     async def _look_up(
-        self, address: Address, found: dict[Address, Resting | None], forgotten: set[Address]
+        self, address: Address, found: dict[Address, Resting | bytes | None]
     ) -> None:
         while True:
             try:
@@ -123,21 +129,14 @@ class Rest:
                 pass
             else:
                 if not self._book.is_stale(address, resting):
-                    if resting is None and await self._is_over(address):
-                        forgotten.add(address)
-                    found[address] = resting
+                    found[address] = resting or await self._record(address)
                     return
             await anyio.sleep(self._timing.work_resend_seconds)
 
     # Leaving
 
     async def _lay_down(self) -> bool:
-        """Store the states of some that may leave and let them go; say whether to go on.
-
-        Where the journal has no room for turns, the rest of it is not for states either.
-        """
-        if self._room.share >= TURNS_STOP:
-            return False
+        """Store the states of some that may leave and let them go; say whether to go on."""
         leaving = self._leaving()
         new = [resting for _, slot, resting in leaving if slot.stored != resting.n]
         for _, slot, resting in leaving:
@@ -152,17 +151,18 @@ class Rest:
             # One that has changed meanwhile stays: that commit has noted it again.
             if slot.n == resting.n:
                 self._book.evict(address)
-        return len(leaving) == BATCH_STATES
+        return bool(leaving)
 
     def _leaving(self) -> list[_Leaving]:
         """Take the next entities that may leave, least recently changed first."""
+        most = self._room.most // BATCHES_IN_JOURNAL or BATCH_BYTES
         found: list[_Leaving] = []
         slots, size = self._book.slots, 0
         for address in self._candidates():
             found.append(_Leaving(address, slots[address], self._book.at_rest(address)))
             size += len(found[-1].resting.data)
             is_bounded = len(slots) - len(found) <= self._timing.entities_in_memory
-            if is_bounded or len(found) == BATCH_STATES or size >= BATCH_BYTES:
+            if is_bounded or len(found) == BATCH_STATES or size >= min(most, BATCH_BYTES):
                 break
         return found
 
@@ -196,7 +196,12 @@ class Rest:
         return slot is not None and slot.last == last and self._book.is_idle(address, until)
 
     async def _write(self, states: list[Resting]) -> bool:
-        """Store states; say whether they are known to be stored."""
+        """Store states; say whether they are known to be stored.
+
+        Turns leave room in the journal for what makes more of it, and so do states.
+        """
+        if not self._room.fits(sum(len(state.data) + MESSAGE_BYTES for state in states)):
+            return False
         try:
             if self._writer is None:
                 self._writer = await self._states.own(self._shard, self._book.epoch)

@@ -132,6 +132,8 @@ def faults_of_book(shard: ShardModel, book: Book, rested: Iterable[Resting]) -> 
         yield f"the book is at {book.n} of epoch {book.epoch}, not {shard.n} of {shard.epoch}"
     for address, state in shard.states.items():
         slot = book.slots.get(address) or asleep.slots.get(address)
+        if slot is None and address in shard.forgotten and shard.entity.ended(state):
+            continue
         if slot is None:
             yield f"{address} is neither in the book nor at rest"
         elif address not in book.slots and not _is_listed(shard, address, book.sleepers):
@@ -142,9 +144,13 @@ def faults_of_book(shard: ShardModel, book: Book, rested: Iterable[Resting]) -> 
             yield f"open work of {address}: {sorted(slot.open)}"
         elif slot.due != shard.entity.due(state):
             yield f"the timer of {address} is set for {slot.due}"
+    yield from _faults_of_replies(shard, book, asleep)
+
+
+def _faults_of_replies(shard: ShardModel, book: Book, asleep: Book) -> Iterator[str]:
     for (address, command), reply in shard.replies.items():
         slot = book.slots.get(address) or asleep.slots.get(address)
-        if slot is not None:
+        if slot is not None and address not in shard.forgotten:
             kept = slot.replies.get(command)
             if kept is None or bytes(kept.reply) != reply:
                 yield f"the reply to {command} of {address} is {kept}"

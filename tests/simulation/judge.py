@@ -65,10 +65,14 @@ class ShardModel:
         self.places: dict[Address, tuple[int, int]] = defaultdict(lambda: (0, 0))
         self.past: dict[tuple[Address, int], tuple[int, bytes]] = {}
         self.rested: dict[Address, int] = defaultdict(int)
+        self.forgotten = set[Address]()
 
     def count(self, address: Address, entry: Entry) -> None:
         """Take in the order of an entity's entries: none is missing, each names the one before."""
         n, last = self.places[address]
+        if address in self.forgotten and entry.base is not NOTHING and entry.n == 1:
+            # It was restored from its record, which does not count.
+            n, last = self.rested[address], _ = 0, 0
         if (entry.n, entry.after) != (n + 1, last):
             raise BrokenError(f"entry {entry.n} after {entry.after} follows entry {n} of {last}")
         self.places[address] = (entry.n, self.n)
@@ -106,7 +110,6 @@ class Judge:
         self.quiet_since = inf
         self.heard: dict[tuple[str, bytes], set[bytes]] = defaultdict(set)
         self.entities = [self._overheard(entity) for entity in entities]
-        self.forgotten = set[Address]()
         self._entities = {entity.name: entity for entity in self.entities}
         self._blobs = blobs
 
@@ -184,7 +187,7 @@ class Judge:
         if stored is None:
             if _claims_a_commit(reply) and not (shard and address in shard.states):
                 self._break(f"answered before its commit: {mail.id} of {mail.key}: {reply!r}")
-        elif reply != stored and address not in self.forgotten:
+        elif reply != stored and shard and address not in shard.forgotten:
             self._break(f"another answer to {mail.id} of {mail.key}: {reply!r}, not {stored!r}")
 
     # Following the journal
@@ -216,7 +219,7 @@ class Judge:
 
     def _note(self, shard: ShardModel, address: Address, state: Any, entry: Entry) -> None:
         is_known = (address, entry.command) in shard.replies
-        if entry.command and is_known:
+        if entry.command and is_known and address not in shard.forgotten:
             raise BrokenError(f"{entry.command} of {entry.key} was decided twice")
         if entry.reply is not NOTHING and entry.command:
             shard.replies[address, entry.command] = bytes(entry.reply)
@@ -250,10 +253,19 @@ class Judge:
         """Return the state that an entry starts from."""
         state = shard.states.get(address)
         if entry.base is not NOTHING and bytes(entry.base) != encode(state):
-            raise BrokenError(f"{entry.key} goes on from a state that nothing leads to")
+            return self._restored(shard, address, entry, state)
         if state is None and entry.events and shard.histories.get(address):
             raise BrokenError(f"{entry.key} begins twice")
         return shard.entity.initial(*address) if state is None else state
+
+    def _restored(self, shard: ShardModel, address: Address, entry: Entry, state: Any) -> Any:
+        """Return the state of the record, if an entry of what was forgotten starts from that."""
+        record = shard.entity.record
+        if record is not None and address in shard.forgotten:
+            restored = shard.entity.restore(address[0], encode(record(state).body))
+            if restored is not None and encode(restored) == bytes(entry.base):
+                return restored
+        raise BrokenError(f"{entry.key} goes on from a state that nothing leads to: {entry.base!r}")
 
     def _bodies(self, shard: ShardModel, entry: Entry) -> Iterator[Any]:
         """Yield every command that may have led to an entry."""
@@ -348,7 +360,7 @@ class JudgedStates(MemoryStateStore):
 
     def forget(self, shard: tuple[str, int], below: int) -> list[Address]:
         gone = super().forget(shard, below)
-        self.judge.forgotten.update(gone)
+        self.judge.shards[journal_subject(*shard)].forgotten.update(gone)
         return gone
 
 

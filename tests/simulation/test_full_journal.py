@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 
 import anyio
+import msgspec
 import pytest
 
 from bus.memory import MemoryBus
@@ -22,9 +23,11 @@ def patience() -> Generator[None]:
         yield
 
 
-async def test_far_more_executions_end_in_a_journal_than_fit_into_it():
-    async with memory_bus(TIGHT) as world:
-        load = await fills_and_goes_on(world, 700)
+@pytest.mark.parametrize("in_memory", [0, 10_000])
+async def test_far_more_executions_end_in_a_journal_than_fit_into_it(in_memory: int):
+    timing = msgspec.structs.replace(TIGHT, entities_in_memory=in_memory, rest_seconds=0.01)
+    async with memory_bus(timing) as world:
+        load = await fills_and_goes_on(world, 700, timing)
 
     assert set(load.refused) == {STREAM}
 

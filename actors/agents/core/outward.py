@@ -26,7 +26,7 @@ from schemas.events import (
     SafetyFlaggedEvent,
     SafetyRedactedEvent,
 )
-from schemas.executions import RECORD_SUBJECT, AttemptName, ExecutionRecord, ExecutionStatus
+from schemas.executions import ENDED, RECORD_SUBJECT, AttemptName, ExecutionRecord, ExecutionStatus
 from schemas.fleet import DEAD_SUBJECT, STOP_WORK_SUBJECT, DeadLetter, StopWork
 from schemas.journal import Mail
 from schemas.ledger import ACCOUNT_ENTITY, ACCOUNT_KEY, BILL_SUBJECT, Settle
@@ -158,6 +158,11 @@ def record(state: Execution) -> ExecutionRecord:
         warnings=answer.warnings if answer else [],
         text=_plain_text(state),
     )
+
+
+def restore(tenant: str, stored: ExecutionRecord) -> Execution | None:
+    """Return the state of an ended execution from its record; None if it is of a live one."""
+    return recorded(tenant, stored) if stored.status in ENDED else None
 
 
 def recorded(tenant: str, stored: ExecutionRecord) -> Execution:

@@ -4,7 +4,7 @@ import msgspec
 
 from actors.agents.core.decisions import decide
 from actors.agents.core.execution import Execution, evolve
-from actors.agents.core.outward import announce, record
+from actors.agents.core.outward import announce, record, restore
 from actors.agents.core.work_items import outstanding_work
 from schemas.decision import Publish
 from schemas.events import SafetyBlockedEvent, SafetyFlaggedEvent
@@ -148,7 +148,7 @@ def test_an_attempt_after_a_wait_begins_with_the_agents_own_provider_again():
     assert [event.place for event in again] == [0]
 
 
-def test_the_record_tells_the_whole_way():
+def test_the_record_tells_the_whole_way_and_is_read_back():
     state, _ = taken(accepted(), cut(1))
     second = msgspec.structs.replace(DETOUR, attempt=2, key="a", problem="rate_limited", usage=None)
     state, published = taken(state, finish(2, place=1, detours=[second]))
@@ -158,6 +158,8 @@ def test_the_record_tells_the_whole_way():
     assert stored.choices == [CHOICE]
     assert stored.detours == [DETOUR, second]
     assert stored.usage == Usage(output=4, quality="estimated")
+    assert restore("acme", stored) is not None
+    assert record(restore("acme", stored) or state) == stored
     assert isinstance(published[0].body, Completed)
     assert published[0].body.model_served == "m-1"
 
