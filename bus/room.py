@@ -25,6 +25,10 @@ log = structlog.get_logger()
 HISTORY_GOES = 0.70
 """Above this share owners keep no history: they purge below their newest snapshot."""
 
+STATES_STOP = 0.80
+"""Above this share no states are laid to rest: entities stay in memory until older states are gone,
+so that it is never the states of what has ended for which new entities are refused."""
+
 NEW_KEYS_STOP, TURNS_STOP = 0.90, 0.95
 """Above these no new entities are begun, and no turns taken: what has begun may end before, and
 owner commits, snapshots and the commits that name them have the rest."""
@@ -70,10 +74,10 @@ class Room:
         if self._added > self._stirs_at:
             self._stir.set()
 
-    def fits(self, size: int) -> bool:
-        """Say whether a turn of so many bytes leaves what is reserved for making room."""
+    def fits(self, size: int, stop: float = TURNS_STOP) -> bool:
+        """Say whether so many bytes, of a turn as a rule, fit below the share at which it stops."""
         fill = Fill(self._seen.used + self._added, self._seen.most)
-        return fill.leaves(size, reserve=1 - TURNS_STOP)
+        return fill.leaves(size, reserve=1 - stop)
 
     async def look(self) -> None:
         """See how full the store is; as before where nobody answers."""

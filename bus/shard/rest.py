@@ -16,7 +16,7 @@ import structlog
 from bus.config import Timing
 from bus.errors import UnavailableError
 from bus.ports import Resting, States, StateWriter
-from bus.room import MESSAGE_BYTES, Room
+from bus.room import MESSAGE_BYTES, STATES_STOP, Room
 from bus.shard.book import Address, Book, Slot
 from bus.waiting import loop_time
 
@@ -198,9 +198,10 @@ class Rest:
     async def _write(self, states: list[Resting]) -> bool:
         """Store states; say whether they are known to be stored.
 
-        Turns leave room in the journal for what makes more of it, and so do states.
+        They leave room in the journal for what is to begin, and for what makes more of it.
         """
-        if not self._room.fits(sum(len(state.data) + MESSAGE_BYTES for state in states)):
+        size = sum(len(state.data) + MESSAGE_BYTES for state in states)
+        if not self._room.fits(size, STATES_STOP):
             return False
         try:
             if self._writer is None:

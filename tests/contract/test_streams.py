@@ -19,6 +19,7 @@ from bus.streams.spec import (
 )
 from bus.subjects import (
     archived_subject,
+    ended_subject,
     filter_for,
     journal_filter,
     journal_subject,
@@ -148,6 +149,7 @@ def test_what_purges_a_journal_reaches_no_state_at_rest():
     kept = [
         state_subject("execution", 1, "acme", "e1"),
         page_subject(state_subject("execution", 1, "acme", "e1"), 1),
+        ended_subject("execution", 1, "acme", "e1"),
         owner_subject("execution", 1),
     ]
 

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncGenerator, Iterable, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -261,3 +262,78 @@ def test_a_snapshot_holds_a_line_for_each_sleeper_and_nothing_of_what_has_ended(
 
     assert {slot.key for slot in image.slots} == {DUE, BUSY, BROKEN}
     assert [(each.key, each.n) for each in image.sleepers] == [(LIVING, 1), (LATE, 1)]
+
+
+async def test_what_ended_and_is_forgotten_goes_on_from_what_its_next_entry_carries():
+    book = filled()
+    async with memory_bus() as world, world.process() as bus:
+        states, journal = bus.states("counter"), bus.journal("counter")
+        writer = await states.own(0, 1)
+        await writer.write([book.at_rest(("acme", ENDED))])
+        book.evict(("acme", ENDED))
+        blob = await bus.blobs.put(encode(book.image()))
+        ref = SnapshotRef(blob=blob, n=1, sequence=1)
+        first = msgspec.structs.replace(commit(Book(ENTITY)), snapshot=ref)
+        await journal.append(SUBJECT, encode(first), expected=0)
+        await Rest(book, states, writer, 0, around(9), TIMING).wake([("acme", ENDED)])
+        second = commit(book, letter("7", ENDED, Add(amount=-1)))
+        third = commit(book, letter("8", ENDED, Add(amount=-1)))
+        for expected, each in enumerate((second, third), 1):
+            stored = msgspec.structs.replace(each, snapshot=ref)
+            await journal.append(SUBJECT, encode(stored), expected=expected)
+        assert await states.forget(0, below=2)
+        taken = await take_over(
+            ENTITY, SUBJECT, "heir", journal=journal, blobs=bus.blobs, states=states
+        )
+
+    assert [len(each.entries[0].base) > 4 for each in (second, third)] == [True, False]
+    assert taken.book.corrupt == {}
+    assert taken.book.slots["acme", ENDED].state == Counter(total=-3)
+
+
+RECORDED = replace(
+    ENTITY,
+    restore=lambda _, record: state if (state := decode(Counter, record)).total < 0 else None,
+)
+
+
+@pytest.mark.parametrize(
+    ("record", "state", "is_corrupt"),
+    [
+        (None, None, False),
+        (b'{"total":-2}', Counter(total=-2), False),
+        (b'{"total":2}', None, False),
+        (b"[]", None, True),
+    ],
+)
+async def test_what_is_forgotten_comes_back_from_its_record_if_that_tells_its_end(
+    record: bytes | None, state: Counter | None, is_corrupt: bool
+):
+    async def stored(_: Address) -> bytes | None:
+        return record
+
+    book, address = Book(RECORDED), ("acme", ENDED)
+    async with memory_bus() as world, world.process() as bus:
+        states = bus.states("counter")
+        writer = await states.own(0, 0)
+        told = around(9)._replace(record=stored)
+        await Rest(book, states, writer, 0, told, TIMING).wake([address])
+
+    assert book.state(address) == state
+    assert (address in book.corrupt) is is_corrupt
+
+
+async def test_states_leave_room_in_the_journal_for_what_is_to_begin():
+    async def fill() -> Fill:
+        return Fill(81_000, 100_000)
+
+    book, room = filled(), Room("journal", fill, Wakeup())
+    await room.look()
+    async with memory_bus() as world, world.process() as bus:
+        states = bus.states("counter")
+        writer = await states.own(0, 0)
+        rest = Rest(book, states, writer, 0, around(9)._replace(room=room), TIMING)
+        assert not await rest._lay_down()
+        assert [each async for each in states.read_all(0)] == []
+
+    assert len(book.slots) == 6
