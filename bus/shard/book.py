@@ -159,6 +159,15 @@ class Book:
         kept = round(self.entity.retention_days * 86_400) if self.has_ended(address) else None
         return Resting(tenant, key, slot.n, encode(image), kept, slot.slept)
 
+    def is_told(self, address: Address) -> bool:
+        """Say whether its record brings an entity back as well: it has ended, and never slept.
+
+        One that has may be found at rest as it was before.
+        """
+        slot = self.slots[address]
+        was_stored = slot.slept or slot.stored
+        return self.entity.restore is not None and not was_stored and self.has_ended(address)
+
     def evict(self, address: Address) -> None:
         """Let go of an entity whose state is stored; never of one in quarantine."""
         if address in self.corrupt:
@@ -193,10 +202,11 @@ class Book:
 
     def adopt(self, address: Address, record: bytes) -> None:
         """Take in an ended entity whose state at rest was forgotten, as its record tells of it."""
+        restore = self.entity.restore
         try:
-            state = self.entity.restore(address[0], record)
+            state = restore(address[0], record) if restore is not None else None
             if state is not None:
-                self.slots[address] = Slot(state=state, slept=True, is_forgettable=True)
+                self.slots[address] = Slot(state=state, is_forgettable=True)
                 self.settle(address)
         except Exception as error:  # noqa: BLE001  one entity must not cost all others
             self.condemn(address, reason_of(error))

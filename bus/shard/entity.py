@@ -85,7 +85,7 @@ class Entity(Generic[S, C, E]):
     tick: C
     record: Callable[[S], Publish] | None = None
     record_subject: Callable[[str, str], str] | None = None
-    restore: Callable[[str, bytes], S | None] = lambda _tenant, _record: None
+    restore: Callable[[str, bytes], S | None] | None = None
     retention_days: float = 90
     answered: Callable[[Ask, bytes], C] = asks_nobody
     failing: Callable[[Damage], tuple[S, Sequence[E]]] | None = None

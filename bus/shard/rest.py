@@ -6,7 +6,7 @@ passes over what it holds.
 """
 
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import NamedTuple, TypeVar
 
@@ -139,6 +139,8 @@ class Rest:
         """Store the states of some that may leave and let them go; say whether to go on."""
         leaving = self._leaving()
         new = [resting for _, slot, resting in leaving if slot.stored != resting.n]
+        if new and not self._has_room(new):
+            return self._let_go(leaving)
         for _, slot, resting in leaving:
             slot.slept = slot.slept or resting.ttl is None
         if new and not await self._write(new):
@@ -152,6 +154,22 @@ class Rest:
             if slot.n == resting.n:
                 self._book.evict(address)
         return bool(leaving)
+
+    def _has_room(self, states: Sequence[Resting]) -> bool:
+        """Say whether states leave room for what is to begin, and for what makes more room."""
+        size = sum(len(state.data) + MESSAGE_BYTES for state in states)
+        return self._room.fits(size, STATES_STOP)
+
+    def _let_go(self, leaving: Iterable[_Leaving]) -> bool:
+        """Let go of those that come back without a new state; say whether there were any."""
+        gone = 0
+        for address, slot, resting in leaving:
+            if slot.stored == resting.n or self._book.is_told(address):
+                self._book.evict(address)
+                gone += 1
+            else:
+                self._quiet[address] = slot.last
+        return gone > 0
 
     def _leaving(self) -> list[_Leaving]:
         """Take the next entities that may leave, least recently changed first."""
@@ -196,13 +214,7 @@ class Rest:
         return slot is not None and slot.last == last and self._book.is_idle(address, until)
 
     async def _write(self, states: list[Resting]) -> bool:
-        """Store states; say whether they are known to be stored.
-
-        They leave room in the journal for what is to begin, and for what makes more of it.
-        """
-        size = sum(len(state.data) + MESSAGE_BYTES for state in states)
-        if not self._room.fits(size, STATES_STOP):
-            return False
+        """Store states; say whether they are known to be stored."""
         try:
             if self._writer is None:
                 self._writer = await self._states.own(self._shard, self._book.epoch)

@@ -132,7 +132,7 @@ def faults_of_book(shard: ShardModel, book: Book, rested: Iterable[Resting]) -> 
         yield f"the book is at {book.n} of epoch {book.epoch}, not {shard.n} of {shard.epoch}"
     for address, state in shard.states.items():
         slot = book.slots.get(address) or asleep.slots.get(address)
-        if slot is None and address in shard.forgotten and shard.entity.ended(state):
+        if slot is None and shard.may_forget(address):
             continue
         if slot is None:
             yield f"{address} is neither in the book nor at rest"
@@ -150,7 +150,7 @@ def faults_of_book(shard: ShardModel, book: Book, rested: Iterable[Resting]) -> 
 def _faults_of_replies(shard: ShardModel, book: Book, asleep: Book) -> Iterator[str]:
     for (address, command), reply in shard.replies.items():
         slot = book.slots.get(address) or asleep.slots.get(address)
-        if slot is not None and address not in shard.forgotten:
+        if slot is not None and not shard.may_forget(address):
             kept = slot.replies.get(command)
             if kept is None or bytes(kept.reply) != reply:
                 yield f"the reply to {command} of {address} is {kept}"

@@ -70,12 +70,19 @@ class ShardModel:
     def count(self, address: Address, entry: Entry) -> None:
         """Take in the order of an entity's entries: none is missing, each names the one before."""
         n, last = self.places[address]
-        if address in self.forgotten and entry.base is not NOTHING and entry.n == 1:
+        if self.may_forget(address) and entry.base is not NOTHING and entry.n == 1:
             # It was restored from its record, which does not count.
             n, last = self.rested[address], _ = 0, 0
         if (entry.n, entry.after) != (n + 1, last):
             raise BrokenError(f"entry {entry.n} after {entry.after} follows entry {n} of {last}")
         self.places[address] = (entry.n, self.n)
+
+    def may_forget(self, address: Address) -> bool:
+        """Say whether an entity may have left with nothing but its record: at rest, or at once."""
+        state = self.states.get(address)
+        if self.entity.restore is None or state is None or not self.entity.ended(state):
+            return False
+        return address in self.forgotten or not self.rested.get(address)
 
     def follow(self, commit: Commit) -> None:
         """Take in the order of commits: no gap, one owner an epoch, no way back in time."""
@@ -187,7 +194,7 @@ class Judge:
         if stored is None:
             if _claims_a_commit(reply) and not (shard and address in shard.states):
                 self._break(f"answered before its commit: {mail.id} of {mail.key}: {reply!r}")
-        elif reply != stored and shard and address not in shard.forgotten:
+        elif reply != stored and shard and not shard.may_forget(address):
             self._break(f"another answer to {mail.id} of {mail.key}: {reply!r}, not {stored!r}")
 
     # Following the journal
@@ -219,7 +226,7 @@ class Judge:
 
     def _note(self, shard: ShardModel, address: Address, state: Any, entry: Entry) -> None:
         is_known = (address, entry.command) in shard.replies
-        if entry.command and is_known and address not in shard.forgotten:
+        if entry.command and is_known and not shard.may_forget(address):
             raise BrokenError(f"{entry.command} of {entry.key} was decided twice")
         if entry.reply is not NOTHING and entry.command:
             shard.replies[address, entry.command] = bytes(entry.reply)
@@ -261,8 +268,9 @@ class Judge:
     def _restored(self, shard: ShardModel, address: Address, entry: Entry, state: Any) -> Any:
         """Return the state of the record, if an entry of what was forgotten starts from that."""
         record = shard.entity.record
-        if record is not None and address in shard.forgotten:
-            restored = shard.entity.restore(address[0], encode(record(state).body))
+        restore = shard.entity.restore
+        if record is not None and restore is not None and shard.may_forget(address):
+            restored = restore(address[0], encode(record(state).body))
             if restored is not None and encode(restored) == bytes(entry.base):
                 return restored
         raise BrokenError(f"{entry.key} goes on from a state that nothing leads to: {entry.base!r}")

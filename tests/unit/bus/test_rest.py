@@ -323,17 +323,31 @@ async def test_what_is_forgotten_comes_back_from_its_record_if_that_tells_its_en
     assert (address in book.corrupt) is is_corrupt
 
 
-async def test_states_leave_room_in_the_journal_for_what_is_to_begin():
+@pytest.mark.parametrize(
+    ("is_told", "slept", "stays"),
+    [
+        (False, False, {ENDED, LIVING}),
+        (True, False, {LIVING}),
+        (True, True, {ENDED, LIVING}),
+    ],
+)
+async def test_where_states_have_no_room_what_its_record_tells_leaves_without(
+    is_told: bool, slept: bool, stays: set[str]
+):
     async def fill() -> Fill:
         return Fill(81_000, 100_000)
 
-    book, room = filled(), Room("journal", fill, Wakeup())
+    book, room = Book(RECORDED if is_told else ENTITY), Room("journal", fill, Wakeup())
     await room.look()
     async with memory_bus() as world, world.process() as bus:
         states = bus.states("counter")
         writer = await states.own(0, 0)
         rest = Rest(book, states, writer, 0, around(9)._replace(room=room), TIMING)
-        assert not await rest._lay_down()
+        commit(book, letter("1", ENDED, Add(amount=-1)), letter("2", LIVING, Add(amount=1)))
+        rest.touched(1, book.slots)
+        book.slots["acme", ENDED].slept = slept
+        while await rest._lay_down():
+            pass
         assert [each async for each in states.read_all(0)] == []
 
-    assert len(book.slots) == 6
+    assert {key for _, key in book.slots} == stays
