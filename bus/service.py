@@ -49,8 +49,8 @@ SUBMISSION = "Callboard-Submission"
 AT_ONCE = 4096
 """Requests that one process works on at once; above it they wait for their tenant's turn."""
 
-AT_ONCE_EACH = 64
-"""Those of one tenant: it gains nothing from more, and the others go in between."""
+AT_ONCE_EACH = 256
+"""Those of one tenant: as many as a turn of a shard takes together; others go in between."""
 
 LARGE_BYTES = 1024**2
 """Each step with a request above this holds up the process for several milliseconds."""

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import structlog
 from hypothesis import HealthCheck, settings
 
 # How long an example takes says more of what else the machine does than of the example.
@@ -23,6 +24,14 @@ COLLECTIONS = (10_000, 20, 20)
 def anyio_backend() -> tuple[str, dict[str, bool]]:
     """Run async tests on plain asyncio; a test of uvloop asks for it by overriding this fixture."""
     return "asyncio", {"use_uvloop": False}
+
+
+@pytest.fixture(autouse=True)
+def _logs_as_before() -> Iterator[None]:
+    """Undo what a command that ran in this process said about logs: its output is closed by now."""
+    before = structlog.get_config()
+    yield
+    structlog.configure(**before)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -23,6 +23,7 @@ from bus.ids import new_id
 from bus.kv.bucket import Entry, Watch, Watcher
 from bus.kv.message import Place, newest, value_in
 from bus.streams.api import CONSUMER_NOT_FOUND, JetStream, JetStreamError
+from bus.waiting import loop_time
 
 T = TypeVar("T")
 
@@ -175,7 +176,7 @@ class _NatsWatch(Generic[T]):
             self._position = 0
             self._watcher.cleared()
         self._running, self._taken = True, 0
-        self._heard_at = anyio.current_time()
+        self._heard_at = loop_time()
 
     async def _create_consumer(self, inbox: str) -> None:
         stream, subject = self._source.stream, self._source.subject
@@ -227,7 +228,7 @@ class _NatsWatch(Generic[T]):
     async def _take(self, message: Msg) -> None:
         if not self._running:
             return
-        self._heard_at = anyio.current_time()
+        self._heard_at = loop_time()
         headers = message.headers or {}
         if "Status" in headers:
             in_turn = await self._control(message, headers)
@@ -276,4 +277,4 @@ class _NatsWatch(Generic[T]):
         self._heard = anyio.Event()
 
     def _silence(self) -> float:
-        return anyio.current_time() - self._heard_at
+        return loop_time() - self._heard_at

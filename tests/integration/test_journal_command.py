@@ -123,7 +123,7 @@ async def test_its_state_at_a_sequence_is_shown(commands: Commands):
 async def test_snapshots_are_listed(commands: Commands, golden: GoldenJournal):
     (found,) = await commands.json("journal", "snapshots", "execution", "--json")
 
-    assert (found["shard"], found["version"], found["entities"]) == (0, 2, 4)
+    assert (found["shard"], found["version"], found["entities"]) == (0, 1, 4)
     assert found["size"] == len(bytes(golden.snapshot))
     table = (await commands.run("journal", "snapshots", "execution", "0")).stdout
     assert found["ref"]["blob"][:20] in table

@@ -18,7 +18,10 @@ from aiohttp.client_proto import ResponseHandler
 from aiohttp.helpers import set_exception
 
 PIECE_BYTES = 16 * 1024
-"""What is parsed at a time, and about what a process parses in a turn of its loop."""
+"""What is parsed at a time."""
+
+TURN_BYTES = 4 * PIECE_BYTES
+"""About what a process parses in a turn of its loop: less would make a turn of each piece."""
 
 _FREE_BYTES = 2 * 1024
 """A read of a token stream; it is neither cut nor counted. So much of a head is parsed at a time:
@@ -34,7 +37,7 @@ class Intake:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self._left = PIECE_BYTES
+        self._left = TURN_BYTES
         self._renewing = False
         self._waiting: deque[Connection] = deque()
 
@@ -58,10 +61,11 @@ class Intake:
 
     def _turn(self) -> None:
         self._renewing = False
-        self._left = PIECE_BYTES
+        self._left = TURN_BYTES
+        while self._waiting and self._left > 0:
+            self._left -= self._waiting.popleft().go_on()
         if self._waiting:
             self._renew()
-            self._left -= self._waiting.popleft().go_on()
 
 
 class Connection(ResponseHandler):
@@ -107,7 +111,7 @@ class Connection(ResponseHandler):
             self._queue()
 
     def go_on(self) -> int:
-        """Parse the next piece of what waits, and return how many bytes that was."""
+        """Parse the next piece of what waits, and return how much of a turn that takes."""
         self._queued = False
         most = self._most
         piece = bytes(self._unparsed[:most])
@@ -121,7 +125,7 @@ class Connection(ResponseHandler):
             self._end()
         elif not (self._reading_paused or self._buffer_paused):
             self._resume_transport_reading()
-        return len(piece)
+        return len(piece) if most == PIECE_BYTES else TURN_BYTES
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """Take note of the end, behind what has come before it."""
