@@ -55,7 +55,7 @@ class Slot:
     stored: int = 0
     """How many of them its stored state at rest holds, as far as is known."""
     slept: bool = False
-    """Whether a state at rest may be stored of its life."""
+    """Whether a state of it may be stored at rest."""
     is_forgettable: bool = False
     """Whether it woke from its end, and has no entry since: the next one carries its state, because
     the one at rest may be forgotten at any time."""
@@ -164,9 +164,8 @@ class Book:
 
         One that has may be found at rest as it was before.
         """
-        slot = self.slots[address]
-        was_stored = slot.slept or slot.stored
-        return self.entity.restore is not None and not was_stored and self.has_ended(address)
+        can_restore = self.entity.restore is not None and not self.slots[address].slept
+        return can_restore and self.has_ended(address)
 
     def evict(self, address: Address) -> None:
         """Let go of an entity whose state is stored; never of one in quarantine."""

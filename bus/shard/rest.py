@@ -141,8 +141,9 @@ class Rest:
         new = [resting for _, slot, resting in leaving if slot.stored != resting.n]
         if new and not self._has_room(new):
             return self._let_go(leaving)
-        for _, slot, resting in leaving:
-            slot.slept = slot.slept or resting.ttl is None
+        for _, slot, _ in leaving:
+            # Also where it is not known whether it was stored.
+            slot.slept = True
         if new and not await self._write(new):
             for each in reversed(leaving):
                 self._quiet.setdefault(each.address, each.slot.last)
