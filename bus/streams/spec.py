@@ -93,7 +93,7 @@ class StreamSpec:
         if self.lazy and durability == "r1":
             settings["persist_mode"] = "async"
         if self.key_value:
-            settings |= {"allow_rollup_hdrs": True, "deny_delete": True}
+            settings |= {"allow_rollup_hdrs": True, "deny_delete": True, "allow_msg_ttl": True}
         return settings
 
     def captures(self, subject: str) -> bool:
