@@ -42,7 +42,6 @@ class WorkItem(Internal, Generic[B]):
     since: datetime
     body: B
     once: bool = False
-    deadline: datetime | None = None
     trace: str | None = None
 
 

@@ -17,6 +17,9 @@ T = TypeVar("T")
 EXPECTED = "Nats-Expected-Last-Subject-Sequence"
 MESSAGE_TOO_LARGE = 10054
 
+MARK_SECONDS = 60
+"""How long the mark of an erased key stands: the server sends it to those who watch meanwhile."""
+
 
 class NatsBucket(Generic[T]):
     """Values of ``kind`` in a bucket that is provisioned already."""
@@ -59,16 +62,17 @@ class NatsBucket(Generic[T]):
     async def erase(self, key: str) -> None:
         """See ``Bucket.erase``. The mark of removal is for those who watch; then it goes as well.
 
-        Who was away meanwhile does not see it, and learns of the removal when it begins anew.
+        Who is away for longer does not see it, and learns of the removal when it begins anew.
         """
         cell = await self._newest(key)
-        if cell is None:
+        if cell is None or cell.data is None:
             return
-        if cell.data is not None:
-            await self._write(key, b"", cell.revision, {OPERATION: "DEL"})
+        mark = {OPERATION: "DEL", "Nats-TTL": f"{MARK_SECONDS}s"}
+        await self._write(key, b"", cell.revision, mark)
         subject = self._prefix + key
         try:
-            await self._jetstream.call(f"STREAM.PURGE.{self._stream}", {"filter": subject})
+            request = {"filter": subject, "keep": 1}
+            await self._jetstream.call(f"STREAM.PURGE.{self._stream}", request)
         except JetStreamError as error:
             raise UnavailableError(subject, error.description) from None
 

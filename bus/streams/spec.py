@@ -96,7 +96,7 @@ class StreamSpec:
         if self.lazy and durability == "r1":
             settings["persist_mode"] = "async"
         if self.key_value:
-            settings |= {"allow_rollup_hdrs": True, "deny_delete": True}
+            settings |= {"allow_rollup_hdrs": True, "deny_delete": True, "allow_msg_ttl": True}
         if self.states:
             settings |= {"allow_rollup_hdrs": True, "allow_atomic": True, "allow_msg_ttl": True}
         return settings

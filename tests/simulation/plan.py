@@ -17,7 +17,7 @@ BUSY_SECONDS = 5.0
 """Everything that is planned begins within this time; then it is quiet, and all must end well."""
 
 
-SMALL_JOURNALS = (8_000, 9_000)
+SMALL_JOURNALS = (12_000, 16_000)
 """Bounds that the journals of many histories reach, so that what has happened has to go."""
 
 
