@@ -1,22 +1,20 @@
 """Embeddings: texts as vectors, from the same providers that answer."""
 
-from datetime import datetime
 from typing import Annotated, ClassVar
 
 import msgspec
 
-from schemas.base import LARGE_REQUEST_BYTES, Internal, Message, Request
-from schemas.events import EmbeddedEvent
-from schemas.ids import Label, TenantId
+from schemas.base import LARGE_REQUEST_BYTES, Message, Request
+from schemas.ids import ExecutionId, Label
 from schemas.llm import AnswerWarning
 from schemas.policy import Keys
-from schemas.problems import Problem
 from schemas.providers import Provider
 from schemas.usage import Usage
-from schemas.work import Done
 
-MAX_TEXTS = 256
-"""So many vectors of 4,096 numbers fit into one reply."""
+MAX_TEXTS = 2048
+
+RETENTION_SECONDS = 3600
+"""How long the vectors of a request can be asked for again under its id."""
 
 EmbeddedText = Annotated[str, msgspec.Meta(min_length=1, max_length=200_000)]
 
@@ -24,7 +22,9 @@ EmbeddedText = Annotated[str, msgspec.Meta(min_length=1, max_length=200_000)]
 class Embeddings(Message, tag="embeddings"):
     """One vector for each text, in their order; numbers have the precision of 32 bits.
 
-    A warning says that they have another size than was asked for.
+    Where they do not fit into one answer, ``next`` is the place of the first that is missing: the
+    same request with that ``offset`` returns those that follow. ``execution_id`` is the id that
+    it needs then. A warning says that the vectors have another size than was asked for.
     """
 
     vectors: list[list[float]]
@@ -32,12 +32,14 @@ class Embeddings(Message, tag="embeddings"):
     model_served: str | None = None
     usage: Usage = msgspec.field(default_factory=Usage)
     warnings: list[AnswerWarning] = []
+    execution_id: ExecutionId | None = None
+    next: int | None = None
 
 
 class EncodedEmbeddings(Message, tag="embeddings"):
-    """``Embeddings`` whose vectors are JSON already: on the way to their asker nobody reads them.
+    """``Embeddings`` whose vectors are JSON already.
 
-    A million numbers take a tenth of a second to encode, and as long to decode.
+    A million numbers take a tenth of a second to encode, so that is done vector by vector.
     """
 
     vectors: list[msgspec.Raw]
@@ -45,6 +47,8 @@ class EncodedEmbeddings(Message, tag="embeddings"):
     model_served: str | None = None
     usage: Usage = msgspec.field(default_factory=Usage)
     warnings: list[AnswerWarning] = []
+    execution_id: ExecutionId | None = None
+    next: int | None = None
 
 
 class Embed(Request):
@@ -52,9 +56,12 @@ class Embed(Request):
 
     Where it does not, the answer warns; with ``dimensions_strict`` it is refused instead.
 
+    It is an execution like any other, which ends within a minute: with its ``id`` it can be read
+    and cancelled, and the same ``id`` is the same run. For an hour after it began the vectors can
+    be asked for again, those from ``offset`` on and no more than ``limit`` of them.
+
     As many texts as a provider takes go in one call, and several calls at a time, with the best of
-    the ``keys``. What fails in passing is asked again, within a minute in all. What is used is told
-    in an ``EmbeddedEvent``, for ``user`` and ``project``.
+    the ``keys``. What fails in passing is asked again.
     """
 
     SUBJECT: ClassVar[str] = "cb.{tenant}.llm.embed"
@@ -69,30 +76,6 @@ class Embed(Request):
     keys: Keys = []
     user: Label | None = None
     project: Label | None = None
-
-
-# Inside the fleet
-
-
-class EmbedWork(Internal, tag="embed"):
-    """The body of a work item: a request whose asker waits at ``reply``.
-
-    ``most`` is what one attempt may use, estimated. ``attempt`` counts from 1: each worker that
-    dies with the request costs one.
-    """
-
-    id: str
-    tenant: TenantId
-    reply: str
-    wanted: Embed
-    at: datetime
-    deadline: datetime
-    most: Usage
-    attempt: int = 1
-
-
-class EndEmbedding(Done, tag="embed.end"):
-    """What became of a request: the answer, and what is to be told of it."""
-
-    answer: EncodedEmbeddings | Problem
-    event: EmbeddedEvent | None = None
+    id: ExecutionId | None = None
+    offset: Annotated[int, msgspec.Meta(ge=0, lt=MAX_TEXTS)] = 0
+    limit: Annotated[int, msgspec.Meta(ge=1, le=MAX_TEXTS)] | None = None

@@ -7,7 +7,7 @@ from schemas.agents import AgentStatus
 from schemas.base import Message
 from schemas.executions import ModelCost
 from schemas.ids import AgentId, ExecutionId
-from schemas.ledger import Charge
+from schemas.llm import Kind
 from schemas.problems import Problem
 from schemas.safety import Finding
 from schemas.usage import Usage
@@ -22,6 +22,7 @@ class ExecutionAcceptedEvent(Message, tag="execution.accepted", omit_defaults=Tr
     agent_id: AgentId | None = None
     at: datetime
     session: str | None = None
+    kind: Kind = "generate"
 
 
 class ExecutionEndedEvent(Message, omit_defaults=True):
@@ -40,6 +41,7 @@ class ExecutionEndedEvent(Message, omit_defaults=True):
     cost: int | None = None
     costs: list[ModelCost] = []
     error: Problem | None = None
+    kind: Kind = "generate"
 
 
 class ExecutionCompletedEvent(ExecutionEndedEvent, tag="execution.completed"):
@@ -92,30 +94,6 @@ class SafetyFlaggedEvent(SafetyEvent, tag="safety.flagged"):
     """A text was let through that a safety rule wants to be looked at."""
 
     SUBJECT: ClassVar[str | None] = "cb.{tenant}.events.safety.flagged.{execution_id}"
-
-
-class EmbeddedEvent(Message, tag="llm.embedded", omit_defaults=True):
-    """Texts were embedded, or some of them: what that has used, whatever became of the request.
-
-    There is one for each request that has used anything; its ``id`` is its own. ``provider`` is the
-    provider's type. ``error`` is why the asker got no vectors. ``charges`` say what it has cost,
-    one for each key, and are booked to the account of the tenant.
-    """
-
-    SUBJECT: ClassVar[str | None] = "cb.{tenant}.events.llm.embedded.{id}"
-
-    id: str
-    provider: str
-    model: str
-    texts: int
-    usage: Usage
-    at: datetime
-    duration_ms: int
-    model_served: str | None = None
-    user: str | None = None
-    project: str | None = None
-    error: Problem | None = None
-    charges: list[Charge] = []
 
 
 class BillRefusedEvent(Message, tag="ledger.bill_refused", omit_defaults=True):

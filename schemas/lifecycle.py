@@ -16,7 +16,7 @@ from schemas.attempts import (
 from schemas.base import Internal, Value
 from schemas.ids import AgentId, ExecutionId, SessionId, TenantId
 from schemas.ledger import Charge
-from schemas.llm import Answer, GenerateRequest
+from schemas.llm import Answer, EmbedRequest, GenerateRequest, Kind, ModelRequest
 from schemas.policy import Choice, Detour, Policy
 from schemas.problems import Problem
 from schemas.safety import Finding
@@ -36,11 +36,16 @@ class Deltas(Value):
     sha256: str
 
 
+NOTHING_SENT = Deltas(count=0, sha256="")
+
+
 class Origin(Internal):
     """Who asked for what: the part of an execution that never changes.
 
     A plain generation has no agent. ``choices`` are what the rules decided about its model.
     """
+
+    kind: Kind = "generate"
 
     tenant: TenantId
     execution_id: ExecutionId
@@ -95,7 +100,7 @@ class Accept(Internal, tag="accept"):
     """Begin an execution. ``digest`` in the origin tells a repeat from a conflict."""
 
     origin: Origin
-    request: GenerateRequest
+    request: ModelRequest
     timeout_seconds: float
     policy: Policy = NO_POLICY
     spending: Spending | None = None
@@ -122,13 +127,15 @@ class FailGeneration(Failed, tag="fail_generation"):
     """The providers refused, broke off or fell silent. ``usage`` is what all calls have spent.
 
     ``next_place`` is where another attempt can begin at once: the alternatives before it have been
-    tried, but what this attempt has published already cannot be taken back within it.
+    tried, but what this attempt has published already cannot be taken back within it. After what is
+    ``final`` there is no other attempt: the worker has repeated its calls as often as makes sense.
     """
 
     deltas: Deltas
     started_at: datetime
     usage: Usage | None = None
     next_place: int | None = None
+    final: bool = False
     detours: list[Detour] = []
     findings: list[Finding] = []
     charges: list[Charge] | None = None
@@ -199,7 +206,7 @@ class Accepted(Internal, tag="accepted"):
     """
 
     origin: Origin
-    request: GenerateRequest
+    request: ModelRequest
     at: datetime
     deadline: datetime
     policy: Policy = NO_POLICY
@@ -362,6 +369,23 @@ ChangeEvent = (
     | ExecutionTimedOut
 )
 ExecutionEvent = Accepted | ChangeEvent
+
+
+class EmbedWork(Internal, tag="embed"):
+    """The body of a work item: turn texts into vectors, with the best of ``keys``.
+
+    With ``held`` each call may be paid once: that is what money is held for.
+    """
+
+    execution_id: ExecutionId
+    tenant: TenantId
+    step: int
+    attempt: int
+    deadline: datetime
+    request: EmbedRequest
+    keys: list[str] = []
+    held: bool = False
+    decided_at: datetime | None = None
 
 
 class GenerateWork(Internal, tag="generate"):

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from schemas.base import Internal, StrictValue, Value
+from schemas.bodies import Reference
 from schemas.ids import END
 from schemas.providers import Provider
 from schemas.usage import Usage
@@ -164,7 +165,7 @@ FinishReason = Literal[
 """``pause``: the provider wants the turn back as it stands, to go on with it."""
 
 
-class GenerateRequest(Internal):
+class GenerateRequest(Internal, tag="generate"):
     """One call of a model, ready to be sent: prompts rendered, limits set, no secret inside.
 
     With ``batch`` it goes by the provider's batch API.
@@ -175,6 +176,25 @@ class GenerateRequest(Internal):
     config: ModelConfig = msgspec.field(default_factory=ModelConfig)
     tools: list[ToolDefinition] = []
     batch: bool = False
+
+
+class EmbedRequest(Internal, tag="embed"):
+    """Texts that a model is to turn into vectors, ready to be sent.
+
+    ``dimensions`` shortens the vectors. With ``dimensions_strict`` vectors of another size fail.
+    """
+
+    provider: Provider
+    texts: list[str]
+    dimensions: int | None = None
+    dimensions_strict: bool = False
+
+
+ModelRequest = GenerateRequest | EmbedRequest
+"""What an execution without tools asks of a model."""
+
+Kind = Literal["generate", "embed"]
+"""The tags of ``ModelRequest``: which kind of work an execution is."""
 
 
 class AnswerWarning(Value):
@@ -188,6 +208,17 @@ class AnswerWarning(Value):
     message: str
 
 
+class StoredVectors(Value):
+    """Where the vectors of an embedding lie, in the order of the texts; see ``schemas.vectors``.
+
+    Each part holds whole vectors, as many as the others; the last may have fewer.
+    """
+
+    parts: list[Reference]
+    count: int
+    dimensions: int
+
+
 class Answer(Internal):
     """What the model answered, whole. ``model_served`` is the model the provider says it ran.
 
@@ -196,6 +227,7 @@ class Answer(Internal):
     the provider's words; ``side_usage`` is what other models used by the way, by model, and not
     part of ``usage``. ``blocks`` belong into the assistant's message of a next call.
     ``service_tier`` is the one the provider says it served by, which need not be the one asked for.
+    The answer to an ``EmbedRequest`` has no text but ``vectors``.
     """
 
     text: str
@@ -211,3 +243,4 @@ class Answer(Internal):
     raw_usage: dict[str, Any] = {}
     side_usage: dict[str, Usage] = {}
     service_tier: str | None = None
+    vectors: StoredVectors | None = None

@@ -7,7 +7,7 @@ import anyio
 
 from actors.pricing.actor import Handler, endpoints
 from actors.pricing.adapters.account import account_entity, zone
-from actors.pricing.adapters.bills import EMBEDDED, HANDED_OVER, Bills
+from actors.pricing.adapters.bills import HANDED_OVER, Bills
 from actors.pricing.adapters.books import Books
 from actors.pricing.adapters.budgets import Budgets
 from actors.pricing.adapters.costs import COSTS
@@ -27,7 +27,7 @@ from bus.rpc import Owners
 from bus.runtime import Part
 from bus.service import Service
 from bus.shard import ShardHost, Way
-from bus.streams.spec import BILLS, EVENTS
+from bus.streams.spec import BILLS
 from bus.submissions import Submissions
 from bus.terms import TermsStore
 from bus.terms import bucket_spec as terms_spec
@@ -89,16 +89,12 @@ def budgeting(process: Process, host: ShardHost, terms: Bucket[Terms]) -> Budget
     return Budgets(accounts(process, host), teller, bus.clock, timeout=timing.answer_seconds)
 
 
-def billing(process: Process, host: ShardHost) -> list[Part]:
-    """Return what books embeddings, and what executions have handed over."""
+def billing(process: Process, host: ShardHost) -> Part:
+    """Return what books the bills that executions have handed over."""
     bus, timing = process.bus, process.timing
     bills = Bills(bus, accounts(process, host))
-    embedded = Facts(EVENTS, "bill-embeddings", EMBEDDED, bills.embedded, bus, timing)
     handed_over = Facts(BILLS, "bills", HANDED_OVER, bills.handed_over, bus, timing)
-    return [
-        Part(name="embeddings", run=embedded.run, drain=embedded.drain),
-        Part(name="bills", run=handed_over.run, drain=handed_over.drain),
-    ]
+    return Part(name="bills", run=handed_over.run, drain=handed_over.drain)
 
 
 def following(process: Process) -> Projector:
@@ -134,7 +130,7 @@ def parts(
         Part(name="prices", run=anyio.sleep_forever, missing=book.missing),
         Part(name="accounts", run=host.run, drain=host.drain, missing=host.missing),
         Part(name="archive", run=archiver.run),
-        *billing(process, host),
+        billing(process, host),
         Part(name="costs", run=costs.run, missing=costs.missing),
         Part(
             name="submissions",

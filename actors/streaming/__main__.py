@@ -6,20 +6,18 @@ from pathlib import Path
 from actors.streaming.actor import Streaming
 from actors.streaming.adapters import batch_store, safety_file
 from actors.streaming.adapters.answers import BUCKET, Answers, KeptAnswer, bucket_spec
-from actors.streaming.adapters.askers import Askers
 from actors.streaming.adapters.batch_store import Ticket, Tickets
 from actors.streaming.adapters.batches import Batches
 from actors.streaming.adapters.batches import opened as opened_batches
 from actors.streaming.adapters.embedding import Embedder
 from actors.streaming.adapters.generation import Generator, Means
 from actors.streaming.adapters.granting import granting
-from actors.streaming.adapters.leave import Leave, Purse
 from actors.streaming.adapters.providers import open_providers
 from actors.streaming.adapters.switchboard import Switchboard
 from actors.streaming.config import StreamingConfig
 from bus.config import Config, Timing
 from bus.egress import Egress
-from bus.kv import NatsBucket, followed
+from bus.kv import NatsBucket
 from bus.ports import Bus
 from bus.prices import PricesInForce
 from bus.prices import bucket_spec as books_spec
@@ -27,15 +25,10 @@ from bus.prices import open_bucket as open_books
 from bus.process import Process, main, opened
 from bus.rpc import Owners
 from bus.runtime import Part
-from bus.secrets import Secrets, usual_hosts
-from bus.service import Service
-from bus.terms import EVERY_TENANT, WHAT, KnownTerms, TermsHearer
-from bus.terms import bucket_spec as terms_spec
-from bus.terms import open_bucket as open_terms
+from bus.secrets import Secrets
 from bus.worker import Principals, Worker, owners_of
-from schemas.embeddings import EmbedWork
 from schemas.ledger import ACCOUNT_ENTITY
-from schemas.lifecycle import EXECUTION_ENTITY, GenerateWork
+from schemas.lifecycle import EXECUTION_ENTITY, EmbedWork, GenerateWork
 
 BATCH_CAPACITY = 2000
 """Requests in batches that one process waits for, a tenant alone for half as many; each is a task
@@ -59,18 +52,17 @@ def settings(config: Config) -> StreamingConfig:
 
 async def run() -> None:
     """Run the process until it is told to stop."""
-    streams = [bucket_spec(), batch_store.bucket_spec(), books_spec(), terms_spec()]
+    streams = [bucket_spec(), batch_store.bucket_spec(), books_spec()]
     async with opened("streaming", more_streams=streams) as process:
         config, bus, timing = process.config, process.bus, process.timing
         rules = safety_file.load(Path(config.safety_file)) if config.safety_file else None
         egress = Egress(allow_loopback=config.allow_loopback, allowed=config.allowed_hosts)
-        own, in_force, terms = settings(config), PricesInForce(), KnownTerms(process.name)
+        own, in_force = settings(config), PricesInForce()
         tickets = NatsBucket(bus.nats, bus.jetstream, batch_store.BUCKET, Ticket)
         async with (
             open_providers(own, egress, Secrets.load(os.environ)) as providers,
             in_force.following(open_books(bus.nats, bus.jetstream)),
             opened_batches(Tickets(tickets)) as batches,
-            followed(open_terms(bus.nats, bus.jetstream), EVERY_TENANT, terms, WHAT) as told,
         ):
             bucket = NatsBucket(bus.nats, bus.jetstream, BUCKET, KeptAnswer)
             accounts = Owners(bus.transport, ACCOUNT_ENTITY, config.shards, timing)
@@ -85,38 +77,21 @@ async def run() -> None:
                 grant=granting(accounts),
                 batches=batches,
             )
-            leave = Leave(
-                bus,
-                Purse(accounts, terms, told.known),
-                lambda: in_force.prices,
-                allows_unpriced=config.budget_unpriced == "allow",
-                usual_hosts=usual_hosts(),
+            embeds = Embedder(providers, bus.clock, switchboard, prices=lambda: in_force.prices)
+            streaming = Streaming(
+                Generator(means), embeds, bus, process.name, shards=config.shards
             )
-            embeds = Embedder(providers, switchboard, prices=lambda: in_force.prices)
-            streaming = Streaming(Generator(means), embeds, bus, process.name, leave)
             owners = reported_to(bus, config.shards, timing)
             capacity = own.max_concurrent
             worker = Worker(streaming.job(), owners, process.name, bus, timing, capacity=capacity)
             embedder = Worker(
-                streaming.embed_job(),
-                Askers(bus, lambda: in_force.prices, usual_hosts()),
-                process.name,
-                bus,
-                timing,
-                capacity=capacity,
+                streaming.embed_job(), owners, process.name, bus, timing, capacity=capacity
             )
             batcher = Worker(
                 streaming.batch_job(), owners, process.name, bus, timing, capacity=BATCH_CAPACITY
             )
             process.load.running, process.load.capacity = lambda: worker.running, capacity
-            heard = hearing(TermsHearer(terms, told, bus.transport))
-            served = parts(process, worker, embedder, streaming)
-            await process.run([heard, *served, batching(batcher, batches)])
-
-
-def hearing(hearer: TermsHearer) -> Part:
-    """Return what takes in new terms of tenants; the process is ready when it knows all."""
-    return Part(name="terms", run=hearer.run, missing=hearer.missing)
+            await process.run([*parts(worker, embedder, streaming), batching(batcher, batches)])
 
 
 def reported_to(bus: Bus, shards: int, timing: Timing) -> Principals:
@@ -135,23 +110,13 @@ def batching(batcher: Worker[GenerateWork], batches: Batches) -> Part:
 
 
 def parts(
-    process: Process,
-    worker: Worker[GenerateWork],
-    embedder: Worker[EmbedWork],
-    streaming: Streaming,
+    worker: Worker[GenerateWork], embedder: Worker[EmbedWork], streaming: Streaming
 ) -> list[Part]:
     """Return what runs in a streaming process, in the order of starting."""
-    service = Service("llm", streaming.endpoints(), process.bus, process.quotas)
-    process.usage.add(service.load.uses)
-
-    async def serve() -> None:
-        await service.run(process.bus.public.client)
-
     return [
         Part(name="worker", run=worker.run, drain=worker.drain, missing=worker.missing),
         Part(name="embedder", run=embedder.run, drain=embedder.drain, missing=embedder.missing),
         Part(name="providers", run=streaming.tell_providers),
-        Part(name="service", run=serve, drain=service.drain, missing=service.missing),
     ]
 
 

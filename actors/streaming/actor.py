@@ -1,43 +1,47 @@
-"""What the streaming actor works off: one job, from a work item to the command that reports it."""
+"""What the streaming actor works off: jobs, from a work item to the command that reports it."""
 
-from collections.abc import Sequence
 from dataclasses import replace
-from datetime import timedelta
 
 import anyio
 
-from actors.streaming.adapters import askers
-from actors.streaming.adapters.embedding import Embedder
+from actors.streaming.adapters.embedding import Embedder, Vectors
 from actors.streaming.adapters.generation import Generator
-from actors.streaming.adapters.leave import Leave
 from actors.streaming.adapters.meter import CircuitMeter, Meter
+from bus.bodies import Bodies, holder_of
 from bus.codec import decode, encode
-from bus.errors import ProblemError
-from bus.ids import new_id
+from bus.errors import TransientError, problem
 from bus.ports import Bus, Delivery
-from bus.service import Caller, Endpoint
 from bus.subjects import fill
 from bus.telemetry.traces import handling
 from bus.worker import Job
-from schemas.embeddings import Embed, EmbedWork, EncodedEmbeddings, EndEmbedding
+from schemas.bodies import Reference
+from schemas.embeddings import RETENTION_SECONDS
 from schemas.fleet import PROVIDERS_SUBJECT, AskProviders, ProviderStates
 from schemas.lifecycle import (
+    EXECUTION_ENTITY,
+    EmbedWork,
     FailGeneration,
     FinishGeneration,
     GenerateWork,
 )
+from schemas.llm import StoredVectors
 from schemas.problems import Problem
 from schemas.streams import STREAM_SUBJECT, StreamEvent
+from schemas.vectors import parts
 from schemas.work import Stopped, WorkItem
 
 QUEUE = "generate"
 BATCH_QUEUE = "batch"
+EMBED_QUEUE = "embed"
 SHOWN_SECONDS = 1.0
 """How old the gauges of circuits may be."""
 
 
 class Streaming:
-    """Generates answers and publishes them as they arrive."""
+    """Generates answers and publishes them as they arrive; embeds texts.
+
+    ``shards`` is the number of those of executions, to which the vectors belong.
+    """
 
     def __init__(
         self,
@@ -45,13 +49,15 @@ class Streaming:
         embedder: Embedder,
         bus: Bus,
         process: str = "streaming",
-        leave: Leave | None = None,
+        *,
+        shards: int = 1,
     ) -> None:
         self._generator = generator
         self._embedder = embedder
         self._bus = bus
         self._process = process
-        self._leave = leave
+        self._shards = shards
+        self._bodies = Bodies(bus.blobs)
         self._cut: dict[str, FailGeneration] = {}
 
     def job(self) -> Job[GenerateWork]:
@@ -67,58 +73,35 @@ class Streaming:
         """Return the same job for requests in batches: they wait for a day, and cost no stream."""
         return replace(self.job(), queue=BATCH_QUEUE, is_long=True)
 
-    def endpoints(self) -> Sequence[Endpoint]:
-        """Return the requests this actor answers itself."""
-        return (Endpoint(Embed, self.do_ask_for_embeddings),)
-
     def embed_job(self) -> Job[EmbedWork]:
         """Return the job of embedding texts."""
         return Job(
-            queue=askers.QUEUE,
+            queue=EMBED_QUEUE,
             body_type=EmbedWork,
             handle=self.do_embed,
+            stopped=self._stopped,
         )
 
-    async def do_ask_for_embeddings(self, caller: Caller, wanted: Embed) -> None:
-        """Put a request into the queue, from which it is answered, also if this process dies."""
-        now = self._bus.clock()
-        work = EmbedWork(
-            id=new_id(),
-            tenant=caller.tenant,
-            reply=caller.reply,
-            wanted=wanted,
-            at=now,
-            deadline=now + timedelta(seconds=self._embedder.patience),
-            most=self._embedder.embedding(caller.tenant, wanted).most,
-        )
-        await askers.enqueue(self._bus, work, caller.trace)
-
-    async def do_embed(self, item: WorkItem[EmbedWork]) -> EndEmbedding:
-        """Turn texts into vectors, and say what that has used, whatever became of it."""
-        work = item.body
-        try:
-            is_held = self._leave is not None and await self._leave.hold(work)
-        except ProblemError as refused:
-            return EndEmbedding(work=item.work, attempt=item.attempt, answer=refused.problem)
-        ended = await self._embedded(item, is_held=is_held)
-        if ended.event is None and is_held and self._leave is not None:
-            await self._leave.release(work)
-        return ended
-
-    async def _embedded(self, item: WorkItem[EmbedWork], *, is_held: bool) -> EndEmbedding:
-        began, work = self._bus.clock(), item.body
-        left = (work.deadline - began).total_seconds()
-        embedding = self._embedder.embedding(
-            work.tenant, work.wanted, patience=max(left, 0.0), is_held=is_held
-        )
-        answer: EncodedEmbeddings | Problem
+    async def do_embed(self, item: WorkItem[EmbedWork]) -> FinishGeneration | FailGeneration:
+        """Turn texts into vectors, store these, and say what that has used."""
+        embedding = self._embedder.embedding(item.body)
         with handling("embed", "_cb.work.embed.{tenant}", parent=item.trace):
             try:
-                answer = await embedding.embedded()
-            except ProblemError as failed:
-                answer = failed.problem
-        event = embedding.event(askers.event_id(work), began, self._bus.clock())
-        return EndEmbedding(work=item.work, attempt=item.attempt, answer=answer, event=event)
+                return await embedding.run(lambda found: self._stored(item.body, found))
+            except anyio.get_cancelled_exc_class():
+                self._cut[item.id] = embedding.failed(_STOPPED)
+                raise
+
+    async def _stored(self, work: EmbedWork, found: Vectors) -> StoredVectors:
+        """Store vectors, which belong to their execution but may go before it does."""
+        holder = holder_of(EXECUTION_ENTITY, self._shards, work.tenant, work.execution_id)
+        stored: list[Reference] = []
+        try:
+            for part in parts(found.rows):
+                stored.append(await self._bodies.put(part, holder, ttl=RETENTION_SECONDS))
+        except TransientError as error:
+            raise problem("unavailable", str(error), retryable=True) from None
+        return StoredVectors(parts=stored, count=len(found.rows), dimensions=found.dimensions)
 
     async def tell_providers(self) -> None:
         """Show and answer how the providers fare, for as long as the process lives."""
@@ -164,7 +147,7 @@ class Streaming:
             meter.ended(result)
         return result
 
-    def _stopped(self, item: WorkItem[GenerateWork]) -> FailGeneration | Stopped:
+    def _stopped(self, item: WorkItem[GenerateWork] | WorkItem[EmbedWork]) -> FailGeneration | Stopped:
         """Report work that was called off: what it has used until then was spent."""
         cut = self._cut.pop(item.id, None)
         return cut or Stopped(work=item.work, attempt=item.attempt, sent=False)

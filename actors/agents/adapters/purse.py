@@ -3,14 +3,17 @@
 from collections.abc import Awaitable, Callable
 
 from actors.agents.core.dues import party
+from actors.agents.core.embedding import embedding_under
 from actors.agents.core.spending import Manner, under
 from bus.errors import ProblemError
 from bus.ports import Clock
 from bus.prices import PricesInForce
 from bus.terms import KnownTerms
 from schemas.lifecycle import Accept
+from schemas.llm import EmbedRequest
+from schemas.pricing.deployed import PricedAt
 from schemas.problems import Problem
-from schemas.terms import restrictions
+from schemas.terms import Restriction, restrictions
 
 
 class Purse:
@@ -45,7 +48,14 @@ class Purse:
         held_by = restrictions(self._terms.of(origin.tenant), party(origin))
         if not held_by:
             return wanted
-        bounded = under(wanted, held_by, self._prices.prices, self._manner, self._clock())
+        bounded = self._under(wanted, held_by)
         if isinstance(bounded, Problem):
             raise ProblemError(bounded)
         return bounded
+
+    def _under(self, wanted: Accept, held_by: list[Restriction]) -> Accept | Problem:
+        request, prices, now = wanted.request, self._prices.prices, self._clock()
+        if isinstance(request, EmbedRequest):
+            at = PricedAt(prices, now)
+            return embedding_under(wanted, request, held_by, self._manner, at)
+        return under(wanted, held_by, prices, self._manner, now)

@@ -23,12 +23,12 @@ from schemas.attempts import (
 from schemas.decision import Decision, refuse
 from schemas.executions import ExecutionHandle, ExecutionStatus
 from schemas.lifecycle import (
+    NOTHING_SENT,
     Accept,
     Accepted,
     AttemptFailed,
     AttemptStarted,
     Cancel,
-    Deltas,
     DueAnswered,
     DueAskedAgain,
     DueMet,
@@ -54,8 +54,6 @@ from schemas.lifecycle import (
 from schemas.problems import Problem
 from schemas.usage import Usage
 from schemas.work import Claim, Failed, Lost, Settled, Stopped
-
-NOTHING_SENT = Deltas(count=0, sha256="")
 
 LEAST_WAIT_SECONDS = 0.1
 """An account that is asked again must have had the time to change its mind."""
@@ -232,13 +230,14 @@ def _fail(state: Execution, command: FailGeneration, now: datetime) -> Decision:
         return _settle_late(state, command, command.usage, now)
     plain = fail(state.attempts, command, now, _rules(state))
     elsewhere = command.next_place is not None and _may_fail_again(state)
+    retry_at = None if command.final else plain.retry_at
     failed = AttemptFailed(
         work=command.work,
         attempt=command.attempt,
         problem=command.problem,
         at=now,
         usage=command.usage,
-        retry_at=now if elsewhere else plain.retry_at,
+        retry_at=now if elsewhere else retry_at,
         detours=command.detours,
         findings=command.findings,
         charges=command.charges,

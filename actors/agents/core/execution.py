@@ -59,7 +59,7 @@ from schemas.lifecycle import (
     Spending,
     UsageSettled,
 )
-from schemas.llm import Answer, GenerateRequest
+from schemas.llm import Answer, ModelRequest
 from schemas.policy import Detour, Policy
 from schemas.problems import Problem
 from schemas.safety import Finding
@@ -95,7 +95,7 @@ class Execution(Internal):
     step: str
     status: ExecutionStatus = "PENDING"
     revision: int = 0
-    request: GenerateRequest | None = None
+    request: ModelRequest | None = None
     policy: Policy = NO_POLICY
     place: int = 0
     attempts: Attempts = Attempts()

@@ -3,19 +3,19 @@
 import msgspec
 
 from schemas.lifecycle import Origin, TaskPlace
-from schemas.llm import GenerateRequest
+from schemas.llm import GenerateRequest, ModelRequest
 
 LEAST_CHARACTERS = 256
 """A shorter task takes hardly more room than to say where it stands."""
 
 
-def folded(origin: Origin, request: GenerateRequest) -> tuple[Origin, TaskPlace | None]:
+def folded(origin: Origin, request: ModelRequest) -> tuple[Origin, TaskPlace | None]:
     """Return the origin without its task, and where in the request that stands.
 
     Where it does not, because a template changes it, or where it is short, it stays.
     """
     task = origin.task
-    if len(task) < LEAST_CHARACTERS:
+    if len(task) < LEAST_CHARACTERS or not isinstance(request, GenerateRequest):
         return origin, None
     for number in range(len(request.messages) - 1, -1, -1):
         message = request.messages[number]
@@ -25,13 +25,13 @@ def folded(origin: Origin, request: GenerateRequest) -> tuple[Origin, TaskPlace 
     return origin, None
 
 
-def unfolded(origin: Origin, request: GenerateRequest, place: TaskPlace | None) -> Origin:
+def unfolded(origin: Origin, request: ModelRequest, place: TaskPlace | None) -> Origin:
     """Return the origin with its task in place again.
 
     Raises:
         IndexError: the request has no such message.
     """
-    if place is None:
+    if place is None or not isinstance(request, GenerateRequest):
         return origin
     text = request.messages[place.message].text
     return msgspec.structs.replace(origin, task=text[place.start : place.start + place.length])

@@ -116,6 +116,7 @@ def record(state: Execution) -> ExecutionRecord:
     """Return the execution as it is stored and shown."""
     origin, answer = state.origin, state.answer
     return ExecutionRecord(
+        kind=origin.kind,
         execution_id=origin.execution_id,
         agent_id=origin.agent_id,
         agent_version=origin.agent_version,
@@ -130,7 +131,7 @@ def record(state: Execution) -> ExecutionRecord:
         started_at=state.started_at,
         completed_at=state.ended_at,
         duration_ms=_duration_ms(state) if state.ended_at else None,
-        output=answer.text if answer else None,
+        output=_text(state),
         reasoning=(answer.reasoning or None) if answer else None,
         tool_calls=answer.tool_calls if answer else [],
         finish_reason=answer.finish_reason if answer else None,
@@ -157,6 +158,7 @@ def record(state: Execution) -> ExecutionRecord:
         findings=list(state.findings),
         warnings=answer.warnings if answer else [],
         text=_plain_text(state),
+        vectors=answer.vectors if answer else None,
     )
 
 
@@ -171,6 +173,7 @@ def recorded(tenant: str, stored: ExecutionRecord) -> Execution:
     cancelled = stored.status == "CANCELLED" and stored.error is not None
     return Execution(
         origin=Origin(
+            kind=stored.kind,
             tenant=tenant,
             execution_id=stored.execution_id,
             agent_id=stored.agent_id,
@@ -260,10 +263,10 @@ def _restored_asked(stored: ExecutionRecord) -> Asked | None:
 
 
 def _restored_answer(stored: ExecutionRecord) -> Answer | None:
-    if stored.output is None or stored.usage is None:
+    if (stored.output is None and stored.vectors is None) or stored.usage is None:
         return None
     return Answer(
-        text=stored.output,
+        text=stored.output or "",
         reasoning=stored.reasoning or "",
         tool_calls=stored.tool_calls,
         finish_reason=stored.finish_reason or "other",
@@ -271,6 +274,7 @@ def _restored_answer(stored: ExecutionRecord) -> Answer | None:
         model_served=stored.model_served,
         cached=stored.cached,
         warnings=stored.warnings,
+        vectors=stored.vectors,
     )
 
 
@@ -328,10 +332,15 @@ def _completed(state: Execution) -> Completed:
     )
 
 
+def _text(state: Execution) -> str | None:
+    """Return the text of the answer; vectors have none."""
+    answer = state.answer
+    return answer.text if answer is not None and answer.vectors is None else None
+
+
 def _plain_text(state: Execution) -> str | None:
     """Return the answer of a plain generation, which is asked for and told as a ``text``."""
-    is_plain = state.origin.agent_id is None
-    return state.answer.text if is_plain and state.answer is not None else None
+    return _text(state) if state.origin.agent_id is None else None
 
 
 def _broken_off(state: Execution) -> Failed | Cancelled:
@@ -424,6 +433,7 @@ def _safety(state: Execution, event: AttemptFailed | GenerationFinished) -> Iter
 
 def _accepted_event(state: Execution) -> ExecutionAcceptedEvent:
     return ExecutionAcceptedEvent(
+        kind=state.origin.kind,
         execution_id=state.origin.execution_id,
         agent_id=state.origin.agent_id,
         at=state.accepted_at,
@@ -433,6 +443,7 @@ def _accepted_event(state: Execution) -> ExecutionAcceptedEvent:
 
 def _ended_event(state: Execution) -> ExecutionEndedEvent:
     return _PUBLIC_EVENTS[state.status](
+        kind=state.origin.kind,
         execution_id=state.origin.execution_id,
         agent_id=state.origin.agent_id,
         at=state.ended_at or state.accepted_at,

@@ -61,7 +61,10 @@ def under(
     """
     if not held_by:
         return wanted
-    request, policy = _bounded(wanted.request, wanted.policy, manner)
+    asked = wanted.request
+    if not isinstance(asked, GenerateRequest):
+        raise TypeError("embeddings have a bound of their own: see core.embedding")
+    request, policy = _bounded(asked, wanted.policy, manner)
     ways = list(_ways(request, policy, manner))
     answer = max(way.config.max_tokens or manner.answer_tokens for way in ways)
     called = [*ways, *_judge(policy, manner, answer)]

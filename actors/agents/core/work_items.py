@@ -3,15 +3,18 @@
 from actors.agents.core.dues import number_of
 from actors.agents.core.execution import Execution
 from schemas.attempts import Attempt
-from schemas.lifecycle import EXECUTION_ENTITY, GenerateWork
-from schemas.llm import GenerateRequest
+from schemas.lifecycle import EXECUTION_ENTITY, EmbedWork, GenerateWork
+from schemas.llm import EmbedRequest, GenerateRequest, ModelRequest
 from schemas.work import ReplyTo, WorkItem, item_id
 
 QUEUE = "generate"
 BATCH_QUEUE = "batch"
+EMBED_QUEUE = "embed"
+
+Work = GenerateWork | EmbedWork
 
 
-def outstanding_work(state: Execution) -> tuple[WorkItem[GenerateWork], ...]:
+def outstanding_work(state: Execution) -> tuple[WorkItem[Work], ...]:
     """Return the work item of each attempt that is under way."""
     request = state.request
     if request is None:
@@ -20,32 +23,54 @@ def outstanding_work(state: Execution) -> tuple[WorkItem[GenerateWork], ...]:
 
 
 def _item(
-    state: Execution, request: GenerateRequest, step: str, attempt: Attempt
-) -> WorkItem[GenerateWork]:
+    state: Execution, request: ModelRequest, step: str, attempt: Attempt
+) -> WorkItem[Work]:
     origin, reply_to = state.origin, _reply_to(state)
-    body = GenerateWork(
-        execution_id=origin.execution_id,
-        tenant=origin.tenant,
-        step=number_of(step),
-        attempt=attempt.attempt,
-        segment=state.segment,
-        deadline=state.deadline,
-        request=request,
-        policy=state.policy,
-        place=state.place,
-        decided_at=state.decided_at or attempt.at,
-        slices=state.spending.slices if state.spending else None,
-    )
     return WorkItem(
         id=item_id(reply_to, step, attempt.attempt),
         work=step,
         attempt=attempt.attempt,
-        queue=BATCH_QUEUE if request.batch else QUEUE,
+        queue=_queue(request),
         tenant=origin.tenant,
         reply_to=reply_to,
         since=attempt.at,
-        body=body,
+        body=_body(state, request, step, attempt),
         trace=origin.trace,
+    )
+
+
+def _queue(request: ModelRequest) -> str:
+    if isinstance(request, EmbedRequest):
+        return EMBED_QUEUE
+    return BATCH_QUEUE if request.batch else QUEUE
+
+
+def _body(state: Execution, request: ModelRequest, step: str, attempt: Attempt) -> Work:
+    origin, decided_at = state.origin, state.decided_at or attempt.at
+    if isinstance(request, GenerateRequest):
+        return GenerateWork(
+            execution_id=origin.execution_id,
+            tenant=origin.tenant,
+            step=number_of(step),
+            attempt=attempt.attempt,
+            segment=state.segment,
+            deadline=state.deadline,
+            request=request,
+            policy=state.policy,
+            place=state.place,
+            decided_at=decided_at,
+            slices=state.spending.slices if state.spending else None,
+        )
+    return EmbedWork(
+        execution_id=origin.execution_id,
+        tenant=origin.tenant,
+        step=number_of(step),
+        attempt=attempt.attempt,
+        deadline=state.deadline,
+        request=request,
+        keys=state.policy.keys,
+        held=state.spending is not None,
+        decided_at=decided_at,
     )
 
 

@@ -1,4 +1,4 @@
-"""Books what nobody waits for: embeddings, and bills of executions that no account has answered.
+"""Books bills of executions that no account has answered.
 
 A bill is let go of once the account of its tenant has answered; until then the message comes again.
 The account knows repeats, so that nothing is booked twice, whoever dies in between.
@@ -7,23 +7,21 @@ The account knows repeats, so that nothing is booked twice, whoever dies in betw
 import msgspec
 import structlog
 
-from actors.pricing.core.embeddings import bill
 from bus.codec import decode, encode
 from bus.errors import DeadlineError, ProblemError
 from bus.letters import dead_subject, encoded
 from bus.ports import Bus, Delivery
-from bus.rpc import Owners, command
-from bus.subjects import fill, parse, token
+from bus.rpc import Owners
+from bus.subjects import fill
 from bus.telemetry import metrics
-from schemas.events import BillRefusedEvent, EmbeddedEvent
+from schemas.events import BillRefusedEvent
 from schemas.fleet import DeadLetter
 from schemas.journal import Mail
-from schemas.ledger import ACCOUNT_ENTITY, ACCOUNT_KEY, Settle, Void
+from schemas.ledger import ACCOUNT_ENTITY, Settle, Void
 from schemas.problems import Problem
 
 log = structlog.get_logger()
 
-EMBEDDED = "cb.*.events.llm.embedded.*"
 HANDED_OVER = "_cb.bill.*"
 
 ANSWER_SECONDS = 10.0
@@ -33,25 +31,14 @@ _DUE = msgspec.json.Decoder[Settle | Void](Settle | Void)
 
 
 class Bills:
-    """Books bills to ``accounts``. Each method says whether a message is done with."""
+    """Books bills to ``accounts``."""
 
     def __init__(self, bus: Bus, accounts: Owners) -> None:
         self._bus = bus
         self._accounts = accounts
 
-    async def embedded(self, delivery: Delivery) -> bool:
-        """Book an ``EmbeddedEvent``."""
-        named = parse(EmbeddedEvent.SUBJECT or "", delivery.subject) or {}
-        try:
-            event = decode(EmbeddedEvent, delivery.data)
-            tenant, name = token(named["tenant"], "tenant"), token(event.id, "id")
-        except ProblemError as unreadable:
-            return _left(delivery, unreadable)
-        settle = bill(event)
-        return await self._book(command(f"{name}.settle", tenant, ACCOUNT_KEY, settle), settle)
-
     async def handed_over(self, delivery: Delivery) -> bool:
-        """Book what an execution has handed over."""
+        """Book what an execution has handed over; say whether the message is done with."""
         try:
             mail = decode(Mail, delivery.data)
             due = _DUE.decode(mail.body)

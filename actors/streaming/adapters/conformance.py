@@ -1,6 +1,7 @@
 """Running the battery of a conformance check against a live endpoint."""
 
 from collections.abc import AsyncIterator, Collection
+from datetime import timedelta
 from typing import Any
 
 import anyio
@@ -28,13 +29,15 @@ from actors.streaming.core.conformance import (
 )
 from actors.streaming.core.deltas import Delta, TextDelta
 from actors.streaming.core.faults import ProviderFaultError
-from bus.codec import decode, encode
 from bus.errors import ProblemError
+from bus.jetstream.bus import system_clock
 from schemas import bounds
-from schemas.embeddings import Embed, Embeddings
-from schemas.llm import GenerateRequest
+from schemas.embeddings import Embeddings
+from schemas.lifecycle import EmbedWork
+from schemas.llm import EmbedRequest, GenerateRequest
 from schemas.problems import Problem
 from schemas.providers import Provider, Scripted
+from schemas.vectors import unpacked
 
 CLOSING_SECONDS = 0.1
 """After leaving an answer, its connection is closed within this time."""
@@ -196,14 +199,26 @@ class Conformance:
         if self._embedding_model is None or isinstance(self._provider, Scripted):
             return None
         provider = msgspec.structs.replace(self._provider, model=self._embedding_model)
-        wanted = Embed(
+        wanted = EmbedRequest(
             provider=provider,
             texts=list(probes.TEXTS),
             dimensions=dimensions,
             dimensions_strict=True,
         )
-        embedding = Embedder(self._providers, patience=patience).embedding(tenant, wanted)
-        return decode(Embeddings, encode(await embedding.embedded()))
+        work = EmbedWork(
+            execution_id="check",
+            tenant=tenant,
+            step=1,
+            attempt=1,
+            deadline=system_clock() + timedelta(seconds=patience),
+            request=wanted,
+        )
+        found = await Embedder(self._providers, system_clock).embedding(work).embedded()
+        return Embeddings(
+            vectors=[list(unpacked(row)) for row in found.rows],
+            dimensions=found.dimensions,
+            usage=found.usage,
+        )
 
     def _call(self, providers: Providers, request: GenerateRequest, tenant: str) -> ModelCall:
         context = CallContext(tenant, 1)

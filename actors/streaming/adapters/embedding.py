@@ -1,8 +1,8 @@
 """Embeddings: the calls of one request, several at a time, put together in the order of texts."""
 
 import random
-from collections.abc import Callable, Sequence
-from datetime import datetime, timedelta
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import datetime
 from functools import partial, reduce
 from itertools import count
 from operator import add
@@ -34,13 +34,14 @@ from actors.streaming.core.faults import ProviderFaultError
 from actors.streaming.core.resilience.health import Line
 from actors.streaming.core.resilience.keys import concerns_the_key
 from actors.streaming.core.resilience.routes import keyed, keys_for
+from actors.streaming.core.spent import Spent
 from actors.streaming.core.vectors import UnreadableError, otherwise, size, unreadable
 from bus.errors import ProblemError, problem
+from bus.ports import Clock
 from bus.slices import Slices
-from schemas.embeddings import Embed, EncodedEmbeddings
-from schemas.events import EmbeddedEvent
-from schemas.ids import TenantId
 from schemas.ledger import Charge
+from schemas.lifecycle import NOTHING_SENT, EmbedWork, FailGeneration, FinishGeneration
+from schemas.llm import Answer, AnswerWarning, EmbedRequest, StoredVectors
 from schemas.pricing.prices import Prices
 from schemas.problems import Problem
 from schemas.providers import Provider
@@ -53,12 +54,25 @@ AT_ONCE = 8
 RETRIES = 4
 """How often a call is made again that failed in passing."""
 
-_CALLED_OFF = Problem(code="cancelled", message="The process stopped before all was answered.")
 _LATE = Problem(code="timeout", message="The providers did not answer in time.", retryable=True)
 
 
+class Vectors(NamedTuple):
+    """The answers of all calls: a vector for each text, as it is stored."""
+
+    rows: list[bytes]
+    dimensions: int
+    usage: Usage
+    model: str | None
+    warnings: list[AnswerWarning]
+
+
+Store = Callable[[Vectors], Awaitable[StoredVectors]]
+"""Stores vectors; raises ``ProblemError`` where that is not possible."""
+
+
 class Embedder:
-    """Embeds texts over the providers of a process, each request within ``patience`` seconds.
+    """Embeds texts over the providers of a process.
 
     ``prices`` returns those in force; without it nothing is priced.
     """
@@ -66,43 +80,36 @@ class Embedder:
     def __init__(
         self,
         providers: Providers,
+        clock: Clock,
         switchboard: Switchboard | None = None,
         *,
-        patience: float = 60.0,
         prices: Callable[[], Prices] | None = None,
     ) -> None:
         self._providers = providers
+        self._clock = clock
         self._switchboard = switchboard or Switchboard()
         self._prices = prices
         self._sharing = Sharing()
         self._slices = Slices()
-        self.patience = patience
 
-    def embedding(
-        self,
-        tenant: TenantId,
-        wanted: Embed,
-        *,
-        patience: float | None = None,
-        is_held: bool = False,
-    ) -> "Embedding":
-        """Prepare the calls of one request.
+    def embedding(self, work: EmbedWork) -> "Embedding":
+        """Prepare an attempt, which ends by the deadline of ``work``."""
+        prices = self._prices() if self._prices else None
+        return Embedding(work, self._way, self._clock(), prices)
 
-        With ``is_held`` each call may be paid once: that is what money is held for.
+    def _way(self, work: EmbedWork) -> "_Way":
+        """Return whom the request goes to.
 
         Raises:
             ProblemError: ``validation``, the provider has no embeddings.
         """
+        wanted = work.request
         form = format_of(wanted.provider)
         provider = self._providers.get(type(wanted.provider))
         if form is None or not isinstance(provider, HttpProvider):
             raise problem("validation", "This provider has no embeddings.", field="provider")
-        context = CallContext(tenant, 1)
-        seconds = self.patience if patience is None else patience
-        prices = self._prices() if self._prices else None
-        beside = (self._switchboard, seconds, prices, self._sharing, self._slices, is_held)
-        way = _Way(provider, form, wanted, context, *beside)
-        return Embedding(way)
+        context = CallContext(work.tenant, 1)
+        return _Way(provider, form, context, self._switchboard, self._sharing, self._slices)
 
 
 class _Way(NamedTuple):
@@ -110,78 +117,108 @@ class _Way(NamedTuple):
 
     http: HttpProvider
     form: Format
-    wanted: Embed
     context: CallContext
     switchboard: Switchboard
-    patience: float
-    prices: Prices | None
     sharing: Sharing
     slices: Slices
-    is_held: bool
-
-
-class _Spent(NamedTuple):
-    """What a call has used, with which key; ``foreign`` where that is not the operator's."""
-
-    key: str | None
-    usage: Usage
-    foreign: bool = False
 
 
 class Embedding:
-    """The calls of one request. Whatever becomes of them, ``event`` says what they have used."""
+    """One attempt. Where it is cancelled, ``failed`` still says what its calls have used."""
 
-    def __init__(self, way: _Way) -> None:
+    def __init__(
+        self,
+        work: EmbedWork,
+        way: Callable[[EmbedWork], _Way],
+        began: datetime,
+        prices: Prices | None,
+    ) -> None:
+        self._work = work
         self._way = way
-        self._wanted = way.wanted
-        self._calls = count()
-        self._spent: dict[int, _Spent] = {}
+        self._began = began
+        self._prices = prices
+        self._spent = Spent(work.attempt, work.request.provider)
+
+    async def run(self, store: Store) -> FinishGeneration | FailGeneration:
+        """Embed the texts, ``store`` their vectors and return the command that reports them."""
+        try:
+            found = await self.embedded()
+            return self._finished(found, await store(found))
+        except ProblemError as error:
+            return self.failed(error.problem)
+
+    def _finished(self, found: Vectors, stored: StoredVectors) -> FinishGeneration:
+        answer = Answer(
+            text="",
+            finish_reason="stop",
+            usage=found.usage,
+            model_served=found.model,
+            warnings=found.warnings,
+            vectors=stored,
+        )
+        return FinishGeneration(
+            work=str(self._work.step),
+            attempt=self._work.attempt,
+            answer=answer,
+            deltas=NOTHING_SENT,
+            started_at=self._began,
+            detours=self._spent.detours(),
+            charges=self._charges(found.model),
+            decided_at=self._work.decided_at,
+        )
+
+    def failed(self, problem: Problem) -> FailGeneration:
+        """Report the end without vectors, with all that was used until then."""
+        self._spent.leave(problem)
+        return FailGeneration(
+            work=str(self._work.step),
+            attempt=self._work.attempt,
+            problem=problem,
+            final=True,
+            deltas=NOTHING_SENT,
+            started_at=self._began,
+            usage=self._spent.usage,
+            detours=self._spent.detours(),
+            charges=self._charges(),
+            decided_at=self._work.decided_at,
+        )
+
+    def _charges(self, served: str | None = None) -> list[Charge] | None:
+        """Price all calls, as the prices were when the attempt began."""
+        if self._prices is None:
+            return None
+        provider, used = self._work.request.provider, self._spent.by_key()
+        return charges_of(self._prices, provider, used, self._began, served)
+
+    async def embedded(self) -> Vectors:
+        """Return a vector for each text.
+
+        Raises:
+            ProblemError: one of the calls failed, for good or until the time was over.
+        """
+        patience = max((self._work.deadline - self._began).total_seconds(), 0.0)
+        answers = await _Calls(self._work, self._way(self._work), self._spent, patience).answers()
+        return _joined(self._work.request, answers)
+
+
+class _Calls:
+    """The calls of one attempt, which end within ``patience`` seconds."""
+
+    def __init__(self, work: EmbedWork, way: _Way, spent: Spent, patience: float) -> None:
+        self._work = work
+        self._wanted = work.request
+        self._way = way
+        self._spent = spent
+        self._patience = patience
+        self._numbers = count()
         self._found: dict[int, Embedded] = {}
         self._may_be_paid: set[int] = set()
         self._problem: Problem | None = None
-        self._answer: EncodedEmbeddings | None = None
         self._time = anyio.CancelScope()
         self._latest: Problem | None = None
 
-    @property
-    def most(self) -> Usage:
-        """What all calls together use, estimated."""
-        calls = batches(self._wanted, self._way.form)
-        return reduce(add, (estimated(batch) for batch in calls))
-
-    def event(self, event_id: str, began: datetime, at: datetime) -> EmbeddedEvent | None:
-        """Say what all calls have used; None where they have cost nothing."""
-        if not self._spent:
-            return None
-        called_off = None if self._answer else _CALLED_OFF
-        served = self._answer.model_served if self._answer else None
-        return EmbeddedEvent(
-            id=event_id,
-            provider=str(self._wanted.provider.__struct_config__.tag),
-            model=self._wanted.provider.model,
-            model_served=served,
-            texts=len(self._wanted.texts),
-            usage=reduce(add, (call.usage for call in self._spent.values())),
-            user=self._wanted.user,
-            project=self._wanted.project,
-            at=at,
-            duration_ms=round((at - began) / timedelta(milliseconds=1)),
-            error=self._problem or called_off,
-            charges=self._charges(began, served),
-        )
-
-    def _charges(self, began: datetime, served: str | None) -> list[Charge]:
-        """Price all calls, as the prices were when the request began."""
-        if self._way.prices is None:
-            return []
-        used: dict[Key, Usage] = {}
-        for name, usage, foreign in self._spent.values():
-            key = Key(name, foreign)
-            used[key] = used[key] + usage if key in used else usage
-        return charges_of(self._way.prices, self._wanted.provider, used, began, served)
-
-    async def embedded(self) -> EncodedEmbeddings:
-        """Return a vector for each text.
+    async def answers(self) -> list[Embedded]:
+        """Return the answers to all calls, in the order of the texts.
 
         Raises:
             ProblemError: one of the calls failed, for good or until the time was over.
@@ -196,7 +233,7 @@ class Embedding:
                 self._problem = self._problem or problem
                 tasks.cancel_scope.cancel()
 
-        with anyio.move_on_after(self._way.patience) as self._time:
+        with anyio.move_on_after(self._patience) as self._time:
             async with anyio.create_task_group() as tasks:
                 for place, batch in enumerate(calls):
                     tasks.start_soon(ask, place, batch)
@@ -204,14 +241,7 @@ class Embedding:
             self._problem = self._latest or _LATE
         if self._problem is not None:
             raise ProblemError(self._problem)
-        try:
-            self._answer = _joined(
-                self._wanted, [self._found[place] for place in range(len(calls))]
-            )
-        except ProblemError as error:
-            self._problem = error.problem
-            raise
-        return self._answer
+        return [self._found[place] for place in range(len(calls))]
 
     async def _insist(self, place: int, batch: Batch) -> Problem | None:
         """Ask until there is an answer, or there is no point or no time to ask again."""
@@ -223,7 +253,7 @@ class Embedding:
             wait = delay(problem, failures=failures, jitter=jitter)
             if wait is None or failures == RETRIES or self._is_late(wait):
                 return problem
-            if self._way.is_held and place in self._may_be_paid:
+            if self._work.held and place in self._may_be_paid:
                 return problem
             self._latest = problem
             await anyio.sleep(wait)
@@ -236,7 +266,7 @@ class Embedding:
         way, provider = self._way, self._wanted.provider
         question = Question(
             health=way.switchboard.endpoints.of(provider, way.context.tenant, anyio.current_time()),
-            keys=keys_for(provider, self._wanted.keys),
+            keys=keys_for(provider, self._work.keys),
             put=lambda line: self._call(place, batch, line),
             tokens=lambda: estimated(batch).input,
         )
@@ -245,18 +275,18 @@ class Embedding:
     async def _call(self, place: int, batch: Batch, line: Line) -> Heard:
         way, provider = self._way, keyed(self._wanted.provider, line.key)
         # What is begun may be billed, until it is known to be refused.
-        call = next(self._calls)
-        foreign = way.http.endpoint.is_foreign(provider, way.context)
-        self._spent[call] = spent = _Spent(line.key, estimated(batch), foreign)
+        call = next(self._numbers)
+        key = Key(line.key, way.http.endpoint.is_foreign(provider, way.context))
+        self._spent.begin(call, key, estimated(batch))
         name = msgspec.json.encode((way.context.tenant, provider, self._wanted.dimensions))
         ended = await way.sharing.ask(name, batch.texts, way.form, partial(self._put, provider))
         if ended.found is not None:
             self._found[place] = ended.found
-            self._spent[call] = spent._replace(usage=ended.found.usage)
-        elif ended.free:
-            del self._spent[call]
+            self._spent.answered(call, ended.found.usage)
         else:
-            self._may_be_paid.add(place)
+            self._spent.failed(call, ended.problem, is_free=ended.free)
+            if not ended.free:
+                self._may_be_paid.add(place)
         return Heard(ended.problem, ended.headers)
 
     async def _put(self, provider: Provider, texts: Sequence[str]) -> Exchange:
@@ -265,7 +295,7 @@ class Embedding:
         batch = way.form.write(self._wanted, texts)
         dimensions = max(MAX_DIMENSIONS, self._wanted.dimensions or 0)
         # Half of all time: silence is worth another try.
-        patience, most = way.patience / 2, most_bytes(batch, dimensions)
+        patience, most = self._patience / 2, most_bytes(batch, dimensions)
         posting = Posting(way.http, provider, way.context, patience=patience, most=most)
         found, problem = None, None
         try:
@@ -280,7 +310,7 @@ class Embedding:
         return Exchange(found, problem, posting.headers, is_free)
 
 
-def _joined(wanted: Embed, answers: list[Embedded]) -> EncodedEmbeddings:
+def _joined(wanted: EmbedRequest, answers: list[Embedded]) -> Vectors:
     """Put the answers of all calls together.
 
     Raises:
@@ -293,10 +323,10 @@ def _joined(wanted: Embed, answers: list[Embedded]) -> EncodedEmbeddings:
     other = otherwise(wanted, dimensions)
     if isinstance(other, Problem):
         raise ProblemError(other)
-    return EncodedEmbeddings(
-        vectors=[vector for one in answers for vector in one.vectors],
+    return Vectors(
+        rows=[vector for one in answers for vector in one.vectors],
         dimensions=dimensions,
-        model_served=answers[0].model,
         usage=reduce(add, (one.usage for one in answers)),
+        model=answers[0].model,
         warnings=[] if other is None else [other],
     )

@@ -33,7 +33,7 @@ from actors.streaming.core.vectors import (
     packed,
 )
 from schemas import bounds
-from schemas.embeddings import Embed
+from schemas.llm import EmbedRequest
 from schemas.providers import Azure, Bedrock, Custom, Google, Groq, Ollama, OpenAI, Provider
 from schemas.steps import Steps
 from schemas.usage import Usage
@@ -74,9 +74,9 @@ class Answered(NamedTuple):
 
 
 class Embedded(NamedTuple):
-    """What one call has answered: vectors of one size, as JSON."""
+    """What one call has answered: vectors of one size, each as it is stored."""
 
-    vectors: list[msgspec.Raw]
+    vectors: list[bytes]
     size: int
     usage: Usage
     model: str | None = None
@@ -86,7 +86,7 @@ class Format(NamedTuple):
     """How a provider is asked for embeddings: so many texts a call, of so many characters."""
 
     size: int
-    write: Callable[[Embed, Sequence[str]], Batch]
+    write: Callable[[EmbedRequest, Sequence[str]], Batch]
     read: Callable[[Any], Answered]
     characters: int = MAX_CHARACTERS
 
@@ -108,7 +108,7 @@ def format_of(provider: Provider) -> Format | None:
             return None
 
 
-def batches(wanted: Embed, form: Format) -> Iterator[Batch]:
+def batches(wanted: EmbedRequest, form: Format) -> Iterator[Batch]:
     """Cut the texts into calls."""
     batch: list[str] = []
     characters = 0
@@ -192,7 +192,7 @@ class _Rows(msgspec.Struct):
     usage: Any = None
 
 
-def _write_openai(wanted: Embed, texts: Sequence[str]) -> Batch:
+def _write_openai(wanted: EmbedRequest, texts: Sequence[str]) -> Batch:
     body = {"model": wanted.provider.model, "input": list(texts), "encoding_format": "float"}
     return Batch("embeddings", body | _shortened("dimensions", wanted), list(texts))
 
@@ -226,7 +226,7 @@ class _GoogleRows(msgspec.Struct):
     embeddings: list[_Values]
 
 
-def _write_google(wanted: Embed, texts: Sequence[str]) -> Batch:
+def _write_google(wanted: EmbedRequest, texts: Sequence[str]) -> Batch:
     name = wanted.provider.model
     model = name if "/" in name else f"models/{name}"
     shortened = _shortened("outputDimensionality", wanted)
@@ -263,11 +263,11 @@ class _VertexRow(msgspec.Struct, rename="camel"):
     usage_metadata: Any = None
 
 
-def _vertex_path(wanted: Embed, method: str) -> str:
+def _vertex_path(wanted: EmbedRequest, method: str) -> str:
     return f"{model_path(wanted.provider)}:{method}" if isinstance(wanted.provider, Google) else ""
 
 
-def _write_predict(wanted: Embed, texts: Sequence[str]) -> Batch:
+def _write_predict(wanted: EmbedRequest, texts: Sequence[str]) -> Batch:
     parameters = {"autoTruncate": False, **_shortened("outputDimensionality", wanted)}
     body = {"instances": [{"content": text} for text in texts], "parameters": parameters}
     return Batch(_vertex_path(wanted, "predict"), body, list(texts))
@@ -279,7 +279,7 @@ def _read_predict(answer: Any) -> Answered:
     return Answered([row.values for row in rows], Usage(input=sum(tokens) if all(tokens) else 0))
 
 
-def _write_content(wanted: Embed, texts: Sequence[str]) -> Batch:
+def _write_content(wanted: EmbedRequest, texts: Sequence[str]) -> Batch:
     body = {
         "content": {"parts": [{"text": texts[0]}]},
         "autoTruncate": False,
@@ -303,7 +303,7 @@ class _OllamaRows(msgspec.Struct):
     prompt_eval_count: Any = None
 
 
-def _write_ollama(wanted: Embed, texts: Sequence[str]) -> Batch:
+def _write_ollama(wanted: EmbedRequest, texts: Sequence[str]) -> Batch:
     body = {"model": wanted.provider.model, "input": list(texts), "truncate": False}
     return Batch("api/embed", body | _shortened("dimensions", wanted), list(texts))
 
@@ -326,11 +326,11 @@ class _CohereRows(msgspec.Struct):
     embeddings: list[list[float]] | dict[str, list[list[float]]]
 
 
-def _invoked(wanted: Embed) -> str:
+def _invoked(wanted: EmbedRequest) -> str:
     return f"model/{quote(wanted.provider.model, safe='-._~')}/invoke"
 
 
-def _write_titan(wanted: Embed, texts: Sequence[str]) -> Batch:
+def _write_titan(wanted: EmbedRequest, texts: Sequence[str]) -> Batch:
     body = {"inputText": texts[0], **_shortened("dimensions", wanted)}
     return Batch(_invoked(wanted), body, list(texts))
 
@@ -341,7 +341,7 @@ def _read_titan(answer: Any) -> Answered:
     return Answered([row.embedding], Usage(input=tokens))
 
 
-def _write_cohere(wanted: Embed, texts: Sequence[str]) -> Batch:
+def _write_cohere(wanted: EmbedRequest, texts: Sequence[str]) -> Batch:
     body = {
         "texts": list(texts),
         "input_type": "search_document",
@@ -356,7 +356,7 @@ def _read_cohere(answer: Any) -> Answered:
     return Answered(rows.get("float", []) if isinstance(rows, dict) else rows, Usage())
 
 
-def _shortened(name: str, wanted: Embed) -> dict[str, int]:
+def _shortened(name: str, wanted: EmbedRequest) -> dict[str, int]:
     return {} if wanted.dimensions is None else {name: wanted.dimensions}
 
 

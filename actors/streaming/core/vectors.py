@@ -1,13 +1,12 @@
 """Whether vectors are what was asked for: one for each text, finite, of one size, in order.
 
-They are read one by one, and kept as the JSON that the reply will hold: a list of a million numbers
-would hold up the loop wherever it is encoded, decoded or freed.
+They are read one by one, and kept as they are stored: a list of a million numbers would hold up the
+loop wherever it is encoded, decoded or freed.
 
 A vector in the wrong place or with a hole in it is found by nobody later, so it is refused here.
 Another size than asked for is for the asker to judge: a warning, unless it wants to be strict.
 """
 
-import math
 import struct
 from base64 import b64decode
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,10 +15,11 @@ from typing import NamedTuple, TypeVar
 import msgspec
 
 from schemas import bounds
-from schemas.embeddings import Embed
+from schemas.llm import EmbedRequest
 from schemas.llm import AnswerWarning
 from schemas.problems import Problem
 from schemas.steps import Steps
+from schemas.vectors import packed as stored
 
 T = TypeVar("T")
 Vector = list[float]
@@ -29,13 +29,9 @@ Coded = Vector | str
 Rows = Mapping[float, bytes]
 """What was cut out of an answer; see ``rows``."""
 
-DIGITS = 8
-"""Of a number: what 32 bits hold, and short as JSON."""
-
 BASE64_BYTES = 6
 """Of a number of 32 bits, at most."""
 
-_FORMAT = f"%.{DIGITS}g,"
 _PAUSE_NUMBERS = 2048
 _row: bounds.Decoder[Vector] = bounds.Decoder(Vector)
 
@@ -45,9 +41,9 @@ class UnreadableError(ValueError):
 
 
 class Packed(NamedTuple):
-    """Vectors of one size, each as JSON."""
+    """Vectors of one size, each as it is stored."""
 
-    vectors: list[msgspec.Raw]
+    vectors: list[bytes]
     size: int
 
 
@@ -60,7 +56,7 @@ def packed(found: Sequence[Coded], rows: Rows, *, texts: int, most: int) -> Step
     """
     if len(found) != texts:
         raise UnreadableError(f"{len(found)} vectors for {texts} texts")
-    vectors: list[msgspec.Raw] = []
+    vectors: list[bytes] = []
     sizes: set[int] = set()
     numbers = 0
     for one in found:
@@ -72,7 +68,7 @@ def packed(found: Sequence[Coded], rows: Rows, *, texts: int, most: int) -> Step
             raise _too_many()
         sizes.add(len(vector))
         numbers += len(vector)
-        vectors.append(_rounded(vector))
+        vectors.append(_stored(vector))
     return Packed(vectors, size(sizes))
 
 
@@ -101,14 +97,11 @@ def _too_many() -> UnreadableError:
     return UnreadableError("more numbers than vectors can have")
 
 
-def _rounded(vector: Vector) -> msgspec.Raw:
-    """Write a vector as JSON, its numbers cut to ``DIGITS``."""
-    # The sum of finite numbers may overflow.
-    if not math.isfinite(sum(vector)) and not all(map(math.isfinite, vector)):
-        raise UnreadableError("a vector with a number that is not finite")
-    # The greatest float is rounded down, so that none becomes infinite.
-    text = (_FORMAT * len(vector) % tuple(vector))[:-1]
-    return msgspec.Raw(f"[{text}]".encode())
+def _stored(vector: Vector) -> bytes:
+    try:
+        return stored(vector)
+    except ValueError:
+        raise UnreadableError("a vector with a number that is not finite") from None
 
 
 def ordered(vectors: Sequence[T], indices: Sequence[int | None]) -> list[T]:
@@ -144,7 +137,7 @@ def unreadable(error: UnreadableError) -> Problem:
     return Problem(code="provider_error", message=f"The provider sent {error}.")
 
 
-def otherwise(wanted: Embed, found: int) -> Problem | AnswerWarning | None:
+def otherwise(wanted: EmbedRequest, found: int) -> Problem | AnswerWarning | None:
     """Say that vectors have another size than was asked for; None if they have not.
 
     A problem where the asker wants to be strict.
