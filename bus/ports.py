@@ -344,10 +344,12 @@ class Outbox(Protocol):
         message_id: str | None = None,
         still: Still | None = None,
         frequent: bool = False,
+        ttl: int | None = None,
     ) -> None:
         """Send; waits only while the window of unacknowledged messages is full.
 
         ``frequent`` is for the stream of live events: a receipt may speak for many of these.
+        ``ttl`` is for how many seconds it is stored, where its stream lets messages expire.
 
         What is not acknowledged is sent again, and after a restart of the bus so is everything of
         the last seconds, because an acknowledgement of a lazily synced stream is no receipt. Before

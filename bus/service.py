@@ -4,7 +4,7 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeVar
 
 import anyio
 import structlog
@@ -35,6 +35,8 @@ from schemas.ids import PLATFORM
 from schemas.problems import HTTP_STATUS, Problem
 
 log = structlog.get_logger()
+
+A = TypeVar("A")
 
 VERSION = "0.1.0"
 
@@ -128,17 +130,25 @@ class Endpoint:
         """Decode a request and answer it; whatever goes wrong becomes a Problem."""
         if (oversize := self.oversize(len(data))) is not None:
             return oversize
-        try:
-            if not (self.platform and caller.tenant == PLATFORM):
-                token(caller.tenant, "tenant")
-            return await self.handler(caller, await self._accepted(caller, data))
-        except ProblemError as refused:
-            return refused.problem
-        except TransientError as error:
-            return _unavailable(str(error))
-        except Exception as error:  # one request must not end the others
-            log.exception("service.handler_raised", endpoint=self.name, error=type(error).__name__)
-            return Problem(code="internal", message=f"{self.name} failed")
+        return await answered(self.name, self._answer(caller, data))
+
+    async def _answer(self, caller: Caller, data: bytes) -> Message | None:
+        if not (self.platform and caller.tenant == PLATFORM):
+            token(caller.tenant, "tenant")
+        return await self.handler(caller, await self._accepted(caller, data))
+
+
+async def answered(name: str, answer: Awaitable[A]) -> A | Problem:
+    """Return the answer to a request, which ``name`` stands for; what goes wrong is a Problem."""
+    try:
+        return await answer
+    except ProblemError as refused:
+        return refused.problem
+    except TransientError as error:
+        return _unavailable(str(error))
+    except Exception as error:  # one request must not end the others
+        log.exception("service.handler_raised", endpoint=name, error=type(error).__name__)
+        return Problem(code="internal", message=f"{name} failed")
 
 
 class Question(NamedTuple):

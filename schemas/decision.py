@@ -51,10 +51,12 @@ class Publish(Internal):
 
     Sent again it is byte-identical, so readers can drop the repeat. ``stored`` is False for a
     notice that only those who listen now can use. What has an ``id`` is not stored again within two
-    minutes; those who listen can tell its repeat by that id.
+    minutes; those who listen can tell its repeat by that id. What has a ``ttl`` is stored for so
+    many seconds, where its stream lets messages expire.
     """
 
     subject: str
     body: msgspec.Struct
     stored: bool = True
     id: str | None = None
+    ttl: int | None = None

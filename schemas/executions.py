@@ -126,8 +126,8 @@ class ExecutionRecord(Message):
     ``provider`` and ``model`` were asked for the answer, ``choices`` say which rules wanted that,
     ``detours`` which calls failed before. ``usage_at_end`` is what the end has told, where more
     ``usage`` was reported after it, and ``cost_at_end`` its cost. ``costs`` are those of each
-    model. ``settled`` names the attempts whose usage is counted. That of ``llm.embed`` is kept for an
-    hour, and has no texts; ``vectors`` says where the answer lies.
+    model. ``settled`` names the attempts whose usage is counted. That of ``llm.embed`` is kept for
+    an hour, and has no texts; ``vectors`` says where the answer lies.
     """
 
     SUBJECT: ClassVar[str | None] = RECORD_SUBJECT

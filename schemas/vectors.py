@@ -5,12 +5,9 @@ vectors. JSON has ``DIGITS`` of each number: what 32 bits hold, and short.
 """
 
 import math
-import sys
-from array import array
 from collections.abc import Iterator, Sequence
+from struct import Struct
 from typing import NamedTuple
-
-import msgspec
 
 from schemas.steps import Steps
 
@@ -39,22 +36,25 @@ def packed(vector: Sequence[float]) -> bytes:
     Raises:
         ValueError: a number is not finite, in 32 bits.
     """
-    numbers = array("f", vector)
+    try:
+        data = _form(len(vector)).pack(*vector)
+    except OverflowError:
+        raise ValueError("a number that is not finite") from None
     # Numbers of 32 bits are summed up in 64: no sum of finite ones overflows.
-    if not math.isfinite(sum(numbers)):
+    if not math.isfinite(sum(vector)):
         raise ValueError("a number that is not finite")
-    return _little_endian(numbers).tobytes()
+    return data
 
 
-def unpacked(data: bytes) -> "array[float]":
-    """Return the numbers that are stored.
+def unpacked(data: bytes) -> tuple[float, ...]:
+    """Return the numbers of a stored vector.
 
     Raises:
         ValueError: the bytes are not those of whole numbers.
     """
-    numbers = array("f")
-    numbers.frombytes(data)
-    return _little_endian(numbers)
+    if len(data) % NUMBER_BYTES:
+        raise ValueError("bytes that are no whole numbers")
+    return _form(len(data) // NUMBER_BYTES).unpack(data)
 
 
 def parts(rows: Sequence[bytes]) -> Iterator[bytes]:
@@ -79,7 +79,7 @@ def ranges(dimensions: int, start: int, stop: int) -> Iterator[Range]:
         start += last - first
 
 
-def as_json(data: bytes, dimensions: int, wanted: Range) -> Steps[list[msgspec.Raw]]:
+def as_json(data: bytes, dimensions: int, wanted: Range) -> Steps[list[bytes]]:
     """Write those vectors of a part that are wanted as JSON, each by itself.
 
     Raises:
@@ -89,16 +89,14 @@ def as_json(data: bytes, dimensions: int, wanted: Range) -> Steps[list[msgspec.R
     if len(data) % size or wanted.stop * size > len(data):
         raise ValueError("a part of another size")
     form, pause = _FORMAT * dimensions, max(_PAUSE_NUMBERS // dimensions, 1)
-    rows: list[msgspec.Raw] = []
+    rows: list[bytes] = []
     for row in range(wanted.start, wanted.stop):
         if rows and not len(rows) % pause:
             yield
         numbers = unpacked(data[row * size : (row + 1) * size])
-        rows.append(msgspec.Raw(f"[{(form % tuple(numbers))[:-1]}]".encode()))
+        rows.append(f"[{(form % numbers)[:-1]}]".encode())
     return rows
 
 
-def _little_endian(numbers: "array[float]") -> "array[float]":
-    if sys.byteorder == "big":
-        numbers.byteswap()
-    return numbers
+def _form(dimensions: int) -> Struct:
+    return Struct(f"<{dimensions}f")

@@ -7,6 +7,8 @@ from actors.agents.actor import Agents, Stores, execution_entity
 from actors.agents.adapters.admission import Admission
 from actors.agents.adapters.conversations import Conversations, Readers
 from actors.agents.adapters.definitions import opened as opened_definitions
+from actors.agents.adapters.embeddings import EmbeddingAnswers
+from actors.agents.adapters.embeddings import Look as LookUp
 from actors.agents.adapters.purse import Purse
 from actors.agents.adapters.records import RecordFollower
 from actors.agents.adapters.streams import Streams
@@ -22,7 +24,7 @@ from bus.prices import PricesInForce
 from bus.prices import bucket_spec as books_spec
 from bus.prices import open_bucket as open_books
 from bus.process import Process, main, opened
-from bus.rpc import Owners
+from bus.rpc import Owners, command
 from bus.runtime import Part
 from bus.secrets import usual_hosts
 from bus.service import Service
@@ -35,6 +37,7 @@ from bus.terms import open_bucket as open_terms
 from schemas.agents import AgentDefinition
 from schemas.executions import RECORD_SUBJECT, ExecutionRecord
 from schemas.ledger import ACCOUNT_ENTITY
+from schemas.lifecycle import Look
 from schemas.terms import Restriction
 
 BUCKET = "agents"
@@ -78,12 +81,16 @@ async def run() -> None:
             admission = Admission(index, process.quotas, bus.clock)
             process.usage.add(definitions.uses)
             process.usage.add(admission.uses)
+            owners = Owners(
+                bus.transport, "execution", config.shards, process.timing, nearby=host.offer
+            )
+            embeddings = EmbeddingAnswers(
+                bus, looking(owners, config.request_timeout), process.quotas
+            )
             agents = Agents(
                 config,
                 bus,
-                Owners(
-                    bus.transport, "execution", config.shards, process.timing, nearby=host.offer
-                ),
+                owners,
                 Stores(
                     definitions=definitions,
                     conversations=Conversations(
@@ -96,6 +103,7 @@ async def run() -> None:
                 ),
                 Purse(terms, in_force, accounts.known, bus.clock, config.manner),
                 admission,
+                embeddings,
             )
             follower = RecordFollower(
                 RECORD_SUBJECT, observing(index), bus.transport, reader.read_subject
@@ -104,7 +112,7 @@ async def run() -> None:
             await process.run(
                 [
                     Part(name="terms", run=hearer.run, missing=hearer.missing),
-                    *parts(process, host, agents, follower),
+                    *parts(process, host, agents, follower, embeddings),
                 ]
             )
 
@@ -126,6 +134,16 @@ def observing(index: ExecutionIndex) -> Callable[[bytes], None]:
     return observe
 
 
+def looking(owners: Owners, timeout: float) -> LookUp:
+    """Return what reads an execution as its owner knows it."""
+
+    async def look(tenant: str, execution_id: str) -> ExecutionRecord:
+        answer = await owners.ask(command("", tenant, execution_id, Look()), timeout=timeout)
+        return decode(ExecutionRecord, answer)
+
+    return look
+
+
 def hosting(process: Process, config: AgentsConfig) -> ShardHost:
     """Return what owns this process's share of the executions."""
     return ShardHost(
@@ -144,7 +162,11 @@ def hosting(process: Process, config: AgentsConfig) -> ShardHost:
 
 
 def parts(
-    process: Process, host: ShardHost, agents: Agents, follower: RecordFollower
+    process: Process,
+    host: ShardHost,
+    agents: Agents,
+    follower: RecordFollower,
+    embeddings: EmbeddingAnswers,
 ) -> list[Part]:
     """Return what runs in an agents process, in the order of starting."""
     bus, timing = process.bus, process.timing
@@ -160,6 +182,12 @@ def parts(
     return [
         Part(name="records", run=follower.run, missing=follower.missing),
         Part(name="shards", run=host.run, drain=host.drain, missing=host.missing),
+        Part(
+            name="embeddings",
+            run=embeddings.run,
+            drain=embeddings.drain,
+            missing=embeddings.missing,
+        ),
         Part(
             name="submissions",
             run=submissions.run,

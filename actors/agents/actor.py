@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Sequence
+from datetime import timedelta
 from functools import partial
 from typing import NamedTuple
 
@@ -10,6 +11,7 @@ import msgspec
 from actors.agents.adapters.admission import Admission
 from actors.agents.adapters.conversations import Conversations
 from actors.agents.adapters.definitions import Definitions
+from actors.agents.adapters.embeddings import EmbeddingAnswers, Waiting
 from actors.agents.adapters.purse import Purse
 from actors.agents.adapters.streams import Streams
 from actors.agents.config import AgentsConfig
@@ -17,6 +19,7 @@ from actors.agents.core.acceptance import accept, bounds, plain_request, task_of
 from actors.agents.core.asking import answered
 from actors.agents.core.damage import nobodys, remains
 from actors.agents.core.decisions import decide, failing
+from actors.agents.core.embedding import ATTEMPTS, TIMEOUT_SECONDS, accept_embedding
 from actors.agents.core.execution import Execution, due, evolve, has_ended
 from actors.agents.core.index import ExecutionIndex
 from actors.agents.core.listing import page_agents, status_of
@@ -56,6 +59,7 @@ from schemas.conversations import (
     ListConversations,
 )
 from schemas.decision import Publish
+from schemas.embeddings import RETENTION_SECONDS, Embed
 from schemas.events import AgentChangedEvent, ExecutionEndedEvent
 from schemas.executions import (
     RECORD_SUBJECT,
@@ -97,14 +101,24 @@ def execution_entity() -> Entity[Execution, ExecutionCommand, ExecutionEvent]:
         announce=announce,
         due=due,
         ended=has_ended,
-        record=lambda state: Publish(subject=record_subject(state), body=record(state)),
+        record=_stored_record,
         record_subject=lambda tenant, key: fill(RECORD_SUBJECT, tenant=tenant, execution_id=key),
         answered=answered,
         tick=Tick(),
+        retention=lambda state: _EMBEDDED if state.origin.kind == "embed" else _KEPT,
         restore=lambda tenant, data: restore(tenant, decode(ExecutionRecord, data)),
         failing=_failing,
         observe=_count,
     )
+
+
+_KEPT = timedelta(days=90)
+_EMBEDDED = timedelta(seconds=RETENTION_SECONDS)
+
+
+def _stored_record(state: Execution) -> Publish:
+    ttl = RETENTION_SECONDS if state.origin.kind == "embed" else None
+    return Publish(subject=record_subject(state), body=record(state), ttl=ttl)
 
 
 def _failing(damage: Damage) -> tuple[Execution, Sequence[ExecutionEvent]]:
@@ -147,6 +161,7 @@ class Agents:
         stores: Stores,
         purse: Purse,
         admission: Admission,
+        embeddings: EmbeddingAnswers,
     ) -> None:
         self._config = config
         self._bus = bus
@@ -158,6 +173,7 @@ class Agents:
         self._purse = purse
         self._slices = Slices()
         self._admission = admission
+        self._embeddings = embeddings
 
     def endpoints(self) -> Sequence[Endpoint]:
         """Return all requests this actor answers."""
@@ -171,6 +187,7 @@ class Agents:
             Endpoint(ListAgents, self.do_list_agents),
             Endpoint(ExecuteAgent, self.do_execute),
             Endpoint(Generate, self.do_generate),
+            Endpoint(Embed, self.do_embed),
             Endpoint(GetExecution, self.do_get_execution),
             Endpoint(CancelExecution, self.do_cancel),
             Endpoint(ListExecutions, self.do_list_executions),
@@ -266,6 +283,33 @@ class Agents:
         wish = await self._slices.run(accepted, caller.tenant)
         return await self._begin(wish, fresh=given is None)
 
+    async def do_embed(self, caller: Caller, wanted: Embed) -> None:
+        """Begin an execution that embeds texts, or attach to the one that has the same id.
+
+        The caller is answered when it has ended.
+        """
+        whole = msgspec.structs.replace(wanted, offset=0, limit=None)
+        given = wanted.id
+        origin = Origin(
+            kind="embed",
+            tenant=caller.tenant,
+            execution_id=given or new_id(),
+            task="",
+            digest=_digest(whole),
+            max_attempts=ATTEMPTS,
+            user=wanted.user,
+            project=wanted.project,
+            trace=caller.trace,
+        )
+        accepted = accept_embedding(wanted, origin, self._bus.clock())
+        wish = await self._slices.run(accepted, caller.tenant)
+        if isinstance(wish, Problem):
+            raise ProblemError(wish)
+        self._embeddings.expect(caller.tenant)
+        await self._begin(wish, fresh=given is None)
+        name = origin.execution_id
+        self._embeddings.give(Waiting(caller, wanted, name, TIMEOUT_SECONDS))
+
     async def _begin(self, wanted: Accept, *, fresh: bool) -> ExecutionHandle:
         origin = wanted.origin
         self._admission.demand(origin.tenant, origin.execution_id)
@@ -354,7 +398,7 @@ class Agents:
         return await self._conversations.page(caller.tenant, query)
 
 
-def _digest(wanted: ExecuteAgent | Generate) -> str:
+def _digest(wanted: ExecuteAgent | Generate | Embed) -> str:
     """Return what tells a repeat of a request from another request under the same id."""
     canonical = msgspec.json.encode(wanted, order="deterministic")
     return hashlib.sha256(canonical).hexdigest()[:32]

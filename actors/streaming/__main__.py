@@ -22,7 +22,7 @@ from bus.ports import Bus
 from bus.prices import PricesInForce
 from bus.prices import bucket_spec as books_spec
 from bus.prices import open_bucket as open_books
-from bus.process import Process, main, opened
+from bus.process import main, opened
 from bus.rpc import Owners
 from bus.runtime import Part
 from bus.secrets import Secrets
@@ -78,9 +78,7 @@ async def run() -> None:
                 batches=batches,
             )
             embeds = Embedder(providers, bus.clock, switchboard, prices=lambda: in_force.prices)
-            streaming = Streaming(
-                Generator(means), embeds, bus, process.name, shards=config.shards
-            )
+            streaming = Streaming(Generator(means), embeds, bus, process.name, shards=config.shards)
             owners = reported_to(bus, config.shards, timing)
             capacity = own.max_concurrent
             worker = Worker(streaming.job(), owners, process.name, bus, timing, capacity=capacity)

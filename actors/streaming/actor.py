@@ -14,7 +14,6 @@ from bus.ports import Bus, Delivery
 from bus.subjects import fill
 from bus.telemetry.traces import handling
 from bus.worker import Job
-from schemas.bodies import Reference
 from schemas.embeddings import RETENTION_SECONDS
 from schemas.fleet import PROVIDERS_SUBJECT, AskProviders, ProviderStates
 from schemas.lifecycle import (
@@ -95,10 +94,9 @@ class Streaming:
     async def _stored(self, work: EmbedWork, found: Vectors) -> StoredVectors:
         """Store vectors, which belong to their execution but may go before it does."""
         holder = holder_of(EXECUTION_ENTITY, self._shards, work.tenant, work.execution_id)
-        stored: list[Reference] = []
+        put = self._bodies.put
         try:
-            for part in parts(found.rows):
-                stored.append(await self._bodies.put(part, holder, ttl=RETENTION_SECONDS))
+            stored = [await put(part, holder, ttl=RETENTION_SECONDS) for part in parts(found.rows)]
         except TransientError as error:
             raise problem("unavailable", str(error), retryable=True) from None
         return StoredVectors(parts=stored, count=len(found.rows), dimensions=found.dimensions)
@@ -147,7 +145,9 @@ class Streaming:
             meter.ended(result)
         return result
 
-    def _stopped(self, item: WorkItem[GenerateWork] | WorkItem[EmbedWork]) -> FailGeneration | Stopped:
+    def _stopped(
+        self, item: WorkItem[GenerateWork] | WorkItem[EmbedWork]
+    ) -> FailGeneration | Stopped:
         """Report work that was called off: what it has used until then was spent."""
         cut = self._cut.pop(item.id, None)
         return cut or Stopped(work=item.work, attempt=item.attempt, sent=False)

@@ -39,6 +39,7 @@ MAX_REFUSALS = 25
 """A stream that is full or missing gets so many tries, some 5 s; then the message is given up."""
 
 MESSAGE_ID = "Nats-Msg-Id"
+TTL = "Nats-TTL"
 
 
 class JetStreamOutbox:
@@ -87,6 +88,7 @@ class JetStreamOutbox:
         message_id: str | None = None,
         still: Still | None = None,
         frequent: bool = False,
+        ttl: int | None = None,
     ) -> None:
         """See ``Outbox.post``.
 
@@ -96,7 +98,7 @@ class JetStreamOutbox:
         """
         if self._door.locked() or not self._has_room():
             await self._stand_in_line()
-        headers = {MESSAGE_ID: message_id} if message_id is not None else None
+        headers = _headers(message_id, ttl)
         message = self._ring.add(subject, data, headers, still)
         if self._unsent or self._away_since is not None:
             self._unsent.append(message)
@@ -289,6 +291,13 @@ class JetStreamOutbox:
                 await self._progress.wait()
         finally:
             self._waiting -= 1
+
+
+def _headers(message_id: str | None, ttl: int | None) -> dict[str, str] | None:
+    headers = {} if message_id is None else {MESSAGE_ID: message_id}
+    if ttl is not None:
+        headers[TTL] = f"{ttl}s"
+    return headers or None
 
 
 def _reason(subject: str, receipt: Delivery) -> str:

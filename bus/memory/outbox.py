@@ -41,9 +41,10 @@ class MemoryOutbox:
         message_id: str | None = None,
         still: Still | None = None,
         frequent: bool = False,
+        ttl: int | None = None,
     ) -> None:
         """See ``Outbox.post``."""
-        del frequent
+        del frequent, ttl
         self._forget_safe()
         self._posted += 1
         await self._send(_Posted(anyio.current_time(), subject, data, message_id, still))

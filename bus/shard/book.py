@@ -146,6 +146,12 @@ class Book:
         state = self.slots[address].state
         return state is not None and self.entity.ended(state)
 
+    def _kept(self, address: Address) -> int | None:
+        """Return for how many seconds a state at rest is kept; None is for ever."""
+        if not self.has_ended(address):
+            return None
+        return round(self.entity.retention(self.slots[address].state).total_seconds())
+
     def at_rest(self, address: Address) -> Resting:
         """Return the state of an entity as it is stored at rest."""
         slot, (tenant, key) = self.slots[address], address
@@ -156,7 +162,7 @@ class Book:
             state=msgspec.Raw(encode(slot.state)),
             replies=slot.replies,
         )
-        kept = round(self.entity.retention_days * 86_400) if self.has_ended(address) else None
+        kept = self._kept(address)
         return Resting(tenant, key, slot.n, encode(image), kept, slot.slept)
 
     def is_told(self, address: Address) -> bool:

@@ -73,7 +73,11 @@ class Dispatcher:
         data = encoded(publication.body, self._outbox.max_payload)
         if publication.stored:
             await self._outbox.post(
-                publication.subject, data, message_id=publication.id, still=still
+                publication.subject,
+                data,
+                message_id=publication.id,
+                still=still,
+                ttl=publication.ttl,
             )
         else:
             await self._transport.publish(publication.subject, data)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Generic, NamedTuple, TypeVar
 
 import msgspec
@@ -46,7 +46,7 @@ class Entity(Generic[S, C, E]):
     ``decide`` answers a command, ``evolve`` applies an event, ``effects`` lists what is
     outstanding in a state, ``announce`` the publications of an event, ``due`` the moment at which
     ``tick`` is to be decided, ``ended`` whether it is over, so that its state at rest is kept for
-    ``retention_days`` only, ``record`` what is stored of it for users (None for nothing), and
+    its ``retention`` only, ``record`` what is stored of it for users (None for nothing), and
     ``record_subject`` where, for ``failing`` to look at. ``restore`` returns the state that such a
     record tells, where the one at rest was forgotten for want of room; None if it is of a live
     entity. ``answered`` is the command that tells what another entity has answered to an ask: an
@@ -86,7 +86,7 @@ class Entity(Generic[S, C, E]):
     record: Callable[[S], Publish] | None = None
     record_subject: Callable[[str, str], str] | None = None
     restore: Callable[[str, bytes], S | None] | None = None
-    retention_days: float = 90
+    retention: Callable[[S], timedelta] = lambda _: timedelta(days=90)
     answered: Callable[[Ask, bytes], C] = asks_nobody
     failing: Callable[[Damage], tuple[S, Sequence[E]]] | None = None
     observe: Callable[[Publish], None] = lambda _: None

@@ -203,6 +203,7 @@ def _public(timing: Timing) -> tuple[StreamSpec, ...]:
             max_age=_days(timing.record_retention_days),
             per_subject=1,
             lazy=True,
+            expires=True,
         ),
         StreamSpec(
             name=EVENTS,

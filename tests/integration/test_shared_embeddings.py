@@ -6,7 +6,8 @@ import msgspec
 from aiohttp import web
 
 from actors.streaming.adapters.embedding import Embedder
-from schemas.embeddings import Embed, Embeddings
+from schemas.embeddings import Embeddings
+from schemas.llm import EmbedRequest
 from schemas.providers import Provider
 from schemas.usage import Usage
 from tests.attempts import at
@@ -28,8 +29,8 @@ async def test_requests_that_come_within_a_moment_share_one_call_and_its_usage()
     answers: dict[str, Embeddings] = {}
 
     async def ask(embedder: Embedder, provider: Provider, tenant: str, text: str) -> None:
-        wanted = Embed(provider=provider, texts=[text, text * 2])
-        answers[f"{tenant}/{text}"] = await embedded(embedder, tenant, wanted)
+        wanted = EmbedRequest(provider=provider, texts=[text, text * 2])
+        answers[f"{tenant}/{text}"] = await embedded(embedder, wanted, tenant=tenant)
 
     async with fake_provider(counting) as fake, embedding() as embedder:
         async with anyio.create_task_group() as tasks:
@@ -47,7 +48,7 @@ async def test_whoever_shares_a_call_that_is_called_off_asks_again():
     answers: list[Embeddings] = []
 
     async def ask(embedder: Embedder, provider: Provider, text: str) -> None:
-        answers.append(await embedded(embedder, "acme", Embed(provider=provider, texts=[text])))
+        answers.append(await embedded(embedder, EmbedRequest(provider=provider, texts=[text])))
 
     behaviour = in_turn(never_beginning, in_openais_form)
     async with fake_provider(behaviour) as fake, embedding() as embedder:

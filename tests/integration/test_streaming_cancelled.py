@@ -40,7 +40,7 @@ async def test_work_that_is_called_off_reports_what_it_has_used(
             memory_bus(Timing()) as memory,
             memory.process() as bus,
         ):
-            streaming = Streaming(generator, Embedder({}), bus)
+            streaming = Streaming(generator, Embedder({}, bus.clock), bus)
             job = streaming.job()
             item = enclosed(work(at(fake)))
             async with anyio.create_task_group() as tasks:
@@ -68,6 +68,6 @@ async def test_work_that_was_never_begun_has_used_nothing():
         memory.process() as bus,
     ):
         item = enclosed(work(at(fake)))
-        report = Streaming(generator, Embedder({}), bus).job().stopped(item)
+        report = Streaming(generator, Embedder({}, bus.clock), bus).job().stopped(item)
 
     assert report == Stopped(work="1", attempt=1, sent=False)

@@ -1,44 +1,31 @@
-"""Embeddings over HTTP: several calls at a time, put together; refusals typed."""
+"""Embeddings over HTTP: several calls at a time, put together; refusals typed, usage reported."""
 
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import anyio
-import anyio.lowlevel
 import msgspec
 import pytest
 from aiohttp import web
 from msgspec.structs import replace
 
-from actors.streaming.actor import Streaming
-from actors.streaming.adapters.askers import ATTEMPTS, Askers, enclosed
-from actors.streaming.adapters.embedding import Embedder, Embedding
+from actors.streaming.adapters.embedding import Embedder, Embedding, Vectors
 from actors.streaming.adapters.generation import Generator, Means
 from actors.streaming.adapters.providers import open_providers
 from actors.streaming.adapters.switchboard import Switchboard
-from bus.codec import decode, encode
-from bus.config import Timing
 from bus.egress import Egress
 from bus.errors import ProblemError
-from bus.ids import new_id
-from bus.jetstream import NatsBus
-from bus.ports import Delivery
-from bus.rpc import command
-from bus.service import Caller
-from bus.testing import NatsWorld
-from bus.worker import Worker
-from schemas.embeddings import Embed, Embeddings, EmbedWork
-from schemas.events import EmbeddedEvent
-from schemas.llm import AnswerWarning
+from schemas.bodies import Reference
+from schemas.embeddings import Embeddings
+from schemas.lifecycle import EmbedWork, FailGeneration, FinishGeneration
+from schemas.llm import AnswerWarning, EmbedRequest, StoredVectors
 from schemas.problems import Problem
-from schemas.providers import Anthropic, Bedrock, Custom, Google, Ollama, Provider
+from schemas.providers import Anthropic, Bedrock, Google, Ollama, Provider
 from schemas.usage import Usage
-from schemas.work import Lost, Superseded, WorkItem
+from schemas.vectors import unpacked
 from tests.attempts import KEY, NOW, SECRETS, at, config, ignore, work
-from tests.fleet import running_fleet
 from tests.providers_fake import (
     Behaviour,
     FakeProvider,
@@ -49,20 +36,65 @@ from tests.providers_fake import (
     refusing,
 )
 
+STORED = StoredVectors(parts=[Reference(name="n", digest="d", bytes=8)], count=1, dimensions=2)
+
 
 @asynccontextmanager
-async def embedding(patience: float = 5.0) -> AsyncGenerator[Embedder]:
+async def embedding() -> AsyncGenerator[Embedder]:
     async with open_providers(config(), Egress(allow_loopback=True), SECRETS) as providers:
-        yield Embedder(providers, patience=patience)
+        yield Embedder(providers, lambda: NOW)
 
 
-async def embedded(embedder: Embedder, tenant: str, wanted: Embed) -> Embeddings:
-    return await vectors_of(embedder.embedding(tenant, wanted))
+def asked(
+    wanted: EmbedRequest, *, tenant: str = "acme", patience: float = 5.0, **more: Any
+) -> EmbedWork:
+    """Return an attempt that has so much time."""
+    deadline = NOW + timedelta(seconds=patience)
+    return EmbedWork(
+        execution_id="ex1",
+        tenant=tenant,
+        step=1,
+        attempt=1,
+        deadline=deadline,
+        request=wanted,
+        **more,
+    )
 
 
-async def vectors_of(asked: Embedding) -> Embeddings:
-    """Return what its asker is sent, decoded."""
-    return decode(Embeddings, encode(await asked.embedded()))
+async def embedded(embedder: Embedder, wanted: EmbedRequest, **more: Any) -> Embeddings:
+    return await vectors_of(embedder.embedding(asked(wanted, **more)))
+
+
+async def vectors_of(attempt: Embedding) -> Embeddings:
+    """Return the vectors of an attempt as numbers, to seven digits."""
+    found = await attempt.embedded()
+    return Embeddings(
+        vectors=[[float(f"{number:.7g}") for number in unpacked(row)] for row in found.rows],
+        dimensions=found.dimensions,
+        model_served=found.model,
+        usage=found.usage,
+        warnings=found.warnings,
+    )
+
+
+async def reported(
+    embedder: Embedder, wanted: EmbedRequest, **more: Any
+) -> FinishGeneration | FailGeneration:
+    """Return what a worker reports of an attempt."""
+
+    async def store(_found: Vectors) -> StoredVectors:
+        return STORED
+
+    with anyio.fail_after(10):
+        return await embedder.embedding(asked(wanted, **more)).run(store)
+
+
+def used(report: FinishGeneration | FailGeneration) -> Usage | None:
+    """Return what a report says that the calls of its attempt have used."""
+    if isinstance(report, FailGeneration):
+        return report.usage
+    usages = [report.answer.usage, *(each.usage for each in report.detours if each.usage)]
+    return sum(usages[1:], usages[0])
 
 
 async def in_openais_form(request: web.Request) -> web.StreamResponse:
@@ -78,9 +110,9 @@ async def test_texts_become_vectors_in_their_order_however_many_calls_it_takes()
     texts[100] = "y" * 200_000
     texts[200] = "z" * 200_000
     async with fake_provider(in_openais_form) as fake, embedding() as embedder:
-        wanted = Embed(provider=at(fake, secret="local"), texts=texts)
+        wanted = EmbedRequest(provider=at(fake, secret="local"), texts=texts)
         with anyio.fail_after(20):
-            found = await embedded(embedder, "acme", wanted)
+            found = await embedded(embedder, wanted)
 
         assert len(fake.bodies) == 2
         assert {headers["Authorization"] for headers in fake.headers} == {f"Bearer {KEY}"}
@@ -94,20 +126,17 @@ async def test_texts_become_vectors_in_their_order_however_many_calls_it_takes()
 
 async def test_vectors_of_another_size_come_with_a_warning_or_are_refused_and_paid_for():
     async with fake_provider(in_openais_form) as fake, embedding() as embedder:
-        wanted = Embed(provider=at(fake), texts=["a", "b"], dimensions=3)
-        found = await embedded(embedder, "acme", wanted)
-        strict = embedder.embedding("acme", replace(wanted, dimensions_strict=True))
-        with pytest.raises(ProblemError) as refused:
-            await strict.embedded()
+        wanted = EmbedRequest(provider=at(fake), texts=["a", "b"], dimensions=3)
+        found = await embedded(embedder, wanted)
+        strict = await reported(embedder, replace(wanted, dimensions_strict=True))
 
     assert found.vectors == [[1.0, 0.1], [1.0, 0.1]]
     message = "3 dimensions were asked for; the vectors have 2."
     assert found.warnings == [AnswerWarning(field="dimensions", message=message)]
-    problem = refused.value.problem
+    assert isinstance(strict, FailGeneration)
+    problem = strict.problem
     assert (problem.field, problem.details) == ("dimensions", {"asked": 3, "found": 2})
-    event = strict.event("e", NOW, NOW)
-    assert event is not None
-    assert (event.usage, event.error) == (Usage(input=2), problem)
+    assert strict.usage == Usage(input=2)
 
 
 async def test_vectors_of_two_calls_must_be_of_one_size():
@@ -119,7 +148,7 @@ async def test_vectors_of_two_calls_must_be_of_one_size():
     texts = ["x" * 200_000, "y" * 200_000, "z"]
     async with fake_provider(as_long_as_the_batch) as fake, embedding() as embedder:
         with pytest.raises(ProblemError) as refused:
-            await embedded(embedder, "acme", Embed(provider=at(fake), texts=texts))
+            await embedded(embedder, EmbedRequest(provider=at(fake), texts=texts))
 
     assert refused.value.problem == Problem(
         code="provider_error", message="The provider sent vectors of different sizes: 1, 2."
@@ -133,15 +162,14 @@ async def test_an_empty_wallet_under_success_leaves_the_texts_to_another_key_for
         return web.json_response({"vectors": None, "base_resp": {"status_code": 1008}})
 
     async with fake_provider(by_key) as fake, embedding() as embedder:
-        asked = embedder.embedding(
-            "acme", Embed(provider=at(fake), texts=["a"], keys=["bad", "local"])
-        )
-        found = await vectors_of(asked)
-        event = asked.event("e", NOW, NOW)
+        wanted = EmbedRequest(provider=at(fake), texts=["a"])
+        report = await reported(embedder, wanted, keys=["bad", "local"])
 
-    assert found.vectors == [[1.0, 0.1]]
-    assert event is not None
-    assert event.usage == Usage(input=1)
+    assert isinstance(report, FinishGeneration)
+    assert used(report) == Usage(input=1)
+    assert [(each.key, each.problem, each.usage) for each in report.detours] == [
+        ("bad", "rate_limited", None)
+    ]
 
 
 @pytest.mark.parametrize("kind", ["google", "ollama", "bedrock"])
@@ -156,7 +184,7 @@ async def test_other_providers_are_asked_in_their_own_form(kind: str):
         return web.json_response(answers[kind])
 
     async with fake_provider(answering) as fake, embedding() as embedder:
-        found = await embedded(embedder, "acme", Embed(provider=_at(kind, fake), texts=["a"]))
+        found = await embedded(embedder, EmbedRequest(provider=_at(kind, fake), texts=["a"]))
 
         assert found.vectors == [[1.0]]
         assert len(fake.bodies) == 1
@@ -183,16 +211,16 @@ async def test_a_refusal_is_the_providers_and_ends_all_calls():
         embedding() as embedder,
     ):
         with pytest.raises(ProblemError) as refused:
-            await embedded(embedder, "acme", Embed(provider=at(fake), texts=["a"]))
+            await embedded(embedder, EmbedRequest(provider=at(fake), texts=["a"]))
 
     problem = refused.value.problem
     assert (problem.code, problem.retryable, problem.retry_after) == ("rate_limited", True, 7.0)
 
 
 async def test_silence_is_a_timeout():
-    async with fake_provider(never_beginning) as fake, embedding(0.2) as embedder:
+    async with fake_provider(never_beginning) as fake, embedding() as embedder:
         with anyio.fail_after(10), pytest.raises(ProblemError) as refused:
-            await embedded(embedder, "acme", Embed(provider=at(fake), texts=["a"]))
+            await embedded(embedder, EmbedRequest(provider=at(fake), texts=["a"]), patience=0.2)
 
     assert refused.value.problem.code == "timeout"
 
@@ -200,183 +228,9 @@ async def test_silence_is_a_timeout():
 async def test_who_has_no_embeddings_is_not_asked():
     async with embedding() as embedder:
         with pytest.raises(ProblemError) as refused:
-            await embedded(embedder, "acme", Embed(provider=Anthropic(model="claude"), texts=["a"]))
+            await embedded(embedder, EmbedRequest(provider=Anthropic(model="claude"), texts=["a"]))
 
     assert (refused.value.problem.code, refused.value.problem.field) == ("validation", "provider")
-
-
-# What they have used
-
-
-@pytest.fixture
-async def nats_bus(shared_nats: NatsWorld) -> AsyncGenerator[NatsBus]:
-    async with shared_nats.process("test") as process:
-        yield process
-
-
-async def told(bus: NatsBus, tenant: str) -> list[EmbeddedEvent]:
-    """Return what is stored of the tenant's embeddings, but for its id and times."""
-    await bus.outbox.flush(timeout=5)
-    everything = f"cb.{tenant}.events.llm.embedded.*"
-    stored = [one async for one in bus.stored("EVENTS").read(everything, start=1)]
-    events = [decode(EmbeddedEvent, one.data) for one in stored]
-    return [replace(event, id="", at=NOW, duration_ms=0) for event in events]
-
-
-def expected(usage: Usage, **more: Any) -> EmbeddedEvent:
-    return EmbeddedEvent(
-        id="", provider="custom", model="m", texts=2, usage=usage, at=NOW, duration_ms=0, **more
-    )
-
-
-OFTEN = Timing(ack_wait_seconds=0.5, in_progress_seconds=0.1)
-"""As the queue of the tests has it: who is silent for half a second is dead."""
-
-
-class Actor:
-    """A streaming process that embeds, and somebody who asks it."""
-
-    def __init__(self, streaming: Streaming, bus: NatsBus) -> None:
-        self._streaming = streaming
-        self._bus = bus
-
-    async def embed(self, tenant: str, wanted: Embed) -> Embeddings:
-        """Ask, and wait for the answer; a Problem is raised."""
-        inbox, answers = f"_INBOX.{new_id()}", list[bytes]()
-        heard = anyio.Event()
-
-        async def hear(delivery: Delivery) -> None:
-            await anyio.lowlevel.checkpoint()
-            answers.append(delivery.data)
-            heard.set()
-
-        async with self._bus.transport.subscription(inbox, hear):
-            caller = Caller(tenant=tenant, reply=inbox)
-            await self._streaming.do_ask_for_embeddings(caller, wanted)
-            await heard.wait()
-        answer = msgspec.json.decode(answers[0], type=Embeddings | Problem)
-        if isinstance(answer, Problem):
-            raise ProblemError(answer)
-        return answer
-
-
-@asynccontextmanager
-async def actor(bus: NatsBus, patience: float = 5.0) -> AsyncGenerator[Actor]:
-    async with (
-        open_providers(config(), Egress(allow_loopback=True), SECRETS) as providers,
-        anyio.create_task_group() as tasks,
-    ):
-        embedder = Embedder(providers, patience=patience)
-        streaming = Streaming(Generator(Means(providers=providers, clock=bus.clock)), embedder, bus)
-        job = streaming.embed_job()
-        tasks.start_soon(Worker(job, Askers(bus), "test", bus, OFTEN, capacity=4).run)
-        yield Actor(streaming, bus)
-        tasks.cancel_scope.cancel()
-
-
-async def test_what_embeddings_have_used_is_told_and_kept(nats_bus: NatsBus, fresh: str):
-    async with fake_provider(in_openais_form) as fake, actor(nats_bus) as streaming:
-        wanted = Embed(provider=at(fake), texts=["a", "b"], user="ann", project="search")
-        with anyio.fail_after(10):
-            await streaming.embed(fresh, wanted)
-
-        assert await told(nats_bus, fresh) == [
-            expected(Usage(input=2), model_served="e-1", user="ann", project="search")
-        ]
-
-
-async def test_embeddings_that_were_refused_have_used_nothing(nats_bus: NatsBus, fresh: str):
-    async with fake_provider(refusing(429)) as fake, actor(nats_bus) as streaming:
-        with pytest.raises(ProblemError):
-            await streaming.embed(fresh, Embed(provider=at(fake), texts=["a"]))
-
-        assert await told(nats_bus, fresh) == []
-
-
-async def test_calls_without_an_answer_may_be_billed_and_are_estimated(
-    nats_bus: NatsBus, fresh: str
-):
-    async with fake_provider(never_beginning) as fake, actor(nats_bus, patience=0.2) as streaming:
-        wanted = Embed(provider=at(fake), texts=["a" * 40, "b" * 40])
-        with anyio.fail_after(10), pytest.raises(ProblemError) as late:
-            await streaming.embed(fresh, wanted)
-
-        guess = Usage(input=20, quality="estimated")
-        assert await told(nats_bus, fresh) == [expected(guess, error=late.value.problem)]
-
-
-async def test_a_request_outlives_the_process_that_is_killed_with_it_and_its_usage_too(
-    tmp_path: Path,
-):
-    begun = anyio.Event()
-
-    async def silent_once(request: web.Request) -> web.StreamResponse:
-        if begun.is_set():
-            return await in_openais_form(request)
-        begun.set()
-        return await never_beginning(request)
-
-    async with (
-        fake_provider(silent_once) as fake,
-        running_fleet(tmp_path, agents=0) as fleet,
-        fleet.client() as client,
-    ):
-        events = await client.nats.subscribe("cb.local.events.llm.embedded.*")
-        wanted = Embed(provider=at(fake), texts=["a" * 40, "b" * 40])
-        found: list[Embeddings] = []
-
-        async def ask() -> None:
-            answer = await client.ask("llm.embed", encode(wanted), timeout=20)
-            found.append(msgspec.convert(answer, Embeddings))
-
-        with anyio.fail_after(30):
-            async with anyio.create_task_group() as tasks:
-                tasks.start_soon(ask)
-                await begun.wait()
-                await fleet.kill("streaming.0")
-                await fleet.start("streaming.1")
-        told_of = [decode(EmbeddedEvent, (await events.next_msg(5)).data) for _ in range(2)]
-
-    assert [one.vectors for one in found] == [[[40.0, 0.1], [40.0, 0.1]]]
-    assert [(event.usage, event.error is None) for event in told_of] == [
-        (Usage(input=20, quality="estimated"), False),
-        (Usage(input=2), True),
-    ]
-    assert len({event.id for event in told_of}) == 2
-
-
-async def test_a_request_that_kills_its_workers_is_not_made_for_ever(nats_bus: NatsBus, fresh: str):
-    wanted = Embed(provider=Custom(model="m", base_url="http://127.0.0.1:9"), texts=["a", "b"])
-    now = nats_bus.clock()
-    answers: list[bytes] = []
-    work = EmbedWork(
-        id="r",
-        tenant=fresh,
-        reply=f"_INBOX.{fresh}",
-        wanted=wanted,
-        at=now,
-        deadline=now + timedelta(minutes=1),
-        most=Usage(input=20, quality="estimated"),
-        attempt=ATTEMPTS,
-    )
-
-    async def hear(delivery: Delivery) -> None:
-        await anyio.lowlevel.checkpoint()
-        answers.append(delivery.data)
-
-    async with nats_bus.transport.subscription(work.reply, hear):
-        item = decode(WorkItem[msgspec.Raw], encode(enclosed(work, now, None)))
-        lost = Lost(work=item.work, attempt=item.attempt, begun=True)
-        mail = command("c", fresh, "r", lost)
-        answer = decode(Superseded, await Askers(nats_bus)(item).ask(mail, timeout=5))
-        with anyio.fail_after(5):
-            while not answers:
-                await anyio.sleep(0.01)
-
-    assert answer.reason == "its worker has died"
-    assert decode(Problem, answers[0]).code == "unavailable"
-    (event,) = await told(nats_bus, fresh)
-    assert event.usage == work.most
 
 
 # What befalls streams befalls them too
@@ -397,27 +251,23 @@ async def test_what_fails_in_passing_is_asked_again_when_the_provider_wants_it()
     failing = in_turn(refusing(503, headers=soon), refusing(429, headers=soon), in_openais_form)
     async with fake_provider(failing) as fake, embedding() as embedder:
         with anyio.fail_after(10):
-            found = await embedded(embedder, "acme", Embed(provider=at(fake), texts=["abc"]))
+            found = await embedded(embedder, EmbedRequest(provider=at(fake), texts=["abc"]))
 
         assert len(fake.bodies) == 3
     assert found.vectors == [[3.0, 0.1]]
 
 
 async def test_where_money_is_held_no_call_is_repeated_that_may_have_to_be_paid():
-    async def calls(first: Behaviour, *, is_held: bool) -> int:
+    async def calls(first: Behaviour, *, held: bool) -> int:
         async with fake_provider(in_turn(first, in_openais_form)) as fake, embedding() as embedder:
-            wanted = Embed(provider=at(fake), texts=["abc"])
-            running = embedder.embedding("acme", wanted, is_held=is_held)
-            with anyio.fail_after(10), suppress(ProblemError):
-                await running.embedded()
-            event = running.event("e1", NOW, NOW)
-            assert event is not None
+            wanted = EmbedRequest(provider=at(fake), texts=["abc"])
+            assert used(await reported(embedder, wanted, held=held)) is not None
             return len(fake.bodies)
 
     soon = {"retry-after-ms": "20"}
-    assert await calls(breaking(), is_held=False) == 2
-    assert await calls(breaking(), is_held=True) == 1
-    assert await calls(refusing(503, headers=soon), is_held=True) == 2
+    assert await calls(breaking(), held=False) == 2
+    assert await calls(breaking(), held=True) == 1
+    assert await calls(refusing(503, headers=soon), held=True) == 2
 
 
 @pytest.mark.parametrize(
@@ -426,7 +276,7 @@ async def test_where_money_is_held_no_call_is_repeated_that_may_have_to_be_paid(
 async def test_what_waiting_does_not_cure_is_asked_once(refused: Behaviour):
     async with fake_provider(refused) as fake, embedding() as embedder:
         with pytest.raises(ProblemError):
-            await embedded(embedder, "acme", Embed(provider=at(fake), texts=["a"]))
+            await embedded(embedder, EmbedRequest(provider=at(fake), texts=["a"]))
 
         assert len(fake.bodies) == 1
 
@@ -434,9 +284,9 @@ async def test_what_waiting_does_not_cure_is_asked_once(refused: Behaviour):
 async def test_a_refused_key_rests_and_the_next_of_the_pool_is_taken():
     keys = of_keys(("bad-key-0123456789", refusing(401)), (KEY, in_openais_form))
     async with fake_provider(keys) as fake, embedding() as embedder:
-        wanted = Embed(provider=at(fake), texts=["a"], keys=["bad", "local"])
-        first = await embedded(embedder, "acme", wanted)
-        second = await embedded(embedder, "acme", wanted)
+        wanted = EmbedRequest(provider=at(fake), texts=["a"])
+        first = await embedded(embedder, wanted, keys=["bad", "local"])
+        second = await embedded(embedder, wanted, keys=["bad", "local"])
 
         assert first == second
         assert [one["Authorization"].removeprefix("Bearer ") for one in fake.headers] == [
@@ -457,12 +307,12 @@ async def test_one_circuit_stands_for_streams_and_embeddings():
         )
         for _ in range(5):
             await generator.run(work(at(fake)), ignore)
-        asked = len(fake.bodies)
-        embedder = Embedder(providers, switchboard, patience=1.0)
+        so_far = len(fake.bodies)
+        embedder = Embedder(providers, lambda: NOW, switchboard)
         with pytest.raises(ProblemError) as refused:
-            await embedded(embedder, "acme", Embed(provider=at(fake), texts=["a"]))
+            await embedded(embedder, EmbedRequest(provider=at(fake), texts=["a"]), patience=1.0)
 
-        assert len(fake.bodies) == asked
+        assert len(fake.bodies) == so_far
     assert (refused.value.problem.code, refused.value.problem.details) == (
         "unavailable",
         {"circuit": "open"},
@@ -478,23 +328,80 @@ async def test_a_rate_limit_that_is_used_up_is_not_run_into():
         return response
 
     async with fake_provider(limited) as fake, embedding() as embedder:
-        wanted = Embed(provider=at(fake), texts=["a"])
-        await embedded(embedder, "acme", wanted)
+        wanted = EmbedRequest(provider=at(fake), texts=["a"])
+        await embedded(embedder, wanted)
         with pytest.raises(ProblemError) as refused:
-            await embedded(embedder, "acme", wanted)
+            await embedded(embedder, wanted)
 
         assert len(fake.bodies) == 1
     assert refused.value.problem.message == "The key's rate limit is used up."
 
 
-async def test_calls_that_failed_on_the_way_are_part_of_what_was_used(
-    nats_bus: NatsBus, fresh: str
-):
+async def test_calls_that_failed_on_the_way_are_part_of_what_was_used():
     torn = in_turn(breaking(b"{"), in_openais_form)
-    async with fake_provider(torn) as fake, actor(nats_bus) as streaming:
-        wanted = Embed(provider=at(fake), texts=["a" * 40, "b" * 40])
-        with anyio.fail_after(10):
-            await streaming.embed(fresh, wanted)
+    async with fake_provider(torn) as fake, embedding() as embedder:
+        report = await reported(
+            embedder, EmbedRequest(provider=at(fake), texts=["a" * 40, "b" * 40])
+        )
 
-        both = Usage(input=22, quality="estimated")
-        assert await told(nats_bus, fresh) == [expected(both, model_served="e-1")]
+    assert isinstance(report, FinishGeneration)
+    assert (report.answer.usage, report.answer.model_served) == (Usage(input=2), "e-1")
+    assert used(report) == Usage(input=22, quality="estimated")
+
+
+# What they have used
+
+
+async def test_an_attempt_reports_where_its_vectors_are_and_what_it_has_used():
+    async with fake_provider(in_openais_form) as fake, embedding() as embedder:
+        report = await reported(embedder, EmbedRequest(provider=at(fake), texts=["a", "b"]))
+
+    assert isinstance(report, FinishGeneration)
+    assert (report.answer.vectors, used(report)) == (STORED, Usage(input=2))
+
+
+async def test_embeddings_that_were_refused_have_used_nothing():
+    async with fake_provider(refusing(400)) as fake, embedding() as embedder:
+        report = await reported(embedder, EmbedRequest(provider=at(fake), texts=["a"]))
+
+    assert isinstance(report, FailGeneration)
+    assert (report.usage, report.final) == (None, True)
+
+
+async def test_calls_without_an_answer_may_be_billed_and_are_estimated():
+    async with fake_provider(never_beginning) as fake, embedding() as embedder:
+        wanted = EmbedRequest(provider=at(fake), texts=["a" * 40, "b" * 40])
+        report = await reported(embedder, wanted, patience=0.2)
+
+    assert isinstance(report, FailGeneration)
+    assert report.usage == Usage(input=20, quality="estimated")
+    assert report.problem.code == "timeout"
+
+
+async def test_an_attempt_that_is_called_off_reports_what_it_may_have_used():
+    async with fake_provider(never_beginning) as fake, embedding() as embedder:
+        attempt = embedder.embedding(asked(EmbedRequest(provider=at(fake), texts=["a" * 40])))
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(attempt.embedded)
+            with anyio.fail_after(5):
+                while not fake.bodies:
+                    await anyio.sleep(0.01)
+            tasks.cancel_scope.cancel()
+        report = attempt.failed(Problem(code="cancelled", message="no longer needed"))
+
+    assert report.usage == Usage(input=10, quality="estimated")
+    assert [(each.problem, each.usage) for each in report.detours] == [
+        ("cancelled", Usage(input=10, quality="estimated"))
+    ]
+
+
+async def test_vectors_that_cannot_be_stored_are_paid_for_all_the_same():
+    async def store(_found: Vectors) -> StoredVectors:
+        raise ProblemError(Problem(code="unavailable", message="full"))
+
+    async with fake_provider(in_openais_form) as fake, embedding() as embedder:
+        wanted = asked(EmbedRequest(provider=at(fake), texts=["a", "b"]))
+        report = await embedder.embedding(wanted).run(store)
+
+    assert isinstance(report, FailGeneration)
+    assert (report.problem.code, report.usage) == ("unavailable", Usage(input=2))

@@ -136,7 +136,11 @@ class _Tenant:
         return self.running + len(self._begun)
 
     def observe(self, record: ExecutionRecord, size: int) -> bool:
-        """Take in a record; say whether it is one more execution."""
+        """Take in a record; say whether it is one more execution. Embeddings are not listed."""
+        if record.kind == "embed":
+            if not _is_running(record):
+                self._begun.pop(record.execution_id, None)
+            return False
         self._begun.pop(record.execution_id, None)
         age = (record.created_at, record.execution_id)
         known = self._entries.get(record.execution_id)

@@ -22,9 +22,7 @@ def outstanding_work(state: Execution) -> tuple[WorkItem[Work], ...]:
     return tuple([_item(state, request, *entry) for entry in state.attempts.open()])
 
 
-def _item(
-    state: Execution, request: ModelRequest, step: str, attempt: Attempt
-) -> WorkItem[Work]:
+def _item(state: Execution, request: ModelRequest, step: str, attempt: Attempt) -> WorkItem[Work]:
     origin, reply_to = state.origin, _reply_to(state)
     return WorkItem(
         id=item_id(reply_to, step, attempt.attempt),

@@ -12,11 +12,8 @@ from base64 import b64decode
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple, TypeVar
 
-import msgspec
-
 from schemas import bounds
-from schemas.llm import EmbedRequest
-from schemas.llm import AnswerWarning
+from schemas.llm import AnswerWarning, EmbedRequest
 from schemas.problems import Problem
 from schemas.steps import Steps
 from schemas.vectors import packed as stored

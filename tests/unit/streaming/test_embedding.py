@@ -18,7 +18,7 @@ from actors.streaming.core.embedding import (
     format_of,
     read,
 )
-from schemas.embeddings import Embed
+from schemas.llm import EmbedRequest
 from schemas.providers import (
     Anthropic,
     Azure,
@@ -32,6 +32,7 @@ from schemas.providers import (
 )
 from schemas.steps import at_once
 from schemas.usage import Usage
+from schemas.vectors import unpacked
 
 OPENAI = OpenAI(model="text-embedding-3-small")
 GOOGLE = Google(model="gemini-embedding-001")
@@ -52,15 +53,15 @@ def form(provider: Provider) -> Format:
 
 
 def found_in(form: Format, batch: Batch, body: bytes) -> Answered:
-    """Read an answer, and the JSON of its vectors."""
+    """Read an answer, and its stored vectors."""
     found = at_once(read(form, batch, body))
-    vectors = [msgspec.json.decode(vector, type=list[float]) for vector in found.vectors]
+    vectors = [list(unpacked(vector)) for vector in found.vectors]
     assert found.size == len(vectors[0])
     return Answered([*vectors], found.usage, found.model)
 
 
 def written(provider: Provider, *texts: str, dimensions: int | None = None) -> list[Batch]:
-    wanted = Embed(provider=provider, texts=list(texts), dimensions=dimensions)
+    wanted = EmbedRequest(provider=provider, texts=list(texts), dimensions=dimensions)
     return list(batches(wanted, form(provider)))
 
 

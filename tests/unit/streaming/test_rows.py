@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 from actors.streaming.core.embedding import Embedded, batches, format_of, read
 from actors.streaming.core.rows import LEAST_BYTES, cut
 from actors.streaming.core.vectors import UnreadableError
-from schemas.embeddings import Embed
+from schemas.llm import EmbedRequest
 from schemas.providers import Bedrock, Custom, Google, Ollama, Provider
 from schemas.steps import Steps, at_once
+from schemas.vectors import unpacked
 
 MOST = 1_000_000
 CUSTOM = Custom(model="m", base_url="http://h")
@@ -97,7 +98,7 @@ ANSWERS: dict[str, tuple[Provider, Any]] = {
 def reading(provider: Provider, body: bytes, texts: int = TEXTS) -> Steps[Embedded]:
     form = format_of(provider)
     assert form is not None
-    (batch,) = batches(Embed(provider=provider, texts=["x"] * texts), form)
+    (batch,) = batches(EmbedRequest(provider=provider, texts=["x"] * texts), form)
     return read(form, batch, body)
 
 
@@ -116,7 +117,7 @@ def test_an_answer_is_read_with_a_pause_every_few_thousand_numbers(name: str):
     assert pauses >= TEXTS * len(VECTOR) // 4096
     assert found.size == len(VECTOR)
     for vector in found.vectors:
-        assert msgspec.json.decode(vector) == pytest.approx(ROUNDED, rel=1e-6)
+        assert list(unpacked(vector)) == pytest.approx(ROUNDED, rel=1e-6)
 
 
 @pytest.mark.parametrize(

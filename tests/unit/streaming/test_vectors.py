@@ -14,12 +14,13 @@ from hypothesis import strategies as st
 from actors.streaming.core.embedding import batches, format_of, read
 from actors.streaming.core.faults import ProviderFaultError
 from actors.streaming.core.vectors import UnreadableError, decoded, ordered, otherwise
-from schemas.embeddings import Embed
-from schemas.llm import AnswerWarning
+from schemas.llm import AnswerWarning, EmbedRequest
 from schemas.problems import Problem
 from schemas.providers import Bedrock, Custom, Google, Ollama, Provider
 from schemas.steps import at_once
+from schemas.vectors import unpacked
 
+GREATEST = struct.unpack("<f", b"\xff\xff\x7f\x7f")[0]
 CUSTOM = Custom(model="m", base_url="http://h")
 
 
@@ -30,9 +31,9 @@ def packed(*numbers: float) -> str:
 def answered(body: bytes, provider: Provider = CUSTOM, texts: int = 2) -> list[list[float]]:
     form = format_of(provider)
     assert form is not None
-    (batch,) = batches(Embed(provider=provider, texts=["x"] * texts), form)
+    (batch,) = batches(EmbedRequest(provider=provider, texts=["x"] * texts), form)
     vectors = at_once(read(form, batch, body)).vectors
-    return [msgspec.json.decode(vector, type=list[float]) for vector in vectors]
+    return [list(unpacked(vector)) for vector in vectors]
 
 
 def rows(*embeddings: Any, indices: list[Any] | None = None) -> bytes:
@@ -57,6 +58,8 @@ def rows(*embeddings: Any, indices: list[Any] | None = None) -> bytes:
         (rows(packed(1, 2), "secret!"), "a vector in base64 that cannot be read"),
         (rows(packed(1, float("nan")), packed(1, 2)), "a vector with a number that is not finite"),
         (rows(packed(1, float("inf")), packed(1, 2)), "a vector with a number that is not finite"),
+        (rows([2e38 * 2], [1.0]), "a vector with a number that is not finite"),
+        (rows([sys.float_info.max], [1.0]), "a vector with a number that is not finite"),
         (b'{"data":[{"embedding":[NaN]},{"embedding":[1]}]}', "no embeddings"),
         (b'{"data":[{"embedding":[1e999]},{"embedding":[1]}]}', "no embeddings"),
         (b'{"data":[{"embedding":[null]},{"embedding":[1]}]}', "no embeddings"),
@@ -75,8 +78,7 @@ def test_what_cannot_be_told_apart_or_compared_is_refused_and_said(body: bytes, 
         (rows([2.0], [1.0], indices=[1, 0]), [[1.0], [2.0]]),
         (rows([1.0], [2.0], indices=[None, None]), [[1.0], [2.0]]),
         (rows(packed(2, 3), packed(0.5, 1), indices=[1, 0]), [[0.5, 1.0], [2.0, 3.0]]),
-        (rows([1e308, 1e308], [1e308, 1e308]), [[1e308, 1e308], [1e308, 1e308]]),
-        (rows([sys.float_info.max], [1.0]), [[1.7976931e308], [1.0]]),
+        (rows([GREATEST, GREATEST], [1.0, 1.0]), [[GREATEST, GREATEST], [1.0, 1.0]]),
     ],
 )
 def test_what_can_is_put_in_the_order_of_the_texts(body: bytes, vectors: list[list[float]]):
@@ -123,13 +125,15 @@ def test_beside_vectors_a_code_of_success_is_no_error():
 
 
 def test_another_size_is_a_warning_or_where_one_is_strict_a_problem():
-    asked = Embed(provider=CUSTOM, texts=["x"], dimensions=256)
-    strict = Embed(provider=CUSTOM, texts=["x"], dimensions=256, dimensions_strict=True)
+    asked = EmbedRequest(provider=CUSTOM, texts=["x"], dimensions=256)
+    strict = EmbedRequest(provider=CUSTOM, texts=["x"], dimensions=256, dimensions_strict=True)
     message = "256 dimensions were asked for; the vectors have 384."
 
     assert otherwise(asked, 256) is None
     assert otherwise(strict, 256) is None
-    assert otherwise(Embed(provider=CUSTOM, texts=["x"], dimensions_strict=True), 384) is None
+    assert (
+        otherwise(EmbedRequest(provider=CUSTOM, texts=["x"], dimensions_strict=True), 384) is None
+    )
     assert otherwise(asked, 384) == AnswerWarning(field="dimensions", message=message)
     assert otherwise(strict, 384) == Problem(
         code="provider_error",
