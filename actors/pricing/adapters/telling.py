@@ -15,8 +15,8 @@ from bus.waiting import Wakeup
 from schemas.fleet import Alive
 from schemas.terms import TERMS_SUBJECT, TellTerms, Terms, TermsKnown
 
-SPENDERS = frozenset({"agents", "streaming"})
-"""Actors that ask the account, or spare it the question, by the terms that they know."""
+SPENDERS = frozenset({"agents"})
+"""Actors that decide by the terms that they know whether the account is asked."""
 
 AGAIN_SECONDS = 0.5
 

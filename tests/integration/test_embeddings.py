@@ -1,0 +1,59 @@
+"""Embeddings through a whole fleet: an execution whose caller gets the vectors."""
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from aiohttp import web
+
+from bus.codec import encode
+from schemas.embeddings import Embed
+from schemas.executions import GetExecution, ListExecutions
+from schemas.providers import Anthropic, Custom
+from tests.fleet import running_fleet
+from tests.providers_fake import fake_provider
+
+DIMENSIONS = 1536
+
+
+async def lengths(request: web.Request) -> web.StreamResponse:
+    """Answer with vectors that begin with the length of each text."""
+    body: dict[str, Any] = msgspec.json.decode(await request.read())
+    texts: list[str] = body["input"]
+    rows = [{"index": n, "embedding": [len(text), 0.1]} for n, text in enumerate(texts)]
+    return web.json_response({"data": rows, "model": "e-1", "usage": {"prompt_tokens": len(texts)}})
+
+
+async def test_an_embedding_is_an_execution_that_answers_with_its_vectors(tmp_path: Path):
+    async with (
+        fake_provider(lengths) as fake,
+        running_fleet(tmp_path) as fleet,
+        fleet.client() as client,
+    ):
+        ends = await client.nats.subscribe("cb.local.events.execution.completed.e1")
+        provider = Custom(model="m", base_url=fake.base_url)
+        wanted = Embed(provider=provider, texts=["a", "bb", "ccc"], user="ann", id="e1")
+        found = await client.ask("llm.embed", encode(wanted), timeout=20)
+        part = msgspec.structs.replace(wanted, offset=1, limit=1)
+        again = await client.ask("llm.embed", encode(part), timeout=20)
+        other = msgspec.structs.replace(wanted, texts=["z"])
+        conflict = await client.ask("llm.embed", encode(other), timeout=20)
+        lacking = Embed(provider=Anthropic(model="claude"), texts=["a"])
+        refused = await client.ask("llm.embed", encode(lacking), timeout=20)
+        record = await client.ask("executions.get", encode(GetExecution(execution_id="e1")))
+        listed = await client.ask("executions.list", encode(ListExecutions()))
+        event = msgspec.json.decode((await ends.next_msg(5)).data)
+
+    assert found["vectors"] == [[1, 0.1], [2, 0.1], [3, 0.1]]
+    assert (found["dimensions"], found["model_served"], found["usage"]["input"]) == (2, "e-1", 3)
+    assert (found["execution_id"], found["next"]) == ("e1", None)
+    assert (again["vectors"], again["next"]) == ([[2, 0.1]], 2)
+    assert (conflict["code"], refused["code"], refused["field"]) == (
+        "conflict",
+        "validation",
+        "provider",
+    )
+    assert (record["kind"], record["status"], record["user"]) == ("embed", "COMPLETED", "ann")
+    assert (record["task"], record["output"], record["vectors"]["count"]) == ("", None, 3)
+    assert (event["kind"], event["tokens_used"]) == ("embed", 3)
+    assert (listed["total"], len(fake.bodies)) == (0, 1)
