@@ -12,6 +12,10 @@ BY_REFERENCE_BYTES = 16 * 1024
 """Encoded bytes above which a body goes by reference. Below it, storing a body apart costs more
 (one write that is synced to disk) than carrying it along."""
 
+REPEATED_BYTES = 4 * 1024
+"""The same where most of a body was sent before, as the history of a session is with each of its
+turns: what would be journalled again and again goes by reference sooner."""
+
 MOST_BODY_BYTES = 16 * 1024**2
 """No body is larger: requests have a bound of 12 MiB, and a vector of floats is smaller."""
 
@@ -24,6 +28,9 @@ class Reference(Value):
     bytes: int
 
 
-def goes_by_reference(size: int) -> bool:
-    """Say whether a body of so many encoded bytes is to be stored apart."""
-    return size > BY_REFERENCE_BYTES
+def goes_by_reference(size: int, *, repeats: bool = False) -> bool:
+    """Say whether a body of so many encoded bytes is to be stored apart.
+
+    ``repeats`` says that most of it was sent before.
+    """
+    return size > (REPEATED_BYTES if repeats else BY_REFERENCE_BYTES)

@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 
 from schemas.base import Internal
+from schemas.bodies import Reference
 from schemas.problems import Problem
 from schemas.work import WorkItem
 
@@ -51,8 +52,9 @@ class Publish(Internal):
 
     Sent again it is byte-identical, so readers can drop the repeat. ``stored`` is False for a
     notice that only those who listen now can use. What has an ``id`` is not stored again within two
-    minutes; those who listen can tell its repeat by that id. What has a ``ttl`` is stored for so
-    many seconds, where its stream lets messages expire.
+    minutes; those who listen can tell its repeat by that id. What ``lacks`` something that is
+    stored apart is sent when it has that: see ``Entity.filled``. What has a ``ttl`` is stored for
+    so many seconds, where its stream lets messages expire.
     """
 
     subject: str
@@ -60,3 +62,4 @@ class Publish(Internal):
     stored: bool = True
     id: str | None = None
     ttl: int | None = None
+    lacks: Reference | None = None

@@ -37,7 +37,7 @@ from bus.terms import open_bucket as open_terms
 from schemas.agents import AgentDefinition
 from schemas.executions import RECORD_SUBJECT, ExecutionRecord
 from schemas.ledger import ACCOUNT_ENTITY
-from schemas.lifecycle import Look
+from schemas.lifecycle import Look, Looked
 from schemas.terms import Restriction
 
 BUCKET = "agents"
@@ -139,7 +139,7 @@ def looking(owners: Owners, timeout: float) -> LookUp:
 
     async def look(tenant: str, execution_id: str) -> ExecutionRecord:
         answer = await owners.ask(command("", tenant, execution_id, Look()), timeout=timeout)
-        return decode(ExecutionRecord, answer)
+        return decode(Looked, answer).record
 
     return look
 

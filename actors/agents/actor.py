@@ -12,6 +12,7 @@ from actors.agents.adapters.admission import Admission
 from actors.agents.adapters.conversations import Conversations
 from actors.agents.adapters.definitions import Definitions
 from actors.agents.adapters.embeddings import EmbeddingAnswers, Waiting
+from actors.agents.adapters.prompts import Prompts
 from actors.agents.adapters.purse import Purse
 from actors.agents.adapters.streams import Streams
 from actors.agents.config import AgentsConfig
@@ -26,11 +27,11 @@ from actors.agents.core.listing import page_agents, status_of
 from actors.agents.core.outward import (
     announce,
     effects,
-    record,
-    record_subject,
     restore,
+    stored_record,
 )
 from actors.agents.core.prompt import assemble
+from actors.agents.core.prompts import bodies, filled
 from bus.codec import decode, encode
 from bus.errors import ProblemError
 from bus.ids import new_id
@@ -72,6 +73,7 @@ from schemas.executions import (
     GetExecution,
     ListExecutions,
 )
+from schemas.journal import Mail
 from schemas.lifecycle import (
     EXECUTION_ENTITY,
     Accept,
@@ -79,6 +81,7 @@ from schemas.lifecycle import (
     ExecutionCommand,
     ExecutionEvent,
     Look,
+    Looked,
     Origin,
     Tick,
 )
@@ -101,24 +104,21 @@ def execution_entity() -> Entity[Execution, ExecutionCommand, ExecutionEvent]:
         announce=announce,
         due=due,
         ended=has_ended,
-        record=_stored_record,
+        record=stored_record,
         record_subject=lambda tenant, key: fill(RECORD_SUBJECT, tenant=tenant, execution_id=key),
         answered=answered,
         tick=Tick(),
         retention=lambda state: _EMBEDDED if state.origin.kind == "embed" else _KEPT,
         restore=lambda tenant, data: restore(tenant, decode(ExecutionRecord, data)),
         failing=_failing,
+        bodies=bodies,
+        filled=filled,
         observe=_count,
     )
 
 
 _KEPT = timedelta(days=90)
 _EMBEDDED = timedelta(seconds=RETENTION_SECONDS)
-
-
-def _stored_record(state: Execution) -> Publish:
-    ttl = RETENTION_SECONDS if state.origin.kind == "embed" else None
-    return Publish(subject=record_subject(state), body=record(state), ttl=ttl)
 
 
 def _failing(damage: Damage) -> tuple[Execution, Sequence[ExecutionEvent]]:
@@ -172,6 +172,7 @@ class Agents:
         self._index = stores.executions
         self._purse = purse
         self._slices = Slices()
+        self._prompts = Prompts(bus, config.shards, self._slices)
         self._admission = admission
         self._embeddings = embeddings
 
@@ -313,11 +314,11 @@ class Agents:
     async def _begin(self, wanted: Accept, *, fresh: bool) -> ExecutionHandle:
         origin = wanted.origin
         self._admission.demand(origin.tenant, origin.execution_id)
-        mail = command(
-            "accept",
-            origin.tenant,
-            origin.execution_id,
-            await self._purse.bounded(wanted),
+        mail = Mail(
+            id="accept",
+            tenant=origin.tenant,
+            key=origin.execution_id,
+            body=msgspec.Raw(await self._prompts.encoded(await self._purse.bounded(wanted))),
             digest=origin.digest,
             fresh=fresh,
         )
@@ -364,7 +365,7 @@ class Agents:
         """Read an execution as its owner knows it."""
         mail = command("", caller.tenant, wanted.execution_id, Look())
         answer = await self._owners.ask(mail, timeout=self._config.request_timeout)
-        return decode(ExecutionRecord, answer)
+        return await self._prompts.shown(caller.tenant, decode(Looked, answer))
 
     async def do_cancel(self, caller: Caller, wanted: CancelExecution) -> ExecutionHandle:
         """End an execution now."""

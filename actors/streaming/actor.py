@@ -7,10 +7,12 @@ import anyio
 from actors.streaming.adapters.embedding import Embedder, Vectors
 from actors.streaming.adapters.generation import Generator
 from actors.streaming.adapters.meter import CircuitMeter, Meter
+from actors.streaming.adapters.prompts import Prompts
 from bus.bodies import Bodies, holder_of
 from bus.codec import decode, encode
-from bus.errors import TransientError, problem
+from bus.errors import ProblemError, TransientError, problem
 from bus.ports import Bus, Delivery
+from bus.slices import Slices
 from bus.subjects import fill
 from bus.telemetry.traces import handling
 from bus.worker import Job
@@ -57,6 +59,7 @@ class Streaming:
         self._process = process
         self._shards = shards
         self._bodies = Bodies(bus.blobs)
+        self._prompts = Prompts(bus, Slices())
         self._cut: dict[str, FailGeneration] = {}
 
     def job(self) -> Job[GenerateWork]:
@@ -83,10 +86,14 @@ class Streaming:
 
     async def do_embed(self, item: WorkItem[EmbedWork]) -> FinishGeneration | FailGeneration:
         """Turn texts into vectors, store these, and say what that has used."""
-        embedding = self._embedder.embedding(item.body)
+        try:
+            work = await self._prompts.whole(item.body)
+        except ProblemError as unread:
+            return self._embedder.embedding(item.body).failed(unread.problem, final=False)
+        embedding = self._embedder.embedding(work)
         with handling("embed", "_cb.work.embed.{tenant}", parent=item.trace):
             try:
-                return await embedding.run(lambda found: self._stored(item.body, found))
+                return await embedding.run(lambda found: self._stored(work, found))
             except anyio.get_cancelled_exc_class():
                 self._cut[item.id] = embedding.failed(_STOPPED)
                 raise
@@ -117,7 +124,10 @@ class Streaming:
 
     async def do_generate(self, item: WorkItem[GenerateWork]) -> FinishGeneration | FailGeneration:
         """Generate one answer, streaming it under the work's segment."""
-        work = item.body
+        try:
+            work = await self._prompts.whole(item.body)
+        except ProblemError as unread:
+            return self._generator.attempt(item.body, _nobody).failed(unread.problem)
         subject = fill(STREAM_SUBJECT, tenant=work.tenant, execution_id=work.execution_id)
         outbox = self._bus.outbox
 
@@ -151,6 +161,10 @@ class Streaming:
         """Report work that was called off: what it has used until then was spent."""
         cut = self._cut.pop(item.id, None)
         return cut or Stopped(work=item.work, attempt=item.attempt, sent=False)
+
+
+async def _nobody(events: list[StreamEvent]) -> None:
+    """Stand for who publishes what an attempt says that never begins."""
 
 
 _STOPPED = Problem(code="cancelled", message="the execution no longer needs this answer")

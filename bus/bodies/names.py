@@ -12,6 +12,10 @@ ROOT = "body"
 """Keeps bodies apart from the snapshots and entries of a shard, which are named without it."""
 
 
+EXPIRING = "expiring"
+"""The same for bodies that expire by themselves."""
+
+
 class Holder(NamedTuple):
     """The entity to which a body belongs."""
 
@@ -24,6 +28,11 @@ class Holder(NamedTuple):
     def under(self) -> str:
         """What all bodies of the entity lie under."""
         return f"{shard_bodies(self.entity, self.shard)}.{self.tenant}.{self.key}"
+
+    @property
+    def expiring(self) -> str:
+        """What those lie under that expire by themselves, so that nobody has to look for them."""
+        return f"{EXPIRING}.{self.entity}.{self.shard}.{self.tenant}.{self.key}"
 
 
 class BodyName(NamedTuple):

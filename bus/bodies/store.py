@@ -42,7 +42,8 @@ class Bodies:
             raise problem("validation", f"a body has {size} bytes, {MOST_BODY_BYTES} are allowed")
         await self._expect_room(size)
         try:
-            name = await self._blobs.put(data, under=holder.under, ttl=ttl)
+            under = holder.under if ttl is None else holder.expiring
+            name = await self._blobs.put(data, under=under, ttl=ttl)
         except FullError:
             await self._look()
             raise self._refusal() from None

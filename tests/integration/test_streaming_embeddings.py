@@ -21,6 +21,7 @@ from schemas.bodies import Reference
 from schemas.embeddings import Embeddings
 from schemas.lifecycle import EmbedWork, FailGeneration, FinishGeneration
 from schemas.llm import AnswerWarning, EmbedRequest, StoredVectors
+from schemas.policy import Policy
 from schemas.problems import Problem
 from schemas.providers import Anthropic, Bedrock, Google, Ollama, Provider
 from schemas.usage import Usage
@@ -163,7 +164,7 @@ async def test_an_empty_wallet_under_success_leaves_the_texts_to_another_key_for
 
     async with fake_provider(by_key) as fake, embedding() as embedder:
         wanted = EmbedRequest(provider=at(fake), texts=["a"])
-        report = await reported(embedder, wanted, keys=["bad", "local"])
+        report = await reported(embedder, wanted, policy=Policy(keys=["bad", "local"]))
 
     assert isinstance(report, FinishGeneration)
     assert used(report) == Usage(input=1)
@@ -285,8 +286,8 @@ async def test_a_refused_key_rests_and_the_next_of_the_pool_is_taken():
     keys = of_keys(("bad-key-0123456789", refusing(401)), (KEY, in_openais_form))
     async with fake_provider(keys) as fake, embedding() as embedder:
         wanted = EmbedRequest(provider=at(fake), texts=["a"])
-        first = await embedded(embedder, wanted, keys=["bad", "local"])
-        second = await embedded(embedder, wanted, keys=["bad", "local"])
+        first = await embedded(embedder, wanted, policy=Policy(keys=["bad", "local"]))
+        second = await embedded(embedder, wanted, policy=Policy(keys=["bad", "local"]))
 
         assert first == second
         assert [one["Authorization"].removeprefix("Bearer ") for one in fake.headers] == [

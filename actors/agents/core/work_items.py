@@ -58,6 +58,7 @@ def _body(state: Execution, request: ModelRequest, step: str, attempt: Attempt) 
             place=state.place,
             decided_at=decided_at,
             slices=state.spending.slices if state.spending else None,
+            prompt=state.prompt,
         )
     return EmbedWork(
         execution_id=origin.execution_id,
@@ -66,9 +67,10 @@ def _body(state: Execution, request: ModelRequest, step: str, attempt: Attempt) 
         attempt=attempt.attempt,
         deadline=state.deadline,
         request=request,
-        keys=state.policy.keys,
+        policy=state.policy,
         held=state.spending is not None,
         decided_at=decided_at,
+        prompt=state.prompt,
     )
 
 

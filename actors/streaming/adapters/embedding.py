@@ -167,14 +167,14 @@ class Embedding:
             decided_at=self._work.decided_at,
         )
 
-    def failed(self, problem: Problem) -> FailGeneration:
+    def failed(self, problem: Problem, *, final: bool = True) -> FailGeneration:
         """Report the end without vectors, with all that was used until then."""
         self._spent.leave(problem)
         return FailGeneration(
             work=str(self._work.step),
             attempt=self._work.attempt,
             problem=problem,
-            final=True,
+            final=final,
             deltas=NOTHING_SENT,
             started_at=self._began,
             usage=self._spent.usage,
@@ -266,7 +266,7 @@ class _Calls:
         way, provider = self._way, self._wanted.provider
         question = Question(
             health=way.switchboard.endpoints.of(provider, way.context.tenant, anyio.current_time()),
-            keys=keys_for(provider, self._work.keys),
+            keys=keys_for(provider, self._work.policy.keys),
             put=lambda line: self._call(place, batch, line),
             tokens=lambda: estimated(batch).input,
         )
