@@ -4,31 +4,27 @@ from dataclasses import replace
 
 import anyio
 
-from actors.streaming.adapters.embedding import Embedder, Vectors
+from actors.streaming.adapters.embedding import Embedder
 from actors.streaming.adapters.generation import Generator
 from actors.streaming.adapters.meter import CircuitMeter, Meter
 from actors.streaming.adapters.prompts import Prompts
-from bus.bodies import Bodies, holder_of
+from actors.streaming.adapters.vectors import VectorStore
 from bus.codec import decode, encode
-from bus.errors import ProblemError, TransientError, problem
+from bus.errors import ProblemError
 from bus.ports import Bus, Delivery
 from bus.slices import Slices
 from bus.subjects import fill
 from bus.telemetry.traces import handling
 from bus.worker import Job
-from schemas.embeddings import RETENTION_SECONDS
 from schemas.fleet import PROVIDERS_SUBJECT, AskProviders, ProviderStates
 from schemas.lifecycle import (
-    EXECUTION_ENTITY,
     EmbedWork,
     FailGeneration,
     FinishGeneration,
     GenerateWork,
 )
-from schemas.llm import StoredVectors
 from schemas.problems import Problem
 from schemas.streams import STREAM_SUBJECT, StreamEvent
-from schemas.vectors import parts
 from schemas.work import Stopped, WorkItem
 
 QUEUE = "generate"
@@ -57,8 +53,7 @@ class Streaming:
         self._embedder = embedder
         self._bus = bus
         self._process = process
-        self._shards = shards
-        self._bodies = Bodies(bus.blobs)
+        self._vectors = VectorStore(bus.blobs, shards)
         self._prompts = Prompts(bus, Slices())
         self._cut: dict[str, FailGeneration] = {}
 
@@ -93,20 +88,10 @@ class Streaming:
         embedding = self._embedder.embedding(work)
         with handling("embed", "_cb.work.embed.{tenant}", parent=item.trace):
             try:
-                return await embedding.run(lambda found: self._stored(work, found))
+                return await embedding.run(lambda found: self._vectors.put(work, found))
             except anyio.get_cancelled_exc_class():
                 self._cut[item.id] = embedding.failed(_STOPPED)
                 raise
-
-    async def _stored(self, work: EmbedWork, found: Vectors) -> StoredVectors:
-        """Store vectors, which belong to their execution but may go before it does."""
-        holder = holder_of(EXECUTION_ENTITY, self._shards, work.tenant, work.execution_id)
-        put = self._bodies.put
-        try:
-            stored = [await put(part, holder, ttl=RETENTION_SECONDS) for part in parts(found.rows)]
-        except TransientError as error:
-            raise problem("unavailable", str(error), retryable=True) from None
-        return StoredVectors(parts=stored, count=len(found.rows), dimensions=found.dimensions)
 
     async def tell_providers(self) -> None:
         """Show and answer how the providers fare, for as long as the process lives."""

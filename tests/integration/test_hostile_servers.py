@@ -5,29 +5,23 @@ import gzip
 import zlib
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
+from datetime import timedelta
+from typing import Any
 
 import anyio
-import msgspec
 import pytest
-from anyio.lowlevel import checkpoint
 
 from actors.streaming.adapters import http_call
-from actors.streaming.adapters.askers import Askers, enclosed
-from actors.streaming.adapters.embedding import Embedder
+from actors.streaming.adapters.embedding import Embedder, Store
 from actors.streaming.adapters.intake import OVERHEAD_BYTES
 from actors.streaming.adapters.providers import open_providers
-from bus.codec import decode, encode
+from actors.streaming.adapters.vectors import VectorStore
 from bus.egress import Egress
-from bus.errors import ProblemError
-from bus.ports import Delivery
-from bus.rpc import command
 from bus.testing import memory_bus
-from schemas.embeddings import Embed, EmbedWork, EncodedEmbeddings, EndEmbedding
-from schemas.lifecycle import FailGeneration, FinishGeneration
+from schemas.lifecycle import EmbedWork, FailGeneration, FinishGeneration
+from schemas.llm import EmbedRequest
 from schemas.problems import Problem
 from schemas.providers import Custom
-from schemas.usage import Usage
-from schemas.work import WorkItem
 from tests.attempts import NOW, SECRETS, config, generating, ignore, work
 from tests.lag import TOLERATED_SECONDS, measured
 from tests.providers_fake import answer
@@ -231,9 +225,13 @@ async def test_floods_never_cost_their_neighbours(name: str):
     assert took < 5.0
 
 
-ROW = b"[" + b",".join([b"0.0123456789"] * 4096) + b"]"
-EMBEDDINGS = {
-    "the largest": (256, b'{"data":[' + b",".join([b'{"embedding":' + ROW + b"}"] * 256) + b"]}"),
+def vectors(count: int, size: int) -> bytes:
+    row = b'{"embedding":[' + b",".join([b"0.0123456789"] * size) + b"]}"
+    return b'{"data":[' + b",".join([row] * count) + b"]}"
+
+
+SOUND = {"the largest": (256, vectors(256, 4096)), "eight calls": (2048, vectors(256, 1536))}
+EMBEDDINGS = SOUND | {
     "one endless vector": (1, b'{"data":[{"embedding":[' + b"1," * 10_000_000),
     "numbers": (256, b'{"data":[{"embedding":[' + b"1," * 16_000_000 + b"1]}]}"),
     "lists": (256, b'{"data":[' + b"[]," * 10_000_000 + b"[]]}"),
@@ -251,42 +249,29 @@ async def test_no_embeddings_hold_up_the_loop(name: str):
     async with (
         playing(once(head, body)) as (provider, _),
         open_providers(settings, egress, SECRETS) as providers,
+        stored() as store,
         measured() as lag,
     ):
-        wanted = Embed(provider=provider, texts=["a"] * count)
-        embedding = Embedder(providers).embedding("acme", wanted)
-        if name == "the largest":
-            await told(wanted, await embedding.embedded())
-        else:
-            with pytest.raises(ProblemError):
-                await embedding.embedded()
+        wanted = EmbedRequest(provider=provider, texts=["a"] * count)
+        report = await Embedder(providers, lambda: NOW).embedding(embedding(wanted)).run(store)
 
+    assert isinstance(report, FinishGeneration if name in SOUND else FailGeneration)
     assert lag.longest < TOLERATED_SECONDS
 
 
-async def told(wanted: Embed, answer: EncodedEmbeddings) -> None:
-    """Report embeddings as a worker does, which answers their asker."""
-    asked = EmbedWork(
-        id="e", tenant="acme", reply="_INBOX.e", wanted=wanted, at=NOW, deadline=NOW, most=Usage()
-    )
-    answers: list[int] = []
+def embedding(wanted: EmbedRequest) -> EmbedWork:
+    deadline = NOW + timedelta(seconds=60)
+    place: dict[str, Any] = {"execution_id": "e", "tenant": "acme", "step": 1, "attempt": 1}
+    return EmbedWork(**place, deadline=deadline, request=wanted)
 
-    async def hear(delivery: Delivery) -> None:
-        await checkpoint()
-        answers.append(len(delivery.data))
 
-    async with (
-        memory_bus() as world,
-        world.process() as bus,
-        bus.transport.subscription("_INBOX.e", hear),
-    ):
-        item = decode(WorkItem[msgspec.Raw], encode(enclosed(asked, NOW, None)))
-        ended = EndEmbedding(work=item.work, attempt=item.attempt, answer=answer)
-        await Askers(bus)(item).ask(command("c", "acme", "e", ended), timeout=5)
-        with anyio.fail_after(5):
-            while not answers:
-                await checkpoint()
-    assert answers[0] > sum(len(bytes(vector)) for vector in answer.vectors)
+@asynccontextmanager
+async def stored() -> AsyncGenerator[Store]:
+    """Store vectors as a worker does."""
+    work = embedding(EmbedRequest(provider=Custom(model="m", base_url="http://h"), texts=[]))
+    async with memory_bus() as world, world.process() as bus:
+        store = VectorStore(bus.blobs, 1)
+        yield lambda found: store.put(work, found)
 
 
 async def test_an_error_or_judgement_without_end_is_not_read():

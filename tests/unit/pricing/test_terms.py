@@ -217,7 +217,7 @@ def test_terms_are_stored_and_known_everywhere_without_waiting_for_any_timer():
 
 
 @pytest.mark.parametrize(
-    ("actor", "is_waited_for"), [("agents", True), ("streaming", True), ("pricing", False)]
+    ("actor", "is_waited_for"), [("agents", True), ("streaming", False), ("pricing", False)]
 )
 def test_whoever_spends_has_to_say_that_it_knows(actor: str, is_waited_for: bool):
     bucket, refused = Counted(), list[str]()
