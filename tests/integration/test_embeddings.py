@@ -3,17 +3,17 @@
 from pathlib import Path
 from typing import Any
 
+import anyio
 import msgspec
 from aiohttp import web
 
 from bus.codec import encode
+from bus.streams.spec import journal_stream
 from schemas.embeddings import Embed
-from schemas.executions import GetExecution, ListExecutions
+from schemas.executions import CancelExecution, GetExecution, ListExecutions
 from schemas.providers import Anthropic, Custom
 from tests.fleet import running_fleet
-from tests.providers_fake import fake_provider
-
-DIMENSIONS = 1536
+from tests.providers_fake import fake_provider, in_turn, never_beginning
 
 
 async def lengths(request: web.Request) -> web.StreamResponse:
@@ -57,3 +57,39 @@ async def test_an_embedding_is_an_execution_that_answers_with_its_vectors(tmp_pa
     assert (record["task"], record["output"], record["vectors"]["count"]) == ("", None, 3)
     assert (event["kind"], event["tokens_used"]) == ("embed", 3)
     assert (listed["total"], len(fake.bodies)) == (0, 1)
+
+
+async def test_many_texts_are_not_journalled_and_a_request_can_be_called_off(tmp_path: Path):
+    answers = list[dict[str, Any]]()
+    texts = ["x" * 100] * 2048
+
+    async with (
+        fake_provider(in_turn(never_beginning, *[lengths] * 9)) as fake,
+        running_fleet(tmp_path) as fleet,
+        fleet.client() as client,
+    ):
+        provider = Custom(model="m", base_url=fake.base_url)
+
+        async def ask(name: str, texts: list[str]) -> None:
+            wanted = Embed(provider=provider, texts=texts, id=name)
+            answers.append(await client.ask("llm.embed", encode(wanted), timeout=20))
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(ask, "e1", ["a" * 40])
+            with anyio.fail_after(10):
+                while not fake.bodies:
+                    await anyio.sleep(0.01)
+            await client.ask("executions.cancel", encode(CancelExecution(execution_id="e1")))
+        await ask("e2", texts)
+        look = GetExecution(execution_id="e1")
+        with anyio.fail_after(10):
+            while not (called_off := await client.ask("executions.get", encode(look)))["usage"]:
+                await anyio.sleep(0.05)
+        journal = await client.nats.jetstream().stream_info(journal_stream("execution"))
+
+    cancelled, found = answers
+    assert (cancelled["code"], called_off["status"]) == ("cancelled", "CANCELLED")
+    assert (called_off["usage"]["input"], called_off["usage"]["quality"]) == (10, "estimated")
+    assert found["vectors"] == [[100, 0.1]] * 2048
+    assert sorted(len(body["input"]) for body in fake.bodies) == [1, *[256] * 8]
+    assert journal.state.bytes < 32 * 1024

@@ -95,6 +95,7 @@ def rows(count: int, dimensions: int = 2) -> list[bytes]:
 
 
 async def test_the_end_of_the_execution_is_heard_and_its_vectors_are_told():
+    found, looks = None, 0
     async with asking() as asked, anyio.create_task_group() as tasks:
 
         async def end() -> None:
@@ -198,6 +199,7 @@ async def test_a_process_that_leaves_tells_who_still_waits_to_ask_again(
     monkeypatch: pytest.MonkeyPatch,
 ):
     monkeypatch.setattr(embeddings, "DRAIN_SECONDS", 0.01)
+    found = None
     async with asking() as asked, anyio.create_task_group() as tasks:
 
         async def leave() -> None:
