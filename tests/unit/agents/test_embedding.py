@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from hypothesis import given
+
 from actors.agents.actor import execution_entity
 from actors.agents.core.calls import FRAMING_TOKENS
 from actors.agents.core.embedding import accept_embedding, embedding_under
@@ -22,6 +24,7 @@ from schemas.lifecycle import (
     FailGeneration,
     FinishGeneration,
     Origin,
+    Tick,
 )
 from schemas.llm import Answer, EmbedRequest, StoredVectors
 from schemas.pricing.deployed import PricedAt
@@ -32,7 +35,7 @@ from schemas.steps import at_once
 from schemas.terms import Restriction
 from schemas.usage import Usage
 from schemas.work import Lost, WorkItem
-from tests.unit.agents.runs import Run
+from tests.unit.agents.runs import TERMINALS, Run, Steps, steps
 from tests.unit.agents.samples import NOW
 
 PRICES = PricedAt(Prices(shipped_text()), NOW)
@@ -180,3 +183,20 @@ def test_it_is_kept_for_an_hour():
 
     assert stored_record(state).ttl == RETENTION_SECONDS
     assert execution_entity().retention(state).total_seconds() == RETENTION_SECONDS
+
+
+@given(steps)
+def test_whatever_befalls_it_an_embedding_ends_once_and_no_attempt_is_counted_twice(
+    sequence: Steps,
+):
+    run = Run()
+    run.take(wish())
+    for command, seconds in sequence:
+        run.take(command, seconds)
+    run.take(Tick(), 60.0)
+
+    assert sum(isinstance(event, TERMINALS) for event in run.events) == 1
+    settled = run.current.settled
+    assert sorted(set(settled)) == sorted(settled)
+    assert run.current.attempt <= 1 + len(sequence)
+    assert record(run.execution).kind == "embed"
