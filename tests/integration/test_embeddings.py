@@ -1,18 +1,21 @@
 """Embeddings through a whole fleet: an execution whose caller gets the vectors."""
 
+from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import anyio
 import msgspec
 from aiohttp import web
+from nats.js.errors import NotFoundError
 
 from bus.codec import encode
-from bus.streams.spec import journal_stream
-from schemas.embeddings import Embed
+from bus.streams.spec import RECORDS, journal_stream
+from schemas.embeddings import RETENTION_SECONDS, Embed
 from schemas.executions import CancelExecution, GetExecution, ListExecutions
 from schemas.providers import Anthropic, Custom
-from tests.fleet import running_fleet
+from tests.fleet import PlainClient, running_fleet
 from tests.providers_fake import fake_provider, in_turn, never_beginning
 
 
@@ -22,6 +25,16 @@ async def lengths(request: web.Request) -> web.StreamResponse:
     texts: list[str] = body["input"]
     rows = [{"index": n, "embedding": [len(text), 0.1]} for n, text in enumerate(texts)]
     return web.json_response({"data": rows, "model": "e-1", "usage": {"prompt_tokens": len(texts)}})
+
+
+async def kept(client: PlainClient) -> Mapping[str, str]:
+    """Return the headers of the stored record, once it is there."""
+    stream = client.nats.jetstream()
+    with anyio.fail_after(10):
+        while True:
+            with suppress(NotFoundError):
+                return (await stream.get_last_msg(RECORDS, "cb.local.record.e1")).headers or {}
+            await anyio.sleep(0.05)
 
 
 async def test_an_embedding_is_an_execution_that_answers_with_its_vectors(tmp_path: Path):
@@ -43,6 +56,7 @@ async def test_an_embedding_is_an_execution_that_answers_with_its_vectors(tmp_pa
         record = await client.ask("executions.get", encode(GetExecution(execution_id="e1")))
         listed = await client.ask("executions.list", encode(ListExecutions()))
         event = msgspec.json.decode((await ends.next_msg(5)).data)
+        stored = await kept(client)
 
     assert found["vectors"] == [[1, 0.1], [2, 0.1], [3, 0.1]]
     assert (found["dimensions"], found["model_served"], found["usage"]["input"]) == (2, "e-1", 3)
@@ -57,6 +71,7 @@ async def test_an_embedding_is_an_execution_that_answers_with_its_vectors(tmp_pa
     assert (record["task"], record["output"], record["vectors"]["count"]) == ("", None, 3)
     assert (event["kind"], event["tokens_used"]) == ("embed", 3)
     assert (listed["total"], len(fake.bodies)) == (0, 1)
+    assert stored["Nats-TTL"] == f"{RETENTION_SECONDS}s"
 
 
 async def test_many_texts_are_not_journalled_and_a_request_can_be_called_off(tmp_path: Path):
