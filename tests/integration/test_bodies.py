@@ -83,6 +83,9 @@ async def test_a_body_expires_if_it_is_to(bus: Process, fresh: str):
     brief = await bodies.put(SMALL, holder(fresh, "brief"), ttl=1)
     kept = await bodies.put(SMALL, holder(fresh, "kept"))
 
+    # Nobody looks for what goes by itself.
+    looked_for = shard_bodies("execution", shard_of(fresh, "brief", 4))
+    assert brief.name not in await bus.blobs.names(looked_for)
     with anyio.fail_after(SECONDS):
         while await _is_there(bodies, brief):
             await anyio.sleep(0.1)

@@ -94,7 +94,10 @@ def rows(count: int, dimensions: int = 2) -> list[bytes]:
     return [packed([float(row)] + [0.1] * (dimensions - 1)) for row in range(count)]
 
 
-async def test_the_end_of_the_execution_is_heard_and_its_vectors_are_told():
+async def test_the_end_of_the_execution_is_heard_and_its_vectors_are_told(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    monkeypatch.setattr(embeddings, "LOOK_SECONDS", 60.0)
     found, looks = None, 0
     async with asking() as asked, anyio.create_task_group() as tasks:
 
