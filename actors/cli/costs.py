@@ -2,13 +2,13 @@
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime
-from decimal import Decimal
 from typing import Any, get_args
 
 import click
 import msgspec
 
 from actors.cli import shown
+from actors.cli.replies import usd
 from actors.cli.session import Session, with_session
 from bus.client import Client
 from bus.codec import convert
@@ -22,7 +22,6 @@ from schemas.reports import (
 )
 from schemas.usage import COUNTS
 
-PICO = Decimal(10) ** 12
 BAR = 20
 """Cells of the longest bar."""
 
@@ -178,15 +177,6 @@ def _cells(totals: Totals) -> tuple[str, ...]:
         money(totals.p95_pico),
         money(totals.cost_per_success_pico),
     )
-
-
-def usd(pico: int) -> str:
-    """Return pico-dollars as dollars: cents, and for less than a dollar three digits that count."""
-    amount = Decimal(pico) / PICO
-    if pico == 0 or abs(amount) >= 1:
-        return f"${amount:,.2f}"
-    places = 2 - amount.adjusted()
-    return f"${amount:.{places}f}"
 
 
 def share(part: int, whole: int) -> str:

@@ -1,0 +1,248 @@
+"""Every request of the contract is a command: its fields are typed, its reply is shown."""
+
+import subprocess
+import sys
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import anyio
+import click
+import msgspec
+import pytest
+from anyio.lowlevel import checkpoint
+from click.testing import CliRunner, Result
+
+from actors.cli import asking, main
+from actors.cli.commands import BY_HAND
+from actors.cli.fields import MONEY, PICO, option_name, positional
+from actors.cli.requests import domains, verb
+from bus.codec import encode
+from bus.ports import Delivery
+from schemas import catalog
+from schemas.agents import AgentDefinition, AgentList, ApplyAgent
+from schemas.base import Command
+from schemas.catalog import RequestRow
+from tests.contract.examples import example
+
+ROWS = catalog.requests()
+SLOW_TO_IMPORT = ("aiohttp", "anyio", "nats", "opentelemetry", "rich", "structlog", "yaml")
+AGENT = example(AgentDefinition)
+
+
+@dataclass
+class FakeSession:
+    """A session whose bus answers each request with the example of its reply."""
+
+    tenant: str = "acme"
+    sent: list[tuple[str, bytes]] = field(default_factory=list[tuple[str, bytes]])
+
+    def run_connected(self, body: Callable[[Any], Awaitable[None]]) -> None:
+        anyio.run(body, self)
+
+    def run_as_fleet(self, body: Callable[[Any], Awaitable[None]]) -> None:
+        self.run_connected(body)
+
+    async def request(self, subject: str, data: bytes, **_: Any) -> Delivery:
+        await checkpoint()
+        self.sent.append((subject, data))
+        if ".submit." in subject:
+            return Delivery(subject, b'{"stream":"INBOX_acme","seq":7}')
+        kind = catalog.find(subject.split(".", 2)[2])
+        assert kind is not None
+        return Delivery(subject, encode(example(kind.REPLY)))
+
+
+@pytest.fixture
+def bus(monkeypatch: pytest.MonkeyPatch) -> FakeSession:
+    fake = FakeSession()
+    monkeypatch.setattr(asking, "opened", lambda _: fake)
+    return fake
+
+
+def run(*line: str, text: str | None = None, code: int = 0) -> Result:
+    done = CliRunner().invoke(main, line, input=text)
+    assert done.exit_code == code, (done.output, done.exception)
+    return done
+
+
+def command_of(row: RequestRow) -> list[str]:
+    return [row.name.partition(".")[0], verb(row)]
+
+
+def typed(request: Any) -> list[str]:
+    """Return the words of a command line that say what a request holds."""
+    kind, line = type(request), list[str]()
+    about = positional(kind)
+    for name in kind.__struct_fields__:
+        value = getattr(request, name)
+        if name not in about and value is not None:
+            many = isinstance(value, list)
+            for one in value if many else [value]:
+                line += _option(name, one, is_list=many)
+    return [*line, *(getattr(request, name) for name in about)]
+
+
+def _option(name: str, value: Any, *, is_list: bool) -> list[str]:
+    option = option_name(name, is_list=is_list)
+    match value:
+        case bool():
+            return [option if value else f"--no-{option[2:]}"]
+        case int() if name.endswith(MONEY):
+            return [option, f"{Decimal(value) / PICO:f}"]
+        case int() | float() | str():
+            return [option, str(value)]
+        case _:
+            return [option, encode(value).decode().strip('"')]
+
+
+def texts(value: Any) -> list[str]:
+    """Return the longer texts that a reply holds."""
+    match value:
+        case dict():
+            return [text for one in value.values() for text in texts(one)]
+        case list():
+            return [text for one in value for text in texts(one)]
+        case str() if len(value) > 2:
+            return [value]
+        case _:
+            return []
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
+def test_what_is_typed_is_asked_and_the_reply_is_shown(row: RequestRow, bus: FakeSession):
+    wanted = example(row.message)
+    printed = run(*command_of(row), *typed(wanted), "--json").stdout
+
+    [(subject, data)] = bus.sent
+    assert subject == row.subject.replace("{tenant}", "acme")
+    assert msgspec.json.decode(data, type=row.message) == wanted
+    assert msgspec.json.decode(printed, type=row.reply) == example(row.reply)
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
+def test_a_request_can_be_read_from_standard_input_and_its_reply_is_for_people(
+    row: RequestRow, bus: FakeSession
+):
+    wanted = example(row.message)
+    printed = run(*command_of(row), "-", text=encode(wanted).decode()).stdout
+
+    assert msgspec.json.decode(bus.sent[0][1], type=row.message) == wanted
+    assert any(text in printed for text in texts(msgspec.to_builtins(example(row.reply))))
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
+def test_help_names_each_field_and_no_option_twice(row: RequestRow):
+    told = run(*command_of(row), "--help").stdout
+    group = main.get_command(click.Context(main), command_of(row)[0])
+    assert isinstance(group, click.Group)
+    params = group.commands[verb(row)].params
+    options = [name for param in params for name in (*param.opts, *param.secondary_opts)]
+
+    assert len(options) == len(set(options))
+    assert {*row.message.__struct_fields__} <= {*positional(row.message), *(p.name for p in params)}
+    assert all(name.upper() in told for name in positional(row.message))
+    assert ("--submit" in told) is issubclass(row.message, Command)
+
+
+@pytest.mark.parametrize("row", [r for r in ROWS if r.submit], ids=lambda row: row.name)
+def test_the_durable_form_of_a_command_is_stored_and_the_receipt_shown(
+    row: RequestRow, bus: FakeSession
+):
+    text = encode(example(row.message)).decode()
+    printed = run(*command_of(row), "-", "--submit", "--only", "sequence", text=text).stdout
+    assert bus.sent[0][0] == (row.submit or "").replace("{tenant}", "acme")
+    assert printed == "7\n"
+
+
+# Words, files and mistakes
+
+
+def test_options_hold_over_what_is_in_a_file(bus: FakeSession, tmp_path: Path):
+    (tmp_path / "two.yaml").write_text("id: one\nname: One\n---\nid: two\n", encoding="utf-8")
+    (tmp_path / "three.json").write_text('{"id": "three"}', encoding="utf-8")
+    files = [str(tmp_path / "two.yaml"), str(tmp_path / "three.json")]
+    printed = run("agents", "apply", *files, "--description", "d", "--kind", "k").stdout
+
+    asked = [msgspec.json.decode(data, type=ApplyAgent) for _, data in bus.sent]
+    assert [(one.id, one.name) for one in asked] == [("one", "One"), ("two", None), ("three", None)]
+    assert {one.description for one in asked} == {"d"}
+    assert printed.count(AGENT.status) == len(asked)
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        (["agents", "get"], "Missing argument 'ID'"),
+        (["agents", "get", "a", "b"], "unexpected extra argument (b)"),
+        (["agents", "toggle", "a"], "OFFLINE"),
+        (["agents", "list", "--limit", "0"], "1<=x<=1000"),
+        (["agents", "list", "--sort-by", "colour"], "execution_count"),
+        (["budgets", "set", "b"], "--limit"),
+        (["budgets", "set", "b", "--limit", "much"], "no amount of dollars"),
+        (["budgets", "set", "b", "--limit", "1e999999999"], "no amount of dollars"),
+        (["budgets", "set", "b", "--limit", "0.0000000000001"], "no amount of dollars"),
+        (["budgets", "set", "b", "--limit", "NaN"], "no amount of dollars"),
+        (["llm", "embed", "--provider", "{", "--text", "t"], "is no JSON"),
+    ],
+)
+def test_what_is_mistyped_is_said_before_anybody_is_asked(
+    line: list[str], said: str, bus: FakeSession
+):
+    assert said in run(*line, code=2).output
+    assert bus.sent == []
+
+
+@pytest.mark.parametrize(
+    ("line", "text", "said"),
+    [
+        (["agents", "get", "a b"], None, "(id)"),
+        (["agents", "apply", "-"], "id: a\ncolour: red", "(colour)"),
+        (["agents", "apply", "nowhere.yaml"], None, "cannot read nowhere.yaml"),
+        (["agents", "get", "a", "--only", "colour"], None, "no field colour"),
+    ],
+)
+def test_what_is_refused_is_a_problem_with_its_field(
+    line: list[str], text: str | None, said: str, bus: FakeSession
+):
+    assert said in run(*line, text=text, code=1).stderr
+    assert bus.tenant == "acme"
+
+
+def test_a_command_that_must_have_an_id_of_its_own_is_given_one(bus: FakeSession):
+    for _ in range(2):
+        run("budgets", "top-up", "team", "--amount", "1.5")
+    one, other = (msgspec.json.decode(data) for _, data in bus.sent)
+    assert one["id"] != other["id"]
+    assert (one["budget_id"], one["amount_pico"]) == ("team", 3 * PICO // 2)
+
+
+def test_one_field_of_a_reply_is_printed_as_it_is(bus: FakeSession):
+    system = run("agents", "get", "a", "--only", "prompts.system").stdout
+    total = run("agents", "list", "--only", "total").stdout
+    assert (system, total) == (f"{AGENT.prompts.system}\n", f"{example(AgentList).total}\n")
+    assert len(bus.sent) == 2
+
+
+# The root
+
+
+def test_every_command_written_by_hand_is_there_and_none_hides_a_domain():
+    for name in BY_HAND:
+        assert isinstance(main.get_command(click.Context(main), name), click.Command)
+    assert not BY_HAND.keys() & domains().keys()
+    assert set(main.list_commands(click.Context(main))) == BY_HAND.keys() | domains().keys()
+
+
+@pytest.mark.parametrize("line", [["--help"], ["agents", "--help"], ["agents", "apply", "--help"]])
+def test_help_imports_nothing_that_takes_long(line: list[str]):
+    program = (
+        "import sys; from actors.cli import main; main(sys.argv[1:], standalone_mode=False);"
+        f"print('slow:', *(name for name in {SLOW_TO_IMPORT!r} if name in sys.modules))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, *line], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.endswith("slow:\n"), done.stdout[-200:]
