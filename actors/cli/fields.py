@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 from decimal import Decimal, DecimalException
+from functools import cache
 from inspect import cleandoc
 from typing import Any, cast
 
@@ -52,6 +53,7 @@ class Json(click.ParamType[Any]):
             self.fail(f"{value!r} is no JSON: {error}", param, ctx)
 
 
+@cache
 def fields_of(kind: type[Request]) -> tuple[inspect.Field, ...]:
     """Return the fields of a request with their types."""
     info = inspect.type_info(kind)

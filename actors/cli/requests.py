@@ -55,13 +55,42 @@ def domain(name: str) -> click.Group | None:
     platform = click.Option(
         ["--platform"], is_flag=True, help="In the name of the platform; for operators."
     )
-    return click.Group(
+    return _Domain(
         name,
-        commands=[_command(row) for row in rows],
+        {verb(row): row for row in rows},
         callback=_as_platform if may_be_platforms else None,
         params=[platform] if may_be_platforms else [],
         help=f"Requests: {summary(rows)}.",
     )
+
+
+class _Domain(click.Group):
+    """The requests of a domain; the fields of one are looked at when it is called."""
+
+    def __init__(self, name: str, rows: dict[str, RequestRow], **more: Any) -> None:
+        super().__init__(name, **more)
+        self._rows = rows
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the verbs."""
+        del ctx
+        return list(self._rows)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Return the command of a verb."""
+        del ctx
+        row = self._rows.get(cmd_name)
+        return _command(row) if row else None
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the verbs with what they are for."""
+        del ctx
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, _short(row)) for name, row in self._rows.items()])
+
+
+def _short(row: RequestRow) -> str:
+    return row.doc.replace("`", "")
 
 
 @click.pass_context
@@ -86,7 +115,7 @@ def _command(row: RequestRow) -> click.Command:
         params=[words, *options(kind), *flags],
         callback=_asking(kind),
         help=f"{_told(kind)}\n\n{SOURCES}",
-        short_help=row.doc.replace("`", ""),
+        short_help=_short(row),
     )
 
 

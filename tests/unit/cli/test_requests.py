@@ -136,9 +136,12 @@ def test_a_request_can_be_read_from_standard_input_and_its_reply_is_for_people(
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
 def test_help_names_each_field_and_no_option_twice(row: RequestRow):
     told = run(*command_of(row), "--help").stdout
-    group = main.get_command(click.Context(main), command_of(row)[0])
+    context = click.Context(main)
+    group = main.get_command(context, command_of(row)[0])
     assert isinstance(group, click.Group)
-    params = group.commands[verb(row)].params
+    command = group.get_command(context, verb(row))
+    assert command is not None
+    params = command.params
     options = [name for param in params for name in (*param.opts, *param.secondary_opts)]
 
     assert len(options) == len(set(options))
