@@ -18,7 +18,7 @@ from click.testing import CliRunner, Result
 from actors.cli import asking, main
 from actors.cli.commands import BY_HAND
 from actors.cli.fields import MONEY, PICO, option_name, positional
-from actors.cli.requests import domains, verb
+from actors.cli.requests import Where, domains, verb
 from bus.codec import encode
 from bus.ports import Delivery
 from schemas import catalog
@@ -39,6 +39,10 @@ class FakeSession:
     tenant: str = "acme"
     sent: list[tuple[str, bytes]] = field(default_factory=list[tuple[str, bytes]])
 
+    def opened(self, where: Where) -> "FakeSession":
+        self.tenant = where.tenant or self.tenant
+        return self
+
     def run_connected(self, body: Callable[[Any], Awaitable[None]]) -> None:
         anyio.run(body, self)
 
@@ -58,7 +62,7 @@ class FakeSession:
 @pytest.fixture
 def bus(monkeypatch: pytest.MonkeyPatch) -> FakeSession:
     fake = FakeSession()
-    monkeypatch.setattr(asking, "opened", lambda _: fake)
+    monkeypatch.setattr(asking, "opened", fake.opened)
     return fake
 
 
@@ -164,13 +168,15 @@ def test_the_durable_form_of_a_command_is_stored_and_the_receipt_shown(
 
 
 def test_options_hold_over_what_is_in_a_file(bus: FakeSession, tmp_path: Path):
-    (tmp_path / "two.yaml").write_text("id: one\nname: One\n---\nid: two\n", encoding="utf-8")
+    (tmp_path / "two.yaml").write_text(
+        "id: one\ndescription: old\n---\nid: two\n", encoding="utf-8"
+    )
     (tmp_path / "three.json").write_text('{"id": "three"}', encoding="utf-8")
     files = [str(tmp_path / "two.yaml"), str(tmp_path / "three.json")]
     printed = run("agents", "apply", *files, "--description", "d", "--kind", "k").stdout
 
     asked = [msgspec.json.decode(data, type=ApplyAgent) for _, data in bus.sent]
-    assert [(one.id, one.name) for one in asked] == [("one", "One"), ("two", None), ("three", None)]
+    assert [one.id for one in asked] == ["one", "two", "three"]
     assert {one.description for one in asked} == {"d"}
     assert printed.count(AGENT.status) == len(asked)
 
@@ -227,6 +233,12 @@ def test_one_field_of_a_reply_is_printed_as_it_is(bus: FakeSession):
     total = run("agents", "list", "--only", "total").stdout
     assert (system, total) == (f"{AGENT.prompts.system}\n", f"{example(AgentList).total}\n")
     assert len(bus.sent) == 2
+
+
+def test_operators_ask_in_the_name_of_the_platform_where_a_request_allows_it(bus: FakeSession):
+    run("budgets", "--platform", "list")
+    assert bus.sent[0][0] == "cb.$platform.budgets.list"
+    assert "No such option" in run("agents", "--platform", "list", code=2).output
 
 
 # The root
