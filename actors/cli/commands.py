@@ -27,7 +27,7 @@ BY_HAND = {
     "run": ("executions:run", "Run an agent and print the answer as it comes."),
     "generate": ("executions:generate", "Ask a model without an agent."),
     "stream": ("executions:stream", "Print the stream of an execution."),
-    "costs": ("reconciliation:costs", "Show what was spent, and how to spend less."),
+    "costs": ("reconciliation:costs", "Show what was spent, and compare it with providers."),
     "prices": ("prices:prices", "Look at the rate book and change it."),
     "provider": ("providers:provider", "Try model providers, and see how they fare."),
     "quotas": ("quotas:quotas", "List what each tenant uses of its quotas."),

@@ -40,6 +40,21 @@ class Dollars(click.ParamType[int]):
         return int(Decimal(value) * PICO)
 
 
+class Written(click.ParamType[str]):
+    """A text of a certain form, which its class describes."""
+
+    name = "TEXT"
+
+    def __init__(self, pattern: str, described: str) -> None:
+        self._pattern, self._described = re.compile(pattern), described
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> str:
+        """Return the text as it is; another form ends the command with the one that is wanted."""
+        if not self._pattern.search(value):
+            self.fail(f"{value!r} is not {self._described}", param, ctx)
+        return value
+
+
 class Json(click.ParamType[Any]):
     """A value with parts of its own, such as a provider: JSON."""
 
@@ -91,7 +106,7 @@ def _option(kind: type[Request], field: inspect.Field) -> click.Option:
     name = option_name(field.name, is_list=is_list)
     return click.Option(
         [f"{name}/--no-{name[2:]}" if is_flag else name, field.name],
-        type=None if is_flag else _type(field.name, inner),
+        type=None if is_flag else _type(field.name, inner, described or more),
         multiple=is_list,
         default=None,
         help=_help(kind, field, described or more),
@@ -148,8 +163,10 @@ def _is_token(info: inspect.Type) -> bool:
     return isinstance(plain, inspect.StrType) and plain.pattern == TOKEN_PATTERN
 
 
-def _type(field: str, info: inspect.Type) -> click.ParamType[Any]:
+def _type(field: str, info: inspect.Type, described: str) -> click.ParamType[Any]:
     match info:
+        case inspect.StrType(pattern=str() as pattern) if described:
+            return Written(pattern, described)
         case inspect.IntType() if field.endswith(MONEY):
             return Dollars()
         case inspect.IntType(ge=least, le=most):
