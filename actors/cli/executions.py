@@ -9,6 +9,7 @@ import click
 
 from actors.cli import shown
 from actors.cli.asking import built
+from actors.cli.fields import options
 from actors.cli.session import EXIT_FAILURE, EXIT_INTERRUPTED, Session, said, with_session
 from bus.client import Client, follow
 from bus.ids import new_id
@@ -19,50 +20,29 @@ PATIENCE_SECONDS = 3.0
 """A restarted process or bus answers again within this time."""
 
 
-@click.command()
-@click.argument("agent")
+OF_A_RUN = [one for one in options(ExecuteAgent) if one.name not in ("task", "context")]
+
+
+@click.command(params=[*OF_A_RUN])
+@click.argument("agent_id", metavar="AGENT")
 @click.argument("task")
 @click.option("--context", "pairs", multiple=True, metavar="K=V", help="A variable of its prompt.")
-@click.option("--session", "conversation", metavar="ID", help="The conversation to go on with.")
-@click.option("--id", "run_id", metavar="ID", help="The same id is the same run.")
-@click.option("--max-tokens", type=int, help="The longest answer.")
-@click.option("--user", help="For whom it is; stored with the execution.")
-@click.option("--project", help="For what it is; stored with the execution.")
 @click.option("--json", "json_", is_flag=True, help="Print each event of the stream as JSON.")
 @with_session
-def run(
-    session: Session,
-    agent: str,
-    task: str,
-    pairs: Sequence[str],
-    conversation: str | None,
-    run_id: str | None,
-    *,
-    json_: bool,
-    **more: Any,
-) -> None:
+def run(bus: Session, task: str, pairs: Sequence[str], *, json_: bool, **fields: Any) -> None:
     """Run AGENT on TASK and print the answer as it comes; - reads the task from standard input.
 
     Exits with 0 only if the execution completes. Ctrl-C leaves it running.
     """
-    execution_id = run_id or new_id()
-    fields = {
-        "agent_id": agent,
-        "task": sys.stdin.read() if task == "-" else task,
-        "context": _context(pairs),
-        "session": conversation,
-        "id": execution_id,
-        **more,
-    }
+    execution_id = fields["id"] or new_id()
+    fields |= {"id": execution_id, "context": _context(pairs), "task": _text(task)}
     wanted: ExecuteAgent = built(ExecuteAgent, fields)
 
     async def body(client: Client) -> Terminal | None:
-        handle: ExecutionHandle = await client.insist(
-            session.tenant, wanted, patience=PATIENCE_SECONDS
-        )
-        return await _show(client, session, handle.execution_id, None, json_=json_)
+        handle: ExecutionHandle = await client.insist(bus.tenant, wanted, patience=PATIENCE_SECONDS)
+        return await _show(client, bus, handle.execution_id, None, json_=json_)
 
-    _end(_interruptible(session, body, execution_id))
+    _end(_interruptible(bus, body, execution_id))
 
 
 @click.command()
@@ -93,7 +73,7 @@ def generate(
     leaves it running.
     """
     execution_id = run_id or new_id()
-    text = sys.stdin.read() if prompt == "-" else prompt
+    text = _text(prompt)
     wanted: Generate = built(Generate, _plain(model, text, system, execution_id, more))
 
     async def body(client: Client) -> Terminal | None:
@@ -188,6 +168,10 @@ def _plain(
 
 def _given(fields: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
     return {name: fields[name] for name in names if fields[name] is not None}
+
+
+def _text(given: str) -> str:
+    return sys.stdin.read() if given == "-" else given
 
 
 def _context(pairs: Sequence[str]) -> dict[str, str]:

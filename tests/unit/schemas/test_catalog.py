@@ -3,7 +3,9 @@
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
+from actors.cli import main
 from bus.permissions import tenant_permissions
 from schemas import base, catalog
 from schemas.agents import AgentList
@@ -42,6 +44,9 @@ def test_a_command_that_is_defined_stands_wherever_the_contract_is_told():
     assert (
         "| `cb.<tenant>.circus.juggle` | command | Juggle. | `agents:write` |" in subjects_table()
     )
+    told = CliRunner().invoke(main, ["circus", "juggle", "--help"]).output
+    assert "Juggle." in told
+    assert "--submit" in told
 
 
 def test_a_question_has_no_durable_form_whatever_its_verb():
