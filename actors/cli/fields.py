@@ -1,6 +1,7 @@
 """The fields of a request as parameters of a command, from its class. Pure."""
 
 import re
+from collections import Counter
 from collections.abc import Iterator
 from decimal import Decimal, DecimalException
 from functools import cache
@@ -18,6 +19,9 @@ from schemas.ids import TOKEN_PATTERN
 PICO = 10**12
 MONEY = "_pico"
 """How a field ends that holds an amount in pico-dollars."""
+
+TAKEN = ("--json", "--only", "--submit", "--help")
+"""Options that every request has."""
 
 _DROPPED = re.compile(f"(_id|{MONEY})$")
 _SENTENCE = re.compile(r"(?<=[.;])\s+")
@@ -92,18 +96,17 @@ def own_id(kind: type[Request]) -> str | None:
 
 def options(kind: type[Request]) -> Iterator[click.Option]:
     """Yield an option for each field that is not positional."""
-    about = positional(kind)
+    names = option_names(kind)
     for each in fields_of(kind):
-        if each.name not in about:
-            yield _option(kind, each)
+        if each.name in names:
+            yield _option(kind, each, names[each.name])
 
 
-def _option(kind: type[Request], field: inspect.Field) -> click.Option:
+def _option(kind: type[Request], field: inspect.Field, name: str) -> click.Option:
     info, described = _plain(field.type)
     is_list = isinstance(info, inspect.ListType)
     inner, more = _plain(info.item_type) if isinstance(info, inspect.ListType) else (info, "")
     is_flag = isinstance(inner, inspect.BoolType) and not is_list
-    name = option_name(field.name, is_list=is_list)
     return click.Option(
         [f"{name}/--no-{name[2:]}" if is_flag else name, field.name],
         type=None if is_flag else _type(field.name, inner, described or more),
@@ -113,13 +116,22 @@ def _option(kind: type[Request], field: inspect.Field) -> click.Option:
     )
 
 
-def option_name(field: str, *, is_list: bool = False) -> str:
-    """Return the option of a field: ``thresholds`` is ``--threshold``, ``limit_pico`` ``--limit``.
+def option_names(kind: type[Request]) -> dict[str, str]:
+    """Return the options of the fields that are not positional, each with a name of its own.
 
-    One that may be repeated has the name of one thing.
+    ``thresholds`` is ``--threshold`` and ``limit_pico`` is ``--limit``, unless another option has
+    that name: then the field's whole name follows ``--field``.
     """
-    name = _DROPPED.sub("", field) or field
-    if is_list:
+    about = positional(kind)
+    short = {each.name: _short_name(each) for each in fields_of(kind) if each.name not in about}
+    often = Counter([*short.values(), *TAKEN])
+    whole = {name: f"--field-{name.replace('_', '-')}" for name in short}
+    return {name: one if often[one] == 1 else whole[name] for name, one in short.items()}
+
+
+def _short_name(field: inspect.Field) -> str:
+    name = _DROPPED.sub("", field.name) or field.name
+    if isinstance(_plain(field.type)[0], inspect.ListType):
         name = re.sub(r"ies$", "y", name) if name.endswith("ies") else name.removesuffix("s")
     return f"--{name.replace('_', '-')}"
 

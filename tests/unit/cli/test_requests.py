@@ -4,9 +4,10 @@ import subprocess
 import sys
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, ClassVar, Literal
 
 import anyio
 import click
@@ -14,17 +15,20 @@ import msgspec
 import pytest
 from anyio.lowlevel import checkpoint
 from click.testing import CliRunner, Result
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from actors.cli import asking, main
 from actors.cli.commands import BY_HAND
-from actors.cli.fields import MONEY, PICO, option_name, positional
+from actors.cli.fields import MONEY, PICO, option_names, options, positional
 from actors.cli.requests import Where, domains, verb
-from bus.codec import encode
+from bus.codec import convert, encode
 from bus.ports import Delivery
 from schemas import catalog
 from schemas.agents import AgentDefinition, AgentList, ApplyAgent
-from schemas.base import Command
+from schemas.base import Command, Message, Request, StrictValue
 from schemas.catalog import RequestRow
+from schemas.ids import Token
 from tests.contract.examples import example
 
 ROWS = catalog.requests()
@@ -79,21 +83,21 @@ def command_of(row: RequestRow) -> list[str]:
 def typed(request: Any) -> list[str]:
     """Return the words of a command line that say what a request holds."""
     kind, line = type(request), list[str]()
-    about = positional(kind)
-    for name in kind.__struct_fields__:
+    for name, option in option_names(kind).items():
         value = getattr(request, name)
-        if name not in about and value is not None:
-            many = isinstance(value, list)
-            for one in value if many else [value]:
-                line += _option(name, one, is_list=many)
-    return [*line, *(getattr(request, name) for name in about)]
+        if isinstance(value, list):
+            line += [word for one in value for word in _option(name, option, one, is_list=True)]
+        elif value is not None:
+            line += _option(name, option, value)
+    return [*line, *(getattr(request, name) for name in positional(kind))]
 
 
-def _option(name: str, value: Any, *, is_list: bool) -> list[str]:
-    option = option_name(name, is_list=is_list)
+def _option(name: str, option: str, value: Any, *, is_list: bool = False) -> list[str]:
     match value:
-        case bool():
+        case bool() if not is_list:
             return [option if value else f"--no-{option[2:]}"]
+        case bool():
+            return [option, "true" if value else "false"]
         case int() if name.endswith(MONEY):
             return [option, f"{Decimal(value) / PICO:f}"]
         case int() | float() | str():
@@ -162,6 +166,84 @@ def test_the_durable_form_of_a_command_is_stored_and_the_receipt_shown(
     printed = run(*command_of(row), "-", "--submit", "--only", "sequence", text=text).stdout
     assert bus.sent[0][0] == (row.submit or "").replace("{tenant}", "acme")
     assert printed == "7\n"
+
+
+class _Place(StrictValue):
+    row: int
+    seat: str = "a"
+
+
+class _Strange(Request):
+    """Whatever a field may be. ``level`` is how high; ``json`` is no flag."""
+
+    SUBJECT: ClassVar[str] = "tests.strange"
+    REPLY: ClassVar[type[Message]] = AgentList
+    ACTION: ClassVar[str] = "agents:read"
+
+    ring_id: Token
+    level: Annotated[int, msgspec.Meta(gt=0, lt=10)] = 5
+    ratio: Annotated[float, msgspec.Meta(ge=0)] = 0.5
+    json: bool = False
+    submit: str | None = None
+    limit: int | None = None
+    limit_pico: int | None = None
+    agent: str | None = None
+    agent_id: Token | None = None
+    amounts_pico: list[int] = []
+    numbers: list[int] = []
+    truths: list[bool] = []
+    places: list[_Place] = []
+    place: _Place | None = None
+    names: dict[str, str] = {}
+    kind: Literal["a", "b", "c"] | None = None
+    one_of: Literal[1, 2] = 1
+    at: datetime | None = None
+    pair: tuple[int, str] | None = None
+    anything: Any = None
+
+
+STRANGE = st.builds(
+    _Strange,
+    ring_id=st.just("r1"),
+    level=st.integers(1, 9),
+    ratio=st.floats(0, 1e6),
+    json=st.booleans(),
+    submit=st.none() | st.text(st.characters(codec="ascii", categories=["L"]), min_size=1),
+    limit=st.none() | st.integers(-(10**6), 10**6),
+    limit_pico=st.none() | st.integers(-(10**15), 10**15),
+    agent=st.none() | st.just("a b"),
+    agent_id=st.none() | st.just("a-1"),
+    amounts_pico=st.lists(st.integers(0, 10**13), max_size=2),
+    numbers=st.lists(st.integers(-9, 9), max_size=3),
+    truths=st.lists(st.booleans(), max_size=2),
+    places=st.lists(st.builds(_Place, row=st.integers(0, 9)), max_size=2),
+    place=st.none() | st.builds(_Place, row=st.integers(0, 9), seat=st.text(max_size=3)),
+    names=st.dictionaries(st.text(max_size=3), st.text(max_size=3), max_size=2),
+    kind=st.sampled_from([None, "a", "b", "c"]),
+    one_of=st.sampled_from([1, 2]),
+    at=st.none() | st.datetimes(timezones=st.just(UTC)),
+    pair=st.none() | st.tuples(st.integers(0, 9), st.just("x")),
+    anything=st.none() | st.lists(st.integers(0, 9), max_size=2).map(lambda one: {"k": one}),
+)
+
+
+@settings(max_examples=40)
+@given(STRANGE)
+def test_a_field_of_any_kind_is_read_back_from_what_is_typed(wanted: _Strange):
+    """Where names collide, options have the fields' whole names."""
+    read: list[Any] = []
+
+    def keep(**given: Any) -> None:
+        words = given.pop("words")
+        fields = {name: one for name, one in given.items() if one not in (None, ())}
+        lists = {n: list(one) if isinstance(one, tuple) else one for n, one in fields.items()}
+        read.append(convert(_Strange, {"ring_id": words} | lists))
+
+    argument = click.Argument(["words"])
+    command = click.Command("strange", params=[argument, *options(_Strange)], callback=keep)
+    done = CliRunner().invoke(command, typed(wanted))
+    assert done.exit_code == 0, (done.output, done.exception)
+    assert read == [wanted]
 
 
 # Words, files and mistakes
