@@ -2,10 +2,12 @@
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import anyio
 import pytest
 from anyio.lowlevel import checkpoint
+from structlog.testing import capture_logs
 
 from bus.client import Client
 from bus.codec import decode, encode
@@ -117,17 +119,24 @@ async def test_what_nobody_waits_for_is_stored_only_as_a_command_of_its_tenant(
 ):
     """A question without a reply subject is dropped, and so is all that the fleet asks so."""
     stored, question = DeleteAgent(id="a"), ListAgents()
+    heard: list[str] = []
     async with serving(shared_nats) as service, shared_nats.process("inbox") as inbox:
-        heard: list[str] = []
         async with inbox.transport.reception(
             f"cb.{fresh}.submit.>", lambda delivery: heard.append(delivery.subject)
         ):
             publish = service.bus.transport.publish
-            await publish(f"cb.{fresh}.agents.list", encode(question))
-            await publish(f"_cb.ask.{fresh}.agents.delete", encode(stored))
-            await publish(f"cb.{fresh}.agents.delete", encode(stored))
-            with anyio.fail_after(SECONDS):
-                while not heard:
-                    await anyio.sleep(0.01)
+            with capture_logs() as logs:
+                await publish(f"cb.{fresh}.agents.list", encode(question))
+                await publish(f"_cb.ask.{fresh}.agents.delete", encode(stored))
+                await publish(f"cb.{fresh}.agents.delete", encode(stored))
+                with anyio.fail_after(SECONDS):
+                    while not (heard and len(dropped(logs)) > 1):
+                        await anyio.sleep(0.01)
         assert set(heard) == {f"cb.{fresh}.submit.agents.delete"}
+        assert dropped(logs) == {"agents-list", "agents-delete"}
         assert service.callers == []
+
+
+def dropped(logs: list[Any]) -> set[str]:
+    reason = "nobody would get the answer"
+    return {one["endpoint"] for one in logs if reason in one.get("error", "")}
