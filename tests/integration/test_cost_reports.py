@@ -26,6 +26,7 @@ from bus.errors import ProblemError
 from bus.jetstream import NatsBus
 from bus.prices import PricesInForce
 from bus.service import Service
+from bus.telemetry import logs
 from bus.testing import NatsWorld
 from schemas.ledger import Party
 from schemas.reports import CostReport, Recommendations, RecommendSavings, ReportCosts
@@ -54,6 +55,8 @@ class Desk:
 
     def _run(self, arguments: tuple[str, ...], code: int, environment: Mapping[str, str]) -> str:
         handlers, level = logging.root.handlers[:], logging.root.level
+        # This process is the service as well, and what that logs is no output of the command.
+        logs.configure("error", "console")
         try:
             done = CliRunner().invoke(main, arguments, env={**self._environment, **environment})
         finally:
