@@ -4,7 +4,7 @@ from typing import Annotated, ClassVar
 
 import msgspec
 
-from schemas.base import LARGE_REQUEST_BYTES, Message, Request
+from schemas.base import LARGE_REQUEST_BYTES, Message, Question
 from schemas.ids import ExecutionId, Label
 from schemas.llm import AnswerWarning
 from schemas.policy import Keys
@@ -51,7 +51,7 @@ class EncodedEmbeddings(Message, tag="embeddings"):
     next: int | None = None
 
 
-class Embed(Request):
+class Embed(Question):
     """Turn texts into vectors. ``dimensions`` shortens them where the model can.
 
     Where it does not, the answer warns; with ``dimensions_strict`` it is refused instead.
@@ -64,8 +64,9 @@ class Embed(Request):
     the ``keys``. What fails in passing is asked again.
     """
 
-    SUBJECT: ClassVar[str] = "cb.{tenant}.llm.embed"
+    SUBJECT: ClassVar[str] = "llm.embed"
     REPLY: ClassVar[type[Message]] = Embeddings
+    ACTION: ClassVar[str] = "executions:write"
     MAX_BYTES: ClassVar[int] = LARGE_REQUEST_BYTES
     BULK: ClassVar[str | None] = "texts"
 
