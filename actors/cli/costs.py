@@ -73,6 +73,7 @@ def _asking(command: Any) -> Any:
     help="Group by this; may be repeated.  [day]",
 )
 @click.option("--trend", is_flag=True, help="Compare with the same span before.")
+@click.option("--percentiles", is_flag=True, help="Read each call for what half of them cost.")
 @click.option(
     "--limit", type=click.IntRange(1, 1000), default=500, show_default=True, help="Groups at most."
 )
@@ -148,6 +149,8 @@ def _show(report: CostReport) -> None:
     rows.append(("total", *blank, *_cells(report.total), ""))
     titles = ("cost", "calls", "in", "cached", "out", "p50", "p95", "a success", "")
     shown.table((*report.group_by, *titles), rows)
+    if report.source == "calls":
+        shown.line("Each call was read: no sums are kept that answer this.")
     if report.total.unpriced_calls:
         shown.line(f"{report.total.unpriced_calls} calls have no price and are not in the cost.")
     if report.trend:

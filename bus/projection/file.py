@@ -138,6 +138,8 @@ class ProjectionFile:
                     checkpoint.pass_unreadable(filed.sequence, filed.subject)
                 elif checkpoint.pass_over(filed.sequence, filed.subject, commit, whole=whole):
                     count += self._apply(rows, filed.subject, commit)
+            if count:
+                self.projection.settle(rows)
             _save(rows, checkpoint)
         self.checkpoint = checkpoint
         return count

@@ -179,30 +179,24 @@ class Projector:
     async def _advance(self, file: ProjectionFile) -> None:
         if not file.checkpoint.behind(self._end):
             return
-        pages, arriving = anyio.create_memory_object_stream[Sequence[Filed]](1)
+        pages, arriving = anyio.create_memory_object_stream[Batch](1)
         fetch = partial(self._fetch, pages, file.checkpoint.position + 1, self._end.sequence)
         async with arriving, background(fetch):
             async for page in arriving:
                 await self._take(file, page)
 
-    async def _fetch(
-        self, pages: MemoryObjectSendStream[Sequence[Filed]], start: int, end: int
-    ) -> None:
-        """Read ahead of what is applied, by one page."""
+    async def _fetch(self, pages: MemoryObjectSendStream[Batch], start: int, end: int) -> None:
+        """Read and decode ahead of what is applied, by one page."""
         async with pages:
             while start <= end:
                 page = await self._feed.page(start=start)
                 if not page:
                     return
                 start = page[-1].sequence + 1
-                await pages.send(page)
+                await pages.send(await _in_thread(partial(_decoded, page)))
 
-    async def _take(self, file: ProjectionFile, page: Sequence[Filed]) -> None:
-        commits = await _in_thread(partial(_decoded, page))
-        batch = [
-            (filed, commit and await self._whole(commit))
-            for filed, commit in zip(page, commits, strict=True)
-        ]
+    async def _take(self, file: ProjectionFile, page: Batch) -> None:
+        batch = [(filed, commit and await self._whole(commit)) for filed, commit in page]
         count = await self._applied(file, batch)
         metrics.PROJECTION_EVENTS.at(self._projection.name).inc(count)
         self._note()
@@ -286,5 +280,5 @@ async def _in_thread(do: Callable[[], T]) -> T:
     return await anyio.to_thread.run_sync(do)
 
 
-def _decoded(page: Sequence[Filed]) -> list[Commit | None]:
-    return [commit_of(filed.data) for filed in page]
+def _decoded(page: Sequence[Filed]) -> Batch:
+    return [(filed, commit_of(filed.data)) for filed in page]

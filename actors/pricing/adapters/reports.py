@@ -47,7 +47,8 @@ class Reports:
         span = asked_span(asked.since, asked.until, zone, self._clock)
         unit = _unit(asked)
         parts = _parts(span, zone, unit) if unit else None
-        question = report.question(caller.tenant, asked, span, parts)
+        question = report.from_rollups(caller.tenant, asked, span, parts)
+        question = question or report.question(caller.tenant, asked, span, parts)
         answering = partial(_answer, asked, span, question)
         answer = await asking(self._costs, answering, fresh=asked.fresh)
         return msgspec.structs.replace(answer.value, behind_commits=answer.behind_commits)
@@ -111,4 +112,6 @@ def _answer(
     if len(few) > MOST_GROUPS:
         message = f"more than {MOST_GROUPS:,} groups: ask for a shorter span, or for fewer names"
         raise problem("validation", message, field="group_by")
-    return report.report(asked, span, report.Found(few, *others))
+    found = report.report(asked, span, report.Found(few, *others))
+    source = "rollups" if question.costs is None else "calls"
+    return msgspec.structs.replace(found, source=source)
