@@ -40,8 +40,8 @@ class Projection:
     ``tables`` is the SQL that creates them, and a new ``version`` throws away what an older one has
     made. ``event_type`` is the union of events that count; all others are passed over. ``apply``
     changes the rows as an event wants it, by nothing but the event and the rows. Where the owners
-    of a journal purge it, ``whole`` is False and a shard may begin with any commit. ``settle`` ends
-    each batch: what costs less for many events together than for each.
+    of a journal purge it, ``whole`` is False and a shard may begin with any commit. ``settle`` is
+    called behind the newest event, and every few thousand: for what costs less for many together.
     """
 
     name: str

@@ -197,11 +197,12 @@ class Projector:
 
     async def _take(self, file: ProjectionFile, page: Batch) -> None:
         batch = [(filed, commit and await self._whole(commit)) for filed, commit in page]
-        count = await self._applied(file, batch)
+        more = bool(batch) and batch[-1][0].sequence < self._end.sequence
+        count = await self._applied(file, batch, more=more)
         metrics.PROJECTION_EVENTS.at(self._projection.name).inc(count)
         self._note()
 
-    async def _applied(self, file: ProjectionFile, batch: Batch) -> int:
+    async def _applied(self, file: ProjectionFile, batch: Batch, *, more: bool) -> int:
         """Apply commits; where some were purged before them, first those, from the archive.
 
         Raises:
@@ -209,7 +210,7 @@ class Projector:
         """
         while True:
             try:
-                return await _in_thread(partial(file.apply, batch))
+                return await _in_thread(partial(file.apply, batch, more=more))
             except CorruptJournalError as gap:
                 if not await self._from_archive(file, gap.subject):
                     raise
@@ -221,7 +222,7 @@ class Projector:
         found = False
         async for batch in batches:
             commits = [(Filed(0, subject, b""), one.found.commit) for one in batch]
-            count = await _in_thread(partial(file.apply, commits))
+            count = await _in_thread(partial(file.apply, commits, more=True))
             metrics.PROJECTION_EVENTS.at(self._projection.name).inc(count)
             found = True
         return found

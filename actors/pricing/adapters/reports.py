@@ -12,6 +12,7 @@ import msgspec
 
 from actors.pricing.core import report
 from actors.pricing.core.periods import Period, Span, periods, span_of
+from actors.pricing.core.rollups import LACKING
 from bus.errors import problem
 from bus.ports import Clock
 from bus.projection import Answer, Projector
@@ -47,9 +48,9 @@ class Reports:
         span = asked_span(asked.since, asked.until, zone, self._clock)
         unit = _unit(asked)
         parts = _parts(span, zone, unit) if unit else None
-        question = report.from_rollups(caller.tenant, asked, span, parts)
-        question = question or report.question(caller.tenant, asked, span, parts)
-        answering = partial(_answer, asked, span, question)
+        rolled = report.from_rollups(caller.tenant, asked, span, parts)
+        question = report.question(caller.tenant, asked, span, parts)
+        answering = partial(_rolled_answer, asked, span, rolled, question)
         answer = await asking(self._costs, answering, fresh=asked.fresh)
         return msgspec.structs.replace(answer.value, behind_commits=answer.behind_commits)
 
@@ -99,6 +100,20 @@ def _parts(span: Span, zone: tzinfo, unit: TimeUnit) -> list[Period]:
         raise problem("validation", str(error), field="since") from None
 
 
+def _rolled_answer(
+    asked: ReportCosts,
+    span: Span,
+    rolled: report.Question | None,
+    question: report.Question,
+    rows: sqlite3.Connection,
+) -> CostReport:
+    """Answer from rollups, unless they cannot or lack calls of a journal that is being read."""
+    if rolled is None or rows.execute(LACKING).fetchone() is not None:
+        return _answer(asked, span, question, rows)
+    found = _answer(asked, span, rolled, rows)
+    return msgspec.structs.replace(found, source="rollups")
+
+
 def _answer(
     asked: ReportCosts, span: Span, question: report.Question, rows: sqlite3.Connection
 ) -> CostReport:
@@ -112,6 +127,4 @@ def _answer(
     if len(few) > MOST_GROUPS:
         message = f"more than {MOST_GROUPS:,} groups: ask for a shorter span, or for fewer names"
         raise problem("validation", message, field="group_by")
-    found = report.report(asked, span, report.Found(few, *others))
-    source = "rollups" if question.costs is None else "calls"
-    return msgspec.structs.replace(found, source=source)
+    return report.report(asked, span, report.Found(few, *others))

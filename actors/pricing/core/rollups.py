@@ -83,7 +83,8 @@ CREATE TABLE rolled (through INTEGER NOT NULL);
 INSERT INTO rolled VALUES (0)
 """
 
-# Keeping them. ``touched`` has the executions whose count changes, each with its oldest row.
+# Keeping them. ``touched`` has the executions whose count changes, each with its oldest row. New
+# rows are found by their number alone: any index would have all rows looked at for each batch.
 
 _TOUCHED = (
     "oldest INTEGER PRIMARY KEY, tenant, execution, lines, change DEFAULT 0, is_wide DEFAULT 0"
@@ -96,16 +97,17 @@ LAST = 2**63 - 1
 """No row is behind it."""
 
 THROUGH = "SELECT through FROM rolled"
+LACKING = "SELECT 1 FROM call WHERE rowid > (SELECT through FROM rolled) LIMIT 1"
 MOVE = "UPDATE rolled SET through = (SELECT coalesce(max(rowid), 0) FROM call)"
 
 TOUCH = (
     "INSERT INTO touched (tenant, execution, oldest, lines)"
     " SELECT tenant, execution, (SELECT min(rowid) FROM call AS each"
     " WHERE each.tenant = call.tenant AND each.execution = call.execution), count(*)"
-    " FROM call WHERE {} GROUP BY tenant, execution"
+    " FROM call {} GROUP BY tenant, execution"
 )
-TOUCH_NEW = TOUCH.format("rowid > ?")
-TOUCH_ONE = TOUCH.format("tenant = ? AND execution = ?")
+TOUCH_NEW = TOUCH.format("NOT INDEXED WHERE rowid > ?")
+TOUCH_ONE = TOUCH.format("WHERE tenant = ? AND execution = ?")
 
 _HAS_CELLS = (
     "EXISTS (SELECT 1 FROM wide WHERE wide.tenant = touched.tenant"
@@ -149,7 +151,8 @@ _EACH = ", ".join(f"coalesce(sum({amount}), 0)" for amount in AMOUNTS.values())
 _NOTHING = ", ".join("0" for _ in AMOUNTS)
 ADD_NEW = tuple(
     f"INSERT INTO delta SELECT call.tenant, {_cell(cube)}, coalesce(sum(change), 0), count(*),"
-    f" {_EACH} FROM call LEFT JOIN touched ON oldest = call.rowid WHERE call.rowid > ? {_by(cube)}"
+    f" {_EACH} FROM call NOT INDEXED LEFT JOIN touched ON oldest = call.rowid"
+    f" WHERE call.rowid > ? {_by(cube)}"
     for cube in _BASES
 )
 _NEGATIVE = ", ".join(f"-coalesce({amount}, 0)" for amount in AMOUNTS.values())

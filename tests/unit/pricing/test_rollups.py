@@ -184,32 +184,59 @@ def test_what_rollups_do_not_know_is_answered_from_calls():
     assert source(percentiles=True) is None
 
 
+def bills(first: int, many: int, whole: int) -> list[Any]:
+    """Return the bills of calls within four days in which there are ``whole`` of them."""
+    return [
+        charged(
+            charge(5, model=f"m{number % 3}"),
+            execution=f"x{number}",
+            at=BEGAN + timedelta(days=4) * number / whole,
+            party=Party(user=f"u{number % 4}", agent_id=f"a{number % 3}"),
+        )
+        for number in range(first, first + many)
+    ]
+
+
+class Steps:
+    """Counts hundreds of steps of SQLite's machine."""
+
+    def __init__(self, rows: sqlite3.Connection) -> None:
+        self.count = 0
+        rows.set_progress_handler(self._step, 100)
+
+    def _step(self) -> None:
+        self.count += 1
+
+
 @pytest.mark.parametrize("by", [[], ["day"], ["model"], ["agent", "day"], ["user"]])
 def test_a_report_reads_as_much_however_many_calls_there_are(by: list[GroupBy]):
     def steps(calls: int) -> int:
-        spent = [
-            charged(
-                charge(5, model=f"m{number % 3}"),
-                execution=f"x{number}",
-                at=BEGAN + timedelta(days=4) * number / calls,
-                party=Party(user=f"u{number % 4}", agent_id=f"a{number % 3}"),
-            )
-            for number in range(calls)
-        ]
         with closing(sqlite3.connect(":memory:")) as rows:
-            filled(rows, spent, [False] * calls)
-            count = 0
-
-            def step() -> None:
-                nonlocal count
-                count += 1
-
-            rows.set_progress_handler(step, 100)
+            filled(rows, bills(0, calls, calls), [False] * calls)
+            counted = Steps(rows)
             assert both_total(rows, by) == calls
-            return count
+            return counted.count
 
-    few, many = steps(1_200), steps(4_800)
-    assert many < 1.2 * few
+    assert steps(4_800) < 1.2 * steps(1_200)
+
+
+def test_new_calls_are_added_with_as_much_work_however_many_there_are():
+    def steps(doubled: int) -> int:
+        with closing(sqlite3.connect(":memory:")) as rows:
+            filled(rows, bills(0, 250, 300), [False] * 250)
+            for _ in range(doubled):
+                rows.execute("CREATE TEMP TABLE copy AS SELECT * FROM call")
+                rows.execute("UPDATE copy SET execution = execution || 'again'")
+                rows.execute("INSERT INTO call SELECT * FROM copy")
+                rows.execute("DROP TABLE copy")
+            COSTS.settle(rows)
+            for number, event in enumerate(bills(250, 50, 300)):
+                COSTS.apply(rows, Fact(TENANT, "ledger", "s", number, 0, BEGAN, event))
+            counted = Steps(rows)
+            COSTS.settle(rows)
+            return counted.count
+
+    assert steps(7) < 1.5 * steps(0)
 
 
 def both_total(rows: sqlite3.Connection, by: list[GroupBy]) -> int:
