@@ -153,6 +153,13 @@ class ProjectionFile:
         self.checkpoint, self._unsettled = checkpoint, unsettled
         return count
 
+    def settle(self) -> None:
+        """Settle the rows, if that was put off."""
+        if self._unsettled:
+            with self._changing() as rows:
+                self.projection.settle(rows)
+            self._unsettled = 0
+
     def ask(
         self, question: Callable[[sqlite3.Connection], T], seconds: float
     ) -> tuple[T, Checkpoint]:

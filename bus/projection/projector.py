@@ -184,6 +184,8 @@ class Projector:
         async with arriving, background(fetch):
             async for page in arriving:
                 await self._take(file, page)
+        # The newest event may have had others behind it, or a predecessor has put this off.
+        await _in_thread(file.settle)
 
     async def _fetch(self, pages: MemoryObjectSendStream[Batch], start: int, end: int) -> None:
         """Read and decode ahead of what is applied, by one page."""

@@ -4,6 +4,8 @@ import sqlite3
 from collections.abc import Iterable, Sequence
 from contextlib import closing
 from datetime import timedelta
+from functools import partial
+from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -11,12 +13,18 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec import Raw
 
+from actors.pricing.adapters import reports
 from actors.pricing.adapters.costs import COSTS
 from actors.pricing.core import report
 from actors.pricing.core.periods import Span, periods
 from actors.pricing.core.rollups import CUBES, DAY, HOUR, cube_for, pieces
+from bus.codec import encode
+from bus.ports import Filed
 from bus.projection import Fact
+from bus.projection.file import ProjectionFile
+from schemas.journal import Commit, Entry
 from schemas.ledger import Lapsed, Party, Reference, Voided
 from schemas.reports import CostReport, GroupBy, ReportCosts
 from tests.charges import BEGAN, NAMES, TENANT, charge, charged, events
@@ -247,6 +255,40 @@ def both_total(rows: sqlite3.Connection, by: list[GroupBy]) -> int:
     assert question is not None
     found = [rows.execute(*one).fetchall() if one else [] for one in question]
     return report.report(asked, span, report.Found(*found)).total.calls
+
+
+def commit(n: int, event: Any) -> tuple[Filed, Commit]:
+    entry = Entry(
+        tenant=TENANT, key="ledger", command=f"{n}", kind="settle", events=[Raw(encode(event))]
+    )
+    filed = Filed(n, "_cb.journal.account.0", b"")
+    return filed, Commit(n=n, epoch=1, turn=f"{n}", at=BEGAN, entries=[entry])
+
+
+def test_what_is_not_settled_yet_is_answered_from_calls(tmp_path: Path):
+    file = ProjectionFile(tmp_path / "costs.sqlite3", COSTS)
+    asked = ReportCosts()
+    questions = (
+        report.from_rollups(TENANT, asked, LONGEST, None),
+        report.question(TENANT, asked, LONGEST, None),
+    )
+
+    def answered() -> tuple[str, int]:
+        answer, _ = file.ask(partial(reports._rolled_answer, asked, LONGEST, *questions), 5)
+        return answer.source, answer.total.calls
+
+    file.open()
+    file.reset("life")
+    file.apply([commit(1, bills(0, 1, 9)[0])])
+    assert answered() == ("rollups", 1)
+    file.apply([commit(2, bills(1, 1, 9)[0])], more=True)
+    assert answered() == ("calls", 2)
+    file.apply([commit(3, bills(2, 1, 9)[0])])
+    assert answered() == ("rollups", 3)
+    file.apply([commit(4, bills(3, 1, 9)[0])], more=True)
+    file.settle()
+    assert answered() == ("rollups", 4)
+    file.close()
 
 
 @given(st.integers(0, 40 * DAY), st.integers(1, 40 * DAY))
