@@ -1,6 +1,6 @@
 """One execution and all that happens to it, and commands at random."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from actors.agents.core.decisions import decide
 from actors.agents.core.execution import Execution, evolve
 from actors.agents.core.outward import announce, effects
+from actors.agents.core.payer import payer
 from schemas.attempts import Attempt
-from schemas.decision import Decision, Publish
+from schemas.decision import Ask, Decision, Publish
 from schemas.lifecycle import (
     Accept,
     Cancel,
@@ -56,6 +57,11 @@ def accept(digest: str = "one", max_attempts: int = MAX_ATTEMPTS) -> Accept:
     )
     request = GenerateRequest(provider=Scripted(responses=["Yes."]), messages=[])
     return Accept(origin=origin, request=request, timeout_seconds=TIMEOUT)
+
+
+def asks(state: Execution) -> Iterator[Ask]:
+    """Yield what an execution asks of the account."""
+    return state.spend.asks(payer(state))
 
 
 def finish(attempt: int, output: int = 1) -> FinishGeneration:
