@@ -5,7 +5,7 @@
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import msgspec
 
@@ -32,7 +32,7 @@ GRACE = timedelta(seconds=60)
 """How long after its deadline an entity may still tell what it has spent: its worker has ended by
 then, and a shard finds a new owner within seconds."""
 
-_ASKS = {"reserving": "reserve", "settling": "settle", "voiding": "void"}
+ASKS = {"reserving": "reserve", "settling": "settle", "voiding": "void"}
 """The phases in which the account is asked, and for what."""
 
 _WHAT: dict[type, Literal["reserve", "settle", "void"]] = {
@@ -76,7 +76,7 @@ class Spending(Value, omit_defaults=True):
     chunk_pico: int = 0
 
 
-class Payer(NamedTuple):
+class Payer(msgspec.Struct, frozen=True):
     """The entity that pays: its ``id`` names its attempts at the account of its tenant."""
 
     tenant: str
@@ -120,27 +120,25 @@ class Bill(Value, omit_defaults=True):
 
     def answers(self, answer: AccountAnswered) -> bool:
         """Say whether this is asked for still, and not answered."""
-        known = (_ASKS.get(self.phase), self.asked)
+        known = (ASKS.get(self.phase), self.asked)
         return self.retry_at is None and known == (answer.what, answer.asked)
 
 
 # What is asked
 
 
-def asks_of(bills: Sequence[Bill], spending: Spending | None, payer: Payer) -> Iterator[Ask]:
-    """Yield what is asked of the account for bills; ``spending`` is what each attempt reserves."""
-    for bill in bills:
-        if bill.retry_at is None and bill.phase in _ASKS:
-            yield Ask(
-                id=_ask_id(payer, bill),
-                entity=ACCOUNT_ENTITY,
-                tenant=payer.tenant,
-                key=ACCOUNT_KEY,
-                since=bill.decided_at,
-                command=_command(bill, spending, payer),
-                # Where there is a budget, others may wait for what this leaves of it.
-                urgent=spending is not None,
-            )
+def ask_of(bill: Bill, spending: Spending | None, payer: Payer) -> Ask:
+    """Return what is asked of the account for a bill; ``spending`` is what an attempt reserves."""
+    return Ask(
+        id=_ask_id(payer, bill),
+        entity=ACCOUNT_ENTITY,
+        tenant=payer.tenant,
+        key=ACCOUNT_KEY,
+        since=bill.decided_at,
+        command=_command(bill, spending, payer),
+        # Where there is a budget, others may wait for what this leaves of it.
+        urgent=spending is not None,
+    )
 
 
 def answered(ask: Ask, answer: bytes) -> AccountAnswered:
@@ -162,7 +160,7 @@ def number_of(work: str) -> int:
 
 
 def _ask_id(payer: Payer, bill: Bill) -> str:
-    return f"{payer.id}.{bill.work}.{bill.attempt}.{_ASKS[bill.phase]}.{bill.asked}"
+    return f"{payer.id}.{bill.work}.{bill.attempt}.{ASKS[bill.phase]}.{bill.asked}"
 
 
 def _command(bill: Bill, spending: Spending | None, payer: Payer) -> Reserve | Settle | Void:

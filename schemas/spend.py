@@ -26,7 +26,7 @@ with its lease at the account; the bill stays here in ``held``, so that a late r
 it. The platform's share of a hold is ``Spending.lent_pico``.
 
 An entity decides with the functions below. Its own events say when an attempt is started or has
-ended: with these it calls ``hold``, ``settle``, ``close``, ``complete`` and ``drop``. The events of
+ended: with these it calls ``hold``, ``settle``, ``close`` and ``end``. The events of
 this module it applies with ``Spend.apply``.
 """
 
@@ -38,11 +38,12 @@ import msgspec
 from schemas.attempts import WorkPlanned, WorkPutOff
 from schemas.base import Internal, Value
 from schemas.bills import (
+    ASKS,
     AccountAnswered,
     Bill,
     Payer,
     Spending,
-    asks_of,
+    ask_of,
     by_model,
     given_up,
     handed_over,
@@ -149,9 +150,14 @@ class Spend(Value, omit_defaults=True):
                 return bill
         return None
 
-    def asks(self, payer: Payer) -> Iterator[Ask]:
-        """Yield what is asked of the account: reservations, settlements, voids."""
-        return asks_of(self.bills, self.spending, payer)
+    @property
+    def asking(self) -> list[Bill]:
+        """The bills about which something is asked of the account."""
+        return [bill for bill in self.bills if bill.phase in ASKS and bill.retry_at is None]
+
+    def asks(self, payer: Payer) -> list[Ask]:
+        """Return what is asked of the account: reservations, settlements, voids."""
+        return [ask_of(bill, self.spending, payer) for bill in self.asking]
 
     def asked(self, answer: AccountAnswered) -> Bill | None:
         """Return the bill that an answer is about; None where it is not asked for any more."""
@@ -176,21 +182,24 @@ class Spend(Value, omit_defaults=True):
 
     def apply(self, event: SpendEvent) -> "Spend":
         """Apply one event of this module. Of a bill that is not open it changes nothing."""
-        match event:
-            case ReserveAsked():
-                return self._with(_reserving(event))
-            case HoldVoided():
-                return self.void(event.work, event.attempt)
-            case _:
-                bill = self.of(event.work, event.attempt)
-                return self if bill is None else self._changed(bill, _after(bill, event))
+        if isinstance(event, ReserveAsked):
+            # The first ask of an attempt finds no bill of it.
+            known = self.of(event.work, event.attempt) if event.asked > 1 else None
+            return self._put(known, _reserving(event))
+        bill = self.of(event.work, event.attempt)
+        if bill is None:
+            return self
+        if isinstance(event, HoldVoided):
+            return self.void(event.work, event.attempt)
+        return self._put(bill, _after(bill, event))
 
     def hold(self, work: str, attempt: int) -> "Spend":
         """Note that the account holds the money and the attempt is started."""
         bill = self.of(work, attempt)
         if bill is None or bill.phase != "reserving":
             return self
-        return self._changed(bill, msgspec.structs.replace(bill, phase="held", asked=1))
+        held = Bill(work=work, attempt=attempt, decided_at=bill.decided_at, phase="held")
+        return self._put(bill, held)
 
     def close(
         self,
@@ -233,9 +242,10 @@ class Spend(Value, omit_defaults=True):
             charges=list(charges),
             at=at,
         )
+        others = [each for each in self.bills if each is not known]
         return Spend(
             spending=self.spending,
-            bills=(*self._others(known), bill),
+            bills=(*others, bill),
             cost=summed(self.cost, charges),
             costs=by_model(self.costs, charges),
         )
@@ -245,38 +255,34 @@ class Spend(Value, omit_defaults=True):
         bill = self.of(work, attempt)
         if bill is None or bill.phase in ("settling", "voiding"):
             return self
-        return self._changed(bill, _voiding(bill))
+        return self._put(bill, _voiding(bill))
 
-    def complete(self, work: str, attempt: int) -> "Spend":
-        """Say in the bill of an attempt that the entity has completed by it."""
-        bill = self.of(work, attempt)
-        if bill is None or bill.phase != "settling":
-            return self
-        return self._changed(bill, msgspec.structs.replace(bill, completed=True))
+    def end(self, completed_by: tuple[str, int] | None = None) -> "Spend":
+        """Reserve nothing more, and void what was asked for attempts that never began.
 
-    def drop(self) -> "Spend":
-        """Reserve nothing more, and void what was asked for attempts that never began."""
-        bills = self.bills
-        if any(bill.phase in ("reserving", "refused") for bill in bills):
-            bills = tuple(
-                _voiding(bill) if bill.phase in ("reserving", "refused") else bill for bill in bills
-            )
-        return Spend(bills=bills, cost=self.cost, costs=self.costs)
+        The bill of the attempt by which the entity has completed says so.
+        """
+        bills = [_at_end(bill, completed_by) for bill in self.bills]
+        return Spend(bills=tuple(bills), cost=self.cost, costs=self.costs)
 
-    def _with(self, bill: Bill) -> "Spend":
-        others = self._others(self.of(bill.work, bill.attempt))
-        return msgspec.structs.replace(self, bills=(*others, bill))
-
-    def _changed(self, known: Bill, bill: Bill | None) -> "Spend":
-        if bill is None:
-            return msgspec.structs.replace(self, bills=self._others(known))
-        bills = tuple([bill if each is known else each for each in self.bills])
-        return msgspec.structs.replace(self, bills=bills)
-
-    def _others(self, known: Bill | None) -> tuple[Bill, ...]:
+    def _put(self, known: Bill | None, bill: Bill | None) -> "Spend":
+        """Return the same with a bill in place of the one that is known; None is no bill."""
         if known is None:
-            return self.bills
-        return tuple([each for each in self.bills if each is not known])
+            bills = self.bills if bill is None else (*self.bills, bill)
+        elif len(self.bills) == 1:
+            bills = () if bill is None else (bill,)
+        else:
+            left = [each for each in self.bills if each is not known]
+            bills = tuple(left if bill is None else [*left, bill])
+        return Spend(spending=self.spending, bills=bills, cost=self.cost, costs=self.costs)
+
+
+def _at_end(bill: Bill, completed_by: tuple[str, int] | None) -> Bill:
+    if bill.phase in ("reserving", "refused"):
+        return _voiding(bill)
+    if bill.phase == "settling" and (bill.work, bill.attempt) == completed_by:
+        return msgspec.structs.replace(bill, completed=True)
+    return bill
 
 
 def _reserving(event: ReserveAsked) -> Bill:
@@ -295,6 +301,8 @@ def _voiding(bill: Bill) -> Bill:
 
 def _after(bill: Bill, event: ReserveRefused | AnswerEvent) -> Bill | None:
     match event:
+        case BillBooked():
+            return None
         case ReserveRefused():
             return msgspec.structs.replace(bill, phase="refused")
         case BillRefused(retry_at=datetime() as retry_at):
@@ -302,7 +310,7 @@ def _after(bill: Bill, event: ReserveRefused | AnswerEvent) -> Bill | None:
         case BillRetried():
             # Asked under another id, so that it is another ask.
             return msgspec.structs.replace(bill, asked=bill.asked + 1, retry_at=None)
-        case BillBooked() | BillRefused():
+        case BillRefused():
             return None
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Generic, NamedTuple, TypeVar
 
 import msgspec
@@ -56,8 +56,9 @@ class Entity(Generic[S, C, E]):
 
     ``initial`` is the state before the first event, by tenant and key; most entities have none.
     An entity without ``record`` has nothing stored of it but its journal, and stays in memory.
-    With ``keeps_replies`` a repeated command is known by its id and gets the stored answer. An
-    entity that never ends goes without, and knows repeats by its state. With ``archives``
+    With ``keeps_replies`` a repeated command is known by its id and gets the stored answer, for
+    ``reply_age`` where that is set: then only ids of UUID version 7 are taken, see
+    ``schemas.replies``. An entity without knows repeats by its state. With ``archives``
     its whole history is kept: nothing is purged from its journal that its archive does not hold.
 
     ``failing`` says how an entity ends of which part cannot be read: in which state, by which
@@ -92,6 +93,7 @@ class Entity(Generic[S, C, E]):
     observe: Callable[[Publish], None] = lambda _: None
     initial: Callable[[str, str], S | None] = lambda _tenant, _key: None
     keeps_replies: bool = True
+    reply_age: timedelta | None = None
     archives: bool = False
     upgrades: Mapping[int, Upgrade] = field(default_factory=dict[int, Upgrade])
     command: Decoder[C] = field(init=False, repr=False, compare=False)

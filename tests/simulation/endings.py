@@ -25,6 +25,7 @@ from schemas.lifecycle import (
     GenerationFinished,
     UsageSettled,
 )
+from schemas.replies import find
 from schemas.spend import BillBooked, HoldVoided
 from schemas.terms import Terms
 from tests.simulation import account, lending
@@ -151,7 +152,7 @@ def _faults_of_replies(shard: ShardModel, book: Book, asleep: Book) -> Iterator[
     for (address, command), reply in shard.replies.items():
         slot = book.slots.get(address) or asleep.slots.get(address)
         if slot is not None and not shard.may_forget(address):
-            kept = slot.replies.get(command)
+            kept = find(slot.replies, command, shard.entity.reply_age)
             if kept is None or bytes(kept.reply) != reply:
                 yield f"the reply to {command} of {address} is {kept}"
 

@@ -25,7 +25,7 @@ def remains(
         # Bills that the account has answered already are harmless to repeat.
         if state is None:
             return told
-        spend = msgspec.structs.replace(told.spend, bills=state.spend.drop().bills)
+        spend = msgspec.structs.replace(told.spend, bills=state.spend.end().bills)
         return msgspec.structs.replace(told, spend=spend)
     known = state or told
     return msgspec.structs.replace(

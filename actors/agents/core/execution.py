@@ -59,6 +59,9 @@ from schemas.usage import Usage
 Phase = Literal["accepted", "reserving", "generating", "backing_off", "ended"]
 
 FIRST_STEP = "1"
+NOTHING_SPENT = Spend()
+
+TerminalEvent = ExecutionCompleted | ExecutionFailed | ExecutionCancelled | ExecutionTimedOut
 
 MAX_LOG_ENTRIES = 100
 MAX_DETOURS = 100
@@ -102,7 +105,7 @@ class Execution(Internal):
     asked: Asked | None = None
     detours: tuple[Detour, ...] = ()
     findings: tuple[Finding, ...] = ()
-    spend: Spend = Spend()
+    spend: Spend = NOTHING_SPENT
     why: str | None = None
     cost_at_end: int | None = None
 
@@ -189,7 +192,7 @@ def _accepted(event: Accepted) -> Execution:
         origin=unfolded(event.origin, event.request, event.task_at),
         request=event.request,
         policy=event.policy,
-        spend=Spend(spending=event.spending),
+        spend=NOTHING_SPENT if event.spending is None else Spend(spending=event.spending),
         accepted_at=event.at,
         deadline=event.deadline,
         step=FIRST_STEP,
@@ -323,23 +326,27 @@ def _decided_at(state: Execution, work: str) -> datetime:
 
 
 def _completed(state: Execution, event: ExecutionCompleted) -> Execution:
-    answered = state.current.attempt if state.current else 0
-    spend = state.spend.complete(state.step, answered)
-    return _ended(msgspec.structs.replace(state, spend=spend), "COMPLETED", event.at, event.segment)
+    current = state.current
+    return _ended(state, "COMPLETED", event, (state.step, current.attempt) if current else None)
 
 
-def _ended(state: Execution, status: ExecutionStatus, at: datetime, segment: int) -> Execution:
+def _ended(
+    state: Execution,
+    status: ExecutionStatus,
+    event: TerminalEvent,
+    completed_by: tuple[str, int] | None = None,
+) -> Execution:
     return msgspec.structs.replace(
         state,
         status=status,
         attempts=state.attempts.drop(),
         request=None,
         policy=NO_POLICY,
-        spend=state.spend.drop(),
-        ended_at=at,
-        segment=segment,
-        next_segment=segment + 1,
-        logs=_log(state, at, status.lower()),
+        spend=state.spend.end(completed_by),
+        ended_at=event.at,
+        segment=event.segment,
+        next_segment=event.segment + 1,
+        logs=_log(state, event.at, status.lower()),
     )
 
 
@@ -348,13 +355,13 @@ def _broken_off(
 ) -> Execution:
     match event:
         case ExecutionFailed():
-            ended = _ended(state, "FAILED", event.at, event.segment)
+            ended = _ended(state, "FAILED", event)
             return msgspec.structs.replace(ended, problem=event.problem)
         case ExecutionCancelled():
-            ended = _ended(state, "CANCELLED", event.at, event.segment)
+            ended = _ended(state, "CANCELLED", event)
             return msgspec.structs.replace(ended, reason=event.reason)
         case ExecutionTimedOut():
-            ended = _ended(state, "TIMED_OUT", event.at, event.segment)
+            ended = _ended(state, "TIMED_OUT", event)
             return msgspec.structs.replace(ended, problem=_timeout_problem(state))
 
 

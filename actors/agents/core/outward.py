@@ -71,7 +71,7 @@ _SAFETY_EVENTS: dict[SafetyOutcome, type[SafetyEvent]] = {
 def effects(state: Execution) -> tuple[Effect, ...]:
     """Return what is outstanding in this state: work, and what the account is asked."""
     work = outstanding_work(state)
-    return (*work, *state.spend.asks(payer(state))) if state.spend.bills else work
+    return (*work, *state.spend.asks(payer(state))) if state.spend.asking else work
 
 
 def announce(
@@ -91,7 +91,7 @@ def announce(
                 yield _stream(after, _restarted(after, event, event.notice_segment))
         case AttemptFailed() | GenerationFinished():
             yield from _safety(after, event)
-        case BillBooked() | BillRefused() if before is not None:
+        case BillBooked(handed_over=True) | BillRefused(retry_at=None) if before is not None:
             yield from spend.announce(before.spend, event, payer(before))
         case ExecutionCompleted():
             yield from _conversation(after)

@@ -1,6 +1,6 @@
 """One execution and all that happens to it, and commands at random."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -59,8 +59,8 @@ def accept(digest: str = "one", max_attempts: int = MAX_ATTEMPTS) -> Accept:
     return Accept(origin=origin, request=request, timeout_seconds=TIMEOUT)
 
 
-def asks(state: Execution) -> Iterator[Ask]:
-    """Yield what an execution asks of the account."""
+def asks(state: Execution) -> list[Ask]:
+    """Return what an execution asks of the account."""
     return state.spend.asks(payer(state))
 
 

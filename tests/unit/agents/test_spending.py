@@ -73,7 +73,7 @@ def granted(spending: Spending = SPENDING) -> Run:
 
 def answer(run: Run, body: msgspec.Struct, seconds: float = 0.0) -> None:
     """Answer the oldest question that is open."""
-    ask = next(iter(asks(run.execution)))
+    ask = asks(run.execution)[0]
     run.take(answered(ask, encode(body)), seconds)
 
 
@@ -199,7 +199,7 @@ def test_another_place_is_tried_under_a_hold_of_its_own():
 
     run.take(fail(1, charge(3), next_place=1))
     assert [type(command) for command in asked(run)] == [Settle, Reserve]
-    run.take(answered(tuple(asks(run.execution))[1], encode(HELD)))
+    run.take(answered(asks(run.execution)[1], encode(HELD)))
 
     work = effects(run.execution)[0]
     assert isinstance(work, WorkItem)
@@ -247,7 +247,7 @@ def test_what_cannot_be_booked_is_asked_again_and_booked_at_last():
         assert asked(run) == []
         assert not has_ended(run.execution)
         run.take(Tick(), pause.total_seconds())
-        names.add(next(asks(run.execution)).id)
+        names.add(asks(run.execution)[0].id)
     answer(run, Booked())
 
     assert len(names) == len(PAUSES) + 1
