@@ -185,7 +185,14 @@ class Spend(Value, omit_defaults=True):
         if isinstance(event, ReserveAsked):
             # The first ask of an attempt finds no bill of it.
             known = self.of(event.work, event.attempt) if event.asked > 1 else None
-            return self._put(known, _reserving(event))
+            bill = Bill(
+                work=event.work,
+                attempt=event.attempt,
+                decided_at=event.at,
+                phase="reserving",
+                asked=event.asked,
+            )
+            return self._put(known, bill)
         bill = self.of(event.work, event.attempt)
         if bill is None:
             return self
@@ -198,8 +205,7 @@ class Spend(Value, omit_defaults=True):
         bill = self.of(work, attempt)
         if bill is None or bill.phase != "reserving":
             return self
-        held = Bill(work=work, attempt=attempt, decided_at=bill.decided_at, phase="held")
-        return self._put(bill, held)
+        return self._put(bill, msgspec.structs.replace(bill, phase="held", asked=1))
 
     def close(
         self,
@@ -243,8 +249,8 @@ class Spend(Value, omit_defaults=True):
             at=at,
         )
         others = [each for each in self.bills if each is not known]
-        return Spend(
-            spending=self.spending,
+        return msgspec.structs.replace(
+            self,
             bills=(*others, bill),
             cost=summed(self.cost, charges),
             costs=by_model(self.costs, charges),
@@ -263,7 +269,7 @@ class Spend(Value, omit_defaults=True):
         The bill of the attempt by which the entity has completed says so.
         """
         bills = [_at_end(bill, completed_by) for bill in self.bills]
-        return Spend(bills=tuple(bills), cost=self.cost, costs=self.costs)
+        return msgspec.structs.replace(self, spending=None, bills=tuple(bills))
 
     def _put(self, known: Bill | None, bill: Bill | None) -> "Spend":
         """Return the same with a bill in place of the one that is known; None is no bill."""
@@ -274,7 +280,7 @@ class Spend(Value, omit_defaults=True):
         else:
             left = [each for each in self.bills if each is not known]
             bills = tuple(left if bill is None else [*left, bill])
-        return Spend(spending=self.spending, bills=bills, cost=self.cost, costs=self.costs)
+        return msgspec.structs.replace(self, bills=bills)
 
 
 def _at_end(bill: Bill, completed_by: tuple[str, int] | None) -> Bill:
@@ -283,16 +289,6 @@ def _at_end(bill: Bill, completed_by: tuple[str, int] | None) -> Bill:
     if bill.phase == "settling" and (bill.work, bill.attempt) == completed_by:
         return msgspec.structs.replace(bill, completed=True)
     return bill
-
-
-def _reserving(event: ReserveAsked) -> Bill:
-    return Bill(
-        work=event.work,
-        attempt=event.attempt,
-        decided_at=event.at,
-        phase="reserving",
-        asked=event.asked,
-    )
 
 
 def _voiding(bill: Bill) -> Bill:

@@ -245,8 +245,8 @@ def _reject(book: Book, mail: Mail, command: Any, error: Exception, outcome: Out
 
 def _commit(book: Book, mail: Mail, command: Any, decided: _Decided, outcome: Outcome) -> None:
     reply = decided.reply
-    is_kept = reply is not None and _keeps_reply(book, mail, command)
-    stored = msgspec.Raw(reply) if reply is not None and is_kept else NOTHING
+    keeps = book.entity.keeps_replies and _keeps_reply(book, mail, command)
+    stored = msgspec.Raw(reply) if reply is not None and keeps else NOTHING
     slot = book.slot((mail.tenant, mail.key))
     place = book.count(slot)
     base = _base(slot)

@@ -71,7 +71,7 @@ _SAFETY_EVENTS: dict[SafetyOutcome, type[SafetyEvent]] = {
 def effects(state: Execution) -> tuple[Effect, ...]:
     """Return what is outstanding in this state: work, and what the account is asked."""
     work = outstanding_work(state)
-    return (*work, *state.spend.asks(payer(state))) if state.spend.asking else work
+    return (*work, *state.spend.asks(payer(state))) if state.spend.bills else work
 
 
 def announce(

@@ -52,8 +52,11 @@ def _item(
 
 def open_items(state: Execution) -> list[str]:
     """Name the work items that are open."""
+    works = state.attempts.open()
+    if not works:
+        return []
     reply_to = _reply_to(state)
-    return [item_id(reply_to, step, each.attempt) for step, each in state.attempts.open()]
+    return [item_id(reply_to, step, each.attempt) for step, each in works]
 
 
 def _reply_to(state: Execution) -> ReplyTo:

@@ -15,6 +15,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from actors.pricing.core import pages
+from actors.pricing.core.closed import recall
+from actors.pricing.core.ledger import key_of
 from bus.codec import decode, encode
 from schemas.bills import AccountAnswered, Payer, Spending, answered
 from schemas.decision import Ask
@@ -181,6 +183,12 @@ class Paying(RuleBasedStateMachine):
     def a_budget_is_never_held_beyond_its_limit(self) -> None:
         held = sum(hold.amount_pico for hold in pages.values(self.owner.state.holds))
         assert held <= LIMIT
+
+    @invariant()
+    def what_is_held_has_not_ended(self) -> None:
+        state = self.owner.state
+        keys = [key_of(hold.reference) for hold in pages.values(state.holds)]
+        assert all(recall(state.closed, key) is None for key in keys)
 
     def _check_books(self) -> None:
         assert pages.size(self.owner.state.holds) == 0
