@@ -23,7 +23,7 @@ from actors.pricing.core.budgets import (
     opening,
 )
 from actors.pricing.core.closed import Closed, is_too_old, recall
-from actors.pricing.core.disputes import bill, lent_of
+from actors.pricing.core.disputes import booking, lent_of
 from actors.pricing.core.escrow import NONE
 from actors.pricing.core.ledger import (
     Hold,
@@ -247,7 +247,7 @@ def _charged(
 ) -> Charged:
     held = hold.amount_pico if hold is not None else 0
     booked = closed.booked_pico if closed is not None else 0
-    found = bill(command.charges, hold, closed)
+    found = booking(command.charges, hold, closed)
     cost, keys = found.cost_pico, [one.account.key for one in concerned]
     return Charged(
         reference=command.reference,
