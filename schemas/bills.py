@@ -100,6 +100,7 @@ class Bill(Value, omit_defaults=True):
 
     ``decided_at`` is the time of its reference. ``asked`` counts the asks of the present phase.
     ``charges`` were spent at ``at``; ``completed`` is set where the entity has completed by them.
+    What is ``urgent`` is asked at once: it reserves, or frees money that others may wait for.
     """
 
     work: str
@@ -111,6 +112,7 @@ class Bill(Value, omit_defaults=True):
     charges: list[Charge] = []
     at: datetime | None = None
     completed: bool = False
+    urgent: bool = False
 
     @property
     def is_unanswered(self) -> bool:
@@ -130,14 +132,13 @@ class Bill(Value, omit_defaults=True):
 def ask_of(bill: Bill, spending: Spending | None, payer: Payer) -> Ask:
     """Return what is asked of the account for a bill; ``spending`` is what an attempt reserves."""
     return Ask(
-        id=_ask_id(payer, bill),
+        id=ask_id(payer, bill),
         entity=ACCOUNT_ENTITY,
         tenant=payer.tenant,
         key=ACCOUNT_KEY,
         since=bill.decided_at,
         command=_command(bill, spending, payer),
-        # Where there is a budget, others may wait for what this leaves of it.
-        urgent=spending is not None,
+        urgent=bill.urgent,
     )
 
 
@@ -159,7 +160,8 @@ def number_of(work: str) -> int:
     return int(work)
 
 
-def _ask_id(payer: Payer, bill: Bill) -> str:
+def ask_id(payer: Payer, bill: Bill) -> str:
+    """Return the id of what is asked for a bill in its present phase."""
     return f"{payer.id}.{bill.work}.{bill.attempt}.{ASKS[bill.phase]}.{bill.asked}"
 
 
@@ -234,7 +236,7 @@ def given_up(bill: Bill, problem: Problem, at: datetime, payer: Payer) -> Iterat
 
 def _mail(bill: Bill, payer: Payer) -> Mail:
     body = msgspec.Raw(msgspec.json.encode(_command(bill, None, payer)))
-    return Mail(id=_ask_id(payer, bill), tenant=payer.tenant, key=ACCOUNT_KEY, body=body)
+    return Mail(id=ask_id(payer, bill), tenant=payer.tenant, key=ACCOUNT_KEY, body=body)
 
 
 # Sums

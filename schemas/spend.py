@@ -191,6 +191,7 @@ class Spend(Value, omit_defaults=True):
                 decided_at=event.at,
                 phase="reserving",
                 asked=event.asked,
+                urgent=True,
             )
             return self._put(known, bill)
         bill = self.of(event.work, event.attempt)
@@ -247,6 +248,7 @@ class Spend(Value, omit_defaults=True):
             phase="settling",
             charges=list(charges),
             at=at,
+            urgent=self.spending is not None,
         )
         others = [each for each in self.bills if each is not known]
         return msgspec.structs.replace(
@@ -261,7 +263,7 @@ class Spend(Value, omit_defaults=True):
         bill = self.of(work, attempt)
         if bill is None or bill.phase in ("settling", "voiding"):
             return self
-        return self._put(bill, _voiding(bill))
+        return self._put(bill, _voiding(bill, urgent=self.spending is not None))
 
     def end(self, completed_by: tuple[str, int] | None = None) -> "Spend":
         """Reserve nothing more, and void what was asked for attempts that never began.
@@ -285,14 +287,14 @@ class Spend(Value, omit_defaults=True):
 
 def _at_end(bill: Bill, completed_by: tuple[str, int] | None) -> Bill:
     if bill.phase in ("reserving", "refused"):
-        return _voiding(bill)
+        return _voiding(bill, urgent=False)
     if bill.phase == "settling" and (bill.work, bill.attempt) == completed_by:
-        return msgspec.structs.replace(bill, completed=True)
+        return msgspec.structs.replace(bill, completed=True, urgent=False)
     return bill
 
 
-def _voiding(bill: Bill) -> Bill:
-    return msgspec.structs.replace(bill, phase="voiding", asked=1)
+def _voiding(bill: Bill, *, urgent: bool) -> Bill:
+    return msgspec.structs.replace(bill, phase="voiding", asked=1, urgent=urgent)
 
 
 def _after(bill: Bill, event: ReserveRefused | AnswerEvent) -> Bill | None:

@@ -18,11 +18,11 @@ from actors.pricing.core import pages
 from actors.pricing.core.closed import recall
 from actors.pricing.core.ledger import key_of
 from bus.codec import decode, encode
-from schemas.bills import AccountAnswered, Payer, Spending, answered
+from schemas.bills import GRACE, AccountAnswered, Payer, Spending, answered
 from schemas.decision import Ask
 from schemas.fleet import DeadLetter
 from schemas.journal import Mail
-from schemas.ledger import Charge, Charged, Party, Settle, Void, Voided
+from schemas.ledger import Charge, Charged, Lapse, Party, Settle, Void, Voided
 from schemas.problems import Problem
 from schemas.spend import (
     PATIENCE,
@@ -112,6 +112,11 @@ class Paying(RuleBasedStateMachine):
             if isinstance(event, BillBooked):
                 self._published(event)
             self.spend = self.spend.apply(event)
+
+    @rule()
+    def lease_ends(self) -> None:
+        """Whoever has not told by now what was spent has spent what was held, until it is told."""
+        self.owner.ask(Lapse(), seconds=max((DEADLINE + GRACE - self.now).total_seconds(), 1.0))
 
     @rule()
     def is_stored_and_read(self) -> None:
@@ -204,6 +209,7 @@ class Paying(RuleBasedStateMachine):
             name: [sum(cost or 0 for cost in told)] for name, told in self.told.items() if told
         }
         assert booked == billed
+        assert sum(account.spent for account in self.owner.accounts()) == (self.spend.cost or 0)
         assert all(len(set(told)) == len(told) == 1 for told in ends.values())
 
     # Helpers
@@ -350,3 +356,16 @@ def test_what_could_not_be_booked_is_asked_again_under_another_id():
 
     assert [each.id == ask.id for each in again.asks(PAYER)] == [False]
     assert again.asked(answered(ask, encode(RAISED))) is None
+
+
+def test_what_leaves_money_to_others_is_urgent_but_for_what_an_entity_ends_with():
+    held = reserved().hold("1", 1)
+    failed = held.close("1", 1, [_charge(1)], at=NOON, decided_at=NOON)
+    voided = held.close("1", 1, [], at=NOON, decided_at=NOON)
+    unbudgeted = Spend().settle("1", 1, [_charge(1)], at=NOON, decided_at=NOON)
+
+    def urgent(spend: Spend) -> list[bool]:
+        return [ask.urgent for ask in spend.asks(PAYER)]
+
+    assert [*map(urgent, (reserved(), failed, failed.end(), voided))] == [[True]] * 4
+    assert [*map(urgent, (failed.end(("1", 1)), reserved().end(), unbudgeted))] == [[False]] * 3
