@@ -13,6 +13,8 @@ from schemas.attempts import (
 )
 from schemas.base import Internal, Value
 from schemas.bills import AccountAnswered, Slices, Spending
+from schemas.bodies import Reference
+from schemas.executions import ExecutionRecord
 from schemas.ids import AgentId, ExecutionId, SessionId, TenantId
 from schemas.ledger import Charge
 from schemas.llm import Answer, GenerateRequest
@@ -56,17 +58,44 @@ class Origin(Internal):
     choices: list[Choice] = []
 
 
+class TaskPlace(Value):
+    """Where the task stands in the request: in the text of a message, in characters."""
+
+    message: int
+    start: int
+    length: int
+
+
+class Prompt(Internal):
+    """The body of an execution whose request is too large to travel in its commands and events.
+
+    It is stored before the execution is accepted, and never changes, so that every attempt asks the
+    same. ``task`` is the task where that does not stand in the request; ``task_at`` says where it
+    does. A short task is in the origin, as ever.
+    """
+
+    request: GenerateRequest
+    policy: Policy = NO_POLICY
+    task: str = ""
+    task_at: TaskPlace | None = None
+
+
 # Commands
 
 
 class Accept(Internal, tag="accept"):
-    """Begin an execution. ``digest`` in the origin tells a repeat from a conflict."""
+    """Begin an execution. ``digest`` in the origin tells a repeat from a conflict.
+
+    With ``prompt`` request and policy have no more than their providers: the rest is in the
+    ``Prompt`` that was stored before, and so is a long task.
+    """
 
     origin: Origin
     request: GenerateRequest
     timeout_seconds: float
     policy: Policy = NO_POLICY
     spending: Spending | None = None
+    prompt: Reference | None = None
 
 
 class FinishGeneration(Done, tag="finish_generation"):
@@ -113,6 +142,13 @@ class Look(Internal, tag="look"):
     """Read the execution as it stands."""
 
 
+class Looked(Internal):
+    """The answer to ``Look``: the record, which lacks a long task where that is in ``prompt``."""
+
+    record: ExecutionRecord
+    prompt: Reference | None = None
+
+
 class Tick(Internal, tag="tick"):
     """A timer of this execution is due."""
 
@@ -135,18 +171,11 @@ ExecutionCommand = (
 # Events
 
 
-class TaskPlace(Value):
-    """Where the task stands in the request: in the text of a message, in characters."""
-
-    message: int
-    start: int
-    length: int
-
-
 class Accepted(Internal, tag="accepted"):
     """The execution exists and must end by ``deadline``.
 
     A long task that stands in the request is not in the origin as well: ``task_at`` says where.
+    ``prompt`` is that of ``Accept``.
     """
 
     origin: Origin
@@ -156,6 +185,7 @@ class Accepted(Internal, tag="accepted"):
     policy: Policy = NO_POLICY
     spending: Spending | None = None
     task_at: TaskPlace | None = None
+    prompt: Reference | None = None
 
 
 class AttemptStarted(WorkStarted, tag="attempt_started"):
@@ -256,7 +286,10 @@ ExecutionEvent = Accepted | ChangeEvent
 
 
 class GenerateWork(Internal, tag="generate"):
-    """The body of a work item: generate one answer, and stream it under ``segment``."""
+    """The body of a work item: generate one answer, and stream it under ``segment``.
+
+    With ``prompt`` the worker reads request and policy from there before it begins.
+    """
 
     execution_id: ExecutionId
     tenant: TenantId
@@ -269,3 +302,4 @@ class GenerateWork(Internal, tag="generate"):
     place: int = 0
     decided_at: datetime | None = None
     slices: Slices | None = None
+    prompt: Reference | None = None

@@ -8,6 +8,7 @@ import msgspec
 from actors.agents.core.execution import FIRST_STEP, Execution, evolve, spent_by
 from actors.agents.core.folding import folded
 from actors.agents.core.outward import record, stream_of
+from actors.agents.core.prompts import lacking
 from schemas.attempts import (
     Attempt,
     Rules,
@@ -39,6 +40,7 @@ from schemas.lifecycle import (
     FinishGeneration,
     GenerationFinished,
     Look,
+    Looked,
     Origin,
     Tick,
     UsageSettled,
@@ -70,7 +72,7 @@ def decide(state: Execution | None, command: ExecutionCommand, now: datetime) ->
         case Cancel():
             return _cancel(state, command, now)
         case Look():
-            return Decision(reply=record(state))
+            return Decision(reply=Looked(record=record(state), prompt=lacking(state)))
         case Tick():
             return _tick(state, now)
         case _:
@@ -108,6 +110,7 @@ def _accept(state: Execution | None, command: Accept, now: datetime) -> Decision
         policy=command.policy,
         spending=command.spending,
         task_at=task_at,
+        prompt=command.prompt,
     )
     handle = _handle_of(command.origin, "PENDING")
     return Decision((accepted, begin(accepted)), handle)

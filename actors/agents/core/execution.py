@@ -25,6 +25,7 @@ import msgspec
 from actors.agents.core.folding import unfolded
 from schemas.attempts import Attempt, Attempts, WorkClaimed
 from schemas.base import Internal
+from schemas.bodies import Reference
 from schemas.executions import ExecutionStatus, LogEntry
 from schemas.lifecycle import (
     NO_POLICY,
@@ -79,7 +80,8 @@ class Execution(Internal):
 
     ``step`` names the present step, of whose attempts ``attempts`` knows. ``place`` is the
     alternative that the current attempt begins with, or that has answered. ``why`` says why an
-    attempt is made that waits for its hold. ``spend`` has the bills of all attempts.
+    attempt is made that waits for its hold. ``spend`` has the bills of all attempts. A large
+    request is in ``prompt``, and with it a long task, also after the end.
     """
 
     origin: Origin
@@ -108,6 +110,7 @@ class Execution(Internal):
     spend: Spend = NOTHING_SPENT
     why: str | None = None
     cost_at_end: int | None = None
+    prompt: Reference | None = None
 
     @property
     def current(self) -> Attempt | None:
@@ -192,6 +195,7 @@ def _accepted(event: Accepted) -> Execution:
         origin=unfolded(event.origin, event.request, event.task_at),
         request=event.request,
         policy=event.policy,
+        prompt=event.prompt,
         spend=NOTHING_SPENT if event.spending is None else Spend(spending=event.spending),
         accepted_at=event.at,
         deadline=event.deadline,

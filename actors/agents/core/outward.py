@@ -6,6 +6,7 @@ from typing import Any
 
 from actors.agents.core.execution import FIRST_STEP, Asked, Execution
 from actors.agents.core.payer import payer
+from actors.agents.core.prompts import lacking
 from actors.agents.core.work_items import open_items, outstanding_work
 from schemas import spend
 from schemas.attempts import Attempt, Attempts
@@ -210,9 +211,10 @@ def stream_of(origin: Origin) -> str:
     return STREAM_SUBJECT.format(tenant=origin.tenant, execution_id=origin.execution_id)
 
 
-def record_subject(state: Execution) -> str:
-    """Return the subject of the execution's stored record."""
-    return _fill(RECORD_SUBJECT, state)
+def stored_record(state: Execution) -> Publish:
+    """Return the execution's record as it is published, so that it is stored."""
+    subject = _fill(RECORD_SUBJECT, state)
+    return Publish(subject=subject, body=record(state), lacks=lacking(state))
 
 
 def _fill(template: str, state: Execution) -> str:
@@ -357,7 +359,8 @@ def _conversation(state: Execution) -> Iterator[Publish]:
         user=origin.task,
         assistant=answer.text,
     )
-    yield Publish(subject=_fill(CONVERSATION_SUBJECT, state), body=turn)
+    subject = _fill(CONVERSATION_SUBJECT, state)
+    yield Publish(subject=subject, body=turn, lacks=lacking(state))
 
 
 def _safety(state: Execution, event: AttemptFailed | GenerationFinished) -> Iterator[Publish]:

@@ -36,6 +36,7 @@ def _item(
         place=state.place,
         decided_at=attempt.at if bill is None else bill.decided_at,
         slices=spending.slices if spending else None,
+        prompt=state.prompt,
     )
     return WorkItem(
         id=item_id(reply_to, step, attempt.attempt),

@@ -18,7 +18,7 @@ from schemas.executions import ExecutionRecord
 from schemas.fleet import StopWork
 from schemas.journal import Commit
 from schemas.ledger import Charge, MoneyHeld, Reserve, Settle, Void
-from schemas.lifecycle import ExecutionCommand, Look, Tick
+from schemas.lifecycle import ExecutionCommand, Look, Looked, Tick
 from schemas.streams import Failed
 from schemas.usage import Usage
 from schemas.work import Settled
@@ -57,7 +57,7 @@ class Shard:
         return book
 
     def shown(self) -> ExecutionRecord:
-        return decode(ExecutionRecord, self.take(Look()).replies[0][1])
+        return decode(Looked, self.take(Look()).replies[0][1]).record
 
     def _stored(self, outcome: Outcome) -> Outcome:
         n = len(self.journal) + 1
