@@ -18,7 +18,7 @@ _WORD = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 
 def message_classes() -> list[type[msgspec.Struct]]:
     """Return the classes that travel whole or are told apart by a ``type``, by name."""
-    # All modules are imported before it is asked which class is a base of others.
+    # All modules first: what is a base shows when the last of them is imported.
     travelling = {kind for kind in list(_structs()) if _travels(kind)}
     return sorted(travelling, key=lambda kind: kind.__name__)
 
