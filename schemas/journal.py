@@ -127,7 +127,8 @@ class AtRest(Internal):
 class SlotImage(Internal):
     """One entity as a snapshot stores it; ``corrupt`` says why it takes no commands, if it does.
 
-    ``n`` and ``last`` are the number of its last entry, and of the commit with that.
+    ``n`` and ``last`` are the number of its last entry, and of the commit with that. ``parts`` are
+    the blobs with what the state lacks here.
     """
 
     tenant: str
@@ -137,6 +138,7 @@ class SlotImage(Internal):
     corrupt: str = ""
     n: int = 0
     last: int = 0
+    parts: list[str] = []
 
 
 class Sleeper(Internal):
