@@ -9,8 +9,9 @@ from actors.agents.core.calls import FRAMING_TOKENS, Way, way_fault
 from actors.agents.core.checks import checking
 from actors.agents.core.spending import Manner
 from schemas.agents import AgentDefinition
+from schemas.bills import Spending
 from schemas.embeddings import Embed
-from schemas.lifecycle import NO_POLICY, Accept, Origin, Spending
+from schemas.lifecycle import NO_POLICY, Accept, Origin
 from schemas.llm import EmbedRequest, ModelConfig
 from schemas.policy import Policy
 from schemas.pricing.deployed import PricedAt, deployed

@@ -1,8 +1,8 @@
 """The work items of an execution: one for each attempt that is under way."""
 
-from actors.agents.core.dues import number_of
 from actors.agents.core.execution import Execution
 from schemas.attempts import Attempt
+from schemas.bills import number_of
 from schemas.lifecycle import EXECUTION_ENTITY, EmbedWork, GenerateWork
 from schemas.llm import EmbedRequest, GenerateRequest, ModelRequest
 from schemas.work import ReplyTo, WorkItem, item_id
@@ -44,7 +44,9 @@ def _queue(request: ModelRequest) -> str:
 
 
 def _body(state: Execution, request: ModelRequest, step: str, attempt: Attempt) -> Work:
-    origin, decided_at = state.origin, state.decided_at or attempt.at
+    origin, spending = state.origin, state.spend.spending
+    bill = state.spend.of(step, attempt.attempt)
+    decided_at = attempt.at if bill is None else bill.decided_at
     if isinstance(request, GenerateRequest):
         return GenerateWork(
             execution_id=origin.execution_id,
@@ -57,7 +59,7 @@ def _body(state: Execution, request: ModelRequest, step: str, attempt: Attempt) 
             policy=state.policy,
             place=state.place,
             decided_at=decided_at,
-            slices=state.spending.slices if state.spending else None,
+            slices=spending.slices if spending else None,
             prompt=state.prompt,
         )
     return EmbedWork(
@@ -68,7 +70,7 @@ def _body(state: Execution, request: ModelRequest, step: str, attempt: Attempt) 
         deadline=state.deadline,
         request=request,
         policy=state.policy,
-        held=state.spending is not None,
+        held=spending is not None,
         decided_at=decided_at,
         prompt=state.prompt,
     )
@@ -76,8 +78,11 @@ def _body(state: Execution, request: ModelRequest, step: str, attempt: Attempt) 
 
 def open_items(state: Execution) -> list[str]:
     """Name the work items that are open."""
+    works = state.attempts.open()
+    if not works:
+        return []
     reply_to = _reply_to(state)
-    return [item_id(reply_to, step, each.attempt) for step, each in state.attempts.open()]
+    return [item_id(reply_to, step, each.attempt) for step, each in works]
 
 
 def _reply_to(state: Execution) -> ReplyTo:

@@ -156,7 +156,7 @@ def test_a_worker_that_has_failed_for_good_is_not_followed_by_another():
     final, passing = (after(wish(), fail(1, final=final)) for final in (True, False))
 
     assert (final.status, final.problem) == ("FAILED", PASSING)
-    assert (final.usage, final.cost) == (Usage(input=3), 60_000)
+    assert (final.usage, record(final).cost) == (Usage(input=3), 60_000)
     assert passing.status == "WAITING"
 
 
