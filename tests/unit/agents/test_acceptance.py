@@ -49,6 +49,7 @@ def test_earlier_turns_count_for_the_rules():
     request = msgspec.structs.replace(REQUEST, messages=talk)
 
     ruled = at_once(accept(ORIGIN, request, Policy(rules=[rule]), timeout=5.0))
+    assert isinstance(ruled.request, GenerateRequest)
     assert ruled.request.config == ModelConfig(temperature=0.0)
 
 

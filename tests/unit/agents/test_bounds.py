@@ -44,6 +44,7 @@ def bounded(wanted: Accept, manner: Manner | None = None) -> Accept:
 
 
 def prompt_tokens(wanted: Accept) -> int:
+    assert isinstance(wanted.request, GenerateRequest)
     size = len(msgspec.json.encode(wanted.request.messages)) + len(b"[]") + len(b"null")
     return size + 2 * FRAMING_TOKENS
 
@@ -84,6 +85,7 @@ def test_an_answer_without_a_limit_is_given_one_everywhere():
     found = bounded(msgspec.structs.replace(wanted, request=request), Manner(answer_tokens=64))
 
     config = found.policy.fallbacks[0].config
+    assert isinstance(found.request, GenerateRequest)
     assert (found.request.config.max_tokens, config and config.max_tokens) == (64, 64)
 
 

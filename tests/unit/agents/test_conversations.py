@@ -34,8 +34,9 @@ class Stream:
         message_id: str | None = None,
         still: Still | None = None,
         frequent: bool = False,
+        ttl: int | None = None,
     ) -> None:
-        assert (message_id, still, frequent) == (None, None, False)
+        assert (message_id, still, frequent, ttl) == (None, None, False, None)
         self.messages.append((subject, Stored(len(self.messages) + 1, data)))
 
     def offer(self, subject: str, data: bytes) -> bool:

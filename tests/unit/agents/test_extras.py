@@ -12,7 +12,7 @@ from actors.agents.core.spending import Manner, under
 from bus.prices import shipped_text
 from schemas.bills import Spending
 from schemas.lifecycle import Accept
-from schemas.llm import ChatMessage, ContentPart, ImageData, ModelConfig
+from schemas.llm import ChatMessage, ContentPart, GenerateRequest, ImageData, ModelConfig
 from schemas.policy import Fallback, Policy
 from schemas.pricing.prices import Priced, Prices
 from schemas.pricing.terms import terms_of
@@ -294,6 +294,7 @@ def test_no_call_with_extra_fields_costs_more_than_its_hold(
     extra = {"generationConfig": fields} if isinstance(provider, Google) else fields
     ask = wanted(provider, extra=extra, service_tier=tier)
     image: ContentPart = ImageData(media_type="image/png", data="aGk=")
+    assert isinstance(ask.request, GenerateRequest)
     said = [*ask.request.messages, ChatMessage(role="user", content=[image for _ in range(images)])]
     ask = msgspec.structs.replace(ask, request=msgspec.structs.replace(ask.request, messages=said))
     found = under(ask, MONEY, PRICES, Manner(), NOW)
