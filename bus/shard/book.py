@@ -28,8 +28,8 @@ from schemas.journal import (
     SlotImage,
     Snapshot,
     SnapshotRef,
-    StoredReply,
 )
+from schemas.replies import ReplyPages, StoredReply, copied, find, keep
 from schemas.work import WorkItem
 
 Address = tuple[str, str]
@@ -45,7 +45,7 @@ class Slot:
     """One entity: its state, the replies it has given, and what is outstanding."""
 
     state: Any = None
-    replies: dict[str, StoredReply] = field(default_factory=dict[str, StoredReply])
+    replies: ReplyPages = field(default_factory=ReplyPages)
     open: dict[str, Effect] = field(default_factory=dict[str, Effect])
     due: datetime | None = None
     """The moment for which a timer is set."""
@@ -110,7 +110,15 @@ class Book:
     def remember(self, slot: Slot, entry: Entry) -> None:
         """Keep the reply of a committed command for repeats of its id."""
         if entry.reply is not NOTHING and entry.command and self.entity.keeps_replies:
-            slot.replies[entry.command] = StoredReply(digest=entry.digest, reply=entry.reply)
+            stored = StoredReply(digest=entry.digest, reply=entry.reply)
+            keep(slot.replies, entry.command, stored, self.entity.reply_age)
+
+    def known(self, address: Address, command: str) -> StoredReply | None:
+        """Return the reply that was given to a command, if it is kept still."""
+        slot = self.slots.get(address)
+        if slot is None or not slot.replies:
+            return None
+        return find(slot.replies, command, self.entity.reply_age)
 
     def count(self, slot: Slot) -> tuple[int, int]:
         """Count an entry of the commit to come; return its number, and the commit before it."""
@@ -201,7 +209,7 @@ class Book:
         slot.due = sleeper.due if sleeper else None
         try:
             image = decode(AtRest, resting.data)
-            slot.last, slot.replies = image.last, dict(image.replies)
+            slot.last, slot.replies = image.last, image.replies
             self._load_state(address, image.state, image.version)
             slot.is_forgettable = self.has_ended(address)
         except Exception as error:  # noqa: BLE001  one entity must not cost all others
@@ -357,7 +365,7 @@ class Book:
                     tenant=tenant,
                     key=key,
                     state=NOTHING,
-                    replies=dict(slot.replies),
+                    replies=copied(slot.replies),
                     corrupt=self.corrupt.get((tenant, key), ""),
                     n=slot.n,
                     last=slot.last,
@@ -398,7 +406,7 @@ class Book:
         heapq.heapify(self._timers)
         for image in snapshot.slots:
             address = (image.tenant, image.key)
-            self.slots[address] = Slot(replies=dict(image.replies), n=image.n, last=image.last)
+            self.slots[address] = Slot(replies=copied(image.replies), n=image.n, last=image.last)
             if image.corrupt:
                 self.corrupt[address] = image.corrupt
             try:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Generic, NamedTuple, TypeVar
 
 import msgspec
@@ -68,8 +68,9 @@ class Entity(Generic[S, C, E]):
 
     ``initial`` is the state before the first event, by tenant and key; most entities have none.
     An entity without ``record`` has nothing stored of it but its journal, and stays in memory.
-    With ``keeps_replies`` a repeated command is known by its id and gets the stored answer. An
-    entity that never ends goes without, and knows repeats by its state. With ``archives``
+    With ``keeps_replies`` a repeated command is known by its id and gets the stored answer, for
+    ``reply_age`` where that is set: then only ids of UUID version 7 are taken, see
+    ``schemas.replies``. An entity without knows repeats by its state. With ``archives``
     its whole history is kept: nothing is purged from its journal that its archive does not hold.
     ``split`` returns a state without its large parts that do not change, and these; ``joined`` puts
     them back. Snapshots store each such part once.
@@ -115,6 +116,7 @@ class Entity(Generic[S, C, E]):
     )
     initial: Callable[[str, str], S | None] = lambda _tenant, _key: None
     keeps_replies: bool = True
+    reply_age: timedelta | None = None
     archives: bool = False
     split: Callable[[S], tuple[S, Sequence[bytes]]] = in_one
     joined: Callable[[S, Sequence[bytes]], S] = as_it_is

@@ -245,14 +245,17 @@ def _reserved(state: Ledger, event: Reserved) -> Ledger:
         lent_pico=event.amount_pico if event.lent_pico is None else event.lent_pico,
         chunk_pico=event.chunk_pico,
     )
-    meters = {
-        scope: counted(_meter(state, scope), event.at, event.tokens) for scope in event.scopes
-    }
+    meters = state.meters
+    if event.scopes:
+        fresh = {
+            scope: counted(_meter(state, scope), event.at, event.tokens) for scope in event.scopes
+        }
+        meters = pages.updated(meters, fresh)
     return msgspec.structs.replace(
         state,
         holds=pages.put(state.holds, key_of(event.reference), hold),
         lapses=_lapses(state.lapses, hold.lease_until, 1),
-        meters=pages.updated(state.meters, meters),
+        meters=meters,
         at=max(state.at, event.at),
     )
 
@@ -284,12 +287,17 @@ def _let_go(state: Ledger, reference: Reference, tokens: int | None) -> Ledger:
     if hold is None:
         return state
     unused = 0 if tokens is None else hold.tokens - tokens
-    meters = {scope: ended(_meter(state, scope), hold.granted_at, unused) for scope in hold.scopes}
+    meters = state.meters
+    if hold.scopes:
+        fresh = {
+            scope: ended(_meter(state, scope), hold.granted_at, unused) for scope in hold.scopes
+        }
+        meters = pages.updated(meters, fresh)
     return msgspec.structs.replace(
         state,
         holds=pages.without(state.holds, key),
         lapses=_lapses(state.lapses, hold.lease_until, -1),
-        meters=pages.updated(state.meters, meters),
+        meters=meters,
     )
 
 
