@@ -10,6 +10,7 @@
 ``fence``     whether the shard is still ours
 ``storing``   commits within the bounds of the journal and of the blobs
 ``snapshots`` taking and naming them; ``purging`` removes what they make superfluous
+``parts``     what does not change in a state lies in blobs of its own
 ``blob_names`` which blob is of what
 ``owner``     the loop of the one process that owns a shard
 ``dispatch``  what leaves a shard once its commit is stored
