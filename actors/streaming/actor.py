@@ -1,6 +1,7 @@
 """What the streaming actor works off: one job, from a work item to the command that reports it."""
 
 from collections.abc import Sequence
+from contextlib import AsyncExitStack
 from dataclasses import replace
 from datetime import timedelta
 
@@ -54,7 +55,8 @@ class Streaming:
         self._bus = bus
         self._process = process
         self._leave = leave
-        self._prompts = Prompts(bus, Slices())
+        slices = Slices()
+        self._prompts = {queue: Prompts(bus, slices) for queue in (QUEUE, BATCH_QUEUE)}
         self._cut: dict[str, FailGeneration] = {}
 
     def job(self) -> Job[GenerateWork]:
@@ -138,10 +140,17 @@ class Streaming:
 
     async def do_generate(self, item: WorkItem[GenerateWork]) -> FinishGeneration | FailGeneration:
         """Generate one answer, streaming it under the work's segment."""
-        try:
-            work = await self._prompts.whole(item.body)
-        except ProblemError as unread:
-            return self._generator.attempt(item.body, _nobody).failed(unread.problem)
+        async with AsyncExitStack() as stack:
+            try:
+                prompts = self._prompts[item.queue]
+                work = await stack.enter_async_context(prompts.whole(item.body))
+            except ProblemError as unread:
+                return self._generator.attempt(item.body, _nobody).failed(unread.problem)
+            return await self._generated(item, work)
+
+    async def _generated(
+        self, item: WorkItem[GenerateWork], work: GenerateWork
+    ) -> FinishGeneration | FailGeneration:
         subject = fill(STREAM_SUBJECT, tenant=work.tenant, execution_id=work.execution_id)
         outbox = self._bus.outbox
 

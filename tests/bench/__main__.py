@@ -7,6 +7,7 @@ import anyio
 import structlog
 
 from tests.bench import (
+    bodies,
     budgeted,
     deltas,
     durable,
@@ -37,6 +38,7 @@ BENCHES = {
         budgeted,
         projection,
         sleepers,
+        bodies,
     )
 }
 BY_NAME = {bench.NAME: bench for bench in (restate, streaming, streaming_clients)}
