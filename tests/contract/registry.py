@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import msgspec
 
 import schemas
-from schemas.base import Internal, Message, Request
+from schemas.base import PUBLIC, Internal, Message, Request
 
 IN_PROCESS = {"schemas.base", "schemas.decision"}
 """Modules of classes that never travel: the shapes of messages, and what a core returns."""
@@ -25,6 +25,8 @@ def message_classes() -> list[type[msgspec.Struct]]:
 
 def public_template(kind: type[msgspec.Struct]) -> str | None:
     """Return the subject of a class if it is a public one."""
+    if issubclass(kind, Request):
+        return f"{PUBLIC}{kind.SUBJECT}"
     subject = getattr(kind, "SUBJECT", None)
     return subject if subject is not None and subject.startswith("cb.") else None
 
