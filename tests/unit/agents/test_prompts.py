@@ -23,8 +23,9 @@ from tests.unit.agents.samples import NOW
 
 TASK = "Tell me of the sea. " * 2500
 REFERENCE = Reference(name="body.execution.1.acme.e1.abc", digest="abc", bytes=60_000)
+LONG = "x" * 9000
 POLICY = Policy(
-    fallbacks=[Fallback(provider=OpenAI(model="m"), config=ModelConfig(stop_sequences=["x" * 9000]))]
+    fallbacks=[Fallback(provider=OpenAI(model="m"), config=ModelConfig(stop_sequences=[LONG]))]
 )
 
 
