@@ -1,5 +1,6 @@
 """What the streaming actor works off: jobs, from a work item to the command that reports it."""
 
+from contextlib import AsyncExitStack
 from dataclasses import replace
 
 import anyio
@@ -54,7 +55,8 @@ class Streaming:
         self._bus = bus
         self._process = process
         self._vectors = VectorStore(bus.blobs, shards)
-        self._prompts = Prompts(bus, Slices())
+        slices, queues = Slices(), (QUEUE, BATCH_QUEUE, EMBED_QUEUE)
+        self._prompts = {queue: Prompts(bus, slices) for queue in queues}
         self._cut: dict[str, FailGeneration] = {}
 
     def job(self) -> Job[GenerateWork]:
@@ -81,10 +83,17 @@ class Streaming:
 
     async def do_embed(self, item: WorkItem[EmbedWork]) -> FinishGeneration | FailGeneration:
         """Turn texts into vectors, store these, and say what that has used."""
-        try:
-            work = await self._prompts.whole(item.body)
-        except ProblemError as unread:
-            return self._embedder.embedding(item.body).failed(unread.problem, final=False)
+        async with AsyncExitStack() as stack:
+            try:
+                prompts = self._prompts[item.queue]
+                work = await stack.enter_async_context(prompts.whole(item.body))
+            except ProblemError as unread:
+                return self._embedder.embedding(item.body).failed(unread.problem, final=False)
+            return await self._embedded(item, work)
+
+    async def _embedded(
+        self, item: WorkItem[EmbedWork], work: EmbedWork
+    ) -> FinishGeneration | FailGeneration:
         embedding = self._embedder.embedding(work)
         with handling("embed", "_cb.work.embed.{tenant}", parent=item.trace):
             try:
@@ -108,10 +117,17 @@ class Streaming:
 
     async def do_generate(self, item: WorkItem[GenerateWork]) -> FinishGeneration | FailGeneration:
         """Generate one answer, streaming it under the work's segment."""
-        try:
-            work = await self._prompts.whole(item.body)
-        except ProblemError as unread:
-            return self._generator.attempt(item.body, _nobody).failed(unread.problem)
+        async with AsyncExitStack() as stack:
+            try:
+                prompts = self._prompts[item.queue]
+                work = await stack.enter_async_context(prompts.whole(item.body))
+            except ProblemError as unread:
+                return self._generator.attempt(item.body, _nobody).failed(unread.problem)
+            return await self._generated(item, work)
+
+    async def _generated(
+        self, item: WorkItem[GenerateWork], work: GenerateWork
+    ) -> FinishGeneration | FailGeneration:
         subject = fill(STREAM_SUBJECT, tenant=work.tenant, execution_id=work.execution_id)
         outbox = self._bus.outbox
 

@@ -11,8 +11,9 @@ from typing import Any
 import anyio.to_thread
 
 from bus.connection import NatsTransport
-from bus.errors import FullError, UnavailableError, problem
-from bus.jetstream.direct_get import read_page
+from bus.connection.transport import status_of
+from bus.errors import DeadlineError, FullError, UnavailableError, problem
+from bus.jetstream.direct_get import PAGE_SECONDS, read_page
 from bus.jetstream.publishing import store
 from bus.ports import Fill, Stored
 from bus.streams.api import NO_MESSAGE, JetStream, JetStreamError, fill_of
@@ -72,7 +73,7 @@ class StreamBlobs:
             ProblemError: ``not_found``, also where a chunk is missing.
             UnavailableError: no answer.
         """
-        for read in (self._from_any_replica, self._from_leader):
+        for read in (self._alone, self._from_any_replica, self._from_leader):
             data = await read(name)
             if data is not None and await _digest(data) == name.rpartition(".")[2]:
                 return data
@@ -96,6 +97,16 @@ class StreamBlobs:
             await self._jetstream.call(f"STREAM.PURGE.{BLOBS}", query)
         except JetStreamError as error:
             raise UnavailableError(pattern, error.description) from None
+
+    async def _alone(self, name: str) -> bytes | None:
+        """Return a blob of a single chunk: its subject is looked up, and no block is searched."""
+        subject = f"$JS.API.DIRECT.GET.{BLOBS}.{_subject(name, '0')}"
+        try:
+            found = await self._transport.request(subject, b"", timeout=PAGE_SECONDS)
+        except DeadlineError as error:
+            raise UnavailableError(subject, str(error)) from None
+        is_whole = status_of(found) is None and len(found.data) < CHUNK_BYTES
+        return found.data if is_whole else None
 
     async def _from_any_replica(self, name: str) -> bytes | None:
         pattern = _subject(name, ANY)

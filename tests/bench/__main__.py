@@ -7,6 +7,7 @@ import anyio
 import structlog
 
 from tests.bench import (
+    bodies,
     budgeted,
     deltas,
     durable,
@@ -38,6 +39,7 @@ BENCHES = {
         budgeted,
         projection,
         sleepers,
+        bodies,
     )
 }
 BY_NAME = {bench.NAME: bench for bench in (growth, restate, streaming, streaming_clients)}

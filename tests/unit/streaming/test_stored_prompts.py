@@ -1,0 +1,98 @@
+"""Prompts that are read for attempts: whole, within a bound, and refused in words."""
+
+from collections.abc import AsyncGenerator
+from datetime import timedelta
+
+import anyio
+import msgspec
+import pytest
+
+from actors.streaming.adapters.prompts import Prompts
+from bus.bodies import Bodies, holder_of
+from bus.codec import encode
+from bus.errors import ProblemError
+from bus.memory import MemoryProcess, memory_bus
+from bus.slices import Slices
+from schemas.lifecycle import GenerateWork, Prompt
+from schemas.llm import ChatMessage, GenerateRequest
+from schemas.policy import Cache, Policy
+from schemas.providers import Scripted
+
+PROVIDER = Scripted(responses=["Hi."])
+WHOLE = Prompt(
+    request=GenerateRequest(
+        provider=PROVIDER, messages=[ChatMessage(role="user", content="Read: " + "x" * 20_000)]
+    ),
+    policy=Policy(cache=Cache()),
+)
+
+
+@pytest.fixture
+async def bus() -> AsyncGenerator[MemoryProcess]:
+    async with memory_bus() as world, world.process() as process:
+        yield process
+
+
+async def work(bus: MemoryProcess, *, seconds: float = 60) -> GenerateWork:
+    holder = holder_of("execution", 1, "acme", "e1")
+    return GenerateWork(
+        execution_id="e1",
+        tenant="acme",
+        step=1,
+        attempt=1,
+        segment=1,
+        deadline=bus.clock() + timedelta(seconds=seconds),
+        request=GenerateRequest(provider=PROVIDER, messages=[]),
+        prompt=await Bodies(bus.blobs).put(encode(WHOLE), holder),
+    )
+
+
+async def test_request_and_policy_are_those_that_were_stored(bus: MemoryProcess):
+    async with Prompts(bus, Slices()).whole(await work(bus)) as whole:
+        assert (whole.request, whole.policy, whole.prompt) == (WHOLE.request, WHOLE.policy, None)
+
+
+async def test_small_work_is_left_as_it_is(bus: MemoryProcess):
+    small = msgspec.structs.replace(await work(bus), prompt=None)
+    async with Prompts(bus, Slices()).whole(small) as whole:
+        assert whole is small
+
+
+async def test_a_prompt_that_is_gone_is_refused_for_good(bus: MemoryProcess):
+    lost = await work(bus)
+    assert lost.prompt is not None
+    await bus.blobs.remove(lost.prompt.name)
+    with pytest.raises(ProblemError) as refused:
+        async with Prompts(bus, Slices()).whole(lost):
+            pass
+    assert (refused.value.problem.code, refused.value.problem.retryable) == ("corrupt", False)
+    assert "xxx" not in str(refused.value)
+
+
+async def test_prompts_wait_for_room_and_one_is_always_read(bus: MemoryProcess):
+    prompts, seen = Prompts(bus, Slices(), most=100), list[int]()
+    first, second = await work(bus), await work(bus)
+
+    async def read(each: GenerateWork, number: int) -> None:
+        async with prompts.whole(each):
+            seen.append(number)
+
+    async with anyio.create_task_group() as tasks:
+        async with prompts.whole(first):
+            tasks.start_soon(read, second, 2)
+            tasks.start_soon(read, second, 3)
+            await anyio.sleep(0.05)
+            assert seen == []
+        with anyio.fail_after(5):
+            while len(seen) < 2:
+                await anyio.sleep(0.01)
+
+
+async def test_who_finds_no_room_until_the_deadline_may_try_again(bus: MemoryProcess):
+    prompts = Prompts(bus, Slices(), most=100)
+    late = await work(bus, seconds=0.05)
+    async with prompts.whole(await work(bus)):
+        with pytest.raises(ProblemError) as refused:
+            async with prompts.whole(late):
+                pass
+    assert refused.value.problem.retryable
