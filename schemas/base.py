@@ -1,6 +1,6 @@
 """The shapes a message takes: a user's command, an answer or fact, internal traffic."""
 
-from typing import Any, ClassVar, dataclass_transform
+from typing import Annotated, Any, ClassVar, dataclass_transform
 
 import msgspec
 
@@ -9,6 +9,12 @@ LARGE_REQUEST_BYTES = 12 * 1024**2
 
 With what is stored and sent on beside it, it stays below the 16 MiB that one message may have.
 """
+
+Offset = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
+"""How many rows come before a page."""
+
+Cursor = Annotated[str, msgspec.Meta(min_length=1, max_length=500)]
+"""Behind which row a page begins, as the page before it has told."""
 
 
 @dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(msgspec.field,))

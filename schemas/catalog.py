@@ -44,6 +44,7 @@ from schemas.events import (
     SafetyRedactedEvent,
 )
 from schemas.executions import (
+    AwaitExecution,
     CancelExecution,
     ExecuteAgent,
     ExecutionRecord,
@@ -70,6 +71,7 @@ REQUESTS: tuple[type[Request], ...] = (
     ExecuteAgent,
     Generate,
     GetExecution,
+    AwaitExecution,
     ListExecutions,
     CancelExecution,
     ReadStream,
@@ -111,7 +113,7 @@ EVENTS: tuple[type[Message], ...] = (
 
 RECORDS: tuple[type[Message], ...] = (ExecutionRecord,)
 
-QUESTIONS = frozenset({"embed", "get", "list", "quote", "read", "recommend", "report"})
+QUESTIONS = frozenset({"await", "embed", "get", "list", "quote", "read", "recommend", "report"})
 """Verbs that change nothing. They have no durable form, because nobody would get the answer."""
 
 

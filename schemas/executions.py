@@ -6,7 +6,7 @@ from typing import Annotated, Any, ClassVar, Literal
 import msgspec
 
 from schemas.agents import Limits
-from schemas.base import LARGE_REQUEST_BYTES, Message, Request, Value
+from schemas.base import LARGE_REQUEST_BYTES, Cursor, Message, Offset, Request, Value
 from schemas.ids import AgentId, ExecutionId, Label, SessionId
 from schemas.llm import (
     AnswerWarning,
@@ -181,6 +181,23 @@ class GetExecution(Request):
     execution_id: ExecutionId
 
 
+class AwaitedExecution(Message):
+    """An execution that has ``ended``, or as it stands after the time that was to be waited."""
+
+    ended: bool
+    execution: ExecutionRecord
+
+
+class AwaitExecution(Request):
+    """Wait for the end of an execution. Where it has not come in time, ask again."""
+
+    SUBJECT: ClassVar[str] = "cb.{tenant}.executions.await"
+    REPLY: ClassVar[type[Message]] = AwaitedExecution
+
+    execution_id: ExecutionId
+    timeout_seconds: Annotated[float, msgspec.Meta(ge=0, le=30)] = 30
+
+
 class CancelExecution(Request):
     """End an execution now. An execution that has ended already stays as it is."""
 
@@ -207,16 +224,24 @@ class ExecutionSummary(Message):
 
 
 class ExecutionList(Message):
-    """A page of executions, newest first; ``total`` counts all that match."""
+    """A page of executions, newest first; ``next`` is the cursor of the page after it, if any.
+
+    It knows all that was committed before it was asked for. ``total`` counts all that match; it is
+    None where they are too many to be counted for a page.
+    """
 
     executions: list[ExecutionSummary]
-    total: int
+    total: int | None
     limit: int
     offset: int
+    next: str | None = None
 
 
 class ListExecutions(Request):
-    """List executions by filter, newest first, in pages."""
+    """List executions by filter, newest first, in pages.
+
+    ``cursor`` is the ``next`` of the page before; pages by ``offset`` move when executions begin.
+    """
 
     SUBJECT: ClassVar[str] = "cb.{tenant}.executions.list"
     REPLY: ClassVar[type[Message]] = ExecutionList
@@ -225,4 +250,5 @@ class ListExecutions(Request):
     agent_id: AgentId | None = None
     session: SessionId | None = None
     limit: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 50
-    offset: Annotated[int, msgspec.Meta(ge=0)] = 0
+    offset: Offset = 0
+    cursor: Cursor | None = None

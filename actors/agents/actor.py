@@ -8,8 +8,10 @@ from typing import NamedTuple
 import msgspec
 
 from actors.agents.adapters.admission import Admission
+from actors.agents.adapters.awaiting import Endings
 from actors.agents.adapters.conversations import Conversations
 from actors.agents.adapters.definitions import Definitions
+from actors.agents.adapters.lists import Lists
 from actors.agents.adapters.purse import Purse
 from actors.agents.adapters.streams import Streams
 from actors.agents.config import AgentsConfig
@@ -18,8 +20,7 @@ from actors.agents.core.asking import answered
 from actors.agents.core.damage import nobodys, remains
 from actors.agents.core.decisions import decide, failing
 from actors.agents.core.execution import Execution, due, evolve, has_ended
-from actors.agents.core.index import ExecutionIndex
-from actors.agents.core.listing import page_agents, status_of
+from actors.agents.core.listing import Activity, page_agents, status_of
 from actors.agents.core.outward import (
     announce,
     effects,
@@ -51,7 +52,6 @@ from schemas.agents import (
 )
 from schemas.conversations import (
     Conversation,
-    ConversationList,
     GetConversation,
     ListConversations,
 )
@@ -59,10 +59,10 @@ from schemas.decision import Publish
 from schemas.events import AgentChangedEvent, ExecutionEndedEvent
 from schemas.executions import (
     RECORD_SUBJECT,
+    AwaitExecution,
     CancelExecution,
     ExecuteAgent,
     ExecutionHandle,
-    ExecutionList,
     ExecutionRecord,
     Generate,
     GetExecution,
@@ -133,7 +133,7 @@ class Stores(NamedTuple):
     definitions: Definitions
     conversations: Conversations
     streams: Streams
-    executions: ExecutionIndex
+    lists: Lists
 
 
 class Agents:
@@ -154,10 +154,11 @@ class Agents:
         self._definitions = stores.definitions
         self._conversations = stores.conversations
         self._streams = stores.streams
-        self._index = stores.executions
+        self._lists = stores.lists
         self._purse = purse
         self._slices = Slices()
         self._admission = admission
+        self.endings = Endings(bus, self._look)
 
     def endpoints(self) -> Sequence[Endpoint]:
         """Return all requests this actor answers."""
@@ -173,10 +174,11 @@ class Agents:
             Endpoint(Generate, self.do_generate),
             Endpoint(GetExecution, self.do_get_execution),
             Endpoint(CancelExecution, self.do_cancel),
-            Endpoint(ListExecutions, self.do_list_executions),
+            Endpoint(AwaitExecution, self.endings.wait),
+            Endpoint(ListExecutions, self._lists.executions),
             Endpoint(ReadStream, self.do_read_stream),
             Endpoint(GetConversation, self.do_get_conversation),
-            Endpoint(ListConversations, self.do_list_conversations),
+            Endpoint(ListConversations, self._lists.conversations),
         )
 
     # Definitions
@@ -206,15 +208,14 @@ class Agents:
         agent = await self._definitions.get(caller.tenant, wanted)
         if wanted.version is not None:
             return agent
-        activity = self._index.activity(caller.tenant, agent.id)
+        activity = await self._lists.activity(caller.tenant, agent.id)
         return msgspec.structs.replace(agent, status=status_of(agent.status, activity))
 
     async def do_list_agents(self, caller: Caller, query: ListAgents) -> AgentList:
         """List agents with what they are doing."""
         rows = await self._definitions.rows(caller.tenant)
-        return page_agents(
-            rows, query, lambda agent_id: self._index.activity(caller.tenant, agent_id)
-        )
+        activities = await self._lists.activities(caller.tenant)
+        return page_agents(rows, query, lambda agent: activities.get(agent, Activity()))
 
     async def _changed(self, caller: Caller, agent: AgentDefinition) -> AgentDefinition:
         event = AgentChangedEvent(
@@ -268,7 +269,7 @@ class Agents:
 
     async def _begin(self, wanted: Accept, *, fresh: bool) -> ExecutionHandle:
         origin = wanted.origin
-        self._admission.demand(origin.tenant, origin.execution_id)
+        await self._admission.demand(origin.tenant, origin.execution_id)
         mail = command(
             "accept",
             origin.tenant,
@@ -328,9 +329,8 @@ class Agents:
         answer = await self._owners.ask(mail, timeout=self._config.request_timeout)
         return decode(ExecutionHandle, answer)
 
-    async def do_list_executions(self, caller: Caller, query: ListExecutions) -> ExecutionList:
-        """List executions, newest first."""
-        return self._index.page(caller.tenant, query)
+    async def _look(self, caller: Caller, execution_id: str) -> ExecutionRecord:
+        return await self.do_get_execution(caller, GetExecution(execution_id=execution_id))
 
     # Streams and conversations
 
@@ -346,12 +346,6 @@ class Agents:
             caller.tenant, wanted.agent_id, wanted.session, limit=wanted.limit
         )
         return Conversation(agent_id=wanted.agent_id, session=wanted.session, turns=turns)
-
-    async def do_list_conversations(
-        self, caller: Caller, query: ListConversations
-    ) -> ConversationList:
-        """List the sessions of an agent."""
-        return await self._conversations.page(caller.tenant, query)
 
 
 def _digest(wanted: ExecuteAgent | Generate) -> str:

@@ -1,15 +1,18 @@
 """What a projection is, apart from how it is kept."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple, Protocol
+
+EXPIRED_AT_ONCE = 1000
+"""Some milliseconds of a thread, in which nothing else is applied."""
 
 
 class Rows(Protocol):
     """The tables of a projection, within the transaction of a batch."""
 
-    def execute(self, statement: str, values: Sequence[Any] = ..., /) -> Any:
+    def execute(self, statement: str, values: Sequence[Any] | Mapping[str, Any] = ..., /) -> Any:
         """Run one SQL statement."""
         ...
 
@@ -17,7 +20,7 @@ class Rows(Protocol):
 class Fact(NamedTuple):
     """An event of a journal, and where it stands there: the ``place`` within commit ``n``.
 
-    ``at`` is the commit's time.
+    ``at`` is the commit's time, ``size`` the event's bytes in the journal.
     """
 
     tenant: str
@@ -27,6 +30,19 @@ class Fact(NamedTuple):
     place: int
     at: datetime
     event: Any
+    size: int = 0
+
+
+class Views(NamedTuple):
+    """The stored views of entities: rows of those whose history is purged are made from them.
+
+    ``subject`` catches all of them in the stream of records. ``apply`` makes the row of one, before
+    any event is applied. An owner purges a commit only when the views that it led to are stored, so
+    views and the rest of a journal miss nothing.
+    """
+
+    subject: str
+    apply: Callable[[Rows, bytes], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +52,12 @@ class Projection:
     ``tables`` is the SQL that creates them, and a new ``version`` throws away what an older one has
     made. ``event_type`` is the union of events that count; all others are passed over. ``apply``
     changes the rows as an event wants it, by nothing but the event and the rows. Where the owners
-    of a journal purge it, ``whole`` is False and a shard may begin with any commit.
+    of a journal purge it, ``whole`` is False and a shard may begin with any commit. With ``views``
+    the rows begin with these, and ``apply`` must bear events that they tell of already.
+
+    ``base_type`` is what counts of an entity's state: where an entry starts from one, ``apply`` is
+    given that first. ``expire`` removes rows of what ended before a moment (microseconds), at most
+    ``EXPIRED_AT_ONCE``, and returns how many; it is called with the retention of its projector.
     """
 
     name: str
@@ -46,3 +67,6 @@ class Projection:
     event_type: Any
     apply: Callable[[Rows, Fact], None]
     whole: bool = True
+    views: Views | None = None
+    base_type: Any = None
+    expire: Callable[[Rows, int], int] | None = None

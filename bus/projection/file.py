@@ -4,7 +4,6 @@ The file is in WAL mode and not synced at every commit. A crash of the machine m
 transactions, and with them the checkpoint, so that they are applied again.
 """
 
-import contextlib
 import sqlite3
 import time
 from collections.abc import Callable, Generator, Sequence
@@ -16,10 +15,11 @@ from typing import Any, TypeVar
 import msgspec
 import structlog
 
+from bus.errors import ProblemError
 from bus.ports import Filed
 from bus.projection.checkpoint import Checkpoint
 from bus.projection.definition import Fact, Projection
-from schemas.journal import Commit
+from schemas.journal import NOTHING, Commit
 
 log = structlog.get_logger()
 
@@ -47,6 +47,9 @@ PRAGMA temp_store = memory;
 """
 
 DAMAGE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+READERS = 4
+"""Connections that are kept for questions: to open one costs as much as most answers."""
+
 STEPS_BETWEEN_LOOKS = 20_000
 """Of SQLite's machine, some milliseconds; then a query looks whether its time is over."""
 
@@ -85,7 +88,10 @@ class ProjectionFile:
         self.projection = projection
         self.checkpoint = Checkpoint()
         self._connection: sqlite3.Connection | None = None
+        self._readers: list[sqlite3.Connection] = []
+        self._openings = 0
         self._events = msgspec.json.Decoder(projection.event_type)
+        self._states = msgspec.json.Decoder(projection.base_type or Any)
         self._wanted = tuple(_openings(projection.event_type))
 
     def open(self) -> None:
@@ -99,6 +105,9 @@ class ProjectionFile:
 
     def close(self) -> None:
         """Close the file; it can be opened again."""
+        self._openings += 1
+        while self._readers:
+            self._readers.pop().close()
         if self._connection is not None:
             self._connection.close()
             self._connection = None
@@ -124,7 +133,31 @@ class ProjectionFile:
             rows.execute("INSERT INTO projection VALUES (?, ?, ?, ?, ?, NULL)", known)
         self.checkpoint = Checkpoint(life)
 
-    def apply(self, batch: Batch) -> int:
+    def adopt(self, life: str) -> None:
+        """Say whose the rows are, once all is there of which that journal no longer tells."""
+        with self._changing() as rows:
+            rows.execute("UPDATE projection SET life = ?", (life,))
+        self.checkpoint.life = life
+
+    def show(self, views: Sequence[bytes]) -> None:
+        """Make rows of stored views; one that cannot be read is left out."""
+        if self.projection.views is None:
+            return
+        with self._changing() as rows:
+            for view in views:
+                try:
+                    self.projection.views.apply(rows, view)
+                except (*_UNFIT, ProblemError) as error:
+                    self._leave_out("", 0, error)
+
+    def expire(self, before: datetime) -> int:
+        """Remove rows of what ended before a moment; return how many, not all at once."""
+        if self.projection.expire is None:
+            return 0
+        with self._changing() as rows:
+            return self.projection.expire(rows, microseconds(before))
+
+    def apply(self, batch: Batch, *, gaps: bool = False) -> int:
         """Apply commits and move the checkpoint behind them; return how many events counted.
 
         Raises:
@@ -136,7 +169,9 @@ class ProjectionFile:
             for filed, commit in batch:
                 if commit is None:
                     checkpoint.pass_unreadable(filed.sequence, filed.subject)
-                elif checkpoint.pass_over(filed.sequence, filed.subject, commit, whole=whole):
+                elif checkpoint.pass_over(
+                    filed.sequence, filed.subject, commit, whole=whole, gaps=gaps
+                ):
                     count += self._apply(rows, filed.subject, commit)
             _save(rows, checkpoint)
         self.checkpoint = checkpoint
@@ -151,10 +186,8 @@ class ProjectionFile:
             TimeoutError: it took longer than ``seconds``.
         """
         end = time.monotonic() + seconds
-        connection = sqlite3.connect(f"{self.path.absolute().as_uri()}?mode=ro", uri=True)
-        connection.isolation_level = None
-        connection.set_progress_handler(lambda: time.monotonic() > end, STEPS_BETWEEN_LOOKS)
-        with contextlib.closing(connection):
+        with self._reading() as connection:
+            connection.set_progress_handler(lambda: time.monotonic() > end, STEPS_BETWEEN_LOOKS)
             try:
                 connection.execute("BEGIN")
                 return question(connection), _loaded(connection)
@@ -162,6 +195,29 @@ class ProjectionFile:
                 if error.sqlite_errorcode == sqlite3.SQLITE_INTERRUPT:
                     raise TimeoutError from None
                 raise
+
+    @contextmanager
+    def _reading(self) -> Generator[sqlite3.Connection]:
+        """Hand out a connection that sees one state of the file; kept for the next if all is well.
+
+        Lists are changed by single calls, which threads may make at once.
+        """
+        openings = self._openings
+        try:
+            reader = self._readers.pop()
+        except IndexError:
+            uri = f"{self.path.absolute().as_uri()}?mode=ro"
+            reader = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False)
+        try:
+            yield reader
+            reader.execute("COMMIT")
+        except BaseException:
+            reader.close()
+            raise
+        if openings == self._openings and len(self._readers) < READERS:
+            self._readers.append(reader)
+        else:
+            reader.close()
 
     def size(self) -> int:
         """Return the bytes on disk, the write-ahead log among them."""
@@ -215,19 +271,28 @@ class ProjectionFile:
         )
 
     def _facts(self, subject: str, commit: Commit) -> Generator[Fact]:
-        """Yield the events of a commit that count."""
+        """Yield the events of a commit that count, and the states from which entries start."""
         place, n, at = -1, commit.n, commit.at
         for entry in commit.entries:
+            based = entry.base is not NOTHING and self.projection.base_type is not None
+            if based and (state := self._decoded(self._states, subject, n, entry.base)):
+                yield Fact(entry.tenant, entry.key, subject, n, place, at, state, len(entry.base))
             for raw in entry.events:
                 place += 1
-                event = bytes(raw)
-                if event.startswith(self._wanted):
-                    try:
-                        fact = self._events.decode(event)
-                    except (ValueError, RecursionError) as error:
-                        self._leave_out(subject, n, error)
-                        continue
-                    yield Fact(entry.tenant, entry.key, subject, n, place, at, fact)
+                data = bytes(raw)
+                if data.startswith(self._wanted):
+                    event = self._decoded(self._events, subject, n, data)
+                    if event is not None:
+                        yield Fact(entry.tenant, entry.key, subject, n, place, at, event, len(data))
+
+    def _decoded(
+        self, decoder: "msgspec.json.Decoder[Any]", subject: str, n: int, data: bytes | msgspec.Raw
+    ) -> Any:
+        try:
+            return decoder.decode(data)
+        except (ValueError, RecursionError) as error:
+            self._leave_out(subject, n, error)
+            return None
 
 
 def is_damaged(error: sqlite3.Error) -> bool:
@@ -251,8 +316,14 @@ def _save(rows: sqlite3.Connection, checkpoint: Checkpoint) -> None:
     )
 
 
-def _statements(script: str) -> list[str]:
-    return [statement for part in script.split(";") if (statement := part.strip())]
+def _statements(script: str) -> Generator[str]:
+    """Yield the statements of a script; those of a trigger have semicolons within."""
+    statement = ""
+    for part in script.split(";"):
+        statement += f"{part};"
+        if sqlite3.complete_statement(statement):
+            yield statement
+            statement = ""
 
 
 def _openings(event_type: Any) -> list[bytes]:
