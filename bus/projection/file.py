@@ -208,16 +208,16 @@ class ProjectionFile:
         except IndexError:
             uri = f"{self.path.absolute().as_uri()}?mode=ro"
             reader = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False)
+        kept = False
         try:
             yield reader
             reader.execute("COMMIT")
-        except BaseException:
-            reader.close()
-            raise
-        if openings == self._openings and len(self._readers) < READERS:
-            self._readers.append(reader)
-        else:
-            reader.close()
+            kept = openings == self._openings and len(self._readers) < READERS
+        finally:
+            if kept:
+                self._readers.append(reader)
+            else:
+                reader.close()
 
     def size(self) -> int:
         """Return the bytes on disk, the write-ahead log among them."""

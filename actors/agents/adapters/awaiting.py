@@ -93,15 +93,14 @@ class Endings:
         until = loop_time() + wanted.timeout_seconds
         waiter = _Waiter(next(self._numbers), until, caller)
         self._add(this, waiter)
+        waits = False
         try:
             record = await self._look(caller, wanted.execution_id)
-        except BaseException:
-            self._remove(this, waiter)
-            raise
-        ended = record.status in ENDED
-        if (ended or self._is_over(waiter)) and self._remove(this, waiter):
-            return AwaitedExecution(ended=ended, execution=record)
-        return None
+            ended = record.status in ENDED
+            waits = not ended and not self._is_over(waiter)
+        finally:
+            is_left = not waits and self._remove(this, waiter)
+        return AwaitedExecution(ended=ended, execution=record) if is_left else None
 
     # Who waits
 
