@@ -28,7 +28,13 @@ class Read(NamedTuple):
 
 
 async def read_page(
-    transport: NatsTransport, stream: str, subject: str, start: int, *, limit: int = PAGE_MESSAGES
+    transport: NatsTransport,
+    stream: str,
+    subject: str,
+    start: int,
+    *,
+    limit: int = PAGE_MESSAGES,
+    most_bytes: int = PAGE_BYTES,
 ) -> list[Read]:
     """Return the first messages that match ``subject`` from a sequence on; empty at the end.
 
@@ -38,7 +44,7 @@ async def read_page(
     Raises:
         UnavailableError: no complete answer.
     """
-    body = {"seq": start, "next_by_subj": subject, "batch": limit, "max_bytes": PAGE_BYTES}
+    body = {"seq": start, "next_by_subj": subject, "batch": limit, "max_bytes": most_bytes}
     return await _asked(transport, stream, body)
 
 

@@ -51,7 +51,8 @@ class Projection:
 
     ``tables`` is the SQL that creates them, and a new ``version`` throws away what an older one has
     made. ``event_type`` is the union of events that count; all others are passed over. ``apply``
-    changes the rows as an event wants it, by nothing but the event and the rows. Where the owners
+    changes the rows as an event wants it, by nothing but the event and the rows. Where entities
+    have rows of their own, ``together`` takes all of one that are applied at once. Where the owners
     of a journal purge it, ``whole`` is False and a shard may begin with any commit. With ``views``
     the rows begin with these, and ``apply`` must bear events that they tell of already.
 
@@ -65,7 +66,8 @@ class Projection:
     version: int
     tables: str
     event_type: Any
-    apply: Callable[[Rows, Fact], None]
+    apply: Callable[[Rows, Fact], None] | None = None
+    together: Callable[[Rows, Sequence[Fact]], None] | None = None
     whole: bool = True
     views: Views | None = None
     base_type: Any = None

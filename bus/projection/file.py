@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -166,13 +167,22 @@ class ProjectionFile:
         checkpoint, count = self.checkpoint.copy(), 0
         whole = self.projection.whole
         with self._changing() as rows:
+            of_each: dict[tuple[str, str], list[Fact]] = {}
             for filed, commit in batch:
                 if commit is None:
                     checkpoint.pass_unreadable(filed.sequence, filed.subject)
                 elif checkpoint.pass_over(
                     filed.sequence, filed.subject, commit, whole=whole, gaps=gaps
                 ):
-                    count += self._apply(rows, filed.subject, commit)
+                    for fact in self._facts(filed.subject, commit):
+                        count += 1
+                        if self.projection.apply is not None:
+                            self._try(fact, partial(self.projection.apply, rows, fact))
+                        else:
+                            of_each.setdefault((fact.tenant, fact.key), []).append(fact)
+            if self.projection.together is not None:
+                for facts in of_each.values():
+                    self._try(facts[-1], partial(self.projection.together, rows, facts))
             _save(rows, checkpoint)
         self.checkpoint = checkpoint
         return count
@@ -250,16 +260,12 @@ class ProjectionFile:
             rows.execute("BEGIN IMMEDIATE")
             yield rows
 
-    def _apply(self, rows: sqlite3.Connection, subject: str, commit: Commit) -> int:
-        """Apply the events of a commit; one that cannot be applied is left out, not all others."""
-        count = 0
-        for fact in self._facts(subject, commit):
-            try:
-                self.projection.apply(rows, fact)
-            except _UNFIT as error:
-                self._leave_out(subject, commit.n, error)
-            count += 1
-        return count
+    def _try(self, fact: Fact, apply: Callable[[], None]) -> None:
+        """Apply events; what cannot be applied is left out, not all others."""
+        try:
+            apply()
+        except _UNFIT as error:
+            self._leave_out(fact.subject, fact.n, error)
 
     def _leave_out(self, subject: str, n: int, error: Exception) -> None:
         log.error(

@@ -12,6 +12,7 @@ from tests.bench import (
     durable,
     executions,
     failover,
+    lists,
     pricing,
     pricing_ledger,
     projection,
@@ -36,6 +37,7 @@ BENCHES = {
         pricing_ledger,
         budgeted,
         projection,
+        lists,
         sleepers,
     )
 }

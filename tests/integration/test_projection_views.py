@@ -125,15 +125,19 @@ async def test_nothing_is_answered_until_all_views_are_there_and_a_crash_begins_
         await Journalist(bus).commit(0, 1, tenant="a")
         await _show(bus, "b", 2)
         await _show(bus, "c", 3)
-        halting = replace(bus, records=_Halting(bus.records))
-        async with projecting(halting, tmp_path, STANDS) as projector:
-            await halting.records.halted.wait()
+        records = _Halting(bus.records)
+        async with projecting(_with(bus, records), tmp_path, STANDS) as projector:
+            await records.halted.wait()
             with pytest.raises(UnavailableError):
                 await projector.ask(standing, within=0.1)
             stale = await projector.ask(standing, fresh=False)
             assert stale.behind_commits > 0
         async with projecting(bus, tmp_path, STANDS) as projector:
             assert (await projector.ask(standing)).value == {"a": 1, "b": 2, "c": 3}
+
+
+def _with(bus: Process, records: Any) -> Process:
+    return replace(bus, records=records)
 
 
 class _Halting:
@@ -157,10 +161,10 @@ async def test_a_copy_that_has_a_checkpoint_reads_no_view(mortal_world: World, t
         async with projecting(bus, tmp_path, STANDS) as projector:
             await projector.ask(standing)
         await journalist.commit(0, 2, tenant="b")
-        halting = replace(bus, records=_Halting(bus.records))
-        async with projecting(halting, tmp_path, STANDS) as projector:
+        records = _Halting(bus.records)
+        async with projecting(_with(bus, records), tmp_path, STANDS) as projector:
             assert (await projector.ask(standing)).value == {"a": 1, "b": 2}
-        assert not halting.records.halted.is_set()
+        assert not records.halted.is_set()
 
 
 async def test_what_has_expired_leaves_the_tables(mortal_world: World, tmp_path: Path):

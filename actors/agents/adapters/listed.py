@@ -5,8 +5,10 @@ repeat what a record has told: the last word on status and attempts counts, the 
 counts once.
 """
 
+from collections.abc import Sequence
 from datetime import datetime
-from typing import NamedTuple
+
+import msgspec
 
 from actors.agents.core.dues import summed
 from actors.agents.core.execution import spent_by
@@ -18,7 +20,6 @@ from schemas.attempts import Attempts
 from schemas.base import Internal
 from schemas.executions import RECORD_SUBJECT, ExecutionRecord, ExecutionStatus
 from schemas.ids import AgentId, SessionId
-from schemas.ledger import Charge
 from schemas.lifecycle import (
     EXECUTION_ENTITY,
     AttemptFailed,
@@ -56,7 +57,6 @@ EXECUTIONS = Table(
         ("session",),
         ("agent",),
         ("status",),
-        ("session", "status"),
         ("agent", "status"),
     ),
     counted=("agent", "status"),
@@ -117,24 +117,12 @@ CREATE TRIGGER end_made AFTER UPDATE OF completed ON execution
 _RECORD_BYTES = 900
 """What a record has besides its texts."""
 
-_NEW = """
-INSERT INTO execution VALUES (:tenant, :execution, :agent, :session, :user, :status, :created,
-    :completed, :attempts, :tokens, :cost, :settled, :bytes)
-"""
-_IF_MISSING = f"{_NEW} ON CONFLICT DO NOTHING"
-_INSTEAD = f"""{_NEW} ON CONFLICT DO UPDATE SET status = excluded.status,
-    completed = excluded.completed, attempts = excluded.attempts, tokens = excluded.tokens,
-    cost = excluded.cost, settled = excluded.settled, bytes = excluded.bytes
-"""
 _THIS = "WHERE tenant = ? AND execution = ?"
-_OPEN = f"{_THIS} AND completed IS NULL"
-_STATUS = f"UPDATE execution SET status = ? {_OPEN}"  # noqa: S608
-_PLANNED = f"UPDATE execution SET attempts = ? {_OPEN}"  # noqa: S608
-_STARTED = f"UPDATE execution SET status = 'RUNNING', attempts = ? {_OPEN}"  # noqa: S608
-_END = f"UPDATE execution SET status = ?, completed = ? {_OPEN}"  # noqa: S608
-_SPENT = f"SELECT settled, tokens, cost FROM execution {_THIS}"  # noqa: S608
-_SPEND = f"""
-UPDATE execution SET settled = ?, tokens = ?, cost = ?, bytes = bytes + ? {_THIS}
+_FIND = f"SELECT * FROM execution {_THIS}"  # noqa: S608
+_INSERT = f"INSERT INTO execution VALUES ({', '.join('?' * 13)})"  # noqa: S608
+_CHANGING = ("status", "completed", "attempts", "tokens", "cost", "settled", "bytes")
+_UPDATE = f"""
+UPDATE execution SET {", ".join(f"{column} = ?" for column in _CHANGING)} {_THIS}
 """  # noqa: S608
 
 _ENDS: dict[type, ExecutionStatus] = {
@@ -175,62 +163,57 @@ class _State(Internal):
     cost: int | None = None
 
 
-class _Spent(NamedTuple):
-    """What an event says of an attempt's spending."""
+class _Row(msgspec.Struct):
+    """A row of ``EXECUTIONS``, its columns in their order."""
 
-    attempt: str
-    usage: Usage | None
-    charges: list[Charge] | None
-    always: bool = False
+    tenant: str
+    execution: str
+    agent: str | None
+    session: str | None
+    user: str | None
+    status: ExecutionStatus
+    created: int
+    completed: int | None = None
+    attempts: int = 0
+    tokens: int | None = None
+    cost: int | None = None
+    settled: str = ""
+    bytes: int = _RECORD_BYTES
 
 
-def apply(rows: Rows, fact: Fact) -> None:
-    """Change the row of an execution as an event does the execution."""
-    this, event = (fact.tenant, fact.key), fact.event
-    match event:
-        case _Begun():
-            place = event.task_at
-            task = place.length if place is not None else len(event.origin.task)
-            row = _row(
-                fact, event.origin, created=microseconds(event.at), bytes=_RECORD_BYTES + task
-            )
-            rows.execute(_IF_MISSING, row)
-        case _State():
-            rows.execute(_IF_MISSING, _started_from(fact, event))
-        case ReserveAsked():
-            rows.execute(_PLANNED, (event.attempt, *this))
-        case AttemptStarted():
-            rows.execute(_STARTED, (event.attempt, *this))
-        case ReserveRefused():
-            rows.execute(_STATUS, ("WAITING", *this))
-        case AttemptFailed() | GenerationFinished() | UsageSettled():
-            _spend(rows, fact, _spent(event))
-            if isinstance(event, AttemptFailed):
-                rows.execute(_STATUS, ("WAITING", *this))
-        case _:
-            rows.execute(_END, (_ENDS[type(event)], microseconds(event.at), *this))
+def apply(rows: Rows, facts: Sequence[Fact]) -> None:
+    """Change the row of an execution as its events do the execution."""
+    known = rows.execute(_FIND, (facts[0].tenant, facts[0].key)).fetchone()
+    row = _Row(*known) if known is not None else None
+    for fact in facts:
+        row = _started(row, fact) if row is None else row
+        if row is not None:
+            _change(row, fact)
+    if row is not None:
+        _save(rows, row, is_new=known is None)
 
 
 def shown(rows: Rows, data: bytes) -> None:
     """Make the row of a stored record, in place of an older one."""
     record = decode(ExecutionRecord, data)
     _, tenant, _ = record.stream.split(".", 2)
-    row = {
-        "tenant": tenant,
-        "execution": record.execution_id,
-        "agent": record.agent_id,
-        "session": record.session,
-        "user": record.user,
-        "status": record.status,
-        "created": microseconds(record.created_at),
-        "completed": _moment(record.completed_at),
-        "attempts": record.attempts,
-        "tokens": record.tokens_used,
-        "cost": record.cost,
-        "settled": "".join(f"{each.step}.{each.attempt} " for each in record.settled),
-        "bytes": len(data),
-    }
-    rows.execute(_INSTEAD, row)
+    row = _Row(
+        tenant=tenant,
+        execution=record.execution_id,
+        agent=record.agent_id,
+        session=record.session,
+        user=record.user,
+        status=record.status,
+        created=microseconds(record.created_at),
+        completed=_moment(record.completed_at),
+        attempts=record.attempts,
+        tokens=record.tokens_used,
+        cost=record.cost,
+        settled="".join(f"{each.step}.{each.attempt} " for each in record.settled),
+        bytes=len(data),
+    )
+    known = rows.execute(_FIND, (tenant, record.execution_id)).fetchone()
+    _save(rows, row, is_new=known is None)
 
 
 def expire(rows: Rows, before: int) -> int:
@@ -243,52 +226,84 @@ def expire(rows: Rows, before: int) -> int:
     return len(gone)
 
 
-def _row(fact: Fact, whose: _Whose, **known: object) -> dict[str, object]:
-    row = dict.fromkeys(("completed", "tokens", "cost"))
-    row |= {"tenant": fact.tenant, "execution": fact.key, "status": "PENDING", "attempts": 0}
-    row |= {"agent": whose.agent_id, "session": whose.session, "user": whose.user, "settled": ""}
-    return row | known
+def _save(rows: Rows, row: _Row, *, is_new: bool) -> None:
+    if is_new:
+        rows.execute(_INSERT, msgspec.structs.astuple(row))
+    else:
+        changing = [getattr(row, column) for column in _CHANGING]
+        rows.execute(_UPDATE, (*changing, row.tenant, row.execution))
 
 
-def _started_from(fact: Fact, state: _State) -> dict[str, object]:
+def _started(row: _Row | None, fact: Fact) -> _Row | None:
+    """Return the row that an execution begins with; None where its beginning is not there."""
+    event = fact.event
+    if not isinstance(event, _Begun | _State):
+        return row
+    whose = event.origin
+    place = event.task_at if isinstance(event, _Begun) else None
+    made = _Row(
+        tenant=fact.tenant,
+        execution=fact.key,
+        agent=whose.agent_id,
+        session=whose.session,
+        user=whose.user,
+        status="PENDING",
+        created=microseconds(event.at if isinstance(event, _Begun) else event.accepted_at),
+        bytes=_RECORD_BYTES + (place.length if place is not None else len(whose.task)),
+    )
+    if isinstance(event, _State):
+        _take_state(made, event)
+    return made
+
+
+def _take_state(row: _Row, state: _State) -> None:
     current = state.attempts.of(state.step)
-    return _row(
-        fact,
-        state.origin,
-        status=state.status,
-        created=microseconds(state.accepted_at),
-        completed=_moment(state.ended_at),
-        tokens=state.usage.total if state.usage else None,
-        cost=state.cost,
-        attempts=current.attempt if current else 0,
-        settled="".join(
-            f"{work}.{attempt} "
-            for work, known in state.attempts.works.items()
-            for attempt in known.settled
-        ),
-        bytes=_RECORD_BYTES + len(state.origin.task),
+    row.status, row.completed = state.status, _moment(state.ended_at)
+    row.tokens, row.cost = state.usage.total if state.usage else None, state.cost
+    row.attempts = current.attempt if current else 0
+    row.settled = "".join(
+        f"{work}.{attempt} "
+        for work, known in state.attempts.works.items()
+        for attempt in known.settled
     )
 
 
-def _spent(event: AttemptFailed | GenerationFinished | UsageSettled) -> _Spent:
-    attempt, charges = f"{event.work}.{event.attempt} ", event.charges
-    if isinstance(event, GenerationFinished):
-        return _Spent(attempt, spent_by(event.answer, event.detours), charges, always=True)
-    return _Spent(attempt, event.usage, charges)
-
-
-def _spend(rows: Rows, fact: Fact, spent: _Spent) -> None:
-    """Add what an attempt has used, once."""
-    this = (fact.tenant, fact.key)
-    known = rows.execute(_SPENT, this).fetchone()
-    if known is None or f" {spent.attempt}" in f" {known[0]}":
+def _change(row: _Row, fact: Fact) -> None:
+    event, is_open = fact.event, row.completed is None
+    if isinstance(event, AttemptFailed | GenerationFinished | UsageSettled):
+        _spend(row, fact.size, event)
+    if not is_open:
         return
-    settled, tokens, cost = known
-    if spent.usage is not None:
-        settled, tokens = settled + spent.attempt, (tokens or 0) + spent.usage.total
-    if spent.charges or spent.always:
-        cost = summed(cost, spent.charges)
-    rows.execute(_SPEND, (settled, tokens, cost, fact.size, *this))
+    match event:
+        case ReserveAsked():
+            row.attempts = event.attempt
+        case AttemptStarted():
+            row.status, row.attempts = "RUNNING", event.attempt
+        case ReserveRefused() | AttemptFailed():
+            row.status = "WAITING"
+        case ExecutionCompleted() | ExecutionFailed() | ExecutionCancelled() | ExecutionTimedOut():
+            row.status, row.completed = _ENDS[type(event)], microseconds(event.at)
+        case _:
+            pass
+
+
+def _spend(row: _Row, size: int, event: AttemptFailed | GenerationFinished | UsageSettled) -> None:
+    """Add what an attempt has used, once."""
+    attempt, usage = f"{event.work}.{event.attempt} ", _usage(event)
+    if f" {attempt}" in f" {row.settled}":
+        return
+    if usage is not None:
+        row.settled, row.tokens = row.settled + attempt, (row.tokens or 0) + usage.total
+    if event.charges or isinstance(event, GenerationFinished):
+        row.cost = summed(row.cost, event.charges)
+    row.bytes += size
+
+
+def _usage(event: AttemptFailed | GenerationFinished | UsageSettled) -> Usage | None:
+    """Return what all calls of an attempt have used."""
+    if isinstance(event, GenerationFinished):
+        return spent_by(event.answer, event.detours)
+    return event.usage
 
 
 def _moment(at: datetime | None) -> int | None:
@@ -311,7 +326,7 @@ LISTED = Projection(
     | ExecutionFailed
     | ExecutionCancelled
     | ExecutionTimedOut,
-    apply=apply,
+    together=apply,
     whole=False,
     views=Views(filter_for(RECORD_SUBJECT), shown),
     base_type=_State,

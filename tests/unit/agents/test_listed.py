@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from actors.agents.adapters.listed import EXECUTIONS, LISTED, SESSIONS, expire
+from actors.agents.adapters.listed import EXECUTIONS, LISTED, SESSIONS, apply, expire
 from actors.agents.adapters.lists import counted
 from actors.agents.core.execution import Execution, evolve
 from actors.agents.core.outward import record
@@ -38,13 +38,19 @@ def tables() -> Generator[sqlite3.Connection]:
         yield rows
 
 
-def happen(rows: sqlite3.Connection, events: Sequence[ExecutionEvent], key: str = "e1") -> None:
-    """Apply events as they stand in a journal."""
+def happen(
+    rows: sqlite3.Connection, events: Sequence[ExecutionEvent], key: str = "e1", together: int = 0
+) -> None:
+    """Apply events as they stand in a journal, so many at once."""
+    facts: list[Fact] = []
     for event in events:
         data = encode(event)
         if event.__struct_config__.tag in _WANTED:
             known = _EVENTS.decode(data)
-            LISTED.apply(rows, Fact("acme", key, "s.0", 1, 0, NOW, known, len(data)))
+            facts.append(Fact("acme", key, "s.0", 1, 0, NOW, known, len(data)))
+    together = together or max(len(facts), 1)
+    for start in range(0, len(facts), together):
+        apply(rows, facts[start : start + together])
 
 
 def show(rows: sqlite3.Connection, stored: ExecutionRecord) -> None:
@@ -77,7 +83,8 @@ def test_a_row_says_what_the_record_says_wherever_the_journal_begins(
     with tables() as rows:
         if stored:
             show(rows, record(_after(events[:stored])))
-        happen(rows, events[first:])
+        together = data.draw(st.integers(1, 4), label="events that are applied at once")
+        happen(rows, events[first:], together=together)
         assert shown(rows) == [told(record(run.execution))]
 
 
@@ -118,10 +125,10 @@ def test_the_state_from_which_an_entry_starts_makes_the_row_that_is_missing():
     with tables() as rows:
         base = msgspec.json.decode(encode(run.execution), type=LISTED.base_type)
         fact = Fact("acme", "e1", "s.0", 1, 0, NOW, base, 10)
-        LISTED.apply(rows, fact)
+        apply(rows, [fact])
         assert shown(rows) == [told(record(run.execution))]
         rows.execute("UPDATE execution SET tokens = 77")
-        LISTED.apply(rows, fact)
+        apply(rows, [fact])
         assert shown(rows)[0][-2] == 77
 
 
