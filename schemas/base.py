@@ -61,6 +61,10 @@ class Request(msgspec.Struct, metaclass=FrozenMeta, forbid_unknown_fields=True):
     MAX_BYTES: ClassVar[int] = 1024**2
     BULK: ClassVar[str | None] = None
 
+    def held_back(self) -> float:
+        """Return for how many seconds its answer may be held back on purpose."""
+        return 0.0
+
 
 class Internal(msgspec.Struct, metaclass=FrozenMeta, omit_defaults=True):
     """Traffic between our own processes: defaults are left out, because it is sent often."""

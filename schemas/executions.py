@@ -197,6 +197,10 @@ class AwaitExecution(Request):
     execution_id: ExecutionId
     timeout_seconds: Annotated[float, msgspec.Meta(ge=0, le=30)] = 30
 
+    def held_back(self) -> float:
+        """Return the seconds that are to be waited."""
+        return self.timeout_seconds
+
 
 class CancelExecution(Request):
     """End an execution now. An execution that has ended already stays as it is."""

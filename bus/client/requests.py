@@ -36,13 +36,17 @@ class Client:
     ) -> Any:
         """Send a request and return the decoded ``wanted.REPLY``.
 
+        It may take ``timeout`` seconds, and what the request asks to be held back.
+
         Raises:
             ProblemError: the request is refused.
             UnavailableError: nobody listens, or the connection was lost, or the answer is empty.
             DeadlineError: no answer in ``timeout`` seconds.
         """
         subject = fill(wanted.SUBJECT, tenant=tenant)
-        answer = await self.transport.request(subject, encode(wanted), timeout=timeout)
+        answer = await self.transport.request(
+            subject, encode(wanted), timeout=timeout + wanted.held_back()
+        )
         if not answer.data:
             raise UnavailableError(subject, f"an empty answer: {dict(answer.headers or {})}")
         if decode(_Tag, answer.data).type == "problem":

@@ -107,6 +107,7 @@ class Projector:
         self._watch: Watch[Any] | None = None
         self._file: ProjectionFile | None = None
         self._end = FeedEnd(0, 0, "")
+        self._known: tuple[FeedEnd, float] | None = None
         self._refused: str | None = None
         self._rebuild_wanted = self._bears_gaps = False
         self._expires_at = 0.0
@@ -176,9 +177,9 @@ class Projector:
             UnavailableError: the copy does not get there in time, or cannot go on.
             TimeoutError: the question takes too long.
         """
-        end = await self._feed.end()
+        asked_at, end = loop_time(), await self._feed.end()
         if fresh:
-            await self._reach(end, within or self._timing.projection_wait_seconds)
+            await self._reach(end, asked_at, within or self._timing.projection_wait_seconds)
         value, checkpoint = await self._asked(question)
         behind = checkpoint.behind(end)
         if fresh and behind:
@@ -201,9 +202,11 @@ class Projector:
         seconds = self._timing.projection_query_seconds
         return await _in_thread(partial(self._file.ask, question, seconds))
 
-    async def _reach(self, end: FeedEnd, seconds: float) -> None:
+    async def _reach(self, end: FeedEnd, asked_at: float, seconds: float) -> None:
         """Wait for the copy to reach the journal's end, as long as it may take."""
         if self._file is None or self._file.checkpoint.behind(end):
+            if self._known is None or self._known[0].sequence < end.sequence:
+                self._known = (end, asked_at)
             self._wakeup.set()
         with anyio.move_on_after(seconds):
             while self._file is None or self._file.checkpoint.behind(end):
@@ -218,8 +221,9 @@ class Projector:
 
     async def _round(self, file: ProjectionFile) -> None:
         """Go to the end of the journal as it is now, then wait for more."""
-        pause, began = self._timing.projection_poll_seconds, loop_time()
+        pause = self._timing.projection_poll_seconds
         try:
+            began = await self._look_for_end()
             await self._begin_anew_if_needed(file)
             await self._advance(file)
             self._refused, self._bears_gaps = None, False
@@ -245,9 +249,18 @@ class Projector:
             self._rebuild_wanted = self._bears_gaps = True
         return can
 
+    async def _look_for_end(self) -> float:
+        """Learn where the journal ends; return a moment before which all of it was committed.
+
+        Whoever waits for the copy has just learnt it.
+        """
+        known, self._known = self._known, None
+        began = loop_time()
+        self._end, began = known or (await self._feed.end(), began)
+        return began
+
     async def _begin_anew_if_needed(self, file: ProjectionFile) -> None:
         """Drop the rows where that is wanted, or where they come from another journal."""
-        self._end = await self._feed.end()
         if self._rebuild_wanted or file.checkpoint.life != self._end.life:
             log.info("projection.begins_anew", projection=self._projection.name)
             await _in_thread(partial(file.reset, ""))
