@@ -443,6 +443,8 @@ async def test_a_list_that_is_asked_for_after_a_reply_knows_of_it(client: PlainC
     assert seen == begun
     refused = await client.ask("executions.list", {"cursor": "nonsense"})
     assert (refused["code"], refused["field"]) == ("validation", "cursor")
+    for execution in begun:
+        await client.ask("executions.cancel", {"execution_id": execution})
 
 
 async def test_the_end_of_an_execution_is_waited_for(client: PlainClient):
