@@ -1,4 +1,7 @@
-"""Starts one agents process."""
+"""An agents process: it answers requests about agents and executions, and owns executions.
+
+`python -m actors.agents` starts one more; all that run share the work.
+"""
 
 import sqlite3
 from datetime import timedelta
@@ -186,4 +189,4 @@ def parts(process: Process, host: ShardHost, agents: Agents, executions: Project
 
 
 if __name__ == "__main__":
-    main(run)
+    main(run, __doc__)
