@@ -3,6 +3,7 @@
 import sqlite3
 from collections.abc import Generator, Sequence
 from contextlib import closing, contextmanager
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -15,9 +16,11 @@ from actors.agents.adapters.lists import counted
 from actors.agents.core.execution import Execution, evolve
 from actors.agents.core.outward import record
 from bus.codec import encode
+from bus.ports import Filed
 from bus.projection import EXPIRED_AT_ONCE, Fact, Query
-from bus.projection.file import microseconds
+from bus.projection.file import ProjectionFile, microseconds
 from schemas.executions import ENDED, ExecutionRecord
+from schemas.journal import Commit, Entry
 from schemas.ledger import Charge
 from schemas.lifecycle import ExecutionEvent, UsageSettled
 from schemas.usage import Usage
@@ -201,3 +204,23 @@ def test_open_executions_are_those_that_have_not_ended(histories: list[Steps]):
             happen(rows, run.events, key=f"e{number}")
         still = sum(run.execution.status not in ENDED for run in runs)
         assert counted(rows, since=0).open.get("acme", 0) == still
+
+
+def test_an_entry_that_starts_from_a_state_says_what_the_rows_do_not_know(tmp_path: Path):
+    run = played([(finish(1), 1.0)])
+    late = UsageSettled(work="1", attempt=2, usage=Usage(output=9))
+    entry = Entry(
+        tenant="acme",
+        key="e1",
+        command="c",
+        base=msgspec.Raw(encode(run.execution)),
+        events=[msgspec.Raw(encode(late))],
+    )
+    commit = Commit(n=1, epoch=1, turn="t", at=NOW, entries=[entry])
+    file = ProjectionFile(tmp_path / "executions.sqlite3", LISTED)
+    with closing(file):
+        file.open()
+        file.apply([(Filed(1, "_cb.journal.execution.0", b""), commit)])
+        [row], _ = file.ask(shown, 5.0)
+    assert row[4] == "COMPLETED"
+    assert row[8] == (record(run.execution).tokens_used or 0) + 9
