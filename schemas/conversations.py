@@ -5,7 +5,7 @@ from typing import Annotated, ClassVar
 
 import msgspec
 
-from schemas.base import Cursor, Message, Offset, Request
+from schemas.base import Cursor, Message, Offset, Question
 from schemas.ids import AgentId, ExecutionId, Label, SessionId
 
 CONVERSATION_SUBJECT = "_cb.conversation.{tenant}.{agent_id}.{session}"
@@ -32,11 +32,12 @@ class Conversation(Message):
     turns: list[ConversationTurn]
 
 
-class GetConversation(Request):
+class GetConversation(Question):
     """Read the newest turns of one session."""
 
-    SUBJECT: ClassVar[str] = "cb.{tenant}.conversations.get"
+    SUBJECT: ClassVar[str] = "conversations.get"
     REPLY: ClassVar[type[Message]] = Conversation
+    ACTION: ClassVar[str] = "executions:content"
 
     agent_id: AgentId
     session: SessionId
@@ -68,11 +69,12 @@ class ConversationList(Message):
     next: str | None = None
 
 
-class ListConversations(Request):
+class ListConversations(Question):
     """List the sessions of an agent, or of all, and those whose newest turn was for a user."""
 
-    SUBJECT: ClassVar[str] = "cb.{tenant}.conversations.list"
+    SUBJECT: ClassVar[str] = "conversations.list"
     REPLY: ClassVar[type[Message]] = ConversationList
+    ACTION: ClassVar[str] = "executions:read"
 
     agent_id: AgentId | None = None
     user: Label | None = None

@@ -6,7 +6,7 @@ from typing import Annotated, Any, ClassVar, Literal
 import msgspec
 
 from schemas.agents import Limits
-from schemas.base import LARGE_REQUEST_BYTES, Cursor, Message, Offset, Request, Value
+from schemas.base import LARGE_REQUEST_BYTES, Command, Cursor, Message, Offset, Question, Value
 from schemas.ids import AgentId, ExecutionId, Label, SessionId
 from schemas.llm import (
     AnswerWarning,
@@ -41,14 +41,15 @@ class ExecutionHandle(Message):
     status: ExecutionStatus
 
 
-class ExecuteAgent(Request):
+class ExecuteAgent(Command):
     """Run an agent on a task. The same ``id`` is the same run, however often it is asked.
 
     ``context`` fills the variables of the agent's user template.
     """
 
-    SUBJECT: ClassVar[str] = "cb.{tenant}.agents.execute"
+    SUBJECT: ClassVar[str] = "agents.execute"
     REPLY: ClassVar[type[Message]] = ExecutionHandle
+    ACTION: ClassVar[str] = "executions:write"
     MAX_BYTES: ClassVar[int] = LARGE_REQUEST_BYTES
     BULK: ClassVar[str | None] = "task"
 
@@ -62,15 +63,16 @@ class ExecuteAgent(Request):
     max_tokens: Annotated[int, msgspec.Meta(ge=1, le=10_000_000)] | None = None
 
 
-class Generate(Request):
+class Generate(Command):
     """Ask a model without an agent. It runs, streams and is stored as an execution like any other.
 
     The same ``id`` is the same run. With ``batch`` it goes by the provider's batch API: half the
     price, an answer within a day, all of it at once (OpenAI and Anthropic).
     """
 
-    SUBJECT: ClassVar[str] = "cb.{tenant}.llm.generate"
+    SUBJECT: ClassVar[str] = "llm.generate"
     REPLY: ClassVar[type[Message]] = ExecutionHandle
+    ACTION: ClassVar[str] = "executions:write"
     MAX_BYTES: ClassVar[int] = LARGE_REQUEST_BYTES
     BULK: ClassVar[str | None] = "messages"
 
@@ -172,11 +174,12 @@ class ExecutionRecord(Message):
     text: str | None = None
 
 
-class GetExecution(Request):
+class GetExecution(Question):
     """Read one execution as it stands."""
 
-    SUBJECT: ClassVar[str] = "cb.{tenant}.executions.get"
+    SUBJECT: ClassVar[str] = "executions.get"
     REPLY: ClassVar[type[Message]] = ExecutionRecord
+    ACTION: ClassVar[str] = "executions:content"
 
     execution_id: ExecutionId
 
@@ -188,11 +191,12 @@ class AwaitedExecution(Message):
     execution: ExecutionRecord
 
 
-class AwaitExecution(Request):
+class AwaitExecution(Question):
     """Wait for the end of an execution. Where it has not come in time, ask again."""
 
-    SUBJECT: ClassVar[str] = "cb.{tenant}.executions.await"
+    SUBJECT: ClassVar[str] = "executions.await"
     REPLY: ClassVar[type[Message]] = AwaitedExecution
+    ACTION: ClassVar[str] = "executions:read"
 
     execution_id: ExecutionId
     timeout_seconds: Annotated[float, msgspec.Meta(ge=0, le=30)] = 30
@@ -202,11 +206,12 @@ class AwaitExecution(Request):
         return self.timeout_seconds
 
 
-class CancelExecution(Request):
+class CancelExecution(Command):
     """End an execution now. An execution that has ended already stays as it is."""
 
-    SUBJECT: ClassVar[str] = "cb.{tenant}.executions.cancel"
+    SUBJECT: ClassVar[str] = "executions.cancel"
     REPLY: ClassVar[type[Message]] = ExecutionHandle
+    ACTION: ClassVar[str] = "executions:write"
 
     execution_id: ExecutionId
     reason: Annotated[str, msgspec.Meta(max_length=1000)] = "cancelled by user"
@@ -241,14 +246,15 @@ class ExecutionList(Message):
     next: str | None = None
 
 
-class ListExecutions(Request):
+class ListExecutions(Question):
     """List executions by filter, newest first, in pages.
 
     ``cursor`` is the ``next`` of the page before; pages by ``offset`` move when executions begin.
     """
 
-    SUBJECT: ClassVar[str] = "cb.{tenant}.executions.list"
+    SUBJECT: ClassVar[str] = "executions.list"
     REPLY: ClassVar[type[Message]] = ExecutionList
+    ACTION: ClassVar[str] = "executions:read"
 
     status: ExecutionStatus | None = None
     agent_id: AgentId | None = None

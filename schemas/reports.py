@@ -5,7 +5,7 @@ from typing import Annotated, ClassVar, Literal
 
 import msgspec
 
-from schemas.base import Message, Request, Value
+from schemas.base import Message, Question, Value
 from schemas.executions import Label
 from schemas.ids import END
 from schemas.usage import Usage
@@ -106,15 +106,16 @@ class CostReport(Message):
     behind_commits: int = 0
 
 
-class ReportCosts(Request):
+class ReportCosts(Question):
     """Report what was spent, grouped by spans of time, people, projects, agents, models.
 
     Without ``since`` it begins 30 days ago, without ``until`` it ends now; ``until`` is excluded.
     ``fresh`` off takes an answer that lacks the newest commits, and says how many.
     """
 
-    SUBJECT: ClassVar[str] = "cb.{tenant}.pricing.report"
+    SUBJECT: ClassVar[str] = "pricing.report"
     REPLY: ClassVar[type[Message]] = CostReport
+    ACTION: ClassVar[str] = "costs:read"
 
     group_by: Annotated[list[GroupBy], msgspec.Meta(max_length=4)] = []
     since: Moment | None = None
@@ -179,11 +180,12 @@ class Recommendations(Message):
     behind_commits: int = 0
 
 
-class RecommendSavings(Request):
+class RecommendSavings(Question):
     """Recommend how to spend less, by pricing past calls as they could have been made."""
 
-    SUBJECT: ClassVar[str] = "cb.{tenant}.pricing.recommend"
+    SUBJECT: ClassVar[str] = "pricing.recommend"
     REPLY: ClassVar[type[Message]] = Recommendations
+    ACTION: ClassVar[str] = "costs:read"
 
     since: Moment | None = None
     until: Moment | None = None

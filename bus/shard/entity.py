@@ -9,6 +9,7 @@ import msgspec
 
 from bus.codec import Decoder, decode, encode
 from bus.errors import problem
+from schemas.bodies import Reference
 from schemas.decision import Ask, Decision, Effect, Publish
 from schemas.problems import Problem
 
@@ -64,6 +65,11 @@ class Entity(Generic[S, C, E]):
     events. From then on it takes commands as any that has ended, so that what it still owes is
     settled. Without it, such an entity takes no commands until an operator lets it go on.
 
+    ``bodies`` names what is stored apart for a state, by whoever sent the command that refers to
+    it: it is removed when the entity has ended. ``filled`` completes a publication that ``lacks``
+    such a body. It is given the body or, where that is gone, what is stored on the publication's
+    subject; it returns None for what is not to be sent again.
+
     ``version`` counts the shapes that ``state_type`` has had, and ``upgrades`` leads from an older
     one to the next, each by its number. A new version is needed when stored states could no longer
     be read or would mean something else. Without an upgrade a shard is rebuilt from its events,
@@ -90,6 +96,10 @@ class Entity(Generic[S, C, E]):
     answered: Callable[[Ask, bytes], C] = asks_nobody
     failing: Callable[[Damage], tuple[S, Sequence[E]]] | None = None
     observe: Callable[[Publish], None] = lambda _: None
+    bodies: Callable[[S], Sequence[Reference]] | None = None
+    filled: Callable[[msgspec.Struct, bytes | None, bytes | None], msgspec.Struct | None] | None = (
+        None
+    )
     initial: Callable[[str, str], S | None] = lambda _tenant, _key: None
     keeps_replies: bool = True
     archives: bool = False

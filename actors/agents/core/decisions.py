@@ -9,6 +9,7 @@ from actors.agents.core.dues import is_unanswered, next_try, waits_until
 from actors.agents.core.execution import FIRST_STEP, Execution, evolve, spent_by
 from actors.agents.core.folding import folded
 from actors.agents.core.outward import record, stream_of
+from actors.agents.core.prompts import lacking
 from schemas.attempts import (
     Attempt,
     Rules,
@@ -44,6 +45,7 @@ from schemas.lifecycle import (
     GenerationFinished,
     HoldReleased,
     Look,
+    Looked,
     Origin,
     ReserveAnswered,
     ReserveAsked,
@@ -82,7 +84,7 @@ def decide(state: Execution | None, command: ExecutionCommand, now: datetime) ->
         case Cancel():
             return _cancel(state, command, now)
         case Look():
-            return Decision(reply=record(state))
+            return Decision(reply=Looked(record=record(state), prompt=lacking(state)))
         case Tick():
             return _tick(state, now)
         case _:
@@ -120,6 +122,7 @@ def _accept(state: Execution | None, command: Accept, now: datetime) -> Decision
         policy=command.policy,
         spending=command.spending,
         task_at=task_at,
+        prompt=command.prompt,
     )
     handle = _handle_of(command.origin, "PENDING")
     return Decision((accepted, begin(accepted)), handle)

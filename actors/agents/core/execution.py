@@ -35,6 +35,7 @@ from actors.agents.core.dues import (
 from actors.agents.core.folding import unfolded
 from schemas.attempts import Attempt, Attempts, WorkClaimed
 from schemas.base import Internal
+from schemas.bodies import Reference
 from schemas.executions import ExecutionStatus, LogEntry, ModelCost
 from schemas.ledger import Charge, Settle
 from schemas.lifecycle import (
@@ -85,7 +86,8 @@ class Execution(Internal):
 
     ``step`` names the present step, of whose attempts ``attempts`` knows. ``place`` is the
     alternative that the current attempt begins with, or that has answered. ``reserves`` counts how
-    often leave was asked for the current attempt, ``why`` says why it is made. ``decided_at``
+    often leave was asked for the current attempt, ``why`` says why it is made. A large request is
+    in ``prompt``, and with it a long task, also after the end. ``decided_at``
     is when, by which the account knows the attempt; where leave was not asked, that of the attempt.
     """
 
@@ -121,6 +123,7 @@ class Execution(Internal):
     cost: int | None = None
     cost_at_end: int | None = None
     costs: tuple[ModelCost, ...] = ()
+    prompt: Reference | None = None
 
     @property
     def current(self) -> Attempt | None:
@@ -210,6 +213,7 @@ def _accepted(event: Accepted) -> Execution:
         origin=unfolded(event.origin, event.request, event.task_at),
         request=event.request,
         policy=event.policy,
+        prompt=event.prompt,
         spending=event.spending,
         accepted_at=event.at,
         deadline=event.deadline,

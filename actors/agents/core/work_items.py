@@ -35,6 +35,7 @@ def _item(
         place=state.place,
         decided_at=state.decided_at or attempt.at,
         slices=state.spending.slices if state.spending else None,
+        prompt=state.prompt,
     )
     return WorkItem(
         id=item_id(reply_to, step, attempt.attempt),
