@@ -70,13 +70,13 @@ class ConversationList(Message):
 
 
 class ListConversations(Question):
-    """List the sessions of an agent, or of all, and those whose newest turn was for a user."""
+    """List the sessions of an agent, or those of them whose newest turn was for a user."""
 
     SUBJECT: ClassVar[str] = "conversations.list"
     REPLY: ClassVar[type[Message]] = ConversationList
     ACTION: ClassVar[str] = "executions:read"
 
-    agent_id: AgentId | None = None
+    agent_id: AgentId
     user: Label | None = None
     limit: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 50
     offset: Offset = 0

@@ -69,7 +69,7 @@ SESSIONS = Table(
     key=("agent", "session"),
     columns=("user", "execution", "at", "turns"),
     newest="at",
-    filters=(("agent",), ("user",), ("agent", "user")),
+    filters=(("agent",), ("agent", "user")),
     counted=("agent",),
 )
 """A row for each session of an agent in which an execution was completed: its newest turn."""

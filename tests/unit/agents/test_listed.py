@@ -155,7 +155,7 @@ def test_a_session_has_its_newest_turn_and_how_many_there_were():
             ("writer", 1),
             ("reviewer", 3),
         ]
-        of_user = SESSIONS.page(rows, "acme", Query({"user": "u3"}, 10))
+        of_user = SESSIONS.page(rows, "acme", Query({"agent": "reviewer", "user": "u3"}, 10))
         assert (of_user.total, len(of_user.rows)) == (1, 1)
 
 
