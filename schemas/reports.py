@@ -48,8 +48,9 @@ class Totals(Value):
     embeddings counts as one.
     ``cache_share`` is the part of all prompt tokens that caches served. In
     ``cost_per_success_pico`` is the cost of failures as well. ``p50_pico`` and ``p95_pico`` are of
-    single priced calls. ``reported_pico`` sums what providers themselves say. ``disputed_pico`` is
-    what hosts without a secret of the operator have told beyond what was held: it is no cost.
+    single priced calls, and only in reports from calls. ``reported_pico`` sums what providers
+    themselves say. ``disputed_pico`` is what hosts without a secret of the operator have told
+    beyond what was held: it is no cost.
     """
 
     cost_pico: int
@@ -92,7 +93,8 @@ class CostReport(Message):
     """What was spent from ``since`` up to ``until``: ``lines`` and ``rest`` sum up to ``total``.
 
     ``rest`` is what did not find room. ``behind_commits`` are commits of the ledger that are not
-    counted yet, 0 unless the question allows it.
+    counted yet, 0 unless the question allows it. ``source`` says what was read: sums by the hour
+    and the day, which takes as long whatever the span, or each call.
     """
 
     since: datetime
@@ -104,13 +106,16 @@ class CostReport(Message):
     rest: Totals | None = None
     trend: Trend | None = None
     behind_commits: int = 0
+    source: Literal["rollups", "calls"] = "calls"
 
 
 class ReportCosts(Question):
     """Report what was spent, grouped by spans of time, people, projects, agents, models.
 
     Without ``since`` it begins 30 days ago, without ``until`` it ends now; ``until`` is excluded.
-    ``fresh`` off takes an answer that lacks the newest commits, and says how many.
+    ``fresh`` off takes an answer that lacks the newest commits, and says how many. Groups and
+    filters by agent, project, provider and model, or by user and project, are answered from sums;
+    ``percentiles`` and all other names read each call.
     """
 
     SUBJECT: ClassVar[str] = "pricing.report"
@@ -129,6 +134,7 @@ class ReportCosts(Question):
     model: Label | None = None
     limit: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 500
     trend: bool = False
+    percentiles: bool = False
     fresh: bool = True
 
 

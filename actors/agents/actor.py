@@ -17,7 +17,6 @@ from actors.agents.adapters.purse import Purse
 from actors.agents.adapters.streams import Streams
 from actors.agents.config import AgentsConfig
 from actors.agents.core.acceptance import accept, bounds, plain_request, task_of
-from actors.agents.core.asking import answered
 from actors.agents.core.damage import nobodys, remains
 from actors.agents.core.decisions import decide, failing
 from actors.agents.core.execution import Execution, due, evolve, has_ended
@@ -51,6 +50,7 @@ from schemas.agents import (
     ToggleAgent,
     UpdateAgent,
 )
+from schemas.bills import answered
 from schemas.conversations import (
     Conversation,
     GetConversation,

@@ -62,6 +62,8 @@ def _show(report: CostReport) -> None:
     rows.append(("total", *blank, *_cells(report.total), ""))
     titles = ("cost", "calls", "in", "cached", "out", "p50", "p95", "a success", "")
     shown.table((*report.group_by, *titles), rows)
+    if report.source == "calls":
+        shown.line("Each call was read: no sums are kept that answer this.")
     if report.total.unpriced_calls:
         shown.line(f"{report.total.unpriced_calls} calls have no price and are not in the cost.")
     if report.trend:

@@ -17,6 +17,10 @@ class Rows(Protocol):
         ...
 
 
+def nothing(_: Rows) -> None:
+    """Leave the rows as they are."""
+
+
 class Fact(NamedTuple):
     """An event of a journal, and where it stands there: the ``place`` within commit ``n``.
 
@@ -59,6 +63,9 @@ class Projection:
     ``base_type`` is what counts of an entity's state: where an entry starts from one, ``apply`` is
     given that first. ``expire`` removes rows of what ended before a moment (microseconds), at most
     ``EXPIRED_AT_ONCE``, and returns how many; it is called with the retention of its projector.
+
+    ``settle`` is called behind the newest event, and every few thousand: for what costs less for
+    many together.
     """
 
     name: str
@@ -72,3 +79,4 @@ class Projection:
     views: Views | None = None
     base_type: Any = None
     expire: Callable[[Rows, int], int] | None = None
+    settle: Callable[[Rows], None] = nothing

@@ -48,6 +48,9 @@ PRAGMA temp_store = memory;
 """
 
 DAMAGE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+SETTLED_TOGETHER = 8192
+"""Events: some 100 ms of work."""
+
 READERS = 4
 """Connections that are kept for questions: to open one costs as much as most answers."""
 
@@ -91,6 +94,8 @@ class ProjectionFile:
         self._connection: sqlite3.Connection | None = None
         self._readers: list[sqlite3.Connection] = []
         self._openings = 0
+        self._unsettled = 1
+        """Events since the rows were settled; of a file that is opened nobody knows."""
         self._events = msgspec.json.Decoder(projection.event_type)
         self._states = msgspec.json.Decoder(projection.base_type or Any)
         self._wanted = tuple(_openings(projection.event_type))
@@ -158,8 +163,10 @@ class ProjectionFile:
         with self._changing() as rows:
             return self.projection.expire(rows, microseconds(before))
 
-    def apply(self, batch: Batch, *, gaps: bool = False) -> int:
+    def apply(self, batch: Batch, *, gaps: bool = False, more: bool = False) -> int:
         """Apply commits and move the checkpoint behind them; return how many events counted.
+
+        Where ``more`` follow at once, the rows are settled for many batches together.
 
         Raises:
             CorruptJournalError: a commit is missing before one of them.
@@ -183,9 +190,20 @@ class ProjectionFile:
             if self.projection.together is not None:
                 for facts in of_each.values():
                     self._try(facts[-1], partial(self.projection.together, rows, facts))
+            unsettled = self._unsettled + count
+            if unsettled and (not more or unsettled >= SETTLED_TOGETHER):
+                self.projection.settle(rows)
+                unsettled = 0
             _save(rows, checkpoint)
-        self.checkpoint = checkpoint
+        self.checkpoint, self._unsettled = checkpoint, unsettled
         return count
+
+    def settle(self) -> None:
+        """Settle the rows, if that was put off."""
+        if self._unsettled:
+            with self._changing() as rows:
+                self.projection.settle(rows)
+            self._unsettled = 0
 
     def ask(
         self, question: Callable[[sqlite3.Connection], T], seconds: float

@@ -27,6 +27,7 @@ from bus.shard.fence import Fence
 from bus.shard.inbox import Inbox
 from bus.shard.kept import journal_of
 from bus.shard.open_work import OpenWorkKeeper
+from bus.shard.parts import Parts
 from bus.shard.purging import Purge
 from bus.shard.recovery import Recovered, take_over
 from bus.shard.rest import Around, Rest
@@ -151,7 +152,10 @@ class ShardOwner:
         self.book, self._unreadable = recovered.book, recovered.unreadable
         bus, book = self._bus, self.book
         purge = Purge(self._subject, self._journal, bus.blobs, self._states, self._timing)
-        self._snapshots = Snapshots(self._subject, bus.blobs, purge, self._rooms, self._timing)
+        parts = Parts(book, self._subject, bus.blobs, self._rooms.blobs)
+        self._snapshots = Snapshots(
+            self._subject, bus.blobs, purge, parts, self._rooms, self._timing
+        )
         self._fence = Fence(self._journal, self._subject, book.epoch, recovered.sequence)
         self._storing = Storing(self._fence, self._snapshots, self._rooms, bus.blobs, self._timing)
         async with anyio.create_task_group() as tasks:

@@ -13,7 +13,6 @@ READS = re.compile(r"\.read_(?:bytes|text)\(|\bopen\(\s*[\"'a-z]*path")
 BORDER = {"bus/codec.py", "bus/files.py", "schemas/bounds.py"}
 
 OURS = {
-    "actors/agents/core/asking.py": "answers of owners",
     "actors/agents/core/prompts.py": "prompts and records that our processes have stored",
     "actors/fleet/printing.py": "log lines of our processes",
     "actors/pricing/adapters/bills.py": "bills that owners have submitted",
@@ -22,6 +21,7 @@ OURS = {
     "actors/streaming/adapters/askers.py": "mail of this very process",
     "bus/projection/file.py": "events of journals",
     "bus/streams/api.py": "answers of nats-server",
+    "schemas/bills.py": "answers of owners",
     "schemas/pricing/book.py": "books, whose rows are decoded one by one",
     "schemas/pricing/shelf.py": "rows of such a book",
 }

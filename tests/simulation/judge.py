@@ -349,7 +349,8 @@ class Judge:
             if image.n < shard.rested[address]:
                 self._break(f"{address} at rest goes back to entry {image.n}")
             shard.rested[address] = image.n
-            for name, reply in image.replies.items():
+            kept = (each for page in image.replies.values() for each in page.items())
+            for name, reply in kept:
                 if shard.replies.get((address, name)) != bytes(reply.reply):
                     self._break(f"{address} at rest has an answer that it never gave: {name}")
 

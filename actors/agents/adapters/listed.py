@@ -10,7 +10,6 @@ from datetime import datetime
 
 import msgspec
 
-from actors.agents.core.dues import summed
 from actors.agents.core.execution import spent_by
 from bus.codec import decode
 from bus.projection import EXPIRED_AT_ONCE, Fact, Projection, Rows, Table, Views
@@ -18,6 +17,7 @@ from bus.projection.file import microseconds
 from bus.subjects import filter_for
 from schemas.attempts import Attempts
 from schemas.base import Internal
+from schemas.bills import summed
 from schemas.executions import RECORD_SUBJECT, ExecutionRecord, ExecutionStatus
 from schemas.ids import AgentId, SessionId
 from schemas.lifecycle import (
@@ -29,11 +29,10 @@ from schemas.lifecycle import (
     ExecutionFailed,
     ExecutionTimedOut,
     GenerationFinished,
-    ReserveAsked,
-    ReserveRefused,
     TaskPlace,
     UsageSettled,
 )
+from schemas.spend import ReserveAsked, ReserveRefused, Spend
 from schemas.usage import Usage
 
 EXECUTIONS = Table(
@@ -160,7 +159,7 @@ class _State(Internal):
     step: str = ""
     attempts: Attempts = Attempts()
     usage: Usage | None = None
-    cost: int | None = None
+    spend: Spend = Spend()
 
 
 class _Row(msgspec.Struct):
@@ -259,7 +258,7 @@ def _started(row: _Row | None, fact: Fact) -> _Row | None:
 def _take_state(row: _Row, state: _State) -> None:
     current = state.attempts.of(state.step)
     row.status, row.completed = state.status, _moment(state.ended_at)
-    row.tokens, row.cost = state.usage.total if state.usage else None, state.cost
+    row.tokens, row.cost = state.usage.total if state.usage else None, state.spend.cost
     row.attempts = current.attempt if current else 0
     row.settled = "".join(
         f"{work}.{attempt} "
@@ -295,7 +294,7 @@ def _spend(row: _Row, size: int, event: AttemptFailed | GenerationFinished | Usa
     if usage is not None:
         row.settled, row.tokens = row.settled + attempt, (row.tokens or 0) + usage.total
     if event.charges or isinstance(event, GenerationFinished):
-        row.cost = summed(row.cost, event.charges)
+        row.cost = row.cost if event.charges is None else summed(row.cost, event.charges)
     row.bytes += size
 
 

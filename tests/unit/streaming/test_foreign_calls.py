@@ -21,7 +21,8 @@ from actors.streaming.core.deltas import TextDelta
 from actors.streaming.core.resilience.routes import Route
 from bus.prices import shipped_text
 from bus.secrets import SecretEntry, Secrets, usual_hosts
-from schemas.lifecycle import GenerateWork, Slices
+from schemas.bills import Slices
+from schemas.lifecycle import GenerateWork
 from schemas.llm import Answer, GenerateRequest, ModelConfig
 from schemas.pricing.prices import Prices
 from schemas.provider_specs import usual_urls
