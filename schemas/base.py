@@ -5,7 +5,7 @@ documents, permissions, durable forms and the command line, derive from these tw
 """
 
 import re
-from typing import Any, ClassVar, dataclass_transform
+from typing import Annotated, Any, ClassVar, dataclass_transform
 
 import msgspec
 
@@ -16,6 +16,12 @@ LARGE_REQUEST_BYTES = 12 * 1024**2
 
 With what is stored and sent on beside it, it stays below the 16 MiB that one message may have.
 """
+
+Offset = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
+"""How many rows come before a page."""
+
+Cursor = Annotated[str, msgspec.Meta(min_length=1, max_length=500)]
+"""Behind which row a page begins, as the page before it has told."""
 
 PUBLIC = "cb.{tenant}."
 """How a public subject begins: the request itself, ``cb.<tenant>.<domain>.<verb>``."""
@@ -92,6 +98,10 @@ class Request(msgspec.Struct, metaclass=FrozenMeta, forbid_unknown_fields=True):
     MAX_BYTES: ClassVar[int] = 1024**2
     BULK: ClassVar[str | None] = None
     PLATFORM: ClassVar[bool] = False
+
+    def held_back(self) -> float:
+        """Return for how many seconds its answer may be held back on purpose."""
+        return 0.0
 
 
 class Command(Request):

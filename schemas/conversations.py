@@ -5,8 +5,8 @@ from typing import Annotated, ClassVar
 
 import msgspec
 
-from schemas.base import Message, Question
-from schemas.ids import AgentId, ExecutionId, SessionId
+from schemas.base import Cursor, Message, Offset, Question
+from schemas.ids import AgentId, ExecutionId, Label, SessionId
 
 CONVERSATION_SUBJECT = "_cb.conversation.{tenant}.{agent_id}.{session}"
 
@@ -45,30 +45,39 @@ class GetConversation(Question):
 
 
 class ConversationSummary(Message):
-    """One row of a listing: a session and its newest turn."""
+    """One row of a listing: a session and its newest turn, with the ``user`` that this was for.
+
+    ``turns`` counts the executions that were completed in it and are still told of. Of their turns
+    the newest 100 are kept.
+    """
 
     agent_id: AgentId
     session: SessionId
     last_execution_id: ExecutionId
     last_at: datetime
+    turns: int = 0
+    user: str | None = None
 
 
 class ConversationList(Message):
-    """A page of an agent's sessions, the most recently used first."""
+    """A page of sessions, the most recently used first; ``next`` as in ``ExecutionList``."""
 
     conversations: list[ConversationSummary]
-    total: int
+    total: int | None
     limit: int
     offset: int
+    next: str | None = None
 
 
 class ListConversations(Question):
-    """List the sessions of an agent."""
+    """List the sessions of an agent, or those of them whose newest turn was for a user."""
 
     SUBJECT: ClassVar[str] = "conversations.list"
     REPLY: ClassVar[type[Message]] = ConversationList
     ACTION: ClassVar[str] = "executions:read"
 
     agent_id: AgentId
+    user: Label | None = None
     limit: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 50
-    offset: Annotated[int, msgspec.Meta(ge=0)] = 0
+    offset: Offset = 0
+    cursor: Cursor | None = None

@@ -6,7 +6,7 @@ from typing import Annotated, Any, ClassVar, Literal
 import msgspec
 
 from schemas.agents import Limits
-from schemas.base import LARGE_REQUEST_BYTES, Command, Message, Question, Value
+from schemas.base import LARGE_REQUEST_BYTES, Command, Cursor, Message, Offset, Question, Value
 from schemas.ids import AgentId, ExecutionId, Label, SessionId
 from schemas.llm import (
     AnswerWarning,
@@ -189,6 +189,28 @@ class GetExecution(Question):
     execution_id: ExecutionId
 
 
+class AwaitedExecution(Message):
+    """An execution that has ``ended``, or as it stands after the time that was to be waited."""
+
+    ended: bool
+    execution: ExecutionRecord
+
+
+class AwaitExecution(Question):
+    """Wait for the end of an execution. Where it has not come in time, ask again."""
+
+    SUBJECT: ClassVar[str] = "executions.await"
+    REPLY: ClassVar[type[Message]] = AwaitedExecution
+    ACTION: ClassVar[str] = "executions:read"
+
+    execution_id: ExecutionId
+    timeout_seconds: Annotated[float, msgspec.Meta(ge=0, le=30)] = 30
+
+    def held_back(self) -> float:
+        """Return the seconds that are to be waited."""
+        return self.timeout_seconds
+
+
 class CancelExecution(Command):
     """End an execution now. An execution that has ended already stays as it is."""
 
@@ -216,16 +238,24 @@ class ExecutionSummary(Message):
 
 
 class ExecutionList(Message):
-    """A page of executions, newest first; ``total`` counts all that match."""
+    """A page of executions, newest first; ``next`` is the cursor of the page after it, if any.
+
+    It knows all that was committed before it was asked for. ``total`` counts all that match; it is
+    None where they are too many to be counted for a page.
+    """
 
     executions: list[ExecutionSummary]
-    total: int
+    total: int | None
     limit: int
     offset: int
+    next: str | None = None
 
 
 class ListExecutions(Question):
-    """List executions by filter, newest first, in pages."""
+    """List executions by filter, newest first, in pages.
+
+    ``cursor`` is the ``next`` of the page before; pages by ``offset`` move when executions begin.
+    """
 
     SUBJECT: ClassVar[str] = "executions.list"
     REPLY: ClassVar[type[Message]] = ExecutionList
@@ -235,4 +265,5 @@ class ListExecutions(Question):
     agent_id: AgentId | None = None
     session: SessionId | None = None
     limit: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 50
-    offset: Annotated[int, msgspec.Meta(ge=0)] = 0
+    offset: Offset = 0
+    cursor: Cursor | None = None

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 from hypothesis import strategies as st
 
-from actors.pricing.adapters.costs import COSTS
+from actors.pricing.adapters.costs import COSTS, apply
 from bus.projection import Fact
 from schemas.ledger import Charge, Charged, Party, Reference
 from schemas.usage import Usage
@@ -99,5 +99,5 @@ def database(events: Iterable[object], tenant: str = TENANT) -> Generator[sqlite
     with closing(sqlite3.connect(":memory:")) as connection:
         connection.executescript(COSTS.tables)
         for number, event in enumerate(events):
-            COSTS.apply(connection, Fact(tenant, "ledger", "s", number, 0, BEGAN, event))
+            apply(connection, Fact(tenant, "ledger", "s", number, 0, BEGAN, event))
         yield connection

@@ -88,8 +88,8 @@ MUTANTS = (
     Mutant(
         "agents.list says that nobody is busy",
         "actors/agents/actor.py",
-        "rows, query, lambda agent_id: self._index.activity(caller.tenant, agent_id)",
-        'rows, query, lambda agent_id: self._index.activity("", agent_id)',
+        "activities.get(agent, Activity())",
+        'activities.get("", Activity())',
         BUSY,
     ),
     Mutant(

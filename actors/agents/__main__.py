@@ -3,30 +3,33 @@
 `python -m actors.agents` starts one more; all that run share the work.
 """
 
-from collections.abc import Callable
-from functools import partial
+import sqlite3
+from datetime import timedelta
+from pathlib import Path
 
 from actors.agents.actor import Agents, Stores, execution_entity
 from actors.agents.adapters.admission import Admission
-from actors.agents.adapters.conversations import Conversations, Readers
+from actors.agents.adapters.conversations import Conversations
 from actors.agents.adapters.definitions import opened as opened_definitions
 from actors.agents.adapters.embeddings import EmbeddingAnswers
 from actors.agents.adapters.embeddings import Look as LookUp
+from actors.agents.adapters.listed import LISTED
+from actors.agents.adapters.lists import Counted, Lists, counted
 from actors.agents.adapters.purse import Purse
-from actors.agents.adapters.records import RecordFollower
 from actors.agents.adapters.streams import Streams
 from actors.agents.config import AgentsConfig
-from actors.agents.core.index import ExecutionIndex
 from actors.agents.core.spending import Manner
 from bus.codec import decode
 from bus.config import Config
 from bus.inboxes.rules import rules as inbox_rules
 from bus.jetstream.reading import StreamReader
-from bus.kv import NatsBucket, followed, newest_of_each
+from bus.kv import NatsBucket, followed
 from bus.prices import PricesInForce
 from bus.prices import bucket_spec as books_spec
 from bus.prices import open_bucket as open_books
 from bus.process import Process, main, opened
+from bus.projection import Projector, Watch
+from bus.projection.file import microseconds
 from bus.rpc import Owners, command
 from bus.runtime import Part
 from bus.secrets import usual_hosts
@@ -38,13 +41,17 @@ from bus.terms import EVERY_TENANT, WHAT, KnownTerms, TermsHearer
 from bus.terms import bucket_spec as terms_spec
 from bus.terms import open_bucket as open_terms
 from schemas.agents import AgentDefinition
-from schemas.executions import RECORD_SUBJECT, ExecutionRecord
+from schemas.executions import ExecutionRecord
 from schemas.ledger import ACCOUNT_ENTITY
 from schemas.lifecycle import Look, Looked
 from schemas.terms import Restriction
 
 BUCKET = "agents"
 BUCKET_BYTES = 256 * 1024 * 1024
+
+LATELY = timedelta(hours=1)
+COUNT_SECONDS = 30.0
+"""What has ended within an hour becomes less also where nothing happens."""
 
 
 def settings(config: Config) -> AgentsConfig:
@@ -77,11 +84,13 @@ async def run() -> None:
             in_force.following(open_books(bus.nats, bus.jetstream)),
             followed(open_terms(bus.nats, bus.jetstream), EVERY_TENANT, terms, WHAT) as accounts,
         ):
-            config, index = settings(process.config), ExecutionIndex()
+            config, executions = settings(process.config), following(process)
+            lists = Lists(executions)
             reader, host = StreamReader(bus.nats), hosting(process, config)
             streams = Streams(reader.read_batch)
             bus.nats.on_reconnect(streams.forget)
-            admission = Admission(index, process.quotas, bus.clock)
+            admission = Admission(process.quotas, lists.knows)
+            executions.watch(watching(process, admission))
             process.usage.add(definitions.uses)
             process.usage.add(admission.uses)
             owners = Owners(
@@ -96,26 +105,19 @@ async def run() -> None:
                 owners,
                 Stores(
                     definitions=definitions,
-                    conversations=Conversations(
-                        Readers(
-                            reader.read_subject, partial(newest_of_each, bus.nats), reader.last_of
-                        )
-                    ),
+                    conversations=Conversations(reader.read_subject),
                     streams=streams,
-                    executions=index,
+                    lists=lists,
                 ),
                 Purse(terms, in_force, accounts.known, bus.clock, config.manner),
                 admission,
                 embeddings,
             )
-            follower = RecordFollower(
-                RECORD_SUBJECT, observing(index), bus.transport, reader.read_subject
-            )
             hearer = TermsHearer(terms, accounts, bus.transport)
             await process.run(
                 [
                     Part(name="terms", run=hearer.run, missing=hearer.missing),
-                    *parts(process, host, agents, follower, embeddings),
+                    *parts(process, host, agents, executions, embeddings),
                 ]
             )
 
@@ -126,15 +128,26 @@ def usual_restrictions(config: Config) -> tuple[Restriction, ...]:
     return (Restriction(),) if any(limit is not None for limit in limits) else ()
 
 
-def observing(index: ExecutionIndex) -> Callable[[bytes], None]:
-    """Return what takes the stored records of executions into an index."""
+def following(process: Process) -> Projector:
+    """Return what keeps this process's copy of the executions, of which lists tell."""
+    return Projector(
+        LISTED,
+        process.bus.feed(LISTED.entity),
+        process.bus,
+        directory=Path(process.config.data) / "projections",
+        process=process.name,
+        timing=process.timing,
+        retention=timedelta(days=process.timing.record_retention_days),
+    )
 
-    def observe(data: bytes) -> None:
-        record = decode(ExecutionRecord, data)
-        _, tenant, _ = record.stream.split(".", 2)
-        index.observe(tenant, record, len(data))
 
-    return observe
+def watching(process: Process, admission: Admission) -> Watch[Counted]:
+    """Return what counts for the quotas of tenants, of all executions of the fleet."""
+
+    def count(rows: sqlite3.Connection) -> Counted:
+        return counted(rows, since=microseconds(process.bus.clock() - LATELY))
+
+    return Watch(count, admission.take, seconds=COUNT_SECONDS)
 
 
 def looking(owners: Owners, timeout: float) -> LookUp:
@@ -168,7 +181,7 @@ def parts(
     process: Process,
     host: ShardHost,
     agents: Agents,
-    follower: RecordFollower,
+    executions: Projector,
     embeddings: EmbeddingAnswers,
 ) -> list[Part]:
     """Return what runs in an agents process, in the order of starting."""
@@ -183,7 +196,13 @@ def parts(
         await service.run(bus.public.client)
 
     return [
-        Part(name="records", run=follower.run, missing=follower.missing),
+        Part(name="executions", run=executions.run, missing=executions.missing),
+        Part(
+            name="endings",
+            run=agents.endings.run,
+            drain=agents.endings.drain,
+            missing=agents.endings.missing,
+        ),
         Part(name="shards", run=host.run, drain=host.drain, missing=host.missing),
         Part(
             name="embeddings",

@@ -9,9 +9,11 @@ from typing import NamedTuple
 import msgspec
 
 from actors.agents.adapters.admission import Admission
+from actors.agents.adapters.awaiting import Endings
 from actors.agents.adapters.conversations import Conversations
 from actors.agents.adapters.definitions import Definitions
 from actors.agents.adapters.embeddings import EmbeddingAnswers, Waiting
+from actors.agents.adapters.lists import Lists
 from actors.agents.adapters.prompts import Prompts
 from actors.agents.adapters.purse import Purse
 from actors.agents.adapters.streams import Streams
@@ -21,8 +23,7 @@ from actors.agents.core.damage import nobodys, remains
 from actors.agents.core.decisions import decide, failing
 from actors.agents.core.embedding import ATTEMPTS, TIMEOUT_SECONDS, accept_embedding
 from actors.agents.core.execution import Execution, due, evolve, has_ended
-from actors.agents.core.index import ExecutionIndex
-from actors.agents.core.listing import page_agents, status_of
+from actors.agents.core.listing import Activity, page_agents, status_of
 from actors.agents.core.outward import (
     announce,
     effects,
@@ -55,7 +56,6 @@ from schemas.agents import (
 from schemas.bills import answered
 from schemas.conversations import (
     Conversation,
-    ConversationList,
     GetConversation,
     ListConversations,
 )
@@ -64,10 +64,10 @@ from schemas.embeddings import RETENTION_SECONDS, Embed
 from schemas.events import AgentChangedEvent, ExecutionEndedEvent
 from schemas.executions import (
     RECORD_SUBJECT,
+    AwaitExecution,
     CancelExecution,
     ExecuteAgent,
     ExecutionHandle,
-    ExecutionList,
     ExecutionRecord,
     Generate,
     GetExecution,
@@ -147,7 +147,7 @@ class Stores(NamedTuple):
     definitions: Definitions
     conversations: Conversations
     streams: Streams
-    executions: ExecutionIndex
+    lists: Lists
 
 
 class Agents:
@@ -169,12 +169,13 @@ class Agents:
         self._definitions = stores.definitions
         self._conversations = stores.conversations
         self._streams = stores.streams
-        self._index = stores.executions
+        self._lists = stores.lists
         self._purse = purse
         self._slices = Slices()
         self._prompts = Prompts(bus, config.shards, self._slices)
         self._admission = admission
         self._embeddings = embeddings
+        self.endings = Endings(bus, self._look)
 
     def endpoints(self) -> Sequence[Endpoint]:
         """Return all requests this actor answers."""
@@ -191,10 +192,11 @@ class Agents:
             Endpoint(Embed, self.do_embed),
             Endpoint(GetExecution, self.do_get_execution),
             Endpoint(CancelExecution, self.do_cancel),
-            Endpoint(ListExecutions, self.do_list_executions),
+            Endpoint(AwaitExecution, self.endings.wait),
+            Endpoint(ListExecutions, self._lists.executions),
             Endpoint(ReadStream, self.do_read_stream),
             Endpoint(GetConversation, self.do_get_conversation),
-            Endpoint(ListConversations, self.do_list_conversations),
+            Endpoint(ListConversations, self._lists.conversations),
         )
 
     # Definitions
@@ -224,15 +226,14 @@ class Agents:
         agent = await self._definitions.get(caller.tenant, wanted)
         if wanted.version is not None:
             return agent
-        activity = self._index.activity(caller.tenant, agent.id)
+        activity = await self._lists.activity(caller.tenant, agent.id)
         return msgspec.structs.replace(agent, status=status_of(agent.status, activity))
 
     async def do_list_agents(self, caller: Caller, query: ListAgents) -> AgentList:
         """List agents with what they are doing."""
         rows = await self._definitions.rows(caller.tenant)
-        return page_agents(
-            rows, query, lambda agent_id: self._index.activity(caller.tenant, agent_id)
-        )
+        activities = await self._lists.activities(caller.tenant)
+        return page_agents(rows, query, lambda agent: activities.get(agent, Activity()))
 
     async def _changed(self, caller: Caller, agent: AgentDefinition) -> AgentDefinition:
         event = AgentChangedEvent(
@@ -313,7 +314,7 @@ class Agents:
 
     async def _begin(self, wanted: Accept, *, fresh: bool) -> ExecutionHandle:
         origin = wanted.origin
-        self._admission.demand(origin.tenant, origin.execution_id)
+        await self._admission.demand(origin.tenant, origin.execution_id)
         mail = Mail(
             id="accept",
             tenant=origin.tenant,
@@ -373,9 +374,8 @@ class Agents:
         answer = await self._owners.ask(mail, timeout=self._config.request_timeout)
         return decode(ExecutionHandle, answer)
 
-    async def do_list_executions(self, caller: Caller, query: ListExecutions) -> ExecutionList:
-        """List executions, newest first."""
-        return self._index.page(caller.tenant, query)
+    async def _look(self, caller: Caller, execution_id: str) -> ExecutionRecord:
+        return await self.do_get_execution(caller, GetExecution(execution_id=execution_id))
 
     # Streams and conversations
 
@@ -391,12 +391,6 @@ class Agents:
             caller.tenant, wanted.agent_id, wanted.session, limit=wanted.limit
         )
         return Conversation(agent_id=wanted.agent_id, session=wanted.session, turns=turns)
-
-    async def do_list_conversations(
-        self, caller: Caller, query: ListConversations
-    ) -> ConversationList:
-        """List the sessions of an agent."""
-        return await self._conversations.page(caller.tenant, query)
 
 
 def _digest(wanted: ExecuteAgent | Generate | Embed) -> str:

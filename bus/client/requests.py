@@ -42,14 +42,16 @@ class Client:
     ) -> Any:
         """Send a request and return the decoded ``wanted.REPLY``.
 
+        It may take ``timeout`` seconds, and what the request asks to be held back.
+
         Raises:
             ProblemError: the request is refused.
             UnavailableError: nobody listens, or the connection was lost, or the answer is empty.
             DeadlineError: no answer in ``timeout`` seconds.
         """
-        subject = self._subject(type(wanted), tenant)
+        subject, seconds = self._subject(type(wanted), tenant), timeout + wanted.held_back()
         answer = await self.transport.request(
-            subject, encode(wanted), timeout=timeout, headers=self._headers
+            subject, encode(wanted), timeout=seconds, headers=self._headers
         )
         if not answer.data:
             raise UnavailableError(subject, f"an empty answer: {dict(answer.headers or {})}")

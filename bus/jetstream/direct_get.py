@@ -1,6 +1,5 @@
 """Reading many messages of a stream with one request, from whichever replica answers."""
 
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import anyio
@@ -14,9 +13,6 @@ from bus.ports import Delivery
 PAGE_MESSAGES = 256
 PAGE_BYTES = 4 * 1024**2
 PAGE_SECONDS = 5.0
-
-MOST_SUBJECTS = 1000
-"""Of which the newest message is asked for at once; the server refuses more than 1024."""
 
 END_OF_BATCH = "204"
 NOT_FOUND = "404"
@@ -32,7 +28,13 @@ class Read(NamedTuple):
 
 
 async def read_page(
-    transport: NatsTransport, stream: str, subject: str, start: int, *, limit: int = PAGE_MESSAGES
+    transport: NatsTransport,
+    stream: str,
+    subject: str,
+    start: int,
+    *,
+    limit: int = PAGE_MESSAGES,
+    most_bytes: int = PAGE_BYTES,
 ) -> list[Read]:
     """Return the first messages that match ``subject`` from a sequence on; empty at the end.
 
@@ -42,20 +44,7 @@ async def read_page(
     Raises:
         UnavailableError: no complete answer.
     """
-    body = {"seq": start, "next_by_subj": subject, "batch": limit, "max_bytes": PAGE_BYTES}
-    return await _asked(transport, stream, body)
-
-
-async def read_newest(transport: NatsTransport, stream: str, subjects: Sequence[str]) -> list[Read]:
-    """Return the newest messages of subjects, in the order of the stream, bounded in bytes.
-
-    Those that no longer have one are left out. Fewer than there are do not prove that: who wants
-    all asks again for the others until none comes. At most ``MOST_SUBJECTS`` are answered at once.
-
-    Raises:
-        UnavailableError: no complete answer.
-    """
-    body = {"multi_last": list(subjects), "batch": len(subjects), "max_bytes": PAGE_BYTES}
+    body = {"seq": start, "next_by_subj": subject, "batch": limit, "max_bytes": most_bytes}
     return await _asked(transport, stream, body)
 
 

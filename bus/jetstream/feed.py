@@ -9,6 +9,9 @@ from bus.streams.api import JetStream, JetStreamError
 from bus.streams.spec import journal_stream
 from bus.subjects import journal_filter
 
+PAGE_BYTES = 1024**2
+"""To take in more at once would hold up the loop for tens of milliseconds."""
+
 
 class JetStreamFeed:
     """See ``Feed``. It needs no consumer: what is read, and how far, only the reader knows."""
@@ -36,5 +39,7 @@ class JetStreamFeed:
 
     async def page(self, *, start: int) -> list[Filed]:
         """See ``Feed.page``."""
-        page = await read_page(self._transport, self._stream, self._filter, start)
+        page = await read_page(
+            self._transport, self._stream, self._filter, start, most_bytes=PAGE_BYTES
+        )
         return [Filed(read.sequence, read.subject, read.data) for read in page]

@@ -1,15 +1,7 @@
 """Reading what streams hold of some subjects."""
 
-from collections.abc import Sequence
-
 from bus.connection import NatsTransport
-from bus.jetstream.direct_get import (
-    MOST_SUBJECTS,
-    PAGE_MESSAGES,
-    Read,
-    read_newest,
-    read_page,
-)
+from bus.jetstream.direct_get import PAGE_MESSAGES, Read, read_page
 from bus.ports import Stored
 
 
@@ -35,19 +27,6 @@ class StreamReader:
         """
         page = await read_page(self._transport, stream, subject, start, limit=limit)
         return [Stored(read.sequence, read.data) for read in page]
-
-    async def last_of(self, stream: str, subjects: Sequence[str]) -> dict[str, Stored]:
-        """Return the newest message of each of these subjects that has any."""
-        newest: dict[str, Stored] = {}
-        missing = list(subjects)
-        while missing:
-            asked = missing[:MOST_SUBJECTS]
-            page = await read_newest(self._transport, stream, asked)
-            newest |= {read.subject: Stored(read.sequence, read.data) for read in page}
-            # A page ends by its bytes, too: only an empty one says that the others have none.
-            done = newest if page else {*newest, *asked}
-            missing = [each for each in missing if each not in done]
-        return newest
 
     async def _read(self, stream: str, subject: str, start: int, limit: int) -> list[Read]:
         found: list[Read] = []

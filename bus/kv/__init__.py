@@ -5,14 +5,12 @@
 ``nats_watch``     following such a bucket without missing anything
 ``memory_bucket``  the same in memory
 ``followed``       whether a process knows all that a bucket holds
-``newest``         the subjects of any stream, each with its newest message
 """
 
 from bus.kv.bucket import Bucket, Entry, Watch, Watcher
 from bus.kv.followed import Followed, followed
 from bus.kv.memory_bucket import MemoryBucket
 from bus.kv.nats_bucket import NatsBucket
-from bus.kv.newest import newest_of_each
 
 __all__ = [
     "Bucket",
@@ -23,5 +21,4 @@ __all__ = [
     "Watch",
     "Watcher",
     "followed",
-    "newest_of_each",
 ]

@@ -9,6 +9,7 @@ import anyio
 from bus.errors import FencedError, FullError
 from bus.ports import Fill, Stored
 from bus.streams.spec import StreamSpec
+from bus.subjects import matches
 
 MESSAGE_BYTES = 100
 """What a server stores with a message: its subject, a header, its place and time."""
@@ -123,9 +124,16 @@ class MemoryStore:
         return stream.keep(subject, data, None)
 
     def read(self, name: str, subject: str, start: int = 0) -> Iterator[Stored]:
-        """Yield what a stream holds of a subject from a sequence on, as it stands now."""
-        messages = self._streams[name].subjects.get(subject, {})
-        for sequence, kept in list(messages.items()):
+        """Yield what a stream holds of a subject from a sequence on, as it stands now.
+
+        Of all subjects that match, where it has wildcards.
+        """
+        subjects = self._streams[name].subjects
+        found = dict(subjects.get(subject, {}))
+        if "*" in subject or ">" in subject:
+            matching = [each for key, each in subjects.items() if matches(subject, key)]
+            found = dict(sorted(item for each in matching for item in each.items()))
+        for sequence, kept in found.items():
             if sequence >= start:
                 yield Stored(sequence, kept.data, moment(kept.at).isoformat())
 

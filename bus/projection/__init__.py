@@ -1,6 +1,7 @@
 """Projections: tables for lists, searches and reports, made from a journal and nothing else.
 
 ``definition``  what one projection is: its journal, its tables, what an event does to them
+``table``       a table of which lists show pages, by filters, with exact totals
 ``checkpoint``  how far it has come; refuses a gap
 ``file``        the SQLite file: rows and checkpoint change together or not at all
 ``slot``        which file belongs to which process of a machine
@@ -8,16 +9,23 @@
 ``report``      how far the projections of a fleet have come
 """
 
-from bus.projection.definition import Fact, Projection, Rows
-from bus.projection.projector import Answer, Projector
+from bus.projection.definition import EXPIRED_AT_ONCE, Fact, Projection, Rows, Views
+from bus.projection.projector import Answer, Projector, Watch
 from bus.projection.report import projection_states, rebuild
+from bus.projection.table import Page, Query, Table
 
 __all__ = [
+    "EXPIRED_AT_ONCE",
     "Answer",
     "Fact",
+    "Page",
     "Projection",
     "Projector",
+    "Query",
     "Rows",
+    "Table",
+    "Views",
+    "Watch",
     "projection_states",
     "rebuild",
 ]

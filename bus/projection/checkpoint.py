@@ -24,14 +24,16 @@ class Checkpoint:
         """Return one that goes on by itself."""
         return Checkpoint(self.life, self.position, self.at, dict(self.commits))
 
-    def pass_over(self, sequence: int, subject: str, commit: Commit, *, whole: bool) -> bool:
-        """Move behind a commit; say whether it is new.
+    def pass_over(
+        self, sequence: int, subject: str, commit: Commit, *, whole: bool, gaps: bool
+    ) -> bool:
+        """Move behind a commit; say whether it is new. With ``gaps`` some may be missing before it.
 
         Raises:
             CorruptJournalError: commits are missing before it.
         """
         known = self.commits.get(subject, 0)
-        if commit.n > known + 1 and (known or whole):
+        if commit.n > known + 1 and (known or whole) and not gaps:
             raise CorruptJournalError(subject, f"commit {commit.n} follows commit {known}")
         self.position = max(self.position, sequence)
         if commit.n <= known:

@@ -1,15 +1,18 @@
 """What a projection is, apart from how it is kept."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple, Protocol
+
+EXPIRED_AT_ONCE = 1000
+"""Some milliseconds of a thread, in which nothing else is applied."""
 
 
 class Rows(Protocol):
     """The tables of a projection, within the transaction of a batch."""
 
-    def execute(self, statement: str, values: Sequence[Any] = ..., /) -> Any:
+    def execute(self, statement: str, values: Sequence[Any] | Mapping[str, Any] = ..., /) -> Any:
         """Run one SQL statement."""
         ...
 
@@ -21,7 +24,7 @@ def nothing(_: Rows) -> None:
 class Fact(NamedTuple):
     """An event of a journal, and where it stands there: the ``place`` within commit ``n``.
 
-    ``at`` is the commit's time.
+    ``at`` is the commit's time, ``size`` the event's bytes in the journal.
     """
 
     tenant: str
@@ -31,6 +34,19 @@ class Fact(NamedTuple):
     place: int
     at: datetime
     event: Any
+    size: int = 0
+
+
+class Views(NamedTuple):
+    """The stored views of entities: rows of those whose history is purged are made from them.
+
+    ``subject`` catches all of them in the stream of records. ``apply`` makes the row of one, before
+    any event is applied. An owner purges a commit only when the views that it led to are stored, so
+    views and the rest of a journal miss nothing.
+    """
+
+    subject: str
+    apply: Callable[[Rows, bytes], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,9 +55,17 @@ class Projection:
 
     ``tables`` is the SQL that creates them, and a new ``version`` throws away what an older one has
     made. ``event_type`` is the union of events that count; all others are passed over. ``apply``
-    changes the rows as an event wants it, by nothing but the event and the rows. Where the owners
-    of a journal purge it, ``whole`` is False and a shard may begin with any commit. ``settle`` is
-    called behind the newest event, and every few thousand: for what costs less for many together.
+    changes the rows as an event wants it, by nothing but the event and the rows. Where entities
+    have rows of their own, ``together`` takes all of one that are applied at once. Where the owners
+    of a journal purge it, ``whole`` is False and a shard may begin with any commit. With ``views``
+    the rows begin with these, and ``apply`` must bear events that they tell of already.
+
+    ``base_type`` is what counts of an entity's state: where an entry starts from one, ``apply`` is
+    given that first. ``expire`` removes rows of what ended before a moment (microseconds), at most
+    ``EXPIRED_AT_ONCE``, and returns how many; it is called with the retention of its projector.
+
+    ``settle`` is called behind the newest event, and every few thousand: for what costs less for
+    many together.
     """
 
     name: str
@@ -49,6 +73,10 @@ class Projection:
     version: int
     tables: str
     event_type: Any
-    apply: Callable[[Rows, Fact], None]
+    apply: Callable[[Rows, Fact], None] | None = None
+    together: Callable[[Rows, Sequence[Fact]], None] | None = None
     whole: bool = True
+    views: Views | None = None
+    base_type: Any = None
+    expire: Callable[[Rows, int], int] | None = None
     settle: Callable[[Rows], None] = nothing

@@ -4,22 +4,23 @@ The file is in WAL mode and not synced at every commit. A crash of the machine m
 transactions, and with them the checkpoint, so that they are applied again.
 """
 
-import contextlib
 import sqlite3
 import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
 import structlog
 
+from bus.errors import ProblemError
 from bus.ports import Filed
 from bus.projection.checkpoint import Checkpoint
 from bus.projection.definition import Fact, Projection
-from schemas.journal import Commit
+from schemas.journal import NOTHING, Commit
 
 log = structlog.get_logger()
 
@@ -49,6 +50,9 @@ PRAGMA temp_store = memory;
 DAMAGE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 SETTLED_TOGETHER = 8192
 """Events: some 100 ms of work."""
+
+READERS = 4
+"""Connections that are kept for questions: to open one costs as much as most answers."""
 
 STEPS_BETWEEN_LOOKS = 20_000
 """Of SQLite's machine, some milliseconds; then a query looks whether its time is over."""
@@ -88,9 +92,12 @@ class ProjectionFile:
         self.projection = projection
         self.checkpoint = Checkpoint()
         self._connection: sqlite3.Connection | None = None
+        self._readers: list[sqlite3.Connection] = []
+        self._openings = 0
         self._unsettled = 1
         """Events since the rows were settled; of a file that is opened nobody knows."""
         self._events = msgspec.json.Decoder(projection.event_type)
+        self._states = msgspec.json.Decoder(projection.base_type or Any)
         self._wanted = tuple(_openings(projection.event_type))
 
     def open(self) -> None:
@@ -104,6 +111,9 @@ class ProjectionFile:
 
     def close(self) -> None:
         """Close the file; it can be opened again."""
+        self._openings += 1
+        while self._readers:
+            self._readers.pop().close()
         if self._connection is not None:
             self._connection.close()
             self._connection = None
@@ -129,7 +139,31 @@ class ProjectionFile:
             rows.execute("INSERT INTO projection VALUES (?, ?, ?, ?, ?, NULL)", known)
         self.checkpoint = Checkpoint(life)
 
-    def apply(self, batch: Batch, *, more: bool = False) -> int:
+    def adopt(self, life: str) -> None:
+        """Say whose the rows are, once all is there of which that journal no longer tells."""
+        with self._changing() as rows:
+            rows.execute("UPDATE projection SET life = ?", (life,))
+        self.checkpoint.life = life
+
+    def show(self, views: Sequence[bytes]) -> None:
+        """Make rows of stored views; one that cannot be read is left out."""
+        if self.projection.views is None:
+            return
+        with self._changing() as rows:
+            for view in views:
+                try:
+                    self.projection.views.apply(rows, view)
+                except (*_UNFIT, ProblemError) as error:
+                    self._leave_out("", 0, error)
+
+    def expire(self, before: datetime) -> int:
+        """Remove rows of what ended before a moment; return how many, not all at once."""
+        if self.projection.expire is None:
+            return 0
+        with self._changing() as rows:
+            return self.projection.expire(rows, microseconds(before))
+
+    def apply(self, batch: Batch, *, gaps: bool = False, more: bool = False) -> int:
         """Apply commits and move the checkpoint behind them; return how many events counted.
 
         Where ``more`` follow at once, the rows are settled for many batches together.
@@ -140,11 +174,22 @@ class ProjectionFile:
         checkpoint, count = self.checkpoint.copy(), 0
         whole = self.projection.whole
         with self._changing() as rows:
+            of_each: dict[tuple[str, str], list[Fact]] = {}
             for filed, commit in batch:
                 if commit is None:
                     checkpoint.pass_unreadable(filed.sequence, filed.subject)
-                elif checkpoint.pass_over(filed.sequence, filed.subject, commit, whole=whole):
-                    count += self._apply(rows, filed.subject, commit)
+                elif checkpoint.pass_over(
+                    filed.sequence, filed.subject, commit, whole=whole, gaps=gaps
+                ):
+                    for fact in self._facts(filed.subject, commit):
+                        count += 1
+                        if self.projection.apply is not None:
+                            self._try(fact, partial(self.projection.apply, rows, fact))
+                        else:
+                            of_each.setdefault((fact.tenant, fact.key), []).append(fact)
+            if self.projection.together is not None:
+                for facts in of_each.values():
+                    self._try(facts[-1], partial(self.projection.together, rows, facts))
             unsettled = self._unsettled + count
             if unsettled and (not more or unsettled >= SETTLED_TOGETHER):
                 self.projection.settle(rows)
@@ -169,10 +214,8 @@ class ProjectionFile:
             TimeoutError: it took longer than ``seconds``.
         """
         end = time.monotonic() + seconds
-        connection = sqlite3.connect(f"{self.path.absolute().as_uri()}?mode=ro", uri=True)
-        connection.isolation_level = None
-        connection.set_progress_handler(lambda: time.monotonic() > end, STEPS_BETWEEN_LOOKS)
-        with contextlib.closing(connection):
+        with self._reading() as connection:
+            connection.set_progress_handler(lambda: time.monotonic() > end, STEPS_BETWEEN_LOOKS)
             try:
                 connection.execute("BEGIN")
                 return question(connection), _loaded(connection)
@@ -180,6 +223,29 @@ class ProjectionFile:
                 if error.sqlite_errorcode == sqlite3.SQLITE_INTERRUPT:
                     raise TimeoutError from None
                 raise
+
+    @contextmanager
+    def _reading(self) -> Generator[sqlite3.Connection]:
+        """Hand out a connection that sees one state of the file; kept for the next if all is well.
+
+        Lists are changed by single calls, which threads may make at once.
+        """
+        openings = self._openings
+        try:
+            reader = self._readers.pop()
+        except IndexError:
+            uri = f"{self.path.absolute().as_uri()}?mode=ro"
+            reader = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False)
+        kept = False
+        try:
+            yield reader
+            reader.execute("COMMIT")
+            kept = openings == self._openings and len(self._readers) < READERS
+        finally:
+            if kept:
+                self._readers.append(reader)
+            else:
+                reader.close()
 
     def size(self) -> int:
         """Return the bytes on disk, the write-ahead log among them."""
@@ -212,16 +278,12 @@ class ProjectionFile:
             rows.execute("BEGIN IMMEDIATE")
             yield rows
 
-    def _apply(self, rows: sqlite3.Connection, subject: str, commit: Commit) -> int:
-        """Apply the events of a commit; one that cannot be applied is left out, not all others."""
-        count = 0
-        for fact in self._facts(subject, commit):
-            try:
-                self.projection.apply(rows, fact)
-            except _UNFIT as error:
-                self._leave_out(subject, commit.n, error)
-            count += 1
-        return count
+    def _try(self, fact: Fact, apply: Callable[[], None]) -> None:
+        """Apply events; what cannot be applied is left out, not all others."""
+        try:
+            apply()
+        except _UNFIT as error:
+            self._leave_out(fact.subject, fact.n, error)
 
     def _leave_out(self, subject: str, n: int, error: Exception) -> None:
         log.error(
@@ -233,19 +295,28 @@ class ProjectionFile:
         )
 
     def _facts(self, subject: str, commit: Commit) -> Generator[Fact]:
-        """Yield the events of a commit that count."""
+        """Yield the events of a commit that count, and the states from which entries start."""
         place, n, at = -1, commit.n, commit.at
         for entry in commit.entries:
+            based = entry.base is not NOTHING and self.projection.base_type is not None
+            if based and (state := self._decoded(self._states, subject, n, entry.base)):
+                yield Fact(entry.tenant, entry.key, subject, n, place, at, state, len(entry.base))
             for raw in entry.events:
                 place += 1
-                event = bytes(raw)
-                if event.startswith(self._wanted):
-                    try:
-                        fact = self._events.decode(event)
-                    except (ValueError, RecursionError) as error:
-                        self._leave_out(subject, n, error)
-                        continue
-                    yield Fact(entry.tenant, entry.key, subject, n, place, at, fact)
+                data = bytes(raw)
+                if data.startswith(self._wanted):
+                    event = self._decoded(self._events, subject, n, data)
+                    if event is not None:
+                        yield Fact(entry.tenant, entry.key, subject, n, place, at, event, len(data))
+
+    def _decoded(
+        self, decoder: "msgspec.json.Decoder[Any]", subject: str, n: int, data: bytes | msgspec.Raw
+    ) -> Any:
+        try:
+            return decoder.decode(data)
+        except (ValueError, RecursionError) as error:
+            self._leave_out(subject, n, error)
+            return None
 
 
 def is_damaged(error: sqlite3.Error) -> bool:
@@ -269,8 +340,14 @@ def _save(rows: sqlite3.Connection, checkpoint: Checkpoint) -> None:
     )
 
 
-def _statements(script: str) -> list[str]:
-    return [statement for part in script.split(";") if (statement := part.strip())]
+def _statements(script: str) -> Generator[str]:
+    """Yield the statements of a script; those of a trigger have semicolons within."""
+    statement = ""
+    for part in script.split(";"):
+        statement += f"{part};"
+        if sqlite3.complete_statement(statement):
+            yield statement
+            statement = ""
 
 
 def _openings(event_type: Any) -> list[bytes]:

@@ -3,9 +3,10 @@
 import sqlite3
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import anyio
 import anyio.to_thread
@@ -20,13 +21,13 @@ from bus.connection import background
 from bus.errors import CorruptJournalError, UnavailableError
 from bus.ports import Bus, Delivery, Feed, FeedEnd, Filed
 from bus.projection.checkpoint import Checkpoint
-from bus.projection.definition import Projection
+from bus.projection.definition import EXPIRED_AT_ONCE, Projection
 from bus.projection.file import Batch, ProjectionFile, is_damaged
 from bus.projection.slot import claimed
 from bus.shard.fetching import all_fetched
 from bus.shard.salvage import commit_of
 from bus.telemetry import metrics
-from bus.waiting import Wakeup
+from bus.waiting import Wakeup, loop_time
 from schemas.fleet import (
     PROJECTIONS_SUBJECT,
     REBUILD_SUBJECT,
@@ -39,6 +40,10 @@ log = structlog.get_logger()
 
 T = TypeVar("T")
 
+VIEWS_AT_ONCE = 256
+EXPIRY_SECONDS = 60.0
+"""Rows may stay so much longer than they have to."""
+
 
 @dataclass(frozen=True, slots=True)
 class Answer(Generic[T]):
@@ -48,8 +53,37 @@ class Answer(Generic[T]):
     behind_commits: int
 
 
+@dataclass(slots=True)
+class Watch(Generic[T]):
+    """A question that is answered anew whenever a copy has come to the end of its journal.
+
+    ``take`` is given the answer, and a moment of the loop's clock: whatever was committed before
+    that is in it. Where nothing was committed it is worked out again after ``seconds``.
+    """
+
+    question: Callable[[sqlite3.Connection], T]
+    take: Callable[[T, float], None]
+    seconds: float
+    _answer: tuple[T, int, float] | None = None
+
+    async def answer(self, file: ProjectionFile, began: float, most: float) -> None:
+        """Hand on an answer that has all that was committed before ``began``.
+
+        Raises:
+            TimeoutError: it takes more than ``most`` seconds.
+        """
+        position, known = file.checkpoint.position, self._answer
+        if known is None or known[1] != position or began > known[2] + self.seconds:
+            value, _ = await _in_thread(partial(file.ask, self.question, most))
+            known = self._answer = (value, position, began)
+        self.take(known[0], began)
+
+
 class Projector:
-    """Keeps this process's copy of a projection up to date."""
+    """Keeps this process's copy of a projection up to date.
+
+    ``retention`` is for how long the rows of what has ended stay; None keeps them.
+    """
 
     def __init__(
         self,
@@ -60,6 +94,7 @@ class Projector:
         directory: Path,
         process: str,
         timing: Timing,
+        retention: timedelta | None = None,
     ) -> None:
         self._projection = projection
         self._feed = feed
@@ -68,10 +103,14 @@ class Projector:
         self._directory = directory
         self._process = process
         self._timing = timing
+        self._retention = retention
+        self._watch: Watch[Any] | None = None
         self._file: ProjectionFile | None = None
         self._end = FeedEnd(0, 0, "")
+        self._known: tuple[FeedEnd, float] | None = None
         self._refused: str | None = None
-        self._rebuild_wanted = False
+        self._rebuild_wanted = self._bears_gaps = False
+        self._expires_at = 0.0
         self._wakeup = Wakeup()
         self._moved = anyio.Event()
 
@@ -117,33 +156,59 @@ class Projector:
             reason=self._refused,
         )
 
+    def watch(self, watch: Watch[Any]) -> None:
+        """Answer a question anew whenever more is known, from the next look on."""
+        self._watch = watch
+        self._wakeup.set()
+
     async def ask(
-        self, question: Callable[[sqlite3.Connection], T], *, fresh: bool = True
+        self,
+        question: Callable[[sqlite3.Connection], T],
+        *,
+        fresh: bool = True,
+        within: float | None = None,
     ) -> Answer[T]:
         """Answer a question from all that was committed when it was asked.
 
-        With ``fresh`` off it is answered at once, and the answer says how far it is behind.
+        The copy may take ``within`` seconds to get there. With ``fresh`` off it is answered at
+        once, and the answer says how far it is behind.
 
         Raises:
             UnavailableError: the copy does not get there in time, or cannot go on.
             TimeoutError: the question takes too long.
         """
-        end = await self._feed.end()
+        asked_at, end = loop_time(), await self._feed.end()
         if fresh:
-            await self._reach(end)
-        if self._file is None:
-            raise self._unavailable("is not open")
-        seconds = self._timing.projection_query_seconds
-        value, checkpoint = await _in_thread(partial(self._file.ask, question, seconds))
+            await self._reach(end, asked_at, within or self._timing.projection_wait_seconds)
+        value, checkpoint = await self._asked(question)
         behind = checkpoint.behind(end)
         if fresh and behind:
             raise self._unavailable(f"is {behind} commits behind")
         return Answer(value, behind)
 
-    async def _reach(self, end: FeedEnd) -> None:
+    async def peek(self, question: Callable[[sqlite3.Connection], T]) -> T:
+        """Answer a question from the copy as it is, however far it has come.
+
+        Raises:
+            UnavailableError: the copy is not open.
+            TimeoutError: the question takes too long.
+        """
+        value, _ = await self._asked(question)
+        return value
+
+    async def _asked(self, question: Callable[[sqlite3.Connection], T]) -> tuple[T, Checkpoint]:
+        if self._file is None:
+            raise self._unavailable("is not open")
+        seconds = self._timing.projection_query_seconds
+        return await _in_thread(partial(self._file.ask, question, seconds))
+
+    async def _reach(self, end: FeedEnd, asked_at: float, seconds: float) -> None:
         """Wait for the copy to reach the journal's end, as long as it may take."""
-        self._wakeup.set()
-        with anyio.move_on_after(self._timing.projection_wait_seconds):
+        if self._file is None or self._file.checkpoint.behind(end):
+            if self._known is None or self._known[0].sequence < end.sequence:
+                self._known = (end, asked_at)
+            self._wakeup.set()
+        with anyio.move_on_after(seconds):
             while self._file is None or self._file.checkpoint.behind(end):
                 if self._refused:
                     raise self._unavailable(self._refused)
@@ -158,23 +223,72 @@ class Projector:
         """Go to the end of the journal as it is now, then wait for more."""
         pause = self._timing.projection_poll_seconds
         try:
+            began = await self._look_for_end()
             await self._begin_anew_if_needed(file)
             await self._advance(file)
-            self._refused = None
-        except UnavailableError:
+            self._refused, self._bears_gaps = None, False
+            self._note()
+            await self._expire(file)
+            if self._watch is not None and not file.checkpoint.behind(self._end):
+                await self._watch.answer(file, began, self._timing.projection_query_seconds)
+        except (UnavailableError, TimeoutError):
             log.debug("projection.waits", projection=self._projection.name)
         except (CorruptJournalError, sqlite3.Error) as error:
-            pause = await self._refuse(file, error)
+            pause = 0 if self._begins_with_views(error) else await self._refuse(file, error)
         self._note()
         await self._wakeup.wait(pause)
 
+    def _begins_with_views(self, error: Exception) -> bool:
+        """Have the rows made anew of stored views, which tell of commits that are missing.
+
+        What is missing of the journal even then is purged or lost; it cannot be had in any way.
+        """
+        can = self._projection.views is not None and isinstance(error, CorruptJournalError)
+        if can:
+            log.warning("projection.begins_with_views", projection=self._projection.name)
+            self._rebuild_wanted = self._bears_gaps = True
+        return can
+
+    async def _look_for_end(self) -> float:
+        """Learn where the journal ends; return a moment before which all of it was committed.
+
+        Whoever waits for the copy has just learnt it.
+        """
+        known, self._known = self._known, None
+        began = loop_time()
+        self._end, began = known or (await self._feed.end(), began)
+        return began
+
     async def _begin_anew_if_needed(self, file: ProjectionFile) -> None:
         """Drop the rows where that is wanted, or where they come from another journal."""
-        self._end = await self._feed.end()
         if self._rebuild_wanted or file.checkpoint.life != self._end.life:
             log.info("projection.begins_anew", projection=self._projection.name)
-            await _in_thread(partial(file.reset, self._end.life))
+            await _in_thread(partial(file.reset, ""))
+            await self._show_views(file)
+            await _in_thread(partial(file.adopt, self._end.life))
             self._rebuild_wanted = False
+
+    async def _show_views(self, file: ProjectionFile) -> None:
+        """Make rows of all stored views, which tell of what the journal no longer has."""
+        views = self._projection.views
+        if views is None:
+            return
+        page: list[bytes] = []
+        async for stored in self._bus.records.read(views.subject, start=1):
+            page.append(stored.data)
+            if len(page) == VIEWS_AT_ONCE:
+                await _in_thread(partial(file.show, page))
+                page = []
+        await _in_thread(partial(file.show, page))
+
+    async def _expire(self, file: ProjectionFile) -> None:
+        """Remove what has ended so long ago that nobody is told of it any more."""
+        now = loop_time()
+        if self._retention is None or now < self._expires_at:
+            return
+        before = self._bus.clock() - self._retention
+        if await _in_thread(partial(file.expire, before)) < EXPIRED_AT_ONCE:
+            self._expires_at = now + EXPIRY_SECONDS
 
     async def _advance(self, file: ProjectionFile) -> None:
         if not file.checkpoint.behind(self._end):
@@ -212,8 +326,11 @@ class Projector:
         """
         while True:
             try:
-                return await _in_thread(partial(file.apply, batch, more=more))
+                apply = partial(file.apply, batch, gaps=self._bears_gaps, more=more)
+                return await _in_thread(apply)
             except CorruptJournalError as gap:
+                if self._projection.views is not None:
+                    raise
                 if not await self._from_archive(file, gap.subject):
                     raise
 

@@ -14,6 +14,7 @@ from tests.bench import (
     executions,
     failover,
     growth,
+    lists,
     pricing,
     pricing_ledger,
     projection,
@@ -38,6 +39,7 @@ BENCHES = {
         pricing_ledger,
         budgeted,
         projection,
+        lists,
         sleepers,
         bodies,
     )

@@ -116,6 +116,7 @@ async def _held() -> Row:
         reading = read.Prompts(bus, Slices())
         async with measured() as lag:
             short = decode(Accept, await storing.encoded(wanted))
+            assert isinstance(short.request, GenerateRequest)
             work = GenerateWork(
                 execution_id=short.origin.execution_id,
                 tenant=short.origin.tenant,

@@ -417,3 +417,81 @@ async def test_a_killed_worker_loses_nothing(fleet: RunningFleet, client: PlainC
         events = await client.events(record["execution_id"])
         assert assembled(events).text == record["output"] == " ".join(str(n) for n in range(60))
         assert sum(isinstance(each, TERMINAL_TYPES) for each in events) == 1
+
+
+async def test_a_list_that_is_asked_for_after_a_reply_knows_of_it(client: PlainClient):
+    await client.script("echo", "one two three four", delay_ms=500)
+    begun: list[str] = []
+    for number in range(10):
+        handle = await client.ask("agents.execute", {"agent_id": "echo", "task": f"t{number}"})
+        begun.insert(0, handle["execution_id"])
+        page = await client.ask("executions.list", {"agent_id": "echo"})
+        assert [row["execution_id"] for row in page["executions"]] == begun
+        assert page["total"] == len(begun)
+    cancelled = await client.ask("executions.cancel", {"execution_id": begun[0]})
+    assert cancelled["status"] == "CANCELLED"
+    page = await client.ask("executions.list", {"status": "CANCELLED"})
+    assert [row["execution_id"] for row in page["executions"]] == begun[:1]
+    seen: list[str] = []
+    cursor = None
+    for _ in range(4):
+        page = await client.ask("executions.list", {"limit": 4} | (cursor or {}))
+        seen.extend(row["execution_id"] for row in page["executions"])
+        if page["next"] is None:
+            break
+        cursor = {"cursor": page["next"]}
+    assert seen == begun
+    refused = await client.ask("executions.list", {"cursor": "nonsense"})
+    assert (refused["code"], refused["field"]) == ("validation", "cursor")
+    for execution in begun:
+        await client.ask("executions.cancel", {"execution_id": execution})
+
+
+async def test_the_end_of_an_execution_is_waited_for(client: PlainClient):
+    await client.script("slow", "one two three", delay_ms=150)
+    handle = await client.ask("agents.execute", {"agent_id": "slow", "task": "t"})
+    execution = {"execution_id": handle["execution_id"]}
+    early = await client.ask("executions.await", execution | {"timeout_seconds": 0})
+    assert early["ended"] is False
+    assert early["execution"]["status"] in {"PENDING", "RUNNING"}
+
+    ended: list[dict[str, Any]] = []
+
+    async def wait() -> None:
+        ended.append(await client.ask("executions.await", execution))
+
+    with anyio.fail_after(10):
+        async with anyio.create_task_group() as tasks:
+            # Of both processes some, and more than one works on at once.
+            for _ in range(300):
+                tasks.start_soon(wait)
+            # Nobody else is kept waiting by those.
+            await client.ask("executions.get", execution)
+    assert all(each["ended"] for each in ended)
+    assert {each["execution"]["output"] for each in ended} == {"one two three"}
+    again = await client.ask("executions.await", execution)
+    assert again["execution"]["status"] == "COMPLETED"
+    ghost = await client.ask("executions.await", {"execution_id": "ghost"})
+    assert (ghost["code"], ghost["field"]) == ("not_found", "execution_id")
+
+
+async def test_sessions_are_listed_by_agent_and_user_with_their_turns(client: PlainClient):
+    for agent in ("one", "two"):
+        await client.script(agent, "hi")
+    talks = [("one", "s1", "ann"), ("one", "s1", "ann"), ("one", "s2", "bob"), ("two", "s1", "bob")]
+    for agent, session, user in talks:
+        body = {"agent_id": agent, "task": "t", "session": session, "user": user}
+        handle = await client.ask("agents.execute", body)
+        await client.ended(handle["execution_id"])
+
+    async def listed(**query: Any) -> list[tuple[Any, ...]]:
+        page = await client.ask("conversations.list", query)
+        assert page["total"] == len(page["conversations"])
+        keys = ("agent_id", "session", "user", "turns")
+        return [tuple(row[key] for key in keys) for row in page["conversations"]]
+
+    first, second, third = ("one", "s1", "ann", 2), ("one", "s2", "bob", 1), ("two", "s1", "bob", 1)
+    assert await listed(agent_id="one") == [second, first]
+    assert await listed(agent_id="two") == [third]
+    assert await listed(agent_id="one", user="bob") == [second]
+    assert await listed(agent_id="one", user="nobody") == []

@@ -1,56 +1,92 @@
 """Whether a tenant may begin one more execution, by the quotas that the operator has set."""
 
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 
 import msgspec
 
-from actors.agents.core.index import ExecutionIndex
+from actors.agents.adapters.lists import Counted
 from bus.errors import ProblemError
 from bus.fairness import Quotas, exceeded
-from bus.ports import Clock
+from bus.waiting import loop_time
 from schemas.fleet import QuotaUse
+from schemas.problems import Problem
 
 RETRY_SECONDS = 5.0
+
+PATIENCE_SECONDS = 30.0
+"""What was accepted is counted within a second, or the bus was away."""
 
 
 class Admission:
     """Counts what is known of all executions of the fleet, and those begun here a moment ago.
 
-    Several processes that accept at once may let in a few more than are allowed.
+    Several processes that accept at once may let in a few more than are allowed. ``knows`` says
+    whether an execution is there already.
     """
 
-    def __init__(self, index: ExecutionIndex, quotas: Quotas, clock: Clock) -> None:
-        self._index = index
+    def __init__(self, quotas: Quotas, knows: Callable[[str, str], Awaitable[bool]]) -> None:
         self._quotas = quotas
-        self._clock = clock
+        self._knows = knows
+        self._counted = Counted({}, {})
+        self._counted_until = 0.0
+        self._begun: dict[str, dict[str, float]] = {}
 
-    def demand(self, tenant: str, execution_id: str) -> None:
+    def take(self, counted: Counted, until: float) -> None:
+        """Take in how much there is of what was accepted ``until`` a moment of the loop's clock."""
+        self._counted, self._counted_until = counted, until
+        for tenant in list(self._begun):
+            self._forget(tenant)
+
+    async def demand(self, tenant: str, execution_id: str) -> None:
         """Refuse a new execution where there are too many; a known one is asked for again.
 
         Raises:
             ProblemError: ``rate_limited``.
+            UnavailableError: it is not known here whether there is such an execution.
         """
-        now, terms = self._clock(), self._quotas.of(tenant)
-        running = self._index.open(tenant, now) + 1
-        stored = self._index.stored_lately(tenant, now)
-        refused = None
-        if running > terms.executions:
-            refused = exceeded("executions", running, terms.executions, "open executions")
-        elif stored > terms.record_bytes:
-            what = "bytes of records within an hour"
-            refused = exceeded("record_bytes", stored, terms.record_bytes, what)
-        if refused is not None and not self._index.knows(tenant, execution_id):
+        refused = self._refusal(tenant)
+        if refused is None or execution_id in self._begun.get(tenant, ()):
+            return
+        if not await self._knows(tenant, execution_id):
             later = msgspec.structs.replace(refused, retryable=True, retry_after=RETRY_SECONDS)
             raise ProblemError(later)
 
-    def uses(self) -> Iterator[QuotaUse]:
-        """Yield what the tenants use."""
-        now = self._clock()
-        for tenant in self._index.tenants:
-            yield self._quotas.use(tenant, "executions", self._index.open(tenant, now))
-            stored = self._index.stored_lately(tenant, now)
-            yield self._quotas.use(tenant, "record_bytes", stored)
-
     def begun(self, tenant: str, execution_id: str) -> None:
         """Count an execution that was accepted."""
-        self._index.begun(tenant, execution_id, self._clock())
+        self._begun.setdefault(tenant, {})[execution_id] = loop_time()
+
+    def uses(self) -> Iterator[QuotaUse]:
+        """Yield what the tenants use."""
+        open_, stored = self._counted
+        for tenant in dict.fromkeys((*open_, *stored, *self._begun)):
+            yield self._quotas.use(tenant, "executions", self._open(tenant))
+            yield self._quotas.use(tenant, "record_bytes", stored.get(tenant, 0))
+
+    def _refusal(self, tenant: str) -> Problem | None:
+        terms = self._quotas.of(tenant)
+        running, stored = self._open(tenant) + 1, self._counted.stored.get(tenant, 0)
+        if running > terms.executions:
+            return exceeded("executions", running, terms.executions, "open executions")
+        if stored > terms.record_bytes:
+            what = "bytes of records within an hour"
+            return exceeded("record_bytes", stored, terms.record_bytes, what)
+        return None
+
+    def _open(self, tenant: str) -> int:
+        self._forget(tenant)
+        return self._counted.open.get(tenant, 0) + len(self._begun.get(tenant, ()))
+
+    def _forget(self, tenant: str) -> None:
+        """Count no longer as begun what is counted as open, or was begun so long ago.
+
+        One that was begun twice stands where it was begun first, and may hold up those behind it
+        for a moment.
+        """
+        begun = self._begun.get(tenant)
+        if begun is None:
+            return
+        until = max(self._counted_until, loop_time() - PATIENCE_SECONDS)
+        while begun and begun[first := next(iter(begun))] < until:
+            del begun[first]
+        if not begun:
+            del self._begun[tenant]

@@ -1,13 +1,11 @@
-"""Pages of agents, executions and conversations: filter, sort, cut."""
+"""Pages of agents: filter, sort, cut."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
 from schemas.agents import AgentDefinition, AgentList, AgentStatus, AgentSummary, ListAgents
-from schemas.conversations import ListConversations
-from schemas.executions import ExecutionList, ExecutionSummary, ListExecutions
 from schemas.providers import Provider
 
 T = TypeVar("T")
@@ -70,28 +68,6 @@ def page_agents(
     )
 
 
-def page_executions(
-    newest_first: Iterable[ExecutionSummary], query: ListExecutions
-) -> ExecutionList:
-    """Return one page of the executions that match."""
-    matching = [row for row in newest_first if _execution_matches(row, query)]
-    return ExecutionList(
-        executions=_page(matching, query.limit, query.offset),
-        total=len(matching),
-        limit=query.limit,
-        offset=query.offset,
-    )
-
-
-def page_subjects(newest: Mapping[str, int], query: ListConversations) -> list[str]:
-    """Return the subjects of one page of sessions, the most recently used first.
-
-    ``newest`` has the place of the newest turn of each in their stream, which tells their order.
-    """
-    newest_first = sorted(newest, key=newest.__getitem__, reverse=True)
-    return _page(newest_first, query.limit, query.offset)
-
-
 def _page(rows: Sequence[T], limit: int, offset: int) -> list[T]:
     return list(rows[offset : offset + limit])
 
@@ -121,11 +97,3 @@ def _agent_key(query: ListAgents) -> Callable[[AgentSummary], Any]:
     if query.sort_by == "name":
         return lambda row: row.name.casefold()
     return lambda row: getattr(row, query.sort_by)
-
-
-def _execution_matches(row: ExecutionSummary, query: ListExecutions) -> bool:
-    return (
-        query.status in (None, row.status)
-        and query.agent_id in (None, row.agent_id)
-        and query.session in (None, row.session)
-    )

@@ -6,20 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.agents.core.index import ExecutionIndex
 from actors.agents.core.listing import (
     Activity,
     page_agents,
-    page_executions,
-    page_subjects,
     provider_type,
     summary,
 )
 from schemas.agents import AgentSummary, ListAgents
-from schemas.conversations import ListConversations
-from schemas.executions import ListExecutions
 from schemas.providers import Custom, Groq, OpenAI, Provider, Scripted
-from tests.unit.agents.samples import NOW, agent, later, record
+from tests.unit.agents.samples import NOW, agent, later
 
 ROWS = st.lists(
     st.builds(
@@ -162,34 +157,3 @@ def test_the_order_of_a_list_does_not_depend_on_where_it_comes_from(
     shuffled = random.sample(rows, len(rows))
 
     assert page_agents(shuffled, query, _idle) == page_agents(rows, query, _idle)
-
-
-def test_executions_are_found_by_status_agent_and_session():
-    index = ExecutionIndex()
-    index.observe("acme", record(1, status="FAILED"))
-    index.observe("acme", record(2, agent_id="writer"))
-    index.observe("acme", record(3, session="s-1"))
-
-    def found(**query: Any) -> list[str]:
-        page = index.page("acme", ListExecutions(**query))
-        return [row.execution_id for row in page.executions]
-
-    assert found() == ["execution-3", "execution-2", "execution-1"]
-    assert found(status="FAILED") == ["execution-1"]
-    assert found(agent_id="writer") == ["execution-2"]
-    assert found(session="s-1") == ["execution-3"]
-    assert found(agent_id="writer", status="FAILED") == []
-
-
-def test_no_executions_are_an_empty_page():
-    page = page_executions([], ListExecutions(limit=3, offset=2))
-
-    assert (page.executions, page.total, page.limit, page.offset) == ([], 0, 3, 2)
-
-
-def test_a_page_of_conversations_begins_with_the_one_used_last():
-    newest = {"s.a": 7, "s.b": 12, "s.c": 1, "s.d": 9}
-
-    page = page_subjects(newest, ListConversations(agent_id="reviewer", limit=2, offset=1))
-
-    assert page == ["s.d", "s.a"]

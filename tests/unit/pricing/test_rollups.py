@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from msgspec import Raw
 
 from actors.pricing.adapters import reports
-from actors.pricing.adapters.costs import COSTS
+from actors.pricing.adapters.costs import COSTS, apply
 from actors.pricing.core import report
 from actors.pricing.core.periods import Span, periods
 from actors.pricing.core.rollups import CUBES, DAY, HOUR, cube_for, pieces
@@ -92,7 +92,7 @@ def filled(rows: sqlite3.Connection, happened: Iterable[Any], settled: Sequence[
     """Apply events in batches that end where ``settled`` says, and at last."""
     rows.executescript(COSTS.tables)
     for number, (event, ends) in enumerate(zip(happened, settled, strict=False)):
-        COSTS.apply(rows, Fact(TENANT, "ledger", "s", number, 0, BEGAN, event))
+        apply(rows, Fact(TENANT, "ledger", "s", number, 0, BEGAN, event))
         if ends:
             COSTS.settle(rows)
     COSTS.settle(rows)
@@ -239,7 +239,7 @@ def test_new_calls_are_added_with_as_much_work_however_many_there_are():
                 rows.execute("DROP TABLE copy")
             COSTS.settle(rows)
             for number, event in enumerate(bills(250, 50, 300)):
-                COSTS.apply(rows, Fact(TENANT, "ledger", "s", number, 0, BEGAN, event))
+                apply(rows, Fact(TENANT, "ledger", "s", number, 0, BEGAN, event))
             counted = Steps(rows)
             COSTS.settle(rows)
             return counted.count

@@ -1,0 +1,342 @@
+"""The projection of executions: what lists show of them, and of the sessions they belong to.
+
+A row is made by the events of an execution or, where these are purged, by its record. An event may
+repeat what a record has told: the last word on status and attempts counts, the usage of an attempt
+counts once.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+import msgspec
+
+from actors.agents.core.execution import spent_by
+from bus.codec import decode
+from bus.projection import EXPIRED_AT_ONCE, Fact, Projection, Rows, Table, Views
+from bus.projection.file import microseconds
+from bus.subjects import filter_for
+from schemas.attempts import Attempts
+from schemas.base import Internal
+from schemas.bills import summed
+from schemas.executions import RECORD_SUBJECT, ExecutionRecord, ExecutionStatus
+from schemas.ids import AgentId, SessionId
+from schemas.lifecycle import (
+    EXECUTION_ENTITY,
+    AttemptFailed,
+    AttemptStarted,
+    ExecutionCancelled,
+    ExecutionCompleted,
+    ExecutionFailed,
+    ExecutionTimedOut,
+    GenerationFinished,
+    TaskPlace,
+    UsageSettled,
+)
+from schemas.llm import Kind
+from schemas.spend import ReserveAsked, ReserveRefused, Spend
+from schemas.usage import Usage
+
+EXECUTIONS = Table(
+    name="execution",
+    key=("execution",),
+    columns=(
+        "agent",
+        "session",
+        "user",
+        "status",
+        "created",
+        "completed",
+        "attempts",
+        "tokens",
+        "cost",
+        "settled",
+        "bytes",
+    ),
+    newest="created",
+    filters=(
+        ("session",),
+        ("agent",),
+        ("status",),
+        ("agent", "status"),
+    ),
+    counted=("agent", "status"),
+)
+"""``settled`` names the attempts whose usage is in ``tokens`` and ``cost``, ``bytes`` is about the
+size of the record."""
+
+SESSIONS = Table(
+    name="conversation",
+    key=("agent", "session"),
+    columns=("user", "execution", "at", "turns"),
+    newest="at",
+    filters=(("agent",), ("agent", "user")),
+    counted=("agent",),
+)
+"""A row for each session of an agent in which an execution was completed: its newest turn."""
+
+_IS_TURN = "{0}.status = 'COMPLETED' AND {0}.session IS NOT NULL AND {0}.agent IS NOT NULL"
+
+_TURN = """
+INSERT INTO conversation
+VALUES (new.tenant, new.agent, new.session, new.user, new.execution, new.completed, 1)
+ON CONFLICT DO UPDATE SET
+    turns = turns + 1,
+    user = CASE WHEN excluded.at >= at THEN excluded.user ELSE user END,
+    execution = CASE WHEN excluded.at >= at THEN excluded.execution ELSE execution END,
+    at = max(at, excluded.at);
+"""
+
+_ENDED = """
+INSERT INTO ended VALUES (new.completed / 60000000, new.tenant, new.bytes)
+ON CONFLICT DO UPDATE SET bytes = bytes + excluded.bytes;
+"""
+
+TABLES = f"""
+{EXECUTIONS.sql}
+{SESSIONS.sql}
+CREATE INDEX execution_ended ON execution (completed) WHERE completed IS NOT NULL;
+CREATE INDEX execution_open ON execution_count (tenant, n)
+    WHERE n > 0 AND status IN ('PENDING', 'RUNNING', 'WAITING');
+CREATE TABLE ended (minute, tenant, bytes, PRIMARY KEY (minute, tenant)) WITHOUT ROWID;
+CREATE TRIGGER turn_shown AFTER INSERT ON execution
+    WHEN {_IS_TURN.format("new")} BEGIN {_TURN} END;
+CREATE TRIGGER turn_made AFTER UPDATE OF status ON execution
+    WHEN new.status IS NOT old.status AND {_IS_TURN.format("new")} BEGIN {_TURN} END;
+CREATE TRIGGER turn_gone AFTER DELETE ON execution WHEN {_IS_TURN.format("old")} BEGIN
+    UPDATE conversation SET turns = turns - 1
+        WHERE tenant = old.tenant AND agent = old.agent AND session = old.session;
+    DELETE FROM conversation
+        WHERE tenant = old.tenant AND agent = old.agent AND session = old.session AND turns <= 0;
+END;
+CREATE TRIGGER end_shown AFTER INSERT ON execution
+    WHEN new.completed IS NOT NULL BEGIN {_ENDED} END;
+CREATE TRIGGER end_made AFTER UPDATE OF completed ON execution
+    WHEN old.completed IS NULL AND new.completed IS NOT NULL BEGIN {_ENDED} END;
+"""  # noqa: S608
+
+UNLISTED: Kind = "embed"
+"""Embeddings are kept for an hour and answered as they end: no list has them."""
+
+_RECORD_BYTES = 900
+"""What a record has besides its texts."""
+
+_THIS = "WHERE tenant = ? AND execution = ?"
+_FIND = f"SELECT * FROM execution {_THIS}"  # noqa: S608
+_INSERT = f"INSERT INTO execution VALUES ({', '.join('?' * 13)})"  # noqa: S608
+_CHANGING = ("status", "completed", "attempts", "tokens", "cost", "settled", "bytes")
+_UPDATE = f"""
+UPDATE execution SET {", ".join(f"{column} = ?" for column in _CHANGING)} {_THIS}
+"""  # noqa: S608
+
+_ENDS: dict[type, ExecutionStatus] = {
+    ExecutionCompleted: "COMPLETED",
+    ExecutionFailed: "FAILED",
+    ExecutionCancelled: "CANCELLED",
+    ExecutionTimedOut: "TIMED_OUT",
+}
+
+
+class _Whose(Internal):
+    """What counts of an origin."""
+
+    agent_id: AgentId | None = None
+    session: SessionId | None = None
+    user: str | None = None
+    task: str = ""
+    kind: Kind = "generate"
+
+
+class _Begun(Internal, tag="accepted"):
+    """What counts of ``Accepted``; the prompt is passed over unread."""
+
+    origin: _Whose
+    at: datetime
+    task_at: TaskPlace | None = None
+
+
+class _State(Internal):
+    """What counts of the state from which an entry starts."""
+
+    origin: _Whose
+    accepted_at: datetime
+    status: ExecutionStatus = "PENDING"
+    ended_at: datetime | None = None
+    step: str = ""
+    attempts: Attempts = Attempts()
+    usage: Usage | None = None
+    spend: Spend = Spend()
+
+
+class _Row(msgspec.Struct):
+    """A row of ``EXECUTIONS``, its columns in their order."""
+
+    tenant: str
+    execution: str
+    agent: str | None
+    session: str | None
+    user: str | None
+    status: ExecutionStatus
+    created: int
+    completed: int | None = None
+    attempts: int = 0
+    tokens: int | None = None
+    cost: int | None = None
+    settled: str = ""
+    bytes: int = _RECORD_BYTES
+
+
+def apply(rows: Rows, facts: Sequence[Fact]) -> None:
+    """Change the row of an execution as its events do the execution."""
+    known = rows.execute(_FIND, (facts[0].tenant, facts[0].key)).fetchone()
+    row = _Row(*known) if known is not None else None
+    for fact in facts:
+        row = _started(row, fact) if row is None else row
+        if row is not None:
+            _change(row, fact)
+    if row is not None:
+        _save(rows, row, is_new=known is None)
+
+
+def shown(rows: Rows, data: bytes) -> None:
+    """Make the row of a stored record, in place of an older one."""
+    record = decode(ExecutionRecord, data)
+    if record.kind == UNLISTED:
+        return
+    _, tenant, _ = record.stream.split(".", 2)
+    row = _Row(
+        tenant=tenant,
+        execution=record.execution_id,
+        agent=record.agent_id,
+        session=record.session,
+        user=record.user,
+        status=record.status,
+        created=microseconds(record.created_at),
+        completed=_moment(record.completed_at),
+        attempts=record.attempts,
+        tokens=record.tokens_used,
+        cost=record.cost,
+        settled="".join(f"{each.step}.{each.attempt} " for each in record.settled),
+        bytes=len(data),
+    )
+    known = rows.execute(_FIND, (tenant, record.execution_id)).fetchone()
+    _save(rows, row, is_new=known is None)
+
+
+def expire(rows: Rows, before: int) -> int:
+    """Remove the executions that ended before a moment, and the sessions that have no others."""
+    rows.execute("DELETE FROM ended WHERE minute < ?", (before // 60_000_000,))
+    which = "SELECT tenant, execution FROM execution WHERE completed < ? LIMIT ?"
+    gone = rows.execute(which, (before, EXPIRED_AT_ONCE)).fetchall()
+    for this in gone:
+        rows.execute(f"DELETE FROM execution {_THIS}", this)  # noqa: S608
+    return len(gone)
+
+
+def _save(rows: Rows, row: _Row, *, is_new: bool) -> None:
+    if is_new:
+        rows.execute(_INSERT, msgspec.structs.astuple(row))
+    else:
+        changing = [getattr(row, column) for column in _CHANGING]
+        rows.execute(_UPDATE, (*changing, row.tenant, row.execution))
+
+
+def _started(row: _Row | None, fact: Fact) -> _Row | None:
+    """Return the row that an execution begins with; None where its beginning is not there."""
+    event = fact.event
+    if not isinstance(event, _Begun | _State):
+        return row
+    whose = event.origin
+    if whose.kind == UNLISTED:
+        return None
+    place = event.task_at if isinstance(event, _Begun) else None
+    made = _Row(
+        tenant=fact.tenant,
+        execution=fact.key,
+        agent=whose.agent_id,
+        session=whose.session,
+        user=whose.user,
+        status="PENDING",
+        created=microseconds(event.at if isinstance(event, _Begun) else event.accepted_at),
+        bytes=_RECORD_BYTES + (place.length if place is not None else len(whose.task)),
+    )
+    if isinstance(event, _State):
+        _take_state(made, event)
+    return made
+
+
+def _take_state(row: _Row, state: _State) -> None:
+    current = state.attempts.of(state.step)
+    row.status, row.completed = state.status, _moment(state.ended_at)
+    row.tokens, row.cost = state.usage.total if state.usage else None, state.spend.cost
+    row.attempts = current.attempt if current else 0
+    row.settled = "".join(
+        f"{work}.{attempt} "
+        for work, known in state.attempts.works.items()
+        for attempt in known.settled
+    )
+
+
+def _change(row: _Row, fact: Fact) -> None:
+    event, is_open = fact.event, row.completed is None
+    if isinstance(event, AttemptFailed | GenerationFinished | UsageSettled):
+        _spend(row, fact.size, event)
+    if not is_open:
+        return
+    match event:
+        case ReserveAsked():
+            row.attempts = event.attempt
+        case AttemptStarted():
+            row.status, row.attempts = "RUNNING", event.attempt
+        case ReserveRefused() | AttemptFailed():
+            row.status = "WAITING"
+        case ExecutionCompleted() | ExecutionFailed() | ExecutionCancelled() | ExecutionTimedOut():
+            row.status, row.completed = _ENDS[type(event)], microseconds(event.at)
+        case _:
+            pass
+
+
+def _spend(row: _Row, size: int, event: AttemptFailed | GenerationFinished | UsageSettled) -> None:
+    """Add what an attempt has used, once."""
+    attempt, usage = f"{event.work}.{event.attempt} ", _usage(event)
+    if f" {attempt}" in f" {row.settled}":
+        return
+    if usage is not None:
+        row.settled, row.tokens = row.settled + attempt, (row.tokens or 0) + usage.total
+    if event.charges or isinstance(event, GenerationFinished):
+        row.cost = row.cost if event.charges is None else summed(row.cost, event.charges)
+    row.bytes += size
+
+
+def _usage(event: AttemptFailed | GenerationFinished | UsageSettled) -> Usage | None:
+    """Return what all calls of an attempt have used."""
+    if isinstance(event, GenerationFinished):
+        return spent_by(event.answer, event.detours)
+    return event.usage
+
+
+def _moment(at: datetime | None) -> int | None:
+    return microseconds(at) if at is not None else None
+
+
+LISTED = Projection(
+    name="executions",
+    entity=EXECUTION_ENTITY,
+    version=1,
+    tables=TABLES,
+    event_type=_Begun
+    | ReserveAsked
+    | ReserveRefused
+    | AttemptStarted
+    | AttemptFailed
+    | GenerationFinished
+    | UsageSettled
+    | ExecutionCompleted
+    | ExecutionFailed
+    | ExecutionCancelled
+    | ExecutionTimedOut,
+    together=apply,
+    whole=False,
+    views=Views(filter_for(RECORD_SUBJECT), shown),
+    base_type=_State,
+    expire=expire,
+)
