@@ -6,7 +6,6 @@ from pathlib import Path
 from actors.streaming.actor import Streaming
 from actors.streaming.adapters import batch_store, safety_file
 from actors.streaming.adapters.answers import BUCKET, Answers, KeptAnswer, bucket_spec
-from actors.streaming.adapters.askers import Askers
 from actors.streaming.adapters.batch_store import Ticket, Tickets
 from actors.streaming.adapters.batches import Batches
 from actors.streaming.adapters.batches import opened as opened_batches
@@ -33,7 +32,6 @@ from bus.terms import EVERY_TENANT, WHAT, KnownTerms, TermsHearer
 from bus.terms import bucket_spec as terms_spec
 from bus.terms import open_bucket as open_terms
 from bus.worker import Principals, Worker, owners_of
-from schemas.embeddings import EmbedWork
 from schemas.ledger import ACCOUNT_ENTITY
 from schemas.lifecycle import EXECUTION_ENTITY, GenerateWork
 
@@ -93,24 +91,19 @@ async def run() -> None:
                 usual_hosts=usual_hosts(),
             )
             embeds = Embedder(providers, switchboard, prices=lambda: in_force.prices)
-            streaming = Streaming(Generator(means), embeds, bus, process.name, leave)
-            owners = reported_to(bus, config.shards, timing)
             capacity = own.max_concurrent
-            worker = Worker(streaming.job(), owners, process.name, bus, timing, capacity=capacity)
-            embedder = Worker(
-                streaming.embed_job(),
-                Askers(bus, lambda: in_force.prices, usual_hosts()),
-                process.name,
-                bus,
-                timing,
-                capacity=capacity,
+            generator = Generator(means)
+            streaming = Streaming(
+                generator, embeds, bus, process.name, leave, embeds_at_once=capacity
             )
+            owners = reported_to(bus, config.shards, timing)
+            worker = Worker(streaming.job(), owners, process.name, bus, timing, capacity=capacity)
             batcher = Worker(
                 streaming.batch_job(), owners, process.name, bus, timing, capacity=BATCH_CAPACITY
             )
             process.load.running, process.load.capacity = lambda: worker.running, capacity
             heard = hearing(TermsHearer(terms, told, bus.transport))
-            served = parts(process, worker, embedder, streaming)
+            served = parts(process, worker, streaming)
             await process.run([heard, *served, batching(batcher, batches)])
 
 
@@ -137,10 +130,10 @@ def batching(batcher: Worker[GenerateWork], batches: Batches) -> Part:
 def parts(
     process: Process,
     worker: Worker[GenerateWork],
-    embedder: Worker[EmbedWork],
     streaming: Streaming,
 ) -> list[Part]:
     """Return what runs in a streaming process, in the order of starting."""
+    askers = streaming.askers
     service = Service("llm", streaming.endpoints(), process.bus, process.quotas)
     process.usage.add(service.load.uses)
 
@@ -149,7 +142,7 @@ def parts(
 
     return [
         Part(name="worker", run=worker.run, drain=worker.drain, missing=worker.missing),
-        Part(name="embedder", run=embedder.run, drain=embedder.drain, missing=embedder.missing),
+        Part(name="embedder", run=askers.run, drain=askers.drain, missing=askers.missing),
         Part(name="providers", run=streaming.tell_providers),
         Part(name="service", run=serve, drain=service.drain, missing=service.missing),
     ]

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import anyio
 
-from actors.streaming.adapters import askers
+from actors.streaming.adapters.askers import Askers, event_id
 from actors.streaming.adapters.embedding import Embedder
 from actors.streaming.adapters.generation import Generator
 from actors.streaming.adapters.leave import Leave
@@ -46,6 +46,8 @@ class Streaming:
         bus: Bus,
         process: str = "streaming",
         leave: Leave | None = None,
+        *,
+        embeds_at_once: int = 100,
     ) -> None:
         self._generator = generator
         self._embedder = embedder
@@ -53,6 +55,7 @@ class Streaming:
         self._process = process
         self._leave = leave
         self._cut: dict[str, FailGeneration] = {}
+        self.askers = Askers(bus, self.do_embed, capacity=embeds_at_once)
 
     def job(self) -> Job[GenerateWork]:
         """Return the job of generating an answer."""
@@ -71,16 +74,8 @@ class Streaming:
         """Return the requests this actor answers itself."""
         return (Endpoint(Embed, self.do_ask_for_embeddings),)
 
-    def embed_job(self) -> Job[EmbedWork]:
-        """Return the job of embedding texts."""
-        return Job(
-            queue=askers.QUEUE,
-            body_type=EmbedWork,
-            handle=self.do_embed,
-        )
-
     async def do_ask_for_embeddings(self, caller: Caller, wanted: Embed) -> None:
-        """Put a request into the queue, from which it is answered, also if this process dies."""
+        """Take a request, to answer it later."""
         now = self._bus.clock()
         work = EmbedWork(
             id=new_id(),
@@ -91,34 +86,33 @@ class Streaming:
             deadline=now + timedelta(seconds=self._embedder.patience),
             most=self._embedder.embedding(caller.tenant, wanted).most,
         )
-        await askers.enqueue(self._bus, work, caller.trace)
+        self.askers.take(work, caller.trace)
 
-    async def do_embed(self, item: WorkItem[EmbedWork]) -> EndEmbedding:
+    async def do_embed(self, work: EmbedWork, trace: str | None) -> EndEmbedding:
         """Turn texts into vectors, and say what that has used, whatever became of it."""
-        work = item.body
         try:
             is_held = self._leave is not None and await self._leave.hold(work)
         except ProblemError as refused:
-            return EndEmbedding(work=item.work, attempt=item.attempt, answer=refused.problem)
-        ended = await self._embedded(item, is_held=is_held)
+            return EndEmbedding(work=work.id, attempt=work.attempt, answer=refused.problem)
+        ended = await self._embedded(work, trace, is_held=is_held)
         if ended.event is None and is_held and self._leave is not None:
             await self._leave.release(work)
         return ended
 
-    async def _embedded(self, item: WorkItem[EmbedWork], *, is_held: bool) -> EndEmbedding:
-        began, work = self._bus.clock(), item.body
+    async def _embedded(self, work: EmbedWork, trace: str | None, *, is_held: bool) -> EndEmbedding:
+        began = self._bus.clock()
         left = (work.deadline - began).total_seconds()
         embedding = self._embedder.embedding(
             work.tenant, work.wanted, patience=max(left, 0.0), is_held=is_held
         )
         answer: EncodedEmbeddings | Problem
-        with handling("embed", "_cb.work.embed.{tenant}", parent=item.trace):
+        with handling("embed", "_cb.work.embed.{tenant}", parent=trace):
             try:
                 answer = await embedding.embedded()
             except ProblemError as failed:
                 answer = failed.problem
-        event = embedding.event(askers.event_id(work), began, self._bus.clock())
-        return EndEmbedding(work=item.work, attempt=item.attempt, answer=answer, event=event)
+        event = embedding.event(event_id(work), began, self._bus.clock())
+        return EndEmbedding(work=work.id, attempt=work.attempt, answer=answer, event=event)
 
     async def tell_providers(self) -> None:
         """Show and answer how the providers fare, for as long as the process lives."""

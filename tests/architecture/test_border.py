@@ -18,7 +18,6 @@ OURS = {
     "actors/pricing/adapters/bills.py": "bills that owners have submitted",
     "actors/pricing/adapters/shipped.py": "TOML, which is converted within the bounds",
     "actors/pricing/core/escrow.py": "answers of owners",
-    "actors/streaming/adapters/askers.py": "mail of this very process",
     "bus/projection/file.py": "events of journals",
     "bus/streams/api.py": "answers of nats-server",
     "schemas/pricing/book.py": "books, whose rows are decoded one by one",

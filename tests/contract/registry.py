@@ -18,7 +18,9 @@ _WORD = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 
 def message_classes() -> list[type[msgspec.Struct]]:
     """Return the classes that travel whole or are told apart by a ``type``, by name."""
-    travelling = {kind for kind in _structs() if _travels(kind)}
+    # All of them are imported before any is looked at: what has subclasses does not travel.
+    structs = list(_structs())
+    travelling = {kind for kind in structs if _travels(kind)}
     return sorted(travelling, key=lambda kind: kind.__name__)
 
 

@@ -7,27 +7,23 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 
 import anyio
-import msgspec
 import pytest
 from anyio.lowlevel import checkpoint
 
 from actors.streaming.adapters import http_call
-from actors.streaming.adapters.askers import Askers, enclosed
+from actors.streaming.adapters.askers import Askers
 from actors.streaming.adapters.embedding import Embedder
 from actors.streaming.adapters.intake import OVERHEAD_BYTES
 from actors.streaming.adapters.providers import open_providers
-from bus.codec import decode, encode
 from bus.egress import Egress
 from bus.errors import ProblemError
 from bus.ports import Delivery
-from bus.rpc import command
 from bus.testing import memory_bus
 from schemas.embeddings import Embed, EmbedWork, EncodedEmbeddings, EndEmbedding
 from schemas.lifecycle import FailGeneration, FinishGeneration
 from schemas.problems import Problem
 from schemas.providers import Custom
 from schemas.usage import Usage
-from schemas.work import WorkItem
 from tests.attempts import NOW, SECRETS, config, generating, ignore, work
 from tests.lag import TOLERATED_SECONDS, measured
 from tests.providers_fake import answer
@@ -279,13 +275,22 @@ async def told(wanted: Embed, answer: EncodedEmbeddings) -> None:
         memory_bus() as world,
         world.process() as bus,
         bus.transport.subscription("_INBOX.e", hear),
+        anyio.create_task_group() as tasks,
     ):
-        item = decode(WorkItem[msgspec.Raw], encode(enclosed(asked, NOW, None)))
-        ended = EndEmbedding(work=item.work, attempt=item.attempt, answer=answer)
-        await Askers(bus)(item).ask(command("c", "acme", "e", ended), timeout=5)
+        ended = EndEmbedding(work="e", attempt=1, answer=answer)
+
+        async def embed(work: EmbedWork, trace: str | None) -> EndEmbedding:
+            await checkpoint()
+            assert (work, trace) == (asked, None)
+            return ended
+
+        askers = Askers(bus, embed, capacity=1)
+        tasks.start_soon(askers.run)
+        askers.take(asked, None)
         with anyio.fail_after(5):
             while not answers:
                 await checkpoint()
+        tasks.cancel_scope.cancel()
     assert answers[0] > sum(len(bytes(vector)) for vector in answer.vectors)
 
 

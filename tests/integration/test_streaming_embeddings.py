@@ -2,8 +2,6 @@
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
-from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import anyio
@@ -14,31 +12,25 @@ from aiohttp import web
 from msgspec.structs import replace
 
 from actors.streaming.actor import Streaming
-from actors.streaming.adapters.askers import ATTEMPTS, Askers, enclosed
 from actors.streaming.adapters.embedding import Embedder, Embedding
 from actors.streaming.adapters.generation import Generator, Means
 from actors.streaming.adapters.providers import open_providers
 from actors.streaming.adapters.switchboard import Switchboard
 from bus.codec import decode, encode
-from bus.config import Timing
 from bus.egress import Egress
 from bus.errors import ProblemError
 from bus.ids import new_id
 from bus.jetstream import NatsBus
 from bus.ports import Delivery
-from bus.rpc import command
 from bus.service import Caller
 from bus.testing import NatsWorld
-from bus.worker import Worker
-from schemas.embeddings import Embed, Embeddings, EmbedWork
+from schemas.embeddings import Embed, Embeddings
 from schemas.events import EmbeddedEvent
 from schemas.llm import AnswerWarning
 from schemas.problems import Problem
-from schemas.providers import Anthropic, Bedrock, Custom, Google, Ollama, Provider
+from schemas.providers import Anthropic, Bedrock, Google, Ollama, Provider
 from schemas.usage import Usage
-from schemas.work import Lost, Superseded, WorkItem
 from tests.attempts import KEY, NOW, SECRETS, at, config, ignore, work
-from tests.fleet import running_fleet
 from tests.providers_fake import (
     Behaviour,
     FakeProvider,
@@ -229,10 +221,6 @@ def expected(usage: Usage, **more: Any) -> EmbeddedEvent:
     )
 
 
-OFTEN = Timing(ack_wait_seconds=0.5, in_progress_seconds=0.1)
-"""As the queue of the tests has it: who is silent for half a second is dead."""
-
-
 class Actor:
     """A streaming process that embeds, and somebody who asks it."""
 
@@ -268,8 +256,7 @@ async def actor(bus: NatsBus, patience: float = 5.0) -> AsyncGenerator[Actor]:
     ):
         embedder = Embedder(providers, patience=patience)
         streaming = Streaming(Generator(Means(providers=providers, clock=bus.clock)), embedder, bus)
-        job = streaming.embed_job()
-        tasks.start_soon(Worker(job, Askers(bus), "test", bus, OFTEN, capacity=4).run)
+        tasks.start_soon(streaming.askers.run)
         yield Actor(streaming, bus)
         tasks.cancel_scope.cancel()
 
@@ -303,80 +290,6 @@ async def test_calls_without_an_answer_may_be_billed_and_are_estimated(
 
         guess = Usage(input=20, quality="estimated")
         assert await told(nats_bus, fresh) == [expected(guess, error=late.value.problem)]
-
-
-async def test_a_request_outlives_the_process_that_is_killed_with_it_and_its_usage_too(
-    tmp_path: Path,
-):
-    begun = anyio.Event()
-
-    async def silent_once(request: web.Request) -> web.StreamResponse:
-        if begun.is_set():
-            return await in_openais_form(request)
-        begun.set()
-        return await never_beginning(request)
-
-    async with (
-        fake_provider(silent_once) as fake,
-        running_fleet(tmp_path, agents=0) as fleet,
-        fleet.client() as client,
-    ):
-        events = await client.nats.subscribe("cb.local.events.llm.embedded.*")
-        wanted = Embed(provider=at(fake), texts=["a" * 40, "b" * 40])
-        found: list[Embeddings] = []
-
-        async def ask() -> None:
-            answer = await client.ask("llm.embed", encode(wanted), timeout=20)
-            found.append(msgspec.convert(answer, Embeddings))
-
-        with anyio.fail_after(30):
-            async with anyio.create_task_group() as tasks:
-                tasks.start_soon(ask)
-                await begun.wait()
-                await fleet.kill("streaming.0")
-                await fleet.start("streaming.1")
-        told_of = [decode(EmbeddedEvent, (await events.next_msg(5)).data) for _ in range(2)]
-
-    assert [one.vectors for one in found] == [[[40.0, 0.1], [40.0, 0.1]]]
-    assert [(event.usage, event.error is None) for event in told_of] == [
-        (Usage(input=20, quality="estimated"), False),
-        (Usage(input=2), True),
-    ]
-    assert len({event.id for event in told_of}) == 2
-
-
-async def test_a_request_that_kills_its_workers_is_not_made_for_ever(nats_bus: NatsBus, fresh: str):
-    wanted = Embed(provider=Custom(model="m", base_url="http://127.0.0.1:9"), texts=["a", "b"])
-    now = nats_bus.clock()
-    answers: list[bytes] = []
-    work = EmbedWork(
-        id="r",
-        tenant=fresh,
-        reply=f"_INBOX.{fresh}",
-        wanted=wanted,
-        at=now,
-        deadline=now + timedelta(minutes=1),
-        most=Usage(input=20, quality="estimated"),
-        attempt=ATTEMPTS,
-    )
-
-    async def hear(delivery: Delivery) -> None:
-        await anyio.lowlevel.checkpoint()
-        answers.append(delivery.data)
-
-    async with nats_bus.transport.subscription(work.reply, hear):
-        item = decode(WorkItem[msgspec.Raw], encode(enclosed(work, now, None)))
-        lost = Lost(work=item.work, attempt=item.attempt, begun=True)
-        mail = command("c", fresh, "r", lost)
-        answer = decode(Superseded, await Askers(nats_bus)(item).ask(mail, timeout=5))
-        with anyio.fail_after(5):
-            while not answers:
-                await anyio.sleep(0.01)
-
-    assert answer.reason == "its worker has died"
-    assert decode(Problem, answers[0]).code == "unavailable"
-    (event,) = await told(nats_bus, fresh)
-    assert event.usage == work.most
 
 
 # What befalls streams befalls them too

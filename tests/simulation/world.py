@@ -146,7 +146,7 @@ class World:
     def _open_users(self) -> None:
         site = self._site("users")
         site.is_mortal = False
-        bus = process_bus(site, self.bus, self.judge, self.timing)
+        bus = process_bus(site, self.bus, self.timing)
         executions, accounts, money = (
             WatchedOwners(bus, name, self.timing, self.judge, site)
             for name in ("execution", ENTITY, ledger.ENTITY)
@@ -160,7 +160,7 @@ class World:
         connection = self.bus.connect(slot)
         site = Site(slot, process, connection, self.chance, self.rates, self.trace)
         self.sites[slot] = site
-        site.bus_life = lambda: self.bus.queue.life
+        site.bus_life = lambda: str(self.bus.lives)
         site.died = self._died
         return site
 
@@ -172,7 +172,7 @@ class World:
         context.run(self._tasks.start_soon, self._live, site)
 
     async def _live(self, site: Site) -> None:
-        bus = process_bus(site, self.bus, self.judge, self.timing)
+        bus = process_bus(site, self.bus, self.timing)
         if site.slot in OWNERS:
             terms = WatchedTerms(SiteBucket(site, self.terms, self.judge), self.judge)
             site.hosts, parts = owner_parts(site, bus, self.entities, self.timing, terms)

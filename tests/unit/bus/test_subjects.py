@@ -16,7 +16,6 @@ from bus.subjects import (
     shard_of,
     submit_subject,
     token,
-    work_subject,
 )
 
 TEMPLATE = "cb.{tenant}.stream.{execution_id}"
@@ -102,7 +101,6 @@ def test_shards_and_subjects_never_change_for_they_are_stored():
     assert shard_of("acme", "e1", 16) == 3
     assert journal_subject("execution", 3) == "_cb.journal.execution.3"
     assert mailbox_subject("execution", 3) == "_cb.cmd.execution.3"
-    assert work_subject("generate", "acme") == "_cb.work.generate.acme"
     assert submit_subject("cb.acme.agents.execute") == "cb.acme.submit.agents.execute"
 
 
