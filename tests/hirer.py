@@ -44,7 +44,7 @@ def item(
 class Hirer:
     """An ``Employer`` that offers what is granted at once, unless it is told to keep it."""
 
-    shard, epoch = "s", 1
+    shard, epoch, can_name = "s", 1, True
 
     def __init__(self, workforce: Workforce, tasks: TaskGroup) -> None:
         self.workforce = workforce

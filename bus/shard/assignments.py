@@ -19,6 +19,9 @@ from schemas.work import Lost
 MOST_AT_ONCE = 64
 """Offers that wait at once for the journal to confirm that they are still ours to make."""
 
+LOOKS_MISSED = 2
+"""An idle owner looks up its journal with each housekeeping; after so many it may be cut off."""
+
 
 class Assignments:
     """Names a worker for each open item, and offers it once that is stored.
@@ -54,17 +57,22 @@ class Assignments:
         """Whether workers keep places for items that no commit names for them yet."""
         return bool(self._granted)
 
+    @property
+    def can_name(self) -> bool:
+        """Whether a commit that names a worker would be stored now, as far as is known."""
+        looks = LOOKS_MISSED * self._timing.housekeeping_seconds
+        return not self._is_paused and self._fence.was_ours(within=looks)
+
     def pause(self, *, paused: bool) -> None:
         """Keep items back while there is no room for commits that would name workers for them."""
-        if self._is_paused == paused:
-            return
         self._is_paused = paused
-        kept, self._kept = self._kept, {}
-        granted, self._granted = self._granted, {}
-        for errand in granted.values():
-            self.granted(errand)
-        for address, work in kept.values():
-            self.wait(address, work)
+        if paused:
+            for errand in list(self._granted.values()):
+                self._keep_back(errand)
+        elif self._kept:
+            kept, self._kept = self._kept, {}
+            for address, work in kept.values():
+                self.wait(address, work)
 
     def name(self, opened: Iterable[tuple[Address, Item]] = ()) -> dict[str, str]:
         """Name the workers of items for the next commit: of those that it opens, and of others."""
@@ -138,12 +146,11 @@ class Assignments:
 
     def granted(self, errand: Errand) -> None:
         """Name the worker by the next commit, together with all others."""
-        if self._is_paused:
-            self._workforce.closed(errand.work.id)
-            self.wait(errand.address, errand.work)
-        else:
+        if self.can_name:
             self._granted[errand.work.id] = errand
-            self._inbox.wake()
+        else:
+            self._keep_back(errand)
+        self._inbox.wake()
 
     def refused(self, errand: Errand) -> None:
         """Let the item wait for another worker."""
@@ -156,6 +163,12 @@ class Assignments:
     async def still_wants(self, errand: Errand) -> bool:
         """Say whether an item is open and ours."""
         return await self._fence.holds() and self._book.is_open(errand.address, errand.work)
+
+    def _keep_back(self, errand: Errand) -> None:
+        """Give the place to others until the next turn: who is cut off would only hold it."""
+        self._granted.pop(errand.work.id, None)
+        self._workforce.closed(errand.work.id)
+        self._kept[errand.work.id] = (errand.address, errand.work)
 
     async def _offer(self, errand: Errand) -> None:
         is_open = self._book.is_open(errand.address, errand.work)

@@ -59,6 +59,11 @@ class Employer(Protocol):
     shard: str
     epoch: int
 
+    @property
+    def can_name(self) -> bool:
+        """Whether it can use a grant at present: until then its places lapse."""
+        ...
+
     def granted(self, errand: "Errand") -> None:
         """A worker keeps a place for an item that waits: it may be offered once that is stored."""
         ...
@@ -295,6 +300,8 @@ class Workforce:
         """Return the grants that are about to be used, by queue and worker."""
         found: defaultdict[str, dict[str, list[int]]] = defaultdict(dict)
         for errand in self._granted.values():
+            if not errand.employer.can_name:
+                continue
             of_queue = found[errand.work.queue]
             of_queue.setdefault(errand.worker.name, []).append(errand.grant)
         return found
