@@ -84,10 +84,6 @@ async def test_a_limit_that_differs_is_reported_and_left_alone(jetstream: JetStr
     [
         (replace(JOURNAL, refuse_when_full=False), {"discard": ("old", "new")}),
         (replace(JOURNAL, lazy=True), {"persist_mode": ("async", "default")}),
-        (
-            replace(JOURNAL, memory=True, max_bytes=1024),
-            {"storage": ("memory", "file")},
-        ),
         (replace(JOURNAL, subjects=("a.b",)), {"subjects": (["a.b"], list(JOURNAL.subjects))}),
     ],
 )

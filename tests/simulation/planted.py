@@ -15,7 +15,6 @@ import msgspec
 from anyio.abc import TaskGroup
 
 from bus.errors import UnavailableError
-from bus.fairness import Places
 from bus.memory import MemoryStore
 from bus.memory.states import MemoryStateStore
 from bus.offers import Desk, Taken
@@ -113,15 +112,6 @@ def offer_at_once(assignments: Assignments, errand: Errand) -> None:
     assignments._late.give(errand)
 
 
-def any_grant(places: Places, number: int, tenant: str, now: float) -> bool:
-    del now
-    if places._promised.pop(number, None) is None:
-        turns = places._turns
-        turns.running += 1
-        turns._by_tenant[tenant] = turns.running_of(tenant) + 1
-    return True
-
-
 def any_epoch(desk: Desk, offer: Offer) -> bool:
     del desk, offer
     return False
@@ -201,10 +191,6 @@ async def the_silent_hold_nothing(worker: str, call: RollCall, *rest: Any) -> He
     return held or Held(items=[], epoch=call.epoch)
 
 
-def image_without_names(book: Book) -> Snapshot:
-    return msgspec.structs.replace(IMAGE(book), assigned={})
-
-
 async def leave_at_once(worker: Worker[Any]) -> None:
     worker._draining = True
     await worker._desk.leave()
@@ -232,15 +218,14 @@ PLANTED = (
     Planted(
         "events leave before the commit", "bus.shard.owner.ShardOwner._store", publish_first, 20
     ),
-    Planted("a worker forgets what it reports", "bus.offers.Desk.reports", forget_first, 250, 1),
+    Planted("a worker forgets what it reports", "bus.offers.Desk.reports", forget_first, 250, 8),
     Planted(
         "an item is offered before it is named",
         "bus.shard.assignments.Assignments.granted",
         offer_at_once,
         80,
     ),
-    Planted("any grant will do", "bus.fairness.places.Places.redeem", any_grant, 250),
-    Planted("former owners may offer", "bus.offers.Desk._is_past", any_epoch, 250),
+    Planted("former owners may offer", "bus.offers.Desk._is_past", any_epoch, 250, 153),
     Planted(
         "an unanswered offer is taken as refused",
         "bus.shard.workforce.Workforce._offer_again",
@@ -260,20 +245,16 @@ PLANTED = (
         "bus.shard.open_work.ask_holder",
         nobody_holds,
         150,
+        8,
     ),
     Planted(
         "who is named and silent is believed to hold nothing",
         "bus.shard.open_work.ask_holder",
         the_silent_hold_nothing,
         220,
+        44,
     ),
-    Planted(
-        "a snapshot does not say who was named",
-        "bus.shard.book.Book.image",
-        image_without_names,
-        250,
-    ),
-    Planted("nobody asks for places", "bus.shard.workforce.Workforce._ask", forgotten, 20),
+    Planted("nobody asks for places", "bus.shard.workforce.Workforce._ask", forgotten, 20, 3),
     Planted(
         "a dead worker is not missed", "bus.shard.workforce.Workforce._gone", forgotten, 80, 25
     ),

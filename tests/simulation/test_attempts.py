@@ -3,22 +3,27 @@
 from unittest.mock import patch
 
 import anyio
+import msgspec
 import pytest
 
 from bus.memory import MemoryBus
 from bus.rpc import command
 from bus.shard.assignments import Assignments
+from bus.subjects import shard_of
+from bus.testing import memory_bus
 from schemas.executions import ExecutionRecord
 from schemas.lifecycle import Cancel, GenerateWork, UsageSettled
 from schemas.work import Lost, Settled
 from tests.simulation.fleet import (
     QUICK,
     SECONDS,
+    SHARDS,
     TENANT,
     Fleet,
     Gate,
     answer,
     finish,
+    fleet,
     is_legal,
 )
 
@@ -99,6 +104,37 @@ async def test_what_was_meant_for_a_worker_that_died_with_its_owner_may_have_bee
     records = await running.ended("e1", "e2")
 
     assert [(record.status, record.attempts) for record in records] == [("COMPLETED", 2)] * 2
+
+
+async def test_who_was_named_for_an_item_is_known_from_a_snapshot_too():
+    timing = msgspec.structs.replace(QUICK, snapshot_commits=2)
+    async with memory_bus(timing) as world, fleet(world, timing) as running:
+        await running.start_owner("one")
+        gate = Gate()
+
+        async def handle(work: GenerateWork) -> None:
+            if work.execution_id == "held":
+                await gate.handle(work)
+
+        await running.start_worker("worker", handle, capacity=1)
+        await running.execute("held")
+        await gate.has_begun()
+        await running.start_worker("other", handle)
+        names = await running.execute_all(40)
+        await running.ended(*names)
+        shard = shard_of(TENANT, "held", SHARDS)
+        named, opened = await running.snapshot(shard), (await running.commits(shard))[1]
+        assert opened.assigned
+        assert opened.n <= named.n
+        running.kill("one")
+        await running.start_owner("two")
+        await running.settled_hosts()
+        await anyio.sleep(4 * QUICK.roll_call_seconds)
+        gate.open()
+        (record,) = await running.ended("held")
+
+    assert (record.status, record.attempts) == ("COMPLETED", 1)
+    assert running.handled.attempts("held") == [1]
 
 
 async def test_after_a_restart_of_the_bus_each_item_is_begun_once(world: MemoryBus, running: Fleet):

@@ -225,5 +225,7 @@ class World:
         if self.chance.befalls(f"{kind}: doubled", self.rates.message_doubled):
             return (0.0, self.chance.between(f"{kind}: doubled", 0.0, 2.0))
         if self.chance.befalls(f"{kind}: late", self.rates.message_late):
-            return (self.chance.between(f"{kind}: late", 0.0, 0.5),)
+            # An offer may come when what it is about is long over.
+            longest = 1.5 if subject.startswith("_cb.sys.offer.") else 0.5
+            return (self.chance.between(f"{kind}: late", 0.0, longest),)
         return (0.0,)
