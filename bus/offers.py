@@ -114,6 +114,9 @@ class Desk:
     async def leave(self) -> None:
         """Say that all is done."""
         self._has_left = True
+        for taken in self._held.values():
+            # Its result is stored elsewhere: nobody may think that it was never taken.
+            self._transport.tell(taken.reply, TAKEN)
         if self.name:
             await self._announce(leaving=True)
 

@@ -26,9 +26,16 @@ from bus.letters import dead_subject, encoded
 from bus.offers import LAPSE_BEATS, Desk, Taken
 from bus.ports import Bus, Delivery
 from bus.rpc import command
+from bus.subjects import submit_subject
 from bus.telemetry import metrics
 from bus.waiting import loop_time
-from schemas.fleet import STOP_WORK_SUBJECT, DeadLetter, StopWork
+from schemas.fleet import (
+    STOP_WORK_SUBJECT,
+    UNHEARD_RESULT,
+    DeadLetter,
+    StopWork,
+    UnheardResult,
+)
 from schemas.journal import Mail
 from schemas.problems import Problem
 from schemas.work import (
@@ -70,6 +77,12 @@ MOST_HELD_BYTES = 128 * 1024**2
 
 MOST_UNREPORTED_BYTES = 64 * 1024**2
 """Results that are not committed yet, together; above it a worker takes nothing."""
+
+REPORTING_SHARE = 0.5
+"""Of the time that a process has to leave; what is not heard by then is stored."""
+
+LEAST_PATIENCE = 1.0
+"""Seconds in which results are still told to their owners, however late it is."""
 
 LEAST_UNREPORTED_BYTES = 4096
 """So much at least takes a result that waits, with its item and the task that reports it."""
@@ -157,6 +170,7 @@ class Worker(Generic[B]):
         self._held_bytes = 0
         self._held_bytes_of = Counter[str]()
         self._unreported = self._unreported_bytes = 0
+        self._reports: dict[str, UnheardResult] = {}
         self._scopes: dict[str, anyio.CancelScope] = {}
         self._freed = anyio.Event()
         self._draining = False
@@ -186,13 +200,37 @@ class Worker(Generic[B]):
         return None if self.ready else f"items of queue {self._job.queue} are not being taken"
 
     async def drain(self) -> None:
-        """Take no more items, let those that run end, and see that all results are heard."""
+        """Take no more items, let those that run end, and see that all results are heard.
+
+        Those that are not heard for long are stored in inboxes; if that cannot be, this worker does
+        not say that it leaves, and counts as lost.
+        """
         self._draining = True
         self._places.cancel_all()
-        while self.running or self._unreported:
-            self._freed = anyio.Event()
-            await self._freed.wait()
-        await self._desk.leave()
+        patience = loop_time() + self._timing.drain_seconds * REPORTING_SHARE
+        while self.running:
+            await self._one_freed()
+        with anyio.move_on_after(max(patience - loop_time(), LEAST_PATIENCE)):
+            while self._unreported:
+                await self._one_freed()
+        if await self._stores_reports():
+            await self._desk.leave()
+
+    async def _one_freed(self) -> None:
+        self._freed = anyio.Event()
+        await self._freed.wait()
+
+    async def _stores_reports(self) -> bool:
+        """Submit what was not heard as commands to its entities; say whether they are stored."""
+        outbox = self._bus.outbox
+        for name, result in list(self._reports.items()):
+            subject = submit_subject(f"cb.{result.mail.tenant}.{UNHEARD_RESULT}")
+            await outbox.post(subject, encode(result), message_id=name)
+        try:
+            await outbox.flush(timeout=self._timing.request_try_seconds)
+        except DeadlineError:
+            return not self._reports
+        return True
 
     @property
     def running(self) -> int:
@@ -250,7 +288,7 @@ class Worker(Generic[B]):
         if result is not None:
             mail = _mail(f"{item.id}.result", item, result)
             try:
-                await self._report(principal, mail)
+                await self._report(item.reply_to.entity, principal, mail)
             except ProblemError as refused:
                 reason = f"its owner refuses it: {refused.problem.code}"
                 subject = f"_cb.cmd.{item.reply_to.entity}"
@@ -303,7 +341,7 @@ class Worker(Generic[B]):
             self._scopes.pop(item.id, None)
         return self._job.stopped(item)
 
-    async def _report(self, principal: Principal, mail: Mail) -> None:
+    async def _report(self, entity: str, principal: Principal, mail: Mail) -> None:
         """Tell the owner, again until it is heard: no work is done twice for that.
 
         Raises:
@@ -311,10 +349,12 @@ class Worker(Generic[B]):
         """
         size = max(len(mail.body), LEAST_UNREPORTED_BYTES)
         self._unreported_bytes += size
+        self._reports[mail.id] = UnheardResult(entity=entity, mail=mail)
         try:
             await self._tell(principal, mail)
         finally:
             self._unreported_bytes -= size
+            del self._reports[mail.id]
 
     async def _tell(self, principal: Principal, mail: Mail) -> None:
         while True:

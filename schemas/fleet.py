@@ -6,6 +6,7 @@ from typing import Literal
 import msgspec
 
 from schemas.base import Internal
+from schemas.journal import Mail
 
 HEARTBEAT_SUBJECT = "_cb.sys.alive"
 FAREWELL_SUBJECT = "_cb.sys.gone"
@@ -187,6 +188,17 @@ class RollCall(Internal, tag="roll_call"):
 
 WorkerMail = Offer | Unused | RollCall
 """What a worker is told on a subject of its own."""
+
+
+UNHEARD_RESULT = "work.report"
+"""The name under which the fleet submits such a result; the contract has no such command."""
+
+
+class UnheardResult(Internal):
+    """What became of an item, told to its ``entity`` by way of an inbox, as its worker had left."""
+
+    entity: str
+    mail: Mail
 
 
 class ProjectionState(Internal):

@@ -55,6 +55,14 @@ def test_a_registry_that_is_silent_is_promised_nothing():
     assert promised(kept, LAPSE) == []
 
 
+def test_a_promise_is_void_after_its_time_though_nobody_has_looked_since():
+    kept = places(1)
+    kept.hear("r", [Wish("a", 1, 0.0)], (), 0.0)
+    promise = kept.promise(0.0, lambda _: True)
+    assert promise is not None
+    assert not kept.redeem(promise.number, "a", LAPSE)
+
+
 @given(
     st.integers(1, 4),
     st.lists(

@@ -12,10 +12,11 @@ import pytest
 
 from bus.codec import decode, encode
 from bus.config import Timing
-from bus.errors import ProblemError
+from bus.errors import DeadlineError, ProblemError
 from bus.memory import MemoryProcess, memory_bus
+from bus.streams.spec import inbox_spec, inbox_stream
 from bus.worker import LEAST_UNREPORTED_BYTES, Job, Worker
-from schemas.fleet import DeadLetter
+from schemas.fleet import DeadLetter, UnheardResult
 from schemas.journal import Mail
 from schemas.problems import Problem
 from schemas.work import (
@@ -30,7 +31,7 @@ from tests.hirer import SINCE, Hirer, hiring, item
 from tests.integration.waiting import until
 from tests.virtual import VIRTUAL_TIME, Backend
 
-TIMING = Timing(ack_wait_seconds=0.2, heartbeat_seconds=0.05)
+TIMING = Timing(ack_wait_seconds=0.2, heartbeat_seconds=0.05, drain_seconds=4.0)
 
 
 @pytest.fixture(scope="module")
@@ -258,6 +259,41 @@ async def test_who_drains_takes_nothing_more_and_leaves_when_all_is_heard(bus: M
         assert asked.kinds == ["failed", "failed"]
         await until(lambda: not hirer.workforce._workers)
     assert (held.begun, hirer.losses) == (["first"], [])
+
+
+async def test_what_nobody_hears_is_stored_before_a_worker_leaves(bus: MemoryProcess):
+    bus.store.provide(inbox_spec("acme", TIMING))
+    asked, begun = Asked(Granted()), Begun()
+    asked.refusals = [AWAY] * 100_000
+    async with working(bus, begun.job(), asked) as (worker, hirer):
+        await hirer.send(item("item"))
+        await until(lambda: bool(asked.kinds))
+        with anyio.fail_after(TIMING.drain_seconds):
+            await worker.drain()
+        await until(lambda: not hirer.workforce._workers)
+
+    ((subject, kept),) = bus.store.everything(inbox_stream("acme"))
+    result = decode(UnheardResult, kept.data)
+    assert subject == "cb.acme.submit.work.report"
+    assert (result.entity, result.mail.id, result.mail.key) == ("e", "item.result", "item")
+    assert (hirer.losses, hirer.refusals) == ([], [])
+
+
+async def test_a_worker_whose_results_cannot_be_stored_does_not_say_that_it_leaves(
+    bus: MemoryProcess, monkeypatch: pytest.MonkeyPatch
+):
+    async def flush(*, timeout: float) -> None:
+        raise DeadlineError("flush", timeout)
+
+    monkeypatch.setattr(bus.outbox, "flush", flush)
+    asked, begun = Asked(Granted()), Begun()
+    asked.refusals = [AWAY] * 100_000
+    async with working(bus, begun.job(), asked) as (worker, hirer):
+        await hirer.send(item("item"))
+        await until(lambda: bool(asked.kinds))
+        await worker.drain()
+        await anyio.sleep(TIMING.heartbeat_seconds)
+        assert hirer.workforce._workers
 
 
 class Held:
