@@ -4,7 +4,7 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import anyio
 import structlog
@@ -26,19 +26,18 @@ from bus.ids import new_id
 from bus.jetstream.publishing import STORE_SECONDS, accepted
 from bus.ports import Bus, Delivery, Transport
 from bus.slices import Slices
-from bus.subjects import filter_for, is_token, parse, submit_subject, token
+from bus.subjects import filter_for, is_ask, is_token, tenant_of, token
 from bus.telemetry import metrics
 from bus.telemetry.traces import handling
 from bus.waiting import Wakeup, loop_time
-from schemas.base import Message, Request
+from schemas.base import ASK, PUBLIC, SUBMIT, Command, Message, Request
+from schemas.identity import HEADER, NOBODY, Principal, Resource, admin, may
 from schemas.ids import PLATFORM
 from schemas.problems import HTTP_STATUS, Problem
 
 log = structlog.get_logger()
 
 VERSION = "0.1.0"
-
-Role = Literal["operator", "admin"]
 
 ANSWERABLE = ("_INBOX.", "_R_.")
 """Where answers may go: anything else could be a subject that the asker may not publish on."""
@@ -73,22 +72,22 @@ QUIET_MOST_SECONDS = 1.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Caller:
-    """Who asks: the tenant of the subject, and for submitted commands the id of the submission.
+    """Who asks for a tenant, and for submitted commands the id of the submission.
 
-    Until users have identities the subject tells the role: the server lets nobody but users of the
-    fleet ask in the name of the platform, and a tenant's user is its admin. An admin sets budgets
-    and limits of the tenant; those of the operator are no part of them.
+    ``by`` is who is known to ask. Where that is None the subject tells it: the server lets nobody
+    but users of the fleet ask in the name of the platform, and a tenant's user is its admin.
     """
 
     tenant: str
     submission: str | None = None
     trace: str | None = None
     reply: str = ""
+    by: Principal | None = None
 
     @property
-    def role(self) -> Role:
-        """What the caller may decide on: all tenants, or one."""
-        return "operator" if self.tenant == PLATFORM else "admin"
+    def principal(self) -> Principal:
+        """Who asks, with what is allowed to them."""
+        return self.by or admin(self.tenant)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,19 +95,16 @@ class Endpoint:
     """A public request and the function that answers it.
 
     Where that returns None the answer comes later, from whoever was given the caller's ``reply``.
-    With ``platform`` it may be asked in the name of the platform too: by operators, since no tenant
-    may publish on its subjects.
     """
 
     request: type[Request]
     handler: Callable[[Caller, Any], Awaitable[Message | None]]
-    platform: bool = False
     slices: Slices = field(default_factory=Slices, compare=False, repr=False)
 
     @property
     def name(self) -> str:
         """The endpoint's name in listings: the actor and the verb."""
-        return "-".join(self.request.SUBJECT.split(".")[2:])
+        return self.request.SUBJECT.replace(".", "-")
 
     def oversize(self, size: int) -> Problem | None:
         """Refuse a request of so many bytes if its kind never has so many."""
@@ -124,12 +120,21 @@ class Endpoint:
             return accept(self.request, data)
         return await self.slices.run(accepting(self.request, data), caller.tenant)
 
+    def forbidden(self, caller: Caller) -> Problem | None:
+        """Refuse whoever may not ask this: the one place where that is decided."""
+        domain, action = self.request.SUBJECT.partition(".")[0], self.request.ACTION
+        if may(caller.principal, action, Resource(caller.tenant, domain)):
+            return None
+        message = f"{self.request.SUBJECT} of this tenant needs {action}"
+        return Problem(code="forbidden", message=message, details={"action": action})
+
     async def answer(self, caller: Caller, data: bytes) -> Message | None:
         """Decode a request and answer it; whatever goes wrong becomes a Problem."""
-        if (oversize := self.oversize(len(data))) is not None:
-            return oversize
+        refused = self.oversize(len(data)) or self.forbidden(caller)
+        if refused is not None:
+            return refused
         try:
-            if not (self.platform and caller.tenant == PLATFORM):
+            if not (self.request.PLATFORM and caller.tenant == PLATFORM):
                 token(caller.tenant, "tenant")
             return await self.handler(caller, await self._accepted(caller, data))
         except ProblemError as refused:
@@ -141,7 +146,7 @@ class Endpoint:
             return Problem(code="internal", message=f"{self.name} failed")
 
 
-class Question(NamedTuple):
+class Incoming(NamedTuple):
     """A request and the endpoint it is for."""
 
     endpoint: Endpoint
@@ -171,8 +176,8 @@ class Service:
         self.endpoints = tuple(endpoints)
         self._transport = bus.transport
         self.load = InFlight(quotas or Quotas(usual_terms(Config())))
-        self._small = Turns[Question](AT_ONCE, per_tenant=AT_ONCE_EACH)
-        self._large = Turns[Question](LARGE_AT_ONCE)
+        self._small = Turns[Incoming](AT_ONCE, per_tenant=AT_ONCE_EACH)
+        self._large = Turns[Incoming](LARGE_AT_ONCE)
         self._has_large = Wakeup()
         self._client: NatsClient | None = None
         self._draining = anyio.Event()
@@ -194,7 +199,7 @@ class Service:
                 client, name=self.name, version=VERSION, description=f"Callboard {self.name}"
             )
             for endpoint in self.endpoints:
-                await self._add(service, endpoint, client)
+                await self._listen(service, endpoint, client)
             self._client = client
             tasks.start_soon(self._begin_large, client)
             await self._draining.wait()
@@ -220,7 +225,14 @@ class Service:
         away = f"the connection of service {self.name} is away"
         return None if self._client.is_connected else away
 
-    async def _add(self, service: Any, endpoint: Endpoint, client: NatsClient) -> None:
+    async def _listen(self, service: Any, endpoint: Endpoint, client: NatsClient) -> None:
+        public, asked = (filter_for(prefix + endpoint.request.SUBJECT) for prefix in (PUBLIC, ASK))
+        await self._add(service, endpoint, client, endpoint.name, public)
+        await self._add(service, endpoint, client, f"{endpoint.name}-asked", asked)
+
+    async def _add(
+        self, service: Any, endpoint: Endpoint, client: NatsClient, name: str, subject: str
+    ) -> None:
         """Add an endpoint to what ``$SRV`` lists, and take its messages as they are read.
 
         The library calls a handler for one message after another, in a task of its own.
@@ -231,14 +243,13 @@ class Service:
             receive(Delivery(message.subject, message.data, message.reply, message.headers))
 
         def receive(delivery: Delivery) -> None:
-            self.receive(Question(endpoint, delivery))
+            self.receive(Incoming(endpoint, delivery))
 
         def receive_and_count(delivery: Delivery) -> None:
             added._num_requests += 1  # noqa: SLF001
             receive(delivery)
 
-        subject = endpoint_filter(endpoint)
-        await service.add_endpoint(name=endpoint.name, subject=subject, handler=handle)
+        await service.add_endpoint(name=name, subject=subject, handler=handle)
         added: Any = service._endpoints[-1]  # noqa: SLF001
         client.redirect(added._subscription, receive_and_count, partial(self.wants, endpoint))  # noqa: SLF001
 
@@ -255,17 +266,17 @@ class Service:
             self._refuse(endpoint, message.reply, refused)
         return refused is None
 
-    def receive(self, question: Question) -> None:
+    def receive(self, incoming: Incoming) -> None:
         """Take a request and begin it when it is its tenant's turn, or refuse it at once."""
-        endpoint, (_, data, back, _) = question
+        endpoint, (_, data, back, _) = incoming
         if back and not back.startswith(ANSWERABLE):
             log.warning("service.strange_reply_subject", endpoint=endpoint.name)
             return
-        size, tenant = len(data), question.tenant
-        refused = endpoint.oversize(size) if back else None
+        size, tenant = len(data), incoming.tenant
+        refused = endpoint.oversize(size) if back else _not_durable(incoming)
         refused = refused or self.load.take(tenant, size)
         if refused is None:
-            self._begin(question, tenant, size)
+            self._begin(incoming, tenant, size)
         else:
             self._refuse(endpoint, back, refused)
 
@@ -284,16 +295,16 @@ class Service:
         if self._client is None or not self._client.put(back, data):
             self._transport.tell(back, data)
 
-    def _begin(self, question: Question, tenant: str, size: int) -> None:
+    def _begin(self, incoming: Incoming, tenant: str, size: int) -> None:
         if self.load.requests == 1:
             self._idle = anyio.Event()
         if size > LARGE_BYTES:
-            self._large.waiting.add(tenant, question)
+            self._large.waiting.add(tenant, incoming)
             self._has_large.set()
         elif self._small.begin(tenant):
-            self._crew.give(question)
+            self._crew.give(incoming)
         else:
-            self._small.waiting.add(tenant, question)
+            self._small.waiting.add(tenant, incoming)
 
     async def _begin_large(self, client: NatsClient) -> None:
         """Begin large requests one by one, when nothing more is arriving.
@@ -309,17 +320,17 @@ class Service:
                 if (following := self._large.start()) is not None:
                     self._crew.give(following[1])
 
-    async def _take(self, question: Question) -> None:
+    async def _take(self, incoming: Incoming) -> None:
         try:
-            if question.delivery.reply:
-                await self._answer(*question)
+            if incoming.delivery.reply:
+                await self._answer(*incoming)
             else:
-                await self._forward(*question)
+                await self._forward(*incoming)
         finally:
-            self._end(question)
+            self._end(incoming)
 
-    def _end(self, question: Question) -> None:
-        tenant, size = question.tenant, len(question.delivery.data)
+    def _end(self, incoming: Incoming) -> None:
+        tenant, size = incoming.tenant, len(incoming.delivery.data)
         self.load.release(tenant, size)
         if size > LARGE_BYTES:
             self._large.end(tenant)
@@ -341,8 +352,8 @@ class Service:
 
     async def _handled(self, endpoint: Endpoint, delivery: Delivery) -> Message | None:
         """Answer within the caller's trace, and let the work that follows continue it."""
-        template = endpoint.request.SUBJECT
-        caller = caller_of(template, delivery)
+        template = PUBLIC + endpoint.request.SUBJECT
+        caller = caller_of(delivery)
         with handling(endpoint.name, template, parent=caller.trace, tenant=caller.tenant) as span:
             caller = replace(caller, trace=span.traceparent)
             answer = await endpoint.answer(caller, delivery.data)
@@ -356,7 +367,8 @@ class Service:
         It keeps its tenant's place until it is stored: what an inbox refuses, because it is full,
         say, must not fill an outbox in which the other tenants' messages wait.
         """
-        subject, headers = submit_subject(delivery.subject), {"Nats-Msg-Id": new_id()}
+        subject = SUBMIT.format(tenant=tenant_of(delivery.subject)) + endpoint.request.SUBJECT
+        headers = {"Nats-Msg-Id": new_id()}
         why, deadline = "", loop_time() + FORWARD_SECONDS
         while (left := deadline - loop_time()) > 0:
             try:
@@ -420,31 +432,37 @@ def _count(endpoint: Endpoint, answer: Message | None) -> None:
         metrics.QUOTA_REFUSALS.at(str(quota)).inc()
 
 
-def tenant_of(subject: str) -> str:
-    """Return the tenant of a public subject."""
-    return subject.split(".", 2)[1]
+def _not_durable(incoming: Incoming) -> Problem | None:
+    """Refuse what nobody waits for and cannot be stored as a command of its tenant."""
+    request, subject = incoming.endpoint.request, incoming.delivery.subject
+    if issubclass(request, Command) and not is_ask(subject):
+        return None
+    return Problem(code="validation", message="nobody would get the answer: no reply subject")
 
 
-def caller_of(template: str, delivery: Delivery) -> Caller:
+def caller_of(delivery: Delivery) -> Caller:
     """Return who sent a request, by its subject and headers."""
-    tokens = parse(template, delivery.subject) or {}
     headers = delivery.headers or {}
     return Caller(
-        tenant=tokens.get("tenant", ""),
+        tenant=tenant_of(delivery.subject),
         submission=_submission(headers.get(SUBMISSION)),
         trace=headers.get("traceparent"),
         reply=delivery.reply,
+        by=_principal(headers.get(HEADER)) if is_ask(delivery.subject) else None,
     )
+
+
+def _principal(given: str | None) -> Principal:
+    """Return on whose behalf a member of the fleet asks; nobody, if it does not say so legibly."""
+    try:
+        return accept(Principal, (given or "").encode())
+    except ProblemError:
+        return NOBODY
 
 
 def _submission(given: str | None) -> str | None:
     """Return the id that a request's header gives it, as its body could."""
     return given if given is not None and is_token(given) else None
-
-
-def endpoint_filter(endpoint: Endpoint) -> str:
-    """Return the subject an endpoint listens on, for all tenants."""
-    return filter_for(endpoint.request.SUBJECT)
 
 
 def _error_headers(message: Message) -> dict[str, str] | None:

@@ -26,9 +26,10 @@ from bus.letters import dead_subject, encoded
 from bus.offers import LAPSE_BEATS, Desk, Taken
 from bus.ports import Bus, Delivery
 from bus.rpc import command
-from bus.subjects import submit_subject
+from bus.subjects import fill
 from bus.telemetry import metrics
 from bus.waiting import loop_time
+from schemas.base import SUBMIT
 from schemas.fleet import (
     STOP_WORK_SUBJECT,
     UNHEARD_RESULT,
@@ -224,7 +225,7 @@ class Worker(Generic[B]):
         """Submit what was not heard as commands to its entities; say whether they are stored."""
         outbox = self._bus.outbox
         for name, result in list(self._reports.items()):
-            subject = submit_subject(f"cb.{result.mail.tenant}.{UNHEARD_RESULT}")
+            subject = fill(SUBMIT + UNHEARD_RESULT, tenant=result.mail.tenant)
             await outbox.post(subject, encode(result), message_id=name)
         try:
             await outbox.flush(timeout=self._timing.request_try_seconds)

@@ -5,6 +5,7 @@ from datetime import datetime
 import msgspec
 
 from schemas.base import Internal
+from schemas.replies import ReplyPages
 
 NOTHING = msgspec.Raw(b"null")
 """Stands for an absent raw value and is left out when encoded (compare with ``is``)."""
@@ -95,13 +96,6 @@ class Commit(Internal):
     assigned: dict[str, str] = {}
 
 
-class StoredReply(Internal):
-    """The answer to a command that was committed, kept for repeats of its id."""
-
-    digest: str
-    reply: msgspec.Raw
-
-
 class Owner(Internal):
     """Who owns a shard: the message whose sequence every write of a state at rest expects."""
 
@@ -119,22 +113,24 @@ class AtRest(Internal):
     n: int
     last: int
     state: msgspec.Raw
-    replies: dict[str, StoredReply] = {}
+    replies: ReplyPages = {}
 
 
 class SlotImage(Internal):
     """One entity as a snapshot stores it; ``corrupt`` says why it takes no commands, if it does.
 
-    ``n`` and ``last`` are the number of its last entry, and of the commit with that.
+    ``n`` and ``last`` are the number of its last entry, and of the commit with that. ``parts`` are
+    the blobs with what the state lacks here.
     """
 
     tenant: str
     key: str
     state: msgspec.Raw
-    replies: dict[str, StoredReply] = {}
+    replies: ReplyPages = {}
     corrupt: str = ""
     n: int = 0
     last: int = 0
+    parts: list[str] = []
 
 
 class Sleeper(Internal):

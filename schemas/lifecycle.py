@@ -9,17 +9,19 @@ from schemas.attempts import (
     WorkClaimed,
     WorkDone,
     WorkFailed,
-    WorkPlanned,
-    WorkPutOff,
     WorkStarted,
 )
 from schemas.base import Internal, Value
+from schemas.bills import AccountAnswered, Slices, Spending
+from schemas.bodies import Reference
+from schemas.executions import ExecutionRecord
 from schemas.ids import AgentId, ExecutionId, SessionId, TenantId
 from schemas.ledger import Charge
 from schemas.llm import Answer, GenerateRequest
 from schemas.policy import Choice, Detour, Policy
 from schemas.problems import Problem
 from schemas.safety import Finding
+from schemas.spend import SpendEvent
 from schemas.usage import Usage
 from schemas.work import Claim, Done, Failed, Lost, Stopped
 
@@ -56,49 +58,44 @@ class Origin(Internal):
     choices: list[Choice] = []
 
 
-class Slices(Value):
-    """How a stream that goes on asks for more: ``slice_pico`` at a time.
+class TaskPlace(Value):
+    """Where the task stands in the request: in the text of a message, in characters."""
 
-    ``input_pico`` is what its prompt costs at most, ``output_pico`` a token of its answer.
-    ``lent_pico`` of a slice must be the platform's; None is all of it.
+    message: int
+    start: int
+    length: int
+
+
+class Prompt(Internal):
+    """The body of an execution whose request is too large to travel in its commands and events.
+
+    It is stored before the execution is accepted, and never changes, so that every attempt asks the
+    same. ``task`` is the task where that does not stand in the request; ``task_at`` says where it
+    does. A short task is in the origin, as ever.
     """
 
-    slice_pico: int
-    input_pico: int
-    output_pico: int
-    lent_pico: int | None = None
-
-
-class Spending(Value, omit_defaults=True):
-    """What each attempt needs the account's leave for, as it was reckoned at acceptance.
-
-    ``amount_pico`` and ``tokens`` are upper bounds of one attempt; with ``slices`` the amount is
-    that of the prompt and a first slice. One that ``waits`` asks again when it may be granted,
-    others fail when they are refused. ``platform`` is set where a budget of the platform holds:
-    ``lent_pico`` of the amount must be its money, all of it where that is None. ``chunk_pico`` is
-    what may be spent before a provider that says too much is noticed.
-    """
-
-    amount_pico: int
-    tokens: int
-    waits: bool = False
-    platform: bool = False
-    slices: Slices | None = None
-    lent_pico: int | None = None
-    chunk_pico: int = 0
+    request: GenerateRequest
+    policy: Policy = NO_POLICY
+    task: str = ""
+    task_at: TaskPlace | None = None
 
 
 # Commands
 
 
 class Accept(Internal, tag="accept"):
-    """Begin an execution. ``digest`` in the origin tells a repeat from a conflict."""
+    """Begin an execution. ``digest`` in the origin tells a repeat from a conflict.
+
+    With ``prompt`` request and policy have no more than their providers: the rest is in the
+    ``Prompt`` that was stored before, and so is a long task.
+    """
 
     origin: Origin
     request: GenerateRequest
     timeout_seconds: float
     policy: Policy = NO_POLICY
     spending: Spending | None = None
+    prompt: Reference | None = None
 
 
 class FinishGeneration(Done, tag="finish_generation"):
@@ -135,22 +132,6 @@ class FailGeneration(Failed, tag="fail_generation"):
     decided_at: datetime | None = None
 
 
-class ReserveAnswered(Internal, tag="reserve_answered"):
-    """The account holds the money for an attempt, or refuses. ``asked`` counts how often it was."""
-
-    work: str
-    attempt: int
-    asked: int
-    problem: Problem | None = None
-
-
-class DueAnswered(Internal, tag="due_answered"):
-    """The account has booked what an attempt has cost, or let go of its hold."""
-
-    ask: str
-    problem: Problem | None = None
-
-
 class Cancel(Internal, tag="cancel"):
     """A user asks for the end."""
 
@@ -159,6 +140,13 @@ class Cancel(Internal, tag="cancel"):
 
 class Look(Internal, tag="look"):
     """Read the execution as it stands."""
+
+
+class Looked(Internal):
+    """The answer to ``Look``: the record, which lacks a long task where that is in ``prompt``."""
+
+    record: ExecutionRecord
+    prompt: Reference | None = None
 
 
 class Tick(Internal, tag="tick"):
@@ -173,8 +161,7 @@ ExecutionCommand = (
     | FailGeneration
     | Failed
     | Stopped
-    | ReserveAnswered
-    | DueAnswered
+    | AccountAnswered
     | Cancel
     | Look
     | Tick
@@ -184,18 +171,11 @@ ExecutionCommand = (
 # Events
 
 
-class TaskPlace(Value):
-    """Where the task stands in the request: in the text of a message, in characters."""
-
-    message: int
-    start: int
-    length: int
-
-
 class Accepted(Internal, tag="accepted"):
     """The execution exists and must end by ``deadline``.
 
     A long task that stands in the request is not in the origin as well: ``task_at`` says where.
+    ``prompt`` is that of ``Accept``.
     """
 
     origin: Origin
@@ -205,24 +185,7 @@ class Accepted(Internal, tag="accepted"):
     policy: Policy = NO_POLICY
     spending: Spending | None = None
     task_at: TaskPlace | None = None
-
-
-class ReserveAsked(WorkPlanned, tag="reserve_asked"):
-    """An attempt waits for the account to hold what it may cost.
-
-    ``asked`` counts how often, ``place`` is that of the attempt. ``reason`` is why there is another
-    attempt than the first.
-    """
-
-    asked: int
-    reason: str | None = None
-    place: int = 0
-
-
-class ReserveRefused(WorkPutOff, tag="reserve_refused"):
-    """The account does not hold the money. It is asked again at ``retry_at``, if that is set."""
-
-    problem: Problem
+    prompt: Reference | None = None
 
 
 class AttemptStarted(WorkStarted, tag="attempt_started"):
@@ -277,43 +240,6 @@ class UsageSettled(Internal, tag="usage_settled"):
     started_at: datetime | None = None
 
 
-class HoldReleased(Internal, tag="hold_released"):
-    """A superseded attempt reported that it had spent nothing, of what is held for it."""
-
-    work: str
-    attempt: int
-    at: datetime
-
-
-class DueMet(Internal, tag="due_met"):
-    """The account has answered to what was due for an attempt.
-
-    ``handed_over`` is set where it has not, for long: the bill is then stored on ``BILL_SUBJECT``,
-    for the first pricing process that there is.
-    """
-
-    ask: str
-    handed_over: bool = False
-
-
-class DueRefused(Internal, tag="due_refused"):
-    """The account could not book what is due. It is asked again at ``retry_at``; None gives it up.
-
-    What is given up is told to everybody, and laid aside for an operator.
-    """
-
-    ask: str
-    problem: Problem
-    at: datetime
-    retry_at: datetime | None = None
-
-
-class DueAskedAgain(Internal, tag="due_asked_again"):
-    """The account is asked once more to book what it could not."""
-
-    ask: str
-
-
 class ExecutionCompleted(Internal, tag="completed"):
     """The end, in success."""
 
@@ -345,17 +271,12 @@ class ExecutionTimedOut(Internal, tag="timed_out"):
 
 
 ChangeEvent = (
-    ReserveAsked
-    | ReserveRefused
-    | AttemptStarted
+    AttemptStarted
     | WorkClaimed
     | AttemptFailed
     | GenerationFinished
     | UsageSettled
-    | HoldReleased
-    | DueMet
-    | DueRefused
-    | DueAskedAgain
+    | SpendEvent
     | ExecutionCompleted
     | ExecutionFailed
     | ExecutionCancelled
@@ -365,7 +286,10 @@ ExecutionEvent = Accepted | ChangeEvent
 
 
 class GenerateWork(Internal, tag="generate"):
-    """The body of a work item: generate one answer, and stream it under ``segment``."""
+    """The body of a work item: generate one answer, and stream it under ``segment``.
+
+    With ``prompt`` the worker reads request and policy from there before it begins.
+    """
 
     execution_id: ExecutionId
     tenant: TenantId
@@ -378,3 +302,4 @@ class GenerateWork(Internal, tag="generate"):
     place: int = 0
     decided_at: datetime | None = None
     slices: Slices | None = None
+    prompt: Reference | None = None

@@ -9,7 +9,7 @@ from datetime import timedelta
 from importlib import import_module
 
 GRACE_SECONDS = 5
-PLACES = {"agents": "actors.agents.core.asking", "streaming": "actors.streaming.adapters.leave"}
+PLACES = {"agents": "schemas.bills", "streaming": "actors.streaming.adapters.leave"}
 
 
 def main(actor: str) -> None:

@@ -10,11 +10,11 @@ import msgspec
 from actors.agents.adapters.admission import Admission
 from actors.agents.adapters.conversations import Conversations
 from actors.agents.adapters.definitions import Definitions
+from actors.agents.adapters.prompts import Prompts
 from actors.agents.adapters.purse import Purse
 from actors.agents.adapters.streams import Streams
 from actors.agents.config import AgentsConfig
 from actors.agents.core.acceptance import accept, bounds, plain_request, task_of
-from actors.agents.core.asking import answered
 from actors.agents.core.damage import nobodys, remains
 from actors.agents.core.decisions import decide, failing
 from actors.agents.core.execution import Execution, due, evolve, has_ended
@@ -23,11 +23,11 @@ from actors.agents.core.listing import page_agents, status_of
 from actors.agents.core.outward import (
     announce,
     effects,
-    record,
-    record_subject,
     restore,
+    stored_record,
 )
 from actors.agents.core.prompt import assemble
+from actors.agents.core.prompts import bodies, filled
 from bus.codec import decode, encode
 from bus.errors import ProblemError
 from bus.ids import new_id
@@ -49,6 +49,7 @@ from schemas.agents import (
     ToggleAgent,
     UpdateAgent,
 )
+from schemas.bills import answered
 from schemas.conversations import (
     Conversation,
     ConversationList,
@@ -68,6 +69,7 @@ from schemas.executions import (
     GetExecution,
     ListExecutions,
 )
+from schemas.journal import Mail
 from schemas.lifecycle import (
     EXECUTION_ENTITY,
     Accept,
@@ -75,6 +77,7 @@ from schemas.lifecycle import (
     ExecutionCommand,
     ExecutionEvent,
     Look,
+    Looked,
     Origin,
     Tick,
 )
@@ -97,12 +100,14 @@ def execution_entity() -> Entity[Execution, ExecutionCommand, ExecutionEvent]:
         announce=announce,
         due=due,
         ended=has_ended,
-        record=lambda state: Publish(subject=record_subject(state), body=record(state)),
+        record=stored_record,
         record_subject=lambda tenant, key: fill(RECORD_SUBJECT, tenant=tenant, execution_id=key),
         answered=answered,
         tick=Tick(),
         restore=lambda tenant, data: restore(tenant, decode(ExecutionRecord, data)),
         failing=_failing,
+        bodies=bodies,
+        filled=filled,
         observe=_count,
     )
 
@@ -157,6 +162,7 @@ class Agents:
         self._index = stores.executions
         self._purse = purse
         self._slices = Slices()
+        self._prompts = Prompts(bus, config.shards, self._slices)
         self._admission = admission
 
     def endpoints(self) -> Sequence[Endpoint]:
@@ -269,11 +275,11 @@ class Agents:
     async def _begin(self, wanted: Accept, *, fresh: bool) -> ExecutionHandle:
         origin = wanted.origin
         self._admission.demand(origin.tenant, origin.execution_id)
-        mail = command(
-            "accept",
-            origin.tenant,
-            origin.execution_id,
-            await self._purse.bounded(wanted),
+        mail = Mail(
+            id="accept",
+            tenant=origin.tenant,
+            key=origin.execution_id,
+            body=msgspec.Raw(await self._prompts.encoded(await self._purse.bounded(wanted))),
             digest=origin.digest,
             fresh=fresh,
         )
@@ -320,7 +326,7 @@ class Agents:
         """Read an execution as its owner knows it."""
         mail = command("", caller.tenant, wanted.execution_id, Look())
         answer = await self._owners.ask(mail, timeout=self._config.request_timeout)
-        return decode(ExecutionRecord, answer)
+        return await self._prompts.shown(caller.tenant, decode(Looked, answer))
 
     async def do_cancel(self, caller: Caller, wanted: CancelExecution) -> ExecutionHandle:
         """End an execution now."""

@@ -29,6 +29,7 @@ from bus.waiting import Wakeup
 from schemas.decision import Ask
 from schemas.journal import Mail
 from schemas.problems import Problem
+from schemas.replies import ANSWER
 
 log = structlog.get_logger()
 
@@ -166,7 +167,7 @@ class Asker:
 
     def _told(self, address: Address, ask: Ask, answer: bytes) -> Mail:
         body = msgspec.Raw(encode(self._book.entity.answered(ask, answer)))
-        return Mail(id=f"answer.{ask.id}", tenant=address[0], key=address[1], body=body)
+        return Mail(id=f"{ANSWER}{ask.id}", tenant=address[0], key=address[1], body=body)
 
 
 def _is_put_off(answer: bytes) -> bool:

@@ -5,11 +5,11 @@ whole book is thrown away if the commit is refused.
 """
 
 import heapq
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from sys import intern
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -28,8 +28,8 @@ from schemas.journal import (
     SlotImage,
     Snapshot,
     SnapshotRef,
-    StoredReply,
 )
+from schemas.replies import ReplyPages, StoredReply, copied, find, keep
 from schemas.work import WorkItem
 
 Address = tuple[str, str]
@@ -45,7 +45,7 @@ class Slot:
     """One entity: its state, the replies it has given, and what is outstanding."""
 
     state: Any = None
-    replies: dict[str, StoredReply] = field(default_factory=dict[str, StoredReply])
+    replies: ReplyPages = field(default_factory=ReplyPages)
     open: dict[str, Effect] = field(default_factory=dict[str, Effect])
     due: datetime | None = None
     """The moment for which a timer is set."""
@@ -59,6 +59,13 @@ class Slot:
     is_forgettable: bool = False
     """Whether it woke from its end, and has no entry since: the next one carries its state, because
     the one at rest may be forgotten at any time."""
+
+
+class Picture(NamedTuple):
+    """A snapshot whose states are not encoded yet: they stand beside their places."""
+
+    outline: Snapshot
+    slots: list[tuple[SlotImage, Any]]
 
 
 class Book:
@@ -82,6 +89,8 @@ class Book:
         self.sleepers: dict[Address, Sleeper] = {}
         self.corrupt: dict[Address, str] = {}
         self.unmarked: set[Address] = set()
+        self.parts: tuple[int, dict[bytes, str]] = (0, {})
+        """The number of the snapshot that was loaded, and the blobs of parts that it names."""
         self._timers: list[tuple[datetime, Address]] = []
 
     # Changing
@@ -102,7 +111,15 @@ class Book:
     def remember(self, slot: Slot, entry: Entry) -> None:
         """Keep the reply of a committed command for repeats of its id."""
         if entry.reply is not NOTHING and entry.command and self.entity.keeps_replies:
-            slot.replies[entry.command] = StoredReply(digest=entry.digest, reply=entry.reply)
+            stored = StoredReply(digest=entry.digest, reply=entry.reply)
+            keep(slot.replies, entry.command, stored, self.entity.reply_age)
+
+    def known(self, address: Address, command: str) -> StoredReply | None:
+        """Return the reply that was given to a command, if it is kept still."""
+        slot = self.slots.get(address)
+        if slot is None or not slot.replies:
+            return None
+        return find(slot.replies, command, self.entity.reply_age)
 
     def count(self, slot: Slot) -> tuple[int, int]:
         """Count an entry of the commit to come; return its number, and the commit before it."""
@@ -195,7 +212,7 @@ class Book:
         slot.due = sleeper.due if sleeper else None
         try:
             image = decode(AtRest, resting.data)
-            slot.last, slot.replies = image.last, dict(image.replies)
+            slot.last, slot.replies = image.last, image.replies
             self._load_state(address, image.state, image.version)
             slot.is_forgettable = self.has_ended(address)
         except Exception as error:  # noqa: BLE001  one entity must not cost all others
@@ -342,33 +359,51 @@ class Book:
         self.settled, self.snapshot = commit.settled, commit.snapshot
         self.assigned.update(commit.assigned)
 
-    def image(self) -> Snapshot:
-        """Return the book as a snapshot, without the states of what has left memory."""
+    def picture(self) -> Picture:
+        """Return what a snapshot is made of, without the states of what has left memory.
+
+        No state is ever changed, so that these may be encoded later.
+        """
         slots = [
-            SlotImage(
-                tenant=tenant,
-                key=key,
-                state=msgspec.Raw(encode(slot.state)),
-                replies=dict(slot.replies),
-                corrupt=self.corrupt.get((tenant, key), ""),
-                n=slot.n,
-                last=slot.last,
+            (
+                SlotImage(
+                    tenant=tenant,
+                    key=key,
+                    state=NOTHING,
+                    replies=copied(slot.replies),
+                    corrupt=self.corrupt.get((tenant, key), ""),
+                    n=slot.n,
+                    last=slot.last,
+                ),
+                slot.state,
             )
             for (tenant, key), slot in self.slots.items()
         ]
-        return Snapshot(
+        outline = Snapshot(
             entity=self.entity.name,
             version=self.entity.version,
             n=self.n,
             at=self.at,
-            slots=slots,
+            slots=[],
             sleepers=list(self.sleepers.values()),
             assigned=dict(self.assigned),
         )
+        return Picture(outline, slots)
 
-    def load(self, snapshot: Snapshot) -> None:
-        """Fill an empty book from a snapshot."""
+    def image(self) -> Snapshot:
+        """Return the book as a snapshot, its states whole."""
+        outline, slots = self.picture()
+        images = [
+            msgspec.structs.replace(image, state=msgspec.Raw(encode(state)))
+            for image, state in slots
+        ]
+        return msgspec.structs.replace(outline, slots=images)
+
+    def load(self, snapshot: Snapshot, parts: Mapping[str, bytes] | None = None) -> None:
+        """Fill an empty book from a snapshot and the ``parts`` of states that it names."""
+        parts = parts or {}
         self.n, self.at, self.assigned = snapshot.n, snapshot.at, dict(snapshot.assigned)
+        self.parts = (snapshot.n, {part: name for name, part in parts.items()})
         for sleeper in snapshot.sleepers:
             address = (intern(sleeper.tenant), sleeper.key)
             self.sleepers[address] = sleeper
@@ -377,18 +412,22 @@ class Book:
         heapq.heapify(self._timers)
         for image in snapshot.slots:
             address = (image.tenant, image.key)
-            self.slots[address] = Slot(replies=dict(image.replies), n=image.n, last=image.last)
+            self.slots[address] = Slot(replies=copied(image.replies), n=image.n, last=image.last)
             if image.corrupt:
                 self.corrupt[address] = image.corrupt
             try:
-                self._load_state(address, image.state, snapshot.version)
+                its = [parts[name] for name in image.parts]
+                self._load_state(address, image.state, snapshot.version, its)
             except Exception as error:  # noqa: BLE001  one entity must not cost all others
                 self.slots[address].state = None
                 self.condemn(address, reason_of(error))
 
-    def _load_state(self, address: Address, state: msgspec.Raw, version: int) -> None:
-        if bytes(state) != _NO_STATE:
-            self.slots[address].state = self.entity.state(state, version)
+    def _load_state(
+        self, address: Address, data: msgspec.Raw, version: int, parts: Sequence[bytes] = ()
+    ) -> None:
+        if bytes(data) != _NO_STATE:
+            state = self.entity.state(data, version)
+            self.slots[address].state = self.entity.joined(state, parts) if parts else state
             self.settle(address)
 
 

@@ -15,6 +15,7 @@ from bus.config import Timing
 from bus.letters import encoded
 from bus.ports import Bus, Still
 from bus.shard.assignments import Assignments
+from bus.shard.bodies import Filling
 from bus.shard.book import Address, Book
 from bus.shard.fence import Fence
 from bus.shard.turn import Outcome
@@ -47,6 +48,7 @@ class Dispatcher:
         self._transport = bus.transport
         self._outbox = bus.outbox
         self._timing = timing
+        self._filling = Filling(book, bus, timing)
         self._settled = book.settled
         self._unwritten: dict[Address, _Unwritten] = {}
         self._has_unwritten = Wakeup()
@@ -70,7 +72,13 @@ class Dispatcher:
 
     async def publish(self, publication: Publish, *, still: Still | None = None) -> None:
         """Send one publication; again after a loss only if ``still`` says so."""
-        data = encoded(publication.body, self._outbox.max_payload)
+        body: Any = publication.body
+        if (
+            publication.lacks is not None
+            and (body := await self._filling.filled(publication)) is None
+        ):
+            return
+        data = encoded(body, self._outbox.max_payload)
         if publication.stored:
             await self._outbox.post(
                 publication.subject, data, message_id=publication.id, still=still

@@ -24,7 +24,9 @@ from bus.shard.quarantine import (
 from schemas.decision import Ask, Effect, Publish
 from schemas.journal import NOTHING, Entry, Mail
 from schemas.problems import Problem
-from schemas.work import WorkItem
+from schemas.replies import ANSWER, StoredReply
+from schemas.replies import refusal as refusal_of
+from schemas.work import WorkCommand, WorkItem
 
 _MARK_BYTES = 1024
 """More than what a mark holds besides a state: names, a reason, an ending."""
@@ -88,15 +90,13 @@ def answer_unchanged(book: Book, mail: Mail, now: datetime) -> bytes | None:
     """Answer a command that changes nothing, such as a question; None if it would need a commit."""
     try:
         outcome = Outcome()
-        slot = book.slots.get((mail.tenant, mail.key))
+        address = (mail.tenant, mail.key)
         if book.corrupt and wants_skip(mail.body):
             return None
-        if slot is not None and (
-            mail.id in slot.replies or (mail.tenant, mail.key) in book.corrupt
-        ):
+        if address in book.corrupt or book.known(address, mail.id) is not None:
             return _answer(book, mail, now, outcome)
         command = book.entity.command(mail.body)
-        decision = book.entity.decide(book.state((mail.tenant, mail.key)), command, now)
+        decision = book.entity.decide(book.state(address), command, now)
     except Exception:  # noqa: BLE001  what a core raises is rejected by a commit, once there is room
         return None
     unchanged = not decision.events and decision.reply is not None
@@ -160,10 +160,8 @@ def _settled(book: Book, address: Address, outcome: Outcome) -> tuple[list[Effec
 
 def _answer(book: Book, mail: Mail, now: datetime, outcome: Outcome) -> bytes | None:
     address = (mail.tenant, mail.key)
-    slot = book.slots.get(address)
-    known = slot.replies.get(mail.id) if slot is not None else None
-    if known is not None:
-        return bytes(known.reply) if known.digest == mail.digest else encode(_conflict(mail))
+    if (known := book.known(address, mail.id)) is not None:
+        return _repeated(mail, known)
     is_damaged = book.corrupt and address in book.corrupt
     if is_damaged and (book.is_shut(address) or wants_skip(mail.body)):
         return _answer_corrupt(book, mail, outcome)
@@ -171,6 +169,8 @@ def _answer(book: Book, mail: Mail, now: datetime, outcome: Outcome) -> bytes | 
         command = book.entity.command(mail.body)
     except ProblemError as refused:
         return encode(_not_corrupt(mail) if wants_skip(mail.body) else refused.problem)
+    if book.entity.reply_age is not None and (too_old := _too_old(book, mail, command, now)):
+        return encode(too_old)
     try:
         decided = _decide(book.entity, book.state(address), command, now)
     except Exception as error:  # noqa: BLE001  whatever a core raises must not stop its shard
@@ -178,6 +178,31 @@ def _answer(book: Book, mail: Mail, now: datetime, outcome: Outcome) -> bytes | 
     if decided.events:
         _commit(book, mail, command, decided, outcome)
     return decided.reply
+
+
+def _repeated(mail: Mail, known: StoredReply) -> bytes:
+    """Answer a repeat with the reply that was given, unless it is another command."""
+    if known.digest == mail.digest:
+        return bytes(known.reply)
+    message = f"{mail.key} was asked for before with another request"
+    return encode(Problem(code="conflict", message=message, field="id"))
+
+
+def _too_old(book: Book, mail: Mail, command: Any, now: datetime) -> Problem | None:
+    """Refuse a command of which nobody could tell a repeat, where replies are forgotten."""
+    age = book.entity.reply_age
+    if age is None or not _keeps_reply(book, mail, command):
+        return None
+    return refusal_of(mail.id, now, age)
+
+
+def _keeps_reply(book: Book, mail: Mail, command: Any) -> bool:
+    """Say whether a repeat of a command is known by its id, and not by the state alone."""
+    if not mail.id or not book.entity.keeps_replies:
+        return False
+    if book.entity.reply_age is None:
+        return True
+    return not (mail.id.startswith(ANSWER) or isinstance(command, WorkCommand))
 
 
 def _answer_corrupt(book: Book, mail: Mail, outcome: Outcome) -> bytes:
@@ -220,8 +245,8 @@ def _reject(book: Book, mail: Mail, command: Any, error: Exception, outcome: Out
 
 def _commit(book: Book, mail: Mail, command: Any, decided: _Decided, outcome: Outcome) -> None:
     reply = decided.reply
-    is_kept = bool(mail.id) and book.entity.keeps_replies
-    stored = msgspec.Raw(reply) if reply is not None and is_kept else NOTHING
+    keeps = book.entity.keeps_replies and _keeps_reply(book, mail, command)
+    stored = msgspec.Raw(reply) if reply is not None and keeps else NOTHING
     slot = book.slot((mail.tenant, mail.key))
     place = book.count(slot)
     base = _base(slot)
@@ -266,9 +291,3 @@ def _entry(
 
 def _not_corrupt(mail: Mail) -> Problem:
     return Problem(code="conflict", message=f"{mail.key} is not corrupt: there is nothing to skip")
-
-
-def _conflict(mail: Mail) -> Problem:
-    return Problem(
-        code="conflict", message=f"{mail.key} was asked for before with another request", field="id"
-    )

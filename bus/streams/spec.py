@@ -29,7 +29,7 @@ BILL_MAX_BYTES = 1024**3
 """Over a million bills that wait for a pricing process; then the oldest are lost."""
 
 BLOB_MAX_BYTES = 4 * 1024**3
-"""Snapshots and payloads; what does not fit is refused, because none may be lost."""
+"""Snapshots, large entries and bodies; what does not fit is refused, because none may be lost."""
 
 CONVERSATION_TURNS = 100
 """Turns kept of one session: more do not fit a model's window."""
@@ -47,8 +47,9 @@ class StreamSpec:
     ``lazy`` lets one server acknowledge before the message is on disk: quick, and no receipt; a
     cluster has no such mode. ``refuse_when_full`` keeps what is stored instead of what arrives.
     ``consumed`` removes what was acknowledged. ``dated`` is for a stream whose sequences stand in
-    names that outlive it: another of its name goes on with higher ones. ``states`` lets a message
-    replace the one before it, expire by itself, and be stored together with others or not at all.
+    names that outlive it: another of its name goes on with higher ones. ``expires`` lets a message
+    expire by itself. ``states`` lets a message replace the one before it, expire by itself, and be
+    stored together with others or not at all.
     ``tenants`` is the filter of one tenant's messages in a stream in which each has a share, and
     ``quota`` the term of ``Terms`` that says how large it is.
     """
@@ -64,6 +65,7 @@ class StreamSpec:
     duplicate_window: float = 120
     key_value: bool = False
     dated: bool = False
+    expires: bool = False
     states: bool = False
     tenants: str = ""
     quota: str = ""
@@ -88,6 +90,8 @@ class StreamSpec:
             settings["persist_mode"] = "async"
         if self.key_value:
             settings |= {"allow_rollup_hdrs": True, "deny_delete": True, "allow_msg_ttl": True}
+        if self.expires:
+            settings["allow_msg_ttl"] = True
         if self.states:
             settings |= {"allow_rollup_hdrs": True, "allow_atomic": True, "allow_msg_ttl": True}
         return settings
@@ -241,6 +245,7 @@ def _internal(timing: Timing) -> tuple[StreamSpec, ...]:
             max_bytes=BLOB_MAX_BYTES,
             per_subject=1,
             refuse_when_full=True,
+            expires=True,
         ),
         StreamSpec(
             name=ARCHIVE,

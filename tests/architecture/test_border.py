@@ -13,13 +13,14 @@ READS = re.compile(r"\.read_(?:bytes|text)\(|\bopen\(\s*[\"'a-z]*path")
 BORDER = {"bus/codec.py", "bus/files.py", "schemas/bounds.py"}
 
 OURS = {
-    "actors/agents/core/asking.py": "answers of owners",
+    "actors/agents/core/prompts.py": "prompts and records that our processes have stored",
     "actors/fleet/printing.py": "log lines of our processes",
     "actors/pricing/adapters/bills.py": "bills that owners have submitted",
     "actors/pricing/adapters/shipped.py": "TOML, which is converted within the bounds",
     "actors/pricing/core/escrow.py": "answers of owners",
     "bus/projection/file.py": "events of journals",
     "bus/streams/api.py": "answers of nats-server",
+    "schemas/bills.py": "answers of owners",
     "schemas/pricing/book.py": "books, whose rows are decoded one by one",
     "schemas/pricing/shelf.py": "rows of such a book",
 }

@@ -80,6 +80,8 @@ def _filled(info: inspect.Type, name: str, default: Any = None) -> Any:
             return _struct(info)
         case inspect.ListType(item_type=item):
             return _items(item, name)
+        case inspect.DictType(key_type=inspect.IntType(), value_type=value):
+            return {"1": _filled(value, "value")}
         case inspect.DictType(value_type=value):
             return {"key": _filled(value, "value")}
         case inspect.LiteralType(values=values):

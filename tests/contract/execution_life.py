@@ -5,17 +5,15 @@ import hashlib
 from actors.agents.actor import execution_entity
 from bus.rpc import command
 from bus.shard.turn import Letter
+from schemas.bills import AccountAnswered, Spending
 from schemas.ledger import Charge
 from schemas.lifecycle import (
     Accept,
     Cancel,
     Deltas,
-    DueAnswered,
     FailGeneration,
     FinishGeneration,
     Origin,
-    ReserveAnswered,
-    Spending,
     Tick,
 )
 from schemas.llm import Answer, GenerateRequest
@@ -54,27 +52,23 @@ def _spend(recorder: Recorder) -> None:
     recorder.turn(_reserved("paid", attempt=1, asked=2))
     recorder.turn(_letter("paid", Lost(work="1", attempt=1, begun=True)))
     recorder.turn(_reserved("paid", attempt=2, asked=1), _fail("paid", 1, spent=False))
-    recorder.turn(_letter("paid", DueAnswered(ask="paid.1.1.void")), _finish("paid", 2))
+    recorder.turn(
+        _letter("paid", AccountAnswered(work="1", attempt=1, what="void", asked=1)),
+        _finish("paid", 2),
+    )
     raised = Problem(code="internal", message="it raised")
-    recorder.turn(_letter("paid", DueAnswered(ask="paid.1.2.settle", problem=raised), name="a1"))
+    unbooked = AccountAnswered(work="1", attempt=2, what="settle", asked=1, problem=raised)
+    recorder.turn(_letter("paid", unbooked, name="a1"))
     recorder.turn(_letter("paid", Tick(), name=""), seconds=2)
 
 
 def _reserved(key: str, *, attempt: int, asked: int, problem: Problem | None = None) -> Letter:
-    body = ReserveAnswered(work="1", attempt=attempt, asked=asked, problem=problem)
+    body = AccountAnswered(work="1", attempt=attempt, what="reserve", asked=asked, problem=problem)
     return _letter(key, body, name=f"answer.{attempt}.{asked}")
 
 
 Command = (
-    Accept
-    | Cancel
-    | Claim
-    | DueAnswered
-    | FailGeneration
-    | FinishGeneration
-    | Lost
-    | ReserveAnswered
-    | Tick
+    Accept | AccountAnswered | Cancel | Claim | FailGeneration | FinishGeneration | Lost | Tick
 )
 
 

@@ -17,16 +17,16 @@ from schemas.lifecycle import (
     Accepted,
     AttemptFailed,
     AttemptStarted,
-    DueMet,
     ExecutionCancelled,
     ExecutionCompleted,
     ExecutionEvent,
     ExecutionFailed,
     ExecutionTimedOut,
     GenerationFinished,
-    HoldReleased,
     UsageSettled,
 )
+from schemas.replies import find
+from schemas.spend import BillBooked, HoldVoided
 from schemas.terms import Terms
 from tests.simulation import account, lending
 from tests.simulation.judge import Judge, ShardModel
@@ -48,7 +48,8 @@ def _has_ended(state: Any) -> bool:
     if isinstance(state, account.Account):
         transfers = state.transfers.values()
         return all(each.phase in ("delivered", "called_off") for each in transfers)
-    return state.status in ENDED and not state.dues
+    is_told = all(bill.phase == "held" for bill in state.spend.bills)
+    return state.status in ENDED and is_told
 
 
 def faults_of_execution(history: list[ExecutionEvent]) -> Iterator[str]:
@@ -58,7 +59,7 @@ def faults_of_execution(history: list[ExecutionEvent]) -> Iterator[str]:
     if [type(event) for event in history].count(Accepted) != 1 or type(history[0]) is not Accepted:
         yield "it is not accepted once, at the beginning"
     for event in history:
-        if ended and not isinstance(event, UsageSettled | HoldReleased | DueMet):
+        if ended and not isinstance(event, UsageSettled | HoldVoided | BillBooked):
             yield f"{type(event).__name__} after the end"
         match event:
             case AttemptStarted():
@@ -151,7 +152,7 @@ def _faults_of_replies(shard: ShardModel, book: Book, asleep: Book) -> Iterator[
     for (address, command), reply in shard.replies.items():
         slot = book.slots.get(address) or asleep.slots.get(address)
         if slot is not None and not shard.may_forget(address):
-            kept = slot.replies.get(command)
+            kept = find(slot.replies, command, shard.entity.reply_age)
             if kept is None or bytes(kept.reply) != reply:
                 yield f"the reply to {command} of {address} is {kept}"
 
@@ -176,14 +177,14 @@ def faults_of_streams(judge: Judge, store: MemoryStore) -> Iterator[str]:
         if (subject, data) not in stored:
             yield f"never published: {subject} {data.decode()}"
     for shard in judge.shards.values():
-        yield from _records(shard, store)
+        yield from _records(judge, shard, store)
 
 
-def _records(shard: ShardModel, store: MemoryStore) -> Iterator[str]:
+def _records(judge: Judge, shard: ShardModel, store: MemoryStore) -> Iterator[str]:
     if shard.entity.record is None:
         return
     for state in shard.states.values():
-        record = shard.entity.record(state)
+        record = judge.whole(shard.entity, shard.entity.record(state))
         found = store.last(RECORDS, record.subject)
         if found is None or found.data != encode(record.body):
             yield f"the record is out of date: {record.subject}"

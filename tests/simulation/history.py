@@ -197,7 +197,7 @@ def _quiet(trace: Trace, seed: int) -> Generator[None]:
         with (
             patch("bus.worker.new_id", lambda: f"id-{next(numbers)}"),
             patch("bus.offers.new_id", lambda: f"id-{next(numbers)}"),
-            patch("actors.agents.core.asking.GRACE", GRACE),
+            patch("schemas.bills.GRACE", GRACE),
             patch("actors.pricing.core.blocks.LONGEST_SPAN", LONGEST_SPAN),
         ):
             yield

@@ -22,6 +22,7 @@ from bus.ports import Journal, Resting
 from bus.shard import open_work, recovery
 from bus.shard.asks import Asker
 from bus.shard.assignments import Assignments
+from bus.shard.bodies import Leftovers
 from bus.shard.book import Book
 from bus.shard.dispatch import Dispatcher
 from bus.shard.owner import ShardOwner
@@ -202,6 +203,16 @@ async def below_all(purge: Purge, sequence: int, *, pressed: bool) -> int:
     return newest.sequence if newest else sequence
 
 
+async def sweep_all(leftovers: Leftovers) -> None:
+    for name in await leftovers._blobs.names(leftovers._under):
+        await leftovers._blobs.remove(name)
+
+
+async def remove_at_the_end(leftovers: Leftovers) -> None:
+    while leftovers._ended:
+        await leftovers._blobs.remove(leftovers._ended.popleft()[1])
+
+
 def newest_reading(*readings: Any) -> Any:
     return readings[-1]
 
@@ -293,6 +304,14 @@ PLANTED = (
     Planted("entities do not come back", "bus.shard.rest.Rest.wake", not_done, 80, 31),
     Planted(
         "a zombie writes states", "bus.memory.states.MemoryStateStore.write", write_anyhow, 250
+    ),
+    Planted("bodies of what is open are swept", "bus.shard.bodies.Leftovers._sweep", sweep_all, 20),
+    Planted(
+        "bodies go before what is told of them is stored",
+        "bus.shard.bodies.Leftovers._remove_ended",
+        remove_at_the_end,
+        80,
+        3,
     ),
     Planted("any attempt counts", "schemas.attempts.Attempts.is_current", any_attempt, 500, 50),
     Planted("the clock goes back", "bus.shard.clock.max", newest_reading, 80, 22),

@@ -28,6 +28,7 @@ from tests.simulation import account, ledger
 from tests.simulation.judge import AnyEntity, Judge
 from tests.simulation.network import SiteBucket
 from tests.simulation.paying import Writer
+from tests.simulation.prompts import Prompts
 from tests.simulation.site import Site
 
 SHARDS = {"execution": 2, account.ENTITY: 2, ledger.ENTITY: 2}
@@ -135,12 +136,17 @@ def worker_parts(
 
 
 def _generation(site: Site, judge: Judge, bus: Bus, writer: Writer | None) -> Job[GenerateWork]:
+    prompts = Prompts(bus, judge, SHARDS["execution"])
+
     async def handle(item: WorkItem[GenerateWork]) -> Report:
         with judge.working(item.id, site):
             return await generate(item)
 
     async def generate(item: WorkItem[GenerateWork]) -> Report:
         site.trace.note(site.name, f"begins {item.id}")
+        unread = await prompts.expect(item.body)
+        if unread is not None:
+            return _failed(item.body, bus, unread)
         if writer is not None:
             return await _written(writer, item.body)
         await anyio.sleep(random.choice([0.0, 0.1, 1.0]) * random.random())

@@ -13,6 +13,7 @@ import msgspec
 
 from actors.agents.actor import execution_entity
 from bus.codec import decode
+from schemas.bills import Slices, Spending
 from schemas.ledger import Charge
 from schemas.lifecycle import (
     Accepted,
@@ -22,12 +23,10 @@ from schemas.lifecycle import (
     FailGeneration,
     FinishGeneration,
     GenerationFinished,
-    HoldReleased,
-    Slices,
-    Spending,
     UsageSettled,
 )
 from schemas.problems import Problem
+from schemas.spend import HoldVoided
 from tests.books import Books, kept
 from tests.simulation import ledger
 from tests.simulation.judge import AnyEntity, Judge
@@ -108,9 +107,9 @@ class Told:
                 self.started.add(name := f"{execution}.{int(event.work)}.{event.attempt}")
                 if first.spending is not None and first.spending.slices is not None:
                     self.sliced.add(name)
-            case GenerationFinished() | AttemptFailed() | UsageSettled() | HoldReleased():
+            case GenerationFinished() | AttemptFailed() | UsageSettled() | HoldVoided():
                 name = f"{execution}.{int(event.work)}.{event.attempt}"
-                charges = [] if isinstance(event, HoldReleased) else event.charges
+                charges = [] if isinstance(event, HoldVoided) else event.charges
                 if charges is not None:
                     self.over.add(name)
                     self.charged[name] += charges

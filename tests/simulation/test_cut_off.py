@@ -23,7 +23,7 @@ from bus.testing import memory_bus
 from bus.worker import Job, Worker, owners_of
 from schemas.executions import ExecutionRecord
 from schemas.fleet import Alive
-from schemas.lifecycle import FinishGeneration, GenerateWork, Look
+from schemas.lifecycle import FinishGeneration, GenerateWork, Look, Looked
 from schemas.work import WorkItem
 from tests.integration.waiting import until
 from tests.simulation.fleet import QUICK, TENANT, Gate, accept, finish
@@ -118,7 +118,7 @@ class Scene:
             answers: list[bytes] = []
             owner.offer(command("", TENANT, name, Look()), answers.append)
             await until(lambda answers=answers: bool(answers))
-            record = decode(ExecutionRecord, answers[0])
+            record = decode(Looked, answers[0]).record
             if record.status != "RUNNING":
                 return record
             await anyio.sleep(0.01)

@@ -1,17 +1,16 @@
 """Executions and the account they are paid from, in seeded histories of faults."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import msgspec
 import pytest
 
-from actors.agents.core import asking
-from actors.agents.core.execution import Execution
 from actors.pricing.core import decisions
+from schemas.bills import Payer
 from schemas.decision import Ask, Decision
 from schemas.ledger import Charged
 from schemas.lifecycle import Accepted, AttemptStarted
+from schemas.spend import Spend
 from schemas.work import Settled
 from tests.simulation.history import SPENDING, failures
 from tests.simulation.planted import Planted
@@ -19,7 +18,7 @@ from tests.simulation.planted import Planted
 SEEDS = 100
 PART = 10
 """So many seeds are one test, which keeps one core busy."""
-ASKS = asking.asks
+ASKS = Spend.asks
 CHARGED = decisions._charged
 
 
@@ -27,12 +26,13 @@ def begin_at_once(accepted: Accepted) -> AttemptStarted:
     return AttemptStarted(work="1", attempt=1, segment=1, at=accepted.at)
 
 
-def forget_with_the_end(state: Execution) -> Iterator[Ask]:
-    return iter(()) if state.phase == "ended" else ASKS(state)
+def forget_with_the_end(spend: Spend, payer: Payer) -> list[Ask]:
+    return [] if spend.spending is None else ASKS(spend, payer)
 
 
-def keep_the_hold(state: Execution) -> Execution:
-    return state
+def keep_the_hold(spend: Spend, *_: Any) -> Spend:
+    began = tuple(bill for bill in spend.bills if bill.phase not in ("reserving", "refused"))
+    return Spend(bills=began, cost=spend.cost, costs=spend.costs)
 
 
 def count_what_lapsed_as_well(*arguments: Any) -> Charged:
@@ -50,8 +50,8 @@ def nothing_is_short(*_: Any) -> None:
 AGENTS, PRICING = "actors.agents.core", "actors.pricing.core"
 PLANTED = (
     Planted("nobody waits for leave", f"{AGENTS}.decisions.begin", begin_at_once, 10),
-    Planted("bills are forgotten", f"{AGENTS}.outward.asks", forget_with_the_end, 10),
-    Planted("holds are not let go", f"{AGENTS}.execution._given_up", keep_the_hold, 20),
+    Planted("bills are forgotten", "schemas.spend.Spend.asks", forget_with_the_end, 10),
+    Planted("holds are not let go", "schemas.spend.Spend.end", keep_the_hold, 20),
     Planted("late usage is lost", f"{AGENTS}.decisions._settle_late", hear_nothing, 20, 3),
     Planted(
         "lapses and bills both count",

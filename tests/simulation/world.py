@@ -29,6 +29,7 @@ from tests.simulation.lending import Borrower
 from tests.simulation.loop import PROCESS, Process
 from tests.simulation.network import SiteBucket, process_bus
 from tests.simulation.plan import OWNERS, WORKERS, Event
+from tests.simulation.prompts import Prompts
 from tests.simulation.roles import (
     SHARDS,
     SiteRuntime,
@@ -152,7 +153,8 @@ class World:
             for name in ("execution", ENTITY, ledger.ENTITY)
         )
         borrower = Borrower(site, money, self.judge)
-        self._user = User(site, executions, accounts, money, borrower)
+        prompts = Prompts(bus, self.judge, SHARDS["execution"])
+        self._user = User(site, executions, accounts, money, borrower, prompts)
 
     def _site(self, slot: str) -> Site:
         self._lives += 1

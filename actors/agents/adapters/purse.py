@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 
-from actors.agents.core.dues import party
+from actors.agents.core.payer import party
 from actors.agents.core.spending import Manner, under
 from bus.errors import ProblemError
 from bus.ports import Clock

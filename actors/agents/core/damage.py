@@ -23,7 +23,10 @@ def remains(
     told = recorded(origin.tenant, stored)
     if stored.status in ENDED:
         # Bills that the account has answered already are harmless to repeat.
-        return told if state is None else msgspec.structs.replace(told, dues=state.dues)
+        if state is None:
+            return told
+        spend = msgspec.structs.replace(told.spend, bills=state.spend.end().bills)
+        return msgspec.structs.replace(told, spend=spend)
     known = state or told
     return msgspec.structs.replace(
         known,

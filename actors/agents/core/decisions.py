@@ -5,10 +5,10 @@ from typing import assert_never
 
 import msgspec
 
-from actors.agents.core.dues import is_unanswered, next_try, waits_until
 from actors.agents.core.execution import FIRST_STEP, Execution, evolve, spent_by
 from actors.agents.core.folding import folded
 from actors.agents.core.outward import record, stream_of
+from actors.agents.core.prompts import lacking
 from schemas.attempts import (
     Attempt,
     Rules,
@@ -20,6 +20,7 @@ from schemas.attempts import (
     may_fail_again,
     replace,
 )
+from schemas.bills import AccountAnswered, Bill
 from schemas.decision import Decision, refuse
 from schemas.executions import ExecutionHandle, ExecutionStatus
 from schemas.lifecycle import (
@@ -29,10 +30,6 @@ from schemas.lifecycle import (
     AttemptStarted,
     Cancel,
     Deltas,
-    DueAnswered,
-    DueAskedAgain,
-    DueMet,
-    DueRefused,
     ExecutionCancelled,
     ExecutionCommand,
     ExecutionCompleted,
@@ -42,23 +39,18 @@ from schemas.lifecycle import (
     FailGeneration,
     FinishGeneration,
     GenerationFinished,
-    HoldReleased,
     Look,
+    Looked,
     Origin,
-    ReserveAnswered,
-    ReserveAsked,
-    ReserveRefused,
     Tick,
     UsageSettled,
 )
 from schemas.problems import Problem
+from schemas.spend import HoldVoided, ReserveAsked, book, refuse_reserve, tick
 from schemas.usage import Usage
 from schemas.work import Claim, Failed, Lost, Settled, Stopped
 
 NOTHING_SENT = Deltas(count=0, sha256="")
-
-LEAST_WAIT_SECONDS = 0.1
-"""An account that is asked again must have had the time to change its mind."""
 
 CLOCK_ERROR = timedelta(seconds=1)
 """So long before it is over by its owner's clock an execution's time may be over by a worker's."""
@@ -75,14 +67,12 @@ def decide(state: Execution | None, command: ExecutionCommand, now: datetime) ->
             return _finish(state, command, now)
         case Claim() | Lost() | Failed() | Stopped():
             return _on_work(state, command, now)
-        case ReserveAnswered():
-            return _reserve_answered(state, command, now)
-        case DueAnswered():
-            return _due_answered(state, command, now)
+        case AccountAnswered():
+            return _account_answered(state, command, now)
         case Cancel():
             return _cancel(state, command, now)
         case Look():
-            return Decision(reply=record(state))
+            return Decision(reply=Looked(record=record(state), prompt=lacking(state)))
         case Tick():
             return _tick(state, now)
         case _:
@@ -120,6 +110,7 @@ def _accept(state: Execution | None, command: Accept, now: datetime) -> Decision
         policy=command.policy,
         spending=command.spending,
         task_at=task_at,
+        prompt=command.prompt,
     )
     handle = _handle_of(command.origin, "PENDING")
     return Decision((accepted, begin(accepted)), handle)
@@ -132,46 +123,24 @@ def begin(accepted: Accepted) -> ReserveAsked | AttemptStarted:
     return AttemptStarted(work=FIRST_STEP, attempt=1, segment=1, at=accepted.at)
 
 
-def _reserve_answered(state: Execution, command: ReserveAnswered, now: datetime) -> Decision:
-    current = state.current
-    if current is None or state.phase != "reserving":
+def _account_answered(state: Execution, command: AccountAnswered, now: datetime) -> Decision:
+    """Start the attempt that was waited for, put it off, or close a bill."""
+    bill = state.spend.asked(command)
+    if bill is None:
         return Decision()
-    asked = (state.step, current.attempt, state.reserves)
-    if asked != (command.work, command.attempt, command.asked):
-        return Decision()
+    if command.what != "reserve":
+        return Decision((book(bill, command.problem, now),))
     if command.problem is not None:
-        return _refused(state, current, command.problem, now)
+        return _refused(state, bill, command.problem, now)
     reason = (state.why or "restarted") if state.segment else None
-    plain = WorkStarted(work=state.step, attempt=current.attempt, at=now, reason=reason)
+    plain = WorkStarted(work=bill.work, attempt=bill.attempt, at=now, reason=reason)
     return Decision((_started(state, plain, place=state.place, held=True),))
 
 
-def _refused(state: Execution, current: Attempt, problem: Problem, now: datetime) -> Decision:
-    """Wait until leave may be granted, where the execution waits and has the time; or end.
-
-    One that is neither granted nor refused (``unavailable``) is waited for by all.
-    """
-    retry_at = None
-    waits = problem.code == "unavailable" or (state.spending is not None and state.spending.waits)
-    if waits and problem.retry_after is not None:
-        retry_at = now + timedelta(seconds=max(problem.retry_after, LEAST_WAIT_SECONDS))
-    if retry_at is not None and retry_at >= state.deadline:
-        retry_at = None
-    refused = ReserveRefused(
-        work=state.step, attempt=current.attempt, problem=problem, at=now, retry_at=retry_at
-    )
-    return Decision((refused,) if retry_at else (refused, _failed(state, problem, now)))
-
-
-def _due_answered(state: Execution, command: DueAnswered, now: datetime) -> Decision:
-    """Close what was due; what the account could not book is asked again some times."""
-    due = next((each for each in state.dues if each.ask == command.ask), None)
-    if due is None or due.retry_at is not None:
-        return Decision()
-    if command.problem is None:
-        return Decision((DueMet(ask=due.ask),))
-    retry_at = next_try(due, command.problem, now)
-    return Decision((DueRefused(ask=due.ask, problem=command.problem, at=now, retry_at=retry_at),))
+def _refused(state: Execution, bill: Bill, problem: Problem, now: datetime) -> Decision:
+    """Wait until the hold may be granted, or end."""
+    refused = refuse_reserve(state.spend, bill, problem, now, state.deadline)
+    return Decision((refused,) if refused.retry_at else (refused, _failed(state, problem, now)))
 
 
 def _replace(state: Execution, command: Lost | Stopped, now: datetime) -> Decision:
@@ -299,10 +268,10 @@ def _release(
 ) -> Decision:
     """Let go of what is held for an attempt that has spent nothing."""
     work, attempt = command.work, command.attempt
-    is_held = any((hold.step, hold.attempt) == (work, attempt) for hold in state.holds)
-    if not is_held or command.charges is None:
+    bill = state.spend.of(work, attempt)
+    if bill is None or bill.phase != "held" or command.charges is None:
         return Decision(reply=Settled(accepted=False))
-    return Decision((HoldReleased(work=work, attempt=attempt, at=now),), Settled(accepted=False))
+    return Decision((HoldVoided(work=work, attempt=attempt, at=now),), Settled(accepted=False))
 
 
 def _cancel(state: Execution, command: Cancel, now: datetime) -> Decision:
@@ -313,17 +282,13 @@ def _cancel(state: Execution, command: Cancel, now: datetime) -> Decision:
 
 
 def _tick(state: Execution, now: datetime) -> Decision:
-    again = tuple(
-        DueAskedAgain(ask=due.ask)
-        for due in state.dues
-        if due.retry_at is not None and due.retry_at <= now
-    )
-    return Decision((*again, *_timed(state, now).events))
+    billed = tuple(tick(state.spend, state.ended_at, now))
+    return Decision((*billed, *_timed(state, now).events))
 
 
 def _timed(state: Execution, now: datetime) -> Decision:
     if state.phase == "ended":
-        return Decision(_handed_over(state, now))
+        return Decision()
     if now >= state.deadline:
         return Decision((ExecutionTimedOut(segment=state.next_segment, at=now),))
     current = state.current
@@ -336,20 +301,13 @@ def _timed(state: Execution, now: datetime) -> Decision:
     return Decision(tuple(_next_attempt(state, each) for each in anew))
 
 
-def _handed_over(state: Execution, now: datetime) -> tuple[DueMet, ...]:
-    """Hand over the bills of an ended execution that have waited for long enough."""
-    until = waits_until(state.dues, state.ended_at)
-    if until is None or now < until:
-        return ()
-    return tuple(DueMet(ask=due.ask, handed_over=True) for due in state.dues if is_unanswered(due))
-
-
 def _asked_again(state: Execution, current: Attempt, now: datetime) -> ReserveAsked:
-    """Ask once more for leave to make the same attempt."""
+    """Ask once more for the hold of the same attempt."""
+    bill = state.spend.of(state.step, current.attempt)
     return ReserveAsked(
         work=state.step,
         attempt=current.attempt,
-        asked=state.reserves + 1,
+        asked=1 if bill is None else bill.asked + 1,
         at=now,
         reason=state.why,
         place=state.place,
@@ -358,7 +316,7 @@ def _asked_again(state: Execution, current: Attempt, now: datetime) -> ReserveAs
 
 def _next_attempt(state: Execution, anew: WorkStarted) -> AttemptStarted | ReserveAsked:
     """Start another attempt, or ask for leave to."""
-    if state.spending is None:
+    if state.spend.spending is None:
         return _started(state, anew)
     return ReserveAsked(
         work=anew.work,

@@ -22,52 +22,47 @@ from typing import Literal, assert_never
 
 import msgspec
 
-from actors.agents.core.dues import (
-    Due,
-    Hold,
-    after,
-    bill,
-    by_model,
-    release,
-    summed,
-    waits_until,
-)
 from actors.agents.core.folding import unfolded
 from schemas.attempts import Attempt, Attempts, WorkClaimed
 from schemas.base import Internal
-from schemas.executions import ExecutionStatus, LogEntry, ModelCost
-from schemas.ledger import Charge, Settle
+from schemas.bodies import Reference
+from schemas.executions import ExecutionStatus, LogEntry
 from schemas.lifecycle import (
     NO_POLICY,
     Accepted,
     AttemptFailed,
     AttemptStarted,
     ChangeEvent,
-    DueAskedAgain,
-    DueMet,
-    DueRefused,
     ExecutionCancelled,
     ExecutionCompleted,
     ExecutionEvent,
     ExecutionFailed,
     ExecutionTimedOut,
     GenerationFinished,
-    HoldReleased,
     Origin,
-    ReserveAsked,
-    ReserveRefused,
-    Spending,
     UsageSettled,
 )
 from schemas.llm import Answer, GenerateRequest
 from schemas.policy import Detour, Policy
 from schemas.problems import Problem
 from schemas.safety import Finding
+from schemas.spend import (
+    BillBooked,
+    BillRefused,
+    BillRetried,
+    HoldVoided,
+    ReserveAsked,
+    ReserveRefused,
+    Spend,
+)
 from schemas.usage import Usage
 
 Phase = Literal["accepted", "reserving", "generating", "backing_off", "ended"]
 
 FIRST_STEP = "1"
+NOTHING_SPENT = Spend()
+
+TerminalEvent = ExecutionCompleted | ExecutionFailed | ExecutionCancelled | ExecutionTimedOut
 
 MAX_LOG_ENTRIES = 100
 MAX_DETOURS = 100
@@ -84,9 +79,9 @@ class Execution(Internal):
     """One accepted execution. ``revision`` counts its events; ``segment`` is the current attempt's.
 
     ``step`` names the present step, of whose attempts ``attempts`` knows. ``place`` is the
-    alternative that the current attempt begins with, or that has answered. ``reserves`` counts how
-    often leave was asked for the current attempt, ``why`` says why it is made. ``decided_at``
-    is when, by which the account knows the attempt; where leave was not asked, that of the attempt.
+    alternative that the current attempt begins with, or that has answered. ``why`` says why an
+    attempt is made that waits for its hold. ``spend`` has the bills of all attempts. A large
+    request is in ``prompt``, and with it a long task, also after the end.
     """
 
     origin: Origin
@@ -112,15 +107,10 @@ class Execution(Internal):
     asked: Asked | None = None
     detours: tuple[Detour, ...] = ()
     findings: tuple[Finding, ...] = ()
-    spending: Spending | None = None
-    reserves: int = 0
+    spend: Spend = NOTHING_SPENT
     why: str | None = None
-    decided_at: datetime | None = None
-    holds: tuple[Hold, ...] = ()
-    dues: tuple[Due, ...] = ()
-    cost: int | None = None
     cost_at_end: int | None = None
-    costs: tuple[ModelCost, ...] = ()
+    prompt: Reference | None = None
 
     @property
     def current(self) -> Attempt | None:
@@ -157,14 +147,11 @@ def evolve(state: Execution | None, event: ExecutionEvent) -> Execution:
 
 def due(state: Execution) -> datetime | None:
     """Return when the execution must be looked at next without a command."""
-    moments = [each.retry_at for each in state.dues if each.retry_at is not None]
+    billed = state.spend.due(state.ended_at)
     if state.ended_at is not None:
-        until = waits_until(state.dues, state.ended_at)
-        moments += [until] if until else []
-    else:
-        retry_at = state.attempts.due()
-        moments += [state.deadline, retry_at] if retry_at else [state.deadline]
-    return min(moments, default=None)
+        return billed
+    moments = (state.deadline, state.attempts.due(), billed)
+    return min(each for each in moments if each is not None)
 
 
 def spent_by(answer: Answer, detours: Iterable[Detour]) -> Usage:
@@ -174,7 +161,7 @@ def spent_by(answer: Answer, detours: Iterable[Detour]) -> Usage:
 
 def has_ended(state: Execution) -> bool:
     """Say whether nothing but late usage can change the execution any more."""
-    return state.ended_at is not None and all(each.retry_at is None for each in state.dues)
+    return state.ended_at is not None and state.spend.rests
 
 
 def _apply(state: Execution, event: ChangeEvent) -> Execution:
@@ -193,14 +180,12 @@ def _apply(state: Execution, event: ChangeEvent) -> Execution:
             return _generation_finished(state, event)
         case UsageSettled():
             return _usage_settled(state, event)
-        case HoldReleased():
-            return _charged(state, event, [], event.at)
-        case DueMet() | DueRefused() | DueAskedAgain():
-            return msgspec.structs.replace(state, dues=after(state.dues, event))
+        case HoldVoided() | BillBooked() | BillRefused() | BillRetried():
+            return msgspec.structs.replace(state, spend=state.spend.apply(event))
         case ExecutionCompleted():
             return _completed(state, event)
         case ExecutionFailed() | ExecutionCancelled() | ExecutionTimedOut():
-            return _broken_off(_given_up(state), event)
+            return _broken_off(state, event)
         case _:
             assert_never(event)
 
@@ -210,7 +195,8 @@ def _accepted(event: Accepted) -> Execution:
         origin=unfolded(event.origin, event.request, event.task_at),
         request=event.request,
         policy=event.policy,
-        spending=event.spending,
+        prompt=event.prompt,
+        spend=NOTHING_SPENT if event.spending is None else Spend(spending=event.spending),
         accepted_at=event.at,
         deadline=event.deadline,
         step=FIRST_STEP,
@@ -224,8 +210,7 @@ def _reserve_asked(state: Execution, event: ReserveAsked) -> Execution:
         state,
         step=event.work,
         attempts=state.attempts.apply(event),
-        decided_at=event.at,
-        reserves=event.asked,
+        spend=state.spend.apply(event),
         why=event.reason,
         place=event.place,
         logs=_log(state, event.at, f"attempt {event.attempt} asks for leave to spend"),
@@ -237,6 +222,7 @@ def _reserve_refused(state: Execution, event: ReserveRefused) -> Execution:
         state,
         status="WAITING",
         attempts=state.attempts.apply(event),
+        spend=state.spend.apply(event),
         problem=event.problem,
         logs=_log(state, event.at, f"attempt {event.attempt} refused: {event.problem.code}"),
     )
@@ -244,8 +230,6 @@ def _reserve_refused(state: Execution, event: ReserveRefused) -> Execution:
 
 def _attempt_started(state: Execution, event: AttemptStarted) -> Execution:
     why = f": {event.reason}" if event.reason else ""
-    decided_at = state.decided_at if event.held else None
-    held = Hold(step=event.work, attempt=event.attempt, decided_at=decided_at or event.at)
     return msgspec.structs.replace(
         state,
         status="RUNNING",
@@ -254,11 +238,9 @@ def _attempt_started(state: Execution, event: AttemptStarted) -> Execution:
         segment=event.segment,
         next_segment=event.segment + 1,
         place=event.place,
-        decided_at=decided_at,
-        reserves=0,
         why=None,
         problem=None if event.held else state.problem,
-        holds=(*state.holds, held) if event.held else state.holds,
+        spend=state.spend.hold(event.work, event.attempt) if event.held else state.spend,
         logs=_log(state, event.at, f"attempt {event.attempt} started{why}"),
     )
 
@@ -268,9 +250,16 @@ def _attempt_failed(state: Execution, event: AttemptFailed) -> Execution:
     if event.usage is not None:
         attempts = attempts.settle(event.work, event.attempt)
     return msgspec.structs.replace(
-        _charged(state, event, event.charges, event.started_at or event.at),
+        state,
         status="WAITING",
         attempts=attempts,
+        spend=state.spend.close(
+            event.work,
+            event.attempt,
+            event.charges,
+            at=event.started_at or event.at,
+            decided_at=_decided_at(state, event.work),
+        ),
         usage=_add(state.usage, event.usage),
         problem=event.problem,
         detours=_detours(state, event.detours),
@@ -282,8 +271,9 @@ def _attempt_failed(state: Execution, event: AttemptFailed) -> Execution:
 def _generation_finished(state: Execution, event: GenerationFinished) -> Execution:
     spent = spent_by(event.answer, event.detours)
     return msgspec.structs.replace(
-        _charged(state, event, event.charges, event.started_at, always=True),
+        state,
         attempts=state.attempts.apply(event),
+        spend=_settled(state, event),
         answer=event.answer,
         usage=_add(state.usage, spent),
         place=event.place,
@@ -297,10 +287,15 @@ def _generation_finished(state: Execution, event: GenerationFinished) -> Executi
 
 def _usage_settled(state: Execution, event: UsageSettled) -> Execution:
     settled = msgspec.structs.replace(
-        _charged(
-            state, event, event.charges, event.started_at or state.accepted_at, event.decided_at
-        ),
+        state,
         attempts=state.attempts.settle(event.work, event.attempt),
+        spend=state.spend.close(
+            event.work,
+            event.attempt,
+            event.charges,
+            at=event.started_at or state.accepted_at,
+            decided_at=event.decided_at or state.accepted_at,
+        ),
         usage=_add(state.usage, event.usage),
         detours=_detours(state, event.detours),
     )
@@ -308,97 +303,54 @@ def _usage_settled(state: Execution, event: UsageSettled) -> Execution:
         return settled
     # More is known than the end has told: the end is never told otherwise.
     return msgspec.structs.replace(
-        settled, usage_at_end=state.usage or Usage(), cost_at_end=state.cost
+        settled, usage_at_end=state.usage or Usage(), cost_at_end=state.spend.cost
     )
 
 
-# What is due to the account
-
-
-def _hold(state: Execution, step: str, attempt: int, decided_at: datetime | None = None) -> Hold:
-    """Return by what the account knows an attempt, whether money is held for it or not."""
-    for hold in state.holds:
-        if (hold.step, hold.attempt) == (step, attempt):
-            return hold
-    current = state.attempts.of(step)
-    if decided_at is None and current is not None and current.attempt == attempt:
-        decided_at = state.decided_at or current.at
-    return Hold(step=step, attempt=attempt, decided_at=decided_at or state.accepted_at)
-
-
-def _charged(
-    state: Execution,
-    event: AttemptFailed | GenerationFinished | UsageSettled | HoldReleased,
-    charges: list[Charge] | None,
-    at: datetime,
-    decided_at: datetime | None = None,
-    *,
-    always: bool = False,
-) -> Execution:
-    """Count what an attempt has cost, and owe the account to be told; None is not known.
-
-    One that has spent nothing is only told where money is held for it, or ``always``.
-    """
-    if charges is None:
-        return state
-    hold = _hold(state, event.work, event.attempt, decided_at)
-    dues = state.dues
-    if charges or always:
-        dues = (*dues, bill(state.origin, hold, charges, at))
-    elif hold in state.holds:
-        dues = (*dues, release(state.origin, hold))
-    return msgspec.structs.replace(
-        state,
-        dues=dues,
-        holds=tuple(each for each in state.holds if each != hold),
-        cost=summed(state.cost, charges) if charges or always else state.cost,
-        costs=by_model(state.costs, charges),
+def _settled(state: Execution, event: GenerationFinished) -> Spend:
+    """Settle what an answer has cost, also where that is nothing; not where no price is known."""
+    if event.charges is None:
+        return state.spend
+    return state.spend.settle(
+        event.work,
+        event.attempt,
+        event.charges,
+        at=event.started_at,
+        decided_at=_decided_at(state, event.work),
     )
 
 
-def _given_up(state: Execution) -> Execution:
-    """Let go of what an attempt that never began has asked for, be it held, refused or open."""
-    current = state.current
-    if not state.reserves or current is None:
-        return state
-    due = release(state.origin, _hold(state, state.step, current.attempt))
-    return msgspec.structs.replace(state, dues=(*state.dues, due))
-
-
-def _dues_of_success(state: Execution) -> tuple[Due, ...]:
-    """Say in the bill of the attempt that has answered that it was a success."""
-    answered = state.current.attempt if state.current else 0
-    return tuple(
-        msgspec.structs.replace(due, command=msgspec.structs.replace(due.command, completed=True))
-        if isinstance(due.command, Settle) and due.command.reference.attempt == answered
-        else due
-        for due in state.dues
-    )
+def _decided_at(state: Execution, work: str) -> datetime:
+    """Return when the current attempt was decided, if nothing was reserved for it."""
+    current = state.attempts.of(work)
+    return state.accepted_at if current is None else current.at
 
 
 # The end
 
 
 def _completed(state: Execution, event: ExecutionCompleted) -> Execution:
-    ended = _ended(state, "COMPLETED", event.at, event.segment)
-    if not state.dues:
-        return ended
-    return msgspec.structs.replace(ended, dues=_dues_of_success(state))
+    current = state.current
+    return _ended(state, "COMPLETED", event, (state.step, current.attempt) if current else None)
 
 
-def _ended(state: Execution, status: ExecutionStatus, at: datetime, segment: int) -> Execution:
+def _ended(
+    state: Execution,
+    status: ExecutionStatus,
+    event: TerminalEvent,
+    completed_by: tuple[str, int] | None = None,
+) -> Execution:
     return msgspec.structs.replace(
         state,
         status=status,
         attempts=state.attempts.drop(),
         request=None,
         policy=NO_POLICY,
-        spending=None,
-        reserves=0,
-        ended_at=at,
-        segment=segment,
-        next_segment=segment + 1,
-        logs=_log(state, at, status.lower()),
+        spend=state.spend.end(completed_by),
+        ended_at=event.at,
+        segment=event.segment,
+        next_segment=event.segment + 1,
+        logs=_log(state, event.at, status.lower()),
     )
 
 
@@ -407,13 +359,13 @@ def _broken_off(
 ) -> Execution:
     match event:
         case ExecutionFailed():
-            ended = _ended(state, "FAILED", event.at, event.segment)
+            ended = _ended(state, "FAILED", event)
             return msgspec.structs.replace(ended, problem=event.problem)
         case ExecutionCancelled():
-            ended = _ended(state, "CANCELLED", event.at, event.segment)
+            ended = _ended(state, "CANCELLED", event)
             return msgspec.structs.replace(ended, reason=event.reason)
         case ExecutionTimedOut():
-            ended = _ended(state, "TIMED_OUT", event.at, event.segment)
+            ended = _ended(state, "TIMED_OUT", event)
             return msgspec.structs.replace(ended, problem=_timeout_problem(state))
 
 

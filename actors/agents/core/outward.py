@@ -4,17 +4,16 @@ from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
-import msgspec
-
-from actors.agents.core.asking import asks
-from actors.agents.core.dues import Due, number_of, summed
 from actors.agents.core.execution import FIRST_STEP, Asked, Execution
+from actors.agents.core.payer import payer
+from actors.agents.core.prompts import lacking
 from actors.agents.core.work_items import open_items, outstanding_work
+from schemas import spend
 from schemas.attempts import Attempt, Attempts
+from schemas.bills import number_of
 from schemas.conversations import CONVERSATION_SUBJECT, ConversationTurn
 from schemas.decision import Effect, Publish
 from schemas.events import (
-    BillRefusedEvent,
     ExecutionAcceptedEvent,
     ExecutionCancelledEvent,
     ExecutionCompletedEvent,
@@ -27,15 +26,11 @@ from schemas.events import (
     SafetyRedactedEvent,
 )
 from schemas.executions import ENDED, RECORD_SUBJECT, AttemptName, ExecutionRecord, ExecutionStatus
-from schemas.fleet import DEAD_SUBJECT, STOP_WORK_SUBJECT, DeadLetter, StopWork
-from schemas.journal import Mail
-from schemas.ledger import ACCOUNT_ENTITY, ACCOUNT_KEY, BILL_SUBJECT, Settle
+from schemas.fleet import STOP_WORK_SUBJECT, StopWork
 from schemas.lifecycle import (
     Accepted,
     AttemptFailed,
     AttemptStarted,
-    DueMet,
-    DueRefused,
     ExecutionCancelled,
     ExecutionCompleted,
     ExecutionEvent,
@@ -43,11 +38,11 @@ from schemas.lifecycle import (
     ExecutionTimedOut,
     GenerationFinished,
     Origin,
-    ReserveAsked,
 )
 from schemas.llm import Answer
 from schemas.problems import Problem
 from schemas.safety import SafetyOutcome
+from schemas.spend import BillBooked, BillRefused, ReserveAsked, Spend
 from schemas.streams import (
     STREAM_SUBJECT,
     AttemptRestarted,
@@ -76,7 +71,8 @@ _SAFETY_EVENTS: dict[SafetyOutcome, type[SafetyEvent]] = {
 
 def effects(state: Execution) -> tuple[Effect, ...]:
     """Return what is outstanding in this state: work, and what the account is asked."""
-    return (*outstanding_work(state), *asks(state))
+    work = outstanding_work(state)
+    return (*work, *state.spend.asks(payer(state))) if state.spend.bills else work
 
 
 def announce(
@@ -96,10 +92,8 @@ def announce(
                 yield _stream(after, _restarted(after, event, event.notice_segment))
         case AttemptFailed() | GenerationFinished():
             yield from _safety(after, event)
-        case DueMet(handed_over=True) if before is not None:
-            yield _handed_over(before, event)
-        case DueRefused(retry_at=None) if before is not None:
-            yield from _given_up(before, event)
+        case BillBooked(handed_over=True) | BillRefused(retry_at=None) if before is not None:
+            yield from spend.announce(before.spend, event, payer(before))
         case ExecutionCompleted():
             yield from _conversation(after)
             yield _stream(after, _completed(after))
@@ -138,9 +132,9 @@ def record(state: Execution) -> ExecutionRecord:
         usage=state.usage,
         usage_at_end=state.usage_at_end,
         tokens_used=_tokens_used(state),
-        cost=state.cost,
+        cost=state.spend.cost,
         cost_at_end=state.cost_at_end,
-        costs=list(state.costs),
+        costs=list(state.spend.costs),
         settled=_settled(state),
         error=_error(state) if state.phase == "ended" else None,
         attempts=_count(state),
@@ -196,9 +190,8 @@ def recorded(tenant: str, stored: ExecutionRecord) -> Execution:
         answer=answer,
         usage=stored.usage,
         usage_at_end=stored.usage_at_end,
-        cost=stored.cost,
+        spend=Spend(cost=stored.cost, costs=tuple(stored.costs)),
         cost_at_end=stored.cost_at_end,
-        costs=tuple(stored.costs),
         problem=stored.error,
         reason=stored.error.message if cancelled and stored.error else None,
         logs=tuple(stored.logs),
@@ -218,9 +211,10 @@ def stream_of(origin: Origin) -> str:
     return STREAM_SUBJECT.format(tenant=origin.tenant, execution_id=origin.execution_id)
 
 
-def record_subject(state: Execution) -> str:
-    """Return the subject of the execution's stored record."""
-    return _fill(RECORD_SUBJECT, state)
+def stored_record(state: Execution) -> Publish:
+    """Return the execution's record as it is published, so that it is stored."""
+    subject = _fill(RECORD_SUBJECT, state)
+    return Publish(subject=subject, body=record(state), lacks=lacking(state))
 
 
 def _fill(template: str, state: Execution) -> str:
@@ -280,7 +274,7 @@ def _stream(state: Execution, body: StreamEvent) -> Publish:
 
 def _public(
     state: Execution,
-    body: ExecutionAcceptedEvent | ExecutionEndedEvent | SafetyEvent | BillRefusedEvent,
+    body: ExecutionAcceptedEvent | ExecutionEndedEvent | SafetyEvent,
 ) -> Publish:
     return Publish(subject=_fill(body.SUBJECT or "", state), body=body)
 
@@ -319,7 +313,7 @@ def _completed(state: Execution) -> Completed:
         final_response=answer.text if answer else "",
         finish_reason=answer.finish_reason if answer else "other",
         usage=state.usage or Usage(),
-        cost=state.cost,
+        cost=state.spend.cost,
         reasoning=answer.reasoning if answer else "",
         tool_calls=answer.tool_calls if answer else [],
         model_served=answer.model_served if answer else None,
@@ -365,46 +359,8 @@ def _conversation(state: Execution) -> Iterator[Publish]:
         user=origin.task,
         assistant=answer.text,
     )
-    yield Publish(subject=_fill(CONVERSATION_SUBJECT, state), body=turn)
-
-
-def _handed_over(state: Execution, event: DueMet) -> Publish:
-    """Store a bill for the first pricing process that there is."""
-    due = next(each for each in state.dues if each.ask == event.ask)
-    mail = _mail(due, state.origin.tenant)
-    return Publish(subject=_fill(BILL_SUBJECT, state), body=mail, id=f"{mail.tenant}.{mail.id}")
-
-
-def _mail(due: Due, tenant: str) -> Mail:
-    raw = msgspec.Raw(msgspec.json.encode(due.command))
-    return Mail(id=due.ask, tenant=tenant, key=ACCOUNT_KEY, body=raw)
-
-
-def _given_up(state: Execution, event: DueRefused) -> Iterator[Publish]:
-    """Tell everybody of a bill that cannot be booked, and lay it aside, to be handed in again."""
-    due = next(each for each in state.dues if each.ask == event.ask)
-    reference, tenant = due.command.reference, state.origin.tenant
-    if isinstance(due.command, Settle):
-        body = BillRefusedEvent(
-            execution_id=state.origin.execution_id,
-            step=reference.step,
-            attempt=reference.attempt,
-            error=event.problem,
-            at=event.at,
-            cost_pico=summed(None, due.command.charges),
-        )
-        yield _public(state, body)
-    mail = _mail(due, tenant)
-    letter = DeadLetter(
-        id=f"{tenant}.{due.ask}",
-        subject=f"_cb.cmd.{ACCOUNT_ENTITY}",
-        reason=f"{event.problem.code}: {event.problem.message}",
-        at=event.at,
-        deliveries=due.refused + 1,
-        body=msgspec.json.encode(mail).decode(),
-    )
-    subject = f"{DEAD_SUBJECT}.{tenant}.command.{ACCOUNT_ENTITY}"
-    yield Publish(subject=subject, body=letter)
+    subject = _fill(CONVERSATION_SUBJECT, state)
+    yield Publish(subject=subject, body=turn, lacks=lacking(state))
 
 
 def _safety(state: Execution, event: AttemptFailed | GenerationFinished) -> Iterator[Publish]:
@@ -440,8 +396,8 @@ def _ended_event(state: Execution) -> ExecutionEndedEvent:
         attempts=_count(state),
         usage=state.usage,
         tokens_used=_tokens_used(state),
-        cost=state.cost,
-        costs=list(state.costs),
+        cost=state.spend.cost,
+        costs=list(state.spend.costs),
         error=_error(state),
     )
 

@@ -13,8 +13,9 @@ import msgspec
 
 from actors.agents.core.calls import Bounds, Cost, PricedAt, Way
 from actors.agents.core.enclosures import block_fault
+from schemas.bills import Slices, Spending
 from schemas.capabilities import output_limit
-from schemas.lifecycle import Accept, Slices, Spending
+from schemas.lifecycle import Accept
 from schemas.llm import GenerateRequest, ModelConfig
 from schemas.policy import Policy
 from schemas.pricing.prices import Prices

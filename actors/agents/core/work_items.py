@@ -1,8 +1,8 @@
 """The work items of an execution: one for each attempt that is under way."""
 
-from actors.agents.core.dues import number_of
 from actors.agents.core.execution import Execution
 from schemas.attempts import Attempt
+from schemas.bills import number_of
 from schemas.lifecycle import EXECUTION_ENTITY, GenerateWork
 from schemas.llm import GenerateRequest
 from schemas.work import ReplyTo, WorkItem, item_id
@@ -23,6 +23,7 @@ def _item(
     state: Execution, request: GenerateRequest, step: str, attempt: Attempt
 ) -> WorkItem[GenerateWork]:
     origin, reply_to = state.origin, _reply_to(state)
+    bill, spending = state.spend.of(step, attempt.attempt), state.spend.spending
     body = GenerateWork(
         execution_id=origin.execution_id,
         tenant=origin.tenant,
@@ -33,8 +34,9 @@ def _item(
         request=request,
         policy=state.policy,
         place=state.place,
-        decided_at=state.decided_at or attempt.at,
-        slices=state.spending.slices if state.spending else None,
+        decided_at=attempt.at if bill is None else bill.decided_at,
+        slices=spending.slices if spending else None,
+        prompt=state.prompt,
     )
     return WorkItem(
         id=item_id(reply_to, step, attempt.attempt),
@@ -51,8 +53,11 @@ def _item(
 
 def open_items(state: Execution) -> list[str]:
     """Name the work items that are open."""
+    works = state.attempts.open()
+    if not works:
+        return []
     reply_to = _reply_to(state)
-    return [item_id(reply_to, step, each.attempt) for step, each in state.attempts.open()]
+    return [item_id(reply_to, step, each.attempt) for step, each in works]
 
 
 def _reply_to(state: Execution) -> ReplyTo:

@@ -23,7 +23,7 @@ from actors.pricing.core.budgets import (
     opening,
 )
 from actors.pricing.core.closed import Closed, is_too_old, recall
-from actors.pricing.core.disputes import bill, lent_of
+from actors.pricing.core.disputes import booking, lent_of
 from actors.pricing.core.escrow import NONE
 from actors.pricing.core.ledger import (
     Hold,
@@ -186,7 +186,7 @@ def _settle(state: Ledger, command: Settle, now: datetime, zones: Zones) -> Deci
         return refuse(too_much("charges"))
     reference = command.reference
     key = key_of(reference)
-    hold, closed = pages.get(state.holds, key), recall(state.closed, key)
+    hold, closed = _known(state, key)
     if closed is not None and closed.how == "settled":
         return Decision(reply=Booked())
     if hold is None and closed is None and is_too_old(state.closed, reference.at):
@@ -196,6 +196,12 @@ def _settle(state: Ledger, command: Settle, now: datetime, zones: Zones) -> Deci
     opened = [opening(one.account) for one in concerned if one.is_new]
     alerts = _alerts(concerned, charged, now)
     return Decision((*opened, charged, *alerts), Booked())
+
+
+def _known(state: Ledger, key: str) -> tuple[Hold | None, Closed | None]:
+    """Return what is held for an attempt, or else how it has ended: it is never both."""
+    hold = pages.get(state.holds, key)
+    return hold, None if hold is not None else recall(state.closed, key)
 
 
 def _concerned(
@@ -241,7 +247,7 @@ def _charged(
 ) -> Charged:
     held = hold.amount_pico if hold is not None else 0
     booked = closed.booked_pico if closed is not None else 0
-    found = bill(command.charges, hold, closed)
+    found = booking(command.charges, hold, closed)
     cost, keys = found.cost_pico, [one.account.key for one in concerned]
     return Charged(
         reference=command.reference,
@@ -278,7 +284,7 @@ def _alerts(
 
 def _void(state: Ledger, command: Void, now: datetime) -> Decision:
     key = key_of(command.reference)
-    hold, closed = pages.get(state.holds, key), recall(state.closed, key)
+    hold, closed = _known(state, key)
     is_over = closed is not None and closed.how != "lapsed"
     if is_over or (hold is None and is_too_old(state.closed, command.reference.at)):
         return Decision(reply=Booked())

@@ -21,7 +21,7 @@ MOST_UNHELD_PICO = 100 * 10**12
 """What foreign hosts may say of an attempt for which nothing was held: a hundred dollars."""
 
 
-class Bill(NamedTuple):
+class Booking(NamedTuple):
     """The charges of an attempt as they are booked.
 
     ``cost_pico`` sums them, ``operators_pico`` those that are the operator's spend. ``unpriced``
@@ -45,7 +45,7 @@ def bound(hold: Hold | None, closed: Closed | None) -> int:
     return MOST_UNHELD_PICO
 
 
-def bill(told: Sequence[Charge], hold: Hold | None, closed: Closed | None) -> Bill:
+def booking(told: Sequence[Charge], hold: Hold | None, closed: Closed | None) -> Booking:
     """Return what is booked of the bill of an attempt that was held, or is over."""
     cost = tokens = unpriced = 0
     strangers = False
@@ -55,12 +55,12 @@ def bill(told: Sequence[Charge], hold: Hold | None, closed: Closed | None) -> Bi
         unpriced += charge.cost_pico is None
         strangers = strangers or charge.foreign
     if not strangers:
-        return Bill(list(told), cost, cost, 0, tokens, unpriced)
+        return Booking(list(told), cost, cost, 0, tokens, unpriced)
     found = bounded(told, bound(hold, closed))
     return found._replace(tokens=tokens, unpriced=unpriced)
 
 
-def bounded(told: Sequence[Charge], most: int) -> Bill:
+def bounded(told: Sequence[Charge], most: int) -> Booking:
     """Book of what foreign hosts have told no more than ``most``; the rest is disputed."""
     operators = sum(each.cost_pico or 0 for each in told if not each.foreign)
     left = max(most - max(operators, 0), 0)
@@ -73,7 +73,7 @@ def bounded(told: Sequence[Charge], most: int) -> Bill:
         disputed += booked.disputed_pico
         charges.append(booked)
     cost = sum(each.cost_pico or 0 for each in charges)
-    return Bill(charges, cost, operators, disputed)
+    return Booking(charges, cost, operators, disputed)
 
 
 def _bounded(charge: Charge, left: int) -> Charge:

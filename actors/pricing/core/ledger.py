@@ -3,6 +3,7 @@
 An account is one window of a budget. How high the budget is concerns admission and alerts only.
 """
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 import msgspec
@@ -17,6 +18,8 @@ from actors.pricing.core.closed import (
     recall,
     remember,
 )
+from actors.pricing.core.closed import joined as with_parts
+from actors.pricing.core.closed import split as closed_parts
 from actors.pricing.core.escrow import NONE, Escrow, changed, used
 from actors.pricing.core.limits import Meter, counted, ended, is_idle
 from actors.pricing.core.pages import Pages
@@ -115,6 +118,17 @@ class Ledger(Internal):
     at: datetime = datetime(1970, 1, 1, tzinfo=UTC)
     swept: int = 0
     escrow: Escrow = NONE
+
+
+def split(state: Ledger) -> tuple[Ledger, list[bytes]]:
+    """Return an account without the large parts of what is over, which do not change, and these."""
+    closed, parts = closed_parts(state.closed)
+    return msgspec.structs.replace(state, closed=closed) if parts else state, parts
+
+
+def joined(state: Ledger, parts: Sequence[bytes]) -> Ledger:
+    """Return an account that was split, whole again."""
+    return msgspec.structs.replace(state, closed=with_parts(state.closed, parts))
 
 
 def key_of(reference: Reference) -> str:
@@ -231,14 +245,17 @@ def _reserved(state: Ledger, event: Reserved) -> Ledger:
         lent_pico=event.amount_pico if event.lent_pico is None else event.lent_pico,
         chunk_pico=event.chunk_pico,
     )
-    meters = {
-        scope: counted(_meter(state, scope), event.at, event.tokens) for scope in event.scopes
-    }
+    meters = state.meters
+    if event.scopes:
+        fresh = {
+            scope: counted(_meter(state, scope), event.at, event.tokens) for scope in event.scopes
+        }
+        meters = pages.updated(meters, fresh)
     return msgspec.structs.replace(
         state,
         holds=pages.put(state.holds, key_of(event.reference), hold),
         lapses=_lapses(state.lapses, hold.lease_until, 1),
-        meters=pages.updated(state.meters, meters),
+        meters=meters,
         at=max(state.at, event.at),
     )
 
@@ -270,12 +287,17 @@ def _let_go(state: Ledger, reference: Reference, tokens: int | None) -> Ledger:
     if hold is None:
         return state
     unused = 0 if tokens is None else hold.tokens - tokens
-    meters = {scope: ended(_meter(state, scope), hold.granted_at, unused) for scope in hold.scopes}
+    meters = state.meters
+    if hold.scopes:
+        fresh = {
+            scope: ended(_meter(state, scope), hold.granted_at, unused) for scope in hold.scopes
+        }
+        meters = pages.updated(meters, fresh)
     return msgspec.structs.replace(
         state,
         holds=pages.without(state.holds, key),
         lapses=_lapses(state.lapses, hold.lease_until, -1),
-        meters=pages.updated(state.meters, meters),
+        meters=meters,
     )
 
 

@@ -3,8 +3,9 @@
 from collections.abc import Iterable
 
 from actors.streaming.core.deltas import Delta
+from schemas.bills import Slices
 from schemas.ledger import Extend, Reference
-from schemas.lifecycle import GenerateWork, Slices
+from schemas.lifecycle import GenerateWork
 from schemas.llm import ToolCall
 
 

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from actors.agents.core.decisions import decide
 from actors.agents.core.execution import Execution, evolve
 from actors.agents.core.outward import announce, effects
+from actors.agents.core.payer import payer
 from schemas.attempts import Attempt
-from schemas.decision import Decision, Publish
+from schemas.decision import Ask, Decision, Publish
 from schemas.lifecycle import (
     Accept,
     Cancel,
@@ -56,6 +57,11 @@ def accept(digest: str = "one", max_attempts: int = MAX_ATTEMPTS) -> Accept:
     )
     request = GenerateRequest(provider=Scripted(responses=["Yes."]), messages=[])
     return Accept(origin=origin, request=request, timeout_seconds=TIMEOUT)
+
+
+def asks(state: Execution) -> list[Ask]:
+    """Return what an execution asks of the account."""
+    return state.spend.asks(payer(state))
 
 
 def finish(attempt: int, output: int = 1) -> FinishGeneration:

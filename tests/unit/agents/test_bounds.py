@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 from actors.agents.core.calls import FRAMING_TOKENS
 from actors.agents.core.spending import Manner, under
 from bus.prices import shipped_text
+from schemas.bills import Slices
 from schemas.ledger import Party
-from schemas.lifecycle import Accept, Origin, Slices
+from schemas.lifecycle import Accept, Origin
 from schemas.llm import ChatMessage, GenerateRequest, ModelConfig
 from schemas.policy import Fallback, Policy
 from schemas.pricing.prices import Priced, Prices

@@ -12,12 +12,13 @@ from bus.codec import decode, encode
 from bus.rpc import command
 from bus.shard.book import Book
 from bus.shard.turn import Letter, Outcome, quarantine, take_turn
+from schemas.bills import Spending
 from schemas.events import ExecutionFailedEvent
 from schemas.executions import ExecutionRecord
 from schemas.fleet import StopWork
 from schemas.journal import Commit
 from schemas.ledger import Charge, MoneyHeld, Reserve, Settle, Void
-from schemas.lifecycle import ExecutionCommand, Look, Spending, Tick
+from schemas.lifecycle import ExecutionCommand, Look, Looked, Tick
 from schemas.streams import Failed
 from schemas.usage import Usage
 from schemas.work import Settled
@@ -56,7 +57,7 @@ class Shard:
         return book
 
     def shown(self) -> ExecutionRecord:
-        return decode(ExecutionRecord, self.take(Look()).replies[0][1])
+        return decode(Looked, self.take(Look()).replies[0][1]).record
 
     def _stored(self, outcome: Outcome) -> Outcome:
         n = len(self.journal) + 1

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from actors.agents.core.calls import BUILT_IN_SEARCHES
 from actors.agents.core.spending import Manner, under
 from bus.prices import shipped_text
-from schemas.lifecycle import Accept, Spending
+from schemas.bills import Spending
+from schemas.lifecycle import Accept
 from schemas.llm import ChatMessage, ContentPart, ImageData, ModelConfig
 from schemas.policy import Fallback, Policy
 from schemas.pricing.prices import Priced, Prices

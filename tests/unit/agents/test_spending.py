@@ -8,11 +8,10 @@ import msgspec
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from actors.agents.core.asking import GRACE, answered, asks
-from actors.agents.core.dues import PATIENCE, PAUSES
 from actors.agents.core.execution import due, has_ended
 from actors.agents.core.outward import effects, record
 from bus.codec import decode, encode
+from schemas.bills import GRACE, Spending, answered
 from schemas.decision import Ask
 from schemas.events import BillRefusedEvent
 from schemas.executions import ModelCost
@@ -25,15 +24,15 @@ from schemas.lifecycle import (
     ExecutionCommand,
     FailGeneration,
     FinishGeneration,
-    Spending,
     Tick,
 )
 from schemas.problems import Problem
+from schemas.spend import PATIENCE, PAUSES
 from schemas.streams import Completed
 from schemas.usage import Usage
 from schemas.work import Lost, WorkItem
 from tests.unit.agents import runs
-from tests.unit.agents.runs import NOW, OVERLOADED, TIMEOUT, Run
+from tests.unit.agents.runs import NOW, OVERLOADED, TIMEOUT, Run, asks
 
 HELD = MoneyHeld(held_pico=900)
 NO_MONEY = Problem(code="budget_exceeded", message="the budget is spent", retry_after=5.0)
@@ -74,7 +73,7 @@ def granted(spending: Spending = SPENDING) -> Run:
 
 def answer(run: Run, body: msgspec.Struct, seconds: float = 0.0) -> None:
     """Answer the oldest question that is open."""
-    ask = next(iter(asks(run.execution)))
+    ask = asks(run.execution)[0]
     run.take(answered(ask, encode(body)), seconds)
 
 
@@ -199,8 +198,8 @@ def test_another_place_is_tried_under_a_hold_of_its_own():
     run = granted()
 
     run.take(fail(1, charge(3), next_place=1))
-    assert [type(command) for command in asked(run)] == [Reserve, Settle]
-    answer(run, HELD)
+    assert [type(command) for command in asked(run)] == [Settle, Reserve]
+    run.take(answered(asks(run.execution)[1], encode(HELD)))
 
     work = effects(run.execution)[0]
     assert isinstance(work, WorkItem)
@@ -225,7 +224,7 @@ def test_what_a_superseded_attempt_has_spent_is_booked_late_once_and_under_its_o
 
     bills = [command for command in asked(run) if isinstance(command, Settle)]
     assert [(each.reference, each.charges) for each in bills] == [(reference(), [charge(4)])]
-    assert run.execution.cost == 4
+    assert run.execution.spend.cost == 4
 
 
 def test_a_superseded_attempt_that_has_spent_nothing_lets_go_once():
@@ -248,7 +247,7 @@ def test_what_cannot_be_booked_is_asked_again_and_booked_at_last():
         assert asked(run) == []
         assert not has_ended(run.execution)
         run.take(Tick(), pause.total_seconds())
-        names.add(next(asks(run.execution)).id)
+        names.add(asks(run.execution)[0].id)
     answer(run, Booked())
 
     assert len(names) == len(PAUSES) + 1
@@ -303,7 +302,7 @@ def test_a_bill_that_no_account_answers_is_handed_over_and_lets_go_of_the_execut
     run.take(Tick(), 1)
 
     (mail,) = handed_over(run)
-    assert (mail.id, mail.tenant, decode(Settle, mail.body)) == ("e1.1.1.settle", "acme", bill)
+    assert (mail.id, mail.tenant, decode(Settle, mail.body)) == ("e1.1.1.settle.1", "acme", bill)
     assert asked(run) == []
     assert due(run.execution) is None
     assert has_ended(run.execution)
@@ -344,7 +343,7 @@ def test_what_has_no_price_costs_nothing_known_and_an_answer_of_before_costs_not
     unpriced.take(finish(1, charge(None)))
     free.take(finish(1))
 
-    assert (unpriced.execution.cost, free.execution.cost) == (None, 0)
+    assert (unpriced.execution.spend.cost, free.execution.spend.cost) == (None, 0)
 
 
 def test_what_is_booked_after_the_end_does_not_change_how_the_end_reads():
@@ -386,21 +385,21 @@ def test_every_charge_is_billed_once_and_every_hold_ends_once(
     for ask in asks(run.execution):
         seen[ask.id] = ask
 
-    dues = {each.ask for each in run.execution.dues}
+    bills = {each.id for each in asks(run.execution) if not isinstance(each.command, Reserve)}
     run.take(Cancel(reason="enough"))
     run.take(Tick(), PATIENCE.total_seconds())
     passed_on = [mail.id for mail in handed_over(run)]
     assert len(set(passed_on)) == len(passed_on)
-    assert dues <= set(passed_on)
+    assert bills <= set(passed_on)
     assert asked(run) == []
 
     commands = [ask.command for ask in seen.values()]
-    bills = [each for each in commands if isinstance(each, Settle)]
-    billed = [one.cost_pico for each in bills for one in each.charges]
-    for ends in (bills, [each for each in commands if isinstance(each, Void)]):
+    settled = [each for each in commands if isinstance(each, Settle)]
+    billed = [one.cost_pico for each in settled for one in each.charges]
+    for ends in (settled, [each for each in commands if isinstance(each, Void)]):
         attempts = [each.reference.attempt for each in ends]
         assert sorted(set(attempts)) == sorted(attempts)
-    assert sum(cost or 0 for cost in billed) == (run.execution.cost or 0)
+    assert sum(cost or 0 for cost in billed) == (run.execution.spend.cost or 0)
 
 
 def _befall(run: Run, what: str, attempt: int, charges: list[Charge]) -> None:

@@ -9,22 +9,21 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from actors.agents.core.asking import answered as told
-from actors.agents.core.asking import asks
-from actors.agents.core.dues import PAUSES
 from actors.agents.core.execution import Execution
 from actors.streaming.core.charging import Till
 from actors.streaming.core.resilience.routes import Route
 from actors.streaming.core.wires.openai_chat.reader import ChatReader
 from bus.codec import decode, encode
 from bus.prices import shipped_text
+from schemas.bills import answered as told
 from schemas.ledger import Booked, Charge, Charged, Settle
 from schemas.lifecycle import Tick
 from schemas.llm import ChatMessage, GenerateRequest, ModelConfig
 from schemas.pricing.prices import Prices
 from schemas.problems import Problem
 from schemas.providers import OpenAI
-from tests.unit.agents.runs import NOW, Run, accepted, fail, finish
+from schemas.spend import PAUSES
+from tests.unit.agents.runs import NOW, Run, accepted, asks, fail, finish
 from tests.unit.pricing.owner import Owner, reserve, settle
 from tests.wires import answered, sse
 

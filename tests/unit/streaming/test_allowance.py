@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 
 from actors.streaming.core.allowance import Allowance
 from actors.streaming.core.deltas import ReasoningDelta, TextDelta
+from schemas.bills import Slices
 from schemas.ledger import Extend, Reference
-from schemas.lifecycle import GenerateWork, Slices
+from schemas.lifecycle import GenerateWork
 from schemas.llm import GenerateRequest, ToolCall
 from schemas.providers import Scripted
 from tests.unit.agents.samples import NOW

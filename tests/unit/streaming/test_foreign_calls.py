@@ -21,9 +21,11 @@ from actors.streaming.core.deltas import TextDelta
 from actors.streaming.core.resilience.routes import Route
 from bus.prices import shipped_text
 from bus.secrets import SecretEntry, Secrets, usual_hosts
-from schemas.lifecycle import GenerateWork, Slices
+from schemas.bills import Slices
+from schemas.lifecycle import GenerateWork
 from schemas.llm import Answer, GenerateRequest, ModelConfig
 from schemas.pricing.prices import Prices
+from schemas.provider_specs import usual_urls
 from schemas.providers import (
     Anthropic,
     Azure,
@@ -54,7 +56,9 @@ SECRETS = Secrets(
     },
     {"KEY": "sk-1"},
 )
-CONFIG = StreamingConfig(azure_base_url="https://ours.openai.azure.com", aws_region="us-east-1")
+CONFIG = StreamingConfig(
+    urls=usual_urls() | {"azure": "https://ours.openai.azure.com"}, aws_region="us-east-1"
+)
 
 
 def foreign(provider: Provider, secrets: Secrets = SECRETS) -> bool:

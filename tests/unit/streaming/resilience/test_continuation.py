@@ -15,7 +15,7 @@ from actors.streaming.core.resilience.continuation import (
 )
 from schemas.llm import ChatMessage, GenerateRequest, JsonObjectFormat, ModelConfig
 from schemas.policy import Continuation
-from schemas.providers import Custom, Groq, OpenAI, Provider
+from schemas.providers import Anthropic, Custom, Groq, Ollama, OpenAI, Provider
 
 CUSTOM = Custom(model="m", base_url="http://h/v1")
 
@@ -26,6 +26,10 @@ CUSTOM = Custom(model="m", base_url="http://h/v1")
         (Groq(model="llama"), "supported", True),
         (Groq(model="llama"), "never", False),
         (OpenAI(model="gpt-4o"), "supported", False),
+        (Ollama(model="llama3"), "supported", True),
+        (Anthropic(model="claude-sonnet-4-5"), "supported", True),
+        (Anthropic(model="claude-3-5-haiku-20241022"), "supported", True),
+        (Anthropic(model="claude-opus-4-6"), "supported", False),
         (CUSTOM, "supported", False),
         (CUSTOM, "always", True),
     ],
