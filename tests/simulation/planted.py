@@ -23,7 +23,7 @@ from bus.shard import open_work, recovery
 from bus.shard.asks import Asker
 from bus.shard.assignments import Assignments
 from bus.shard.bodies import Leftovers
-from bus.shard.book import Book
+from bus.shard.book import Book, Picture
 from bus.shard.dispatch import Dispatcher
 from bus.shard.owner import ShardOwner
 from bus.shard.purging import Purge
@@ -36,11 +36,11 @@ from bus.worker import Worker
 from schemas.attempts import Attempts
 from schemas.decision import Ask
 from schemas.fleet import Held, Offer, RollCall
-from schemas.journal import Commit, Snapshot, SnapshotRef
+from schemas.journal import Commit, SnapshotRef
 from tests.simulation.history import FLEET, History, Story, failures
 
 STORE = ShardOwner._store
-IMAGE = Book.image
+PICTURE = Book.picture
 ASK_HOLDER = open_work.ask_holder
 TAKE_OVER = recovery.take_over
 REPLY = Asker._reply
@@ -99,7 +99,10 @@ async def reply_first(owner: ShardOwner, outcome: Outcome, now: datetime) -> Non
 
 
 async def work_first(owner: ShardOwner, outcome: Outcome, now: datetime) -> None:
-    await owner._dispatcher._assignments.assign(outcome.opened)
+    assignments = owner._dispatcher._assignments
+    assignments.name(outcome.opened)
+    assignments.are_named()
+    await assignments.assign(outcome.opened)
     await STORE(owner, outcome, now)
 
 
@@ -137,9 +140,9 @@ async def believe_silence(asker: Asker, asks: Sequence[Ask]) -> Sequence[bytes]:
     return await REPLY(asker, asks) or [b"{}"] * len(asks)
 
 
-def image_of_less_than_it_says(book: Book) -> Snapshot:
-    image = IMAGE(book)
-    return msgspec.structs.replace(image, n=image.n + 1)
+def picture_of_less_than_it_says(book: Book) -> Picture:
+    outline, slots = PICTURE(book)
+    return Picture(msgspec.structs.replace(outline, n=outline.n + 1), slots)
 
 
 def name_newest(snapshots: Snapshots, book: Book, settled: int) -> SnapshotRef | None:
@@ -276,12 +279,16 @@ PLANTED = (
     ),
     Planted(
         "a snapshot says more than it holds",
-        "bus.shard.book.Book.image",
-        image_of_less_than_it_says,
+        "bus.shard.book.Book.picture",
+        picture_of_less_than_it_says,
         20,
     ),
     Planted(
-        "snapshots are named at once", "bus.shard.snapshots.Snapshots.to_name", name_newest, 80, 22
+        "snapshots are named at once",
+        "bus.shard.snapshots.Snapshots.to_name",
+        name_newest,
+        250,
+        228,
     ),
     Planted("a purge goes above the snapshot", "bus.shard.purging.Purge._below", below_all, 20),
     Planted(
