@@ -385,81 +385,6 @@ class Outbox(Protocol):
         ...
 
 
-class Ticket(Protocol):
-    """A work item in a worker's hands. ``age`` is seconds since it was stored."""
-
-    @property
-    def data(self) -> bytes:
-        """The encoded item."""
-        ...
-
-    @property
-    def deliveries(self) -> int:
-        """How often the item was handed out, this time included."""
-        ...
-
-    @property
-    def life(self) -> str | None:
-        """The generation of the queue in which a twin of the item may have been stored."""
-        ...
-
-    @property
-    def age(self) -> float:
-        """Seconds since the item was stored."""
-        ...
-
-    async def ack(self) -> None:
-        """The item is done; it disappears."""
-        ...
-
-    async def nak(self, delay: float) -> None:
-        """Hand the item out again after ``delay`` seconds."""
-        ...
-
-    async def drop(self, reason: str) -> None:
-        """Never hand the item out again."""
-        ...
-
-    async def in_progress(self) -> None:
-        """The item is being worked on: restart its acknowledgement clock."""
-        ...
-
-
-ELSEWHERE = ""
-"""The life of an item of which a worker may have a twin whatever the generation of the queue."""
-
-
-class WorkQueue(Protocol):
-    """Work items by queue and tenant, each handed to one worker at a time."""
-
-    async def send(
-        self, queue: str, tenant: str, data: bytes, *, item: str, life: str | None = None
-    ) -> bool:
-        """Store an item; return False if it repeats an ``item`` id within the window: swallowed.
-
-        ``life`` is set where the item may have been stored before: the ``generation`` of the queue
-        in which that was. In another one no repeat is swallowed, and a worker may hold the twin.
-        It is ``ELSEWHERE`` where a worker may hold a twin that was never in the queue.
-
-        Raises:
-            UnavailableError: not known to be stored.
-        """
-        ...
-
-    def pull(
-        self, queue: str, *, credit: Callable[[str], int]
-    ) -> AbstractAsyncContextManager[AsyncIterator[tuple[str, Ticket]]]:
-        """Yield (tenant, ticket) pairs while the context is open.
-
-        ``credit(tenant)`` says how many more items of that tenant may be handed out now.
-        """
-        ...
-
-    async def generation(self) -> str:
-        """Name the present life of the queue: another name means that stored items were lost."""
-        ...
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bus:
     """All that a process needs of the bus, on NATS or in memory.
@@ -471,7 +396,6 @@ class Bus:
 
     transport: Transport
     outbox: Outbox
-    queue: WorkQueue
     blobs: Blobs
     clock: Clock
     journal: Callable[[str], Journal]

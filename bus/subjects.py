@@ -140,14 +140,19 @@ def archived_subject(entity: str, shard: int, life: str) -> str:
     return f"_cb.archive.{entity}.{shard}.{sha256(life.encode()).hexdigest()[:16]}"
 
 
-def work_subject(queue: str, tenant: str) -> str:
-    """Where work items of a queue wait for one tenant."""
-    return fill("_cb.work.{queue}.{tenant}", queue=queue, tenant=tenant)
-
-
 def offer_subject(worker: str) -> str:
-    """Where a worker is offered items directly. Nobody listens there once it has gone."""
+    """Where a worker is offered items. Nobody listens there once it has gone."""
     return f"_cb.sys.offer.{worker}"
+
+
+def demand_subject(queue: str) -> str:
+    """Where the workers of a queue hear for whom items wait."""
+    return f"_cb.sys.demand.{queue}"
+
+
+def grant_subject(registry: str) -> str:
+    """Where a registry of workers hears which places are kept for what waits there."""
+    return f"_cb.sys.grant.{registry}"
 
 
 def request_subject(request: type[Request], tenant: str) -> str:

@@ -42,11 +42,14 @@ class Submissions:
         bus: NatsBus,
         timing: Timing,
         rules: InboxRules | None = None,
+        *,
+        shards: int = 16,
     ) -> None:
         self._service = service
         self._bus = bus
         self._timing = timing
         self._rules = rules or InboxRules()
+        self._shards = shards
         self._endpoints = {
             endpoint.request.SUBJECT: endpoint
             for endpoint in endpoints
@@ -89,7 +92,7 @@ class Submissions:
         return self._lack
 
     async def _serve(self, directory: Directory, holding: dict[str, int], tasks: TaskGroup) -> None:
-        carrier = Carrier(self._endpoints, self._bus, self._timing, self._rules)
+        carrier = Carrier(self._endpoints, self._bus, self._timing, self._rules, self._shards)
         readers = Readers(carrier.handle, self._bus, self._timing, tasks)
         newcomers = Newcomers(directory, self._bus.nats, self._timing)
         forget = self._bus.public.on_reconnect(self._found)

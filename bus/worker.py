@@ -1,14 +1,13 @@
-"""Workers: long or costly work, offered by owners or pulled from a queue, and reported.
+"""Workers: long or costly work, offered by owners, done and reported.
 
-An item of the queue is acknowledged last. That of a dead worker is handed out again; whoever then
-gets it asks the owner first. So it goes with an item that has waited so long that a repeat of it
-may be about. The owner's journal decides which attempt counts, so an item that runs twice still
-ends once.
+An item is nowhere but in its owner's journal and here, from when it is taken until its result is
+committed. The owner's journal decides which attempt counts, so an item that runs twice still ends
+once. A result that cannot be delivered is kept and told again; it takes no place.
 """
 
-import math
+import sys
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar, cast
@@ -20,17 +19,24 @@ import structlog
 from bus.codec import Decoder, decode, encode
 from bus.config import Timing
 from bus.crew import Crew
-from bus.errors import ProblemError, UnavailableError, problem
-from bus.fairness import Turns, reserved_of
+from bus.errors import DeadlineError, ProblemError, problem
+from bus.fairness import Places, Turns, reserved_of
 from bus.ids import new_id
 from bus.letters import dead_subject, encoded
-from bus.offers import Desk
-from bus.ports import ELSEWHERE, Bus, Delivery, Ticket
-from bus.room import is_full
+from bus.offers import LAPSE_BEATS, Desk, Taken
+from bus.ports import Bus, Delivery
 from bus.rpc import command
+from bus.subjects import fill
 from bus.telemetry import metrics
 from bus.waiting import loop_time
-from schemas.fleet import ROLL_CALL_SUBJECT, STOP_WORK_SUBJECT, DeadLetter, Held, RollCall, StopWork
+from schemas.base import SUBMIT
+from schemas.fleet import (
+    STOP_WORK_SUBJECT,
+    UNHEARD_RESULT,
+    DeadLetter,
+    StopWork,
+    UnheardResult,
+)
 from schemas.journal import Mail
 from schemas.problems import Problem
 from schemas.work import (
@@ -38,7 +44,6 @@ from schemas.work import (
     Done,
     Failed,
     Granted,
-    Lost,
     Stopped,
     WorkAnswer,
     WorkCommand,
@@ -65,13 +70,23 @@ _UNREADABLE = Problem(
     retryable=True,
 )
 
-_LATE = Problem(code="unavailable", message="the grant came too late", retryable=True)
-
 ANSWER_SECONDS = 60.0
-"""How long a worker tries to report a result before it leaves the item to another worker."""
+"""How long a worker waits for an answer before it asks again, or lets an item go unbegun."""
 
 MOST_HELD_BYTES = 128 * 1024**2
-"""Items that a worker holds, together; above it takes no more. One is always taken."""
+"""Items that are worked on, together; above it takes no more. One is always taken."""
+
+MOST_UNREPORTED_BYTES = 64 * 1024**2
+"""Results that are not committed yet, together; above it a worker takes nothing."""
+
+REPORTING_SHARE = 0.5
+"""Of the time that a process has to leave; what is not heard by then is stored."""
+
+LEAST_PATIENCE = 1.0
+"""Seconds in which results are still told to their owners, however late it is."""
+
+LEAST_UNREPORTED_BYTES = 4096
+"""So much at least takes a result that waits, with its item and the task that reports it."""
 
 
 def _stopped(item: WorkItem[Any]) -> Report:
@@ -146,18 +161,23 @@ class Worker(Generic[B]):
         self._process = process
         self._bus = bus
         self._timing = timing
-        self._places = capacity + reserved_of(capacity)
-        self._turns = Turns[Ticket](
-            capacity, per_tenant=per_tenant, reserved=reserved_of(capacity), shared=job.is_long
+        reserved = reserved_of(capacity)
+        turns = Turns[None](capacity, per_tenant=per_tenant, reserved=reserved, shared=job.is_long)
+        self._places = Places(
+            turns,
+            capacity=capacity + reserved,
+            lapse_seconds=LAPSE_BEATS * timing.heartbeat_seconds,
         )
-        self._held: dict[int, Ticket] = {}
         self._held_bytes = 0
         self._held_bytes_of = Counter[str]()
+        self._unreported = self._unreported_bytes = 0
+        self._reports: dict[str, UnheardResult] = {}
         self._scopes: dict[str, anyio.CancelScope] = {}
         self._freed = anyio.Event()
         self._draining = False
-        self._awake_at, self._woke_at = math.inf, -math.inf
-        self._desk = Desk(job.queue, bus, timing, take=self._take_offered, room=self._has_room)
+        self._desk = Desk(
+            job.queue, self._places, bus, timing, may=self._may_take, begin=self._begin
+        )
         self._in_flight = metrics.WORK_IN_FLIGHT.at(job.queue)
         self.ready = False
 
@@ -167,195 +187,137 @@ class Worker(Generic[B]):
         """Take items and work until cancelled or drained."""
         transport = self._bus.transport
         async with (
-            transport.subscription(ROLL_CALL_SUBJECT, self._roll_call),
             transport.subscription(STOP_WORK_SUBJECT, self._stop_work),
             anyio.create_task_group() as tasks,
         ):
-            tasks.start_soon(self._keep_alive)
-            self._crew = Crew(tasks, self._work, most=self._places)
-            async with (
-                self._bus.queue.pull(self._job.queue, credit=self._credit) as tickets,
-                self._desk.opened(),
-            ):
+            # Unbounded here: places and unreported bytes are the bounds of what is taken.
+            self._crew = Crew(tasks, self._work, most=sys.maxsize)
+            async with self._desk.opened():
                 self.ready = True
-                await self._pull(tickets)
+                await anyio.sleep_forever()
 
     def missing(self) -> str | None:
-        """Say what is lacking until items are pulled."""
-        return None if self.ready else f"queue {self._job.queue} is not being pulled"
+        """Say what is lacking until items are taken."""
+        return None if self.ready else f"items of queue {self._job.queue} are not being taken"
 
     async def drain(self) -> None:
-        """Take no more items and let those that run end; hand back what was not begun."""
+        """Take no more items, let those that run end, and see that all results are heard.
+
+        Those that are not heard for long are stored in inboxes; if that cannot be, this worker does
+        not say that it leaves, and counts as lost.
+        """
         self._draining = True
-        waiting = self._turns.waiting
-        while len(waiting):
-            tenant = next(iter(waiting))
-            await self._hand_back(tenant, waiting.take(tenant))
+        self._places.cancel_all()
+        patience = loop_time() + self._timing.drain_seconds * REPORTING_SHARE
         while self.running:
-            self._freed = anyio.Event()
-            await self._freed.wait()
-        await self._desk.leave()
+            await self._one_freed()
+        with anyio.move_on_after(max(patience - loop_time(), LEAST_PATIENCE)):
+            while self._unreported:
+                await self._one_freed()
+        if await self._stores_reports():
+            await self._desk.leave()
+
+    async def _one_freed(self) -> None:
+        self._freed = anyio.Event()
+        await self._freed.wait()
+
+    async def _stores_reports(self) -> bool:
+        """Submit what was not heard as commands to its entities; say whether they are stored."""
+        outbox = self._bus.outbox
+        for name, result in list(self._reports.items()):
+            subject = fill(SUBMIT + UNHEARD_RESULT, tenant=result.mail.tenant)
+            await outbox.post(subject, encode(result), message_id=name)
+        try:
+            await outbox.flush(timeout=self._timing.request_try_seconds)
+        except DeadlineError:
+            return not self._reports
+        return True
 
     @property
     def running(self) -> int:
         """How many items are being worked on."""
-        return self._turns.running
+        return self._places.taken
 
-    # Pulling, fairly over tenants
+    # What is taken
 
-    def _credit(self, tenant: str) -> int:
-        if self._draining or not self._holds_more(tenant):
-            return 0
-        tenants = len(self._turns.tenants | {tenant})
-        room = -(-self._turns.room(tenant) // tenants)
-        return max(0, self._timing.prefetch + room - self._turns.waiting.count(tenant))
-
-    async def _pull(self, tickets: AsyncIterator[tuple[str, Ticket]]) -> None:
-        async for tenant, ticket in tickets:
-            if self._draining:
-                await self._hand_back(tenant, ticket)
-                continue
-            self._hold(tenant, ticket)
-            self._turns.waiting.add(tenant, ticket)
-            self._start_what_fits()
-
-    def _start_what_fits(self) -> None:
-        """Begin waiting items while there is room, those of the tenants with fewest running."""
-        while (following := self._turns.start()) is not None:
-            self._begin(following)
-
-    def _begin(self, held: tuple[str, Ticket]) -> None:
-        self._in_flight.set(self.running)
-        self._crew.give(held)
-
-    def _has_room(self) -> bool:
-        """Say whether one more item could begin at once. What waits has no room for its tenant."""
-        is_full = self.running >= self._places or self._held_bytes >= MOST_HELD_BYTES
-        return not self._draining and not is_full
-
-    def _take_offered(self, tenant: str, ticket: Ticket) -> bool:
-        """Begin an item that was offered, if that can be now; say whether."""
-        can_hold = self._has_room() and self._holds_more(tenant)
-        if not can_hold or not self._turns.begin(tenant):
+    def _may_take(self, tenant: str) -> bool:
+        """Say whether an item of a tenant may be taken, if there is a place for it."""
+        if self._draining or self._unreported_bytes >= MOST_UNREPORTED_BYTES:
             return False
-        self._hold(tenant, ticket)
-        self._begin((tenant, ticket))
-        return True
-
-    def _holds_more(self, tenant: str) -> bool:
         free = MOST_HELD_BYTES - self._held_bytes
         return free > (self._held_bytes_of[tenant] if self._job.is_long else 0)
 
-    def _hold(self, tenant: str, ticket: Ticket) -> None:
-        self._held[id(ticket)] = ticket
-        self._held_bytes += len(ticket.data)
-        self._held_bytes_of[tenant] += len(ticket.data)
+    def _begin(self, taken: Taken) -> None:
+        self._held_bytes += len(taken.data)
+        self._held_bytes_of[taken.tenant] += len(taken.data)
+        self._in_flight.set(self.running)
+        self._crew.give(taken)
 
-    def _let_go(self, tenant: str, ticket: Ticket) -> None:
-        if self._held.pop(id(ticket), None) is None:
-            return
-        self._held_bytes -= len(ticket.data)
-        self._held_bytes_of[tenant] -= len(ticket.data)
-        if not self._held_bytes_of[tenant]:
-            del self._held_bytes_of[tenant]
-
-    async def _work(self, held: tuple[str, Ticket]) -> None:
-        tenant, ticket = held
-        try:
-            await self._handle(tenant, ticket)
-        finally:
-            self._let_go(tenant, ticket)
-            self._turns.end(tenant)
-            self._in_flight.set(self.running)
-            self._freed.set()
-            if not self._draining:
-                self._start_what_fits()
+    def _free(self, taken: Taken) -> None:
+        """Let the place of an item go to another: only its result is still to be heard."""
+        self._held_bytes -= len(taken.data)
+        self._held_bytes_of[taken.tenant] -= len(taken.data)
+        if not self._held_bytes_of[taken.tenant]:
+            del self._held_bytes_of[taken.tenant]
+        self._places.leave(taken.tenant)
+        self._in_flight.set(self.running)
 
     # One item
 
-    async def _handle(self, tenant: str, ticket: Ticket) -> None:
+    async def _work(self, taken: Taken) -> None:
+        self._unreported += 1
         try:
-            item = _envelope(ticket.data)
+            await self._work_and_report(taken)
+        finally:
+            self._unreported -= 1
+            self._freed.set()
+
+    async def _work_and_report(self, taken: Taken) -> None:
+        try:
+            item = _envelope(taken.data)
+            principal = self._principals(item)
+            result = await self._done_if_granted(item, principal)
         except ProblemError as refused:
-            await self._lay_aside(tenant, ticket, str(refused))
+            subject = f"_cb.work.{self._job.queue}"
+            await self._lay_aside(taken, str(refused), subject, taken.data)
             return
-        try:
-            if not await self._needs_claim(ticket, item) or await self._is_granted(item, ticket):
-                result = await self._perform(item)
-                self._desk.reports(ticket)
-                await self._report(item, result)
-            await ticket.ack()
-        except ProblemError as failed:
-            log.warning("worker.report_failed", item=item.id, code=failed.problem.code)
-            if failed.problem.retryable:
-                await self._give_back(item, ticket)
-            else:
-                reason = f"its owner refuses it: {failed.problem.code}"
-                await self._lay_aside(tenant, ticket, reason)
+        finally:
+            self._free(taken)
+        # Not where this process is ending: nobody would take what is offered.
+        self._desk.grant()
+        self._desk.reports(taken)
+        if result is not None:
+            mail = _mail(f"{item.id}.result", item, result)
+            try:
+                await self._report(item.reply_to.entity, principal, mail)
+            except ProblemError as refused:
+                reason = f"its owner refuses it: {refused.problem.code}"
+                subject = f"_cb.cmd.{item.reply_to.entity}"
+                await self._lay_aside(taken, reason, subject, encode(mail))
+                return
+        self._desk.ended(taken)
 
-    async def _give_back(self, item: Envelope, ticket: Ticket) -> None:
-        """Let another worker have an item that may have been begun: it must ask first.
+    async def _done_if_granted(self, item: Envelope, principal: Principal) -> Report | None:
+        """Work on an item; what may happen once alone is claimed before.
 
-        The queue may have lost it since it was handed out, and its owner knows it to be here.
+        A claim is good for a moment: later the item may have moved on. It is told then, and also
+        where no answer came, that nothing was begun: the claim may be committed.
         """
-        send, queue = self._bus.queue.send, self._job.queue
-        try:
-            was_lost = await send(queue, item.tenant, ticket.data, item=item.id, life=ELSEWHERE)
-        except UnavailableError:
-            was_lost = False
-        if was_lost:
-            await ticket.ack()
-        else:
-            await ticket.nak(self._timing.in_progress_seconds)
-
-    async def _needs_claim(self, ticket: Ticket, item: Envelope | None = None) -> bool:
-        self._look_at_the_clock()
-        if item is not None and item.once:
-            return True
-        known = loop_time() - self._woke_at
-        old = ticket.age > min(known, self._timing.repeat_window_seconds)
-        return old or await self._may_be_lost(ticket)
-
-    def _look_at_the_clock(self) -> None:
-        """Notice that this process stood still: what it holds since then may be in other hands."""
-        now = loop_time()
-        if now - self._awake_at > self._timing.ack_wait_seconds / 2:
-            self._woke_at = now
-        self._awake_at = now
-
-    async def _may_be_lost(self, ticket: Ticket) -> bool:
-        """Say whether another worker may have begun the item."""
-        if ticket.deliveries > 1 or ticket.life is None:
-            return ticket.deliveries > 1
-        try:
-            return ticket.life != await self._bus.queue.generation()
-        except UnavailableError:
-            return True
-
-    async def _is_granted(self, item: Envelope, ticket: Ticket) -> bool:
-        """Ask whether to begin. A grant is good for a moment: later the item may have moved on."""
+        if not item.once:
+            return await self._perform(item)
         asked_at = loop_time()
-        lost = await self._may_be_lost(ticket)
-        if lost:
-            metrics.WORK_REDELIVERED.at(self._job.queue).inc()
-        asked = (
-            Lost(work=item.work, attempt=item.attempt, begun=True)
-            if lost
-            else Claim(work=item.work, attempt=item.attempt)
-        )
-        # A question of its own each time: the answer to an earlier one need not hold any more.
-        answer = await self._ask(f"{item.id}.claim.{new_id()}", item, asked)
-        granted = isinstance(answer, Granted)
-        if granted and loop_time() - asked_at > self._timing.ack_wait_seconds / 2:
-            await self._release(item)
-            raise ProblemError(_LATE)
-        return granted
-
-    async def _release(self, item: Envelope) -> None:
-        """Let another worker begin what was claimed here, and was not begun."""
-        if item.once:
-            released = Stopped(work=item.work, attempt=item.attempt, sent=False)
-            await self._ask(f"{item.id}.release", item, released)
+        claim = _mail(f"{item.id}.claim", item, Claim(work=item.work, attempt=item.attempt))
+        try:
+            answer = decode(_ANSWER, await principal.ask(claim, timeout=ANSWER_SECONDS))
+        except ProblemError as refused:
+            if not refused.problem.retryable:
+                raise
+        else:
+            if not isinstance(answer, Granted):
+                return None
+            if loop_time() - asked_at <= self._timing.ack_wait_seconds / 2:
+                return await self._perform(item)
+        return Stopped(work=item.work, attempt=item.attempt, sent=False)
 
     async def _perform(self, item: Envelope) -> Report:
         try:
@@ -380,95 +342,61 @@ class Worker(Generic[B]):
             self._scopes.pop(item.id, None)
         return self._job.stopped(item)
 
-    async def _report(self, item: Envelope, result: Report) -> None:
-        """Tell the owner, again while it has no room for a turn: no work is done twice for that.
+    async def _report(self, entity: str, principal: Principal, mail: Mail) -> None:
+        """Tell the owner, again until it is heard: no work is done twice for that.
 
-        Of what may happen once alone nobody else can tell, so that is told until it is heard.
+        Raises:
+            ProblemError: the owner refuses it for good.
         """
-        until = loop_time() + ANSWER_SECONDS
+        size = max(len(mail.body), LEAST_UNREPORTED_BYTES)
+        self._unreported_bytes += size
+        self._reports[mail.id] = UnheardResult(entity=entity, mail=mail)
+        try:
+            await self._tell(principal, mail)
+        finally:
+            self._unreported_bytes -= size
+            del self._reports[mail.id]
+
+    async def _tell(self, principal: Principal, mail: Mail) -> None:
         while True:
             try:
-                await self._ask(f"{item.id}.result", item, result)
+                await principal.ask(mail, timeout=ANSWER_SECONDS)
             except ProblemError as refused:
-                is_waited_for = is_full(refused.problem) and loop_time() <= until
-                if not is_waited_for and not (item.once and refused.problem.retryable):
+                if not refused.problem.retryable:
                     raise
+                log.warning("worker.not_heard", mail=mail.id, code=refused.problem.code)
                 await anyio.sleep(self._timing.room_tight_seconds)
             else:
                 return
 
-    async def _ask(self, name: str, item: Envelope, body: WorkCommand) -> WorkAnswer:
-        mail = command(name, item.reply_to.tenant, item.reply_to.key, body)
-        principal = self._principals(item)
-        return decode(_ANSWER, await principal.ask(mail, timeout=ANSWER_SECONDS))
-
-    async def _hand_back(self, tenant: str, ticket: Ticket) -> None:
-        """Give an item that was not begun to another worker.
-
-        It goes as a new message: one that is handed out again counts as lost with its worker, and
-        that would spend an attempt.
-        """
-        self._let_go(tenant, ticket)
-        if await self._needs_claim(ticket):
-            await ticket.nak(0)
-            return
-        try:
-            item = f"handed-back.{new_id()}"
-            await self._bus.queue.send(self._job.queue, tenant, ticket.data, item=item)
-        except UnavailableError:
-            await ticket.nak(0)
-        else:
-            await ticket.ack()
-
-    async def _lay_aside(self, tenant: str, ticket: Ticket, reason: str) -> None:
+    async def _lay_aside(self, taken: Taken, reason: str, subject: str, body: bytes) -> None:
+        """Store a dead letter: of what is no item, or of a result that its owner refuses."""
+        log.warning("worker.laid_aside", item=taken.name, queue=self._job.queue)
         letter = DeadLetter(
-            id=f"{self._job.queue}.{self._process}.{id(ticket)}",
-            subject=f"_cb.work.{self._job.queue}",
+            id=f"{self._desk.name}.{new_id()}",
+            subject=subject,
             reason=reason,
             at=self._bus.clock(),
-            deliveries=ticket.deliveries,
-            body=ticket.data.decode(errors="replace"),
+            deliveries=1,
+            body=body.decode(errors="replace"),
         )
-        outbox, subject = self._bus.outbox, dead_subject(tenant, "work", self._job.queue)
-        await outbox.post(subject, encoded(letter, outbox.max_payload))
-        await outbox.flush(timeout=self._timing.request_try_seconds)
-        await ticket.drop(reason)
+        outbox, where = self._bus.outbox, dead_subject(taken.tenant, "work", self._job.queue)
+        await outbox.post(where, encoded(letter, outbox.max_payload))
+        with suppress(DeadlineError):
+            await outbox.flush(timeout=self._timing.request_try_seconds)
+        self._desk.dropped(taken)
         metrics.DEAD_LETTERS.at(self._job.queue).inc()
 
     # What the bus asks
-
-    async def _keep_alive(self) -> None:
-        """Give a sign of life for each item, unless it came after the last round of signs."""
-        known: set[int] = set()
-        while True:
-            self._look_at_the_clock()
-            await anyio.sleep(self._timing.in_progress_seconds)
-            held = list(self._held.items())
-            for name, ticket in held:
-                if name in known:
-                    await ticket.in_progress()
-            known = {name for name, _ in held}
-
-    async def _roll_call(self, delivery: Delivery) -> None:
-        call = decode(RollCall, delivery.data)
-        held = Held(
-            process=self._process,
-            items=list(self._names()),
-            worker=self._desk.name,
-            epoch=self._desk.heed(call),
-        )
-        await self._bus.transport.publish(call.answer_to, encode(held))
-
-    def _names(self) -> Iterator[str]:
-        for ticket in self._held.values():
-            # What is no item is about to be laid aside.
-            with suppress(ProblemError):
-                yield _envelope(ticket.data).id
 
     async def _stop_work(self, delivery: Delivery) -> None:
         scope = self._scopes.get(decode(StopWork, delivery.data).item)
         if scope is not None:
             scope.cancel()
+
+
+def _mail(name: str, item: Envelope, body: WorkCommand) -> Mail:
+    return command(name, item.reply_to.tenant, item.reply_to.key, body)
 
 
 def _failed(item: WorkItem[Any], reason: Problem, *, sent: bool = True) -> Failed:

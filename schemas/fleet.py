@@ -6,17 +6,16 @@ from typing import Literal
 import msgspec
 
 from schemas.base import Internal
+from schemas.journal import Mail
 
 HEARTBEAT_SUBJECT = "_cb.sys.alive"
 FAREWELL_SUBJECT = "_cb.sys.gone"
 WHO_SUBJECT = "_cb.sys.who"
 """Every process answers here with its heartbeat, at once."""
 
-ROLL_CALL_SUBJECT = "_cb.sys.roll_call"
 STOP_WORK_SUBJECT = "_cb.sys.stop_work"
 WORKER_SUBJECT = "_cb.sys.worker"
 PROVIDERS_SUBJECT = "_cb.sys.providers"
-LANE_SUBJECT = "_cb.sys.lane"
 SHARDS_SUBJECT = "_cb.sys.shards"
 """A question without a body: every process answers with what it owns."""
 
@@ -105,22 +104,55 @@ class ToldQuotas(Internal):
 
 
 class WorkerAlive(Internal):
-    """A worker's heartbeat: the queue it works off, and whether it has room for an item.
+    """A worker's heartbeat: the queue it works off, and how many places are free.
 
-    One that is ``leaving`` has ended or handed back all it had: this is the last that it says.
+    One that is ``leaving`` has reported all it had: this is the last that it says.
     """
 
     worker: str
     queue: str
-    has_room: bool = True
+    room: int = 0
     leaving: bool = False
 
 
-class Offer(Internal):
-    """A work item for one worker, stored nowhere; ``name`` is its effect id, ``at`` when it left.
+class Wanted(Internal):
+    """How many items of a tenant wait for a worker, and since when the oldest does, in seconds."""
 
-    ``shard`` and ``epoch`` are its owner's. The worker says on the reply subject whether it takes
-    it, by ``OfferAnswer``.
+    tenant: str
+    count: int
+    age: float = 0.0
+
+
+class Demand(Internal):
+    """What waits for the workers of a queue in one ``registry`` of workers.
+
+    ``naming`` are the grants, by worker, for which a commit is under way; they do not lapse.
+    """
+
+    registry: str
+    queue: str
+    wanted: list[Wanted] = []
+    naming: dict[str, list[int]] = {}
+
+
+class Grant(Internal):
+    """A place that a worker keeps for one item of a tenant, told to one registry.
+
+    Its ``number`` is used once, by the offer that names it. It lapses on the worker's own clock.
+    """
+
+    worker: str
+    queue: str
+    number: int
+    tenant: str
+
+
+class Offer(Internal, tag="offer"):
+    """A work item for one worker, which a commit names; ``name`` is its effect id.
+
+    ``at`` is when it left. ``shard`` and ``epoch`` are its owner's, ``grant`` is the number of the
+    grant that it uses, 0 if none. The worker says on the reply subject whether it takes it, by
+    ``OfferAnswer``.
     """
 
     name: str
@@ -129,12 +161,44 @@ class Offer(Internal):
     item: msgspec.Raw
     shard: str = ""
     epoch: int = 0
+    grant: int = 0
 
 
 class OfferAnswer(Internal):
     """Whether a worker has taken the item that it was offered."""
 
     taken: bool
+
+
+class Unused(Internal, tag="unused"):
+    """A grant for which nothing waits: its place is free again."""
+
+    grant: int
+
+
+class RollCall(Internal, tag="roll_call"):
+    """The new owner of a shard asks a worker which items it holds of it; it replies with ``Held``.
+
+    From then on the worker takes no item of ``shard`` from an owner of an earlier ``epoch``.
+    """
+
+    shard: str
+    epoch: int
+
+
+WorkerMail = Offer | Unused | RollCall
+"""What a worker is told on a subject of its own."""
+
+
+UNHEARD_RESULT = "work.report"
+"""The name under which the fleet submits such a result; the contract has no such command."""
+
+
+class UnheardResult(Internal):
+    """What became of an item, told to its ``entity`` by way of an inbox, as its worker had left."""
+
+    entity: str
+    mail: Mail
 
 
 class ProjectionState(Internal):
@@ -163,27 +227,14 @@ class RebuildProjection(Internal):
     projection: str
 
 
-class RollCall(Internal):
-    """An owner asks all workers which items they hold; they say so on ``answer_to``.
-
-    From then on they take no item of ``shard`` from an owner of an earlier ``epoch``.
-    """
-
-    answer_to: str
-    shard: str = ""
-    epoch: int = 0
-
-
 class Held(Internal):
-    """The effect ids a worker holds, in answer to a roll call.
+    """The items that a worker holds of a shard, by their effect ids, in answer to a roll call.
 
     With ``epoch``, that of the call, it promises: an open item of the shard that is not among these
-    was never begun here unless it came from the queue, and no offer of an earlier epoch will be.
+    was never begun here, and no offer of an earlier epoch will be taken.
     """
 
-    process: str
     items: list[str]
-    worker: str = ""
     epoch: int = 0
 
 
@@ -221,13 +272,6 @@ class ProviderStates(Internal):
 
     process: str
     endpoints: list[EndpointState]
-
-
-class LaneOpened(Internal):
-    """A queue has work for a tenant that its workers may not know yet."""
-
-    queue: str
-    tenant: str
 
 
 DEAD_SUBJECT = "_cb.dead"

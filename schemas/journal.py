@@ -79,10 +79,9 @@ class Commit(Internal):
     ``n`` counts the shard's commits without gaps. ``turn`` tells our own append from another's.
     ``settled`` is the last commit whose publications are known to be stored. ``snapshot`` is the
     newest snapshot, repeated in every commit so that the last commit alone leads to it.
-    ``generation`` is the life of the work queue in which the open work items were sent. ``version``
-    is that of the entity's state and events; it never decreases within a shard. ``assigned`` names
-    for each item of work that the turn opens the one worker to which it may be offered, and is
-    empty for one that goes into the queue.
+    ``version`` is that of the entity's state and events; it never decreases within a shard.
+    ``assigned`` names the one worker to which an open item of work may be offered from now on; an
+    item that no commit names waits, and nobody has begun it.
     """
 
     n: int
@@ -91,7 +90,6 @@ class Commit(Internal):
     at: datetime
     version: int = 1
     owner: str | None = None
-    generation: str = ""
     settled: int = 0
     snapshot: SnapshotRef | None = None
     entries: list[Entry] = []
@@ -148,6 +146,7 @@ class Snapshot(Internal):
     """The entities of a shard after commit ``n``: those in memory, and where the others are.
 
     Of those that have ended and left memory nothing is said: their states at rest tell of them.
+    ``assigned`` is what commits up to this one say of open items of work.
     """
 
     entity: str
@@ -156,3 +155,4 @@ class Snapshot(Internal):
     at: datetime
     slots: list[SlotImage]
     sleepers: list[Sleeper] = []
+    assigned: dict[str, str] = {}

@@ -48,6 +48,27 @@ PROVIDERS = "actors/streaming/adapters/providers"
 
 MUTANTS = (
     Mutant(
+        "a grant that has lapsed is taken",
+        "bus/fairness/places.py",
+        "or now >= kept[1]",
+        "",
+        "tests/unit/bus/test_places.py",
+    ),
+    Mutant(
+        "places go to whoever has waited longest, however many it has",
+        "bus/fairness/places.py",
+        "return self._turns.running_of(wish.tenant), wish.since",
+        "return 0, wish.since",
+        "tests/unit/bus/test_places.py",
+    ),
+    Mutant(
+        "a tenant whose work hangs takes the places of all",
+        "bus/fairness/turns.py",
+        "free = min(1, free + self._reserved)",
+        "free = 0",
+        "tests/unit/bus/test_worker.py::test_a_tenant_whose_work_hangs_stops_no_other",
+    ),
+    Mutant(
         "a process is always ready",
         "bus/process.py",
         "listening(runtime.missing,",

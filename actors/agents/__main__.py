@@ -188,9 +188,8 @@ def parts(
     bus, timing = process.bus, process.timing
     service = Service("agents", agents.endpoints(), bus, process.quotas)
     process.usage.add(service.load.uses)
-    submissions = Submissions(
-        "agents", agents.endpoints(), bus, timing, inbox_rules(process.config)
-    )
+    rules, shards = inbox_rules(process.config), process.config.shards
+    submissions = Submissions("agents", agents.endpoints(), bus, timing, rules, shards=shards)
 
     async def serve() -> None:
         await service.run(bus.public.client)

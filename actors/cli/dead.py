@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import click
-import msgspec
 
 from actors.cli import shown
 from actors.cli.session import EXIT_FAILURE, Session, with_session
@@ -22,17 +21,12 @@ from schemas.journal import Mail
 
 SUBJECTS = "_cb.dead.>"
 WORK = "_cb.work."
-WORK_TOKENS = 4
 COMMAND = "_cb.cmd."
 COMMAND_TOKENS = 4
 MOST = 1000
 ANSWER_SECONDS = 10.0
 
 Letter = tuple[int, DeadLetter]
-
-
-class _Addressed(msgspec.Struct):
-    tenant: str
 
 
 @click.group()
@@ -85,14 +79,12 @@ def redrive(session: Session, numbers: Sequence[int], *, every: bool) -> None:
 def target(letter: DeadLetter, shards: int) -> str:
     """Return the subject a letter goes back to. Pure.
 
-    Work also names its tenant there, and a command the shard of whom it is for.
+    A command also names the shard of whom it is for there.
 
     Raises:
         ProblemError: its body names none.
     """
     subject = letter.subject
-    if subject.startswith(WORK) and len(subject.split(".")) < WORK_TOKENS:
-        return f"{subject}.{decode(_Addressed, letter.body.encode()).tenant}"
     if subject.startswith(COMMAND) and len(subject.split(".")) < COMMAND_TOKENS:
         mail = decode(Mail, letter.body.encode())
         entity = subject.removeprefix(COMMAND)
@@ -115,7 +107,7 @@ async def _redrive(transport: NatsTransport, item: Letter, shards: int) -> str |
             headers = {MESSAGE_ID: redrive_id(letter.id, sequence)}
             await store(transport, subject, body, headers=headers, timeout=ANSWER_SECONDS)
         elif subject.startswith(WORK):
-            await store(transport, subject, body)
+            return f"{sequence}: its owner alone hands out work"
         else:
             await transport.request(subject, body, timeout=ANSWER_SECONDS)
         await _remove(transport, sequence)

@@ -124,7 +124,8 @@ def parts(
     archiver = Archiver(ACCOUNT_ENTITY, bus, timing, owned=lambda: host.assigned)
     service = Service("pricing", offered, bus, process.quotas)
     process.usage.add(service.load.uses)
-    submissions = Submissions("pricing", offered, bus, timing, inbox_rules(process.config))
+    rules, shards = inbox_rules(process.config), process.config.shards
+    submissions = Submissions("pricing", offered, bus, timing, rules, shards=shards)
 
     async def serve() -> None:
         await service.run(bus.public.client)

@@ -110,9 +110,6 @@ class Timing(msgspec.Struct, frozen=True, kw_only=True):
     ack_wait_seconds: Annotated[
         float, _why("a silent worker's items move to others after this: within 3 s in all")
     ] = 2.0
-    in_progress_seconds: Annotated[
-        float, _why("a quarter of the wait: three lost signs of life do no harm")
-    ] = 0.5
     offer_seconds: Annotated[
         float, _why("an offered item that is neither answered nor done by then is offered again")
     ] = 1.0
@@ -125,18 +122,9 @@ class Timing(msgspec.Struct, frozen=True, kw_only=True):
     work_resend_seconds: Annotated[float, _why("the pause between tries while the bus is away")] = (
         0.1
     )
-    prefetch: Annotated[
-        int, _why("items at hand beyond those running hide the round trip of the next pull")
-    ] = 2
     duplicate_window_seconds: Annotated[
         float, _why("how long the server swallows a repeated message id")
     ] = 120.0
-    repeat_window_seconds: Annotated[
-        float, _why("half of the server's window: an item older than this may have a twin")
-    ] = 60.0
-    clock_error_seconds: Annotated[
-        float, _why("clocks of a fleet differ by less: so much older may an item be than it seems")
-    ] = 10.0
 
     # Submitted commands
 
@@ -253,9 +241,6 @@ class Timing(msgspec.Struct, frozen=True, kw_only=True):
     inbox_max_bytes: Annotated[
         int, _why("one tenant's commands waiting for a fleet; when it is full, more are refused")
     ] = 32 * 1024**2
-    work_max_bytes: Annotated[
-        int, _why("work lies in memory; when it is full, owners keep it and send it later")
-    ] = 256 * 1024**2
     dead_max_bytes: Annotated[int, _why("dead letters are rare; the oldest go first")] = (
         256 * 1024**2
     )

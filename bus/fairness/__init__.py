@@ -2,6 +2,7 @@
 
 ``line``       what waits, by tenant, in the order in which the tenants' turns come
 ``turns``      who begins next: the tenant with the fewest running
+``places``     the places of a worker, and for whom those that are free are kept
 ``in_flight``  what was taken and is not answered yet, counted and in bytes
 ``turnstile``  the same for calls that wait by themselves
 ``quotas``     what each tenant may use, as the operator has it
@@ -10,6 +11,7 @@
 
 from bus.fairness.in_flight import InFlight
 from bus.fairness.line import Line
+from bus.fairness.places import Places, Promise, Wish
 from bus.fairness.quotas import Quotas, Terms, exceeded
 from bus.fairness.share import Share
 from bus.fairness.turns import Turns, reserved_of
@@ -18,11 +20,14 @@ from bus.fairness.turnstile import Turnstile
 __all__ = [
     "InFlight",
     "Line",
+    "Places",
+    "Promise",
     "Quotas",
     "Share",
     "Terms",
     "Turns",
     "Turnstile",
+    "Wish",
     "exceeded",
     "reserved_of",
 ]

@@ -22,6 +22,7 @@ from bus.inboxes.rules import (
 )
 from bus.jetstream import NatsBus
 from bus.letters import dead_subject, encoded
+from bus.rpc import Owners
 from bus.service import SUBMISSION, Caller, Endpoint
 from bus.slices import Slices
 from bus.streams.spec import inbox_stream
@@ -29,9 +30,11 @@ from bus.subjects import fill
 from bus.telemetry import metrics
 from schemas.base import Message, Value
 from schemas.events import CommandRejectedEvent
-from schemas.fleet import DeadLetter
+from schemas.fleet import UNHEARD_RESULT, DeadLetter, UnheardResult
 from schemas.ids import Token
 from schemas.problems import Problem
+
+_WRONG_TENANT = Problem(code="validation", message="The result is of another tenant's work.")
 
 
 class _Named(Value):
@@ -53,11 +56,13 @@ class Carrier:
         bus: NatsBus,
         timing: Timing,
         rules: InboxRules,
+        shards: int,
     ) -> None:
         self._endpoints = endpoints
         self._bus = bus
         self._timing = timing
         self._rules = rules
+        self._shards = shards
         self._slices = Slices()
 
     async def handle(self, command: Command) -> None:
@@ -89,6 +94,8 @@ class Carrier:
     async def _answer(self, command: Command) -> Message | None:
         """Have a command carried out: here if this process can, else where one can."""
         name = command_name(command.subject)
+        if name == UNHEARD_RESULT:
+            return await self._reported(command)
         impossible = no_command(name)
         if impossible is not None:
             return impossible
@@ -113,6 +120,18 @@ class Carrier:
             return _unavailable(str(error))
         except ProblemError as error:
             return error.problem
+
+    async def _reported(self, command: Command) -> Problem | None:
+        """Tell an entity what became of its work; return its refusal, None if it has heard."""
+        try:
+            result = decode(UnheardResult, command.ticket.data)
+            if result.mail.tenant != command.tenant:
+                return _WRONG_TENANT
+            owners = Owners(self._bus.transport, result.entity, self._shards, self._timing)
+            await owners.ask(result.mail, timeout=self._timing.answer_seconds)
+        except ProblemError as refused:
+            return refused.problem
+        return None
 
     # Refusing
 

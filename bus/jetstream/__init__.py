@@ -6,8 +6,7 @@
 ``blobs``       large bytes in chunks under their hash
 ``outbox``      publishing into streams without waiting; ``ring`` is what it may send again
 ``shares``      keeping each tenant to its share of the streams that all have in common
-``work_queue``  work items by queue and tenant; ``puller`` is a worker's side of it, ``lane`` and
-                ``lanes`` what it knows of tenants, ``ticket`` an item in its hands
+``ticket``      a stored command in the hands of a process
 ``bus``         all of it together, for one process
 """
 

@@ -12,7 +12,6 @@ from bus.jetstream.feed import JetStreamFeed
 from bus.jetstream.journal import JetStreamJournal
 from bus.jetstream.outbox import JetStreamOutbox
 from bus.jetstream.states import JetStreamStates
-from bus.jetstream.work_queue import JetStreamWorkQueue
 from bus.ports import Bus, Clock, Feed, Journal
 from bus.streams.api import JetStream
 from bus.streams.provision import provision
@@ -85,7 +84,7 @@ async def open_bus(
         transport.on_reconnect(provide)
         in_order = durability == "r1"
         async with JetStreamOutbox(transport, timing, in_order=in_order).opened() as outbox:
-            yield _assembled(public, jetstream, outbox, clock, timing, durability)
+            yield _assembled(public, jetstream, outbox, clock, durability)
 
 
 @asynccontextmanager
@@ -105,7 +104,6 @@ def _assembled(
     jetstream: JetStream,
     outbox: JetStreamOutbox,
     clock: Clock,
-    timing: Timing,
     durability: Durability,
 ) -> NatsBus:
     transport = jetstream.transport
@@ -119,7 +117,6 @@ def _assembled(
     return NatsBus(
         transport=transport,
         outbox=outbox,
-        queue=JetStreamWorkQueue(transport, jetstream, clock, timing),
         blobs=StreamBlobs(transport, jetstream),
         clock=clock,
         journal=journal,

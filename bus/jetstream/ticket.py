@@ -1,4 +1,4 @@
-"""A work item in a worker's hands: what JetStream knows of it, and the ways to give it back."""
+"""A stored command in the hands of a process: what JetStream knows of it, and how to end it."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -14,9 +14,6 @@ log = structlog.get_logger()
 
 NANOSECONDS = 1_000_000_000
 MAX_REASON = 200
-
-LIFE = "Callboard-Life"
-"""Names the generation of the queue in which the item may have been stored before."""
 
 _OLD_FORM = 9
 """Tokens of a reply subject without domain and account: ``$JS.ACK.<stream>.<consumer>.…``."""
@@ -38,7 +35,7 @@ def origin_of(reply: str) -> Origin:
 
 
 class JetStreamTicket:
-    """See ``Ticket``. A sign that gets lost leads to another delivery, which must be claimed."""
+    """A command that was handed out. A sign that gets lost leads to another delivery."""
 
     __slots__ = ("_finished", "_message", "_now", "_origin", "_transport")
 
@@ -57,12 +54,12 @@ class JetStreamTicket:
 
     @property
     def data(self) -> bytes:
-        """See ``Ticket.data``."""
+        """The encoded command."""
         return self._message.data
 
     @property
     def deliveries(self) -> int:
-        """See ``Ticket.deliveries``."""
+        """How often it was handed out, this time included."""
         return self._origin.deliveries
 
     @property
@@ -71,37 +68,28 @@ class JetStreamTicket:
         return self._origin.sequence
 
     @property
-    def life(self) -> str | None:
-        """See ``Ticket.life``."""
-        return (self._message.headers or {}).get(LIFE)
-
-    @property
     def age(self) -> float:
-        """See ``Ticket.age``. Two machines' clocks may differ, so it can be slightly off."""
+        """Seconds since it was stored, which is slightly off where two clocks differ."""
         return max(0.0, self._now() - self._origin.stored_at / NANOSECONDS)
 
     async def ack(self) -> None:
-        """See ``Ticket.ack``."""
+        """It is done; it disappears."""
         await self._answer(b"+ACK")
         self._finished()
 
     async def nak(self, delay: float) -> None:
-        """See ``Ticket.nak``."""
+        """Hand it out again after ``delay`` seconds."""
         options = msgspec.json.encode({"delay": round(delay * NANOSECONDS)})
         await self._answer(b"-NAK " + options if delay > 0 else b"-NAK")
         self._finished()
 
     async def drop(self, reason: str) -> None:
-        """See ``Ticket.drop``."""
+        """Never hand it out again."""
         await self._answer(b"+TERM " + " ".join(reason.split())[:MAX_REASON].encode())
         self._finished()
-
-    async def in_progress(self) -> None:
-        """See ``Ticket.in_progress``."""
-        await self._answer(b"+WPI")
 
     async def _answer(self, word: bytes) -> None:
         try:
             await self._transport.publish(self._message.reply, word)
         except UnavailableError as error:
-            log.warning("work.sign_lost", error=error.reason)
+            log.warning("ticket.sign_lost", error=error.reason)

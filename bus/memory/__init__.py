@@ -7,7 +7,6 @@
 ``journal``     fenced appends and reads of one stream
 ``blobs``       large bytes by their hash
 ``outbox``      publishing into streams, repeated after a restart
-``work_queue``  work items, handed out again when nobody acknowledges
 ``bus``         all of it together, one life or several
 """
 
@@ -18,7 +17,6 @@ from bus.memory.journal import MemoryJournal
 from bus.memory.outbox import MemoryOutbox
 from bus.memory.store import MemoryStore
 from bus.memory.transport import MemoryTransport
-from bus.memory.work_queue import MemoryWorkQueue
 
 __all__ = [
     "Exchange",
@@ -30,6 +28,5 @@ __all__ = [
     "MemoryProcess",
     "MemoryStore",
     "MemoryTransport",
-    "MemoryWorkQueue",
     "memory_bus",
 ]

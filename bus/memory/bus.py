@@ -17,7 +17,6 @@ from bus.memory.outbox import MemoryOutbox
 from bus.memory.states import MemoryStates, MemoryStateStore
 from bus.memory.store import MemoryStore, moment
 from bus.memory.transport import MemoryTransport
-from bus.memory.work_queue import MemoryWorkQueue
 from bus.ports import Bus, Clock, Feed, Journal
 from bus.streams.spec import ARCHIVE, RECORDS, journal_spec, journal_stream, stream_specs
 
@@ -42,7 +41,10 @@ class MemoryProcess(Bus):
 
 
 class MemoryBus:
-    """What outlives processes: the streams, the blobs and the work queue. ``timing`` is theirs."""
+    """What outlives processes: the streams and the blobs; ``timing`` is theirs.
+
+    ``lives`` counts how often it came back.
+    """
 
     def __init__(
         self,
@@ -57,7 +59,7 @@ class MemoryBus:
         self.blobs = MemoryBlobs()
         self.states = states or MemoryStateStore()
         self.states.streams = self.store
-        self.queue = MemoryWorkQueue(clock, timing)
+        self.lives = 1
         self.transport = MemoryTransport(self.exchange, "bus")
         self._connections = [self.transport]
         self._clock = clock
@@ -73,7 +75,6 @@ class MemoryBus:
                 store=self.store,
                 transport=transport,
                 outbox=outbox,
-                queue=self.queue,
                 blobs=self.blobs,
                 clock=self._clock,
                 journal=self.journal,
@@ -119,7 +120,7 @@ class MemoryBus:
         for transport in self._connections:
             transport.lose()
         self.store.restart(lost_seconds)
-        self.queue.lose_all()
+        self.lives += 1
 
 
 @asynccontextmanager

@@ -179,10 +179,8 @@ class MemoryStore:
         return Fill(stream.bytes, stream.spec.max_bytes) if stream else Fill(0, 0)
 
     def restart(self, lost_seconds: float) -> None:
-        """Lose what a killed server loses: memory, and the newest messages of lazy streams."""
+        """Lose what a killed server loses: the newest messages of lazy streams."""
         since = anyio.current_time() - lost_seconds
-        for name, stream in self._streams.items():
-            if stream.spec.memory:
-                self._streams[name] = _Stream(stream.spec)
-            elif stream.spec.lazy:
+        for stream in self._streams.values():
+            if stream.spec.lazy:
                 stream.lose(since)

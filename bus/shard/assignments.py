@@ -1,16 +1,13 @@
-"""Handing out the open work of a shard: straight to a worker with room, or else by the queue."""
+"""Handing out the open work of a shard: each item to the one worker that a stored commit names."""
 
 from collections.abc import Iterable
 
-import anyio
 import msgspec
 from anyio.abc import TaskGroup
 
 from bus.codec import encode
 from bus.config import Timing
 from bus.crew import Crew
-from bus.errors import UnavailableError
-from bus.ports import ELSEWHERE, WorkQueue
 from bus.shard.book import Address, Book
 from bus.shard.fence import Fence
 from bus.shard.inbox import Inbox
@@ -20,11 +17,17 @@ from schemas.journal import Mail
 from schemas.work import Lost
 
 MOST_AT_ONCE = 64
-"""Work items whose receipts are awaited at once; one by one they would be the shard's brake."""
+"""Offers that wait at once for the journal to confirm that they are still ours to make."""
+
+LOOKS_MISSED = 2
+"""An idle owner looks up its journal with each housekeeping; after so many it may be cut off."""
 
 
 class Assignments:
-    """Knows of each open item whether it is on its way, with a worker, or in the queue's care."""
+    """Names a worker for each open item, and offers it once that is stored.
+
+    While it is ``paused`` nothing is named for which there is no turn.
+    """
 
     def __init__(
         self,
@@ -32,7 +35,6 @@ class Assignments:
         fence: Fence,
         inbox: Inbox,
         workforce: Workforce,
-        queue: WorkQueue,
         timing: Timing,
         tasks: TaskGroup,
     ) -> None:
@@ -42,122 +44,141 @@ class Assignments:
         self._fence = fence
         self._inbox = inbox
         self._workforce = workforce
-        self._queue = queue
         self._timing = timing
-        self._to_send: dict[str, tuple[Address, Item]] = {}
-        self._lives: dict[str, str] = {}
-        self._chosen: dict[str, str] = {}
-        self._unoffered: dict[str, str] = {}
-        self._senders = Crew(tasks, self._send_one, most=MOST_AT_ONCE)
+        self._granted: dict[str, Errand] = {}
+        self._naming: dict[str, Errand] = {}
+        self._named: dict[str, Errand] = {}
+        self._kept: dict[str, tuple[Address, Item]] = {}
+        self._is_paused = False
+        self._late = Crew(tasks, self._offer_if_ours, most=MOST_AT_ONCE)
 
-    def choose(self, opened: Iterable[tuple[Address, Item]]) -> dict[str, str]:
-        """Name the worker of each item that a commit is about to open; empty for the queue."""
-        chosen = {work.id: self._workforce.choose(work) for _, work in opened}
-        self._chosen.update(chosen)
-        return chosen
+    @property
+    def wants_commit(self) -> bool:
+        """Whether workers keep places for items that no commit names for them yet."""
+        return bool(self._granted)
 
-    async def assign(self, opened: Iterable[tuple[Address, Item]]) -> None:
-        """Hand out what was just opened: to the chosen, since the commit says so, or by the queue.
+    @property
+    def can_name(self) -> bool:
+        """Whether a commit that names a worker would be stored now, as far as is known."""
+        looks = LOOKS_MISSED * self._timing.housekeeping_seconds
+        return not self._is_paused and self._fence.was_ours(within=looks)
 
-        Whoever owns the shard next thus knows who can have begun an item.
-        """
-        # What a former owner sends late may have ended, and the queue may have forgotten it.
-        fresh = self._fence.was_ours(within=self._timing.work_resend_seconds)
+    def pause(self, *, paused: bool) -> None:
+        """Keep items back while there is no room for commits that would name workers for them."""
+        self._is_paused = paused
+        if paused:
+            for errand in list(self._granted.values()):
+                self._keep_back(errand)
+        elif self._kept:
+            kept, self._kept = self._kept, {}
+            for address, work in kept.values():
+                self.wait(address, work)
+
+    def name(self, opened: Iterable[tuple[Address, Item]] = ()) -> dict[str, str]:
+        """Name the workers of items for the next commit: of those that it opens, and of others."""
+        gone = [
+            each.work
+            for each in self._granted.values()
+            if not self._book.is_open(each.address, each.work)
+        ]
+        self.closed(gone)
+        self._naming = dict(self._granted)
         for address, work in opened:
-            worker = self._chosen.pop(work.id, "")
-            if worker and not fresh:
-                self._unoffered[work.id] = worker
-            if not (worker and fresh and await self._offer(address, work, worker)):
-                self.send(address, work)
+            if self._is_new(work) and (errand := self._workforce.choose(address, work, self)):
+                self._naming[work.id] = errand
+        return {item: errand.worker.name for item, errand in self._naming.items()}
 
-    async def _offer(self, address: Address, work: Item, worker: str) -> bool:
-        return await self._workforce.offer(address, work, self, worker)
+    def are_named(self) -> None:
+        """Note that the commit is stored: from now on the workers may be offered their items."""
+        for item in self._naming:
+            self._granted.pop(item, None)
+        self._named |= self._naming
+        self._naming = {}
 
-    def send(self, address: Address, work: Item, *, life: str | None = None) -> None:
-        """Put an item into the queue; one that is on its way already changes nothing.
+    async def assign(self, opened: Iterable[tuple[Address, Item]] = ()) -> None:
+        """Offer what is named; what was just opened and is not named waits."""
+        for address, work in opened:
+            if work.id not in self._named and self._is_new(work):
+                self.wait(address, work)
+        named, self._named = self._named, {}
+        # What a former owner offers late may have been begun elsewhere.
+        fresh = self._fence.was_ours(within=self._timing.work_resend_seconds)
+        for errand in named.values():
+            if fresh:
+                await self._offer(errand)
+            else:
+                self._late.give(errand)
 
-        ``life`` is set where it may be there: the generation of the queue in which that was. It is
-        ``ELSEWHERE`` where a worker may have it who did not tell. If the queue has not got it then,
-        it is begun anew, and whoever gets the twin must ask first.
-        """
-        if work.id not in self._to_send:
-            if life is not None:
-                self._lives[work.id] = life
-            self._to_send[work.id] = (address, work)
-            self._senders.give(work.id)
+    def wait(self, address: Address, work: Item) -> None:
+        """Let an item wait for a worker."""
+        if self._is_paused:
+            self._kept[work.id] = (address, work)
+        else:
+            self._workforce.wait(address, work, self)
 
     def adopt(self, address: Address, work: Item, worker: str) -> None:
         """Note that a worker holds an item."""
         self._workforce.adopt(address, work, self, worker)
 
-    def begin_anew(self, address: Address, work: Item, *, lost: bool) -> None:
-        """Let the entity replace an item: ``lost`` with its worker, or with the bus."""
-        name = f"{'lost' if lost else 'redispatch'}.{work.id}"
-        body = msgspec.Raw(encode(Lost(work=work.work, attempt=work.attempt, begun=lost)))
-        self._inbox.put(Letter(Mail(id=name, tenant=address[0], key=address[1], body=body)))
+    def begin_anew(self, address: Address, work: Item) -> None:
+        """Let the entity replace an item that may be lost with its worker."""
+        body = msgspec.Raw(encode(Lost(work=work.work, attempt=work.attempt, begun=True)))
+        mail = Mail(id=f"lost.{work.id}", tenant=address[0], key=address[1], body=body)
+        self._inbox.put(Letter(mail))
 
-    def has(self, work: Item) -> bool:
-        """Say whether an item is on its way to the queue, or with a worker that lives."""
-        return work.id in self._to_send or self._workforce.has(work.id)
+    def lacks(self, address: Address, work: Item) -> bool:
+        """Say whether an item is open, and neither waits nor is with a worker."""
+        is_known = work.id in self._named or work.id in self._kept or self._workforce.has(work.id)
+        return not is_known and self._book.is_open(address, work)
 
     def closed(self, items: Iterable[Item]) -> None:
         """Forget what is open no more."""
         for work in items:
+            self._granted.pop(work.id, None)
+            self._kept.pop(work.id, None)
             self._workforce.closed(work.id)
 
     def finish(self) -> None:
         """Hear no more of workers, at the end of ownership."""
         self._workforce.dismiss(self)
 
-    # What comes of an offer: see ``Employer``
+    # What is heard of workers: see ``Employer``
+
+    def granted(self, errand: Errand) -> None:
+        """Name the worker by the next commit, together with all others."""
+        if self.can_name:
+            self._granted[errand.work.id] = errand
+        else:
+            self._keep_back(errand)
+        self._inbox.wake()
 
     def refused(self, errand: Errand) -> None:
-        """Let the queue find a worker."""
-        self.send(errand.address, errand.work)
+        """Let the item wait for another worker."""
+        self.wait(errand.address, errand.work)
 
     def lost(self, errand: Errand) -> None:
         """Begin anew what a worker had that has gone."""
-        self.begin_anew(errand.address, errand.work, lost=True)
+        self.begin_anew(errand.address, errand.work)
 
     async def still_wants(self, errand: Errand) -> bool:
         """Say whether an item is open and ours."""
         return await self._fence.holds() and self._book.is_open(errand.address, errand.work)
 
-    # By the queue
+    def _keep_back(self, errand: Errand) -> None:
+        """Give the place to others until the next turn: who is cut off would only hold it."""
+        self._granted.pop(errand.work.id, None)
+        self._workforce.closed(errand.work.id)
+        self._kept[errand.work.id] = (errand.address, errand.work)
 
-    async def _send_one(self, name: str) -> None:
-        if name in self._unoffered and await self._is_offered(*self._to_send[name]):
-            return
-        while not await self._sent(*self._to_send[name]):  # noqa: ASYNC110  the wait is for a restart
-            await anyio.sleep(self._timing.work_resend_seconds)
-        del self._to_send[name]
-        self._lives.pop(name, None)
+    async def _offer(self, errand: Errand) -> None:
+        is_open = self._book.is_open(errand.address, errand.work)
+        if is_open and not await self._workforce.offer(errand):
+            self.wait(errand.address, errand.work)
 
-    async def _is_offered(self, address: Address, work: Item) -> bool:
-        """Offer what could not be offered at once; say whether it needs no queue."""
-        worker = self._unoffered.pop(work.id)
+    async def _offer_if_ours(self, errand: Errand) -> None:
         await self._fence.confirm(within=self._timing.work_resend_seconds)
-        # It is sent anew if it is refused, and that can be before the offer returns.
-        del self._to_send[work.id]
-        if await self._offer(address, work, worker):
-            return True
-        self._to_send[work.id] = (address, work)
-        return False
+        await self._offer(errand)
 
-    async def _sent(self, address: Address, work: Item) -> bool:
-        if not self._book.is_open(address, work):
-            return True
-        await self._fence.confirm(within=self._timing.work_resend_seconds)
-        life, item = self._book.generation, encode(work)
-        earlier = self._lives.get(work.id)
-        try:
-            stored = await self._queue.send(
-                work.queue, work.tenant, item, item=work.id, life=earlier
-            )
-        except UnavailableError:
-            # It may be stored, and a worker may hold it although a restarted queue knows nothing.
-            self._lives.setdefault(work.id, life)
-            return False
-        if stored and earlier == ELSEWHERE:
-            self.begin_anew(address, work, lost=False)
-        return True
+    def _is_new(self, work: Item) -> bool:
+        """Say whether no worker was ever named for an item."""
+        return work.id not in self._book.assigned and not self._workforce.has(work.id)

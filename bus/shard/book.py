@@ -71,7 +71,8 @@ class Picture(NamedTuple):
 class Book:
     """All entities of a shard that are in memory, and a table of those at rest that live.
 
-    ``n``, ``epoch``, ``at``, ``generation`` and ``snapshot`` are those of the newest commit.
+    ``n``, ``epoch``, ``at`` and ``snapshot`` are those of the newest commit. ``assigned`` is what
+    commits say of open items of work: the one worker to which each may have been offered.
     ``corrupt`` says of the entities in quarantine why they are; those that are ``unmarked`` no
     commit names yet.
     """
@@ -81,7 +82,7 @@ class Book:
         self.n = 0
         self.epoch = 0
         self.at = START
-        self.generation = ""
+        self.assigned: dict[str, str] = {}
         self.settled = 0
         self.snapshot: SnapshotRef | None = None
         self.slots: dict[Address, Slot] = {}
@@ -134,6 +135,8 @@ class Book:
         opened = [effect for name, effect in outstanding.items() if name not in slot.open]
         closed = [effect for name, effect in slot.open.items() if name not in outstanding]
         slot.open = outstanding
+        for effect in closed:
+            self.assigned.pop(effect.id, None)
         if due is not None and due != slot.due:
             heapq.heappush(self._timers, (due, address))
         slot.due = due
@@ -238,6 +241,8 @@ class Book:
     def condemn(self, address: Address, reason: str) -> None:
         """Put an entity into quarantine in the state it has; nothing of it is outstanding."""
         slot = self.slot(address)
+        for name in slot.open:
+            self.assigned.pop(name, None)
         slot.open, slot.due, slot.is_forgettable = {}, None, False
         if address not in self.corrupt or not self.is_shut(address):
             self.unmarked.add(address)
@@ -357,8 +362,8 @@ class Book:
     def mark(self, commit: Commit) -> None:
         """Note the commit that is now the newest."""
         self.n, self.epoch, self.at = commit.n, commit.epoch, commit.at
-        self.generation, self.settled = commit.generation, commit.settled
-        self.snapshot = commit.snapshot
+        self.settled, self.snapshot = commit.settled, commit.snapshot
+        self.assigned.update(commit.assigned)
 
     def picture(self) -> Picture:
         """Return what a snapshot is made of, without the states of what has left memory.
@@ -387,6 +392,7 @@ class Book:
             at=self.at,
             slots=[],
             sleepers=list(self.sleepers.values()),
+            assigned=dict(self.assigned),
         )
         return Picture(outline, slots)
 
@@ -402,7 +408,7 @@ class Book:
     def load(self, snapshot: Snapshot, parts: Mapping[str, bytes] | None = None) -> None:
         """Fill an empty book from a snapshot and the ``parts`` of states that it names."""
         parts = parts or {}
-        self.n, self.at = snapshot.n, snapshot.at
+        self.n, self.at, self.assigned = snapshot.n, snapshot.at, dict(snapshot.assigned)
         self.parts = (snapshot.n, {part: name for name, part in parts.items()})
         for sleeper in snapshot.sleepers:
             address = (intern(sleeper.tenant), sleeper.key)

@@ -1,16 +1,15 @@
-"""Making sure that open work is with a worker or in the queue, after whatever happened."""
+"""Finding out, after a takeover, which open work was begun."""
 
-import itertools
-from collections.abc import Iterable, Mapping
+from collections import defaultdict
+from collections.abc import Mapping
 
 import anyio
 
 from bus.config import Timing
-from bus.errors import UnavailableError
-from bus.ports import ELSEWHERE, Bus
+from bus.ports import Transport
 from bus.shard.assignments import Assignments
-from bus.shard.book import Address, Book
-from bus.shard.roll_call import call_roll
+from bus.shard.book import Address
+from bus.shard.roll_call import ask_holder
 from bus.shard.turn import Item
 from bus.shard.workforce import Workforce
 from schemas.fleet import RollCall
@@ -19,114 +18,56 @@ OpenWork = list[tuple[Address, Item]]
 
 
 class OpenWorkKeeper:
-    """Finds out where work is of which nobody here knows, and begins anew what was lost.
+    """Lets wait what nobody can have begun, and begins anew what may be lost.
 
-    All workers are asked first. What none of them has can be in the queue, which shows by sending
-    it again: while the queue remembers an item's id, it swallows the repeat. What it has not got
-    may have been begun by a worker that is no more. Only where the journal names the one worker to
-    which it may have been offered, and that one lives and never took it, nobody has begun it.
+    An item that no commit names was never offered. Of one that a commit names, that worker alone
+    can have it, and is asked. If it has not, and promises to take no offer of a former owner, then
+    nobody has begun the item. If it has gone, or cannot tell, somebody may have.
     """
 
     def __init__(
         self,
-        book: Book,
-        assigned: Mapping[str, tuple[str, str]],
+        open_work: OpenWork,
+        assigned: Mapping[str, str],
         assignments: Assignments,
         workforce: Workforce,
-        name: str,
-        bus: Bus,
+        transport: Transport,
         timing: Timing,
     ) -> None:
-        self._book = book
-        self._assigned: Mapping[str, tuple[str, str]] = assigned
         self._assignments = assignments
         self._workforce = workforce
-        self._name = name
-        self._bus = bus
+        self._transport = transport
         self._timing = timing
-        self._calls = itertools.count(1)
-        self._heeding: set[str] = set()
-        self._reconnected = anyio.Event()
+        self._unnamed = [entry for entry in open_work if entry[1].id not in assigned]
+        self._named: defaultdict[tuple[str, str], OpenWork] = defaultdict(list)
+        for address, work in open_work:
+            if work.id in assigned:
+                self._named[assigned[work.id], work.queue].append((address, work))
 
     async def run(self) -> None:
-        """Look after the open work now, and again each time the bus comes back."""
-        await self._after_takeover()
-        while True:
-            await self._reconnected.wait()
-            self._reconnected = anyio.Event()
-            await self._after_reconnect()
+        """See to all open work, once."""
+        self._let_wait(self._unnamed)
+        async with anyio.create_task_group() as tasks:
+            for (worker, queue), items in self._named.items():
+                tasks.start_soon(self._find, worker, queue, items)
 
-    async def bus_came_back(self) -> None:
-        """Note that the bus was away."""
-        self._reconnected.set()
-
-    async def _after_takeover(self) -> None:
-        known = list(self._book.open_work())
-        generation = await self._generation()
-        unheld = await self._unheld(known)
-        queued: OpenWork = []
-        if generation == self._book.generation:
-            window = self._timing.repeat_window_seconds
-            queued = [(address, work) for address, work in unheld if self._age(work) < window]
-        for address, work in queued:
-            life = generation if self._is_untouched(work, generation) else ELSEWHERE
-            self._assignments.send(address, work, life=life)
-        self._assigned = {}
-        await self._settle([entry for entry in unheld if entry not in queued], generation)
-
-    def _is_untouched(self, work: Item, generation: str) -> bool:
-        """Say whether nobody can have begun an item unless the queue has it."""
-        worker, life = self._assigned.get(work.id, ("", None))
-        is_known = not worker or worker in self._heeding
-        age = self._age(work) + self._timing.clock_error_seconds
-        return is_known and life == generation and age < self._timing.repeat_window_seconds
-
-    def _age(self, work: Item) -> float:
-        return (self._bus.clock() - work.since).total_seconds()
-
-    async def _after_reconnect(self) -> None:
-        """Find what the queue had, and has no more."""
-        has = self._assignments.has
-        known = [entry for entry in self._book.open_work() if not has(entry[1])]
-        generation = await self._generation()
-        if generation != self._book.generation:
-            await self._settle(await self._unheld(known), generation)
-
-    async def _unheld(self, doubtful: OpenWork) -> OpenWork:
-        """Return what no worker holds, and note who holds the rest."""
-        if not doubtful:
-            return []
+    async def _find(self, worker: str, queue: str, items: OpenWork) -> None:
         shard, epoch = self._assignments.shard, self._assignments.epoch
-        answer_to = f"_cb.sys.held.{self._name}.{epoch}.{next(self._calls)}"
-        call = RollCall(answer_to=answer_to, shard=shard, epoch=epoch)
-        roll = await call_roll(self._bus.transport, call, self._workforce, self._timing)
-        held, self._heeding = roll.holders, roll.heeding
-        for address, work in self._still_open(doubtful):
-            if work.id in held and not self._assignments.has(work):
-                self._assignments.adopt(address, work, held[work.id])
-        return self._uncared_for(doubtful)
+        self._workforce.meet(worker, queue)
+        call = RollCall(shard=shard, epoch=epoch)
+        held = await ask_holder(worker, call, self._transport, self._workforce, self._timing)
+        names = set(held.items) if held else set[str]()
+        for address, work in self._uncared_for(items):
+            if work.id in names:
+                self._assignments.adopt(address, work, worker)
+            elif held is None or held.epoch != epoch:
+                self._assignments.begin_anew(address, work)
+            else:
+                self._assignments.wait(address, work)
 
-    async def _settle(self, lost: OpenWork, generation: str) -> None:
-        """Begin anew what is lost. Only then may a next owner rely on the queue.
+    def _let_wait(self, items: OpenWork) -> None:
+        for address, work in self._uncared_for(items):
+            self._assignments.wait(address, work)
 
-        What the bus lost while we asked is looked for when we are told that it is back.
-        """
-        for address, work in self._uncared_for(lost):
-            self._assignments.begin_anew(address, work, lost=False)
-        while self._uncared_for(lost):  # noqa: ASYNC110  seldom and short
-            await anyio.sleep(self._timing.work_resend_seconds)
-        if not self._reconnected.is_set():
-            self._book.generation = generation
-
-    def _still_open(self, work: Iterable[tuple[Address, Item]]) -> OpenWork:
-        return [entry for entry in work if self._book.is_open(*entry)]
-
-    def _uncared_for(self, work: Iterable[tuple[Address, Item]]) -> OpenWork:
-        return [entry for entry in self._still_open(work) if not self._assignments.has(entry[1])]
-
-    async def _generation(self) -> str:
-        while True:
-            try:
-                return await self._bus.queue.generation()
-            except UnavailableError:
-                await anyio.sleep(self._timing.work_resend_seconds)
+    def _uncared_for(self, items: OpenWork) -> OpenWork:
+        return [entry for entry in items if self._assignments.lacks(*entry)]

@@ -168,7 +168,6 @@ class ShardOwner:
                 book, self._fence, self._inbox, self._ways, self._timing, tasks
             )
             asks.resume()
-            forget = bus.transport.on_reconnect(keeper.bus_came_back)
             try:
                 tasks.start_soon(sends.write_records)
                 tasks.start_soon(self._rest.run)
@@ -183,12 +182,11 @@ class ShardOwner:
             finally:
                 self._fence.is_down = True
                 assignments.finish()
-                forget()
 
     def _keeping(self, recovered: Recovered, assignments: Assignments) -> OpenWorkKeeper:
-        book, assigned, timing = recovered.book, recovered.assigned, self._timing
-        workforce, name, bus = self._workforce, self._name, self._bus
-        return OpenWorkKeeper(book, assigned, assignments, workforce, name, bus, timing)
+        book, workforce, transport = recovered.book, self._workforce, self._bus.transport
+        known = list(book.open_work())
+        return OpenWorkKeeper(known, book.assigned, assignments, workforce, transport, self._timing)
 
     def _resting(self, recovered: Recovered) -> Rest:
         book, settled = recovered.book, self._dispatcher.settled
@@ -203,8 +201,7 @@ class ShardOwner:
 
     def _assigning(self, book: Book, tasks: TaskGroup) -> Assignments:
         fence, inbox, workforce = self._fence, self._inbox, self._workforce
-        queue, timing = self._bus.queue, self._timing
-        return Assignments(book, fence, inbox, workforce, queue, timing, tasks)
+        return Assignments(book, fence, inbox, workforce, self._timing, tasks)
 
     async def _serve(self, tasks: TaskGroup) -> None:
         async with self._bus.transport.reception(self._mailbox, self._inbox.deliver):
@@ -222,6 +219,7 @@ class ShardOwner:
 
     async def _take_turn(self, tasks: TaskGroup) -> None:
         now = self._now()
+        self._assignments.pause(paused=self._rooms.journal.share >= TURNS_STOP)
         letters = await self._admitted(now)
         if letters:
             await self._wake(letters)
@@ -233,6 +231,8 @@ class ShardOwner:
             await self._put_off(new, now)
             metrics.TURN_SECONDS.at(self._entity.name).observe(time.perf_counter() - began)
             metrics.TURN_COMMANDS.at(self._entity.name).observe(len(letters))
+        elif self._assignments.wants_commit:
+            await self._store(Outcome(), now)
         elif self._is_idle(now):
             await self._append([], now)
         else:
@@ -244,8 +244,11 @@ class ShardOwner:
         self._snapshots.keep(self.book, self._fence.sequence, sends.dispatched, tasks)
 
     async def _store(self, outcome: Outcome, now: datetime) -> None:
-        if outcome.entries:
-            await self._append(outcome.entries, now, self._assignments.choose(outcome.opened))
+        assignments, stored = self._assignments, False
+        if outcome.entries or assignments.wants_commit:
+            stored = await self._append(outcome.entries, now, assignments.name(outcome.opened))
+        if stored:
+            assignments.are_named()
             touched = [(each.tenant, each.key) for each in outcome.entries]
             self._rest.touched(self.book.n, touched)
             self._leftovers.touched(self.book.n, touched)
@@ -289,7 +292,8 @@ class ShardOwner:
 
     async def _append(
         self, entries: Sequence[Entry], now: datetime, assigned: dict[str, str] | None = None
-    ) -> None:
+    ) -> bool:
+        """Append a commit; say whether it is stored: one without entries may find no room."""
         book = self.book
         n, settled = book.n + 1, self._dispatcher.settled()
         stored, size = await self._storing.compacted(entries, n)
@@ -299,17 +303,17 @@ class ShardOwner:
             turn=f"{self._process}.{book.epoch}.{n}",
             at=now,
             version=self._entity.version,
-            generation=book.generation,
             settled=settled,
             snapshot=self._snapshots.to_name(book, settled),
             entries=stored,
             assigned=assigned or {},
         )
         if not await self._storing.append(commit, size, book.snapshot, self._dispatcher.settled):
-            return
+            return False
         book.mark(commit)
         self._snapshots.is_named(commit.snapshot)
         metrics.COMMITS.at(self._entity.name, "stored").inc()
+        return True
 
     # Which letters are taken
 

@@ -35,9 +35,8 @@ class Recovered:
 
     ``sequence`` is the stream sequence of the owner's first commit, ``claim`` that commit as it is
     stored. ``publications`` may be lost, as may the records of the entities at ``touched``.
-    ``assigned`` is what the commits say of open items of work: the one worker to which each may
-    have been offered, or none, and the life of the queue at that time. ``unreadable`` counts the
-    commits of which nothing can be read. ``writer`` writes the states of what leaves memory.
+    ``unreadable`` counts the commits of which nothing can be read. ``writer`` writes the states of
+    what leaves memory.
     """
 
     def __init__(self, book: Book, sequence: int, writer: StateWriter) -> None:
@@ -47,13 +46,7 @@ class Recovered:
         self.claim = Stored(sequence, b"")
         self.publications: list[Publish] = []
         self.touched: dict[Address, None] = {}
-        self.assigned: dict[str, tuple[str, str]] = {}
         self.unreadable = 0
-
-    def note_assigned(self, commit: Commit) -> None:
-        """Remember to whom the work of a commit may have gone."""
-        for item, worker in commit.assigned.items():
-            self.assigned[item] = (worker, commit.generation)
 
     def forget_closed(self) -> None:
         """Forget to whom work may have gone that is open no more, and records of what is lost."""
@@ -64,7 +57,8 @@ class Recovered:
             if address not in unmarked and address in slots and slots[address].state is not None
         }
         still_open = {work.id for _, work in self.book.open_work()}
-        self.assigned = {item: to for item, to in self.assigned.items() if item in still_open}
+        assigned = self.book.assigned
+        self.book.assigned = {item: to for item, to in assigned.items() if item in still_open}
 
     def note(self, entries: list[Entry], publications: list[Publish]) -> None:
         """Remember what a commit led to, to send it again."""
@@ -143,7 +137,6 @@ def _owner_commit(last: Commit | None, version: int, process: str) -> Commit:
         at=last.at if last else NEVER,
         version=version,
         owner=process,
-        generation=last.generation if last else "",
         settled=last.settled if last else 0,
         snapshot=last.snapshot if last else None,
     )
@@ -209,7 +202,6 @@ async def _replay(
     publications = book.replay(commit, entries)
     if found.nameless:
         log.critical("shard.entries_unreadable", subject=subject, commit=commit.n)
-    recovered.note_assigned(commit)
     if commit.n > claim.settled:
         name, shard, at = book.entity.name, _shard(subject), commit.at
         letters = [

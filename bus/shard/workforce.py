@@ -4,13 +4,15 @@ Items are offered to one worker by a plain message and stored nowhere: what is t
 the journal. So it must be known when a worker dies. Each is subscribed to a subject of its own as
 long as it lives, and the bus says at once when nobody listens there any more: that is proof. One
 that is only silent is given up after a while. Knows no shard.
+
+What no worker has room for waits here. Workers are told of it, and grant places as they free.
 """
 
 import itertools
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Iterator
 from math import inf
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import anyio
 import msgspec
@@ -24,9 +26,19 @@ from bus.ownership import Membership
 from bus.ports import Bus, Delivery
 from bus.shard.book import Address
 from bus.shard.turn import Item
-from bus.subjects import offer_subject
-from bus.waiting import loop_time
-from schemas.fleet import WORKER_SUBJECT, Offer, OfferAnswer, WorkerAlive
+from bus.shard.waiting_work import WaitingWork
+from bus.subjects import demand_subject, grant_subject, offer_subject
+from bus.waiting import Wakeup, loop_time
+from schemas.fleet import (
+    WORKER_SUBJECT,
+    Demand,
+    Grant,
+    Offer,
+    OfferAnswer,
+    Unused,
+    Wanted,
+    WorkerAlive,
+)
 
 log = structlog.get_logger()
 
@@ -34,11 +46,27 @@ LATE_BEATS = 1.5
 """A worker from which nothing came for so many beats is asked whether it lives."""
 
 
+MOST_WANTED = 256
+"""Tenants for whom one message asks; where more wait, the others are asked for by the next."""
+
+DEMAND_SECONDS = 0.01
+"""What begins to wait within this is told together."""
+
+
 class Employer(Protocol):
     """The owner of items, in an ``epoch`` of its ``shard``."""
 
     shard: str
     epoch: int
+
+    @property
+    def can_name(self) -> bool:
+        """Whether it can use a grant at present: until then its places lapse."""
+        ...
+
+    def granted(self, errand: "Errand") -> None:
+        """A worker keeps a place for an item that waits: it may be offered once that is stored."""
+        ...
 
     def refused(self, errand: "Errand") -> None:
         """The worker has not taken the item, and never will."""
@@ -54,15 +82,21 @@ class Employer(Protocol):
 
 
 class Errand:
-    """An item that a worker was given. ``taken`` is by its word, ``tries`` counts the offers."""
+    """An item that a worker is given, by the ``grant`` of that number where it has waited.
 
-    __slots__ = ("address", "at", "employer", "taken", "token", "tries", "work", "worker")
+    ``taken`` is by the worker's word, ``tries`` counts the offers.
+    """
 
-    def __init__(self, address: Address, work: Item, employer: Employer, worker: "_Worker") -> None:
+    __slots__ = ("address", "at", "employer", "grant", "taken", "token", "tries", "work", "worker")
+
+    def __init__(
+        self, address: Address, work: Item, employer: Employer, worker: "_Worker", grant: int = 0
+    ) -> None:
         self.address = address
         self.work = work
         self.employer = employer
         self.worker = worker
+        self.grant = grant
         self.taken = False
         self.token = ""
         self.tries = 0
@@ -70,9 +104,23 @@ class Errand:
 
 
 class _Worker:
-    """A worker as we know it. It is ``full_for`` some tenants until it says that it has room."""
+    """A worker as we know it. It is ``full_for`` some tenants until it says that it has room.
 
-    __slots__ = ("errands", "full_for", "heard", "is_asked_after", "name", "queue", "subject")
+    ``room`` are its free places by its last word and our own offers since, ``granted`` is the
+    highest number of its grants that we have heard of.
+    """
+
+    __slots__ = (
+        "errands",
+        "full_for",
+        "granted",
+        "heard",
+        "is_asked_after",
+        "name",
+        "queue",
+        "room",
+        "subject",
+    )
 
     def __init__(self, name: str, queue: str, now: float) -> None:
         self.name = name
@@ -81,7 +129,17 @@ class _Worker:
         self.heard = now
         self.is_asked_after = False
         self.full_for: set[str] = set()
+        self.room = 0
+        self.granted = 0
         self.errands: dict[str, Errand] = {}
+
+
+class _Unassigned(NamedTuple):
+    """An item that waits."""
+
+    address: Address
+    work: Item
+    employer: Employer
 
 
 class Workforce:
@@ -91,6 +149,7 @@ class Workforce:
     """
 
     def __init__(self, name: str, membership: Membership, bus: Bus, timing: Timing) -> None:
+        self._name = name
         self._membership = membership
         self._transport = bus.transport
         self._clock = bus.clock
@@ -102,68 +161,96 @@ class Workforce:
         self._queues: dict[str, deque[_Worker]] = {}
         self._errands: dict[str, Errand] = {}
         self._unanswered: dict[str, Errand] = {}
+        self._waiting = WaitingWork[_Unassigned]()
+        self._granted: dict[str, Errand] = {}
+        self._asked_for: set[str] = set()
+        self._wants = Wakeup()
         self._believes_from = -inf
 
     async def run(self) -> None:
-        """Listen to the workers, and look after them, until cancelled."""
+        """Listen to the workers, look after them and ask for places, until cancelled."""
         forget = self._transport.on_reconnect(self._bus_came_back)
         try:
             async with (
                 self._transport.reception(WORKER_SUBJECT, self._heard),
                 self._transport.reception(f"{self._answers}.*", self._answered),
+                self._transport.reception(grant_subject(self._name), self._hear_grant),
                 anyio.create_task_group() as tasks,
             ):
+                tasks.start_soon(self._keep_asking)
                 await self._look_after_all(tasks)
         finally:
             forget()
 
-    @property
-    def living(self) -> set[str]:
-        """The workers that are not known to have gone."""
-        return set(self._workers)
-
     # Items
 
-    def choose(self, work: Item) -> str:
-        """Name a worker that seems to have room for an item; empty if there is none."""
+    def choose(self, address: Address, work: Item, employer: Employer) -> Errand | None:
+        """Give an item to a worker that seems to have room, unless others of its tenant wait."""
+        if self._waiting.waits(work.queue, work.tenant):
+            return None
         worker = self._next_with_room(work)
-        return worker.name if worker else ""
-
-    async def offer(self, address: Address, work: Item, employer: Employer, name: str) -> bool:
-        """Offer an item to the worker of a name; return False if that is not there.
-
-        What comes of it is told to ``employer``, unless the item is ``closed`` before.
-        """
-        worker = self._workers.get(name)
         if worker is None:
+            return None
+        worker.room -= 1
+        return Errand(address, work, employer, worker)
+
+    async def offer(self, errand: Errand) -> bool:
+        """Offer an item to its worker; return False if that has gone.
+
+        What comes of it is told to the employer, unless the item is ``closed`` before.
+        """
+        self._granted.pop(errand.work.id, None)
+        if self._workers.get(errand.worker.name) is not errand.worker:
             return False
-        errand = self._note(Errand(address, work, employer, worker))
+        self._note(errand)
         if not await self._send(errand):
-            self.closed(work.id)
+            self.closed(errand.work.id)
             return False
         return True
+
+    def wait(self, address: Address, work: Item, employer: Employer) -> None:
+        """Let an item wait until a worker grants it a place."""
+        waits = self._waiting.waits(work.queue, work.tenant)
+        unassigned = _Unassigned(address, work, employer)
+        self._waiting.add(work.queue, work.tenant, work.id, work.since, unassigned)
+        if not waits:
+            self._wants.set()
 
     def adopt(self, address: Address, work: Item, employer: Employer, worker: str) -> None:
         """Note that a worker holds an item."""
         holder = self._known(worker, work.queue)
         self._note(Errand(address, work, employer, holder)).taken = True
 
+    def meet(self, worker: str, queue: str) -> None:
+        """Look after a worker of which others have told."""
+        self._known(worker, queue)
+
+    def knows(self, worker: str) -> bool:
+        """Say whether a worker that was met is not known to have gone."""
+        return worker in self._workers
+
     def has(self, item: str) -> bool:
-        """Say whether a worker was given an item, and has neither refused it nor gone."""
-        return item in self._errands
+        """Say whether an item waits here, or with a worker that has neither refused it nor gone."""
+        return item in self._errands or item in self._waiting or item in self._granted
 
     def closed(self, item: str) -> None:
         """Forget an item that is open no more."""
+        self._waiting.remove(item)
+        granted = self._granted.pop(item, None)
+        if granted is not None:
+            self._give_back(granted.worker.subject, granted.grant)
         errand = self._errands.pop(item, None)
         if errand is not None:
             self._unanswered.pop(errand.token, None)
             errand.worker.errands.pop(item, None)
+            errand.worker.room += 1
 
     def dismiss(self, employer: Employer) -> None:
         """Forget all items of an employer."""
-        for errand in list(self._errands.values()):
-            if errand.employer is employer:
-                self.closed(errand.work.id)
+        known = [*self._errands.values(), *self._granted.values(), *self._waiting.items]
+        for each in known:
+            if each.employer is employer:
+                self.closed(each.work.id)
 
     def _note(self, errand: Errand) -> Errand:
         self.closed(errand.work.id)
@@ -181,9 +268,63 @@ class Workforce:
             for _ in range(len(workers)):
                 worker = workers[0]
                 workers.rotate(-1)
-                if now - worker.heard <= silence and tenant not in worker.full_for:
+                has_room = worker.room > 0 and tenant not in worker.full_for
+                if has_room and now - worker.heard <= silence:
                     return worker
         return None
+
+    # What waits
+
+    async def _keep_asking(self) -> None:
+        """Tell workers what waits for them: when it begins, and with each beat."""
+        while True:
+            await self._wants.wait(self._timing.heartbeat_seconds)
+            naming = self._naming()
+            wanted = {*self._waiting.queues, *naming}
+            for queue in wanted | self._asked_for:
+                self._ask(queue, naming.get(queue, {}))
+            self._asked_for = wanted
+            if wanted:
+                await anyio.sleep(DEMAND_SECONDS)
+
+    def _ask(self, queue: str, naming: dict[str, list[int]]) -> None:
+        now = self._clock()
+        wanted = [
+            Wanted(tenant=each.tenant, count=each.items, age=(now - each.since).total_seconds())
+            for each in self._waiting.waiting(queue, MOST_WANTED)
+        ]
+        demand = Demand(registry=self._name, queue=queue, wanted=wanted, naming=naming)
+        self._transport.tell(demand_subject(queue), encode(demand))
+
+    def _naming(self) -> dict[str, dict[str, list[int]]]:
+        """Return the grants that are about to be used, by queue and worker."""
+        found: defaultdict[str, dict[str, list[int]]] = defaultdict(dict)
+        for errand in self._granted.values():
+            if not errand.employer.can_name:
+                continue
+            of_queue = found[errand.work.queue]
+            of_queue.setdefault(errand.worker.name, []).append(errand.grant)
+        return found
+
+    def _hear_grant(self, delivery: Delivery) -> None:
+        grant = decode(Grant, delivery.data)
+        worker = self._known(grant.worker, grant.queue)
+        if grant.number <= worker.granted:
+            # A copy, or one that was overtaken: it lapses.
+            return
+        worker.granted = grant.number
+        found = self._waiting.take(grant.queue, grant.tenant)
+        if found is None:
+            self._give_back(worker.subject, grant.number)
+            return
+        errand = Errand(found.address, found.work, found.employer, worker, grant.number)
+        self._granted[found.work.id] = errand
+        found.employer.granted(errand)
+
+    def _give_back(self, worker: str, grant: int) -> None:
+        self._transport.tell(worker, encode(Unused(grant=grant)))
+
+    # Offers
 
     async def _send(self, errand: Errand) -> bool:
         work = errand.work
@@ -199,6 +340,7 @@ class Workforce:
             item=item,
             shard=errand.employer.shard,
             epoch=errand.employer.epoch,
+            grant=errand.grant,
         )
         reply = f"{self._answers}.{errand.token}"
         try:
@@ -216,7 +358,8 @@ class Workforce:
             return
         worker = self._known(alive.worker, alive.queue)
         worker.heard = loop_time()
-        if alive.has_room:
+        worker.room = alive.room
+        if alive.room:
             worker.full_for.clear()
 
     def _answered(self, delivery: Delivery) -> None:
@@ -231,7 +374,8 @@ class Workforce:
             errand.taken = True
             del self._unanswered[errand.token]
         else:
-            errand.worker.full_for.add(errand.work.tenant)
+            if not errand.grant:
+                errand.worker.full_for.add(errand.work.tenant)
             self._refused(errand)
 
     def _known(self, name: str, queue: str) -> _Worker:
@@ -320,7 +464,7 @@ class Workforce:
                 errand.employer.lost(errand)
 
     def _farewell(self, name: str) -> None:
-        """Note that a worker has left in good order: what it had is done, or in the queue."""
+        """Note that a worker has left in good order: the results of what it had are stored."""
         worker = self._workers.get(name)
         if worker is not None:
             self._forget(worker)

@@ -43,9 +43,9 @@ async def provision(
 ) -> None:
     """Make each stream that is missing. Nothing that stands is changed or removed.
 
-    A stream in memory, or a dated one, begins at ``first_sequence``, which must grow from one life
+    A dated stream begins at ``first_sequence``, which must grow from one life
     of the server to the next: an acknowledgement names its message by sequence alone, and a late
-    one from an earlier life would otherwise remove an item of the present one.
+    one from an earlier life would otherwise remove one of the present one.
 
     Several processes may do this at once, and again after each restart of the bus.
 
@@ -62,7 +62,7 @@ async def _provide(
     jetstream: JetStream, spec: StreamSpec, durability: Durability, first_sequence: int
 ) -> None:
     wanted = spec.settings(durability)
-    start = {"first_seq": first_sequence} if spec.memory or spec.dated else {}
+    start = {"first_seq": first_sequence} if spec.dated else {}
     try:
         await _patiently(jetstream, f"STREAM.CREATE.{spec.name}", wanted | start)
     except JetStreamError as error:

@@ -19,7 +19,6 @@ LIVE_MARK = "cb._.stream._"
 """A subject of that stream on which nothing is said: its receipts speak for what came before."""
 
 CONVERSATIONS = "CONVERSATIONS"
-WORK = "WORK"
 DEAD = "DEAD"
 BILLS = "BILLS"
 BLOBS = "BLOBS"
@@ -35,9 +34,6 @@ BLOB_MAX_BYTES = 4 * 1024**3
 CONVERSATION_TURNS = 100
 """Turns kept of one session: more do not fit a model's window."""
 
-MAX_CONSUMERS = 100_000
-"""One for each queue and tenant; the server's own default of 1000 a stream would be too few."""
-
 _REPLICAS: dict[Durability, int] = {"r1": 1, "r3": 3}
 _NANOSECONDS = 1_000_000_000
 _UPPER_CASE = re.compile("[A-Z]")
@@ -48,15 +44,12 @@ _ESCAPED = re.compile("=([a-z])")
 class StreamSpec:
     """One stream. ``max_age`` is in seconds, 0 for ever; ``per_subject`` is a count, -1 unlimited.
 
-    ``memory`` is for what can be sent anew: one server's loss of it shows in the date of the
-    stream. A cluster's would not, because a stream that lost all its copies keeps name and date, so
-    there it lies in files. ``lazy`` lets one server acknowledge before the message is on disk:
-    quick, and no receipt; a cluster has no such mode. ``refuse_when_full`` keeps what is stored
-    instead of what arrives. ``consumed`` removes what was acknowledged. ``dated`` is for a stream
-    whose sequences stand in names that outlive it: another of its name goes on with higher ones.
-    ``expires`` lets a message expire by itself.
-    ``states`` lets a message replace the one before it, expire by itself, and be stored together
-    with others or not at all.
+    ``lazy`` lets one server acknowledge before the message is on disk: quick, and no receipt; a
+    cluster has no such mode. ``refuse_when_full`` keeps what is stored instead of what arrives.
+    ``consumed`` removes what was acknowledged. ``dated`` is for a stream whose sequences stand in
+    names that outlive it: another of its name goes on with higher ones. ``expires`` lets a message
+    expire by itself. ``states`` lets a message replace the one before it, expire by itself, and be
+    stored together with others or not at all.
     ``tenants`` is the filter of one tenant's messages in a stream in which each has a share, and
     ``quota`` the term of ``Terms`` that says how large it is.
     """
@@ -66,12 +59,10 @@ class StreamSpec:
     max_bytes: int
     max_age: float = 0
     per_subject: int = -1
-    memory: bool = False
     lazy: bool = False
     consumed: bool = False
     refuse_when_full: bool = False
     duplicate_window: float = 120
-    max_consumers: int = -1
     key_value: bool = False
     dated: bool = False
     expires: bool = False
@@ -84,13 +75,13 @@ class StreamSpec:
         settings: dict[str, Any] = {
             "name": self.name,
             "subjects": list(self.subjects),
-            "storage": "memory" if self.memory and durability == "r1" else "file",
+            "storage": "file",
             "retention": "workqueue" if self.consumed else "limits",
             "discard": "new" if self.refuse_when_full else "old",
             "max_bytes": self.max_bytes,
             "max_age": _nanoseconds(self.max_age),
             "max_msgs_per_subject": self.per_subject,
-            "max_consumers": self.max_consumers,
+            "max_consumers": -1,
             "duplicate_window": _nanoseconds(self._window()),
             "num_replicas": _REPLICAS[durability],
             "allow_direct": True,
@@ -232,16 +223,6 @@ def _internal(timing: Timing) -> tuple[StreamSpec, ...]:
             max_age=_days(timing.record_retention_days),
             per_subject=CONVERSATION_TURNS,
             lazy=True,
-        ),
-        StreamSpec(
-            name=WORK,
-            subjects=("_cb.work.>",),
-            max_bytes=timing.work_max_bytes,
-            memory=True,
-            consumed=True,
-            refuse_when_full=True,
-            duplicate_window=timing.duplicate_window_seconds,
-            max_consumers=MAX_CONSUMERS,
         ),
         StreamSpec(
             name=DEAD,

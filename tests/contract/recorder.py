@@ -62,7 +62,6 @@ class Recorder:
             at=self.now,
             version=self.book.entity.version,
             owner=owner,
-            generation="2026-01-01T00:00:00Z",
             settled=max(0, n - 3),
             snapshot=self._newest,
             entries=list(entries),

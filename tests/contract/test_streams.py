@@ -27,7 +27,6 @@ from bus.subjects import (
     overlap,
     owner_subject,
     state_subject,
-    work_subject,
 )
 from schemas.base import ASK, PUBLIC, Request
 from schemas.ids import PLATFORM
@@ -93,7 +92,6 @@ def test_no_subject_is_stored_twice():
         ("cb.acme.events.execution.completed.e1", "EVENTS"),
         ("cb.acme.stream.e1", "STREAMS"),
         ("_cb.conversation.acme.reviewer.s1", "CONVERSATIONS"),
-        (work_subject("llm", "acme"), "WORK"),
         ("_cb.dead.acme.work.llm", "DEAD"),
         ("_cb.bill.acme", "BILLS"),
         (f"_cb.blob.{'0' * 64}.0", "BLOBS"),

@@ -60,7 +60,7 @@ async def test_streams_on_it_have_three_copies_and_every_setting_asked_for(
 async def test_processes_that_start_at_once_wherever_they_connect_all_find_their_streams(
     cluster: EmbeddedCluster,
 ):
-    """Each asks for another first sequence in memory, so that only one of them can be given it."""
+    """Each asks for another first sequence, so that only one of them can be given it."""
 
     async def start(number: int) -> None:
         address = Address(urls=(cluster.urls[number % SIZE],), name=f"process {number}")
@@ -72,7 +72,7 @@ async def test_processes_that_start_at_once_wherever_they_connect_all_find_their
     for turn in range(4):
         specs = [
             StreamSpec(
-                name=f"S{turn}-{n}", subjects=(f"s.{turn}.{n}",), max_bytes=1024**2, memory=True
+                name=f"S{turn}-{n}", subjects=(f"s.{turn}.{n}",), max_bytes=1024**2, dated=True
             )
             for n in range(3)
         ]

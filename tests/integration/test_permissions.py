@@ -38,7 +38,7 @@ DENIED_TO_PUBLISH = [
     "_cb.ask.acme.agents.execute",
     "_cb.ask.globex.agents.execute",
     "_cb.cmd.execution.0",
-    "_cb.work.generate.acme",
+    "_cb.sys.offer.generate-1",
     "_cb.sys.alive",
     "_cb.dead.acme.work.generate",
     JOURNAL,
@@ -103,7 +103,7 @@ DENIED_TO_SUBSCRIBE = [
 FORGED_REPLIES = [
     JOURNAL,
     "_cb.cmd.execution.0",
-    "_cb.work.generate.acme",
+    "_cb.sys.offer.generate-1",
     "_cb.sys.gone",
     "$JS.API.STREAM.DELETE.STREAMS",
     "$JS.API.STREAM.PURGE.STREAMS",
@@ -197,7 +197,7 @@ async def fleet(server: Server) -> Someone:
         "STREAMS": "cb.*.stream.*",
         "EVENTS": "cb.*.events.>",
         "JOURNAL_EXECUTION": "_cb.journal.execution.*",
-        "WORK": "_cb.work.>",
+        "DEAD": "_cb.dead.>",
     }.items():
         await stream.add_stream(StreamConfig(name=name, subjects=[subject], allow_direct=True))
 
@@ -325,7 +325,7 @@ async def test_a_forged_reply_subject_reaches_nothing_outside_the_tenant(
     receipt = await alice.client.jetstream().publish(SUBMITS[0], b"{}", timeout=5)
     assert receipt.seq == len(FORGED_REPLIES) + 1
     assert await stored(fleet, "JOURNAL_EXECUTION") == 0
-    assert await stored(fleet, "WORK") == 0
+    assert await stored(fleet, "DEAD") == 0
     await carol.client.flush()
     assert (fleet.inbox, carol.inbox) == ([], [])
 
@@ -360,8 +360,8 @@ async def test_a_wrong_user_or_password_or_none_is_refused(
 
 async def test_the_fleet_can_use_streams_buckets_and_direct_reads(fleet: Someone):
     stream = fleet.client.jetstream()
-    await stream.publish("_cb.work.generate.acme", b"item")
-    puller = await stream.pull_subscribe("_cb.work.>", durable="workers")
+    await stream.publish("_cb.dead.acme.work.generate", b"item")
+    puller = await stream.pull_subscribe("_cb.dead.>", durable="readers")
     (item,) = await puller.fetch(1, timeout=5)
     await item.ack_sync(timeout=5)
     bucket = await stream.create_key_value(KeyValueConfig(bucket="AGENTS", history=5))

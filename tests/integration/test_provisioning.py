@@ -15,7 +15,7 @@ from bus.server import EmbeddedServer
 from bus.streams import provision as provisioning
 from bus.streams.api import JetStream
 from bus.streams.provision import provision
-from bus.streams.spec import WORK, StreamSpec, key_value_spec, stream_specs
+from bus.streams.spec import EVENTS, StreamSpec, key_value_spec, stream_specs
 from bus.testing import NatsWorld
 from tests.integration.waiting import until
 
@@ -84,10 +84,6 @@ async def test_a_limit_that_differs_is_reported_and_left_alone(jetstream: JetStr
     [
         (replace(JOURNAL, refuse_when_full=False), {"discard": ("old", "new")}),
         (replace(JOURNAL, lazy=True), {"persist_mode": ("async", "default")}),
-        (
-            replace(JOURNAL, memory=True, max_bytes=1024),
-            {"storage": ("memory", "file")},
-        ),
         (replace(JOURNAL, subjects=("a.b",)), {"subjects": (["a.b"], list(JOURNAL.subjects))}),
     ],
 )
@@ -127,11 +123,11 @@ async def test_after_a_restart_lost_streams_stand_before_anybody_is_told(own_nat
     async with own_nats.process() as bus:
 
         async def look() -> None:
-            info = await bus.jetstream.stream_info(WORK)
+            info = await bus.jetstream.stream_info(EVENTS)
             seen.append(info["state"]["messages"])
 
         bus.nats.on_reconnect(look)
-        await bus.queue.send("q", "acme", b"", item="1")
+        await bus.jetstream.call(f"STREAM.DELETE.{EVENTS}")
         await own_nats.restart()
         await until(lambda: bool(seen))
 

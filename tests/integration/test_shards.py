@@ -18,7 +18,6 @@ TIMING = msgspec.structs.replace(
     member_gone_seconds=0.4,
     join_seconds=0.12,
     ack_wait_seconds=0.6,
-    in_progress_seconds=0.1,
     request_try_seconds=0.5,
     roll_call_seconds=0.6,
     snapshot_commits=5,

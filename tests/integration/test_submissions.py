@@ -10,13 +10,19 @@ import msgspec
 import pytest
 from structlog.testing import capture_logs
 
-from bus.codec import decode
+from bus.codec import decode, encode
 from bus.errors import TransientError
 from bus.jetstream import NatsBus
+from bus.ports import Delivery
+from bus.rpc import command
 from bus.streams.spec import inbox_spec, inbox_stream
+from bus.subjects import mailbox_subject, shard_of
 from bus.testing import nats_world
 from schemas.executions import ExecuteAgent
+from schemas.fleet import UNHEARD_RESULT, UnheardResult
+from schemas.journal import Mail
 from schemas.problems import Problem
+from schemas.work import Done, Settled
 from tests.integration.waiting import until
 from tests.servers import PATIENCE, local_server
 from tests.submitting import (
@@ -342,3 +348,32 @@ async def test_an_idle_inbox_has_nobody_who_asks_it_for_anything(fleet: Fleet):
         idle = await bus.jetstream.stream_info(inbox_stream("idle"))
 
     assert idle["state"]["consumer_count"] == 0
+
+
+async def test_a_result_that_a_worker_has_left_behind_reaches_its_entity(fleet: Fleet):
+    heard: list[Mail] = []
+    mail = command("item.result", "acme", "key", Done(work="w", attempt=1))
+    mailbox = mailbox_subject("flow", shard_of("acme", "key", 16))
+    async with fleet.process(tenants=("acme",)) as bus:
+
+        async def hear(delivery: Delivery) -> None:
+            heard.append(decode(Mail, delivery.data))
+            await bus.transport.publish(delivery.reply, encode(Settled(accepted=True)))
+
+        async with bus.transport.subscription(mailbox, hear):
+            left = UnheardResult(entity="flow", mail=mail)
+            await submit(bus, "acme", encode(left), name=UNHEARD_RESULT)
+            await until(lambda: len(heard) == 1)
+            await emptied(bus, "acme")
+
+    assert heard == [mail]
+
+
+async def test_a_result_for_the_work_of_another_tenant_is_refused(fleet: Fleet):
+    mail = command("item.result", "globex", "key", Done(work="w", attempt=1))
+    async with fleet.process(tenants=("acme",)) as bus, rejections(bus, "acme") as inbox:
+        left = UnheardResult(entity="flow", mail=mail)
+        await submit(bus, "acme", encode(left), name=UNHEARD_RESULT)
+        await inbox.holds(1)
+
+    assert [event.error.code for event in rejected(inbox)] == ["validation"]

@@ -14,7 +14,6 @@ class Rates(NamedTuple):
     request_lost: float
     answer_lost: float
     call_late: float
-    sign_lost: float
     stopped_in_call: float
 
 
@@ -25,7 +24,6 @@ _OFTEN = Rates(
     request_lost=0.05,
     answer_lost=0.08,
     call_late=0.08,
-    sign_lost=0.20,
     stopped_in_call=0.02,
 )
 

@@ -57,7 +57,6 @@ QUICK = Timing(
     retry_least_seconds=0.005,
     retry_most_seconds=0.02,
     ack_wait_seconds=0.4,
-    in_progress_seconds=0.05,
     offer_seconds=0.2,
     taken_seconds=0.005,
     roll_call_seconds=0.05,
@@ -277,7 +276,7 @@ def is_legal(history: list[ExecutionEvent]) -> bool:
 
 
 def nobody(process: str, bus: Bus) -> Workforce:
-    """Return a workforce that knows no worker, so that all work goes by the queue."""
+    """Return a workforce that hears of no worker, so that all work waits."""
     alive = Alive(process=process, actor="agents")
     return Workforce(process, Membership(bus.transport, lambda: alive, QUICK), bus, QUICK)
 

@@ -154,7 +154,7 @@ def _live_faults(world: World) -> Iterator[str]:
 async def _recovery_faults(world: World) -> list[str]:
     """Take every shard over once more, from snapshot and tail, and compare with the journal."""
     site = world.sites["users"]
-    bus = process_bus(site, world.bus, world.judge, world.timing)
+    bus = process_bus(site, world.bus, world.timing)
     faults: list[str] = []
     for subject, shard in world.judge.shards.items():
         try:

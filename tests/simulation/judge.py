@@ -4,8 +4,9 @@ The judge keeps a model of every shard: what the journal alone says it is. It de
 again from the states that the journal leads to, so that an entry that does not follow is found.
 """
 
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
 from math import inf
@@ -14,7 +15,7 @@ from typing import Any
 import anyio
 import msgspec
 
-from bus.codec import decode, encode
+from bus.codec import Decoder, decode, encode
 from bus.memory import MemoryStore
 from bus.memory.states import MemoryStateStore
 from bus.ports import Resting
@@ -25,7 +26,7 @@ from bus.streams.spec import StreamSpec
 from bus.subjects import journal_subject, matches
 from schemas.decision import Ask, Decision, Publish
 from schemas.executions import ENDED
-from schemas.fleet import Offer
+from schemas.fleet import Offer, WorkerMail
 from schemas.journal import NOTHING, AtRest, Commit, Entry, Mail
 from schemas.ledger import Charged, Reserved, Voided
 from schemas.terms import KeepTerms, Terms
@@ -33,11 +34,15 @@ from schemas.work import Lost, WorkItem
 from tests.simulation.site import Site
 
 AnyEntity = Entity[Any, Any, Any]
+_mail = Decoder[WorkerMail](WorkerMail)
 Stored = tuple[float, str, Any]
 """An event with the moment at which it was stored, and its tenant."""
 
-REPLACED = {"lost": 1.5, "redispatch": 0.0}
-"""Commands that take work from its worker, and how long that must have stood still at least."""
+SILENT_SECONDS = 1.5
+"""So long a worker must have stood still at least, before its work is taken from it."""
+
+MOST_AT_ONCE = 1
+"""Items of a tenant that a worker of the simulation has places for."""
 
 HEALED = 7.5
 """So many seconds after all trouble a refusal has no other reason than money."""
@@ -59,7 +64,7 @@ class ShardModel:
         self.epoch = 0
         self.owner = ""
         self.at = START
-        self.taken_over = 0.0
+        self.assigned: dict[str, str] = {}
         self.states: dict[Address, Any] = {}
         self.histories: dict[Address, list[Any]] = defaultdict(list)
         self.replies: dict[tuple[Address, str], bytes] = {}
@@ -91,12 +96,12 @@ class ShardModel:
             raise BrokenError(f"commit {commit.n} follows commit {self.n}")
         if commit.owner is not None and commit.epoch == self.epoch + 1:
             self.epoch, self.owner = commit.epoch, commit.owner
-            self.taken_over = anyio.current_time()
         if (commit.epoch, commit.turn.rsplit(".", 2)[0]) != (self.epoch, self.owner):
             raise BrokenError(f"{commit.turn} appends in the epoch {self.epoch} of {self.owner}")
         if commit.at < self.at:
             raise BrokenError(f"commit {commit.n} is earlier than the one before it")
         self.n, self.at = commit.n, commit.at
+        self.assigned |= commit.assigned
 
 
 class Judge:
@@ -111,6 +116,7 @@ class Judge:
         self.terms: set[bytes] = set()
         self.opened: set[str] = set()
         self.begun: dict[str, tuple[Site, float]] = {}
+        self.working_on: Counter[tuple[str, str]] = Counter()
         self.broken: list[str] = []
         self.answers: list[tuple[Mail, bytes]] = []
         self.journal: list[Stored] = []
@@ -175,10 +181,14 @@ class Judge:
         if before is not None and before.revision >= terms.revision:
             self._break(f"terms {terms.revision} stored over {before.revision}")
 
-    def sent(self, item: str) -> None:
-        """Check that a work item follows from what is committed."""
-        if item not in self.opened and not item.startswith("handed-back."):
-            self._break(f"work item sent before its commit: {item}")
+    def offered(self, worker: str, offer: Offer) -> None:
+        """Check that an item is offered to the worker that the newest commit names for it."""
+        if offer.name not in self.opened:
+            self._break(f"work item offered before its commit: {offer.name}")
+        shard = self.shards[offer.shard]
+        named = shard.assigned.get(offer.name)
+        if offer.epoch == shard.epoch and named != worker:
+            self._break(f"{offer.name} is offered to {worker}, the journal names {named}")
 
     def began(self, item: str, site: Site) -> None:
         """Check that nobody else has begun a work item."""
@@ -186,6 +196,19 @@ class Judge:
             self._break(f"begun twice: {item}")
         self.begun[item] = (site, anyio.current_time())
         site.begins()
+
+    @contextmanager
+    def working(self, item: str, site: Site) -> Generator[None]:
+        """Check that a site works on an item, and no more at once of its queue than it may."""
+        self.began(item, site)
+        queue = (site.name, item.partition(".")[0])
+        self.working_on[queue] += 1
+        if self.working_on[queue] > MOST_AT_ONCE:
+            self._break(f"{site.name} works on too much at once: {item}")
+        try:
+            yield
+        finally:
+            self.working_on[queue] -= 1
 
     def missed(self, tenant: str, key: str, body: str) -> None:
         """Check that a body which is not there belongs to what has ended."""
@@ -228,7 +251,7 @@ class Judge:
         if not any(self._agrees(shard, state, entry, body) for body in self._bodies(shard, entry)):
             raise BrokenError(f"no command leads to {entry.command!r}: {encode(entry).decode()}")
         if entry.events:
-            self._check_replaced(shard, entry.command)
+            self._check_replaced(entry.command)
         for raw in entry.events:
             event = decode(shard.entity.event_type, raw)
             before, state = state, shard.entity.evolve(state, event)
@@ -261,16 +284,14 @@ class Judge:
             else:
                 self.asked(command(effect.id, effect.tenant, effect.key, effect.command))
 
-    def _check_replaced(self, shard: ShardModel, command: str) -> None:
+    def _check_replaced(self, command: str) -> None:
         """Check that work is taken from no worker that is there and has it."""
         reason, _, item = command.partition(".")
-        if item not in self.begun or reason not in REPLACED:
+        if item not in self.begun or reason != "lost":
             return
         site, at = self.begun[item]
-        if not site.was_silent(at - LATELY, at_least=REPLACED[reason]) and (
-            reason == "lost" or at < shard.taken_over
-        ):
-            raise BrokenError(f"{item} is taken from {site.name}, which has it: {reason}")
+        if not site.was_silent(at - LATELY, at_least=SILENT_SECONDS):
+            raise BrokenError(f"{item} is taken from {site.name}, which has it")
 
     def _base(self, shard: ShardModel, address: Address, entry: Entry) -> Any:
         """Return the state that an entry starts from."""
@@ -305,8 +326,6 @@ class Judge:
                 if entry.command == f"answer.{effect.id}":
                     for answer in self._answers_to(effect):
                         yield entity.answered(effect, answer)
-            elif entry.command == f"redispatch.{effect.id}":
-                yield Lost(work=effect.work, attempt=effect.attempt)
             elif entry.command == f"lost.{effect.id}":
                 yield Lost(work=effect.work, attempt=effect.attempt, begun=True)
 
@@ -399,7 +418,9 @@ class JudgedStore(MemoryStore):
 
     def keep(self, subject: str, data: bytes, *, message_id: str | None = None) -> bool:
         if matches("_cb.sys.offer.*", subject) and data:
-            self.judge.sent(decode(Offer, data).name)
+            mail = _mail(data)
+            if isinstance(mail, Offer):
+                self.judge.offered(subject.removeprefix("_cb.sys.offer."), mail)
         is_kept = super().keep(subject, data, message_id=message_id)
         if is_kept and matches("cb.>", subject):
             self.judge.published(subject, data)

@@ -5,20 +5,16 @@ died, stands still or has given it up.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from datetime import datetime
 from typing import Any, TypeVar
-
-from anyio.lowlevel import checkpoint
 
 from bus.config import Timing
 from bus.errors import CallboardError, UnavailableError
 from bus.kv import Entry, MemoryBucket
 from bus.memory import MemoryBus, MemoryOutbox
 from bus.memory.states import MemoryStateStore
-from bus.memory.work_queue import MemoryTicket
-from bus.ports import Bus, Fill, Journal, Resting, StateWriter, Stored, Ticket
+from bus.ports import Bus, Fill, Journal, Resting, StateWriter, Stored
 from bus.streams.spec import ARCHIVE, RECORDS, journal_spec
 from schemas.terms import Terms
 from tests.simulation.judge import Judge
@@ -30,7 +26,7 @@ PATIENCE = 0.5
 """Seconds after which a call that was not answered is given up."""
 
 
-def process_bus(site: Site, world: MemoryBus, judge: Judge, timing: Timing) -> Bus:
+def process_bus(site: Site, world: MemoryBus, timing: Timing) -> Bus:
     """Return all that a process needs of the bus, with everything that can go wrong."""
 
     def journal(entity: str) -> Journal:
@@ -41,7 +37,6 @@ def process_bus(site: Site, world: MemoryBus, judge: Judge, timing: Timing) -> B
     return Bus(
         transport=site.transport,
         outbox=MemoryOutbox(site.transport, timing),
-        queue=SiteQueue(site, world, judge),
         blobs=SiteBlobs(site, world),
         clock=site.clock,
         journal=journal,
@@ -282,80 +277,3 @@ def _at_once(steps: Coroutine[Any, Any, T]) -> T:
     except StopIteration as done:
         return done.value
     raise AssertionError("it waits")
-
-
-class SiteQueue:
-    """See ``WorkQueue``."""
-
-    def __init__(self, site: Site, world: MemoryBus, judge: Judge) -> None:
-        self._site = site
-        self._queue = world.queue
-        self._judge = judge
-
-    async def send(
-        self, queue: str, tenant: str, data: bytes, *, item: str, life: str | None = None
-    ) -> bool:
-        self._judge.sent(item)
-        return await call(
-            self._site,
-            f"send {item}",
-            lambda: self._queue.put(queue, tenant, data, item=item, life=life),
-        )
-
-    @asynccontextmanager
-    async def pull(
-        self, queue: str, *, credit: Callable[[str], int]
-    ) -> AsyncGenerator[AsyncIterator[tuple[str, Ticket]]]:
-        def while_connected(tenant: str) -> int:
-            return 0 if self._site.transport.is_lost else credit(tenant)
-
-        async with self._queue.pull(queue, credit=while_connected) as tickets:
-            yield self._handed_out(tickets)
-
-    async def generation(self) -> str:
-        return await call(self._site, "name of the queue's life", lambda: self._queue.life)
-
-    async def _handed_out(
-        self, tickets: AsyncIterator[tuple[str, Ticket]]
-    ) -> AsyncIterator[tuple[str, Ticket]]:
-        async for tenant, ticket in tickets:
-            assert isinstance(ticket, MemoryTicket)
-            yield tenant, SiteTicket(self._site, ticket)
-
-
-class SiteTicket:
-    """See ``Ticket``. A sign is sent and forgotten, and may get lost."""
-
-    def __init__(self, site: Site, ticket: MemoryTicket) -> None:
-        self._site = site
-        self._ticket = ticket
-        self.data = ticket.data
-        self.deliveries = ticket.deliveries
-        self.life = ticket.life
-
-    @property
-    def age(self) -> float:
-        return self._ticket.age + self._site.skew
-
-    async def ack(self) -> None:
-        await self._sign("ack", self._ticket.finish)
-
-    async def drop(self, reason: str) -> None:
-        del reason
-        await self._sign("drop", self._ticket.finish)
-
-    async def nak(self, delay: float) -> None:
-        await self._sign("nak", lambda: self._ticket.release(delay))
-
-    async def in_progress(self) -> None:
-        await self._sign("in progress", self._ticket.extend)
-
-    async def _sign(self, what: str, do: Callable[[], None]) -> None:
-        site = self._site
-        await checkpoint()
-        lost = site.chance.befalls(f"{site.slot} {what}: lost", site.rates.sign_lost)
-        if lost or site.transport.is_lost:
-            return
-        if what != "in progress":
-            site.trace.note(site.name, f"{what} {self.deliveries}")
-        do()

@@ -51,18 +51,15 @@ def plan_of(seed: int) -> list[Event]:
 def timing_of(seed: int) -> Timing:
     """Draw the bounds that decide how often rare paths are taken."""
     chance = random.Random(seed + 1)
-    window = chance.choice([4.0, 120.0])
+    chance.choice([4.0, 120.0])
     return msgspec.structs.replace(
         Timing(),
         record_delay_seconds=0.2,
         snapshot_commits=chance.choice([2, 5, 1000]),
         entities_in_memory=chance.choice([0, 1, 1000]),
         blob_bytes=chance.choice([300, 64 * 1024, 64 * 1024]),
-        repeat_window_seconds=window / 2,
-        duplicate_window_seconds=window,
         resend_window_seconds=2.0,
         turn_commands=chance.choice([1, 3, 256]),
-        prefetch=chance.choice([0, 0, 2]),
         rest_seconds=chance.choice([0.2, 1.0]),
         idle_seconds=chance.choice([0.1, 1.0, 60.0]),
         due_soon_seconds=chance.choice([0.0, 600.0]),

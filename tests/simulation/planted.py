@@ -17,32 +17,31 @@ from anyio.abc import TaskGroup
 from bus.errors import UnavailableError
 from bus.memory import MemoryStore
 from bus.memory.states import MemoryStateStore
-from bus.offers import Desk
-from bus.ports import Journal, Resting, Ticket
-from bus.shard import recovery
+from bus.offers import Desk, Taken
+from bus.ports import Journal, Resting
+from bus.shard import open_work, recovery
 from bus.shard.asks import Asker
+from bus.shard.assignments import Assignments
 from bus.shard.bodies import Leftovers
-from bus.shard.book import Book
+from bus.shard.book import Book, Picture
 from bus.shard.dispatch import Dispatcher
-from bus.shard.open_work import OpenWorkKeeper
 from bus.shard.owner import ShardOwner
 from bus.shard.purging import Purge
 from bus.shard.recovery import Recovered
 from bus.shard.rest import Rest
-from bus.shard.roll_call import Roll
 from bus.shard.snapshots import Snapshots
 from bus.shard.turn import Outcome
 from bus.shard.workforce import Errand, Workforce
 from bus.worker import Worker
 from schemas.attempts import Attempts
 from schemas.decision import Ask
-from schemas.journal import Commit, Snapshot, SnapshotRef
-from schemas.work import WorkItem
+from schemas.fleet import Held, Offer, RollCall
+from schemas.journal import Commit, SnapshotRef
 from tests.simulation.history import FLEET, History, Story, failures
 
 STORE = ShardOwner._store
-HANDLE = Worker[Any]._handle
-IMAGE = Book.image
+PICTURE = Book.picture
+ASK_HOLDER = open_work.ask_holder
 TAKE_OVER = recovery.take_over
 REPLY = Asker._reply
 OWNER_COMMIT = recovery._owner_commit
@@ -100,7 +99,10 @@ async def reply_first(owner: ShardOwner, outcome: Outcome, now: datetime) -> Non
 
 
 async def work_first(owner: ShardOwner, outcome: Outcome, now: datetime) -> None:
-    await owner._dispatcher._assignments.assign(outcome.opened)
+    assignments = owner._dispatcher._assignments
+    assignments.name(outcome.opened)
+    assignments.are_named()
+    await assignments.assign(outcome.opened)
     await STORE(owner, outcome, now)
 
 
@@ -110,14 +112,17 @@ async def publish_first(owner: ShardOwner, outcome: Outcome, now: datetime) -> N
     await STORE(owner, outcome, now)
 
 
-async def acknowledge_first(worker: Worker[Any], tenant: str, ticket: Ticket) -> None:
-    await ticket.ack()
-    await HANDLE(worker, tenant, ticket)
+def offer_at_once(assignments: Assignments, errand: Errand) -> None:
+    assignments._late.give(errand)
 
 
-async def never_claim(worker: Worker[Any], ticket: Ticket, item: Any = None) -> bool:
-    del worker, ticket, item
+def any_epoch(desk: Desk, offer: Offer) -> bool:
+    del desk, offer
     return False
+
+
+def forget_first(desk: Desk, taken: Taken) -> None:
+    desk.ended(taken)
 
 
 async def take_over_without_timers(*arguments: Any, **options: Any) -> Recovered:
@@ -135,9 +140,9 @@ async def believe_silence(asker: Asker, asks: Sequence[Ask]) -> Sequence[bytes]:
     return await REPLY(asker, asks) or [b"{}"] * len(asks)
 
 
-def image_of_less_than_it_says(book: Book) -> Snapshot:
-    image = IMAGE(book)
-    return msgspec.structs.replace(image, n=image.n + 1)
+def picture_of_less_than_it_says(book: Book) -> Picture:
+    outline, slots = PICTURE(book)
+    return Picture(msgspec.structs.replace(outline, n=outline.n + 1), slots)
 
 
 def name_newest(snapshots: Snapshots, book: Book, settled: int) -> SnapshotRef | None:
@@ -170,8 +175,8 @@ async def believe_refused(workforce: Workforce, errand: Errand) -> None:
     workforce._refused(errand)
 
 
-def take_copies(desk: Desk, name: str) -> bool | None:
-    del desk, name
+def take_copies(desk: Desk, offer: Offer) -> bool | None:
+    del desk, offer
 
 
 def give_up_silent(workforce: Workforce, worker: Any, now: float, tasks: TaskGroup) -> None:
@@ -180,12 +185,14 @@ def give_up_silent(workforce: Workforce, worker: Any, now: float, tasks: TaskGro
         workforce._gone(worker, "it says nothing")
 
 
-async def nobody_answers(*_: Any) -> Roll:
-    return Roll({}, set())
+async def nobody_holds(worker: str, call: RollCall, *_: Any) -> Held:
+    del worker
+    return Held(items=[], epoch=call.epoch)
 
 
-def named_is_alive(keeper: OpenWorkKeeper, work: WorkItem[Any], generation: str) -> bool:
-    return keeper._assigned.get(work.id, ("", ""))[1] == generation
+async def the_silent_hold_nothing(worker: str, call: RollCall, *rest: Any) -> Held:
+    held = await ASK_HOLDER(worker, call, *rest)
+    return held or Held(items=[], epoch=call.epoch)
 
 
 async def leave_at_once(worker: Worker[Any]) -> None:
@@ -225,10 +232,14 @@ PLANTED = (
     Planted(
         "events leave before the commit", "bus.shard.owner.ShardOwner._store", publish_first, 20
     ),
+    Planted("a worker forgets what it reports", "bus.offers.Desk.reports", forget_first, 250, 8),
     Planted(
-        "items are acknowledged first", "bus.worker.Worker._handle", acknowledge_first, 250, 145
+        "an item is offered before it is named",
+        "bus.shard.assignments.Assignments.granted",
+        offer_at_once,
+        80,
     ),
-    Planted("nobody claims", "bus.worker.Worker._needs_claim", never_claim, 80, 9),
+    Planted("former owners may offer", "bus.offers.Desk._is_past", any_epoch, 250, 153),
     Planted(
         "an unanswered offer is taken as refused",
         "bus.shard.workforce.Workforce._offer_again",
@@ -244,18 +255,20 @@ PLANTED = (
         150,
     ),
     Planted(
-        "a roll call is believed before all have answered",
-        "bus.shard.open_work.call_roll",
-        nobody_answers,
+        "who is named is not asked what it holds",
+        "bus.shard.open_work.ask_holder",
+        nobody_holds,
         150,
+        8,
     ),
     Planted(
-        "whoever the commit names is believed to live",
-        "bus.shard.open_work.OpenWorkKeeper._is_untouched",
-        named_is_alive,
+        "who is named and silent is believed to hold nothing",
+        "bus.shard.open_work.ask_holder",
+        the_silent_hold_nothing,
         220,
-        186,
+        44,
     ),
+    Planted("nobody asks for places", "bus.shard.workforce.Workforce._ask", forgotten, 20, 3),
     Planted(
         "a dead worker is not missed", "bus.shard.workforce.Workforce._gone", forgotten, 80, 25
     ),
@@ -266,12 +279,16 @@ PLANTED = (
     ),
     Planted(
         "a snapshot says more than it holds",
-        "bus.shard.book.Book.image",
-        image_of_less_than_it_says,
+        "bus.shard.book.Book.picture",
+        picture_of_less_than_it_says,
         20,
     ),
     Planted(
-        "snapshots are named at once", "bus.shard.snapshots.Snapshots.to_name", name_newest, 80, 22
+        "snapshots are named at once",
+        "bus.shard.snapshots.Snapshots.to_name",
+        name_newest,
+        250,
+        228,
     ),
     Planted("a purge goes above the snapshot", "bus.shard.purging.Purge._below", below_all, 20),
     Planted(
@@ -279,17 +296,10 @@ PLANTED = (
     ),
     Planted("nothing is published again", "bus.shard.dispatch.Dispatcher.repeat", not_done, 40, 7),
     Planted(
-        "open work is not sent again",
-        "bus.shard.open_work.OpenWorkKeeper._after_takeover",
+        "open work is not seen to again",
+        "bus.shard.open_work.OpenWorkKeeper.run",
         not_done,
         80,
-    ),
-    Planted(
-        "work lost with the bus is not begun anew",
-        "bus.shard.open_work.OpenWorkKeeper._after_reconnect",
-        not_done,
-        250,
-        98,
     ),
     Planted("asks leave before the commit", "bus.shard.owner.ShardOwner._store", ask_first, 20, 4),
     Planted("open asks are forgotten", "bus.shard.asks.Asker.resume", forgotten, 20, 4),

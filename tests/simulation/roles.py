@@ -139,7 +139,10 @@ def _generation(site: Site, judge: Judge, bus: Bus, writer: Writer | None) -> Jo
     prompts = Prompts(bus, judge, SHARDS["execution"])
 
     async def handle(item: WorkItem[GenerateWork]) -> Report:
-        judge.began(item.id, site)
+        with judge.working(item.id, site):
+            return await generate(item)
+
+    async def generate(item: WorkItem[GenerateWork]) -> Report:
         site.trace.note(site.name, f"begins {item.id}")
         unread = await prompts.expect(item.body)
         if unread is not None:
@@ -193,7 +196,10 @@ def _failed(work: GenerateWork, bus: Bus, problem: Problem) -> FailGeneration:
 
 def _delivery(site: Site, accounts: Owners, judge: Judge) -> Job[account.DeliverWork]:
     async def handle(item: WorkItem[account.DeliverWork]) -> Report:
-        judge.began(item.id, site)
+        with judge.working(item.id, site):
+            return await deliver(item)
+
+    async def deliver(item: WorkItem[account.DeliverWork]) -> Report:
         work = item.body
         money = account.Receive(account=work.to, tenant=item.tenant, amount=work.amount)
         mail = command(account.effect_id(work.account, work.transfer), item.tenant, work.to, money)

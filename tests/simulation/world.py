@@ -147,7 +147,7 @@ class World:
     def _open_users(self) -> None:
         site = self._site("users")
         site.is_mortal = False
-        bus = process_bus(site, self.bus, self.judge, self.timing)
+        bus = process_bus(site, self.bus, self.timing)
         executions, accounts, money = (
             WatchedOwners(bus, name, self.timing, self.judge, site)
             for name in ("execution", ENTITY, ledger.ENTITY)
@@ -162,7 +162,7 @@ class World:
         connection = self.bus.connect(slot)
         site = Site(slot, process, connection, self.chance, self.rates, self.trace)
         self.sites[slot] = site
-        site.bus_life = lambda: self.bus.queue.life
+        site.bus_life = lambda: str(self.bus.lives)
         site.died = self._died
         return site
 
@@ -174,7 +174,7 @@ class World:
         context.run(self._tasks.start_soon, self._live, site)
 
     async def _live(self, site: Site) -> None:
-        bus = process_bus(site, self.bus, self.judge, self.timing)
+        bus = process_bus(site, self.bus, self.timing)
         if site.slot in OWNERS:
             terms = WatchedTerms(SiteBucket(site, self.terms, self.judge), self.judge)
             site.hosts, parts = owner_parts(site, bus, self.entities, self.timing, terms)
@@ -227,5 +227,7 @@ class World:
         if self.chance.befalls(f"{kind}: doubled", self.rates.message_doubled):
             return (0.0, self.chance.between(f"{kind}: doubled", 0.0, 2.0))
         if self.chance.befalls(f"{kind}: late", self.rates.message_late):
-            return (self.chance.between(f"{kind}: late", 0.0, 0.5),)
+            # An offer may come when what it is about is long over.
+            longest = 1.5 if subject.startswith("_cb.sys.offer.") else 0.5
+            return (self.chance.between(f"{kind}: late", 0.0, longest),)
         return (0.0,)

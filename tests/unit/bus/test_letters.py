@@ -4,6 +4,7 @@ from collections.abc import AsyncGenerator
 from datetime import UTC, datetime
 
 import anyio
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -18,10 +19,10 @@ from bus.ownership import Membership
 from bus.rpc import Owners, command
 from bus.shard import ShardHost
 from bus.streams.spec import DEAD
-from bus.subjects import matches
+from bus.subjects import matches, offer_subject
 from bus.worker import Worker
 from schemas.events import CommandRejectedEvent
-from schemas.fleet import Alive, DeadLetter
+from schemas.fleet import Alive, DeadLetter, Offer
 from schemas.problems import Problem
 from schemas.work import Granted
 from tests.integration.waiting import until
@@ -93,13 +94,16 @@ async def test_an_item_that_is_none_is_laid_aside_however_large_it_is(world: Mem
     async with world.process() as bus, anyio.create_task_group() as tasks:
         worker = Worker(Begun().job(), Asked(Granted()).of, "me", bus, Timing(), capacity=2)
         tasks.start_soon(worker.run)
-        await bus.queue.send("q", "acme", b"\x00" * MOST, item="item")
+        await until(lambda: worker.ready)
+        raw = msgspec.Raw(encode("x" * MOST))
+        offer = Offer(name="item", tenant="acme", at=bus.clock(), item=raw)
+        await bus.transport.publish(offer_subject(worker._desk.name), encode(offer))
         subject, data = await laid_aside(world)
         tasks.cancel_scope.cancel()
 
     assert subject == "_cb.dead.acme.work.q"
     assert len(data) < MOST
-    assert f"the body has {MOST} characters" in decode(DeadLetter, data).reason
+    assert f"the body has {MOST + 2} characters" in decode(DeadLetter, data).reason
 
 
 async def test_a_command_on_which_a_core_raises_is_laid_aside_however_large_it_is(

@@ -4,20 +4,35 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from datetime import timedelta
 
+import anyio
 import msgspec
 import pytest
 
 from bus.codec import decode, encode
 from bus.config import Timing
-from bus.memory import MemoryProcess, memory_bus
-from bus.offers import Desk
-from bus.ports import Delivery, Ticket
-from bus.subjects import offer_subject
-from schemas.fleet import WORKER_SUBJECT, Offer, OfferAnswer, RollCall, WorkerAlive
+from bus.fairness import Places, Turns
+from bus.memory import MemoryBus, MemoryProcess, MemoryTransport, memory_bus
+from bus.offers import LAPSE_BEATS, Desk, Taken
+from bus.ports import Delivery
+from bus.subjects import demand_subject, grant_subject, offer_subject
+from bus.waiting import loop_time
+from schemas.fleet import (
+    WORKER_SUBJECT,
+    Demand,
+    Grant,
+    Held,
+    Offer,
+    OfferAnswer,
+    RollCall,
+    Unused,
+    Wanted,
+    WorkerAlive,
+)
 from tests.integration.waiting import until
 from tests.virtual import VIRTUAL_TIME, Backend
 
 TIMING = Timing(offer_seconds=0.5, taken_seconds=0.02, heartbeat_seconds=0.05)
+LAPSE = LAPSE_BEATS * TIMING.heartbeat_seconds
 ANSWERS = "answers"
 
 
@@ -27,44 +42,61 @@ def anyio_backend() -> Backend:
 
 
 class World:
-    """A desk, an owner who makes offers, and what both hear."""
+    """A desk with a place or more, an owner who makes offers, and what both hear."""
 
     def __init__(self, bus: MemoryProcess) -> None:
         self.bus = bus
-        self.room = 1
-        self.begun: list[Ticket] = []
+        self.may = True
+        self.begun: list[Taken] = []
         self.answers: list[bool] = []
         self.signs: list[WorkerAlive] = []
-        self.desk = Desk("q", bus, TIMING, take=self._take, room=lambda: self.room > 0)
+        self.grants: list[Grant] = []
+        self.places = Places(Turns[None](2, per_tenant=1), capacity=2, lapse_seconds=LAPSE)
+        self.desk = Desk(
+            "q", self.places, bus, TIMING, may=lambda _: self.may, begin=self.begun.append
+        )
 
     @asynccontextmanager
     async def opened(self) -> AsyncGenerator["World"]:
+        transport = self.bus.transport
         async with (
-            self.bus.transport.reception(ANSWERS, self._answered),
-            self.bus.transport.reception(WORKER_SUBJECT, self._alive),
+            transport.reception(ANSWERS, self._answered),
+            transport.reception(WORKER_SUBJECT, self._alive),
+            transport.reception(grant_subject("registry"), self._granted),
             self.desk.opened(),
         ):
             yield self
 
+    async def tell(self, mail: Offer | RollCall | Unused) -> None:
+        subject = offer_subject(self.desk.name)
+        await self.bus.transport.publish(subject, encode(mail), reply=ANSWERS)
+
     async def offer(
-        self, name: str, *, late: float = 0.0, shard: str = "s", epoch: int = 1
+        self,
+        name: str,
+        *,
+        tenant: str = "acme",
+        late: float = 0.0,
+        shard: str = "s",
+        epoch: int = 1,
+        grant: int = 0,
     ) -> None:
         at, raw = self.bus.clock() - timedelta(seconds=late), msgspec.Raw(b'{"n":1}')
-        item = Offer(name=name, tenant="acme", at=at, item=raw, shard=shard, epoch=epoch)
-        subject = offer_subject(self.desk.name)
-        await self.bus.transport.publish(subject, encode(item), reply=ANSWERS)
+        await self.tell(
+            Offer(name=name, tenant=tenant, at=at, item=raw, shard=shard, epoch=epoch, grant=grant)
+        )
+
+    async def demand(self, *wanted: Wanted, naming: dict[str, list[int]] | None = None) -> None:
+        demand = Demand(registry="registry", queue="q", wanted=list(wanted), naming=naming or {})
+        await self.bus.transport.publish(demand_subject("q"), encode(demand))
+
+    async def granted(self, count: int = 1) -> Grant:
+        await until(lambda: len(self.grants) >= count)
+        return self.grants[-1]
 
     async def hears(self, *answers: bool) -> None:
         await until(lambda: len(self.answers) >= len(answers))
         assert self.answers == list(answers)
-
-    def _take(self, tenant: str, ticket: Ticket) -> bool:
-        assert tenant == "acme"
-        if self.room < 1:
-            return False
-        self.room -= 1
-        self.begun.append(ticket)
-        return True
 
     def _answered(self, delivery: Delivery) -> None:
         self.answers.append(decode(OfferAnswer, delivery.data).taken)
@@ -72,14 +104,19 @@ class World:
     def _alive(self, delivery: Delivery) -> None:
         self.signs.append(decode(WorkerAlive, delivery.data))
 
+    def _granted(self, delivery: Delivery) -> None:
+        self.grants.append(decode(Grant, delivery.data))
+
 
 @pytest.fixture
-async def world() -> AsyncGenerator[World]:
-    async with (
-        memory_bus(TIMING) as bus,
-        bus.process() as process,
-        World(process).opened() as world,
-    ):
+async def shared() -> AsyncGenerator[MemoryBus]:
+    async with memory_bus(TIMING) as bus:
+        yield bus
+
+
+@pytest.fixture
+async def world(shared: MemoryBus) -> AsyncGenerator[World]:
+    async with shared.process() as process, World(process).opened() as world:
         yield world
 
 
@@ -103,8 +140,8 @@ async def test_a_result_on_its_way_tells_that_the_item_was_taken(world: World):
 async def test_a_copy_of_an_offer_is_answered_as_the_first_and_begun_once(world: World):
     await world.offer("e.1.1")
     await until(lambda: bool(world.begun))
-    await world.begun[0].ack()
-    world.room = 1
+    world.desk.ended(world.begun[0])
+    world.places.leave("acme")
 
     await world.offer("e.1.1")
 
@@ -113,10 +150,10 @@ async def test_a_copy_of_an_offer_is_answered_as_the_first_and_begun_once(world:
 
 
 async def test_a_refusal_stands_though_there_is_room_by_now(world: World):
-    world.room = 0
+    world.may = False
     await world.offer("e.1.1")
     await world.hears(False)
-    world.room = 1
+    world.may = True
 
     await world.offer("e.1.1")
 
@@ -137,7 +174,7 @@ async def test_who_asks_whether_the_worker_lives_hears_so_and_whether_it_has_roo
     answer = await world.bus.transport.request(subject, b"", timeout=1.0)
 
     alive = decode(WorkerAlive, answer.data)
-    assert alive == WorkerAlive(worker=world.desk.name, queue="q", has_room=True, leaving=False)
+    assert alive == WorkerAlive(worker=world.desk.name, queue="q", room=2, leaving=False)
 
 
 async def test_a_worker_gives_signs_of_life_and_its_last_one_says_that_it_leaves(world: World):
@@ -149,36 +186,130 @@ async def test_a_worker_gives_signs_of_life_and_its_last_one_says_that_it_leaves
     assert not any(sign.leaving for sign in world.signs[:-1])
 
 
-async def test_an_item_that_is_given_back_lies_in_the_queue_and_must_be_claimed(world: World):
-    await world.offer("e.1.1")
-    await until(lambda: bool(world.begun))
-
-    await world.begun[0].nak(0)
-
-    async with world.bus.queue.pull("q", credit=lambda _: 1) as tickets:
-        tenant, ticket = await anext(tickets)
-        assert (tenant, ticket.data) == ("acme", b'{"n":1}')
-        assert ticket.life != await world.bus.queue.generation()
-
-
 async def test_after_a_roll_call_no_offer_of_an_earlier_epoch_of_that_shard_is_taken(world: World):
-    world.room = 2
-    call = RollCall(answer_to="anywhere", shard="s", epoch=2)
+    call = RollCall(shard="s", epoch=2)
 
-    assert world.desk.heed(call) == 2
+    assert world.desk.heed(call) == Held(items=[], epoch=2)
     await world.offer("e.1.1", epoch=1)
     await world.hears(False)
     await world.offer("e.1.2", epoch=2)
-    await world.offer("f.1.1", shard="other", epoch=1)
+    await world.offer("f.1.1", tenant="other", shard="other", epoch=1)
     await until(lambda: len(world.begun) == 2)
-    assert world.desk.heed(msgspec.structs.replace(call, epoch=1)) == 1
+    assert world.desk.heed(msgspec.structs.replace(call, epoch=1)).epoch == 1
     await world.offer("e.1.1", epoch=1)
     await until(lambda: world.answers.count(False) == 2)
+
+
+async def test_an_offer_of_a_later_epoch_says_that_the_earlier_is_past(world: World):
+    await world.offer("e.1.1", epoch=2)
+    await world.hears(True)
+    await world.offer("e.1.2", tenant="other", epoch=1)
+    await world.hears(True, False)
+
+
+async def test_the_new_owner_of_a_shard_hears_which_of_its_items_are_held(world: World):
+    await world.offer("e.1.1")
+    await world.offer("f.1.1", tenant="other", shard="other")
+    await until(lambda: len(world.begun) == 2)
+
+    question = encode(RollCall(shard="s", epoch=2))
+    subject = offer_subject(world.desk.name)
+    answer = await world.bus.transport.request(subject, question, timeout=1.0)
+
+    assert decode(Held, answer.data) == Held(items=["e.1.1"], epoch=2)
 
 
 async def test_a_worker_that_has_dropped_an_item_promises_nothing_any_more(world: World):
     await world.offer("e.1.1")
     await world.hears(True)
-    await world.begun[0].drop("its owner refuses it")
+    world.desk.dropped(world.begun[0])
 
-    assert world.desk.heed(RollCall(answer_to="anywhere", shard="s", epoch=2)) == 0
+    assert world.desk.heed(RollCall(shard="s", epoch=2)).epoch == 0
+
+
+# Grants
+
+
+async def test_what_waits_is_granted_a_free_place_which_its_offer_takes(world: World):
+    await world.demand(Wanted(tenant="acme", count=1))
+    grant = await world.granted()
+    await world.offer("unasked")
+    await world.hears(False)
+    await world.offer("e.1.1", grant=grant.number, late=2 * TIMING.offer_seconds)
+
+    await world.hears(False, True)
+    assert (grant.tenant, grant.worker) == ("acme", world.desk.name)
+    assert [taken.name for taken in world.begun] == ["e.1.1"]
+
+
+async def test_a_grant_is_used_once(world: World):
+    await world.demand(Wanted(tenant="acme", count=1))
+    grant = await world.granted()
+    await world.offer("e.1.1", grant=grant.number)
+    await world.hears(True)
+    world.desk.ended(world.begun[0])
+    world.places.leave("acme")
+
+    await world.offer("e.1.2", grant=grant.number)
+
+    await world.hears(True, False)
+
+
+async def test_a_grant_is_for_its_tenant_alone(world: World):
+    await world.demand(Wanted(tenant="acme", count=1))
+    grant = await world.granted()
+    await world.offer("e.1.1", tenant="other", grant=grant.number)
+    await world.hears(False)
+
+
+async def test_a_grant_lapses_and_its_place_is_free_again(world: World):
+    await world.demand(Wanted(tenant="acme", count=1))
+    grant = await world.granted()
+    await anyio.sleep(2 * LAPSE)
+    await world.offer("e.1.1", grant=grant.number)
+    await world.hears(False)
+    await world.offer("unasked")
+    await world.hears(False, True)
+
+
+async def test_a_grant_for_which_a_commit_is_under_way_does_not_lapse(world: World):
+    await world.demand(Wanted(tenant="acme", count=1))
+    grant = await world.granted()
+    for _ in range(8):
+        await anyio.sleep(LAPSE / 2)
+        await world.demand(naming={world.desk.name: [grant.number]})
+    await world.offer("e.1.1", grant=grant.number)
+    await world.hears(True)
+
+
+async def test_a_grant_lapses_when_the_bus_was_away(world: World):
+    await world.demand(Wanted(tenant="acme", count=1))
+    grant = await world.granted()
+    transport = world.bus.transport
+    assert isinstance(transport, MemoryTransport)
+    transport.lose()
+    transport.find()
+    await until(lambda: world.places.free == 2)
+    await world.offer("e.1.1", grant=grant.number)
+    await world.hears(False)
+
+
+async def test_an_unused_grant_makes_its_place_free_for_others(world: World):
+    world.places.take("taken")
+    await world.demand(Wanted(tenant="acme", count=1, age=5.0), Wanted(tenant="other", count=1))
+    grant = await world.granted()
+    await world.tell(Unused(grant=grant.number))
+    other = await world.granted(2)
+    assert (grant.tenant, other.tenant) == ("acme", "other")
+
+
+async def test_what_was_refused_may_be_offered_again_by_a_grant(world: World):
+    world.may = False
+    await world.offer("e.1.1")
+    await world.hears(False)
+    world.may = True
+    await world.demand(Wanted(tenant="acme", count=1))
+    grant = await world.granted()
+    await world.offer("e.1.1", grant=grant.number)
+    await world.hears(False, True)
+    assert loop_time() < 2 * TIMING.offer_seconds

@@ -22,7 +22,6 @@ from bus.subjects import (
     submit_subject,
     tenant_of,
     token,
-    work_subject,
 )
 from schemas.base import Request
 from schemas.executions import ExecuteAgent
@@ -110,7 +109,6 @@ def test_shards_and_subjects_never_change_for_they_are_stored():
     assert shard_of("acme", "e1", 16) == 3
     assert journal_subject("execution", 3) == "_cb.journal.execution.3"
     assert mailbox_subject("execution", 3) == "_cb.cmd.execution.3"
-    assert work_subject("generate", "acme") == "_cb.work.generate.acme"
     assert request_subject(ExecuteAgent, "acme") == "cb.acme.agents.execute"
     assert submit_subject(ExecuteAgent, "acme") == "cb.acme.submit.agents.execute"
     assert ask_subject(ExecuteAgent, "acme") == "_cb.ask.acme.agents.execute"

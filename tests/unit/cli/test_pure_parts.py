@@ -75,8 +75,6 @@ def test_only_ready_processes_count():
 @pytest.mark.parametrize(
     ("subject", "expected"),
     [
-        ("_cb.work.generate", "_cb.work.generate.acme"),
-        ("_cb.work.generate.acme", "_cb.work.generate.acme"),
         ("_cb.cmd.execution.3", "_cb.cmd.execution.3"),
         ("_cb.cmd.account", f"_cb.cmd.account.{shard_of('acme', 'ledger', 16)}"),
     ],
