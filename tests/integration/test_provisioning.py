@@ -79,12 +79,16 @@ async def test_a_limit_that_differs_is_reported_and_left_alone(jetstream: JetStr
     assert (await _configs(jetstream))[JOURNAL.name]["max_bytes"] == 1024**2
 
 
+PLAIN = replace(JOURNAL, states=False)
+"""The server writes no atomic batches, as states need them, into a stream that it syncs late."""
+
+
 @pytest.mark.parametrize(
     ("standing", "differences"),
     [
-        (replace(JOURNAL, refuse_when_full=False), {"discard": ("old", "new")}),
-        (replace(JOURNAL, lazy=True), {"persist_mode": ("async", "default")}),
-        (replace(JOURNAL, subjects=("a.b",)), {"subjects": (["a.b"], list(JOURNAL.subjects))}),
+        (replace(PLAIN, refuse_when_full=False), {"discard": ("old", "new")}),
+        (replace(PLAIN, lazy=True), {"persist_mode": ("async", "default")}),
+        (replace(PLAIN, subjects=("a.b",)), {"subjects": (["a.b"], sorted(PLAIN.subjects))}),
     ],
 )
 async def test_a_difference_that_breaks_a_promise_is_an_error(
@@ -94,9 +98,9 @@ async def test_a_difference_that_breaks_a_promise_is_an_error(
     before = await _configs(jetstream)
 
     with pytest.raises(DriftError) as caught:
-        await provision(jetstream, [JOURNAL], "r1")
+        await provision(jetstream, [PLAIN], "r1")
 
-    assert (caught.value.stream, caught.value.differences) == (JOURNAL.name, differences)
+    assert (caught.value.stream, caught.value.differences) == (PLAIN.name, differences)
     assert await _configs(jetstream) == before
 
 
