@@ -56,6 +56,7 @@ from schemas.agents import (
 from schemas.bills import answered
 from schemas.conversations import (
     Conversation,
+    ConversationList,
     GetConversation,
     ListConversations,
 )
@@ -64,10 +65,12 @@ from schemas.embeddings import RETENTION_SECONDS, Embed
 from schemas.events import AgentChangedEvent, ExecutionEndedEvent
 from schemas.executions import (
     RECORD_SUBJECT,
+    AwaitedExecution,
     AwaitExecution,
     CancelExecution,
     ExecuteAgent,
     ExecutionHandle,
+    ExecutionList,
     ExecutionRecord,
     Generate,
     GetExecution,
@@ -192,11 +195,11 @@ class Agents:
             Endpoint(Embed, self.do_embed),
             Endpoint(GetExecution, self.do_get_execution),
             Endpoint(CancelExecution, self.do_cancel),
-            Endpoint(AwaitExecution, self.endings.wait),
-            Endpoint(ListExecutions, self._lists.executions),
+            Endpoint(AwaitExecution, self.do_await),
+            Endpoint(ListExecutions, self.do_list_executions),
             Endpoint(ReadStream, self.do_read_stream),
             Endpoint(GetConversation, self.do_get_conversation),
-            Endpoint(ListConversations, self._lists.conversations),
+            Endpoint(ListConversations, self.do_list_conversations),
         )
 
     # Definitions
@@ -377,6 +380,14 @@ class Agents:
     async def _look(self, caller: Caller, execution_id: str) -> ExecutionRecord:
         return await self.do_get_execution(caller, GetExecution(execution_id=execution_id))
 
+    async def do_await(self, caller: Caller, wanted: AwaitExecution) -> AwaitedExecution | None:
+        """Answer when an execution has ended; None where that is later, and to its reply subject."""
+        return await self.endings.wait(caller, wanted)
+
+    async def do_list_executions(self, caller: Caller, query: ListExecutions) -> ExecutionList:
+        """List executions, newest first."""
+        return await self._lists.executions(caller, query)
+
     # Streams and conversations
 
     async def do_read_stream(self, caller: Caller, wanted: ReadStream) -> StreamPage:
@@ -391,6 +402,12 @@ class Agents:
             caller.tenant, wanted.agent_id, wanted.session, limit=wanted.limit
         )
         return Conversation(agent_id=wanted.agent_id, session=wanted.session, turns=turns)
+
+    async def do_list_conversations(
+        self, caller: Caller, query: ListConversations
+    ) -> ConversationList:
+        """List the sessions of an agent, those with the newest turns first."""
+        return await self._lists.conversations(caller, query)
 
 
 def _digest(wanted: ExecuteAgent | Generate | Embed) -> str:
