@@ -381,7 +381,7 @@ class Agents:
         return await self.do_get_execution(caller, GetExecution(execution_id=execution_id))
 
     async def do_await(self, caller: Caller, wanted: AwaitExecution) -> AwaitedExecution | None:
-        """Answer when an execution has ended; None where that is later, and to its reply subject."""
+        """Answer when an execution has ended; None where that is later, by its reply subject."""
         return await self.endings.wait(caller, wanted)
 
     async def do_list_executions(self, caller: Caller, query: ListExecutions) -> ExecutionList:
