@@ -17,12 +17,12 @@ from actors.agents.core.acceptance import accept, bounds, plain_request, task_of
 from actors.agents.core.asking import answered
 from actors.agents.core.damage import nobodys, remains
 from actors.agents.core.decisions import decide, failing
+from actors.agents.core.effects import changes, effects
 from actors.agents.core.execution import Execution, due, evolve, has_ended
 from actors.agents.core.index import ExecutionIndex
 from actors.agents.core.listing import page_agents, status_of
 from actors.agents.core.outward import (
     announce,
-    effects,
     record,
     record_subject,
     restore,
@@ -94,6 +94,7 @@ def execution_entity() -> Entity[Execution, ExecutionCommand, ExecutionEvent]:
         decide=decide,
         evolve=evolve,
         effects=effects,
+        changes=changes,
         announce=announce,
         due=due,
         ended=has_ended,

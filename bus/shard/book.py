@@ -5,11 +5,11 @@ whole book is thrown away if the commit is refused.
 """
 
 import heapq
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from sys import intern
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -17,6 +17,7 @@ from bus.codec import decode, encode
 from bus.errors import problem
 from bus.ports import Resting
 from bus.shard.entity import Entity
+from bus.shard.outstanding import change, listed
 from bus.shard.quarantine import SKIPPED, reason_of
 from schemas.decision import Ask, Effect, Publish
 from schemas.journal import (
@@ -31,6 +32,8 @@ from schemas.journal import (
     StoredReply,
 )
 from schemas.work import WorkItem
+
+T = TypeVar("T")
 
 Address = tuple[str, str]
 """Tenant and key of an entity."""
@@ -109,31 +112,30 @@ class Book:
         slot.n += 1
         return slot.n, after
 
-    def settle(self, address: Address) -> tuple[list[Effect], list[Effect]]:
-        """Bring effects and timer of a changed entity up to date; return what opened and closed."""
+    def set_timer(self, address: Address) -> None:
+        """Bring the timer of an entity up to date with its state."""
         slot = self.slots[address]
-        effects, due = self._outstanding(address, slot.state)
-        outstanding = {effect.id: effect for effect in effects}
-        opened = [effect for name, effect in outstanding.items() if name not in slot.open]
-        closed = [effect for name, effect in slot.open.items() if name not in outstanding]
-        slot.open = outstanding
+        due = self._told(address, self.entity.due, None)
         if due is not None and due != slot.due:
             heapq.heappush(self._timers, (due, address))
         slot.due = due
-        return opened, closed
 
-    def _outstanding(
-        self, address: Address, state: Any
-    ) -> tuple[Sequence[Effect], datetime | None]:
-        """Return effects and timer of a state; of a damaged entity those that can be told."""
+    def list_effects(self, address: Address) -> None:
+        """List what is outstanding of an entity that has come into memory, or out of quarantine."""
+        nothing: Sequence[Effect] = ()
+        self.slots[address].open = listed(self._told(address, self.entity.effects, nothing))
+
+    def _told(self, address: Address, tell: Callable[[Any], T], unknown: T) -> T:
+        """Return what a state tells; of a damaged entity what can be told."""
+        state = self.slots[address].state
         if address not in self.corrupt:
-            return self.entity.effects(state), self.entity.due(state)
+            return tell(state)
         if self.is_shut(address):
-            return (), None
+            return unknown
         try:
-            return self.entity.effects(state), self.entity.due(state)
+            return tell(state)
         except Exception:  # noqa: BLE001  the state may be what is damaged, and its end still holds
-            return (), None
+            return unknown
 
     def is_idle(self, address: Address, until: datetime) -> bool:
         """Say whether an entity may leave memory: nothing is open, nor due before ``until``."""
@@ -206,7 +208,7 @@ class Book:
             state = restore(address[0], record) if restore is not None else None
             if state is not None:
                 self.slots[address] = Slot(state=state, is_forgettable=True)
-                self.settle(address)
+                self._take_in(address)
         except Exception as error:  # noqa: BLE001  one entity must not cost all others
             self.condemn(address, reason_of(error))
 
@@ -309,19 +311,23 @@ class Book:
         slot.n, slot.last = entry.n, n
         if entry.base is not NOTHING:
             slot.state = self.entity.state(entry.base, version)
+        is_listed = entry.base is not NOTHING or address in self.corrupt
         for raw in entry.events:
-            publications.extend(self._replay_event(address, raw))
+            before, event = self.state(address), self.entity.event(raw)
+            slot.state = after = self.entity.evolve(before, event)
+            publications.extend(self.entity.announce(before, event, after))
+            if not is_listed:
+                change(slot.open, (self.entity.changed(before, event, after),), {})
         self.remember(slot, entry)
-        if slot.state is not None:
-            self.settle(address)
+        if slot.state is not None and is_listed:
+            self._take_in(address)
+        elif slot.state is not None:
+            self.set_timer(address)
         return publications
 
-    def _replay_event(self, address: Address, raw: msgspec.Raw) -> Iterable[Publish]:
-        before = self.state(address)
-        event = self.entity.event(raw)
-        after = self.entity.evolve(before, event)
-        self.slot(address).state = after
-        return self.entity.announce(before, event, after)
+    def _take_in(self, address: Address) -> None:
+        self.list_effects(address)
+        self.set_timer(address)
 
     def _replay_verdict(self, address: Address, reason: str) -> None:
         """Take over what a commit says of an entity: it holds, whatever can be read here."""
@@ -383,7 +389,7 @@ class Book:
     def _load_state(self, address: Address, state: msgspec.Raw, version: int) -> None:
         if bytes(state) != _NO_STATE:
             self.slots[address].state = self.entity.state(state, version)
-            self.settle(address)
+            self._take_in(address)
 
 
 def is_next(slot: Slot, entry: Entry, n: int) -> bool:

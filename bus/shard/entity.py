@@ -9,7 +9,7 @@ import msgspec
 
 from bus.codec import Decoder, decode, encode
 from bus.errors import problem
-from schemas.decision import Ask, Decision, Effect, Publish
+from schemas.decision import Ask, Changes, Decision, Effect, Publish, differences
 from schemas.problems import Problem
 
 Upgrade = Callable[[dict[str, Any]], dict[str, Any]]
@@ -43,8 +43,9 @@ def asks_nobody(ask: Ask, answer: bytes) -> Any:
 class Entity(Generic[S, C, E]):
     """Everything the shard runtime needs to know of an entity. All functions are pure.
 
-    ``decide`` answers a command, ``evolve`` applies an event, ``effects`` lists what is
-    outstanding in a state, ``announce`` the publications of an event, ``due`` the moment at which
+    ``decide`` answers a command, ``evolve`` applies an event, ``effects`` lists all that is
+    outstanding in a state, ``changes`` tells which of it an event opens and closes, by the states
+    before and after it, ``announce`` the publications of an event, ``due`` the moment at which
     ``tick`` is to be decided, ``ended`` whether it is over, so that its state at rest is kept for
     ``retention_days`` only, ``record`` what is stored of it for users (None for nothing), and
     ``record_subject`` where, for ``failing`` to look at. ``restore`` returns the state that such a
@@ -53,6 +54,10 @@ class Entity(Generic[S, C, E]):
     encoded answer or ``Problem``. ``observe`` is told of each publication when its commit is
     stored, for metrics. An entity that has work as an effect takes the commands of
     ``schemas.work``.
+
+    ``effects`` is called when an entity comes into memory, and ``changes`` for every event; all
+    changes together must lead to what ``effects`` lists. An entity without ``changes`` has its
+    effects listed before and after every event, so it may have but few.
 
     ``initial`` is the state before the first event, by tenant and key; most entities have none.
     An entity without ``record`` has nothing stored of it but its journal, and stays in memory.
@@ -83,6 +88,7 @@ class Entity(Generic[S, C, E]):
     due: Callable[[S], datetime | None]
     ended: Callable[[S], bool]
     tick: C
+    changes: Callable[[S | None, E, S], Changes] | None = None
     record: Callable[[S], Publish] | None = None
     record_subject: Callable[[str, str], str] | None = None
     restore: Callable[[str, bytes], S | None] | None = None
@@ -101,6 +107,13 @@ class Entity(Generic[S, C, E]):
         """Make the decoders of commands and events."""
         object.__setattr__(self, "command", Decoder(self.command_type))
         object.__setattr__(self, "event", Decoder(self.event_type))
+
+    def changed(self, before: S | None, event: E, after: S) -> Changes:
+        """Return what an event does to the effects of the entity."""
+        if self.changes is not None:
+            return self.changes(before, event, after)
+        was = self.effects(before) if before is not None else ()
+        return differences(was, self.effects(after))
 
     def can_read(self, version: int) -> bool:
         """Say whether a state of this version can be made one of the present version."""

@@ -1,7 +1,7 @@
 """The world of one history: the bus, the processes on it, and what befalls them."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from contextvars import copy_context
 from typing import Any
@@ -14,6 +14,7 @@ from bus.config import Timing
 from bus.errors import CallboardError
 from bus.kv import MemoryBucket
 from bus.memory import MemoryBus
+from bus.shard.book import Book
 from bus.shard.owner import ShardOwner
 from bus.streams.spec import stream_specs
 from bus.subjects import journal_subject
@@ -64,6 +65,7 @@ class World:
         names = {entity.name for entity in entities}
         self._pays = {"execution", ledger.ENTITY} <= names
         store.judge = states.judge = self.judge
+        self.judge.books = self._books
         self.sites: dict[str, Site] = {}
         self._dead: list[Site] = []
         self._lives = 0
@@ -128,6 +130,14 @@ class World:
             if host._entity.name == entity and int(shard) in host.owned
         ]
         return serving[0] if len(serving) == 1 else None
+
+    def _books(self, subject: str) -> Iterator[Book]:
+        _, _, entity, shard = subject.split(".")
+        for site in self.sites.values():
+            for host in site.hosts:
+                owner = host._running.get(int(shard))
+                if host._entity.name == entity and owner is not None and owner.serving:
+                    yield owner.book
 
     def is_over(self) -> bool:
         """Say whether nobody waits, every shard is served and all that was accepted has ended."""

@@ -1,12 +1,12 @@
 """What an execution asks of the account of its tenant, and what the answers mean to it."""
 
-from collections.abc import Iterator
 from datetime import timedelta
 
 import msgspec
 
-from actors.agents.core.dues import number_of, party
+from actors.agents.core.dues import Due, number_of, party
 from actors.agents.core.execution import Execution
+from schemas.attempts import Attempt
 from schemas.decision import Ask
 from schemas.ledger import ACCOUNT_ENTITY, ACCOUNT_KEY, Reference, Reserve, Settle, Void
 from schemas.lifecycle import DueAnswered, ReserveAnswered, Spending
@@ -19,16 +19,21 @@ by then, and a shard finds a new owner within seconds."""
 _problem = msgspec.json.Decoder(Problem)
 
 
-def asks(state: Execution) -> Iterator[Ask]:
-    """Yield what is open: leave to spend, bills, holds to be let go."""
-    current, spending = state.current, state.spending
-    if spending is not None and current is not None and state.phase == "reserving":
-        name = f"{state.origin.execution_id}.{state.step}.{current.attempt}.reserve"
-        reserve = _reserve(state, current.attempt, spending)
-        yield _ask(state, f"{name}.{state.reserves}", reserve)
-    for due in state.dues:
-        if due.retry_at is None:
-            yield _ask(state, due.ask, due.command)
+def leave_name(state: Execution, current: Attempt) -> str:
+    """Return the id under which leave is asked for to spend what the current attempt may cost."""
+    name = f"{state.origin.execution_id}.{state.step}.{current.attempt}.reserve"
+    return f"{name}.{state.reserves}"
+
+
+def ask_leave(state: Execution, spending: Spending, current: Attempt) -> Ask:
+    """Return the question for leave to spend what the current attempt may cost."""
+    reserve = _reserve(state, current.attempt, spending)
+    return _ask(state, leave_name(state, current), reserve, urgent=True)
+
+
+def ask_due(state: Execution, due: Due) -> Ask:
+    """Return what tells the account a bill, or of a hold to be let go."""
+    return _ask(state, due.ask, due.command, urgent=due.urgent)
 
 
 def answered(ask: Ask, answer: bytes) -> ReserveAnswered | DueAnswered:
@@ -45,16 +50,15 @@ def answered(ask: Ask, answer: bytes) -> ReserveAnswered | DueAnswered:
     )
 
 
-def _ask(state: Execution, name: str, command: Reserve | Settle | Void) -> Ask:
+def _ask(state: Execution, name: str, command: Reserve | Settle | Void, *, urgent: bool) -> Ask:
     return Ask(
         id=name,
         entity=ACCOUNT_ENTITY,
         tenant=state.origin.tenant,
         key=ACCOUNT_KEY,
-        since=state.current.at if state.current else state.accepted_at,
+        since=command.reference.at,
         command=command,
-        # Where there is a budget, others may wait for what this leaves of it.
-        urgent=state.spending is not None,
+        urgent=urgent,
     )
 
 

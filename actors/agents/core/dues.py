@@ -31,13 +31,15 @@ class Hold(Internal):
 class Due(Internal):
     """A bill to be booked or a hold to be let go, until the account has answered to it.
 
-    ``refused`` counts its refusals; after one it waits until ``retry_at``.
+    ``refused`` counts its refusals; after one it waits until ``retry_at``. What is ``urgent`` is
+    told at once, because another attempt may wait for the money that this leaves.
     """
 
     ask: str
     command: Settle | Void
     refused: int = 0
     retry_at: datetime | None = None
+    urgent: bool = False
 
 
 def number_of(step: str) -> int:

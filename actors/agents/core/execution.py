@@ -125,7 +125,7 @@ class Execution(Internal):
     @property
     def current(self) -> Attempt | None:
         """The newest attempt of the present step; None before the first."""
-        return self.attempts.works.get(self.step)
+        return self.attempts.of(self.step)
 
     @property
     def phase(self) -> Phase:
@@ -342,14 +342,16 @@ def _charged(
     if charges is None:
         return state
     hold = _hold(state, event.work, event.attempt, decided_at)
-    dues = state.dues
+    owed = None
     if charges or always:
-        dues = (*dues, bill(state.origin, hold, charges, at))
+        owed = bill(state.origin, hold, charges, at)
     elif hold in state.holds:
-        dues = (*dues, release(state.origin, hold))
+        owed = release(state.origin, hold)
+    if owed is not None and state.spending is not None and not always:
+        owed = msgspec.structs.replace(owed, urgent=True)
     return msgspec.structs.replace(
         state,
-        dues=dues,
+        dues=state.dues if owed is None else (*state.dues, owed),
         holds=tuple(each for each in state.holds if each != hold),
         cost=summed(state.cost, charges) if charges or always else state.cost,
         costs=by_model(state.costs, charges),

@@ -1,4 +1,4 @@
-"""What an execution asks of the world: its outstanding work, its publications, its record."""
+"""What an execution tells the world: its publications, its record."""
 
 from collections.abc import Iterator
 from datetime import timedelta
@@ -6,13 +6,13 @@ from typing import Any
 
 import msgspec
 
-from actors.agents.core.asking import asks
 from actors.agents.core.dues import Due, number_of, summed
 from actors.agents.core.execution import FIRST_STEP, Asked, Execution
-from actors.agents.core.work_items import open_items, outstanding_work
+from actors.agents.core.work_items import item_name
+from schemas import pages
 from schemas.attempts import Attempt, Attempts
 from schemas.conversations import CONVERSATION_SUBJECT, ConversationTurn
-from schemas.decision import Effect, Publish
+from schemas.decision import Publish
 from schemas.events import (
     BillRefusedEvent,
     ExecutionAcceptedEvent,
@@ -72,11 +72,6 @@ _SAFETY_EVENTS: dict[SafetyOutcome, type[SafetyEvent]] = {
     "redacted": SafetyRedactedEvent,
     "flagged": SafetyFlaggedEvent,
 }
-
-
-def effects(state: Execution) -> tuple[Effect, ...]:
-    """Return what is outstanding in this state: work, and what the account is asked."""
-    return (*outstanding_work(state), *asks(state))
 
 
 def announce(
@@ -240,7 +235,7 @@ def _count(state: Execution) -> int:
 def _settled(state: Execution) -> list[AttemptName]:
     return [
         AttemptName(step=number_of(step), attempt=attempt)
-        for step, known in state.attempts.works.items()
+        for step, known in pages.items(state.attempts.works)
         for attempt in known.settled
     ]
 
@@ -250,7 +245,7 @@ def _restored_attempts(stored: ExecutionRecord) -> Attempts:
         return Attempts()
     settled = tuple(each.attempt for each in stored.settled)
     ended = Attempt(attempt=stored.attempts, at=stored.created_at, phase="ended", settled=settled)
-    return Attempts(works={FIRST_STEP: ended})
+    return Attempts(works=({FIRST_STEP: ended},))
 
 
 def _restored_asked(stored: ExecutionRecord) -> Asked | None:
@@ -290,10 +285,10 @@ def _stop(before: Execution | None) -> Iterator[Publish]:
 
     One that stood still finds this when it goes on, before it has asked anybody for an answer.
     """
-    if before is None:
-        return
-    for item in open_items(before):
-        yield Publish(subject=STOP_WORK_SUBJECT, body=StopWork(item=item), stored=False)
+    current = before.current if before is not None else None
+    if before is not None and current is not None and current.phase == "running":
+        stop = StopWork(item=item_name(before, current))
+        yield Publish(subject=STOP_WORK_SUBJECT, body=stop, stored=False)
 
 
 def _restarted(state: Execution, event: AttemptStarted, segment: int) -> AttemptRestarted:

@@ -5,56 +5,43 @@ from actors.agents.core.execution import Execution
 from schemas.attempts import Attempt
 from schemas.lifecycle import EXECUTION_ENTITY, GenerateWork
 from schemas.llm import GenerateRequest
-from schemas.work import ReplyTo, WorkItem, item_id
+from schemas.work import ReplyTo, WorkItem
 
 QUEUE = "generate"
 BATCH_QUEUE = "batch"
 
 
-def outstanding_work(state: Execution) -> tuple[WorkItem[GenerateWork], ...]:
-    """Return the work item of each attempt that is under way."""
-    request = state.request
-    if request is None:
-        return ()
-    return tuple([_item(state, request, *entry) for entry in state.attempts.open()])
-
-
-def _item(
-    state: Execution, request: GenerateRequest, step: str, attempt: Attempt
-) -> WorkItem[GenerateWork]:
-    origin, reply_to = state.origin, _reply_to(state)
+def item_of(state: Execution, request: GenerateRequest, current: Attempt) -> WorkItem[GenerateWork]:
+    """Return the work item of the current attempt, which is under way."""
+    origin, step = state.origin, state.step
+    reply_to = ReplyTo(entity=EXECUTION_ENTITY, tenant=origin.tenant, key=origin.execution_id)
     body = GenerateWork(
         execution_id=origin.execution_id,
         tenant=origin.tenant,
         step=number_of(step),
-        attempt=attempt.attempt,
+        attempt=current.attempt,
         segment=state.segment,
         deadline=state.deadline,
         request=request,
         policy=state.policy,
         place=state.place,
-        decided_at=state.decided_at or attempt.at,
+        decided_at=state.decided_at or current.at,
         slices=state.spending.slices if state.spending else None,
     )
     return WorkItem(
-        id=item_id(reply_to, step, attempt.attempt),
+        id=item_name(state, current),
         work=step,
-        attempt=attempt.attempt,
+        attempt=current.attempt,
         queue=BATCH_QUEUE if request.batch else QUEUE,
         tenant=origin.tenant,
         reply_to=reply_to,
-        since=attempt.at,
+        since=current.at,
         body=body,
         trace=origin.trace,
     )
 
 
-def open_items(state: Execution) -> list[str]:
-    """Name the work items that are open."""
-    reply_to = _reply_to(state)
-    return [item_id(reply_to, step, each.attempt) for step, each in state.attempts.open()]
-
-
-def _reply_to(state: Execution) -> ReplyTo:
-    origin = state.origin
-    return ReplyTo(entity=EXECUTION_ENTITY, tenant=origin.tenant, key=origin.execution_id)
+def item_name(state: Execution, current: Attempt) -> str:
+    """Return the id of the work item of the current attempt."""
+    tenant, key = state.origin.tenant, state.origin.execution_id
+    return f"{EXECUTION_ENTITY}.{tenant}.{key}.{state.step}.{current.attempt}"

@@ -13,7 +13,7 @@ from bus.codec import decode
 from bus.errors import problem
 from bus.shard import Entity
 from bus.telemetry import metrics
-from schemas.decision import Ask, Decision
+from schemas.decision import UNCHANGED, Ask, Changes, Decision, differences
 from schemas.escrow import BlockAnswered, RecallAnswered, ReturnAnswered
 from schemas.ledger import (
     ACCOUNT_ENTITY,
@@ -55,6 +55,7 @@ def account_entity(rules: Rules | None = None) -> Entity[Ledger, AccountCommand,
         decide=partial(_decided, rules),
         evolve=evolve,
         effects=_asks,
+        changes=_changes,
         answered=_answered,
         announce=announce,
         due=_due,
@@ -71,6 +72,16 @@ def _asks(state: Ledger) -> tuple[Ask, ...]:
     # Looked at in every turn of the account, and mostly nothing is outstanding.
     told = state.terms.revision == state.terms.stored
     return lent if told else (*terms.asks(state.terms, state.tenant), *lent)
+
+
+def _changes(before: Ledger | None, event: AccountEvent, after: Ledger) -> Changes:
+    """Return what an event opens and closes: most concern neither terms nor lent money."""
+    del event
+    if before is None:
+        return Changes(_asks(after))
+    if before.terms is after.terms and before.escrow is after.escrow:
+        return UNCHANGED
+    return differences(_asks(before), _asks(after))
 
 
 def _answered(

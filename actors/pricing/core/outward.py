@@ -4,8 +4,8 @@ import hashlib
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
-from actors.pricing.core import pages
 from actors.pricing.core.ledger import Ledger, key_of, mark
+from schemas import pages
 from schemas.base import Message
 from schemas.budgets import (
     BudgetExhaustedEvent,

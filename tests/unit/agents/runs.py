@@ -8,10 +8,12 @@ import msgspec
 from hypothesis import strategies as st
 
 from actors.agents.core.decisions import decide
+from actors.agents.core.effects import changes, effects
 from actors.agents.core.execution import Execution, evolve
-from actors.agents.core.outward import announce, effects
+from actors.agents.core.outward import announce
+from bus.shard.outstanding import Open, change, listed
 from schemas.attempts import Attempt
-from schemas.decision import Decision, Publish
+from schemas.decision import Decision, Effect, Publish
 from schemas.lifecycle import (
     Accept,
     Cancel,
@@ -96,6 +98,7 @@ class Run:
     events: list[ExecutionEvent] = field(default_factory=list[ExecutionEvent])
     published: list[Publish] = field(default_factory=list[Publish])
     work: list[str] = field(default_factory=list[str])
+    open: Open = field(default_factory=dict[str, Effect])
     now: datetime = NOW
 
     def take(self, command: ExecutionCommand, seconds: float = 0.0) -> Decision:
@@ -105,6 +108,8 @@ class Run:
             before, self.state = self.state, evolve(self.state, event)
             self.events.append(event)
             self.published.extend(announce(before, event, self.state))
+            change(self.open, (changes(before, event, self.state),), {})
+            assert self.open == listed(effects(self.state))
         if self.state is not None:
             self.work.extend(w.id for w in effects(self.state) if w.id not in self.work[-1:])
         return decision

@@ -3,9 +3,9 @@
 import msgspec
 
 from actors.agents.core.decisions import decide
+from actors.agents.core.effects import effects
 from actors.agents.core.execution import Execution, evolve
 from actors.agents.core.outward import announce, record, restore
-from actors.agents.core.work_items import outstanding_work
 from schemas.decision import Publish
 from schemas.events import SafetyBlockedEvent, SafetyFlaggedEvent
 from schemas.lifecycle import (
@@ -28,6 +28,7 @@ from schemas.providers import Groq, OpenAI
 from schemas.safety import Finding
 from schemas.streams import AttemptRestarted, Completed
 from schemas.usage import Usage
+from schemas.work import WorkItem
 from tests.unit.agents.samples import NOW, later
 
 BROKEN = Problem(code="provider_error", message="broken", retryable=True)
@@ -117,7 +118,7 @@ def test_readers_are_told_to_drop_what_they_have_and_the_new_work_begins_elsewhe
     state, published = taken(accepted(), cut(1))
 
     assert [type(each.body) for each in published] == [AttemptRestarted]
-    assert [work.body.place for work in outstanding_work(state)] == [1]
+    assert [work.body.place for work in effects(state) if isinstance(work, WorkItem)] == [1]
     assert state.current is not None
     assert state.current.failures == 1
 

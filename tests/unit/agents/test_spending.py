@@ -1,6 +1,6 @@
 """What an execution asks of the account of its tenant: leave to spend, and that it was spent."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -8,10 +8,11 @@ import msgspec
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from actors.agents.core.asking import GRACE, answered, asks
+from actors.agents.core.asking import GRACE, answered
 from actors.agents.core.dues import PATIENCE, PAUSES
-from actors.agents.core.execution import due, has_ended
-from actors.agents.core.outward import effects, record
+from actors.agents.core.effects import effects
+from actors.agents.core.execution import Execution, due, has_ended
+from actors.agents.core.outward import record
 from bus.codec import decode, encode
 from schemas.decision import Ask
 from schemas.events import BillRefusedEvent
@@ -58,6 +59,10 @@ def fail(attempt: int, *charges: Charge, next_place: int | None = None) -> FailG
     usage = Usage(output=1) if charges else None
     failed = runs.fail(attempt, OVERLOADED, usage, next_place)
     return msgspec.structs.replace(failed, charges=list(charges))
+
+
+def asks(state: Execution) -> Iterator[Ask]:
+    return (each for each in effects(state) if isinstance(each, Ask))
 
 
 def begun(spending: Spending | None = SPENDING) -> Run:

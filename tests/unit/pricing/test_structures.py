@@ -7,12 +7,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from actors.pricing.core import closed, pages
+from actors.pricing.core import closed
 from actors.pricing.core.closed import SETTLED, Memory, forget, is_too_old, recall, remember
 from actors.pricing.core.limits import Meter, counted, ended, excess
-from actors.pricing.core.pages import Pages
 from actors.pricing.core.windows import window_at
+from schemas import pages
 from schemas.budgets import Limits, WindowKind
+from schemas.pages import Pages
 
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
 BERLIN = ZoneInfo("Europe/Berlin")
