@@ -240,7 +240,7 @@ class Attempts(Value, omit_defaults=True):
 
     def drop(self) -> "Attempts":
         """End everything: nobody needs it any more."""
-        works = tuple([_all_dropped(page) for page in self.works])
+        works = tuple(map(_all_dropped, self.works))
         is_same = all(map(is_, works, self.works))
         return self if is_same else Attempts(works=works)
 
@@ -273,11 +273,8 @@ def _known(state: Attempts, work: str) -> Attempt:
 
 
 def _all_dropped(page: dict[str, Attempt]) -> dict[str, Attempt]:
-    if all(known.phase == "ended" for known in page.values()):
-        return page
-    return {
-        work: known if known.phase == "ended" else _dropped(known) for work, known in page.items()
-    }
+    left = {work: _dropped(known) for work, known in page.items() if known.phase != "ended"}
+    return {**page, **left} if left else page
 
 
 def _after(known: Attempt | None, event: WorkEvent) -> Attempt:

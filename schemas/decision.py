@@ -48,7 +48,7 @@ Effect = WorkItem[Any] | Ask
 
 
 class Changes(NamedTuple):
-    """What one event does to the effects of an entity: those it opens, the ids of those it closes.
+    """What a command does to the effects of an entity: those it opens, the ids of those it closes.
 
     What is closed is closed first. An effect that is opened under an id that is open takes its
     place, and is not sent again.

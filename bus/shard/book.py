@@ -114,8 +114,9 @@ class Book:
 
     def set_timer(self, address: Address) -> None:
         """Bring the timer of an entity up to date with its state."""
-        slot = self.slots[address]
-        due = self._told(address, self.entity.due, None)
+        slot, tell = self.slots[address], self.entity.due
+        is_sound = address not in self.corrupt
+        due = tell(slot.state) if is_sound else self._told(address, tell, None)
         if due is not None and due != slot.due:
             heapq.heappush(self._timers, (due, address))
         slot.due = due
@@ -312,16 +313,16 @@ class Book:
         if entry.base is not NOTHING:
             slot.state = self.entity.state(entry.base, version)
         is_listed = entry.base is not NOTHING or address in self.corrupt
-        for raw in entry.events:
-            before, event = self.state(address), self.entity.event(raw)
+        earlier, events = self.state(address), [self.entity.event(raw) for raw in entry.events]
+        for event in events:
+            before = self.state(address)
             slot.state = after = self.entity.evolve(before, event)
             publications.extend(self.entity.announce(before, event, after))
-            if not is_listed:
-                change(slot.open, (self.entity.changed(before, event, after),), {})
         self.remember(slot, entry)
         if slot.state is not None and is_listed:
             self._take_in(address)
-        elif slot.state is not None:
+        elif events:
+            change(slot.open, self.entity.changed(earlier, events, slot.state), {})
             self.set_timer(address)
         return publications
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from typing import Any, Generic, NamedTuple, TypeVar
 
 import msgspec
@@ -44,9 +45,9 @@ class Entity(Generic[S, C, E]):
     """Everything the shard runtime needs to know of an entity. All functions are pure.
 
     ``decide`` answers a command, ``evolve`` applies an event, ``effects`` lists all that is
-    outstanding in a state, ``changes`` tells which of it an event opens and closes, by the states
-    before and after it, ``announce`` the publications of an event, ``due`` the moment at which
-    ``tick`` is to be decided, ``ended`` whether it is over, so that its state at rest is kept for
+    outstanding in a state, ``changes`` tells which of it the events of one command open and close,
+    by the states before and after them, ``announce`` the publications of an event, ``due`` the
+    moment at which ``tick`` is to be decided, ``ended`` whether it is over, so that its state at rest is kept for
     ``retention_days`` only, ``record`` what is stored of it for users (None for nothing), and
     ``record_subject`` where, for ``failing`` to look at. ``restore`` returns the state that such a
     record tells, where the one at rest was forgotten for want of room; None if it is of a live
@@ -55,9 +56,9 @@ class Entity(Generic[S, C, E]):
     stored, for metrics. An entity that has work as an effect takes the commands of
     ``schemas.work``.
 
-    ``effects`` is called when an entity comes into memory, and ``changes`` for every event; all
+    ``effects`` is called when an entity comes into memory, and ``changes`` for every command; all
     changes together must lead to what ``effects`` lists. An entity without ``changes`` has its
-    effects listed before and after every event, so it may have but few.
+    effects listed before and after every command, so it may have but few.
 
     ``initial`` is the state before the first event, by tenant and key; most entities have none.
     An entity without ``record`` has nothing stored of it but its journal, and stays in memory.
@@ -88,7 +89,7 @@ class Entity(Generic[S, C, E]):
     due: Callable[[S], datetime | None]
     ended: Callable[[S], bool]
     tick: C
-    changes: Callable[[S | None, E, S], Changes] | None = None
+    changes: Callable[[S | None, Sequence[E], S], Changes] | None = None
     record: Callable[[S], Publish] | None = None
     record_subject: Callable[[str, str], str] | None = None
     restore: Callable[[str, bytes], S | None] | None = None
@@ -100,20 +101,17 @@ class Entity(Generic[S, C, E]):
     keeps_replies: bool = True
     archives: bool = False
     upgrades: Mapping[int, Upgrade] = field(default_factory=dict[int, Upgrade])
+    changed: Callable[[S | None, Sequence[E], S], Changes] = field(
+        init=False, repr=False, compare=False
+    )
     command: Decoder[C] = field(init=False, repr=False, compare=False)
     event: Decoder[E] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        """Make the decoders of commands and events."""
+        """Make the decoders of commands and events, and find out how changes are told."""
+        object.__setattr__(self, "changed", self.changes or partial(_compared, self.effects))
         object.__setattr__(self, "command", Decoder(self.command_type))
         object.__setattr__(self, "event", Decoder(self.event_type))
-
-    def changed(self, before: S | None, event: E, after: S) -> Changes:
-        """Return what an event does to the effects of the entity."""
-        if self.changes is not None:
-            return self.changes(before, event, after)
-        was = self.effects(before) if before is not None else ()
-        return differences(was, self.effects(after))
 
     def can_read(self, version: int) -> bool:
         """Say whether a state of this version can be made one of the present version."""
@@ -133,3 +131,11 @@ class Entity(Generic[S, C, E]):
         for older in range(version, self.version):
             plain = self.upgrades[older](plain)
         return decode(self.state_type, encode(plain))
+
+
+def _compared(
+    effects: Callable[[S], Sequence[Effect]], before: S | None, events: object, after: S
+) -> Changes:
+    """Return what some events do to effects, found by listing these twice."""
+    del events
+    return differences(effects(before) if before is not None else (), effects(after))

@@ -1,4 +1,4 @@
-"""What is outstanding of one entity, kept up to date by what each event opens and closes. Pure."""
+"""What is outstanding of one entity, kept up to date by what commands open and close. Pure."""
 
 from collections.abc import Iterable
 from typing import NamedTuple
@@ -24,16 +24,15 @@ def listed(effects: Iterable[Effect]) -> Open:
     return {effect.id: effect for effect in effects}
 
 
-def change(open_now: Open, changes: Iterable[Changes], earlier: Earlier) -> None:
+def change(open_now: Open, changes: Changes, earlier: Earlier) -> None:
     """Apply changes to what is open, and note what was there before."""
-    for opened, closed in changes:
-        for name in closed:
-            was = open_now.pop(name, None)
-            earlier.setdefault(name, was)
-        for effect in opened:
-            name = effect.id
-            earlier.setdefault(name, open_now.get(name))
-            open_now[name] = effect
+    for name in changes.closed:
+        was = open_now.pop(name, None)
+        earlier.setdefault(name, was)
+    for effect in changes.opened:
+        name = effect.id
+        earlier.setdefault(name, open_now.get(name))
+        open_now[name] = effect
 
 
 def net(open_now: Open, earlier: Earlier) -> Net:

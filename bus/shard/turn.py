@@ -22,7 +22,7 @@ from bus.shard.quarantine import (
     skipped,
     wants_skip,
 )
-from schemas.decision import Ask, Changes, Effect, Publish
+from schemas.decision import UNCHANGED, Ask, Changes, Effect, Publish
 from schemas.journal import NOTHING, Entry, Mail
 from schemas.problems import Problem
 from schemas.work import WorkItem
@@ -65,7 +65,7 @@ class _Decided(NamedTuple):
 
     state: Any
     events: list[msgspec.Raw]
-    changes: list[Changes]
+    changes: Changes
     publications: list[Publish]
     reply: bytes | None
 
@@ -143,7 +143,7 @@ def _marked(
 
 def _follow_up(book: Book, address: Address, outcome: Outcome) -> None:
     """Set the timer of an entity that has changed, and note what it has opened and closed."""
-    slot, earlier = book.slots[address], outcome.earlier.get(address, {})
+    slot, earlier = book.slots[address], outcome.earlier.get(address) or {}
     try:
         book.set_timer(address)
     except Exception as error:  # noqa: BLE001  whatever a core raises must not stop its shard
@@ -215,12 +215,12 @@ def _list_again(book: Book, address: Address, outcome: Outcome) -> None:
 def _decide(entity: Entity[Any, Any, Any], state: Any, command: Any, now: datetime) -> _Decided:
     """Decide and work out what follows, without changing anything."""
     decision = entity.decide(state, command, now)
-    changes: list[Changes] = []
+    earlier = state
     publications: list[Publish] = []
     for event in decision.events:
         before, state = state, entity.evolve(state, event)
-        changes.append(entity.changed(before, event, state))
         publications.extend(entity.announce(before, event, state))
+    changes = entity.changed(earlier, decision.events, state) if decision.events else UNCHANGED
     reply = encode(decision.reply) if decision.reply is not None else None
     events = [msgspec.Raw(encode(event)) for event in decision.events]
     return _Decided(state, events, changes, publications, reply)
@@ -250,7 +250,8 @@ def _commit(book: Book, mail: Mail, command: Any, decided: _Decided, outcome: Ou
     base = _base(slot)
     entry = _entry(mail, command, place, base=base, events=decided.events, reply=stored)
     slot.state = decided.state
-    change(slot.open, decided.changes, outcome.earlier.setdefault(address, {}))
+    if decided.changes is not UNCHANGED:
+        change(slot.open, decided.changes, outcome.earlier.setdefault(address, {}))
     book.remember(slot, entry)
     outcome.publications.extend(decided.publications)
     outcome.entries.append(entry)

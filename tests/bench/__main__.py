@@ -12,6 +12,7 @@ from tests.bench import (
     durable,
     executions,
     failover,
+    open_items,
     pricing,
     pricing_ledger,
     projection,
@@ -37,6 +38,7 @@ BENCHES = {
         budgeted,
         projection,
         sleepers,
+        open_items,
     )
 }
 BY_NAME = {bench.NAME: bench for bench in (restate, streaming, streaming_clients)}

@@ -1,4 +1,6 @@
-"""What is outstanding of an execution: all of it, and what each event opens and closes. Pure."""
+"""What is outstanding of an execution: all of it, and what each command opens and closes. Pure."""
+
+from collections.abc import Sequence
 
 from actors.agents.core.asking import ask_due, ask_leave, leave_name
 from actors.agents.core.dues import Due
@@ -11,30 +13,33 @@ from schemas.lifecycle import ExecutionEvent
 
 def effects(state: Execution) -> tuple[Effect, ...]:
     """Return all that is outstanding: work, and what the account is asked."""
-    dues = [ask_due(state, due) for due in state.dues if due.retry_at is None]
-    return (*_of_attempt(state), *dues)
+    return (*_of_attempt(state), *[ask_due(state, due) for due in _open(state.dues)])
 
 
-def changes(before: Execution | None, event: ExecutionEvent, after: Execution) -> Changes:
-    """Return what an event opens and closes. What it leaves as it was is not looked at."""
-    del event
+def changes(
+    before: Execution | None, events: Sequence[ExecutionEvent], after: Execution
+) -> Changes:
+    """Return what events open and close. What they leave as it was is not looked at."""
+    del events
     if before is None:
         return Changes(effects(after))
     opened: list[Effect] = []
     closed: list[str] = []
     if before.attempts is not after.attempts:
-        was, now = open_name(before), open_name(after)
-        if was != now:
-            opened = _of_attempt(after)
-            closed = [] if was is None else [was]
+        was, opened = _name_of_attempt(before), _of_attempt(after)
+        if opened and opened[0].id == was:
+            opened = []
+        elif was is not None:
+            closed = [was]
     if before.dues is not after.dues:
-        told, owed = _open_dues(before), _open_dues(after)
-        opened += [ask_due(after, due) for name, due in owed.items() if told.get(name) != due]
-        closed += [name for name in told if name not in owed]
+        opened += [ask_due(after, due) for due in _open(after.dues) if due not in before.dues]
+        if before.dues:
+            left = [due.ask for due in _open(after.dues)]
+            closed += [due.ask for due in _open(before.dues) if due.ask not in left]
     return Changes(opened, closed) if opened or closed else UNCHANGED
 
 
-def open_name(state: Execution) -> str | None:
+def _name_of_attempt(state: Execution) -> str | None:
     """Return the id of what the current attempt waits for: its work item, or leave to spend.
 
     Attempts at earlier steps have ended.
@@ -62,5 +67,5 @@ def _asks_leave(state: Execution, current: Attempt) -> bool:
     return current.phase == "planned" and current.retry_at is None and state.spending is not None
 
 
-def _open_dues(state: Execution) -> dict[str, Due]:
-    return {due.ask: due for due in state.dues if due.retry_at is None}
+def _open(dues: tuple[Due, ...]) -> list[Due]:
+    return [due for due in dues if due.retry_at is None]

@@ -445,6 +445,8 @@ def _findings(state: Execution, more: list[Finding]) -> tuple[Finding, ...]:
 
     Every attempt searches the same input again, so that is counted once.
     """
+    if not more:
+        return state.findings
     found = {(one.rule, one.place): one for one in state.findings}
     for one in more:
         known = found.get((one.rule, one.place))

@@ -90,7 +90,8 @@ def announce(
             if isinstance(event, AttemptStarted) and event.notice_segment is not None:
                 yield _stream(after, _restarted(after, event, event.notice_segment))
         case AttemptFailed() | GenerationFinished():
-            yield from _safety(after, event)
+            if event.findings:
+                yield from _safety(after, event)
         case DueMet(handed_over=True) if before is not None:
             yield _handed_over(before, event)
         case DueRefused(retry_at=None) if before is not None:

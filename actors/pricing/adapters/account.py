@@ -1,5 +1,6 @@
 """The account of a tenant as the shard runtime sees it."""
 
+from collections.abc import Sequence
 from datetime import datetime, tzinfo
 from functools import cache, partial
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -74,9 +75,9 @@ def _asks(state: Ledger) -> tuple[Ask, ...]:
     return lent if told else (*terms.asks(state.terms, state.tenant), *lent)
 
 
-def _changes(before: Ledger | None, event: AccountEvent, after: Ledger) -> Changes:
-    """Return what an event opens and closes: most concern neither terms nor lent money."""
-    del event
+def _changes(before: Ledger | None, events: Sequence[AccountEvent], after: Ledger) -> Changes:
+    """Return what events open and close: most concern neither terms nor lent money."""
+    del events
     if before is None:
         return Changes(_asks(after))
     if before.terms is after.terms and before.escrow is after.escrow:

@@ -103,14 +103,14 @@ class Run:
 
     def take(self, command: ExecutionCommand, seconds: float = 0.0) -> Decision:
         self.now += timedelta(seconds=seconds)
-        decision = decide(self.state, command, self.now)
+        earlier, decision = self.state, decide(self.state, command, self.now)
         for event in decision.events:
             before, self.state = self.state, evolve(self.state, event)
             self.events.append(event)
             self.published.extend(announce(before, event, self.state))
-            change(self.open, (changes(before, event, self.state),), {})
-            assert self.open == listed(effects(self.state))
         if self.state is not None:
+            change(self.open, changes(earlier, decision.events, self.state), {})
+            assert self.open == listed(effects(self.state))
             self.work.extend(w.id for w in effects(self.state) if w.id not in self.work[-1:])
         return decision
 
