@@ -47,9 +47,9 @@ class Entity(Generic[S, C, E]):
     ``decide`` answers a command, ``evolve`` applies an event, ``effects`` lists all that is
     outstanding in a state, ``changes`` tells which of it the events of one command open and close,
     by the states before and after them, ``announce`` the publications of an event, ``due`` the
-    moment at which ``tick`` is to be decided, ``ended`` whether it is over, so that its state at rest is kept for
-    ``retention_days`` only, ``record`` what is stored of it for users (None for nothing), and
-    ``record_subject`` where, for ``failing`` to look at. ``restore`` returns the state that such a
+    moment at which ``tick`` is to be decided, ``ended`` whether it is over, so that its state at
+    rest is kept for ``retention_days`` only, ``record`` what is stored of it for users (None for
+    nothing), and ``record_subject`` where, for ``failing`` to look at. ``restore`` returns the state that such a
     record tells, where the one at rest was forgotten for want of room; None if it is of a live
     entity. ``answered`` is the command that tells what another entity has answered to an ask: an
     encoded answer or ``Problem``. ``observe`` is told of each publication when its commit is
