@@ -208,4 +208,4 @@ class TermsHearer:
         except ProblemError:
             return
         known = self._known.keep(told.terms)
-        await self._transport.publish(told.answer_to, encode(known))
+        await self._transport.publish(delivery.reply, encode(known))

@@ -4,12 +4,11 @@ from collections.abc import Callable, Iterable, Sequence
 
 import anyio
 
-from bus.codec import decode, encode
-from bus.errors import ProblemError
-from bus.ids import new_id
+from bus.codec import encode
+from bus.inquiry import Patience, ask_all
 from bus.ports import Delivery, Transport
 from bus.telemetry import metrics
-from schemas.fleet import QUOTAS_SUBJECT, QuotaUse, TellQuotas, ToldQuotas
+from schemas.fleet import QUOTAS_SUBJECT, QuotaUse, ToldQuotas
 
 MOST_TOLD = 1000
 """Rows that a process tells, the fullest first."""
@@ -55,27 +54,15 @@ class Usage:
         return (use for source in self._sources for use in source())
 
     async def _tell(self, delivery: Delivery) -> None:
-        wanted = decode(TellQuotas, delivery.data)
         rows = sorted(self._uses(), key=share, reverse=True)[:MOST_TOLD]
         answer = ToldQuotas(process=self._process, rows=rows)
-        await self._transport.publish(wanted.answer_to, encode(answer))
+        await self._transport.publish(delivery.reply, encode(answer))
 
 
 async def gathered(transport: Transport, *, seconds: float) -> list[QuotaUse]:
     """Ask all processes, and return what they told in so many seconds, the fullest first."""
-    told: list[QuotaUse] = []
-    answer_to = f"{QUOTAS_SUBJECT}.{new_id()}"
-
-    async def hear(delivery: Delivery) -> None:
-        try:
-            told.extend(decode(ToldQuotas, delivery.data).rows)
-        except ProblemError:
-            return
-
-    async with transport.subscription(answer_to, hear):
-        await transport.publish(QUOTAS_SUBJECT, encode(TellQuotas(answer_to=answer_to)))
-        await anyio.sleep(seconds)
-    return fullest_of(told)
+    told = await ask_all(transport, QUOTAS_SUBJECT, b"", ToldQuotas, Patience(seconds))
+    return fullest_of([use for one in told for use in one.rows])
 
 
 def fullest_of(told: Sequence[QuotaUse]) -> list[QuotaUse]:

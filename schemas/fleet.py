@@ -84,12 +84,6 @@ class OwnedShards(Internal):
     owned: list[OwnedShard]
 
 
-class TellQuotas(Internal):
-    """Asks every process what the tenants use; the answers go to ``answer_to``."""
-
-    answer_to: str
-
-
 class QuotaUse(Internal):
     """What a tenant uses of one quota, as one process knows it."""
 
@@ -193,12 +187,6 @@ class StopWork(Internal):
     """Nobody waits for this item any more: close the provider connection."""
 
     item: str
-
-
-class AskProviders(Internal):
-    """Every streaming process is asked how its providers fare; they say so on ``answer_to``."""
-
-    answer_to: str
 
 
 class KeyState(Internal):

@@ -63,14 +63,13 @@ class TermsKept(Internal, tag="terms_kept"):
 
 
 class TellTerms(Internal, tag="tell_terms"):
-    """New terms, told to every process that spends; each says so on ``answer_to``.
+    """New terms, told to every process that spends; each answers.
 
     Once all that live have answered, nothing begins under older terms. They must be stored before:
     a process that starts meanwhile reads them.
     """
 
     terms: Terms
-    answer_to: str
 
 
 class TermsKnown(Internal, tag="terms_known"):

@@ -9,12 +9,12 @@ import anyio
 
 from actors.cli.entities import DEFINED_IN
 from actors.cli.journals import ASK_SECONDS, entities_of
-from bus.codec import decode, encode
+from bus.codec import decode
 from bus.config import Config, Timing
 from bus.connection import NatsTransport
 from bus.errors import UnavailableError
-from bus.ids import new_id
 from bus.inboxes.directory import listing
+from bus.inquiry import Patience, ask_all
 from bus.ports import Delivery, Fill
 from bus.server.embedded import OLDEST_VERSION
 from bus.shard.report import owned_shards, rows
@@ -34,7 +34,6 @@ from schemas.fleet import (
     HEARTBEAT_SUBJECT,
     PROVIDERS_SUBJECT,
     Alive,
-    AskProviders,
     OwnedShards,
     ProviderStates,
     QuotaUse,
@@ -166,22 +165,14 @@ def quotas(uses: Sequence[QuotaUse]) -> Result:
 
 async def told(transport: NatsTransport, processes: float = inf) -> list[ProviderStates]:
     """Ask all streaming processes, and wait for so many answers, or long enough."""
-    answers: list[ProviderStates] = []
-    enough = anyio.Event()
-    answer_to = f"{PROVIDERS_SUBJECT}.{new_id()}"
-
-    async def hear(delivery: Delivery) -> None:
-        answers.append(decode(ProviderStates, delivery.data))
-        if len(answers) >= processes:
-            enough.set()
-
-    if not processes:
-        return answers
-    async with transport.subscription(answer_to, hear):
-        await transport.publish(PROVIDERS_SUBJECT, encode(AskProviders(answer_to=answer_to)))
-        with anyio.move_on_after(LISTEN_SECONDS):
-            await enough.wait()
-    return answers
+    return await ask_all(
+        transport,
+        PROVIDERS_SUBJECT,
+        b"",
+        ProviderStates,
+        Patience(LISTEN_SECONDS),
+        enough=lambda answers: len(answers) >= processes,
+    )
 
 
 def _bus(transport: NatsTransport) -> Result:

@@ -11,7 +11,7 @@ from actors.streaming.adapters.embedding import Embedder
 from actors.streaming.adapters.generation import Generator
 from actors.streaming.adapters.leave import Leave
 from actors.streaming.adapters.meter import CircuitMeter, Meter
-from bus.codec import decode, encode
+from bus.codec import encode
 from bus.errors import ProblemError
 from bus.ids import new_id
 from bus.ports import Bus, Delivery
@@ -20,7 +20,7 @@ from bus.subjects import fill
 from bus.telemetry.traces import handling
 from bus.worker import Job
 from schemas.embeddings import Embed, EmbedWork, EncodedEmbeddings, EndEmbedding
-from schemas.fleet import PROVIDERS_SUBJECT, AskProviders, ProviderStates
+from schemas.fleet import PROVIDERS_SUBJECT, ProviderStates
 from schemas.lifecycle import (
     FailGeneration,
     FinishGeneration,
@@ -129,10 +129,9 @@ class Streaming:
                 await anyio.sleep(SHOWN_SECONDS)
 
     async def _tell_providers(self, delivery: Delivery) -> None:
-        asked = decode(AskProviders, delivery.data)
         states = self._generator.states(anyio.current_time())
         answer = ProviderStates(process=self._process, endpoints=states)
-        await self._bus.transport.publish(asked.answer_to, encode(answer))
+        await self._bus.transport.publish(delivery.reply, encode(answer))
 
     async def do_generate(self, item: WorkItem[GenerateWork]) -> FinishGeneration | FailGeneration:
         """Generate one answer, streaming it under the work's segment."""

@@ -66,7 +66,7 @@ class Timing(msgspec.Struct, frozen=True, kw_only=True):
     ] = 1.0
     record_delay_seconds: Annotated[
         float, _why("an execution changes several times at once; one record then stands for all")
-    ] = 0.05
+    ] = 0.2
 
     room_look_seconds: Annotated[
         float, _why("how full journal and blobs are; what this process adds it counts itself")

@@ -5,8 +5,9 @@ out those of all others. Therefore each process counts what it stores of each te
 is crowded, a tenant with more than its quota loses its own oldest messages first.
 """
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from operator import itemgetter
+from typing import Any, NamedTuple
 
 import anyio
 import structlog
@@ -30,6 +31,22 @@ CROWDED = 0.75
 is more than a fleet stores between two looks."""
 
 
+class _Kind(NamedTuple):
+    """How the subjects of a stream are told from others, by their tokens, and whose they are."""
+
+    stream: str
+    fixed: tuple[str, ...]
+    of: Callable[[Sequence[str]], tuple[str, ...]]
+    tenant: int
+
+
+def _kind(spec: StreamSpec) -> _Kind:
+    wanted = spec.tenants.split(".")
+    fixed = [place for place, token in enumerate(wanted) if token not in ("{tenant}", "*", ">")]
+    of = itemgetter(*fixed)
+    return _Kind(spec.name, of(wanted), of, wanted.index("{tenant}"))
+
+
 class Shares:
     """The shares of all tenants, as far as this process has filled them."""
 
@@ -41,6 +58,7 @@ class Shares:
         self._quotas = quotas
         self._seen = outbox.posted
         self._specs = shared_specs(timing)
+        self._kinds = [_kind(spec) for spec in self._specs]
         self._shares: dict[str, dict[str, Share]] = {spec.name: {} for spec in self._specs}
 
     async def run(self) -> None:
@@ -54,7 +72,9 @@ class Shares:
         now, since = loop_time(), self._seen
         self._seen = self._outbox.posted
         for subject, size in self._outbox.sizes(since).items():
-            self._count(subject, size, now)
+            # Tokens 0 to 2 are looked at.
+            if subject != LIVE_MARK and subject.count(".") > 1:
+                self._count(subject.split("."), size, now)
         for spec in self._specs:
             try:
                 await self._keep(spec, now)
@@ -67,11 +87,10 @@ class Shares:
             for tenant, share in self._shares[spec.name].items():
                 yield self._quotas.use(tenant, spec.quota, share.size)
 
-    def _count(self, subject: str, size: int, now: float) -> None:
-        for spec in self._specs:
-            if spec.captures(subject) and subject != LIVE_MARK:
-                shares, tenant = self._shares[spec.name], spec.tenant_of(subject)
-                shares.setdefault(tenant, Share()).add(size, now)
+    def _count(self, tokens: Sequence[str], size: int, now: float) -> None:
+        for stream, kind, of, tenant in self._kinds:
+            if of(tokens) == kind:
+                self._shares[stream].setdefault(tokens[tenant], Share()).add(size, now)
                 break
 
     async def _keep(self, spec: StreamSpec, now: float) -> None:

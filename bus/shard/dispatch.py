@@ -23,7 +23,7 @@ from schemas.decision import Publish
 
 log = structlog.get_logger()
 
-RECORD_ROUNDS = 10
+RECORD_ROUNDS = 3
 """A record of what has not ended waits so many rounds: mostly its end then comes with it."""
 
 

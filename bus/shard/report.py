@@ -1,18 +1,14 @@
 """What stands where: the shards of an entity as their owners and the journal tell of them."""
 
-from collections.abc import AsyncGenerator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from itertools import chain
 from typing import Literal
 
-import anyio
 import msgspec
 
-from bus.codec import decode
-from bus.errors import ProblemError
-from bus.ids import new_id
-from bus.ports import Delivery, Transport
+from bus.inquiry import Patience, ask_all
+from bus.ports import Transport
 from schemas.base import Value
 from schemas.fleet import SHARDS_SUBJECT, OwnedShard, OwnedShards
 from schemas.journal import Commit
@@ -54,55 +50,26 @@ class Head(Value):
     snapshot_at: datetime | None = None
 
 
-class Answers:
-    """What the processes of a fleet say they own, as it comes in."""
-
-    def __init__(self) -> None:
-        self.said: list[OwnedShards] = []
-        self._changed = anyio.Event()
-
-    async def take(self, delivery: Delivery) -> None:
-        """Take in one answer."""
-        try:
-            self.said.append(decode(OwnedShards, delivery.data))
-        except ProblemError:
-            return
-        self._changed.set()
-
-    def complete(self) -> bool:
-        """Say whether of each entity that was named every shard is served."""
-        served = {
-            (said.entity, owned.shard)
-            for said in self.said
-            for owned in said.owned
-            if owned.serving
-        }
-        wanted = {(said.entity, shard) for said in self.said for shard in range(said.shards)}
-        return bool(self.said) and wanted <= served
-
-    async def wait(self, seconds: float) -> None:
-        """Return when all shards are served, or after ``seconds``; not before some others spoke."""
-        await anyio.sleep(min(seconds, LEAST_SECONDS))
-        with anyio.move_on_after(seconds - LEAST_SECONDS):
-            while not self.complete():
-                self._changed = anyio.Event()
-                await self._changed.wait()
+def are_complete(said: Sequence[OwnedShards]) -> bool:
+    """Say whether of each entity that was named every shard is served. Pure."""
+    served = {(each.entity, owned.shard) for each in said for owned in each.owned if owned.serving}
+    wanted = {(each.entity, shard) for each in said for shard in range(each.shards)}
+    return bool(said) and wanted <= served
 
 
 async def owned_shards(transport: Transport, *, seconds: float) -> list[OwnedShards]:
-    """Ask every process of the fleet what it owns, for at most ``seconds``."""
-    async with _asking(transport) as answers:
-        await answers.wait(seconds)
-    return answers.said
+    """Ask every process of the fleet what it owns, for at most ``seconds``.
 
-
-@asynccontextmanager
-async def _asking(transport: Transport) -> AsyncGenerator[Answers]:
-    answers = Answers()
-    answer_to = f"_cb.sys.owned.{new_id()}"
-    async with transport.subscription(answer_to, answers.take):
-        await transport.publish(SHARDS_SUBJECT, b"", reply=answer_to)
-        yield answers
+    It is enough when all shards are served, but not before others had time to speak, too.
+    """
+    return await ask_all(
+        transport,
+        SHARDS_SUBJECT,
+        b"",
+        OwnedShards,
+        Patience(seconds, least=LEAST_SECONDS),
+        enough=are_complete,
+    )
 
 
 def rows(

@@ -105,10 +105,6 @@ class StreamSpec:
         """Say whether a message on this subject is stored here."""
         return any(matches(pattern, subject) for pattern in self.subjects)
 
-    def tenant_of(self, subject: str) -> str:
-        """Return whose message is stored on a subject, by the place that ``tenants`` gives it."""
-        return subject.split(".")[self.tenants.split(".").index("{tenant}")]
-
     def _window(self) -> float:
         """The server refuses to remember message ids for longer than the messages."""
         return min(self.duplicate_window, self.max_age) if self.max_age else self.duplicate_window

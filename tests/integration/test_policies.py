@@ -5,10 +5,10 @@ from typing import Any
 import anyio
 import msgspec
 
-from bus.codec import decode, encode
+from bus.codec import decode
 from schemas.assembly import Assembly
 from schemas.events import SafetyRedactedEvent
-from schemas.fleet import PROVIDERS_SUBJECT, AskProviders, ProviderStates
+from schemas.fleet import PROVIDERS_SUBJECT, ProviderStates
 from schemas.safety import Finding
 from schemas.streams import AttemptRestarted, Completed, StreamEvent
 from tests.fleet import PlainClient, RunningFleet
@@ -220,7 +220,7 @@ async def test_how_providers_fare_can_be_asked(fleet: RunningFleet, client: Plai
             await generated(client, at(fake, "sick"), limits=limits)
         inbox = "_cb.sys.providers.test"
         answers = await client.nats.subscribe(inbox)
-        await client.nats.publish(PROVIDERS_SUBJECT, encode(AskProviders(answer_to=inbox)))
+        await client.nats.publish(PROVIDERS_SUBJECT, reply=inbox)
         told = decode(ProviderStates, (await answers.next_msg(5)).data)
 
     host = fake.base_url.removeprefix("http://").removesuffix("/v1")

@@ -1,17 +1,16 @@
 """Telling every process that spends the new terms of a tenant, until all hold to them."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 
 import anyio
 
-from bus.codec import decode, encode
+from bus.codec import encode
 from bus.config import Timing
-from bus.errors import ProblemError, UnavailableError, problem
-from bus.ids import new_id
+from bus.errors import UnavailableError, problem
+from bus.inquiry import Patience, ask_all
 from bus.kv import Bucket
-from bus.ports import Bus, Delivery
+from bus.ports import Bus
 from bus.terms import keep
-from bus.waiting import Wakeup
 from schemas.fleet import Alive
 from schemas.terms import TERMS_SUBJECT, TellTerms, Terms, TermsKnown
 
@@ -63,26 +62,16 @@ class TermsTeller:
                 return
 
     async def _until_known(self, terms: Terms) -> None:
-        answer_to = f"_cb.sys.terms.{new_id()}"
-        known: set[str] = set()
-        heard = Wakeup()
+        def are_known(said: Sequence[TermsKnown]) -> bool:
+            return self._spenders() <= {each.process for each in said if _knows(each, terms)}
 
-        async def hear(delivery: Delivery) -> None:
-            try:
-                said = decode(TermsKnown, delivery.data)
-            except ProblemError:
-                return
-            if said.tenant == terms.tenant and said.revision >= terms.revision:
-                known.add(said.process)
-                heard.set()
-
-        letter = encode(TellTerms(terms=terms, answer_to=answer_to))
-        async with self._bus.transport.subscription(answer_to, hear):
-            while not self._spenders() <= known:
-                await self._bus.transport.publish(TERMS_SUBJECT, letter)
-                with anyio.move_on_after(AGAIN_SECONDS):
-                    while not self._spenders() <= known:
-                        await heard.wait(AGAIN_SECONDS)
+        transport, question = self._bus.transport, encode(TellTerms(terms=terms))
+        patience = Patience(again=AGAIN_SECONDS)
+        await ask_all(transport, TERMS_SUBJECT, question, TermsKnown, patience, enough=are_known)
 
     def _spenders(self) -> set[str]:
         return {each.process for each in self._members() if each.actor in SPENDERS}
+
+
+def _knows(said: TermsKnown, terms: Terms) -> bool:
+    return said.tenant == terms.tenant and said.revision >= terms.revision
