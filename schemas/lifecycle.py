@@ -14,6 +14,7 @@ from schemas.attempts import (
     WorkStarted,
 )
 from schemas.base import Internal, Value
+from schemas.callbacks import CallbackAnswered, CalledBack, Inquire
 from schemas.ids import AgentId, ExecutionId, SessionId, TenantId
 from schemas.ledger import Charge
 from schemas.llm import Answer, GenerateRequest
@@ -21,7 +22,7 @@ from schemas.policy import Choice, Detour, Policy
 from schemas.problems import Problem
 from schemas.safety import Finding
 from schemas.usage import Usage
-from schemas.work import Claim, Done, Failed, Lost, Stopped
+from schemas.work import Claim, Done, Failed, Lost, ReplyTo, Stopped
 
 EXECUTION_ENTITY = "execution"
 
@@ -92,13 +93,17 @@ class Spending(Value, omit_defaults=True):
 
 
 class Accept(Internal, tag="accept"):
-    """Begin an execution. ``digest`` in the origin tells a repeat from a conflict."""
+    """Begin an execution. ``digest`` in the origin tells a repeat from a conflict.
+
+    ``reply_to`` is the entity that is told of the end. No public request can name one.
+    """
 
     origin: Origin
     request: GenerateRequest
     timeout_seconds: float
     policy: Policy = NO_POLICY
     spending: Spending | None = None
+    reply_to: ReplyTo | None = None
 
 
 class FinishGeneration(Done, tag="finish_generation"):
@@ -175,6 +180,8 @@ ExecutionCommand = (
     | Stopped
     | ReserveAnswered
     | DueAnswered
+    | CallbackAnswered
+    | Inquire
     | Cancel
     | Look
     | Tick
@@ -205,6 +212,7 @@ class Accepted(Internal, tag="accepted"):
     policy: Policy = NO_POLICY
     spending: Spending | None = None
     task_at: TaskPlace | None = None
+    reply_to: ReplyTo | None = None
 
 
 class ReserveAsked(WorkPlanned, tag="reserve_asked"):
@@ -356,6 +364,7 @@ ChangeEvent = (
     | DueMet
     | DueRefused
     | DueAskedAgain
+    | CalledBack
     | ExecutionCompleted
     | ExecutionFailed
     | ExecutionCancelled

@@ -49,11 +49,11 @@ class Entity(Generic[S, C, E]):
     by the states before and after them, ``announce`` the publications of an event, ``due`` the
     moment at which ``tick`` is to be decided, ``ended`` whether it is over, so that its state at
     rest is kept for ``retention_days`` only, ``record`` what is stored of it for users (None for
-    nothing), and ``record_subject`` where, for ``failing`` to look at. ``restore`` returns the state that such a
-    record tells, where the one at rest was forgotten for want of room; None if it is of a live
-    entity. ``answered`` is the command that tells what another entity has answered to an ask: an
-    encoded answer or ``Problem``. ``observe`` is told of each publication when its commit is
-    stored, for metrics. An entity that has work as an effect takes the commands of
+    nothing), and ``record_subject`` where, for ``failing`` to look at. ``restore`` returns the
+    state that such a record tells, where the one at rest was forgotten for want of room; None if it
+    is of a live entity. ``answered`` is the command that tells what another entity has answered to
+    an ask: an encoded answer or ``Problem``. ``observe`` is told of each publication when its
+    commit is stored, for metrics. An entity that has work as an effect takes the commands of
     ``schemas.work``.
 
     ``effects`` is called when an entity comes into memory, and ``changes`` for every command; all

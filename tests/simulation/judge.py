@@ -130,10 +130,11 @@ class Judge:
 
         def decide(state: Any, command: Any, now: datetime) -> Decision:
             decision = entity.decide(state, command, now)
-            self.heard[entity.name, encode(command)].add(encode(decision.reply))
+            if not (entity.keeps_replies and decision.events):
+                self.heard[entity.name, encode(command)].add(encode(decision.reply))
             return decision
 
-        return entity if entity.keeps_replies else replace(entity, decide=decide)
+        return replace(entity, decide=decide)
 
     # What others tell the judge
 
@@ -319,10 +320,9 @@ class Judge:
             stored = shard.replies.get((address, ask.id))
             if stored is not None:
                 found.append(stored)
-            elif not shard.entity.keeps_replies:
-                history = shard.histories.get(address, [])
-                heard = self.heard[ask.entity, encode(ask.command)]
-                found += [said for said in sorted(heard) if shows(history, ask.command, said)]
+            history = shard.histories.get(address, [])
+            heard = self.heard[ask.entity, encode(ask.command)]
+            found += [said for said in sorted(heard) if shows(history, ask.command, said)]
         if not found:
             raise BrokenError(f"answered before the other's commit: {ask.id}")
         return found

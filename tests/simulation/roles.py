@@ -24,13 +24,13 @@ from schemas.problems import Problem
 from schemas.terms import TERMS_STORE
 from schemas.usage import Usage
 from schemas.work import Done, Failed, WorkItem
-from tests.simulation import account, ledger
+from tests.simulation import account, ledger, waiting
 from tests.simulation.judge import AnyEntity, Judge
 from tests.simulation.network import SiteBucket
 from tests.simulation.paying import Writer
 from tests.simulation.site import Site
 
-SHARDS = {"execution": 2, account.ENTITY: 2, ledger.ENTITY: 2}
+SHARDS = {"execution": 2, account.ENTITY: 2, ledger.ENTITY: 2, waiting.ENTITY: 2}
 TENANT = "acme"
 NO_DELTAS = Deltas(count=0, sha256="")
 

@@ -1,16 +1,16 @@
 """Executions and the account they are paid from, in seeded histories of faults."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import msgspec
 import pytest
 
-from actors.agents.core import asking
+from actors.agents.core import effects
+from actors.agents.core.dues import Due
 from actors.agents.core.execution import Execution
 from actors.pricing.core import decisions
-from schemas.decision import Ask, Decision
-from schemas.ledger import Charged
+from schemas.decision import Decision
+from schemas.ledger import Charged, Settle
 from schemas.lifecycle import Accepted, AttemptStarted
 from schemas.work import Settled
 from tests.simulation.history import SPENDING, failures
@@ -19,7 +19,7 @@ from tests.simulation.planted import Planted
 SEEDS = 100
 PART = 10
 """So many seeds are one test, which keeps one core busy."""
-ASKS = asking.asks
+OPEN = effects._open
 CHARGED = decisions._charged
 
 
@@ -27,8 +27,8 @@ def begin_at_once(accepted: Accepted) -> AttemptStarted:
     return AttemptStarted(work="1", attempt=1, segment=1, at=accepted.at)
 
 
-def forget_with_the_end(state: Execution) -> Iterator[Ask]:
-    return iter(()) if state.phase == "ended" else ASKS(state)
+def forget_bills(dues: tuple[Due, ...]) -> list[Due]:
+    return [due for due in OPEN(dues) if not isinstance(due.command, Settle)]
 
 
 def keep_the_hold(state: Execution) -> Execution:
@@ -50,7 +50,7 @@ def nothing_is_short(*_: Any) -> None:
 AGENTS, PRICING = "actors.agents.core", "actors.pricing.core"
 PLANTED = (
     Planted("nobody waits for leave", f"{AGENTS}.decisions.begin", begin_at_once, 10),
-    Planted("bills are forgotten", f"{AGENTS}.outward.asks", forget_with_the_end, 10),
+    Planted("bills are forgotten", f"{AGENTS}.effects._open", forget_bills, 10),
     Planted("holds are not let go", f"{AGENTS}.execution._given_up", keep_the_hold, 20),
     Planted("late usage is lost", f"{AGENTS}.decisions._settle_late", hear_nothing, 20, 3),
     Planted(

@@ -20,7 +20,7 @@ from bus.streams.spec import stream_specs
 from bus.subjects import journal_subject
 from schemas.fleet import HEARTBEAT_SUBJECT, WORKER_SUBJECT
 from schemas.terms import Terms
-from tests.simulation import ledger
+from tests.simulation import ledger, waiting
 from tests.simulation.account import ENTITY
 from tests.simulation.chance import Chance
 from tests.simulation.endings import is_over
@@ -157,12 +157,12 @@ class World:
         site = self._site("users")
         site.is_mortal = False
         bus = process_bus(site, self.bus, self.judge, self.timing)
-        executions, accounts, money = (
+        executions, accounts, money, parents = (
             WatchedOwners(bus, name, self.timing, self.judge, site)
-            for name in ("execution", ENTITY, ledger.ENTITY)
+            for name in ("execution", ENTITY, ledger.ENTITY, waiting.ENTITY)
         )
         borrower = Borrower(site, money, self.judge)
-        self._user = User(site, executions, accounts, money, borrower)
+        self._user = User(site, executions, accounts, money, parents, borrower)
 
     def _site(self, slot: str) -> Site:
         self._lives += 1

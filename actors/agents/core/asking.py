@@ -1,4 +1,4 @@
-"""What an execution asks of the account of its tenant, and what the answers mean to it."""
+"""What an execution asks of other entities, and what the answers mean to it."""
 
 from datetime import timedelta
 
@@ -7,6 +7,7 @@ import msgspec
 from actors.agents.core.dues import Due, number_of, party
 from actors.agents.core.execution import Execution
 from schemas.attempts import Attempt
+from schemas.callbacks import CallbackAnswered, Ended
 from schemas.decision import Ask
 from schemas.ledger import ACCOUNT_ENTITY, ACCOUNT_KEY, Reference, Reserve, Settle, Void
 from schemas.lifecycle import DueAnswered, ReserveAnswered, Spending
@@ -36,9 +37,11 @@ def ask_due(state: Execution, due: Due) -> Ask:
     return _ask(state, due.ask, due.command, urgent=due.urgent)
 
 
-def answered(ask: Ask, answer: bytes) -> ReserveAnswered | DueAnswered:
-    """Return the command that tells an execution what the account has answered."""
+def answered(ask: Ask, answer: bytes) -> ReserveAnswered | DueAnswered | CallbackAnswered:
+    """Return the command that tells an execution what the account, or who waits, has answered."""
     problem = _problem.decode(answer) if answer.startswith(b'{"type":"problem"') else None
+    if isinstance(ask.command, Ended):
+        return CallbackAnswered(problem=problem)
     if not isinstance(ask.command, Reserve):
         return DueAnswered(ask=ask.id, problem=problem)
     reference = ask.command.reference

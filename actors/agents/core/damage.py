@@ -4,7 +4,7 @@ from datetime import datetime
 
 import msgspec
 
-from actors.agents.core.execution import FIRST_STEP, Execution
+from actors.agents.core.execution import FIRST_STEP, Execution, with_callback
 from actors.agents.core.outward import recorded
 from schemas.executions import ENDED, ExecutionRecord
 from schemas.lifecycle import Origin
@@ -23,7 +23,10 @@ def remains(
     told = recorded(origin.tenant, stored)
     if stored.status in ENDED:
         # Bills that the account has answered already are harmless to repeat.
-        return told if state is None else msgspec.structs.replace(told, dues=state.dues)
+        if state is None:
+            return told
+        told = msgspec.structs.replace(told, dues=state.dues, reply_to=state.reply_to)
+        return with_callback(told)
     known = state or told
     return msgspec.structs.replace(
         known,

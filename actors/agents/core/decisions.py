@@ -6,7 +6,7 @@ from typing import assert_never
 import msgspec
 
 from actors.agents.core.dues import is_unanswered, next_try, waits_until
-from actors.agents.core.execution import FIRST_STEP, Execution, evolve, spent_by
+from actors.agents.core.execution import FIRST_STEP, Execution, end_of, evolve, spent_by
 from actors.agents.core.folding import folded
 from actors.agents.core.outward import record, stream_of
 from schemas.attempts import (
@@ -20,6 +20,7 @@ from schemas.attempts import (
     may_fail_again,
     replace,
 )
+from schemas.callbacks import CallbackAnswered, CalledBack, Inquire, Pending
 from schemas.decision import Decision, refuse
 from schemas.executions import ExecutionHandle, ExecutionStatus
 from schemas.lifecycle import (
@@ -79,6 +80,10 @@ def decide(state: Execution | None, command: ExecutionCommand, now: datetime) ->
             return _reserve_answered(state, command, now)
         case DueAnswered():
             return _due_answered(state, command, now)
+        case CallbackAnswered():
+            return Decision((CalledBack(problem=command.problem),) if state.end else ())
+        case Inquire():
+            return Decision(reply=end_of(state) if state.phase == "ended" else Pending())
         case Cancel():
             return _cancel(state, command, now)
         case Look():
@@ -120,6 +125,7 @@ def _accept(state: Execution | None, command: Accept, now: datetime) -> Decision
         policy=command.policy,
         spending=command.spending,
         task_at=task_at,
+        reply_to=command.reply_to,
     )
     handle = _handle_of(command.origin, "PENDING")
     return Decision((accepted, begin(accepted)), handle)

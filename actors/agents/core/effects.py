@@ -7,13 +7,15 @@ from actors.agents.core.dues import Due
 from actors.agents.core.execution import Execution
 from actors.agents.core.work_items import item_name, item_of
 from schemas.attempts import Attempt
-from schemas.decision import UNCHANGED, Changes, Effect
+from schemas.callbacks import callback
+from schemas.decision import UNCHANGED, Ask, Changes, Effect
 from schemas.lifecycle import ExecutionEvent
 
 
 def effects(state: Execution) -> tuple[Effect, ...]:
-    """Return all that is outstanding: work, and what the account is asked."""
-    return (*_of_attempt(state), *[ask_due(state, due) for due in _open(state.dues)])
+    """Return all that is outstanding: work, what the account is asked, who waits for the end."""
+    dues = [ask_due(state, due) for due in _open(state.dues)]
+    return (*_of_attempt(state), *dues, *_callback(state))
 
 
 def changes(
@@ -36,6 +38,9 @@ def changes(
         if before.dues:
             left = [due.ask for due in _open(after.dues)]
             closed += [due.ask for due in _open(before.dues) if due.ask not in left]
+    if before.end is not after.end:
+        opened += _callback(after)
+        closed += [ask.id for ask in _callback(before) if after.end is None]
     return Changes(opened, closed) if opened or closed else UNCHANGED
 
 
@@ -65,6 +70,12 @@ def _of_attempt(state: Execution) -> list[Effect]:
 
 def _asks_leave(state: Execution, current: Attempt) -> bool:
     return current.phase == "planned" and current.retry_at is None and state.spending is not None
+
+
+def _callback(state: Execution) -> list[Ask]:
+    if state.end is None or state.reply_to is None:
+        return []
+    return [callback(state.reply_to, state.end)]
 
 
 def _open(dues: tuple[Due, ...]) -> list[Due]:

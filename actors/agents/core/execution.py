@@ -35,9 +35,11 @@ from actors.agents.core.dues import (
 from actors.agents.core.folding import unfolded
 from schemas.attempts import Attempt, Attempts, WorkClaimed
 from schemas.base import Internal
-from schemas.executions import ExecutionStatus, LogEntry, ModelCost
+from schemas.callbacks import CalledBack, Ended
+from schemas.executions import RECORD_SUBJECT, ExecutionStatus, LogEntry, ModelCost
 from schemas.ledger import Charge, Settle
 from schemas.lifecycle import (
+    EXECUTION_ENTITY,
     NO_POLICY,
     Accepted,
     AttemptFailed,
@@ -64,6 +66,7 @@ from schemas.policy import Detour, Policy
 from schemas.problems import Problem
 from schemas.safety import Finding
 from schemas.usage import Usage
+from schemas.work import ReplyTo
 
 Phase = Literal["accepted", "reserving", "generating", "backing_off", "ended"]
 
@@ -87,6 +90,7 @@ class Execution(Internal):
     alternative that the current attempt begins with, or that has answered. ``reserves`` counts how
     often leave was asked for the current attempt, ``why`` says why it is made. ``decided_at``
     is when, by which the account knows the attempt; where leave was not asked, that of the attempt.
+    ``end`` is what ``reply_to`` is told, until it has answered.
     """
 
     origin: Origin
@@ -121,6 +125,8 @@ class Execution(Internal):
     cost: int | None = None
     cost_at_end: int | None = None
     costs: tuple[ModelCost, ...] = ()
+    reply_to: ReplyTo | None = None
+    end: Ended | None = None
 
     @property
     def current(self) -> Attempt | None:
@@ -197,10 +203,10 @@ def _apply(state: Execution, event: ChangeEvent) -> Execution:
             return _charged(state, event, [], event.at)
         case DueMet() | DueRefused() | DueAskedAgain():
             return msgspec.structs.replace(state, dues=after(state.dues, event))
-        case ExecutionCompleted():
-            return _completed(state, event)
-        case ExecutionFailed() | ExecutionCancelled() | ExecutionTimedOut():
-            return _broken_off(_given_up(state), event)
+        case CalledBack():
+            return msgspec.structs.replace(state, reply_to=None, end=None)
+        case ExecutionCompleted() | ExecutionFailed() | ExecutionCancelled() | ExecutionTimedOut():
+            return with_callback(_concluded(state, event))
         case _:
             assert_never(event)
 
@@ -216,6 +222,7 @@ def _accepted(event: Accepted) -> Execution:
         step=FIRST_STEP,
         revision=1,
         logs=(LogEntry(at=event.at, message="accepted"),),
+        reply_to=event.reply_to,
     )
 
 
@@ -381,6 +388,15 @@ def _dues_of_success(state: Execution) -> tuple[Due, ...]:
 # The end
 
 
+def _concluded(
+    state: Execution,
+    event: ExecutionCompleted | ExecutionFailed | ExecutionCancelled | ExecutionTimedOut,
+) -> Execution:
+    if isinstance(event, ExecutionCompleted):
+        return _completed(state, event)
+    return _broken_off(_given_up(state), event)
+
+
 def _completed(state: Execution, event: ExecutionCompleted) -> Execution:
     ended = _ended(state, "COMPLETED", event.at, event.segment)
     if not state.dues:
@@ -417,6 +433,32 @@ def _broken_off(
         case ExecutionTimedOut():
             ended = _ended(state, "TIMED_OUT", event.at, event.segment)
             return msgspec.structs.replace(ended, problem=_timeout_problem(state))
+
+
+def with_callback(state: Execution) -> Execution:
+    """Return an ended execution with the end that it tells who waits for it, if anybody does."""
+    return state if state.reply_to is None else msgspec.structs.replace(state, end=end_of(state))
+
+
+def end_of(state: Execution) -> Ended:
+    """Return the end of an execution that has ended, as who waits for it is told."""
+    origin = state.origin
+    return Ended(
+        of=ReplyTo(entity=EXECUTION_ENTITY, tenant=origin.tenant, key=origin.execution_id),
+        status=state.status,
+        at=state.ended_at or state.accepted_at,
+        record=RECORD_SUBJECT.format(tenant=origin.tenant, execution_id=origin.execution_id),
+        usage=state.usage,
+        cost=state.cost,
+        problem=error_of(state),
+    )
+
+
+def error_of(state: Execution) -> Problem | None:
+    """Return why an ended execution brought no answer; None if it did."""
+    if state.status == "CANCELLED":
+        return Problem(code="cancelled", message=state.reason or "cancelled")
+    return state.problem
 
 
 def _timeout_problem(state: Execution) -> Problem:

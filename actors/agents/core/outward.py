@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from actors.agents.core.dues import Due, number_of, summed
-from actors.agents.core.execution import FIRST_STEP, Asked, Execution
+from actors.agents.core.execution import FIRST_STEP, Asked, Execution, error_of
 from actors.agents.core.work_items import item_name
 from schemas import pages
 from schemas.attempts import Attempt, Attempts
@@ -138,7 +138,7 @@ def record(state: Execution) -> ExecutionRecord:
         cost_at_end=state.cost_at_end,
         costs=list(state.costs),
         settled=_settled(state),
-        error=_error(state) if state.phase == "ended" else None,
+        error=error_of(state) if state.phase == "ended" else None,
         attempts=_count(state),
         user=origin.user,
         project=origin.project,
@@ -339,14 +339,8 @@ def _broken_off(state: Execution) -> Failed | Cancelled:
     }
     if state.status == "CANCELLED":
         return Cancelled(**place, reason=state.reason or "cancelled")
-    problem = _error(state) or Problem(code="internal", message="it ended without a reason")
+    problem = error_of(state) or Problem(code="internal", message="it ended without a reason")
     return Failed(**place, error=problem)
-
-
-def _error(state: Execution) -> Problem | None:
-    if state.status == "CANCELLED":
-        return Problem(code="cancelled", message=state.reason or "cancelled")
-    return state.problem
 
 
 def _conversation(state: Execution) -> Iterator[Publish]:
@@ -438,7 +432,7 @@ def _ended_event(state: Execution) -> ExecutionEndedEvent:
         tokens_used=_tokens_used(state),
         cost=state.cost,
         costs=list(state.costs),
-        error=_error(state),
+        error=error_of(state),
     )
 
 
