@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any, Literal, NamedTuple
 
 import anyio
+import msgspec
 import structlog
 from anyio.lowlevel import checkpoint
 from nats import micro
@@ -25,6 +26,7 @@ from bus.fairness.quotas import usual_terms
 from bus.ids import new_id
 from bus.jetstream.publishing import STORE_SECONDS, accepted
 from bus.ports import Bus, Delivery, Transport
+from bus.rpc import POSITION, Owners, command
 from bus.slices import Slices
 from bus.subjects import filter_for, is_token, parse, submit_subject, token
 from bus.telemetry import metrics
@@ -32,6 +34,7 @@ from bus.telemetry.traces import handling
 from bus.waiting import Wakeup, loop_time
 from schemas.base import Message, Request
 from schemas.ids import PLATFORM
+from schemas.journal import Mail
 from schemas.problems import HTTP_STATUS, Problem
 
 log = structlog.get_logger()
@@ -84,6 +87,46 @@ class Caller:
     submission: str | None = None
     trace: str | None = None
     reply: str = ""
+    positions: list[str] = field(default_factory=list[str], compare=False)
+
+    async def ask(self, owners: Owners, mail: Mail, *, timeout: float) -> bytes:
+        """Ask an owner; the caller's own answer then tells its position.
+
+        Raises:
+            ProblemError: the owner refuses, or ``unavailable`` after ``timeout`` seconds.
+        """
+        answer = await owners.ask(mail, timeout=timeout)
+        self.positions.append(answer.position)
+        return answer
+
+    @property
+    def by(self) -> str:
+        """Name the principal, as journals keep it."""
+        return f"{self.tenant}/{self.role}"
+
+    def command(
+        self,
+        id: str,  # noqa: A002  it is one
+        key: str,
+        body: msgspec.Struct,
+        *,
+        digest: str = "",
+        fresh: bool = False,
+    ) -> Mail:
+        """Build the mail that carries a command of this caller to an entity of its tenant.
+
+        What was submitted names the submission as its cause.
+        """
+        mail = command(
+            id,
+            self.tenant,
+            key,
+            body,
+            digest=digest,
+            fresh=fresh,
+            cause=self.submission or "",
+        )
+        return msgspec.structs.replace(mail, by=self.by, trace=self.trace)
 
     @property
     def role(self) -> Role:
@@ -333,16 +376,18 @@ class Service:
 
     async def _answer(self, endpoint: Endpoint, delivery: Delivery) -> None:
         began = time.perf_counter()
-        answer = await self._handled(endpoint, delivery)
+        caller = caller_of(endpoint.request.SUBJECT, delivery)
+        answer = await self._handled(endpoint, delivery, caller)
         if answer is not None:
-            await self._reply(delivery.reply, answer)
+            await reply(self._transport, delivery.reply, answer, caller.positions)
         _count(endpoint, answer)
         metrics.REQUEST_SECONDS.at(endpoint.name).observe(time.perf_counter() - began)
 
-    async def _handled(self, endpoint: Endpoint, delivery: Delivery) -> Message | None:
+    async def _handled(
+        self, endpoint: Endpoint, delivery: Delivery, caller: Caller
+    ) -> Message | None:
         """Answer within the caller's trace, and let the work that follows continue it."""
         template = endpoint.request.SUBJECT
-        caller = caller_of(template, delivery)
         with handling(endpoint.name, template, parent=caller.trace, tenant=caller.tenant) as span:
             caller = replace(caller, trace=span.traceparent)
             answer = await endpoint.answer(caller, delivery.data)
@@ -374,21 +419,23 @@ class Service:
             await anyio.sleep(FORWARD_PAUSE_SECONDS)
         log.error("service.command_lost", endpoint=endpoint.name, error=why)
 
-    async def _reply(self, subject: str, message: Message) -> None:
-        await reply(self._transport, subject, message)
 
-
-async def reply(transport: Transport, subject: str, message: Message) -> None:
+async def reply(
+    transport: Transport, subject: str, message: Message, positions: Sequence[str] = ()
+) -> None:
     """Answer a caller; a Problem is told in the headers as well, as NATS services do.
+
+    ``positions`` are those of the owners' answers that it follows from.
 
     An answer that is too large for a message becomes a Problem that says so. Where the bus is away
     the answer is lost, and so is its caller.
     """
     try:
-        await transport.publish(subject, encode(message), headers=_error_headers(message))
+        headers = _headers(message, positions)
+        await transport.publish(subject, encode(message), headers=headers)
     except ProblemError as refused:
         told = refused.problem
-        await transport.publish(subject, encode(told), headers=_error_headers(told))
+        await transport.publish(subject, encode(told), headers=_headers(told))
     except TransientError as error:
         log.warning("service.answer_lost", error=str(error))
 
@@ -447,10 +494,12 @@ def endpoint_filter(endpoint: Endpoint) -> str:
     return filter_for(endpoint.request.SUBJECT)
 
 
-def _error_headers(message: Message) -> dict[str, str] | None:
+def _headers(message: Message, positions: Sequence[str] = ()) -> dict[str, str] | None:
+    told = ", ".join(dict.fromkeys(filter(None, positions)))
+    headers = {POSITION: told} if told else {}
     if not isinstance(message, Problem):
-        return None
-    return {
+        return headers or None
+    return headers | {
         "Nats-Service-Error": message.message.replace("\n", " ").replace("\r", " ")[:500],
         "Nats-Service-Error-Code": str(HTTP_STATUS[message.code]),
     }

@@ -74,7 +74,8 @@ class Publish(Internal):
 
     Sent again it is byte-identical, so readers can drop the repeat. ``stored`` is False for a
     notice that only those who listen now can use. What has an ``id`` is not stored again within two
-    minutes; those who listen can tell its repeat by that id.
+    minutes; those who listen can tell its repeat by that id. What an entity announces is given its
+    id by the entry that it follows from, the same at every repeat.
     """
 
     subject: str

@@ -82,7 +82,12 @@ async def run() -> None:
                 config,
                 bus,
                 Owners(
-                    bus.transport, "execution", config.shards, process.timing, nearby=host.offer
+                    bus.transport,
+                    "execution",
+                    config.shards,
+                    process.timing,
+                    nearby=host.offer,
+                    clock=bus.clock,
                 ),
                 Stores(
                     definitions=definitions,

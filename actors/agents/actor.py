@@ -32,7 +32,7 @@ from bus.codec import decode, encode
 from bus.errors import ProblemError
 from bus.ids import new_id
 from bus.ports import Bus
-from bus.rpc import Owners, command
+from bus.rpc import Owners
 from bus.service import Caller, Endpoint
 from bus.shard import Damage, Entity
 from bus.slices import Slices
@@ -68,6 +68,7 @@ from schemas.executions import (
     GetExecution,
     ListExecutions,
 )
+from schemas.journal import Mail
 from schemas.lifecycle import (
     EXECUTION_ENTITY,
     Accept,
@@ -240,9 +241,8 @@ class Agents:
         origin = self._origin(caller, agent, wanted, given or new_id(), _digest(wanted))
         timeout = agent.limits.timeout_seconds or self._config.execution_timeout
         accepted = accept(origin, request, agent.policy, timeout=timeout)
-        return await self._begin(
-            await self._slices.run(accepted, caller.tenant), fresh=given is None
-        )
+        wish = await self._slices.run(accepted, caller.tenant)
+        return await self._begin(caller, wish, fresh=given is None)
 
     async def do_generate(self, caller: Caller, wanted: Generate) -> ExecutionHandle:
         """Begin an execution without an agent, or attach to the one that has the same id."""
@@ -265,20 +265,19 @@ class Agents:
         )
         accepted = accept(origin, request, wanted.policy, timeout=allowed.timeout)
         wish = await self._slices.run(accepted, caller.tenant)
-        return await self._begin(wish, fresh=given is None)
+        return await self._begin(caller, wish, fresh=given is None)
 
-    async def _begin(self, wanted: Accept, *, fresh: bool) -> ExecutionHandle:
+    async def _begin(self, caller: Caller, wanted: Accept, *, fresh: bool) -> ExecutionHandle:
         origin = wanted.origin
         self._admission.demand(origin.tenant, origin.execution_id)
-        mail = command(
+        mail = caller.command(
             "accept",
-            origin.tenant,
             origin.execution_id,
             await self._purse.bounded(wanted),
             digest=origin.digest,
             fresh=fresh,
         )
-        answer = await self._owners.ask(mail, timeout=self._config.request_timeout)
+        answer = await self._asked(caller, mail)
         self._admission.begun(origin.tenant, origin.execution_id)
         return decode(ExecutionHandle, answer)
 
@@ -319,15 +318,16 @@ class Agents:
 
     async def do_get_execution(self, caller: Caller, wanted: GetExecution) -> ExecutionRecord:
         """Read an execution as its owner knows it."""
-        mail = command("", caller.tenant, wanted.execution_id, Look())
-        answer = await self._owners.ask(mail, timeout=self._config.request_timeout)
-        return decode(ExecutionRecord, answer)
+        mail = caller.command("", wanted.execution_id, Look())
+        return decode(ExecutionRecord, await self._asked(caller, mail))
 
     async def do_cancel(self, caller: Caller, wanted: CancelExecution) -> ExecutionHandle:
         """End an execution now."""
-        mail = command("", caller.tenant, wanted.execution_id, Cancel(reason=wanted.reason))
-        answer = await self._owners.ask(mail, timeout=self._config.request_timeout)
-        return decode(ExecutionHandle, answer)
+        mail = caller.command("", wanted.execution_id, Cancel(reason=wanted.reason))
+        return decode(ExecutionHandle, await self._asked(caller, mail))
+
+    async def _asked(self, caller: Caller, mail: Mail) -> bytes:
+        return await caller.ask(self._owners, mail, timeout=self._config.request_timeout)
 
     async def do_list_executions(self, caller: Caller, query: ListExecutions) -> ExecutionList:
         """List executions, newest first."""

@@ -79,6 +79,7 @@ def accounts(process: Process, host: ShardHost) -> Owners:
         process.config.shards,
         process.timing,
         nearby=host.offer,
+        clock=process.bus.clock,
     )
 
 

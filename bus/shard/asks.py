@@ -9,7 +9,7 @@ what is not urgent waits a moment for that of other turns.
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import anyio
 import msgspec
@@ -60,6 +60,13 @@ _Gathered = defaultdict[tuple[str, ...], list[_Name]]
 """What is asked, by the entity that is asked."""
 
 
+class _Asked(NamedTuple):
+    """An ask, and the commit that led to it, by the entity that asks and the commit's number."""
+
+    ask: Ask
+    cause: str
+
+
 class Asker:
     """Asks for the entities of one shard, for as long as it is owned.
 
@@ -80,7 +87,7 @@ class Asker:
         self._inbox = inbox
         self._ways = ways
         self._timing = timing
-        self._asked: dict[_Name, Ask] = {}
+        self._asked: dict[_Name, _Asked] = {}
         self._crew = Crew(tasks, self._ask, most=MOST_AT_ONCE)
         self._gathering: _Gathered = defaultdict(list)
         self._is_gathering = Wakeup()
@@ -98,7 +105,7 @@ class Asker:
         for address, ask in asked:
             name = (address, ask.id)
             if name not in self._asked:
-                self._asked[name] = ask
+                self._asked[name] = _Asked(ask, self._cause(address))
                 together = urgent if ask.urgent else self._gathering
                 together[ask.entity, ask.tenant, ask.key].append(name)
         self._give(urgent)
@@ -141,24 +148,29 @@ class Asker:
             return
         self._pause = self._timing.retry_most_seconds
         for name, answer in zip(names, answers, strict=True):
-            ask = self._asked.pop(name)
+            ask = self._asked.pop(name).ask
             self._inbox.put(Letter(self._told(name[0], ask, answer)))
 
+    def _cause(self, address: Address) -> str:
+        """Name the newest commit of who asks; after a takeover the ask may be older than that."""
+        tenant, key = address
+        return f"{self._book.entity.name}.{tenant}.{key}.{self._book.slots[address].last}"
+
     def _is_open(self, name: _Name) -> bool:
-        is_open = self._book.is_open(name[0], self._asked[name])
+        is_open = self._book.is_open(name[0], self._asked[name].ask)
         if not is_open:
             del self._asked[name]
         return is_open
 
-    async def _reply(self, asks: Sequence[Ask]) -> Sequence[bytes] | None:
+    async def _reply(self, asked: Sequence[_Asked]) -> Sequence[bytes] | None:
         """Ask one entity, once: all the questions are for the same."""
-        entity = asks[0].entity
+        entity = asked[0].ask.entity
         way = self._ways.get(entity)
         if way is None:
-            log.error("shard.asks_strangers", entity=entity, ask=asks[0].id)
+            log.error("shard.asks_strangers", entity=entity, ask=asked[0].ask.id)
             return None
         answers = await way.ask_once(
-            [command(ask.id, ask.tenant, ask.key, ask.command) for ask in asks]
+            [command(ask.id, ask.tenant, ask.key, ask.command, cause=cause) for ask, cause in asked]
         )
         # A full journal decides nothing: it is no answer, and what was answered is known by its id.
         return None if answers is None or any(map(_is_put_off, answers)) else answers

@@ -16,6 +16,7 @@ import msgspec
 from bus.codec import decode, encode
 from bus.errors import problem
 from bus.ports import Resting
+from bus.shard.announcing import named
 from bus.shard.entity import Entity
 from bus.shard.outstanding import change, listed
 from bus.shard.quarantine import SKIPPED, reason_of
@@ -62,6 +63,8 @@ class Slot:
     is_forgettable: bool = False
     """Whether it woke from its end, and has no entry since: the next one carries its state, because
     the one at rest may be forgotten at any time."""
+    seal: str = ""
+    """The key that its data is sealed with, as its newest command that names one says."""
 
 
 class Book:
@@ -102,7 +105,9 @@ class Book:
         return slot
 
     def remember(self, slot: Slot, entry: Entry) -> None:
-        """Keep the reply of a committed command for repeats of its id."""
+        """Keep the reply of a committed command for repeats of its id, and its seal."""
+        if entry.seal:
+            slot.seal = entry.seal
         if entry.reply is not NOTHING and entry.command and self.entity.keeps_replies:
             slot.replies[entry.command] = StoredReply(digest=entry.digest, reply=entry.reply)
 
@@ -158,6 +163,7 @@ class Book:
             last=slot.last,
             state=msgspec.Raw(encode(slot.state)),
             replies=slot.replies,
+            seal=slot.seal,
         )
         kept = round(self.entity.retention_days * 86_400) if self.has_ended(address) else None
         return Resting(tenant, key, slot.n, encode(image), kept, slot.slept)
@@ -195,7 +201,7 @@ class Book:
         slot.due = sleeper.due if sleeper else None
         try:
             image = decode(AtRest, resting.data)
-            slot.last, slot.replies = image.last, dict(image.replies)
+            slot.last, slot.replies, slot.seal = image.last, dict(image.replies), image.seal
             self._load_state(address, image.state, image.version)
             slot.is_forgettable = self.has_ended(address)
         except Exception as error:  # noqa: BLE001  one entity must not cost all others
@@ -318,6 +324,7 @@ class Book:
             before = self.state(address)
             slot.state = after = self.entity.evolve(before, event)
             publications.extend(self.entity.announce(before, event, after))
+        publications = named(publications, self.entity.name, address, (n, entry.n))
         self.remember(slot, entry)
         if slot.state is not None and is_listed:
             self._take_in(address)
@@ -355,6 +362,7 @@ class Book:
                 corrupt=self.corrupt.get((tenant, key), ""),
                 n=slot.n,
                 last=slot.last,
+                seal=slot.seal,
             )
             for (tenant, key), slot in self.slots.items()
         ]
@@ -378,7 +386,9 @@ class Book:
         heapq.heapify(self._timers)
         for image in snapshot.slots:
             address = (image.tenant, image.key)
-            self.slots[address] = Slot(replies=dict(image.replies), n=image.n, last=image.last)
+            replies = dict(image.replies)
+            slot = Slot(replies=replies, n=image.n, last=image.last, seal=image.seal)
+            self.slots[address] = slot
             if image.corrupt:
                 self.corrupt[address] = image.corrupt
             try:

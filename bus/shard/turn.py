@@ -2,14 +2,16 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 import msgspec
 
 from bus.codec import encode
 from bus.errors import ProblemError
+from bus.shard.announcing import named
 from bus.shard.book import Address, Book, Slot
+from bus.shard.clock import TOLERANCE_SECONDS
 from bus.shard.entity import Damage, Entity
 from bus.shard.outstanding import Earlier, change, net
 from bus.shard.quarantine import (
@@ -26,6 +28,15 @@ from schemas.decision import UNCHANGED, Ask, Changes, Effect, Publish
 from schemas.journal import NOTHING, Entry, Mail
 from schemas.problems import Problem
 from schemas.work import WorkItem
+
+CLOCKS_DIFFER = timedelta(seconds=2 * TOLERANCE_SECONDS)
+"""So much may the clocks of who asks and of who owns the shard differ: each from the server's."""
+
+_EXPIRED = Problem(
+    code="timeout",
+    message="the deadline of the command had passed before it could be decided; it was not",
+    retryable=True,
+)
 
 _MARK_BYTES = 1024
 """More than what a mark holds besides a state: names, a reason, an ending."""
@@ -173,6 +184,8 @@ def _answer(book: Book, mail: Mail, now: datetime, outcome: Outcome) -> bytes | 
     known = slot.replies.get(mail.id) if slot is not None else None
     if known is not None:
         return bytes(known.reply) if known.digest == mail.digest else encode(_conflict(mail))
+    if mail.deadline is not None and now > mail.deadline + CLOCKS_DIFFER:
+        return encode(_EXPIRED)
     is_damaged = book.corrupt and address in book.corrupt
     if is_damaged and (book.is_shut(address) or wants_skip(mail.body)):
         return _answer_corrupt(book, mail, outcome)
@@ -244,7 +257,7 @@ def _commit(book: Book, mail: Mail, command: Any, decided: _Decided, outcome: Ou
     reply = decided.reply
     is_kept = bool(mail.id) and book.entity.keeps_replies
     stored = msgspec.Raw(reply) if reply is not None and is_kept else NOTHING
-    address = (mail.tenant, mail.key)
+    address, n = (mail.tenant, mail.key), book.n + 1
     slot = book.slot(address)
     place = book.count(slot)
     base = _base(slot)
@@ -253,7 +266,7 @@ def _commit(book: Book, mail: Mail, command: Any, decided: _Decided, outcome: Ou
     if decided.changes is not UNCHANGED:
         change(slot.open, decided.changes, outcome.earlier.setdefault(address, {}))
     book.remember(slot, entry)
-    outcome.publications.extend(decided.publications)
+    outcome.publications += named(decided.publications, book.entity.name, address, (n, entry.n))
     outcome.entries.append(entry)
     outcome.touched[address] = None
 
@@ -286,6 +299,10 @@ def _entry(
         reply=reply,
         n=place[0],
         after=place[1],
+        by=mail.by,
+        cause=mail.cause,
+        trace=mail.trace,
+        seal=mail.seal,
     )
 
 

@@ -17,6 +17,7 @@ from tests.simulation.fleet import (
     TENANT,
     Fleet,
     Gate,
+    accept,
     answer,
     finish,
     is_legal,
@@ -198,3 +199,15 @@ async def test_a_worker_lets_go_of_an_attempt_that_was_replaced(running: Fleet):
 
     assert (record.status, record.attempts) == ("COMPLETED", 2)
     assert running.handled.begun == [("e1", 1), ("e1", 2)]
+
+
+async def test_an_answer_tells_the_commit_that_holds_what_it_says(running: Fleet):
+    await running.start_owner("one")
+
+    mail = command("accept", TENANT, "e1", accept("e1"), digest="d")
+    told = await running.owners.ask(mail, timeout=SECONDS)
+
+    entity, shard, n = told.position.split(".")
+    commits = {commit.n: commit for commit in await running.commits(int(shard))}
+    assert entity == "execution"
+    assert [entry.key for entry in commits[int(n)].entries] == ["e1"]

@@ -361,8 +361,7 @@ def _conversation(state: Execution) -> Iterator[Publish]:
 def _handed_over(state: Execution, event: DueMet) -> Publish:
     """Store a bill for the first pricing process that there is."""
     due = next(each for each in state.dues if each.ask == event.ask)
-    mail = _mail(due, state.origin.tenant)
-    return Publish(subject=_fill(BILL_SUBJECT, state), body=mail, id=f"{mail.tenant}.{mail.id}")
+    return Publish(subject=_fill(BILL_SUBJECT, state), body=_mail(due, state.origin.tenant))
 
 
 def _mail(due: Due, tenant: str) -> Mail:
