@@ -4,6 +4,7 @@ This is for efficiency only: two processes that disagree are kept apart by the f
 """
 
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from hashlib import blake2b
 
 import anyio
@@ -13,7 +14,7 @@ from bus.codec import decode, encode
 from bus.config import Timing
 from bus.errors import ProblemError, UnavailableError
 from bus.ports import Delivery, Transport
-from schemas.fleet import FAREWELL_SUBJECT, HEARTBEAT_SUBJECT, Alive, Gone
+from schemas.fleet import FAREWELL_SUBJECT, HEARTBEAT_SUBJECT, WHO_SUBJECT, Alive, Gone
 
 
 def rendezvous(processes: Iterable[str], shard: str) -> str | None:
@@ -46,6 +47,7 @@ class Membership:
         async with (
             self._transport.subscription(HEARTBEAT_SUBJECT, self._heard),
             self._transport.subscription(FAREWELL_SUBJECT, self._left),
+            self._transport.subscription(WHO_SUBJECT, self._answer),
         ):
             while True:
                 await self._beat()
@@ -90,15 +92,19 @@ class Membership:
         await self._transport.publish(FAREWELL_SUBJECT, encode(Gone(process=self._process)))
 
     async def _beat(self) -> None:
-        if self._leaving:
-            return
+        if not self._leaving:
+            await self._say(HEARTBEAT_SUBJECT)
+
+    async def _answer(self, delivery: Delivery) -> None:
+        """Answer whoever counts the processes, also on the way out."""
+        await self._say(delivery.reply)
+
+    async def _say(self, subject: str) -> None:
         alive = self._alive()
         if self._refused:
             alive = msgspec.structs.replace(alive, refused=sorted(self._refused))
-        try:
-            await self._transport.publish(HEARTBEAT_SUBJECT, encode(alive))
-        except UnavailableError:
-            return
+        with suppress(UnavailableError):
+            await self._transport.publish(subject, encode(alive))
 
     async def _heard(self, delivery: Delivery) -> None:
         try:

@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import cast
+from typing import NoReturn, cast
 
 import anyio
 import anyio.to_thread
@@ -39,6 +39,14 @@ COLLECTIONS = (10_000, 20, 20)
 EXIT_FAILURE = 1
 EXIT_CONFIG = 78
 """``EX_CONFIG`` of sysexits.h: starting again will not help."""
+
+EXIT_USAGE = 2
+
+MOST_LACKS = 4
+"""So many reasons why a process is not ready are told with its heartbeat."""
+
+SETTINGS = """All settings are read from the environment: `callboard config reference` shows them.
+`callboard up` starts a whole fleet."""
 
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
@@ -84,7 +92,7 @@ class Process:
         self._entities = list(entities)
         self._started_at = bus.clock()
         self._port: int | None = None
-        self._ready: Callable[[], bool] = lambda: False
+        self._lacks: Callable[[], list[str]] = lambda: ["it is starting"]
         self.membership = Membership(bus.transport, self._alive, timing)
         self.usage = Usage(self.name, bus.transport)
         self._shares = Shares(bus.jetstream, bus.outbox, self.quotas, timing)
@@ -96,13 +104,14 @@ class Process:
         usage = Part(name="usage", run=self.usage.run)
         shares = Part(name="shares", run=self._shares.run)
         runtime = Runtime((heartbeat, usage, shares, *parts), self.timing)
-        self._ready = lambda: not runtime.missing()
+        self._lacks = runtime.missing
         host, port = self.config.metrics_host, self.config.metrics_port
         async with listening(runtime.missing, host=host, port=port) as self._port:
             await runtime.run()
 
     def _alive(self) -> Alive:
         metrics.OUTBOX_UNSETTLED.at().set(self.bus.outbox.posted - self.bus.outbox.safe)
+        lacks = self._lacks()
         return Alive(
             process=self.name,
             actor=self.actor,
@@ -114,7 +123,8 @@ class Process:
             memory_bytes=resident_bytes(),
             started_at=self._started_at,
             metrics_port=self._port,
-            ready=self._ready(),
+            ready=not lacks,
+            lacks=lacks[:MOST_LACKS],
         )
 
 
@@ -153,8 +163,14 @@ async def opened(
                 await anyio.to_thread.run_sync(stop, abandon_on_cancel=True)
 
 
-def main(body: Callable[[], Awaitable[None]]) -> None:
-    """Run a process to its end and exit with what happened, said in one line."""
+def main(body: Callable[[], Awaitable[None]], about: str | None = None) -> None:
+    """Run a process to its end and exit with what happened, said in one line.
+
+    A process takes no arguments. Where ``about`` tells what it is, ``--help`` shows that instead of
+    starting it, and any other argument is refused.
+    """
+    if about is not None and sys.argv[1:]:
+        _explain(about, sys.argv[1:])
     # Executions are trees that die by themselves, and each collection looks through all of them.
     gc.freeze()
     gc.set_threshold(*COLLECTIONS)
@@ -169,6 +185,16 @@ def main(body: Callable[[], Awaitable[None]]) -> None:
         sys.exit(EXIT_FAILURE)
     except* KeyboardInterrupt:
         sys.exit(0)
+
+
+def _explain(about: str, arguments: Sequence[str]) -> NoReturn:
+    """Show what the process is, or that it takes no arguments, and exit."""
+    is_asked = set(arguments) <= {"-h", "--help"}
+    out = sys.stdout if is_asked else sys.stderr
+    if not is_asked:
+        out.write(f"No arguments are taken: {arguments[0]} is not known.\n\n")
+    out.write(f"{about.strip()}\n\n{SETTINGS}\n")
+    sys.exit(0 if is_asked else EXIT_USAGE)
 
 
 def _first(error: BaseException) -> BaseException:

@@ -9,6 +9,9 @@ from schemas.base import Internal
 
 HEARTBEAT_SUBJECT = "_cb.sys.alive"
 FAREWELL_SUBJECT = "_cb.sys.gone"
+WHO_SUBJECT = "_cb.sys.who"
+"""Every process answers here with its heartbeat, at once."""
+
 ROLL_CALL_SUBJECT = "_cb.sys.roll_call"
 STOP_WORK_SUBJECT = "_cb.sys.stop_work"
 WORKER_SUBJECT = "_cb.sys.worker"
@@ -30,7 +33,7 @@ class Alive(Internal):
     """A process's heartbeat: the entities whose shards it can own and how it fares.
 
     ``pid`` is its number on its machine, 0 where it is not told. ``refused`` names the shards that
-    it cannot serve, such as ``execution.3``.
+    it cannot serve, such as ``execution.3``. ``lacks`` says what it waits for until it is ready.
     """
 
     process: str
@@ -45,6 +48,7 @@ class Alive(Internal):
     metrics_port: int | None = None
     ready: bool = False
     refused: list[str] = []
+    lacks: list[str] = []
 
 
 class Gone(Internal):

@@ -1,4 +1,7 @@
-"""Starts one agents process."""
+"""An agents process: it answers requests about agents and executions, and owns executions.
+
+`python -m actors.agents` starts one more; all that run share the work.
+"""
 
 from collections.abc import Callable
 from functools import partial
@@ -176,4 +179,4 @@ def parts(
 
 
 if __name__ == "__main__":
-    main(run)
+    main(run, __doc__)

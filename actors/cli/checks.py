@@ -1,21 +1,17 @@
 """What ``callboard doctor`` checks: the bus, the streams, the processes."""
 
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from math import inf
 from typing import NamedTuple
 
-import anyio
-
 from actors.cli.entities import DEFINED_IN
 from actors.cli.journals import ASK_SECONDS, entities_of
-from bus.codec import decode
 from bus.config import Config, Timing
 from bus.connection import NatsTransport
 from bus.errors import UnavailableError
 from bus.inboxes.directory import listing
 from bus.inquiry import Patience, ask_all
-from bus.ports import Delivery, Fill
+from bus.ports import Fill
 from bus.server.embedded import OLDEST_VERSION
 from bus.shard.report import owned_shards, rows
 from bus.streams.api import STREAM_NOT_FOUND, JetStream, JetStreamError, fill_of
@@ -31,16 +27,16 @@ from bus.streams.spec import (
 )
 from bus.usage import gathered
 from schemas.fleet import (
-    HEARTBEAT_SUBJECT,
     PROVIDERS_SUBJECT,
+    WHO_SUBJECT,
     Alive,
     OwnedShards,
     ProviderStates,
     QuotaUse,
 )
 
-LISTEN_SECONDS = 0.8
-"""Three heartbeats of each process."""
+LISTEN_SECONDS = 0.5
+"""A process that is asked and answers later than this is too busy, or stands still."""
 
 PAUSE_SECONDS = 0.1
 
@@ -62,7 +58,7 @@ async def all_of(
     transport: NatsTransport, wanted: Mapping[str, int], config: Config
 ) -> list[Result]:
     """Check everything; ``wanted`` says how many ready processes there must be of each actor."""
-    alive = await _heard(transport, wanted)
+    alive = await _asked(transport)
     asked = sum(beat.actor == "streaming" for beat in alive.values())
     jetstream = JetStream(transport)
     return [
@@ -78,17 +74,19 @@ async def all_of(
 
 
 def processes(alive: Mapping[str, Alive], wanted: Mapping[str, int]) -> list[Result]:
-    """Judge the newest heartbeats, by process. Pure."""
-    ready = Counter(beat.actor for beat in alive.values() if beat.ready)
-    every = Counter(beat.actor for beat in alive.values())
-    return [
-        Result(
-            actor,
-            ok=ready[actor] >= count,
-            detail=f"{ready[actor]} ready of {every[actor]} alive, {count} wanted",
-        )
-        for actor, count in wanted.items()
-    ]
+    """Judge what the processes say of themselves, by name. Pure."""
+    return [_of_actor(actor, count, alive.values()) for actor, count in wanted.items()]
+
+
+def _of_actor(actor: str, wanted: int, alive: Iterable[Alive]) -> Result:
+    every = [each for each in alive if each.actor == actor]
+    ready = sum(each.ready for each in every)
+    unready = sorted((each for each in every if not each.ready), key=lambda each: each.process)
+    reasons = [f"{each.process}: {', '.join(each.lacks) or 'not ready'}" for each in unready]
+    more = [f"and {len(reasons) - MOST_NAMED} more"] if len(reasons) > MOST_NAMED else []
+    count = f"{ready} ready of {len(every)} alive, {wanted} wanted"
+    detail = "; ".join([count, *reasons[:MOST_NAMED], *more])
+    return Result(actor, ok=ready >= wanted, detail=detail)
 
 
 def shards(said: Sequence[OwnedShards], known: Mapping[str, int]) -> Result:
@@ -249,18 +247,8 @@ async def _fault(jetstream: JetStream, spec: StreamSpec, config: Config) -> str 
     return f"{spec.name} differs in {', '.join(broken)}" if broken else None
 
 
-async def _heard(transport: NatsTransport, wanted: Mapping[str, int]) -> dict[str, Alive]:
-    """Listen until all that are wanted have said that they are ready, or long enough."""
-    alive: dict[str, Alive] = {}
-    enough = anyio.Event()
-
-    async def heard(delivery: Delivery) -> None:
-        beat = decode(Alive, delivery.data)
-        alive[beat.process] = beat
-        if all(result.ok for result in processes(alive, wanted)):
-            enough.set()
-
-    async with transport.subscription(HEARTBEAT_SUBJECT, heard):
-        with anyio.move_on_after(LISTEN_SECONDS):
-            await enough.wait()
-    return alive
+async def _asked(transport: NatsTransport) -> dict[str, Alive]:
+    """Return what every process says of itself that answers in time."""
+    patience = Patience(LISTEN_SECONDS)
+    answers = await ask_all(transport, WHO_SUBJECT, b"", Alive, patience)
+    return {each.process: each for each in answers}

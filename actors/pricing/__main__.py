@@ -1,4 +1,7 @@
-"""Starts one pricing process."""
+"""A pricing process: it prices calls, and owns the accounts of tenants and their budgets.
+
+`python -m actors.pricing` starts one more; all that run share the work.
+"""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -148,4 +151,4 @@ def parts(
 
 
 if __name__ == "__main__":
-    main(run)
+    main(run, __doc__)

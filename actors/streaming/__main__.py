@@ -1,4 +1,7 @@
-"""Starts one streaming process."""
+"""A streaming process: it calls the providers of models, and streams what they answer.
+
+`python -m actors.streaming` starts one more; all that run share the work.
+"""
 
 import os
 from pathlib import Path
@@ -156,4 +159,4 @@ def parts(
 
 
 if __name__ == "__main__":
-    main(run)
+    main(run, __doc__)

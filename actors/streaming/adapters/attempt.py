@@ -43,7 +43,7 @@ from actors.streaming.core.window import overflow
 from bus.errors import ProblemError
 from bus.ports import Clock
 from bus.slices import Slices
-from bus.waiting import apart
+from bus.waiting import apart, loop_time
 from schemas.ledger import Extend
 from schemas.lifecycle import FailGeneration, FinishGeneration, GenerateWork
 from schemas.llm import Answer, GenerateRequest
@@ -232,7 +232,7 @@ class Attempt:
         if problem is not None:
             return self._trail.note(way, None, problem)
         endpoints = self._means.switchboard.endpoints
-        health = endpoints.of(way.provider, self._work.tenant, anyio.current_time())
+        health = endpoints.of(way.provider, self._work.tenant, loop_time())
         question = Question(
             health=health,
             keys=way.keys,

@@ -27,6 +27,7 @@ from actors.streaming.core.faults import (
 from actors.streaming.core.fitting import fit
 from actors.streaming.core.resilience.keys import concerns_the_key
 from bus.errors import ProblemError
+from bus.waiting import loop_time
 from schemas.llm import Answer, GenerateRequest
 from schemas.usage import Usage
 
@@ -191,7 +192,7 @@ class HttpCall:
             return
         if self._bytes - self._bytes_at_step > MAX_SILENT_BYTES:
             raise fault("provider_error", _TOO_MUCH, retryable=False)
-        now = anyio.current_time()
+        now = loop_time()
         self._stuck_since = self._stuck_since or now
         if now - self._stuck_since > self._provider.config.progress_timeout:
             raise fault("timeout", "The provider only signals that it is alive.")

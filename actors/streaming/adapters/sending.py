@@ -21,6 +21,7 @@ from actors.streaming.core.faults import (
 )
 from actors.streaming.core.resilience.memory import Memory
 from bus.errors import ProblemError, problem
+from bus.waiting import loop_time
 from schemas.providers import Provider
 
 _ERROR_BODY_BYTES = 64 * 1024
@@ -44,13 +45,13 @@ class Refusers:
     def refused_by(self, provider: Provider, context: CallContext) -> frozenset[str]:
         """Return the optional fields that a tenant's endpoint is known to refuse."""
         name = msgspec.json.encode(provider)
-        known = self._memory.find(context.tenant, name, anyio.current_time())
+        known = self._memory.find(context.tenant, name, loop_time())
         return known or frozenset()
 
     def refuses(self, provider: Provider, context: CallContext, fields: frozenset[str]) -> None:
         """Remember that a tenant's endpoint has answered without these fields, and not with."""
         name = msgspec.json.encode(provider)
-        self._memory.note(context.tenant, name, fields, anyio.current_time())
+        self._memory.note(context.tenant, name, fields, loop_time())
 
 
 class Sending:

@@ -13,6 +13,7 @@ import anyio
 
 from actors.streaming.core.resilience.health import Endpoints, Health, Line
 from actors.streaming.core.resilience.keys import concerns_the_key
+from bus.waiting import loop_time
 from schemas.problems import Problem
 
 Key = str | None
@@ -69,14 +70,14 @@ class Switchboard:
         and another is refused for good, the limit counts: there will be an answer once it is over.
         """
         health, keys = question.health, question.keys
-        problem = health.refusal(keys, anyio.current_time())
+        problem = health.refusal(keys, loop_time())
         if problem is not None and question.last and self._is_brief(problem):
             await anyio.sleep(problem.retry_after or 0)
-            problem = health.refusal(keys, anyio.current_time())
+            problem = health.refusal(keys, loop_time())
         if problem is not None:
             return question.note(None, problem)
         tokens = question.tokens() if health.limited else 0
-        left = deque(health.keys(keys, tokens, anyio.current_time()))
+        left = deque(health.keys(keys, tokens, loop_time()))
         passing: Problem | None = None
         while left:
             problem = await self._with_key(left.popleft(), question, tokens)
@@ -91,12 +92,12 @@ class Switchboard:
 
     async def _with_key(self, key: Key, question: Question, tokens: int) -> Problem | None:
         """Ask when the key's rate limit and the circuit let the call through."""
-        wait = question.health.wait(key, tokens, anyio.current_time())
+        wait = question.health.wait(key, tokens, loop_time())
         if wait > self.patience:
             return question.note(key, _at_the_limit(wait))
         if wait:
             await anyio.sleep(wait)
-        line = question.health.admit(key, tokens, anyio.current_time())
+        line = question.health.admit(key, tokens, loop_time())
         if isinstance(line, Problem):
             return question.note(key, line)
         ended = False
@@ -106,7 +107,7 @@ class Switchboard:
         finally:
             if not ended:
                 line.left()
-        line.ended(heard.problem, heard.headers, anyio.current_time())
+        line.ended(heard.problem, heard.headers, loop_time())
         return heard.problem
 
 

@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 
 from bus.codec import encode
 from bus.config import Timing
+from bus.inquiry import Patience, ask_all
 from bus.memory import memory_bus
 from bus.ownership import Membership, rendezvous
-from schemas.fleet import HEARTBEAT_SUBJECT, Alive
+from schemas.fleet import HEARTBEAT_SUBJECT, WHO_SUBJECT, Alive
 from tests.virtual import VIRTUAL_TIME, Backend
 
 SHARDS = [f"execution.{number}" for number in range(64)]
@@ -101,6 +102,23 @@ async def test_members_hear_of_each_other_and_of_a_farewell():
         await until_owned_by(one, "one", "two")
         await two.leave()
         await until_owned_by(one, "one")
+        tasks.cancel_scope.cancel()
+
+
+async def test_who_counts_the_processes_is_answered_at_once_by_all():
+    async with memory_bus(QUICK) as bus, anyio.create_task_group() as tasks:
+        one = Membership(bus.transport, lambda: alive("one", "execution"), QUICK)
+        two = Membership(bus.transport, lambda: alive("two"), QUICK)
+        for membership in (one, two):
+            tasks.start_soon(membership.run)
+        await until_owned_by(one, "one")
+        one.refuse("execution.3")
+        ask = Patience(seconds=QUICK.heartbeat_seconds / 2)
+        answers = await ask_all(bus.transport, WHO_SUBJECT, b"", Alive, ask)
+        assert {each.process: each.refused for each in answers} == {
+            "one": ["execution.3"],
+            "two": [],
+        }
         tasks.cancel_scope.cancel()
 
 

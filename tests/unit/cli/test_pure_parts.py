@@ -71,11 +71,15 @@ def test_only_ready_processes_count():
     alive = {
         "a": Alive(process="a", actor="agents", ready=True),
         "b": Alive(process="b", actor="streaming", ready=True),
-        "c": Alive(process="c", actor="streaming"),
+        "c": Alive(process="c", actor="streaming", lacks=["queue generate is not being pulled"]),
     }
     assert processes(alive, {"agents": 1, "streaming": 2}) == [
         Result("agents", ok=True, detail="1 ready of 1 alive, 1 wanted"),
-        Result("streaming", ok=False, detail="1 ready of 2 alive, 2 wanted"),
+        Result(
+            "streaming",
+            ok=False,
+            detail="1 ready of 2 alive, 2 wanted; c: queue generate is not being pulled",
+        ),
     ]
 
 

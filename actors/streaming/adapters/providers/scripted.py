@@ -23,6 +23,7 @@ from actors.streaming.core.deltas import Delta, TextDelta
 from actors.streaming.core.faults import ProviderFaultError, fault
 from actors.streaming.core.resilience.memory import Memory
 from bus.slices import Slices
+from bus.waiting import loop_time
 from schemas.llm import Answer, GenerateRequest
 from schemas.providers import Scripted
 from schemas.usage import Usage
@@ -58,7 +59,7 @@ class ScriptedProvider:
         )
 
     def _next(self, scripted: Scripted, tenant: str) -> int:
-        key, now = hashlib.sha256(msgspec.json.encode(scripted)).digest(), anyio.current_time()
+        key, now = hashlib.sha256(msgspec.json.encode(scripted)).digest(), loop_time()
         turn = self._turns.find(tenant, key, now) or 0
         self._turns.note(tenant, key, turn + 1, now)
         return turn
