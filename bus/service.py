@@ -4,10 +4,9 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import anyio
-import msgspec
 import structlog
 from anyio.lowlevel import checkpoint
 from nats import micro
@@ -15,6 +14,7 @@ from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 from nats.micro.request import Request as MicroRequest
 
+from bus.caller import Caller, caller_of
 from bus.codec import accept, accepting, encode
 from bus.config import Config
 from bus.connection.client import NatsClient
@@ -26,28 +26,22 @@ from bus.fairness.quotas import usual_terms
 from bus.ids import new_id
 from bus.jetstream.publishing import STORE_SECONDS, accepted
 from bus.ports import Bus, Delivery, Transport
-from bus.rpc import POSITION, Owners, command
+from bus.rpc import POSITION
 from bus.slices import Slices
-from bus.subjects import filter_for, is_token, parse, submit_subject, token
+from bus.subjects import filter_for, submit_subject, token
 from bus.telemetry import metrics
 from bus.telemetry.traces import handling
 from bus.waiting import Wakeup, loop_time
 from schemas.base import Message, Request
 from schemas.ids import PLATFORM
-from schemas.journal import Mail
 from schemas.problems import HTTP_STATUS, Problem
 
 log = structlog.get_logger()
 
 VERSION = "0.1.0"
 
-Role = Literal["operator", "admin"]
-
 ANSWERABLE = ("_INBOX.", "_R_.")
 """Where answers may go: anything else could be a subject that the asker may not publish on."""
-
-SUBMISSION = "Callboard-Submission"
-"""The header of a request that is a submitted command, on its way from the inbox: its id."""
 
 AT_ONCE = 4096
 """Requests that one process works on at once; above it they wait for their tenant's turn."""
@@ -72,66 +66,6 @@ QUIET_LOOKS, QUIET_LOOK_SECONDS = 2, 0.005
 
 QUIET_MOST_SECONDS = 1.0
 """However much arrives, one large request is begun in this time."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Caller:
-    """Who asks: the tenant of the subject, and for submitted commands the id of the submission.
-
-    Until users have identities the subject tells the role: the server lets nobody but users of the
-    fleet ask in the name of the platform, and a tenant's user is its admin. An admin sets budgets
-    and limits of the tenant; those of the operator are no part of them.
-    """
-
-    tenant: str
-    submission: str | None = None
-    trace: str | None = None
-    reply: str = ""
-    positions: list[str] = field(default_factory=list[str], compare=False)
-
-    async def ask(self, owners: Owners, mail: Mail, *, timeout: float) -> bytes:
-        """Ask an owner; the caller's own answer then tells its position.
-
-        Raises:
-            ProblemError: the owner refuses, or ``unavailable`` after ``timeout`` seconds.
-        """
-        answer = await owners.ask(mail, timeout=timeout)
-        self.positions.append(answer.position)
-        return answer
-
-    @property
-    def by(self) -> str:
-        """Name the principal, as journals keep it."""
-        return f"{self.tenant}/{self.role}"
-
-    def command(
-        self,
-        id: str,  # noqa: A002  it is one
-        key: str,
-        body: msgspec.Struct,
-        *,
-        digest: str = "",
-        fresh: bool = False,
-    ) -> Mail:
-        """Build the mail that carries a command of this caller to an entity of its tenant.
-
-        What was submitted names the submission as its cause.
-        """
-        mail = command(
-            id,
-            self.tenant,
-            key,
-            body,
-            digest=digest,
-            fresh=fresh,
-            cause=self.submission or "",
-        )
-        return msgspec.structs.replace(mail, by=self.by, trace=self.trace)
-
-    @property
-    def role(self) -> Role:
-        """What the caller may decide on: all tenants, or one."""
-        return "operator" if self.tenant == PLATFORM else "admin"
 
 
 @dataclass(frozen=True, slots=True)
@@ -470,23 +404,6 @@ def _count(endpoint: Endpoint, answer: Message | None) -> None:
 def tenant_of(subject: str) -> str:
     """Return the tenant of a public subject."""
     return subject.split(".", 2)[1]
-
-
-def caller_of(template: str, delivery: Delivery) -> Caller:
-    """Return who sent a request, by its subject and headers."""
-    tokens = parse(template, delivery.subject) or {}
-    headers = delivery.headers or {}
-    return Caller(
-        tenant=tokens.get("tenant", ""),
-        submission=_submission(headers.get(SUBMISSION)),
-        trace=headers.get("traceparent"),
-        reply=delivery.reply,
-    )
-
-
-def _submission(given: str | None) -> str | None:
-    """Return the id that a request's header gives it, as its body could."""
-    return given if given is not None and is_token(given) else None
 
 
 def endpoint_filter(endpoint: Endpoint) -> str:

@@ -28,12 +28,13 @@ from actors.agents.core.outward import (
     restore,
 )
 from actors.agents.core.prompt import assemble
+from bus.caller import Caller
 from bus.codec import decode, encode
 from bus.errors import ProblemError
 from bus.ids import new_id
 from bus.ports import Bus
 from bus.rpc import Owners
-from bus.service import Caller, Endpoint
+from bus.service import Endpoint
 from bus.shard import Damage, Entity
 from bus.slices import Slices
 from bus.subjects import fill

@@ -11,11 +11,12 @@ from actors.streaming.adapters.embedding import Embedder
 from actors.streaming.adapters.generation import Generator
 from actors.streaming.adapters.leave import Leave
 from actors.streaming.adapters.meter import CircuitMeter, Meter
+from bus.caller import Caller
 from bus.codec import encode
 from bus.errors import ProblemError
 from bus.ids import new_id
 from bus.ports import Bus, Delivery
-from bus.service import Caller, Endpoint
+from bus.service import Endpoint
 from bus.subjects import fill
 from bus.telemetry.traces import handling
 from bus.worker import Job

@@ -19,6 +19,7 @@ from actors.streaming.adapters.embedding import Embedder, Embedding
 from actors.streaming.adapters.generation import Generator, Means
 from actors.streaming.adapters.providers import open_providers
 from actors.streaming.adapters.switchboard import Switchboard
+from bus.caller import Caller
 from bus.codec import decode, encode
 from bus.config import Timing
 from bus.egress import Egress
@@ -27,7 +28,6 @@ from bus.ids import new_id
 from bus.jetstream import NatsBus
 from bus.ports import Delivery
 from bus.rpc import command
-from bus.service import Caller
 from bus.testing import NatsWorld
 from bus.worker import Worker
 from schemas.embeddings import Embed, Embeddings, EmbedWork

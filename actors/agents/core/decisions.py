@@ -5,8 +5,8 @@ from typing import assert_never
 
 import msgspec
 
-from actors.agents.core.dues import is_unanswered, next_try, waits_until
-from actors.agents.core.execution import FIRST_STEP, Execution, end_of, evolve, spent_by
+from actors.agents.core.dues import is_unanswered, next_try, spent_by, waits_until
+from actors.agents.core.execution import FIRST_STEP, Execution, end_of, evolve
 from actors.agents.core.folding import folded
 from actors.agents.core.outward import record, stream_of
 from schemas.attempts import (

@@ -1,7 +1,9 @@
 """What an execution owes the account of its tenant, and what it has cost so far."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
+from functools import reduce
+from operator import add
 
 import msgspec
 
@@ -9,7 +11,10 @@ from schemas.base import Internal
 from schemas.executions import ModelCost
 from schemas.ledger import Charge, Party, Reference, Settle, Void
 from schemas.lifecycle import DueAskedAgain, DueMet, DueRefused, Origin
+from schemas.llm import Answer
+from schemas.policy import Detour
 from schemas.problems import Problem
+from schemas.usage import Usage
 
 PAUSES = tuple(timedelta(seconds=pause) for pause in (1, 5, 30, 120, 600, 3600))
 """Between one refusal of a bill and the next question: an hour and more for a faulty release."""
@@ -135,6 +140,11 @@ def by_model(
             unpriced=(charge.cost_pico is None) + (known.unpriced if known else 0),
         )
     return tuple(found.values())
+
+
+def spent_by(answer: Answer, detours: Iterable[Detour]) -> Usage:
+    """Return what an attempt has used: its answer, and the calls that failed before it."""
+    return reduce(add, (each.usage for each in detours if each.usage), answer.usage)
 
 
 def _reference(origin: Origin, hold: Hold) -> Reference:

@@ -14,10 +14,7 @@ it has ended, which the execution does not wait for. What belongs between an ans
 (tool calls, a next step) has its place in ``decisions.conclude``.
 """
 
-from collections.abc import Iterable
 from datetime import datetime
-from functools import reduce
-from operator import add
 from typing import Literal, assert_never
 
 import msgspec
@@ -29,6 +26,7 @@ from actors.agents.core.dues import (
     bill,
     by_model,
     release,
+    spent_by,
     summed,
     waits_until,
 )
@@ -171,11 +169,6 @@ def due(state: Execution) -> datetime | None:
         retry_at = state.attempts.due()
         moments += [state.deadline, retry_at] if retry_at else [state.deadline]
     return min(moments, default=None)
-
-
-def spent_by(answer: Answer, detours: Iterable[Detour]) -> Usage:
-    """Return what an attempt has used: its answer, and the calls that failed before it."""
-    return reduce(add, (each.usage for each in detours if each.usage), answer.usage)
 
 
 def has_ended(state: Execution) -> bool:

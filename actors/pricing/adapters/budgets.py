@@ -7,12 +7,13 @@ import msgspec
 
 from actors.pricing.adapters.account import zone
 from actors.pricing.adapters.telling import TermsTeller
+from bus.caller import Caller
 from bus.codec import decode
 from bus.errors import problem
 from bus.ids import new_id
 from bus.ports import Clock
 from bus.rpc import Owners
-from bus.service import Caller, Endpoint
+from bus.service import Endpoint
 from schemas.base import Message, Request
 from schemas.budgets import (
     AdjustBudget,

@@ -1,6 +1,6 @@
 """One execution and all that happens to it, and commands at random."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -13,7 +13,7 @@ from actors.agents.core.execution import Execution, evolve
 from actors.agents.core.outward import announce
 from bus.shard.outstanding import Open, change, listed
 from schemas.attempts import Attempt
-from schemas.decision import Decision, Effect, Publish
+from schemas.decision import Ask, Decision, Effect, Publish
 from schemas.lifecycle import (
     Accept,
     Cancel,
@@ -129,6 +129,11 @@ def accepted(max_attempts: int = MAX_ATTEMPTS) -> Run:
     run = Run()
     run.take(accept(max_attempts=max_attempts))
     return run
+
+
+def asks(state: Execution) -> Iterator[Ask]:
+    """Yield what an execution asks of others."""
+    return (each for each in effects(state) if isinstance(each, Ask))
 
 
 usages = st.none() | st.builds(Usage, output=st.integers(0, 50))

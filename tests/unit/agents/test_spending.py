@@ -1,6 +1,6 @@
 """What an execution asks of the account of its tenant: leave to spend, and that it was spent."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from actors.agents.core.asking import GRACE, answered
 from actors.agents.core.dues import PATIENCE, PAUSES
 from actors.agents.core.effects import effects
-from actors.agents.core.execution import Execution, due, has_ended
+from actors.agents.core.execution import due, has_ended
 from actors.agents.core.outward import record
 from bus.codec import decode, encode
 from schemas.decision import Ask
@@ -34,7 +34,7 @@ from schemas.streams import Completed
 from schemas.usage import Usage
 from schemas.work import Lost, WorkItem
 from tests.unit.agents import runs
-from tests.unit.agents.runs import NOW, OVERLOADED, TIMEOUT, Run
+from tests.unit.agents.runs import NOW, OVERLOADED, TIMEOUT, Run, asks
 
 HELD = MoneyHeld(held_pico=900)
 NO_MONEY = Problem(code="budget_exceeded", message="the budget is spent", retry_after=5.0)
@@ -59,10 +59,6 @@ def fail(attempt: int, *charges: Charge, next_place: int | None = None) -> FailG
     usage = Usage(output=1) if charges else None
     failed = runs.fail(attempt, OVERLOADED, usage, next_place)
     return msgspec.structs.replace(failed, charges=list(charges))
-
-
-def asks(state: Execution) -> Iterator[Ask]:
-    return (each for each in effects(state) if isinstance(each, Ask))
 
 
 def begun(spending: Spending | None = SPENDING) -> Run:

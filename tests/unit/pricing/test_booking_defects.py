@@ -10,7 +10,6 @@ from typing import Any
 from msgspec.structs import replace
 
 from actors.agents.core.asking import answered as told
-from actors.agents.core.asking import asks
 from actors.agents.core.dues import PAUSES
 from actors.agents.core.execution import Execution
 from actors.streaming.core.charging import Till
@@ -24,7 +23,7 @@ from schemas.llm import ChatMessage, GenerateRequest, ModelConfig
 from schemas.pricing.prices import Prices
 from schemas.problems import Problem
 from schemas.providers import OpenAI
-from tests.unit.agents.runs import NOW, Run, accepted, fail, finish
+from tests.unit.agents.runs import NOW, Run, accepted, asks, fail, finish
 from tests.unit.pricing.owner import Owner, reserve, settle
 from tests.wires import answered, sse
 
