@@ -27,7 +27,12 @@ from tests.unit.bus.shard_entity import ENTITY, Add, Break, Counter, Total, lett
 AT = datetime(2026, 12, 1, tzinfo=UTC)
 HERE = ("acme", "c")
 TIMING = Timing(request_try_seconds=0.05, retry_least_seconds=0.01, retry_most_seconds=0.02)
-TOLD = {"by": "acme/admin", "cause": "parent.acme.p.7", "trace": "00-1-2-01", "seal": "key-3"}
+TOLD: dict[str, Any] = {
+    "by": "acme/admin",
+    "cause": "parent.acme.p.7",
+    "trace": "00-1-2-01",
+    "seal": "key-3",
+}
 
 
 def mail(name: str = "1", body: Add | Break | None = None, **more: Any) -> Mail:

@@ -156,6 +156,11 @@ class Entity(RuleBasedStateMachine):
             assert live == [known.attempt]
 
     @invariant()
+    def the_next_moment_is_the_first_that_any_work_waits_for(self) -> None:
+        moments = [self.of(work).retry_at for work in WORKS]
+        assert self.state.due() == min((at for at in moments if at is not None), default=None)
+
+    @invariant()
     def no_attempt_is_granted_twice(self) -> None:
         assert len(set(self.granted)) == len(self.granted)
 
