@@ -3,15 +3,13 @@
 By it a stream does not store a repeat, and who listens can tell one.
 """
 
-from collections.abc import Sequence
-
 import msgspec
 
 from schemas.decision import Publish
 
 
 def named(
-    publications: Sequence[Publish], entity: str, address: tuple[str, str], place: tuple[int, int]
+    publications: list[Publish], entity: str, address: tuple[str, str], place: tuple[int, int]
 ) -> list[Publish]:
     """Give publications their ids, by the entry that they follow from and their place in it.
 
@@ -20,11 +18,9 @@ def named(
     entries may be of the same entity. The address tells entries of a commit apart, and not their
     place in it, because those before may be unreadable when this one is read again.
     """
-    if not publications:
-        return []
-    (tenant, key), (n, entry) = address, place
-    prefix = f"{entity}.{tenant}.{key}.{n}.{entry}"
-    return [
-        msgspec.structs.replace(each, id=f"{prefix}.{number}") if each.stored else each
-        for number, each in enumerate(publications)
-    ]
+    prefix = f"{entity}.{address[0]}.{address[1]}.{place[0]}.{place[1]}."
+    for number, each in enumerate(publications):
+        if each.stored:
+            # Nobody else has it yet, and to copy each would cost more than to make it.
+            msgspec.structs.force_setattr(each, "id", f"{prefix}{number}")
+    return publications

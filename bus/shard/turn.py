@@ -266,7 +266,9 @@ def _commit(book: Book, mail: Mail, command: Any, decided: _Decided, outcome: Ou
     if decided.changes is not UNCHANGED:
         change(slot.open, decided.changes, outcome.earlier.setdefault(address, {}))
     book.remember(slot, entry)
-    outcome.publications += named(decided.publications, book.entity.name, address, (n, entry.n))
+    if decided.publications:
+        name, at = book.entity.name, (n, entry.n)
+        outcome.publications += named(decided.publications, name, address, at)
     outcome.entries.append(entry)
     outcome.touched[address] = None
 

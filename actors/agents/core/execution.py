@@ -156,7 +156,12 @@ def evolve(state: Execution | None, event: ExecutionEvent) -> Execution:
     if state is None:
         message = f"{type(event).__name__} before acceptance"
         raise ValueError(message)
-    return msgspec.structs.replace(_apply(state, event), revision=state.revision + 1)
+    applied = _apply(state, event)
+    if applied is state:
+        return msgspec.structs.replace(state, revision=state.revision + 1)
+    # Nobody else has it yet, and another copy would cost as much as to apply the event.
+    msgspec.structs.force_setattr(applied, "revision", state.revision + 1)
+    return applied
 
 
 def due(state: Execution) -> datetime | None:
