@@ -21,7 +21,7 @@ PIP      := $(PYTHON) -m pip --disable-pip-version-check
 PIP_LOCK := $(PIP) install -qq --no-deps --require-hashes
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-pythons test-cluster check bench bench-durable bench-restate bench-pricing bench-streaming \
+.PHONY: help install demo test test-pythons test-cluster check bench bench-durable bench-growth bench-restate bench-pricing bench-streaming \
 	chaos chaos-cluster \
 	chaos-providers reservations simulate planted soak mutants fuzz lock clean
 
@@ -65,6 +65,9 @@ bench: install ## measure this machine
 
 bench-durable: install ## measure a durable flow of three steps
 	@$(PYTHON) -m tests.bench durable
+
+bench-growth: install ## measure how cost grows with work: 5k, 20k, 60k executions (GROWTH=500,2000,6000: fewer)
+	@$(PYTHON) -m tests.bench growth
 
 bench-pricing: install $(LITELLM) ## prices beside genai-prices and litellm (installs litellm), the ledger and its reports
 	@$(PYTHON) -m tests.bench pricing ledger budgeted projection

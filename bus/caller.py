@@ -1,17 +1,16 @@
 """Who sends a request: the principal in whose name owners are commanded, and what they answer."""
 
 from dataclasses import dataclass, field
-from typing import Literal
 
 import msgspec
 
+from bus.codec import accept, encode
+from bus.errors import ProblemError
 from bus.ports import Delivery
-from bus.rpc import Owners, command
-from bus.subjects import is_token, parse
-from schemas.ids import PLATFORM
+from bus.rpc import Owners
+from bus.subjects import is_ask, is_token, tenant_of
+from schemas.identity import HEADER, NOBODY, Principal, admin
 from schemas.journal import Mail
-
-Role = Literal["operator", "admin"]
 
 SUBMISSION = "Callboard-Submission"
 """The header of a request that is a submitted command, on its way from the inbox: its id."""
@@ -19,18 +18,24 @@ SUBMISSION = "Callboard-Submission"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Caller:
-    """Who asks: the tenant of the subject, and for submitted commands the id of the submission.
+    """Who asks for a tenant, and for submitted commands the id of the submission.
 
-    Until users have identities the subject tells the role: the server lets nobody but users of the
-    fleet ask in the name of the platform, and a tenant's user is its admin. An admin sets budgets
-    and limits of the tenant; those of the operator are no part of them.
+    ``by`` is who is known to ask. Where that is None the subject tells it: the server lets nobody
+    but users of the fleet ask in the name of the platform, and a tenant's user is its admin.
+    ``positions`` are those of the answers that owners have given on the way.
     """
 
     tenant: str
     submission: str | None = None
     trace: str | None = None
     reply: str = ""
+    by: Principal | None = None
     positions: list[str] = field(default_factory=list[str], compare=False)
+
+    @property
+    def principal(self) -> Principal:
+        """Who asks, with what is allowed to them."""
+        return self.by or admin(self.tenant)
 
     async def ask(self, owners: Owners, mail: Mail, *, timeout: float) -> bytes:
         """Ask an owner; the caller's own answer then tells its position.
@@ -42,51 +47,62 @@ class Caller:
         self.positions.append(answer.position)
         return answer
 
-    @property
-    def by(self) -> str:
-        """Name the principal, as journals keep it."""
-        return f"{self.tenant}/{self.role}"
-
     def command(
         self,
         id: str,  # noqa: A002  it is one
         key: str,
         body: msgspec.Struct,
+    ) -> Mail:
+        """Build the mail that carries a command of this caller to an entity of its tenant."""
+        return self.mail(id, key, msgspec.Raw(encode(body)))
+
+    def mail(
+        self,
+        id: str,  # noqa: A002  it is one
+        key: str,
+        body: msgspec.Raw,
         *,
         digest: str = "",
         fresh: bool = False,
     ) -> Mail:
-        """Build the mail that carries a command of this caller to an entity of its tenant.
-
-        What was submitted names the submission as its cause.
-        """
-        mail = command(
-            id,
-            self.tenant,
-            key,
-            body,
+        """Build the mail of a command that is encoded; a submission is named as its cause."""
+        return Mail(
+            id=id,
+            tenant=self.tenant,
+            key=key,
+            body=body,
             digest=digest,
             fresh=fresh,
+            trace=self.trace,
+            by=_name(self.principal),
             cause=self.submission or "",
         )
-        return msgspec.structs.replace(mail, by=self.by, trace=self.trace)
-
-    @property
-    def role(self) -> Role:
-        """What the caller may decide on: all tenants, or one."""
-        return "operator" if self.tenant == PLATFORM else "admin"
 
 
-def caller_of(template: str, delivery: Delivery) -> Caller:
+def caller_of(delivery: Delivery) -> Caller:
     """Return who sent a request, by its subject and headers."""
-    tokens = parse(template, delivery.subject) or {}
     headers = delivery.headers or {}
     return Caller(
-        tenant=tokens.get("tenant", ""),
+        tenant=tenant_of(delivery.subject),
         submission=_submission(headers.get(SUBMISSION)),
         trace=headers.get("traceparent"),
         reply=delivery.reply,
+        by=_principal(headers.get(HEADER)) if is_ask(delivery.subject) else None,
     )
+
+
+def _name(principal: Principal) -> str:
+    """Name a principal, as journals keep it: its tenant, and who of that tenant it is."""
+    usual = "operator" if principal.is_operator else "admin"
+    return f"{principal.tenant}/{principal.user or principal.key or usual}"
+
+
+def _principal(given: str | None) -> Principal:
+    """Return on whose behalf a member of the fleet asks; nobody, if it does not say so legibly."""
+    try:
+        return accept(Principal, (given or "").encode())
+    except ProblemError:
+        return NOBODY
 
 
 def _submission(given: str | None) -> str | None:

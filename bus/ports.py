@@ -266,11 +266,11 @@ class Feed(Protocol):
 class Blobs(Protocol):
     """Large immutable bytes, named by their SHA-256 in hexadecimal, below what they belong to."""
 
-    async def put(self, data: bytes, *, under: str = "") -> str:
+    async def put(self, data: bytes, *, under: str = "", ttl: int | None = None) -> str:
         """Store the bytes durably and return their name. Storing the same twice is harmless.
 
         ``under`` names in tokens what they belong to (``execution.3``), by which ``names`` finds
-        them: the name is that and the hash.
+        them: the name is that and the hash. With ``ttl`` they expire after so many seconds.
 
         Raises:
             FullError: there is no room; part of it may be stored.
@@ -298,12 +298,24 @@ class Blobs(Protocol):
         """Return the bytes.
 
         Raises:
-            ProblemError: ``not_found``.
+            ProblemError: ``not_found``, also where they are not all there, or are other bytes.
+            UnavailableError: no answer.
         """
         ...
 
-    async def remove(self, name: str) -> None:
+    async def newest(self, name: str) -> Stored | None:
+        """Return the part of a blob that was stored last, with its time; None if there is none.
+
+        Raises:
+            UnavailableError: no answer.
+        """
+        ...
+
+    async def remove(self, name: str, *, below: int | None = None) -> None:
         """Forget the bytes; nothing happens if they are not there.
+
+        With ``below`` only what was stored before that sequence goes, so that nothing is lost that
+        is stored anew in the same moment.
 
         Raises:
             UnavailableError: not known to be removed.

@@ -29,7 +29,7 @@ Who then reads a list can wait until that holds this commit. A public answer may
 """
 
 
-class Answer(bytes):
+class PositionedAnswer(bytes):
     """An encoded answer that knows its position; empty where that is not told."""
 
     position: str
@@ -67,7 +67,7 @@ class Owners:
         self._nearby = nearby
         self._clock = clock
 
-    async def ask(self, mail: Mail, *, timeout: float) -> Answer:
+    async def ask(self, mail: Mail, *, timeout: float) -> PositionedAnswer:
         """Return the owner's encoded answer, with its position.
 
         While a shard changes hands nobody listens, or an owner dies before it answers: the same
@@ -108,12 +108,14 @@ class Owners:
             return None
         return [bytes(answer) for answer in decode(list[msgspec.Raw], together)]
 
-    async def _try(self, shard: int, mail: Mail, seconds: float) -> Answer | None:
-        answer: asyncio.Future[Answer | None] = asyncio.get_running_loop().create_future()
+    async def _try(self, shard: int, mail: Mail, seconds: float) -> PositionedAnswer | None:
+        answer: asyncio.Future[PositionedAnswer | None] = asyncio.get_running_loop().create_future()
 
         def take(data: bytes) -> None:
             if not answer.done():
-                answer.set_result(data if isinstance(data, Answer) else Answer(data))
+                answer.set_result(
+                    data if isinstance(data, PositionedAnswer) else PositionedAnswer(data)
+                )
 
         if self._nearby(shard, mail, take):
             return await within(answer, seconds)
@@ -121,7 +123,7 @@ class Owners:
 
     async def _try_over_the_bus(
         self, subject: str, mail: Mail | Sequence[Mail], seconds: float
-    ) -> Answer | None:
+    ) -> PositionedAnswer | None:
         timing = self._timing
         try:
             delivery = await self._transport.request(subject, encode(mail), timeout=seconds)
@@ -131,7 +133,7 @@ class Owners:
             return None
         except DeadlineError:
             return None
-        return Answer(delivery.data, (delivery.headers or {}).get(POSITION, ""))
+        return PositionedAnswer(delivery.data, (delivery.headers or {}).get(POSITION, ""))
 
 
 def command(
@@ -153,7 +155,7 @@ PROBLEM_MARK = b'{"type":"problem"'
 """How an encoded refusal begins."""
 
 
-def _accepted(answer: Answer) -> Answer:
+def _accepted(answer: PositionedAnswer) -> PositionedAnswer:
     if answer.startswith(PROBLEM_MARK):
         raise ProblemError(decode(Problem, answer))
     return answer

@@ -17,39 +17,10 @@ from bus import files
 from bus.errors import ConfigError, ProblemError, problem
 from bus.hosts import Entry, entry_of, target_of
 from schemas.ids import END, Token
+from schemas.provider_specs import SPECS
 
 FIELD = "provider.secret"
 FILE_SETTING = "CALLBOARD_SECRETS_FILE"
-
-_WELL_KNOWN = (
-    ("openai", "OPENAI_API_KEY", "OPENAI_BASE_URL", "https://api.openai.com"),
-    ("anthropic", "ANTHROPIC_API_KEY", "ANTHROPIC_BASE_URL", "https://api.anthropic.com"),
-    ("groq", "GROQ_API_KEY", "GROQ_BASE_URL", "https://api.groq.com"),
-    ("google", "GOOGLE_API_KEY", "", "https://generativelanguage.googleapis.com"),
-    ("ollama", "OLLAMA_API_KEY", "", "https://ollama.com"),
-)
-"""Name, variable of the key, variable of the address, and the address unless that is set."""
-
-_VERTEX_PLACES = (
-    "aiplatform.googleapis.com",
-    "*-aiplatform.googleapis.com",
-    "aiplatform.us.rep.googleapis.com",
-    "aiplatform.eu.rep.googleapis.com",
-)
-_VERTEX_HOSTS = tuple(f"{host}/{path}" for host in _VERTEX_PLACES for path in ("v1", "v1beta1"))
-"""A token of Google's is good for all its services, and so goes to this one alone."""
-
-_BEDROCK_HOSTS = ("bedrock-runtime.*.amazonaws.com", "bedrock-runtime.*.amazonaws.com.cn")
-"""Anybody can have a host in AWS's domain, but none of that name."""
-
-_CLOUDS = (
-    ("vertex", "GOOGLE_APPLICATION_CREDENTIALS", _VERTEX_HOSTS),
-    ("bedrock", "AWS_BEARER_TOKEN_BEDROCK", _BEDROCK_HOSTS),
-    ("aws_access_key_id", "AWS_ACCESS_KEY_ID", _BEDROCK_HOSTS),
-    ("aws_secret_access_key", "AWS_SECRET_ACCESS_KEY", _BEDROCK_HOSTS),
-    ("aws_session_token", "AWS_SESSION_TOKEN", _BEDROCK_HOSTS),
-)
-"""Name, variable and hosts of the secrets for clouds, whose hosts differ by region."""
 
 Tenant = Annotated[str, msgspec.Meta(pattern=r"^(\*|[A-Za-z0-9_-]{1,64})" + END)]
 
@@ -137,10 +108,12 @@ class Secrets:
 
 
 def usual_hosts(environ: Mapping[str, str] = os.environ) -> frozenset[str]:
-    """Return the hosts to which a definition's request takes a secret that it does not name."""
-    usual = {_host(environ.get(address) or host) for _, _, address, host in _WELL_KNOWN}
-    azure = environ.get("AZURE_OPENAI_ENDPOINT")
-    return frozenset(usual | ({_host(azure)} if azure else set()))
+    """Return the hosts to which a definition's request takes a secret that it does not name.
+
+    Where clouds are reached is known by their domains.
+    """
+    hosts = (each.hosts for each in _built_in(environ).values())
+    return frozenset(one for some in hosts for one in some if "*" not in one and "/" not in one)
 
 
 def _places(name: str, entry: SecretEntry) -> tuple[Entry, ...]:
@@ -166,16 +139,15 @@ def _misplaced(reason: str, field: str) -> ProblemError:
 def _built_in(environ: Mapping[str, str]) -> dict[str, SecretEntry]:
     """Return the entries of the well-known providers, each for its own host.
 
-    Anybody can have a resource at Azure, so its key goes to the operator's alone.
+    What has no address until the operator gives one has no entry either.
     """
-    entries = {
-        name: SecretEntry(env=key, hosts=(_host(environ.get(address) or usual),))
-        for name, key, address, usual in _WELL_KNOWN
-    }
-    for name, key, hosts in _CLOUDS:
-        entries[name] = SecretEntry(env=key, hosts=hosts)
-    if azure := environ.get("AZURE_OPENAI_ENDPOINT"):
-        entries["azure"] = SecretEntry(env="AZURE_OPENAI_API_KEY", hosts=(_host(azure),))
+    entries: dict[str, SecretEntry] = {}
+    for spec in SPECS:
+        url = environ.get(spec.variable or "") or spec.url
+        for secret in spec.secrets:
+            hosts = secret.hosts or ((_host(url),) if url else ())
+            if hosts:
+                entries[secret.name] = SecretEntry(env=secret.variable, hosts=hosts)
     return entries
 
 

@@ -28,11 +28,12 @@ from bus.jetstream.publishing import STORE_SECONDS, accepted
 from bus.ports import Bus, Delivery, Transport
 from bus.rpc import POSITION
 from bus.slices import Slices
-from bus.subjects import filter_for, submit_subject, token
+from bus.subjects import filter_for, is_ask, tenant_of, token
 from bus.telemetry import metrics
 from bus.telemetry.traces import handling
 from bus.waiting import Wakeup, loop_time
-from schemas.base import Message, Request
+from schemas.base import ASK, PUBLIC, SUBMIT, Command, Message, Request
+from schemas.identity import Resource, may
 from schemas.ids import PLATFORM
 from schemas.problems import HTTP_STATUS, Problem
 
@@ -73,19 +74,16 @@ class Endpoint:
     """A public request and the function that answers it.
 
     Where that returns None the answer comes later, from whoever was given the caller's ``reply``.
-    With ``platform`` it may be asked in the name of the platform too: by operators, since no tenant
-    may publish on its subjects.
     """
 
     request: type[Request]
     handler: Callable[[Caller, Any], Awaitable[Message | None]]
-    platform: bool = False
     slices: Slices = field(default_factory=Slices, compare=False, repr=False)
 
     @property
     def name(self) -> str:
         """The endpoint's name in listings: the actor and the verb."""
-        return "-".join(self.request.SUBJECT.split(".")[2:])
+        return self.request.SUBJECT.replace(".", "-")
 
     def oversize(self, size: int) -> Problem | None:
         """Refuse a request of so many bytes if its kind never has so many."""
@@ -101,12 +99,21 @@ class Endpoint:
             return accept(self.request, data)
         return await self.slices.run(accepting(self.request, data), caller.tenant)
 
+    def forbidden(self, caller: Caller) -> Problem | None:
+        """Refuse whoever may not ask this: the one place where that is decided."""
+        domain, action = self.request.SUBJECT.partition(".")[0], self.request.ACTION
+        if may(caller.principal, action, Resource(caller.tenant, domain)):
+            return None
+        message = f"{self.request.SUBJECT} of this tenant needs {action}"
+        return Problem(code="forbidden", message=message, details={"action": action})
+
     async def answer(self, caller: Caller, data: bytes) -> Message | None:
         """Decode a request and answer it; whatever goes wrong becomes a Problem."""
-        if (oversize := self.oversize(len(data))) is not None:
-            return oversize
+        refused = self.oversize(len(data)) or self.forbidden(caller)
+        if refused is not None:
+            return refused
         try:
-            if not (self.platform and caller.tenant == PLATFORM):
+            if not (self.request.PLATFORM and caller.tenant == PLATFORM):
                 token(caller.tenant, "tenant")
             return await self.handler(caller, await self._accepted(caller, data))
         except ProblemError as refused:
@@ -118,7 +125,7 @@ class Endpoint:
             return Problem(code="internal", message=f"{self.name} failed")
 
 
-class Question(NamedTuple):
+class Incoming(NamedTuple):
     """A request and the endpoint it is for."""
 
     endpoint: Endpoint
@@ -148,8 +155,8 @@ class Service:
         self.endpoints = tuple(endpoints)
         self._transport = bus.transport
         self.load = InFlight(quotas or Quotas(usual_terms(Config())))
-        self._small = Turns[Question](AT_ONCE, per_tenant=AT_ONCE_EACH)
-        self._large = Turns[Question](LARGE_AT_ONCE)
+        self._small = Turns[Incoming](AT_ONCE, per_tenant=AT_ONCE_EACH)
+        self._large = Turns[Incoming](LARGE_AT_ONCE)
         self._has_large = Wakeup()
         self._client: NatsClient | None = None
         self._draining = anyio.Event()
@@ -171,7 +178,7 @@ class Service:
                 client, name=self.name, version=VERSION, description=f"Callboard {self.name}"
             )
             for endpoint in self.endpoints:
-                await self._add(service, endpoint, client)
+                await self._listen(service, endpoint, client)
             self._client = client
             tasks.start_soon(self._begin_large, client)
             await self._draining.wait()
@@ -197,7 +204,14 @@ class Service:
         away = f"the connection of service {self.name} is away"
         return None if self._client.is_connected else away
 
-    async def _add(self, service: Any, endpoint: Endpoint, client: NatsClient) -> None:
+    async def _listen(self, service: Any, endpoint: Endpoint, client: NatsClient) -> None:
+        public, asked = (filter_for(prefix + endpoint.request.SUBJECT) for prefix in (PUBLIC, ASK))
+        await self._add(service, endpoint, client, endpoint.name, public)
+        await self._add(service, endpoint, client, f"{endpoint.name}-asked", asked)
+
+    async def _add(
+        self, service: Any, endpoint: Endpoint, client: NatsClient, name: str, subject: str
+    ) -> None:
         """Add an endpoint to what ``$SRV`` lists, and take its messages as they are read.
 
         The library calls a handler for one message after another, in a task of its own.
@@ -208,14 +222,13 @@ class Service:
             receive(Delivery(message.subject, message.data, message.reply, message.headers))
 
         def receive(delivery: Delivery) -> None:
-            self.receive(Question(endpoint, delivery))
+            self.receive(Incoming(endpoint, delivery))
 
         def receive_and_count(delivery: Delivery) -> None:
             added._num_requests += 1  # noqa: SLF001
             receive(delivery)
 
-        subject = endpoint_filter(endpoint)
-        await service.add_endpoint(name=endpoint.name, subject=subject, handler=handle)
+        await service.add_endpoint(name=name, subject=subject, handler=handle)
         added: Any = service._endpoints[-1]  # noqa: SLF001
         client.redirect(added._subscription, receive_and_count, partial(self.wants, endpoint))  # noqa: SLF001
 
@@ -232,17 +245,17 @@ class Service:
             self._refuse(endpoint, message.reply, refused)
         return refused is None
 
-    def receive(self, question: Question) -> None:
+    def receive(self, incoming: Incoming) -> None:
         """Take a request and begin it when it is its tenant's turn, or refuse it at once."""
-        endpoint, (_, data, back, _) = question
+        endpoint, (_, data, back, _) = incoming
         if back and not back.startswith(ANSWERABLE):
             log.warning("service.strange_reply_subject", endpoint=endpoint.name)
             return
-        size, tenant = len(data), question.tenant
-        refused = endpoint.oversize(size) if back else None
+        size, tenant = len(data), incoming.tenant
+        refused = endpoint.oversize(size) if back else _not_durable(incoming)
         refused = refused or self.load.take(tenant, size)
         if refused is None:
-            self._begin(question, tenant, size)
+            self._begin(incoming, tenant, size)
         else:
             self._refuse(endpoint, back, refused)
 
@@ -261,16 +274,16 @@ class Service:
         if self._client is None or not self._client.put(back, data):
             self._transport.tell(back, data)
 
-    def _begin(self, question: Question, tenant: str, size: int) -> None:
+    def _begin(self, incoming: Incoming, tenant: str, size: int) -> None:
         if self.load.requests == 1:
             self._idle = anyio.Event()
         if size > LARGE_BYTES:
-            self._large.waiting.add(tenant, question)
+            self._large.waiting.add(tenant, incoming)
             self._has_large.set()
         elif self._small.begin(tenant):
-            self._crew.give(question)
+            self._crew.give(incoming)
         else:
-            self._small.waiting.add(tenant, question)
+            self._small.waiting.add(tenant, incoming)
 
     async def _begin_large(self, client: NatsClient) -> None:
         """Begin large requests one by one, when nothing more is arriving.
@@ -286,17 +299,17 @@ class Service:
                 if (following := self._large.start()) is not None:
                     self._crew.give(following[1])
 
-    async def _take(self, question: Question) -> None:
+    async def _take(self, incoming: Incoming) -> None:
         try:
-            if question.delivery.reply:
-                await self._answer(*question)
+            if incoming.delivery.reply:
+                await self._answer(*incoming)
             else:
-                await self._forward(*question)
+                await self._forward(*incoming)
         finally:
-            self._end(question)
+            self._end(incoming)
 
-    def _end(self, question: Question) -> None:
-        tenant, size = question.tenant, len(question.delivery.data)
+    def _end(self, incoming: Incoming) -> None:
+        tenant, size = incoming.tenant, len(incoming.delivery.data)
         self.load.release(tenant, size)
         if size > LARGE_BYTES:
             self._large.end(tenant)
@@ -310,7 +323,7 @@ class Service:
 
     async def _answer(self, endpoint: Endpoint, delivery: Delivery) -> None:
         began = time.perf_counter()
-        caller = caller_of(endpoint.request.SUBJECT, delivery)
+        caller = caller_of(delivery)
         answer = await self._handled(endpoint, delivery, caller)
         if answer is not None:
             await reply(self._transport, delivery.reply, answer, caller.positions)
@@ -321,7 +334,7 @@ class Service:
         self, endpoint: Endpoint, delivery: Delivery, caller: Caller
     ) -> Message | None:
         """Answer within the caller's trace, and let the work that follows continue it."""
-        template = endpoint.request.SUBJECT
+        template = PUBLIC + endpoint.request.SUBJECT
         with handling(endpoint.name, template, parent=caller.trace, tenant=caller.tenant) as span:
             caller = replace(caller, trace=span.traceparent)
             answer = await endpoint.answer(caller, delivery.data)
@@ -335,7 +348,8 @@ class Service:
         It keeps its tenant's place until it is stored: what an inbox refuses, because it is full,
         say, must not fill an outbox in which the other tenants' messages wait.
         """
-        subject, headers = submit_subject(delivery.subject), {"Nats-Msg-Id": new_id()}
+        subject = SUBMIT.format(tenant=tenant_of(delivery.subject)) + endpoint.request.SUBJECT
+        headers = {"Nats-Msg-Id": new_id()}
         why, deadline = "", loop_time() + FORWARD_SECONDS
         while (left := deadline - loop_time()) > 0:
             try:
@@ -401,14 +415,12 @@ def _count(endpoint: Endpoint, answer: Message | None) -> None:
         metrics.QUOTA_REFUSALS.at(str(quota)).inc()
 
 
-def tenant_of(subject: str) -> str:
-    """Return the tenant of a public subject."""
-    return subject.split(".", 2)[1]
-
-
-def endpoint_filter(endpoint: Endpoint) -> str:
-    """Return the subject an endpoint listens on, for all tenants."""
-    return filter_for(endpoint.request.SUBJECT)
+def _not_durable(incoming: Incoming) -> Problem | None:
+    """Refuse what nobody waits for and cannot be stored as a command of its tenant."""
+    request, subject = incoming.endpoint.request, incoming.delivery.subject
+    if issubclass(request, Command) and not is_ask(subject):
+        return None
+    return Problem(code="validation", message="nobody would get the answer: no reply subject")
 
 
 def _headers(message: Message, positions: Sequence[str] = ()) -> dict[str, str] | None:

@@ -9,8 +9,10 @@ from functools import cache
 from hashlib import sha256
 
 from bus.errors import problem
+from schemas.base import ASK, PUBLIC, SUBMIT, Request
 from schemas.ids import PLATFORM, TOKEN_PATTERN
 
+_INTERNAL = "_cb."
 _TOKEN = re.compile(TOKEN_PATTERN)
 _VARIABLE = re.compile(r"\{(\w+)\}")
 
@@ -153,7 +155,26 @@ def offer_subject(worker: str) -> str:
     return f"_cb.sys.offer.{worker}"
 
 
-def submit_subject(request_subject: str) -> str:
-    """Return the durable form of a public request: ``cb.<tenant>.submit.<actor>.<verb>``."""
-    prefix, tenant, rest = request_subject.split(".", 2)
-    return f"{prefix}.{tenant}.submit.{rest}"
+def request_subject(request: type[Request], tenant: str) -> str:
+    """Where a tenant asks: ``cb.<tenant>.<domain>.<verb>``."""
+    return fill(PUBLIC + request.SUBJECT, tenant=tenant)
+
+
+def ask_subject(request: type[Request], tenant: str) -> str:
+    """Where a member of the fleet asks on somebody's behalf: ``_cb.ask.<tenant>.…``."""
+    return fill(ASK + request.SUBJECT, tenant=tenant)
+
+
+def submit_subject(request: type[Request], tenant: str) -> str:
+    """Where a command is stored, to be carried out unanswered: ``cb.<tenant>.submit.…``."""
+    return fill(SUBMIT + request.SUBJECT, tenant=tenant)
+
+
+def is_ask(subject: str) -> bool:
+    """Say whether a request's subject is one of those on which only the fleet may ask."""
+    return subject.startswith(_INTERNAL)
+
+
+def tenant_of(subject: str) -> str:
+    """Return the tenant of a request's subject, whether it is a public or an internal one."""
+    return subject.split(".", 3)[2 if is_ask(subject) else 1]

@@ -18,18 +18,14 @@ from bus.inboxes.carrying import Carrier
 from bus.inboxes.directory import Directory
 from bus.inboxes.newcomers import Newcomers
 from bus.inboxes.readers import Readers
-from bus.inboxes.rules import (
-    COMMANDS,
-    EVERY_SUBMISSION,
-    InboxRules,
-    command_name,
-    tenant_of,
-)
+from bus.inboxes.rules import EVERY_SUBMISSION, InboxRules, command_name, tenant_of
 from bus.jetstream import NatsBus
 from bus.ports import Delivery
-from bus.service import Endpoint, endpoint_filter
-from bus.subjects import submit_subject
+from bus.service import Endpoint
+from bus.subjects import filter_for
 from bus.waiting import Wakeup
+from schemas.base import SUBMIT, Command
+from schemas.catalog import is_command
 
 log = structlog.get_logger()
 
@@ -52,8 +48,9 @@ class Submissions:
         self._timing = timing
         self._rules = rules or InboxRules()
         self._endpoints = {
-            command_name(submit_subject(endpoint.request.SUBJECT)): endpoint
+            endpoint.request.SUBJECT: endpoint
             for endpoint in endpoints
+            if issubclass(endpoint.request, Command)
         }
         self._look_now = Wakeup()
         self._lost_sight = False
@@ -146,7 +143,7 @@ class Submissions:
         def heard(delivery: Delivery) -> None:
             if not directory.is_settled(tenant_of(delivery.subject)):
                 newcomers.hear(delivery, tasks)
-            elif command_name(delivery.subject) not in COMMANDS:
+            elif not is_command(command_name(delivery.subject)):
                 readers.wake(tenant_of(delivery.subject))
 
         def wake(delivery: Delivery) -> None:
@@ -154,8 +151,8 @@ class Submissions:
 
         reception = self._bus.public.reception
         await stack.enter_async_context(reception(EVERY_SUBMISSION, heard, queue=NEWCOMERS_QUEUE))
-        for name in self._endpoints.keys() & COMMANDS.keys():
-            subject = submit_subject(endpoint_filter(self._endpoints[name]))
+        for name in self._endpoints:
+            subject = filter_for(SUBMIT + name)
             await stack.enter_async_context(
                 reception(subject, wake, queue=f"submit-{self._service}")
             )

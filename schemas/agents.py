@@ -5,7 +5,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 import msgspec
 
-from schemas.base import Message, Request, StrictValue
+from schemas.base import Command, Message, Question, StrictValue
 from schemas.ids import AgentId
 from schemas.llm import ModelConfig, ToolDefinition
 from schemas.policy import Policy
@@ -92,7 +92,7 @@ class AgentDefinition(Message):
     deleted_at: datetime | None = None
 
 
-class _AgentInput(Request):
+class _AgentInput(Command):
     """The fields of a definition that a user may write."""
 
     MAX_BYTES: ClassVar[int] = 4 * 1024**2
@@ -122,50 +122,56 @@ class _AgentInput(Request):
 class ApplyAgent(_AgentInput):
     """Create the agent, or replace the given fields of the one that stands. Idempotent."""
 
-    SUBJECT: ClassVar[str] = "cb.{tenant}.agents.apply"
+    SUBJECT: ClassVar[str] = "agents.apply"
     REPLY: ClassVar[type[Message]] = AgentDefinition
+    ACTION: ClassVar[str] = "agents:write"
 
 
 class CreateAgent(_AgentInput):
     """Create the agent; a ``conflict`` if it stands already."""
 
-    SUBJECT: ClassVar[str] = "cb.{tenant}.agents.create"
+    SUBJECT: ClassVar[str] = "agents.create"
     REPLY: ClassVar[type[Message]] = AgentDefinition
+    ACTION: ClassVar[str] = "agents:write"
 
 
 class UpdateAgent(_AgentInput):
     """Replace the given fields; ``not_found`` if there is no such agent."""
 
-    SUBJECT: ClassVar[str] = "cb.{tenant}.agents.update"
+    SUBJECT: ClassVar[str] = "agents.update"
     REPLY: ClassVar[type[Message]] = AgentDefinition
+    ACTION: ClassVar[str] = "agents:write"
 
     expected_version: Annotated[int, msgspec.Meta(ge=1)] | None = None
 
 
-class GetAgent(Request):
+class GetAgent(Question):
     """Read one definition, the newest version unless one is named."""
 
-    SUBJECT: ClassVar[str] = "cb.{tenant}.agents.get"
+    SUBJECT: ClassVar[str] = "agents.get"
     REPLY: ClassVar[type[Message]] = AgentDefinition
+    ACTION: ClassVar[str] = "agents:read"
 
     id: AgentId
     version: Annotated[int, msgspec.Meta(ge=1)] | None = None
 
 
-class DeleteAgent(Request):
+class DeleteAgent(Command):
     """Delete softly: the agent can no longer be executed or listed; its newest versions remain."""
 
-    SUBJECT: ClassVar[str] = "cb.{tenant}.agents.delete"
+    SUBJECT: ClassVar[str] = "agents.delete"
     REPLY: ClassVar[type[Message]] = AgentDefinition
+    ACTION: ClassVar[str] = "agents:write"
 
     id: AgentId
 
 
-class ToggleAgent(Request):
+class ToggleAgent(Command):
     """Take an agent OFFLINE (it refuses executions), or back to IDLE."""
 
-    SUBJECT: ClassVar[str] = "cb.{tenant}.agents.toggle"
+    SUBJECT: ClassVar[str] = "agents.toggle"
     REPLY: ClassVar[type[Message]] = AgentDefinition
+    ACTION: ClassVar[str] = "agents:write"
 
     id: AgentId
     status: Literal["IDLE", "OFFLINE"]
@@ -196,11 +202,12 @@ class AgentList(Message):
     offset: int
 
 
-class ListAgents(Request):
+class ListAgents(Question):
     """List agents by filter, sorted, in pages. ``search`` looks into id, name and description."""
 
-    SUBJECT: ClassVar[str] = "cb.{tenant}.agents.list"
+    SUBJECT: ClassVar[str] = "agents.list"
     REPLY: ClassVar[type[Message]] = AgentList
+    ACTION: ClassVar[str] = "agents:read"
 
     status: AgentStatus | None = None
     provider: Label | None = None

@@ -9,7 +9,7 @@ from typing import Annotated, ClassVar, Literal
 
 import msgspec
 
-from schemas.base import Message, Request, Value
+from schemas.base import Command, Message, Question, Value
 from schemas.ids import END, Token
 
 Pico = Annotated[int, msgspec.Meta(ge=0, le=10**18)]
@@ -123,15 +123,17 @@ class BudgetGone(Message):
     id: Token
 
 
-class SetBudget(Request):
+class SetBudget(Command):
     """Create a budget, or change its limit, thresholds and hardness.
 
     Once this is answered, every execution that begins is held to it. It counts what is reserved or
     spent from then on.
     """
 
-    SUBJECT: ClassVar[str] = "cb.{tenant}.budgets.set"
+    SUBJECT: ClassVar[str] = "budgets.set"
     REPLY: ClassVar[type[Message]] = BudgetState
+    ACTION: ClassVar[str] = "budgets:admin"
+    PLATFORM: ClassVar[bool] = True
 
     id: Token
     limit_pico: Pico
@@ -144,40 +146,48 @@ class SetBudget(Request):
     zone: Zone = "UTC"
 
 
-class RemoveBudget(Request):
+class RemoveBudget(Command):
     """Lift a budget. What was spent under it stays in the ledger."""
 
-    SUBJECT: ClassVar[str] = "cb.{tenant}.budgets.remove"
+    SUBJECT: ClassVar[str] = "budgets.remove"
     REPLY: ClassVar[type[Message]] = BudgetGone
+    ACTION: ClassVar[str] = "budgets:admin"
+    PLATFORM: ClassVar[bool] = True
 
     id: Token
 
 
-class GetBudget(Request):
+class GetBudget(Question):
     """Read a budget with its balances."""
 
-    SUBJECT: ClassVar[str] = "cb.{tenant}.budgets.get"
+    SUBJECT: ClassVar[str] = "budgets.get"
     REPLY: ClassVar[type[Message]] = BudgetState
+    ACTION: ClassVar[str] = "budgets:read"
+    PLATFORM: ClassVar[bool] = True
 
     id: Token
 
 
-class ListBudgets(Request):
+class ListBudgets(Question):
     """List all budgets and limits."""
 
-    SUBJECT: ClassVar[str] = "cb.{tenant}.budgets.list"
+    SUBJECT: ClassVar[str] = "budgets.list"
     REPLY: ClassVar[type[Message]] = BudgetList
+    ACTION: ClassVar[str] = "budgets:read"
+    PLATFORM: ClassVar[bool] = True
 
 
-class TopUpBudget(Request):
+class TopUpBudget(Command):
     """Add to the present window of a budget. The same ``id`` adds once.
 
     ``name`` says to whose window, where the budget is for each. The same ``id`` with another
     content is a ``conflict``.
     """
 
-    SUBJECT: ClassVar[str] = "cb.{tenant}.budgets.top_up"
+    SUBJECT: ClassVar[str] = "budgets.top_up"
     REPLY: ClassVar[type[Message]] = BudgetState
+    ACTION: ClassVar[str] = "budgets:admin"
+    PLATFORM: ClassVar[bool] = True
 
     id: Token
     budget_id: Token
@@ -186,11 +196,13 @@ class TopUpBudget(Request):
     reason: Why | None = None
 
 
-class AdjustBudget(Request):
+class AdjustBudget(Command):
     """Correct what the present window of a budget has spent. The same ``id`` corrects once."""
 
-    SUBJECT: ClassVar[str] = "cb.{tenant}.budgets.adjust"
+    SUBJECT: ClassVar[str] = "budgets.adjust"
     REPLY: ClassVar[type[Message]] = BudgetState
+    ACTION: ClassVar[str] = "budgets:admin"
+    PLATFORM: ClassVar[bool] = True
 
     id: Token
     budget_id: Token
@@ -199,14 +211,15 @@ class AdjustBudget(Request):
     name: Whose | None = None
 
 
-class SetLimits(Request):
+class SetLimits(Command):
     """Set the limits of a scope; what is left out is not limited.
 
     They hold beside the operator's, which no tenant can change.
     """
 
-    SUBJECT: ClassVar[str] = "cb.{tenant}.limits.set"
+    SUBJECT: ClassVar[str] = "limits.set"
     REPLY: ClassVar[type[Message]] = BudgetList
+    ACTION: ClassVar[str] = "budgets:admin"
 
     scope: ScopeKind = "global"
     name: Whose | None = None

@@ -1,128 +1,40 @@
-"""The table of all public messages. Documents, permissions and listings are made from it. Pure."""
+"""The table of all public messages, from what is defined: documents, permissions, listings. Pure.
 
+Nothing is listed here: a request or fact is in the table because its class is defined in a module
+of this package, or in one that was imported.
+"""
+
+import pkgutil
+from collections.abc import Iterable
+from functools import cache
+from importlib import import_module
 from typing import NamedTuple, get_args
 
 import msgspec
 
-from schemas.agents import (
-    ApplyAgent,
-    CreateAgent,
-    DeleteAgent,
-    GetAgent,
-    ListAgents,
-    ToggleAgent,
-    UpdateAgent,
-)
-from schemas.base import Message, Request
-from schemas.budgets import (
-    AdjustBudget,
-    BudgetExhaustedEvent,
-    ExhaustionForecastEvent,
-    GetBudget,
-    ListBudgets,
-    RemoveBudget,
-    SetBudget,
-    SetLimits,
-    ThresholdCrossedEvent,
-    TopUpBudget,
-)
-from schemas.conversations import GetConversation, ListConversations
-from schemas.embeddings import Embed
-from schemas.events import (
-    AgentChangedEvent,
-    BillExceededEvent,
-    BillRefusedEvent,
-    CommandRejectedEvent,
-    EmbeddedEvent,
-    ExecutionAcceptedEvent,
-    ExecutionCancelledEvent,
-    ExecutionCompletedEvent,
-    ExecutionFailedEvent,
-    ExecutionTimedOutEvent,
-    SafetyBlockedEvent,
-    SafetyFlaggedEvent,
-    SafetyRedactedEvent,
-)
-from schemas.executions import (
-    CancelExecution,
-    ExecuteAgent,
-    ExecutionRecord,
-    Generate,
-    GetExecution,
-    ListExecutions,
-)
+import schemas
+from schemas.base import FACTS, PUBLIC, REQUESTS, SUBMIT, Command, Message, Request
 from schemas.problems import Problem
-from schemas.quotes import QuotePrice
-from schemas.reports import RecommendSavings, ReportCosts
-from schemas.streams import ReadStream, StreamEvent
+from schemas.streams import StreamEvent
 
 CONTRACT_VERSION = "1.3.0"
 """Grows in the middle when a message or field is added, in front when a reader must change."""
 
-REQUESTS: tuple[type[Request], ...] = (
-    ApplyAgent,
-    CreateAgent,
-    UpdateAgent,
-    GetAgent,
-    ListAgents,
-    ToggleAgent,
-    DeleteAgent,
-    ExecuteAgent,
-    Generate,
-    GetExecution,
-    ListExecutions,
-    CancelExecution,
-    ReadStream,
-    GetConversation,
-    ListConversations,
-    Embed,
-    SetBudget,
-    RemoveBudget,
-    GetBudget,
-    ListBudgets,
-    TopUpBudget,
-    AdjustBudget,
-    SetLimits,
-    QuotePrice,
-    ReportCosts,
-    RecommendSavings,
-)
-
 STREAM_EVENTS: tuple[type[Message], ...] = get_args(StreamEvent)
-
-EVENTS: tuple[type[Message], ...] = (
-    ExecutionAcceptedEvent,
-    ExecutionCompletedEvent,
-    ExecutionFailedEvent,
-    ExecutionCancelledEvent,
-    ExecutionTimedOutEvent,
-    SafetyBlockedEvent,
-    SafetyRedactedEvent,
-    BillRefusedEvent,
-    BillExceededEvent,
-    SafetyFlaggedEvent,
-    EmbeddedEvent,
-    AgentChangedEvent,
-    CommandRejectedEvent,
-    ThresholdCrossedEvent,
-    BudgetExhaustedEvent,
-    ExhaustionForecastEvent,
-)
-
-RECORDS: tuple[type[Message], ...] = (ExecutionRecord,)
-
-QUESTIONS = frozenset({"embed", "get", "list", "quote", "read", "recommend", "report"})
-"""Verbs that change nothing. They have no durable form, because nobody would get the answer."""
 
 
 class RequestRow(NamedTuple):
-    """A public request: where it is sent, what answers it, and its durable form if it has one."""
+    """A public request: where it is sent, what answers it, and its durable form if it has one.
+
+    ``action`` is what whoever asks must be allowed to do.
+    """
 
     name: str
     message: type[Request]
     subject: str
     submit: str | None
     reply: type[Message]
+    action: str
     doc: str
 
 
@@ -135,9 +47,22 @@ class FactRow(NamedTuple):
     doc: str
 
 
+def find(name: str) -> type[Request] | None:
+    """Return the request of a name such as ``agents.execute``, None if there is none."""
+    _define_all()
+    return REQUESTS.get(name)
+
+
+def is_command(name: str) -> bool:
+    """Say whether a name is that of a command, which has a durable form."""
+    kind = find(name)
+    return kind is not None and issubclass(kind, Command)
+
+
 def requests() -> tuple[RequestRow, ...]:
-    """Return a row for each public request."""
-    return tuple(_request(kind) for kind in REQUESTS)
+    """Return a row for each public request, by name."""
+    _define_all()
+    return tuple(_request(name, kind) for name, kind in sorted(REQUESTS.items()))
 
 
 def stream_events() -> tuple[FactRow, ...]:
@@ -146,20 +71,21 @@ def stream_events() -> tuple[FactRow, ...]:
 
 
 def events() -> tuple[FactRow, ...]:
-    """Return a row for each public event."""
-    return tuple(_fact(kind, tag_of(kind)) for kind in EVENTS)
+    """Return a row for each public event, by name."""
+    return tuple(sorted(_fact(kind, tag_of(kind)) for kind in _facts("events")))
 
 
 def records() -> tuple[FactRow, ...]:
     """Return a row for each stored record."""
-    return tuple(_fact(kind, "record") for kind in RECORDS)
+    return tuple(_fact(kind, "record") for kind in _facts("record"))
 
 
 def messages() -> tuple[type[msgspec.Struct], ...]:
     """Return every class whose bytes a user may send or see, once each."""
-    replies = [kind.REPLY for kind in REQUESTS]
-    every = [*REQUESTS, *replies, *STREAM_EVENTS, *EVENTS, *RECORDS, Problem]
-    return tuple(dict.fromkeys(every))
+    asked = requests()
+    facts = (*stream_events(), *events(), *records())
+    every = [*(row.message for row in asked), *(row.reply for row in asked)]
+    return tuple(dict.fromkeys([*every, *(row.message for row in facts), Problem]))
 
 
 def tag_of(kind: type[msgspec.Struct]) -> str:
@@ -172,11 +98,22 @@ def first_line(kind: type) -> str:
     return (kind.__doc__ or "").strip().partition("\n")[0].replace("``", "`")
 
 
-def _request(kind: type[Request]) -> RequestRow:
-    prefix, tenant, actor, verb = kind.SUBJECT.split(".")
-    submit = None if verb in QUESTIONS else f"{prefix}.{tenant}.submit.{actor}.{verb}"
-    name = f"{actor}.{verb}"
-    return RequestRow(name, kind, kind.SUBJECT, submit, kind.REPLY, first_line(kind))
+@cache
+def _define_all() -> None:
+    for module in pkgutil.iter_modules(schemas.__path__, f"{schemas.__name__}."):
+        import_module(module.name)
+
+
+def _facts(word: str) -> Iterable[type[Message]]:
+    _define_all()
+    return (kind for kind in FACTS if (kind.SUBJECT or "").startswith(f"{PUBLIC}{word}."))
+
+
+def _request(name: str, kind: type[Request]) -> RequestRow:
+    submit = f"{SUBMIT}{name}" if issubclass(kind, Command) else None
+    return RequestRow(
+        name, kind, f"{PUBLIC}{name}", submit, kind.REPLY, kind.ACTION, first_line(kind)
+    )
 
 
 def _fact(kind: type[Message], name: str) -> FactRow:

@@ -5,7 +5,7 @@ from typing import Annotated, ClassVar
 
 import msgspec
 
-from schemas.base import Message, Request
+from schemas.base import Message, Question
 from schemas.ids import AgentId, ExecutionId, SessionId
 
 CONVERSATION_SUBJECT = "_cb.conversation.{tenant}.{agent_id}.{session}"
@@ -32,11 +32,12 @@ class Conversation(Message):
     turns: list[ConversationTurn]
 
 
-class GetConversation(Request):
+class GetConversation(Question):
     """Read the newest turns of one session."""
 
-    SUBJECT: ClassVar[str] = "cb.{tenant}.conversations.get"
+    SUBJECT: ClassVar[str] = "conversations.get"
     REPLY: ClassVar[type[Message]] = Conversation
+    ACTION: ClassVar[str] = "executions:content"
 
     agent_id: AgentId
     session: SessionId
@@ -61,11 +62,12 @@ class ConversationList(Message):
     offset: int
 
 
-class ListConversations(Request):
+class ListConversations(Question):
     """List the sessions of an agent."""
 
-    SUBJECT: ClassVar[str] = "cb.{tenant}.conversations.list"
+    SUBJECT: ClassVar[str] = "conversations.list"
     REPLY: ClassVar[type[Message]] = ConversationList
+    ACTION: ClassVar[str] = "executions:read"
 
     agent_id: AgentId
     limit: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 50

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from schemas.base import Internal
+from schemas.bodies import Reference
 from schemas.problems import Problem
 from schemas.work import WorkItem
 
@@ -75,10 +76,12 @@ class Publish(Internal):
     Sent again it is byte-identical, so readers can drop the repeat. ``stored`` is False for a
     notice that only those who listen now can use. What has an ``id`` is not stored again within two
     minutes; those who listen can tell its repeat by that id. What an entity announces is given its
-    id by the entry that it follows from, the same at every repeat.
+    id by the entry that it follows from, the same at every repeat. What ``lacks`` something that is
+    stored apart is sent when it has that: see ``Entity.filled``.
     """
 
     subject: str
     body: msgspec.Struct
     stored: bool = True
     id: str | None = None
+    lacks: Reference | None = None

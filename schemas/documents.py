@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from schemas import catalog
+from schemas.base import Request
 from schemas.catalog import FactRow, RequestRow
 from schemas.problems import HTTP_STATUS, Problem
 
@@ -15,6 +16,9 @@ Document = dict[str, Any]
 
 JSON_SCHEMA = "https://json-schema.org/draft/2020-12/schema"
 ASYNCAPI = "3.0.0"
+
+ACTION = "x-callboard-action"
+"""The extension of an operation that names what whoever asks must be allowed to do."""
 
 _VARIABLE = re.compile(r"\{(\w+)\}")
 
@@ -81,12 +85,15 @@ def asyncapi() -> Document:
 def subjects_table() -> str:
     """Return every public subject with what it is for, as Markdown."""
     rows = [
-        ("subject", "kind", "what it is for"),
-        ("---", "---", "---"),
-        *((_written(row.subject), _kind(row), row.doc) for row in catalog.requests()),
-        *((subject, "stream", doc) for subject, doc in _stream_rows()),
-        *((_written(row.subject), "event", row.doc) for row in catalog.events()),
-        *((_written(row.subject), "record", row.doc) for row in catalog.records()),
+        ("subject", "kind", "what it is for", "needs"),
+        ("---", "---", "---", "---"),
+        *(
+            (_written(row.subject), _kind(row), row.doc, f"`{row.action}`")
+            for row in catalog.requests()
+        ),
+        *((subject, "stream", doc, "") for subject, doc in _stream_rows()),
+        *((_written(row.subject), "event", row.doc, "") for row in catalog.events()),
+        *((_written(row.subject), "record", row.doc, "") for row in catalog.records()),
     ]
     return "".join(f"| {' | '.join(row)} |\n" for row in rows)
 
@@ -173,10 +180,10 @@ def _operations() -> Document:
 
 def _request_operations(row: RequestRow) -> Document:
     key = _key(row.name)
-    reply = {"channel": {"$ref": f"#/channels/{key}-reply"}}
-    operations = {key: _operation("receive", key, row.doc) | {"reply": reply}}
+    reply, needs = {"channel": {"$ref": f"#/channels/{key}-reply"}}, {ACTION: row.action}
+    operations = {key: _operation("receive", key, row.doc) | {"reply": reply} | needs}
     if row.submit is not None:
-        operations[f"submit-{key}"] = _operation("receive", f"submit-{key}", row.doc)
+        operations[f"submit-{key}"] = _operation("receive", f"submit-{key}", row.doc) | needs
     return operations
 
 
@@ -211,7 +218,7 @@ def _message(kind: type[msgspec.Struct]) -> Document:
 
 
 def _headers(kind: type[msgspec.Struct]) -> Mapping[str, Any] | None:
-    if kind in catalog.REQUESTS:
+    if issubclass(kind, Request):
         return _TRACE_HEADERS
     return _PROBLEM_HEADERS if kind is Problem else None
 

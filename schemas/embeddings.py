@@ -5,7 +5,7 @@ from typing import Annotated, ClassVar
 
 import msgspec
 
-from schemas.base import LARGE_REQUEST_BYTES, Internal, Message, Request
+from schemas.base import LARGE_REQUEST_BYTES, Internal, Message, Question
 from schemas.events import EmbeddedEvent
 from schemas.ids import Label, TenantId
 from schemas.llm import AnswerWarning
@@ -47,7 +47,7 @@ class EncodedEmbeddings(Message, tag="embeddings"):
     warnings: list[AnswerWarning] = []
 
 
-class Embed(Request):
+class Embed(Question):
     """Turn texts into vectors. ``dimensions`` shortens them where the model can.
 
     Where it does not, the answer warns; with ``dimensions_strict`` it is refused instead.
@@ -57,8 +57,9 @@ class Embed(Request):
     in an ``EmbeddedEvent``, for ``user`` and ``project``.
     """
 
-    SUBJECT: ClassVar[str] = "cb.{tenant}.llm.embed"
+    SUBJECT: ClassVar[str] = "llm.embed"
     REPLY: ClassVar[type[Message]] = Embeddings
+    ACTION: ClassVar[str] = "executions:write"
     MAX_BYTES: ClassVar[int] = LARGE_REQUEST_BYTES
     BULK: ClassVar[str | None] = "texts"
 

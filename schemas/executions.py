@@ -6,7 +6,7 @@ from typing import Annotated, Any, ClassVar, Literal
 import msgspec
 
 from schemas.agents import Limits
-from schemas.base import LARGE_REQUEST_BYTES, Message, Request, Value
+from schemas.base import LARGE_REQUEST_BYTES, Command, Message, Question, Value
 from schemas.ids import AgentId, ExecutionId, Label, SessionId
 from schemas.llm import (
     AnswerWarning,
@@ -41,14 +41,15 @@ class ExecutionHandle(Message):
     status: ExecutionStatus
 
 
-class ExecuteAgent(Request):
+class ExecuteAgent(Command):
     """Run an agent on a task. The same ``id`` is the same run, however often it is asked.
 
     ``context`` fills the variables of the agent's user template.
     """
 
-    SUBJECT: ClassVar[str] = "cb.{tenant}.agents.execute"
+    SUBJECT: ClassVar[str] = "agents.execute"
     REPLY: ClassVar[type[Message]] = ExecutionHandle
+    ACTION: ClassVar[str] = "executions:write"
     MAX_BYTES: ClassVar[int] = LARGE_REQUEST_BYTES
     BULK: ClassVar[str | None] = "task"
 
@@ -62,15 +63,16 @@ class ExecuteAgent(Request):
     max_tokens: Annotated[int, msgspec.Meta(ge=1, le=10_000_000)] | None = None
 
 
-class Generate(Request):
+class Generate(Command):
     """Ask a model without an agent. It runs, streams and is stored as an execution like any other.
 
     The same ``id`` is the same run. With ``batch`` it goes by the provider's batch API: half the
     price, an answer within a day, all of it at once (OpenAI and Anthropic).
     """
 
-    SUBJECT: ClassVar[str] = "cb.{tenant}.llm.generate"
+    SUBJECT: ClassVar[str] = "llm.generate"
     REPLY: ClassVar[type[Message]] = ExecutionHandle
+    ACTION: ClassVar[str] = "executions:write"
     MAX_BYTES: ClassVar[int] = LARGE_REQUEST_BYTES
     BULK: ClassVar[str | None] = "messages"
 
@@ -172,20 +174,22 @@ class ExecutionRecord(Message):
     text: str | None = None
 
 
-class GetExecution(Request):
+class GetExecution(Question):
     """Read one execution as it stands."""
 
-    SUBJECT: ClassVar[str] = "cb.{tenant}.executions.get"
+    SUBJECT: ClassVar[str] = "executions.get"
     REPLY: ClassVar[type[Message]] = ExecutionRecord
+    ACTION: ClassVar[str] = "executions:content"
 
     execution_id: ExecutionId
 
 
-class CancelExecution(Request):
+class CancelExecution(Command):
     """End an execution now. An execution that has ended already stays as it is."""
 
-    SUBJECT: ClassVar[str] = "cb.{tenant}.executions.cancel"
+    SUBJECT: ClassVar[str] = "executions.cancel"
     REPLY: ClassVar[type[Message]] = ExecutionHandle
+    ACTION: ClassVar[str] = "executions:write"
 
     execution_id: ExecutionId
     reason: Annotated[str, msgspec.Meta(max_length=1000)] = "cancelled by user"
@@ -215,11 +219,12 @@ class ExecutionList(Message):
     offset: int
 
 
-class ListExecutions(Request):
+class ListExecutions(Question):
     """List executions by filter, newest first, in pages."""
 
-    SUBJECT: ClassVar[str] = "cb.{tenant}.executions.list"
+    SUBJECT: ClassVar[str] = "executions.list"
     REPLY: ClassVar[type[Message]] = ExecutionList
+    ACTION: ClassVar[str] = "executions:read"
 
     status: ExecutionStatus | None = None
     agent_id: AgentId | None = None

@@ -144,7 +144,8 @@ class AtRest(Internal):
 class SlotImage(Internal):
     """One entity as a snapshot stores it; ``corrupt`` says why it takes no commands, if it does.
 
-    ``n`` and ``last`` are the number of its last entry, and of the commit with that.
+    ``n`` and ``last`` are the number of its last entry, and of the commit with that. ``parts`` are
+    the blobs with what the state lacks here.
     """
 
     tenant: str
@@ -155,6 +156,7 @@ class SlotImage(Internal):
     n: int = 0
     last: int = 0
     seal: str = ""
+    parts: list[str] = []
 
 
 class Sleeper(Internal):

@@ -14,7 +14,9 @@ from schemas.attempts import (
     WorkStarted,
 )
 from schemas.base import Internal, Value
+from schemas.bodies import Reference
 from schemas.callbacks import CallbackAnswered, CalledBack, Inquire
+from schemas.executions import ExecutionRecord
 from schemas.ids import AgentId, ExecutionId, SessionId, TenantId
 from schemas.ledger import Charge
 from schemas.llm import Answer, GenerateRequest
@@ -89,11 +91,36 @@ class Spending(Value, omit_defaults=True):
     chunk_pico: int = 0
 
 
+class TaskPlace(Value):
+    """Where the task stands in the request: in the text of a message, in characters."""
+
+    message: int
+    start: int
+    length: int
+
+
+class Prompt(Internal):
+    """The body of an execution whose request is too large to travel in its commands and events.
+
+    It is stored before the execution is accepted, and never changes, so that every attempt asks the
+    same. ``task`` is the task where that does not stand in the request; ``task_at`` says where it
+    does. A short task is in the origin, as ever.
+    """
+
+    request: GenerateRequest
+    policy: Policy = NO_POLICY
+    task: str = ""
+    task_at: TaskPlace | None = None
+
+
 # Commands
 
 
 class Accept(Internal, tag="accept"):
     """Begin an execution. ``digest`` in the origin tells a repeat from a conflict.
+
+    With ``prompt`` request and policy have no more than their providers: the rest is in the
+    ``Prompt`` that was stored before, and so is a long task.
 
     ``reply_to`` is the entity that is told of the end. No public request can name one.
     """
@@ -104,6 +131,7 @@ class Accept(Internal, tag="accept"):
     policy: Policy = NO_POLICY
     spending: Spending | None = None
     reply_to: ReplyTo | None = None
+    prompt: Reference | None = None
 
 
 class FinishGeneration(Done, tag="finish_generation"):
@@ -166,6 +194,13 @@ class Look(Internal, tag="look"):
     """Read the execution as it stands."""
 
 
+class Looked(Internal):
+    """The answer to ``Look``: the record, which lacks a long task where that is in ``prompt``."""
+
+    record: ExecutionRecord
+    prompt: Reference | None = None
+
+
 class Tick(Internal, tag="tick"):
     """A timer of this execution is due."""
 
@@ -191,18 +226,11 @@ ExecutionCommand = (
 # Events
 
 
-class TaskPlace(Value):
-    """Where the task stands in the request: in the text of a message, in characters."""
-
-    message: int
-    start: int
-    length: int
-
-
 class Accepted(Internal, tag="accepted"):
     """The execution exists and must end by ``deadline``.
 
     A long task that stands in the request is not in the origin as well: ``task_at`` says where.
+    ``prompt`` is that of ``Accept``.
     """
 
     origin: Origin
@@ -213,6 +241,7 @@ class Accepted(Internal, tag="accepted"):
     spending: Spending | None = None
     task_at: TaskPlace | None = None
     reply_to: ReplyTo | None = None
+    prompt: Reference | None = None
 
 
 class ReserveAsked(WorkPlanned, tag="reserve_asked"):
@@ -374,7 +403,10 @@ ExecutionEvent = Accepted | ChangeEvent
 
 
 class GenerateWork(Internal, tag="generate"):
-    """The body of a work item: generate one answer, and stream it under ``segment``."""
+    """The body of a work item: generate one answer, and stream it under ``segment``.
+
+    With ``prompt`` the worker reads request and policy from there before it begins.
+    """
 
     execution_id: ExecutionId
     tenant: TenantId
@@ -387,3 +419,4 @@ class GenerateWork(Internal, tag="generate"):
     place: int = 0
     decided_at: datetime | None = None
     slices: Slices | None = None
+    prompt: Reference | None = None

@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar
 
 import msgspec
 
-from schemas.base import Internal, Message, Request, StrictValue, Value
+from schemas.base import Internal, Message, Question, StrictValue, Value
 from schemas.ids import Token
 from schemas.pricing.book import BookError
 from schemas.pricing.units import Bucket
@@ -95,7 +95,7 @@ class PriceQuote(Message, tag="price_quote"):
     disputed: bool = False
 
 
-class QuotePrice(Request):
+class QuotePrice(Question):
     """Say what usage of a model costs, now or ``at`` a moment, or that it is `unpriced`.
 
     ``provider`` is a type of provider, a name of the rate book, or the address of an API.
@@ -103,8 +103,9 @@ class QuotePrice(Request):
     it. ``book`` is the id or name of another book than the one in force.
     """
 
-    SUBJECT: ClassVar[str] = "cb.{tenant}.pricing.quote"
+    SUBJECT: ClassVar[str] = "pricing.quote"
     REPLY: ClassVar[type[Message]] = PriceQuote
+    ACTION: ClassVar[str] = "prices:read"
 
     provider: Annotated[str, msgspec.Meta(min_length=1, max_length=2048)]
     model: Annotated[str, msgspec.Meta(min_length=1, max_length=512)]

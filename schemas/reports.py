@@ -5,7 +5,7 @@ from typing import Annotated, ClassVar, Literal
 
 import msgspec
 
-from schemas.base import Message, Request, Value
+from schemas.base import Message, Question, Value
 from schemas.executions import Label
 from schemas.ids import END
 from schemas.usage import Usage
@@ -48,8 +48,9 @@ class Totals(Value):
     embeddings counts as one.
     ``cache_share`` is the part of all prompt tokens that caches served. In
     ``cost_per_success_pico`` is the cost of failures as well. ``p50_pico`` and ``p95_pico`` are of
-    single priced calls. ``reported_pico`` sums what providers themselves say. ``disputed_pico`` is
-    what hosts without a secret of the operator have told beyond what was held: it is no cost.
+    single priced calls, and only in reports from calls. ``reported_pico`` sums what providers
+    themselves say. ``disputed_pico`` is what hosts without a secret of the operator have told
+    beyond what was held: it is no cost.
     """
 
     cost_pico: int
@@ -92,7 +93,8 @@ class CostReport(Message):
     """What was spent from ``since`` up to ``until``: ``lines`` and ``rest`` sum up to ``total``.
 
     ``rest`` is what did not find room. ``behind_commits`` are commits of the ledger that are not
-    counted yet, 0 unless the question allows it.
+    counted yet, 0 unless the question allows it. ``source`` says what was read: sums by the hour
+    and the day, which takes as long whatever the span, or each call.
     """
 
     since: datetime
@@ -104,17 +106,21 @@ class CostReport(Message):
     rest: Totals | None = None
     trend: Trend | None = None
     behind_commits: int = 0
+    source: Literal["rollups", "calls"] = "calls"
 
 
-class ReportCosts(Request):
+class ReportCosts(Question):
     """Report what was spent, grouped by spans of time, people, projects, agents, models.
 
     Without ``since`` it begins 30 days ago, without ``until`` it ends now; ``until`` is excluded.
-    ``fresh`` off takes an answer that lacks the newest commits, and says how many.
+    ``fresh`` off takes an answer that lacks the newest commits, and says how many. Groups and
+    filters by agent, project, provider and model, or by user and project, are answered from sums;
+    ``percentiles`` and all other names read each call.
     """
 
-    SUBJECT: ClassVar[str] = "cb.{tenant}.pricing.report"
+    SUBJECT: ClassVar[str] = "pricing.report"
     REPLY: ClassVar[type[Message]] = CostReport
+    ACTION: ClassVar[str] = "costs:read"
 
     group_by: Annotated[list[GroupBy], msgspec.Meta(max_length=4)] = []
     since: Moment | None = None
@@ -128,6 +134,7 @@ class ReportCosts(Request):
     model: Label | None = None
     limit: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 500
     trend: bool = False
+    percentiles: bool = False
     fresh: bool = True
 
 
@@ -179,11 +186,12 @@ class Recommendations(Message):
     behind_commits: int = 0
 
 
-class RecommendSavings(Request):
+class RecommendSavings(Question):
     """Recommend how to spend less, by pricing past calls as they could have been made."""
 
-    SUBJECT: ClassVar[str] = "cb.{tenant}.pricing.recommend"
+    SUBJECT: ClassVar[str] = "pricing.recommend"
     REPLY: ClassVar[type[Message]] = Recommendations
+    ACTION: ClassVar[str] = "costs:read"
 
     since: Moment | None = None
     until: Moment | None = None

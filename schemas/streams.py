@@ -5,7 +5,7 @@ from typing import Annotated, Any, ClassVar
 
 import msgspec
 
-from schemas.base import Message, Request
+from schemas.base import Message, Question
 from schemas.ids import END, ExecutionId
 from schemas.llm import ToolCall
 from schemas.problems import Problem
@@ -133,11 +133,12 @@ class StreamPage(Message):
     more: bool
 
 
-class ReadStream(Request):
+class ReadStream(Question):
     """Read the events of an execution after a cursor, from the stored stream."""
 
-    SUBJECT: ClassVar[str] = "cb.{tenant}.streams.read"
+    SUBJECT: ClassVar[str] = "streams.read"
     REPLY: ClassVar[type[Message]] = StreamPage
+    ACTION: ClassVar[str] = "executions:content"
 
     execution_id: ExecutionId
     after: Annotated[str, msgspec.Meta(pattern=CURSOR_PATTERN)] | None = None

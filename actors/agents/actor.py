@@ -10,6 +10,7 @@ import msgspec
 from actors.agents.adapters.admission import Admission
 from actors.agents.adapters.conversations import Conversations
 from actors.agents.adapters.definitions import Definitions
+from actors.agents.adapters.prompts import Prompts
 from actors.agents.adapters.purse import Purse
 from actors.agents.adapters.streams import Streams
 from actors.agents.config import AgentsConfig
@@ -23,11 +24,11 @@ from actors.agents.core.index import ExecutionIndex
 from actors.agents.core.listing import page_agents, status_of
 from actors.agents.core.outward import (
     announce,
-    record,
-    record_subject,
     restore,
+    stored_record,
 )
 from actors.agents.core.prompt import assemble
+from actors.agents.core.prompts import bodies, filled
 from bus.caller import Caller
 from bus.codec import decode, encode
 from bus.errors import ProblemError
@@ -77,6 +78,7 @@ from schemas.lifecycle import (
     ExecutionCommand,
     ExecutionEvent,
     Look,
+    Looked,
     Origin,
     Tick,
 )
@@ -100,12 +102,14 @@ def execution_entity() -> Entity[Execution, ExecutionCommand, ExecutionEvent]:
         announce=announce,
         due=due,
         ended=has_ended,
-        record=lambda state: Publish(subject=record_subject(state), body=record(state)),
+        record=stored_record,
         record_subject=lambda tenant, key: fill(RECORD_SUBJECT, tenant=tenant, execution_id=key),
         answered=answered,
         tick=Tick(),
         restore=lambda tenant, data: restore(tenant, decode(ExecutionRecord, data)),
         failing=_failing,
+        bodies=bodies,
+        filled=filled,
         observe=_count,
     )
 
@@ -160,6 +164,7 @@ class Agents:
         self._index = stores.executions
         self._purse = purse
         self._slices = Slices()
+        self._prompts = Prompts(bus, config.shards, self._slices)
         self._admission = admission
 
     def endpoints(self) -> Sequence[Endpoint]:
@@ -271,10 +276,10 @@ class Agents:
     async def _begin(self, caller: Caller, wanted: Accept, *, fresh: bool) -> ExecutionHandle:
         origin = wanted.origin
         self._admission.demand(origin.tenant, origin.execution_id)
-        mail = caller.command(
+        mail = caller.mail(
             "accept",
             origin.execution_id,
-            await self._purse.bounded(wanted),
+            msgspec.Raw(await self._prompts.encoded(await self._purse.bounded(wanted))),
             digest=origin.digest,
             fresh=fresh,
         )
@@ -320,7 +325,8 @@ class Agents:
     async def do_get_execution(self, caller: Caller, wanted: GetExecution) -> ExecutionRecord:
         """Read an execution as its owner knows it."""
         mail = caller.command("", wanted.execution_id, Look())
-        return decode(ExecutionRecord, await self._asked(caller, mail))
+        looked = decode(Looked, await self._asked(caller, mail))
+        return await self._prompts.shown(caller.tenant, looked)
 
     async def do_cancel(self, caller: Caller, wanted: CancelExecution) -> ExecutionHandle:
         """End an execution now."""

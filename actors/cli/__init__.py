@@ -2,8 +2,12 @@
 
 ``session``     where the bus is, for whom to speak, how errors are said
 ``fleet``       ``up`` and ``doctor``
-``agents``      definitions
-``executions``  running agents, reading their streams, conversations
+``commands``    the root: what is written by hand, and what the catalogue gives
+``requests``    each request of the contract as a command
+``fields``      a request's fields as options
+``asking``      files and words made into requests, and these sent
+``replies``     answers as tables, or field by field
+``executions``  running agents, following their streams
 ``contract``    what can be asked: subjects, documents, settings, permissions
 ``prices``      the rate book
 ``dead``        letters that could not be handled

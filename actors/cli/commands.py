@@ -1,29 +1,15 @@
-"""The command ``callboard`` and all its parts."""
+"""The command ``callboard``: what is written by hand, and the requests of the contract.
 
-from importlib import metadata
+Modules are imported when their command is called, so that help and mistakes are told at once.
+"""
+
+from pkgutil import resolve_name
 
 import click
 
-from actors.cli import (
-    agents,
-    budgets,
-    contract,
-    dead,
-    executions,
-    fleet,
-    journal,
-    prices,
-    projections,
-    providers,
-    quotas,
-    reconciliation,
-    shards,
-    shown,
-)
-from actors.cli.session import opened
+from actors.cli import requests
 
 CONTEXT = {"help_option_names": ["-h", "--help"]}
-
 
 HELP = """Run LLM agents as independent processes that meet only on a NATS message bus.
 
@@ -35,43 +21,58 @@ callboard costs --by model            see what was spent
 callboard doctor                      see whether all is well
 """
 
+BY_HAND = {
+    "up": ("fleet:up", "Start a fleet on this machine."),
+    "doctor": ("fleet:doctor", "Check bus, streams and processes."),
+    "run": ("executions:run", "Run an agent and print the answer as it comes."),
+    "generate": ("executions:generate", "Ask a model without an agent."),
+    "stream": ("executions:stream", "Print the stream of an execution."),
+    "costs": ("reconciliation:costs", "Show what was spent, and compare it with providers."),
+    "prices": ("prices:prices", "Look at the rate book and change it."),
+    "provider": ("providers:provider", "Try model providers, and see how they fare."),
+    "quotas": ("quotas:quotas", "List what each tenant uses of its quotas."),
+    "shards": ("shards:shards", "List who owns which shard."),
+    "journal": ("journal:journal", "Read the journals: histories, states, snapshots."),
+    "dead": ("dead:dead", "Look at what could not be handled, and hand it in again."),
+    "projections": ("projections:projections", "Look at the tables made from journals."),
+    "subjects": ("contract:subjects", "List every subject of the public contract."),
+    "schema": ("contract:schema", "Print the contract as AsyncAPI or JSON Schema."),
+    "config": ("contract:config", "Show what can be configured."),
+    "nats": ("contract:nats", "Write configuration for a nats-server."),
+    "version": ("contract:version", "Print the version."),
+}
+"""What is no single request: where each command is defined, and what it is for."""
 
-@click.group(context_settings=CONTEXT, help=HELP)
+
+class Commands(click.Group):
+    """All commands; each is imported when it is called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names of all commands."""
+        del ctx
+        return [*BY_HAND, *(name for name in requests.domains() if name not in BY_HAND)]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Return a command with what it needs."""
+        del ctx
+        if cmd_name in BY_HAND:
+            return resolve_name(f"actors.cli.{BY_HAND[cmd_name][0]}")
+        return requests.domain(cmd_name)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands by what they are for, without importing them."""
+        del ctx
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, summary) for name, (_, summary) in BY_HAND.items()])
+        with formatter.section("Requests"):
+            rows = requests.domains().items()
+            formatter.write_dl([(name, requests.summary(of)) for name, of in rows])
+
+
+@click.group(cls=Commands, context_settings=CONTEXT, help=HELP)
 @click.option("--url", help="NATS servers, separated by commas.  [env: NATS_URL]")
 @click.option("--tenant", help="The tenant to speak for.  [env: CALLBOARD_TENANT]")
 @click.pass_context
 def main(context: click.Context, url: str | None, tenant: str | None) -> None:
-    """Open the session that all commands share."""
-    context.obj = opened(url, tenant)
-
-
-@main.command()
-def version() -> None:
-    """Print the version."""
-    shown.line(metadata.version("callboard"))
-
-
-for command in (
-    fleet.up,
-    fleet.doctor,
-    agents.agents,
-    executions.run,
-    executions.generate,
-    executions.stream,
-    executions.executions,
-    executions.conversations,
-    contract.subjects,
-    contract.schema,
-    contract.config,
-    contract.nats,
-    dead.dead,
-    shards.shards,
-    quotas.quotas,
-    projections.projections,
-    reconciliation.costs,
-    journal.journal,
-    providers.provider,
-    prices.prices,
-    budgets.budgets,
-):
-    main.add_command(command)
+    """Say where all commands find the bus, and for whom they speak."""
+    context.obj = requests.Where(url, tenant)

@@ -1,6 +1,7 @@
 """What the contract offers: subjects, documents, settings, permissions."""
 
 from collections.abc import Sequence
+from importlib import metadata
 
 import click
 
@@ -10,6 +11,12 @@ from bus import permissions as accounts
 from bus.config import reference as settings
 from bus.errors import CallboardError
 from schemas import catalog, documents
+
+
+@click.command()
+def version() -> None:
+    """Print the version."""
+    shown.line(metadata.version("callboard"))
 
 
 @click.command()
@@ -26,6 +33,7 @@ def subjects(*, as_json: bool) -> None:
                         "submit": row.submit,
                         "request": row.message.__name__,
                         "reply": row.reply.__name__,
+                        "action": row.action,
                         "doc": row.doc,
                     }
                     for row in requests
@@ -37,8 +45,11 @@ def subjects(*, as_json: bool) -> None:
             }
         )
         return
-    asked = ((row.subject, row.message.__name__, row.reply.__name__, row.doc) for row in requests)
-    shown.table(("request on", "message", "reply", "what for"), asked)
+    asked = (
+        (row.subject, row.message.__name__, row.reply.__name__, row.action, row.doc)
+        for row in requests
+    )
+    shown.table(("request on", "message", "reply", "needs", "what for"), asked)
     shown.line("Durable, where it changes something: cb.{tenant}.submit.<the rest of the subject>")
     published = ((row.subject, row.message.__name__, row.doc) for row in facts)
     shown.table(("subscribe to", "message", "what it tells"), published)

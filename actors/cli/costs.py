@@ -1,28 +1,19 @@
-"""``callboard costs``: what was spent, and how to spend less."""
+"""``callboard costs``: what was spent."""
 
-from collections.abc import Iterator, Sequence
-from datetime import datetime
-from decimal import Decimal
+from collections.abc import Iterator
 from typing import Any, get_args
 
 import click
 import msgspec
 
 from actors.cli import shown
+from actors.cli.asking import built
+from actors.cli.fields import options
+from actors.cli.replies import usd
 from actors.cli.session import Session, with_session
-from bus.client import Client
-from bus.codec import convert
-from schemas.reports import (
-    CostReport,
-    GroupBy,
-    Recommendations,
-    RecommendSavings,
-    ReportCosts,
-    Totals,
-)
+from schemas.reports import CostReport, GroupBy, ReportCosts, Totals
 from schemas.usage import COUNTS
 
-PICO = Decimal(10) ** 12
 BAR = 20
 """Cells of the longest bar."""
 
@@ -32,105 +23,28 @@ NAMES = tuple(name for part in get_args(GroupBy) for name in get_args(part))
 ASK_SECONDS = 30.0
 
 
-class Day(click.ParamType[str]):
-    """A day, or a moment of it, as reports are asked for one."""
-
-    name = "DATE"
-
-    def convert(self, value: Any, param: Any, ctx: Any) -> str:
-        """Return the text as it is, if it is a date."""
-        try:
-            datetime.fromisoformat(value)
-        except ValueError:
-            self.fail(f"{value!r} is no date such as 2026-11-01", param, ctx)
-        return value
+OPTIONS = [one for one in options(ReportCosts) if one.name != "group_by"]
 
 
-def _asking(command: Any) -> Any:
-    """Add the options that say which calls a question is about."""
-    for option in reversed(
-        (
-            click.option("--since", type=Day(), help="From this day on.  [30 days ago]"),
-            click.option("--until", type=Day(), help="Up to this day, excluded.  [now]"),
-            click.option("--time-zone", default="UTC", show_default=True, help="Where days begin."),
-            click.option("--user", help="Only of this user."),
-            click.option("--project", help="Only of this project."),
-            click.option("--agent", "agent_id", help="Only of this agent."),
-            click.option("--workflow", "workflow_id", help="Only of this workflow."),
-            click.option("--provider", help="Only at this provider."),
-            click.option("--model", help="Only of this model."),
-        )
-    ):
-        command = option(command)
-    return command
-
-
-@click.group(invoke_without_command=True)
-@click.option(
-    "--by",
-    multiple=True,
-    type=click.Choice(NAMES),
-    help="Group by this; may be repeated.  [day]",
-)
-@click.option("--trend", is_flag=True, help="Compare with the same span before.")
-@click.option(
-    "--limit", type=click.IntRange(1, 1000), default=500, show_default=True, help="Groups at most."
-)
+@click.group(invoke_without_command=True, params=[*OPTIONS])
+@click.option("--by", "group_by", multiple=True, type=click.Choice(NAMES), help="Group by this.")
 @click.option("--export", type=click.Choice(("csv", "json")), help="Print data instead.")
-@_asking
 @click.pass_context
 @with_session
-def costs(
-    session: Session, context: click.Context, by: Sequence[str], export: str | None, **asked: Any
-) -> None:
+def costs(session: Session, context: click.Context, export: str | None, **asked: Any) -> None:
     """Show what was spent, by day unless --by names other groups."""
     if context.invoked_subcommand is not None:
         return
-    report: CostReport = _ask(session, ReportCosts, asked | {"group_by": list(by or ["day"])})
+    wanted = built(ReportCosts, asked | {"group_by": asked["group_by"] or ("day",)})
+    report: CostReport = session.run(
+        lambda client: client.request(session.tenant, wanted, timeout=ASK_SECONDS)
+    )
     if export == "json":
         shown.json(report)
     elif export == "csv":
         shown.csv(table_of(report))
     else:
         _show(report)
-
-
-@costs.command()
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-@_asking
-@with_session
-def recommend(session: Session, *, as_json: bool, **asked: Any) -> None:
-    """Say how to spend less, and what it would have saved on the calls of the past."""
-    answer: Recommendations = _ask(session, RecommendSavings, asked)
-    if as_json:
-        shown.json(answer)
-        return
-    rows = (
-        (
-            usd(one.saving_pico) if one.saving_pico else f"{usd(one.held_pico)} held",
-            share(one.saving_pico, one.cost_pico),
-            one.calls,
-            f"{one.provider}/{one.model}",
-            one.agent_id,
-            one.message,
-        )
-        for one in answer.recommendations
-    )
-    shown.table(("saves", "of its cost", "calls", "model", "agent", "how"), rows)
-    shown.line(
-        f"{answer.examined_calls} calls of {usd(answer.cost_pico)} priced anew by book"
-        f" {answer.book_id[:12]}; {answer.skipped_calls} left out. They exclude each other in part."
-    )
-
-
-def _ask(session: Session, kind: type[Any], asked: dict[str, Any]) -> Any:
-    given = {name: value for name, value in asked.items() if value is not None}
-
-    async def question(client: Client) -> Any:
-        wanted = convert(kind, given)
-        return await client.request(session.tenant, wanted, timeout=ASK_SECONDS)
-
-    return session.run(question)
 
 
 # Showing
@@ -148,6 +62,8 @@ def _show(report: CostReport) -> None:
     rows.append(("total", *blank, *_cells(report.total), ""))
     titles = ("cost", "calls", "in", "cached", "out", "p50", "p95", "a success", "")
     shown.table((*report.group_by, *titles), rows)
+    if report.source == "calls":
+        shown.line("Each call was read: no sums are kept that answer this.")
     if report.total.unpriced_calls:
         shown.line(f"{report.total.unpriced_calls} calls have no price and are not in the cost.")
     if report.trend:
@@ -178,20 +94,6 @@ def _cells(totals: Totals) -> tuple[str, ...]:
         money(totals.p95_pico),
         money(totals.cost_per_success_pico),
     )
-
-
-def usd(pico: int) -> str:
-    """Return pico-dollars as dollars: cents, and for less than a dollar three digits that count."""
-    amount = Decimal(pico) / PICO
-    if pico == 0 or abs(amount) >= 1:
-        return f"${amount:,.2f}"
-    places = 2 - amount.adjusted()
-    return f"${amount:.{places}f}"
-
-
-def share(part: int, whole: int) -> str:
-    """Return a part in per cent."""
-    return f"{part / whole:.0%}" if whole else ""
 
 
 def bar(value: int, most: int, cells: int = BAR) -> str:

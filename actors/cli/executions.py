@@ -1,4 +1,4 @@
-"""``callboard run``, ``generate``, ``stream``, ``executions`` and ``conversations``."""
+"""``callboard run``, ``generate`` and ``stream``."""
 
 import sys
 from collections.abc import Mapping, Sequence
@@ -8,82 +8,41 @@ from typing import Any
 import click
 
 from actors.cli import shown
-from actors.cli.agents import built
+from actors.cli.asking import built
+from actors.cli.fields import options
 from actors.cli.session import EXIT_FAILURE, EXIT_INTERRUPTED, Session, said, with_session
 from bus.client import Client, follow
 from bus.ids import new_id
-from schemas.conversations import (
-    Conversation,
-    ConversationList,
-    GetConversation,
-    ListConversations,
-)
-from schemas.executions import (
-    CancelExecution,
-    ExecuteAgent,
-    ExecutionHandle,
-    ExecutionList,
-    ExecutionRecord,
-    Generate,
-    GetExecution,
-    ListExecutions,
-)
+from schemas.executions import ExecuteAgent, ExecutionHandle, Generate, GetExecution
 from schemas.streams import Cancelled, Completed, Failed, ReadStream, Terminal
 
 PATIENCE_SECONDS = 3.0
 """A restarted process or bus answers again within this time."""
 
-TITLES = ("execution", "agent", "status", "created", "ms", "tokens", "attempts", "session")
 
-as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-limit = click.option("--limit", type=int, default=50, show_default=True)
-offset = click.option("--offset", type=int, default=0, show_default=True)
+OF_A_RUN = [one for one in options(ExecuteAgent) if one.name not in ("task", "context")]
 
 
-@click.command()
-@click.argument("agent")
+@click.command(params=[*OF_A_RUN])
+@click.argument("agent_id", metavar="AGENT")
 @click.argument("task")
 @click.option("--context", "pairs", multiple=True, metavar="K=V", help="A variable of its prompt.")
-@click.option("--session", "conversation", metavar="ID", help="The conversation to go on with.")
-@click.option("--id", "run_id", metavar="ID", help="The same id is the same run.")
-@click.option("--max-tokens", type=int, help="The longest answer.")
-@click.option("--user", help="For whom it is; stored with the execution.")
-@click.option("--project", help="For what it is; stored with the execution.")
 @click.option("--json", "json_", is_flag=True, help="Print each event of the stream as JSON.")
 @with_session
-def run(
-    session: Session,
-    agent: str,
-    task: str,
-    pairs: Sequence[str],
-    conversation: str | None,
-    run_id: str | None,
-    *,
-    json_: bool,
-    **more: Any,
-) -> None:
+def run(bus: Session, task: str, pairs: Sequence[str], *, json_: bool, **fields: Any) -> None:
     """Run AGENT on TASK and print the answer as it comes; - reads the task from standard input.
 
     Exits with 0 only if the execution completes. Ctrl-C leaves it running.
     """
-    execution_id = run_id or new_id()
-    fields = {
-        "agent_id": agent,
-        "task": sys.stdin.read() if task == "-" else task,
-        "context": _context(pairs),
-        "session": conversation,
-        "id": execution_id,
-        **more,
-    }
+    execution_id = fields["id"] or new_id()
+    fields |= {"id": execution_id, "context": _context(pairs), "task": _text(task)}
     wanted: ExecuteAgent = built(ExecuteAgent, fields)
 
     async def body(client: Client) -> Terminal | None:
-        handle: ExecutionHandle = await client.insist(
-            session.tenant, wanted, patience=PATIENCE_SECONDS
-        )
-        return await _show(client, session, handle.execution_id, None, json_=json_)
+        handle: ExecutionHandle = await client.insist(bus.tenant, wanted, patience=PATIENCE_SECONDS)
+        return await _show(client, bus, handle.execution_id, None, json_=json_)
 
-    _end(_interruptible(session, body, execution_id))
+    _end(_interruptible(bus, body, execution_id))
 
 
 @click.command()
@@ -114,7 +73,7 @@ def generate(
     leaves it running.
     """
     execution_id = run_id or new_id()
-    text = sys.stdin.read() if prompt == "-" else prompt
+    text = _text(prompt)
     wanted: Generate = built(Generate, _plain(model, text, system, execution_id, more))
 
     async def body(client: Client) -> Terminal | None:
@@ -147,108 +106,6 @@ def stream(session: Session, execution: str, after: str | None, *, json_: bool) 
         return await _show(client, session, execution, after, json_=json_)
 
     _end(_interruptible(session, body, execution))
-
-
-@click.group()
-def executions() -> None:
-    """List, read and cancel executions."""
-
-
-@executions.command("list")
-@click.option("--status", help="Only those with this status, such as RUNNING.")
-@click.option("--agent", "agent_id", help="Only those of this agent.")
-@click.option("--session", "conversation", help="Only those of this conversation.")
-@limit
-@offset
-@as_json
-@with_session
-def list_executions(
-    session: Session, conversation: str | None, *, as_json: bool, **query: Any
-) -> None:
-    """List executions, newest first."""
-    wanted = built(ListExecutions, {**query, "session": conversation})
-    found: ExecutionList = session.run(lambda client: client.request(session.tenant, wanted))
-    if as_json:
-        shown.json(found)
-        return
-    rows = (
-        (
-            row.execution_id,
-            row.agent_id,
-            row.status,
-            row.created_at,
-            row.duration_ms,
-            row.tokens_used,
-            row.attempts,
-            row.session,
-        )
-        for row in found.executions
-    )
-    shown.table(TITLES, rows, total=found.total)
-
-
-@executions.command("get")
-@click.argument("execution")
-@click.option("--output", is_flag=True, help="Print only the answer.")
-@with_session
-def get_execution(session: Session, execution: str, *, output: bool) -> None:
-    """Print the stored execution as JSON."""
-    wanted = built(GetExecution, {"execution_id": execution})
-    record: ExecutionRecord = session.run(lambda client: client.request(session.tenant, wanted))
-    if output:
-        shown.line(record.output or "")
-    else:
-        shown.json(record)
-
-
-@executions.command()
-@click.argument("execution")
-@click.option("--reason", help="Stored with the execution.")
-@with_session
-def cancel(session: Session, execution: str, reason: str | None) -> None:
-    """End an execution now."""
-    wanted = built(CancelExecution, {"execution_id": execution, "reason": reason})
-    handle: ExecutionHandle = session.run(lambda client: client.request(session.tenant, wanted))
-    shown.line(f"{handle.execution_id}: {handle.status}")
-
-
-@click.group()
-def conversations() -> None:
-    """Read what was said in sessions."""
-
-
-@conversations.command("list")
-@click.argument("agent")
-@limit
-@offset
-@as_json
-@with_session
-def list_conversations(session: Session, agent: str, *, as_json: bool, **query: Any) -> None:
-    """List the sessions of AGENT, the most recently used first."""
-    wanted = built(ListConversations, {"agent_id": agent, **query})
-    found: ConversationList = session.run(lambda client: client.request(session.tenant, wanted))
-    if as_json:
-        shown.json(found)
-        return
-    rows = ((row.session, row.last_at, row.last_execution_id) for row in found.conversations)
-    shown.table(("session", "last turn", "execution"), rows, total=found.total)
-
-
-@conversations.command("get")
-@click.argument("agent")
-@click.argument("conversation", metavar="SESSION")
-@as_json
-@with_session
-def get_conversation(session: Session, agent: str, conversation: str, *, as_json: bool) -> None:
-    """Print the turns of a session, oldest first."""
-    wanted = built(GetConversation, {"agent_id": agent, "session": conversation})
-    found: Conversation = session.run(lambda client: client.request(session.tenant, wanted))
-    if as_json:
-        shown.json(found)
-        return
-    for turn in found.turns:
-        shown.line(shown.styled("user", bold=True), f": {turn.user}")
-        shown.line(shown.styled(agent, bold=True), f": {turn.assistant}\n")
 
 
 # Following
@@ -311,6 +168,10 @@ def _plain(
 
 def _given(fields: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
     return {name: fields[name] for name in names if fields[name] is not None}
+
+
+def _text(given: str) -> str:
+    return sys.stdin.read() if given == "-" else given
 
 
 def _context(pairs: Sequence[str]) -> dict[str, str]:

@@ -11,8 +11,9 @@ import httpx
 import msgspec
 
 from actors.cli import shown
-from actors.cli.costs import ASK_SECONDS, costs, usd
+from actors.cli.costs import ASK_SECONDS, costs
 from actors.cli.prices import CURRENT, prices_of
+from actors.cli.replies import usd
 from actors.cli.session import EXIT_FAILURE, Session, leave, with_session
 from actors.pricing.adapters import anthropic_usage, openai_usage
 from actors.pricing.core import price_list

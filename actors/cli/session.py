@@ -4,6 +4,7 @@ import os
 import sys
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import update_wrapper
 from typing import Any, NoReturn, TypeVar, cast
 from urllib.parse import urlsplit
 
@@ -11,6 +12,7 @@ import anyio
 import click
 
 from actors.cli import shown
+from actors.cli.requests import Where
 from bus.client import Client
 from bus.config import Config, load
 from bus.connection import Address, NatsTransport, connect
@@ -18,6 +20,7 @@ from bus.errors import CallboardError, ConfigError, ProblemError, UnavailableErr
 from bus.subjects import token
 from bus.telemetry import logs
 from schemas.fleet import SHARDS_SUBJECT
+from schemas.ids import PLATFORM
 from schemas.problems import Problem
 
 T = TypeVar("T")
@@ -81,15 +84,16 @@ class Session:
         )
 
 
-def opened(url: str | None, tenant: str | None) -> Session:
+def opened(where: Where) -> Session:
     """Read the environment, overridden by options; a wrong setting ends the command."""
+    url, tenant = where
     try:
         config = load(os.environ)
         logs.configure("error", "console", stream=sys.stderr)
         return Session(
             config=config,
             urls=tuple(url.split(",")) if url else tuple(map(str, config.nats_url)),
-            tenant=token(tenant or config.tenant, "tenant"),
+            tenant=tenant if tenant == PLATFORM else token(tenant or config.tenant, "tenant"),
             named=bool(url or os.environ.get("NATS_URL")),
         )
     except CallboardError as error:
@@ -136,4 +140,9 @@ def _first(error: BaseException) -> BaseException:
 
 def with_session(command: Callable[..., Any]) -> Callable[..., Any]:
     """Hand a command its ``Session`` first, by the options of the whole command line."""
-    return click.make_pass_decorator(Session)(command)
+
+    @click.pass_obj
+    def call(where: Where, /, *arguments: Any, **options: Any) -> Any:
+        return command(opened(where), *arguments, **options)
+
+    return update_wrapper(call, command)

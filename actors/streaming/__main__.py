@@ -39,6 +39,7 @@ from bus.worker import Principals, Worker, owners_of
 from schemas.embeddings import EmbedWork
 from schemas.ledger import ACCOUNT_ENTITY
 from schemas.lifecycle import EXECUTION_ENTITY, GenerateWork
+from schemas.provider_specs import usual_urls
 
 BATCH_CAPACITY = 2000
 """Requests in batches that one process waits for, a tenant alone for half as many; each is a task
@@ -47,16 +48,11 @@ that sleeps."""
 
 def settings(config: Config) -> StreamingConfig:
     """Return this actor's part of the settings."""
-    defaults = StreamingConfig()
     return StreamingConfig(
         max_concurrent=config.max_concurrent_executions,
         connect_timeout=config.connect_timeout,
-        openai_base_url=config.openai_base_url or defaults.openai_base_url,
-        anthropic_base_url=config.anthropic_base_url or defaults.anthropic_base_url,
-        groq_base_url=config.groq_base_url or defaults.groq_base_url,
-        azure_base_url=config.azure_base_url,
+        urls=usual_urls() | config.provider_urls,
         aws_region=config.aws_region,
-        ollama_base_url=config.ollama_base_url or defaults.ollama_base_url,
     )
 
 

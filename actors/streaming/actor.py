@@ -11,12 +11,14 @@ from actors.streaming.adapters.embedding import Embedder
 from actors.streaming.adapters.generation import Generator
 from actors.streaming.adapters.leave import Leave
 from actors.streaming.adapters.meter import CircuitMeter, Meter
+from actors.streaming.adapters.prompts import Prompts
 from bus.caller import Caller
 from bus.codec import encode
 from bus.errors import ProblemError
 from bus.ids import new_id
 from bus.ports import Bus, Delivery
 from bus.service import Endpoint
+from bus.slices import Slices
 from bus.subjects import fill
 from bus.telemetry.traces import handling
 from bus.worker import Job
@@ -53,6 +55,7 @@ class Streaming:
         self._bus = bus
         self._process = process
         self._leave = leave
+        self._prompts = Prompts(bus, Slices())
         self._cut: dict[str, FailGeneration] = {}
 
     def job(self) -> Job[GenerateWork]:
@@ -136,7 +139,10 @@ class Streaming:
 
     async def do_generate(self, item: WorkItem[GenerateWork]) -> FinishGeneration | FailGeneration:
         """Generate one answer, streaming it under the work's segment."""
-        work = item.body
+        try:
+            work = await self._prompts.whole(item.body)
+        except ProblemError as unread:
+            return self._generator.attempt(item.body, _nobody).failed(unread.problem)
         subject = fill(STREAM_SUBJECT, tenant=work.tenant, execution_id=work.execution_id)
         outbox = self._bus.outbox
 
@@ -168,6 +174,10 @@ class Streaming:
         """Report work that was called off: what it has used until then was spent."""
         cut = self._cut.pop(item.id, None)
         return cut or Stopped(work=item.work, attempt=item.attempt, sent=False)
+
+
+async def _nobody(events: list[StreamEvent]) -> None:
+    """Stand for who publishes what an attempt says that never begins."""
 
 
 _STOPPED = Problem(code="cancelled", message="the execution no longer needs this answer")

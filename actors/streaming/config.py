@@ -2,6 +2,8 @@
 
 import msgspec
 
+from schemas.provider_specs import usual_urls
+
 
 class StreamingConfig(msgspec.Struct, frozen=True, kw_only=True):
     """One process that calls providers. All times are in seconds."""
@@ -9,23 +11,8 @@ class StreamingConfig(msgspec.Struct, frozen=True, kw_only=True):
     max_concurrent: int = 50
     """How many answers the process generates at once; the rest waits in the queue."""
 
-    openai_base_url: str = "https://api.openai.com/v1"
-    """Where ``openai`` definitions without a base_url go."""
-
-    groq_base_url: str = "https://api.groq.com/openai/v1"
-    """Where ``groq`` definitions without a base_url go."""
-
-    anthropic_base_url: str = "https://api.anthropic.com"
-    """Where ``anthropic`` definitions without a base_url go."""
-
-    azure_base_url: str | None = None
-    """Where ``azure`` definitions without a base_url go: the operator's own resource."""
-
-    google_base_url: str = "https://generativelanguage.googleapis.com/v1beta"
-    """Where ``google`` definitions without a base_url and without a project go."""
-
-    ollama_base_url: str = "http://127.0.0.1:11434"
-    """Where ``ollama`` definitions without a base_url go."""
+    urls: dict[str, str] = msgspec.field(default_factory=usual_urls)
+    """Where definitions without a base_url go, by provider; one that is not here needs its own."""
 
     aws_region: str | None = None
     """Where ``bedrock`` definitions without a region go."""

@@ -8,8 +8,9 @@ import msgspec
 from bus.codec import decode, encode
 from bus.errors import ProblemError, TransientError, UnavailableError
 from bus.ports import Transport
-from bus.subjects import fill
+from bus.subjects import ask_subject, request_subject
 from schemas.base import Request
+from schemas.identity import HEADER, Principal
 from schemas.problems import Problem
 
 REQUEST_SECONDS = 15.0
@@ -26,10 +27,15 @@ class _Tag(msgspec.Struct):
 
 
 class Client:
-    """Speaks for a tenant over a connection, as any NATS client could."""
+    """Speaks for a tenant over a connection, as any NATS client could.
 
-    def __init__(self, transport: Transport) -> None:
+    A member of the fleet names the principal ``by`` whom it is asked, and asks on its behalf.
+    """
+
+    def __init__(self, transport: Transport, by: Principal | None = None) -> None:
         self.transport = transport
+        self._headers = {HEADER: encode(by).decode()} if by else None
+        self._subject = ask_subject if by else request_subject
 
     async def request(
         self, tenant: str, wanted: Request, *, timeout: float = REQUEST_SECONDS
@@ -41,8 +47,10 @@ class Client:
             UnavailableError: nobody listens, or the connection was lost, or the answer is empty.
             DeadlineError: no answer in ``timeout`` seconds.
         """
-        subject = fill(wanted.SUBJECT, tenant=tenant)
-        answer = await self.transport.request(subject, encode(wanted), timeout=timeout)
+        subject = self._subject(type(wanted), tenant)
+        answer = await self.transport.request(
+            subject, encode(wanted), timeout=timeout, headers=self._headers
+        )
         if not answer.data:
             raise UnavailableError(subject, f"an empty answer: {dict(answer.headers or {})}")
         if decode(_Tag, answer.data).type == "problem":

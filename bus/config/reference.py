@@ -1,9 +1,11 @@
 """The tables of all settings and constants, for the README and the command line."""
 
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from bus.config import timing
-from bus.config.settings import FIELDS, Field
+from bus.config.settings import FIELDS, URLS, Field
+from schemas.provider_specs import SPECS
 
 BEGIN, END = "<!-- config:begin -->", "<!-- config:end -->"
 """What the README's copy of the reference stands between."""
@@ -17,30 +19,18 @@ class Setting(NamedTuple):
     doc: str
 
 
-READ_AT_USE = (
-    Setting("OPENAI_API_KEY", "", "the secret `openai`; read where and when a request is sent"),
-    Setting("ANTHROPIC_API_KEY", "", "the secret `anthropic`; likewise"),
-    Setting("AZURE_OPENAI_API_KEY", "", "the secret `azure`, for AZURE_OPENAI_ENDPOINT; likewise"),
-    Setting("GROQ_API_KEY", "", "the secret `groq`; likewise"),
-    Setting("GOOGLE_API_KEY", "", "the secret `google`, for Gemini; likewise"),
-    Setting(
-        "GOOGLE_APPLICATION_CREDENTIALS",
-        "",
-        "the secret `vertex`, for Vertex AI: an access token, or a service account's key as the "
-        "path of its file or as its JSON in base64; likewise",
-    ),
-    Setting("AWS_BEARER_TOKEN_BEDROCK", "", "the secret `bedrock`, an API key; likewise"),
-    Setting("AWS_ACCESS_KEY_ID", "", "the secret `aws_access_key_id`; likewise"),
-    Setting("AWS_SECRET_ACCESS_KEY", "", "the secret `aws_secret_access_key`; likewise"),
-    Setting("AWS_SESSION_TOKEN", "", "the secret `aws_session_token`; likewise"),
-    Setting("OLLAMA_API_KEY", "", "the secret `ollama`, for ollama.com; likewise"),
-)
-"""Secrets that no configuration object ever holds: ``bus.secrets`` reads them."""
+def read_at_use() -> Iterator[Setting]:
+    """Yield the secrets that no configuration object ever holds: ``bus.secrets`` reads them."""
+    when = "read where and when a request is sent"
+    for spec in SPECS:
+        for secret in spec.secrets:
+            yield Setting(secret.variable, "", f"the secret `{secret.name}`{secret.doc}; {when}")
+            when = "likewise"
 
 
 def settings() -> tuple[Setting, ...]:
     """Return every variable the system reads, in the order of the reference."""
-    return (*map(_setting, FIELDS), *READ_AT_USE)
+    return (*map(_setting, (*FIELDS, *URLS)), *read_at_use())
 
 
 def reference() -> str:

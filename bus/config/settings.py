@@ -14,6 +14,7 @@ import msgspec
 
 from bus.errors import ConfigError
 from schemas.ids import Token
+from schemas.provider_specs import SPECS
 from schemas.providers import BaseUrl, Region
 
 OWN_PREFIX = "CALLBOARD_"
@@ -338,30 +339,15 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         Literal["refuse", "allow"],
         _env("CALLBOARD_BUDGET_UNPRICED", "what becomes of models without a price under a budget"),
     ] = "refuse"
-    openai_base_url: Annotated[
-        BaseUrl | None,
-        _env("OPENAI_BASE_URL", "base URL of `openai` agents that name none"),
-    ] = None
-    anthropic_base_url: Annotated[
-        BaseUrl | None,
-        _env("ANTHROPIC_BASE_URL", "base URL of `anthropic` agents that name none"),
-    ] = None
-    groq_base_url: Annotated[
-        BaseUrl | None,
-        _env("GROQ_BASE_URL", "base URL of `groq` agents that name none"),
-    ] = None
-    azure_base_url: Annotated[
-        BaseUrl | None,
-        _env("AZURE_OPENAI_ENDPOINT", "the resource of `azure` agents that name none"),
-    ] = None
     aws_region: Annotated[
         Region | None,
         _env("AWS_REGION", "region of `bedrock` agents that name none"),
     ] = None
-    ollama_base_url: Annotated[
-        BaseUrl | None,
-        _env("OLLAMA_BASE_URL", "base URL of `ollama` agents that name none"),
-    ] = None
+    provider_urls: dict[str, str] = {}
+    """Where agents go that name no address, by provider; ``URLS`` are their variables."""
+
+
+_NAMES_NONE = "base URL of `{}` agents that name none"
 
 
 class Field(NamedTuple):
@@ -372,7 +358,7 @@ class Field(NamedTuple):
     kind: Any
     several: bool
     doc: str
-    default: Any
+    default: Any = None
 
 
 def _describe(field: msgspec.structs.FieldInfo, hint: Any) -> Field:
@@ -387,10 +373,18 @@ def _describe(field: msgspec.structs.FieldInfo, hint: Any) -> Field:
 
 def _fields() -> tuple[Field, ...]:
     hints = get_type_hints(Config, include_extras=True)
-    return tuple(_describe(field, hints[field.name]) for field in msgspec.structs.fields(Config))
+    fields = (each for each in msgspec.structs.fields(Config) if each.name != "provider_urls")
+    return tuple(_describe(field, hints[field.name]) for field in fields)
 
 
 FIELDS = _fields()
+
+URLS = tuple(
+    Field(spec.name, spec.variable, BaseUrl, several=False, doc=_NAMES_NONE.format(spec.name))
+    for spec in SPECS
+    if spec.variable is not None
+)
+"""The variables with addresses of providers."""
 
 
 def load(environ: Mapping[str, str]) -> Config:
@@ -406,7 +400,8 @@ def load(environ: Mapping[str, str]) -> Config:
     for host in values.get("allowed_hosts", ()):
         _check_host(host)
     _check_dollars(values.get("cost_budget_alert_threshold", Decimal(0)))
-    return Config(**values)
+    urls = {each.field: _value(each, text) for each in URLS if (text := environ.get(each.env))}
+    return Config(**values, provider_urls=urls)
 
 
 def _value(field: Field, text: str) -> Any:

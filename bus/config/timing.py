@@ -61,6 +61,12 @@ class Timing(msgspec.Struct, frozen=True, kw_only=True):
     due_soon_seconds: Annotated[
         float, _why("to store and read a state costs more than to keep it for ten minutes")
     ] = 600.0
+    body_sweep_seconds: Annotated[
+        float, _why("bodies that a dead process left behind cost room, and nothing else")
+    ] = 600.0
+    body_orphan_seconds: Annotated[
+        float, _why("far longer than from storing a body to the commit that names it")
+    ] = 3600.0
     housekeeping_seconds: Annotated[
         float, _why("an idle owner looks up this often, to note in the journal what was published")
     ] = 1.0

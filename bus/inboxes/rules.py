@@ -36,9 +36,6 @@ TRY_AGAIN = (503, 10008)
 TOO_MANY_TENANTS = (400, 10027)
 """JetStream's status and error code for what its clients are to do."""
 
-COMMANDS = {row.name: row for row in catalog.requests() if row.submit is not None}
-_QUESTIONS = frozenset(row.name for row in catalog.requests() if row.submit is None)
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InboxRules:
@@ -130,9 +127,9 @@ def next_try(age: float, most: float, pause: float, least: float) -> float | Non
 
 def no_command(name: str) -> Problem | None:
     """Return why nothing can carry out a submission of this name, None if something can."""
-    if name in COMMANDS:
+    if catalog.is_command(name):
         return None
-    if name in _QUESTIONS:
+    if catalog.find(name) is not None:
         reason = f"{name} is a question: it must be requested, since nobody gets this answer"
         return Problem(code="validation", message=reason)
     return Problem(code="not_found", message="the contract has no such command")

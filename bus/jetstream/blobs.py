@@ -8,17 +8,22 @@ from base64 import b64decode
 from hashlib import sha256
 from typing import Any
 
+import anyio.to_thread
+
 from bus.connection import NatsTransport
 from bus.errors import FullError, UnavailableError, problem
 from bus.jetstream.direct_get import read_page
 from bus.jetstream.publishing import store
-from bus.ports import Fill
+from bus.ports import Fill, Stored
 from bus.streams.api import NO_MESSAGE, JetStream, JetStreamError, fill_of
 from bus.streams.spec import BLOBS
 from bus.subjects import token
 
 CHUNK_BYTES = 512 * 1024
 """Half of a server's default limit for one message."""
+
+HASHED_APART_BYTES = 256 * 1024
+"""Above this the hash is computed in a thread: a millisecond of the loop's time for each MiB."""
 
 PREFIX = "_cb.blob"
 ANY = "*"
@@ -31,14 +36,15 @@ class StreamBlobs:
         self._transport = transport
         self._jetstream = jetstream
 
-    async def put(self, data: bytes, *, under: str = "") -> str:
+    async def put(self, data: bytes, *, under: str = "", ttl: int | None = None) -> str:
         """See ``Blobs.put``."""
-        digest = sha256(data).hexdigest()
+        digest = await _digest(data)
         name = f"{under}.{digest}" if under else digest
+        headers = {"Nats-TTL": f"{ttl}s"} if ttl is not None else None
         for chunk, start in enumerate(range(0, max(len(data), 1), CHUNK_BYTES)):
-            subject = _subject(name, str(chunk))
+            subject, part = _subject(name, str(chunk)), data[start : start + CHUNK_BYTES]
             try:
-                await store(self._transport, subject, data[start : start + CHUNK_BYTES])
+                await store(self._transport, subject, part, headers=headers)
             except JetStreamError as error:
                 kind = FullError if error.is_full else UnavailableError
                 raise kind(subject, error.description) from None
@@ -68,15 +74,26 @@ class StreamBlobs:
         """
         for read in (self._from_any_replica, self._from_leader):
             data = await read(name)
-            if data is not None and sha256(data).hexdigest() == name.rpartition(".")[2]:
+            if data is not None and await _digest(data) == name.rpartition(".")[2]:
                 return data
         raise problem("not_found", f"no blob {name}")
 
-    async def remove(self, name: str) -> None:
+    async def newest(self, name: str) -> Stored | None:
+        """See ``Blobs.newest``."""
+        newest, position = None, 1
+        while page := await read_page(self._transport, BLOBS, _subject(name, ANY), position):
+            newest = page[-1]
+            position = newest.sequence + 1
+        return Stored(newest.sequence, b"", newest.time) if newest is not None else None
+
+    async def remove(self, name: str, *, below: int | None = None) -> None:
         """See ``Blobs.remove``."""
         pattern = _subject(name, ANY)
+        query: dict[str, Any] = {"filter": pattern}
+        if below is not None:
+            query["seq"] = below
         try:
-            await self._jetstream.call(f"STREAM.PURGE.{BLOBS}", {"filter": pattern})
+            await self._jetstream.call(f"STREAM.PURGE.{BLOBS}", query)
         except JetStreamError as error:
             raise UnavailableError(pattern, error.description) from None
 
@@ -113,6 +130,12 @@ class StreamBlobs:
             return await self._jetstream.stream_info(BLOBS, subjects=pattern, offset=offset)
         except JetStreamError as error:
             raise UnavailableError(BLOBS, error.description) from None
+
+
+async def _digest(data: bytes) -> str:
+    if len(data) <= HASHED_APART_BYTES:
+        return sha256(data).hexdigest()
+    return await anyio.to_thread.run_sync(lambda: sha256(data).hexdigest())
 
 
 def _subject(name: str, *chunk: str) -> str:

@@ -14,6 +14,10 @@ class Rows(Protocol):
         ...
 
 
+def nothing(_: Rows) -> None:
+    """Leave the rows as they are."""
+
+
 class Fact(NamedTuple):
     """An event of a journal, and where it stands there: the ``place`` within commit ``n``.
 
@@ -36,7 +40,8 @@ class Projection:
     ``tables`` is the SQL that creates them, and a new ``version`` throws away what an older one has
     made. ``event_type`` is the union of events that count; all others are passed over. ``apply``
     changes the rows as an event wants it, by nothing but the event and the rows. Where the owners
-    of a journal purge it, ``whole`` is False and a shard may begin with any commit.
+    of a journal purge it, ``whole`` is False and a shard may begin with any commit. ``settle`` is
+    called behind the newest event, and every few thousand: for what costs less for many together.
     """
 
     name: str
@@ -46,3 +51,4 @@ class Projection:
     event_type: Any
     apply: Callable[[Rows, Fact], None]
     whole: bool = True
+    settle: Callable[[Rows], None] = nothing

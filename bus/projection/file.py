@@ -47,6 +47,9 @@ PRAGMA temp_store = memory;
 """
 
 DAMAGE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+SETTLED_TOGETHER = 8192
+"""Events: some 100 ms of work."""
+
 STEPS_BETWEEN_LOOKS = 20_000
 """Of SQLite's machine, some milliseconds; then a query looks whether its time is over."""
 
@@ -85,6 +88,8 @@ class ProjectionFile:
         self.projection = projection
         self.checkpoint = Checkpoint()
         self._connection: sqlite3.Connection | None = None
+        self._unsettled = 1
+        """Events since the rows were settled; of a file that is opened nobody knows."""
         self._events = msgspec.json.Decoder(projection.event_type)
         self._wanted = tuple(_openings(projection.event_type))
 
@@ -124,8 +129,10 @@ class ProjectionFile:
             rows.execute("INSERT INTO projection VALUES (?, ?, ?, ?, ?, NULL)", known)
         self.checkpoint = Checkpoint(life)
 
-    def apply(self, batch: Batch) -> int:
+    def apply(self, batch: Batch, *, more: bool = False) -> int:
         """Apply commits and move the checkpoint behind them; return how many events counted.
+
+        Where ``more`` follow at once, the rows are settled for many batches together.
 
         Raises:
             CorruptJournalError: a commit is missing before one of them.
@@ -138,9 +145,20 @@ class ProjectionFile:
                     checkpoint.pass_unreadable(filed.sequence, filed.subject)
                 elif checkpoint.pass_over(filed.sequence, filed.subject, commit, whole=whole):
                     count += self._apply(rows, filed.subject, commit)
+            unsettled = self._unsettled + count
+            if unsettled and (not more or unsettled >= SETTLED_TOGETHER):
+                self.projection.settle(rows)
+                unsettled = 0
             _save(rows, checkpoint)
-        self.checkpoint = checkpoint
+        self.checkpoint, self._unsettled = checkpoint, unsettled
         return count
+
+    def settle(self) -> None:
+        """Settle the rows, if that was put off."""
+        if self._unsettled:
+            with self._changing() as rows:
+                self.projection.settle(rows)
+            self._unsettled = 0
 
     def ask(
         self, question: Callable[[sqlite3.Connection], T], seconds: float

@@ -179,35 +179,32 @@ class Projector:
     async def _advance(self, file: ProjectionFile) -> None:
         if not file.checkpoint.behind(self._end):
             return
-        pages, arriving = anyio.create_memory_object_stream[Sequence[Filed]](1)
+        pages, arriving = anyio.create_memory_object_stream[Batch](1)
         fetch = partial(self._fetch, pages, file.checkpoint.position + 1, self._end.sequence)
         async with arriving, background(fetch):
             async for page in arriving:
                 await self._take(file, page)
+        # The newest event may have had others behind it, or a predecessor has put this off.
+        await _in_thread(file.settle)
 
-    async def _fetch(
-        self, pages: MemoryObjectSendStream[Sequence[Filed]], start: int, end: int
-    ) -> None:
-        """Read ahead of what is applied, by one page."""
+    async def _fetch(self, pages: MemoryObjectSendStream[Batch], start: int, end: int) -> None:
+        """Read and decode ahead of what is applied, by one page."""
         async with pages:
             while start <= end:
                 page = await self._feed.page(start=start)
                 if not page:
                     return
                 start = page[-1].sequence + 1
-                await pages.send(page)
+                await pages.send(await _in_thread(partial(_decoded, page)))
 
-    async def _take(self, file: ProjectionFile, page: Sequence[Filed]) -> None:
-        commits = await _in_thread(partial(_decoded, page))
-        batch = [
-            (filed, commit and await self._whole(commit))
-            for filed, commit in zip(page, commits, strict=True)
-        ]
-        count = await self._applied(file, batch)
+    async def _take(self, file: ProjectionFile, page: Batch) -> None:
+        batch = [(filed, commit and await self._whole(commit)) for filed, commit in page]
+        more = bool(batch) and batch[-1][0].sequence < self._end.sequence
+        count = await self._applied(file, batch, more=more)
         metrics.PROJECTION_EVENTS.at(self._projection.name).inc(count)
         self._note()
 
-    async def _applied(self, file: ProjectionFile, batch: Batch) -> int:
+    async def _applied(self, file: ProjectionFile, batch: Batch, *, more: bool) -> int:
         """Apply commits; where some were purged before them, first those, from the archive.
 
         Raises:
@@ -215,7 +212,7 @@ class Projector:
         """
         while True:
             try:
-                return await _in_thread(partial(file.apply, batch))
+                return await _in_thread(partial(file.apply, batch, more=more))
             except CorruptJournalError as gap:
                 if not await self._from_archive(file, gap.subject):
                     raise
@@ -227,7 +224,7 @@ class Projector:
         found = False
         async for batch in batches:
             commits = [(Filed(0, subject, b""), one.found.commit) for one in batch]
-            count = await _in_thread(partial(file.apply, commits))
+            count = await _in_thread(partial(file.apply, commits, more=True))
             metrics.PROJECTION_EVENTS.at(self._projection.name).inc(count)
             found = True
         return found
@@ -286,5 +283,5 @@ async def _in_thread(do: Callable[[], T]) -> T:
     return await anyio.to_thread.run_sync(do)
 
 
-def _decoded(page: Sequence[Filed]) -> list[Commit | None]:
-    return [commit_of(filed.data) for filed in page]
+def _decoded(page: Sequence[Filed]) -> Batch:
+    return [(filed, commit_of(filed.data)) for filed in page]

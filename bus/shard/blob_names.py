@@ -7,11 +7,14 @@ commit is found like everything else, by whoever owns the shard then.
 from collections.abc import Iterable
 from typing import Literal, NamedTuple
 
-Kind = Literal["entry", "snapshot"]
+Kind = Literal["entry", "snapshot", "part"]
 
 
 class BlobName(NamedTuple):
-    """``n`` is the commit that was to refer to an entry, or after which a snapshot was taken."""
+    """``n`` is the commit that was to refer to an entry, or after which a snapshot was taken.
+
+    A part of a state has that of the first snapshot that needed it.
+    """
 
     kind: str
     n: int

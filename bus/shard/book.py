@@ -5,11 +5,11 @@ whole book is thrown away if the commit is refused.
 """
 
 import heapq
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from sys import intern
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
@@ -67,6 +67,13 @@ class Slot:
     """The key that its data is sealed with, as its newest command that names one says."""
 
 
+class Picture(NamedTuple):
+    """A snapshot whose states are not encoded yet: they stand beside their places."""
+
+    outline: Snapshot
+    slots: list[tuple[SlotImage, Any]]
+
+
 class Book:
     """All entities of a shard that are in memory, and a table of those at rest that live.
 
@@ -87,6 +94,8 @@ class Book:
         self.sleepers: dict[Address, Sleeper] = {}
         self.corrupt: dict[Address, str] = {}
         self.unmarked: set[Address] = set()
+        self.parts: tuple[int, dict[bytes, str]] = (0, {})
+        """The number of the snapshot that was loaded, and the blobs of parts that it names."""
         self._timers: list[tuple[datetime, Address]] = []
 
     # Changing
@@ -351,33 +360,51 @@ class Book:
         self.generation, self.settled = commit.generation, commit.settled
         self.snapshot = commit.snapshot
 
-    def image(self) -> Snapshot:
-        """Return the book as a snapshot, without the states of what has left memory."""
+    def picture(self) -> Picture:
+        """Return what a snapshot is made of, without the states of what has left memory.
+
+        No state is ever changed, so that these may be encoded later.
+        """
         slots = [
-            SlotImage(
-                tenant=tenant,
-                key=key,
-                state=msgspec.Raw(encode(slot.state)),
-                replies=dict(slot.replies),
-                corrupt=self.corrupt.get((tenant, key), ""),
-                n=slot.n,
-                last=slot.last,
-                seal=slot.seal,
+            (
+                SlotImage(
+                    tenant=tenant,
+                    key=key,
+                    state=NOTHING,
+                    replies=dict(slot.replies),
+                    corrupt=self.corrupt.get((tenant, key), ""),
+                    n=slot.n,
+                    last=slot.last,
+                    seal=slot.seal,
+                ),
+                slot.state,
             )
             for (tenant, key), slot in self.slots.items()
         ]
-        return Snapshot(
+        outline = Snapshot(
             entity=self.entity.name,
             version=self.entity.version,
             n=self.n,
             at=self.at,
-            slots=slots,
+            slots=[],
             sleepers=list(self.sleepers.values()),
         )
+        return Picture(outline, slots)
 
-    def load(self, snapshot: Snapshot) -> None:
-        """Fill an empty book from a snapshot."""
+    def image(self) -> Snapshot:
+        """Return the book as a snapshot, its states whole."""
+        outline, slots = self.picture()
+        images = [
+            msgspec.structs.replace(image, state=msgspec.Raw(encode(state)))
+            for image, state in slots
+        ]
+        return msgspec.structs.replace(outline, slots=images)
+
+    def load(self, snapshot: Snapshot, parts: Mapping[str, bytes] | None = None) -> None:
+        """Fill an empty book from a snapshot and the ``parts`` of states that it names."""
+        parts = parts or {}
         self.n, self.at = snapshot.n, snapshot.at
+        self.parts = (snapshot.n, {part: name for name, part in parts.items()})
         for sleeper in snapshot.sleepers:
             address = (intern(sleeper.tenant), sleeper.key)
             self.sleepers[address] = sleeper
@@ -392,14 +419,18 @@ class Book:
             if image.corrupt:
                 self.corrupt[address] = image.corrupt
             try:
-                self._load_state(address, image.state, snapshot.version)
+                its = [parts[name] for name in image.parts]
+                self._load_state(address, image.state, snapshot.version, its)
             except Exception as error:  # noqa: BLE001  one entity must not cost all others
                 self.slots[address].state = None
                 self.condemn(address, reason_of(error))
 
-    def _load_state(self, address: Address, state: msgspec.Raw, version: int) -> None:
-        if bytes(state) != _NO_STATE:
-            self.slots[address].state = self.entity.state(state, version)
+    def _load_state(
+        self, address: Address, data: msgspec.Raw, version: int, parts: Sequence[bytes] = ()
+    ) -> None:
+        if bytes(data) != _NO_STATE:
+            state = self.entity.state(data, version)
+            self.slots[address].state = self.entity.joined(state, parts) if parts else state
             self._take_in(address)
 
 

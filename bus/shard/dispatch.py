@@ -14,8 +14,9 @@ import structlog
 from bus.config import Timing
 from bus.letters import encoded
 from bus.ports import Bus, Still
-from bus.rpc import POSITION, Answer
+from bus.rpc import POSITION, PositionedAnswer
 from bus.shard.assignments import Assignments
+from bus.shard.bodies import Filling
 from bus.shard.book import Address, Book
 from bus.shard.fence import Fence
 from bus.shard.turn import Outcome
@@ -50,6 +51,7 @@ class Dispatcher:
         self._transport = bus.transport
         self._outbox = bus.outbox
         self._timing = timing
+        self._filling = Filling(book, bus, timing)
         self._settled = book.settled
         self._unwritten: dict[Address, _Unwritten] = {}
         self._has_unwritten = Wakeup()
@@ -64,7 +66,9 @@ class Dispatcher:
         position = f"{self._name}.{n}"
         headers = {POSITION: position}
         for reply, data in outcome.replies:
-            answer = (reply, data) if isinstance(reply, str) else reply(Answer(data, position))
+            answer = (
+                (reply, data) if isinstance(reply, str) else reply(PositionedAnswer(data, position))
+            )
             if answer is not None:
                 await self._transport.publish(*answer, headers=headers)
         for publication in outcome.publications:
@@ -75,7 +79,13 @@ class Dispatcher:
 
     async def publish(self, publication: Publish, *, still: Still | None = None) -> None:
         """Send one publication; again after a loss only if ``still`` says so."""
-        data = encoded(publication.body, self._outbox.max_payload)
+        body: Any = publication.body
+        if (
+            publication.lacks is not None
+            and (body := await self._filling.filled(publication)) is None
+        ):
+            return
+        data = encoded(body, self._outbox.max_payload)
         if publication.stored:
             await self._outbox.post(
                 publication.subject, data, message_id=publication.id, still=still

@@ -10,6 +10,7 @@ import msgspec
 
 from bus.codec import Decoder, decode, encode
 from bus.errors import problem
+from schemas.bodies import Reference
 from schemas.decision import Ask, Changes, Decision, Effect, Publish, differences
 from schemas.problems import Problem
 
@@ -40,6 +41,17 @@ def asks_nobody(ask: Ask, answer: bytes) -> Any:
     raise TypeError(f"nobody here has asked {ask.entity} for {ask.id}: {len(answer)} bytes")
 
 
+def in_one(state: Any) -> tuple[Any, Sequence[bytes]]:
+    """Stand for ``split`` in an entity whose states have no parts."""
+    return state, ()
+
+
+def as_it_is(state: Any, parts: Sequence[bytes]) -> Any:
+    """Stand for ``joined`` in an entity whose states have no parts."""
+    del parts
+    return state
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entity(Generic[S, C, E]):
     """Everything the shard runtime needs to know of an entity. All functions are pure.
@@ -65,10 +77,17 @@ class Entity(Generic[S, C, E]):
     With ``keeps_replies`` a repeated command is known by its id and gets the stored answer. An
     entity that never ends goes without, and knows repeats by its state. With ``archives``
     its whole history is kept: nothing is purged from its journal that its archive does not hold.
+    ``split`` returns a state without its large parts that do not change, and these; ``joined`` puts
+    them back. Snapshots store each such part once.
 
     ``failing`` says how an entity ends of which part cannot be read: in which state, by which
     events. From then on it takes commands as any that has ended, so that what it still owes is
     settled. Without it, such an entity takes no commands until an operator lets it go on.
+
+    ``bodies`` names what is stored apart for a state, by whoever sent the command that refers to
+    it: it is removed when the entity has ended. ``filled`` completes a publication that ``lacks``
+    such a body. It is given the body or, where that is gone, what is stored on the publication's
+    subject; it returns None for what is not to be sent again.
 
     ``version`` counts the shapes that ``state_type`` has had, and ``upgrades`` leads from an older
     one to the next, each by its number. A new version is needed when stored states could no longer
@@ -97,9 +116,15 @@ class Entity(Generic[S, C, E]):
     answered: Callable[[Ask, bytes], C] = asks_nobody
     failing: Callable[[Damage], tuple[S, Sequence[E]]] | None = None
     observe: Callable[[Publish], None] = lambda _: None
+    bodies: Callable[[S], Sequence[Reference]] | None = None
+    filled: Callable[[msgspec.Struct, bytes | None, bytes | None], msgspec.Struct | None] | None = (
+        None
+    )
     initial: Callable[[str, str], S | None] = lambda _tenant, _key: None
     keeps_replies: bool = True
     archives: bool = False
+    split: Callable[[S], tuple[S, Sequence[bytes]]] = in_one
+    joined: Callable[[S, Sequence[bytes]], S] = as_it_is
     upgrades: Mapping[int, Upgrade] = field(default_factory=dict[int, Upgrade])
     changed: Callable[[S | None, Sequence[E], S], Changes] = field(
         init=False, repr=False, compare=False

@@ -18,6 +18,7 @@ from bus.ports import Bus, Stored
 from bus.room import NEW_KEYS_STOP, TURNS_STOP, Rooms, full
 from bus.shard.asks import NO_WAYS, Asker, Ways
 from bus.shard.assignments import Assignments
+from bus.shard.bodies import Leftovers
 from bus.shard.book import Address, Book
 from bus.shard.clock import ShardClock, check
 from bus.shard.dispatch import Dispatcher
@@ -26,6 +27,7 @@ from bus.shard.fence import Fence
 from bus.shard.inbox import Inbox
 from bus.shard.kept import journal_of
 from bus.shard.open_work import OpenWorkKeeper
+from bus.shard.parts import Parts
 from bus.shard.purging import Purge
 from bus.shard.recovery import Recovered, take_over
 from bus.shard.rest import Around, Rest
@@ -150,13 +152,17 @@ class ShardOwner:
         self.book, self._unreadable = recovered.book, recovered.unreadable
         bus, book = self._bus, self.book
         purge = Purge(self._subject, self._journal, bus.blobs, self._states, self._timing)
-        self._snapshots = Snapshots(self._subject, bus.blobs, purge, self._rooms, self._timing)
+        parts = Parts(book, self._subject, bus.blobs, self._rooms.blobs)
+        self._snapshots = Snapshots(
+            self._subject, bus.blobs, purge, parts, self._rooms, self._timing
+        )
         self._fence = Fence(self._journal, self._subject, book.epoch, recovered.sequence)
         self._storing = Storing(self._fence, self._snapshots, self._rooms, bus.blobs, self._timing)
         async with anyio.create_task_group() as tasks:
             self._assignments = assignments = self._assigning(book, tasks)
             self._dispatcher = sends = Dispatcher(book, self._fence, assignments, bus, self._timing)
             self._rest = self._resting(recovered)
+            self._leftovers = self._left_over(recovered)
             keeper = self._keeping(recovered, assignments)
             self._asker = asks = Asker(
                 book, self._fence, self._inbox, self._ways, self._timing, tasks
@@ -166,6 +172,7 @@ class ShardOwner:
             try:
                 tasks.start_soon(sends.write_records)
                 tasks.start_soon(self._rest.run)
+                tasks.start_soon(self._leftovers.run)
                 await sends.repeat(book.n, recovered.publications, recovered.touched)
                 await self._quarantine()
                 tasks.start_soon(keeper.run)
@@ -187,6 +194,12 @@ class ShardOwner:
         book, settled = recovered.book, self._dispatcher.settled
         around = Around(settled, self._now, self._rooms.journal, self._told)
         return Rest(book, self._states, recovered.writer, self._shard, around, self._timing)
+
+    def _left_over(self, recovered: Recovered) -> Leftovers:
+        book, bus = recovered.book, self._bus
+        left = Leftovers(book, self._shard, self._subject, self._journal, bus, self._timing)
+        left.touched(book.n, recovered.touched)
+        return left
 
     def _assigning(self, book: Book, tasks: TaskGroup) -> Assignments:
         fence, inbox, workforce = self._fence, self._inbox, self._workforce
@@ -233,7 +246,9 @@ class ShardOwner:
     async def _store(self, outcome: Outcome, now: datetime) -> None:
         if outcome.entries:
             await self._append(outcome.entries, now, self._assignments.choose(outcome.opened))
-            self._rest.touched(self.book.n, ((each.tenant, each.key) for each in outcome.entries))
+            touched = [(each.tenant, each.key) for each in outcome.entries]
+            self._rest.touched(self.book.n, touched)
+            self._leftovers.touched(self.book.n, touched)
         else:
             await self._fence.confirm()
         await self._dispatcher.dispatch(self.book.n, outcome)

@@ -11,10 +11,11 @@ from bus.errors import TransientError
 from bus.ports import Blobs
 from bus.room import HISTORY_GOES, Rooms
 from bus.shard.blob_names import blobs_under
-from bus.shard.book import Book
+from bus.shard.book import Book, Picture
+from bus.shard.parts import Parts
 from bus.shard.purging import Purge
 from bus.waiting import loop_time
-from schemas.journal import Snapshot, SnapshotRef
+from schemas.journal import SnapshotRef
 
 log = structlog.get_logger()
 
@@ -28,9 +29,16 @@ class Snapshots:
     """Takes snapshots of one shard, and lets go what they make superfluous."""
 
     def __init__(
-        self, subject: str, blobs: Blobs, purge: Purge, rooms: Rooms, timing: Timing
+        self,
+        subject: str,
+        blobs: Blobs,
+        purge: Purge,
+        parts: Parts,
+        rooms: Rooms,
+        timing: Timing,
     ) -> None:
         self._subject = subject
+        self._parts = parts
         self._blobs = blobs
         self._purge = purge
         self._rooms = rooms
@@ -91,7 +99,7 @@ class Snapshots:
         takes = self._is_snapshot_due(book, pressed=pressed)
         if takes or self._is_untidy(book.snapshot, pressed=pressed):
             self._busy = True
-            taken = (book.image(), sequence, needed) if takes else None
+            taken = (book.picture(), sequence, needed) if takes else None
             tasks.start_soon(self._round, taken, book.snapshot)
 
     def _is_snapshot_due(self, book: Book, *, pressed: bool) -> bool:
@@ -107,11 +115,12 @@ class Snapshots:
         return pressed or self._tidied is None or self._tidied[0] is not named
 
     async def _round(
-        self, taken: tuple[Snapshot, int, int] | None, named: SnapshotRef | None
+        self, taken: tuple[Picture, int, int] | None, named: SnapshotRef | None
     ) -> None:
         pressed = self._rooms.pressed
         try:
             await self._purge.tidy(named, pressed=pressed)
+            await self._parts.forget(named)
             self._tidied = (named,)
             if pressed and named is not None:
                 await self._forget(named)
@@ -130,7 +139,8 @@ class Snapshots:
         if self._rooms.journal.share >= HISTORY_GOES:
             await self._purge.forget(named)
 
-    async def _take(self, image: Snapshot, sequence: int, needed: int) -> None:
+    async def _take(self, picture: Picture, sequence: int, needed: int) -> None:
+        image = await self._parts.drawn(picture)
         under = blobs_under(self._subject, "snapshot", image.n)
         data = encode(image)
         blob = await self._blobs.put(data, under=under)

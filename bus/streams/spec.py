@@ -30,7 +30,7 @@ BILL_MAX_BYTES = 1024**3
 """Over a million bills that wait for a pricing process; then the oldest are lost."""
 
 BLOB_MAX_BYTES = 4 * 1024**3
-"""Snapshots and payloads; what does not fit is refused, because none may be lost."""
+"""Snapshots, large entries and bodies; what does not fit is refused, because none may be lost."""
 
 CONVERSATION_TURNS = 100
 """Turns kept of one session: more do not fit a model's window."""
@@ -54,6 +54,7 @@ class StreamSpec:
     quick, and no receipt; a cluster has no such mode. ``refuse_when_full`` keeps what is stored
     instead of what arrives. ``consumed`` removes what was acknowledged. ``dated`` is for a stream
     whose sequences stand in names that outlive it: another of its name goes on with higher ones.
+    ``expires`` lets a message expire by itself.
     ``states`` lets a message replace the one before it, expire by itself, and be stored together
     with others or not at all.
     ``tenants`` is the filter of one tenant's messages in a stream in which each has a share, and
@@ -73,6 +74,7 @@ class StreamSpec:
     max_consumers: int = -1
     key_value: bool = False
     dated: bool = False
+    expires: bool = False
     states: bool = False
     tenants: str = ""
     quota: str = ""
@@ -97,6 +99,8 @@ class StreamSpec:
             settings["persist_mode"] = "async"
         if self.key_value:
             settings |= {"allow_rollup_hdrs": True, "deny_delete": True, "allow_msg_ttl": True}
+        if self.expires:
+            settings["allow_msg_ttl"] = True
         if self.states:
             settings |= {"allow_rollup_hdrs": True, "allow_atomic": True, "allow_msg_ttl": True}
         return settings
@@ -260,6 +264,7 @@ def _internal(timing: Timing) -> tuple[StreamSpec, ...]:
             max_bytes=BLOB_MAX_BYTES,
             per_subject=1,
             refuse_when_full=True,
+            expires=True,
         ),
         StreamSpec(
             name=ARCHIVE,

@@ -14,6 +14,7 @@ BORDER = {"bus/codec.py", "bus/files.py", "schemas/bounds.py"}
 
 OURS = {
     "actors/agents/core/asking.py": "answers of owners",
+    "actors/agents/core/prompts.py": "prompts and records that our processes have stored",
     "actors/fleet/printing.py": "log lines of our processes",
     "actors/pricing/adapters/bills.py": "bills that owners have submitted",
     "actors/pricing/adapters/shipped.py": "TOML, which is converted within the bounds",

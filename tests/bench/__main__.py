@@ -12,6 +12,7 @@ from tests.bench import (
     durable,
     executions,
     failover,
+    growth,
     open_items,
     pricing,
     pricing_ledger,
@@ -41,7 +42,7 @@ BENCHES = {
         open_items,
     )
 }
-BY_NAME = {bench.NAME: bench for bench in (restate, streaming, streaming_clients)}
+BY_NAME = {bench.NAME: bench for bench in (growth, restate, streaming, streaming_clients)}
 """They take minutes, or need what is not part of an installation."""
 
 
@@ -67,7 +68,10 @@ def main() -> None:
         sys.exit(f"no such bench: {', '.join(unknown)}; there are {', '.join(names)}")
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger("warning"))
     options = {"use_uvloop": sys.platform != "win32"}
-    anyio.run(run, asked.names, asked.minutes, backend_options=options)
+    try:
+        anyio.run(run, asked.names, asked.minutes, backend_options=options)
+    except (KeyboardInterrupt, ValueError) as error:
+        sys.exit(str(error) or "interrupted; all processes are ended")
 
 
 if __name__ == "__main__":

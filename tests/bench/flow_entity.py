@@ -51,8 +51,9 @@ class FlowHandle(Message):
 class StartFlow(Request):
     """Run a flow whose steps take ``seconds`` each; its result goes to the inbox ``answer_to``."""
 
-    SUBJECT: ClassVar[str] = "cb.{tenant}.flows.start"
+    SUBJECT: ClassVar[str] = "flows.start"
     REPLY: ClassVar[type[Message]] = FlowHandle
+    ACTION: ClassVar[str] = "executions:write"
 
     answer_to: str
     seconds: float = 0.0

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import msgspec
 
 import schemas
-from schemas.base import Internal, Message, Request
+from schemas.base import PUBLIC, Internal, Message, Request
 
 IN_PROCESS = {"schemas.base", "schemas.decision"}
 """Modules of classes that never travel: the shapes of messages, and what a core returns."""
@@ -18,12 +18,15 @@ _WORD = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 
 def message_classes() -> list[type[msgspec.Struct]]:
     """Return the classes that travel whole or are told apart by a ``type``, by name."""
-    travelling = {kind for kind in _structs() if _travels(kind)}
+    # All modules first: what is a base shows when the last of them is imported.
+    travelling = {kind for kind in list(_structs()) if _travels(kind)}
     return sorted(travelling, key=lambda kind: kind.__name__)
 
 
 def public_template(kind: type[msgspec.Struct]) -> str | None:
     """Return the subject of a class if it is a public one."""
+    if issubclass(kind, Request):
+        return f"{PUBLIC}{kind.SUBJECT}"
     subject = getattr(kind, "SUBJECT", None)
     return subject if subject is not None and subject.startswith("cb.") else None
 

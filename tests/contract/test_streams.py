@@ -29,7 +29,7 @@ from bus.subjects import (
     state_subject,
     work_subject,
 )
-from schemas.base import Request
+from schemas.base import ASK, PUBLIC, Request
 from schemas.ids import PLATFORM
 from tests.contract.registry import message_classes
 
@@ -47,9 +47,10 @@ REQUESTS = [kind for kind in message_classes() if issubclass(kind, Request)]
 def test_no_stream_captures_a_public_request_because_its_ack_would_answer_in_place_of_the_actor(
     request_type: type[Request],
 ):
-    subject = filter_for(request_type.SUBJECT)
+    subjects = [filter_for(prefix + request_type.SUBJECT) for prefix in (PUBLIC, ASK)]
 
-    assert [pattern for pattern in filters(SPECS) if overlap(pattern, subject)] == []
+    for subject in subjects:
+        assert [pattern for pattern in filters(SPECS) if overlap(pattern, subject)] == []
 
 
 @pytest.mark.parametrize(

@@ -206,23 +206,20 @@ async def test_budgets_and_limits_are_set_and_shown_on_the_command_line(shared: 
     fleet, _, account = shared
 
     async def call(*arguments: str) -> str:
-        line = ["--url", fleet.server.url, "budgets", *arguments]
+        line = ["--url", fleet.server.url, *arguments]
         result = await anyio.to_thread.run_sync(lambda: CliRunner().invoke(main, line))
         assert result.exit_code == 0, result.output
         return result.output
 
-    await call("set", "each", "--limit", "2.50", "--scope", "user", "--name", "*")
-    await call("limits", "--requests-per-minute", "9")
+    await call("budgets", "set", "each", "--limit", "2.50", "--scope", "user", "--name", "*")
+    await call("limits", "set", "--requests-per-minute", "9")
     assert isinstance(await account.reserve("e1", 10**12), MoneyHeld)
-    await call("top-up", "each", "0.25", "--name", "ann", "--reason", "more")
-    await call("adjust", "each", "--name", "ann", "--reason", "less", "--", "-0.05")
-    listed = await call("list")
-    (row,) = (line for line in listed.splitlines() if "user ann" in line)
-    assert [cell for cell in row.split() if "." in cell] == [
-        "2.7500",
-        "-0.0500",
-        "1.0000",
-        "1.8000",
-    ]
-    assert "requests_per_minute" in listed
-    assert (await call("remove", "each")) == "each: removed\n"
+    await call("budgets", "top-up", "each", "--amount", "0.25", "--name", "ann")
+    less = ("--amount", "-0.05", "--name", "ann", "--reason", "less")
+    await call("budgets", "adjust", "each", *less)
+    listed = await call("budgets", "list")
+    (row,) = (line for line in listed.splitlines() if " ann " in line)
+    amounts = [cell for cell in row.split() if "$" in cell]
+    assert amounts == ["$2.50", "$1.80", "$1.00", "$-0.0500", "$0.250"]
+    assert "requests per minute" in listed
+    assert (await call("budgets", "remove", "each")) == "id  each\n"

@@ -211,8 +211,9 @@ def test_doctor_finds_a_fleet_well_and_says_what_lacks(fleet: RunningFleet):
 def test_an_answer_is_printed_and_the_execution_stored(fleet: RunningFleet):
     run_id = new_id()
     assert fleet.run("run", "echo", "hello", "--id", run_id).stdout == "one two three four five\n"
-    assert fleet.run("executions", "get", run_id, "--output").stdout == "one two three four five\n"
-    record = json.loads(fleet.run("executions", "get", run_id).stdout)
+    answer = fleet.run("executions", "get", run_id, "--only", "output").stdout
+    assert answer == "one two three four five\n"
+    record = json.loads(fleet.run("executions", "get", run_id, "--json").stdout)
     assert (record["status"], record["task"]) == ("COMPLETED", "hello")
 
 
@@ -308,11 +309,14 @@ def test_definitions_are_read_listed_taken_out_of_service_and_deleted(fleet: Run
     text = '{"id": "passing", "provider": {"type": "scripted", "responses": ["x"], "delay_ms": 0}}'
     file = fleet.folder / "passing.json"
     file.write_text(text, encoding="utf-8")
-    assert fleet.run("agents", "apply", str(file)).stdout == "passing: version 1\n"
-    assert json.loads(fleet.run("agents", "get", "passing").stdout)["id"] == "passing"
-    assert fleet.run("agents", "toggle", "passing", "--offline").stdout == "passing: OFFLINE\n"
+    assert fleet.run("agents", "apply", str(file), "--only", "version").stdout == "1\n"
+    stored = json.loads(fleet.run("agents", "get", "passing", "--json").stdout)
+    assert (stored["id"], stored["version"]) == ("passing", 1)
+    toggled = fleet.run("agents", "toggle", "passing", "--status", "OFFLINE", "--only", "status")
+    assert toggled.stdout == "OFFLINE\n"
     assert fleet.run("run", "passing", "x", code=1).stderr
-    fleet.run("agents", "toggle", "passing", "--online")
+    assert "IDLE" in fleet.run("agents", "toggle", "passing", code=2).stderr
+    fleet.run("agents", "toggle", "passing", "--status", "IDLE")
     assert "passing" in fleet.run("agents", "list").stdout
     fleet.run("agents", "delete", "passing")
     assert "passing" not in fleet.run("agents", "list").stdout
@@ -351,6 +355,22 @@ def test_every_shard_is_listed_with_its_owner(fleet: RunningFleet):
 def test_no_letter_is_dead_in_a_healthy_fleet(fleet: RunningFleet):
     assert fleet.run("dead", "list", "--json").stdout == "[]\n"
     assert fleet.run("dead", "redrive", "7", code=1).stderr == "7: there is no such letter\n"
+
+
+async def test_a_command_can_be_submitted_and_a_question_cannot(fleet: RunningFleet):
+    run_id = new_id()
+    line = ("agents", "execute", "echo", "--task", "hello", "--id", run_id, "--submit", "--json")
+    receipt = json.loads((await fleet.told(*line)).stdout)
+    assert receipt["subject"] == "cb.local.submit.agents.execute"
+    assert receipt["sequence"] > 0
+    with anyio.fail_after(STOP_SECONDS):
+        while True:
+            listed = await fleet.told("executions", "list", "--agent", "echo", "--json")
+            if run_id in listed.stdout:
+                break
+            await anyio.sleep(0.05)
+    refused = await fleet.told("agents", "list", "--submit", code=2)
+    assert "No such option" in refused.stderr
 
 
 async def test_a_dead_letter_is_handed_in_again_and_dead_no_more(fleet: RunningFleet):

@@ -35,6 +35,8 @@ REQUESTS = [fill(row.subject, tenant="acme") for row in catalog.requests()]
 SUBMITS = [fill(row.submit, tenant="acme") for row in catalog.requests() if row.submit]
 
 DENIED_TO_PUBLISH = [
+    "_cb.ask.acme.agents.execute",
+    "_cb.ask.globex.agents.execute",
     "_cb.cmd.execution.0",
     "_cb.work.generate.acme",
     "_cb.sys.alive",
@@ -82,6 +84,7 @@ DENIED_TO_SUBSCRIBE = [
     "cb.globex.stream.e1",
     "cb.globex.events.>",
     "_cb.>",
+    "_cb.ask.acme.agents.execute",
     JOURNAL,
     "_INBOX.>",
     "_INBOX.*.*",

@@ -17,6 +17,7 @@ from bus.codec import decode
 from bus.ownership import rendezvous
 from bus.subjects import filter_for
 from schemas import catalog
+from schemas.base import ASK, PUBLIC
 from schemas.fleet import HEARTBEAT_SUBJECT, Alive
 from tests.fleet import PlainClient, RunningFleet, running_fleet
 from tests.providers_fake import answer, begin, fake_provider
@@ -193,7 +194,8 @@ async def test_services_are_discovered_as_nats_micro_does(fleet: RunningFleet):
 
     money = ("pricing.", "budgets.", "limits.")  # answered by an actor that is not in this fleet
     wanted = [row for row in catalog.requests() if not row.name.startswith(money)]
-    assert subjects == {filter_for(row.subject) for row in wanted}
+    templates = [prefix + row.name for row in wanted for prefix in (PUBLIC, ASK)]
+    assert subjects == {filter_for(template) for template in templates}
 
 
 async def test_a_process_that_is_told_to_stop_writes_its_answers_to_their_end_and_takes_no_more(

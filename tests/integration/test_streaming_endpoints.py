@@ -9,6 +9,7 @@ import pytest
 from schemas.lifecycle import FailGeneration, FinishGeneration
 from schemas.llm import AnswerWarning, ModelConfig
 from schemas.problems import Problem
+from schemas.provider_specs import usual_urls
 from schemas.providers import Anthropic, Azure, Custom, Groq, OpenAI, Provider
 from tests.attempts import KEY, config, generating, ignore, work
 from tests.providers_fake import (
@@ -155,7 +156,7 @@ async def test_a_definition_chooses_anthropics_version_and_how_the_key_is_sent(
 async def test_an_operators_own_gateway_is_no_host_of_anthropics():
     tempered = ModelConfig(temperature=0.5)
     async with fake_provider(sending(*MESSAGES)) as fake:
-        settings = config(anthropic_base_url=fake.base_url)
+        settings = config(urls=usual_urls() | {"anthropic": fake.base_url})
         async with generating(settings) as generator:
             provider = Anthropic(model="claude-sonnet-4-5", secret="local")
             result = await generator.run(work(provider, config=tempered), ignore)

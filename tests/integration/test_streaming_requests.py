@@ -15,6 +15,7 @@ from bus.secrets import Secrets
 from schemas.lifecycle import FailGeneration, FinishGeneration
 from schemas.llm import ModelConfig
 from schemas.problems import Problem
+from schemas.provider_specs import usual_urls
 from schemas.providers import Custom, Groq, OpenAI, Provider
 from tests.attempts import KEY, NOW, at, config, failed, generating, ignore, work
 from tests.providers_fake import (
@@ -67,7 +68,7 @@ async def test_groq_and_openai_definitions_may_name_a_server_of_their_own_and_ge
 async def test_the_operators_base_url_serves_definitions_that_name_none():
     async with fake_provider(answering("x")) as fake:
         environ = {"OPENAI_BASE_URL": fake.base_url, "OPENAI_API_KEY": KEY}
-        settings = config(openai_base_url=fake.base_url)
+        settings = config(urls=usual_urls() | {"openai": fake.base_url})
         loopback = Egress(allow_loopback=True)
         async with open_providers(settings, loopback, Secrets.load(environ)) as providers:
             result = await Generator(Means(providers=providers, clock=lambda: NOW)).run(

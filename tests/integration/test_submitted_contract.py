@@ -10,7 +10,6 @@ import msgspec
 import pytest
 
 from bus.ids import new_id
-from bus.inboxes.rules import COMMANDS
 from bus.streams.spec import inbox_stream
 from bus.subjects import fill
 from schemas import catalog
@@ -47,6 +46,8 @@ SOUND: dict[str, dict[str, Any]] = {
     "limits.set": {"requests_per_hour": 1000},
 }
 """A body of each command that the tenant of ``prepared`` can have carried out."""
+
+COMMANDS = {row.name: row for row in catalog.requests() if row.submit is not None}
 
 
 @pytest.fixture(scope="module")

@@ -179,14 +179,14 @@ def faults_of_streams(judge: Judge, store: MemoryStore) -> Iterator[str]:
         if (subject, data) not in stored:
             yield f"never published: {subject} {data.decode()}"
     for shard in judge.shards.values():
-        yield from _records(shard, store)
+        yield from _records(judge, shard, store)
 
 
-def _records(shard: ShardModel, store: MemoryStore) -> Iterator[str]:
+def _records(judge: Judge, shard: ShardModel, store: MemoryStore) -> Iterator[str]:
     if shard.entity.record is None:
         return
     for state in shard.states.values():
-        record = shard.entity.record(state)
+        record = judge.whole(shard.entity, shard.entity.record(state))
         found = store.last(RECORDS, record.subject)
         if found is None or found.data != encode(record.body):
             yield f"the record is out of date: {record.subject}"

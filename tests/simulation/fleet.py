@@ -36,6 +36,7 @@ from schemas.lifecycle import (
     FinishGeneration,
     GenerateWork,
     Look,
+    Looked,
     Origin,
     UsageSettled,
 )
@@ -186,7 +187,7 @@ class Fleet:
 
     async def look(self, execution: str, tenant: str = TENANT) -> ExecutionRecord:
         mail = command("", tenant, execution, Look())
-        return decode(ExecutionRecord, await self.owners.ask(mail, timeout=SECONDS))
+        return decode(Looked, await self.owners.ask(mail, timeout=SECONDS)).record
 
     async def ended(self, *executions: str, tenant: str = TENANT) -> list[ExecutionRecord]:
         """Return the records once all have ended."""

@@ -24,7 +24,8 @@ from bus.shard.book import START, Address, Book
 from bus.shard.outstanding import listed
 from bus.streams.spec import StreamSpec
 from bus.subjects import journal_subject, matches
-from schemas.decision import Ask, Decision
+from schemas.decision import Ask, Decision, Publish
+from schemas.executions import ENDED
 from schemas.fleet import Offer
 from schemas.journal import NOTHING, AtRest, Commit, Entry, Mail
 from schemas.ledger import Charged, Reserved, Voided
@@ -124,6 +125,7 @@ class Judge:
         self.entities = [self._overheard(entity) for entity in entities]
         self._entities = {entity.name: entity for entity in self.entities}
         self._blobs = blobs
+        self.bodies: dict[str, bytes] = {}
 
     def _overheard(self, entity: AnyEntity) -> AnyEntity:
         """Return an entity whose answers are noted, if nothing else keeps them."""
@@ -192,6 +194,19 @@ class Judge:
         self.begun[item] = (site, anyio.current_time())
         site.begins()
 
+    def missed(self, tenant: str, key: str, body: str) -> None:
+        """Check that a body which is not there belongs to what has ended."""
+        states = [shard.states.get((tenant, key)) for shard in self.shards.values()]
+        if any(state is not None and state.status not in ENDED for state in states):
+            self._break(f"the body of {key}, which has not ended, is gone: {body}")
+
+    def whole(self, entity: AnyEntity, publication: Publish) -> Publish:
+        """Return a publication with what it lacks, from all bodies that were ever stored."""
+        if publication.lacks is None or entity.filled is None:
+            return publication
+        body = entity.filled(publication.body, self.bodies[publication.lacks.name], None)
+        return msgspec.structs.replace(publication, body=body, lacks=None)
+
     def answered(self, subject: str, mail: Mail, reply: bytes) -> None:
         """Check an answer that a caller has received."""
         self.answers.append((mail, reply))
@@ -239,7 +254,8 @@ class Judge:
             self.journal.append((anyio.current_time(), entry.tenant, event))
             for publication in shard.entity.announce(before, event, state):
                 if publication.stored:
-                    self.announced.add((publication.subject, encode(publication.body)))
+                    whole = self.whole(shard.entity, publication)
+                    self.announced.add((whole.subject, encode(whole.body)))
         self._note(shard, address, state, entry)
 
     def _note(self, shard: ShardModel, address: Address, state: Any, entry: Entry) -> None:
@@ -253,7 +269,7 @@ class Judge:
             return
         shard.states[address] = state
         if shard.entity.record is not None:
-            record = shard.entity.record(state)
+            record = self.whole(shard.entity, shard.entity.record(state))
             self.records.add((record.subject, encode(record.body)))
         for effect in shard.entity.effects(state):
             if isinstance(effect, WorkItem):
@@ -288,7 +304,8 @@ class Judge:
         record = shard.entity.record
         restore = shard.entity.restore
         if record is not None and restore is not None and shard.may_forget(address):
-            restored = restore(address[0], encode(record(state).body))
+            told = self.whole(shard.entity, record(state))
+            restored = restore(address[0], encode(told.body))
             if restored is not None and encode(restored) == bytes(entry.base):
                 return restored
         raise BrokenError(f"{entry.key} goes on from a state that nothing leads to: {entry.base!r}")

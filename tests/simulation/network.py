@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from anyio.lowlevel import checkpoint
 
 from bus.config import Timing
-from bus.errors import CallboardError, UnavailableError, problem
+from bus.errors import CallboardError, UnavailableError
 from bus.kv import Entry, MemoryBucket
 from bus.memory import MemoryBus, MemoryOutbox
 from bus.memory.states import MemoryStateStore
@@ -234,8 +234,8 @@ class SiteBlobs:
         self._site = site
         self._blobs = world.blobs
 
-    async def put(self, data: bytes, *, under: str = "") -> str:
-        return await call(self._site, "put a blob", lambda: self._blobs.keep(data, under))
+    async def put(self, data: bytes, *, under: str = "", ttl: int | None = None) -> str:
+        return await call(self._site, "put a blob", lambda: self._blobs.keep(data, under, ttl))
 
     async def names(self, under: str) -> list[str]:
         return await call(self._site, "names of blobs", lambda: self._blobs.found(under))
@@ -244,13 +244,13 @@ class SiteBlobs:
         return await call(self._site, "room for blobs", self._blobs.filled)
 
     async def get(self, name: str) -> bytes:
-        data = await call(self._site, "get a blob", lambda: self._blobs.kept.get(name))
-        if data is None:
-            raise problem("not_found", f"no blob {name}")
-        return data
+        return await call(self._site, "get a blob", lambda: self._blobs.read(name))
 
-    async def remove(self, name: str) -> None:
-        await call(self._site, "remove a blob", lambda: self._blobs.kept.pop(name, None))
+    async def newest(self, name: str) -> Stored | None:
+        return await call(self._site, "age of a blob", lambda: self._blobs.last(name))
+
+    async def remove(self, name: str, *, below: int | None = None) -> None:
+        await call(self._site, "remove a blob", lambda: self._blobs.forget(name, below))
 
 
 class SiteBucket(MemoryBucket[Terms]):

@@ -21,6 +21,7 @@ from bus.offers import Desk
 from bus.ports import Journal, Resting, Ticket
 from bus.shard import recovery
 from bus.shard.asks import Asker
+from bus.shard.bodies import Leftovers
 from bus.shard.book import Book
 from bus.shard.dispatch import Dispatcher
 from bus.shard.open_work import OpenWorkKeeper
@@ -34,7 +35,6 @@ from bus.shard.turn import Outcome
 from bus.shard.workforce import Errand, Workforce
 from bus.worker import Worker
 from schemas.attempts import Attempts
-from schemas.decision import Ask
 from schemas.journal import Commit, Snapshot, SnapshotRef
 from schemas.work import WorkItem
 from tests.simulation.history import FLEET, History, Story, failures
@@ -130,7 +130,7 @@ async def ask_first(owner: ShardOwner, outcome: Outcome, now: datetime) -> None:
     await STORE(owner, outcome, now)
 
 
-async def believe_silence(asker: Asker, asks: Sequence[Ask]) -> Sequence[bytes]:
+async def believe_silence(asker: Asker, asks: Sequence[Any]) -> Sequence[bytes]:
     return await REPLY(asker, asks) or [b"{}"] * len(asks)
 
 
@@ -196,6 +196,16 @@ async def below_all(purge: Purge, sequence: int, *, pressed: bool) -> int:
     del pressed
     newest = await purge._journal.last(purge._subject)
     return newest.sequence if newest else sequence
+
+
+async def sweep_all(leftovers: Leftovers) -> None:
+    for name in await leftovers._blobs.names(leftovers._under):
+        await leftovers._blobs.remove(name)
+
+
+async def remove_at_the_end(leftovers: Leftovers) -> None:
+    while leftovers._ended:
+        await leftovers._blobs.remove(leftovers._ended.popleft()[1])
 
 
 def newest_reading(*readings: Any) -> Any:
@@ -290,6 +300,14 @@ PLANTED = (
     Planted("entities do not come back", "bus.shard.rest.Rest.wake", not_done, 80, 31),
     Planted(
         "a zombie writes states", "bus.memory.states.MemoryStateStore.write", write_anyhow, 250
+    ),
+    Planted("bodies of what is open are swept", "bus.shard.bodies.Leftovers._sweep", sweep_all, 20),
+    Planted(
+        "bodies go before what is told of them is stored",
+        "bus.shard.bodies.Leftovers._remove_ended",
+        remove_at_the_end,
+        80,
+        3,
     ),
     Planted("any attempt counts", "schemas.attempts.Attempts.is_current", any_attempt, 500, 50),
     Planted("the clock goes back", "bus.shard.clock.max", newest_reading, 80, 22),

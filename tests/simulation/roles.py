@@ -10,7 +10,7 @@ from bus.config import Timing
 from bus.errors import ProblemError
 from bus.ownership import Membership
 from bus.ports import Bus
-from bus.rpc import Owners, command
+from bus.rpc import Owners, PositionedAnswer, command
 from bus.runtime import Part, Runtime
 from bus.shard import ShardHost, Way
 from bus.subjects import shard_of
@@ -28,6 +28,7 @@ from tests.simulation import account, ledger, waiting
 from tests.simulation.judge import AnyEntity, Judge
 from tests.simulation.network import SiteBucket
 from tests.simulation.paying import Writer
+from tests.simulation.prompts import Prompts
 from tests.simulation.site import Site
 
 SHARDS = {"execution": 2, account.ENTITY: 2, ledger.ENTITY: 2, waiting.ENTITY: 2}
@@ -58,7 +59,7 @@ class WatchedOwners(Owners):
         self._site = site
         self._name = entity
 
-    async def ask(self, mail: Mail, *, timeout: float) -> bytes:
+    async def ask(self, mail: Mail, *, timeout: float) -> PositionedAnswer:
         self._judge.asked(mail)
         reply = await super().ask(mail, timeout=timeout)
         shard = shard_of(mail.tenant, mail.key, SHARDS[self._name])
@@ -135,9 +136,14 @@ def worker_parts(
 
 
 def _generation(site: Site, judge: Judge, bus: Bus, writer: Writer | None) -> Job[GenerateWork]:
+    prompts = Prompts(bus, judge, SHARDS["execution"])
+
     async def handle(item: WorkItem[GenerateWork]) -> Report:
         judge.began(item.id, site)
         site.trace.note(site.name, f"begins {item.id}")
+        unread = await prompts.expect(item.body)
+        if unread is not None:
+            return _failed(item.body, bus, unread)
         if writer is not None:
             return await _written(writer, item.body)
         await anyio.sleep(random.choice([0.0, 0.1, 1.0]) * random.random())

@@ -12,6 +12,7 @@ from schemas.llm import GenerateRequest, ModelConfig
 from schemas.providers import Scripted
 from tests.simulation import account, ledger, waiting
 from tests.simulation.lending import Borrower
+from tests.simulation.prompts import Prompts, is_large
 from tests.simulation.roles import TENANT
 from tests.simulation.site import Site
 from tests.simulation.spending import spending_of
@@ -31,6 +32,7 @@ class User:
         money: Owners,
         parents: Owners,
         borrower: Borrower,
+        prompts: Prompts,
     ) -> None:
         self.waiting = 0
         self._site = site
@@ -38,6 +40,7 @@ class User:
         self._accounts = accounts
         self._money = money
         self._parents = parents
+        self._prompts = prompts
         self.actions: dict[str, Callable[..., Awaitable[Any]]] = {
             "executes": self.execute,
             "cancels": self.cancel,
@@ -88,6 +91,8 @@ class User:
         )
         spending = spending_of(most, slice, waits=waits) if most else None
         body = Accept(origin=origin, request=request, timeout_seconds=timeout, spending=spending)
+        if spending is None and is_large(key, digest):
+            body = await self._prompts.stored(body, patience=PATIENCE)
         mail = command("accept", TENANT, key, body, digest=digest)
         await self._executions.ask(mail, timeout=PATIENCE)
 

@@ -30,6 +30,7 @@ from tests.simulation.lending import Borrower
 from tests.simulation.loop import PROCESS, Process
 from tests.simulation.network import SiteBucket, process_bus
 from tests.simulation.plan import OWNERS, WORKERS, Event
+from tests.simulation.prompts import Prompts
 from tests.simulation.roles import (
     SHARDS,
     SiteRuntime,
@@ -162,7 +163,8 @@ class World:
             for name in ("execution", ENTITY, ledger.ENTITY, waiting.ENTITY)
         )
         borrower = Borrower(site, money, self.judge)
-        self._user = User(site, executions, accounts, money, parents, borrower)
+        prompts = Prompts(bus, self.judge, SHARDS["execution"])
+        self._user = User(site, executions, accounts, money, parents, borrower, prompts)
 
     def _site(self, slot: str) -> Site:
         self._lives += 1

@@ -9,6 +9,7 @@ from actors.agents.core.dues import is_unanswered, next_try, spent_by, waits_unt
 from actors.agents.core.execution import FIRST_STEP, Execution, end_of, evolve
 from actors.agents.core.folding import folded
 from actors.agents.core.outward import record, stream_of
+from actors.agents.core.prompts import lacking
 from schemas.attempts import (
     Attempt,
     Rules,
@@ -45,6 +46,7 @@ from schemas.lifecycle import (
     GenerationFinished,
     HoldReleased,
     Look,
+    Looked,
     Origin,
     ReserveAnswered,
     ReserveAsked,
@@ -87,7 +89,7 @@ def decide(state: Execution | None, command: ExecutionCommand, now: datetime) ->
         case Cancel():
             return _cancel(state, command, now)
         case Look():
-            return Decision(reply=record(state))
+            return Decision(reply=Looked(record=record(state), prompt=lacking(state)))
         case Tick():
             return _tick(state, now)
         case _:
@@ -126,6 +128,7 @@ def _accept(state: Execution | None, command: Accept, now: datetime) -> Decision
         spending=command.spending,
         task_at=task_at,
         reply_to=command.reply_to,
+        prompt=command.prompt,
     )
     handle = _handle_of(command.origin, "PENDING")
     return Decision((accepted, begin(accepted)), handle)

@@ -5,7 +5,7 @@ is sent again has no further effect.
 """
 
 from datetime import datetime
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
@@ -13,7 +13,7 @@ from actors.agents.core.checks import check
 from schemas.agents import AgentDefinition, ApplyAgent, CreateAgent, ModelChoice, UpdateAgent
 from schemas.llm import ModelConfig
 from schemas.problems import Problem
-from schemas.providers import Anthropic, Google, Groq, Ollama, OpenAI, Provider
+from schemas.providers import Provider
 
 AgentInput = ApplyAgent | CreateAgent | UpdateAgent
 
@@ -34,15 +34,6 @@ _PLAIN_FIELDS = (
 
 _SETTINGS = ("temperature", "max_tokens", "top_p")
 """What the short form of provider and config may set."""
-
-_CHOICES: dict[str, type[OpenAI | Anthropic | Google | Groq | Ollama]] = {
-    "openai": OpenAI,
-    "anthropic": Anthropic,
-    "google": Google,
-    "groq": Groq,
-    "ollama": Ollama,
-}
-"""The providers that need no more than a model."""
 
 
 def create(wanted: AgentInput, now: datetime, *, version: int = 1) -> AgentDefinition | Problem:
@@ -154,10 +145,11 @@ def _merged(config: ModelConfig, choice: ModelChoice) -> ModelConfig:
 
 def _chosen(standing: Provider | None, choice: ModelChoice) -> Provider:
     """The provider of the short form; base_url and secret stay where only the model changes."""
-    kind = _CHOICES[choice.provider]
-    if isinstance(standing, kind):
+    named = {"type": choice.provider, "model": choice.model}
+    chosen: Provider = msgspec.convert(named, cast("Any", Provider))
+    if standing is not None and type(standing) is type(chosen):
         return msgspec.structs.replace(standing, model=choice.model)
-    return kind(model=choice.model)
+    return chosen
 
 
 def _changed(

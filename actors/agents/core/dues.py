@@ -147,6 +147,11 @@ def spent_by(answer: Answer, detours: Iterable[Detour]) -> Usage:
     return reduce(add, (each.usage for each in detours if each.usage), answer.usage)
 
 
+def both(one: Usage | None, other: Usage | None) -> Usage | None:
+    """Add what was used, as far as it is known."""
+    return one + other if one is not None and other is not None else one or other
+
+
 def _reference(origin: Origin, hold: Hold) -> Reference:
     return Reference(
         execution_id=origin.execution_id,

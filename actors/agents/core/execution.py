@@ -24,6 +24,7 @@ from actors.agents.core.dues import (
     Hold,
     after,
     bill,
+    both,
     by_model,
     release,
     spent_by,
@@ -33,6 +34,7 @@ from actors.agents.core.dues import (
 from actors.agents.core.folding import unfolded
 from schemas.attempts import Attempt, Attempts, WorkClaimed
 from schemas.base import Internal
+from schemas.bodies import Reference
 from schemas.callbacks import CalledBack, Ended
 from schemas.executions import RECORD_SUBJECT, ExecutionStatus, LogEntry, ModelCost
 from schemas.ledger import Charge, Settle
@@ -70,8 +72,7 @@ Phase = Literal["accepted", "reserving", "generating", "backing_off", "ended"]
 
 FIRST_STEP = "1"
 
-MAX_LOG_ENTRIES = 100
-MAX_DETOURS = 100
+MAX_LOG_ENTRIES = MAX_DETOURS = 100
 
 
 class Asked(Internal):
@@ -86,7 +87,8 @@ class Execution(Internal):
 
     ``step`` names the present step, of whose attempts ``attempts`` knows. ``place`` is the
     alternative that the current attempt begins with, or that has answered. ``reserves`` counts how
-    often leave was asked for the current attempt, ``why`` says why it is made. ``decided_at``
+    often leave was asked for the current attempt, ``why`` says why it is made. A large request is
+    in ``prompt``, and with it a long task, also after the end. ``decided_at``
     is when, by which the account knows the attempt; where leave was not asked, that of the attempt.
     ``end`` is what ``reply_to`` is told, until it has answered.
     """
@@ -125,6 +127,7 @@ class Execution(Internal):
     costs: tuple[ModelCost, ...] = ()
     reply_to: ReplyTo | None = None
     end: Ended | None = None
+    prompt: Reference | None = None
 
     @property
     def current(self) -> Attempt | None:
@@ -214,6 +217,7 @@ def _accepted(event: Accepted) -> Execution:
         origin=unfolded(event.origin, event.request, event.task_at),
         request=event.request,
         policy=event.policy,
+        prompt=event.prompt,
         spending=event.spending,
         accepted_at=event.at,
         deadline=event.deadline,
@@ -276,7 +280,7 @@ def _attempt_failed(state: Execution, event: AttemptFailed) -> Execution:
         _charged(state, event, event.charges, event.started_at or event.at),
         status="WAITING",
         attempts=attempts,
-        usage=_add(state.usage, event.usage),
+        usage=both(state.usage, event.usage),
         problem=event.problem,
         detours=_detours(state, event.detours),
         findings=_findings(state, event.findings),
@@ -290,7 +294,7 @@ def _generation_finished(state: Execution, event: GenerationFinished) -> Executi
         _charged(state, event, event.charges, event.started_at, always=True),
         attempts=state.attempts.apply(event),
         answer=event.answer,
-        usage=_add(state.usage, spent),
+        usage=both(state.usage, spent),
         place=event.place,
         asked=_asked(state, event.place),
         detours=_detours(state, event.detours),
@@ -306,7 +310,7 @@ def _usage_settled(state: Execution, event: UsageSettled) -> Execution:
             state, event, event.charges, event.started_at or state.accepted_at, event.decided_at
         ),
         attempts=state.attempts.settle(event.work, event.attempt),
-        usage=_add(state.usage, event.usage),
+        usage=both(state.usage, event.usage),
         detours=_detours(state, event.detours),
     )
     if state.ended_at is None or state.usage_at_end is not None:
@@ -462,10 +466,6 @@ def error_of(state: Execution) -> Problem | None:
 def _timeout_problem(state: Execution) -> Problem:
     seconds = (state.deadline - state.accepted_at).total_seconds()
     return Problem(code="timeout", message=f"the execution did not end within {seconds:g} seconds")
-
-
-def _add(one: Usage | None, other: Usage | None) -> Usage | None:
-    return one + other if one is not None and other is not None else one or other
 
 
 def _asked(state: Execution, place: int) -> Asked | None:

@@ -8,6 +8,7 @@ import msgspec
 
 from actors.agents.core.dues import Due, number_of, summed
 from actors.agents.core.execution import FIRST_STEP, Asked, Execution, error_of
+from actors.agents.core.prompts import lacking
 from actors.agents.core.work_items import item_name
 from schemas import pages
 from schemas.attempts import Attempt, Attempts
@@ -214,9 +215,10 @@ def stream_of(origin: Origin) -> str:
     return STREAM_SUBJECT.format(tenant=origin.tenant, execution_id=origin.execution_id)
 
 
-def record_subject(state: Execution) -> str:
-    """Return the subject of the execution's stored record."""
-    return _fill(RECORD_SUBJECT, state)
+def stored_record(state: Execution) -> Publish:
+    """Return the execution's record as it is published, so that it is stored."""
+    subject = _fill(RECORD_SUBJECT, state)
+    return Publish(subject=subject, body=record(state), lacks=lacking(state))
 
 
 def _fill(template: str, state: Execution) -> str:
@@ -355,7 +357,8 @@ def _conversation(state: Execution) -> Iterator[Publish]:
         user=origin.task,
         assistant=answer.text,
     )
-    yield Publish(subject=_fill(CONVERSATION_SUBJECT, state), body=turn)
+    subject = _fill(CONVERSATION_SUBJECT, state)
+    yield Publish(subject=subject, body=turn, lacks=lacking(state))
 
 
 def _handed_over(state: Execution, event: DueMet) -> Publish:

@@ -27,6 +27,7 @@ def item_of(state: Execution, request: GenerateRequest, current: Attempt) -> Wor
         place=state.place,
         decided_at=state.decided_at or current.at,
         slices=state.spending.slices if state.spending else None,
+        prompt=state.prompt,
     )
     return WorkItem(
         id=item_name(state, current),

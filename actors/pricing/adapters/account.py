@@ -65,6 +65,8 @@ def account_entity(rules: Rules | None = None) -> Entity[Ledger, AccountCommand,
         initial=lambda tenant, _: Ledger(tenant=tenant),
         keeps_replies=False,
         archives=True,
+        split=ledger.split,
+        joined=ledger.joined,
     )
 
 

@@ -63,19 +63,19 @@ class Budgets:
     def endpoints(self) -> Sequence[Endpoint]:
         """Return the requests this answers."""
         return (
-            Endpoint(SetBudget, self.do_set, platform=True),
-            Endpoint(RemoveBudget, self.do_remove, platform=True),
-            Endpoint(GetBudget, self.do_get, platform=True),
-            Endpoint(ListBudgets, self.do_list, platform=True),
-            Endpoint(TopUpBudget, self.do_top_up, platform=True),
-            Endpoint(AdjustBudget, self.do_adjust, platform=True),
+            Endpoint(SetBudget, self.do_set),
+            Endpoint(RemoveBudget, self.do_remove),
+            Endpoint(GetBudget, self.do_get),
+            Endpoint(ListBudgets, self.do_list),
+            Endpoint(TopUpBudget, self.do_top_up),
+            Endpoint(AdjustBudget, self.do_adjust),
             Endpoint(SetLimits, self.do_limits),
         )
 
     async def do_set(self, caller: Caller, wanted: SetBudget) -> BudgetState:
         """Let a budget hold, for every execution that begins from now on."""
         _check_scope(wanted.scope, wanted.name)
-        if caller.role == "operator" and wanted.scope not in PLATFORM_SCOPES:
+        if caller.principal.is_operator and wanted.scope not in PLATFORM_SCOPES:
             raise problem("validation", "the platform's projects are tenants", field="scope")
         zone(wanted.zone)
         put = PutBudget(budget=_as(Budget, wanted))

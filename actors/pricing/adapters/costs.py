@@ -3,10 +3,12 @@
 What the end of a lease has booked has a row of its own, until somebody says what was spent.
 """
 
+from collections.abc import Iterable, Sequence
 from operator import attrgetter
 
 import msgspec
 
+from actors.pricing.core import rollups
 from bus.projection import Fact, Projection, Rows
 from bus.projection.file import microseconds
 from schemas.ids import PLATFORM
@@ -62,13 +64,14 @@ CREATE INDEX call_by_time ON call (tenant, at);
 CREATE TABLE lapse (
     tenant, execution, step, attempt, call INTEGER NOT NULL,
     PRIMARY KEY (tenant, execution, step, attempt)
-) WITHOUT ROWID
-"""
+) WITHOUT ROWID;
+{rollups.TABLES}"""
 
 _INSERT = f"INSERT INTO call VALUES ({', '.join('?' * len(COLUMNS))})"  # noqa: S608
 _LAPSE = "INSERT INTO lapse VALUES (?, ?, ?, ?, last_insert_rowid())"
 _WHICH = "WHERE tenant = ? AND execution = ? AND step = ? AND attempt = ?"
-_FORGET_CALL = f"DELETE FROM call WHERE rowid = (SELECT call FROM lapse {_WHICH})"  # noqa: S608
+_FIND = f"SELECT call FROM lapse {_WHICH}"  # noqa: S608
+_FORGET_CALL = "DELETE FROM call WHERE rowid = ?"
 _FORGET = f"DELETE FROM lapse {_WHICH}"  # noqa: S608
 
 _UNKNOWN = (None,) * (len(COLUMNS) - COLUMNS.index("provider") - len(COUNTS)) + (0,) * len(COUNTS)
@@ -156,16 +159,73 @@ def _tier(charge: Charge) -> str:
 
 
 def _forget(rows: Rows, tenant: str, reference: Reference) -> None:
+    """Take back what the end of a lease has booked, out of the rollups as well."""
     which = (tenant, *_which(reference))
-    rows.execute(_FORGET_CALL, which)
+    found = rows.execute(_FIND, which).fetchone()
+    if found is None:
+        return
+    settle(rows)
+    execution = (tenant, reference.execution_id)
+    _recounted(rows, execution, is_put_in=False)
+    _all(rows, rollups.SUBTRACT, found)
+    rows.execute(_FORGET_CALL, found)
     rows.execute(_FORGET, which)
+    _recounted(rows, execution, is_put_in=True)
+    _merge(rows)
+
+
+# Rollups
+
+
+def settle(rows: Rows) -> None:
+    """Add to the rollups the calls that are not in them yet."""
+    _all(rows, rollups.TEMPORARY, ())
+    through = rows.execute(rollups.THROUGH).fetchone()
+    if not rows.execute(rollups.TOUCH_NEW, through).rowcount:
+        return
+    rows.execute(rollups.TAKE_OUT, through)
+    _put_in(rows, *through)
+    _all(rows, rollups.COUNT_OLD, through)
+    _all(rows, rollups.ADD_NEW, through)
+    rows.execute(rollups.FORGET_TOUCHED)
+    _merge(rows)
+
+
+def _recounted(rows: Rows, execution: tuple[str, str], *, is_put_in: bool) -> None:
+    """Count an execution no more, or anew, whatever calls it has."""
+    rows.execute(rollups.TOUCH_ONE, execution)
+    if is_put_in:
+        _put_in(rows, 0)
+    else:
+        rows.execute(rollups.TAKE_OUT, (rollups.LAST,))
+        rows.execute(rollups.NARROW, execution)
+    _all(rows, rollups.COUNT_OLD, (rollups.LAST,))
+    rows.execute(rollups.FORGET_TOUCHED)
+
+
+def _put_in(rows: Rows, through: int) -> None:
+    """Count the executions that are touched by their calls behind ``through``."""
+    rows.execute(rollups.MARK, (through, through))
+    rows.execute(rollups.PUT_IN)
+    rows.execute(rollups.WIDEN_OLDEST)
+    rows.execute(rollups.WIDEN_NEW, (through,))
+
+
+def _all(rows: Rows, statements: Iterable[str], values: Sequence[object]) -> None:
+    for statement in statements:
+        rows.execute(statement, values)
+
+
+def _merge(rows: Rows) -> None:
+    _all(rows, (*rollups.MERGE, rollups.MOVE), ())
 
 
 COSTS = Projection(
     name="costs",
     entity=ACCOUNT_ENTITY,
-    version=3,
+    version=4,
     tables=TABLES,
     event_type=Charged | Lapsed | Voided,
     apply=apply,
+    settle=settle,
 )

@@ -12,6 +12,7 @@ import msgspec
 
 from actors.pricing.core import report
 from actors.pricing.core.periods import Period, Span, periods, span_of
+from actors.pricing.core.rollups import LACKING
 from bus.caller import Caller
 from bus.errors import problem
 from bus.ports import Clock
@@ -48,8 +49,9 @@ class Reports:
         span = asked_span(asked.since, asked.until, zone, self._clock)
         unit = _unit(asked)
         parts = _parts(span, zone, unit) if unit else None
+        rolled = report.from_rollups(caller.tenant, asked, span, parts)
         question = report.question(caller.tenant, asked, span, parts)
-        answering = partial(_answer, asked, span, question)
+        answering = partial(_rolled_answer, asked, span, rolled, question)
         answer = await asking(self._costs, answering, fresh=asked.fresh)
         return msgspec.structs.replace(answer.value, behind_commits=answer.behind_commits)
 
@@ -97,6 +99,20 @@ def _parts(span: Span, zone: tzinfo, unit: TimeUnit) -> list[Period]:
         return periods(span, zone, unit)
     except ValueError as error:
         raise problem("validation", str(error), field="since") from None
+
+
+def _rolled_answer(
+    asked: ReportCosts,
+    span: Span,
+    rolled: report.Question | None,
+    question: report.Question,
+    rows: sqlite3.Connection,
+) -> CostReport:
+    """Answer from rollups, unless they cannot or lack calls of a journal that is being read."""
+    if rolled is None or rows.execute(LACKING).fetchone() is not None:
+        return _answer(asked, span, question, rows)
+    found = _answer(asked, span, rolled, rows)
+    return msgspec.structs.replace(found, source="rollups")
 
 
 def _answer(

@@ -9,8 +9,11 @@ In all but the newest layers what was plainly settled is packed, which is nearly
 take 40 MB in memory and 53 in a snapshot.
 """
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Literal
+
+import msgspec
 
 from actors.pricing.core import settled
 from schemas.base import Internal
@@ -24,6 +27,10 @@ PACKED_FROM = 1024
 
 ROOM = 100_000
 """So many are remembered however old they are: a fleet that slept for a year forgets nothing."""
+
+
+PART_BYTES = 64 * 1024
+"""Packed layers from this size on are stored apart from the rest of a state: they seldom change."""
 
 
 class Closed(Internal, array_like=True):
@@ -122,6 +129,28 @@ def forget(memory: Memory, now: datetime, days: float) -> Memory:
         forgotten = max(forgotten or layers[0].until, layers[0].until)
         layers = layers[1:]
     return memory if layers is memory.layers else Memory(layers=layers, forgotten=forgotten)
+
+
+def split(memory: Memory) -> tuple[Memory, list[bytes]]:
+    """Return the memory without its large packed layers, and these, the oldest first."""
+    parts = [layer.packed for layer in memory.layers if len(layer.packed) >= PART_BYTES]
+    layers = tuple(
+        msgspec.structs.replace(layer, packed=b"") if len(layer.packed) >= PART_BYTES else layer
+        for layer in memory.layers
+    )
+    return msgspec.structs.replace(memory, layers=layers) if parts else memory, parts
+
+
+def joined(memory: Memory, parts: Sequence[bytes]) -> Memory:
+    """Return a memory that was split, whole again: a layer that lacks its keys has ``least``."""
+    left = iter(parts)
+    layers = tuple(
+        msgspec.structs.replace(layer, packed=next(left))
+        if layer.least and not layer.packed
+        else layer
+        for layer in memory.layers
+    )
+    return msgspec.structs.replace(memory, layers=layers)
 
 
 def _are_alike(older: Layer, newer: Layer) -> bool:

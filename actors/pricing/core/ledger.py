@@ -3,6 +3,7 @@
 An account is one window of a budget. How high the budget is concerns admission and alerts only.
 """
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 import msgspec
@@ -16,6 +17,8 @@ from actors.pricing.core.closed import (
     recall,
     remember,
 )
+from actors.pricing.core.closed import joined as with_parts
+from actors.pricing.core.closed import split as closed_parts
 from actors.pricing.core.escrow import NONE, Escrow, changed, used
 from actors.pricing.core.limits import Meter, counted, ended, is_idle
 from actors.pricing.core.postings import Move, moves, touched
@@ -115,6 +118,17 @@ class Ledger(Internal):
     at: datetime = datetime(1970, 1, 1, tzinfo=UTC)
     swept: int = 0
     escrow: Escrow = NONE
+
+
+def split(state: Ledger) -> tuple[Ledger, list[bytes]]:
+    """Return an account without the large parts of what is over, which do not change, and these."""
+    closed, parts = closed_parts(state.closed)
+    return msgspec.structs.replace(state, closed=closed) if parts else state, parts
+
+
+def joined(state: Ledger, parts: Sequence[bytes]) -> Ledger:
+    """Return an account that was split, whole again."""
+    return msgspec.structs.replace(state, closed=with_parts(state.closed, parts))
 
 
 def key_of(reference: Reference) -> str:

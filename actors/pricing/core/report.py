@@ -1,7 +1,7 @@
-"""A report as SQL over the rows of calls, and its lines out of what that finds. Pure.
+"""A report as SQL over rollups and the rows of calls, and its lines out of what that finds. Pure.
 
-Sums of money are taken in two parts, millions of pico-dollars and the rest, because a sum of SQLite
-ends at 2**63, some nine million dollars.
+Rollups answer what groups and filters by the names of one of their cubes. All else is answered from
+the calls, and so are percentiles.
 """
 
 import json
@@ -9,11 +9,11 @@ from array import array
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
-from functools import reduce
 from itertools import chain
 from typing import Any, NamedTuple, get_args
 
 from actors.pricing.core.periods import Period, Span
+from actors.pricing.core.rollups import AMOUNTS, NOBODY, Cube, cube_for, pieces
 from schemas.reports import (
     CostLine,
     CostReport,
@@ -46,23 +46,15 @@ _PERCENTS = (50, 95)
 
 _EACH_PERIOD = (
     "FROM (SELECT json_extract(value, '$[0]') AS name, json_extract(value, '$[1]') AS number,"
-    " json_extract(value, '$[2]') AS since, json_extract(value, '$[3]') AS until"
+    " json_extract(value, '$[2]') AS since, json_extract(value, '$[3]') AS until,"
+    " json_extract(value, '$[4]') AS width"
     " FROM json_each(?)) AS period"
 )
-_SUMS = (
-    "coalesce(sum(cost / 1000000), 0)",
-    "coalesce(sum(cost % 1000000), 0)",
-    "coalesce(sum(reported / 1000000), 0)",
-    "coalesce(sum(reported % 1000000), 0)",
-    "coalesce(sum(disputed / 1000000), 0)",
-    "coalesce(sum(disputed % 1000000), 0)",
-    "count(provider)",
-    "count(DISTINCT execution)",
-    "coalesce(sum(completed), 0)",
-    "count(provider) - count(CASE WHEN provider IS NOT NULL THEN cost END)",
-    "coalesce(sum(quality <> 'exact'), 0)",
-    *(f"coalesce(sum({name}), 0)" for name in COUNTS),
-)
+_SUMS = tuple(f"coalesce(sum({amount}), 0)" for amount in AMOUNTS.values())
+_EXECUTIONS = "count(DISTINCT execution)"
+_ROLLED_SUMS = tuple(f"coalesce(sum({name}), 0)" for name in AMOUNTS)
+_ROLLED_EXECUTIONS = "coalesce(sum(executions), 0) + count(DISTINCT execution)"
+_NO_AMOUNTS = ("0",) * len(AMOUNTS)
 
 
 class Query(NamedTuple):
@@ -73,10 +65,13 @@ class Query(NamedTuple):
 
 
 class Question(NamedTuple):
-    """The statements of a report: sums of each group and of all, and what each call has cost."""
+    """The statements of a report: sums of each group and of all, and what each call has cost.
+
+    ``costs`` is None where rollups answer.
+    """
 
     groups: Query | None
-    costs: Query
+    costs: Query | None
     total: Query
     before: Query | None
 
@@ -106,18 +101,46 @@ def question(
     )
 
 
+def from_rollups(
+    tenant: str, asked: ReportCosts, span: Span, periods: Sequence[Period] | None
+) -> Question | None:
+    """Return the statements that answer a question from rollups; None if that is impossible."""
+    names = [name for name in asked.group_by if name not in TIME_UNITS]
+    cube = cube_for({*names, *_fixed(asked)})
+    if asked.percentiles or cube is None:
+        return None
+    timed = ["name", "number"] if periods is not None else []
+    parts = periods if periods is not None else [Period("", 0, *span)]
+
+    def sums(columns: Sequence[str], parts: Sequence[Period]) -> Query:
+        return _rolled(columns, _rolled_source(tenant, asked, cube, parts))
+
+    before = [Period("", 0, *span.before())]
+    return Question(
+        groups=sums([*timed, *names], parts) if asked.group_by else None,
+        costs=None,
+        total=sums([], [Period("", 0, *span)]),
+        before=sums([], before) if asked.trend else None,
+    )
+
+
 def report(asked: ReportCosts, span: Span, found: Found) -> CostReport:
-    """Put a report together: by time where it is grouped by time, else the dearest first."""
+    """Put a report together: by time where it is grouped by time, else the dearest first.
+
+    An execution in two lines of the rest is counted twice there, and percentiles of it are lost.
+    """
     is_timed = any(name in TIME_UNITS for name in asked.group_by)
     width = len(asked.group_by) + is_timed
     percentiles, all_percentiles = _ranked(found.costs, width)
-    groups = [
-        (row[:width], _totals(row[width:], percentiles.get(row[:width], {})))
-        for row in found.groups
+    rows = sorted(found.groups, key=lambda row: (row[1] if is_timed else 0, -_cost(row[width:])))
+    lines = [
+        CostLine(
+            group=_named(asked, row[:width]),
+            totals=_totals(row[width:], percentiles.get(row[:width], {})),
+        )
+        for row in rows[: asked.limit]
     ]
-    groups.sort(key=lambda group: (group[0][1] if is_timed else 0, -group[1].cost_pico))
-    lines = [CostLine(group=_named(asked, group), totals=totals) for group, totals in groups]
-    cut = [line.totals for line in lines[asked.limit :]]
+    cut = [row[width:] for row in rows[asked.limit :]]
     total = _totals(next(iter(found.total)), all_percentiles)
     before = next(iter(found.before), None)
     return CostReport(
@@ -125,9 +148,9 @@ def report(asked: ReportCosts, span: Span, found: Found) -> CostReport:
         until=span.until,
         time_zone=asked.time_zone,
         group_by=asked.group_by,
-        lines=lines[: asked.limit],
+        lines=lines,
         total=total,
-        rest=reduce(added, cut) if cut else None,
+        rest=_totals([sum(column) for column in zip(*cut, strict=True)], {}) if cut else None,
         trend=trend(total, _totals(before, {}), span) if before else None,
     )
 
@@ -143,18 +166,6 @@ def trend(now: Totals, previous: Totals, span: Span) -> Trend:
         change=change / previous.cost_pico if previous.cost_pico else None,
         daily_pico=now.cost_pico * day // microseconds,
         forecast_30d_pico=now.cost_pico * day * DAYS_AHEAD // microseconds,
-    )
-
-
-def added(one: Totals, other: Totals) -> Totals:
-    """Sum what can be summed. An execution in both is counted twice; percentiles are lost."""
-    names = ("cost_pico", "calls", "executions", "successes", "unpriced_calls", "estimated_calls")
-    sums = {name: getattr(one, name) + getattr(other, name) for name in names}
-    return _derived(
-        **sums,
-        reported_pico=one.reported_pico + other.reported_pico,
-        disputed_pico=one.disputed_pico + other.disputed_pico,
-        usage=one.usage + other.usage,
     )
 
 
@@ -185,19 +196,60 @@ def _source(
 
 def conditions(tenant: str, asked: ReportCosts | RecommendSavings) -> tuple[str, tuple[Any, ...]]:
     """Return the condition on calls that a question makes besides its span, and its values."""
-    fixed = {
-        column: value
-        for field, column in FILTERS.items()
-        if (value := getattr(asked, field)) is not None
-    }
+    fixed = _fixed(asked)
     parts = ["tenant = ?", *(f"{column} = ?" for column in fixed)]
     return " AND ".join(parts), (tenant, *fixed.values())
 
 
+def _fixed(asked: ReportCosts | RecommendSavings) -> dict[str, str]:
+    """Return the columns that a question fixes, with their values."""
+    return {
+        column: value
+        for field, column in FILTERS.items()
+        if (value := getattr(asked, field)) is not None
+    }
+
+
 def _sums(columns: Sequence[str], source: Query) -> Query:
+    return _summed(columns, (_EXECUTIONS, *_SUMS), source)
+
+
+def _rolled(columns: Sequence[str], source: Query) -> Query:
+    return _summed(columns, (_ROLLED_EXECUTIONS, *_ROLLED_SUMS), source)
+
+
+def _summed(columns: Sequence[str], sums: Sequence[str], source: Query) -> Query:
     by = f" GROUP BY {', '.join(columns)}" if columns else ""
-    what = ", ".join((*columns, *_SUMS))
+    what = ", ".join((*columns, *sums))
     return Query(f"SELECT {what} {source.statement}{by}", source.values)
+
+
+def _rolled_source(tenant: str, asked: ReportCosts, cube: Cube, periods: Sequence[Period]) -> Query:
+    """Return cells, calls and the cells of wide executions of all periods, as rows of one kind."""
+    cut = [(one, piece) for one in periods for piece in pieces(*map(_micros, one[2:]))]
+    whole = [(one.name, one.order, *piece) for one, piece in cut if piece.width]
+    edges = [(one.name, one.order, *piece) for one, piece in cut if not piece.width]
+    where, values = conditions(tenant, asked)
+    names = [f"nullif({name}, {NOBODY}) AS {name}" for name in cube.names]
+    amounts = [f"{amount} AS {name}" for name, amount in AMOUNTS.items()]
+    within = "at >= period.since AND at < period.until"
+    parts = (
+        (
+            names,
+            ("NULL AS execution", "executions", *AMOUNTS),
+            whole,
+            f"rollup ON cube = {cube.number} AND rollup.width = period.width AND lines > 0",
+        ),
+        (cube.names, ("execution", "0", *amounts), edges, "call ON true"),
+        (names, ("execution", "0", *_NO_AMOUNTS), whole, "wide ON true"),
+    )
+    statements = [
+        f"SELECT period.name AS name, period.number AS number, {', '.join((*columns, *sums))}"
+        f" {_EACH_PERIOD} CROSS JOIN {table} AND {within} WHERE {where}"
+        for columns, sums, _, table in parts
+    ]
+    listed = [(json.dumps(periods), *values) for _, _, periods, _ in parts]
+    return Query(f"FROM ({' UNION ALL '.join(statements)})", tuple(chain(*listed)))
 
 
 def _costs(columns: Sequence[str], source: Query) -> Query:
@@ -235,9 +287,13 @@ def _at_ranks(costs: Iterable[int]) -> Percentiles:
     return {percent: ordered[place] for percent, place in places.items()} if ordered else {}
 
 
+def _cost(row: Sequence[int]) -> int:
+    return row[1] * MILLION + row[2]
+
+
 def _totals(row: Sequence[Any], percentiles: Percentiles) -> Totals:
-    cost, cost_rest, reported, reported_rest, disputed, disputed_rest, *rest = row
-    calls, executions, successes, unpriced, estimated, *counts = rest
+    executions, cost, cost_rest, reported, reported_rest, disputed, disputed_rest, *rest = row
+    calls, successes, unpriced, estimated, *counts = rest
     quality = "estimated" if estimated else "exact"
     return _derived(
         cost_pico=cost * MILLION + cost_rest,

@@ -6,14 +6,15 @@ open a larger one. Ollama cuts a prompt silently, so there the definition's own 
 """
 
 import re
-from typing import Any
+from typing import Any, cast
 
 from actors.streaming.core import estimate
 from schemas.llm import GenerateRequest
 from schemas.pricing.prices import Prices
 from schemas.pricing.terms import terms_of
 from schemas.problems import Problem
-from schemas.providers import Custom, Ollama, Provider, Scripted
+from schemas.provider_specs import BY_KIND
+from schemas.providers import Provider
 from schemas.steps import Steps
 
 CERTAIN = 2.0
@@ -29,16 +30,12 @@ _REPEATED = re.compile(r"(.)\1+", re.DOTALL)
 
 def window_of(provider: Provider, prices: Prices | None) -> int | None:
     """Return how many tokens prompt and answer may have together, None if that is not known."""
-    match provider:
-        case Ollama(num_ctx=num_ctx):
-            return num_ctx
-        case Custom() | Scripted():
-            return None
-        case _:
-            remote: Any = provider
-            if prices is None or remote.base_url or remote.headers:
-                return None
-            return prices.context_window(terms_of(provider))
+    told_by, remote = BY_KIND[type(provider)].window, cast("Any", provider)
+    if told_by == "num_ctx":
+        return remote.num_ctx
+    if told_by == "unknown" or prices is None or remote.base_url or remote.headers:
+        return None
+    return prices.context_window(terms_of(provider))
 
 
 def overflow(request: GenerateRequest, prices: Prices | None) -> Steps[Problem | None]:

@@ -17,7 +17,7 @@ from schemas.executions import ExecutionRecord
 from schemas.fleet import StopWork
 from schemas.journal import Commit
 from schemas.ledger import Charge, MoneyHeld, Reserve, Settle, Void
-from schemas.lifecycle import ExecutionCommand, Look, Spending, Tick
+from schemas.lifecycle import ExecutionCommand, Look, Looked, Spending, Tick
 from schemas.streams import Failed
 from schemas.usage import Usage
 from schemas.work import Settled
@@ -56,7 +56,7 @@ class Shard:
         return book
 
     def shown(self) -> ExecutionRecord:
-        return decode(ExecutionRecord, self.take(Look()).replies[0][1])
+        return decode(Looked, self.take(Look()).replies[0][1]).record
 
     def _stored(self, outcome: Outcome) -> Outcome:
         n = len(self.journal) + 1

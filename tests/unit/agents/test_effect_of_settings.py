@@ -4,6 +4,7 @@ from actors.agents import __main__ as agents
 from actors.streaming import __main__ as streaming
 from actors.streaming.config import StreamingConfig
 from bus.config import load
+from schemas.provider_specs import usual_urls
 
 ASKED_FOR = {
     "MAX_CONCURRENT_EXECUTIONS": "7",
@@ -30,8 +31,8 @@ def test_what_is_set_is_what_the_processes_go_by():
     assert streaming.settings(config) == StreamingConfig(
         max_concurrent=7,
         connect_timeout=3.0,
-        openai_base_url="https://openai.example/v1",
-        ollama_base_url="https://ollama.example",
+        urls=usual_urls()
+        | {"openai": "https://openai.example/v1", "ollama": "https://ollama.example"},
     )
     engine = agents.settings(config)
     assert (engine.execution_timeout, engine.max_attempts) == (20.0, 3)

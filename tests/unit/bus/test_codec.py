@@ -82,7 +82,7 @@ def test_what_is_no_json_is_refused_without_a_field(data: bytes):
 @pytest.mark.parametrize("opening", [b'{"a":', b"["])
 def test_deep_nesting_is_refused_and_harms_nothing(opening: bytes):
     class Anything(Request):
-        SUBJECT = "cb.{tenant}.test.anything"
+        SUBJECT = "test.anything"
         REPLY = Problem
 
         value: object = None

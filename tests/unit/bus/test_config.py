@@ -120,12 +120,14 @@ def test_every_setting_is_read_from_its_variable():
         "budget_slice_tokens": 200,
         "budget_when_refused": "wait",
         "budget_unpriced": "allow",
-        "openai_base_url": "https://proxy.example.com/v1",
-        "anthropic_base_url": "https://claude.example.com",
-        "groq_base_url": "https://groq.example.com/v1",
-        "azure_base_url": "https://ours.openai.azure.com",
         "aws_region": "eu-west-1",
-        "ollama_base_url": "http://10.0.0.7:11434",
+        "provider_urls": {
+            "openai": "https://proxy.example.com/v1",
+            "anthropic": "https://claude.example.com",
+            "groq": "https://groq.example.com/v1",
+            "azure": "https://ours.openai.azure.com",
+            "ollama": "http://10.0.0.7:11434",
+        },
     }
 
 

@@ -38,8 +38,9 @@ async def test_a_request_beyond_the_bounds_is_refused_by_a_typed_problem():
 class Anything(Request):
     """A request that may hold anything."""
 
-    SUBJECT: ClassVar[str] = "cb.{tenant}.tests.hold"
+    SUBJECT: ClassVar[str] = "tests.hold"
     REPLY: ClassVar[type[Message]] = AgentList
+    ACTION: ClassVar[str] = "agents:read"
     MAX_BYTES: ClassVar[int] = LARGE_REQUEST_BYTES
 
     value: Any

@@ -14,7 +14,7 @@ from bus.codec import decode, encode
 from bus.config import Timing
 from bus.memory import memory_bus
 from bus.ports import Delivery
-from bus.rpc import POSITION, Answer, Owners, command
+from bus.rpc import POSITION, Owners, PositionedAnswer, command
 from bus.service import reply
 from bus.shard.book import Book
 from bus.shard.history import History
@@ -79,7 +79,9 @@ def test_what_is_not_told_takes_no_room():
 
 def test_a_caller_commands_as_the_admin_of_its_tenant_and_a_submission_is_the_cause():
     body, trace = Add(amount=1), "00-1-2-01"
-    asked = Caller(tenant="acme", trace=trace).command("1", "c", body, digest="d", fresh=True)
+    asked = Caller(tenant="acme", trace=trace).mail(
+        "1", "c", msgspec.Raw(encode(body)), digest="d", fresh=True
+    )
     submitted = Caller(tenant=PLATFORM, submission="s-1").command("1", "c", body)
 
     assert asked == mail(digest="d", fresh=True, by="acme/admin", trace=trace)
@@ -200,7 +202,7 @@ async def test_the_answer_to_a_caller_tells_the_positions_of_all_that_it_follows
 
     def offer(shard: int, asked: Mail, answer: Callable[[bytes], None]) -> bool:
         del shard, asked
-        answer(Answer(encode(Total(total=1)), next(given)))
+        answer(PositionedAnswer(encode(Total(total=1)), next(given)))
         return True
 
     heard: list[Delivery] = []

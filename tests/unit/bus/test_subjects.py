@@ -1,23 +1,31 @@
 """Laws of subjects: what is filled in comes out again, and nothing slips through."""
 
+from collections.abc import Callable
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from bus.errors import ProblemError
 from bus.subjects import (
+    ask_subject,
     fill,
     filter_for,
+    is_ask,
     journal_subject,
     mailbox_subject,
     matches,
     overlap,
     parse,
+    request_subject,
     shard_of,
     submit_subject,
+    tenant_of,
     token,
     work_subject,
 )
+from schemas.base import Request
+from schemas.executions import ExecuteAgent
 
 TEMPLATE = "cb.{tenant}.stream.{execution_id}"
 ALPHABET = "abcXYZ019_-"
@@ -103,7 +111,18 @@ def test_shards_and_subjects_never_change_for_they_are_stored():
     assert journal_subject("execution", 3) == "_cb.journal.execution.3"
     assert mailbox_subject("execution", 3) == "_cb.cmd.execution.3"
     assert work_subject("generate", "acme") == "_cb.work.generate.acme"
-    assert submit_subject("cb.acme.agents.execute") == "cb.acme.submit.agents.execute"
+    assert request_subject(ExecuteAgent, "acme") == "cb.acme.agents.execute"
+    assert submit_subject(ExecuteAgent, "acme") == "cb.acme.submit.agents.execute"
+    assert ask_subject(ExecuteAgent, "acme") == "_cb.ask.acme.agents.execute"
+
+
+@given(tokens, st.sampled_from([request_subject, ask_subject, submit_subject]))
+def test_a_request_tells_its_tenant_and_whether_only_the_fleet_may_send_it(
+    tenant: str, made: Callable[[type[Request], str], str]
+):
+    subject = made(ExecuteAgent, tenant)
+    assert tenant_of(subject) == tenant
+    assert is_ask(subject) is (made is ask_subject)
 
 
 def test_entities_spread_over_all_shards():

@@ -85,9 +85,9 @@ def test_an_exported_table_has_every_number_of_the_report():
     assert rest[:2] == ["(rest)", None]
 
 
-@pytest.mark.parametrize("day", ["tomorrow", "2026-13-01", ""])
+@pytest.mark.parametrize("day", ["tomorrow", "1.11.2026", ""])
 def test_what_is_no_date_is_said_before_anybody_is_asked(day: str):
     result = CliRunner().invoke(main, ["costs", "--since", day])
 
     assert result.exit_code == 2
-    assert "is no date such as 2026-11-01" in result.output
+    assert "is not a date, or a date and time" in " ".join(result.output.split())

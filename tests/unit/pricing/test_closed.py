@@ -122,3 +122,20 @@ def test_what_is_packed_is_forgotten_by_age_as_well(monkeypatch: pytest.MonkeyPa
     known = [n for n in range(12_000) if recall(kept, key_at(n))]
     assert known == list(range(12_000 - len(known), 12_000))
     assert AT + timedelta(seconds=known[0] - 1) == kept.forgotten
+
+
+def test_a_memory_that_was_split_is_whole_again_and_most_of_its_parts_stay_the_same():
+    memory = Memory()
+    for number in range(40_000):
+        memory = remember(memory, key_at(number), VOIDED if number % 50 == 0 else SETTLED, AT)
+    rest, parts = closed.split(memory)
+    for number in range(40_000, 41_000):
+        memory = remember(memory, key_at(number), SETTLED, AT)
+
+    _, later = closed.split(memory)
+    new = [part for part in later if part not in parts]
+    assert sum(map(len, new)) <= 2 * 1_000 * WIDTH + closed.PART_BYTES
+    assert len(encode(rest)) < sum(map(len, parts)) / 2
+    whole = closed.joined(decode(Memory, encode(rest)), parts)
+    assert recall(whole, key_at(7)) == SETTLED
+    assert closed.split(whole) == (rest, parts)

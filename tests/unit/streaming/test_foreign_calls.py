@@ -24,6 +24,7 @@ from bus.secrets import SecretEntry, Secrets, usual_hosts
 from schemas.lifecycle import GenerateWork, Slices
 from schemas.llm import Answer, GenerateRequest, ModelConfig
 from schemas.pricing.prices import Prices
+from schemas.provider_specs import usual_urls
 from schemas.providers import (
     Anthropic,
     Azure,
@@ -54,7 +55,9 @@ SECRETS = Secrets(
     },
     {"KEY": "sk-1"},
 )
-CONFIG = StreamingConfig(azure_base_url="https://ours.openai.azure.com", aws_region="us-east-1")
+CONFIG = StreamingConfig(
+    urls=usual_urls() | {"azure": "https://ours.openai.azure.com"}, aws_region="us-east-1"
+)
 
 
 def foreign(provider: Provider, secrets: Secrets = SECRETS) -> bool:

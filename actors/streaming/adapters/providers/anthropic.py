@@ -27,7 +27,7 @@ class AnthropicEndpoint(HttpEndpoint[Anthropic]):
         return msgspec.structs.replace(request, provider=chosen)
 
     def _address(self, provider: Anthropic) -> Address:
-        usual = self._config.anthropic_base_url
+        usual = self._config.urls["anthropic"]
         return own(usual, "anthropic", provider.base_url, provider.secret)
 
     def _spoken(self, provider: Anthropic) -> Spoken:
@@ -54,5 +54,5 @@ class AnthropicEndpoint(HttpEndpoint[Anthropic]):
 
     def _versioned(self, provider: Anthropic) -> Anthropic:
         """Return the provider at its real address: the operator's usual one may be a gateway."""
-        url = provider.base_url or self._config.anthropic_base_url
+        url = provider.base_url or self._config.urls["anthropic"]
         return msgspec.structs.replace(provider, base_url=url)

@@ -28,7 +28,7 @@ class AzureEndpoint(HttpEndpoint[Azure]):
     optional = frozenset({chat.STREAM_OPTIONS})
 
     def _address(self, provider: Azure) -> Address:
-        usual = self._config.azure_base_url
+        usual = self._config.urls.get("azure")
         if usual is None and provider.base_url is None:
             reason = "Azure needs the address of a resource."
             raise problem("validation", reason, field="provider.base_url")

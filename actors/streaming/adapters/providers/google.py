@@ -30,7 +30,7 @@ class GoogleEndpoint(HttpEndpoint[Google]):
 
     def _address(self, provider: Google) -> Address:
         if provider.project is None:
-            return own(self._config.google_base_url, "google", provider.base_url, provider.secret)
+            return own(self._config.urls["google"], "google", provider.base_url, provider.secret)
         return own(_vertex(provider.location), "vertex", provider.base_url, provider.secret)
 
     def _spoken(self, provider: Google) -> Spoken:

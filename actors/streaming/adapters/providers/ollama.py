@@ -18,7 +18,7 @@ class OllamaEndpoint(HttpEndpoint[Ollama]):
     SERVES = (Ollama,)
 
     def _address(self, provider: Ollama) -> Address:
-        url = provider.base_url or self._config.ollama_base_url
+        url = provider.base_url or self._config.urls["ollama"]
         return own(SERVICE, "ollama", url, provider.secret)
 
     def _spoken(self, provider: Ollama) -> Spoken:

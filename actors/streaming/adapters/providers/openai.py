@@ -24,9 +24,9 @@ class OpenAIEndpoint(HttpEndpoint[OpenAI | Groq | Custom]):
     def _address(self, provider: OpenAI | Groq | Custom) -> Address:
         match provider:
             case OpenAI(base_url=url, secret=secret):
-                return own(self._config.openai_base_url, "openai", url, secret)
+                return own(self._config.urls["openai"], "openai", url, secret)
             case Groq(base_url=url, secret=secret):
-                return own(self._config.groq_base_url, "groq", url, secret)
+                return own(self._config.urls["groq"], "groq", url, secret)
             case Custom(base_url=url, secret=secret):
                 return Address(url, secret)
 

@@ -1,10 +1,9 @@
 """Going on with an answer that was cut: the published part becomes the beginning of the next one.
 
 Some providers take a conversation that ends with the assistant's words and write on from there.
-Others answer anew, or refuse it, so who does it is a table of those whose documentation says so.
+Others answer anew, or refuse it, so who does it is known by its documentation.
 """
 
-import re
 from typing import NamedTuple
 
 import msgspec
@@ -12,15 +11,8 @@ import msgspec
 from actors.streaming.core import estimate
 from schemas.llm import ChatMessage, GenerateRequest, ModelConfig
 from schemas.policy import Continuation
+from schemas.provider_specs import BY_KIND
 from schemas.providers import Provider
-
-_CONTINUES: tuple[tuple[str, re.Pattern[str]], ...] = (
-    ("groq", re.compile("")),
-    ("ollama", re.compile("")),
-    # Opus 4.6 and later refuse a conversation that ends with the assistant.
-    ("anthropic", re.compile(r"claude-(?:3|(?:opus|sonnet|haiku)-4(?:-[0-5])?(?:-\d{8})?\Z)")),
-)
-"""By type of provider and pattern of model, matched from its beginning."""
 
 
 class Beginning(NamedTuple):
@@ -35,9 +27,8 @@ def takes_beginnings(provider: Provider, wish: Continuation) -> bool:
     """Say whether a provider may be sent the beginning of an answer."""
     if wish == "never":
         return False
-    tag = str(provider.__struct_config__.tag)
-    known = any(tag == kind and models.match(provider.model) for kind, models in _CONTINUES)
-    return known or wish == "always"
+    models = BY_KIND[type(provider)].continues
+    return wish == "always" or (models is not None and models.match(provider.model) is not None)
 
 
 def is_continuable(beginning: Beginning, config: ModelConfig) -> bool:

@@ -1,0 +1,95 @@
+"""Requests too large for commands and events: parted from them, and read again where needed. Pure.
+
+What an owner needs of a request are the providers; the rest is in a ``Prompt``, stored apart. The
+task of an execution is shown in its record and in its conversation, so a long one that is only in
+the prompt is put in its place when these are published.
+"""
+
+import msgspec
+
+from actors.agents.core.execution import Execution
+from actors.agents.core.folding import LEAST_CHARACTERS, folded
+from schemas.bodies import Reference, goes_by_reference
+from schemas.conversations import ConversationTurn
+from schemas.executions import ExecutionRecord
+from schemas.lifecycle import NO_POLICY, Accept, Prompt
+from schemas.llm import GenerateRequest
+from schemas.policy import Fallback, Policy
+
+_prompt = msgspec.json.Decoder(Prompt)
+_record = msgspec.json.Decoder(ExecutionRecord)
+
+
+def is_large(wanted: Accept, size: int) -> bool:
+    """Say whether the request of a command of so many encoded bytes is to be stored apart."""
+    is_history = wanted.origin.session is not None
+    return goes_by_reference(size, repeats=is_history)
+
+
+def prompt_of(wanted: Accept) -> Prompt:
+    """Return what is stored of a large request before the execution is accepted."""
+    short, place = folded(wanted.origin, wanted.request)
+    task = short.task if len(short.task) >= LEAST_CHARACTERS else ""
+    return Prompt(request=wanted.request, policy=wanted.policy, task=task, task_at=place)
+
+
+def referring(wanted: Accept, prompt: Reference) -> Accept:
+    """Return the command that refers to a stored prompt, with what an owner needs of it."""
+    origin, request = wanted.origin, wanted.request
+    if len(origin.task) >= LEAST_CHARACTERS:
+        origin = msgspec.structs.replace(origin, task="")
+    return msgspec.structs.replace(
+        wanted,
+        origin=origin,
+        request=GenerateRequest(provider=request.provider, messages=[], batch=request.batch),
+        policy=_providers(wanted.policy),
+        prompt=prompt,
+    )
+
+
+def lacking(state: Execution) -> Reference | None:
+    """Return the prompt that has the task of an execution; None where the state has it."""
+    return state.prompt if state.prompt is not None and not state.origin.task else None
+
+
+def bodies(state: Execution) -> tuple[Reference, ...]:
+    """Return the bodies that are stored for an execution."""
+    return (state.prompt,) if state.prompt is not None else ()
+
+
+def filled(
+    message: msgspec.Struct, prompt: bytes | None, record: bytes | None
+) -> msgspec.Struct | None:
+    """Put the task into a message that lacks it: a record, or the turn of a conversation.
+
+    It is in the ``prompt``, or, where that is gone, in the ``record`` that is stored. Where both
+    are gone the execution has ended without an answer or its turn was published before: its record
+    goes without the task, and its turn not at all.
+    """
+    task = _task(prompt, record)
+    if isinstance(message, ExecutionRecord):
+        return msgspec.structs.replace(message, task=task or "")
+    if isinstance(message, ConversationTurn):
+        return msgspec.structs.replace(message, user=task) if task is not None else None
+    return message
+
+
+def _task(prompt: bytes | None, record: bytes | None) -> str | None:
+    if prompt is not None:
+        return task_of(_prompt.decode(prompt))
+    return _record.decode(record).task if record is not None else None
+
+
+def task_of(prompt: Prompt) -> str:
+    """Return the task of an execution whose origin lacks it."""
+    place = prompt.task_at
+    if place is None:
+        return prompt.task
+    text = prompt.request.messages[place.message].text
+    return text[place.start : place.start + place.length]
+
+
+def _providers(policy: Policy) -> Policy:
+    """Return no more of a policy than which providers it falls back on."""
+    fallbacks = [Fallback(provider=each.provider) for each in policy.fallbacks]
+    return Policy(fallbacks=fallbacks) if fallbacks else NO_POLICY

@@ -1,0 +1,75 @@
+"""Who asks, and whether that is allowed: principals, actions, one decision for every request. Pure.
+
+Until users have identities, a user of a nats-server is the admin of its tenant. Members of the
+fleet, such as a gateway, name the principal on whose behalf they ask.
+"""
+
+from typing import NamedTuple
+
+import msgspec
+
+from schemas.ids import PLATFORM
+
+ACTIONS = {
+    "agents:read": "Read and list agents.",
+    "agents:write": "Create, change and delete agents.",
+    "executions:read": "List executions and conversations.",
+    "executions:content": "Read what was asked and answered: records, streams, conversations.",
+    "executions:write": "Run agents and models, cancel executions.",
+    "budgets:read": "Read budgets, limits and their balances.",
+    "budgets:admin": "Set and correct budgets and limits.",
+    "costs:read": "Read reports of what was spent.",
+    "prices:read": "Ask what something costs.",
+}
+"""Every action that a request may need, and what it allows."""
+
+HEADER = "Callboard-Principal"
+"""The header in which a member of the fleet says on whose behalf it asks, as JSON.
+
+It is believed on ``_cb.ask`` subjects alone, on which only the fleet may publish.
+"""
+
+EVERY_ACTION = frozenset(ACTIONS)
+
+
+class Principal(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Who asks: a tenant, and which of its actions are allowed.
+
+    An empty set allows nothing. ``user``, ``project`` and ``key`` (the id of an API key) are facts,
+    unlike the labels of the same names in the body of a request.
+    """
+
+    tenant: str
+    actions: frozenset[str] = frozenset()
+    user: str | None = None
+    project: str | None = None
+    key: str | None = None
+
+    @property
+    def is_operator(self) -> bool:
+        """Whether it decides on all tenants together, or on its own one."""
+        return self.tenant == PLATFORM
+
+
+NOBODY = Principal(tenant="")
+"""Who is allowed nothing."""
+
+
+class Resource(NamedTuple):
+    """What a request is about: the tenant it belongs to, and its kind, such as ``agents``."""
+
+    tenant: str
+    kind: str
+
+
+def admin(tenant: str) -> Principal:
+    """Return the principal that may do everything within its tenant."""
+    return Principal(tenant=tenant, actions=EVERY_ACTION)
+
+
+def may(principal: Principal, action: str, resource: Resource) -> bool:
+    """Say whether a principal may do something to a resource.
+
+    What is not allowed is denied: a foreign tenant, and an action that is unknown or not held.
+    """
+    return principal.tenant == resource.tenant and action in principal.actions and action in ACTIONS
