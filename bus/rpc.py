@@ -3,6 +3,8 @@
 import asyncio
 import random
 from collections.abc import Callable, Sequence
+from datetime import timedelta
+from typing import Self
 
 import anyio
 import msgspec
@@ -10,7 +12,7 @@ import msgspec
 from bus.codec import decode, encode
 from bus.config import Timing
 from bus.errors import DeadlineError, ProblemError, UnavailableError
-from bus.ports import Transport
+from bus.ports import Clock, Transport
 from bus.subjects import mailbox_subject, shard_of
 from bus.waiting import within
 from schemas.journal import Mail
@@ -20,8 +22,29 @@ Nearby = Callable[[int, Mail, Callable[[bytes], None]], bool]
 """Hands a command to the owner of a shard if that is in this process, and says whether it is."""
 
 
+POSITION = "Callboard-Position"
+"""The header of an answer that says which commit it follows from: ``<entity>.<shard>.<n>``.
+
+Who then reads a list can wait until that holds this commit. A public answer may name several.
+"""
+
+
+class PositionedAnswer(bytes):
+    """An encoded answer that knows its position; empty where that is not told."""
+
+    position: str
+
+    def __new__(cls, data: bytes, position: str = "") -> Self:
+        """Make one."""
+        made = super().__new__(cls, data)
+        made.position = position
+        return made
+
+
 class Owners:
     """The way to the owners of one entity's shards.
+
+    With a ``clock`` a command has a deadline, after which no owner decides it: that of who asks.
 
     An owner in this process is called directly (``nearby``), which saves an encoding, a decoding
     and two hops. An observer of ``_cb.cmd.>`` therefore does not see every command.
@@ -35,15 +58,17 @@ class Owners:
         timing: Timing,
         *,
         nearby: Nearby = lambda _shard, _mail, _answer: False,
+        clock: Clock | None = None,
     ) -> None:
         self._transport = transport
         self._entity = entity
         self._shards = shards
         self._timing = timing
         self._nearby = nearby
+        self._clock = clock
 
-    async def ask(self, mail: Mail, *, timeout: float) -> bytes:
-        """Return the owner's encoded answer.
+    async def ask(self, mail: Mail, *, timeout: float) -> PositionedAnswer:
+        """Return the owner's encoded answer, with its position.
 
         While a shard changes hands nobody listens, or an owner dies before it answers: the same
         mail is then sent again.
@@ -54,6 +79,9 @@ class Owners:
         shard = shard_of(mail.tenant, mail.key, self._shards)
         now = asyncio.get_running_loop().time
         deadline = now() + timeout
+        if self._clock is not None:
+            until = self._clock() + timedelta(seconds=timeout)
+            mail = msgspec.structs.replace(mail, deadline=until)
         while (left := deadline - now()) > 0:
             answer = await self._try(shard, mail, min(left, self._timing.request_try_seconds))
             if answer is not None:
@@ -80,12 +108,14 @@ class Owners:
             return None
         return [bytes(answer) for answer in decode(list[msgspec.Raw], together)]
 
-    async def _try(self, shard: int, mail: Mail, seconds: float) -> bytes | None:
-        answer: asyncio.Future[bytes | None] = asyncio.get_running_loop().create_future()
+    async def _try(self, shard: int, mail: Mail, seconds: float) -> PositionedAnswer | None:
+        answer: asyncio.Future[PositionedAnswer | None] = asyncio.get_running_loop().create_future()
 
         def take(data: bytes) -> None:
             if not answer.done():
-                answer.set_result(data)
+                answer.set_result(
+                    data if isinstance(data, PositionedAnswer) else PositionedAnswer(data)
+                )
 
         if self._nearby(shard, mail, take):
             return await within(answer, seconds)
@@ -93,7 +123,7 @@ class Owners:
 
     async def _try_over_the_bus(
         self, subject: str, mail: Mail | Sequence[Mail], seconds: float
-    ) -> bytes | None:
+    ) -> PositionedAnswer | None:
         timing = self._timing
         try:
             delivery = await self._transport.request(subject, encode(mail), timeout=seconds)
@@ -103,7 +133,7 @@ class Owners:
             return None
         except DeadlineError:
             return None
-        return delivery.data
+        return PositionedAnswer(delivery.data, (delivery.headers or {}).get(POSITION, ""))
 
 
 def command(
@@ -114,17 +144,18 @@ def command(
     *,
     digest: str = "",
     fresh: bool = False,
+    cause: str = "",
 ) -> Mail:
     """Build the mail that carries a command."""
     raw = msgspec.Raw(encode(body))
-    return Mail(id=id, tenant=tenant, key=key, body=raw, digest=digest, fresh=fresh)
+    return Mail(id=id, tenant=tenant, key=key, body=raw, digest=digest, fresh=fresh, cause=cause)
 
 
 PROBLEM_MARK = b'{"type":"problem"'
 """How an encoded refusal begins."""
 
 
-def _accepted(answer: bytes) -> bytes:
+def _accepted(answer: PositionedAnswer) -> PositionedAnswer:
     if answer.startswith(PROBLEM_MARK):
         raise ProblemError(decode(Problem, answer))
     return answer

@@ -14,6 +14,7 @@ from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 from nats.micro.request import Request as MicroRequest
 
+from bus.caller import Caller, caller_of
 from bus.codec import accept, accepting, encode
 from bus.config import Config
 from bus.connection.client import NatsClient
@@ -25,13 +26,14 @@ from bus.fairness.quotas import usual_terms
 from bus.ids import new_id
 from bus.jetstream.publishing import STORE_SECONDS, accepted
 from bus.ports import Bus, Delivery, Transport
+from bus.rpc import POSITION
 from bus.slices import Slices
-from bus.subjects import filter_for, is_ask, is_token, tenant_of, token
+from bus.subjects import filter_for, is_ask, tenant_of, token
 from bus.telemetry import metrics
 from bus.telemetry.traces import handling
 from bus.waiting import Wakeup, loop_time
 from schemas.base import ASK, PUBLIC, SUBMIT, Command, Message, Request
-from schemas.identity import HEADER, NOBODY, Principal, Resource, admin, may
+from schemas.identity import Resource, may
 from schemas.ids import PLATFORM
 from schemas.problems import HTTP_STATUS, Problem
 
@@ -43,9 +45,6 @@ VERSION = "0.1.0"
 
 ANSWERABLE = ("_INBOX.", "_R_.")
 """Where answers may go: anything else could be a subject that the asker may not publish on."""
-
-SUBMISSION = "Callboard-Submission"
-"""The header of a request that is a submitted command, on its way from the inbox: its id."""
 
 AT_ONCE = 4096
 """Requests that one process works on at once; above it they wait for their tenant's turn."""
@@ -70,26 +69,6 @@ QUIET_LOOKS, QUIET_LOOK_SECONDS = 2, 0.005
 
 QUIET_MOST_SECONDS = 1.0
 """However much arrives, one large request is begun in this time."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Caller:
-    """Who asks for a tenant, and for submitted commands the id of the submission.
-
-    ``by`` is who is known to ask. Where that is None the subject tells it: the server lets nobody
-    but users of the fleet ask in the name of the platform, and a tenant's user is its admin.
-    """
-
-    tenant: str
-    submission: str | None = None
-    trace: str | None = None
-    reply: str = ""
-    by: Principal | None = None
-
-    @property
-    def principal(self) -> Principal:
-        """Who asks, with what is allowed to them."""
-        return self.by or admin(self.tenant)
 
 
 @dataclass(frozen=True, slots=True)
@@ -354,16 +333,18 @@ class Service:
 
     async def _answer(self, endpoint: Endpoint, delivery: Delivery) -> None:
         began = time.perf_counter()
-        answer = await self._handled(endpoint, delivery)
+        caller = caller_of(delivery)
+        answer = await self._handled(endpoint, delivery, caller)
         if answer is not None:
-            await self._reply(delivery.reply, answer)
+            await reply(self._transport, delivery.reply, answer, caller.positions)
         _count(endpoint, answer)
         metrics.REQUEST_SECONDS.at(endpoint.name).observe(time.perf_counter() - began)
 
-    async def _handled(self, endpoint: Endpoint, delivery: Delivery) -> Message | None:
+    async def _handled(
+        self, endpoint: Endpoint, delivery: Delivery, caller: Caller
+    ) -> Message | None:
         """Answer within the caller's trace, and let the work that follows continue it."""
         template = PUBLIC + endpoint.request.SUBJECT
-        caller = caller_of(delivery)
         with handling(endpoint.name, template, parent=caller.trace, tenant=caller.tenant) as span:
             caller = replace(caller, trace=span.traceparent)
             answer = await endpoint.answer(caller, delivery.data)
@@ -396,21 +377,23 @@ class Service:
             await anyio.sleep(FORWARD_PAUSE_SECONDS)
         log.error("service.command_lost", endpoint=endpoint.name, error=why)
 
-    async def _reply(self, subject: str, message: Message) -> None:
-        await reply(self._transport, subject, message)
 
-
-async def reply(transport: Transport, subject: str, message: Message) -> None:
+async def reply(
+    transport: Transport, subject: str, message: Message, positions: Sequence[str] = ()
+) -> None:
     """Answer a caller; a Problem is told in the headers as well, as NATS services do.
+
+    ``positions`` are those of the owners' answers that it follows from.
 
     An answer that is too large for a message becomes a Problem that says so. Where the bus is away
     the answer is lost, and so is its caller.
     """
     try:
-        await transport.publish(subject, encode(message), headers=_error_headers(message))
+        headers = _headers(message, positions)
+        await transport.publish(subject, encode(message), headers=headers)
     except ProblemError as refused:
         told = refused.problem
-        await transport.publish(subject, encode(told), headers=_error_headers(told))
+        await transport.publish(subject, encode(told), headers=_headers(told))
     except TransientError as error:
         log.warning("service.answer_lost", error=str(error))
 
@@ -450,35 +433,12 @@ def _not_durable(incoming: Incoming) -> Problem | None:
     return Problem(code="validation", message="nobody would get the answer: no reply subject")
 
 
-def caller_of(delivery: Delivery) -> Caller:
-    """Return who sent a request, by its subject and headers."""
-    headers = delivery.headers or {}
-    return Caller(
-        tenant=tenant_of(delivery.subject),
-        submission=_submission(headers.get(SUBMISSION)),
-        trace=headers.get("traceparent"),
-        reply=delivery.reply,
-        by=_principal(headers.get(HEADER)) if is_ask(delivery.subject) else None,
-    )
-
-
-def _principal(given: str | None) -> Principal:
-    """Return on whose behalf a member of the fleet asks; nobody, if it does not say so legibly."""
-    try:
-        return accept(Principal, (given or "").encode())
-    except ProblemError:
-        return NOBODY
-
-
-def _submission(given: str | None) -> str | None:
-    """Return the id that a request's header gives it, as its body could."""
-    return given if given is not None and is_token(given) else None
-
-
-def _error_headers(message: Message) -> dict[str, str] | None:
+def _headers(message: Message, positions: Sequence[str] = ()) -> dict[str, str] | None:
+    told = ", ".join(positions)
+    headers = {POSITION: told} if told else {}
     if not isinstance(message, Problem):
-        return None
-    return {
+        return headers or None
+    return headers | {
         "Nats-Service-Error": message.message.replace("\n", " ").replace("\r", " ")[:500],
         "Nats-Service-Error-Code": str(HTTP_STATUS[message.code]),
     }

@@ -105,6 +105,11 @@ def journal_subject(entity: str, shard: int) -> str:
     return f"_cb.journal.{entity}.{shard}"
 
 
+def shard_name(subject: str) -> str:
+    """Return the entity and number of the shard whose commits are stored at ``subject``."""
+    return subject.removeprefix("_cb.journal.")
+
+
 def journal_filter(entity: str) -> str:
     """Return the filter that catches the commits of all shards."""
     return f"_cb.journal.{entity}.*"

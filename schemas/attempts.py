@@ -20,12 +20,15 @@ tells later is an ``OutcomeLearned``.
 
 import zlib
 from datetime import datetime, timedelta
+from operator import is_
 from typing import Literal, NamedTuple
 
 import msgspec
 
+from schemas import pages
 from schemas.base import Internal, Value
 from schemas.decision import Decision
+from schemas.pages import Pages, Times
 from schemas.problems import Problem
 from schemas.retry import delay
 from schemas.work import (
@@ -180,35 +183,42 @@ class Rules(NamedTuple):
 
 
 class Attempts(Value, omit_defaults=True):
-    """All work of an entity, by name."""
+    """All work of an entity, by name. Any number of works: an event costs the same for all.
 
-    works: dict[str, Attempt] = {}
+    ``times`` are those of the attempts that wait for a moment.
+    """
+
+    works: Pages[Attempt] = ()
+    times: Times = ()
 
     def of(self, work: str) -> Attempt | None:
         """Return what is known of a piece of work."""
-        return self.works.get(work)
+        works = self.works
+        # Mostly there is one page: this is asked several times for every event.
+        return works[0].get(work) if len(works) == 1 else pages.get(works, work)
+
+    def running(self, work: str) -> Attempt | None:
+        """Return the attempt at a piece of work that a worker has, or is to have."""
+        known = self.of(work)
+        return known if known is not None and known.phase == "running" else None
 
     def open(self) -> list[tuple[str, Attempt]]:
-        """Return the work that workers have, or are to have."""
-        return [entry for entry in self.works.items() if entry[1].phase == "running"]
+        """Return all work that workers have, or are to have: a walk through everything."""
+        return [entry for entry in pages.items(self.works) if entry[1].phase == "running"]
 
     def is_current(self, work: str, attempt: int) -> bool:
         """Say whether an attempt is running, so that its report counts."""
-        known = self.works.get(work)
-        return known is not None and known.phase == "running" and known.attempt == attempt
+        known = self.running(work)
+        return known is not None and known.attempt == attempt
 
     def may_settle(self, work: str, attempt: int) -> bool:
         """Say whether an attempt was made whose spending is not counted yet."""
-        known = self.works.get(work)
+        known = self.of(work)
         return known is not None and 0 < attempt <= known.attempt and attempt not in known.settled
 
     def due(self) -> datetime | None:
         """Return when the next attempt is to be made, or leave asked for again."""
-        soonest = None
-        for each in self.works.values():
-            if each.retry_at is not None and (soonest is None or each.retry_at < soonest):
-                soonest = each.retry_at
-        return soonest
+        return pages.earliest(self.times) if self.times else None
 
     def apply(self, event: WorkEvent) -> "Attempts":
         """Apply one event, or one of a subclass.
@@ -216,22 +226,55 @@ class Attempts(Value, omit_defaults=True):
         Raises:
             ValueError: another event than a start concerns work that was never started.
         """
-        works = dict(self.works)
-        works[event.work] = _after(works.get(event.work), event)
-        return Attempts(works=works)
+        return self._with(event.work, _after(self.of(event.work), event))
 
     def settle(self, work: str, attempt: int) -> "Attempts":
-        """Note that the spending of an attempt is counted."""
-        known = self.works[work]
+        """Note that the spending of an attempt is counted.
+
+        Raises:
+            KeyError: the work was never started.
+        """
+        known = _known(self, work)
         settled = msgspec.structs.replace(known, settled=(*known.settled, attempt))
-        return Attempts(works={**self.works, work: settled})
+        return self._with(work, settled)
 
     def drop(self) -> "Attempts":
         """End everything: nobody needs it any more."""
-        left = {work: each for work, each in self.works.items() if each.phase != "ended"}
-        if not left:
-            return self
-        return Attempts(works={**self.works, **{w: _dropped(each) for w, each in left.items()}})
+        works = tuple(map(_all_dropped, self.works))
+        is_same = all(map(is_, works, self.works))
+        return self if is_same else Attempts(works=works)
+
+    def _with(self, work: str, known: Attempt) -> "Attempts":
+        works = pages.put(self.works, work, known)
+        if not self.times and known.retry_at is None:
+            return Attempts(works=works)
+        return Attempts(works=works, times=pages.timed(self.times, works, work, _retry_at))
+
+
+def turnover(
+    before: Attempts | None, after: Attempts, work: str
+) -> tuple[Attempt | None, Attempt | None]:
+    """Return the attempts whose items an event has closed and opened at one piece of work."""
+    was = before.running(work) if before is not None else None
+    now = after.running(work)
+    is_same = was is not None and now is not None and was.attempt == now.attempt
+    return (None, None) if is_same else (was, now)
+
+
+def _retry_at(known: Attempt) -> datetime | None:
+    return known.retry_at
+
+
+def _known(state: Attempts, work: str) -> Attempt:
+    known = state.of(work)
+    if known is None:
+        raise KeyError(work)
+    return known
+
+
+def _all_dropped(page: dict[str, Attempt]) -> dict[str, Attempt]:
+    left = {work: _dropped(known) for work, known in page.items() if known.phase != "ended"}
+    return {**page, **left} if left else page
 
 
 def _after(known: Attempt | None, event: WorkEvent) -> Attempt:
@@ -344,7 +387,7 @@ def replace(state: Attempts, command: Lost | Stopped, now: datetime, rules: Rule
 
 def fail(state: Attempts, command: Failed, now: datetime, rules: Rules) -> WorkFailed:
     """Return what the failure of the attempt that counts leads to."""
-    known = state.works[command.work]
+    known = _known(state, command.work)
     seconds = None
     is_final = known.once and command.sent
     if not is_final and may_fail_again(known, rules):
@@ -377,8 +420,8 @@ def again(state: Attempts, now: datetime, reason: str = "failed") -> tuple[WorkS
     """Start the attempts that were waited for."""
     return tuple(
         _again(work, each, now, reason)
-        for work, each in state.works.items()
-        if each.phase == "waiting" and each.retry_at is not None and each.retry_at <= now
+        for work, each in pages.due(state.times, state.works, now, _retry_at)
+        if each.phase == "waiting"
     )
 
 

@@ -145,14 +145,18 @@ def ask_of(bill: Bill, spending: Spending | None, payer: Payer) -> Ask:
 def answered(ask: Ask, answer: bytes) -> AccountAnswered:
     """Return the command that tells an entity what the account has answered to one of its asks."""
     command: Reserve | Settle | Void = ask.command
-    problem = _problem.decode(answer) if answer.startswith(b'{"type":"problem"') else None
     return AccountAnswered(
         work=str(command.reference.step),
         attempt=command.reference.attempt,
         what=_WHAT[type(command)],
         asked=int(ask.id.rpartition(".")[2]),
-        problem=problem,
+        problem=problem_of(answer),
     )
+
+
+def problem_of(answer: bytes) -> Problem | None:
+    """Return the refusal that an encoded answer is, None if it is another answer."""
+    return _problem.decode(answer) if answer.startswith(b'{"type":"problem"') else None
 
 
 def number_of(work: str) -> int:

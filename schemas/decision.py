@@ -1,7 +1,8 @@
 """What an entity's pure core returns: a decision, and the effects that its state calls for."""
 
+from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -47,12 +48,35 @@ Effect = WorkItem[Any] | Ask
 """What is outstanding in a state, until a journalled answer closes it."""
 
 
+class Changes(NamedTuple):
+    """What a command does to the effects of an entity: those it opens, the ids of those it closes.
+
+    What is closed is closed first. An effect that is opened under an id that is open takes its
+    place, and is not sent again.
+    """
+
+    opened: Sequence[Effect] = ()
+    closed: Sequence[str] = ()
+
+
+UNCHANGED = Changes()
+
+
+def differences(before: Sequence[Effect], after: Sequence[Effect]) -> Changes:
+    """Return what leads from one listing of effects to another: slow where many are open."""
+    was = {effect.id: effect for effect in before}
+    now = {effect.id: effect for effect in after}
+    opened = [effect for name, effect in now.items() if was.get(name) != effect]
+    return Changes(opened, [name for name in was if name not in now])
+
+
 class Publish(Internal):
     """A message for everyone who listens, sent at least once after its commit.
 
     Sent again it is byte-identical, so readers can drop the repeat. ``stored`` is False for a
     notice that only those who listen now can use. What has an ``id`` is not stored again within two
-    minutes; those who listen can tell its repeat by that id. What ``lacks`` something that is
+    minutes; those who listen can tell its repeat by that id. What an entity announces is given its
+    id by the entry that it follows from, the same at every repeat. What ``lacks`` something that is
     stored apart is sent when it has that: see ``Entity.filled``. What has a ``ttl`` is stored for
     so many seconds, where its stream lets messages expire.
     """

@@ -17,6 +17,11 @@ class Mail(Internal):
     ``id`` is unique within the entity; the same id asks for the same answer, and another ``digest``
     under the same id is a conflict. ``fresh`` promises that the key was never used before, which
     spares the owner a look at the states at rest.
+
+    ``by`` is the principal who commands, empty where the fleet does so on its own account.
+    ``cause`` names what led to the command where its id does not: the commit of the entity that
+    asks. After ``deadline`` nobody waits for the answer, and the command is not decided any more.
+    ``seal`` names the key that the entity's data is sealed with.
     """
 
     id: str
@@ -26,6 +31,10 @@ class Mail(Internal):
     digest: str = ""
     fresh: bool = False
     trace: str | None = None
+    by: str = ""
+    cause: str = ""
+    deadline: datetime | None = None
+    seal: str = ""
 
 
 class Entry(Internal):
@@ -39,6 +48,9 @@ class Entry(Internal):
 
     ``n`` counts the entries of the entity, from 1. ``after`` is the number of the commit with the
     entity's entry before, 0 for its first: by it a repeat or a gap shows.
+
+    ``by``, ``cause``, ``trace`` and ``seal`` are those of the command. Its deadline is not kept,
+    because only a command that was in time has an entry.
     """
 
     tenant: str
@@ -53,6 +65,10 @@ class Entry(Internal):
     corrupt: str | None = None
     n: int = 0
     after: int = 0
+    by: str = ""
+    cause: str = ""
+    trace: str | None = None
+    seal: str = ""
 
 
 class SkipCorrupt(Internal, tag="skip_corrupt"):
@@ -114,6 +130,7 @@ class AtRest(Internal):
     last: int
     state: msgspec.Raw
     replies: ReplyPages = {}
+    seal: str = ""
 
 
 class SlotImage(Internal):
@@ -130,6 +147,7 @@ class SlotImage(Internal):
     corrupt: str = ""
     n: int = 0
     last: int = 0
+    seal: str = ""
     parts: list[str] = []
 
 

@@ -14,6 +14,7 @@ from schemas.attempts import (
 from schemas.base import Internal, Value
 from schemas.bills import AccountAnswered, Slices, Spending
 from schemas.bodies import Reference
+from schemas.callbacks import CallbackAnswered, CalledBack, Inquire
 from schemas.executions import ExecutionRecord
 from schemas.ids import AgentId, ExecutionId, SessionId, TenantId
 from schemas.ledger import Charge
@@ -23,7 +24,7 @@ from schemas.problems import Problem
 from schemas.safety import Finding
 from schemas.spend import SpendEvent
 from schemas.usage import Usage
-from schemas.work import Claim, Done, Failed, Lost, Stopped
+from schemas.work import Claim, Done, Failed, Lost, ReplyTo, Stopped
 
 EXECUTION_ENTITY = "execution"
 
@@ -93,6 +94,8 @@ class Accept(Internal, tag="accept"):
 
     With ``prompt`` request and policy have no more than their providers: the rest is in the
     ``Prompt`` that was stored before, and so is a long task.
+
+    ``reply_to`` is the entity that is told of the end. No public request can name one.
     """
 
     origin: Origin
@@ -100,6 +103,7 @@ class Accept(Internal, tag="accept"):
     timeout_seconds: float
     policy: Policy = NO_POLICY
     spending: Spending | None = None
+    reply_to: ReplyTo | None = None
     prompt: Reference | None = None
 
 
@@ -169,6 +173,8 @@ ExecutionCommand = (
     | Failed
     | Stopped
     | AccountAnswered
+    | CallbackAnswered
+    | Inquire
     | Cancel
     | Look
     | Tick
@@ -192,6 +198,7 @@ class Accepted(Internal, tag="accepted"):
     policy: Policy = NO_POLICY
     spending: Spending | None = None
     task_at: TaskPlace | None = None
+    reply_to: ReplyTo | None = None
     prompt: Reference | None = None
 
 
@@ -284,6 +291,7 @@ ChangeEvent = (
     | GenerationFinished
     | UsageSettled
     | SpendEvent
+    | CalledBack
     | ExecutionCompleted
     | ExecutionFailed
     | ExecutionCancelled

@@ -43,13 +43,14 @@ from schemas.bills import (
     Bill,
     Payer,
     Spending,
+    ask_id,
     ask_of,
     by_model,
     given_up,
     handed_over,
     summed,
 )
-from schemas.decision import Ask, Publish
+from schemas.decision import Ask, Changes, Publish
 from schemas.executions import ModelCost
 from schemas.ledger import Charge
 from schemas.problems import Problem
@@ -310,6 +311,16 @@ def _after(bill: Bill, event: ReserveRefused | AnswerEvent) -> Bill | None:
             return msgspec.structs.replace(bill, asked=bill.asked + 1, retry_at=None)
         case BillRefused():
             return None
+
+
+def changes(before: Spend, after: Spend, payer: Payer) -> Changes:
+    """Return which asks are opened and closed between two states: those of one entity."""
+    was, now = before.asking, after.asking
+    left = {ask_id(payer, bill) for bill in now}
+    known = set(map(id, was))
+    opened = [ask_of(bill, after.spending, payer) for bill in now if id(bill) not in known]
+    names = [ask_id(payer, bill) for bill in was]
+    return Changes(opened, [name for name in names if name not in left])
 
 
 # Decisions

@@ -5,10 +5,10 @@ from typing import Any
 
 import msgspec
 
-from actors.pricing.core import pages
 from actors.pricing.core.ledger import Account, Ledger, evolve
 from bus.codec import decode
 from bus.subjects import journal_subject, shard_of
+from schemas import pages
 from schemas.journal import Commit
 from schemas.ledger import ACCOUNT_ENTITY, ACCOUNT_KEY, AccountEvent
 from tests.fleet import RunningFleet

@@ -19,6 +19,7 @@ from actors.agents.adapters.purse import Purse
 from actors.agents.adapters.streams import Streams
 from actors.agents.config import AgentsConfig
 from actors.agents.core.spending import Manner
+from bus.caller import Caller
 from bus.codec import decode
 from bus.config import Config
 from bus.inboxes.rules import rules as inbox_rules
@@ -30,7 +31,7 @@ from bus.prices import open_bucket as open_books
 from bus.process import Process, main, opened
 from bus.projection import Projector, Watch
 from bus.projection.file import microseconds
-from bus.rpc import Owners, command
+from bus.rpc import Owners
 from bus.runtime import Part
 from bus.secrets import usual_hosts
 from bus.service import Service
@@ -94,7 +95,12 @@ async def run() -> None:
             process.usage.add(definitions.uses)
             process.usage.add(admission.uses)
             owners = Owners(
-                bus.transport, "execution", config.shards, process.timing, nearby=host.offer
+                bus.transport,
+                "execution",
+                config.shards,
+                process.timing,
+                nearby=host.offer,
+                clock=bus.clock,
             )
             embeddings = EmbeddingAnswers(
                 bus, looking(owners, config.request_timeout), process.quotas
@@ -153,8 +159,9 @@ def watching(process: Process, admission: Admission) -> Watch[Counted]:
 def looking(owners: Owners, timeout: float) -> LookUp:
     """Return what reads an execution as its owner knows it."""
 
-    async def look(tenant: str, execution_id: str) -> ExecutionRecord:
-        answer = await owners.ask(command("", tenant, execution_id, Look()), timeout=timeout)
+    async def look(caller: Caller, execution_id: str) -> ExecutionRecord:
+        mail = caller.command("", execution_id, Look())
+        answer = await caller.ask(owners, mail, timeout=timeout)
         return decode(Looked, answer).record
 
     return look

@@ -21,23 +21,24 @@ from actors.agents.config import AgentsConfig
 from actors.agents.core.acceptance import accept, bounds, plain_request, task_of
 from actors.agents.core.damage import nobodys, remains
 from actors.agents.core.decisions import decide, failing
+from actors.agents.core.effects import answered, changes, effects
 from actors.agents.core.embedding import ATTEMPTS, TIMEOUT_SECONDS, accept_embedding
 from actors.agents.core.execution import Execution, due, evolve, has_ended
 from actors.agents.core.listing import Activity, page_agents, status_of
 from actors.agents.core.outward import (
     announce,
-    effects,
     restore,
     stored_record,
 )
 from actors.agents.core.prompt import assemble
 from actors.agents.core.prompts import bodies, filled
+from bus.caller import Caller
 from bus.codec import decode, encode
 from bus.errors import ProblemError
 from bus.ids import new_id
 from bus.ports import Bus
-from bus.rpc import Owners, command
-from bus.service import Caller, Endpoint
+from bus.rpc import Owners
+from bus.service import Endpoint
 from bus.shard import Damage, Entity
 from bus.slices import Slices
 from bus.subjects import fill
@@ -53,7 +54,6 @@ from schemas.agents import (
     ToggleAgent,
     UpdateAgent,
 )
-from schemas.bills import answered
 from schemas.conversations import (
     Conversation,
     ConversationList,
@@ -104,6 +104,7 @@ def execution_entity() -> Entity[Execution, ExecutionCommand, ExecutionEvent]:
         decide=decide,
         evolve=evolve,
         effects=effects,
+        changes=changes,
         announce=announce,
         due=due,
         ended=has_ended,
@@ -261,9 +262,8 @@ class Agents:
         origin = self._origin(caller, agent, wanted, given or new_id(), _digest(wanted))
         timeout = agent.limits.timeout_seconds or self._config.execution_timeout
         accepted = accept(origin, request, agent.policy, timeout=timeout)
-        return await self._begin(
-            await self._slices.run(accepted, caller.tenant), fresh=given is None
-        )
+        wish = await self._slices.run(accepted, caller.tenant)
+        return await self._begin(caller, wish, fresh=given is None)
 
     async def do_generate(self, caller: Caller, wanted: Generate) -> ExecutionHandle:
         """Begin an execution without an agent, or attach to the one that has the same id."""
@@ -286,7 +286,7 @@ class Agents:
         )
         accepted = accept(origin, request, wanted.policy, timeout=allowed.timeout)
         wish = await self._slices.run(accepted, caller.tenant)
-        return await self._begin(wish, fresh=given is None)
+        return await self._begin(caller, wish, fresh=given is None)
 
     async def do_embed(self, caller: Caller, wanted: Embed) -> None:
         """Begin an execution that embeds texts, or attach to the one that has the same id.
@@ -311,22 +311,21 @@ class Agents:
         if isinstance(wish, Problem):
             raise ProblemError(wish)
         self._embeddings.expect(caller.tenant)
-        await self._begin(wish, fresh=given is None)
+        await self._begin(caller, wish, fresh=given is None)
         name = origin.execution_id
         self._embeddings.give(Waiting(caller, wanted, name, TIMEOUT_SECONDS))
 
-    async def _begin(self, wanted: Accept, *, fresh: bool) -> ExecutionHandle:
+    async def _begin(self, caller: Caller, wanted: Accept, *, fresh: bool) -> ExecutionHandle:
         origin = wanted.origin
         await self._admission.demand(origin.tenant, origin.execution_id)
-        mail = Mail(
-            id="accept",
-            tenant=origin.tenant,
-            key=origin.execution_id,
-            body=msgspec.Raw(await self._prompts.encoded(await self._purse.bounded(wanted))),
+        mail = caller.mail(
+            "accept",
+            origin.execution_id,
+            msgspec.Raw(await self._prompts.encoded(await self._purse.bounded(wanted))),
             digest=origin.digest,
             fresh=fresh,
         )
-        answer = await self._owners.ask(mail, timeout=self._config.request_timeout)
+        answer = await self._asked(caller, mail)
         self._admission.begun(origin.tenant, origin.execution_id)
         return decode(ExecutionHandle, answer)
 
@@ -367,15 +366,17 @@ class Agents:
 
     async def do_get_execution(self, caller: Caller, wanted: GetExecution) -> ExecutionRecord:
         """Read an execution as its owner knows it."""
-        mail = command("", caller.tenant, wanted.execution_id, Look())
-        answer = await self._owners.ask(mail, timeout=self._config.request_timeout)
-        return await self._prompts.shown(caller.tenant, decode(Looked, answer))
+        mail = caller.command("", wanted.execution_id, Look())
+        looked = decode(Looked, await self._asked(caller, mail))
+        return await self._prompts.shown(caller.tenant, looked)
 
     async def do_cancel(self, caller: Caller, wanted: CancelExecution) -> ExecutionHandle:
         """End an execution now."""
-        mail = command("", caller.tenant, wanted.execution_id, Cancel(reason=wanted.reason))
-        answer = await self._owners.ask(mail, timeout=self._config.request_timeout)
-        return decode(ExecutionHandle, answer)
+        mail = caller.command("", wanted.execution_id, Cancel(reason=wanted.reason))
+        return decode(ExecutionHandle, await self._asked(caller, mail))
+
+    async def _asked(self, caller: Caller, mail: Mail) -> bytes:
+        return await caller.ask(self._owners, mail, timeout=self._config.request_timeout)
 
     async def _look(self, caller: Caller, execution_id: str) -> ExecutionRecord:
         return await self.do_get_execution(caller, GetExecution(execution_id=execution_id))

@@ -234,6 +234,9 @@ def _show(moment: Moment) -> None:
     place = f"sequence {moment.sequence}  commit {moment.n}  epoch {moment.epoch}"
     command = " ".join(part for part in (moment.kind or "command", moment.command) if part)
     shown.line(f"{when}  ", shown.styled(command, bold=True), f"  ({place})")
+    for name in ("by", "cause", "trace", "seal"):
+        if value := getattr(moment, name):
+            shown.line(f"  {name:5}  {value}")
     for event in moment.events:
         shown.line(f"  event  {event_line(event)}")
     for effect in moment.opened:

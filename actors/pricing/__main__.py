@@ -82,6 +82,7 @@ def accounts(process: Process, host: ShardHost) -> Owners:
         process.config.shards,
         process.timing,
         nearby=host.offer,
+        clock=process.bus.clock,
     )
 
 

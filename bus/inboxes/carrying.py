@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from bus.caller import SUBMISSION, Caller
 from bus.codec import accepting, decode, encode
 from bus.config import Timing
 from bus.errors import NobodyListensError, ProblemError, TransientError
@@ -23,7 +24,7 @@ from bus.inboxes.rules import (
 from bus.jetstream import NatsBus
 from bus.letters import dead_subject, encoded
 from bus.rpc import Owners
-from bus.service import SUBMISSION, Caller, Endpoint
+from bus.service import Endpoint
 from bus.slices import Slices
 from bus.streams.spec import inbox_stream
 from bus.subjects import fill

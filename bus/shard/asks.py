@@ -54,13 +54,18 @@ MOST_TOGETHER = 64
 """Questions in one message."""
 
 
-_Gathered = defaultdict[tuple[str, ...], list[str]]
-"""The ids of what is asked, by the entity that is asked."""
+_Name = tuple[Address, str]
+"""Who asks, and the id of the ask: another entity may use the same id."""
+
+_Gathered = defaultdict[tuple[str, ...], list[_Name]]
+"""What is asked, by the entity that is asked."""
 
 
 class _Asked(NamedTuple):
-    address: Address
+    """An ask, and the commit that led to it, by the entity that asks and the commit's number."""
+
     ask: Ask
+    cause: str
 
 
 class Asker:
@@ -83,11 +88,11 @@ class Asker:
         self._inbox = inbox
         self._ways = ways
         self._timing = timing
-        self._asked: dict[str, _Asked] = {}
+        self._asked: dict[_Name, _Asked] = {}
         self._crew = Crew(tasks, self._ask, most=MOST_AT_ONCE)
         self._gathering: _Gathered = defaultdict(list)
         self._is_gathering = Wakeup()
-        self._silent: list[Sequence[str]] = []
+        self._silent: list[Sequence[_Name]] = []
         self._is_silent = Wakeup()
         self._pause = timing.retry_most_seconds
 
@@ -99,10 +104,11 @@ class Asker:
         """Ask what entities want to know; their commits must be stored."""
         urgent: _Gathered = defaultdict(list)
         for address, ask in asked:
-            if ask.id not in self._asked:
-                self._asked[ask.id] = _Asked(address, ask)
+            name = (address, ask.id)
+            if name not in self._asked:
+                self._asked[name] = _Asked(ask, self._cause(address))
                 together = urgent if ask.urgent else self._gathering
-                together[ask.entity, ask.tenant, ask.key].append(ask.id)
+                together[ask.entity, ask.tenant, ask.key].append(name)
         self._give(urgent)
         if self._gathering:
             self._is_gathering.set()
@@ -130,37 +136,42 @@ class Asker:
             for start in range(0, len(names), MOST_TOGETHER):
                 self._crew.give(names[start : start + MOST_TOGETHER])
 
-    async def _ask(self, names: Sequence[str]) -> None:
+    async def _ask(self, names: Sequence[_Name]) -> None:
         names = [name for name in names if self._is_open(name)]
         if not names:
             return
         # A former owner need not bother anybody.
         await self._fence.confirm(within=self._timing.request_try_seconds)
-        answers = await self._reply([self._asked[name].ask for name in names])
+        answers = await self._reply([self._asked[name] for name in names])
         if answers is None:
             self._silent.append(names)
             self._is_silent.set()
             return
         self._pause = self._timing.retry_most_seconds
         for name, answer in zip(names, answers, strict=True):
-            address, ask = self._asked.pop(name)
-            self._inbox.put(Letter(self._told(address, ask, answer)))
+            ask = self._asked.pop(name).ask
+            self._inbox.put(Letter(self._told(name[0], ask, answer)))
 
-    def _is_open(self, name: str) -> bool:
-        is_open = self._book.is_open(*self._asked[name])
+    def _cause(self, address: Address) -> str:
+        """Name the newest commit of who asks; after a takeover the ask may be older than that."""
+        tenant, key = address
+        return f"{self._book.entity.name}.{tenant}.{key}.{self._book.slots[address].last}"
+
+    def _is_open(self, name: _Name) -> bool:
+        is_open = self._book.is_open(name[0], self._asked[name].ask)
         if not is_open:
             del self._asked[name]
         return is_open
 
-    async def _reply(self, asks: Sequence[Ask]) -> Sequence[bytes] | None:
+    async def _reply(self, asked: Sequence[_Asked]) -> Sequence[bytes] | None:
         """Ask one entity, once: all the questions are for the same."""
-        entity = asks[0].entity
+        entity = asked[0].ask.entity
         way = self._ways.get(entity)
         if way is None:
-            log.error("shard.asks_strangers", entity=entity, ask=asks[0].id)
+            log.error("shard.asks_strangers", entity=entity, ask=asked[0].ask.id)
             return None
         answers = await way.ask_once(
-            [command(ask.id, ask.tenant, ask.key, ask.command) for ask in asks]
+            [command(ask.id, ask.tenant, ask.key, ask.command, cause=cause) for ask, cause in asked]
         )
         # A full journal decides nothing: it is no answer, and what was answered is known by its id.
         return None if answers is None or any(map(_is_put_off, answers)) else answers

@@ -5,18 +5,20 @@ whole book is thrown away if the commit is refused.
 """
 
 import heapq
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from sys import intern
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
 from bus.codec import decode, encode
 from bus.errors import problem
 from bus.ports import Resting
+from bus.shard.announcing import named
 from bus.shard.entity import Entity
+from bus.shard.outstanding import change, listed
 from bus.shard.quarantine import SKIPPED, reason_of
 from schemas.decision import Ask, Effect, Publish
 from schemas.journal import (
@@ -31,6 +33,8 @@ from schemas.journal import (
 )
 from schemas.replies import ReplyPages, StoredReply, copied, find, keep
 from schemas.work import WorkItem
+
+T = TypeVar("T")
 
 Address = tuple[str, str]
 """Tenant and key of an entity."""
@@ -59,6 +63,8 @@ class Slot:
     is_forgettable: bool = False
     """Whether it woke from its end, and has no entry since: the next one carries its state, because
     the one at rest may be forgotten at any time."""
+    seal: str = ""
+    """The key that its data is sealed with, as its newest command that names one says."""
 
 
 class Picture(NamedTuple):
@@ -109,7 +115,9 @@ class Book:
         return slot
 
     def remember(self, slot: Slot, entry: Entry) -> None:
-        """Keep the reply of a committed command for repeats of its id."""
+        """Keep the reply of a committed command for repeats of its id, and its seal."""
+        if entry.seal:
+            slot.seal = entry.seal
         if entry.reply is not NOTHING and entry.command and self.entity.keeps_replies:
             stored = StoredReply(digest=entry.digest, reply=entry.reply)
             keep(slot.replies, entry.command, stored, self.entity.reply_age)
@@ -127,33 +135,31 @@ class Book:
         slot.n += 1
         return slot.n, after
 
-    def settle(self, address: Address) -> tuple[list[Effect], list[Effect]]:
-        """Bring effects and timer of a changed entity up to date; return what opened and closed."""
-        slot = self.slots[address]
-        effects, due = self._outstanding(address, slot.state)
-        outstanding = {effect.id: effect for effect in effects}
-        opened = [effect for name, effect in outstanding.items() if name not in slot.open]
-        closed = [effect for name, effect in slot.open.items() if name not in outstanding]
-        slot.open = outstanding
-        for effect in closed:
-            self.assigned.pop(effect.id, None)
+    def set_timer(self, address: Address) -> None:
+        """Bring the timer of an entity up to date with its state."""
+        slot, tell = self.slots[address], self.entity.due
+        is_sound = address not in self.corrupt
+        due = tell(slot.state) if is_sound else self._told(address, tell, None)
         if due is not None and due != slot.due:
             heapq.heappush(self._timers, (due, address))
         slot.due = due
-        return opened, closed
 
-    def _outstanding(
-        self, address: Address, state: Any
-    ) -> tuple[Sequence[Effect], datetime | None]:
-        """Return effects and timer of a state; of a damaged entity those that can be told."""
+    def list_effects(self, address: Address) -> None:
+        """List what is outstanding of an entity that has come into memory, or out of quarantine."""
+        nothing: Sequence[Effect] = ()
+        self.slots[address].open = listed(self._told(address, self.entity.effects, nothing))
+
+    def _told(self, address: Address, tell: Callable[[Any], T], unknown: T) -> T:
+        """Return what a state tells; of a damaged entity what can be told."""
+        state = self.slots[address].state
         if address not in self.corrupt:
-            return self.entity.effects(state), self.entity.due(state)
+            return tell(state)
         if self.is_shut(address):
-            return (), None
+            return unknown
         try:
-            return self.entity.effects(state), self.entity.due(state)
+            return tell(state)
         except Exception:  # noqa: BLE001  the state may be what is damaged, and its end still holds
-            return (), None
+            return unknown
 
     def is_idle(self, address: Address, until: datetime) -> bool:
         """Say whether an entity may leave memory: nothing is open, nor due before ``until``."""
@@ -181,6 +187,7 @@ class Book:
             last=slot.last,
             state=msgspec.Raw(encode(slot.state)),
             replies=slot.replies,
+            seal=slot.seal,
         )
         kept = self._kept(address)
         return Resting(tenant, key, slot.n, encode(image), kept, slot.slept)
@@ -218,7 +225,7 @@ class Book:
         slot.due = sleeper.due if sleeper else None
         try:
             image = decode(AtRest, resting.data)
-            slot.last, slot.replies = image.last, image.replies
+            slot.last, slot.replies, slot.seal = image.last, image.replies, image.seal
             self._load_state(address, image.state, image.version)
             slot.is_forgettable = self.has_ended(address)
         except Exception as error:  # noqa: BLE001  one entity must not cost all others
@@ -232,7 +239,7 @@ class Book:
             state = restore(address[0], record) if restore is not None else None
             if state is not None:
                 self.slots[address] = Slot(state=state, is_forgettable=True)
-                self.settle(address)
+                self._take_in(address)
         except Exception as error:  # noqa: BLE001  one entity must not cost all others
             self.condemn(address, reason_of(error))
 
@@ -337,19 +344,24 @@ class Book:
         slot.n, slot.last = entry.n, n
         if entry.base is not NOTHING:
             slot.state = self.entity.state(entry.base, version)
-        for raw in entry.events:
-            publications.extend(self._replay_event(address, raw))
+        is_listed = entry.base is not NOTHING or address in self.corrupt
+        earlier, events = self.state(address), [self.entity.event(raw) for raw in entry.events]
+        for event in events:
+            before = self.state(address)
+            slot.state = after = self.entity.evolve(before, event)
+            publications.extend(self.entity.announce(before, event, after))
+        publications = named(publications, self.entity.name, address, (n, entry.n))
         self.remember(slot, entry)
-        if slot.state is not None:
-            self.settle(address)
+        if slot.state is not None and is_listed:
+            self._take_in(address)
+        elif events:
+            change(slot.open, self.entity.changed(earlier, events, slot.state), {})
+            self.set_timer(address)
         return publications
 
-    def _replay_event(self, address: Address, raw: msgspec.Raw) -> Iterable[Publish]:
-        before = self.state(address)
-        event = self.entity.event(raw)
-        after = self.entity.evolve(before, event)
-        self.slot(address).state = after
-        return self.entity.announce(before, event, after)
+    def _take_in(self, address: Address) -> None:
+        self.list_effects(address)
+        self.set_timer(address)
 
     def _replay_verdict(self, address: Address, reason: str) -> None:
         """Take over what a commit says of an entity: it holds, whatever can be read here."""
@@ -380,6 +392,7 @@ class Book:
                     corrupt=self.corrupt.get((tenant, key), ""),
                     n=slot.n,
                     last=slot.last,
+                    seal=slot.seal,
                 ),
                 slot.state,
             )
@@ -418,7 +431,9 @@ class Book:
         heapq.heapify(self._timers)
         for image in snapshot.slots:
             address = (image.tenant, image.key)
-            self.slots[address] = Slot(replies=copied(image.replies), n=image.n, last=image.last)
+            replies = copied(image.replies)
+            slot = Slot(replies=replies, n=image.n, last=image.last, seal=image.seal)
+            self.slots[address] = slot
             if image.corrupt:
                 self.corrupt[address] = image.corrupt
             try:
@@ -434,7 +449,7 @@ class Book:
         if bytes(data) != _NO_STATE:
             state = self.entity.state(data, version)
             self.slots[address].state = self.entity.joined(state, parts) if parts else state
-            self.settle(address)
+            self._take_in(address)
 
 
 def is_next(slot: Slot, entry: Entry, n: int) -> bool:

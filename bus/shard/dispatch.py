@@ -14,11 +14,13 @@ import structlog
 from bus.config import Timing
 from bus.letters import encoded
 from bus.ports import Bus, Still
+from bus.rpc import POSITION, PositionedAnswer
 from bus.shard.assignments import Assignments
 from bus.shard.bodies import Filling
 from bus.shard.book import Address, Book
 from bus.shard.fence import Fence
 from bus.shard.turn import Outcome
+from bus.subjects import shard_name
 from bus.waiting import Wakeup
 from schemas.decision import Publish
 
@@ -45,6 +47,7 @@ class Dispatcher:
         self._book = book
         self._fence = fence
         self._assignments = assignments
+        self._name = shard_name(fence.subject)
         self._transport = bus.transport
         self._outbox = bus.outbox
         self._timing = timing
@@ -60,10 +63,14 @@ class Dispatcher:
         """Send what commit ``n`` leads to; work first, since it takes the longest."""
         self._assignments.closed(outcome.closed)
         await self._assignments.assign(outcome.opened)
+        position = f"{self._name}.{n}"
+        headers = {POSITION: position}
         for reply, data in outcome.replies:
-            answer = (reply, data) if isinstance(reply, str) else reply(data)
+            answer = (
+                (reply, data) if isinstance(reply, str) else reply(PositionedAnswer(data, position))
+            )
             if answer is not None:
-                await self._transport.publish(*answer)
+                await self._transport.publish(*answer, headers=headers)
         for publication in outcome.publications:
             await self.publish(publication)
             self._book.entity.observe(publication)

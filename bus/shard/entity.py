@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any, Generic, NamedTuple, TypeVar
 
 import msgspec
@@ -10,7 +11,7 @@ import msgspec
 from bus.codec import Decoder, decode, encode
 from bus.errors import problem
 from schemas.bodies import Reference
-from schemas.decision import Ask, Decision, Effect, Publish
+from schemas.decision import Ask, Changes, Decision, Effect, Publish, differences
 from schemas.problems import Problem
 
 Upgrade = Callable[[dict[str, Any]], dict[str, Any]]
@@ -55,16 +56,21 @@ def as_it_is(state: Any, parts: Sequence[bytes]) -> Any:
 class Entity(Generic[S, C, E]):
     """Everything the shard runtime needs to know of an entity. All functions are pure.
 
-    ``decide`` answers a command, ``evolve`` applies an event, ``effects`` lists what is
-    outstanding in a state, ``announce`` the publications of an event, ``due`` the moment at which
-    ``tick`` is to be decided, ``ended`` whether it is over, so that its state at rest is kept for
-    its ``retention`` only, ``record`` what is stored of it for users (None for nothing), and
-    ``record_subject`` where, for ``failing`` to look at. ``restore`` returns the state that such a
-    record tells, where the one at rest was forgotten for want of room; None if it is of a live
-    entity. ``answered`` is the command that tells what another entity has answered to an ask: an
-    encoded answer or ``Problem``. ``observe`` is told of each publication when its commit is
-    stored, for metrics. An entity that has work as an effect takes the commands of
+    ``decide`` answers a command, ``evolve`` applies an event, ``effects`` lists all that is
+    outstanding in a state, ``changes`` tells which of it the events of one command open and close,
+    by the states before and after them, ``announce`` the publications of an event, ``due`` the
+    moment at which ``tick`` is to be decided, ``ended`` whether it is over, so that its state at
+    rest is kept for its ``retention`` only, ``record`` what is stored of it for users (None for
+    nothing), and ``record_subject`` where, for ``failing`` to look at. ``restore`` returns the
+    state that such a record tells, where the one at rest was forgotten for want of room; None if it
+    is of a live entity. ``answered`` is the command that tells what another entity has answered to
+    an ask: an encoded answer or ``Problem``. ``observe`` is told of each publication when its
+    commit is stored, for metrics. An entity that has work as an effect takes the commands of
     ``schemas.work``.
+
+    ``effects`` is called when an entity comes into memory, and ``changes`` for every command; all
+    changes together must lead to what ``effects`` lists. An entity without ``changes`` has its
+    effects listed before and after every command, so it may have but few.
 
     ``initial`` is the state before the first event, by tenant and key; most entities have none.
     An entity without ``record`` has nothing stored of it but its journal, and stays in memory.
@@ -103,6 +109,7 @@ class Entity(Generic[S, C, E]):
     due: Callable[[S], datetime | None]
     ended: Callable[[S], bool]
     tick: C
+    changes: Callable[[S | None, Sequence[E], S], Changes] | None = None
     record: Callable[[S], Publish] | None = None
     record_subject: Callable[[str, str], str] | None = None
     restore: Callable[[str, bytes], S | None] | None = None
@@ -121,11 +128,15 @@ class Entity(Generic[S, C, E]):
     split: Callable[[S], tuple[S, Sequence[bytes]]] = in_one
     joined: Callable[[S, Sequence[bytes]], S] = as_it_is
     upgrades: Mapping[int, Upgrade] = field(default_factory=dict[int, Upgrade])
+    changed: Callable[[S | None, Sequence[E], S], Changes] = field(
+        init=False, repr=False, compare=False
+    )
     command: Decoder[C] = field(init=False, repr=False, compare=False)
     event: Decoder[E] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        """Make the decoders of commands and events."""
+        """Make the decoders of commands and events, and find out how changes are told."""
+        object.__setattr__(self, "changed", self.changes or partial(_compared, self.effects))
         object.__setattr__(self, "command", Decoder(self.command_type))
         object.__setattr__(self, "event", Decoder(self.event_type))
 
@@ -147,3 +158,11 @@ class Entity(Generic[S, C, E]):
         for older in range(version, self.version):
             plain = self.upgrades[older](plain)
         return decode(self.state_type, encode(plain))
+
+
+def _compared(
+    effects: Callable[[S], Sequence[Effect]], before: S | None, events: object, after: S
+) -> Changes:
+    """Return what some events do to effects, found by listing these twice."""
+    del events
+    return differences(effects(before) if before is not None else (), effects(after))

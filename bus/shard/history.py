@@ -30,7 +30,8 @@ class Moment(Value):
     ``sequence`` is the commit's place in the stream, ``n`` its number in the shard. ``kind`` and
     ``command`` are the tag and id of the command; a timer has no id. ``opened`` and ``closed`` are
     effects; both are empty while the state before is not known. ``corrupt`` says why the entry
-    cannot be read, or put the entity into quarantine; empty, it ended that.
+    cannot be read, or put the entity into quarantine; empty, it ended that. ``by``, ``cause``,
+    ``trace`` and ``seal`` are those of the command.
     """
 
     sequence: int
@@ -44,6 +45,10 @@ class Moment(Value):
     closed: list[Outstanding] = []
     reply: msgspec.Raw = NOTHING
     corrupt: str | None = None
+    by: str = ""
+    cause: str = ""
+    trace: str | None = None
+    seal: str = ""
 
 
 class History:
@@ -114,6 +119,10 @@ class History:
             closed=[_shown(effect) for name, effect in before.items() if name not in after],
             reply=entry.reply,
             corrupt=entry.corrupt,
+            by=entry.by,
+            cause=entry.cause,
+            trace=entry.trace,
+            seal=entry.seal,
         )
 
     def unreadable(self, sequence: int, commit: Commit | None, reason: str) -> Moment:

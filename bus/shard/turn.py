@@ -1,16 +1,19 @@
 """A turn: the commands that wait are decided one after another, and become one commit. Pure."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 import msgspec
 
 from bus.codec import encode
 from bus.errors import ProblemError
+from bus.shard.announcing import named
 from bus.shard.book import Address, Book, Slot
+from bus.shard.clock import TOLERANCE_SECONDS
 from bus.shard.entity import Damage, Entity
+from bus.shard.outstanding import Earlier, change, net
 from bus.shard.quarantine import (
     dead_letter,
     ending,
@@ -21,12 +24,21 @@ from bus.shard.quarantine import (
     skipped,
     wants_skip,
 )
-from schemas.decision import Ask, Effect, Publish
+from schemas.decision import UNCHANGED, Ask, Changes, Effect, Publish
 from schemas.journal import NOTHING, Entry, Mail
 from schemas.problems import Problem
 from schemas.replies import ANSWER, StoredReply
 from schemas.replies import refusal as refusal_of
 from schemas.work import WorkCommand, WorkItem
+
+CLOCKS_DIFFER = timedelta(seconds=2 * TOLERANCE_SECONDS)
+"""So much may the clocks of who asks and of who owns the shard differ: each from the server's."""
+
+_EXPIRED = Problem(
+    code="timeout",
+    message="the deadline of the command had passed before it could be decided; it was not",
+    retryable=True,
+)
 
 _MARK_BYTES = 1024
 """More than what a mark holds besides a state: names, a reason, an ending."""
@@ -57,6 +69,7 @@ class Outcome:
     asked: list[tuple[Address, Ask]] = field(default_factory=list[tuple[Address, Ask]])
     closed: list[Item] = field(default_factory=list[Item])
     touched: dict[Address, Any] = field(default_factory=dict[Address, Any])
+    earlier: dict[Address, Earlier] = field(default_factory=dict[Address, Earlier])
     crashed: list[tuple[Mail, str]] = field(default_factory=list[tuple[Mail, str]])
 
 
@@ -65,6 +78,7 @@ class _Decided(NamedTuple):
 
     state: Any
     events: list[msgspec.Raw]
+    changes: Changes
     publications: list[Publish]
     reply: bytes | None
 
@@ -77,12 +91,7 @@ def take_turn(book: Book, letters: Sequence[Letter], now: datetime) -> Outcome:
         if letter.reply and answer is not None:
             outcome.replies.append((letter.reply, answer))
     for address in list(outcome.touched):
-        opened, closed = _settled(book, address, outcome)
-        outcome.opened.extend((address, each) for each in opened if isinstance(each, WorkItem))
-        outcome.asked.extend((address, each) for each in opened if isinstance(each, Ask))
-        outcome.closed.extend(each for each in closed if isinstance(each, WorkItem))
-        if address in outcome.touched:
-            outcome.touched[address] = book.slots[address].state
+        _follow_up(book, address, outcome)
     return outcome
 
 
@@ -120,17 +129,12 @@ def quarantine(
         outcome.publications.extend(publications)
         outcome.entries.append(entry)
         outcome.publications.append(dead_letter(book.entity.name, shard, address, reason, now))
-        _follow(book.slots[address], address, outcome)
+        slot = book.slots[address]
+        # What an entity that was ended still wants of others, and its record.
+        _send(address, slot.open.values(), outcome)
+        if slot.state is not None:
+            outcome.touched[address] = slot.state
     return outcome
-
-
-def _follow(slot: Slot, address: Address, outcome: Outcome) -> None:
-    """Note what an entity that was ended still wants of others, and its record."""
-    opened = slot.open.values()
-    outcome.opened.extend((address, each) for each in opened if isinstance(each, WorkItem))
-    outcome.asked.extend((address, each) for each in opened if isinstance(each, Ask))
-    if slot.state is not None:
-        outcome.touched[address] = slot.state
 
 
 def _marked(
@@ -148,20 +152,41 @@ def _marked(
         return entry, book.replay_entry(entry)
 
 
-def _settled(book: Book, address: Address, outcome: Outcome) -> tuple[list[Effect], list[Effect]]:
+def _follow_up(book: Book, address: Address, outcome: Outcome) -> None:
+    """Set the timer of an entity that has changed, and note what it has opened and closed."""
+    slot, earlier = book.slots[address], outcome.earlier.get(address) or {}
     try:
-        return book.settle(address)
+        book.set_timer(address)
     except Exception as error:  # noqa: BLE001  whatever a core raises must not stop its shard
-        closed = list(book.slots[address].open.values())
+        # Nothing of it is outstanding any more: neither what has changed, nor the rest.
+        opened, closed = [], [effect for effect in earlier.values() if effect is not None]
+        closed += [effect for name, effect in slot.open.items() if name not in earlier]
         book.condemn(address, reason_of(error))
         del outcome.touched[address]
-        return [], closed
+    else:
+        outcome.touched[address] = slot.state
+        opened, closed = net(slot.open, earlier)
+    _send(address, opened, outcome)
+    items = [each for each in closed if isinstance(each, WorkItem)]
+    for item in items:
+        book.assigned.pop(item.id, None)
+    outcome.closed.extend(items)
+
+
+def _send(address: Address, opened: Iterable[Effect], outcome: Outcome) -> None:
+    for effect in opened:
+        if isinstance(effect, WorkItem):
+            outcome.opened.append((address, effect))
+        else:
+            outcome.asked.append((address, effect))
 
 
 def _answer(book: Book, mail: Mail, now: datetime, outcome: Outcome) -> bytes | None:
     address = (mail.tenant, mail.key)
     if (known := book.known(address, mail.id)) is not None:
         return _repeated(mail, known)
+    if mail.deadline is not None and now > mail.deadline + CLOCKS_DIFFER:
+        return encode(_EXPIRED)
     is_damaged = book.corrupt and address in book.corrupt
     if is_damaged and (book.is_shut(address) or wants_skip(mail.body)):
         return _answer_corrupt(book, mail, outcome)
@@ -213,20 +238,33 @@ def _answer_corrupt(book: Book, mail: Mail, outcome: Outcome) -> bytes:
     state = book.absolve(address)
     outcome.entries.append(skip_entry(mail, state, book.count(book.slots[address])))
     if state is not None:
-        outcome.touched[address] = None
+        _list_again(book, address, outcome)
     return encode(skipped(state))
+
+
+def _list_again(book: Book, address: Address, outcome: Outcome) -> None:
+    """Take up all that is outstanding of an entity that comes out of quarantine."""
+    try:
+        book.list_effects(address)
+    except Exception as error:  # noqa: BLE001  whatever a core raises must not stop its shard
+        book.condemn(address, reason_of(error))
+    else:
+        outcome.earlier[address] = dict.fromkeys(book.slots[address].open)
+        outcome.touched[address] = None
 
 
 def _decide(entity: Entity[Any, Any, Any], state: Any, command: Any, now: datetime) -> _Decided:
     """Decide and work out what follows, without changing anything."""
     decision = entity.decide(state, command, now)
+    earlier = state
     publications: list[Publish] = []
     for event in decision.events:
         before, state = state, entity.evolve(state, event)
         publications.extend(entity.announce(before, event, state))
+    changes = entity.changed(earlier, decision.events, state) if decision.events else UNCHANGED
     reply = encode(decision.reply) if decision.reply is not None else None
     events = [msgspec.Raw(encode(event)) for event in decision.events]
-    return _Decided(state, events, publications, reply)
+    return _Decided(state, events, changes, publications, reply)
 
 
 def _reject(book: Book, mail: Mail, command: Any, error: Exception, outcome: Outcome) -> bytes:
@@ -247,15 +285,20 @@ def _commit(book: Book, mail: Mail, command: Any, decided: _Decided, outcome: Ou
     reply = decided.reply
     keeps = book.entity.keeps_replies and _keeps_reply(book, mail, command)
     stored = msgspec.Raw(reply) if reply is not None and keeps else NOTHING
-    slot = book.slot((mail.tenant, mail.key))
+    address, n = (mail.tenant, mail.key), book.n + 1
+    slot = book.slot(address)
     place = book.count(slot)
     base = _base(slot)
     entry = _entry(mail, command, place, base=base, events=decided.events, reply=stored)
     slot.state = decided.state
+    if decided.changes is not UNCHANGED:
+        change(slot.open, decided.changes, outcome.earlier.setdefault(address, {}))
     book.remember(slot, entry)
-    outcome.publications.extend(decided.publications)
+    if decided.publications:
+        name, at = book.entity.name, (n, entry.n)
+        outcome.publications += named(decided.publications, name, address, at)
     outcome.entries.append(entry)
-    outcome.touched[mail.tenant, mail.key] = None
+    outcome.touched[address] = None
 
 
 def _base(slot: Slot) -> msgspec.Raw:
@@ -286,6 +329,10 @@ def _entry(
         reply=reply,
         n=place[0],
         after=place[1],
+        by=mail.by,
+        cause=mail.cause,
+        trace=mail.trace,
+        seal=mail.seal,
     )
 
 

@@ -15,6 +15,7 @@ from tests.bench import (
     failover,
     growth,
     lists,
+    open_items,
     pricing,
     pricing_ledger,
     projection,
@@ -41,6 +42,7 @@ BENCHES = {
         projection,
         lists,
         sleepers,
+        open_items,
         bodies,
     )
 }

@@ -10,12 +10,13 @@ from pathlib import Path
 
 import anyio
 
+from bus.caller import Caller
 from bus.codec import decode
 from bus.ids import new_id
 from bus.process import Process, main, opened
 from bus.rpc import Owners, command
 from bus.runtime import Part
-from bus.service import Caller, Endpoint, Service
+from bus.service import Endpoint, Service
 from bus.shard import ShardHost
 from bus.worker import Job, Worker, owners_of
 from schemas.work import WorkItem

@@ -15,13 +15,13 @@ from actors.agents.adapters.listed import LISTED
 from actors.agents.adapters.lists import Lists
 from actors.agents.core.decisions import decide
 from actors.agents.core.execution import evolve
+from bus.caller import Caller
 from bus.codec import encode
 from bus.config import Timing
 from bus.connection import Address, background
 from bus.jetstream import NatsBus, open_bus
 from bus.projection import Projector
 from bus.server import EmbeddedServer
-from bus.service import Caller
 from bus.subjects import journal_subject
 from schemas.executions import ExecutionList, ListExecutions
 from schemas.journal import Commit, Entry

@@ -14,6 +14,7 @@ import msgspec
 
 from actors.pricing.adapters.costs import COSTS
 from actors.pricing.adapters.reports import Reports
+from bus.caller import Caller
 from bus.codec import encode
 from bus.config import Timing
 from bus.connection import Address, background
@@ -21,7 +22,6 @@ from bus.jetstream import NatsBus, open_bus
 from bus.process import resident_bytes
 from bus.projection import Projector
 from bus.server import EmbeddedServer
-from bus.service import Caller
 from bus.subjects import journal_subject
 from schemas.journal import Commit, Entry
 from schemas.ledger import ACCOUNT_ENTITY, Charge, Charged, Party, Reference, Reserved

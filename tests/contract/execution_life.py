@@ -6,6 +6,7 @@ from actors.agents.actor import execution_entity
 from bus.rpc import command
 from bus.shard.turn import Letter
 from schemas.bills import AccountAnswered, Spending
+from schemas.callbacks import CallbackAnswered
 from schemas.ledger import Charge
 from schemas.lifecycle import (
     Accept,
@@ -20,7 +21,7 @@ from schemas.llm import Answer, GenerateRequest
 from schemas.problems import Problem
 from schemas.providers import Scripted
 from schemas.usage import Usage
-from schemas.work import Claim, Lost
+from schemas.work import Claim, Lost, ReplyTo
 from tests.contract.recorder import BEGAN, Recorder
 
 ENTITY = execution_entity()
@@ -41,6 +42,15 @@ def live(recorder: Recorder) -> None:
     recorder.turn(_fail("spent", 2), _letter("stopped", Cancel(reason="enough")))
     recorder.turn(_letter("late", Tick(), name=""), seconds=60)
     _spend(recorder)
+    _call_back(recorder)
+
+
+def _call_back(recorder: Recorder) -> None:
+    """Tell another entity of the end."""
+    parent = ReplyTo(entity="parent", tenant="acme", key="p1")
+    recorder.turn(_accept("child", reply_to=parent))
+    recorder.turn(_letter("child", Cancel(reason="enough")))
+    recorder.turn(_letter("child", CallbackAnswered()))
 
 
 def _spend(recorder: Recorder) -> None:
@@ -68,7 +78,15 @@ def _reserved(key: str, *, attempt: int, asked: int, problem: Problem | None = N
 
 
 Command = (
-    Accept | AccountAnswered | Cancel | Claim | FailGeneration | FinishGeneration | Lost | Tick
+    Accept
+    | AccountAnswered
+    | CallbackAnswered
+    | Cancel
+    | Claim
+    | FailGeneration
+    | FinishGeneration
+    | Lost
+    | Tick
 )
 
 
@@ -77,7 +95,7 @@ def _letter(key: str, body: Command, *, name: str | None = None) -> Letter:
     return Letter(command(given, "acme", key, body, digest="2cf2"))
 
 
-def _accept(key: str, spending: Spending | None = None) -> Letter:
+def _accept(key: str, spending: Spending | None = None, reply_to: ReplyTo | None = None) -> Letter:
     origin = Origin(
         tenant="acme",
         execution_id=key,
@@ -89,7 +107,13 @@ def _accept(key: str, spending: Spending | None = None) -> Letter:
         session="monday",
     )
     request = GenerateRequest(provider=Scripted(responses=["Hello."]), messages=[])
-    wanted = Accept(origin=origin, request=request, timeout_seconds=90.0, spending=spending)
+    wanted = Accept(
+        origin=origin,
+        request=request,
+        timeout_seconds=90.0,
+        spending=spending,
+        reply_to=reply_to,
+    )
     return _letter(key, wanted)
 
 

@@ -3,13 +3,14 @@
 import anyio
 from nats.aio.client import Client
 
+from bus.caller import Caller
 from bus.codec import decode, encode
 from bus.config import Config
 from bus.connection import Address
 from bus.connection.client import MOST_UNWRITTEN_BYTES
 from bus.fairness import Quotas
 from bus.jetstream import open_bus
-from bus.service import Caller, Endpoint, Service
+from bus.service import Endpoint, Service
 from bus.testing import NatsWorld
 from schemas.agents import AgentList, ListAgents
 from schemas.base import Message

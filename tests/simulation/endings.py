@@ -11,6 +11,7 @@ from bus.ports import Resting
 from bus.shard.book import Address, Book
 from bus.streams.spec import CONVERSATIONS, EVENTS, LIVE, RECORDS
 from schemas.attempts import WorkClaimed, WorkStarted
+from schemas.callbacks import CalledBack
 from schemas.executions import ENDED
 from schemas.journal import Sleeper
 from schemas.lifecycle import (
@@ -28,7 +29,7 @@ from schemas.lifecycle import (
 from schemas.replies import find
 from schemas.spend import BillBooked, HoldVoided
 from schemas.terms import Terms
-from tests.simulation import account, lending
+from tests.simulation import account, lending, waiting
 from tests.simulation.judge import Judge, ShardModel
 
 TERMINALS = (ExecutionCompleted, ExecutionFailed, ExecutionCancelled, ExecutionTimedOut)
@@ -48,6 +49,8 @@ def _has_ended(state: Any) -> bool:
     if isinstance(state, account.Account):
         transfers = state.transfers.values()
         return all(each.phase in ("delivered", "called_off") for each in transfers)
+    if isinstance(state, waiting.Parent):
+        return not waiting.has_waits(state)
     is_told = all(bill.phase == "held" for bill in state.spend.bills)
     return state.status in ENDED and is_told
 
@@ -59,7 +62,7 @@ def faults_of_execution(history: list[ExecutionEvent]) -> Iterator[str]:
     if [type(event) for event in history].count(Accepted) != 1 or type(history[0]) is not Accepted:
         yield "it is not accepted once, at the beginning"
     for event in history:
-        if ended and not isinstance(event, UsageSettled | HoldVoided | BillBooked):
+        if ended and not isinstance(event, UsageSettled | HoldVoided | BillBooked | CalledBack):
             yield f"{type(event).__name__} after the end"
         match event:
             case AttemptStarted():

@@ -15,7 +15,7 @@ from actors.agents.actor import execution_entity
 from bus.errors import CallboardError, FencedError
 from bus.ports import Bus, Resting
 from bus.shard.recovery import Recovered, take_over
-from tests.simulation import ledger, lending, spending
+from tests.simulation import ledger, lending, spending, waiting
 from tests.simulation.account import ENTITY, account_entity
 from tests.simulation.chance import Chance
 from tests.simulation.endings import (
@@ -37,6 +37,7 @@ CHECKS: dict[str, Callable[[list[Any]], Iterator[str]]] = {
     "execution": faults_of_execution,
     ENTITY: faults_of_account,
     ledger.ENTITY: ledger.faults_of_ledger,
+    waiting.ENTITY: waiting.faults_of_parent,
 }
 
 LONGEST_SECONDS = 120.0
@@ -79,7 +80,14 @@ FLEET = Story(plan_of, lambda: (execution_entity(), account_entity()), bounded=T
 LEDGER = Story(ledger.plan_of, ledger.entities)
 SPENDING = Story(spending.plan_of, spending.entities, spending.faults_of_spending)
 PLATFORM = Story(lending.plan_of, lending.entities, lending.faults_of_lending)
-STORIES = {"fleet": FLEET, "ledger": LEDGER, "spending": SPENDING, "platform": PLATFORM}
+WAITING = Story(waiting.plan_of, waiting.entities, waiting.faults_of_waiting)
+STORIES = {
+    "fleet": FLEET,
+    "ledger": LEDGER,
+    "spending": SPENDING,
+    "platform": PLATFORM,
+    "waiting": WAITING,
+}
 
 
 def play(seed: int, only: frozenset[str] | None = None, story: Story = FLEET) -> History:

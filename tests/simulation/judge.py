@@ -5,7 +5,7 @@ again from the states that the journal leads to, so that an entry that does not 
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
@@ -21,7 +21,8 @@ from bus.memory.states import MemoryStateStore
 from bus.ports import Resting
 from bus.rpc import command
 from bus.shard import Entity
-from bus.shard.book import START, Address
+from bus.shard.book import START, Address, Book
+from bus.shard.outstanding import listed
 from bus.streams.spec import StreamSpec
 from bus.subjects import journal_subject, matches
 from schemas.decision import Ask, Decision, Publish
@@ -43,6 +44,9 @@ SILENT_SECONDS = 1.5
 
 MOST_AT_ONCE = 1
 """Items of a tenant that a worker of the simulation has places for."""
+
+Books = Callable[[str], Iterable[Book]]
+"""Return the books of all who own, or believe to own, the shard of a journal subject."""
 
 HEALED = 7.5
 """So many seconds after all trouble a refusal has no other reason than money."""
@@ -123,6 +127,7 @@ class Judge:
         self.refusals: list[tuple[float, int]] = []
         self.quiet_since = inf
         self.heard: dict[tuple[str, bytes], set[bytes]] = defaultdict(set)
+        self.books: Books = lambda _: ()
         self.entities = [self._overheard(entity) for entity in entities]
         self._entities = {entity.name: entity for entity in self.entities}
         self._blobs = blobs
@@ -133,10 +138,11 @@ class Judge:
 
         def decide(state: Any, command: Any, now: datetime) -> Decision:
             decision = entity.decide(state, command, now)
-            self.heard[entity.name, encode(command)].add(encode(decision.reply))
+            if not (entity.keeps_replies and decision.events):
+                self.heard[entity.name, encode(command)].add(encode(decision.reply))
             return decision
 
-        return entity if entity.keeps_replies else replace(entity, decide=decide)
+        return replace(entity, decide=decide)
 
     # What others tell the judge
 
@@ -164,6 +170,7 @@ class Judge:
             shard.follow(commit)
             for entry in commit.entries:
                 self._enter(shard, self._whole(entry))
+            self._compare(subject, commit)
         except BrokenError as error:
             self._break(f"{subject}: {error}")
 
@@ -236,6 +243,17 @@ class Judge:
             self._break(f"another answer to {mail.id} of {mail.key}: {reply!r}, not {stored!r}")
 
     # Following the journal
+
+    def _compare(self, subject: str, commit: Commit) -> None:
+        """Check that what a turn has opened and closed leads to what its states list."""
+        for book in self.books(subject):
+            if (book.epoch, book.n) != (commit.epoch, commit.n - 1):
+                continue
+            for entry in commit.entries:
+                slot = book.slots[entry.tenant, entry.key]
+                is_listed = slot.state is not None and (entry.tenant, entry.key) not in book.corrupt
+                if is_listed and slot.open != listed(book.entity.effects(slot.state)):
+                    raise BrokenError(f"{entry.command!r} of {entry.key} has left {[*slot.open]}")
 
     def _whole(self, entry: Entry) -> Entry:
         if entry.blob is None:
@@ -338,10 +356,9 @@ class Judge:
             stored = shard.replies.get((address, ask.id))
             if stored is not None:
                 found.append(stored)
-            elif not shard.entity.keeps_replies:
-                history = shard.histories.get(address, [])
-                heard = self.heard[ask.entity, encode(ask.command)]
-                found += [said for said in sorted(heard) if shows(history, ask.command, said)]
+            history = shard.histories.get(address, [])
+            heard = self.heard[ask.entity, encode(ask.command)]
+            found += [said for said in sorted(heard) if shows(history, ask.command, said)]
         if not found:
             raise BrokenError(f"answered before the other's commit: {ask.id}")
         return found

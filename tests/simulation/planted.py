@@ -34,7 +34,6 @@ from bus.shard.turn import Outcome
 from bus.shard.workforce import Errand, Workforce
 from bus.worker import Worker
 from schemas.attempts import Attempts
-from schemas.decision import Ask
 from schemas.fleet import Held, Offer, RollCall
 from schemas.journal import Commit, SnapshotRef
 from tests.simulation.history import FLEET, History, Story, failures
@@ -136,7 +135,7 @@ async def ask_first(owner: ShardOwner, outcome: Outcome, now: datetime) -> None:
     await STORE(owner, outcome, now)
 
 
-async def believe_silence(asker: Asker, asks: Sequence[Ask]) -> Sequence[bytes]:
+async def believe_silence(asker: Asker, asks: Sequence[Any]) -> Sequence[bytes]:
     return await REPLY(asker, asks) or [b"{}"] * len(asks)
 
 

@@ -10,7 +10,7 @@ from bus.config import Timing
 from bus.errors import ProblemError
 from bus.ownership import Membership
 from bus.ports import Bus
-from bus.rpc import Owners, command
+from bus.rpc import Owners, PositionedAnswer, command
 from bus.runtime import Part, Runtime
 from bus.shard import ShardHost, Way
 from bus.subjects import shard_of
@@ -24,14 +24,14 @@ from schemas.problems import Problem
 from schemas.terms import TERMS_STORE
 from schemas.usage import Usage
 from schemas.work import Done, Failed, WorkItem
-from tests.simulation import account, ledger
+from tests.simulation import account, ledger, waiting
 from tests.simulation.judge import AnyEntity, Judge
 from tests.simulation.network import SiteBucket
 from tests.simulation.paying import Writer
 from tests.simulation.prompts import Prompts
 from tests.simulation.site import Site
 
-SHARDS = {"execution": 2, account.ENTITY: 2, ledger.ENTITY: 2}
+SHARDS = {"execution": 2, account.ENTITY: 2, ledger.ENTITY: 2, waiting.ENTITY: 2}
 TENANT = "acme"
 NO_DELTAS = Deltas(count=0, sha256="")
 
@@ -59,7 +59,7 @@ class WatchedOwners(Owners):
         self._site = site
         self._name = entity
 
-    async def ask(self, mail: Mail, *, timeout: float) -> bytes:
+    async def ask(self, mail: Mail, *, timeout: float) -> PositionedAnswer:
         self._judge.asked(mail)
         reply = await super().ask(mail, timeout=timeout)
         shard = shard_of(mail.tenant, mail.key, SHARDS[self._name])

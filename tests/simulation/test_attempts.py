@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from bus.memory import MemoryBus
-from bus.rpc import command
+from bus.rpc import Owners, command
 from bus.shard.assignments import Assignments
 from bus.subjects import shard_of
 from bus.testing import memory_bus
@@ -21,6 +21,7 @@ from tests.simulation.fleet import (
     TENANT,
     Fleet,
     Gate,
+    accept,
     answer,
     finish,
     fleet,
@@ -219,3 +220,20 @@ async def test_a_worker_lets_go_of_an_attempt_that_was_replaced(running: Fleet):
 
     assert (record.status, record.attempts) == ("COMPLETED", 2)
     assert running.handled.begun == [("e1", 1), ("e1", 2)]
+
+
+async def test_an_answer_tells_the_commit_that_holds_what_it_says(running: Fleet):
+    owning = await running.start_owner("one")
+    far = command("accept", TENANT, "e1", accept("e1"), digest="d")
+    near = command("accept", TENANT, "e2", accept("e2"), digest="d")
+    here = Owners(running.bus.transport, "execution", SHARDS, QUICK, nearby=owning.host.offer)
+
+    told = [
+        (await owners.ask(mail, timeout=SECONDS)).position.split(".")
+        for owners, mail in ((running.owners, far), (here, near))
+    ]
+
+    for (entity, shard, n), key in zip(told, ("e1", "e2"), strict=True):
+        commits = {commit.n: commit for commit in await running.commits(int(shard))}
+        assert entity == "execution"
+        assert [entry.key for entry in commits[int(n)].entries] == [key]

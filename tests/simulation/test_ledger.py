@@ -5,12 +5,13 @@ from typing import Any
 
 import pytest
 
-from actors.pricing.core import decisions, ledger, pages
+from actors.pricing.core import decisions, ledger
 from actors.pricing.core.budgets import Cover
 from actors.pricing.core.closed import Closed, Memory
 from actors.pricing.core.ledger import Ledger
 from bus.kv import Bucket
 from bus.terms import key_of
+from schemas import pages
 from schemas.decision import Decision
 from schemas.ledger import AlertRaised, Booked, Void
 from schemas.terms import Terms

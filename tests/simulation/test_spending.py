@@ -6,8 +6,8 @@ import msgspec
 import pytest
 
 from actors.pricing.core import decisions
-from schemas.bills import Payer
-from schemas.decision import Ask, Decision
+from schemas.bills import Bill
+from schemas.decision import Decision
 from schemas.ledger import Charged
 from schemas.lifecycle import Accepted, AttemptStarted
 from schemas.spend import Spend
@@ -18,7 +18,7 @@ from tests.simulation.planted import Planted
 SEEDS = 100
 PART = 10
 """So many seeds are one test, which keeps one core busy."""
-ASKS = Spend.asks
+ASKING = Spend.asking.fget
 CHARGED = decisions._charged
 
 
@@ -26,8 +26,9 @@ def begin_at_once(accepted: Accepted) -> AttemptStarted:
     return AttemptStarted(work="1", attempt=1, segment=1, at=accepted.at)
 
 
-def forget_with_the_end(spend: Spend, payer: Payer) -> list[Ask]:
-    return [] if spend.spending is None else ASKS(spend, payer)
+def forget_bills(spend: Spend) -> list[Bill]:
+    assert ASKING is not None
+    return [bill for bill in ASKING(spend) if bill.phase != "settling"]
 
 
 def keep_the_hold(spend: Spend, *_: Any) -> Spend:
@@ -50,7 +51,7 @@ def nothing_is_short(*_: Any) -> None:
 AGENTS, PRICING = "actors.agents.core", "actors.pricing.core"
 PLANTED = (
     Planted("nobody waits for leave", f"{AGENTS}.decisions.begin", begin_at_once, 10),
-    Planted("bills are forgotten", "schemas.spend.Spend.asks", forget_with_the_end, 10),
+    Planted("bills are forgotten", "schemas.spend.Spend.asking", property(forget_bills), 10),
     Planted("holds are not let go", "schemas.spend.Spend.end", keep_the_hold, 20),
     Planted("late usage is lost", f"{AGENTS}.decisions._settle_late", hear_nothing, 20, 3),
     Planted(

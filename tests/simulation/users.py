@@ -10,7 +10,7 @@ from schemas.ledger import ACCOUNT_KEY
 from schemas.lifecycle import Accept, Cancel, Look, Origin
 from schemas.llm import GenerateRequest, ModelConfig
 from schemas.providers import Scripted
-from tests.simulation import account, ledger
+from tests.simulation import account, ledger, waiting
 from tests.simulation.lending import Borrower
 from tests.simulation.prompts import Prompts, is_large
 from tests.simulation.roles import TENANT
@@ -30,6 +30,7 @@ class User:
         executions: Owners,
         accounts: Owners,
         money: Owners,
+        parents: Owners,
         borrower: Borrower,
         prompts: Prompts,
     ) -> None:
@@ -38,11 +39,13 @@ class User:
         self._executions = executions
         self._accounts = accounts
         self._money = money
+        self._parents = parents
         self._prompts = prompts
         self.actions: dict[str, Callable[..., Awaitable[Any]]] = {
             "executes": self.execute,
             "cancels": self.cancel,
             "looks at": self.look,
+            "gathers": self.gather,
             "orders": self.order,
             "calls off": self.call_off,
             "breaks": self.break_,
@@ -100,6 +103,11 @@ class User:
     async def look(self, who: str, key: str) -> None:
         del who
         await self._executions.ask(command("", TENANT, key, Look()), timeout=PATIENCE)
+
+    async def gather(self, who: str, key: str, **values: Any) -> None:
+        del who
+        wanted = waiting.Gather(tenant=TENANT, key=key, **values)
+        await self._parents.ask(command("gather", TENANT, key, wanted), timeout=PATIENCE)
 
     async def order(
         self,

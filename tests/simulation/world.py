@@ -1,7 +1,7 @@
 """The world of one history: the bus, the processes on it, and what befalls them."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from contextvars import copy_context
 from typing import Any
@@ -14,12 +14,13 @@ from bus.config import Timing
 from bus.errors import CallboardError
 from bus.kv import MemoryBucket
 from bus.memory import MemoryBus
+from bus.shard.book import Book
 from bus.shard.owner import ShardOwner
 from bus.streams.spec import stream_specs
 from bus.subjects import journal_subject
 from schemas.fleet import HEARTBEAT_SUBJECT, WORKER_SUBJECT
 from schemas.terms import Terms
-from tests.simulation import ledger
+from tests.simulation import ledger, waiting
 from tests.simulation.account import ENTITY
 from tests.simulation.chance import Chance
 from tests.simulation.endings import is_over
@@ -65,6 +66,7 @@ class World:
         names = {entity.name for entity in entities}
         self._pays = {"execution", ledger.ENTITY} <= names
         store.judge = states.judge = self.judge
+        self.judge.books = self._books
         self.sites: dict[str, Site] = {}
         self._dead: list[Site] = []
         self._lives = 0
@@ -130,6 +132,14 @@ class World:
         ]
         return serving[0] if len(serving) == 1 else None
 
+    def _books(self, subject: str) -> Iterator[Book]:
+        _, _, entity, shard = subject.split(".")
+        for site in self.sites.values():
+            for host in site.hosts:
+                owner = host._running.get(int(shard))
+                if host._entity.name == entity and owner is not None and owner.serving:
+                    yield owner.book
+
     def is_over(self) -> bool:
         """Say whether nobody waits, every shard is served and all that was accepted has ended."""
         names = [(one.name, shard) for one in self.entities for shard in range(SHARDS[one.name])]
@@ -148,13 +158,13 @@ class World:
         site = self._site("users")
         site.is_mortal = False
         bus = process_bus(site, self.bus, self.timing)
-        executions, accounts, money = (
+        executions, accounts, money, parents = (
             WatchedOwners(bus, name, self.timing, self.judge, site)
-            for name in ("execution", ENTITY, ledger.ENTITY)
+            for name in ("execution", ENTITY, ledger.ENTITY, waiting.ENTITY)
         )
         borrower = Borrower(site, money, self.judge)
         prompts = Prompts(bus, self.judge, SHARDS["execution"])
-        self._user = User(site, executions, accounts, money, borrower, prompts)
+        self._user = User(site, executions, accounts, money, parents, borrower, prompts)
 
     def _site(self, slot: str) -> Site:
         self._lives += 1

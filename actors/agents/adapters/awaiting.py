@@ -14,10 +14,11 @@ from typing import NamedTuple
 import anyio
 from anyio.lowlevel import checkpoint
 
+from bus.caller import Caller
 from bus.crew import Crew
 from bus.errors import CallboardError, ProblemError, problem
 from bus.ports import Bus, Delivery
-from bus.service import Caller, reply
+from bus.service import reply
 from bus.waiting import Wakeup, loop_time
 from schemas.executions import ENDED, AwaitedExecution, AwaitExecution, ExecutionRecord
 from schemas.problems import Problem
@@ -166,11 +167,12 @@ class Endings:
         waiting = self._waiting.get(this)
         if not waiting:
             return
-        answer = await self._seen(next(iter(waiting.values())).caller, this[1])
+        looking = next(iter(waiting.values())).caller
+        answer = await self._seen(looking, this[1])
         ended = isinstance(answer, AwaitedExecution) and answer.ended
         for waiter in list(self._waiting.get(this, {}).values()):
             if (ended or self._is_over(waiter)) and self._remove(this, waiter):
-                await reply(self._bus.transport, waiter.caller.reply, answer)
+                await reply(self._bus.transport, waiter.caller.reply, answer, looking.positions)
                 await checkpoint()
         if isinstance(answer, Problem) and this in self._waiting:
             # Its end may be what was heard of, and its owner be away.

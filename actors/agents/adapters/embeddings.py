@@ -11,11 +11,12 @@ import anyio
 import msgspec
 
 from bus.bodies import Bodies
+from bus.caller import Caller
 from bus.crew import Crew
 from bus.errors import ProblemError, problem
 from bus.fairness import InFlight, Quotas
 from bus.ports import Bus
-from bus.service import Caller, answered, reply
+from bus.service import answered, reply
 from bus.slices import Slices
 from bus.subjects import fill
 from bus.waiting import Wakeup, loop_time
@@ -48,8 +49,8 @@ LARGE_AT_ONCE = 2
 HEAD_BYTES = 16 * 1024
 """Of an answer, besides its vectors."""
 
-Look = Callable[[str, str], Awaitable[ExecutionRecord]]
-"""Reads an execution of a tenant as its owner knows it."""
+Look = Callable[[Caller, str], Awaitable[ExecutionRecord]]
+"""Reads an execution of a caller's tenant as its owner knows it."""
 
 _NOT_YET = Problem(
     code="unavailable", message="Embeddings are not answered here yet.", retryable=True
@@ -136,7 +137,8 @@ class EmbeddingAnswers:
     async def _serve(self, waiting: Waiting) -> None:
         try:
             answer = await answered("llm-embed", self._answer(waiting))
-            await reply(self._bus.transport, waiting.caller.reply, answer)
+            caller = waiting.caller
+            await reply(self._bus.transport, caller.reply, answer, caller.positions)
         finally:
             self._load.release(waiting.caller.tenant, 0)
             if not self._load.requests:
@@ -166,7 +168,7 @@ class EmbeddingAnswers:
         try:
             async with self._bus.transport.reception(subject, lambda _: told.set()):
                 while loop_time() < until:
-                    record = await self._look(tenant, name)
+                    record = await self._look(waiting.caller, name)
                     if record.status in ENDED:
                         return record
                     if self._is_leaving:

@@ -15,6 +15,7 @@ from bus.codec import decode
 from bus.projection import EXPIRED_AT_ONCE, Fact, Projection, Rows, Table, Views
 from bus.projection.file import microseconds
 from bus.subjects import filter_for
+from schemas import pages
 from schemas.attempts import Attempts
 from schemas.base import Internal
 from schemas.bills import summed
@@ -271,7 +272,7 @@ def _take_state(row: _Row, state: _State) -> None:
     row.attempts = current.attempt if current else 0
     row.settled = "".join(
         f"{work}.{attempt} "
-        for work, known in state.attempts.works.items()
+        for work, known in pages.items(state.attempts.works)
         for attempt in known.settled
     )
 

@@ -7,10 +7,10 @@ from typing import Any, NamedTuple
 
 from actors.agents.adapters.listed import EXECUTIONS, SESSIONS
 from actors.agents.core.listing import Activity
+from bus.caller import Caller
 from bus.errors import problem
 from bus.projection import Page, Projector, Query, Rows, Table
 from bus.projection.file import moment
-from bus.service import Caller
 from schemas.conversations import ConversationList, ConversationSummary, ListConversations
 from schemas.executions import ENDED, ExecutionList, ExecutionSummary, ListExecutions
 

@@ -4,7 +4,7 @@ from datetime import datetime
 
 import msgspec
 
-from actors.agents.core.execution import FIRST_STEP, Execution
+from actors.agents.core.execution import FIRST_STEP, Execution, with_callback
 from actors.agents.core.outward import recorded
 from schemas.executions import ENDED, ExecutionRecord
 from schemas.lifecycle import Origin
@@ -25,8 +25,11 @@ def remains(
         # Bills that the account has answered already are harmless to repeat.
         if state is None:
             return told
-        spend = msgspec.structs.replace(told.spend, bills=state.spend.end().bills)
-        return msgspec.structs.replace(told, spend=spend)
+        bills = state.spend.end().bills
+        told = msgspec.structs.replace(
+            told, spend=msgspec.structs.replace(told.spend, bills=bills), reply_to=state.reply_to
+        )
+        return with_callback(told)
     known = state or told
     return msgspec.structs.replace(
         known,

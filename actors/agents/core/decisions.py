@@ -5,7 +5,7 @@ from typing import assert_never
 
 import msgspec
 
-from actors.agents.core.execution import FIRST_STEP, Execution, evolve, spent_by
+from actors.agents.core.execution import FIRST_STEP, Execution, end_of, evolve, spent_by
 from actors.agents.core.folding import folded
 from actors.agents.core.outward import record, stream_of
 from actors.agents.core.prompts import lacking
@@ -21,6 +21,7 @@ from schemas.attempts import (
     replace,
 )
 from schemas.bills import AccountAnswered, Bill
+from schemas.callbacks import CallbackAnswered, CalledBack, Inquire, Pending
 from schemas.decision import Decision, refuse
 from schemas.executions import ExecutionHandle, ExecutionStatus
 from schemas.lifecycle import (
@@ -67,6 +68,10 @@ def decide(state: Execution | None, command: ExecutionCommand, now: datetime) ->
             return _on_work(state, command, now)
         case AccountAnswered():
             return _account_answered(state, command, now)
+        case CallbackAnswered():
+            return Decision((CalledBack(problem=command.problem),) if state.end else ())
+        case Inquire():
+            return Decision(reply=end_of(state) if state.phase == "ended" else Pending())
         case Cancel():
             return _cancel(state, command, now)
         case Look():
@@ -108,6 +113,7 @@ def _accept(state: Execution | None, command: Accept, now: datetime) -> Decision
         policy=command.policy,
         spending=command.spending,
         task_at=task_at,
+        reply_to=command.reply_to,
         prompt=command.prompt,
     )
     handle = _handle_of(command.origin, "PENDING")

@@ -26,8 +26,10 @@ from actors.agents.core.folding import unfolded
 from schemas.attempts import Attempt, Attempts, WorkClaimed
 from schemas.base import Internal
 from schemas.bodies import Reference
-from schemas.executions import ExecutionStatus, LogEntry
+from schemas.callbacks import CalledBack, Ended
+from schemas.executions import RECORD_SUBJECT, ExecutionStatus, LogEntry
 from schemas.lifecycle import (
+    EXECUTION_ENTITY,
     NO_POLICY,
     Accepted,
     AttemptFailed,
@@ -56,6 +58,7 @@ from schemas.spend import (
     Spend,
 )
 from schemas.usage import Usage
+from schemas.work import ReplyTo
 
 Phase = Literal["accepted", "reserving", "generating", "backing_off", "ended"]
 
@@ -64,8 +67,7 @@ NOTHING_SPENT = Spend()
 
 TerminalEvent = ExecutionCompleted | ExecutionFailed | ExecutionCancelled | ExecutionTimedOut
 
-MAX_LOG_ENTRIES = 100
-MAX_DETOURS = 100
+MAX_LOG_ENTRIES = MAX_DETOURS = 100
 
 
 class Asked(Internal):
@@ -81,7 +83,8 @@ class Execution(Internal):
     ``step`` names the present step, of whose attempts ``attempts`` knows. ``place`` is the
     alternative that the current attempt begins with, or that has answered. ``why`` says why an
     attempt is made that waits for its hold. ``spend`` has the bills of all attempts. A large
-    request is in ``prompt``, and with it a long task, also after the end.
+    request is in ``prompt``, and with it a long task, also after the end. ``end`` is what
+    ``reply_to`` is told, until it has answered.
     """
 
     origin: Origin
@@ -110,12 +113,14 @@ class Execution(Internal):
     spend: Spend = NOTHING_SPENT
     why: str | None = None
     cost_at_end: int | None = None
+    reply_to: ReplyTo | None = None
+    end: Ended | None = None
     prompt: Reference | None = None
 
     @property
     def current(self) -> Attempt | None:
         """The newest attempt of the present step; None before the first."""
-        return self.attempts.works.get(self.step)
+        return self.attempts.of(self.step)
 
     @property
     def phase(self) -> Phase:
@@ -142,7 +147,12 @@ def evolve(state: Execution | None, event: ExecutionEvent) -> Execution:
     if state is None:
         message = f"{type(event).__name__} before acceptance"
         raise ValueError(message)
-    return msgspec.structs.replace(_apply(state, event), revision=state.revision + 1)
+    applied = _apply(state, event)
+    if applied is state:
+        return msgspec.structs.replace(state, revision=state.revision + 1)
+    # Nobody else has it yet, and another copy would cost as much as to apply the event.
+    msgspec.structs.force_setattr(applied, "revision", state.revision + 1)
+    return applied
 
 
 def due(state: Execution) -> datetime | None:
@@ -182,10 +192,10 @@ def _apply(state: Execution, event: ChangeEvent) -> Execution:
             return _usage_settled(state, event)
         case HoldVoided() | BillBooked() | BillRefused() | BillRetried():
             return msgspec.structs.replace(state, spend=state.spend.apply(event))
-        case ExecutionCompleted():
-            return _completed(state, event)
-        case ExecutionFailed() | ExecutionCancelled() | ExecutionTimedOut():
-            return _broken_off(state, event)
+        case CalledBack():
+            return msgspec.structs.replace(state, reply_to=None, end=None)
+        case ExecutionCompleted() | ExecutionFailed() | ExecutionCancelled() | ExecutionTimedOut():
+            return with_callback(_concluded(state, event))
         case _:
             assert_never(event)
 
@@ -202,6 +212,7 @@ def _accepted(event: Accepted) -> Execution:
         step=FIRST_STEP,
         revision=1,
         logs=(LogEntry(at=event.at, message="accepted"),),
+        reply_to=event.reply_to,
     )
 
 
@@ -329,6 +340,12 @@ def _decided_at(state: Execution, work: str) -> datetime:
 # The end
 
 
+def _concluded(state: Execution, event: TerminalEvent) -> Execution:
+    if isinstance(event, ExecutionCompleted):
+        return _completed(state, event)
+    return _broken_off(state, event)
+
+
 def _completed(state: Execution, event: ExecutionCompleted) -> Execution:
     current = state.current
     return _ended(state, "COMPLETED", event, (state.step, current.attempt) if current else None)
@@ -369,6 +386,32 @@ def _broken_off(
             return msgspec.structs.replace(ended, problem=_timeout_problem(state))
 
 
+def with_callback(state: Execution) -> Execution:
+    """Return an ended execution with the end that it tells who waits for it, if anybody does."""
+    return state if state.reply_to is None else msgspec.structs.replace(state, end=end_of(state))
+
+
+def end_of(state: Execution) -> Ended:
+    """Return the end of an execution that has ended, as who waits for it is told."""
+    origin = state.origin
+    return Ended(
+        of=ReplyTo(entity=EXECUTION_ENTITY, tenant=origin.tenant, key=origin.execution_id),
+        status=state.status,
+        at=state.ended_at or state.accepted_at,
+        record=RECORD_SUBJECT.format(tenant=origin.tenant, execution_id=origin.execution_id),
+        usage=state.usage,
+        cost=state.spend.cost,
+        problem=error_of(state),
+    )
+
+
+def error_of(state: Execution) -> Problem | None:
+    """Return why an ended execution brought no answer; None if it did."""
+    if state.status == "CANCELLED":
+        return Problem(code="cancelled", message=state.reason or "cancelled")
+    return state.problem
+
+
 def _timeout_problem(state: Execution) -> Problem:
     seconds = (state.deadline - state.accepted_at).total_seconds()
     return Problem(code="timeout", message=f"the execution did not end within {seconds:g} seconds")
@@ -395,6 +438,8 @@ def _findings(state: Execution, more: list[Finding]) -> tuple[Finding, ...]:
 
     Every attempt searches the same input again, so that is counted once.
     """
+    if not more:
+        return state.findings
     found = {(one.rule, one.place): one for one in state.findings}
     for one in more:
         known = found.get((one.rule, one.place))

@@ -1,18 +1,18 @@
-"""What an execution asks of the world: its outstanding work, its publications, its record."""
+"""What an execution tells the world: its publications, its record."""
 
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
-from actors.agents.core.execution import FIRST_STEP, Asked, Execution
+from actors.agents.core.execution import FIRST_STEP, Asked, Execution, error_of
 from actors.agents.core.payer import payer
 from actors.agents.core.prompts import lacking
-from actors.agents.core.work_items import open_items, outstanding_work
-from schemas import spend
+from actors.agents.core.work_items import open_item
+from schemas import pages, spend
 from schemas.attempts import Attempt, Attempts
 from schemas.bills import number_of
 from schemas.conversations import CONVERSATION_SUBJECT, ConversationTurn
-from schemas.decision import Effect, Publish
+from schemas.decision import Publish
 from schemas.embeddings import RETENTION_SECONDS
 from schemas.events import (
     ExecutionAcceptedEvent,
@@ -70,12 +70,6 @@ _SAFETY_EVENTS: dict[SafetyOutcome, type[SafetyEvent]] = {
 }
 
 
-def effects(state: Execution) -> tuple[Effect, ...]:
-    """Return what is outstanding in this state: work, and what the account is asked."""
-    work = outstanding_work(state)
-    return (*work, *state.spend.asks(payer(state))) if state.spend.bills else work
-
-
 def announce(
     before: Execution | None, event: ExecutionEvent, after: Execution
 ) -> Iterator[Publish]:
@@ -92,7 +86,8 @@ def announce(
             if isinstance(event, AttemptStarted) and event.notice_segment is not None:
                 yield _stream(after, _restarted(after, event, event.notice_segment))
         case AttemptFailed() | GenerationFinished():
-            yield from _safety(after, event)
+            if event.findings:
+                yield from _safety(after, event)
         case BillBooked(handed_over=True) | BillRefused(retry_at=None) if before is not None:
             yield from spend.announce(before.spend, event, payer(before))
         case ExecutionCompleted():
@@ -138,7 +133,7 @@ def record(state: Execution) -> ExecutionRecord:
         cost_at_end=state.cost_at_end,
         costs=list(state.spend.costs),
         settled=_settled(state),
-        error=_error(state) if state.phase == "ended" else None,
+        error=error_of(state) if state.phase == "ended" else None,
         attempts=_count(state),
         user=origin.user,
         project=origin.project,
@@ -239,7 +234,7 @@ def _count(state: Execution) -> int:
 def _settled(state: Execution) -> list[AttemptName]:
     return [
         AttemptName(step=number_of(step), attempt=attempt)
-        for step, known in state.attempts.works.items()
+        for step, known in pages.items(state.attempts.works)
         for attempt in known.settled
     ]
 
@@ -249,7 +244,7 @@ def _restored_attempts(stored: ExecutionRecord) -> Attempts:
         return Attempts()
     settled = tuple(each.attempt for each in stored.settled)
     ended = Attempt(attempt=stored.attempts, at=stored.created_at, phase="ended", settled=settled)
-    return Attempts(works={FIRST_STEP: ended})
+    return Attempts(works=({FIRST_STEP: ended},))
 
 
 def _restored_asked(stored: ExecutionRecord) -> Asked | None:
@@ -290,9 +285,8 @@ def _stop(before: Execution | None) -> Iterator[Publish]:
 
     One that stood still finds this when it goes on, before it has asked anybody for an answer.
     """
-    if before is None:
-        return
-    for item in open_items(before):
+    item = open_item(before) if before is not None else None
+    if item is not None:
         yield Publish(subject=STOP_WORK_SUBJECT, body=StopWork(item=item), stored=False)
 
 
@@ -348,14 +342,8 @@ def _broken_off(state: Execution) -> Failed | Cancelled:
     }
     if state.status == "CANCELLED":
         return Cancelled(**place, reason=state.reason or "cancelled")
-    problem = _error(state) or Problem(code="internal", message="it ended without a reason")
+    problem = error_of(state) or Problem(code="internal", message="it ended without a reason")
     return Failed(**place, error=problem)
-
-
-def _error(state: Execution) -> Problem | None:
-    if state.status == "CANCELLED":
-        return Problem(code="cancelled", message=state.reason or "cancelled")
-    return state.problem
 
 
 def _conversation(state: Execution) -> Iterator[Publish]:
@@ -411,7 +399,7 @@ def _ended_event(state: Execution) -> ExecutionEndedEvent:
         tokens_used=_tokens_used(state),
         cost=state.spend.cost,
         costs=list(state.spend.costs),
-        error=_error(state),
+        error=error_of(state),
     )
 
 

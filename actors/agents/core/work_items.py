@@ -15,11 +15,11 @@ Work = GenerateWork | EmbedWork
 
 
 def outstanding_work(state: Execution) -> tuple[WorkItem[Work], ...]:
-    """Return the work item of each attempt that is under way."""
-    request = state.request
-    if request is None:
+    """Return the work item of the current attempt; those at earlier steps have ended."""
+    current = state.current
+    if current is None or current.phase != "running" or state.request is None:
         return ()
-    return tuple([_item(state, request, *entry) for entry in state.attempts.open()])
+    return (_item(state, state.request, state.step, current),)
 
 
 def _item(state: Execution, request: ModelRequest, step: str, attempt: Attempt) -> WorkItem[Work]:
@@ -76,13 +76,12 @@ def _body(state: Execution, request: ModelRequest, step: str, attempt: Attempt) 
     )
 
 
-def open_items(state: Execution) -> list[str]:
-    """Name the work items that are open."""
-    works = state.attempts.open()
-    if not works:
-        return []
-    reply_to = _reply_to(state)
-    return [item_id(reply_to, step, each.attempt) for step, each in works]
+def open_item(state: Execution) -> str | None:
+    """Name the work item of the current attempt; None where none is open."""
+    current = state.current
+    if current is None or current.phase != "running":
+        return None
+    return item_id(_reply_to(state), state.step, current.attempt)
 
 
 def _reply_to(state: Execution) -> ReplyTo:

@@ -1,5 +1,6 @@
 """The account of a tenant as the shard runtime sees it."""
 
+from collections.abc import Sequence
 from datetime import datetime, tzinfo
 from functools import cache, partial
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -13,7 +14,7 @@ from bus.codec import decode
 from bus.errors import problem
 from bus.shard import Entity
 from bus.telemetry import metrics
-from schemas.decision import Ask, Decision
+from schemas.decision import UNCHANGED, Ask, Changes, Decision, differences
 from schemas.escrow import BlockAnswered, RecallAnswered, ReturnAnswered
 from schemas.ledger import (
     ACCOUNT_ENTITY,
@@ -55,6 +56,7 @@ def account_entity(rules: Rules | None = None) -> Entity[Ledger, AccountCommand,
         decide=partial(_decided, rules),
         evolve=evolve,
         effects=_asks,
+        changes=_changes,
         answered=_answered,
         announce=announce,
         due=_due,
@@ -73,6 +75,16 @@ def _asks(state: Ledger) -> tuple[Ask, ...]:
     # Looked at in every turn of the account, and mostly nothing is outstanding.
     told = state.terms.revision == state.terms.stored
     return lent if told else (*terms.asks(state.terms, state.tenant), *lent)
+
+
+def _changes(before: Ledger | None, events: Sequence[AccountEvent], after: Ledger) -> Changes:
+    """Return what events open and close: most concern neither terms nor lent money."""
+    del events
+    if before is None:
+        return Changes(_asks(after))
+    if before.terms is after.terms and before.escrow is after.escrow:
+        return UNCHANGED
+    return differences(_asks(before), _asks(after))
 
 
 def _answered(

@@ -7,12 +7,13 @@ import msgspec
 
 from actors.pricing.adapters.account import zone
 from actors.pricing.adapters.telling import TermsTeller
+from bus.caller import Caller
 from bus.codec import decode
 from bus.errors import problem
 from bus.ids import new_id
 from bus.ports import Clock
-from bus.rpc import Owners, command
-from bus.service import Caller, Endpoint
+from bus.rpc import Owners
+from bus.service import Endpoint
 from schemas.base import Message, Request
 from schemas.budgets import (
     AdjustBudget,
@@ -92,12 +93,12 @@ class Budgets:
 
     async def do_get(self, caller: Caller, wanted: GetBudget) -> BudgetState:
         """Read a budget."""
-        return await self._asked(caller.tenant, LookAtBudgets(id=wanted.id), BudgetState)
+        return await self._asked(caller, LookAtBudgets(id=wanted.id), BudgetState)
 
     async def do_list(self, caller: Caller, wanted: ListBudgets) -> BudgetList:
         """Read all budgets and limits."""
         del wanted
-        return await self._asked(caller.tenant, LookAtBudgets(), BudgetList)
+        return await self._asked(caller, LookAtBudgets(), BudgetList)
 
     async def do_top_up(self, caller: Caller, wanted: TopUpBudget) -> BudgetState:
         """Add to a window."""
@@ -109,7 +110,7 @@ class Budgets:
             name=wanted.name,
             reason=wanted.reason,
         )
-        return await self._asked(caller.tenant, top_up, BudgetState)
+        return await self._asked(caller, top_up, BudgetState)
 
     async def do_adjust(self, caller: Caller, wanted: AdjustBudget) -> BudgetState:
         """Correct what a window has spent."""
@@ -121,18 +122,18 @@ class Budgets:
             reason=wanted.reason,
             name=wanted.name,
         )
-        return await self._asked(caller.tenant, adjust, BudgetState)
+        return await self._asked(caller, adjust, BudgetState)
 
     async def _ruled(self, caller: Caller, wanted: msgspec.Struct, reply: type[R]) -> R:
         """Change the rules, and return when every process that spends goes by them."""
-        answer = await self._asked(caller.tenant, wanted, reply)
-        terms = await self._asked(caller.tenant, LookAtTerms(), Terms)
+        answer = await self._asked(caller, wanted, reply)
+        terms = await self._asked(caller, LookAtTerms(), Terms)
         await self._teller.tell(terms)
         return answer
 
-    async def _asked(self, tenant: str, wanted: msgspec.Struct, reply: type[T]) -> T:
-        mail = command(new_id(), tenant, ACCOUNT_KEY, wanted)
-        return decode(reply, await self._owners.ask(mail, timeout=self._timeout))
+    async def _asked(self, caller: Caller, wanted: msgspec.Struct, reply: type[T]) -> T:
+        mail = caller.command(new_id(), ACCOUNT_KEY, wanted)
+        return decode(reply, await caller.ask(self._owners, mail, timeout=self._timeout))
 
 
 def _as(kind: type[T], wanted: Request) -> T:

@@ -4,9 +4,10 @@ from collections.abc import Sequence
 
 from actors.pricing.adapters.books import Books
 from actors.pricing.core.quotation import quoted
+from bus.caller import Caller
 from bus.errors import ProblemError
 from bus.ports import Clock
-from bus.service import Caller, Endpoint
+from bus.service import Endpoint
 from schemas.problems import Problem
 from schemas.quotes import PriceQuote, QuotePrice
 

@@ -8,7 +8,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from actors.pricing.core import pages
 from actors.pricing.core.alerts import exhausted
 from actors.pricing.core.blocks import Draw, draw, portion, recalled
 from actors.pricing.core.budgets import Cover, Scope, Zones, covers, limits_for, opening
@@ -21,6 +20,7 @@ from actors.pricing.core.ledger import (
     whole_second,
 )
 from actors.pricing.core.limits import PAUSE, Excess, Meter, excess
+from schemas import pages
 from schemas.budgets import Limits
 from schemas.decision import Decision, refuse
 from schemas.ids import PLATFORM

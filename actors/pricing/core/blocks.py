@@ -11,11 +11,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
-from actors.pricing.core import pages
 from actors.pricing.core.budgets import opening
 from actors.pricing.core.escrow import NONE, Block, Refusal, account_key, is_escrow, is_over
 from actors.pricing.core.ledger import Account, Ledger
 from actors.pricing.core.postings import touched
+from schemas import pages
 from schemas.decision import Decision
 from schemas.escrow import (
     BlockAnswered,

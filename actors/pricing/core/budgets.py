@@ -6,9 +6,9 @@ from functools import lru_cache
 from heapq import nsmallest
 from typing import NamedTuple
 
-from actors.pricing.core import pages
 from actors.pricing.core.ledger import Account, Ledger, scope_key
 from actors.pricing.core.windows import minute_of, window_of
+from schemas import pages
 from schemas.budgets import (
     EACH,
     Balance,

@@ -9,7 +9,6 @@ from typing import Any, assert_never
 
 import msgspec
 
-from actors.pricing.core import pages
 from actors.pricing.core.admission import MOST_WINDOWS, extend, reserve, too_many, too_much
 from actors.pricing.core.alerts import is_quiet, raised
 from actors.pricing.core.blocks import answer, tidied
@@ -38,6 +37,7 @@ from actors.pricing.core.ledger import (
 )
 from actors.pricing.core.postings import moves
 from actors.pricing.core.terms import terms
+from schemas import pages
 from schemas.budgets import EACH, Budget, BudgetGone, BudgetState, Limits
 from schemas.decision import Decision, refuse
 from schemas.escrow import BlockAnswered, Recall, RecallAnswered, ReturnAnswered

@@ -8,7 +8,6 @@ from datetime import UTC, datetime, timedelta
 
 import msgspec
 
-from actors.pricing.core import pages
 from actors.pricing.core.closed import (
     SETTLED,
     VOIDED,
@@ -22,9 +21,9 @@ from actors.pricing.core.closed import joined as with_parts
 from actors.pricing.core.closed import split as closed_parts
 from actors.pricing.core.escrow import NONE, Escrow, changed, used
 from actors.pricing.core.limits import Meter, counted, ended, is_idle
-from actors.pricing.core.pages import Pages
 from actors.pricing.core.postings import Move, moves, touched
 from actors.pricing.core.terms import Standing, restricted, ruled, stored
+from schemas import pages
 from schemas.base import Internal
 from schemas.budgets import Budget, Limits
 from schemas.escrow import EscrowEvent
@@ -49,6 +48,7 @@ from schemas.ledger import (
     Voided,
     WindowOpened,
 )
+from schemas.pages import Pages
 from schemas.terms import Restriction
 
 

@@ -1,11 +1,10 @@
 """What others are told of an account: its public events. Pure."""
 
-import hashlib
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
-from actors.pricing.core import pages
-from actors.pricing.core.ledger import Ledger, key_of, mark
+from actors.pricing.core.ledger import Ledger
+from schemas import pages
 from schemas.base import Message
 from schemas.budgets import (
     BudgetExhaustedEvent,
@@ -26,7 +25,7 @@ def announce(before: Ledger | None, event: AccountEvent, after: Ledger) -> Itera
     elif isinstance(event, AlertRaised):
         body = _told(event, _name(after, event.account))
         subject = (body.SUBJECT or "").format(tenant=after.tenant, account=event.budget_id)
-        yield Publish(subject=subject, body=body, id=_id(after.tenant, event))
+        yield Publish(subject=subject, body=body)
 
 
 def exceeds(state: Ledger, event: Charged) -> bool:
@@ -47,14 +46,7 @@ def _exceeded(tenant: str, event: Charged) -> Publish:
         disputed_pico=event.disputed_pico,
     )
     subject = (body.SUBJECT or "").format(tenant=tenant, execution_id=which.execution_id)
-    name = f"{tenant}/{key_of(which)}/exceeded"
-    return Publish(subject=subject, body=body, id=hashlib.sha256(name.encode()).hexdigest()[:32])
-
-
-def _id(tenant: str, event: AlertRaised) -> str:
-    """Name an alert among those of all tenants: whoever is killed, it is stored once."""
-    name = f"{tenant}/{event.account}/{mark(event.alert, event.percent)}"
-    return hashlib.sha256(name.encode()).hexdigest()[:32]
+    return Publish(subject=subject, body=body)
 
 
 def _name(state: Ledger, key: str) -> str | None:

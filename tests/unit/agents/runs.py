@@ -8,11 +8,13 @@ import msgspec
 from hypothesis import strategies as st
 
 from actors.agents.core.decisions import decide
+from actors.agents.core.effects import changes, effects
 from actors.agents.core.execution import Execution, evolve
-from actors.agents.core.outward import announce, effects
+from actors.agents.core.outward import announce
 from actors.agents.core.payer import payer
+from bus.shard.outstanding import Open, change, listed
 from schemas.attempts import Attempt
-from schemas.decision import Ask, Decision, Publish
+from schemas.decision import Ask, Decision, Effect, Publish
 from schemas.lifecycle import (
     Accept,
     Cancel,
@@ -102,16 +104,19 @@ class Run:
     events: list[ExecutionEvent] = field(default_factory=list[ExecutionEvent])
     published: list[Publish] = field(default_factory=list[Publish])
     work: list[str] = field(default_factory=list[str])
+    open: Open = field(default_factory=dict[str, Effect])
     now: datetime = NOW
 
     def take(self, command: ExecutionCommand, seconds: float = 0.0) -> Decision:
         self.now += timedelta(seconds=seconds)
-        decision = decide(self.state, command, self.now)
+        earlier, decision = self.state, decide(self.state, command, self.now)
         for event in decision.events:
             before, self.state = self.state, evolve(self.state, event)
             self.events.append(event)
             self.published.extend(announce(before, event, self.state))
         if self.state is not None:
+            change(self.open, changes(earlier, decision.events, self.state), {})
+            assert self.open == listed(effects(self.state))
             self.work.extend(w.id for w in effects(self.state) if w.id not in self.work[-1:])
         return decision
 

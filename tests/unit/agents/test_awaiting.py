@@ -12,12 +12,13 @@ import pytest
 
 from actors.agents.adapters import awaiting
 from actors.agents.adapters.awaiting import Endings
+from bus.caller import Caller
 from bus.codec import decode
 from bus.connection import background
 from bus.errors import ProblemError, UnavailableError, problem
 from bus.memory.bus import MemoryBus, memory_bus
 from bus.ports import Bus, Delivery
-from bus.service import Caller
+from bus.rpc import POSITION
 from schemas.events import ExecutionCompletedEvent
 from schemas.executions import AwaitedExecution, AwaitExecution, ExecutionRecord
 from tests.unit.agents.samples import record
@@ -39,6 +40,7 @@ class Executions:
         if execution_id not in self.records:
             raise problem("not_found", "no such execution")
         assert caller.tenant == "acme"
+        caller.commits["execution.0"] = self.looks.total()
         return self.records[execution_id]
 
     def stands(self, name: str, status: str) -> None:
@@ -51,10 +53,12 @@ class Client:
     def __init__(self, endings: Endings) -> None:
         self._endings = endings
         self.answers: list[dict[str, Any]] = []
+        self.positions: list[str] = []
         self._arrived = anyio.Event()
 
     async def heard(self, delivery: Delivery) -> None:
         self.answers.append(msgspec.json.decode(delivery.data))
+        self.positions.append((delivery.headers or {}).get(POSITION, ""))
         self._arrived.set()
 
     async def wait(self, name: str, seconds: float = 30) -> AwaitedExecution | None:
@@ -118,6 +122,7 @@ async def test_who_waits_is_answered_when_the_end_is_heard_of_and_all_by_one_loo
         await _end(bus, "e")
         await client.answered(500)
         assert executions.looks == {"e": 1}
+        assert set(client.positions) == {"execution.0.1"}
         assert all(each["ended"] for each in client.answers)
         assert client.answers[0]["execution"]["status"] == "COMPLETED"
 

@@ -12,13 +12,14 @@ import pytest
 from actors.agents.adapters import embeddings
 from actors.agents.adapters.embeddings import EmbeddingAnswers, Waiting
 from bus.bodies import Bodies, holder_of
+from bus.caller import Caller
 from bus.config import Config
 from bus.errors import ProblemError
 from bus.fairness import Quotas
 from bus.fairness.quotas import usual_terms
 from bus.memory import memory_bus
 from bus.ports import Bus, Delivery
-from bus.service import Caller
+from bus.rpc import POSITION
 from schemas.embeddings import Embed, Embeddings
 from schemas.executions import ExecutionRecord
 from schemas.llm import StoredVectors
@@ -39,13 +40,15 @@ class Asked:
         self.bus = bus
         self.record = record(1, kind="embed", status="RUNNING", stream="cb.acme.stream.e1")
         self.looks = 0
+        self.position = ""
         quotas = Quotas(usual_terms(Config(quota_requests=2)))
         self.answers = EmbeddingAnswers(bus, self._look, quotas)
 
-    async def _look(self, tenant: str, execution_id: str) -> ExecutionRecord:
-        assert (tenant, execution_id) == ("acme", "e1")
+    async def _look(self, caller: Caller, execution_id: str) -> ExecutionRecord:
+        assert (caller.tenant, execution_id) == ("acme", "e1")
         await anyio.lowlevel.checkpoint()
         self.looks += 1
+        caller.commits["execution.0"] = self.looks
         return self.record
 
     def end(self, **fields: Any) -> None:
@@ -65,6 +68,7 @@ class Asked:
         async def hear(delivery: Delivery) -> None:
             await anyio.lowlevel.checkpoint()
             data.append(delivery.data)
+            self.position = (delivery.headers or {}).get(POSITION, "")
             heard.set()
 
         wanted = Embed(provider=OpenAI(model="m"), texts=["a"], **fields)
@@ -110,6 +114,7 @@ async def test_the_end_of_the_execution_is_heard_and_its_vectors_are_told(
         tasks.start_soon(end)
         found = await asked.ask()
         looks = asked.looks
+        assert asked.position == "execution.0.2"
 
     assert isinstance(found, Embeddings)
     assert found.vectors == [[0, 0.1], [1, 0.1], [2, 0.1]]

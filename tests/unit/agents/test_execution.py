@@ -154,7 +154,7 @@ def test_the_answer_ends_the_execution():
 def test_retries_wait_longer_each_time_within_bounds(failures: int):
     run = accepted(max_attempts=20)
     known = msgspec.structs.replace(run.current, failures=failures)
-    attempts = Attempts(works={"1": known})
+    attempts = Attempts(works=({"1": known},))
     run.state = msgspec.structs.replace(run.execution, attempts=attempts, deadline=later(1000))
 
     run.take(fail(1))

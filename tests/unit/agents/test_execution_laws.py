@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from actors.agents.actor import execution_entity
 from actors.agents.adapters.streams import Streams
 from actors.agents.core.decisions import decide
+from actors.agents.core.effects import effects
 from actors.agents.core.execution import Execution, due, evolve, has_ended
-from actors.agents.core.outward import effects, record
+from actors.agents.core.outward import record
 from bus.ports import Stored
 from bus.shard.book import Book
 from schemas.lifecycle import (

@@ -8,8 +8,9 @@ import msgspec
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from actors.agents.core.effects import effects
 from actors.agents.core.execution import due, has_ended
-from actors.agents.core.outward import effects, record
+from actors.agents.core.outward import record
 from bus.codec import decode, encode
 from schemas.bills import GRACE, Spending, answered
 from schemas.decision import Ask

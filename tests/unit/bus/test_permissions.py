@@ -2,6 +2,7 @@
 
 import pytest
 
+from bus.caller import Caller
 from bus.errors import ConfigError, ProblemError
 from bus.permissions import (
     Permissions,
@@ -11,7 +12,6 @@ from bus.permissions import (
     render,
     tenant_permissions,
 )
-from bus.service import Caller
 from bus.subjects import fill, overlap
 from schemas import catalog
 from schemas.ids import PLATFORM

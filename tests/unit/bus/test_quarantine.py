@@ -275,7 +275,8 @@ def test_an_entity_in_quarantine_has_nothing_outstanding():
     book.condemn(("acme", "c"), "a reason")
 
     assert not list(book.open_work())
-    assert book.settle(("acme", "c")) == ([], [])
+    book.set_timer(("acme", "c"))
+    assert book.slots["acme", "c"].open == {}
     book.evict(("acme", "c"))
     assert ("acme", "c") in book.slots
 
@@ -283,13 +284,27 @@ def test_an_entity_in_quarantine_has_nothing_outstanding():
 # A core that raises where its state is looked at
 
 
-def test_effects_that_raise_cost_the_entity_and_not_the_turn():
+def test_effects_that_raise_cost_the_command_and_not_the_turn():
     def effects(state: Counter) -> tuple[()]:
         if state.total == 13:
             raise ZeroDivisionError
         return ()
 
     book = Book(replace(ENTITY, effects=effects))
+    letters = [letter("1", "c", Add(amount=13)), letter("1", "d", Add(amount=1))]
+    outcome = take_turn(book, letters, AT)
+
+    assert [reason for _, reason in outcome.crashed] == ["ZeroDivisionError in decide"]
+    assert book.slots["acme", "c"].state is None
+    assert set(outcome.touched) == {("acme", "d")}
+
+
+def test_a_timer_that_raises_costs_the_entity_and_not_the_turn():
+    def due(state: Counter) -> None:
+        if state.total == 13:
+            raise ZeroDivisionError
+
+    book = Book(replace(ENTITY, due=due))
     letters = [letter("1", "c", Add(amount=13)), letter("1", "d", Add(amount=1))]
     outcome = take_turn(book, letters, AT)
 

@@ -7,9 +7,10 @@ from typing import Any
 
 import msgspec
 
-from actors.pricing.core import blocks, escrow, ledger, pages
+from actors.pricing.core import blocks, escrow, ledger
 from actors.pricing.core.decisions import Rules
 from bus.codec import decode, encode
+from schemas import pages
 from schemas.decision import Ask
 from schemas.ids import PLATFORM
 from schemas.ledger import AccountCommand, Extend, Lapse, MoneyHeld, Reference, Void

@@ -5,10 +5,10 @@ from functools import reduce
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from actors.pricing.core import pages
 from actors.pricing.core.decisions import Rules, decide
 from actors.pricing.core.ledger import Account, Ledger, evolve
 from bus.codec import decode, encode
+from schemas import pages
 from schemas.budgets import Budget, Limits
 from schemas.ledger import (
     AccountCommand,

@@ -11,7 +11,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from actors.pricing.adapters.account import account_entity, zone
-from actors.pricing.core import pages
 from actors.pricing.core.decisions import Rules
 from actors.pricing.core.ledger import Ledger, evolve
 from actors.pricing.core.postings import postings
@@ -26,6 +25,7 @@ from bus.shard.kept import journal_of
 from bus.shard.recovery import take_over
 from bus.shard.turn import Letter, take_turn
 from bus.subjects import journal_subject
+from schemas import pages
 from schemas.budgets import Budget
 from schemas.journal import Commit
 from schemas.ledger import (

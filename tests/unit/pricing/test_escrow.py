@@ -7,10 +7,10 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from actors.pricing.core import pages
 from actors.pricing.core.blocks import IDLE, REMEMBERED, SIZE
 from actors.pricing.core.decisions import Rules
 from actors.pricing.core.escrow import NONE, is_escrow
+from schemas import pages
 from schemas.escrow import Recalled
 from schemas.ids import PLATFORM
 from schemas.ledger import AlertRaised, Charged, Lapse, Lapsed, MoneyHeld, Reserved, Voided

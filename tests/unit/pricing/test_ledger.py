@@ -8,11 +8,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from actors.pricing.core import closed, pages
+from actors.pricing.core import closed
 from actors.pricing.core.decisions import Rules
 from actors.pricing.core.ledger import Ledger
 from actors.pricing.core.postings import postings
 from bus.codec import decode, encode
+from schemas import pages
 from schemas.ledger import Charged, Extend, Lapse, Lapsed, Reserve, Settle, Void
 from schemas.problems import Problem
 from tests.unit.pricing.owner import ANN, BOB, NOON, PLAIN, Owner, reference, reserve, settle

@@ -7,12 +7,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from actors.pricing.core import closed, pages
+from actors.pricing.core import closed
 from actors.pricing.core.closed import SETTLED, Memory, forget, is_too_old, recall, remember
 from actors.pricing.core.limits import Meter, counted, ended, excess
-from actors.pricing.core.pages import Pages
 from actors.pricing.core.windows import window_at
+from schemas import pages
 from schemas.budgets import Limits, WindowKind
+from schemas.pages import Pages
 
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
 BERLIN = ZoneInfo("Europe/Berlin")
@@ -35,6 +36,36 @@ def test_pages_are_a_dictionary_and_never_change(changes: list[tuple[bool, int]]
         assert list(pages.values(before)) == shown
     assert sorted(pages.values(found)) == sorted(wanted.values())
     assert all(pages.get(found, f"k{n}") == wanted.get(f"k{n}") for n in range(401))
+
+
+@given(st.lists(st.tuples(st.integers(0, 300), st.none() | st.integers(0, 50)), max_size=400))
+@settings(max_examples=30)
+def test_the_times_of_pages_tell_what_is_due_and_what_is_next(
+    changes: list[tuple[int, int | None]],
+):
+    # One page, nearly full: what is put soon makes several of it.
+    wanted: dict[str, int | None] = {f"old{number}": 20 + number for number in range(62)}
+    found: Pages[int | None] = (dict(wanted),)
+    times: pages.Times = (NOON + timedelta(seconds=20),)
+
+    def moment(seconds: int | None) -> datetime | None:
+        return None if seconds is None else NOON + timedelta(seconds=seconds)
+
+    for number, seconds in changes:
+        key = f"k{number}"
+        is_removed = key in wanted and seconds == 0
+        found = pages.without(found, key) if is_removed else pages.put(found, key, seconds)
+        times = pages.timed(times, found, key, moment)
+        if is_removed:
+            del wanted[key]
+        else:
+            wanted[key] = seconds
+
+    waiting = {key: seconds for key, seconds in wanted.items() if seconds is not None}
+    due = dict(pages.due(times, found, NOON + timedelta(seconds=25), moment))
+    assert pages.earliest(times) == moment(min(waiting.values(), default=None))
+    assert due == {key: seconds for key, seconds in waiting.items() if seconds <= 25}
+    assert times == () or len(times) == len(found)
 
 
 def test_what_is_over_is_known_until_there_is_no_room_and_then_too_old():

@@ -77,6 +77,11 @@ class Entity(RuleBasedStateMachine):
         self._note(WorkStarted(work="once", attempt=1, at=NOW, once=True))
         self._note(WorkPlanned(work="planned", attempt=1, at=NOW))
 
+    def of(self, work: str) -> Attempt:
+        known = self.state.of(work)
+        assert known is not None
+        return known
+
     def _note(self, *events: WorkEvent) -> None:
         for event in events:
             before = self.state
@@ -109,7 +114,7 @@ class Entity(RuleBasedStateMachine):
 
     @rule(work=works, wanted=st.sampled_from(("claim", "sent", "not sent", "done")))
     def say_of_what_runs(self, work: str, wanted: str) -> None:
-        n = self.state.works[work].attempt
+        n = self.of(work).attempt
         made: dict[str, WorkCommand] = {
             "claim": Claim(work=work, attempt=n),
             "sent": Failed(work=work, attempt=n, problem=BUSY),
@@ -125,7 +130,7 @@ class Entity(RuleBasedStateMachine):
 
     @rule(leave=st.booleans())
     def answer_for_leave(self, leave: bool) -> None:
-        known = self.state.works["planned"]
+        known = self.of("planned")
         if known.phase != "planned":
             return
         if leave:
@@ -138,7 +143,7 @@ class Entity(RuleBasedStateMachine):
 
     @rule(work=works)
     def drop(self, work: str) -> None:
-        known = self.state.works[work]
+        known = self.of(work)
         if known.phase != "ended":
             self._note(WorkDropped(work=work, attempt=known.attempt, at=self.now))
 
@@ -151,12 +156,17 @@ class Entity(RuleBasedStateMachine):
             assert live == [known.attempt]
 
     @invariant()
+    def the_next_moment_is_the_first_that_any_work_waits_for(self) -> None:
+        moments = [self.of(work).retry_at for work in WORKS]
+        assert self.state.due() == min((at for at in moments if at is not None), default=None)
+
+    @invariant()
     def no_attempt_is_granted_twice(self) -> None:
         assert len(set(self.granted)) == len(self.granted)
 
     @invariant()
     def no_more_fail_than_may(self) -> None:
-        assert all(known.failures <= RULES.most for known in self.state.works.values())
+        assert all(known.failures <= RULES.most for known in map(self.of, WORKS))
 
     @invariant()
     def what_happens_once_is_not_attempted_again_after_a_claim(self) -> None:
@@ -179,7 +189,7 @@ class Entity(RuleBasedStateMachine):
 
     @invariant()
     def what_is_unknown_was_claimed_or_sent(self) -> None:
-        known = self.state.works["once"]
+        known = self.of("once")
         if known.unknown:
             told = any(
                 isinstance(said, Failed | Stopped) and said.work == "once" and said.sent
@@ -187,7 +197,7 @@ class Entity(RuleBasedStateMachine):
             )
             assert known.phase == "ended"
             assert ("once", known.attempt) in self.granted or told
-        assert not self.state.works["plain"].unknown
+        assert not self.of("plain").unknown
 
     @invariant()
     def replaying_the_events_gives_the_same_state(self) -> None:
@@ -200,7 +210,8 @@ class Entity(RuleBasedStateMachine):
 
 def _demand_growth(before: Attempts, after: Attempts, event: WorkEvent) -> None:
     """Attempts only grow, one at a time, and what has ended stays so."""
-    known, changed = before.of(event.work), after.works[event.work]
+    known, changed = before.of(event.work), after.of(event.work)
+    assert changed is not None
     if known is None:
         return
     assert changed.attempt - known.attempt in (0, 1)
@@ -232,7 +243,9 @@ def taken(state: Attempts, *said: WorkCommand) -> tuple[Attempts, list[WorkEvent
 
 
 def of(state: Attempts) -> Attempt:
-    return state.works["w"]
+    known = state.of("w")
+    assert known is not None
+    return known
 
 
 LOST = Lost(work="w", attempt=1, begun=True)

@@ -14,10 +14,10 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from actors.pricing.core import pages
 from actors.pricing.core.closed import recall
 from actors.pricing.core.ledger import key_of
 from bus.codec import decode, encode
+from schemas import pages
 from schemas.bills import GRACE, AccountAnswered, Payer, Spending, answered
 from schemas.decision import Ask
 from schemas.fleet import DeadLetter

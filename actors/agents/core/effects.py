@@ -1,0 +1,55 @@
+"""What is outstanding of an execution: all of it, and what each command opens and closes. Pure."""
+
+from collections.abc import Sequence
+
+from actors.agents.core.execution import Execution
+from actors.agents.core.payer import payer
+from actors.agents.core.work_items import open_item, outstanding_work
+from schemas import bills, spend
+from schemas.bills import AccountAnswered, problem_of
+from schemas.callbacks import CallbackAnswered, Ended, callback
+from schemas.decision import UNCHANGED, Ask, Changes, Effect
+from schemas.lifecycle import ExecutionEvent
+
+
+def effects(state: Execution) -> tuple[Effect, ...]:
+    """Return all that is outstanding: work, what the account is asked, who waits for the end."""
+    asks = state.spend.asks(payer(state)) if state.spend.bills else []
+    return (*outstanding_work(state), *asks, *_callback(state))
+
+
+def changes(
+    before: Execution | None, events: Sequence[ExecutionEvent], after: Execution
+) -> Changes:
+    """Return what events open and close. What they leave as it was is not looked at."""
+    del events
+    if before is None:
+        return Changes(effects(after))
+    opened: list[Effect] = []
+    closed: list[str] = []
+    if before.attempts is not after.attempts:
+        was, work = open_item(before), outstanding_work(after)
+        if not work or work[0].id != was:
+            opened += work
+            closed += [was] if was is not None else []
+    if before.spend is not after.spend:
+        asked = spend.changes(before.spend, after.spend, payer(after))
+        opened += asked.opened
+        closed += asked.closed
+    if before.end is not after.end:
+        opened += _callback(after)
+        closed += [ask.id for ask in _callback(before) if after.end is None]
+    return Changes(opened, closed) if opened or closed else UNCHANGED
+
+
+def answered(ask: Ask, answer: bytes) -> AccountAnswered | CallbackAnswered:
+    """Return the command that tells an execution what the account, or who waits, has answered."""
+    if isinstance(ask.command, Ended):
+        return CallbackAnswered(problem=problem_of(answer))
+    return bills.answered(ask, answer)
+
+
+def _callback(state: Execution) -> list[Ask]:
+    if state.end is None or state.reply_to is None:
+        return []
+    return [callback(state.reply_to, state.end)]

@@ -1,0 +1,258 @@
+"""Callbacks: an entity starts another one, sleeps, and is told of the end. Pure.
+
+The start is an ask that is answered by acceptance. At its end, the entity that was started asks
+``reply_to`` to take note (``Ended``), again and again until it is answered: ``callback``. So who
+waits has nothing open meanwhile, leaves memory, and is woken by the end. Should the callback never
+come, it looks by itself after a long time (``Inquire``).
+
+Who waits embeds ``Waits``, decides with ``decide`` and ``look``, and lists its asks with ``asks``.
+The first word of an end counts, whichever way it comes; every later one changes nothing.
+"""
+
+from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
+from typing import Any, Literal
+
+import msgspec
+
+from schemas import pages
+from schemas.base import Internal, Value
+from schemas.decision import Ask, Decision
+from schemas.pages import Pages, Times
+from schemas.problems import Problem
+from schemas.usage import Usage
+from schemas.work import ReplyTo
+
+LOOK = timedelta(minutes=15)
+"""After so long without a callback who waits asks: more than the time in which a timer that comes
+soon keeps an entity in memory."""
+
+
+# Said between the two
+
+
+class Ended(Internal, tag="ended"):
+    """The entity ``of`` has ended: what it asks of who waits, and its answer to ``Inquire``.
+
+    ``record`` is the subject of the whole record. ``cost`` is in pico-dollars; None is not known.
+    """
+
+    of: ReplyTo
+    status: str
+    at: datetime
+    record: str | None = None
+    usage: Usage | None = None
+    cost: int | None = None
+    problem: Problem | None = None
+
+
+class Noted(Internal, tag="noted"):
+    """The answer to ``Ended``. ``fresh`` is False where the end was known, or not waited for."""
+
+    fresh: bool
+
+
+class Inquire(Internal, tag="inquire"):
+    """Has it ended? Whatever may be started with a ``reply_to`` answers this."""
+
+
+class Pending(Internal, tag="pending"):
+    """The answer to ``Inquire`` of what has not ended."""
+
+
+class WaitAnswered(Internal, tag="wait_answered"):
+    """The command that tells who waits what was answered to ``ask``, of its own about ``of``."""
+
+    ask: str
+    of: ReplyTo
+    end: Ended | None = None
+    problem: Problem | None = None
+
+
+# The side that ends
+
+
+class CallbackAnswered(Internal, tag="callback_answered"):
+    """The command that tells who has ended that its callback was answered, perhaps refused."""
+
+    problem: Problem | None = None
+
+
+class CalledBack(Internal, tag="called_back"):
+    """The event: who waits was told of the end."""
+
+    problem: Problem | None = None
+
+
+def callback(to: ReplyTo, end: Ended) -> Ask:
+    """Return what an entity that has ended asks of who waits for it."""
+    return Ask(
+        id=f"{name_of(end.of)}.ended",
+        entity=to.entity,
+        tenant=to.tenant,
+        key=to.key,
+        since=end.at,
+        command=end,
+    )
+
+
+# The side that waits
+
+
+class WaitBegun(Internal, tag="wait_begun"):
+    """The start of ``of`` is asked for."""
+
+    of: ReplyTo
+    at: datetime
+
+
+class WaitPending(Internal, tag="wait_pending"):
+    """It was accepted, or has not ended: it is looked at if nothing is heard until ``look_at``."""
+
+    of: ReplyTo
+    look_at: datetime
+
+
+class WaitLooked(Internal, tag="wait_looked"):
+    """Nothing was heard for long: it is asked whether it has ended."""
+
+    of: ReplyTo
+
+
+class WaitOver(Internal, tag="wait_over"):
+    """The end is known."""
+
+    of: ReplyTo
+    end: Ended
+
+
+WaitEvent = WaitBegun | WaitPending | WaitLooked | WaitOver
+
+
+class Wait(Value, omit_defaults=True):
+    """What is waited for. ``looks`` counts how often it was looked at."""
+
+    of: ReplyTo
+    since: datetime
+    phase: Literal["starting", "waiting", "looking"] = "starting"
+    look_at: datetime | None = None
+    looks: int = 0
+
+
+class Waits(Value, omit_defaults=True):
+    """All that an entity waits for, by ``name_of``."""
+
+    known: Pages[Wait] = ()
+    times: Times = ()
+
+    def of(self, of: ReplyTo) -> Wait | None:
+        """Return what is known of the wait for an entity; None if there is none."""
+        return pages.get(self.known, name_of(of))
+
+    def due(self) -> datetime | None:
+        """Return when the next look is due."""
+        return pages.earliest(self.times)
+
+    def apply(self, event: WaitEvent) -> "Waits":
+        """Apply one event.
+
+        Raises:
+            KeyError: there is no such wait.
+        """
+        name = name_of(event.of)
+        if isinstance(event, WaitOver):
+            known = pages.without(self.known, name)
+        else:
+            known = pages.put(self.known, name, _after(self.of(event.of), event, name))
+        return Waits(known=known, times=pages.timed(self.times, known, name, _look_at))
+
+
+def name_of(of: ReplyTo) -> str:
+    """Name an entity, as no other is named."""
+    return f"{of.entity}.{of.tenant}.{of.key}"
+
+
+def decide(
+    state: Waits, command: Ended | WaitAnswered, now: datetime, look: timedelta = LOOK
+) -> Decision:
+    """Decide on the word of an end, or on the answer to an ask of who waits."""
+    wait = state.of(command.of)
+    if isinstance(command, Ended):
+        over = () if wait is None else (WaitOver(of=command.of, end=command),)
+        return Decision(over, Noted(fresh=wait is not None))
+    if wait is None or command.ask != _ask_name(wait):
+        return Decision()
+    end = command.end or _never_heard_of(wait, command, now)
+    if end is not None:
+        return Decision((WaitOver(of=wait.of, end=end),))
+    return Decision((WaitPending(of=wait.of, look_at=now + look),))
+
+
+def look(state: Waits, now: datetime) -> tuple[WaitLooked, ...]:
+    """Return which waits have lasted so long that it is asked what became of them."""
+    due = pages.due(state.times, state.known, now, _look_at)
+    return tuple([WaitLooked(of=wait.of) for _, wait in due])
+
+
+def asks(state: Waits, start: Callable[[Wait], Any]) -> Iterator[Ask]:
+    """Yield all that is asked of others; ``start`` returns the command that starts one."""
+    for wait in pages.values(state.known):
+        if (ask := ask_of(wait, start)) is not None:
+            yield ask
+
+
+def ask_of(wait: Wait, start: Callable[[Wait], Any]) -> Ask | None:
+    """Return what is asked of what is waited for; None while it is only waited."""
+    name = _ask_name(wait)
+    if name is None:
+        return None
+    return Ask(
+        id=name,
+        entity=wait.of.entity,
+        tenant=wait.of.tenant,
+        key=wait.of.key,
+        since=wait.since,
+        command=start(wait) if wait.phase == "starting" else Inquire(),
+    )
+
+
+def told(ask: Ask, answer: Ended | Problem | None) -> WaitAnswered:
+    """Return the command that tells who waits what was answered; None is anything else."""
+    return WaitAnswered(
+        ask=ask.id,
+        of=ReplyTo(entity=ask.entity, tenant=ask.tenant, key=ask.key),
+        end=answer if isinstance(answer, Ended) else None,
+        problem=answer if isinstance(answer, Problem) else None,
+    )
+
+
+def _after(wait: Wait | None, event: WaitBegun | WaitPending | WaitLooked, name: str) -> Wait:
+    if isinstance(event, WaitBegun):
+        return Wait(of=event.of, since=event.at)
+    if wait is None:
+        raise KeyError(name)
+    if isinstance(event, WaitPending):
+        return msgspec.structs.replace(wait, phase="waiting", look_at=event.look_at)
+    return msgspec.structs.replace(wait, phase="looking", look_at=None, looks=wait.looks + 1)
+
+
+def _look_at(wait: Wait) -> datetime | None:
+    return wait.look_at
+
+
+def _ask_name(wait: Wait) -> str | None:
+    match wait.phase:
+        case "starting":
+            return f"{name_of(wait.of)}.start"
+        case "looking":
+            return f"{name_of(wait.of)}.look.{wait.looks}"
+        case "waiting":
+            return None
+
+
+def _never_heard_of(wait: Wait, command: WaitAnswered, now: datetime) -> Ended | None:
+    """Return the end of what was refused, or is not there; what is retryable is looked at later."""
+    problem = command.problem
+    if problem is None or problem.retryable:
+        return None
+    return Ended(of=wait.of, status="FAILED", at=now, problem=problem)
