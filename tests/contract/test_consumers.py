@@ -6,7 +6,6 @@ import pkgutil
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any
-from unittest.mock import Mock
 
 import actors
 from bus.service import Endpoint
@@ -33,7 +32,7 @@ def _answered() -> list[Endpoint]:
         endpoint
         for kind in _handlers()
         if not getattr(kind, "_is_protocol", False)
-        for endpoint in kind.endpoints(Mock())
+        for endpoint in kind.endpoints(object.__new__(kind))
     ]
 
 
