@@ -55,6 +55,7 @@ class Dispatcher:
         self._settled = book.settled
         self._unwritten: dict[Address, _Unwritten] = {}
         self._has_unwritten = Wakeup()
+        self._writing = anyio.Lock()
         self._round = 0
         self._dispatched = self._settled
         self._marks: deque[tuple[int, int]] = deque()
@@ -80,11 +81,13 @@ class Dispatcher:
     async def publish(self, publication: Publish, *, still: Still | None = None) -> None:
         """Send one publication; again after a loss only if ``still`` says so."""
         body: Any = publication.body
-        if (
-            publication.lacks is not None
-            and (body := await self._filling.filled(publication)) is None
-        ):
-            return
+        if publication.lacks is not None:
+            body = await self._filling.filled(publication)
+            if still is not None:
+                # That may have taken long, and the next owner may have told more of it.
+                await self._fence.confirm(within=self._timing.record_delay_seconds)
+            if body is None:
+                return
         data = encoded(body, self._outbox.max_payload)
         if publication.stored:
             await self._outbox.post(
@@ -157,6 +160,11 @@ class Dispatcher:
         ]
 
     async def _write(self, due: Iterable[Address]) -> None:
+        # One after another: an older record, which may lack something, must not come last.
+        async with self._writing:
+            await self._write_each(due)
+
+    async def _write_each(self, due: Iterable[Address]) -> None:
         for address in due:
             unwritten, recorded = self._unwritten.pop(address, None), self._book.entity.record
             if unwritten is None or recorded is None:

@@ -148,7 +148,7 @@ def _live_faults(world: World) -> Iterator[str]:
         if owner is None:
             yield f"nobody owns {subject}"
             continue
-        for fault in faults_of_book(shard, owner.book, _rested(world, subject)):
+        for fault in faults_of_book(judge, shard, owner.book, _rested(world, subject)):
             yield f"memory of {subject}: {fault}"
         check = CHECKS[shard.entity.name]
         for (_, key), history in shard.histories.items():
@@ -170,7 +170,7 @@ async def _recovery_faults(world: World) -> list[str]:
         except CallboardError as error:
             faults.append(f"{subject} cannot be recovered: {error}")
             continue
-        found = faults_of_book(shard, recovered.book, _rested(world, subject))
+        found = faults_of_book(world.judge, shard, recovered.book, _rested(world, subject))
         faults.extend(f"recovery of {subject}: {fault}" for fault in found)
     return faults
 

@@ -322,14 +322,18 @@ class Judge:
 
     def _restored(self, shard: ShardModel, address: Address, entry: Entry, state: Any) -> Any:
         """Return the state of the record, if an entry of what was forgotten starts from that."""
-        record = shard.entity.record
-        restore = shard.entity.restore
-        if record is not None and restore is not None and shard.may_forget(address):
-            told = self.whole(shard.entity, record(state))
-            restored = restore(address[0], encode(told.body))
-            if restored is not None and encode(restored) == bytes(entry.base):
-                return restored
+        restored = self.restored(shard, address, state)
+        if restored is not None and encode(restored) == bytes(entry.base):
+            return restored
         raise BrokenError(f"{entry.key} goes on from a state that nothing leads to: {entry.base!r}")
+
+    def restored(self, shard: ShardModel, address: Address, state: Any) -> Any:
+        """Return the state that the record brings back of what may be forgotten, None if none."""
+        record, restore = shard.entity.record, shard.entity.restore
+        if record is None or restore is None or not shard.may_forget(address):
+            return None
+        told = self.whole(shard.entity, record(state))
+        return restore(address[0], encode(told.body))
 
     def _bodies(self, shard: ShardModel, entry: Entry) -> Iterator[Any]:
         """Yield every command that may have led to an entry."""
