@@ -35,28 +35,7 @@ READY_SECONDS = 60.0 * PATIENCE
 STOP_SECONDS = 20.0 * PATIENCE
 LESS_THAN_A_DRAIN = 5.0
 
-AGENTS = """
-id: echo
-name: Echo
-provider: {type: scripted, responses: ["one two three four five"], delay_ms: 5}
----
-id: slow
-provider: {type: scripted, responses: ["a b c d e f g h i j k l m n o p"], delay_ms: 100}
----
-id: stumbler
-provider:
-  type: scripted
-  responses: ["one two three four five"]
-  delay_ms: 150
-  failures: [{call: 0, code: provider_overloaded, after_words: 2, retry_after: 0.01}]
----
-id: broken
-provider:
-  type: scripted
-  responses: ["never said"]
-  delay_ms: 0
-  failures: [{call: 0, code: unauthorized}]
-"""
+AGENTS = (Path(__file__).parent / "cli_agents.yaml").read_text(encoding="utf-8")
 
 
 def free_port() -> int:
