@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import NoReturn, cast
 
@@ -24,6 +25,7 @@ from bus.ids import new_id
 from bus.jetstream import NatsBus, open_bus
 from bus.jetstream.shares import Shares
 from bus.ownership import Membership
+from bus.projection import Projection, Projector
 from bus.runtime import Part, Runtime
 from bus.streams.spec import StreamSpec
 from bus.telemetry import metrics
@@ -108,6 +110,18 @@ class Process:
         host, port = self.config.metrics_host, self.config.metrics_port
         async with listening(runtime.missing, host=host, port=port) as self._port:
             await runtime.run()
+
+    def following(self, projection: Projection, *, retention: timedelta | None = None) -> Projector:
+        """Return what keeps this process's copy of a projection, below its data directory."""
+        return Projector(
+            projection,
+            self.bus.feed(projection.entity),
+            self.bus,
+            directory=Path(self.config.data) / "projections",
+            process=self.name,
+            timing=self.timing,
+            retention=retention,
+        )
 
     def _alive(self) -> Alive:
         metrics.OUTBOX_UNSETTLED.at().set(self.bus.outbox.posted - self.bus.outbox.safe)

@@ -5,7 +5,6 @@
 
 import sqlite3
 from datetime import timedelta
-from pathlib import Path
 
 from actors.agents.actor import Agents, Stores, execution_entity
 from actors.agents.adapters.admission import Admission
@@ -85,7 +84,8 @@ async def run() -> None:
             in_force.following(open_books(bus.nats, bus.jetstream)),
             followed(open_terms(bus.nats, bus.jetstream), EVERY_TENANT, terms, WHAT) as accounts,
         ):
-            config, executions = settings(process.config), following(process)
+            config, kept = settings(process.config), process.timing.record_retention_days
+            executions = process.following(LISTED, retention=timedelta(days=kept))
             lists = Lists(executions)
             reader, host = StreamReader(bus.nats), hosting(process, config)
             streams = Streams(reader.read_batch)
@@ -132,19 +132,6 @@ def usual_restrictions(config: Config) -> tuple[Restriction, ...]:
     """Return whom every tenant has to ask because of the operator's limits."""
     limits = (config.rate_limit_per_minute, config.usage_limit_requests_per_hour)
     return (Restriction(),) if any(limit is not None for limit in limits) else ()
-
-
-def following(process: Process) -> Projector:
-    """Return what keeps this process's copy of the executions, of which lists tell."""
-    return Projector(
-        LISTED,
-        process.bus.feed(LISTED.entity),
-        process.bus,
-        directory=Path(process.config.data) / "projections",
-        process=process.name,
-        timing=process.timing,
-        retention=timedelta(days=process.timing.record_retention_days),
-    )
 
 
 def watching(process: Process, admission: Admission) -> Watch[Counted]:

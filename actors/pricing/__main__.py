@@ -4,7 +4,6 @@
 """
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import anyio
 
@@ -49,7 +48,7 @@ async def run() -> None:
         terms = open_terms(bus.nats, bus.jetstream)
         async with in_force.following(bucket) as book:
             quotes = Quotes(Books(in_force, bucket), bus.clock)
-            costs = following(process)
+            costs = process.following(COSTS)
             savings = Savings(costs, lambda: in_force.prices, bus.clock)
             host = hosting(process, terms)
             budgets = budgeting(process, host, terms)
@@ -99,18 +98,6 @@ def billing(process: Process, host: ShardHost) -> Part:
     bills = Bills(bus, accounts(process, host))
     handed_over = Facts(BILLS, "bills", HANDED_OVER, bills.handed_over, bus, timing)
     return Part(name="bills", run=handed_over.run, drain=handed_over.drain)
-
-
-def following(process: Process) -> Projector:
-    """Return what keeps this process's copy of the costs."""
-    return Projector(
-        COSTS,
-        process.bus.feed(COSTS.entity),
-        process.bus,
-        directory=Path(process.config.data) / "projections",
-        process=process.name,
-        timing=process.timing,
-    )
 
 
 def parts(
