@@ -23,12 +23,14 @@ class ExecutionAcceptedEvent(Message, tag="execution.accepted", omit_defaults=Tr
     at: datetime
     session: str | None = None
     kind: Kind = "generate"
+    traceparent: str | None = None
 
 
 class ExecutionEndedEvent(Message, omit_defaults=True):
     """What the ends of an execution have in common.
 
     ``cost`` is in pico-dollars, None where nothing is priced; ``costs`` are those of each model.
+    ``traceparent`` is that of the request (W3C Trace Context).
     """
 
     execution_id: ExecutionId
@@ -42,6 +44,7 @@ class ExecutionEndedEvent(Message, omit_defaults=True):
     costs: list[ModelCost] = []
     error: Problem | None = None
     kind: Kind = "generate"
+    traceparent: str | None = None
 
 
 class ExecutionCompletedEvent(ExecutionEndedEvent, tag="execution.completed"):

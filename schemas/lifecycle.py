@@ -218,8 +218,12 @@ class AttemptStarted(WorkStarted, tag="attempt_started"):
 
 
 class AttemptFailed(WorkFailed, tag="attempt_failed"):
-    """An attempt ended without an answer."""
+    """An attempt ended without an answer.
 
+    Where another one is waited for, ``notice_segment`` is that in which the stream says so.
+    """
+
+    notice_segment: int | None = None
     usage: Usage | None = None
     detours: list[Detour] = []
     findings: list[Finding] = []

@@ -79,9 +79,13 @@ class ReserveAsked(WorkPlanned, tag="reserve_asked"):
 
 
 class ReserveRefused(WorkPutOff, tag="reserve_refused"):
-    """The account does not hold the money. It is asked again at ``retry_at``, if that is set."""
+    """The account does not hold the money. It is asked again at ``retry_at``, if that is set.
+
+    ``notice_segment`` is that of the stream in which an execution says that it waits.
+    """
 
     problem: Problem
+    notice_segment: int | None = None
 
 
 class HoldVoided(Internal, tag="hold_voided"):

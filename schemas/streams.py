@@ -38,9 +38,14 @@ class StreamMessage(Message, omit_defaults=True):
 
 
 class Thinking(StreamMessage, tag="thinking"):
-    """What the agent is doing, for a person to read."""
+    """What the agent is doing, for a person to read.
+
+    ``until`` says that it waits, and when it goes on. The owner of the execution says so in a
+    segment of its own; where it is a worker that waits, it stands in the segment of the attempt.
+    """
 
     status: str
+    until: datetime | None = None
 
 
 class ThinkingChunk(StreamMessage, tag="thinking_chunk"):

@@ -1,8 +1,8 @@
 """Events of one execution's stream, for tests of what reads them."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
-from schemas.streams import AttemptRestarted, Completed, ContentChunk
+from schemas.streams import AttemptRestarted, Completed, ContentChunk, Thinking
 from schemas.usage import Usage
 
 AT = datetime(2026, 1, 2, tzinfo=UTC)
@@ -19,6 +19,14 @@ def restarted(segment: int, dropped: int) -> AttemptRestarted:
     """The word that a segment is void."""
     return AttemptRestarted(
         execution_id="e", segment=segment, sequence=0, at=AT, dropped_segment=dropped, reason="r"
+    )
+
+
+def waiting(segment: int) -> Thinking:
+    """The owner's word that the next attempt is waited for."""
+    until = AT + timedelta(seconds=9)
+    return Thinking(
+        execution_id="e", segment=segment, sequence=0, at=AT, status="again", until=until
     )
 
 

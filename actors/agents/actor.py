@@ -13,6 +13,7 @@ from actors.agents.adapters.awaiting import Endings
 from actors.agents.adapters.conversations import Conversations
 from actors.agents.adapters.definitions import Definitions
 from actors.agents.adapters.embeddings import EmbeddingAnswers, Waiting
+from actors.agents.adapters.ends import observe
 from actors.agents.adapters.lists import Lists
 from actors.agents.adapters.prompts import Prompts
 from actors.agents.adapters.purse import Purse
@@ -42,7 +43,6 @@ from bus.service import Endpoint
 from bus.shard import Damage, Entity
 from bus.slices import Slices
 from bus.subjects import fill
-from bus.telemetry import metrics
 from schemas.agents import (
     AgentDefinition,
     AgentList,
@@ -60,9 +60,8 @@ from schemas.conversations import (
     GetConversation,
     ListConversations,
 )
-from schemas.decision import Publish
 from schemas.embeddings import RETENTION_SECONDS, Embed
-from schemas.events import AgentChangedEvent, ExecutionEndedEvent
+from schemas.events import AgentChangedEvent
 from schemas.executions import (
     RECORD_SUBJECT,
     AwaitedExecution,
@@ -117,7 +116,7 @@ def execution_entity() -> Entity[Execution, ExecutionCommand, ExecutionEvent]:
         failing=_failing,
         bodies=bodies,
         filled=filled,
-        observe=_count,
+        observe=observe,
     )
 
 
@@ -134,15 +133,6 @@ def _failing(damage: Damage) -> tuple[Execution, Sequence[ExecutionEvent]]:
     origin = nobodys(damage.tenant, damage.key)
     state = remains(origin, damage.state, stored, damage.at)
     return state, failing(state, damage.problem, damage.at)
-
-
-def _count(publication: Publish) -> None:
-    """Count an execution's end when it is journalled."""
-    body = publication.body
-    if isinstance(body, ExecutionEndedEvent):
-        status = str(body.__struct_config__.tag).removeprefix("execution.")
-        metrics.EXECUTIONS.at(status).inc()
-        metrics.EXECUTION_SECONDS.at(status).observe(body.duration_ms / 1000)
 
 
 class Stores(NamedTuple):

@@ -27,6 +27,7 @@ from schemas.streams import (
     ContentChunk,
     Failed,
     StreamEvent,
+    Thinking,
     ThinkingChunk,
 )
 
@@ -115,6 +116,9 @@ class Answer:
                 self._stop_thinking()
                 self._text += content
                 line(content, end="")
+            case Thinking(status=status, until=datetime()):
+                self._stop_thinking()
+                line(styled(f"[{status}]", dim=True), err=True)
             case ThinkingChunk(content=content):
                 self._thinks = True
                 line(styled(content, dim=True), err=True, end="")

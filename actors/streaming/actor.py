@@ -15,7 +15,7 @@ from bus.errors import ProblemError
 from bus.ports import Bus, Delivery
 from bus.slices import Slices
 from bus.subjects import fill
-from bus.telemetry.traces import handling
+from bus.telemetry.traces import Span, handling
 from bus.worker import Job
 from schemas.fleet import PROVIDERS_SUBJECT, ProviderStates
 from schemas.lifecycle import (
@@ -95,7 +95,7 @@ class Streaming:
         self, item: WorkItem[EmbedWork], work: EmbedWork
     ) -> FinishGeneration | FailGeneration:
         embedding = self._embedder.embedding(work)
-        with handling("embed", "_cb.work.embed.{tenant}", parent=item.trace):
+        with _handling("embed", item, work):
             try:
                 return await embedding.run(lambda found: self._vectors.put(work, found))
             except anyio.get_cancelled_exc_class():
@@ -144,7 +144,7 @@ class Streaming:
                 await outbox.post(subject, encode(event), frequent=True)
             meter.published(events)
 
-        span = handling("generate", "_cb.work.generate.{tenant}", parent=item.trace)
+        span = _handling("generate", item, work)
         attempt = self._generator.attempt(work, emit, offer)
         with Meter(work) as meter, span:
             try:
@@ -161,6 +161,20 @@ class Streaming:
         """Report work that was called off: what it has used until then was spent."""
         cut = self._cut.pop(item.id, None)
         return cut or Stopped(work=item.work, attempt=item.attempt, sent=False)
+
+
+def _handling(
+    kind: str, item: WorkItem[GenerateWork] | WorkItem[EmbedWork], work: GenerateWork | EmbedWork
+) -> Span:
+    """Return the span of an attempt; log lines written inside say of which one."""
+    return handling(
+        kind,
+        f"_cb.work.{kind}.{{tenant}}",
+        parent=item.trace,
+        tenant=work.tenant,
+        execution=work.execution_id,
+        attempt=f"{work.step}.{work.attempt}",
+    )
 
 
 async def _nobody(events: list[StreamEvent]) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from schemas.assembly import Assembly
-from schemas.streams import AttemptRestarted, Completed, ContentChunk, StreamEvent
+from schemas.streams import AttemptRestarted, Completed, ContentChunk, StreamEvent, Thinking
 
 FIRST_SEGMENT = 1
 
@@ -46,7 +46,7 @@ class Order:
         """
         if not self._waiting or self._last is None:
             return False
-        silent = 1 if isinstance(self._last, AttemptRestarted) else 0
+        silent = 1 if _is_owners(self._last) else 0
         return self._head().segment > self._segment + 1 + silent
 
     def add(self, event: StreamEvent) -> None:
@@ -95,7 +95,7 @@ class Order:
         head = self._head()
         if (head.segment, head.sequence) != (self._segment + 1, 0):
             return False
-        if self._segment in self._dropped or isinstance(self._last, AttemptRestarted):
+        if self._segment in self._dropped or _is_owners(self._last):
             return True
         return isinstance(head, Completed) and self._agrees(head)
 
@@ -107,6 +107,14 @@ class Order:
         self._waiting = {
             place: event for place, event in self._waiting.items() if place[0] != segment
         }
+
+
+def _is_owners(event: StreamEvent | None) -> bool:
+    """Say whether an event is the only one of its segment: the owner's word between attempts."""
+    if isinstance(event, Thinking):
+        # A worker that waits says so too, but never first.
+        return event.until is not None and event.sequence == 0
+    return isinstance(event, AttemptRestarted)
 
 
 def _following(after: str | None) -> tuple[int, int]:

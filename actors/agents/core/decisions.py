@@ -51,6 +51,9 @@ from schemas.spend import HoldVoided, ReserveAsked, book, refuse_reserve, tick
 from schemas.usage import Usage
 from schemas.work import Claim, Failed, Lost, Settled, Stopped
 
+LONG_WAIT = timedelta(seconds=5)
+"""A wait for money that is told on the stream, however many there were before it."""
+
 CLOCK_ERROR = timedelta(seconds=1)
 """So long before it is over by its owner's clock an execution's time may be over by a worker's."""
 
@@ -144,7 +147,12 @@ def _account_answered(state: Execution, command: AccountAnswered, now: datetime)
 def _refused(state: Execution, bill: Bill, problem: Problem, now: datetime) -> Decision:
     """Wait until the hold may be granted, or end."""
     refused = refuse_reserve(state.spend, bill, problem, now, state.deadline)
-    return Decision((refused,) if refused.retry_at else (refused, _failed(state, problem, now)))
+    if refused.retry_at is None:
+        return Decision((refused, _failed(state, problem, now)))
+    # An account may be asked many times a second: only the first wait and long ones are told.
+    if bill.asked == 1 or refused.retry_at - now >= LONG_WAIT:
+        refused = msgspec.structs.replace(refused, notice_segment=state.next_segment)
+    return Decision((refused,))
 
 
 def _replace(state: Execution, command: Lost | Stopped, now: datetime) -> Decision:
@@ -206,6 +214,7 @@ def _fail(state: Execution, command: FailGeneration, now: datetime) -> Decision:
     plain = fail(state.attempts, command, now, _rules(state))
     elsewhere = command.next_place is not None and _may_fail_again(state)
     retry_at = None if command.final else plain.retry_at
+    waits = retry_at is not None and not elsewhere
     failed = AttemptFailed(
         work=command.work,
         attempt=command.attempt,
@@ -217,6 +226,7 @@ def _fail(state: Execution, command: FailGeneration, now: datetime) -> Decision:
         findings=command.findings,
         charges=command.charges,
         started_at=command.started_at,
+        notice_segment=state.next_segment if waits else None,
     )
     place = command.next_place if elsewhere else None
     return Decision((failed, *_after_failure(state, failed, place)), Settled(accepted=True))

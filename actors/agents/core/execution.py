@@ -235,7 +235,8 @@ def _reserve_refused(state: Execution, event: ReserveRefused) -> Execution:
         attempts=state.attempts.apply(event),
         spend=state.spend.apply(event),
         problem=event.problem,
-        logs=_log(state, event.at, f"attempt {event.attempt} refused: {event.problem.code}"),
+        next_segment=_noted(state, event),
+        logs=_log(state, event.at, f"attempt {event.attempt} refused: {waits(event)}"),
     )
 
 
@@ -275,8 +276,22 @@ def _attempt_failed(state: Execution, event: AttemptFailed) -> Execution:
         problem=event.problem,
         detours=_detours(state, event.detours),
         findings=_findings(state, event.findings),
-        logs=_log(state, event.at, f"attempt {event.attempt} failed: {event.problem.code}"),
+        next_segment=_noted(state, event),
+        logs=_log(state, event.at, f"attempt {event.attempt} failed: {waits(event)}"),
     )
+
+
+def waits(event: AttemptFailed | ReserveRefused) -> str:
+    """Say why an attempt failed, and for how long the next one is waited for, if it is."""
+    code = event.problem.code
+    if event.retry_at is None or event.retry_at <= event.at:
+        return code
+    return f"{code}: again in {round((event.retry_at - event.at).total_seconds(), 1):g} s"
+
+
+def _noted(state: Execution, event: AttemptFailed | ReserveRefused) -> int:
+    """Return the next segment after an event that may take one to say that it waits."""
+    return state.next_segment if event.notice_segment is None else event.notice_segment + 1
 
 
 def _generation_finished(state: Execution, event: GenerationFinished) -> Execution:

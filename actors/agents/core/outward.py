@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
-from actors.agents.core.execution import FIRST_STEP, Asked, Execution, error_of
+from actors.agents.core.execution import FIRST_STEP, Asked, Execution, error_of, waits
 from actors.agents.core.payer import payer
 from actors.agents.core.prompts import lacking
 from actors.agents.core.work_items import open_item
@@ -43,7 +43,7 @@ from schemas.lifecycle import (
 from schemas.llm import Answer
 from schemas.problems import Problem
 from schemas.safety import SafetyOutcome
-from schemas.spend import BillBooked, BillRefused, ReserveAsked, Spend
+from schemas.spend import BillBooked, BillRefused, ReserveAsked, ReserveRefused, Spend
 from schemas.streams import (
     STREAM_SUBJECT,
     AttemptRestarted,
@@ -51,6 +51,7 @@ from schemas.streams import (
     Completed,
     Failed,
     StreamEvent,
+    Thinking,
 )
 from schemas.usage import Usage
 
@@ -85,9 +86,11 @@ def announce(
             yield from _stop(before)
             if isinstance(event, AttemptStarted) and event.notice_segment is not None:
                 yield _stream(after, _restarted(after, event, event.notice_segment))
-        case AttemptFailed() | GenerationFinished():
-            if event.findings:
+        case AttemptFailed() | GenerationFinished() | ReserveRefused():
+            if not isinstance(event, ReserveRefused) and event.findings:
                 yield from _safety(after, event)
+            if not isinstance(event, GenerationFinished) and event.notice_segment is not None:
+                yield _stream(after, _waiting(after, event, event.notice_segment))
         case BillBooked(handed_over=True) | BillRefused(retry_at=None) if before is not None:
             yield from spend.announce(before.spend, event, payer(before))
         case ExecutionCompleted():
@@ -138,7 +141,7 @@ def record(state: Execution) -> ExecutionRecord:
         user=origin.user,
         project=origin.project,
         session=origin.session,
-        segment=state.segment,
+        segment=state.next_segment - 1,
         logs=list(state.logs),
         provider=state.asked.provider if state.asked else None,
         model=state.asked.model if state.asked else None,
@@ -303,6 +306,19 @@ def _restarted(state: Execution, event: AttemptStarted, segment: int) -> Attempt
     )
 
 
+def _waiting(state: Execution, event: AttemptFailed | ReserveRefused, segment: int) -> Thinking:
+    return Thinking(
+        execution_id=state.origin.execution_id,
+        segment=segment,
+        sequence=0,
+        at=event.at,
+        step=number_of(event.work),
+        attempt=event.attempt,
+        status=waits(event),
+        until=event.retry_at,
+    )
+
+
 def _completed(state: Execution) -> Completed:
     answer = state.answer
     return Completed(
@@ -384,6 +400,7 @@ def _accepted_event(state: Execution) -> ExecutionAcceptedEvent:
         agent_id=state.origin.agent_id,
         at=state.accepted_at,
         session=state.origin.session,
+        traceparent=state.origin.trace,
     )
 
 
@@ -400,6 +417,7 @@ def _ended_event(state: Execution) -> ExecutionEndedEvent:
         cost=state.spend.cost,
         costs=list(state.spend.costs),
         error=error_of(state),
+        traceparent=state.origin.trace,
     )
 
 

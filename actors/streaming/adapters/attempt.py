@@ -8,6 +8,7 @@ owner of the execution.
 from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from datetime import timedelta
 from functools import partial
 from typing import NamedTuple, cast
 
@@ -240,9 +241,17 @@ class Attempt:
             tokens=lambda: self._tokens(way),
             note=lambda key, problem: self._trail.note(way, key, problem),
             began=lambda: self._gate.published,
+            waiting=self._waiting,
             last=is_last,
         )
         return await self._means.switchboard.ask(question)
+
+    async def _waiting(self, code: str, seconds: float) -> None:
+        """Say on the stream that the call is put off, and for how long."""
+        now = self._means.clock()
+        status = f"{code}: again in {round(seconds, 1):g} s"
+        until = now + timedelta(seconds=seconds)
+        await self._emit([self._sequencer.thinking(status, now, until)])
 
     async def _refusal(self, provider: ModelProvider, request: GenerateRequest) -> Problem | None:
         """Return why a request cannot be sent there at all."""

@@ -10,11 +10,14 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import anyio
+import structlog
 
 from actors.streaming.core.resilience.health import Endpoints, Health, Line
 from actors.streaming.core.resilience.keys import concerns_the_key
 from bus.waiting import loop_time
 from schemas.problems import Problem
+
+log = structlog.get_logger()
 
 Key = str | None
 """The name of a secret; None where a call goes without one."""
@@ -35,12 +38,17 @@ def _never() -> bool:
     return False
 
 
+async def _wait_untold(_code: str, _seconds: float) -> None:
+    return
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
     """What is asked of one endpoint, with one of its ``keys``.
 
     ``put`` makes one call. ``tokens`` says what that may count against a rate limit. ``note``
-    is told of calls that are not made. ``began`` says whether a part of the answer is out, after
+    is told of calls that are not made, ``waiting`` of waits: why, and how many seconds. ``began``
+    says whether a part of the answer is out, after
     which no other key is tried. The ``last`` way to an answer is worth waiting for.
     """
 
@@ -49,6 +57,7 @@ class Question:
     put: Callable[[Line], Awaitable[Heard]]
     tokens: Callable[[], int]
     note: Callable[[Key, Problem], Problem] = _note_nothing
+    waiting: Callable[[str, float], Awaitable[None]] = _wait_untold
     began: Callable[[], bool] = _never
     last: bool = True
 
@@ -72,6 +81,7 @@ class Switchboard:
         health, keys = question.health, question.keys
         problem = health.refusal(keys, loop_time())
         if problem is not None and question.last and self._is_brief(problem):
+            await question.waiting(problem.code, problem.retry_after or 0)
             await anyio.sleep(problem.retry_after or 0)
             problem = health.refusal(keys, loop_time())
         if problem is not None:
@@ -96,11 +106,12 @@ class Switchboard:
         if wait > self.patience:
             return question.note(key, _at_the_limit(wait))
         if wait:
+            await question.waiting("rate_limited", wait)
             await anyio.sleep(wait)
         line = question.health.admit(key, tokens, loop_time())
         if isinstance(line, Problem):
             return question.note(key, line)
-        ended = False
+        began, ended = loop_time(), False
         try:
             heard = await question.put(line)
             ended = True
@@ -108,7 +119,25 @@ class Switchboard:
             if not ended:
                 line.left()
         line.ended(heard.problem, heard.headers, loop_time())
+        if heard.problem is not None:
+            _log_failed(question.health.name, key, heard.problem, loop_time() - began)
         return heard.problem
+
+
+def _log_failed(endpoint: str, key: Key, problem: Problem, seconds: float) -> None:
+    """Log a call that has failed; the task's context names the execution, attempt and trace."""
+    log.warning(
+        "call.failed",
+        endpoint=endpoint,
+        key=key,
+        code=problem.code,
+        status=problem.details.get("status"),
+        provider_code=problem.details.get("provider_code"),
+        reason=problem.message,
+        retryable=problem.retryable,
+        retry_after=problem.retry_after,
+        ms=round(1000 * seconds),
+    )
 
 
 def _at_the_limit(wait: float) -> Problem:

@@ -39,9 +39,9 @@ class Sequencer:
         """How many events were written, and the SHA-256 of all their answer text as UTF-8."""
         return Deltas(count=self._count, sha256=self._hash.hexdigest())
 
-    def thinking(self, status: str, at: datetime) -> Thinking:
-        """Write what the agent is doing."""
-        return Thinking(status=status, **self._place(at))
+    def thinking(self, status: str, at: datetime, until: datetime | None = None) -> Thinking:
+        """Write what the agent is doing, or until when it waits."""
+        return Thinking(status=status, until=until, **self._place(at))
 
     def events(self, deltas: Sequence[Delta], at: datetime) -> list[StreamEvent]:
         """Write what one read has brought, mostly one short text."""

@@ -75,9 +75,10 @@ def test_every_segment_is_allotted_once_and_they_grow(sequence: Steps):
 
     allotted: list[int] = []
     for event in run.events:
-        if isinstance(event, AttemptStarted):
+        if isinstance(event, AttemptStarted | AttemptFailed):
             notice = [] if event.notice_segment is None else [event.notice_segment]
-            allotted.extend((*notice, event.segment))
+            own = [event.segment] if isinstance(event, AttemptStarted) else []
+            allotted.extend((*notice, *own))
         elif isinstance(event, TERMINALS):
             allotted.append(event.segment)
     assert allotted == list(range(1, len(allotted) + 1))

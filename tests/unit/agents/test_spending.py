@@ -192,7 +192,7 @@ def test_a_failed_attempt_is_booked_and_the_next_one_reserves_anew():
 
     (work,) = effects(run.execution)
     assert isinstance(work, WorkItem)
-    assert (work.body.attempt, work.body.segment) == (2, 3)
+    assert (work.body.attempt, work.body.segment) == (2, 4)
 
 
 def test_another_place_is_tried_under_a_hold_of_its_own():

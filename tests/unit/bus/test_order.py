@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from bus.client.order import Order
 from schemas.streams import StreamEvent
-from tests.stream_events import chunk, completed, restarted
+from tests.stream_events import chunk, completed, restarted, waiting
 
 WHOLE: list[StreamEvent] = [
     chunk(1, 0, "a"),
@@ -99,3 +99,10 @@ def test_the_end_of_an_empty_answer_follows_the_word_of_its_attempt():
         restarted(2, 1),
     ]
     assert (order.lacks_notice, order.may_settle) == (False, True)
+
+
+def test_after_the_word_that_it_waits_nothing_of_its_segment_is_missing():
+    order = Order("1.0")
+    assert fed(order, [waiting(2)]) == []
+    order.settle()
+    assert fed(order, [restarted(3, 1), chunk(4, 0)]) == [waiting(2), restarted(3, 1), chunk(4, 0)]
