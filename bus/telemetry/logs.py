@@ -50,10 +50,10 @@ def configure(
     structlog.configure(
         processors=[
             _Stamp(fields),
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True, key="at"),
             _describe_error,
             _redact,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True, key="at"),
             *((_printable, _console(target)) if console else (_as_json,)),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[level]),

@@ -20,6 +20,12 @@ MOST_ITEMS = 20
 DEEPEST = 3
 """Levels of mappings and lists inside a line that are written."""
 
+_HARMLESS = frozenset({int, float, bool, type(None)})
+_NO_TEXT = frozenset({bool, type(None)})
+
+REMEMBERED_CHARACTERS = 100
+"""Texts up to this length are remembered: names and ids come again and again."""
+
 SHORTEST_KEY = 10
 """Characters below which a text cannot hold what looks like a key."""
 
@@ -83,11 +89,16 @@ def redact(fields: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _mapping(fields: Mapping[Any, Any], depth: int) -> dict[str, Any]:
-    return {
-        str(name): _value(value, depth)
-        for name, value in islice(fields.items(), MOST_ITEMS if depth else None)
-        if not _is_dropped(str(name), value)
-    }
+    kept: dict[str, Any] = {}
+    for key, value in islice(fields.items(), MOST_ITEMS if depth else None):
+        kind, name = type(value), str(key)
+        # Each execution is a line: what needs no look goes first.
+        if kind in _HARMLESS:
+            if _sort_of(name) != "secret" or kind in _NO_TEXT:
+                kept[name] = value
+        elif not _is_dropped(name, value):
+            kept[name] = _short(value) if kind is str else _value(value, depth)
+    return kept
 
 
 def _is_dropped(name: str, value: Any) -> bool:
@@ -130,6 +141,13 @@ def scrub(text: str) -> str:
     # Cut after masking, or half a key could remain at the end.
     masked = _KEYS.sub(_mask, text[: 2 * LONGEST])
     return masked if len(masked) <= LONGEST else f"{masked[:LONGEST]}…"
+
+
+_known = lru_cache(maxsize=1024)(scrub)
+
+
+def _short(text: str) -> str:
+    return _known(text) if len(text) <= REMEMBERED_CHARACTERS else scrub(text)
 
 
 def _mask(match: re.Match[str]) -> str:

@@ -26,9 +26,9 @@ def observe(publication: Publish) -> None:
             metrics.EXECUTIONS.at(status).inc()
             metrics.EXECUTION_SECONDS.at(status).observe(ended.duration_ms / 1000)
             _log_end(publication, ended, status)
-        case ExecutionAcceptedEvent() as accepted:
-            with Bound({}, accept(accepted.traceparent)):
-                log.debug("execution.accepted", **_place(publication, accepted))
+        case ExecutionAcceptedEvent() as begun:
+            with Bound({}, accept(begun.traceparent)):
+                log.debug("execution.accepted", **_place(publication, begun))
         case _:
             pass
 
