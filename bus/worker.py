@@ -287,6 +287,8 @@ class Worker(Generic[B]):
         self._desk.grant()
         self._desk.reports(taken)
         if result is not None:
+            if isinstance(result, Failed) and result.elsewhere:
+                result = msgspec.structs.replace(result, worker=self._desk.name)
             mail = _mail(f"{item.id}.result", item, result)
             try:
                 await self._report(item.reply_to.entity, principal, mail)

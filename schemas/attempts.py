@@ -104,13 +104,17 @@ class WorkClaimed(Internal, tag="work_claimed"):
 
 
 class WorkFailed(Internal, tag="work_failed"):
-    """An attempt failed. Another is made at ``retry_at``; None ends the work."""
+    """An attempt failed. Another is made at ``retry_at``; None ends the work.
+
+    It is not made by the worker to ``avoid`` if there is another one.
+    """
 
     work: str
     attempt: int
     problem: Problem
     at: datetime
     retry_at: datetime | None = None
+    avoid: str = ""
 
 
 class WorkDone(Internal, tag="work_done"):
@@ -161,6 +165,7 @@ class Attempt(Value, omit_defaults=True):
 
     ``failures`` counts the attempts that failed or were lost; ``settled`` names those whose
     spending is counted. ``unknown`` is set where the work has ended and may have had its effect.
+    ``avoid`` names workers that lack what the work takes.
     """
 
     attempt: int
@@ -172,6 +177,7 @@ class Attempt(Value, omit_defaults=True):
     retry_at: datetime | None = None
     settled: tuple[int, ...] = ()
     unknown: bool = False
+    avoid: tuple[str, ...] = ()
 
 
 class Rules(NamedTuple):
@@ -317,6 +323,7 @@ def _begun(
         failures=known.failures + event.counts,
         once=known.once or once,
         settled=known.settled,
+        avoid=known.avoid,
     )
 
 
@@ -327,6 +334,7 @@ def _failed(known: Attempt, event: WorkFailed) -> Attempt:
         failures=known.failures + 1,
         retry_at=event.retry_at,
         unknown=known.once and event.problem.code == UNKNOWN.code,
+        avoid=(*known.avoid, event.avoid) if event.avoid else known.avoid,
     )
 
 
@@ -390,13 +398,23 @@ def fail(state: Attempts, command: Failed, now: datetime, rules: Rules) -> WorkF
     known = _known(state, command.work)
     seconds = None
     is_final = known.once and command.sent
+    avoid = _unfit(known, command)
     if not is_final and may_fail_again(known, rules):
         seconds = delay(command.problem, failures=known.failures, jitter=_jitter(known, rules))
+        seconds = 0.0 if avoid else seconds
     if seconds is not None and rules.deadline is not None:
         seconds = seconds if seconds < (rules.deadline - now).total_seconds() else None
     retry_at = None if seconds is None else now + timedelta(seconds=seconds)
     failed = _end(command, command.problem, now)
-    return msgspec.structs.replace(failed, retry_at=retry_at)
+    return msgspec.structs.replace(failed, retry_at=retry_at, avoid=avoid)
+
+
+def _unfit(known: Attempt, command: Failed) -> str:
+    """Return the worker that lacks what the work takes; "" for one that has said so before.
+
+    It was given the work once more because there is no other.
+    """
+    return command.worker if command.elsewhere and command.worker not in known.avoid else ""
 
 
 def may_fail_again(known: Attempt, rules: Rules) -> bool:

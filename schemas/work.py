@@ -31,6 +31,7 @@ class WorkItem(Internal, Generic[B]):
     work within its entity, the same for all attempts. ``since`` is when the attempt was decided.
     What is ``once`` may have its effect only once: a worker claims it before it begins, and what
     was claimed is not attempted again unless its worker says that nothing was sent.
+    The workers to ``avoid`` lack what it takes; they get it only where there is no other.
     """
 
     id: str
@@ -43,6 +44,7 @@ class WorkItem(Internal, Generic[B]):
     body: B
     once: bool = False
     trace: str | None = None
+    avoid: list[str] = []
 
 
 def item_id(reply_to: ReplyTo, work: str, attempt: int) -> str:
@@ -80,12 +82,18 @@ class Done(Internal, tag="done"):
 
 
 class Failed(Internal, tag="failed"):
-    """The attempt has failed. ``sent`` says that it may have had an effect outside."""
+    """The attempt has failed. ``sent`` says that it may have had an effect outside.
+
+    ``elsewhere``: nothing was tried, because this process lacks what it takes, such as a secret;
+    another worker than ``worker`` may have it.
+    """
 
     work: str
     attempt: int
     problem: Problem
     sent: bool = True
+    elsewhere: bool = False
+    worker: str = ""
 
 
 class Stopped(Internal, tag="stopped"):

@@ -10,7 +10,7 @@ What no worker has room for waits here. Workers are told of it, and grant places
 
 import itertools
 from collections import defaultdict, deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from math import inf
 from typing import NamedTuple, Protocol
 
@@ -264,14 +264,20 @@ class Workforce:
         if not workers:
             return None
         now, tenant = loop_time(), work.tenant
+        avoid = self._avoided(work) if work.avoid else ()
         for silence in (self._late, self._timing.member_gone_seconds):
             for _ in range(len(workers)):
                 worker = workers[0]
                 workers.rotate(-1)
                 has_room = worker.room > 0 and tenant not in worker.full_for
-                if has_room and now - worker.heard <= silence:
+                if has_room and now - worker.heard <= silence and worker.name not in avoid:
                     return worker
         return None
+
+    def _avoided(self, work: Item) -> Sequence[str]:
+        """Return the workers that are not to have an item; none where there is no other."""
+        others = any(one.name not in work.avoid for one in self._queues.get(work.queue, ()))
+        return work.avoid if others else ()
 
     # What waits
 
@@ -314,6 +320,10 @@ class Workforce:
             return
         worker.granted = grant.number
         found = self._waiting.take(grant.queue, grant.tenant)
+        if found is not None and worker.name in self._avoided(found.work):
+            # It is asked for again with the next beat: by then another may have room.
+            self.wait(found.address, found.work, found.employer)
+            found = None
         if found is None:
             self._give_back(worker.subject, grant.number)
             return

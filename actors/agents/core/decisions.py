@@ -213,8 +213,8 @@ def _fail(state: Execution, command: FailGeneration, now: datetime) -> Decision:
         return _settle_late(state, command, command.usage, now)
     plain = fail(state.attempts, command, now, _rules(state))
     elsewhere = command.next_place is not None and _may_fail_again(state)
-    retry_at = None if command.final else plain.retry_at
-    waits = retry_at is not None and not elsewhere
+    retry_at = None if command.final and not plain.avoid else plain.retry_at
+    waits = retry_at is not None and retry_at > now and not elsewhere
     failed = AttemptFailed(
         work=command.work,
         attempt=command.attempt,
@@ -227,6 +227,7 @@ def _fail(state: Execution, command: FailGeneration, now: datetime) -> Decision:
         charges=command.charges,
         started_at=command.started_at,
         notice_segment=state.next_segment if waits else None,
+        avoid=plain.avoid,
     )
     place = command.next_place if elsewhere else None
     return Decision((failed, *_after_failure(state, failed, place)), Settled(accepted=True))

@@ -34,6 +34,7 @@ def _item(state: Execution, request: ModelRequest, step: str, attempt: Attempt) 
         since=attempt.at,
         body=_body(state, request, step, attempt),
         trace=origin.trace,
+        avoid=list(attempt.avoid),
     )
 
 

@@ -35,6 +35,7 @@ from actors.streaming.core.resilience.continuation import (
 )
 from actors.streaming.core.resilience.fingerprint import fingerprint, is_cacheable
 from actors.streaming.core.resilience.health import Line
+from actors.streaming.core.resilience.keys import is_of_this_process
 from actors.streaming.core.resilience.routes import Failure, Route, after, routes
 from actors.streaming.core.resilience.trail import Trail
 from actors.streaming.core.safety.intake import under
@@ -154,6 +155,7 @@ class Attempt:
             started_at=self._started_at,
             usage=self._trail.usage,
             next_place=next_place,
+            elsewhere=is_of_this_process(problem),
             detours=self._trail.detours,
             findings=self._gate.findings(),
             charges=self._till.bill(self._gate.judged) if self._till else None,

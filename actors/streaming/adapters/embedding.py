@@ -32,7 +32,7 @@ from actors.streaming.core.embedding import (
 )
 from actors.streaming.core.faults import ProviderFaultError
 from actors.streaming.core.resilience.health import Line
-from actors.streaming.core.resilience.keys import concerns_the_key
+from actors.streaming.core.resilience.keys import concerns_the_key, is_of_this_process
 from actors.streaming.core.resilience.routes import keyed, keys_for
 from actors.streaming.core.spent import Spent
 from actors.streaming.core.vectors import UnreadableError, otherwise, size, unreadable
@@ -175,6 +175,7 @@ class Embedding:
             attempt=self._work.attempt,
             problem=problem,
             final=final,
+            elsewhere=is_of_this_process(problem),
             deltas=NOTHING_SENT,
             started_at=self._began,
             usage=self._spent.usage,

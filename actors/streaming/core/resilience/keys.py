@@ -23,6 +23,9 @@ LONGEST_REST = 900.0
 LIMITED_REST = 5.0
 """Seconds a key rests after a 429 that does not say how long."""
 
+RESTING = "resting_seconds"
+"""The detail of a problem that says: nobody was asked, because the key rests here."""
+
 _AT_THE_KEY = frozenset({"key", "model"})
 
 MOST_KEYS = 256
@@ -39,6 +42,16 @@ class Rest(NamedTuple):
 def concerns_the_key(problem: Problem) -> bool:
     """Say whether another key may do better at the same provider."""
     return scope_of(problem) in _AT_THE_KEY
+
+
+def is_of_this_process(problem: Problem) -> bool:
+    """Say whether another process may do better at once: it has the secret, or its key is fresh.
+
+    What a provider itself has refused just now, which names no field, it would refuse to another
+    process as well.
+    """
+    is_asked = problem.field is None and RESTING not in problem.details
+    return problem.code == "unauthorized" and not is_asked
 
 
 def is_worn_out(name: str | None, problem: Problem) -> bool:
@@ -135,19 +148,19 @@ class KeyPool:
         A key that is only limited comes before those that are refused for good.
         None if one may be. ``retry_after`` is the time until it may be tried again.
         """
-        rests = [self._rest(name, now) for name in names]
-        found = [rest for rest in rests if rest is not None]
+        rests = {name: self._rest(name, now) for name in names}
+        found = [(name, rest) for name, rest in rests.items() if rest is not None]
         if not found or len(found) < len(rests):
             return None
-        first = min(found, key=lambda rest: (not rest.problem.retryable, rest.until))
-        problem = first.problem
-        left = first.until - now if problem.retryable else None
+        name, rest = min(found, key=lambda one: (not one[1].problem.retryable, one[1].until))
+        problem, left = rest.problem, rest.until - now
+        who = f"The key {name} rests" if name else "Calls without a key rest"
         return Problem(
             code=problem.code,
-            message=problem.message,
+            message=f"{who} for {left:.0f} s after a refusal: {problem.message}",
             retryable=problem.retryable,
-            retry_after=left,
-            details=problem.details,
+            retry_after=left if problem.retryable else None,
+            details=problem.details | {RESTING: round(left, 1)},
         )
 
     def take(self, name: str | None) -> None:
