@@ -94,6 +94,12 @@ Continuation = Literal["never", "supported", "always"]
 never, where the provider is known for it, or everywhere because the author knows better."""
 
 
+StructuredOutput = Literal["fail", "retry", "warn"]
+"""What becomes of an answer that is not what ``response_format`` asks for: the execution fails, the
+model is asked again (as often as attempts are left, and with the fallbacks), or it is accepted with
+a warning."""
+
+
 class Policy(StrictValue, omit_defaults=True):
     """How an agent's calls are made. ``keys`` are those of its own provider."""
 
@@ -103,3 +109,4 @@ class Policy(StrictValue, omit_defaults=True):
     rules: Annotated[list[Rule], msgspec.Meta(max_length=32)] = []
     cache: Cache | None = None
     safety: Safety | None = None
+    structured_output: StructuredOutput = "fail"

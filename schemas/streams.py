@@ -7,7 +7,7 @@ import msgspec
 
 from schemas.base import Message, Question
 from schemas.ids import END, ExecutionId
-from schemas.llm import ToolCall
+from schemas.llm import AnswerWarning, ToolCall
 from schemas.problems import Problem
 from schemas.usage import Usage
 
@@ -88,7 +88,8 @@ class Completed(StreamMessage, tag="completed"):
     """The end, in success. ``cost`` is in pico-dollars, None where nothing priced it.
 
     ``cached`` says that an earlier answer was given again and nobody was asked. A plain generation,
-    which no agent makes, has its ``text`` under that name as well.
+    which no agent makes, has its ``text`` under that name as well. ``warnings`` are those of the
+    record.
     """
 
     final_response: str
@@ -100,6 +101,7 @@ class Completed(StreamMessage, tag="completed"):
     model_served: str | None = None
     cached: bool = False
     text: str | None = None
+    warnings: list[AnswerWarning] = []
 
 
 class Failed(StreamMessage, tag="failed"):

@@ -19,6 +19,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from schemas.llm import AnswerWarning
 from schemas.printable import printable
 from schemas.streams import (
     AttemptRestarted,
@@ -101,6 +102,11 @@ def _cell(value: Any) -> str:
             return printable(str(value), one_line=True)
 
 
+def warn(warning: AnswerWarning) -> None:
+    """Print on standard error that something is otherwise than asked."""
+    line(styled(f"warning: {warning.message} ({warning.field})", fg="yellow"), err=True)
+
+
 class Answer:
     """Shows an answer as it comes; on a terminal, what became void is wiped out."""
 
@@ -124,8 +130,10 @@ class Answer:
                 line(styled(content, dim=True), err=True, end="")
             case AttemptRestarted(reason=reason):
                 self._restart(reason)
-            case Completed(final_response=response):
+            case Completed(final_response=response, warnings=warnings):
                 self._complete(response)
+                for each in warnings:
+                    warn(each)
             case Failed() | Cancelled():
                 self._end_line()
             case _:

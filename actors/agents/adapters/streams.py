@@ -208,6 +208,7 @@ def _terminal(record: ExecutionRecord) -> Completed | Failed | Cancelled:
             model_served=record.model_served,
             cached=record.cached,
             text=record.text,
+            warnings=record.warnings,
         )
     if record.status == "CANCELLED":
         return Cancelled(

@@ -335,6 +335,7 @@ def _completed(state: Execution) -> Completed:
         model_served=answer.model_served if answer else None,
         cached=answer.cached if answer else False,
         text=_plain_text(state),
+        warnings=answer.warnings if answer else [],
     )
 
 

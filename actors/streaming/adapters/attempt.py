@@ -13,6 +13,7 @@ from functools import partial
 from typing import NamedTuple, cast
 
 import anyio
+import msgspec
 
 from actors.streaming.adapters.answers import Answers
 from actors.streaming.adapters.batch_call import BatchCall, batch_refusal, form_of
@@ -23,7 +24,7 @@ from actors.streaming.adapters.http_call import HttpProvider
 from actors.streaming.adapters.providers import Providers
 from actors.streaming.adapters.providers.base import ModelCall, ModelProvider
 from actors.streaming.adapters.switchboard import Heard, Question, Switchboard
-from actors.streaming.core import estimate
+from actors.streaming.core import estimate, structured
 from actors.streaming.core.allowance import Allowance
 from actors.streaming.core.charging import Till
 from actors.streaming.core.deltas import Delta, ReasoningDelta, TextDelta
@@ -48,7 +49,7 @@ from bus.slices import Slices
 from bus.waiting import apart, loop_time
 from schemas.ledger import Extend
 from schemas.lifecycle import FailGeneration, FinishGeneration, GenerateWork
-from schemas.llm import Answer, GenerateRequest
+from schemas.llm import Answer, AnswerWarning, GenerateRequest
 from schemas.pricing.prices import Prices
 from schemas.problems import Problem
 from schemas.safety import Safety
@@ -125,6 +126,7 @@ class Attempt:
         self._running: _Running | None = None
         self._resumed: set[int] = set()
         self._answer: Answer | None = None
+        self._answered_with: str | None = None
 
     def _opened_till(self) -> Till | None:
         prices, is_batch = self._means.prices, self._work.request.batch
@@ -189,12 +191,18 @@ class Attempt:
     async def _through(self, ways: deque[Route]) -> FinishGeneration | FailGeneration:
         while True:
             way = ways.popleft()
-            problem = await self._along(way, is_last=not ways)
-            if problem is None and self._answer is not None:
-                await self._keep(way, self._answer)
-                return self._finished(self._answer, way.place)
+            problem, onward = await self._along(way, is_last=not ways), None
+            if problem is not None:
+                onward = self._onward(way, ways)
+            elif self._answer is not None:
+                answer = await self._verified(way, self._answer)
+                if isinstance(answer, Answer):
+                    await self._keep(way, answer)
+                    return self._finished(answer, way.place)
+                problem = answer
+                if not problem.retryable:
+                    return self.failed(problem)
             problem = problem or Problem(code="internal", message="There was no answer.")
-            onward = self._onward(way, ways)
             failure = Failure(
                 problem,
                 other_routes=bool(ways),
@@ -210,6 +218,20 @@ class Attempt:
                     return self.failed(problem, next_place=ways[0].place)
                 case _:
                     return self.failed(problem)
+
+    async def _verified(self, way: Route, answer: Answer) -> Answer | Problem:
+        """Return an answer that is of the format asked for, or that may go out with a warning."""
+        fault = await self._means.slices.run(
+            structured.fault_of(answer, way.config.response_format), self._work.tenant
+        )
+        if fault is None:
+            return answer
+        if self._policy.structured_output == "warn":
+            warning = AnswerWarning(field=structured.FIELD, message=fault)
+            return msgspec.structs.replace(answer, warnings=[*answer.warnings, warning])
+        problem = structured.problem_of(fault, self._policy.structured_output)
+        # Its price is on the till already: to the provider it was an answer like any other.
+        return self._trail.note(way, self._answered_with, problem, answer.usage)
 
     def _onward(self, way: Route, ways: deque[Route]) -> deque[Route] | None:
         """Return the alternatives from the one on that goes on with what is there; None if none.
@@ -275,7 +297,7 @@ class Attempt:
         self._gate.begin()
         problem = await self._read(call, line)
         if problem is None:
-            self._answer = self._gate.answer(call.answer())
+            self._answer, self._answered_with = self._gate.answer(call.answer()), line.key
             if self._till is not None:
                 self._till.answered(way, line.key, self._answer, foreign=call.foreign)
         else:
