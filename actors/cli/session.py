@@ -34,6 +34,9 @@ CONNECT_SECONDS = 2.0
 
 NOT_OF_THE_FLEET = "this looks behind all tenants: it needs a user of the fleet, not of a tenant"
 
+_TOLD = ("status", "provider_code", "provider_type", "provider_status", "provider_reason")
+"""Details of a problem that the provider itself has given, where they look like identifiers."""
+
 START_ONE = "Is a fleet running? Start one with `callboard up`."
 
 
@@ -126,9 +129,17 @@ def leave(error: BaseException) -> NoReturn:
 
 
 def said(problem: Problem) -> str:
-    """Return a problem as one line: ``code: message (field)``."""
+    """Return a problem as one line: ``code: message (field) [status 500, code server_error]``.
+
+    In brackets is what a provider has said, and when it may be asked again.
+    """
     field = f" ({problem.field})" if problem.field else ""
-    return f"{problem.code}: {problem.message}{field}"
+    told = {name: problem.details[name] for name in _TOLD if name in problem.details}
+    parts = [f"{name.removeprefix('provider_')} {value}" for name, value in told.items()]
+    if problem.retry_after is not None:
+        parts.append(f"again in {problem.retry_after:.0f} s")
+    more = f" [{', '.join(parts)}]" if parts else ""
+    return f"{problem.code}: {problem.message}{field}{more}"
 
 
 def _first(error: BaseException) -> BaseException:

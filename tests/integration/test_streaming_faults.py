@@ -96,7 +96,8 @@ from tests.providers_fake import (
             refusing(307, headers={"Location": "http://169.254.169.254/"}),
             Problem(
                 code="provider_error",
-                message="The provider refused the request.",
+                message="The server answered a redirect (307): is base_url right?",
+                field="provider.base_url",
                 details={"status": 307},
             ),
         ),

@@ -19,6 +19,7 @@ from actors.streaming.core.faults import (
     is_unauthenticated,
     refusal,
 )
+from actors.streaming.core.misdirected import misdirected
 from actors.streaming.core.resilience.memory import Memory
 from bus.errors import ProblemError, problem
 from bus.waiting import loop_time
@@ -121,6 +122,10 @@ class Sending:
             self.free = True
             raise
         self.headers = {name.lower(): text for name, text in response.headers.items()}
+        elsewhere = misdirected(response.status_code, self.headers)
+        if elsewhere is not None:
+            await response.aclose()
+            raise ProviderFaultError(elsewhere)
         if response.is_success and _is_encoded(response):
             await response.aclose()
             raise fault("provider_error", _COMPRESSED, retryable=False)
