@@ -36,11 +36,15 @@ MAX_TASK_CHARACTERS = 1_000_000
 
 
 class ExecutionHandle(Message):
-    """An execution that is journalled, and the subject on which its events arrive."""
+    """An execution that is journalled, and the subject on which its events arrive.
+
+    ``warnings`` say what of the request had no effect.
+    """
 
     execution_id: ExecutionId
     stream: str
     status: ExecutionStatus
+    warnings: list[AnswerWarning] = []
 
 
 class ExecuteAgent(Command):

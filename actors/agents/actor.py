@@ -31,7 +31,7 @@ from actors.agents.core.outward import (
     restore,
     stored_record,
 )
-from actors.agents.core.prompt import assemble
+from actors.agents.core.prompt import assemble, unused
 from actors.agents.core.prompts import bodies, filled
 from bus.caller import Caller
 from bus.codec import decode, encode
@@ -253,7 +253,9 @@ class Agents:
         timeout = agent.limits.timeout_seconds or self._config.execution_timeout
         accepted = accept(origin, request, agent.policy, timeout=timeout)
         wish = await self._slices.run(accepted, caller.tenant)
-        return await self._begin(caller, wish, fresh=given is None)
+        handle = await self._begin(caller, wish, fresh=given is None)
+        warnings = unused(agent, wanted)
+        return msgspec.structs.replace(handle, warnings=warnings) if warnings else handle
 
     async def do_generate(self, caller: Caller, wanted: Generate) -> ExecutionHandle:
         """Begin an execution without an agent, or attach to the one that has the same id."""

@@ -40,6 +40,8 @@ def run(bus: Session, task: str, pairs: Sequence[str], *, json_: bool, **fields:
 
     async def body(client: Client) -> Terminal | None:
         handle: ExecutionHandle = await client.insist(bus.tenant, wanted, patience=PATIENCE_SECONDS)
+        for warning in handle.warnings:
+            shown.warn(warning)
         return await _show(client, bus, handle.execution_id, None, json_=json_)
 
     _end(_interruptible(bus, body, execution_id))

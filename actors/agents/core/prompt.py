@@ -10,11 +10,14 @@ from actors.agents.core.personality import system_prompt
 from schemas.agents import AgentDefinition
 from schemas.conversations import ConversationTurn
 from schemas.executions import ExecuteAgent
-from schemas.llm import ChatMessage, GenerateRequest, ModelConfig
+from schemas.llm import AnswerWarning, ChatMessage, GenerateRequest, ModelConfig
 from schemas.problems import Problem
 
 WORKFLOW_VARIABLES = ("token_id", "current_place", "token_metadata", "workflow_id")
 """Known to every template: empty text where the execution's context does not give them."""
+
+MAX_WARNINGS = 20
+MAX_NAME = 64
 
 
 def assemble(
@@ -43,6 +46,20 @@ def assemble(
         config=_config(definition.config, execute.max_tokens),
         tools=definition.tools,
     )
+
+
+def unused(definition: AgentDefinition, execute: ExecuteAgent) -> list[AnswerWarning]:
+    """Warn of what the context holds and the template does not use: mostly a misspelt name."""
+    used = template.names(definition.prompts.user_template) if execute.context else frozenset[str]()
+    known = {*WORKFLOW_VARIABLES, *used, "history_count", "input_data"}
+    extra = [name[:MAX_NAME] for name in execute.context if name not in known][:MAX_WARNINGS]
+    wanted = ", ".join(sorted(used)) or "no variable"
+    return [
+        AnswerWarning(
+            field=f"context.{name}", message=f"the template does not use it; it uses {wanted}"
+        )
+        for name in extra
+    ]
 
 
 def _rendered(definition: AgentDefinition, execute: ExecuteAgent, turns: int) -> str | Problem:

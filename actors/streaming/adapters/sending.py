@@ -124,6 +124,7 @@ class Sending:
         self.headers = {name.lower(): text for name, text in response.headers.items()}
         elsewhere = misdirected(response.status_code, self.headers)
         if elsewhere is not None:
+            self.free = True
             await response.aclose()
             raise ProviderFaultError(elsewhere)
         if response.is_success and _is_encoded(response):

@@ -2,7 +2,7 @@ from typing import Any
 
 import pytest
 
-from actors.agents.core.prompt import assemble
+from actors.agents.core.prompt import assemble, unused
 from schemas.agents import Memory, Personality, Prompts
 from schemas.executions import ExecuteAgent
 from schemas.llm import ChatMessage, GenerateRequest, ModelConfig, ToolDefinition
@@ -74,6 +74,16 @@ def test_the_template_may_use_any_key_of_the_context():
     )
 
     assert text == 'contract of {"level":2}: Read this.'
+
+
+def test_what_the_template_does_not_use_is_warned_of():
+    definition = agent(prompts=Prompts(user_template="{subject}: {input_data}"))
+    context = {"subject": "x", "subjcet": "y", "token_id": "t", "input_data": "z"}
+    execute = ExecuteAgent(agent_id="reviewer", task="Read this.", context=context)
+
+    assert [(one.field, one.message) for one in unused(definition, execute)] == [
+        ("context.subjcet", "the template does not use it; it uses input_data, subject")
+    ]
 
 
 def test_the_variables_of_a_workflow_come_from_the_context_and_are_empty_without_one():
