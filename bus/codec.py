@@ -13,6 +13,7 @@ import msgspec
 
 from bus.errors import ProblemError
 from schemas import bounds
+from schemas.expected import told
 from schemas.problems import Problem
 from schemas.steps import Steps
 
@@ -35,9 +36,10 @@ def encode(message: Any) -> bytes:
 class Decoder(Generic[T]):
     """Decodes one type again and again: to look up that of a large union takes a third as long."""
 
-    __slots__ = ("_decode",)
+    __slots__ = ("_decode", "_kind")
 
     def __init__(self, kind: Any) -> None:
+        self._kind = kind
         self._decode = msgspec.json.Decoder(kind).decode
 
     def __call__(self, data: bytes | bytearray | memoryview) -> T:
@@ -45,7 +47,7 @@ class Decoder(Generic[T]):
         try:
             return self._decode(data)
         except msgspec.DecodeError as error:
-            raise ProblemError(_refusal(str(error))) from None
+            raise ProblemError(_refusal(str(error), self._kind)) from None
         except (UnicodeDecodeError, RecursionError) as error:
             raise ProblemError(_refusal(f"JSON is malformed: {type(error).__name__}")) from None
 
@@ -92,16 +94,18 @@ def convert(kind: type[T], data: Any) -> T:
         bounds.check_value(data)
         return msgspec.convert(data, kind)
     except msgspec.ValidationError as error:
-        raise ProblemError(_refusal(str(error))) from None
+        raise ProblemError(_refusal(str(error), kind)) from None
 
 
-def _refusal(text: str) -> Problem:
+def _refusal(text: str, kind: Any = None) -> Problem:
     match = _PLACE.match(text)
     what = match["what"] if match else text
-    path = ((match["path"] or "") if match else "").removeprefix("$").lstrip(".")
+    place = (match["path"] or "") if match else ""
+    path = place.removeprefix("$").lstrip(".")
     named = _NAMED_FIELD.search(what)
     field = ".".join(part for part in (path, named["name"] if named else "") if part)
-    return Problem(code="validation", message=_short(what), field=_short(field) or None)
+    message = what if kind is None else told(kind, what, place)
+    return Problem(code="validation", message=_short(message), field=_short(field) or None)
 
 
 def _short(text: str) -> str:

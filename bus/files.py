@@ -6,6 +6,7 @@ a few lines.
 
 import os
 import stat
+from collections import defaultdict
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar, cast
 
@@ -27,6 +28,7 @@ MAX_ALIASES = 1000
 MAX_NODES = 50_000
 """Values of a YAML text, each alias counted as what it stands for."""
 
+MAX_REASON = 200
 MAX_NUMBER = 64
 """Characters of a number in YAML: one in base 60 costs time quadratic in its length."""
 
@@ -93,11 +95,12 @@ def documents(data: bytes) -> list[Any]:
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f" at line {mark.line + 1}" if mark is not None else ""
-        reason = f": {error.reason}" if isinstance(error, _BoundError) else ""
-        raise problem("validation", f"YAML is malformed{where}{reason}") from None
+        raise problem("validation", f"YAML is malformed{where}{_reason(error)}") from None
+    except UnicodeDecodeError:
+        raise problem("validation", "it is no text in UTF-8: is it a binary file?") from None
     except (ValueError, RecursionError, OverflowError, TypeError) as error:
         # A date that is none, a number of 5000 digits, a list as the key of an object.
-        raise problem("validation", f"YAML is malformed: {type(error).__name__}") from None
+        raise problem("validation", f"YAML is malformed: {_REASONS[type(error)]}") from None
     return [document for document in found if document is not None]
 
 
@@ -127,6 +130,28 @@ def _read(path: Path, most: int) -> bytes:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise problem("validation", f"{path} is no regular file")
         return bounded(file, str(path), most=most)
+
+
+_REASONS: defaultdict[type, str] = defaultdict(
+    lambda: "a value is none: a number or a date",
+    {TypeError: "a key is no text", RecursionError: "it is nested too deep"},
+)
+
+_HINTS = {
+    "mapping values are not allowed here": 'a text with ": " in it needs quotes',
+    "cannot start any token": "indent with spaces, and put quotes around texts with %, @ or `",
+    "could not determine a constructor": 'a text that begins with "!" needs quotes',
+    "undefined alias": 'a text that begins with "*" needs quotes',
+    "but found '-'": "a list stands under its name, further in",
+}
+"""What helps, by what the parser says."""
+
+
+def _reason(error: yaml.YAMLError) -> str:
+    """Return what the parser has found, and what mostly helps."""
+    found = str(getattr(error, "problem", None) or "")[:MAX_REASON]
+    hint = next((words for said, words in _HINTS.items() if said in found), "")
+    return "".join([f": {found}" if found else "", f" ({hint})" if hint else ""])
 
 
 class _BoundError(yaml.MarkedYAMLError):

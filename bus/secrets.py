@@ -22,13 +22,25 @@ from schemas.provider_specs import SPECS
 FIELD = "provider.secret"
 FILE_SETTING = "CALLBOARD_SECRETS_FILE"
 
-Tenant = Annotated[str, msgspec.Meta(pattern=r"^(\*|[A-Za-z0-9_-]{1,64})" + END)]
+Tenant = Annotated[
+    str,
+    msgspec.Meta(
+        pattern=r"^(\*|[A-Za-z0-9_-]{1,64})" + END,
+        description="the name of a tenant, or * for every one",
+    ),
+]
 
 
 class SecretEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What the operator says of one secret."""
 
-    env: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_]*" + END)]
+    env: Annotated[
+        str,
+        msgspec.Meta(
+            pattern=r"^[A-Za-z_][A-Za-z0-9_]*" + END,
+            description="the name of an environment variable, such as MY_KEY",
+        ),
+    ]
     """The environment variable that holds it."""
 
     hosts: Annotated[tuple[str, ...], msgspec.Meta(min_length=1)]

@@ -28,7 +28,15 @@ Whose = Annotated[
         description="1 to 256 characters without control characters",
     ),
 ]
-Zone = Annotated[str, msgspec.Meta(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_+/-]+" + END)]
+Zone = Annotated[
+    str,
+    msgspec.Meta(
+        min_length=1,
+        max_length=64,
+        pattern=r"^[A-Za-z0-9_+/-]+" + END,
+        description="the name of a time zone, such as Europe/Berlin",
+    ),
+]
 Why = Annotated[str, msgspec.Meta(max_length=500)]
 
 ScopeKind = Literal["global", "project", "user", "agent"]

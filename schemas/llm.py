@@ -10,12 +10,20 @@ from schemas.ids import END
 from schemas.providers import Provider
 from schemas.usage import Usage
 
+Name = Annotated[
+    str,
+    msgspec.Meta(
+        pattern=r"^[A-Za-z0-9_-]{1,64}" + END,
+        description="1 to 64 letters, digits, hyphens or underscores",
+    ),
+]
+
 
 class JsonSchemaFormat(StrictValue, tag="json_schema"):
     """The answer must be JSON that the schema accepts."""
 
     schema: dict[str, Any]
-    name: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-]{1,64}" + END)] = "answer"
+    name: Name = "answer"
     strict: bool = True
 
 
@@ -29,12 +37,21 @@ ResponseFormat = JsonSchemaFormat | JsonObjectFormat
 class NamedTool(StrictValue):
     """The tool that the model must call."""
 
-    name: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-]{1,64}" + END)]
+    name: Name
 
 
 Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
 CacheTime = Literal["5m", "1h"]
 """How long a provider keeps a prompt it is told to cache; those that know one time take that."""
+
+
+ServiceTier = Annotated[
+    str,
+    msgspec.Meta(
+        pattern=r"^[a-z0-9_-]{1,32}" + END,
+        description="1 to 32 small letters, digits, hyphens or underscores, such as flex",
+    ),
+]
 
 
 class ModelConfig(StrictValue, omit_defaults=True):
@@ -61,7 +78,7 @@ class ModelConfig(StrictValue, omit_defaults=True):
     verbosity: Literal["low", "medium", "high"] | None = None
     tool_choice: Literal["auto", "required", "none"] | NamedTool | None = None
     parallel_tool_calls: bool | None = None
-    service_tier: Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9_-]{1,32}" + END)] | None = None
+    service_tier: ServiceTier | None = None
     cache: CacheTime | None = None
     unsupported: Literal["refuse", "drop"] = "refuse"
     extra: dict[str, Any] = {}
@@ -70,7 +87,7 @@ class ModelConfig(StrictValue, omit_defaults=True):
 class ToolDefinition(StrictValue):
     """A tool as JSON: ``parameters`` is the JSON Schema of its arguments."""
 
-    name: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-]{1,64}" + END)]
+    name: Name
     description: Annotated[str, msgspec.Meta(max_length=4096)] = ""
     parameters: dict[str, Any] = msgspec.field(default_factory=lambda: {"type": "object"})
 
@@ -95,7 +112,12 @@ class TextPart(Value, tag="text"):
 class ImageUrl(Value, tag="image_url", omit_defaults=True):
     """An image that the provider fetches itself."""
 
-    url: Annotated[str, msgspec.Meta(pattern=r"^https?://[^\s]+" + END, max_length=8192)]
+    url: Annotated[
+        str,
+        msgspec.Meta(
+            pattern=r"^https?://[^\s]+" + END, max_length=8192, description="an http or https URL"
+        ),
+    ]
     detail: Literal["auto", "low", "high"] | None = None
 
 

@@ -15,11 +15,22 @@ from schemas.base import StrictValue
 from schemas.ids import END, Token
 
 BaseUrl = Annotated[
-    str, msgspec.Meta(pattern=r"^https?://[^\s/?#@]+[^\s?#]*" + END, max_length=2048)
+    str,
+    msgspec.Meta(
+        pattern=r"^https?://[^\s/?#@]+[^\s?#]*" + END,
+        max_length=2048,
+        description="an http or https URL without user, query and fragment, such as https://api.example.com/v1",
+    ),
 ]
 ModelName = Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
 HeaderValue = Annotated[str, msgspec.Meta(max_length=1024)]
-Region = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9][a-z0-9-]{0,31}" + END)]
+Region = Annotated[
+    str,
+    msgspec.Meta(
+        pattern=r"^[a-z0-9][a-z0-9-]{0,31}" + END,
+        description="1 to 32 small letters, digits or hyphens, such as eu-central-1",
+    ),
+]
 
 OpenAIApi = Literal["chat", "responses"]
 """Chat Completions, which every compatible server speaks, or OpenAI's newer Responses."""
@@ -57,7 +68,16 @@ class Azure(_Remote, tag="azure"):
 
     api: OpenAIApi = "chat"
     deployment: Annotated[str, msgspec.Meta(min_length=1, max_length=256)] | None = None
-    api_version: Annotated[str, msgspec.Meta(pattern=r"^[0-9A-Za-z.-]{1,40}" + END)] | None = None
+    api_version: (
+        Annotated[
+            str,
+            msgspec.Meta(
+                pattern=r"^[0-9A-Za-z.-]{1,40}" + END,
+                description="a version such as 2025-04-01-preview",
+            ),
+        ]
+        | None
+    ) = None
     auth: Literal["api_key", "bearer"] = "api_key"
 
 
@@ -151,9 +171,16 @@ class Google(_Remote, tag="google"):
     of the file, as GOOGLE_APPLICATION_CREDENTIALS has it.
     """
 
-    project: Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9][a-z0-9_.:-]{0,62}" + END)] | None = (
-        None
-    )
+    project: (
+        Annotated[
+            str,
+            msgspec.Meta(
+                pattern=r"^[a-z0-9][a-z0-9_.:-]{0,62}" + END,
+                description="the id of a project, such as my-project-1",
+            ),
+        ]
+        | None
+    ) = None
     location: Region = "global"
 
 
@@ -167,9 +194,16 @@ class Ollama(_Remote, tag="ollama"):
     api: Literal["chat", "generate"] = "chat"
 
     num_ctx: Annotated[int, msgspec.Meta(ge=1, le=10_000_000)] | None = None
-    keep_alive: Annotated[str, msgspec.Meta(pattern=r"^-?[0-9]{1,9}(ms|s|m|h)?" + END)] | None = (
-        None
-    )
+    keep_alive: (
+        Annotated[
+            str,
+            msgspec.Meta(
+                pattern=r"^-?[0-9]{1,9}(ms|s|m|h)?" + END,
+                description="seconds, or a time such as 10m",
+            ),
+        ]
+        | None
+    ) = None
 
 
 class Groq(_Remote, tag="groq"):

@@ -148,5 +148,13 @@ class ReadStream(Question):
     ACTION: ClassVar[str] = "executions:content"
 
     execution_id: ExecutionId
-    after: Annotated[str, msgspec.Meta(pattern=CURSOR_PATTERN)] | None = None
+    after: (
+        Annotated[
+            str,
+            msgspec.Meta(
+                pattern=CURSOR_PATTERN, description="a cursor: segment and sequence, such as 1.17"
+            ),
+        ]
+        | None
+    ) = None
     limit: Annotated[int, msgspec.Meta(ge=1, le=10_000)] = 1000

@@ -2,14 +2,14 @@
 
 import sys
 from collections.abc import Iterable, Mapping
-from typing import Any, cast
+from typing import Any, NoReturn, cast
 
 import click
 
-from actors.cli import replies
+from actors.cli import replies, shown
 from actors.cli.fields import fields_of, own_id, positional
 from actors.cli.requests import Where
-from actors.cli.session import Session, leave, opened
+from actors.cli.session import EXIT_USAGE, Session, leave, opened, said
 from bus import files
 from bus.client import Client
 from bus.codec import accept, convert, encode
@@ -126,11 +126,20 @@ def _read(source: str) -> list[dict[str, Any]]:
         is_standard = source == STANDARD_INPUT
         data = files.bounded(sys.stdin.buffer, source) if is_standard else files.read(source)
     except ProblemError as error:
-        leave(error)
+        _unusable(said(error.problem))
     try:
-        return requests_in(data, is_json=source.endswith(".json"))
+        found = requests_in(data, is_json=source.endswith(".json"))
     except ProblemError as error:
-        leave(files.named(error, source))
+        _unusable(said(files.named(error, source).problem))
+    if not found:
+        _unusable(f"validation: {source} holds nothing")
+    return found
+
+
+def _unusable(line: str) -> NoReturn:
+    """Say what is wrong with a file; it ends the command as a wrong option does."""
+    shown.line(line, err=True)
+    raise click.exceptions.Exit(EXIT_USAGE)
 
 
 def requests_in(data: bytes, *, is_json: bool = False) -> list[dict[str, Any]]:

@@ -26,6 +26,7 @@ from schemas.problems import Problem
 T = TypeVar("T")
 
 EXIT_FAILURE = 1
+EXIT_USAGE = 2
 EXIT_CONFIG = 78
 """``EX_CONFIG`` of sysexits.h."""
 

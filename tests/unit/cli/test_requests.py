@@ -287,11 +287,35 @@ def test_what_is_mistyped_is_said_before_anybody_is_asked(
 
 
 @pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (None, "cannot read agent.yaml: No such file"),
+        (b"", "agent.yaml holds nothing"),
+        (b"\x89PNG\xff\xfe", "agent.yaml: it is no text in UTF-8: is it a binary file?"),
+        (b"id: [a", "malformed at line 1: expected ',' or ']'"),
+        (b"id: a\nname: b: c", 'a text with ": " in it needs quotes'),
+        (b"id: a\n? [b]\n: c", "YAML is malformed at line 2: found unhashable key"),
+    ],
+)
+def test_a_file_that_cannot_be_used_is_one_line_with_the_reason(
+    data: bytes | None, said: str, bus: FakeSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
+    if data is not None:
+        Path("agent.yaml").write_bytes(data)
+
+    told = run("agents", "apply", "agent.yaml", code=2).stderr
+
+    assert said in told
+    assert told.count("\n") == 1
+    assert bus.sent == []
+
+
+@pytest.mark.parametrize(
     ("line", "text", "said"),
     [
         (["agents", "get", "a b"], None, "(id)"),
         (["agents", "apply", "-"], "id: a\ncolour: red", "(colour)"),
-        (["agents", "apply", "nowhere.yaml"], None, "cannot read nowhere.yaml"),
         (["agents", "get", "a", "--only", "colour"], None, "no field colour"),
     ],
 )
