@@ -20,6 +20,7 @@ from schemas.ids import END, Token
 from schemas.provider_specs import SPECS
 
 FIELD = "provider.secret"
+HOW = "`callboard config secrets` shows how one is given"
 FILE_SETTING = "CALLBOARD_SECRETS_FILE"
 
 Tenant = Annotated[
@@ -90,7 +91,9 @@ class Secrets:
         entry = self._entries.get(name)
         if entry is None or not ({"*", tenant} & set(entry.tenants)):
             # One answer for both, or a tenant could learn the names of another's secrets.
-            raise problem("unauthorized", f"There is no secret named {name} here.", field=field)
+            raise problem(
+                "unauthorized", f"There is no secret named {name} here: {HOW}", field=field
+            )
         _demand_place(self._places[name], url, field)
         return self._value(entry, name, field)
 
@@ -109,7 +112,7 @@ class Secrets:
         value = self._environ.get(entry.env, "").strip()
         if not value:
             raise problem(
-                "unauthorized", f"The secret {name} is not set: {entry.env}.", field=field
+                "unauthorized", f"The secret {name} is not set: {entry.env} is empty.", field=field
             )
         if not value.isascii() or not value.isprintable() or " " in value:
             raise problem("unauthorized", f"The secret {name} is no key: {entry.env}.", field=field)

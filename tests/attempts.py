@@ -132,6 +132,7 @@ def failed(
         work="1",
         attempt=1,
         problem=problem,
+        elsewhere=problem.code == "unauthorized" and problem.field is not None,
         deltas=deltas,
         started_at=NOW,
         usage=usage,

@@ -9,6 +9,7 @@
 ``replies``     answers as tables, or field by field
 ``executions``  running agents, following their streams
 ``contract``    what can be asked: subjects, documents, settings, permissions
+``secrets``     the file of secrets: an example, a check
 ``prices``      the rate book
 ``dead``        letters that could not be handled
 ``shards``      who owns which shard

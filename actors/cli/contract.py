@@ -6,6 +6,7 @@ from importlib import metadata
 import click
 
 from actors.cli import shown
+from actors.cli.secrets import secrets
 from actors.cli.session import leave
 from bus import permissions as accounts
 from bus.config import reference as settings
@@ -74,6 +75,9 @@ def reference(*, constants: bool) -> None:
     shown.line(settings.reference(), end="")
     if constants:
         shown.line(f"\n{settings.constants()}", end="")
+
+
+config.add_command(secrets)
 
 
 @click.group()

@@ -11,7 +11,7 @@ from actors.streaming.adapters.generation import Generator, Means
 from actors.streaming.adapters.http import build_client
 from actors.streaming.adapters.providers import open_providers
 from bus.egress import Egress
-from bus.secrets import Secrets
+from bus.secrets import HOW, Secrets
 from schemas.lifecycle import FailGeneration, FinishGeneration
 from schemas.llm import ModelConfig
 from schemas.problems import Problem
@@ -86,7 +86,7 @@ async def test_the_operators_base_url_serves_definitions_that_name_none():
             OpenAI(model="m"),
             Problem(
                 code="unauthorized",
-                message="There is no secret named openai here.",
+                message=f"There is no secret named openai here: {HOW}",
                 field="provider.secret",
             ),
         ),

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from bus.errors import ConfigError, ProblemError
-from bus.secrets import SecretEntry, Secrets
+from bus.secrets import HOW, SecretEntry, Secrets
 from schemas.problems import Problem
 
 KEYS = {
@@ -178,7 +178,7 @@ def test_a_tenant_cannot_tell_anothers_secret_from_none(tmp_path: Path):
     assert secrets.resolve("models", url, "acme") == KEYS["MODELS_KEY"]
     assert refusal(secrets, "models", url, "globex") == Problem(
         code="unauthorized",
-        message="There is no secret named models here.",
+        message=f"There is no secret named models here: {HOW}",
         field="provider.secret",
     )
     assert refusal(secrets, "other", url, "globex").code == "unauthorized"
@@ -206,7 +206,7 @@ def test_a_missing_key_names_its_variable(value: str | None):
 
     assert refusal(Secrets.load(environ), "openai", OPENAI_URL) == Problem(
         code="unauthorized",
-        message="The secret openai is not set: OPENAI_API_KEY.",
+        message="The secret openai is not set: OPENAI_API_KEY is empty.",
         field="provider.secret",
     )
 
