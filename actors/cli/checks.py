@@ -85,7 +85,10 @@ def _of_actor(actor: str, wanted: int, alive: Iterable[Alive]) -> Result:
     reasons = [f"{each.process}: {', '.join(each.lacks) or 'not ready'}" for each in unready]
     more = [f"and {len(reasons) - MOST_NAMED} more"] if len(reasons) > MOST_NAMED else []
     count = f"{ready} ready of {len(every)} alive, {wanted} wanted"
-    detail = "; ".join([count, *reasons[:MOST_NAMED], *more])
+    ports = sorted(each.metrics_port for each in every if each.metrics_port)
+    told = ", ".join(map(str, ports[:MOST_NAMED])) + (", …" if ports[MOST_NAMED:] else "")
+    metrics = [f"metrics on {told}"] if ports else []
+    detail = "; ".join([count, *reasons[:MOST_NAMED], *more, *metrics])
     return Result(actor, ok=ready >= wanted, detail=detail)
 
 
@@ -146,8 +149,11 @@ def providers(answers: Iterable[ProviderStates]) -> Result:
         f"{name} is {state.circuit.replace('_', ' ')} for {state.opens_in_seconds:.0f} s"
         for name, state in sorted(sick.items())
     ]
-    resting = sum(key.resting_seconds > 0 for state in states for key in state.keys)
-    keys = [f"{resting} keys rest"] if resting else []
+    rests: dict[str, float] = {}
+    for key in (key for state in states for key in state.keys if key.resting_seconds > 0):
+        name = f"the key {key.name} rests" if key.name else "calls without a key rest"
+        rests[name] = max(key.resting_seconds, rests.get(name, 0.0))
+    keys = [f"{name} for {seconds:.0f} s" for name, seconds in sorted(rests.items())]
     count = len({state.endpoint for state in states})
     return Result("providers", ok=True, detail="; ".join([f"{count} called", *named, *keys]))
 

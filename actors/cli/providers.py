@@ -55,7 +55,11 @@ def list_(session: Session, *, json_: bool) -> None:
                 f"{state.opens_in_seconds:.0f}" if state.circuit == "open" else "",
                 state.failures,
                 sum(key.in_use for key in state.keys),
-                ", ".join(key.name for key in state.keys if key.resting_seconds),
+                ", ".join(
+                    f"{key.name or 'none'} {key.resting_seconds:.0f} s"
+                    for key in state.keys
+                    if key.resting_seconds
+                ),
             )
             for one in sorted(told, key=lambda one: one.process)
             for state in one.endpoints

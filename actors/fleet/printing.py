@@ -39,10 +39,14 @@ class Printer:
         colour = self._colours.setdefault(name, COLOURS[len(self._colours) % len(COLOURS)])
         click.echo(click.style(f"{name:<{NAME_WIDTH}}", fg=colour) + readable(text.rstrip()))
 
-    def table(self, children: Sequence[Child], server: tuple[str, int | None]) -> None:
+    def table(
+        self, children: Sequence[Child], server: tuple[str, int | None], metrics: str
+    ) -> None:
         """Write the table of processes, unless lines are for machines."""
         if not self._verbatim:
-            Console(highlight=False).print(table(children, server))
+            shown = table(children, server)
+            shown.caption = f"{shown.caption}\nmetrics {metrics}"
+            Console(highlight=False).print(shown)
 
 
 class Lines(io.TextIOBase):

@@ -13,6 +13,7 @@ import msgspec
 import structlog
 
 from actors.fleet.child import Child
+from actors.fleet.exposition import exposing
 from actors.fleet.plan import Plan
 from actors.fleet.printing import Lines, Printer
 from bus.codec import decode
@@ -43,6 +44,7 @@ class Fleet:
         self._printer = Printer(verbatim=config.log_format == "json")
         self._server = None if plan.url else EmbeddedServer(plan.data / "nats", port=plan.port)
         self._children: list[Child] = []
+        self._metrics = ""
         self._changed = anyio.Event()
         self._stopping = anyio.Event()
         self._failure: CallboardError | None = None
@@ -80,7 +82,13 @@ class Fleet:
     # Life
 
     async def _serve(self) -> None:
-        async with self._bus(), self._heartbeats(), anyio.create_task_group() as tasks:
+        host, port = self._config.metrics_host, self._config.metrics_port
+        async with (
+            exposing(self._metrics_ports, host=host, port=port) as self._metrics,
+            self._bus(),
+            self._heartbeats(),
+            anyio.create_task_group() as tasks,
+        ):
             self._announce()
             self._children = self._made()
             if self._server is not None:
@@ -157,7 +165,7 @@ class Fleet:
             "NATS_URL": self.url,
             "CALLBOARD_DATA": str(self._plan.data),
             "CALLBOARD_LOG_FORMAT": "json",
-            # A fixed port would be taken by the first process.
+            # A fixed one is the fleet's: there are the metrics of all processes.
             "CALLBOARD_METRICS_PORT": "0",
             "PYTHONUNBUFFERED": "1",
         }
@@ -216,7 +224,12 @@ class Fleet:
                 self._stopping.set()
         if not quiet:
             server = self._server.pid if self._server else None
-            self._printer.table(self._children, (self.url, server))
+            self._printer.table(self._children, (self.url, server), self._metrics)
+
+    def _metrics_ports(self) -> dict[str, int]:
+        """Return where the processes tell their metrics, by name."""
+        ports = {child.name: child.alive.metrics_port for child in self._children if child.alive}
+        return {name: port for name, port in ports.items() if port}
 
     def _is_ready(self) -> bool:
         return all(child.state == "ready" for child in self._children)
@@ -225,12 +238,14 @@ class Fleet:
         return {
             "url": self.url,
             "server_pid": self._server.pid if self._server else None,
+            "metrics": self._metrics,
             "processes": [
                 {
                     "name": child.name,
                     "actor": child.actor,
                     "pid": child.pid,
                     "process": child.alive.process if child.alive else None,
+                    "metrics_port": child.alive.metrics_port if child.alive else None,
                 }
                 for child in self._children
             ],

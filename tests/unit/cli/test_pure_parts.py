@@ -51,19 +51,19 @@ def test_sick_providers_are_named_and_are_no_fault_of_the_fleet():
         ProviderStates(process="two", endpoints=[well, sick]),
     ]
 
-    detail = "2 called; groq/llama is half open for 10 s; 2 keys rest"
+    detail = "2 called; groq/llama is half open for 10 s; the key a rests for 3 s"
     assert providers(told) == Result("providers", ok=True, detail=detail)
     assert providers([]).detail == "0 called"
 
 
 def test_only_ready_processes_count():
     alive = {
-        "a": Alive(process="a", actor="agents", ready=True),
+        "a": Alive(process="a", actor="agents", ready=True, metrics_port=9464),
         "b": Alive(process="b", actor="streaming", ready=True),
         "c": Alive(process="c", actor="streaming", lacks=["queue generate is not being pulled"]),
     }
     assert processes(alive, {"agents": 1, "streaming": 2}) == [
-        Result("agents", ok=True, detail="1 ready of 1 alive, 1 wanted"),
+        Result("agents", ok=True, detail="1 ready of 1 alive, 1 wanted; metrics on 9464"),
         Result(
             "streaming",
             ok=False,
