@@ -11,6 +11,7 @@ import msgspec
 
 from schemas.base import Command, Message, Question, Value
 from schemas.ids import END, Token
+from schemas.problems import Problem
 
 Pico = Annotated[int, msgspec.Meta(ge=0, le=10**18)]
 """Pico-dollars: at most a million dollars."""
@@ -74,6 +75,17 @@ class Budget(Value):
     zone: Zone = "UTC"
 
 
+def scope_fault(scope: ScopeKind, name: str | None) -> Problem | None:
+    """Return what is wrong with a scope and the name of whose it is, None if nothing."""
+    if (scope == "global") == (name is None):
+        return None
+    return Problem(
+        code="validation",
+        message="a project, user or agent has a name, or * for each; the whole tenant has none",
+        field="name",
+    )
+
+
 class Limits(Value, omit_defaults=True):
     """How often a scope may ask. What is None is not limited."""
 
@@ -132,8 +144,9 @@ class BudgetGone(Message):
 
 
 class SetBudget(Command):
-    """Create a budget, or change its limit, thresholds and hardness.
+    """Create a budget, or change the limit, thresholds and hardness of one that stands.
 
+    What is not given stays as it is; a new budget is ``global``, ``monthly`` and ``hard`` in UTC.
     Once this is answered, every execution that begins is held to it. It counts what is reserved or
     spent from then on.
     """
@@ -145,13 +158,13 @@ class SetBudget(Command):
 
     id: Token
     limit_pico: Pico
-    scope: ScopeKind = "global"
-    name: Whose | None = None
-    window: WindowKind = "monthly"
-    hard: bool = True
-    thresholds: Thresholds = msgspec.field(default_factory=usual_thresholds)
-    alert_pico: Pico | None = None
-    zone: Zone = "UTC"
+    scope: ScopeKind | msgspec.UnsetType = msgspec.UNSET
+    name: Whose | msgspec.UnsetType | None = msgspec.UNSET
+    window: WindowKind | msgspec.UnsetType = msgspec.UNSET
+    hard: bool | msgspec.UnsetType = msgspec.UNSET
+    thresholds: Thresholds | msgspec.UnsetType = msgspec.UNSET
+    alert_pico: Pico | msgspec.UnsetType | None = msgspec.UNSET
+    zone: Zone | msgspec.UnsetType = msgspec.UNSET
 
 
 class RemoveBudget(Command):

@@ -164,9 +164,10 @@ class Lapse(Internal, tag="lapse"):
 
 
 class PutBudget(Internal, tag="put_budget"):
-    """Let a budget hold from now on."""
+    """Let a budget hold from now on. Of one that stands only the fields ``given`` change."""
 
     budget: Budget
+    given: list[str] | None = None
 
 
 class DropBudget(Internal, tag="drop_budget"):

@@ -212,6 +212,7 @@ async def test_budgets_and_limits_are_set_and_shown_on_the_command_line(shared: 
         return result.output
 
     await call("budgets", "set", "each", "--limit", "2.50", "--scope", "user", "--name", "*")
+    await call("budgets", "set", "each", "--limit", "2.50")
     await call("limits", "set", "--requests-per-minute", "9")
     assert isinstance(await account.reserve("e1", 10**12), MoneyHeld)
     await call("budgets", "top-up", "each", "--amount", "0.25", "--name", "ann")

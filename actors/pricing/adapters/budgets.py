@@ -9,7 +9,7 @@ from actors.pricing.adapters.account import zone
 from actors.pricing.adapters.telling import TermsTeller
 from bus.caller import Caller
 from bus.codec import decode
-from bus.errors import problem
+from bus.errors import ProblemError, problem
 from bus.ids import new_id
 from bus.ports import Clock
 from bus.rpc import Owners
@@ -25,10 +25,10 @@ from schemas.budgets import (
     Limits,
     ListBudgets,
     RemoveBudget,
-    ScopeKind,
     SetBudget,
     SetLimits,
     TopUpBudget,
+    scope_fault,
 )
 from schemas.ledger import (
     ACCOUNT_KEY,
@@ -74,11 +74,11 @@ class Budgets:
 
     async def do_set(self, caller: Caller, wanted: SetBudget) -> BudgetState:
         """Let a budget hold, for every execution that begins from now on."""
-        _check_scope(wanted.scope, wanted.name)
-        if caller.principal.is_operator and wanted.scope not in PLATFORM_SCOPES:
+        budget, given = _as(Budget, wanted), _given(wanted)
+        if caller.principal.is_operator and budget.scope not in PLATFORM_SCOPES:
             raise problem("validation", "the platform's projects are tenants", field="scope")
-        zone(wanted.zone)
-        put = PutBudget(budget=_as(Budget, wanted))
+        zone(budget.zone)
+        put = PutBudget(budget=budget, given=list(given))
         return await self._ruled(caller, put, BudgetState)
 
     async def do_remove(self, caller: Caller, wanted: RemoveBudget) -> BudgetGone:
@@ -87,7 +87,9 @@ class Budgets:
 
     async def do_limits(self, caller: Caller, wanted: SetLimits) -> BudgetList:
         """Let limits hold, for every execution that begins from now on."""
-        _check_scope(wanted.scope, wanted.name)
+        fault = scope_fault(wanted.scope, wanted.name)
+        if fault is not None:
+            raise ProblemError(fault)
         put = PutLimits(limits=_as(Limits, wanted))
         return await self._ruled(caller, put, BudgetList)
 
@@ -138,14 +140,10 @@ class Budgets:
 
 def _as(kind: type[T], wanted: Request) -> T:
     """Return what a request asks for; its fields are those of the thing itself."""
-    fields: dict[str, Any] = msgspec.structs.asdict(wanted)
-    return kind(**fields)
+    return kind(**_given(wanted))
 
 
-def _check_scope(scope: ScopeKind, name: str | None) -> None:
-    if (scope == "global") != (name is None):
-        raise problem(
-            "validation",
-            "a project, user or agent has a name, or * for each; the whole tenant has none",
-            field="name",
-        )
+def _given(wanted: Request) -> dict[str, Any]:
+    """Return the fields of a request that were not left out."""
+    fields = msgspec.structs.asdict(wanted)
+    return {name: value for name, value in fields.items() if value is not msgspec.UNSET}

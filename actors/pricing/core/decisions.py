@@ -38,7 +38,7 @@ from actors.pricing.core.ledger import (
 from actors.pricing.core.postings import moves
 from actors.pricing.core.terms import terms
 from schemas import pages
-from schemas.budgets import EACH, Budget, BudgetGone, BudgetState, Limits
+from schemas.budgets import EACH, Budget, BudgetGone, BudgetState, Limits, scope_fault
 from schemas.decision import Decision, refuse
 from schemas.escrow import BlockAnswered, Recall, RecallAnswered, ReturnAnswered
 from schemas.ids import PLATFORM
@@ -385,8 +385,8 @@ def _content(command: TopUp | Adjust) -> tuple[str, int, str | None, str | None]
 
 def _rule(state: Ledger, command: PutBudget | DropBudget | PutLimits, now: datetime) -> Decision:
     match command:
-        case PutBudget(budget=budget):
-            return _put(state, budget, now)
+        case PutBudget():
+            return _put(state, _changed(state, command), now)
         case DropBudget(id=name):
             if _is_operators(state, name):
                 return refuse(_operators(name, "id"))
@@ -403,9 +403,20 @@ def _rule(state: Ledger, command: PutBudget | DropBudget | PutLimits, now: datet
             return Decision((event,), budget_list(evolve(state, event), now))
 
 
+def _changed(state: Ledger, command: PutBudget) -> Budget:
+    """Return a budget as it is to stand: what was not given stays as it is."""
+    known, wanted = state.budgets.get(command.budget.id), command.budget
+    if known is None or command.given is None:
+        return wanted
+    given = {name: getattr(wanted, name) for name in command.given}
+    return msgspec.structs.replace(known, **given)
+
+
 def _put(state: Ledger, budget: Budget, now: datetime) -> Decision:
     if _is_operators(state, budget.id):
         return refuse(_operators(budget.id, "id"))
+    if (fault := scope_fault(budget.scope, budget.name)) is not None:
+        return refuse(fault)
     known = state.budgets.get(budget.id)
     if known == budget:
         return Decision(reply=budget_state(state, budget, now))
