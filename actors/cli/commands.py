@@ -4,10 +4,13 @@ Modules are imported when their command is called, so that help and mistakes are
 """
 
 from pkgutil import resolve_name
+from typing import Any
 
 import click
 
 from actors.cli import requests
+
+EXIT_INTERRUPTED = 130
 
 CONTEXT = {"help_option_names": ["-h", "--help"]}
 
@@ -59,6 +62,14 @@ class Commands(click.Group):
             return resolve_name(f"actors.cli.{BY_HAND[cmd_name][0]}")
         return requests.domain(cmd_name)
 
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a command; Ctrl-C ends it with one line, also while modules are being imported."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            click.echo("interrupted", err=True)
+            raise click.exceptions.Exit(EXIT_INTERRUPTED) from None
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the commands by what they are for, without importing them."""
         del ctx
@@ -71,6 +82,7 @@ class Commands(click.Group):
 
 @click.group(cls=Commands, context_settings=CONTEXT, help=HELP)
 @click.option("--url", help="NATS servers, separated by commas.  [env: NATS_URL]")
+@click.version_option(package_name="callboard", message="%(version)s")
 @click.option("--tenant", help="The tenant to speak for.  [env: CALLBOARD_TENANT]")
 @click.pass_context
 def main(context: click.Context, url: str | None, tenant: str | None) -> None:

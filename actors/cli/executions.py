@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import aclosing
+from pathlib import Path
 from typing import Any
 
 import click
@@ -10,8 +11,17 @@ import click
 from actors.cli import shown
 from actors.cli.asking import built
 from actors.cli.fields import options
-from actors.cli.session import EXIT_FAILURE, EXIT_INTERRUPTED, Session, said, with_session
+from actors.cli.session import (
+    EXIT_FAILURE,
+    EXIT_INTERRUPTED,
+    Session,
+    leave,
+    said,
+    with_session,
+)
+from bus import files
 from bus.client import Client, follow
+from bus.errors import ProblemError
 from bus.ids import new_id
 from schemas.executions import ExecuteAgent, ExecutionHandle, Generate, GetExecution
 from schemas.streams import Cancelled, Completed, Failed, ReadStream, Terminal
@@ -40,6 +50,7 @@ def run(bus: Session, task: str, pairs: Sequence[str], *, json_: bool, **fields:
 
     async def body(client: Client) -> Terminal | None:
         handle: ExecutionHandle = await client.insist(bus.tenant, wanted, patience=PATIENCE_SECONDS)
+        shown.line(shown.styled(f"[execution {handle.execution_id}]", dim=True), err=True)
         for warning in handle.warnings:
             shown.warn(warning)
         return await _show(client, bus, handle.execution_id, None, json_=json_)
@@ -55,6 +66,11 @@ def run(bus: Session, task: str, pairs: Sequence[str], *, json_: bool, **fields:
 @click.option("--secret", help="The name of the key to use.")
 @click.option("--temperature", type=float, help="How much chance there is in the answer.")
 @click.option("--max-tokens", type=int, help="The longest answer.")
+@click.option(
+    "--schema",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="File with the JSON Schema of the answer, in JSON or YAML.",
+)
 @click.option("--batch", is_flag=True, help="By the provider's batch API: cheaper, within a day.")
 @click.option("--id", "run_id", metavar="ID", help="The same id is the same run.")
 @click.option("--json", "json_", is_flag=True, help="Print each event of the stream as JSON.")
@@ -159,13 +175,25 @@ def _plain(
     kind, _, name = model.partition("/")
     at_provider, config = ("base_url", "secret"), ("temperature", "max_tokens")
     said = {"role": "system", "content": system}
+    schema = _schema(more["schema"])
     return {
         "id": execution_id,
         "provider": {"type": kind, "model": name} | _given(more, at_provider),
         "messages": [*([said] if system else []), {"role": "user", "content": prompt}],
         "config": _given(more, config),
+        **({"response_format": schema} if schema else {}),
         "batch": more["batch"],
     }
+
+
+def _schema(file: Path | None) -> dict[str, Any] | None:
+    """Return the format that a file with a JSON Schema asks for."""
+    if file is None:
+        return None
+    try:
+        return {"type": "json_schema", "schema": files.of(file, dict[str, Any])}
+    except ProblemError as error:
+        leave(error)
 
 
 def _given(fields: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:

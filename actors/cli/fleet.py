@@ -7,12 +7,14 @@ import anyio
 import click
 
 from actors.cli import checks, shown
-from actors.cli.session import EXIT_FAILURE, Session, leave, run, with_session
+from actors.cli.session import EXIT_FAILURE, Session, first, leave, run, with_session
 from actors.fleet import Fleet, Plan
 from actors.fleet.plan import REPLICAS, chosen, counts
 from bus import files
 from bus.connection import connect
-from bus.errors import CallboardError, UnavailableError
+from bus.errors import CallboardError, ConfigError, UnavailableError
+
+PORT = 4222
 
 _ACTORS = ", ".join(REPLICAS)
 
@@ -34,9 +36,8 @@ _ACTORS = ", ".join(REPLICAS)
 @click.option(
     "--port",
     type=click.IntRange(0, 65535),
-    default=4222,
-    show_default=True,
-    help="Port of the fleet's own nats-server on the loopback interface; 0 takes a free one.",
+    help="Port of the fleet's own nats-server on the loopback interface; 0 takes a free one.  "
+    f"[default: {PORT}]",
 )
 @click.option(
     "--ready-file",
@@ -50,7 +51,7 @@ def up(
     actors: str | None,
     replicas: Sequence[str],
     data: Path | None,
-    port: int,
+    port: int | None,
     ready_file: Path | None,
     *,
     no_loopback: bool,
@@ -63,18 +64,38 @@ def up(
     Exits with 0 after a clean stop, 78 if a setting is wrong or the port is taken, else with 1.
     """
     files.keep_private()
+    if session.named and port is not None:
+        raise click.UsageError(
+            f"--port is that of a nats-server of the fleet's own, and this one joins "
+            f"{session.urls[0]}: leave out --port, or unset NATS_URL (and --url)."
+        )
     try:
         plan = Plan(
             replicas=chosen(actors, replicas),
             data=(data or Path(session.config.data)).absolute(),
             url=",".join(session.urls) if session.named else None,
-            port=port,
+            port=PORT if port is None else port,
             loopback=not no_loopback,
             ready_file=ready_file,
         )
     except CallboardError as error:
         leave(error)
-    run(Fleet(plan, session.config).run)
+    run(lambda: _lived(plan, session))
+
+
+async def _lived(plan: Plan, session: Session) -> None:
+    """Run a fleet to its end.
+
+    Raises:
+        ConfigError: nobody answers on the bus that it is to join.
+    """
+    try:
+        await Fleet(plan, session.config).run()
+    except* UnavailableError as group:
+        if plan.url is None:
+            raise
+        cure = "start a nats-server there, or unset it so that `callboard up` starts its own"
+        raise ConfigError("NATS_URL", f"{first(group)}: {cure}") from None
 
 
 @click.command()

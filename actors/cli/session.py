@@ -109,7 +109,7 @@ def run(body: Callable[[], Awaitable[T]]) -> T:
     try:
         return anyio.run(body)
     except* CallboardError as group:
-        leave(_first(group))
+        leave(first(group))
 
 
 def leave(error: BaseException) -> NoReturn:
@@ -143,7 +143,8 @@ def said(problem: Problem) -> str:
     return f"{problem.code}: {problem.message}{field}{more}"
 
 
-def _first(error: BaseException) -> BaseException:
+def first(error: BaseException) -> BaseException:
+    """Return the first failure inside a group, however deep it lies."""
     while isinstance(error, BaseExceptionGroup):
         group = cast("BaseExceptionGroup[BaseException]", error)
         error = group.exceptions[0]

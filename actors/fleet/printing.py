@@ -34,7 +34,7 @@ class Printer:
         if not text.strip():
             return
         if self._verbatim:
-            click.echo(printable(text.rstrip()))
+            click.echo(printable(_named(name, text.rstrip())))
             return
         colour = self._colours.setdefault(name, COLOURS[len(self._colours) % len(COLOURS)])
         click.echo(click.style(f"{name:<{NAME_WIDTH}}", fg=colour) + readable(text.rstrip()))
@@ -47,6 +47,12 @@ class Printer:
             shown = table(children, server)
             shown.caption = f"{shown.caption}\nmetrics {metrics}"
             Console(highlight=False).print(shown)
+
+
+def _named(name: str, line: str) -> str:
+    """Put into a JSON line what its process is called in this fleet."""
+    begin = '{"at":'
+    return f'{{"name":"{name}","at":{line[len(begin) :]}' if line.startswith(begin) else line
 
 
 class Lines(io.TextIOBase):

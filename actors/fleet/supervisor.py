@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from functools import partial
@@ -41,7 +42,8 @@ class Fleet:
     def __init__(self, plan: Plan, config: Config) -> None:
         self._plan = plan
         self._config = config
-        self._printer = Printer(verbatim=config.log_format == "json")
+        style, is_seen = config.log_format, sys.stdout.isatty()
+        self._printer = Printer(verbatim=style == "json" or (style == "auto" and not is_seen))
         self._server = None if plan.url else EmbeddedServer(plan.data / "nats", port=plan.port)
         self._children: list[Child] = []
         self._metrics = ""

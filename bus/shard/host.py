@@ -59,6 +59,7 @@ class ShardHost:
         self._running: dict[int, ShardOwner] = {}
         self._refused: dict[int, str] = {}
         self._wrong_clock: str | None = None
+        self._logged: set[int] = set()
         self._draining = anyio.Event()
         self._released = anyio.Event()
 
@@ -140,12 +141,19 @@ class ShardHost:
         corrupt = sum(owner.corrupt for owner in self._running.values())
         metrics.CORRUPT_HERE.at(self._entity.name).set(corrupt)
         wanted = self._wanted()
+        self._log_owned(wanted)
         for shard in wanted - self._running.keys():
             owner = self._owner(shard)
             self._running[shard] = owner
             tasks.start_soon(self._own, shard, owner)
         for shard in self._running.keys() - wanted:
             self._running[shard].stop()
+
+    def _log_owned(self, wanted: set[int]) -> None:
+        """Log once that all shards are served that are to be, and not each of them."""
+        if wanted != self._logged and set(self.owned) == wanted:
+            self._logged = wanted
+            log.info("shards.owned", entity=self._entity.name, shards=len(wanted))
 
     def _owner(self, shard: int) -> ShardOwner:
         entity, workforce = self._entity, self._workforce

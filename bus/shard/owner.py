@@ -206,7 +206,7 @@ class ShardOwner:
     async def _serve(self, tasks: TaskGroup) -> None:
         async with self._bus.transport.reception(self._mailbox, self._inbox.deliver):
             self.serving = True
-            log.info("shard.owned", shard=self._name, epoch=self.book.epoch, commit=self.book.n)
+            log.debug("shard.owned", shard=self._name, epoch=self.book.epoch, commit=self.book.n)
             while not self._stopping:
                 await self._inbox.wait(self._patience())
                 await self._take_turn(tasks)

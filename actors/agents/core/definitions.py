@@ -113,7 +113,8 @@ def refusal(definition: AgentDefinition) -> Problem | None:
         message = f"there is no agent {definition.id}"
         return Problem(code="not_found", message=message, field="agent_id")
     if definition.status == "OFFLINE":
-        return Problem(code="conflict", message="the agent is OFFLINE", field="agent_id")
+        message = f"the agent is OFFLINE: `callboard agents toggle {definition.id} --status IDLE`"
+        return Problem(code="conflict", message=f"{message} brings it back", field="agent_id")
     return None
 
 

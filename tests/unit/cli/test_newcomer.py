@@ -1,0 +1,77 @@
+"""What a new user types first, and what he is told."""
+
+import anyio
+import pytest
+from click.testing import CliRunner, Result
+
+from actors.cli import main
+from actors.cli.shown import Answer
+from actors.fleet.printing import Printer
+from schemas.llm import AnswerWarning
+from schemas.streams import Completed, Thinking
+from schemas.usage import Usage
+from tests.stream_events import AT, waiting
+
+
+def run(*line: str, **environment: str) -> Result:
+    return CliRunner().invoke(main, line, env={"NATS_URL": None, **environment})
+
+
+def test_the_version_is_an_option_too():
+    assert run("--version").stdout == run("version").stdout
+
+
+def test_a_port_beside_a_bus_to_join_is_refused_with_the_cure():
+    done = run("up", "--port", "4333", NATS_URL="nats://127.0.0.1:1")
+
+    assert done.exit_code == 2
+    assert "unset NATS_URL" in done.stderr
+
+
+def test_a_bus_that_nobody_serves_names_the_setting_and_not_the_command_itself():
+    done = run("up", NATS_URL="nats://127.0.0.1:1")
+
+    assert done.exit_code == 78, done.output
+    assert "NATS_URL" in done.stderr
+    assert "unset it so that `callboard up` starts its own" in done.stderr
+
+
+def test_ctrl_c_ends_a_command_with_one_line(monkeypatch: pytest.MonkeyPatch):
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(anyio, "run", interrupted)
+    done = run("doctor")
+
+    assert (done.exit_code, done.stderr) == (130, "interrupted\n")
+
+
+def test_a_wait_and_a_warning_are_shown_beside_the_answer(capsys: pytest.CaptureFixture[str]):
+    answer = Answer()
+    answer.show(waiting(1))
+    answer.show(Thinking(execution_id="e", segment=2, sequence=0, at=AT, status="Asking openai"))
+    warned = AnswerWarning(field="config.response_format", message="The answer is no JSON.")
+    answer.show(
+        Completed(
+            execution_id="e",
+            segment=3,
+            sequence=0,
+            at=AT,
+            final_response="Well.",
+            finish_reason="stop",
+            usage=Usage(),
+            warnings=[warned],
+        )
+    )
+
+    shown = capsys.readouterr()
+    assert shown.out == "Well.\n"
+    assert shown.err == "[again]\nwarning: The answer is no JSON. (config.response_format)\n"
+
+
+def test_lines_for_machines_say_which_process_of_the_fleet_wrote_them(
+    capsys: pytest.CaptureFixture[str],
+):
+    Printer(verbatim=True).line("streaming.2", '{"at":"2026","event":"x"}')
+
+    assert capsys.readouterr().out == '{"name":"streaming.2","at":"2026","event":"x"}\n'
