@@ -64,7 +64,8 @@ class Spending(Value, omit_defaults=True):
     that of the prompt and a first slice. One that ``waits`` asks again when it may be granted,
     others fail when they are refused. ``platform`` is set where a budget of the platform holds:
     ``lent_pico`` of the amount must be its money, all of it where that is None. ``chunk_pico`` is
-    what may be spent before a provider that says too much is noticed.
+    what may be spent before a provider that says too much is noticed. ``assumed_tokens`` is how
+    long an answer was taken to become, where the request does not bound it.
     """
 
     amount_pico: int
@@ -74,6 +75,7 @@ class Spending(Value, omit_defaults=True):
     slices: Slices | None = None
     lent_pico: int | None = None
     chunk_pico: int = 0
+    assumed_tokens: int | None = None
 
 
 class Payer(msgspec.Struct, frozen=True):

@@ -148,6 +148,11 @@ def _element(pattern: str, place: int) -> tuple[CharacterClass, int]:
         return _class(pattern, place + 1)
     if character == ".":
         return CharacterClass(kinds=frozenset(".")), place + 1
+    if character in "+*":
+        raise PatternError(
+            f"there is no {character} (at {place}): write {{1,20}} after an element for how "
+            f"often it stands, or \\{character} for the character itself"
+        )
     if character in _RESERVED:
         raise PatternError(f"{character} at {place} must be written \\{character}")
     return _just(character), place + 1

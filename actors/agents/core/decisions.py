@@ -148,11 +148,20 @@ def _refused(state: Execution, bill: Bill, problem: Problem, now: datetime) -> D
     """Wait until the hold may be granted, or end."""
     refused = refuse_reserve(state.spend, bill, problem, now, state.deadline)
     if refused.retry_at is None:
-        return Decision((refused, _failed(state, problem, now)))
+        return Decision((refused, _failed(state, _with_cure(state, problem), now)))
     # An account may be asked many times a second: only the first wait and long ones are told.
     if bill.asked == 1 or refused.retry_at - now >= LONG_WAIT:
         refused = msgspec.structs.replace(refused, notice_segment=state.next_segment)
     return Decision((refused,))
+
+
+def _with_cure(state: Execution, problem: Problem) -> Problem:
+    """Say of a refused reservation whether it is that large for want of a bound."""
+    spending = state.spend.spending
+    if problem.code != "budget_exceeded" or spending is None or spending.assumed_tokens is None:
+        return problem
+    message = f"{problem.message}; set max_tokens ({spending.assumed_tokens:,} assumed)"
+    return msgspec.structs.replace(problem, message=message)
 
 
 def _replace(state: Execution, command: Lost | Stopped, now: datetime) -> Decision:

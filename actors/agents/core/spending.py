@@ -79,6 +79,7 @@ def under(
         tokens=_of_all([bounds.tokens(way) for way in ways], manner),
         waits=manner.waits,
         platform=any(each.platform for each in held_by),
+        assumed_tokens=manner.answer_tokens if asked.config.max_tokens is None else None,
     )
     if any(each.money for each in held_by):
         is_own = any(each.money and not each.platform for each in held_by)

@@ -42,8 +42,15 @@ def test_what_is_not_of_the_language_is_refused(pattern: str):
 
 
 def test_a_refusal_does_not_repeat_the_pattern():
-    with pytest.raises(PatternError, match=re.escape("* at 6 must be written \\*")):
-        parse("secret*")
+    with pytest.raises(PatternError, match=re.escape("| at 6 must be written \\|")):
+        parse("secret|")
+
+
+@pytest.mark.parametrize("loop", ["+", "*"])
+def test_a_loop_is_told_as_what_it_is(loop: str):
+    with pytest.raises(PatternError) as refused:
+        parse(rf"\d{loop}")
+    assert f"there is no {loop} (at 2): write {{1,20}} after" in str(refused.value)
 
 
 @given(st.text(r"ab\dws[]^-{},2?.*", max_size=20))
