@@ -13,6 +13,8 @@
 ``prices``      the rate book
 ``dead``        letters that could not be handled
 ``shards``      who owns which shard
+``agent_file``  a commented agent file to begin with
+``local_model`` a small real model on this machine
 ``costs``       what was spent, and how to spend less
 ``reconciliation``  the ledger beside what providers say
 ``projections`` tables made from journals: how far they have come, making them anew

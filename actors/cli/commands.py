@@ -38,6 +38,7 @@ BY_HAND = {
     "journal": ("journal:journal", "Read the journals: histories, states, snapshots."),
     "dead": ("dead:dead", "Look at what could not be handled, and hand it in again."),
     "projections": ("projections:projections", "Look at the tables made from journals."),
+    "local-model": ("local_model:local_model", "Run a small real model on this machine."),
     "subjects": ("contract:subjects", "List every subject of the public contract."),
     "schema": ("contract:schema", "Print the contract as AsyncAPI or JSON Schema."),
     "config": ("contract:config", "Show what can be configured."),

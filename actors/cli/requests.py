@@ -21,6 +21,10 @@ FILE      requests from a file: JSON, or YAML documents separated by ---
 -         the same from standard input"""
 
 
+BY_HAND = {"agents": {"new": ("agent_file:new", "Write a commented agent file to begin with.")}}
+"""What stands among the requests of a domain and is none: where it is defined, what it is for."""
+
+
 class Where(NamedTuple):
     """Which bus and tenant a command line names; a session is made of it when it is needed."""
 
@@ -74,11 +78,14 @@ class _Domain(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the verbs."""
         del ctx
-        return list(self._rows)
+        return [*self._rows, *BY_HAND.get(self.name or "", ())]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Return the command of a verb."""
         del ctx
+        by_hand = BY_HAND.get(self.name or "", {})
+        if cmd_name in by_hand:
+            return resolve_name(f"actors.cli.{by_hand[cmd_name][0]}")
         row = self._rows.get(cmd_name)
         return _command(row) if row else None
 
@@ -86,7 +93,9 @@ class _Domain(click.Group):
         """List the verbs with what they are for."""
         del ctx
         with formatter.section("Commands"):
-            formatter.write_dl([(name, _short(row)) for name, row in self._rows.items()])
+            by_hand = BY_HAND.get(self.name or "", {})
+            rows = [(name, _short(row)) for name, row in self._rows.items()]
+            formatter.write_dl([*rows, *((name, words) for name, (_, words) in by_hand.items())])
 
 
 def _short(row: RequestRow) -> str:
