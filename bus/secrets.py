@@ -16,7 +16,8 @@ from bus.errors import ConfigError, ProblemError, problem
 from bus.hosts import Entry, entry_of, target_of
 from schemas.ids import END, Token
 
-FIELD = "provider.secret"
+FIELD = "secret"
+"""What a refusal names, unless the caller knows how its user wrote the name."""
 FILE_SETTING = "CALLBOARD_SECRETS_FILE"
 
 Tenant = Annotated[str, msgspec.Meta(pattern=r"^(\*|[A-Za-z0-9_-]{1,64})" + END)]

@@ -68,7 +68,7 @@ def test_a_key_goes_nowhere_else(url: str):
     assert refusal(loaded(KEYS), "openai", url) == Problem(
         code="forbidden",
         message="This secret must not be sent to that host.",
-        field="provider.secret",
+        field="secret",
     )
 
 
@@ -79,7 +79,7 @@ def test_a_key_never_goes_unencrypted_to_another_machine():
     assert refusal(secrets, "models", "http://models.example/v1") == Problem(
         code="forbidden",
         message="A secret is only sent over https, or to this machine.",
-        field="provider.secret",
+        field="secret",
     )
     for url in ("https://models.example/v1", "http://127.0.0.1:8080", "http://localhost:99/v1"):
         assert secrets.resolve("models", url, "acme") == KEYS["MODELS_KEY"]
@@ -180,7 +180,7 @@ def test_a_tenant_cannot_tell_anothers_secret_from_none(tmp_path: Path):
     assert refusal(secrets, "models", url, "globex") == Problem(
         code="unauthorized",
         message="There is no secret named models here.",
-        field="provider.secret",
+        field="secret",
     )
     assert refusal(secrets, "other", url, "globex").code == "unauthorized"
 
@@ -208,7 +208,7 @@ def test_a_missing_key_names_its_variable(value: str | None):
     assert refusal(loaded(environ), "openai", OPENAI_URL) == Problem(
         code="unauthorized",
         message="The secret openai is not set: OPENAI_API_KEY.",
-        field="provider.secret",
+        field="secret",
     )
 
 
