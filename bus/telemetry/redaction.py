@@ -91,7 +91,7 @@ def redact(fields: Mapping[str, Any]) -> dict[str, Any]:
 def _mapping(fields: Mapping[Any, Any], depth: int) -> dict[str, Any]:
     kept: dict[str, Any] = {}
     for key, value in islice(fields.items(), MOST_ITEMS if depth else None):
-        kind, name = type(value), str(key)
+        kind, name = value.__class__, str(key)
         # Each execution is a line: what needs no look goes first.
         if kind in _HARMLESS:
             if _sort_of(name) != "secret" or kind in _NO_TEXT:

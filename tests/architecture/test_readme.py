@@ -11,7 +11,9 @@ import pytest
 
 from actors.agents.core import definitions
 from actors.cli import main as root
+from actors.cli.config import CliConfig
 from bus.codec import convert
+from bus.config.reading import beside
 from bus.config.reference import readme_block
 from schemas.agents import AgentDefinition, ApplyAgent
 from tests.architecture.readme import GUIDES, README, anchors, blocks, renewed, subjects_block
@@ -50,7 +52,7 @@ def test_the_readme_leads_to_every_guide():
 
 def test_each_generated_table_stands_in_one_guide():
     assert TEXT.count(subjects_block()) == 1
-    assert TEXT.count(readme_block()) == 1
+    assert TEXT.count(readme_block(beside(CliConfig))) == 1
 
 
 @pytest.mark.parametrize("guide", GUIDES, ids=named)
@@ -66,6 +68,18 @@ def test_the_table_of_settings_states_the_defaults_that_were_asked_for(variable:
 @pytest.mark.parametrize("file", FILES)
 def test_a_file_that_is_named_exists(file: str):
     assert (ROOT / file).exists()
+
+
+def test_ten_questions_of_a_newcomer_are_answered_within_three_clicks_of_the_readme():
+    """README leads to tests/README.md, and a question there to the heading that answers it."""
+    table = TEXTS[ROOT / "tests" / "README.md"].partition("## Questions, and where")[2]
+    answers = re.findall(r"^\| [^|]*\? \| \[[^]]+\]\(([^)#]+)#([^)]+)\) \|$", table, re.MULTILINE)
+
+    assert len(answers) >= 10
+    for file, anchor in answers:
+        guide = (ROOT / "tests" / file).resolve()
+        assert guide in TEXTS
+        assert anchor in anchors(TEXTS[guide])
 
 
 @pytest.mark.parametrize("guide", GUIDES, ids=named)

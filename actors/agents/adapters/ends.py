@@ -5,7 +5,7 @@ The lines carry ids, figures and the trace of the request; never a task, a promp
 
 import structlog
 
-from bus.telemetry import metrics
+from actors.agents.adapters import metrics
 from bus.telemetry.context import Bound, accept
 from schemas.decision import Publish
 from schemas.events import ExecutionAcceptedEvent, ExecutionEndedEvent

@@ -40,7 +40,7 @@ async def scraped(url: str, path: str = "/metrics") -> str:
 
 
 async def test_a_scrape_asks_all_processes_and_leaves_out_who_does_not_answer():
-    metrics.DELTAS.at("tried").inc()
+    metrics.PART_RESTARTS.at("tried").inc()
     with anyio.fail_after(10):
         async with (
             listening(list[str], port=0) as port,
@@ -49,6 +49,6 @@ async def test_a_scrape_asks_all_processes_and_leaves_out_who_does_not_answer():
             answer = await scraped(url)
             other = await scraped(url, "/elsewhere")
 
-    assert 'callboard_deltas_total{process="a.1",provider="tried"}' in answer
+    assert 'callboard_part_restarts_total{process="a.1",part="tried"}' in answer
     assert "gone.1" not in answer
     assert other.startswith("HTTP/1.1 404")
