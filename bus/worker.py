@@ -21,8 +21,7 @@ from bus.config import Timing
 from bus.crew import Crew
 from bus.errors import DeadlineError, ProblemError, problem
 from bus.fairness import Places, Turns, reserved_of
-from bus.ids import new_id
-from bus.letters import dead_subject, encoded
+from bus.letters import post_letter
 from bus.offers import LAPSE_BEATS, Desk, Taken
 from bus.ports import Bus, Delivery
 from bus.rpc import command
@@ -30,14 +29,15 @@ from bus.subjects import fill
 from bus.telemetry import metrics
 from bus.waiting import loop_time
 from schemas.base import SUBMIT
+from schemas.decision import Publish
 from schemas.fleet import (
     STOP_WORK_SUBJECT,
     UNHEARD_RESULT,
-    DeadLetter,
     StopWork,
     UnheardResult,
 )
 from schemas.journal import Mail
+from schemas.letters import WORK, DeadLetter, laid_aside, undelivered
 from schemas.problems import Problem
 from schemas.work import (
     Claim,
@@ -48,6 +48,7 @@ from schemas.work import (
     WorkAnswer,
     WorkCommand,
     WorkItem,
+    item_of,
 )
 
 log = structlog.get_logger()
@@ -278,8 +279,7 @@ class Worker(Generic[B]):
             principal = self._principals(item)
             result = await self._done_if_granted(item, principal)
         except ProblemError as refused:
-            subject = f"_cb.work.{self._job.queue}"
-            await self._lay_aside(taken, str(refused), subject, taken.data)
+            await self._lay_aside(taken, self._unworkable(taken, str(refused)))
             return
         finally:
             self._free(taken)
@@ -292,8 +292,8 @@ class Worker(Generic[B]):
                 await self._report(item.reply_to.entity, principal, mail)
             except ProblemError as refused:
                 reason = f"its owner refuses it: {refused.problem.code}"
-                subject = f"_cb.cmd.{item.reply_to.entity}"
-                await self._lay_aside(taken, reason, subject, encode(mail))
+                letter = undelivered(mail, item.reply_to.entity, reason, self._bus.clock())
+                await self._lay_aside(taken, letter)
                 return
         self._desk.ended(taken)
 
@@ -369,23 +369,24 @@ class Worker(Generic[B]):
             else:
                 return
 
-    async def _lay_aside(self, taken: Taken, reason: str, subject: str, body: bytes) -> None:
-        """Store a dead letter: of what is no item, or of a result that its owner refuses."""
-        log.warning("worker.laid_aside", item=taken.name, queue=self._job.queue)
+    def _unworkable(self, taken: Taken, reason: str) -> Publish:
+        """Return the letter of what is no item, or of none that may be begun here."""
         letter = DeadLetter(
-            id=f"{self._desk.name}.{new_id()}",
-            subject=subject,
+            id=taken.name,
+            subject=WORK + self._job.queue,
             reason=reason,
             at=self._bus.clock(),
             deliveries=1,
-            body=body.decode(errors="replace"),
+            body=taken.data.decode(errors="replace"),
         )
-        outbox, where = self._bus.outbox, dead_subject(taken.tenant, "work", self._job.queue)
-        await outbox.post(where, encoded(letter, outbox.max_payload))
+        return laid_aside(letter, taken.tenant, "work", self._job.queue)
+
+    async def _lay_aside(self, taken: Taken, letter: Publish) -> None:
+        log.warning("worker.laid_aside", item=taken.name, queue=self._job.queue)
+        await post_letter(self._bus.outbox, letter)
         with suppress(DeadlineError):
-            await outbox.flush(timeout=self._timing.request_try_seconds)
+            await self._bus.outbox.flush(timeout=self._timing.request_try_seconds)
         self._desk.dropped(taken)
-        metrics.DEAD_LETTERS.at(self._job.queue).inc()
 
     # What the bus asks
 
@@ -397,6 +398,23 @@ class Worker(Generic[B]):
 
 def _mail(name: str, item: Envelope, body: WorkCommand) -> Mail:
     return command(name, item.reply_to.tenant, item.reply_to.key, body)
+
+
+def redriven_item(name: str) -> tuple[str, Mail]:
+    """Return the entity of an item that a worker laid aside unbegun, and what tells it so.
+
+    The owner alone hands out work: it begins the next attempt at the same piece of it, if this one
+    is open still.
+
+    Raises:
+        ProblemError: no item has such a name.
+    """
+    try:
+        reply_to, work, attempt = item_of(name)
+    except ValueError:
+        raise problem("validation", "the letter names no item of work") from None
+    stopped = Stopped(work=work, attempt=attempt, sent=False)
+    return reply_to.entity, command(f"{name}.result", reply_to.tenant, reply_to.key, stopped)
 
 
 def _failed(item: WorkItem[Any], reason: Problem, *, sent: bool = True) -> Failed:

@@ -272,18 +272,3 @@ class ProviderStates(Internal):
 
     process: str
     endpoints: list[EndpointState]
-
-
-DEAD_SUBJECT = "_cb.dead"
-"""Begins the subjects of dead letters: the tenant follows, and then what kind it is."""
-
-
-class DeadLetter(Internal):
-    """Work or a command that could not be handled, with the reason, for inspection and re-drive."""
-
-    subject: str
-    reason: str
-    at: datetime
-    deliveries: int
-    body: str
-    id: str

@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Generic, TypeVar
 
 from schemas.base import Internal, Value
-from schemas.ids import TenantId
+from schemas.ids import TenantId, whole
 from schemas.problems import Problem
 
 B = TypeVar("B")
@@ -48,6 +48,19 @@ class WorkItem(Internal, Generic[B]):
 def item_id(reply_to: ReplyTo, work: str, attempt: int) -> str:
     """Name an attempt, as nobody else names one."""
     return f"{reply_to.entity}.{reply_to.tenant}.{reply_to.key}.{work}.{attempt}"
+
+
+def item_of(name: str) -> tuple[ReplyTo, str, int]:
+    """Return whose attempt at which work an item's id names.
+
+    Raises:
+        ValueError: it names none.
+    """
+    entity, tenant, key, rest = name.split(".", 3)
+    work, _, attempt = rest.rpartition(".")
+    if (number := whole(attempt)) is None:
+        raise ValueError(name)
+    return ReplyTo(entity=entity, tenant=tenant, key=key), work, number
 
 
 # Commands

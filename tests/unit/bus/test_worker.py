@@ -16,8 +16,9 @@ from bus.errors import DeadlineError, ProblemError
 from bus.memory import MemoryProcess, memory_bus
 from bus.streams.spec import inbox_spec, inbox_stream
 from bus.worker import LEAST_UNREPORTED_BYTES, Job, Worker
-from schemas.fleet import DeadLetter, UnheardResult
+from schemas.fleet import UnheardResult
 from schemas.journal import Mail
+from schemas.letters import DeadLetter
 from schemas.problems import Problem
 from schemas.work import (
     Failed,
