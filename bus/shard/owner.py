@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Sequence
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 import anyio
@@ -37,6 +38,7 @@ from bus.shard.workforce import Workforce
 from bus.streams.spec import BLOBS
 from bus.subjects import journal_subject, mailbox_subject
 from bus.telemetry import metrics
+from bus.waiting import until_answered
 from schemas.fleet import OwnedShard
 from schemas.journal import Commit, Entry, Mail
 from schemas.letters import undelivered
@@ -283,11 +285,8 @@ class ShardOwner:
         return found
 
     async def _record(self, subject: str) -> Stored | None:
-        while True:
-            try:
-                return await self._bus.records.last(subject)
-            except UnavailableError:
-                await anyio.sleep(self._timing.work_resend_seconds)
+        ask, pause = partial(self._bus.records.last, subject), self._timing.work_resend_seconds
+        return await until_answered(ask, pause)
 
     async def _append(
         self, entries: Sequence[Entry], now: datetime, assigned: dict[str, str] | None = None
