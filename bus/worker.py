@@ -49,6 +49,7 @@ from schemas.work import (
     WorkCommand,
     WorkItem,
     item_of,
+    tenant_of,
 )
 
 log = structlog.get_logger()
@@ -241,26 +242,26 @@ class Worker(Generic[B]):
 
     # What is taken
 
-    def _may_take(self, tenant: str) -> bool:
-        """Say whether an item of a tenant may be taken, if there is a place for it."""
+    def _may_take(self, line: str) -> bool:
+        """Say whether an item of a line may be taken, if there is a place for it."""
         if self._draining or self._unreported_bytes >= MOST_UNREPORTED_BYTES:
             return False
         free = MOST_HELD_BYTES - self._held_bytes
-        return free > (self._held_bytes_of[tenant] if self._job.is_long else 0)
+        return free > (self._held_bytes_of[line] if self._job.is_long else 0)
 
     def _begin(self, taken: Taken) -> None:
         self._held_bytes += len(taken.data)
-        self._held_bytes_of[taken.tenant] += len(taken.data)
+        self._held_bytes_of[taken.line] += len(taken.data)
         self._in_flight.set(self.running)
         self._crew.give(taken)
 
     def _free(self, taken: Taken) -> None:
         """Let the place of an item go to another: only its result is still to be heard."""
         self._held_bytes -= len(taken.data)
-        self._held_bytes_of[taken.tenant] -= len(taken.data)
-        if not self._held_bytes_of[taken.tenant]:
-            del self._held_bytes_of[taken.tenant]
-        self._places.leave(taken.tenant)
+        self._held_bytes_of[taken.line] -= len(taken.data)
+        if not self._held_bytes_of[taken.line]:
+            del self._held_bytes_of[taken.line]
+        self._places.leave(taken.line)
         self._in_flight.set(self.running)
 
     # One item
@@ -379,7 +380,7 @@ class Worker(Generic[B]):
             deliveries=1,
             body=taken.data.decode(errors="replace"),
         )
-        return laid_aside(letter, taken.tenant, "work", self._job.queue)
+        return laid_aside(letter, tenant_of(taken.line), "work", self._job.queue)
 
     async def _lay_aside(self, taken: Taken, letter: Publish) -> None:
         log.warning("worker.laid_aside", item=taken.name, queue=self._job.queue)

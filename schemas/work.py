@@ -31,6 +31,10 @@ class WorkItem(Internal, Generic[B]):
     work within its entity, the same for all attempts. ``since`` is when the attempt was decided.
     What is ``once`` may have its effect only once: a worker claims it before it begins, and what
     was claimed is not attempted again unless its worker says that nothing was sent.
+
+    Items wait in lines: each tenant has one in each ``lane`` of a queue, so that a lane in which
+    nothing ends stops no other. In its line an item of higher ``priority`` goes before older ones.
+    ``not_before`` is when it may be given to a worker at the earliest.
     """
 
     id: str
@@ -43,6 +47,19 @@ class WorkItem(Internal, Generic[B]):
     body: B
     once: bool = False
     trace: str | None = None
+    lane: str = ""
+    priority: int = 0
+    not_before: datetime | None = None
+
+    @property
+    def line(self) -> str:
+        """The line in which it waits; lines take turns."""
+        return f"{self.lane}/{self.tenant}" if self.lane else self.tenant
+
+
+def tenant_of(line: str) -> str:
+    """Return the tenant of a line."""
+    return line.rpartition("/")[2]
 
 
 def item_id(reply_to: ReplyTo, work: str, attempt: int) -> str:

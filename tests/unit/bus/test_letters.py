@@ -117,7 +117,7 @@ async def test_an_item_that_is_none_is_laid_aside_however_large_it_is(world: Mem
         tasks.start_soon(worker.run)
         await until(lambda: worker.ready)
         raw = msgspec.Raw(encode("x" * MOST))
-        offer = Offer(name="item", tenant="acme", at=bus.clock(), item=raw)
+        offer = Offer(name="item", line="acme", at=bus.clock(), item=raw)
         await bus.transport.publish(offer_subject(worker._desk.name), encode(offer))
         subject, data = await died(world)
         tasks.cancel_scope.cancel()
