@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, Generic, Protocol, TypeVar, cast
 
 import anyio
@@ -44,6 +45,7 @@ from schemas.work import (
     Done,
     Failed,
     Granted,
+    ReplyTo,
     Stopped,
     WorkAnswer,
     WorkCommand,
@@ -86,6 +88,9 @@ REPORTING_SHARE = 0.5
 
 LEAST_PATIENCE = 1.0
 """Seconds in which results are still told to their owners, however late it is."""
+
+MAX_NAME = 200
+"""Characters of a name that are told."""
 
 LEAST_UNREPORTED_BYTES = 4096
 """So much at least takes a result that waits, with its item and the task that reports it."""
@@ -276,7 +281,7 @@ class Worker(Generic[B]):
 
     async def _work_and_report(self, taken: Taken) -> None:
         try:
-            item = _envelope(taken.data)
+            item = _read(taken)
             principal = self._principals(item)
             result = await self._done_if_granted(item, principal)
         except ProblemError as refused:
@@ -397,6 +402,35 @@ class Worker(Generic[B]):
             scope.cancel()
 
 
+def _read(taken: Taken) -> Envelope:
+    """Return an item; one that cannot be read without its body, so that who waits is told.
+
+    Raises:
+        ProblemError: its name does not tell who waits.
+    """
+    try:
+        return _envelope(taken.data)
+    except ProblemError:
+        reply_to, work, attempt = _named(taken.name)
+        return WorkItem(
+            id=taken.name,
+            work=work,
+            attempt=attempt,
+            queue="",
+            tenant=reply_to.tenant,
+            reply_to=reply_to,
+            since=datetime.min.replace(tzinfo=UTC),
+            body=msgspec.Raw(b""),
+        )
+
+
+def _named(name: str) -> tuple[ReplyTo, str, int]:
+    try:
+        return item_of(name)
+    except ValueError:
+        raise problem("validation", f"{name[:MAX_NAME]!r} names no item of work") from None
+
+
 def _mail(name: str, item: Envelope, body: WorkCommand) -> Mail:
     return command(name, item.reply_to.tenant, item.reply_to.key, body)
 
@@ -410,10 +444,7 @@ def redriven_item(name: str) -> tuple[str, Mail]:
     Raises:
         ProblemError: no item has such a name.
     """
-    try:
-        reply_to, work, attempt = item_of(name)
-    except ValueError:
-        raise problem("validation", "the letter names no item of work") from None
+    reply_to, work, attempt = _named(name)
     stopped = Stopped(work=work, attempt=attempt, sent=False)
     return reply_to.entity, command(f"{name}.result", reply_to.tenant, reply_to.key, stopped)
 
