@@ -31,14 +31,11 @@ class WorkItem(Internal, Generic[B]):
     work within its entity, the same for all attempts. ``since`` is when the attempt was decided.
     What is ``once`` may have its effect only once: a worker claims it before it begins, and what
     was claimed is not attempted again unless its worker says that nothing was sent.
-<<<<<<< HEAD
     The workers to ``avoid`` lack what it takes; they get it only where there is no other.
-=======
 
     Items wait in lines: each tenant has one in each ``lane`` of a queue, so that a lane in which
     nothing ends stops no other. In its line an item of higher ``priority`` goes before older ones.
     ``not_before`` is when it may be given to a worker at the earliest.
->>>>>>> main
     """
 
     id: str
@@ -51,9 +48,7 @@ class WorkItem(Internal, Generic[B]):
     body: B
     once: bool = False
     trace: str | None = None
-<<<<<<< HEAD
     avoid: list[str] = []
-=======
     lane: str = ""
     priority: int = 0
     not_before: datetime | None = None
@@ -67,7 +62,6 @@ class WorkItem(Internal, Generic[B]):
 def tenant_of(line: str) -> str:
     """Return the tenant of a line."""
     return line.rpartition("/")[2]
->>>>>>> main
 
 
 def item_id(reply_to: ReplyTo, work: str, attempt: int) -> str:

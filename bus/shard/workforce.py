@@ -264,23 +264,14 @@ class Workforce:
         workers = self._queues.get(work.queue)
         if not workers:
             return None
-<<<<<<< HEAD
-        now, tenant = loop_time(), work.tenant
-        avoid = self._avoided(work) if work.avoid else ()
-=======
         now, line = loop_time(), work.line
->>>>>>> main
+        avoid = self._avoided(work) if work.avoid else ()
         for silence in (self._late, self._timing.member_gone_seconds):
             for _ in range(len(workers)):
                 worker = workers[0]
                 workers.rotate(-1)
-<<<<<<< HEAD
-                has_room = worker.room > 0 and tenant not in worker.full_for
-                if has_room and now - worker.heard <= silence and worker.name not in avoid:
-=======
                 has_room = worker.room > 0 and line not in worker.full_for
-                if has_room and now - worker.heard <= silence:
->>>>>>> main
+                if has_room and now - worker.heard <= silence and worker.name not in avoid:
                     return worker
         return None
 
@@ -333,15 +324,11 @@ class Workforce:
             # A copy, or one that was overtaken: it lapses.
             return
         worker.granted = grant.number
-<<<<<<< HEAD
-        found = self._waiting.take(grant.queue, grant.tenant)
+        found = self._waiting.take(grant.queue, grant.line)
         if found is not None and worker.name in self._avoided(found.work):
             # It is asked for again with the next beat: by then another may have room.
             self.wait(found.address, found.work, found.employer)
             found = None
-=======
-        found = self._waiting.take(grant.queue, grant.line)
->>>>>>> main
         if found is None:
             self._give_back(worker.subject, grant.number)
             return

@@ -46,7 +46,7 @@ class World:
 
     async def grants(self, worker: str, number: int) -> None:
         """Let a worker grant a place to an item that waits."""
-        grant = Grant(worker=worker, queue="q", number=number, tenant="acme")
+        grant = Grant(worker=worker, queue="q", number=number, line="acme")
         await self.bus.transport.publish(grant_subject("hirer"), encode(grant))
 
 
