@@ -172,12 +172,13 @@ def test_the_ready_file_names_the_bus_and_every_process(fleet: RunningFleet):
         os.kill(pid, 0)
 
 
-async def test_the_fleet_says_that_agents_may_call_this_machine_and_shows_its_processes(
+async def test_the_fleet_says_that_agents_may_call_this_machine_in_json_beside_its_processes(
     fleet: RunningFleet,
 ):
     assert "fleet.loopback_allowed" in fleet.log
     # What a process says may come after it is known to be ready.
-    await until(lambda: "streaming.2" in fleet.log)
+    await until(lambda: '{"name":"agents.1","at":' in fleet.log)
+    assert fleet.summary()["metrics"].startswith("http://127.0.0.1:")
 
 
 def test_doctor_finds_a_fleet_well_and_says_what_lacks(fleet: RunningFleet):
