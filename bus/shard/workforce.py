@@ -45,7 +45,6 @@ log = structlog.get_logger()
 LATE_BEATS = 1.5
 """A worker from which nothing came for so many beats is asked whether it lives."""
 
-
 MOST_WANTED = 256
 """Lines for which one message asks; where more wait, the others are asked for by the next."""
 
@@ -277,8 +276,7 @@ class Workforce:
 
     def _avoided(self, work: Item) -> Sequence[str]:
         """Return the workers that are not to have an item; none where there is no other."""
-        others = any(one.name not in work.avoid for one in self._queues.get(work.queue, ()))
-        return work.avoid if others else ()
+        return work.avoid if any(o.name not in work.avoid for o in self._queues[work.queue]) else ()
 
     # What waits
 
@@ -326,9 +324,7 @@ class Workforce:
         worker.granted = grant.number
         found = self._waiting.take(grant.queue, grant.line)
         if found is not None and worker.name in self._avoided(found.work):
-            # It is asked for again with the next beat: by then another may have room.
-            self.wait(found.address, found.work, found.employer)
-            found = None
+            found = self.wait(found.address, found.work, found.employer)
         if found is None:
             self._give_back(worker.subject, grant.number)
             return

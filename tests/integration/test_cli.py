@@ -213,7 +213,7 @@ def test_an_answer_that_begins_again_ends_whole(fleet: RunningFleet):
 
 def test_a_failed_execution_is_a_failed_command_that_names_the_problem(fleet: RunningFleet):
     done = fleet.run("run", "broken", "hello", code=1)
-    assert (done.stdout, done.stderr.split(":")[0]) == ("", "unauthorized")
+    assert (done.stdout, done.stderr.splitlines()[-1].split(":")[0]) == ("", "unauthorized")
 
 
 async def test_a_model_can_be_asked_without_an_agent(fleet: RunningFleet):
