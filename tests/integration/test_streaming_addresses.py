@@ -14,7 +14,7 @@ from actors.streaming.adapters.providers.bedrock import BedrockEndpoint
 from actors.streaming.adapters.providers.google import GoogleEndpoint
 from actors.streaming.adapters.providers.ollama import OllamaEndpoint
 from actors.streaming.config import StreamingConfig
-from actors.streaming.core.service_account import ServiceAccount
+from actors.streaming.core.google.service_account import ServiceAccount
 from bus.egress import Egress
 from bus.errors import ProblemError
 from bus.secrets import Secrets

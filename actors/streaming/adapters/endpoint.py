@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from actors.streaming.core.batches.form import BatchForm, Step
-from actors.streaming.core.reader import Reader
+from actors.streaming.core.reading.reader import Reader
 from bus.errors import problem
 from bus.secrets import Secrets
 from schemas.ids import TenantId

@@ -18,14 +18,14 @@ from actors.streaming.adapters.http import ReadBody
 from actors.streaming.adapters.sending import Refusers, Sending, broken
 from actors.streaming.config import StreamingConfig
 from actors.streaming.core.deltas import Delta
-from actors.streaming.core.faults import (
+from actors.streaming.core.errors.faults import (
     ProviderFaultError,
     error_in,
     failure_in_stream,
     fault,
 )
-from actors.streaming.core.fitting import fit
 from actors.streaming.core.resilience.keys import concerns_the_key
+from actors.streaming.core.writing.fitting import fit
 from bus.errors import ProblemError
 from bus.waiting import loop_time
 from schemas.llm import Answer, GenerateRequest

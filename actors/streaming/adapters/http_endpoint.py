@@ -19,7 +19,7 @@ from actors.streaming.adapters.endpoint import (
 )
 from actors.streaming.config import StreamingConfig
 from actors.streaming.core.batches.form import BatchForm, Step
-from actors.streaming.core.reader import Reader
+from actors.streaming.core.reading.reader import Reader
 from bus.errors import ProblemError, problem
 from bus.secrets import Secrets
 from schemas.llm import GenerateRequest

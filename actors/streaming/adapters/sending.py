@@ -13,7 +13,7 @@ import msgspec
 
 from actors.streaming.adapters.endpoint import CallContext, Endpoint, Outgoing
 from actors.streaming.adapters.http import ONCE, ReadBody
-from actors.streaming.core.faults import (
+from actors.streaming.core.errors.faults import (
     ProviderFaultError,
     fault,
     is_unauthenticated,

@@ -20,7 +20,7 @@ from actors.streaming.core.batches.form import (
     results,
 )
 from actors.streaming.core.batches.openai import OpenAIBatches
-from actors.streaming.core.faults import ProviderFaultError
+from actors.streaming.core.errors.faults import ProviderFaultError
 from schemas.problems import Problem
 
 OPENAI = OpenAIBatches("/v1/chat/completions")

@@ -3,7 +3,7 @@ from typing import Any
 import pytest
 
 from actors.streaming.core.deltas import ReasoningDelta, TextDelta
-from actors.streaming.core.reader import MAX_ANSWER_CHARACTERS
+from actors.streaming.core.reading.reader import MAX_ANSWER_CHARACTERS
 from actors.streaming.core.wires.openai_chat.reader import GARBLED
 from schemas.llm import Answer, ToolCall
 from schemas.problems import Problem

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.streaming.core.bedrock import InvokeFraming, NovaFraming
+from actors.streaming.core.aws.framings import InvokeFraming, NovaFraming
 from actors.streaming.core.deltas import ReasoningDelta, TextDelta
 from actors.streaming.core.wires.converse.reader import ConverseReader
 from actors.streaming.core.wires.titan.reader import TitanReader

@@ -15,10 +15,10 @@ from actors.streaming.adapters.providers.google import GoogleEndpoint
 from actors.streaming.adapters.providers.ollama import OllamaEndpoint
 from actors.streaming.adapters.providers.openai import OpenAIEndpoint
 from actors.streaming.config import StreamingConfig
-from actors.streaming.core.allowance import Allowance
-from actors.streaming.core.charging import Judged, Key, Till, embedded
 from actors.streaming.core.deltas import TextDelta
 from actors.streaming.core.resilience.routes import Route
+from actors.streaming.core.tokens.allowance import Allowance
+from actors.streaming.core.tokens.charging import Judged, Key, Till, embedded
 from bus.prices import shipped_text
 from bus.secrets import SecretEntry, Secrets, usual_hosts
 from schemas.bills import Slices

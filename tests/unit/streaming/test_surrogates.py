@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.streaming.core.surrogates import decode
+from actors.streaming.core.decoding.surrogates import decode
 from schemas import bounds
 
 DECODER = bounds.Decoder(str)

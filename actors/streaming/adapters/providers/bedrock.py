@@ -11,14 +11,14 @@ from urllib.parse import quote
 from actors.streaming.adapters.endpoint import Address, CallContext, Outgoing, own, resolved
 from actors.streaming.adapters.http_endpoint import HttpEndpoint, Spoken
 from actors.streaming.config import StreamingConfig
-from actors.streaming.core.bedrock import (
+from actors.streaming.core.aws.framings import (
     InvokeFraming,
     NovaFraming,
     anthropic_usage,
     chat_usage,
 )
-from actors.streaming.core.reader import Reader
-from actors.streaming.core.sigv4 import Credentials, Scope, Signable, sign
+from actors.streaming.core.aws.sigv4 import Credentials, Scope, Signable, sign
+from actors.streaming.core.reading.reader import Reader
 from actors.streaming.core.wires.anthropic import request as anthropic
 from actors.streaming.core.wires.anthropic.reader import MessagesReader
 from actors.streaming.core.wires.converse import request as converse

@@ -8,8 +8,8 @@ from actors.streaming.adapters.endpoint import Address, CallContext, Outgoing, o
 from actors.streaming.adapters.google_tokens import GoogleTokens
 from actors.streaming.adapters.http_endpoint import HttpEndpoint, Spoken
 from actors.streaming.config import StreamingConfig
-from actors.streaming.core.google import model_path
-from actors.streaming.core.service_account import TOKEN_URI, ServiceAccount
+from actors.streaming.core.google.names import model_path
+from actors.streaming.core.google.service_account import TOKEN_URI, ServiceAccount
 from actors.streaming.core.wires.gemini.reader import GeminiReader
 from actors.streaming.core.wires.gemini.request import body
 from bus.secrets import Secrets

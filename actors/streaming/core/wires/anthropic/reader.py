@@ -15,20 +15,20 @@ from typing import Any
 
 import msgspec
 
-from actors.streaming.core import counts
-from actors.streaming.core.arguments import text_of
-from actors.streaming.core.bedrock import METRICS
-from actors.streaming.core.faults import fail_on
-from actors.streaming.core.foreign import is_foreign
-from actors.streaming.core.fragments import Fragment, Place, place_of
-from actors.streaming.core.framing import Framing
-from actors.streaming.core.reader import GarbledError, Reader
-from actors.streaming.core.reckoning import Shape, bounded
-from actors.streaming.core.sse import SseEvent, marker
+from actors.streaming.core.aws.framings import METRICS
+from actors.streaming.core.decoding import counts
+from actors.streaming.core.decoding.arguments import text_of
+from actors.streaming.core.decoding.foreign import is_foreign
+from actors.streaming.core.errors.faults import fail_on
+from actors.streaming.core.framing.protocol import Framing
+from actors.streaming.core.framing.sse import SseEvent, marker
+from actors.streaming.core.framing.wrapping import event_framing
+from actors.streaming.core.reading.fragments import Fragment, Place, place_of
+from actors.streaming.core.reading.reader import GarbledError, Reader
+from actors.streaming.core.tokens.reckoning import Shape, bounded
 from actors.streaming.core.wires.anthropic.blocks import GrowingBlock, kind_of, kind_of_block
 from actors.streaming.core.wires.anthropic.events import DeltaPart, Event, MessagePart, decode
 from actors.streaming.core.wires.anthropic.whole import events as events_of
-from actors.streaming.core.wrapping import event_framing
 from schemas import bounds
 from schemas.llm import GenerateRequest
 from schemas.problems import Problem

@@ -8,7 +8,7 @@ turns of one side that follow each other become one. Which settings a model take
 from collections.abc import Iterable
 from typing import Any
 
-from actors.streaming.core.turns import arguments, merged, replayed, under
+from actors.streaming.core.writing.turns import arguments, merged, replayed, under
 from schemas.capabilities import output_limit
 from schemas.capabilities.anthropic import ADAPTIVE, BUDGETED, GRADED, thinks
 from schemas.llm import (

@@ -13,16 +13,17 @@ from typing import Any
 
 import msgspec
 
-from actors.streaming.core import counts, finish_words
-from actors.streaming.core.arguments import text_of
-from actors.streaming.core.bedrock import BedrockEvent, ConverseFraming
-from actors.streaming.core.faults import fail_on
-from actors.streaming.core.finish_words import UNSURE
-from actors.streaming.core.fragments import Fragment, identifier, place_of
-from actors.streaming.core.fragments import Place as Index
-from actors.streaming.core.framing import Framing
-from actors.streaming.core.reader import GarbledError, Place, Reader
-from actors.streaming.core.reckoning import Shape, topped
+from actors.streaming.core.aws.framings import BedrockEvent, ConverseFraming
+from actors.streaming.core.decoding import counts
+from actors.streaming.core.decoding.arguments import text_of
+from actors.streaming.core.errors.faults import fail_on
+from actors.streaming.core.framing.protocol import Framing
+from actors.streaming.core.reading import finish_words
+from actors.streaming.core.reading.finish_words import UNSURE
+from actors.streaming.core.reading.fragments import Fragment, identifier, place_of
+from actors.streaming.core.reading.fragments import Place as Index
+from actors.streaming.core.reading.reader import GarbledError, Place, Reader
+from actors.streaming.core.tokens.reckoning import Shape, topped
 from actors.streaming.core.wires.converse.chunks import (
     BlockDelta,
     Body,

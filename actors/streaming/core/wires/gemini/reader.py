@@ -19,15 +19,16 @@ from typing import Any
 
 import msgspec
 
-from actors.streaming.core import counts
-from actors.streaming.core.faults import fail_on
-from actors.streaming.core.finish_words import blocked, is_word
-from actors.streaming.core.fragments import Fragment
-from actors.streaming.core.reader import GarbledError, Reader
-from actors.streaming.core.reckoning import Shape, topped
-from actors.streaming.core.settling import Progress
-from actors.streaming.core.sse import SseEvent, marker
-from actors.streaming.core.tool_calls import GrowingCall
+from actors.streaming.core.decoding import counts
+from actors.streaming.core.errors.faults import fail_on
+from actors.streaming.core.framing.sse import SseEvent, marker
+from actors.streaming.core.framing.wrapping import event_framing
+from actors.streaming.core.reading.finish_words import blocked, is_word
+from actors.streaming.core.reading.fragments import Fragment
+from actors.streaming.core.reading.reader import GarbledError, Reader
+from actors.streaming.core.reading.settling import Progress
+from actors.streaming.core.reading.tool_calls import GrowingCall
+from actors.streaming.core.tokens.reckoning import Shape, topped
 from actors.streaming.core.wires.gemini.arguments import StreamedArguments
 from actors.streaming.core.wires.gemini.chunks import (
     Candidate,
@@ -36,7 +37,6 @@ from actors.streaming.core.wires.gemini.chunks import (
     Part,
     decode,
 )
-from actors.streaming.core.wrapping import event_framing
 from schemas.llm import GenerateRequest
 from schemas.problems import Problem
 from schemas.usage import Quality, Usage

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from actors.streaming.core import surrogates
+from actors.streaming.core.decoding import surrogates
 from schemas import bounds
 
 

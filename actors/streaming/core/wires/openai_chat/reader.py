@@ -1,9 +1,9 @@
 """Reading a stream of OpenAI Chat Completions chunks.
 
 When is an answer whole? The terminal event is a chunk whose choice carries a non-empty
-``finish_reason``: the model's own word that it has ended, and why (``core/finish_words.py``).
+``finish_reason``: the model's own word that it has ended, and why (``core/reading/finish_words``).
 Without [DONE] it is the end only where it makes sense and the server has not gone on behind one
-before (``core/settling.py``). ``data: [DONE]`` is only the server's word that it sends no more. It
+before (``core/reading/settling``). ``data: [DONE]`` only says that the server sends no more. It
 ends the reading, it may be missing (several servers leave it out, Groq does after an error), and
 for OpenAI and Groq it proves nothing by itself. Compatible servers exist that never send a finish
 reason; for them (``done_suffices``) [DONE] after some text or a call is the end, and the reason is
@@ -19,16 +19,18 @@ from typing import Any
 
 import msgspec
 
-from actors.streaming.core import counts, under_success
-from actors.streaming.core.bedrock import METRICS
+from actors.streaming.core.aws.framings import METRICS
+from actors.streaming.core.decoding import counts
 from actors.streaming.core.deltas import Delta
-from actors.streaming.core.faults import ProviderFaultError, fail_on, failure_in_stream
-from actors.streaming.core.finish_words import STOP
-from actors.streaming.core.fragments import identifier
-from actors.streaming.core.framing import Framing
-from actors.streaming.core.reader import GarbledError, Place, Reader
-from actors.streaming.core.reckoning import Shape, topped
-from actors.streaming.core.sse import SseEvent, marker
+from actors.streaming.core.errors import under_success
+from actors.streaming.core.errors.faults import ProviderFaultError, fail_on, failure_in_stream
+from actors.streaming.core.framing.protocol import Framing
+from actors.streaming.core.framing.sse import SseEvent, marker
+from actors.streaming.core.framing.wrapping import event_framing
+from actors.streaming.core.reading.finish_words import STOP
+from actors.streaming.core.reading.fragments import identifier
+from actors.streaming.core.reading.reader import GarbledError, Place, Reader
+from actors.streaming.core.tokens.reckoning import Shape, topped
 from actors.streaming.core.wires.openai_chat.chunks import (
     CallPart,
     Choice,
@@ -39,7 +41,6 @@ from actors.streaming.core.wires.openai_chat.chunks import (
 )
 from actors.streaming.core.wires.openai_chat.details import DETAILS, ReasoningDetails
 from actors.streaming.core.wires.openai_chat.fragments import EXTRAS, add, extras
-from actors.streaming.core.wrapping import event_framing
 from schemas.llm import FinishReason, GenerateRequest
 from schemas.problems import Problem
 from schemas.usage import Quality, Usage

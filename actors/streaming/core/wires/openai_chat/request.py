@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from itertools import zip_longest
 from typing import Any, NamedTuple
 
-from actors.streaming.core.turns import under, unless_idle
 from actors.streaming.core.wires.openai_chat.fragments import EXTRAS
+from actors.streaming.core.writing.turns import under, unless_idle
 from schemas.llm import (
     ChatMessage,
     ContentPart,

@@ -11,17 +11,19 @@ from typing import Any
 
 import msgspec
 
-from actors.streaming.core import counts, under_success
-from actors.streaming.core.arguments import text_of
-from actors.streaming.core.faults import ProviderFaultError, fail_on, failure_in_stream
-from actors.streaming.core.finish_words import is_word
-from actors.streaming.core.foreign import is_foreign
-from actors.streaming.core.fragments import Fragment, identifier
-from actors.streaming.core.framing import Framing
-from actors.streaming.core.reader import GarbledError, Place, Reader
-from actors.streaming.core.reckoning import Shape, topped
-from actors.streaming.core.sse import SseEvent, marker
-from actors.streaming.core.tool_calls import GrowingCall
+from actors.streaming.core.decoding import counts
+from actors.streaming.core.decoding.arguments import text_of
+from actors.streaming.core.decoding.foreign import is_foreign
+from actors.streaming.core.errors import under_success
+from actors.streaming.core.errors.faults import ProviderFaultError, fail_on, failure_in_stream
+from actors.streaming.core.framing.protocol import Framing
+from actors.streaming.core.framing.sse import SseEvent, marker
+from actors.streaming.core.framing.wrapping import event_framing
+from actors.streaming.core.reading.finish_words import is_word
+from actors.streaming.core.reading.fragments import Fragment, identifier
+from actors.streaming.core.reading.reader import GarbledError, Place, Reader
+from actors.streaming.core.reading.tool_calls import GrowingCall
+from actors.streaming.core.tokens.reckoning import Shape, topped
 from actors.streaming.core.wires.openai_responses.events import (
     PHASE,
     Event,
@@ -31,7 +33,6 @@ from actors.streaming.core.wires.openai_responses.events import (
     decode_response,
 )
 from actors.streaming.core.wires.openai_responses.items import Items
-from actors.streaming.core.wrapping import event_framing
 from schemas import bounds
 from schemas.llm import FinishReason, GenerateRequest
 from schemas.problems import Problem

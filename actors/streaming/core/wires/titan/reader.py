@@ -9,13 +9,13 @@ from typing import Any
 
 import msgspec
 
-from actors.streaming.core import counts, surrogates
-from actors.streaming.core.bedrock import METRICS, InvokeFraming
-from actors.streaming.core.faults import fail_on
-from actors.streaming.core.finish_words import is_word
-from actors.streaming.core.reader import GarbledError, Reader
-from actors.streaming.core.reckoning import Shape
-from actors.streaming.core.sse import SseEvent
+from actors.streaming.core.aws.framings import METRICS, InvokeFraming
+from actors.streaming.core.decoding import counts, surrogates
+from actors.streaming.core.errors.faults import fail_on
+from actors.streaming.core.framing.sse import SseEvent
+from actors.streaming.core.reading.finish_words import is_word
+from actors.streaming.core.reading.reader import GarbledError, Reader
+from actors.streaming.core.tokens.reckoning import Shape
 from schemas import bounds
 from schemas.llm import GenerateRequest
 from schemas.problems import Problem
