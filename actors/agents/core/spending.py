@@ -14,13 +14,13 @@ import msgspec
 from actors.agents.core.calls import Bounds, Cost, PricedAt, Way
 from actors.agents.core.enclosures import block_fault
 from schemas.bills import Slices, Spending
-from schemas.capabilities import output_limit
 from schemas.lifecycle import Accept
 from schemas.llm import GenerateRequest, ModelConfig
 from schemas.policy import Policy
 from schemas.pricing.prices import Prices
 from schemas.problems import Problem
 from schemas.providers import OpenAI, Provider, may_take_secret
+from schemas.refusals import output_limit
 from schemas.terms import Restriction
 
 CHUNK_TOKENS = 256

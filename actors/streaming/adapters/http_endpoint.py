@@ -1,12 +1,12 @@
-"""What all endpoints share that are asked by JSON over HTTP, said once.
+"""The endpoints that are asked by JSON over HTTP, as the specs of their providers say.
 
-A kind of provider says where it is, what is spoken there, and with which credentials. What differs
-besides, such as a signature, is written over the step that makes it.
+A provider's spec says where it is, what is spoken there, and with which credentials. What differs
+besides, such as a signature, is written over the step that makes it (``adapters.providers``).
 """
 
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
-from typing import Any, ClassVar, Generic, NamedTuple, TypeVar, cast
+from collections.abc import Mapping
+from typing import Any, Generic, TypeVar, cast
+from urllib.parse import urlsplit
 
 from actors.streaming.adapters.endpoint import (
     Address,
@@ -20,10 +20,13 @@ from actors.streaming.adapters.endpoint import (
 from actors.streaming.config import StreamingConfig
 from actors.streaming.core.batches.form import BatchForm, Step
 from actors.streaming.core.reading.reader import Reader
+from actors.streaming.core.spoken import BATCHING, Spoken, spoken
+from actors.streaming.core.wires.openai_chat.request import STREAM_OPTIONS
 from bus.errors import ProblemError, problem
 from bus.secrets import Secrets
 from schemas.llm import GenerateRequest
-from schemas.providers import Remote, path_fault
+from schemas.provider_specs import spec_of
+from schemas.providers import Provider, Remote, path_fault
 
 P = TypeVar("P", bound=Remote)
 
@@ -31,38 +34,41 @@ P = TypeVar("P", bound=Remote)
 _OF_A_STREAM = frozenset({"stream", "stream_options"})
 
 
-class Spoken(NamedTuple):
-    """A wire format where it is spoken: its path, how it is asked, and what reads the answer."""
+class HttpEndpoint(Generic[P]):
+    """An ``Endpoint`` of providers that are as their specs say, with a bearer key."""
 
-    path: str
-    body: Callable[[GenerateRequest], Mapping[str, Any]]
-    reader: Callable[[GenerateRequest], Reader[Any]]
-    accept: str = "text/event-stream"
-
-
-class HttpEndpoint(ABC, Generic[P]):
-    """An ``Endpoint`` of the providers of certain types; a bearer key unless it says otherwise."""
-
-    SERVES: ClassVar[tuple[type[Remote], ...]]
-    optional: frozenset[str] = frozenset()
+    optional: frozenset[str] = frozenset({STREAM_OPTIONS})
 
     def __init__(self, secrets: Secrets, config: StreamingConfig) -> None:
         self._secrets = secrets
         self._config = config
 
-    # What a kind of provider says
+    # What a kind of provider may do otherwise
 
-    @abstractmethod
     def _address(self, provider: P) -> Address:
         """Return the server, and the name of its key.
 
-        Raises:
-            ProblemError: ``validation``, the provider does not say where it is.
-        """
+        The operator's secret is the default for its own hosts only, or those of the usual address:
+        a definition that names another host gets no key unless it names a secret, too.
 
-    @abstractmethod
+        Raises:
+            ProblemError: ``validation``, nobody says where the provider is.
+        """
+        spec, remote = spec_of(cast("Provider", provider)), cast("Any", provider)
+        usual = self._config.urls.get(spec.name)
+        url: str | None = remote.base_url or usual
+        if url is None:
+            reason = f"The provider {spec.name} needs the address of a server."
+            raise problem("validation", reason, field="provider.base_url")
+        if remote.secret is not None or not spec.secrets:
+            return Address(url, remote.secret)
+        first = spec.secrets[0]
+        hosts = first.hosts or ((urlsplit(usual).netloc,) if usual else ())
+        return Address(url, first.name if urlsplit(url).netloc in hosts else None)
+
     def _spoken(self, provider: P) -> Spoken:
         """Return what is spoken there."""
+        return spoken(provider)
 
     def _url(self, provider: P, path: str) -> str:
         return joined(self._address(provider).base_url, path)
@@ -76,7 +82,7 @@ class HttpEndpoint(ABC, Generic[P]):
 
     def base_url(self, request: GenerateRequest) -> str:
         """See ``Endpoint.base_url``."""
-        return self._address(self._meant(request)).base_url
+        return self._address(cast("P", request.provider)).base_url
 
     def settled(self, request: GenerateRequest) -> GenerateRequest:
         """See ``Endpoint.settled``: nothing depends on it."""
@@ -86,7 +92,7 @@ class HttpEndpoint(ABC, Generic[P]):
         self, request: GenerateRequest, context: CallContext, without: frozenset[str]
     ) -> Outgoing:
         """See ``Endpoint.outgoing``."""
-        provider = self._meant(request)
+        provider = cast("P", request.provider)
         spoken = self._spoken(provider)
         written = spoken.body(request)
         body = {name: value for name, value in written.items() if name not in without}
@@ -94,7 +100,7 @@ class HttpEndpoint(ABC, Generic[P]):
 
     def whole(self, request: GenerateRequest) -> dict[str, Any]:
         """See ``Endpoint.whole``."""
-        written = self._spoken(self._meant(request)).body(request)
+        written = self._spoken(cast("P", request.provider)).body(request)
         return {name: value for name, value in written.items() if name not in _OF_A_STREAM}
 
     async def addressed(
@@ -105,12 +111,12 @@ class HttpEndpoint(ABC, Generic[P]):
 
     def reader(self, request: GenerateRequest) -> Reader[Any]:
         """See ``Endpoint.reader``."""
-        return self._spoken(self._meant(request)).reader(request)
+        return self._spoken(cast("P", request.provider)).reader(request)
 
     def batching(self, provider: Any) -> BatchForm | None:
         """See ``Endpoint.batching``."""
-        del provider
-        return None
+        form = spec_of(provider).batches
+        return None if form is None else BATCHING[form](self._spoken(provider).path)
 
     async def stepped(self, provider: Any, step: Step, context: CallContext) -> Outgoing:
         """See ``Endpoint.stepped``."""
@@ -160,13 +166,3 @@ class HttpEndpoint(ABC, Generic[P]):
             ProblemError: as ``Secrets.resolve``.
         """
         return resolved(self._secrets, self._address(provider), context)
-
-    def _meant(self, request: GenerateRequest) -> P:
-        """Return the request's provider, which is one of those that are served.
-
-        Raises:
-            ProblemError: it is another.
-        """
-        if isinstance(request.provider, self.SERVES):
-            return cast("P", request.provider)
-        raise problem("validation", "This provider is reached otherwise.", field="provider")

@@ -328,7 +328,7 @@ def test_a_body_that_is_no_stream_is_read_or_passed_over(fragment: bytes):
         b'{"error":{"code":%b,"details":[{"retryDelay":%b}]}}' % (fragment, fragment),
     ):
         assert isinstance(faults.refusal(400, {}, body), Problem)
-        for form in (embedding._OPENAI, embedding._GOOGLE, embedding._OLLAMA):
+        for form in embedding._WHOLE.values():
             batch = embedding.Batch("", {}, ["x"])
             for answer in (body, b'{"data":[{"embedding":%b}],"usage":%b}' % (fragment, fragment)):
                 with pytest.raises((embedding.UnreadableError, ProviderFaultError)):

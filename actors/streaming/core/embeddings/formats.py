@@ -35,7 +35,8 @@ from actors.streaming.core.reading.fragments import place_of
 from actors.streaming.core.tokens import estimate
 from schemas import bounds
 from schemas.llm import EmbedRequest
-from schemas.providers import Azure, Bedrock, Custom, Google, Groq, Ollama, OpenAI, Provider
+from schemas.provider_specs import Embeds, spec_of
+from schemas.providers import Google, Provider
 from schemas.steps import Steps
 from schemas.usage import Usage
 
@@ -94,19 +95,11 @@ class Format(NamedTuple):
 
 def format_of(provider: Provider) -> Format | None:
     """Return the format of a provider, None if it has no embeddings that are spoken here."""
-    match provider:
-        case OpenAI() | Azure() | Groq() | Custom():
-            return _OPENAI
-        case Google(project=None):
-            return _GOOGLE
-        case Google(model=model):
-            return next((form for name, form in _VERTEX.items() if name in model), None)
-        case Ollama():
-            return _OLLAMA
-        case Bedrock(model=model):
-            return next((form for name, form in _BEDROCK.items() if name in model), None)
-        case _:
-            return None
+    family = spec_of(provider).embeds
+    if family in _WHOLE and not (isinstance(provider, Google) and provider.project):
+        return _WHOLE[family]
+    by_model = _VERTEX if family == "google" else _BEDROCK if family == "bedrock" else {}
+    return next((form for name, form in by_model.items() if name in provider.model), None)
 
 
 def batches(wanted: EmbedRequest, form: Format) -> Iterator[Batch]:
@@ -361,14 +354,18 @@ def _shortened(name: str, wanted: EmbedRequest) -> dict[str, int]:
     return {} if wanted.dimensions is None else {name: wanted.dimensions}
 
 
-_OPENAI = Format(256, _write_openai, _read_openai)
-_GOOGLE = Format(100, _write_google, _read_google)
 _VERTEX = {
     "gemini-embedding-001": Format(1, _write_predict, _read_predict),
     "gemini": Format(1, _write_content, _read_content),
     "embedding": Format(250, _write_predict, _read_predict, characters=20_000),
 }
-_OLLAMA = Format(256, _write_ollama, _read_ollama)
+_WHOLE: dict[Embeds | None, Format] = {
+    "openai": Format(256, _write_openai, _read_openai),
+    "google": Format(100, _write_google, _read_google),
+    "ollama": Format(256, _write_ollama, _read_ollama),
+}
+"""The formats that are the same for all models."""
+
 _BEDROCK = {
     "titan-embed": Format(1, _write_titan, _read_titan),
     "cohere.embed": Format(96, _write_cohere, _read_cohere),

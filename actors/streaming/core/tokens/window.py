@@ -13,7 +13,7 @@ from schemas.llm import GenerateRequest
 from schemas.pricing.prices import Prices
 from schemas.pricing.terms import terms_of
 from schemas.problems import Problem
-from schemas.provider_specs import BY_KIND
+from schemas.provider_specs import spec_of
 from schemas.providers import Provider
 from schemas.steps import Steps
 
@@ -30,7 +30,7 @@ _REPEATED = re.compile(r"(.)\1+", re.DOTALL)
 
 def window_of(provider: Provider, prices: Prices | None) -> int | None:
     """Return how many tokens prompt and answer may have together, None if that is not known."""
-    told_by, remote = BY_KIND[type(provider)].window, cast("Any", provider)
+    told_by, remote = spec_of(provider).window, cast("Any", provider)
     if told_by == "num_ctx":
         return remote.num_ctx
     if told_by == "unknown" or prices is None or remote.base_url or remote.headers:

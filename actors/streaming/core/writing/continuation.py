@@ -11,7 +11,7 @@ import msgspec
 from actors.streaming.core.tokens import estimate
 from schemas.llm import ChatMessage, GenerateRequest, ModelConfig
 from schemas.policy import Continuation
-from schemas.provider_specs import BY_KIND
+from schemas.provider_specs import spec_of
 from schemas.providers import Provider
 
 
@@ -27,7 +27,7 @@ def takes_beginnings(provider: Provider, wish: Continuation) -> bool:
     """Say whether a provider may be sent the beginning of an answer."""
     if wish == "never":
         return False
-    models = BY_KIND[type(provider)].continues
+    models = spec_of(provider).continues
     return wish == "always" or (models is not None and models.match(provider.model) is not None)
 
 

@@ -7,9 +7,9 @@ from typing import NamedTuple
 
 import msgspec
 
-from schemas.capabilities import Refusal, misplaced, refusals, unseen
 from schemas.llm import AnswerWarning, GenerateRequest, ModelConfig
 from schemas.problems import Problem
+from schemas.refusals import Refusal, misplaced, refusals, unseen
 
 _DEFAULTS = ModelConfig()
 _NO_DOCUMENT = "takes no document in an assistant's message under anthropic-version 2026-10-21"

@@ -1,36 +1,13 @@
-"""The whole table, and the questions that are put to it."""
+"""What a model is known to refuse of a definition or a request; nothing else is refused. Pure."""
 
 import re
-from functools import cache
+from typing import Any, NamedTuple
 
-from schemas.capabilities.anthropic import CLAUDE_RULES, is_newest
-from schemas.capabilities.clouds import BEDROCK_RULES, GEMINI_RULES, OLLAMA_RULES
-from schemas.capabilities.openai import GROQ_RULES, OPENAI_RULES
-from schemas.capabilities.rule import Refusal, Rule, models
+from schemas.capabilities.anthropic import is_newest
+from schemas.capabilities.rule import Rule, models
 from schemas.llm import ChatMessage, GenerateRequest, ModelConfig, TextPart
-from schemas.providers import Anthropic, Azure, Bedrock, OpenAI, Provider
-
-RULES: tuple[Rule, ...] = (
-    *OPENAI_RULES,
-    *GROQ_RULES,
-    *CLAUDE_RULES,
-    *BEDROCK_RULES,
-    *GEMINI_RULES,
-    *OLLAMA_RULES,
-)
-
-BLIND: tuple[tuple[tuple[type[Provider], ...], re.Pattern[str]], ...] = (
-    (
-        (OpenAI, Azure),
-        models(r"gpt-3|gpt-4(?:-\d{4}(?!\d))?$|gpt-4-32k|o1-mini|o1-preview|o3-mini"),
-    ),
-    ((Anthropic, Bedrock), models(r"claude-(?:2|v2|instant)")),
-    (
-        (Bedrock,),
-        models(r"titan|nova-micro|gpt-oss|deepseek|mistral-7b|mixtral|llama3-(?!2-[19])"),
-    ),
-)
-"""Models that are known to see no images."""
+from schemas.provider_specs import spec_of
+from schemas.providers import Provider
 
 OUTPUT_LIMITS: tuple[tuple[re.Pattern[str], int], ...] = (
     (models(r"claude-3-5"), 8_192),
@@ -50,7 +27,13 @@ From the makers' pages of their models. They bound what is asked where an answer
 and what is refused only at a provider's own service without headers, which may lift them.
 """
 
-_LIMITED = (OpenAI, Azure, Anthropic, Bedrock)
+
+class Refusal(NamedTuple):
+    """A setting that a model does not take: why, and what it would take in its place."""
+
+    setting: str
+    reason: str
+    instead: Any = None
 
 
 def output_limit(model: str) -> int | None:
@@ -63,7 +46,7 @@ def refusals(
 ) -> list[Refusal]:
     """Return what the settings ask for that the model is known to refuse, one a setting."""
     found: dict[str, Refusal] = {}
-    for rule in _rules_for(type(provider)):
+    for rule in spec_of(provider).rules:
         value = getattr(config, rule.setting)
         if value in (None, []) or rule.setting in found:
             continue
@@ -77,11 +60,8 @@ def refusals(
 
 def unseen(request: GenerateRequest) -> int | None:
     """Return the place of the first message whose images the model cannot see; None if none."""
-    blind = any(
-        isinstance(request.provider, providers) and pattern.search(request.provider.model)
-        for providers, pattern in BLIND
-    )
-    if not blind:
+    blind = spec_of(request.provider).blind
+    if blind is None or not blind.search(request.provider.model):
         return None
     return next((at for at, one in enumerate(request.messages) if _has_image(one)), None)
 
@@ -110,14 +90,10 @@ def _applies(rule: Rule, provider: Provider) -> bool:
     )
 
 
-@cache
-def _rules_for(kind: type[Provider]) -> tuple[Rule, ...]:
-    return tuple(rule for rule in RULES if issubclass(kind, rule.providers))
-
-
 def _too_long(provider: Provider, config: ModelConfig) -> list[Refusal]:
     # Another server may know other limits, and a header may lift them (output-128k does).
-    is_usual = isinstance(provider, _LIMITED) and not (provider.base_url or provider.headers)
+    remote: Any = provider
+    is_usual = spec_of(provider).is_limited and not (remote.base_url or remote.headers)
     limit = output_limit(provider.model) if is_usual else None
     if limit is None or config.max_tokens is None or config.max_tokens <= limit:
         return []

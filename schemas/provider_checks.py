@@ -1,28 +1,16 @@
-"""What the providers demand of how a definition names them, beyond the types.
+"""What each kind of provider demands of how a definition names it, beyond the types. Pure.
 
-Each function returns the offending field and a sentence about it, None if there is nothing wrong.
+Each check returns the offending field and a sentence about it, None if there is nothing wrong.
 """
 
-from schemas.agents import AgentDefinition
-from schemas.providers import Bedrock, Google, Ollama, family_of, path_fault
+from schemas.providers import Bedrock, Google, Ollama, family_of
 
 Fault = tuple[str, str] | None
 
 
-def place_fault(definition: AgentDefinition) -> Fault:
-    """Check the provider that a definition names, by the provider's own rules."""
-    left = path_fault(definition.provider)
-    if left is not None:
-        return f"provider.{left}", f"is no name of a {left}"
-    match definition.provider:
-        case Bedrock() as provider:
-            return _bedrock_keys(provider) or _bedrock_format(provider, definition)
-        case Google() as provider:
-            return _google(provider)
-        case Ollama(api="generate") if definition.tools:
-            return "tools", "cannot be called by provider.api generate"
-        case _:
-            return None
+def bedrock_check(provider: Bedrock, *, tools: bool) -> Fault:
+    """Check that the credentials belong together and the format fits the model."""
+    return _bedrock_keys(provider) or _bedrock_format(provider, tools=tools)
 
 
 def _bedrock_keys(provider: Bedrock) -> Fault:
@@ -37,18 +25,27 @@ def _bedrock_keys(provider: Bedrock) -> Fault:
     return None
 
 
-def _bedrock_format(provider: Bedrock, definition: AgentDefinition) -> Fault:
+def _bedrock_format(provider: Bedrock, *, tools: bool) -> Fault:
     if provider.api == "invoke" and family_of(provider.model) is None:
         return (
             "provider.api",
             "invokes models of Anthropic, OpenAI, Nova and Titan only: use converse",
         )
-    if definition.tools and provider.api == "invoke" and "titan" in provider.model:
+    if tools and provider.api == "invoke" and "titan" in provider.model:
         return "tools", "cannot be called by this model"
     return None
 
 
-def _google(provider: Google) -> Fault:
+def google_check(provider: Google, *, tools: bool) -> Fault:
+    """Check that no location is named without Vertex AI, which alone has them."""
+    del tools
     if provider.project is None and provider.location != "global":
         return "provider.location", "is of Vertex AI: name provider.project as well"
+    return None
+
+
+def ollama_check(provider: Ollama, *, tools: bool) -> Fault:
+    """Check that ``generate``, which takes one prompt, has no tools."""
+    if tools and provider.api == "generate":
+        return "tools", "cannot be called by provider.api generate"
     return None
