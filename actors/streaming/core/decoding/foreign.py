@@ -1,14 +1,14 @@
 """Telling an event of an unknown type, whose fields may mean anything, from a garbled one."""
 
 from collections.abc import Collection
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
-from actors.streaming.core.decoding import counts, surrogates
-from schemas import bounds
+from actors.streaming.core.decoding import counts
+from actors.streaming.core.decoding.surrogates import EventDecoder
 
-_decoder: bounds.Decoder[Any] = bounds.Decoder()
+_any: EventDecoder[Any] = EventDecoder(cast("type[Any]", Any))
 
 
 def is_foreign(data: str, known: Collection[str], deltas: Collection[str] = ()) -> bool:
@@ -17,7 +17,7 @@ def is_foreign(data: str, known: Collection[str], deltas: Collection[str] = ()) 
     Providers invent events; who cannot read them passes them over, whatever is in them.
     """
     try:
-        read = counts.members(surrogates.decode(_decoder, data))
+        read = counts.members(_any.decode(data))
     except (msgspec.DecodeError, RecursionError):
         return False
     kind, delta = read.get("type"), counts.members(read.get("delta")).get("type")

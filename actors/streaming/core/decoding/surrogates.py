@@ -6,7 +6,7 @@ Servers in Python write ``NaN`` and ``Infinity``, in usage and probabilities: ea
 """
 
 import re
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 import msgspec
 
@@ -25,21 +25,33 @@ _ESCAPE = re.compile(
 _NO_NUMBER = re.compile(r'"(?:[^"\\]|\\.)*"|-?\b(NaN|Infinity)\b', re.DOTALL)
 
 
-def decode(decoder: bounds.Decoder[T], data: str) -> T:
-    """Decode, repairing halves of characters, and numbers that are none, where there are some.
+class EventDecoder(Generic[T]):
+    """Decodes the events of one type, of a text, or of bytes in which what is no text is U+FFFD.
 
-    Raises:
-        msgspec.DecodeError: the text is no JSON, or of another shape.
+    Halves of characters, and numbers that are none, are repaired where there are some.
     """
-    try:
-        return decoder.decode(data)
-    except msgspec.DecodeError:
-        if len(data) > MAX_REPAIRED_CHARACTERS:
-            raise
-        repaired = _NO_NUMBER.sub(_null, _ESCAPE.sub(_whole, data))
-        if repaired == data:
-            raise
-    return decoder.decode(repaired)
+
+    __slots__ = ("_decode",)
+
+    def __init__(self, kind: type[T]) -> None:
+        self._decode = bounds.Decoder(kind).decode
+
+    def decode(self, event: str | bytes) -> T:
+        """Decode one event.
+
+        Raises:
+            msgspec.DecodeError: it is no JSON, or of another shape.
+        """
+        data = event if isinstance(event, str) else event.decode("utf-8", "replace")
+        try:
+            return self._decode(data)
+        except msgspec.DecodeError:
+            if len(data) > MAX_REPAIRED_CHARACTERS:
+                raise
+            repaired = _NO_NUMBER.sub(_null, _ESCAPE.sub(_whole, data))
+            if repaired == data:
+                raise
+        return self._decode(repaired)
 
 
 def _null(token: re.Match[str]) -> str:

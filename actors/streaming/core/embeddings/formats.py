@@ -15,12 +15,13 @@ provider can be told so: half of it would be embedded in silence.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 from urllib.parse import quote
 
 import msgspec
 
-from actors.streaming.core.decoding import counts, surrogates
+from actors.streaming.core.decoding import counts
+from actors.streaming.core.decoding.surrogates import EventDecoder
 from actors.streaming.core.embeddings.rows import LEAST_BYTES, Cut, cut
 from actors.streaming.core.embeddings.vectors import (
     BASE64_BYTES,
@@ -40,7 +41,7 @@ from schemas.providers import Google, Provider
 from schemas.steps import Steps
 from schemas.usage import Usage
 
-_any: bounds.Decoder[Any] = bounds.Decoder()
+_any: EventDecoder[Any] = EventDecoder(cast("type[Any]", Any))
 
 MAX_CHARACTERS = 400_000
 """Texts of one call together: below the 300,000 tokens that OpenAI takes."""
@@ -164,7 +165,7 @@ def _decoded(body: bytes) -> Any:
         return bounds.decode(body)
     except msgspec.DecodeError:
         # A mark of the byte order, or a usage that is no number, costs no vectors.
-        return surrogates.decode(_any, body.decode("utf-8-sig", "replace"))
+        return _any.decode(body.decode("utf-8-sig", "replace"))
 
 
 def estimated(batch: Batch) -> Usage:

@@ -160,7 +160,7 @@ class Reader(ABC, Generic[E]):
 
     @abstractmethod
     def _event(self, event: E) -> None:
-        """Take in one event.
+        """Take in one event. One that is a sign of life and no more is taken from the ``steps``.
 
         Raises:
             GarbledError: it is none.
@@ -170,11 +170,6 @@ class Reader(ABC, Generic[E]):
     @abstractmethod
     def _buckets(self, raw: Mapping[str, Any], quality: Quality) -> Usage:
         """Put the provider's usage into buckets; what it does not tell is 0."""
-
-    def _is_ping(self, event: E) -> bool:
-        """Whether an event is a sign of life and no more."""
-        del event
-        return False
 
     def _side_usage(self) -> dict[str, Usage]:
         """Return what other models used by the way, by model."""
@@ -191,8 +186,11 @@ class Reader(ABC, Generic[E]):
 
     def _say(self, text: str) -> None:
         """Grow the answer's text."""
-        self._weigh(len(text))
-        self._text_length += len(text)
+        length = len(text)
+        self._size += length
+        self._text_length += length
+        if self._size > MAX_ANSWER_CHARACTERS:
+            self._weigh(0)
         self._text.append(text)
         self._deltas.append(TextDelta(text))
 
@@ -259,8 +257,7 @@ class Reader(ABC, Generic[E]):
         for event in events:
             if self.done:
                 return
-            if not self._is_ping(event):
-                self.steps += 1
+            self.steps += 1
             try:
                 self._event(event)
             except GarbledError as error:

@@ -71,12 +71,9 @@ class MessagesReader(Reader[SseEvent]):
         self._latest: Place = 0
         self._stop_reason: str | None = None
 
-    def _is_ping(self, event: SseEvent) -> bool:
-        return event.name == "ping" or (
-            event.name == "message" and _PING.match(event.data) is not None
-        )
-
     def _event(self, event: SseEvent) -> None:
+        if _is_ping(event):
+            self.steps -= 1
         if event.data[:1] != "{" and (said := marker(event.data)) is not None:
             if said == "done":
                 self._stop_early()
@@ -208,6 +205,11 @@ class MessagesReader(Reader[SseEvent]):
             self._close(place)
         self._closes(self._stop_reason)
         self.done = True
+
+
+def _is_ping(event: SseEvent) -> bool:
+    """Whether an event is a sign of life and no more."""
+    return event.name == "ping" or (event.name == "message" and _PING.match(event.data) is not None)
 
 
 def _decode(event: SseEvent) -> Event:

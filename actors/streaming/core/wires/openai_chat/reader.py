@@ -128,8 +128,9 @@ class ChatReader(Reader[SseEvent]):
 
     def _chunk(self, chunk: Chunk) -> None:
         self._model = chunk.model or self._model
-        self._serve(chunk.service_tier)
-        usage: Mapping[str, Any] = {}
+        if chunk.service_tier != self._tier:
+            self._serve(chunk.service_tier)
+        usage: Mapping[str, Any] | None = None
         if chunk.usage or chunk.x_groq is not None:
             beside = chunk.x_groq and chunk.x_groq.usage
             usage = counts.members(chunk.usage) or counts.members(beside)
@@ -160,9 +161,10 @@ class ChatReader(Reader[SseEvent]):
             self._ends(choice.finish_reason)
 
     def _grow(self, delta: DeltaPart) -> None:
-        if delta.reasoning_content:
+        reasoning = delta.reasoning_content
+        if reasoning:
             self._wants_back = True
-        if (reasoning := delta.reasoning_content or delta.reasoning) and type(reasoning) is str:
+        if (reasoning := reasoning or delta.reasoning) and type(reasoning) is str:
             self._think(reasoning)
         if delta.reasoning_details:
             self._weigh(self._details.add(delta.reasoning_details))

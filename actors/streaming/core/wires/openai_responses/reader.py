@@ -96,12 +96,9 @@ class ResponsesReader(Reader[SseEvent]):
         self._refused = False
         self._thinks_aloud = False
 
-    def _is_ping(self, event: SseEvent) -> bool:
-        return event.name in _PINGS or (
-            event.name == "message" and _PING.match(event.data) is not None
-        )
-
     def _event(self, event: SseEvent) -> None:
+        if _is_ping(event):
+            self.steps -= 1
         if event.data[:1] != "{" and (said := marker(event.data)) is not None:
             self.done = said == "done"
             return
@@ -333,6 +330,11 @@ def _is_search(item: dict[str, Any]) -> bool:
     Source: OpenAI's guide to web search, "Output and citations".
     """
     return counts.members(item.get("action")).get("type", "search") == "search"
+
+
+def _is_ping(event: SseEvent) -> bool:
+    """Whether an event is a sign of life and no more."""
+    return event.name in _PINGS or (event.name == "message" and _PING.match(event.data) is not None)
 
 
 def _decode(event: SseEvent) -> Event:

@@ -10,13 +10,13 @@ from typing import Any
 import msgspec
 
 from actors.streaming.core.aws.framings import METRICS, InvokeFraming
-from actors.streaming.core.decoding import counts, surrogates
+from actors.streaming.core.decoding import counts
+from actors.streaming.core.decoding.surrogates import EventDecoder
 from actors.streaming.core.errors.faults import fail_on
 from actors.streaming.core.framing.sse import SseEvent
 from actors.streaming.core.reading.finish_words import is_word
 from actors.streaming.core.reading.reader import GarbledError, Reader
 from actors.streaming.core.tokens.reckoning import Shape
-from schemas import bounds
 from schemas.llm import GenerateRequest
 from schemas.problems import Problem
 from schemas.usage import Quality, Usage
@@ -45,7 +45,7 @@ class Chunk(msgspec.Struct, frozen=True, rename="camel"):
     base_resp: Any = msgspec.field(name="base_resp", default=None)
 
 
-_decoder = bounds.Decoder(Chunk)
+_decode = EventDecoder(Chunk).decode
 
 
 class TitanReader(Reader[SseEvent]):
@@ -84,7 +84,7 @@ class TitanReader(Reader[SseEvent]):
 
 def _read(event: SseEvent) -> Chunk:
     try:
-        chunk = surrogates.decode(_decoder, event.data)
+        chunk = _decode(event.data)
         result = next(iter(counts.items(chunk.results)), None)
         chunk = chunk if result is None else _whole(chunk, counts.members(result))
     except (msgspec.DecodeError, RecursionError):
