@@ -11,6 +11,7 @@ from actors.streaming.core.framing.protocol import Framing, FramingError
 from actors.streaming.core.reading import finish_words
 from actors.streaming.core.reading.finish_words import UNSURE, Ending
 from actors.streaming.core.reading.fragments import CallFragments
+from actors.streaming.core.reading.garbled import GarbledError
 from actors.streaming.core.reading.settling import Progress, Settling
 from actors.streaming.core.reading.tool_calls import ToolCalls
 from actors.streaming.core.tokens import estimate
@@ -27,10 +28,6 @@ MAX_GARBLED = 16
 The call fails in any case."""
 
 E = TypeVar("E")
-
-
-class GarbledError(ProviderFaultError):
-    """An event of the stream is not what the wire format says."""
 
 
 class Place(NamedTuple):

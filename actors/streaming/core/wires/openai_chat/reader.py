@@ -29,7 +29,8 @@ from actors.streaming.core.framing.sse import SseEvent, marker
 from actors.streaming.core.framing.wrapping import event_framing
 from actors.streaming.core.reading.finish_words import STOP
 from actors.streaming.core.reading.fragments import identifier
-from actors.streaming.core.reading.reader import GarbledError, Place, Reader
+from actors.streaming.core.reading.garbled import GarbledError, garbled
+from actors.streaming.core.reading.reader import Place, Reader
 from actors.streaming.core.tokens.reckoning import Shape, topped
 from actors.streaming.core.wires.openai_chat.chunks import (
     CallPart,
@@ -42,7 +43,6 @@ from actors.streaming.core.wires.openai_chat.chunks import (
 from actors.streaming.core.wires.openai_chat.details import DETAILS, ReasoningDetails
 from actors.streaming.core.wires.openai_chat.fragments import EXTRAS, add, extras
 from schemas.llm import FinishReason, GenerateRequest
-from schemas.problems import Problem
 from schemas.usage import Quality, Usage
 
 _THOUGHTS = frozenset({"thinking", "reasoning", "reasoning_text", "summary_text"})
@@ -147,11 +147,11 @@ class ChatReader(Reader[SseEvent]):
         if type(delta) is DeltaPart:
             self._grow(delta)
         elif delta:
-            raise GarbledError(GARBLED)
+            raise GarbledError
         if choice.message and not self._size and not len(self._calls):
             # Some servers do not stream, and some repeat the whole answer at its end.
             if not isinstance(choice.message, DeltaPart):
-                raise GarbledError(GARBLED)
+                raise GarbledError
             self._grow(choice.message)
         if choice.error and under_success.reported(choice.error):
             raise ProviderFaultError(failure_in_stream(choice.error))
@@ -191,7 +191,7 @@ class ChatReader(Reader[SseEvent]):
         if isinstance(call, CallPart):
             add(self._fragments, [call])
         elif identifier(call):
-            raise GarbledError(GARBLED)
+            raise GarbledError
 
     def _parts(self, parts: list[ContentPart]) -> None:
         for part in parts:
@@ -208,16 +208,10 @@ def _decode(event: SseEvent) -> Chunk:
     try:
         chunk = decode(event.data)
     except (msgspec.DecodeError, RecursionError):
-        fail_on(event.data, named=event.name == "error")
-        raise GarbledError(GARBLED) from None
+        raise garbled(event.data, named=event.name == "error") from None
     if not chunk.choices or chunk.error or chunk.x_groq or chunk.base_resp or event.name == "error":
         fail_on(event.data, named="error" in (event.name, chunk.object))
     return chunk
-
-
-GARBLED = Problem(
-    code="provider_error", message="The provider sent something that is no chunk.", retryable=True
-)
 
 
 def _plain(thinking: list[ContentPart] | str) -> str:

@@ -15,15 +15,11 @@ from actors.streaming.core.decoding.surrogates import EventDecoder
 from actors.streaming.core.errors.faults import fail_on
 from actors.streaming.core.framing.sse import SseEvent
 from actors.streaming.core.reading.finish_words import is_word
-from actors.streaming.core.reading.reader import GarbledError, Reader
+from actors.streaming.core.reading.garbled import garbled
+from actors.streaming.core.reading.reader import Reader
 from actors.streaming.core.tokens.reckoning import Shape
 from schemas.llm import GenerateRequest
-from schemas.problems import Problem
 from schemas.usage import Quality, Usage
-
-GARBLED = Problem(
-    code="provider_error", message="The provider sent something that is no chunk.", retryable=True
-)
 
 _GUARDRAIL = "amazon-bedrock-guardrailAction"
 
@@ -88,8 +84,7 @@ def _read(event: SseEvent) -> Chunk:
         result = next(iter(counts.items(chunk.results)), None)
         chunk = chunk if result is None else _whole(chunk, counts.members(result))
     except (msgspec.DecodeError, RecursionError):
-        fail_on(event.data)
-        raise GarbledError(GARBLED) from None
+        raise garbled(event.data) from None
     if chunk.output_text is None or chunk.error or chunk.base_resp:
         fail_on(event.data)
     return chunk
