@@ -35,9 +35,14 @@ _OF_A_STREAM = frozenset({"stream", "stream_options"})
 
 
 class HttpEndpoint(Generic[P]):
-    """An ``Endpoint`` of providers that are as their specs say, with a bearer key."""
+    """How providers are reached that are as their specs say, and which wire format is spoken there.
+
+    A key goes along as a bearer token. One object serves a whole process. A request's settings fit
+    its model already.
+    """
 
     optional: frozenset[str] = frozenset({STREAM_OPTIONS})
+    """Fields of the body that a server may refuse, and that are then left out for it."""
 
     def __init__(self, secrets: Secrets, config: StreamingConfig) -> None:
         self._secrets = secrets
@@ -81,17 +86,22 @@ class HttpEndpoint(Generic[P]):
     # The steps that are the same everywhere
 
     def base_url(self, request: GenerateRequest) -> str:
-        """See ``Endpoint.base_url``."""
+        """Return the address of the server that is meant."""
         return self._address(cast("P", request.provider)).base_url
 
     def settled(self, request: GenerateRequest) -> GenerateRequest:
-        """See ``Endpoint.settled``: nothing depends on it."""
+        """Return the request with what the server's address decides, before it is fitted."""
         return request
 
     async def outgoing(
         self, request: GenerateRequest, context: CallContext, without: frozenset[str]
     ) -> Outgoing:
-        """See ``Endpoint.outgoing``."""
+        """Write the request, without the optional fields named; fetch a token for it if need be.
+
+        Raises:
+            ProblemError: a key is missing or must not go there, a header cannot be set.
+            ProviderFaultError: the wire format cannot say what the request says.
+        """
         provider = cast("P", request.provider)
         spoken = self._spoken(provider)
         written = spoken.body(request)
@@ -99,27 +109,39 @@ class HttpEndpoint(Generic[P]):
         return await self._written(provider, spoken.path, body, context, spoken.accept)
 
     def whole(self, request: GenerateRequest) -> dict[str, Any]:
-        """See ``Endpoint.whole``."""
+        """Return the body that asks for a whole answer in place of a stream.
+
+        Raises:
+            ProviderFaultError: the wire format cannot say what the request says.
+        """
         written = self._spoken(cast("P", request.provider)).body(request)
         return {name: value for name, value in written.items() if name not in _OF_A_STREAM}
 
     async def addressed(
         self, provider: Any, path: str, body: Mapping[str, Any], context: CallContext
     ) -> Outgoing:
-        """See ``Endpoint.addressed``."""
+        """Write another JSON request to the same server with the same credentials.
+
+        Raises:
+            ProblemError: as ``outgoing``.
+        """
         return await self._written(provider, path, body, context, "application/json")
 
     def reader(self, request: GenerateRequest) -> Reader[Any]:
-        """See ``Endpoint.reader``."""
+        """Return what reads the answer."""
         return self._spoken(cast("P", request.provider)).reader(request)
 
     def batching(self, provider: Any) -> BatchForm | None:
-        """See ``Endpoint.batching``."""
+        """Return how batches are made there; None where there are none, or none that is known."""
         form = spec_of(provider).batches
         return None if form is None else BATCHING[form](self._spoken(provider).path)
 
     async def stepped(self, provider: Any, step: Step, context: CallContext) -> Outgoing:
-        """See ``Endpoint.stepped``."""
+        """Write a request of a batch's life, with the same credentials as a single request.
+
+        Raises:
+            ProblemError: as ``outgoing``.
+        """
         ours = {"accept": "application/json", **await self._headers(provider, context)}
         if step.method == "POST":
             ours["content-type"] = step.content_type
@@ -127,7 +149,10 @@ class HttpEndpoint(Generic[P]):
         return Outgoing(url, headers, step.content, step.method, step.once)
 
     def is_foreign(self, provider: Any, context: CallContext) -> bool:
-        """See ``Endpoint.is_foreign``."""
+        """Say whether no secret of the operator goes along, so that he does not pay for the call.
+
+        What such a host tells of its usage is the word of a stranger.
+        """
         try:
             name = self._secret_of(provider, context)
         except ProblemError:
@@ -141,7 +166,7 @@ class HttpEndpoint(Generic[P]):
         return self._address(provider).secret
 
     async def renewed(self, provider: Any, refused: Outgoing, context: CallContext) -> bool:
-        """See ``Endpoint.renewed``: a key that is refused stays refused."""
+        """Say whether the same request can be written with newer credentials than were refused."""
         del provider, refused, context
         return False
 

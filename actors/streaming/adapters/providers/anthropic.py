@@ -18,7 +18,7 @@ class AnthropicEndpoint(HttpEndpoint[Anthropic]):
     """
 
     def settled(self, request: GenerateRequest) -> GenerateRequest:
-        """See ``Endpoint.settled``: the version depends on where the request really goes."""
+        """See ``HttpEndpoint.settled``: the version depends on where the request really goes."""
         provider = cast("Anthropic", request.provider)
         chosen = msgspec.structs.replace(provider, api_version=self._versioned(provider).version())
         return msgspec.structs.replace(request, provider=chosen)

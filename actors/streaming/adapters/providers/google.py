@@ -38,7 +38,7 @@ class GoogleEndpoint(HttpEndpoint[Google]):
         return await super()._credentials(provider, key, context)
 
     async def renewed(self, provider: Google, refused: Outgoing, context: CallContext) -> bool:
-        """See ``Endpoint.renewed``: for a service account there is another token to be had."""
+        """See ``HttpEndpoint.renewed``: for a service account there is another token to be had."""
         key = self._key(provider, context)
         if provider.project is None or key is None:
             return False
