@@ -5,8 +5,9 @@ A new provider is a type in ``schemas.providers``, a ``ProviderSpec`` here, and 
 """
 
 import re
-from collections.abc import Callable
-from typing import Any, Literal, NamedTuple
+from collections.abc import Callable, Iterator, Mapping
+from typing import Annotated, Any, Literal, NamedTuple
+from urllib.parse import urlsplit
 
 from schemas.capabilities.anthropic import CLAUDE_RULES
 from schemas.capabilities.clouds import BEDROCK_RULES, GEMINI_RULES, OLLAMA_RULES
@@ -17,6 +18,7 @@ from schemas.provider_checks import Fault, bedrock_check, google_check, ollama_c
 from schemas.providers import (
     Anthropic,
     Azure,
+    BaseUrl,
     Bedrock,
     Custom,
     Family,
@@ -28,6 +30,7 @@ from schemas.providers import (
     Scripted,
     family_of,
 )
+from schemas.settings import env_each
 
 Window = Literal["book", "num_ctx", "unknown"]
 """Who tells how large a model's window is: the rate book, the definition's ``num_ctx``, nobody."""
@@ -272,6 +275,39 @@ def spec_of(provider: Provider) -> ProviderSpec:
     return BY_KIND[type(provider)]
 
 
+ProviderUrls = Annotated[
+    dict[str, BaseUrl],
+    env_each(
+        {spec.name: spec.variable for spec in SPECS if spec.variable is not None},
+        "base URL of `{}` agents that name none",
+    ),
+]
+"""A setting: where each provider's definitions go that name no address."""
+
+
 def usual_urls() -> dict[str, str]:
     """Return where each provider's definitions go that name no address, by provider."""
-    return {spec.name: spec.url for spec in BY_KIND.values() if spec.url is not None}
+    return {spec.name: spec.url for spec in SPECS if spec.url is not None}
+
+
+def secret_hosts(urls: Mapping[str, str]) -> Iterator[tuple[SecretSpec, tuple[str, ...]]]:
+    """Yield each provider's secrets with the hosts they may go to, by the providers' addresses.
+
+    A secret of what has no address until the operator gives one may go nowhere, and is left out.
+    """
+    for spec in SPECS:
+        url = urls.get(spec.name)
+        for secret in spec.secrets:
+            if secret.hosts:
+                yield secret, secret.hosts
+            elif url:
+                yield secret, (urlsplit(url).netloc.rpartition("@")[2],)
+
+
+def usual_hosts(urls: Mapping[str, str]) -> frozenset[str]:
+    """Return the hosts to which a definition's request takes a secret that it does not name.
+
+    Where clouds are reached is known by their domains.
+    """
+    hosts = (host for _, some in secret_hosts(urls) for host in some)
+    return frozenset(host for host in hosts if "*" not in host and "/" not in host)

@@ -14,20 +14,20 @@ import msgspec
 from aiohttp import web
 
 from actors.agents.core import definitions
+from actors.streaming.adapters.operator_secrets import operator_secrets
 from actors.streaming.adapters.providers import open_providers
 from actors.streaming.config import StreamingConfig
 from actors.streaming.core.tokens.window import window_of
 from actors.streaming.core.writing.continuation import takes_beginnings
 from actors.streaming.flow.embedding import Embedder
 from actors.streaming.flow.generation import Generator, Means
+from bus.config import load
 from bus.egress import Egress
-from bus.secrets import Secrets
 from schemas.agents import AgentDefinition, CreateAgent
 from schemas.lifecycle import EmbedWork, FinishGeneration
 from schemas.llm import EmbedRequest
 from schemas.pricing.terms import terms_of
 from schemas.problems import Problem
-from schemas.provider_specs import usual_urls
 from tests.attempts import NOW, ignore, work
 from tests.providers_fake import answering, fake_provider
 
@@ -86,8 +86,8 @@ async def _called() -> dict[str, Any]:
     provider = defined.provider
     async with fake_provider(_respond) as fake:
         environ = {"SAMPLE_BASE_URL": fake.base_url, "SAMPLE_API_KEY": "sk-sample"}
-        config = StreamingConfig(urls=usual_urls() | {"sample": fake.base_url})
-        secrets, egress = Secrets.load(environ), Egress(allow_loopback=True)
+        config = load(StreamingConfig, environ)
+        secrets, egress = operator_secrets(config, environ), Egress(allow_loopback=True)
         async with open_providers(config, egress, secrets) as providers:
             done = await Generator(Means(providers=providers, clock=lambda: NOW)).run(
                 work(provider), ignore
