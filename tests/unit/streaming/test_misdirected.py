@@ -2,7 +2,7 @@
 
 import pytest
 
-from actors.streaming.core.misdirected import misdirected
+from actors.streaming.core.errors.misdirected import misdirected
 
 HTML = "text/html; charset=utf-8"
 

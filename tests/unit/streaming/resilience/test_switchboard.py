@@ -2,8 +2,8 @@
 
 from structlog.testing import capture_logs
 
-from actors.streaming.adapters.switchboard import Heard, Question, Switchboard
 from actors.streaming.core.resilience.health import Health, Line
+from actors.streaming.flow.switchboard import Heard, Question, Switchboard
 from schemas.problems import Problem
 
 LIMITED = Problem(code="rate_limited", message="slowly", retryable=True, retry_after=0.02)
