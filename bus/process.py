@@ -7,7 +7,7 @@ import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import NoReturn, cast
 
@@ -25,8 +25,7 @@ from bus.ids import new_id
 from bus.jetstream import NatsBus, open_bus
 from bus.jetstream.shares import Shares
 from bus.ownership import Membership
-from bus.projection import Projection, Projector
-from bus.runtime import Part, Runtime
+from bus.runtime import Kind, Part, Runtime
 from bus.streams.spec import StreamSpec
 from bus.telemetry import metrics
 from bus.telemetry.setup import start
@@ -79,13 +78,13 @@ def resident_bytes() -> int:
 
 
 class Process:
-    """What the parts of one process share."""
+    """What the parts of one actor share in a process; several actors may run in the same one."""
 
     def __init__(
-        self, actor: str, entities: Sequence[str], config: Config, bus: NatsBus, timing: Timing
+        self, name: str, entities: Sequence[str], config: Config, bus: NatsBus, timing: Timing
     ) -> None:
-        self.actor = actor
-        self.name = f"{actor}-{new_id()}"
+        self.actor = name.partition("-")[0]
+        self.name = name
         self.config = config
         self.quotas = Quotas.load(config)
         self.bus = bus
@@ -93,39 +92,35 @@ class Process:
         self.load = Load()
         self._entities = list(entities)
         self._started_at = bus.clock()
-        self._port: int | None = None
-        self._lacks: Callable[[], list[str]] = lambda: ["it is starting"]
+        self.port: int | None = None
+        self.lacks: Callable[[], list[str]] = lambda: ["it is starting"]
         self.membership = Membership(bus.transport, self._alive, timing)
         self.usage = Usage(self.name, bus.transport)
         self._shares = Shares(bus.jetstream, bus.outbox, self.quotas, timing)
         self.usage.add(self._shares.uses)
 
     async def run(self, parts: Sequence[Part]) -> None:
-        """Run the parts, with heartbeat and health listener, until a signal has drained them."""
-        heartbeat = Part(name="membership", run=self.membership.run, drain=self.membership.leave)
-        usage = Part(name="usage", run=self.usage.run)
-        shares = Part(name="shares", run=self._shares.run)
-        runtime = Runtime((heartbeat, usage, shares, *parts), self.timing)
-        self._lacks = runtime.missing
-        host, port = self.config.metrics_host, self.config.metrics_port
-        async with listening(runtime.missing, host=host, port=port) as self._port:
-            await runtime.run()
+        """Run the parts of this actor alone, see ``run_together``."""
+        await run_together([(self, parts)])
 
-    def following(self, projection: Projection, *, retention: timedelta | None = None) -> Projector:
-        """Return what keeps this process's copy of a projection, below its data directory."""
-        return Projector(
-            projection,
-            self.bus.feed(projection.entity),
-            self.bus,
-            directory=Path(self.config.data) / "projections",
-            process=self.name,
-            timing=self.timing,
-            retention=retention,
+    @property
+    def own_parts(self) -> tuple[Part, ...]:
+        """What every actor has: its heartbeat, and what it tells of quotas."""
+        membership = self.membership
+        return (
+            Part(
+                name="membership",
+                kind=Kind.FAREWELL,
+                run=membership.run,
+                drain=membership.leave,
+            ),
+            Part(name="usage", run=self.usage.run),
+            Part(name="shares", run=self._shares.run),
         )
 
     def _alive(self) -> Alive:
         metrics.OUTBOX_UNSETTLED.at().set(self.bus.outbox.posted - self.bus.outbox.safe)
-        lacks = self._lacks()
+        lacks = self.lacks()
         return Alive(
             process=self.name,
             actor=self.actor,
@@ -136,45 +131,74 @@ class Process:
             cpu_percent=self.load.cpu_percent(),
             memory_bytes=resident_bytes(),
             started_at=self._started_at,
-            metrics_port=self._port,
+            metrics_port=self.port,
             ready=not lacks,
             lacks=lacks[:MOST_LACKS],
         )
 
 
+def process_name(actor: str) -> str:
+    """Return a name that no process has had before."""
+    return f"{actor}-{new_id()}"
+
+
+async def run_together(actors: Sequence[tuple[Process, Sequence[Part]]]) -> None:
+    """Run the parts of some actors, with heartbeats and one health listener, until a signal.
+
+    Raises:
+        CallboardError: a part failed too often.
+    """
+    every = {process: (*process.own_parts, *parts) for process, parts in actors}
+    first = next(iter(every))
+    runtime = Runtime([part for parts in every.values() for part in parts], first.timing)
+    host, port = first.config.metrics_host, first.config.metrics_port
+    async with listening(runtime.missing, host=host, port=port) as taken:
+        for process, parts in every.items():
+            process.port, process.lacks = taken, partial(runtime.missing, parts)
+        await runtime.run()
+
+
 @asynccontextmanager
-async def opened(
+async def connected(
     actor: str,
+    process: str,
+    config: Config,
+    timing: Timing,
     *,
     entities: Sequence[str] = (),
-    more_streams: Sequence[StreamSpec] = (),
-    timing: Timing | None = None,
-) -> AsyncGenerator[Process]:
-    """Read the environment, connect, and hand out the process while the context is open.
+    streams: Sequence[StreamSpec] = (),
+) -> AsyncGenerator[NatsBus]:
+    """Connect, turn on logs and traces, and hand out the bus while the context is open.
 
     Raises:
         ConfigError: a setting is wrong.
         UnavailableError: no server answers.
     """
-    config, timing = load(os.environ), timing or Timing()
     address = Address(
         urls=tuple(config.nats_url), name=actor, credentials=config.nats_creds, patience=30.0
     )
     async with open_bus(
         address,
         entities=entities,
-        more_streams=more_streams,
+        more_streams=streams,
         durability=config.durability,
         timing=timing,
         apart=True,
     ) as bus:
-        process = Process(actor, entities, config, bus, timing)
-        stop = start(config, actor=actor, process=process.name)
+        stop = start(config, actor=actor, process=process)
         try:
-            yield process
+            yield bus
         finally:
             with anyio.CancelScope(shield=True), anyio.move_on_after(timing.request_try_seconds):
                 await anyio.to_thread.run_sync(stop, abandon_on_cancel=True)
+
+
+@asynccontextmanager
+async def opened(actor: str, *, entities: Sequence[str] = ()) -> AsyncGenerator[Process]:
+    """Read the environment and hand out the process of one actor. Raises as ``connected`` does."""
+    config, timing, name = load(os.environ), Timing(), process_name(actor)
+    async with connected(actor, name, config, timing, entities=entities) as bus:
+        yield Process(name, entities, config, bus, timing)
 
 
 def main(body: Callable[[], Awaitable[None]], about: str | None = None) -> None:

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from datetime import datetime
 
-from bus.shard import Entity
 from schemas import attempts
 from schemas.attempts import (
     Attempt,
@@ -17,6 +16,7 @@ from schemas.attempts import (
 )
 from schemas.base import Internal
 from schemas.decision import Changes, Decision
+from schemas.entity import Entity
 from schemas.work import Claim, Done, Failed, Lost, ReplyTo, Settled, Stopped, WorkItem, item_id
 
 HERE = ReplyTo(entity="hub", tenant="acme", key="h")

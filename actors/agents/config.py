@@ -3,6 +3,8 @@
 import msgspec
 
 from actors.agents.core.spending import Manner
+from bus.config import Config
+from bus.secrets import usual_hosts
 
 
 class AgentsConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -22,3 +24,21 @@ class AgentsConfig(msgspec.Struct, frozen=True, kw_only=True):
 
     manner: Manner = Manner()
     """How it is reckoned what an attempt may cost, where budgets hold."""
+
+
+def settings(config: Config) -> AgentsConfig:
+    """Return this actor's part of the settings."""
+    return AgentsConfig(
+        shards=config.shards,
+        execution_timeout=config.execution_timeout,
+        max_attempts=config.max_attempts,
+        manner=Manner(
+            strict=config.budget_bound == "strict",
+            factor=config.budget_estimate_factor,
+            answer_tokens=config.budget_answer_tokens,
+            slice_tokens=config.budget_slice_tokens,
+            waits=config.budget_when_refused == "wait",
+            unpriced=config.budget_unpriced,
+            usual_hosts=usual_hosts(),
+        ),
+    )

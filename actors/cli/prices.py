@@ -15,7 +15,7 @@ from bus import files
 from bus.connection import NatsTransport, connect
 from bus.errors import CallboardError, ProblemError, UnavailableError, problem
 from bus.jetstream.bus import system_clock
-from bus.prices import PricesInForce, open_bucket, shipped_text
+from bus.prices import BOOKS, PricesInForce, shipped_text
 from bus.streams.api import JetStream
 from schemas.pricing.book import Book, BookError, Row, canonical, read
 from schemas.pricing.names import Wanted, provider_of
@@ -218,12 +218,12 @@ def _look(session: Session) -> Prices:
 
 
 async def _kept(transport: NatsTransport, name: str) -> Prices:
-    bucket = open_bucket(transport, JetStream(transport))
+    bucket = BOOKS.open(transport, JetStream(transport))
     return await Books(PricesInForce(), bucket).get(name)
 
 
 def _store(transport: NatsTransport) -> BookStore:
-    return BookStore(open_bucket(transport, JetStream(transport)), system_clock)
+    return BookStore(BOOKS.open(transport, JetStream(transport)), system_clock)
 
 
 def _change(session: Session, change: Callable[[BookStore], Awaitable[Prices]]) -> None:

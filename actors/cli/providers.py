@@ -11,10 +11,10 @@ import msgspec
 
 from actors.cli import checks, shown
 from actors.cli.session import EXIT_FAILURE, Session, run, with_session
-from actors.streaming.__main__ import settings
 from actors.streaming.adapters.conformance import WRONG_SECRET, Conformance
 from actors.streaming.adapters.http_call import HttpProvider
 from actors.streaming.adapters.providers import Providers, open_providers
+from actors.streaming.config import settings
 from actors.streaming.core.conformance import CASES, NAMES, Finding, Manner
 from bus.egress import Egress
 from bus.secrets import SecretEntry, Secrets

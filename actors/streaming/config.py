@@ -2,6 +2,7 @@
 
 import msgspec
 
+from bus.config import Config
 from schemas.provider_specs import usual_urls
 
 
@@ -40,3 +41,13 @@ class StreamingConfig(msgspec.Struct, frozen=True, kw_only=True):
 
     limit_patience: float = 5.0
     """How long a call may wait for its key's rate limit before the attempt goes elsewhere."""
+
+
+def settings(config: Config) -> StreamingConfig:
+    """Return this actor's part of the settings."""
+    return StreamingConfig(
+        max_concurrent=config.max_concurrent_executions,
+        connect_timeout=config.connect_timeout,
+        urls=usual_urls() | config.provider_urls,
+        aws_region=config.aws_region,
+    )

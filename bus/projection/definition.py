@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple, Protocol
 
+from bus.config import Timing
+
 EXPIRED_AT_ONCE = 1000
 """Some milliseconds of a thread, in which nothing else is applied."""
 
@@ -62,7 +64,7 @@ class Projection:
 
     ``base_type`` is what counts of an entity's state: where an entry starts from one, ``apply`` is
     given that first. ``expire`` removes rows of what ended before a moment (microseconds), at most
-    ``EXPIRED_AT_ONCE``, and returns how many; it is called with the retention of its projector.
+    ``EXPIRED_AT_ONCE``, and returns how many; ``retention`` says for how many days rows stay.
 
     ``settle`` is called behind the newest event, and every few thousand: for what costs less for
     many together.
@@ -80,3 +82,4 @@ class Projection:
     base_type: Any = None
     expire: Callable[[Rows, int], int] | None = None
     settle: Callable[[Rows], None] = nothing
+    retention: Callable[[Timing], float] | None = None

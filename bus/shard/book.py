@@ -17,10 +17,11 @@ from bus.codec import decode, encode
 from bus.errors import problem
 from bus.ports import Resting
 from bus.shard.announcing import named
-from bus.shard.entity import Entity
+from bus.shard.entity import Codec
 from bus.shard.outstanding import change, listed
 from bus.shard.quarantine import SKIPPED, reason_of
 from schemas.decision import Ask, Effect, Publish
+from schemas.entity import Entity
 from schemas.journal import (
     NOTHING,
     AtRest,
@@ -85,6 +86,7 @@ class Book:
 
     def __init__(self, entity: Entity[Any, Any, Any]) -> None:
         self.entity = entity
+        self.codec = Codec(entity)
         self.n = 0
         self.epoch = 0
         self.at = START
@@ -343,9 +345,9 @@ class Book:
             return publications
         slot.n, slot.last = entry.n, n
         if entry.base is not NOTHING:
-            slot.state = self.entity.state(entry.base, version)
+            slot.state = self.codec.state(entry.base, version)
         is_listed = entry.base is not NOTHING or address in self.corrupt
-        earlier, events = self.state(address), [self.entity.event(raw) for raw in entry.events]
+        earlier, events = self.state(address), [self.codec.event(raw) for raw in entry.events]
         for event in events:
             before = self.state(address)
             slot.state = after = self.entity.evolve(before, event)
@@ -447,7 +449,7 @@ class Book:
         self, address: Address, data: msgspec.Raw, version: int, parts: Sequence[bytes] = ()
     ) -> None:
         if bytes(data) != _NO_STATE:
-            state = self.entity.state(data, version)
+            state = self.codec.state(data, version)
             self.slots[address].state = self.entity.joined(state, parts) if parts else state
             self._take_in(address)
 

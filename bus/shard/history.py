@@ -9,10 +9,11 @@ import msgspec
 from bus.codec import decode
 from bus.ports import Resting
 from bus.shard.book import START
-from bus.shard.entity import Entity
+from bus.shard.entity import Codec
 from bus.shard.quarantine import reason_of
 from schemas.base import Value
 from schemas.decision import Effect
+from schemas.entity import Entity
 from schemas.journal import NOTHING, AtRest, Commit, Entry, Sleeper, SlotImage
 from schemas.work import WorkItem
 
@@ -60,6 +61,7 @@ class History:
     def __init__(self, entity: Entity[Any, Any, Any], tenant: str, key: str) -> None:
         self.state: Any = entity.initial(tenant, key)
         self._entity = entity
+        self._codec = Codec(entity)
         self._address = (tenant, key)
 
     def concerns(self, entry: Entry) -> bool:
@@ -74,7 +76,7 @@ class History:
         """
         for slot in slots:
             if (slot.tenant, slot.key) == self._address:
-                self.state = self._entity.state(slot.state, version)
+                self.state = self._codec.state(slot.state, version)
 
     def lies_in(self, sleepers: Sequence[Sleeper]) -> bool:
         """Say whether a snapshot names the entity as one at rest."""
@@ -88,7 +90,7 @@ class History:
         """
         image = decode(AtRest, resting.data)
         if image.last <= n and image.state != NOTHING:
-            self.state = self._entity.state(image.state, image.version)
+            self.state = self._codec.state(image.state, image.version)
 
     def add(self, sequence: int, commit: Commit, entry: Entry) -> Moment:
         """Apply an entry of this entity, with its events in place, and tell what it came to.
@@ -98,7 +100,7 @@ class History:
         known, before = self.state, self._effects()
         try:
             if entry.base is not NOTHING:
-                self.state = self._entity.state(entry.base, commit.version)
+                self.state = self._codec.state(entry.base, commit.version)
             before = self._effects()
             for raw in entry.events:
                 self._apply(raw)
@@ -140,7 +142,7 @@ class History:
         )
 
     def _apply(self, raw: msgspec.Raw) -> None:
-        event = self._entity.event(raw)
+        event = self._codec.event(raw)
         try:
             self.state = self._entity.evolve(self.state, event)
         except ValueError:

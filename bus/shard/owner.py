@@ -22,7 +22,6 @@ from bus.shard.bodies import Leftovers
 from bus.shard.book import Address, Book
 from bus.shard.clock import ShardClock, check
 from bus.shard.dispatch import Dispatcher
-from bus.shard.entity import Entity
 from bus.shard.fence import Fence
 from bus.shard.inbox import Inbox
 from bus.shard.kept import journal_of
@@ -39,6 +38,7 @@ from bus.streams.spec import BLOBS
 from bus.subjects import journal_subject, mailbox_subject
 from bus.telemetry import metrics
 from schemas.decision import Publish
+from schemas.entity import Entity
 from schemas.fleet import DeadLetter, OwnedShard
 from schemas.journal import Commit, Entry, Mail
 

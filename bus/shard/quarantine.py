@@ -15,9 +15,9 @@ import msgspec
 from bus.codec import decode, encode
 from bus.errors import ProblemError
 from bus.letters import dead_subject
-from bus.shard.entity import Damage, Entity
 from bus.subjects import mailbox_subject
 from schemas.decision import Publish
+from schemas.entity import Damage, Entity
 from schemas.fleet import DeadLetter
 from schemas.journal import NOTHING, CorruptSkipped, Entry, Mail, SkipCorrupt
 from schemas.problems import Problem

@@ -16,12 +16,12 @@ from bus.errors import (
 from bus.ports import Blobs, Journal, States, StateWriter, Stored
 from bus.shard.append import append
 from bus.shard.book import Address, Book
-from bus.shard.entity import Entity
 from bus.shard.fetching import all_fetched, condemn_all, load_snapshot, wake_all
 from bus.shard.quarantine import dead_letter
 from bus.shard.relief import make_room
 from bus.shard.salvage import Salvaged, commit_of, read_commit
 from schemas.decision import Publish
+from schemas.entity import Entity
 from schemas.journal import Commit, Entry
 
 log = structlog.get_logger()

@@ -6,7 +6,6 @@ from typing import ClassVar
 
 import msgspec
 
-from bus.shard import Entity
 from bus.subjects import fill
 from schemas import attempts
 from schemas.attempts import (
@@ -20,6 +19,7 @@ from schemas.attempts import (
 )
 from schemas.base import Internal, Message, Request
 from schemas.decision import Decision, Publish, refuse
+from schemas.entity import Entity
 from schemas.problems import Problem
 from schemas.work import (
     Claim,

@@ -2,7 +2,7 @@
 
 import hashlib
 
-from actors.agents.actor import execution_entity
+from actors.agents.core.entity import EXECUTION
 from bus.rpc import command
 from bus.shard.turn import Letter
 from schemas.bills import AccountAnswered, Spending
@@ -24,7 +24,7 @@ from schemas.usage import Usage
 from schemas.work import Claim, Lost, ReplyTo
 from tests.contract.recorder import BEGAN, Recorder
 
-ENTITY = execution_entity()
+ENTITY = EXECUTION
 DELTAS = Deltas(count=2, sha256=hashlib.sha256(b"Hello.").hexdigest())
 OVERLOADED = Problem(code="provider_overloaded", message="try again later", retryable=True)
 

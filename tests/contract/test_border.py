@@ -8,8 +8,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from actors.agents.actor import execution_entity
 from actors.agents.core.acceptance import plain_request
+from actors.agents.core.entity import EXECUTION
 from bus.codec import accept, convert, decode, encode
 from bus.errors import ProblemError
 from bus.rpc import command
@@ -90,7 +90,7 @@ GENERATE: dict[str, Any] = {
 
 # A request all its way: accepted, decided, committed, recovered, snapshot, work and record
 
-ENTITY = execution_entity()
+ENTITY = EXECUTION
 ORIGIN = Origin(
     tenant="acme",
     execution_id="k",

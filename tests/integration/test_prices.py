@@ -13,8 +13,8 @@ from actors.cli import main as root
 from actors.pricing.adapters.books import BookStore
 from bus.connection import Address, connect
 from bus.jetstream.bus import system_clock
-from bus.kv import MemoryBucket
-from bus.prices import PricesInForce, open_bucket, shipped_text, stored_prices
+from bus.kv import MemoryBucket, followed
+from bus.prices import BOOKS, PRICES, PricesInForce, shipped_text, stored_prices
 from bus.streams.api import JetStream
 from schemas.pricing.book import book_id, read
 from schemas.pricing.prices import Priced, Terms
@@ -183,7 +183,7 @@ async def test_a_new_base_keeps_the_rows_of_ones_own_over_it(
     await run_callboard(own_fleet, "prices", "import", str(file))
 
     async with connect(Address(urls=tuple(own_fleet.server.urls), name="test")) as transport:
-        store = BookStore(open_bucket(transport, JetStream(transport)), system_clock)
+        store = BookStore(BOOKS.open(transport, JetStream(transport)), system_clock)
         before = await store.refresh(outdated)
         told = await run_callboard(own_fleet, "prices", "refresh")
         prices = await store.current()
@@ -205,7 +205,7 @@ async def test_a_stored_book_that_cannot_be_read_changes_no_price():
         book_id=book_id(text), name="next", stored_at=system_clock(), packed=packed(text)
     )
 
-    async with in_force.following(bucket):
+    async with followed(bucket, PRICES.pattern, in_force, PRICES.what):
         for broken in (b"", packed(b"{}"), packed(shipped_text())):
             wrong = StoredBook(book_id="0" * 64, name="x", stored_at=system_clock(), packed=broken)
             entry = await bucket.get(CURRENT)

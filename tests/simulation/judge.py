@@ -20,12 +20,12 @@ from bus.memory import MemoryStore
 from bus.memory.states import MemoryStateStore
 from bus.ports import Resting
 from bus.rpc import command
-from bus.shard import Entity
 from bus.shard.book import START, Address, Book
 from bus.shard.outstanding import listed
 from bus.streams.spec import StreamSpec
 from bus.subjects import journal_subject, matches
 from schemas.decision import Ask, Decision, Publish
+from schemas.entity import Entity
 from schemas.executions import ENDED
 from schemas.fleet import Offer, WorkerMail
 from schemas.journal import NOTHING, AtRest, Commit, Entry, Mail

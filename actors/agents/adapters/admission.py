@@ -25,7 +25,7 @@ class Admission:
     """
 
     def __init__(self, quotas: Quotas, knows: Callable[[str, str], Awaitable[bool]]) -> None:
-        self._quotas = quotas
+        self.quotas = quotas
         self._knows = knows
         self._counted = Counted({}, {})
         self._counted_until = 0.0
@@ -59,11 +59,11 @@ class Admission:
         """Yield what the tenants use."""
         open_, stored = self._counted
         for tenant in dict.fromkeys((*open_, *stored, *self._begun)):
-            yield self._quotas.use(tenant, "executions", self._open(tenant))
-            yield self._quotas.use(tenant, "record_bytes", stored.get(tenant, 0))
+            yield self.quotas.use(tenant, "executions", self._open(tenant))
+            yield self.quotas.use(tenant, "record_bytes", stored.get(tenant, 0))
 
     def _refusal(self, tenant: str) -> Problem | None:
-        terms = self._quotas.of(tenant)
+        terms = self.quotas.of(tenant)
         running, stored = self._open(tenant) + 1, self._counted.stored.get(tenant, 0)
         if running > terms.executions:
             return exceeded("executions", running, terms.executions, "open executions")

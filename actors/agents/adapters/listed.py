@@ -340,4 +340,5 @@ LISTED = Projection(
     views=Views(filter_for(RECORD_SUBJECT), shown),
     base_type=_State,
     expire=expire,
+    retention=lambda timing: timing.record_retention_days,
 )

@@ -1,7 +1,7 @@
 """What an operator sets reaches the processes that it is about."""
 
-from actors.agents import __main__ as agents
-from actors.streaming import __main__ as streaming
+from actors.agents import config as agents
+from actors.streaming import config as streaming
 from actors.streaming.config import StreamingConfig
 from bus.config import load
 from schemas.provider_specs import usual_urls

@@ -5,10 +5,10 @@ from collections.abc import Mapping
 import httpx
 import pytest
 
-from actors.streaming.__main__ import settings
 from actors.streaming.adapters.generation import Generator, Means
 from actors.streaming.adapters.http import AiohttpTransport
 from actors.streaming.adapters.providers import open_providers
+from actors.streaming.config import settings
 from bus.config import load
 from bus.egress import Egress
 from bus.secrets import Secrets
