@@ -97,17 +97,17 @@ class Entity(Generic[S, C, E]):
     """
 
     name: str
-    version: int
     state_type: type[S]
     command_type: Any
     event_type: Any
     decide: Callable[[S | None, C, datetime], Decision]
     evolve: Callable[[S | None, E], S]
     effects: Callable[[S], Sequence[Effect]]
-    announce: Callable[[S | None, E, S], Iterable[Publish]]
-    due: Callable[[S], datetime | None]
-    ended: Callable[[S], bool]
     tick: C
+    version: int = 1
+    announce: Callable[[S | None, E, S], Iterable[Publish]] = lambda _before, _event, _after: ()
+    due: Callable[[S], datetime | None] = lambda _: None
+    ended: Callable[[S], bool] = lambda _: False
     changes: Callable[[S | None, Sequence[E], S], Changes] | None = None
     record: Callable[[S], Publish] | None = None
     record_subject: Callable[[str, str], str] | None = None

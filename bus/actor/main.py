@@ -19,13 +19,13 @@ def main(actor: Actor, about: str | None) -> None:
     process.main(partial(serve, actor), about)
 
 
-async def serve(*actors: Actor) -> None:
+async def serve(*actors: Actor, timing: Timing | None = None) -> None:
     """Run actors in this process until it is told to stop.
 
     Raises:
         CallboardError: it cannot begin, or a part failed too often.
     """
-    config, timing = load(os.environ), Timing()
+    config, timing = load(os.environ), timing or Timing()
     name = "+".join(actor.name for actor in actors)
     names = [process_name(actor.name) for actor in actors]
     entities = [entity.name for actor in actors for entity in actor.entities]

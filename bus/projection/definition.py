@@ -72,9 +72,9 @@ class Projection:
 
     name: str
     entity: str
-    version: int
     tables: str
     event_type: Any
+    version: int = 1
     apply: Callable[[Rows, Fact], None] | None = None
     together: Callable[[Rows, Sequence[Fact]], None] | None = None
     whole: bool = True

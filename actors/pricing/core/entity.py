@@ -44,7 +44,6 @@ def account(rules: Rules) -> Entity[Ledger, AccountCommand, AccountEvent]:
         answered=_answered,
         announce=announce,
         due=_due,
-        ended=lambda _: False,
         tick=Lapse(),
         initial=lambda tenant, _: Ledger(tenant=tenant),
         keeps_replies=False,
