@@ -25,7 +25,14 @@ from bus.ids import new_id
 from bus.jetstream import NatsBus, open_bus
 from bus.jetstream.shares import Shares
 from bus.ownership import Membership
-from bus.runtime import Kind, Part, Runtime
+from bus.runtime import (
+    EXIT_ALONE,
+    EXIT_FAILURE,
+    Kind,
+    Part,
+    RestartsSpentError,
+    Runtime,
+)
 from bus.streams.spec import StreamSpec
 from bus.telemetry import metrics
 from bus.telemetry.setup import start
@@ -37,7 +44,6 @@ log = structlog.get_logger()
 COLLECTIONS = (10_000, 20, 20)
 """Thresholds of the garbage collector: some 15 times fewer collections than by default."""
 
-EXIT_FAILURE = 1
 EXIT_CONFIG = 78
 """``EX_CONFIG`` of sysexits.h: starting again will not help."""
 
@@ -146,7 +152,7 @@ async def run_together(actors: Sequence[tuple[Process, Sequence[Part]]]) -> None
     """Run the parts of some actors, with heartbeats and one health listener, until a signal.
 
     Raises:
-        CallboardError: a part failed too often.
+        RestartsSpentError: a part failed too often. Of several actors, its exit code tells whose.
     """
     every = {process: (*process.own_parts, *parts) for process, parts in actors}
     first = next(iter(every))
@@ -155,7 +161,14 @@ async def run_together(actors: Sequence[tuple[Process, Sequence[Part]]]) -> None
     async with listening(runtime.missing, host=host, port=port) as taken:
         for process, parts in every.items():
             process.port, process.lacks = taken, partial(runtime.missing, parts)
-        await runtime.run()
+        try:
+            await runtime.run()
+        except* RestartsSpentError as group:
+            spent = cast("RestartsSpentError", _first(group))
+            if len(every) > 1:
+                owners = [spent.part in parts for parts in every.values()]
+                spent.exit_code = EXIT_ALONE + owners.index(True)
+            raise spent from None
 
 
 @asynccontextmanager
@@ -219,8 +232,9 @@ def main(body: Callable[[], Awaitable[None]], about: str | None = None) -> None:
         log.critical("process.misconfigured", error=str(_first(group)))
         sys.exit(EXIT_CONFIG)
     except* CallboardError as group:
-        log.critical("process.failed", error=str(_first(group)))
-        sys.exit(EXIT_FAILURE)
+        first = _first(group)
+        log.critical("process.failed", error=str(first))
+        sys.exit(first.exit_code if isinstance(first, RestartsSpentError) else EXIT_FAILURE)
     except* KeyboardInterrupt:
         sys.exit(0)
 

@@ -16,6 +16,10 @@ from bus.telemetry import metrics
 
 log = structlog.get_logger()
 
+EXIT_FAILURE = 1
+EXIT_ALONE = 100
+"""A process of several actors ends with this and the place of the one that is to run alone."""
+
 
 class Kind(IntEnum):
     """What a part is, in the order of draining: who takes work in comes before who carries it."""
@@ -63,6 +67,15 @@ class Part:
         return cls(name=name, kind=kind, run=this.run, drain=this.drain, missing=this.missing)
 
 
+class RestartsSpentError(CallboardError):
+    """A part has failed too often. ``exit_code`` is with which its process ends."""
+
+    def __init__(self, part: Part, message: str) -> None:
+        super().__init__(message)
+        self.part = part
+        self.exit_code = EXIT_FAILURE
+
+
 class Runtime:
     """Starts parts in order, restarts those that fail, and drains them kind by kind.
 
@@ -81,7 +94,7 @@ class Runtime:
         """Run until SIGTERM or SIGINT, then drain.
 
         Raises:
-            CallboardError: a part failed too often.
+            RestartsSpentError: a part failed too often.
         """
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._stop_on_signal)
@@ -129,7 +142,7 @@ class Runtime:
             failures.popleft()
         if len(failures) > self._timing.restarts:
             message = f"{part.name} failed {len(failures)} times: {reason}"
-            raise CallboardError(message)
+            raise RestartsSpentError(part, message)
         return len(failures)
 
     async def _drain(self) -> None:

@@ -2,7 +2,7 @@
 
 import os
 import signal
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -13,7 +13,7 @@ import msgspec
 import structlog
 
 from actors.fleet.child import Child
-from actors.fleet.plan import Plan
+from actors.fleet.plan import Member, Plan
 from actors.fleet.printing import Lines, Printer
 from bus.codec import decode
 from bus.config import Config
@@ -45,6 +45,7 @@ class Fleet:
         self._children: list[Child] = []
         self._changed = anyio.Event()
         self._stopping = anyio.Event()
+        self._keep: Callable[[Callable[[], Awaitable[None]]], object] = lambda _: None
         self._failure: CallboardError | None = None
         self._starting: anyio.CancelScope | None = None
 
@@ -82,7 +83,8 @@ class Fleet:
     async def _serve(self) -> None:
         async with self._bus(), self._heartbeats(), anyio.create_task_group() as tasks:
             self._announce()
-            self._children = self._made()
+            self._keep = partial(tasks.start_soon, self._guarded)
+            self._children = [self._made(members) for members in self._plan.processes()]
             if self._server is not None:
                 kept = partial(keep, self._server, started=self._notify)
                 tasks.start_soon(self._guarded, kept)
@@ -124,10 +126,13 @@ class Fleet:
     async def _drain(self) -> None:
         """Stop those that work for others first, then those, then the server (by its context)."""
         self._forget_ready_file()
+        stopped: list[Child] = []
         for actor in reversed(list(self._plan.replicas)):
             async with anyio.create_task_group() as tasks:
                 for child in self._children:
-                    if child.actor == actor:
+                    # Of several actors the one that starts first stops last.
+                    if child.members[0].actor == actor and child not in stopped:
+                        stopped.append(child)
                         tasks.start_soon(child.stop, DRAIN_SECONDS)
 
     async def _obey_signals(self) -> None:
@@ -145,12 +150,16 @@ class Fleet:
 
     # Processes
 
-    def _made(self) -> list[Child]:
-        environment = self._environment()
-        return [
-            Child(name, actor, environment, self._printer.line, self._notify)
-            for name, actor in self._plan.processes()
-        ]
+    def _made(self, members: Sequence[Member]) -> Child:
+        said, changed = self._printer.line, self._notify
+        return Child(members, self._environment(), said, changed, self._run_alone)
+
+    def _run_alone(self, member: Member) -> None:
+        """Give an actor a process of its own: what it suffers from is not to stop the others."""
+        log.warning("fleet.runs_alone", name=member.name)
+        child = self._made([member])
+        self._children.append(child)
+        self._keep(child.keep)
 
     def _environment(self) -> dict[str, str]:
         ours = {
@@ -177,7 +186,7 @@ class Fleet:
             log.warning("fleet.strange_heartbeat", field=error.problem.field)
             return
         for child in self._children:
-            if alive.pid and child.pid == alive.pid and child.actor == alive.actor:
+            if alive.pid and child.pid == alive.pid and child.has(alive.actor):
                 child.heard(alive)
 
     # Reporting
@@ -227,12 +236,13 @@ class Fleet:
             "server_pid": self._server.pid if self._server else None,
             "processes": [
                 {
-                    "name": child.name,
-                    "actor": child.actor,
+                    "name": member.name,
+                    "actor": member.actor,
                     "pid": child.pid,
-                    "process": child.alive.process if child.alive else None,
+                    "process": child.alive[member.actor].process,
                 }
                 for child in self._children
+                for member in child.members
             ],
         }
 
