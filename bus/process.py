@@ -16,7 +16,7 @@ import anyio.to_thread
 import structlog
 
 from bus import files
-from bus.config import Config, Timing, load
+from bus.config import Config, Timing
 from bus.connection import Address
 from bus.errors import CallboardError, ConfigError
 from bus.fairness import Quotas
@@ -184,7 +184,7 @@ async def connected(
     """Connect, turn on logs and traces, and hand out the bus while the context is open.
 
     Raises:
-        ConfigError: a setting is wrong.
+        ConfigError: the quotas file cannot be read, or traces cannot be sent.
         UnavailableError: no server answers.
     """
     address = Address(
@@ -207,9 +207,11 @@ async def connected(
 
 
 @asynccontextmanager
-async def opened(actor: str, *, entities: Sequence[str] = ()) -> AsyncGenerator[Process]:
-    """Read the environment and hand out the process of one actor. Raises as ``connected`` does."""
-    config, timing, name = load(os.environ), Timing(), process_name(actor)
+async def opened(
+    actor: str, config: Config, *, entities: Sequence[str] = ()
+) -> AsyncGenerator[Process]:
+    """Hand out the process of one actor. Raises as ``connected`` does."""
+    timing, name = Timing(), process_name(actor)
     async with connected(actor, name, config, timing, entities=entities) as bus:
         yield Process(name, entities, config, bus, timing)
 

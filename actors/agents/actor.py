@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from actors.agents.adapters import metrics
 from actors.agents.adapters.admission import Admission
 from actors.agents.adapters.awaiting import Endings
 from actors.agents.adapters.conversations import Conversations
@@ -22,7 +23,7 @@ from actors.agents.adapters.lists import Counted, Lists, counted
 from actors.agents.adapters.prompts import Prompts
 from actors.agents.adapters.purse import Purse
 from actors.agents.adapters.streams import Streams
-from actors.agents.config import AgentsConfig, settings
+from actors.agents.config import AgentsConfig
 from actors.agents.core.acceptance import accept, bounds, plain_request, task_of
 from actors.agents.core.embedding import ATTEMPTS, TIMEOUT_SECONDS, accept_embedding
 from actors.agents.core.entity import EXECUTION
@@ -31,7 +32,6 @@ from actors.agents.core.prompt import assemble
 from bus.actor import Actor, Here, Own
 from bus.caller import Caller
 from bus.codec import decode, encode
-from bus.config import Config
 from bus.errors import ProblemError
 from bus.ids import new_id
 from bus.jetstream.reading import StreamReader
@@ -45,7 +45,6 @@ from bus.runtime import Kind, Part
 from bus.service import answers
 from bus.slices import Slices
 from bus.subjects import fill
-from bus.telemetry import metrics
 from bus.terms import EVERY_TENANT, TERMS, WHAT, KnownTerms, TermsHearer
 from schemas.agents import (
     AgentDefinition,
@@ -385,10 +384,9 @@ COUNT_SECONDS = 30.0
 """What has ended within an hour becomes less also where nothing happens."""
 
 
-def usual_restrictions(config: Config) -> tuple[Restriction, ...]:
+def usual_restrictions(config: AgentsConfig) -> tuple[Restriction, ...]:
     """Return whom every tenant has to ask because of the operator's limits."""
-    limits = (config.rate_limit_per_minute, config.usage_limit_requests_per_hour)
-    return (Restriction(),) if any(limit is not None for limit in limits) else ()
+    return (Restriction(),) if config.limits.hold() else ()
 
 
 KNOWN_TERMS = Follow(
@@ -415,11 +413,11 @@ async def opened(here: Here) -> AsyncGenerator[Own]:
     hearer = TermsHearer(terms, accounts, bus.transport)
     async with opened_definitions(here.bucket(AGENTS), bus.clock, quotas) as definitions:
         agents = Agents(
-            here.settings,
+            here.config,
             bus,
             here.owners(EXECUTION_ENTITY),
             Stores(definitions, Conversations(reader.read_subject), streams, lists),
-            Purse(terms, here.known(PRICES), accounts.known, bus.clock, here.settings.manner),
+            Purse(terms, here.known(PRICES), accounts.known, bus.clock, here.config.manner),
             admission,
         )
         yield Own(
@@ -435,7 +433,7 @@ async def opened(here: Here) -> AsyncGenerator[Own]:
 
 ACTOR = Actor(
     name="agents",
-    settings=settings,
+    settings=AgentsConfig,
     entities=[EXECUTION],
     under=lambda entity, _: replace(entity, observe=_count),
     stores=[AGENTS],

@@ -2,7 +2,6 @@
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from functools import partial
 
 from actors.pricing.adapters.account import account_entity, zone
 from actors.pricing.adapters.bills import HANDED_OVER, Bills
@@ -13,7 +12,7 @@ from actors.pricing.adapters.quoting import Quotes
 from actors.pricing.adapters.reports import Reports
 from actors.pricing.adapters.savings import Savings
 from actors.pricing.adapters.telling import TermsTeller
-from actors.pricing.config import rules
+from actors.pricing.config import PricingConfig, rules
 from bus.actor import Actor, Here, Own
 from bus.durable import Facts
 from bus.prices import BOOKS, PRICES
@@ -46,9 +45,9 @@ async def opened(here: Here) -> AsyncGenerator[Own]:
 
 ACTOR = Actor(
     name="pricing",
-    settings=partial(rules, zones=zone),
+    settings=PricingConfig,
     entities=[account_entity()],
-    under=lambda _, settings: account_entity(settings),
+    under=lambda _, config: account_entity(rules(config, zone)),
     stores=[BOOKS, TERMS],
     follows=[PRICES],
     projections=[COSTS],

@@ -1,6 +1,5 @@
 """The streaming actor: its jobs, from a work item to the command that reports it, as declared."""
 
-import os
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -15,11 +14,12 @@ from actors.streaming.adapters.embedding import Embedder
 from actors.streaming.adapters.generation import Generator, Means
 from actors.streaming.adapters.granting import granting
 from actors.streaming.adapters.meter import CircuitMeter, Meter
+from actors.streaming.adapters.operator_secrets import operator_secrets
 from actors.streaming.adapters.prompts import Prompts
 from actors.streaming.adapters.providers import open_providers
 from actors.streaming.adapters.switchboard import Switchboard
 from actors.streaming.adapters.vectors import VectorStore
-from actors.streaming.config import settings
+from actors.streaming.config import StreamingConfig
 from bus.actor import Actor, Here, Own
 from bus.codec import encode
 from bus.egress import Egress
@@ -27,7 +27,6 @@ from bus.errors import ProblemError
 from bus.ports import Bus, Delivery
 from bus.prices import PRICES
 from bus.runtime import Kind, Part
-from bus.secrets import Secrets
 from bus.slices import Slices
 from bus.subjects import fill
 from bus.telemetry.traces import handling
@@ -177,7 +176,7 @@ GENERATE = Job(
     body_type=GenerateWork,
     handle=Streaming.do_generate,
     stopped=Streaming.stopped,
-    places=lambda settings: settings.max_concurrent,
+    places=lambda config: config.max_concurrent,
 )
 BATCH = Job(
     queue=BATCH_QUEUE,
@@ -194,7 +193,7 @@ EMBED = Job(
     body_type=EmbedWork,
     handle=Streaming.do_embed,
     stopped=Streaming.stopped,
-    places=lambda settings: settings.max_concurrent,
+    places=lambda config: config.max_concurrent,
 )
 
 
@@ -204,9 +203,9 @@ async def opened(here: Here) -> AsyncGenerator[Own]:
     config, bus = here.config, here.bus
     rules = safety_file.load(Path(config.safety_file)) if config.safety_file else None
     egress = Egress(allow_loopback=config.allow_loopback, allowed=config.allowed_hosts)
-    switchboard, in_force = Switchboard(here.settings.limit_patience), here.known(PRICES)
+    switchboard, in_force = Switchboard(config.limit_patience), here.known(PRICES)
     async with (
-        open_providers(here.settings, egress, Secrets.load(os.environ)) as providers,
+        open_providers(config, egress, operator_secrets(config)) as providers,
         opened_batches(Tickets(here.bucket(BATCHES))) as batches,
     ):
         means = Means(
@@ -233,7 +232,7 @@ async def opened(here: Here) -> AsyncGenerator[Own]:
 
 ACTOR = Actor(
     name="streaming",
-    settings=settings,
+    settings=StreamingConfig,
     stores=[ANSWERS, BATCHES],
     follows=[PRICES],
     jobs=[GENERATE, EMBED, BATCH],

@@ -33,10 +33,6 @@ class Own:
     uses: Sequence[Source] = ()
 
 
-def no_settings(_: Config) -> None:
-    """Stand for the settings of an actor that has none."""
-
-
 def as_declared(entity: Entity[Any, Any, Any], _: Any) -> Entity[Any, Any, Any]:
     """Stand for ``under`` in an actor whose entities know no settings."""
     return entity
@@ -57,13 +53,13 @@ class Actor:
     classes whose methods answer requests (``bus.service.answers``), and ``jobs`` what its workers
     do. ``asks`` names the entities of any actor that it asks, or reports to.
 
-    ``settings`` returns what the operator has decided of it, and ``under`` an entity as it is by
+    ``settings`` is what an operator decides of it, and ``under`` returns an entity as it is by
     these. ``opened`` makes what is its own, for as long as the process lives: by default an object
     of each service, which is given what ``Here`` knows, as is each job.
     """
 
     name: str
-    settings: Callable[[Config], Any] = no_settings
+    settings: type[Config] = Config
     entities: Sequence[Entity[Any, Any, Any]] = ()
     stores: Sequence[Store[Any]] = ()
     follows: Sequence[Follow[Any]] = ()

@@ -25,12 +25,11 @@ class Here:
         self.actor = actor
         self.process = process
         self.bus = process.bus
-        self.config = process.config
-        self.settings = actor.settings(process.config)
+        self.config: Any = process.config
         self.hosts: dict[str, ShardHost] = {}
         self._asked: dict[str, Way] = {}
         for entity in actor.entities:
-            self.hosts[entity.name] = self._host(actor.under(entity, self.settings))
+            self.hosts[entity.name] = self._host(actor.under(entity, self.config))
         for name in actor.asks:
             self._asked[name] = self.way(name)
         self.projectors = {each.name: self._projector(each) for each in actor.projections}

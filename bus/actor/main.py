@@ -25,18 +25,19 @@ async def serve(*actors: Actor, timing: Timing | None = None) -> None:
     Raises:
         CallboardError: it cannot begin, or a part failed too often.
     """
-    config, timing = load(os.environ), timing or Timing()
+    timing = timing or Timing()
+    configs = [load(actor.settings, os.environ) for actor in actors]
     name = "+".join(actor.name for actor in actors)
     names = [process_name(actor.name) for actor in actors]
     entities = [entity.name for actor in actors for entity in actor.entities]
     buckets = dict.fromkeys(store for actor in actors for store in actor.buckets)
     streams = [store.spec() for store in buckets]
     async with (
-        connected(name, names[0], config, timing, entities=entities, streams=streams) as bus,
+        connected(name, names[0], configs[0], timing, entities=entities, streams=streams) as bus,
         AsyncExitStack() as stack,
     ):
         running: list[tuple[Process, list[Part]]] = []
-        for actor, own_name in zip(actors, names, strict=True):
+        for actor, own_name, config in zip(actors, names, configs, strict=True):
             owned = [entity.name for entity in actor.entities]
             place = Process(own_name, owned, config, bus, timing)
             parts = await stack.enter_async_context(_opened(Here(actor, place)))

@@ -57,7 +57,7 @@ def _workers(here: Here, own: Own) -> Iterator[Part]:
     process, principals = here.process, owners_of(here.reported_to())
     counted: list[Worker[Any]] = []
     for job in here.actor.jobs:
-        places = job.places(here.settings)
+        places = job.places(here.config)
         worker = Worker(
             job.of(own.doer or here),
             principals,

@@ -4,7 +4,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
 
-from bus.config import Config
 from bus.connection import NatsTransport
 from bus.kv.bucket import Bucket, Watcher
 from bus.kv.nats_bucket import NatsBucket
@@ -51,5 +50,5 @@ class Follow(Generic[W]):
 
     store: Store[Any]
     pattern: str
-    make: Callable[[str, Config], W]
+    make: Callable[[str, Any], W]
     what: str

@@ -5,12 +5,12 @@ from datetime import datetime, tzinfo
 from functools import cache, partial
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from actors.pricing.adapters import metrics
 from actors.pricing.core.admission import DOLLAR
 from actors.pricing.core.decisions import Rules, decide
 from actors.pricing.core.entity import account
 from actors.pricing.core.ledger import Ledger
 from bus.errors import problem
-from bus.telemetry import metrics
 from schemas.decision import Decision
 from schemas.entity import Entity
 from schemas.ledger import AccountCommand, AccountEvent, Charged, Settle
