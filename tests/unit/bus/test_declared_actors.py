@@ -46,6 +46,7 @@ class House:
     def __init__(self) -> None:
         self.endpoints: dict[type[Request], Endpoint] = {}
         self.parts: list[Part] = []
+        self.declared: dict[str, set[str]] = {}
         self.load: dict[str, Load] = {}
         self.runtime: Runtime | None = None
 
@@ -73,10 +74,11 @@ async def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncGenerat
             await stack.enter_async_context(here.following())
             own: Own = await stack.enter_async_context(actor.opened(here))
             here.add_ways(dict(own.ways))
-            membership = here.process.membership
+            membership, parts = here.process.membership, parts_of(here, own)
+            made.declared[actor.name] = {part.name for part in parts}
             made.parts += [
                 Part(name="membership", kind=Kind.FAREWELL, run=membership.run),
-                *(part for part in parts_of(here, own) if part.name not in ONLY_ON_NATS),
+                *(part for part in parts if part.name not in ONLY_ON_NATS),
             ]
             made.load[actor.name] = here.process.load
             for handler in own.handlers:
@@ -131,6 +133,17 @@ async def test_an_agent_runs_under_a_budget_through_all_three(house: House):
     record = await ended(house, begun.execution_id)
 
     assert (record.status, record.output) == ("COMPLETED", "Hello.")
+
+
+async def test_whoever_answers_requests_carries_out_submitted_ones_and_keeps_its_history(
+    house: House,
+):
+    for actor in actors():
+        parts = house.declared[actor.name]
+        assert parts >= ONLY_ON_NATS if actor.requests else not parts & ONLY_ON_NATS
+        assert parts >= {each.name for each in actor.projections}
+        assert parts >= {f"archive of {each.name}" for each in actor.entities if each.archives}
+        assert parts >= {f"{each.store.bucket} known" for each in actor.follows}
 
 
 async def test_every_part_has_its_kind_and_every_place_is_counted(house: House):
