@@ -135,7 +135,7 @@ class Agents:
         self._slices = Slices()
         self._prompts = Prompts(bus, config.shards, self._slices)
         self._admission = admission
-        self.embeddings = EmbeddingAnswers(bus, self._record, admission.quotas)
+        self.embeddings = EmbeddingAnswers(bus, self._record, admission.quotas, admission)
         self.endings = Endings(bus, self._look)
 
     # Definitions
@@ -271,7 +271,8 @@ class Agents:
             fresh=fresh,
         )
         answer = await self._asked(caller, mail)
-        self._admission.begun(origin.tenant, origin.execution_id)
+        if origin.kind != "embed":
+            self._admission.begun(origin.tenant, origin.execution_id)
         return decode(ExecutionHandle, answer)
 
     async def _request(
