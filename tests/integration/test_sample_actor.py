@@ -112,7 +112,7 @@ def test_it_is_in_the_documents_the_permissions_the_streams_and_the_command_line
     assert declared.entity("ballot") is sample.BALLOT
 
 
-async def test_it_serves_submits_lists_sleeps_and_wakes(
+async def test_it_serves_submits_lists_and_sleeps(
     sample: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     with anyio.fail_after(2 * SECONDS):
@@ -129,8 +129,6 @@ async def test_it_serves_submits_lists_sleeps_and_wakes(
             await until(partial(listed, client, sample, {"tea": 1, "milk": 1}))
             await until(partial(noted, transport, sample, "tea.1", "milk.1"))
             await until(partial(asleep, transport))
-            assert (await vote()).votes == {"tea": 2}
-            assert '"tea": 2' in await callboard("ballots", "list", "--json")
 
 
 async def listed(client: Client, sample: Any, votes: dict[str, int]) -> bool:
