@@ -231,6 +231,14 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
             "the same of dead letters: an eighth of their stream",
         ),
     ] = 32 * 1024**2
+    retention_days: Annotated[
+        Annotated[float, msgspec.Meta(gt=0, le=90)],
+        _env(
+            "CALLBOARD_RETENTION_DAYS",
+            "how long an execution and its turn of a conversation are stored after their end; a "
+            "tenant's own term stands in the file of quotas. Costs stay booked",
+        ),
+    ] = 90.0
     otlp_endpoint: Annotated[
         str | None,
         _env(

@@ -26,7 +26,7 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
     hour. ``stream_bytes``, ``event_bytes`` and ``dead_bytes`` are what one process leaves of a
     tenant in a crowded stream of live events, of events or of dead letters: the tenant's oldest go,
     nothing is refused. The others are stored: agents, versions of one agent, and bytes of all
-    versions.
+    versions. ``retention_days`` is how long executions and turns of conversations are.
     """
 
     requests: int
@@ -39,6 +39,7 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
     stream_bytes: int
     event_bytes: int
     dead_bytes: int
+    retention_days: float = 90.0
 
 
 class _Own(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -54,6 +55,7 @@ class _Own(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     stream_bytes: Count | None = None
     event_bytes: Count | None = None
     dead_bytes: Count | None = None
+    retention_days: Annotated[float, msgspec.Meta(gt=0, le=90)] | None = None
 
 
 class Quotas:
@@ -99,6 +101,7 @@ def usual_terms(config: Config) -> Terms:
         stream_bytes=config.quota_stream_bytes,
         event_bytes=config.quota_event_bytes,
         dead_bytes=config.quota_dead_bytes,
+        retention_days=config.retention_days,
     )
 
 

@@ -14,6 +14,9 @@ from bus.projection.definition import Rows
 
 _NUMBER = re.compile(r"[0-9]{1,18}")
 
+RARE = 1000
+"""Rows of a label that are counted to see which of several is the rarest."""
+
 MOST_COUNTED = 100_000
 """Rows that are counted one by one for a total; where there are more it is not told."""
 
@@ -21,13 +24,17 @@ MOST_COUNTED = 100_000
 class Query(NamedTuple):
     """Which rows: those that have these values, a filter that is None being none.
 
-    A page begins behind ``cursor``, or behind ``offset`` rows.
+    ``labels`` are those that a row must have, and its newest column is at least ``since`` and below
+    ``until``. A page begins behind ``cursor``, or behind ``offset`` rows.
     """
 
     where: Mapping[str, Any]
     limit: int
     offset: int = 0
     cursor: str | None = None
+    labels: Mapping[str, str] = {}
+    since: int | None = None
+    until: int | None = None
 
 
 class Page(NamedTuple):
@@ -41,13 +48,22 @@ class Page(NamedTuple):
     cursor: str | None
 
 
+class _Matching(NamedTuple):
+    """Rows as SQL, with the values of its marks and the columns by which pages go."""
+
+    sql: str
+    values: tuple[Any, ...]
+    order: tuple[str, ...]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Table:
     """``key`` names a row within its tenant, ``newest`` is the column by which pages go.
 
     ``filters`` are the sets of columns that have an index, each beginning with what has to match;
     of those that serve a query the longest is taken, then the first. By ``counted`` columns totals
-    are kept.
+    are kept. ``labels`` is the column, if there is one, with the labels of a row by which it is
+    found as well: a JSON object of texts, or NULL. They never change.
     """
 
     name: str
@@ -56,6 +72,7 @@ class Table:
     newest: str
     filters: tuple[tuple[str, ...], ...]
     counted: tuple[str, ...] = ()
+    labels: str = ""
 
     @property
     def sql(self) -> str:
@@ -63,7 +80,7 @@ class Table:
         key, columns = ", ".join(("tenant", *self.key)), ", ".join(self._all)
         table = f"CREATE TABLE {self.name} ({columns}, PRIMARY KEY ({key})) WITHOUT ROWID;"
         indexes = "".join(map(self._index, ((), *self.filters)))
-        return table + indexes + self._counting()
+        return table + indexes + self._counting() + self._labelling()
 
     def page(self, rows: Rows, tenant: str, query: Query) -> Page:
         """Return a page.
@@ -71,23 +88,24 @@ class Table:
         Raises:
             ValueError: the cursor is none of this table.
         """
-        where = {name: value for name, value in query.where.items() if value is not None}
-        index = self._serving(where)
-        values = (tenant, *where.values())
-        matching = f"{self.name} INDEXED BY {index} WHERE {_equal(where)}"
+        every = found = self._matching(rows, tenant, query)
         place = "", ()
         if query.cursor is not None:
+            behind = self._place(query.cursor)
+            if query.until is not None and behind[0] < query.until:
+                # Of two bounds SQLite would begin at the outer one.
+                found = self._matching(rows, tenant, query._replace(until=None))
             marks = ", ".join("?" * len(self._order))
-            place = f" AND ({', '.join(self._order)}) < ({marks})", self._place(query.cursor)
-        order = ", ".join(f"{column} DESC" for column in self._order)
-        found = rows.execute(
-            f"SELECT {', '.join(self._all)} FROM {matching}{place[0]} "  # noqa: S608
-            f"ORDER BY {order} LIMIT ? OFFSET ?",
-            (*values, *place[1], query.limit + 1, query.offset),
+            place = f" AND ({', '.join(found.order)}) < ({marks})", behind
+        columns = ", ".join(f"r.{column}" for column in self._all)
+        order = ", ".join(f"{column} DESC" for column in found.order)
+        shown = rows.execute(
+            f"SELECT {columns} FROM {found.sql}{place[0]} ORDER BY {order} LIMIT ? OFFSET ?",  # noqa: S608
+            (*found.values, *place[1], query.limit + 1, query.offset),
         ).fetchall()
-        total = self._total(rows, tenant, where, matching)
-        named = [dict(zip(self._all, row, strict=True)) for row in found[: query.limit]]
-        more = len(found) > query.limit
+        total = self._total(rows, tenant, query, every)
+        named = [dict(zip(self._all, row, strict=True)) for row in shown[: query.limit]]
+        more = len(shown) > query.limit
         return Page(named, total, self._cursor(named[-1]) if more else None)
 
     def counts(
@@ -118,16 +136,77 @@ class Table:
         serving = [each for each in self.filters if where.keys() >= set(each)]
         return self._index_name(max(serving, key=len, default=()))
 
-    def _total(
-        self, rows: Rows, tenant: str, where: Mapping[str, Any], matching: str
-    ) -> int | None:
-        values = (tenant, *where.values())
-        if self.counted and where.keys() <= set(self.counted):
+    def _matching(self, rows: Rows, tenant: str, query: Query) -> _Matching:
+        """Return the rows that a query means, by the index that serves it best."""
+        where = _given(query)
+        labels = self._by_rarity(rows, tenant, query.labels)
+        if labels:
+            joined = " AND ".join(f"r.{column} = l.{column}" for column in ("tenant", *self.key))
+            source = f"{self.name}_label AS l CROSS JOIN {self.name} AS r ON {joined}"
+            first, row = " AND l.label = ? AND l.value = ?", "l"
+        else:
+            source, first, row = f"{self.name} AS r INDEXED BY {self._serving(where)}", "", "r"
+        span = {f" AND {row}.{self.newest} >= ?": query.since}
+        span |= {f" AND {row}.{self.newest} < ?": query.until}
+        span = {sql: moment for sql, moment in span.items() if moment is not None}
+        equal = "".join(f" AND r.{column} = ?" for column in where)
+        same = " AND ".join(f"o.{column} = l.{column}" for column in ("tenant", *self._order))
+        others = (
+            f" AND EXISTS (SELECT 1 FROM {self.name}_label AS o"  # noqa: S608
+            f" WHERE {same} AND o.label = ? AND o.value = ?)"
+        ) * (len(labels) - 1)
+        return _Matching(
+            f"{source} WHERE {row}.tenant = ?{first}{''.join(span)}{equal}{others}",
+            (
+                tenant,
+                *(labels[0] if labels else ()),
+                *span.values(),
+                *where.values(),
+                *(part for label in labels[1:] for part in label),
+            ),
+            tuple(f"{row}.{column}" for column in self._order),
+        )
+
+    def _by_rarity(
+        self, rows: Rows, tenant: str, labels: Mapping[str, str]
+    ) -> list[tuple[str, str]]:
+        """Return labels, that with the fewest rows first as far as a short look tells."""
+        if len(labels) < 2:  # noqa: PLR2004  one alone needs no comparing
+            return list(labels.items())
+        count = (
+            f"SELECT count(*) FROM (SELECT 1 FROM {self.name}_label"  # noqa: S608
+            " WHERE tenant = ? AND label = ? AND value = ? LIMIT ?)"
+        )
+        return sorted(
+            labels.items(),
+            key=lambda label: rows.execute(count, (tenant, *label, RARE)).fetchone(),
+        )
+
+    def _total(self, rows: Rows, tenant: str, query: Query, found: _Matching) -> int | None:
+        where, narrows = _given(query), (query.since, query.until) != (None, None)
+        if self.counted and where.keys() <= set(self.counted) and not (query.labels or narrows):
             kept = f"SELECT ifnull(sum(n), 0) FROM {self.name}_count WHERE {_equal(where)}"  # noqa: S608
-            return rows.execute(kept, values).fetchone()[0]
-        found = f"SELECT count(*) FROM (SELECT 1 FROM {matching} LIMIT ?)"  # noqa: S608
-        count: int = rows.execute(found, (*values, MOST_COUNTED + 1)).fetchone()[0]
+            return rows.execute(kept, (tenant, *where.values())).fetchone()[0]
+        counting = f"SELECT count(*) FROM (SELECT 1 FROM {found.sql} LIMIT ?)"  # noqa: S608
+        count: int = rows.execute(counting, (*found.values, MOST_COUNTED + 1)).fetchone()[0]
         return count if count <= MOST_COUNTED else None
+
+    def _labelling(self) -> str:
+        """Keep the labels of rows by triggers; a row without any costs nothing."""
+        if not self.labels:
+            return ""
+        table, key = f"{self.name}_label", ", ".join(self._order)
+        columns = f"tenant, label, value, {key}"
+        values = ", ".join(f"{{0}}.{column}" for column in self._order)
+        of = f"SELECT {{0}}.tenant, key, value, {values} FROM json_each({{0}}.{self.labels})"  # noqa: S608
+        when = f"WHEN {{0}}.{self.labels} IS NOT NULL BEGIN"
+        return (
+            f"CREATE TABLE {table} ({columns}, PRIMARY KEY ({columns})) WITHOUT ROWID;"  # noqa: S608
+            f"CREATE TRIGGER {table}_more AFTER INSERT ON {self.name} {when.format('new')} "
+            f"INSERT INTO {table} {of.format('new')}; END;"
+            f"CREATE TRIGGER {table}_less AFTER DELETE ON {self.name} {when.format('old')} "
+            f"DELETE FROM {table} WHERE ({columns}) IN ({of.format('old')}); END;"
+        )
 
     def _counting(self) -> str:
         """Count rows by triggers, so that no way of changing them can leave the counts behind."""
@@ -167,3 +246,7 @@ class Table:
 
 def _equal(where: Mapping[str, Any]) -> str:
     return " AND ".join(f"{column} = ?" for column in ("tenant", *where))
+
+
+def _given(query: Query) -> dict[str, Any]:
+    return {name: value for name, value in query.where.items() if value is not None}

@@ -11,7 +11,7 @@ from datetime import datetime
 import msgspec
 
 from actors.agents.core.execution import spent_by
-from bus.codec import decode
+from bus.codec import decode, encode
 from bus.projection import EXPIRED_AT_ONCE, Fact, Projection, Rows, Table, Views
 from bus.projection.file import microseconds
 from bus.subjects import filter_for
@@ -27,6 +27,7 @@ from schemas.lifecycle import (
     AttemptStarted,
     ExecutionCancelled,
     ExecutionCompleted,
+    ExecutionDeleted,
     ExecutionFailed,
     ExecutionTimedOut,
     GenerationFinished,
@@ -52,6 +53,8 @@ EXECUTIONS = Table(
         "cost",
         "settled",
         "bytes",
+        "labels",
+        "kept",
     ),
     newest="created",
     filters=(
@@ -61,9 +64,14 @@ EXECUTIONS = Table(
         ("agent", "status"),
     ),
     counted=("agent", "status"),
+    labels="labels",
 )
 """``settled`` names the attempts whose usage is in ``tokens`` and ``cost``, ``bytes`` is about the
-size of the record."""
+size of the record. ``labels`` are those of the request, its user and its project, ``kept`` the
+microseconds after its end at which a row goes; NULL is as for all."""
+
+USER, PROJECT = ":user", ":project"
+"""Labels that no request can name."""
 
 SESSIONS = Table(
     name="conversation",
@@ -96,6 +104,8 @@ TABLES = f"""
 {EXECUTIONS.sql}
 {SESSIONS.sql}
 CREATE INDEX execution_ended ON execution (completed) WHERE completed IS NOT NULL;
+CREATE INDEX execution_kept ON execution (completed + kept)
+    WHERE completed IS NOT NULL AND kept IS NOT NULL;
 CREATE INDEX execution_open ON execution_count (tenant, n)
     WHERE n > 0 AND status IN ('PENDING', 'RUNNING', 'WAITING');
 CREATE TABLE ended (minute, tenant, bytes, PRIMARY KEY (minute, tenant)) WITHOUT ROWID;
@@ -123,7 +133,7 @@ _RECORD_BYTES = 900
 
 _THIS = "WHERE tenant = ? AND execution = ?"
 _FIND = f"SELECT * FROM execution {_THIS}"  # noqa: S608
-_INSERT = f"INSERT INTO execution VALUES ({', '.join('?' * 13)})"  # noqa: S608
+_INSERT = f"INSERT INTO execution VALUES ({', '.join('?' * 15)})"  # noqa: S608
 _CHANGING = ("status", "completed", "attempts", "tokens", "cost", "settled", "bytes")
 _UPDATE = f"""
 UPDATE execution SET {", ".join(f"{column} = ?" for column in _CHANGING)} {_THIS}
@@ -143,8 +153,11 @@ class _Whose(Internal):
     agent_id: AgentId | None = None
     session: SessionId | None = None
     user: str | None = None
+    project: str | None = None
     task: str = ""
     kind: Kind = "generate"
+    labels: dict[str, str] = {}
+    kept: int | None = None
 
 
 class _Begun(Internal, tag="accepted"):
@@ -166,6 +179,7 @@ class _State(Internal):
     attempts: Attempts = Attempts()
     usage: Usage | None = None
     spend: Spend = Spend()
+    deleted_at: datetime | None = None
 
 
 class _Row(msgspec.Struct):
@@ -184,6 +198,8 @@ class _Row(msgspec.Struct):
     cost: int | None = None
     settled: str = ""
     bytes: int = _RECORD_BYTES
+    labels: str | None = None
+    kept: int | None = None
 
 
 def apply(rows: Rows, facts: Sequence[Fact]) -> None:
@@ -194,7 +210,9 @@ def apply(rows: Rows, facts: Sequence[Fact]) -> None:
         row = _started(row, fact) if row is None else row
         if row is not None:
             _change(row, fact)
-    if row is not None:
+    if any(isinstance(fact.event, ExecutionDeleted) for fact in facts):
+        rows.execute(f"DELETE FROM execution {_THIS}", (facts[0].tenant, facts[0].key))  # noqa: S608
+    elif row is not None:
         _save(rows, row, is_new=known is None)
 
 
@@ -218,16 +236,24 @@ def shown(rows: Rows, data: bytes) -> None:
         cost=record.cost,
         settled="".join(f"{each.step}.{each.attempt} " for each in record.settled),
         bytes=len(data),
+        labels=_labels(record.labels, record.user, record.project),
+        kept=_span(record.completed_at, record.expires_at),
     )
     known = rows.execute(_FIND, (tenant, record.execution_id)).fetchone()
     _save(rows, row, is_new=known is None)
 
 
-def expire(rows: Rows, before: int) -> int:
-    """Remove the executions that ended before a moment, and the sessions that have no others."""
+def expire(rows: Rows, before: int, now: int) -> int:
+    """Remove the executions that ended before a moment, and the sessions that have no others.
+
+    Those that are kept for a time of their own go when it is over.
+    """
     rows.execute("DELETE FROM ended WHERE minute < ?", (before // 60_000_000,))
     which = "SELECT tenant, execution FROM execution WHERE completed < ? LIMIT ?"
     gone = rows.execute(which, (before, EXPIRED_AT_ONCE)).fetchall()
+    own = """SELECT tenant, execution FROM execution INDEXED BY execution_kept
+        WHERE completed IS NOT NULL AND kept IS NOT NULL AND completed + kept <= ? LIMIT ?"""
+    gone += rows.execute(own, (now, EXPIRED_AT_ONCE - len(gone))).fetchall()
     for this in gone:
         rows.execute(f"DELETE FROM execution {_THIS}", this)  # noqa: S608
     return len(gone)
@@ -247,7 +273,8 @@ def _started(row: _Row | None, fact: Fact) -> _Row | None:
     if not isinstance(event, _Begun | _State):
         return row
     whose = event.origin
-    if whose.kind == UNLISTED:
+    is_forgotten = isinstance(event, _State) and event.deleted_at is not None
+    if whose.kind == UNLISTED or is_forgotten:
         return None
     place = event.task_at if isinstance(event, _Begun) else None
     made = _Row(
@@ -259,6 +286,8 @@ def _started(row: _Row | None, fact: Fact) -> _Row | None:
         status="PENDING",
         created=microseconds(event.at if isinstance(event, _Begun) else event.accepted_at),
         bytes=_RECORD_BYTES + (place.length if place is not None else len(whose.task)),
+        labels=_labels(whose.labels, whose.user, whose.project),
+        kept=whose.kept * 1_000_000 if whose.kept is not None else None,
     )
     if isinstance(event, _State):
         _take_state(made, event)
@@ -315,6 +344,19 @@ def _usage(event: AttemptFailed | GenerationFinished | UsageSettled) -> Usage | 
     return event.usage
 
 
+def _labels(own: dict[str, str], user: str | None, project: str | None) -> str | None:
+    """Return the labels of a row, None where it has none."""
+    if not own and user is None and project is None:
+        return None
+    facts = {USER: user, PROJECT: project}
+    given = {name: value for name, value in facts.items() if value is not None}
+    return encode(own | given).decode()
+
+
+def _span(since: datetime | None, until: datetime | None) -> int | None:
+    return microseconds(until) - microseconds(since) if since and until else None
+
+
 def _moment(at: datetime | None) -> int | None:
     return microseconds(at) if at is not None else None
 
@@ -322,7 +364,7 @@ def _moment(at: datetime | None) -> int | None:
 LISTED = Projection(
     name="executions",
     entity=EXECUTION_ENTITY,
-    version=1,
+    version=2,
     tables=TABLES,
     event_type=_Begun
     | ReserveAsked
@@ -334,7 +376,8 @@ LISTED = Projection(
     | ExecutionCompleted
     | ExecutionFailed
     | ExecutionCancelled
-    | ExecutionTimedOut,
+    | ExecutionTimedOut
+    | ExecutionDeleted,
     together=apply,
     whole=False,
     views=Views(filter_for(RECORD_SUBJECT), shown),
