@@ -33,7 +33,7 @@ class Conversation(Message):
 
 
 class GetConversation(Question):
-    """Read the newest turns of one session."""
+    """Read the newest turns of one session; one that has none is not found."""
 
     SUBJECT: ClassVar[str] = "conversations.get"
     REPLY: ClassVar[type[Message]] = Conversation

@@ -11,7 +11,7 @@ from actors.agents.adapters.admission import Admission
 from actors.agents.adapters.awaiting import Endings
 from actors.agents.adapters.conversations import Conversations
 from actors.agents.adapters.definitions import Definitions
-from actors.agents.adapters.deletion import Deletions
+from actors.agents.adapters.deletion import Deletions, no_session
 from actors.agents.adapters.embeddings import EmbeddingAnswers, Waiting
 from actors.agents.adapters.lists import Lists
 from actors.agents.adapters.prompts import Prompts
@@ -27,10 +27,10 @@ from actors.agents.core.execution import Execution, due, evolve, has_ended
 from actors.agents.core.listing import Activity, page_agents, status_of
 from actors.agents.core.outward import (
     announce,
+    kept_record,
     left,
     restore,
     retention,
-    stored_record,
 )
 from actors.agents.core.prompt import assemble
 from actors.agents.core.prompts import bodies, filled
@@ -114,7 +114,7 @@ def execution_entity() -> Entity[Execution, ExecutionCommand, ExecutionEvent]:
         announce=announce,
         due=due,
         ended=has_ended,
-        record=stored_record,
+        record=kept_record,
         record_subject=lambda tenant, key: fill(RECORD_SUBJECT, tenant=tenant, execution_id=key),
         answered=answered,
         tick=Tick(),
@@ -421,6 +421,8 @@ class Agents:
         turns = await self._conversations.turns(
             caller.tenant, wanted.agent_id, wanted.session, limit=wanted.limit
         )
+        if not turns:
+            raise no_session(wanted.agent_id, wanted.session)
         return Conversation(agent_id=wanted.agent_id, session=wanted.session, turns=turns)
 
     async def do_list_conversations(

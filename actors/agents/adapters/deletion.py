@@ -11,7 +11,7 @@ from actors.agents.adapters.lists import Lists
 from actors.agents.core.outward import traces
 from bus.caller import Caller
 from bus.codec import decode
-from bus.errors import TransientError, problem
+from bus.errors import ProblemError, TransientError, problem
 from bus.ids import new_id
 from bus.ports import Erase
 from bus.rpc import Owners
@@ -77,9 +77,7 @@ class Deletions:
             count += len(rows)
         agent_id, session = wanted.agent_id, wanted.session
         if not count and not await self._conversations.turns(caller.tenant, agent_id, session):
-            raise problem(
-                "not_found", f"agent {agent_id} has no session {session}", field="session"
-            )
+            raise no_session(agent_id, session)
         await self._remove([Left(self._conversations.subject(caller.tenant, agent_id, session))])
         return DeletedConversation(agent_id=agent_id, session=session, executions=count)
 
@@ -101,3 +99,9 @@ class Deletions:
                 await self._erase(left)
         except TransientError as error:
             log.warning("deletion.put_off", error=str(error))
+
+
+def no_session(agent_id: str, session: str) -> ProblemError:
+    """Return the refusal of what is asked of a session without a turn."""
+    message = f"agent {agent_id} has no session {session} with a turn in it"
+    return problem("not_found", message, field="session")

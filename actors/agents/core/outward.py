@@ -219,13 +219,13 @@ def stream_of(origin: Origin) -> str:
     return STREAM_SUBJECT.format(tenant=origin.tenant, execution_id=origin.execution_id)
 
 
-def stored_record(state: Execution) -> Publish | None:
-    """Return the execution's record as it is published, so that it is stored.
+def kept_record(state: Execution) -> Publish | None:
+    """Return the record to be stored; a tombstone has none."""
+    return stored_record(state) if state.deleted_at is None else None
 
-    A tombstone has none.
-    """
-    if state.deleted_at is not None:
-        return None
+
+def stored_record(state: Execution) -> Publish:
+    """Return the execution's record as it is published, so that it is stored."""
     subject = _fill(RECORD_SUBJECT, state)
     ttl = state.origin.kept
     return Publish(subject=subject, body=record(state), lacks=lacking(state), ttl=ttl)

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from actors.agents.actor import execution_entity
 from actors.agents.core.decisions import decide
 from actors.agents.core.execution import Execution, evolve, has_ended
-from actors.agents.core.outward import left, retention, stored_record
+from actors.agents.core.outward import kept_record, left, retention
 from bus.codec import encode
 from bus.config import Timing
 from bus.errors import ProblemError
@@ -168,7 +168,7 @@ def test_a_tombstone_has_no_texts_and_keeps_what_is_to_be_paid(before: Steps, af
     told = (state.answer, state.problem, state.reason, state.logs, state.detours, state.findings)
     assert told == (None, None, None, (), (), ())
     assert (state.origin.task, state.request) == ("", None)
-    assert stored_record(state) is None
+    assert kept_record(state) is None
     assert [type(event) for event in run.events].count(ExecutionDeleted) == 1
     assert {each.subject.split(".")[2] for each in left(state)} == {"record", "stream", "acme"}
 
@@ -193,7 +193,7 @@ def test_what_was_kept_for_its_time_is_not_found_any_more():
     assert not isinstance(_asked(state, Look(), 59.0).reply, Problem)
     for gone in (Look(), Delete(), wanted):
         assert isinstance(_asked(state, gone, 60.0).reply, Problem)
-    record = stored_record(state)
+    record = kept_record(state)
     assert record is not None
     assert record.ttl == 60
     assert retention(state, later(20)).total_seconds() == 40

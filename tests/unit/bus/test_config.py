@@ -2,6 +2,7 @@
 
 import runpy
 from decimal import Decimal
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -18,6 +19,21 @@ def test_an_empty_environment_gives_the_defaults():
 
 def test_an_empty_variable_counts_as_unset():
     assert load({"CALLBOARD_SHARDS": "", "MAX_ATTEMPTS": ""}) == Config()
+
+
+def test_the_example_limits_what_is_unlimited_by_default():
+    lines = Path("deploy/examples/env").read_text(encoding="utf-8").splitlines()
+    given = dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
+    example, usual = load(given), Config()
+
+    assert given.keys() <= {name for name, _, _ in settings()}
+    for config, limits in ((example, (10, 100, 1000)), (usual, (50, None, None))):
+        assert limits == (
+            config.max_concurrent_executions,
+            config.rate_limit_per_minute,
+            config.usage_limit_requests_per_hour,
+        )
+    assert (example.retention_days, usual.retention_days) == (30, 90)
 
 
 def test_every_setting_is_read_from_its_variable():
