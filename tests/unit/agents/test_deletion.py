@@ -2,6 +2,8 @@
 
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
+from typing import Any
 
 import anyio
 import msgspec
@@ -12,16 +14,19 @@ from actors.agents.actor import execution_entity
 from actors.agents.core.decisions import decide
 from actors.agents.core.execution import Execution, evolve, has_ended
 from actors.agents.core.outward import kept_record, left, retention
-from bus.codec import encode
+from bus.codec import decode, encode
 from bus.config import Timing
-from bus.errors import ProblemError
+from bus.errors import ProblemError, UnavailableError
 from bus.memory import memory_bus
 from bus.memory.bus import MemoryBus, MemoryProcess
 from bus.ownership import Membership
+from bus.ports import Journal
 from bus.rpc import Owners, command
 from bus.shard import ShardHost
-from schemas.decision import Decision
+from bus.shard.recovery import take_over
+from schemas.decision import Decision, Left
 from schemas.fleet import Alive
+from schemas.journal import Commit
 from schemas.lifecycle import Accept, Delete, ExecutionCommand, ExecutionDeleted, Forgotten, Look
 from schemas.llm import ChatMessage
 from schemas.problems import Problem
@@ -59,14 +64,26 @@ def answered() -> ExecutionCommand:
     return msgspec.structs.replace(wanted, answer=answer)
 
 
+def as_it_is(bus: MemoryProcess) -> MemoryProcess:
+    return bus
+
+
 @asynccontextmanager
-async def owned(world: MemoryBus, name: str) -> AsyncGenerator[tuple[MemoryProcess, Owners]]:
-    """Own the executions while the context is open, and die with its end."""
+async def owned(
+    world: MemoryBus,
+    name: str,
+    timing: Timing = TIMING,
+    seen: Callable[[MemoryProcess], MemoryProcess] = as_it_is,
+) -> AsyncGenerator[tuple[MemoryProcess, Owners]]:
+    """Own the executions while the context is open, and die with its end.
+
+    ``seen`` is how the owner sees the bus.
+    """
     entity = execution_entity()
     alive = Alive(process=name, actor="test", entities=[entity.name])
     async with world.process(name) as bus, anyio.create_task_group() as tasks:
-        membership = Membership(bus.transport, lambda: alive, TIMING)
-        host = ShardHost(entity, 1, name, membership, bus, TIMING)
+        membership = Membership(bus.transport, lambda: alive, timing)
+        host = ShardHost(entity, 1, name, membership, seen(bus), timing)
         tasks.start_soon(membership.run)
         tasks.start_soon(host.run)
         yield bus, Owners(bus.transport, entity.name, 1, TIMING)
@@ -132,6 +149,97 @@ async def test_the_next_owner_erases_what_the_one_before_died_over():
         async with owned(world, "two") as (_, owners):
             assert await refused(owners, Look(), "look") == "not_found"
             await until(lambda: not places(world))
+
+
+async def test_the_state_at_rest_is_replaced_at_once():
+    resting = msgspec.structs.replace(TIMING, entities_in_memory=0, rest_seconds=0.02)
+    async with memory_bus(TIMING) as world:
+        async with owned(world, "one", resting) as (_, owners):
+            await ask(owners, secret())
+            await ask(owners, answered())
+            await until(lambda: "state" in places(world))
+        async with owned(world, "two") as (_, owners):
+            await ask(owners, Delete())
+            await until(lambda: not places(world))
+            [tombstone] = world.states.read_all(("execution", 0))
+            assert b"deleted_at" in tombstone.data
+
+
+async def test_a_deletion_is_not_settled_before_everything_is_erased():
+    async with memory_bus(TIMING) as world:
+        async with owned(world, "one", seen=without_erasing) as (_, owners):
+            await ask(owners, secret())
+            await ask(owners, answered())
+            await ask(owners, Delete())
+            await anyio.sleep(0.6)
+            assert "cb.acme.stream.e1" in places(world)
+        async with owned(world, "two"):
+            await until(lambda: not places(world))
+
+
+async def test_the_journals_copy_goes_though_its_owner_died_when_a_snapshot_was_named():
+    async with memory_bus(TIMING) as world:
+        journal = "_cb.journal.execution.0"
+        async with owned(world, "one", seen=without_purging) as (_, owners):
+            await ask(owners, secret())
+            await ask(owners, answered())
+            await ask(owners, Delete())
+            await until(lambda: places(world) == {journal} and names_a_snapshot(world, journal))
+        async with owned(world, "two"):
+            await until(lambda: not places(world))
+
+
+async def test_what_is_to_be_erased_is_not_published_again():
+    async with memory_bus(TIMING) as world:
+        async with owned(world, "one", seen=without_erasing) as (bus, owners):
+            await ask(owners, secret())
+            await ask(owners, answered())
+            await ask(owners, Delete())
+            taken = await take_over(
+                execution_entity(),
+                "_cb.journal.execution.0",
+                "two",
+                journal=bus.journal("execution"),
+                blobs=bus.blobs,
+                states=bus.states("execution"),
+            )
+        subjects = [each.subject for each in taken.publications]
+        assert subjects == [
+            "cb.acme.events.execution.accepted.e1",
+            "cb.acme.events.execution.completed.e1",
+        ]
+
+
+def without_erasing(bus: MemoryProcess) -> MemoryProcess:
+    """Return a bus on which nothing published can be removed."""
+
+    async def erase(left: Left) -> None:
+        raise UnavailableError(left.subject, "no answer")
+
+    return replace(bus, erase=erase)
+
+
+class Unpurged:
+    """A journal of which nothing can be removed."""
+
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._journal, name)
+
+    async def purge(self, subject: str, *, below: int) -> None:
+        raise UnavailableError(subject, f"no answer to a purge below {below}")
+
+
+def without_purging(bus: MemoryProcess) -> MemoryProcess:
+    return replace(bus, journal=lambda name: Unpurged(bus.journal(name)))
+
+
+def names_a_snapshot(world: MemoryBus, subject: str) -> bool:
+    newest = world.store.last("JOURNAL_EXECUTION", subject)
+    snapshot = decode(Commit, newest.data).snapshot if newest else None
+    return snapshot is not None and snapshot.n > 3
 
 
 async def test_other_turns_of_the_session_stay():
