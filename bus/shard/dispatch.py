@@ -60,7 +60,7 @@ class Dispatcher:
         self.held: int | None = None
         self._unwritten: dict[Address, _Unwritten] = {}
         self._has_unwritten = Wakeup()
-        self._writing = anyio.Lock()
+        self._writing = anyio.Lock(fast_acquire=True)
         self._round = 0
         self._dispatched = self._stored
         self._marks: deque[tuple[int, int]] = deque()

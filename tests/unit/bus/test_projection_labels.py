@@ -10,12 +10,13 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bus.projection import Query, Table
+from bus.projection import Change, Query, Table
 
 THINGS = Table(
     name="thing",
     key=("number",),
     columns=("colour", "at", "labels"),
+    fixed=("at", "labels"),
     newest="at",
     filters=(("colour",),),
     counted=("colour",),
@@ -42,9 +43,11 @@ def filled(given_: list[Thing]) -> Generator[tuple[sqlite3.Connection, list[Thin
         rows.executescript(THINGS.sql)
         left: dict[tuple[str, str], Thing] = {}
         for thing in given_:
-            rows.execute("DELETE FROM thing WHERE (tenant, number) = (?, ?)", thing[:2])
+            before = THINGS.known(rows, [thing[:2]]).get(thing[:2])
             text = json.dumps(thing[4]) if thing[4] is not None else None
-            rows.execute("INSERT INTO thing VALUES (?, ?, ?, ?, ?)", (*thing[:4], text))
+            if before is not None:
+                THINGS.write(rows, [Change(before, None)])
+            THINGS.write(rows, [Change(None, (*thing[:4], text))])
             left[thing[:2]] = thing
         yield rows, sorted(left.values(), key=lambda each: (each[3], each[1]), reverse=True)
 
@@ -104,5 +107,7 @@ def test_a_row_without_labels_writes_none_and_a_row_that_goes_leaves_none():
     with filled([("acme", "1", "red", 1, None), ("acme", "2", "red", 2, {"p": "1"})]) as (rows, _):
         count = "SELECT count(*) FROM thing_label"
         assert rows.execute(count).fetchone() == (1,)
-        rows.execute("DELETE FROM thing")
+        keys = [("acme", "1"), ("acme", "2")]
+        for row in THINGS.known(rows, keys).values():
+            THINGS.write(rows, [Change(row, None)])
         assert rows.execute(count).fetchone() == (0,)
