@@ -2,12 +2,13 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Any
 
 import msgspec
 
 from bus import files
-from bus.config import Config
+from bus.codec import convert
+from bus.config import Config, Terms
 from bus.errors import ConfigError, ProblemError
 from schemas.fleet import QuotaUse
 from schemas.ids import Token
@@ -15,6 +16,7 @@ from schemas.problems import Problem
 
 FILE_SETTING = "CALLBOARD_QUOTAS_FILE"
 
+<<<<<<< HEAD
 Count = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
 
 
@@ -57,6 +59,8 @@ class _Own(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     dead_bytes: Count | None = None
     retention_days: Annotated[float, msgspec.Meta(gt=0, le=90)] | None = None
 
+=======
+>>>>>>> main
 
 class Quotas:
     """The terms of every tenant."""
@@ -74,9 +78,8 @@ class Quotas:
         Raises:
             ConfigError: the file cannot be read or says something else.
         """
-        usual = usual_terms(config)
-        own = _read(Path(config.quotas_file)) if config.quotas_file else {}
-        return cls(usual, {tenant: _over(usual, terms) for tenant, terms in own.items()})
+        usual, path = config.quota, config.quotas_file
+        return cls(usual, _read(Path(path), usual) if path else {})
 
     def of(self, tenant: str) -> Terms:
         """Return the terms of a tenant."""
@@ -88,6 +91,7 @@ class Quotas:
         return QuotaUse(tenant=tenant, quota=quota, used=used, allowed=allowed)
 
 
+<<<<<<< HEAD
 def usual_terms(config: Config) -> Terms:
     """Return the terms of tenants of whom the operator's file says nothing."""
     return Terms(
@@ -105,6 +109,8 @@ def usual_terms(config: Config) -> Terms:
     )
 
 
+=======
+>>>>>>> main
 def exceeded(quota: str, used: int, allowed: int, what: str) -> Problem:
     """Return the refusal of what would exceed a quota. ``what`` names it: "agents"."""
     return Problem(
@@ -115,13 +121,11 @@ def exceeded(quota: str, used: int, allowed: int, what: str) -> Problem:
     )
 
 
-def _over(usual: Terms, own: _Own) -> Terms:
-    said = {name: value for name, value in msgspec.structs.asdict(own).items() if value is not None}
-    return msgspec.structs.replace(usual, **said)
-
-
-def _read(path: Path) -> dict[str, _Own]:
+def _read(path: Path, usual: Terms) -> dict[str, Terms]:
+    """Return the terms of the tenants that the file names; what it leaves out is as for all."""
+    common = msgspec.structs.asdict(usual)
     try:
-        return files.of(path, dict[Token, _Own])
+        said = files.of(path, dict[Token, dict[str, Any]])
+        return convert(dict[Token, Terms], {name: common | own for name, own in said.items()})
     except ProblemError as error:
         raise ConfigError(FILE_SETTING, error.said()) from None
