@@ -62,7 +62,7 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     hour. ``stream_bytes``, ``event_bytes`` and ``dead_bytes`` are what one process leaves of a
     tenant in a crowded stream of live events, of events or of dead letters: the tenant's oldest go,
     nothing is refused. The others are stored: agents, versions of one agent, and bytes of all
-    versions.
+    versions. ``retention_days`` is how long executions and turns of conversations are.
     """
 
     requests: Annotated[
@@ -139,6 +139,14 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
             "the same of dead letters: an eighth of their stream",
         ),
     ] = 32 * 1024**2
+    retention_days: Annotated[
+        Annotated[float, msgspec.Meta(gt=0, le=90)],
+        env(
+            "CALLBOARD_RETENTION_DAYS",
+            "how long an execution and its turn of a conversation are stored after their end; what "
+            "they have cost stays booked",
+        ),
+    ] = 90.0
 
 
 class Config(Settings):
@@ -239,92 +247,7 @@ class Config(Settings):
             "as for all",
         ),
     ] = None
-<<<<<<< HEAD
-    quota_requests: Annotated[
-        Count,
-        _env(
-            "CALLBOARD_QUOTA_REQUESTS",
-            "requests of one tenant that a process has taken and not answered; a batch of "
-            "thousands is no attack, and four such tenants fit",
-        ),
-    ] = 4096
-    quota_request_bytes: Annotated[
-        Count,
-        _env(
-            "CALLBOARD_QUOTA_REQUEST_BYTES",
-            "their bytes: two of the largest, or thousands of usual prompts; four tenants fit",
-        ),
-    ] = 32 * 1024**2
-    quota_agents: Annotated[
-        Count,
-        _env("CALLBOARD_QUOTA_AGENTS", "agents of one tenant; a team has dozens"),
-    ] = 1000
-    quota_versions: Annotated[
-        Annotated[int, msgspec.Meta(ge=2)],
-        _env(
-            "CALLBOARD_QUOTA_VERSIONS",
-            "versions kept of one agent, the newest one included; older ones are dropped, oldest "
-            "first. A change a day for a quarter of a year",
-        ),
-    ] = 100
-    quota_definition_bytes: Annotated[
-        Count,
-        _env(
-            "CALLBOARD_QUOTA_DEFINITION_BYTES",
-            "bytes of all versions of a tenant's agents; an eighth of what the bucket holds, and "
-            "ten thousand usual definitions",
-        ),
-    ] = 32 * 1024**2
-    quota_executions: Annotated[
-        Count,
-        _env(
-            "CALLBOARD_QUOTA_EXECUTIONS",
-            "executions of one tenant that have not ended, in the whole fleet; each keeps its "
-            "prompt and its stream. Hours of work for one streaming process",
-        ),
-    ] = 10_000
-    quota_record_bytes: Annotated[
-        Count,
-        _env(
-            "CALLBOARD_QUOTA_RECORD_BYTES",
-            "bytes of the records of one tenant's executions that end within an hour: a quarter of "
-            "what all tenants share, and 800,000 usual executions",
-        ),
-    ] = 1024**3
-    quota_stream_bytes: Annotated[
-        Count,
-        _env(
-            "CALLBOARD_QUOTA_STREAM_BYTES",
-            "bytes of live events that a process leaves of one tenant once the stream of all is "
-            "three quarters full; the tenant's own oldest go first. An eighth of that stream, and "
-            "half a million deltas",
-        ),
-    ] = 128 * 1024**2
-    quota_event_bytes: Annotated[
-        Count,
-        _env(
-            "CALLBOARD_QUOTA_EVENT_BYTES",
-            "the same of events for everyone: an eighth of their stream, and 300,000 events",
-        ),
-    ] = 128 * 1024**2
-    quota_dead_bytes: Annotated[
-        Count,
-        _env(
-            "CALLBOARD_QUOTA_DEAD_BYTES",
-            "the same of dead letters: an eighth of their stream",
-        ),
-    ] = 32 * 1024**2
-    retention_days: Annotated[
-        Annotated[float, msgspec.Meta(gt=0, le=90)],
-        _env(
-            "CALLBOARD_RETENTION_DAYS",
-            "how long an execution and its turn of a conversation are stored after their end; a "
-            "tenant's own term stands in the file of quotas. Costs stay booked",
-        ),
-    ] = 90.0
-=======
     quota: Terms = Terms()
->>>>>>> main
     otlp_endpoint: Annotated[
         str | None,
         env(

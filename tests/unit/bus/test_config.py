@@ -1,11 +1,8 @@
 """Settings: read once, checked, masked, and all of them documented."""
 
 from decimal import Decimal
-<<<<<<< HEAD
 from pathlib import Path
-=======
 from typing import Annotated
->>>>>>> main
 
 import pytest
 
@@ -43,134 +40,21 @@ def test_an_empty_variable_counts_as_unset():
     assert load(AgentsConfig, {"CALLBOARD_SHARDS": "", "MAX_ATTEMPTS": ""}) == AgentsConfig()
 
 
-<<<<<<< HEAD
 def test_the_example_limits_what_is_unlimited_by_default():
     lines = Path("deploy/examples/env").read_text(encoding="utf-8").splitlines()
     given = dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
-    example, usual = load(given), Config()
 
-    assert given.keys() <= {name for name, _, _ in settings()}
-    for config, limits in ((example, (10, 100, 1000)), (usual, (50, None, None))):
+    assert given.keys() <= {each.name for each in settings(ACTORS)}
+    for environ, limits in ((given, (10, 100, 1000, 30)), ({}, (50, None, None, 90))):
+        operator = load(PricingConfig, environ).limits
         assert limits == (
-            config.max_concurrent_executions,
-            config.rate_limit_per_minute,
-            config.usage_limit_requests_per_hour,
+            load(StreamingConfig, environ).max_concurrent,
+            operator.requests_per_minute,
+            operator.requests_per_hour,
+            load(Config, environ).quota.retention_days,
         )
-    assert (example.retention_days, usual.retention_days) == (30, 90)
 
 
-def test_every_setting_is_read_from_its_variable():
-    environ = {
-        "NATS_URL": "nats://a:4222, nats://b:4222",
-        "NATS_CREDS": "/run/fleet.creds",
-        "CALLBOARD_TENANT": "acme",
-        "CALLBOARD_TENANTS": "acme, globex",
-        "CALLBOARD_MAX_TENANTS": "50",
-        "CALLBOARD_SUBMITTED_DAYS": "1.5",
-        "CALLBOARD_LOG_LEVEL": "debug",
-        "CALLBOARD_LOG_FORMAT": "json",
-        "CALLBOARD_DATA": "/data",
-        "CALLBOARD_DURABILITY": "r3",
-        "CALLBOARD_SHARDS": "64",
-        "CALLBOARD_METRICS_PORT": "9464",
-        "CALLBOARD_METRICS_HOST": "::1",
-        "CALLBOARD_SECRETS_FILE": "/run/secrets.yaml",
-        "CALLBOARD_SAFETY_FILE": "/run/safety.yaml",
-        "CALLBOARD_ALLOW_LOOPBACK": "true",
-        "CALLBOARD_ALLOWED_HOSTS": "model.internal,10.0.0.0/8,fd00::/8",
-        "CALLBOARD_QUOTAS_FILE": "/run/quotas.yaml",
-        "CALLBOARD_RETENTION_DAYS": "7.5",
-        "CALLBOARD_QUOTA_REQUESTS": "11",
-        "CALLBOARD_QUOTA_REQUEST_BYTES": "12",
-        "CALLBOARD_QUOTA_AGENTS": "13",
-        "CALLBOARD_QUOTA_VERSIONS": "14",
-        "CALLBOARD_QUOTA_DEFINITION_BYTES": "15",
-        "CALLBOARD_QUOTA_EXECUTIONS": "16",
-        "CALLBOARD_QUOTA_RECORD_BYTES": "17",
-        "CALLBOARD_QUOTA_STREAM_BYTES": "18",
-        "CALLBOARD_QUOTA_EVENT_BYTES": "19",
-        "CALLBOARD_QUOTA_DEAD_BYTES": "20",
-        "OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector:4318",
-        "MAX_CONCURRENT_EXECUTIONS": "10",
-        "RATE_LIMIT_PER_MINUTE": "100",
-        "USAGE_LIMIT_REQUESTS_PER_HOUR": "1000",
-        "COST_BUDGET_ALERT_THRESHOLD": "12.50",
-        "CALLBOARD_LEDGER_MEMORY_DAYS": "7",
-        "CALLBOARD_LAPSED_HOLDS": "release",
-        "STREAM_BUFFER_SIZE": "500",
-        "CONNECT_TIMEOUT": "5",
-        "EXECUTION_TIMEOUT": "60.5",
-        "MAX_ATTEMPTS": "3",
-        "CALLBOARD_BUDGET_BOUND": "estimate",
-        "CALLBOARD_BUDGET_ESTIMATE_FACTOR": "1.5",
-        "CALLBOARD_BUDGET_ANSWER_TOKENS": "1000",
-        "CALLBOARD_BUDGET_SLICE_TOKENS": "200",
-        "CALLBOARD_BUDGET_WHEN_REFUSED": "wait",
-        "CALLBOARD_BUDGET_UNPRICED": "allow",
-        "OPENAI_BASE_URL": "https://proxy.example.com/v1",
-        "ANTHROPIC_BASE_URL": "https://claude.example.com",
-        "GROQ_BASE_URL": "https://groq.example.com/v1",
-        "AZURE_OPENAI_ENDPOINT": "https://ours.openai.azure.com",
-        "OLLAMA_BASE_URL": "http://10.0.0.7:11434",
-        "AWS_REGION": "eu-west-1",
-    }
-    assert msgspec.structs.asdict(load(environ)) == {
-        "nats_url": ("nats://a:4222", "nats://b:4222"),
-        "nats_creds": "/run/fleet.creds",
-        "tenant": "acme",
-        "tenants": ("acme", "globex"),
-        "max_tenants": 50,
-        "submitted_days": 1.5,
-        "log_level": "debug",
-        "log_format": "json",
-        "data": "/data",
-        "durability": "r3",
-        "shards": 64,
-        "metrics_port": 9464,
-        "metrics_host": "::1",
-        "secrets_file": "/run/secrets.yaml",
-        "safety_file": "/run/safety.yaml",
-        "allow_loopback": True,
-        "allowed_hosts": ("model.internal", "10.0.0.0/8", "fd00::/8"),
-        "quotas_file": "/run/quotas.yaml",
-        "quota_requests": 11,
-        "quota_request_bytes": 12,
-        "quota_agents": 13,
-        "quota_versions": 14,
-        "quota_definition_bytes": 15,
-        "quota_executions": 16,
-        "quota_record_bytes": 17,
-        "quota_stream_bytes": 18,
-        "quota_event_bytes": 19,
-        "quota_dead_bytes": 20,
-        "retention_days": 7.5,
-        "otlp_endpoint": "http://collector:4318",
-        "max_concurrent_executions": 10,
-        "rate_limit_per_minute": 100,
-        "usage_limit_requests_per_hour": 1000,
-        "cost_budget_alert_threshold": Decimal("12.50"),
-        "ledger_memory_days": 7.0,
-        "lapsed_holds": "release",
-        "stream_buffer_size": 500,
-        "connect_timeout": 5.0,
-        "execution_timeout": 60.5,
-        "max_attempts": 3,
-        "budget_bound": "estimate",
-        "budget_estimate_factor": 1.5,
-        "budget_answer_tokens": 1000,
-        "budget_slice_tokens": 200,
-        "budget_when_refused": "wait",
-        "budget_unpriced": "allow",
-        "aws_region": "eu-west-1",
-        "provider_urls": {
-            "openai": "https://proxy.example.com/v1",
-            "anthropic": "https://claude.example.com",
-            "groq": "https://groq.example.com/v1",
-            "azure": "https://ours.openai.azure.com",
-            "ollama": "http://10.0.0.7:11434",
-        },
-    }
-=======
 ENVIRON = {
     "NATS_URL": "nats://a:4222, nats://b:4222",
     "NATS_CREDS": "/run/fleet.creds",
@@ -200,6 +84,7 @@ ENVIRON = {
     "CALLBOARD_QUOTA_STREAM_BYTES": "18",
     "CALLBOARD_QUOTA_EVENT_BYTES": "19",
     "CALLBOARD_QUOTA_DEAD_BYTES": "20",
+    "CALLBOARD_RETENTION_DAYS": "7.5",
     "OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector:4318",
     "MAX_CONCURRENT_EXECUTIONS": "10",
     "RATE_LIMIT_PER_MINUTE": "100",
@@ -264,6 +149,7 @@ def test_every_setting_of_all_processes_is_read_from_its_variable():
             stream_bytes=18,
             event_bytes=19,
             dead_bytes=20,
+            retention_days=7.5,
         ),
         otlp_endpoint="http://collector:4318",
     )
@@ -338,7 +224,6 @@ def names(*kinds: type[Settings]) -> set[str]:
 
 def test_the_environment_above_sets_every_setting_there_is():
     assert set(ENVIRON) == names(*ACTORS)
->>>>>>> main
 
 
 @pytest.mark.parametrize(
