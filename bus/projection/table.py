@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from bus.codec import decode
 from bus.projection.definition import Rows
 
 _NUMBER = re.compile(r"[0-9]{1,18}")
@@ -143,7 +144,7 @@ class Table:
                 sql = _statements(self).label if before is None else _statements(self).unlabel
                 of = dict(zip(self.all_columns, row, strict=True))
                 place = [of[column] for column in self._order]
-                labels = msgspec.json.decode(row[at], type=dict[str, str])
+                labels = decode(dict[str, str], row[at].encode())
                 rows.executemany(sql, [(row[0], *label, *place) for label in labels.items()])
 
     def _count(self, rows: Rows, changes: Sequence[Change]) -> None:

@@ -39,7 +39,8 @@ class Admission:
 
     def kept(self, tenant: str) -> int | None:
         """Return for how many seconds a tenant's executions are stored; None is as long as any."""
-        days = self._quotas.of(tenant).retention_days
+        terms = self._quotas.of(tenant)
+        days = terms.retention_days
         return None if days >= MOST_DAYS else max(round(days * 86_400), 1)
 
     def take(self, counted: Counted, until: float) -> None:
