@@ -17,6 +17,7 @@ from actors.agents.adapters.awaiting import Endings
 from actors.agents.adapters.conversations import Conversations
 from actors.agents.adapters.definitions import Definitions
 from actors.agents.adapters.definitions import opened as opened_definitions
+from actors.agents.adapters.deletion import Deletions, no_session
 from actors.agents.adapters.embeddings import EmbeddingAnswers, Waiting
 from actors.agents.adapters.listed import LISTED
 from actors.agents.adapters.lists import Counted, Lists, counted
@@ -60,6 +61,8 @@ from schemas.agents import (
 from schemas.conversations import (
     Conversation,
     ConversationList,
+    DeleteConversation,
+    DeletedConversation,
     GetConversation,
     ListConversations,
 )
@@ -70,6 +73,8 @@ from schemas.executions import (
     AwaitedExecution,
     AwaitExecution,
     CancelExecution,
+    DeletedExecution,
+    DeleteExecution,
     ExecuteAgent,
     ExecutionHandle,
     ExecutionList,
@@ -137,6 +142,9 @@ class Agents:
         self._admission = admission
         self.embeddings = EmbeddingAnswers(bus, self._record, admission.quotas, admission)
         self.endings = Endings(bus, self._look)
+        self._deletions = Deletions(
+            owners, stores.lists, stores.conversations, bus.erase, config.request_timeout
+        )
 
     # Definitions
 
@@ -226,6 +234,8 @@ class Agents:
             max_attempts=allowed.attempts,
             user=wanted.user,
             project=wanted.project,
+            labels=wanted.labels,
+            kept=self._admission.kept(caller.tenant),
             trace=caller.trace,
         )
         accepted = accept(origin, request, wanted.policy, timeout=allowed.timeout)
@@ -307,6 +317,8 @@ class Agents:
             user=wanted.user,
             project=wanted.project,
             session=wanted.session,
+            labels=wanted.labels,
+            kept=self._admission.kept(caller.tenant),
             trace=caller.trace,
         )
 
@@ -321,6 +333,13 @@ class Agents:
         """End an execution now."""
         mail = caller.command("", wanted.execution_id, Cancel(reason=wanted.reason))
         return decode(ExecutionHandle, await self._asked(caller, mail))
+
+    @answers(DeleteExecution)
+    async def do_delete_execution(
+        self, caller: Caller, wanted: DeleteExecution
+    ) -> DeletedExecution:
+        """Forget an execution that has ended."""
+        return await self._deletions.execution(caller, wanted.execution_id)
 
     async def _asked(self, caller: Caller, mail: Mail) -> bytes:
         return await caller.ask(self._owners, mail, timeout=self._config.request_timeout)
@@ -360,6 +379,8 @@ class Agents:
         turns = await self._conversations.turns(
             caller.tenant, wanted.agent_id, wanted.session, limit=wanted.limit
         )
+        if not turns:
+            raise no_session(wanted.agent_id, wanted.session)
         return Conversation(agent_id=wanted.agent_id, session=wanted.session, turns=turns)
 
     @answers(ListConversations)
@@ -368,6 +389,13 @@ class Agents:
     ) -> ConversationList:
         """List the sessions of an agent, those with the newest turns first."""
         return await self._lists.conversations(caller, query)
+
+    @answers(DeleteConversation)
+    async def do_delete_conversation(
+        self, caller: Caller, wanted: DeleteConversation
+    ) -> DeletedConversation:
+        """Forget a session with its executions."""
+        return await self._deletions.conversation(caller, wanted)
 
 
 def _digest(wanted: ExecuteAgent | Generate | Embed) -> str:

@@ -9,17 +9,17 @@ import anyio
 from actors.streaming.adapters import safety_file
 from actors.streaming.adapters.answers import ANSWERS, Answers
 from actors.streaming.adapters.batch_store import BATCHES, Tickets
-from actors.streaming.adapters.batches import opened as opened_batches
-from actors.streaming.adapters.embedding import Embedder
-from actors.streaming.adapters.generation import Generator, Means
-from actors.streaming.adapters.granting import granting
 from actors.streaming.adapters.meter import CircuitMeter, Meter
 from actors.streaming.adapters.operator_secrets import operator_secrets
 from actors.streaming.adapters.prompts import Prompts
 from actors.streaming.adapters.providers import open_providers
-from actors.streaming.adapters.switchboard import Switchboard
-from actors.streaming.adapters.vectors import VectorStore
 from actors.streaming.config import StreamingConfig
+from actors.streaming.flow.batches import opened as opened_batches
+from actors.streaming.flow.embedding import Embedder
+from actors.streaming.flow.generation import Generator, Means
+from actors.streaming.flow.granting import granting
+from actors.streaming.flow.switchboard import Switchboard
+from actors.streaming.flow.vectors import VectorStore
 from bus.actor import Actor, Here, Own
 from bus.codec import encode
 from bus.egress import Egress

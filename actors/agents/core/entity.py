@@ -1,7 +1,6 @@
 """The execution, as the shard runtime sees it."""
 
 from collections.abc import Sequence
-from datetime import timedelta
 
 import msgspec
 
@@ -9,17 +8,13 @@ from actors.agents.core.damage import nobodys, remains
 from actors.agents.core.decisions import decide, failing
 from actors.agents.core.effects import answered, changes, effects
 from actors.agents.core.execution import Execution, due, evolve, has_ended
-from actors.agents.core.outward import announce, restore, stored_record
+from actors.agents.core.outward import announce, kept_record, left, restore, retention
 from actors.agents.core.prompts import bodies, filled
-from schemas.embeddings import RETENTION_SECONDS
 from schemas.entity import Damage, Entity
 from schemas.executions import RECORD_SUBJECT, ExecutionRecord
 from schemas.lifecycle import EXECUTION_ENTITY, ExecutionCommand, ExecutionEvent, Tick
 
 _record = msgspec.json.Decoder(ExecutionRecord)
-
-_KEPT = timedelta(days=90)
-_EMBEDDED = timedelta(seconds=RETENTION_SECONDS)
 
 
 def _failing(damage: Damage) -> tuple[Execution, Sequence[ExecutionEvent]]:
@@ -46,11 +41,13 @@ EXECUTION = Entity(
     announce=announce,
     due=due,
     ended=has_ended,
-    record=stored_record,
+    record=kept_record,
     record_subject=lambda tenant, key: RECORD_SUBJECT.format(tenant=tenant, execution_id=key),
     answered=answered,
     tick=Tick(),
-    retention=lambda state: _EMBEDDED if state.origin.kind == "embed" else _KEPT,
+    retention=retention,
+    deletes=frozenset({"delete"}),
+    left=left,
     restore=lambda tenant, data: restore(tenant, _record.decode(data)),
     failing=_failing,
     bodies=bodies,

@@ -37,6 +37,7 @@ QUICK = Timing(
     reconcile_seconds=0.05,
     drain_seconds=5.0,
 )
+BILLS = "bills"
 ONLY_ON_NATS = {"service", "submissions"}
 
 
@@ -78,7 +79,7 @@ async def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncGenerat
             made.declared[actor.name] = {part.name for part in parts}
             made.parts += [
                 Part(name="membership", kind=Kind.FAREWELL, run=membership.run),
-                *(part for part in parts if part.name not in ONLY_ON_NATS),
+                *(part for part in parts if part.name not in {*ONLY_ON_NATS, BILLS}),
             ]
             made.load[actor.name] = here.process.load
             for handler in own.handlers:
