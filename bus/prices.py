@@ -4,35 +4,21 @@ Every process that prices anything follows the bucket, so that a new book is in 
 moment after it was stored, and none of them needs the bus to have prices at all.
 """
 
-from collections.abc import AsyncGenerator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from importlib.resources import files
 from typing import cast
 
 import structlog
 
-from bus.connection import NatsTransport
-from bus.kv import Bucket, Entry, Followed, NatsBucket, followed
-from bus.streams.api import JetStream
-from bus.streams.spec import StreamSpec, key_value_spec
+from bus.kv import Entry, Follow, Store
 from schemas.pricing.book import BookError
 from schemas.pricing.prices import Prices
 from schemas.quotes import BOOKS_BUCKET, CURRENT, Stored, StoredBook, unpacked
 
 log = structlog.get_logger()
 
-_BYTES = 256 * 1024 * 1024
+BOOKS = Store(bucket=BOOKS_BUCKET, kind=cast("type[Stored]", Stored), max_bytes=256 * 1024 * 1024)
 """Some thousands of books, all of which are kept."""
-
-
-def bucket_spec() -> StreamSpec:
-    """Return the stream below the bucket of books."""
-    return key_value_spec(BOOKS_BUCKET, max_bytes=_BYTES)
-
-
-def open_bucket(transport: NatsTransport, jetstream: JetStream) -> Bucket[Stored]:
-    """Return the bucket of books."""
-    return NatsBucket(transport, jetstream, BOOKS_BUCKET, cast("type[Stored]", Stored))
 
 
 def shipped_text() -> bytes:
@@ -66,12 +52,6 @@ class PricesInForce:
             self._prices = Prices(self._shipped())
         return self._prices
 
-    @asynccontextmanager
-    async def following(self, bucket: Bucket[Stored]) -> AsyncGenerator[Followed]:
-        """Follow the bucket while the context is open."""
-        async with followed(bucket, CURRENT, self, "the rate book in force is") as known:
-            yield known
-
     def changed(self, entry: Entry[Stored]) -> None:
         """Take the new book; one that cannot be read changes nothing."""
         if not isinstance(entry.value, StoredBook):
@@ -88,3 +68,12 @@ class PricesInForce:
 
     def cleared(self) -> None:
         """Keep the prices: the bucket is told anew at once."""
+
+
+PRICES = Follow(
+    store=BOOKS,
+    pattern=CURRENT,
+    make=lambda _process, _config: PricesInForce(),
+    what="the rate book in force is",
+)
+"""What every process knows that prices anything."""

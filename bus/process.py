@@ -7,7 +7,7 @@ import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import NoReturn, cast
 
@@ -25,8 +25,14 @@ from bus.ids import new_id
 from bus.jetstream import NatsBus, open_bus
 from bus.jetstream.shares import Shares
 from bus.ownership import Membership
-from bus.projection import Projection, Projector
-from bus.runtime import Part, Runtime
+from bus.runtime import (
+    EXIT_ALONE,
+    EXIT_FAILURE,
+    Kind,
+    Part,
+    RestartsSpentError,
+    Runtime,
+)
 from bus.streams.spec import StreamSpec
 from bus.telemetry import metrics
 from bus.telemetry.setup import start
@@ -38,7 +44,6 @@ log = structlog.get_logger()
 COLLECTIONS = (10_000, 20, 20)
 """Thresholds of the garbage collector: some 15 times fewer collections than by default."""
 
-EXIT_FAILURE = 1
 EXIT_CONFIG = 78
 """``EX_CONFIG`` of sysexits.h: starting again will not help."""
 
@@ -79,13 +84,13 @@ def resident_bytes() -> int:
 
 
 class Process:
-    """What the parts of one process share."""
+    """What the parts of one actor share in a process; several actors may run in the same one."""
 
     def __init__(
-        self, actor: str, entities: Sequence[str], config: Config, bus: NatsBus, timing: Timing
+        self, name: str, entities: Sequence[str], config: Config, bus: NatsBus, timing: Timing
     ) -> None:
-        self.actor = actor
-        self.name = f"{actor}-{new_id()}"
+        self.actor = name.partition("-")[0]
+        self.name = name
         self.config = config
         self.quotas = Quotas.load(config)
         self.bus = bus
@@ -93,39 +98,35 @@ class Process:
         self.load = Load()
         self._entities = list(entities)
         self._started_at = bus.clock()
-        self._port: int | None = None
-        self._lacks: Callable[[], list[str]] = lambda: ["it is starting"]
+        self.port: int | None = None
+        self.lacks: Callable[[], list[str]] = lambda: ["it is starting"]
         self.membership = Membership(bus.transport, self._alive, timing)
         self.usage = Usage(self.name, bus.transport)
         self._shares = Shares(bus.jetstream, bus.outbox, self.quotas, timing)
         self.usage.add(self._shares.uses)
 
     async def run(self, parts: Sequence[Part]) -> None:
-        """Run the parts, with heartbeat and health listener, until a signal has drained them."""
-        heartbeat = Part(name="membership", run=self.membership.run, drain=self.membership.leave)
-        usage = Part(name="usage", run=self.usage.run)
-        shares = Part(name="shares", run=self._shares.run)
-        runtime = Runtime((heartbeat, usage, shares, *parts), self.timing)
-        self._lacks = runtime.missing
-        host, port = self.config.metrics_host, self.config.metrics_port
-        async with listening(runtime.missing, host=host, port=port) as self._port:
-            await runtime.run()
+        """Run the parts of this actor alone, see ``run_together``."""
+        await run_together([(self, parts)])
 
-    def following(self, projection: Projection, *, retention: timedelta | None = None) -> Projector:
-        """Return what keeps this process's copy of a projection, below its data directory."""
-        return Projector(
-            projection,
-            self.bus.feed(projection.entity),
-            self.bus,
-            directory=Path(self.config.data) / "projections",
-            process=self.name,
-            timing=self.timing,
-            retention=retention,
+    @property
+    def own_parts(self) -> tuple[Part, ...]:
+        """What every actor has: its heartbeat, and what it tells of quotas."""
+        membership = self.membership
+        return (
+            Part(
+                name="membership",
+                kind=Kind.FAREWELL,
+                run=membership.run,
+                drain=membership.leave,
+            ),
+            Part(name="usage", run=self.usage.run),
+            Part(name="shares", run=self._shares.run),
         )
 
     def _alive(self) -> Alive:
         metrics.OUTBOX_UNSETTLED.at().set(self.bus.outbox.posted - self.bus.outbox.safe)
-        lacks = self._lacks()
+        lacks = self.lacks()
         return Alive(
             process=self.name,
             actor=self.actor,
@@ -136,46 +137,83 @@ class Process:
             cpu_percent=self.load.cpu_percent(),
             memory_bytes=resident_bytes(),
             started_at=self._started_at,
-            metrics_port=self._port,
+            metrics_port=self.port,
             ready=not lacks,
             lacks=lacks[:MOST_LACKS],
         )
 
 
+def process_name(actor: str) -> str:
+    """Return a name that no process has had before."""
+    return f"{actor}-{new_id()}"
+
+
+async def run_together(actors: Sequence[tuple[Process, Sequence[Part]]]) -> None:
+    """Run the parts of some actors, with heartbeats and one health listener, until a signal.
+
+    Raises:
+        RestartsSpentError: a part failed too often. Of several actors, its exit code tells whose.
+    """
+    every = {process: (*process.own_parts, *parts) for process, parts in actors}
+    first = next(iter(every))
+    runtime = Runtime([part for parts in every.values() for part in parts], first.timing)
+    host, port = first.config.metrics_host, first.config.metrics_port
+    async with listening(runtime.missing, host=host, port=port) as taken:
+        for process, parts in every.items():
+            process.port, process.lacks = taken, partial(runtime.missing, parts)
+        try:
+            await runtime.run()
+        except* RestartsSpentError as group:
+            spent = cast("RestartsSpentError", _first(group))
+            if len(every) > 1:
+                owners = [spent.part in parts for parts in every.values()]
+                spent.exit_code = EXIT_ALONE + owners.index(True)
+            raise spent from None
+
+
 @asynccontextmanager
-async def opened(
+async def connected(
     actor: str,
+    process: str,
     config: Config,
+    timing: Timing,
     *,
     entities: Sequence[str] = (),
-    more_streams: Sequence[StreamSpec] = (),
-    timing: Timing | None = None,
-) -> AsyncGenerator[Process]:
-    """Connect, and hand out the process while the context is open.
+    streams: Sequence[StreamSpec] = (),
+) -> AsyncGenerator[NatsBus]:
+    """Connect, turn on logs and traces, and hand out the bus while the context is open.
 
     Raises:
         ConfigError: the quotas file cannot be read, or traces cannot be sent.
         UnavailableError: no server answers.
     """
-    timing = timing or Timing()
     address = Address(
         urls=tuple(config.nats_url), name=actor, credentials=config.nats_creds, patience=30.0
     )
     async with open_bus(
         address,
         entities=entities,
-        more_streams=more_streams,
+        more_streams=streams,
         durability=config.durability,
         timing=timing,
         apart=True,
     ) as bus:
-        process = Process(actor, entities, config, bus, timing)
-        stop = start(config, actor=actor, process=process.name)
+        stop = start(config, actor=actor, process=process)
         try:
-            yield process
+            yield bus
         finally:
             with anyio.CancelScope(shield=True), anyio.move_on_after(timing.request_try_seconds):
                 await anyio.to_thread.run_sync(stop, abandon_on_cancel=True)
+
+
+@asynccontextmanager
+async def opened(
+    actor: str, config: Config, *, entities: Sequence[str] = ()
+) -> AsyncGenerator[Process]:
+    """Hand out the process of one actor. Raises as ``connected`` does."""
+    timing, name = Timing(), process_name(actor)
+    async with connected(actor, name, config, timing, entities=entities) as bus:
+        yield Process(name, entities, config, bus, timing)
 
 
 def main(body: Callable[[], Awaitable[None]], about: str | None = None) -> None:
@@ -196,8 +234,9 @@ def main(body: Callable[[], Awaitable[None]], about: str | None = None) -> None:
         log.critical("process.misconfigured", error=str(_first(group)))
         sys.exit(EXIT_CONFIG)
     except* CallboardError as group:
-        log.critical("process.failed", error=str(_first(group)))
-        sys.exit(EXIT_FAILURE)
+        first = _first(group)
+        log.critical("process.failed", error=str(first))
+        sys.exit(first.exit_code if isinstance(first, RestartsSpentError) else EXIT_FAILURE)
     except* KeyboardInterrupt:
         sys.exit(0)
 

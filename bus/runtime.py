@@ -2,8 +2,10 @@
 
 import signal
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass
+from enum import IntEnum
+from typing import Any, Protocol, Self
 
 import anyio
 import structlog
@@ -13,6 +15,36 @@ from bus.errors import CallboardError
 from bus.telemetry import metrics
 
 log = structlog.get_logger()
+
+EXIT_FAILURE = 1
+EXIT_ALONE = 100
+"""A process of several actors ends with this and the place of the one that is to run alone."""
+
+
+class Kind(IntEnum):
+    """What a part is, in the order of draining: who takes work in comes before who carries it."""
+
+    SERVICE = 0
+    WORKER = 1
+    HOST = 2
+    PROJECTION = 3
+    FAREWELL = 4
+
+
+class Drainable(Protocol):
+    """What most parts are: it runs, is drained, and says what it lacks."""
+
+    async def run(self) -> None:
+        """Run until cancelled or drained."""
+        ...
+
+    async def drain(self) -> None:
+        """End in good order."""
+        ...
+
+    def missing(self) -> str | None:
+        """Say what is lacking until it is ready."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,29 +56,45 @@ class Part:
     """
 
     name: str
+    kind: Kind = Kind.PROJECTION
     run: Callable[[], Awaitable[None]]
-    drain: Callable[[], Awaitable[None]] | None = None
+    drain: Callable[[], Coroutine[Any, Any, None]] | None = None
     missing: Callable[[], str | None] = lambda: None
+
+    @classmethod
+    def of(cls, name: str, kind: Kind, this: Drainable) -> Self:
+        """Return what runs, drains and judges this."""
+        return cls(name=name, kind=kind, run=this.run, drain=this.drain, missing=this.missing)
+
+
+class RestartsSpentError(CallboardError):
+    """A part has failed too often. ``exit_code`` is with which its process ends."""
+
+    def __init__(self, part: Part, message: str) -> None:
+        super().__init__(message)
+        self.part = part
+        self.exit_code = EXIT_FAILURE
 
 
 class Runtime:
-    """Starts parts in order, restarts those that fail, and drains them in reverse order.
+    """Starts parts in order, restarts those that fail, and drains them kind by kind.
 
-    A part that fails more often than ``restarts`` times in ``restart_window_seconds`` ends the
-    process: whoever started it may start it afresh.
+    The parts may be those of several actors: parts of one kind are drained at the same time. A part
+    that fails more often than ``restarts`` times in ``restart_window_seconds`` ends the process:
+    whoever started it may start it afresh.
     """
 
     def __init__(self, parts: Sequence[Part], timing: Timing) -> None:
         self._parts = tuple(parts)
         self._timing = timing
-        self._failures: dict[str, deque[float]] = {part.name: deque() for part in parts}
+        self._failures: dict[Part, deque[float]] = {part: deque() for part in parts}
         self._stopping = anyio.Event()
 
     async def run(self) -> None:
         """Run until SIGTERM or SIGINT, then drain.
 
         Raises:
-            CallboardError: a part failed too often.
+            RestartsSpentError: a part failed too often.
         """
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._stop_on_signal)
@@ -56,9 +104,9 @@ class Runtime:
             await self._drain()
             tasks.cancel_scope.cancel()
 
-    def missing(self) -> list[str]:
-        """Return what the process still lacks to be ready; empty when it is."""
-        lacks = [part.missing() for part in self._parts]
+    def missing(self, parts: Sequence[Part] | None = None) -> list[str]:
+        """Return what all parts, or some of them, still lack to be ready; empty if nothing."""
+        lacks = [part.missing() for part in (self._parts if parts is None else parts)]
         stopping = ["the process is stopping"] if self._stopping.is_set() else []
         return [lack for lack in lacks if lack is not None] + stopping
 
@@ -88,20 +136,22 @@ class Runtime:
 
     def _spend(self, part: Part, reason: str) -> int:
         """Note a failure and return how many there were of late."""
-        now, failures = anyio.current_time(), self._failures[part.name]
+        now, failures = anyio.current_time(), self._failures[part]
         failures.append(now)
         while failures and failures[0] < now - self._timing.restart_window_seconds:
             failures.popleft()
         if len(failures) > self._timing.restarts:
             message = f"{part.name} failed {len(failures)} times: {reason}"
-            raise CallboardError(message)
+            raise RestartsSpentError(part, message)
         return len(failures)
 
     async def _drain(self) -> None:
         with anyio.move_on_after(self._timing.drain_seconds) as scope:
-            for part in reversed(self._parts):
-                if part.drain is not None:
-                    await part.drain()
+            for kind in Kind:
+                async with anyio.create_task_group() as tasks:
+                    for part in self._parts:
+                        if part.kind is kind and part.drain is not None:
+                            tasks.start_soon(part.drain)
         if scope.cancelled_caught:
             log.warning("runtime.drain_cut", seconds=self._timing.drain_seconds)
         log.info("runtime.stopped")

@@ -39,6 +39,7 @@ from schemas.problems import HTTP_STATUS, Problem
 log = structlog.get_logger()
 
 A = TypeVar("A")
+F = TypeVar("F", bound=Callable[..., Awaitable[Message | None]])
 
 VERSION = "0.1.0"
 
@@ -68,6 +69,29 @@ QUIET_LOOKS, QUIET_LOOK_SECONDS = 2, 0.005
 
 QUIET_MOST_SECONDS = 1.0
 """However much arrives, one large request is begun in this time."""
+
+
+ANSWERS = "answers_request"
+"""The attribute of a method that names the request it answers."""
+
+
+def answers(request: type[Request]) -> Callable[[F], F]:
+    """Mark the method of a handler that answers a request: a caller and the request are given."""
+
+    def mark(method: F) -> F:
+        setattr(method, ANSWERS, request)
+        return method
+
+    return mark
+
+
+def requests_of(handler: type[Any]) -> dict[str, type[Request]]:
+    """Return the requests that objects of a class answer, by the names of the methods."""
+    methods = {
+        name: each for kind in reversed(handler.__mro__) for name, each in vars(kind).items()
+    }
+    found = {name: getattr(method, ANSWERS, None) for name, method in methods.items()}
+    return {name: request for name, request in found.items() if request is not None}
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +156,12 @@ async def answered(name: str, answer: Awaitable[A]) -> A | Problem:
     except Exception as error:  # one request must not end the others
         log.exception("service.handler_raised", endpoint=name, error=type(error).__name__)
         return Problem(code="internal", message=f"{name} failed")
+
+
+def endpoints_of(handler: object) -> tuple[Endpoint, ...]:
+    """Return the endpoints of an object whose methods are marked by ``answers``."""
+    requests = requests_of(type(handler))
+    return tuple(Endpoint(request, getattr(handler, name)) for name, request in requests.items())
 
 
 class Incoming(NamedTuple):

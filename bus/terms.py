@@ -12,12 +12,9 @@ import msgspec
 import structlog
 
 from bus.codec import decode, encode
-from bus.connection import NatsTransport
 from bus.errors import FencedError, ProblemError, UnavailableError
-from bus.kv import Bucket, Entry, Followed, NatsBucket
+from bus.kv import Bucket, Entry, Followed, Store
 from bus.ports import Delivery, Transport
-from bus.streams.api import JetStream
-from bus.streams.spec import StreamSpec, key_value_spec
 from schemas.budgets import EACH
 from schemas.ids import PLATFORM
 from schemas.journal import Mail
@@ -40,18 +37,8 @@ WHAT = "the terms of tenants are"
 MOST_TRIES = 8
 """Each time another writer was faster; the next one is mostly the last."""
 
-_BYTES = 256 * 1024 * 1024
+TERMS = Store(bucket=TERMS_BUCKET, kind=Terms, max_bytes=256 * 1024 * 1024)
 """A thousand tenants with the longest terms there can be, or a million with usual ones."""
-
-
-def bucket_spec() -> StreamSpec:
-    """Return the stream below the bucket of terms."""
-    return key_value_spec(TERMS_BUCKET, max_bytes=_BYTES)
-
-
-def open_bucket(transport: NatsTransport, jetstream: JetStream) -> Bucket[Terms]:
-    """Return the bucket of terms."""
-    return NatsBucket(transport, jetstream, TERMS_BUCKET, Terms)
 
 
 def key_of(tenant: str) -> str:

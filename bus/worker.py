@@ -9,8 +9,9 @@ import sys
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, Generic, Protocol, TypeVar, cast
 
 import anyio
@@ -74,6 +75,9 @@ _UNREADABLE = Problem(
     retryable=True,
 )
 
+PLACES = 50
+"""Items of a queue that a process works on at once unless it is declared otherwise."""
+
 ANSWER_SECONDS = 60.0
 """How long a worker waits for an answer before it asks again, or lets an item go unbegun."""
 
@@ -106,13 +110,22 @@ class Job(Generic[B]):
 
     ``stopped`` returns that where the work was called off, which cancels ``handle``.
     What ``is_long`` takes hours, so that no tenant may wait for the places of another.
+
+    An actor declares it with functions whose first argument is what does its work, and says in
+    ``places`` how many items one process works on, by its settings.
     """
 
     queue: str
     body_type: type[B]
-    handle: Callable[[WorkItem[B]], Awaitable[Report]]
-    stopped: Callable[[WorkItem[B]], Report] = _stopped
+    handle: Callable[..., Awaitable[Report]]
+    stopped: Callable[..., Report] = _stopped
     is_long: bool = False
+    places: Callable[[Any], int] = lambda _: PLACES
+
+    def of(self, doer: Any) -> "Job[B]":
+        """Return a declared job as it is done by ``doer``."""
+        stopped = self.stopped if self.stopped is _stopped else partial(self.stopped, doer)
+        return replace(self, handle=partial(self.handle, doer), stopped=stopped)
 
 
 class Principal(Protocol):

@@ -21,7 +21,7 @@ tells later is an ``OutcomeLearned``.
 import zlib
 from datetime import datetime, timedelta
 from operator import is_
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, TypeVar
 
 import msgspec
 
@@ -37,11 +37,16 @@ from schemas.work import (
     Failed,
     Granted,
     Lost,
+    ReplyTo,
     Settled,
     Stopped,
     Superseded,
     WorkCommand,
+    WorkItem,
+    item_id,
 )
+
+B = TypeVar("B")
 
 LOST = Problem(
     code="provider_error",
@@ -255,6 +260,21 @@ class Attempts(Value, omit_defaults=True):
         if not self.times and known.retry_at is None:
             return Attempts(works=works)
         return Attempts(works=works, times=pages.timed(self.times, works, work, _retry_at))
+
+
+def item(reply_to: ReplyTo, work: str, known: Attempt, queue: str, body: B) -> WorkItem[B]:
+    """Return the work item of a running attempt."""
+    return WorkItem(
+        id=item_id(reply_to, work, known.attempt),
+        work=work,
+        attempt=known.attempt,
+        queue=queue,
+        tenant=reply_to.tenant,
+        reply_to=reply_to,
+        since=known.at,
+        body=body,
+        once=known.once,
+    )
 
 
 def turnover(

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from datetime import datetime
 
-from bus.shard import Entity
 from schemas import attempts
 from schemas.attempts import (
     Attempt,
@@ -17,6 +16,7 @@ from schemas.attempts import (
 )
 from schemas.base import Internal
 from schemas.decision import Changes, Decision
+from schemas.entity import Entity
 from schemas.work import Claim, Done, Failed, Lost, ReplyTo, Settled, Stopped, WorkItem, item_id
 
 HERE = ReplyTo(entity="hub", tenant="acme", key="h")
@@ -78,16 +78,7 @@ def changes(before: Hub | None, events: Sequence[Event], after: Hub) -> Changes:
 
 
 def _item(work: str, known: Attempt) -> WorkItem[Start]:
-    return WorkItem(
-        id=item_id(HERE, work, known.attempt),
-        work=work,
-        attempt=known.attempt,
-        queue="q",
-        tenant=HERE.tenant,
-        reply_to=HERE,
-        since=known.at,
-        body=Start(works=[]),
-    )
+    return attempts.item(HERE, work, known, "q", Start(works=[]))
 
 
 HUB = Entity(
@@ -100,9 +91,7 @@ HUB = Entity(
     evolve=evolve,
     effects=effects,
     changes=changes,
-    announce=lambda _before, _event, _after: (),
     due=lambda state: state.attempts.due(),
-    ended=lambda _: False,
     tick=Ring(),
     keeps_replies=False,
 )

@@ -6,7 +6,11 @@ happens when it is over.
 
 import sys
 from datetime import timedelta
+from functools import partial
 from importlib import import_module
+
+from bus import process
+from bus.actor import serve
 
 GRACE_SECONDS = 5
 PLACES = {"agents": "schemas.bills"}
@@ -18,8 +22,7 @@ def main(actor: str) -> None:
         place = import_module(PLACES[actor])
         assert isinstance(place.GRACE, timedelta)
         setattr(place, "GRACE", timedelta(seconds=GRACE_SECONDS))  # noqa: B010  of a module
-    process = import_module("bus.process")
-    process.main(import_module(f"actors.{actor}.__main__").run)
+    process.main(partial(serve, import_module(f"actors.{actor}.actor").ACTOR))
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ import anyio
 from actors.pricing.adapters.books import BookStore
 from bus.connection import Address, connect
 from bus.jetstream.bus import system_clock
-from bus.prices import open_bucket
+from bus.prices import BOOKS
 from bus.streams.api import JetStream
 from schemas.pricing.overlay import Overlay, OverlayRow
 from schemas.pricing.units import Bucket
@@ -28,7 +28,7 @@ async def with_prices(fleet: RunningFleet) -> None:
     }
     row = OverlayRow(provider="scripted", model="any", usd=usd)
     async with connect(Address(urls=fleet.server.urls, name="test")) as transport:
-        store = BookStore(open_bucket(transport, JetStream(transport)), system_clock)
+        store = BookStore(BOOKS.open(transport, JetStream(transport)), system_clock)
         book = await store.lay_over(Overlay(name="test", rows=[row]))
     async with fleet.client("prices") as client:
         await client.script("greeter", "Hello.")

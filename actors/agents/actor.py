@@ -1,7 +1,10 @@
-"""What the agents actor answers. Handlers only: read, ask the owner of the state, reply."""
+"""The agents actor: its declaration, and its handlers: read, ask the owner, reply."""
 
 import hashlib
-from collections.abc import Sequence
+import sqlite3
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from typing import NamedTuple
@@ -12,37 +15,38 @@ from actors.agents.adapters.admission import Admission
 from actors.agents.adapters.awaiting import Endings
 from actors.agents.adapters.conversations import Conversations
 from actors.agents.adapters.definitions import Definitions
+from actors.agents.adapters.definitions import opened as opened_definitions
+from actors.agents.adapters.deletion import Deletions, no_session
 from actors.agents.adapters.embeddings import EmbeddingAnswers, Waiting
 from actors.agents.adapters.ends import observe
-from actors.agents.adapters.lists import Lists
+from actors.agents.adapters.listed import LISTED
+from actors.agents.adapters.lists import Counted, Lists, counted
 from actors.agents.adapters.prompts import Prompts
 from actors.agents.adapters.purse import Purse
 from actors.agents.adapters.streams import Streams
 from actors.agents.config import AgentsConfig
 from actors.agents.core.acceptance import accept, bounds, plain_request, task_of
-from actors.agents.core.damage import nobodys, remains
-from actors.agents.core.decisions import decide, failing
-from actors.agents.core.effects import answered, changes, effects
 from actors.agents.core.embedding import ATTEMPTS, TIMEOUT_SECONDS, accept_embedding
-from actors.agents.core.execution import Execution, due, evolve, has_ended
+from actors.agents.core.entity import EXECUTION
 from actors.agents.core.listing import Activity, page_agents, status_of
-from actors.agents.core.outward import (
-    announce,
-    restore,
-    stored_record,
-)
 from actors.agents.core.prompt import assemble, unused
-from actors.agents.core.prompts import bodies, filled
+from bus.actor import Actor, Here, Own
 from bus.caller import Caller
 from bus.codec import decode, encode
 from bus.errors import ProblemError
 from bus.ids import new_id
+from bus.jetstream.reading import StreamReader
+from bus.kv import Follow, Store
 from bus.ports import Bus
+from bus.prices import PRICES
+from bus.projection import Watch
+from bus.projection.file import microseconds
 from bus.rpc import Owners
-from bus.service import Endpoint
-from bus.shard import Damage, Entity
+from bus.runtime import Kind, Part
+from bus.service import answers
 from bus.slices import Slices
 from bus.subjects import fill
+from bus.terms import EVERY_TENANT, TERMS, WHAT, KnownTerms, TermsHearer
 from schemas.agents import (
     AgentDefinition,
     AgentList,
@@ -57,16 +61,19 @@ from schemas.agents import (
 from schemas.conversations import (
     Conversation,
     ConversationList,
+    DeleteConversation,
+    DeletedConversation,
     GetConversation,
     ListConversations,
 )
-from schemas.embeddings import RETENTION_SECONDS, Embed
+from schemas.embeddings import Embed
 from schemas.events import AgentChangedEvent
 from schemas.executions import (
-    RECORD_SUBJECT,
     AwaitedExecution,
     AwaitExecution,
     CancelExecution,
+    DeletedExecution,
+    DeleteExecution,
     ExecuteAgent,
     ExecutionHandle,
     ExecutionList,
@@ -76,63 +83,19 @@ from schemas.executions import (
     ListExecutions,
 )
 from schemas.journal import Mail
+from schemas.ledger import ACCOUNT_ENTITY
 from schemas.lifecycle import (
     EXECUTION_ENTITY,
     Accept,
     Cancel,
-    ExecutionCommand,
-    ExecutionEvent,
     Look,
     Looked,
     Origin,
-    Tick,
 )
 from schemas.llm import GenerateRequest
 from schemas.problems import Problem
 from schemas.streams import ReadStream, StreamPage
-
-
-def execution_entity() -> Entity[Execution, ExecutionCommand, ExecutionEvent]:
-    """Return the execution as the shard runtime sees it."""
-    return Entity(
-        name=EXECUTION_ENTITY,
-        version=1,
-        state_type=Execution,
-        command_type=ExecutionCommand,
-        event_type=ExecutionEvent,
-        decide=decide,
-        evolve=evolve,
-        effects=effects,
-        changes=changes,
-        announce=announce,
-        due=due,
-        ended=has_ended,
-        record=stored_record,
-        record_subject=lambda tenant, key: fill(RECORD_SUBJECT, tenant=tenant, execution_id=key),
-        answered=answered,
-        tick=Tick(),
-        retention=lambda state: _EMBEDDED if state.origin.kind == "embed" else _KEPT,
-        restore=lambda tenant, data: restore(tenant, decode(ExecutionRecord, data)),
-        failing=_failing,
-        bodies=bodies,
-        filled=filled,
-        observe=observe,
-    )
-
-
-_KEPT = timedelta(days=90)
-_EMBEDDED = timedelta(seconds=RETENTION_SECONDS)
-
-
-def _failing(damage: Damage) -> tuple[Execution, Sequence[ExecutionEvent]]:
-    """End an execution of which part cannot be read."""
-    try:
-        stored = decode(ExecutionRecord, damage.record) if damage.record is not None else None
-    except ProblemError:
-        stored = None
-    origin = nobodys(damage.tenant, damage.key)
-    state = remains(origin, damage.state, stored, damage.at)
-    return state, failing(state, damage.problem, damage.at)
+from schemas.terms import Restriction
 
 
 class Stores(NamedTuple):
@@ -155,7 +118,6 @@ class Agents:
         stores: Stores,
         purse: Purse,
         admission: Admission,
-        embeddings: EmbeddingAnswers,
     ) -> None:
         self._config = config
         self._bus = bus
@@ -168,53 +130,40 @@ class Agents:
         self._slices = Slices()
         self._prompts = Prompts(bus, config.shards, self._slices)
         self._admission = admission
-        self._embeddings = embeddings
+        self.embeddings = EmbeddingAnswers(bus, self._record, admission.quotas, admission)
         self.endings = Endings(bus, self._look)
-
-    def endpoints(self) -> Sequence[Endpoint]:
-        """Return all requests this actor answers."""
-        return (
-            Endpoint(ApplyAgent, self.do_apply),
-            Endpoint(CreateAgent, self.do_create),
-            Endpoint(UpdateAgent, self.do_update),
-            Endpoint(GetAgent, self.do_get_agent),
-            Endpoint(DeleteAgent, self.do_delete),
-            Endpoint(ToggleAgent, self.do_toggle),
-            Endpoint(ListAgents, self.do_list_agents),
-            Endpoint(ExecuteAgent, self.do_execute),
-            Endpoint(Generate, self.do_generate),
-            Endpoint(Embed, self.do_embed),
-            Endpoint(GetExecution, self.do_get_execution),
-            Endpoint(CancelExecution, self.do_cancel),
-            Endpoint(AwaitExecution, self.do_await),
-            Endpoint(ListExecutions, self.do_list_executions),
-            Endpoint(ReadStream, self.do_read_stream),
-            Endpoint(GetConversation, self.do_get_conversation),
-            Endpoint(ListConversations, self.do_list_conversations),
+        self._deletions = Deletions(
+            owners, stores.lists, stores.conversations, bus.erase, config.request_timeout
         )
 
     # Definitions
 
+    @answers(ApplyAgent)
     async def do_apply(self, caller: Caller, wanted: ApplyAgent) -> AgentDefinition:
         """Create an agent, or change the one that stands."""
         return await self._changed(caller, await self._definitions.apply(caller.tenant, wanted))
 
+    @answers(CreateAgent)
     async def do_create(self, caller: Caller, wanted: CreateAgent) -> AgentDefinition:
         """Create an agent."""
         return await self._changed(caller, await self._definitions.create(caller.tenant, wanted))
 
+    @answers(UpdateAgent)
     async def do_update(self, caller: Caller, wanted: UpdateAgent) -> AgentDefinition:
         """Change an agent."""
         return await self._changed(caller, await self._definitions.update(caller.tenant, wanted))
 
+    @answers(DeleteAgent)
     async def do_delete(self, caller: Caller, wanted: DeleteAgent) -> AgentDefinition:
         """Delete an agent softly."""
         return await self._changed(caller, await self._definitions.delete(caller.tenant, wanted))
 
+    @answers(ToggleAgent)
     async def do_toggle(self, caller: Caller, wanted: ToggleAgent) -> AgentDefinition:
         """Take an agent out of service, or back into it."""
         return await self._changed(caller, await self._definitions.toggle(caller.tenant, wanted))
 
+    @answers(GetAgent)
     async def do_get_agent(self, caller: Caller, wanted: GetAgent) -> AgentDefinition:
         """Read a definition; that in force says as ``agents.list`` does whether it is ``BUSY``."""
         agent = await self._definitions.get(caller.tenant, wanted)
@@ -223,6 +172,7 @@ class Agents:
         activity = await self._lists.activity(caller.tenant, agent.id)
         return msgspec.structs.replace(agent, status=status_of(agent.status, activity))
 
+    @answers(ListAgents)
     async def do_list_agents(self, caller: Caller, query: ListAgents) -> AgentList:
         """List agents with what they are doing."""
         rows = await self._definitions.rows(caller.tenant)
@@ -244,6 +194,7 @@ class Agents:
 
     # Executions
 
+    @answers(ExecuteAgent)
     async def do_execute(self, caller: Caller, wanted: ExecuteAgent) -> ExecutionHandle:
         """Begin an execution, or attach to the one that has the same id."""
         agent = await self._definitions.executable(caller.tenant, wanted.agent_id)
@@ -257,6 +208,7 @@ class Agents:
         warnings = unused(agent, wanted)
         return msgspec.structs.replace(handle, warnings=warnings) if warnings else handle
 
+    @answers(Generate)
     async def do_generate(self, caller: Caller, wanted: Generate) -> ExecutionHandle:
         """Begin an execution without an agent, or attach to the one that has the same id."""
         plain = plain_request(wanted, self._bus.clock())
@@ -274,12 +226,15 @@ class Agents:
             max_attempts=allowed.attempts,
             user=wanted.user,
             project=wanted.project,
+            labels=wanted.labels,
+            kept=self._admission.kept(caller.tenant),
             trace=caller.trace,
         )
         accepted = accept(origin, request, wanted.policy, timeout=allowed.timeout)
         wish = await self._slices.run(accepted, caller.tenant)
         return await self._begin(caller, wish, fresh=given is None)
 
+    @answers(Embed)
     async def do_embed(self, caller: Caller, wanted: Embed) -> None:
         """Begin an execution that embeds texts, or attach to the one that has the same id.
 
@@ -302,10 +257,10 @@ class Agents:
         wish = await self._slices.run(accepted, caller.tenant)
         if isinstance(wish, Problem):
             raise ProblemError(wish)
-        self._embeddings.expect(caller.tenant)
+        self.embeddings.expect(caller.tenant)
         await self._begin(caller, wish, fresh=given is None)
         name = origin.execution_id
-        self._embeddings.give(Waiting(caller, wanted, name, TIMEOUT_SECONDS))
+        self.embeddings.give(Waiting(caller, wanted, name, TIMEOUT_SECONDS))
 
     async def _begin(self, caller: Caller, wanted: Accept, *, fresh: bool) -> ExecutionHandle:
         origin = wanted.origin
@@ -354,57 +309,158 @@ class Agents:
             user=wanted.user,
             project=wanted.project,
             session=wanted.session,
+            labels=wanted.labels,
+            kept=self._admission.kept(caller.tenant),
             trace=caller.trace,
         )
 
+    @answers(GetExecution)
     async def do_get_execution(self, caller: Caller, wanted: GetExecution) -> ExecutionRecord:
         """Read an execution as its owner knows it."""
-        mail = caller.command("", wanted.execution_id, Look())
-        looked = decode(Looked, await self._asked(caller, mail))
+        looked = await self._looked(caller, wanted.execution_id)
         return await self._prompts.shown(caller.tenant, looked)
 
+    @answers(CancelExecution)
     async def do_cancel(self, caller: Caller, wanted: CancelExecution) -> ExecutionHandle:
         """End an execution now."""
         mail = caller.command("", wanted.execution_id, Cancel(reason=wanted.reason))
         return decode(ExecutionHandle, await self._asked(caller, mail))
 
+    @answers(DeleteExecution)
+    async def do_delete_execution(
+        self, caller: Caller, wanted: DeleteExecution
+    ) -> DeletedExecution:
+        """Forget an execution that has ended."""
+        return await self._deletions.execution(caller, wanted.execution_id)
+
     async def _asked(self, caller: Caller, mail: Mail) -> bytes:
         return await caller.ask(self._owners, mail, timeout=self._config.request_timeout)
+
+    async def _looked(self, caller: Caller, execution_id: str) -> Looked:
+        mail = caller.command("", execution_id, Look())
+        return decode(Looked, await self._asked(caller, mail))
+
+    async def _record(self, caller: Caller, execution_id: str) -> ExecutionRecord:
+        return (await self._looked(caller, execution_id)).record
 
     async def _look(self, caller: Caller, execution_id: str) -> ExecutionRecord:
         return await self.do_get_execution(caller, GetExecution(execution_id=execution_id))
 
+    @answers(AwaitExecution)
     async def do_await(self, caller: Caller, wanted: AwaitExecution) -> AwaitedExecution | None:
         """Answer when an execution has ended; None where that is later, by its reply subject."""
         return await self.endings.wait(caller, wanted)
 
+    @answers(ListExecutions)
     async def do_list_executions(self, caller: Caller, query: ListExecutions) -> ExecutionList:
         """List executions, newest first."""
         return await self._lists.executions(caller, query)
 
     # Streams and conversations
 
+    @answers(ReadStream)
     async def do_read_stream(self, caller: Caller, wanted: ReadStream) -> StreamPage:
         """Read stored events after a cursor; of an expired stream, the end its record tells."""
         execution = GetExecution(execution_id=wanted.execution_id)
         record = partial(self.do_get_execution, caller, execution)
         return await self._streams.read(caller.tenant, wanted, record)
 
+    @answers(GetConversation)
     async def do_get_conversation(self, caller: Caller, wanted: GetConversation) -> Conversation:
         """Read the turns of a session."""
         turns = await self._conversations.turns(
             caller.tenant, wanted.agent_id, wanted.session, limit=wanted.limit
         )
+        if not turns:
+            raise no_session(wanted.agent_id, wanted.session)
         return Conversation(agent_id=wanted.agent_id, session=wanted.session, turns=turns)
 
+    @answers(ListConversations)
     async def do_list_conversations(
         self, caller: Caller, query: ListConversations
     ) -> ConversationList:
         """List the sessions of an agent, those with the newest turns first."""
         return await self._lists.conversations(caller, query)
 
+    @answers(DeleteConversation)
+    async def do_delete_conversation(
+        self, caller: Caller, wanted: DeleteConversation
+    ) -> DeletedConversation:
+        """Forget a session with its executions."""
+        return await self._deletions.conversation(caller, wanted)
+
 
 def _digest(wanted: ExecuteAgent | Generate | Embed) -> str:
     """Return what tells a repeat of a request from another request under the same id."""
     canonical = msgspec.json.encode(wanted, order="deterministic")
     return hashlib.sha256(canonical).hexdigest()[:32]
+
+
+# The actor
+
+AGENTS = Store(bucket="agents", kind=AgentDefinition, max_bytes=256 * 1024 * 1024)
+
+LATELY = timedelta(hours=1)
+COUNT_SECONDS = 30.0
+"""What has ended within an hour becomes less also where nothing happens."""
+
+
+def usual_restrictions(config: AgentsConfig) -> tuple[Restriction, ...]:
+    """Return whom every tenant has to ask because of the operator's limits."""
+    return (Restriction(),) if config.limits.hold() else ()
+
+
+KNOWN_TERMS = Follow(
+    store=TERMS,
+    pattern=EVERY_TENANT,
+    make=lambda process, config: KnownTerms(process, usual_restrictions(config)),
+    what=WHAT,
+)
+
+
+@asynccontextmanager
+async def opened(here: Here) -> AsyncGenerator[Own]:
+    """Make the handlers, and who answers those that wait for ends and for vectors."""
+    bus, quotas, executions = here.bus, here.process.quotas, here.projection(LISTED)
+    lists, reader = Lists(executions), StreamReader(bus.nats)
+    streams, admission = Streams(reader.read_batch), Admission(quotas, lists.knows)
+    bus.nats.on_reconnect(streams.forget)
+
+    def count(rows: sqlite3.Connection) -> Counted:
+        return counted(rows, since=microseconds(bus.clock() - LATELY))
+
+    executions.watch(Watch(count, admission.take, seconds=COUNT_SECONDS))
+    terms, accounts = here.known(KNOWN_TERMS), here.followed(KNOWN_TERMS)
+    hearer = TermsHearer(terms, accounts, bus.transport)
+    async with opened_definitions(here.bucket(AGENTS), bus.clock, quotas) as definitions:
+        agents = Agents(
+            here.config,
+            bus,
+            here.owners(EXECUTION_ENTITY),
+            Stores(definitions, Conversations(reader.read_subject), streams, lists),
+            Purse(terms, here.known(PRICES), accounts.known, bus.clock, here.config.manner),
+            admission,
+        )
+        yield Own(
+            handlers=[agents],
+            parts=[
+                Part(name="terms", run=hearer.run, missing=hearer.missing),
+                Part.of("endings", Kind.WORKER, agents.endings),
+                Part.of("embeddings", Kind.WORKER, agents.embeddings),
+            ],
+            uses=[definitions.uses, admission.uses],
+        )
+
+
+ACTOR = Actor(
+    name="agents",
+    settings=AgentsConfig,
+    entities=[EXECUTION],
+    under=lambda entity, _: replace(entity, observe=observe),
+    stores=[AGENTS],
+    follows=[PRICES, KNOWN_TERMS],
+    projections=[LISTED],
+    services=[Agents],
+    asks=[ACCOUNT_ENTITY],
+    opened=opened,
+)

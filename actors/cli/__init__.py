@@ -20,7 +20,6 @@
 ``projections`` tables made from journals: how far they have come, making them anew
 ``journal``     the history of one entity, snapshots
 ``journals``    how both of them read
-``entities``    the entity types there are
 ``shown``       tables and streams on a terminal
 """
 

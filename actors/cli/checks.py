@@ -4,8 +4,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from math import inf
 from typing import NamedTuple
 
-from actors.cli.entities import DEFINED_IN
 from actors.cli.journals import ASK_SECONDS, entities_of
+from actors.fleet.declared import entities, streams
 from bus.config import Config, Timing
 from bus.connection import NatsTransport
 from bus.errors import UnavailableError
@@ -23,7 +23,6 @@ from bus.streams.spec import (
     inbox_spec,
     inbox_tenant,
     journal_stream,
-    stream_specs,
 )
 from bus.usage import gathered
 from schemas.fleet import (
@@ -63,7 +62,7 @@ async def all_of(
     jetstream = JetStream(transport)
     return [
         _bus(transport),
-        await _streams(jetstream, config),
+        await _streams(jetstream, config, wanted),
         await _stores(transport),
         *processes(alive, wanted),
         await _shards(transport, wanted),
@@ -188,8 +187,8 @@ def _bus(transport: NatsTransport) -> Result:
     return Result("bus", ok=ok, detail=detail)
 
 
-async def _streams(jetstream: JetStream, config: Config) -> Result:
-    specs = list(stream_specs(DEFINED_IN, Timing()))
+async def _streams(jetstream: JetStream, config: Config, wanted: Mapping[str, int]) -> Result:
+    specs = list(streams(wanted))
     try:
         specs += await _inboxes(jetstream, config)
         faults = [
@@ -214,12 +213,9 @@ async def _shards(transport: NatsTransport, wanted: Mapping[str, int]) -> Result
         said = await owned_shards(transport, seconds=ASK_SECONDS)
     except (UnavailableError, JetStreamError) as error:
         return Result("shards", ok=False, detail=str(error))
-    owned = [name for name in names if name not in DEFINED_IN or _actor(name) in wanted]
+    known = entities()
+    owned = [name for name in names if name not in known or known[name][1].name in wanted]
     return shards(said, dict.fromkeys(owned, 1))
-
-
-def _actor(entity: str) -> str:
-    return DEFINED_IN[entity].split(".")[1]
 
 
 async def _stores(transport: NatsTransport) -> Result:

@@ -8,8 +8,8 @@ import click
 
 from actors.cli import checks, shown
 from actors.cli.session import EXIT_FAILURE, Session, first, leave, run, with_session
-from actors.fleet import Fleet, Plan
-from actors.fleet.plan import REPLICAS, chosen, counts
+from actors.fleet.plan import REPLICAS, Plan, chosen, counts
+from actors.fleet.supervisor import Fleet
 from bus import files
 from bus.connection import connect
 from bus.errors import CallboardError, ConfigError, UnavailableError
@@ -44,6 +44,9 @@ _ACTORS = ", ".join(REPLICAS)
     type=click.Path(dir_okay=False, path_type=Path),
     help="Written when every process is ready: JSON with the bus' URL and all process ids.",
 )
+@click.option(
+    "--apart", is_flag=True, help="Give every actor processes of its own, also the light ones."
+)
 @click.option("--no-loopback", is_flag=True, help="Do not let agents call this machine.")
 @with_session
 def up(
@@ -53,10 +56,9 @@ def up(
     data: Path | None,
     port: int | None,
     ready_file: Path | None,
-    *,
-    no_loopback: bool,
+    **flags: bool,
 ) -> None:
-    """Start a fleet on this machine: a nats-server, and each actor as processes of its own.
+    """Start a fleet on this machine: a nats-server, and the actors as processes.
 
     With NATS_URL set (or --url) the fleet joins that bus instead. A process that dies is started
     again. Ctrl-C lets all finish what they are at; a second one ends them at once.
@@ -75,7 +77,8 @@ def up(
             data=(data or Path(session.config.data)).absolute(),
             url=",".join(session.urls) if session.named else None,
             port=PORT if port is None else port,
-            loopback=not no_loopback,
+            loopback=not flags["no_loopback"],
+            apart=flags["apart"],
             ready_file=ready_file,
         )
     except CallboardError as error:

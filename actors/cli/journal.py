@@ -8,10 +8,9 @@ import click
 import msgspec
 
 from actors.cli import shown
-from actors.cli.entities import ONLY_KEYS
-from actors.cli.entities import entity as entity_of
 from actors.cli.journals import archive_of, at_rest, blobs_of, head, shards_of, snapshot_of
 from actors.cli.session import Session, with_session
+from actors.fleet.declared import entity as entity_of
 from bus.codec import decode, encode
 from bus.config import Timing
 from bus.connection import NatsTransport
@@ -130,7 +129,7 @@ def skip(session: Session, entity: str, key: str | None, *, platform: bool) -> N
 
 
 def _key(entity: str, key: str | None) -> str:
-    key = key or ONLY_KEYS.get(entity)
+    key = key or entity_of(entity).only_key
     if key is None:
         raise click.UsageError(f"Missing argument 'KEY': which {entity}?")
     return key

@@ -5,13 +5,14 @@ import signal
 import subprocess
 import sys
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Literal
 
 import anyio
 from anyio.abc import Process
 from anyio.streams.buffered import BufferedByteReceiveStream
 
+from actors.fleet.plan import Member
 from bus.errors import CallboardError, ConfigError
 from bus.server import guard
 from schemas.fleet import Alive
@@ -19,6 +20,9 @@ from schemas.fleet import Alive
 State = Literal["starting", "ready", "stopping", "down"]
 
 EXIT_CONFIG = 78
+EXIT_ALONE = 100
+"""See ``bus.runtime``, which a supervisor need not load."""
+
 FIRST_PAUSE_SECONDS = 0.1
 LONGEST_PAUSE_SECONDS = 5.0
 WINDOW_SECONDS = 60.0
@@ -35,24 +39,28 @@ MOST_LINE_BYTES = 64 * 1024
 
 
 class Child:
-    """A process that is kept alive. ``changed`` is called at each change of its state."""
+    """A process that is kept alive, of one actor or several.
+
+    ``changed`` is called at each change of its state, and ``part`` when one of several actors is to
+    have a process of its own.
+    """
 
     def __init__(
         self,
-        name: str,
-        actor: str,
+        members: Sequence[Member],
         environment: Mapping[str, str],
         said: Callable[[str, str], None],
         changed: Callable[[], None],
+        part: Callable[[Member], None],
     ) -> None:
-        self.name = name
-        self.actor = actor
+        self.members = list(members)
         self.state: State = "down"
-        self.alive: Alive | None = None
+        self.alive: dict[str, Alive] = {}
         self.restarts = 0
         self._environment = dict(environment)
         self._said = said
         self._changed = changed
+        self._part = part
         self._process: Process | None = None
         self._heard = 0.0
         self._stopping = False
@@ -61,14 +69,23 @@ class Child:
         self._ended = anyio.Event()
 
     @property
+    def name(self) -> str:
+        """What it is called in the fleet: ``agents.1+pricing.1``."""
+        return "+".join(member.name for member in self.members)
+
+    def has(self, actor: str) -> bool:
+        """Say whether an actor is one of those in this process."""
+        return any(member.actor == actor for member in self.members)
+
+    @property
     def pid(self) -> int | None:
         """The id of the process, None while there is none."""
         return self._process.pid if self._process else None
 
     def heard(self, alive: Alive) -> None:
         """Take note of a heartbeat of this process."""
-        self.alive, self._heard = alive, anyio.current_time()
-        if alive.ready:
+        self.alive[alive.actor], self._heard = alive, anyio.current_time()
+        if len(self.alive) == len(self.members) and all(each.ready for each in self.alive.values()):
             self._false_starts = 0
             self._become("ready")
 
@@ -111,7 +128,9 @@ class Child:
         self._signal(signal.SIGKILL)
 
     async def _run(self) -> int:
-        command = [sys.executable, "-m", f"actors.{self.actor}"]
+        names = [member.actor for member in self.members]
+        module = [f"actors.{names[0]}"] if len(names) == 1 else ["actors.fleet.host", *names]
+        command = [sys.executable, "-m", *module]
         guarded = [sys.executable, "-I", "-S", guard.__file__, str(os.getpid()), *command]
         async with await anyio.open_process(
             guarded,
@@ -121,7 +140,7 @@ class Child:
             env=self._environment,
             start_new_session=True,
         ) as process:
-            self._process, self.alive = process, None
+            self._process, self.alive = process, {}
             self._become("starting")
             if self._stopping:
                 self._signal(signal.SIGTERM)
@@ -152,6 +171,9 @@ class Child:
         """Judge a death, and wait before the next start."""
         if code == EXIT_CONFIG:
             raise ConfigError(self.name, "its settings are refused; it says why above")
+        place = code - EXIT_ALONE
+        if 0 <= place < len(self.members) > 1:
+            self._part(self.members.pop(place))
         now = anyio.current_time()
         self._deaths.append(now)
         while self._deaths[0] < now - WINDOW_SECONDS:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 
@@ -11,7 +12,17 @@ from schemas.ids import whole
 REPLICAS: Mapping[str, int] = {"agents": 1, "streaming": 2, "pricing": 1}
 """The actors a fleet can run, and how many processes of each it runs unless told otherwise."""
 
+LIGHT = ("agents", "pricing")
+"""Actors that wait more than they work: on one machine they share processes."""
+
 MOST_REPLICAS = 64
+
+
+class Member(NamedTuple):
+    """An actor of a process, by the name that it has in the fleet, such as ``agents.1``."""
+
+    name: str
+    actor: str
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
@@ -26,15 +37,21 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     url: str | None = None
     port: int = 4222
     loopback: bool = True
+    apart: bool = False
     ready_file: Path | None = None
 
-    def processes(self) -> list[tuple[str, str]]:
-        """Return (name, actor) of each process, in the order of starting."""
-        return [
-            (f"{actor}.{number}", actor)
-            for actor, count in self.replicas.items()
-            for number in range(1, count + 1)
-        ]
+    def processes(self) -> list[list[Member]]:
+        """Return the actors of each process, in the order of starting.
+
+        The light ones of one number share a process, unless each is to have its own.
+        """
+        found: dict[str, list[Member]] = {}
+        for actor, count in self.replicas.items():
+            for number in range(1, count + 1):
+                member = Member(f"{actor}.{number}", actor)
+                is_shared = actor in LIGHT and not self.apart
+                found.setdefault(f".{number}" if is_shared else member.name, []).append(member)
+        return list(found.values())
 
 
 def chosen(actors: str | None, replicas: Sequence[str]) -> dict[str, int]:

@@ -11,13 +11,14 @@ from rich.console import Console
 from rich.table import Table
 
 from actors.fleet.child import Child
+from actors.fleet.plan import Member
 from schemas.printable import printable
 
 COLOURS = ("cyan", "magenta", "green", "blue", "yellow", "bright_cyan", "bright_magenta")
 LEVELS = {"warning": "yellow", "error": "red", "critical": "red"}
 STATES = {"ready": "green", "starting": "yellow", "stopping": "yellow", "down": "red"}
 LEFT_OUT = frozenset({"at", "level", "event", "actor", "process"})
-NAME_WIDTH = 12
+NAME_WIDTH = 20
 TIME = slice(11, 19)
 MEGABYTE = 1_000_000
 
@@ -91,20 +92,24 @@ def table(children: Iterable[Child], server: tuple[str, int | None]) -> Table:
     if pid is not None:
         rows.add_row("nats-server", str(pid), "[green]ready[/]", "", "", "", "")
     for child in children:
-        rows.add_row(*_row(child))
+        for member in child.members:
+            rows.add_row(*_row(child, member))
     rows.caption = f"bus {url}"
     return rows
 
 
-def _row(child: Child) -> list[str]:
-    state = f"[{STATES[child.state]}]{child.state}[/]"
-    alive = child.alive
+def _row(child: Child, member: Member) -> list[str]:
+    """Return the row of one actor; what several in one process use is shown once."""
+    state, pid = f"[{STATES[child.state]}]{child.state}[/]", str(child.pid or "-")
+    alive = child.alive.get(member.actor)
     if alive is None:
-        return [child.name, str(child.pid or "-"), state, "", "", "", str(child.restarts)]
+        return [member.name, pid, state, "", "", "", str(child.restarts)]
     memory = f"{alive.memory_bytes / MEGABYTE:.0f} MB"
     busy = f"{alive.running}/{alive.capacity}" if alive.capacity else str(alive.running)
     cpu = f"{alive.cpu_percent:.0f}"
-    return [child.name, str(child.pid or "-"), state, cpu, memory, busy, str(child.restarts)]
+    if member != child.members[0]:
+        cpu = memory = ""
+    return [member.name, pid, state, cpu, memory, busy, str(child.restarts)]
 
 
 def _pairs(fields: dict[str, Any]) -> list[str]:

@@ -3,7 +3,7 @@
 import os
 import signal
 import sys
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -15,7 +15,7 @@ import structlog
 
 from actors.fleet.child import Child
 from actors.fleet.exposition import exposing
-from actors.fleet.plan import Plan
+from actors.fleet.plan import Member, Plan
 from actors.fleet.printing import Lines, Printer
 from bus.codec import decode
 from bus.config import Config
@@ -49,6 +49,7 @@ class Fleet:
         self._metrics = ""
         self._changed = anyio.Event()
         self._stopping = anyio.Event()
+        self._keep: Callable[[Callable[[], Awaitable[None]]], object] = lambda _: None
         self._failure: CallboardError | None = None
         self._starting: anyio.CancelScope | None = None
 
@@ -92,7 +93,8 @@ class Fleet:
             anyio.create_task_group() as tasks,
         ):
             self._announce()
-            self._children = self._made()
+            self._keep = partial(tasks.start_soon, self._guarded)
+            self._children = [self._made(members) for members in self._plan.processes()]
             if self._server is not None:
                 kept = partial(keep, self._server, started=self._notify)
                 tasks.start_soon(self._guarded, kept)
@@ -134,10 +136,13 @@ class Fleet:
     async def _drain(self) -> None:
         """Stop those that work for others first, then those, then the server (by its context)."""
         self._forget_ready_file()
+        stopped: list[Child] = []
         for actor in reversed(list(self._plan.replicas)):
             async with anyio.create_task_group() as tasks:
                 for child in self._children:
-                    if child.actor == actor:
+                    # Of several actors the one that starts first stops last.
+                    if child.members[0].actor == actor and child not in stopped:
+                        stopped.append(child)
                         tasks.start_soon(child.stop, DRAIN_SECONDS)
 
     async def _obey_signals(self) -> None:
@@ -155,12 +160,16 @@ class Fleet:
 
     # Processes
 
-    def _made(self) -> list[Child]:
-        environment = self._environment()
-        return [
-            Child(name, actor, environment, self._printer.line, self._notify)
-            for name, actor in self._plan.processes()
-        ]
+    def _made(self, members: Sequence[Member]) -> Child:
+        said, changed = self._printer.line, self._notify
+        return Child(members, self._environment(), said, changed, self._run_alone)
+
+    def _run_alone(self, member: Member) -> None:
+        """Give an actor a process of its own: what it suffers from is not to stop the others."""
+        log.warning("fleet.runs_alone", name=member.name)
+        child = self._made([member])
+        self._children.append(child)
+        self._keep(child.keep)
 
     def _environment(self) -> dict[str, str]:
         ours = {
@@ -187,7 +196,7 @@ class Fleet:
             log.warning("fleet.strange_heartbeat", field=error.problem.field)
             return
         for child in self._children:
-            if alive.pid and child.pid == alive.pid and child.actor == alive.actor:
+            if alive.pid and child.pid == alive.pid and child.has(alive.actor):
                 child.heard(alive)
 
     # Reporting
@@ -230,8 +239,12 @@ class Fleet:
 
     def _metrics_ports(self) -> dict[str, int]:
         """Return where the processes tell their metrics, by name."""
-        ports = {child.name: child.alive.metrics_port for child in self._children if child.alive}
-        return {name: port for name, port in ports.items() if port}
+        return {
+            child.name: alive.metrics_port
+            for child in self._children
+            for alive in child.alive.values()
+            if alive.metrics_port
+        }
 
     def _is_ready(self) -> bool:
         return all(child.state == "ready" for child in self._children)
@@ -243,13 +256,14 @@ class Fleet:
             "metrics": self._metrics,
             "processes": [
                 {
-                    "name": child.name,
-                    "actor": child.actor,
+                    "name": member.name,
+                    "actor": member.actor,
                     "pid": child.pid,
-                    "process": child.alive.process if child.alive else None,
-                    "metrics_port": child.alive.metrics_port if child.alive else None,
+                    "process": child.alive[member.actor].process,
+                    "metrics_port": child.alive[member.actor].metrics_port,
                 }
                 for child in self._children
+                for member in child.members
             ],
         }
 

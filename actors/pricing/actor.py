@@ -1,20 +1,57 @@
-"""What the pricing actor answers: the endpoints of small handlers, each with a file of its own."""
+"""The pricing actor as it is declared, and what only it makes itself."""
 
-from collections.abc import Sequence
-from itertools import chain
-from typing import Protocol
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 
-from bus.service import Endpoint
+from actors.pricing.adapters.account import account_entity, zone
+from actors.pricing.adapters.bills import HANDED_OVER, Bills
+from actors.pricing.adapters.books import Books
+from actors.pricing.adapters.budgets import Budgets
+from actors.pricing.adapters.costs import COSTS
+from actors.pricing.adapters.quoting import Quotes
+from actors.pricing.adapters.reports import Reports
+from actors.pricing.adapters.savings import Savings
+from actors.pricing.adapters.telling import TermsTeller
+from actors.pricing.config import PricingConfig, rules
+from bus.actor import Actor, Here, Own
+from bus.durable import Facts
+from bus.prices import BOOKS, PRICES
+from bus.runtime import Kind, Part
+from bus.streams.spec import BILLS
+from bus.terms import TERMS, TermsStore
+from schemas.ledger import ACCOUNT_ENTITY
+from schemas.terms import TERMS_STORE
 
 
-class Handler(Protocol):
-    """Answers a few requests that belong together."""
+@asynccontextmanager
+async def opened(here: Here) -> AsyncGenerator[Own]:
+    """Make the handlers, and what books the bills that executions have handed over."""
+    bus, timing = here.bus, here.process.timing
+    in_force, costs = here.known(PRICES), here.projection(COSTS)
+    terms, accounts = here.bucket(TERMS), here.owners(ACCOUNT_ENTITY)
+    teller = TermsTeller(bus, terms, timing, here.process.membership.members)
+    bills = Facts(BILLS, "bills", HANDED_OVER, Bills(bus, accounts).handed_over, bus, timing)
+    yield Own(
+        handlers=[
+            Quotes(Books(in_force, here.bucket(BOOKS)), bus.clock),
+            Reports(costs, bus.clock),
+            Savings(costs, lambda: in_force.prices, bus.clock),
+            Budgets(accounts, teller, bus.clock, timeout=timing.answer_seconds),
+        ],
+        parts=[Part(name="bills", kind=Kind.WORKER, run=bills.run, drain=bills.drain)],
+        ways={TERMS_STORE: TermsStore(terms)},
+    )
 
-    def endpoints(self) -> Sequence[Endpoint]:
-        """Return the requests it answers."""
-        ...
 
-
-def endpoints(*handlers: Handler) -> tuple[Endpoint, ...]:
-    """Return all requests this actor answers."""
-    return tuple(chain.from_iterable(handler.endpoints() for handler in handlers))
+ACTOR = Actor(
+    name="pricing",
+    settings=PricingConfig,
+    entities=[account_entity()],
+    under=lambda _, config: account_entity(rules(config, zone)),
+    stores=[BOOKS, TERMS],
+    follows=[PRICES],
+    projections=[COSTS],
+    services=[Quotes, Reports, Savings, Budgets],
+    asks=[ACCOUNT_ENTITY],
+    opened=opened,
+)

@@ -1,24 +1,40 @@
-"""What the streaming actor works off: jobs, from a work item to the command that reports it."""
+"""The streaming actor: its jobs, from a work item to the command that reports it, as declared."""
 
-from contextlib import AsyncExitStack
-from dataclasses import replace
+from collections.abc import AsyncGenerator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
 
 import anyio
 
+from actors.streaming.adapters import safety_file
+from actors.streaming.adapters.answers import ANSWERS, Answers
+from actors.streaming.adapters.batch_store import BATCHES, Tickets
 from actors.streaming.adapters.meter import CircuitMeter, Meter
+from actors.streaming.adapters.operator_secrets import operator_secrets
 from actors.streaming.adapters.prompts import Prompts
+from actors.streaming.adapters.providers import open_providers
+from actors.streaming.config import StreamingConfig
+from actors.streaming.flow.batches import opened as opened_batches
 from actors.streaming.flow.embedding import Embedder
-from actors.streaming.flow.generation import Generator
+from actors.streaming.flow.generation import Generator, Means
+from actors.streaming.flow.granting import granting
+from actors.streaming.flow.switchboard import Switchboard
 from actors.streaming.flow.vectors import VectorStore
+from bus.actor import Actor, Here, Own
 from bus.codec import encode
+from bus.egress import Egress
 from bus.errors import ProblemError
 from bus.ports import Bus, Delivery
+from bus.prices import PRICES
+from bus.runtime import Kind, Part
 from bus.slices import Slices
 from bus.subjects import fill
 from bus.telemetry.traces import Span, handling
 from bus.worker import Job
 from schemas.fleet import PROVIDERS_SUBJECT, ProviderStates
+from schemas.ledger import ACCOUNT_ENTITY
 from schemas.lifecycle import (
+    EXECUTION_ENTITY,
     EmbedWork,
     FailGeneration,
     FinishGeneration,
@@ -31,6 +47,11 @@ from schemas.work import Stopped, WorkItem
 QUEUE = "generate"
 BATCH_QUEUE = "batch"
 EMBED_QUEUE = "embed"
+
+BATCH_PLACES = 2000
+"""Requests in batches that one process waits for, a tenant alone for half as many; each is a task
+that sleeps."""
+
 SHOWN_SECONDS = 1.0
 """How old the gauges of circuits may be."""
 
@@ -58,28 +79,6 @@ class Streaming:
         slices, queues = Slices(), (QUEUE, BATCH_QUEUE, EMBED_QUEUE)
         self._prompts = {queue: Prompts(bus, slices) for queue in queues}
         self._cut: dict[str, FailGeneration] = {}
-
-    def job(self) -> Job[GenerateWork]:
-        """Return the job of generating an answer."""
-        return Job(
-            queue=QUEUE,
-            body_type=GenerateWork,
-            handle=self.do_generate,
-            stopped=self._stopped,
-        )
-
-    def batch_job(self) -> Job[GenerateWork]:
-        """Return the same job for requests in batches: they wait for a day, and cost no stream."""
-        return replace(self.job(), queue=BATCH_QUEUE, is_long=True)
-
-    def embed_job(self) -> Job[EmbedWork]:
-        """Return the job of embedding texts."""
-        return Job(
-            queue=EMBED_QUEUE,
-            body_type=EmbedWork,
-            handle=self.do_embed,
-            stopped=self._stopped,
-        )
 
     async def do_embed(self, item: WorkItem[EmbedWork]) -> FinishGeneration | FailGeneration:
         """Turn texts into vectors, store these, and say what that has used."""
@@ -155,7 +154,7 @@ class Streaming:
             meter.ended(result)
         return result
 
-    def _stopped(
+    def stopped(
         self, item: WorkItem[GenerateWork] | WorkItem[EmbedWork]
     ) -> FailGeneration | Stopped:
         """Report work that was called off: what it has used until then was spent."""
@@ -182,3 +181,75 @@ async def _nobody(events: list[StreamEvent]) -> None:
 
 
 _STOPPED = Problem(code="cancelled", message="the execution no longer needs this answer")
+
+
+# The actor
+
+GENERATE = Job(
+    queue=QUEUE,
+    body_type=GenerateWork,
+    handle=Streaming.do_generate,
+    stopped=Streaming.stopped,
+    places=lambda config: config.max_concurrent,
+)
+BATCH = Job(
+    queue=BATCH_QUEUE,
+    body_type=GenerateWork,
+    handle=Streaming.do_generate,
+    stopped=Streaming.stopped,
+    places=lambda _: BATCH_PLACES,
+    is_long=True,
+)
+"""The same job for requests in batches: they wait for a day, and cost no stream."""
+
+EMBED = Job(
+    queue=EMBED_QUEUE,
+    body_type=EmbedWork,
+    handle=Streaming.do_embed,
+    stopped=Streaming.stopped,
+    places=lambda config: config.max_concurrent,
+)
+
+
+@asynccontextmanager
+async def opened(here: Here) -> AsyncGenerator[Own]:
+    """Open the ways to providers, and make what does the jobs."""
+    config, bus = here.config, here.bus
+    rules = safety_file.load(Path(config.safety_file)) if config.safety_file else None
+    egress = Egress(allow_loopback=config.allow_loopback, allowed=config.allowed_hosts)
+    switchboard, in_force = Switchboard(config.limit_patience), here.known(PRICES)
+    async with (
+        open_providers(config, egress, operator_secrets(config)) as providers,
+        opened_batches(Tickets(here.bucket(BATCHES))) as batches,
+    ):
+        means = Means(
+            providers=providers,
+            clock=bus.clock,
+            answers=Answers(here.bucket(ANSWERS), bus.clock),
+            switchboard=switchboard,
+            safety=rules,
+            prices=lambda: in_force.prices,
+            grant=granting(here.way(ACCOUNT_ENTITY)),
+            batches=batches,
+        )
+        embedder = Embedder(providers, bus.clock, switchboard, prices=lambda: in_force.prices)
+        streaming = Streaming(
+            Generator(means), embedder, bus, here.process.name, shards=config.shards
+        )
+        # When this process leaves, another waits on for its batches.
+        leaving = Part(
+            name="batches", kind=Kind.SERVICE, run=anyio.sleep_forever, drain=batches.leave
+        )
+        shown = Part(name="providers", run=streaming.tell_providers)
+        yield Own(doer=streaming, parts=[leaving, shown])
+
+
+ACTOR = Actor(
+    name="streaming",
+    settings=StreamingConfig,
+    stores=[ANSWERS, BATCHES],
+    follows=[PRICES],
+    jobs=[GENERATE, EMBED, BATCH],
+    asks=[EXECUTION_ENTITY, ACCOUNT_ENTITY],
+    opened=opened,
+)

@@ -5,19 +5,23 @@
 ``nats_watch``     following such a bucket without missing anything
 ``memory_bucket``  the same in memory
 ``followed``       whether a process knows all that a bucket holds
+``store``          buckets as they are declared: whose each is, and who follows it
 """
 
 from bus.kv.bucket import Bucket, Entry, Watch, Watcher
 from bus.kv.followed import Followed, followed
 from bus.kv.memory_bucket import MemoryBucket
 from bus.kv.nats_bucket import NatsBucket
+from bus.kv.store import Follow, Store
 
 __all__ = [
     "Bucket",
     "Entry",
+    "Follow",
     "Followed",
     "MemoryBucket",
     "NatsBucket",
+    "Store",
     "Watch",
     "Watcher",
     "followed",

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple, Protocol
 
+from bus.config import Timing
+
 EXPIRED_AT_ONCE = 1000
 """Some milliseconds of a thread, in which nothing else is applied."""
 
@@ -82,7 +84,8 @@ class Projection:
 
     ``base_type`` is what counts of an entity's state: where an entry starts from one, ``apply`` is
     given that first. ``expire`` removes rows of what ended before a moment (microseconds), at most
-    ``EXPIRED_AT_ONCE``, and returns how many; it is called with the retention of its projector.
+    ``EXPIRED_AT_ONCE``, and returns how many; it is called with the end of the retention and the
+    present moment; ``retention`` says for how many days rows stay.
 
     ``settle`` is called behind the newest event, and every few thousand: for what costs less for
     many together.
@@ -90,13 +93,14 @@ class Projection:
 
     name: str
     entity: str
-    version: int
     tables: str
     event_type: Any
+    version: int = 1
     apply: Callable[[Rows, Fact], None] | None = None
     together: Callable[[Rows, Iterable[Sequence[Fact]], LeaveOut], None] | None = None
     whole: bool = True
     views: Views | None = None
     base_type: Any = None
-    expire: Callable[[Rows, int], int] | None = None
+    expire: Callable[[Rows, int, int], int] | None = None
     settle: Callable[[Rows], None] = nothing
+    retention: Callable[[Timing], float] | None = None

@@ -1,6 +1,6 @@
 """Entities: exact state with one writer, sharded and event-sourced.
 
-``entity``    what a kind of entity is: a handful of pure functions
+``entity``    reading what is stored of an entity; what a kind of entity is says ``schemas.entity``
 ``book``      the entities of one shard in memory, and how commits change them
 ``turn``      commands in, one commit and its consequences out; pure
 ``quarantine`` how an entity ends of which part cannot be read; ``salvage`` finds which these are
@@ -23,7 +23,6 @@
 """
 
 from bus.shard.asks import Way
-from bus.shard.entity import Damage, Entity
 from bus.shard.host import ShardHost
 
-__all__ = ["Damage", "Entity", "ShardHost", "Way"]
+__all__ = ["ShardHost", "Way"]

@@ -10,10 +10,11 @@ from bus.codec import decode
 from bus.errors import problem
 from bus.ports import Resting
 from bus.shard.book import START
-from bus.shard.entity import Entity
+from bus.shard.entity import Codec
 from bus.shard.quarantine import reason_of
 from schemas.base import Value
 from schemas.decision import Effect
+from schemas.entity import Entity
 from schemas.journal import NOTHING, AtRest, Commit, Entry, Sleeper, SlotImage
 from schemas.work import WorkItem
 
@@ -66,6 +67,7 @@ class History:
     def __init__(self, entity: Entity[Any, Any, Any], tenant: str, key: str) -> None:
         self.state: Any = entity.initial(tenant, key)
         self._entity = entity
+        self._codec = Codec(entity)
         self._address = (tenant, key)
 
     def concerns(self, of: Entry | SlotImage) -> bool:
@@ -81,7 +83,7 @@ class History:
         if (gone := set(slot.parts) - set(parts)) != set():
             raise problem("corrupt", f"{len(gone)} parts of the state are gone")
         if slot.state != NOTHING:
-            state = self._entity.state(slot.state, version)
+            state = self._codec.state(slot.state, version)
             self.state = self._entity.joined(state, [parts[name] for name in slot.parts])
             self.is_known = True
 
@@ -97,7 +99,7 @@ class History:
         """
         image = decode(AtRest, resting.data)
         if image.last <= n and image.state != NOTHING:
-            self.state = self._entity.state(image.state, image.version)
+            self.state = self._codec.state(image.state, image.version)
             self.is_known = True
 
     def add(self, sequence: int, commit: Commit, entry: Entry) -> Moment:
@@ -112,7 +114,7 @@ class History:
         self.is_known = self.is_known or entry.n <= 1 or entry.base is not NOTHING
         try:
             if entry.base is not NOTHING:
-                self.state = self._entity.state(entry.base, commit.version)
+                self.state = self._codec.state(entry.base, commit.version)
             before = self._effects()
             for raw in entry.events if self.is_known else ():
                 self._apply(raw)
@@ -154,7 +156,7 @@ class History:
         )
 
     def _apply(self, raw: msgspec.Raw) -> None:
-        event = self._entity.event(raw)
+        event = self._codec.event(raw)
         try:
             self.state = self._entity.evolve(self.state, event)
         except ValueError:

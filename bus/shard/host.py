@@ -20,10 +20,10 @@ from bus.ownership import Membership, rendezvous
 from bus.ports import Bus, Delivery
 from bus.room import Rooms
 from bus.shard.asks import NO_WAYS, Ways
-from bus.shard.entity import Entity
 from bus.shard.owner import ShardOwner
 from bus.shard.workforce import Workforce
 from bus.telemetry import metrics
+from schemas.entity import Entity
 from schemas.fleet import SHARDS_SUBJECT, OwnedShard, OwnedShards
 from schemas.journal import Mail
 

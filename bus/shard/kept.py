@@ -9,9 +9,9 @@ import structlog
 from bus.codec import decode
 from bus.errors import ProblemError
 from bus.ports import Bus, Feed, Fill, Journal, Stored
-from bus.shard.entity import Entity
 from bus.subjects import archived_subject, parse
 from schemas.archive import Archived
+from schemas.entity import Entity
 
 log = structlog.get_logger()
 

@@ -14,8 +14,8 @@ import msgspec
 
 from bus.codec import decode, encode
 from bus.errors import ProblemError
-from bus.shard.entity import Damage, Entity
 from schemas.decision import Publish
+from schemas.entity import Damage, Entity
 from schemas.journal import NOTHING, CorruptSkipped, Entry, Mail, SkipCorrupt
 from schemas.letters import undelivered
 from schemas.problems import Problem

@@ -13,9 +13,9 @@ from bus.codec import encode
 from bus.ports import Blobs, Journal, States
 from bus.shard.blob_names import blobs_under
 from bus.shard.book import Book
-from bus.shard.entity import Entity
 from bus.shard.fetching import all_fetched, load_snapshot, wake_all
 from bus.shard.salvage import read_commit
+from schemas.entity import Entity
 from schemas.journal import Commit
 
 log = structlog.get_logger()

@@ -12,7 +12,6 @@ from bus.errors import ProblemError
 from bus.shard.announcing import named
 from bus.shard.book import Address, Book, Slot
 from bus.shard.clock import TOLERANCE_SECONDS
-from bus.shard.entity import Damage, Entity
 from bus.shard.outstanding import Earlier, change, net
 from bus.shard.quarantine import (
     dead_letter,
@@ -25,6 +24,7 @@ from bus.shard.quarantine import (
     wants_skip,
 )
 from schemas.decision import UNCHANGED, Ask, Changes, Effect, Publish
+from schemas.entity import Damage, Entity
 from schemas.journal import NOTHING, Entry, Mail
 from schemas.problems import Problem
 from schemas.replies import ANSWER, StoredReply
@@ -107,7 +107,7 @@ def answer_unchanged(book: Book, mail: Mail, now: datetime) -> bytes | None:
             return None
         if address in book.corrupt or book.known(address, mail.id) is not None:
             return _answer(book, mail, now, outcome)
-        command = book.entity.command(mail.body)
+        command = book.codec.command(mail.body)
         decision = book.entity.decide(book.state(address), command, now)
     except Exception:  # noqa: BLE001  what a core raises is rejected by a commit, once there is room
         return None
@@ -195,7 +195,7 @@ def _answer(book: Book, mail: Mail, now: datetime, outcome: Outcome) -> bytes | 
     if is_damaged and (book.is_shut(address) or wants_skip(mail.body)):
         return _answer_corrupt(book, mail, outcome)
     try:
-        command = book.entity.command(mail.body)
+        command = book.codec.command(mail.body)
     except ProblemError as refused:
         return encode(_not_corrupt(mail) if wants_skip(mail.body) else refused.problem)
     if book.entity.reply_age is not None and (too_old := _too_old(book, mail, command, now)):

@@ -13,10 +13,12 @@ READS = re.compile(r"\.read_(?:bytes|text)\(|\bopen\(\s*[\"'a-z]*path")
 BORDER = {"bus/codec.py", "bus/files.py", "schemas/bounds.py"}
 
 OURS = {
+    "actors/agents/core/entity.py": "records that our processes have stored",
     "actors/agents/core/prompts.py": "prompts and records that our processes have stored",
     "actors/fleet/printing.py": "log lines of our processes",
     "actors/pricing/adapters/bills.py": "bills that owners have submitted",
     "actors/pricing/adapters/shipped.py": "TOML, which is converted within the bounds",
+    "actors/pricing/core/entity.py": "answers of who keeps terms",
     "actors/pricing/core/escrow.py": "answers of owners",
     "bus/projection/file.py": "events of journals",
     "bus/streams/api.py": "answers of nats-server",

@@ -14,8 +14,8 @@ from typing import Any
 import anyio
 import msgspec
 
-from actors.agents.actor import execution_entity
 from actors.agents.adapters import prompts as stored
+from actors.agents.core.entity import EXECUTION
 from actors.agents.core.prompts import prompt_of, referring
 from actors.streaming.adapters import prompts as read
 from bus.codec import decode, encode
@@ -90,7 +90,7 @@ def _waiting() -> Row:
     """Have so many executions accepted whose work waits, and weigh the book that holds them."""
     gc.collect()
     tracemalloc.start()
-    book = Book(execution_entity())
+    book = Book(EXECUTION)
     for number in range(WAITING):
         task = f"{number} {LINE * (WAITING_BYTES // len(LINE))}"
         wanted = _asked(ChatMessage(role="user", content=task), task, number)

@@ -16,7 +16,7 @@ from bus.config import Config, load
 from bus.ids import new_id
 from bus.process import Process, main, opened
 from bus.rpc import Owners, command
-from bus.runtime import Part
+from bus.runtime import Kind, Part
 from bus.service import Endpoint, Service
 from bus.shard import ShardHost
 from bus.worker import Job, Worker, owners_of
@@ -55,7 +55,7 @@ async def own() -> None:
         async def serve() -> None:
             await service.run(bus.nats.client)
 
-        shards = Part(name="shards", run=host.run, drain=host.drain, missing=host.missing)
+        shards = Part.of("shards", Kind.HOST, host)
         await process.run([shards, Part(name="service", run=serve, missing=service.missing)])
 
 

@@ -6,7 +6,6 @@ from typing import ClassVar
 
 import msgspec
 
-from bus.shard import Entity
 from bus.subjects import fill
 from schemas import attempts
 from schemas.attempts import (
@@ -20,6 +19,7 @@ from schemas.attempts import (
 )
 from schemas.base import Internal, Message, Request
 from schemas.decision import Decision, Publish, refuse
+from schemas.entity import Entity
 from schemas.problems import Problem
 from schemas.work import (
     Claim,
@@ -30,7 +30,6 @@ from schemas.work import (
     Settled,
     Stopped,
     WorkItem,
-    item_id,
 )
 
 STEPS = 3
@@ -175,16 +174,7 @@ def _item(state: Flow, step: str, attempt: attempts.Attempt) -> WorkItem[Step]:
     flow = state.flow
     reply_to = ReplyTo(entity=ENTITY, tenant=flow.tenant, key=flow.flow_id)
     body = Step(flow_id=flow.flow_id, step=int(step), value=state.value, seconds=flow.seconds)
-    return WorkItem(
-        id=item_id(reply_to, step, attempt.attempt),
-        work=step,
-        attempt=attempt.attempt,
-        queue=QUEUE,
-        tenant=flow.tenant,
-        reply_to=reply_to,
-        since=attempt.at,
-        body=body,
-    )
+    return attempts.item(reply_to, step, attempt, QUEUE, body)
 
 
 def announce(_: Flow | None, event: Event, after: Flow) -> Iterator[Publish]:

@@ -2,7 +2,7 @@
 
 import hashlib
 
-from actors.agents.actor import execution_entity
+from actors.agents.core.entity import EXECUTION
 from bus.rpc import command
 from bus.shard.turn import Letter
 from schemas.bills import AccountAnswered, Spending
@@ -11,6 +11,7 @@ from schemas.ledger import Charge
 from schemas.lifecycle import (
     Accept,
     Cancel,
+    Delete,
     Deltas,
     FailGeneration,
     FinishGeneration,
@@ -24,7 +25,7 @@ from schemas.usage import Usage
 from schemas.work import Claim, Lost, ReplyTo
 from tests.contract.recorder import BEGAN, Recorder
 
-ENTITY = execution_entity()
+ENTITY = EXECUTION
 DELTAS = Deltas(count=2, sha256=hashlib.sha256(b"Hello.").hexdigest())
 OVERLOADED = Problem(code="provider_overloaded", message="try again later", retryable=True)
 
@@ -43,6 +44,7 @@ def live(recorder: Recorder) -> None:
     recorder.turn(_letter("late", Tick(), name=""), seconds=60)
     _spend(recorder)
     _call_back(recorder)
+    recorder.turn(_letter("stopped", Delete()))
 
 
 def _call_back(recorder: Recorder) -> None:
@@ -83,6 +85,7 @@ Command = (
     | CallbackAnswered
     | Cancel
     | Claim
+    | Delete
     | FailGeneration
     | FinishGeneration
     | Lost

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from bus.codec import decode, encode
-from bus.shard import Entity
 from bus.shard.book import Book
+from schemas.entity import Entity
 from schemas.journal import Commit, SlotImage, Snapshot
 from tests.contract import account_life, execution_life
 from tests.contract.recorder import GoldenJournal, Recorder

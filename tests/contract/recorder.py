@@ -8,9 +8,9 @@ from typing import Any
 import msgspec
 
 from bus.codec import encode
-from bus.shard import Entity
 from bus.shard.book import Book
 from bus.shard.turn import Letter, take_turn
+from schemas.entity import Entity
 from schemas.journal import Commit, Entry, SnapshotRef
 
 BEGAN = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)

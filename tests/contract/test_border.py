@@ -8,8 +8,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from actors.agents.actor import execution_entity
 from actors.agents.core.acceptance import plain_request
+from actors.agents.core.entity import EXECUTION
 from bus.codec import accept, convert, decode, encode
 from bus.errors import ProblemError
 from bus.rpc import command
@@ -90,7 +90,7 @@ GENERATE: dict[str, Any] = {
 
 # A request all its way: accepted, decided, committed, recovered, snapshot, work and record
 
-ENTITY = execution_entity()
+ENTITY = EXECUTION
 ORIGIN = Origin(
     tenant="acme",
     execution_id="k",
@@ -122,7 +122,9 @@ def demand_recovery(request: GenerateRequest, origin: Origin = ORIGIN) -> None:
         assert each.corrupt == {}
         assert encode(each.slots["acme", "k"].state) == encode(state)
     assert ENTITY.record is not None
-    record = ENTITY.record(state).body
+    kept = ENTITY.record(state)
+    assert kept is not None
+    record = kept.body
     assert decode(ExecutionRecord, encode(record)) == record
     items = [work.body for _, work in book.open_work()]
     assert [decode(type(item), encode(item)) for item in items] == items

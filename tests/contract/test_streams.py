@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from actors.fleet.declared import streams
 from bus.config import Timing
 from bus.state.pages import page_subject
 from bus.streams.spec import (
@@ -14,8 +15,6 @@ from bus.streams.spec import (
     inbox_spec,
     inbox_stream,
     inbox_tenant,
-    key_value_spec,
-    stream_specs,
 )
 from bus.subjects import (
     archived_subject,
@@ -33,8 +32,7 @@ from schemas.ids import PLATFORM
 from tests.contract.registry import message_classes
 
 SPECS = (
-    *stream_specs(("execution", "account", "workflow"), Timing()),
-    key_value_spec("definitions", max_bytes=1024),
+    *streams(),
     *(inbox_spec(tenant, Timing()) for tenant in ("acme", "Acme", PLATFORM)),
 )
 
@@ -97,7 +95,8 @@ def test_no_subject_is_stored_twice():
         (f"_cb.blob.{'0' * 64}.0", "BLOBS"),
         (archived_subject("account", 3, "2026-01-01T00:00:00Z"), "ARCHIVE"),
         ("_cb.archive.account.3.acme.2026-01.1.0af7651916cd43dd8448eb211c80319c.0", "ARCHIVE"),
-        ("$KV.definitions.acme.reviewer", "KV_definitions"),
+        ("$KV.agents.acme.reviewer", "KV_agents"),
+        ("$KV.terms.acme", "KV_terms"),
     ],
 )
 def test_every_stored_subject_has_its_stream(subject: str, stream: str):
@@ -115,7 +114,7 @@ def test_in_a_cluster_every_stream_has_three_copies_and_none_is_lazy(spec: Strea
 def test_on_one_server_only_streams_that_can_be_rebuilt_are_lazy():
     lazy = {spec.name for spec in SPECS if spec.settings("r1").get("persist_mode") == "async"}
 
-    assert lazy == {"CONVERSATIONS", "EVENTS", "EXECUTIONS", "STREAMS"}
+    assert lazy == {"CONVERSATIONS", "EVENTS", "EXECUTIONS", "KV_answers", "STREAMS"}
 
 
 @pytest.mark.parametrize("spec", SPECS, ids=lambda spec: spec.name)
@@ -132,7 +131,8 @@ def test_journals_and_blobs_keep_what_they_have_and_refuse_what_does_not_fit():
         "INBOX_acme",
         "JOURNAL_ACCOUNT",
         "JOURNAL_EXECUTION",
-        "JOURNAL_WORKFLOW",
+        "KV_agents",
+        "KV_terms",
     }
 
 
@@ -167,6 +167,8 @@ def test_what_is_over_expires_so_many_seconds_after_it_was_stored():
         "EXECUTIONS": 90 * DAY,
         "CONVERSATIONS": 90 * DAY,
         "DEAD": 30 * DAY,
+        "KV_answers": 7 * DAY,
+        "KV_batches": 3 * DAY,
     }
 
 

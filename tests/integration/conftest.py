@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import structlog
 
+from actors.fleet.declared import entities
 from bus.config import Timing
 from bus.ids import new_id
 from bus.memory import MemoryBus
@@ -14,7 +15,7 @@ from bus.testing import NatsWorld, Process, Server, World, memory_bus, nats_worl
 from tests.fleet import PlainClient, RunningFleet, running_fleet
 from tests.servers import local_server
 
-ENTITIES = ("execution", "account")
+ENTITIES = tuple(entities())
 
 QUICK = Timing(ack_wait_seconds=0.5, resend_window_seconds=0.5)
 """What tests would wait for is shorter."""

@@ -16,7 +16,6 @@ import structlog
 from click.testing import CliRunner
 
 from actors.cli import main
-from actors.pricing.actor import endpoints
 from actors.pricing.adapters.costs import COSTS
 from actors.pricing.adapters.reports import Reports
 from actors.pricing.adapters.savings import Savings
@@ -25,7 +24,7 @@ from bus.connection import background
 from bus.errors import ProblemError
 from bus.jetstream import NatsBus
 from bus.prices import PricesInForce
-from bus.service import Service
+from bus.service import Service, endpoints_of
 from bus.telemetry import logs
 from bus.testing import NatsWorld
 from schemas.ledger import Party
@@ -86,7 +85,8 @@ async def pricing_desk(own_nats: NatsWorld, tmp_path: Path) -> AsyncGenerator[De
     """Run what answers about costs, on a server of its own."""
     async with own_nats.process() as bus, projecting(bus, tmp_path / "copy", COSTS) as costs:
         savings = Savings(costs, lambda: PricesInForce().prices, bus.clock)
-        service = Service("pricing", endpoints(Reports(costs, bus.clock), savings), bus)
+        answering = (*endpoints_of(Reports(costs, bus.clock)), *endpoints_of(savings))
+        service = Service("pricing", answering, bus)
 
         async def serve() -> None:
             await service.run(bus.nats.client)

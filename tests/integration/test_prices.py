@@ -7,14 +7,15 @@ from typing import Any
 
 import anyio
 import pytest
+from aiohttp import web
 from click.testing import CliRunner
 
 from actors.cli import main as root
 from actors.pricing.adapters.books import BookStore
 from bus.connection import Address, connect
 from bus.jetstream.bus import system_clock
-from bus.kv import MemoryBucket
-from bus.prices import PricesInForce, open_bucket, shipped_text, stored_prices
+from bus.kv import MemoryBucket, followed
+from bus.prices import BOOKS, PRICES, PricesInForce, shipped_text, stored_prices
 from bus.streams.api import JetStream
 from schemas.pricing.book import book_id, read
 from schemas.pricing.prices import Priced, Terms
@@ -183,7 +184,7 @@ async def test_a_new_base_keeps_the_rows_of_ones_own_over_it(
     await run_callboard(own_fleet, "prices", "import", str(file))
 
     async with connect(Address(urls=tuple(own_fleet.server.urls), name="test")) as transport:
-        store = BookStore(open_bucket(transport, JetStream(transport)), system_clock)
+        store = BookStore(BOOKS.open(transport, JetStream(transport)), system_clock)
         before = await store.refresh(outdated)
         told = await run_callboard(own_fleet, "prices", "refresh")
         prices = await store.current()
@@ -196,6 +197,59 @@ async def test_a_new_base_keeps_the_rows_of_ones_own_over_it(
     assert "contract-2026" in await run_callboard(own_fleet, "prices", "show", "house-model")
 
 
+async def serve(request: web.Request) -> web.Response:
+    usd = {"input_mtok": 1.5, "output_mtok": 7}
+    models = [{"id": "gpt-4o", "match": {"equals": "gpt-4o"}, "prices": usd}]
+    provider = {"id": "openai", "name": "O", "api_pattern": "openai", "models": models}
+    known = request.path == "/data.json"
+    return web.json_response([provider]) if known else web.Response(status=404)
+
+
+async def test_a_refresh_from_a_url_shows_first_what_it_would_change_and_then_changes_it(
+    own_fleet: RunningFleet, monkeypatch: pytest.MonkeyPatch
+):
+    async with hosted(serve) as base:
+        url = f"{base}/data.json"
+        monkeypatch.setenv("CALLBOARD_ALLOW_LOOPBACK", "false")
+        closed = await failing(own_fleet, "prices", "refresh", url)
+        monkeypatch.setenv("CALLBOARD_ALLOW_LOOPBACK", "true")
+        missing = await failing(own_fleet, "prices", "refresh", f"{url}x")
+        dry = await run_callboard(own_fleet, "prices", "refresh", url, "--dry-run")
+        before = await run_callboard(own_fleet, "prices", "show", "gpt-4o", "--provider", "openai")
+        told = await run_callboard(own_fleet, "prices", "refresh", url)
+        after = await run_callboard(own_fleet, "prices", "show", "gpt-4o", "--provider", "openai")
+
+    assert "closed to connections" in closed
+    assert "status 404" in missing
+    assert "openai/gpt-4o" in dry
+    assert "in force" not in dry
+    assert ("$1.5" in before, "$1.5" in after) == (False, True)
+    assert "is in force" in told
+
+
+@asynccontextmanager
+async def hosted(handle: Any) -> AsyncGenerator[str]:
+    """Serve documents on a free loopback port."""
+    app = web.Application()
+    app.router.add_get("/{path:.*}", handle)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
+    finally:
+        await runner.cleanup()
+
+
+async def failing(fleet: RunningFleet, *arguments: str) -> str:
+    def run() -> str:
+        result = CliRunner().invoke(root, ["--url", fleet.server.url, *arguments])
+        assert result.exit_code != 0, result.output
+        return result.output
+
+    return await anyio.to_thread.run_sync(run)
+
+
 async def test_a_stored_book_that_cannot_be_read_changes_no_price():
     bucket: MemoryBucket[Stored] = MemoryBucket(Stored)  # pyright: ignore[reportArgumentType]
     in_force = PricesInForce()
@@ -205,7 +259,7 @@ async def test_a_stored_book_that_cannot_be_read_changes_no_price():
         book_id=book_id(text), name="next", stored_at=system_clock(), packed=packed(text)
     )
 
-    async with in_force.following(bucket):
+    async with followed(bucket, PRICES.pattern, in_force, PRICES.what):
         for broken in (b"", packed(b"{}"), packed(shipped_text())):
             wrong = StoredBook(book_id="0" * 64, name="x", stored_at=system_clock(), packed=broken)
             entry = await bucket.get(CURRENT)

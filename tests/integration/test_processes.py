@@ -45,7 +45,7 @@ async def alive(fleet: RunningFleet) -> dict[str, Alive]:
 async def test_a_heartbeat_tells_load_memory_and_what_the_process_owns(alive: dict[str, Alive]):
     assert alive.keys() == {"agents", "streaming"}
     assert alive["agents"].entities == ["execution"]
-    assert (alive["streaming"].running, alive["streaming"].capacity) == (0, 7)
+    assert (alive["streaming"].running, alive["streaming"].capacity) == (0, 2 * 7)
     for process in alive.values():
         assert process.memory_bytes > 1024**2
 

@@ -41,7 +41,6 @@ async def test_work_that_is_called_off_reports_what_it_has_used(
             memory.process() as bus,
         ):
             streaming = Streaming(generator, Embedder({}, bus.clock), bus)
-            job = streaming.job()
             item = enclosed(work(at(fake)))
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(streaming.do_generate, item)
@@ -52,7 +51,7 @@ async def test_work_that_is_called_off_reports_what_it_has_used(
                 await anyio.wait_all_tasks_blocked()
                 tasks.cancel_scope.cancel()
             await fake.abandoned.wait()
-            report = job.stopped(item)
+            report = streaming.stopped(item)
 
     assert isinstance(report, FailGeneration)
     assert (report.problem.code, report.usage) == ("cancelled", usage)
@@ -68,6 +67,6 @@ async def test_work_that_was_never_begun_has_used_nothing():
         memory.process() as bus,
     ):
         item = enclosed(work(at(fake)))
-        report = Streaming(generator, Embedder({}, bus.clock), bus).job().stopped(item)
+        report = Streaming(generator, Embedder({}, bus.clock), bus).stopped(item)
 
     assert report == Stopped(work="1", attempt=1, sent=False)

@@ -10,7 +10,7 @@ from bus.errors import ProblemError
 from bus.kv import Followed
 from bus.streams.api import JetStream
 from bus.streams.provision import provision
-from bus.terms import EVERY_TENANT, WHAT, KnownTerms, bucket_spec, keep, open_bucket
+from bus.terms import EVERY_TENANT, TERMS, WHAT, KnownTerms, keep
 from schemas.terms import Restriction, Terms
 from tests.fleet import running_fleet
 from tests.prices import run, set_budget, with_prices
@@ -46,7 +46,7 @@ async def test_a_process_knows_when_it_has_watched_the_bucket_to_its_end(tmp_pat
         connect(Address(urls=server.urls, name="test")) as transport,
     ):
         jetstream, known = JetStream(transport), KnownTerms("one")
-        bucket = open_bucket(transport, jetstream)
+        bucket = TERMS.open(transport, jetstream)
         async with bucket.watch(EVERY_TENANT, known) as watch:
             followed = Followed(watch, WHAT, patience_seconds=0.2)
             assert followed.missing() == f"{WHAT} not known yet"
@@ -54,7 +54,7 @@ async def test_a_process_knows_when_it_has_watched_the_bucket_to_its_end(tmp_pat
                 await followed.known()
             assert refused.value.problem.code == "unavailable"
 
-            await provision(jetstream, [bucket_spec()], server.durability)
+            await provision(jetstream, [TERMS.spec()], server.durability)
             await keep(bucket, Terms(tenant="acme", revision=3, restrictions=[HARD]))
             with anyio.fail_after(15):
                 while followed.missing() is not None:

@@ -11,7 +11,6 @@ from typing import Literal
 
 import msgspec
 
-from bus.shard import Entity
 from schemas import attempts
 from schemas.attempts import (
     Attempts,
@@ -24,6 +23,7 @@ from schemas.attempts import (
 )
 from schemas.base import Internal, Message
 from schemas.decision import Ask, Decision, Effect, Publish, refuse
+from schemas.entity import Entity
 from schemas.problems import Problem
 from schemas.work import (
     Claim,

@@ -9,7 +9,7 @@ import anyio
 import msgspec
 from anyio.abc import TaskGroup, TaskStatus
 
-from actors.agents.actor import execution_entity
+from actors.agents.core.entity import EXECUTION
 from bus.codec import decode
 from bus.config import Timing
 from bus.ownership import Membership
@@ -128,7 +128,7 @@ class Fleet:
         with anyio.CancelScope() as scope:
             async with self._world.process(name) as bus, anyio.create_task_group() as tasks:
                 membership = Membership(bus.transport, lambda: alive, self.timing)
-                entity = execution_entity()
+                entity = EXECUTION
                 host = ShardHost(entity, SHARDS, name, membership, bus, self.timing)
                 self.hosts[name] = Owning(host, scope)
                 tasks.start_soon(membership.run)
@@ -219,7 +219,7 @@ class Fleet:
             for commit in await self.commits(shard):
                 for entry in commit.entries:
                     whole = await fetched(entry, self.bus.blobs)
-                    kind = execution_entity().event_type
+                    kind = EXECUTION.event_type
                     found[entry.key].extend(decode(kind, raw) for raw in whole.events)
         return dict(found)
 

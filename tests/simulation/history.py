@@ -11,7 +11,7 @@ from unittest.mock import patch
 import anyio
 import structlog
 
-from actors.agents.actor import execution_entity
+from actors.agents.core.entity import EXECUTION
 from bus.errors import CallboardError, FencedError
 from bus.ports import Bus, Resting
 from bus.shard.recovery import Recovered, take_over
@@ -76,7 +76,7 @@ class Story(NamedTuple):
     bounded: bool = False
 
 
-FLEET = Story(plan_of, lambda: (execution_entity(), account_entity()), bounded=True)
+FLEET = Story(plan_of, lambda: (EXECUTION, account_entity()), bounded=True)
 LEDGER = Story(ledger.plan_of, ledger.entities)
 SPENDING = Story(spending.plan_of, spending.entities, spending.faults_of_spending)
 PLATFORM = Story(lending.plan_of, lending.entities, lending.faults_of_lending)

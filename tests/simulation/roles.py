@@ -11,7 +11,7 @@ from bus.errors import ProblemError
 from bus.ownership import Membership
 from bus.ports import Bus
 from bus.rpc import Owners, PositionedAnswer, command
-from bus.runtime import Part, Runtime
+from bus.runtime import Kind, Part, Runtime
 from bus.shard import ShardHost, Way
 from bus.subjects import shard_of
 from bus.terms import TermsStore
@@ -96,11 +96,13 @@ def owner_parts(
         ways[name] = Owners(bus.transport, name, SHARDS[name], timing, nearby=host.offer)
         hosts.append(host)
     parts = [
-        Part(name="membership", run=membership.run, drain=membership.leave),
-        *(
-            Part(name=f"host-{place}", run=host.run, drain=host.drain, missing=host.missing)
-            for place, host in enumerate(hosts)
+        Part(
+            name="membership",
+            kind=Kind.FAREWELL,
+            run=membership.run,
+            drain=membership.leave,
         ),
+        *(Part.of(f"host-{place}", Kind.HOST, host) for place, host in enumerate(hosts)),
     ]
     return hosts, parts
 
@@ -130,8 +132,8 @@ def worker_parts(
         capacity=1,
     )
     return [
-        Part(name="generate", run=generating.run, drain=generating.drain),
-        Part(name="deliver", run=delivering.run, drain=delivering.drain),
+        Part(name="generate", kind=Kind.WORKER, run=generating.run, drain=generating.drain),
+        Part(name="deliver", kind=Kind.WORKER, run=delivering.run, drain=delivering.drain),
     ]
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from actors.agents.actor import execution_entity
+from actors.agents.core.entity import EXECUTION
 from bus.codec import decode
 from schemas.bills import Slices, Spending
 from schemas.ledger import Charge
@@ -39,7 +39,7 @@ _REPORTS = (b'{"type":"finish_generation"', b'{"type":"fail_generation"')
 
 def entities() -> tuple[AnyEntity, ...]:
     """Return what lives in these histories."""
-    return (execution_entity(), *ledger.entities())
+    return (EXECUTION, *ledger.entities())
 
 
 def plan_of(seed: int) -> list[Event]:

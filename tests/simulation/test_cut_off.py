@@ -10,7 +10,7 @@ import anyio
 import pytest
 from anyio.abc import TaskGroup
 
-from actors.agents.actor import execution_entity
+from actors.agents.core.entity import EXECUTION
 from bus.codec import decode
 from bus.errors import FencedError, UnavailableError
 from bus.memory import MemoryBus, MemoryProcess
@@ -93,7 +93,7 @@ class Scene:
         alive = Alive(process=name, actor="agents")
         membership = Membership(bus.transport, lambda: alive, QUICK)
         workforce = Workforce(name, membership, bus, QUICK)
-        owner = ShardOwner(execution_entity(), 0, name, workforce, bus, QUICK)
+        owner = ShardOwner(EXECUTION, 0, name, workforce, bus, QUICK)
         self.tasks.start_soon(membership.run)
         self.tasks.start_soon(workforce.run)
         self.tasks.start_soon(self._run, owner, name)

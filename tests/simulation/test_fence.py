@@ -7,7 +7,7 @@ import anyio
 import msgspec
 from anyio.abc import TaskGroup
 
-from actors.agents.actor import execution_entity
+from actors.agents.core.entity import EXECUTION
 from bus.config import Timing
 from bus.errors import FencedError
 from bus.memory import MemoryBus
@@ -29,9 +29,7 @@ class Owned:
         self._tasks = tasks
 
     async def take(self, name: str) -> ShardOwner:
-        owner = ShardOwner(
-            execution_entity(), 0, name, nobody(name, self._bus), self._bus, self._timing
-        )
+        owner = ShardOwner(EXECUTION, 0, name, nobody(name, self._bus), self._bus, self._timing)
         self._tasks.start_soon(self._run, owner, name)
         with anyio.fail_after(SECONDS):
             while not owner.serving:

@@ -4,7 +4,7 @@ import anyio
 import msgspec
 import pytest
 
-from actors.agents.actor import execution_entity
+from actors.agents.core.entity import EXECUTION
 from bus.codec import encode
 from bus.errors import FencedError, ProblemError
 from bus.memory import MemoryBus
@@ -96,12 +96,12 @@ async def test_an_owner_that_was_replaced_unknowingly_is_fenced_out(world: Memor
             ended.append(name)
 
     async with world.process() as bus, anyio.create_task_group() as tasks:
-        zombie = ShardOwner(execution_entity(), 0, "zombie", nobody("zombie", bus), bus, QUICK)
+        zombie = ShardOwner(EXECUTION, 0, "zombie", nobody("zombie", bus), bus, QUICK)
         tasks.start_soon(own, zombie, "zombie")
         with anyio.fail_after(SECONDS):
             while not zombie.serving:
                 await anyio.sleep(0.005)
-            heir = ShardOwner(execution_entity(), 0, "heir", nobody("heir", bus), bus, QUICK)
+            heir = ShardOwner(EXECUTION, 0, "heir", nobody("heir", bus), bus, QUICK)
             tasks.start_soon(own, heir, "heir")
             while not heir.serving:
                 await anyio.sleep(0.005)

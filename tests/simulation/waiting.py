@@ -10,10 +10,9 @@ from datetime import datetime, timedelta
 
 import msgspec
 
-from actors.agents.actor import execution_entity
+from actors.agents.core.entity import EXECUTION
 from bus.codec import decode
 from bus.rpc import PROBLEM_MARK
-from bus.shard import Entity
 from schemas import callbacks, pages
 from schemas.base import Internal
 from schemas.callbacks import (
@@ -28,6 +27,7 @@ from schemas.callbacks import (
     Waits,
 )
 from schemas.decision import Ask, Decision, refuse
+from schemas.entity import Entity
 from schemas.lifecycle import (
     EXECUTION_ENTITY,
     Accept,
@@ -174,7 +174,7 @@ def has_waits(state: Parent) -> bool:
 
 def entities() -> tuple[AnyEntity, ...]:
     """Return what lives in these histories."""
-    return (execution_entity(), parent_entity())
+    return (EXECUTION, parent_entity())
 
 
 def plan_of(seed: int) -> list[Event]:

@@ -14,6 +14,9 @@ from schemas.problems import Problem
 
 RETRY_SECONDS = 5.0
 
+MOST_DAYS = 90
+"""Streams of records and conversations have no older messages."""
+
 PATIENCE_SECONDS = 30.0
 """What was accepted is counted within a second, or the bus was away."""
 
@@ -27,12 +30,18 @@ class Admission:
     """
 
     def __init__(self, quotas: Quotas, knows: Callable[[str, str], Awaitable[bool]]) -> None:
-        self._quotas = quotas
+        self.quotas = quotas
         self._knows = knows
         self._counted = Counted({}, {})
         self._counted_until = 0.0
         self._begun: dict[str, dict[str, float]] = {}
         self._held: defaultdict[str, Counter[str]] = defaultdict(Counter)
+
+    def kept(self, tenant: str) -> int | None:
+        """Return for how many seconds a tenant's executions are stored; None is as long as any."""
+        terms = self.quotas.of(tenant)
+        days = terms.retention_days
+        return None if days >= MOST_DAYS else max(round(days * 86_400), 1)
 
     def take(self, counted: Counted, until: float) -> None:
         """Take in how much there is of what was accepted ``until`` a moment of the loop's clock."""
@@ -75,11 +84,11 @@ class Admission:
         """Yield what the tenants use."""
         open_, stored = self._counted
         for tenant in dict.fromkeys((*open_, *stored, *self._begun, *self._held)):
-            yield self._quotas.use(tenant, "executions", self._open(tenant))
-            yield self._quotas.use(tenant, "record_bytes", stored.get(tenant, 0))
+            yield self.quotas.use(tenant, "executions", self._open(tenant))
+            yield self.quotas.use(tenant, "record_bytes", stored.get(tenant, 0))
 
     def _refusal(self, tenant: str) -> Problem | None:
-        terms = self._quotas.of(tenant)
+        terms = self.quotas.of(tenant)
         running, stored = self._open(tenant) + 1, self._counted.stored.get(tenant, 0)
         if running > terms.executions:
             return exceeded("executions", running, terms.executions, "open executions")

@@ -1,31 +1,19 @@
-"""The account of a tenant as the shard runtime sees it."""
+"""The account as pricing owns it: with the time zones of the system, and metrics."""
 
-from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime, tzinfo
 from functools import cache, partial
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from actors.pricing.adapters import metrics
-from actors.pricing.core import blocks, escrow, ledger, terms
 from actors.pricing.core.admission import DOLLAR
 from actors.pricing.core.decisions import Rules, decide
-from actors.pricing.core.ledger import Ledger, evolve
-from actors.pricing.core.outward import announce
-from bus.codec import decode
+from actors.pricing.core.entity import account
+from actors.pricing.core.ledger import Ledger
 from bus.errors import problem
-from bus.shard import Entity
-from schemas.decision import UNCHANGED, Ask, Changes, Decision, differences
-from schemas.escrow import BlockAnswered, RecallAnswered, ReturnAnswered
-from schemas.ledger import (
-    ACCOUNT_ENTITY,
-    AccountCommand,
-    AccountEvent,
-    Charged,
-    Lapse,
-    Settle,
-    TermsAnswered,
-)
-from schemas.terms import KeepTerms, TermsKept
+from schemas.decision import Decision
+from schemas.entity import Entity
+from schemas.ledger import AccountCommand, AccountEvent, Charged, Settle
 
 
 @cache
@@ -42,58 +30,9 @@ def zone(name: str) -> tzinfo:
 
 
 def account_entity(rules: Rules | None = None) -> Entity[Ledger, AccountCommand, AccountEvent]:
-    """Return the account: it never ends, knows repeats by its state, and its history is kept.
-
-    What others need to know of it lies in the bucket of terms, so it has no record.
-    """
+    """Return the account under these rules, as it is owned: what is disputed is counted."""
     rules = rules or Rules(zones=zone)
-    return Entity(
-        name=ACCOUNT_ENTITY,
-        version=2,
-        state_type=Ledger,
-        command_type=AccountCommand,
-        event_type=AccountEvent,
-        decide=partial(_decided, rules),
-        evolve=evolve,
-        effects=_asks,
-        changes=_changes,
-        answered=_answered,
-        announce=announce,
-        due=_due,
-        ended=lambda _: False,
-        tick=Lapse(),
-        initial=lambda tenant, _: Ledger(tenant=tenant),
-        keeps_replies=False,
-        archives=True,
-        split=ledger.split,
-        joined=ledger.joined,
-    )
-
-
-def _asks(state: Ledger) -> tuple[Ask, ...]:
-    lent = escrow.asks(state.escrow, state.tenant)
-    # Looked at in every turn of the account, and mostly nothing is outstanding.
-    told = state.terms.revision == state.terms.stored
-    return lent if told else (*terms.asks(state.terms, state.tenant), *lent)
-
-
-def _changes(before: Ledger | None, events: Sequence[AccountEvent], after: Ledger) -> Changes:
-    """Return what events open and close: most concern neither terms nor lent money."""
-    del events
-    if before is None:
-        return Changes(_asks(after))
-    if before.terms is after.terms and before.escrow is after.escrow:
-        return UNCHANGED
-    return differences(_asks(before), _asks(after))
-
-
-def _answered(
-    ask: Ask, answer: bytes
-) -> TermsAnswered | BlockAnswered | ReturnAnswered | RecallAnswered:
-    if isinstance(ask.command, KeepTerms):
-        stored = decode(TermsKept, answer).revision
-        return TermsAnswered(asked=ask.command.terms.revision, revision=stored)
-    return escrow.answered(ask, answer)
+    return replace(account(rules), decide=partial(_decided, rules))
 
 
 def _decided(
@@ -114,8 +53,3 @@ def _count(event: Charged) -> None:
         metrics.DISPUTED_DOLLARS.at().inc(event.disputed_pico / DOLLAR)
     if event.over_pico:
         metrics.BILLS_OVER_HOLD.at().inc()
-
-
-def _due(state: Ledger) -> datetime | None:
-    dues = (ledger.due(state), blocks.due(state))
-    return min((each for each in dues if each is not None), default=None)

@@ -1,6 +1,5 @@
 """Answers what concerns budgets and limits, from the owner of the tenant's account."""
 
-from collections.abc import Sequence
 from typing import Any, TypeVar
 
 import msgspec
@@ -13,7 +12,7 @@ from bus.errors import ProblemError, problem
 from bus.ids import new_id
 from bus.ports import Clock
 from bus.rpc import Owners
-from bus.service import Endpoint
+from bus.service import answers
 from schemas.base import Message, Request
 from schemas.budgets import (
     AdjustBudget,
@@ -60,18 +59,7 @@ class Budgets:
         self._clock = clock
         self._timeout = timeout
 
-    def endpoints(self) -> Sequence[Endpoint]:
-        """Return the requests this answers."""
-        return (
-            Endpoint(SetBudget, self.do_set),
-            Endpoint(RemoveBudget, self.do_remove),
-            Endpoint(GetBudget, self.do_get),
-            Endpoint(ListBudgets, self.do_list),
-            Endpoint(TopUpBudget, self.do_top_up),
-            Endpoint(AdjustBudget, self.do_adjust),
-            Endpoint(SetLimits, self.do_limits),
-        )
-
+    @answers(SetBudget)
     async def do_set(self, caller: Caller, wanted: SetBudget) -> BudgetState:
         """Let a budget hold, for every execution that begins from now on."""
         budget, given = _as(Budget, wanted), _given(wanted)
@@ -81,10 +69,12 @@ class Budgets:
         put = PutBudget(budget=budget, given=list(given))
         return await self._ruled(caller, put, BudgetState)
 
+    @answers(RemoveBudget)
     async def do_remove(self, caller: Caller, wanted: RemoveBudget) -> BudgetGone:
         """Lift a budget."""
         return await self._ruled(caller, DropBudget(id=wanted.id), BudgetGone)
 
+    @answers(SetLimits)
     async def do_limits(self, caller: Caller, wanted: SetLimits) -> BudgetList:
         """Let limits hold, for every execution that begins from now on."""
         fault = scope_fault(wanted.scope, wanted.name)
@@ -93,15 +83,18 @@ class Budgets:
         put = PutLimits(limits=_as(Limits, wanted))
         return await self._ruled(caller, put, BudgetList)
 
+    @answers(GetBudget)
     async def do_get(self, caller: Caller, wanted: GetBudget) -> BudgetState:
         """Read a budget."""
         return await self._asked(caller, LookAtBudgets(id=wanted.id), BudgetState)
 
+    @answers(ListBudgets)
     async def do_list(self, caller: Caller, wanted: ListBudgets) -> BudgetList:
         """Read all budgets and limits."""
         del wanted
         return await self._asked(caller, LookAtBudgets(), BudgetList)
 
+    @answers(TopUpBudget)
     async def do_top_up(self, caller: Caller, wanted: TopUpBudget) -> BudgetState:
         """Add to a window."""
         top_up = TopUp(
@@ -114,6 +107,7 @@ class Budgets:
         )
         return await self._asked(caller, top_up, BudgetState)
 
+    @answers(AdjustBudget)
     async def do_adjust(self, caller: Caller, wanted: AdjustBudget) -> BudgetState:
         """Correct what a window has spent."""
         adjust = Adjust(

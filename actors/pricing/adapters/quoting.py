@@ -1,13 +1,11 @@
 """Answers what something costs."""
 
-from collections.abc import Sequence
-
 from actors.pricing.adapters.books import Books
 from actors.pricing.core.quotation import quoted
 from bus.caller import Caller
 from bus.errors import ProblemError
 from bus.ports import Clock
-from bus.service import Endpoint
+from bus.service import answers
 from schemas.problems import Problem
 from schemas.quotes import PriceQuote, QuotePrice
 
@@ -19,10 +17,7 @@ class Quotes:
         self._books = books
         self._clock = clock
 
-    def endpoints(self) -> Sequence[Endpoint]:
-        """Return the requests it answers."""
-        return (Endpoint(QuotePrice, self.do_quote),)
-
+    @answers(QuotePrice)
     async def do_quote(self, caller: Caller, wanted: QuotePrice) -> PriceQuote:
         """Say what usage costs, or that nobody knows."""
         del caller

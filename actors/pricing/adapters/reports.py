@@ -1,7 +1,7 @@
 """Answers what was spent, from this process's copy of the costs."""
 
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import tzinfo
 from functools import partial
 from itertools import islice
@@ -17,7 +17,7 @@ from bus.caller import Caller
 from bus.errors import problem
 from bus.ports import Clock
 from bus.projection import Answer, Projector
-from bus.service import Endpoint
+from bus.service import answers
 from schemas.reports import CostReport, ReportCosts, TimeUnit
 
 T = TypeVar("T")
@@ -33,10 +33,7 @@ class Reports:
         self._costs = costs
         self._clock = clock
 
-    def endpoints(self) -> Sequence[Endpoint]:
-        """Return the requests this answers."""
-        return (Endpoint(ReportCosts, self.report),)
-
+    @answers(ReportCosts)
     async def report(self, caller: Caller, asked: ReportCosts) -> CostReport:
         """Report what was spent.
 

@@ -1,7 +1,7 @@
 """Answers how to spend less, by pricing what lies in this process's copy of the costs."""
 
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import datetime
 from functools import partial
 from typing import Any
@@ -16,7 +16,7 @@ from bus.caller import Caller
 from bus.ports import Clock
 from bus.projection import Projector
 from bus.projection.file import microseconds, moment
-from bus.service import Endpoint
+from bus.service import answers
 from schemas.pricing.prices import Prices, Terms
 from schemas.reports import Recommendations, RecommendSavings
 from schemas.usage import COUNTS, Usage
@@ -35,10 +35,7 @@ class Savings:
         self._prices = prices
         self._clock = clock
 
-    def endpoints(self) -> Sequence[Endpoint]:
-        """Return the requests this answers."""
-        return (Endpoint(RecommendSavings, self.recommend),)
-
+    @answers(RecommendSavings)
     async def recommend(self, caller: Caller, asked: RecommendSavings) -> Recommendations:
         """Recommend how to spend less. Raises as ``Reports.report`` does."""
         span = asked_span(asked.since, asked.until, time_zone(asked.time_zone), self._clock)

@@ -1,15 +1,13 @@
 """Answers kept for identical requests: opt-in, by tenant, for as long as the policy says."""
 
-from dataclasses import replace
 from datetime import datetime, timedelta
 
 import msgspec
 import structlog
 
 from bus.errors import FencedError, ProblemError, TransientError
-from bus.kv import Bucket
+from bus.kv import Bucket, Store
 from bus.ports import Clock
-from bus.streams.spec import StreamSpec, key_value_spec
 from schemas.ids import TenantId
 from schemas.llm import Answer
 from schemas.policy import Cache
@@ -17,17 +15,8 @@ from schemas.usage import Usage
 
 log = structlog.get_logger()
 
-BUCKET = "answers"
-
-_BYTES = 256 * 1024 * 1024
 _LONGEST_SECONDS = 604_800.0
 """What a policy may ask for at most."""
-
-
-def bucket_spec() -> StreamSpec:
-    """Return the stream below the bucket: when it is full or a week has passed, the oldest go."""
-    spec = key_value_spec(BUCKET, max_bytes=_BYTES)
-    return replace(spec, max_age=_LONGEST_SECONDS, refuse_when_full=False, lazy=True)
 
 
 class KeptAnswer(msgspec.Struct, frozen=True, kw_only=True):
@@ -35,6 +24,15 @@ class KeptAnswer(msgspec.Struct, frozen=True, kw_only=True):
 
     answer: Answer
     until: datetime
+
+
+ANSWERS = Store(
+    bucket="answers",
+    kind=KeptAnswer,
+    max_bytes=256 * 1024 * 1024,
+    max_age=_LONGEST_SECONDS,
+    forgets=True,
+)
 
 
 class Answers:

@@ -1,28 +1,18 @@
 """Where the requests of batches are: the one thing that must outlive the process that sent them."""
 
 from collections.abc import Awaitable
-from dataclasses import replace
 from typing import TypeVar
 
 import msgspec
 
 from actors.streaming.core.errors.faults import fault
 from bus.errors import FencedError, TransientError
-from bus.kv import Bucket
-from bus.streams.spec import StreamSpec, key_value_spec
+from bus.kv import Bucket, Store
 
 T = TypeVar("T")
 
-BUCKET = "batches"
-
-_BYTES = 256 * 1024 * 1024
 _KEPT_SECONDS = 3 * 86_400.0
 """Longer than any execution lasts: who finds no ticket may send the request."""
-
-
-def bucket_spec() -> StreamSpec:
-    """Return the stream below the bucket. When it is full nothing more is submitted."""
-    return replace(key_value_spec(BUCKET, max_bytes=_BYTES), max_age=_KEPT_SECONDS)
 
 
 class Ticket(msgspec.Struct, frozen=True, kw_only=True):
@@ -38,6 +28,10 @@ class Ticket(msgspec.Struct, frozen=True, kw_only=True):
     secret: str | None = None
     batch: str | None = None
     alone: bool = False
+
+
+BATCHES = Store(bucket="batches", kind=Ticket, max_bytes=256 * 1024 * 1024, max_age=_KEPT_SECONDS)
+"""When it is full nothing more is submitted."""
 
 
 class Tickets:

@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from actors.agents.actor import execution_entity
+from actors.agents.core.entity import EXECUTION
 from actors.agents.core.outward import record
 from bus.codec import decode, encode
 from bus.rpc import command
@@ -34,7 +34,7 @@ class Shard:
     """The shard of one execution, with its journal."""
 
     def __init__(self) -> None:
-        self.book = Book(execution_entity())
+        self.book = Book(EXECUTION)
         self.journal: list[Commit] = []
 
     def take(self, *bodies: ExecutionCommand) -> Outcome:
@@ -51,7 +51,7 @@ class Shard:
 
     def again(self) -> Book:
         """Return the shard as its next owner reads it."""
-        book = Book(execution_entity())
+        book = Book(EXECUTION)
         for commit in self.journal:
             book.replay(commit, commit.entries)
         return book
@@ -77,7 +77,7 @@ def holding() -> Shard:
     shard = accepted(SPENDING)
     ((_, ask),) = shard.book.open_asks()
     assert isinstance(ask.command, Reserve)
-    shard.take(execution_entity().answered(ask, encode(MoneyHeld(held_pico=900))))
+    shard.take(EXECUTION.answered(ask, encode(MoneyHeld(held_pico=900))))
     assert [work for _, work in shard.book.open_work()]
     return shard
 

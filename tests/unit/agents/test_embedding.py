@@ -4,10 +4,10 @@ from typing import Any
 
 from hypothesis import given
 
-from actors.agents.actor import execution_entity
 from actors.agents.core.calls import FRAMING_TOKENS
 from actors.agents.core.effects import effects
 from actors.agents.core.embedding import accept_embedding, embedding_under
+from actors.agents.core.entity import EXECUTION
 from actors.agents.core.execution import Execution
 from actors.agents.core.outward import record, stored_record
 from actors.agents.core.prompts import lacking, prompt_of, referring
@@ -171,7 +171,7 @@ def test_a_request_that_kills_its_workers_is_not_made_for_ever():
 
 def test_the_record_says_where_the_vectors_are_and_brings_the_execution_back():
     told = record(after(wish(), finish(1)))
-    entity = execution_entity()
+    entity = EXECUTION
 
     assert (told.kind, told.vectors, told.output, told.text) == ("embed", STORED, None, None)
     assert entity.restore is not None
@@ -184,7 +184,7 @@ def test_it_is_kept_for_an_hour():
     state = after(wish(), finish(1))
 
     assert stored_record(state).ttl == RETENTION_SECONDS
-    assert execution_entity().retention(state).total_seconds() == RETENTION_SECONDS
+    assert EXECUTION.retention(state, NOW).total_seconds() == RETENTION_SECONDS
 
 
 @given(steps)

@@ -6,10 +6,10 @@ import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from actors.agents.actor import execution_entity
 from actors.agents.adapters.streams import Streams
 from actors.agents.core.decisions import decide
 from actors.agents.core.effects import effects
+from actors.agents.core.entity import EXECUTION
 from actors.agents.core.execution import Execution, due, evolve, has_ended
 from actors.agents.core.outward import record
 from bus.ports import Stored
@@ -142,7 +142,7 @@ def test_the_state_survives_a_snapshot(sequence: Steps):
 @given(steps)
 def test_an_ended_execution_comes_back_from_rest_as_it_was(sequence: Steps):
     run = played([*sequence, (Cancel(reason="the end"), 0.0)])
-    before, after = Book(execution_entity()), Book(execution_entity())
+    before, after = Book(EXECUTION), Book(EXECUTION)
     before.slot(("acme", "e1")).state = run.execution
 
     after.wake(before.at_rest(("acme", "e1")))

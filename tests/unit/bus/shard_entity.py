@@ -4,10 +4,10 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 
 from bus.rpc import command
-from bus.shard import Entity
 from bus.shard.turn import Letter
 from schemas.base import Internal
 from schemas.decision import Decision, Publish, refuse
+from schemas.entity import Entity
 from schemas.problems import Problem
 from schemas.work import ReplyTo, WorkItem
 

@@ -18,13 +18,14 @@ from bus.memory.bus import MemoryProcess
 from bus.ownership import Membership
 from bus.ports import Resting
 from bus.rpc import Owners, command
-from bus.shard import Entity, ShardHost
+from bus.shard import ShardHost
 from bus.shard.book import Book
 from bus.shard.quarantine import skip_mail
 from bus.shard.recovery import Recovered, take_over
 from bus.shard.salvage import MAX_DEPTH, cut, read_commit
 from bus.shard.turn import quarantine, take_turn
 from bus.subjects import journal_subject, shard_of
+from schemas.entity import Entity
 from schemas.fleet import Alive
 from schemas.journal import AtRest, Commit, CorruptSkipped, Entry, SlotImage, Snapshot, SnapshotRef
 from schemas.letters import DeadLetter

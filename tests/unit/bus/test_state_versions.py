@@ -22,9 +22,11 @@ from bus.memory import MemoryBus, memory_bus
 from bus.memory.bus import MemoryProcess
 from bus.ownership import Membership
 from bus.ports import Journal, Stored
-from bus.shard import Entity, ShardHost
+from bus.shard import ShardHost
+from bus.shard.entity import Codec
 from bus.shard.recovery import take_over
 from bus.subjects import journal_subject
+from schemas.entity import Entity
 from schemas.fleet import Alive
 from schemas.journal import Commit, Entry, SlotImage, Snapshot, SnapshotRef
 from tests.unit.bus.shard_entity import ENTITY, Added, Counter
@@ -167,7 +169,7 @@ async def test_an_owner_notes_its_version_in_every_commit():
 @pytest.mark.parametrize("version", [1, 5])
 def test_a_state_from_which_no_way_leads_here_is_refused(version: int):
     with pytest.raises(ProblemError, match="has no upgrade"):
-        replace(ENTITY, version=4, upgrades={2: _from_count}).state(b"{}", version)
+        Codec(replace(ENTITY, version=4, upgrades={2: _from_count})).state(b"{}", version)
 
 
 @asynccontextmanager

@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
+import msgspec
 import pytest
 
-from actors.fleet import Plan
-from actors.fleet.plan import chosen, counts
+from actors.fleet.plan import Member, Plan, chosen, counts
 from bus.errors import ConfigError
 
 
@@ -46,7 +46,19 @@ def test_counts_are_read_by_actor():
 def test_processes_are_numbered_by_actor():
     plan = Plan(replicas={"agents": 1, "streaming": 2}, data=Path("x"))
     assert plan.processes() == [
-        ("agents.1", "agents"),
-        ("streaming.1", "streaming"),
-        ("streaming.2", "streaming"),
+        [Member("agents.1", "agents")],
+        [Member("streaming.1", "streaming")],
+        [Member("streaming.2", "streaming")],
     ]
+
+
+def test_the_light_actors_share_processes_unless_each_is_to_have_its_own():
+    together = Plan(replicas={"agents": 2, "streaming": 1, "pricing": 1}, data=Path("x"))
+    apart = msgspec.structs.replace(together, apart=True)
+
+    assert [[one.name for one in process] for process in together.processes()] == [
+        ["agents.1", "pricing.1"],
+        ["agents.2"],
+        ["streaming.1"],
+    ]
+    assert [len(process) for process in apart.processes()] == [1, 1, 1, 1]
