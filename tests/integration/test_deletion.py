@@ -59,6 +59,14 @@ async def places(fleet: RunningFleet, tenant: str) -> set[str]:
     return found
 
 
+async def stored(fleet: RunningFleet, tenant: str, *executions: str) -> None:
+    """Return when the records of executions are there: they follow a moment after the end."""
+    records = {f"cb.{tenant}.record.{execution}" for execution in executions}
+    with anyio.fail_after(20):
+        while not await places(fleet, tenant) >= records:
+            await anyio.sleep(0.05)
+
+
 async def listed(client: PlainClient, **query: Any) -> list[str]:
     answer = await client.ask("executions.list", query)
     assert answer["total"] == len(answer["executions"])
@@ -70,6 +78,7 @@ async def test_a_deleted_execution_is_gone_when_it_is_answered_and_under_the_nex
 ):
     execution = await execute(client, session="s1")
     kept = await execute(client, session="s1")
+    await stored(fleet, client.tenant, execution, kept)
     assert len(await places(fleet, client.tenant)) == 5
     wanted = {"execution_id": execution}
 
@@ -106,6 +115,7 @@ async def test_a_conversation_goes_with_its_executions_once_all_have_ended(
     assert (running["code"], running["field"]) == ("conflict", "session")
     assert slow["execution_id"] in running["message"]
     await client.ask("executions.cancel", {"execution_id": slow["execution_id"]})
+    await stored(fleet, client.tenant, other)
 
     answer = await client.ask("conversations.delete", session)
 
