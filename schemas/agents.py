@@ -10,6 +10,7 @@ from schemas.ids import AgentId
 from schemas.llm import ModelConfig, ToolDefinition
 from schemas.policy import Policy
 from schemas.providers import Provider
+from schemas.versioned import Versioned
 
 Text = Annotated[str, msgspec.Meta(max_length=200_000)]
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
@@ -68,15 +69,12 @@ class ModelChoice(StrictValue):
     top_p: Annotated[float, msgspec.Meta(ge=0.0, le=1.0)] | None = None
 
 
-class AgentDefinition(Message):
+class AgentDefinition(Versioned):
     """A stored agent. ``version`` grows with each change; ``deleted_at`` marks a soft delete."""
 
     id: AgentId
     name: str
     provider: Provider
-    version: int
-    created_at: datetime
-    updated_at: datetime
     description: str = ""
     kind: str = "general"
     status: AgentStatus = "IDLE"
@@ -89,7 +87,6 @@ class AgentDefinition(Message):
     limits: Limits = msgspec.field(default_factory=Limits)
     policy: Policy = msgspec.field(default_factory=Policy)
     metadata: dict[str, Any] = {}
-    deleted_at: datetime | None = None
 
 
 class _AgentInput(Command):

@@ -5,19 +5,24 @@
 ``nats_watch``     following such a bucket without missing anything
 ``memory_bucket``  the same in memory
 ``followed``       whether a process knows all that a bucket holds
+``versioned``      a store of definitions: versions, soft delete, quotas. ``versions`` is how they
+                   lie in a bucket, ``roster`` what a process knows of them, ``stock`` their sizes
 """
 
 from bus.kv.bucket import Bucket, Entry, Watch, Watcher
 from bus.kv.followed import Followed, followed
 from bus.kv.memory_bucket import MemoryBucket
 from bus.kv.nats_bucket import NatsBucket
+from bus.kv.versioned import Kind, VersionedStore
 
 __all__ = [
     "Bucket",
     "Entry",
     "Followed",
+    "Kind",
     "MemoryBucket",
     "NatsBucket",
+    "VersionedStore",
     "Watch",
     "Watcher",
     "followed",

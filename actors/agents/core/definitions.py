@@ -14,6 +14,7 @@ from schemas.agents import AgentDefinition, ApplyAgent, CreateAgent, ModelChoice
 from schemas.llm import ModelConfig
 from schemas.problems import Problem
 from schemas.providers import Provider
+from schemas.versioned import changed
 
 AgentInput = ApplyAgent | CreateAgent | UpdateAgent
 
@@ -76,42 +77,17 @@ def update(
     changes = _given(wanted, definition)
     if isinstance(changes, Problem):
         return changes
-    return _changed(definition, now, **changes)
-
-
-def apply(
-    standing: AgentDefinition | None, wanted: AgentInput, now: datetime
-) -> AgentDefinition | Problem:
-    """Create the agent, or update the one that stands.
-
-    A deleted agent is created anew from the input alone, as the version after its deletion.
-    """
-    if standing is None:
-        return create(wanted, now)
-    if standing.deleted_at is not None:
-        return create(wanted, now, version=standing.version + 1)
-    return update(standing, wanted, now)
-
-
-def soft_delete(definition: AgentDefinition, now: datetime) -> AgentDefinition:
-    """Mark the agent as deleted; its versions stay readable. Deleting again changes nothing."""
-    if definition.deleted_at is not None:
-        return definition
-    return _next(definition, now, deleted_at=now)
+    after = changed(definition, now, **changes)
+    return after if after is definition else _checked(after)
 
 
 def toggle(definition: AgentDefinition, status: str, now: datetime) -> AgentDefinition:
     """Take the agent ``OFFLINE`` or back to ``IDLE``."""
-    if definition.status == status:
-        return definition
-    return _next(definition, now, status=status)
+    return changed(definition, now, status=status)
 
 
 def refusal(definition: AgentDefinition) -> Problem | None:
-    """Return why an agent cannot be executed, None if it can."""
-    if definition.deleted_at is not None:
-        message = f"there is no agent {definition.id}"
-        return Problem(code="not_found", message=message, field="agent_id")
+    """Return why an agent that stands cannot be executed, None if it can."""
     if definition.status == "OFFLINE":
         return Problem(code="conflict", message="the agent is OFFLINE", field="agent_id")
     return None
@@ -150,24 +126,6 @@ def _chosen(standing: Provider | None, choice: ModelChoice) -> Provider:
     if standing is not None and type(standing) is type(chosen):
         return msgspec.structs.replace(standing, model=choice.model)
     return chosen
-
-
-def _changed(
-    definition: AgentDefinition, now: datetime, **changes: Any
-) -> AgentDefinition | Problem:
-    if msgspec.structs.replace(definition, **changes) == definition:
-        return definition
-    return _checked(_next(definition, now, **changes))
-
-
-def _next(definition: AgentDefinition, now: datetime, **changes: Any) -> AgentDefinition:
-    """The following version; its time is never before the last one, which another clock gave."""
-    return msgspec.structs.replace(
-        definition,
-        version=definition.version + 1,
-        updated_at=max(now, definition.updated_at),
-        **changes,
-    )
 
 
 def _checked(definition: AgentDefinition) -> AgentDefinition | Problem:

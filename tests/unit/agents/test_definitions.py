@@ -1,3 +1,4 @@
+from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -19,6 +20,7 @@ from schemas.agents import (
 from schemas.llm import ModelConfig, ToolDefinition
 from schemas.problems import Problem
 from schemas.providers import Custom, Groq, OpenAI, Scripted
+from schemas.versioned import applied, deleted
 from tests.unit.agents.samples import NOW, agent, later, wanted
 
 OPENAI = OpenAI(model="gpt-4o-mini")
@@ -51,6 +53,16 @@ def _updated(definition: AgentDefinition, given_input: ApplyAgent) -> AgentDefin
     changed = definitions.update(definition, given_input, later(1))
     assert isinstance(changed, AgentDefinition)
     return changed
+
+
+def _applied(
+    standing: AgentDefinition | None, given_input: ApplyAgent, now: datetime
+) -> AgentDefinition | Problem:
+    return applied(
+        standing,
+        lambda version: definitions.create(given_input, now, version=version),
+        lambda one: definitions.update(one, given_input, now),
+    )
 
 
 # Creating
@@ -275,32 +287,32 @@ def test_identity_and_birth_never_change(given_input: ApplyAgent):
 
 
 def test_applying_creates_what_is_not_there_and_updates_what_is():
-    assert definitions.apply(None, wanted(provider=OPENAI), NOW) == agent(name="reviewer")
-    assert definitions.apply(agent(), wanted(name="Critic"), later(1)) == agent(
+    assert _applied(None, wanted(provider=OPENAI), NOW) == agent(name="reviewer")
+    assert _applied(agent(), wanted(name="Critic"), later(1)) == agent(
         name="Critic", version=2, updated_at=later(1)
     )
 
 
 def test_a_deleted_agent_is_created_anew_as_the_next_version():
-    deleted = agent(version=7, deleted_at=later(1), description="of old", status="OFFLINE")
+    gone = agent(version=7, deleted_at=later(1), description="of old", status="OFFLINE")
 
-    revived = definitions.apply(deleted, wanted(provider=OPENAI, name="New"), later(2))
+    revived = _applied(gone, wanted(provider=OPENAI, name="New"), later(2))
 
     assert revived == agent(name="New", version=8, created_at=later(2), updated_at=later(2))
 
 
 def test_reviving_needs_a_whole_definition():
-    problem = definitions.apply(agent(deleted_at=later(1)), wanted(name="New"), later(2))
+    problem = _applied(agent(deleted_at=later(1)), wanted(name="New"), later(2))
 
     assert isinstance(problem, Problem)
     assert problem.field == "provider"
 
 
 def test_deleting_marks_the_agent_and_is_a_version_of_its_own():
-    deleted = definitions.soft_delete(agent(), later(3))
+    gone = deleted(agent(), later(3))
 
-    assert deleted == agent(version=2, updated_at=later(3), deleted_at=later(3))
-    assert definitions.soft_delete(deleted, later(4)) is deleted
+    assert gone == agent(version=2, updated_at=later(3), deleted_at=later(3))
+    assert deleted(gone, later(4)) is gone
 
 
 def test_an_agent_goes_offline_and_comes_back():
@@ -311,14 +323,12 @@ def test_an_agent_goes_offline_and_comes_back():
     assert definitions.toggle(offline, "IDLE", later(3)) == agent(version=3, updated_at=later(3))
 
 
-def test_only_an_agent_that_stands_and_is_online_can_be_executed():
+def test_an_agent_that_is_offline_is_not_executed():
     offline = definitions.refusal(agent(status="OFFLINE"))
-    deleted = definitions.refusal(agent(deleted_at=NOW))
 
     assert definitions.refusal(agent()) is None
     assert offline is not None
-    assert deleted is not None
-    assert (offline.code, deleted.code) == ("conflict", "not_found")
+    assert offline.code == "conflict"
 
 
 def test_a_custom_provider_is_stored_as_it_is_given():

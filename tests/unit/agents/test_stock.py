@@ -7,12 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actors.agents.adapters.definitions import Definitions, opened
-from actors.agents.core.stock import Stock, parts_of
 from bus.codec import encode
 from bus.config import Config
 from bus.errors import ProblemError
 from bus.fairness import Quotas
 from bus.kv import MemoryBucket
+from bus.kv.stock import Stock, parts_of
 from schemas.agents import AgentDefinition, ApplyAgent, DeleteAgent, GetAgent, Prompts
 from schemas.providers import OpenAI
 from tests.unit.agents.samples import NOW
