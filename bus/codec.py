@@ -5,7 +5,6 @@ it to the bounds of ``schemas.bounds``. What our own processes wrote is read by 
 only bound is the interpreter's: between the two lies the room for what wraps a request.
 """
 
-import re
 from functools import cache
 from typing import Any, Generic, TypeVar
 
@@ -13,18 +12,12 @@ import msgspec
 
 from bus.errors import ProblemError
 from schemas import bounds
-from schemas.problems import Problem
+from schemas.refusals import refusal
 from schemas.steps import Steps
 
 T = TypeVar("T")
 
-MAX_TEXT = 400
-"""Characters of a refusal: the longest of our patterns and lists of choices fit."""
-
 _encoder = msgspec.json.Encoder()
-
-_PLACE = re.compile(r"^(?P<what>.*?)(?: - at `(?P<path>[^`]*)`)?$", re.DOTALL)
-_NAMED_FIELD = re.compile(r"(?:unknown|required) field `(?P<name>[^`]*)`")
 
 
 def encode(message: Any) -> bytes:
@@ -45,9 +38,9 @@ class Decoder(Generic[T]):
         try:
             return self._decode(data)
         except msgspec.DecodeError as error:
-            raise ProblemError(_refusal(str(error))) from None
+            raise ProblemError(refusal(str(error))) from None
         except (UnicodeDecodeError, RecursionError) as error:
-            raise ProblemError(_refusal(f"JSON is malformed: {type(error).__name__}")) from None
+            raise ProblemError(refusal(f"JSON is malformed: {type(error).__name__}")) from None
 
 
 _decoder = cache(Decoder[Any])
@@ -72,7 +65,7 @@ def accept(kind: type[T], data: bytes | bytearray | memoryview) -> T:
     try:
         bounds.check_whole(data)
     except bounds.BoundsError as error:
-        raise ProblemError(_refusal(str(error))) from None
+        raise ProblemError(refusal(str(error))) from None
     return _decoder(kind)(data)
 
 
@@ -81,7 +74,7 @@ def accepting(kind: type[T], data: bytes | bytearray | memoryview) -> Steps[T]:
     try:
         yield from bounds.checking(data)
     except bounds.BoundsError as error:
-        raise ProblemError(_refusal(str(error))) from None
+        raise ProblemError(refusal(str(error))) from None
     yield
     return _decoder(kind)(data)
 
@@ -92,18 +85,4 @@ def convert(kind: type[T], data: Any) -> T:
         bounds.check_value(data)
         return msgspec.convert(data, kind)
     except msgspec.ValidationError as error:
-        raise ProblemError(_refusal(str(error))) from None
-
-
-def _refusal(text: str) -> Problem:
-    match = _PLACE.match(text)
-    what = match["what"] if match else text
-    path = ((match["path"] or "") if match else "").removeprefix("$").lstrip(".")
-    named = _NAMED_FIELD.search(what)
-    field = ".".join(part for part in (path, named["name"] if named else "") if part)
-    return Problem(code="validation", message=_short(what), field=_short(field) or None)
-
-
-def _short(text: str) -> str:
-    """Cut off what repeats an endless value or name of the sender's."""
-    return text if len(text) <= MAX_TEXT else f"{text[:MAX_TEXT]}…"
+        raise ProblemError(refusal(str(error))) from None

@@ -26,10 +26,13 @@ class JsonObjectFormat(StrictValue, tag="json_object"):
 ResponseFormat = JsonSchemaFormat | JsonObjectFormat
 
 
+TOOL_NAME = r"^[A-Za-z0-9_-]{1,64}" + END
+
+
 class NamedTool(StrictValue):
     """The tool that the model must call."""
 
-    name: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-]{1,64}" + END)]
+    name: Annotated[str, msgspec.Meta(pattern=TOOL_NAME)]
 
 
 Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
@@ -70,7 +73,7 @@ class ModelConfig(StrictValue, omit_defaults=True):
 class ToolDefinition(StrictValue):
     """A tool as JSON: ``parameters`` is the JSON Schema of its arguments."""
 
-    name: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-]{1,64}" + END)]
+    name: Annotated[str, msgspec.Meta(pattern=TOOL_NAME)]
     description: Annotated[str, msgspec.Meta(max_length=4096)] = ""
     parameters: dict[str, Any] = msgspec.field(default_factory=lambda: {"type": "object"})
 

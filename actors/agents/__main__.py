@@ -7,6 +7,7 @@ import sqlite3
 from datetime import timedelta
 
 from actors.agents.actor import Agents, Stores, execution_entity
+from actors.agents.adapters import templates as stored_templates
 from actors.agents.adapters.admission import Admission
 from actors.agents.adapters.conversations import Conversations
 from actors.agents.adapters.definitions import opened as opened_definitions
@@ -16,6 +17,7 @@ from actors.agents.adapters.listed import LISTED
 from actors.agents.adapters.lists import Counted, Lists, counted
 from actors.agents.adapters.purse import Purse
 from actors.agents.adapters.streams import Streams
+from actors.agents.adapters.templates import Templates
 from actors.agents.config import AgentsConfig
 from actors.agents.core.spending import Manner
 from bus.caller import Caller
@@ -44,6 +46,7 @@ from schemas.agents import AgentDefinition
 from schemas.executions import ExecutionRecord
 from schemas.ledger import ACCOUNT_ENTITY
 from schemas.lifecycle import Look, Looked
+from schemas.templates import AgentTemplate
 from schemas.terms import Restriction
 
 BUCKET = "agents"
@@ -74,13 +77,20 @@ def settings(config: Config) -> AgentsConfig:
 
 async def run() -> None:
     """Run the process until it is told to stop."""
-    buckets = [key_value_spec(BUCKET, max_bytes=BUCKET_BYTES), books_spec(), terms_spec()]
+    buckets = [
+        key_value_spec(BUCKET, max_bytes=BUCKET_BYTES),
+        key_value_spec(stored_templates.BUCKET, max_bytes=stored_templates.BUCKET_BYTES),
+        books_spec(),
+        terms_spec(),
+    ]
     async with opened("agents", entities=["execution"], more_streams=buckets) as process:
         bus, in_force = process.bus, PricesInForce()
         terms = KnownTerms(process.name, usual_restrictions(process.config))
         bucket = NatsBucket(bus.nats, bus.jetstream, BUCKET, AgentDefinition)
+        forms = NatsBucket(bus.nats, bus.jetstream, stored_templates.BUCKET, AgentTemplate)
         async with (
-            opened_definitions(bucket, bus.clock, process.quotas) as definitions,
+            stored_templates.opened(forms, bus.clock, process.quotas) as templates,
+            opened_definitions(bucket, templates, bus.clock, process.quotas) as definitions,
             in_force.following(open_books(bus.nats, bus.jetstream)),
             followed(open_terms(bus.nats, bus.jetstream), EVERY_TENANT, terms, WHAT) as accounts,
         ):
@@ -123,7 +133,7 @@ async def run() -> None:
             await process.run(
                 [
                     Part(name="terms", run=hearer.run, missing=hearer.missing),
-                    *parts(process, host, agents, executions, embeddings),
+                    *parts(process, host, agents, templates, executions, embeddings),
                 ]
             )
 
@@ -175,15 +185,17 @@ def parts(
     process: Process,
     host: ShardHost,
     agents: Agents,
+    templates: Templates,
     executions: Projector,
     embeddings: EmbeddingAnswers,
 ) -> list[Part]:
     """Return what runs in an agents process, in the order of starting."""
     bus, timing = process.bus, process.timing
-    service = Service("agents", agents.endpoints(), bus, process.quotas)
+    endpoints = [*agents.endpoints(), *templates.endpoints()]
+    service = Service("agents", endpoints, bus, process.quotas)
     process.usage.add(service.load.uses)
     rules, shards = inbox_rules(process.config), process.config.shards
-    submissions = Submissions("agents", agents.endpoints(), bus, timing, rules, shards=shards)
+    submissions = Submissions("agents", endpoints, bus, timing, rules, shards=shards)
 
     async def serve() -> None:
         await service.run(bus.public.client)

@@ -2,10 +2,16 @@
 
 from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import asynccontextmanager
+from typing import TypeVar
 
+import msgspec
+
+from actors.agents.adapters.templates import Templates
 from actors.agents.core import definitions
 from actors.agents.core.listing import summary
+from actors.agents.core.templates import agent_of, use_of
 from bus.config import Config
+from bus.errors import ProblemError
 from bus.fairness import Quotas
 from bus.kv import Bucket, Kind, VersionedStore
 from bus.kv.versioned import opened as opened_store
@@ -22,29 +28,48 @@ from schemas.agents import (
 )
 from schemas.fleet import QuotaUse
 from schemas.problems import Problem
+from schemas.templates import AgentTemplate
+
+T = TypeVar("T")
 
 KIND = Kind("agent", summary)
 
-Make = Callable[[int], AgentDefinition | Problem]
 Update = Callable[[AgentDefinition], AgentDefinition | Problem]
 
 
 class Definitions:
     """The agents of all tenants. Made by ``opened``; raises as ``bus.kv.versioned`` says."""
 
-    def __init__(self, store: VersionedStore[AgentDefinition, AgentSummary], clock: Clock) -> None:
+    def __init__(
+        self,
+        store: VersionedStore[AgentDefinition, AgentSummary],
+        templates: Templates,
+        clock: Clock,
+    ) -> None:
         self._store = store
+        self._templates = templates
         self._clock = clock
 
     async def create(self, tenant: str, wanted: CreateAgent) -> AgentDefinition:
-        """Store a new agent; ``conflict`` if it stands already."""
-        return await self._store.create(tenant, wanted.id, self._make(wanted))
+        """Store a new agent, of a template if one is named; ``conflict`` if it stands already."""
+        use = None
+        if wanted.template is not None:
+            template = await self._template(tenant, wanted.template, wanted.template_version)
+            wanted, use = demanded(agent_of(template, wanted)), use_of(template)
+        name = demanded(definitions.id_of(wanted))
+
+        def make(version: int) -> AgentDefinition | Problem:
+            return definitions.create(name, wanted, self._clock(), version=version, template=use)
+
+        return await self._store.create(tenant, name, make)
 
     async def apply(self, tenant: str, wanted: ApplyAgent) -> AgentDefinition:
         """Store a new agent, or change the one that stands."""
-        return await self._store.apply(
-            tenant, wanted.id, self._make(wanted), self._updating(wanted)
-        )
+
+        def make(version: int) -> AgentDefinition | Problem:
+            return definitions.create(wanted.id, wanted, self._clock(), version=version)
+
+        return await self._store.apply(tenant, wanted.id, make, self._updating(wanted))
 
     async def update(self, tenant: str, wanted: UpdateAgent) -> AgentDefinition:
         """Change an agent; ``not_found``, or ``conflict`` with the version that was expected."""
@@ -78,17 +103,32 @@ class Definitions:
         """Yield what the tenants use of their quotas."""
         return self._store.uses()
 
-    def _make(self, wanted: definitions.AgentInput) -> Make:
-        return lambda version: definitions.create(wanted, self._clock(), version=version)
+    async def _template(self, tenant: str, name: str, version: int | None) -> AgentTemplate:
+        try:
+            return await self._templates.read(tenant, name, version)
+        except ProblemError as error:
+            found = error.problem
+            field = "template_version" if found.field == "version" else "template"
+            raise ProblemError(msgspec.structs.replace(found, field=field)) from None
 
-    def _updating(self, wanted: definitions.AgentInput) -> Update:
+    def _updating(self, wanted: ApplyAgent | UpdateAgent) -> Update:
         return lambda standing: definitions.update(standing, wanted, self._clock())
+
+
+def demanded(outcome: T | Problem) -> T:
+    """Return an outcome, or raise the problem that it is."""
+    if isinstance(outcome, Problem):
+        raise ProblemError(outcome)
+    return outcome
 
 
 @asynccontextmanager
 async def opened(
-    bucket: Bucket[AgentDefinition], clock: Clock, quotas: Quotas | None = None
+    bucket: Bucket[AgentDefinition],
+    templates: Templates,
+    clock: Clock,
+    quotas: Quotas | None = None,
 ) -> AsyncGenerator[Definitions]:
     """Open the store: while the context is open, the bucket is watched."""
     async with opened_store(KIND, bucket, quotas or Quotas.load(Config())) as store:
-        yield Definitions(store, clock)
+        yield Definitions(store, templates, clock)

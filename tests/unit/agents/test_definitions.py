@@ -60,7 +60,7 @@ def _applied(
 ) -> AgentDefinition | Problem:
     return applied(
         standing,
-        lambda version: definitions.create(given_input, now, version=version),
+        lambda version: definitions.create("reviewer", given_input, now, version=version),
         lambda one: definitions.update(one, given_input, now),
     )
 
@@ -69,7 +69,7 @@ def _applied(
 
 
 def test_a_new_agent_has_version_1_and_is_named_after_its_id():
-    assert definitions.create(wanted(provider=OPENAI), NOW) == AgentDefinition(
+    assert definitions.create("reviewer", wanted(provider=OPENAI), NOW) == AgentDefinition(
         id="reviewer",
         name="reviewer",
         provider=OPENAI,
@@ -95,14 +95,14 @@ def test_every_given_field_is_stored():
         "metadata": {"team": "docs"},
     }
 
-    created = definitions.create(wanted(**fields), NOW)
+    created = definitions.create("reviewer", wanted(**fields), NOW)
 
     assert isinstance(created, AgentDefinition)
     assert {name: getattr(created, name) for name in fields} == fields
 
 
 def test_a_new_agent_without_a_provider_is_refused():
-    assert definitions.create(wanted(), NOW) == Problem(
+    assert definitions.create("reviewer", wanted(), NOW) == Problem(
         code="validation",
         message="a new agent needs a provider or a model_config",
         field="provider",
@@ -114,7 +114,7 @@ def test_the_short_form_becomes_provider_and_config():
         provider="groq", model="llama-3.3-70b", temperature=0.3, max_tokens=50, top_p=0.9
     )
 
-    created = definitions.create(wanted(model_config=choice), NOW)
+    created = definitions.create("reviewer", wanted(model_config=choice), NOW)
 
     assert isinstance(created, AgentDefinition)
     assert created.provider == Groq(model="llama-3.3-70b")
@@ -125,7 +125,7 @@ def test_the_short_form_overrides_a_config_that_is_given_with_it():
     choice = ModelChoice(provider="openai", model="gpt-4o", temperature=0.3)
     config = ModelConfig(temperature=0.9, seed=7)
 
-    created = definitions.create(wanted(model_config=choice, config=config), NOW)
+    created = definitions.create("reviewer", wanted(model_config=choice, config=config), NOW)
 
     assert isinstance(created, AgentDefinition)
     assert created.config == ModelConfig(temperature=0.3, seed=7)
@@ -134,7 +134,7 @@ def test_the_short_form_overrides_a_config_that_is_given_with_it():
 def test_provider_and_short_form_together_are_refused():
     choice = ModelChoice(provider="openai", model="gpt-4o")
 
-    problem = definitions.create(wanted(model_config=choice, provider=OPENAI), NOW)
+    problem = definitions.create("reviewer", wanted(model_config=choice, provider=OPENAI), NOW)
 
     assert isinstance(problem, Problem)
     assert (problem.code, problem.field) == ("validation", "model_config")
@@ -142,7 +142,7 @@ def test_provider_and_short_form_together_are_refused():
 
 def test_a_new_agent_is_checked():
     problem = definitions.create(
-        wanted(provider=OPENAI, config=ModelConfig(stop_sequences=list("abcde"))), NOW
+        "reviewer", wanted(provider=OPENAI, config=ModelConfig(stop_sequences=list("abcde"))), NOW
     )
 
     assert isinstance(problem, Problem)
@@ -336,7 +336,7 @@ def test_a_custom_provider_is_stored_as_it_is_given():
         model="local", base_url="http://127.0.0.1:8080/v1", headers={"x-team": "docs"}
     )
 
-    created = definitions.create(wanted(provider=provider), NOW)
+    created = definitions.create("reviewer", wanted(provider=provider), NOW)
 
     assert isinstance(created, AgentDefinition)
     assert created.provider == provider

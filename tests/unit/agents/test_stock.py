@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.agents.adapters.definitions import Definitions, opened
+from actors.agents.adapters.definitions import Definitions
 from bus.codec import encode
 from bus.config import Config
 from bus.errors import ProblemError
@@ -15,7 +15,7 @@ from bus.kv import MemoryBucket
 from bus.kv.stock import Stock, parts_of
 from schemas.agents import AgentDefinition, ApplyAgent, DeleteAgent, GetAgent, Prompts
 from schemas.providers import OpenAI
-from tests.unit.agents.samples import NOW
+from tests.unit.agents.samples import opened
 
 QUOTAS = Quotas.load(Config(quota_agents=3, quota_versions=4, quota_definition_bytes=20_000))
 
@@ -71,7 +71,7 @@ def bucket() -> MemoryBucket[AgentDefinition]:
 
 @pytest.fixture
 async def store(bucket: MemoryBucket[AgentDefinition]) -> AsyncGenerator[Definitions]:
-    async with opened(bucket, lambda: NOW, QUOTAS) as definitions:
+    async with opened(bucket, QUOTAS) as definitions:
         yield definitions
 
 
