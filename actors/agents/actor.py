@@ -11,7 +11,7 @@ import msgspec
 from actors.agents.adapters.admission import Admission
 from actors.agents.adapters.awaiting import Endings
 from actors.agents.adapters.conversations import Conversations
-from actors.agents.adapters.definitions import Definitions
+from actors.agents.adapters.definitions import Definitions, demanded
 from actors.agents.adapters.embeddings import EmbeddingAnswers, Waiting
 from actors.agents.adapters.lists import Lists
 from actors.agents.adapters.prompts import Prompts
@@ -30,6 +30,7 @@ from actors.agents.core.outward import (
     restore,
     stored_record,
 )
+from actors.agents.core.overrides import overridden
 from actors.agents.core.prompt import assemble
 from actors.agents.core.prompts import bodies, filled
 from bus.caller import Caller
@@ -256,7 +257,7 @@ class Agents:
 
     async def do_execute(self, caller: Caller, wanted: ExecuteAgent) -> ExecutionHandle:
         """Begin an execution, or attach to the one that has the same id."""
-        agent = await self._definitions.executable(caller.tenant, wanted.agent_id)
+        agent = await self._wanted(caller, wanted)
         request = await self._request(caller, agent, wanted)
         given = wanted.id or caller.submission
         origin = self._origin(caller, agent, wanted, given or new_id(), _digest(wanted))
@@ -329,6 +330,13 @@ class Agents:
         self._admission.begun(origin.tenant, origin.execution_id)
         return decode(ExecutionHandle, answer)
 
+    async def _wanted(self, caller: Caller, wanted: ExecuteAgent) -> AgentDefinition:
+        """Return the agent's definition as this run has it."""
+        agent = await self._definitions.executable(caller.tenant, wanted.agent_id)
+        if wanted.model is wanted.provider is None and not wanted.config:
+            return agent
+        return demanded(await self._slices.whole(lambda: overridden(agent, wanted), caller.tenant))
+
     async def _request(
         self, caller: Caller, agent: AgentDefinition, wanted: ExecuteAgent
     ) -> GenerateRequest:
@@ -337,10 +345,8 @@ class Agents:
             if wanted.session is not None
             else []
         )
-        request = await self._slices.whole(lambda: assemble(agent, wanted, turns), caller.tenant)
-        if isinstance(request, Problem):
-            raise ProblemError(request)
-        return request
+        assembling = self._slices.whole(lambda: assemble(agent, wanted, turns), caller.tenant)
+        return demanded(await assembling)
 
     def _origin(
         self,
