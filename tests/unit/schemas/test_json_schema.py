@@ -91,3 +91,22 @@ def test_a_fault_names_the_place_of_the_value(value: dict[str, Any], path: str):
 
     assert found is not None
     assert found.path == path
+
+
+@pytest.mark.parametrize(
+    ("keyword", "fits", "fails"),
+    [
+        ("minimum", 2, 1.9),
+        ("maximum", 2, 2.1),
+        ("exclusiveMinimum", 2.1, 2),
+        ("exclusiveMaximum", 1.9, 2),
+        ("minLength", "ab", "a"),
+        ("maxLength", "ab", "abc"),
+        ("minItems", [1, 2], [1]),
+        ("maxItems", [1, 2], [1, 2, 3]),
+        ("const", 2.0, True),
+    ],
+)
+def test_a_bound_holds_at_its_edge(keyword: str, fits: Any, fails: Any):
+    assert fault(fits, {keyword: 2}) is None
+    assert fault(fails, {keyword: 2}) is not None
