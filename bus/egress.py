@@ -23,7 +23,8 @@ from bus.errors import ConfigError, ProblemError, problem
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
 
-FIELD = "provider.base_url"
+FIELD = "url"
+"""What a refusal names, unless the caller knows how its user wrote the address."""
 """The field named in a refusal unless the caller names another."""
 
 _NAT64 = IPv6Network("64:ff9b::/96")

@@ -16,7 +16,7 @@ import anyio.to_thread
 import structlog
 
 from bus import files
-from bus.config import Config, Timing, load
+from bus.config import Config, Timing
 from bus.connection import Address
 from bus.errors import CallboardError, ConfigError
 from bus.fairness import Quotas
@@ -145,18 +145,19 @@ class Process:
 @asynccontextmanager
 async def opened(
     actor: str,
+    config: Config,
     *,
     entities: Sequence[str] = (),
     more_streams: Sequence[StreamSpec] = (),
     timing: Timing | None = None,
 ) -> AsyncGenerator[Process]:
-    """Read the environment, connect, and hand out the process while the context is open.
+    """Connect, and hand out the process while the context is open.
 
     Raises:
-        ConfigError: a setting is wrong.
+        ConfigError: the quotas file cannot be read, or traces cannot be sent.
         UnavailableError: no server answers.
     """
-    config, timing = load(os.environ), timing or Timing()
+    timing = timing or Timing()
     address = Address(
         urls=tuple(config.nats_url), name=actor, credentials=config.nats_creds, patience=30.0
     )

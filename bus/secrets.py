@@ -5,11 +5,9 @@ goes only to the hosts its entry lists (``bus.hosts``), over TLS or to this mach
 stored, logged or put into an error.
 """
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
-from urllib.parse import urlsplit
 
 import msgspec
 
@@ -17,9 +15,9 @@ from bus import files
 from bus.errors import ConfigError, ProblemError, problem
 from bus.hosts import Entry, entry_of, target_of
 from schemas.ids import END, Token
-from schemas.provider_specs import SPECS
 
-FIELD = "provider.secret"
+FIELD = "secret"
+"""What a refusal names, unless the caller knows how its user wrote the name."""
 FILE_SETTING = "CALLBOARD_SECRETS_FILE"
 
 Tenant = Annotated[str, msgspec.Meta(pattern=r"^(\*|[A-Za-z0-9_-]{1,64})" + END)]
@@ -53,8 +51,10 @@ class Secrets:
         self._environ = environ
 
     @classmethod
-    def load(cls, environ: Mapping[str, str] = os.environ) -> "Secrets":
-        """Build the map: the well-known providers, and over them the file CALLBOARD_SECRETS_FILE.
+    def load(
+        cls, usual: Mapping[str, SecretEntry], file: str | None, environ: Mapping[str, str]
+    ) -> "Secrets":
+        """Build the map: the usual entries, and over them the file CALLBOARD_SECRETS_FILE names.
 
         The file is YAML or JSON: ``{name: {env: VARIABLE, hosts: [...], tenants: [...]}}``, with
         ``payer: tenant`` where the key is a tenant's own.
@@ -62,18 +62,14 @@ class Secrets:
         Raises:
             ConfigError: the file cannot be read or says something else.
         """
-        entries = _built_in(environ)
-        if environ.get(FILE_SETTING):
-            entries |= _read(Path(environ[FILE_SETTING]))
-        return cls(entries, environ)
+        return cls(dict(usual) | (_read(Path(file)) if file else {}), environ)
 
     def resolve(self, name: str, url: str, tenant: str, *, field: str = FIELD) -> str:
         """Return the secret for a request of this tenant to this URL.
 
         Raises:
             ProblemError: ``unauthorized`` if there is no such secret for the tenant or the process
-            has
-                no value for it; ``forbidden`` if it must not go to that place.
+                has no value for it; ``forbidden`` if it must not go to that place.
         """
         entry = self._entries.get(name)
         if entry is None or not ({"*", tenant} & set(entry.tenants)):
@@ -107,15 +103,6 @@ class Secrets:
         return f"Secrets({', '.join(sorted(self._entries))})"
 
 
-def usual_hosts(environ: Mapping[str, str] = os.environ) -> frozenset[str]:
-    """Return the hosts to which a definition's request takes a secret that it does not name.
-
-    Where clouds are reached is known by their domains.
-    """
-    hosts = (each.hosts for each in _built_in(environ).values())
-    return frozenset(one for some in hosts for one in some if "*" not in one and "/" not in one)
-
-
 def _places(name: str, entry: SecretEntry) -> tuple[Entry, ...]:
     places = [entry_of(host) for host in entry.hosts]
     if None in places:
@@ -134,25 +121,6 @@ def _demand_place(places: tuple[Entry, ...], url: str, field: str) -> None:
 
 def _misplaced(reason: str, field: str) -> ProblemError:
     return problem("forbidden", reason, field=field)
-
-
-def _built_in(environ: Mapping[str, str]) -> dict[str, SecretEntry]:
-    """Return the entries of the well-known providers, each for its own host.
-
-    What has no address until the operator gives one has no entry either.
-    """
-    entries: dict[str, SecretEntry] = {}
-    for spec in SPECS:
-        url = environ.get(spec.variable or "") or spec.url
-        for secret in spec.secrets:
-            hosts = secret.hosts or ((_host(url),) if url else ())
-            if hosts:
-                entries[secret.name] = SecretEntry(env=secret.variable, hosts=hosts)
-    return entries
-
-
-def _host(url: str) -> str:
-    return urlsplit(url).netloc.rpartition("@")[2]
 
 
 def _read(path: Path) -> dict[str, SecretEntry]:

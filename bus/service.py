@@ -22,7 +22,6 @@ from bus.connection.frames import Begun
 from bus.crew import Crew
 from bus.errors import CallboardError, ProblemError, TransientError
 from bus.fairness import InFlight, Quotas, Turns
-from bus.fairness.quotas import usual_terms
 from bus.ids import new_id
 from bus.jetstream.publishing import STORE_SECONDS, accepted
 from bus.ports import Bus, Delivery, Transport
@@ -164,7 +163,7 @@ class Service:
         self.name = name
         self.endpoints = tuple(endpoints)
         self._transport = bus.transport
-        self.load = InFlight(quotas or Quotas(usual_terms(Config())))
+        self.load = InFlight(quotas or Quotas(Config().quota))
         self._small = Turns[Incoming](AT_ONCE, per_tenant=AT_ONCE_EACH)
         self._large = Turns[Incoming](LARGE_AT_ONCE)
         self._has_large = Wakeup()

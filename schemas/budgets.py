@@ -11,6 +11,7 @@ import msgspec
 
 from schemas.base import Command, Message, Question, Value
 from schemas.ids import END, Token
+from schemas.settings import env
 
 Pico = Annotated[int, msgspec.Meta(ge=0, le=10**18)]
 """Pico-dollars: at most a million dollars."""
@@ -75,6 +76,31 @@ class Limits(Value, omit_defaults=True):
     requests_per_hour: Count | None = None
     tokens_per_minute: Count | None = None
     concurrent: Count | None = None
+
+
+class OperatorLimits(Value):
+    """How often every tenant may begin an attempt, whatever limits it sets itself. A setting."""
+
+    requests_per_minute: Annotated[
+        Count | None,
+        env(
+            "RATE_LIMIT_PER_MINUTE",
+            "attempts a minute that a tenant may begin, whatever limits it sets itself; unset is "
+            "off",
+        ),
+    ] = None
+    requests_per_hour: Annotated[
+        Count | None,
+        env(
+            "USAGE_LIMIT_REQUESTS_PER_HOUR",
+            "attempts an hour that a tenant may begin, whatever limits it sets itself; unset is "
+            "off",
+        ),
+    ] = None
+
+    def hold(self) -> bool:
+        """Say whether there is any."""
+        return self.requests_per_minute is not None or self.requests_per_hour is not None
 
 
 class Balance(Value, omit_defaults=True):

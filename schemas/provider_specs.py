@@ -5,11 +5,14 @@ refuse is in ``schemas.capabilities``.
 """
 
 import re
-from typing import Literal, NamedTuple
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Literal, NamedTuple
+from urllib.parse import urlsplit
 
 from schemas.providers import (
     Anthropic,
     Azure,
+    BaseUrl,
     Bedrock,
     Custom,
     Google,
@@ -19,6 +22,7 @@ from schemas.providers import (
     Provider,
     Scripted,
 )
+from schemas.settings import env_each
 
 Window = Literal["book", "num_ctx", "unknown"]
 """Who tells how large a model's window is: the rate book, the definition's ``num_ctx``, nobody."""
@@ -140,6 +144,39 @@ SPECS = (
 BY_KIND = {spec.kind: spec for spec in SPECS}
 
 
+ProviderUrls = Annotated[
+    dict[str, BaseUrl],
+    env_each(
+        {spec.name: spec.variable for spec in SPECS if spec.variable is not None},
+        "base URL of `{}` agents that name none",
+    ),
+]
+"""A setting: where each provider's definitions go that name no address."""
+
+
 def usual_urls() -> dict[str, str]:
     """Return where each provider's definitions go that name no address, by provider."""
     return {spec.name: spec.url for spec in SPECS if spec.url is not None}
+
+
+def secret_hosts(urls: Mapping[str, str]) -> Iterator[tuple[SecretSpec, tuple[str, ...]]]:
+    """Yield each provider's secrets with the hosts they may go to, by the providers' addresses.
+
+    A secret of what has no address until the operator gives one may go nowhere, and is left out.
+    """
+    for spec in SPECS:
+        url = urls.get(spec.name)
+        for secret in spec.secrets:
+            if secret.hosts:
+                yield secret, secret.hosts
+            elif url:
+                yield secret, (urlsplit(url).netloc.rpartition("@")[2],)
+
+
+def usual_hosts(urls: Mapping[str, str]) -> frozenset[str]:
+    """Return the hosts to which a definition's request takes a secret that it does not name.
+
+    Where clouds are reached is known by their domains.
+    """
+    hosts = (host for _, some in secret_hosts(urls) for host in some)
+    return frozenset(host for host in hosts if "*" not in host and "/" not in host)

@@ -122,9 +122,9 @@ MUTANTS = (
     ),
     Mutant(
         "EXECUTION_TIMEOUT is ignored",
-        "actors/agents/__main__.py",
-        "        execution_timeout=config.execution_timeout,\n",
-        "",
+        "actors/agents/config.py",
+        'env("EXECUTION_TIMEOUT"',
+        'env("NO_TIMEOUT"',
         f"{SETTINGS}::test_an_execution_of_an_agent_that_names_no_time_ends_when_the_operators_is_over",
     ),
     Mutant(
@@ -158,14 +158,14 @@ MUTANTS = (
     Mutant(
         "COST_BUDGET_ALERT_THRESHOLD is ignored",
         "actors/pricing/config.py",
-        "int(config.cost_budget_alert_threshold * DOLLAR)",
+        "int(dollars * DOLLAR)",
         "int(100 * DOLLAR)",
         LIMITS,
     ),
     Mutant(
         "USAGE_LIMIT_REQUESTS_PER_HOUR is ignored",
         "actors/pricing/config.py",
-        "        requests_per_hour=config.usage_limit_requests_per_hour,\n",
+        ", requests_per_hour=limits.requests_per_hour",
         "",
         LIMITS,
     ),
@@ -179,7 +179,7 @@ MUTANTS = (
     Mutant(
         "agents do not ask for leave under the operator's limits",
         "actors/agents/__main__.py",
-        "return (Restriction(),) if any(limit is not None for limit in limits) else ()",
+        "return (Restriction(),) if config.limits.hold() else ()",
         "return ()",
         "tests/integration/test_spending_attacks.py::test_a_new_limit_of_the_operator_reaches_an_account_that_stands",
     ),

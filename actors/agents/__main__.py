@@ -3,6 +3,7 @@
 `python -m actors.agents` starts one more; all that run share the work.
 """
 
+import os
 import sqlite3
 from datetime import timedelta
 
@@ -19,10 +20,9 @@ from actors.agents.adapters.purse import Purse
 from actors.agents.adapters.streams import Streams
 from actors.agents.adapters.templates import Templates
 from actors.agents.config import AgentsConfig
-from actors.agents.core.spending import Manner
 from bus.caller import Caller
 from bus.codec import decode
-from bus.config import Config
+from bus.config import load
 from bus.inboxes.rules import rules as inbox_rules
 from bus.jetstream.reading import StreamReader
 from bus.kv import NatsBucket, followed
@@ -34,10 +34,9 @@ from bus.projection import Projector, Watch
 from bus.projection.file import microseconds
 from bus.rpc import Owners
 from bus.runtime import Part
-from bus.secrets import usual_hosts
 from bus.service import Service
 from bus.shard import ShardHost
-from bus.streams.spec import key_value_spec
+from bus.streams.spec import StreamSpec, key_value_spec
 from bus.submissions import Submissions
 from bus.terms import EVERY_TENANT, WHAT, KnownTerms, TermsHearer
 from bus.terms import bucket_spec as terms_spec
@@ -57,35 +56,19 @@ COUNT_SECONDS = 30.0
 """What has ended within an hour becomes less also where nothing happens."""
 
 
-def settings(config: Config) -> AgentsConfig:
-    """Return this actor's part of the settings."""
-    return AgentsConfig(
-        shards=config.shards,
-        execution_timeout=config.execution_timeout,
-        max_attempts=config.max_attempts,
-        manner=Manner(
-            strict=config.budget_bound == "strict",
-            factor=config.budget_estimate_factor,
-            answer_tokens=config.budget_answer_tokens,
-            slice_tokens=config.budget_slice_tokens,
-            waits=config.budget_when_refused == "wait",
-            unpriced=config.budget_unpriced,
-            usual_hosts=usual_hosts(),
-        ),
-    )
+def buckets() -> list[StreamSpec]:
+    """Return the streams below the buckets that an agents process reads."""
+    own = {BUCKET: BUCKET_BYTES, stored_templates.BUCKET: stored_templates.BUCKET_BYTES}
+    specs = [key_value_spec(name, max_bytes=size) for name, size in own.items()]
+    return [*specs, books_spec(), terms_spec()]
 
 
 async def run() -> None:
     """Run the process until it is told to stop."""
-    buckets = [
-        key_value_spec(BUCKET, max_bytes=BUCKET_BYTES),
-        key_value_spec(stored_templates.BUCKET, max_bytes=stored_templates.BUCKET_BYTES),
-        books_spec(),
-        terms_spec(),
-    ]
-    async with opened("agents", entities=["execution"], more_streams=buckets) as process:
+    config = load(AgentsConfig, os.environ)
+    async with opened("agents", config, entities=["execution"], more_streams=buckets()) as process:
         bus, in_force = process.bus, PricesInForce()
-        terms = KnownTerms(process.name, usual_restrictions(process.config))
+        terms = KnownTerms(process.name, usual_restrictions(config))
         bucket = NatsBucket(bus.nats, bus.jetstream, BUCKET, AgentDefinition)
         forms = NatsBucket(bus.nats, bus.jetstream, stored_templates.BUCKET, AgentTemplate)
         async with (
@@ -94,7 +77,7 @@ async def run() -> None:
             in_force.following(open_books(bus.nats, bus.jetstream)),
             followed(open_terms(bus.nats, bus.jetstream), EVERY_TENANT, terms, WHAT) as accounts,
         ):
-            config, kept = settings(process.config), process.timing.record_retention_days
+            kept = process.timing.record_retention_days
             executions = process.following(LISTED, retention=timedelta(days=kept))
             lists = Lists(executions)
             reader, host = StreamReader(bus.nats), hosting(process, config)
@@ -138,10 +121,9 @@ async def run() -> None:
             )
 
 
-def usual_restrictions(config: Config) -> tuple[Restriction, ...]:
+def usual_restrictions(config: AgentsConfig) -> tuple[Restriction, ...]:
     """Return whom every tenant has to ask because of the operator's limits."""
-    limits = (config.rate_limit_per_minute, config.usage_limit_requests_per_hour)
-    return (Restriction(),) if any(limit is not None for limit in limits) else ()
+    return (Restriction(),) if config.limits.hold() else ()
 
 
 def watching(process: Process, admission: Admission) -> Watch[Counted]:

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from actors.agents.adapters import metrics
 from actors.agents.adapters.admission import Admission
 from actors.agents.adapters.awaiting import Endings
 from actors.agents.adapters.conversations import Conversations
@@ -43,7 +44,6 @@ from bus.service import Endpoint
 from bus.shard import Damage, Entity
 from bus.slices import Slices
 from bus.subjects import fill
-from bus.telemetry import metrics
 from schemas.agents import (
     AgentDefinition,
     AgentList,

@@ -1,24 +1,31 @@
 """The settings of an agents process."""
 
+from typing import Annotated
+
 import msgspec
 
 from actors.agents.core.spending import Manner
+from bus.config import Config
+from schemas.budgets import OperatorLimits
+from schemas.settings import Seconds, env
 
 
-class AgentsConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """What bounds an execution unless its agent says otherwise, and how the state is sharded."""
+class AgentsConfig(Config):
+    """What bounds an execution unless its agent says otherwise."""
 
-    shards: int = 16
-    """Shards of the execution entity, the same for every process of a fleet, for ever."""
-
-    execution_timeout: float = 300.0
-    """Seconds from acceptance to the end."""
-
-    max_attempts: int = 5
-    """Attempts of one step that may fail or be lost with their worker."""
-
-    request_timeout: float = 10.0
-    """Seconds a request waits for the owner of its execution."""
-
+    limits: OperatorLimits = OperatorLimits()
+    execution_timeout: Annotated[
+        Seconds, env("EXECUTION_TIMEOUT", "seconds an execution may take, unless its agent says")
+    ] = 300.0
+    max_attempts: Annotated[
+        Annotated[int, msgspec.Meta(ge=1, le=20)],
+        env("MAX_ATTEMPTS", "attempts of one step, unless the agent says"),
+    ] = 5
+    request_timeout: Annotated[
+        Seconds,
+        env(
+            "CALLBOARD_REQUEST_TIMEOUT",
+            "seconds a request waits for the owner of its execution; it covers two owners lost",
+        ),
+    ] = 10.0
     manner: Manner = Manner()
-    """How it is reckoned what an attempt may cost, where budgets hold."""

@@ -6,9 +6,11 @@ from importlib import metadata
 import click
 
 from actors.cli import shown
+from actors.cli.config import CliConfig
 from actors.cli.session import leave
 from bus import permissions as accounts
 from bus.config import reference as settings
+from bus.config.reading import beside
 from bus.errors import CallboardError
 from schemas import catalog, documents
 
@@ -71,7 +73,7 @@ def config() -> None:
 @click.option("--constants", is_flag=True, help="The times and bounds that cannot be set, too.")
 def reference(*, constants: bool) -> None:
     """Print every setting with default and meaning, as a Markdown table."""
-    shown.line(settings.reference(), end="")
+    shown.line(settings.reference(beside(CliConfig)), end="")
     if constants:
         shown.line(f"\n{settings.constants()}", end="")
 

@@ -11,11 +11,13 @@ import msgspec
 
 from actors.cli import checks, shown
 from actors.cli.session import EXIT_FAILURE, Session, run, with_session
-from actors.streaming.__main__ import settings
 from actors.streaming.adapters.conformance import WRONG_SECRET, Conformance
 from actors.streaming.adapters.http_call import HttpProvider
+from actors.streaming.adapters.operator_secrets import operator_secrets
 from actors.streaming.adapters.providers import Providers, open_providers
+from actors.streaming.config import StreamingConfig
 from actors.streaming.core.conformance import CASES, NAMES, Finding, Manner
+from bus.config import load
 from bus.egress import Egress
 from bus.secrets import SecretEntry, Secrets
 from schemas import bounds
@@ -162,9 +164,9 @@ async def _battery(
     session: Session, wanted: Provider, manner: Manner, embedding_model: str | None
 ) -> AsyncGenerator[Conformance]:
     """Hold the provider's connections open, and those that come with a wrong key."""
-    config = settings(session.config)
+    config = load(StreamingConfig, os.environ)
     egress = Egress(allow_loopback=True, allowed=session.config.allowed_hosts)
-    async with open_providers(config, egress, Secrets.load(os.environ)) as providers:
+    async with open_providers(config, egress, operator_secrets(config)) as providers:
         wrong = _wrong(_host(providers, wanted))
         async with open_providers(config, egress, wrong) as strangers:
             yield Conformance(wanted, providers, strangers, manner, embedding_model)

@@ -12,9 +12,10 @@ import anyio
 import click
 
 from actors.cli import shown
+from actors.cli.config import CliConfig
 from actors.cli.requests import Where
 from bus.client import Client
-from bus.config import Config, load
+from bus.config import load
 from bus.connection import Address, NatsTransport, connect
 from bus.errors import CallboardError, ConfigError, ProblemError, UnavailableError, problem
 from bus.subjects import token
@@ -44,7 +45,7 @@ class Session:
     ``named`` says whether somebody named the bus: an option, or the environment.
     """
 
-    config: Config
+    config: CliConfig
     urls: tuple[str, ...]
     tenant: str
     named: bool
@@ -88,7 +89,7 @@ def opened(where: Where) -> Session:
     """Read the environment, overridden by options; a wrong setting ends the command."""
     url, tenant = where
     try:
-        config = load(os.environ)
+        config = load(CliConfig, os.environ)
         logs.configure("error", "console", stream=sys.stderr)
         return Session(
             config=config,

@@ -3,6 +3,7 @@
 `python -m actors.pricing` starts one more; all that run share the work.
 """
 
+import os
 from collections.abc import Sequence
 
 import anyio
@@ -17,8 +18,9 @@ from actors.pricing.adapters.quoting import Quotes
 from actors.pricing.adapters.reports import Reports
 from actors.pricing.adapters.savings import Savings
 from actors.pricing.adapters.telling import TermsTeller
-from actors.pricing.config import rules
+from actors.pricing.config import PricingConfig, rules
 from bus.archive import Archiver
+from bus.config import load
 from bus.durable import Facts
 from bus.inboxes.rules import rules as inbox_rules
 from bus.kv import Bucket, Followed
@@ -40,8 +42,9 @@ from schemas.terms import TERMS_STORE, Terms
 
 async def run() -> None:
     """Run the process until it is told to stop."""
+    config, buckets = load(PricingConfig, os.environ), [bucket_spec(), terms_spec()]
     async with opened(
-        "pricing", entities=[ACCOUNT_ENTITY], more_streams=[bucket_spec(), terms_spec()]
+        "pricing", config, entities=[ACCOUNT_ENTITY], more_streams=buckets
     ) as process:
         bus, in_force = process.bus, PricesInForce()
         bucket = open_bucket(bus.nats, bus.jetstream)
@@ -50,17 +53,17 @@ async def run() -> None:
             quotes = Quotes(Books(in_force, bucket), bus.clock)
             costs = process.following(COSTS)
             savings = Savings(costs, lambda: in_force.prices, bus.clock)
-            host = hosting(process, terms)
+            host = hosting(process, config, terms)
             budgets = budgeting(process, host, terms)
             handlers = [quotes, Reports(costs, bus.clock), savings, budgets]
             await process.run(parts(process, book, costs, host, handlers))
 
 
-def hosting(process: Process, terms: Bucket[Terms]) -> ShardHost:
+def hosting(process: Process, config: PricingConfig, terms: Bucket[Terms]) -> ShardHost:
     """Return what owns this process's share of the accounts."""
     ways: dict[str, Way] = {TERMS_STORE: TermsStore(terms)}
     host = ShardHost(
-        account_entity(rules(process.config, zone)),
+        account_entity(rules(config, zone)),
         process.config.shards,
         process.name,
         process.membership,

@@ -15,10 +15,11 @@ from actors.streaming.adapters.batches import opened as opened_batches
 from actors.streaming.adapters.embedding import Embedder
 from actors.streaming.adapters.generation import Generator, Means
 from actors.streaming.adapters.granting import granting
+from actors.streaming.adapters.operator_secrets import operator_secrets
 from actors.streaming.adapters.providers import open_providers
 from actors.streaming.adapters.switchboard import Switchboard
 from actors.streaming.config import StreamingConfig
-from bus.config import Config, Timing
+from bus.config import Timing, load
 from bus.egress import Egress
 from bus.kv import NatsBucket
 from bus.ports import Bus
@@ -28,44 +29,33 @@ from bus.prices import open_bucket as open_books
 from bus.process import main, opened
 from bus.rpc import Owners
 from bus.runtime import Part
-from bus.secrets import Secrets
 from bus.worker import Principals, Worker, owners_of
 from schemas.ledger import ACCOUNT_ENTITY
 from schemas.lifecycle import EXECUTION_ENTITY, EmbedWork, GenerateWork
-from schemas.provider_specs import usual_urls
 
 BATCH_CAPACITY = 2000
 """Requests in batches that one process waits for, a tenant alone for half as many; each is a task
 that sleeps."""
 
 
-def settings(config: Config) -> StreamingConfig:
-    """Return this actor's part of the settings."""
-    return StreamingConfig(
-        max_concurrent=config.max_concurrent_executions,
-        connect_timeout=config.connect_timeout,
-        urls=usual_urls() | config.provider_urls,
-        aws_region=config.aws_region,
-    )
-
-
 async def run() -> None:
     """Run the process until it is told to stop."""
+    config = load(StreamingConfig, os.environ)
     streams = [bucket_spec(), batch_store.bucket_spec(), books_spec()]
-    async with opened("streaming", more_streams=streams) as process:
-        config, bus, timing = process.config, process.bus, process.timing
+    async with opened("streaming", config, more_streams=streams) as process:
+        bus, timing = process.bus, process.timing
         rules = safety_file.load(Path(config.safety_file)) if config.safety_file else None
         egress = Egress(allow_loopback=config.allow_loopback, allowed=config.allowed_hosts)
-        own, in_force = settings(config), PricesInForce()
+        in_force = PricesInForce()
         tickets = NatsBucket(bus.nats, bus.jetstream, batch_store.BUCKET, Ticket)
         async with (
-            open_providers(own, egress, Secrets.load(os.environ)) as providers,
+            open_providers(config, egress, operator_secrets(config)) as providers,
             in_force.following(open_books(bus.nats, bus.jetstream)),
             opened_batches(Tickets(tickets)) as batches,
         ):
             bucket = NatsBucket(bus.nats, bus.jetstream, BUCKET, KeptAnswer)
             accounts = Owners(bus.transport, ACCOUNT_ENTITY, config.shards, timing)
-            switchboard = Switchboard(own.limit_patience)
+            switchboard = Switchboard(config.limit_patience)
             means = Means(
                 providers=providers,
                 clock=bus.clock,
@@ -79,7 +69,7 @@ async def run() -> None:
             embeds = Embedder(providers, bus.clock, switchboard, prices=lambda: in_force.prices)
             streaming = Streaming(Generator(means), embeds, bus, process.name, shards=config.shards)
             owners = reported_to(bus, config.shards, timing)
-            capacity = own.max_concurrent
+            capacity = config.max_concurrent
             worker = Worker(streaming.job(), owners, process.name, bus, timing, capacity=capacity)
             embedder = Worker(
                 streaming.embed_job(), owners, process.name, bus, timing, capacity=capacity

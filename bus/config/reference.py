@@ -1,42 +1,37 @@
-"""The tables of all settings and constants, for the README and the command line."""
+"""The tables of all settings and constants, for the guide and the command line."""
 
-from collections.abc import Iterator
-from typing import Any, NamedTuple
+from collections.abc import Iterable
+from typing import Any, cast
 
 from bus.config import timing
-from bus.config.settings import FIELDS, URLS, Field
-from schemas.provider_specs import SPECS
+from bus.config.reading import Settings, Variable, variables
+from bus.config.settings import Config
 
 BEGIN, END = "<!-- config:begin -->", "<!-- config:end -->"
-"""What the README's copy of the reference stands between."""
+"""What the guide's copy of the reference stands between."""
 
 
-class Setting(NamedTuple):
-    """One row of the reference: a variable, its default as it would be written, and its meaning."""
+def settings(kinds: Iterable[type[Settings]]) -> tuple[Variable, ...]:
+    """Return every variable these are read from, those of all processes first, each once.
 
-    name: str
-    default: str
-    doc: str
-
-
-def read_at_use() -> Iterator[Setting]:
-    """Yield the secrets that no configuration object ever holds: ``bus.secrets`` reads them."""
-    when = "read where and when a request is sent"
-    for spec in SPECS:
-        for secret in spec.secrets:
-            yield Setting(secret.variable, "", f"the secret `{secret.name}`{secret.doc}; {when}")
-            when = "likewise"
+    Raises:
+        ValueError: two declare one variable, and differ.
+    """
+    found: dict[str, Variable] = {}
+    for kind in (Config, *kinds):
+        for each in (*variables(kind), *kind.AT_USE):
+            if found.setdefault(each.name, each) != each:
+                raise ValueError(f"{each.name} has two meanings")
+    return tuple(found.values())
 
 
-def settings() -> tuple[Setting, ...]:
-    """Return every variable the system reads, in the order of the reference."""
-    return (*map(_setting, (*FIELDS, *URLS)), *read_at_use())
-
-
-def reference() -> str:
+def reference(kinds: Iterable[type[Settings]]) -> str:
     """Return the table of all settings in Markdown."""
-    rows = [(f"`{name}`", f"`{value}`" if value else "", doc) for name, value, doc in settings()]
-    return _table(("variable", "default", "meaning"), rows)
+    rows = ((each.name, _written(each.default), each.meaning) for each in settings(kinds))
+    return _table(
+        ("variable", "default", "meaning"),
+        [(f"`{name}`", f"`{value}`" if value else "", meaning) for name, value, meaning in rows],
+    )
 
 
 def constants() -> str:
@@ -45,9 +40,9 @@ def constants() -> str:
     return _table(("constant", "value", "reason"), rows)
 
 
-def readme_block() -> str:
-    """Return the reference as it stands in the README, markers included."""
-    return f"{BEGIN}\n{reference()}{END}"
+def readme_block(kinds: Iterable[type[Settings]]) -> str:
+    """Return the reference as it stands in the guide, markers included."""
+    return f"{BEGIN}\n{reference(kinds)}{END}"
 
 
 def _table(titles: tuple[str, ...], rows: list[tuple[str, str, str]]) -> str:
@@ -55,12 +50,8 @@ def _table(titles: tuple[str, ...], rows: list[tuple[str, str, str]]) -> str:
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
-def _setting(field: Field) -> Setting:
-    default = ",".join(field.default) if field.several else _written(field.default)
-    return Setting(field.env, default, field.doc)
-
-
 def _written(default: Any) -> str:
+    """Return a default as it would be set."""
     match default:
         case None:
             return ""
@@ -68,5 +59,7 @@ def _written(default: Any) -> str:
             return str(default).lower()
         case float():
             return f"{default:g}"
+        case tuple():
+            return ",".join(cast("tuple[str, ...]", default))
         case _:
             return str(default)

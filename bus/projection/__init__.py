@@ -2,6 +2,7 @@
 
 ``definition``  what one projection is: its journal, its tables, what an event does to them
 ``table``       a table of which lists show pages, by filters, with exact totals
+``fold``        rows that entities have of their own, changed many at a time
 ``checkpoint``  how far it has come; refuses a gap
 ``file``        the SQLite file: rows and checkpoint change together or not at all
 ``slot``        which file belongs to which process of a machine
@@ -10,18 +11,22 @@
 """
 
 from bus.projection.definition import EXPIRED_AT_ONCE, Fact, Projection, Rows, Views
+from bus.projection.fold import Fold
 from bus.projection.projector import Answer, Projector, Watch
 from bus.projection.report import projection_states, rebuild
-from bus.projection.table import Page, Query, Table
+from bus.projection.table import Change, Page, Query, Row, Table
 
 __all__ = [
     "EXPIRED_AT_ONCE",
     "Answer",
+    "Change",
     "Fact",
+    "Fold",
     "Page",
     "Projection",
     "Projector",
     "Query",
+    "Row",
     "Rows",
     "Table",
     "Views",

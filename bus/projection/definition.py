@@ -1,6 +1,7 @@
 """What a projection is, apart from how it is kept."""
 
-from collections.abc import Callable, Mapping, Sequence
+import sqlite3
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple, Protocol
@@ -14,6 +15,10 @@ class Rows(Protocol):
 
     def execute(self, statement: str, values: Sequence[Any] | Mapping[str, Any] = ..., /) -> Any:
         """Run one SQL statement."""
+        ...
+
+    def executemany(self, statement: str, values: Sequence[Sequence[Any]], /) -> Any:
+        """Run one SQL statement for each of many values."""
         ...
 
 
@@ -37,6 +42,20 @@ class Fact(NamedTuple):
     size: int = 0
 
 
+LeaveOut = Callable[[Fact, Exception], None]
+"""Told of facts of which no row can be made."""
+
+UNFIT = (
+    ArithmeticError,
+    LookupError,
+    TypeError,
+    ValueError,
+    sqlite3.DataError,
+    sqlite3.InterfaceError,
+)
+"""What an event raises that a table cannot hold, such as an integer of more than 64 bits."""
+
+
 class Views(NamedTuple):
     """The stored views of entities: rows of those whose history is purged are made from them.
 
@@ -56,7 +75,8 @@ class Projection:
     ``tables`` is the SQL that creates them, and a new ``version`` throws away what an older one has
     made. ``event_type`` is the union of events that count; all others are passed over. ``apply``
     changes the rows as an event wants it, by nothing but the event and the rows. Where entities
-    have rows of their own, ``together`` takes all of one that are applied at once. Where the owners
+    have rows of their own, ``together`` takes the facts of a batch, those of each entity by
+    themselves: see ``Fold``. Where the owners
     of a journal purge it, ``whole`` is False and a shard may begin with any commit. With ``views``
     the rows begin with these, and ``apply`` must bear events that they tell of already.
 
@@ -74,7 +94,7 @@ class Projection:
     tables: str
     event_type: Any
     apply: Callable[[Rows, Fact], None] | None = None
-    together: Callable[[Rows, Sequence[Fact]], None] | None = None
+    together: Callable[[Rows, Iterable[Sequence[Fact]], LeaveOut], None] | None = None
     whole: bool = True
     views: Views | None = None
     base_type: Any = None

@@ -19,7 +19,7 @@ import structlog
 from bus.errors import ProblemError
 from bus.ports import Filed
 from bus.projection.checkpoint import Checkpoint
-from bus.projection.definition import Fact, Projection
+from bus.projection.definition import UNFIT, Fact, Projection
 from schemas.journal import NOTHING, Commit
 
 log = structlog.get_logger()
@@ -56,16 +56,6 @@ READERS = 4
 
 STEPS_BETWEEN_LOOKS = 20_000
 """Of SQLite's machine, some milliseconds; then a query looks whether its time is over."""
-
-_UNFIT = (
-    ArithmeticError,
-    LookupError,
-    TypeError,
-    ValueError,
-    sqlite3.DataError,
-    sqlite3.InterfaceError,
-)
-"""What an event raises that a table cannot hold, such as an integer of more than 64 bits."""
 
 _OPENING = b'{"type":"'
 """How our own encoder begins an event: its type is known without reading the rest."""
@@ -153,7 +143,7 @@ class ProjectionFile:
             for view in views:
                 try:
                     self.projection.views.apply(rows, view)
-                except (*_UNFIT, ProblemError) as error:
+                except (*UNFIT, ProblemError) as error:
                     self._leave_out("", 0, error)
 
     def expire(self, before: datetime) -> int:
@@ -188,8 +178,7 @@ class ProjectionFile:
                         else:
                             of_each.setdefault((fact.tenant, fact.key), []).append(fact)
             if self.projection.together is not None:
-                for facts in of_each.values():
-                    self._try(facts[-1], partial(self.projection.together, rows, facts))
+                self.projection.together(rows, of_each.values(), self._leave_out_fact)
             unsettled = self._unsettled + count
             if unsettled and (not more or unsettled >= SETTLED_TOGETHER):
                 self.projection.settle(rows)
@@ -282,8 +271,11 @@ class ProjectionFile:
         """Apply events; what cannot be applied is left out, not all others."""
         try:
             apply()
-        except _UNFIT as error:
-            self._leave_out(fact.subject, fact.n, error)
+        except UNFIT as error:
+            self._leave_out_fact(fact, error)
+
+    def _leave_out_fact(self, fact: Fact, error: Exception) -> None:
+        self._leave_out(fact.subject, fact.n, error)
 
     def _leave_out(self, subject: str, n: int, error: Exception) -> None:
         log.error(

@@ -55,7 +55,7 @@ class Dispatcher:
         self._settled = book.settled
         self._unwritten: dict[Address, _Unwritten] = {}
         self._has_unwritten = Wakeup()
-        self._writing = anyio.Lock()
+        self._writing = anyio.Lock(fast_acquire=True)
         self._round = 0
         self._dispatched = self._settled
         self._marks: deque[tuple[int, int]] = deque()

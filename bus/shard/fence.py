@@ -25,7 +25,7 @@ class Fence:
         self.subject = subject
         self.epoch = epoch
         self._shown = -inf
-        self._asking = anyio.Lock()
+        self._asking = anyio.Lock(fast_acquire=True)
         self.is_down = False
         self.sequence = sequence
 

@@ -1,15 +1,9 @@
-"""All metrics of a process. Names, labels and units are part of what we promise.
+"""The metrics of every process, and how an actor declares its own in ``adapters/metrics.py``.
+
+Names, labels and units are part of what we promise.
 
 | metric | kind | labels | what it says |
 |---|---|---|---|
-| callboard_executions_total | counter | status | executions that ended |
-| callboard_execution_seconds | histogram | status | from acceptance to the end |
-| callboard_provider_seconds | histogram | provider, model, until | until `first_delta`, `end` |
-| callboard_provider_errors_total | counter | provider, model, code | calls of a model that failed |
-| callboard_circuit_state | gauge | endpoint | 0 closed, 1 half open, 2 open; if ever open |
-| callboard_tokens_total | counter | provider, model, kind | tokens by bucket of the usage |
-| callboard_deltas_total | counter | provider | stream events published from an answer |
-| callboard_streams_open | gauge | side | streams that are being `written` here |
 | callboard_turn_seconds | histogram | entity | one turn of a shard, its commit included |
 | callboard_turn_commands | histogram | entity | commands in one turn |
 | callboard_commit_total | counter | entity, outcome | appends `stored`, or `fenced` off |
@@ -22,9 +16,6 @@
 | callboard_work_redelivered_total | counter | queue | items that another worker held before |
 | callboard_requests_total | counter | endpoint, code | requests; code `ok` or a problem's |
 | callboard_request_seconds | histogram | endpoint | from arrival to reply |
-| callboard_disputed_bills_total | counter | | bills of hosts without a secret that told too much |
-| callboard_disputed_dollars_total | counter | | what such bills told beyond what is booked |
-| callboard_bills_over_hold_total | counter | | bills that the operator pays above what was held |
 | callboard_quota_refusals_total | counter | quota | requests refused by a tenant's quota |
 | callboard_quota_used_ratio | gauge | quota | used of it by the tenant with most, 1 is all |
 | callboard_dead_letters_total | counter | source | laid aside for inspection |
@@ -93,95 +84,69 @@ class _Family(Generic[M]):
         return self._bound.setdefault(values, self._parent.labels(*values))
 
 
-def _counter(name: str, doc: str, *labels: str) -> _Family[_Counter]:
+def counter(name: str, doc: str, *labels: str) -> _Family[_Counter]:
+    """Declare a counter."""
     return _Family(_Counter(name, doc, labels, registry=REGISTRY), labels)
 
 
-def _gauge(name: str, doc: str, *labels: str) -> _Family[_Gauge]:
+def gauge(name: str, doc: str, *labels: str) -> _Family[_Gauge]:
+    """Declare a gauge."""
     return _Family(_Gauge(name, doc, labels, registry=REGISTRY), labels)
 
 
-def _histogram(
+def histogram(
     name: str, doc: str, *labels: str, buckets: Sequence[float] = FAST
 ) -> _Family[_Histogram]:
+    """Declare a histogram; ``buckets`` are upper bounds, usually in seconds."""
     return _Family(_Histogram(name, doc, labels, buckets=buckets, registry=REGISTRY), labels)
 
 
-EXECUTIONS = _counter("callboard_executions_total", "Executions that ended", "status")
-EXECUTION_SECONDS = _histogram(
-    "callboard_execution_seconds", "From acceptance to the end", "status", buckets=SLOW
-)
-PROVIDER_SECONDS = _histogram(
-    "callboard_provider_seconds",
-    "Until the first delta, until the end of an answer",
-    "provider",
-    "model",
-    "until",
-    buckets=SLOW,
-)
-PROVIDER_ERRORS = _counter(
-    "callboard_provider_errors_total", "Calls of a model that failed", "provider", "model", "code"
-)
-CIRCUIT_STATE = _gauge("callboard_circuit_state", "0 closed, 1 half open, 2 open", "endpoint")
-TOKENS = _counter(
-    "callboard_tokens_total", "Tokens by bucket of the usage", "provider", "model", "kind"
-)
-DELTAS = _counter("callboard_deltas_total", "Stream events published from an answer", "provider")
-STREAMS_OPEN = _gauge("callboard_streams_open", "Streams that are being written here", "side")
-
-TURN_SECONDS = _histogram("callboard_turn_seconds", "One turn of a shard", "entity")
-TURN_COMMANDS = _histogram(
+TURN_SECONDS = histogram("callboard_turn_seconds", "One turn of a shard", "entity")
+TURN_COMMANDS = histogram(
     "callboard_turn_commands", "Commands in one turn", "entity", buckets=SIZES
 )
-COMMITS = _counter("callboard_commit_total", "Appends to a journal", "entity", "outcome")
-SHARDS_OWNED = _gauge("callboard_shards_owned", "Shards this process serves", "entity")
-RECOVERY_SECONDS = _histogram("callboard_recovery_seconds", "Taking a shard over", "entity")
-CORRUPT = _counter("callboard_quarantined_total", "Entities that could not be read", "entity")
-CORRUPT_HERE = _gauge(
+COMMITS = counter("callboard_commit_total", "Appends to a journal", "entity", "outcome")
+SHARDS_OWNED = gauge("callboard_shards_owned", "Shards this process serves", "entity")
+RECOVERY_SECONDS = histogram("callboard_recovery_seconds", "Taking a shard over", "entity")
+CORRUPT = counter("callboard_quarantined_total", "Entities that could not be read", "entity")
+CORRUPT_HERE = gauge(
     "callboard_corrupt_entities", "Entities in quarantine in shards served here", "entity"
 )
-STORE_USED = _gauge("callboard_store_used_ratio", "Used of a store; 1 is all", "store")
+STORE_USED = gauge("callboard_store_used_ratio", "Used of a store; 1 is all", "store")
 
-WORK_IN_FLIGHT = _gauge("callboard_work_in_flight", "Items being worked on", "queue")
-WORK_REDELIVERED = _counter(
+WORK_IN_FLIGHT = gauge("callboard_work_in_flight", "Items being worked on", "queue")
+WORK_REDELIVERED = counter(
     "callboard_work_redelivered_total", "Items that another worker held before", "queue"
 )
-REQUESTS = _counter("callboard_requests_total", "Public requests", "endpoint", "code")
-REQUEST_SECONDS = _histogram("callboard_request_seconds", "From arrival to reply", "endpoint")
-DISPUTED_BILLS = _counter(
-    "callboard_disputed_bills_total", "Bills of hosts without a secret that told too much"
-)
-DISPUTED_DOLLARS = _counter("callboard_disputed_dollars_total", "What such bills told beyond it")
-BILLS_OVER_HOLD = _counter(
-    "callboard_bills_over_hold_total", "Bills that the operator pays above what was held"
-)
-QUOTA_REFUSALS = _counter(
+REQUESTS = counter("callboard_requests_total", "Public requests", "endpoint", "code")
+REQUEST_SECONDS = histogram("callboard_request_seconds", "From arrival to reply", "endpoint")
+QUOTA_REFUSALS = counter(
     "callboard_quota_refusals_total", "Requests refused by a tenant's quota", "quota"
 )
-QUOTA_SHARE = _gauge(
+QUOTA_SHARE = gauge(
     "callboard_quota_used_ratio", "Used of it by the tenant with most, 1 is all", "quota"
 )
-DEAD_LETTERS = _counter("callboard_dead_letters_total", "Laid aside for inspection", "source")
+DEAD_LETTERS = counter("callboard_dead_letters_total", "Laid aside for inspection", "source")
 
-ARCHIVED_BATCHES = _counter(
+ARCHIVED_BATCHES = counter(
     "callboard_archived_batches_total", "Parts of journals stored in the archive", "entity"
 )
 
-PROJECTION_EVENTS = _counter(
+PROJECTION_EVENTS = counter(
     "callboard_projection_events_total", "Events applied to the file of a projection", "projection"
 )
-PROJECTION_BEHIND_COMMITS = _gauge(
+PROJECTION_BEHIND_COMMITS = gauge(
     "callboard_projection_behind_commits", "Commits that are not applied yet", "projection"
 )
-PROJECTION_BEHIND_SECONDS = _gauge(
+PROJECTION_BEHIND_SECONDS = gauge(
     "callboard_projection_behind_seconds", "Age of the newest applied, if behind", "projection"
 )
 
-OUTBOX_UNSETTLED = _gauge(
+OUTBOX_UNSETTLED = gauge(
     "callboard_outbox_unsettled", "Messages that a restart of the bus could still lose"
 )
-BUS_RECONNECTS = _counter("callboard_bus_reconnects_total", "Times the bus was lost and found")
-PART_RESTARTS = _counter(
+BUS_RECONNECTS = counter("callboard_bus_reconnects_total", "Times the bus was lost and found")
+PART_RESTARTS = counter(
     "callboard_part_restarts_total", "Parts of the process that failed and began anew", "part"
 )
 

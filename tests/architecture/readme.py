@@ -8,7 +8,9 @@ import re
 import sys
 from pathlib import Path
 
+from actors.cli.config import CliConfig
 from bus.config import reference
+from bus.config.reading import beside
 from schemas.documents import subjects_table
 from tests.architecture.tree import ROOT
 
@@ -34,7 +36,7 @@ def renewed(text: str) -> str:
     """Return a guide with its generated parts as they should be."""
     for begin, end, block in (
         (SUBJECTS_BEGIN, SUBJECTS_END, subjects_block()),
-        (reference.BEGIN, reference.END, reference.readme_block()),
+        (reference.BEGIN, reference.END, reference.readme_block(beside(CliConfig))),
     ):
         if begin in text:
             before, rest = text.split(begin, 1)

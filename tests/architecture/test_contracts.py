@@ -19,6 +19,7 @@ CORES = "Cores are pure: no bus, I/O, clock, randomness or logging"
 MESSAGES = "Messages are pure: msgspec and the standard library's data types"
 ONE_DOOR = "Only the bus speaks NATS"
 BUS = "Inside the bus: from processes down to errors"
+PRODUCT = "The bus knows no product"
 CIRCLES = "No circles"
 
 SECONDS = 40
@@ -161,6 +162,13 @@ VIOLATIONS = [
         "",
         BUS,
         "bus.unplaced",
+    ),
+    Violation(
+        "the bus learns what an agent is",
+        "bus/kv/bucket.py",
+        "import schemas.agents",
+        PRODUCT,
+        "bus.kv.bucket -> schemas.agents",
     ),
     Violation(
         "a circle is closed inside a function",

@@ -11,7 +11,9 @@ import pytest
 
 from actors.agents.core import definitions
 from actors.cli import main as root
+from actors.cli.config import CliConfig
 from bus.codec import convert
+from bus.config.reading import beside
 from bus.config.reference import readme_block
 from schemas.agents import AgentDefinition, ApplyAgent
 from tests.architecture.readme import GUIDES, README, anchors, blocks, renewed, subjects_block
@@ -50,7 +52,7 @@ def test_the_readme_leads_to_every_guide():
 
 def test_each_generated_table_stands_in_one_guide():
     assert TEXT.count(subjects_block()) == 1
-    assert TEXT.count(readme_block()) == 1
+    assert TEXT.count(readme_block(beside(CliConfig))) == 1
 
 
 @pytest.mark.parametrize("guide", GUIDES, ids=named)

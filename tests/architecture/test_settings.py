@@ -1,23 +1,26 @@
 """A setting that acts on nothing does not exist: each is read somewhere."""
 
 import ast
-import importlib
 import inspect
 from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import msgspec
 import pytest
 
+from actors.cli.config import CliConfig
 from bus.config import Config, Timing
-from tests.architecture.tree import ROOT, actors, modules
+from bus.config.reading import Settings, beside
+from bus.streams.spec import stream_specs
+from tests.architecture.tree import actors, modules
 
-HOLDERS = frozenset({"config", "defaults", "own", "settings", "timing"})
+HOLDERS = frozenset(
+    {"config", "defaults", "limits", "manner", "own", "settings", "terms", "timing"}
+)
 """What an object of settings is called where it is read, with or without an underscore."""
 
-READ_AT_USE = {"secrets_file": 'FILE_SETTING = "CALLBOARD_SECRETS_FILE"'}
-"""Settings that another module reads from the environment by itself, and where it says so."""
+BY_NAME = {spec.quota for spec in stream_specs((), Timing())}
+"""Quotas that the stream names in which they hold."""
 
 
 def read_in(*packages: str) -> set[str]:
@@ -38,33 +41,46 @@ def _name(holder: ast.expr) -> str:
             return ""
 
 
-def own_settings() -> Iterator[tuple[str, type[Any]]]:
-    """Yield the settings that each actor defines, with the place of the actor."""
-    for folder in actors():
-        config = importlib.import_module(f"actors.{folder.name}.config")
-        for _, kind in inspect.getmembers(config, inspect.isclass):
-            if issubclass(kind, msgspec.Struct) and kind.__module__ == config.__name__:
-                yield f"actors/{folder.name}", kind
+def own_reads(kind: type[msgspec.Struct]) -> set[str]:
+    """Return what the methods of a Struct read of it."""
+    return {
+        node.attr
+        for node in ast.walk(ast.parse(inspect.getsource(kind)))
+        if isinstance(node, ast.Attribute) and _name(node.value) == "self"
+    }
+
+
+def unread(
+    kind: type[msgspec.Struct], read: set[str], base: type[msgspec.Struct] | None = None
+) -> Iterator[str]:
+    """Yield the fields of a Struct, and of those within it, that nobody reads but itself.
+
+    What it has from ``base`` is left out.
+    """
+    read = read | own_reads(kind)
+    hints = get_type_hints(kind)
+    for field in set(kind.__struct_fields__) - set(base.__struct_fields__ if base else ()):
+        hint = hints[field]
+        if field not in read:
+            yield f"{kind.__name__}.{field}"
+        if isinstance(hint, type) and issubclass(hint, msgspec.Struct):
+            yield from unread(hint, read)
+
+
+def test_every_actor_declares_its_settings():
+    assert {kind.__module__ for kind in beside(CliConfig)} == {
+        "actors.cli.config",
+        *(f"actors.{folder.name}.config" for folder in actors()),
+    }
 
 
 @pytest.mark.parametrize("kind", [Config, Timing])
 def test_every_setting_of_the_fleet_is_read_somewhere(kind: type[Any]):
-    unread = set(kind.__struct_fields__) - read_in("actors", "bus")
-
-    assert unread == (set(READ_AT_USE) if kind is Config else set())
+    assert sorted(unread(kind, read_in("actors", "bus") | BY_NAME)) == []
 
 
-@pytest.mark.parametrize("text", READ_AT_USE.values())
-def test_what_is_read_at_its_use_is_read_there(text: str):
-    assert text in Path(ROOT / "bus" / "secrets.py").read_text(encoding="utf-8")
+@pytest.mark.parametrize("kind", beside(CliConfig))
+def test_every_setting_of_an_actor_is_read_by_it(kind: type[Settings]):
+    place = kind.__module__.removesuffix(".config").replace(".", "/")
 
-
-def test_every_setting_of_an_actor_is_read_by_it():
-    unread = {
-        f"{kind.__name__}.{field}"
-        for place, kind in own_settings()
-        for field in set(kind.__struct_fields__) - read_in(place)
-    }
-
-    assert unread == set()
-    assert {kind.__name__ for _, kind in own_settings()} >= {"AgentsConfig", "StreamingConfig"}
+    assert sorted(unread(kind, read_in(place), Config)) == []

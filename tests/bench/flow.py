@@ -12,6 +12,7 @@ import anyio
 
 from bus.caller import Caller
 from bus.codec import decode
+from bus.config import Config, load
 from bus.ids import new_id
 from bus.process import Process, main, opened
 from bus.rpc import Owners, command
@@ -41,7 +42,7 @@ SHARDS = int(os.environ.get("FLOW_SHARDS", "16"))
 
 async def own() -> None:
     """Own flows, and take requests for them."""
-    async with opened("flow-owner", entities=[ENTITY]) as process:
+    async with opened("flow-owner", load(Config, os.environ), entities=[ENTITY]) as process:
         bus, timing = process.bus, process.timing
         host = ShardHost(entity(), SHARDS, process.name, process.membership, bus, timing)
         owners = Owners(bus.transport, ENTITY, SHARDS, timing, nearby=host.offer)
@@ -72,7 +73,7 @@ async def _start(owners: Owners, caller: Caller, wanted: StartFlow) -> FlowHandl
 
 async def work() -> None:
     """Do the steps of flows."""
-    async with opened("flow-worker") as process:
+    async with opened("flow-worker", load(Config, os.environ)) as process:
         worker = _worker(process)
         part = Part(name="worker", run=worker.run, drain=worker.drain, missing=worker.missing)
         await process.run([part])

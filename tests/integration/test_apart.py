@@ -5,7 +5,7 @@ from nats.aio.client import Client
 
 from bus.caller import Caller
 from bus.codec import decode, encode
-from bus.config import Config
+from bus.config import Terms
 from bus.connection import Address
 from bus.connection.client import MOST_UNWRITTEN_BYTES
 from bus.fairness import Quotas
@@ -62,7 +62,7 @@ async def test_a_cut_of_the_public_connection_leaves_the_fleets_own_alone_and_is
 async def test_a_refusal_is_sent_however_much_the_fleets_own_connection_has_to_write(
     own_nats: NatsWorld, fresh: str
 ):
-    quotas = Quotas.load(Config(quota_requests=1))
+    quotas = Quotas(Terms(requests=1))
     address = Address(urls=own_nats.server.urls, name="agents")
     waiting = anyio.Event()
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from bus.config import Config, Timing
+from bus.config import Terms, Timing
 from bus.connection import Address
 from bus.fairness import Quotas
 from bus.jetstream import NatsBus, open_bus
@@ -20,7 +20,7 @@ ALLOWED = STREAM_BYTES // 8
 SMALL = Timing(
     stream_max_bytes=STREAM_BYTES, events_max_bytes=STREAM_BYTES, dead_max_bytes=STREAM_BYTES
 )
-CONFIG = Config(quota_stream_bytes=ALLOWED, quota_event_bytes=ALLOWED, quota_dead_bytes=ALLOWED)
+TERMS = Terms(stream_bytes=ALLOWED, event_bytes=ALLOWED, dead_bytes=ALLOWED)
 SUBJECTS = {
     LIVE: "cb.{tenant}.stream.e1",
     EVENTS: "cb.{tenant}.events.execution.completed.e1",
@@ -47,7 +47,7 @@ async def stored(bus: NatsBus, stream: str, subject: str) -> list[bytes]:
 async def test_a_flood_of_one_tenant_leaves_what_others_have_stored(
     bus: NatsBus, stream: str, size: int
 ):
-    shares = Shares(bus.jetstream, bus.outbox, Quotas.load(CONFIG), SMALL)
+    shares = Shares(bus.jetstream, bus.outbox, Quotas(TERMS), SMALL)
     calm, loud = (SUBJECTS[stream].format(tenant=name) for name in (f"calm{size}", "loud"))
     told, flood = [f"calm {number}".encode() for number in range(20)], 2 * STREAM_BYTES // size
     for data in told:
@@ -67,7 +67,7 @@ async def test_a_flood_of_one_tenant_leaves_what_others_have_stored(
 
 
 async def test_a_tenant_that_is_alone_may_use_most_of_a_stream(bus: NatsBus):
-    shares = Shares(bus.jetstream, bus.outbox, Quotas.load(CONFIG), SMALL)
+    shares = Shares(bus.jetstream, bus.outbox, Quotas(TERMS), SMALL)
     await bus.jetstream.call(f"STREAM.PURGE.{LIVE}")
     for _ in range(10):
         await bus.outbox.post("cb.alone.stream.e1", b"x" * (ALLOWED // 2))

@@ -11,13 +11,13 @@ from actors.streaming.adapters.generation import Generator, Means
 from actors.streaming.adapters.http import build_client
 from actors.streaming.adapters.providers import open_providers
 from bus.egress import Egress
-from bus.secrets import Secrets
 from schemas.lifecycle import FailGeneration, FinishGeneration
 from schemas.llm import ModelConfig
 from schemas.problems import Problem
 from schemas.provider_specs import usual_urls
 from schemas.providers import Custom, Groq, OpenAI, Provider
 from tests.attempts import KEY, NOW, at, config, failed, generating, ignore, work
+from tests.operator_keys import loaded
 from tests.providers_fake import (
     answer,
     answering,
@@ -70,7 +70,7 @@ async def test_the_operators_base_url_serves_definitions_that_name_none():
         environ = {"OPENAI_BASE_URL": fake.base_url, "OPENAI_API_KEY": KEY}
         settings = config(urls=usual_urls() | {"openai": fake.base_url})
         loopback = Egress(allow_loopback=True)
-        async with open_providers(settings, loopback, Secrets.load(environ)) as providers:
+        async with open_providers(settings, loopback, loaded(environ)) as providers:
             result = await Generator(Means(providers=providers, clock=lambda: NOW)).run(
                 work(OpenAI(model="m")), ignore
             )

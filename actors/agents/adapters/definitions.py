@@ -10,7 +10,6 @@ from actors.agents.adapters.templates import Templates
 from actors.agents.core import definitions
 from actors.agents.core.listing import summary
 from actors.agents.core.templates import agent_of, use_of
-from bus.config import Config
 from bus.errors import ProblemError
 from bus.fairness import Quotas
 from bus.kv import Bucket, Kind, VersionedStore
@@ -127,8 +126,8 @@ async def opened(
     bucket: Bucket[AgentDefinition],
     templates: Templates,
     clock: Clock,
-    quotas: Quotas | None = None,
+    quotas: Quotas,
 ) -> AsyncGenerator[Definitions]:
     """Open the store: while the context is open, the bucket is watched."""
-    async with opened_store(KIND, bucket, quotas or Quotas.load(Config())) as store:
+    async with opened_store(KIND, bucket, quotas) as store:
         yield Definitions(store, templates, clock)

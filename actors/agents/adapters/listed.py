@@ -5,14 +5,26 @@ repeat what a record has told: the last word on status and attempts counts, the 
 counts once.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime
+from typing import NamedTuple
 
 import msgspec
 
 from actors.agents.core.execution import spent_by
 from bus.codec import decode
-from bus.projection import EXPIRED_AT_ONCE, Fact, Projection, Rows, Table, Views
+from bus.projection import (
+    EXPIRED_AT_ONCE,
+    Change,
+    Fact,
+    Fold,
+    Projection,
+    Row,
+    Rows,
+    Table,
+    Views,
+)
 from bus.projection.file import microseconds
 from bus.subjects import filter_for
 from schemas import pages
@@ -61,6 +73,7 @@ EXECUTIONS = Table(
         ("agent", "status"),
     ),
     counted=("agent", "status"),
+    fixed=("agent", "session", "user", "created"),
 )
 """``settled`` names the attempts whose usage is in ``tokens`` and ``cost``, ``bytes`` is about the
 size of the record."""
@@ -75,23 +88,6 @@ SESSIONS = Table(
 )
 """A row for each session of an agent in which an execution was completed: its newest turn."""
 
-_IS_TURN = "{0}.status = 'COMPLETED' AND {0}.session IS NOT NULL AND {0}.agent IS NOT NULL"
-
-_TURN = """
-INSERT INTO conversation
-VALUES (new.tenant, new.agent, new.session, new.user, new.execution, new.completed, 1)
-ON CONFLICT DO UPDATE SET
-    turns = turns + 1,
-    user = CASE WHEN excluded.at >= at THEN excluded.user ELSE user END,
-    execution = CASE WHEN excluded.at >= at THEN excluded.execution ELSE execution END,
-    at = max(at, excluded.at);
-"""
-
-_ENDED = """
-INSERT INTO ended VALUES (new.completed / 60000000, new.tenant, new.bytes)
-ON CONFLICT DO UPDATE SET bytes = bytes + excluded.bytes;
-"""
-
 TABLES = f"""
 {EXECUTIONS.sql}
 {SESSIONS.sql}
@@ -99,35 +95,22 @@ CREATE INDEX execution_ended ON execution (completed) WHERE completed IS NOT NUL
 CREATE INDEX execution_open ON execution_count (tenant, n)
     WHERE n > 0 AND status IN ('PENDING', 'RUNNING', 'WAITING');
 CREATE TABLE ended (minute, tenant, bytes, PRIMARY KEY (minute, tenant)) WITHOUT ROWID;
-CREATE TRIGGER turn_shown AFTER INSERT ON execution
-    WHEN {_IS_TURN.format("new")} BEGIN {_TURN} END;
-CREATE TRIGGER turn_made AFTER UPDATE OF status ON execution
-    WHEN new.status IS NOT old.status AND {_IS_TURN.format("new")} BEGIN {_TURN} END;
-CREATE TRIGGER turn_gone AFTER DELETE ON execution WHEN {_IS_TURN.format("old")} BEGIN
-    UPDATE conversation SET turns = turns - 1
-        WHERE tenant = old.tenant AND agent = old.agent AND session = old.session;
-    DELETE FROM conversation
-        WHERE tenant = old.tenant AND agent = old.agent AND session = old.session AND turns <= 0;
-END;
-CREATE TRIGGER end_shown AFTER INSERT ON execution
-    WHEN new.completed IS NOT NULL BEGIN {_ENDED} END;
-CREATE TRIGGER end_made AFTER UPDATE OF completed ON execution
-    WHEN old.completed IS NULL AND new.completed IS NOT NULL BEGIN {_ENDED} END;
-"""  # noqa: S608
+"""
+
+_COMPLETED = EXECUTIONS.all_columns.index("completed")
+
+_ENDED = """
+INSERT INTO ended VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET bytes = bytes + excluded.bytes
+"""
 
 UNLISTED: Kind = "embed"
 """Embeddings are kept for an hour and answered as they end: no list has them."""
 
+_MINUTE = 60_000_000
+"""Of microseconds."""
+
 _RECORD_BYTES = 900
 """What a record has besides its texts."""
-
-_THIS = "WHERE tenant = ? AND execution = ?"
-_FIND = f"SELECT * FROM execution {_THIS}"  # noqa: S608
-_INSERT = f"INSERT INTO execution VALUES ({', '.join('?' * 13)})"  # noqa: S608
-_CHANGING = ("status", "completed", "attempts", "tokens", "cost", "settled", "bytes")
-_UPDATE = f"""
-UPDATE execution SET {", ".join(f"{column} = ?" for column in _CHANGING)} {_THIS}
-"""  # noqa: S608
 
 _ENDS: dict[type, ExecutionStatus] = {
     ExecutionCompleted: "COMPLETED",
@@ -186,16 +169,63 @@ class _Row(msgspec.Struct):
     bytes: int = _RECORD_BYTES
 
 
-def apply(rows: Rows, facts: Sequence[Fact]) -> None:
-    """Change the row of an execution as its events do the execution."""
-    known = rows.execute(_FIND, (facts[0].tenant, facts[0].key)).fetchone()
+class _Turn(NamedTuple):
+    """A turn of a session: tenant, agent and name of that, and what is told of its newest turn."""
+
+    session: tuple[str, str, str]
+    user: str | None
+    execution: str
+    at: int
+
+
+def changed(known: Row | None, facts: Sequence[Fact]) -> Row | None:
+    """Return the row of an execution as its events change it."""
     row = _Row(*known) if known is not None else None
     for fact in facts:
         row = _started(row, fact) if row is None else row
         if row is not None:
             _change(row, fact)
-    if row is not None:
-        _save(rows, row, is_new=known is None)
+    return msgspec.structs.astuple(row) if row is not None else None
+
+
+def summed_up(rows: Rows, changes: Sequence[Change]) -> None:
+    """Keep what is told of many executions: the newest turns of sessions, bytes of what ended."""
+    ended = Counter[tuple[int, str]]()
+    turns: list[tuple[_Turn, int]] = []
+    for before, after in changes:
+        row, step = after or before, _has_ended(after) - _has_ended(before)
+        if row is None or not step:
+            continue
+        of = _Row(*row)
+        if step > 0:
+            ended[(of.completed or 0) // _MINUTE, of.tenant] += of.bytes
+        if of.status == "COMPLETED" and of.session is not None and of.agent is not None:
+            key = (of.tenant, of.agent, of.session)
+            turns.append((_Turn(key, of.user, of.execution, of.completed or 0), step))
+    rows.executemany(_ENDED, [(*place, size) for place, size in ended.items()])
+    if turns:
+        _take_turns(rows, turns)
+
+
+def _has_ended(row: Row | None) -> bool:
+    return row is not None and row[_COMPLETED] is not None
+
+
+def _take_turns(rows: Rows, turns: Sequence[tuple[_Turn, int]]) -> None:
+    known = SESSIONS.known(rows, list({turn.session for turn, _ in turns}))
+    sessions = {key: (_Turn(key, *row[3:6]), row[6]) for key, row in known.items()}
+    for turn, step in turns:
+        newest, count = sessions.get(turn.session, (turn, 0))
+        is_newer = step > 0 and turn.at >= newest.at
+        sessions[turn.session] = (turn if is_newer else newest, count + step)
+    changes = [
+        Change(known.get(key), (*key, *turn[1:], count) if count > 0 else None)
+        for key, (turn, count) in sessions.items()
+    ]
+    SESSIONS.write(rows, changes)
+
+
+FOLD = Fold(table=EXECUTIONS, row=changed, sums=summed_up)
 
 
 def shown(rows: Rows, data: bytes) -> None:
@@ -219,26 +249,18 @@ def shown(rows: Rows, data: bytes) -> None:
         settled="".join(f"{each.step}.{each.attempt} " for each in record.settled),
         bytes=len(data),
     )
-    known = rows.execute(_FIND, (tenant, record.execution_id)).fetchone()
-    _save(rows, row, is_new=known is None)
+    known = EXECUTIONS.known(rows, [(tenant, record.execution_id)])
+    before = known.get((tenant, record.execution_id))
+    FOLD.write(rows, [Change(before, msgspec.structs.astuple(row))])
 
 
 def expire(rows: Rows, before: int) -> int:
     """Remove the executions that ended before a moment, and the sessions that have no others."""
-    rows.execute("DELETE FROM ended WHERE minute < ?", (before // 60_000_000,))
-    which = "SELECT tenant, execution FROM execution WHERE completed < ? LIMIT ?"
+    rows.execute("DELETE FROM ended WHERE minute < ?", (before // _MINUTE,))
+    which = "SELECT * FROM execution WHERE completed < ? LIMIT ?"
     gone = rows.execute(which, (before, EXPIRED_AT_ONCE)).fetchall()
-    for this in gone:
-        rows.execute(f"DELETE FROM execution {_THIS}", this)  # noqa: S608
+    FOLD.write(rows, [Change(row, None) for row in gone])
     return len(gone)
-
-
-def _save(rows: Rows, row: _Row, *, is_new: bool) -> None:
-    if is_new:
-        rows.execute(_INSERT, msgspec.structs.astuple(row))
-    else:
-        changing = [getattr(row, column) for column in _CHANGING]
-        rows.execute(_UPDATE, (*changing, row.tenant, row.execution))
 
 
 def _started(row: _Row | None, fact: Fact) -> _Row | None:
@@ -335,7 +357,7 @@ LISTED = Projection(
     | ExecutionFailed
     | ExecutionCancelled
     | ExecutionTimedOut,
-    together=apply,
+    together=FOLD.apply,
     whole=False,
     views=Views(filter_for(RECORD_SUBJECT), shown),
     base_type=_State,

@@ -73,7 +73,7 @@ class _Known:
 
     def __init__(self) -> None:
         self.positions = Positions()
-        self.looking = anyio.Lock()
+        self.looking = anyio.Lock(fast_acquire=True)
 
 
 class Streams:

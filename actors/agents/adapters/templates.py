@@ -21,7 +21,7 @@ from schemas.templates import (
 )
 
 BUCKET = "agent_templates"
-BUCKET_BYTES = 64 * 1024 * 1024
+BUCKET_BYTES = 256 * 1024 * 1024
 
 KIND = Kind("template", templates.summary)
 

@@ -17,7 +17,6 @@ from schemas.policy import Policy
 from schemas.pricing.deployed import PricedAt, deployed
 from schemas.pricing.terms import terms_of
 from schemas.problems import Problem
-from schemas.providers import may_take_secret
 from schemas.steps import Steps
 from schemas.terms import Restriction
 from schemas.usage import Usage
@@ -62,7 +61,7 @@ def embedding_under(
     A byte of a text is at most a token. The platform's money is only for what may be the operator's
     spend. Refuses as ``spending.under``.
     """
-    pays = may_take_secret(request.provider, wanted.policy.keys, manner.usual_hosts)
+    pays = manner.may_take_secret(request.provider, wanted.policy.keys)
     held_by = [each for each in held_by if pays or not each.platform]
     if not held_by:
         return wanted
@@ -77,7 +76,7 @@ def embedding_under(
     spending = Spending(
         amount_pico=amount,
         tokens=tokens,
-        waits=manner.waits,
+        waits=manner.when_refused == "wait",
         platform=any(each.platform for each in held_by),
     )
     return msgspec.structs.replace(wanted, spending=spending)

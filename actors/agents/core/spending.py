@@ -7,7 +7,8 @@ else a request holds is priced or refused: see ``extras`` and ``enclosures``.
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime
-from typing import Literal
+from functools import lru_cache
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -20,7 +21,9 @@ from schemas.llm import GenerateRequest, ModelConfig
 from schemas.policy import Policy
 from schemas.pricing.prices import Prices
 from schemas.problems import Problem
+from schemas.provider_specs import ProviderUrls, usual_hosts, usual_urls
 from schemas.providers import OpenAI, Provider, may_take_secret
+from schemas.settings import Count, env
 from schemas.terms import Restriction
 
 CHUNK_TOKENS = 256
@@ -34,21 +37,58 @@ _FREE_JUDGES = ("omni-moderation", "text-moderation")
 
 
 class Manner(msgspec.Struct, frozen=True, kw_only=True):
-    """How upper bounds are reckoned.
+    """How upper bounds are reckoned where a budget holds: settings."""
 
-    ``strict`` counts bytes as tokens and takes all alternatives for called and paid; otherwise the
-    dearest is estimated and multiplied by ``factor``. ``answer_tokens`` bounds answers that nothing
-    else does. With ``slice_tokens`` no more than so many of an answer are reserved at a time.
-    ``usual_hosts`` are those to which a request takes a secret that its definition does not name.
-    """
+    bound: Annotated[
+        Literal["strict", "estimate"],
+        env(
+            "CALLBOARD_BUDGET_BOUND",
+            "what is reserved before a call: `strict` takes bytes for tokens and every alternative "
+            "for paid, so that nothing is overshot; `estimate` reserves less",
+        ),
+    ] = "strict"
+    factor: Annotated[
+        Annotated[float, msgspec.Meta(ge=1, le=100)],
+        env("CALLBOARD_BUDGET_ESTIMATE_FACTOR", "by how much an estimate is multiplied"),
+    ] = 1.25
+    answer_tokens: Annotated[
+        Count,
+        env("CALLBOARD_BUDGET_ANSWER_TOKENS", "`max_tokens` of calls under a budget that set none"),
+    ] = 8192
+    slice_tokens: Annotated[
+        Count | None,
+        env(
+            "CALLBOARD_BUDGET_SLICE_TOKENS",
+            "reserve so many tokens of an answer at a time, and more while it goes on; unset, all",
+        ),
+    ] = None
+    when_refused: Annotated[
+        Literal["fail", "wait"],
+        env(
+            "CALLBOARD_BUDGET_WHEN_REFUSED",
+            "whether a refused execution fails or waits for its turn",
+        ),
+    ] = "fail"
+    unpriced: Annotated[
+        Literal["refuse", "allow"],
+        env("CALLBOARD_BUDGET_UNPRICED", "what becomes of models without a price under a budget"),
+    ] = "refuse"
+    urls: ProviderUrls = msgspec.field(default_factory=usual_urls)
 
-    strict: bool = True
-    factor: float = 1.25
-    answer_tokens: int = 8192
-    slice_tokens: int | None = None
-    waits: bool = False
-    unpriced: Literal["refuse", "allow"] = "refuse"
-    usual_hosts: frozenset[str] = frozenset()
+    @property
+    def strict(self) -> bool:
+        """Whether nothing may be overshot."""
+        return self.bound == "strict"
+
+    def may_take_secret(self, provider: Provider, keys: Sequence[str] = ()) -> bool:
+        """Say whether a secret may go along with a call: then it may be the operator's spend."""
+        return may_take_secret(provider, keys, _hosts(tuple(self.urls.items())))
+
+
+@lru_cache(maxsize=8)
+def _hosts(urls: tuple[tuple[str, str], ...]) -> frozenset[str]:
+    """Return the hosts that take unnamed secrets. One process has one set of addresses."""
+    return usual_hosts(dict(urls))
 
 
 def under(
@@ -77,7 +117,7 @@ def under(
     spending = Spending(
         amount_pico=0,
         tokens=_of_all([bounds.tokens(way) for way in ways], manner),
-        waits=manner.waits,
+        waits=manner.when_refused == "wait",
         platform=any(each.platform for each in held_by),
     )
     if any(each.money for each in held_by):
@@ -118,7 +158,7 @@ def _judge(policy: Policy, manner: Manner, answer: int) -> Iterator[Way]:
     if wish is None or wish.model.startswith(_FREE_JUDGES):
         return
     judge = OpenAI(model=wish.model, base_url=wish.base_url, secret=wish.secret)
-    if may_take_secret(judge, (), manner.usual_hosts):
+    if manner.may_take_secret(judge):
         config = ModelConfig(max_tokens=1)
         yield Way(judge, config, "policy.safety.moderation.", more=JUDGED * answer)
 
@@ -199,7 +239,7 @@ def _ways(request: GenerateRequest, policy: Policy, manner: Manner) -> Iterator[
     calls = 1 if policy.continuation == "never" else 2
 
     def way(provider: Provider, config: ModelConfig, keys: Sequence[str], field: str) -> Way:
-        pays = may_take_secret(provider, keys, manner.usual_hosts)
+        pays = manner.may_take_secret(provider, keys)
         return Way(provider, config, field, calls, max(len(set(keys)), 1), pays)
 
     yield way(request.provider, request.config, policy.keys, "")

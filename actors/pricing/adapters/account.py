@@ -5,6 +5,7 @@ from datetime import datetime, tzinfo
 from functools import cache, partial
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from actors.pricing.adapters import metrics
 from actors.pricing.core import blocks, escrow, ledger, terms
 from actors.pricing.core.admission import DOLLAR
 from actors.pricing.core.decisions import Rules, decide
@@ -13,7 +14,6 @@ from actors.pricing.core.outward import announce
 from bus.codec import decode
 from bus.errors import problem
 from bus.shard import Entity
-from bus.telemetry import metrics
 from schemas.decision import UNCHANGED, Ask, Changes, Decision, differences
 from schemas.escrow import BlockAnswered, RecallAnswered, ReturnAnswered
 from schemas.ledger import (

@@ -150,7 +150,9 @@ def resolved(secrets: Secrets, address: Address, context: CallContext) -> str | 
     """
     if address.secret is None:
         return None
-    return secrets.resolve(address.secret, address.base_url, context.tenant)
+    return secrets.resolve(
+        address.secret, address.base_url, context.tenant, field="provider.secret"
+    )
 
 
 def post(

@@ -27,6 +27,9 @@ from bus.slices import Slices
 
 ReadBody = Callable[[], Awaitable[bytes]]
 
+FIELD = "provider.base_url"
+"""Where a definition says the address that is refused."""
+
 ONCE = "once"
 """The extension of a request that must not arrive twice."""
 
@@ -76,7 +79,7 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
             httpx.TransportError: anything else that went wrong.
         """
         url = URL(str(request.url), encoded=True)
-        self._egress.check_literal(url.host or "")
+        self._egress.check_literal(url.host or "", field=FIELD)
         content = await request.aread()
         try:
             response = await self._sent(request, url, content)
@@ -237,7 +240,7 @@ class PinningResolver(AbstractResolver):
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
     ) -> list[ResolveResult]:
         """Return the open addresses of a host, in the resolver's order."""
-        addresses = await self._egress.resolve(host, port)
+        addresses = await self._egress.resolve(host, port, field=FIELD)
         results = [_resolved(host, port, address) for address in addresses]
         return [each for each in results if family in {socket.AF_UNSPEC, each["family"]}]
 

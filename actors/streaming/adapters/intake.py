@@ -17,11 +17,11 @@ import aiohttp
 from aiohttp.client_proto import ResponseHandler
 from aiohttp.helpers import set_exception
 
-PIECE_BYTES = 16 * 1024
-"""What is parsed at a time."""
+PIECE_BYTES = 32 * 1024
+"""What is parsed at a time. Deltas of one piece are one message: smaller ones cost more of those."""
 
-TURN_BYTES = 4 * PIECE_BYTES
-"""About what a process parses in a turn of its loop: less would make a turn of each piece."""
+TURN_BYTES = 2 * PIECE_BYTES
+"""About what a process parses in a turn of its loop."""
 
 _FREE_BYTES = 2 * 1024
 """A read of a token stream; it is neither cut nor counted. So much of a head is parsed at a time:

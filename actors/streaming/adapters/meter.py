@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from types import TracebackType
 from typing import Self
 
-from bus.telemetry import metrics
+from actors.streaming.adapters import metrics
 from schemas.fleet import EndpointState
 from schemas.lifecycle import FailGeneration, FinishGeneration, GenerateWork
 from schemas.providers import Provider

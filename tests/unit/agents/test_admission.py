@@ -4,12 +4,12 @@ import pytest
 
 from actors.agents.adapters.admission import PATIENCE_SECONDS, Admission
 from actors.agents.adapters.lists import Counted
-from bus.config import Config
+from bus.config import Terms
 from bus.errors import ProblemError
 from bus.fairness import Quotas
 from bus.waiting import loop_time
 
-QUOTAS = Quotas.load(Config(quota_executions=3, quota_record_bytes=1000))
+QUOTAS = Quotas(Terms(executions=3, record_bytes=1000))
 
 
 class Known:

@@ -70,8 +70,8 @@ def test_every_alternative_may_have_to_be_paid_and_an_estimate_takes_the_dearest
     costs = [bounded(accept(provider)).spending for provider in (MINI, BIG)]
 
     strict = bounded(accept(MINI, policy=chain)).spending
-    alone = bounded(accept(BIG), Manner(strict=False, factor=2)).spending
-    both = bounded(accept(MINI, policy=chain), Manner(strict=False, factor=2)).spending
+    alone = bounded(accept(BIG), Manner(bound="estimate", factor=2)).spending
+    both = bounded(accept(MINI, policy=chain), Manner(bound="estimate", factor=2)).spending
 
     assert strict is not None
     assert strict.amount_pico == sum(each.amount_pico for each in costs if each)

@@ -13,10 +13,9 @@ from actors.agents.adapters import embeddings
 from actors.agents.adapters.embeddings import EmbeddingAnswers, Waiting
 from bus.bodies import Bodies, holder_of
 from bus.caller import Caller
-from bus.config import Config
+from bus.config import Terms
 from bus.errors import ProblemError
 from bus.fairness import Quotas
-from bus.fairness.quotas import usual_terms
 from bus.memory import memory_bus
 from bus.ports import Bus, Delivery
 from bus.rpc import POSITION
@@ -41,7 +40,7 @@ class Asked:
         self.record = record(1, kind="embed", status="RUNNING", stream="cb.acme.stream.e1")
         self.looks = 0
         self.position = ""
-        quotas = Quotas(usual_terms(Config(quota_requests=2)))
+        quotas = Quotas(Terms(requests=2))
         self.answers = EmbeddingAnswers(bus, self._look, quotas)
 
     async def _look(self, caller: Caller, execution_id: str) -> ExecutionRecord:

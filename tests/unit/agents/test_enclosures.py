@@ -149,7 +149,7 @@ def test_a_call_of_a_tenants_own_server_needs_none_of_the_platforms_money():
     ],
 )
 def test_what_may_take_the_operators_secret_is_held_of_the_platform_whole(provider: Provider):
-    manner = Manner(usual_hosts=frozenset({"proxy.example"}), unpriced="allow")
+    manner = Manner(urls={"openai": "https://proxy.example"}, unpriced="allow")
 
     spending = held(wanted(provider), [PLATFORM], manner)
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from actors.agents.adapters.listed import EXECUTIONS, LISTED, SESSIONS, apply, expire
+from actors.agents.adapters.listed import EXECUTIONS, FOLD, LISTED, SESSIONS, expire
 from actors.agents.adapters.lists import counted
 from actors.agents.core.execution import Execution, evolve
 from actors.agents.core.outward import record
@@ -54,6 +54,14 @@ def happen(
     together = together or max(len(facts), 1)
     for start in range(0, len(facts), together):
         apply(rows, facts[start : start + together])
+
+
+def apply(rows: sqlite3.Connection, facts: Sequence[Fact]) -> None:
+    FOLD.apply(rows, [facts] if facts else [], unfit)
+
+
+def unfit(fact: Fact, error: Exception) -> None:
+    raise AssertionError(fact) from error
 
 
 def show(rows: sqlite3.Connection, stored: ExecutionRecord) -> None:
@@ -224,3 +232,24 @@ def test_an_entry_that_starts_from_a_state_says_what_the_rows_do_not_know(tmp_pa
         [row], _ = file.ask(shown, 5.0)
     assert row[4] == "COMPLETED"
     assert row[8] == (record(run.execution).tokens_used or 0) + 9
+
+
+def test_an_execution_whose_row_cannot_be_made_or_kept_costs_no_other_its_own():
+    [accepted, *_] = [_EVENTS.decode(encode(event)) for event in played([(finish(1), 1.0)]).events]
+    broken = msgspec.structs.replace(accepted, at=None)
+    huge = UsageSettled(work="1", attempt=1, usage=Usage(output=2**63))
+    left_out: list[str] = []
+    with tables() as rows:
+        batch = [
+            [Fact("acme", key, "s.0", 1, 0, NOW, event, 1) for event in events]
+            for key, events in {
+                "e1": [accepted],
+                "broken": [broken],
+                "huge": [accepted, huge],
+                "e2": [accepted],
+            }.items()
+        ]
+        FOLD.apply(rows, batch, lambda fact, _: left_out.append(fact.key))
+        assert [row[0] for row in shown(rows)] == ["e1", "e2"]
+        assert counted(rows, since=0).open == {"acme": 2}
+    assert left_out == ["broken", "huge"]

@@ -15,7 +15,7 @@ from actors.agents.adapters.templates import Templates
 from actors.agents.core import templates
 from bus.caller import Caller
 from bus.codec import convert
-from bus.config import Config
+from bus.config import Terms
 from bus.errors import ProblemError
 from bus.fairness import Quotas
 from bus.kv import MemoryBucket
@@ -80,7 +80,7 @@ CALLER = Caller(tenant="acme")
 
 @asynccontextmanager
 async def _stores(body: dict[str, Any] = BODY) -> AsyncGenerator[Stores]:
-    quotas = Quotas.load(Config(quota_agents=2))
+    quotas = Quotas(Terms(agents=2))
     async with (
         stored_templates.opened(MemoryBucket(AgentTemplate), lambda: NOW, quotas) as forms,
         opened_definitions(

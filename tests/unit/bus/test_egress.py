@@ -12,7 +12,7 @@ from schemas.problems import Problem
 REFUSED = Problem(
     code="forbidden",
     message="This address is closed to connections of the fleet.",
-    field="provider.base_url",
+    field="url",
 )
 
 NOWHERE = str(IPv4Address(0))
@@ -119,9 +119,11 @@ def test_names_and_open_addresses_pass_the_first_check(host: str):
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "0x7f.1", "127.1", "::1"])
 async def test_a_name_that_means_this_machine_is_refused_when_it_resolves(host: str):
     with pytest.raises(ProblemError) as caught:
-        await Egress().resolve(host, 80, field="url")
+        await Egress().resolve(host, 80, field="servers.0.url")
 
-    assert caught.value.problem == Problem(code="forbidden", message=REFUSED.message, field="url")
+    assert caught.value.problem == Problem(
+        code="forbidden", message=REFUSED.message, field="servers.0.url"
+    )
 
 
 async def test_loopback_resolves_where_it_is_allowed():
@@ -151,6 +153,6 @@ async def test_an_unknown_name_may_be_tried_again(host: str):
     assert caught.value.problem == Problem(
         code="unavailable",
         message="The host name cannot be resolved.",
-        field="provider.base_url",
+        field="url",
         retryable=True,
     )

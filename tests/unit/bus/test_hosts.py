@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from bus.errors import ConfigError, ProblemError
 from bus.hosts import entry_of, target_of
 from bus.secrets import SecretEntry, Secrets
+from tests.operator_keys import loaded
 
 LABEL = st.from_regex(r"[a-z]([a-z0-9-]{0,8}[a-z0-9])?", fullmatch=True)
 NAME = st.lists(LABEL, min_size=2, max_size=5).map(".".join)
@@ -203,6 +204,6 @@ def test_any_text_is_read_or_not(entry: str, url: str):
     ],
 )
 def test_googles_tokens_go_to_vertex_alone(url: str):
-    secrets = Secrets.load({"GOOGLE_APPLICATION_CREDENTIALS": "key-0123456789"})
+    secrets = loaded({"GOOGLE_APPLICATION_CREDENTIALS": "key-0123456789"})
     with pytest.raises(ProblemError, match="sent"):
         secrets.resolve("vertex", url, "acme")

@@ -6,7 +6,7 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bus.config import load
+from bus.config import Config, load
 from bus.inboxes.rules import (
     LONGEST_ASKED_PAUSE,
     MESSAGE_ID,
@@ -181,12 +181,13 @@ def test_a_command_is_requested_where_its_service_listens():
 
 
 def test_an_operator_says_who_has_an_inbox_from_the_start():
-    assert rules(load({})) == InboxRules(tenants=("local",), most=500, days=7.0)
+    assert rules(load(Config, {})) == InboxRules(tenants=("local",), most=500, days=7.0)
     given = load(
+        Config,
         {
             "CALLBOARD_TENANTS": "acme, globex",
             "CALLBOARD_MAX_TENANTS": "3",
             "CALLBOARD_SUBMITTED_DAYS": "0.5",
-        }
+        },
     )
     assert rules(given) == InboxRules(tenants=("acme", "globex"), most=3, days=0.5)

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bus.projection import Query, Table, table
+from bus.projection import Change, Query, Row, Table, table
 
 COLOURS = ("red", "blue", None)
 THINGS = Table(
@@ -39,25 +39,53 @@ def opened() -> Generator[sqlite3.Connection]:
         yield rows
 
 
-def put(rows: sqlite3.Connection, row: tuple[Any, ...]) -> None:
-    rows.execute(
-        "INSERT INTO thing VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET "
-        "colour = excluded.colour, owner = excluded.owner, at = excluded.at",
-        row,
-    )
+def put(rows: sqlite3.Connection, row: Row) -> None:
+    THINGS.write(rows, [Change(None, row)])
 
 
 def played(rows: sqlite3.Connection, changes: list[tuple[bool, Any]]) -> list[tuple[Any, ...]]:
-    """Make the changes; return the rows as they have to be, newest first."""
-    model: dict[tuple[Any, ...], tuple[Any, ...]] = {}
+    """Make the changes, many at a time; return the rows as they have to be, newest first."""
+    model: dict[Row, Row] = {}
+    together: dict[Row, Change] = {}
     for stays, row in changes:
-        if stays:
-            put(rows, row)
-            model[row[:3]] = row
-        else:
-            rows.execute("DELETE FROM thing WHERE (tenant, place, number) = (?, ?, ?)", row[:3])
-            model.pop(row[:3], None)
+        key = row[:3]
+        if key in together:
+            THINGS.write(rows, list(together.values()))
+            together = {}
+        before, after = model.pop(key, None), row if stays else None
+        if after is not None:
+            model[key] = after
+        together[key] = Change(before, after)
+    THINGS.write(rows, list(together.values()))
+    assert THINGS.known(rows, [*model, ("acme", "x", "none")]) == model
     return sorted(model.values(), key=lambda row: (row[5], row[1], row[2]), reverse=True)
+
+
+def test_as_many_rows_as_are_written_by_one_statement_and_one_more_are_all_there():
+    for count in (
+        1,
+        table.WRITTEN_AT_ONCE - 1,
+        table.WRITTEN_AT_ONCE,
+        2 * table.WRITTEN_AT_ONCE + 1,
+    ):
+        with opened() as rows:
+            made = [("acme", "x", str(number), "red", None, number) for number in range(count)]
+            THINGS.write(rows, [Change(None, row) for row in made])
+            again = [Change(row, (*row[:3], "blue", *row[4:])) for row in made]
+            THINGS.write(rows, again)
+            assert [change.after for change in again] == list(
+                THINGS.known(rows, [row[:3] for row in made]).values()
+            )
+            assert THINGS.counts(rows, "acme", {"colour": "blue"}) == [("blue", "x", count)]
+
+
+def test_a_fixed_column_stays_as_it_was_written_first():
+    fixed = Table(name="f", key=("k",), columns=("a", "b"), newest="b", filters=(), fixed=("a",))
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as rows:
+        rows.executescript(fixed.sql)
+        for row in (("acme", "1", "x", 1), ("acme", "1", "y", 2)):
+            fixed.write(rows, [Change(None, row)])
+        assert fixed.known(rows, [("acme", "1")]) == {("acme", "1"): ("acme", "1", "x", 2)}
 
 
 @settings(max_examples=60)

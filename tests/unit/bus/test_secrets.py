@@ -5,6 +5,7 @@ import pytest
 from bus.errors import ConfigError, ProblemError
 from bus.secrets import SecretEntry, Secrets
 from schemas.problems import Problem
+from tests.operator_keys import loaded
 
 KEYS = {
     "OPENAI_API_KEY": "sk-openai-0123456789",
@@ -37,7 +38,7 @@ def file_of(tmp_path: Path, text: str, name: str = "secrets.yaml") -> dict[str, 
     ],
 )
 def test_the_keys_of_well_known_providers_go_to_their_own_hosts(name: str, url: str):
-    assert Secrets.load(KEYS).resolve(name, url, "acme") == KEYS[f"{name.upper()}_API_KEY"]
+    assert loaded(KEYS).resolve(name, url, "acme") == KEYS[f"{name.upper()}_API_KEY"]
 
 
 def test_the_key_of_azure_goes_to_the_operators_own_resource_and_no_other():
@@ -47,9 +48,9 @@ def test_the_key_of_azure_goes_to_the_operators_own_resource_and_no_other():
     }
     ours, theirs = "https://ours.openai.azure.com/openai", "https://theirs.openai.azure.com/openai"
 
-    assert Secrets.load(environ).resolve("azure", ours, "acme") == "azure-0123456789"
-    assert refusal(Secrets.load(environ), "azure", theirs).code == "forbidden"
-    assert refusal(Secrets.load(KEYS), "azure", ours).code == "unauthorized"
+    assert loaded(environ).resolve("azure", ours, "acme") == "azure-0123456789"
+    assert refusal(loaded(environ), "azure", theirs).code == "forbidden"
+    assert refusal(loaded(KEYS), "azure", ours).code == "unauthorized"
 
 
 @pytest.mark.parametrize(
@@ -64,10 +65,10 @@ def test_the_key_of_azure_goes_to_the_operators_own_resource_and_no_other():
     ],
 )
 def test_a_key_goes_nowhere_else(url: str):
-    assert refusal(Secrets.load(KEYS), "openai", url) == Problem(
+    assert refusal(loaded(KEYS), "openai", url) == Problem(
         code="forbidden",
         message="This secret must not be sent to that host.",
-        field="provider.secret",
+        field="secret",
     )
 
 
@@ -78,7 +79,7 @@ def test_a_key_never_goes_unencrypted_to_another_machine():
     assert refusal(secrets, "models", "http://models.example/v1") == Problem(
         code="forbidden",
         message="A secret is only sent over https, or to this machine.",
-        field="provider.secret",
+        field="secret",
     )
     for url in ("https://models.example/v1", "http://127.0.0.1:8080", "http://localhost:99/v1"):
         assert secrets.resolve("models", url, "acme") == KEYS["MODELS_KEY"]
@@ -143,7 +144,7 @@ def test_an_entry_names_hosts_with_or_without_port_or_below_a_domain(
 def test_the_keys_of_clouds_go_to_their_own_hosts_in_every_region(
     name: str, variable: str, url: str
 ):
-    secrets = Secrets.load({variable: "key-0123456789"})
+    secrets = loaded({variable: "key-0123456789"})
 
     assert secrets.holds(name, "acme")
     assert secrets.resolve(name, url, "acme") == "key-0123456789"
@@ -163,7 +164,7 @@ def test_a_secret_is_held_where_it_has_a_value_and_may_serve_the_tenant():
 
 
 def test_openais_key_follows_the_operators_base_url():
-    secrets = Secrets.load(KEYS | {"OPENAI_BASE_URL": "http://127.0.0.1:8080/v1"})
+    secrets = loaded(KEYS | {"OPENAI_BASE_URL": "http://127.0.0.1:8080/v1"})
 
     url = "http://127.0.0.1:8080/v1/chat/completions"
     assert secrets.resolve("openai", url, "acme") == KEYS["OPENAI_API_KEY"]
@@ -172,21 +173,21 @@ def test_openais_key_follows_the_operators_base_url():
 
 def test_a_tenant_cannot_tell_anothers_secret_from_none(tmp_path: Path):
     text = "models: {env: MODELS_KEY, hosts: [models.example], tenants: [acme]}"
-    secrets = Secrets.load(file_of(tmp_path, text))
+    secrets = loaded(file_of(tmp_path, text))
     url = "https://models.example/v1"
 
     assert secrets.resolve("models", url, "acme") == KEYS["MODELS_KEY"]
     assert refusal(secrets, "models", url, "globex") == Problem(
         code="unauthorized",
         message="There is no secret named models here.",
-        field="provider.secret",
+        field="secret",
     )
     assert refusal(secrets, "other", url, "globex").code == "unauthorized"
 
 
 def test_the_file_may_be_json_and_replaces_what_is_built_in(tmp_path: Path):
     text = '{"openai": {"env": "MODELS_KEY", "hosts": ["models.example"]}}'
-    secrets = Secrets.load(file_of(tmp_path, text, "secrets.json"))
+    secrets = loaded(file_of(tmp_path, text, "secrets.json"))
 
     assert secrets.resolve("openai", "https://models.example", "acme") == KEYS["MODELS_KEY"]
     assert refusal(secrets, "openai", OPENAI_URL).code == "forbidden"
@@ -194,7 +195,7 @@ def test_the_file_may_be_json_and_replaces_what_is_built_in(tmp_path: Path):
 
 def test_a_key_is_read_when_it_is_used():
     environ = dict(KEYS)
-    secrets = Secrets.load(environ)
+    secrets = loaded(environ)
     environ["OPENAI_API_KEY"] = "sk-rotated\n"
 
     assert secrets.resolve("openai", OPENAI_URL, "acme") == "sk-rotated"
@@ -204,16 +205,16 @@ def test_a_key_is_read_when_it_is_used():
 def test_a_missing_key_names_its_variable(value: str | None):
     environ = {} if value is None else {"OPENAI_API_KEY": value}
 
-    assert refusal(Secrets.load(environ), "openai", OPENAI_URL) == Problem(
+    assert refusal(loaded(environ), "openai", OPENAI_URL) == Problem(
         code="unauthorized",
         message="The secret openai is not set: OPENAI_API_KEY.",
-        field="provider.secret",
+        field="secret",
     )
 
 
 @pytest.mark.parametrize("value", ["two words", "sk-x\r\nx-admin: 1", "sk-ключ"])
 def test_what_cannot_stand_in_a_header_is_no_key(value: str):
-    problem = refusal(Secrets.load({"OPENAI_API_KEY": value}), "openai", OPENAI_URL)
+    problem = refusal(loaded({"OPENAI_API_KEY": value}), "openai", OPENAI_URL)
 
     assert problem.code == "unauthorized"
     assert value not in str(problem)
@@ -235,12 +236,12 @@ def test_what_cannot_stand_in_a_header_is_no_key(value: str):
 )
 def test_a_malformed_file_refuses_the_start(tmp_path: Path, text: str):
     with pytest.raises(ConfigError, match="CALLBOARD_SECRETS_FILE"):
-        Secrets.load(file_of(tmp_path, text))
+        loaded(file_of(tmp_path, text))
 
 
 def test_a_missing_file_refuses_the_start(tmp_path: Path):
     with pytest.raises(ConfigError, match="cannot read"):
-        Secrets.load({"CALLBOARD_SECRETS_FILE": str(tmp_path / "nowhere.yaml")})
+        loaded({"CALLBOARD_SECRETS_FILE": str(tmp_path / "nowhere.yaml")})
 
 
 def test_a_map_shows_names_only():

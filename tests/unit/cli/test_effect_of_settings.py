@@ -6,6 +6,7 @@ from typing import Any, cast
 import pytest
 
 from actors.cli import executions
+from actors.cli.config import CliConfig
 from actors.cli.session import Session
 from bus.client import Client
 from bus.config import load
@@ -24,7 +25,7 @@ async def test_a_command_that_follows_a_stream_keeps_as_many_events_as_is_set(
             yield event
 
     monkeypatch.setattr(executions, "follow", followed)
-    session = Session(config=load(environ), urls=(), tenant="local", named=False)
+    session = Session(config=load(CliConfig, environ), urls=(), tenant="local", named=False)
     await executions._show(cast("Client", None), session, "e", None, json_=False)
 
     assert sizes == [size]

@@ -6,7 +6,7 @@ from decimal import Decimal
 import pytest
 
 from actors.pricing.adapters.account import zone
-from actors.pricing.config import ALERT_ID, rules
+from actors.pricing.config import ALERT_ID, PricingConfig, rules
 from actors.pricing.core.admission import DOLLAR
 from bus.config import load
 from schemas.ledger import AlertRaised, MoneyHeld
@@ -17,7 +17,7 @@ ALLOWED = 3
 
 
 def owner(**environ: str) -> Owner:
-    return Owner(rules(load(environ), zone))
+    return Owner(rules(load(PricingConfig, environ), zone))
 
 
 @pytest.mark.parametrize(

@@ -20,12 +20,12 @@ from actors.streaming.core.charging import Judged, Key, Till, embedded
 from actors.streaming.core.deltas import TextDelta
 from actors.streaming.core.resilience.routes import Route
 from bus.prices import shipped_text
-from bus.secrets import SecretEntry, Secrets, usual_hosts
+from bus.secrets import SecretEntry, Secrets
 from schemas.bills import Slices
 from schemas.lifecycle import GenerateWork
 from schemas.llm import Answer, GenerateRequest, ModelConfig
 from schemas.pricing.prices import Prices
-from schemas.provider_specs import usual_urls
+from schemas.provider_specs import usual_hosts, usual_urls
 from schemas.providers import (
     Anthropic,
     Azure,
@@ -109,7 +109,7 @@ STRANGERS: list[Provider] = [
 @pytest.mark.parametrize("provider", OURS, ids=repr)
 def test_a_call_with_a_secret_of_the_operator_is_his(provider: Provider):
     assert not foreign(provider)
-    assert may_take_secret(provider, (), usual_hosts({}))
+    assert may_take_secret(provider, (), usual_hosts(usual_urls()))
 
 
 @pytest.mark.parametrize("provider", STRANGERS, ids=repr)
@@ -133,14 +133,15 @@ def test_any_other_call_is_a_strangers(provider: Provider):
 def test_who_may_take_a_secret_is_known_without_the_secrets(
     provider: Provider, keys: tuple[str, ...], may: bool
 ):
-    assert may_take_secret(provider, keys, usual_hosts({})) is may
+    assert may_take_secret(provider, keys, usual_hosts(usual_urls())) is may
 
 
 def test_the_hosts_that_take_unnamed_secrets_are_the_operators_own():
     hosts = usual_hosts(
-        {
-            "OPENAI_BASE_URL": "https://proxy.example:8443/v1",
-            "AZURE_OPENAI_ENDPOINT": "https://ours.openai.azure.com",
+        usual_urls()
+        | {
+            "openai": "https://proxy.example:8443/v1",
+            "azure": "https://ours.openai.azure.com",
         }
     )
 

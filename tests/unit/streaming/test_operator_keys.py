@@ -5,13 +5,13 @@ from collections.abc import Mapping
 import httpx
 import pytest
 
-from actors.streaming.__main__ import settings
 from actors.streaming.adapters.generation import Generator, Means
 from actors.streaming.adapters.http import AiohttpTransport
+from actors.streaming.adapters.operator_secrets import operator_secrets
 from actors.streaming.adapters.providers import open_providers
+from actors.streaming.config import StreamingConfig
 from bus.config import load
 from bus.egress import Egress
-from bus.secrets import Secrets
 from schemas.providers import (
     Anthropic,
     Azure,
@@ -55,7 +55,8 @@ async def sent(
         raise httpx.ConnectError("nobody is asked", request=request)
 
     monkeypatch.setattr(AiohttpTransport, "handle_async_request", note)
-    config, secrets = settings(load(environ)), Secrets.load(environ)
+    config = load(StreamingConfig, environ)
+    secrets = operator_secrets(config, environ)
     async with open_providers(config, Egress(), secrets, lambda: NOW) as providers:
         generator = Generator(Means(providers=providers, clock=lambda: NOW))
         await generator.run(work(provider), ignore)

@@ -1,16 +1,28 @@
 """Metrics: the promised table is what a process exposes, and nothing grows without end."""
 
 import re
+from importlib import import_module
 
 from prometheus_client.parser import text_string_to_metric_families
 
+from actors.streaming.adapters.metrics import PROVIDER_ERRORS
 from bus.telemetry import metrics
+from tests.architecture.tree import actors
 
+MODULES = (
+    metrics,
+    *(
+        import_module(f"actors.{folder.name}.adapters.metrics")
+        for folder in actors()
+        if (folder / "adapters" / "metrics.py").exists()
+    ),
+)
 ROW = re.compile(r"^\| (callboard_\w+) \| (\w+) \| ?([\w, ]*?) ?\|", re.MULTILINE)
 
 
 def promised() -> dict[str, tuple[str, tuple[str, ...]]]:
-    rows = ROW.findall(metrics.__doc__ or "")
+    """Return the tables of all processes and of each actor that has metrics of its own."""
+    rows = [row for module in MODULES for row in ROW.findall(module.__doc__ or "")]
     return {
         name: (kind, tuple(labels.split(", ")) if labels else ()) for name, kind, labels in rows
     }
@@ -26,7 +38,8 @@ def test_the_table_lists_just_the_metrics_that_exist():
 
 
 def test_an_instrument_has_the_labels_of_the_table():
-    for name, family in vars(metrics).items():
+    families = [each for module in MODULES for each in vars(module).items()]
+    for name, family in families:
         if isinstance(family, metrics._Family):
             family.at(*("x" for _ in family._labels))
             parent = family._parent
@@ -52,7 +65,7 @@ def test_what_was_counted_is_exposed_as_prometheus_reads_it():
 
 
 def test_names_that_users_make_up_cannot_grow_a_metric_without_end():
-    family = metrics.PROVIDER_ERRORS
+    family = PROVIDER_ERRORS
     for number in range(3 * metrics.MOST_LABEL_SETS):
         family.at("custom", f"model-{number}", "timeout").inc()
     other = family.at("custom", "yet-another", "timeout")

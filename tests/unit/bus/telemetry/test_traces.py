@@ -10,7 +10,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind, StatusCode
 
-from bus.config import load
+from bus.config import Config, load
 from bus.errors import ConfigError, problem
 from bus.telemetry import setup, traces
 from bus.telemetry.context import accept, current
@@ -134,7 +134,9 @@ def test_spans_go_where_the_operator_says_until_the_process_stops(
     library = ModuleType(OTLP)
     monkeypatch.setattr(library, "OTLPSpanExporter", lambda: collected, raising=False)
     monkeypatch.setitem(sys.modules, OTLP, library)
-    stop = setup.start(load({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://x"}), actor="a", process="p1")
+    stop = setup.start(
+        load(Config, {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://x"}), actor="a", process="p1"
+    )
     with traces.publishing("execute", EXECUTE):
         pass
     stop()
