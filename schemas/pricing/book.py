@@ -56,8 +56,9 @@ class Price(Value, rename={"since": "from"}, omit_defaults=True):
 
     def holds(self, at: datetime) -> bool:
         """Say whether it is the price of a moment (with a time zone)."""
-        utc = at.astimezone(UTC)
-        if (self.since and utc.date() < self.since) or (self.until and utc.date() >= self.until):
+        utc = at if at.tzinfo is UTC else at.astimezone(UTC)
+        day = utc.date()
+        if (self.since and day < self.since) or (self.until and day >= self.until):
             return False
         if self.hours is None:
             return True

@@ -10,7 +10,7 @@ from actors.agents.adapters.templates import Templates
 from actors.agents.core import definitions
 from actors.agents.core.listing import summary
 from actors.agents.core.templates import agent_of, use_of
-from bus.errors import ProblemError
+from bus.errors import ProblemError, problem
 from bus.fairness import Quotas
 from bus.kv import Bucket, Kind, VersionedStore
 from bus.kv.versioned import opened as opened_store
@@ -55,6 +55,8 @@ class Definitions:
         if wanted.template is not None:
             template = await self._template(tenant, wanted.template, wanted.template_version)
             wanted, use = demanded(agent_of(template, wanted)), use_of(template)
+        elif wanted.values or wanted.template_version is not None:
+            raise problem("validation", "name the template that is meant", field="template")
         name = demanded(definitions.id_of(wanted))
 
         def make(version: int) -> AgentDefinition | Problem:

@@ -143,6 +143,7 @@ async def test_a_value_that_is_missing_or_wrong_is_refused_by_its_name(
 async def test_a_template_or_version_that_is_not_there_is_not_found_in_its_field():
     async with _stores() as stores:
         assert await stores.refused(template="nobody") == "template"
+        assert await stores.refused(template=None, values=VALUES) == "template"
         assert await stores.refused(template_version=2, values=VALUES) == "template_version"
 
 
