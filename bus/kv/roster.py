@@ -1,12 +1,12 @@
 """The values a process knows of: a row of each for lists, and those in use as a whole. Pure."""
 
-from collections import OrderedDict
 from collections.abc import Callable
 from typing import Generic, NamedTuple, TypeVar
 
 import msgspec
 
 from bus.kv.bucket import Entry
+from schemas.bounded import Bounded
 from schemas.versioned import V
 
 R = TypeVar("R")
@@ -20,11 +20,6 @@ class _Row(NamedTuple, Generic[R]):
     row: R | None
 
 
-class _Kept(NamedTuple, Generic[V]):
-    value: V
-    size: int
-
-
 class Roster(Generic[V, R]):
     """Values by tenant and id, each with the revision that stored it.
 
@@ -34,20 +29,16 @@ class Roster(Generic[V, R]):
 
     def __init__(self, row: Callable[[V], R], capacity: int = CAPACITY_BYTES) -> None:
         self._row = row
-        self._capacity = capacity
-        self._size = 0
         self._rows: dict[str, dict[str, _Row[R]]] = {}
-        self._kept: OrderedDict[tuple[str, str], _Kept[V]] = OrderedDict()
+        self._kept: Bounded[tuple[str, str], V] = Bounded(
+            capacity, lambda value: len(msgspec.json.encode(value))
+        )
 
     def keep(self, tenant: str, value: V, revision: int) -> None:
         """Remember a value."""
         row = None if value.deleted_at else self._row(value)
         if self._note(tenant, value.id, _Row(revision, row)):
-            self._forget(tenant, value.id)
-            size = len(msgspec.json.encode(value))
-            self._kept[tenant, value.id] = _Kept(value, size)
-            self._size += size
-            self._shrink()
+            self._kept.put((tenant, value.id), value)
 
     def changed(self, entry: Entry[V]) -> None:
         """See ``Watcher.changed``."""
@@ -58,21 +49,16 @@ class Roster(Generic[V, R]):
         """Remember that there is nothing under this key."""
         tenant, name = key.split(".")
         if self._note(tenant, name, _Row[R](revision, None)):
-            self._forget(tenant, name)
+            self._kept.drop((tenant, name))
 
     def cleared(self) -> None:
         """Forget everything."""
         self._rows.clear()
         self._kept.clear()
-        self._size = 0
 
     def find(self, tenant: str, name: str) -> V | None:
         """Return the newest known value, deleted or not; None if it is not in memory."""
-        kept = self._kept.get((tenant, name))
-        if kept is None:
-            return None
-        self._kept.move_to_end((tenant, name))
-        return kept.value
+        return self._kept.get((tenant, name))
 
     def rows(self, tenant: str) -> list[R]:
         """Return a row for each value of a tenant that is not deleted."""
@@ -86,12 +72,3 @@ class Roster(Generic[V, R]):
             return False
         rows[name] = row
         return True
-
-    def _forget(self, tenant: str, name: str) -> None:
-        kept = self._kept.pop((tenant, name), None)
-        self._size -= kept.size if kept else 0
-
-    def _shrink(self) -> None:
-        while self._size > self._capacity:
-            _, kept = self._kept.popitem(last=False)
-            self._size -= kept.size
