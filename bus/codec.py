@@ -12,7 +12,7 @@ import msgspec
 
 from bus.errors import ProblemError
 from schemas import bounds
-from schemas.refusals import refusal
+from schemas.malformed import refusal
 from schemas.steps import Steps
 
 T = TypeVar("T")

@@ -6,7 +6,7 @@ from typing import Annotated, Any, ClassVar, Literal
 import msgspec
 
 from schemas.base import Command, Message, Question, StrictValue, Value
-from schemas.ids import AgentId, TemplateId
+from schemas.ids import AgentId, TemplateId, Token
 from schemas.llm import TOOL_NAME, ModelConfig, ToolDefinition
 from schemas.patches import Patch
 from schemas.policy import Policy
@@ -64,12 +64,11 @@ class ModelChoice(StrictValue):
     """The short form of provider and config in one object, accepted as input.
 
     A new agent needs ``provider`` and ``model``; of one that stands, what is not named stays. null
-    leaves a setting to the provider.
+    leaves a setting to the provider. ``provider`` is the type of one that needs no more than a
+    model.
     """
 
-    provider: Literal["openai", "anthropic", "google", "groq", "ollama"] | msgspec.UnsetType = (
-        msgspec.UNSET
-    )
+    provider: Token | msgspec.UnsetType = msgspec.UNSET
     model: Annotated[str, msgspec.Meta(min_length=1, max_length=256)] | msgspec.UnsetType = (
         msgspec.UNSET
     )

@@ -7,8 +7,8 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import fields
 
+from schemas.malformed import refusal
 from schemas.problems import Problem
-from schemas.refusals import refusal
 
 T = TypeVar("T")
 

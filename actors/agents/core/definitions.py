@@ -40,13 +40,6 @@ _SHORT = ("model_config", "instructions")
 _FIELDS = {*_SHORT, *AgentDefinition.__struct_fields__} & {*ApplyAgent.__struct_fields__} - {"id"}
 """What an input may set."""
 
-_LONG = {
-    "provider": "model_config",
-    "provider.type": "model_config.provider",
-    "provider.model": "model_config.model",
-}
-"""Where the short form says what a definition has in a field."""
-
 
 def id_of(wanted: CreateAgent) -> str | Problem:
     """Return the id of a new agent: the given one, or its name in letters that an id may have."""
@@ -159,8 +152,14 @@ def lengthened(said: Mapping[str, Any]) -> dict[str, Any] | Problem:
 
 
 def _in_short(found: Problem) -> Problem:
-    field = _LONG.get(found.field or "")
-    return _invalid(field, "a provider needs its name and a model") if field else found
+    """Name the place in the short form of what is wrong with the provider it comes to."""
+    match (found.field or "").partition("."):
+        case ("provider", _, "model"):
+            return _invalid("model_config.model", "a provider needs its model")
+        case ("provider", _, _):
+            return _invalid("model_config.provider", "is none of a type that needs only a model")
+        case _:
+            return found
 
 
 def _checked(definition: AgentDefinition) -> AgentDefinition | Problem:

@@ -2,7 +2,6 @@
 
 from datetime import datetime
 
-from schemas.capabilities import output_limit
 from schemas.models import ListModels, ModelList, ModelRate, ModelRow
 from schemas.pricing.book import Price, Rate, Row
 from schemas.pricing.names import provider_of
@@ -10,6 +9,7 @@ from schemas.pricing.prices import Prices
 from schemas.pricing.units import Bucket
 from schemas.problems import Problem
 from schemas.provider_specs import SPECS
+from schemas.refusals import output_limit
 
 
 def listed(prices: Prices, query: ListModels, at: datetime) -> ModelList | Problem:

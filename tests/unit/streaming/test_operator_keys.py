@@ -5,11 +5,11 @@ from collections.abc import Mapping
 import httpx
 import pytest
 
-from actors.streaming.adapters.generation import Generator, Means
 from actors.streaming.adapters.http import AiohttpTransport
 from actors.streaming.adapters.operator_secrets import operator_secrets
 from actors.streaming.adapters.providers import open_providers
 from actors.streaming.config import StreamingConfig
+from actors.streaming.flow.generation import Generator, Means
 from bus.config import load
 from bus.egress import Egress
 from schemas.providers import (
