@@ -5,7 +5,6 @@ it to the bounds of ``schemas.bounds``. What our own processes wrote is read by 
 only bound is the interpreter's: between the two lies the room for what wraps a request.
 """
 
-import re
 from functools import cache
 from typing import Any, Generic, TypeVar
 
@@ -13,19 +12,12 @@ import msgspec
 
 from bus.errors import ProblemError
 from schemas import bounds
-from schemas.expected import told
-from schemas.problems import Problem
+from schemas.malformed import refusal
 from schemas.steps import Steps
 
 T = TypeVar("T")
 
-MAX_TEXT = 400
-"""Characters of a refusal: the longest of our patterns and lists of choices fit."""
-
 _encoder = msgspec.json.Encoder()
-
-_PLACE = re.compile(r"^(?P<what>.*?)(?: - at `(?P<path>[^`]*)`)?$", re.DOTALL)
-_NAMED_FIELD = re.compile(r"(?:unknown|required) field `(?P<name>[^`]*)`")
 
 
 def encode(message: Any) -> bytes:
@@ -47,9 +39,9 @@ class Decoder(Generic[T]):
         try:
             return self._decode(data)
         except msgspec.DecodeError as error:
-            raise ProblemError(_refusal(str(error), self._kind)) from None
+            raise ProblemError(refusal(str(error), kind=self._kind)) from None
         except (UnicodeDecodeError, RecursionError) as error:
-            raise ProblemError(_refusal(f"JSON is malformed: {type(error).__name__}")) from None
+            raise ProblemError(refusal(f"JSON is malformed: {type(error).__name__}")) from None
 
 
 _decoder = cache(Decoder[Any])
@@ -74,7 +66,7 @@ def accept(kind: type[T], data: bytes | bytearray | memoryview) -> T:
     try:
         bounds.check_whole(data)
     except bounds.BoundsError as error:
-        raise ProblemError(_refusal(str(error))) from None
+        raise ProblemError(refusal(str(error))) from None
     return _decoder(kind)(data)
 
 
@@ -83,7 +75,7 @@ def accepting(kind: type[T], data: bytes | bytearray | memoryview) -> Steps[T]:
     try:
         yield from bounds.checking(data)
     except bounds.BoundsError as error:
-        raise ProblemError(_refusal(str(error))) from None
+        raise ProblemError(refusal(str(error))) from None
     yield
     return _decoder(kind)(data)
 
@@ -94,20 +86,4 @@ def convert(kind: type[T], data: Any) -> T:
         bounds.check_value(data)
         return msgspec.convert(data, kind)
     except msgspec.ValidationError as error:
-        raise ProblemError(_refusal(str(error), kind)) from None
-
-
-def _refusal(text: str, kind: Any = None) -> Problem:
-    match = _PLACE.match(text)
-    what = match["what"] if match else text
-    place = (match["path"] or "") if match else ""
-    path = place.removeprefix("$").lstrip(".")
-    named = _NAMED_FIELD.search(what)
-    field = ".".join(part for part in (path, named["name"] if named else "") if part)
-    message = what if kind is None else told(kind, what, place)
-    return Problem(code="validation", message=_short(message), field=_short(field) or None)
-
-
-def _short(text: str) -> str:
-    """Cut off what repeats an endless value or name of the sender's."""
-    return text if len(text) <= MAX_TEXT else f"{text[:MAX_TEXT]}…"
+        raise ProblemError(refusal(str(error), kind=kind)) from None

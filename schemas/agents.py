@@ -5,11 +5,14 @@ from typing import Annotated, Any, ClassVar, Literal
 
 import msgspec
 
-from schemas.base import Command, Message, Question, StrictValue
-from schemas.ids import AgentId, Token
+from schemas.base import Command, Message, Question, StrictValue, Value
+from schemas.ids import AgentId, TemplateId, Token
 from schemas.llm import ModelConfig, ToolDefinition
+from schemas.llm import Name as ToolName
+from schemas.patches import Patch
 from schemas.policy import Policy
 from schemas.providers import Provider
+from schemas.versioned import Versioned
 
 Text = Annotated[str, msgspec.Meta(max_length=200_000)]
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
@@ -61,25 +64,37 @@ class Limits(StrictValue):
 class ModelChoice(StrictValue):
     """The short form of provider and config in one object, accepted as input.
 
-    ``provider`` is the type of one that needs no more than a model.
+    A new agent needs ``provider`` and ``model``; of one that stands, what is not named stays. null
+    leaves a setting to the provider. ``provider`` is the type of one that needs no more than a
+    model.
     """
 
-    provider: Token
-    model: Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
-    temperature: Annotated[float, msgspec.Meta(ge=0.0, le=2.0)] | None = None
-    max_tokens: Annotated[int, msgspec.Meta(ge=1, le=10_000_000)] | None = None
-    top_p: Annotated[float, msgspec.Meta(ge=0.0, le=1.0)] | None = None
+    provider: Token | msgspec.UnsetType = msgspec.UNSET
+    model: Annotated[str, msgspec.Meta(min_length=1, max_length=256)] | msgspec.UnsetType = (
+        msgspec.UNSET
+    )
+    temperature: Annotated[float, msgspec.Meta(ge=0.0, le=2.0)] | msgspec.UnsetType | None = (
+        msgspec.UNSET
+    )
+    max_tokens: Annotated[int, msgspec.Meta(ge=1, le=10_000_000)] | msgspec.UnsetType | None = (
+        msgspec.UNSET
+    )
+    top_p: Annotated[float, msgspec.Meta(ge=0.0, le=1.0)] | msgspec.UnsetType | None = msgspec.UNSET
 
 
-class AgentDefinition(Message):
+class TemplateUse(Value):
+    """The version of a template that an agent was made of."""
+
+    id: TemplateId
+    version: int
+
+
+class AgentDefinition(Versioned):
     """A stored agent. ``version`` grows with each change; ``deleted_at`` marks a soft delete."""
 
     id: AgentId
     name: str
     provider: Provider
-    version: int
-    created_at: datetime
-    updated_at: datetime
     description: str = ""
     kind: str = "general"
     status: AgentStatus = "IDLE"
@@ -92,59 +107,94 @@ class AgentDefinition(Message):
     limits: Limits = msgspec.field(default_factory=Limits)
     policy: Policy = msgspec.field(default_factory=Policy)
     metadata: dict[str, Any] = {}
-    deleted_at: datetime | None = None
+    template: TemplateUse | None = None
 
 
-class _AgentInput(Command):
-    """The fields of a definition that a user may write."""
+Tools = Annotated[list[ToolDefinition | ToolName], msgspec.Meta(max_length=128)]
+"""Tools, each whole or by its name alone: then it takes any arguments."""
+
+
+class _AgentFields(Command):
+    """What a user may write of an agent, and is taken as it is given."""
 
     MAX_BYTES: ClassVar[int] = 4 * 1024**2
     BULK: ClassVar[str | None] = "prompts"
 
-    id: AgentId
     name: Name | None = None
     description: Annotated[str, msgspec.Meta(max_length=4096)] | msgspec.UnsetType = msgspec.UNSET
     kind: Label | msgspec.UnsetType = msgspec.UNSET
-    provider: Provider | msgspec.UnsetType = msgspec.UNSET
     model_config: ModelChoice | msgspec.UnsetType = msgspec.UNSET
-    config: ModelConfig | msgspec.UnsetType = msgspec.UNSET
-    prompts: Prompts | msgspec.UnsetType = msgspec.UNSET
-    personality: Personality | msgspec.UnsetType | None = msgspec.UNSET
-    tools: Annotated[list[ToolDefinition], msgspec.Meta(max_length=128)] | msgspec.UnsetType = (
-        msgspec.UNSET
-    )
+    instructions: Text | msgspec.UnsetType = msgspec.UNSET
+    tools: Tools | msgspec.UnsetType = msgspec.UNSET
     capabilities: Annotated[list[Label], msgspec.Meta(max_length=64)] | msgspec.UnsetType = (
         msgspec.UNSET
     )
+
+
+class _WholeFields(_AgentFields):
+    """What a user may write of an agent, each field as a whole."""
+
+    provider: Provider | msgspec.UnsetType = msgspec.UNSET
+    config: ModelConfig | msgspec.UnsetType = msgspec.UNSET
+    prompts: Prompts | msgspec.UnsetType = msgspec.UNSET
+    personality: Personality | msgspec.UnsetType | None = msgspec.UNSET
     memory: Memory | msgspec.UnsetType = msgspec.UNSET
     limits: Limits | msgspec.UnsetType = msgspec.UNSET
     policy: Policy | msgspec.UnsetType = msgspec.UNSET
     metadata: dict[str, Any] | msgspec.UnsetType = msgspec.UNSET
 
 
-class ApplyAgent(_AgentInput):
-    """Create the agent, or replace the given fields of the one that stands. Idempotent."""
+class ApplyAgent(_WholeFields):
+    """Create the agent, or replace the given fields of the one that stands. Idempotent.
+
+    ``model_config`` and ``instructions`` are short forms: of provider and config, and of the system
+    prompt.
+    """
 
     SUBJECT: ClassVar[str] = "agents.apply"
     REPLY: ClassVar[type[Message]] = AgentDefinition
     ACTION: ClassVar[str] = "agents:write"
 
+    id: AgentId
 
-class CreateAgent(_AgentInput):
-    """Create the agent; a ``conflict`` if it stands already."""
+
+class CreateAgent(_WholeFields):
+    """Create the agent; a ``conflict`` if it stands already.
+
+    Without an ``id`` one is made of its name. With a ``template``, its ``values`` fill the
+    template's parameters, and fields that are given here are merged over what comes of it.
+    """
 
     SUBJECT: ClassVar[str] = "agents.create"
     REPLY: ClassVar[type[Message]] = AgentDefinition
     ACTION: ClassVar[str] = "agents:write"
 
+    id: AgentId | None = None
+    template: TemplateId | None = None
+    template_version: Annotated[int, msgspec.Meta(ge=1)] | None = None
+    values: dict[str, Any] = {}
 
-class UpdateAgent(_AgentInput):
-    """Replace the given fields; ``not_found`` if there is no such agent."""
+
+class UpdateAgent(_AgentFields):
+    """Merge the given fields into the agent; ``not_found`` if there is no such agent.
+
+    Objects are merge patches (RFC 7396): a member that is not named stays, null takes one back to
+    its default. A list, and a provider of another type, is replaced as a whole.
+    """
 
     SUBJECT: ClassVar[str] = "agents.update"
     REPLY: ClassVar[type[Message]] = AgentDefinition
     ACTION: ClassVar[str] = "agents:write"
 
+    id: AgentId
+    provider: Patch | msgspec.UnsetType = msgspec.UNSET
+    config: Patch | msgspec.UnsetType | None = msgspec.UNSET
+    prompts: Patch | msgspec.UnsetType | None = msgspec.UNSET
+    personality: Patch | msgspec.UnsetType | None = msgspec.UNSET
+    memory: Patch | msgspec.UnsetType | None = msgspec.UNSET
+    limits: Patch | msgspec.UnsetType | None = msgspec.UNSET
+    policy: Patch | msgspec.UnsetType | None = msgspec.UNSET
+    metadata: Patch | msgspec.UnsetType | None = msgspec.UNSET
     expected_version: Annotated[int, msgspec.Meta(ge=1)] | None = None
 
 
@@ -194,6 +244,7 @@ class AgentSummary(Message):
     execution_count: int
     created_at: datetime
     updated_at: datetime
+    capabilities: list[str] = []
 
 
 class AgentList(Message):
@@ -206,7 +257,11 @@ class AgentList(Message):
 
 
 class ListAgents(Question):
-    """List agents by filter, sorted, in pages. ``search`` looks into id, name and description."""
+    """List agents by filter, sorted, in pages.
+
+    ``search`` looks into id, name, description and capabilities. ``capability`` is one that the
+    agent declares, in any case.
+    """
 
     SUBJECT: ClassVar[str] = "agents.list"
     REPLY: ClassVar[type[Message]] = AgentList
@@ -214,6 +269,8 @@ class ListAgents(Question):
 
     status: AgentStatus | None = None
     provider: Label | None = None
+    capability: Label | None = None
+    kind: Label | None = None
     search: Annotated[str, msgspec.Meta(max_length=200)] | None = None
     limit: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 50
     offset: Annotated[int, msgspec.Meta(ge=0)] = 0

@@ -12,6 +12,8 @@ from schemas.llm import (
     AnswerWarning,
     ChatMessage,
     FinishReason,
+    ImageData,
+    ImageUrl,
     Kind,
     ModelConfig,
     ResponseFormat,
@@ -19,9 +21,10 @@ from schemas.llm import (
     ToolCall,
     ToolDefinition,
 )
+from schemas.patches import Patch
 from schemas.policy import Choice, Detour, Policy
 from schemas.problems import Problem
-from schemas.providers import Provider
+from schemas.providers import ModelName, Provider
 from schemas.safety import Finding
 from schemas.usage import Usage
 
@@ -33,6 +36,9 @@ ENDED: frozenset[ExecutionStatus] = frozenset({"COMPLETED", "FAILED", "CANCELLED
 RECORD_SUBJECT = "cb.{tenant}.record.{execution_id}"
 
 MAX_TASK_CHARACTERS = 1_000_000
+
+MAX_IMAGES = 100
+"""With one task; no provider takes more in a request of the size that is let in."""
 
 
 Labels = Annotated[dict[LabelName, Label], msgspec.Meta(max_length=16)]
@@ -56,7 +62,9 @@ class ExecutionHandle(Message):
 class ExecuteAgent(Command):
     """Run an agent on a task. The same ``id`` is the same run, however often it is asked.
 
-    ``context`` fills the variables of the agent's user template.
+    ``context`` fills the variables of the agent's user template. ``model``, ``provider`` and
+    ``config`` count for this run in place of the agent's; ``config`` is merged into its settings.
+    ``images`` go along with the task.
     """
 
     SUBJECT: ClassVar[str] = "agents.execute"
@@ -73,6 +81,10 @@ class ExecuteAgent(Command):
     project: Label | None = None
     session: SessionId | None = None
     labels: Labels = {}
+    model: ModelName | None = None
+    provider: Provider | None = None
+    config: Patch = {}
+    images: Annotated[list[ImageUrl | ImageData], msgspec.Meta(max_length=MAX_IMAGES)] = []
     max_tokens: Annotated[int, msgspec.Meta(ge=1, le=10_000_000)] | None = None
 
 

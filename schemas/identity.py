@@ -11,8 +11,8 @@ import msgspec
 from schemas.ids import PLATFORM
 
 ACTIONS = {
-    "agents:read": "Read and list agents.",
-    "agents:write": "Create, change and delete agents.",
+    "agents:read": "Read and list agents and their templates.",
+    "agents:write": "Create, change and delete agents and their templates.",
     "executions:read": "List executions and conversations.",
     "executions:content": "Read what was asked and answered: records, streams, conversations.",
     "executions:write": "Run agents and models, cancel and delete executions.",

@@ -23,6 +23,7 @@ TenantId = Token
 AgentId = Token
 ExecutionId = Token
 SessionId = Token
+TemplateId = Token
 
 
 def whole(text: str, *, most_digits: int = 18) -> int | None:

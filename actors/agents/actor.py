@@ -14,7 +14,7 @@ import msgspec
 from actors.agents.adapters.admission import Admission
 from actors.agents.adapters.awaiting import Endings
 from actors.agents.adapters.conversations import Conversations
-from actors.agents.adapters.definitions import Definitions
+from actors.agents.adapters.definitions import Definitions, demanded
 from actors.agents.adapters.definitions import opened as opened_definitions
 from actors.agents.adapters.deletion import Deletions, no_session
 from actors.agents.adapters.embeddings import EmbeddingAnswers, Waiting
@@ -24,11 +24,14 @@ from actors.agents.adapters.lists import Counted, Lists, counted
 from actors.agents.adapters.prompts import Prompts
 from actors.agents.adapters.purse import Purse
 from actors.agents.adapters.streams import Streams
+from actors.agents.adapters.templates import TEMPLATES, Templates
+from actors.agents.adapters.templates import opened as opened_templates
 from actors.agents.config import AgentsConfig
 from actors.agents.core.acceptance import accept, bounds, plain_request, task_of
 from actors.agents.core.embedding import ATTEMPTS, TIMEOUT_SECONDS, accept_embedding
 from actors.agents.core.entity import EXECUTION
 from actors.agents.core.listing import Activity, page_agents, status_of
+from actors.agents.core.overrides import overridden
 from actors.agents.core.prompt import assemble, unused
 from bus.actor import Actor, Here, Own
 from bus.caller import Caller
@@ -197,7 +200,7 @@ class Agents:
     @answers(ExecuteAgent)
     async def do_execute(self, caller: Caller, wanted: ExecuteAgent) -> ExecutionHandle:
         """Begin an execution, or attach to the one that has the same id."""
-        agent = await self._definitions.executable(caller.tenant, wanted.agent_id)
+        agent = await self._wanted(caller, wanted)
         request = await self._request(caller, agent, wanted)
         given = wanted.id or caller.submission
         origin = self._origin(caller, agent, wanted, given or new_id(), _digest(wanted))
@@ -277,6 +280,13 @@ class Agents:
             self._admission.begun(origin.tenant, origin.execution_id)
         return decode(ExecutionHandle, answer)
 
+    async def _wanted(self, caller: Caller, wanted: ExecuteAgent) -> AgentDefinition:
+        """Return the agent's definition as this run has it."""
+        agent = await self._definitions.executable(caller.tenant, wanted.agent_id)
+        if wanted.model is wanted.provider is None and not wanted.config:
+            return agent
+        return demanded(await self._slices.whole(lambda: overridden(agent, wanted), caller.tenant))
+
     async def _request(
         self, caller: Caller, agent: AgentDefinition, wanted: ExecuteAgent
     ) -> GenerateRequest:
@@ -285,10 +295,8 @@ class Agents:
             if wanted.session is not None
             else []
         )
-        request = await self._slices.whole(lambda: assemble(agent, wanted, turns), caller.tenant)
-        if isinstance(request, Problem):
-            raise ProblemError(request)
-        return request
+        assembling = self._slices.whole(lambda: assemble(agent, wanted, turns), caller.tenant)
+        return demanded(await assembling)
 
     def _origin(
         self,
@@ -432,7 +440,10 @@ async def opened(here: Here) -> AsyncGenerator[Own]:
     executions.watch(Watch(count, admission.take, seconds=COUNT_SECONDS))
     terms, accounts = here.known(KNOWN_TERMS), here.followed(KNOWN_TERMS)
     hearer = TermsHearer(terms, accounts, bus.transport)
-    async with opened_definitions(here.bucket(AGENTS), bus.clock, quotas) as definitions:
+    async with (
+        opened_templates(here.bucket(TEMPLATES), bus.clock, quotas) as templates,
+        opened_definitions(here.bucket(AGENTS), templates, bus.clock, quotas) as definitions,
+    ):
         agents = Agents(
             here.config,
             bus,
@@ -442,7 +453,7 @@ async def opened(here: Here) -> AsyncGenerator[Own]:
             admission,
         )
         yield Own(
-            handlers=[agents],
+            handlers=[agents, templates],
             parts=[
                 Part(name="terms", run=hearer.run, missing=hearer.missing),
                 Part.of("endings", Kind.WORKER, agents.endings),
@@ -457,10 +468,10 @@ ACTOR = Actor(
     settings=AgentsConfig,
     entities=[EXECUTION],
     under=lambda entity, _: replace(entity, observe=observe),
-    stores=[AGENTS],
+    stores=[AGENTS, TEMPLATES],
     follows=[PRICES, KNOWN_TERMS],
     projections=[LISTED],
-    services=[Agents],
+    services=[Agents, Templates],
     asks=[ACCOUNT_ENTITY],
     opened=opened,
 )

@@ -60,15 +60,19 @@ class Written(click.ParamType[str]):
 
 
 class Json(click.ParamType[Any]):
-    """A value with parts of its own, such as a provider: JSON."""
+    """A value with parts of its own, such as a provider: JSON. ``or_text`` takes a text as well."""
 
-    name = "JSON"
+    def __init__(self, *, or_text: bool = False) -> None:
+        self.name = "TEXT|JSON" if or_text else "JSON"
+        self._or_text = or_text
 
     def convert(self, value: Any, param: Any, ctx: Any) -> Any:
-        """Return the value; a text that is no JSON ends the command."""
+        """Return the value; a text that is no JSON ends the command, unless texts are taken."""
         try:
             return bounds.decode(value, type=Any)
         except (msgspec.DecodeError, UnicodeEncodeError) as error:
+            if self._or_text:
+                return value
             self.fail(f"{value!r} is no JSON: {error}", param, ctx)
 
 
@@ -189,7 +193,12 @@ def _type(field: str, info: inspect.Type, described: str) -> click.ParamType[Any
             return click.STRING
         case _:
             choices = _choices(info)
-            return click.Choice(choices) if choices else Json()
+            return click.Choice(choices) if choices else Json(or_text=_may_be_text(info))
+
+
+def _may_be_text(info: inspect.Type) -> bool:
+    types = info.types if isinstance(info, inspect.UnionType) else ()
+    return any(isinstance(_plain(each)[0], inspect.StrType) for each in types)
 
 
 def _choices(info: inspect.Type) -> tuple[str, ...]:

@@ -62,7 +62,8 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     hour. ``stream_bytes``, ``event_bytes`` and ``dead_bytes`` are what one process leaves of a
     tenant in a crowded stream of live events, of events or of dead letters: the tenant's oldest go,
     nothing is refused. The others are stored: agents, versions of one agent, and bytes of all
-    versions. ``retention_days`` is how long executions and turns of conversations are.
+    versions. Templates of agents are counted apart from agents, and within the same numbers.
+    ``retention_days`` is how long executions and turns of conversations are.
     """
 
     requests: Annotated[
@@ -82,22 +83,22 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     ] = 32 * 1024**2
     agents: Annotated[
         Quota,
-        env("CALLBOARD_QUOTA_AGENTS", "agents of one tenant; a team has dozens"),
+        env("CALLBOARD_QUOTA_AGENTS", "agents of one tenant, and templates; a team has dozens"),
     ] = 1000
     versions: Annotated[
         Annotated[int, msgspec.Meta(ge=2, le=2**53)],
         env(
             "CALLBOARD_QUOTA_VERSIONS",
-            "versions kept of one agent, the newest one included; older ones are dropped, oldest "
-            "first. A change a day for a quarter of a year",
+            "versions kept of one agent or template, the newest one included; older ones are "
+            "dropped, oldest first. A change a day for a quarter of a year",
         ),
     ] = 100
     definition_bytes: Annotated[
         Quota,
         env(
             "CALLBOARD_QUOTA_DEFINITION_BYTES",
-            "bytes of all versions of a tenant's agents; an eighth of what the bucket holds, and "
-            "ten thousand usual definitions",
+            "bytes of all versions of a tenant's agents, and of its templates; an eighth of what a "
+            "bucket holds, and ten thousand usual definitions",
         ),
     ] = 32 * 1024**2
     executions: Annotated[

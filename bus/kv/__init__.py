@@ -6,6 +6,8 @@
 ``memory_bucket``  the same in memory
 ``followed``       whether a process knows all that a bucket holds
 ``store``          buckets as they are declared: whose each is, and who follows it
+``versioned``      a store of definitions: versions, soft delete, quotas. ``versions`` is how they
+                   lie in a bucket, ``roster`` what a process knows of them, ``stock`` their sizes
 """
 
 from bus.kv.bucket import Bucket, Entry, Watch, Watcher
@@ -13,15 +15,18 @@ from bus.kv.followed import Followed, followed
 from bus.kv.memory_bucket import MemoryBucket
 from bus.kv.nats_bucket import NatsBucket
 from bus.kv.store import Follow, Store
+from bus.kv.versioned import Kind, VersionedStore
 
 __all__ = [
     "Bucket",
     "Entry",
     "Follow",
     "Followed",
+    "Kind",
     "MemoryBucket",
     "NatsBucket",
     "Store",
+    "VersionedStore",
     "Watch",
     "Watcher",
     "followed",

@@ -4,7 +4,7 @@ A book is its canonical text, of which ``book_id`` is the SHA-256. One line a ro
 can be compared by any tool. Pure.
 """
 
-from datetime import date
+from datetime import UTC, date, datetime
 from typing import Annotated, Any, Literal, TypeVar, cast
 
 import msgspec
@@ -48,6 +48,22 @@ class Price(Value, rename={"since": "from"}, omit_defaults=True):
     since: date | None = None
     until: date | None = None
     hours: tuple[int, int] | None = None
+
+    @property
+    def is_constant(self) -> bool:
+        """Whether it is the price of every moment."""
+        return (self.since, self.until, self.hours) == (None, None, None)
+
+    def holds(self, at: datetime) -> bool:
+        """Say whether it is the price of a moment (with a time zone)."""
+        utc = at if at.tzinfo is UTC else at.astimezone(UTC)
+        day = utc.date()
+        if (self.since and day < self.since) or (self.until and day >= self.until):
+            return False
+        if self.hours is None:
+            return True
+        (start, end), minute = self.hours, utc.hour * 60 + utc.minute
+        return start <= minute < end if start <= end else minute >= start or minute < end
 
 
 class Dispute(Value, rename={"start": "from"}, omit_defaults=True):

@@ -5,7 +5,7 @@ look into a dictionary and a sum.
 """
 
 from collections.abc import Mapping
-from datetime import UTC, date, datetime
+from datetime import datetime
 from functools import cached_property
 from operator import attrgetter
 
@@ -91,19 +91,8 @@ class Priced(msgspec.Struct, frozen=True):
 
 
 class _Dated(msgspec.Struct, frozen=True):
-    since: datetime | None
-    until: datetime | None
-    hours: tuple[int, int] | None
+    price: Price
     tariff: Tariff
-
-    def holds(self, at: datetime) -> bool:
-        if (self.since and at < self.since) or (self.until and at >= self.until):
-            return False
-        if self.hours is None:
-            return True
-        start, end = self.hours
-        minute = at.astimezone(UTC).hour * 60 + at.astimezone(UTC).minute
-        return start <= minute < end if start <= end else minute >= start or minute < end
 
 
 class _Offer(msgspec.Struct, frozen=True):
@@ -118,7 +107,7 @@ class _Offer(msgspec.Struct, frozen=True):
 
     def at(self, at: datetime) -> Tariff | None:
         """Return the tariff of a moment."""
-        return self.always or next((one.tariff for one in self.dated if one.holds(at)), None)
+        return self.always or next((one.tariff for one in self.dated if one.price.holds(at)), None)
 
     def priced(self, cost: int, book_id: str, tariff: Tariff, used: Usage | Counts) -> Priced:
         return Priced(cost, book_id, self.row, self.variant, self.resolved_from, tariff, used)
@@ -244,21 +233,10 @@ def _offered(
     minimum: Mapping[Bucket, int],
     prices: list[Price],
 ) -> _Offer:
-    dated = tuple(
-        _Dated(_midnight(one.since), _midnight(one.until), one.hours, tariff_of(one))
-        for one in prices
-    )
+    dated = tuple(_Dated(one, tariff_of(one)) for one in prices)
     first = dated[0] if dated else None
-    always = (
-        first and first.tariff
-        if first and (first.since, first.until, first.hours) == (None, None, None)
-        else None
-    )
+    always = first.tariff if first and first.price.is_constant else None
     return _Offer(row, variant, resolved_from, minimum, always, dated)
-
-
-def _midnight(day: date | None) -> datetime | None:
-    return None if day is None else datetime(day.year, day.month, day.day, tzinfo=UTC)
 
 
 def _any_used(counts: Counts) -> bool:

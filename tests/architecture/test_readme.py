@@ -93,7 +93,7 @@ def test_its_links_lead_to_a_file_and_a_heading(guide: Path):
 def test_the_first_agent_is_a_valid_definition():
     wanted = convert(ApplyAgent, msgspec.yaml.decode(blocks("yaml")[0]))
 
-    assert isinstance(definitions.create(wanted, NOW), AgentDefinition)
+    assert isinstance(definitions.create(wanted.id, wanted, NOW), AgentDefinition)
 
 
 def test_the_client_is_a_program_that_imports_nothing_of_ours():

@@ -35,7 +35,7 @@ PLANNED = {
 
 def _agent(file: Path) -> AgentDefinition:
     wanted = convert(ApplyAgent, msgspec.yaml.decode(file.read_bytes()))
-    created = definitions.create(wanted, NOW)
+    created = definitions.create(wanted.id, wanted, NOW)
     assert isinstance(created, AgentDefinition), created
     return created
 

@@ -2,14 +2,13 @@
 
 from collections.abc import AsyncGenerator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 
 import anyio
 import pytest
 from nats.js.api import KeyValueConfig
 
-from actors.agents.adapters.definitions import Definitions, opened
+from actors.agents.adapters.definitions import Definitions
 from bus.connection import Address, NatsTransport, connect
 from bus.errors import ProblemError, UnavailableError
 from bus.kv import NatsBucket
@@ -18,8 +17,8 @@ from bus.testing import Server
 from schemas.agents import AgentDefinition, ApplyAgent, CreateAgent, GetAgent, Prompts
 from schemas.providers import OpenAI
 from tests.servers import PATIENCE, local_server
+from tests.unit.agents.samples import opened
 
-NOW = datetime(2026, 3, 1, tzinfo=UTC)
 PROVIDER = OpenAI(model="gpt-4o-mini")
 
 
@@ -39,7 +38,7 @@ async def server(tmp_path: Path) -> AsyncGenerator[Server]:
 async def _process(server: Server) -> AsyncGenerator[Definitions]:
     async with _connected(server) as transport:
         bucket = NatsBucket(transport, JetStream(transport), "agents", AgentDefinition)
-        async with opened(bucket, lambda: NOW) as definitions:
+        async with opened(bucket) as definitions:
             yield definitions
 
 

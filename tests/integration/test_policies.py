@@ -73,6 +73,32 @@ def answering_end(finish: str) -> list[bytes]:
     return [event(chunk(finish=finish)), event(last), b"data: [DONE]\n\n"]
 
 
+async def test_a_run_has_images_a_model_and_settings_of_its_own(client: PlainClient):
+    image = {"type": "image_url", "url": "https://example.com/a.png"}
+    async with fake_provider(answering("A cat.")) as fake:
+        form = {"provider": at(fake, "{model}"), "config": {"temperature": 0.1, "max_tokens": 9}}
+        described = {"properties": {"model": {"type": "string"}}}
+        body = {"id": "seer", "agent": form, "parameters": described}
+        await client.ask("templates.apply", body)
+        missing = await client.ask("agents.create", {"id": "eye", "template": "seer"})
+        values = {"model": "small"}
+        await client.ask("agents.create", {"id": "eye", "template": "seer", "values": values})
+        run = {"agent_id": "eye", "task": "What is it?", "images": [image], "model": "large"}
+        handle = await client.ask("agents.execute", run | {"config": {"temperature": 0.9}})
+        record = await client.ended(handle["execution_id"])
+        refused = await client.ask("agents.execute", run | {"config": {"temperature": 9}})
+
+    assert (missing["code"], missing["field"]) == ("validation", "values.model")
+    assert (record["output"], record["model"]) == ("A cat.", "large")
+    sent = fake.bodies[0]
+    assert (sent["model"], sent["temperature"], sent["max_tokens"]) == ("large", 0.9, 9)
+    assert sent["messages"][-1]["content"] == [
+        {"type": "text", "text": "What is it?"},
+        {"type": "image_url", "image_url": {"url": image["url"]}},
+    ]
+    assert (refused["code"], refused["field"]) == ("validation", "config.temperature")
+
+
 async def test_the_same_id_is_the_same_generation(client: PlainClient):
     async with fake_provider(answering("Hi")) as fake:
         first, _ = await generated(client, at(fake), id="one")

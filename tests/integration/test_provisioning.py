@@ -11,13 +11,15 @@ import structlog
 from bus.config import Timing
 from bus.connection import Address, connect
 from bus.errors import ConfigError, DriftError, UnavailableError
+from bus.jetstream.publishing import store
 from bus.server import EmbeddedServer
 from bus.streams import provision as provisioning
 from bus.streams.api import JetStream
 from bus.streams.provision import provision
-from bus.streams.spec import EVENTS, StreamSpec, key_value_spec, stream_specs
+from bus.streams.spec import EVENTS, LIVE, StreamSpec, key_value_spec, stream_specs
 from bus.testing import NatsWorld
 from tests.integration.waiting import until
+from tests.servers import PATIENCE
 
 pytestmark = pytest.mark.single_server
 
@@ -54,6 +56,27 @@ async def test_all_streams_are_made_with_every_setting_we_ask_for(jetstream: Jet
         spec.name: provisioning.differences(spec.settings("r1"), configs[spec.name])
         for spec in SPECS
     } == {spec.name: {} for spec in SPECS}
+
+
+async def test_the_events_of_a_live_stream_are_gone_when_their_time_is_over(
+    server: EmbeddedServer,
+):
+    timing = Timing(stream_retention_seconds=1.0)
+    live = [spec for spec in stream_specs((), timing) if spec.name == LIVE]
+    async with connect(Address(urls=(server.url,), name="test")) as transport:
+        jetstream = JetStream(transport)
+        await provision(jetstream, live, "r1")
+        await store(transport, "cb.acme.stream.e1", b"{}")
+
+        assert await _messages(jetstream) == 1
+        with anyio.fail_after(10 * PATIENCE):
+            while await _messages(jetstream):
+                await anyio.sleep(0.1)
+
+
+async def _messages(jetstream: JetStream) -> int:
+    info = await jetstream.call(f"STREAM.INFO.{LIVE}")
+    return info["state"]["messages"]
 
 
 async def test_several_processes_may_provision_at_once_and_again(jetstream: JetStream):

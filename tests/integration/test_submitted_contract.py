@@ -24,6 +24,8 @@ SCRIPT = {"type": "scripted", "responses": ["hi"], "delay_ms": 0}
 SOUND: dict[str, dict[str, Any]] = {
     "agents.apply": {"id": "applied", "provider": SCRIPT},
     "agents.create": {"id": "created", "provider": SCRIPT},
+    "templates.apply": {"id": "form", "agent": {"provider": SCRIPT}},
+    "templates.delete": {"id": "doomed"},
     "agents.update": {"id": "standing", "description": "changed"},
     "agents.toggle": {"id": "standing", "status": "OFFLINE"},
     "agents.delete": {"id": "condemned"},
@@ -66,6 +68,7 @@ async def prepared(client: PlainClient) -> PlainClient:
         await client.script(agent, "hi")
     await client.script("slow", *["word " * 400], delay_ms=50)
     await client.ask("agents.execute", {"agent_id": "slow", "task": "t", "id": "endless"})
+    await client.ask("templates.apply", {"id": "doomed", "agent": {"provider": SCRIPT}})
     for budget in ("old", "standing"):
         answer = await client.ask("budgets.set", {"id": budget, "limit_pico": 10**12})
         assert answer.get("type") != "problem", answer
@@ -102,6 +105,8 @@ async def test_every_command_that_is_submitted_is_carried_out(prepared: PlainCli
 async def _were_carried_out(client: PlainClient) -> None:
     agents = {agent["id"]: agent for agent in (await client.ask("agents.list", {}))["agents"]}
     assert agents.keys() == {"applied", "created", "standing", "working", "slow"}
+    templates = (await client.ask("templates.list", {}))["templates"]
+    assert [template["id"] for template in templates] == ["form"]
     standing = await client.ask("agents.get", {"id": "standing"})
     assert (standing["description"], standing["status"]) == ("changed", "OFFLINE")
     assert (await client.ended("executed"))["status"] == "COMPLETED"

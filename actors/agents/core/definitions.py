@@ -4,67 +4,86 @@ A change that changes nothing returns the definition as it stands, with its vers
 is sent again has no further effect.
 """
 
+import re
+from collections.abc import Mapping
 from datetime import datetime
-from typing import Any, cast
+from typing import Any
+from unicodedata import normalize
 
 import msgspec
+from msgspec import UNSET, to_builtins
 
 from actors.agents.core.checks import check
-from schemas.agents import AgentDefinition, ApplyAgent, CreateAgent, ModelChoice, UpdateAgent
-from schemas.llm import ModelConfig
-from schemas.problems import Problem
-from schemas.providers import Provider
-
-AgentInput = ApplyAgent | CreateAgent | UpdateAgent
-
-_PLAIN_FIELDS = (
-    "description",
-    "kind",
-    "config",
-    "prompts",
-    "personality",
-    "tools",
-    "capabilities",
-    "memory",
-    "limits",
-    "policy",
-    "metadata",
+from schemas.agents import (
+    AgentDefinition,
+    ApplyAgent,
+    CreateAgent,
+    TemplateUse,
+    UpdateAgent,
 )
-"""Fields that are taken over as they are given."""
+from schemas.patches import patched
+from schemas.problems import Problem
+from schemas.versioned import changed
+
+Whole = ApplyAgent | CreateAgent
+AgentInput = Whole | UpdateAgent
 
 _SETTINGS = ("temperature", "max_tokens", "top_p")
 """What the short form of provider and config may set."""
 
+MAX_ID = 64
 
-def create(wanted: AgentInput, now: datetime, *, version: int = 1) -> AgentDefinition | Problem:
-    """Build the definition of a new agent; its name is its id unless one is given.
+_OTHER = re.compile(r"[^a-z0-9]+")
 
-    ``version`` is above 1 where the id had an agent before: nothing of that one is inherited, but
-    its versions remain readable under their numbers.
-    """
+_SHORT = ("model_config", "instructions")
+
+_FIELDS = {*_SHORT, *AgentDefinition.__struct_fields__} & {*ApplyAgent.__struct_fields__} - {"id"}
+"""What an input may set."""
+
+
+def id_of(wanted: CreateAgent) -> str | Problem:
+    """Return the id of a new agent: the given one, or its name in letters that an id may have."""
+    if wanted.id is not None:
+        return wanted.id
+    plain = normalize("NFKD", wanted.name or "").encode("ascii", "ignore").decode().lower()
+    made = _OTHER.sub("-", plain).strip("-")[:MAX_ID]
+    return made or _invalid("id", "give an id, or a name of which one can be made")
+
+
+def create(
+    name: str,
+    wanted: Whole,
+    now: datetime,
+    *,
+    version: int = 1,
+    template: TemplateUse | None = None,
+) -> AgentDefinition | Problem:
+    """Build the definition of a new agent, which is named after its id unless a name is given."""
     changes = _given(wanted, None)
     if isinstance(changes, Problem):
         return changes
     if "provider" not in changes:
         return _invalid("provider", "a new agent needs a provider or a model_config")
     bare = AgentDefinition(
-        id=wanted.id,
-        name=wanted.id,
+        id=name,
+        name=name,
         provider=changes["provider"],
         version=version,
         created_at=now,
         updated_at=now,
+        template=template,
     )
     return _checked(msgspec.structs.replace(bare, **changes))
 
 
 def update(
-    definition: AgentDefinition, wanted: AgentInput, now: datetime
+    definition: AgentDefinition, wanted: ApplyAgent | UpdateAgent, now: datetime
 ) -> AgentDefinition | Problem:
-    """Replace the given fields, each as a whole; what is not given stays.
+    """Change the given fields: an update merges into them, else each is replaced as a whole.
 
-    Only ``model_config`` reaches into a field: it changes the model and the settings it names. An
-    ``expected_version`` that is not the standing one is a ``conflict``.
+    The short forms reach into fields: ``model_config`` changes the model and the settings it names,
+    ``instructions`` the system prompt. An ``expected_version`` that is not the standing one is a
+    ``conflict``.
     """
     expected = wanted.expected_version if isinstance(wanted, UpdateAgent) else None
     if expected is not None and expected != definition.version:
@@ -76,42 +95,17 @@ def update(
     changes = _given(wanted, definition)
     if isinstance(changes, Problem):
         return changes
-    return _changed(definition, now, **changes)
-
-
-def apply(
-    standing: AgentDefinition | None, wanted: AgentInput, now: datetime
-) -> AgentDefinition | Problem:
-    """Create the agent, or update the one that stands.
-
-    A deleted agent is created anew from the input alone, as the version after its deletion.
-    """
-    if standing is None:
-        return create(wanted, now)
-    if standing.deleted_at is not None:
-        return create(wanted, now, version=standing.version + 1)
-    return update(standing, wanted, now)
-
-
-def soft_delete(definition: AgentDefinition, now: datetime) -> AgentDefinition:
-    """Mark the agent as deleted; its versions stay readable. Deleting again changes nothing."""
-    if definition.deleted_at is not None:
-        return definition
-    return _next(definition, now, deleted_at=now)
+    after = changed(definition, now, **changes)
+    return after if after is definition else _checked(after)
 
 
 def toggle(definition: AgentDefinition, status: str, now: datetime) -> AgentDefinition:
     """Take the agent ``OFFLINE`` or back to ``IDLE``."""
-    if definition.status == status:
-        return definition
-    return _next(definition, now, status=status)
+    return changed(definition, now, status=status)
 
 
 def refusal(definition: AgentDefinition) -> Problem | None:
-    """Return why an agent cannot be executed, None if it can."""
-    if definition.deleted_at is not None:
-        message = f"there is no agent {definition.id}"
-        return Problem(code="not_found", message=message, field="agent_id")
+    """Return why an agent that stands cannot be executed, None if it can."""
     if definition.status == "OFFLINE":
         message = f"the agent is OFFLINE: `callboard agents toggle {definition.id} --status IDLE`"
         return Problem(code="conflict", message=f"{message} brings it back", field="agent_id")
@@ -119,61 +113,54 @@ def refusal(definition: AgentDefinition) -> Problem | None:
 
 
 def _given(wanted: AgentInput, standing: AgentDefinition | None) -> dict[str, Any] | Problem:
-    """Collect the fields that the input sets, the short form resolved."""
-    fields: dict[str, Any] = {
-        name: value
-        for name in _PLAIN_FIELDS
-        if (value := getattr(wanted, name)) is not msgspec.UNSET
-    }
-    if wanted.name is not None:
-        fields["name"] = wanted.name
-    if wanted.provider is not msgspec.UNSET:
-        fields["provider"] = wanted.provider
-    if wanted.model_config is msgspec.UNSET:
-        return fields
-    if wanted.provider is not msgspec.UNSET:
-        return _invalid("model_config", "give either provider or model_config, not both")
-    config = fields.get("config") or (standing.config if standing else ModelConfig())
-    fields["config"] = _merged(config, wanted.model_config)
-    chosen = _chosen(standing.provider if standing else None, wanted.model_config)
-    if isinstance(chosen, Problem):
-        return chosen
-    return {**fields, "provider": chosen}
+    """Return the values of the fields that an input sets, or the first that is wrong."""
+    said = {name: value for name, value in to_builtins(wanted).items() if name in _FIELDS}
+    if said["name"] is None:
+        del said["name"]
+    patches = lengthened(said)
+    if isinstance(patches, Problem):
+        return patches
+    whole = () if isinstance(wanted, UpdateAgent) else said
+    values: dict[str, Any] = {}
+    for name, patch in patches.items():
+        under = UNSET if standing is None or name in whole else getattr(standing, name)
+        value = patched(AgentDefinition, name, under, patch, variants=name != "metadata")
+        if isinstance(value, Problem):
+            return _in_short(value) if "model_config" in said else value
+        values[name] = value
+    return values
 
 
-def _merged(config: ModelConfig, choice: ModelChoice) -> ModelConfig:
-    named = {name: value for name in _SETTINGS if (value := getattr(choice, name)) is not None}
-    return msgspec.structs.replace(config, **named)
+def lengthened(said: Mapping[str, Any]) -> dict[str, Any] | Problem:
+    """Write the short forms of an agent's fields, as JSON, as patches of the fields they mean."""
+    long = {name: value for name, value in said.items() if name not in _SHORT}
+    if "model_config" in said:
+        if "provider" in said:
+            return _invalid("model_config", "give either provider or model_config, not both")
+        choice = said["model_config"]
+        names = {"provider": "type", "model": "model"}
+        long["provider"] = {new: choice[old] for old, new in names.items() if old in choice}
+        settings = {name: choice[name] for name in _SETTINGS if name in choice}
+        long["config"] = (said.get("config") or {}) | settings
+    if "instructions" in said:
+        prompts: dict[str, Any] = said.get("prompts") or {}
+        if prompts.get("system"):
+            return _invalid("instructions", "give either instructions or prompts.system, not both")
+        long["prompts"] = prompts | {"system": said["instructions"]}
+    if "tools" in said:
+        long["tools"] = [{"name": one} if isinstance(one, str) else one for one in said["tools"]]
+    return long
 
 
-def _chosen(standing: Provider | None, choice: ModelChoice) -> Provider | Problem:
-    """The provider of the short form; base_url and secret stay where only the model changes."""
-    named = {"type": choice.provider, "model": choice.model}
-    try:
-        chosen: Provider = msgspec.convert(named, cast("Any", Provider))
-    except msgspec.ValidationError:
-        return _invalid("model_config.provider", "is none of a type that needs only a model")
-    if standing is not None and type(standing) is type(chosen):
-        return msgspec.structs.replace(standing, model=choice.model)
-    return chosen
-
-
-def _changed(
-    definition: AgentDefinition, now: datetime, **changes: Any
-) -> AgentDefinition | Problem:
-    if msgspec.structs.replace(definition, **changes) == definition:
-        return definition
-    return _checked(_next(definition, now, **changes))
-
-
-def _next(definition: AgentDefinition, now: datetime, **changes: Any) -> AgentDefinition:
-    """The following version; its time is never before the last one, which another clock gave."""
-    return msgspec.structs.replace(
-        definition,
-        version=definition.version + 1,
-        updated_at=max(now, definition.updated_at),
-        **changes,
-    )
+def _in_short(found: Problem) -> Problem:
+    """Name the place in the short form of what is wrong with the provider it comes to."""
+    match (found.field or "").partition("."):
+        case ("provider", _, "model"):
+            return _invalid("model_config.model", "a provider needs its model")
+        case ("provider", _, _):
+            return _invalid("model_config.provider", "is none of a type that needs only a model")
+        case _:
+            return found
 
 
 def _checked(definition: AgentDefinition) -> AgentDefinition | Problem:

@@ -36,6 +36,7 @@ def summary(definition: AgentDefinition) -> AgentSummary:
         execution_count=0,
         created_at=definition.created_at,
         updated_at=definition.updated_at,
+        capabilities=definition.capabilities,
     )
 
 
@@ -84,13 +85,20 @@ def _agent_matches(row: AgentSummary, query: ListAgents) -> bool:
     return (
         query.status in (None, row.status)
         and query.provider in (None, row.provider)
+        and query.kind in (None, row.kind)
+        and (query.capability is None or _has(query.capability, row))
         and (query.search is None or _found(query.search, row))
     )
 
 
+def _has(capability: str, row: AgentSummary) -> bool:
+    wanted = capability.casefold()
+    return any(wanted == one.casefold() for one in row.capabilities)
+
+
 def _found(search: str, row: AgentSummary) -> bool:
-    wanted = search.casefold()
-    return any(wanted in text.casefold() for text in (row.id, row.name, row.description))
+    wanted, texts = search.casefold(), (row.id, row.name, row.description, *row.capabilities)
+    return any(wanted in text.casefold() for text in texts)
 
 
 def _agent_key(query: ListAgents) -> Callable[[AgentSummary], Any]:

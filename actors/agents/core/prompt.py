@@ -10,7 +10,14 @@ from actors.agents.core.personality import system_prompt
 from schemas.agents import AgentDefinition
 from schemas.conversations import ConversationTurn
 from schemas.executions import ExecuteAgent
-from schemas.llm import AnswerWarning, ChatMessage, GenerateRequest, ModelConfig
+from schemas.llm import (
+    AnswerWarning,
+    ChatMessage,
+    ContentPart,
+    GenerateRequest,
+    ModelConfig,
+    TextPart,
+)
 from schemas.problems import Problem
 
 WORKFLOW_VARIABLES = ("token_id", "current_place", "token_metadata", "workflow_id")
@@ -41,7 +48,7 @@ def assemble(
         messages=[
             *_system(definition),
             *history.messages(kept),
-            ChatMessage(role="user", content=user),
+            ChatMessage(role="user", content=_content(user, execute)),
         ],
         config=_config(definition.config, execute.max_tokens),
         tools=definition.tools,
@@ -60,6 +67,11 @@ def unused(definition: AgentDefinition, execute: ExecuteAgent) -> list[AnswerWar
         )
         for name in extra
     ]
+
+
+def _content(text: str, execute: ExecuteAgent) -> str | list[ContentPart]:
+    """The task as it is asked, and the images that go along with it."""
+    return [TextPart(text=text), *execute.images] if execute.images else text
 
 
 def _rendered(definition: AgentDefinition, execute: ExecuteAgent, turns: int) -> str | Problem:

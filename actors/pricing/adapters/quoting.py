@@ -1,13 +1,19 @@
-"""Answers what something costs."""
+"""Answers what something costs, and which models there are."""
+
+from typing import TypeVar
 
 from actors.pricing.adapters.books import Books
+from actors.pricing.core.models import listed
 from actors.pricing.core.quotation import quoted
 from bus.caller import Caller
 from bus.errors import ProblemError
 from bus.ports import Clock
 from bus.service import answers
+from schemas.models import ListModels, ModelList
 from schemas.problems import Problem
 from schemas.quotes import PriceQuote, QuotePrice
+
+T = TypeVar("T")
 
 
 class Quotes:
@@ -22,7 +28,16 @@ class Quotes:
         """Say what usage costs, or that nobody knows."""
         del caller
         prices = await self._books.get(wanted.book)
-        answer = quoted(prices, wanted, wanted.at or self._clock())
-        if isinstance(answer, Problem):
-            raise ProblemError(answer)
-        return answer
+        return _demanded(quoted(prices, wanted, wanted.at or self._clock()))
+
+    @answers(ListModels)
+    async def do_list(self, caller: Caller, query: ListModels) -> ModelList:
+        """List the models of the book in force, or of another that is named."""
+        del caller
+        return _demanded(listed(await self._books.get(query.book), query, self._clock()))
+
+
+def _demanded(answer: T | Problem) -> T:
+    if isinstance(answer, Problem):
+        raise ProblemError(answer)
+    return answer

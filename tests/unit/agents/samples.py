@@ -1,17 +1,26 @@
 """Small valid messages that tests vary."""
 
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
 
+from actors.agents.adapters import templates as stored_templates
+from actors.agents.adapters.definitions import Definitions
+from actors.agents.adapters.definitions import opened as opened_definitions
 from bus.codec import encode
+from bus.config import Terms
+from bus.fairness import Quotas
+from bus.kv import Bucket, MemoryBucket
 from bus.ports import Outbox
 from bus.subjects import fill
 from schemas.agents import AgentDefinition, ApplyAgent
 from schemas.conversations import CONVERSATION_SUBJECT, ConversationTurn
 from schemas.executions import ExecutionRecord
 from schemas.providers import OpenAI
+from schemas.templates import AgentTemplate
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 
@@ -71,3 +80,17 @@ def record(number: int, **fields: Any) -> ExecutionRecord:
         max_attempts=3,
     )
     return msgspec.structs.replace(standard, **fields)
+
+
+@asynccontextmanager
+async def opened(
+    bucket: Bucket[AgentDefinition], quotas: Quotas | None = None
+) -> AsyncGenerator[Definitions]:
+    """Open a store of agents beside one of templates in memory."""
+    quotas = quotas or Quotas(Terms())
+    forms = MemoryBucket(AgentTemplate)
+    async with (
+        stored_templates.opened(forms, lambda: NOW, quotas) as templates,
+        opened_definitions(bucket, templates, lambda: NOW, quotas) as definitions,
+    ):
+        yield definitions

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from actors.agents.adapters.definitions import Definitions, opened
+from actors.agents.adapters.definitions import Definitions
 from bus.errors import ProblemError, UnavailableError
 from bus.kv import Entry, MemoryBucket, Watch, Watcher
 from schemas.agents import (
@@ -20,7 +20,7 @@ from schemas.agents import (
 )
 from schemas.problems import ProblemCode
 from schemas.providers import OpenAI
-from tests.unit.agents.samples import NOW, agent
+from tests.unit.agents.samples import agent, opened
 
 PROVIDER = OpenAI(model="gpt-4o-mini")
 CREATE = CreateAgent(id="reviewer", provider=PROVIDER)
@@ -86,7 +86,7 @@ class _State:
 @asynccontextmanager
 async def _stores(bucket: Bucket) -> AsyncGenerator[tuple[Definitions, Definitions]]:
     """Two processes on one bucket."""
-    async with opened(bucket, lambda: NOW) as one, opened(bucket, lambda: NOW) as other:
+    async with opened(bucket) as one, opened(bucket) as other:
         yield one, other
 
 

@@ -1,3 +1,4 @@
+from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -19,6 +20,7 @@ from schemas.agents import (
 from schemas.llm import ModelConfig, ToolDefinition
 from schemas.problems import Problem
 from schemas.providers import Custom, Groq, OpenAI, Scripted
+from schemas.versioned import applied, deleted
 from tests.unit.agents.samples import NOW, agent, later, wanted
 
 OPENAI = OpenAI(model="gpt-4o-mini")
@@ -53,11 +55,21 @@ def _updated(definition: AgentDefinition, given_input: ApplyAgent) -> AgentDefin
     return changed
 
 
+def _applied(
+    standing: AgentDefinition | None, given_input: ApplyAgent, now: datetime
+) -> AgentDefinition | Problem:
+    return applied(
+        standing,
+        lambda version: definitions.create("reviewer", given_input, now, version=version),
+        lambda one: definitions.update(one, given_input, now),
+    )
+
+
 # Creating
 
 
 def test_a_new_agent_has_version_1_and_is_named_after_its_id():
-    assert definitions.create(wanted(provider=OPENAI), NOW) == AgentDefinition(
+    assert definitions.create("reviewer", wanted(provider=OPENAI), NOW) == AgentDefinition(
         id="reviewer",
         name="reviewer",
         provider=OPENAI,
@@ -83,14 +95,14 @@ def test_every_given_field_is_stored():
         "metadata": {"team": "docs"},
     }
 
-    created = definitions.create(wanted(**fields), NOW)
+    created = definitions.create("reviewer", wanted(**fields), NOW)
 
     assert isinstance(created, AgentDefinition)
     assert {name: getattr(created, name) for name in fields} == fields
 
 
 def test_a_new_agent_without_a_provider_is_refused():
-    assert definitions.create(wanted(), NOW) == Problem(
+    assert definitions.create("reviewer", wanted(), NOW) == Problem(
         code="validation",
         message="a new agent needs a provider or a model_config",
         field="provider",
@@ -102,7 +114,7 @@ def test_the_short_form_becomes_provider_and_config():
         provider="groq", model="llama-3.3-70b", temperature=0.3, max_tokens=50, top_p=0.9
     )
 
-    created = definitions.create(wanted(model_config=choice), NOW)
+    created = definitions.create("reviewer", wanted(model_config=choice), NOW)
 
     assert isinstance(created, AgentDefinition)
     assert created.provider == Groq(model="llama-3.3-70b")
@@ -113,7 +125,7 @@ def test_the_short_form_overrides_a_config_that_is_given_with_it():
     choice = ModelChoice(provider="openai", model="gpt-4o", temperature=0.3)
     config = ModelConfig(temperature=0.9, seed=7)
 
-    created = definitions.create(wanted(model_config=choice, config=config), NOW)
+    created = definitions.create("reviewer", wanted(model_config=choice, config=config), NOW)
 
     assert isinstance(created, AgentDefinition)
     assert created.config == ModelConfig(temperature=0.3, seed=7)
@@ -122,7 +134,7 @@ def test_the_short_form_overrides_a_config_that_is_given_with_it():
 def test_provider_and_short_form_together_are_refused():
     choice = ModelChoice(provider="openai", model="gpt-4o")
 
-    problem = definitions.create(wanted(model_config=choice, provider=OPENAI), NOW)
+    problem = definitions.create("reviewer", wanted(model_config=choice, provider=OPENAI), NOW)
 
     assert isinstance(problem, Problem)
     assert (problem.code, problem.field) == ("validation", "model_config")
@@ -132,7 +144,7 @@ def test_provider_and_short_form_together_are_refused():
 def test_the_short_form_names_a_provider_that_needs_only_a_model(provider: str):
     choice = ModelChoice(provider=provider, model="m")
 
-    problem = definitions.create(wanted(model_config=choice), NOW)
+    problem = definitions.create("reviewer", wanted(model_config=choice), NOW)
 
     assert isinstance(problem, Problem)
     assert (problem.code, problem.field) == ("validation", "model_config.provider")
@@ -140,7 +152,7 @@ def test_the_short_form_names_a_provider_that_needs_only_a_model(provider: str):
 
 def test_a_new_agent_is_checked():
     problem = definitions.create(
-        wanted(provider=OPENAI, config=ModelConfig(stop_sequences=list("abcde"))), NOW
+        "reviewer", wanted(provider=OPENAI, config=ModelConfig(stop_sequences=list("abcde"))), NOW
     )
 
     assert isinstance(problem, Problem)
@@ -285,32 +297,32 @@ def test_identity_and_birth_never_change(given_input: ApplyAgent):
 
 
 def test_applying_creates_what_is_not_there_and_updates_what_is():
-    assert definitions.apply(None, wanted(provider=OPENAI), NOW) == agent(name="reviewer")
-    assert definitions.apply(agent(), wanted(name="Critic"), later(1)) == agent(
+    assert _applied(None, wanted(provider=OPENAI), NOW) == agent(name="reviewer")
+    assert _applied(agent(), wanted(name="Critic"), later(1)) == agent(
         name="Critic", version=2, updated_at=later(1)
     )
 
 
 def test_a_deleted_agent_is_created_anew_as_the_next_version():
-    deleted = agent(version=7, deleted_at=later(1), description="of old", status="OFFLINE")
+    gone = agent(version=7, deleted_at=later(1), description="of old", status="OFFLINE")
 
-    revived = definitions.apply(deleted, wanted(provider=OPENAI, name="New"), later(2))
+    revived = _applied(gone, wanted(provider=OPENAI, name="New"), later(2))
 
     assert revived == agent(name="New", version=8, created_at=later(2), updated_at=later(2))
 
 
 def test_reviving_needs_a_whole_definition():
-    problem = definitions.apply(agent(deleted_at=later(1)), wanted(name="New"), later(2))
+    problem = _applied(agent(deleted_at=later(1)), wanted(name="New"), later(2))
 
     assert isinstance(problem, Problem)
     assert problem.field == "provider"
 
 
 def test_deleting_marks_the_agent_and_is_a_version_of_its_own():
-    deleted = definitions.soft_delete(agent(), later(3))
+    gone = deleted(agent(), later(3))
 
-    assert deleted == agent(version=2, updated_at=later(3), deleted_at=later(3))
-    assert definitions.soft_delete(deleted, later(4)) is deleted
+    assert gone == agent(version=2, updated_at=later(3), deleted_at=later(3))
+    assert deleted(gone, later(4)) is gone
 
 
 def test_an_agent_goes_offline_and_comes_back():
@@ -321,14 +333,12 @@ def test_an_agent_goes_offline_and_comes_back():
     assert definitions.toggle(offline, "IDLE", later(3)) == agent(version=3, updated_at=later(3))
 
 
-def test_only_an_agent_that_stands_and_is_online_can_be_executed():
+def test_an_agent_that_is_offline_is_not_executed():
     offline = definitions.refusal(agent(status="OFFLINE"))
-    deleted = definitions.refusal(agent(deleted_at=NOW))
 
     assert definitions.refusal(agent()) is None
     assert offline is not None
-    assert deleted is not None
-    assert (offline.code, deleted.code) == ("conflict", "not_found")
+    assert offline.code == "conflict"
 
 
 def test_a_custom_provider_is_stored_as_it_is_given():
@@ -336,7 +346,7 @@ def test_a_custom_provider_is_stored_as_it_is_given():
         model="local", base_url="http://127.0.0.1:8080/v1", headers={"x-team": "docs"}
     )
 
-    created = definitions.create(wanted(provider=provider), NOW)
+    created = definitions.create("reviewer", wanted(provider=provider), NOW)
 
     assert isinstance(created, AgentDefinition)
     assert created.provider == provider

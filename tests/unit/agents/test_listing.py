@@ -100,6 +100,21 @@ def test_an_agent_with_executions_under_way_is_busy_unless_it_is_offline():
     assert page_agents(rows, ListAgents(status="BUSY"), activity.__getitem__).total == 1
 
 
+def test_agents_are_found_by_what_they_can_do_and_by_their_kind():
+    able = {"capabilities": ["code review", "Go"]}
+    rows = [
+        summary(agent(id="one", name="One", **able)),
+        summary(agent(id="two", name="Two", kind="quiz", capabilities=["Goal setting"])),
+        summary(agent(id="three", name="Writer")),
+    ]
+
+    assert _ids(rows, capability="go") == ["one"]
+    assert _ids(rows, capability="review") == []
+    assert _ids(rows, search="REVIEW") == ["one"]
+    assert _ids(rows, kind="quiz") == ["two"]
+    assert rows[0].capabilities == able["capabilities"]
+
+
 def test_agents_are_found_by_provider():
     rows = [_row("a"), _row("b", provider="groq")]
 

@@ -37,7 +37,7 @@ def test_the_policy_that_the_guide_shows_is_sound():
     (shown,) = blocks("yaml", GUIDE)
     wanted = msgspec.convert(msgspec.yaml.decode(shown), ApplyAgent)
 
-    assert isinstance(create(wanted, NOW), AgentDefinition)
+    assert isinstance(create("writer", wanted, NOW), AgentDefinition)
 
 
 def rule_of(**fields: object) -> Policy:

@@ -6,16 +6,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.agents.adapters.definitions import Definitions, opened
-from actors.agents.core.stock import Stock, parts_of
+from actors.agents.adapters.definitions import Definitions
 from bus.codec import encode
 from bus.config import Terms
 from bus.errors import ProblemError
 from bus.fairness import Quotas
 from bus.kv import MemoryBucket
+from bus.kv.stock import Stock, parts_of
 from schemas.agents import AgentDefinition, ApplyAgent, DeleteAgent, GetAgent, Prompts
 from schemas.providers import OpenAI
-from tests.unit.agents.samples import NOW
+from tests.unit.agents.samples import opened
 
 QUOTAS = Quotas(Terms(agents=3, versions=4, definition_bytes=20_000))
 
@@ -71,7 +71,7 @@ def bucket() -> MemoryBucket[AgentDefinition]:
 
 @pytest.fixture
 async def store(bucket: MemoryBucket[AgentDefinition]) -> AsyncGenerator[Definitions]:
-    async with opened(bucket, lambda: NOW, QUOTAS) as definitions:
+    async with opened(bucket, QUOTAS) as definitions:
         yield definitions
 
 

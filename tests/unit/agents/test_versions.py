@@ -6,10 +6,10 @@ from datetime import datetime
 import anyio
 import pytest
 
-from actors.agents.adapters.versions import MAX_TRIES, Versions
 from actors.agents.core import definitions
 from bus.errors import DeadlineError, ProblemError, UnavailableError
 from bus.kv import MemoryBucket
+from bus.kv.versions import MAX_TRIES, Versions
 from schemas.agents import AgentDefinition
 from schemas.problems import Problem
 from tests.unit.agents.samples import NOW, agent, later, wanted
@@ -237,4 +237,4 @@ async def test_a_name_that_is_no_token_reaches_no_key(name: str):
         await versions.replace("acme", name, _renamed("a"))
 
     assert tenant.value.problem.field == "tenant"
-    assert agent_id.value.problem.field == "agent_id"
+    assert agent_id.value.problem.field == "id"

@@ -25,7 +25,8 @@ NOT_SHOWN = {"model_config"}
 
 
 def agent(written: str) -> AgentDefinition:
-    created = definitions.create(convert(ApplyAgent, msgspec.yaml.decode(written)), NOW)
+    wanted = convert(ApplyAgent, msgspec.yaml.decode(written))
+    created = definitions.create(wanted.id, wanted, NOW)
     assert isinstance(created, AgentDefinition), created
     return created
 

@@ -90,5 +90,6 @@ def test_the_table_of_the_requirements_has_names_prices_and_context_limits():
         ("openai", "gpt-4"): (8192, {"input": 30_000_000, "output": 60_000_000}),
         ("openai", "gpt-4-32k"): (32_768, {"input": 60_000_000, "output": 120_000_000}),
         ("anthropic", "claude-3-opus"): (200_000, {"input": 15_000_000, "output": 75_000_000}),
+        ("google", "gemini-pro"): (30_720, {"input": 125_000, "output": 375_000}),
         ("groq", "llama3-70b"): (8192, {"input": 800_000, "output": 800_000}),
     }

@@ -1,6 +1,8 @@
-"""What each tenant's definitions take in the store, by agent and version. Pure."""
+"""What each tenant's values take in their bucket, by id and version. Pure."""
 
 from typing import NamedTuple
+
+from bus.kv.bucket import Entry
 
 
 class Plan(NamedTuple):
@@ -23,36 +25,43 @@ class Stock:
         return list(self._totals)
 
     def bytes_of(self, tenant: str) -> int:
-        """Return what all versions of a tenant's agents take."""
+        """Return what all versions of a tenant's values take."""
         return self._totals.get(tenant, 0)
 
     def note(self, key: str, size: int) -> None:
         """Note that a key holds so many bytes; 0 where it holds nothing any more."""
-        tenant, agent_id, version = parts_of(key)
-        agents = self._sizes.setdefault(tenant, {})
-        sizes = agents.setdefault(agent_id, {})
+        tenant, name, version = parts_of(key)
+        values = self._sizes.setdefault(tenant, {})
+        sizes = values.setdefault(name, {})
         self._totals[tenant] = self._totals.get(tenant, 0) + size - sizes.pop(version, 0)
         if size:
             sizes[version] = size
         elif not sizes:
-            del agents[agent_id]
-        if not agents:
+            del values[name]
+        if not values:
             del self._sizes[tenant], self._totals[tenant]
 
-    def clear(self) -> None:
+    def changed(self, entry: Entry[int]) -> None:
+        """See ``Watcher.changed``: the entry tells a size."""
+        self.note(entry.key, entry.value)
+
+    def removed(self, key: str, revision: int) -> None:
+        """See ``Watcher.removed``."""
+        del revision
+        self.note(key, 0)
+
+    def cleared(self) -> None:
         """Forget everything."""
         self._sizes.clear()
         self._totals.clear()
 
-    def plan(
-        self, tenant: str, agent_id: str, size: int, *, versions: int, most_bytes: int
-    ) -> Plan:
+    def plan(self, tenant: str, name: str, size: int, *, versions: int, most_bytes: int) -> Plan:
         """Say what becomes of a tenant's stock when one more version of ``size`` bytes is stored.
 
-        Of this agent at most ``versions`` remain, the new one included. The oldest go first, and
+        Of this value at most ``versions`` remain, the new one included. The oldest go first, and
         more of them where the tenant would have above ``most_bytes``.
         """
-        sizes = self._sizes.get(tenant, {}).get(agent_id, {})
+        sizes = self._sizes.get(tenant, {}).get(name, {})
         # The newest version lies under 0, until the new one takes its place.
         archived = sorted(version for version in sizes if version)
         used, kept = self.bytes_of(tenant) + size, len(sizes) + 1
@@ -66,6 +75,6 @@ class Stock:
 
 
 def parts_of(key: str) -> tuple[str, str, int]:
-    """Return tenant, agent and version of a key; the version is 0 for the newest one."""
-    tenant, agent_id, *version = key.split(".")
-    return tenant, agent_id, int(version[0].removeprefix("v")) if version else 0
+    """Return tenant, id and version of a key; the version is 0 for the newest one."""
+    tenant, name, *version = key.split(".")
+    return tenant, name, int(version[0].removeprefix("v")) if version else 0

@@ -1,13 +1,13 @@
 import msgspec
 
 from actors.agents.core.listing import summary
-from actors.agents.core.roster import Roster
+from bus.kv.roster import Roster
 from schemas.agents import Prompts
 from tests.unit.agents.samples import NOW, agent
 
 
 def test_a_kept_definition_is_found_and_listed():
-    roster = Roster()
+    roster = Roster(summary)
 
     roster.keep("acme", agent(), 5)
 
@@ -16,7 +16,7 @@ def test_a_kept_definition_is_found_and_listed():
 
 
 def test_tenants_are_apart():
-    roster = Roster()
+    roster = Roster(summary)
 
     roster.keep("acme", agent(), 5)
 
@@ -25,19 +25,19 @@ def test_tenants_are_apart():
 
 
 def test_an_older_revision_never_replaces_a_newer_one():
-    roster = Roster()
+    roster = Roster(summary)
     newer = agent(version=2, name="Critic")
 
     roster.keep("acme", newer, 9)
     roster.keep("acme", agent(), 5)
-    roster.drop("acme", "reviewer", 7)
+    roster.removed("acme.reviewer", 7)
 
     assert roster.find("acme", "reviewer") == newer
     assert roster.rows("acme") == [summary(newer)]
 
 
 def test_a_deleted_agent_is_found_but_not_listed():
-    roster = Roster()
+    roster = Roster(summary)
     deleted = agent(version=2, deleted_at=NOW)
 
     roster.keep("acme", agent(), 5)
@@ -48,20 +48,20 @@ def test_a_deleted_agent_is_found_but_not_listed():
 
 
 def test_a_removed_agent_is_neither_found_nor_listed():
-    roster = Roster()
+    roster = Roster(summary)
 
     roster.keep("acme", agent(), 5)
-    roster.drop("acme", "reviewer", 6)
+    roster.removed("acme.reviewer", 6)
 
     assert roster.find("acme", "reviewer") is None
     assert roster.rows("acme") == []
 
 
 def test_a_cleared_roster_takes_anything_in_again():
-    roster = Roster()
+    roster = Roster(summary)
     roster.keep("acme", agent(version=3), 500)
 
-    roster.clear()
+    roster.cleared()
     roster.keep("acme", agent(), 1)
 
     assert roster.rows("acme") == [summary(agent())]
@@ -70,7 +70,7 @@ def test_a_cleared_roster_takes_anything_in_again():
 def test_the_definitions_least_used_leave_memory_while_their_rows_stay():
     large = Prompts(system="x" * 1000)
     one, two, three = (agent(id=id_, prompts=large) for id_ in ("one", "two", "three"))
-    roster = Roster(capacity=int(2.5 * len(msgspec.json.encode(three))))
+    roster = Roster(summary, capacity=int(2.5 * len(msgspec.json.encode(three))))
 
     roster.keep("acme", one, 1)
     roster.keep("acme", two, 2)
@@ -84,7 +84,7 @@ def test_the_definitions_least_used_leave_memory_while_their_rows_stay():
 
 def test_a_definition_that_is_kept_again_is_counted_once():
     definition = agent(prompts=Prompts(system="x" * 1000))
-    roster = Roster(capacity=len(msgspec.json.encode(definition)) + 100)
+    roster = Roster(summary, capacity=len(msgspec.json.encode(definition)) + 100)
 
     for revision in range(10):
         roster.keep("acme", definition, revision)
