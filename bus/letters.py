@@ -1,16 +1,12 @@
-"""Dead letters: where each tenant's lie, and that they fit into a message of the bus. Pure."""
-
-from typing import Any
+"""Posting dead letters: each is counted, and fits into a message of the bus."""
 
 import msgspec
 
 from bus.codec import encode
-from bus.subjects import is_token
-from schemas.fleet import DEAD_SUBJECT, DeadLetter
-from schemas.ids import PLATFORM
-
-NOBODY = "_"
-"""Stands for the tenant of a letter where what was read names none that could be one."""
+from bus.ports import Outbox
+from bus.telemetry import metrics
+from schemas.decision import Publish
+from schemas.letters import DEAD_SUBJECT, DeadLetter
 
 ROOM = 4096
 """Bytes left for headers and subject."""
@@ -21,21 +17,21 @@ CUT_CHARACTERS = 65_536
 REASON_CHARACTERS = 2048
 
 
-def dead_subject(tenant: str, *kind: str) -> str:
-    """Return where a dead letter is stored: each tenant has a share of the stream."""
-    whose = tenant if is_token(tenant) or tenant == PLATFORM else NOBODY
-    return ".".join((DEAD_SUBJECT, whose, *kind))
+async def post_letter(outbox: Outbox, letter: Publish) -> None:
+    """Store a dead letter; one that did not fit into a message would be lost, and is cut."""
+    kind = letter.subject.removeprefix(f"{DEAD_SUBJECT}.").partition(".")[2]
+    metrics.DEAD_LETTERS.at(kind).inc()
+    await outbox.post(
+        letter.subject, fitting(letter.body, outbox.max_payload), message_id=letter.id
+    )
 
 
-def encoded(body: Any, most: int) -> bytes:
-    """Encode a message; a dead letter is cut so that ``most`` bytes hold it.
-
-    Everything that lays a letter aside encodes it by this, since one that does not fit is lost.
-    """
-    data = encode(body)
-    if len(data) <= most - ROOM or not isinstance(body, DeadLetter):
+def fitting(letter: msgspec.Struct, most: int) -> bytes:
+    """Encode a dead letter, cut so that ``most`` bytes hold it. Pure."""
+    data = encode(letter)
+    if len(data) <= most - ROOM or not isinstance(letter, DeadLetter):
         return data
-    return encode(_cut(body))
+    return encode(_cut(letter))
 
 
 def _cut(letter: DeadLetter) -> DeadLetter:

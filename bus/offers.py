@@ -50,12 +50,12 @@ _mail = Decoder[WorkerMail](WorkerMail)
 class Taken:
     """An item that was taken, until its result is committed. ``shard`` is its owner's."""
 
-    __slots__ = ("data", "name", "reply", "shard", "tenant")
+    __slots__ = ("data", "line", "name", "reply", "shard")
 
     def __init__(self, offer: Offer, reply: str) -> None:
         self.data = bytes(offer.item)
         self.name = offer.name
-        self.tenant = offer.tenant
+        self.line = offer.line
         self.shard = offer.shard
         self.reply = reply
 
@@ -63,7 +63,7 @@ class Taken:
 class Desk:
     """Answers offers to one worker, grants its free places, and announces it.
 
-    ``may`` says whether an item of a tenant may be taken, apart from its place; ``begin`` begins
+    ``may`` says whether an item of a line may be taken, apart from its place; ``begin`` begins
     one that is taken.
     """
 
@@ -137,9 +137,7 @@ class Desk:
     def grant(self) -> None:
         """Grant the places that are free to whom they are due."""
         while (made := self._places.promise(loop_time(), self._may)) is not None:
-            grant = Grant(
-                worker=self.name, queue=self._queue, number=made.number, tenant=made.tenant
-            )
+            grant = Grant(worker=self.name, queue=self._queue, number=made.number, line=made.tenant)
             self._transport.tell(grant_subject(made.registry), encode(grant))
 
     # What arrives
@@ -160,7 +158,7 @@ class Desk:
 
     def _hear_demand(self, delivery: Delivery) -> None:
         demand, now = decode(Demand, delivery.data), loop_time()
-        wishes = [Wish(each.tenant, each.count, now - each.age) for each in demand.wanted]
+        wishes = [Wish(each.line, each.count, now - each.age) for each in demand.wanted]
         self._places.hear(demand.registry, wishes, demand.naming.get(self.name, ()), now)
         self.grant()
 
@@ -192,7 +190,7 @@ class Desk:
         return True if offer.name in self._held else self._answered.get((offer.name, offer.grant))
 
     def _decide(self, offer: Offer, reply: str) -> bool:
-        has_place = not self._is_past(offer) and self._may(offer.tenant) and self._takes(offer)
+        has_place = not self._is_past(offer) and self._may(offer.line) and self._takes(offer)
         self._places.cancel(offer.grant)
         if has_place:
             taken = Taken(offer, reply)
@@ -208,9 +206,9 @@ class Desk:
         One that comes unasked and was long on its way is not believed to be wanted still.
         """
         if offer.grant:
-            return self._places.redeem(offer.grant, offer.tenant, loop_time())
+            return self._places.redeem(offer.grant, offer.line, loop_time())
         age = (self._clock() - offer.at).total_seconds()
-        return age < self._timing.offer_seconds and self._places.take(offer.tenant)
+        return age < self._timing.offer_seconds and self._places.take(offer.line)
 
     def _is_past(self, offer: Offer) -> bool:
         """Say whether a later owner of the shard was heard of here already."""

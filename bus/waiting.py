@@ -10,6 +10,8 @@ from typing import TypeVar
 
 import anyio
 
+from bus.errors import UnavailableError
+
 T = TypeVar("T")
 
 
@@ -56,6 +58,25 @@ async def within(future: "asyncio.Future[T | None]", seconds: float | None) -> T
         return await future
     finally:
         timer.cancel()
+
+
+async def until_answered(
+    ask: Callable[[], Awaitable[T]], pause: float, *, tries: int | None = None
+) -> T:
+    """Ask the bus again, ``pause`` seconds after each failure, until it answers.
+
+    Raises:
+        UnavailableError: it did not at the last of so many ``tries``.
+    """
+    tried = 0
+    while True:
+        tried += 1
+        try:
+            return await ask()
+        except UnavailableError:
+            if tried == tries:
+                raise
+        await anyio.sleep(pause)
 
 
 async def apart(body: Callable[[], Awaitable[None]]) -> None:

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, Generic, Protocol, TypeVar, cast
 
 import anyio
@@ -21,8 +22,7 @@ from bus.config import Timing
 from bus.crew import Crew
 from bus.errors import DeadlineError, ProblemError, problem
 from bus.fairness import Places, Turns, reserved_of
-from bus.ids import new_id
-from bus.letters import dead_subject, encoded
+from bus.letters import post_letter
 from bus.offers import LAPSE_BEATS, Desk, Taken
 from bus.ports import Bus, Delivery
 from bus.rpc import command
@@ -30,24 +30,28 @@ from bus.subjects import fill
 from bus.telemetry import metrics
 from bus.waiting import loop_time
 from schemas.base import SUBMIT
+from schemas.decision import Publish
 from schemas.fleet import (
     STOP_WORK_SUBJECT,
     UNHEARD_RESULT,
-    DeadLetter,
     StopWork,
     UnheardResult,
 )
 from schemas.journal import Mail
+from schemas.letters import WORK, DeadLetter, laid_aside, undelivered
 from schemas.problems import Problem
 from schemas.work import (
     Claim,
     Done,
     Failed,
     Granted,
+    ReplyTo,
     Stopped,
     WorkAnswer,
     WorkCommand,
     WorkItem,
+    item_of,
+    tenant_of,
 )
 
 log = structlog.get_logger()
@@ -84,6 +88,9 @@ REPORTING_SHARE = 0.5
 
 LEAST_PATIENCE = 1.0
 """Seconds in which results are still told to their owners, however late it is."""
+
+MAX_NAME = 200
+"""Characters of a name that are told."""
 
 LEAST_UNREPORTED_BYTES = 4096
 """So much at least takes a result that waits, with its item and the task that reports it."""
@@ -240,26 +247,26 @@ class Worker(Generic[B]):
 
     # What is taken
 
-    def _may_take(self, tenant: str) -> bool:
-        """Say whether an item of a tenant may be taken, if there is a place for it."""
+    def _may_take(self, line: str) -> bool:
+        """Say whether an item of a line may be taken, if there is a place for it."""
         if self._draining or self._unreported_bytes >= MOST_UNREPORTED_BYTES:
             return False
         free = MOST_HELD_BYTES - self._held_bytes
-        return free > (self._held_bytes_of[tenant] if self._job.is_long else 0)
+        return free > (self._held_bytes_of[line] if self._job.is_long else 0)
 
     def _begin(self, taken: Taken) -> None:
         self._held_bytes += len(taken.data)
-        self._held_bytes_of[taken.tenant] += len(taken.data)
+        self._held_bytes_of[taken.line] += len(taken.data)
         self._in_flight.set(self.running)
         self._crew.give(taken)
 
     def _free(self, taken: Taken) -> None:
         """Let the place of an item go to another: only its result is still to be heard."""
         self._held_bytes -= len(taken.data)
-        self._held_bytes_of[taken.tenant] -= len(taken.data)
-        if not self._held_bytes_of[taken.tenant]:
-            del self._held_bytes_of[taken.tenant]
-        self._places.leave(taken.tenant)
+        self._held_bytes_of[taken.line] -= len(taken.data)
+        if not self._held_bytes_of[taken.line]:
+            del self._held_bytes_of[taken.line]
+        self._places.leave(taken.line)
         self._in_flight.set(self.running)
 
     # One item
@@ -274,12 +281,11 @@ class Worker(Generic[B]):
 
     async def _work_and_report(self, taken: Taken) -> None:
         try:
-            item = _envelope(taken.data)
+            item = _read(taken)
             principal = self._principals(item)
             result = await self._done_if_granted(item, principal)
         except ProblemError as refused:
-            subject = f"_cb.work.{self._job.queue}"
-            await self._lay_aside(taken, str(refused), subject, taken.data)
+            await self._lay_aside(taken, self._unworkable(taken, str(refused)))
             return
         finally:
             self._free(taken)
@@ -292,8 +298,8 @@ class Worker(Generic[B]):
                 await self._report(item.reply_to.entity, principal, mail)
             except ProblemError as refused:
                 reason = f"its owner refuses it: {refused.problem.code}"
-                subject = f"_cb.cmd.{item.reply_to.entity}"
-                await self._lay_aside(taken, reason, subject, encode(mail))
+                letter = undelivered(mail, item.reply_to.entity, reason, self._bus.clock())
+                await self._lay_aside(taken, letter)
                 return
         self._desk.ended(taken)
 
@@ -369,23 +375,24 @@ class Worker(Generic[B]):
             else:
                 return
 
-    async def _lay_aside(self, taken: Taken, reason: str, subject: str, body: bytes) -> None:
-        """Store a dead letter: of what is no item, or of a result that its owner refuses."""
-        log.warning("worker.laid_aside", item=taken.name, queue=self._job.queue)
+    def _unworkable(self, taken: Taken, reason: str) -> Publish:
+        """Return the letter of what is no item, or of none that may be begun here."""
         letter = DeadLetter(
-            id=f"{self._desk.name}.{new_id()}",
-            subject=subject,
+            id=taken.name,
+            subject=WORK + self._job.queue,
             reason=reason,
             at=self._bus.clock(),
             deliveries=1,
-            body=body.decode(errors="replace"),
+            body=taken.data.decode(errors="replace"),
         )
-        outbox, where = self._bus.outbox, dead_subject(taken.tenant, "work", self._job.queue)
-        await outbox.post(where, encoded(letter, outbox.max_payload))
+        return laid_aside(letter, tenant_of(taken.line), "work", self._job.queue)
+
+    async def _lay_aside(self, taken: Taken, letter: Publish) -> None:
+        log.warning("worker.laid_aside", item=taken.name, queue=self._job.queue)
+        await post_letter(self._bus.outbox, letter)
         with suppress(DeadlineError):
-            await outbox.flush(timeout=self._timing.request_try_seconds)
+            await self._bus.outbox.flush(timeout=self._timing.request_try_seconds)
         self._desk.dropped(taken)
-        metrics.DEAD_LETTERS.at(self._job.queue).inc()
 
     # What the bus asks
 
@@ -395,8 +402,51 @@ class Worker(Generic[B]):
             scope.cancel()
 
 
+def _read(taken: Taken) -> Envelope:
+    """Return an item; one that cannot be read without its body, so that who waits is told.
+
+    Raises:
+        ProblemError: its name does not tell who waits.
+    """
+    try:
+        return _envelope(taken.data)
+    except ProblemError:
+        reply_to, work, attempt = _named(taken.name)
+        return WorkItem(
+            id=taken.name,
+            work=work,
+            attempt=attempt,
+            queue="",
+            tenant=reply_to.tenant,
+            reply_to=reply_to,
+            since=datetime.min.replace(tzinfo=UTC),
+            body=msgspec.Raw(b""),
+        )
+
+
+def _named(name: str) -> tuple[ReplyTo, str, int]:
+    try:
+        return item_of(name)
+    except ValueError:
+        raise problem("validation", f"{name[:MAX_NAME]!r} names no item of work") from None
+
+
 def _mail(name: str, item: Envelope, body: WorkCommand) -> Mail:
     return command(name, item.reply_to.tenant, item.reply_to.key, body)
+
+
+def redriven_item(name: str) -> tuple[str, Mail]:
+    """Return the entity of an item that a worker laid aside unbegun, and what tells it so.
+
+    The owner alone hands out work: it begins the next attempt at the same piece of it, if this one
+    is open still.
+
+    Raises:
+        ProblemError: no item has such a name.
+    """
+    reply_to, work, attempt = _named(name)
+    stopped = Stopped(work=work, attempt=attempt, sent=False)
+    return reply_to.entity, command(f"{name}.result", reply_to.tenant, reply_to.key, stopped)
 
 
 def _failed(item: WorkItem[Any], reason: Problem, *, sent: bool = True) -> Failed:

@@ -13,7 +13,6 @@ from schemas.base import Internal, Value
 from schemas.decision import Ask, Publish
 from schemas.events import BillRefusedEvent
 from schemas.executions import ModelCost
-from schemas.fleet import DEAD_SUBJECT, DeadLetter
 from schemas.journal import Mail
 from schemas.ledger import (
     ACCOUNT_ENTITY,
@@ -26,6 +25,7 @@ from schemas.ledger import (
     Settle,
     Void,
 )
+from schemas.letters import undelivered
 from schemas.problems import Problem
 
 GRACE = timedelta(seconds=60)
@@ -225,17 +225,8 @@ def given_up(bill: Bill, problem: Problem, at: datetime, payer: Payer) -> Iterat
         )
         subject = (body.SUBJECT or "").format(tenant=payer.tenant, execution_id=payer.id)
         yield Publish(subject=subject, body=body)
-    mail = _mail(bill, payer)
-    letter = DeadLetter(
-        id=f"{mail.tenant}.{mail.id}",
-        subject=f"_cb.cmd.{ACCOUNT_ENTITY}",
-        reason=f"{problem.code}: {problem.message}",
-        at=at,
-        deliveries=bill.asked,
-        body=msgspec.json.encode(mail).decode(),
-    )
-    subject = f"{DEAD_SUBJECT}.{payer.tenant}.command.{ACCOUNT_ENTITY}"
-    yield Publish(subject=subject, body=letter)
+    mail, reason = _mail(bill, payer), f"{problem.code}: {problem.message}"
+    yield undelivered(mail, ACCOUNT_ENTITY, reason, at, deliveries=bill.asked)
 
 
 def _mail(bill: Bill, payer: Payer) -> Mail:

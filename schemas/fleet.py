@@ -116,9 +116,9 @@ class WorkerAlive(Internal):
 
 
 class Wanted(Internal):
-    """How many items of a tenant wait for a worker, and since when the oldest does, in seconds."""
+    """How many items of a line wait for a worker, and since when the first does, in seconds."""
 
-    tenant: str
+    line: str
     count: int
     age: float = 0.0
 
@@ -136,7 +136,7 @@ class Demand(Internal):
 
 
 class Grant(Internal):
-    """A place that a worker keeps for one item of a tenant, told to one registry.
+    """A place that a worker keeps for one item of a line, told to one registry.
 
     Its ``number`` is used once, by the offer that names it. It lapses on the worker's own clock.
     """
@@ -144,7 +144,7 @@ class Grant(Internal):
     worker: str
     queue: str
     number: int
-    tenant: str
+    line: str
 
 
 class Offer(Internal, tag="offer"):
@@ -156,7 +156,7 @@ class Offer(Internal, tag="offer"):
     """
 
     name: str
-    tenant: str
+    line: str
     at: datetime
     item: msgspec.Raw
     shard: str = ""
@@ -272,18 +272,3 @@ class ProviderStates(Internal):
 
     process: str
     endpoints: list[EndpointState]
-
-
-DEAD_SUBJECT = "_cb.dead"
-"""Begins the subjects of dead letters: the tenant follows, and then what kind it is."""
-
-
-class DeadLetter(Internal):
-    """Work or a command that could not be handled, with the reason, for inspection and re-drive."""
-
-    subject: str
-    reason: str
-    at: datetime
-    deliveries: int
-    body: str
-    id: str

@@ -22,6 +22,9 @@ class Mail(Internal):
     ``cause`` names what led to the command where its id does not: the commit of the entity that
     asks. After ``deadline`` nobody waits for the answer, and the command is not decided any more.
     ``seal`` names the key that the entity's data is sealed with.
+
+    What is ``redriven`` is a dead letter that an operator hands in again. That a core raised on it
+    before is no answer to it.
     """
 
     id: str
@@ -35,6 +38,7 @@ class Mail(Internal):
     cause: str = ""
     deadline: datetime | None = None
     seal: str = ""
+    redriven: bool = False
 
 
 class Entry(Internal):

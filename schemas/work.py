@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Generic, TypeVar
 
 from schemas.base import Internal, Value
-from schemas.ids import TenantId
+from schemas.ids import TenantId, whole
 from schemas.problems import Problem
 
 B = TypeVar("B")
@@ -31,6 +31,10 @@ class WorkItem(Internal, Generic[B]):
     work within its entity, the same for all attempts. ``since`` is when the attempt was decided.
     What is ``once`` may have its effect only once: a worker claims it before it begins, and what
     was claimed is not attempted again unless its worker says that nothing was sent.
+
+    Items wait in lines: each tenant has one in each ``lane`` of a queue, so that a lane in which
+    nothing ends stops no other. In its line an item of higher ``priority`` goes before older ones.
+    ``not_before`` is when it may be given to a worker at the earliest.
     """
 
     id: str
@@ -43,11 +47,37 @@ class WorkItem(Internal, Generic[B]):
     body: B
     once: bool = False
     trace: str | None = None
+    lane: str = ""
+    priority: int = 0
+    not_before: datetime | None = None
+
+    @property
+    def line(self) -> str:
+        """The line in which it waits; lines take turns."""
+        return f"{self.lane}/{self.tenant}" if self.lane else self.tenant
+
+
+def tenant_of(line: str) -> str:
+    """Return the tenant of a line."""
+    return line.rpartition("/")[2]
 
 
 def item_id(reply_to: ReplyTo, work: str, attempt: int) -> str:
     """Name an attempt, as nobody else names one."""
     return f"{reply_to.entity}.{reply_to.tenant}.{reply_to.key}.{work}.{attempt}"
+
+
+def item_of(name: str) -> tuple[ReplyTo, str, int]:
+    """Return whose attempt at which work an item's id names.
+
+    Raises:
+        ValueError: it names none.
+    """
+    entity, tenant, key, rest = name.split(".", 3)
+    work, _, attempt = rest.rpartition(".")
+    if (number := whole(attempt)) is None:
+        raise ValueError(name)
+    return ReplyTo(entity=entity, tenant=tenant, key=key), work, number
 
 
 # Commands

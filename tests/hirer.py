@@ -26,6 +26,7 @@ def item(
     once: bool = False,
     since: datetime = SINCE,
     queue: str = "q",
+    **more: Any,
 ) -> WorkItem[Any]:
     """Return an item of work for a test."""
     return WorkItem(
@@ -38,6 +39,7 @@ def item(
         since=since,
         body={"name": name} if body is None else body,
         once=once,
+        **more,
     )
 
 

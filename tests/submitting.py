@@ -23,7 +23,7 @@ from schemas.base import Message
 from schemas.budgets import BudgetList, SetLimits
 from schemas.events import CommandRejectedEvent
 from schemas.executions import ExecuteAgent, ExecutionHandle
-from schemas.fleet import DeadLetter
+from schemas.letters import DeadLetter
 from schemas.problems import Problem
 from tests.integration.waiting import Inbox, until
 from tests.servers import PATIENCE

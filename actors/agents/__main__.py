@@ -85,7 +85,7 @@ async def run() -> None:
                 clock=bus.clock,
             )
             embeddings = EmbeddingAnswers(
-                bus, looking(owners, config.request_timeout), process.quotas
+                bus, looking(owners, config.request_timeout), process.quotas, admission
             )
             agents = Agents(
                 config,

@@ -326,7 +326,8 @@ class Agents:
             fresh=fresh,
         )
         answer = await self._asked(caller, mail)
-        self._admission.begun(origin.tenant, origin.execution_id)
+        if origin.kind != "embed":
+            self._admission.begun(origin.tenant, origin.execution_id)
         return decode(ExecutionHandle, answer)
 
     async def _request(

@@ -8,21 +8,21 @@ import click
 from actors.cli import shown
 from actors.cli.session import EXIT_FAILURE, Session, with_session
 from bus.codec import decode
+from bus.config import Timing
 from bus.connection import NatsTransport
-from bus.errors import DeadlineError, ProblemError, UnavailableError
+from bus.errors import DeadlineError, ProblemError, UnavailableError, problem
 from bus.inboxes.rules import EVERY_SUBMISSION, MESSAGE_ID, redrive_id
 from bus.jetstream.publishing import store
 from bus.jetstream.reading import StreamReader
+from bus.rpc import Owners
 from bus.streams.api import JetStream, JetStreamError
 from bus.streams.spec import DEAD
-from bus.subjects import mailbox_subject, matches, shard_of
-from schemas.fleet import DeadLetter
+from bus.subjects import matches
+from bus.worker import redriven_item
 from schemas.journal import Mail
+from schemas.letters import COMMAND, WORK, DeadLetter
 
 SUBJECTS = "_cb.dead.>"
-WORK = "_cb.work."
-COMMAND = "_cb.cmd."
-COMMAND_TOKENS = 4
 MOST = 1000
 ANSWER_SECONDS = 10.0
 
@@ -76,20 +76,17 @@ def redrive(session: Session, numbers: Sequence[int], *, every: bool) -> None:
         raise click.exceptions.Exit(EXIT_FAILURE)
 
 
-def target(letter: DeadLetter, shards: int) -> str:
-    """Return the subject a letter goes back to. Pure.
-
-    A command also names the shard of whom it is for there.
+def addressed(letter: DeadLetter) -> tuple[str, Mail]:
+    """Return the entity that a letter goes back to, and the command that goes there. Pure.
 
     Raises:
-        ProblemError: its body names none.
+        ProblemError: it names no entity, or holds no command.
     """
-    subject = letter.subject
-    if subject.startswith(COMMAND) and len(subject.split(".")) < COMMAND_TOKENS:
-        mail = decode(Mail, letter.body.encode())
-        entity = subject.removeprefix(COMMAND)
-        return mailbox_subject(entity, shard_of(mail.tenant, mail.key, shards))
-    return subject
+    if letter.subject.startswith(WORK):
+        return redriven_item(letter.id)
+    if not letter.subject.startswith(COMMAND):
+        raise problem("validation", f"nothing is handed in on {letter.subject}")
+    return letter.subject.removeprefix(COMMAND), decode(Mail, letter.body.encode())
 
 
 async def _letters(transport: NatsTransport) -> list[Letter]:
@@ -98,18 +95,17 @@ async def _letters(transport: NatsTransport) -> list[Letter]:
 
 
 async def _redrive(transport: NatsTransport, item: Letter, shards: int) -> str | None:
-    """Publish a letter's body to its subject; return why that failed, None if it did not."""
+    """Hand a letter in under the id it had; return why that failed, None if it did not."""
     sequence, letter = item
     try:
-        subject, body = target(letter, shards), letter.body.encode()
-        if matches(EVERY_SUBMISSION, subject):
-            # The same command as before: under its id, and once however often this is repeated.
-            headers = {MESSAGE_ID: redrive_id(letter.id, sequence)}
-            await store(transport, subject, body, headers=headers, timeout=ANSWER_SECONDS)
-        elif subject.startswith(WORK):
-            return f"{sequence}: its owner alone hands out work"
+        if matches(EVERY_SUBMISSION, letter.subject):
+            # Once, however often this is repeated.
+            headers, body = {MESSAGE_ID: redrive_id(letter.id, sequence)}, letter.body.encode()
+            await store(transport, letter.subject, body, headers=headers, timeout=ANSWER_SECONDS)
         else:
-            await transport.request(subject, body, timeout=ANSWER_SECONDS)
+            entity, mail = addressed(letter)
+            owners = Owners(transport, entity, shards, Timing())
+            await owners.ask(mail, timeout=ANSWER_SECONDS)
         await _remove(transport, sequence)
     except (DeadlineError, JetStreamError, ProblemError, UnavailableError) as error:
         return f"{sequence}: {error}"

@@ -19,10 +19,10 @@ from bus.errors import ProblemError, problem
 from bus.ids import new_id
 from bus.ports import Blobs
 from bus.rpc import Owners
-from bus.shard.fetching import fetched
+from bus.shard.fetching import fetched, parts_of
 from bus.shard.history import History, Moment
 from bus.shard.quarantine import reason_of, skip_mail
-from bus.subjects import shard_of
+from bus.subjects import journal_subject, shard_of
 from schemas.base import Value
 from schemas.ids import PLATFORM
 from schemas.journal import NOTHING, Commit, CorruptSkipped, Entry, SnapshotRef
@@ -183,9 +183,12 @@ async def _told(
         if (session.tenant, key) in damaged:
             reason = damaged[session.tenant, key]
             yield history.unreadable(stored.sequence, commit, reason)
-        if ref is not None and commit and commit.n == ref.n and history.state is None:
+        is_there = ref is not None and commit is not None and commit.n == ref.n
+        if ref is not None and is_there and not history.is_whole:
             snapshot, _ = await snapshot_of(bus, ref)
-            history.adopt(snapshot.slots, snapshot.version)
+            for slot in filter(history.concerns, snapshot.slots):
+                parts = await parts_of([slot], journal_subject(entity, shard), blobs)
+                history.adopt(slot, snapshot.version, parts)
             if history.lies_in(snapshot.sleepers):
                 history.wake(await at_rest(bus, entity, shard, (session.tenant, key)), ref.n)
 

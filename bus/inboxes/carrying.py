@@ -22,17 +22,17 @@ from bus.inboxes.rules import (
     too_old,
 )
 from bus.jetstream import NatsBus
-from bus.letters import dead_subject, encoded
+from bus.letters import post_letter
 from bus.rpc import Owners
 from bus.service import Endpoint
 from bus.slices import Slices
 from bus.streams.spec import inbox_stream
 from bus.subjects import fill
-from bus.telemetry import metrics
 from schemas.base import Message, Value
 from schemas.events import CommandRejectedEvent
-from schemas.fleet import UNHEARD_RESULT, DeadLetter, UnheardResult
+from schemas.fleet import UNHEARD_RESULT, UnheardResult
 from schemas.ids import Token
+from schemas.letters import DeadLetter, laid_aside
 from schemas.problems import Problem
 
 _WRONG_TENANT = Problem(code="validation", message="The result is of another tenant's work.")
@@ -152,11 +152,10 @@ class Carrier:
         subject = fill(CommandRejectedEvent.SUBJECT or "", tenant=command.tenant, id=name)
         post, once = self._bus.outbox.post, f"{inbox_stream(command.tenant)}.{ticket.sequence}"
         await post(subject, encode(event), message_id=once)
-        data = encoded(letter, self._bus.outbox.max_payload)
-        await post(dead_subject(command.tenant, "submit"), data, message_id=once)
+        dead = laid_aside(letter, command.tenant, "submit", once=once)
+        await post_letter(self._bus.outbox, dead)
         await self._bus.outbox.flush(timeout=self._timing.answer_seconds)
         await ticket.ack()
-        metrics.DEAD_LETTERS.at("submit").inc()
 
     async def _id_of(self, data: bytes) -> str | None:
         try:

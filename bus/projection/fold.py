@@ -64,11 +64,13 @@ class Fold:
 
 @contextmanager
 def _whole(rows: Rows) -> Generator[None]:
+    """Undo all changes of a block that does not come to its end."""
     rows.execute("SAVEPOINT fold")
+    done = False
     try:
         yield
-    except BaseException:
-        rows.execute("ROLLBACK TO fold")
-        raise
+        done = True
     finally:
+        if not done:
+            rows.execute("ROLLBACK TO fold")
         rows.execute("RELEASE fold")

@@ -1,12 +1,14 @@
 """Appending a commit so that in the end it is known to be stored, or known to be refused."""
 
 from contextlib import suppress
+from functools import partial
 
 import anyio
 
 from bus.codec import decode, encode
 from bus.errors import FencedError, FullError, ProblemError, UnavailableError
 from bus.ports import Journal
+from bus.waiting import until_answered
 from schemas.journal import Commit
 
 RETRY_SECONDS = 0.05
@@ -43,15 +45,10 @@ async def append(journal: Journal, subject: str, commit: Commit, expected: int) 
 
 async def _own_turn(journal: Journal, subject: str, commit: Commit, expected: int) -> int:
     """Return the sequence of the tail if an earlier, unanswered append of ours is there."""
-    while True:
-        try:
-            newest = await journal.last(subject)
-        except UnavailableError:
-            await anyio.sleep(RETRY_SECONDS)
-            continue
-        if newest is not None and _turn(newest.data) == commit.turn:
-            return newest.sequence
-        raise FencedError(subject, expected)
+    newest = await until_answered(partial(journal.last, subject), RETRY_SECONDS)
+    if newest is not None and _turn(newest.data) == commit.turn:
+        return newest.sequence
+    raise FencedError(subject, expected)
 
 
 def _turn(data: bytes) -> str | None:

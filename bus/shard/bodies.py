@@ -16,10 +16,10 @@ import structlog
 from bus.bodies import Bodies
 from bus.bodies.names import body_name, shard_bodies
 from bus.config import Timing
-from bus.errors import ProblemError, TransientError, UnavailableError
+from bus.errors import ProblemError, TransientError
 from bus.ports import Bus, Journal
 from bus.shard.book import Address, Book
-from bus.waiting import loop_time
+from bus.waiting import loop_time, until_answered
 from schemas.decision import Publish
 
 log = structlog.get_logger()
@@ -49,20 +49,17 @@ class Filling:
         fill, reference = self._entity.filled, publication.lacks
         if fill is None or reference is None:
             return publication.body
-        for tries_left in range(TRIES, -1, -1):
+
+        async def ask() -> msgspec.Struct | None:
             try:
-                try:
-                    return fill(publication.body, await self._bodies.get(reference), None)
-                except ProblemError as gone:
-                    # Removed after an end, whose record is stored; or lost, which ended the entity.
-                    log.info("shard.body_gone", body=reference.name, code=gone.problem.code)
-                    stored = await self._records.last(publication.subject)
-                    return fill(publication.body, None, stored.data if stored else None)
-            except UnavailableError:
-                if not tries_left:
-                    raise
-            await anyio.sleep(self._timing.work_resend_seconds)
-        return None
+                return fill(publication.body, await self._bodies.get(reference), None)
+            except ProblemError as gone:
+                # Removed after an end, whose record is stored; or lost, which ended the entity.
+                log.info("shard.body_gone", body=reference.name, code=gone.problem.code)
+                stored = await self._records.last(publication.subject)
+                return fill(publication.body, None, stored.data if stored else None)
+
+        return await until_answered(ask, self._timing.work_resend_seconds, tries=TRIES + 1)
 
 
 class Leftovers:

@@ -11,8 +11,9 @@ from typing import Any, NamedTuple
 import anyio
 import structlog
 
+from bus.codec import encode
 from bus.config import Timing
-from bus.letters import encoded
+from bus.letters import post_letter
 from bus.ports import Bus, Still
 from bus.rpc import POSITION, PositionedAnswer
 from bus.shard.assignments import Assignments
@@ -23,6 +24,7 @@ from bus.shard.turn import Outcome
 from bus.subjects import shard_name
 from bus.waiting import Wakeup
 from schemas.decision import Publish
+from schemas.letters import DeadLetter
 
 log = structlog.get_logger()
 
@@ -88,7 +90,10 @@ class Dispatcher:
                 await self._fence.confirm(within=self._timing.record_delay_seconds)
             if body is None:
                 return
-        data = encoded(body, self._outbox.max_payload)
+        if isinstance(body, DeadLetter):
+            await post_letter(self._outbox, publication)
+            return
+        data = encode(body)
         if publication.stored:
             await self._outbox.post(
                 publication.subject,

@@ -1,14 +1,15 @@
 """Whether this process still owns a shard: its appends show it, and the journal can be asked."""
 
+from functools import partial
 from math import inf
 
 import anyio
 
 from bus.codec import decode
-from bus.errors import FencedError, ProblemError, UnavailableError
+from bus.errors import FencedError, ProblemError
 from bus.ports import Journal
 from bus.shard.append import RETRY_SECONDS, append
-from bus.waiting import loop_time
+from bus.waiting import loop_time, until_answered
 from schemas.journal import Commit
 
 
@@ -53,7 +54,7 @@ class Fence:
             FencedError: the shard has another owner.
         """
         asked_at = loop_time()
-        while self._shown < asked_at - within:
+        if self._shown < asked_at - within:
             async with self._asking:
                 if self._shown < asked_at - within:
                     await self._ask()
@@ -69,11 +70,7 @@ class Fence:
 
     async def _ask(self) -> None:
         began = loop_time()
-        try:
-            newest = await self._journal.last(self.subject)
-        except UnavailableError:
-            await anyio.sleep(RETRY_SECONDS)
-            return
+        newest = await until_answered(partial(self._journal.last, self.subject), RETRY_SECONDS)
         if newest is None or _epoch(newest.data) != self.epoch:
             raise FencedError(self.subject, self.sequence)
         self._shown = began

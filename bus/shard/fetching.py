@@ -12,7 +12,7 @@ from bus.shard.book import Address, Book
 from bus.shard.quarantine import reason_of
 from bus.shard.salvage import commit_of, read_snapshot
 from bus.subjects import state_subject
-from schemas.journal import Commit, Entry, Snapshot, SnapshotRef
+from schemas.journal import Commit, Entry, SlotImage, SnapshotRef
 
 log = structlog.get_logger()
 
@@ -47,15 +47,15 @@ async def _load(book: Book, subject: str, ref: SnapshotRef, blobs: Blobs, newest
         return 1
     if not book.entity.can_read(snapshot.version):
         return 1
-    book.load(snapshot, await _parts(snapshot, subject, blobs))
+    book.load(snapshot, await parts_of(snapshot.slots, subject, blobs))
     condemn_all(book, damaged, newest)
     return ref.sequence
 
 
-async def _parts(snapshot: Snapshot, subject: str, blobs: Blobs) -> dict[str, bytes]:
-    """Return the parts of states that a snapshot names; an entity is condemned that lacks one."""
+async def parts_of(slots: Iterable[SlotImage], subject: str, blobs: Blobs) -> dict[str, bytes]:
+    """Return the parts of states that a snapshot names, without those that are gone."""
     found: dict[str, bytes] = {}
-    for name in dict.fromkeys(name for slot in snapshot.slots for name in slot.parts):
+    for name in dict.fromkeys(name for slot in slots for name in slot.parts):
         try:
             found[name] = await blobs.get(name)
         except ProblemError as error:

@@ -1,12 +1,13 @@
 """The history of one entity, read back from the commits of its shard. Pure."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 import msgspec
 
 from bus.codec import decode
+from bus.errors import problem
 from bus.ports import Resting
 from bus.shard.book import START
 from bus.shard.entity import Entity
@@ -54,27 +55,35 @@ class Moment(Value):
 class History:
     """Follows one entity through the commits that are given to it.
 
-    ``state`` is None before its first event, and where the commits begin in the middle of its life.
+    ``state`` is what the entity begins with until its first event. ``is_whole`` says that this is
+    among the commits. Where they begin in the middle of its life, its state is not known until a
+    snapshot tells it.
     """
+
+    is_whole = False
+    is_known = False
 
     def __init__(self, entity: Entity[Any, Any, Any], tenant: str, key: str) -> None:
         self.state: Any = entity.initial(tenant, key)
         self._entity = entity
         self._address = (tenant, key)
 
-    def concerns(self, entry: Entry) -> bool:
-        """Say whether an entry is of this entity."""
-        return (entry.tenant, entry.key) == self._address
+    def concerns(self, of: Entry | SlotImage) -> bool:
+        """Say whether an entry, or a place in a snapshot, is of this entity."""
+        return (of.tenant, of.key) == self._address
 
-    def adopt(self, slots: Sequence[SlotImage], version: int) -> None:
-        """Take the state from a snapshot, if the entity is in it.
+    def adopt(self, slot: SlotImage, version: int, parts: Mapping[str, bytes]) -> None:
+        """Take the state from its place in a snapshot, which names ``parts``.
 
         Raises:
-            ProblemError: ``validation``: it cannot be read.
+            ProblemError: ``validation``: it cannot be read; ``corrupt``: a part is gone.
         """
-        for slot in slots:
-            if (slot.tenant, slot.key) == self._address:
-                self.state = self._entity.state(slot.state, version)
+        if (gone := set(slot.parts) - set(parts)) != set():
+            raise problem("corrupt", f"{len(gone)} parts of the state are gone")
+        if slot.state != NOTHING:
+            state = self._entity.state(slot.state, version)
+            self.state = self._entity.joined(state, [parts[name] for name in slot.parts])
+            self.is_known = True
 
     def lies_in(self, sleepers: Sequence[Sleeper]) -> bool:
         """Say whether a snapshot names the entity as one at rest."""
@@ -89,6 +98,7 @@ class History:
         image = decode(AtRest, resting.data)
         if image.last <= n and image.state != NOTHING:
             self.state = self._entity.state(image.state, image.version)
+            self.is_known = True
 
     def add(self, sequence: int, commit: Commit, entry: Entry) -> Moment:
         """Apply an entry of this entity, with its events in place, and tell what it came to.
@@ -96,11 +106,15 @@ class History:
         What cannot be read is told with the reason, and leaves the state as it was.
         """
         known, before = self.state, self._effects()
+        if entry.n > 1 and not self.is_known:
+            self.state = None
+        self.is_whole = self.is_whole or entry.n == 1
+        self.is_known = self.is_known or entry.n <= 1 or entry.base is not NOTHING
         try:
             if entry.base is not NOTHING:
                 self.state = self._entity.state(entry.base, commit.version)
             before = self._effects()
-            for raw in entry.events:
+            for raw in entry.events if self.is_known else ():
                 self._apply(raw)
             after = self._effects()
         except Exception as error:  # noqa: BLE001  whatever a core raises: the rest is to be shown

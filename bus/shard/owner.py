@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Sequence
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 import anyio
@@ -13,7 +14,6 @@ from anyio.abc import TaskGroup
 from bus.codec import encode
 from bus.config import Timing
 from bus.errors import UnavailableError
-from bus.letters import dead_subject
 from bus.ports import Bus, Stored
 from bus.room import NEW_KEYS_STOP, TURNS_STOP, Rooms, full
 from bus.shard.asks import NO_WAYS, Asker, Ways
@@ -38,9 +38,10 @@ from bus.shard.workforce import Workforce
 from bus.streams.spec import BLOBS
 from bus.subjects import journal_subject, mailbox_subject
 from bus.telemetry import metrics
-from schemas.decision import Publish
-from schemas.fleet import DeadLetter, OwnedShard
+from bus.waiting import until_answered
+from schemas.fleet import OwnedShard
 from schemas.journal import Commit, Entry, Mail
+from schemas.letters import undelivered
 
 log = structlog.get_logger()
 
@@ -264,7 +265,7 @@ class ShardOwner:
         while self.book.unmarked:
             records = await self._records_of(sorted(self.book.unmarked)[:MOST_MARKED])
             now = self._now()
-            outcome = quarantine(self.book, self._shard, now, self._timing.turn_bytes, records)
+            outcome = quarantine(self.book, now, self._timing.turn_bytes, records)
             for entry in outcome.entries:
                 metrics.CORRUPT.at(self._entity.name).inc()
                 log.error(
@@ -284,11 +285,8 @@ class ShardOwner:
         return found
 
     async def _record(self, subject: str) -> Stored | None:
-        while True:
-            try:
-                return await self._bus.records.last(subject)
-            except UnavailableError:
-                await anyio.sleep(self._timing.work_resend_seconds)
+        ask, pause = partial(self._bus.records.last, subject), self._timing.work_resend_seconds
+        return await until_answered(ask, pause)
 
     async def _append(
         self, entries: Sequence[Entry], now: datetime, assigned: dict[str, str] | None = None
@@ -413,18 +411,8 @@ class ShardOwner:
         return Mail(id="", tenant=address[0], key=address[1], body=body)
 
     async def _lay_aside(self, mail: Mail, reason: str, now: datetime) -> None:
-        metrics.DEAD_LETTERS.at("command").inc()
         log.error("shard.decide_raised", shard=self._name, key=mail.key, reason=reason)
-        letter = DeadLetter(
-            id=f"{mail.tenant}.{mail.key}.{mail.id}",
-            subject=self._mailbox,
-            reason=reason,
-            at=now,
-            deliveries=1,
-            body=encode(mail).decode(),
-        )
-        subject = dead_subject(mail.tenant, "command", self._entity.name)
-        await self._dispatcher.publish(Publish(subject=subject, body=letter))
+        await self._dispatcher.publish(undelivered(mail, self._entity.name, reason, now))
 
     # Time
 

@@ -14,12 +14,10 @@ import msgspec
 
 from bus.codec import decode, encode
 from bus.errors import ProblemError
-from bus.letters import dead_subject
 from bus.shard.entity import Damage, Entity
-from bus.subjects import mailbox_subject
 from schemas.decision import Publish
-from schemas.fleet import DeadLetter
 from schemas.journal import NOTHING, CorruptSkipped, Entry, Mail, SkipCorrupt
+from schemas.letters import undelivered
 from schemas.problems import Problem
 
 SKIPPED = ""
@@ -108,21 +106,12 @@ def skip_mail(id: str, address: Address) -> Mail:  # noqa: A002  it is one
     return Mail(id=id, tenant=tenant, key=key, body=msgspec.Raw(encode(SkipCorrupt())))
 
 
-def dead_letter(entity: str, shard: int, address: Address, reason: str, at: datetime) -> Publish:
+def dead_letter(entity: str, address: Address, reason: str, at: datetime) -> Publish:
     """Return the dead letter of a quarantine; handed in again, it skips the damage."""
     tenant, key = address
-    name = f"corrupt.{entity}.{tenant}.{key}"
-    body = DeadLetter(
-        id=name,
-        subject=mailbox_subject(entity, shard),
-        reason=f"{entity} {key} of {tenant} is corrupt: {reason}",
-        at=at,
-        deliveries=1,
-        body=encode(skip_mail("", address)).decode(),
-    )
-    stamp = f"{at.timestamp():.6f}"
-    subject = dead_subject(tenant, "corrupt", entity)
-    return Publish(subject=subject, body=body, id=f"{name}.{stamp}")
+    mail = skip_mail(f"corrupt.{at.timestamp():.6f}", address)
+    text = f"{entity} {key} of {tenant} is corrupt: {reason}"
+    return undelivered(mail, entity, text, at, kind="corrupt")
 
 
 def _encoded(state: Any) -> msgspec.Raw:

@@ -203,9 +203,9 @@ async def _replay(
     if found.nameless:
         log.critical("shard.entries_unreadable", subject=subject, commit=commit.n)
     if commit.n > claim.settled:
-        name, shard, at = book.entity.name, _shard(subject), commit.at
+        name, at = book.entity.name, commit.at
         letters = [
-            dead_letter(name, shard, (entry.tenant, entry.key), entry.corrupt, at)
+            dead_letter(name, (entry.tenant, entry.key), entry.corrupt, at)
             for entry in entries
             if entry.corrupt
         ]

@@ -18,7 +18,8 @@ from bus.errors import UnavailableError
 from bus.ports import Resting, States, StateWriter
 from bus.room import MESSAGE_BYTES, STATES_STOP, Room
 from bus.shard.book import Address, Book, Slot
-from bus.waiting import loop_time
+from bus.subjects import state_subject
+from bus.waiting import loop_time, until_answered
 
 log = structlog.get_logger()
 
@@ -122,16 +123,15 @@ class Rest:
     async def _look_up(
         self, address: Address, found: dict[Address, Resting | bytes | None]
     ) -> None:
-        while True:
-            try:
-                resting = await self._states.read(self._shard, *address)
-            except UnavailableError:
-                pass
-            else:
-                if not self._book.is_stale(address, resting):
-                    found[address] = resting or await self._record(address)
-                    return
-            await anyio.sleep(self._timing.work_resend_seconds)
+        async def ask() -> Resting | None:
+            resting = await self._states.read(self._shard, *address)
+            if self._book.is_stale(address, resting):
+                subject = state_subject(self._book.entity.name, self._shard, *address)
+                raise UnavailableError(subject, "is stale")
+            return resting
+
+        resting = await until_answered(ask, self._timing.work_resend_seconds)
+        found[address] = resting or await self._record(address)
 
     # Leaving
 

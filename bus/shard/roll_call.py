@@ -1,13 +1,17 @@
 """Finding out which items a worker holds: the new owner of their shard asks it."""
 
+from collections.abc import Sequence
+from functools import partial
+
 import anyio
 
-from bus.codec import decode, encode
+from bus.codec import encode
 from bus.config import Timing
-from bus.errors import DeadlineError, UnavailableError
+from bus.inquiry import Patience, ask_all
 from bus.ports import Transport
 from bus.shard.workforce import Workforce
 from bus.subjects import offer_subject
+from bus.waiting import until_answered
 from schemas.fleet import Held, RollCall
 
 LONGEST_SECONDS = 10.0
@@ -21,17 +25,14 @@ async def ask_holder(
 
     It was met before, so the workforce tells when it has gone.
     """
-    question = encode(call)
+    pause = timing.roll_call_seconds
+    patience = Patience(LONGEST_SECONDS, again=pause)
+
+    def enough(held: Sequence[Held]) -> bool:
+        return bool(held) or not workforce.knows(worker)
+
+    ask = partial(ask_all, transport, offer_subject(worker), encode(call), Held, patience)
     with anyio.move_on_after(LONGEST_SECONDS):
-        while workforce.knows(worker):
-            try:
-                answer = await transport.request(
-                    offer_subject(worker), question, timeout=timing.roll_call_seconds
-                )
-            except DeadlineError:
-                continue
-            except UnavailableError:
-                await anyio.sleep(timing.roll_call_seconds)
-            else:
-                return decode(Held, answer.data)
+        for held in await until_answered(partial(ask, enough=enough), pause):
+            return held
     return None

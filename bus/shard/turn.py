@@ -40,6 +40,9 @@ _EXPIRED = Problem(
     retryable=True,
 )
 
+_REJECTED = b'{"type":"problem","code":"internal"'
+"""How the reply to a command begins on which a core raised."""
+
 _MARK_BYTES = 1024
 """More than what a mark holds besides a state: names, a reason, an ending."""
 
@@ -113,7 +116,7 @@ def answer_unchanged(book: Book, mail: Mail, now: datetime) -> bytes | None:
 
 
 def quarantine(
-    book: Book, shard: int, now: datetime, most: int, records: Mapping[Address, bytes | None]
+    book: Book, now: datetime, most: int, records: Mapping[Address, bytes | None]
 ) -> Outcome:
     """Return the marks of entities that no commit says are corrupt, of about so many bytes.
 
@@ -128,7 +131,7 @@ def quarantine(
         size += _MARK_BYTES + len(entry.base)
         outcome.publications.extend(publications)
         outcome.entries.append(entry)
-        outcome.publications.append(dead_letter(book.entity.name, shard, address, reason, now))
+        outcome.publications.append(dead_letter(book.entity.name, address, reason, now))
         slot = book.slots[address]
         # What an entity that was ended still wants of others, and its record.
         _send(address, slot.open.values(), outcome)
@@ -183,7 +186,8 @@ def _send(address: Address, opened: Iterable[Effect], outcome: Outcome) -> None:
 
 def _answer(book: Book, mail: Mail, now: datetime, outcome: Outcome) -> bytes | None:
     address = (mail.tenant, mail.key)
-    if (known := book.known(address, mail.id)) is not None:
+    known = book.known(address, mail.id)
+    if known is not None and not (mail.redriven and _was_rejected(known)):
         return _repeated(mail, known)
     if mail.deadline is not None and now > mail.deadline + CLOCKS_DIFFER:
         return encode(_EXPIRED)
@@ -211,6 +215,11 @@ def _repeated(mail: Mail, known: StoredReply) -> bytes:
         return bytes(known.reply)
     message = f"{mail.key} was asked for before with another request"
     return encode(Problem(code="conflict", message=message, field="id"))
+
+
+def _was_rejected(known: StoredReply) -> bool:
+    """Say whether the core raised on a command, so that nothing of it was carried out."""
+    return bytes(known.reply).startswith(_REJECTED)
 
 
 def _too_old(book: Book, mail: Mail, command: Any, now: datetime) -> Problem | None:

@@ -26,7 +26,7 @@ from bus.ownership import Membership
 from bus.ports import Bus, Delivery
 from bus.shard.book import Address
 from bus.shard.turn import Item
-from bus.shard.waiting_work import WaitingWork
+from bus.shard.waiting_work import WaitingWork, is_early
 from bus.subjects import demand_subject, grant_subject, offer_subject
 from bus.waiting import Wakeup, loop_time
 from schemas.fleet import (
@@ -47,7 +47,7 @@ LATE_BEATS = 1.5
 
 
 MOST_WANTED = 256
-"""Tenants for whom one message asks; where more wait, the others are asked for by the next."""
+"""Lines for which one message asks; where more wait, the others are asked for by the next."""
 
 DEMAND_SECONDS = 0.01
 """What begins to wait within this is told together."""
@@ -104,7 +104,7 @@ class Errand:
 
 
 class _Worker:
-    """A worker as we know it. It is ``full_for`` some tenants until it says that it has room.
+    """A worker as we know it. It is ``full_for`` some lines until it says that it has room.
 
     ``room`` are its free places by its last word and our own offers since, ``granted`` is the
     highest number of its grants that we have heard of.
@@ -185,8 +185,10 @@ class Workforce:
     # Items
 
     def choose(self, address: Address, work: Item, employer: Employer) -> Errand | None:
-        """Give an item to a worker that seems to have room, unless others of its tenant wait."""
-        if self._waiting.waits(work.queue, work.tenant):
+        """Give an item to a worker that seems to have room, unless others wait in its line."""
+        if self._waiting.waits(work.queue, work.line):
+            return None
+        if work.not_before is not None and is_early(work, self._clock()):
             return None
         worker = self._next_with_room(work)
         if worker is None:
@@ -210,9 +212,8 @@ class Workforce:
 
     def wait(self, address: Address, work: Item, employer: Employer) -> None:
         """Let an item wait until a worker grants it a place."""
-        waits = self._waiting.waits(work.queue, work.tenant)
-        unassigned = _Unassigned(address, work, employer)
-        self._waiting.add(work.queue, work.tenant, work.id, work.since, unassigned)
+        waits = self._waiting.waits(work.queue, work.line)
+        self._waiting.add(work, _Unassigned(address, work, employer), self._clock())
         if not waits:
             self._wants.set()
 
@@ -263,12 +264,12 @@ class Workforce:
         workers = self._queues.get(work.queue)
         if not workers:
             return None
-        now, tenant = loop_time(), work.tenant
+        now, line = loop_time(), work.line
         for silence in (self._late, self._timing.member_gone_seconds):
             for _ in range(len(workers)):
                 worker = workers[0]
                 workers.rotate(-1)
-                has_room = worker.room > 0 and tenant not in worker.full_for
+                has_room = worker.room > 0 and line not in worker.full_for
                 if has_room and now - worker.heard <= silence:
                     return worker
         return None
@@ -278,7 +279,11 @@ class Workforce:
     async def _keep_asking(self) -> None:
         """Tell workers what waits for them: when it begins, and with each beat."""
         while True:
-            await self._wants.wait(self._timing.heartbeat_seconds)
+            now, pause = self._clock(), self._timing.heartbeat_seconds
+            if (due := self._waiting.ripen(now)) is not None:
+                pause = min(pause, (due - now).total_seconds())
+            await self._wants.wait(pause)
+            self._waiting.ripen(self._clock())
             naming = self._naming()
             wanted = {*self._waiting.queues, *naming}
             for queue in wanted | self._asked_for:
@@ -290,7 +295,7 @@ class Workforce:
     def _ask(self, queue: str, naming: dict[str, list[int]]) -> None:
         now = self._clock()
         wanted = [
-            Wanted(tenant=each.tenant, count=each.items, age=(now - each.since).total_seconds())
+            Wanted(line=each.line, count=each.items, age=(now - each.since).total_seconds())
             for each in self._waiting.waiting(queue, MOST_WANTED)
         ]
         demand = Demand(registry=self._name, queue=queue, wanted=wanted, naming=naming)
@@ -313,7 +318,7 @@ class Workforce:
             # A copy, or one that was overtaken: it lapses.
             return
         worker.granted = grant.number
-        found = self._waiting.take(grant.queue, grant.tenant)
+        found = self._waiting.take(grant.queue, grant.line)
         if found is None:
             self._give_back(worker.subject, grant.number)
             return
@@ -335,7 +340,7 @@ class Workforce:
         item = msgspec.Raw(encode(work))
         offer = Offer(
             name=work.id,
-            tenant=work.tenant,
+            line=work.line,
             at=self._clock(),
             item=item,
             shard=errand.employer.shard,
@@ -375,7 +380,7 @@ class Workforce:
             del self._unanswered[errand.token]
         else:
             if not errand.grant:
-                errand.worker.full_for.add(errand.work.tenant)
+                errand.worker.full_for.add(errand.work.line)
             self._refused(errand)
 
     def _known(self, name: str, queue: str) -> _Worker:

@@ -1,5 +1,6 @@
 """Whether a tenant may begin one more execution, by the quotas that the operator has set."""
 
+from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable, Iterator
 
 import msgspec
@@ -21,7 +22,8 @@ class Admission:
     """Counts what is known of all executions of the fleet, and those begun here a moment ago.
 
     Several processes that accept at once may let in a few more than are allowed. ``knows`` says
-    whether an execution is there already.
+    whether an execution is there already. Embeddings are in no list: those that somebody waits for
+    here are counted here.
     """
 
     def __init__(self, quotas: Quotas, knows: Callable[[str, str], Awaitable[bool]]) -> None:
@@ -30,6 +32,7 @@ class Admission:
         self._counted = Counted({}, {})
         self._counted_until = 0.0
         self._begun: dict[str, dict[str, float]] = {}
+        self._held: defaultdict[str, Counter[str]] = defaultdict(Counter)
 
     def take(self, counted: Counted, until: float) -> None:
         """Take in how much there is of what was accepted ``until`` a moment of the loop's clock."""
@@ -45,7 +48,7 @@ class Admission:
             UnavailableError: it is not known here whether there is such an execution.
         """
         refused = self._refusal(tenant)
-        if refused is None or execution_id in self._begun.get(tenant, ()):
+        if refused is None or self._is_here(tenant, execution_id):
             return
         if not await self._knows(tenant, execution_id):
             later = msgspec.structs.replace(refused, retryable=True, retry_after=RETRY_SECONDS)
@@ -55,10 +58,23 @@ class Admission:
         """Count an execution that was accepted."""
         self._begun.setdefault(tenant, {})[execution_id] = loop_time()
 
+    def hold(self, tenant: str, execution_id: str) -> None:
+        """Count an execution that no list has, until it is released as often as it was held."""
+        self._held[tenant][execution_id] += 1
+
+    def release(self, tenant: str, execution_id: str) -> None:
+        """Count it no longer."""
+        held = self._held[tenant]
+        held[execution_id] -= 1
+        if not held[execution_id]:
+            del held[execution_id]
+        if not held:
+            del self._held[tenant]
+
     def uses(self) -> Iterator[QuotaUse]:
         """Yield what the tenants use."""
         open_, stored = self._counted
-        for tenant in dict.fromkeys((*open_, *stored, *self._begun)):
+        for tenant in dict.fromkeys((*open_, *stored, *self._begun, *self._held)):
             yield self._quotas.use(tenant, "executions", self._open(tenant))
             yield self._quotas.use(tenant, "record_bytes", stored.get(tenant, 0))
 
@@ -74,7 +90,12 @@ class Admission:
 
     def _open(self, tenant: str) -> int:
         self._forget(tenant)
-        return self._counted.open.get(tenant, 0) + len(self._begun.get(tenant, ()))
+        here = len(self._begun.get(tenant, ())) + len(self._held.get(tenant, ()))
+        return self._counted.open.get(tenant, 0) + here
+
+    def _is_here(self, tenant: str, execution_id: str) -> bool:
+        begun, held = self._begun.get(tenant, ()), self._held.get(tenant, ())
+        return execution_id in begun or execution_id in held
 
     def _forget(self, tenant: str) -> None:
         """Count no longer as begun what is counted as open, or was begun so long ago.

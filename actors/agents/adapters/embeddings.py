@@ -10,6 +10,7 @@ from typing import NamedTuple
 import anyio
 import msgspec
 
+from actors.agents.adapters.admission import Admission
 from bus.bodies import Bodies
 from bus.caller import Caller
 from bus.crew import Crew
@@ -78,10 +79,14 @@ class Waiting(NamedTuple):
 
 
 class EmbeddingAnswers:
-    """Answers those who wait for embeddings, each tenant within its quota of requests."""
+    """Answers those who wait for embeddings, each tenant within its quota of requests.
 
-    def __init__(self, bus: Bus, look: Look, quotas: Quotas) -> None:
+    While somebody waits for one, it counts as an open execution.
+    """
+
+    def __init__(self, bus: Bus, look: Look, quotas: Quotas, admission: Admission) -> None:
         self._bus = bus
+        self._admission = admission
         self._look = look
         self._bodies = Bodies(bus.blobs)
         self._slices = Slices()
@@ -132,6 +137,7 @@ class EmbeddingAnswers:
         refused = _NOT_YET if self._crew is None else self._load.take(waiting.caller.tenant, 0)
         if refused is not None or self._crew is None:
             raise ProblemError(refused or _NOT_YET)
+        self._admission.hold(waiting.caller.tenant, waiting.execution_id)
         self._crew.give(waiting)
 
     async def _serve(self, waiting: Waiting) -> None:
@@ -141,6 +147,7 @@ class EmbeddingAnswers:
             await reply(self._bus.transport, caller.reply, answer, caller.positions)
         finally:
             self._load.release(waiting.caller.tenant, 0)
+            self._admission.release(waiting.caller.tenant, waiting.execution_id)
             if not self._load.requests:
                 self._idle.set()
 

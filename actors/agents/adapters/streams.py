@@ -4,7 +4,6 @@ A page costs what it brings. Where events lie is remembered for the streams read
 message of a stream is looked at once in a process, and no further than a page needs.
 """
 
-from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
 from typing import NamedTuple, cast
 
@@ -20,6 +19,7 @@ from bus.fairness import Turnstile
 from bus.ports import Stored
 from bus.subjects import fill
 from schemas.base import Value
+from schemas.bounded import Bounded
 from schemas.executions import ENDED, ExecutionRecord
 from schemas.problems import Problem
 from schemas.streams import (
@@ -84,8 +84,7 @@ class Streams:
 
     def __init__(self, read_subject: ReadSubject, *, remembered: int = REMEMBERED) -> None:
         self._read_subject = read_subject
-        self._remembered = remembered
-        self._known: OrderedDict[str, _Known] = OrderedDict()
+        self._known: Bounded[str, _Known] = Bounded(remembered, lambda known: len(known.positions))
         self._turns = Turnstile(
             "streams.read", at_once=AT_ONCE, waiting=WAITING, at_once_all=AT_ONCE_ALL
         )
@@ -116,17 +115,18 @@ class Streams:
         subject = fill(STREAM_SUBJECT, tenant=tenant, execution_id=wanted.execution_id)
         after = _parsed(wanted.after)
         for _ in range(_READS):
-            known = self._recall(subject)
+            known = self._known.get(subject) or self._known.put(subject, _Known())
             await self._look(known, subject, after, wanted.limit)
             stored, more = known.positions.choose(after, wanted.limit, PAGE_BYTES)
             found = await self._fetch(subject, stored)
             if found is not None:
+                if self._known.get(subject) is known:
+                    self._known.put(subject, known)
                 break
             # Events have expired, or the store was replaced: what is remembered is wrong.
-            self._known.pop(subject, None)
+            self._known.drop(subject)
         else:
             found, more = [], False
-        self._forget_some()
         return StreamPage(
             events=cast("list[StreamEvent]", [msgspec.Raw(each.data) for each in found]),
             next=_cursor(found[-1].place) if found else wanted.after,
@@ -136,18 +136,6 @@ class Streams:
     async def forget(self) -> None:
         """Forget where events lie: a restarted server may have given their places to others."""
         self._known.clear()
-
-    def _recall(self, subject: str) -> _Known:
-        known = self._known.setdefault(subject, _Known())
-        self._known.move_to_end(subject)
-        return known
-
-    def _forget_some(self) -> None:
-        """Forget the streams that were read longest ago, above the bound."""
-        total = sum(len(known.positions) for known in self._known.values())
-        while total > self._remembered and len(self._known) > 1:
-            _, known = self._known.popitem(last=False)
-            total -= len(known.positions)
 
     async def _look(
         self, known: _Known, subject: str, after: tuple[int, int] | None, limit: int

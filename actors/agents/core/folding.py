@@ -19,10 +19,19 @@ def folded(origin: Origin, request: ModelRequest) -> tuple[Origin, TaskPlace | N
         return origin, None
     for number in range(len(request.messages) - 1, -1, -1):
         message = request.messages[number]
-        if message.role == "user" and (start := message.text.find(task)) >= 0:
+        if message.role == "user" and (start := _place(message.text, task)) >= 0:
             place = TaskPlace(message=number, start=start, length=len(task))
             return msgspec.structs.replace(origin, task=""), place
     return origin, None
+
+
+def _place(text: str, task: str) -> int:
+    """Return where a task begins in a text, -1 if it does not stand there.
+
+    Mostly it is the whole text. To search 50 KB for themselves takes forty times as long as to
+    compare them.
+    """
+    return 0 if text == task else text.find(task)
 
 
 def unfolded(origin: Origin, request: ModelRequest, place: TaskPlace | None) -> Origin:

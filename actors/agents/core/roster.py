@@ -1,12 +1,12 @@
 """The agents a process knows of: a row of each for lists, and whole definitions of those in use."""
 
-from collections import OrderedDict
 from typing import NamedTuple
 
 import msgspec
 
 from actors.agents.core.listing import summary
 from schemas.agents import AgentDefinition, AgentSummary
+from schemas.bounded import Bounded
 
 CAPACITY_BYTES = 32 * 1024 * 1024
 """Whole definitions in memory, as JSON. A row costs about 1 KB and is kept for every agent."""
@@ -17,11 +17,6 @@ class _Row(NamedTuple):
     summary: AgentSummary | None
 
 
-class _Kept(NamedTuple):
-    definition: AgentDefinition
-    size: int
-
-
 class Roster:
     """Definitions by tenant and id, each with the revision that stored it.
 
@@ -30,39 +25,30 @@ class Roster:
     """
 
     def __init__(self, capacity: int = CAPACITY_BYTES) -> None:
-        self._capacity = capacity
-        self._size = 0
         self._rows: dict[str, dict[str, _Row]] = {}
-        self._kept: OrderedDict[tuple[str, str], _Kept] = OrderedDict()
+        self._kept: Bounded[tuple[str, str], AgentDefinition] = Bounded(
+            capacity, lambda definition: len(msgspec.json.encode(definition))
+        )
 
     def keep(self, tenant: str, definition: AgentDefinition, revision: int) -> None:
         """Remember a definition."""
         row = None if definition.deleted_at else summary(definition)
         if self._note(tenant, definition.id, _Row(revision, row)):
-            self._forget(tenant, definition.id)
-            size = len(msgspec.json.encode(definition))
-            self._kept[tenant, definition.id] = _Kept(definition, size)
-            self._size += size
-            self._shrink()
+            self._kept.put((tenant, definition.id), definition)
 
     def drop(self, tenant: str, agent_id: str, revision: int) -> None:
         """Remember that there is nothing to be had under this id."""
         if self._note(tenant, agent_id, _Row(revision, None)):
-            self._forget(tenant, agent_id)
+            self._kept.drop((tenant, agent_id))
 
     def clear(self) -> None:
         """Forget everything."""
         self._rows.clear()
         self._kept.clear()
-        self._size = 0
 
     def find(self, tenant: str, agent_id: str) -> AgentDefinition | None:
         """Return the newest known definition, deleted or not; None if it is not in memory."""
-        kept = self._kept.get((tenant, agent_id))
-        if kept is None:
-            return None
-        self._kept.move_to_end((tenant, agent_id))
-        return kept.definition
+        return self._kept.get((tenant, agent_id))
 
     def rows(self, tenant: str) -> list[AgentSummary]:
         """Return a row for each agent of a tenant that is not deleted."""
@@ -76,12 +62,3 @@ class Roster:
             return False
         rows[agent_id] = row
         return True
-
-    def _forget(self, tenant: str, agent_id: str) -> None:
-        kept = self._kept.pop((tenant, agent_id), None)
-        self._size -= kept.size if kept else 0
-
-    def _shrink(self) -> None:
-        while self._size > self._capacity:
-            _, kept = self._kept.popitem(last=False)
-            self._size -= kept.size

@@ -9,15 +9,14 @@ import structlog
 
 from bus.codec import decode, encode
 from bus.errors import DeadlineError, ProblemError
-from bus.letters import dead_subject, encoded
+from bus.letters import post_letter
 from bus.ports import Bus, Delivery
 from bus.rpc import Owners
 from bus.subjects import fill
-from bus.telemetry import metrics
 from schemas.events import BillRefusedEvent
-from schemas.fleet import DeadLetter
 from schemas.journal import Mail
 from schemas.ledger import ACCOUNT_ENTITY, Settle, Void
+from schemas.letters import undelivered
 from schemas.problems import Problem
 
 log = structlog.get_logger()
@@ -60,21 +59,13 @@ class Bills:
         outbox = self._bus.outbox
         if isinstance(due, Settle):
             await self._tell(mail, due, problem)
-        letter = DeadLetter(
-            id=f"{mail.tenant}.{mail.id}",
-            subject=f"_cb.cmd.{ACCOUNT_ENTITY}",
-            reason=f"{problem.code}: {problem.message}",
-            at=self._bus.clock(),
-            deliveries=1,
-            body=encode(mail).decode(),
-        )
-        dead = dead_subject(mail.tenant, "command", ACCOUNT_ENTITY)
-        await outbox.post(dead, encoded(letter, outbox.max_payload), message_id=letter.id)
+        reason = f"{problem.code}: {problem.message}"
+        letter = undelivered(mail, ACCOUNT_ENTITY, reason, self._bus.clock())
+        await post_letter(outbox, letter)
         try:
             await outbox.flush(timeout=ANSWER_SECONDS)
         except DeadlineError:
             return False
-        metrics.DEAD_LETTERS.at(f"command.{ACCOUNT_ENTITY}").inc()
         return True
 
     async def _tell(self, mail: Mail, settle: Settle, problem: Problem) -> None:

@@ -5,7 +5,6 @@ a variable of the environment holds neither spaces nor lines well.
 """
 
 import hashlib
-from collections import OrderedDict
 from importlib import import_module
 from typing import Any
 
@@ -27,6 +26,7 @@ from bus import files
 from bus.errors import ProblemError, problem
 from bus.ports import Clock
 from bus.secrets import FIELD
+from schemas.bounded import Bounded
 
 REMEMBERED = 1024
 """Accounts whose tokens are kept; beyond it, what was unused the longest is fetched anew."""
@@ -52,7 +52,7 @@ class GoogleTokens:
     def __init__(self, client: httpx.AsyncClient, clock: Clock) -> None:
         self._client = client
         self._clock = clock
-        self._kept: OrderedDict[bytes, _Kept] = OrderedDict()
+        self._kept: Bounded[bytes, _Kept] = Bounded(REMEMBERED)
 
     async def account(self, secret: str) -> ServiceAccount | None:
         """Return the service account that a secret stands for; None if it is a token itself.
@@ -90,11 +90,7 @@ class GoogleTokens:
 
     def _keep(self, account: ServiceAccount) -> _Kept:
         name = hashlib.sha256(msgspec.json.encode(account)).digest()
-        kept = self._kept.pop(name, None) or _Kept()
-        self._kept[name] = kept
-        if len(self._kept) > REMEMBERED:
-            self._kept.popitem(last=False)
-        return kept
+        return self._kept.get(name) or self._kept.put(name, _Kept())
 
     async def _fetch(self, account: ServiceAccount) -> AccessToken:
         now = self._clock()

@@ -18,7 +18,7 @@ from aiohttp.client_proto import ResponseHandler
 from aiohttp.helpers import set_exception
 
 PIECE_BYTES = 32 * 1024
-"""What is parsed at a time. Deltas of one piece are one message: smaller ones cost more of those."""
+"""What is parsed at a time. Deltas of one piece are one message: smaller ones cost more."""
 
 TURN_BYTES = 2 * PIECE_BYTES
 """About what a process parses in a turn of its loop."""

@@ -82,6 +82,24 @@ async def test_one_of_which_nothing_more_is_heard_is_not_counted_for_ever(
     await admission.demand("greedy", "d")
 
 
+async def test_an_embedding_counts_as_open_until_nobody_waits_for_it(admission: Admission):
+    for name in ("a", "a", "b"):
+        admission.hold("greedy", name)
+    await _begin(admission, "greedy", "c")
+    # No list would ever tell of these; what was begun before is forgotten here.
+    admission.take(Counted({"greedy": 1}, {}), loop_time() + 1)
+    assert _used(admission) == 3
+    with pytest.raises(ProblemError):
+        await admission.demand("greedy", "d")
+    await admission.demand("greedy", "a")
+    admission.release("greedy", "a")
+    assert _used(admission) == 3
+    admission.release("greedy", "a")
+    await admission.demand("greedy", "d")
+    admission.release("greedy", "b")
+    assert _used(admission) == 1
+
+
 async def test_what_was_stored_within_an_hour_is_bounded(admission: Admission):
     admission.take(Counted({}, {"greedy": 1000}), loop_time())
     await admission.demand("greedy", "c")

@@ -47,7 +47,7 @@ class Shard:
 
     def damaged(self, record: bytes | None = None) -> Outcome:
         self.book.condemn(ADDRESS, "what was written")
-        return self._stored(quarantine(self.book, 0, NOW, 10_000, {ADDRESS: record}))
+        return self._stored(quarantine(self.book, NOW, 10_000, {ADDRESS: record}))
 
     def again(self) -> Book:
         """Return the shard as its next owner reads it."""

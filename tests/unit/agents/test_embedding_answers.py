@@ -10,6 +10,7 @@ import msgspec
 import pytest
 
 from actors.agents.adapters import embeddings
+from actors.agents.adapters.admission import Admission
 from actors.agents.adapters.embeddings import EmbeddingAnswers, Waiting
 from bus.bodies import Bodies, holder_of
 from bus.caller import Caller
@@ -41,14 +42,23 @@ class Asked:
         self.looks = 0
         self.position = ""
         quotas = Quotas(Terms(requests=2))
-        self.answers = EmbeddingAnswers(bus, self._look, quotas)
+        self.admission = Admission(quotas, self._knows)
+        self.answers = EmbeddingAnswers(bus, self._look, quotas, self.admission)
+        self.open = set[int]()
 
     async def _look(self, caller: Caller, execution_id: str) -> ExecutionRecord:
         assert (caller.tenant, execution_id) == ("acme", "e1")
         await anyio.lowlevel.checkpoint()
         self.looks += 1
+        self.open.add(self.executions_open())
         caller.commits["execution.0"] = self.looks
         return self.record
+
+    async def _knows(self, tenant: str, execution_id: str) -> bool:
+        raise AssertionError((tenant, execution_id))
+
+    def executions_open(self) -> int:
+        return sum(use.used for use in self.admission.uses() if use.quota == "executions")
 
     def end(self, **fields: Any) -> None:
         self.record = msgspec.structs.replace(self.record, **fields)
@@ -114,6 +124,7 @@ async def test_the_end_of_the_execution_is_heard_and_its_vectors_are_told(
         found = await asked.ask()
         looks = asked.looks
         assert asked.position == "execution.0.2"
+        assert (asked.open, asked.executions_open()) == ({1}, 0)
 
     assert isinstance(found, Embeddings)
     assert found.vectors == [[0, 0.1], [1, 0.1], [2, 0.1]]

@@ -16,9 +16,9 @@ from schemas.bills import GRACE, Spending, answered
 from schemas.decision import Ask
 from schemas.events import BillRefusedEvent
 from schemas.executions import ModelCost
-from schemas.fleet import DeadLetter
 from schemas.journal import Mail
 from schemas.ledger import Booked, Charge, MoneyHeld, Party, Reference, Reserve, Settle, Void
+from schemas.letters import DeadLetter
 from schemas.lifecycle import (
     Accept,
     Cancel,

@@ -1,15 +1,19 @@
 """The history of one entity is told from the commits of its shard."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
+import pytest
 
 from bus.codec import encode
+from bus.errors import ProblemError
 from bus.ports import Resting
 from bus.shard.history import History, Moment, Outstanding
 from schemas.journal import NOTHING, AtRest, Commit, Entry, Sleeper, SlotImage
 from tests.unit.bus.shard_entity import ENTITY, Added, Counter, Woken
+from tests.unit.bus.test_parts import PILE, Pile
 
 AT = datetime(2026, 1, 2, tzinfo=UTC)
 
@@ -81,10 +85,36 @@ def test_a_state_that_came_from_a_record_is_where_the_events_go_on():
 def test_a_life_that_began_before_the_journal_goes_on_from_a_snapshot():
     history = History(ENTITY, "acme", "c")
     image = SlotImage(tenant="acme", key="c", state=msgspec.Raw(b'{"total":5}'))
-    other = msgspec.structs.replace(image, key="d", state=msgspec.Raw(b'{"total":9}'))
+    early, later = entry(Added(amount=1), n=4), entry(Added(amount=1), n=5)
 
-    history.adopt([other, image], version=1)
-    later = entry(Added(amount=1))
+    told = history.add(8, commit(8, early), early)
+    unknown = history.state
+    history.adopt(image, 1, {})
     history.add(9, commit(9, later), later)
 
+    assert (told.events, told.opened, unknown) == (early.events, [], None)
     assert history.state == Counter(total=6)
+
+
+def test_of_an_entity_that_begins_with_a_state_the_parts_of_a_snapshot_are_put_together():
+    history = History(replace(PILE, initial=lambda _tenant, _key: Pile(total=100)), "acme", "c")
+    image = SlotImage(
+        tenant="acme", key="c", state=msgspec.Raw(encode(Pile(total=9, layers=[b""]))), parts=["p"]
+    )
+    early, later = entry(Added(amount=1), n=4), entry(Added(amount=1), n=5)
+
+    history.add(8, commit(8, early), early)
+    assert not history.is_whole
+    with pytest.raises(ProblemError, match="1 parts"):
+        history.adopt(image, 1, {})
+    history.adopt(image, 1, {"p": b"layer 9"})
+    history.add(9, commit(9, later), later)
+
+    assert history.state == Pile(total=10, layers=[b"layer 9"])
+
+
+def test_a_history_that_has_the_first_entry_needs_no_snapshot():
+    history = History(ENTITY, "acme", "c")
+    first = entry(Added(amount=1), n=1)
+    history.add(1, commit(1, first), first)
+    assert history.is_whole

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from bus.codec import decode, encode
 from bus.config import Timing
 from bus.errors import ProblemError
-from bus.letters import dead_subject, encoded
+from bus.letters import fitting, post_letter
 from bus.memory import MemoryBus, memory_bus
 from bus.memory.outbox import MemoryOutbox
 from bus.ownership import Membership
@@ -20,10 +20,11 @@ from bus.rpc import Owners, command
 from bus.shard import ShardHost
 from bus.streams.spec import DEAD
 from bus.subjects import matches, offer_subject
+from bus.telemetry import metrics
 from bus.worker import Worker
-from schemas.events import CommandRejectedEvent
-from schemas.fleet import Alive, DeadLetter, Offer
-from schemas.problems import Problem
+from schemas.fleet import Alive, Offer
+from schemas.journal import Mail
+from schemas.letters import DeadLetter, laid_aside, undelivered
 from schemas.work import Granted
 from tests.integration.waiting import until
 from tests.unit.bus.shard_entity import ENTITY, Break
@@ -45,7 +46,7 @@ def letter(body: str, reason: str = "r") -> DeadLetter:
 )
 def test_a_letter_fits_whatever_is_in_it(character: str, count: int, most: int):
     whole = letter(character * count, reason=character * (count // 3))
-    data = encoded(whole, most)
+    data = fitting(whole, most)
     kept = decode(DeadLetter, data)
 
     assert len(data) < most
@@ -53,22 +54,42 @@ def test_a_letter_fits_whatever_is_in_it(character: str, count: int, most: int):
     assert kept == whole or str(count) in kept.reason
 
 
-def test_a_letter_that_fits_and_what_is_no_letter_stay_as_they_are():
-    event = CommandRejectedEvent(
-        id="e", command="c", error=Problem(code="internal", message="m" * 9000), at=AT
+def test_a_letter_that_fits_stays_as_it_is():
+    assert fitting(letter("small"), 8000) == encode(letter("small"))
+
+
+async def test_a_letter_is_counted_by_its_kind_and_stored_once(world: MemoryBus):
+    counted = metrics.DEAD_LETTERS.at("command.account")
+    before = counted._value.get()
+    mail = Mail(id="1", tenant="acme", key="k", body=msgspec.Raw(b"{}"))
+    async with world.process() as bus:
+        for _ in range(2):
+            await post_letter(bus.outbox, undelivered(mail, "account", "r", AT))
+        await bus.outbox.flush(timeout=5)
+    assert counted._value.get() - before == 2
+    assert len(list(world.store.everything(DEAD))) == 1
+
+
+def test_a_command_is_laid_aside_as_it_can_be_handed_in_again():
+    mail = Mail(
+        id="1", tenant="acme", key="k", body=msgspec.Raw(b"{}"), digest="d", fresh=True, deadline=AT
     )
-    for message in (letter("small"), event):
-        assert encoded(message, 8000) == encode(message)
+    kept = undelivered(mail, "account", "r", AT)
+    assert isinstance(kept.body, DeadLetter)
+    again = decode(Mail, kept.body.body.encode())
+    assert again == msgspec.structs.replace(mail, fresh=False, deadline=None, redriven=True)
 
 
 @pytest.mark.parametrize("tenant", ["acme", "$platform"])
 def test_letters_of_a_tenant_lie_under_its_name(tenant: str):
-    assert matches(f"_cb.dead.{tenant}.>", dead_subject(tenant, "command", "account"))
+    kept = laid_aside(letter(""), tenant, "command", "account")
+    assert matches(f"_cb.dead.{tenant}.>", kept.subject)
 
 
 @pytest.mark.parametrize("tenant", ["", "a b", "a.b", "*", ">", "\r\n", "é", "x" * 65])
 def test_no_name_that_damage_shows_gets_into_a_subject(tenant: str):
-    assert dead_subject(tenant, "corrupt", "execution") == "_cb.dead._.corrupt.execution"
+    kept = laid_aside(letter(""), tenant, "corrupt", "execution")
+    assert kept.subject == "_cb.dead._.corrupt.execution"
 
 
 # Whoever lays a letter aside
@@ -83,7 +104,7 @@ async def world(monkeypatch: pytest.MonkeyPatch) -> AsyncGenerator[MemoryBus]:
         yield bus
 
 
-async def laid_aside(world: MemoryBus) -> tuple[str, bytes]:
+async def died(world: MemoryBus) -> tuple[str, bytes]:
     await until(lambda: bool(list(world.store.everything(DEAD))))
     ((subject, stored),) = world.store.everything(DEAD)
     return subject, stored.data
@@ -96,9 +117,9 @@ async def test_an_item_that_is_none_is_laid_aside_however_large_it_is(world: Mem
         tasks.start_soon(worker.run)
         await until(lambda: worker.ready)
         raw = msgspec.Raw(encode("x" * MOST))
-        offer = Offer(name="item", tenant="acme", at=bus.clock(), item=raw)
+        offer = Offer(name="item", line="acme", at=bus.clock(), item=raw)
         await bus.transport.publish(offer_subject(worker._desk.name), encode(offer))
-        subject, data = await laid_aside(world)
+        subject, data = await died(world)
         tasks.cancel_scope.cancel()
 
     assert subject == "_cb.dead.acme.work.q"
@@ -120,7 +141,7 @@ async def test_a_command_on_which_a_core_raises_is_laid_aside_however_large_it_i
         owners = Owners(bus.transport, "counter", 1, Timing())
         with pytest.raises(ProblemError, match="could not be decided"):
             await owners.ask(command("c", "acme", "c", Break(where="x" * MOST)), timeout=8)
-        subject, data = await laid_aside(world)
+        subject, data = await died(world)
         tasks.cancel_scope.cancel()
 
     assert subject == "_cb.dead.acme.command.counter"

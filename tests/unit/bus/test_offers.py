@@ -83,7 +83,7 @@ class World:
     ) -> None:
         at, raw = self.bus.clock() - timedelta(seconds=late), msgspec.Raw(b'{"n":1}')
         await self.tell(
-            Offer(name=name, tenant=tenant, at=at, item=raw, shard=shard, epoch=epoch, grant=grant)
+            Offer(name=name, line=tenant, at=at, item=raw, shard=shard, epoch=epoch, grant=grant)
         )
 
     async def demand(self, *wanted: Wanted, naming: dict[str, list[int]] | None = None) -> None:
@@ -231,19 +231,19 @@ async def test_a_worker_that_has_dropped_an_item_promises_nothing_any_more(world
 
 
 async def test_what_waits_is_granted_a_free_place_which_its_offer_takes(world: World):
-    await world.demand(Wanted(tenant="acme", count=1))
+    await world.demand(Wanted(line="acme", count=1))
     grant = await world.granted()
     await world.offer("unasked")
     await world.hears(False)
     await world.offer("e.1.1", grant=grant.number, late=2 * TIMING.offer_seconds)
 
     await world.hears(False, True)
-    assert (grant.tenant, grant.worker) == ("acme", world.desk.name)
+    assert (grant.line, grant.worker) == ("acme", world.desk.name)
     assert [taken.name for taken in world.begun] == ["e.1.1"]
 
 
 async def test_a_grant_is_used_once(world: World):
-    await world.demand(Wanted(tenant="acme", count=1))
+    await world.demand(Wanted(line="acme", count=1))
     grant = await world.granted()
     await world.offer("e.1.1", grant=grant.number)
     await world.hears(True)
@@ -256,14 +256,14 @@ async def test_a_grant_is_used_once(world: World):
 
 
 async def test_a_grant_is_for_its_tenant_alone(world: World):
-    await world.demand(Wanted(tenant="acme", count=1))
+    await world.demand(Wanted(line="acme", count=1))
     grant = await world.granted()
     await world.offer("e.1.1", tenant="other", grant=grant.number)
     await world.hears(False)
 
 
 async def test_a_grant_lapses_and_its_place_is_free_again(world: World):
-    await world.demand(Wanted(tenant="acme", count=1))
+    await world.demand(Wanted(line="acme", count=1))
     grant = await world.granted()
     await anyio.sleep(2 * LAPSE)
     await world.offer("e.1.1", grant=grant.number)
@@ -273,7 +273,7 @@ async def test_a_grant_lapses_and_its_place_is_free_again(world: World):
 
 
 async def test_a_grant_for_which_a_commit_is_under_way_does_not_lapse(world: World):
-    await world.demand(Wanted(tenant="acme", count=1))
+    await world.demand(Wanted(line="acme", count=1))
     grant = await world.granted()
     for _ in range(8):
         await anyio.sleep(LAPSE / 2)
@@ -283,7 +283,7 @@ async def test_a_grant_for_which_a_commit_is_under_way_does_not_lapse(world: Wor
 
 
 async def test_a_grant_lapses_when_the_bus_was_away(world: World):
-    await world.demand(Wanted(tenant="acme", count=1))
+    await world.demand(Wanted(line="acme", count=1))
     grant = await world.granted()
     transport = world.bus.transport
     assert isinstance(transport, MemoryTransport)
@@ -296,11 +296,11 @@ async def test_a_grant_lapses_when_the_bus_was_away(world: World):
 
 async def test_an_unused_grant_makes_its_place_free_for_others(world: World):
     world.places.take("taken")
-    await world.demand(Wanted(tenant="acme", count=1, age=5.0), Wanted(tenant="other", count=1))
+    await world.demand(Wanted(line="acme", count=1, age=5.0), Wanted(line="other", count=1))
     grant = await world.granted()
     await world.tell(Unused(grant=grant.number))
     other = await world.granted(2)
-    assert (grant.tenant, other.tenant) == ("acme", "other")
+    assert (grant.line, other.line) == ("acme", "other")
 
 
 async def test_what_was_refused_may_be_offered_again_by_a_grant(world: World):
@@ -308,7 +308,7 @@ async def test_what_was_refused_may_be_offered_again_by_a_grant(world: World):
     await world.offer("e.1.1")
     await world.hears(False)
     world.may = True
-    await world.demand(Wanted(tenant="acme", count=1))
+    await world.demand(Wanted(line="acme", count=1))
     grant = await world.granted()
     await world.offer("e.1.1", grant=grant.number)
     await world.hears(False, True)

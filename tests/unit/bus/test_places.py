@@ -1,12 +1,11 @@
 """Which places of a worker are promised to whom, and what waits in which order."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from bus.fairness import Places, Promise, Turns, Wish
-from bus.shard.waiting_work import Waiting, WaitingWork
 
 TENANTS = st.sampled_from(["a", "b", "c"])
 LAPSE = 1.0
@@ -114,67 +113,3 @@ def test_a_promise_is_used_once_in_its_time_by_its_tenant_and_places_are_never_o
                 standing = {n: kept_ for n, kept_ in standing.items() if kept_[1] > now}
         assert kept.taken == len(taken)
         assert kept.free == capacity - len(taken) - len(standing) >= 0
-
-
-@given(
-    st.lists(
-        st.tuples(
-            st.sampled_from(["add", "take", "remove"]),
-            st.sampled_from(["q", "p"]),
-            TENANTS,
-            st.integers(0, 9),
-            st.integers(0, 3),
-        ),
-        max_size=60,
-    )
-)
-def test_what_waits_is_taken_oldest_first_of_its_queue_and_tenant(
-    steps: list[tuple[str, str, str, int, int]],
-):
-    waiting, model = WaitingWork[str](), dict[str, tuple[str, str, datetime]]()
-    for what, queue, tenant, number, age in steps:
-        name, since = f"{queue}.{tenant}.{number}", NOON - timedelta(seconds=age)
-        match what:
-            case "add":
-                waiting.add(queue, tenant, name, since, name)
-                model.setdefault(name, (queue, tenant, since))
-            case "remove":
-                assert (waiting.remove(name) is None) == (model.pop(name, None) is None)
-            case _:
-                line = [(at, n) for n, (q, t, at) in model.items() if (q, t) == (queue, tenant)]
-                expected = min(line)[1] if line else None
-                assert waiting.take(queue, tenant) == expected
-                model.pop(expected or "", None)
-        assert sorted(waiting.items) == sorted(model)
-        assert len(waiting) == len(model)
-        for each in ("q", "p"):
-            assert waits(waiting, each) == waits_of(model, each)
-
-
-def waits(waiting: WaitingWork[str], queue: str) -> list[Waiting]:
-    return sorted(waiting.waiting(queue, 99))
-
-
-def waits_of(model: dict[str, tuple[str, str, datetime]], queue: str) -> list[Waiting]:
-    lines: dict[str, list[datetime]] = {}
-    for of_queue, tenant, since in model.values():
-        if of_queue == queue:
-            lines.setdefault(tenant, []).append(since)
-    return sorted(Waiting(tenant, len(line), min(line)) for tenant, line in lines.items())
-
-
-def test_where_more_wait_than_are_told_of_at_once_each_gets_its_turn():
-    waiting = WaitingWork[str]()
-    for number in range(10):
-        waiting.add("q", f"t{number}", f"i{number}", NOON, "")
-    told = [each.tenant for _ in range(4) for each in waiting.waiting("q", 3)]
-    assert set(told) == {f"t{number}" for number in range(10)}
-
-
-def test_what_is_gone_does_not_pile_up():
-    waiting = WaitingWork[int]()
-    waiting.add("q", "a", "first", NOON, 0)
-    for number in range(10_000):
-        waiting.add("q", "a", str(number), NOON + timedelta(seconds=number), number)
-        waiting.remove(str(number))
-    assert len(waiting._lines["q"]["a"].heap) < 200

@@ -25,8 +25,9 @@ from bus.shard.recovery import Recovered, take_over
 from bus.shard.salvage import MAX_DEPTH, cut, read_commit
 from bus.shard.turn import quarantine, take_turn
 from bus.subjects import journal_subject, shard_of
-from schemas.fleet import Alive, DeadLetter
+from schemas.fleet import Alive
 from schemas.journal import AtRest, Commit, CorruptSkipped, Entry, SlotImage, Snapshot, SnapshotRef
+from schemas.letters import DeadLetter
 from tests.unit.bus.shard_entity import ENTITY, Add, Added, Broken, Counter, Total, letter
 from tests.virtual import VIRTUAL_TIME, Backend
 
@@ -345,7 +346,7 @@ def test_an_entity_that_cannot_even_be_ended_is_in_quarantine_all_the_same(core:
     book.entity = replace(ENTITY, **core)
     book.condemn(("acme", "c"), "a reason")
 
-    outcome = quarantine(book, 0, AT, 1000, {("acme", "c"): None})
+    outcome = quarantine(book, AT, 1000, {("acme", "c"): None})
 
     assert [(each.corrupt, each.events) for each in outcome.entries] == [("a reason", [])]
     assert [type(each.body) for each in outcome.publications] == [DeadLetter]

@@ -32,7 +32,7 @@ def ended(*letters: Letter) -> tuple[Book, Outcome]:
     book = Book(ENDING)
     take_turn(book, letters, AT)
     book.condemn(("acme", "c"), "a reason")
-    return book, quarantine(book, 0, AT, 1000, {("acme", "c"): None})
+    return book, quarantine(book, AT, 1000, {("acme", "c"): None})
 
 
 def test_an_entity_is_ended_by_the_events_of_its_own_core():
@@ -88,6 +88,6 @@ def test_effects_that_raise_at_the_end_do_not_undo_it():
     book = Book(replace(ENDING, effects=lambda _: 1 // 0))
     book.condemn(("acme", "c"), "a reason")
 
-    outcome = quarantine(book, 0, AT, 1000, {("acme", "c"): None})
+    outcome = quarantine(book, AT, 1000, {("acme", "c"): None})
 
     assert outcome.touched == {("acme", "c"): Counter(total=-50)}

@@ -137,6 +137,21 @@ def test_a_core_that_raises_is_rejected_for_good_and_laid_aside(where: str):
     assert book.slots[ADDRESS].state == Counter(total=3)
 
 
+def test_a_command_on_which_a_core_raised_is_decided_when_it_is_handed_in_again():
+    book = Book(ENTITY)
+    turn(book, [letter("1", "c", Break(where="decide"), digest="d")])
+    dead = letter("1", "c", Break(where="decide"), digest="d")
+    redriven = Letter(msgspec.structs.replace(dead.mail, redriven=True), "answer")
+    mended = msgspec.structs.replace(redriven.mail, body=msgspec.Raw(encode(Add(amount=3))))
+    still, _ = turn(book, [redriven])
+    done, _ = turn(book, [Letter(mended, "answer")])
+    again, _ = turn(book, [Letter(mended, "answer")])
+
+    assert len(still.crashed) == 1
+    assert answers(done) == answers(again) == [Total(total=3)]
+    assert again.entries == []
+
+
 def test_a_rejection_is_remembered_by_the_next_owner_even_where_nothing_else_is():
     book = Book(ENTITY)
     outcome, commit = turn(book, [letter("1", "c", Break(where="decide"))])

@@ -6,7 +6,7 @@ import anyio
 import pytest
 
 from bus.errors import UnavailableError
-from bus.waiting import Wakeup, apart, within
+from bus.waiting import Wakeup, apart, until_answered, within
 
 LONG = 30.0
 
@@ -116,3 +116,20 @@ async def test_it_is_cancelled_with_the_one_that_waits_for_it():
 
     assert scope.cancelled_caught
     assert ended.is_set()
+
+
+async def test_a_bus_is_asked_again_until_it_answers_or_for_as_many_tries():
+    tried: list[int] = []
+
+    async def ask() -> int:
+        tried.append(1)
+        if len(tried) < 4:
+            raise UnavailableError("s", "away")
+        return len(tried)
+
+    with pytest.raises(UnavailableError):
+        await until_answered(ask, 0.001, tries=3)
+    assert len(tried) == 3
+    assert await until_answered(ask, 0.001, tries=1) == 4
+    tried.clear()
+    assert await until_answered(ask, 0.001) == 4

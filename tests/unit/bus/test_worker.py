@@ -16,16 +16,19 @@ from bus.errors import DeadlineError, ProblemError
 from bus.memory import MemoryProcess, memory_bus
 from bus.streams.spec import inbox_spec, inbox_stream
 from bus.worker import LEAST_UNREPORTED_BYTES, Job, Worker
-from schemas.fleet import DeadLetter, UnheardResult
+from schemas.fleet import UnheardResult
 from schemas.journal import Mail
+from schemas.letters import DeadLetter
 from schemas.problems import Problem
 from schemas.work import (
     Failed,
     Granted,
+    ReplyTo,
     Settled,
     Superseded,
     WorkAnswer,
     WorkItem,
+    item_id,
 )
 from tests.hirer import SINCE, Hirer, hiring, item
 from tests.integration.waiting import until
@@ -242,6 +245,20 @@ async def test_a_result_that_its_owner_refuses_for_good_is_laid_aside_as_the_com
     letter = decode(DeadLetter, kept.data)
     assert letter.subject == "_cb.cmd.e"
     assert decode(Mail, letter.body.encode()).id == "item.result"
+
+
+async def test_an_item_that_is_none_is_reported_to_whom_its_name_tells(bus: MemoryProcess):
+    asked, begun = Asked(Granted()), Begun()
+    async with working(bus, begun.job(), asked) as (worker, hirer):
+        name = item_id(ReplyTo(entity="e", tenant="acme", key="k"), "w", 3)
+        # A later version may have made of a field what this one cannot read.
+        await hirer.send(msgspec.structs.replace(item(name), once="perhaps"))
+        await until(lambda: bool(asked.kinds))
+        await worker.drain()
+
+    (told,) = asked.told
+    assert (told["type"], told["work"], told["attempt"], told["sent"]) == ("failed", "w", 3, False)
+    assert (begun.names, list(bus.store.everything("DEAD"))) == ([], [])
 
 
 async def test_who_drains_takes_nothing_more_and_leaves_when_all_is_heard(bus: MemoryProcess):

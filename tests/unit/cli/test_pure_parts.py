@@ -2,17 +2,21 @@
 
 from datetime import UTC, datetime
 
+import msgspec
 import pytest
 
 from actors.cli.asking import requests_in
 from actors.cli.checks import Result, processes, providers
-from actors.cli.dead import target
+from actors.cli.dead import addressed
 from actors.cli.session import said
 from actors.cli.shown import rows_of
+from bus.codec import decode, encode
 from bus.errors import ProblemError
-from bus.subjects import shard_of
-from schemas.fleet import Alive, DeadLetter, EndpointState, KeyState, ProviderStates
+from schemas.fleet import Alive, EndpointState, KeyState, ProviderStates
+from schemas.journal import Mail
+from schemas.letters import DeadLetter
 from schemas.problems import Problem
+from schemas.work import ReplyTo, Stopped, item_id
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 
@@ -72,17 +76,30 @@ def test_only_ready_processes_count():
     ]
 
 
+def dead_letter(subject: str, name: str, body: str) -> DeadLetter:
+    return DeadLetter(id=name, subject=subject, reason="r", at=NOW, deliveries=1, body=body)
+
+
+def test_a_command_that_died_goes_back_to_its_entity_under_its_id():
+    mail = Mail(id="7", tenant="acme", key="ledger", body=msgspec.Raw(b"{}"))
+    letter = dead_letter("_cb.cmd.account", "acme.ledger.7", encode(mail).decode())
+    assert addressed(letter) == ("account", mail)
+
+
+def test_an_item_that_died_is_given_up_unbegun_so_that_its_owner_begins_it_anew():
+    name = item_id(ReplyTo(entity="execution", tenant="acme", key="e1"), "2", 3)
+    entity, mail = addressed(dead_letter("_cb.work.generate", name, "torn"))
+    assert (entity, mail.id, mail.tenant, mail.key) == ("execution", f"{name}.result", "acme", "e1")
+    assert decode(Stopped, mail.body) == Stopped(work="2", attempt=3, sent=False)
+
+
 @pytest.mark.parametrize(
-    ("subject", "expected"),
-    [
-        ("_cb.cmd.execution.3", "_cb.cmd.execution.3"),
-        ("_cb.cmd.account", f"_cb.cmd.account.{shard_of('acme', 'ledger', 16)}"),
-    ],
+    ("subject", "name"),
+    [("_cb.work.generate", "item"), ("_cb.work.q", "e.acme.k.w.x"), ("cb.acme.record.e", "e")],
 )
-def test_a_dead_letter_goes_back_to_where_it_came_from(subject: str, expected: str):
-    body = '{"id":"1","tenant":"acme","key":"ledger","body":{}}'
-    letter = DeadLetter(id="1", subject=subject, reason="r", at=NOW, deliveries=1, body=body)
-    assert target(letter, 16) == expected
+def test_a_letter_that_names_nobody_is_not_handed_in(subject: str, name: str):
+    with pytest.raises(ProblemError):
+        addressed(dead_letter(subject, name, "{}"))
 
 
 def test_the_rows_of_a_text_are_counted_by_the_width_of_the_terminal():

@@ -5,7 +5,7 @@ from functools import reduce
 
 import msgspec
 import pytest
-from hypothesis import settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
@@ -33,11 +33,14 @@ from schemas.work import (
     Failed,
     Granted,
     Lost,
+    ReplyTo,
     Settled,
     Stopped,
     Superseded,
     WorkAnswer,
     WorkCommand,
+    item_id,
+    item_of,
 )
 
 NOW = datetime(2026, 12, 1, tzinfo=UTC)
@@ -342,3 +345,14 @@ def test_work_that_nobody_knows_is_superseded():
     assert isinstance(decision.reply, Superseded)
     with pytest.raises(ValueError, match="before the work x"):
         Attempts().apply(WorkClaimed(work="x", attempt=1))
+
+
+tokens = st.text("abcXYZ019_-", min_size=1, max_size=8)
+
+
+@given(tokens, tokens, tokens, st.text("ab.0", min_size=1), st.integers(0, 10**9))
+def test_the_id_of_an_item_tells_whose_attempt_at_what_it_is(
+    entity: str, tenant: str, key: str, work: str, attempt: int
+):
+    reply_to = ReplyTo(entity=entity, tenant=tenant, key=key)
+    assert item_of(item_id(reply_to, work, attempt)) == (reply_to, work, attempt)

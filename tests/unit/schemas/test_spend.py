@@ -20,9 +20,9 @@ from bus.codec import decode, encode
 from schemas import pages
 from schemas.bills import GRACE, AccountAnswered, Payer, Spending, answered
 from schemas.decision import Ask
-from schemas.fleet import DeadLetter
 from schemas.journal import Mail
 from schemas.ledger import Charge, Charged, Lapse, Party, Settle, Void, Voided
+from schemas.letters import DeadLetter
 from schemas.problems import Problem
 from schemas.spend import (
     PATIENCE,

@@ -3,9 +3,10 @@
 What one tenant does cannot be seen in what another meets, nor push out what is known for another.
 """
 
-from collections import OrderedDict
 from collections.abc import Hashable, Iterator
 from typing import Generic, NamedTuple, TypeVar
+
+from schemas.bounded import Bounded
 
 V = TypeVar("V")
 
@@ -30,9 +31,8 @@ class Memory(Generic[V]):
         self, *, each: int = EACH, tenants: int = TENANTS, lifetime: float = LIFETIME
     ) -> None:
         self._each = each
-        self._tenants = tenants
         self._lifetime = lifetime
-        self._noted: OrderedDict[str, OrderedDict[Hashable, _Noted[V]]] = OrderedDict()
+        self._noted: Bounded[str, Bounded[Hashable, _Noted[V]]] = Bounded(tenants)
 
     def find(self, tenant: str, name: Hashable, now: float) -> V | None:
         """Return what is known under a name, None if that is nothing or too old."""
@@ -41,22 +41,16 @@ class Memory(Generic[V]):
         if of_tenant is None or noted is None:
             return None
         if now >= noted.until:
-            del of_tenant[name]
+            of_tenant.drop(name)
             return None
-        of_tenant.move_to_end(name)
-        self._noted.move_to_end(tenant)
         return noted.value
 
     def note(self, tenant: str, name: Hashable, value: V, now: float) -> None:
         """Remember a value, from now on for the lifetime."""
-        of_tenant = self._noted.setdefault(tenant, OrderedDict())
-        of_tenant[name] = _Noted(value, now + self._lifetime)
-        of_tenant.move_to_end(name)
-        if len(of_tenant) > self._each:
-            of_tenant.popitem(last=False)
-        self._noted.move_to_end(tenant)
-        if len(self._noted) > self._tenants:
-            self._noted.popitem(last=False)
+        of_tenant = self._noted.get(tenant)
+        if of_tenant is None:
+            of_tenant = self._noted.put(tenant, Bounded(self._each))
+        of_tenant.put(name, _Noted(value, now + self._lifetime))
 
     def values(self, now: float) -> Iterator[V]:
         """Yield all that is known."""

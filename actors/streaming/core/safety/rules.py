@@ -1,12 +1,12 @@
 """The safety rules of a policy, compiled for the places where they hold, and kept."""
 
-from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import msgspec
 
 from actors.streaming.core.safety.automaton import Automaton, Making, Sought
+from schemas.bounded import Bounded
 from schemas.patterns import Total, parse, word
 from schemas.safety import SafetyOutcome, SafetyPlace, SafetyRule
 from schemas.steps import Steps
@@ -83,30 +83,18 @@ class RuleLibrary:
     """Compiled rules, kept for the next attempt under the same ones."""
 
     def __init__(self) -> None:
-        self._compiled: OrderedDict[bytes, RuleSet] = OrderedDict()
-        self._size = 0
+        least = REMEMBERED_POSITIONS // REMEMBERED_RULE_SETS
+        self._compiled: Bounded[bytes, RuleSet] = Bounded(
+            REMEMBERED_POSITIONS, lambda rules: max(rules.size, least)
+        )
 
     def of(self, rules: Sequence[SafetyRule], place: SafetyPlace) -> Steps[RuleSet]:
         """Return the rules that hold for a place. Raises as ``compile_rules`` does."""
         name = msgspec.json.encode((place, rules))
         compiled = self._compiled.get(name)
         if compiled is None:
-            compiled = yield from compile_rules(rules, place)
-            self._keep(name, compiled)
-        self._compiled.move_to_end(name)
+            compiled = self._compiled.put(name, (yield from compile_rules(rules, place)))
         return compiled
-
-    def _keep(self, name: bytes, compiled: RuleSet) -> None:
-        if name not in self._compiled:
-            self._size += compiled.size
-        self._compiled[name] = compiled
-        while len(self._compiled) > 1 and self._is_full:
-            _, oldest = self._compiled.popitem(last=False)
-            self._size -= oldest.size
-
-    @property
-    def _is_full(self) -> bool:
-        return len(self._compiled) > REMEMBERED_RULE_SETS or self._size > REMEMBERED_POSITIONS
 
 
 def _sought(number: int, rule: SafetyRule) -> Iterator[Sought]:
