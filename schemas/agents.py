@@ -6,7 +6,7 @@ from typing import Annotated, Any, ClassVar, Literal
 import msgspec
 
 from schemas.base import Command, Message, Question, StrictValue
-from schemas.ids import AgentId
+from schemas.ids import AgentId, Token
 from schemas.llm import ModelConfig, ToolDefinition
 from schemas.policy import Policy
 from schemas.providers import Provider
@@ -59,9 +59,12 @@ class Limits(StrictValue):
 
 
 class ModelChoice(StrictValue):
-    """The short form of provider and config in one object, accepted as input."""
+    """The short form of provider and config in one object, accepted as input.
 
-    provider: Literal["openai", "anthropic", "google", "groq", "ollama"]
+    ``provider`` is the type of one that needs no more than a model.
+    """
+
+    provider: Token
     model: Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
     temperature: Annotated[float, msgspec.Meta(ge=0.0, le=2.0)] | None = None
     max_tokens: Annotated[int, msgspec.Meta(ge=1, le=10_000_000)] | None = None

@@ -9,9 +9,9 @@ from typing import Any
 import anyio
 import msgspec
 
-from actors.streaming.adapters.generation import Generator, Means
 from actors.streaming.adapters.providers import open_providers
 from actors.streaming.config import StreamingConfig
+from actors.streaming.flow.generation import Generator, Means
 from bus.egress import Egress
 from bus.secrets import SecretEntry, Secrets
 from schemas.lifecycle import Deltas, FailGeneration, FinishGeneration, GenerateWork

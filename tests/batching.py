@@ -7,11 +7,11 @@ from typing import Any
 import anyio
 import msgspec
 
-from actors.streaming.adapters.batch_call import name_of
 from actors.streaming.adapters.batch_store import Ticket, Tickets
-from actors.streaming.adapters.batches import Batches, Settings, opened
-from actors.streaming.adapters.generation import Generator, Means
 from actors.streaming.adapters.providers import open_providers
+from actors.streaming.flow.batch_call import name_of
+from actors.streaming.flow.batches import Batches, Settings, opened
+from actors.streaming.flow.generation import Generator, Means
 from bus.egress import Egress
 from bus.errors import UnavailableError
 from bus.kv import MemoryBucket

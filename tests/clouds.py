@@ -9,8 +9,8 @@ import anyio
 import msgspec
 import pytest
 
-from actors.streaming.adapters.generation import Generator, Means
 from actors.streaming.adapters.providers import open_providers
+from actors.streaming.flow.generation import Generator, Means
 from bus.egress import Egress
 from bus.secrets import SecretEntry, Secrets
 from schemas.lifecycle import FailGeneration, FinishGeneration

@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 import anyio
 import msgspec
 
-from actors.streaming.adapters.generation import Generator
+from actors.streaming.flow.generation import Generator
 from schemas.lifecycle import FailGeneration, FinishGeneration, GenerateWork
 from schemas.llm import ChatMessage, GenerateRequest
 from schemas.policy import Fallback, Policy

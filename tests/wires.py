@@ -7,8 +7,8 @@ from typing import Any
 import msgspec
 
 from actors.streaming.core.deltas import Delta
-from actors.streaming.core.faults import ProviderFaultError
-from actors.streaming.core.reader import Reader
+from actors.streaming.core.errors.faults import ProviderFaultError
+from actors.streaming.core.reading.reader import Reader
 from schemas.llm import Answer, ChatMessage, GenerateRequest
 from schemas.problems import Problem
 from schemas.providers import Custom

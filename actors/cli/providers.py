@@ -11,12 +11,12 @@ import msgspec
 
 from actors.cli import checks, shown
 from actors.cli.session import EXIT_FAILURE, Session, run, with_session
-from actors.streaming.adapters.conformance import WRONG_SECRET, Conformance
 from actors.streaming.adapters.http_call import HttpProvider
 from actors.streaming.adapters.operator_secrets import operator_secrets
 from actors.streaming.adapters.providers import Providers, open_providers
 from actors.streaming.config import StreamingConfig
-from actors.streaming.core.conformance import CASES, NAMES, Finding, Manner
+from actors.streaming.core.checks.conformance import CASES, NAMES, Finding, Manner
+from actors.streaming.flow.conformance import WRONG_SECRET, Conformance
 from bus.config import load
 from bus.egress import Egress
 from bus.secrets import SecretEntry, Secrets

@@ -10,15 +10,15 @@ from actors.streaming.actor import Streaming
 from actors.streaming.adapters import batch_store, safety_file
 from actors.streaming.adapters.answers import BUCKET, Answers, KeptAnswer, bucket_spec
 from actors.streaming.adapters.batch_store import Ticket, Tickets
-from actors.streaming.adapters.batches import Batches
-from actors.streaming.adapters.batches import opened as opened_batches
-from actors.streaming.adapters.embedding import Embedder
-from actors.streaming.adapters.generation import Generator, Means
-from actors.streaming.adapters.granting import granting
 from actors.streaming.adapters.operator_secrets import operator_secrets
 from actors.streaming.adapters.providers import open_providers
-from actors.streaming.adapters.switchboard import Switchboard
 from actors.streaming.config import StreamingConfig
+from actors.streaming.flow.batches import Batches
+from actors.streaming.flow.batches import opened as opened_batches
+from actors.streaming.flow.embedding import Embedder
+from actors.streaming.flow.generation import Generator, Means
+from actors.streaming.flow.granting import granting
+from actors.streaming.flow.switchboard import Switchboard
 from bus.config import Timing, load
 from bus.egress import Egress
 from bus.kv import NatsBucket

@@ -5,11 +5,11 @@ from dataclasses import replace
 
 import anyio
 
-from actors.streaming.adapters.embedding import Embedder
-from actors.streaming.adapters.generation import Generator
 from actors.streaming.adapters.meter import CircuitMeter, Meter
 from actors.streaming.adapters.prompts import Prompts
-from actors.streaming.adapters.vectors import VectorStore
+from actors.streaming.flow.embedding import Embedder
+from actors.streaming.flow.generation import Generator
+from actors.streaming.flow.vectors import VectorStore
 from bus.codec import encode
 from bus.errors import ProblemError
 from bus.ports import Bus, Delivery

@@ -19,8 +19,6 @@ from schemas.capabilities.rule import (
 from schemas.llm import ModelConfig
 from schemas.providers import Anthropic, Provider
 
-_CLAUDE = (Anthropic,)
-
 UNSAMPLED = models(r"claude-(?:opus-4-[7-9](?!\d)|[a-z]+-(?:[5-9]|\d\d)(?!\d))")
 """Claude models that have no sampling settings any more."""
 
@@ -100,18 +98,17 @@ _LEAST_BUDGET = 1024
 CLAUDE_RULES: tuple[Rule, ...] = (
     # [T]: there are no such fields.
     *(
-        Rule(_CLAUDE, ANY, setting, never, f"takes no {setting}")
+        Rule(ANY, setting, never, f"takes no {setting}")
         for setting in ("seed", "frequency_penalty", "presence_penalty", "verbosity")
     ),
     # [T]: anthropic 2 has no sampling at all, and Opus 4.7 and later answer 400 to it.
     *(
-        Rule(_CLAUDE, UNSAMPLED, setting, never, f"takes no {setting}")
+        Rule(UNSAMPLED, setting, never, f"takes no {setting}")
         for setting in ("temperature", "top_p", "top_k")
     ),
     # Anthropic's guide to the migration to 2026-10-21: 400 to each, whatever the model.
     *(
         Rule(
-            _CLAUDE,
             ANY,
             setting,
             never,
@@ -121,7 +118,6 @@ CLAUDE_RULES: tuple[Rule, ...] = (
         for setting in _SAMPLING
     ),
     Rule(
-        _CLAUDE,
         ANY,
         "extra",
         _unsampled,
@@ -131,20 +127,18 @@ CLAUDE_RULES: tuple[Rule, ...] = (
     ),
     # Anthropic's reference of Messages: temperature from 0 to 1; its guide to extended thinking.
     Rule(
-        _CLAUDE,
         ANY,
         "temperature",
         at_most(1),
         "takes a temperature of at most 1",
         nearest=always(1.0),
     ),
-    Rule(_CLAUDE, ANY, "temperature", _one_unless_thinking, "takes no temperature as it thinks"),
-    Rule(_CLAUDE, ANY, "top_k", _unless_thinking, "takes no top_k as it thinks"),
+    Rule(ANY, "temperature", _one_unless_thinking, "takes no temperature as it thinks"),
+    Rule(ANY, "top_k", _unless_thinking, "takes no top_k as it thinks"),
     # From Opus 4.1 and Sonnet 4.5 on only one of the two: 400 (PROVIDERS 0.2).
-    Rule(_CLAUDE, ONE_SAMPLING, "top_p", _unless_tempered, "takes no top_p beside a temperature"),
+    Rule(ONE_SAMPLING, "top_p", _unless_tempered, "takes no top_p beside a temperature"),
     # BerriAI/litellm#3286: "each stop sequence must contain non-whitespace".
     Rule(
-        _CLAUDE,
         ANY,
         "stop_sequences",
         _visible,
@@ -152,17 +146,15 @@ CLAUDE_RULES: tuple[Rule, ...] = (
         nearest=_visible_ones,
     ),
     # [T]: thinking came with Claude 3.7, and a budget has 1024 tokens at least.
-    Rule(_CLAUDE, _THOUGHTLESS, "reasoning_effort", only("none"), "does not reason"),
-    Rule(_CLAUDE, _THOUGHTLESS, "reasoning_budget", only(0), "does not reason"),
+    Rule(_THOUGHTLESS, "reasoning_effort", only("none"), "does not reason"),
+    Rule(_THOUGHTLESS, "reasoning_budget", only(0), "does not reason"),
     Rule(
-        _CLAUDE,
         FULLY_GRADED,
         "reasoning_budget",
         only(0),
         "decides by itself how much to think",
     ),
     Rule(
-        _CLAUDE,
         ANY,
         "reasoning_budget",
         _none_or_enough,
@@ -171,7 +163,6 @@ CLAUDE_RULES: tuple[Rule, ...] = (
     ),
     # [T]: efforts go from low to max; [R]: "does not support effort level 'xhigh'".
     Rule(
-        _CLAUDE,
         ANY,
         "reasoning_effort",
         other_than("minimal"),
@@ -179,7 +170,6 @@ CLAUDE_RULES: tuple[Rule, ...] = (
         nearest=always("low"),
     ),
     Rule(
-        _CLAUDE,
         _HALF_GRADED,
         "reasoning_effort",
         other_than("xhigh"),
@@ -187,13 +177,12 @@ CLAUDE_RULES: tuple[Rule, ...] = (
         nearest=always("high"),
     ),
     # Anthropic's guide to extended thinking: auto and none alone; [T]: a format has a schema.
-    Rule(_CLAUDE, ANY, "tool_choice", _choosable, "must be free in its choice as it thinks"),
+    Rule(ANY, "tool_choice", _choosable, "must be free in its choice as it thinks"),
     Rule(
-        _CLAUDE,
         ANY,
         "response_format",
         with_schema,
         "keeps to a schema, but knows no JSON without one",
     ),
-    Rule(_CLAUDE, _UNSTRUCTURED, "response_format", never, "keeps to no schema"),
+    Rule(_UNSTRUCTURED, "response_format", never, "keeps to no schema"),
 )

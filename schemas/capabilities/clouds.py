@@ -20,11 +20,9 @@ from schemas.capabilities.rule import (
     up_to,
     with_schema,
 )
-from schemas.providers import Bedrock, Google, Ollama
 
 # Bedrock: the fields that all models have there, and what each family takes
 
-_BEDROCK = (Bedrock,)
 _ANY_CLAUDE = models("claude")
 _NOT_CLAUDE = re.compile(r"^(?!.*claude)")
 _TITAN = models("titan")
@@ -33,11 +31,10 @@ _OPEN_WEIGHT = models("gpt-oss")
 BEDROCK_RULES = (
     # [T]: Converse has four settings for all models, toolChoice has no "none", formats a schema.
     *(
-        Rule(_BEDROCK, ANY, setting, never, f"takes no {setting} on Bedrock")
+        Rule(ANY, setting, never, f"takes no {setting} on Bedrock")
         for setting in ("seed", "frequency_penalty", "presence_penalty", "verbosity")
     ),
     Rule(
-        _BEDROCK,
         ANY,
         "temperature",
         at_most(1),
@@ -45,24 +42,21 @@ BEDROCK_RULES = (
         nearest=always(1.0),
     ),
     Rule(
-        _BEDROCK,
         ANY,
         "parallel_tool_calls",
         allowed,
         "cannot be kept from parallel calls on Bedrock",
     ),
-    Rule(_BEDROCK, ANY, "tool_choice", other_than("none"), "always may call its tools on Bedrock"),
-    Rule(_BEDROCK, _TITAN, "tool_choice", never, "calls no tools"),
-    Rule(_BEDROCK, _TITAN, "top_k", never, "takes no top_k"),
+    Rule(ANY, "tool_choice", other_than("none"), "always may call its tools on Bedrock"),
+    Rule(_TITAN, "tool_choice", never, "calls no tools"),
+    Rule(_TITAN, "top_k", never, "takes no top_k"),
     Rule(
-        _BEDROCK,
         ANY,
         "response_format",
         with_schema,
         "keeps to a schema, but knows no JSON without one",
     ),
     Rule(
-        _BEDROCK,
         models(r"titan|claude-(?:(?:opus|sonnet)-4-20)"),
         "response_format",
         never,
@@ -70,28 +64,25 @@ BEDROCK_RULES = (
     ),
     # No field is known that would ask these to reason, and gpt-oss has three levels.
     Rule(
-        _BEDROCK,
         models(r"titan|nova-(?!2)|llama|command|mistral|mixtral"),
         "reasoning_effort",
         only("none"),
         "does not reason",
     ),
     Rule(
-        _BEDROCK,
         _OPEN_WEIGHT,
         "reasoning_effort",
         only("low", "medium", "high"),
         "knows three efforts: low, medium and high",
     ),
-    Rule(_BEDROCK, _NOT_CLAUDE, "reasoning_budget", never, "takes no reasoning_budget"),
+    Rule(_NOT_CLAUDE, "reasoning_budget", never, "takes no reasoning_budget"),
     *(
-        rule._replace(providers=_BEDROCK, models=_ANY_CLAUDE if rule.models is ANY else rule.models)
+        rule._replace(models=_ANY_CLAUDE if rule.models is ANY else rule.models)
         for rule in CLAUDE_RULES
     ),
 )
 
 
-_GEMINI = (Google,)
 _GEMINI_3 = models(r"gemini-(?:[3-9]|\d\d)")
 _UNTHINKING = models(r"gemini-(?:1|2\.0)|gemma")
 
@@ -102,16 +93,16 @@ def _within_three_efforts(effort: Any) -> str:
 
 GEMINI_RULES = (
     # Google's reference of GenerationConfig: up to 5 stop sequences; [T]: no field for the others.
-    Rule(_GEMINI, ANY, "stop_sequences", up_to(5), "takes at most 5 stop sequences"),
-    Rule(_GEMINI, ANY, "verbosity", never, "takes no verbosity"),
-    Rule(_GEMINI, ANY, "parallel_tool_calls", allowed, "cannot be kept from parallel calls"),
+    Rule(ANY, "stop_sequences", up_to(5), "takes at most 5 stop sequences"),
+    Rule(ANY, "verbosity", never, "takes no verbosity"),
+    Rule(ANY, "parallel_tool_calls", allowed, "cannot be kept from parallel calls"),
     # Gemini 3 rejects penalties (PROVIDERS 1.3); before 2.5 no model thinks.
     *(
-        Rule(_GEMINI, _GEMINI_3, setting, never, f"takes no {setting}")
+        Rule(_GEMINI_3, setting, never, f"takes no {setting}")
         for setting in ("frequency_penalty", "presence_penalty")
     ),
     *(
-        Rule(_GEMINI, _UNTHINKING, setting, only(idle), "does not reason")
+        Rule(_UNTHINKING, setting, only(idle), "does not reason")
         for setting, idle in (
             ("reasoning_effort", "none"),
             ("reasoning_budget", 0),
@@ -120,7 +111,6 @@ GEMINI_RULES = (
     ),
     # Google's guide to thinking: the levels of each model, and which cannot be turned off.
     Rule(
-        _GEMINI,
         models(r"gemini-3(?:\.[01])?-pro"),
         "reasoning_effort",
         only("low", "medium", "high"),
@@ -128,7 +118,6 @@ GEMINI_RULES = (
         nearest=_within_three_efforts,
     ),
     Rule(
-        _GEMINI,
         models(r"gemini-(?:2\.5-pro|[3-9]|\d\d)"),
         "reasoning_effort",
         other_than("none"),
@@ -140,14 +129,12 @@ GEMINI_RULES = (
 
 # Ollama: what its API has no field for
 
-_OLLAMA = (Ollama,)
-
 OLLAMA_RULES = (
     # [T]: there are no such fields.
     *(
-        Rule(_OLLAMA, ANY, setting, never, f"takes no {setting} from Ollama")
+        Rule(ANY, setting, never, f"takes no {setting} from Ollama")
         for setting in ("verbosity", "reasoning_budget", "service_tier")
     ),
-    Rule(_OLLAMA, ANY, "parallel_tool_calls", allowed, "cannot be kept from parallel calls"),
-    Rule(_OLLAMA, ANY, "tool_choice", only("auto", "none"), "is free in its choice of tools"),
+    Rule(ANY, "parallel_tool_calls", allowed, "cannot be kept from parallel calls"),
+    Rule(ANY, "tool_choice", only("auto", "none"), "is free in its choice of tools"),
 )

@@ -16,10 +16,6 @@ from schemas.capabilities.rule import (
     up_to,
 )
 from schemas.llm import ModelConfig
-from schemas.providers import Azure, Groq, OpenAI
-
-_OPENAI = (OpenAI, Azure)
-_CHATTY = (OpenAI, Azure, Groq)
 
 THINKING = models(r"o[134](?![a-z\d])|gpt-5(?![\w.-]*-chat)")
 """Models that think before they answer and refuse to have their sampling set."""
@@ -53,44 +49,41 @@ def _not_thinking(_value: Any, config: ModelConfig) -> bool:
     return config.reasoning_effort in {None, "none"}
 
 
+# [T]: stop has at most 4, and none with o3 and o4-mini.
+_FOUR_STOPS = Rule(ANY, "stop_sequences", up_to(4), "takes at most 4 stop sequences")
+
 OPENAI_RULES = (
-    # [T]: stop has at most 4, and none with o3 and o4-mini.
-    Rule(_CHATTY, ANY, "stop_sequences", up_to(4), "takes at most 4 stop sequences"),
-    Rule(_OPENAI, models(r"o[34](?!\d)"), "stop_sequences", up_to(0), "takes no stop sequences"),
+    _FOUR_STOPS,
+    Rule(models(r"o[34](?!\d)"), "stop_sequences", up_to(0), "takes no stop sequences"),
     # 400 unsupported_parameter of gpt-5 to 5.4 (huggingface/smolagents#1662, #1868, #1893); the
     # mini of 5.4 takes them (plmbr/notebook-intelligence#397), as all do from 5.5 on
     # (BerriAI/litellm#28650).
-    Rule(_OPENAI, _UNSTOPPABLE, "stop_sequences", up_to(0), "takes no stop sequences"),
+    Rule(_UNSTOPPABLE, "stop_sequences", up_to(0), "takes no stop sequences"),
     # 400 unsupported_value of o-series and gpt-5; vercel/ai#10932 of gpt-5.1 and later at none,
     # which is the default of 5.1 and 5.2 (numman-ali/opencode-openai-codex-auth#62).
-    Rule(_OPENAI, _ALWAYS_THINKING, "temperature", only(1), "takes no temperature but 1"),
+    Rule(_ALWAYS_THINKING, "temperature", only(1), "takes no temperature but 1"),
     Rule(
-        _OPENAI,
         UNTHINKING_BY_DEFAULT,
         "temperature",
         _one_or_not_thinking,
         "takes no temperature but 1 as it thinks",
     ),
     Rule(
-        _OPENAI,
         THINKING_CAN_BE_OFF,
         "temperature",
         _one_or_without_effort,
         "takes no temperature but 1",
     ),
-    Rule(_OPENAI, _ALWAYS_THINKING, "top_p", never, "takes no top_p"),
-    Rule(_OPENAI, UNTHINKING_BY_DEFAULT, "top_p", _not_thinking, "takes no top_p as it thinks"),
-    Rule(_OPENAI, THINKING_CAN_BE_OFF, "top_p", _without_effort, "takes no top_p"),
-    Rule(_OPENAI, THINKING, "frequency_penalty", never, "takes no frequency_penalty"),
-    Rule(_OPENAI, THINKING, "presence_penalty", never, "takes no presence_penalty"),
+    Rule(_ALWAYS_THINKING, "top_p", never, "takes no top_p"),
+    Rule(UNTHINKING_BY_DEFAULT, "top_p", _not_thinking, "takes no top_p as it thinks"),
+    Rule(THINKING_CAN_BE_OFF, "top_p", _without_effort, "takes no top_p"),
+    Rule(THINKING, "frequency_penalty", never, "takes no frequency_penalty"),
+    Rule(THINKING, "presence_penalty", never, "takes no presence_penalty"),
     # 400 unsupported_parameter; gpt-5-chat is no reasoning model.
-    Rule(
-        _OPENAI, models(r"gpt-[34]|gpt-5[\w.-]*-chat"), "reasoning_effort", never, "does not reason"
-    ),
+    Rule(models(r"gpt-[34]|gpt-5[\w.-]*-chat"), "reasoning_effort", never, "does not reason"),
     # openai/openai-agents-python#2089, memory-lancedb-pro#201: "Supported values are: 'none',
     # 'low', 'medium', and 'high'".
     Rule(
-        _OPENAI,
         models(r"gpt-5\.1(?!\d)(?![\w.-]*-(?:chat|codex-max))"),
         "reasoning_effort",
         only("none", "low", "medium", "high"),
@@ -99,14 +92,12 @@ OPENAI_RULES = (
     # CherryHQ/cherry-studio#11864: "'none', 'low', 'medium', 'high', and 'xhigh'"; of the pro ones
     # the same sentence names the last three.
     Rule(
-        _OPENAI,
         models(r"gpt-5\.[2-5](?!\d)(?![\w.-]*-(?:chat|pro))"),
         "reasoning_effort",
         only("none", "low", "medium", "high", "xhigh"),
         "knows five efforts: none, and low to xhigh",
     ),
     Rule(
-        _OPENAI,
         models(r"gpt-5\.[2-5]-pro"),
         "reasoning_effort",
         only("medium", "high", "xhigh"),
@@ -114,7 +105,6 @@ OPENAI_RULES = (
     ),
     # vane#1173, of gpt-5.6.
     Rule(
-        _OPENAI,
         models(r"gpt-5\.(?:[6-9](?!\d)|\d\d)(?![\w.-]*-chat)"),
         "reasoning_effort",
         only("none"),
@@ -124,7 +114,6 @@ OPENAI_RULES = (
     ),
     # OpenAI's reference of reasoning_effort for the o-series, quoted in CherryHQ/cherry-studio#919.
     Rule(
-        _OPENAI,
         models(r"o[134](?![a-z\d])"),
         "reasoning_effort",
         only("low", "medium", "high"),
@@ -132,7 +121,6 @@ OPENAI_RULES = (
     ),
     # OpenAI's page of gpt-5, quoted in QwenLM/qwen-code#11295.
     Rule(
-        _OPENAI,
         models(r"gpt-5(?!\.\d)(?![\w.-]*-chat)"),
         "reasoning_effort",
         only("minimal", "low", "medium", "high"),
@@ -140,7 +128,6 @@ OPENAI_RULES = (
     ),
     # earendil-works/pi#6265: "Expected a value >= 16, but got 1 instead".
     Rule(
-        _OPENAI,
         models(r"gpt-|o[134](?![a-z\d])|codex|computer-use"),
         "max_tokens",
         at_least(_LEAST_TOKENS),
@@ -149,29 +136,27 @@ OPENAI_RULES = (
         nearest=always(_LEAST_TOKENS),
     ),
     # [T]: there are no such fields, here or in that interface.
-    Rule(_OPENAI, ANY, "top_k", never, "takes no top_k"),
-    Rule(_OPENAI, ANY, "reasoning_budget", never, "takes no reasoning_budget"),
-    Rule(_OPENAI, ANY, "reasoning_summary", only("none"), "tells no reasoning here", api="chat"),
+    Rule(ANY, "top_k", never, "takes no top_k"),
+    Rule(ANY, "reasoning_budget", never, "takes no reasoning_budget"),
+    Rule(ANY, "reasoning_summary", only("none"), "tells no reasoning here", api="chat"),
     # [T]: verbosity came with gpt-5; what is older takes its default alone.
-    Rule(
-        _OPENAI, models(r"gpt-[34]|o1|o3-mini"), "verbosity", only("medium"), "takes no verbosity"
-    ),
+    Rule(models(r"gpt-[34]|o1|o3-mini"), "verbosity", only("medium"), "takes no verbosity"),
     *(
-        Rule(_OPENAI, ANY, setting, never, f"takes no {setting} in Responses", api="responses")
+        Rule(ANY, setting, never, f"takes no {setting} in Responses", api="responses")
         for setting in ("frequency_penalty", "presence_penalty", "stop_sequences", "seed")
     ),
 )
 
 GROQ_RULES = (
+    _FOUR_STOPS,
     # groq's own types: none, default, low, medium, high; the rest has no field there.
     Rule(
-        (Groq,),
         ANY,
         "reasoning_effort",
         only("none", "low", "medium", "high"),
         "knows no such reasoning effort",
     ),
-    Rule((Groq,), ANY, "top_k", never, "takes no top_k"),
-    Rule((Groq,), ANY, "verbosity", never, "takes no verbosity"),
-    Rule((Groq,), ANY, "reasoning_budget", never, "takes no reasoning_budget"),
+    Rule(ANY, "top_k", never, "takes no top_k"),
+    Rule(ANY, "verbosity", never, "takes no verbosity"),
+    Rule(ANY, "reasoning_budget", never, "takes no reasoning_budget"),
 )

@@ -20,7 +20,6 @@ class Rule(NamedTuple):
     out.
     """
 
-    providers: tuple[type[Provider], ...]
     models: re.Pattern[str]
     setting: str
     accepts: Accepts
@@ -29,14 +28,6 @@ class Rule(NamedTuple):
     nearest: Callable[[Any], Any] | None = None
     beside_tools: bool = False
     when: Callable[[Provider], bool] | None = None
-
-
-class Refusal(NamedTuple):
-    """A setting that a model does not take: why, and what it would take in its place."""
-
-    setting: str
-    reason: str
-    instead: Any = None
 
 
 def models(pattern: str) -> re.Pattern[str]:

@@ -1,10 +1,12 @@
 """The terms on which a provider of a definition has served a call. Pure."""
 
 import re
+from typing import Any
 
 from schemas.pricing.prices import Terms
 from schemas.pricing.uplift import WORLD
-from schemas.providers import Anthropic, Azure, Bedrock, Custom, Google, Groq, OpenAI, Provider
+from schemas.provider_specs import spec_of
+from schemas.providers import Anthropic, Bedrock, Google, Provider
 
 _RESIDENCY = re.compile(r"https?://(?P<region>[a-z]{2})\.api\.openai\.com(?:[:/]|$)", re.IGNORECASE)
 """OpenAI's addresses for data residency."""
@@ -31,8 +33,8 @@ def terms_of(
     served, which nobody here decides.
     """
     asked, served = provider.model, model_served or provider.model
-    exact = isinstance(provider, Bedrock | Azure)
-    kind = str(provider.__struct_config__.tag)
+    spec = spec_of(provider)
+    exact, kind = spec.is_exact, spec.name
     return Terms(
         provider=_address(provider) or kind,
         model=asked if exact else served,
@@ -50,17 +52,14 @@ def _region(provider: Provider, served: str) -> str:
             return provider.region or ""
         case Google(project=str()):
             return "" if provider.location == WORLD else provider.location
-        case OpenAI() | Custom():
-            told = _RESIDENCY.match(provider.base_url or "")
-            return told["region"].lower() if told else ""
         case Anthropic():
             return "" if served in _NOWHERE else served
         case _:
-            return ""
+            told = _RESIDENCY.match(getattr(provider, "base_url", None) or "")
+            return told["region"].lower() if told else ""
 
 
 def _address(provider: Provider) -> str | None:
     """Return the address that may tell who is paid, where the type of provider does not."""
-    if isinstance(provider, OpenAI | Anthropic | Groq | Custom):
-        return provider.base_url
-    return None
+    remote: Any = provider
+    return getattr(remote, "base_url", None) if spec_of(provider).is_sold_by_address else None

@@ -14,7 +14,7 @@ from tests.architecture.tree import PACKAGES, ROOT
 
 HOUSE = "Actors stand on the bus, and the bus on the messages"
 STRANGERS = "Actors never import each other; only the fleet and the CLI know several"
-ACTOR = "Inside an actor: main, handlers, adapters, settings, core"
+ACTOR = "Inside an actor: main, handlers, flow, adapters, settings, core"
 CORES = "Cores are pure: no bus, I/O, clock, randomness or logging"
 MESSAGES = "Messages are pure: msgspec and the standard library's data types"
 ONE_DOOR = "Only the bus speaks NATS"
@@ -64,6 +64,13 @@ VIOLATIONS = [
         "from actors.planted import actor",
         ACTOR,
         "actors.planted.adapters.callback -> actors.planted.actor",
+    ),
+    Violation(
+        "an adapter knows the course of calls",
+        "actors/streaming/adapters/answers.py",
+        "from actors.streaming.flow import attempt",
+        ACTOR,
+        "actors.streaming.adapters.answers -> actors.streaming.flow.attempt",
     ),
     Violation(
         "settings know an adapter",

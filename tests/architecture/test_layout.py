@@ -23,7 +23,7 @@ PAPERS = {
 BUILT = {"dist", "htmlcov"}
 
 ACTOR_ENTRIES = {"__init__.py", "__main__.py", "actor.py", "config.py", "core", "adapters"}
-ACTOR_MAY_HAVE = {"README.md", "__pycache__"}
+ACTOR_MAY_HAVE = {"README.md", "__pycache__", "flow"}
 
 CORE_LIBRARIES = {"nats-py", "msgspec", "anyio", "httpx", "structlog", "opentelemetry-sdk"}
 

@@ -10,12 +10,12 @@ UNFINISHED = re.compile(r"\b(TODO|FIXME|XXX|NotImplementedError)\b")
 
 # Here a handler, core or process is called, and what it raises must not end its neighbours.
 BOUNDARIES = (
-    "actors/streaming/adapters/batch_watch.py",
-    "actors/streaming/adapters/batches.py",
+    "actors/streaming/flow/batch_watch.py",
+    "actors/streaming/flow/batches.py",
     "bus/connection/parser.py",
     "bus/connection/subscription.py",
-    "actors/streaming/adapters/batch_watch.py",
-    "actors/streaming/adapters/batches.py",
+    "actors/streaming/flow/batch_watch.py",
+    "actors/streaming/flow/batches.py",
     "bus/runtime",
     "bus/service.py",
     "bus/shard/book.py",

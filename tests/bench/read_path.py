@@ -24,10 +24,10 @@ import httpx
 import msgspec
 from anyio.abc import SocketAttribute, SocketStream
 
-from actors.streaming.adapters.generation import Generator, Means
 from actors.streaming.adapters.http import build_client
 from actors.streaming.adapters.providers import open_providers
 from actors.streaming.config import StreamingConfig
+from actors.streaming.flow.generation import Generator, Means
 from bus.egress import Egress
 from bus.secrets import Secrets
 from schemas.lifecycle import FinishGeneration, GenerateWork

@@ -12,9 +12,9 @@ from time import monotonic
 import anyio
 import httpx
 
-from actors.streaming.adapters.generation import Generator, Means
 from actors.streaming.adapters.providers import open_providers
 from actors.streaming.config import StreamingConfig
+from actors.streaming.flow.generation import Generator, Means
 from bus.egress import Egress
 from bus.process import resident_bytes
 from bus.secrets import Secrets

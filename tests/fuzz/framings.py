@@ -8,12 +8,12 @@ from collections.abc import Callable, Iterable
 from itertools import pairwise
 from typing import Any, NamedTuple
 
-from actors.streaming.core.event_stream import MAX_HEADERS_BYTES, EventStreamParser
-from actors.streaming.core.framing import Framing, FramingError
-from actors.streaming.core.json_values import JsonValues
-from actors.streaming.core.ndjson import NdjsonParser
-from actors.streaming.core.sse import SseParser
-from actors.streaming.core.wrapping import event_framing
+from actors.streaming.core.aws.event_stream import MAX_HEADERS_BYTES, EventStreamParser
+from actors.streaming.core.framing.json_values import JsonValues
+from actors.streaming.core.framing.ndjson import NdjsonParser
+from actors.streaming.core.framing.protocol import Framing, FramingError
+from actors.streaming.core.framing.sse import SseParser
+from actors.streaming.core.framing.wrapping import event_framing
 from tests.frames import frame
 
 LIMIT = 64

@@ -6,10 +6,10 @@ import anyio
 import msgspec
 import pytest
 
-from actors.streaming.adapters.attempt import Attempt
-from actors.streaming.adapters.batch_call import name_of
 from actors.streaming.adapters.batch_store import Ticket
 from actors.streaming.core.batches.openai import OpenAIBatches
+from actors.streaming.flow.attempt import Attempt
+from actors.streaming.flow.batch_call import name_of
 from bus.kv import MemoryBucket
 from schemas.lifecycle import FailGeneration, GenerateWork
 from schemas.problems import Problem

@@ -17,7 +17,7 @@ from aiohttp import web
 from click.testing import CliRunner, Result
 
 from actors.cli import main
-from actors.streaming.core.conformance import NAMES
+from actors.streaming.core.checks.conformance import NAMES
 from tests.attempts import KEY
 from tests.providers_fake import (
     Behaviour,

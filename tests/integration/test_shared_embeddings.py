@@ -5,7 +5,7 @@ import anyio.lowlevel
 import msgspec
 from aiohttp import web
 
-from actors.streaming.adapters.embedding import Embedder
+from actors.streaming.flow.embedding import Embedder
 from schemas.embeddings import Embeddings
 from schemas.llm import EmbedRequest
 from schemas.providers import Provider

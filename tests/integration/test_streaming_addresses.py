@@ -10,11 +10,11 @@ import pytest
 from actors.streaming.adapters import google_tokens
 from actors.streaming.adapters.google_tokens import GoogleTokens
 from actors.streaming.adapters.http import build_client
+from actors.streaming.adapters.http_endpoint import HttpEndpoint
 from actors.streaming.adapters.providers.bedrock import BedrockEndpoint
 from actors.streaming.adapters.providers.google import GoogleEndpoint
-from actors.streaming.adapters.providers.ollama import OllamaEndpoint
 from actors.streaming.config import StreamingConfig
-from actors.streaming.core.service_account import ServiceAccount
+from actors.streaming.core.google.service_account import ServiceAccount
 from bus.egress import Egress
 from bus.errors import ProblemError
 from bus.secrets import Secrets
@@ -42,7 +42,7 @@ async def endpoints() -> AsyncGenerator[dict[type, Any]]:
         yield {
             Bedrock: BedrockEndpoint(SECRETS, CONFIG, lambda: NOW),
             Google: GoogleEndpoint(Secrets({}, {}), CONFIG, tokens),
-            Ollama: OllamaEndpoint(SECRETS, CONFIG),
+            Ollama: HttpEndpoint(SECRETS, CONFIG),
         }
 
 

@@ -6,8 +6,8 @@ import anyio
 import msgspec
 import pytest
 
-from actors.streaming.adapters.batch_call import name_of
 from actors.streaming.adapters.batch_store import Ticket
+from actors.streaming.flow.batch_call import name_of
 from bus.kv import MemoryBucket
 from schemas.lifecycle import FailGeneration
 from schemas.policy import Fallback, Policy
@@ -200,7 +200,7 @@ async def test_what_cannot_be_followed_fails_at_once_and_the_others_go_on(
 ):
     async with batch_provider() as fake, process(bucket) as streaming:
         with monkeypatch.context() as broken:
-            broken.setattr("actors.streaming.adapters.batch_watch.results", None)
+            broken.setattr("actors.streaming.flow.batch_watch.results", None)
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(streaming.answer, asking(openai(fake), "ada"))
                 await fake.until(1)

@@ -4,7 +4,7 @@ import anyio
 import pytest
 
 from actors.streaming.actor import Streaming
-from actors.streaming.adapters.embedding import Embedder
+from actors.streaming.flow.embedding import Embedder
 from bus.config import Timing
 from bus.memory import memory_bus
 from schemas.lifecycle import FailGeneration

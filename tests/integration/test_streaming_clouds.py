@@ -8,8 +8,8 @@ import msgspec
 import pytest
 from aiohttp import web
 
-from actors.streaming.adapters.generation import Generator, Means
 from actors.streaming.adapters.providers import open_providers
+from actors.streaming.flow.generation import Generator, Means
 from bus.egress import Egress
 from bus.secrets import Secrets
 from schemas.lifecycle import FailGeneration, FinishGeneration

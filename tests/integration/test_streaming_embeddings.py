@@ -11,10 +11,10 @@ import pytest
 from aiohttp import web
 from msgspec.structs import replace
 
-from actors.streaming.adapters.embedding import Embedder, Embedding, Vectors
-from actors.streaming.adapters.generation import Generator, Means
 from actors.streaming.adapters.providers import open_providers
-from actors.streaming.adapters.switchboard import Switchboard
+from actors.streaming.flow.embedding import Embedder, Embedding, Vectors
+from actors.streaming.flow.generation import Generator, Means
+from actors.streaming.flow.switchboard import Switchboard
 from bus.egress import Egress
 from bus.errors import ProblemError
 from schemas.bodies import Reference

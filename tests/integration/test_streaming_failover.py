@@ -9,7 +9,7 @@ import anyio
 import msgspec
 import pytest
 
-from actors.streaming.adapters.generation import Generator
+from actors.streaming.flow.generation import Generator
 from schemas.lifecycle import FailGeneration, FinishGeneration, GenerateWork
 from schemas.llm import Answer, ChatMessage, ModelConfig
 from schemas.policy import Fallback, Policy

@@ -128,7 +128,7 @@ BROKEN = Problem(
 )
 NO_CHUNK = Problem(
     code="provider_error",
-    message="The provider sent something that is no chunk.",
+    message="The provider sent something that is no event.",
     retryable=True,
 )
 FAILED = Problem(code="provider_error", message="The provider failed.", retryable=True)

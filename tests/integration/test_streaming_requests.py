@@ -7,9 +7,9 @@ import anyio
 import msgspec
 import pytest
 
-from actors.streaming.adapters.generation import Generator, Means
 from actors.streaming.adapters.http import build_client
 from actors.streaming.adapters.providers import open_providers
+from actors.streaming.flow.generation import Generator, Means
 from bus.egress import Egress
 from schemas.lifecycle import FailGeneration, FinishGeneration
 from schemas.llm import ModelConfig

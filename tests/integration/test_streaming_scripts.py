@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from actors.streaming.adapters.generation import Generator
+from actors.streaming.flow.generation import Generator
 from schemas.lifecycle import Deltas, FailGeneration, FinishGeneration
 from schemas.llm import ModelConfig
 from schemas.problems import Problem

@@ -2,8 +2,8 @@
 
 import anyio
 
-from actors.streaming.adapters.generation import Generator, Means
 from actors.streaming.adapters.providers import open_providers
+from actors.streaming.flow.generation import Generator, Means
 from bus.egress import Egress
 from bus.secrets import Secrets
 from tests.attempts import config

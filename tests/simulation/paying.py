@@ -9,8 +9,8 @@ from collections.abc import Sequence
 
 import anyio
 
-from actors.streaming.core.allowance import Allowance
 from actors.streaming.core.deltas import TextDelta
+from actors.streaming.core.tokens.allowance import Allowance
 from bus.errors import ProblemError
 from bus.ports import Bus
 from bus.rpc import Owners, command

@@ -15,11 +15,8 @@ from schemas.lifecycle import NO_POLICY, Accept, Origin
 from schemas.llm import ChatMessage, GenerateRequest
 from schemas.policy import Policy
 from schemas.problems import Problem
-from schemas.providers import Anthropic, OpenAI
+from schemas.provider_specs import BY_KIND, spec_of
 from schemas.steps import Steps
-
-BATCHED = (OpenAI, Anthropic)
-"""The providers whose batch APIs are spoken."""
 
 BATCH_SECONDS = 86_400.0
 """Within this time providers promise the answer of a batch."""
@@ -115,8 +112,9 @@ def _unbatched(wanted: Generate) -> Problem | None:
     fallbacks = enumerate(wanted.policy.fallbacks)
     places = {f"policy.fallbacks.{place}.provider": one.provider for place, one in fallbacks}
     for field, provider in {"batch": wanted.provider, **places}.items():
-        if not isinstance(provider, BATCHED):
-            message = "only the providers openai and anthropic answer in batches"
+        if spec_of(provider).batches is None:
+            batched = " and ".join(one.name for one in BY_KIND.values() if one.batches)
+            message = f"only the providers {batched} answer in batches"
             return Problem(code="validation", message=message, field=field)
     return None
 

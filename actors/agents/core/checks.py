@@ -7,7 +7,6 @@ from urllib.parse import SplitResult, urlsplit
 import msgspec
 
 from actors.agents.core import credentials
-from actors.agents.core.places import place_fault
 from actors.agents.core.policy_checks import check_policy
 from actors.agents.core.traversal import (
     MAX_DEPTH,
@@ -18,10 +17,11 @@ from actors.agents.core.traversal import (
     texts,
 )
 from schemas.agents import AgentDefinition
-from schemas.capabilities import refusals
 from schemas.ids import TOKEN_PATTERN
 from schemas.problems import Problem
-from schemas.providers import Scripted
+from schemas.provider_specs import spec_of
+from schemas.providers import Scripted, path_fault
+from schemas.refusals import refusals
 from schemas.steps import Steps, at_once
 
 MAX_DEFINITION_BYTES = 512 * 1024
@@ -171,7 +171,11 @@ def _settings(definition: AgentDefinition) -> Problem | None:
 
 
 def _place(definition: AgentDefinition) -> Problem | None:
-    found = place_fault(definition)
+    left = path_fault(definition.provider)
+    if left is not None:
+        return _problem(f"provider.{left}", f"is no name of a {left}")
+    check = spec_of(definition.provider).check
+    found = check(definition.provider, tools=bool(definition.tools))
     return _problem(*found) if found is not None else None
 
 

@@ -134,8 +134,10 @@ def _given(wanted: AgentInput, standing: AgentDefinition | None) -> dict[str, An
         return _invalid("model_config", "give either provider or model_config, not both")
     config = fields.get("config") or (standing.config if standing else ModelConfig())
     fields["config"] = _merged(config, wanted.model_config)
-    fields["provider"] = _chosen(standing.provider if standing else None, wanted.model_config)
-    return fields
+    chosen = _chosen(standing.provider if standing else None, wanted.model_config)
+    if isinstance(chosen, Problem):
+        return chosen
+    return {**fields, "provider": chosen}
 
 
 def _merged(config: ModelConfig, choice: ModelChoice) -> ModelConfig:
@@ -143,10 +145,13 @@ def _merged(config: ModelConfig, choice: ModelChoice) -> ModelConfig:
     return msgspec.structs.replace(config, **named)
 
 
-def _chosen(standing: Provider | None, choice: ModelChoice) -> Provider:
+def _chosen(standing: Provider | None, choice: ModelChoice) -> Provider | Problem:
     """The provider of the short form; base_url and secret stay where only the model changes."""
     named = {"type": choice.provider, "model": choice.model}
-    chosen: Provider = msgspec.convert(named, cast("Any", Provider))
+    try:
+        chosen: Provider = msgspec.convert(named, cast("Any", Provider))
+    except msgspec.ValidationError:
+        return _invalid("model_config.provider", "is none of a type that needs only a model")
     if standing is not None and type(standing) is type(chosen):
         return msgspec.structs.replace(standing, model=choice.model)
     return chosen

@@ -17,21 +17,20 @@ from actors.agents.core.extra_fields import (
     RESPONSES,
 )
 from actors.agents.core.extra_rules import NO_EFFECT, Effect, RefusedError, Rule, within
-from schemas.llm import ModelConfig
+from schemas.llm import ModelConfig, Wire
 from schemas.problems import Problem
-from schemas.providers import (
-    Anthropic,
-    Azure,
-    Bedrock,
-    Custom,
-    Google,
-    Groq,
-    Ollama,
-    OpenAI,
-    Provider,
-    Scripted,
-    family_of,
-)
+from schemas.provider_specs import spec_of
+from schemas.providers import Bedrock, Provider, family_of
+
+_TABLES: dict[Wire | None, Mapping[str, Rule]] = {
+    "openai_chat": CHAT,
+    "openai_responses": RESPONSES,
+    "anthropic": MESSAGES,
+    "converse": CONVERSE,
+    "gemini": GEMINI,
+    "ollama": OLLAMA,
+}
+"""The fields of each format; of another nothing is known, so that nothing may be sent."""
 
 
 def effect_of(provider: Provider, config: ModelConfig, field: str) -> Effect | Problem:
@@ -39,7 +38,7 @@ def effect_of(provider: Provider, config: ModelConfig, field: str) -> Effect | P
 
     ``field`` is the path of the settings. Refuses with ``validation``, naming the field.
     """
-    if not config.extra or isinstance(provider, Scripted):
+    if not config.extra or spec_of(provider).wire(provider) is None:
         return NO_EFFECT
     try:
         return within(_table(provider))(config.extra, NO_EFFECT)
@@ -50,21 +49,7 @@ def effect_of(provider: Provider, config: ModelConfig, field: str) -> Effect | P
 
 
 def _table(provider: Provider) -> Mapping[str, Rule]:
-    match provider:
-        case OpenAI(api="responses") | Azure(api="responses") | Custom(api="responses"):
-            return RESPONSES
-        case OpenAI() | Azure() | Custom() | Groq():
-            return CHAT
-        case Anthropic():
-            return MESSAGES
-        case Bedrock(api="invoke"):
-            family = family_of(provider.model)
-            return CONVERSE if family is None else INVOKED[family]
-        case Bedrock():
-            return CONVERSE
-        case Google():
-            return GEMINI
-        case Ollama():
-            return OLLAMA
-        case Scripted():
-            return {}
+    if isinstance(provider, Bedrock) and provider.api == "invoke":
+        family = family_of(provider.model)
+        return CONVERSE if family is None else INVOKED[family]
+    return _TABLES.get(spec_of(provider).wire(provider), {})

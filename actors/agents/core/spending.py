@@ -15,7 +15,6 @@ import msgspec
 from actors.agents.core.calls import Bounds, Cost, PricedAt, Way
 from actors.agents.core.enclosures import block_fault
 from schemas.bills import Slices, Spending
-from schemas.capabilities import output_limit
 from schemas.lifecycle import Accept
 from schemas.llm import GenerateRequest, ModelConfig
 from schemas.policy import Policy
@@ -23,6 +22,7 @@ from schemas.pricing.prices import Prices
 from schemas.problems import Problem
 from schemas.provider_specs import ProviderUrls, usual_hosts, usual_urls
 from schemas.providers import OpenAI, Provider, may_take_secret
+from schemas.refusals import output_limit
 from schemas.settings import Count, env
 from schemas.terms import Restriction
 

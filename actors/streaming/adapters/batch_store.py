@@ -6,7 +6,7 @@ from typing import TypeVar
 
 import msgspec
 
-from actors.streaming.core.faults import fault
+from actors.streaming.core.errors.faults import fault
 from bus.errors import FencedError, TransientError
 from bus.kv import Bucket
 from bus.streams.spec import StreamSpec, key_value_spec

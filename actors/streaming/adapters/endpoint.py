@@ -2,17 +2,14 @@
 
 import re
 from collections.abc import Mapping
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 import msgspec
 
-from actors.streaming.core.batches.form import BatchForm, Step
-from actors.streaming.core.reader import Reader
 from bus.errors import problem
 from bus.secrets import Secrets
 from schemas.ids import TenantId
-from schemas.llm import GenerateRequest
 
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,128}")
 _HEADER_VALUE = re.compile(r"[\x20-\x7e]*")
@@ -43,80 +40,6 @@ class Outgoing(NamedTuple):
     body: bytes
     method: str = "POST"
     once: bool = False
-
-
-class Endpoint(Protocol):
-    """How one kind of provider is reached, and which wire format is spoken there.
-
-    One object serves a whole process. A request's settings fit its model already.
-    """
-
-    optional: frozenset[str]
-    """Fields of the body that a server may refuse, and that are then left out for it."""
-
-    def base_url(self, request: GenerateRequest) -> str:
-        """Return the address of the server that is meant."""
-        ...
-
-    def settled(self, request: GenerateRequest) -> GenerateRequest:
-        """Return the request with what the server's address decides, before it is fitted."""
-        ...
-
-    async def outgoing(
-        self, request: GenerateRequest, context: CallContext, without: frozenset[str]
-    ) -> Outgoing:
-        """Write the request, without the optional fields named; fetch a token for it if need be.
-
-        Raises:
-            ProblemError: a key is missing or must not go there, a header cannot be set.
-            ProviderFaultError: the wire format cannot say what the request says.
-        """
-        ...
-
-    def whole(self, request: GenerateRequest) -> Mapping[str, Any]:
-        """Return the body that asks for a whole answer in place of a stream.
-
-        Raises:
-            ProviderFaultError: the wire format cannot say what the request says.
-        """
-        ...
-
-    def reader(self, request: GenerateRequest) -> Reader[Any]:
-        """Return what reads the answer."""
-        ...
-
-    async def addressed(
-        self, provider: Any, path: str, body: Mapping[str, Any], context: CallContext
-    ) -> Outgoing:
-        """Write another JSON request to the same server with the same credentials.
-
-        Raises:
-            ProblemError: as ``outgoing``.
-        """
-        ...
-
-    def batching(self, provider: Any) -> BatchForm | None:
-        """Return how batches are made there; None where there are none, or none that is known."""
-        ...
-
-    async def stepped(self, provider: Any, step: Step, context: CallContext) -> Outgoing:
-        """Write a request of a batch's life, with the same credentials as a single request.
-
-        Raises:
-            ProblemError: as ``outgoing``.
-        """
-        ...
-
-    def is_foreign(self, provider: Any, context: CallContext) -> bool:
-        """Say whether no secret of the operator goes along, so that he does not pay for the call.
-
-        What such a host tells of its usage is the word of a stranger.
-        """
-        ...
-
-    async def renewed(self, provider: Any, refused: Outgoing, context: CallContext) -> bool:
-        """Say whether the same request can be written with newer credentials than were refused."""
-        ...
 
 
 class Address(NamedTuple):

@@ -13,7 +13,7 @@ import anyio.to_thread
 import httpx
 import msgspec
 
-from actors.streaming.core.service_account import (
+from actors.streaming.core.google.service_account import (
     AccessToken,
     ServiceAccount,
     grant_request,

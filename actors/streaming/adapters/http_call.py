@@ -7,25 +7,26 @@ work, which is the caller's.
 
 from collections.abc import Mapping
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import anyio
 import httpx
 import msgspec
 
-from actors.streaming.adapters.endpoint import CallContext, Endpoint
+from actors.streaming.adapters.endpoint import CallContext
 from actors.streaming.adapters.http import ReadBody
+from actors.streaming.adapters.http_endpoint import HttpEndpoint
 from actors.streaming.adapters.sending import Refusers, Sending, broken
 from actors.streaming.config import StreamingConfig
 from actors.streaming.core.deltas import Delta
-from actors.streaming.core.faults import (
+from actors.streaming.core.errors.faults import (
     ProviderFaultError,
     error_in,
     failure_in_stream,
     fault,
 )
-from actors.streaming.core.fitting import fit
 from actors.streaming.core.resilience.keys import concerns_the_key
+from actors.streaming.core.writing.fitting import fit
 from bus.errors import ProblemError
 from bus.waiting import loop_time
 from schemas.llm import Answer, GenerateRequest
@@ -50,7 +51,7 @@ class HttpProvider:
     """Calls the models of one kind of provider; see ``ModelProvider``."""
 
     def __init__(
-        self, client: httpx.AsyncClient, endpoint: Endpoint, config: StreamingConfig
+        self, client: httpx.AsyncClient, endpoint: HttpEndpoint[Any], config: StreamingConfig
     ) -> None:
         self.client = client
         self.endpoint = endpoint

@@ -1,12 +1,12 @@
-"""What all endpoints share that are asked by JSON over HTTP, said once.
+"""The endpoints that are asked by JSON over HTTP, as the specs of their providers say.
 
-A kind of provider says where it is, what is spoken there, and with which credentials. What differs
-besides, such as a signature, is written over the step that makes it.
+A provider's spec says where it is, what is spoken there, and with which credentials. What differs
+besides, such as a signature, is written over the step that makes it (``adapters.providers``).
 """
 
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
-from typing import Any, ClassVar, Generic, NamedTuple, TypeVar, cast
+from collections.abc import Mapping
+from typing import Any, Generic, TypeVar, cast
+from urllib.parse import urlsplit
 
 from actors.streaming.adapters.endpoint import (
     Address,
@@ -19,11 +19,14 @@ from actors.streaming.adapters.endpoint import (
 )
 from actors.streaming.config import StreamingConfig
 from actors.streaming.core.batches.form import BatchForm, Step
-from actors.streaming.core.reader import Reader
+from actors.streaming.core.reading.reader import Reader
+from actors.streaming.core.spoken import BATCHING, Spoken, spoken
+from actors.streaming.core.wires.openai_chat.request import STREAM_OPTIONS
 from bus.errors import ProblemError, problem
 from bus.secrets import Secrets
 from schemas.llm import GenerateRequest
-from schemas.providers import Remote, path_fault
+from schemas.provider_specs import spec_of
+from schemas.providers import Provider, Remote, path_fault
 
 P = TypeVar("P", bound=Remote)
 
@@ -31,38 +34,46 @@ P = TypeVar("P", bound=Remote)
 _OF_A_STREAM = frozenset({"stream", "stream_options"})
 
 
-class Spoken(NamedTuple):
-    """A wire format where it is spoken: its path, how it is asked, and what reads the answer."""
+class HttpEndpoint(Generic[P]):
+    """How providers are reached that are as their specs say, and which wire format is spoken there.
 
-    path: str
-    body: Callable[[GenerateRequest], Mapping[str, Any]]
-    reader: Callable[[GenerateRequest], Reader[Any]]
-    accept: str = "text/event-stream"
+    A key goes along as a bearer token. One object serves a whole process. A request's settings fit
+    its model already.
+    """
 
-
-class HttpEndpoint(ABC, Generic[P]):
-    """An ``Endpoint`` of the providers of certain types; a bearer key unless it says otherwise."""
-
-    SERVES: ClassVar[tuple[type[Remote], ...]]
-    optional: frozenset[str] = frozenset()
+    optional: frozenset[str] = frozenset({STREAM_OPTIONS})
+    """Fields of the body that a server may refuse, and that are then left out for it."""
 
     def __init__(self, secrets: Secrets, config: StreamingConfig) -> None:
         self._secrets = secrets
         self._config = config
 
-    # What a kind of provider says
+    # What a kind of provider may do otherwise
 
-    @abstractmethod
     def _address(self, provider: P) -> Address:
         """Return the server, and the name of its key.
 
-        Raises:
-            ProblemError: ``validation``, the provider does not say where it is.
-        """
+        The operator's secret is the default for its own hosts only, or those of the usual address:
+        a definition that names another host gets no key unless it names a secret, too.
 
-    @abstractmethod
+        Raises:
+            ProblemError: ``validation``, nobody says where the provider is.
+        """
+        spec, remote = spec_of(cast("Provider", provider)), cast("Any", provider)
+        usual = self._config.urls.get(spec.name)
+        url: str | None = remote.base_url or usual
+        if url is None:
+            reason = f"The provider {spec.name} needs the address of a server."
+            raise problem("validation", reason, field="provider.base_url")
+        if remote.secret is not None or not spec.secrets:
+            return Address(url, remote.secret)
+        first = spec.secrets[0]
+        hosts = first.hosts or ((urlsplit(usual).netloc,) if usual else ())
+        return Address(url, first.name if urlsplit(url).netloc in hosts else None)
+
     def _spoken(self, provider: P) -> Spoken:
         """Return what is spoken there."""
+        return spoken(provider)
 
     def _url(self, provider: P, path: str) -> str:
         return joined(self._address(provider).base_url, path)
@@ -75,45 +86,62 @@ class HttpEndpoint(ABC, Generic[P]):
     # The steps that are the same everywhere
 
     def base_url(self, request: GenerateRequest) -> str:
-        """See ``Endpoint.base_url``."""
-        return self._address(self._meant(request)).base_url
+        """Return the address of the server that is meant."""
+        return self._address(cast("P", request.provider)).base_url
 
     def settled(self, request: GenerateRequest) -> GenerateRequest:
-        """See ``Endpoint.settled``: nothing depends on it."""
+        """Return the request with what the server's address decides, before it is fitted."""
         return request
 
     async def outgoing(
         self, request: GenerateRequest, context: CallContext, without: frozenset[str]
     ) -> Outgoing:
-        """See ``Endpoint.outgoing``."""
-        provider = self._meant(request)
+        """Write the request, without the optional fields named; fetch a token for it if need be.
+
+        Raises:
+            ProblemError: a key is missing or must not go there, a header cannot be set.
+            ProviderFaultError: the wire format cannot say what the request says.
+        """
+        provider = cast("P", request.provider)
         spoken = self._spoken(provider)
         written = spoken.body(request)
         body = {name: value for name, value in written.items() if name not in without}
         return await self._written(provider, spoken.path, body, context, spoken.accept)
 
     def whole(self, request: GenerateRequest) -> dict[str, Any]:
-        """See ``Endpoint.whole``."""
-        written = self._spoken(self._meant(request)).body(request)
+        """Return the body that asks for a whole answer in place of a stream.
+
+        Raises:
+            ProviderFaultError: the wire format cannot say what the request says.
+        """
+        written = self._spoken(cast("P", request.provider)).body(request)
         return {name: value for name, value in written.items() if name not in _OF_A_STREAM}
 
     async def addressed(
         self, provider: Any, path: str, body: Mapping[str, Any], context: CallContext
     ) -> Outgoing:
-        """See ``Endpoint.addressed``."""
+        """Write another JSON request to the same server with the same credentials.
+
+        Raises:
+            ProblemError: as ``outgoing``.
+        """
         return await self._written(provider, path, body, context, "application/json")
 
     def reader(self, request: GenerateRequest) -> Reader[Any]:
-        """See ``Endpoint.reader``."""
-        return self._spoken(self._meant(request)).reader(request)
+        """Return what reads the answer."""
+        return self._spoken(cast("P", request.provider)).reader(request)
 
     def batching(self, provider: Any) -> BatchForm | None:
-        """See ``Endpoint.batching``."""
-        del provider
-        return None
+        """Return how batches are made there; None where there are none, or none that is known."""
+        form = spec_of(provider).batches
+        return None if form is None else BATCHING[form](self._spoken(provider).path)
 
     async def stepped(self, provider: Any, step: Step, context: CallContext) -> Outgoing:
-        """See ``Endpoint.stepped``."""
+        """Write a request of a batch's life, with the same credentials as a single request.
+
+        Raises:
+            ProblemError: as ``outgoing``.
+        """
         ours = {"accept": "application/json", **await self._headers(provider, context)}
         if step.method == "POST":
             ours["content-type"] = step.content_type
@@ -121,7 +149,10 @@ class HttpEndpoint(ABC, Generic[P]):
         return Outgoing(url, headers, step.content, step.method, step.once)
 
     def is_foreign(self, provider: Any, context: CallContext) -> bool:
-        """See ``Endpoint.is_foreign``."""
+        """Say whether no secret of the operator goes along, so that he does not pay for the call.
+
+        What such a host tells of its usage is the word of a stranger.
+        """
         try:
             name = self._secret_of(provider, context)
         except ProblemError:
@@ -135,7 +166,7 @@ class HttpEndpoint(ABC, Generic[P]):
         return self._address(provider).secret
 
     async def renewed(self, provider: Any, refused: Outgoing, context: CallContext) -> bool:
-        """See ``Endpoint.renewed``: a key that is refused stays refused."""
+        """Say whether the same request can be written with newer credentials than were refused."""
         del provider, refused, context
         return False
 
@@ -160,13 +191,3 @@ class HttpEndpoint(ABC, Generic[P]):
             ProblemError: as ``Secrets.resolve``.
         """
         return resolved(self._secrets, self._address(provider), context)
-
-    def _meant(self, request: GenerateRequest) -> P:
-        """Return the request's provider, which is one of those that are served.
-
-        Raises:
-            ProblemError: it is another.
-        """
-        if isinstance(request.provider, self.SERVES):
-            return cast("P", request.provider)
-        raise problem("validation", "This provider is reached otherwise.", field="provider")

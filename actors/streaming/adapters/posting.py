@@ -11,7 +11,7 @@ from actors.streaming.adapters.http import ReadBody
 from actors.streaming.adapters.http_call import HttpProvider
 from actors.streaming.adapters.sending import Sending, Write, broken
 from actors.streaming.core.batches.form import Step
-from actors.streaming.core.faults import fault
+from actors.streaming.core.errors.faults import fault
 from schemas.providers import Provider
 
 MAX_ANSWER_BYTES = 1024 * 1024

@@ -6,14 +6,16 @@ went with is refused. Everything else is left to who has asked.
 
 import re
 from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
 
 import anyio
 import httpx
 import msgspec
 
-from actors.streaming.adapters.endpoint import CallContext, Endpoint, Outgoing
+from actors.streaming.adapters.endpoint import CallContext, Outgoing
 from actors.streaming.adapters.http import ONCE, ReadBody
-from actors.streaming.core.faults import (
+from actors.streaming.adapters.http_endpoint import HttpEndpoint
+from actors.streaming.core.errors.faults import (
     ProviderFaultError,
     fault,
     is_unauthenticated,
@@ -60,7 +62,9 @@ class Sending:
     ``free`` says that nothing has been spent on it: it was refused, or has never arrived.
     """
 
-    def __init__(self, client: httpx.AsyncClient, endpoint: Endpoint, patience: float) -> None:
+    def __init__(
+        self, client: httpx.AsyncClient, endpoint: HttpEndpoint[Any], patience: float
+    ) -> None:
         self._client = client
         self._endpoint = endpoint
         self._patience = patience

@@ -128,6 +128,16 @@ def test_provider_and_short_form_together_are_refused():
     assert (problem.code, problem.field) == ("validation", "model_config")
 
 
+@pytest.mark.parametrize("provider", ["nobody", "custom"])
+def test_the_short_form_names_a_provider_that_needs_only_a_model(provider: str):
+    choice = ModelChoice(provider=provider, model="m")
+
+    problem = definitions.create(wanted(model_config=choice), NOW)
+
+    assert isinstance(problem, Problem)
+    assert (problem.code, problem.field) == ("validation", "model_config.provider")
+
+
 def test_a_new_agent_is_checked():
     problem = definitions.create(
         wanted(provider=OPENAI, config=ModelConfig(stop_sequences=list("abcde"))), NOW

@@ -10,8 +10,8 @@ from typing import Any
 from msgspec.structs import replace
 
 from actors.agents.core.execution import Execution
-from actors.streaming.core.charging import Till
 from actors.streaming.core.resilience.routes import Route
+from actors.streaming.core.tokens.charging import Till
 from actors.streaming.core.wires.openai_chat.reader import ChatReader
 from bus.codec import decode, encode
 from bus.prices import shipped_text

@@ -2,7 +2,6 @@ from typing import Any, get_args
 
 import pytest
 
-from schemas.capabilities import output_limit, refusals, unseen
 from schemas.llm import (
     ChatMessage,
     Effort,
@@ -26,6 +25,7 @@ from schemas.providers import (
     Provider,
     Scripted,
 )
+from schemas.refusals import output_limit, refusals, unseen
 
 FULL: dict[str, Any] = {
     "temperature": 0.5,

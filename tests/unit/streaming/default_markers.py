@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from actors.streaming.core.bedrock import NovaFraming
+from actors.streaming.core.aws.framings import NovaFraming
 from actors.streaming.core.wires.anthropic.reader import MessagesReader
 from actors.streaming.core.wires.converse.reader import ConverseReader
 from actors.streaming.core.wires.gemini.reader import GeminiReader

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from actors.streaming.core.reader import Reader
+from actors.streaming.core.reading.reader import Reader
 from actors.streaming.core.wires.anthropic.reader import MessagesReader
 from actors.streaming.core.wires.converse.reader import ConverseReader
 from actors.streaming.core.wires.gemini.reader import GeminiReader

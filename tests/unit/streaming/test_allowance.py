@@ -6,8 +6,8 @@ from datetime import timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.streaming.core.allowance import Allowance
 from actors.streaming.core.deltas import ReasoningDelta, TextDelta
+from actors.streaming.core.tokens.allowance import Allowance
 from schemas.bills import Slices
 from schemas.ledger import Extend, Reference
 from schemas.lifecycle import GenerateWork

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.streaming.core.reader import Reader
+from actors.streaming.core.reading.reader import Reader
 from actors.streaming.core.wires.anthropic.reader import MessagesReader
 from actors.streaming.core.wires.gemini.reader import GeminiReader
 from actors.streaming.core.wires.openai_chat.reader import ChatReader

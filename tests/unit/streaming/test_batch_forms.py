@@ -20,10 +20,10 @@ from actors.streaming.core.batches.form import (
     results,
 )
 from actors.streaming.core.batches.openai import OpenAIBatches
-from actors.streaming.core.faults import ProviderFaultError
+from actors.streaming.core.errors.faults import ProviderFaultError
 from schemas.problems import Problem
 
-OPENAI = OpenAIBatches("/v1/chat/completions")
+OPENAI = OpenAIBatches("chat/completions")
 ANTHROPIC = AnthropicBatches("v1/messages")
 FORMS: list[BatchForm] = [OPENAI, ANTHROPIC]
 

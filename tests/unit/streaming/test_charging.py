@@ -5,8 +5,8 @@ from datetime import UTC, datetime
 import msgspec
 import pytest
 
-from actors.streaming.core.charging import Judged, Till, reported
 from actors.streaming.core.resilience.routes import Route
+from actors.streaming.core.tokens.charging import Judged, Till, reported
 from bus.prices import shipped_text
 from schemas.ledger import MOST_COUNTED, Charge
 from schemas.llm import Answer, ModelConfig

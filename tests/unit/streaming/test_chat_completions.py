@@ -3,8 +3,8 @@ from typing import Any
 import pytest
 
 from actors.streaming.core.deltas import ReasoningDelta, TextDelta
-from actors.streaming.core.reader import MAX_ANSWER_CHARACTERS
-from actors.streaming.core.wires.openai_chat.reader import GARBLED
+from actors.streaming.core.reading.garbled import GARBLED
+from actors.streaming.core.reading.reader import MAX_ANSWER_CHARACTERS
 from schemas.llm import Answer, ToolCall
 from schemas.problems import Problem
 from schemas.providers import Provider
@@ -190,7 +190,7 @@ def test_an_error_fails_the_call_wherever_it_stands(event: bytes):
 def test_what_is_no_chunk_fails_the_call(data: str):
     assert failure(chunk(content="x"), sse(data)) == Problem(
         code="provider_error",
-        message="The provider sent something that is no chunk.",
+        message="The provider sent something that is no event.",
         retryable=True,
     )
 

@@ -2,7 +2,7 @@ from typing import Any
 
 import pytest
 
-from actors.streaming.core.conformance import (
+from actors.streaming.core.checks.conformance import (
     CASES,
     NAMES,
     Finding,

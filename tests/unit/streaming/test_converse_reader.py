@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.streaming.core.bedrock import InvokeFraming, NovaFraming
+from actors.streaming.core.aws.framings import InvokeFraming, NovaFraming
 from actors.streaming.core.deltas import ReasoningDelta, TextDelta
 from actors.streaming.core.wires.converse.reader import ConverseReader
 from actors.streaming.core.wires.titan.reader import TitanReader
@@ -386,6 +386,6 @@ def test_an_answer_of_titan_is_counted_by_itself_where_bedrock_does_not(counts: 
 def test_an_unreadable_chunk_of_titan_fails_the_call():
     assert failed(TitanReader(REQUEST), [chunk({"outputText": 7})]) == Problem(
         code="provider_error",
-        message="The provider sent something that is no chunk.",
+        message="The provider sent something that is no event.",
         retryable=True,
     )

@@ -8,7 +8,7 @@ from botocore.loaders import Loader
 from botocore.model import ServiceModel
 from botocore.validate import ParamValidator
 
-from actors.streaming.core.faults import ProviderFaultError
+from actors.streaming.core.errors.faults import ProviderFaultError
 from actors.streaming.core.wires.converse import request as converse
 from actors.streaming.core.wires.titan import request as titan
 from schemas.llm import (

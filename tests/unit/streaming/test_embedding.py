@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.streaming.core.embedding import (
+from actors.streaming.core.embeddings.formats import (
     MAX_CHARACTERS,
     Answered,
     Batch,

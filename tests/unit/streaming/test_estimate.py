@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.streaming.core import estimate
+from actors.streaming.core.tokens import estimate
 from schemas.llm import ChatMessage, GenerateRequest, ToolCall, ToolDefinition
 from schemas.providers import OpenAI
 from schemas.usage import Usage

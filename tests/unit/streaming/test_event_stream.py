@@ -11,8 +11,8 @@ from botocore.eventstream import EventStreamBuffer
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.streaming.core import event_stream
-from actors.streaming.core.event_stream import EventMessage, EventStreamError, EventStreamParser
+from actors.streaming.core.aws import event_stream
+from actors.streaming.core.aws.event_stream import EventMessage, EventStreamError, EventStreamParser
 
 INT = st.integers
 HEADERS = st.dictionaries(

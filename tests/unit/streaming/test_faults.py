@@ -3,7 +3,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from actors.streaming.core.faults import LONGEST_WAIT, failure_in_stream, refusal
+from actors.streaming.core.errors.faults import LONGEST_WAIT, failure_in_stream, refusal
 from schemas.problems import Problem
 
 

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.streaming.core.finish_words import TABLES, ending, normal
-from actors.streaming.core.reader import Reader
+from actors.streaming.core.reading.finish_words import TABLES, ending, normal
+from actors.streaming.core.reading.reader import Reader
 from schemas.llm import Answer, Wire
 from schemas.problems import Problem
 from schemas.usage import Usage

@@ -2,7 +2,7 @@ from typing import Any, Literal
 
 import pytest
 
-from actors.streaming.core.fitting import Fitted, fit
+from actors.streaming.core.writing.fitting import Fitted, fit
 from schemas.llm import (
     AnswerWarning,
     ChatMessage,

@@ -8,17 +8,16 @@ import pytest
 
 from actors.streaming.adapters.endpoint import CallContext
 from actors.streaming.adapters.google_tokens import GoogleTokens
+from actors.streaming.adapters.http_endpoint import HttpEndpoint
 from actors.streaming.adapters.providers.anthropic import AnthropicEndpoint
 from actors.streaming.adapters.providers.azure import AzureEndpoint
 from actors.streaming.adapters.providers.bedrock import BedrockEndpoint
 from actors.streaming.adapters.providers.google import GoogleEndpoint
-from actors.streaming.adapters.providers.ollama import OllamaEndpoint
-from actors.streaming.adapters.providers.openai import OpenAIEndpoint
 from actors.streaming.config import StreamingConfig
-from actors.streaming.core.allowance import Allowance
-from actors.streaming.core.charging import Judged, Key, Till, embedded
 from actors.streaming.core.deltas import TextDelta
 from actors.streaming.core.resilience.routes import Route
+from actors.streaming.core.tokens.allowance import Allowance
+from actors.streaming.core.tokens.charging import Judged, Key, Till, embedded
 from bus.prices import shipped_text
 from bus.secrets import SecretEntry, Secrets
 from schemas.bills import Slices
@@ -64,12 +63,12 @@ CONFIG = StreamingConfig(
 def foreign(provider: Provider, secrets: Secrets = SECRETS) -> bool:
     tokens: GoogleTokens = None  # type: ignore[assignment]  # nothing is fetched
     endpoints: dict[type[Any], Any] = {
-        OpenAI: OpenAIEndpoint(secrets, CONFIG),
-        Groq: OpenAIEndpoint(secrets, CONFIG),
-        Custom: OpenAIEndpoint(secrets, CONFIG),
+        OpenAI: HttpEndpoint(secrets, CONFIG),
+        Groq: HttpEndpoint(secrets, CONFIG),
+        Custom: HttpEndpoint(secrets, CONFIG),
         Anthropic: AnthropicEndpoint(secrets, CONFIG),
         Azure: AzureEndpoint(secrets, CONFIG),
-        Ollama: OllamaEndpoint(secrets, CONFIG),
+        Ollama: HttpEndpoint(secrets, CONFIG),
         Google: GoogleEndpoint(secrets, CONFIG, tokens),
         Bedrock: BedrockEndpoint(secrets, CONFIG, lambda: NOW),
     }

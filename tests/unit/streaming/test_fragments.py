@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.streaming.core.arguments import settled
-from actors.streaming.core.fragments import CallFragments, Fragment, identifier, place_of
-from actors.streaming.core.tool_calls import ToolCalls
+from actors.streaming.core.decoding.arguments import settled
+from actors.streaming.core.reading.fragments import CallFragments, Fragment, identifier, place_of
+from actors.streaming.core.reading.tool_calls import ToolCalls
 from schemas.llm import ChatMessage, GenerateRequest, ToolDefinition
 from schemas.providers import Custom
 

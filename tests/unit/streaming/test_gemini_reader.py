@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actors.streaming.core.deltas import ReasoningDelta, TextDelta
-from actors.streaming.core.faults import ProviderFaultError
-from actors.streaming.core.reader import GarbledError
-from actors.streaming.core.tool_calls import MAX_ARGUMENT_BYTES
+from actors.streaming.core.errors.faults import ProviderFaultError
+from actors.streaming.core.reading.garbled import GarbledError
+from actors.streaming.core.reading.tool_calls import MAX_ARGUMENT_BYTES
 from actors.streaming.core.wires.gemini.arguments import StreamedArguments, steps
 from actors.streaming.core.wires.gemini.chunks import PartialArgument
 from actors.streaming.core.wires.gemini.reader import GeminiReader, usage_of

@@ -12,11 +12,10 @@ from typing import Any, NamedTuple
 import msgspec
 import pytest
 
-from actors.streaming.adapters import moderation
-from actors.streaming.core import embedding, faults
-from actors.streaming.core.faults import ProviderFaultError
-from actors.streaming.core.reader import Reader
-from actors.streaming.core.turns import arguments
+from actors.streaming.core.embeddings import formats as embedding
+from actors.streaming.core.errors import faults
+from actors.streaming.core.errors.faults import ProviderFaultError
+from actors.streaming.core.reading.reader import Reader
 from actors.streaming.core.wires.anthropic.reader import MessagesReader
 from actors.streaming.core.wires.converse.reader import ConverseReader
 from actors.streaming.core.wires.gemini.reader import GeminiReader
@@ -24,6 +23,8 @@ from actors.streaming.core.wires.ollama.reader import OllamaReader
 from actors.streaming.core.wires.openai_chat.reader import ChatReader
 from actors.streaming.core.wires.openai_responses.reader import ResponsesReader
 from actors.streaming.core.wires.titan.reader import TitanReader
+from actors.streaming.core.writing.turns import arguments
+from actors.streaming.flow import moderation
 from bus.codec import accept, decode, encode
 from bus.errors import ProblemError
 from schemas import bounds
@@ -327,7 +328,7 @@ def test_a_body_that_is_no_stream_is_read_or_passed_over(fragment: bytes):
         b'{"error":{"code":%b,"details":[{"retryDelay":%b}]}}' % (fragment, fragment),
     ):
         assert isinstance(faults.refusal(400, {}, body), Problem)
-        for form in (embedding._OPENAI, embedding._GOOGLE, embedding._OLLAMA):
+        for form in embedding._WHOLE.values():
             batch = embedding.Batch("", {}, ["x"])
             for answer in (body, b'{"data":[{"embedding":%b}],"usage":%b}' % (fragment, fragment)):
                 with pytest.raises((embedding.UnreadableError, ProviderFaultError)):

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from actors.streaming.core.bedrock import InvokeFraming
+from actors.streaming.core.aws.framings import InvokeFraming
 from actors.streaming.core.wires.anthropic.reader import MessagesReader
 from actors.streaming.core.wires.converse.reader import ConverseReader
 from actors.streaming.core.wires.gemini.reader import GeminiReader

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.streaming.core.ndjson import LineTooLargeError, NdjsonParser
+from actors.streaming.core.framing.ndjson import LineTooLargeError, NdjsonParser
 
 
 def parse(*chunks: bytes) -> list[bytes]:

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from actors.streaming.core.deltas import ReasoningDelta, TextDelta
-from actors.streaming.core.reader import Reader
+from actors.streaming.core.reading.reader import Reader
 from actors.streaming.core.wires.anthropic.reader import MessagesReader
 from actors.streaming.core.wires.converse.reader import ConverseReader
 from actors.streaming.core.wires.gemini.reader import GeminiReader

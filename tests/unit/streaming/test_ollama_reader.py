@@ -154,7 +154,7 @@ def test_an_unreadable_line_fails_the_call_but_not_the_deltas_behind_it():
     assert deltas == [TextDelta("Hi")]
     assert problem == Problem(
         code="provider_error",
-        message="The provider sent something that is no line.",
+        message="The provider sent something that is no event.",
         retryable=True,
     )
 

@@ -2,7 +2,7 @@ from typing import Any
 
 import pytest
 
-from actors.streaming.core.faults import ProviderFaultError
+from actors.streaming.core.errors.faults import ProviderFaultError
 from actors.streaming.core.wires.ollama.request import chat, generate
 from schemas.llm import ChatMessage, ImageData, ImageUrl, JsonObjectFormat, ModelConfig, TextPart
 from schemas.providers import Ollama

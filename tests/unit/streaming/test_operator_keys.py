@@ -6,11 +6,11 @@ import httpx
 import msgspec
 import pytest
 
-from actors.streaming.adapters.generation import Generator, Means
 from actors.streaming.adapters.http import AiohttpTransport
 from actors.streaming.adapters.operator_secrets import operator_secrets
 from actors.streaming.adapters.providers import open_providers
 from actors.streaming.config import StreamingConfig
+from actors.streaming.flow.generation import Generator, Means
 from bus.config import load
 from bus.egress import Egress
 from schemas.provider_specs import SPECS, ProviderSpec

@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actors.streaming.core.deltas import Delta, ReasoningDelta, TextDelta
-from actors.streaming.core.outlet import Outlet, blocked_by
 from actors.streaming.core.safety.effort import Effort
 from actors.streaming.core.safety.intake import Taken, take_in
+from actors.streaming.core.safety.outlet import Outlet, blocked_by
 from actors.streaming.core.safety.rules import RuleLibrary, compile_rules
 from schemas.llm import Answer, ChatMessage, GenerateRequest, TextPart, ToolCall
 from schemas.problems import Problem

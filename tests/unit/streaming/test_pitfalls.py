@@ -9,8 +9,8 @@ import msgspec
 import pytest
 
 from actors.streaming.core.deltas import ReasoningDelta, TextDelta
-from actors.streaming.core.faults import failure_in_stream, refusal
-from actors.streaming.core.reader import Reader
+from actors.streaming.core.errors.faults import failure_in_stream, refusal
+from actors.streaming.core.reading.reader import Reader
 from actors.streaming.core.wires.anthropic.reader import MessagesReader
 from actors.streaming.core.wires.converse.reader import ConverseReader
 from actors.streaming.core.wires.gemini.reader import GeminiReader

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from actors.streaming.core import probes
+from actors.streaming.core.checks import probes
 from schemas.embeddings import Embeddings
 from schemas.problems import Problem
 from schemas.providers import Azure, OpenAI, Scripted

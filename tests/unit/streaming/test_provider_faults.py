@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.streaming.core.bedrock import event_of
-from actors.streaming.core.event_stream import EventMessage
-from actors.streaming.core.faults import ProviderFaultError, failure_in_stream, refusal
+from actors.streaming.core.aws.event_stream import EventMessage
+from actors.streaming.core.aws.framings import event_of
+from actors.streaming.core.errors.faults import ProviderFaultError, failure_in_stream, refusal
 from actors.streaming.core.resilience.circuit import counts_against
 from actors.streaming.core.resilience.scope import Scope, scope_of
 from schemas.problems import Problem

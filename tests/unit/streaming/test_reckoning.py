@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.streaming.core import counts
-from actors.streaming.core.reckoning import MOST_OUTPUT, merged, topped
+from actors.streaming.core.decoding import counts
+from actors.streaming.core.tokens.reckoning import MOST_OUTPUT, merged, topped
 from actors.streaming.core.wires.anthropic.reader import usage_of as messages_usage
 from actors.streaming.core.wires.converse.reader import usage_of as converse_usage
 from actors.streaming.core.wires.gemini.reader import usage_of as gemini_usage

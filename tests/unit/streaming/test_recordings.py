@@ -15,10 +15,10 @@ import pytest
 
 from actors.streaming.adapters.providers.bedrock import BedrockEndpoint
 from actors.streaming.config import StreamingConfig
-from actors.streaming.core import estimate
 from actors.streaming.core.deltas import ReasoningDelta, TextDelta
-from actors.streaming.core.faults import refusal
-from actors.streaming.core.reader import Reader
+from actors.streaming.core.errors.faults import refusal
+from actors.streaming.core.reading.reader import Reader
+from actors.streaming.core.tokens import estimate
 from actors.streaming.core.wires.anthropic.reader import MessagesReader
 from actors.streaming.core.wires.converse.reader import ConverseReader
 from actors.streaming.core.wires.gemini.reader import GeminiReader

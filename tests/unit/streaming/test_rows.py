@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.streaming.core.embedding import Embedded, batches, format_of, read
-from actors.streaming.core.rows import LEAST_BYTES, cut
-from actors.streaming.core.vectors import UnreadableError
+from actors.streaming.core.embeddings.formats import Embedded, batches, format_of, read
+from actors.streaming.core.embeddings.rows import LEAST_BYTES, cut
+from actors.streaming.core.embeddings.vectors import UnreadableError
 from schemas.llm import EmbedRequest
 from schemas.providers import Bedrock, Custom, Google, Ollama, Provider
 from schemas.steps import Steps, at_once

@@ -2,8 +2,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.streaming.core import script
-from actors.streaming.core.script import Plan
+from actors.streaming.core.wires import scripted as script
+from actors.streaming.core.wires.scripted import Plan
 from schemas.llm import Answer, ChatMessage, GenerateRequest, ModelConfig
 from schemas.problems import Problem
 from schemas.providers import Scripted, ScriptedFailure

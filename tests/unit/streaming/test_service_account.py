@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.streaming.core.service_account import (
+from actors.streaming.core.google.service_account import (
     AccessToken,
     ServiceAccount,
     grant_request,

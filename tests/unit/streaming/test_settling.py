@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.streaming.core.finish_words import TABLES, UNSURE, Ending
-from actors.streaming.core.reader import Reader
-from actors.streaming.core.settling import Progress, Settling
+from actors.streaming.core.reading.finish_words import TABLES, UNSURE, Ending
+from actors.streaming.core.reading.reader import Reader
+from actors.streaming.core.reading.settling import Progress, Settling
 from actors.streaming.core.wires.openai_chat.reader import ChatReader
 from schemas.llm import Answer, Wire
 from schemas.problems import Problem

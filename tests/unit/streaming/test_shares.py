@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.streaming.core.shares import split
+from actors.streaming.core.embeddings.shares import split
 from schemas.usage import COUNTS, Usage
 
 COUNT = st.integers(0, 10**12)

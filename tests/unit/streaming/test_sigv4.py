@@ -12,7 +12,7 @@ from botocore.credentials import Credentials as AwsKeys
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.streaming.core.sigv4 import Credentials, Scope, Signable, canonical_request, sign
+from actors.streaming.core.aws.sigv4 import Credentials, Scope, Signable, canonical_request, sign
 
 NOW = datetime(2026, 11, 21, 7, 30, 5, tzinfo=UTC)
 KEYS = Credentials("AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY")

@@ -1,16 +1,15 @@
 import json
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.streaming.core.surrogates import decode
-from schemas import bounds
+from actors.streaming.core.decoding.surrogates import EventDecoder
 
-DECODER = bounds.Decoder(str)
-ANYTHING: bounds.Decoder[Any] = bounds.Decoder()
+DECODER = EventDecoder(str)
+ANYTHING: EventDecoder[Any] = EventDecoder(cast("type[Any]", Any))
 
 
 @pytest.mark.parametrize(
@@ -27,7 +26,7 @@ ANYTHING: bounds.Decoder[Any] = bounds.Decoder()
     ],
 )
 def test_half_a_character_becomes_the_mark_of_what_is_lost(written: str, read: str):
-    assert decode(DECODER, written) == read
+    assert DECODER.decode(written) == read
 
 
 @pytest.mark.parametrize(
@@ -39,20 +38,20 @@ def test_half_a_character_becomes_the_mark_of_what_is_lost(written: str, read: s
     ],
 )
 def test_a_number_that_is_none_becomes_null(written: str, read: Any):
-    assert decode(ANYTHING, written) == read
+    assert ANYTHING.decode(written) == read
 
 
 @pytest.mark.parametrize("broken", ["NaNs", "[xNaN]", '{"a":NaN', "Infinity1"])
 def test_what_only_begins_like_such_a_number_stays_an_error(broken: str):
     with pytest.raises(msgspec.DecodeError):
-        decode(ANYTHING, broken)
+        ANYTHING.decode(broken)
 
 
 @given(st.text(st.characters(exclude_categories=()), max_size=20))
 def test_every_escaped_text_is_read_and_loses_only_halves(text: str):
     lossless = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
-    read = decode(DECODER, json.dumps(text))
+    read = DECODER.decode(json.dumps(text))
 
     assert read.replace("\ufffd", "") == lossless.replace("\ufffd", "")
 
@@ -60,4 +59,4 @@ def test_every_escaped_text_is_read_and_loses_only_halves(text: str):
 @pytest.mark.parametrize("broken", ["", "{", '"a', "3", r'"\x"'])
 def test_what_is_no_such_json_stays_an_error(broken: str):
     with pytest.raises(msgspec.DecodeError):
-        decode(DECODER, broken)
+        DECODER.decode(broken)

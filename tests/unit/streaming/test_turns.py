@@ -2,7 +2,7 @@ from typing import Any
 
 import pytest
 
-from actors.streaming.core.turns import arguments, merged, replayed, system_text, under
+from actors.streaming.core.writing.turns import arguments, merged, replayed, system_text, under
 from schemas.llm import ChatMessage, ProviderBlock, ToolCall
 
 ONE, TWO = ToolCall(id="1", name="f", arguments="{}"), ToolCall(id="2", name="g", arguments="{}")

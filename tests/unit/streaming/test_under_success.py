@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.streaming.core.bedrock import NovaFraming
-from actors.streaming.core.faults import error_in
-from actors.streaming.core.reader import Reader
-from actors.streaming.core.under_success import error_of, told
+from actors.streaming.core.aws.framings import NovaFraming
+from actors.streaming.core.errors.faults import error_in
+from actors.streaming.core.errors.under_success import error_of, told
+from actors.streaming.core.reading.reader import Reader
 from actors.streaming.core.wires.anthropic.reader import MessagesReader
 from actors.streaming.core.wires.converse.reader import ConverseReader
 from actors.streaming.core.wires.gemini.reader import GeminiReader

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.streaming.core.embedding import batches, format_of, read
-from actors.streaming.core.faults import ProviderFaultError
-from actors.streaming.core.vectors import UnreadableError, decoded, ordered, otherwise
+from actors.streaming.core.embeddings.formats import batches, format_of, read
+from actors.streaming.core.embeddings.vectors import UnreadableError, decoded, ordered, otherwise
+from actors.streaming.core.errors.faults import ProviderFaultError
 from schemas.llm import AnswerWarning, EmbedRequest
 from schemas.problems import Problem
 from schemas.providers import Bedrock, Custom, Google, Ollama, Provider

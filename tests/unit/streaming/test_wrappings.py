@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.streaming.core.bedrock import InvokeFraming, NovaFraming
-from actors.streaming.core.json_values import JsonValues
-from actors.streaming.core.sse import SseEvent, SseParser, marker
+from actors.streaming.core.aws.framings import InvokeFraming, NovaFraming
+from actors.streaming.core.framing.json_values import JsonValues
+from actors.streaming.core.framing.sse import SseEvent, SseParser, marker
 from actors.streaming.core.wires.anthropic.reader import MessagesReader
 from actors.streaming.core.wires.converse.reader import ConverseReader
 from actors.streaming.core.wires.gemini.reader import GeminiReader

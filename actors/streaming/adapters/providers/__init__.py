@@ -1,38 +1,31 @@
-"""The providers by the type that a definition names. A new one is a module and a line below."""
+"""The providers by the type that a definition names, each as its spec says.
+
+Only what signs, addresses or pays for its requests in a way of its own has a module here.
+"""
 
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
+from typing import Any
 
 import msgspec
 
 from actors.streaming.adapters.google_tokens import GoogleTokens
 from actors.streaming.adapters.http import build_client
 from actors.streaming.adapters.http_call import HttpProvider
+from actors.streaming.adapters.http_endpoint import HttpEndpoint
 from actors.streaming.adapters.providers.anthropic import AnthropicEndpoint
 from actors.streaming.adapters.providers.azure import AzureEndpoint
 from actors.streaming.adapters.providers.base import ModelProvider
 from actors.streaming.adapters.providers.bedrock import BedrockEndpoint
 from actors.streaming.adapters.providers.google import GoogleEndpoint
-from actors.streaming.adapters.providers.ollama import OllamaEndpoint
-from actors.streaming.adapters.providers.openai import OpenAIEndpoint
 from actors.streaming.adapters.providers.scripted import ScriptedProvider
 from actors.streaming.config import StreamingConfig
 from bus.egress import Egress
 from bus.jetstream.bus import system_clock
 from bus.ports import Clock
 from bus.secrets import Secrets
-from schemas.providers import (
-    Anthropic,
-    Azure,
-    Bedrock,
-    Custom,
-    Google,
-    Groq,
-    Ollama,
-    OpenAI,
-    Provider,
-    Scripted,
-)
+from schemas.provider_specs import BY_KIND
+from schemas.providers import Anthropic, Azure, Bedrock, Google, Provider, Scripted
 
 Providers = Mapping[type[Provider], ModelProvider]
 
@@ -49,17 +42,16 @@ async def open_providers(
         keep_alive=config.keep_alive,
     )
     async with client:
-        openai = HttpProvider(client, OpenAIEndpoint(secrets, config), config)
-        google = GoogleEndpoint(secrets, config, GoogleTokens(client, clock))
-        patient = msgspec.structs.replace(config, first_byte_timeout=config.cold_start_timeout)
-        yield {
-            Azure: HttpProvider(client, AzureEndpoint(secrets, config), config),
-            Anthropic: HttpProvider(client, AnthropicEndpoint(secrets, config), config),
-            Bedrock: HttpProvider(client, BedrockEndpoint(secrets, config, clock), config),
-            Google: HttpProvider(client, google, config),
-            Ollama: HttpProvider(client, OllamaEndpoint(secrets, config), patient),
-            OpenAI: openai,
-            Groq: openai,
-            Custom: openai,
-            Scripted: ScriptedProvider(),
+        own: dict[type[Provider], HttpEndpoint[Any]] = {
+            Azure: AzureEndpoint(secrets, config),
+            Anthropic: AnthropicEndpoint(secrets, config),
+            Bedrock: BedrockEndpoint(secrets, config, clock),
+            Google: GoogleEndpoint(secrets, config, GoogleTokens(client, clock)),
         }
+        usual: HttpEndpoint[Any] = HttpEndpoint(secrets, config)
+        cold = msgspec.structs.replace(config, first_byte_timeout=config.cold_start_timeout)
+        called = {
+            kind: HttpProvider(client, own.get(kind, usual), cold if spec.is_cold else config)
+            for kind, spec in BY_KIND.items()
+        }
+        yield {**called, Scripted: ScriptedProvider()}

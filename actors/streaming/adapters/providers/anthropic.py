@@ -1,13 +1,12 @@
 """Anthropic's own service, and servers that speak its format at a ``base_url``."""
 
+from typing import cast
+
 import msgspec
 
-from actors.streaming.adapters.endpoint import Address, CallContext, own
-from actors.streaming.adapters.http_endpoint import HttpEndpoint, Spoken
-from actors.streaming.core.batches.anthropic import AnthropicBatches
-from actors.streaming.core.batches.form import BatchForm
-from actors.streaming.core.wires.anthropic.reader import MessagesReader
-from actors.streaming.core.wires.anthropic.request import body
+from actors.streaming.adapters.endpoint import CallContext
+from actors.streaming.adapters.http_endpoint import HttpEndpoint
+from actors.streaming.core.spoken import Spoken
 from schemas.llm import GenerateRequest
 from schemas.providers import Anthropic
 
@@ -18,26 +17,17 @@ class AnthropicEndpoint(HttpEndpoint[Anthropic]):
     Features in trial are switched on by a definition's headers.
     """
 
-    SERVES = (Anthropic,)
-
     def settled(self, request: GenerateRequest) -> GenerateRequest:
-        """See ``Endpoint.settled``: the version depends on where the request really goes."""
-        provider = self._meant(request)
+        """See ``HttpEndpoint.settled``: the version depends on where the request really goes."""
+        provider = cast("Anthropic", request.provider)
         chosen = msgspec.structs.replace(provider, api_version=self._versioned(provider).version())
         return msgspec.structs.replace(request, provider=chosen)
 
-    def _address(self, provider: Anthropic) -> Address:
-        usual = self._config.urls["anthropic"]
-        return own(usual, "anthropic", provider.base_url, provider.secret)
-
     def _spoken(self, provider: Anthropic) -> Spoken:
         # Some name the address with the version of the API, as for OpenAI, and some without.
+        told = super()._spoken(provider)
         versioned = self._address(provider).base_url.rstrip("/").endswith("/v1")
-        return Spoken("messages" if versioned else "v1/messages", body, MessagesReader)
-
-    def batching(self, provider: Anthropic) -> BatchForm:
-        """See ``Endpoint.batching``."""
-        return AnthropicBatches(self._spoken(provider).path)
+        return told._replace(path="messages") if versioned else told
 
     async def _headers(self, provider: Anthropic, context: CallContext) -> dict[str, str]:
         version = self._versioned(provider).version()

@@ -5,40 +5,24 @@ ones, where it is part of the path and an ``api-version`` goes along.
 """
 
 from collections.abc import Mapping
-from functools import partial
 from typing import Any
 from urllib.parse import quote
 
-from actors.streaming.adapters.endpoint import Address, CallContext, Outgoing, joined, own
-from actors.streaming.adapters.http_endpoint import HttpEndpoint, Spoken
+from actors.streaming.adapters.endpoint import CallContext, Outgoing, joined
+from actors.streaming.adapters.http_endpoint import HttpEndpoint
+from actors.streaming.core.spoken import Spoken, by_dialect
 from actors.streaming.core.wires.openai_chat import request as chat
-from actors.streaming.core.wires.openai_chat.reader import ChatReader
-from actors.streaming.core.wires.openai_responses import request as responses
-from actors.streaming.core.wires.openai_responses.reader import ResponsesReader
-from bus.errors import problem
 from schemas.providers import Azure
 
-_RESPONSES = Spoken("responses", responses.body, ResponsesReader)
+_DATED = by_dialect(chat.AZURE_DATED)
 
 
 class AzureEndpoint(HttpEndpoint[Azure]):
     """Reaches resources of Azure OpenAI by ``api-key`` or bearer token."""
 
-    SERVES = (Azure,)
-    optional = frozenset({chat.STREAM_OPTIONS})
-
-    def _address(self, provider: Azure) -> Address:
-        usual = self._config.urls.get("azure")
-        if usual is None and provider.base_url is None:
-            reason = "Azure needs the address of a resource."
-            raise problem("validation", reason, field="provider.base_url")
-        return own(usual or "", "azure", provider.base_url, provider.secret)
-
     def _spoken(self, provider: Azure) -> Spoken:
-        if provider.api == "responses":
-            return _RESPONSES
-        dialect = chat.AZURE_DATED if provider.api_version else chat.AZURE
-        return Spoken("chat/completions", partial(chat.body, dialect=dialect), ChatReader)
+        dated = provider.api_version is not None and provider.api == "chat"
+        return _DATED if dated else super()._spoken(provider)
 
     def _url(self, provider: Azure, path: str) -> str:
         return url_of(provider, self._address(provider).base_url, path)

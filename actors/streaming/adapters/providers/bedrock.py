@@ -9,16 +9,17 @@ from typing import Any
 from urllib.parse import quote
 
 from actors.streaming.adapters.endpoint import Address, CallContext, Outgoing, own, resolved
-from actors.streaming.adapters.http_endpoint import HttpEndpoint, Spoken
+from actors.streaming.adapters.http_endpoint import HttpEndpoint
 from actors.streaming.config import StreamingConfig
-from actors.streaming.core.bedrock import (
+from actors.streaming.core.aws.framings import (
     InvokeFraming,
     NovaFraming,
     anthropic_usage,
     chat_usage,
 )
-from actors.streaming.core.reader import Reader
-from actors.streaming.core.sigv4 import Credentials, Scope, Signable, sign
+from actors.streaming.core.aws.sigv4 import Credentials, Scope, Signable, sign
+from actors.streaming.core.reading.reader import Reader
+from actors.streaming.core.spoken import Spoken
 from actors.streaming.core.wires.anthropic import request as anthropic
 from actors.streaming.core.wires.anthropic.reader import MessagesReader
 from actors.streaming.core.wires.converse import request as converse
@@ -49,8 +50,6 @@ _OURS_ALONE = frozenset({"model", "stream"})
 
 class BedrockEndpoint(HttpEndpoint[Bedrock]):
     """Reaches Bedrock in a region, or what stands in for it at a ``base_url``."""
-
-    SERVES = (Bedrock,)
 
     def __init__(self, secrets: Secrets, config: StreamingConfig, clock: Clock) -> None:
         super().__init__(secrets, config)

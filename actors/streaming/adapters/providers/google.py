@@ -6,23 +6,17 @@ which tokens are fetched.
 
 from actors.streaming.adapters.endpoint import Address, CallContext, Outgoing, own, resolved
 from actors.streaming.adapters.google_tokens import GoogleTokens
-from actors.streaming.adapters.http_endpoint import HttpEndpoint, Spoken
+from actors.streaming.adapters.http_endpoint import HttpEndpoint
 from actors.streaming.config import StreamingConfig
-from actors.streaming.core.google import model_path
-from actors.streaming.core.service_account import TOKEN_URI, ServiceAccount
-from actors.streaming.core.wires.gemini.reader import GeminiReader
-from actors.streaming.core.wires.gemini.request import body
+from actors.streaming.core.google.service_account import TOKEN_URI, ServiceAccount
 from bus.secrets import Secrets
 from schemas.providers import Google
 
-_METHOD = "streamGenerateContent?alt=sse"
 _CONTINENTS = frozenset({"us", "eu"})
 
 
 class GoogleEndpoint(HttpEndpoint[Google]):
     """Reaches Gemini with ``x-goog-api-key``, and Vertex AI with a bearer token."""
-
-    SERVES = (Google,)
 
     def __init__(self, secrets: Secrets, config: StreamingConfig, tokens: GoogleTokens) -> None:
         super().__init__(secrets, config)
@@ -30,11 +24,8 @@ class GoogleEndpoint(HttpEndpoint[Google]):
 
     def _address(self, provider: Google) -> Address:
         if provider.project is None:
-            return own(self._config.urls["google"], "google", provider.base_url, provider.secret)
+            return super()._address(provider)
         return own(_vertex(provider.location), "vertex", provider.base_url, provider.secret)
-
-    def _spoken(self, provider: Google) -> Spoken:
-        return Spoken(f"{model_path(provider)}:{_METHOD}", body, GeminiReader)
 
     async def _credentials(
         self, provider: Google, key: str, context: CallContext
@@ -47,7 +38,7 @@ class GoogleEndpoint(HttpEndpoint[Google]):
         return await super()._credentials(provider, key, context)
 
     async def renewed(self, provider: Google, refused: Outgoing, context: CallContext) -> bool:
-        """See ``Endpoint.renewed``: for a service account there is another token to be had."""
+        """See ``HttpEndpoint.renewed``: for a service account there is another token to be had."""
         key = self._key(provider, context)
         if provider.project is None or key is None:
             return False

@@ -3,9 +3,8 @@
 Each process counts its calls by tenant and script: the n-th call of a script in a process plays its
 n-th response and begins again after the last. A tenant's agents of the same script share the count,
 other scripts and tenants do not. After ``REMEMBERED`` other scripts of a tenant, and after an hour,
-a script begins at its first response again. Failures do
-not go by that count but by the attempt (see core/script.py), so that they strike alike in every
-process.
+a script begins at its first response again. Failures do not go by that count but by the attempt
+(see core/wires/scripted.py), so that they strike alike in every process.
 """
 
 import hashlib
@@ -18,10 +17,10 @@ import anyio
 import msgspec
 
 from actors.streaming.adapters.endpoint import CallContext
-from actors.streaming.core import script
 from actors.streaming.core.deltas import Delta, TextDelta
-from actors.streaming.core.faults import ProviderFaultError, fault
+from actors.streaming.core.errors.faults import ProviderFaultError, fault
 from actors.streaming.core.resilience.memory import Memory
+from actors.streaming.core.wires import scripted as script
 from bus.slices import Slices
 from bus.waiting import loop_time
 from schemas.llm import Answer, GenerateRequest

@@ -19,8 +19,8 @@ from actors.streaming.core.batches.form import (
     decoded,
     segment,
 )
-from actors.streaming.core.counts import members
-from actors.streaming.core.faults import failure_in_stream
+from actors.streaming.core.decoding.counts import members
+from actors.streaming.core.errors.faults import failure_in_stream
 from schemas import bounds
 from schemas.problems import Problem
 

@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 import msgspec
 
-from actors.streaming.core.faults import fail_on, fault
+from actors.streaming.core.errors.faults import fail_on, fault
 from schemas import bounds
 from schemas.problems import Problem
 

@@ -19,8 +19,8 @@ from actors.streaming.core.batches.form import (
     decoded,
     segment,
 )
-from actors.streaming.core.counts import items, members
-from actors.streaming.core.faults import failure_in_stream, refusal
+from actors.streaming.core.decoding.counts import items, members
+from actors.streaming.core.errors.faults import failure_in_stream, refusal
 from schemas import bounds
 from schemas.problems import Problem
 
@@ -51,15 +51,20 @@ _lines = bounds.Decoder(_OpenAILine)
 
 
 class OpenAIBatches(NamedTuple):
-    """OpenAI's batches; ``endpoint`` is the path of the single request, as ``/v1/responses``."""
+    """OpenAI's batches; ``path`` is that of the single request, as ``responses``."""
 
-    endpoint: str
+    path: str
+
+    @property
+    def _url(self) -> str:
+        """The path as a batch names it, whatever the address."""
+        return f"/v1/{self.path}"
 
     def upload(self, items: Sequence[Item]) -> Step:
         """See ``BatchForm.upload``: the requests as a file of lines."""
         lines = b"\n".join(
             msgspec.json.encode(
-                {"custom_id": id_, "method": "POST", "url": self.endpoint, "body": body}
+                {"custom_id": id_, "method": "POST", "url": self._url, "body": body}
             )
             for id_, body in items
         )
@@ -76,7 +81,7 @@ class OpenAIBatches(NamedTuple):
         del items
         wanted = {
             "input_file_id": decoded(Named, uploaded).id,
-            "endpoint": self.endpoint,
+            "endpoint": self._url,
             "completion_window": "24h",
         }
         return Step("POST", "batches", msgspec.json.encode(wanted), once=True)

@@ -4,8 +4,8 @@ from typing import Any
 
 import msgspec
 
-from actors.streaming.core.arguments import text_of
-from actors.streaming.core.reader import Place
+from actors.streaming.core.decoding.arguments import text_of
+from actors.streaming.core.reading.reader import Place
 from actors.streaming.core.wires.anthropic.events import DeltaPart
 from schemas import bounds
 

@@ -4,8 +4,7 @@ from typing import Any
 
 import msgspec
 
-from actors.streaming.core import surrogates
-from schemas import bounds
+from actors.streaming.core.decoding.surrogates import EventDecoder
 
 
 class MessagePart(msgspec.Struct, frozen=True):
@@ -44,13 +43,5 @@ class Event(msgspec.Struct, frozen=True):
     base_resp: Any = None
 
 
-_decoder = bounds.Decoder(Event)
-
-
-def decode(data: str) -> Event:
-    """Read one event.
-
-    Raises:
-        msgspec.DecodeError: it is none.
-    """
-    return surrogates.decode(_decoder, data)
+decode = EventDecoder(Event).decode
+"""Reads one event; raises msgspec.DecodeError."""

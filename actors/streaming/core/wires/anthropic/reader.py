@@ -15,23 +15,21 @@ from typing import Any
 
 import msgspec
 
-from actors.streaming.core import counts
-from actors.streaming.core.arguments import text_of
-from actors.streaming.core.bedrock import METRICS
-from actors.streaming.core.faults import fail_on
-from actors.streaming.core.foreign import is_foreign
-from actors.streaming.core.fragments import Fragment, Place, place_of
-from actors.streaming.core.framing import Framing
-from actors.streaming.core.reader import GarbledError, Reader
-from actors.streaming.core.reckoning import Shape, bounded
-from actors.streaming.core.sse import SseEvent, marker
+from actors.streaming.core.aws.framings import METRICS
+from actors.streaming.core.decoding import counts
+from actors.streaming.core.decoding.arguments import text_of
+from actors.streaming.core.framing.protocol import Framing
+from actors.streaming.core.framing.sse import SseEvent, marker
+from actors.streaming.core.framing.wrapping import event_framing
+from actors.streaming.core.reading.fragments import Fragment, Place, place_of
+from actors.streaming.core.reading.garbled import GarbledError, typed
+from actors.streaming.core.reading.reader import Reader
+from actors.streaming.core.tokens.reckoning import Shape, bounded
 from actors.streaming.core.wires.anthropic.blocks import GrowingBlock, kind_of, kind_of_block
 from actors.streaming.core.wires.anthropic.events import DeltaPart, Event, MessagePart, decode
 from actors.streaming.core.wires.anthropic.whole import events as events_of
-from actors.streaming.core.wrapping import event_framing
 from schemas import bounds
 from schemas.llm import GenerateRequest
-from schemas.problems import Problem
 from schemas.usage import Quality, Usage
 
 _KNOWN = frozenset(
@@ -45,16 +43,13 @@ _KNOWN_DELTAS = frozenset({"text_delta", "input_json_delta", "thinking_delta", "
 _PING = re.compile(r'\s*\{\s*"type"\s*:\s*"ping"')
 """A ping without the event's name."""
 
-GARBLED = Problem(
-    code="provider_error", message="The provider sent something that is no event.", retryable=True
-)
-
-
 _WRITTEN = "cache_creation_input_tokens"
 _HOUR = ("cache_creation", "ephemeral_1h_input_tokens")
 _MINUTES = ("cache_creation", "ephemeral_5m_input_tokens")
 _THOUGHT = ("output_tokens_details", "thinking_tokens")
 _COUNTED = (("cache_read_input_tokens",), (_WRITTEN,), _HOUR, _MINUTES, _THOUGHT)
+
+_decode = typed(decode, Event(type="unknown"), _KNOWN, _KNOWN_DELTAS)
 
 
 class MessagesReader(Reader[SseEvent]):
@@ -71,12 +66,9 @@ class MessagesReader(Reader[SseEvent]):
         self._latest: Place = 0
         self._stop_reason: str | None = None
 
-    def _is_ping(self, event: SseEvent) -> bool:
-        return event.name == "ping" or (
-            event.name == "message" and _PING.match(event.data) is not None
-        )
-
     def _event(self, event: SseEvent) -> None:
+        if _is_ping(event):
+            self.steps -= 1
         if event.data[:1] != "{" and (said := marker(event.data)) is not None:
             if said == "done":
                 self._stop_early()
@@ -95,7 +87,7 @@ class MessagesReader(Reader[SseEvent]):
             for read in events_of(counts.members(bounds.decode(event.data))):
                 self._read(read, "")
         except (msgspec.DecodeError, RecursionError):
-            raise GarbledError(GARBLED) from None
+            raise GarbledError from None
 
     def _read(self, read: Event, name: str) -> None:
         match read.type or name:
@@ -210,19 +202,9 @@ class MessagesReader(Reader[SseEvent]):
         self.done = True
 
 
-def _decode(event: SseEvent) -> Event:
-    """Read an event, or raise the error that it carries."""
-    try:
-        read = decode(event.data)
-    except (msgspec.DecodeError, RecursionError):
-        fail_on(event.data, named=event.name == "error")
-        if is_foreign(event.data, _KNOWN, _KNOWN_DELTAS):
-            return Event(type="unknown")
-        raise GarbledError(GARBLED) from None
-    is_error = read.type == "error" or event.name == "error"
-    if is_error or not read.type or read.error or read.base_resp:
-        fail_on(event.data, named=is_error)
-    return read
+def _is_ping(event: SseEvent) -> bool:
+    """Whether an event is a sign of life and no more."""
+    return event.name == "ping" or (event.name == "message" and _PING.match(event.data) is not None)
 
 
 def usage_of(raw: Mapping[str, Any], quality: Quality) -> Usage:

@@ -8,8 +8,7 @@ turns of one side that follow each other become one. Which settings a model take
 from collections.abc import Iterable
 from typing import Any
 
-from actors.streaming.core.turns import arguments, merged, replayed, under
-from schemas.capabilities import output_limit
+from actors.streaming.core.writing.turns import arguments, merged, replayed, under
 from schemas.capabilities.anthropic import ADAPTIVE, BUDGETED, GRADED, thinks
 from schemas.llm import (
     CacheTime,
@@ -26,6 +25,7 @@ from schemas.llm import (
     ToolCall,
     ToolDefinition,
 )
+from schemas.refusals import output_limit
 
 USUAL_LIMIT = 32_000
 """The length of an answer, in tokens, where the request does not say; the format demands one."""

@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from actors.streaming.core import counts
+from actors.streaming.core.decoding import counts
 from actors.streaming.core.wires.anthropic.events import Event
 
 

@@ -7,8 +7,7 @@ from typing import Any
 
 import msgspec
 
-from actors.streaming.core import surrogates
-from schemas import bounds
+from actors.streaming.core.decoding.surrogates import EventDecoder
 
 
 class ReasoningPart(msgspec.Struct, frozen=True, gc=False, rename="camel"):
@@ -77,13 +76,5 @@ class Body(msgspec.Struct, frozen=True, rename="camel"):
     base_resp: Any = msgspec.field(name="base_resp", default=None)
 
 
-_decoder = bounds.Decoder(Body)
-
-
-def decode(body: bytes) -> Body:
-    """Read the body of one event.
-
-    Raises:
-        msgspec.DecodeError: it is none.
-    """
-    return surrogates.decode(_decoder, body.decode("utf-8", "replace"))
+decode = EventDecoder(Body).decode
+"""Reads the body of one event; raises msgspec.DecodeError."""

@@ -13,16 +13,18 @@ from typing import Any
 
 import msgspec
 
-from actors.streaming.core import counts, finish_words
-from actors.streaming.core.arguments import text_of
-from actors.streaming.core.bedrock import BedrockEvent, ConverseFraming
-from actors.streaming.core.faults import fail_on
-from actors.streaming.core.finish_words import UNSURE
-from actors.streaming.core.fragments import Fragment, identifier, place_of
-from actors.streaming.core.fragments import Place as Index
-from actors.streaming.core.framing import Framing
-from actors.streaming.core.reader import GarbledError, Place, Reader
-from actors.streaming.core.reckoning import Shape, topped
+from actors.streaming.core.aws.framings import BedrockEvent, ConverseFraming
+from actors.streaming.core.decoding import counts
+from actors.streaming.core.decoding.arguments import text_of
+from actors.streaming.core.errors.faults import fail_on
+from actors.streaming.core.framing.protocol import Framing
+from actors.streaming.core.reading import finish_words
+from actors.streaming.core.reading.finish_words import UNSURE
+from actors.streaming.core.reading.fragments import Fragment, identifier, place_of
+from actors.streaming.core.reading.fragments import Place as Index
+from actors.streaming.core.reading.garbled import garbled
+from actors.streaming.core.reading.reader import Place, Reader
+from actors.streaming.core.tokens.reckoning import Shape, topped
 from actors.streaming.core.wires.converse.chunks import (
     BlockDelta,
     Body,
@@ -30,12 +32,7 @@ from actors.streaming.core.wires.converse.chunks import (
     decode,
 )
 from schemas.llm import GenerateRequest
-from schemas.problems import Problem
 from schemas.usage import Quality, Usage
-
-GARBLED = Problem(
-    code="provider_error", message="The provider sent something that is no event.", retryable=True
-)
 
 _READ = (("cacheReadInputTokens",), ("cacheReadInputTokenCount",))
 _WRITTEN = (("cacheWriteInputTokens",), ("cacheWriteInputTokenCount",))
@@ -194,8 +191,7 @@ def _read(event: BedrockEvent) -> Body:
     try:
         body = decode(event.body)
     except (msgspec.DecodeError, RecursionError):
-        fail_on(event.body)
-        raise GarbledError(GARBLED) from None
+        raise garbled(event.body) from None
     if body.error or body.base_resp:
         fail_on(event.body)
     return body

@@ -9,9 +9,9 @@ from typing import Any
 
 import msgspec
 
-from actors.streaming.core.faults import fault
-from actors.streaming.core.turns import arguments, merged, replayed, system_text, under
+from actors.streaming.core.errors.faults import fault
 from actors.streaming.core.wires.converse.reasoning import NOVA, reasoning
+from actors.streaming.core.writing.turns import arguments, merged, replayed, system_text, under
 from schemas.llm import (
     CacheTime,
     ChatMessage,

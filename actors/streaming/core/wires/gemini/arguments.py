@@ -12,9 +12,9 @@ from typing import Any, cast
 
 import msgspec
 
-from actors.streaming.core.faults import fault
-from actors.streaming.core.reader import GarbledError
-from actors.streaming.core.tool_calls import MAX_ARGUMENT_BYTES
+from actors.streaming.core.errors.faults import fault
+from actors.streaming.core.reading.garbled import GarbledError
+from actors.streaming.core.reading.tool_calls import MAX_ARGUMENT_BYTES
 from actors.streaming.core.wires.gemini.chunks import PartialArgument
 from schemas.problems import Problem
 

@@ -4,8 +4,7 @@ from typing import Any
 
 import msgspec
 
-from actors.streaming.core import surrogates
-from schemas import bounds
+from actors.streaming.core.decoding.surrogates import EventDecoder
 
 
 class PartialArgument(msgspec.Struct, frozen=True, gc=False, rename="camel"):
@@ -87,13 +86,5 @@ class Chunk(msgspec.Struct, frozen=True, rename="camel"):
     base_resp: Any = msgspec.field(name="base_resp", default=None)
 
 
-_decoder = bounds.Decoder(Chunk)
-
-
-def decode(data: str) -> Chunk:
-    """Read one event.
-
-    Raises:
-        msgspec.DecodeError: it is none.
-    """
-    return surrogates.decode(_decoder, data)
+decode = EventDecoder(Chunk).decode
+"""Reads one event; raises msgspec.DecodeError."""

@@ -19,15 +19,17 @@ from typing import Any
 
 import msgspec
 
-from actors.streaming.core import counts
-from actors.streaming.core.faults import fail_on
-from actors.streaming.core.finish_words import blocked, is_word
-from actors.streaming.core.fragments import Fragment
-from actors.streaming.core.reader import GarbledError, Reader
-from actors.streaming.core.reckoning import Shape, topped
-from actors.streaming.core.settling import Progress
-from actors.streaming.core.sse import SseEvent, marker
-from actors.streaming.core.tool_calls import GrowingCall
+from actors.streaming.core.decoding import counts
+from actors.streaming.core.errors.faults import fail_on
+from actors.streaming.core.framing.sse import SseEvent, marker
+from actors.streaming.core.framing.wrapping import event_framing
+from actors.streaming.core.reading.finish_words import blocked, is_word
+from actors.streaming.core.reading.fragments import Fragment
+from actors.streaming.core.reading.garbled import garbled
+from actors.streaming.core.reading.reader import Reader
+from actors.streaming.core.reading.settling import Progress
+from actors.streaming.core.reading.tool_calls import GrowingCall
+from actors.streaming.core.tokens.reckoning import Shape, topped
 from actors.streaming.core.wires.gemini.arguments import StreamedArguments
 from actors.streaming.core.wires.gemini.chunks import (
     Candidate,
@@ -36,14 +38,8 @@ from actors.streaming.core.wires.gemini.chunks import (
     Part,
     decode,
 )
-from actors.streaming.core.wrapping import event_framing
 from schemas.llm import GenerateRequest
-from schemas.problems import Problem
 from schemas.usage import Quality, Usage
-
-GARBLED = Problem(
-    code="provider_error", message="The provider sent something that is no chunk.", retryable=True
-)
 
 _BY_PROMPT = re.compile(r"gemini-[12]\.")
 """Models whose grounding is billed by prompts, however many searches each led to."""
@@ -263,8 +259,7 @@ def _read(event: SseEvent) -> Chunk:
     try:
         chunk = decode(event.data)
     except (msgspec.DecodeError, RecursionError):
-        fail_on(event.data, named=event.name == "error")
-        raise GarbledError(GARBLED) from None
+        raise garbled(event.data, named=event.name == "error") from None
     if not chunk.candidates or chunk.error or chunk.base_resp or event.name == "error":
         fail_on(event.data, named=event.name == "error")
     return chunk

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from actors.streaming.core.turns import (
+from actors.streaming.core.writing.turns import (
     arguments,
     merged,
     replayed,

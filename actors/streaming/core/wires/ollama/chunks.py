@@ -4,8 +4,7 @@ from typing import Any
 
 import msgspec
 
-from actors.streaming.core import surrogates
-from schemas import bounds
+from actors.streaming.core.decoding.surrogates import EventDecoder
 
 Count = Any
 """What is no count is passed over and costs no text, so it may be anything."""
@@ -57,13 +56,5 @@ class Line(msgspec.Struct, frozen=True):
     eval_duration: Count = None
 
 
-_decoder = bounds.Decoder(Line)
-
-
-def decode(line: bytes) -> Line:
-    """Read one line.
-
-    Raises:
-        msgspec.DecodeError: it is none.
-    """
-    return surrogates.decode(_decoder, line.decode("utf-8", "replace"))
+decode = EventDecoder(Line).decode
+"""Reads one line; raises msgspec.DecodeError."""

@@ -10,13 +10,15 @@ from typing import Any
 
 import msgspec
 
-from actors.streaming.core import counts
-from actors.streaming.core.faults import fail_on
-from actors.streaming.core.finish_words import STOP, normal
-from actors.streaming.core.fragments import Fragment, identifier, place_of
-from actors.streaming.core.reader import GarbledError, Reader
-from actors.streaming.core.reckoning import Shape
-from actors.streaming.core.sse import marker
+from actors.streaming.core.decoding import counts
+from actors.streaming.core.errors.faults import fail_on
+from actors.streaming.core.framing.sse import marker
+from actors.streaming.core.framing.wrapping import LineFraming
+from actors.streaming.core.reading.finish_words import STOP, normal
+from actors.streaming.core.reading.fragments import Fragment, identifier, place_of
+from actors.streaming.core.reading.garbled import garbled
+from actors.streaming.core.reading.reader import Reader
+from actors.streaming.core.tokens.reckoning import Shape
 from actors.streaming.core.wires.ollama.chunks import (
     CallPart,
     FunctionPart,
@@ -24,14 +26,8 @@ from actors.streaming.core.wires.ollama.chunks import (
     MessagePart,
     decode,
 )
-from actors.streaming.core.wrapping import LineFraming
 from schemas.llm import GenerateRequest
-from schemas.problems import Problem
 from schemas.usage import Quality, Usage
-
-GARBLED = Problem(
-    code="provider_error", message="The provider sent something that is no line.", retryable=True
-)
 
 _NOTHING_GENERATED = frozenset({"load", "unload"})
 
@@ -113,8 +109,7 @@ def _read(event: bytes) -> Line:
     try:
         line = decode(event)
     except (msgspec.DecodeError, RecursionError):
-        fail_on(event)
-        raise GarbledError(GARBLED) from None
+        raise garbled(event) from None
     has_answer = isinstance(line.message, MessagePart) or line.response is not None
     if not (has_answer or line.done) or line.error or line.base_resp:
         fail_on(event)

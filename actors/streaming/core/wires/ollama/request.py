@@ -7,8 +7,8 @@ models, which only it knows; which settings its API has is in ``schemas.capabili
 
 from typing import Any
 
-from actors.streaming.core.faults import fault
-from actors.streaming.core.turns import arguments, system_text, under, with_tool_names
+from actors.streaming.core.errors.faults import fault
+from actors.streaming.core.writing.turns import arguments, system_text, under, with_tool_names
 from schemas.llm import (
     ChatMessage,
     Effort,

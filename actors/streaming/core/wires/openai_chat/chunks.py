@@ -8,8 +8,7 @@ from typing import Any
 
 import msgspec
 
-from actors.streaming.core import surrogates
-from schemas import bounds
+from actors.streaming.core.decoding.surrogates import EventDecoder
 
 
 class FunctionPart(msgspec.Struct, frozen=True, gc=False):
@@ -110,13 +109,5 @@ class Chunk(msgspec.Struct, frozen=True, gc=False):
     x_groq: GroqPart | None = None
 
 
-_decoder = bounds.Decoder(Chunk)
-
-
-def decode(data: str) -> Chunk:
-    """Read one event.
-
-    Raises:
-        msgspec.DecodeError: it is no chunk.
-    """
-    return surrogates.decode(_decoder, data)
+decode = EventDecoder(Chunk).decode
+"""Reads one event; raises msgspec.DecodeError."""

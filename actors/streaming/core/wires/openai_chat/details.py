@@ -6,7 +6,7 @@ or sealed. Source: OpenRouter's guide on reasoning tokens, "Preserving reasoning
 
 from typing import Any
 
-from actors.streaming.core import counts
+from actors.streaming.core.decoding import counts
 
 DETAILS = "reasoning_details"
 """Their name in a delta, and in the message that brings them back."""

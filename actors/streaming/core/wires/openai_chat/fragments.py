@@ -5,8 +5,8 @@ from typing import Any
 
 import msgspec
 
-from actors.streaming.core.fragments import CallFragments, Fragment, identifier, place_of
-from actors.streaming.core.tool_calls import GrowingCall
+from actors.streaming.core.reading.fragments import CallFragments, Fragment, identifier, place_of
+from actors.streaming.core.reading.tool_calls import GrowingCall
 from actors.streaming.core.wires.openai_chat.chunks import CallPart
 
 EXTRAS = "extra_content"

@@ -1,9 +1,9 @@
 """Reading a stream of OpenAI Chat Completions chunks.
 
 When is an answer whole? The terminal event is a chunk whose choice carries a non-empty
-``finish_reason``: the model's own word that it has ended, and why (``core/finish_words.py``).
+``finish_reason``: the model's own word that it has ended, and why (``core/reading/finish_words``).
 Without [DONE] it is the end only where it makes sense and the server has not gone on behind one
-before (``core/settling.py``). ``data: [DONE]`` is only the server's word that it sends no more. It
+before (``core/reading/settling``). ``data: [DONE]`` only says that the server sends no more. It
 ends the reading, it may be missing (several servers leave it out, Groq does after an error), and
 for OpenAI and Groq it proves nothing by itself. Compatible servers exist that never send a finish
 reason; for them (``done_suffices``) [DONE] after some text or a call is the end, and the reason is
@@ -19,16 +19,19 @@ from typing import Any
 
 import msgspec
 
-from actors.streaming.core import counts, under_success
-from actors.streaming.core.bedrock import METRICS
+from actors.streaming.core.aws.framings import METRICS
+from actors.streaming.core.decoding import counts
 from actors.streaming.core.deltas import Delta
-from actors.streaming.core.faults import ProviderFaultError, fail_on, failure_in_stream
-from actors.streaming.core.finish_words import STOP
-from actors.streaming.core.fragments import identifier
-from actors.streaming.core.framing import Framing
-from actors.streaming.core.reader import GarbledError, Place, Reader
-from actors.streaming.core.reckoning import Shape, topped
-from actors.streaming.core.sse import SseEvent, marker
+from actors.streaming.core.errors import under_success
+from actors.streaming.core.errors.faults import ProviderFaultError, fail_on, failure_in_stream
+from actors.streaming.core.framing.protocol import Framing
+from actors.streaming.core.framing.sse import SseEvent, marker
+from actors.streaming.core.framing.wrapping import event_framing
+from actors.streaming.core.reading.finish_words import STOP
+from actors.streaming.core.reading.fragments import identifier
+from actors.streaming.core.reading.garbled import GarbledError, garbled
+from actors.streaming.core.reading.reader import Place, Reader
+from actors.streaming.core.tokens.reckoning import Shape, topped
 from actors.streaming.core.wires.openai_chat.chunks import (
     CallPart,
     Choice,
@@ -39,9 +42,7 @@ from actors.streaming.core.wires.openai_chat.chunks import (
 )
 from actors.streaming.core.wires.openai_chat.details import DETAILS, ReasoningDetails
 from actors.streaming.core.wires.openai_chat.fragments import EXTRAS, add, extras
-from actors.streaming.core.wrapping import event_framing
 from schemas.llm import FinishReason, GenerateRequest
-from schemas.problems import Problem
 from schemas.usage import Quality, Usage
 
 _THOUGHTS = frozenset({"thinking", "reasoning", "reasoning_text", "summary_text"})
@@ -127,8 +128,9 @@ class ChatReader(Reader[SseEvent]):
 
     def _chunk(self, chunk: Chunk) -> None:
         self._model = chunk.model or self._model
-        self._serve(chunk.service_tier)
-        usage: Mapping[str, Any] = {}
+        if chunk.service_tier != self._tier:
+            self._serve(chunk.service_tier)
+        usage: Mapping[str, Any] | None = None
         if chunk.usage or chunk.x_groq is not None:
             beside = chunk.x_groq and chunk.x_groq.usage
             usage = counts.members(chunk.usage) or counts.members(beside)
@@ -145,11 +147,11 @@ class ChatReader(Reader[SseEvent]):
         if type(delta) is DeltaPart:
             self._grow(delta)
         elif delta:
-            raise GarbledError(GARBLED)
+            raise GarbledError
         if choice.message and not self._size and not len(self._calls):
             # Some servers do not stream, and some repeat the whole answer at its end.
             if not isinstance(choice.message, DeltaPart):
-                raise GarbledError(GARBLED)
+                raise GarbledError
             self._grow(choice.message)
         if choice.error and under_success.reported(choice.error):
             raise ProviderFaultError(failure_in_stream(choice.error))
@@ -159,9 +161,10 @@ class ChatReader(Reader[SseEvent]):
             self._ends(choice.finish_reason)
 
     def _grow(self, delta: DeltaPart) -> None:
-        if delta.reasoning_content:
+        reasoning = delta.reasoning_content
+        if reasoning:
             self._wants_back = True
-        if (reasoning := delta.reasoning_content or delta.reasoning) and type(reasoning) is str:
+        if (reasoning := reasoning or delta.reasoning) and type(reasoning) is str:
             self._think(reasoning)
         if delta.reasoning_details:
             self._weigh(self._details.add(delta.reasoning_details))
@@ -188,7 +191,7 @@ class ChatReader(Reader[SseEvent]):
         if isinstance(call, CallPart):
             add(self._fragments, [call])
         elif identifier(call):
-            raise GarbledError(GARBLED)
+            raise GarbledError
 
     def _parts(self, parts: list[ContentPart]) -> None:
         for part in parts:
@@ -205,16 +208,10 @@ def _decode(event: SseEvent) -> Chunk:
     try:
         chunk = decode(event.data)
     except (msgspec.DecodeError, RecursionError):
-        fail_on(event.data, named=event.name == "error")
-        raise GarbledError(GARBLED) from None
+        raise garbled(event.data, named=event.name == "error") from None
     if not chunk.choices or chunk.error or chunk.x_groq or chunk.base_resp or event.name == "error":
         fail_on(event.data, named="error" in (event.name, chunk.object))
     return chunk
-
-
-GARBLED = Problem(
-    code="provider_error", message="The provider sent something that is no chunk.", retryable=True
-)
 
 
 def _plain(thinking: list[ContentPart] | str) -> str:

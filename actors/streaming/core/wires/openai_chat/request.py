@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from itertools import zip_longest
 from typing import Any, NamedTuple
 
-from actors.streaming.core.turns import under, unless_idle
 from actors.streaming.core.wires.openai_chat.fragments import EXTRAS
+from actors.streaming.core.writing.turns import under, unless_idle
 from schemas.llm import (
     ChatMessage,
     ContentPart,
@@ -25,6 +25,7 @@ from schemas.llm import (
     ToolCall,
     ToolDefinition,
 )
+from schemas.provider_specs import ChatDialect
 
 STREAM_OPTIONS = "stream_options"
 """The field that some compatible servers refuse; without it usage is estimated."""
@@ -72,6 +73,13 @@ GROQ = Dialect(
     stream_options=None,
     reasoning_formats=("parsed", "hidden"),
 )
+
+DIALECTS: Mapping[ChatDialect, Dialect] = {
+    "openai": OPENAI,
+    "azure": AZURE,
+    "groq": GROQ,
+    "compatible": COMPATIBLE,
+}
 
 # Bedrock counts by itself, and there is nothing to choose about its stream.
 BEDROCK = Dialect(length_field="max_completion_tokens", stream_options=None)

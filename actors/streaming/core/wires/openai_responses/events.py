@@ -4,8 +4,7 @@ from typing import Any
 
 import msgspec
 
-from actors.streaming.core import surrogates
-from schemas import bounds
+from actors.streaming.core.decoding.surrogates import EventDecoder
 
 PHASE = "phase"
 """Newer models say of each message whether it is a comment or the answer, and want that back."""
@@ -58,23 +57,8 @@ class Event(msgspec.Struct, frozen=True):
     base_resp: Any = None
 
 
-_decoder = bounds.Decoder(Event)
-_responses = bounds.Decoder(ResponsePart)
+decode = EventDecoder(Event).decode
+"""Reads one event; raises msgspec.DecodeError."""
 
-
-def decode(data: str) -> Event:
-    """Read one event.
-
-    Raises:
-        msgspec.DecodeError: it is none.
-    """
-    return surrogates.decode(_decoder, data)
-
-
-def decode_response(data: str) -> ResponsePart:
-    """Read a response that comes whole, not streamed.
-
-    Raises:
-        msgspec.DecodeError: it is none.
-    """
-    return surrogates.decode(_responses, data)
+decode_response = EventDecoder(ResponsePart).decode
+"""Reads a response that comes whole, not streamed; raises msgspec.DecodeError."""

@@ -7,7 +7,7 @@ the last one there.
 
 from typing import Any, NamedTuple
 
-from actors.streaming.core.fragments import Place, identifier, place_of
+from actors.streaming.core.reading.fragments import Place, identifier, place_of
 from actors.streaming.core.wires.openai_responses.events import Event, Index
 
 

@@ -11,17 +11,19 @@ from typing import Any
 
 import msgspec
 
-from actors.streaming.core import counts, under_success
-from actors.streaming.core.arguments import text_of
-from actors.streaming.core.faults import ProviderFaultError, fail_on, failure_in_stream
-from actors.streaming.core.finish_words import is_word
-from actors.streaming.core.foreign import is_foreign
-from actors.streaming.core.fragments import Fragment, identifier
-from actors.streaming.core.framing import Framing
-from actors.streaming.core.reader import GarbledError, Place, Reader
-from actors.streaming.core.reckoning import Shape, topped
-from actors.streaming.core.sse import SseEvent, marker
-from actors.streaming.core.tool_calls import GrowingCall
+from actors.streaming.core.decoding import counts
+from actors.streaming.core.decoding.arguments import text_of
+from actors.streaming.core.errors import under_success
+from actors.streaming.core.errors.faults import ProviderFaultError, failure_in_stream
+from actors.streaming.core.framing.protocol import Framing
+from actors.streaming.core.framing.sse import SseEvent, marker
+from actors.streaming.core.framing.wrapping import event_framing
+from actors.streaming.core.reading.finish_words import is_word
+from actors.streaming.core.reading.fragments import Fragment, identifier
+from actors.streaming.core.reading.garbled import GarbledError, typed
+from actors.streaming.core.reading.reader import Place, Reader
+from actors.streaming.core.reading.tool_calls import GrowingCall
+from actors.streaming.core.tokens.reckoning import Shape, topped
 from actors.streaming.core.wires.openai_responses.events import (
     PHASE,
     Event,
@@ -31,10 +33,8 @@ from actors.streaming.core.wires.openai_responses.events import (
     decode_response,
 )
 from actors.streaming.core.wires.openai_responses.items import Items
-from actors.streaming.core.wrapping import event_framing
 from schemas import bounds
 from schemas.llm import FinishReason, GenerateRequest
-from schemas.problems import Problem
 from schemas.usage import Quality, Usage
 
 _CALLS = {"function_call": "arguments", "custom_tool_call": "input"}
@@ -63,15 +63,12 @@ _PINGS = frozenset({"ping", "keepalive"})
 _PING = re.compile(r'\s*\{\s*"type"\s*:\s*"(?:ping|keepalive)"')
 """Without the event's name, its type."""
 
-GARBLED = Problem(
-    code="provider_error", message="The provider sent something that is no event.", retryable=True
-)
-
-
 _READ = ("input_tokens_details", "cached_tokens")
 _WRITTEN = ("input_tokens_details", "cache_write_tokens")
 _REASONING = ("output_tokens_details", "reasoning_tokens")
 _COUNTED = (_READ, _WRITTEN, _REASONING)
+
+_decode = typed(decode, Event(), _KNOWN)
 
 
 class ResponsesReader(Reader[SseEvent]):
@@ -95,12 +92,9 @@ class ResponsesReader(Reader[SseEvent]):
         self._refused = False
         self._thinks_aloud = False
 
-    def _is_ping(self, event: SseEvent) -> bool:
-        return event.name in _PINGS or (
-            event.name == "message" and _PING.match(event.data) is not None
-        )
-
     def _event(self, event: SseEvent) -> None:
+        if _is_ping(event):
+            self.steps -= 1
         if event.data[:1] != "{" and (said := marker(event.data)) is not None:
             self.done = said == "done"
             return
@@ -115,7 +109,7 @@ class ResponsesReader(Reader[SseEvent]):
         try:
             response = decode_response(event.data)
         except (msgspec.DecodeError, RecursionError):
-            raise GarbledError(GARBLED) from None
+            raise GarbledError from None
         if response.status in _ENDS:
             self._end(response, f"response.{response.status}")
 
@@ -334,19 +328,9 @@ def _is_search(item: dict[str, Any]) -> bool:
     return counts.members(item.get("action")).get("type", "search") == "search"
 
 
-def _decode(event: SseEvent) -> Event:
-    """Read an event, or raise the error that it is."""
-    try:
-        read = decode(event.data)
-    except (msgspec.DecodeError, RecursionError):
-        fail_on(event.data, named=event.name == "error")
-        if is_foreign(event.data, _KNOWN):
-            return Event()
-        raise GarbledError(GARBLED) from None
-    is_error = read.type == "error" or event.name == "error"
-    if is_error or not read.type or read.error or read.base_resp:
-        fail_on(event.data, named=is_error)
-    return read
+def _is_ping(event: SseEvent) -> bool:
+    """Whether an event is a sign of life and no more."""
+    return event.name in _PINGS or (event.name == "message" and _PING.match(event.data) is not None)
 
 
 def usage_of(raw: Mapping[str, Any], quality: Quality, searches: int = 0) -> Usage:

@@ -6,8 +6,8 @@ encrypted reasoning of earlier turns, which reasoning models are asked to send.
 
 from typing import Any
 
-from actors.streaming.core.turns import replayed, under, unless_idle
 from actors.streaming.core.wires.openai_responses.events import PHASE
+from actors.streaming.core.writing.turns import replayed, under, unless_idle
 from schemas.capabilities.openai import THINKING
 from schemas.llm import (
     ChatMessage,

@@ -9,21 +9,17 @@ from typing import Any
 
 import msgspec
 
-from actors.streaming.core import counts, surrogates
-from actors.streaming.core.bedrock import METRICS, InvokeFraming
-from actors.streaming.core.faults import fail_on
-from actors.streaming.core.finish_words import is_word
-from actors.streaming.core.reader import GarbledError, Reader
-from actors.streaming.core.reckoning import Shape
-from actors.streaming.core.sse import SseEvent
-from schemas import bounds
+from actors.streaming.core.aws.framings import METRICS, InvokeFraming
+from actors.streaming.core.decoding import counts
+from actors.streaming.core.decoding.surrogates import EventDecoder
+from actors.streaming.core.errors.faults import fail_on
+from actors.streaming.core.framing.sse import SseEvent
+from actors.streaming.core.reading.finish_words import is_word
+from actors.streaming.core.reading.garbled import garbled
+from actors.streaming.core.reading.reader import Reader
+from actors.streaming.core.tokens.reckoning import Shape
 from schemas.llm import GenerateRequest
-from schemas.problems import Problem
 from schemas.usage import Quality, Usage
-
-GARBLED = Problem(
-    code="provider_error", message="The provider sent something that is no chunk.", retryable=True
-)
 
 _GUARDRAIL = "amazon-bedrock-guardrailAction"
 
@@ -45,7 +41,7 @@ class Chunk(msgspec.Struct, frozen=True, rename="camel"):
     base_resp: Any = msgspec.field(name="base_resp", default=None)
 
 
-_decoder = bounds.Decoder(Chunk)
+_decode = EventDecoder(Chunk).decode
 
 
 class TitanReader(Reader[SseEvent]):
@@ -84,12 +80,11 @@ class TitanReader(Reader[SseEvent]):
 
 def _read(event: SseEvent) -> Chunk:
     try:
-        chunk = surrogates.decode(_decoder, event.data)
+        chunk = _decode(event.data)
         result = next(iter(counts.items(chunk.results)), None)
         chunk = chunk if result is None else _whole(chunk, counts.members(result))
     except (msgspec.DecodeError, RecursionError):
-        fail_on(event.data)
-        raise GarbledError(GARBLED) from None
+        raise garbled(event.data) from None
     if chunk.output_text is None or chunk.error or chunk.base_resp:
         fail_on(event.data)
     return chunk

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from actors.streaming.core.turns import system_text, under
+from actors.streaming.core.writing.turns import system_text, under
 from schemas.llm import ChatMessage, GenerateRequest
 
 

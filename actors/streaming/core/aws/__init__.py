@@ -1,0 +1,1 @@
+"""AWS: signatures, the event stream, and the framings of Bedrock."""

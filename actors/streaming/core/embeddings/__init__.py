@@ -1,0 +1,1 @@
+"""Embeddings: the providers' formats, the vectors, and what each request has used."""

@@ -1,0 +1,1 @@
+"""What went wrong at a provider, in one vocabulary, however the provider says it."""

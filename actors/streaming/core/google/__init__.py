@@ -1,0 +1,1 @@
+"""Google: paths of models, and access tokens of service accounts."""

@@ -1,0 +1,1 @@
+"""What the readers of all wire formats share: collecting an answer, its calls and its end."""

@@ -1,0 +1,1 @@
+"""Counts of tokens: read, believed, estimated, held against budgets and windows."""

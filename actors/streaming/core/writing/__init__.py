@@ -1,0 +1,1 @@
+"""What the requests of all wire formats share: fitting settings, writing turns."""

@@ -1,0 +1,1 @@
+"""The course of a call: attempts, safety, keys and limits, embeddings, batches."""
