@@ -269,28 +269,12 @@ MUTANTS = (
         'or "us-east-1"',
         f"{KEYS}::test_bedrock_is_signed_for_with_the_operators_keys",
     ),
-    *(
-        Mutant(f"{variable} is ignored", f"{PROVIDERS}/{file}", text, f'"{url}"', ADDRESS)
-        for variable, file, text, url in (
-            (
-                "OPENAI_BASE_URL",
-                "openai.py",
-                'self._config.urls["openai"]',
-                "https://api.openai.com/v1",
-            ),
-            (
-                "GROQ_BASE_URL",
-                "openai.py",
-                'self._config.urls["groq"]',
-                "https://api.groq.com/openai/v1",
-            ),
-            (
-                "OLLAMA_BASE_URL",
-                "ollama.py",
-                'self._config.urls["ollama"]',
-                "http://127.0.0.1:11434",
-            ),
-        )
+    Mutant(
+        "the operator's address of a provider is ignored",
+        "actors/streaming/adapters/http_endpoint.py",
+        "usual = self._config.urls.get(spec.name)",
+        "usual = spec.url",
+        ADDRESS,
     ),
     Mutant(
         "`prices refresh` puts no book in force",

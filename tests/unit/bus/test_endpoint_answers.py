@@ -27,8 +27,10 @@ async def _waits(caller: Caller, question: ListAgents) -> NoReturn:
     raise UnavailableError("the owner", "nobody")
 
 
-async def answer_of(endpoint: Endpoint, data: bytes = b"{}", **caller: Principal) -> Problem:
-    found: Message | None = await endpoint.answer(Caller(tenant="acme", **caller), data)
+async def answer_of(
+    endpoint: Endpoint, data: bytes = b"{}", by: Principal | None = None
+) -> Problem:
+    found: Message | None = await endpoint.answer(Caller(tenant="acme", by=by), data)
     assert isinstance(found, Problem)
     return found
 

@@ -79,5 +79,6 @@ def test_a_ledger_remembers_for_as_many_days_as_the_operator_says(days: float):
     account = owner(CALLBOARD_LEDGER_MEMORY_DAYS=str(days))
     account.reserve("e1")
 
-    assert account.state.defaults.memory_days == days
-    assert account.replayed().defaults.memory_days == days
+    for ledger in (account.state, account.replayed()):
+        assert ledger.defaults is not None
+        assert ledger.defaults.memory_days == days
