@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple, Protocol
 
+from schemas.decision import Left
+
 
 class Clock(Protocol):
     """The time of day, in UTC."""
@@ -385,13 +387,20 @@ class Outbox(Protocol):
         ...
 
 
+Erase = Callable[[Left], Awaitable[None]]
+"""Removes messages from the stream that captures their subject.
+
+Raises ``UnavailableError`` where that is not known to be done.
+"""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bus:
     """All that a process needs of the bus, on NATS or in memory.
 
     ``journal`` and ``states`` return those of an entity type and ``feed`` all of its shards, for
     readers. ``records`` reads the stored records, ``archive`` is what was stored of journals before
-    a purge.
+    a purge. ``erase`` removes what a deleted entity has left in streams.
     """
 
     transport: Transport
@@ -403,3 +412,4 @@ class Bus:
     feed: Callable[[str], Feed]
     records: Journal
     archive: Journal
+    erase: Erase

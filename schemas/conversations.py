@@ -5,7 +5,7 @@ from typing import Annotated, ClassVar
 
 import msgspec
 
-from schemas.base import Cursor, Message, Offset, Question
+from schemas.base import Command, Cursor, Message, Offset, Question
 from schemas.ids import AgentId, ExecutionId, Label, SessionId
 
 CONVERSATION_SUBJECT = "_cb.conversation.{tenant}.{agent_id}.{session}"
@@ -33,7 +33,7 @@ class Conversation(Message):
 
 
 class GetConversation(Question):
-    """Read the newest turns of one session."""
+    """Read the newest turns of one session; one that has none is not found."""
 
     SUBJECT: ClassVar[str] = "conversations.get"
     REPLY: ClassVar[type[Message]] = Conversation
@@ -42,6 +42,28 @@ class GetConversation(Question):
     agent_id: AgentId
     session: SessionId
     limit: Annotated[int, msgspec.Meta(ge=1, le=100)] = 100
+
+
+class DeletedConversation(Message):
+    """A session that is forgotten, with as many ``executions``."""
+
+    agent_id: AgentId
+    session: SessionId
+    executions: int
+
+
+class DeleteConversation(Command):
+    """Forget a session: its turns, and all executions in it, as ``executions.delete`` does.
+
+    All of them must have ended. Where they are too many for one request, ask again.
+    """
+
+    SUBJECT: ClassVar[str] = "conversations.delete"
+    REPLY: ClassVar[type[Message]] = DeletedConversation
+    ACTION: ClassVar[str] = "executions:write"
+
+    agent_id: AgentId
+    session: SessionId
 
 
 class ConversationSummary(Message):

@@ -1,6 +1,6 @@
 """What an entity's pure core returns: a decision, and the effects that its state calls for."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -87,3 +87,13 @@ class Publish(Internal):
     id: str | None = None
     ttl: int | None = None
     lacks: Reference | None = None
+
+
+class Left(NamedTuple):
+    """What a deleted entity has left on a subject of a stream: the messages that ``is_its`` knows.
+
+    Where that is None the subject is the entity's alone, and all of it goes.
+    """
+
+    subject: str
+    is_its: Callable[[bytes], bool] | None = None

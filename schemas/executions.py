@@ -7,7 +7,7 @@ import msgspec
 
 from schemas.agents import Limits
 from schemas.base import LARGE_REQUEST_BYTES, Command, Cursor, Message, Offset, Question, Value
-from schemas.ids import AgentId, ExecutionId, Label, SessionId
+from schemas.ids import AgentId, ExecutionId, Label, LabelName, SessionId
 from schemas.llm import (
     AnswerWarning,
     ChatMessage,
@@ -33,6 +33,12 @@ ENDED: frozenset[ExecutionStatus] = frozenset({"COMPLETED", "FAILED", "CANCELLED
 RECORD_SUBJECT = "cb.{tenant}.record.{execution_id}"
 
 MAX_TASK_CHARACTERS = 1_000_000
+
+
+Labels = Annotated[dict[LabelName, Label], msgspec.Meta(max_length=16)]
+"""Names and values of one's own by which executions are found again."""
+
+Instant = Annotated[datetime, msgspec.Meta(tz=True)]
 
 
 class ExecutionHandle(Message):
@@ -62,6 +68,7 @@ class ExecuteAgent(Command):
     user: Label | None = None
     project: Label | None = None
     session: SessionId | None = None
+    labels: Labels = {}
     max_tokens: Annotated[int, msgspec.Meta(ge=1, le=10_000_000)] | None = None
 
 
@@ -88,6 +95,7 @@ class Generate(Command):
     id: ExecutionId | None = None
     user: Label | None = None
     project: Label | None = None
+    labels: Labels = {}
     batch: bool = False
 
 
@@ -129,7 +137,8 @@ class ExecutionRecord(Message):
     ``detours`` which calls failed before. ``usage_at_end`` is what the end has told, where more
     ``usage`` was reported after it, and ``cost_at_end`` its cost. ``costs`` are those of each
     model. ``settled`` names the attempts whose usage is counted. That of ``llm.embed`` is kept for
-    an hour, and has no texts; ``vectors`` says where the answer lies.
+    an hour, and has no texts; ``vectors`` says where the answer lies. At ``expires_at`` it is
+    forgotten, where that is sooner than after 90 days.
     """
 
     SUBJECT: ClassVar[str | None] = RECORD_SUBJECT
@@ -177,6 +186,8 @@ class ExecutionRecord(Message):
     text: str | None = None
     kind: Kind = "generate"
     vectors: StoredVectors | None = None
+    labels: dict[LabelName, Label] = {}
+    expires_at: datetime | None = None
 
 
 class GetExecution(Question):
@@ -222,6 +233,25 @@ class CancelExecution(Command):
     reason: Annotated[str, msgspec.Meta(max_length=1000)] = "cancelled by user"
 
 
+class DeletedExecution(Message):
+    """An execution that is forgotten."""
+
+    execution_id: ExecutionId
+
+
+class DeleteExecution(Command):
+    """Forget an execution that has ended: its texts, its stream, its turn. Its costs stay booked.
+
+    The journal's copy goes with the next snapshot. Its id is not free for another one.
+    """
+
+    SUBJECT: ClassVar[str] = "executions.delete"
+    REPLY: ClassVar[type[Message]] = DeletedExecution
+    ACTION: ClassVar[str] = "executions:write"
+
+    execution_id: ExecutionId
+
+
 class ExecutionSummary(Message):
     """One row of a listing."""
 
@@ -235,6 +265,9 @@ class ExecutionSummary(Message):
     cost: int | None
     attempts: int
     session: str | None
+    user: str | None = None
+    project: str | None = None
+    labels: dict[LabelName, Label] = {}
 
 
 class ExecutionList(Message):
@@ -254,7 +287,9 @@ class ExecutionList(Message):
 class ListExecutions(Question):
     """List executions by filter, newest first, in pages.
 
-    ``cursor`` is the ``next`` of the page before; pages by ``offset`` move when executions begin.
+    They have all ``labels`` that are named, and were accepted at ``since`` or later and before
+    ``until``. ``cursor`` is the ``next`` of the page before; pages by ``offset`` move when
+    executions begin.
     """
 
     SUBJECT: ClassVar[str] = "executions.list"
@@ -264,6 +299,11 @@ class ListExecutions(Question):
     status: ExecutionStatus | None = None
     agent_id: AgentId | None = None
     session: SessionId | None = None
+    user: Label | None = None
+    project: Label | None = None
+    labels: Labels = {}
+    since: Instant | None = None
+    until: Instant | None = None
     limit: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 50
     offset: Offset = 0
     cursor: Cursor | None = None

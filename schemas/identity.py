@@ -15,7 +15,7 @@ ACTIONS = {
     "agents:write": "Create, change and delete agents.",
     "executions:read": "List executions and conversations.",
     "executions:content": "Read what was asked and answered: records, streams, conversations.",
-    "executions:write": "Run agents and models, cancel executions.",
+    "executions:write": "Run agents and models, cancel and delete executions.",
     "budgets:read": "Read budgets, limits and their balances.",
     "budgets:admin": "Set and correct budgets and limits.",
     "costs:read": "Read reports of what was spent.",

@@ -37,6 +37,9 @@ def whole(text: str, *, most_digits: int = 18) -> int | None:
 Label = Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
 """Whom a request is for, in the words of whoever makes it; it stands in no subject."""
 
+LabelName = Token
+"""The name of a label of one's own."""
+
 PLATFORM = "$platform"
 """Stands where a tenant does, for all tenants together.
 

@@ -168,7 +168,8 @@ class Snapshot(Internal):
     """The entities of a shard after commit ``n``: those in memory, and where the others are.
 
     Of those that have ended and left memory nothing is said: their states at rest tell of them.
-    ``assigned`` is what commits up to this one say of open items of work.
+    ``assigned`` is what commits up to this one say of open items of work, ``deleted`` the newest of
+    them that has deleted an entity.
     """
 
     entity: str
@@ -178,3 +179,4 @@ class Snapshot(Internal):
     slots: list[SlotImage]
     sleepers: list[Sleeper] = []
     assigned: dict[str, str] = {}
+    deleted: int = 0

@@ -16,7 +16,7 @@ from schemas.bills import AccountAnswered, Slices, Spending
 from schemas.bodies import Reference
 from schemas.callbacks import CallbackAnswered, CalledBack, Inquire
 from schemas.executions import ExecutionRecord
-from schemas.ids import AgentId, ExecutionId, SessionId, TenantId
+from schemas.ids import AgentId, ExecutionId, Label, LabelName, SessionId, TenantId
 from schemas.ledger import Charge
 from schemas.llm import Answer, EmbedRequest, GenerateRequest, Kind, ModelRequest
 from schemas.policy import Choice, Detour, Policy
@@ -46,6 +46,7 @@ class Origin(Internal):
     """Who asked for what: the part of an execution that never changes.
 
     A plain generation has no agent. ``choices`` are what the rules decided about its model.
+    ``kept`` is for how many seconds it is stored after its end; None is as long as any can be.
     """
 
     kind: Kind = "generate"
@@ -62,6 +63,8 @@ class Origin(Internal):
     session: SessionId | None = None
     trace: str | None = None
     choices: list[Choice] = []
+    labels: dict[LabelName, Label] = {}
+    kept: int | None = None
 
 
 class TaskPlace(Value):
@@ -149,6 +152,17 @@ class Cancel(Internal, tag="cancel"):
     reason: str
 
 
+class Delete(Internal, tag="delete"):
+    """A user wants an execution that has ended to be forgotten."""
+
+
+class Forgotten(Internal):
+    """The answer to ``Delete``: whose the execution was."""
+
+    agent_id: AgentId | None = None
+    session: SessionId | None = None
+
+
 class Look(Internal, tag="look"):
     """Read the execution as it stands."""
 
@@ -176,6 +190,7 @@ ExecutionCommand = (
     | CallbackAnswered
     | Inquire
     | Cancel
+    | Delete
     | Look
     | Tick
 )
@@ -284,6 +299,12 @@ class ExecutionTimedOut(Internal, tag="timed_out"):
     at: datetime
 
 
+class ExecutionDeleted(Internal, tag="deleted"):
+    """What was asked and answered is forgotten. What is still to be paid is not."""
+
+    at: datetime
+
+
 ChangeEvent = (
     AttemptStarted
     | WorkClaimed
@@ -296,6 +317,7 @@ ChangeEvent = (
     | ExecutionFailed
     | ExecutionCancelled
     | ExecutionTimedOut
+    | ExecutionDeleted
 )
 ExecutionEvent = Accepted | ChangeEvent
 

@@ -2,7 +2,6 @@
 
 import hashlib
 from collections.abc import Sequence
-from datetime import timedelta
 from functools import partial
 from typing import NamedTuple
 
@@ -13,6 +12,7 @@ from actors.agents.adapters.admission import Admission
 from actors.agents.adapters.awaiting import Endings
 from actors.agents.adapters.conversations import Conversations
 from actors.agents.adapters.definitions import Definitions
+from actors.agents.adapters.deletion import Deletions, no_session
 from actors.agents.adapters.embeddings import EmbeddingAnswers, Waiting
 from actors.agents.adapters.lists import Lists
 from actors.agents.adapters.prompts import Prompts
@@ -28,8 +28,10 @@ from actors.agents.core.execution import Execution, due, evolve, has_ended
 from actors.agents.core.listing import Activity, page_agents, status_of
 from actors.agents.core.outward import (
     announce,
+    kept_record,
+    left,
     restore,
-    stored_record,
+    retention,
 )
 from actors.agents.core.prompt import assemble
 from actors.agents.core.prompts import bodies, filled
@@ -57,17 +59,21 @@ from schemas.agents import (
 from schemas.conversations import (
     Conversation,
     ConversationList,
+    DeleteConversation,
+    DeletedConversation,
     GetConversation,
     ListConversations,
 )
 from schemas.decision import Publish
-from schemas.embeddings import RETENTION_SECONDS, Embed
+from schemas.embeddings import Embed
 from schemas.events import AgentChangedEvent, ExecutionEndedEvent
 from schemas.executions import (
     RECORD_SUBJECT,
     AwaitedExecution,
     AwaitExecution,
     CancelExecution,
+    DeletedExecution,
+    DeleteExecution,
     ExecuteAgent,
     ExecutionHandle,
     ExecutionList,
@@ -108,21 +114,19 @@ def execution_entity() -> Entity[Execution, ExecutionCommand, ExecutionEvent]:
         announce=announce,
         due=due,
         ended=has_ended,
-        record=stored_record,
+        record=kept_record,
         record_subject=lambda tenant, key: fill(RECORD_SUBJECT, tenant=tenant, execution_id=key),
         answered=answered,
         tick=Tick(),
-        retention=lambda state: _EMBEDDED if state.origin.kind == "embed" else _KEPT,
+        retention=retention,
+        deletes=frozenset({"delete"}),
+        left=left,
         restore=lambda tenant, data: restore(tenant, decode(ExecutionRecord, data)),
         failing=_failing,
         bodies=bodies,
         filled=filled,
         observe=_count,
     )
-
-
-_KEPT = timedelta(days=90)
-_EMBEDDED = timedelta(seconds=RETENTION_SECONDS)
 
 
 def _failing(damage: Damage) -> tuple[Execution, Sequence[ExecutionEvent]]:
@@ -179,6 +183,9 @@ class Agents:
         self._prompts = Prompts(bus, config.shards, self._slices)
         self._admission = admission
         self._embeddings = embeddings
+        self._deletions = Deletions(
+            owners, stores.lists, stores.conversations, bus.erase, config.request_timeout
+        )
         self.endings = Endings(bus, self._look)
 
     def endpoints(self) -> Sequence[Endpoint]:
@@ -196,11 +203,13 @@ class Agents:
             Endpoint(Embed, self.do_embed),
             Endpoint(GetExecution, self.do_get_execution),
             Endpoint(CancelExecution, self.do_cancel),
+            Endpoint(DeleteExecution, self.do_delete_execution),
             Endpoint(AwaitExecution, self.do_await),
             Endpoint(ListExecutions, self.do_list_executions),
             Endpoint(ReadStream, self.do_read_stream),
             Endpoint(GetConversation, self.do_get_conversation),
             Endpoint(ListConversations, self.do_list_conversations),
+            Endpoint(DeleteConversation, self.do_delete_conversation),
         )
 
     # Definitions
@@ -282,6 +291,8 @@ class Agents:
             max_attempts=allowed.attempts,
             user=wanted.user,
             project=wanted.project,
+            labels=wanted.labels,
+            kept=self._admission.kept(caller.tenant),
             trace=caller.trace,
         )
         accepted = accept(origin, request, wanted.policy, timeout=allowed.timeout)
@@ -362,6 +373,8 @@ class Agents:
             user=wanted.user,
             project=wanted.project,
             session=wanted.session,
+            labels=wanted.labels,
+            kept=self._admission.kept(caller.tenant),
             trace=caller.trace,
         )
 
@@ -375,6 +388,12 @@ class Agents:
         """End an execution now."""
         mail = caller.command("", wanted.execution_id, Cancel(reason=wanted.reason))
         return decode(ExecutionHandle, await self._asked(caller, mail))
+
+    async def do_delete_execution(
+        self, caller: Caller, wanted: DeleteExecution
+    ) -> DeletedExecution:
+        """Forget an execution that has ended."""
+        return await self._deletions.execution(caller, wanted.execution_id)
 
     async def _asked(self, caller: Caller, mail: Mail) -> bytes:
         return await caller.ask(self._owners, mail, timeout=self._config.request_timeout)
@@ -403,6 +422,8 @@ class Agents:
         turns = await self._conversations.turns(
             caller.tenant, wanted.agent_id, wanted.session, limit=wanted.limit
         )
+        if not turns:
+            raise no_session(wanted.agent_id, wanted.session)
         return Conversation(agent_id=wanted.agent_id, session=wanted.session, turns=turns)
 
     async def do_list_conversations(
@@ -410,6 +431,12 @@ class Agents:
     ) -> ConversationList:
         """List the sessions of an agent, those with the newest turns first."""
         return await self._lists.conversations(caller, query)
+
+    async def do_delete_conversation(
+        self, caller: Caller, wanted: DeleteConversation
+    ) -> DeletedConversation:
+        """Forget a session with its executions."""
+        return await self._deletions.conversation(caller, wanted)
 
 
 def _digest(wanted: ExecuteAgent | Generate | Embed) -> str:

@@ -1,18 +1,24 @@
 """``callboard prices``: what models cost here, and where that comes from."""
 
 from collections.abc import Awaitable, Callable, Iterable
+from functools import partial
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import anyio
 import click
+import httpx
 
 from actors.cli import shown
-from actors.cli.session import Session, leave, with_session
+from actors.cli.session import Session, leave, run, with_session
 from actors.pricing.adapters import second, shipped
 from actors.pricing.adapters.books import Books, BookStore
+from actors.pricing.adapters.sources import MOST_BYTES, Document, compiled
 from actors.pricing.core.comparison import Difference, differences, dollars, regional, said
+from actors.streaming.adapters.http import build_client
 from bus import files
 from bus.connection import NatsTransport, connect
+from bus.egress import Egress
 from bus.errors import CallboardError, ProblemError, UnavailableError, problem
 from bus.jetstream.bus import system_clock
 from bus.prices import PricesInForce, open_bucket, shipped_text
@@ -22,6 +28,8 @@ from schemas.pricing.names import Wanted, provider_of
 from schemas.pricing.prices import Prices
 
 LOOK_SECONDS = 1.0
+FETCH_SECONDS = 30.0
+OK = 200
 MOST_SHOWN = 50
 BOOK_BYTES = 64 * 1024 * 1024
 
@@ -77,21 +85,33 @@ def diff(session: Session, old: str, new: str) -> None:
 
 
 @prices.command()
+@click.argument("sources", nargs=-1, metavar="[FILE|URL]...")
 @click.option(
     "--output",
     type=click.Path(dir_okay=False, path_type=Path),
     help="Write the book into this file and leave the fleet alone.",
 )
+@click.option("--dry-run", is_flag=True, help="Show what would change, and change nothing.")
 @with_session
-def refresh(session: Session, output: Path | None) -> None:
-    """Compile the book anew from genai-prices and put it in force.
+def refresh(
+    session: Session, sources: tuple[str, ...], output: Path | None, *, dry_run: bool
+) -> None:
+    """Compile the book anew and put it in force: all of it at once, or nothing.
 
-    Rows of one's own (`import`) stay over it. It needs the extra `pricing-refresh`.
+    A FILE or URL is a list that genai-prices publishes, or an offer file of the AWS price list with
+    what Bedrock costs in its regions. Without a list of genai-prices the installed package is
+    taken. URLs are asked for within the fleet's policy on addresses. Rows of one's own (`import`)
+    stay over the book. It needs the extra `pricing-refresh`.
     """
     try:
-        book = shipped.compiled()
+        book, unknown = compiled([_document(session, source) for source in sources])
     except CallboardError as error:
         leave(error)
+    if unknown:
+        shown.line(f"{len(unknown)} models of AWS are not in the book: {', '.join(unknown)}")
+    if dry_run:
+        _tell(differences(read(prices_of(session, CURRENT).text), book))
+        return
     if output is not None:
         try:
             output.write_bytes(canonical(book))
@@ -100,6 +120,41 @@ def refresh(session: Session, output: Path | None) -> None:
         shown.line(f"{output}: book {Prices(canonical(book)).book_id}")
         return
     _change(session, lambda store: store.refresh(book))
+
+
+def _document(session: Session, source: str) -> Document:
+    if urlsplit(source).scheme in ("http", "https"):
+        return Document(source, run(partial(_fetched, session, source)))
+    return Document(source, files.read(source, most=MOST_BYTES))
+
+
+async def _fetched(session: Session, url: str) -> bytes:
+    """Return what is at a URL.
+
+    Raises:
+        ProblemError: ``forbidden``: the address is closed to connections of the fleet;
+            ``unavailable``; ``validation``: it is too large.
+    """
+    config = session.config
+    egress = Egress(allow_loopback=config.allow_loopback, allowed=config.allowed_hosts)
+    client = build_client(
+        egress, connect_timeout=FETCH_SECONDS, read_timeout=FETCH_SECONDS, keep_alive=0
+    )
+    data = bytearray()
+    try:
+        with anyio.fail_after(10 * FETCH_SECONDS):
+            async with client, client.stream("GET", url) as response:
+                if response.status_code != OK:
+                    reason = f"{url} answers with status {response.status_code}"
+                    raise problem("unavailable", reason)
+                async for part in response.aiter_raw():
+                    data += part
+                    if len(data) > MOST_BYTES:
+                        raise problem("validation", f"{url} has more than {MOST_BYTES} bytes")
+    except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as error:
+        reason = f"{url} does not answer: {type(error).__name__}"
+        raise problem("unavailable", reason, retryable=True) from None
+    return bytes(data)
 
 
 @prices.command("import")

@@ -62,7 +62,7 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     hour. ``stream_bytes``, ``event_bytes`` and ``dead_bytes`` are what one process leaves of a
     tenant in a crowded stream of live events, of events or of dead letters: the tenant's oldest go,
     nothing is refused. The others are stored: agents, versions of one agent, and bytes of all
-    versions.
+    versions. ``retention_days`` is how long executions and turns of conversations are.
     """
 
     requests: Annotated[
@@ -139,6 +139,14 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
             "the same of dead letters: an eighth of their stream",
         ),
     ] = 32 * 1024**2
+    retention_days: Annotated[
+        Annotated[float, msgspec.Meta(gt=0, le=90)],
+        env(
+            "CALLBOARD_RETENTION_DAYS",
+            "how long an execution and its turn of a conversation are stored after their end; what "
+            "they have cost stays booked",
+        ),
+    ] = 90.0
 
 
 class Config(Settings):

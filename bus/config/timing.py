@@ -211,6 +211,9 @@ class Timing(msgspec.Struct, frozen=True, kw_only=True):
     journal_retention_days: Annotated[
         float, _why("a month of what happened to executions; the newest commit always stays")
     ] = 30.0
+    erase_seconds: Annotated[
+        float, _why("a snapshot that rids a quiet journal of what was deleted costs what any does")
+    ] = 3600.0
     record_retention_days: Annotated[
         float, _why("an execution's id means the same execution this long; then it is forgotten")
     ] = 90.0

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from bus.config import Durability, Timing
 from bus.connection import Address, NatsTransport, connect
 from bus.jetstream.blobs import StreamBlobs
+from bus.jetstream.erasing import StreamEraser
 from bus.jetstream.feed import JetStreamFeed
 from bus.jetstream.journal import JetStreamJournal
 from bus.jetstream.outbox import JetStreamOutbox
@@ -124,6 +125,7 @@ def _assembled(
         feed=feed,
         records=JetStreamJournal(transport, jetstream, RECORDS),
         archive=JetStreamJournal(transport, jetstream, ARCHIVE),
+        erase=StreamEraser(jetstream),
         nats=transport,
         public=public,
         jetstream=jetstream,

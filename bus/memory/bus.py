@@ -19,6 +19,7 @@ from bus.memory.store import MemoryStore, moment
 from bus.memory.transport import MemoryTransport
 from bus.ports import Bus, Clock, Feed, Journal
 from bus.streams.spec import ARCHIVE, RECORDS, journal_spec, journal_stream, stream_specs
+from schemas.decision import Left
 
 LOST_SECONDS = 0.05
 """What a killed server loses of its lazily synced streams."""
@@ -82,6 +83,7 @@ class MemoryBus:
                 feed=self.feed,
                 records=MemoryJournal(self.store, RECORDS),
                 archive=MemoryJournal(self.store, ARCHIVE),
+                erase=self.erase,
             )
         finally:
             outbox.close()
@@ -102,6 +104,11 @@ class MemoryBus:
         spec = journal_spec(entity, self._timing)
         self.store.provide(spec)
         return MemoryJournal(self.store, spec.name)
+
+    async def erase(self, left: Left) -> None:
+        """See ``Erase``."""
+        await checkpoint()
+        self.store.erase(left)
 
     def feed(self, entity: str) -> Feed:
         """Return the whole journal of an entity type, for readers."""

@@ -10,6 +10,7 @@ from bus.errors import FencedError, FullError
 from bus.ports import Fill, Stored
 from bus.streams.spec import StreamSpec
 from bus.subjects import matches
+from schemas.decision import Left
 
 MESSAGE_BYTES = 100
 """What a server stores with a message: its subject, a header, its place and time."""
@@ -59,6 +60,13 @@ class _Stream:
     def purge(self, subject: str, below: int) -> None:
         messages = self.subjects.get(subject, {})
         for sequence in [sequence for sequence in messages if sequence < below]:
+            self.bytes -= _size(messages.pop(sequence).data)
+
+    def erase(self, left: Left) -> None:
+        messages = self.subjects.get(left.subject, {})
+        is_its = left.is_its
+        gone = [place for place, kept in messages.items() if is_its is None or is_its(kept.data)]
+        for sequence in gone:
             self.bytes -= _size(messages.pop(sequence).data)
 
     def lose(self, since: float) -> None:
@@ -155,6 +163,12 @@ class MemoryStore:
     def purge(self, name: str, subject: str, below: int) -> None:
         """Remove the messages of a subject below a sequence."""
         self._streams[name].purge(subject, below)
+
+    def erase(self, left: Left) -> None:
+        """Remove what a deleted entity has left."""
+        name = self._captor(left.subject)
+        if name is not None:
+            self._streams[name].erase(left)
 
     def first(self, name: str, subject: str, since: datetime | None) -> Stored | None:
         """Return the oldest message of a subject, or the oldest since a moment."""

@@ -82,7 +82,8 @@ class Projection:
 
     ``base_type`` is what counts of an entity's state: where an entry starts from one, ``apply`` is
     given that first. ``expire`` removes rows of what ended before a moment (microseconds), at most
-    ``EXPIRED_AT_ONCE``, and returns how many; it is called with the retention of its projector.
+    ``EXPIRED_AT_ONCE``, and returns how many; it is called with the end of the retention of its
+    projector, and with the present moment.
 
     ``settle`` is called behind the newest event, and every few thousand: for what costs less for
     many together.
@@ -98,5 +99,5 @@ class Projection:
     whole: bool = True
     views: Views | None = None
     base_type: Any = None
-    expire: Callable[[Rows, int], int] | None = None
+    expire: Callable[[Rows, int, int], int] | None = None
     settle: Callable[[Rows], None] = nothing

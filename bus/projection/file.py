@@ -146,12 +146,12 @@ class ProjectionFile:
                 except (*UNFIT, ProblemError) as error:
                     self._leave_out("", 0, error)
 
-    def expire(self, before: datetime) -> int:
+    def expire(self, before: datetime, now: datetime) -> int:
         """Remove rows of what ended before a moment; return how many, not all at once."""
         if self.projection.expire is None:
             return 0
         with self._changing() as rows:
-            return self.projection.expire(rows, microseconds(before))
+            return self.projection.expire(rows, microseconds(before), microseconds(now))
 
     def apply(self, batch: Batch, *, gaps: bool = False, more: bool = False) -> int:
         """Apply commits and move the checkpoint behind them; return how many events counted.

@@ -17,7 +17,9 @@ def _nothing(_: Rows, __: Sequence[Change]) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fold:
-    """``row`` makes the row of an entity, None where it has none. ``sums`` is told of all changes.
+    """``row`` makes the row of an entity, None where it has none, or none any more.
+
+    ``sums`` is told of all changes.
 
     The key of an entity is that of its row. ``row`` is pure; it may raise what is ``UNFIT``.
     """
@@ -38,7 +40,7 @@ class Fold:
             except UNFIT as error:
                 leave_out(facts[-1], error)
             else:
-                if after is not None and after != before:
+                if after != before:
                     made.append((facts[-1], Change(before, after)))
         try:
             self.write(rows, [change for _, change in made])

@@ -286,8 +286,9 @@ class Projector:
         now = loop_time()
         if self._retention is None or now < self._expires_at:
             return
-        before = self._bus.clock() - self._retention
-        if await _in_thread(partial(file.expire, before)) < EXPIRED_AT_ONCE:
+        clock = self._bus.clock()
+        expire = partial(file.expire, clock - self._retention, clock)
+        if await _in_thread(expire) < EXPIRED_AT_ONCE:
             self._expires_at = now + EXPIRY_SECONDS
 
     async def _advance(self, file: ProjectionFile) -> None:

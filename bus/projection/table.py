@@ -15,9 +15,13 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from bus.codec import decode
 from bus.projection.definition import Rows
 
 _NUMBER = re.compile(r"[0-9]{1,18}")
+
+RARE = 1000
+"""Rows of a label that are counted to see which of several is the rarest."""
 
 MOST_COUNTED = 100_000
 """Rows that are counted one by one for a total; where there are more it is not told."""
@@ -38,13 +42,17 @@ class Change(NamedTuple):
 class Query(NamedTuple):
     """Which rows: those that have these values, a filter that is None being none.
 
-    A page begins behind ``cursor``, or behind ``offset`` rows.
+    ``labels`` are those that a row must have, and its newest column is at least ``since`` and below
+    ``until``. A page begins behind ``cursor``, or behind ``offset`` rows.
     """
 
     where: Mapping[str, Any]
     limit: int
     offset: int = 0
     cursor: str | None = None
+    labels: Mapping[str, str] = {}
+    since: int | None = None
+    until: int | None = None
 
 
 class Page(NamedTuple):
@@ -58,6 +66,14 @@ class Page(NamedTuple):
     cursor: str | None
 
 
+class _Matching(NamedTuple):
+    """Rows as SQL, with the values of its marks and the columns by which pages go."""
+
+    sql: str
+    values: tuple[Any, ...]
+    order: tuple[str, ...]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Table:
     """``key`` names a row within its tenant, ``newest`` is the column by which pages go.
@@ -65,7 +81,9 @@ class Table:
     ``filters`` are the sets of columns that have an index, each beginning with what has to match;
     of those that serve a query the longest is taken, then the first. By ``counted`` columns totals
     are kept, so that rows are changed by ``write`` alone. ``fixed`` columns stay as a row has been
-    written first, and cost nothing afterwards. A row begins with its tenant and its key.
+    written first, and cost nothing afterwards. ``labels`` is the fixed column, if there is one,
+    with the labels by which a row is found as well: a JSON object of texts, or NULL, which costs
+    nothing. A row begins with its tenant and its key.
     """
 
     name: str
@@ -75,6 +93,7 @@ class Table:
     filters: tuple[tuple[str, ...], ...]
     counted: tuple[str, ...] = ()
     fixed: tuple[str, ...] = ()
+    labels: str = ""
 
     @property
     def sql(self) -> str:
@@ -87,7 +106,11 @@ class Table:
             f"CREATE TABLE {self.name}_count ({counted}, n INTEGER NOT NULL, "
             f"PRIMARY KEY ({counted})) WITHOUT ROWID;"
         )
-        return table + indexes + (counts if self.counted else "")
+        columns = ", ".join(("tenant", "label", "value", *self._order))
+        labels = (
+            f"CREATE TABLE {self.name}_label ({columns}, PRIMARY KEY ({columns})) WITHOUT ROWID;"
+        )
+        return table + indexes + (counts if self.counted else "") + (labels if self.labels else "")
 
     def known(self, rows: Rows, keys: Sequence[Row]) -> dict[Row, Row]:
         """Return the rows of these keys that there are, each key with its tenant."""
@@ -109,6 +132,20 @@ class Table:
                 rows.execute(_statements(self).remove, change.before[: len(self.keys)])
         if self.counted:
             self._count(rows, changes)
+        if self.labels:
+            self._label(rows, changes)
+
+    def _label(self, rows: Rows, changes: Sequence[Change]) -> None:
+        """Write the labels of new rows, and remove those of rows that go."""
+        at = self.all_columns.index(self.labels)
+        for before, after in changes:
+            row = before or after
+            if row is not None and row[at] is not None and (before is None or after is None):
+                sql = _statements(self).label if before is None else _statements(self).unlabel
+                of = dict(zip(self.all_columns, row, strict=True))
+                place = [of[column] for column in self._order]
+                labels = decode(dict[str, str], row[at].encode())
+                rows.executemany(sql, [(row[0], *label, *place) for label in labels.items()])
 
     def _count(self, rows: Rows, changes: Sequence[Change]) -> None:
         places = [self.all_columns.index(column) for column in ("tenant", *self.counted)]
@@ -128,23 +165,24 @@ class Table:
         Raises:
             ValueError: the cursor is none of this table.
         """
-        where = {name: value for name, value in query.where.items() if value is not None}
-        index = self._serving(where)
-        values = (tenant, *where.values())
-        matching = f"{self.name} INDEXED BY {index} WHERE {_equal(where)}"
+        every = found = self._matching(rows, tenant, query)
         place = "", ()
         if query.cursor is not None:
+            behind = self._place(query.cursor)
+            if query.until is not None and behind[0] < query.until:
+                # Of two bounds SQLite would begin at the outer one.
+                found = self._matching(rows, tenant, query._replace(until=None))
             marks = ", ".join("?" * len(self._order))
-            place = f" AND ({', '.join(self._order)}) < ({marks})", self._place(query.cursor)
-        order = ", ".join(f"{column} DESC" for column in self._order)
-        found = rows.execute(
-            f"SELECT {', '.join(self.all_columns)} FROM {matching}{place[0]} "  # noqa: S608
-            f"ORDER BY {order} LIMIT ? OFFSET ?",
-            (*values, *place[1], query.limit + 1, query.offset),
+            place = f" AND ({', '.join(found.order)}) < ({marks})", behind
+        columns = ", ".join(f"r.{column}" for column in self.all_columns)
+        order = ", ".join(f"{column} DESC" for column in found.order)
+        shown = rows.execute(
+            f"SELECT {columns} FROM {found.sql}{place[0]} ORDER BY {order} LIMIT ? OFFSET ?",  # noqa: S608
+            (*found.values, *place[1], query.limit + 1, query.offset),
         ).fetchall()
-        total = self._total(rows, tenant, where, matching)
-        named = [dict(zip(self.all_columns, row, strict=True)) for row in found[: query.limit]]
-        more = len(found) > query.limit
+        total = self._total(rows, tenant, query, every)
+        named = [dict(zip(self.all_columns, row, strict=True)) for row in shown[: query.limit]]
+        more = len(shown) > query.limit
         return Page(named, total, self._cursor(named[-1]) if more else None)
 
     def counts(
@@ -184,15 +222,59 @@ class Table:
         serving = [each for each in self.filters if where.keys() >= set(each)]
         return self._index_name(max(serving, key=len, default=()))
 
-    def _total(
-        self, rows: Rows, tenant: str, where: Mapping[str, Any], matching: str
-    ) -> int | None:
-        values = (tenant, *where.values())
-        if self.counted and where.keys() <= set(self.counted):
+    def _matching(self, rows: Rows, tenant: str, query: Query) -> _Matching:
+        """Return the rows that a query means, by the index that serves it best."""
+        where = _given(query)
+        labels = self._by_rarity(rows, tenant, query.labels)
+        if labels:
+            joined = " AND ".join(f"r.{column} = l.{column}" for column in self.keys)
+            source = f"{self.name}_label AS l CROSS JOIN {self.name} AS r ON {joined}"
+            first, row = " AND l.label = ? AND l.value = ?", "l"
+        else:
+            source, first, row = f"{self.name} AS r INDEXED BY {self._serving(where)}", "", "r"
+        span = {f" AND {row}.{self.newest} >= ?": query.since}
+        span |= {f" AND {row}.{self.newest} < ?": query.until}
+        span = {sql: moment for sql, moment in span.items() if moment is not None}
+        equal = "".join(f" AND r.{column} = ?" for column in where)
+        same = " AND ".join(f"o.{column} = l.{column}" for column in ("tenant", *self._order))
+        others = (
+            f" AND EXISTS (SELECT 1 FROM {self.name}_label AS o"  # noqa: S608
+            f" WHERE {same} AND o.label = ? AND o.value = ?)"
+        ) * (len(labels) - 1)
+        return _Matching(
+            f"{source} WHERE {row}.tenant = ?{first}{''.join(span)}{equal}{others}",
+            (
+                tenant,
+                *(labels[0] if labels else ()),
+                *span.values(),
+                *where.values(),
+                *(part for label in labels[1:] for part in label),
+            ),
+            tuple(f"{row}.{column}" for column in self._order),
+        )
+
+    def _by_rarity(
+        self, rows: Rows, tenant: str, labels: Mapping[str, str]
+    ) -> list[tuple[str, str]]:
+        """Return labels, that with the fewest rows first as far as a short look tells."""
+        if len(labels) < 2:  # noqa: PLR2004  one alone needs no comparing
+            return list(labels.items())
+        count = (
+            f"SELECT count(*) FROM (SELECT 1 FROM {self.name}_label"  # noqa: S608
+            " WHERE tenant = ? AND label = ? AND value = ? LIMIT ?)"
+        )
+        return sorted(
+            labels.items(),
+            key=lambda label: rows.execute(count, (tenant, *label, RARE)).fetchone(),
+        )
+
+    def _total(self, rows: Rows, tenant: str, query: Query, found: _Matching) -> int | None:
+        where, narrows = _given(query), (query.since, query.until) != (None, None)
+        if self.counted and where.keys() <= set(self.counted) and not (query.labels or narrows):
             kept = f"SELECT ifnull(sum(n), 0) FROM {self.name}_count WHERE {_equal(where)}"  # noqa: S608
-            return rows.execute(kept, values).fetchone()[0]
-        found = f"SELECT count(*) FROM (SELECT 1 FROM {matching} LIMIT ?)"  # noqa: S608
-        count: int = rows.execute(found, (*values, MOST_COUNTED + 1)).fetchone()[0]
+            return rows.execute(kept, (tenant, *where.values())).fetchone()[0]
+        counting = f"SELECT count(*) FROM (SELECT 1 FROM {found.sql} LIMIT ?)"  # noqa: S608
+        count: int = rows.execute(counting, (*found.values, MOST_COUNTED + 1)).fetchone()[0]
         return count if count <= MOST_COUNTED else None
 
     def _cursor(self, row: Mapping[str, Any]) -> str:
@@ -204,6 +286,10 @@ class Table:
             message = "this is no cursor of this list"
             raise ValueError(message)
         return (int(newest), *key)
+
+
+def _given(query: Query) -> dict[str, Any]:
+    return {name: value for name, value in query.where.items() if value is not None}
 
 
 def _equal(where: Mapping[str, Any]) -> str:
@@ -218,6 +304,8 @@ class _Statements(NamedTuple):
     put_many: str
     remove: str
     step: str
+    label: str
+    unlabel: str
 
 
 @cache
@@ -229,6 +317,8 @@ def _statements(table: Table) -> _Statements:
     new = ", ".join(f"{column} = excluded.{column}" for column in changing)
     put = f"INSERT INTO {name} VALUES {{}} ON CONFLICT DO UPDATE SET {new}"  # noqa: S608
     counted = ", ".join("?" * (len(table.counted) + 2))
+    labelled = ("tenant", "label", "value", table.newest, *table.key)
+    label = ", ".join("?" * len(labelled))
     return _Statements(
         find=f"SELECT {name}.* FROM json_each(?) AS sought CROSS JOIN {name} WHERE {sought}",  # noqa: S608
         put=put.format(marks),
@@ -236,4 +326,6 @@ def _statements(table: Table) -> _Statements:
         remove=f"DELETE FROM {name} WHERE ({keys}) = ({', '.join('?' * len(table.keys))})",  # noqa: S608
         step=f"INSERT INTO {name}_count VALUES ({counted}) "  # noqa: S608
         "ON CONFLICT DO UPDATE SET n = n + excluded.n",
+        label=f"INSERT INTO {name}_label VALUES ({label})",  # noqa: S608
+        unlabel=f"DELETE FROM {name}_label WHERE ({', '.join(labelled)}) = ({label})",  # noqa: S608
     )

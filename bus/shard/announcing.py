@@ -18,9 +18,14 @@ def named(
     entries may be of the same entity. The address tells entries of a commit apart, and not their
     place in it, because those before may be unreadable when this one is read again.
     """
-    prefix = f"{entity}.{address[0]}.{address[1]}.{place[0]}.{place[1]}."
+    prefix = f"{prefix_of(entity, address)}.{place[0]}.{place[1]}."
     for number, each in enumerate(publications):
         if each.stored:
             # Nobody else has it yet, and to copy each would cost more than to make it.
             msgspec.structs.force_setattr(each, "id", f"{prefix}{number}")
     return publications
+
+
+def prefix_of(entity: str, address: tuple[str, str]) -> str:
+    """Return how the ids begin of what an entity announces; three numbers follow."""
+    return f"{entity}.{address[0]}.{address[1]}"

@@ -79,8 +79,8 @@ class Book:
 
     ``n``, ``epoch``, ``at`` and ``snapshot`` are those of the newest commit. ``assigned`` is what
     commits say of open items of work: the one worker to which each may have been offered.
-    ``corrupt`` says of the entities in quarantine why they are; those that are ``unmarked`` no
-    commit names yet.
+    ``deleted`` is the newest commit that has deleted an entity. ``corrupt`` says of the entities in
+    quarantine why they are; those that are ``unmarked`` no commit names yet.
     """
 
     def __init__(self, entity: Entity[Any, Any, Any]) -> None:
@@ -89,7 +89,7 @@ class Book:
         self.epoch = 0
         self.at = START
         self.assigned: dict[str, str] = {}
-        self.settled = 0
+        self.settled = self.deleted = 0
         self.snapshot: SnapshotRef | None = None
         self.slots: dict[Address, Slot] = {}
         self.sleepers: dict[Address, Sleeper] = {}
@@ -176,7 +176,8 @@ class Book:
         """Return for how many seconds a state at rest is kept; None is for ever."""
         if not self.has_ended(address):
             return None
-        return round(self.entity.retention(self.slots[address].state).total_seconds())
+        kept = self.entity.retention(self.slots[address].state, self.at)
+        return max(round(kept.total_seconds()), 1)
 
     def at_rest(self, address: Address) -> Resting:
         """Return the state of an entity as it is stored at rest."""
@@ -376,6 +377,9 @@ class Book:
         self.n, self.epoch, self.at = commit.n, commit.epoch, commit.at
         self.settled, self.snapshot = commit.settled, commit.snapshot
         self.assigned.update(commit.assigned)
+        deletes = self.entity.deletes
+        if deletes and any(entry.kind in deletes for entry in commit.entries):
+            self.deleted = commit.n
 
     def picture(self) -> Picture:
         """Return what a snapshot is made of, without the states of what has left memory.
@@ -406,6 +410,7 @@ class Book:
             slots=[],
             sleepers=list(self.sleepers.values()),
             assigned=dict(self.assigned),
+            deleted=self.deleted,
         )
         return Picture(outline, slots)
 
@@ -422,6 +427,7 @@ class Book:
         """Fill an empty book from a snapshot and the ``parts`` of states that it names."""
         parts = parts or {}
         self.n, self.at, self.assigned = snapshot.n, snapshot.at, dict(snapshot.assigned)
+        self.deleted = snapshot.deleted
         self.parts = (snapshot.n, {part: name for name, part in parts.items()})
         for sleeper in snapshot.sleepers:
             address = (intern(sleeper.tenant), sleeper.key)

@@ -41,7 +41,11 @@ class _Unwritten(NamedTuple):
 
 
 class Dispatcher:
-    """Sends what the turns of a shard lead to, and knows up to which commit nothing can be lost."""
+    """Sends what the turns of a shard lead to, and knows up to which commit nothing can be lost.
+
+    ``held`` is the first commit of which more is to be done than to publish, None where there is
+    none.
+    """
 
     def __init__(
         self, book: Book, fence: Fence, assignments: Assignments, bus: Bus, timing: Timing
@@ -54,12 +58,13 @@ class Dispatcher:
         self._outbox = bus.outbox
         self._timing = timing
         self._filling = Filling(book, bus, timing)
-        self._settled = book.settled
+        self._stored = book.settled
+        self.held: int | None = None
         self._unwritten: dict[Address, _Unwritten] = {}
         self._has_unwritten = Wakeup()
         self._writing = anyio.Lock(fast_acquire=True)
         self._round = 0
-        self._dispatched = self._settled
+        self._dispatched = self._stored
         self._marks: deque[tuple[int, int]] = deque()
 
     async def dispatch(self, n: int, outcome: Outcome) -> None:
@@ -120,10 +125,15 @@ class Dispatcher:
         return self._dispatched
 
     def settled(self) -> int:
+        """Return the last commit after which a new owner begins: nothing up to it can be lost."""
+        stored = self.stored()
+        return stored if self.held is None else min(stored, self.held - 1)
+
+    def stored(self) -> int:
         """Return the last commit whose publications and records are all stored."""
         while self._marks and self._marks[0][1] <= self._outbox.safe:
-            self._settled = self._marks.popleft()[0]
-        return self._settled
+            self._stored = self._marks.popleft()[0]
+        return self._stored
 
     async def finish(self) -> None:
         """Write what is still to be written, at the end of ownership."""
@@ -179,7 +189,8 @@ class Dispatcher:
             except Exception as error:  # noqa: BLE001  one record must not stop the shard
                 log.critical("shard.record_raised", key=address[1], error=type(error).__name__)
                 continue
-            await self.publish(record, still=self._fence.holds)
+            if record is not None:
+                await self.publish(record, still=self._fence.holds)
         self._mark()
 
     def _mark(self) -> None:

@@ -11,7 +11,7 @@ import msgspec
 from bus.codec import Decoder, decode, encode
 from bus.errors import problem
 from schemas.bodies import Reference
-from schemas.decision import Ask, Changes, Decision, Effect, Publish, differences
+from schemas.decision import Ask, Changes, Decision, Effect, Left, Publish, differences
 from schemas.problems import Problem
 
 Upgrade = Callable[[dict[str, Any]], dict[str, Any]]
@@ -60,13 +60,13 @@ class Entity(Generic[S, C, E]):
     outstanding in a state, ``changes`` tells which of it the events of one command open and close,
     by the states before and after them, ``announce`` the publications of an event, ``due`` the
     moment at which ``tick`` is to be decided, ``ended`` whether it is over, so that its state at
-    rest is kept for its ``retention`` only, ``record`` what is stored of it for users (None for
-    nothing), and ``record_subject`` where, for ``failing`` to look at. ``restore`` returns the
-    state that such a record tells, where the one at rest was forgotten for want of room; None if it
-    is of a live entity. ``answered`` is the command that tells what another entity has answered to
-    an ask: an encoded answer or ``Problem``. ``observe`` is told of each publication when its
-    commit is stored, for metrics. An entity that has work as an effect takes the commands of
-    ``schemas.work``.
+    rest is kept for its ``retention`` from now on only, ``record`` what is stored of it for users
+    (None for nothing), and ``record_subject`` where, for ``failing`` to look at. ``restore``
+    returns the state that such a record tells, where the one at rest was forgotten for want of
+    room; None if it is of a live entity. ``answered`` is the command that tells what another entity
+    has answered to an ask: an encoded answer or ``Problem``. ``observe`` is told of each
+    publication when its commit is stored, for metrics. An entity that has work as an effect takes
+    the commands of ``schemas.work``.
 
     ``effects`` is called when an entity comes into memory, and ``changes`` for every command; all
     changes together must lead to what ``effects`` lists. An entity without ``changes`` has its
@@ -90,6 +90,10 @@ class Entity(Generic[S, C, E]):
     such a body. It is given the body or, where that is gone, what is stored on the publication's
     subject; it returns None for what is not to be sent again.
 
+    ``deletes`` are the tags of the commands that delete an entity. What is left of its state, a
+    tombstone, takes the place of the one at rest, and all is erased that ``left`` lists of a
+    deleted state: nothing of a live one. The journal keeps no history of it beyond the snapshot.
+
     ``version`` counts the shapes that ``state_type`` has had, and ``upgrades`` leads from an older
     one to the next, each by its number. A new version is needed when stored states could no longer
     be read or would mean something else. Without an upgrade a shard is rebuilt from its events,
@@ -110,10 +114,12 @@ class Entity(Generic[S, C, E]):
     ended: Callable[[S], bool]
     tick: C
     changes: Callable[[S | None, Sequence[E], S], Changes] | None = None
-    record: Callable[[S], Publish] | None = None
+    record: Callable[[S], Publish | None] | None = None
     record_subject: Callable[[str, str], str] | None = None
     restore: Callable[[str, bytes], S | None] | None = None
-    retention: Callable[[S], timedelta] = lambda _: timedelta(days=90)
+    retention: Callable[[S, datetime], timedelta] = lambda _state, _now: timedelta(days=90)
+    deletes: frozenset[str] = frozenset()
+    left: Callable[[S], Sequence[Left]] = lambda _: ()
     answered: Callable[[Ask, bytes], C] = asks_nobody
     failing: Callable[[Damage], tuple[S, Sequence[E]]] | None = None
     observe: Callable[[Publish], None] = lambda _: None

@@ -23,6 +23,7 @@ from bus.shard.book import Address, Book
 from bus.shard.clock import ShardClock, check
 from bus.shard.dispatch import Dispatcher
 from bus.shard.entity import Entity
+from bus.shard.erasing import Eraser
 from bus.shard.fence import Fence
 from bus.shard.inbox import Inbox
 from bus.shard.kept import journal_of
@@ -164,6 +165,8 @@ class ShardOwner:
             self._dispatcher = sends = Dispatcher(book, self._fence, assignments, bus, self._timing)
             self._rest = self._resting(recovered)
             self._leftovers = self._left_over(recovered)
+            self._eraser = Eraser(book, self._rest, sends, bus, self._timing)
+            self._eraser.recovered(book.n, recovered.touched)
             keeper = self._keeping(recovered, assignments)
             self._asker = asks = Asker(
                 book, self._fence, self._inbox, self._ways, self._timing, tasks
@@ -173,6 +176,7 @@ class ShardOwner:
                 tasks.start_soon(sends.write_records)
                 tasks.start_soon(self._rest.run)
                 tasks.start_soon(self._leftovers.run)
+                tasks.start_soon(self._eraser.run)
                 await sends.repeat(book.n, recovered.publications, recovered.touched)
                 await self._quarantine()
                 tasks.start_soon(keeper.run)
@@ -253,12 +257,21 @@ class ShardOwner:
             touched = [(each.tenant, each.key) for each in outcome.entries]
             self._rest.touched(self.book.n, touched)
             self._leftovers.touched(self.book.n, touched)
+            self._note_deleted(outcome.entries)
         else:
             await self._fence.confirm()
         await self._dispatcher.dispatch(self.book.n, outcome)
         self._asker.put(outcome.asked)
         for mail, reason in outcome.crashed:
             await self._lay_aside(mail, reason, now)
+
+    def _note_deleted(self, entries: Sequence[Entry]) -> None:
+        if self.book.deleted == self.book.n:
+            deletes = self._entity.deletes
+            found = [each for each in entries if each.kind in deletes]
+            self._eraser.deleted(
+                self.book.n, [((each.tenant, each.key), each.after) for each in found]
+            )
 
     async def _quarantine(self) -> None:
         """Say in the journal which entities were found corrupt, and lay a letter aside for each."""

@@ -25,16 +25,18 @@ class Purge:
         self._states = states
         self._retention = timedelta(days=timing.journal_retention_days)
 
-    async def tidy(self, named: SnapshotRef | None, *, pressed: bool) -> None:
+    async def tidy(self, named: SnapshotRef | None, *, pressed: bool, deleted: int = 0) -> None:
         """Remove what lies below the snapshot that the newest commit names.
 
-        Commits above the retention stay, unless the store is ``pressed`` for room.
+        Commits above the retention stay, unless the store is ``pressed`` for room, or they may tell
+        of an entity that was ``deleted``, by that commit at the latest.
 
         Raises:
             UnavailableError: not known to be done.
         """
         if named is not None:
-            await self._purge(await self._below(named.sequence, pressed=pressed))
+            goes = pressed or (named.n >= deleted and await self._tells_of(deleted))
+            await self._purge(await self._below(named.sequence, pressed=goes))
         await self.sweep(named)
 
     async def relieve(self, settled: SnapshotRef, named: SnapshotRef | None) -> None:
@@ -63,6 +65,12 @@ class Purge:
         names = await self._blobs.names(shard_blobs(self._subject))
         for name in outdated(names, first=commit.n, snapshot=named.n if named else 0):
             await self._blobs.remove(name)
+
+    async def _tells_of(self, n: int) -> bool:
+        """Say whether the journal still has commits up to ``n``."""
+        oldest = await self._journal.first(self._subject) if n else None
+        commit = commit_of(oldest.data) if oldest is not None else None
+        return commit is not None and commit.n <= n
 
     async def _purge(self, below: int) -> None:
         oldest = await self._journal.first(self._subject)

@@ -14,6 +14,7 @@ from bus.errors import (
     UnavailableError,
 )
 from bus.ports import Blobs, Journal, States, StateWriter, Stored
+from bus.shard.announcing import prefix_of
 from bus.shard.append import append
 from bus.shard.book import Address, Book
 from bus.shard.entity import Entity
@@ -57,8 +58,24 @@ class Recovered:
             if address not in unmarked and address in slots and slots[address].state is not None
         }
         still_open = {work.id for _, work in self.book.open_work()}
+        self._forget_deleted()
         assigned = self.book.assigned
         self.book.assigned = {item: to for item, to in assigned.items() if item in still_open}
+
+    def _forget_deleted(self) -> None:
+        """Forget what deleted entities have published where all of that is removed."""
+        entity, slots = self.book.entity, self.book.slots
+        gone = {
+            (prefix_of(entity.name, address), left.subject)
+            for address in (self.touched if self.book.deleted else ())
+            for left in entity.left(slots[address].state)
+        }
+        if gone:
+            self.publications = [
+                each
+                for each in self.publications
+                if ((each.id or "").rsplit(".", 3)[0], each.subject) not in gone
+            ]
 
     def note(self, entries: list[Entry], publications: list[Publish]) -> None:
         """Remember what a commit led to, to send it again."""

@@ -75,6 +75,7 @@ class Rest:
         self._timing = timing
         self._quiet: OrderedDict[Address, int] = OrderedDict()
         self._living: OrderedDict[Address, tuple[float, int]] = OrderedDict()
+        self._writing = anyio.Lock()
         in_order = sorted(book.slots.items(), key=lambda item: item[1].last)
         for address, slot in in_order:
             self._quiet[address] = slot.last
@@ -133,10 +134,26 @@ class Rest:
         resting = await until_answered(ask, self._timing.work_resend_seconds)
         found[address] = resting or await self._record(address)
 
+    async def replace(self, addresses: Sequence[Address]) -> bool:
+        """Store the states of entities in place of older ones; say whether that is done.
+
+        They stay in memory. What has left it has taken the place of its older state already.
+        """
+        async with self._writing:
+            awake = [each for each in addresses if each in self._book.slots]
+            states = [self._book.at_rest(each) for each in awake]
+            for each in awake:
+                self._book.slots[each].slept = True
+            return not states or await self._write(states)
+
     # Leaving
 
     async def _lay_down(self) -> bool:
         """Store the states of some that may leave and let them go; say whether to go on."""
+        async with self._writing:
+            return await self._lay_some_down()
+
+    async def _lay_some_down(self) -> bool:
         leaving = self._leaving()
         new = [resting for _, slot, resting in leaving if slot.stored != resting.n]
         if new and not self._has_room(new):

@@ -49,6 +49,7 @@ class Snapshots:
         self._unnamed: deque[tuple[int, SnapshotRef]] = deque()
         self._newest: SnapshotRef | None = None
         self._tidied: tuple[SnapshotRef | None] | None = None
+        self._erase_at: float | None = None
 
     def to_name(self, book: Book, settled: int) -> SnapshotRef | None:
         """Return the snapshot that the next commit names.
@@ -82,8 +83,9 @@ class Snapshots:
             await self._rooms.look()
 
     def wants_a_name(self, settled: int) -> bool:
-        """Say whether room is wanted, and a commit that names a snapshot would make some."""
-        return bool(self._unnamed) and self._unnamed[0][0] <= settled and self._rooms.pressed
+        """Say whether a commit that names a snapshot would let something go that has to."""
+        can_name = bool(self._unnamed) and self._unnamed[0][0] <= settled
+        return can_name and (self._rooms.pressed or self._erase_at is not None)
 
     def keep(self, book: Book, sequence: int, needed: int, tasks: TaskGroup) -> None:
         """Begin what is due with the book as it stands after its newest commit, at ``sequence``.
@@ -100,14 +102,25 @@ class Snapshots:
         if takes or self._is_untidy(book.snapshot, pressed=pressed):
             self._busy = True
             taken = (book.picture(), sequence, needed) if takes else None
-            tasks.start_soon(self._round, taken, book.snapshot)
+            tasks.start_soon(self._round, taken, book.snapshot, book.deleted)
 
     def _is_snapshot_due(self, book: Book, *, pressed: bool) -> bool:
         newest = self._newest or book.snapshot
         fresh = book.n - (newest.n if newest else 0)
         # One commit more may be the one that names it. Before that the next would help nobody.
         is_wanted = pressed and fresh > 1 and not self._unnamed
+        is_wanted = is_wanted or self._is_to_erase(book, newest.n if newest else 0)
         return is_wanted or fresh >= self._timing.snapshot_commits
+
+    def _is_to_erase(self, book: Book, newest: int) -> bool:
+        """Say whether what was deleted has been in the journal for long enough."""
+        named = book.snapshot.n if book.snapshot else 0
+        if book.deleted <= named:
+            self._erase_at = None
+            return False
+        if self._erase_at is None:
+            self._erase_at = loop_time() + self._timing.erase_seconds
+        return newest < book.deleted and loop_time() >= self._erase_at
 
     def _is_untidy(self, named: SnapshotRef | None, *, pressed: bool) -> bool:
         """Say whether there may be something to remove. After a take-over nobody knows."""
@@ -115,11 +128,11 @@ class Snapshots:
         return pressed or self._tidied is None or self._tidied[0] is not named
 
     async def _round(
-        self, taken: tuple[Picture, int, int] | None, named: SnapshotRef | None
+        self, taken: tuple[Picture, int, int] | None, named: SnapshotRef | None, deleted: int
     ) -> None:
         pressed = self._rooms.pressed
         try:
-            await self._purge.tidy(named, pressed=pressed)
+            await self._purge.tidy(named, pressed=pressed, deleted=deleted)
             await self._parts.forget(named)
             self._tidied = (named,)
             if pressed and named is not None:

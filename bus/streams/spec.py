@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from bus.config import Durability, Timing
@@ -223,6 +224,7 @@ def _internal(timing: Timing) -> tuple[StreamSpec, ...]:
             max_age=_days(timing.record_retention_days),
             per_subject=CONVERSATION_TURNS,
             lazy=True,
+            expires=True,
         ),
         StreamSpec(
             name=DEAD,
@@ -255,6 +257,23 @@ def _internal(timing: Timing) -> tuple[StreamSpec, ...]:
             refuse_when_full=True,
         ),
     )
+
+
+@cache
+def _captors() -> tuple[StreamSpec, ...]:
+    return stream_specs((), Timing())
+
+
+def captor(subject: str) -> str:
+    """Return the name of the stream that stores a subject, of those every fleet has.
+
+    Raises:
+        LookupError: none does.
+    """
+    for spec in _captors():
+        if spec.captures(subject):
+            return spec.name
+    raise LookupError(subject)
 
 
 def shared_specs(timing: Timing) -> tuple[StreamSpec, ...]:

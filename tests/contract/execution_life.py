@@ -11,6 +11,7 @@ from schemas.ledger import Charge
 from schemas.lifecycle import (
     Accept,
     Cancel,
+    Delete,
     Deltas,
     FailGeneration,
     FinishGeneration,
@@ -43,6 +44,7 @@ def live(recorder: Recorder) -> None:
     recorder.turn(_letter("late", Tick(), name=""), seconds=60)
     _spend(recorder)
     _call_back(recorder)
+    recorder.turn(_letter("stopped", Delete()))
 
 
 def _call_back(recorder: Recorder) -> None:
@@ -83,6 +85,7 @@ Command = (
     | CallbackAnswered
     | Cancel
     | Claim
+    | Delete
     | FailGeneration
     | FinishGeneration
     | Lost

@@ -122,7 +122,9 @@ def demand_recovery(request: GenerateRequest, origin: Origin = ORIGIN) -> None:
         assert each.corrupt == {}
         assert encode(each.slots["acme", "k"].state) == encode(state)
     assert ENTITY.record is not None
-    record = ENTITY.record(state).body
+    kept = ENTITY.record(state)
+    assert kept is not None
+    record = kept.body
     assert decode(ExecutionRecord, encode(record)) == record
     items = [work.body for _, work in book.open_work()]
     assert [decode(type(item), encode(item)) for item in items] == items

@@ -7,6 +7,7 @@ from typing import Any
 
 import anyio
 import pytest
+from aiohttp import web
 from click.testing import CliRunner
 
 from actors.cli import main as root
@@ -194,6 +195,59 @@ async def test_a_new_base_keeps_the_rows_of_ones_own_over_it(
     assert before.book_id != prices.book_id
     assert f"book {prices.book_id} is in force" in told
     assert "contract-2026" in await run_callboard(own_fleet, "prices", "show", "house-model")
+
+
+async def serve(request: web.Request) -> web.Response:
+    usd = {"input_mtok": 1.5, "output_mtok": 7}
+    models = [{"id": "gpt-4o", "match": {"equals": "gpt-4o"}, "prices": usd}]
+    provider = {"id": "openai", "name": "O", "api_pattern": "openai", "models": models}
+    known = request.path == "/data.json"
+    return web.json_response([provider]) if known else web.Response(status=404)
+
+
+async def test_a_refresh_from_a_url_shows_first_what_it_would_change_and_then_changes_it(
+    own_fleet: RunningFleet, monkeypatch: pytest.MonkeyPatch
+):
+    async with hosted(serve) as base:
+        url = f"{base}/data.json"
+        monkeypatch.setenv("CALLBOARD_ALLOW_LOOPBACK", "false")
+        closed = await failing(own_fleet, "prices", "refresh", url)
+        monkeypatch.setenv("CALLBOARD_ALLOW_LOOPBACK", "true")
+        missing = await failing(own_fleet, "prices", "refresh", f"{url}x")
+        dry = await run_callboard(own_fleet, "prices", "refresh", url, "--dry-run")
+        before = await run_callboard(own_fleet, "prices", "show", "gpt-4o", "--provider", "openai")
+        told = await run_callboard(own_fleet, "prices", "refresh", url)
+        after = await run_callboard(own_fleet, "prices", "show", "gpt-4o", "--provider", "openai")
+
+    assert "closed to connections" in closed
+    assert "status 404" in missing
+    assert "openai/gpt-4o" in dry
+    assert "in force" not in dry
+    assert ("$1.5" in before, "$1.5" in after) == (False, True)
+    assert "is in force" in told
+
+
+@asynccontextmanager
+async def hosted(handle: Any) -> AsyncGenerator[str]:
+    """Serve documents on a free loopback port."""
+    app = web.Application()
+    app.router.add_get("/{path:.*}", handle)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
+    finally:
+        await runner.cleanup()
+
+
+async def failing(fleet: RunningFleet, *arguments: str) -> str:
+    def run() -> str:
+        result = CliRunner().invoke(root, ["--url", fleet.server.url, *arguments])
+        assert result.exit_code != 0, result.output
+        return result.output
+
+    return await anyio.to_thread.run_sync(run)
 
 
 async def test_a_stored_book_that_cannot_be_read_changes_no_price():

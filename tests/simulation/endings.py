@@ -12,6 +12,7 @@ from bus.shard.book import Address, Book
 from bus.streams.spec import CONVERSATIONS, EVENTS, LIVE, RECORDS
 from schemas.attempts import WorkClaimed, WorkStarted
 from schemas.callbacks import CalledBack
+from schemas.decision import Left
 from schemas.executions import ENDED
 from schemas.journal import Sleeper
 from schemas.lifecycle import (
@@ -20,6 +21,7 @@ from schemas.lifecycle import (
     AttemptStarted,
     ExecutionCancelled,
     ExecutionCompleted,
+    ExecutionDeleted,
     ExecutionEvent,
     ExecutionFailed,
     ExecutionTimedOut,
@@ -32,6 +34,7 @@ from schemas.terms import Terms
 from tests.simulation import account, lending, waiting
 from tests.simulation.judge import Judge, ShardModel
 
+AFTER_THE_END = (UsageSettled, HoldVoided, BillBooked, CalledBack, ExecutionDeleted)
 TERMINALS = (ExecutionCompleted, ExecutionFailed, ExecutionCancelled, ExecutionTimedOut)
 
 
@@ -62,7 +65,7 @@ def faults_of_execution(history: list[ExecutionEvent]) -> Iterator[str]:
     if [type(event) for event in history].count(Accepted) != 1 or type(history[0]) is not Accepted:
         yield "it is not accepted once, at the beginning"
     for event in history:
-        if ended and not isinstance(event, UsageSettled | HoldVoided | BillBooked | CalledBack):
+        if ended and not isinstance(event, AFTER_THE_END):
             yield f"{type(event).__name__} after the end"
         match event:
             case AttemptStarted():
@@ -184,18 +187,37 @@ def faults_of_streams(judge: Judge, store: MemoryStore) -> Iterator[str]:
         for stream in (EVENTS, LIVE, CONVERSATIONS)
         for subject, kept in store.everything(stream)
     }
+    gone = {left.subject: left for left in _left(judge)}
     for subject, data in judge.announced:
-        if (subject, data) not in stored:
-            yield f"never published: {subject} {data.decode()}"
+        is_deleted = subject in gone and _is_its(gone[subject], data)
+        if is_deleted == ((subject, data) in stored):
+            what = "not erased" if is_deleted else "never published"
+            yield f"{what}: {subject} {data.decode()}"
     for shard in judge.shards.values():
         yield from _records(judge, shard, store)
+
+
+def _left(judge: Judge) -> Iterator[Left]:
+    """Yield what the deleted executions have left."""
+    for shard in judge.shards.values():
+        for state in shard.states.values():
+            yield from shard.entity.left(state)
+
+
+def _is_its(left: Left, data: bytes) -> bool:
+    return left.is_its is None or left.is_its(data)
 
 
 def _records(judge: Judge, shard: ShardModel, store: MemoryStore) -> Iterator[str]:
     if shard.entity.record is None:
         return
     for state in shard.states.values():
-        record = judge.whole(shard.entity, shard.entity.record(state))
+        kept = shard.entity.record(state)
+        if kept is None:
+            subjects = (left.subject for left in shard.entity.left(state) if left.is_its is None)
+            yield from (f"not erased: {each}" for each in subjects if store.last(RECORDS, each))
+            continue
+        record = judge.whole(shard.entity, kept)
         found = store.last(RECORDS, record.subject)
         if found is None or found.data != encode(record.body):
             yield f"the record is out of date: {record.subject}"

@@ -291,8 +291,8 @@ class Judge:
         if state is None:
             return
         shard.states[address] = state
-        if shard.entity.record is not None:
-            record = self.whole(shard.entity, shard.entity.record(state))
+        if shard.entity.record is not None and (kept := shard.entity.record(state)):
+            record = self.whole(shard.entity, kept)
             self.records.add((record.subject, encode(record.body)))
         for effect in shard.entity.effects(state):
             if isinstance(effect, WorkItem):
@@ -332,8 +332,8 @@ class Judge:
         record, restore = shard.entity.record, shard.entity.restore
         if record is None or restore is None or not shard.may_forget(address):
             return None
-        told = self.whole(shard.entity, record(state))
-        return restore(address[0], encode(told.body))
+        kept = record(state)
+        return restore(address[0], encode(self.whole(shard.entity, kept).body)) if kept else None
 
     def _bodies(self, shard: ShardModel, entry: Entry) -> Iterator[Any]:
         """Yield every command that may have led to an entry."""

@@ -44,6 +44,7 @@ def process_bus(site: Site, world: MemoryBus, timing: Timing) -> Bus:
         feed=world.feed,
         records=SiteJournal(site, world, RECORDS),
         archive=SiteJournal(site, world, ARCHIVE),
+        erase=lambda left: call(site, f"erase {left.subject}", lambda: world.store.erase(left)),
     )
 
 

@@ -1,7 +1,7 @@
 """What a seed has in store: what users do, and what befalls whole processes. All of it is named."""
 
 import random
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
@@ -19,6 +19,10 @@ BUSY_SECONDS = 5.0
 
 SMALL_JOURNALS = (12_000, 16_000)
 """Bounds that the journals of many histories reach, so that what has happened has to go."""
+
+
+DELETED = 0.3
+"""So many of the executions somebody wants to be deleted."""
 
 
 class Event(NamedTuple):
@@ -45,6 +49,7 @@ def plan_of(seed: int) -> list[Event]:
     events += _direct_transfers(random.Random(seed + 2))
     events += _wrong_days(random.Random(seed + 3))
     events += _late_transfers(random.Random(seed + 4))
+    events += _deletions(random.Random(seed + 5), events)
     return sorted(events, key=lambda event: (event.at, event.name))
 
 
@@ -148,6 +153,17 @@ def _late_transfers(chance: random.Random) -> list[Event]:
         "wait": chance.uniform(5.0, 9.0),
     }
     return [Event(chance.uniform(0.6, 3.0), "orders", chance.choice(USERS), order)]
+
+
+def _deletions(chance: random.Random, events: Sequence[Event]) -> list[Event]:
+    """Draw who deletes executions: some have not ended, and some are gone already."""
+    keys = sorted({each.values["key"] for each in events if each.what == "executes"})
+    return [
+        Event(chance.uniform(1.5, BUSY_SECONDS), "deletes", chance.choice(USERS), {"key": key})
+        for key in keys
+        if chance.random() < DELETED
+        for _ in range(chance.choice([1, 1, 2]))
+    ]
 
 
 def troubles(chance: random.Random) -> list[Event]:

@@ -7,7 +7,7 @@ from typing import Any
 from bus.errors import ProblemError
 from bus.rpc import Owners, command
 from schemas.ledger import ACCOUNT_KEY
-from schemas.lifecycle import Accept, Cancel, Look, Origin
+from schemas.lifecycle import Accept, Cancel, Delete, Look, Origin
 from schemas.llm import GenerateRequest, ModelConfig
 from schemas.providers import Scripted
 from tests.simulation import account, ledger, waiting
@@ -45,6 +45,7 @@ class User:
             "executes": self.execute,
             "cancels": self.cancel,
             "looks at": self.look,
+            "deletes": self.delete,
             "gathers": self.gather,
             "orders": self.order,
             "calls off": self.call_off,
@@ -103,6 +104,10 @@ class User:
     async def look(self, who: str, key: str) -> None:
         del who
         await self._executions.ask(command("", TENANT, key, Look()), timeout=PATIENCE)
+
+    async def delete(self, who: str, key: str) -> None:
+        mail = command(f"delete.{who}", TENANT, key, Delete())
+        await self._executions.ask(mail, timeout=PATIENCE)
 
     async def gather(self, who: str, key: str, **values: Any) -> None:
         del who

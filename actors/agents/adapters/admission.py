@@ -14,6 +14,9 @@ from schemas.problems import Problem
 
 RETRY_SECONDS = 5.0
 
+MOST_DAYS = 90
+"""Streams of records and conversations have no older messages."""
+
 PATIENCE_SECONDS = 30.0
 """What was accepted is counted within a second, or the bus was away."""
 
@@ -33,6 +36,12 @@ class Admission:
         self._counted_until = 0.0
         self._begun: dict[str, dict[str, float]] = {}
         self._held: defaultdict[str, Counter[str]] = defaultdict(Counter)
+
+    def kept(self, tenant: str) -> int | None:
+        """Return for how many seconds a tenant's executions are stored; None is as long as any."""
+        terms = self._quotas.of(tenant)
+        days = terms.retention_days
+        return None if days >= MOST_DAYS else max(round(days * 86_400), 1)
 
     def take(self, counted: Counted, until: float) -> None:
         """Take in how much there is of what was accepted ``until`` a moment of the loop's clock."""

@@ -37,11 +37,13 @@ class Conversations:
 
         A session that nobody has begun has none.
         """
-        subject = _subject(tenant, agent_id, session)
+        subject = self.subject(tenant, agent_id, session)
         stored = await self._read_subject(CONVERSATIONS, subject, limit=CONVERSATION_TURNS)
         turns = [codec.decode(ConversationTurn, message.data) for message in stored]
         return history.unique(turns)[-limit:]
 
-
-def _subject(tenant: str, agent_id: str, session: str) -> str:
-    return subjects.fill(CONVERSATION_SUBJECT, tenant=tenant, agent_id=agent_id, session=session)
+    @staticmethod
+    def subject(tenant: str, agent_id: str, session: str) -> str:
+        """Return where the turns of a session are stored."""
+        names = {"tenant": tenant, "agent_id": agent_id, "session": session}
+        return subjects.fill(CONVERSATION_SUBJECT, **names)

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import msgspec
 
 from actors.agents.core.execution import spent_by
-from bus.codec import decode
+from bus.codec import decode, encode
 from bus.projection import (
     EXPIRED_AT_ONCE,
     Change,
@@ -39,6 +39,7 @@ from schemas.lifecycle import (
     AttemptStarted,
     ExecutionCancelled,
     ExecutionCompleted,
+    ExecutionDeleted,
     ExecutionFailed,
     ExecutionTimedOut,
     GenerationFinished,
@@ -64,6 +65,8 @@ EXECUTIONS = Table(
         "cost",
         "settled",
         "bytes",
+        "labels",
+        "kept",
     ),
     newest="created",
     filters=(
@@ -73,10 +76,15 @@ EXECUTIONS = Table(
         ("agent", "status"),
     ),
     counted=("agent", "status"),
-    fixed=("agent", "session", "user", "created"),
+    fixed=("agent", "session", "user", "created", "labels", "kept"),
+    labels="labels",
 )
 """``settled`` names the attempts whose usage is in ``tokens`` and ``cost``, ``bytes`` is about the
-size of the record."""
+size of the record. ``labels`` are those of the request, its user and its project, ``kept`` the
+microseconds after its end at which a row goes; NULL is as for all."""
+
+USER, PROJECT = ":user", ":project"
+"""Labels that no request can name."""
 
 SESSIONS = Table(
     name="conversation",
@@ -92,6 +100,8 @@ TABLES = f"""
 {EXECUTIONS.sql}
 {SESSIONS.sql}
 CREATE INDEX execution_ended ON execution (completed) WHERE completed IS NOT NULL;
+CREATE INDEX execution_kept ON execution (completed + kept)
+    WHERE completed IS NOT NULL AND kept IS NOT NULL;
 CREATE INDEX execution_open ON execution_count (tenant, n)
     WHERE n > 0 AND status IN ('PENDING', 'RUNNING', 'WAITING');
 CREATE TABLE ended (minute, tenant, bytes, PRIMARY KEY (minute, tenant)) WITHOUT ROWID;
@@ -126,8 +136,11 @@ class _Whose(Internal):
     agent_id: AgentId | None = None
     session: SessionId | None = None
     user: str | None = None
+    project: str | None = None
     task: str = ""
     kind: Kind = "generate"
+    labels: dict[str, str] = {}
+    kept: int | None = None
 
 
 class _Begun(Internal, tag="accepted"):
@@ -149,6 +162,7 @@ class _State(Internal):
     attempts: Attempts = Attempts()
     usage: Usage | None = None
     spend: Spend = Spend()
+    deleted_at: datetime | None = None
 
 
 class _Row(msgspec.Struct):
@@ -167,6 +181,8 @@ class _Row(msgspec.Struct):
     cost: int | None = None
     settled: str = ""
     bytes: int = _RECORD_BYTES
+    labels: str | None = None
+    kept: int | None = None
 
 
 class _Turn(NamedTuple):
@@ -179,9 +195,11 @@ class _Turn(NamedTuple):
 
 
 def changed(known: Row | None, facts: Sequence[Fact]) -> Row | None:
-    """Return the row of an execution as its events change it."""
+    """Return the row of an execution as its events change it; none where they delete it."""
     row = _Row(*known) if known is not None else None
     for fact in facts:
+        if isinstance(fact.event, ExecutionDeleted):
+            return None
         row = _started(row, fact) if row is None else row
         if row is not None:
             _change(row, fact)
@@ -248,17 +266,26 @@ def shown(rows: Rows, data: bytes) -> None:
         cost=record.cost,
         settled="".join(f"{each.step}.{each.attempt} " for each in record.settled),
         bytes=len(data),
+        labels=_labels(record.labels, record.user, record.project),
+        kept=_span(record.completed_at, record.expires_at),
     )
     known = EXECUTIONS.known(rows, [(tenant, record.execution_id)])
     before = known.get((tenant, record.execution_id))
     FOLD.write(rows, [Change(before, msgspec.structs.astuple(row))])
 
 
-def expire(rows: Rows, before: int) -> int:
-    """Remove the executions that ended before a moment, and the sessions that have no others."""
+def expire(rows: Rows, before: int, now: int) -> int:
+    """Remove the executions that ended before a moment, and the sessions that have no others.
+
+    Those that are kept for a time of their own go when it is over.
+    """
     rows.execute("DELETE FROM ended WHERE minute < ?", (before // _MINUTE,))
     which = "SELECT * FROM execution WHERE completed < ? LIMIT ?"
     gone = rows.execute(which, (before, EXPIRED_AT_ONCE)).fetchall()
+    own = """SELECT * FROM execution INDEXED BY execution_kept
+        WHERE completed >= ? AND kept IS NOT NULL AND completed + kept <= ? LIMIT ?"""
+    most = EXPIRED_AT_ONCE - len(gone)
+    gone += rows.execute(own, (before, now, most)).fetchall()
     FOLD.write(rows, [Change(row, None) for row in gone])
     return len(gone)
 
@@ -269,7 +296,8 @@ def _started(row: _Row | None, fact: Fact) -> _Row | None:
     if not isinstance(event, _Begun | _State):
         return row
     whose = event.origin
-    if whose.kind == UNLISTED:
+    is_forgotten = isinstance(event, _State) and event.deleted_at is not None
+    if whose.kind == UNLISTED or is_forgotten:
         return None
     place = event.task_at if isinstance(event, _Begun) else None
     made = _Row(
@@ -281,6 +309,8 @@ def _started(row: _Row | None, fact: Fact) -> _Row | None:
         status="PENDING",
         created=microseconds(event.at if isinstance(event, _Begun) else event.accepted_at),
         bytes=_RECORD_BYTES + (place.length if place is not None else len(whose.task)),
+        labels=_labels(whose.labels, whose.user, whose.project),
+        kept=whose.kept * 1_000_000 if whose.kept is not None else None,
     )
     if isinstance(event, _State):
         _take_state(made, event)
@@ -337,6 +367,19 @@ def _usage(event: AttemptFailed | GenerationFinished | UsageSettled) -> Usage | 
     return event.usage
 
 
+def _labels(own: dict[str, str], user: str | None, project: str | None) -> str | None:
+    """Return the labels of a row, None where it has none."""
+    if not own and user is None and project is None:
+        return None
+    facts = {USER: user, PROJECT: project}
+    given = {name: value for name, value in facts.items() if value is not None}
+    return encode(own | given).decode()
+
+
+def _span(since: datetime | None, until: datetime | None) -> int | None:
+    return microseconds(until) - microseconds(since) if since and until else None
+
+
 def _moment(at: datetime | None) -> int | None:
     return microseconds(at) if at is not None else None
 
@@ -344,7 +387,7 @@ def _moment(at: datetime | None) -> int | None:
 LISTED = Projection(
     name="executions",
     entity=EXECUTION_ENTITY,
-    version=1,
+    version=2,
     tables=TABLES,
     event_type=_Begun
     | ReserveAsked
@@ -356,7 +399,8 @@ LISTED = Projection(
     | ExecutionCompleted
     | ExecutionFailed
     | ExecutionCancelled
-    | ExecutionTimedOut,
+    | ExecutionTimedOut
+    | ExecutionDeleted,
     together=FOLD.apply,
     whole=False,
     views=Views(filter_for(RECORD_SUBJECT), shown),

@@ -5,12 +5,13 @@ from datetime import timedelta
 from functools import partial
 from typing import Any, NamedTuple
 
-from actors.agents.adapters.listed import EXECUTIONS, SESSIONS
+from actors.agents.adapters.listed import EXECUTIONS, PROJECT, SESSIONS, USER
 from actors.agents.core.listing import Activity
 from bus.caller import Caller
+from bus.codec import decode
 from bus.errors import problem
 from bus.projection import Page, Projector, Query, Rows, Table
-from bus.projection.file import moment
+from bus.projection.file import microseconds, moment
 from schemas.conversations import ConversationList, ConversationSummary, ListConversations
 from schemas.executions import ENDED, ExecutionList, ExecutionSummary, ListExecutions
 
@@ -43,7 +44,18 @@ class Lists:
     async def executions(self, caller: Caller, query: ListExecutions) -> ExecutionList:
         """Return a page of executions; raises as ``_page`` does."""
         where = {"session": query.session, "agent": query.agent_id, "status": query.status}
-        page = await self._page(EXECUTIONS, caller.tenant, where, query)
+        facts = {USER: query.user, PROJECT: query.project}
+        given = {name: value for name, value in facts.items() if value is not None}
+        wanted = Query(
+            where,
+            query.limit,
+            query.offset,
+            query.cursor,
+            labels=query.labels | given,
+            since=microseconds(query.since) if query.since else None,
+            until=microseconds(query.until) if query.until else None,
+        )
+        page = await self._page(EXECUTIONS, caller.tenant, wanted)
         rows = [_execution(row) for row in page.rows]
         return ExecutionList(
             executions=rows,
@@ -56,7 +68,8 @@ class Lists:
     async def conversations(self, caller: Caller, query: ListConversations) -> ConversationList:
         """Return a page of sessions; raises as ``_page`` does."""
         where = {"agent": query.agent_id, "user": query.user}
-        page = await self._page(SESSIONS, caller.tenant, where, query)
+        wanted = Query(where, query.limit, query.offset, query.cursor)
+        page = await self._page(SESSIONS, caller.tenant, wanted)
         rows = [_conversation(row) for row in page.rows]
         return ConversationList(
             conversations=rows,
@@ -89,21 +102,14 @@ class Lists:
         find = partial(_first, _KNOWN, (tenant, execution_id))
         return await self._projector.peek(find) is not None
 
-    async def _page(
-        self,
-        table: Table,
-        tenant: str,
-        where: dict[str, str | None],
-        query: ListExecutions | ListConversations,
-    ) -> Page:
+    async def _page(self, table: Table, tenant: str, query: Query) -> Page:
         """Return a page of all that was committed before it was asked for.
 
         Raises:
             ProblemError: ``validation``: the cursor is none of this list.
             UnavailableError: the copy does not know of all in time.
         """
-        wanted = Query(where, query.limit, query.offset, query.cursor)
-        asking = partial(table.page, tenant=tenant, query=wanted)
+        asking = partial(table.page, tenant=tenant, query=query)
         try:
             return (await self._projector.ask(asking, within=WAIT_SECONDS)).value
         except ValueError as error:
@@ -132,6 +138,7 @@ def _activities(counts: Sequence[tuple[str, str, int]]) -> dict[str, Activity]:
 def _execution(row: dict[str, Any]) -> ExecutionSummary:
     created, completed = row["created"], row["completed"]
     ended = completed is not None
+    labels = decode(dict[str, str], (row["labels"] or "{}").encode())
     return ExecutionSummary(
         execution_id=row["execution"],
         agent_id=row["agent"],
@@ -143,6 +150,9 @@ def _execution(row: dict[str, Any]) -> ExecutionSummary:
         cost=row["cost"],
         attempts=row["attempts"],
         session=row["session"],
+        user=labels.pop(USER, None),
+        project=labels.pop(PROJECT, None),
+        labels=labels,
     )
 
 

@@ -5,7 +5,15 @@ from typing import assert_never
 
 import msgspec
 
-from actors.agents.core.execution import FIRST_STEP, Execution, end_of, evolve, spent_by
+from actors.agents.core.execution import (
+    FIRST_STEP,
+    Execution,
+    end_of,
+    evolve,
+    has_ended,
+    is_gone,
+    spent_by,
+)
 from actors.agents.core.folding import folded
 from actors.agents.core.outward import record, stream_of
 from actors.agents.core.prompts import lacking
@@ -31,14 +39,17 @@ from schemas.lifecycle import (
     AttemptFailed,
     AttemptStarted,
     Cancel,
+    Delete,
     ExecutionCancelled,
     ExecutionCommand,
     ExecutionCompleted,
+    ExecutionDeleted,
     ExecutionEvent,
     ExecutionFailed,
     ExecutionTimedOut,
     FailGeneration,
     FinishGeneration,
+    Forgotten,
     GenerationFinished,
     Look,
     Looked,
@@ -72,14 +83,25 @@ def decide(state: Execution | None, command: ExecutionCommand, now: datetime) ->
             return Decision((CalledBack(problem=command.problem),) if state.end else ())
         case Inquire():
             return Decision(reply=end_of(state) if state.phase == "ended" else Pending())
-        case Cancel():
-            return _cancel(state, command, now)
-        case Look():
-            return Decision(reply=Looked(record=record(state), prompt=lacking(state)))
+        case Cancel() | Delete() | Look():
+            return _by_user(state, command, now)
         case Tick():
             return _tick(state, now)
         case _:
             assert_never(command)
+
+
+def _by_user(state: Execution, command: Cancel | Delete | Look, now: datetime) -> Decision:
+    """Decide on what a user asks of an execution, as long as there is one for users."""
+    if is_gone(state, now):
+        return refuse(_unknown())
+    match command:
+        case Cancel():
+            return _cancel(state, command, now)
+        case Delete():
+            return _delete(state, now)
+        case Look():
+            return Decision(reply=Looked(record=record(state), prompt=lacking(state)))
 
 
 def _on_work(
@@ -100,9 +122,12 @@ def _on_work(
 
 
 def _accept(state: Execution | None, command: Accept, now: datetime) -> Decision:
+    if state is not None and is_gone(state, now):
+        return refuse(_conflict(state, "was there before and is forgotten"))
     if state is not None:
         same = state.origin.digest == command.origin.digest
-        return Decision(reply=_handle(state)) if same else refuse(_conflict(state))
+        refusal = _conflict(state, "exists with another request")
+        return Decision(reply=_handle(state)) if same else refuse(refusal)
     deadline = now + timedelta(seconds=command.timeout_seconds)
     origin, task_at = folded(command.origin, command.request)
     accepted = Accepted(
@@ -286,6 +311,14 @@ def _cancel(state: Execution, command: Cancel, now: datetime) -> Decision:
     return Decision((cancelled,), _handle(evolve(state, cancelled)))
 
 
+def _delete(state: Execution, now: datetime) -> Decision:
+    if not has_ended(state):
+        message = "it has not ended: cancel it first, or ask again when it is paid"
+        return refuse(Problem(code="conflict", message=message, field="execution_id"))
+    forgotten = Forgotten(agent_id=state.origin.agent_id, session=state.origin.session)
+    return Decision((ExecutionDeleted(at=now),), forgotten)
+
+
 def _tick(state: Execution, now: datetime) -> Decision:
     billed = tuple(tick(state.spend, state.ended_at, now))
     return Decision((*billed, *_timed(state, now).events))
@@ -380,9 +413,6 @@ def _unknown() -> Problem:
     return Problem(code="not_found", message="there is no such execution", field="execution_id")
 
 
-def _conflict(state: Execution) -> Problem:
-    return Problem(
-        code="conflict",
-        message=f"execution {state.origin.execution_id} exists with another request",
-        field="id",
-    )
+def _conflict(state: Execution, why: str) -> Problem:
+    message = f"execution {state.origin.execution_id} {why}"
+    return Problem(code="conflict", message=message, field="id")

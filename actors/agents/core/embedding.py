@@ -10,7 +10,7 @@ from actors.agents.core.checks import checking
 from actors.agents.core.spending import Manner
 from schemas.agents import AgentDefinition
 from schemas.bills import Spending
-from schemas.embeddings import Embed
+from schemas.embeddings import RETENTION_SECONDS, Embed
 from schemas.lifecycle import NO_POLICY, Accept, Origin
 from schemas.llm import EmbedRequest, ModelConfig
 from schemas.policy import Policy
@@ -46,6 +46,7 @@ def accept_embedding(wanted: Embed, origin: Origin, now: datetime) -> Steps[Acce
         dimensions_strict=wanted.dimensions_strict,
     )
     policy = Policy(keys=wanted.keys) if wanted.keys else NO_POLICY
+    origin = msgspec.structs.replace(origin, kept=RETENTION_SECONDS)
     return Accept(origin=origin, request=request, timeout_seconds=TIMEOUT_SECONDS, policy=policy)
 
 

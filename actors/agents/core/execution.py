@@ -15,7 +15,7 @@ it has ended, which the execution does not wait for. What belongs between an ans
 """
 
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import reduce
 from operator import add
 from typing import Literal, assert_never
@@ -37,6 +37,7 @@ from schemas.lifecycle import (
     ChangeEvent,
     ExecutionCancelled,
     ExecutionCompleted,
+    ExecutionDeleted,
     ExecutionEvent,
     ExecutionFailed,
     ExecutionTimedOut,
@@ -84,7 +85,8 @@ class Execution(Internal):
     alternative that the current attempt begins with, or that has answered. ``why`` says why an
     attempt is made that waits for its hold. ``spend`` has the bills of all attempts. A large
     request is in ``prompt``, and with it a long task, also after the end. ``end`` is what
-    ``reply_to`` is told, until it has answered.
+    ``reply_to`` is told, until it has answered. Of one that is deleted there is a tombstone, at
+    ``deleted_at``: who has asked, when, and what is paid for it.
     """
 
     origin: Origin
@@ -116,6 +118,7 @@ class Execution(Internal):
     reply_to: ReplyTo | None = None
     end: Ended | None = None
     prompt: Reference | None = None
+    deleted_at: datetime | None = None
 
     @property
     def current(self) -> Attempt | None:
@@ -148,6 +151,8 @@ def evolve(state: Execution | None, event: ExecutionEvent) -> Execution:
         message = f"{type(event).__name__} before acceptance"
         raise ValueError(message)
     applied = _apply(state, event)
+    if applied.deleted_at is not None:
+        applied = _tombstone(applied)
     if applied is state:
         return msgspec.structs.replace(state, revision=state.revision + 1)
     # Nobody else has it yet, and another copy would cost as much as to apply the event.
@@ -196,6 +201,8 @@ def _apply(state: Execution, event: ChangeEvent) -> Execution:
             return msgspec.structs.replace(state, reply_to=None, end=None)
         case ExecutionCompleted() | ExecutionFailed() | ExecutionCancelled() | ExecutionTimedOut():
             return with_callback(_concluded(state, event))
+        case ExecutionDeleted():
+            return msgspec.structs.replace(state, deleted_at=event.at)
         case _:
             assert_never(event)
 
@@ -384,6 +391,34 @@ def _broken_off(
         case ExecutionTimedOut():
             ended = _ended(state, "TIMED_OUT", event)
             return msgspec.structs.replace(ended, problem=_timeout_problem(state))
+
+
+def _tombstone(state: Execution) -> Execution:
+    """Return what remains of a deleted execution, also of what is told of it afterwards."""
+    origin = msgspec.structs.replace(state.origin, task="", digest="", choices=[], labels={})
+    return msgspec.structs.replace(
+        state,
+        origin=origin,
+        answer=None,
+        problem=None,
+        reason=None,
+        logs=(),
+        asked=None,
+        detours=(),
+        findings=(),
+    )
+
+
+def expires_at(state: Execution) -> datetime | None:
+    """Return when an ended execution is forgotten, where that is sooner than records are."""
+    kept, ended_at = state.origin.kept, state.ended_at
+    return ended_at + timedelta(seconds=kept) if kept is not None and ended_at else None
+
+
+def is_gone(state: Execution, now: datetime) -> bool:
+    """Say whether an execution is deleted, or was kept for as long as it was to be."""
+    until = expires_at(state)
+    return state.deleted_at is not None or (until is not None and until <= now)
 
 
 def with_callback(state: Execution) -> Execution:

@@ -1,10 +1,11 @@
 """What an execution tells the world: its publications, its record."""
 
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
-from actors.agents.core.execution import FIRST_STEP, Asked, Execution, error_of
+from actors.agents.core.execution import FIRST_STEP, Asked, Execution, error_of, expires_at
 from actors.agents.core.payer import payer
 from actors.agents.core.prompts import lacking
 from actors.agents.core.work_items import open_item
@@ -12,8 +13,7 @@ from schemas import pages, spend
 from schemas.attempts import Attempt, Attempts
 from schemas.bills import number_of
 from schemas.conversations import CONVERSATION_SUBJECT, ConversationTurn
-from schemas.decision import Publish
-from schemas.embeddings import RETENTION_SECONDS
+from schemas.decision import Left, Publish
 from schemas.events import (
     ExecutionAcceptedEvent,
     ExecutionCancelledEvent,
@@ -55,6 +55,11 @@ from schemas.streams import (
 from schemas.usage import Usage
 
 _MILLISECOND = timedelta(milliseconds=1)
+
+KEPT = timedelta(days=90)
+TOMBSTONE = timedelta(days=30)
+"""Longer than a submitted command waits, and than a journal keeps its history: by then nothing is
+left that could bring a deleted execution back."""
 
 _PUBLIC_EVENTS: dict[ExecutionStatus, type[ExecutionEndedEvent]] = {
     "COMPLETED": ExecutionCompletedEvent,
@@ -149,6 +154,8 @@ def record(state: Execution) -> ExecutionRecord:
         warnings=answer.warnings if answer else [],
         text=_plain_text(state),
         vectors=answer.vectors if answer else None,
+        labels=origin.labels,
+        expires_at=expires_at(state),
     )
 
 
@@ -175,6 +182,8 @@ def recorded(tenant: str, stored: ExecutionRecord) -> Execution:
             project=stored.project,
             session=stored.session,
             choices=stored.choices,
+            labels=stored.labels,
+            kept=_restored_life(stored),
         ),
         accepted_at=stored.created_at,
         deadline=stored.deadline,
@@ -210,11 +219,51 @@ def stream_of(origin: Origin) -> str:
     return STREAM_SUBJECT.format(tenant=origin.tenant, execution_id=origin.execution_id)
 
 
+def kept_record(state: Execution) -> Publish | None:
+    """Return the record to be stored; a tombstone has none."""
+    return stored_record(state) if state.deleted_at is None else None
+
+
 def stored_record(state: Execution) -> Publish:
     """Return the execution's record as it is published, so that it is stored."""
     subject = _fill(RECORD_SUBJECT, state)
-    ttl = RETENTION_SECONDS if state.origin.kind == "embed" else None
+    ttl = state.origin.kept
     return Publish(subject=subject, body=record(state), lacks=lacking(state), ttl=ttl)
+
+
+def retention(state: Execution, now: datetime) -> timedelta:
+    """Return for how long the state of an ended execution is kept from now on."""
+    if state.deleted_at is not None:
+        return TOMBSTONE
+    return (expires_at(state) or (state.ended_at or now) + KEPT) - now
+
+
+def left(state: Execution) -> tuple[Left, ...]:
+    """Return what a deleted execution has published, to be removed; nothing of another one."""
+    if state.deleted_at is None:
+        return ()
+    origin = state.origin
+    return traces(origin.tenant, origin.execution_id, origin.agent_id, origin.session)
+
+
+def traces(
+    tenant: str, execution_id: str, agent_id: str | None, session: str | None
+) -> tuple[Left, ...]:
+    """Return where an execution can be read beside its owner: record, stream, turn of a session."""
+    names = {"tenant": tenant, "execution_id": execution_id}
+    own = (
+        Left(RECORD_SUBJECT.format(**names)),
+        Left(STREAM_SUBJECT.format(**names)),
+    )
+    if agent_id is None or session is None:
+        return own
+    subject = CONVERSATION_SUBJECT.format(tenant=tenant, agent_id=agent_id, session=session)
+    return (*own, Left(subject, partial(_is_turn, execution_id)))
+
+
+def _is_turn(execution_id: str, stored: bytes) -> bool:
+    # As our encoder writes it: in a text the quotes would be escaped.
+    return f'"execution_id":"{execution_id}"'.encode() in stored
 
 
 def _fill(template: str, state: Execution) -> str:
@@ -237,6 +286,12 @@ def _settled(state: Execution) -> list[AttemptName]:
         for step, known in pages.items(state.attempts.works)
         for attempt in known.settled
     ]
+
+
+def _restored_life(stored: ExecutionRecord) -> int | None:
+    if stored.expires_at is None or stored.completed_at is None:
+        return None
+    return round((stored.expires_at - stored.completed_at).total_seconds())
 
 
 def _restored_attempts(stored: ExecutionRecord) -> Attempts:
@@ -359,7 +414,7 @@ def _conversation(state: Execution) -> Iterator[Publish]:
         assistant=answer.text,
     )
     subject = _fill(CONVERSATION_SUBJECT, state)
-    yield Publish(subject=subject, body=turn, lacks=lacking(state))
+    yield Publish(subject=subject, body=turn, lacks=lacking(state), ttl=origin.kept)
 
 
 def _safety(state: Execution, event: AttemptFailed | GenerationFinished) -> Iterator[Publish]:

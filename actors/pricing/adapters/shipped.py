@@ -70,7 +70,11 @@ def compiled() -> Book:
     Raises:
         ProblemError: ``unavailable``, if it is not installed.
     """
-    book = genai.book()
+    return over(genai.book())
+
+
+def over(book: Book) -> Book:
+    """Lay over a compiled book what comes with this actor."""
     for name in LAID_OVER:
         book = laid_over(book, overlay(name))
     return book

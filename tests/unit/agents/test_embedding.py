@@ -184,7 +184,7 @@ def test_it_is_kept_for_an_hour():
     state = after(wish(), finish(1))
 
     assert stored_record(state).ttl == RETENTION_SECONDS
-    assert execution_entity().retention(state).total_seconds() == RETENTION_SECONDS
+    assert execution_entity().retention(state, NOW).total_seconds() == RETENTION_SECONDS
 
 
 @given(steps)

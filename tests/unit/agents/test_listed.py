@@ -11,7 +11,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from actors.agents.adapters.listed import EXECUTIONS, FOLD, LISTED, SESSIONS, expire
+from actors.agents.adapters.listed import (
+    EXECUTIONS,
+    FOLD,
+    LISTED,
+    PROJECT,
+    SESSIONS,
+    USER,
+    expire,
+)
 from actors.agents.adapters.lists import counted
 from actors.agents.core.execution import Execution, evolve
 from actors.agents.core.outward import record
@@ -22,10 +30,10 @@ from bus.projection.file import ProjectionFile, microseconds
 from schemas.executions import ENDED, ExecutionRecord
 from schemas.journal import Commit, Entry
 from schemas.ledger import Charge
-from schemas.lifecycle import ExecutionEvent, UsageSettled
+from schemas.lifecycle import Delete, ExecutionEvent, UsageSettled
 from schemas.usage import Usage
 from schemas.work import Lost
-from tests.unit.agents.runs import Steps, finish, played, steps
+from tests.unit.agents.runs import Run, Steps, accept, finish, played, steps
 from tests.unit.agents.samples import NOW, later
 from tests.unit.agents.samples import record as sample
 
@@ -173,15 +181,47 @@ def test_what_has_ended_long_ago_leaves_the_tables():
             ended = later(number) if number % 2 else None
             status = "COMPLETED" if number % 2 else "RUNNING"
             show(rows, sample(number, status=status, completed_at=ended, session=f"s{number}"))
-        assert expire(rows, microseconds(later(10))) == 5
-        assert expire(rows, microseconds(later(10))) == 0
+        assert expire(rows, microseconds(later(10)), 0) == 5
+        assert expire(rows, microseconds(later(10)), 0) == 0
         left = EXECUTIONS.page(rows, "acme", EVERYTHING)
         assert (left.total, len(left.rows)) == (15, 15)
         assert SESSIONS.page(rows, "acme", EVERYTHING).total == 5
         assert all((row["completed"] or 10**18) >= microseconds(later(10)) for row in left.rows)
         assert EXPIRED_AT_ONCE >= 15
-        assert expire(rows, microseconds(later(1000))) == 5
+        assert expire(rows, microseconds(later(1000)), 0) == 5
         assert counted(rows, since=0).open == {"acme": 10}
+
+
+def test_a_row_is_found_by_user_project_and_labels_from_events_and_records_alike():
+    wanted = accept()
+    whose = {"user": "ann", "project": "spring", "labels": {"token": "t1"}, "kept": 60}
+    origin = msgspec.structs.replace(wanted.origin, **whose)
+    run = Run()
+    run.take(msgspec.structs.replace(wanted, origin=origin))
+    run.take(finish(1))
+    stored = record(run.execution)
+    assert (stored.labels, stored.expires_at) == ({"token": "t1"}, later(60))
+    for fill in (lambda rows: happen(rows, run.events), lambda rows: show(rows, stored)):
+        with tables() as rows:
+            fill(rows)
+            for labels in ({USER: "ann"}, {PROJECT: "spring"}, {"token": "t1", USER: "ann"}):
+                page = EXECUTIONS.page(rows, "acme", Query({}, 9, labels=labels))
+                assert [row["execution"] for row in page.rows] == ["e1"]
+            assert not EXECUTIONS.page(rows, "acme", Query({}, 9, labels={"token": "t2"})).rows
+            assert expire(rows, 0, microseconds(later(59))) == 0
+            assert expire(rows, 0, microseconds(later(60))) == 1
+
+
+def test_the_row_of_a_deleted_execution_goes_and_nothing_brings_it_back():
+    run = played([(finish(1), 1.0)])
+    run.take(Delete())
+    with tables() as rows:
+        happen(rows, run.events, together=1)
+        happen(rows, [UsageSettled(work="1", attempt=1, usage=Usage(output=9))])
+        base = msgspec.json.decode(encode(run.execution), type=LISTED.base_type)
+        apply(rows, [Fact("acme", "e1", "s.0", 1, 0, NOW, base, 10)])
+        assert shown(rows) == []
+        assert SESSIONS.page(rows, "acme", EVERYTHING).total == 0
 
 
 def test_open_executions_and_the_bytes_of_ended_ones_are_counted_by_tenant():

@@ -1,6 +1,7 @@
 """Settings: read once, checked, masked, and all of them documented."""
 
 from decimal import Decimal
+from pathlib import Path
 from typing import Annotated
 
 import pytest
@@ -39,6 +40,21 @@ def test_an_empty_variable_counts_as_unset():
     assert load(AgentsConfig, {"CALLBOARD_SHARDS": "", "MAX_ATTEMPTS": ""}) == AgentsConfig()
 
 
+def test_the_example_limits_what_is_unlimited_by_default():
+    lines = Path("deploy/examples/env").read_text(encoding="utf-8").splitlines()
+    given = dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
+
+    assert given.keys() <= {each.name for each in settings(ACTORS)}
+    for environ, limits in ((given, (10, 100, 1000, 30)), ({}, (50, None, None, 90))):
+        operator = load(PricingConfig, environ).limits
+        assert limits == (
+            load(StreamingConfig, environ).max_concurrent,
+            operator.requests_per_minute,
+            operator.requests_per_hour,
+            load(Config, environ).quota.retention_days,
+        )
+
+
 ENVIRON = {
     "NATS_URL": "nats://a:4222, nats://b:4222",
     "NATS_CREDS": "/run/fleet.creds",
@@ -68,6 +84,7 @@ ENVIRON = {
     "CALLBOARD_QUOTA_STREAM_BYTES": "18",
     "CALLBOARD_QUOTA_EVENT_BYTES": "19",
     "CALLBOARD_QUOTA_DEAD_BYTES": "20",
+    "CALLBOARD_RETENTION_DAYS": "7.5",
     "OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector:4318",
     "MAX_CONCURRENT_EXECUTIONS": "10",
     "RATE_LIMIT_PER_MINUTE": "100",
@@ -132,6 +149,7 @@ def test_every_setting_of_all_processes_is_read_from_its_variable():
             stream_bytes=18,
             event_bytes=19,
             dead_bytes=20,
+            retention_days=7.5,
         ),
         otlp_endpoint="http://collector:4318",
     )
