@@ -22,7 +22,7 @@ Trait = Literal["friendly", "professional", "creative", "analytical"]
 Tone = Literal["professional", "casual", "formal", "enthusiastic"]
 Behavior = Literal["helpful", "direct", "empathetic", "technical"]
 LanguageStyle = Literal["concise", "detailed", "conversational"]
-AgentStatus = Literal["IDLE", "BUSY", "OFFLINE", "ERROR"]
+AgentStatus = Literal["IDLE", "BUSY", "OFFLINE"]
 
 
 class Personality(StrictValue):

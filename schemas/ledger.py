@@ -54,7 +54,6 @@ class Party(Value, omit_defaults=True):
     user: str | None = None
     project: str | None = None
     agent_id: str | None = None
-    workflow_id: str | None = None
     session: str | None = None
 
 

@@ -17,7 +17,6 @@ Dimension = Literal[
     "user",
     "project",
     "agent",
-    "workflow",
     "session",
     "model",
     "model_served",
@@ -129,7 +128,6 @@ class ReportCosts(Question):
     user: Label | None = None
     project: Label | None = None
     agent_id: Label | None = None
-    workflow_id: Label | None = None
     provider: Label | None = None
     model: Label | None = None
     limit: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 500
@@ -199,7 +197,6 @@ class RecommendSavings(Question):
     user: Label | None = None
     project: Label | None = None
     agent_id: Label | None = None
-    workflow_id: Label | None = None
     provider: Label | None = None
     model: Label | None = None
     fresh: bool = True

@@ -68,15 +68,6 @@ class ToolCalled(StreamMessage, tag="tool_call"):
     arguments: Any
 
 
-class ToolReturned(StreamMessage, tag="tool_result"):
-    """What the tool gave back."""
-
-    call_id: str
-    tool_name: str
-    result: Any
-    is_error: bool
-
-
 class AttemptRestarted(StreamMessage, tag="attempt_restarted"):
     """All events of ``dropped_segment`` are void; a new attempt follows in a later segment."""
 
@@ -121,7 +112,6 @@ StreamEvent = (
     | ThinkingChunk
     | ContentChunk
     | ToolCalled
-    | ToolReturned
     | AttemptRestarted
     | Completed
     | Failed

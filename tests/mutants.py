@@ -39,10 +39,12 @@ LEAVING = (
 BUSY = f"{PROCESSES}::test_answers_under_way_are_counted_and_an_agent_is_busy_meanwhile"
 KEYS = "tests/unit/streaming/test_operator_keys.py"
 SENT = f"{KEYS}::test_the_operators_key_is_sent_to_its_providers_own_host"
+ADDRESS = f"{KEYS}::test_the_operators_address_is_asked_with_a_key_that_is_not_for_other_hosts"
 LIMITS = "tests/unit/pricing/test_effect_of_settings.py"
 EXPIRY = (
     "tests/contract/test_streams.py::test_what_is_over_expires_so_many_seconds_after_it_was_stored"
 )
+ANSWERS = "tests/unit/bus/test_endpoint_answers.py"
 METER = "actors/streaming/adapters/meter.py"
 PROVIDERS = "actors/streaming/adapters/providers"
 
@@ -203,6 +205,76 @@ MUTANTS = (
         "size = session.config.stream_buffer_size",
         "size = 1000",
         "tests/unit/cli/test_effect_of_settings.py",
+    ),
+    Mutant(
+        "what a handler raises is told to the caller",
+        "bus/service.py",
+        'message=f"{name} failed"',
+        'message=f"{name} failed: {error}"',
+        ANSWERS,
+    ),
+    Mutant(
+        "what a core raises is told to the caller",
+        "bus/shard/turn.py",
+        'reason = f"{type(error).__name__} in decide"',
+        'reason = f"{error!r} in decide"',
+        "tests/unit/bus/test_turn.py",
+    ),
+    Mutant(
+        "a caller may ask everything",
+        "bus/service.py",
+        "refused = self.oversize(len(data)) or self.forbidden(caller)",
+        "refused = self.oversize(len(data))",
+        ANSWERS,
+    ),
+    Mutant(
+        "a request may have any size",
+        "bus/service.py",
+        "refused = self.oversize(len(data)) or self.forbidden(caller)",
+        "refused = self.forbidden(caller)",
+        ANSWERS,
+    ),
+    Mutant(
+        "a cancelled waiter keeps the turn that it is given",
+        "bus/slices.py",
+        "            if not mine.cancelled():\n",
+        "            if mine.cancelled():\n",
+        "tests/unit/bus/test_slices.py",
+    ),
+    Mutant(
+        "CALLBOARD_LAPSED_HOLDS is ignored",
+        "actors/pricing/config.py",
+        'books_lapsed=config.lapsed_holds == "book"',
+        "books_lapsed=True",
+        LIMITS,
+    ),
+    Mutant(
+        "CALLBOARD_LEDGER_MEMORY_DAYS is ignored",
+        "actors/pricing/config.py",
+        "        memory_days=config.ledger_memory_days,\n",
+        "",
+        LIMITS,
+    ),
+    Mutant(
+        "CONNECT_TIMEOUT is ignored",
+        f"{PROVIDERS}/__init__.py",
+        "connect_timeout=config.connect_timeout",
+        "connect_timeout=30.0",
+        f"{KEYS}::test_a_provider_has_as_long_to_connect_as_the_operator_says",
+    ),
+    Mutant(
+        "AWS_REGION is ignored",
+        f"{PROVIDERS}/bedrock.py",
+        "or self._config.aws_region",
+        'or "us-east-1"',
+        f"{KEYS}::test_bedrock_is_signed_for_with_the_operators_keys",
+    ),
+    Mutant(
+        "the operator's address of a provider is ignored",
+        "actors/streaming/adapters/http_endpoint.py",
+        "usual = self._config.urls.get(spec.name)",
+        "usual = spec.url",
+        ADDRESS,
     ),
     Mutant(
         "`prices refresh` puts no book in force",

@@ -77,7 +77,7 @@ async def _respond(request: web.Request) -> web.StreamResponse:
 def agent(**more: Any) -> AgentDefinition | Problem:
     """Define an agent of the provider, as a message does."""
     given = {"id": "one", "model_config": {"provider": "sample", "model": "writer-1"}, **more}
-    return definitions.create(given["id"], msgspec.convert(given, CreateAgent), NOW)
+    return definitions.create("one", msgspec.convert(given, CreateAgent), NOW)
 
 
 async def _called() -> dict[str, Any]:

@@ -99,7 +99,7 @@ def test_an_id_that_could_leave_its_subject_is_refused(agent_id: str):
     "query",
     [
         {"status": status, "provider": "openai", "search": "x", "limit": 1, "offset": 0}
-        for status in ("IDLE", "BUSY", "OFFLINE", "ERROR")
+        for status in ("IDLE", "BUSY", "OFFLINE")
     ]
     + [
         {"sort_by": field, "sort_order": order}

@@ -84,6 +84,8 @@ async def test_marks_count_what_was_posted_and_follow_with_what_is_safe(bus: Pro
 async def test_nothing_to_flush_is_flushed(bus: Process):
     await bus.outbox.flush(timeout=5)
 
+    assert (bus.outbox.posted, bus.outbox.safe) == (0, 0)
+
 
 async def test_the_newest_messages_are_stored_again_after_the_bus_was_killed(
     mortal_world: World,

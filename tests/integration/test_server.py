@@ -87,9 +87,14 @@ async def test_started_again_it_has_its_port_and_its_streams(server: EmbeddedSer
 
 
 async def test_ending_it_twice_is_harmless(server: EmbeddedServer):
+    pid = server.pid
+    assert pid is not None
     await server.stop()
     await server.stop()
     await server.kill()
+
+    assert server.pid is None
+    assert not _runs(pid)
 
 
 async def test_a_taken_port_is_said_with_what_to_do(server: EmbeddedServer, tmp_path: Path):

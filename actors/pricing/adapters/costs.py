@@ -36,7 +36,6 @@ COLUMNS = (
     "user",
     "project",
     "agent",
-    "workflow",
     "session",
     "held",
     "completed",
@@ -77,7 +76,7 @@ _FORGET = f"DELETE FROM lapse {_WHICH}"  # noqa: S608
 _UNKNOWN = (None,) * (len(COLUMNS) - COLUMNS.index("provider") - len(COUNTS)) + (0,) * len(COUNTS)
 
 _which = attrgetter("execution_id", "step", "attempt")
-_whose = attrgetter("user", "project", "agent_id", "workflow_id", "session")
+_whose = attrgetter("user", "project", "agent_id", "session")
 _counts = attrgetter(*COUNTS)
 _row = attrgetter("secret", "unpriced", "reported_pico", "row")
 

@@ -31,7 +31,6 @@ FILTERS = {
     "user": "user",
     "project": "project",
     "agent_id": "agent",
-    "workflow_id": "workflow",
     "provider": "provider",
     "model": "model",
 }

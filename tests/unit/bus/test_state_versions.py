@@ -232,6 +232,7 @@ async def test_a_process_that_can_read_nothing_stops_at_once_when_it_is_told_to(
                     await anyio.sleep(0.01)
             with anyio.fail_after(QUICK.corrupt_retry_seconds / 2):
                 await host.drain()
+            assert host.owned == []
 
 
 async def test_a_journal_that_is_not_shown_to_its_end_is_looked_at_again_soon():

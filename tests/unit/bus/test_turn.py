@@ -132,6 +132,7 @@ def test_a_core_that_raises_is_rejected_for_good_and_laid_aside(where: str):
     problem, total = answers(outcome)
     assert isinstance(problem, Problem)
     assert (problem.code, total) == ("internal", Total(total=3))
+    assert problem.message.endswith("Error in decide")
     assert [mail.id for mail, _ in outcome.crashed] == ["2"]
     assert (answers(again), again.crashed, again.entries) == ([problem], [], [])
     assert book.slots[ADDRESS].state == Counter(total=3)

@@ -9,7 +9,7 @@ from actors.pricing.adapters.account import zone
 from actors.pricing.config import ALERT_ID, PricingConfig, rules
 from actors.pricing.core.admission import DOLLAR
 from bus.config import load
-from schemas.ledger import AlertRaised, MoneyHeld
+from schemas.ledger import AlertRaised, Lapse, MoneyHeld
 from schemas.problems import Problem
 from tests.unit.pricing.owner import Owner
 
@@ -62,3 +62,23 @@ def alerts_after(account: Owner, name: str, cost: int) -> list[int]:
         if isinstance(event, AlertRaised)
         and (event.budget_id, event.alert) == (ALERT_ID, "threshold")
     ]
+
+
+@pytest.mark.parametrize(("word", "spent"), [("book", 30), ("release", 0)])
+def test_what_nobody_settles_is_booked_or_released_as_the_operator_says(word: str, spent: int):
+    account = owner(CALLBOARD_LAPSED_HOLDS=word)
+    account.budget()
+    account.reserve("e1", 30, lease=60.0)
+    account.ask(Lapse(), seconds=60)
+
+    assert (account.account().held, account.account().spent) == (0, spent)
+
+
+@pytest.mark.parametrize("days", [2.0, 9.0])
+def test_a_ledger_remembers_for_as_many_days_as_the_operator_says(days: float):
+    account = owner(CALLBOARD_LEDGER_MEMORY_DAYS=str(days))
+    account.reserve("e1")
+
+    for ledger in (account.state, account.replayed()):
+        assert ledger.defaults is not None
+        assert ledger.defaults.memory_days == days

@@ -188,7 +188,6 @@ def test_what_rollups_do_not_know_is_answered_from_calls():
     assert source(group_by=["user", "model"]) is None
     assert source(group_by=["user"], model="gpt-4o") is None
     assert source(group_by=["tier"]) is None
-    assert source(workflow_id="w") is None
     assert source(percentiles=True) is None
 
 

@@ -188,4 +188,6 @@ def test_hostile_lines_give_an_answer_or_a_typed_failure_however_they_are_cut(li
 
 @given(st.binary(max_size=80))
 def test_arbitrary_bytes_give_an_answer_or_a_typed_failure(stream: bytes):
-    play(OllamaReader(REQUEST), [stream])
+    _, end = play(OllamaReader(REQUEST), [stream])
+
+    assert not isinstance(end, Problem) or end.code != "internal"

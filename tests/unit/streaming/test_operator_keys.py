@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 import httpx
+import msgspec
 import pytest
 
 from actors.streaming.adapters.http import AiohttpTransport
@@ -12,6 +13,7 @@ from actors.streaming.config import StreamingConfig
 from actors.streaming.flow.generation import Generator, Means
 from bus.config import load
 from bus.egress import Egress
+from schemas.provider_specs import SPECS, ProviderSpec
 from schemas.providers import (
     Anthropic,
     Azure,
@@ -119,3 +121,27 @@ async def test_the_operators_api_key_of_bedrock_goes_before_the_keys_that_sign(
 
     assert request.url.host == BEDROCK
     assert request.headers["authorization"] == "Bearer key-of-bedrock"
+
+
+@pytest.mark.parametrize(
+    "spec", [each for each in SPECS if each.variable], ids=lambda spec: spec.variable
+)
+async def test_the_operators_address_is_asked_with_a_key_that_is_not_for_other_hosts(
+    spec: ProviderSpec, monkeypatch: pytest.MonkeyPatch
+):
+    environ = ENVIRON | {str(spec.variable): "https://model.example/front"}
+    provider = msgspec.convert({"type": spec.name, "model": "m"}, spec.kind)
+    request = await sent(provider, environ, monkeypatch)
+
+    assert (request.url.host, request.url.path[:7]) == ("model.example", "/front/")
+    keyed = any(f"key-of-{spec.name}" in value for value in request.headers.values())
+    assert keyed == (not spec.secrets[0].hosts)
+
+
+async def test_a_provider_has_as_long_to_connect_as_the_operator_says(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    environ = ENVIRON | {"CONNECT_TIMEOUT": "3.5"}
+    request = await sent(OpenAI(model="m"), environ, monkeypatch)
+
+    assert request.extensions["timeout"]["connect"] == 3.5

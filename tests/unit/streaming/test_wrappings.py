@@ -429,7 +429,9 @@ def test_data_that_is_json_alone_is_an_event_alone(stream: bytes, events: list[S
 
 
 def test_looking_for_the_ends_of_events_is_not_costly():
-    parsed(b"data: {\ndata: }x}\ndata: {\n" * 50_000)
+    (event,) = parsed(b"data: {\ndata: }x}\ndata: {\n" * 50_000)
+
+    assert event.data == "\n".join(["{", "}x}", "{"] * 50_000)
 
 
 def values(*chunks: bytes) -> list[bytes]:
