@@ -11,10 +11,10 @@ from actors.agents.core.execution import (
     end_of,
     evolve,
     has_ended,
-    is_gone,
     spent_by,
 )
 from actors.agents.core.folding import folded
+from actors.agents.core.keeping import is_gone
 from actors.agents.core.outward import record, stream_of
 from actors.agents.core.prompts import lacking
 from schemas.attempts import (

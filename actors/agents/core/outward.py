@@ -10,9 +10,9 @@ from actors.agents.core.execution import (
     Asked,
     Execution,
     error_of,
-    expires_at,
     waits,
 )
+from actors.agents.core.keeping import expires_at
 from actors.agents.core.payer import payer
 from actors.agents.core.prompts import lacking
 from actors.agents.core.work_items import open_item
