@@ -20,8 +20,8 @@ from schemas.policy import Policy
 from tests.unit.agents.samples import NOW
 
 PARTS = (Limits, Memory, Personality, Prompts, ModelConfig, Policy)
-NOT_SHOWN = {"model_config"}
-"""Another way to write provider and config."""
+NOT_SHOWN = {"model_config", "instructions"}
+"""Other ways to write provider, config and prompts."""
 
 
 def agent(written: str) -> AgentDefinition:
