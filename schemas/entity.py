@@ -153,3 +153,7 @@ def _compared(
     """Return what some events do to effects, found by listing these twice."""
     del events
     return differences(effects(before) if before is not None else (), effects(after))
+
+
+EntityAddress = tuple[str, str]
+"""Tenant and key of an entity."""

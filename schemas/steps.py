@@ -1,7 +1,7 @@
 """Work of a size that others choose, as generators that pause: pure, and driven by who has a clock.
 
 A generator pauses wherever it may be interrupted, at least each millisecond or so, and returns its
-result. Who drives it (``bus.slices``) may let others go on at each pause.
+result. Who drives it (``bus.fairness.slices``) may let others go on at each pause.
 """
 
 from collections.abc import Generator

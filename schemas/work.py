@@ -7,7 +7,7 @@ attempt counts is decided by the owner of the entity: see ``schemas.attempts``.
 """
 
 from datetime import datetime
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from schemas.base import Internal, Value
 from schemas.ids import TenantId, whole
@@ -157,3 +157,5 @@ class Superseded(Internal, tag="superseded"):
 
 
 WorkAnswer = Granted | Settled | Superseded
+
+AnyWorkItem = WorkItem[Any]

@@ -12,8 +12,8 @@ import msgspec
 from actors.streaming.adapters.providers import open_providers
 from actors.streaming.config import StreamingConfig
 from actors.streaming.flow.generation import Generator, Means
-from bus.egress import Egress
-from bus.secrets import SecretEntry, Secrets
+from bus.security.egress import Egress
+from bus.security.secrets import SecretEntry, Secrets
 from schemas.lifecycle import Deltas, FailGeneration, FinishGeneration, GenerateWork
 from schemas.llm import ChatMessage, GenerateRequest
 from schemas.policy import Detour

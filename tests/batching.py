@@ -12,10 +12,10 @@ from actors.streaming.adapters.providers import open_providers
 from actors.streaming.flow.batch_call import name_of
 from actors.streaming.flow.batches import Batches, Settings, opened
 from actors.streaming.flow.generation import Generator, Means
-from bus.egress import Egress
 from bus.errors import UnavailableError
 from bus.kv import MemoryBucket
-from bus.prices import PricesInForce
+from bus.kv.prices import PricesInForce
+from bus.security.egress import Egress
 from schemas.lifecycle import FailGeneration, FinishGeneration, GenerateWork
 from schemas.llm import ChatMessage
 from schemas.problems import Problem

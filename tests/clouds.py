@@ -11,8 +11,8 @@ import pytest
 
 from actors.streaming.adapters.providers import open_providers
 from actors.streaming.flow.generation import Generator, Means
-from bus.egress import Egress
-from bus.secrets import SecretEntry, Secrets
+from bus.security.egress import Egress
+from bus.security.secrets import SecretEntry, Secrets
 from schemas.lifecycle import FailGeneration, FinishGeneration
 from schemas.llm import ToolCall
 from schemas.problems import Problem

@@ -17,7 +17,7 @@ settings.register_profile("search", UNTIMED, max_examples=1000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "gate"))
 
 COLLECTIONS = (10_000, 20, 20)
-"""As in a process of a fleet (``bus.process``)."""
+"""As in a process of a fleet (``bus.runtime.process``)."""
 
 
 @pytest.fixture(scope="session")

@@ -9,9 +9,9 @@ import anyio
 from anyio.abc import TaskGroup
 
 from bus.config import Timing
-from bus.ownership import Membership
+from bus.membership import Membership
 from bus.ports import Bus
-from bus.shard.workforce import Errand, Workforce
+from bus.work.registry import Errand, Workforce
 from schemas.fleet import Alive
 from schemas.work import ReplyTo, WorkItem
 

@@ -9,8 +9,8 @@ from datetime import timedelta
 from functools import partial
 from importlib import import_module
 
-from bus import process
 from bus.actor import serve
+from bus.runtime import process
 
 GRACE_SECONDS = 5
 PLACES = {"agents": "schemas.bills"}

@@ -72,7 +72,7 @@ MUTANTS = (
     ),
     Mutant(
         "a process is always ready",
-        "bus/process.py",
+        "bus/runtime/process.py",
         "listening(runtime.missing,",
         "listening(list,",
         LEAVING,
@@ -93,7 +93,7 @@ MUTANTS = (
     ),
     Mutant(
         "no processor time is told",
-        "bus/process.py",
+        "bus/runtime/process.py",
         "cpu_percent=self.load.cpu_percent()",
         "cpu_percent=0.0",
         f"{PROCESSES}::test_every_process_tells_what_processor_time_it_uses",
@@ -208,7 +208,7 @@ MUTANTS = (
     ),
     Mutant(
         "what a handler raises is told to the caller",
-        "bus/service.py",
+        "bus/requests/service.py",
         'message=f"{name} failed"',
         'message=f"{name} failed: {error}"',
         ANSWERS,
@@ -222,21 +222,21 @@ MUTANTS = (
     ),
     Mutant(
         "a caller may ask everything",
-        "bus/service.py",
+        "bus/requests/service.py",
         "refused = self.oversize(len(data)) or self.forbidden(caller)",
         "refused = self.oversize(len(data))",
         ANSWERS,
     ),
     Mutant(
         "a request may have any size",
-        "bus/service.py",
+        "bus/requests/service.py",
         "refused = self.oversize(len(data)) or self.forbidden(caller)",
         "refused = self.forbidden(caller)",
         ANSWERS,
     ),
     Mutant(
         "a cancelled waiter keeps the turn that it is given",
-        "bus/slices.py",
+        "bus/fairness/slices.py",
         "            if not mine.cancelled():\n",
         "            if mine.cancelled():\n",
         "tests/unit/bus/test_slices.py",

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from actors.streaming.adapters.operator_secrets import operator_secrets
 from actors.streaming.config import StreamingConfig
 from bus.config import load
-from bus.secrets import Secrets
+from bus.security.secrets import Secrets
 
 
 def loaded(environ: Mapping[str, str]) -> Secrets:

@@ -8,7 +8,7 @@ import anyio
 from actors.pricing.adapters.books import BookStore
 from bus.connection import Address, connect
 from bus.jetstream.bus import system_clock
-from bus.prices import BOOKS
+from bus.kv.prices import BOOKS
 from bus.streams.api import JetStream
 from schemas.pricing.overlay import Overlay, OverlayRow
 from schemas.pricing.units import Bucket

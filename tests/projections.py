@@ -11,11 +11,11 @@ import msgspec
 
 from bus.codec import encode
 from bus.config import Timing
-from bus.connection import background
 from bus.ids import new_id
 from bus.projection import Fact, Projection, Projector, Rows
 from bus.shard.append import append
 from bus.subjects import journal_subject
+from bus.tasks import background
 from bus.testing import Process
 from schemas.base import Internal
 from schemas.journal import Commit, Entry

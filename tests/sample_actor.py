@@ -3,13 +3,13 @@
 from typing import Any
 
 from bus.actor import Actor, Here
-from bus.caller import Caller
 from bus.codec import decode
 from bus.ids import new_id
 from bus.kv import Store
 from bus.projection import Projection
-from bus.service import answers
-from bus.worker import Job
+from bus.requests.caller import Caller
+from bus.requests.service import answers
+from bus.work.worker import Job
 from schemas import attempts
 from schemas.attempts import Attempts, WorkEvent, WorkStarted
 from schemas.base import Command, Internal, Message, Question

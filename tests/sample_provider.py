@@ -22,7 +22,7 @@ from actors.streaming.core.writing.continuation import takes_beginnings
 from actors.streaming.flow.embedding import Embedder
 from actors.streaming.flow.generation import Generator, Means
 from bus.config import load
-from bus.egress import Egress
+from bus.security.egress import Egress
 from schemas.agents import AgentDefinition, CreateAgent
 from schemas.lifecycle import EmbedWork, FinishGeneration
 from schemas.llm import EmbedRequest

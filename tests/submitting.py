@@ -8,16 +8,16 @@ from typing import Any
 import anyio
 import msgspec
 
-from bus.caller import Caller
 from bus.codec import decode, encode
 from bus.config import Timing
 from bus.errors import ProblemError
-from bus.inboxes.rules import InboxRules
 from bus.jetstream import NatsBus
 from bus.jetstream.reading import StreamReader
-from bus.service import Endpoint, Service
+from bus.requests.caller import Caller
+from bus.requests.inboxes.rules import InboxRules
+from bus.requests.service import Endpoint, Service
+from bus.requests.submissions import Submissions
 from bus.streams.spec import DEAD, inbox_stream
-from bus.submissions import Submissions
 from bus.testing import NatsWorld
 from schemas.base import Message
 from schemas.budgets import BudgetList, SetLimits

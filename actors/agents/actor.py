@@ -22,7 +22,7 @@ from actors.agents.adapters.ends import observe
 from actors.agents.adapters.listed import LISTED
 from actors.agents.adapters.lists import Counted, Lists, counted
 from actors.agents.adapters.prompts import Prompts
-from actors.agents.adapters.purse import Purse
+from actors.agents.adapters.spending_guard import Purse
 from actors.agents.adapters.streams import Streams
 from actors.agents.adapters.templates import TEMPLATES, Templates
 from actors.agents.adapters.templates import opened as opened_templates
@@ -34,22 +34,22 @@ from actors.agents.core.listing import Activity, page_agents, status_of
 from actors.agents.core.overrides import overridden
 from actors.agents.core.prompt import assemble, unused
 from bus.actor import Actor, Here, Own
-from bus.caller import Caller
 from bus.codec import decode, encode
 from bus.errors import ProblemError
+from bus.fairness.slices import Slices
 from bus.ids import new_id
 from bus.jetstream.reading import StreamReader
 from bus.kv import Follow, Store
+from bus.kv.prices import PRICES
+from bus.kv.terms import EVERY_TENANT, TERMS, WHAT, KnownTerms, TermsHearer
 from bus.ports import Bus
-from bus.prices import PRICES
 from bus.projection import Watch
 from bus.projection.file import microseconds
-from bus.rpc import Owners
-from bus.runtime import Kind, Part
-from bus.service import answers
-from bus.slices import Slices
+from bus.requests.caller import Caller
+from bus.requests.rpc import Owners
+from bus.requests.service import answers
+from bus.runtime.supervision import Kind, Part
 from bus.subjects import fill
-from bus.terms import EVERY_TENANT, TERMS, WHAT, KnownTerms, TermsHearer
 from schemas.agents import (
     AgentDefinition,
     AgentList,

@@ -4,13 +4,13 @@ from pathlib import Path
 
 import click
 
-from actors.cli import shown
+from actors.cli import rendering
 from actors.cli.session import EXIT_USAGE
 
 TEXT = """\
 # An agent. Make it known with `callboard agents apply {id}.yaml`, run it with
 # `callboard run {id} "the task"`. A line that begins with # directly before a name is a setting
-# that is off: take the # away. What is not given has the value shown, or none.
+# that is off: take the # away. What is not given has the value rendering, or none.
 
 id: {id}                        # 1 to 64 letters, digits, hyphens or underscores
 name: {id}                      # for people
@@ -111,12 +111,12 @@ def new(name: str, file: Path | None) -> None:
     """
     place = file or Path(f"{name}.yaml")
     if str(place) == "-":
-        shown.line(text(name), end="")
+        rendering.line(text(name), end="")
         return
     try:
         with place.open("x", encoding="utf-8") as opened:
             opened.write(text(name))
     except OSError as error:
-        shown.line(f"cannot write {place}: {error.strerror}", err=True)
+        rendering.line(f"cannot write {place}: {error.strerror}", err=True)
         raise click.exceptions.Exit(EXIT_USAGE) from None
-    shown.line(f"{place} is written: `callboard agents apply {place}`")
+    rendering.line(f"{place} is written: `callboard agents apply {place}`")

@@ -6,7 +6,7 @@ from typing import Any, NoReturn, cast
 
 import click
 
-from actors.cli import replies, shown
+from actors.cli import rendering, replies
 from actors.cli.fields import fields_of, own_id, positional
 from actors.cli.requests import Where
 from actors.cli.session import EXIT_USAGE, Session, leave, opened, said
@@ -138,7 +138,7 @@ def _read(source: str) -> list[dict[str, Any]]:
 
 def _unusable(line: str) -> NoReturn:
     """Say what is wrong with a file; it ends the command as a wrong option does."""
-    shown.line(line, err=True)
+    rendering.line(line, err=True)
     raise click.exceptions.Exit(EXIT_USAGE)
 
 

@@ -9,9 +9,10 @@ from actors.fleet.declared import entities, streams
 from bus.config import Config, Timing
 from bus.connection import NatsTransport
 from bus.errors import UnavailableError
-from bus.inboxes.directory import listing
-from bus.inquiry import Patience, ask_all
 from bus.ports import Fill
+from bus.requests.ask_all import Patience, ask_all
+from bus.requests.inboxes.directory import listing
+from bus.runtime.quota_report import gathered
 from bus.server.embedded import OLDEST_VERSION
 from bus.shard.report import owned_shards, rows
 from bus.streams.api import STREAM_NOT_FOUND, JetStream, JetStreamError, fill_of
@@ -24,7 +25,6 @@ from bus.streams.spec import (
     inbox_tenant,
     journal_stream,
 )
-from bus.usage import gathered
 from schemas.fleet import (
     PROVIDERS_SUBJECT,
     WHO_SUBJECT,

@@ -68,7 +68,7 @@ class Commands(click.Group):
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt:
-            resolve_name("actors.cli.shown:line")("interrupted", err=True)
+            resolve_name("actors.cli.rendering:line")("interrupted", err=True)
             raise click.exceptions.Exit(EXIT_INTERRUPTED) from None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

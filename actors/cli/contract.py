@@ -5,21 +5,21 @@ from importlib import metadata
 
 import click
 
-from actors.cli import shown
+from actors.cli import rendering
 from actors.cli.config import CliConfig
 from actors.cli.secrets import secrets
 from actors.cli.session import leave
-from bus import permissions as accounts
 from bus.config import reference as settings
 from bus.config.reading import beside
 from bus.errors import CallboardError
+from bus.security import permissions as accounts
 from schemas import catalog, documents
 
 
 @click.command()
 def version() -> None:
     """Print the version."""
-    shown.line(metadata.version("callboard"))
+    rendering.line(metadata.version("callboard"))
 
 
 @click.command()
@@ -28,7 +28,7 @@ def subjects(*, as_json: bool) -> None:
     """List every subject of the public contract and the messages on it."""
     requests, facts = catalog.requests(), _facts()
     if as_json:
-        shown.json(
+        rendering.json(
             {
                 "requests": [
                     {
@@ -52,17 +52,19 @@ def subjects(*, as_json: bool) -> None:
         (row.subject, row.message.__name__, row.reply.__name__, row.action, row.doc)
         for row in requests
     )
-    shown.table(("request on", "message", "reply", "needs", "what for"), asked)
-    shown.line("Durable, where it changes something: cb.{tenant}.submit.<the rest of the subject>")
+    rendering.table(("request on", "message", "reply", "needs", "what for"), asked)
+    rendering.line(
+        "Durable, where it changes something: cb.{tenant}.submit.<the rest of the subject>"
+    )
     published = ((row.subject, row.message.__name__, row.doc) for row in facts)
-    shown.table(("subscribe to", "message", "what it tells"), published)
+    rendering.table(("subscribe to", "message", "what it tells"), published)
 
 
 @click.command()
 @click.argument("kind", type=click.Choice(["asyncapi", "json"]))
 def schema(kind: str) -> None:
     """Print the contract as an AsyncAPI 3 document, or as JSON Schema."""
-    shown.json(documents.asyncapi() if kind == "asyncapi" else documents.json_schema())
+    rendering.json(documents.asyncapi() if kind == "asyncapi" else documents.json_schema())
 
 
 @click.group()
@@ -74,9 +76,9 @@ def config() -> None:
 @click.option("--constants", is_flag=True, help="The times and bounds that cannot be set, too.")
 def reference(*, constants: bool) -> None:
     """Print every setting with default and meaning, as a Markdown table."""
-    shown.line(settings.reference(beside(CliConfig)), end="")
+    rendering.line(settings.reference(beside(CliConfig)), end="")
     if constants:
-        shown.line(f"\n{settings.constants()}", end="")
+        rendering.line(f"\n{settings.constants()}", end="")
 
 
 config.add_command(secrets)
@@ -101,7 +103,7 @@ def permissions(users: Sequence[str]) -> None:
             raise click.BadParameter(f"{item!r} must be TENANT:USER", param_hint="TENANT:USER")
         tenants.setdefault(tenant, []).append(user)
     try:
-        shown.line(accounts.render(tenants), end="")
+        rendering.line(accounts.render(tenants), end="")
     except CallboardError as error:
         leave(error)
 

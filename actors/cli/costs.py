@@ -6,7 +6,7 @@ from typing import Any, get_args
 import click
 import msgspec
 
-from actors.cli import shown
+from actors.cli import rendering
 from actors.cli.asking import built
 from actors.cli.fields import options
 from actors.cli.replies import usd
@@ -40,9 +40,9 @@ def costs(session: Session, context: click.Context, export: str | None, **asked:
         lambda client: client.request(session.tenant, wanted, timeout=ASK_SECONDS)
     )
     if export == "json":
-        shown.json(report)
+        rendering.json(report)
     elif export == "csv":
-        shown.csv(table_of(report))
+        rendering.csv(table_of(report))
     else:
         _show(report)
 
@@ -61,16 +61,18 @@ def _show(report: CostReport) -> None:
         rows.append(("the rest", *blank, *_cells(report.rest), ""))
     rows.append(("total", *blank, *_cells(report.total), ""))
     titles = ("cost", "calls", "in", "cached", "out", "p50", "p95", "a success", "")
-    shown.table((*report.group_by, *titles), rows)
+    rendering.table((*report.group_by, *titles), rows)
     if report.source == "calls":
-        shown.line("Each call was read: no sums are kept that answer this.")
+        rendering.line("Each call was read: no sums are kept that answer this.")
     if report.total.unpriced_calls:
-        shown.line(f"{report.total.unpriced_calls} calls have no price and are not in the cost.")
+        rendering.line(
+            f"{report.total.unpriced_calls} calls have no price and are not in the cost."
+        )
     if report.trend:
         change = (
             f"{report.trend.change:+.0%}" if report.trend.change is not None else "from nothing"
         )
-        shown.line(
+        rendering.line(
             f"{change} against {usd(report.trend.previous.cost_pico)} in the span before;"
             f" {usd(report.trend.daily_pico)} a day, {usd(report.trend.forecast_30d_pico)} in 30."
         )

@@ -5,20 +5,20 @@ from typing import Any
 
 import click
 
-from actors.cli import shown
+from actors.cli import rendering
 from actors.cli.session import EXIT_FAILURE, Session, with_session
 from bus.codec import decode
 from bus.config import Timing
 from bus.connection import NatsTransport
 from bus.errors import DeadlineError, ProblemError, UnavailableError, problem
-from bus.inboxes.rules import EVERY_SUBMISSION, MESSAGE_ID, redrive_id
 from bus.jetstream.publishing import store
 from bus.jetstream.reading import StreamReader
-from bus.rpc import Owners
+from bus.requests.inboxes.rules import EVERY_SUBMISSION, MESSAGE_ID, redrive_id
+from bus.requests.rpc import Owners
 from bus.streams.api import JetStream, JetStreamError
 from bus.streams.spec import DEAD
 from bus.subjects import matches
-from bus.worker import redriven_item
+from bus.work.worker import redriven_item
 from schemas.journal import Mail
 from schemas.letters import COMMAND, WORK, DeadLetter
 
@@ -44,10 +44,10 @@ def list_letters(session: Session, *, as_json: bool) -> None:
     """List dead letters, oldest first."""
     letters = session.run_as_fleet(_letters)
     if as_json:
-        shown.json([{"sequence": sequence, "letter": letter} for sequence, letter in letters])
+        rendering.json([{"sequence": sequence, "letter": letter} for sequence, letter in letters])
         return
     rows = ((n, x.at, x.subject, x.deliveries, x.reason) for n, x in letters)
-    shown.table(("number", "at", "subject", "deliveries", "reason"), rows)
+    rendering.table(("number", "at", "subject", "deliveries", "reason"), rows)
 
 
 @dead.command()
@@ -66,12 +66,12 @@ def redrive(session: Session, numbers: Sequence[int], *, every: bool) -> None:
         for item in chosen:
             failure = await _redrive(transport, item, session.config.shards)
             failures += [failure] if failure else []
-        shown.line(f"{len(chosen)} found, {len(failures)} failed")
+        rendering.line(f"{len(chosen)} found, {len(failures)} failed")
         return failures
 
     failures = session.run_as_fleet(body)
     for failure in failures:
-        shown.line(failure, err=True)
+        rendering.line(failure, err=True)
     if failures:
         raise click.exceptions.Exit(EXIT_FAILURE)
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from actors.cli import shown
+from actors.cli import rendering
 from actors.cli.asking import built
 from actors.cli.fields import options
 from actors.cli.session import (
@@ -50,9 +50,9 @@ def run(bus: Session, task: str, pairs: Sequence[str], *, json_: bool, **fields:
 
     async def body(client: Client) -> Terminal | None:
         handle: ExecutionHandle = await client.insist(bus.tenant, wanted, patience=PATIENCE_SECONDS)
-        shown.line(shown.styled(f"[execution {handle.execution_id}]", dim=True), err=True)
+        rendering.line(rendering.styled(f"[execution {handle.execution_id}]", dim=True), err=True)
         for warning in handle.warnings:
-            shown.warn(warning)
+            rendering.warn(warning)
         return await _show(client, bus, handle.execution_id, None, json_=json_)
 
     _end(_interruptible(bus, body, execution_id))
@@ -100,7 +100,7 @@ def generate(
         )
         if wanted.batch:
             waits = f"In a batch, which may take a day: callboard stream {handle.execution_id}"
-            shown.line(waits, err=True)
+            rendering.line(waits, err=True)
         return await _show(client, session, handle.execution_id, None, json_=json_)
 
     _end(_interruptible(session, body, execution_id))
@@ -133,13 +133,13 @@ async def _show(
     client: Client, session: Session, execution_id: str, after: str | None, *, json_: bool
 ) -> Terminal | None:
     """Show a stream and return its end."""
-    answer = shown.Answer()
+    answer = rendering.Answer()
     size = session.config.stream_buffer_size
     followed = follow(client, session.tenant, execution_id, after, buffer_size=size)
     async with aclosing(followed) as events:
         async for event in events:
             if json_:
-                shown.json_line(event)
+                rendering.json_line(event)
             else:
                 answer.show(event)
             if isinstance(event, Terminal):
@@ -151,7 +151,7 @@ def _interruptible(session: Session, body: Any, execution_id: str) -> Terminal |
     try:
         return session.run(body)
     except KeyboardInterrupt:
-        shown.line(f"\nIt runs on: callboard stream {execution_id}", err=True)
+        rendering.line(f"\nIt runs on: callboard stream {execution_id}", err=True)
         raise click.exceptions.Exit(EXIT_INTERRUPTED) from None
 
 
@@ -160,11 +160,11 @@ def _end(end: Terminal | None) -> None:
         case Completed():
             return
         case Failed(error=error):
-            shown.line(said(error), err=True)
+            rendering.line(said(error), err=True)
         case Cancelled(reason=reason):
-            shown.line(f"cancelled: {reason}", err=True)
+            rendering.line(f"cancelled: {reason}", err=True)
         case None:
-            shown.line("the stream has ended without a last event", err=True)
+            rendering.line("the stream has ended without a last event", err=True)
     raise click.exceptions.Exit(EXIT_FAILURE)
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import anyio
 import click
 
-from actors.cli import checks, shown
+from actors.cli import checks, rendering
 from actors.cli.session import EXIT_FAILURE, Session, first, leave, run, with_session
 from actors.fleet.plan import REPLICAS, Plan, chosen, counts
 from actors.fleet.supervisor import Fleet
@@ -128,8 +128,12 @@ def doctor(session: Session, wait: float, expect: str | None) -> None:
         leave(error)
     results = run(lambda: _checked(session, wanted, wait))
     for result in results:
-        mark = shown.styled("ok  ", fg="green") if result.ok else shown.styled("FAIL", fg="red")
-        shown.line(mark, f" {result.name:<10} {result.detail}")
+        mark = (
+            rendering.styled("ok  ", fg="green")
+            if result.ok
+            else rendering.styled("FAIL", fg="red")
+        )
+        rendering.line(mark, f" {result.name:<10} {result.detail}")
     if not all(result.ok for result in results):
         raise click.exceptions.Exit(EXIT_FAILURE)
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 import click
 import msgspec
 
-from actors.cli import shown
+from actors.cli import rendering
 from actors.cli.journals import archive_of, at_rest, blobs_of, head, shards_of, snapshot_of
 from actors.cli.session import Session, with_session
 from actors.fleet.declared import entity as entity_of
@@ -17,7 +17,7 @@ from bus.connection import NatsTransport
 from bus.errors import ProblemError, problem
 from bus.ids import new_id
 from bus.ports import Blobs
-from bus.rpc import Owners
+from bus.requests.rpc import Owners
 from bus.shard.fetching import fetched, parts_of
 from bus.shard.history import History, Moment
 from bus.shard.quarantine import reason_of, skip_mail
@@ -78,11 +78,11 @@ def show(
     key = _key(entity, key)
     session = replace(session, tenant=PLATFORM) if platform else session
     if at is not None:
-        shown.json(session.run_as_fleet(lambda bus: _state(bus, session, entity, key, at)))
+        rendering.json(session.run_as_fleet(lambda bus: _state(bus, session, entity, key, at)))
         return
     moments = session.run_as_fleet(lambda bus: _moments(bus, session, entity, key))
     if as_json:
-        shown.json(moments)
+        rendering.json(moments)
     else:
         for moment in moments:
             _show(moment)
@@ -97,13 +97,13 @@ def snapshots(session: Session, entity: str, shard: int | None, *, as_json: bool
     """List the newest snapshot of each shard, or of one."""
     found = session.run_as_fleet(lambda bus: _snapshots(bus, session, entity, shard))
     if as_json:
-        shown.json(found)
+        rendering.json(found)
         return
     rows = (
         (x.shard, x.ref.n, x.ref.sequence, x.at, x.version, x.entities, x.size, x.ref.blob)
         for x in found
     )
-    shown.table(TITLES, rows)
+    rendering.table(TITLES, rows)
 
 
 @journal.command()
@@ -122,7 +122,7 @@ def skip(session: Session, entity: str, key: str | None, *, platform: bool) -> N
     session = replace(session, tenant=PLATFORM) if platform else session
     answer = session.run_as_fleet(lambda bus: _skip(bus, session, entity, key))
     state = "anew: no state of it can be read" if answer.anew else "from its last readable state"
-    shown.line(f"{entity} {key} goes on {state}")
+    rendering.line(f"{entity} {key} goes on {state}")
 
 
 # Reading
@@ -235,20 +235,20 @@ def _show(moment: Moment) -> None:
     when = f"{moment.at:%Y-%m-%d %H:%M:%S}.{moment.at.microsecond // 1000:03}"
     place = f"sequence {moment.sequence}  commit {moment.n}  epoch {moment.epoch}"
     command = " ".join(part for part in (moment.kind or "command", moment.command) if part)
-    shown.line(f"{when}  ", shown.styled(command, bold=True), f"  ({place})")
+    rendering.line(f"{when}  ", rendering.styled(command, bold=True), f"  ({place})")
     for name in ("by", "cause", "trace", "seal"):
         if value := getattr(moment, name):
-            shown.line(f"  {name:5}  {value}")
+            rendering.line(f"  {name:5}  {value}")
     for event in moment.events:
-        shown.line(f"  event  {event_line(event)}")
+        rendering.line(f"  event  {event_line(event)}")
     for effect in moment.opened:
-        shown.line(f"  opens  {effect.to} {effect.id}")
+        rendering.line(f"  opens  {effect.to} {effect.id}")
     for effect in moment.closed:
-        shown.line(f"  closes {effect.to} {effect.id}")
+        rendering.line(f"  closes {effect.to} {effect.id}")
     if moment.reply is not NOTHING:
-        shown.line(f"  reply  {bytes(moment.reply).decode(errors='replace')}")
+        rendering.line(f"  reply  {bytes(moment.reply).decode(errors='replace')}")
     if moment.corrupt:
-        shown.line(f"  corrupt  {moment.corrupt}")
+        rendering.line(f"  corrupt  {moment.corrupt}")
 
 
 def event_line(event: msgspec.Raw) -> str:

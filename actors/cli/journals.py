@@ -10,12 +10,12 @@ from bus.jetstream.journal import JetStreamJournal
 from bus.jetstream.reading import StreamReader
 from bus.jetstream.states import JetStreamStates
 from bus.ports import Resting
-from bus.shard.book import Address
 from bus.shard.report import Head, owned_shards
 from bus.shard.salvage import commit_of, read_snapshot
 from bus.streams.api import JetStream, JetStreamError
 from bus.streams.spec import ARCHIVE, journal_stream
 from bus.subjects import journal_subject, matches
+from schemas.entity import EntityAddress
 from schemas.fleet import OwnedShards
 from schemas.journal import Snapshot, SnapshotRef
 
@@ -83,7 +83,9 @@ def journal_of(transport: NatsTransport, entity: str) -> JetStreamJournal:
     return JetStreamJournal(transport, JetStream(transport), journal_stream(entity))
 
 
-async def at_rest(transport: NatsTransport, entity: str, shard: int, address: Address) -> Resting:
+async def at_rest(
+    transport: NatsTransport, entity: str, shard: int, address: EntityAddress
+) -> Resting:
     """Return the state of an entity that has left memory.
 
     Raises:

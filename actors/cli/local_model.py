@@ -16,7 +16,7 @@ from typing import Any
 
 import click
 
-from actors.cli import shown
+from actors.cli import rendering
 
 MODEL = "smollm2-135m-instruct"
 PORT = 11_435
@@ -65,7 +65,7 @@ def local_model(port: int | None, port_file: Path | None, *, check: bool) -> Non
     """
     reason = missing()
     if reason is not None:
-        shown.line(f"No local model: {reason}. `make install` brings it.", err=True)
+        rendering.line(f"No local model: {reason}. `make install` brings it.", err=True)
         raise click.exceptions.Exit(EX_UNAVAILABLE)
     if not check:
         _serve(port if port is not None else 0 if port_file else PORT, port_file)
@@ -82,7 +82,7 @@ def _serve(port: int, port_file: Path | None) -> None:
     url = str(server.listening_address)
     if port_file is not None:
         _announce(port_file, url.rpartition(":")[2])
-    shown.line(f"{MODEL} answers at {url}/v1\n{PROVIDER.format(model=MODEL, url=url)}")
+    rendering.line(f"{MODEL} answers at {url}/v1\n{PROVIDER.format(model=MODEL, url=url)}")
     stop.wait()
     del server
 

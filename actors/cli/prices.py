@@ -9,19 +9,19 @@ import anyio
 import click
 import httpx
 
-from actors.cli import shown
+from actors.cli import rendering
 from actors.cli.session import Session, leave, run, with_session
-from actors.pricing.adapters import second, shipped
+from actors.pricing.adapters import cross_check, shipped
 from actors.pricing.adapters.books import Books, BookStore
 from actors.pricing.adapters.sources import MOST_BYTES, Document, compiled
 from actors.pricing.core.comparison import Difference, differences, dollars, regional, said
 from actors.streaming.adapters.http import build_client
 from bus import files
 from bus.connection import NatsTransport, connect
-from bus.egress import Egress
 from bus.errors import CallboardError, ProblemError, UnavailableError, problem
 from bus.jetstream.bus import system_clock
-from bus.prices import BOOKS, PricesInForce, shipped_text
+from bus.kv.prices import BOOKS, PricesInForce, shipped_text
+from bus.security.egress import Egress
 from bus.streams.api import JetStream
 from schemas.pricing.book import Book, BookError, Row, canonical, read
 from schemas.pricing.names import Wanted, provider_of
@@ -54,25 +54,25 @@ def show(session: Session, model: str, provider: str | None, *, as_json: bool) -
     book = prices_of(session, CURRENT)
     rows = list(_rows_of(book, model, provider))
     if as_json:
-        shown.json(
+        rendering.json(
             [{"provider": name, "model": row_name, **_plain(row)} for name, row_name, row in rows]
         )
         return
     for name, row_name, row in rows[:MOST_SHOWN]:
-        shown.line(f"{name}/{row_name}  [{row.source or _source(book)}]")
+        rendering.line(f"{name}/{row_name}  [{row.source or _source(book)}]")
         for price in row.prices:
-            shown.line(f"    {said(price)}")
+            rendering.line(f"    {said(price)}")
         for variant, priced in row.variants.items():
             for price in priced:
-                shown.line(f"    {variant}: {said(price)}")
+                rendering.line(f"    {variant}: {said(price)}")
         for place in regional(row):
-            shown.line(f"    {place}")
+            rendering.line(f"    {place}")
         for dispute in row.disputed:
             other = f"{dispute.bucket} {dollars(dispute.bucket, dispute.rate)}"
-            shown.line(f"    disputed: {dispute.key} has {dispute.variant} {other}")
+            rendering.line(f"    disputed: {dispute.key} has {dispute.variant} {other}")
     if not rows:
         leave(problem("not_found", f"the rate book has no model {model}"))
-    shown.line(f"{len(rows)} rows of book {book.book_id[:12]}; dollars for a million tokens")
+    rendering.line(f"{len(rows)} rows of book {book.book_id[:12]}; dollars for a million tokens")
 
 
 @prices.command(epilog=WHICH)
@@ -108,7 +108,7 @@ def refresh(
     except CallboardError as error:
         leave(error)
     if unknown:
-        shown.line(f"{len(unknown)} models of AWS are not in the book: {', '.join(unknown)}")
+        rendering.line(f"{len(unknown)} models of AWS are not in the book: {', '.join(unknown)}")
     if dry_run:
         _tell(differences(read(prices_of(session, CURRENT).text), book))
         return
@@ -117,7 +117,7 @@ def refresh(
             output.write_bytes(canonical(book))
         except OSError as error:
             leave(problem("validation", f"{output}: {error.strerror}"))
-        shown.line(f"{output}: book {Prices(canonical(book)).book_id}")
+        rendering.line(f"{output}: book {Prices(canonical(book)).book_id}")
         return
     _change(session, lambda store: store.refresh(book))
 
@@ -176,7 +176,7 @@ def import_rows(session: Session, file: Path) -> None:
 def second_opinion(table: Path, source: str, *, write: bool) -> None:
     """List the rows for which litellm's TABLE has other rates. For development."""
     try:
-        regions, doubts = second.opinions(second.read_table(table), source)
+        regions, doubts = cross_check.opinions(cross_check.read_table(table), source)
     except CallboardError as error:
         leave(error)
     rows = (
@@ -191,15 +191,15 @@ def second_opinion(table: Path, source: str, *, write: bool) -> None:
         for row in doubts.disputed
         for dispute in row.disputes
     )
-    shown.table(("provider", "model", "variant", "bucket", "disputed by", "which has"), rows)
-    shown.line(f"{len(doubts.disputed)} disputed rows, {len(regions.rows)} rows of regions")
+    rendering.table(("provider", "model", "variant", "bucket", "disputed by", "which has"), rows)
+    rendering.line(f"{len(doubts.disputed)} disputed rows, {len(regions.rows)} rows of regions")
     if write:
-        second.write(regions, doubts)
+        cross_check.write(regions, doubts)
 
 
 def _tell(found: Iterable[Difference]) -> None:
     rows = [(one.change, f"{one.provider}/{one.model}", one.before, one.after) for one in found]
-    shown.table(("", "row", "before", "after"), rows[:MOST_SHOWN], total=len(rows))
+    rendering.table(("", "row", "before", "after"), rows[:MOST_SHOWN], total=len(rows))
 
 
 def _rows_of(book: Prices, model: str, provider: str | None) -> Iterable[tuple[str, str, Row]]:
@@ -266,7 +266,7 @@ def _look(session: Session) -> Prices:
         except CallboardError as error:
             if session.named and not isinstance(error, UnavailableError):
                 raise
-            shown.line("no fleet tells its prices: this is the book that ships", err=True)
+            rendering.line("no fleet tells its prices: this is the book that ships", err=True)
             return Prices(shipped_text())
 
     return anyio.run(look)
@@ -288,4 +288,4 @@ def _change(session: Session, change: Callable[[BookStore], Awaitable[Prices]]) 
 
     before, after = session.run_as_fleet(body)
     _tell(differences(read(before.text), read(after.text)))
-    shown.line(f"book {after.book_id} is in force")
+    rendering.line(f"book {after.book_id} is in force")

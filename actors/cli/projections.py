@@ -5,7 +5,7 @@ from datetime import datetime
 import anyio
 import click
 
-from actors.cli import shown
+from actors.cli import rendering
 from actors.cli.session import EXIT_FAILURE, Session, with_session
 from actors.cli.shards import age
 from bus.connection import NatsTransport
@@ -35,12 +35,12 @@ def status(session: Session, *, as_json: bool) -> None:
     """List every copy and how far it has come. Exits with 0 only if none is refused."""
     found = session.run_as_fleet(_states)
     if as_json:
-        shown.json(found)
+        rendering.json(found)
     else:
-        shown.table(TITLES, (_row(state, system_clock()) for state in found))
+        rendering.table(TITLES, (_row(state, system_clock()) for state in found))
         for state in found:
             if state.reason:
-                shown.line(f"{state.projection} of {state.process}: {state.reason}")
+                rendering.line(f"{state.projection} of {state.process}: {state.reason}")
     if any(state.state == "refused" for state in found):
         raise click.exceptions.Exit(EXIT_FAILURE)
 
@@ -52,7 +52,7 @@ def rebuild_(session: Session, name: str) -> None:
     """Throw away every copy of PROJECTION, make it anew from its journal, and wait for that."""
     found = session.run_as_fleet(lambda transport: _rebuilt(transport, name))
     for state in found:
-        shown.line(f"{state.file}: {state.state} at {state.position}")
+        rendering.line(f"{state.file}: {state.state} at {state.position}")
 
 
 async def _states(transport: NatsTransport) -> list[ProjectionState]:

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import click
 import msgspec
 
-from actors.cli import checks, shown
+from actors.cli import checks, rendering
 from actors.cli.session import EXIT_FAILURE, Session, run, with_session
 from actors.streaming.adapters.http_call import HttpProvider
 from actors.streaming.adapters.operator_secrets import operator_secrets
@@ -18,8 +18,8 @@ from actors.streaming.config import StreamingConfig
 from actors.streaming.core.checks.conformance import CASES, NAMES, Finding, Manner
 from actors.streaming.flow.conformance import WRONG_SECRET, Conformance
 from bus.config import load
-from bus.egress import Egress
-from bus.secrets import SecretEntry, Secrets
+from bus.security.egress import Egress
+from bus.security.secrets import SecretEntry, Secrets
 from schemas import bounds
 from schemas.base import StrictValue
 from schemas.providers import Provider
@@ -45,9 +45,9 @@ def list_(session: Session, *, json_: bool) -> None:
     """
     told = session.run_as_fleet(checks.told)
     if json_:
-        shown.json(sorted(told, key=lambda one: one.process))
+        rendering.json(sorted(told, key=lambda one: one.process))
         return
-    shown.table(
+    rendering.table(
         ("process", "endpoint", "circuit", "opens in s", "failures", "keys in use", "keys at rest"),
         (
             (
@@ -137,7 +137,7 @@ def check(
 
     found = run(body)
     if json_:
-        shown.json([finding._asdict() for finding in found])
+        rendering.json([finding._asdict() for finding in found])
     if any(finding.verdict == "failed" for finding in found):
         raise click.exceptions.Exit(EXIT_FAILURE)
 
@@ -194,4 +194,4 @@ def _kept(_finding: Finding) -> None:
 
 def _show(finding: Finding) -> None:
     mark, colour = _MARKS[finding.verdict]
-    shown.line(shown.styled(mark, fg=colour), f" {finding.case:<15} {finding.detail}")
+    rendering.line(rendering.styled(mark, fg=colour), f" {finding.case:<15} {finding.detail}")

@@ -2,9 +2,9 @@
 
 import click
 
-from actors.cli import shown
+from actors.cli import rendering
 from actors.cli.session import Session, with_session
-from bus.usage import gathered, share
+from bus.runtime.quota_report import gathered, share
 
 ASK_SECONDS = 0.8
 TITLES = ("tenant", "quota", "used", "allowed", "full")
@@ -24,9 +24,9 @@ def quotas(session: Session, only: str | None, *, as_json: bool) -> None:
     told = session.run_as_fleet(lambda transport: gathered(transport, seconds=ASK_SECONDS))
     found = [use for use in told if only in (None, use.tenant)]
     if as_json:
-        shown.json(found)
+        rendering.json(found)
         return
-    shown.table(
+    rendering.table(
         TITLES,
         (
             (use.tenant, use.quota, f"{use.used:,}", f"{use.allowed:,}", f"{share(use):.0%}")

@@ -10,7 +10,7 @@ import click
 import httpx
 import msgspec
 
-from actors.cli import shown
+from actors.cli import rendering
 from actors.cli.costs import ASK_SECONDS, costs
 from actors.cli.prices import CURRENT, prices_of
 from actors.cli.replies import usd
@@ -144,15 +144,15 @@ def aws(session: Session, file: Path, *, as_json: bool) -> None:
         leave(problem("validation", f"{file} is no price list: {error}"))
     found = price_list.compared(prices, prices_of(session, CURRENT), system_clock())
     if as_json:
-        shown.json(found._asdict())
+        rendering.json(found._asdict())
     else:
         rows = (
             (one.row, *one.offered[1:4], one.ours, f"{one.offered.cost.normalize():f}")
             for one in found.differences
         )
         titles = ("row", "region", "bucket", "variant", "ours, pico-dollars for 1,000", "AWS")
-        shown.table(titles, rows)
-        shown.line(
+        rendering.table(titles, rows)
+        rendering.line(
             f"{found.equal} rates are equal; unknown models: {', '.join(found.unknown) or '-'}"
         )
     if found.differences:
@@ -232,15 +232,15 @@ def _keys(pairs: Sequence[str]) -> dict[str, str]:
 
 def _tell(found: Findings, *, as_json: bool) -> None:
     if as_json:
-        shown.json(found)
+        rendering.json(found)
     else:
         rows = ((*one.slot, one.what, one.ours, one.theirs) for one in found.differences)
-        shown.table(("day", "key", "model", "tier", "what", "ours", "theirs"), rows)
+        rendering.table(("day", "key", "model", "tier", "what", "ours", "theirs"), rows)
         days = (
             (one.day, usd(one.ours), "" if one.theirs is None else usd(one.theirs))
             for one in found.costs
             if one.ours or one.theirs
         )
-        shown.table(("day", "our cost", "their cost"), days)
+        rendering.table(("day", "our cost", "their cost"), days)
     if found.differences:
         raise click.exceptions.Exit(EXIT_FAILURE)

@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import msgspec
 
-from actors.cli import shown
+from actors.cli import rendering
 from actors.cli.fields import MONEY
 from bus.errors import problem
 from schemas.base import Value
@@ -34,7 +34,7 @@ def show(replies: Sequence[Any], *, as_json: bool = False, only: str | None = No
     """Print replies: as JSON, one field of them, or for people. Several are rows of a table."""
     if as_json or only:
         for one in replies:
-            shown.json(one) if only is None else _field(one, only)
+            rendering.json(one) if only is None else _field(one, only)
     elif len(replies) == 1:
         _record(replies[0])
     elif replies:
@@ -53,9 +53,9 @@ def _field(reply: Any, path: str) -> None:
             raise problem("not_found", f"the reply has no field {path}", field="only")
         value = cast("Any", value[name])
     if isinstance(value, str):
-        shown.line(value)
+        rendering.line(value)
     else:
-        shown.json(value)
+        rendering.json(value)
 
 
 def _record(reply: Any) -> None:
@@ -70,13 +70,13 @@ def _record(reply: Any) -> None:
     }
     width = max(map(len, map(_title, plain)), default=0)
     for name, value in plain.items():
-        shown.line(f"{_title(name):<{width}}  {_text(name, value)}")
+        rendering.line(f"{_title(name):<{width}}  {_text(name, value)}")
     for name, value in lists.items():
         if len(lists) > 1 or plain:
-            shown.line(f"\n{_title(name)}")
+            rendering.line(f"\n{_title(name)}")
         _table(value, total=total if isinstance(total, int) else None)
     if not plain and not lists:
-        shown.line("none")
+        rendering.line("none")
 
 
 def _several(replies: Sequence[Any]) -> None:
@@ -88,7 +88,7 @@ def _several(replies: Sequence[Any]) -> None:
     names = [name for name in rows[0] if any(row.get(name) is not None for row in rows)]
     if names:
         cells = ([_text(name, row.get(name)) for name in names] for row in rows)
-        shown.table([_title(name) for name in names], cells)
+        rendering.table([_title(name) for name in names], cells)
     else:
         _table(replies)
 
@@ -98,7 +98,7 @@ def _table(values: Sequence[Any], *, total: int | None = None) -> None:
     names = list(dict.fromkeys(name for row in rows for name in row))
     kept = [name for name in names if not all(_is_usual(row.get(name)) for row in rows)]
     cells = ([_text(name, row[name][0]) if name in row else None for name in kept] for row in rows)
-    shown.table([_title(name) for name in kept], cells, total=total)
+    rendering.table([_title(name) for name in kept], cells, total=total)
 
 
 Cell = tuple[Any, bool]

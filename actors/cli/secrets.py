@@ -5,11 +5,11 @@ from pathlib import Path
 
 import click
 
-from actors.cli import shown
+from actors.cli import rendering
 from actors.cli.session import leave
 from bus import files
 from bus.errors import ProblemError
-from bus.secrets import FILE_SETTING, SecretEntry
+from bus.security.secrets import FILE_SETTING, SecretEntry
 from schemas.ids import Token
 
 EXAMPLE = f"""\
@@ -42,9 +42,9 @@ def secrets(file: Path | None, *, example: bool) -> None:
     if file is not None:
         _check(file)
         return
-    shown.line(EXAMPLE, end="")
+    rendering.line(EXAMPLE, end="")
     if not example:
-        shown.line(HOW)
+        rendering.line(HOW)
 
 
 def _check(file: Path) -> None:
@@ -52,7 +52,7 @@ def _check(file: Path) -> None:
         entries = files.of(file, dict[Token, SecretEntry])
     except ProblemError as error:
         leave(error)
-    shown.table(
+    rendering.table(
         ("name", "variable", "set here", "hosts", "tenants", "payer"),
         (
             (

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import anyio
 import click
 
-from actors.cli import shown
+from actors.cli import rendering
 from actors.cli.config import CliConfig
 from actors.cli.requests import Where
 from bus.client import Client
@@ -117,14 +117,14 @@ def leave(error: BaseException) -> NoReturn:
     """Say on standard error what went wrong and exit with the code that fits."""
     match error:
         case ProblemError():
-            shown.line(said(error.problem), err=True)
+            rendering.line(said(error.problem), err=True)
         case ConfigError():
-            shown.line(f"callboard: {error}", err=True)
+            rendering.line(f"callboard: {error}", err=True)
             raise click.exceptions.Exit(EXIT_CONFIG)
         case UnavailableError():
-            shown.line(f"callboard: {error}\n{START_ONE}", err=True)
+            rendering.line(f"callboard: {error}\n{START_ONE}", err=True)
         case CallboardError():
-            shown.line(f"callboard: {error}", err=True)
+            rendering.line(f"callboard: {error}", err=True)
         case _:
             raise error
     raise click.exceptions.Exit(EXIT_FAILURE)

@@ -9,7 +9,7 @@ from datetime import datetime
 
 import click
 
-from actors.cli import shown
+from actors.cli import rendering
 from actors.cli.journals import ASK_SECONDS, count_of, entities_of, expect_journal, head
 from actors.cli.session import EXIT_FAILURE, Session, with_session
 from bus.connection import NatsTransport
@@ -48,7 +48,7 @@ def shards(session: Session, entity: str | None, *, as_json: bool) -> None:
     """
     found = session.run_as_fleet(lambda transport: _rows(session, transport, entity))
     if as_json:
-        shown.json(found)
+        rendering.json(found)
     else:
         _show(found)
     served = {(row.entity, row.shard) for row in found if row.state == "serving"}
@@ -97,13 +97,13 @@ def _show(found: list[ShardRow]) -> None:
         )
         for row in found
     )
-    shown.table(TITLES, table)
+    rendering.table(TITLES, table)
     for row in found:
         if row.unreadable:
             count = f"{row.unreadable} commits of {row.entity}.{row.shard}"
-            shown.line(f"{count} cannot be read, and were passed over")
+            rendering.line(f"{count} cannot be read, and were passed over")
         if row.reason:
-            shown.line(f"{row.entity}.{row.shard} refused by {row.owner}: {row.reason}")
+            rendering.line(f"{row.entity}.{row.shard} refused by {row.owner}: {row.reason}")
 
 
 def age(at: datetime | None, now: datetime) -> str:

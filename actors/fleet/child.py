@@ -21,7 +21,7 @@ State = Literal["starting", "ready", "stopping", "down"]
 
 EXIT_CONFIG = 78
 EXIT_ALONE = 100
-"""See ``bus.runtime``, which a supervisor need not load."""
+"""See ``bus.runtime.supervision``, which a supervisor need not load."""
 
 FIRST_PAUSE_SECONDS = 0.1
 LONGEST_PAUSE_SECONDS = 5.0

@@ -2,15 +2,16 @@
 
 They meet on the bus as if each had a process of its own, and each has its own heartbeat, readiness
 and load. Where a part of one fails too often the process ends, and its exit code says whose it was
-(``bus.runtime.EXIT_ALONE``), so that a supervisor can give that one a process of its own.
+(``bus.runtime.supervision.EXIT_ALONE``), so that a supervisor can give that one a process of its
+own.
 """
 
 import sys
 
 from actors.fleet.declared import actors
 from actors.fleet.plan import chosen
-from bus import process
 from bus.actor import serve
+from bus.runtime import process
 
 
 async def run() -> None:

@@ -8,17 +8,17 @@ from actors.pricing.adapters.bills import HANDED_OVER, Bills
 from actors.pricing.adapters.books import Books
 from actors.pricing.adapters.budgets import Budgets
 from actors.pricing.adapters.costs import COSTS
+from actors.pricing.adapters.notifying import TermsTeller
 from actors.pricing.adapters.quoting import Quotes
 from actors.pricing.adapters.reports import Reports
 from actors.pricing.adapters.savings import Savings
-from actors.pricing.adapters.telling import TermsTeller
 from actors.pricing.config import PricingConfig, rules
 from bus.actor import Actor, Here, Own
-from bus.durable import Facts
-from bus.prices import BOOKS, PRICES
-from bus.runtime import Kind, Part
+from bus.kv.prices import BOOKS, PRICES
+from bus.kv.terms import TERMS, TermsStore
+from bus.requests.reader import Facts
+from bus.runtime.supervision import Kind, Part
 from bus.streams.spec import BILLS
-from bus.terms import TERMS, TermsStore
 from schemas.ledger import ACCOUNT_ENTITY
 from schemas.terms import TERMS_STORE
 

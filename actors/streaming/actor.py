@@ -17,20 +17,20 @@ from actors.streaming.config import StreamingConfig
 from actors.streaming.flow.batches import opened as opened_batches
 from actors.streaming.flow.embedding import Embedder
 from actors.streaming.flow.generation import Generator, Means
-from actors.streaming.flow.granting import granting
+from actors.streaming.flow.spending_guard import granting
 from actors.streaming.flow.switchboard import Switchboard
 from actors.streaming.flow.vectors import VectorStore
 from bus.actor import Actor, Here, Own
 from bus.codec import encode
-from bus.egress import Egress
 from bus.errors import ProblemError
+from bus.fairness.slices import Slices
+from bus.kv.prices import PRICES
 from bus.ports import Bus, Delivery
-from bus.prices import PRICES
-from bus.runtime import Kind, Part
-from bus.slices import Slices
+from bus.runtime.supervision import Kind, Part
+from bus.security.egress import Egress
 from bus.subjects import fill
 from bus.telemetry.traces import Span, handling
-from bus.worker import Job
+from bus.work.worker import Job
 from schemas.fleet import PROVIDERS_SUBJECT, ProviderStates
 from schemas.ledger import ACCOUNT_ENTITY
 from schemas.lifecycle import (

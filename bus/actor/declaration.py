@@ -8,12 +8,12 @@ from typing import Any
 from bus.config import Config, Timing
 from bus.kv import Follow, Store
 from bus.projection import Projection
-from bus.runtime import Part
-from bus.service import requests_of
+from bus.requests.service import requests_of
+from bus.runtime.quota_report import Source
+from bus.runtime.supervision import Part
 from bus.shard import Way
 from bus.streams.spec import StreamSpec, journal_spec
-from bus.usage import Source
-from bus.worker import Job
+from bus.work.worker import Job
 from schemas.base import Request
 from schemas.entity import Entity
 
@@ -50,8 +50,8 @@ class Actor:
 
     ``entities`` and ``stores`` are its own, ``follows`` are stores that it watches to their end
     before it is ready, ``projections`` are kept up to date in each process. ``services`` are the
-    classes whose methods answer requests (``bus.service.answers``), and ``jobs`` what its workers
-    do. ``asks`` names the entities of any actor that it asks, or reports to.
+    classes whose methods answer requests (``bus.requests.service.answers``), and ``jobs`` what its
+    workers do. ``asks`` names the entities of any actor that it asks, or reports to.
 
     ``settings`` is what an operator decides of it, and ``under`` returns an entity as it is by
     these. ``opened`` makes what is its own, for as long as the process lives: by default an object

@@ -9,9 +9,9 @@ from typing import Any, TypeVar, cast
 from bus.actor.declaration import Actor
 from bus.kv import Bucket, Follow, Followed, Store, Watcher, followed
 from bus.ports import Clock
-from bus.process import Process
 from bus.projection import Projection, Projector
-from bus.rpc import Owners
+from bus.requests.rpc import Owners
+from bus.runtime.process import Process
 from bus.shard import ShardHost, Way
 
 T = TypeVar("T")

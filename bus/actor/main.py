@@ -5,17 +5,17 @@ from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 
-from bus import process
 from bus.actor.declaration import Actor
 from bus.actor.here import Here
 from bus.actor.parts import parts_of
 from bus.config import Timing, load
-from bus.process import Process, connected, process_name, run_together
-from bus.runtime import Part
+from bus.runtime import process
+from bus.runtime.process import Process, connected, process_name, run_together
+from bus.runtime.supervision import Part
 
 
 def main(actor: Actor, about: str | None) -> None:
-    """Run a process of an actor to its end, see ``bus.process.main``."""
+    """Run a process of an actor to its end, see ``bus.runtime.process.main``."""
     process.main(partial(serve, actor), about)
 
 

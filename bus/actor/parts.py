@@ -9,11 +9,11 @@ import anyio
 from bus.actor.declaration import Own
 from bus.actor.here import Here
 from bus.archive import Archiver
-from bus.inboxes.rules import rules as inbox_rules
-from bus.runtime import Kind, Part
-from bus.service import Service, endpoints_of
-from bus.submissions import Submissions
-from bus.worker import Worker, owners_of
+from bus.requests.inboxes.rules import rules as inbox_rules
+from bus.requests.service import Service, endpoints_of
+from bus.requests.submissions import Submissions
+from bus.runtime.supervision import Kind, Part
+from bus.work.worker import Worker, owners_of
 
 
 def parts_of(here: Here, own: Own) -> list[Part]:

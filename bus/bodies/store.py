@@ -8,9 +8,9 @@ else is.
 from bus.bodies.names import Holder
 from bus.errors import FullError, ProblemError, problem
 from bus.ports import Blobs
-from bus.room import NEW_KEYS_STOP, Room, full
+from bus.streams.capacity import NEW_KEYS_STOP, Room, full
 from bus.streams.spec import BLOBS
-from bus.waiting import Wakeup, loop_time
+from bus.tasks import Wakeup, loop_time
 from schemas.bodies import MOST_BODY_BYTES, Reference
 
 LOOK_SECONDS = 1.0

@@ -1,6 +1,5 @@
 """The connection to NATS: the only place where a NATS client is made.
 
-``background``    loops that run beside a body
 ``client``        the client of nats-py with our reconnection, errors and end of subscriptions
 ``socket``        the socket below it, closed within bounds
 ``replies``       one inbox for all answers of a process
@@ -8,9 +7,8 @@
 ``transport``     plain messages, requests and reconnection for everything above
 """
 
-from bus.connection.background import background
 from bus.connection.client import Address
 from bus.connection.replies import Replies
 from bus.connection.transport import NatsTransport, connect
 
-__all__ = ["Address", "NatsTransport", "Replies", "background", "connect"]
+__all__ = ["Address", "NatsTransport", "Replies", "connect"]

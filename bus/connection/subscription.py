@@ -11,7 +11,7 @@ from nats.aio.subscription import Subscription
 from bus.connection.client import MAX_WAITING, MAX_WAITING_BYTES, NatsClient
 from bus.errors import CallboardError
 from bus.ports import Delivery, Handler, Receiver
-from bus.waiting import Wakeup
+from bus.tasks import Wakeup
 
 log = structlog.get_logger()
 

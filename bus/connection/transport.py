@@ -9,7 +9,6 @@ import nats.errors
 import structlog
 
 from bus.config import Timing
-from bus.connection.background import background
 from bus.connection.client import Address, NatsClient, open_client
 from bus.connection.frames import sized
 from bus.connection.replies import Replies
@@ -23,8 +22,8 @@ from bus.errors import (
     problem,
 )
 from bus.ports import Delivery, Handler, Receiver
+from bus.tasks import background, within
 from bus.telemetry import metrics
-from bus.waiting import within
 
 log = structlog.get_logger()
 

@@ -16,7 +16,7 @@ import anyio
 import structlog
 
 from bus.config import Timing
-from bus.connection import NatsTransport, background
+from bus.connection import NatsTransport
 from bus.connection.transport import status_of
 from bus.errors import DeadlineError, ProblemError, UnavailableError
 from bus.jetstream.publishing import accepted
@@ -25,7 +25,7 @@ from bus.jetstream.ring import Posted, Ring
 from bus.ports import Delivery, Still, voided
 from bus.streams.api import JetStreamError
 from bus.streams.spec import LIVE_MARK
-from bus.waiting import Wakeup
+from bus.tasks import Wakeup, background
 
 log = structlog.get_logger()
 

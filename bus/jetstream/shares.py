@@ -18,7 +18,7 @@ from bus.fairness import Quotas, Share
 from bus.jetstream.outbox import JetStreamOutbox
 from bus.streams.api import JetStream, JetStreamError
 from bus.streams.spec import LIVE_MARK, StreamSpec, shared_specs
-from bus.waiting import loop_time
+from bus.tasks import loop_time
 from schemas.fleet import QuotaUse
 
 log = structlog.get_logger()

@@ -17,13 +17,13 @@ import nats.errors
 from nats.aio.msg import Msg
 
 from bus import codec
-from bus.connection import NatsTransport, background
+from bus.connection import NatsTransport
 from bus.errors import ProblemError, UnavailableError
 from bus.ids import new_id
 from bus.kv.bucket import Entry, Watch, Watcher
 from bus.kv.message import Place, newest, value_in
 from bus.streams.api import CONSUMER_NOT_FOUND, JetStream, JetStreamError
-from bus.waiting import loop_time
+from bus.tasks import background, loop_time
 
 T = TypeVar("T")
 

@@ -15,8 +15,8 @@ import anyio
 
 from bus import subjects
 from bus.errors import DeadlineError, FencedError, ProblemError, UnavailableError, problem
+from bus.fairness.slices import Slices
 from bus.kv.bucket import Bucket, Entry
-from bus.slices import Slices
 from schemas.problems import Problem
 from schemas.versioned import V
 

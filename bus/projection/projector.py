@@ -17,7 +17,6 @@ from anyio.streams.memory import MemoryObjectSendStream
 from bus.archive import archive_of
 from bus.codec import decode, encode
 from bus.config import Timing
-from bus.connection import background
 from bus.errors import CorruptJournalError, UnavailableError
 from bus.ports import Bus, Delivery, Feed, FeedEnd, Filed
 from bus.projection.checkpoint import Checkpoint
@@ -26,8 +25,8 @@ from bus.projection.file import Batch, ProjectionFile, is_damaged
 from bus.projection.slot import claimed
 from bus.shard.fetching import all_fetched
 from bus.shard.salvage import commit_of
+from bus.tasks import Wakeup, background, loop_time
 from bus.telemetry import metrics
-from bus.waiting import Wakeup, loop_time
 from schemas.fleet import (
     PROJECTIONS_SUBJECT,
     REBUILD_SUBJECT,

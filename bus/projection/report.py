@@ -1,8 +1,8 @@
 """How far the projections of a fleet have come, and having one made anew."""
 
 from bus.codec import encode
-from bus.inquiry import Patience, ask_all
 from bus.ports import Transport
+from bus.requests.ask_all import Patience, ask_all
 from schemas.fleet import (
     PROJECTIONS_SUBJECT,
     REBUILD_SUBJECT,

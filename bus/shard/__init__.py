@@ -13,12 +13,10 @@
 ``parts``     what does not change in a state lies in blobs of its own
 ``blob_names`` which blob is of what
 ``owner``     the loop of the one process that owns a shard
-``dispatch``  what leaves a shard once its commit is stored
+``effects``   what leaves a shard once its commit is stored
 ``asks``      what the entities of a shard ask of others
-``assignments`` handing out open work, to a worker or to the queue
-``workforce`` the workers that a process knows: who lives, who has room, who has what
-``open_work`` finding and beginning anew what was lost
-``roll_call`` asking all workers what they hold
+``dispatch``  handing out open work to workers, by way of ``bus.work.registry``
+``takeover``  after a takeover, locating open work and beginning anew what was lost
 ``host``      which shards this process should own, and running them
 """
 

@@ -8,7 +8,7 @@ import anyio
 from bus.codec import decode, encode
 from bus.errors import FencedError, FullError, ProblemError, UnavailableError
 from bus.ports import Journal
-from bus.waiting import until_answered
+from bus.tasks import until_answered
 from schemas.journal import Commit
 
 RETRY_SECONDS = 0.05

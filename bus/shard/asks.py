@@ -18,15 +18,15 @@ from anyio.abc import TaskGroup
 
 from bus.codec import decode, encode
 from bus.config import Timing
-from bus.crew import Crew
-from bus.room import is_full
-from bus.rpc import PROBLEM_MARK, command
-from bus.shard.book import Address, Book
+from bus.requests.rpc import PROBLEM_MARK, command
+from bus.shard.book import Book
 from bus.shard.fence import Fence
 from bus.shard.inbox import Inbox
 from bus.shard.turn import Letter
-from bus.waiting import Wakeup
+from bus.streams.capacity import is_full
+from bus.tasks import Crew, Wakeup
 from schemas.decision import Ask
+from schemas.entity import EntityAddress
 from schemas.journal import Mail
 from schemas.problems import Problem
 from schemas.replies import ANSWER
@@ -54,7 +54,7 @@ MOST_TOGETHER = 64
 """Questions in one message."""
 
 
-_Name = tuple[Address, str]
+_Name = tuple[EntityAddress, str]
 """Who asks, and the id of the ask: another entity may use the same id."""
 
 _Gathered = defaultdict[tuple[str, ...], list[_Name]]
@@ -100,7 +100,7 @@ class Asker:
         """Ask everything that is open in the book of a shard that was just taken over."""
         self.put(self._book.open_asks())
 
-    def put(self, asked: Iterable[tuple[Address, Ask]]) -> None:
+    def put(self, asked: Iterable[tuple[EntityAddress, Ask]]) -> None:
         """Ask what entities want to know; their commits must be stored."""
         urgent: _Gathered = defaultdict(list)
         for address, ask in asked:
@@ -152,7 +152,7 @@ class Asker:
             ask = self._asked.pop(name).ask
             self._inbox.put(Letter(self._told(name[0], ask, answer)))
 
-    def _cause(self, address: Address) -> str:
+    def _cause(self, address: EntityAddress) -> str:
         """Name the newest commit of who asks; after a takeover the ask may be older than that."""
         tenant, key = address
         return f"{self._book.entity.name}.{tenant}.{key}.{self._book.slots[address].last}"
@@ -176,7 +176,7 @@ class Asker:
         # A full journal decides nothing: it is no answer, and what was answered is known by its id.
         return None if answers is None or any(map(_is_put_off, answers)) else answers
 
-    def _told(self, address: Address, ask: Ask, answer: bytes) -> Mail:
+    def _told(self, address: EntityAddress, ask: Ask, answer: bytes) -> Mail:
         body = msgspec.Raw(encode(self._book.entity.answered(ask, answer)))
         return Mail(id=f"{ANSWER}{ask.id}", tenant=address[0], key=address[1], body=body)
 

@@ -18,9 +18,10 @@ from bus.bodies.names import body_name, shard_bodies
 from bus.config import Timing
 from bus.errors import ProblemError, TransientError
 from bus.ports import Bus, Journal
-from bus.shard.book import Address, Book
-from bus.waiting import loop_time, until_answered
+from bus.shard.book import Book
+from bus.tasks import loop_time, until_answered
 from schemas.decision import Publish
+from schemas.entity import EntityAddress
 
 log = structlog.get_logger()
 
@@ -76,7 +77,7 @@ class Leftovers:
         self._timing = timing
         self._ended: deque[tuple[int, str]] = deque(maxlen=MOST_WAITING)
 
-    def touched(self, n: int, addresses: Iterable[Address]) -> None:
+    def touched(self, n: int, addresses: Iterable[EntityAddress]) -> None:
         """Note the bodies of what commit ``n`` has ended."""
         bodies, slots, ended = self._book.entity.bodies, self._book.slots, self._book.entity.ended
         if bodies is None:

@@ -21,7 +21,7 @@ from bus.shard.entity import Codec
 from bus.shard.outstanding import change, listed
 from bus.shard.quarantine import SKIPPED, reason_of
 from schemas.decision import Ask, Effect, Publish
-from schemas.entity import Entity
+from schemas.entity import Entity, EntityAddress
 from schemas.journal import (
     NOTHING,
     AtRest,
@@ -37,8 +37,6 @@ from schemas.work import WorkItem
 
 T = TypeVar("T")
 
-Address = tuple[str, str]
-"""Tenant and key of an entity."""
 
 _NO_STATE = b"null"
 
@@ -93,24 +91,24 @@ class Book:
         self.assigned: dict[str, str] = {}
         self.settled = self.deleted = 0
         self.snapshot: SnapshotRef | None = None
-        self.slots: dict[Address, Slot] = {}
-        self.sleepers: dict[Address, Sleeper] = {}
-        self.corrupt: dict[Address, str] = {}
-        self.unmarked: set[Address] = set()
+        self.slots: dict[EntityAddress, Slot] = {}
+        self.sleepers: dict[EntityAddress, Sleeper] = {}
+        self.corrupt: dict[EntityAddress, str] = {}
+        self.unmarked: set[EntityAddress] = set()
         self.parts: tuple[int, dict[bytes, str]] = (0, {})
         """The number of the snapshot that was loaded, and the blobs of parts that it names."""
-        self._timers: list[tuple[datetime, Address]] = []
+        self._timers: list[tuple[datetime, EntityAddress]] = []
 
     # Changing
 
-    def state(self, address: Address) -> Any:
+    def state(self, address: EntityAddress) -> Any:
         """Return the state of an entity; before its first event, what it begins with."""
         slot = self.slots.get(address)
         if slot is None or slot.state is None:
             return self.entity.initial(*address)
         return slot.state
 
-    def slot(self, address: Address) -> Slot:
+    def slot(self, address: EntityAddress) -> Slot:
         """Return the slot of an entity, a new one before its first event."""
         if (slot := self.slots.get(address)) is None:
             slot = self.slots[address] = Slot()
@@ -124,7 +122,7 @@ class Book:
             stored = StoredReply(digest=entry.digest, reply=entry.reply)
             keep(slot.replies, entry.command, stored, self.entity.reply_age)
 
-    def known(self, address: Address, command: str) -> StoredReply | None:
+    def known(self, address: EntityAddress, command: str) -> StoredReply | None:
         """Return the reply that was given to a command, if it is kept still."""
         slot = self.slots.get(address)
         if slot is None or not slot.replies:
@@ -137,7 +135,7 @@ class Book:
         slot.n += 1
         return slot.n, after
 
-    def set_timer(self, address: Address) -> None:
+    def set_timer(self, address: EntityAddress) -> None:
         """Bring the timer of an entity up to date with its state."""
         slot, tell = self.slots[address], self.entity.due
         is_sound = address not in self.corrupt
@@ -146,12 +144,12 @@ class Book:
             heapq.heappush(self._timers, (due, address))
         slot.due = due
 
-    def list_effects(self, address: Address) -> None:
+    def list_effects(self, address: EntityAddress) -> None:
         """List what is outstanding of an entity that has come into memory, or out of quarantine."""
         nothing: Sequence[Effect] = ()
         self.slots[address].open = listed(self._told(address, self.entity.effects, nothing))
 
-    def _told(self, address: Address, tell: Callable[[Any], T], unknown: T) -> T:
+    def _told(self, address: EntityAddress, tell: Callable[[Any], T], unknown: T) -> T:
         """Return what a state tells; of a damaged entity what can be told."""
         state = self.slots[address].state
         if address not in self.corrupt:
@@ -163,25 +161,25 @@ class Book:
         except Exception:  # noqa: BLE001  the state may be what is damaged, and its end still holds
             return unknown
 
-    def is_idle(self, address: Address, until: datetime) -> bool:
+    def is_idle(self, address: EntityAddress, until: datetime) -> bool:
         """Say whether an entity may leave memory: nothing is open, nor due before ``until``."""
         slot = self.slots[address]
         is_due = slot.due is not None and slot.due < until
         return address not in self.corrupt and not slot.open and not is_due
 
-    def has_ended(self, address: Address) -> bool:
+    def has_ended(self, address: EntityAddress) -> bool:
         """Say whether an entity that is in memory is over."""
         state = self.slots[address].state
         return state is not None and self.entity.ended(state)
 
-    def _kept(self, address: Address) -> int | None:
+    def _kept(self, address: EntityAddress) -> int | None:
         """Return for how many seconds a state at rest is kept; None is for ever."""
         if not self.has_ended(address):
             return None
         kept = self.entity.retention(self.slots[address].state, self.at)
         return max(round(kept.total_seconds()), 1)
 
-    def at_rest(self, address: Address) -> Resting:
+    def at_rest(self, address: EntityAddress) -> Resting:
         """Return the state of an entity as it is stored at rest."""
         slot, (tenant, key) = self.slots[address], address
         image = AtRest(
@@ -195,7 +193,7 @@ class Book:
         kept = self._kept(address)
         return Resting(tenant, key, slot.n, encode(image), kept, slot.slept)
 
-    def is_told(self, address: Address) -> bool:
+    def is_told(self, address: EntityAddress) -> bool:
         """Say whether its record brings an entity back as well: it has ended, and never slept.
 
         One that has may be found at rest as it was before.
@@ -203,7 +201,7 @@ class Book:
         can_restore = self.entity.restore is not None and not self.slots[address].slept
         return can_restore and self.has_ended(address)
 
-    def evict(self, address: Address) -> None:
+    def evict(self, address: EntityAddress) -> None:
         """Let go of an entity whose state is stored; never of one in quarantine."""
         if address in self.corrupt:
             return
@@ -214,7 +212,7 @@ class Book:
             self.sleepers[sleeper.tenant, sleeper.key] = sleeper
         del self.slots[address]
 
-    def is_stale(self, address: Address, resting: Resting | None) -> bool:
+    def is_stale(self, address: EntityAddress, resting: Resting | None) -> bool:
         """Say whether what was read of an entity at rest is older than what is known of it."""
         sleeper = self.sleepers.get(address)
         return sleeper is not None and (resting is None or resting.n < sleeper.n)
@@ -235,7 +233,7 @@ class Book:
             slot.state = None
             self.condemn(address, reason_of(error))
 
-    def adopt(self, address: Address, record: bytes) -> None:
+    def adopt(self, address: EntityAddress, record: bytes) -> None:
         """Take in an ended entity whose state at rest was forgotten, as its record tells of it."""
         restore = self.entity.restore
         try:
@@ -248,7 +246,7 @@ class Book:
 
     # Quarantine
 
-    def condemn(self, address: Address, reason: str) -> None:
+    def condemn(self, address: EntityAddress, reason: str) -> None:
         """Put an entity into quarantine in the state it has; nothing of it is outstanding."""
         slot = self.slot(address)
         for name in slot.open:
@@ -258,7 +256,7 @@ class Book:
             self.unmarked.add(address)
         self.corrupt[address] = reason
 
-    def is_shut(self, address: Address) -> bool:
+    def is_shut(self, address: EntityAddress) -> bool:
         """Say of an entity in quarantine whether it could not be ended, so that it takes nothing.
 
         One that is ended goes on as any that has: who works for it may still have to report.
@@ -266,7 +264,7 @@ class Book:
         is_ended = self.entity.failing is not None and self.slots[address].state is not None
         return address in self.unmarked or not is_ended
 
-    def absolve(self, address: Address) -> Any:
+    def absolve(self, address: EntityAddress) -> Any:
         """End a quarantine and return the state that the entity goes on from, None if it is new."""
         del self.corrupt[address]
         self.unmarked.discard(address)
@@ -279,9 +277,9 @@ class Book:
         """When the earliest timer is due; None without timers."""
         return self._timers[0][0] if self._timers else None
 
-    def take_due(self, now: datetime, limit: int) -> list[Address]:
+    def take_due(self, now: datetime, limit: int) -> list[EntityAddress]:
         """Remove and return the entities whose timers are due and still stand."""
-        found: list[Address] = []
+        found: list[EntityAddress] = []
         while self._timers and self._timers[0][0] <= now and len(found) < limit:
             due, address = heapq.heappop(self._timers)
             slot, sleeper = self.slots.get(address), self.sleepers.get(address)
@@ -295,24 +293,24 @@ class Book:
 
     # What is outstanding
 
-    def open_work(self) -> Iterator[tuple[Address, WorkItem[Any]]]:
+    def open_work(self) -> Iterator[tuple[EntityAddress, WorkItem[Any]]]:
         """Yield all open work of the shard."""
         for address, effect in self._open():
             if isinstance(effect, WorkItem):
                 yield address, effect
 
-    def open_asks(self) -> Iterator[tuple[Address, Ask]]:
+    def open_asks(self) -> Iterator[tuple[EntityAddress, Ask]]:
         """Yield all that the shard's entities ask of others."""
         for address, effect in self._open():
             if isinstance(effect, Ask):
                 yield address, effect
 
-    def is_open(self, address: Address, effect: Effect) -> bool:
+    def is_open(self, address: EntityAddress, effect: Effect) -> bool:
         """Say whether an effect is still outstanding."""
         slot = self.slots.get(address)
         return slot is not None and effect.id in slot.open
 
-    def _open(self) -> Iterator[tuple[Address, Effect]]:
+    def _open(self) -> Iterator[tuple[EntityAddress, Effect]]:
         for address, slot in self.slots.items():
             for effect in slot.open.values():
                 yield address, effect
@@ -337,7 +335,7 @@ class Book:
         """Apply an entry of this version that is sound; return what it announced."""
         return self._apply((entry.tenant, entry.key), entry, self.entity.version, self.n + 1)
 
-    def _apply(self, address: Address, entry: Entry, version: int, n: int) -> list[Publish]:
+    def _apply(self, address: EntityAddress, entry: Entry, version: int, n: int) -> list[Publish]:
         slot, publications = self.slot(address), list[Publish]()
         if entry.corrupt is not None:
             slot.state = None
@@ -362,11 +360,11 @@ class Book:
             self.set_timer(address)
         return publications
 
-    def _take_in(self, address: Address) -> None:
+    def _take_in(self, address: EntityAddress) -> None:
         self.list_effects(address)
         self.set_timer(address)
 
-    def _replay_verdict(self, address: Address, reason: str) -> None:
+    def _replay_verdict(self, address: EntityAddress, reason: str) -> None:
         """Take over what a commit says of an entity: it holds, whatever can be read here."""
         if reason == SKIPPED:
             self.corrupt.pop(address, None)
@@ -452,7 +450,7 @@ class Book:
                 self.condemn(address, reason_of(error))
 
     def _load_state(
-        self, address: Address, data: msgspec.Raw, version: int, parts: Sequence[bytes] = ()
+        self, address: EntityAddress, data: msgspec.Raw, version: int, parts: Sequence[bytes] = ()
     ) -> None:
         if bytes(data) != _NO_STATE:
             state = self.codec.state(data, version)

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 
 from bus.errors import ClockError, UnavailableError
 from bus.ports import Clock, Stored
-from bus.waiting import loop_time
+from bus.tasks import loop_time
 
 TOLERANCE_SECONDS = 5.0
 """Clocks that are kept by NTP differ by milliseconds; more than this is a wrong clock."""

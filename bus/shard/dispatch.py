@@ -1,200 +1,185 @@
-"""What leaves a shard once its commit is stored: replies, publications, work items, records.
+"""Handing out the open work of a shard: each item to the one worker that a stored commit names."""
 
-Replies, work items and publications go at once. Records are written behind: of an entity that
-changes quickly only the newest.
-"""
-
-from collections import deque
 from collections.abc import Iterable
-from typing import Any, NamedTuple
 
-import anyio
-import structlog
+import msgspec
+from anyio.abc import TaskGroup
 
 from bus.codec import encode
 from bus.config import Timing
-from bus.letters import post_letter
-from bus.ports import Bus, Still
-from bus.rpc import POSITION, PositionedAnswer
-from bus.shard.assignments import Assignments
-from bus.shard.bodies import Filling
-from bus.shard.book import Address, Book
+from bus.shard.book import Book
 from bus.shard.fence import Fence
-from bus.shard.turn import Outcome
-from bus.subjects import shard_name
-from bus.waiting import Wakeup
-from schemas.decision import Publish
-from schemas.letters import DeadLetter
+from bus.shard.inbox import Inbox
+from bus.shard.turn import Letter
+from bus.tasks import Crew
+from bus.work.registry import Errand, Workforce
+from schemas.entity import EntityAddress
+from schemas.journal import Mail
+from schemas.work import AnyWorkItem, Lost
 
-log = structlog.get_logger()
+MOST_AT_ONCE = 64
+"""Offers that wait at once for the journal to confirm that they are still ours to make."""
 
-RECORD_ROUNDS = 3
-"""A record of what has not ended waits so many rounds: mostly its end then comes with it."""
-
-
-class _Unwritten(NamedTuple):
-    """An entity whose record is to be written: of its first commit that is not in one yet."""
-
-    first: int
-    since: int
-    state: Any
+LOOKS_MISSED = 2
+"""An idle owner looks up its journal with each housekeeping; after so many it may be cut off."""
 
 
-class Dispatcher:
-    """Sends what the turns of a shard lead to, and knows up to which commit nothing can be lost.
+class Assignments:
+    """Names a worker for each open item, and offers it once that is stored.
 
-    ``held`` is the first commit of which more is to be done than to publish, None where there is
-    none.
+    While it is ``paused`` nothing is named for which there is no turn.
     """
 
     def __init__(
-        self, book: Book, fence: Fence, assignments: Assignments, bus: Bus, timing: Timing
+        self,
+        book: Book,
+        fence: Fence,
+        inbox: Inbox,
+        workforce: Workforce,
+        timing: Timing,
+        tasks: TaskGroup,
     ) -> None:
+        self.shard = fence.subject
+        self.epoch = fence.epoch
         self._book = book
         self._fence = fence
-        self._assignments = assignments
-        self._name = shard_name(fence.subject)
-        self._transport = bus.transport
-        self._outbox = bus.outbox
+        self._inbox = inbox
+        self._workforce = workforce
         self._timing = timing
-        self._filling = Filling(book, bus, timing)
-        self._stored = book.settled
-        self.held: int | None = None
-        self._unwritten: dict[Address, _Unwritten] = {}
-        self._has_unwritten = Wakeup()
-        self._writing = anyio.Lock(fast_acquire=True)
-        self._round = 0
-        self._dispatched = self._stored
-        self._marks: deque[tuple[int, int]] = deque()
-
-    async def dispatch(self, n: int, outcome: Outcome) -> None:
-        """Send what commit ``n`` leads to; work first, since it takes the longest."""
-        self._assignments.closed(outcome.closed)
-        await self._assignments.assign(outcome.opened)
-        position = f"{self._name}.{n}"
-        headers = {POSITION: position}
-        for reply, data in outcome.replies:
-            answer = (
-                (reply, data) if isinstance(reply, str) else reply(PositionedAnswer(data, position))
-            )
-            if answer is not None:
-                await self._transport.publish(*answer, headers=headers)
-        for publication in outcome.publications:
-            await self.publish(publication)
-            self._book.entity.observe(publication)
-        if outcome.touched:
-            self._note_unwritten(n, outcome.touched.items())
-
-    async def publish(self, publication: Publish, *, still: Still | None = None) -> None:
-        """Send one publication; again after a loss only if ``still`` says so."""
-        body: Any = publication.body
-        if publication.lacks is not None:
-            body = await self._filling.filled(publication)
-            if still is not None:
-                # That may have taken long, and the next owner may have told more of it.
-                await self._fence.confirm(within=self._timing.record_delay_seconds)
-            if body is None:
-                return
-        if isinstance(body, DeadLetter):
-            await post_letter(self._outbox, publication)
-            return
-        data = encode(body)
-        if publication.stored:
-            await self._outbox.post(
-                publication.subject,
-                data,
-                message_id=publication.id,
-                still=still,
-                ttl=publication.ttl,
-            )
-        else:
-            await self._transport.publish(publication.subject, data)
-
-    async def repeat(
-        self, n: int, publications: Iterable[Publish], touched: Iterable[Address]
-    ) -> None:
-        """Send again what the commits up to ``n`` led to, because it may be lost."""
-        for publication in publications:
-            await self.publish(publication)
-        slots = self._book.slots
-        self._note_unwritten(n, ((address, slots[address].state) for address in touched))
+        self._granted: dict[str, Errand] = {}
+        self._naming: dict[str, Errand] = {}
+        self._named: dict[str, Errand] = {}
+        self._kept: dict[str, tuple[EntityAddress, AnyWorkItem]] = {}
+        self._is_paused = False
+        self._late = Crew(tasks, self._offer_if_ours, most=MOST_AT_ONCE)
 
     @property
-    def dispatched(self) -> int:
-        """The last commit that led to anything: those after it have no entries."""
-        return self._dispatched
+    def wants_commit(self) -> bool:
+        """Whether workers keep places for items that no commit names for them yet."""
+        return bool(self._granted)
 
-    def settled(self) -> int:
-        """Return the last commit after which a new owner begins: nothing up to it can be lost."""
-        stored = self.stored()
-        return stored if self.held is None else min(stored, self.held - 1)
+    @property
+    def can_name(self) -> bool:
+        """Whether a commit that names a worker would be stored now, as far as is known."""
+        looks = LOOKS_MISSED * self._timing.housekeeping_seconds
+        return not self._is_paused and self._fence.was_ours(within=looks)
 
-    def stored(self) -> int:
-        """Return the last commit whose publications and records are all stored."""
-        while self._marks and self._marks[0][1] <= self._outbox.safe:
-            self._stored = self._marks.popleft()[0]
-        return self._stored
+    def pause(self, *, paused: bool) -> None:
+        """Keep items back while there is no room for commits that would name workers for them."""
+        self._is_paused = paused
+        if paused:
+            for errand in list(self._granted.values()):
+                self._keep_back(errand)
+        elif self._kept:
+            kept, self._kept = self._kept, {}
+            for address, work in kept.values():
+                self.wait(address, work)
 
-    async def finish(self) -> None:
-        """Write what is still to be written, at the end of ownership."""
-        if self._unwritten:
-            await self._fence.confirm(within=self._timing.record_delay_seconds)
-        await self._write(list(self._unwritten))
-
-    # Records
-
-    async def write_records(self) -> None:
-        """Write records until cancelled."""
-        while True:
-            await self._has_unwritten.wait(self._timing.housekeeping_seconds)
-            await anyio.sleep(self._timing.record_delay_seconds)
-            self._round += 1
-            if self._unwritten:
-                # The record of a former owner would stand where a newer one does.
-                await self._fence.confirm(within=self._timing.record_delay_seconds)
-                await self._write(self._due())
-                self._has_unwritten.set()
-            elif self._book.entity.record is None:
-                self._mark()
-
-    def _note_unwritten(self, n: int, states: Iterable[tuple[Address, Any]]) -> None:
-        for address, state in states if self._book.entity.record is not None else ():
-            earlier = self._unwritten.get(address)
-            first, since = (earlier.first, earlier.since) if earlier else (n, self._round)
-            self._unwritten[address] = _Unwritten(first, since, state)
-        self._dispatched = n
-        self._has_unwritten.set()
-
-    def _due(self) -> list[Address]:
-        """Return what to write now: what has ended, and what has waited for its end long enough."""
-        ripe, ended = self._round - RECORD_ROUNDS, self._book.entity.ended
-        return [
-            address
-            for address, (_, since, state) in self._unwritten.items()
-            if since <= ripe or ended(state)
+    def name(self, opened: Iterable[tuple[EntityAddress, AnyWorkItem]] = ()) -> dict[str, str]:
+        """Name the workers of items for the next commit: of those that it opens, and of others."""
+        gone = [
+            each.work
+            for each in self._granted.values()
+            if not self._book.is_open(each.address, each.work)
         ]
+        self.closed(gone)
+        self._naming = dict(self._granted)
+        for address, work in opened:
+            if self._is_new(work) and (errand := self._workforce.choose(address, work, self)):
+                self._naming[work.id] = errand
+        return {item: errand.worker.name for item, errand in self._naming.items()}
 
-    async def _write(self, due: Iterable[Address]) -> None:
-        # One after another: an older record, which may lack something, must not come last.
-        async with self._writing:
-            await self._write_each(due)
+    def are_named(self) -> None:
+        """Note that the commit is stored: from now on the workers may be offered their items."""
+        for item in self._naming:
+            self._granted.pop(item, None)
+        self._named |= self._naming
+        self._naming = {}
 
-    async def _write_each(self, due: Iterable[Address]) -> None:
-        for address in due:
-            unwritten, recorded = self._unwritten.pop(address, None), self._book.entity.record
-            if unwritten is None or recorded is None:
-                continue
-            try:
-                record = recorded(unwritten.state)
-            except Exception as error:  # noqa: BLE001  one record must not stop the shard
-                log.critical("shard.record_raised", key=address[1], error=type(error).__name__)
-                continue
-            if record is not None:
-                await self.publish(record, still=self._fence.holds)
-        self._mark()
+    async def assign(self, opened: Iterable[tuple[EntityAddress, AnyWorkItem]] = ()) -> None:
+        """Offer what is named; what was just opened and is not named waits."""
+        for address, work in opened:
+            if work.id not in self._named and self._is_new(work):
+                self.wait(address, work)
+        named, self._named = self._named, {}
+        # What a former owner offers late may have been begun elsewhere.
+        fresh = self._fence.was_ours(within=self._timing.work_resend_seconds)
+        for errand in named.values():
+            if fresh:
+                await self._offer(errand)
+            else:
+                self._late.give(errand)
 
-    def _mark(self) -> None:
-        """Note up to which commit all is posted: once that is safe, it is settled."""
-        waiting = min((each.first for each in self._unwritten.values()), default=None)
-        written = self._dispatched if waiting is None else waiting - 1
-        self._marks.append((written, self._outbox.posted))
+    def wait(self, address: EntityAddress, work: AnyWorkItem) -> None:
+        """Let an item wait for a worker."""
+        if self._is_paused:
+            self._kept[work.id] = (address, work)
+        else:
+            self._workforce.wait(address, work, self)
+
+    def adopt(self, address: EntityAddress, work: AnyWorkItem, worker: str) -> None:
+        """Note that a worker holds an item."""
+        self._workforce.adopt(address, work, self, worker)
+
+    def begin_anew(self, address: EntityAddress, work: AnyWorkItem) -> None:
+        """Let the entity replace an item that may be lost with its worker."""
+        body = msgspec.Raw(encode(Lost(work=work.work, attempt=work.attempt, begun=True)))
+        mail = Mail(id=f"lost.{work.id}", tenant=address[0], key=address[1], body=body)
+        self._inbox.put(Letter(mail))
+
+    def lacks(self, address: EntityAddress, work: AnyWorkItem) -> bool:
+        """Say whether an item is open, and neither waits nor is with a worker."""
+        is_known = work.id in self._named or work.id in self._kept or self._workforce.has(work.id)
+        return not is_known and self._book.is_open(address, work)
+
+    def closed(self, items: Iterable[AnyWorkItem]) -> None:
+        """Forget what is open no more."""
+        for work in items:
+            self._granted.pop(work.id, None)
+            self._kept.pop(work.id, None)
+            self._workforce.closed(work.id)
+
+    def finish(self) -> None:
+        """Hear no more of workers, at the end of ownership."""
+        self._workforce.dismiss(self)
+
+    # What is heard of workers: see ``Employer``
+
+    def granted(self, errand: Errand) -> None:
+        """Name the worker by the next commit, together with all others."""
+        if self.can_name:
+            self._granted[errand.work.id] = errand
+        else:
+            self._keep_back(errand)
+        self._inbox.wake()
+
+    def refused(self, errand: Errand) -> None:
+        """Let the item wait for another worker."""
+        self.wait(errand.address, errand.work)
+
+    def lost(self, errand: Errand) -> None:
+        """Begin anew what a worker had that has gone."""
+        self.begin_anew(errand.address, errand.work)
+
+    async def still_wants(self, errand: Errand) -> bool:
+        """Say whether an item is open and ours."""
+        return await self._fence.holds() and self._book.is_open(errand.address, errand.work)
+
+    def _keep_back(self, errand: Errand) -> None:
+        """Give the place to others until the next turn: who is cut off would only hold it."""
+        self._granted.pop(errand.work.id, None)
+        self._workforce.closed(errand.work.id)
+        self._kept[errand.work.id] = (errand.address, errand.work)
+
+    async def _offer(self, errand: Errand) -> None:
+        is_open = self._book.is_open(errand.address, errand.work)
+        if is_open and not await self._workforce.offer(errand):
+            self.wait(errand.address, errand.work)
+
+    async def _offer_if_ours(self, errand: Errand) -> None:
+        await self._fence.confirm(within=self._timing.work_resend_seconds)
+        await self._offer(errand)
+
+    def _is_new(self, work: AnyWorkItem) -> bool:
+        """Say whether no worker was ever named for an item."""
+        return work.id not in self._book.assigned and not self._workforce.has(work.id)

@@ -11,11 +11,12 @@ import structlog
 from bus.config import Timing
 from bus.errors import TransientError
 from bus.ports import Bus
-from bus.shard.book import Address, Book
-from bus.shard.dispatch import Dispatcher
+from bus.shard.book import Book
+from bus.shard.effects import Dispatcher
 from bus.shard.rest import BATCH_STATES, Rest
-from bus.waiting import Wakeup
+from bus.tasks import Wakeup
 from schemas.decision import Left
+from schemas.entity import EntityAddress
 
 log = structlog.get_logger()
 
@@ -41,11 +42,11 @@ class Eraser:
         self._dispatcher = dispatcher
         self._erase = bus.erase
         self._timing = timing
-        self._resting: dict[Address, tuple[int, int]] = {}
-        self._published: dict[Address, tuple[int, Sequence[Left]]] = {}
+        self._resting: dict[EntityAddress, tuple[int, int]] = {}
+        self._published: dict[EntityAddress, tuple[int, Sequence[Left]]] = {}
         self._wakeup = Wakeup()
 
-    def deleted(self, n: int, after: Iterable[tuple[Address, int]]) -> None:
+    def deleted(self, n: int, after: Iterable[tuple[EntityAddress, int]]) -> None:
         """Note the entities that commit ``n`` has deleted.
 
         Beside each stands the commit with the entity's entry before.
@@ -58,7 +59,7 @@ class Eraser:
         self._hold()
         self._wakeup.set()
 
-    def recovered(self, n: int, touched: Iterable[Address]) -> None:
+    def recovered(self, n: int, touched: Iterable[EntityAddress]) -> None:
         """Note the deleted entities among those that unsettled commits up to ``n`` are about."""
         self.deleted(n, [(address, n) for address in touched])
 
@@ -92,7 +93,7 @@ class Eraser:
             for address in ripe:
                 del self._resting[address]
 
-    def _needs(self, address: Address) -> int:
+    def _needs(self, address: EntityAddress) -> int:
         """Return the newest commit with something that the entity has announced."""
         (n, before), slot = self._resting[address], self._book.slots.get(address)
         if slot is None:
@@ -112,7 +113,7 @@ class Eraser:
             for address in ripe[:AT_ONCE]:
                 tasks.start_soon(self._remove, address)
 
-    async def _remove(self, address: Address) -> None:
+    async def _remove(self, address: EntityAddress) -> None:
         try:
             for left in self._published[address][1]:
                 await self._erase(left)

@@ -9,7 +9,7 @@ from bus.codec import decode
 from bus.errors import FencedError, ProblemError
 from bus.ports import Journal
 from bus.shard.append import RETRY_SECONDS, append
-from bus.waiting import loop_time, until_answered
+from bus.tasks import loop_time, until_answered
 from schemas.journal import Commit
 
 

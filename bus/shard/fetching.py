@@ -8,10 +8,11 @@ from bus.codec import decode
 from bus.errors import ProblemError, UnavailableError
 from bus.ports import Blobs, States, Stored
 from bus.shard.blob_names import shard_blobs, stored_snapshots
-from bus.shard.book import Address, Book
+from bus.shard.book import Book
 from bus.shard.quarantine import reason_of
 from bus.shard.salvage import commit_of, read_snapshot
 from bus.subjects import state_subject
+from schemas.entity import EntityAddress
 from schemas.journal import Commit, Entry, SlotImage, SnapshotRef
 
 log = structlog.get_logger()
@@ -64,14 +65,16 @@ async def parts_of(slots: Iterable[SlotImage], subject: str, blobs: Blobs) -> di
     return found
 
 
-def condemn_all(book: Book, damaged: Mapping[Address, str], n: int) -> None:
+def condemn_all(book: Book, damaged: Mapping[EntityAddress, str], n: int) -> None:
     """Put into quarantine what commit ``n`` would have changed, but not what is known beyond it."""
     for address, reason in damaged.items():
         if book.slot(address).last < n:
             book.condemn(address, reason)
 
 
-async def wake_all(book: Book, subject: str, known: Iterable[Address], states: States) -> None:
+async def wake_all(
+    book: Book, subject: str, known: Iterable[EntityAddress], states: States
+) -> None:
     """Bring back what was at rest when the snapshot was taken, and was changed since.
 
     Raises:
@@ -86,10 +89,10 @@ async def wake_all(book: Book, subject: str, known: Iterable[Address], states: S
             book.wake(resting)
 
 
-async def all_fetched(commit: Commit, blobs: Blobs) -> tuple[list[Entry], dict[Address, str]]:
+async def all_fetched(commit: Commit, blobs: Blobs) -> tuple[list[Entry], dict[EntityAddress, str]]:
     """Return the entries with their events in place, and the entities of those that are gone."""
     entries: list[Entry] = []
-    lost: dict[Address, str] = {}
+    lost: dict[EntityAddress, str] = {}
     for entry in commit.entries:
         try:
             entries.append(await fetched(entry, blobs))

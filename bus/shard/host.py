@@ -16,13 +16,13 @@ from bus.errors import (
     StateVersionError,
     TransientError,
 )
-from bus.ownership import Membership, rendezvous
+from bus.membership import Membership, rendezvous
 from bus.ports import Bus, Delivery
-from bus.room import Rooms
 from bus.shard.asks import NO_WAYS, Ways
 from bus.shard.owner import ShardOwner
-from bus.shard.workforce import Workforce
+from bus.streams.capacity import Rooms
 from bus.telemetry import metrics
+from bus.work.registry import Workforce
 from schemas.entity import Entity
 from schemas.fleet import SHARDS_SUBJECT, OwnedShard, OwnedShards
 from schemas.journal import Mail

@@ -10,7 +10,7 @@ from bus.errors import ProblemError
 from bus.fairness import Line
 from bus.ports import Delivery, Transport
 from bus.shard.turn import Letter
-from bus.waiting import Wakeup
+from bus.tasks import Wakeup
 from schemas.journal import Mail
 
 MAX_WAITING = 20_000

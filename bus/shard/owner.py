@@ -15,31 +15,31 @@ from bus.codec import encode
 from bus.config import Timing
 from bus.errors import UnavailableError
 from bus.ports import Bus, Stored
-from bus.room import NEW_KEYS_STOP, TURNS_STOP, Rooms, full
 from bus.shard.asks import NO_WAYS, Asker, Ways
-from bus.shard.assignments import Assignments
 from bus.shard.bodies import Leftovers
-from bus.shard.book import Address, Book
+from bus.shard.book import Book
 from bus.shard.clock import ShardClock, check
-from bus.shard.dispatch import Dispatcher
+from bus.shard.dispatch import Assignments
+from bus.shard.effects import Dispatcher
 from bus.shard.erasing import Eraser
 from bus.shard.fence import Fence
 from bus.shard.inbox import Inbox
 from bus.shard.kept import journal_of
-from bus.shard.open_work import OpenWorkKeeper
 from bus.shard.parts import Parts
 from bus.shard.purging import Purge
 from bus.shard.recovery import Recovered, take_over
 from bus.shard.rest import Around, Rest
 from bus.shard.snapshots import Snapshots
 from bus.shard.storing import Storing
+from bus.shard.takeover import OpenWorkKeeper
 from bus.shard.turn import Letter, Outcome, answer_unchanged, quarantine, take_turn
-from bus.shard.workforce import Workforce
+from bus.streams.capacity import NEW_KEYS_STOP, TURNS_STOP, Rooms, full
 from bus.streams.spec import BLOBS
 from bus.subjects import journal_subject, mailbox_subject
+from bus.tasks import until_answered
 from bus.telemetry import metrics
-from bus.waiting import until_answered
-from schemas.entity import Entity
+from bus.work.registry import Workforce
+from schemas.entity import Entity, EntityAddress
 from schemas.fleet import OwnedShard
 from schemas.journal import Commit, Entry, Mail
 from schemas.letters import undelivered
@@ -286,9 +286,11 @@ class ShardOwner:
                 )
             await self._store(outcome, now)
 
-    async def _records_of(self, damaged: Sequence[Address]) -> dict[Address, bytes | None]:
+    async def _records_of(
+        self, damaged: Sequence[EntityAddress]
+    ) -> dict[EntityAddress, bytes | None]:
         """Return what is stored of entities that are to be ended: it may say more than is read."""
-        found: dict[Address, bytes | None] = dict.fromkeys(damaged)
+        found: dict[EntityAddress, bytes | None] = dict.fromkeys(damaged)
         subject_of = self._entity.record_subject
         if self._entity.failing is None or subject_of is None:
             return found
@@ -410,7 +412,7 @@ class ShardOwner:
         """Bring back the entities of letters that have left memory."""
         await self._rest.wake({(mail.tenant, mail.key) for mail, _ in letters if not mail.fresh})
 
-    async def _told(self, address: Address) -> bytes | None:
+    async def _told(self, address: EntityAddress) -> bytes | None:
         subject_of = self._entity.record_subject
         stored = await self._record(subject_of(*address)) if subject_of is not None else None
         return stored.data if stored is not None else None
@@ -419,7 +421,7 @@ class ShardOwner:
         due = self.book.take_due(now, count)
         return [Letter(self._tick(address)) for address in due]
 
-    def _tick(self, address: Address) -> Mail:
+    def _tick(self, address: EntityAddress) -> Mail:
         body = msgspec.Raw(encode(self._entity.tick))
         return Mail(id="", tenant=address[0], key=address[1], body=body)
 

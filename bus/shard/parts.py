@@ -12,9 +12,9 @@ from anyio.lowlevel import checkpoint
 
 from bus.codec import encode
 from bus.ports import Blobs
-from bus.room import Room
 from bus.shard.blob_names import blobs_under, parsed, shard_blobs
 from bus.shard.book import Book, Picture
+from bus.streams.capacity import Room
 from schemas.journal import SlotImage, Snapshot, SnapshotRef
 
 SLICE_BYTES = 256 * 1024

@@ -15,7 +15,7 @@ import msgspec
 from bus.codec import decode, encode
 from bus.errors import ProblemError
 from schemas.decision import Publish
-from schemas.entity import Damage, Entity
+from schemas.entity import Damage, Entity, EntityAddress
 from schemas.journal import NOTHING, CorruptSkipped, Entry, Mail, SkipCorrupt
 from schemas.letters import undelivered
 from schemas.problems import Problem
@@ -27,8 +27,6 @@ MAX_REASON = 200
 
 _QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"")
 """A value that the decoder repeats: it may be of a prompt or an answer."""
-
-Address = tuple[str, str]
 
 
 def reason_of(error: Exception) -> str:
@@ -100,13 +98,13 @@ def wants_skip(body: msgspec.Raw) -> bool:
     return True
 
 
-def skip_mail(id: str, address: Address) -> Mail:  # noqa: A002  it is one
+def skip_mail(id: str, address: EntityAddress) -> Mail:  # noqa: A002  it is one
     """Return the command that ends a quarantine."""
     tenant, key = address
     return Mail(id=id, tenant=tenant, key=key, body=msgspec.Raw(encode(SkipCorrupt())))
 
 
-def dead_letter(entity: str, address: Address, reason: str, at: datetime) -> Publish:
+def dead_letter(entity: str, address: EntityAddress, reason: str, at: datetime) -> Publish:
     """Return the dead letter of a quarantine; handed in again, it skips the damage."""
     tenant, key = address
     mail = skip_mail(f"corrupt.{at.timestamp():.6f}", address)

@@ -16,13 +16,13 @@ from bus.errors import (
 from bus.ports import Blobs, Journal, States, StateWriter, Stored
 from bus.shard.announcing import prefix_of
 from bus.shard.append import append
-from bus.shard.book import Address, Book
+from bus.shard.book import Book
 from bus.shard.fetching import all_fetched, condemn_all, load_snapshot, wake_all
 from bus.shard.quarantine import dead_letter
 from bus.shard.relief import make_room
 from bus.shard.salvage import Salvaged, commit_of, read_commit
 from schemas.decision import Publish
-from schemas.entity import Entity
+from schemas.entity import Entity, EntityAddress
 from schemas.journal import Commit, Entry
 
 log = structlog.get_logger()
@@ -46,7 +46,7 @@ class Recovered:
         self.writer = writer
         self.claim = Stored(sequence, b"")
         self.publications: list[Publish] = []
-        self.touched: dict[Address, None] = {}
+        self.touched: dict[EntityAddress, None] = {}
         self.unreadable = 0
 
     def forget_closed(self) -> None:

@@ -7,8 +7,8 @@ from typing import Literal
 
 import msgspec
 
-from bus.inquiry import Patience, ask_all
 from bus.ports import Transport
+from bus.requests.ask_all import Patience, ask_all
 from schemas.base import Value
 from schemas.fleet import SHARDS_SUBJECT, OwnedShard, OwnedShards
 from schemas.journal import Commit

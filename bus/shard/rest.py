@@ -16,10 +16,11 @@ import structlog
 from bus.config import Timing
 from bus.errors import UnavailableError
 from bus.ports import Resting, States, StateWriter
-from bus.room import MESSAGE_BYTES, STATES_STOP, Room
-from bus.shard.book import Address, Book, Slot
+from bus.shard.book import Book, Slot
+from bus.streams.capacity import MESSAGE_BYTES, STATES_STOP, Room
 from bus.subjects import state_subject
-from bus.waiting import loop_time, until_answered
+from bus.tasks import loop_time, until_answered
+from schemas.entity import EntityAddress
 
 log = structlog.get_logger()
 
@@ -36,7 +37,7 @@ BATCHES_IN_JOURNAL = 50
 class _Leaving(NamedTuple):
     """An entity that may leave, and its state as it was when that was found."""
 
-    address: Address
+    address: EntityAddress
     slot: Slot
     resting: Resting
 
@@ -52,7 +53,7 @@ class Around(NamedTuple):
     settled: Callable[[], int]
     now: Callable[[], datetime]
     room: Room
-    record: Callable[[Address], Awaitable[bytes | None]]
+    record: Callable[[EntityAddress], Awaitable[bytes | None]]
 
 
 class Rest:
@@ -73,15 +74,15 @@ class Rest:
         self._shard = shard
         self._settled, self._now, self._room, self._record = around
         self._timing = timing
-        self._quiet: OrderedDict[Address, int] = OrderedDict()
-        self._living: OrderedDict[Address, tuple[float, int]] = OrderedDict()
+        self._quiet: OrderedDict[EntityAddress, int] = OrderedDict()
+        self._living: OrderedDict[EntityAddress, tuple[float, int]] = OrderedDict()
         self._writing = anyio.Lock()
         in_order = sorted(book.slots.items(), key=lambda item: item[1].last)
         for address, slot in in_order:
             self._quiet[address] = slot.last
             slot.slept = True
 
-    def touched(self, n: int, addresses: Iterable[Address]) -> None:
+    def touched(self, n: int, addresses: Iterable[EntityAddress]) -> None:
         """Note which entities commit ``n`` was about: they leave after those before them."""
         for address in addresses:
             self._quiet[address] = n
@@ -98,13 +99,13 @@ class Rest:
             while await self._lay_down():
                 pass
 
-    async def wake(self, addresses: Iterable[Address]) -> None:
+    async def wake(self, addresses: Iterable[EntityAddress]) -> None:
         """Bring back those entities that are at rest; from its record what is forgotten there.
 
         Others may leave while we look, so this goes on until all are there; from then to the turn
         nothing is awaited.
         """
-        found: dict[Address, Resting | bytes | None] = {}
+        found: dict[EntityAddress, Resting | bytes | None] = {}
         slots = self._book.slots
         # Asked of each address: the difference of a set and a dict's keys goes through all keys.
         while missing := [each for each in addresses if each not in slots and each not in found]:
@@ -122,7 +123,7 @@ class Rest:
                 self.touched(slots[address].last, (address,))
 
     async def _look_up(
-        self, address: Address, found: dict[Address, Resting | bytes | None]
+        self, address: EntityAddress, found: dict[EntityAddress, Resting | bytes | None]
     ) -> None:
         async def ask() -> Resting | None:
             resting = await self._states.read(self._shard, *address)
@@ -134,7 +135,7 @@ class Rest:
         resting = await until_answered(ask, self._timing.work_resend_seconds)
         found[address] = resting or await self._record(address)
 
-    async def replace(self, addresses: Sequence[Address]) -> bool:
+    async def replace(self, addresses: Sequence[EntityAddress]) -> bool:
         """Store the states of entities in place of older ones; say whether that is done.
 
         They stay in memory. What has left it has taken the place of its older state already.
@@ -202,7 +203,7 @@ class Rest:
                 break
         return found
 
-    def _candidates(self) -> Iterator[Address]:
+    def _candidates(self) -> Iterator[EntityAddress]:
         """Yield what may leave: of what has not ended, only what was left alone for a time."""
         book, now, settled = self._book, loop_time(), self._settled()
         if len(book.slots) <= self._timing.entities_in_memory:
@@ -223,7 +224,7 @@ class Rest:
             if self._is_idle(address, last, until):
                 yield address
 
-    def _is_idle(self, address: Address, last: int, until: datetime) -> bool:
+    def _is_idle(self, address: EntityAddress, last: int, until: datetime) -> bool:
         """Say whether an entity may leave that was last changed by a commit.
 
         One that has changed since, or is in use, is noted again by the commit that ends this.
@@ -247,5 +248,5 @@ class Rest:
         return True
 
 
-def _first(waiting: OrderedDict[Address, T]) -> tuple[Address, T] | None:
+def _first(waiting: OrderedDict[EntityAddress, T]) -> tuple[EntityAddress, T] | None:
     return next(iter(waiting.items()), None)

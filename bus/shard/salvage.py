@@ -15,9 +15,9 @@ from bus.codec import decode, encode
 from bus.errors import ProblemError
 from bus.shard.quarantine import reason_of
 from schemas.base import Value
+from schemas.entity import EntityAddress
 from schemas.journal import Commit, Entry, SlotImage, Snapshot
 
-Address = tuple[str, str]
 P = TypeVar("P", Entry, SlotImage)
 
 MAX_DEPTH = 256
@@ -44,7 +44,7 @@ class Salvaged(NamedTuple):
     """
 
     commit: Commit | None
-    damaged: dict[Address, str]
+    damaged: dict[EntityAddress, str]
     nameless: int = 0
 
 
@@ -52,7 +52,7 @@ class SalvagedSnapshot(NamedTuple):
     """A snapshot without the slots that cannot be read, and the entities that these are of."""
 
     snapshot: Snapshot
-    damaged: dict[Address, str]
+    damaged: dict[EntityAddress, str]
 
 
 def read_commit(data: bytes) -> Salvaged:
@@ -120,10 +120,10 @@ def _named(data: bytes) -> Iterator[tuple[bytes, bytes]]:
             yield tenant, key
 
 
-def _parts(raw: msgspec.Raw | None, kind: type[P]) -> tuple[list[P], dict[Address, str], int]:
+def _parts(raw: msgspec.Raw | None, kind: type[P]) -> tuple[list[P], dict[EntityAddress, str], int]:
     """Return the parts that can be read, the entities of the others, and how many are of none."""
     sound: list[P] = []
-    damaged: dict[Address, str] = {}
+    damaged: dict[EntityAddress, str] = {}
     nameless = 0
     for part in decode(list[msgspec.Raw], raw) if raw is not None else ():
         try:
@@ -137,7 +137,7 @@ def _parts(raw: msgspec.Raw | None, kind: type[P]) -> tuple[list[P], dict[Addres
     return sound, damaged, nameless
 
 
-def _address(part: msgspec.Raw) -> Address | None:
+def _address(part: msgspec.Raw) -> EntityAddress | None:
     try:
         found = decode(_Addressed, part)
     except ProblemError:

@@ -9,12 +9,12 @@ from bus.codec import encode
 from bus.config import Timing
 from bus.errors import TransientError
 from bus.ports import Blobs
-from bus.room import HISTORY_GOES, Rooms
 from bus.shard.blob_names import blobs_under
 from bus.shard.book import Book, Picture
 from bus.shard.parts import Parts
 from bus.shard.purging import Purge
-from bus.waiting import loop_time
+from bus.streams.capacity import HISTORY_GOES, Rooms
+from bus.tasks import loop_time
 from schemas.journal import SnapshotRef
 
 log = structlog.get_logger()

@@ -8,11 +8,11 @@ from bus.codec import encode
 from bus.config import Timing
 from bus.errors import FullError
 from bus.ports import Blobs
-from bus.room import TURNS_STOP, Rooms
 from bus.shard.blob_names import blobs_under
 from bus.shard.fence import Fence
 from bus.shard.snapshots import Snapshots
-from bus.waiting import loop_time
+from bus.streams.capacity import TURNS_STOP, Rooms
+from bus.tasks import loop_time
 from schemas.journal import Commit, Entry, SnapshotRef
 
 ENTRY_BYTES = 400

@@ -10,7 +10,7 @@ import msgspec
 from bus.codec import encode
 from bus.errors import ProblemError
 from bus.shard.announcing import named
-from bus.shard.book import Address, Book, Slot
+from bus.shard.book import Book, Slot
 from bus.shard.clock import TOLERANCE_SECONDS
 from bus.shard.outstanding import Earlier, change, net
 from bus.shard.quarantine import (
@@ -24,12 +24,12 @@ from bus.shard.quarantine import (
     wants_skip,
 )
 from schemas.decision import UNCHANGED, Ask, Changes, Effect, Publish
-from schemas.entity import Damage, Entity
+from schemas.entity import Damage, Entity, EntityAddress
 from schemas.journal import NOTHING, Entry, Mail
 from schemas.problems import Problem
 from schemas.replies import ANSWER, StoredReply
 from schemas.replies import refusal as refusal_of
-from schemas.work import WorkCommand, WorkItem
+from schemas.work import AnyWorkItem, WorkCommand, WorkItem
 
 CLOCKS_DIFFER = timedelta(seconds=2 * TOLERANCE_SECONDS)
 """So much may the clocks of who asks and of who owns the shard differ: each from the server's."""
@@ -51,9 +51,6 @@ Reply = str | Callable[[bytes], tuple[str, bytes] | None]
 to publish."""
 
 
-Item = WorkItem[Any]
-
-
 class Letter(NamedTuple):
     """A command with whatever waits for the answer; empty if nobody does."""
 
@@ -68,11 +65,13 @@ class Outcome:
     entries: list[Entry] = field(default_factory=list[Entry])
     replies: list[tuple[Reply, bytes]] = field(default_factory=list[tuple[Reply, bytes]])
     publications: list[Publish] = field(default_factory=list[Publish])
-    opened: list[tuple[Address, Item]] = field(default_factory=list[tuple[Address, Item]])
-    asked: list[tuple[Address, Ask]] = field(default_factory=list[tuple[Address, Ask]])
-    closed: list[Item] = field(default_factory=list[Item])
-    touched: dict[Address, Any] = field(default_factory=dict[Address, Any])
-    earlier: dict[Address, Earlier] = field(default_factory=dict[Address, Earlier])
+    opened: list[tuple[EntityAddress, AnyWorkItem]] = field(
+        default_factory=list[tuple[EntityAddress, AnyWorkItem]]
+    )
+    asked: list[tuple[EntityAddress, Ask]] = field(default_factory=list[tuple[EntityAddress, Ask]])
+    closed: list[AnyWorkItem] = field(default_factory=list[AnyWorkItem])
+    touched: dict[EntityAddress, Any] = field(default_factory=dict[EntityAddress, Any])
+    earlier: dict[EntityAddress, Earlier] = field(default_factory=dict[EntityAddress, Earlier])
     crashed: list[tuple[Mail, str]] = field(default_factory=list[tuple[Mail, str]])
 
 
@@ -116,7 +115,7 @@ def answer_unchanged(book: Book, mail: Mail, now: datetime) -> bytes | None:
 
 
 def quarantine(
-    book: Book, now: datetime, most: int, records: Mapping[Address, bytes | None]
+    book: Book, now: datetime, most: int, records: Mapping[EntityAddress, bytes | None]
 ) -> Outcome:
     """Return the marks of entities that no commit says are corrupt, of about so many bytes.
 
@@ -141,7 +140,7 @@ def quarantine(
 
 
 def _marked(
-    book: Book, address: Address, record: bytes | None, now: datetime
+    book: Book, address: EntityAddress, record: bytes | None, now: datetime
 ) -> tuple[Entry, list[Publish]]:
     """Return the mark of an entity, applied; without its state where that cannot be kept."""
     (tenant, key), slot = address, book.slots[address]
@@ -155,7 +154,7 @@ def _marked(
         return entry, book.replay_entry(entry)
 
 
-def _follow_up(book: Book, address: Address, outcome: Outcome) -> None:
+def _follow_up(book: Book, address: EntityAddress, outcome: Outcome) -> None:
     """Set the timer of an entity that has changed, and note what it has opened and closed."""
     slot, earlier = book.slots[address], outcome.earlier.get(address) or {}
     try:
@@ -176,7 +175,7 @@ def _follow_up(book: Book, address: Address, outcome: Outcome) -> None:
     outcome.closed.extend(items)
 
 
-def _send(address: Address, opened: Iterable[Effect], outcome: Outcome) -> None:
+def _send(address: EntityAddress, opened: Iterable[Effect], outcome: Outcome) -> None:
     for effect in opened:
         if isinstance(effect, WorkItem):
             outcome.opened.append((address, effect))
@@ -251,7 +250,7 @@ def _answer_corrupt(book: Book, mail: Mail, outcome: Outcome) -> bytes:
     return encode(skipped(state))
 
 
-def _list_again(book: Book, address: Address, outcome: Outcome) -> None:
+def _list_again(book: Book, address: EntityAddress, outcome: Outcome) -> None:
     """Take up all that is outstanding of an entity that comes out of quarantine."""
     try:
         book.list_effects(address)

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import msgspec
 
 from schemas.pricing.book import BookText, Pattern, Test
-from schemas.pricing.shelf import Shelf
+from schemas.pricing.lazy_book import Shelf
 
 _RESOURCE = re.compile(r"^(?:models|(?:projects/.*|publishers/[^/]+)/models)/(?P<model>[^/]+)$")
 _ARN = re.compile(r"^arn:[^:]*:bedrock:(?P<region>[^:]*):[^:]*:[a-z-]+/(?P<model>.+)$")

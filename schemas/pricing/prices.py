@@ -13,8 +13,8 @@ import msgspec
 
 from schemas.pricing import names
 from schemas.pricing.book import Price, Row, book_id, read_lazily
+from schemas.pricing.lazy_book import Shelf
 from schemas.pricing.names import Found, Wanted
-from schemas.pricing.shelf import Shelf
 from schemas.pricing.tariff import NO_RATE, Counts, Line, Tariff, prompt_of, tariff_of
 from schemas.pricing.units import BUCKETS, OF_USAGE, Bucket
 from schemas.pricing.uplift import uplift_in, uplifted

@@ -24,13 +24,13 @@ OURS = {
     "bus/streams/api.py": "answers of nats-server",
     "schemas/bills.py": "answers of owners",
     "schemas/pricing/book.py": "books, whose rows are decoded one by one",
-    "schemas/pricing/shelf.py": "rows of such a book",
+    "schemas/pricing/lazy_book.py": "rows of such a book",
 }
 
 FILES_OF_OURS = {
     "actors/pricing/adapters/shipped.py": "overlays of the package",
-    "bus/prices.py": "the book of the package",
-    "bus/process.py": "what the system tells of this process",
+    "bus/kv/prices.py": "the book of the package",
+    "bus/runtime/process.py": "what the system tells of this process",
     "bus/server/embedded.py": "log and ports of our nats-server",
 }
 

@@ -17,12 +17,12 @@ BOUNDARIES = (
     "actors/streaming/flow/batch_watch.py",
     "actors/streaming/flow/batches.py",
     "bus/runtime",
-    "bus/service.py",
+    "bus/requests/service.py",
     "bus/shard/book.py",
-    "bus/shard/dispatch.py",
+    "bus/shard/effects.py",
     "bus/shard/history.py",
     "bus/shard/turn.py",
-    "bus/worker.py",
+    "bus/work/worker.py",
 )
 
 

@@ -20,11 +20,11 @@ from actors.agents.core.prompts import prompt_of, referring
 from actors.streaming.adapters import prompts as read
 from bus.codec import decode, encode
 from bus.connection import Address
+from bus.fairness.slices import Slices
 from bus.jetstream import open_bus
-from bus.rpc import command
+from bus.requests.rpc import command
 from bus.shard.book import Book
 from bus.shard.turn import Letter, take_turn
-from bus.slices import Slices
 from schemas.bodies import Reference
 from schemas.lifecycle import Accept, GenerateWork, Origin
 from schemas.llm import ChatMessage, GenerateRequest, ImageData

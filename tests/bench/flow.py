@@ -10,16 +10,16 @@ from pathlib import Path
 
 import anyio
 
-from bus.caller import Caller
 from bus.codec import decode
 from bus.config import Config, load
 from bus.ids import new_id
-from bus.process import Process, main, opened
-from bus.rpc import Owners, command
-from bus.runtime import Kind, Part
-from bus.service import Endpoint, Service
+from bus.requests.caller import Caller
+from bus.requests.rpc import Owners, command
+from bus.requests.service import Endpoint, Service
+from bus.runtime.process import Process, main, opened
+from bus.runtime.supervision import Kind, Part
 from bus.shard import ShardHost
-from bus.worker import Job, Worker, owners_of
+from bus.work.worker import Job, Worker, owners_of
 from schemas.work import WorkItem
 from tests.bench.flow_entity import (
     ENTITY,

@@ -15,14 +15,15 @@ from actors.agents.adapters.listed import LISTED
 from actors.agents.adapters.lists import Lists
 from actors.agents.core.decisions import decide
 from actors.agents.core.execution import evolve
-from bus.caller import Caller
 from bus.codec import encode
 from bus.config import Timing
-from bus.connection import Address, background
+from bus.connection import Address
 from bus.jetstream import NatsBus, open_bus
 from bus.projection import Projector
+from bus.requests.caller import Caller
 from bus.server import EmbeddedServer
 from bus.subjects import journal_subject
+from bus.tasks import background
 from schemas.executions import ExecutionList, ListExecutions
 from schemas.journal import Commit, Entry
 from schemas.lifecycle import (

@@ -4,7 +4,7 @@ import gc
 import time
 from datetime import UTC, datetime
 
-from bus.rpc import command
+from bus.requests.rpc import command
 from bus.shard.book import Book
 from bus.shard.turn import Letter, take_turn
 from schemas.problems import Problem

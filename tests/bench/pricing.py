@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from bus.prices import shipped_text
+from bus.kv.prices import shipped_text
 from schemas.base import Message
 from schemas.pricing.prices import Priced, Prices, Terms
 from schemas.usage import Usage

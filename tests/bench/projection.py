@@ -14,15 +14,16 @@ import msgspec
 
 from actors.pricing.adapters.costs import COSTS
 from actors.pricing.adapters.reports import Reports
-from bus.caller import Caller
 from bus.codec import encode
 from bus.config import Timing
-from bus.connection import Address, background
+from bus.connection import Address
 from bus.jetstream import NatsBus, open_bus
-from bus.process import resident_bytes
 from bus.projection import Projector
+from bus.requests.caller import Caller
+from bus.runtime.process import resident_bytes
 from bus.server import EmbeddedServer
 from bus.subjects import journal_subject
+from bus.tasks import background
 from schemas.journal import Commit, Entry
 from schemas.ledger import ACCOUNT_ENTITY, Charge, Charged, Party, Reference, Reserved
 from schemas.reports import ReportCosts

@@ -28,8 +28,8 @@ from actors.streaming.adapters.http import build_client
 from actors.streaming.adapters.providers import open_providers
 from actors.streaming.config import StreamingConfig
 from actors.streaming.flow.generation import Generator, Means
-from bus.egress import Egress
-from bus.secrets import Secrets
+from bus.security.egress import Egress
+from bus.security.secrets import Secrets
 from schemas.lifecycle import FinishGeneration, GenerateWork
 from schemas.llm import ChatMessage, GenerateRequest
 from schemas.providers import Custom

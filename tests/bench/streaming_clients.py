@@ -16,7 +16,7 @@ import httpx
 import msgspec
 
 from actors.streaming.adapters.http import build_client
-from bus.egress import Egress
+from bus.security.egress import Egress
 from tests.bench.rows import Row
 from tests.bench.streaming_load import provider, started
 

@@ -15,9 +15,9 @@ import httpx
 from actors.streaming.adapters.providers import open_providers
 from actors.streaming.config import StreamingConfig
 from actors.streaming.flow.generation import Generator, Means
-from bus.egress import Egress
-from bus.process import resident_bytes
-from bus.secrets import Secrets
+from bus.runtime.process import resident_bytes
+from bus.security.egress import Egress
+from bus.security.secrets import Secrets
 from tests.soak import Soak, now
 
 AT_ONCE = 100

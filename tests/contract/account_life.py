@@ -4,7 +4,7 @@ from datetime import timedelta
 
 from actors.pricing.adapters.account import account_entity, zone
 from actors.pricing.core.decisions import Rules
-from bus.rpc import command
+from bus.requests.rpc import command
 from bus.shard.turn import Letter
 from schemas.budgets import Budget, Limits
 from schemas.escrow import BlockAnswered, Recall, RecallAnswered, ReturnAnswered

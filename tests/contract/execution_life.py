@@ -3,7 +3,7 @@
 import hashlib
 
 from actors.agents.core.entity import EXECUTION
-from bus.rpc import command
+from bus.requests.rpc import command
 from bus.shard.turn import Letter
 from schemas.bills import AccountAnswered, Spending
 from schemas.callbacks import CallbackAnswered

@@ -12,7 +12,7 @@ from actors.agents.core.acceptance import plain_request
 from actors.agents.core.entity import EXECUTION
 from bus.codec import accept, convert, decode, encode
 from bus.errors import ProblemError
-from bus.rpc import command
+from bus.requests.rpc import command
 from bus.shard.book import Book
 from bus.shard.turn import Letter, take_turn
 from schemas.agents import ApplyAgent

@@ -11,7 +11,7 @@ from actors.streaming.adapters import safety_file
 from bus import files
 from bus.codec import convert
 from bus.errors import ConfigError, ProblemError
-from bus.secrets import SecretEntry
+from bus.security.secrets import SecretEntry
 from schemas.agents import ApplyAgent
 from tests import hostile
 

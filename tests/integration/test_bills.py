@@ -12,7 +12,7 @@ from actors.cli import checks
 from bus.codec import encode
 from bus.config import Config
 from bus.connection import Address, connect
-from bus.rpc import command
+from bus.requests.rpc import command
 from schemas.embeddings import Embed
 from schemas.journal import Mail
 from schemas.ledger import ACCOUNT_KEY, Charge, Charged, Party, Reference, Settle

@@ -18,7 +18,7 @@ from bus.codec import decode
 from bus.config import Timing
 from bus.connection import Address, connect
 from bus.jetstream.bus import system_clock
-from bus.rpc import Owners, command
+from bus.requests.rpc import Owners, command
 from schemas.ledger import (
     ACCOUNT_ENTITY,
     ACCOUNT_KEY,

@@ -20,11 +20,11 @@ from actors.pricing.adapters.costs import COSTS
 from actors.pricing.adapters.reports import Reports
 from actors.pricing.adapters.savings import Savings
 from bus.client import Client
-from bus.connection import background
 from bus.errors import ProblemError
 from bus.jetstream import NatsBus
-from bus.prices import PricesInForce
-from bus.service import Service, endpoints_of
+from bus.kv.prices import PricesInForce
+from bus.requests.service import Service, endpoints_of
+from bus.tasks import background
 from bus.telemetry import logs
 from bus.testing import NatsWorld
 from schemas.ledger import Party

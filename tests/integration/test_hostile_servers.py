@@ -16,7 +16,7 @@ from actors.streaming.adapters.intake import OVERHEAD_BYTES
 from actors.streaming.adapters.providers import open_providers
 from actors.streaming.flow.embedding import Embedder, Store
 from actors.streaming.flow.vectors import VectorStore
-from bus.egress import Egress
+from bus.security.egress import Egress
 from bus.testing import memory_bus
 from schemas.lifecycle import EmbedWork, FailGeneration, FinishGeneration
 from schemas.llm import EmbedRequest

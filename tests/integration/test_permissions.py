@@ -19,10 +19,10 @@ from actors.cli import main
 from bus.config import Timing
 from bus.connection import Address
 from bus.jetstream import open_bus
-from bus.permissions import FLEET_USER, inbox_prefix, password_variable, render, user_name
+from bus.requests.submissions import Submissions
+from bus.security.permissions import FLEET_USER, inbox_prefix, password_variable, render, user_name
 from bus.server import EmbeddedServer, settings
 from bus.subjects import fill, matches
-from bus.submissions import Submissions
 from schemas import catalog
 
 pytestmark = pytest.mark.single_server

@@ -15,7 +15,7 @@ from actors.pricing.adapters.books import BookStore
 from bus.connection import Address, connect
 from bus.jetstream.bus import system_clock
 from bus.kv import MemoryBucket, followed
-from bus.prices import BOOKS, PRICES, PricesInForce, shipped_text, stored_prices
+from bus.kv.prices import BOOKS, PRICES, PricesInForce, shipped_text, stored_prices
 from bus.streams.api import JetStream
 from schemas.pricing.book import book_id, read
 from schemas.pricing.prices import Priced, Terms

@@ -9,12 +9,12 @@ import pytest
 from anyio.lowlevel import checkpoint
 from structlog.testing import capture_logs
 
-from bus.caller import Caller
 from bus.client import Client
 from bus.codec import decode, encode
 from bus.errors import ProblemError
 from bus.jetstream import NatsBus
-from bus.service import Endpoint, Service
+from bus.requests.caller import Caller
+from bus.requests.service import Endpoint, Service
 from bus.testing import NatsWorld
 from schemas.agents import AgentDefinition, AgentList, DeleteAgent, ListAgents
 from schemas.base import Message

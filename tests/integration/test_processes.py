@@ -14,7 +14,7 @@ from aiohttp import web
 from prometheus_client.parser import text_string_to_metric_families
 
 from bus.codec import decode
-from bus.ownership import rendezvous
+from bus.membership import rendezvous
 from bus.subjects import filter_for
 from schemas import catalog
 from schemas.base import ASK, PUBLIC

@@ -16,8 +16,8 @@ from bus.ports import Stored
 from bus.projection import Fact, Projection, Projector, Rows, Views, Watch
 from bus.projection.file import microseconds
 from bus.subjects import journal_subject
+from bus.tasks import loop_time
 from bus.testing import Process, World
-from bus.waiting import loop_time
 from schemas.base import Internal
 from tests.projections import BEGAN, ENTITY, QUICK, Added, Journalist, projecting
 

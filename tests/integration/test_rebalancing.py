@@ -8,7 +8,7 @@ import anyio
 import pytest
 
 from bus.connection import Address, connect
-from bus.ownership import rendezvous
+from bus.membership import rendezvous
 from bus.shard.report import owned_shards
 from schemas.fleet import Alive
 from tests.fleet import PlainClient, RunningFleet, running_fleet

@@ -12,7 +12,7 @@ import pytest
 from anyio.abc import Process
 
 from bus.jetstream.bus import system_clock
-from bus.prices import shipped_text
+from bus.kv.prices import shipped_text
 from schemas.ledger import AccountEvent, MoneyHeld, Reserved
 from schemas.pricing.prices import Priced, Prices, Terms
 from schemas.problems import Problem

@@ -24,7 +24,7 @@ from bus.codec import encode
 from bus.config import Timing
 from bus.connection import Address, NatsTransport, connect
 from bus.jetstream.publishing import store
-from bus.permissions import tenant_permissions
+from bus.security.permissions import tenant_permissions
 from bus.streams.api import JetStream
 from bus.subjects import submit_subject
 from schemas import base, documents

@@ -3,11 +3,11 @@
 import anyio
 from anyio.lowlevel import checkpoint
 
-from bus.caller import Caller
 from bus.codec import encode
 from bus.errors import UnavailableError
 from bus.ports import Transport
-from bus.service import Endpoint, Service
+from bus.requests.caller import Caller
+from bus.requests.service import Endpoint, Service
 from bus.testing import NatsWorld
 from schemas.agents import AgentList, ListAgents
 from schemas.base import Message

@@ -15,9 +15,9 @@ from actors.streaming.adapters.providers.bedrock import BedrockEndpoint
 from actors.streaming.adapters.providers.google import GoogleEndpoint
 from actors.streaming.config import StreamingConfig
 from actors.streaming.core.google.service_account import ServiceAccount
-from bus.egress import Egress
 from bus.errors import ProblemError
-from bus.secrets import Secrets
+from bus.security.egress import Egress
+from bus.security.secrets import Secrets
 from schemas.llm import ChatMessage, GenerateRequest
 from schemas.problems import Problem
 from schemas.providers import Bedrock, Google, Ollama, Provider

@@ -10,8 +10,8 @@ from aiohttp import web
 
 from actors.streaming.adapters.providers import open_providers
 from actors.streaming.flow.generation import Generator, Means
-from bus.egress import Egress
-from bus.secrets import Secrets
+from bus.security.egress import Egress
+from bus.security.secrets import Secrets
 from schemas.lifecycle import FailGeneration, FinishGeneration
 from tests import frames
 from tests.attempts import NOW, config, ignore, text_of, work

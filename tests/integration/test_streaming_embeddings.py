@@ -15,8 +15,8 @@ from actors.streaming.adapters.providers import open_providers
 from actors.streaming.flow.embedding import Embedder, Embedding, Vectors
 from actors.streaming.flow.generation import Generator, Means
 from actors.streaming.flow.switchboard import Switchboard
-from bus.egress import Egress
 from bus.errors import ProblemError
+from bus.security.egress import Egress
 from schemas.bodies import Reference
 from schemas.embeddings import Embeddings
 from schemas.lifecycle import EmbedWork, FailGeneration, FinishGeneration

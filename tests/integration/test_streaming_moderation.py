@@ -9,8 +9,8 @@ from aiohttp import web
 
 from actors.streaming.adapters.providers import open_providers
 from actors.streaming.flow.generation import Generator, Means
-from bus.egress import Egress
-from bus.prices import shipped_text
+from bus.kv.prices import shipped_text
+from bus.security.egress import Egress
 from schemas.lifecycle import FailGeneration, FinishGeneration
 from schemas.policy import Fallback, Policy
 from schemas.pricing.prices import Prices

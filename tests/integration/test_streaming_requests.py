@@ -10,8 +10,8 @@ import pytest
 from actors.streaming.adapters.http import build_client
 from actors.streaming.adapters.providers import open_providers
 from actors.streaming.flow.generation import Generator, Means
-from bus.egress import Egress
-from bus.secrets import HOW
+from bus.security.egress import Egress
+from bus.security.secrets import HOW
 from schemas.lifecycle import FailGeneration, FinishGeneration
 from schemas.llm import ModelConfig
 from schemas.problems import Problem

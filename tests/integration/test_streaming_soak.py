@@ -4,8 +4,8 @@ import anyio
 
 from actors.streaming.adapters.providers import open_providers
 from actors.streaming.flow.generation import Generator, Means
-from bus.egress import Egress
-from bus.secrets import Secrets
+from bus.security.egress import Egress
+from bus.security.secrets import Secrets
 from tests.attempts import config
 from tests.faulty_provider import FAULTS, FaultyProvider
 from tests.soak import Soak, now

@@ -14,7 +14,7 @@ from bus.codec import decode, encode
 from bus.errors import TransientError
 from bus.jetstream import NatsBus
 from bus.ports import Delivery
-from bus.rpc import command
+from bus.requests.rpc import command
 from bus.streams.spec import inbox_spec, inbox_stream
 from bus.subjects import mailbox_subject, shard_of
 from bus.testing import nats_world

@@ -11,8 +11,8 @@ from structlog.testing import capture_logs
 
 from bus.codec import decode
 from bus.jetstream import NatsBus
-from bus.letters import CUT_CHARACTERS
-from bus.service import Endpoint, Service
+from bus.requests.dead_letters import CUT_CHARACTERS
+from bus.requests.service import Endpoint, Service
 from bus.testing import nats_world
 from schemas.executions import ExecuteAgent, ExecutionHandle
 from tests.integration.waiting import until

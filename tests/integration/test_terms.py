@@ -8,9 +8,9 @@ import pytest
 from bus.connection import Address, connect
 from bus.errors import ProblemError
 from bus.kv import Followed
+from bus.kv.terms import EVERY_TENANT, TERMS, WHAT, KnownTerms, keep
 from bus.streams.api import JetStream
 from bus.streams.provision import provision
-from bus.terms import EVERY_TENANT, TERMS, WHAT, KnownTerms, keep
 from schemas.terms import Restriction, Terms
 from tests.fleet import running_fleet
 from tests.prices import run, set_budget, with_prices

@@ -12,10 +12,10 @@ from anyio.abc import TaskGroup, TaskStatus
 from bus.config import Timing
 from bus.errors import ProblemError
 from bus.ports import Delivery
-from bus.shard.roll_call import ask_holder
 from bus.subjects import demand_subject
 from bus.testing import Process, World
-from bus.worker import Job, Worker
+from bus.work.inventory import ask_holder
+from bus.work.worker import Job, Worker
 from schemas.fleet import Held, RollCall
 from schemas.journal import Mail
 from schemas.problems import Problem

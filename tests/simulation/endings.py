@@ -8,11 +8,12 @@ from actors.pricing.core.terms import terms as terms_of
 from bus.codec import encode
 from bus.memory import MemoryStore
 from bus.ports import Resting
-from bus.shard.book import Address, Book
+from bus.shard.book import Book
 from bus.streams.spec import CONVERSATIONS, EVENTS, LIVE, RECORDS
 from schemas.attempts import WorkClaimed, WorkStarted
 from schemas.callbacks import CalledBack
 from schemas.decision import Left
+from schemas.entity import EntityAddress
 from schemas.executions import ENDED
 from schemas.journal import Sleeper
 from schemas.lifecycle import (
@@ -165,13 +166,15 @@ def _faults_of_replies(shard: ShardModel, book: Book, asleep: Book) -> Iterator[
                 yield f"the reply to {command} of {address} is {kept}"
 
 
-def _is_known(judge: Judge, shard: ShardModel, address: Address, held: Any) -> bool:
+def _is_known(judge: Judge, shard: ShardModel, address: EntityAddress, held: Any) -> bool:
     """Say whether a state is that of the journal, or what the record of one forgotten tells."""
     state, data = shard.states[address], encode(held)
     return data == encode(state) or data == encode(judge.restored(shard, address, state))
 
 
-def _is_listed(shard: ShardModel, address: Address, sleepers: Mapping[Address, Sleeper]) -> bool:
+def _is_listed(
+    shard: ShardModel, address: EntityAddress, sleepers: Mapping[EntityAddress, Sleeper]
+) -> bool:
     """Say whether a table of sleepers is right about an entity that is at rest."""
     state, sleeper = shard.states[address], sleepers.get(address)
     n, _ = shard.places[address]

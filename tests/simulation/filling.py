@@ -7,7 +7,7 @@ import msgspec
 
 from bus.config import Timing
 from bus.errors import ProblemError
-from bus.room import is_full
+from bus.streams.capacity import is_full
 from bus.testing import World
 from schemas.problems import Problem
 from tests.simulation.fleet import QUICK, SECONDS, Fleet, fleet

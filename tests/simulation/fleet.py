@@ -12,15 +12,15 @@ from anyio.abc import TaskGroup, TaskStatus
 from actors.agents.core.entity import EXECUTION
 from bus.codec import decode
 from bus.config import Timing
-from bus.ownership import Membership
+from bus.membership import Membership
 from bus.ports import Bus
-from bus.rpc import Owners, command
+from bus.requests.rpc import Owners, command
 from bus.shard import ShardHost
 from bus.shard.fetching import fetched
-from bus.shard.workforce import Workforce
 from bus.subjects import journal_subject
 from bus.testing import World
-from bus.worker import Job, Worker, owners_of
+from bus.work.registry import Workforce
+from bus.work.worker import Job, Worker, owners_of
 from schemas.executions import ENDED, ExecutionHandle, ExecutionRecord
 from schemas.fleet import Alive
 from schemas.journal import Commit, SnapshotRef

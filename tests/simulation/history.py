@@ -203,7 +203,7 @@ def _quiet(trace: Trace, seed: int) -> Generator[None]:
     gc.disable()
     try:
         with (
-            patch("bus.offers.new_id", lambda: f"id-{next(numbers)}"),
+            patch("bus.work.grants.new_id", lambda: f"id-{next(numbers)}"),
             patch("schemas.bills.GRACE", GRACE),
             patch("actors.pricing.core.blocks.LONGEST_SPAN", LONGEST_SPAN),
         ):

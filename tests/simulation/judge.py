@@ -19,13 +19,13 @@ from bus.codec import Decoder, decode, encode
 from bus.memory import MemoryStore
 from bus.memory.states import MemoryStateStore
 from bus.ports import Resting
-from bus.rpc import command
-from bus.shard.book import START, Address, Book
+from bus.requests.rpc import command
+from bus.shard.book import START, Book
 from bus.shard.outstanding import listed
 from bus.streams.spec import StreamSpec
 from bus.subjects import journal_subject, matches
 from schemas.decision import Ask, Decision, Publish
-from schemas.entity import Entity
+from schemas.entity import Entity, EntityAddress
 from schemas.executions import ENDED
 from schemas.fleet import Offer, WorkerMail
 from schemas.journal import NOTHING, AtRest, Commit, Entry, Mail
@@ -69,15 +69,15 @@ class ShardModel:
         self.owner = ""
         self.at = START
         self.assigned: dict[str, str] = {}
-        self.states: dict[Address, Any] = {}
-        self.histories: dict[Address, list[Any]] = defaultdict(list)
-        self.replies: dict[tuple[Address, str], bytes] = {}
-        self.places: dict[Address, tuple[int, int]] = defaultdict(lambda: (0, 0))
-        self.past: dict[tuple[Address, int], tuple[int, bytes]] = {}
-        self.rested: dict[Address, int] = defaultdict(int)
-        self.forgotten = set[Address]()
+        self.states: dict[EntityAddress, Any] = {}
+        self.histories: dict[EntityAddress, list[Any]] = defaultdict(list)
+        self.replies: dict[tuple[EntityAddress, str], bytes] = {}
+        self.places: dict[EntityAddress, tuple[int, int]] = defaultdict(lambda: (0, 0))
+        self.past: dict[tuple[EntityAddress, int], tuple[int, bytes]] = {}
+        self.rested: dict[EntityAddress, int] = defaultdict(int)
+        self.forgotten = set[EntityAddress]()
 
-    def count(self, address: Address, entry: Entry) -> None:
+    def count(self, address: EntityAddress, entry: Entry) -> None:
         """Take in the order of an entity's entries: none is missing, each names the one before."""
         n, last = self.places[address]
         if self.may_forget(address) and entry.base is not NOTHING and entry.n == 1:
@@ -87,7 +87,7 @@ class ShardModel:
             raise BrokenError(f"entry {entry.n} after {entry.after} follows entry {n} of {last}")
         self.places[address] = (entry.n, self.n)
 
-    def may_forget(self, address: Address) -> bool:
+    def may_forget(self, address: EntityAddress) -> bool:
         """Say whether an entity may have left with nothing but its record: at rest, or at once."""
         state = self.states.get(address)
         if self.entity.restore is None or state is None or not self.entity.ended(state):
@@ -113,7 +113,7 @@ class Judge:
 
     def __init__(self, entities: Iterable[AnyEntity], blobs: dict[str, bytes]) -> None:
         self.shards: dict[str, ShardModel] = {}
-        self.mails: dict[tuple[Address, str], list[msgspec.Raw]] = defaultdict(list)
+        self.mails: dict[tuple[EntityAddress, str], list[msgspec.Raw]] = defaultdict(list)
         self.announced: set[tuple[str, bytes]] = set()
         self.records: set[tuple[str, bytes]] = set()
         self.told: defaultdict[str, set[bytes]] = defaultdict(set)
@@ -281,7 +281,7 @@ class Judge:
                     self.announced.add((whole.subject, encode(whole.body)))
         self._note(shard, address, state, entry)
 
-    def _note(self, shard: ShardModel, address: Address, state: Any, entry: Entry) -> None:
+    def _note(self, shard: ShardModel, address: EntityAddress, state: Any, entry: Entry) -> None:
         is_known = (address, entry.command) in shard.replies
         if entry.command and is_known and not shard.may_forget(address):
             raise BrokenError(f"{entry.command} of {entry.key} was decided twice")
@@ -311,7 +311,7 @@ class Judge:
         if not site.was_silent(at - LATELY, at_least=SILENT_SECONDS):
             raise BrokenError(f"{item} is taken from {site.name}, which has it")
 
-    def _base(self, shard: ShardModel, address: Address, entry: Entry) -> Any:
+    def _base(self, shard: ShardModel, address: EntityAddress, entry: Entry) -> Any:
         """Return the state that an entry starts from."""
         state = shard.states.get(address)
         if entry.base is not NOTHING and bytes(entry.base) != encode(state):
@@ -320,14 +320,14 @@ class Judge:
             raise BrokenError(f"{entry.key} begins twice")
         return shard.entity.initial(*address) if state is None else state
 
-    def _restored(self, shard: ShardModel, address: Address, entry: Entry, state: Any) -> Any:
+    def _restored(self, shard: ShardModel, address: EntityAddress, entry: Entry, state: Any) -> Any:
         """Return the state of the record, if an entry of what was forgotten starts from that."""
         restored = self.restored(shard, address, state)
         if restored is not None and encode(restored) == bytes(entry.base):
             return restored
         raise BrokenError(f"{entry.key} goes on from a state that nothing leads to: {entry.base!r}")
 
-    def restored(self, shard: ShardModel, address: Address, state: Any) -> Any:
+    def restored(self, shard: ShardModel, address: EntityAddress, state: Any) -> Any:
         """Return the state that the record brings back of what may be forgotten, None if none."""
         record, restore = shard.entity.record, shard.entity.restore
         if record is None or restore is None or not shard.may_forget(address):
@@ -424,7 +424,7 @@ class JudgedStates(MemoryStateStore):
             self.judge.broken.append(f"a former owner has put {states} of {shard} to rest")
         self.judge.rested(shard, states)
 
-    def forget(self, shard: tuple[str, int], below: int) -> list[Address]:
+    def forget(self, shard: tuple[str, int], below: int) -> list[EntityAddress]:
         gone = super().forget(shard, below)
         self.judge.shards[journal_subject(*shard)].forgotten.update(gone)
         return gone

@@ -16,7 +16,7 @@ import anyio
 from actors.pricing.adapters.account import account_entity, zone
 from actors.pricing.core.decisions import Rules
 from bus.errors import ProblemError
-from bus.rpc import Owners, command
+from bus.requests.rpc import Owners, command
 from schemas.budgets import Budget
 from schemas.escrow import BlockClosed, BlockGranted, BlockReturned
 from schemas.ids import PLATFORM

@@ -13,7 +13,7 @@ from actors.streaming.core.deltas import TextDelta
 from actors.streaming.core.tokens.allowance import Allowance
 from bus.errors import ProblemError
 from bus.ports import Bus
-from bus.rpc import Owners, command
+from bus.requests.rpc import Owners, command
 from schemas.ledger import ACCOUNT_KEY, Charge, Extend
 from schemas.lifecycle import Deltas, FailGeneration, FinishGeneration, GenerateWork
 from schemas.llm import Answer

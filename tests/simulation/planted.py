@@ -17,22 +17,22 @@ from anyio.abc import TaskGroup
 from bus.errors import UnavailableError
 from bus.memory import MemoryStore
 from bus.memory.states import MemoryStateStore
-from bus.offers import Desk, Taken
 from bus.ports import Journal, Resting
-from bus.shard import open_work, recovery
+from bus.shard import recovery, takeover
 from bus.shard.asks import Asker
-from bus.shard.assignments import Assignments
 from bus.shard.bodies import Leftovers
 from bus.shard.book import Book, Picture
-from bus.shard.dispatch import Dispatcher
+from bus.shard.dispatch import Assignments
+from bus.shard.effects import Dispatcher
 from bus.shard.owner import ShardOwner
 from bus.shard.purging import Purge
 from bus.shard.recovery import Recovered
 from bus.shard.rest import Rest
 from bus.shard.snapshots import Snapshots
 from bus.shard.turn import Outcome
-from bus.shard.workforce import Errand, Workforce
-from bus.worker import Worker
+from bus.work.grants import Desk, Taken
+from bus.work.registry import Errand, Workforce
+from bus.work.worker import Worker
 from schemas.attempts import Attempts
 from schemas.fleet import Held, Offer, RollCall
 from schemas.journal import Commit, SnapshotRef
@@ -40,7 +40,7 @@ from tests.simulation.history import FLEET, History, Story, failures
 
 STORE = ShardOwner._store
 PICTURE = Book.picture
-ASK_HOLDER = open_work.ask_holder
+ASK_HOLDER = takeover.ask_holder
 TAKE_OVER = recovery.take_over
 REPLY = Asker._reply
 OWNER_COMMIT = recovery._owner_commit
@@ -231,47 +231,51 @@ PLANTED = (
     Planted(
         "events leave before the commit", "bus.shard.owner.ShardOwner._store", publish_first, 20
     ),
-    Planted("a worker forgets what it reports", "bus.offers.Desk.reports", forget_first, 250, 8),
+    Planted(
+        "a worker forgets what it reports", "bus.work.grants.Desk.reports", forget_first, 250, 8
+    ),
     Planted(
         "an item is offered before it is named",
-        "bus.shard.assignments.Assignments.granted",
+        "bus.shard.dispatch.Assignments.granted",
         offer_at_once,
         80,
     ),
-    Planted("former owners may offer", "bus.offers.Desk._is_past", any_epoch, 250, 153),
+    Planted("former owners may offer", "bus.work.grants.Desk._is_past", any_epoch, 250, 153),
     Planted(
         "an unanswered offer is taken as refused",
-        "bus.shard.workforce.Workforce._offer_again",
+        "bus.work.registry.Workforce._offer_again",
         believe_refused,
         80,
         25,
     ),
-    Planted("copies of an offer are taken", "bus.offers.Desk._answer_before", take_copies, 80, 25),
+    Planted(
+        "copies of an offer are taken", "bus.work.grants.Desk._answer_before", take_copies, 80, 25
+    ),
     Planted(
         "a silent worker is taken for dead at once",
-        "bus.shard.workforce.Workforce._look_after",
+        "bus.work.registry.Workforce._look_after",
         give_up_silent,
         150,
     ),
     Planted(
         "who is named is not asked what it holds",
-        "bus.shard.open_work.ask_holder",
+        "bus.shard.takeover.ask_holder",
         nobody_holds,
         150,
         8,
     ),
     Planted(
         "who is named and silent is believed to hold nothing",
-        "bus.shard.open_work.ask_holder",
+        "bus.shard.takeover.ask_holder",
         the_silent_hold_nothing,
         220,
         44,
     ),
-    Planted("nobody asks for places", "bus.shard.workforce.Workforce._ask", forgotten, 20, 3),
+    Planted("nobody asks for places", "bus.work.registry.Workforce._ask", forgotten, 20, 3),
+    Planted("a dead worker is not missed", "bus.work.registry.Workforce._gone", forgotten, 80, 25),
     Planted(
-        "a dead worker is not missed", "bus.shard.workforce.Workforce._gone", forgotten, 80, 25
+        "who leaves drops what is in hand", "bus.work.worker.Worker.drain", leave_at_once, 150, 66
     ),
-    Planted("who leaves drops what is in hand", "bus.worker.Worker.drain", leave_at_once, 150, 66),
     Planted("replies are not remembered", "bus.shard.book.Book.remember", forgotten, 20),
     Planted(
         "a new owner has no timers", "bus.shard.owner.take_over", take_over_without_timers, 20, 8
@@ -291,12 +295,12 @@ PLANTED = (
     ),
     Planted("a purge goes above the snapshot", "bus.shard.purging.Purge._below", below_all, 20),
     Planted(
-        "all counts as settled", "bus.shard.dispatch.Dispatcher.settled", all_is_settled, 40, 12
+        "all counts as settled", "bus.shard.effects.Dispatcher.settled", all_is_settled, 40, 12
     ),
-    Planted("nothing is published again", "bus.shard.dispatch.Dispatcher.repeat", not_done, 40, 7),
+    Planted("nothing is published again", "bus.shard.effects.Dispatcher.repeat", not_done, 40, 7),
     Planted(
         "open work is not seen to again",
-        "bus.shard.open_work.OpenWorkKeeper.run",
+        "bus.shard.takeover.OpenWorkKeeper.run",
         not_done,
         80,
     ),

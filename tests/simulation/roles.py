@@ -8,14 +8,14 @@ import msgspec
 
 from bus.config import Timing
 from bus.errors import ProblemError
-from bus.ownership import Membership
+from bus.kv.terms import TermsStore
+from bus.membership import Membership
 from bus.ports import Bus
-from bus.rpc import Owners, PositionedAnswer, command
-from bus.runtime import Kind, Part, Runtime
+from bus.requests.rpc import Owners, PositionedAnswer, command
+from bus.runtime.supervision import Kind, Part, Runtime
 from bus.shard import ShardHost, Way
 from bus.subjects import shard_of
-from bus.terms import TermsStore
-from bus.worker import Job, Report, Worker, owners_of
+from bus.work.worker import Job, Report, Worker, owners_of
 from schemas.fleet import Alive
 from schemas.journal import Mail
 from schemas.lifecycle import Deltas, FailGeneration, FinishGeneration, GenerateWork

@@ -7,8 +7,8 @@ import msgspec
 import pytest
 
 from bus.memory import MemoryBus
-from bus.rpc import Owners, command
-from bus.shard.assignments import Assignments
+from bus.requests.rpc import Owners, command
+from bus.shard.dispatch import Assignments
 from bus.subjects import shard_of
 from bus.testing import memory_bus
 from schemas.executions import ExecutionRecord

@@ -13,14 +13,14 @@ from anyio.abc import TaskGroup
 from actors.agents.core.entity import EXECUTION
 from bus.codec import decode
 from bus.errors import FencedError, UnavailableError
+from bus.membership import Membership
 from bus.memory import MemoryBus, MemoryProcess
-from bus.ownership import Membership
 from bus.ports import Fill, Journal, Stored
-from bus.rpc import Owners, command
+from bus.requests.rpc import Owners, command
 from bus.shard.owner import ShardOwner
-from bus.shard.workforce import Workforce
 from bus.testing import memory_bus
-from bus.worker import Job, Worker, owners_of
+from bus.work.registry import Workforce
+from bus.work.worker import Job, Worker, owners_of
 from schemas.executions import ExecutionRecord
 from schemas.fleet import Alive
 from schemas.lifecycle import FinishGeneration, GenerateWork, Look, Looked

@@ -12,7 +12,7 @@ from bus.config import Timing
 from bus.errors import FencedError
 from bus.memory import MemoryBus
 from bus.ports import Bus
-from bus.rpc import command
+from bus.requests.rpc import command
 from bus.shard.owner import ShardOwner
 from bus.testing import memory_bus
 from schemas.lifecycle import Look

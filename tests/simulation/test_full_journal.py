@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from bus.memory import MemoryBus
-from bus.room import NEW_KEYS_STOP
+from bus.streams.capacity import NEW_KEYS_STOP
 from bus.testing import memory_bus
 from tests.simulation.filling import STREAM, TIGHT, fills_and_goes_on, refusal
 from tests.simulation.fleet import SECONDS, SHARDS, Fleet, Gate, fleet

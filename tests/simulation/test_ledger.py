@@ -10,7 +10,7 @@ from actors.pricing.core.budgets import Cover
 from actors.pricing.core.closed import Closed, Memory
 from actors.pricing.core.ledger import Ledger
 from bus.kv import Bucket
-from bus.terms import key_of
+from bus.kv.terms import key_of
 from schemas import pages
 from schemas.decision import Decision
 from schemas.ledger import AlertRaised, Booked, Void
@@ -61,7 +61,7 @@ PLANTED = (
     Planted("holds do not count", f"{CORE}.budgets.Cover.free", property(count_no_holds), 120, 70),
     Planted("alerts are told again", f"{CORE}.ledger._told", tell_again, 10, 2),
     Planted("leases do not end", f"{CORE}.decisions.lapsed", find_nothing, 20, 3),
-    Planted("old terms are written over new ones", "bus.terms.keep", write_anyhow, 40, 2),
+    Planted("old terms are written over new ones", "bus.kv.terms.keep", write_anyhow, 40, 2),
     Planted("terms are told and not stored", f"{CORE}.terms.asks", find_nothing, 5),
 )
 

@@ -8,7 +8,7 @@ from actors.agents.core.entity import EXECUTION
 from bus.codec import encode
 from bus.errors import FencedError, ProblemError
 from bus.memory import MemoryBus
-from bus.rpc import Owners, command
+from bus.requests.rpc import Owners, command
 from bus.shard.owner import ShardOwner
 from bus.subjects import journal_subject, mailbox_subject, shard_of
 from bus.testing import memory_bus

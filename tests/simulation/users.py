@@ -5,7 +5,7 @@ from functools import partial
 from typing import Any
 
 from bus.errors import ProblemError
-from bus.rpc import Owners, command
+from bus.requests.rpc import Owners, command
 from schemas.ledger import ACCOUNT_KEY
 from schemas.lifecycle import Accept, Cancel, Delete, Look, Origin
 from schemas.llm import GenerateRequest, ModelConfig

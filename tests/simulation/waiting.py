@@ -12,7 +12,7 @@ import msgspec
 
 from actors.agents.core.entity import EXECUTION
 from bus.codec import decode
-from bus.rpc import PROBLEM_MARK
+from bus.requests.rpc import PROBLEM_MARK
 from schemas import callbacks, pages
 from schemas.base import Internal
 from schemas.callbacks import (

@@ -8,7 +8,7 @@ import msgspec
 from actors.agents.adapters.lists import Counted
 from bus.errors import ProblemError
 from bus.fairness import Quotas, exceeded
-from bus.waiting import loop_time
+from bus.tasks import loop_time
 from schemas.fleet import QuotaUse
 from schemas.problems import Problem
 

@@ -14,12 +14,11 @@ from typing import NamedTuple
 import anyio
 from anyio.lowlevel import checkpoint
 
-from bus.caller import Caller
-from bus.crew import Crew
 from bus.errors import CallboardError, ProblemError, problem
 from bus.ports import Bus, Delivery
-from bus.service import reply
-from bus.waiting import Wakeup, loop_time
+from bus.requests.caller import Caller
+from bus.requests.service import reply
+from bus.tasks import Crew, Wakeup, loop_time
 from schemas.executions import ENDED, AwaitedExecution, AwaitExecution, ExecutionRecord
 from schemas.problems import Problem
 

@@ -9,13 +9,13 @@ import structlog
 from actors.agents.adapters.conversations import Conversations
 from actors.agents.adapters.lists import Lists
 from actors.agents.core.outward import traces
-from bus.caller import Caller
 from bus.codec import decode
 from bus.errors import ProblemError, TransientError, problem
 from bus.ids import new_id
 from bus.ports import Erase
-from bus.rpc import Owners
-from bus.waiting import loop_time
+from bus.requests.caller import Caller
+from bus.requests.rpc import Owners
+from bus.tasks import loop_time
 from schemas.conversations import DeleteConversation, DeletedConversation
 from schemas.decision import Left
 from schemas.executions import ENDED, DeletedExecution, ExecutionSummary, ListExecutions

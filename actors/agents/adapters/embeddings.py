@@ -12,15 +12,14 @@ import msgspec
 
 from actors.agents.adapters.admission import Admission
 from bus.bodies import Bodies
-from bus.caller import Caller
-from bus.crew import Crew
 from bus.errors import ProblemError, problem
 from bus.fairness import InFlight, Quotas
+from bus.fairness.slices import Slices
 from bus.ports import Bus
-from bus.service import answered, reply
-from bus.slices import Slices
+from bus.requests.caller import Caller
+from bus.requests.service import answered, reply
 from bus.subjects import fill
-from bus.waiting import Wakeup, loop_time
+from bus.tasks import Crew, Wakeup, loop_time
 from schemas.base import Message
 from schemas.embeddings import Embed, EncodedEmbeddings
 from schemas.executions import ENDED, ExecutionRecord

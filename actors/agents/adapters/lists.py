@@ -7,11 +7,11 @@ from typing import Any, NamedTuple
 
 from actors.agents.adapters.listed import EXECUTIONS, PROJECT, SESSIONS, USER
 from actors.agents.core.listing import Activity
-from bus.caller import Caller
 from bus.codec import decode
 from bus.errors import problem
 from bus.projection import Page, Projector, Query, Rows, Table
 from bus.projection.file import microseconds, moment
+from bus.requests.caller import Caller
 from schemas.conversations import ConversationList, ConversationSummary, ListConversations
 from schemas.executions import ENDED, ExecutionList, ExecutionSummary, ListExecutions
 

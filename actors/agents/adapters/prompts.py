@@ -6,8 +6,8 @@ from actors.agents.core.prompts import filled, is_large, prompt_of, referring
 from bus.bodies import Bodies, holder_of
 from bus.codec import encode
 from bus.errors import ProblemError
+from bus.fairness.slices import Slices
 from bus.ports import Bus
-from bus.slices import Slices
 from bus.subjects import fill
 from schemas.executions import RECORD_SUBJECT, ExecutionRecord
 from schemas.lifecycle import EXECUTION_ENTITY, Accept, Looked

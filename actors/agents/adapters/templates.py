@@ -4,12 +4,12 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
 from actors.agents.core import templates
-from bus.caller import Caller
 from bus.fairness import Quotas
 from bus.kv import Bucket, Kind, Store, VersionedStore
 from bus.kv.versioned import opened as opened_store
 from bus.ports import Clock
-from bus.service import answers
+from bus.requests.caller import Caller
+from bus.requests.service import answers
 from schemas.templates import (
     AgentTemplate,
     ApplyTemplate,

@@ -9,9 +9,9 @@ import structlog
 
 from bus.codec import decode, encode
 from bus.errors import DeadlineError, ProblemError
-from bus.letters import post_letter
 from bus.ports import Bus, Delivery
-from bus.rpc import Owners
+from bus.requests.dead_letters import post_letter
+from bus.requests.rpc import Owners
 from bus.subjects import fill
 from schemas.events import BillRefusedEvent
 from schemas.journal import Mail

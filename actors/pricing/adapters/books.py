@@ -8,8 +8,8 @@ import msgspec
 from actors.pricing.adapters import shipped
 from bus.errors import FencedError, problem
 from bus.kv import Bucket
+from bus.kv.prices import PricesInForce, shipped_text, stored_prices
 from bus.ports import Clock
-from bus.prices import PricesInForce, shipped_text, stored_prices
 from schemas.pricing.book import Book, BookError, book_id, canonical, read
 from schemas.pricing.overlay import Overlay, laid_over
 from schemas.pricing.prices import Prices

@@ -5,14 +5,14 @@ from typing import Any, TypeVar
 import msgspec
 
 from actors.pricing.adapters.account import zone
-from actors.pricing.adapters.telling import TermsTeller
-from bus.caller import Caller
+from actors.pricing.adapters.notifying import TermsTeller
 from bus.codec import decode
 from bus.errors import ProblemError, problem
 from bus.ids import new_id
 from bus.ports import Clock
-from bus.rpc import Owners
-from bus.service import answers
+from bus.requests.caller import Caller
+from bus.requests.rpc import Owners
+from bus.requests.service import answers
 from schemas.base import Message, Request
 from schemas.budgets import (
     AdjustBudget,

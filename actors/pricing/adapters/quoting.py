@@ -5,10 +5,10 @@ from typing import TypeVar
 from actors.pricing.adapters.books import Books
 from actors.pricing.core.models import listed
 from actors.pricing.core.quotation import quoted
-from bus.caller import Caller
 from bus.errors import ProblemError
 from bus.ports import Clock
-from bus.service import answers
+from bus.requests.caller import Caller
+from bus.requests.service import answers
 from schemas.models import ListModels, ModelList
 from schemas.problems import Problem
 from schemas.quotes import PriceQuote, QuotePrice

@@ -13,11 +13,11 @@ import msgspec
 from actors.pricing.core import report
 from actors.pricing.core.periods import Period, Span, periods, span_of
 from actors.pricing.core.rollups import LACKING
-from bus.caller import Caller
 from bus.errors import problem
 from bus.ports import Clock
 from bus.projection import Answer, Projector
-from bus.service import answers
+from bus.requests.caller import Caller
+from bus.requests.service import answers
 from schemas.reports import CostReport, ReportCosts, TimeUnit
 
 T = TypeVar("T")

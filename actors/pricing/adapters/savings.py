@@ -12,11 +12,11 @@ from actors.pricing.adapters.reports import asked_span, asking, time_zone
 from actors.pricing.core.periods import Span
 from actors.pricing.core.report import conditions
 from actors.pricing.core.savings import Call, Study
-from bus.caller import Caller
 from bus.ports import Clock
 from bus.projection import Projector
 from bus.projection.file import microseconds, moment
-from bus.service import answers
+from bus.requests.caller import Caller
+from bus.requests.service import answers
 from schemas.pricing.prices import Prices, Terms
 from schemas.reports import Recommendations, RecommendSavings
 from schemas.usage import COUNTS, Usage

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from typing import Any
 
-from actors.pricing.core.opinion import Table
+from actors.pricing.core.cross_check import Table
 from schemas.pricing.names import Wanted
 from schemas.pricing.overlay import RegionUplift
 from schemas.pricing.prices import Prices

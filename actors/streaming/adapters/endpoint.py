@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from bus.errors import problem
-from bus.secrets import Secrets
+from bus.security.secrets import Secrets
 from schemas.ids import TenantId
 
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,128}")

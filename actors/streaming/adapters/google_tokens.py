@@ -25,7 +25,7 @@ from actors.streaming.core.google.service_account import (
 from bus import files
 from bus.errors import ProblemError, problem
 from bus.ports import Clock
-from bus.secrets import FIELD
+from bus.security.secrets import FIELD
 from schemas.bounded import Bounded
 
 REMEMBERED = 1024

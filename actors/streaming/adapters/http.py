@@ -22,8 +22,8 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL
 
 from actors.streaming.adapters.intake import PIECE_BYTES, Connection, Intake
-from bus.egress import Address, Egress
-from bus.slices import Slices
+from bus.fairness.slices import Slices
+from bus.security.egress import Address, Egress
 
 ReadBody = Callable[[], Awaitable[bytes]]
 

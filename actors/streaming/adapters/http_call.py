@@ -28,7 +28,7 @@ from actors.streaming.core.errors.faults import (
 from actors.streaming.core.resilience.keys import concerns_the_key
 from actors.streaming.core.writing.fitting import fit
 from bus.errors import ProblemError
-from bus.waiting import loop_time
+from bus.tasks import loop_time
 from schemas.llm import Answer, GenerateRequest
 from schemas.usage import Usage
 

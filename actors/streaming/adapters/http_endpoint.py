@@ -23,7 +23,7 @@ from actors.streaming.core.reading.reader import Reader
 from actors.streaming.core.spoken import BATCHING, Spoken, spoken
 from actors.streaming.core.wires.openai_chat.request import STREAM_OPTIONS
 from bus.errors import ProblemError, problem
-from bus.secrets import Secrets
+from bus.security.secrets import Secrets
 from schemas.llm import GenerateRequest
 from schemas.provider_specs import spec_of
 from schemas.providers import Provider, Remote, path_fault

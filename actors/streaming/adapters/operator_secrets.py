@@ -4,7 +4,7 @@ import os
 from collections.abc import Mapping
 
 from actors.streaming.config import StreamingConfig
-from bus.secrets import SecretEntry, Secrets
+from bus.security.secrets import SecretEntry, Secrets
 from schemas.provider_specs import secret_hosts
 
 

@@ -10,8 +10,8 @@ import msgspec
 from bus.bodies import Bodies
 from bus.codec import decode
 from bus.errors import ProblemError, TransientError, problem
+from bus.fairness.slices import Slices
 from bus.ports import Bus
-from bus.slices import Slices
 from schemas.bodies import Reference
 from schemas.lifecycle import EmbedWork, GenerateWork, Prompt
 

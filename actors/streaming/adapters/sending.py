@@ -24,7 +24,7 @@ from actors.streaming.core.errors.faults import (
 from actors.streaming.core.errors.misdirected import misdirected
 from actors.streaming.core.resilience.memory import Memory
 from bus.errors import ProblemError, problem
-from bus.waiting import loop_time
+from bus.tasks import loop_time
 from schemas.providers import Provider
 
 _ERROR_BODY_BYTES = 64 * 1024

@@ -45,9 +45,9 @@ from actors.streaming.flow.batches import Batches
 from actors.streaming.flow.gate import Gate
 from actors.streaming.flow.switchboard import Heard, Question, Switchboard
 from bus.errors import ProblemError
+from bus.fairness.slices import Slices
 from bus.ports import Clock
-from bus.slices import Slices
-from bus.waiting import apart, loop_time
+from bus.tasks import apart, loop_time
 from schemas.ledger import Extend
 from schemas.lifecycle import FailGeneration, FinishGeneration, GenerateWork
 from schemas.llm import Answer, AnswerWarning, GenerateRequest

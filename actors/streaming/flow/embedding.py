@@ -37,8 +37,8 @@ from actors.streaming.core.tokens.charging import embedded as charges_of
 from actors.streaming.flow.sharing import Exchange, Sharing
 from actors.streaming.flow.switchboard import Heard, Question, Switchboard
 from bus.errors import ProblemError, problem
+from bus.fairness.slices import Slices
 from bus.ports import Clock
-from bus.slices import Slices
 from schemas.ledger import Charge
 from schemas.lifecycle import NOTHING_SENT, EmbedWork, FailGeneration, FinishGeneration
 from schemas.llm import Answer, AnswerWarning, EmbedRequest, StoredVectors

@@ -13,7 +13,7 @@ from actors.streaming.core.tokens.charging import Judged
 from actors.streaming.core.writing.continuation import Beginning
 from actors.streaming.flow.moderation import Moderator
 from actors.streaming.flow.switchboard import Switchboard
-from bus.slices import Slices
+from bus.fairness.slices import Slices
 from schemas.ids import TenantId
 from schemas.llm import Answer, GenerateRequest
 from schemas.patterns import PatternError

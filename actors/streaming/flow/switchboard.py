@@ -14,7 +14,7 @@ import structlog
 
 from actors.streaming.core.resilience.health import Endpoints, Health, Line
 from actors.streaming.core.resilience.keys import concerns_the_key
-from bus.waiting import loop_time
+from bus.tasks import loop_time
 from schemas.problems import Problem
 
 log = structlog.get_logger()

@@ -7,7 +7,7 @@ from actors.agents.adapters.lists import Counted
 from bus.config import Terms
 from bus.errors import ProblemError
 from bus.fairness import Quotas
-from bus.waiting import loop_time
+from bus.tasks import loop_time
 
 QUOTAS = Quotas(Terms(executions=3, record_bytes=1000))
 

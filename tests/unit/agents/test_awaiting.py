@@ -12,13 +12,13 @@ import pytest
 
 from actors.agents.adapters import awaiting
 from actors.agents.adapters.awaiting import Endings
-from bus.caller import Caller
 from bus.codec import decode
-from bus.connection import background
 from bus.errors import ProblemError, UnavailableError, problem
 from bus.memory.bus import MemoryBus, memory_bus
 from bus.ports import Bus, Delivery
-from bus.rpc import POSITION
+from bus.requests.caller import Caller
+from bus.requests.rpc import POSITION
+from bus.tasks import background
 from schemas.events import ExecutionCompletedEvent
 from schemas.executions import AwaitedExecution, AwaitExecution, ExecutionRecord
 from tests.unit.agents.samples import record

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from actors.agents.core.calls import FRAMING_TOKENS
 from actors.agents.core.spending import Manner, under
-from bus.prices import shipped_text
+from bus.kv.prices import shipped_text
 from schemas.bills import Slices
 from schemas.ledger import Party
 from schemas.lifecycle import Accept, Origin

@@ -9,7 +9,7 @@ import pytest
 from actors.agents.core.entity import EXECUTION
 from actors.agents.core.outward import record
 from bus.codec import decode, encode
-from bus.rpc import command
+from bus.requests.rpc import command
 from bus.shard.book import Book
 from bus.shard.turn import Letter, Outcome, quarantine, take_turn
 from schemas.bills import Spending

@@ -17,11 +17,11 @@ from actors.agents.core.outward import kept_record, left, retention
 from bus.codec import decode, encode
 from bus.config import Timing
 from bus.errors import ProblemError, UnavailableError
+from bus.membership import Membership
 from bus.memory import memory_bus
 from bus.memory.bus import MemoryBus, MemoryProcess
-from bus.ownership import Membership
 from bus.ports import Journal
-from bus.rpc import Owners, command
+from bus.requests.rpc import Owners, command
 from bus.shard import ShardHost
 from bus.shard.recovery import take_over
 from schemas.decision import Decision, Left

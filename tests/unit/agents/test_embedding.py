@@ -13,7 +13,7 @@ from actors.agents.core.outward import record, stored_record
 from actors.agents.core.prompts import lacking, prompt_of, referring
 from actors.agents.core.spending import Manner
 from bus.codec import encode
-from bus.prices import shipped_text
+from bus.kv.prices import shipped_text
 from schemas.bodies import Reference
 from schemas.embeddings import RETENTION_SECONDS, Embed
 from schemas.ledger import Charge

@@ -13,13 +13,13 @@ from actors.agents.adapters import embeddings
 from actors.agents.adapters.admission import Admission
 from actors.agents.adapters.embeddings import EmbeddingAnswers, Waiting
 from bus.bodies import Bodies, holder_of
-from bus.caller import Caller
 from bus.config import Terms
 from bus.errors import ProblemError
 from bus.fairness import Quotas
 from bus.memory import memory_bus
 from bus.ports import Bus, Delivery
-from bus.rpc import POSITION
+from bus.requests.caller import Caller
+from bus.requests.rpc import POSITION
 from schemas.embeddings import Embed, Embeddings
 from schemas.executions import ExecutionRecord
 from schemas.llm import StoredVectors

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from actors.agents.core.calls import BUILT_IN_SEARCHES
 from actors.agents.core.spending import Manner, under
-from bus.prices import shipped_text
+from bus.kv.prices import shipped_text
 from schemas.bills import Spending
 from schemas.lifecycle import Accept
 from schemas.llm import ChatMessage, ContentPart, GenerateRequest, ImageData, ModelConfig

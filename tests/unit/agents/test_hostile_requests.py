@@ -7,7 +7,7 @@ from actors.agents.core import template
 from actors.agents.core.acceptance import MAX_PARTS, accept, plain_request
 from actors.agents.core.checks import check
 from actors.agents.core.complexity import measure
-from bus.slices import Slices
+from bus.fairness.slices import Slices
 from schemas.agents import AgentDefinition
 from schemas.executions import MAX_TASK_CHARACTERS, Generate
 from schemas.lifecycle import Accept, Origin

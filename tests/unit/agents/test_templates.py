@@ -13,12 +13,12 @@ from actors.agents.adapters.definitions import Definitions
 from actors.agents.adapters.definitions import opened as opened_definitions
 from actors.agents.adapters.templates import Templates
 from actors.agents.core import templates
-from bus.caller import Caller
 from bus.codec import convert
 from bus.config import Terms
 from bus.errors import ProblemError
 from bus.fairness import Quotas
 from bus.kv import MemoryBucket
+from bus.requests.caller import Caller
 from schemas.agents import AgentDefinition, CreateAgent, GetAgent, TemplateUse
 from schemas.llm import ModelConfig
 from schemas.providers import Groq, OpenAI

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 
-from bus.rpc import command
+from bus.requests.rpc import command
 from bus.shard.turn import Letter
 from schemas.base import Internal
 from schemas.decision import Decision, Publish, refuse

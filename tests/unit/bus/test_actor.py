@@ -11,8 +11,8 @@ from bus.actor.declaration import at_once
 from bus.actor.parts import parts_of
 from bus.config import Timing
 from bus.kv import Follow, Store
-from bus.service import answers, endpoints_of, requests_of
-from bus.worker import Job
+from bus.requests.service import answers, endpoints_of, requests_of
+from bus.work.worker import Job
 from schemas.agents import AgentDefinition, GetAgent
 from schemas.executions import CancelExecution, ExecutionHandle
 from schemas.work import Done, Stopped, WorkItem

@@ -8,7 +8,7 @@ import anyio
 from bus.codec import encode
 from bus.config import Timing
 from bus.memory import memory_bus
-from bus.rpc import command
+from bus.requests.rpc import command
 from bus.shard.asks import Asker
 from bus.shard.book import Book
 from bus.shard.fence import Fence

@@ -13,16 +13,16 @@ import pytest
 from actors.fleet.declared import actors
 from bus.actor import Here, Own
 from bus.actor.parts import parts_of
-from bus.caller import Caller
 from bus.config import Timing, load
 from bus.fairness import Quotas
 from bus.kv import MemoryBucket, Store
+from bus.membership import Membership
 from bus.memory import MemoryBus, memory_bus
-from bus.ownership import Membership
-from bus.process import Load
-from bus.runtime import Kind, Part, Runtime
-from bus.service import Endpoint, endpoints_of
-from bus.usage import Usage
+from bus.requests.caller import Caller
+from bus.requests.service import Endpoint, endpoints_of
+from bus.runtime.process import Load
+from bus.runtime.quota_report import Usage
+from bus.runtime.supervision import Kind, Part, Runtime
 from schemas.agents import AgentDefinition, ApplyAgent
 from schemas.base import Message, Request
 from schemas.budgets import BudgetState, SetBudget

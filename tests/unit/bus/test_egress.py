@@ -6,8 +6,8 @@ from typing import Any
 import anyio
 import pytest
 
-from bus.egress import Egress, is_public
 from bus.errors import ConfigError, ProblemError
+from bus.security.egress import Egress, is_public
 from schemas.problems import Problem
 
 REFUSED = Problem(

@@ -8,8 +8,8 @@ import msgspec
 
 from bus.codec import encode
 from bus.config import Timing
+from bus.membership import Membership
 from bus.memory import memory_bus
-from bus.ownership import Membership
 from bus.shard import ShardHost
 from bus.shard.book import Book
 from bus.shard.purging import Purge

@@ -5,8 +5,8 @@ from typing import Any, ClassVar
 import pytest
 from anyio.lowlevel import checkpoint
 
-from bus.caller import Caller
-from bus.service import Endpoint
+from bus.requests.caller import Caller
+from bus.requests.service import Endpoint
 from schemas.agents import AgentList, ListAgents
 from schemas.base import LARGE_REQUEST_BYTES, Message, Request
 from schemas.problems import Problem

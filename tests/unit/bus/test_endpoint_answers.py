@@ -4,9 +4,9 @@ from typing import NoReturn
 
 from anyio.lowlevel import checkpoint
 
-from bus.caller import Caller
 from bus.errors import UnavailableError
-from bus.service import Endpoint
+from bus.requests.caller import Caller
+from bus.requests.service import Endpoint
 from schemas.agents import ListAgents
 from schemas.base import Message
 from schemas.identity import Principal

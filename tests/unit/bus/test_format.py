@@ -9,13 +9,13 @@ import anyio
 import msgspec
 import pytest
 
-from bus.caller import Caller
 from bus.codec import decode, encode
 from bus.config import Timing
 from bus.memory import memory_bus
 from bus.ports import Delivery
-from bus.rpc import POSITION, Owners, PositionedAnswer, command
-from bus.service import reply
+from bus.requests.caller import Caller
+from bus.requests.rpc import POSITION, Owners, PositionedAnswer, command
+from bus.requests.service import reply
 from bus.shard.book import Book
 from bus.shard.history import History
 from bus.shard.turn import CLOCKS_DIFFER, Letter, Outcome, take_turn

@@ -9,9 +9,9 @@ import pytest
 
 from bus.codec import decode, encode
 from bus.config import Timing
+from bus.membership import Membership
 from bus.memory import memory_bus
 from bus.memory.bus import MemoryBus
-from bus.ownership import Membership
 from bus.shard import ShardHost
 from schemas.fleet import Alive
 from schemas.journal import Mail

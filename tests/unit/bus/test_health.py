@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bus import health
 from bus.errors import ConfigError
-from bus.health import listening
+from bus.runtime import health
+from bus.runtime.health import listening
 from bus.telemetry import metrics
 from tests.lag import TOLERATED_SECONDS, measured
 

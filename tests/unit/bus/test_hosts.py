@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bus.errors import ConfigError, ProblemError
-from bus.hosts import entry_of, target_of
-from bus.secrets import SecretEntry, Secrets
+from bus.security.hosts import entry_of, target_of
+from bus.security.secrets import SecretEntry, Secrets
 from tests.operator_keys import loaded
 
 LABEL = st.from_regex(r"[a-z]([a-z0-9-]{0,8}[a-z0-9])?", fullmatch=True)

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bus.config import Config, load
-from bus.inboxes.rules import (
+from bus.jetstream.publishing import PubAck
+from bus.requests.inboxes.rules import (
     LONGEST_ASKED_PAUSE,
     MESSAGE_ID,
     TRY_AGAIN,
@@ -25,7 +26,6 @@ from bus.inboxes.rules import (
     treatment,
     try_again,
 )
-from bus.jetstream.publishing import PubAck
 from bus.streams.spec import inbox_stream
 from bus.subjects import fill, is_token
 from schemas import catalog

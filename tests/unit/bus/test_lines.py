@@ -7,7 +7,7 @@ import anyio
 import pytest
 
 from bus.memory import MemoryProcess, memory_bus
-from bus.worker import Job
+from bus.work.worker import Job
 from schemas.work import Failed, Granted, WorkItem
 from tests.hirer import SINCE, item
 from tests.integration.waiting import until

@@ -7,7 +7,7 @@ import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bus.rpc import command
+from bus.requests.rpc import command
 from bus.shard.book import Book
 from bus.shard.outstanding import listed
 from bus.shard.turn import Letter, Outcome, take_turn

@@ -9,13 +9,13 @@ import anyio
 
 from bus.codec import encode
 from bus.memory import MemoryBus, MemoryProcess, memory_bus
-from bus.room import Rooms
-from bus.rpc import Owners, command
+from bus.requests.rpc import Owners, command
 from bus.shard.book import Book
 from bus.shard.fetching import load_snapshot
 from bus.shard.owner import ShardOwner
 from bus.shard.parts import Parts
 from bus.shard.recovery import Recovered, take_over
+from bus.streams.capacity import Rooms
 from schemas.base import Internal
 from schemas.decision import Decision
 from schemas.journal import Commit, SnapshotRef

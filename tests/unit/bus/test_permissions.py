@@ -2,9 +2,9 @@
 
 import pytest
 
-from bus.caller import Caller
 from bus.errors import ConfigError, ProblemError
-from bus.permissions import (
+from bus.requests.caller import Caller
+from bus.security.permissions import (
     Permissions,
     fleet_permissions,
     inbox_prefix,

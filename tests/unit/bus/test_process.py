@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from bus.process import EXIT_USAGE, SETTINGS, main
+from bus.runtime.process import EXIT_USAGE, SETTINGS, main
 
 ABOUT = "\nA process of the tests.\n"
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from bus.codec import decode
 from bus.config import Timing
 from bus.memory import MemoryBus, MemoryProcess, memory_bus
-from bus.rpc import Owners, command
+from bus.requests.rpc import Owners, command
 from bus.shard.blob_names import blobs_under, outdated, stored_snapshots
 from bus.shard.owner import ShardOwner
 from bus.shard.recovery import take_over

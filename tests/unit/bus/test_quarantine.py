@@ -13,11 +13,11 @@ import pytest
 from bus.codec import decode, encode
 from bus.config import Timing
 from bus.errors import CorruptJournalError, ProblemError
+from bus.membership import Membership
 from bus.memory import MemoryBus, memory_bus
 from bus.memory.bus import MemoryProcess
-from bus.ownership import Membership
 from bus.ports import Resting
-from bus.rpc import Owners, command
+from bus.requests.rpc import Owners, command
 from bus.shard import ShardHost
 from bus.shard.book import Book
 from bus.shard.quarantine import skip_mail

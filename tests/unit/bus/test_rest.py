@@ -16,13 +16,14 @@ from bus.errors import FencedError, UnavailableError
 from bus.memory import memory_bus
 from bus.memory.states import MemoryStateStore
 from bus.ports import Fill, Resting, States
-from bus.room import Room
-from bus.shard.book import Address, Book
+from bus.shard.book import Book
 from bus.shard.recovery import take_over
 from bus.shard.rest import Around, Rest
 from bus.shard.turn import take_turn
+from bus.streams.capacity import Room
 from bus.subjects import journal_subject
-from bus.waiting import Wakeup
+from bus.tasks import Wakeup
+from schemas.entity import EntityAddress
 from schemas.journal import Commit, Snapshot, SnapshotRef
 from tests.unit.bus.shard_entity import ENTITY, Add, Break, Counter, Sleep, letter
 
@@ -62,7 +63,7 @@ async def look() -> Fill:
     return Fill(0, 0)
 
 
-async def no_record(address: Address) -> bytes | None:
+async def no_record(address: EntityAddress) -> bytes | None:
     """Say that nothing is stored for users."""
     return None if address else b""
 
@@ -309,7 +310,7 @@ RECORDED = replace(
 async def test_what_is_forgotten_comes_back_from_its_record_if_that_tells_its_end(
     record: bytes | None, state: Counter | None, is_corrupt: bool
 ):
-    async def stored(_: Address) -> bytes | None:
+    async def stored(_: EntityAddress) -> bytes | None:
         return record
 
     book, address = Book(RECORDED), ("acme", ENDED)

@@ -9,7 +9,7 @@ from bus.config import Timing
 from bus.errors import ProblemError
 from bus.memory import MemoryProcess, memory_bus
 from bus.ports import Delivery
-from bus.rpc import Owners, command
+from bus.requests.rpc import Owners, command
 from schemas.journal import Mail
 from schemas.problems import Problem
 from schemas.work import Settled

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from bus.errors import ConfigError, ProblemError
-from bus.secrets import HOW, SecretEntry, Secrets
+from bus.security.secrets import HOW, SecretEntry, Secrets
 from schemas.problems import Problem
 from tests.operator_keys import loaded
 

@@ -7,7 +7,7 @@ from typing import Any
 import anyio
 import pytest
 
-from bus.slices import Slices
+from bus.fairness.slices import Slices
 from schemas.steps import Steps, at_once, begun
 from tests.lag import TOLERATED_SECONDS, measured
 

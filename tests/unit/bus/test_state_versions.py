@@ -18,9 +18,9 @@ from bus.errors import (
     StateVersionError,
     UnavailableError,
 )
+from bus.membership import Membership
 from bus.memory import MemoryBus, memory_bus
 from bus.memory.bus import MemoryProcess
-from bus.ownership import Membership
 from bus.ports import Journal, Stored
 from bus.shard import ShardHost
 from bus.shard.entity import Codec

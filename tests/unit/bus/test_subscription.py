@@ -7,10 +7,10 @@ from typing import Any
 import anyio
 import pytest
 
-from bus.connection.background import background
 from bus.connection.subscription import MAX_WAITING_BYTES, Handling, TooSlowError
 from bus.errors import ProblemError
 from bus.ports import Delivery
+from bus.tasks import background
 from schemas.problems import Problem
 
 

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from bus.codec import decode, encode
 from bus.errors import FencedError, ProblemError, UnavailableError
 from bus.kv import Entry, Followed, MemoryBucket
+from bus.kv.terms import KnownTerms, TermsHearer, TermsStore, keep, key_of, tenant_of
 from bus.memory import memory_bus
-from bus.rpc import command
-from bus.terms import KnownTerms, TermsHearer, TermsStore, keep, key_of, tenant_of
+from bus.requests.rpc import command
 from schemas.ids import PLATFORM
 from schemas.journal import Mail
 from schemas.ledger import ACCOUNT_KEY

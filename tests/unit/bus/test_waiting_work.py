@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bus.shard.waiting_work import Waiting, WaitingWork
+from bus.work.waiting import Waiting, WaitingWork
 from schemas.work import WorkItem, tenant_of
 from tests.hirer import item
 

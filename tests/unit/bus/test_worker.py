@@ -15,7 +15,7 @@ from bus.config import Timing
 from bus.errors import DeadlineError, ProblemError
 from bus.memory import MemoryProcess, memory_bus
 from bus.streams.spec import inbox_spec, inbox_stream
-from bus.worker import LEAST_UNREPORTED_BYTES, Job, Worker
+from bus.work.worker import LEAST_UNREPORTED_BYTES, Job, Worker
 from schemas.fleet import UnheardResult
 from schemas.journal import Mail
 from schemas.letters import DeadLetter
@@ -219,7 +219,7 @@ async def test_results_that_nobody_hears_hold_no_place(bus: MemoryProcess):
 async def test_above_a_bound_of_unheard_results_nothing_is_taken(
     bus: MemoryProcess, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("bus.worker.MOST_UNREPORTED_BYTES", 3 * LEAST_UNREPORTED_BYTES)
+    monkeypatch.setattr("bus.work.worker.MOST_UNREPORTED_BYTES", 3 * LEAST_UNREPORTED_BYTES)
     asked, begun = Asked(Granted()), Begun()
     asked.refusals = [AWAY] * 60
     async with working(bus, begun.job(), asked, capacity=1) as (_, hirer):
@@ -381,7 +381,7 @@ async def test_what_waits_is_begun_oldest_first_whichever_came_first(bus: Memory
 async def test_a_worker_takes_no_more_than_so_many_bytes(
     bus: MemoryProcess, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("bus.worker.MOST_HELD_BYTES", 3000)
+    monkeypatch.setattr("bus.work.worker.MOST_HELD_BYTES", 3000)
     held = Held()
     async with working(bus, held.job(), Asked(Granted()), capacity=20) as (_, hirer):
         for n in range(10):
@@ -413,7 +413,7 @@ async def begun_one_by_one(hirer: Hirer, held: "Held", tenant: str, size: int) -
 async def test_work_that_is_long_leaves_as_much_to_others_as_its_tenant_has(
     bus: MemoryProcess, monkeypatch: pytest.MonkeyPatch, capacity: int, most_bytes: int, size: int
 ):
-    monkeypatch.setattr("bus.worker.MOST_HELD_BYTES", most_bytes)
+    monkeypatch.setattr("bus.work.worker.MOST_HELD_BYTES", most_bytes)
     held = Held()
     job = replace(held.job(), is_long=True)
     async with working(bus, job, Asked(Granted()), capacity=capacity) as (_, hirer):

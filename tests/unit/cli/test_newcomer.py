@@ -5,7 +5,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from actors.cli import main
-from actors.cli.shown import Answer
+from actors.cli.rendering import Answer
 from actors.fleet.printing import Printer
 from schemas.llm import AnswerWarning
 from schemas.streams import Completed, Thinking

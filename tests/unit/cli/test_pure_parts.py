@@ -8,8 +8,8 @@ import pytest
 from actors.cli.asking import requests_in
 from actors.cli.checks import Result, processes, providers
 from actors.cli.dead import addressed
+from actors.cli.rendering import rows_of
 from actors.cli.session import said
-from actors.cli.shown import rows_of
 from bus.codec import decode, encode
 from bus.errors import ProblemError
 from schemas.fleet import Alive, EndpointState, KeyState, ProviderStates

@@ -8,7 +8,7 @@ from click.testing import CliRunner
 from actors.cli import main
 from bus import files
 from bus.errors import ProblemError
-from bus.secrets import SecretEntry, Secrets
+from bus.security.secrets import SecretEntry, Secrets
 
 
 def run(*line: str, code: int = 0) -> str:

@@ -8,10 +8,10 @@ import pytest
 from actors.fleet import child
 from actors.fleet.child import Child
 from actors.fleet.plan import Member
-from bus import process, runtime
 from bus.config import Config, Timing
-from bus.process import Process, run_together
-from bus.runtime import Part, RestartsSpentError
+from bus.runtime import process, supervision
+from bus.runtime.process import Process, run_together
+from bus.runtime.supervision import Part, RestartsSpentError
 from schemas.fleet import Alive
 
 AGENTS, PRICING = Member("agents.1", "agents"), Member("pricing.1", "pricing")
@@ -83,4 +83,4 @@ async def test_a_process_of_several_says_with_its_exit_code_which_is_to_run_alon
 
 
 def test_both_sides_mean_the_same_by_an_exit_code():
-    assert (child.EXIT_ALONE, child.EXIT_CONFIG) == (runtime.EXIT_ALONE, process.EXIT_CONFIG)
+    assert (child.EXIT_ALONE, child.EXIT_CONFIG) == (supervision.EXIT_ALONE, process.EXIT_CONFIG)

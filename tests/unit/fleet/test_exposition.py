@@ -4,7 +4,7 @@ import anyio
 from prometheus_client.parser import text_string_to_metric_families
 
 from actors.fleet.exposition import exposing, merged
-from bus.health import listening
+from bus.runtime.health import listening
 from bus.telemetry import metrics
 
 ONE = """\

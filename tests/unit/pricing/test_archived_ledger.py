@@ -19,7 +19,7 @@ from bus.codec import encode
 from bus.config import Timing
 from bus.memory import memory_bus
 from bus.ports import Bus
-from bus.rpc import command
+from bus.requests.rpc import command
 from bus.shard.book import Book
 from bus.shard.kept import journal_of
 from bus.shard.recovery import take_over

@@ -14,7 +14,7 @@ from actors.streaming.core.resilience.routes import Route
 from actors.streaming.core.tokens.charging import Till
 from actors.streaming.core.wires.openai_chat.reader import ChatReader
 from bus.codec import decode, encode
-from bus.prices import shipped_text
+from bus.kv.prices import shipped_text
 from schemas.bills import answered as told
 from schemas.ledger import Booked, Charge, Charged, Settle
 from schemas.lifecycle import Tick

@@ -12,7 +12,7 @@ from actors.pricing.core.budgets import budget_list
 from actors.pricing.core.decisions import Rules
 from bus.codec import decode
 from bus.errors import ProblemError
-from bus.terms import KnownTerms
+from bus.kv.terms import KnownTerms
 from schemas.budgets import Budget, BudgetList, Limits, SetBudget
 from schemas.ledger import (
     Adjust,

@@ -17,7 +17,7 @@ from actors.streaming.core.wires.gemini.reader import usage_of as gemini_usage
 from actors.streaming.core.wires.openai_chat.reader import ChatReader
 from actors.streaming.core.wires.openai_chat.reader import usage_of as chat_usage
 from actors.streaming.core.wires.openai_responses.reader import usage_of as responses_usage
-from bus.prices import shipped_text
+from bus.kv.prices import shipped_text
 from schemas.llm import ChatMessage, GenerateRequest
 from schemas.pricing.prices import Priced, Prices, Terms, Unpriced
 from schemas.pricing.terms import terms_of

@@ -13,11 +13,11 @@ from actors.pricing.core.ledger import Ledger, evolve
 from bus.archive import Archiver
 from bus.codec import decode
 from bus.config import Timing
+from bus.membership import Membership
 from bus.memory import MemoryBus, memory_bus
-from bus.ownership import Membership
-from bus.room import is_full
-from bus.rpc import command
+from bus.requests.rpc import command
 from bus.shard import ShardHost
+from bus.streams.capacity import is_full
 from schemas.fleet import Alive
 from schemas.ledger import ACCOUNT_ENTITY, ACCOUNT_KEY, Charged
 from schemas.problems import Problem

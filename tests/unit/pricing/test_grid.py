@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from bus.prices import shipped_text
+from bus.kv.prices import shipped_text
 from schemas.pricing.prices import Priced, Prices, Terms, Unpriced
 from schemas.usage import Usage
 from tests.unit.pricing import sources

@@ -8,7 +8,7 @@ import pytest
 
 from actors.pricing.adapters import shipped
 from actors.pricing.core.models import listed
-from bus.prices import shipped_text
+from bus.kv.prices import shipped_text
 from schemas.models import ListModels, ModelList, ModelRate, ModelRow
 from schemas.pricing.book import canonical
 from schemas.pricing.prices import Prices

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from bus.prices import shipped_text
+from bus.kv.prices import shipped_text
 from schemas.pricing.names import Wanted
 from schemas.pricing.prices import Priced, Prices, Terms
 from schemas.pricing.terms import terms_of

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from actors.pricing.core import price_list
 from actors.pricing.core.reconciliation import Difference, Slot, compared, summed, tier_of
-from bus.prices import shipped_text
+from bus.kv.prices import shipped_text
 from schemas.pricing.prices import Prices
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)

@@ -8,7 +8,7 @@ from decimal import Decimal
 import pytest
 
 from actors.pricing.core.comparison import differences
-from bus.prices import shipped_text
+from bus.kv.prices import shipped_text
 from schemas.pricing.book import canonical, read
 from schemas.pricing.overlay import Overlay, RegionUplift, laid_over
 from schemas.pricing.prices import Priced, Prices, Terms

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from actors.pricing.core.family import siblings
 from actors.pricing.core.savings import Call, Study
-from bus.prices import shipped_text
+from bus.kv.prices import shipped_text
 from schemas.pricing.prices import Priced, Prices, Terms
 from schemas.reports import Recommendation
 from schemas.usage import Usage

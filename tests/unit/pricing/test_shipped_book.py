@@ -5,7 +5,7 @@ import importlib.metadata
 import pytest
 
 from actors.pricing.adapters import shipped
-from bus.prices import shipped_text
+from bus.kv.prices import shipped_text
 from schemas.pricing.book import BookError, book_id, canonical, read
 from schemas.pricing.prices import Prices
 from tests.unit.pricing.sources import needs_source

@@ -7,7 +7,7 @@ import pytest
 
 from actors.pricing.adapters.shipped import read_overlay
 from bus.errors import ProblemError
-from bus.prices import shipped_text
+from bus.kv.prices import shipped_text
 from schemas.pricing.book import canonical, read
 from schemas.pricing.names import Wanted
 from schemas.pricing.overlay import laid_over

@@ -8,15 +8,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actors.pricing.adapters.account import account_entity
-from actors.pricing.adapters.telling import TermsTeller
+from actors.pricing.adapters.notifying import TermsTeller
 from actors.pricing.core import ledger
 from actors.pricing.core.decisions import Rules
 from bus.codec import encode
 from bus.config import Timing
 from bus.errors import ProblemError
 from bus.kv import Entry, MemoryBucket
+from bus.kv.terms import KnownTerms, TermsHearer
 from bus.memory import memory_bus
-from bus.terms import KnownTerms, TermsHearer
 from schemas.budgets import Limits
 from schemas.decision import Ask
 from schemas.fleet import Alive

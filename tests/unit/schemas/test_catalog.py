@@ -6,7 +6,7 @@ import pytest
 from click.testing import CliRunner
 
 from actors.cli import main
-from bus.permissions import tenant_permissions
+from bus.security.permissions import tenant_permissions
 from schemas import base, catalog
 from schemas.agents import AgentList
 from schemas.base import Command, Question

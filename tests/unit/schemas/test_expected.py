@@ -9,7 +9,7 @@ from msgspec import inspect
 
 from bus.codec import convert
 from bus.errors import ProblemError
-from bus.secrets import SecretEntry
+from bus.security.secrets import SecretEntry
 from schemas.base import REQUESTS
 from schemas.budgets import SetBudget
 from schemas.executions import Generate

@@ -7,7 +7,7 @@ import pytest
 
 from actors.streaming.core.resilience.routes import Route
 from actors.streaming.core.tokens.charging import Judged, Till, reported
-from bus.prices import shipped_text
+from bus.kv.prices import shipped_text
 from schemas.ledger import MOST_COUNTED, Charge
 from schemas.llm import Answer, ModelConfig
 from schemas.pricing.prices import Prices

@@ -18,8 +18,8 @@ from actors.streaming.core.deltas import TextDelta
 from actors.streaming.core.resilience.routes import Route
 from actors.streaming.core.tokens.allowance import Allowance
 from actors.streaming.core.tokens.charging import Judged, Key, Till, embedded
-from bus.prices import shipped_text
-from bus.secrets import SecretEntry, Secrets
+from bus.kv.prices import shipped_text
+from bus.security.secrets import SecretEntry, Secrets
 from schemas.bills import Slices
 from schemas.lifecycle import GenerateWork
 from schemas.llm import Answer, GenerateRequest, ModelConfig

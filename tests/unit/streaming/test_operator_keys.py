@@ -12,7 +12,7 @@ from actors.streaming.adapters.providers import open_providers
 from actors.streaming.config import StreamingConfig
 from actors.streaming.flow.generation import Generator, Means
 from bus.config import load
-from bus.egress import Egress
+from bus.security.egress import Egress
 from schemas.provider_specs import SPECS, ProviderSpec
 from schemas.providers import (
     Anthropic,

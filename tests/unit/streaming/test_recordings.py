@@ -26,7 +26,7 @@ from actors.streaming.core.wires.ollama.reader import OllamaReader
 from actors.streaming.core.wires.openai_chat.reader import ChatReader
 from actors.streaming.core.wires.openai_responses.reader import ResponsesReader
 from bus.jetstream.bus import system_clock
-from bus.secrets import Secrets
+from bus.security.secrets import Secrets
 from schemas.llm import Answer, ChatMessage, GenerateRequest, ToolCall
 from schemas.providers import (
     Anthropic,

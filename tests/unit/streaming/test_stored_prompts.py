@@ -11,8 +11,8 @@ from actors.streaming.adapters.prompts import Prompts
 from bus.bodies import Bodies, holder_of
 from bus.codec import encode
 from bus.errors import ProblemError
+from bus.fairness.slices import Slices
 from bus.memory import MemoryProcess, memory_bus
-from bus.slices import Slices
 from schemas.lifecycle import GenerateWork, Prompt
 from schemas.llm import ChatMessage, GenerateRequest
 from schemas.policy import Cache, Policy

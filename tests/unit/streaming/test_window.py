@@ -5,7 +5,7 @@ from msgspec.structs import replace
 
 from actors.streaming.core.resilience.routes import leads_on
 from actors.streaming.core.tokens.window import overflow, window_of
-from bus.prices import shipped_text
+from bus.kv.prices import shipped_text
 from schemas.llm import ChatMessage, GenerateRequest
 from schemas.pricing.prices import Prices
 from schemas.problems import Problem

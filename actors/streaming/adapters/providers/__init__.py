@@ -20,10 +20,10 @@ from actors.streaming.adapters.providers.bedrock import BedrockEndpoint
 from actors.streaming.adapters.providers.google import GoogleEndpoint
 from actors.streaming.adapters.providers.scripted import ScriptedProvider
 from actors.streaming.config import StreamingConfig
-from bus.egress import Egress
 from bus.jetstream.bus import system_clock
 from bus.ports import Clock
-from bus.secrets import Secrets
+from bus.security.egress import Egress
+from bus.security.secrets import Secrets
 from schemas.provider_specs import BY_KIND
 from schemas.providers import Anthropic, Azure, Bedrock, Google, Provider, Scripted
 

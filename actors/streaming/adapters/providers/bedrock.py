@@ -30,7 +30,7 @@ from actors.streaming.core.wires.titan import request as titan
 from actors.streaming.core.wires.titan.reader import TitanReader
 from bus.errors import problem
 from bus.ports import Clock
-from bus.secrets import Secrets
+from bus.security.secrets import Secrets
 from schemas.llm import GenerateRequest, ImageUrl
 from schemas.providers import Bedrock, Family, family_of, region_of
 

@@ -9,7 +9,7 @@ from actors.streaming.adapters.google_tokens import GoogleTokens
 from actors.streaming.adapters.http_endpoint import HttpEndpoint
 from actors.streaming.config import StreamingConfig
 from actors.streaming.core.google.service_account import TOKEN_URI, ServiceAccount
-from bus.secrets import Secrets
+from bus.security.secrets import Secrets
 from schemas.providers import Google
 
 _CONTINENTS = frozenset({"us", "eu"})

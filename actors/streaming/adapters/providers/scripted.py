@@ -21,8 +21,8 @@ from actors.streaming.core.deltas import Delta, TextDelta
 from actors.streaming.core.errors.faults import ProviderFaultError, fault
 from actors.streaming.core.resilience.memory import Memory
 from actors.streaming.core.wires import scripted as script
-from bus.slices import Slices
-from bus.waiting import loop_time
+from bus.fairness.slices import Slices
+from bus.tasks import loop_time
 from schemas.llm import Answer, GenerateRequest
 from schemas.providers import Scripted
 from schemas.usage import Usage
