@@ -11,7 +11,8 @@ from anyio.abc import TaskGroup
 from bus.config import Timing
 from bus.membership import Membership
 from bus.ports import Bus
-from bus.work.registry import Errand, Workforce
+from bus.work.errands import Errand
+from bus.work.registry import Workforce
 from schemas.fleet import Alive
 from schemas.work import ReplyTo, WorkItem
 

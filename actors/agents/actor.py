@@ -2,7 +2,7 @@
 
 import hashlib
 import sqlite3
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import timedelta
@@ -434,8 +434,8 @@ async def opened(here: Here) -> AsyncGenerator[Own]:
     streams, admission = Streams(reader.read_batch), Admission(quotas, lists.knows)
     bus.nats.on_reconnect(streams.forget)
 
-    def count(rows: sqlite3.Connection) -> Counted:
-        return counted(rows, since=microseconds(bus.clock() - LATELY))
+    def count() -> Callable[[sqlite3.Connection], Counted]:
+        return partial(counted, since=microseconds(bus.clock() - LATELY))
 
     executions.watch(Watch(count, admission.take, seconds=COUNT_SECONDS))
     terms, accounts = here.known(KNOWN_TERMS), here.followed(KNOWN_TERMS)

@@ -56,11 +56,12 @@ class Answer(Generic[T]):
 class Watch(Generic[T]):
     """A question that is answered anew whenever a copy has come to the end of its journal.
 
-    ``take`` is given the answer, and a moment of the loop's clock: whatever was committed before
-    that is in it. Where nothing was committed it is worked out again after ``seconds``.
+    ``question`` makes it, at its moment. ``take`` is given the answer, and a moment of the loop's
+    clock: whatever was committed before that is in it. Where nothing was committed it is worked out
+    again after ``seconds``.
     """
 
-    question: Callable[[sqlite3.Connection], T]
+    question: Callable[[], Callable[[sqlite3.Connection], T]]
     take: Callable[[T, float], None]
     seconds: float
     _answer: tuple[T, int, float] | None = None
@@ -73,7 +74,7 @@ class Watch(Generic[T]):
         """
         position, known = file.checkpoint.position, self._answer
         if known is None or known[1] != position or began > known[2] + self.seconds:
-            value, _ = await _in_thread(partial(file.ask, self.question, most))
+            value, _ = await _in_thread(partial(file.ask, self.question(), most))
             known = self._answer = (value, position, began)
         self.take(known[0], began)
 

@@ -12,7 +12,8 @@ from bus.shard.fence import Fence
 from bus.shard.inbox import Inbox
 from bus.shard.turn import Letter
 from bus.tasks import Crew
-from bus.work.registry import Errand, Workforce
+from bus.work.errands import Errand
+from bus.work.registry import Workforce
 from schemas.entity import EntityAddress
 from schemas.journal import Mail
 from schemas.work import AnyWorkItem, Lost

@@ -12,7 +12,7 @@ import itertools
 from collections import defaultdict, deque
 from collections.abc import Iterator, Sequence
 from math import inf
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import anyio
 import msgspec
@@ -24,8 +24,9 @@ from bus.config import Timing
 from bus.errors import DeadlineError, NobodyListensError, UnavailableError
 from bus.membership import Membership
 from bus.ports import Bus, Delivery
-from bus.subjects import demand_subject, grant_subject, offer_subject
+from bus.subjects import demand_subject, grant_subject
 from bus.tasks import Wakeup, loop_time
+from bus.work.errands import Employer, Errand, KnownWorker
 from bus.work.waiting import WaitingWork, is_early
 from schemas.entity import EntityAddress
 from schemas.fleet import (
@@ -52,92 +53,6 @@ DEMAND_SECONDS = 0.01
 """What begins to wait within this is told together."""
 
 
-class Employer(Protocol):
-    """The owner of items, in an ``epoch`` of its ``shard``."""
-
-    shard: str
-    epoch: int
-
-    @property
-    def can_name(self) -> bool:
-        """Whether it can use a grant at present: until then its places lapse."""
-        ...
-
-    def granted(self, errand: "Errand") -> None:
-        """A worker keeps a place for an item that waits: it may be offered once that is stored."""
-        ...
-
-    def refused(self, errand: "Errand") -> None:
-        """The worker has not taken the item, and never will."""
-        ...
-
-    def lost(self, errand: "Errand") -> None:
-        """The worker has gone, and may have begun the item."""
-        ...
-
-    async def still_wants(self, errand: "Errand") -> bool:
-        """Say whether the item may be offered once more."""
-        ...
-
-
-class Errand:
-    """An item that a worker is given, by the ``grant`` of that number where it has waited.
-
-    ``taken`` is by the worker's word, ``tries`` counts the offers.
-    """
-
-    __slots__ = ("address", "at", "employer", "grant", "taken", "token", "tries", "work", "worker")
-
-    def __init__(
-        self,
-        address: EntityAddress,
-        work: AnyWorkItem,
-        employer: Employer,
-        worker: "_Worker",
-        grant: int = 0,
-    ) -> None:
-        self.address = address
-        self.work = work
-        self.employer = employer
-        self.worker = worker
-        self.grant = grant
-        self.taken = False
-        self.token = ""
-        self.tries = 0
-        self.at = 0.0
-
-
-class _Worker:
-    """A worker as we know it. It is ``full_for`` some lines until it says that it has room.
-
-    ``room`` are its free places by its last word and our own offers since, ``granted`` is the
-    highest number of its grants that we have heard of.
-    """
-
-    __slots__ = (
-        "errands",
-        "full_for",
-        "granted",
-        "heard",
-        "is_asked_after",
-        "name",
-        "queue",
-        "room",
-        "subject",
-    )
-
-    def __init__(self, name: str, queue: str, now: float) -> None:
-        self.name = name
-        self.queue = queue
-        self.subject = offer_subject(name)
-        self.heard = now
-        self.is_asked_after = False
-        self.full_for: set[str] = set()
-        self.room = 0
-        self.granted = 0
-        self.errands: dict[str, Errand] = {}
-
-
 class _Unassigned(NamedTuple):
     """An item that waits."""
 
@@ -161,8 +76,8 @@ class Workforce:
         self._late = LATE_BEATS * timing.heartbeat_seconds
         self._answers = f"_cb.sys.offered.{name}"
         self._tokens = itertools.count(1)
-        self._workers: dict[str, _Worker] = {}
-        self._queues: dict[str, deque[_Worker]] = {}
+        self._workers: dict[str, KnownWorker] = {}
+        self._queues: dict[str, deque[KnownWorker]] = {}
         self._errands: dict[str, Errand] = {}
         self._unanswered: dict[str, Errand] = {}
         self._waiting = WaitingWork[_Unassigned]()
@@ -267,7 +182,7 @@ class Workforce:
         errand.worker.errands[errand.work.id] = errand
         return errand
 
-    def _next_with_room(self, work: AnyWorkItem) -> _Worker | None:
+    def _next_with_room(self, work: AnyWorkItem) -> KnownWorker | None:
         """Return the worker whose turn it is, of those with room; a silent one only if need be."""
         workers = self._queues.get(work.queue)
         if not workers:
@@ -398,10 +313,10 @@ class Workforce:
                 errand.worker.full_for.add(errand.work.line)
             self._refused(errand)
 
-    def _known(self, name: str, queue: str) -> _Worker:
+    def _known(self, name: str, queue: str) -> KnownWorker:
         worker = self._workers.get(name)
         if worker is None:
-            worker = self._workers[name] = _Worker(name, queue, loop_time())
+            worker = self._workers[name] = KnownWorker(name, queue, loop_time())
             self._queues.setdefault(queue, deque()).append(worker)
         return worker
 
@@ -436,7 +351,7 @@ class Workforce:
                     tasks.start_soon(self._offer_again, errand)
             looked = now
 
-    def _look_after(self, worker: _Worker, now: float, tasks: TaskGroup) -> None:
+    def _look_after(self, worker: KnownWorker, now: float, tasks: TaskGroup) -> None:
         silence = now - worker.heard
         if silence > self._timing.ack_wait_seconds:
             self._gone(worker, "it is silent")
@@ -444,7 +359,7 @@ class Workforce:
             worker.is_asked_after = True
             tasks.start_soon(self._ask_after, worker)
 
-    async def _ask_after(self, worker: _Worker) -> None:
+    async def _ask_after(self, worker: KnownWorker) -> None:
         """Find out whether a worker lives: one whose connection was cut comes back at once."""
         if await self._is_unheard(worker):
             await anyio.sleep(self._timing.heartbeat_seconds / 2)
@@ -452,7 +367,7 @@ class Workforce:
                 self._gone(worker, "nobody listens")
         worker.is_asked_after = False
 
-    async def _is_unheard(self, worker: _Worker) -> bool:
+    async def _is_unheard(self, worker: KnownWorker) -> bool:
         patience = self._timing.heartbeat_seconds
         try:
             await self._transport.request(worker.subject, b"", timeout=patience)
@@ -475,7 +390,7 @@ class Workforce:
         if await errand.employer.still_wants(errand) and errand.token in self._unanswered:
             await self._send(errand)
 
-    def _gone(self, worker: _Worker, reason: str) -> None:
+    def _gone(self, worker: KnownWorker, reason: str) -> None:
         if self._workers.get(worker.name) is worker:
             log.info("worker.gone", worker=worker.name, reason=reason, items=len(worker.errands))
             self._forget(worker)
@@ -493,7 +408,7 @@ class Workforce:
                 if not errand.taken:
                     errand.employer.refused(errand)
 
-    def _forget(self, worker: _Worker) -> None:
+    def _forget(self, worker: KnownWorker) -> None:
         del self._workers[worker.name]
         self._queues[worker.queue].remove(worker)
 

@@ -197,7 +197,7 @@ async def test_a_watch_is_told_whenever_there_is_more_and_since_when_nothing_is_
     told: list[tuple[dict[str, int], float]] = []
     async with mortal_world.process() as bus, projecting(bus, tmp_path, STANDS) as projector:
         journalist = Journalist(bus)
-        projector.watch(Watch(standing, lambda *known: told.append(known), seconds=60))
+        projector.watch(Watch(lambda: standing, lambda *known: told.append(known), seconds=60))
         for number in range(3):
             await journalist.commit(0, number, tenant="a")
             committed = loop_time()

@@ -30,8 +30,9 @@ from bus.shard.recovery import Recovered
 from bus.shard.rest import Rest
 from bus.shard.snapshots import Snapshots
 from bus.shard.turn import Outcome
+from bus.work.errands import Errand
 from bus.work.grants import Desk, Taken
-from bus.work.registry import Errand, Workforce
+from bus.work.registry import Workforce
 from bus.work.worker import Worker
 from schemas.attempts import Attempts
 from schemas.fleet import Held, Offer, RollCall
