@@ -197,8 +197,13 @@ def second_opinion(table: Path, source: str, *, write: bool) -> None:
         cross_check.write(regions, doubts)
 
 
+_BY_WEIGHT = ("changed", "added", "removed")
+"""A price that differs is what one looks for."""
+
+
 def _tell(found: Iterable[Difference]) -> None:
-    rows = [(one.change, f"{one.provider}/{one.model}", one.before, one.after) for one in found]
+    first = sorted(found, key=lambda one: _BY_WEIGHT.index(one.change))
+    rows = [(one.change, f"{one.provider}/{one.model}", one.before, one.after) for one in first]
     rendering.table(("", "row", "before", "after"), rows[:MOST_SHOWN], total=len(rows))
 
 

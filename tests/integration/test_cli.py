@@ -177,7 +177,7 @@ async def test_the_fleet_says_that_agents_may_call_this_machine_in_json_beside_i
 ):
     assert "fleet.loopback_allowed" in fleet.log
     # What a process says may come after it is known to be ready.
-    await until(lambda: '{"name":"agents.1","at":' in fleet.log)
+    await until(lambda: '{"name":"agents.1+pricing.1","at":' in fleet.log)
     assert fleet.summary()["metrics"].startswith("http://127.0.0.1:")
 
 
@@ -282,7 +282,7 @@ def test_an_execution_can_be_cancelled(fleet: RunningFleet):
         assert running.stdout.read(1) == "a"
         fleet.run("executions", "cancel", run_id, "--reason", "enough")
         _, errors = running.communicate(timeout=STOP_SECONDS)
-    assert (running.returncode, errors) == (1, "cancelled: enough\n")
+    assert (running.returncode, errors) == (1, f"[execution {run_id}]\ncancelled: enough\n")
 
 
 def test_definitions_are_read_listed_taken_out_of_service_and_deleted(fleet: RunningFleet):

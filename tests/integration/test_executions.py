@@ -55,6 +55,7 @@ async def test_an_execution_streams_completes_and_is_stored(client: PlainClient)
         "execution_id": handle["execution_id"],
         "stream": f"cb.{client.tenant}.stream.{handle['execution_id']}",
         "status": "PENDING",
+        "warnings": [],
     }
 
     record = await client.ended(handle["execution_id"])

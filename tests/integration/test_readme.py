@@ -30,6 +30,6 @@ async def test_a_program_without_anything_of_ours_runs_an_agent_and_prints_its_s
             )
 
     reply, *rest = run.stdout.decode().splitlines()
-    assert set(msgspec.json.decode(reply)) == {"execution_id", "stream", "status"}
+    assert set(msgspec.json.decode(reply)) == {"execution_id", "stream", "status", "warnings"}
     assert rest[-1] == "[completed]"
     assert agent["provider"]["responses"][0] in rest

@@ -36,6 +36,8 @@ SOUND: dict[str, dict[str, Any]] = {
         "id": "generated",
     },
     "executions.cancel": {"execution_id": "endless", "reason": "enough"},
+    "executions.delete": {"execution_id": "over"},
+    "conversations.delete": {"agent_id": "working", "session": "over"},
     "budgets.set": {"id": "set", "limit_pico": 10**12},
     "budgets.remove": {"id": "old"},
     "budgets.top_up": {"id": "up", "budget_id": "standing", "amount_pico": 10**9},
@@ -69,6 +71,9 @@ async def prepared(client: PlainClient) -> PlainClient:
     await client.script("slow", *["word " * 400], delay_ms=50)
     await client.ask("agents.execute", {"agent_id": "slow", "task": "t", "id": "endless"})
     await client.ask("templates.apply", {"id": "doomed", "agent": {"provider": SCRIPT}})
+    for over in ({"id": "over"}, {"id": "turn", "session": "over"}):
+        await client.ask("agents.execute", {"agent_id": "working", "task": "t", **over})
+        await client.ended(over["id"])
     for budget in ("old", "standing"):
         answer = await client.ask("budgets.set", {"id": budget, "limit_pico": 10**12})
         assert answer.get("type") != "problem", answer
@@ -112,6 +117,9 @@ async def _were_carried_out(client: PlainClient) -> None:
     assert (await client.ended("executed"))["status"] == "COMPLETED"
     assert (await client.ended("generated"))["status"] == "COMPLETED"
     assert (await client.ended("endless"))["status"] == "CANCELLED"
+    for gone in ("over", "turn"):
+        answer = await client.ask("executions.get", {"execution_id": gone})
+        assert answer["code"] == "not_found"
     listed = await client.ask("budgets.list", {})
     budgets = {state["budget"]["id"]: state["balances"] for state in listed["budgets"]}
     assert budgets.keys() == {"cost-alert", "set", "standing"}
