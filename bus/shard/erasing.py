@@ -44,6 +44,7 @@ class Eraser:
         self._timing = timing
         self._resting: dict[EntityAddress, tuple[int, int]] = {}
         self._published: dict[EntityAddress, tuple[int, Sequence[Left]]] = {}
+        self._has_room = True
         self._wakeup = Wakeup()
 
     def deleted(self, n: int, after: Iterable[tuple[EntityAddress, int]]) -> None:
@@ -72,26 +73,28 @@ class Eraser:
         while True:
             waits = LOOK_SECONDS if self._published else self._timing.housekeeping_seconds
             await self._wakeup.wait(waits)
-            if not self._published:
-                continue
-            await self._replace_states()
-            await self._remove_messages()
-            self._hold()
+            if self._resting:
+                self._has_room = await self._replace_states()
+            if self._published:
+                await self._remove_messages()
+                self._hold()
 
     def _hold(self) -> None:
         self._dispatcher.held = min((n for n, _ in self._published.values()), default=None)
 
-    async def _replace_states(self) -> None:
-        """Store what remains of the entities in place of their states at rest.
+    async def _replace_states(self) -> bool:
+        """Store what remains of the entities in place of their states at rest; say if that works.
 
         A new owner passes over the entries that a state at rest holds, and so over what they
         announced: that must be stored before.
         """
         stored = self._dispatcher.stored()
         ripe = [each for each in self._resting if self._needs(each) <= stored][:BATCH_STATES]
-        if ripe and await self._rest.replace(ripe):
-            for address in ripe:
-                del self._resting[address]
+        if ripe and not await self._rest.replace(ripe):
+            return False
+        for address in ripe:
+            del self._resting[address]
+        return True
 
     def _needs(self, address: EntityAddress) -> int:
         """Return the newest commit with something that the entity has announced."""
@@ -102,12 +105,17 @@ class Eraser:
         return before if slot.last == n else slot.last
 
     async def _remove_messages(self) -> None:
-        """Remove what is published, when none of it can be sent again."""
+        """Remove what is published, when none of it can be sent again.
+
+        A full journal has no room for what remains of an entity, and gets none while the deletion
+        is not settled. Then that is settled first; what remains is in memory and in snapshots, and
+        takes the place of the state at rest when it fits.
+        """
         stored = self._dispatcher.stored()
         ripe = [
             address
             for address, (n, _) in self._published.items()
-            if n <= stored and address not in self._resting
+            if n <= stored and not (self._has_room and address in self._resting)
         ]
         async with anyio.create_task_group() as tasks:
             for address in ripe[:AT_ONCE]:
