@@ -190,9 +190,11 @@ def faults_of_streams(judge: Judge, store: MemoryStore) -> Iterator[str]:
         for stream in (EVENTS, LIVE, CONVERSATIONS)
         for subject, kept in store.everything(stream)
     }
-    gone = {left.subject: left for left in _left(judge)}
+    gone: dict[str, list[Left]] = {}
+    for left in _left(judge):
+        gone.setdefault(left.subject, []).append(left)
     for subject, data in judge.announced:
-        is_deleted = subject in gone and _is_its(gone[subject], data)
+        is_deleted = any(_is_its(left, data) for left in gone.get(subject, ()))
         if is_deleted == ((subject, data) in stored):
             what = "not erased" if is_deleted else "never published"
             yield f"{what}: {subject} {data.decode()}"
