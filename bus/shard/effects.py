@@ -138,8 +138,6 @@ class Dispatcher:
 
     async def finish(self) -> None:
         """Write what is still to be written, at the end of ownership."""
-        if self._unwritten:
-            await self._fence.confirm(within=self._timing.record_delay_seconds)
         await self._write(list(self._unwritten))
 
     # Records
@@ -151,8 +149,6 @@ class Dispatcher:
             await anyio.sleep(self._timing.record_delay_seconds)
             self._round += 1
             if self._unwritten:
-                # The record of a former owner would stand where a newer one does.
-                await self._fence.confirm(within=self._timing.record_delay_seconds)
                 await self._write(self._due())
                 self._has_unwritten.set()
             elif self._book.entity.record is None:
@@ -178,6 +174,9 @@ class Dispatcher:
     async def _write(self, due: Iterable[EntityAddress]) -> None:
         # One after another: an older record, which may lack something, must not come last.
         async with self._writing:
+            # The record of a former owner would stand where a newer one does; and to get here may
+            # have taken long.
+            await self._fence.confirm(within=self._timing.record_delay_seconds)
             await self._write_each(due)
 
     async def _write_each(self, due: Iterable[EntityAddress]) -> None:
