@@ -5,7 +5,7 @@ changes quickly only the newest.
 """
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import anyio
@@ -138,6 +138,8 @@ class Dispatcher:
 
     async def finish(self) -> None:
         """Write what is still to be written, at the end of ownership."""
+        if self._unwritten:
+            await self._fence.confirm(within=self._timing.record_delay_seconds)
         await self._write(list(self._unwritten))
 
     # Records
@@ -149,6 +151,7 @@ class Dispatcher:
             await anyio.sleep(self._timing.record_delay_seconds)
             self._round += 1
             if self._unwritten:
+                await self._fence.confirm(within=self._timing.record_delay_seconds)
                 await self._write(self._due())
                 self._has_unwritten.set()
             elif self._book.entity.record is None:
@@ -171,12 +174,13 @@ class Dispatcher:
             if since <= ripe or ended(state)
         ]
 
-    async def _write(self, due: Iterable[EntityAddress]) -> None:
+    async def _write(self, due: Sequence[EntityAddress]) -> None:
         # One after another: an older record, which may lack something, must not come last.
         async with self._writing:
-            # The record of a former owner would stand where a newer one does; and to get here may
-            # have taken long.
-            await self._fence.confirm(within=self._timing.record_delay_seconds)
+            # The record of a former owner would stand where a newer one does; and the writer before
+            # may have taken long.
+            if due:
+                await self._fence.confirm(within=self._timing.record_delay_seconds)
             await self._write_each(due)
 
     async def _write_each(self, due: Iterable[EntityAddress]) -> None:
