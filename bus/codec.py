@@ -25,7 +25,7 @@ def encode(message: Any) -> bytes:
     return _encoder.encode(message)
 
 
-class Decoder(Generic[T]):
+class MessageDecoder(Generic[T]):
     """Decodes one type again and again: to look up that of a large union takes a third as long."""
 
     __slots__ = ("_decode", "_kind")
@@ -44,7 +44,7 @@ class Decoder(Generic[T]):
             raise ProblemError(refusal(f"JSON is malformed: {type(error).__name__}")) from None
 
 
-_decoder = cache(Decoder[Any])
+_decoder = cache(MessageDecoder[Any])
 
 
 def decode(kind: type[T], data: bytes | bytearray | memoryview) -> T:

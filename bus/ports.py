@@ -91,7 +91,7 @@ class Transport(Protocol):
         ...
 
 
-class Stored(NamedTuple):
+class StoredMessage(NamedTuple):
     """A message of a journal with its stream sequence.
 
     ``time`` is when the server stored it, in RFC 3339; empty where that was not asked for.
@@ -126,11 +126,11 @@ class Journal(Protocol):
         """
         ...
 
-    async def last(self, subject: str) -> Stored | None:
+    async def last(self, subject: str) -> StoredMessage | None:
         """Return the newest message of a subject, None if there is none."""
         ...
 
-    async def first(self, subject: str, *, since: datetime | None = None) -> Stored | None:
+    async def first(self, subject: str, *, since: datetime | None = None) -> StoredMessage | None:
         """Return the oldest message of a subject, or the oldest that was stored ``since`` then.
 
         Raises:
@@ -146,7 +146,7 @@ class Journal(Protocol):
         """
         ...
 
-    def read(self, subject: str, *, start: int) -> AsyncIterator[Stored]:
+    def read(self, subject: str, *, start: int) -> AsyncIterator[StoredMessage]:
         """Yield the messages of a subject from stream sequence ``start`` to the newest one."""
         ...
 
@@ -235,12 +235,12 @@ class Filed(NamedTuple):
 class FeedEnd(NamedTuple):
     """Where a journal begins and ends: its first and newest sequence, 0 where it is empty.
 
-    ``life`` tells a journal from one that was made anew in its place.
+    ``incarnation`` tells a journal from one that was made anew in its place.
     """
 
     first: int
     sequence: int
-    life: str
+    incarnation: str
 
 
 class Feed(Protocol):
@@ -305,7 +305,7 @@ class Blobs(Protocol):
         """
         ...
 
-    async def newest(self, name: str) -> Stored | None:
+    async def newest(self, name: str) -> StoredMessage | None:
         """Return the part of a blob that was stored last, with its time; None if there is none.
 
         Raises:

@@ -140,9 +140,9 @@ def owner_subject(entity: str, shard: int) -> str:
     return f"_cb.owner.{entity}.{shard}"
 
 
-def archived_subject(entity: str, shard: int, life: str) -> str:
-    """Where it is said what the archive holds of a shard, of one life of its journal's stream."""
-    return f"_cb.archive.{entity}.{shard}.{sha256(life.encode()).hexdigest()[:16]}"
+def archived_subject(entity: str, shard: int, incarnation: str) -> str:
+    """Return where the archive tells what it holds of a shard, for one incarnation of a journal."""
+    return f"_cb.archive.{entity}.{shard}.{sha256(incarnation.encode()).hexdigest()[:16]}"
 
 
 def offer_subject(worker: str) -> str:

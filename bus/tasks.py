@@ -23,7 +23,7 @@ MOST_RESTING = 64
 """Tasks that wait for work at most; above it a task ends with its work."""
 
 
-class Crew(Generic[T]):
+class TaskPool(Generic[T]):
     """Does pieces of work, at most so many at once; the others wait their turn.
 
     What goes wrong in one ends the task group, as in a task of its own. Tasks keep the context
@@ -145,7 +145,7 @@ async def until_answered(
         await anyio.sleep(pause)
 
 
-async def apart(body: Callable[[], Awaitable[None]]) -> None:
+async def in_own_task(body: Callable[[], Awaitable[None]]) -> None:
     """Run something that waits often in a task of its own, to its end.
 
     Each time a task goes on it goes through all that wait for each other in it, whose frames have

@@ -54,7 +54,7 @@ class Memory(StrictValue):
     context_window: Annotated[int, msgspec.Meta(ge=1, le=10_000_000)] = 4000
 
 
-class Limits(StrictValue):
+class AgentLimits(StrictValue):
     """Bounds of one execution. None takes the fleet's default."""
 
     timeout_seconds: Annotated[float, msgspec.Meta(gt=0, le=86_400)] | None = None
@@ -104,7 +104,7 @@ class AgentDefinition(Versioned):
     tools: list[ToolDefinition] = []
     capabilities: list[str] = []
     memory: Memory = msgspec.field(default_factory=Memory)
-    limits: Limits = msgspec.field(default_factory=Limits)
+    limits: AgentLimits = msgspec.field(default_factory=AgentLimits)
     policy: Policy = msgspec.field(default_factory=Policy)
     metadata: dict[str, Any] = {}
     template: TemplateUse | None = None
@@ -139,7 +139,7 @@ class _WholeFields(_AgentFields):
     prompts: Prompts | msgspec.UnsetType = msgspec.UNSET
     personality: Personality | msgspec.UnsetType | None = msgspec.UNSET
     memory: Memory | msgspec.UnsetType = msgspec.UNSET
-    limits: Limits | msgspec.UnsetType = msgspec.UNSET
+    limits: AgentLimits | msgspec.UnsetType = msgspec.UNSET
     policy: Policy | msgspec.UnsetType = msgspec.UNSET
     metadata: dict[str, Any] | msgspec.UnsetType = msgspec.UNSET
 

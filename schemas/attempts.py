@@ -34,7 +34,6 @@ from schemas.retry import delay
 from schemas.work import (
     Claim,
     Done,
-    Failed,
     Granted,
     Lost,
     ReplyTo,
@@ -42,6 +41,7 @@ from schemas.work import (
     Stopped,
     Superseded,
     WorkCommand,
+    WorkFailure,
     WorkItem,
     item_id,
 )
@@ -379,7 +379,7 @@ def decide(state: Attempts, command: WorkCommand, now: datetime, rules: Rules) -
         case Done():
             done = WorkDone(work=command.work, attempt=command.attempt, at=now)
             return Decision((done,), _ACCEPTED)
-        case Failed():
+        case WorkFailure():
             return Decision((fail(state, command, now, rules),), _ACCEPTED)
         case Stopped():
             return Decision(replace(state, command, now, rules).events, _ACCEPTED)
@@ -413,7 +413,7 @@ def replace(state: Attempts, command: Lost | Stopped, now: datetime, rules: Rule
     return Decision((msgspec.structs.replace(again, counts=int(spends)),), _REPLACED)
 
 
-def fail(state: Attempts, command: Failed, now: datetime, rules: Rules) -> WorkFailed:
+def fail(state: Attempts, command: WorkFailure, now: datetime, rules: Rules) -> WorkFailed:
     """Return what the failure of the attempt that counts leads to."""
     known = _known(state, command.work)
     seconds = None
@@ -429,7 +429,7 @@ def fail(state: Attempts, command: Failed, now: datetime, rules: Rules) -> WorkF
     return msgspec.structs.replace(failed, retry_at=retry_at, avoid=avoid)
 
 
-def _unfit(known: Attempt, command: Failed) -> str:
+def _unfit(known: Attempt, command: WorkFailure) -> str:
     """Return the worker that lacks what the work takes; "" for one that has said so before.
 
     It was given the work once more because there is no other.
@@ -442,7 +442,7 @@ def may_fail_again(known: Attempt, rules: Rules) -> bool:
     return known.failures + 1 < rules.most
 
 
-def learn(state: Attempts, command: Done | Failed | Stopped, now: datetime) -> Decision:
+def learn(state: Attempts, command: Done | WorkFailure | Stopped, now: datetime) -> Decision:
     """Answer the report of an attempt that counts no more: it may tell an unknown outcome."""
     known = state.of(command.work)
     is_told = isinstance(command, Done) or not command.sent

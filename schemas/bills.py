@@ -13,7 +13,7 @@ from schemas.base import Internal, Value
 from schemas.decision import Ask, Publish
 from schemas.events import BillRefusedEvent
 from schemas.executions import ModelCost
-from schemas.journal import Mail
+from schemas.journal import CommandEnvelope
 from schemas.ledger import (
     ACCOUNT_ENTITY,
     ACCOUNT_KEY,
@@ -44,7 +44,7 @@ _WHAT: dict[type, Literal["reserve", "settle", "void"]] = {
 _problem = msgspec.json.Decoder(Problem)
 
 
-class Slices(Value):
+class BillSlices(Value):
     """How a stream that goes on extends its hold: by ``slice_pico`` at a time.
 
     ``input_pico`` is what its prompt costs at most, ``output_pico`` a token of its answer.
@@ -72,7 +72,7 @@ class Spending(Value, omit_defaults=True):
     tokens: int
     waits: bool = False
     platform: bool = False
-    slices: Slices | None = None
+    slices: BillSlices | None = None
     lent_pico: int | None = None
     chunk_pico: int = 0
     assumed_tokens: int | None = None
@@ -209,9 +209,9 @@ def _reserve(reference: Reference, spending: Spending, payer: Payer) -> Reserve:
 
 def handed_over(bill: Bill, payer: Payer) -> Publish:
     """Store a bill for the first pricing process that there is."""
-    mail = _mail(bill, payer)
+    envelope = _enveloped(bill, payer)
     subject = BILL_SUBJECT.format(tenant=payer.tenant)
-    return Publish(subject=subject, body=mail, id=f"{mail.tenant}.{mail.id}")
+    return Publish(subject=subject, body=envelope, id=f"{envelope.tenant}.{envelope.id}")
 
 
 def given_up(bill: Bill, problem: Problem, at: datetime, payer: Payer) -> Iterator[Publish]:
@@ -227,13 +227,13 @@ def given_up(bill: Bill, problem: Problem, at: datetime, payer: Payer) -> Iterat
         )
         subject = (body.SUBJECT or "").format(tenant=payer.tenant, execution_id=payer.id)
         yield Publish(subject=subject, body=body)
-    mail, reason = _mail(bill, payer), f"{problem.code}: {problem.message}"
-    yield undelivered(mail, ACCOUNT_ENTITY, reason, at, deliveries=bill.asked)
+    envelope, reason = _enveloped(bill, payer), f"{problem.code}: {problem.message}"
+    yield undelivered(envelope, ACCOUNT_ENTITY, reason, at, deliveries=bill.asked)
 
 
-def _mail(bill: Bill, payer: Payer) -> Mail:
+def _enveloped(bill: Bill, payer: Payer) -> CommandEnvelope:
     body = msgspec.Raw(msgspec.json.encode(_command(bill, None, payer)))
-    return Mail(id=ask_id(payer, bill), tenant=payer.tenant, key=ACCOUNT_KEY, body=body)
+    return CommandEnvelope(id=ask_id(payer, bill), tenant=payer.tenant, key=ACCOUNT_KEY, body=body)
 
 
 # Sums

@@ -2,7 +2,7 @@
 
 A prompt of some size would be encoded, sent, journalled and kept in memory with each message and
 state that holds it. Above ``BY_REFERENCE_BYTES`` it is stored before the command that names it, and
-only its ``Reference`` travels. The bytes below a reference never change, so every attempt at a
+only its ``BodyReference`` travels. The bytes below a reference never change, so every attempt at a
 piece of work reads the same.
 """
 
@@ -20,7 +20,7 @@ MOST_BODY_BYTES = 16 * 1024**2
 """No body is larger: requests have a bound of 12 MiB, and a vector of floats is smaller."""
 
 
-class Reference(Value):
+class BodyReference(Value):
     """Names a stored body. ``digest`` is the SHA-256 of its ``bytes`` bytes, in hexadecimal."""
 
     name: str

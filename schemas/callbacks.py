@@ -216,7 +216,7 @@ def ask_of(wait: Wait, start: Callable[[Wait], Any]) -> Ask | None:
     )
 
 
-def told(ask: Ask, answer: Ended | Problem | None) -> WaitAnswered:
+def notification(ask: Ask, answer: Ended | Problem | None) -> WaitAnswered:
     """Return the command that tells who waits what was answered; None is anything else."""
     return WaitAnswered(
         ask=ask.id,

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from schemas.base import Internal
-from schemas.bodies import Reference
+from schemas.bodies import BodyReference
 from schemas.problems import Problem
 from schemas.work import WorkItem
 
@@ -86,7 +86,7 @@ class Publish(Internal):
     stored: bool = True
     id: str | None = None
     ttl: int | None = None
-    lacks: Reference | None = None
+    lacks: BodyReference | None = None
 
 
 class Left(NamedTuple):

@@ -8,7 +8,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 
 import msgspec
 
-from schemas.bodies import Reference
+from schemas.bodies import BodyReference
 from schemas.decision import Ask, Changes, Decision, Effect, Left, Publish, differences
 from schemas.problems import Problem
 
@@ -122,7 +122,7 @@ class Entity(Generic[S, C, E]):
     answered: Callable[[Ask, bytes], C] = asks_nobody
     failing: Callable[[Damage], tuple[S, Sequence[E]]] | None = None
     observe: Callable[[Publish], None] = lambda _: None
-    bodies: Callable[[S], Sequence[Reference]] | None = None
+    bodies: Callable[[S], Sequence[BodyReference]] | None = None
     filled: Callable[[msgspec.Struct, bytes | None, bytes | None], msgspec.Struct | None] | None = (
         None
     )

@@ -102,7 +102,7 @@ class SafetyFlaggedEvent(SafetyEvent, tag="safety.flagged"):
 class BillRefusedEvent(Message, tag="ledger.bill_refused", omit_defaults=True):
     """What an attempt has cost could not be booked, however often it was tried.
 
-    The bill is laid aside as a dead letter, to be handed in again. ``cost_pico`` is None where no
+    The bill is stored as a dead letter, to be handed in again. ``cost_pico`` is None where no
     call of it has a price.
     """
 

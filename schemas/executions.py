@@ -5,7 +5,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 import msgspec
 
-from schemas.agents import Limits
+from schemas.agents import AgentLimits
 from schemas.base import LARGE_REQUEST_BYTES, Command, Cursor, Message, Offset, Question, Value
 from schemas.ids import AgentId, ExecutionId, Label, LabelName, SessionId
 from schemas.llm import (
@@ -107,7 +107,7 @@ class Generate(Command):
     config: ModelConfig = msgspec.field(default_factory=ModelConfig)
     response_format: ResponseFormat | None = None
     policy: Policy = msgspec.field(default_factory=Policy)
-    limits: Limits = msgspec.field(default_factory=Limits)
+    limits: AgentLimits = msgspec.field(default_factory=AgentLimits)
     id: ExecutionId | None = None
     user: Label | None = None
     project: Label | None = None

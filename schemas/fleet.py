@@ -6,7 +6,7 @@ from typing import Literal
 import msgspec
 
 from schemas.base import Internal
-from schemas.journal import Mail
+from schemas.journal import CommandEnvelope
 
 HEARTBEAT_SUBJECT = "_cb.sys.alive"
 FAREWELL_SUBJECT = "_cb.sys.gone"
@@ -96,7 +96,7 @@ class QuotaUse(Internal):
     allowed: int
 
 
-class ToldQuotas(Internal):
+class QuotaReport(Internal):
     """What a process knows of the tenants' quotas, the fullest first."""
 
     process: str
@@ -115,7 +115,7 @@ class WorkerAlive(Internal):
     leaving: bool = False
 
 
-class Wanted(Internal):
+class WantedPlaces(Internal):
     """How many items of a line wait for a worker, and since when the first does, in seconds."""
 
     line: str
@@ -131,7 +131,7 @@ class Demand(Internal):
 
     registry: str
     queue: str
-    wanted: list[Wanted] = []
+    wanted: list[WantedPlaces] = []
     naming: dict[str, list[int]] = {}
 
 
@@ -176,7 +176,7 @@ class Unused(Internal, tag="unused"):
     grant: int
 
 
-class RollCall(Internal, tag="roll_call"):
+class InventoryRequest(Internal, tag="inventory"):
     """The new owner of a shard asks a worker which items it holds of it; it replies with ``Held``.
 
     From then on the worker takes no item of ``shard`` from an owner of an earlier ``epoch``.
@@ -186,7 +186,7 @@ class RollCall(Internal, tag="roll_call"):
     epoch: int
 
 
-WorkerMail = Offer | Unused | RollCall
+WorkerMessage = Offer | Unused | InventoryRequest
 """What a worker is told on a subject of its own."""
 
 
@@ -198,7 +198,7 @@ class UnheardResult(Internal):
     """What became of an item, told to its ``entity`` by way of an inbox, as its worker had left."""
 
     entity: str
-    mail: Mail
+    envelope: CommandEnvelope
 
 
 class ProjectionState(Internal):
@@ -228,7 +228,7 @@ class RebuildProjection(Internal):
 
 
 class Held(Internal):
-    """The items that a worker holds of a shard, by their effect ids, in answer to a roll call.
+    """The items that a worker holds of a shard, by their effect ids, in answer to an inventory.
 
     With ``epoch``, that of the call, it promises: an open item of the shard that is not among these
     was never begun here, and no offer of an earlier epoch will be taken.

@@ -1,4 +1,7 @@
-"""The journal of a shard: commits of whole turns, snapshots, and the mail that leads to them."""
+"""The journal of a shard.
+
+Commits of whole turns, snapshots, and the envelope that leads to them.
+"""
 
 from datetime import datetime
 
@@ -11,7 +14,7 @@ NOTHING = msgspec.Raw(b"null")
 """Stands for an absent raw value and is left out when encoded (compare with ``is``)."""
 
 
-class Mail(Internal):
+class CommandEnvelope(Internal):
     """A command on its way to the owner of an entity.
 
     ``id`` is unique within the entity; the same id asks for the same answer, and another ``digest``

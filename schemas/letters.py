@@ -12,7 +12,7 @@ import msgspec
 from schemas.base import Internal
 from schemas.decision import Publish
 from schemas.ids import PLATFORM, TOKEN_PATTERN
-from schemas.journal import Mail
+from schemas.journal import CommandEnvelope
 
 DEAD_SUBJECT = "_cb.dead"
 """Begins the subjects of dead letters: the tenant follows, and then what kind it is."""
@@ -40,7 +40,7 @@ class DeadLetter(Internal):
     id: str
 
 
-def laid_aside(letter: DeadLetter, tenant: str, *kind: str, once: str | None = None) -> Publish:
+def dead_lettered(letter: DeadLetter, tenant: str, *kind: str, once: str | None = None) -> Publish:
     """Return what stores a letter; within two minutes it is stored ``once``, by its id if unsaid.
 
     Each tenant has a share of the stream.
@@ -51,7 +51,7 @@ def laid_aside(letter: DeadLetter, tenant: str, *kind: str, once: str | None = N
 
 
 def undelivered(
-    mail: Mail,
+    envelope: CommandEnvelope,
     entity: str,
     reason: str,
     at: datetime,
@@ -61,19 +61,19 @@ def undelivered(
 ) -> Publish:
     """Return what stores a command that an entity could not be given, or could not decide."""
     letter = DeadLetter(
-        id=f"{mail.tenant}.{mail.key}.{mail.id}",
+        id=f"{envelope.tenant}.{envelope.key}.{envelope.id}",
         subject=COMMAND + entity,
         reason=reason,
         at=at,
         deliveries=deliveries,
-        body=msgspec.json.encode(redriven(mail)).decode(),
+        body=msgspec.json.encode(redriven(envelope)).decode(),
     )
-    return laid_aside(letter, mail.tenant, kind, entity)
+    return dead_lettered(letter, envelope.tenant, kind, entity)
 
 
-def redriven(mail: Mail) -> Mail:
+def redriven(envelope: CommandEnvelope) -> CommandEnvelope:
     """Return a command as it is handed in again, long after its deadline.
 
     Its key may have been used since, which ``fresh`` would deny.
     """
-    return msgspec.structs.replace(mail, fresh=False, deadline=None, redriven=True)
+    return msgspec.structs.replace(envelope, fresh=False, deadline=None, redriven=True)

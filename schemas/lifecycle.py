@@ -12,8 +12,8 @@ from schemas.attempts import (
     WorkStarted,
 )
 from schemas.base import Internal, Value
-from schemas.bills import AccountAnswered, Slices, Spending
-from schemas.bodies import Reference
+from schemas.bills import AccountAnswered, BillSlices, Spending
+from schemas.bodies import BodyReference
 from schemas.callbacks import CallbackAnswered, CalledBack, Inquire
 from schemas.executions import ExecutionRecord
 from schemas.ids import AgentId, ExecutionId, Label, LabelName, SessionId, TenantId
@@ -24,7 +24,7 @@ from schemas.problems import Problem
 from schemas.safety import Finding
 from schemas.spend import SpendEvent
 from schemas.usage import Usage
-from schemas.work import Claim, Done, Failed, Lost, ReplyTo, Stopped
+from schemas.work import Claim, Done, Lost, ReplyTo, Stopped, WorkFailure
 
 EXECUTION_ENTITY = "execution"
 
@@ -107,7 +107,7 @@ class Accept(Internal, tag="accept"):
     policy: Policy = NO_POLICY
     spending: Spending | None = None
     reply_to: ReplyTo | None = None
-    prompt: Reference | None = None
+    prompt: BodyReference | None = None
 
 
 class FinishGeneration(Done, tag="finish_generation"):
@@ -127,7 +127,7 @@ class FinishGeneration(Done, tag="finish_generation"):
     decided_at: datetime | None = None
 
 
-class FailGeneration(Failed, tag="fail_generation"):
+class FailGeneration(WorkFailure, tag="fail_generation"):
     """The providers refused, broke off or fell silent. ``usage`` is what all calls have spent.
 
     ``next_place`` is where another attempt can begin at once: the alternatives before it have been
@@ -171,7 +171,7 @@ class Looked(Internal):
     """The answer to ``Look``: the record, which lacks a long task where that is in ``prompt``."""
 
     record: ExecutionRecord
-    prompt: Reference | None = None
+    prompt: BodyReference | None = None
 
 
 class Tick(Internal, tag="tick"):
@@ -184,7 +184,7 @@ ExecutionCommand = (
     | Lost
     | FinishGeneration
     | FailGeneration
-    | Failed
+    | WorkFailure
     | Stopped
     | AccountAnswered
     | CallbackAnswered
@@ -214,7 +214,7 @@ class Accepted(Internal, tag="accepted"):
     spending: Spending | None = None
     task_at: TaskPlace | None = None
     reply_to: ReplyTo | None = None
-    prompt: Reference | None = None
+    prompt: BodyReference | None = None
 
 
 class AttemptStarted(WorkStarted, tag="attempt_started"):
@@ -342,7 +342,7 @@ class EmbedWork(Internal, tag="embed"):
     policy: Policy = NO_POLICY
     held: bool = False
     decided_at: datetime | None = None
-    prompt: Reference | None = None
+    prompt: BodyReference | None = None
 
 
 class GenerateWork(Internal, tag="generate"):
@@ -361,5 +361,5 @@ class GenerateWork(Internal, tag="generate"):
     policy: Policy = NO_POLICY
     place: int = 0
     decided_at: datetime | None = None
-    slices: Slices | None = None
-    prompt: Reference | None = None
+    slices: BillSlices | None = None
+    prompt: BodyReference | None = None

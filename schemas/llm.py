@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from schemas.base import Internal, StrictValue, Value
-from schemas.bodies import Reference
+from schemas.bodies import BodyReference
 from schemas.ids import END
 from schemas.providers import Provider
 from schemas.usage import Usage
@@ -236,7 +236,7 @@ class StoredVectors(Value):
     Each part holds whole vectors, as many as the others; the last may have fewer.
     """
 
-    parts: list[Reference]
+    parts: list[BodyReference]
     count: int
     dimensions: int
 

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from schemas.capabilities.anthropic import CLAUDE_RULES
 from schemas.capabilities.clouds import BEDROCK_RULES, GEMINI_RULES, OLLAMA_RULES
 from schemas.capabilities.openai import GROQ_RULES, OPENAI_RULES
-from schemas.capabilities.rule import Rule, models
+from schemas.capabilities.rule import CapabilityRule, models
 from schemas.llm import Wire
 from schemas.provider_checks import Fault, bedrock_check, google_check, ollama_check
 from schemas.providers import (
@@ -97,7 +97,7 @@ class ProviderSpec(NamedTuple):
 
     window: Window = "book"
 
-    rules: tuple[Rule, ...] = ()
+    rules: tuple[CapabilityRule, ...] = ()
     """What its models refuse of the settings."""
 
     blind: re.Pattern[str] | None = None

@@ -4,7 +4,7 @@ import re
 from typing import Any, NamedTuple
 
 from schemas.capabilities.anthropic import is_newest
-from schemas.capabilities.rule import Rule, models
+from schemas.capabilities.rule import CapabilityRule, models
 from schemas.llm import ChatMessage, GenerateRequest, ModelConfig, TextPart
 from schemas.provider_specs import spec_of
 from schemas.providers import Provider
@@ -82,7 +82,7 @@ def misplaced(request: GenerateRequest) -> list[tuple[int, int]]:
     ]
 
 
-def _applies(rule: Rule, provider: Provider) -> bool:
+def _applies(rule: CapabilityRule, provider: Provider) -> bool:
     return (
         rule.models.search(provider.model) is not None
         and (rule.api is None or rule.api == getattr(provider, "api", None))

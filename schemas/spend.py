@@ -17,7 +17,7 @@ and its worker tells charges after all, it is settled.
 
 The bills in the phases reserving, settling and voiding are asks to the account of the tenant, sent
 again until it has answered; see ``Spend.asks``. A settlement that it refuses is asked again after
-growing pauses and then given up: told to everybody and laid aside as a dead letter. One that nobody
+growing pauses and then given up: told to everybody and stored as a dead letter. One that nobody
 answers at all is handed over to ``BILL_SUBJECT`` some time after the entity has ended.
 
 A worker extends the hold of a long stream itself, by ``Extend`` with the reference of its attempt:
@@ -111,7 +111,7 @@ class BillBooked(Internal, tag="bill_booked"):
 class BillRefused(Internal, tag="bill_refused"):
     """The account could not book a bill. It is asked again at ``retry_at``; None gives it up.
 
-    A bill that is given up is told to everybody, and laid aside for an operator.
+    A bill that is given up is told to everybody, and dead-lettered for an operator.
     """
 
     work: str

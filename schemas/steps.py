@@ -12,7 +12,7 @@ T = TypeVar("T")
 Steps = Generator[None, None, T]
 
 
-class Done(NamedTuple, Generic[T]):
+class StepsDone(NamedTuple, Generic[T]):
     """The result of work that has come to its end."""
 
     result: T
@@ -26,10 +26,10 @@ def at_once(steps: Steps[T]) -> T:
             return done.result
 
 
-def begun(steps: Steps[T]) -> Done[T] | None:
+def begun(steps: Steps[T]) -> StepsDone[T] | None:
     """Do work up to its next pause; None if there is more to do. Small work is done by then."""
     try:
         next(steps)
     except StopIteration as end:
-        return Done(end.value)
+        return StepsDone(end.value)
     return None

@@ -62,7 +62,7 @@ class TermsKept(Internal, tag="terms_kept"):
     revision: int
 
 
-class TellTerms(Internal, tag="tell_terms"):
+class NotifyTerms(Internal, tag="notify_terms"):
     """New terms, told to every process that spends; each answers.
 
     Once all that live have answered, nothing begins under older terms. They must be stored before:

@@ -2,8 +2,8 @@
 
 An entity opens a work item for each attempt at a piece of work. The item is an envelope that the
 bus and every worker can read; its body is the queue's own. A worker answers to ``reply_to`` with
-``Done``, ``Failed`` or ``Stopped``, or with a subclass of these that has the queue's result. Which
-attempt counts is decided by the owner of the entity: see ``schemas.attempts``.
+``Done``, ``WorkFailure`` or ``Stopped``, or with a subclass of these that has the queue's result.
+Which attempt counts is decided by the owner of the entity: see ``schemas.attempts``.
 """
 
 from datetime import datetime
@@ -111,7 +111,7 @@ class Done(Internal, tag="done"):
     attempt: int
 
 
-class Failed(Internal, tag="failed"):
+class WorkFailure(Internal, tag="failed"):
     """The attempt has failed. ``sent`` says that it may have had an effect outside.
 
     ``elsewhere``: nothing was tried, because this process lacks what it takes, such as a secret;
@@ -127,14 +127,14 @@ class Failed(Internal, tag="failed"):
 
 
 class Stopped(Internal, tag="stopped"):
-    """The worker has let go of the item before its end. ``sent`` is as that of ``Failed``."""
+    """The worker has let go of the item before its end. ``sent`` is as that of ``WorkFailure``."""
 
     work: str
     attempt: int
     sent: bool = True
 
 
-WorkCommand = Claim | Lost | Done | Failed | Stopped
+WorkCommand = Claim | Lost | Done | WorkFailure | Stopped
 
 
 # Answers to workers

@@ -78,7 +78,7 @@ async def read(bus: Bus, shard: int = 0) -> list[tuple[int, list[Any]]]:
 
 async def archived(bus: Bus, shard: int = 0) -> list[Archived]:
     """Return all that was said of what is archived."""
-    life = (await bus.feed(ENTITY).end()).life
-    subject = archived_subject(ENTITY, shard, life)
+    incarnation = (await bus.feed(ENTITY).end()).incarnation
+    subject = archived_subject(ENTITY, shard, incarnation)
     stored = bus.archive.read(subject, start=1)
     return [msgspec.json.decode(one.data, type=Archived) async for one in stored]

@@ -10,7 +10,7 @@ import msgspec
 from actors.streaming.adapters.batch_store import Ticket, Tickets
 from actors.streaming.adapters.providers import open_providers
 from actors.streaming.flow.batch_call import name_of
-from actors.streaming.flow.batches import Batches, Settings, opened
+from actors.streaming.flow.batches import Batches, BatchSettings, opened
 from actors.streaming.flow.generation import Generator, Means
 from bus.errors import UnavailableError
 from bus.kv import MemoryBucket
@@ -24,7 +24,7 @@ from schemas.streams import StreamEvent
 from tests.attempts import NOW, SECRETS, config, work
 from tests.batch_provider import BatchProvider
 
-QUICK = Settings(window=0.05, making=1.5, leaving=1.0)
+QUICK = BatchSettings(window=0.05, making=1.5, leaving=1.0)
 
 Result = FinishGeneration | FailGeneration
 

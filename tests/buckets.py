@@ -6,8 +6,8 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 import anyio
 from nats.js.api import KeyValueConfig
 
-from bus.connection import Address, NatsTransport, connect
-from bus.kv import Entry, NatsBucket, Watch
+from bus.connection import NatsTransport, ServerAddress, connect
+from bus.kv import BucketEntry, BucketWatch, NatsBucket
 from bus.streams.api import JetStream
 from bus.testing import Server
 from schemas.base import Message
@@ -25,7 +25,7 @@ class Seen:
         self.notes: dict[str, Note] = {}
         self.log: list[str] = []
 
-    def changed(self, entry: Entry[Note]) -> None:
+    def changed(self, entry: BucketEntry[Note]) -> None:
         self.notes[entry.key] = entry.value
         self.log.append(f"{entry.key}={entry.value.text}")
 
@@ -40,7 +40,7 @@ class Seen:
 
 
 def connected(server: Server) -> AbstractAsyncContextManager[NatsTransport]:
-    return connect(Address(urls=server.urls, name="test"))
+    return connect(ServerAddress(urls=server.urls, name="test"))
 
 
 def bucket_of(transport: NatsTransport) -> NatsBucket[Note]:
@@ -62,5 +62,5 @@ async def until(condition: Callable[[], bool]) -> None:
             await anyio.sleep(0.01)
 
 
-async def caught_up(watch: Watch) -> None:
+async def caught_up(watch: BucketWatch) -> None:
     await watch.catch_up(timeout=15)

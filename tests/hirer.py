@@ -11,8 +11,8 @@ from anyio.abc import TaskGroup
 from bus.config import Timing
 from bus.membership import Membership
 from bus.ports import Bus
-from bus.work.errands import Errand
-from bus.work.registry import Workforce
+from bus.work.assignments import Assignment
+from bus.work.registry import WorkerRegistry
 from schemas.fleet import Alive
 from schemas.work import ReplyTo, WorkItem
 
@@ -45,14 +45,14 @@ def item(
 
 
 class Hirer:
-    """An ``Employer`` that offers what is granted at once, unless it is told to keep it."""
+    """An ``ItemOwner`` that offers what is granted at once, unless it is told to keep it."""
 
     shard, epoch, can_name = "s", 1, True
 
-    def __init__(self, workforce: Workforce, tasks: TaskGroup) -> None:
-        self.workforce = workforce
-        self.errands: list[Errand] = []
-        self.kept: list[Errand] = []
+    def __init__(self, registry: WorkerRegistry, tasks: TaskGroup) -> None:
+        self.registry = registry
+        self.assignments: list[Assignment] = []
+        self.kept: list[Assignment] = []
         self.keeps = False
         self.losses: list[str] = []
         self.refusals: list[str] = []
@@ -60,25 +60,25 @@ class Hirer:
 
     async def send(self, work: WorkItem[Any]) -> None:
         """Offer an item to a worker with room, or let it wait for one."""
-        errand = self.workforce.choose((work.tenant, work.id), work, self)
-        if errand is None or not await self.workforce.offer(errand):
-            self.workforce.wait((work.tenant, work.id), work, self)
+        assignment = self.registry.choose((work.tenant, work.id), work, self)
+        if assignment is None or not await self.registry.offer(assignment):
+            self.registry.wait((work.tenant, work.id), work, self)
 
-    def granted(self, errand: Errand) -> None:
+    def granted(self, assignment: Assignment) -> None:
         if self.keeps:
-            self.kept.append(errand)
+            self.kept.append(assignment)
         else:
-            self._tasks.start_soon(self.workforce.offer, errand)
+            self._tasks.start_soon(self.registry.offer, assignment)
 
-    def refused(self, errand: Errand) -> None:
-        self.refusals.append(errand.work.id)
-        self.workforce.wait(errand.address, errand.work, self)
+    def refused(self, assignment: Assignment) -> None:
+        self.refusals.append(assignment.work.id)
+        self.registry.wait(assignment.address, assignment.work, self)
 
-    def lost(self, errand: Errand) -> None:
-        self.losses.append(errand.work.id)
+    def lost(self, assignment: Assignment) -> None:
+        self.losses.append(assignment.work.id)
 
-    async def still_wants(self, errand: Errand) -> bool:
-        del errand
+    async def still_wants(self, assignment: Assignment) -> bool:
+        del assignment
         return True
 
 
@@ -87,9 +87,9 @@ async def hiring(bus: Bus, timing: Timing, name: str = "hirer") -> AsyncGenerato
     """Run a registry of workers while the context is open."""
     alive = Alive(process=name, actor="agents")
     membership = Membership(bus.transport, lambda: alive, timing)
-    workforce = Workforce(name, membership, bus, timing)
+    registry = WorkerRegistry(name, membership, bus, timing)
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(membership.run)
-        tasks.start_soon(workforce.run)
-        yield Hirer(workforce, tasks)
+        tasks.start_soon(registry.run)
+        yield Hirer(registry, tasks)
         tasks.cancel_scope.cancel()

@@ -17,7 +17,17 @@ from schemas.attempts import (
 from schemas.base import Internal
 from schemas.decision import Changes, Decision
 from schemas.entity import Entity
-from schemas.work import Claim, Done, Failed, Lost, ReplyTo, Settled, Stopped, WorkItem, item_id
+from schemas.work import (
+    Claim,
+    Done,
+    Lost,
+    ReplyTo,
+    Settled,
+    Stopped,
+    WorkFailure,
+    WorkItem,
+    item_id,
+)
 
 HERE = ReplyTo(entity="hub", tenant="acme", key="h")
 RULES = Rules(most=1_000_000)
@@ -33,7 +43,7 @@ class Ring(Internal, tag="ring"):
     """A timer is due."""
 
 
-Command = Start | Claim | Lost | Done | Failed | Stopped | Ring
+Command = Start | Claim | Lost | Done | WorkFailure | Stopped | Ring
 Event = WorkStarted | WorkClaimed | WorkFailed | WorkDone
 
 

@@ -73,22 +73,22 @@ MUTANTS = (
     Mutant(
         "a process is always ready",
         "bus/runtime/process.py",
-        "listening(runtime.missing,",
+        "listening(runtime.not_ready_reasons,",
         "listening(list,",
         LEAVING,
     ),
     Mutant(
         "answers under way are dropped by a process that stops",
         "bus/actor/parts.py",
-        'yield Part.of(f"{job.queue} work", Kind.WORKER, worker)',
-        "yield Part(name=job.queue, run=worker.run, missing=worker.missing)",
+        'yield Part.of(f"{job.queue} work", PartKind.WORKER, worker)',
+        "yield Part(name=job.queue, run=worker.run, not_ready_reason=worker.not_ready_reason)",
         LEAVING,
     ),
     Mutant(
         "shards are not given back by a process that stops",
         "bus/actor/parts.py",
-        'yield Part.of(f"shards of {entity.name}", Kind.HOST, host)',
-        "yield Part(name=entity.name, run=host.run, missing=host.missing)",
+        'yield Part.of(f"shards of {entity.name}", PartKind.HOST, host)',
+        "yield Part(name=entity.name, run=host.run, not_ready_reason=host.not_ready_reason)",
         f"{PROCESSES}::test_a_process_that_is_told_to_stop_gives_its_shards_back",
     ),
     Mutant(

@@ -10,7 +10,7 @@ import anyio
 import msgspec
 
 from bus.config import Durability
-from bus.connection import Address
+from bus.connection import ServerAddress
 from bus.jetstream import open_bus
 from bus.projection import Fact, Rows
 from tests.projections import QUICK, SUMS, apply, projecting
@@ -27,7 +27,9 @@ async def main(url: str, durability: Durability, directory: str, events: int) ->
             os.kill(os.getpid(), signal.SIGKILL)
 
     async with (
-        open_bus(Address(urls=(url,), name="mortal"), durability=durability, timing=QUICK) as bus,
+        open_bus(
+            ServerAddress(urls=(url,), name="mortal"), durability=durability, timing=QUICK
+        ) as bus,
         projecting(bus, Path(directory), replace(SUMS, apply=deadly)),
     ):
         await anyio.sleep_forever()

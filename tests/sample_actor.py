@@ -101,8 +101,8 @@ class Ballots:
 
     @answers(CastVote)
     async def vote(self, caller: Caller, wanted: CastVote) -> Votes:
-        mail = caller.command(new_id(), wanted.item, Vote())
-        return decode(Votes, await caller.ask(self.owners, mail, timeout=5))
+        envelope = caller.command(new_id(), wanted.item, Vote())
+        return decode(Votes, await caller.ask(self.owners, envelope, timeout=5))
 
     @answers(ListVotes)
     async def list(self, caller: Caller, _: ListVotes) -> Votes:

@@ -46,7 +46,7 @@ SPEC = """
         (SecretSpec("sample", "SAMPLE_API_KEY"),),
         continues=re.compile("writer"),
         window="unknown",
-        rules=(Rule(models("writer"), "top_k", never, "takes no top_k"),),
+        rules=(CapabilityRule(models("writer"), "top_k", never, "takes no top_k"),),
     ),
 """
 
@@ -57,7 +57,7 @@ def add_to(tree: Path) -> None:
     _edit(types, "\n\nclass Custom(", f"{TYPE}\n\nclass Custom(")
     _edit(types, "| Groq | Custom", "| Groq | Sample | Custom")
     _edit(specs, "    Scripted,\n", "    Sample,\n    Scripted,\n")
-    _edit(specs, "import Rule, models", "import Rule, models, never")
+    _edit(specs, "import CapabilityRule, models", "import CapabilityRule, models, never")
     _edit(specs, "SPECS = (\n", f"SPECS = ({SPEC}")
 
 

@@ -1,7 +1,7 @@
 """Client processes that spend one tenant's money.
 
 ``python -m tests.spenders URL DIRECTORY PROCESSES RESERVATIONS MANNER``. All begin at the same time
-and ask the account as executions do, again until they are answered. In the manner ``hold`` they
+and ask the account as executions do, again until they are answered. With the policy ``hold`` they
 keep what they get; in ``spend`` most of it is settled, some is voided, and of some nobody ever says
 anything. Each process writes down what it was told, a line an answer.
 """
@@ -19,7 +19,7 @@ import msgspec
 
 from bus.codec import encode
 from bus.config import Timing
-from bus.connection import Address, connect
+from bus.connection import ServerAddress, connect
 from bus.jetstream.bus import system_clock
 from bus.requests.rpc import Owners, command
 from schemas.ledger import (
@@ -65,10 +65,10 @@ class Line(msgspec.Struct):
 class Spender:
     """Reserves for one attempt after the other, and ends what was granted."""
 
-    def __init__(self, owners: Owners, chance: random.Random, manner: Manner) -> None:
+    def __init__(self, owners: Owners, chance: random.Random, spending_policy: Manner) -> None:
         self._owners = owners
         self._chance = chance
-        self._manner = manner
+        self._spending_policy = spending_policy
 
     async def attempt(self, name: str) -> Line:
         """Reserve once; settle, void or forget what is held."""
@@ -84,7 +84,7 @@ class Spender:
             lease_until=now + lease,
         )
         line = Line(name, msgspec.json.decode(await self._ask(reserve), type=MoneyHeld | Problem))
-        if isinstance(line.answer, Problem) or self._manner == "hold":
+        if isinstance(line.answer, Problem) or self._spending_policy == "hold":
             return line
         line.fate = fate
         if fate == "settles":
@@ -101,9 +101,9 @@ class Spender:
         return "settles" if lot < 0.7 else "voids" if lot < 0.85 else "vanishes"
 
     async def _ask(self, wanted: AccountCommand) -> bytes:
-        mail = command("", TENANT, ACCOUNT_KEY, wanted)
+        envelope = command("", TENANT, ACCOUNT_KEY, wanted)
         with anyio.fail_after(120):
-            while (answers := await self._owners.ask_once([mail])) is None:
+            while (answers := await self._owners.ask_once([envelope])) is None:
                 await anyio.sleep(0.05)
         return answers[0]
 
@@ -114,12 +114,12 @@ def _settle(reference: Reference, usage: Usage, at: datetime) -> Settle:
     return Settle(reference=reference, party=PARTY, charges=[charge], at=at)
 
 
-async def spend(url: str, file: Path, names: Sequence[str], manner: Manner) -> None:
+async def spend(url: str, file: Path, names: Sequence[str], spending_policy: Manner) -> None:
     """Make these reservations, some at a time."""
     left = iter(names)
-    async with connect(Address(urls=(url,), name=file.stem)) as transport:
+    async with connect(ServerAddress(urls=(url,), name=file.stem)) as transport:
         owners = Owners(transport, ACCOUNT_ENTITY, SHARDS, Timing())
-        spender = Spender(owners, random.Random(file.stem), manner)
+        spender = Spender(owners, random.Random(file.stem), spending_policy)
         with file.open("ab", buffering=0) as written:
 
             async def run() -> None:
@@ -146,7 +146,9 @@ def read(directory: Path) -> list[Line]:
     return [msgspec.json.decode(line, type=Line) for line in lines]
 
 
-def main(url: str, directory: str, processes: str, reservations: str, manner: Manner) -> int:
+def main(
+    url: str, directory: str, processes: str, reservations: str, spending_policy: Manner
+) -> int:
     """Run so many processes to their end; return how many of them failed."""
     count = int(processes)
     Path(directory).mkdir()
@@ -154,7 +156,8 @@ def main(url: str, directory: str, processes: str, reservations: str, manner: Ma
     fork = multiprocessing.get_context("fork")
     running = [
         fork.Process(
-            target=_run, args=(url, Path(directory) / f"{n}.jsonl", names[n::count], manner)
+            target=_run,
+            args=(url, Path(directory) / f"{n}.jsonl", names[n::count], spending_policy),
         )
         for n in range(count)
     ]

@@ -15,7 +15,7 @@ from bus.jetstream import NatsBus
 from bus.jetstream.reading import StreamReader
 from bus.requests.caller import Caller
 from bus.requests.inboxes.rules import InboxRules
-from bus.requests.service import Endpoint, Service
+from bus.requests.service import Service, ServiceEndpoint
 from bus.requests.submissions import Submissions
 from bus.streams.spec import DEAD, inbox_stream
 from bus.testing import NatsWorld
@@ -76,21 +76,21 @@ class Fleet:
     ) -> AsyncGenerator[NatsBus]:
         """Run a process that takes submissions of executions."""
         async with self.world.process(service) as bus, anyio.create_task_group() as tasks:
-            endpoints = [Endpoint(ExecuteAgent, self.execute)]
+            endpoints = [ServiceEndpoint(ExecuteAgent, self.execute)]
             limits = InboxRules(**rules)
             submissions = Submissions(service, endpoints, bus, timing, limits)
             tasks.start_soon(submissions.run)
-            await until(lambda: submissions.missing() is None)
+            await until(lambda: submissions.not_ready_reason() is None)
             yield bus
             await submissions.drain()
 
     @asynccontextmanager
     async def limiting(self, bus: NatsBus) -> AsyncGenerator[None]:
         """Run a service elsewhere that answers for limits."""
-        service = Service("pricing", [Endpoint(SetLimits, self.limit)], bus)
+        service = Service("pricing", [ServiceEndpoint(SetLimits, self.limit)], bus)
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(service.run, bus.nats.client)
-            await until(lambda: service.missing() is None)
+            await until(lambda: service.not_ready_reason() is None)
             yield
             await service.drain()
 

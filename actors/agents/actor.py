@@ -17,12 +17,12 @@ from actors.agents.adapters.conversations import Conversations
 from actors.agents.adapters.definitions import Definitions, demanded
 from actors.agents.adapters.definitions import opened as opened_definitions
 from actors.agents.adapters.deletion import Deletions, no_session
-from actors.agents.adapters.embeddings import EmbeddingAnswers, Waiting
+from actors.agents.adapters.embeddings import EmbeddingAnswers, WaitingRequest
 from actors.agents.adapters.ends import observe
 from actors.agents.adapters.listed import LISTED
 from actors.agents.adapters.lists import Counted, Lists, counted
-from actors.agents.adapters.prompts import Prompts
-from actors.agents.adapters.spending_guard import Purse
+from actors.agents.adapters.prompts import PromptStore
+from actors.agents.adapters.spending_guard import SpendingGuard
 from actors.agents.adapters.streams import Streams
 from actors.agents.adapters.templates import TEMPLATES, Templates
 from actors.agents.adapters.templates import opened as opened_templates
@@ -43,12 +43,12 @@ from bus.kv import Follow, Store
 from bus.kv.prices import PRICES
 from bus.kv.terms import EVERY_TENANT, TERMS, WHAT, KnownTerms, TermsHearer
 from bus.ports import Bus
-from bus.projection import Watch
+from bus.projection import ProjectionWatch
 from bus.projection.file import microseconds
 from bus.requests.caller import Caller
 from bus.requests.rpc import Owners
 from bus.requests.service import answers
-from bus.runtime.supervision import Kind, Part
+from bus.runtime.supervision import Part, PartKind
 from bus.subjects import fill
 from schemas.agents import (
     AgentDefinition,
@@ -85,7 +85,7 @@ from schemas.executions import (
     GetExecution,
     ListExecutions,
 )
-from schemas.journal import Mail
+from schemas.journal import CommandEnvelope
 from schemas.ledger import ACCOUNT_ENTITY
 from schemas.lifecycle import (
     EXECUTION_ENTITY,
@@ -119,7 +119,7 @@ class Agents:
         bus: Bus,
         owners: Owners,
         stores: Stores,
-        purse: Purse,
+        guard: SpendingGuard,
         admission: Admission,
     ) -> None:
         self._config = config
@@ -129,9 +129,9 @@ class Agents:
         self._conversations = stores.conversations
         self._streams = stores.streams
         self._lists = stores.lists
-        self._purse = purse
+        self._guard = guard
         self._slices = Slices()
-        self._prompts = Prompts(bus, config.shards, self._slices)
+        self._prompts = PromptStore(bus, config.shards, self._slices)
         self._admission = admission
         self.embeddings = EmbeddingAnswers(bus, self._record, admission.quotas, admission)
         self.endings = Endings(bus, self._look)
@@ -263,19 +263,19 @@ class Agents:
         self.embeddings.expect(caller.tenant)
         await self._begin(caller, wish, fresh=given is None)
         name = origin.execution_id
-        self.embeddings.give(Waiting(caller, wanted, name, TIMEOUT_SECONDS))
+        self.embeddings.give(WaitingRequest(caller, wanted, name, TIMEOUT_SECONDS))
 
     async def _begin(self, caller: Caller, wanted: Accept, *, fresh: bool) -> ExecutionHandle:
         origin = wanted.origin
         await self._admission.demand(origin.tenant, origin.execution_id)
-        mail = caller.mail(
+        envelope = caller.envelope(
             "accept",
             origin.execution_id,
-            msgspec.Raw(await self._prompts.encoded(await self._purse.bounded(wanted))),
+            msgspec.Raw(await self._prompts.encoded(await self._guard.bounded(wanted))),
             digest=origin.digest,
             fresh=fresh,
         )
-        answer = await self._asked(caller, mail)
+        answer = await self._asked(caller, envelope)
         if origin.kind != "embed":
             self._admission.begun(origin.tenant, origin.execution_id)
         return decode(ExecutionHandle, answer)
@@ -331,8 +331,8 @@ class Agents:
     @answers(CancelExecution)
     async def do_cancel(self, caller: Caller, wanted: CancelExecution) -> ExecutionHandle:
         """End an execution now."""
-        mail = caller.command("", wanted.execution_id, Cancel(reason=wanted.reason))
-        return decode(ExecutionHandle, await self._asked(caller, mail))
+        envelope = caller.command("", wanted.execution_id, Cancel(reason=wanted.reason))
+        return decode(ExecutionHandle, await self._asked(caller, envelope))
 
     @answers(DeleteExecution)
     async def do_delete_execution(
@@ -341,12 +341,12 @@ class Agents:
         """Forget an execution that has ended."""
         return await self._deletions.execution(caller, wanted.execution_id)
 
-    async def _asked(self, caller: Caller, mail: Mail) -> bytes:
-        return await caller.ask(self._owners, mail, timeout=self._config.request_timeout)
+    async def _asked(self, caller: Caller, envelope: CommandEnvelope) -> bytes:
+        return await caller.ask(self._owners, envelope, timeout=self._config.request_timeout)
 
     async def _looked(self, caller: Caller, execution_id: str) -> Looked:
-        mail = caller.command("", execution_id, Look())
-        return decode(Looked, await self._asked(caller, mail))
+        envelope = caller.command("", execution_id, Look())
+        return decode(Looked, await self._asked(caller, envelope))
 
     async def _record(self, caller: Caller, execution_id: str) -> ExecutionRecord:
         return (await self._looked(caller, execution_id)).record
@@ -437,7 +437,7 @@ async def opened(here: Here) -> AsyncGenerator[Own]:
     def count() -> Callable[[sqlite3.Connection], Counted]:
         return partial(counted, since=microseconds(bus.clock() - LATELY))
 
-    executions.watch(Watch(count, admission.take, seconds=COUNT_SECONDS))
+    executions.watch(ProjectionWatch(count, admission.take, seconds=COUNT_SECONDS))
     terms, accounts = here.known(KNOWN_TERMS), here.followed(KNOWN_TERMS)
     hearer = TermsHearer(terms, accounts, bus.transport)
     async with (
@@ -449,15 +449,17 @@ async def opened(here: Here) -> AsyncGenerator[Own]:
             bus,
             here.owners(EXECUTION_ENTITY),
             Stores(definitions, Conversations(reader.read_subject), streams, lists),
-            Purse(terms, here.known(PRICES), accounts.known, bus.clock, here.config.manner),
+            SpendingGuard(
+                terms, here.known(PRICES), accounts.known, bus.clock, here.config.spending_policy
+            ),
             admission,
         )
         yield Own(
             handlers=[agents, templates],
             parts=[
-                Part(name="terms", run=hearer.run, missing=hearer.missing),
-                Part.of("endings", Kind.WORKER, agents.endings),
-                Part.of("embeddings", Kind.WORKER, agents.embeddings),
+                Part(name="terms", run=hearer.run, not_ready_reason=hearer.not_ready_reason),
+                Part.of("endings", PartKind.WORKER, agents.endings),
+                Part.of("embeddings", PartKind.WORKER, agents.embeddings),
             ],
             uses=[definitions.uses, admission.uses],
         )

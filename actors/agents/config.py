@@ -4,7 +4,7 @@ from typing import Annotated
 
 import msgspec
 
-from actors.agents.core.spending import Manner
+from actors.agents.core.spending import SpendingPolicy
 from bus.config import Config
 from schemas.budgets import OperatorLimits
 from schemas.settings import Seconds, env
@@ -28,4 +28,4 @@ class AgentsConfig(Config):
             "seconds a request waits for the owner of its execution; it covers two owners lost",
         ),
     ] = 10.0
-    manner: Manner = Manner()
+    spending_policy: SpendingPolicy = SpendingPolicy()

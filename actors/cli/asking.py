@@ -9,7 +9,7 @@ import click
 from actors.cli import rendering, replies
 from actors.cli.fields import fields_of, own_id, positional
 from actors.cli.requests import Where
-from actors.cli.session import EXIT_USAGE, Session, leave, opened, said
+from actors.cli.session import EXIT_USAGE, Session, leave, opened, rendered
 from bus import files
 from bus.client import Client
 from bus.codec import accept, convert, encode
@@ -75,7 +75,7 @@ async def _told(session: Session, transport: NatsTransport, one: Request, *, sub
         return await Client(transport).request(session.tenant, one, timeout=ASK_SECONDS)
     subject = submit_subject(type(one), session.tenant)
     receipt = await store(transport, subject, encode(one), headers={"Nats-Msg-Id": new_id()})
-    return replies.Stored(subject=subject, sequence=receipt.seq)
+    return replies.StoredReplyView(subject=subject, sequence=receipt.seq)
 
 
 # What is meant
@@ -126,11 +126,11 @@ def _read(source: str) -> list[dict[str, Any]]:
         is_standard = source == STANDARD_INPUT
         data = files.bounded(sys.stdin.buffer, source) if is_standard else files.read(source)
     except ProblemError as error:
-        _unusable(said(error.problem))
+        _unusable(rendered(error.problem))
     try:
         found = requests_in(data, is_json=source.endswith(".json"))
     except ProblemError as error:
-        _unusable(said(files.named(error, source).problem))
+        _unusable(rendered(files.named(error, source).problem))
     if not found:
         _unusable(f"validation: {source} holds nothing")
     return found

@@ -19,7 +19,7 @@ from bus.streams.api import JetStream, JetStreamError
 from bus.streams.spec import DEAD
 from bus.subjects import matches
 from bus.work.worker import redriven_item
-from schemas.journal import Mail
+from schemas.journal import CommandEnvelope
 from schemas.letters import COMMAND, WORK, DeadLetter
 
 SUBJECTS = "_cb.dead.>"
@@ -76,7 +76,7 @@ def redrive(session: Session, numbers: Sequence[int], *, every: bool) -> None:
         raise click.exceptions.Exit(EXIT_FAILURE)
 
 
-def addressed(letter: DeadLetter) -> tuple[str, Mail]:
+def addressed(letter: DeadLetter) -> tuple[str, CommandEnvelope]:
     """Return the entity that a letter goes back to, and the command that goes there. Pure.
 
     Raises:
@@ -86,7 +86,7 @@ def addressed(letter: DeadLetter) -> tuple[str, Mail]:
         return redriven_item(letter.id)
     if not letter.subject.startswith(COMMAND):
         raise problem("validation", f"nothing is handed in on {letter.subject}")
-    return letter.subject.removeprefix(COMMAND), decode(Mail, letter.body.encode())
+    return letter.subject.removeprefix(COMMAND), decode(CommandEnvelope, letter.body.encode())
 
 
 async def _letters(transport: NatsTransport) -> list[Letter]:
@@ -103,9 +103,9 @@ async def _redrive(transport: NatsTransport, item: Letter, shards: int) -> str |
             headers, body = {MESSAGE_ID: redrive_id(letter.id, sequence)}, letter.body.encode()
             await store(transport, letter.subject, body, headers=headers, timeout=ANSWER_SECONDS)
         else:
-            entity, mail = addressed(letter)
+            entity, envelope = addressed(letter)
             owners = Owners(transport, entity, shards, Timing())
-            await owners.ask(mail, timeout=ANSWER_SECONDS)
+            await owners.ask(envelope, timeout=ANSWER_SECONDS)
         await _remove(transport, sequence)
     except (DeadlineError, JetStreamError, ProblemError, UnavailableError) as error:
         return f"{sequence}: {error}"

@@ -16,7 +16,7 @@ from actors.cli.session import (
     EXIT_INTERRUPTED,
     Session,
     leave,
-    said,
+    rendered,
     with_session,
 )
 from bus import files
@@ -133,7 +133,7 @@ async def _show(
     client: Client, session: Session, execution_id: str, after: str | None, *, json_: bool
 ) -> Terminal | None:
     """Show a stream and return its end."""
-    answer = rendering.Answer()
+    answer = rendering.ShownAnswer()
     size = session.config.stream_buffer_size
     followed = follow(client, session.tenant, execution_id, after, buffer_size=size)
     async with aclosing(followed) as events:
@@ -160,7 +160,7 @@ def _end(end: Terminal | None) -> None:
         case Completed():
             return
         case Failed(error=error):
-            rendering.line(said(error), err=True)
+            rendering.line(rendered(error), err=True)
         case Cancelled(reason=reason):
             rendering.line(f"cancelled: {reason}", err=True)
         case None:
@@ -174,12 +174,12 @@ def _plain(
     """Write the fields of a plain generation."""
     kind, _, name = model.partition("/")
     at_provider, config = ("base_url", "secret"), ("temperature", "max_tokens")
-    said = {"role": "system", "content": system}
+    rendered = {"role": "system", "content": system}
     schema = _schema(more["schema"])
     return {
         "id": execution_id,
         "provider": {"type": kind, "model": name} | _given(more, at_provider),
-        "messages": [*([said] if system else []), {"role": "user", "content": prompt}],
+        "messages": [*([rendered] if system else []), {"role": "user", "content": prompt}],
         "config": _given(more, config),
         **({"response_format": schema} if schema else {}),
         "batch": more["batch"],

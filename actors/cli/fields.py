@@ -27,7 +27,7 @@ _DROPPED = re.compile(f"(_id|{MONEY})$")
 _SENTENCE = re.compile(r"(?<=[.;])\s+")
 
 
-class Dollars(click.ParamType[int]):
+class DollarsParam(click.ParamType[int]):
     """An amount in dollars, such as 12.50, as pico-dollars."""
 
     name = "DOLLARS"
@@ -184,7 +184,7 @@ def _type(field: str, info: inspect.Type, described: str) -> click.ParamType[Any
         case inspect.StrType(pattern=str() as pattern) if described:
             return Written(pattern, described)
         case inspect.IntType() if field.endswith(MONEY):
-            return Dollars()
+            return DollarsParam()
         case inspect.IntType(ge=least, le=most):
             return click.IntRange(least, most) if (least, most) != (None, None) else click.INT
         case inspect.FloatType(ge=least, le=most):

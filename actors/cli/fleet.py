@@ -8,7 +8,7 @@ import click
 
 from actors.cli import checks, rendering
 from actors.cli.session import EXIT_FAILURE, Session, first, leave, run, with_session
-from actors.fleet.plan import REPLICAS, Plan, chosen, counts
+from actors.fleet.plan import REPLICAS, FleetPlan, chosen, counts
 from actors.fleet.supervisor import Fleet
 from bus import files
 from bus.connection import connect
@@ -72,7 +72,7 @@ def up(
             f"{session.urls[0]}: leave out --port, or unset NATS_URL (and --url)."
         )
     try:
-        plan = Plan(
+        plan = FleetPlan(
             replicas=chosen(actors, replicas),
             data=(data or Path(session.config.data)).absolute(),
             url=",".join(session.urls) if session.named else None,
@@ -86,7 +86,7 @@ def up(
     run(lambda: _lived(plan, session))
 
 
-async def _lived(plan: Plan, session: Session) -> None:
+async def _lived(plan: FleetPlan, session: Session) -> None:
     """Run a fleet to its end.
 
     Raises:

@@ -20,14 +20,14 @@ from bus.ports import Blobs
 from bus.requests.rpc import Owners
 from bus.shard.fetching import fetched, parts_of
 from bus.shard.history import History, Moment
-from bus.shard.quarantine import reason_of, skip_mail
+from bus.shard.quarantine import reason_of, skip_command
 from bus.subjects import journal_subject, shard_of
 from schemas.base import Value
 from schemas.ids import PLATFORM
 from schemas.journal import NOTHING, Commit, CorruptSkipped, Entry, SnapshotRef
 
 
-class Snapshot(Value):
+class SnapshotView(Value):
     """A snapshot as it is listed."""
 
     shard: int
@@ -137,8 +137,8 @@ def _key(entity: str, key: str | None) -> str:
 
 async def _skip(bus: NatsTransport, session: Session, entity: str, key: str) -> CorruptSkipped:
     owners = Owners(bus, entity, await shards_of(bus, session, entity), Timing())
-    mail = skip_mail(new_id(), (session.tenant, key))
-    return decode(CorruptSkipped, await owners.ask(mail, timeout=ANSWER_SECONDS))
+    envelope = skip_command(new_id(), (session.tenant, key))
+    return decode(CorruptSkipped, await owners.ask(envelope, timeout=ANSWER_SECONDS))
 
 
 async def _moments(bus: NatsTransport, session: Session, entity: str, key: str) -> list[Moment]:
@@ -203,12 +203,12 @@ async def _moment(
 
 async def _snapshots(
     bus: NatsTransport, session: Session, entity: str, shard: int | None
-) -> list[Snapshot]:
+) -> list[SnapshotView]:
     every = range(await shards_of(bus, session, entity))
     if shard is not None and shard not in every:
         raise problem("not_found", f"the shards of {entity} are 0 to {every[-1]}", field="shard")
     wanted = every if shard is None else [shard]
-    found: list[Snapshot] = []
+    found: list[SnapshotView] = []
     for number in wanted:
         known = await head(bus, entity, number)
         if known is None or known.newest.snapshot is None:
@@ -216,7 +216,7 @@ async def _snapshots(
         ref = known.newest.snapshot
         image, size = await snapshot_of(bus, ref)
         found.append(
-            Snapshot(
+            SnapshotView(
                 shard=number,
                 ref=ref,
                 at=f"{image.at:%Y-%m-%d %H:%M:%S}",

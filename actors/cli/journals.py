@@ -10,7 +10,7 @@ from bus.jetstream.journal import JetStreamJournal
 from bus.jetstream.reading import StreamReader
 from bus.jetstream.states import JetStreamStates
 from bus.ports import Resting
-from bus.shard.report import Head, owned_shards
+from bus.shard.report import JournalHead, owned_shards
 from bus.shard.salvage import commit_of, read_snapshot
 from bus.streams.api import JetStream, JetStreamError
 from bus.streams.spec import ARCHIVE, journal_stream
@@ -105,7 +105,7 @@ def archive_of(transport: NatsTransport, entity: str) -> Archive:
     return Archive(entity, journal_of(transport, entity), store, feed)
 
 
-async def head(transport: NatsTransport, entity: str, shard: int) -> Head | None:
+async def head(transport: NatsTransport, entity: str, shard: int) -> JournalHead | None:
     """Return the end of a shard's journal, None where there is nothing that can be read.
 
     Raises:
@@ -119,9 +119,9 @@ async def head(transport: NatsTransport, entity: str, shard: int) -> Head | None
     if newest is None:
         return None
     if newest.snapshot is None:
-        return Head(newest=newest)
+        return JournalHead(newest=newest)
     found = await StreamReader(transport).read_subject(
         journal_stream(entity), subject, start=newest.snapshot.sequence, limit=1
     )
     taken_after = commit_of(found[0].data) if found else None
-    return Head(newest=newest, snapshot_at=(taken_after or newest).at)
+    return JournalHead(newest=newest, snapshot_at=(taken_after or newest).at)

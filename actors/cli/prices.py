@@ -14,7 +14,7 @@ from actors.cli.session import Session, leave, run, with_session
 from actors.pricing.adapters import cross_check, shipped
 from actors.pricing.adapters.books import Books, BookStore
 from actors.pricing.adapters.sources import MOST_BYTES, Document, compiled
-from actors.pricing.core.comparison import Difference, differences, dollars, regional, said
+from actors.pricing.core.comparison import BookDifference, differences, dollars, regional, rendered
 from actors.streaming.adapters.http import build_client
 from bus import files
 from bus.connection import NatsTransport, connect
@@ -24,7 +24,7 @@ from bus.kv.prices import BOOKS, PricesInForce, shipped_text
 from bus.security.egress import Egress
 from bus.streams.api import JetStream
 from schemas.pricing.book import Book, BookError, Row, canonical, read
-from schemas.pricing.names import Wanted, provider_of
+from schemas.pricing.names import WantedPrice, provider_of
 from schemas.pricing.prices import Prices
 
 LOOK_SECONDS = 1.0
@@ -61,10 +61,10 @@ def show(session: Session, model: str, provider: str | None, *, as_json: bool) -
     for name, row_name, row in rows[:MOST_SHOWN]:
         rendering.line(f"{name}/{row_name}  [{row.source or _source(book)}]")
         for price in row.prices:
-            rendering.line(f"    {said(price)}")
+            rendering.line(f"    {rendered(price)}")
         for variant, priced in row.variants.items():
             for price in priced:
-                rendering.line(f"    {variant}: {said(price)}")
+                rendering.line(f"    {variant}: {rendered(price)}")
         for place in regional(row):
             rendering.line(f"    {place}")
         for dispute in row.disputed:
@@ -176,7 +176,7 @@ def import_rows(session: Session, file: Path) -> None:
 def second_opinion(table: Path, source: str, *, write: bool) -> None:
     """List the rows for which litellm's TABLE has other rates. For development."""
     try:
-        regions, doubts = cross_check.opinions(cross_check.read_table(table), source)
+        regions, doubts = cross_check.cross_checked(cross_check.read_table(table), source)
     except CallboardError as error:
         leave(error)
     rows = (
@@ -201,7 +201,7 @@ _BY_WEIGHT = ("changed", "added", "removed")
 """A price that differs is what one looks for."""
 
 
-def _tell(found: Iterable[Difference]) -> None:
+def _tell(found: Iterable[BookDifference]) -> None:
     first = sorted(found, key=lambda one: _BY_WEIGHT.index(one.change))
     rows = [(one.change, f"{one.provider}/{one.model}", one.before, one.after) for one in first]
     rendering.table(("", "row", "before", "after"), rows[:MOST_SHOWN], total=len(rows))
@@ -214,7 +214,7 @@ def _rows_of(book: Prices, model: str, provider: str | None) -> Iterable[tuple[s
     meant = {
         (found.provider, found.model): None
         for name in names
-        if (found := book.find(Wanted(name, model))) is not None and found.model != "any"
+        if (found := book.find(WantedPrice(name, model))) is not None and found.model != "any"
     }
     like = meant or {
         (name, row): None for name in names for row in book.models(name) if model.lower() in row

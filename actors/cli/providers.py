@@ -15,7 +15,7 @@ from actors.streaming.adapters.http_call import HttpProvider
 from actors.streaming.adapters.operator_secrets import operator_secrets
 from actors.streaming.adapters.providers import Providers, open_providers
 from actors.streaming.config import StreamingConfig
-from actors.streaming.core.checks.conformance import CASES, NAMES, Finding, Manner
+from actors.streaming.core.checks.conformance import CASES, NAMES, CaseFinding, RunPolicy
 from actors.streaming.flow.conformance import WRONG_SECRET, Conformance
 from bus.config import load
 from bus.security.egress import Egress
@@ -122,14 +122,14 @@ def check(
     Needs no fleet: keys are read from this environment. What the model cannot do is marked with --;
     exits with 1 if anything else is wrong. The questions are short, but they are paid for.
     """
-    manner = Manner(fields.pop("temperature"), fields.pop("max_tokens"))
+    policy = RunPolicy(fields.pop("temperature"), fields.pop("max_tokens"))
     embedding_model = fields.pop("embedding_model")
     wanted = named(model, fields, more)
     show = _kept if json_ else _show
 
-    async def body() -> list[Finding]:
-        found: list[Finding] = []
-        async with _battery(session, wanted, manner, embedding_model) as battery:
+    async def body() -> list[CaseFinding]:
+        found: list[CaseFinding] = []
+        async with _battery(session, wanted, policy, embedding_model) as battery:
             async for finding in battery.findings(session.tenant, patience, only or NAMES):
                 found.append(finding)
                 show(finding)
@@ -165,7 +165,7 @@ class _Named(StrictValue):
 
 @asynccontextmanager
 async def _battery(
-    session: Session, wanted: Provider, manner: Manner, embedding_model: str | None
+    session: Session, wanted: Provider, policy: RunPolicy, embedding_model: str | None
 ) -> AsyncGenerator[Conformance]:
     """Hold the provider's connections open, and those that come with a wrong key."""
     config = load(StreamingConfig, os.environ)
@@ -173,7 +173,7 @@ async def _battery(
     async with open_providers(config, egress, operator_secrets(config)) as providers:
         wrong = _wrong(_host(providers, wanted))
         async with open_providers(config, egress, wrong) as strangers:
-            yield Conformance(wanted, providers, strangers, manner, embedding_model)
+            yield Conformance(wanted, providers, strangers, policy, embedding_model)
 
 
 def _host(providers: Providers, wanted: Provider) -> str:
@@ -188,10 +188,10 @@ def _wrong(host: str) -> Secrets:
     return Secrets({WRONG_SECRET: entry}, {"WRONG_KEY": "no-key-that-anybody-knows"})
 
 
-def _kept(_finding: Finding) -> None:
+def _kept(_finding: CaseFinding) -> None:
     """Say nothing before the end."""
 
 
-def _show(finding: Finding) -> None:
+def _show(finding: CaseFinding) -> None:
     mark, colour = _MARKS[finding.verdict]
     rendering.line(rendering.styled(mark, fg=colour), f" {finding.case:<15} {finding.detail}")

@@ -17,8 +17,14 @@ from actors.cli.replies import usd
 from actors.cli.session import EXIT_FAILURE, Session, leave, with_session
 from actors.pricing.adapters import anthropic_usage, openai_usage
 from actors.pricing.core import price_list
-from actors.pricing.core.periods import Span, span_of
-from actors.pricing.core.reconciliation import Counts, Difference, Slot, compared, our_counts
+from actors.pricing.core.periods import TimeSpan, span_of
+from actors.pricing.core.reconciliation import (
+    CostDifference,
+    Counts,
+    TimeSlot,
+    compared,
+    our_counts,
+)
 from bus import files
 from bus.client import Client
 from bus.config.settings import Secret
@@ -35,14 +41,14 @@ PRICE_LIST_CONTAINERS = 5_000_000
 """That of Bedrock has some ten for each price of each model and region."""
 
 
-class Source(Protocol):
+class BillSource(Protocol):
     """What a provider says of a span of days in UTC."""
 
-    async def counts(self, span: Span) -> list[tuple[Slot, Counts]]:
+    async def counts(self, span: TimeSpan) -> list[tuple[TimeSlot, Counts]]:
         """Return what was used by day, key, model and tier."""
         ...
 
-    async def costs(self, span: Span) -> dict[str, int]:
+    async def costs(self, span: TimeSpan) -> dict[str, int]:
         """Return what was spent by day, in pico-dollars."""
         ...
 
@@ -53,7 +59,7 @@ class Side(NamedTuple):
     name: str
     variable: str
     base_url: str
-    source: Callable[[httpx.AsyncClient, Secret, Mapping[str, str], str], Source]
+    source: Callable[[httpx.AsyncClient, Secret, Mapping[str, str], str], BillSource]
 
 
 SIDES = (
@@ -75,7 +81,7 @@ class DayOfCosts(Value):
 class Findings(Value):
     """Every count that differs, and the money of each day."""
 
-    differences: list[Difference]
+    differences: list[CostDifference]
     costs: list[DayOfCosts]
 
 
@@ -163,8 +169,8 @@ async def reconciled(
     client: Client,
     tenant: str,
     provider: str,
-    source: Source,
-    span: Span,
+    source: BillSource,
+    span: TimeSpan,
     keys: Mapping[str, str],
 ) -> Findings:
     """Compare a provider's counts with ours, day by day.
@@ -173,12 +179,14 @@ async def reconciled(
         ProblemError: one of the two refuses, or has too much for one answer.
     """
     theirs, spent = await source.counts(span), await source.costs(span)
-    ours: list[tuple[Slot, Counts]] = []
+    ours: list[tuple[TimeSlot, Counts]] = []
     money: list[DayOfCosts] = []
     day = span.since
     while day < span.until:
         name = f"{day:%Y-%m-%d}"
-        report = await _of_day(client, tenant, provider, Span(day, day + DAY), by_key=bool(keys))
+        report = await _of_day(
+            client, tenant, provider, TimeSpan(day, day + DAY), by_key=bool(keys)
+        )
         ours += our_counts(name, report.lines, by_key=bool(keys))
         money.append(DayOfCosts(day=name, ours=report.total.cost_pico, theirs=spent.get(name)))
         day += DAY
@@ -186,7 +194,7 @@ async def reconciled(
 
 
 async def _of_day(
-    client: Client, tenant: str, provider: str, day: Span, *, by_key: bool
+    client: Client, tenant: str, provider: str, day: TimeSpan, *, by_key: bool
 ) -> CostReport:
     question = ReportCosts(
         group_by=["model_served", "tier", *(("key",) if by_key else ())],
@@ -201,7 +209,7 @@ async def _of_day(
     return report
 
 
-def _span(since: str | None, until: str | None) -> Span:
+def _span(since: str | None, until: str | None) -> TimeSpan:
     today = system_clock().replace(hour=0, minute=0, second=0, microsecond=0)
     try:
         span = span_of(since, until, UTC, today)

@@ -107,7 +107,7 @@ def warn(warning: AnswerWarning) -> None:
     line(styled(f"warning: {warning.message} ({warning.field})", fg="yellow"), err=True)
 
 
-class Answer:
+class ShownAnswer:
     """Shows an answer as it comes; on a terminal, what became void is wiped out."""
 
     def __init__(self) -> None:

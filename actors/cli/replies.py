@@ -23,7 +23,7 @@ PAGE = ("total", "limit", "offset")
 """What a page says of itself; of these only how many there are in all is shown."""
 
 
-class Stored(Value):
+class StoredReplyView(Value):
     """The receipt of a submitted command."""
 
     subject: str

@@ -16,7 +16,7 @@ from actors.cli.config import CliConfig
 from actors.cli.requests import Where
 from bus.client import Client
 from bus.config import load
-from bus.connection import Address, NatsTransport, connect
+from bus.connection import NatsTransport, ServerAddress, connect
 from bus.errors import CallboardError, ConfigError, ProblemError, UnavailableError, problem
 from bus.subjects import token
 from bus.telemetry import logs
@@ -77,10 +77,10 @@ class Session:
 
         return self.run_connected(checked)
 
-    def address(self, patience: float = CONNECT_SECONDS) -> Address:
+    def address(self, patience: float = CONNECT_SECONDS) -> ServerAddress:
         """Return where to connect. A user's answers arrive where its permissions let them."""
         user = urlsplit(self.urls[0]).username if self.urls else None
-        return Address(
+        return ServerAddress(
             urls=self.urls,
             name="callboard",
             credentials=self.config.nats_creds,
@@ -117,7 +117,7 @@ def leave(error: BaseException) -> NoReturn:
     """Say on standard error what went wrong and exit with the code that fits."""
     match error:
         case ProblemError():
-            rendering.line(said(error.problem), err=True)
+            rendering.line(rendered(error.problem), err=True)
         case ConfigError():
             rendering.line(f"callboard: {error}", err=True)
             raise click.exceptions.Exit(EXIT_CONFIG)
@@ -130,7 +130,7 @@ def leave(error: BaseException) -> NoReturn:
     raise click.exceptions.Exit(EXIT_FAILURE)
 
 
-def said(problem: Problem) -> str:
+def rendered(problem: Problem) -> str:
     """Return a problem as one line: ``code: message (field) [status 500, code server_error]``.
 
     In brackets is what a provider has said, and when it may be asked again.

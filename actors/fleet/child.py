@@ -12,7 +12,7 @@ import anyio
 from anyio.abc import Process
 from anyio.streams.buffered import BufferedByteReceiveStream
 
-from actors.fleet.plan import Member
+from actors.fleet.plan import PlannedProcess
 from bus.errors import CallboardError, ConfigError
 from bus.server import guard
 from schemas.fleet import Alive
@@ -47,11 +47,11 @@ class Child:
 
     def __init__(
         self,
-        members: Sequence[Member],
+        members: Sequence[PlannedProcess],
         environment: Mapping[str, str],
         said: Callable[[str, str], None],
         changed: Callable[[], None],
-        part: Callable[[Member], None],
+        part: Callable[[PlannedProcess], None],
     ) -> None:
         self.members = list(members)
         self.state: State = "down"

@@ -18,14 +18,14 @@ LIGHT = ("agents", "pricing")
 MOST_REPLICAS = 64
 
 
-class Member(NamedTuple):
+class PlannedProcess(NamedTuple):
     """An actor of a process, by the name that it has in the fleet, such as ``agents.1``."""
 
     name: str
     actor: str
 
 
-class Plan(msgspec.Struct, frozen=True, kw_only=True):
+class FleetPlan(msgspec.Struct, frozen=True, kw_only=True):
     """A fleet as it is to stand.
 
     ``url`` is the bus to join; None starts a nats-server on ``port`` of the loopback interface,
@@ -40,15 +40,15 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     apart: bool = False
     ready_file: Path | None = None
 
-    def processes(self) -> list[list[Member]]:
+    def processes(self) -> list[list[PlannedProcess]]:
         """Return the actors of each process, in the order of starting.
 
         The light ones of one number share a process, unless each is to have its own.
         """
-        found: dict[str, list[Member]] = {}
+        found: dict[str, list[PlannedProcess]] = {}
         for actor, count in self.replicas.items():
             for number in range(1, count + 1):
-                member = Member(f"{actor}.{number}", actor)
+                member = PlannedProcess(f"{actor}.{number}", actor)
                 is_shared = actor in LIGHT and not self.apart
                 found.setdefault(f".{number}" if is_shared else member.name, []).append(member)
         return list(found.values())

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from actors.fleet.child import Child
-from actors.fleet.plan import Member
+from actors.fleet.plan import PlannedProcess
 from schemas.printable import printable
 
 COLOURS = ("cyan", "magenta", "green", "blue", "yellow", "bright_cyan", "bright_magenta")
@@ -98,7 +98,7 @@ def table(children: Iterable[Child], server: tuple[str, int | None]) -> Table:
     return rows
 
 
-def _row(child: Child, member: Member) -> list[str]:
+def _row(child: Child, member: PlannedProcess) -> list[str]:
     """Return the row of one actor; what several in one process use is shown once."""
     state, pid = f"[{STATES[child.state]}]{child.state}[/]", str(child.pid or "-")
     alive = child.alive.get(member.actor)

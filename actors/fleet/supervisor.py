@@ -15,11 +15,11 @@ import structlog
 
 from actors.fleet.child import Child
 from actors.fleet.exposition import exposing
-from actors.fleet.plan import Member, Plan
+from actors.fleet.plan import FleetPlan, PlannedProcess
 from actors.fleet.printing import Lines, Printer
 from bus.codec import decode
 from bus.config import Config
-from bus.connection import Address, connect
+from bus.connection import ServerAddress, connect
 from bus.errors import CallboardError, ConfigError, ProblemError
 from bus.ports import Delivery
 from bus.server import EmbeddedServer
@@ -39,7 +39,7 @@ REPORT_SECONDS = 0.3
 class Fleet:
     """Starts a fleet and keeps it alive until a signal ends it."""
 
-    def __init__(self, plan: Plan, config: Config) -> None:
+    def __init__(self, plan: FleetPlan, config: Config) -> None:
         self._plan = plan
         self._config = config
         style, is_seen = config.log_format, sys.stdout.isatty()
@@ -116,7 +116,7 @@ class Fleet:
 
     @asynccontextmanager
     async def _heartbeats(self) -> AsyncGenerator[None]:
-        address = Address(
+        address = ServerAddress(
             urls=tuple(self.url.split(",")), name="fleet", credentials=self._config.nats_creds
         )
         async with (
@@ -160,11 +160,11 @@ class Fleet:
 
     # Processes
 
-    def _made(self, members: Sequence[Member]) -> Child:
+    def _made(self, members: Sequence[PlannedProcess]) -> Child:
         said, changed = self._printer.line, self._notify
         return Child(members, self._environment(), said, changed, self._run_alone)
 
-    def _run_alone(self, member: Member) -> None:
+    def _run_alone(self, member: PlannedProcess) -> None:
         """Give an actor a process of its own: what it suffers from is not to stop the others."""
         log.warning("fleet.runs_alone", name=member.name)
         child = self._made([member])

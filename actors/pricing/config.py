@@ -7,7 +7,7 @@ import msgspec
 
 from actors.pricing.core.admission import DOLLAR
 from actors.pricing.core.budgets import Zones
-from actors.pricing.core.decisions import Rules
+from actors.pricing.core.decisions import LedgerRules
 from bus.config import Config
 from schemas.budgets import Budget, Limits, OperatorLimits
 from schemas.settings import env
@@ -64,9 +64,9 @@ class PricingConfig(Config):
     ] = "book"
 
 
-def rules(config: PricingConfig, zones: Zones) -> Rules:
+def rules(config: PricingConfig, zones: Zones) -> LedgerRules:
     """Return the rules that follow from the settings."""
-    return Rules(
+    return LedgerRules(
         zones=zones,
         limits=_limits(config.limits),
         alert=_alert(config.cost_budget_alert_threshold),

@@ -7,17 +7,17 @@ from pathlib import Path
 import anyio
 
 from actors.streaming.adapters import safety_file
-from actors.streaming.adapters.answers import ANSWERS, Answers
+from actors.streaming.adapters.answers import ANSWERS, KeptAnswers
 from actors.streaming.adapters.batch_store import BATCHES, Tickets
-from actors.streaming.adapters.meter import CircuitMeter, Meter
+from actors.streaming.adapters.meter import CallMeter, CircuitMeter
 from actors.streaming.adapters.operator_secrets import operator_secrets
-from actors.streaming.adapters.prompts import Prompts
+from actors.streaming.adapters.prompts import PromptReader
 from actors.streaming.adapters.providers import open_providers
 from actors.streaming.config import StreamingConfig
 from actors.streaming.flow.batches import opened as opened_batches
 from actors.streaming.flow.embedding import Embedder
 from actors.streaming.flow.generation import Generator, Means
-from actors.streaming.flow.spending_guard import granting
+from actors.streaming.flow.spending_guard import spending_guard
 from actors.streaming.flow.switchboard import Switchboard
 from actors.streaming.flow.vectors import VectorStore
 from bus.actor import Actor, Here, Own
@@ -26,7 +26,7 @@ from bus.errors import ProblemError
 from bus.fairness.slices import Slices
 from bus.kv.prices import PRICES
 from bus.ports import Bus, Delivery
-from bus.runtime.supervision import Kind, Part
+from bus.runtime.supervision import Part, PartKind
 from bus.security.egress import Egress
 from bus.subjects import fill
 from bus.telemetry.traces import Span, handling
@@ -77,7 +77,7 @@ class Streaming:
         self._process = process
         self._vectors = VectorStore(bus.blobs, shards)
         slices, queues = Slices(), (QUEUE, BATCH_QUEUE, EMBED_QUEUE)
-        self._prompts = {queue: Prompts(bus, slices) for queue in queues}
+        self._prompts = {queue: PromptReader(bus, slices) for queue in queues}
         self._cut: dict[str, FailGeneration] = {}
 
     async def do_embed(self, item: WorkItem[EmbedWork]) -> FinishGeneration | FailGeneration:
@@ -145,7 +145,7 @@ class Streaming:
 
         span = _handling("generate", item, work)
         attempt = self._generator.attempt(work, emit, offer)
-        with Meter(work) as meter, span:
+        with CallMeter(work) as meter, span:
             try:
                 result = await attempt.run()
             except anyio.get_cancelled_exc_class():
@@ -225,11 +225,11 @@ async def opened(here: Here) -> AsyncGenerator[Own]:
         means = Means(
             providers=providers,
             clock=bus.clock,
-            answers=Answers(here.bucket(ANSWERS), bus.clock),
+            answers=KeptAnswers(here.bucket(ANSWERS), bus.clock),
             switchboard=switchboard,
             safety=rules,
             prices=lambda: in_force.prices,
-            grant=granting(here.way(ACCOUNT_ENTITY)),
+            grant=spending_guard(here.way(ACCOUNT_ENTITY)),
             batches=batches,
         )
         embedder = Embedder(providers, bus.clock, switchboard, prices=lambda: in_force.prices)
@@ -238,7 +238,7 @@ async def opened(here: Here) -> AsyncGenerator[Own]:
         )
         # When this process leaves, another waits on for its batches.
         leaving = Part(
-            name="batches", kind=Kind.SERVICE, run=anyio.sleep_forever, drain=batches.leave
+            name="batches", kind=PartKind.SERVICE, run=anyio.sleep_forever, drain=batches.leave
         )
         shown = Part(name="providers", run=streaming.tell_providers)
         yield Own(doer=streaming, parts=[leaving, shown])

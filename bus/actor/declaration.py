@@ -11,7 +11,7 @@ from bus.projection import Projection
 from bus.requests.service import requests_of
 from bus.runtime.quota_report import Source
 from bus.runtime.supervision import Part
-from bus.shard import Way
+from bus.shard import AskRoute
 from bus.streams.spec import StreamSpec, journal_spec
 from bus.work.worker import Job
 from schemas.base import Request
@@ -23,13 +23,14 @@ class Own:
     """What an actor makes itself: its handlers, and what no declaration can say.
 
     ``handlers`` are objects of the declared services, ``doer`` is what the jobs are done by, and
-    ``ways`` lead to what entities ask that is no entity. ``uses`` tell what tenants use of quotas.
+    ``routes`` lead to what entities ask that is no entity. ``uses`` tell what tenants use of
+    quotas.
     """
 
     handlers: Sequence[object] = ()
     doer: Any = None
     parts: Sequence[Part] = ()
-    ways: Mapping[str, Way] = field(default_factory=dict[str, Way])
+    routes: Mapping[str, AskRoute] = field(default_factory=dict[str, AskRoute])
     uses: Sequence[Source] = ()
 
 

@@ -12,14 +12,14 @@ from bus.ports import Clock
 from bus.projection import Projection, Projector
 from bus.requests.rpc import Owners
 from bus.runtime.process import Process
-from bus.shard import ShardHost, Way
+from bus.shard import AskRoute, ShardHost
 
 T = TypeVar("T")
 W = TypeVar("W", bound=Watcher[Any])
 
 
 class Here:
-    """An actor in a process: its hosts and projections, and the ways to all that it declares."""
+    """An actor in a process: its hosts and projections, and the routes to all that it declares."""
 
     def __init__(self, actor: Actor, process: Process) -> None:
         self.actor = actor
@@ -27,7 +27,7 @@ class Here:
         self.bus = process.bus
         self.config: Any = process.config
         self.hosts: dict[str, ShardHost] = {}
-        self._asked: dict[str, Way] = {}
+        self._asked: dict[str, AskRoute] = {}
         for entity in actor.entities:
             self.hosts[entity.name] = self._host(actor.under(entity, self.config))
         for name in actor.asks:
@@ -78,9 +78,9 @@ class Here:
                 self._known[each.store.bucket] = (told, await stack.enter_async_context(watch))
             yield
 
-    def add_ways(self, ways: dict[str, Way]) -> None:
+    def add_routes(self, routes: dict[str, AskRoute]) -> None:
         """Let entities ask what is no entity, too."""
-        self._asked |= ways
+        self._asked |= routes
 
     def reported_to(self) -> dict[str, Owners]:
         """Return the owners to whom results of work are reported, by entity."""
@@ -110,7 +110,7 @@ class Here:
             process.membership,
             self.bus,
             process.timing,
-            ways=self._asked,
+            routes=self._asked,
         )
 
     def _projector(self, projection: Projection) -> Projector:

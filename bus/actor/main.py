@@ -49,7 +49,7 @@ async def serve(*actors: Actor, timing: Timing | None = None) -> None:
 async def _opened(here: Here) -> AsyncGenerator[list[Part]]:
     """Make what an actor needs, and hand out its parts while the context is open."""
     async with here.following(), here.actor.opened(here) as own:
-        here.add_ways(dict(own.ways))
+        here.add_routes(dict(own.routes))
         for source in own.uses:
             here.process.usage.add(source)
         yield parts_of(here, own)

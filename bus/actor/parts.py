@@ -12,7 +12,7 @@ from bus.archive import Archiver
 from bus.requests.inboxes.rules import rules as inbox_rules
 from bus.requests.service import Service, endpoints_of
 from bus.requests.submissions import Submissions
-from bus.runtime.supervision import Kind, Part
+from bus.runtime.supervision import Part, PartKind
 from bus.work.worker import Worker, owners_of
 
 
@@ -34,14 +34,16 @@ def parts_of(here: Here, own: Own) -> list[Part]:
 
 def _follows(here: Here) -> Iterator[Part]:
     for bucket, known in here.follows().items():
-        yield Part(name=f"{bucket} known", run=anyio.sleep_forever, missing=known.missing)
+        yield Part(
+            name=f"{bucket} known", run=anyio.sleep_forever, not_ready_reason=known.not_ready_reason
+        )
 
 
 def _hosts(here: Here) -> Iterator[Part]:
     bus, timing = here.bus, here.process.timing
     for entity in here.actor.entities:
         host = here.hosts[entity.name]
-        yield Part.of(f"shards of {entity.name}", Kind.HOST, host)
+        yield Part.of(f"shards of {entity.name}", PartKind.HOST, host)
         if entity.archives:
             archiver = Archiver(entity.name, bus, timing, owned=lambda host=host: host.assigned)
             yield Part(name=f"archive of {entity.name}", run=archiver.run)
@@ -49,7 +51,7 @@ def _hosts(here: Here) -> Iterator[Part]:
 
 def _projections(here: Here) -> Iterator[Part]:
     for name, projector in here.projectors.items():
-        yield Part(name=name, run=projector.run, missing=projector.missing)
+        yield Part(name=name, run=projector.run, not_ready_reason=projector.not_ready_reason)
 
 
 def _workers(here: Here, own: Own) -> Iterator[Part]:
@@ -69,7 +71,7 @@ def _workers(here: Here, own: Own) -> Iterator[Part]:
         if not job.is_long:
             counted.append(worker)
             process.load.capacity += places
-        yield Part.of(f"{job.queue} work", Kind.WORKER, worker)
+        yield Part.of(f"{job.queue} work", PartKind.WORKER, worker)
     process.load.running = lambda: sum(worker.running for worker in counted)
 
 
@@ -84,13 +86,13 @@ def _services(here: Here, own: Own) -> Iterator[Part]:
     process.usage.add(service.load.uses)
     rules, shards = inbox_rules(here.config), here.config.shards
     submissions = Submissions(actor.name, endpoints, bus, process.timing, rules, shards=shards)
-    yield Part.of("submissions", Kind.SERVICE, submissions)
+    yield Part.of("submissions", PartKind.SERVICE, submissions)
     yield Part(
         name="service",
-        kind=Kind.SERVICE,
+        kind=PartKind.SERVICE,
         run=partial(_serve, service, here),
         drain=service.drain,
-        missing=service.missing,
+        not_ready_reason=service.not_ready_reason,
     )
 
 

@@ -13,9 +13,9 @@ import anyio.lowlevel
 import anyio.to_thread
 import structlog
 
-from bus.archive.batch import NEVER, Batch, Taken, end_of_month
-from bus.archive.packing import Packed
-from bus.archive.reading import Head, archive_of, part_subject
+from bus.archive.batch import NEVER, ArchiveBatch, TakenCommit, end_of_month
+from bus.archive.packing import PackedBatch
+from bus.archive.reading import ArchiveHead, archive_of, part_subject
 from bus.codec import decode, encode
 from bus.config import Timing
 from bus.errors import (
@@ -25,7 +25,7 @@ from bus.errors import (
     ProblemError,
     TransientError,
 )
-from bus.ports import Bus, Stored
+from bus.ports import Bus, StoredMessage
 from bus.shard.fetching import fetched
 from bus.shard.salvage import commit_of
 from bus.subjects import archived_subject, journal_subject
@@ -73,14 +73,17 @@ class Archiver:
     async def round(self) -> bool:
         """Archive all that is due now of the shards owned here; say whether room is wanted."""
         try:
-            life, fill = (await self._archive.feed.end()).life, await self._archive.journal.fill()
+            incarnation, fill = (
+                (await self._archive.feed.end()).incarnation,
+                await self._archive.journal.fill(),
+            )
         except CallboardError:
             return False
         is_pressed = not fill.leaves(0, reserve=1 - self._timing.archive_above)
         self._least = round(self._timing.archive_least * fill.most)
         for shard in list(self._owned()):
             if self._may_be_due(shard, is_pressed=is_pressed):
-                await self._try(shard, life, is_pressed=is_pressed)
+                await self._try(shard, incarnation, is_pressed=is_pressed)
         return is_pressed
 
     def _may_be_due(self, shard: int, *, is_pressed: bool) -> bool:
@@ -90,10 +93,10 @@ class Archiver:
         looked = self._looked.get(shard, -inf)
         return anyio.current_time() >= looked + self._timing.archive_look_seconds
 
-    async def _try(self, shard: int, life: str, *, is_pressed: bool) -> None:
+    async def _try(self, shard: int, incarnation: str, *, is_pressed: bool) -> None:
         """Archive a shard as far as it goes; what fails now is tried again in the next round."""
         try:
-            while await self._archive_next(shard, life, is_pressed=is_pressed):
+            while await self._archive_next(shard, incarnation, is_pressed=is_pressed):
                 pass
             self._failing.discard(shard)
         except (TransientError, FencedError) as error:
@@ -107,30 +110,30 @@ class Archiver:
             log.warning(event, entity=self._entity, shard=shard, error=str(error))
         self._failing.add(shard)
 
-    async def _archive_next(self, shard: int, life: str, *, is_pressed: bool) -> bool:
+    async def _archive_next(self, shard: int, incarnation: str, *, is_pressed: bool) -> bool:
         """Archive the next batch of a shard if it is due; say whether there may be more."""
-        head = await self._archive.head(shard, life)
+        head = await self._archive.head(shard, incarnation)
         batch = await self._collected(shard, head)
         is_over = batch.is_over(self._bus.clock(), self._grace)
         if not is_over and not (is_pressed and self._is_worthwhile(batch)):
             self._not_before[shard] = self._due(batch)
             self._looked[shard] = anyio.current_time()
             return False
-        await self._store(batch, life, head.expected)
+        await self._store(batch, incarnation, head.expected)
         return batch.is_full
 
-    def _is_worthwhile(self, batch: Batch) -> bool:
+    def _is_worthwhile(self, batch: ArchiveBatch) -> bool:
         """Say whether a batch of a month that goes on is archived where there is little room."""
         return batch.is_full or batch.size >= max(self._least, 1)
 
-    def _due(self, batch: Batch) -> datetime:
+    def _due(self, batch: ArchiveBatch) -> datetime:
         """Return when a batch may be over; one that nothing is in yet can not be so soon."""
         begun = batch.until > NEVER
         return (end_of_month(batch.until) if begun else self._bus.clock()) + self._grace
 
     # A batch
 
-    async def _collected(self, shard: int, head: Head) -> Batch:
+    async def _collected(self, shard: int, head: ArchiveHead) -> ArchiveBatch:
         """Read the commits that follow what is archived, as far as they form a batch.
 
         Raises:
@@ -138,7 +141,7 @@ class Archiver:
         """
         subject, read = journal_subject(self._entity, shard), 0
         most = self._timing.archive_batch_bytes
-        batch = Batch(self._entity, shard, head.through + 1, most, until=head.until)
+        batch = ArchiveBatch(self._entity, shard, head.through + 1, most, until=head.until)
         async for stored in self._archive.journal.read(subject, start=head.sequence + 1):
             taken = await self._taken(stored, batch)
             if taken.commit.n != batch.next:
@@ -152,15 +155,15 @@ class Archiver:
                 await anyio.lowlevel.checkpoint()
         return batch
 
-    async def _taken(self, stored: Stored, batch: Batch) -> Taken:
+    async def _taken(self, stored: StoredMessage, batch: ArchiveBatch) -> TakenCommit:
         """Return a commit with its entries in place; as it is where something is damaged."""
         try:
             commit = decode(Commit, stored.data)
         except ProblemError:
             found = commit_of(stored.data) or Commit(n=batch.next, epoch=0, turn="", at=batch.until)
-            return Taken(found, None, stored.sequence, stored.data)
+            return TakenCommit(found, None, stored.sequence, stored.data)
         entries = [await self._whole(entry) for entry in commit.entries]
-        return Taken(commit, entries, stored.sequence, stored.data)
+        return TakenCommit(commit, entries, stored.sequence, stored.data)
 
     async def _whole(self, entry: Entry) -> Entry:
         """Return an entry with its events in place; where they are gone, it still says so."""
@@ -169,7 +172,7 @@ class Archiver:
         except ProblemError:
             return entry
 
-    async def _store(self, batch: Batch, life: str, expected: int) -> None:
+    async def _store(self, batch: ArchiveBatch, incarnation: str, expected: int) -> None:
         """Store the parts, and when all are stored say so.
 
         Raises:
@@ -180,12 +183,12 @@ class Archiver:
         archived = batch.archived(packs)
         for tenant, pack in packs.items():
             await self._store_parts(archived, tenant, pack)
-        subject = archived_subject(self._entity, batch.shard, life)
+        subject = archived_subject(self._entity, batch.shard, incarnation)
         await self._archive.store.append(subject, encode(archived), expected=expected)
         metrics.ARCHIVED_BATCHES.at(self._entity).inc()
         log.info("archive.stored", entity=self._entity, shard=batch.shard, through=archived.through)
 
-    async def _store_parts(self, archived: Archived, tenant: str, pack: Packed) -> None:
+    async def _store_parts(self, archived: Archived, tenant: str, pack: PackedBatch) -> None:
         for number, part in enumerate(pack.parts):
             subject = part_subject(archived, tenant, pack.checksum, number)
             try:

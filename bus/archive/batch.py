@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
-from bus.archive.packing import Packed, checksum_of, packed
+from bus.archive.packing import PackedBatch, checksum_of, packed
 from schemas.archive import Archived, ArchivedEntry, TenantArchive
 from schemas.ids import PLATFORM
 from schemas.journal import Commit, Entry
@@ -17,7 +17,7 @@ NEVER = datetime(1970, 1, 1, tzinfo=UTC)
 """When a shard's first owner commits, before its clock was compared."""
 
 
-class Taken(NamedTuple):
+class TakenCommit(NamedTuple):
     """A commit to archive: ``entries`` are whole; None where ``data`` cannot be read whole."""
 
     commit: Commit
@@ -27,7 +27,7 @@ class Taken(NamedTuple):
 
 
 @dataclass(slots=True)
-class Batch:
+class ArchiveBatch:
     """Commits of one shard from number ``first`` on, without gaps, all of one month.
 
     ``until`` is the newest time that is known: commits that cannot be read are of that month too.
@@ -57,7 +57,7 @@ class Batch:
         """The month of the commits, in UTC."""
         return f"{self.until:%Y-%m}"
 
-    def take(self, taken: Taken) -> bool:
+    def take(self, taken: TakenCommit) -> bool:
         """Add the next commit; False if it belongs into another batch, and this one is full."""
         if self.through and not self._has_room(taken):
             self.is_full = True
@@ -75,11 +75,11 @@ class Batch:
             return self.is_full
         return bool(self.through) and now >= end_of_month(self.until) + grace
 
-    def pack(self) -> dict[str, Packed]:
+    def pack(self) -> dict[str, PackedBatch]:
         """Return the parts of each tenant: some ten milliseconds of work a megabyte."""
         return {tenant: packed(entries) for tenant, entries in self.by_tenant.items()}
 
-    def archived(self, packs: dict[str, Packed]) -> Archived:
+    def archived(self, packs: dict[str, PackedBatch]) -> Archived:
         """Return what is to be said when all parts are stored."""
         tenants = [
             TenantArchive(
@@ -103,7 +103,7 @@ class Batch:
             tenants=tenants,
         )
 
-    def _has_room(self, taken: Taken) -> bool:
+    def _has_room(self, taken: TakenCommit) -> bool:
         at = taken.commit.at
         same_month = NEVER in (at, self.until) or f"{at:%Y-%m}" == self.period
         few = len(self.by_tenant) < MOST_TENANTS
@@ -120,7 +120,7 @@ def end_of_month(at: datetime) -> datetime:
     return datetime(at.year + at.month // 12, at.month % 12 + 1, 1, tzinfo=UTC)
 
 
-def _kept(taken: Taken) -> Iterator[tuple[str, ArchivedEntry]]:
+def _kept(taken: TakenCommit) -> Iterator[tuple[str, ArchivedEntry]]:
     """Yield the entries of a commit with their tenants; one that is damaged is the platform's."""
     commit, sequence = taken.commit, taken.sequence
     n, epoch, at, version = commit.n, commit.epoch, commit.at, commit.version

@@ -20,18 +20,18 @@ CHECKSUM_DIGITS = 32
 _LEVEL = 6
 
 
-class Packed(NamedTuple):
+class PackedBatch(NamedTuple):
     """The parts of one tenant in a batch."""
 
     parts: list[bytes]
     checksum: str
 
 
-def packed(entries: Sequence[ArchivedEntry]) -> Packed:
+def packed(entries: Sequence[ArchivedEntry]) -> PackedBatch:
     """Return the parts of some entries. The same entries have the same checksum, always."""
     data = encode(entries)
     pieces = [data[start : start + PART_BYTES] for start in range(0, len(data), PART_BYTES)]
-    return Packed([zlib.compress(piece, _LEVEL) for piece in pieces], checksum_of(data))
+    return PackedBatch([zlib.compress(piece, _LEVEL) for piece in pieces], checksum_of(data))
 
 
 def unpacked(parts: Sequence[bytes], checksum: str) -> list[ArchivedEntry]:

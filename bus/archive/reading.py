@@ -36,7 +36,7 @@ class Numbered(NamedTuple):
     found: Salvaged
 
 
-class Head(NamedTuple):
+class ArchiveHead(NamedTuple):
     """The newest ``Archived`` of a shard, and what an append after it has to expect."""
 
     archived: Archived | None
@@ -67,9 +67,9 @@ def archive_of(bus: Bus, entity: str) -> "Archive":
 class Archive:
     """Reads what an entity type's journal and its archive hold.
 
-    ``life`` is that of the journal: what was archived of another one does not count. All methods
-    raise ``UnavailableError`` where there is no answer, and ``CorruptJournalError`` where an
-    archived batch is not what was stored.
+    ``incarnation`` is that of the journal: what was archived of another one does not count. All
+    methods raise ``UnavailableError`` where there is no answer, and ``CorruptJournalError`` where
+    an archived batch is not what was stored.
     """
 
     entity: str
@@ -77,17 +77,21 @@ class Archive:
     store: Journal
     feed: Feed
 
-    async def head(self, shard: int, life: str) -> Head:
+    async def head(self, shard: int, incarnation: str) -> ArchiveHead:
         """Return how far a shard is archived, by the leader of the archive."""
-        subject = archived_subject(self.entity, shard, life)
+        subject = archived_subject(self.entity, shard, incarnation)
         newest = await self.store.last(subject)
-        return Head(_archived(subject, newest.data), newest.sequence) if newest else Head(None, 0)
+        return (
+            ArchiveHead(_archived(subject, newest.data), newest.sequence)
+            if newest
+            else ArchiveHead(None, 0)
+        )
 
     async def batches(
-        self, shard: int, life: str, *, after: int = 0
+        self, shard: int, incarnation: str, *, after: int = 0
     ) -> AsyncIterator[list[Numbered]]:
         """Yield the archived commits behind number ``after``, without gaps, a batch at a time."""
-        subject = archived_subject(self.entity, shard, life)
+        subject = archived_subject(self.entity, shard, incarnation)
         async for stored in self.store.read(subject, start=1):
             archived = _archived(subject, stored.data)
             if archived.through > after:
@@ -104,14 +108,17 @@ class Archive:
         Raises:
             CorruptJournalError: a commit is in neither of them.
         """
-        life, subject = (await self.feed.end()).life, journal_subject(self.entity, shard)
+        incarnation, subject = (
+            (await self.feed.end()).incarnation,
+            journal_subject(self.entity, shard),
+        )
         while True:
             begun, gap = after, ""
-            async for batch in self.batches(shard, life, after=after):
+            async for batch in self.batches(shard, incarnation, after=after):
                 for one in batch:
                     yield one
                     after = one.n
-            head = await self.head(shard, life)
+            head = await self.head(shard, incarnation)
             last = head.through
             async for stored in self.journal.read(subject, start=head.sequence + 1):
                 one = numbered(stored.sequence, stored.data, last + 1)

@@ -11,7 +11,7 @@ from bus.ports import Blobs
 from bus.streams.capacity import NEW_KEYS_STOP, Room, full
 from bus.streams.spec import BLOBS
 from bus.tasks import Wakeup, loop_time
-from schemas.bodies import MOST_BODY_BYTES, Reference
+from schemas.bodies import MOST_BODY_BYTES, BodyReference
 
 LOOK_SECONDS = 1.0
 """How old may be what is known of the room that is left, when a body is to be stored."""
@@ -27,7 +27,7 @@ class Bodies:
         self._room = Room(BLOBS, blobs.fill, Wakeup())
         self._looked_at = float("-inf")
 
-    async def put(self, data: bytes, holder: Holder, *, ttl: int | None = None) -> Reference:
+    async def put(self, data: bytes, holder: Holder, *, ttl: int | None = None) -> BodyReference:
         """Store a body before the command that names it is sent; storing it twice is harmless.
 
         With ``ttl`` it expires after so many seconds; otherwise it is removed with its holder.
@@ -48,9 +48,9 @@ class Bodies:
             await self._look()
             raise self._refusal() from None
         self._room.add(size)
-        return Reference(name=name, digest=name.rpartition(".")[2], bytes=size)
+        return BodyReference(name=name, digest=name.rpartition(".")[2], bytes=size)
 
-    async def get(self, reference: Reference, *, most: int = MOST_BODY_BYTES) -> bytes:
+    async def get(self, reference: BodyReference, *, most: int = MOST_BODY_BYTES) -> bytes:
         """Return a body, checked against its digest.
 
         Raises:
@@ -95,7 +95,7 @@ class Bodies:
         return ProblemError(full(BLOBS, self._room.share, BODIES_FULL))
 
 
-def _damaged(reference: Reference) -> ProblemError:
+def _damaged(reference: BodyReference) -> ProblemError:
     """Return the refusal of a body that is not there as it was stored; its name has no secret."""
     message = f"a stored body of {reference.bytes} bytes is gone or damaged"
     return problem("corrupt", message)

@@ -54,7 +54,7 @@ Count = Annotated[int, msgspec.Meta(ge=1, le=2**53)]
 Quota = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
 
 
-class Terms(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class QuotaTerms(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What one tenant may use: as set for all, or as the operator's file says of one tenant.
 
     ``requests`` and ``request_bytes`` are those under way in one process, ``executions`` those open
@@ -248,7 +248,7 @@ class Config(Settings):
             "as for all",
         ),
     ] = None
-    quota: Terms = Terms()
+    quota: QuotaTerms = QuotaTerms()
     otlp_endpoint: Annotated[
         str | None,
         env(

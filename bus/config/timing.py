@@ -116,7 +116,7 @@ class Timing(msgspec.Struct, frozen=True, kw_only=True):
     taken_seconds: Annotated[
         float, _why("who is done sooner says so by the result alone; a short wait in a second")
     ] = 0.02
-    roll_call_seconds: Annotated[
+    inventory_seconds: Annotated[
         float, _why("who does not answer within it is asked again, unless it has gone meanwhile")
     ] = 0.25
     work_resend_seconds: Annotated[float, _why("the pause between tries while the bus is away")] = (

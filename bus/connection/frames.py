@@ -32,13 +32,13 @@ class Frame(NamedTuple):
         return Delivery(self.subject.decode(), self.data, self.reply.decode(), headers)
 
 
-class Incomplete(NamedTuple):
+class IncompleteFrame(NamedTuple):
     """A message that has not arrived whole: ``needed`` bytes from its beginning are, if known."""
 
     needed: int
 
 
-def next_frame(data: bytes, at: int) -> Frame | Incomplete | None:
+def next_frame(data: bytes, at: int) -> Frame | IncompleteFrame | None:
     """Return the message that begins at ``at``; None if something else is there.
 
     Raises:
@@ -49,14 +49,14 @@ def next_frame(data: bytes, at: int) -> Frame | Incomplete | None:
         return None
     line_end = data.find(LINE_END, at)
     if line_end < 0:
-        return Incomplete(0)
+        return IncompleteFrame(0)
     parts = data[at:line_end].split()
     if len(parts) < _FEWEST_PARTS + 1 + has_headers:
         raise ValueError("malformed message line")
     body = line_end + 2
     end = body + int(parts[-1])
     if len(data) < end + 2:
-        return Incomplete(end + 2 - at)
+        return IncompleteFrame(end + 2 - at)
     split = body + int(parts[-2]) if has_headers else body
     reply = parts[3] if len(parts) > _FEWEST_PARTS + 1 + has_headers else b""
     return Frame(int(parts[2]), parts[1], reply, data[body:split], data[split:end], end + 2)

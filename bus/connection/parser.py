@@ -6,7 +6,7 @@ from nats.aio.client import Client
 from nats.errors import ProtocolError
 from nats.protocol.parser import Parser
 
-from bus.connection.frames import LINE_END, Begun, Frame, Incomplete, begun, next_frame
+from bus.connection.frames import LINE_END, Begun, Frame, IncompleteFrame, begun, next_frame
 from bus.ports import Receiver
 
 Gate = Callable[[Begun], bool]
@@ -105,7 +105,7 @@ class DirectParser(Parser):
         if at >= len(data):
             return True
         frame = _frame(data, at)
-        if not isinstance(frame, Incomplete):
+        if not isinstance(frame, IncompleteFrame):
             return False
         if frame.needed and not self._is_wanted(data, at):
             self._unwanted = frame.needed - (len(data) - at)
@@ -137,10 +137,10 @@ class DirectParser(Parser):
         return end
 
 
-def _frame(data: bytes, at: int) -> Frame | Incomplete | ValueError | None:
+def _frame(data: bytes, at: int) -> Frame | IncompleteFrame | ValueError | None:
     """Return what begins at ``at``: a message, a part of something, nonsense, or a word."""
     try:
         frame = next_frame(data, at)
     except ValueError as error:
         return error
-    return Incomplete(0) if frame is None and data.find(LINE_END, at) < 0 else frame
+    return IncompleteFrame(0) if frame is None and data.find(LINE_END, at) < 0 else frame

@@ -10,21 +10,21 @@
 """
 
 from bus.fairness.in_flight import InFlight
-from bus.fairness.line import Line
+from bus.fairness.line import TenantLine
 from bus.fairness.places import Places, Promise, Wish
-from bus.fairness.quotas import Quotas, Terms, exceeded
+from bus.fairness.quotas import Quotas, QuotaTerms, exceeded
 from bus.fairness.share import Share
 from bus.fairness.turns import Turns, reserved_of
 from bus.fairness.turnstile import Turnstile
 
 __all__ = [
     "InFlight",
-    "Line",
     "Places",
     "Promise",
+    "QuotaTerms",
     "Quotas",
     "Share",
-    "Terms",
+    "TenantLine",
     "Turns",
     "Turnstile",
     "Wish",

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from bus.fairness.quotas import Quotas, Terms
+from bus.fairness.quotas import Quotas, QuotaTerms
 from schemas.fleet import QuotaUse
 from schemas.problems import Problem
 
@@ -20,7 +20,7 @@ class _Held:
 
     __slots__ = ("bytes", "requests", "terms")
 
-    def __init__(self, terms: Terms) -> None:
+    def __init__(self, terms: QuotaTerms) -> None:
         self.terms = terms
         self.requests = self.bytes = 0
 

@@ -7,7 +7,7 @@ from typing import Generic, TypeVar
 T = TypeVar("T")
 
 
-class Line(Generic[T]):
+class TenantLine(Generic[T]):
     """Items in the order of their arrival for each tenant; the tenants take turns.
 
     Iterating yields the tenants that wait, who has waited longest for its turn first.

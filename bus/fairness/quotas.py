@@ -8,7 +8,7 @@ import msgspec
 
 from bus import files
 from bus.codec import convert
-from bus.config import Config, Terms
+from bus.config import Config, QuotaTerms
 from bus.errors import ConfigError, ProblemError
 from schemas.fleet import QuotaUse
 from schemas.ids import Token
@@ -20,7 +20,7 @@ FILE_SETTING = "CALLBOARD_QUOTAS_FILE"
 class Quotas:
     """The terms of every tenant."""
 
-    def __init__(self, usual: Terms, own: Mapping[str, Terms] | None = None) -> None:
+    def __init__(self, usual: QuotaTerms, own: Mapping[str, QuotaTerms] | None = None) -> None:
         self._usual = usual
         self._own = dict(own or {})
 
@@ -36,7 +36,7 @@ class Quotas:
         usual, path = config.quota, config.quotas_file
         return cls(usual, _read(Path(path), usual) if path else {})
 
-    def of(self, tenant: str) -> Terms:
+    def of(self, tenant: str) -> QuotaTerms:
         """Return the terms of a tenant."""
         return self._own.get(tenant, self._usual)
 
@@ -56,11 +56,11 @@ def exceeded(quota: str, used: int, allowed: int, what: str) -> Problem:
     )
 
 
-def _read(path: Path, usual: Terms) -> dict[str, Terms]:
+def _read(path: Path, usual: QuotaTerms) -> dict[str, QuotaTerms]:
     """Return the terms of the tenants that the file names; what it leaves out is as for all."""
     common = msgspec.structs.asdict(usual)
     try:
         said = files.of(path, dict[Token, dict[str, Any]])
-        return convert(dict[Token, Terms], {name: common | own for name, own in said.items()})
+        return convert(dict[Token, QuotaTerms], {name: common | own for name, own in said.items()})
     except ProblemError as error:
         raise ConfigError(FILE_SETTING, error.said()) from None

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from time import perf_counter
 from typing import TypeVar
 
-from schemas.steps import Done, Steps, begun
+from schemas.steps import Steps, StepsDone, begun
 
 T = TypeVar("T")
 
@@ -64,7 +64,7 @@ class Slices:
         await self._turn(tenant)
         asyncio.get_running_loop().call_soon(self._pass_on)
 
-    def _slice(self, steps: Steps[T], began: float) -> Done[T] | None:
+    def _slice(self, steps: Steps[T], began: float) -> StepsDone[T] | None:
         while (done := begun(steps)) is None:
             if perf_counter() - began >= self._seconds:
                 return None

@@ -10,7 +10,7 @@ some, and the last ones are never taken by one that has many.
 from collections.abc import Callable, Iterable, Mapping
 from typing import Generic, TypeVar
 
-from bus.fairness.line import Line
+from bus.fairness.line import TenantLine
 
 T = TypeVar("T")
 
@@ -50,7 +50,7 @@ class Turns(Generic[T]):
         self._reserved = reserved
         self._by_tenant: dict[str, int] = {}
         self.running = 0
-        self.waiting = Line[T]()
+        self.waiting = TenantLine[T]()
 
     def __len__(self) -> int:
         return self.running + len(self.waiting)

@@ -15,7 +15,7 @@ from bus.connection.transport import status_of
 from bus.errors import DeadlineError, FullError, UnavailableError, problem
 from bus.jetstream.direct_get import PAGE_SECONDS, read_page
 from bus.jetstream.publishing import store
-from bus.ports import Fill, Stored
+from bus.ports import Fill, StoredMessage
 from bus.streams.api import NO_MESSAGE, JetStream, JetStreamError, fill_of
 from bus.streams.spec import BLOBS
 from bus.subjects import token
@@ -79,13 +79,13 @@ class StreamBlobs:
                 return data
         raise problem("not_found", f"no blob {name}")
 
-    async def newest(self, name: str) -> Stored | None:
+    async def newest(self, name: str) -> StoredMessage | None:
         """See ``Blobs.newest``."""
         newest, position = None, 1
         while page := await read_page(self._transport, BLOBS, _subject(name, ANY), position):
             newest = page[-1]
             position = newest.sequence + 1
-        return Stored(newest.sequence, b"", newest.time) if newest is not None else None
+        return StoredMessage(newest.sequence, b"", newest.time) if newest is not None else None
 
     async def remove(self, name: str, *, below: int | None = None) -> None:
         """See ``Blobs.remove``."""

@@ -18,7 +18,7 @@ END_OF_BATCH = "204"
 NOT_FOUND = "404"
 
 
-class Read(NamedTuple):
+class DirectRead(NamedTuple):
     """A message as it is stored."""
 
     sequence: int
@@ -35,7 +35,7 @@ async def read_page(
     *,
     limit: int = PAGE_MESSAGES,
     most_bytes: int = PAGE_BYTES,
-) -> list[Read]:
+) -> list[DirectRead]:
     """Return the first messages that match ``subject`` from a sequence on; empty at the end.
 
     A replica may lag behind what was acknowledged, so an empty page does not prove the end. Within
@@ -48,9 +48,9 @@ async def read_page(
     return await _asked(transport, stream, body)
 
 
-async def _asked(transport: NatsTransport, stream: str, body: dict[str, Any]) -> list[Read]:
+async def _asked(transport: NatsTransport, stream: str, body: dict[str, Any]) -> list[DirectRead]:
     request = f"$JS.API.DIRECT.GET.{stream}"
-    page = Page(request)
+    page = MessagePage(request)
     reply = transport.replies.expect(page.take)
     try:
         await transport.publish(request, msgspec.json.encode(body), reply=reply)
@@ -61,12 +61,12 @@ async def _asked(transport: NatsTransport, stream: str, body: dict[str, Any]) ->
     return page.messages()
 
 
-class Page:
+class MessagePage:
     """Collects the answers to one request. Each names its predecessor, so that a loss shows."""
 
     def __init__(self, request: str) -> None:
         self._request = request
-        self._messages: list[Read] = []
+        self._messages: list[DirectRead] = []
         self._failure: str | None = "no complete answer in time"
         self.ended = anyio.Event()
 
@@ -86,7 +86,7 @@ class Page:
         else:
             self._end("messages were lost on the way")
 
-    def messages(self) -> list[Read]:
+    def messages(self) -> list[DirectRead]:
         """Return the messages if all are there; raises ``UnavailableError`` otherwise."""
         if self._failure is not None:
             raise UnavailableError(self._request, self._failure)
@@ -102,7 +102,7 @@ class Page:
             self.ended.set()
 
 
-def _read(message: Delivery) -> Read:
+def _read(message: Delivery) -> DirectRead:
     headers = message.headers or {}
     time = headers.get("Nats-Time-Stamp", "")
-    return Read(int(headers["Nats-Sequence"]), headers["Nats-Subject"], message.data, time)
+    return DirectRead(int(headers["Nats-Sequence"]), headers["Nats-Subject"], message.data, time)

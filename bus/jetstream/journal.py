@@ -11,7 +11,7 @@ from bus.connection import NatsTransport
 from bus.errors import FencedError, FullError, UnavailableError
 from bus.jetstream.direct_get import read_page
 from bus.jetstream.publishing import store
-from bus.ports import Filed, Fill, Stored
+from bus.ports import Filed, Fill, StoredMessage
 from bus.streams.api import (
     NO_MESSAGE,
     WRONG_LAST_SEQUENCE,
@@ -46,11 +46,11 @@ class JetStreamJournal:
             raise UnavailableError(subject, error.description) from None
         return ack.seq
 
-    async def last(self, subject: str) -> Stored | None:
+    async def last(self, subject: str) -> StoredMessage | None:
         """See ``Journal.last``. A replica could be behind, and then the wrong owner would go on."""
         return await self._from_leader(subject, {"last_by_subj": subject})
 
-    async def first(self, subject: str, *, since: datetime | None = None) -> Stored | None:
+    async def first(self, subject: str, *, since: datetime | None = None) -> StoredMessage | None:
         """See ``Journal.first``."""
         start = {"start_time": since.isoformat()} if since else {"seq": 1}
         return await self._from_leader(subject, {**start, "next_by_subj": subject})
@@ -62,7 +62,7 @@ class JetStreamJournal:
         except JetStreamError as error:
             raise UnavailableError(self._stream, error.description) from None
 
-    async def read(self, subject: str, *, start: int) -> AsyncIterator[Stored]:
+    async def read(self, subject: str, *, start: int) -> AsyncIterator[StoredMessage]:
         """See ``Journal.read``.
 
         Raises:
@@ -89,11 +89,11 @@ class JetStreamJournal:
         except JetStreamError as error:
             raise UnavailableError(subject, error.description) from None
 
-    async def _page(self, subject: str, position: int) -> list[Stored]:
+    async def _page(self, subject: str, position: int) -> list[StoredMessage]:
         """Return what follows; where the replica that was asked knows nothing, ask the leader."""
         page = await read_page(self._transport, self._stream, subject, position)
         if page:
-            return [Stored(read.sequence, read.data, read.time) for read in page]
+            return [StoredMessage(read.sequence, read.data, read.time) for read in page]
         following = await self._from_leader(subject, {"seq": position, "next_by_subj": subject})
         if following is None:
             raise UnavailableError(subject, "was purged while it was read")
@@ -115,6 +115,6 @@ class JetStreamJournal:
         data = b64decode(message.get("data", ""))
         return Filed(message["seq"], message["subject"], data), message.get("time", "")
 
-    async def _from_leader(self, subject: str, query: dict[str, Any]) -> Stored | None:
+    async def _from_leader(self, subject: str, query: dict[str, Any]) -> StoredMessage | None:
         found = await self.filed(subject, query)
-        return Stored(found[0].sequence, found[0].data, found[1]) if found else None
+        return StoredMessage(found[0].sequence, found[0].data, found[1]) if found else None

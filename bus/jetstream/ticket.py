@@ -19,7 +19,7 @@ _OLD_FORM = 9
 """Tokens of a reply subject without domain and account: ``$JS.ACK.<stream>.<consumer>.…``."""
 
 
-class Origin(NamedTuple):
+class TicketOrigin(NamedTuple):
     """Where a delivery comes from. ``stored_at`` is in nanoseconds since 1970."""
 
     deliveries: int
@@ -27,11 +27,11 @@ class Origin(NamedTuple):
     sequence: int
 
 
-def origin_of(reply: str) -> Origin:
+def origin_of(reply: str) -> TicketOrigin:
     """Read the reply subject of a delivery (ADR-15): deliveries, sequences, time, pending."""
     tokens = reply.split(".")
     first = 4 if len(tokens) == _OLD_FORM else 6
-    return Origin(int(tokens[first]), int(tokens[first + 3]), int(tokens[first + 1]))
+    return TicketOrigin(int(tokens[first]), int(tokens[first + 3]), int(tokens[first + 1]))
 
 
 class JetStreamTicket:

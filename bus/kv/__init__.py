@@ -10,7 +10,7 @@
                    lie in a bucket, ``roster`` what a process knows of them, ``stock`` their sizes
 """
 
-from bus.kv.bucket import Bucket, Entry, Watch, Watcher
+from bus.kv.bucket import Bucket, BucketEntry, BucketWatch, Watcher
 from bus.kv.followed import Followed, followed
 from bus.kv.memory_bucket import MemoryBucket
 from bus.kv.nats_bucket import NatsBucket
@@ -19,7 +19,8 @@ from bus.kv.versioned import Kind, VersionedStore
 
 __all__ = [
     "Bucket",
-    "Entry",
+    "BucketEntry",
+    "BucketWatch",
     "Follow",
     "Followed",
     "Kind",
@@ -27,7 +28,6 @@ __all__ = [
     "NatsBucket",
     "Store",
     "VersionedStore",
-    "Watch",
     "Watcher",
     "followed",
 ]

@@ -10,7 +10,7 @@ from typing import Generic, NamedTuple, Protocol, TypeVar
 T = TypeVar("T")
 
 
-class Entry(NamedTuple, Generic[T]):
+class BucketEntry(NamedTuple, Generic[T]):
     """A value with the revision that wrote it."""
 
     key: str
@@ -21,7 +21,7 @@ class Entry(NamedTuple, Generic[T]):
 class Watcher(Protocol[T]):
     """What is told of changes, in the order in which they were stored. Must not block."""
 
-    def changed(self, entry: Entry[T]) -> None:
+    def changed(self, entry: BucketEntry[T]) -> None:
         """A key has this value now."""
         ...
 
@@ -34,7 +34,7 @@ class Watcher(Protocol[T]):
         ...
 
 
-class Watch(Protocol):
+class BucketWatch(Protocol):
     """The state of a watch."""
 
     @property
@@ -58,7 +58,7 @@ class Watch(Protocol):
 class Bucket(Protocol[T]):
     """Values of one type by key. A write that was answered is seen by every later ``get``."""
 
-    async def get(self, key: str) -> Entry[T] | None:
+    async def get(self, key: str) -> BucketEntry[T] | None:
         """Return the newest entry of a key, None if there is none.
 
         Raises:
@@ -92,13 +92,14 @@ class Bucket(Protocol[T]):
 
     def watch_sizes(
         self, pattern: str, watcher: Watcher[int]
-    ) -> AbstractAsyncContextManager[Watch]:
+    ) -> AbstractAsyncContextManager[BucketWatch]:
         """Tell ``watcher`` as ``watch`` does, but only how many bytes each value has."""
         ...
 
-    def watch(self, pattern: str, watcher: Watcher[T]) -> AbstractAsyncContextManager[Watch]:
+    def watch(self, pattern: str, watcher: Watcher[T]) -> AbstractAsyncContextManager[BucketWatch]:
         """Tell ``watcher`` of the keys that match, and of each change, while the context is open.
 
-        Entering does not wait for the bus; ``Watch.fresh`` says when the first reading is through.
+        Entering does not wait for the bus; ``BucketWatch.fresh`` says when the first reading is
+        through.
         """
         ...

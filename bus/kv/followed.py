@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 from typing import TypeVar
 
 from bus.errors import ProblemError, UnavailableError
-from bus.kv.bucket import Bucket, Watch, Watcher
+from bus.kv.bucket import Bucket, BucketWatch, Watcher
 from schemas.problems import Problem
 
 T = TypeVar("T")
@@ -18,13 +18,13 @@ class Followed:
     """Says whether a watch has come to its end and is still there. ``what`` names what it tells."""
 
     def __init__(
-        self, watch: Watch, what: str, *, patience_seconds: float = PATIENCE_SECONDS
+        self, watch: BucketWatch, what: str, *, patience_seconds: float = PATIENCE_SECONDS
     ) -> None:
         self._watch = watch
         self._what = what
         self._patience_seconds = patience_seconds
 
-    def missing(self) -> str | None:
+    def not_ready_reason(self) -> str | None:
         """Say what is lacking until the process knows: for the readiness of a part."""
         return None if self._watch.fresh else f"{self._what} not known yet"
 

@@ -1,4 +1,4 @@
-"""A bucket in memory: the twin of the one on NATS, for tests and simulation."""
+"""A bucket in memory: the counterpart of the one on NATS, for tests and simulation."""
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -6,7 +6,7 @@ from typing import Generic, NamedTuple, TypeVar
 
 from bus import codec, subjects
 from bus.errors import FencedError
-from bus.kv.bucket import Entry, Watch, Watcher
+from bus.kv.bucket import BucketEntry, BucketWatch, Watcher
 
 T = TypeVar("T")
 
@@ -24,7 +24,7 @@ class MemoryBucket(Generic[T]):
         self._watchers: list[tuple[str, Watcher[T]]] = []
         self._size_watchers: list[tuple[str, Watcher[int]]] = []
 
-    async def get(self, key: str) -> Entry[T] | None:
+    async def get(self, key: str) -> BucketEntry[T] | None:
         """See ``Bucket.get``."""
         cell = self._cells.get(key)
         return (
@@ -49,7 +49,7 @@ class MemoryBucket(Generic[T]):
         self._cells.pop(key, None)
 
     @asynccontextmanager
-    async def watch_sizes(self, pattern: str, watcher: Watcher[int]) -> AsyncGenerator[Watch]:
+    async def watch_sizes(self, pattern: str, watcher: Watcher[int]) -> AsyncGenerator[BucketWatch]:
         """See ``Bucket.watch_sizes``."""
         watcher.cleared()
         for key, cell in sorted(self._cells.items(), key=lambda item: item[1].revision):
@@ -62,7 +62,7 @@ class MemoryBucket(Generic[T]):
             self._size_watchers.remove(following)
 
     @asynccontextmanager
-    async def watch(self, pattern: str, watcher: Watcher[T]) -> AsyncGenerator[Watch]:
+    async def watch(self, pattern: str, watcher: Watcher[T]) -> AsyncGenerator[BucketWatch]:
         """See ``Bucket.watch``."""
         watcher.cleared()
         for key, cell in sorted(self._cells.items(), key=lambda item: item[1].revision):
@@ -94,8 +94,8 @@ class MemoryBucket(Generic[T]):
         else:
             watcher.changed(self._entry(key, cell.revision, cell.data))
 
-    def _entry(self, key: str, revision: int, data: bytes) -> Entry[T]:
-        return Entry(key, revision, codec.decode(self._kind, data))
+    def _entry(self, key: str, revision: int, data: bytes) -> BucketEntry[T]:
+        return BucketEntry(key, revision, codec.decode(self._kind, data))
 
 
 class _Cell(NamedTuple):
@@ -109,7 +109,7 @@ def _tell_size(pattern: str, watcher: Watcher[int], key: str, cell: _Cell) -> No
     if cell.data is None:
         watcher.removed(key, cell.revision)
     else:
-        watcher.changed(Entry(key, cell.revision, len(cell.data)))
+        watcher.changed(BucketEntry(key, cell.revision, len(cell.data)))
 
 
 class _Present:

@@ -23,7 +23,7 @@ class Cell(NamedTuple):
     data: bytes | None
 
 
-class Place(NamedTuple):
+class KeyPlace(NamedTuple):
     """Where a delivered message stands: ``number`` counts what its consumer has sent."""
 
     revision: int
@@ -31,7 +31,7 @@ class Place(NamedTuple):
     pending: int
 
     @classmethod
-    def of(cls, reply: str) -> "Place":
+    def of(cls, reply: str) -> "KeyPlace":
         """Read it from the subject on which the message could be acknowledged.
 
         ``$JS.ACK.<stream>.<consumer>.<deliveries>.<revision>.<number>.<time>.<pending>``, or

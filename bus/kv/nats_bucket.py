@@ -7,9 +7,9 @@ from bus import codec
 from bus.connection import NatsTransport
 from bus.errors import FencedError, ProblemError, UnavailableError, problem
 from bus.jetstream.publishing import store
-from bus.kv.bucket import Entry, Watch, Watcher
+from bus.kv.bucket import BucketEntry, BucketWatch, Watcher
 from bus.kv.message import OPERATION, Cell, newest
-from bus.kv.nats_watch import Source, following
+from bus.kv.nats_watch import WatchSource, following
 from bus.streams.api import WRONG_LAST_SEQUENCE, JetStream, JetStreamError
 
 T = TypeVar("T")
@@ -33,13 +33,13 @@ class NatsBucket(Generic[T]):
         self._prefix = f"$KV.{bucket}."
         self._kind = kind
 
-    async def get(self, key: str) -> Entry[T] | None:
+    async def get(self, key: str) -> BucketEntry[T] | None:
         """See ``Bucket.get``."""
         cell = await self._newest(key)
         if cell is None or cell.data is None:
             return None
         try:
-            return Entry(key, cell.revision, codec.decode(self._kind, cell.data))
+            return BucketEntry(key, cell.revision, codec.decode(self._kind, cell.data))
         except ProblemError as error:
             raise problem("internal", f"stored entry {key}: {error.problem.message}") from None
 
@@ -76,18 +76,18 @@ class NatsBucket(Generic[T]):
         except JetStreamError as error:
             raise UnavailableError(subject, error.description) from None
 
-    def watch(self, pattern: str, watcher: Watcher[T]) -> AbstractAsyncContextManager[Watch]:
+    def watch(self, pattern: str, watcher: Watcher[T]) -> AbstractAsyncContextManager[BucketWatch]:
         """See ``Bucket.watch``."""
         return following(self._source(pattern), self._kind, watcher)
 
     def watch_sizes(
         self, pattern: str, watcher: Watcher[int]
-    ) -> AbstractAsyncContextManager[Watch]:
+    ) -> AbstractAsyncContextManager[BucketWatch]:
         """See ``Bucket.watch_sizes``."""
         return following(self._source(pattern)._replace(sizes=True), int, watcher)
 
-    def _source(self, pattern: str) -> Source:
-        return Source(self._transport, self._jetstream, self._stream, self._prefix, pattern)
+    def _source(self, pattern: str) -> WatchSource:
+        return WatchSource(self._transport, self._jetstream, self._stream, self._prefix, pattern)
 
     async def _newest(self, key: str) -> Cell | None:
         subject = self._prefix + key

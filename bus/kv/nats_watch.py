@@ -20,8 +20,8 @@ from bus import codec
 from bus.connection import NatsTransport
 from bus.errors import ProblemError, UnavailableError
 from bus.ids import new_id
-from bus.kv.bucket import Entry, Watch, Watcher
-from bus.kv.message import Place, newest, value_in
+from bus.kv.bucket import BucketEntry, BucketWatch, Watcher
+from bus.kv.message import KeyPlace, newest, value_in
 from bus.streams.api import CONSUMER_NOT_FOUND, JetStream, JetStreamError
 from bus.tasks import background, loop_time
 
@@ -51,7 +51,7 @@ _FAILURES = (JetStreamError, UnavailableError, nats.errors.Error)
 _random = SystemRandom()
 
 
-class Source(NamedTuple):
+class WatchSource(NamedTuple):
     """What is watched: the keys of a bucket that match ``pattern``.
 
     With ``sizes`` the server sends no values, and their sizes are told in their place.
@@ -71,7 +71,9 @@ class Source(NamedTuple):
 
 
 @asynccontextmanager
-async def following(source: Source, kind: type[T], watcher: Watcher[T]) -> AsyncGenerator[Watch]:
+async def following(
+    source: WatchSource, kind: type[T], watcher: Watcher[T]
+) -> AsyncGenerator[BucketWatch]:
     """Tell ``watcher`` of all changes while the context is open."""
     watch = _NatsWatch(source, kind, watcher)
     forget = source.transport.on_reconnect(watch.returned)
@@ -86,7 +88,7 @@ async def following(source: Source, kind: type[T], watcher: Watcher[T]) -> Async
 
 
 class _NatsWatch(Generic[T]):
-    def __init__(self, source: Source, kind: type[T], watcher: Watcher[T]) -> None:
+    def __init__(self, source: WatchSource, kind: type[T], watcher: Watcher[T]) -> None:
         self._source = source
         self._kind = kind
         self._watcher = watcher
@@ -107,11 +109,11 @@ class _NatsWatch(Generic[T]):
 
     @property
     def fresh(self) -> bool:
-        """See ``Watch.fresh``."""
+        """See ``BucketWatch.fresh``."""
         return self._current and self._silence() < SILENCE_SECONDS
 
     async def catch_up(self, *, timeout: float) -> None:
-        """See ``Watch.catch_up``."""
+        """See ``BucketWatch.catch_up``."""
         source = self._source
         try:
             with anyio.fail_after(timeout):
@@ -249,7 +251,7 @@ class _NatsWatch(Generic[T]):
 
     def _tell(self, message: Msg, headers: Mapping[str, str]) -> bool:
         """Tell the watcher of a message, unless one before it is missing."""
-        about = Place.of(message.reply)
+        about = KeyPlace.of(message.reply)
         self._taken += 1
         if about.number != self._taken:
             return False
@@ -262,7 +264,7 @@ class _NatsWatch(Generic[T]):
                 self._watcher.removed(key, self._position)
             else:
                 value = codec.decode(self._kind, data)
-                self._watcher.changed(Entry(key, self._position, value))
+                self._watcher.changed(BucketEntry(key, self._position, value))
         except ProblemError:
             self._watcher.removed(key, self._position)
         self._current = self._current or about.pending == 0

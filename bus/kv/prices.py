@@ -10,7 +10,7 @@ from typing import cast
 
 import structlog
 
-from bus.kv import Entry, Follow, Store
+from bus.kv import BucketEntry, Follow, Store
 from schemas.pricing.book import BookError
 from schemas.pricing.prices import Prices
 from schemas.quotes import BOOKS_BUCKET, CURRENT, Stored, StoredBook, unpacked
@@ -52,7 +52,7 @@ class PricesInForce:
             self._prices = Prices(self._shipped())
         return self._prices
 
-    def changed(self, entry: Entry[Stored]) -> None:
+    def changed(self, entry: BucketEntry[Stored]) -> None:
         """Take the new book; one that cannot be read changes nothing."""
         if not isinstance(entry.value, StoredBook):
             return

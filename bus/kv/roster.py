@@ -5,7 +5,7 @@ from typing import Generic, NamedTuple, TypeVar
 
 import msgspec
 
-from bus.kv.bucket import Entry
+from bus.kv.bucket import BucketEntry
 from schemas.bounded import Bounded
 from schemas.versioned import V
 
@@ -40,7 +40,7 @@ class Roster(Generic[V, R]):
         if self._note(tenant, value.id, _Row(revision, row)):
             self._kept.put((tenant, value.id), value)
 
-    def changed(self, entry: Entry[V]) -> None:
+    def changed(self, entry: BucketEntry[V]) -> None:
         """See ``Watcher.changed``."""
         tenant, _ = entry.key.split(".")
         self.keep(tenant, entry.value, entry.revision)

@@ -2,10 +2,10 @@
 
 from typing import NamedTuple
 
-from bus.kv.bucket import Entry
+from bus.kv.bucket import BucketEntry
 
 
-class Plan(NamedTuple):
+class StockPlan(NamedTuple):
     """The versions to drop once a new one is stored, and how many bytes there are then."""
 
     drop: list[int]
@@ -41,7 +41,7 @@ class Stock:
         if not values:
             del self._sizes[tenant], self._totals[tenant]
 
-    def changed(self, entry: Entry[int]) -> None:
+    def changed(self, entry: BucketEntry[int]) -> None:
         """See ``Watcher.changed``: the entry tells a size."""
         self.note(entry.key, entry.value)
 
@@ -55,7 +55,9 @@ class Stock:
         self._sizes.clear()
         self._totals.clear()
 
-    def plan(self, tenant: str, name: str, size: int, *, versions: int, most_bytes: int) -> Plan:
+    def plan(
+        self, tenant: str, name: str, size: int, *, versions: int, most_bytes: int
+    ) -> StockPlan:
         """Say what becomes of a tenant's stock when one more version of ``size`` bytes is stored.
 
         Of this value at most ``versions`` remain, the new one included. The oldest go first, and
@@ -71,7 +73,7 @@ class Stock:
                 break
             drop.append(version)
             used, kept = used - sizes[version], kept - 1
-        return Plan(drop, used)
+        return StockPlan(drop, used)
 
 
 def parts_of(key: str) -> tuple[str, str, int]:

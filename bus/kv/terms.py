@@ -13,17 +13,17 @@ import structlog
 
 from bus.codec import decode, encode
 from bus.errors import FencedError, ProblemError, UnavailableError
-from bus.kv import Bucket, Entry, Followed, Store
+from bus.kv import Bucket, BucketEntry, Followed, Store
 from bus.ports import Delivery, Transport
 from schemas.budgets import EACH
 from schemas.ids import PLATFORM
-from schemas.journal import Mail
+from schemas.journal import CommandEnvelope
 from schemas.terms import (
     TERMS_BUCKET,
     TERMS_SUBJECT,
     KeepTerms,
+    NotifyTerms,
     Restriction,
-    TellTerms,
     Terms,
     TermsKept,
     TermsKnown,
@@ -85,18 +85,20 @@ class TermsStore:
     def __init__(self, bucket: Bucket[Terms]) -> None:
         self._bucket = bucket
 
-    async def ask_once(self, mails: Sequence[Mail]) -> Sequence[bytes] | None:
+    async def ask_once(self, envelopes: Sequence[CommandEnvelope]) -> Sequence[bytes] | None:
         """Store what is asked for and answer with what stands; None if that is not known."""
         try:
-            return [encode(await self._kept(mail)) for mail in mails]
+            return [encode(await self._kept(envelope)) for envelope in envelopes]
         except UnavailableError:
             return None
         except ProblemError as error:
-            log.critical("terms.not_stored", tenant=mails[0].tenant, error=error.problem.message)
+            log.critical(
+                "terms.not_stored", tenant=envelopes[0].tenant, error=error.problem.message
+            )
             return None
 
-    async def _kept(self, mail: Mail) -> TermsKept:
-        wanted = decode(KeepTerms, mail.body)
+    async def _kept(self, envelope: CommandEnvelope) -> TermsKept:
+        wanted = decode(KeepTerms, envelope.body)
         return TermsKept(revision=await keep(self._bucket, wanted.terms))
 
 
@@ -136,7 +138,7 @@ class KnownTerms:
             known = self._terms[terms.tenant] = terms
         return TermsKnown(process=self._process, tenant=terms.tenant, revision=known.revision)
 
-    def changed(self, entry: Entry[Terms]) -> None:
+    def changed(self, entry: BucketEntry[Terms]) -> None:
         """See ``Watcher.changed``."""
         self.keep(entry.value)
 
@@ -185,13 +187,13 @@ class TermsHearer:
             self._listens = True
             await anyio.sleep_forever()
 
-    def missing(self) -> str | None:
+    def not_ready_reason(self) -> str | None:
         """Say what is lacking until new terms are heard and the stored ones are known."""
-        return self._followed.missing() if self._listens else "new terms are not heard yet"
+        return self._followed.not_ready_reason() if self._listens else "new terms are not heard yet"
 
     async def _told(self, delivery: Delivery) -> None:
         try:
-            told = decode(TellTerms, delivery.data)
+            told = decode(NotifyTerms, delivery.data)
         except ProblemError:
             return
         known = self._known.keep(told.terms)

@@ -19,9 +19,9 @@ import structlog
 from bus.codec import encode
 from bus.errors import FencedError, ProblemError, UnavailableError, problem
 from bus.fairness import Quotas, exceeded
-from bus.kv.bucket import Bucket, Watch
+from bus.kv.bucket import Bucket, BucketWatch
 from bus.kv.roster import R, Roster
-from bus.kv.stock import Plan, Stock
+from bus.kv.stock import Stock, StockPlan
 from bus.kv.versions import EVERYTHING, HEADS, Change, Versions
 from schemas.fleet import QuotaUse
 from schemas.problems import Problem
@@ -55,7 +55,7 @@ class VersionedStore(Generic[V, R]):
         versions: Versions[V],
         roster: Roster[V, R],
         stock: Stock,
-        watch: Watch,
+        watch: BucketWatch,
         quotas: Quotas,
     ) -> None:
         self._kind = kind
@@ -155,7 +155,7 @@ class VersionedStore(Generic[V, R]):
         Versions that are too many by then are dropped. Several processes that do that at once may
         store a little more than is allowed.
         """
-        plan: list[Plan] = []
+        plan: list[StockPlan] = []
 
         def within(head: V | None) -> V | Problem:
             wanted = change(head)
@@ -171,7 +171,7 @@ class VersionedStore(Generic[V, R]):
             await self._drop(tenant, name, version)
         return entry.value
 
-    def _plan(self, tenant: str, wanted: V) -> Plan:
+    def _plan(self, tenant: str, wanted: V) -> StockPlan:
         terms, size = self._quotas.of(tenant), len(encode(wanted))
         most = terms.definition_bytes
         return self._stock.plan(tenant, wanted.id, size, versions=terms.versions, most_bytes=most)

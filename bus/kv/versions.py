@@ -16,7 +16,7 @@ import anyio
 from bus import subjects
 from bus.errors import DeadlineError, FencedError, ProblemError, UnavailableError, problem
 from bus.fairness.slices import Slices
-from bus.kv.bucket import Bucket, Entry
+from bus.kv.bucket import Bucket, BucketEntry
 from schemas.problems import Problem
 from schemas.versioned import V
 
@@ -51,7 +51,7 @@ class Versions(Generic[V]):
         self._patience = patience
         self._slices = Slices()
 
-    async def head(self, tenant: str, name: str) -> Entry[V] | None:
+    async def head(self, tenant: str, name: str) -> BucketEntry[V] | None:
         """Read the newest version, also of a deleted value."""
         return await self._bucket.get(_head_key(tenant, name))
 
@@ -64,7 +64,7 @@ class Versions(Generic[V]):
         """Forget a version that was replaced. Raises ``FencedError`` if that is under way."""
         await self._bucket.erase(_version_key(_head_key(tenant, name), version))
 
-    async def replace(self, tenant: str, name: str, change: Change[V]) -> Entry[V]:
+    async def replace(self, tenant: str, name: str, change: Change[V]) -> BucketEntry[V]:
         """Store what ``change`` makes of the newest version, and return it.
 
         Its revision is 0 if it was stored, but has been replaced by another since.
@@ -83,7 +83,7 @@ class Versions(Generic[V]):
         except TimeoutError:
             raise DeadlineError(key, self._patience) from None
 
-    async def _replace(self, key: str, change: Change[V]) -> Entry[V]:
+    async def _replace(self, key: str, change: Change[V]) -> BucketEntry[V]:
         unsure: list[V] = []
         slower, pause = 0, FIRST_PAUSE_SECONDS
         while slower < MAX_TRIES:
@@ -97,7 +97,7 @@ class Versions(Generic[V]):
             pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
         raise problem("conflict", "it is being changed by many at once", retryable=True)
 
-    async def _try(self, key: str, change: Change[V], unsure: list[V]) -> Entry[V]:
+    async def _try(self, key: str, change: Change[V], unsure: list[V]) -> BucketEntry[V]:
         head = await self._bucket.get(key)
         if head is not None and (ours := await self._found(head, unsure)):
             return ours
@@ -114,21 +114,21 @@ class Versions(Generic[V]):
             unsure.append(wanted)
             raise
 
-    async def _write(self, key: str, head: Entry[V] | None, wanted: V) -> Entry[V]:
+    async def _write(self, key: str, head: BucketEntry[V] | None, wanted: V) -> BucketEntry[V]:
         if head is not None:
             with contextlib.suppress(FencedError):
                 archive = _version_key(key, head.value.version)
                 await self._bucket.put(archive, head.value, expected=0)
         revision = await self._bucket.put(key, wanted, expected=head.revision if head else 0)
-        return Entry(key, revision, wanted)
+        return BucketEntry(key, revision, wanted)
 
-    async def _found(self, head: Entry[V], unsure: Sequence[V]) -> Entry[V] | None:
+    async def _found(self, head: BucketEntry[V], unsure: Sequence[V]) -> BucketEntry[V] | None:
         """Return the one of our writes of unknown outcome that was stored after all."""
         for value in unsure:
             if head.value == value:
                 return head
             if await self._is_archived(head.key, value):
-                return Entry(head.key, 0, value)
+                return BucketEntry(head.key, 0, value)
         return None
 
     async def _is_archived(self, key: str, value: V) -> bool:

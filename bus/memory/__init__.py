@@ -1,4 +1,4 @@
-"""The bus in memory: the twin of everything on NATS, for tests and simulation.
+"""The bus in memory: the counterpart of everything on NATS, for tests and simulation.
 
 ``exchange``    plain messages between all who are connected
 ``transport``   one connection, which can be lost and found
@@ -12,17 +12,17 @@
 
 from bus.memory.blobs import MemoryBlobs
 from bus.memory.bus import MemoryBus, MemoryProcess, memory_bus
-from bus.memory.exchange import Exchange, Fate
+from bus.memory.exchange import Fate, MemoryExchange
 from bus.memory.journal import MemoryJournal
 from bus.memory.outbox import MemoryOutbox
 from bus.memory.store import MemoryStore
 from bus.memory.transport import MemoryTransport
 
 __all__ = [
-    "Exchange",
     "Fate",
     "MemoryBlobs",
     "MemoryBus",
+    "MemoryExchange",
     "MemoryJournal",
     "MemoryOutbox",
     "MemoryProcess",

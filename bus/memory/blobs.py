@@ -8,7 +8,7 @@ from anyio.lowlevel import checkpoint
 
 from bus.errors import FullError, problem
 from bus.memory.store import moment
-from bus.ports import Fill, Stored
+from bus.ports import Fill, StoredMessage
 
 
 class _Put(NamedTuple):
@@ -82,16 +82,16 @@ class MemoryBlobs:
             raise problem("not_found", f"no blob {name}")
         return data
 
-    async def newest(self, name: str) -> Stored | None:
+    async def newest(self, name: str) -> StoredMessage | None:
         """See ``Blobs.newest``."""
         await checkpoint()
         return self.last(name)
 
-    def last(self, name: str) -> Stored | None:
+    def last(self, name: str) -> StoredMessage | None:
         """Say when a blob was stored that is there now."""
         self._expire()
         put = self._puts.get(name)
-        return Stored(put.sequence, b"", moment(put.at).isoformat()) if put else None
+        return StoredMessage(put.sequence, b"", moment(put.at).isoformat()) if put else None
 
     async def remove(self, name: str, *, below: int | None = None) -> None:
         """See ``Blobs.remove``."""

@@ -10,7 +10,7 @@ from anyio.lowlevel import checkpoint
 
 from bus.config import Timing
 from bus.memory.blobs import MemoryBlobs
-from bus.memory.exchange import Exchange, Fate
+from bus.memory.exchange import Fate, MemoryExchange
 from bus.memory.feed import MemoryFeed
 from bus.memory.journal import MemoryJournal
 from bus.memory.outbox import MemoryOutbox
@@ -56,7 +56,7 @@ class MemoryBus:
         states: MemoryStateStore | None = None,
     ) -> None:
         self.store = store or MemoryStore(stream_specs((), timing))
-        self.exchange = Exchange(self.store, fate)
+        self.exchange = MemoryExchange(self.store, fate)
         self.blobs = MemoryBlobs()
         self.states = states or MemoryStateStore()
         self.states.streams = self.store

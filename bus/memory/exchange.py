@@ -25,7 +25,7 @@ MESSAGE_ID = "Nats-Msg-Id"
 NOBODY = {"Status": UNHEARD}
 
 
-class Exchange:
+class MemoryExchange:
     """Knows who listens to what, for as long as its context is open.
 
     Messages arrive at once and in order unless ``fate`` says otherwise. What is published on a
@@ -44,7 +44,7 @@ class Exchange:
         self._context: Context
 
     @asynccontextmanager
-    async def opened(self) -> AsyncGenerator["Exchange"]:
+    async def opened(self) -> AsyncGenerator["MemoryExchange"]:
         """Carry messages while the context is open."""
         self._context = copy_context()
         async with anyio.create_task_group() as self.tasks:

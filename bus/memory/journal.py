@@ -6,7 +6,7 @@ from datetime import datetime
 from anyio.lowlevel import checkpoint
 
 from bus.memory.store import MemoryStore
-from bus.ports import Fill, Stored
+from bus.ports import Fill, StoredMessage
 
 
 class MemoryJournal:
@@ -21,12 +21,12 @@ class MemoryJournal:
         await checkpoint()
         return self._store.append(self._stream, subject, data, expected)
 
-    async def last(self, subject: str) -> Stored | None:
+    async def last(self, subject: str) -> StoredMessage | None:
         """See ``Journal.last``."""
         await checkpoint()
         return self._store.last(self._stream, subject)
 
-    async def first(self, subject: str, *, since: datetime | None = None) -> Stored | None:
+    async def first(self, subject: str, *, since: datetime | None = None) -> StoredMessage | None:
         """See ``Journal.first``."""
         await checkpoint()
         return self._store.first(self._stream, subject, since)
@@ -36,7 +36,7 @@ class MemoryJournal:
         await checkpoint()
         return self._store.fill(self._stream)
 
-    async def read(self, subject: str, *, start: int) -> AsyncIterator[Stored]:
+    async def read(self, subject: str, *, start: int) -> AsyncIterator[StoredMessage]:
         """See ``Journal.read``."""
         await checkpoint()
         for stored in self._store.read(self._stream, subject, start):

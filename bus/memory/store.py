@@ -7,7 +7,7 @@ from typing import NamedTuple
 import anyio
 
 from bus.errors import FencedError, FullError
-from bus.ports import Fill, Stored
+from bus.ports import Fill, StoredMessage
 from bus.streams.spec import StreamSpec
 from bus.subjects import matches
 from schemas.decision import Left
@@ -131,7 +131,7 @@ class MemoryStore:
             raise FullError(subject, "maximum bytes exceeded")
         return stream.keep(subject, data, None)
 
-    def read(self, name: str, subject: str, start: int = 0) -> Iterator[Stored]:
+    def read(self, name: str, subject: str, start: int = 0) -> Iterator[StoredMessage]:
         """Yield what a stream holds of a subject from a sequence on, as it stands now.
 
         Of all subjects that match, where it has wildcards.
@@ -143,22 +143,22 @@ class MemoryStore:
             found = dict(sorted(item for each in matching for item in each.items()))
         for sequence, kept in found.items():
             if sequence >= start:
-                yield Stored(sequence, kept.data, moment(kept.at).isoformat())
+                yield StoredMessage(sequence, kept.data, moment(kept.at).isoformat())
 
-    def everything(self, name: str) -> Iterator[tuple[str, Stored]]:
+    def everything(self, name: str) -> Iterator[tuple[str, StoredMessage]]:
         """Yield all that a stream holds, with its subjects."""
         for subject in self._streams[name].subjects:
             for stored in self.read(name, subject):
                 yield subject, stored
 
-    def last(self, name: str, subject: str) -> Stored | None:
+    def last(self, name: str, subject: str) -> StoredMessage | None:
         """Return the newest message of a subject."""
         messages = self._streams[name].subjects.get(subject)
         if not messages:
             return None
         sequence = next(reversed(messages))
         kept = messages[sequence]
-        return Stored(sequence, kept.data, moment(kept.at).isoformat())
+        return StoredMessage(sequence, kept.data, moment(kept.at).isoformat())
 
     def purge(self, name: str, subject: str, below: int) -> None:
         """Remove the messages of a subject below a sequence."""
@@ -170,11 +170,11 @@ class MemoryStore:
         if name is not None:
             self._streams[name].erase(left)
 
-    def first(self, name: str, subject: str, since: datetime | None) -> Stored | None:
+    def first(self, name: str, subject: str, since: datetime | None) -> StoredMessage | None:
         """Return the oldest message of a subject, or the oldest since a moment."""
         for sequence, kept in self._streams[name].subjects.get(subject, {}).items():
             if since is None or moment(kept.at) >= since:
-                return Stored(sequence, kept.data, moment(kept.at).isoformat())
+                return StoredMessage(sequence, kept.data, moment(kept.at).isoformat())
         return None
 
     def newest(self, name: str) -> int:

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 import anyio
 
 from bus.errors import DeadlineError, NobodyListensError, UnavailableError
-from bus.memory.exchange import Exchange
+from bus.memory.exchange import MemoryExchange
 from bus.memory.mailbox import Mailbox
 from bus.ports import Delivery, Handler, Receiver
 
@@ -24,7 +24,7 @@ class MemoryTransport:
 
     DRAIN_SECONDS = 1.0
 
-    def __init__(self, exchange: Exchange, name: str) -> None:
+    def __init__(self, exchange: MemoryExchange, name: str) -> None:
         self._exchange = exchange
         self._name = name
         self._mailboxes: list[Mailbox] = []

@@ -12,25 +12,25 @@
 
 from bus.projection.definition import EXPIRED_AT_ONCE, Fact, Projection, Rows, Views
 from bus.projection.fold import Fold
-from bus.projection.projector import Answer, Projector, Watch
+from bus.projection.projector import ProjectionAnswer, ProjectionWatch, Projector
 from bus.projection.report import projection_states, rebuild
-from bus.projection.table import Change, Page, Query, Row, Table
+from bus.projection.table import Change, Row, Table, TablePage, TableQuery
 
 __all__ = [
     "EXPIRED_AT_ONCE",
-    "Answer",
     "Change",
     "Fact",
     "Fold",
-    "Page",
     "Projection",
+    "ProjectionAnswer",
+    "ProjectionWatch",
     "Projector",
-    "Query",
     "Row",
     "Rows",
     "Table",
+    "TablePage",
+    "TableQuery",
     "Views",
-    "Watch",
     "projection_states",
     "rebuild",
 ]

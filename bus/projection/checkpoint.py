@@ -12,17 +12,17 @@ from schemas.journal import Commit
 class Checkpoint:
     """The last commit applied: its sequence and time, and of each shard the last commit's number.
 
-    ``life`` is the journal's: what was read in another one does not count.
+    ``incarnation`` is the journal's: what was read in another one does not count.
     """
 
-    life: str = ""
+    incarnation: str = ""
     position: int = 0
     at: datetime | None = None
     commits: dict[str, int] = field(default_factory=dict[str, int])
 
     def copy(self) -> "Checkpoint":
         """Return one that goes on by itself."""
-        return Checkpoint(self.life, self.position, self.at, dict(self.commits))
+        return Checkpoint(self.incarnation, self.position, self.at, dict(self.commits))
 
     def pass_over(
         self, sequence: int, subject: str, commit: Commit, *, whole: bool, gaps: bool
@@ -53,5 +53,5 @@ class Checkpoint:
 
         It is more where some are purged, or where states at rest lie between them.
         """
-        reached = self.position if self.life == end.life else 0
+        reached = self.position if self.incarnation == end.incarnation else 0
         return max(end.sequence - max(reached, end.first - 1), 0)

@@ -34,7 +34,7 @@ FORMAT = 1
 TABLES = """
 CREATE TABLE projection (
     format INTEGER NOT NULL, name TEXT NOT NULL, version INTEGER NOT NULL,
-    life TEXT NOT NULL, position INTEGER NOT NULL, at INTEGER
+    incarnation TEXT NOT NULL, position INTEGER NOT NULL, at INTEGER
 );
 CREATE TABLE projection_shard (subject TEXT PRIMARY KEY, n INTEGER NOT NULL) WITHOUT ROWID;
 """
@@ -115,7 +115,7 @@ class ProjectionFile:
             self.path.with_name(self.path.name + suffix).unlink(missing_ok=True)
         self._open()
 
-    def reset(self, life: str) -> None:
+    def reset(self, incarnation: str) -> None:
         """Forget everything: what follows is applied from the beginning of the journal."""
         with self._changing() as rows:
             found = (
@@ -125,15 +125,15 @@ class ProjectionFile:
                 rows.execute(f'DROP TABLE "{table}"')
             for statement in _statements(TABLES + self.projection.tables):
                 rows.execute(statement)
-            known = (FORMAT, self.projection.name, self.projection.version, life, 0)
+            known = (FORMAT, self.projection.name, self.projection.version, incarnation, 0)
             rows.execute("INSERT INTO projection VALUES (?, ?, ?, ?, ?, NULL)", known)
-        self.checkpoint = Checkpoint(life)
+        self.checkpoint = Checkpoint(incarnation)
 
-    def adopt(self, life: str) -> None:
+    def adopt(self, incarnation: str) -> None:
         """Say whose the rows are, once all is there of which that journal no longer tells."""
         with self._changing() as rows:
-            rows.execute("UPDATE projection SET life = ?", (life,))
-        self.checkpoint.life = life
+            rows.execute("UPDATE projection SET incarnation = ?", (incarnation,))
+        self.checkpoint.incarnation = incarnation
 
     def show(self, views: Sequence[bytes]) -> None:
         """Make rows of stored views; one that cannot be read is left out."""
@@ -317,9 +317,11 @@ def is_damaged(error: sqlite3.Error) -> bool:
 
 
 def _loaded(connection: sqlite3.Connection) -> Checkpoint:
-    life, position, at = connection.execute("SELECT life, position, at FROM projection").fetchone()
+    incarnation, position, at = connection.execute(
+        "SELECT incarnation, position, at FROM projection"
+    ).fetchone()
     commits = dict(connection.execute("SELECT subject, n FROM projection_shard").fetchall())
-    return Checkpoint(life, position, None if at is None else moment(at), commits)
+    return Checkpoint(incarnation, position, None if at is None else moment(at), commits)
 
 
 def _save(rows: sqlite3.Connection, checkpoint: Checkpoint) -> None:

@@ -45,7 +45,7 @@ EXPIRY_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)
-class Answer(Generic[T]):
+class ProjectionAnswer(Generic[T]):
     """What a question came to, and how many commits it does not know of yet."""
 
     value: T
@@ -53,7 +53,7 @@ class Answer(Generic[T]):
 
 
 @dataclass(slots=True)
-class Watch(Generic[T]):
+class ProjectionWatch(Generic[T]):
     """A question that is answered anew whenever a copy has come to the end of its journal.
 
     ``question`` makes it, at its moment. ``take`` is given the answer, and a moment of the loop's
@@ -104,7 +104,7 @@ class Projector:
         self._process = process
         self._timing = timing
         self._retention = retention
-        self._watch: Watch[Any] | None = None
+        self._watch: ProjectionWatch[Any] | None = None
         self._file: ProjectionFile | None = None
         self._end = FeedEnd(0, 0, "")
         self._known: tuple[FeedEnd, float] | None = None
@@ -132,7 +132,7 @@ class Projector:
                 with anyio.CancelScope(shield=True):
                     await _in_thread(file.close)
 
-    def missing(self) -> str | None:
+    def not_ready_reason(self) -> str | None:
         """Say what is lacking until questions can be answered, if only with a delay."""
         return None if self._file else f"projection {self._projection.name} is not open"
 
@@ -156,7 +156,7 @@ class Projector:
             reason=self._refused,
         )
 
-    def watch(self, watch: Watch[Any]) -> None:
+    def watch(self, watch: ProjectionWatch[Any]) -> None:
         """Answer a question anew whenever more is known, from the next look on."""
         self._watch = watch
         self._wakeup.set()
@@ -167,7 +167,7 @@ class Projector:
         *,
         fresh: bool = True,
         within: float | None = None,
-    ) -> Answer[T]:
+    ) -> ProjectionAnswer[T]:
         """Answer a question from all that was committed when it was asked.
 
         The copy may take ``within`` seconds to get there. With ``fresh`` off it is answered at
@@ -184,7 +184,7 @@ class Projector:
         behind = checkpoint.behind(end)
         if fresh and behind:
             raise self._unavailable(f"is {behind} commits behind")
-        return Answer(value, behind)
+        return ProjectionAnswer(value, behind)
 
     async def peek(self, question: Callable[[sqlite3.Connection], T]) -> T:
         """Answer a question from the copy as it is, however far it has come.
@@ -261,11 +261,11 @@ class Projector:
 
     async def _begin_anew_if_needed(self, file: ProjectionFile) -> None:
         """Drop the rows where that is wanted, or where they come from another journal."""
-        if self._rebuild_wanted or file.checkpoint.life != self._end.life:
+        if self._rebuild_wanted or file.checkpoint.incarnation != self._end.incarnation:
             log.info("projection.begins_anew", projection=self._projection.name)
             await _in_thread(partial(file.reset, ""))
             await self._show_views(file)
-            await _in_thread(partial(file.adopt, self._end.life))
+            await _in_thread(partial(file.adopt, self._end.incarnation))
             self._rebuild_wanted = False
 
     async def _show_views(self, file: ProjectionFile) -> None:
@@ -338,7 +338,7 @@ class Projector:
     async def _from_archive(self, file: ProjectionFile, subject: str) -> bool:
         """Apply what is archived of a shard behind the checkpoint; say whether it was anything."""
         shard, known = int(subject.rpartition(".")[2]), file.checkpoint.commits.get(subject, 0)
-        batches = self._archive.batches(shard, file.checkpoint.life, after=known)
+        batches = self._archive.batches(shard, file.checkpoint.incarnation, after=known)
         found = False
         async for batch in batches:
             commits = [(Filed(0, subject, b""), one.found.commit) for one in batch]

@@ -39,7 +39,7 @@ class Change(NamedTuple):
     after: Row | None
 
 
-class Query(NamedTuple):
+class TableQuery(NamedTuple):
     """Which rows: those that have these values, a filter that is None being none.
 
     ``labels`` are those that a row must have, and its newest column is at least ``since`` and below
@@ -55,7 +55,7 @@ class Query(NamedTuple):
     until: int | None = None
 
 
-class Page(NamedTuple):
+class TablePage(NamedTuple):
     """Rows, how many match in all, and the cursor behind the last row; None where that is the end.
 
     The total is exact, or None where it would take long.
@@ -159,7 +159,7 @@ class Table:
             _statements(self).step, [(*values, step) for values, step in steps.items() if step]
         )
 
-    def page(self, rows: Rows, tenant: str, query: Query) -> Page:
+    def page(self, rows: Rows, tenant: str, query: TableQuery) -> TablePage:
         """Return a page.
 
         Raises:
@@ -183,7 +183,7 @@ class Table:
         total = self._total(rows, tenant, query, every)
         named = [dict(zip(self.all_columns, row, strict=True)) for row in shown[: query.limit]]
         more = len(shown) > query.limit
-        return Page(named, total, self._cursor(named[-1]) if more else None)
+        return TablePage(named, total, self._cursor(named[-1]) if more else None)
 
     def counts(
         self, rows: Rows, tenant: str, where: Mapping[str, Any] | None = None
@@ -222,7 +222,7 @@ class Table:
         serving = [each for each in self.filters if where.keys() >= set(each)]
         return self._index_name(max(serving, key=len, default=()))
 
-    def _matching(self, rows: Rows, tenant: str, query: Query) -> _Matching:
+    def _matching(self, rows: Rows, tenant: str, query: TableQuery) -> _Matching:
         """Return the rows that a query means, by the index that serves it best."""
         where = _given(query)
         labels = self._by_rarity(rows, tenant, query.labels)
@@ -268,7 +268,7 @@ class Table:
             key=lambda label: rows.execute(count, (tenant, *label, RARE)).fetchone(),
         )
 
-    def _total(self, rows: Rows, tenant: str, query: Query, found: _Matching) -> int | None:
+    def _total(self, rows: Rows, tenant: str, query: TableQuery, found: _Matching) -> int | None:
         where, narrows = _given(query), (query.since, query.until) != (None, None)
         if self.counted and where.keys() <= set(self.counted) and not (query.labels or narrows):
             kept = f"SELECT ifnull(sum(n), 0) FROM {self.name}_count WHERE {_equal(where)}"  # noqa: S608
@@ -288,7 +288,7 @@ class Table:
         return (int(newest), *key)
 
 
-def _given(query: Query) -> dict[str, Any]:
+def _given(query: TableQuery) -> dict[str, Any]:
     return {name: value for name, value in query.where.items() if value is not None}
 
 

@@ -10,7 +10,7 @@ from bus.ports import Delivery
 from bus.requests.rpc import Owners
 from bus.subjects import is_ask, is_token, tenant_of
 from schemas.identity import HEADER, NOBODY, Principal, admin
-from schemas.journal import Mail
+from schemas.journal import CommandEnvelope
 
 SUBMISSION = "Callboard-Submission"
 """The header of a request that is a submitted command, on its way from the inbox: its id."""
@@ -43,13 +43,13 @@ class Caller:
         """The positions of what this caller is answered: one for each shard that was asked."""
         return [f"{shard}.{n}" for shard, n in self.commits.items()]
 
-    async def ask(self, owners: Owners, mail: Mail, *, timeout: float) -> bytes:
+    async def ask(self, owners: Owners, envelope: CommandEnvelope, *, timeout: float) -> bytes:
         """Ask an owner; the caller's own answer then tells its position.
 
         Raises:
             ProblemError: the owner refuses, or ``unavailable`` after ``timeout`` seconds.
         """
-        answer = await owners.ask(mail, timeout=timeout)
+        answer = await owners.ask(envelope, timeout=timeout)
         shard, _, n = answer.position.rpartition(".")
         if shard:
             self.commits[shard] = max(int(n), self.commits.get(shard, 0))
@@ -60,11 +60,11 @@ class Caller:
         id: str,  # noqa: A002  it is one
         key: str,
         body: msgspec.Struct,
-    ) -> Mail:
-        """Build the mail that carries a command of this caller to an entity of its tenant."""
-        return self.mail(id, key, msgspec.Raw(encode(body)))
+    ) -> CommandEnvelope:
+        """Build the envelope that carries a command of this caller to an entity of its tenant."""
+        return self.envelope(id, key, msgspec.Raw(encode(body)))
 
-    def mail(
+    def envelope(
         self,
         id: str,  # noqa: A002  it is one
         key: str,
@@ -72,9 +72,9 @@ class Caller:
         *,
         digest: str = "",
         fresh: bool = False,
-    ) -> Mail:
-        """Build the mail of a command that is encoded; a submission is named as its cause."""
-        return Mail(
+    ) -> CommandEnvelope:
+        """Build the envelope of a command that is encoded; a submission is named as its cause."""
+        return CommandEnvelope(
             id=id,
             tenant=self.tenant,
             key=key,

@@ -15,10 +15,10 @@ from bus.errors import DeadlineError, ProblemError, UnavailableError
 from bus.ports import Clock, Transport
 from bus.subjects import mailbox_subject, shard_of
 from bus.tasks import within
-from schemas.journal import Mail
+from schemas.journal import CommandEnvelope
 from schemas.problems import Problem
 
-Nearby = Callable[[int, Mail, Callable[[bytes], None]], bool]
+Nearby = Callable[[int, CommandEnvelope, Callable[[bytes], None]], bool]
 """Hands a command to the owner of a shard if that is in this process, and says whether it is."""
 
 
@@ -57,7 +57,7 @@ class Owners:
         shards: int,
         timing: Timing,
         *,
-        nearby: Nearby = lambda _shard, _mail, _answer: False,
+        nearby: Nearby = lambda _shard, _envelope, _answer: False,
         clock: Clock | None = None,
     ) -> None:
         self._transport = transport
@@ -67,48 +67,50 @@ class Owners:
         self._nearby = nearby
         self._clock = clock
 
-    async def ask(self, mail: Mail, *, timeout: float) -> PositionedAnswer:
+    async def ask(self, envelope: CommandEnvelope, *, timeout: float) -> PositionedAnswer:
         """Return the owner's encoded answer, with its position.
 
         While a shard changes hands nobody listens, or an owner dies before it answers: the same
-        mail is then sent again.
+        envelope is then sent again.
 
         Raises:
             ProblemError: the owner refuses, or ``unavailable`` after ``timeout`` seconds.
         """
-        shard = shard_of(mail.tenant, mail.key, self._shards)
+        shard = shard_of(envelope.tenant, envelope.key, self._shards)
         now = asyncio.get_running_loop().time
         deadline = now() + timeout
         if self._clock is not None:
             until = self._clock() + timedelta(seconds=timeout)
-            mail = msgspec.structs.replace(mail, deadline=until)
+            envelope = msgspec.structs.replace(envelope, deadline=until)
         while (left := deadline - now()) > 0:
-            answer = await self._try(shard, mail, min(left, self._timing.request_try_seconds))
+            answer = await self._try(shard, envelope, min(left, self._timing.request_try_seconds))
             if answer is not None:
                 return _accepted(answer)
             # An unanswered try may have been committed, so the key is no longer a new one.
-            mail = msgspec.structs.replace(mail, fresh=False)
+            envelope = msgspec.structs.replace(envelope, fresh=False)
         raise ProblemError(_unavailable(self._entity))
 
-    async def ask_once(self, mails: Sequence[Mail]) -> Sequence[bytes] | None:
+    async def ask_once(self, envelopes: Sequence[CommandEnvelope]) -> Sequence[bytes] | None:
         """Return the owner's encoded answers or refusals, None if there were none this time.
 
-        All mails are to the same entity, and more than one travel as one message.
+        All envelopes are to the same entity, and more than one travel as one message.
         """
-        first, *others = mails
+        first, *others = envelopes
         shard = shard_of(first.tenant, first.key, self._shards)
         seconds = self._timing.request_try_seconds
         if not others:
             answer = await self._try(shard, first, seconds)
             return None if answer is None else [answer]
         subject = mailbox_subject(self._entity, shard)
-        together = await self._try_over_the_bus(subject, mails, seconds)
+        together = await self._try_over_the_bus(subject, envelopes, seconds)
         # A single object says that they could not be read.
         if together is None or not together.startswith(b"["):
             return None
         return [bytes(answer) for answer in decode(list[msgspec.Raw], together)]
 
-    async def _try(self, shard: int, mail: Mail, seconds: float) -> PositionedAnswer | None:
+    async def _try(
+        self, shard: int, envelope: CommandEnvelope, seconds: float
+    ) -> PositionedAnswer | None:
         answer: asyncio.Future[PositionedAnswer | None] = asyncio.get_running_loop().create_future()
 
         def take(data: bytes) -> None:
@@ -117,16 +119,16 @@ class Owners:
                     data if isinstance(data, PositionedAnswer) else PositionedAnswer(data)
                 )
 
-        if self._nearby(shard, mail, take):
+        if self._nearby(shard, envelope, take):
             return await within(answer, seconds)
-        return await self._try_over_the_bus(mailbox_subject(self._entity, shard), mail, seconds)
+        return await self._try_over_the_bus(mailbox_subject(self._entity, shard), envelope, seconds)
 
     async def _try_over_the_bus(
-        self, subject: str, mail: Mail | Sequence[Mail], seconds: float
+        self, subject: str, envelope: CommandEnvelope | Sequence[CommandEnvelope], seconds: float
     ) -> PositionedAnswer | None:
         timing = self._timing
         try:
-            delivery = await self._transport.request(subject, encode(mail), timeout=seconds)
+            delivery = await self._transport.request(subject, encode(envelope), timeout=seconds)
         except UnavailableError:
             pause = random.uniform(timing.retry_least_seconds, timing.retry_most_seconds)  # noqa: S311  spreads retries, guards nothing
             await anyio.sleep(pause)
@@ -145,10 +147,12 @@ def command(
     digest: str = "",
     fresh: bool = False,
     cause: str = "",
-) -> Mail:
-    """Build the mail that carries a command."""
+) -> CommandEnvelope:
+    """Build the envelope that carries a command."""
     raw = msgspec.Raw(encode(body))
-    return Mail(id=id, tenant=tenant, key=key, body=raw, digest=digest, fresh=fresh, cause=cause)
+    return CommandEnvelope(
+        id=id, tenant=tenant, key=key, body=raw, digest=digest, fresh=fresh, cause=cause
+    )
 
 
 PROBLEM_MARK = b'{"type":"problem"'

@@ -27,7 +27,7 @@ from bus.ports import Bus, Delivery, Transport
 from bus.requests.caller import Caller, caller_of
 from bus.requests.rpc import POSITION
 from bus.subjects import filter_for, is_ask, tenant_of, token
-from bus.tasks import Crew, Wakeup, loop_time
+from bus.tasks import TaskPool, Wakeup, loop_time
 from bus.telemetry import metrics
 from bus.telemetry.traces import handling
 from schemas.base import ASK, PUBLIC, SUBMIT, Command, Message, Request
@@ -94,7 +94,7 @@ def requests_of(handler: type[Any]) -> dict[str, type[Request]]:
 
 
 @dataclass(frozen=True, slots=True)
-class Endpoint:
+class ServiceEndpoint:
     """A public request and the function that answers it.
 
     Where that returns None the answer comes later, from whoever was given the caller's ``reply``.
@@ -157,16 +157,18 @@ async def answered(name: str, answer: Awaitable[A]) -> A | Problem:
         return Problem(code="internal", message=f"{name} failed")
 
 
-def endpoints_of(handler: object) -> tuple[Endpoint, ...]:
+def endpoints_of(handler: object) -> tuple[ServiceEndpoint, ...]:
     """Return the endpoints of an object whose methods are marked by ``answers``."""
     requests = requests_of(type(handler))
-    return tuple(Endpoint(request, getattr(handler, name)) for name, request in requests.items())
+    return tuple(
+        ServiceEndpoint(request, getattr(handler, name)) for name, request in requests.items()
+    )
 
 
 class Incoming(NamedTuple):
     """A request and the endpoint it is for."""
 
-    endpoint: Endpoint
+    endpoint: ServiceEndpoint
     delivery: Delivery
 
     @property
@@ -185,7 +187,7 @@ class Service:
     def __init__(
         self,
         name: str,
-        endpoints: Sequence[Endpoint],
+        endpoints: Sequence[ServiceEndpoint],
         bus: Bus,
         quotas: Quotas | None = None,
     ) -> None:
@@ -210,8 +212,8 @@ class Service:
     async def run(self, client: NatsClient) -> None:
         """Serve until drained, discoverable under ``$SRV``."""
         async with anyio.create_task_group() as tasks:
-            crew = Crew(tasks, self._take, most=AT_ONCE + LARGE_AT_ONCE)
-            self._crew = crew
+            pool = TaskPool(tasks, self._take, most=AT_ONCE + LARGE_AT_ONCE)
+            self._pool = pool
             service = await micro.add_service(  # pyright: ignore[reportUnknownMemberType]
                 client, name=self.name, version=VERSION, description=f"Callboard {self.name}"
             )
@@ -225,7 +227,7 @@ class Service:
                 await service.stop()
                 await self._idle.wait()
             finally:
-                crew.dismiss()
+                pool.dismiss()
                 tasks.cancel_scope.cancel()
                 self._stopped.set()
 
@@ -235,20 +237,20 @@ class Service:
         if self._client is not None:
             await self._stopped.wait()
 
-    def missing(self) -> str | None:
+    def not_ready_reason(self) -> str | None:
         """Say what is lacking until requests are answered."""
         if self._client is None:
             return f"service {self.name} is not subscribed"
         away = f"the connection of service {self.name} is away"
         return None if self._client.is_connected else away
 
-    async def _listen(self, service: Any, endpoint: Endpoint, client: NatsClient) -> None:
+    async def _listen(self, service: Any, endpoint: ServiceEndpoint, client: NatsClient) -> None:
         public, asked = (filter_for(prefix + endpoint.request.SUBJECT) for prefix in (PUBLIC, ASK))
         await self._add(service, endpoint, client, endpoint.name, public)
         await self._add(service, endpoint, client, f"{endpoint.name}-asked", asked)
 
     async def _add(
-        self, service: Any, endpoint: Endpoint, client: NatsClient, name: str, subject: str
+        self, service: Any, endpoint: ServiceEndpoint, client: NatsClient, name: str, subject: str
     ) -> None:
         """Add an endpoint to what ``$SRV`` lists, and take its messages as they are read.
 
@@ -270,7 +272,7 @@ class Service:
         added: Any = service._endpoints[-1]  # noqa: SLF001
         client.redirect(added._subscription, receive_and_count, partial(self.wants, endpoint))  # noqa: SLF001
 
-    def wants(self, endpoint: Endpoint, message: Begun) -> bool:
+    def wants(self, endpoint: ServiceEndpoint, message: Begun) -> bool:
         """Say whether a request is to be received that does not come in one piece.
 
         One that is not wanted is answered at once.
@@ -297,7 +299,7 @@ class Service:
         else:
             self._refuse(endpoint, back, refused)
 
-    def _refuse(self, endpoint: Endpoint, back: str, problem: Problem) -> None:
+    def _refuse(self, endpoint: ServiceEndpoint, back: str, problem: Problem) -> None:
         _count(endpoint, problem)
         if back:
             self._tell(back, encode(problem))
@@ -319,7 +321,7 @@ class Service:
             self._large.waiting.add(tenant, incoming)
             self._has_large.set()
         elif self._small.begin(tenant):
-            self._crew.give(incoming)
+            self._pool.give(incoming)
         else:
             self._small.waiting.add(tenant, incoming)
 
@@ -335,7 +337,7 @@ class Service:
             while len(self._large.waiting) and self._large.running < LARGE_AT_ONCE:
                 await _quiet(client)
                 if (following := self._large.start()) is not None:
-                    self._crew.give(following[1])
+                    self._pool.give(following[1])
 
     async def _take(self, incoming: Incoming) -> None:
         try:
@@ -355,11 +357,11 @@ class Service:
         else:
             self._small.end(tenant)
             while (following := self._small.start()) is not None:
-                self._crew.give(following[1])
+                self._pool.give(following[1])
         if not self.load.requests:
             self._idle.set()
 
-    async def _answer(self, endpoint: Endpoint, delivery: Delivery) -> None:
+    async def _answer(self, endpoint: ServiceEndpoint, delivery: Delivery) -> None:
         began = time.perf_counter()
         caller = caller_of(delivery)
         answer = await self._handled(endpoint, delivery, caller)
@@ -369,7 +371,7 @@ class Service:
         metrics.REQUEST_SECONDS.at(endpoint.name).observe(time.perf_counter() - began)
 
     async def _handled(
-        self, endpoint: Endpoint, delivery: Delivery, caller: Caller
+        self, endpoint: ServiceEndpoint, delivery: Delivery, caller: Caller
     ) -> Message | None:
         """Answer within the caller's trace, and let the work that follows continue it."""
         template = PUBLIC + endpoint.request.SUBJECT
@@ -380,7 +382,7 @@ class Service:
                 span.fail(answer.code)
             return answer
 
-    async def _forward(self, endpoint: Endpoint, delivery: Delivery) -> None:
+    async def _forward(self, endpoint: ServiceEndpoint, delivery: Delivery) -> None:
         """Make a command that nobody waits for durable, instead of answering into the void.
 
         It keeps its tenant's place until it is stored: what an inbox refuses, because it is full,
@@ -444,7 +446,7 @@ async def _heard_out(client: NatsClient, service: Any) -> None:
                 await checkpoint()
 
 
-def _count(endpoint: Endpoint, answer: Message | None) -> None:
+def _count(endpoint: ServiceEndpoint, answer: Message | None) -> None:
     if not isinstance(answer, Problem):
         metrics.REQUESTS.at(endpoint.name, "ok").inc()
         return

@@ -1,4 +1,4 @@
-"""Submitted commands: durable, answered by nobody, handled once or laid aside with the reason.
+"""Submitted commands: durable, answered by nobody, handled once or dead-lettered with the reason.
 
 Every process that offers commands takes part. What it cannot carry out itself it requests from the
 service that can, so that no command lies in an inbox for want of a reader of its kind.
@@ -21,7 +21,7 @@ from bus.requests.inboxes.directory import Directory
 from bus.requests.inboxes.newcomers import Newcomers
 from bus.requests.inboxes.readers import Readers
 from bus.requests.inboxes.rules import EVERY_SUBMISSION, InboxRules, command_name, tenant_of
-from bus.requests.service import Endpoint
+from bus.requests.service import ServiceEndpoint
 from bus.subjects import filter_for
 from bus.tasks import Wakeup
 from schemas.base import SUBMIT, Command
@@ -38,7 +38,7 @@ class Submissions:
     def __init__(
         self,
         service: str,
-        endpoints: Sequence[Endpoint],
+        endpoints: Sequence[ServiceEndpoint],
         bus: NatsBus,
         timing: Timing,
         rules: InboxRules | None = None,
@@ -87,7 +87,7 @@ class Submissions:
         if self._running:
             await self._stopped.wait()
 
-    def missing(self) -> str | None:
+    def not_ready_reason(self) -> str | None:
         """Say what is lacking until submitted commands are taken."""
         return self._lack
 

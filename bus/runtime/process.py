@@ -17,7 +17,7 @@ import structlog
 
 from bus import files
 from bus.config import Config, Timing
-from bus.connection import Address
+from bus.connection import ServerAddress
 from bus.errors import CallboardError, ConfigError
 from bus.fairness import Quotas
 from bus.ids import new_id
@@ -25,12 +25,12 @@ from bus.jetstream import NatsBus, open_bus
 from bus.jetstream.shares import Shares
 from bus.membership import Membership
 from bus.runtime.health import listening
-from bus.runtime.quota_report import Usage
+from bus.runtime.quota_report import QuotaUsage
 from bus.runtime.supervision import (
     EXIT_ALONE,
     EXIT_FAILURE,
-    Kind,
     Part,
+    PartKind,
     RestartsSpentError,
     Runtime,
 )
@@ -101,7 +101,7 @@ class Process:
         self.port: int | None = None
         self.lacks: Callable[[], list[str]] = lambda: ["it is starting"]
         self.membership = Membership(bus.transport, self._alive, timing)
-        self.usage = Usage(self.name, bus.transport)
+        self.usage = QuotaUsage(self.name, bus.transport)
         self._shares = Shares(bus.jetstream, bus.outbox, self.quotas, timing)
         self.usage.add(self._shares.uses)
 
@@ -116,7 +116,7 @@ class Process:
         return (
             Part(
                 name="membership",
-                kind=Kind.FAREWELL,
+                kind=PartKind.FAREWELL,
                 run=membership.run,
                 drain=membership.leave,
             ),
@@ -158,9 +158,9 @@ async def run_together(actors: Sequence[tuple[Process, Sequence[Part]]]) -> None
     first = next(iter(every))
     runtime = Runtime([part for parts in every.values() for part in parts], first.timing)
     host, port = first.config.metrics_host, first.config.metrics_port
-    async with listening(runtime.missing, host=host, port=port) as taken:
+    async with listening(runtime.not_ready_reasons, host=host, port=port) as taken:
         for process, parts in every.items():
-            process.port, process.lacks = taken, partial(runtime.missing, parts)
+            process.port, process.lacks = taken, partial(runtime.not_ready_reasons, parts)
         try:
             await runtime.run()
         except* RestartsSpentError as group:
@@ -187,7 +187,7 @@ async def connected(
         ConfigError: the quotas file cannot be read, or traces cannot be sent.
         UnavailableError: no server answers.
     """
-    address = Address(
+    address = ServerAddress(
         urls=tuple(config.nats_url), name=actor, credentials=config.nats_creds, patience=30.0
     )
     async with open_bus(

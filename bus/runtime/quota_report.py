@@ -8,7 +8,7 @@ from bus.codec import encode
 from bus.ports import Delivery, Transport
 from bus.requests.ask_all import Patience, ask_all
 from bus.telemetry import metrics
-from schemas.fleet import QUOTAS_SUBJECT, QuotaUse, ToldQuotas
+from schemas.fleet import QUOTAS_SUBJECT, QuotaReport, QuotaUse
 
 MOST_TOLD = 1000
 """Rows that a process tells, the fullest first."""
@@ -23,7 +23,7 @@ def share(use: QuotaUse) -> float:
     return use.used / use.allowed if use.allowed else float(use.used > 0)
 
 
-class Usage:
+class QuotaUsage:
     """Tells what the tenants use, as the parts of this process know it."""
 
     def __init__(self, process: str, transport: Transport) -> None:
@@ -55,13 +55,13 @@ class Usage:
 
     async def _tell(self, delivery: Delivery) -> None:
         rows = sorted(self._uses(), key=share, reverse=True)[:MOST_TOLD]
-        answer = ToldQuotas(process=self._process, rows=rows)
+        answer = QuotaReport(process=self._process, rows=rows)
         await self._transport.publish(delivery.reply, encode(answer))
 
 
 async def gathered(transport: Transport, *, seconds: float) -> list[QuotaUse]:
     """Ask all processes, and return what they told in so many seconds, the fullest first."""
-    told = await ask_all(transport, QUOTAS_SUBJECT, b"", ToldQuotas, Patience(seconds))
+    told = await ask_all(transport, QUOTAS_SUBJECT, b"", QuotaReport, Patience(seconds))
     return fullest_of([use for one in told for use in one.rows])
 
 

@@ -21,7 +21,7 @@ EXIT_ALONE = 100
 """A process of several actors ends with this and the place of the one that is to run alone."""
 
 
-class Kind(IntEnum):
+class PartKind(IntEnum):
     """What a part is, in the order of draining: who takes work in comes before who carries it."""
 
     SERVICE = 0
@@ -42,7 +42,7 @@ class Drainable(Protocol):
         """End in good order."""
         ...
 
-    def missing(self) -> str | None:
+    def not_ready_reason(self) -> str | None:
         """Say what is lacking until it is ready."""
         ...
 
@@ -52,19 +52,26 @@ class Part:
     """One part of a process.
 
     ``run`` lasts as long as the process; when it ends or raises it is started again, within the
-    restart budget. ``drain`` ends it in good order, ``missing`` names what it lacks to be ready.
+    restart budget. ``drain`` ends it in good order, ``not_ready_reason`` names what it lacks to be
+    ready.
     """
 
     name: str
-    kind: Kind = Kind.PROJECTION
+    kind: PartKind = PartKind.PROJECTION
     run: Callable[[], Awaitable[None]]
     drain: Callable[[], Coroutine[Any, Any, None]] | None = None
-    missing: Callable[[], str | None] = lambda: None
+    not_ready_reason: Callable[[], str | None] = lambda: None
 
     @classmethod
-    def of(cls, name: str, kind: Kind, this: Drainable) -> Self:
+    def of(cls, name: str, kind: PartKind, this: Drainable) -> Self:
         """Return what runs, drains and judges this."""
-        return cls(name=name, kind=kind, run=this.run, drain=this.drain, missing=this.missing)
+        return cls(
+            name=name,
+            kind=kind,
+            run=this.run,
+            drain=this.drain,
+            not_ready_reason=this.not_ready_reason,
+        )
 
 
 class RestartsSpentError(CallboardError):
@@ -104,9 +111,9 @@ class Runtime:
             await self._drain()
             tasks.cancel_scope.cancel()
 
-    def missing(self, parts: Sequence[Part] | None = None) -> list[str]:
+    def not_ready_reasons(self, parts: Sequence[Part] | None = None) -> list[str]:
         """Return what all parts, or some of them, still lack to be ready; empty if nothing."""
-        lacks = [part.missing() for part in (self._parts if parts is None else parts)]
+        lacks = [part.not_ready_reason() for part in (self._parts if parts is None else parts)]
         stopping = ["the process is stopping"] if self._stopping.is_set() else []
         return [lack for lack in lacks if lack is not None] + stopping
 
@@ -147,7 +154,7 @@ class Runtime:
 
     async def _drain(self) -> None:
         with anyio.move_on_after(self._timing.drain_seconds) as scope:
-            for kind in Kind:
+            for kind in PartKind:
                 async with anyio.create_task_group() as tasks:
                     for part in self._parts:
                         if part.kind is kind and part.drain is not None:

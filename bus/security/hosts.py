@@ -44,7 +44,7 @@ class Target(NamedTuple):
         )
 
 
-class Entry(NamedTuple):
+class HostEntry(NamedTuple):
     """One line of the operator's list."""
 
     host: Host
@@ -77,7 +77,7 @@ def target_of(url: str) -> Target | None:
     return None if path is None else Target(parts.scheme, named[0], port or usual, path)
 
 
-def entry_of(text: str) -> Entry | None:
+def entry_of(text: str) -> HostEntry | None:
     """Read an entry; None if it is none."""
     netloc, slash, path = text.partition("/")
     path = f"{slash}{path}".rstrip("/")
@@ -88,7 +88,7 @@ def entry_of(text: str) -> Entry | None:
     if isinstance(host, tuple) and "*" in host[-1]:
         # That would be the whole world.
         return None
-    return Entry(host, port, path)
+    return HostEntry(host, port, path)
 
 
 def _read(netloc: str) -> tuple[Host, int | None] | None:

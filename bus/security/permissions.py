@@ -89,7 +89,7 @@ def render(tenants: Mapping[str, Sequence[str]]) -> str:
         tenant: [_tenant_user(tenant, user) for user in users] for tenant, users in tenants.items()
     }
     fleet = User(FLEET_USER, password_variable(FLEET_USER), fleet_permissions())
-    _refuse_twins([fleet, *(user for users in accounts.values() for user in users)])
+    _refuse_duplicates([fleet, *(user for users in accounts.values() for user in users)])
     blocks = [_fleet_account(fleet)]
     blocks += [_tenant_account(tenant, users) for tenant, users in accounts.items()]
     made_at_start = f"# The fleet makes their inboxes with CALLBOARD_TENANTS={','.join(tenants)}"
@@ -112,12 +112,12 @@ def _tenant_user(tenant: str, user: str) -> User:
     return User(name, password_variable(name), tenant_permissions(tenant, user))
 
 
-def _refuse_twins(users: Iterable[User]) -> None:
+def _refuse_duplicates(users: Iterable[User]) -> None:
     seen: dict[str, str] = {}
     for user in users:
         if user.password in seen:
-            twin = seen[user.password]
-            raise ConfigError(user.name, f"shares the variable {user.password} with {twin}")
+            duplicate = seen[user.password]
+            raise ConfigError(user.name, f"shares the variable {user.password} with {duplicate}")
         seen[user.password] = user.name
 
 

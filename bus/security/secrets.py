@@ -13,7 +13,7 @@ import msgspec
 
 from bus import files
 from bus.errors import ConfigError, ProblemError, problem
-from bus.security.hosts import Entry, entry_of, target_of
+from bus.security.hosts import HostEntry, entry_of, target_of
 from schemas.ids import END, Token
 
 FIELD = "secret"
@@ -119,7 +119,7 @@ class Secrets:
         return f"Secrets({', '.join(sorted(self._entries))})"
 
 
-def _places(name: str, entry: SecretEntry) -> tuple[Entry, ...]:
+def _places(name: str, entry: SecretEntry) -> tuple[HostEntry, ...]:
     places = [entry_of(host) for host in entry.hosts]
     if None in places:
         wrong = entry.hosts[places.index(None)]
@@ -127,7 +127,7 @@ def _places(name: str, entry: SecretEntry) -> tuple[Entry, ...]:
     return tuple(place for place in places if place is not None)
 
 
-def _demand_place(places: tuple[Entry, ...], url: str, field: str) -> None:
+def _demand_place(places: tuple[HostEntry, ...], url: str, field: str) -> None:
     target = target_of(url)
     if target is not None and target.scheme != "https" and not target.is_here:
         raise _misplaced("A secret is only sent over https, or to this machine.", field)

@@ -13,7 +13,7 @@ import structlog
 from bus.config import Durability
 from bus.errors import ConfigError
 from bus.server.embedded import POLL_SECONDS, SETTING, START_SECONDS, EmbeddedServer
-from bus.server.settings import NAME, Member
+from bus.server.settings import NAME, ClusterMember
 
 log = structlog.get_logger()
 
@@ -53,7 +53,7 @@ class EmbeddedCluster:
             EmbeddedServer(
                 self._data_dir / node_name(number),
                 port=each.client,
-                member=Member(
+                member=ClusterMember(
                     name=node_name(number),
                     route_port=each.route,
                     routes=routes[number - 1] if routes else direct,

@@ -66,7 +66,7 @@ class EmbeddedServer:
         port: int = 0,
         host: str = "127.0.0.1",
         detached: bool = False,
-        member: settings.Member | None = None,
+        member: settings.ClusterMember | None = None,
     ) -> None:
         self._data_dir = Path(data_dir).absolute()
         self._host = host

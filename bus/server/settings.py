@@ -31,7 +31,7 @@ NOWHERE = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Member:
+class ClusterMember:
     """A server's place in a cluster on one machine.
 
     ``route_port`` is where it listens for the others, ``routes`` are where it finds them. Servers
@@ -45,7 +45,7 @@ class Member:
     detour: bool = False
 
 
-def render(*, host: str, port: int, data_dir: Path, member: Member | None = None) -> str:
+def render(*, host: str, port: int, data_dir: Path, member: ClusterMember | None = None) -> str:
     """Return the configuration of a server that keeps everything below ``data_dir``.
 
     Port 0 lets the system choose; the server writes the port it got into a file there.
@@ -68,7 +68,7 @@ def render(*, host: str, port: int, data_dir: Path, member: Member | None = None
     return "\n".join(lines) + "\n"
 
 
-def _cluster(host: str, member: Member) -> list[str]:
+def _cluster(host: str, member: ClusterMember) -> list[str]:
     routes = [f"nats://{host}:{port}" for port in member.routes]
     return [
         "cluster {",

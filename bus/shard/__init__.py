@@ -20,7 +20,7 @@
 ``host``      which shards this process should own, and running them
 """
 
-from bus.shard.asks import Way
+from bus.shard.asks import AskRoute
 from bus.shard.host import ShardHost
 
-__all__ = ["ShardHost", "Way"]
+__all__ = ["AskRoute", "ShardHost"]

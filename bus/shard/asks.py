@@ -19,33 +19,33 @@ from anyio.abc import TaskGroup
 from bus.codec import decode, encode
 from bus.config import Timing
 from bus.requests.rpc import PROBLEM_MARK, command
-from bus.shard.book import Book
+from bus.shard.book import ShardBook
 from bus.shard.fence import Fence
 from bus.shard.inbox import Inbox
-from bus.shard.turn import Letter
+from bus.shard.turn import PendingCommand
 from bus.streams.capacity import is_full
-from bus.tasks import Crew, Wakeup
+from bus.tasks import TaskPool, Wakeup
 from schemas.decision import Ask
 from schemas.entity import EntityAddress
-from schemas.journal import Mail
+from schemas.journal import CommandEnvelope
 from schemas.problems import Problem
 from schemas.replies import ANSWER
 
 log = structlog.get_logger()
 
 
-class Way(Protocol):
+class AskRoute(Protocol):
     """The way to who answers what is asked: mostly the owners of an entity's shards."""
 
-    async def ask_once(self, mails: Sequence[Mail]) -> Sequence[bytes] | None:
+    async def ask_once(self, envelopes: Sequence[CommandEnvelope]) -> Sequence[bytes] | None:
         """Return the encoded answers, None if there were none this time."""
         ...
 
 
-Ways = Mapping[str, Way]
+AskRoutes = Mapping[str, AskRoute]
 """By the name of an entity, the way to its owners, or to what stands in their place."""
 
-NO_WAYS: Ways = MappingProxyType({})
+NO_ROUTES: AskRoutes = MappingProxyType({})
 
 MOST_AT_ONCE = 256
 """Messages in the air at once: as many as one turn takes commands."""
@@ -76,20 +76,20 @@ class Asker:
 
     def __init__(
         self,
-        book: Book,
+        book: ShardBook,
         fence: Fence,
         inbox: Inbox,
-        ways: Ways,
+        routes: AskRoutes,
         timing: Timing,
         tasks: TaskGroup,
     ) -> None:
         self._book = book
         self._fence = fence
         self._inbox = inbox
-        self._ways = ways
+        self._routes = routes
         self._timing = timing
         self._asked: dict[_Name, _Asked] = {}
-        self._crew = Crew(tasks, self._ask, most=MOST_AT_ONCE)
+        self._pool = TaskPool(tasks, self._ask, most=MOST_AT_ONCE)
         self._gathering: _Gathered = defaultdict(list)
         self._is_gathering = Wakeup()
         self._silent: list[Sequence[_Name]] = []
@@ -129,12 +129,12 @@ class Asker:
             self._pause = min(2 * self._pause, self._timing.ask_pause_seconds)
             again, self._silent = self._silent, []
             for names in again:
-                self._crew.give(names)
+                self._pool.give(names)
 
     def _give(self, gathered: _Gathered) -> None:
         for names in gathered.values():
             for start in range(0, len(names), MOST_TOGETHER):
-                self._crew.give(names[start : start + MOST_TOGETHER])
+                self._pool.give(names[start : start + MOST_TOGETHER])
 
     async def _ask(self, names: Sequence[_Name]) -> None:
         names = [name for name in names if self._is_open(name)]
@@ -150,7 +150,7 @@ class Asker:
         self._pause = self._timing.retry_most_seconds
         for name, answer in zip(names, answers, strict=True):
             ask = self._asked.pop(name).ask
-            self._inbox.put(Letter(self._told(name[0], ask, answer)))
+            self._inbox.put(PendingCommand(self._told(name[0], ask, answer)))
 
     def _cause(self, address: EntityAddress) -> str:
         """Name the newest commit of who asks; after a takeover the ask may be older than that."""
@@ -166,19 +166,19 @@ class Asker:
     async def _reply(self, asked: Sequence[_Asked]) -> Sequence[bytes] | None:
         """Ask one entity, once: all the questions are for the same."""
         entity = asked[0].ask.entity
-        way = self._ways.get(entity)
-        if way is None:
+        route = self._routes.get(entity)
+        if route is None:
             log.error("shard.asks_strangers", entity=entity, ask=asked[0].ask.id)
             return None
-        answers = await way.ask_once(
+        answers = await route.ask_once(
             [command(ask.id, ask.tenant, ask.key, ask.command, cause=cause) for ask, cause in asked]
         )
         # A full journal decides nothing: it is no answer, and what was answered is known by its id.
         return None if answers is None or any(map(_is_put_off, answers)) else answers
 
-    def _told(self, address: EntityAddress, ask: Ask, answer: bytes) -> Mail:
+    def _told(self, address: EntityAddress, ask: Ask, answer: bytes) -> CommandEnvelope:
         body = msgspec.Raw(encode(self._book.entity.answered(ask, answer)))
-        return Mail(id=f"{ANSWER}{ask.id}", tenant=address[0], key=address[1], body=body)
+        return CommandEnvelope(id=f"{ANSWER}{ask.id}", tenant=address[0], key=address[1], body=body)
 
 
 def _is_put_off(answer: bytes) -> bool:

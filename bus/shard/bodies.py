@@ -18,7 +18,7 @@ from bus.bodies.names import body_name, shard_bodies
 from bus.config import Timing
 from bus.errors import ProblemError, TransientError
 from bus.ports import Bus, Journal
-from bus.shard.book import Book
+from bus.shard.book import ShardBook
 from bus.tasks import loop_time, until_answered
 from schemas.decision import Publish
 from schemas.entity import EntityAddress
@@ -32,10 +32,10 @@ MOST_WAITING = 10_000
 """Bodies that wait to be removed; more are left to the next search for what is left behind."""
 
 
-class Filling:
+class BodyFilling:
     """Completes messages with what an entity has stored apart."""
 
-    def __init__(self, book: Book, bus: Bus, timing: Timing) -> None:
+    def __init__(self, book: ShardBook, bus: Bus, timing: Timing) -> None:
         self._entity = book.entity
         self._bodies = Bodies(bus.blobs)
         self._records = bus.records
@@ -67,7 +67,7 @@ class Leftovers:
     """Removes the bodies of a shard that nothing needs any more."""
 
     def __init__(
-        self, book: Book, shard: int, subject: str, journal: Journal, bus: Bus, timing: Timing
+        self, book: ShardBook, shard: int, subject: str, journal: Journal, bus: Bus, timing: Timing
     ) -> None:
         self._book = book
         self._under = shard_bodies(book.entity.name, shard)

@@ -44,7 +44,7 @@ START = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(slots=True)
-class Slot:
+class EntitySlot:
     """One entity: its state, the replies it has given, and what is outstanding."""
 
     state: Any = None
@@ -73,7 +73,7 @@ class Picture(NamedTuple):
     slots: list[tuple[SlotImage, Any]]
 
 
-class Book:
+class ShardBook:
     """All entities of a shard that are in memory, and a table of those at rest that live.
 
     ``n``, ``epoch``, ``at`` and ``snapshot`` are those of the newest commit. ``assigned`` is what
@@ -91,7 +91,7 @@ class Book:
         self.assigned: dict[str, str] = {}
         self.settled = self.deleted = 0
         self.snapshot: SnapshotRef | None = None
-        self.slots: dict[EntityAddress, Slot] = {}
+        self.slots: dict[EntityAddress, EntitySlot] = {}
         self.sleepers: dict[EntityAddress, Sleeper] = {}
         self.corrupt: dict[EntityAddress, str] = {}
         self.unmarked: set[EntityAddress] = set()
@@ -108,13 +108,13 @@ class Book:
             return self.entity.initial(*address)
         return slot.state
 
-    def slot(self, address: EntityAddress) -> Slot:
+    def slot(self, address: EntityAddress) -> EntitySlot:
         """Return the slot of an entity, a new one before its first event."""
         if (slot := self.slots.get(address)) is None:
-            slot = self.slots[address] = Slot()
+            slot = self.slots[address] = EntitySlot()
         return slot
 
-    def remember(self, slot: Slot, entry: Entry) -> None:
+    def remember(self, slot: EntitySlot, entry: Entry) -> None:
         """Keep the reply of a committed command for repeats of its id, and its seal."""
         if entry.seal:
             slot.seal = entry.seal
@@ -129,7 +129,7 @@ class Book:
             return None
         return find(slot.replies, command, self.entity.reply_age)
 
-    def count(self, slot: Slot) -> tuple[int, int]:
+    def count(self, slot: EntitySlot) -> tuple[int, int]:
         """Count an entry of the commit to come; return its number, and the commit before it."""
         after, slot.last = slot.last, self.n + 1
         slot.n += 1
@@ -221,7 +221,7 @@ class Book:
         """Take in an entity that was at rest."""
         address = (resting.tenant, resting.key)
         sleeper = self.sleepers.pop(address, None)
-        slot = self.slots[address] = Slot(n=resting.n, stored=resting.n, slept=True)
+        slot = self.slots[address] = EntitySlot(n=resting.n, stored=resting.n, slept=True)
         # Its timer is set already, unless that has just gone off.
         slot.due = sleeper.due if sleeper else None
         try:
@@ -239,7 +239,7 @@ class Book:
         try:
             state = restore(address[0], record) if restore is not None else None
             if state is not None:
-                self.slots[address] = Slot(state=state, is_forgettable=True)
+                self.slots[address] = EntitySlot(state=state, is_forgettable=True)
                 self._take_in(address)
         except Exception as error:  # noqa: BLE001  one entity must not cost all others
             self.condemn(address, reason_of(error))
@@ -438,7 +438,7 @@ class Book:
         for image in snapshot.slots:
             address = (image.tenant, image.key)
             replies = copied(image.replies)
-            slot = Slot(replies=replies, n=image.n, last=image.last, seal=image.seal)
+            slot = EntitySlot(replies=replies, n=image.n, last=image.last, seal=image.seal)
             self.slots[address] = slot
             if image.corrupt:
                 self.corrupt[address] = image.corrupt
@@ -458,7 +458,7 @@ class Book:
             self._take_in(address)
 
 
-def is_next(slot: Slot, entry: Entry, n: int) -> bool:
+def is_next(slot: EntitySlot, entry: Entry, n: int) -> bool:
     """Say whether an entry of commit ``n`` follows on what a slot holds; not if it holds it.
 
     A state at rest may hold entries that lie in the journal above a snapshot; these are repeats.

@@ -9,7 +9,7 @@ would stay in the journal for every owner to come.
 from datetime import datetime, timedelta
 
 from bus.errors import ClockError, UnavailableError
-from bus.ports import Clock, Stored
+from bus.ports import Clock, StoredMessage
 from bus.tasks import loop_time
 
 TOLERANCE_SECONDS = 5.0
@@ -45,7 +45,7 @@ class ShardClock:
         return at
 
 
-def check(shard: str, claim: Stored, wall: Clock, taken: float) -> None:
+def check(shard: str, claim: StoredMessage, wall: Clock, taken: float) -> None:
     """Compare the process's clock with the server's, by when its owner commit was stored.
 
     ``taken`` is how many seconds ago the take-over began.

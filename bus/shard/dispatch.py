@@ -7,15 +7,15 @@ from anyio.abc import TaskGroup
 
 from bus.codec import encode
 from bus.config import Timing
-from bus.shard.book import Book
+from bus.shard.book import ShardBook
 from bus.shard.fence import Fence
 from bus.shard.inbox import Inbox
-from bus.shard.turn import Letter
-from bus.tasks import Crew
-from bus.work.errands import Errand
-from bus.work.registry import Workforce
+from bus.shard.turn import PendingCommand
+from bus.tasks import TaskPool
+from bus.work.assignments import Assignment
+from bus.work.registry import WorkerRegistry
 from schemas.entity import EntityAddress
-from schemas.journal import Mail
+from schemas.journal import CommandEnvelope
 from schemas.work import AnyWorkItem, Lost
 
 MOST_AT_ONCE = 64
@@ -25,7 +25,7 @@ LOOKS_MISSED = 2
 """An idle owner looks up its journal with each housekeeping; after so many it may be cut off."""
 
 
-class Assignments:
+class WorkDispatch:
     """Names a worker for each open item, and offers it once that is stored.
 
     While it is ``paused`` nothing is named for which there is no turn.
@@ -33,10 +33,10 @@ class Assignments:
 
     def __init__(
         self,
-        book: Book,
+        book: ShardBook,
         fence: Fence,
         inbox: Inbox,
-        workforce: Workforce,
+        registry: WorkerRegistry,
         timing: Timing,
         tasks: TaskGroup,
     ) -> None:
@@ -45,14 +45,14 @@ class Assignments:
         self._book = book
         self._fence = fence
         self._inbox = inbox
-        self._workforce = workforce
+        self._registry = registry
         self._timing = timing
-        self._granted: dict[str, Errand] = {}
-        self._naming: dict[str, Errand] = {}
-        self._named: dict[str, Errand] = {}
+        self._granted: dict[str, Assignment] = {}
+        self._naming: dict[str, Assignment] = {}
+        self._named: dict[str, Assignment] = {}
         self._kept: dict[str, tuple[EntityAddress, AnyWorkItem]] = {}
         self._is_paused = False
-        self._late = Crew(tasks, self._offer_if_ours, most=MOST_AT_ONCE)
+        self._late = TaskPool(tasks, self._offer_if_ours, most=MOST_AT_ONCE)
 
     @property
     def wants_commit(self) -> bool:
@@ -69,8 +69,8 @@ class Assignments:
         """Keep items back while there is no room for commits that would name workers for them."""
         self._is_paused = paused
         if paused:
-            for errand in list(self._granted.values()):
-                self._keep_back(errand)
+            for assignment in list(self._granted.values()):
+                self._keep_back(assignment)
         elif self._kept:
             kept, self._kept = self._kept, {}
             for address, work in kept.values():
@@ -86,9 +86,9 @@ class Assignments:
         self.closed(gone)
         self._naming = dict(self._granted)
         for address, work in opened:
-            if self._is_new(work) and (errand := self._workforce.choose(address, work, self)):
-                self._naming[work.id] = errand
-        return {item: errand.worker.name for item, errand in self._naming.items()}
+            if self._is_new(work) and (assignment := self._registry.choose(address, work, self)):
+                self._naming[work.id] = assignment
+        return {item: assignment.worker.name for item, assignment in self._naming.items()}
 
     def are_named(self) -> None:
         """Note that the commit is stored: from now on the workers may be offered their items."""
@@ -105,32 +105,34 @@ class Assignments:
         named, self._named = self._named, {}
         # What a former owner offers late may have been begun elsewhere.
         fresh = self._fence.was_ours(within=self._timing.work_resend_seconds)
-        for errand in named.values():
+        for assignment in named.values():
             if fresh:
-                await self._offer(errand)
+                await self._offer(assignment)
             else:
-                self._late.give(errand)
+                self._late.give(assignment)
 
     def wait(self, address: EntityAddress, work: AnyWorkItem) -> None:
         """Let an item wait for a worker."""
         if self._is_paused:
             self._kept[work.id] = (address, work)
         else:
-            self._workforce.wait(address, work, self)
+            self._registry.wait(address, work, self)
 
     def adopt(self, address: EntityAddress, work: AnyWorkItem, worker: str) -> None:
         """Note that a worker holds an item."""
-        self._workforce.adopt(address, work, self, worker)
+        self._registry.adopt(address, work, self, worker)
 
     def begin_anew(self, address: EntityAddress, work: AnyWorkItem) -> None:
         """Let the entity replace an item that may be lost with its worker."""
         body = msgspec.Raw(encode(Lost(work=work.work, attempt=work.attempt, begun=True)))
-        mail = Mail(id=f"lost.{work.id}", tenant=address[0], key=address[1], body=body)
-        self._inbox.put(Letter(mail))
+        envelope = CommandEnvelope(
+            id=f"lost.{work.id}", tenant=address[0], key=address[1], body=body
+        )
+        self._inbox.put(PendingCommand(envelope))
 
     def lacks(self, address: EntityAddress, work: AnyWorkItem) -> bool:
         """Say whether an item is open, and neither waits nor is with a worker."""
-        is_known = work.id in self._named or work.id in self._kept or self._workforce.has(work.id)
+        is_known = work.id in self._named or work.id in self._kept or self._registry.has(work.id)
         return not is_known and self._book.is_open(address, work)
 
     def closed(self, items: Iterable[AnyWorkItem]) -> None:
@@ -138,49 +140,49 @@ class Assignments:
         for work in items:
             self._granted.pop(work.id, None)
             self._kept.pop(work.id, None)
-            self._workforce.closed(work.id)
+            self._registry.closed(work.id)
 
     def finish(self) -> None:
         """Hear no more of workers, at the end of ownership."""
-        self._workforce.dismiss(self)
+        self._registry.dismiss(self)
 
-    # What is heard of workers: see ``Employer``
+    # What is heard of workers: see ``ItemOwner``
 
-    def granted(self, errand: Errand) -> None:
+    def granted(self, assignment: Assignment) -> None:
         """Name the worker by the next commit, together with all others."""
         if self.can_name:
-            self._granted[errand.work.id] = errand
+            self._granted[assignment.work.id] = assignment
         else:
-            self._keep_back(errand)
+            self._keep_back(assignment)
         self._inbox.wake()
 
-    def refused(self, errand: Errand) -> None:
+    def refused(self, assignment: Assignment) -> None:
         """Let the item wait for another worker."""
-        self.wait(errand.address, errand.work)
+        self.wait(assignment.address, assignment.work)
 
-    def lost(self, errand: Errand) -> None:
+    def lost(self, assignment: Assignment) -> None:
         """Begin anew what a worker had that has gone."""
-        self.begin_anew(errand.address, errand.work)
+        self.begin_anew(assignment.address, assignment.work)
 
-    async def still_wants(self, errand: Errand) -> bool:
+    async def still_wants(self, assignment: Assignment) -> bool:
         """Say whether an item is open and ours."""
-        return await self._fence.holds() and self._book.is_open(errand.address, errand.work)
+        return await self._fence.holds() and self._book.is_open(assignment.address, assignment.work)
 
-    def _keep_back(self, errand: Errand) -> None:
+    def _keep_back(self, assignment: Assignment) -> None:
         """Give the place to others until the next turn: who is cut off would only hold it."""
-        self._granted.pop(errand.work.id, None)
-        self._workforce.closed(errand.work.id)
-        self._kept[errand.work.id] = (errand.address, errand.work)
+        self._granted.pop(assignment.work.id, None)
+        self._registry.closed(assignment.work.id)
+        self._kept[assignment.work.id] = (assignment.address, assignment.work)
 
-    async def _offer(self, errand: Errand) -> None:
-        is_open = self._book.is_open(errand.address, errand.work)
-        if is_open and not await self._workforce.offer(errand):
-            self.wait(errand.address, errand.work)
+    async def _offer(self, assignment: Assignment) -> None:
+        is_open = self._book.is_open(assignment.address, assignment.work)
+        if is_open and not await self._registry.offer(assignment):
+            self.wait(assignment.address, assignment.work)
 
-    async def _offer_if_ours(self, errand: Errand) -> None:
+    async def _offer_if_ours(self, assignment: Assignment) -> None:
         await self._fence.confirm(within=self._timing.work_resend_seconds)
-        await self._offer(errand)
+        await self._offer(assignment)
 
     def _is_new(self, work: AnyWorkItem) -> bool:
         """Say whether no worker was ever named for an item."""
-        return work.id not in self._book.assigned and not self._workforce.has(work.id)
+        return work.id not in self._book.assigned and not self._registry.has(work.id)

@@ -16,9 +16,9 @@ from bus.config import Timing
 from bus.ports import Bus, Still
 from bus.requests.dead_letters import post_letter
 from bus.requests.rpc import POSITION, PositionedAnswer
-from bus.shard.bodies import Filling
-from bus.shard.book import Book
-from bus.shard.dispatch import Assignments
+from bus.shard.bodies import BodyFilling
+from bus.shard.book import ShardBook
+from bus.shard.dispatch import WorkDispatch
 from bus.shard.fence import Fence
 from bus.shard.turn import Outcome
 from bus.subjects import shard_name
@@ -41,7 +41,7 @@ class _Unwritten(NamedTuple):
     state: Any
 
 
-class Dispatcher:
+class EffectSender:
     """Sends what the turns of a shard lead to, and knows up to which commit nothing can be lost.
 
     ``held`` is the first commit of which more is to be done than to publish, None where there is
@@ -49,16 +49,16 @@ class Dispatcher:
     """
 
     def __init__(
-        self, book: Book, fence: Fence, assignments: Assignments, bus: Bus, timing: Timing
+        self, book: ShardBook, fence: Fence, dispatch: WorkDispatch, bus: Bus, timing: Timing
     ) -> None:
         self._book = book
         self._fence = fence
-        self._assignments = assignments
+        self._dispatch = dispatch
         self._name = shard_name(fence.subject)
         self._transport = bus.transport
         self._outbox = bus.outbox
         self._timing = timing
-        self._filling = Filling(book, bus, timing)
+        self._filling = BodyFilling(book, bus, timing)
         self._stored = book.settled
         self.held: int | None = None
         self._unwritten: dict[EntityAddress, _Unwritten] = {}
@@ -68,10 +68,10 @@ class Dispatcher:
         self._dispatched = self._stored
         self._marks: deque[tuple[int, int]] = deque()
 
-    async def dispatch(self, n: int, outcome: Outcome) -> None:
+    async def send(self, n: int, outcome: Outcome) -> None:
         """Send what commit ``n`` leads to; work first, since it takes the longest."""
-        self._assignments.closed(outcome.closed)
-        await self._assignments.assign(outcome.opened)
+        self._dispatch.closed(outcome.closed)
+        await self._dispatch.assign(outcome.opened)
         position = f"{self._name}.{n}"
         headers = {POSITION: position}
         for reply, data in outcome.replies:

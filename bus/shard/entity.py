@@ -4,7 +4,7 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 
-from bus.codec import Decoder, decode, encode
+from bus.codec import MessageDecoder, decode, encode
 from bus.errors import problem
 from schemas.entity import Entity
 
@@ -20,8 +20,8 @@ class Codec(Generic[S, C, E]):
 
     def __init__(self, entity: Entity[S, C, E]) -> None:
         self._entity = entity
-        self.command: Decoder[C] = Decoder(entity.command_type)
-        self.event: Decoder[E] = Decoder(entity.event_type)
+        self.command: MessageDecoder[C] = MessageDecoder(entity.command_type)
+        self.event: MessageDecoder[E] = MessageDecoder(entity.event_type)
 
     def state(self, data: bytes | msgspec.Raw, version: int) -> S:
         """Decode a state that was stored by a version of this entity.

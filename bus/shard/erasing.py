@@ -11,8 +11,8 @@ import structlog
 from bus.config import Timing
 from bus.errors import TransientError
 from bus.ports import Bus
-from bus.shard.book import Book
-from bus.shard.effects import Dispatcher
+from bus.shard.book import ShardBook
+from bus.shard.effects import EffectSender
 from bus.shard.rest import BATCH_STATES, Rest
 from bus.tasks import Wakeup
 from schemas.decision import Left
@@ -35,11 +35,11 @@ class Eraser:
     """
 
     def __init__(
-        self, book: Book, rest: Rest, dispatcher: Dispatcher, bus: Bus, timing: Timing
+        self, book: ShardBook, rest: Rest, sender: EffectSender, bus: Bus, timing: Timing
     ) -> None:
         self._book = book
         self._rest = rest
-        self._dispatcher = dispatcher
+        self._sender = sender
         self._erase = bus.erase
         self._timing = timing
         self._resting: dict[EntityAddress, tuple[int, int]] = {}
@@ -80,7 +80,7 @@ class Eraser:
                 self._hold()
 
     def _hold(self) -> None:
-        self._dispatcher.held = min((n for n, _ in self._published.values()), default=None)
+        self._sender.held = min((n for n, _ in self._published.values()), default=None)
 
     async def _replace_states(self) -> bool:
         """Store what remains of the entities in place of their states at rest; say if that works.
@@ -88,7 +88,7 @@ class Eraser:
         A new owner passes over the entries that a state at rest holds, and so over what they
         announced: that must be stored before.
         """
-        stored = self._dispatcher.stored()
+        stored = self._sender.stored()
         ripe = [each for each in self._resting if self._needs(each) <= stored][:BATCH_STATES]
         if ripe and not await self._rest.replace(ripe):
             return False
@@ -111,7 +111,7 @@ class Eraser:
         is not settled. Then that is settled first; what remains is in memory and in snapshots, and
         takes the place of the state at rest when it fits.
         """
-        stored = self._dispatcher.stored()
+        stored = self._sender.stored()
         ripe = [
             address
             for address, (n, _) in self._published.items()

@@ -6,9 +6,9 @@ import structlog
 
 from bus.codec import decode
 from bus.errors import ProblemError, UnavailableError
-from bus.ports import Blobs, States, Stored
+from bus.ports import Blobs, States, StoredMessage
 from bus.shard.blob_names import shard_blobs, stored_snapshots
-from bus.shard.book import Book
+from bus.shard.book import ShardBook
 from bus.shard.quarantine import reason_of
 from bus.shard.salvage import commit_of, read_snapshot
 from bus.subjects import state_subject
@@ -19,7 +19,7 @@ log = structlog.get_logger()
 
 
 async def load_snapshot(
-    book: Book, subject: str, newest: Commit, oldest: Stored | None, blobs: Blobs
+    book: ShardBook, subject: str, newest: Commit, oldest: StoredMessage | None, blobs: Blobs
 ) -> int:
     """Fill an empty book from the snapshot to which the journal follows; return where to go on.
 
@@ -38,7 +38,7 @@ async def load_snapshot(
     return await _load(book, subject, named, blobs, newest.n) if named else 1
 
 
-async def _load(book: Book, subject: str, ref: SnapshotRef, blobs: Blobs, newest: int) -> int:
+async def _load(book: ShardBook, subject: str, ref: SnapshotRef, blobs: Blobs, newest: int) -> int:
     try:
         data = await blobs.get(ref.blob)
         snapshot, damaged = read_snapshot(data)
@@ -65,7 +65,7 @@ async def parts_of(slots: Iterable[SlotImage], subject: str, blobs: Blobs) -> di
     return found
 
 
-def condemn_all(book: Book, damaged: Mapping[EntityAddress, str], n: int) -> None:
+def condemn_all(book: ShardBook, damaged: Mapping[EntityAddress, str], n: int) -> None:
     """Put into quarantine what commit ``n`` would have changed, but not what is known beyond it."""
     for address, reason in damaged.items():
         if book.slot(address).last < n:
@@ -73,7 +73,7 @@ def condemn_all(book: Book, damaged: Mapping[EntityAddress, str], n: int) -> Non
 
 
 async def wake_all(
-    book: Book, subject: str, known: Iterable[EntityAddress], states: States
+    book: ShardBook, subject: str, known: Iterable[EntityAddress], states: States
 ) -> None:
     """Bring back what was at rest when the snapshot was taken, and was changed since.
 

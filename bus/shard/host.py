@@ -18,14 +18,14 @@ from bus.errors import (
 )
 from bus.membership import Membership, rendezvous
 from bus.ports import Bus, Delivery
-from bus.shard.asks import NO_WAYS, Ways
+from bus.shard.asks import NO_ROUTES, AskRoutes
 from bus.shard.owner import ShardOwner
 from bus.streams.capacity import Rooms
 from bus.telemetry import metrics
-from bus.work.registry import Workforce
+from bus.work.registry import WorkerRegistry
 from schemas.entity import Entity
 from schemas.fleet import SHARDS_SUBJECT, OwnedShard, OwnedShards
-from schemas.journal import Mail
+from schemas.journal import CommandEnvelope
 
 log = structlog.get_logger()
 
@@ -33,7 +33,7 @@ log = structlog.get_logger()
 class ShardHost:
     """Owns its share of an entity's shards, as the membership changes.
 
-    ``ways`` lead to the owners of the entities that this one asks.
+    ``routes`` lead to the owners of the entities that this one asks.
     """
 
     def __init__(
@@ -45,16 +45,16 @@ class ShardHost:
         bus: Bus,
         timing: Timing,
         *,
-        ways: Ways = NO_WAYS,
+        routes: AskRoutes = NO_ROUTES,
     ) -> None:
         self._entity = entity
         self._shards = shards
         self._process = process
         self._membership = membership
-        self._workforce = Workforce(f"{entity.name}-{process}", membership, bus, timing)
+        self._registry = WorkerRegistry(f"{entity.name}-{process}", membership, bus, timing)
         self._bus = bus
         self._timing = timing
-        self._ways = ways
+        self._routes = routes
         self._rooms = Rooms(entity.name, bus, timing)
         self._running: dict[int, ShardOwner] = {}
         self._refused: dict[int, str] = {}
@@ -71,7 +71,7 @@ class ShardHost:
             self._bus.transport.subscription(SHARDS_SUBJECT, self._tell),
             anyio.create_task_group() as watching,
         ):
-            watching.start_soon(self._workforce.run)
+            watching.start_soon(self._registry.run)
             watching.start_soon(self._rooms.run)
             await anyio.sleep(self._timing.join_seconds)
             await self._keep_reconciling()
@@ -85,10 +85,10 @@ class ShardHost:
                 with anyio.move_on_after(self._timing.reconcile_seconds):
                     await changed.wait()
 
-    def offer(self, shard: int, mail: Mail, answer: Callable[[bytes], None]) -> bool:
+    def offer(self, shard: int, envelope: CommandEnvelope, answer: Callable[[bytes], None]) -> bool:
         """Hand a command to the owner of a shard if that is in this process; say whether it is."""
         owner = self._running.get(shard)
-        return owner is not None and owner.offer(mail, answer)
+        return owner is not None and owner.offer(envelope, answer)
 
     async def drain(self) -> None:
         """Release all shards in good order: each finishes what waits for it."""
@@ -121,7 +121,7 @@ class ShardHost:
             bool(self._membership.owners(self._entity.name)) and set(self.owned) == self._wanted()
         )
 
-    def missing(self) -> str | None:
+    def not_ready_reason(self) -> str | None:
         """Say what is lacking until this process serves its share."""
         if self._wrong_clock is not None:
             return self._wrong_clock
@@ -156,9 +156,9 @@ class ShardHost:
             log.info("shards.owned", entity=self._entity.name, shards=len(wanted))
 
     def _owner(self, shard: int) -> ShardOwner:
-        entity, workforce = self._entity, self._workforce
+        entity, registry = self._entity, self._registry
         owner = ShardOwner(
-            entity, shard, self._process, workforce, self._bus, self._timing, ways=self._ways
+            entity, shard, self._process, registry, self._bus, self._timing, routes=self._routes
         )
         owner.share(self._rooms)
         return owner

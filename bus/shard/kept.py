@@ -8,7 +8,7 @@ import structlog
 
 from bus.codec import decode
 from bus.errors import ProblemError
-from bus.ports import Bus, Feed, Fill, Journal, Stored
+from bus.ports import Bus, Feed, Fill, Journal, StoredMessage
 from bus.subjects import archived_subject, parse
 from schemas.archive import Archived
 from schemas.entity import Entity
@@ -27,8 +27,8 @@ def journal_of(entity: Entity[Any, Any, Any], bus: Bus) -> Journal:
 class KeptJournal:
     """See ``Journal``. Whoever purges it, and for whatever reason: what is archived goes, no more.
 
-    The archive speaks of one life of the journal's stream. Of a stream that was made anew nothing
-    is archived yet.
+    The archive speaks of one incarnation of the journal's stream. Of a stream that was made anew
+    nothing is archived yet.
     """
 
     def __init__(self, journal: Journal, archive: Journal, feed: Feed) -> None:
@@ -40,11 +40,11 @@ class KeptJournal:
         """See ``Journal.append``."""
         return await self._journal.append(subject, data, expected=expected)
 
-    async def last(self, subject: str) -> Stored | None:
+    async def last(self, subject: str) -> StoredMessage | None:
         """See ``Journal.last``."""
         return await self._journal.last(subject)
 
-    async def first(self, subject: str, *, since: datetime | None = None) -> Stored | None:
+    async def first(self, subject: str, *, since: datetime | None = None) -> StoredMessage | None:
         """See ``Journal.first``."""
         return await self._journal.first(subject, since=since)
 
@@ -52,7 +52,7 @@ class KeptJournal:
         """See ``Journal.fill``."""
         return await self._journal.fill()
 
-    def read(self, subject: str, *, start: int) -> AsyncIterator[Stored]:
+    def read(self, subject: str, *, start: int) -> AsyncIterator[StoredMessage]:
         """See ``Journal.read``."""
         return self._journal.read(subject, start=start)
 
@@ -71,8 +71,8 @@ class KeptJournal:
         tokens = parse(_SUBJECT, subject)
         if tokens is None:
             return 0
-        life = (await self._feed.end()).life
-        name = archived_subject(tokens["entity"], int(tokens["shard"]), life)
+        incarnation = (await self._feed.end()).incarnation
+        name = archived_subject(tokens["entity"], int(tokens["shard"]), incarnation)
         newest = await self._archive.last(name)
         try:
             return decode(Archived, newest.data).sequence if newest else 0

@@ -13,7 +13,7 @@ from anyio.lowlevel import checkpoint
 from bus.codec import encode
 from bus.ports import Blobs
 from bus.shard.blob_names import blobs_under, parsed, shard_blobs
-from bus.shard.book import Book, Picture
+from bus.shard.book import Picture, ShardBook
 from bus.streams.capacity import Room
 from schemas.journal import SlotImage, Snapshot, SnapshotRef
 
@@ -24,7 +24,7 @@ SLICE_BYTES = 256 * 1024
 class Parts:
     """The parts of one shard's states, for as long as it is owned."""
 
-    def __init__(self, book: Book, subject: str, blobs: Blobs, room: Room) -> None:
+    def __init__(self, book: ShardBook, subject: str, blobs: Blobs, room: Room) -> None:
         self._entity = book.entity
         self._subject = subject
         self._blobs = blobs

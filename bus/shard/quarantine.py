@@ -2,7 +2,7 @@
 
 An entity whose entry cannot be applied keeps the state before it. A commit says so once
 (``Entry.corrupt``), so that every later owner and snapshot knows it, whatever it can read itself; a
-letter is laid aside with it. The same commit ends the entity, if its kind says how; one that cannot
+letter is stored with it. The same commit ends the entity, if its kind says how; one that cannot
 be ended takes no more commands. Skipping the damage is a commit as well.
 """
 
@@ -16,7 +16,7 @@ from bus.codec import decode, encode
 from bus.errors import ProblemError
 from schemas.decision import Publish
 from schemas.entity import Damage, Entity, EntityAddress
-from schemas.journal import NOTHING, CorruptSkipped, Entry, Mail, SkipCorrupt
+from schemas.journal import NOTHING, CommandEnvelope, CorruptSkipped, Entry, SkipCorrupt
 from schemas.letters import undelivered
 from schemas.problems import Problem
 
@@ -70,12 +70,12 @@ def mark(tenant: str, key: str, state: Any, reason: str, place: tuple[int, int])
     )
 
 
-def skip_entry(mail: Mail, state: Any, place: tuple[int, int]) -> Entry:
+def skip_entry(envelope: CommandEnvelope, state: Any, place: tuple[int, int]) -> Entry:
     """Return the entry that ends a quarantine: the entity goes on from ``state``."""
     return Entry(
-        tenant=mail.tenant,
-        key=mail.key,
-        command=mail.id,
+        tenant=envelope.tenant,
+        key=envelope.key,
+        command=envelope.id,
         kind="skip_corrupt",
         base=_encoded(state),
         corrupt=SKIPPED,
@@ -98,18 +98,18 @@ def wants_skip(body: msgspec.Raw) -> bool:
     return True
 
 
-def skip_mail(id: str, address: EntityAddress) -> Mail:  # noqa: A002  it is one
+def skip_command(id: str, address: EntityAddress) -> CommandEnvelope:  # noqa: A002  it is one
     """Return the command that ends a quarantine."""
     tenant, key = address
-    return Mail(id=id, tenant=tenant, key=key, body=msgspec.Raw(encode(SkipCorrupt())))
+    return CommandEnvelope(id=id, tenant=tenant, key=key, body=msgspec.Raw(encode(SkipCorrupt())))
 
 
 def dead_letter(entity: str, address: EntityAddress, reason: str, at: datetime) -> Publish:
     """Return the dead letter of a quarantine; handed in again, it skips the damage."""
     tenant, key = address
-    mail = skip_mail(f"corrupt.{at.timestamp():.6f}", address)
+    envelope = skip_command(f"corrupt.{at.timestamp():.6f}", address)
     text = f"{entity} {key} of {tenant} is corrupt: {reason}"
-    return undelivered(mail, entity, text, at, kind="corrupt")
+    return undelivered(envelope, entity, text, at, kind="corrupt")
 
 
 def _encoded(state: Any) -> msgspec.Raw:

@@ -13,10 +13,10 @@ from bus.errors import (
     StateVersionError,
     UnavailableError,
 )
-from bus.ports import Blobs, Journal, States, StateWriter, Stored
+from bus.ports import Blobs, Journal, States, StateWriter, StoredMessage
 from bus.shard.announcing import prefix_of
 from bus.shard.append import append
-from bus.shard.book import Book
+from bus.shard.book import ShardBook
 from bus.shard.fetching import all_fetched, condemn_all, load_snapshot, wake_all
 from bus.shard.quarantine import dead_letter
 from bus.shard.relief import make_room
@@ -40,11 +40,11 @@ class Recovered:
     what leaves memory.
     """
 
-    def __init__(self, book: Book, sequence: int, writer: StateWriter) -> None:
+    def __init__(self, book: ShardBook, sequence: int, writer: StateWriter) -> None:
         self.book = book
         self.sequence = sequence
         self.writer = writer
-        self.claim = Stored(sequence, b"")
+        self.claim = StoredMessage(sequence, b"")
         self.publications: list[Publish] = []
         self.touched: dict[EntityAddress, None] = {}
         self.unreadable = 0
@@ -115,7 +115,7 @@ async def take_over(
         sequence = await append(journal, subject, claim, expected)
     # Before anything is read: from here on no state of a former owner's replaces what is read.
     writer = await states.own(_shard(subject), claim.epoch)
-    recovered = Recovered(Book(entity), sequence, writer)
+    recovered = Recovered(ShardBook(entity), sequence, writer)
     await _rebuild(recovered, subject, claim, journal, _Stores(blobs, states))
     return recovered
 
@@ -124,7 +124,7 @@ def _shard(subject: str) -> int:
     return int(subject.rpartition(".")[2])
 
 
-async def _last_commit(journal: Journal, subject: str, newest: Stored) -> Commit | None:
+async def _last_commit(journal: Journal, subject: str, newest: StoredMessage) -> Commit | None:
     """Return the newest commit that can be read, numbered as if it were the newest of all.
 
     Mostly it is. Where nothing can be read of those above it, all are read once to count them.
@@ -230,7 +230,7 @@ async def _replay(
     return bool(lost)
 
 
-async def _expect_unpurged(journal: Journal, subject: str, oldest: Stored | None) -> None:
+async def _expect_unpurged(journal: Journal, subject: str, oldest: StoredMessage | None) -> None:
     """Check that what is missing was not purged while it was read, by an owner of before.
 
     Raises:
@@ -241,7 +241,7 @@ async def _expect_unpurged(journal: Journal, subject: str, oldest: Stored | None
         raise UnavailableError(subject, "was purged while it was read")
 
 
-def _gap(book: Book, commit: Commit, claim: Commit) -> str:
+def _gap(book: ShardBook, commit: Commit, claim: Commit) -> str:
     if book.n == 0 and claim.snapshot is not None:
         return (
             f"the state before commit {commit.n} is only in a snapshot that cannot be read, or of "

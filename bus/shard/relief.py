@@ -12,7 +12,7 @@ import structlog
 from bus.codec import encode
 from bus.ports import Blobs, Journal, States
 from bus.shard.blob_names import blobs_under
-from bus.shard.book import Book
+from bus.shard.book import ShardBook
 from bus.shard.fetching import all_fetched, load_snapshot, wake_all
 from bus.shard.salvage import read_commit
 from schemas.entity import Entity
@@ -44,7 +44,7 @@ async def make_room(
         return False
     below = last.snapshot.sequence if last.snapshot else 0
     if below <= oldest.sequence:
-        book = Book(entity)
+        book = ShardBook(entity)
         start = await load_snapshot(book, subject, last, oldest, blobs)
         below = await _replayed(book, subject, start, last.settled, journal, blobs, states)
         if below:
@@ -61,7 +61,7 @@ async def make_room(
 
 
 async def _replayed(
-    book: Book,
+    book: ShardBook,
     subject: str,
     start: int,
     to: int,

@@ -43,7 +43,7 @@ class ShardRow(Value):
     reason: str | None = None
 
 
-class Head(Value):
+class JournalHead(Value):
     """The end of a shard's journal: its newest commit, and when the newest snapshot was taken."""
 
     newest: Commit
@@ -73,7 +73,7 @@ async def owned_shards(transport: Transport, *, seconds: float) -> list[OwnedSha
 
 
 def rows(
-    entity: str, shards: int, said: Sequence[OwnedShards], heads: Mapping[int, Head]
+    entity: str, shards: int, said: Sequence[OwnedShards], heads: Mapping[int, JournalHead]
 ) -> list[ShardRow]:
     """Return a row for each shard, and more than one where several processes name it. Pure.
 
@@ -85,7 +85,7 @@ def rows(
 
 
 def _of_shard(
-    entity: str, shard: int, answers: Sequence[OwnedShards], heads: Mapping[int, Head]
+    entity: str, shard: int, answers: Sequence[OwnedShards], heads: Mapping[int, JournalHead]
 ) -> list[ShardRow]:
     stored = _stored(entity, shard, heads.get(shard))
     claims = [
@@ -98,7 +98,7 @@ def _of_shard(
     return claims if is_owned else [stored, *claims]
 
 
-def _stored(entity: str, shard: int, head: Head | None) -> ShardRow:
+def _stored(entity: str, shard: int, head: JournalHead | None) -> ShardRow:
     """Return what the journal knows of a shard."""
     row = ShardRow(entity=entity, shard=shard, state="no owner")
     if head is None:

@@ -16,7 +16,7 @@ import structlog
 from bus.config import Timing
 from bus.errors import UnavailableError
 from bus.ports import Resting, States, StateWriter
-from bus.shard.book import Book, Slot
+from bus.shard.book import EntitySlot, ShardBook
 from bus.streams.capacity import MESSAGE_BYTES, STATES_STOP, Room
 from bus.subjects import state_subject
 from bus.tasks import loop_time, until_answered
@@ -38,7 +38,7 @@ class _Leaving(NamedTuple):
     """An entity that may leave, and its state as it was when that was found."""
 
     address: EntityAddress
-    slot: Slot
+    slot: EntitySlot
     resting: Resting
 
 
@@ -61,7 +61,7 @@ class Rest:
 
     def __init__(
         self,
-        book: Book,
+        book: ShardBook,
         states: States,
         writer: StateWriter,
         shard: int,

@@ -10,7 +10,7 @@ from bus.config import Timing
 from bus.errors import TransientError
 from bus.ports import Blobs
 from bus.shard.blob_names import blobs_under
-from bus.shard.book import Book, Picture
+from bus.shard.book import Picture, ShardBook
 from bus.shard.parts import Parts
 from bus.shard.purging import Purge
 from bus.streams.capacity import HISTORY_GOES, Rooms
@@ -51,7 +51,7 @@ class Snapshots:
         self._tidied: tuple[SnapshotRef | None] | None = None
         self._erase_at: float | None = None
 
-    def to_name(self, book: Book, settled: int) -> SnapshotRef | None:
+    def to_name(self, book: ShardBook, settled: int) -> SnapshotRef | None:
         """Return the snapshot that the next commit names.
 
         Recovery sees nothing of the commits below it, so all they led to must be stored by then.
@@ -87,7 +87,7 @@ class Snapshots:
         can_name = bool(self._unnamed) and self._unnamed[0][0] <= settled
         return can_name and (self._rooms.pressed or self._erase_at is not None)
 
-    def keep(self, book: Book, sequence: int, needed: int, tasks: TaskGroup) -> None:
+    def keep(self, book: ShardBook, sequence: int, needed: int, tasks: TaskGroup) -> None:
         """Begin what is due with the book as it stands after its newest commit, at ``sequence``.
 
         ``needed`` is the last commit that has led to anything: once that is settled the snapshot
@@ -104,7 +104,7 @@ class Snapshots:
             taken = (book.picture(), sequence, needed) if takes else None
             tasks.start_soon(self._round, taken, book.snapshot, book.deleted)
 
-    def _is_snapshot_due(self, book: Book, *, pressed: bool) -> bool:
+    def _is_snapshot_due(self, book: ShardBook, *, pressed: bool) -> bool:
         newest = self._newest or book.snapshot
         fresh = book.n - (newest.n if newest else 0)
         # One commit more may be the one that names it. Before that the next would help nobody.
@@ -112,7 +112,7 @@ class Snapshots:
         is_wanted = is_wanted or self._is_to_erase(book, newest.n if newest else 0)
         return is_wanted or fresh >= self._timing.snapshot_commits
 
-    def _is_to_erase(self, book: Book, newest: int) -> bool:
+    def _is_to_erase(self, book: ShardBook, newest: int) -> bool:
         """Say whether what was deleted has been in the journal for long enough."""
         named = book.snapshot.n if book.snapshot else 0
         if book.deleted <= named:

@@ -7,11 +7,11 @@ import anyio
 
 from bus.config import Timing
 from bus.ports import Transport
-from bus.shard.dispatch import Assignments
+from bus.shard.dispatch import WorkDispatch
 from bus.work.inventory import ask_holder
-from bus.work.registry import Workforce
+from bus.work.registry import WorkerRegistry
 from schemas.entity import EntityAddress
-from schemas.fleet import RollCall
+from schemas.fleet import InventoryRequest
 from schemas.work import AnyWorkItem
 
 OpenWork = list[tuple[EntityAddress, AnyWorkItem]]
@@ -29,13 +29,13 @@ class OpenWorkKeeper:
         self,
         open_work: OpenWork,
         assigned: Mapping[str, str],
-        assignments: Assignments,
-        workforce: Workforce,
+        dispatch: WorkDispatch,
+        registry: WorkerRegistry,
         transport: Transport,
         timing: Timing,
     ) -> None:
-        self._assignments = assignments
-        self._workforce = workforce
+        self._dispatch = dispatch
+        self._registry = registry
         self._transport = transport
         self._timing = timing
         self._unnamed = [entry for entry in open_work if entry[1].id not in assigned]
@@ -52,22 +52,22 @@ class OpenWorkKeeper:
                 tasks.start_soon(self._find, worker, queue, items)
 
     async def _find(self, worker: str, queue: str, items: OpenWork) -> None:
-        shard, epoch = self._assignments.shard, self._assignments.epoch
-        self._workforce.meet(worker, queue)
-        call = RollCall(shard=shard, epoch=epoch)
-        held = await ask_holder(worker, call, self._transport, self._workforce, self._timing)
+        shard, epoch = self._dispatch.shard, self._dispatch.epoch
+        self._registry.meet(worker, queue)
+        call = InventoryRequest(shard=shard, epoch=epoch)
+        held = await ask_holder(worker, call, self._transport, self._registry, self._timing)
         names = set(held.items) if held else set[str]()
         for address, work in self._uncared_for(items):
             if work.id in names:
-                self._assignments.adopt(address, work, worker)
+                self._dispatch.adopt(address, work, worker)
             elif held is None or held.epoch != epoch:
-                self._assignments.begin_anew(address, work)
+                self._dispatch.begin_anew(address, work)
             else:
-                self._assignments.wait(address, work)
+                self._dispatch.wait(address, work)
 
     def _let_wait(self, items: OpenWork) -> None:
         for address, work in self._uncared_for(items):
-            self._assignments.wait(address, work)
+            self._dispatch.wait(address, work)
 
     def _uncared_for(self, items: OpenWork) -> OpenWork:
-        return [entry for entry in items if self._assignments.lacks(*entry)]
+        return [entry for entry in items if self._dispatch.lacks(*entry)]

@@ -10,7 +10,7 @@ import msgspec
 from bus.codec import encode
 from bus.errors import ProblemError
 from bus.shard.announcing import named
-from bus.shard.book import Book, Slot
+from bus.shard.book import EntitySlot, ShardBook
 from bus.shard.clock import TOLERANCE_SECONDS
 from bus.shard.outstanding import Earlier, change, net
 from bus.shard.quarantine import (
@@ -25,7 +25,7 @@ from bus.shard.quarantine import (
 )
 from schemas.decision import UNCHANGED, Ask, Changes, Effect, Publish
 from schemas.entity import Damage, Entity, EntityAddress
-from schemas.journal import NOTHING, Entry, Mail
+from schemas.journal import NOTHING, CommandEnvelope, Entry
 from schemas.problems import Problem
 from schemas.replies import ANSWER, StoredReply
 from schemas.replies import refusal as refusal_of
@@ -51,10 +51,10 @@ Reply = str | Callable[[bytes], tuple[str, bytes] | None]
 to publish."""
 
 
-class Letter(NamedTuple):
+class PendingCommand(NamedTuple):
     """A command with whatever waits for the answer; empty if nobody does."""
 
-    mail: Mail
+    envelope: CommandEnvelope
     reply: Reply = ""
 
 
@@ -72,7 +72,9 @@ class Outcome:
     closed: list[AnyWorkItem] = field(default_factory=list[AnyWorkItem])
     touched: dict[EntityAddress, Any] = field(default_factory=dict[EntityAddress, Any])
     earlier: dict[EntityAddress, Earlier] = field(default_factory=dict[EntityAddress, Earlier])
-    crashed: list[tuple[Mail, str]] = field(default_factory=list[tuple[Mail, str]])
+    crashed: list[tuple[CommandEnvelope, str]] = field(
+        default_factory=list[tuple[CommandEnvelope, str]]
+    )
 
 
 class _Decided(NamedTuple):
@@ -85,28 +87,28 @@ class _Decided(NamedTuple):
     reply: bytes | None
 
 
-def take_turn(book: Book, letters: Sequence[Letter], now: datetime) -> Outcome:
-    """Decide all letters at the moment ``now`` and apply what they change to the book."""
+def take_turn(book: ShardBook, batch: Sequence[PendingCommand], now: datetime) -> Outcome:
+    """Decide all commands at the moment ``now`` and apply what they change to the book."""
     outcome = Outcome()
-    for letter in letters:
-        answer = _answer(book, letter.mail, now, outcome)
-        if letter.reply and answer is not None:
-            outcome.replies.append((letter.reply, answer))
+    for pending in batch:
+        answer = _answer(book, pending.envelope, now, outcome)
+        if pending.reply and answer is not None:
+            outcome.replies.append((pending.reply, answer))
     for address in list(outcome.touched):
         _follow_up(book, address, outcome)
     return outcome
 
 
-def answer_unchanged(book: Book, mail: Mail, now: datetime) -> bytes | None:
+def answer_unchanged(book: ShardBook, envelope: CommandEnvelope, now: datetime) -> bytes | None:
     """Answer a command that changes nothing, such as a question; None if it would need a commit."""
     try:
         outcome = Outcome()
-        address = (mail.tenant, mail.key)
-        if book.corrupt and wants_skip(mail.body):
+        address = (envelope.tenant, envelope.key)
+        if book.corrupt and wants_skip(envelope.body):
             return None
-        if address in book.corrupt or book.known(address, mail.id) is not None:
-            return _answer(book, mail, now, outcome)
-        command = book.codec.command(mail.body)
+        if address in book.corrupt or book.known(address, envelope.id) is not None:
+            return _answer(book, envelope, now, outcome)
+        command = book.codec.command(envelope.body)
         decision = book.entity.decide(book.state(address), command, now)
     except Exception:  # noqa: BLE001  what a core raises is rejected by a commit, once there is room
         return None
@@ -115,7 +117,7 @@ def answer_unchanged(book: Book, mail: Mail, now: datetime) -> bytes | None:
 
 
 def quarantine(
-    book: Book, now: datetime, most: int, records: Mapping[EntityAddress, bytes | None]
+    book: ShardBook, now: datetime, most: int, records: Mapping[EntityAddress, bytes | None]
 ) -> Outcome:
     """Return the marks of entities that no commit says are corrupt, of about so many bytes.
 
@@ -140,7 +142,7 @@ def quarantine(
 
 
 def _marked(
-    book: Book, address: EntityAddress, record: bytes | None, now: datetime
+    book: ShardBook, address: EntityAddress, record: bytes | None, now: datetime
 ) -> tuple[Entry, list[Publish]]:
     """Return the mark of an entity, applied; without its state where that cannot be kept."""
     (tenant, key), slot = address, book.slots[address]
@@ -154,7 +156,7 @@ def _marked(
         return entry, book.replay_entry(entry)
 
 
-def _follow_up(book: Book, address: EntityAddress, outcome: Outcome) -> None:
+def _follow_up(book: ShardBook, address: EntityAddress, outcome: Outcome) -> None:
     """Set the timer of an entity that has changed, and note what it has opened and closed."""
     slot, earlier = book.slots[address], outcome.earlier.get(address) or {}
     try:
@@ -183,36 +185,38 @@ def _send(address: EntityAddress, opened: Iterable[Effect], outcome: Outcome) ->
             outcome.asked.append((address, effect))
 
 
-def _answer(book: Book, mail: Mail, now: datetime, outcome: Outcome) -> bytes | None:
-    address = (mail.tenant, mail.key)
-    known = book.known(address, mail.id)
-    if known is not None and not (mail.redriven and _was_rejected(known)):
-        return _repeated(mail, known)
-    if mail.deadline is not None and now > mail.deadline + CLOCKS_DIFFER:
+def _answer(
+    book: ShardBook, envelope: CommandEnvelope, now: datetime, outcome: Outcome
+) -> bytes | None:
+    address = (envelope.tenant, envelope.key)
+    known = book.known(address, envelope.id)
+    if known is not None and not (envelope.redriven and _was_rejected(known)):
+        return _repeated(envelope, known)
+    if envelope.deadline is not None and now > envelope.deadline + CLOCKS_DIFFER:
         return encode(_EXPIRED)
     is_damaged = book.corrupt and address in book.corrupt
-    if is_damaged and (book.is_shut(address) or wants_skip(mail.body)):
-        return _answer_corrupt(book, mail, outcome)
+    if is_damaged and (book.is_shut(address) or wants_skip(envelope.body)):
+        return _answer_corrupt(book, envelope, outcome)
     try:
-        command = book.codec.command(mail.body)
+        command = book.codec.command(envelope.body)
     except ProblemError as refused:
-        return encode(_not_corrupt(mail) if wants_skip(mail.body) else refused.problem)
-    if book.entity.reply_age is not None and (too_old := _too_old(book, mail, command, now)):
+        return encode(_not_corrupt(envelope) if wants_skip(envelope.body) else refused.problem)
+    if book.entity.reply_age is not None and (too_old := _too_old(book, envelope, command, now)):
         return encode(too_old)
     try:
         decided = _decide(book.entity, book.state(address), command, now)
     except Exception as error:  # noqa: BLE001  whatever a core raises must not stop its shard
-        return _reject(book, mail, command, error, outcome)
+        return _reject(book, envelope, command, error, outcome)
     if decided.events:
-        _commit(book, mail, command, decided, outcome)
+        _commit(book, envelope, command, decided, outcome)
     return decided.reply
 
 
-def _repeated(mail: Mail, known: StoredReply) -> bytes:
+def _repeated(envelope: CommandEnvelope, known: StoredReply) -> bytes:
     """Answer a repeat with the reply that was given, unless it is another command."""
-    if known.digest == mail.digest:
+    if known.digest == envelope.digest:
         return bytes(known.reply)
-    message = f"{mail.key} was asked for before with another request"
+    message = f"{envelope.key} was asked for before with another request"
     return encode(Problem(code="conflict", message=message, field="id"))
 
 
@@ -221,36 +225,38 @@ def _was_rejected(known: StoredReply) -> bool:
     return bytes(known.reply).startswith(_REJECTED)
 
 
-def _too_old(book: Book, mail: Mail, command: Any, now: datetime) -> Problem | None:
+def _too_old(
+    book: ShardBook, envelope: CommandEnvelope, command: Any, now: datetime
+) -> Problem | None:
     """Refuse a command of which nobody could tell a repeat, where replies are forgotten."""
     age = book.entity.reply_age
-    if age is None or not _keeps_reply(book, mail, command):
+    if age is None or not _keeps_reply(book, envelope, command):
         return None
-    return refusal_of(mail.id, now, age)
+    return refusal_of(envelope.id, now, age)
 
 
-def _keeps_reply(book: Book, mail: Mail, command: Any) -> bool:
+def _keeps_reply(book: ShardBook, envelope: CommandEnvelope, command: Any) -> bool:
     """Say whether a repeat of a command is known by its id, and not by the state alone."""
-    if not mail.id or not book.entity.keeps_replies:
+    if not envelope.id or not book.entity.keeps_replies:
         return False
     if book.entity.reply_age is None:
         return True
-    return not (mail.id.startswith(ANSWER) or isinstance(command, WorkCommand))
+    return not (envelope.id.startswith(ANSWER) or isinstance(command, WorkCommand))
 
 
-def _answer_corrupt(book: Book, mail: Mail, outcome: Outcome) -> bytes:
+def _answer_corrupt(book: ShardBook, envelope: CommandEnvelope, outcome: Outcome) -> bytes:
     """Refuse a command to an entity in quarantine, unless it is the one that ends that."""
-    address = (mail.tenant, mail.key)
-    if not wants_skip(mail.body):
+    address = (envelope.tenant, envelope.key)
+    if not wants_skip(envelope.body):
         return encode(refusal(book.corrupt[address]))
     state = book.absolve(address)
-    outcome.entries.append(skip_entry(mail, state, book.count(book.slots[address])))
+    outcome.entries.append(skip_entry(envelope, state, book.count(book.slots[address])))
     if state is not None:
         _list_again(book, address, outcome)
     return encode(skipped(state))
 
 
-def _list_again(book: Book, address: EntityAddress, outcome: Outcome) -> None:
+def _list_again(book: ShardBook, address: EntityAddress, outcome: Outcome) -> None:
     """Take up all that is outstanding of an entity that comes out of quarantine."""
     try:
         book.list_effects(address)
@@ -275,29 +281,33 @@ def _decide(entity: Entity[Any, Any, Any], state: Any, command: Any, now: dateti
     return _Decided(state, events, changes, publications, reply)
 
 
-def _reject(book: Book, mail: Mail, command: Any, error: Exception, outcome: Outcome) -> bytes:
+def _reject(
+    book: ShardBook, envelope: CommandEnvelope, command: Any, error: Exception, outcome: Outcome
+) -> bytes:
     """Answer a command on which the core raised: for good, so that it is never tried again."""
     reason = f"{type(error).__name__} in decide"
-    outcome.crashed.append((mail, reason))
+    outcome.crashed.append((envelope, reason))
     problem = Problem(code="internal", message=f"the command could not be decided: {reason}")
     reply = encode(problem)
-    slot = book.slot((mail.tenant, mail.key))
+    slot = book.slot((envelope.tenant, envelope.key))
     base = _base(slot)
-    entry = _entry(mail, command, book.count(slot), base=base, reply=msgspec.Raw(reply))
+    entry = _entry(envelope, command, book.count(slot), base=base, reply=msgspec.Raw(reply))
     outcome.entries.append(entry)
     book.remember(slot, entry)
     return reply
 
 
-def _commit(book: Book, mail: Mail, command: Any, decided: _Decided, outcome: Outcome) -> None:
+def _commit(
+    book: ShardBook, envelope: CommandEnvelope, command: Any, decided: _Decided, outcome: Outcome
+) -> None:
     reply = decided.reply
-    keeps = book.entity.keeps_replies and _keeps_reply(book, mail, command)
+    keeps = book.entity.keeps_replies and _keeps_reply(book, envelope, command)
     stored = msgspec.Raw(reply) if reply is not None and keeps else NOTHING
-    address, n = (mail.tenant, mail.key), book.n + 1
+    address, n = (envelope.tenant, envelope.key), book.n + 1
     slot = book.slot(address)
     place = book.count(slot)
     base = _base(slot)
-    entry = _entry(mail, command, place, base=base, events=decided.events, reply=stored)
+    entry = _entry(envelope, command, place, base=base, events=decided.events, reply=stored)
     slot.state = decided.state
     if decided.changes is not UNCHANGED:
         change(slot.open, decided.changes, outcome.earlier.setdefault(address, {}))
@@ -309,7 +319,7 @@ def _commit(book: Book, mail: Mail, command: Any, decided: _Decided, outcome: Ou
     outcome.touched[address] = None
 
 
-def _base(slot: Slot) -> msgspec.Raw:
+def _base(slot: EntitySlot) -> msgspec.Raw:
     """Return the state that an entry starts from, where nothing else may be left of it."""
     if not slot.is_forgettable:
         return NOTHING
@@ -318,7 +328,7 @@ def _base(slot: Slot) -> msgspec.Raw:
 
 
 def _entry(
-    mail: Mail,
+    envelope: CommandEnvelope,
     command: Any,
     place: tuple[int, int],
     *,
@@ -327,22 +337,24 @@ def _entry(
     reply: msgspec.Raw = NOTHING,
 ) -> Entry:
     return Entry(
-        tenant=mail.tenant,
-        key=mail.key,
-        command=mail.id,
+        tenant=envelope.tenant,
+        key=envelope.key,
+        command=envelope.id,
         kind=command.__struct_config__.tag or "",
-        digest=mail.digest,
+        digest=envelope.digest,
         base=base,
         events=events or [],
         reply=reply,
         n=place[0],
         after=place[1],
-        by=mail.by,
-        cause=mail.cause,
-        trace=mail.trace,
-        seal=mail.seal,
+        by=envelope.by,
+        cause=envelope.cause,
+        trace=envelope.trace,
+        seal=envelope.seal,
     )
 
 
-def _not_corrupt(mail: Mail) -> Problem:
-    return Problem(code="conflict", message=f"{mail.key} is not corrupt: there is nothing to skip")
+def _not_corrupt(envelope: CommandEnvelope) -> Problem:
+    return Problem(
+        code="conflict", message=f"{envelope.key} is not corrupt: there is nothing to skip"
+    )

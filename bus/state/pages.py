@@ -19,7 +19,7 @@ PAGE_BYTES = 512 * 1024
 _LINE = b"\n"
 
 
-class Head(msgspec.Struct, omit_defaults=True):
+class StateHead(msgspec.Struct, omit_defaults=True):
     """The first line. ``n`` counts the entries that led to the state."""
 
     n: int
@@ -30,16 +30,16 @@ class Head(msgspec.Struct, omit_defaults=True):
 class Opened(NamedTuple):
     """A head and what follows its line: the whole state, where there are no pages."""
 
-    head: Head
+    head: StateHead
     data: bytes
 
 
 def laid_out(n: int, data: bytes) -> list[bytes]:
     """Return the messages of a state, the head first."""
     if len(data) <= PAGE_BYTES:
-        return [encode(Head(n=n)) + _LINE + data]
+        return [encode(StateHead(n=n)) + _LINE + data]
     pages = [data[start : start + PAGE_BYTES] for start in range(0, len(data), PAGE_BYTES)]
-    head = Head(n=n, pages=len(pages), digest=sha256(data).hexdigest())
+    head = StateHead(n=n, pages=len(pages), digest=sha256(data).hexdigest())
     return [encode(head) + _LINE, *pages]
 
 
@@ -50,10 +50,10 @@ def opened(message: bytes) -> Opened:
         ProblemError: ``validation``: it is none.
     """
     line, _, data = message.partition(_LINE)
-    return Opened(decode(Head, line), data)
+    return Opened(decode(StateHead, line), data)
 
 
-def joined(head: Head, pages: Sequence[bytes]) -> bytes | None:
+def joined(head: StateHead, pages: Sequence[bytes]) -> bytes | None:
     """Return the state of a head from its pages; None where these are of another one."""
     data = b"".join(pages)
     return data if sha256(data).hexdigest() == head.digest else None

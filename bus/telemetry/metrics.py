@@ -18,7 +18,7 @@ Names, labels and units are part of what we promise.
 | callboard_request_seconds | histogram | endpoint | from arrival to reply |
 | callboard_quota_refusals_total | counter | quota | requests refused by a tenant's quota |
 | callboard_quota_used_ratio | gauge | quota | used of it by the tenant with most, 1 is all |
-| callboard_dead_letters_total | counter | source | laid aside for inspection |
+| callboard_dead_letters_total | counter | source | stored for inspection |
 | callboard_archived_batches_total | counter | entity | batches of a journal stored in its archive |
 | callboard_projection_events_total | counter | projection | events applied to its file |
 | callboard_projection_behind_commits | gauge | projection | commits not applied yet |
@@ -126,7 +126,7 @@ QUOTA_REFUSALS = counter(
 QUOTA_SHARE = gauge(
     "callboard_quota_used_ratio", "Used of it by the tenant with most, 1 is all", "quota"
 )
-DEAD_LETTERS = counter("callboard_dead_letters_total", "Laid aside for inspection", "source")
+DEAD_LETTERS = counter("callboard_dead_letters_total", "Stored for inspection", "source")
 
 ARCHIVED_BATCHES = counter(
     "callboard_archived_batches_total", "Parts of journals stored in the archive", "entity"

@@ -1,4 +1,4 @@
-"""A worker's desk: where owners offer it items, hear of free places, and find that it lives.
+"""A worker's offer endpoint: it takes items, grants free places and shows that the worker lives.
 
 An offered item is stored nowhere but in its owner's journal. The owner learns from the result that
 it was taken, or, if that takes longer, from a word of ours. Where items wait for a worker, their
@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager, suppress
 import anyio
 import structlog
 
-from bus.codec import Decoder, decode, encode
+from bus.codec import MessageDecoder, decode, encode
 from bus.config import Timing
 from bus.errors import UnavailableError
 from bus.fairness import Places, Wish
@@ -25,12 +25,12 @@ from schemas.fleet import (
     Demand,
     Grant,
     Held,
+    InventoryRequest,
     Offer,
     OfferAnswer,
-    RollCall,
     Unused,
     WorkerAlive,
-    WorkerMail,
+    WorkerMessage,
 )
 
 log = structlog.get_logger()
@@ -43,10 +43,10 @@ LAPSE_BEATS = 2
 
 TAKEN, REFUSED = encode(OfferAnswer(taken=True)), encode(OfferAnswer(taken=False))
 
-_mail = Decoder[WorkerMail](WorkerMail)
+_message = MessageDecoder[WorkerMessage](WorkerMessage)
 
 
-class Taken:
+class TakenItem:
     """An item that was taken, until its result is committed. ``shard`` is its owner's."""
 
     __slots__ = ("data", "line", "name", "reply", "shard")
@@ -59,7 +59,7 @@ class Taken:
         self.reply = reply
 
 
-class Desk:
+class OfferEndpoint:
     """Answers offers to one worker, grants its free places, and announces it.
 
     ``may`` says whether an item of a line may be taken, apart from its place; ``begin`` begins
@@ -76,7 +76,7 @@ class Desk:
         timing: Timing,
         *,
         may: Callable[[str], bool],
-        begin: Callable[[Taken], None],
+        begin: Callable[[TakenItem], None],
     ) -> None:
         self._queue = queue
         self._places = places
@@ -85,8 +85,8 @@ class Desk:
         self._timing = timing
         self._may = may
         self._begin = begin
-        self._held: dict[str, Taken] = {}
-        self._untold: dict[str, Taken] = {}
+        self._held: dict[str, TakenItem] = {}
+        self._untold: dict[str, TakenItem] = {}
         self._has_untold = Wakeup()
         self._answered: dict[tuple[str, int], bool] = {}
         self._ages: deque[tuple[float, tuple[str, int]]] = deque()
@@ -104,7 +104,7 @@ class Desk:
             async with (
                 transport.reception(offer_subject(self.name), self._hear),
                 transport.reception(demand_subject(self._queue), self._hear_demand),
-                background(self._keep_announcing, self._keep_telling),
+                background(self._keep_announcing, self._keep_notifying),
             ):
                 yield
         finally:
@@ -119,16 +119,16 @@ class Desk:
         if self.name:
             await self._announce(leaving=True)
 
-    def reports(self, taken: Taken) -> None:
+    def reports(self, taken: TakenItem) -> None:
         """Note that the result of an item is on its way, which tells that it was taken."""
         self._untold.pop(taken.name, None)
 
-    def ended(self, taken: Taken) -> None:
+    def ended(self, taken: TakenItem) -> None:
         """Note that an item is not held any more."""
         self._untold.pop(taken.name, None)
         self._held.pop(taken.name, None)
 
-    def dropped(self, taken: Taken) -> None:
+    def dropped(self, taken: TakenItem) -> None:
         """Note that an item which may be open still is not held any more."""
         self._has_dropped = True
         self.ended(taken)
@@ -145,14 +145,14 @@ class Desk:
         if not delivery.data:
             self._transport.tell(delivery.reply, encode(self._alive()))
             return
-        mail = _mail(delivery.data)
-        match mail:
+        envelope = _message(delivery.data)
+        match envelope:
             case Offer():
-                self._hear_offer(mail, delivery.reply)
-            case RollCall():
-                self._transport.tell(delivery.reply, encode(self.heed(mail)))
+                self._hear_offer(envelope, delivery.reply)
+            case InventoryRequest():
+                self._transport.tell(delivery.reply, encode(self.fence(envelope)))
             case Unused():
-                self._places.cancel(mail.grant)
+                self._places.cancel(envelope.grant)
                 self.grant()
 
     def _hear_demand(self, delivery: Delivery) -> None:
@@ -161,7 +161,7 @@ class Desk:
         self._places.hear(demand.registry, wishes, demand.naming.get(self.name, ()), now)
         self.grant()
 
-    def heed(self, call: RollCall) -> Held:
+    def fence(self, call: InventoryRequest) -> Held:
         """Take no offer of an earlier epoch any more, and tell what is held of a shard.
 
         The promise cannot be given once an item was dropped here: it was begun, and nobody knows
@@ -192,7 +192,7 @@ class Desk:
         has_place = not self._is_past(offer) and self._may(offer.line) and self._takes(offer)
         self._places.cancel(offer.grant)
         if has_place:
-            taken = Taken(offer, reply)
+            taken = TakenItem(offer, reply)
             self._held[offer.name] = self._untold[offer.name] = taken
             self._has_untold.set()
             self._begin(taken)
@@ -222,7 +222,7 @@ class Desk:
         while self._ages[0][0] < now - REMEMBERED_SECONDS:
             self._answered.pop(self._ages.popleft()[1], None)
 
-    async def _keep_telling(self) -> None:
+    async def _keep_notifying(self) -> None:
         while True:
             await self._has_untold.wait()
             await anyio.sleep(self._timing.taken_seconds)

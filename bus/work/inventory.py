@@ -11,25 +11,29 @@ from bus.ports import Transport
 from bus.requests.ask_all import Patience, ask_all
 from bus.subjects import offer_subject
 from bus.tasks import until_answered
-from bus.work.registry import Workforce
-from schemas.fleet import Held, RollCall
+from bus.work.registry import WorkerRegistry
+from schemas.fleet import Held, InventoryRequest
 
 LONGEST_SECONDS = 10.0
 """Whoever lives and does not answer for so long is not waited for."""
 
 
 async def ask_holder(
-    worker: str, call: RollCall, transport: Transport, workforce: Workforce, timing: Timing
+    worker: str,
+    call: InventoryRequest,
+    transport: Transport,
+    registry: WorkerRegistry,
+    timing: Timing,
 ) -> Held | None:
     """Return what a worker says that it holds; None if it has gone, or is silent for long.
 
-    It was met before, so the workforce tells when it has gone.
+    It was met before, so the worker registry tells when it has gone.
     """
-    pause = timing.roll_call_seconds
+    pause = timing.inventory_seconds
     patience = Patience(LONGEST_SECONDS, again=pause)
 
     def enough(held: Sequence[Held]) -> bool:
-        return bool(held) or not workforce.knows(worker)
+        return bool(held) or not registry.knows(worker)
 
     ask = partial(ask_all, transport, offer_subject(worker), encode(call), Held, patience)
     with anyio.move_on_after(LONGEST_SECONDS):

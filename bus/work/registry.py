@@ -26,7 +26,7 @@ from bus.membership import Membership
 from bus.ports import Bus, Delivery
 from bus.subjects import demand_subject, grant_subject
 from bus.tasks import Wakeup, loop_time
-from bus.work.errands import Employer, Errand, KnownWorker
+from bus.work.assignments import Assignment, ItemOwner, KnownWorker
 from bus.work.waiting import WaitingWork, is_early
 from schemas.entity import EntityAddress
 from schemas.fleet import (
@@ -36,7 +36,7 @@ from schemas.fleet import (
     Offer,
     OfferAnswer,
     Unused,
-    Wanted,
+    WantedPlaces,
     WorkerAlive,
 )
 from schemas.work import AnyWorkItem
@@ -58,13 +58,13 @@ class _Unassigned(NamedTuple):
 
     address: EntityAddress
     work: AnyWorkItem
-    employer: Employer
+    owner: ItemOwner
 
 
-class Workforce:
+class WorkerRegistry:
     """Offers items to workers, and tells whose they are when one is refused or its worker gone.
 
-    ``name`` is a token that no other workforce has.
+    ``name`` is a token that no other worker registry has.
     """
 
     def __init__(self, name: str, membership: Membership, bus: Bus, timing: Timing) -> None:
@@ -78,10 +78,10 @@ class Workforce:
         self._tokens = itertools.count(1)
         self._workers: dict[str, KnownWorker] = {}
         self._queues: dict[str, deque[KnownWorker]] = {}
-        self._errands: dict[str, Errand] = {}
-        self._unanswered: dict[str, Errand] = {}
+        self._assignments: dict[str, Assignment] = {}
+        self._unanswered: dict[str, Assignment] = {}
         self._waiting = WaitingWork[_Unassigned]()
-        self._granted: dict[str, Errand] = {}
+        self._granted: dict[str, Assignment] = {}
         self._asked_for: set[str] = set()
         self._wants = Wakeup()
         self._believes_from = -inf
@@ -104,8 +104,8 @@ class Workforce:
     # Items
 
     def choose(
-        self, address: EntityAddress, work: AnyWorkItem, employer: Employer
-    ) -> Errand | None:
+        self, address: EntityAddress, work: AnyWorkItem, owner: ItemOwner
+    ) -> Assignment | None:
         """Give an item to a worker that seems to have room, unless others wait in its line."""
         if self._waiting.waits(work.queue, work.line):
             return None
@@ -115,35 +115,35 @@ class Workforce:
         if worker is None:
             return None
         worker.room -= 1
-        return Errand(address, work, employer, worker)
+        return Assignment(address, work, owner, worker)
 
-    async def offer(self, errand: Errand) -> bool:
+    async def offer(self, assignment: Assignment) -> bool:
         """Offer an item to its worker; return False if that has gone.
 
-        What comes of it is told to the employer, unless the item is ``closed`` before.
+        What comes of it is told to the owner, unless the item is ``closed`` before.
         """
-        self._granted.pop(errand.work.id, None)
-        if self._workers.get(errand.worker.name) is not errand.worker:
+        self._granted.pop(assignment.work.id, None)
+        if self._workers.get(assignment.worker.name) is not assignment.worker:
             return False
-        self._note(errand)
-        if not await self._send(errand):
-            self.closed(errand.work.id)
+        self._note(assignment)
+        if not await self._send(assignment):
+            self.closed(assignment.work.id)
             return False
         return True
 
-    def wait(self, address: EntityAddress, work: AnyWorkItem, employer: Employer) -> None:
+    def wait(self, address: EntityAddress, work: AnyWorkItem, owner: ItemOwner) -> None:
         """Let an item wait until a worker grants it a place."""
         waits = self._waiting.waits(work.queue, work.line)
-        self._waiting.add(work, _Unassigned(address, work, employer), self._clock())
+        self._waiting.add(work, _Unassigned(address, work, owner), self._clock())
         if not waits:
             self._wants.set()
 
     def adopt(
-        self, address: EntityAddress, work: AnyWorkItem, employer: Employer, worker: str
+        self, address: EntityAddress, work: AnyWorkItem, owner: ItemOwner, worker: str
     ) -> None:
         """Note that a worker holds an item."""
         holder = self._known(worker, work.queue)
-        self._note(Errand(address, work, employer, holder)).taken = True
+        self._note(Assignment(address, work, owner, holder)).taken = True
 
     def meet(self, worker: str, queue: str) -> None:
         """Look after a worker of which others have told."""
@@ -155,7 +155,7 @@ class Workforce:
 
     def has(self, item: str) -> bool:
         """Say whether an item waits here, or with a worker that has neither refused it nor gone."""
-        return item in self._errands or item in self._waiting or item in self._granted
+        return item in self._assignments or item in self._waiting or item in self._granted
 
     def closed(self, item: str) -> None:
         """Forget an item that is open no more."""
@@ -163,24 +163,24 @@ class Workforce:
         granted = self._granted.pop(item, None)
         if granted is not None:
             self._give_back(granted.worker.subject, granted.grant)
-        errand = self._errands.pop(item, None)
-        if errand is not None:
-            self._unanswered.pop(errand.token, None)
-            errand.worker.errands.pop(item, None)
-            errand.worker.room += 1
+        assignment = self._assignments.pop(item, None)
+        if assignment is not None:
+            self._unanswered.pop(assignment.token, None)
+            assignment.worker.assignments.pop(item, None)
+            assignment.worker.room += 1
 
-    def dismiss(self, employer: Employer) -> None:
-        """Forget all items of an employer."""
-        known = [*self._errands.values(), *self._granted.values(), *self._waiting.items]
+    def dismiss(self, owner: ItemOwner) -> None:
+        """Forget all items of an owner."""
+        known = [*self._assignments.values(), *self._granted.values(), *self._waiting.items]
         for each in known:
-            if each.employer is employer:
+            if each.owner is owner:
                 self.closed(each.work.id)
 
-    def _note(self, errand: Errand) -> Errand:
-        self.closed(errand.work.id)
-        self._errands[errand.work.id] = errand
-        errand.worker.errands[errand.work.id] = errand
-        return errand
+    def _note(self, assignment: Assignment) -> Assignment:
+        self.closed(assignment.work.id)
+        self._assignments[assignment.work.id] = assignment
+        assignment.worker.assignments[assignment.work.id] = assignment
+        return assignment
 
     def _next_with_room(self, work: AnyWorkItem) -> KnownWorker | None:
         """Return the worker whose turn it is, of those with room; a silent one only if need be."""
@@ -223,7 +223,7 @@ class Workforce:
     def _ask(self, queue: str, naming: dict[str, list[int]]) -> None:
         now = self._clock()
         wanted = [
-            Wanted(line=each.line, count=each.items, age=(now - each.since).total_seconds())
+            WantedPlaces(line=each.line, count=each.items, age=(now - each.since).total_seconds())
             for each in self._waiting.waiting(queue, MOST_WANTED)
         ]
         demand = Demand(registry=self._name, queue=queue, wanted=wanted, naming=naming)
@@ -232,11 +232,11 @@ class Workforce:
     def _naming(self) -> dict[str, dict[str, list[int]]]:
         """Return the grants that are about to be used, by queue and worker."""
         found: defaultdict[str, dict[str, list[int]]] = defaultdict(dict)
-        for errand in self._granted.values():
-            if not errand.employer.can_name:
+        for assignment in self._granted.values():
+            if not assignment.owner.can_name:
                 continue
-            of_queue = found[errand.work.queue]
-            of_queue.setdefault(errand.worker.name, []).append(errand.grant)
+            of_queue = found[assignment.work.queue]
+            of_queue.setdefault(assignment.worker.name, []).append(assignment.grant)
         return found
 
     def _hear_grant(self, delivery: Delivery) -> None:
@@ -248,38 +248,38 @@ class Workforce:
         worker.granted = grant.number
         found = self._waiting.take(grant.queue, grant.line)
         if found is not None and worker.name in self._avoided(found.work):
-            found = self.wait(found.address, found.work, found.employer)
+            found = self.wait(found.address, found.work, found.owner)
         if found is None:
             self._give_back(worker.subject, grant.number)
             return
-        errand = Errand(found.address, found.work, found.employer, worker, grant.number)
-        self._granted[found.work.id] = errand
-        found.employer.granted(errand)
+        assignment = Assignment(found.address, found.work, found.owner, worker, grant.number)
+        self._granted[found.work.id] = assignment
+        found.owner.granted(assignment)
 
     def _give_back(self, worker: str, grant: int) -> None:
         self._transport.tell(worker, encode(Unused(grant=grant)))
 
     # Offers
 
-    async def _send(self, errand: Errand) -> bool:
-        work = errand.work
-        self._unanswered.pop(errand.token, None)
-        errand.token, errand.at = str(next(self._tokens)), loop_time()
-        errand.tries += 1
-        self._unanswered[errand.token] = errand
+    async def _send(self, assignment: Assignment) -> bool:
+        work = assignment.work
+        self._unanswered.pop(assignment.token, None)
+        assignment.token, assignment.at = str(next(self._tokens)), loop_time()
+        assignment.tries += 1
+        self._unanswered[assignment.token] = assignment
         item = msgspec.Raw(encode(work))
         offer = Offer(
             name=work.id,
             line=work.line,
             at=self._clock(),
             item=item,
-            shard=errand.employer.shard,
-            epoch=errand.employer.epoch,
-            grant=errand.grant,
+            shard=assignment.owner.shard,
+            epoch=assignment.owner.epoch,
+            grant=assignment.grant,
         )
-        reply = f"{self._answers}.{errand.token}"
+        reply = f"{self._answers}.{assignment.token}"
         try:
-            await self._transport.publish(errand.worker.subject, encode(offer), reply=reply)
+            await self._transport.publish(assignment.worker.subject, encode(offer), reply=reply)
         except UnavailableError:
             return False
         return True
@@ -298,20 +298,20 @@ class Workforce:
             worker.full_for.clear()
 
     def _answered(self, delivery: Delivery) -> None:
-        errand = self._unanswered.get(delivery.subject.rpartition(".")[2])
-        if errand is None:
+        assignment = self._unanswered.get(delivery.subject.rpartition(".")[2])
+        if assignment is None:
             return
         if delivery.is_unheard:
-            self._unheard(errand)
+            self._unheard(assignment)
             return
-        errand.worker.heard = loop_time()
+        assignment.worker.heard = loop_time()
         if decode(OfferAnswer, delivery.data).taken:
-            errand.taken = True
-            del self._unanswered[errand.token]
+            assignment.taken = True
+            del self._unanswered[assignment.token]
         else:
-            if not errand.grant:
-                errand.worker.full_for.add(errand.work.line)
-            self._refused(errand)
+            if not assignment.grant:
+                assignment.worker.full_for.add(assignment.work.line)
+            self._refused(assignment)
 
     def _known(self, name: str, queue: str) -> KnownWorker:
         worker = self._workers.get(name)
@@ -320,19 +320,19 @@ class Workforce:
             self._queues.setdefault(queue, deque()).append(worker)
         return worker
 
-    def _refused(self, errand: Errand) -> None:
-        self.closed(errand.work.id)
-        errand.employer.refused(errand)
+    def _refused(self, assignment: Assignment) -> None:
+        self.closed(assignment.work.id)
+        assignment.owner.refused(assignment)
 
-    def _unheard(self, errand: Errand) -> None:
+    def _unheard(self, assignment: Assignment) -> None:
         """Note that nobody was there to be offered an item; an earlier offer may have been heard.
 
         That is then settled by the worker's end.
         """
-        worker = errand.worker
+        worker = assignment.worker
         worker.heard = min(worker.heard, loop_time() - self._late)
-        if errand.tries == 1:
-            self._refused(errand)
+        if assignment.tries == 1:
+            self._refused(assignment)
 
     # Who lives
 
@@ -347,8 +347,8 @@ class Workforce:
             else:
                 for worker in list(self._workers.values()):
                     self._look_after(worker, now, tasks)
-                for errand in list(self._overdue(now)):
-                    tasks.start_soon(self._offer_again, errand)
+                for assignment in list(self._overdue(now)):
+                    tasks.start_soon(self._offer_again, assignment)
             looked = now
 
     def _look_after(self, worker: KnownWorker, now: float, tasks: TaskGroup) -> None:
@@ -378,35 +378,37 @@ class Workforce:
         worker.heard = loop_time()
         return False
 
-    def _overdue(self, now: float) -> Iterator[Errand]:
+    def _overdue(self, now: float) -> Iterator[Assignment]:
         """Yield what was offered so long ago that the offer or its answer may be lost."""
-        for errand in self._unanswered.values():
-            if now - errand.at < self._timing.offer_seconds:
+        for assignment in self._unanswered.values():
+            if now - assignment.at < self._timing.offer_seconds:
                 return
-            yield errand
+            yield assignment
 
-    async def _offer_again(self, errand: Errand) -> None:
+    async def _offer_again(self, assignment: Assignment) -> None:
         """Offer an item to the same worker as before: it knows which offers it has heard."""
-        if await errand.employer.still_wants(errand) and errand.token in self._unanswered:
-            await self._send(errand)
+        if await assignment.owner.still_wants(assignment) and assignment.token in self._unanswered:
+            await self._send(assignment)
 
     def _gone(self, worker: KnownWorker, reason: str) -> None:
         if self._workers.get(worker.name) is worker:
-            log.info("worker.gone", worker=worker.name, reason=reason, items=len(worker.errands))
+            log.info(
+                "worker.gone", worker=worker.name, reason=reason, items=len(worker.assignments)
+            )
             self._forget(worker)
-            for errand in list(worker.errands.values()):
-                self.closed(errand.work.id)
-                errand.employer.lost(errand)
+            for assignment in list(worker.assignments.values()):
+                self.closed(assignment.work.id)
+                assignment.owner.lost(assignment)
 
     def _farewell(self, name: str) -> None:
         """Note that a worker has left in good order: the results of what it had are stored."""
         worker = self._workers.get(name)
         if worker is not None:
             self._forget(worker)
-            for errand in list(worker.errands.values()):
-                self.closed(errand.work.id)
-                if not errand.taken:
-                    errand.employer.refused(errand)
+            for assignment in list(worker.assignments.values()):
+                self.closed(assignment.work.id)
+                if not assignment.taken:
+                    assignment.owner.refused(assignment)
 
     def _forget(self, worker: KnownWorker) -> None:
         del self._workers[worker.name]

@@ -39,7 +39,7 @@ class _Waiting(NamedTuple, Generic[T]):
     time: datetime | None
 
 
-class Waiting(NamedTuple):
+class TenantWaiting(NamedTuple):
     """That items of a line wait: how many, and since when the first does."""
 
     line: str
@@ -129,14 +129,14 @@ class WaitingWork(Generic[T]):
             heapq.heapify(line.heap)
         return found.item
 
-    def waiting(self, queue: str, most: int) -> list[Waiting]:
+    def waiting(self, queue: str, most: int) -> list[TenantWaiting]:
         """Return where items of a queue wait; where that are more lines than ``most``, in turn."""
         lines = self._lines.get(queue, {})
         chosen = list(islice(lines, most))
-        found: list[Waiting] = []
+        found: list[TenantWaiting] = []
         for name in chosen:
             line = lines[name]
-            found.append(Waiting(name, line.count, self._head(line)[1]))
+            found.append(TenantWaiting(name, line.count, self._head(line)[1]))
             if len(lines) > most:
                 lines[name] = lines.pop(name)
         return found

@@ -18,7 +18,7 @@ import anyio
 import msgspec
 import structlog
 
-from bus.codec import Decoder, decode, encode
+from bus.codec import MessageDecoder, decode, encode
 from bus.config import Timing
 from bus.errors import DeadlineError, ProblemError, problem
 from bus.fairness import Places, Turns, reserved_of
@@ -26,9 +26,9 @@ from bus.ports import Bus, Delivery
 from bus.requests.dead_letters import post_letter
 from bus.requests.rpc import command
 from bus.subjects import fill
-from bus.tasks import Crew, loop_time
+from bus.tasks import TaskPool, loop_time
 from bus.telemetry import metrics
-from bus.work.grants import LAPSE_BEATS, Desk, Taken
+from bus.work.grants import LAPSE_BEATS, OfferEndpoint, TakenItem
 from schemas.base import SUBMIT
 from schemas.decision import Publish
 from schemas.fleet import (
@@ -37,18 +37,18 @@ from schemas.fleet import (
     StopWork,
     UnheardResult,
 )
-from schemas.journal import Mail
-from schemas.letters import WORK, DeadLetter, laid_aside, undelivered
+from schemas.journal import CommandEnvelope
+from schemas.letters import WORK, DeadLetter, dead_lettered, undelivered
 from schemas.problems import Problem
 from schemas.work import (
     Claim,
     Done,
-    Failed,
     Granted,
     ReplyTo,
     Stopped,
     WorkAnswer,
     WorkCommand,
+    WorkFailure,
     WorkItem,
     item_of,
     tenant_of,
@@ -58,13 +58,13 @@ log = structlog.get_logger()
 
 B = TypeVar("B")
 
-Envelope = WorkItem[msgspec.Raw]
+RawItem = WorkItem[msgspec.Raw]
 """An item whose body is not read yet."""
 
-Report = Done | Failed | Stopped
+Report = Done | WorkFailure | Stopped
 """What a worker says at the end of an item."""
 
-_envelope = Decoder[Envelope](Envelope)
+_raw_item = MessageDecoder[RawItem](RawItem)
 
 _ANSWER = cast("type[WorkAnswer]", WorkAnswer)
 
@@ -127,10 +127,10 @@ class Job(Generic[B]):
         return replace(self, handle=partial(self.handle, doer), stopped=stopped)
 
 
-class Principal(Protocol):
+class WorkOwner(Protocol):
     """Whom a worker asks before it begins, and to whom it reports: the owners, as a rule."""
 
-    async def ask(self, mail: Mail, *, timeout: float) -> bytes:
+    async def ask(self, envelope: CommandEnvelope, *, timeout: float) -> bytes:
         """Return the encoded ``WorkAnswer``.
 
         Raises:
@@ -139,14 +139,14 @@ class Principal(Protocol):
         ...
 
 
-Principals = Callable[[Envelope], Principal]
+WorkOwners = Callable[[RawItem], WorkOwner]
 """Returns who waits for an item."""
 
 
-def owners_of(owners: Mapping[str, Principal]) -> Principals:
+def owners_of(owners: Mapping[str, WorkOwner]) -> WorkOwners:
     """Return who waits for an item, by the entity that it is to be reported to."""
 
-    def find(item: Envelope) -> Principal:
+    def find(item: RawItem) -> WorkOwner:
         entity = item.reply_to.entity
         if entity not in owners:
             raise problem("validation", f"no {entity} is reported to from here")
@@ -166,7 +166,7 @@ class Worker(Generic[B]):
     def __init__(
         self,
         job: Job[B],
-        principals: Principals,
+        owners: WorkOwners,
         process: str,
         bus: Bus,
         timing: Timing,
@@ -175,8 +175,8 @@ class Worker(Generic[B]):
         per_tenant: int | None = None,
     ) -> None:
         self._job = job
-        self._principals = principals
-        self._body = Decoder[B](job.body_type)
+        self._owners = owners
+        self._body = MessageDecoder[B](job.body_type)
         self._process = process
         self._bus = bus
         self._timing = timing
@@ -194,7 +194,7 @@ class Worker(Generic[B]):
         self._scopes: dict[str, anyio.CancelScope] = {}
         self._freed = anyio.Event()
         self._draining = False
-        self._desk = Desk(
+        self._endpoint = OfferEndpoint(
             job.queue, self._places, bus, timing, may=self._may_take, begin=self._begin
         )
         self._in_flight = metrics.WORK_IN_FLIGHT.at(job.queue)
@@ -210,12 +210,12 @@ class Worker(Generic[B]):
             anyio.create_task_group() as tasks,
         ):
             # Unbounded here: places and unreported bytes are the bounds of what is taken.
-            self._crew = Crew(tasks, self._work, most=sys.maxsize)
-            async with self._desk.opened():
+            self._pool = TaskPool(tasks, self._work, most=sys.maxsize)
+            async with self._endpoint.opened():
                 self.ready = True
                 await anyio.sleep_forever()
 
-    def missing(self) -> str | None:
+    def not_ready_reason(self) -> str | None:
         """Say what is lacking until items are taken."""
         return None if self.ready else f"items of queue {self._job.queue} are not being taken"
 
@@ -234,7 +234,7 @@ class Worker(Generic[B]):
             while self._unreported:
                 await self._one_freed()
         if await self._stores_reports():
-            await self._desk.leave()
+            await self._endpoint.leave()
 
     async def _one_freed(self) -> None:
         self._freed = anyio.Event()
@@ -244,7 +244,7 @@ class Worker(Generic[B]):
         """Submit what was not heard as commands to its entities; say whether they are stored."""
         outbox = self._bus.outbox
         for name, result in list(self._reports.items()):
-            subject = fill(SUBMIT + UNHEARD_RESULT, tenant=result.mail.tenant)
+            subject = fill(SUBMIT + UNHEARD_RESULT, tenant=result.envelope.tenant)
             await outbox.post(subject, encode(result), message_id=name)
         try:
             await outbox.flush(timeout=self._timing.request_try_seconds)
@@ -266,13 +266,13 @@ class Worker(Generic[B]):
         free = MOST_HELD_BYTES - self._held_bytes
         return free > (self._held_bytes_of[line] if self._job.is_long else 0)
 
-    def _begin(self, taken: Taken) -> None:
+    def _begin(self, taken: TakenItem) -> None:
         self._held_bytes += len(taken.data)
         self._held_bytes_of[taken.line] += len(taken.data)
         self._in_flight.set(self.running)
-        self._crew.give(taken)
+        self._pool.give(taken)
 
-    def _free(self, taken: Taken) -> None:
+    def _free(self, taken: TakenItem) -> None:
         """Let the place of an item go to another: only its result is still to be heard."""
         self._held_bytes -= len(taken.data)
         self._held_bytes_of[taken.line] -= len(taken.data)
@@ -283,7 +283,7 @@ class Worker(Generic[B]):
 
     # One item
 
-    async def _work(self, taken: Taken) -> None:
+    async def _work(self, taken: TakenItem) -> None:
         self._unreported += 1
         try:
             await self._work_and_report(taken)
@@ -291,33 +291,33 @@ class Worker(Generic[B]):
             self._unreported -= 1
             self._freed.set()
 
-    async def _work_and_report(self, taken: Taken) -> None:
+    async def _work_and_report(self, taken: TakenItem) -> None:
         try:
             item = _read(taken)
-            principal = self._principals(item)
-            result = await self._done_if_granted(item, principal)
+            owner = self._owners(item)
+            result = await self._done_if_granted(item, owner)
         except ProblemError as refused:
-            await self._lay_aside(taken, self._unworkable(taken, str(refused)))
+            await self._dead_letter(taken, self._unworkable(taken, str(refused)))
             return
         finally:
             self._free(taken)
         # Not where this process is ending: nobody would take what is offered.
-        self._desk.grant()
-        self._desk.reports(taken)
+        self._endpoint.grant()
+        self._endpoint.reports(taken)
         if result is not None:
-            if isinstance(result, Failed) and result.elsewhere:
-                result = msgspec.structs.replace(result, worker=self._desk.name)
-            mail = _mail(f"{item.id}.result", item, result)
+            if isinstance(result, WorkFailure) and result.elsewhere:
+                result = msgspec.structs.replace(result, worker=self._endpoint.name)
+            envelope = _enveloped(f"{item.id}.result", item, result)
             try:
-                await self._report(item.reply_to.entity, principal, mail)
+                await self._report(item.reply_to.entity, owner, envelope)
             except ProblemError as refused:
                 reason = f"its owner refuses it: {refused.problem.code}"
-                letter = undelivered(mail, item.reply_to.entity, reason, self._bus.clock())
-                await self._lay_aside(taken, letter)
+                letter = undelivered(envelope, item.reply_to.entity, reason, self._bus.clock())
+                await self._dead_letter(taken, letter)
                 return
-        self._desk.ended(taken)
+        self._endpoint.ended(taken)
 
-    async def _done_if_granted(self, item: Envelope, principal: Principal) -> Report | None:
+    async def _done_if_granted(self, item: RawItem, owner: WorkOwner) -> Report | None:
         """Work on an item; what may happen once alone is claimed before.
 
         A claim is good for a moment: later the item may have moved on. It is told then, and also
@@ -326,9 +326,9 @@ class Worker(Generic[B]):
         if not item.once:
             return await self._perform(item)
         asked_at = loop_time()
-        claim = _mail(f"{item.id}.claim", item, Claim(work=item.work, attempt=item.attempt))
+        claim = _enveloped(f"{item.id}.claim", item, Claim(work=item.work, attempt=item.attempt))
         try:
-            answer = decode(_ANSWER, await principal.ask(claim, timeout=ANSWER_SECONDS))
+            answer = decode(_ANSWER, await owner.ask(claim, timeout=ANSWER_SECONDS))
         except ProblemError as refused:
             if not refused.problem.retryable:
                 raise
@@ -339,7 +339,7 @@ class Worker(Generic[B]):
                 return await self._perform(item)
         return Stopped(work=item.work, attempt=item.attempt, sent=False)
 
-    async def _perform(self, item: Envelope) -> Report:
+    async def _perform(self, item: RawItem) -> Report:
         try:
             body = self._body(item.body)
         except ProblemError as refused:
@@ -362,34 +362,34 @@ class Worker(Generic[B]):
             self._scopes.pop(item.id, None)
         return self._job.stopped(item)
 
-    async def _report(self, entity: str, principal: Principal, mail: Mail) -> None:
+    async def _report(self, entity: str, owner: WorkOwner, envelope: CommandEnvelope) -> None:
         """Tell the owner, again until it is heard: no work is done twice for that.
 
         Raises:
             ProblemError: the owner refuses it for good.
         """
-        size = max(len(mail.body), LEAST_UNREPORTED_BYTES)
+        size = max(len(envelope.body), LEAST_UNREPORTED_BYTES)
         self._unreported_bytes += size
-        self._reports[mail.id] = UnheardResult(entity=entity, mail=mail)
+        self._reports[envelope.id] = UnheardResult(entity=entity, envelope=envelope)
         try:
-            await self._tell(principal, mail)
+            await self._tell(owner, envelope)
         finally:
             self._unreported_bytes -= size
-            del self._reports[mail.id]
+            del self._reports[envelope.id]
 
-    async def _tell(self, principal: Principal, mail: Mail) -> None:
+    async def _tell(self, owner: WorkOwner, envelope: CommandEnvelope) -> None:
         while True:
             try:
-                await principal.ask(mail, timeout=ANSWER_SECONDS)
+                await owner.ask(envelope, timeout=ANSWER_SECONDS)
             except ProblemError as refused:
                 if not refused.problem.retryable:
                     raise
-                log.warning("worker.not_heard", mail=mail.id, code=refused.problem.code)
+                log.warning("worker.not_heard", envelope=envelope.id, code=refused.problem.code)
                 await anyio.sleep(self._timing.room_tight_seconds)
             else:
                 return
 
-    def _unworkable(self, taken: Taken, reason: str) -> Publish:
+    def _unworkable(self, taken: TakenItem, reason: str) -> Publish:
         """Return the letter of what is no item, or of none that may be begun here."""
         letter = DeadLetter(
             id=taken.name,
@@ -399,14 +399,14 @@ class Worker(Generic[B]):
             deliveries=1,
             body=taken.data.decode(errors="replace"),
         )
-        return laid_aside(letter, tenant_of(taken.line), "work", self._job.queue)
+        return dead_lettered(letter, tenant_of(taken.line), "work", self._job.queue)
 
-    async def _lay_aside(self, taken: Taken, letter: Publish) -> None:
-        log.warning("worker.laid_aside", item=taken.name, queue=self._job.queue)
+    async def _dead_letter(self, taken: TakenItem, letter: Publish) -> None:
+        log.warning("worker.dead_lettered", item=taken.name, queue=self._job.queue)
         await post_letter(self._bus.outbox, letter)
         with suppress(DeadlineError):
             await self._bus.outbox.flush(timeout=self._timing.request_try_seconds)
-        self._desk.dropped(taken)
+        self._endpoint.dropped(taken)
 
     # What the bus asks
 
@@ -416,14 +416,14 @@ class Worker(Generic[B]):
             scope.cancel()
 
 
-def _read(taken: Taken) -> Envelope:
+def _read(taken: TakenItem) -> RawItem:
     """Return an item; one that cannot be read without its body, so that who waits is told.
 
     Raises:
         ProblemError: its name does not tell who waits.
     """
     try:
-        return _envelope(taken.data)
+        return _raw_item(taken.data)
     except ProblemError:
         reply_to, work, attempt = _named(taken.name)
         return WorkItem(
@@ -445,11 +445,11 @@ def _named(name: str) -> tuple[ReplyTo, str, int]:
         raise problem("validation", f"{name[:MAX_NAME]!r} names no item of work") from None
 
 
-def _mail(name: str, item: Envelope, body: WorkCommand) -> Mail:
+def _enveloped(name: str, item: RawItem, body: WorkCommand) -> CommandEnvelope:
     return command(name, item.reply_to.tenant, item.reply_to.key, body)
 
 
-def redriven_item(name: str) -> tuple[str, Mail]:
+def redriven_item(name: str) -> tuple[str, CommandEnvelope]:
     """Return the entity of an item that a worker laid aside unbegun, and what tells it so.
 
     The owner alone hands out work: it begins the next attempt at the same piece of it, if this one
@@ -463,8 +463,8 @@ def redriven_item(name: str) -> tuple[str, Mail]:
     return reply_to.entity, command(f"{name}.result", reply_to.tenant, reply_to.key, stopped)
 
 
-def _failed(item: WorkItem[Any], reason: Problem, *, sent: bool = True) -> Failed:
-    return Failed(work=item.work, attempt=item.attempt, problem=reason, sent=sent)
+def _failed(item: WorkItem[Any], reason: Problem, *, sent: bool = True) -> WorkFailure:
+    return WorkFailure(work=item.work, attempt=item.attempt, problem=reason, sent=sent)
 
 
 def _crashed(item: WorkItem[Any], kind: str) -> Problem:

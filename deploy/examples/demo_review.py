@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-from schemas.agents import ApplyAgent, Limits, Prompts
+from schemas.agents import AgentLimits, ApplyAgent, Prompts
 from schemas.llm import JsonSchemaFormat, ModelConfig
 from schemas.providers import Provider, Scripted
 
@@ -78,7 +78,7 @@ def reviewer(provider: Provider) -> ApplyAgent:
             response_format=JsonSchemaFormat(schema=_schema(), name="review"),
         ),
         prompts=Prompts(system=SYSTEM, user_template="The text:\n\n{input_data}"),
-        limits=Limits(timeout_seconds=60),
+        limits=AgentLimits(timeout_seconds=60),
     )
 
 

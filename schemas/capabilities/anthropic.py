@@ -7,7 +7,7 @@ from typing import Any
 
 from schemas.capabilities.rule import (
     ANY,
-    Rule,
+    CapabilityRule,
     always,
     at_most,
     models,
@@ -95,20 +95,20 @@ def _without_sampling(extra: dict[str, Any]) -> dict[str, Any]:
 
 _LEAST_BUDGET = 1024
 
-CLAUDE_RULES: tuple[Rule, ...] = (
+CLAUDE_RULES: tuple[CapabilityRule, ...] = (
     # [T]: there are no such fields.
     *(
-        Rule(ANY, setting, never, f"takes no {setting}")
+        CapabilityRule(ANY, setting, never, f"takes no {setting}")
         for setting in ("seed", "frequency_penalty", "presence_penalty", "verbosity")
     ),
     # [T]: anthropic 2 has no sampling at all, and Opus 4.7 and later answer 400 to it.
     *(
-        Rule(UNSAMPLED, setting, never, f"takes no {setting}")
+        CapabilityRule(UNSAMPLED, setting, never, f"takes no {setting}")
         for setting in ("temperature", "top_p", "top_k")
     ),
     # Anthropic's guide to the migration to 2026-10-21: 400 to each, whatever the model.
     *(
-        Rule(
+        CapabilityRule(
             ANY,
             setting,
             never,
@@ -117,7 +117,7 @@ CLAUDE_RULES: tuple[Rule, ...] = (
         )
         for setting in _SAMPLING
     ),
-    Rule(
+    CapabilityRule(
         ANY,
         "extra",
         _unsampled,
@@ -126,19 +126,19 @@ CLAUDE_RULES: tuple[Rule, ...] = (
         when=is_newest,
     ),
     # Anthropic's reference of Messages: temperature from 0 to 1; its guide to extended thinking.
-    Rule(
+    CapabilityRule(
         ANY,
         "temperature",
         at_most(1),
         "takes a temperature of at most 1",
         nearest=always(1.0),
     ),
-    Rule(ANY, "temperature", _one_unless_thinking, "takes no temperature as it thinks"),
-    Rule(ANY, "top_k", _unless_thinking, "takes no top_k as it thinks"),
+    CapabilityRule(ANY, "temperature", _one_unless_thinking, "takes no temperature as it thinks"),
+    CapabilityRule(ANY, "top_k", _unless_thinking, "takes no top_k as it thinks"),
     # From Opus 4.1 and Sonnet 4.5 on only one of the two: 400 (PROVIDERS 0.2).
-    Rule(ONE_SAMPLING, "top_p", _unless_tempered, "takes no top_p beside a temperature"),
+    CapabilityRule(ONE_SAMPLING, "top_p", _unless_tempered, "takes no top_p beside a temperature"),
     # BerriAI/litellm#3286: "each stop sequence must contain non-whitespace".
-    Rule(
+    CapabilityRule(
         ANY,
         "stop_sequences",
         _visible,
@@ -146,15 +146,15 @@ CLAUDE_RULES: tuple[Rule, ...] = (
         nearest=_visible_ones,
     ),
     # [T]: thinking came with Claude 3.7, and a budget has 1024 tokens at least.
-    Rule(_THOUGHTLESS, "reasoning_effort", only("none"), "does not reason"),
-    Rule(_THOUGHTLESS, "reasoning_budget", only(0), "does not reason"),
-    Rule(
+    CapabilityRule(_THOUGHTLESS, "reasoning_effort", only("none"), "does not reason"),
+    CapabilityRule(_THOUGHTLESS, "reasoning_budget", only(0), "does not reason"),
+    CapabilityRule(
         FULLY_GRADED,
         "reasoning_budget",
         only(0),
         "decides by itself how much to think",
     ),
-    Rule(
+    CapabilityRule(
         ANY,
         "reasoning_budget",
         _none_or_enough,
@@ -162,14 +162,14 @@ CLAUDE_RULES: tuple[Rule, ...] = (
         nearest=always(_LEAST_BUDGET),
     ),
     # [T]: efforts go from low to max; [R]: "does not support effort level 'xhigh'".
-    Rule(
+    CapabilityRule(
         ANY,
         "reasoning_effort",
         other_than("minimal"),
         "knows no minimal reasoning effort",
         nearest=always("low"),
     ),
-    Rule(
+    CapabilityRule(
         _HALF_GRADED,
         "reasoning_effort",
         other_than("xhigh"),
@@ -177,12 +177,12 @@ CLAUDE_RULES: tuple[Rule, ...] = (
         nearest=always("high"),
     ),
     # Anthropic's guide to extended thinking: auto and none alone; [T]: a format has a schema.
-    Rule(ANY, "tool_choice", _choosable, "must be free in its choice as it thinks"),
-    Rule(
+    CapabilityRule(ANY, "tool_choice", _choosable, "must be free in its choice as it thinks"),
+    CapabilityRule(
         ANY,
         "response_format",
         with_schema,
         "keeps to a schema, but knows no JSON without one",
     ),
-    Rule(_UNSTRUCTURED, "response_format", never, "keeps to no schema"),
+    CapabilityRule(_UNSTRUCTURED, "response_format", never, "keeps to no schema"),
 )

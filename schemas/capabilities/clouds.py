@@ -9,7 +9,7 @@ from typing import Any
 from schemas.capabilities.anthropic import CLAUDE_RULES
 from schemas.capabilities.rule import (
     ANY,
-    Rule,
+    CapabilityRule,
     allowed,
     always,
     at_most,
@@ -31,51 +31,51 @@ _OPEN_WEIGHT = models("gpt-oss")
 BEDROCK_RULES = (
     # [T]: Converse has four settings for all models, toolChoice has no "none", formats a schema.
     *(
-        Rule(ANY, setting, never, f"takes no {setting} on Bedrock")
+        CapabilityRule(ANY, setting, never, f"takes no {setting} on Bedrock")
         for setting in ("seed", "frequency_penalty", "presence_penalty", "verbosity")
     ),
-    Rule(
+    CapabilityRule(
         ANY,
         "temperature",
         at_most(1),
         "takes a temperature of at most 1",
         nearest=always(1.0),
     ),
-    Rule(
+    CapabilityRule(
         ANY,
         "parallel_tool_calls",
         allowed,
         "cannot be kept from parallel calls on Bedrock",
     ),
-    Rule(ANY, "tool_choice", other_than("none"), "always may call its tools on Bedrock"),
-    Rule(_TITAN, "tool_choice", never, "calls no tools"),
-    Rule(_TITAN, "top_k", never, "takes no top_k"),
-    Rule(
+    CapabilityRule(ANY, "tool_choice", other_than("none"), "always may call its tools on Bedrock"),
+    CapabilityRule(_TITAN, "tool_choice", never, "calls no tools"),
+    CapabilityRule(_TITAN, "top_k", never, "takes no top_k"),
+    CapabilityRule(
         ANY,
         "response_format",
         with_schema,
         "keeps to a schema, but knows no JSON without one",
     ),
-    Rule(
+    CapabilityRule(
         models(r"titan|claude-(?:(?:opus|sonnet)-4-20)"),
         "response_format",
         never,
         "keeps to no schema",
     ),
     # No field is known that would ask these to reason, and gpt-oss has three levels.
-    Rule(
+    CapabilityRule(
         models(r"titan|nova-(?!2)|llama|command|mistral|mixtral"),
         "reasoning_effort",
         only("none"),
         "does not reason",
     ),
-    Rule(
+    CapabilityRule(
         _OPEN_WEIGHT,
         "reasoning_effort",
         only("low", "medium", "high"),
         "knows three efforts: low, medium and high",
     ),
-    Rule(_NOT_CLAUDE, "reasoning_budget", never, "takes no reasoning_budget"),
+    CapabilityRule(_NOT_CLAUDE, "reasoning_budget", never, "takes no reasoning_budget"),
     *(
         rule._replace(models=_ANY_CLAUDE if rule.models is ANY else rule.models)
         for rule in CLAUDE_RULES
@@ -93,16 +93,16 @@ def _within_three_efforts(effort: Any) -> str:
 
 GEMINI_RULES = (
     # Google's reference of GenerationConfig: up to 5 stop sequences; [T]: no field for the others.
-    Rule(ANY, "stop_sequences", up_to(5), "takes at most 5 stop sequences"),
-    Rule(ANY, "verbosity", never, "takes no verbosity"),
-    Rule(ANY, "parallel_tool_calls", allowed, "cannot be kept from parallel calls"),
+    CapabilityRule(ANY, "stop_sequences", up_to(5), "takes at most 5 stop sequences"),
+    CapabilityRule(ANY, "verbosity", never, "takes no verbosity"),
+    CapabilityRule(ANY, "parallel_tool_calls", allowed, "cannot be kept from parallel calls"),
     # Gemini 3 rejects penalties (PROVIDERS 1.3); before 2.5 no model thinks.
     *(
-        Rule(_GEMINI_3, setting, never, f"takes no {setting}")
+        CapabilityRule(_GEMINI_3, setting, never, f"takes no {setting}")
         for setting in ("frequency_penalty", "presence_penalty")
     ),
     *(
-        Rule(_UNTHINKING, setting, only(idle), "does not reason")
+        CapabilityRule(_UNTHINKING, setting, only(idle), "does not reason")
         for setting, idle in (
             ("reasoning_effort", "none"),
             ("reasoning_budget", 0),
@@ -110,14 +110,14 @@ GEMINI_RULES = (
         )
     ),
     # Google's guide to thinking: the levels of each model, and which cannot be turned off.
-    Rule(
+    CapabilityRule(
         models(r"gemini-3(?:\.[01])?-pro"),
         "reasoning_effort",
         only("low", "medium", "high"),
         "knows three efforts: low, medium and high",
         nearest=_within_three_efforts,
     ),
-    Rule(
+    CapabilityRule(
         models(r"gemini-(?:2\.5-pro|[3-9]|\d\d)"),
         "reasoning_effort",
         other_than("none"),
@@ -132,9 +132,9 @@ GEMINI_RULES = (
 OLLAMA_RULES = (
     # [T]: there are no such fields.
     *(
-        Rule(ANY, setting, never, f"takes no {setting} from Ollama")
+        CapabilityRule(ANY, setting, never, f"takes no {setting} from Ollama")
         for setting in ("verbosity", "reasoning_budget", "service_tier")
     ),
-    Rule(ANY, "parallel_tool_calls", allowed, "cannot be kept from parallel calls"),
-    Rule(ANY, "tool_choice", only("auto", "none"), "is free in its choice of tools"),
+    CapabilityRule(ANY, "parallel_tool_calls", allowed, "cannot be kept from parallel calls"),
+    CapabilityRule(ANY, "tool_choice", only("auto", "none"), "is free in its choice of tools"),
 )

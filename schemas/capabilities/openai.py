@@ -7,7 +7,7 @@ from typing import Any
 
 from schemas.capabilities.rule import (
     ANY,
-    Rule,
+    CapabilityRule,
     always,
     at_least,
     models,
@@ -50,40 +50,42 @@ def _not_thinking(_value: Any, config: ModelConfig) -> bool:
 
 
 # [T]: stop has at most 4, and none with o3 and o4-mini.
-_FOUR_STOPS = Rule(ANY, "stop_sequences", up_to(4), "takes at most 4 stop sequences")
+_FOUR_STOPS = CapabilityRule(ANY, "stop_sequences", up_to(4), "takes at most 4 stop sequences")
 
 OPENAI_RULES = (
     _FOUR_STOPS,
-    Rule(models(r"o[34](?!\d)"), "stop_sequences", up_to(0), "takes no stop sequences"),
+    CapabilityRule(models(r"o[34](?!\d)"), "stop_sequences", up_to(0), "takes no stop sequences"),
     # 400 unsupported_parameter of gpt-5 to 5.4 (huggingface/smolagents#1662, #1868, #1893); the
     # mini of 5.4 takes them (plmbr/notebook-intelligence#397), as all do from 5.5 on
     # (BerriAI/litellm#28650).
-    Rule(_UNSTOPPABLE, "stop_sequences", up_to(0), "takes no stop sequences"),
+    CapabilityRule(_UNSTOPPABLE, "stop_sequences", up_to(0), "takes no stop sequences"),
     # 400 unsupported_value of o-series and gpt-5; vercel/ai#10932 of gpt-5.1 and later at none,
     # which is the default of 5.1 and 5.2 (numman-ali/opencode-openai-codex-auth#62).
-    Rule(_ALWAYS_THINKING, "temperature", only(1), "takes no temperature but 1"),
-    Rule(
+    CapabilityRule(_ALWAYS_THINKING, "temperature", only(1), "takes no temperature but 1"),
+    CapabilityRule(
         UNTHINKING_BY_DEFAULT,
         "temperature",
         _one_or_not_thinking,
         "takes no temperature but 1 as it thinks",
     ),
-    Rule(
+    CapabilityRule(
         THINKING_CAN_BE_OFF,
         "temperature",
         _one_or_without_effort,
         "takes no temperature but 1",
     ),
-    Rule(_ALWAYS_THINKING, "top_p", never, "takes no top_p"),
-    Rule(UNTHINKING_BY_DEFAULT, "top_p", _not_thinking, "takes no top_p as it thinks"),
-    Rule(THINKING_CAN_BE_OFF, "top_p", _without_effort, "takes no top_p"),
-    Rule(THINKING, "frequency_penalty", never, "takes no frequency_penalty"),
-    Rule(THINKING, "presence_penalty", never, "takes no presence_penalty"),
+    CapabilityRule(_ALWAYS_THINKING, "top_p", never, "takes no top_p"),
+    CapabilityRule(UNTHINKING_BY_DEFAULT, "top_p", _not_thinking, "takes no top_p as it thinks"),
+    CapabilityRule(THINKING_CAN_BE_OFF, "top_p", _without_effort, "takes no top_p"),
+    CapabilityRule(THINKING, "frequency_penalty", never, "takes no frequency_penalty"),
+    CapabilityRule(THINKING, "presence_penalty", never, "takes no presence_penalty"),
     # 400 unsupported_parameter; gpt-5-chat is no reasoning model.
-    Rule(models(r"gpt-[34]|gpt-5[\w.-]*-chat"), "reasoning_effort", never, "does not reason"),
+    CapabilityRule(
+        models(r"gpt-[34]|gpt-5[\w.-]*-chat"), "reasoning_effort", never, "does not reason"
+    ),
     # openai/openai-agents-python#2089, memory-lancedb-pro#201: "Supported values are: 'none',
     # 'low', 'medium', and 'high'".
-    Rule(
+    CapabilityRule(
         models(r"gpt-5\.1(?!\d)(?![\w.-]*-(?:chat|codex-max))"),
         "reasoning_effort",
         only("none", "low", "medium", "high"),
@@ -91,20 +93,20 @@ OPENAI_RULES = (
     ),
     # CherryHQ/cherry-studio#11864: "'none', 'low', 'medium', 'high', and 'xhigh'"; of the pro ones
     # the same sentence names the last three.
-    Rule(
+    CapabilityRule(
         models(r"gpt-5\.[2-5](?!\d)(?![\w.-]*-(?:chat|pro))"),
         "reasoning_effort",
         only("none", "low", "medium", "high", "xhigh"),
         "knows five efforts: none, and low to xhigh",
     ),
-    Rule(
+    CapabilityRule(
         models(r"gpt-5\.[2-5]-pro"),
         "reasoning_effort",
         only("medium", "high", "xhigh"),
         "knows three efforts: medium, high and xhigh",
     ),
     # vane#1173, of gpt-5.6.
-    Rule(
+    CapabilityRule(
         models(r"gpt-5\.(?:[6-9](?!\d)|\d\d)(?![\w.-]*-chat)"),
         "reasoning_effort",
         only("none"),
@@ -113,21 +115,21 @@ OPENAI_RULES = (
         beside_tools=True,
     ),
     # OpenAI's reference of reasoning_effort for the o-series, quoted in CherryHQ/cherry-studio#919.
-    Rule(
+    CapabilityRule(
         models(r"o[134](?![a-z\d])"),
         "reasoning_effort",
         only("low", "medium", "high"),
         "knows three efforts: low, medium and high",
     ),
     # OpenAI's page of gpt-5, quoted in QwenLM/qwen-code#11295.
-    Rule(
+    CapabilityRule(
         models(r"gpt-5(?!\.\d)(?![\w.-]*-chat)"),
         "reasoning_effort",
         only("minimal", "low", "medium", "high"),
         "knows four efforts, from minimal to high",
     ),
     # earendil-works/pi#6265: "Expected a value >= 16, but got 1 instead".
-    Rule(
+    CapabilityRule(
         models(r"gpt-|o[134](?![a-z\d])|codex|computer-use"),
         "max_tokens",
         at_least(_LEAST_TOKENS),
@@ -136,13 +138,15 @@ OPENAI_RULES = (
         nearest=always(_LEAST_TOKENS),
     ),
     # [T]: there are no such fields, here or in that interface.
-    Rule(ANY, "top_k", never, "takes no top_k"),
-    Rule(ANY, "reasoning_budget", never, "takes no reasoning_budget"),
-    Rule(ANY, "reasoning_summary", only("none"), "tells no reasoning here", api="chat"),
+    CapabilityRule(ANY, "top_k", never, "takes no top_k"),
+    CapabilityRule(ANY, "reasoning_budget", never, "takes no reasoning_budget"),
+    CapabilityRule(ANY, "reasoning_summary", only("none"), "tells no reasoning here", api="chat"),
     # [T]: verbosity came with gpt-5; what is older takes its default alone.
-    Rule(models(r"gpt-[34]|o1|o3-mini"), "verbosity", only("medium"), "takes no verbosity"),
+    CapabilityRule(
+        models(r"gpt-[34]|o1|o3-mini"), "verbosity", only("medium"), "takes no verbosity"
+    ),
     *(
-        Rule(ANY, setting, never, f"takes no {setting} in Responses", api="responses")
+        CapabilityRule(ANY, setting, never, f"takes no {setting} in Responses", api="responses")
         for setting in ("frequency_penalty", "presence_penalty", "stop_sequences", "seed")
     ),
 )
@@ -150,13 +154,13 @@ OPENAI_RULES = (
 GROQ_RULES = (
     _FOUR_STOPS,
     # groq's own types: none, default, low, medium, high; the rest has no field there.
-    Rule(
+    CapabilityRule(
         ANY,
         "reasoning_effort",
         only("none", "low", "medium", "high"),
         "knows no such reasoning effort",
     ),
-    Rule(ANY, "top_k", never, "takes no top_k"),
-    Rule(ANY, "verbosity", never, "takes no verbosity"),
-    Rule(ANY, "reasoning_budget", never, "takes no reasoning_budget"),
+    CapabilityRule(ANY, "top_k", never, "takes no top_k"),
+    CapabilityRule(ANY, "verbosity", never, "takes no verbosity"),
+    CapabilityRule(ANY, "reasoning_budget", never, "takes no reasoning_budget"),
 )

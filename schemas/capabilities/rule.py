@@ -10,7 +10,7 @@ from schemas.providers import Provider
 Accepts = Callable[[Any, ModelConfig], bool]
 
 
-class Rule(NamedTuple):
+class CapabilityRule(NamedTuple):
     """One thing that models refuse: a value of ``setting`` that ``accepts`` does not.
 
     Unset settings are always accepted. ``reason`` completes the sentence "this model …". ``api``

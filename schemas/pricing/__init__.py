@@ -2,7 +2,7 @@
 
 ``units``    what is counted, and how its buckets stand to each other
 ``book``     the rate book: rows, dated prices, tiers, variants, where each comes from
-``shelf``    a book's text, of which only what is needed is read
+``lazy_book``    a book's text, of which only what is needed is read
 ``names``    which row a provider's and a model's name mean
 ``tariff``   one price, made ready to be multiplied with counts
 ``prices``   a book that is asked for costs

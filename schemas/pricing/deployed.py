@@ -12,7 +12,7 @@ from operator import ge
 
 import msgspec
 
-from schemas.pricing.prices import Priced, Prices, Terms
+from schemas.pricing.prices import Priced, Prices, RateTerms
 from schemas.pricing.terms import terms_of
 from schemas.problems import Problem
 from schemas.providers import Azure, Provider
@@ -26,7 +26,7 @@ class PricedAt:
         self._prices = prices
         self._at = at
 
-    def cost(self, terms: Terms, usage: Usage) -> int | Problem:
+    def cost(self, terms: RateTerms, usage: Usage) -> int | Problem:
         """Return what some usage costs; refuses with ``unpriced``."""
         found = self._prices.price(terms, usage, self._at)
         if isinstance(found, Priced):
@@ -34,12 +34,12 @@ class PricedAt:
         message = f"{found.reason}, so that no budget can hold its cost"
         return Problem(code="unpriced", message=message, details={"row": found.row})
 
-    def most(self, terms: Sequence[Terms], usages: Iterable[Usage]) -> int:
+    def most(self, terms: Sequence[RateTerms], usages: Iterable[Usage]) -> int:
         """Return the dearest of all combinations that have a price."""
         found = (self.cost(one, usage) for usage in usages for one in terms)
         return max((each for each in found if isinstance(each, int)), default=0)
 
-    def knows(self, terms: Terms) -> bool:
+    def knows(self, terms: RateTerms) -> bool:
         """Say whether the book has a price for a model."""
         return not isinstance(self.cost(terms, Usage(input=1)), Problem)
 
@@ -81,7 +81,7 @@ def _dearest(prices: Prices, seller: str, day: date, *, answers: bool) -> tuple[
     names = {name for owner in sold for name in prices.models(owner)}
     costs: dict[tuple[int, ...], str] = {}
     for name in sorted(names):
-        found = [prices.price(Terms(seller, name), usage, at) for usage in _SAMPLES]
+        found = [prices.price(RateTerms(seller, name), usage, at) for usage in _SAMPLES]
         makes = isinstance(found[2], Priced) and found[2].cost > 0
         if makes == answers:
             costs[tuple(each.cost if isinstance(each, Priced) else 0 for each in found)] = name

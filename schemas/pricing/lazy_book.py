@@ -14,7 +14,7 @@ _NOTHING = msgspec.Raw(b"{}")
 _NONE = msgspec.Raw(b"[]")
 
 
-class Shelf:
+class LazyBook:
     """The rows, aliases and patterns of each provider."""
 
     def __init__(self, book: BookText) -> None:

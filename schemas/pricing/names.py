@@ -12,14 +12,14 @@ from collections.abc import Iterator
 import msgspec
 
 from schemas.pricing.book import BookText, Pattern, Test
-from schemas.pricing.lazy_book import Shelf
+from schemas.pricing.lazy_book import LazyBook
 
 _RESOURCE = re.compile(r"^(?:models|(?:projects/.*|publishers/[^/]+)/models)/(?P<model>[^/]+)$")
 _ARN = re.compile(r"^arn:[^:]*:bedrock:(?P<region>[^:]*):[^:]*:[a-z-]+/(?P<model>.+)$")
 _COMPACT_DATE = re.compile(r"-(20\d\d)(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])(?=-|:|$)")
 
 
-class Wanted(msgspec.Struct, frozen=True):
+class WantedPrice(msgspec.Struct, frozen=True):
     """Names as a caller gives them; a second one counts where the book does not know the first."""
 
     provider: str
@@ -29,7 +29,7 @@ class Wanted(msgspec.Struct, frozen=True):
     or_provider: str = ""
 
 
-class Found(msgspec.Struct, frozen=True):
+class FoundPrice(msgspec.Struct, frozen=True):
     """The row that names mean. ``region`` is where the model runs, as far as that is told.
 
     ``seller`` is the provider that was asked for; its models may be another's, at whose prices.
@@ -57,32 +57,32 @@ def provider_at(book: BookText, url: str) -> str | None:
     return None
 
 
-def find(shelf: Shelf, wanted: Wanted) -> Found | None:
+def find(lazy_book: LazyBook, wanted: WantedPrice) -> FoundPrice | None:
     """Return the row that is meant, None if the book has none."""
-    book = shelf.book
+    book = lazy_book.book
     provider = provider_of(book, wanted.provider) or provider_of(book, wanted.or_provider)
     if provider is None:
         return None
-    found = _find(shelf, provider, wanted.model, wanted.region)
+    found = _find(lazy_book, provider, wanted.model, wanted.region)
     if found is None and wanted.or_model:
-        return _find(shelf, provider, wanted.or_model, wanted.region)
+        return _find(lazy_book, provider, wanted.or_model, wanted.region)
     return found
 
 
-def _find(shelf: Shelf, provider: str, model: str, region: str) -> Found | None:
+def _find(lazy_book: LazyBook, provider: str, model: str, region: str) -> FoundPrice | None:
     model = model.strip().lower()
     told = _ARN.match(model)
     region = region.strip().lower() or (told["region"] if told else "")
-    names = list(dict.fromkeys(_spellings(shelf.book, provider, model)))
+    names = list(dict.fromkeys(_spellings(lazy_book.book, provider, model)))
     if region:
         for name in names:
-            if f"{region}/{name}" in shelf.rows(provider):
-                return Found(provider, f"{region}/{name}", region, provider)
+            if f"{region}/{name}" in lazy_book.rows(provider):
+                return FoundPrice(provider, f"{region}/{name}", region, provider)
     for name in names:
-        for owner in (provider, *shelf.book.providers[provider].lenders):
-            row = _row_at(shelf, owner, name)
+        for owner in (provider, *lazy_book.book.providers[provider].lenders):
+            row = _row_at(lazy_book, owner, name)
             if row is not None:
-                return Found(owner, row, region, provider) if row else None
+                return FoundPrice(owner, row, region, provider) if row else None
     return None
 
 
@@ -106,13 +106,13 @@ def _without_prefixes(book: BookText, provider: str, model: str) -> Iterator[str
             yield resource["model"]
 
 
-def _row_at(shelf: Shelf, provider: str, name: str) -> str | None:
-    if name in shelf.rows(provider):
+def _row_at(lazy_book: LazyBook, provider: str, name: str) -> str | None:
+    if name in lazy_book.rows(provider):
         return name
-    alias = shelf.aliases(provider).get(name)
+    alias = lazy_book.aliases(provider).get(name)
     if alias is not None:
         return alias
-    for pattern in shelf.patterns(provider):
+    for pattern in lazy_book.patterns(provider):
         if _matches(pattern, name):
             return pattern.model
     return None

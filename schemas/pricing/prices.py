@@ -13,8 +13,8 @@ import msgspec
 
 from schemas.pricing import names
 from schemas.pricing.book import Price, Row, book_id, read_lazily
-from schemas.pricing.lazy_book import Shelf
-from schemas.pricing.names import Found, Wanted
+from schemas.pricing.lazy_book import LazyBook
+from schemas.pricing.names import FoundPrice, WantedPrice
 from schemas.pricing.tariff import NO_RATE, Counts, Line, Tariff, prompt_of, tariff_of
 from schemas.pricing.units import BUCKETS, OF_USAGE, Bucket
 from schemas.pricing.uplift import uplift_in, uplifted
@@ -35,7 +35,7 @@ NOTHING = tariff_of(Price(rates={}))
 _of_usage = attrgetter(*OF_USAGE)
 
 
-class Terms(msgspec.Struct, frozen=True):
+class RateTerms(msgspec.Struct, frozen=True):
     """What decides a price besides the counts and the moment.
 
     ``tier`` is the service tier that served the request, or the one asked for where the provider
@@ -123,15 +123,15 @@ class Prices:
     def __init__(self, text: bytes) -> None:
         self.text = text
         self.book = read_lazily(text)
-        self._shelf = Shelf(self.book)
-        self._ready: dict[Terms, _Offer | Unpriced] = {}
+        self._lazy_book = LazyBook(self.book)
+        self._ready: dict[RateTerms, _Offer | Unpriced] = {}
 
     @cached_property
     def book_id(self) -> str:
         """The name of the book: the SHA-256 of its text."""
         return book_id(self.text)
 
-    def price(self, terms: Terms, usage: Usage, at: datetime) -> Priced | Unpriced:
+    def price(self, terms: RateTerms, usage: Usage, at: datetime) -> Priced | Unpriced:
         """Return what one call of a model cost at a moment (with a time zone)."""
         offer = self._ready.get(terms)
         if isinstance(offer, _Offer) and not offer.minimum:
@@ -143,7 +143,7 @@ class Prices:
                     return offer.priced(cost, self.book_id, tariff, usage)
         return self.price_counts(terms, (*_of_usage(usage), 1), at)
 
-    def price_counts(self, terms: Terms, counts: Counts, at: datetime) -> Priced | Unpriced:
+    def price_counts(self, terms: RateTerms, counts: Counts, at: datetime) -> Priced | Unpriced:
         """Return what these counts cost; see ``price``."""
         offer = self._ready.get(terms) or self._made_ready(terms)
         if isinstance(offer, Unpriced):
@@ -167,9 +167,9 @@ class Prices:
 
     def row(self, provider: str, model: str) -> Row | None:
         """Return a row by its own name."""
-        return self._shelf.row(provider, model)
+        return self._lazy_book.row(provider, model)
 
-    def context_window(self, terms: Terms) -> int | None:
+    def context_window(self, terms: RateTerms) -> int | None:
         """Return how many tokens a model's prompt and answer have together, None if not known."""
         found = self.find(_wanted(terms))
         row = self.row(found.provider, found.model) if found else None
@@ -177,19 +177,19 @@ class Prices:
 
     def models(self, provider: str) -> list[str]:
         """Return the names of a provider's rows."""
-        return list(self._shelf.rows(provider))
+        return list(self._lazy_book.rows(provider))
 
-    def find(self, wanted: Wanted) -> Found | None:
+    def find(self, wanted: WantedPrice) -> FoundPrice | None:
         """Return the row that names mean; see ``names``."""
-        return names.find(self._shelf, wanted)
+        return names.find(self._lazy_book, wanted)
 
-    def _made_ready(self, terms: Terms) -> _Offer | Unpriced:
+    def _made_ready(self, terms: RateTerms) -> _Offer | Unpriced:
         if len(self._ready) >= MOST_READY:
             self._ready.clear()
         offer = self._ready[terms] = self._offer(terms)
         return offer
 
-    def _offer(self, terms: Terms) -> _Offer | Unpriced:
+    def _offer(self, terms: RateTerms) -> _Offer | Unpriced:
         found = self.find(_wanted(terms))
         row = self.row(found.provider, found.model) if found else None
         if found is None or row is None:
@@ -210,11 +210,11 @@ class Prices:
         return _offered(name, variant, resolved_from, row.minimum, prices)
 
 
-def _wanted(terms: Terms) -> Wanted:
-    return Wanted(terms.provider, terms.model, terms.region, terms.or_model, terms.or_provider)
+def _wanted(terms: RateTerms) -> WantedPrice:
+    return WantedPrice(terms.provider, terms.model, terms.region, terms.or_model, terms.or_provider)
 
 
-def variant_of(terms: Terms) -> str:
+def variant_of(terms: RateTerms) -> str:
     """Return which of a row's prices the terms name."""
     tier = (terms.tier or "").strip().lower()
     tier = STANDARD if tier in ORDINARY or (terms.batch and tier == "batch") else tier

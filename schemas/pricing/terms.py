@@ -3,7 +3,7 @@
 import re
 from typing import Any
 
-from schemas.pricing.prices import Terms
+from schemas.pricing.prices import RateTerms
 from schemas.pricing.uplift import WORLD
 from schemas.provider_specs import spec_of
 from schemas.providers import Anthropic, Bedrock, Google, Provider
@@ -22,7 +22,7 @@ def terms_of(
     tier_requested: str | None = None,
     tier_served: str | None = None,
     region_served: str | None = None,
-) -> Terms:
+) -> RateTerms:
     """Return what a call is priced by.
 
     An address that the rate book knows tells who is paid, otherwise the type of provider does.
@@ -35,7 +35,7 @@ def terms_of(
     asked, served = provider.model, model_served or provider.model
     spec = spec_of(provider)
     exact, kind = spec.is_exact, spec.name
-    return Terms(
+    return RateTerms(
         provider=_address(provider) or kind,
         model=asked if exact else served,
         tier=tier_served or tier_requested,

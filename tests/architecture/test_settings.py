@@ -15,7 +15,7 @@ from bus.streams.spec import stream_specs
 from tests.architecture.tree import actors, modules
 
 HOLDERS = frozenset(
-    {"config", "defaults", "limits", "manner", "own", "settings", "terms", "timing"}
+    {"config", "defaults", "limits", "spending_policy", "own", "settings", "terms", "timing"}
 )
 """What an object of settings is called where it is read, with or without an underscore."""
 

@@ -19,13 +19,13 @@ from actors.agents.core.entity import EXECUTION
 from actors.agents.core.prompts import prompt_of, referring
 from actors.streaming.adapters import prompts as read
 from bus.codec import decode, encode
-from bus.connection import Address
+from bus.connection import ServerAddress
 from bus.fairness.slices import Slices
 from bus.jetstream import open_bus
 from bus.requests.rpc import command
-from bus.shard.book import Book
-from bus.shard.turn import Letter, take_turn
-from schemas.bodies import Reference
+from bus.shard.book import ShardBook
+from bus.shard.turn import PendingCommand, take_turn
+from schemas.bodies import BodyReference
 from schemas.lifecycle import Accept, GenerateWork, Origin
 from schemas.llm import ChatMessage, GenerateRequest, ImageData
 from schemas.providers import Scripted
@@ -90,17 +90,19 @@ def _waiting() -> Row:
     """Have so many executions accepted whose work waits, and weigh the book that holds them."""
     gc.collect()
     tracemalloc.start()
-    book = Book(EXECUTION)
+    book = ShardBook(EXECUTION)
     for number in range(WAITING):
         task = f"{number} {LINE * (WAITING_BYTES // len(LINE))}"
         wanted = _asked(ChatMessage(role="user", content=task), task, number)
         digest = f"{number:064}"
         name = f"body.execution.3.{wanted.origin.tenant}.{wanted.origin.execution_id}.{digest}"
         body = len(encode(prompt_of(wanted)))
-        short = referring(wanted, Reference(name=name, digest=digest, bytes=body))
+        short = referring(wanted, BodyReference(name=name, digest=digest, bytes=body))
         origin = wanted.origin
-        mail = command("accept", origin.tenant, origin.execution_id, short, digest=origin.digest)
-        take_turn(book, [Letter(mail)], NOW)
+        envelope = command(
+            "accept", origin.tenant, origin.execution_id, short, digest=origin.digest
+        )
+        take_turn(book, [PendingCommand(envelope)], NOW)
     gc.collect()
     used = tracemalloc.get_traced_memory()[0] / 1e6
     tracemalloc.stop()
@@ -111,9 +113,9 @@ async def _held() -> Row:
     """Store and read a request with a large image, and see how long the loop stands still."""
     image = ImageData(media_type="image/png", data="iVBORw0K" * (IMAGE_BYTES // 8))
     wanted = _asked(ChatMessage(role="user", content=[image]), "What is this?")
-    async with server() as running, open_bus(Address(urls=running.urls, name="bench")) as bus:
-        storing = stored.Prompts(bus, 16, Slices())
-        reading = read.Prompts(bus, Slices())
+    async with server() as running, open_bus(ServerAddress(urls=running.urls, name="bench")) as bus:
+        storing = stored.PromptStore(bus, 16, Slices())
+        reading = read.PromptReader(bus, Slices())
         async with measured() as lag:
             short = decode(Accept, await storing.encoded(wanted))
             assert isinstance(short.request, GenerateRequest)

@@ -15,9 +15,9 @@ from bus.config import Config, load
 from bus.ids import new_id
 from bus.requests.caller import Caller
 from bus.requests.rpc import Owners, command
-from bus.requests.service import Endpoint, Service
+from bus.requests.service import Service, ServiceEndpoint
 from bus.runtime.process import Process, main, opened
-from bus.runtime.supervision import Kind, Part
+from bus.runtime.supervision import Part, PartKind
 from bus.shard import ShardHost
 from bus.work.worker import Job, Worker, owners_of
 from schemas.work import WorkItem
@@ -50,13 +50,15 @@ async def own() -> None:
         async def start(caller: Caller, wanted: StartFlow) -> FlowHandle:
             return await _start(owners, caller, wanted)
 
-        service = Service("flows", (Endpoint(StartFlow, start),), bus)
+        service = Service("flows", (ServiceEndpoint(StartFlow, start),), bus)
 
         async def serve() -> None:
             await service.run(bus.nats.client)
 
-        shards = Part.of("shards", Kind.HOST, host)
-        await process.run([shards, Part(name="service", run=serve, missing=service.missing)])
+        shards = Part.of("shards", PartKind.HOST, host)
+        await process.run(
+            [shards, Part(name="service", run=serve, not_ready_reason=service.not_ready_reason)]
+        )
 
 
 async def _start(owners: Owners, caller: Caller, wanted: StartFlow) -> FlowHandle:
@@ -67,15 +69,20 @@ async def _start(owners: Owners, caller: Caller, wanted: StartFlow) -> FlowHandl
         answer_to=wanted.answer_to,
         seconds=wanted.seconds,
     )
-    mail = command("begin", caller.tenant, flow_id, begin, fresh=True)
-    return decode(FlowHandle, await owners.ask(mail, timeout=ANSWER_SECONDS))
+    envelope = command("begin", caller.tenant, flow_id, begin, fresh=True)
+    return decode(FlowHandle, await owners.ask(envelope, timeout=ANSWER_SECONDS))
 
 
 async def work() -> None:
     """Do the steps of flows."""
     async with opened("flow-worker", load(Config, os.environ)) as process:
         worker = _worker(process)
-        part = Part(name="worker", run=worker.run, drain=worker.drain, missing=worker.missing)
+        part = Part(
+            name="worker",
+            run=worker.run,
+            drain=worker.drain,
+            not_ready_reason=worker.not_ready_reason,
+        )
         await process.run([part])
 
 

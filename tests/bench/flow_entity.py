@@ -24,11 +24,11 @@ from schemas.problems import Problem
 from schemas.work import (
     Claim,
     Done,
-    Failed,
     Lost,
     ReplyTo,
     Settled,
     Stopped,
+    WorkFailure,
     WorkItem,
 )
 
@@ -99,7 +99,7 @@ class Completed(Internal, tag="completed"):
     """The end."""
 
 
-Command = Begin | Claim | Lost | Finish | Failed | Stopped | Wake
+Command = Begin | Claim | Lost | Finish | WorkFailure | Stopped | Wake
 Event = Begun | StepFinished | WorkStarted | WorkClaimed | WorkFailed | Completed
 
 

@@ -8,7 +8,7 @@ from functools import reduce
 from statistics import median
 
 from actors.pricing.adapters.account import account_entity
-from actors.pricing.core.closed import SETTLED, Memory, remember
+from actors.pricing.core.closed import SETTLED, ClosedMemory, remember
 from actors.pricing.core.ledger import Ledger, evolve
 from bus.codec import encode
 from schemas.budgets import EACH, Budget
@@ -102,7 +102,7 @@ def _put(number: int) -> PutBudget:
 def _memory(attempts: int) -> list[Figure]:
     """Return what attempts that are over take, and how long a snapshot of them holds the loop."""
     tracemalloc.start()
-    memory = Memory()
+    memory = ClosedMemory()
     for number in range(attempts):
         memory = remember(memory, f"{_name(number)}.1.1", SETTLED, AT)
     each = tracemalloc.get_traced_memory()[0] / attempts

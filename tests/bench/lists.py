@@ -17,7 +17,7 @@ from actors.agents.core.decisions import decide
 from actors.agents.core.execution import evolve
 from bus.codec import encode
 from bus.config import Timing
-from bus.connection import Address
+from bus.connection import ServerAddress
 from bus.jetstream import NatsBus, open_bus
 from bus.projection import Projector
 from bus.requests.caller import Caller
@@ -60,7 +60,7 @@ async def measure() -> list[Row]:
     """Fill a journal with executions, make the copy, ask for lists, and open it once more."""
     with tempfile.TemporaryDirectory(prefix="bench") as directory:
         async with EmbeddedServer(Path(directory) / "nats") as server:
-            address = Address(urls=server.urls, name="bench")
+            address = ServerAddress(urls=server.urls, name="bench")
             async with open_bus(address, entities=[EXECUTION_ENTITY], timing=TIMING) as bus:
                 await _fill(bus)
                 made = await _made(bus, Path(directory) / "copy")
@@ -99,7 +99,7 @@ async def _started(bus: NatsBus, directory: Path) -> list[Row]:
     async with _projecting(bus, directory) as projector:
         page: ExecutionList | None = None
         with anyio.fail_after(30):
-            while projector.missing():
+            while projector.not_ready_reason():
                 await anyio.sleep(0.001)
             page = await Lists(projector).executions(CALLER, ListExecutions(limit=1))
         assert page.total == EXECUTIONS
@@ -147,8 +147,8 @@ def _commits(numbers: range) -> Iterator[Commit]:
         for step in range(2):
             n += 1
             entries = [
-                Entry(tenant="acme", key=key, command=f"{step}", events=_raw(life[step]))
-                for key, life in lives
+                Entry(tenant="acme", key=key, command=f"{step}", events=_raw(incarnation[step]))
+                for key, incarnation in lives
             ]
             yield Commit(n=n, epoch=1, turn=f"{n}", at=BEGAN, entries=entries)
 

@@ -5,10 +5,10 @@ import time
 from datetime import UTC, datetime
 
 from bus.requests.rpc import command
-from bus.shard.book import Book
-from bus.shard.turn import Letter, take_turn
+from bus.shard.book import ShardBook
+from bus.shard.turn import PendingCommand, take_turn
 from schemas.problems import Problem
-from schemas.work import Done, Failed
+from schemas.work import Done, WorkFailure
 from tests.bench.rows import Row
 from tests.hub import HERE, HUB, Command, Start
 
@@ -30,7 +30,7 @@ async def measure() -> list[Row]:
 
 def turn_ms(items: int, turns: int = TURNS) -> float:
     """Return how long a turn of three commands takes at the median, in milliseconds."""
-    book = Book(HUB)
+    book = ShardBook(HUB)
     _turn(book, Start(works=[f"w{number}" for number in range(items)]))
     taken: list[float] = []
     gc.disable()
@@ -40,7 +40,7 @@ def turn_ms(items: int, turns: int = TURNS) -> float:
         _turn(
             book,
             Done(work=work, attempt=1),
-            Failed(work=other, attempt=1, problem=BUSY),
+            WorkFailure(work=other, attempt=1, problem=BUSY),
             Start(works=[f"w{items + 2 * number}", f"w{items + 2 * number + 1}"]),
         )
         taken.append(time.process_time() - began)
@@ -48,7 +48,7 @@ def turn_ms(items: int, turns: int = TURNS) -> float:
     return sorted(taken)[turns // 2] * 1000
 
 
-def _turn(book: Book, *commands: Command) -> None:
-    mails = [command("", HERE.tenant, HERE.key, each) for each in commands]
-    take_turn(book, [Letter(mail) for mail in mails], BEGAN)
+def _turn(book: ShardBook, *commands: Command) -> None:
+    envelopes = [command("", HERE.tenant, HERE.key, each) for each in commands]
+    take_turn(book, [PendingCommand(envelope) for envelope in envelopes], BEGAN)
     book.n += 1

@@ -20,7 +20,7 @@ import msgspec
 
 from bus.kv.prices import shipped_text
 from schemas.base import Message
-from schemas.pricing.prices import Priced, Prices, Terms
+from schemas.pricing.prices import Priced, Prices, RateTerms
 from schemas.usage import Usage
 from tests.bench.rows import Row
 
@@ -34,7 +34,7 @@ ROUNDS = 7
 
 AT = datetime(2026, 11, 21, 12, tzinfo=UTC)
 USAGE = Usage(input=12_000, cache_read=3_000, output=800, reasoning=200)
-TERMS = Terms("openai", "gpt-4o-2024-08-06")
+TERMS = RateTerms("openai", "gpt-4o-2024-08-06")
 
 IMPORT = """
 import resource, time
@@ -122,7 +122,7 @@ _encoder = msgspec.json.Encoder()
 
 def _event(prices: Prices, data: bytes) -> bytes:
     used = _decoder.decode(data)
-    answer = prices.price(Terms(used.provider, used.model), used.usage, AT)
+    answer = prices.price(RateTerms(used.provider, used.model), used.usage, AT)
     assert isinstance(answer, Priced)
     return _encoder.encode(
         Paid(

@@ -14,7 +14,7 @@ import msgspec
 
 from bus.jetstream.bus import system_clock
 from bus.subjects import mailbox_subject, shard_of
-from schemas.journal import Mail
+from schemas.journal import CommandEnvelope
 from schemas.ledger import (
     ACCOUNT_ENTITY,
     ACCOUNT_KEY,
@@ -144,7 +144,7 @@ class Load:
         return Reference(execution_id=name, step=1, attempt=1, at=system_clock())
 
     def _reserve(self, reference: Reference, user: str) -> bytes:
-        return _mail(
+        return _enveloped(
             Reserve(
                 reference=reference,
                 party=Party(user=user, agent_id="reviewer"),
@@ -156,7 +156,9 @@ class Load:
 
     def _settle(self, reference: Reference, user: str) -> bytes:
         party = Party(user=user, agent_id="reviewer")
-        return _mail(Settle(reference=reference, party=party, charges=[CHARGE], at=reference.at))
+        return _enveloped(
+            Settle(reference=reference, party=party, charges=[CHARGE], at=reference.at)
+        )
 
     def _mailed(self, *commands: bytes) -> bytes:
         together = b",".join(commands)
@@ -164,9 +166,11 @@ class Load:
         return encoded(self._subject, data, ANSWERS)
 
 
-def _mail(body: msgspec.Struct) -> bytes:
-    mail = Mail(id="", tenant=TENANT, key=ACCOUNT_KEY, body=msgspec.Raw(msgspec.json.encode(body)))
-    return msgspec.json.encode(mail)
+def _enveloped(body: msgspec.Struct) -> bytes:
+    envelope = CommandEnvelope(
+        id="", tenant=TENANT, key=ACCOUNT_KEY, body=msgspec.Raw(msgspec.json.encode(body))
+    )
+    return msgspec.json.encode(envelope)
 
 
 def _lease(at: datetime) -> datetime:

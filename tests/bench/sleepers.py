@@ -9,10 +9,10 @@ from pathlib import Path
 
 from actors.pricing.adapters.account import account_entity
 from bus.codec import encode
-from bus.connection import Address
+from bus.connection import ServerAddress
 from bus.jetstream import NatsBus, open_bus
 from bus.server import EmbeddedServer
-from bus.shard.book import Book, Slot
+from bus.shard.book import EntitySlot, ShardBook
 from bus.shard.recovery import take_over
 from bus.subjects import journal_subject
 from schemas.journal import Commit, SnapshotRef
@@ -31,25 +31,25 @@ async def measure() -> list[Row]:
     """Put entities to rest, and take their shard over."""
     with tempfile.TemporaryDirectory(prefix="bench") as directory:
         async with EmbeddedServer(Path(directory) / "nats") as server:
-            address = Address(urls=server.urls, name="bench")
+            address = ServerAddress(urls=server.urls, name="bench")
             async with open_bus(address, entities=[ENTITY.name]) as bus:
                 book, size = _asleep()
                 return [size, *await _taken_over(bus, book), await _written(bus)]
 
 
-def _asleep() -> tuple[Book, Row]:
+def _asleep() -> tuple[ShardBook, Row]:
     """Return a book whose entities are all at rest, each with a timer."""
     gc.collect()
     tracemalloc.start()
-    book = Book(ENTITY)
+    book = ShardBook(ENTITY)
     book.n = 1
     for number in range(SLEEPERS):
         address = (f"tenant-{number % 200}", f"0198f0c4-5b7e-7000-8000-{number:012}")
-        book.slots[address] = Slot(state=ENTITY.initial(*address), n=number + 1, last=1)
+        book.slots[address] = EntitySlot(state=ENTITY.initial(*address), n=number + 1, last=1)
         book.slots[address].due = BEGAN + timedelta(seconds=number)
         book.evict(address)
     # As a new owner has them: their timers are in the heap.
-    image, book = book.image(), Book(ENTITY)
+    image, book = book.image(), ShardBook(ENTITY)
     book.load(image)
     del image
     gc.collect()
@@ -58,7 +58,7 @@ def _asleep() -> tuple[Book, Row]:
     return book, Row(NAME, "memory of 100,000 sleepers with timers", used, "MB", most=50)
 
 
-async def _taken_over(bus: NatsBus, book: Book) -> list[Row]:
+async def _taken_over(bus: NatsBus, book: ShardBook) -> list[Row]:
     data = encode(book.image())
     blob = await bus.blobs.put(data)
     ref = SnapshotRef(blob=blob, n=1, sequence=1)
@@ -83,10 +83,10 @@ async def _taken_over(bus: NatsBus, book: Book) -> list[Row]:
 
 
 async def _written(bus: NatsBus) -> Row:
-    book = Book(ENTITY)
+    book = ShardBook(ENTITY)
     for number in range(WRITTEN):
         address = (f"tenant-{number % 200}", f"{number:012}")
-        book.slots[address] = Slot(state=ENTITY.initial(*address), n=1, last=1)
+        book.slots[address] = EntitySlot(state=ENTITY.initial(*address), n=1, last=1)
     writer = await bus.states(ENTITY.name).own(1, 1)
     began = time.perf_counter()
     addresses = list(book.slots)

@@ -11,11 +11,11 @@ from dataclasses import dataclass, field
 import anyio
 
 from bus.config import Timing
-from bus.connection import Address, connect
+from bus.connection import ServerAddress, connect
 from bus.errors import FencedError, UnavailableError
 from bus.jetstream import NatsBus
 from bus.jetstream.journal import JetStreamJournal
-from bus.ports import Journal, Stored
+from bus.ports import Journal, StoredMessage
 from bus.server import EmbeddedServer
 from bus.server.cluster import SIZE, node_name
 from bus.streams.api import JetStream, JetStreamError
@@ -33,7 +33,7 @@ PAUSE_SECONDS = 0.2
 @asynccontextmanager
 async def journal_at(node: EmbeddedServer) -> AsyncGenerator[Journal]:
     """Connect to one server of a cluster while the context is open."""
-    async with connect(Address(urls=(node.url,), name="minority"), Timing()) as transport:
+    async with connect(ServerAddress(urls=(node.url,), name="minority"), Timing()) as transport:
         stream = journal_stream("execution")
         yield JetStreamJournal(transport, JetStream(transport), stream)
 
@@ -59,7 +59,7 @@ class Minority:
     """How many writes were tried, which of them were acknowledged, and which of those are gone."""
 
     tried: int = 0
-    taken: list[Stored] = field(default_factory=list[Stored])
+    taken: list[StoredMessage] = field(default_factory=list[StoredMessage])
     gone: list[str] = field(default_factory=list[str])
 
     @asynccontextmanager
@@ -80,14 +80,14 @@ class Minority:
                 last = await journal.append(SUBJECT, data, expected=last)
             except (UnavailableError, FencedError):
                 continue
-            self.taken.append(Stored(last, data))
+            self.taken.append(StoredMessage(last, data))
 
     async def look(self, bus: NatsBus) -> None:
         """Look whether all that was acknowledged is stored."""
         journal = bus.journal("execution")
 
-        async def read() -> list[Stored]:
-            return [Stored(m.sequence, m.data) async for m in journal.read(SUBJECT, start=1)]
+        async def read() -> list[StoredMessage]:
+            return [StoredMessage(m.sequence, m.data) async for m in journal.read(SUBJECT, start=1)]
 
         stored = await patiently(read)
         self.gone.extend(

@@ -3,9 +3,9 @@
 from datetime import timedelta
 
 from actors.pricing.adapters.account import account_entity, zone
-from actors.pricing.core.decisions import Rules
+from actors.pricing.core.decisions import LedgerRules
 from bus.requests.rpc import command
-from bus.shard.turn import Letter
+from bus.shard.turn import PendingCommand
 from schemas.budgets import Budget, Limits
 from schemas.escrow import BlockAnswered, Recall, RecallAnswered, ReturnAnswered
 from schemas.ids import PLATFORM
@@ -31,7 +31,7 @@ from schemas.problems import Problem
 from schemas.usage import Usage
 from tests.contract.recorder import BEGAN, Recorder
 
-RULES = Rules(
+RULES = LedgerRules(
     zones=zone,
     limits=Limits(requests_per_hour=1000),
     alert=Budget(id="cost-alert", limit_pico=90, hard=False, thresholds=[100]),
@@ -48,36 +48,36 @@ SHORT = Problem(code="budget_exceeded", message="nothing is left", details={"win
 def live(recorder: Recorder) -> None:
     """Live through it."""
     recorder.take_over()
-    recorder.turn(*map(_letter, (PutBudget(budget=DAY), PutBudget(budget=EACH))))
-    recorder.turn(_letter(PutLimits(limits=Limits(scope="user", name="*", concurrent=9))))
+    recorder.turn(*map(_pending, (PutBudget(budget=DAY), PutBudget(budget=EACH))))
+    recorder.turn(_pending(PutLimits(limits=Limits(scope="user", name="*", concurrent=9))))
     recorder.turn(
-        _letter(TermsAnswered(asked=3, revision=3)), _letter(TermsAnswered(asked=9, revision=9))
+        _pending(TermsAnswered(asked=3, revision=3)), _pending(TermsAnswered(asked=9, revision=9))
     )
     recorder.turn(_reserve("paid", 30), _reserve("voided", 10), _reserve("lapsed", 8, lease=7.0))
     recorder.turn(_reserve("refused", 60), _extend("paid", 1, 4, lease=50.0))
-    recorder.turn(_settle("paid", 21), _letter(Void(reference=_reference("voided"))))
-    recorder.turn(_letter(Lapse()), _letter(Void(reference=_reference("never"))), seconds=9)
+    recorder.turn(_settle("paid", 21), _pending(Void(reference=_reference("voided"))))
+    recorder.turn(_pending(Lapse()), _pending(Void(reference=_reference("never"))), seconds=9)
     recorder.take_snapshot()
     recorder.turn(_settle("lapsed", 5), _settle("unheld", 6), _reserve("held", 12))
     recorder.take_over()
     _by_hand(recorder)
     _lent(recorder)
     recorder.turn(_settle("last", 80, completed=True), _settle("unpriced", None))
-    recorder.turn(_letter(DropBudget(id="each")), _reserve("running", 3), seconds=86_400)
+    recorder.turn(_pending(DropBudget(id="each")), _reserve("running", 3), seconds=86_400)
 
 
 def _lent(recorder: Recorder) -> None:
     """Spend from a block of the platform, until it has no more to give."""
-    recorder.turn(_letter(PutBudget(budget=ALL), PLATFORM))
+    recorder.turn(_pending(PutBudget(budget=ALL), PLATFORM))
     recorder.turn(_reserve("lent", 2, platform=True))
-    recorder.turn(*(_letter(_block(name, 2), PLATFORM) for name in ("acme", "bolt")))
-    recorder.turn(_letter(_block("cyd", 90), PLATFORM))
-    recorder.turn(_letter(BlockAnswered(number=1, held_pico=30)))
-    recorder.turn(_reserve("lent", 2, platform=True), _letter(Recall()))
-    recorder.turn(_letter(RecallAnswered(tenant="acme"), PLATFORM))
-    recorder.turn(_letter(ReturnAnswered(ask="acme.1.slice.1")), _settle("lent", 2))
+    recorder.turn(*(_pending(_block(name, 2), PLATFORM) for name in ("acme", "bolt")))
+    recorder.turn(_pending(_block("cyd", 90), PLATFORM))
+    recorder.turn(_pending(BlockAnswered(number=1, held_pico=30)))
+    recorder.turn(_reserve("lent", 2, platform=True), _pending(Recall()))
+    recorder.turn(_pending(RecallAnswered(tenant="acme"), PLATFORM))
+    recorder.turn(_pending(ReturnAnswered(ask="acme.1.slice.1")), _settle("lent", 2))
     recorder.turn(_reserve("short", 2, platform=True), seconds=20)
-    recorder.turn(_letter(BlockAnswered(number=2, problem=SHORT)))
+    recorder.turn(_pending(BlockAnswered(number=2, problem=SHORT)))
 
 
 def _block(tenant: str, least: int) -> Reserve:
@@ -94,18 +94,20 @@ def _block(tenant: str, least: int) -> Reserve:
 def _by_hand(recorder: Recorder) -> None:
     top_up = TopUp(id="t1", budget_id="day", amount_pico=40, at=BEGAN, reason="a long day")
     adjust = Adjust(id="a1", budget_id="each", amount_pico=-2, at=BEGAN, reason="ä", name="ann")
-    recorder.turn(_letter(top_up), _letter(adjust), _letter(top_up))
+    recorder.turn(_pending(top_up), _pending(adjust), _pending(top_up))
 
 
-def _letter(body: AccountCommand, tenant: str = "acme") -> Letter:
-    return Letter(command("", tenant, ACCOUNT_KEY, body))
+def _pending(body: AccountCommand, tenant: str = "acme") -> PendingCommand:
+    return PendingCommand(command("", tenant, ACCOUNT_KEY, body))
 
 
 def _reference(name: str) -> Reference:
     return Reference(execution_id=name, step=1, attempt=1, at=BEGAN)
 
 
-def _reserve(name: str, amount: int, lease: float = 90.0, *, platform: bool = False) -> Letter:
+def _reserve(
+    name: str, amount: int, lease: float = 90.0, *, platform: bool = False
+) -> PendingCommand:
     until = BEGAN + timedelta(seconds=lease)
     reserve = Reserve(
         reference=_reference(name),
@@ -115,16 +117,16 @@ def _reserve(name: str, amount: int, lease: float = 90.0, *, platform: bool = Fa
         lease_until=until,
         platform=platform,
     )
-    return _letter(reserve)
+    return _pending(reserve)
 
 
-def _extend(name: str, slice: int, amount: int, lease: float) -> Letter:  # noqa: A002  it is one
+def _extend(name: str, slice: int, amount: int, lease: float) -> PendingCommand:  # noqa: A002  it is one
     until = BEGAN + timedelta(seconds=lease)
     extend = Extend(reference=_reference(name), slice=slice, amount_pico=amount, lease_until=until)
-    return _letter(extend)
+    return _pending(extend)
 
 
-def _settle(name: str, cost: int | None, *, completed: bool = False) -> Letter:
+def _settle(name: str, cost: int | None, *, completed: bool = False) -> PendingCommand:
     charge = Charge(
         provider="openai",
         model="gpt-4o-mini",
@@ -137,4 +139,4 @@ def _settle(name: str, cost: int | None, *, completed: bool = False) -> Letter:
     settle = Settle(
         reference=_reference(name), party=ANN, charges=[charge], at=BEGAN, completed=completed
     )
-    return _letter(settle)
+    return _pending(settle)

@@ -4,7 +4,7 @@ import hashlib
 
 from actors.agents.core.entity import EXECUTION
 from bus.requests.rpc import command
-from bus.shard.turn import Letter
+from bus.shard.turn import PendingCommand
 from schemas.bills import AccountAnswered, Spending
 from schemas.callbacks import CallbackAnswered
 from schemas.ledger import Charge
@@ -34,25 +34,25 @@ def live(recorder: Recorder) -> None:
     """Live through it."""
     recorder.take_over()
     recorder.turn(*(_accept(name) for name in ("done", "spent", "stopped", "late")))
-    recorder.turn(_letter("done", Claim(work="1", attempt=1)))
-    recorder.turn(_fail("spent", 1), _letter("stopped", Lost(work="1", attempt=1)))
+    recorder.turn(_pending("done", Claim(work="1", attempt=1)))
+    recorder.turn(_fail("spent", 1), _pending("stopped", Lost(work="1", attempt=1)))
     recorder.take_snapshot()
-    recorder.turn(_finish("done", 1), _letter("late", Lost(work="1", attempt=1, begun=True)))
+    recorder.turn(_finish("done", 1), _pending("late", Lost(work="1", attempt=1, begun=True)))
     recorder.take_over()
-    recorder.turn(_letter("spent", Tick(), name=""), _finish("late", 1), seconds=40)
-    recorder.turn(_fail("spent", 2), _letter("stopped", Cancel(reason="enough")))
-    recorder.turn(_letter("late", Tick(), name=""), seconds=60)
+    recorder.turn(_pending("spent", Tick(), name=""), _finish("late", 1), seconds=40)
+    recorder.turn(_fail("spent", 2), _pending("stopped", Cancel(reason="enough")))
+    recorder.turn(_pending("late", Tick(), name=""), seconds=60)
     _spend(recorder)
     _call_back(recorder)
-    recorder.turn(_letter("stopped", Delete()))
+    recorder.turn(_pending("stopped", Delete()))
 
 
 def _call_back(recorder: Recorder) -> None:
     """Tell another entity of the end."""
     parent = ReplyTo(entity="parent", tenant="acme", key="p1")
     recorder.turn(_accept("child", reply_to=parent))
-    recorder.turn(_letter("child", Cancel(reason="enough")))
-    recorder.turn(_letter("child", CallbackAnswered()))
+    recorder.turn(_pending("child", Cancel(reason="enough")))
+    recorder.turn(_pending("child", CallbackAnswered()))
 
 
 def _spend(recorder: Recorder) -> None:
@@ -60,23 +60,25 @@ def _spend(recorder: Recorder) -> None:
     refused = Problem(code="rate_limited", message="too often", retryable=True, retry_after=1.0)
     recorder.turn(_accept("paid", Spending(amount_pico=900, tokens=50, waits=True)))
     recorder.turn(_reserved("paid", attempt=1, asked=1, problem=refused))
-    recorder.turn(_letter("paid", Tick(), name=""), seconds=2)
+    recorder.turn(_pending("paid", Tick(), name=""), seconds=2)
     recorder.turn(_reserved("paid", attempt=1, asked=2))
-    recorder.turn(_letter("paid", Lost(work="1", attempt=1, begun=True)))
+    recorder.turn(_pending("paid", Lost(work="1", attempt=1, begun=True)))
     recorder.turn(_reserved("paid", attempt=2, asked=1), _fail("paid", 1, spent=False))
     recorder.turn(
-        _letter("paid", AccountAnswered(work="1", attempt=1, what="void", asked=1)),
+        _pending("paid", AccountAnswered(work="1", attempt=1, what="void", asked=1)),
         _finish("paid", 2),
     )
     raised = Problem(code="internal", message="it raised")
     unbooked = AccountAnswered(work="1", attempt=2, what="settle", asked=1, problem=raised)
-    recorder.turn(_letter("paid", unbooked, name="a1"))
-    recorder.turn(_letter("paid", Tick(), name=""), seconds=2)
+    recorder.turn(_pending("paid", unbooked, name="a1"))
+    recorder.turn(_pending("paid", Tick(), name=""), seconds=2)
 
 
-def _reserved(key: str, *, attempt: int, asked: int, problem: Problem | None = None) -> Letter:
+def _reserved(
+    key: str, *, attempt: int, asked: int, problem: Problem | None = None
+) -> PendingCommand:
     body = AccountAnswered(work="1", attempt=attempt, what="reserve", asked=asked, problem=problem)
-    return _letter(key, body, name=f"answer.{attempt}.{asked}")
+    return _pending(key, body, name=f"answer.{attempt}.{asked}")
 
 
 Command = (
@@ -93,12 +95,14 @@ Command = (
 )
 
 
-def _letter(key: str, body: Command, *, name: str | None = None) -> Letter:
+def _pending(key: str, body: Command, *, name: str | None = None) -> PendingCommand:
     given = f"{body.__struct_config__.tag}.{key}" if name is None else name
-    return Letter(command(given, "acme", key, body, digest="2cf2"))
+    return PendingCommand(command(given, "acme", key, body, digest="2cf2"))
 
 
-def _accept(key: str, spending: Spending | None = None, reply_to: ReplyTo | None = None) -> Letter:
+def _accept(
+    key: str, spending: Spending | None = None, reply_to: ReplyTo | None = None
+) -> PendingCommand:
     origin = Origin(
         tenant="acme",
         execution_id=key,
@@ -117,10 +121,10 @@ def _accept(key: str, spending: Spending | None = None, reply_to: ReplyTo | None
         spending=spending,
         reply_to=reply_to,
     )
-    return _letter(key, wanted)
+    return _pending(key, wanted)
 
 
-def _finish(key: str, attempt: int) -> Letter:
+def _finish(key: str, attempt: int) -> PendingCommand:
     answer = Answer(text="Hello.", finish_reason="stop", usage=Usage(input=12, output=2))
     body = FinishGeneration(
         work="1",
@@ -131,10 +135,10 @@ def _finish(key: str, attempt: int) -> Letter:
         charges=[Charge(provider="scripted", model="m", usage=answer.usage, cost_pico=14)],
         decided_at=BEGAN,
     )
-    return _letter(key, body)
+    return _pending(key, body)
 
 
-def _fail(key: str, attempt: int, *, spent: bool = True) -> Letter:
+def _fail(key: str, attempt: int, *, spent: bool = True) -> PendingCommand:
     body = FailGeneration(
         work="1",
         attempt=attempt,
@@ -144,4 +148,4 @@ def _fail(key: str, attempt: int, *, spent: bool = True) -> Letter:
         usage=Usage(output=1) if spent else None,
         charges=None if spent else [],
     )
-    return _letter(key, body, name=f"fail.{attempt}.{key}")
+    return _pending(key, body, name=f"fail.{attempt}.{key}")

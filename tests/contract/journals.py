@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from bus.codec import decode, encode
-from bus.shard.book import Book
+from bus.shard.book import ShardBook
 from schemas.entity import Entity
 from schemas.journal import Commit, SlotImage, Snapshot
 from tests.contract import account_life, execution_life
@@ -44,7 +44,7 @@ LIVES = {
 }
 
 
-def states(book: Book) -> list[SlotImage]:
+def states(book: ShardBook) -> list[SlotImage]:
     """Return the entities of a book in an order that does not depend on how it came to be."""
     image = decode(Snapshot, encode(book.image()))
     return sorted(image.slots, key=lambda slot: (slot.tenant, slot.key))
@@ -52,7 +52,7 @@ def states(book: Book) -> list[SlotImage]:
 
 def replayed(path: Path) -> bytes:
     """Return the entities that all commits of a file lead to, as they are stored today."""
-    book: Book = Book(entity_of(path))
+    book: ShardBook = ShardBook(entity_of(path))
     for commit in (decode(Commit, raw) for raw in read(path).commits):
         book.replay(commit, commit.entries)
     return encode(states(book))

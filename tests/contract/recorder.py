@@ -8,8 +8,8 @@ from typing import Any
 import msgspec
 
 from bus.codec import encode
-from bus.shard.book import Book
-from bus.shard.turn import Letter, take_turn
+from bus.shard.book import ShardBook
+from bus.shard.turn import PendingCommand, take_turn
 from schemas.entity import Entity
 from schemas.journal import Commit, Entry, SnapshotRef
 
@@ -27,7 +27,7 @@ class Recorder:
     """Takes turns as an owner does and keeps the bytes that it would store."""
 
     def __init__(self, entity: Entity[Any, Any, Any]) -> None:
-        self.book: Book = Book(entity)
+        self.book: ShardBook = ShardBook(entity)
         self.now = BEGAN
         self._commits: list[msgspec.Raw] = []
         self._snapshot = msgspec.Raw(b"null")
@@ -37,10 +37,10 @@ class Recorder:
         """Begin the next epoch."""
         self._store(epoch=self.book.epoch + 1, owner=f"agents-{self.book.epoch + 1}", entries=[])
 
-    def turn(self, *letters: Letter, seconds: float = 1.0) -> None:
+    def turn(self, *batch: PendingCommand, seconds: float = 1.0) -> None:
         """Decide letters, so many seconds later."""
         self.now += timedelta(seconds=seconds)
-        entries = take_turn(self.book, letters, self.now).entries
+        entries = take_turn(self.book, batch, self.now).entries
         self._store(epoch=self.book.epoch, entries=entries)
 
     def take_snapshot(self) -> None:

@@ -13,14 +13,14 @@ from actors.agents.core.entity import EXECUTION
 from bus.codec import accept, convert, decode, encode
 from bus.errors import ProblemError
 from bus.requests.rpc import command
-from bus.shard.book import Book
-from bus.shard.turn import Letter, take_turn
+from bus.shard.book import ShardBook
+from bus.shard.turn import PendingCommand, take_turn
 from schemas.agents import ApplyAgent
 from schemas.base import Request
 from schemas.bounds import MAX_CONTAINERS, MAX_DEPTH, MAX_INTEGER
 from schemas.executions import ExecutionRecord, Generate
 from schemas.fleet import Offer
-from schemas.journal import Commit, Entry, Mail, SlotImage, Snapshot
+from schemas.journal import CommandEnvelope, Commit, Entry, SlotImage, Snapshot
 from schemas.lifecycle import Accept, Origin
 from schemas.llm import GenerateRequest
 from schemas.problems import Problem
@@ -45,7 +45,9 @@ def wrapped(data: bytes) -> Iterator[msgspec.Raw]:
     found = decode(Commit, encode(commit)).entries[0]
     yield from (found.base, found.events[0], found.reply)
     yield decode(Snapshot, encode(snapshot)).slots[0].state
-    yield decode(Mail, encode(Mail(id="i", tenant="t", key="k", body=raw))).body
+    yield decode(
+        CommandEnvelope, encode(CommandEnvelope(id="i", tenant="t", key="k", body=raw))
+    ).body
     yield decode(Offer, encode(msgspec.structs.replace(OFFER, item=raw))).item
 
 
@@ -102,11 +104,11 @@ ORIGIN = Origin(
 )
 
 
-def lived(request: GenerateRequest, origin: Origin = ORIGIN) -> tuple[Book, Commit]:
+def lived(request: GenerateRequest, origin: Origin = ORIGIN) -> tuple[ShardBook, Commit]:
     """Return the book of a shard that took the request in, and its commit as the journal has it."""
-    book = Book(ENTITY)
+    book = ShardBook(ENTITY)
     wanted = Accept(origin=origin, request=request, timeout_seconds=9.0)
-    outcome = take_turn(book, [Letter(command("k", "acme", "k", wanted))], AT)
+    outcome = take_turn(book, [PendingCommand(command("k", "acme", "k", wanted))], AT)
     assert outcome.crashed == []
     commit = Commit(n=1, epoch=1, turn="t", at=AT, entries=outcome.entries)
     return book, decode(Commit, encode(commit))
@@ -114,7 +116,7 @@ def lived(request: GenerateRequest, origin: Origin = ORIGIN) -> tuple[Book, Comm
 
 def demand_recovery(request: GenerateRequest, origin: Origin = ORIGIN) -> None:
     book, commit = lived(request, origin)
-    recovered, loaded = Book(ENTITY), Book(ENTITY)
+    recovered, loaded = ShardBook(ENTITY), ShardBook(ENTITY)
     recovered.replay(commit, commit.entries)
     loaded.load(decode(Snapshot, encode(book.image())))
     state = book.slots["acme", "k"].state

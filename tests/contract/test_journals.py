@@ -8,7 +8,7 @@ import pytest
 from bus.codec import decode, encode
 from bus.memory import memory_bus
 from bus.memory.bus import MemoryProcess
-from bus.shard.book import Book
+from bus.shard.book import ShardBook
 from bus.shard.recovery import take_over
 from bus.subjects import journal_subject
 from schemas.journal import Commit, Entry
@@ -33,7 +33,7 @@ async def stored(bus: MemoryProcess, golden: GoldenJournal, name: str) -> None:
         await journal.append(journal_subject(name, 0), bytes(commit), expected=expected)
 
 
-async def recovered(bus: MemoryProcess, path: Path) -> Book:
+async def recovered(bus: MemoryProcess, path: Path) -> ShardBook:
     entity = entity_of(path)
     taken = await take_over(
         entity,

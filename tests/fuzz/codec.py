@@ -16,7 +16,7 @@ from schemas import bounds
 from schemas.agents import ApplyAgent
 from schemas.embeddings import Embed
 from schemas.executions import ExecuteAgent, Generate
-from schemas.journal import Commit, Entry, Mail, SlotImage, Snapshot
+from schemas.journal import CommandEnvelope, Commit, Entry, SlotImage, Snapshot
 
 KINDS: tuple[Any, ...] = (Generate, ExecuteAgent, ApplyAgent, Embed, dict[str, Any], Any)
 """The requests that hold the most, and what may hold anything."""
@@ -58,11 +58,13 @@ def _read_back(stored: bytes) -> list[msgspec.Raw]:
     slot = SlotImage(tenant="t", key="k", state=raw)
     snapshot = Snapshot(entity="e", version=1, n=1, at=_AT, slots=[slot])
     found = decode(Commit, encode(commit)).entries[0]
-    mail = decode(Mail, encode(Mail(id="i", tenant="t", key="k", body=raw)))
+    envelope = decode(
+        CommandEnvelope, encode(CommandEnvelope(id="i", tenant="t", key="k", body=raw))
+    )
     return [
         found.base,
         found.events[0],
         found.reply,
         decode(Snapshot, encode(snapshot)).slots[0].state,
-        mail.body,
+        envelope.body,
     ]

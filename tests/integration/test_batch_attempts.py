@@ -8,7 +8,7 @@ import pytest
 
 from actors.streaming.adapters.batch_store import Ticket
 from actors.streaming.core.batches.openai import OpenAIBatches
-from actors.streaming.flow.attempt import Attempt
+from actors.streaming.flow.attempt import GenerationAttempt
 from actors.streaming.flow.batch_call import name_of
 from bus.kv import MemoryBucket
 from schemas.lifecycle import FailGeneration, GenerateWork
@@ -43,7 +43,7 @@ def capped(item: GenerateWork) -> GenerateWork:
     return msgspec.structs.replace(item, request=request)
 
 
-def called_off(attempt: Attempt) -> FailGeneration:
+def called_off(attempt: GenerationAttempt) -> FailGeneration:
     return attempt.failed(Problem(code="cancelled", message="…"))
 
 

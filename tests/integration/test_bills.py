@@ -11,10 +11,10 @@ from aiohttp import web
 from actors.cli import checks
 from bus.codec import encode
 from bus.config import Config
-from bus.connection import Address, connect
+from bus.connection import ServerAddress, connect
 from bus.requests.rpc import command
 from schemas.embeddings import Embed
-from schemas.journal import Mail
+from schemas.journal import CommandEnvelope
 from schemas.ledger import ACCOUNT_KEY, Charge, Charged, Party, Reference, Settle
 from schemas.providers import OpenAI
 from schemas.usage import Usage
@@ -92,7 +92,7 @@ async def test_embeddings_are_booked_once_each_though_processes_are_killed(
     assert (total["cost_pico"], total["executions"]) == (COST * (COUNT + 1), COUNT + 1)
 
 
-def handed_over(number: int) -> Mail:
+def handed_over(number: int) -> CommandEnvelope:
     """Return the bill of an execution as it hands it over."""
     at = datetime(2026, 11, 21, 12, number, tzinfo=UTC)
     charge = Charge(provider="p", model="m", usage=Usage(input=1), cost_pico=number)
@@ -110,7 +110,7 @@ async def test_bills_wait_for_the_first_pricing_process_and_doctor_says_that_the
             await stream.publish("_cb.bill.local", encode(handed_over(number)))
         await stream.publish("_cb.bill.local", b"no bill")
 
-        async with connect(Address(urls=fleet.server.urls, name="test")) as transport:
+        async with connect(ServerAddress(urls=fleet.server.urls, name="test")) as transport:
             found = await checks.all_of(transport, {"agents": 1}, Config())
             waiting = next(result for result in found if result.name == "bills")
             assert waiting == checks.Result(

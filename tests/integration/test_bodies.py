@@ -11,7 +11,7 @@ from bus.bodies.names import body_name, shard_bodies
 from bus.errors import ProblemError
 from bus.subjects import shard_of
 from bus.testing import NatsWorld, Process
-from schemas.bodies import MOST_BODY_BYTES, Reference
+from schemas.bodies import MOST_BODY_BYTES, BodyReference
 from tests.integration.waiting import SECONDS
 
 SMALL, LARGE = b"a prompt of its own", bytes(range(256)) * 5000
@@ -93,7 +93,7 @@ async def test_a_body_expires_if_it_is_to(bus: Process, fresh: str):
     assert await bodies.get(kept) == SMALL
 
 
-async def _is_there(bodies: Bodies, reference: Reference) -> bool:
+async def _is_there(bodies: Bodies, reference: BodyReference) -> bool:
     try:
         await bodies.get(reference)
     except ProblemError:

@@ -16,7 +16,7 @@ from click.testing import CliRunner
 from actors.cli import main
 from bus.codec import decode
 from bus.config import Timing
-from bus.connection import Address, connect
+from bus.connection import ServerAddress, connect
 from bus.jetstream.bus import system_clock
 from bus.requests.rpc import Owners, command
 from schemas.ledger import (
@@ -48,9 +48,9 @@ class Account:
         self._tenant = tenant
 
     async def ask(self, wanted: AccountCommand) -> bytes:
-        mail = command("", self._tenant, ACCOUNT_KEY, wanted)
+        envelope = command("", self._tenant, ACCOUNT_KEY, wanted)
         with anyio.fail_after(60):
-            while (answers := await self.owners.ask_once([mail])) is None:
+            while (answers := await self.owners.ask_once([envelope])) is None:
                 await anyio.sleep(0.1)
         return answers[0]
 
@@ -88,7 +88,7 @@ async def pricing(
     async with running_fleet(directory, agents=0, streaming=0, **environ) as fleet:
         await fleet.start(PRICING)
         await fleet.ready(1)
-        address = Address(urls=fleet.server.urls, name="execution")
+        address = ServerAddress(urls=fleet.server.urls, name="execution")
         async with fleet.client() as client, connect(address) as transport:
             owners = Owners(transport, ACCOUNT_ENTITY, SHARDS, Timing())
             yield fleet, client, Account(owners)
@@ -156,10 +156,10 @@ async def test_each_threshold_is_told_once_and_survives_a_killed_owner(tmp_path:
     async with pricing(tmp_path) as (fleet, client, account):
         await client.ask("budgets.set", {"id": "all", "limit_pico": 1000, "window": "total"})
         heard = await client.nats.subscribe("cb.local.events.budget.>")
-        for life, number in enumerate((1, 1, 2)):
+        for incarnation, number in enumerate((1, 1, 2)):
             await account.settle(f"e{number}", 600)
-            await fleet.kill(f"pricing.{life}")
-            await fleet.start(f"pricing.{life + 1}")
+            await fleet.kill(f"pricing.{incarnation}")
+            await fleet.start(f"pricing.{incarnation + 1}")
         await account.settle("e3", 600)
         stored = await stored_alerts(fleet, 4)
         repeats = [each.data for each in await pending(heard)]

@@ -13,12 +13,12 @@ import pytest
 from anyio.abc import Process
 
 from bus.config import Timing
-from bus.connection import Address, connect
+from bus.connection import ServerAddress, connect
 from bus.errors import ConfigError, FencedError, UnavailableError
 from bus.ports import Journal
 from bus.server import EmbeddedCluster, settings
 from bus.server.cluster import SIZE, Ports, node_name, ports_from
-from bus.server.settings import Member
+from bus.server.settings import ClusterMember
 from bus.streams.api import JetStream
 from bus.streams.provision import differences, provision
 from bus.streams.spec import StreamSpec, stream_specs
@@ -63,7 +63,7 @@ async def test_processes_that_start_at_once_wherever_they_connect_all_find_their
     """Each asks for another first sequence, so that only one of them can be given it."""
 
     async def start(number: int) -> None:
-        address = Address(urls=(cluster.urls[number % SIZE],), name=f"process {number}")
+        address = ServerAddress(urls=(cluster.urls[number % SIZE],), name=f"process {number}")
         async with connect(address) as transport:
             for spec in specs:
                 first = 1000 * number
@@ -182,7 +182,7 @@ def _settings_of(text: str) -> dict[str, str]:
 @pytest.mark.parametrize("number", range(1, SIZE + 1))
 def test_the_files_for_people_say_what_our_own_servers_are_told(number: int):
     ports = ports_from(4222)
-    member = Member(
+    member = ClusterMember(
         name=node_name(number),
         route_port=ports[number - 1].route,
         routes=[each.route for each in ports],

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from actors.agents.adapters.conversations import Conversations
-from bus.connection import Address
+from bus.connection import ServerAddress
 from bus.jetstream import NatsBus, open_bus
 from bus.jetstream.reading import StreamReader
 from bus.streams.spec import CONVERSATION_TURNS
@@ -18,7 +18,9 @@ from tests.unit.agents.samples import append, turn
 async def bus(tmp_path: Path) -> AsyncGenerator[NatsBus]:
     async with (
         local_server(tmp_path) as server,
-        open_bus(Address(urls=server.urls, name="test"), durability=server.durability) as on_nats,
+        open_bus(
+            ServerAddress(urls=server.urls, name="test"), durability=server.durability
+        ) as on_nats,
     ):
         yield on_nats
 

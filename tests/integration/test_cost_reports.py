@@ -92,7 +92,7 @@ async def pricing_desk(own_nats: NatsWorld, tmp_path: Path) -> AsyncGenerator[De
             await service.run(bus.nats.client)
 
         async with background(serve):
-            await until(lambda: not service.missing())
+            await until(lambda: not service.not_ready_reason())
             yield Desk(bus, own_nats.server.urls[0])
 
 

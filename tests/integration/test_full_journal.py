@@ -17,7 +17,7 @@ TIMING = msgspec.structs.replace(
     join_seconds=0.12,
     ack_wait_seconds=1.0,
     request_try_seconds=0.5,
-    roll_call_seconds=0.6,
+    inventory_seconds=0.6,
 )
 LARGE = msgspec.structs.replace(TIMING, blob_bytes=2000, entities_in_memory=2)
 

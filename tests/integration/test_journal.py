@@ -5,11 +5,11 @@ from datetime import datetime, timedelta
 import anyio
 import pytest
 
-from bus.connection import Address
+from bus.connection import ServerAddress
 from bus.errors import FencedError, FullError, UnavailableError
 from bus.jetstream import JetStreamJournal, open_bus
 from bus.jetstream.direct_get import PAGE_MESSAGES
-from bus.ports import Journal, Stored
+from bus.ports import Journal, StoredMessage
 from bus.streams.spec import journal_stream
 from bus.testing import NatsWorld, Process, World
 from tests.integration.conftest import QUICK
@@ -21,27 +21,27 @@ def _subject(fresh: str) -> str:
     return f"_cb.journal.execution.{fresh}"
 
 
-async def _all(journal: Journal, subject: str, start: int = 1) -> list[Stored]:
+async def _all(journal: Journal, subject: str, start: int = 1) -> list[StoredMessage]:
     return [_plain(stored) async for stored in journal.read(subject, start=start)]
 
 
-async def _last(journal: Journal, subject: str) -> Stored | None:
+async def _last(journal: Journal, subject: str) -> StoredMessage | None:
     stored = await journal.last(subject)
     return _plain(stored) if stored else None
 
 
-def _plain(stored: Stored) -> Stored:
+def _plain(stored: StoredMessage) -> StoredMessage:
     """Return a message without the moment at which it was stored."""
     return stored._replace(time="")
 
 
-async def _filled(journal: Journal, subject: str, count: int) -> list[Stored]:
-    stored: list[Stored] = []
+async def _filled(journal: Journal, subject: str, count: int) -> list[StoredMessage]:
+    stored: list[StoredMessage] = []
     sequence = 0
     for number in range(count):
         data = str(number).encode()
         sequence = await journal.append(subject, data, expected=sequence)
-        stored.append(Stored(sequence, data))
+        stored.append(StoredMessage(sequence, data))
     return stored
 
 
@@ -120,8 +120,8 @@ async def test_subjects_are_fenced_each_by_itself(bus: Process, fresh: str):
     second = await journal.append(other, b"2", expected=0)
     third = await journal.append(one, b"3", expected=first)
 
-    assert await _all(journal, one) == [Stored(first, b"1"), Stored(third, b"3")]
-    assert await _all(journal, other) == [Stored(second, b"2")]
+    assert await _all(journal, one) == [StoredMessage(first, b"1"), StoredMessage(third, b"3")]
+    assert await _all(journal, other) == [StoredMessage(second, b"2")]
 
 
 async def test_a_purge_removes_what_lies_below_and_keeps_the_fence(bus: Process, fresh: str):
@@ -260,7 +260,7 @@ async def test_a_full_journal_refuses_and_loses_nothing(tmp_path_factory: pytest
     async with (
         local_server(tmp_path_factory.mktemp("full")) as server,
         open_bus(
-            Address(urls=server.urls, name="full"),
+            ServerAddress(urls=server.urls, name="full"),
             entities=("execution",),
             durability=server.durability,
         ) as bus,

@@ -10,7 +10,7 @@ from nats.js.api import KeyValueConfig
 
 from bus.codec import encode
 from bus.errors import FencedError, ProblemError, UnavailableError
-from bus.kv import Bucket, Entry, MemoryBucket, nats_bucket
+from bus.kv import Bucket, BucketEntry, MemoryBucket, nats_bucket
 from bus.streams.api import JetStream
 from bus.testing import Server
 from tests.buckets import Note, Seen, bucket_of, caught_up, connected, made, until
@@ -46,7 +46,7 @@ async def test_a_key_without_a_value_is_none(bucket: Bucket[Note]):
 async def test_a_value_is_read_with_the_revision_that_wrote_it(bucket: Bucket[Note]):
     revision = await bucket.put("acme.one", Note(text="größe \u0000 日本"), expected=0)
 
-    assert await bucket.get("acme.one") == Entry(
+    assert await bucket.get("acme.one") == BucketEntry(
         "acme.one", revision, Note(text="größe \u0000 日本")
     )
 
@@ -68,7 +68,7 @@ async def test_a_write_that_expects_another_revision_stores_nothing(bucket: Buck
     with pytest.raises(FencedError):
         await bucket.put("acme.two", Note(text="b"), expected=revision)
 
-    assert await bucket.get("acme.one") == Entry("acme.one", revision, Note(text="a"))
+    assert await bucket.get("acme.one") == BucketEntry("acme.one", revision, Note(text="a"))
     assert await bucket.get("acme.two") is None
 
 
@@ -102,7 +102,7 @@ async def test_a_removed_key_has_no_value_and_can_be_written_anew(bucket: Bucket
     second = await bucket.put("acme.one", Note(text="b"), expected=0)
 
     assert second > first
-    assert await bucket.get("acme.one") == Entry("acme.one", second, Note(text="b"))
+    assert await bucket.get("acme.one") == BucketEntry("acme.one", second, Note(text="b"))
 
 
 async def test_a_removal_is_fenced_too(bucket: Bucket[Note]):
@@ -431,7 +431,7 @@ class Sizes:
     def __init__(self) -> None:
         self.held: dict[str, int] = {}
 
-    def changed(self, entry: Entry[int]) -> None:
+    def changed(self, entry: BucketEntry[int]) -> None:
         self.held[entry.key] = entry.value
 
     def removed(self, key: str, revision: int) -> None:

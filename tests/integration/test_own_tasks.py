@@ -4,13 +4,13 @@ import anyio
 from nats.aio.client import Client
 
 from bus.codec import decode, encode
-from bus.config import Terms
-from bus.connection import Address
+from bus.config import QuotaTerms
+from bus.connection import ServerAddress
 from bus.connection.client import MOST_UNWRITTEN_BYTES
 from bus.fairness import Quotas
 from bus.jetstream import open_bus
 from bus.requests.caller import Caller
-from bus.requests.service import Endpoint, Service
+from bus.requests.service import Service, ServiceEndpoint
 from bus.testing import NatsWorld
 from schemas.agents import AgentList, ListAgents
 from schemas.base import Message
@@ -34,7 +34,7 @@ async def test_a_cut_of_the_public_connection_leaves_the_fleets_own_alone_and_is
     own_nats: NatsWorld, fresh: str
 ):
     lost: list[str] = []
-    address = Address(urls=own_nats.server.urls, name="agents")
+    address = ServerAddress(urls=own_nats.server.urls, name="agents")
     async with (
         open_bus(address, durability=own_nats.server.durability, apart=True) as bus,
         own_nats.process("asker") as asking,
@@ -42,14 +42,14 @@ async def test_a_cut_of_the_public_connection_leaves_the_fleets_own_alone_and_is
     ):
         bus.nats.on_loss(lambda: lost.append("own"))
         bus.public.on_loss(lambda: lost.append("public"))
-        service = Service("agents", [Endpoint(ListAgents, _answer)], bus)
+        service = Service("agents", [ServiceEndpoint(ListAgents, _answer)], bus)
         tasks.start_soon(service.run, bus.public.client)
-        await until(lambda: service.missing() is None)
+        await until(lambda: service.not_ready_reason() is None)
 
         await _cut(bus.public.client)
         await until(lambda: bool(lost))
-        assert service.missing() == "the connection of service agents is away"
-        await until(lambda: service.missing() is None)
+        assert service.not_ready_reason() == "the connection of service agents is away"
+        await until(lambda: service.not_ready_reason() is None)
 
         subject = f"cb.{fresh}.agents.list"
         reply = await asking.transport.request(subject, encode(ListAgents()), timeout=SECONDS)
@@ -62,8 +62,8 @@ async def test_a_cut_of_the_public_connection_leaves_the_fleets_own_alone_and_is
 async def test_a_refusal_is_sent_however_much_the_fleets_own_connection_has_to_write(
     own_nats: NatsWorld, fresh: str
 ):
-    quotas = Quotas(Terms(requests=1))
-    address = Address(urls=own_nats.server.urls, name="agents")
+    quotas = Quotas(QuotaTerms(requests=1))
+    address = ServerAddress(urls=own_nats.server.urls, name="agents")
     waiting = anyio.Event()
 
     async def answer(caller: Caller, wanted: ListAgents) -> Message:
@@ -75,9 +75,9 @@ async def test_a_refusal_is_sent_however_much_the_fleets_own_connection_has_to_w
         own_nats.process("asker") as asking,
         anyio.create_task_group() as tasks,
     ):
-        service = Service("agents", [Endpoint(ListAgents, answer)], bus, quotas)
+        service = Service("agents", [ServiceEndpoint(ListAgents, answer)], bus, quotas)
         tasks.start_soon(service.run, bus.public.client)
-        await until(lambda: service.missing() is None)
+        await until(lambda: service.not_ready_reason() is None)
         subject = f"cb.{fresh}.agents.list"
         await asking.transport.publish(subject, encode(ListAgents()), reply="_INBOX.x.1")
         await until(lambda: service.in_flight == 1)

@@ -12,13 +12,13 @@ from click.testing import CliRunner
 
 from actors.cli import main as root
 from actors.pricing.adapters.books import BookStore
-from bus.connection import Address, connect
+from bus.connection import ServerAddress, connect
 from bus.jetstream.bus import system_clock
 from bus.kv import MemoryBucket, followed
 from bus.kv.prices import BOOKS, PRICES, PricesInForce, shipped_text, stored_prices
 from bus.streams.api import JetStream
 from schemas.pricing.book import book_id, read
-from schemas.pricing.prices import Priced, Terms
+from schemas.pricing.prices import Priced, RateTerms
 from schemas.quotes import CURRENT, Stored, StoredBook, packed
 from schemas.usage import Usage
 from tests.fleet import PlainClient, RunningFleet, running_fleet
@@ -183,13 +183,13 @@ async def test_a_new_base_keeps_the_rows_of_ones_own_over_it(
     outdated = read(shipped_text().replace(b"2500000", b"2500001"))
     await run_callboard(own_fleet, "prices", "import", str(file))
 
-    async with connect(Address(urls=tuple(own_fleet.server.urls), name="test")) as transport:
+    async with connect(ServerAddress(urls=tuple(own_fleet.server.urls), name="test")) as transport:
         store = BookStore(BOOKS.open(transport, JetStream(transport)), system_clock)
         before = await store.refresh(outdated)
         told = await run_callboard(own_fleet, "prices", "refresh")
         prices = await store.current()
 
-    answer = prices.price(Terms("openai", "gpt-4o"), Usage(input=1), system_clock())
+    answer = prices.price(RateTerms("openai", "gpt-4o"), Usage(input=1), system_clock())
     assert isinstance(answer, Priced)
     assert answer.cost == 2_000_000
     assert before.book_id != prices.book_id

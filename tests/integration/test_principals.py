@@ -14,7 +14,7 @@ from bus.codec import decode, encode
 from bus.errors import ProblemError
 from bus.jetstream import NatsBus
 from bus.requests.caller import Caller
-from bus.requests.service import Endpoint, Service
+from bus.requests.service import Service, ServiceEndpoint
 from bus.testing import NatsWorld
 from schemas.agents import AgentDefinition, AgentList, DeleteAgent, ListAgents
 from schemas.base import Message
@@ -49,11 +49,14 @@ class Serving:
 async def serving(world: NatsWorld) -> AsyncGenerator[Serving]:
     async with world.process("service") as bus, anyio.create_task_group() as tasks:
         found = Serving(bus)
-        endpoints = [Endpoint(ListAgents, found.answer), Endpoint(DeleteAgent, found.delete)]
+        endpoints = [
+            ServiceEndpoint(ListAgents, found.answer),
+            ServiceEndpoint(DeleteAgent, found.delete),
+        ]
         service = Service("agents", endpoints, bus)
         tasks.start_soon(service.run, bus.nats.client)
         with anyio.fail_after(SECONDS):
-            while service.missing():
+            while service.not_ready_reason():
                 await anyio.sleep(0.01)
         yield found
         await service.drain()

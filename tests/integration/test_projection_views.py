@@ -12,8 +12,8 @@ import pytest
 
 from bus.codec import decode, encode
 from bus.errors import UnavailableError
-from bus.ports import Stored
-from bus.projection import Fact, Projection, Projector, Rows, Views, Watch
+from bus.ports import StoredMessage
+from bus.projection import Fact, Projection, ProjectionWatch, Projector, Rows, Views
 from bus.projection.file import microseconds
 from bus.subjects import journal_subject
 from bus.tasks import loop_time
@@ -148,7 +148,7 @@ class _Halting:
         self._records = records
         self.halted = anyio.Event()
 
-    async def read(self, subject: str, *, start: int) -> AsyncIterator[Stored]:
+    async def read(self, subject: str, *, start: int) -> AsyncIterator[StoredMessage]:
         async for stored in self._records.read(subject, start=start):
             yield stored
             self.halted.set()
@@ -197,7 +197,9 @@ async def test_a_watch_is_told_whenever_there_is_more_and_since_when_nothing_is_
     told: list[tuple[dict[str, int], float]] = []
     async with mortal_world.process() as bus, projecting(bus, tmp_path, STANDS) as projector:
         journalist = Journalist(bus)
-        projector.watch(Watch(lambda: standing, lambda *known: told.append(known), seconds=60))
+        projector.watch(
+            ProjectionWatch(lambda: standing, lambda *known: told.append(known), seconds=60)
+        )
         for number in range(3):
             await journalist.commit(0, number, tenant="a")
             committed = loop_time()

@@ -15,8 +15,8 @@ from aiohttp import web
 from actors.pricing.adapters import admin_api
 from actors.pricing.adapters.anthropic_usage import AnthropicUsage
 from actors.pricing.adapters.openai_usage import OpenAiUsage
-from actors.pricing.core.periods import Span
-from actors.pricing.core.reconciliation import Slot
+from actors.pricing.core.periods import TimeSpan
+from actors.pricing.core.reconciliation import TimeSlot
 from bus.config.settings import Secret
 from bus.errors import ProblemError
 from bus.testing import NatsWorld
@@ -26,7 +26,7 @@ from tests.integration.test_cost_reports import Desk, pricing_desk
 
 KEY = "sk-admin-very-secret"
 DAYS = [datetime(2026, 3, day, tzinfo=UTC) for day in (27, 28)]
-SPAN = Span(DAYS[0], DAYS[1] + timedelta(days=1))
+SPAN = TimeSpan(DAYS[0], DAYS[1] + timedelta(days=1))
 
 
 class FakeAdmin:
@@ -178,11 +178,11 @@ async def test_openai_is_asked_page_by_page_and_grouped_by_what_prices_depend_on
 
     assert counts == [
         (
-            Slot("2026-03-27", "main", "gpt-4o-2024-08-06", "standard"),
+            TimeSlot("2026-03-27", "main", "gpt-4o-2024-08-06", "standard"),
             {"prompt": 1000, "cache_read": 400, "output": 50, "calls": 2},
         ),
         (
-            Slot("2026-03-28", "key_2", "gpt-4o-2024-08-06", "batch"),
+            TimeSlot("2026-03-28", "key_2", "gpt-4o-2024-08-06", "batch"),
             {"prompt": 70, "cache_read": 0, "output": 7, "calls": 1},
         ),
     ]
@@ -208,7 +208,7 @@ async def test_anthropic_is_asked_page_by_page_and_its_cents_are_read_exactly():
 
     assert counts == [
         (
-            Slot("2026-03-27", None, "claude-sonnet-4-5-20250929", "standard"),
+            TimeSlot("2026-03-27", None, "claude-sonnet-4-5-20250929", "standard"),
             {
                 "input": 1500,
                 "cache_read": 200,
@@ -316,7 +316,7 @@ async def test_the_real_interface_answers_in_the_shape_we_read(
     if not key:
         pytest.skip(f"{variable} is not set")
     yesterday = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)  # noqa: TID251
-    span = Span(yesterday - timedelta(days=1), yesterday)
+    span = TimeSpan(yesterday - timedelta(days=1), yesterday)
     async with httpx.AsyncClient() as client:
         usage = source(client, Secret(key), {})
         assert all(counts for _, counts in await usage.counts(span))

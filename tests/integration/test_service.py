@@ -7,7 +7,7 @@ from bus.codec import encode
 from bus.errors import UnavailableError
 from bus.ports import Transport
 from bus.requests.caller import Caller
-from bus.requests.service import Endpoint, Service
+from bus.requests.service import Service, ServiceEndpoint
 from bus.testing import NatsWorld
 from schemas.agents import AgentList, ListAgents
 from schemas.base import Message
@@ -39,10 +39,10 @@ async def test_no_request_that_reaches_a_service_goes_unanswered_when_it_stops(
         shared_nats.process("asker") as asking,
         anyio.create_task_group() as tasks,
     ):
-        service = Service("agents", [Endpoint(ListAgents, _answer)], serving)
+        service = Service("agents", [ServiceEndpoint(ListAgents, _answer)], serving)
         tasks.start_soon(service.run, serving.nats.client)
         with anyio.fail_after(SECONDS):
-            while service.missing():
+            while service.not_ready_reason():
                 await anyio.sleep(0.01)
             for _ in range(REQUESTS):
                 tasks.start_soon(_ask, asking.transport, subject, outcomes)

@@ -19,7 +19,7 @@ TIMING = msgspec.structs.replace(
     join_seconds=0.12,
     ack_wait_seconds=0.6,
     request_try_seconds=0.5,
-    roll_call_seconds=0.6,
+    inventory_seconds=0.6,
     snapshot_commits=5,
 )
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from bus.config import Terms, Timing
-from bus.connection import Address
+from bus.config import QuotaTerms, Timing
+from bus.connection import ServerAddress
 from bus.fairness import Quotas
 from bus.jetstream import NatsBus, open_bus
 from bus.jetstream.shares import Shares
@@ -20,7 +20,7 @@ ALLOWED = STREAM_BYTES // 8
 SMALL = Timing(
     stream_max_bytes=STREAM_BYTES, events_max_bytes=STREAM_BYTES, dead_max_bytes=STREAM_BYTES
 )
-TERMS = Terms(stream_bytes=ALLOWED, event_bytes=ALLOWED, dead_bytes=ALLOWED)
+TERMS = QuotaTerms(stream_bytes=ALLOWED, event_bytes=ALLOWED, dead_bytes=ALLOWED)
 SUBJECTS = {
     LIVE: "cb.{tenant}.stream.e1",
     EVENTS: "cb.{tenant}.events.execution.completed.e1",
@@ -32,7 +32,7 @@ SUBJECTS = {
 async def bus(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[NatsBus]:
     directory: Path = tmp_path_factory.mktemp("small")
     async with local_server(directory) as server:
-        address = Address(urls=server.urls, name="test")
+        address = ServerAddress(urls=server.urls, name="test")
         async with open_bus(address, durability=server.durability, timing=SMALL) as opened:
             yield opened
 

@@ -17,7 +17,7 @@ from actors.streaming.flow.generation import Generator, Means
 from actors.streaming.flow.switchboard import Switchboard
 from bus.errors import ProblemError
 from bus.security.egress import Egress
-from schemas.bodies import Reference
+from schemas.bodies import BodyReference
 from schemas.embeddings import Embeddings
 from schemas.lifecycle import EmbedWork, FailGeneration, FinishGeneration
 from schemas.llm import AnswerWarning, EmbedRequest, StoredVectors
@@ -37,7 +37,7 @@ from tests.providers_fake import (
     refusing,
 )
 
-STORED = StoredVectors(parts=[Reference(name="n", digest="d", bytes=8)], count=1, dimensions=2)
+STORED = StoredVectors(parts=[BodyReference(name="n", digest="d", bytes=8)], count=1, dimensions=2)
 
 
 @asynccontextmanager

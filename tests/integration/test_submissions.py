@@ -20,7 +20,7 @@ from bus.subjects import mailbox_subject, shard_of
 from bus.testing import nats_world
 from schemas.executions import ExecuteAgent
 from schemas.fleet import UNHEARD_RESULT, UnheardResult
-from schemas.journal import Mail
+from schemas.journal import CommandEnvelope
 from schemas.problems import Problem
 from schemas.work import Done, Settled
 from tests.integration.waiting import until
@@ -351,28 +351,28 @@ async def test_an_idle_inbox_has_nobody_who_asks_it_for_anything(fleet: Fleet):
 
 
 async def test_a_result_that_a_worker_has_left_behind_reaches_its_entity(fleet: Fleet):
-    heard: list[Mail] = []
-    mail = command("item.result", "acme", "key", Done(work="w", attempt=1))
+    heard: list[CommandEnvelope] = []
+    envelope = command("item.result", "acme", "key", Done(work="w", attempt=1))
     mailbox = mailbox_subject("flow", shard_of("acme", "key", 16))
     async with fleet.process(tenants=("acme",)) as bus:
 
         async def hear(delivery: Delivery) -> None:
-            heard.append(decode(Mail, delivery.data))
+            heard.append(decode(CommandEnvelope, delivery.data))
             await bus.transport.publish(delivery.reply, encode(Settled(accepted=True)))
 
         async with bus.transport.subscription(mailbox, hear):
-            left = UnheardResult(entity="flow", mail=mail)
+            left = UnheardResult(entity="flow", envelope=envelope)
             await submit(bus, "acme", encode(left), name=UNHEARD_RESULT)
             await until(lambda: len(heard) == 1)
             await emptied(bus, "acme")
 
-    assert heard == [mail]
+    assert heard == [envelope]
 
 
 async def test_a_result_for_the_work_of_another_tenant_is_refused(fleet: Fleet):
-    mail = command("item.result", "globex", "key", Done(work="w", attempt=1))
+    envelope = command("item.result", "globex", "key", Done(work="w", attempt=1))
     async with fleet.process(tenants=("acme",)) as bus, rejections(bus, "acme") as inbox:
-        left = UnheardResult(entity="flow", mail=mail)
+        left = UnheardResult(entity="flow", envelope=envelope)
         await submit(bus, "acme", encode(left), name=UNHEARD_RESULT)
         await inbox.holds(1)
 

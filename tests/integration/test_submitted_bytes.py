@@ -12,7 +12,7 @@ from structlog.testing import capture_logs
 from bus.codec import decode
 from bus.jetstream import NatsBus
 from bus.requests.dead_letters import CUT_CHARACTERS
-from bus.requests.service import Endpoint, Service
+from bus.requests.service import Service, ServiceEndpoint
 from bus.testing import nats_world
 from schemas.executions import ExecuteAgent, ExecutionHandle
 from tests.integration.waiting import until
@@ -53,10 +53,10 @@ async def test_what_fits_into_no_letter_is_rejected_with_its_beginning(fleet: Fl
 @asynccontextmanager
 async def serving(fleet: Fleet, bus: NatsBus) -> AsyncGenerator[Service]:
     """Answer for executions while the context is open."""
-    service = Service("agents", [Endpoint(ExecuteAgent, fleet.execute)], bus)
+    service = Service("agents", [ServiceEndpoint(ExecuteAgent, fleet.execute)], bus)
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(service.run, bus.public.client)
-        await until(lambda: service.missing() is None)
+        await until(lambda: service.not_ready_reason() is None)
         yield service
         await service.drain()
 
@@ -87,7 +87,7 @@ async def test_a_command_that_fits_without_headers_alone_costs_no_connection(fle
         )
         assert decode(ExecutionHandle, answer.data).status == "PENDING"
         assert bus.nats.client.stats["reconnects"] == 0
-        assert service.missing() is None
+        assert service.not_ready_reason() is None
 
 
 # Faults

@@ -5,7 +5,7 @@ from pathlib import Path
 import anyio
 import pytest
 
-from bus.connection import Address, connect
+from bus.connection import ServerAddress, connect
 from bus.errors import ProblemError
 from bus.kv import Followed
 from bus.kv.terms import EVERY_TENANT, TERMS, WHAT, KnownTerms, keep
@@ -43,13 +43,13 @@ async def test_a_hard_budget_refuses_after_all_records_are_gone_and_agents_begin
 async def test_a_process_knows_when_it_has_watched_the_bucket_to_its_end(tmp_path: Path):
     async with (
         local_server(tmp_path) as server,
-        connect(Address(urls=server.urls, name="test")) as transport,
+        connect(ServerAddress(urls=server.urls, name="test")) as transport,
     ):
         jetstream, known = JetStream(transport), KnownTerms("one")
         bucket = TERMS.open(transport, jetstream)
         async with bucket.watch(EVERY_TENANT, known) as watch:
             followed = Followed(watch, WHAT, patience_seconds=0.2)
-            assert followed.missing() == f"{WHAT} not known yet"
+            assert followed.not_ready_reason() == f"{WHAT} not known yet"
             with pytest.raises(ProblemError) as refused:
                 await followed.known()
             assert refused.value.problem.code == "unavailable"
@@ -57,7 +57,7 @@ async def test_a_process_knows_when_it_has_watched_the_bucket_to_its_end(tmp_pat
             await provision(jetstream, [TERMS.spec()], server.durability)
             await keep(bucket, Terms(tenant="acme", revision=3, restrictions=[HARD]))
             with anyio.fail_after(15):
-                while followed.missing() is not None:
+                while followed.not_ready_reason() is not None:
                     await anyio.sleep(0.02)
             await followed.known()
             assert known.of("acme").restrictions == [HARD]

@@ -28,11 +28,11 @@ from schemas.problems import Problem
 from schemas.work import (
     Claim,
     Done,
-    Failed,
     Lost,
     ReplyTo,
     Settled,
     Stopped,
+    WorkFailure,
     WorkItem,
     item_id,
 )
@@ -109,7 +109,17 @@ class Break(Internal, tag="break"):
 
 
 AccountCommand = (
-    Order | CallOff | Receive | Claim | Lost | Done | Failed | Stopped | Answered | Ring | Break
+    Order
+    | CallOff
+    | Receive
+    | Claim
+    | Lost
+    | Done
+    | WorkFailure
+    | Stopped
+    | Answered
+    | Ring
+    | Break
 )
 
 
@@ -197,12 +207,12 @@ def decide(state: Account | None, command: AccountCommand, now: datetime) -> Dec
             return _call_off(state, command)
         case Answered():
             return _answered(state, command)
-        case Claim() | Lost() | Done() | Failed() | Stopped():
+        case Claim() | Lost() | Done() | WorkFailure() | Stopped():
             return _on_work(state, command, now)
 
 
 def _on_work(
-    state: Account, command: Claim | Lost | Done | Failed | Stopped, now: datetime
+    state: Account, command: Claim | Lost | Done | WorkFailure | Stopped, now: datetime
 ) -> Decision:
     decided = attempts.decide(state.attempts, command, now, RULES)
     if not any(isinstance(event, WorkDone) for event in decided.events):

@@ -8,7 +8,7 @@ from actors.pricing.core.terms import terms as terms_of
 from bus.codec import encode
 from bus.memory import MemoryStore
 from bus.ports import Resting
-from bus.shard.book import Book
+from bus.shard.book import ShardBook
 from bus.streams.spec import CONVERSATIONS, EVENTS, LIVE, RECORDS
 from schemas.attempts import WorkClaimed, WorkStarted
 from schemas.callbacks import CalledBack
@@ -132,10 +132,10 @@ def faults_of_money(judge: Judge) -> Iterator[str]:
 
 
 def faults_of_book(
-    judge: Judge, shard: ShardModel, book: Book, rested: Iterable[Resting]
+    judge: Judge, shard: ShardModel, book: ShardBook, rested: Iterable[Resting]
 ) -> Iterator[str]:
     """Yield how a book, and what is at rest beside it, differs from what the journal says."""
-    asleep = Book(shard.entity)
+    asleep = ShardBook(shard.entity)
     for resting in rested:
         asleep.wake(resting)
     if (book.n, book.epoch, book.at) != (shard.n, shard.epoch, shard.at):
@@ -157,7 +157,7 @@ def faults_of_book(
     yield from _faults_of_replies(shard, book, asleep)
 
 
-def _faults_of_replies(shard: ShardModel, book: Book, asleep: Book) -> Iterator[str]:
+def _faults_of_replies(shard: ShardModel, book: ShardBook, asleep: ShardBook) -> Iterator[str]:
     for (address, command), reply in shard.replies.items():
         slot = book.slots.get(address) or asleep.slots.get(address)
         if slot is not None and not shard.may_forget(address):

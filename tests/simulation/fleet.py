@@ -19,7 +19,7 @@ from bus.shard import ShardHost
 from bus.shard.fetching import fetched
 from bus.subjects import journal_subject
 from bus.testing import World
-from bus.work.registry import Workforce
+from bus.work.registry import WorkerRegistry
 from bus.work.worker import Job, Worker, owners_of
 from schemas.executions import ENDED, ExecutionHandle, ExecutionRecord
 from schemas.fleet import Alive
@@ -59,7 +59,7 @@ QUICK = Timing(
     ack_wait_seconds=0.4,
     offer_seconds=0.2,
     taken_seconds=0.005,
-    roll_call_seconds=0.05,
+    inventory_seconds=0.05,
     work_resend_seconds=0.02,
     resend_window_seconds=0.1,
 )
@@ -174,8 +174,8 @@ class Fleet:
         self, execution: str, *, tenant: str = TENANT, task: str = "Say hello.", digest: str = "d"
     ) -> ExecutionHandle:
         body = accept(execution, tenant, task, digest)
-        mail = command("accept", tenant, execution, body, digest=digest)
-        return decode(ExecutionHandle, await self.owners.ask(mail, timeout=SECONDS))
+        envelope = command("accept", tenant, execution, body, digest=digest)
+        return decode(ExecutionHandle, await self.owners.ask(envelope, timeout=SECONDS))
 
     async def execute_all(self, count: int) -> list[str]:
         """Have so many executions accepted, one after another; return their names."""
@@ -185,8 +185,8 @@ class Fleet:
         return names
 
     async def look(self, execution: str, tenant: str = TENANT) -> ExecutionRecord:
-        mail = command("", tenant, execution, Look())
-        return decode(Looked, await self.owners.ask(mail, timeout=SECONDS)).record
+        envelope = command("", tenant, execution, Look())
+        return decode(Looked, await self.owners.ask(envelope, timeout=SECONDS)).record
 
     async def ended(self, *executions: str, tenant: str = TENANT) -> list[ExecutionRecord]:
         """Return the records once all have ended."""
@@ -275,10 +275,10 @@ def is_legal(history: list[ExecutionEvent]) -> bool:
     )
 
 
-def nobody(process: str, bus: Bus) -> Workforce:
-    """Return a workforce that hears of no worker, so that all work waits."""
+def nobody(process: str, bus: Bus) -> WorkerRegistry:
+    """Return a worker registry that hears of no worker, so that all work waits."""
     alive = Alive(process=process, actor="agents")
-    return Workforce(process, Membership(bus.transport, lambda: alive, QUICK), bus, QUICK)
+    return WorkerRegistry(process, Membership(bus.transport, lambda: alive, QUICK), bus, QUICK)
 
 
 @asynccontextmanager
@@ -311,6 +311,6 @@ class Gate:
 
 async def answer(running: Fleet, name: str, execution: str, body: msgspec.Struct) -> WorkAnswer:
     """Ask the owner of an execution something."""
-    mail = command(name, TENANT, execution, body)
-    reply = await running.owners.ask(mail, timeout=SECONDS)
+    envelope = command(name, TENANT, execution, body)
+    reply = await running.owners.ask(envelope, timeout=SECONDS)
     return msgspec.json.decode(reply, type=WorkAnswer)

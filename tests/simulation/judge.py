@@ -15,27 +15,27 @@ from typing import Any
 import anyio
 import msgspec
 
-from bus.codec import Decoder, decode, encode
+from bus.codec import MessageDecoder, decode, encode
 from bus.memory import MemoryStore
 from bus.memory.states import MemoryStateStore
 from bus.ports import Resting
 from bus.requests.rpc import command
-from bus.shard.book import START, Book
+from bus.shard.book import START, ShardBook
 from bus.shard.outstanding import listed
 from bus.streams.spec import StreamSpec
 from bus.subjects import journal_subject, matches
 from schemas.decision import Ask, Decision, Publish
 from schemas.entity import Entity, EntityAddress
 from schemas.executions import ENDED
-from schemas.fleet import Offer, WorkerMail
-from schemas.journal import NOTHING, AtRest, Commit, Entry, Mail
+from schemas.fleet import Offer, WorkerMessage
+from schemas.journal import NOTHING, AtRest, CommandEnvelope, Commit, Entry
 from schemas.ledger import Charged, Reserved, Voided
 from schemas.terms import KeepTerms, Terms
 from schemas.work import Lost, WorkItem
 from tests.simulation.site import Site
 
 AnyEntity = Entity[Any, Any, Any]
-_mail = Decoder[WorkerMail](WorkerMail)
+_message = MessageDecoder[WorkerMessage](WorkerMessage)
 Stored = tuple[float, str, Any]
 """An event with the moment at which it was stored, and its tenant."""
 
@@ -45,7 +45,7 @@ SILENT_SECONDS = 1.5
 MOST_AT_ONCE = 1
 """Items of a tenant that a worker of the simulation has places for."""
 
-Books = Callable[[str], Iterable[Book]]
+Books = Callable[[str], Iterable[ShardBook]]
 """Return the books of all who own, or believe to own, the shard of a journal subject."""
 
 HEALED = 7.5
@@ -113,7 +113,7 @@ class Judge:
 
     def __init__(self, entities: Iterable[AnyEntity], blobs: dict[str, bytes]) -> None:
         self.shards: dict[str, ShardModel] = {}
-        self.mails: dict[tuple[EntityAddress, str], list[msgspec.Raw]] = defaultdict(list)
+        self.envelopes: dict[tuple[EntityAddress, str], list[msgspec.Raw]] = defaultdict(list)
         self.announced: set[tuple[str, bytes]] = set()
         self.records: set[tuple[str, bytes]] = set()
         self.told: defaultdict[str, set[bytes]] = defaultdict(set)
@@ -122,7 +122,7 @@ class Judge:
         self.begun: dict[str, tuple[Site, float]] = {}
         self.working_on: Counter[tuple[str, str]] = Counter()
         self.broken: list[str] = []
-        self.answers: list[tuple[Mail, bytes]] = []
+        self.answers: list[tuple[CommandEnvelope, bytes]] = []
         self.journal: list[Stored] = []
         self.refusals: list[tuple[float, int]] = []
         self.quiet_since = inf
@@ -146,11 +146,11 @@ class Judge:
 
     # What others tell the judge
 
-    def asked(self, mail: Mail) -> None:
+    def asked(self, envelope: CommandEnvelope) -> None:
         """Remember a command, to decide it again when its entry is stored."""
-        bodies = self.mails[(mail.tenant, mail.key), mail.id]
-        if mail.body not in bodies:
-            bodies.append(mail.body)
+        bodies = self.envelopes[(envelope.tenant, envelope.key), envelope.id]
+        if envelope.body not in bodies:
+            bodies.append(envelope.body)
 
     def is_quiet(self, seconds: float) -> bool:
         """Say whether there has been no trouble for so long."""
@@ -230,17 +230,21 @@ class Judge:
         body = entity.filled(publication.body, self.bodies[publication.lacks.name], None)
         return msgspec.structs.replace(publication, body=body, lacks=None)
 
-    def answered(self, subject: str, mail: Mail, reply: bytes) -> None:
+    def answered(self, subject: str, envelope: CommandEnvelope, reply: bytes) -> None:
         """Check an answer that a caller has received."""
-        self.answers.append((mail, reply))
-        address = (mail.tenant, mail.key)
+        self.answers.append((envelope, reply))
+        address = (envelope.tenant, envelope.key)
         shard = self.shards.get(subject)
-        stored = shard.replies.get((address, mail.id)) if shard else None
+        stored = shard.replies.get((address, envelope.id)) if shard else None
         if stored is None:
             if _claims_a_commit(reply) and not (shard and address in shard.states):
-                self._break(f"answered before its commit: {mail.id} of {mail.key}: {reply!r}")
+                self._break(
+                    f"answered before its commit: {envelope.id} of {envelope.key}: {reply!r}"
+                )
         elif reply != stored and shard and not shard.may_forget(address):
-            self._break(f"another answer to {mail.id} of {mail.key}: {reply!r}, not {stored!r}")
+            self._break(
+                f"another answer to {envelope.id} of {envelope.key}: {reply!r}, not {stored!r}"
+            )
 
     # Following the journal
 
@@ -340,7 +344,7 @@ class Judge:
         entity, address = shard.entity, (entry.tenant, entry.key)
         if not entry.command:
             yield entity.tick
-        for body in self.mails.get((address, entry.command), ()):
+        for body in self.envelopes.get((address, entry.command), ()):
             yield decode(entity.command_type, body)
         state = shard.states.get(address)
         for effect in entity.effects(state) if state is not None else ():
@@ -439,9 +443,9 @@ class JudgedStore(MemoryStore):
 
     def keep(self, subject: str, data: bytes, *, message_id: str | None = None) -> bool:
         if matches("_cb.sys.offer.*", subject) and data:
-            mail = _mail(data)
-            if isinstance(mail, Offer):
-                self.judge.offered(subject.removeprefix("_cb.sys.offer."), mail)
+            envelope = _message(data)
+            if isinstance(envelope, Offer):
+                self.judge.offered(subject.removeprefix("_cb.sys.offer."), envelope)
         is_kept = super().keep(subject, data, message_id=message_id)
         if is_kept and matches("cb.>", subject):
             self.judge.published(subject, data)

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from actors.pricing.adapters.account import account_entity, zone
-from actors.pricing.core.decisions import Rules
+from actors.pricing.core.decisions import LedgerRules
 from bus.codec import decode
 from schemas.budgets import Budget
 from schemas.ledger import (
@@ -40,7 +40,7 @@ ENTITY = ACCOUNT_ENTITY
 def entities() -> tuple[AnyEntity, ...]:
     """Return what lives in these histories."""
     alert = Budget(id="cost-alert", limit_pico=20, hard=False, thresholds=[100])
-    return (account_entity(Rules(zones=zone, alert=alert)),)
+    return (account_entity(LedgerRules(zones=zone, alert=alert)),)
 
 
 def plan_of(seed: int) -> list[Event]:
@@ -132,10 +132,10 @@ def faults_of_balances(judge: Judge) -> Iterator[str]:
 
 def _unkept(judge: Judge, tenant: str, books: Books) -> Iterator[str]:
     """Yield what was answered and is not in the journal."""
-    for mail, reply in judge.answers:
-        if (mail.tenant, mail.key) != (tenant, ACCOUNT_KEY):
+    for envelope, reply in judge.answers:
+        if (envelope.tenant, envelope.key) != (tenant, ACCOUNT_KEY):
             continue
-        said: Any = decode(_COMMAND, mail.body)
+        said: Any = decode(_COMMAND, envelope.body)
         kind = msgspec.json.decode(reply).get("type")
         if not isinstance(said, Reserve | Settle | Void):
             continue

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import anyio
 
 from actors.pricing.adapters.account import account_entity, zone
-from actors.pricing.core.decisions import Rules
+from actors.pricing.core.decisions import LedgerRules
 from bus.errors import ProblemError
 from bus.requests.rpc import Owners, command
 from schemas.budgets import Budget
@@ -62,7 +62,7 @@ def _zone(name: str) -> tzinfo:
 
 def entities() -> tuple[AnyEntity, ...]:
     """Return what lives in these histories."""
-    return (account_entity(Rules(zones=_zone)),)
+    return (account_entity(LedgerRules(zones=_zone)),)
 
 
 def plan_of(seed: int) -> list[Event]:
@@ -190,12 +190,12 @@ def _reserve(loan: Loan, where: Reference) -> Reserve:
 def _wishes(where: Reference, ends: str, cost: int) -> list[AccountCommand]:
     charge = Charge(provider="openai", model="m", usage=Usage(output=1), cost_pico=cost)
     settle = Settle(reference=where, party=Party(), charges=[charge], at=where.at)
-    ways = {
+    routes = {
         "settles": [settle],
         "settles twice": [settle, settle],
         "voids": [Void(reference=where)],
     }
-    return list(ways.get(ends, []))
+    return list(routes.get(ends, []))
 
 
 # What must hold

@@ -11,10 +11,10 @@ from typing import Any, TypeVar
 
 from bus.config import Timing
 from bus.errors import CallboardError, UnavailableError
-from bus.kv import Entry, MemoryBucket
+from bus.kv import BucketEntry, MemoryBucket
 from bus.memory import MemoryBus, MemoryOutbox
 from bus.memory.states import MemoryStateStore
-from bus.ports import Bus, Fill, Journal, Resting, StateWriter, Stored
+from bus.ports import Bus, Fill, Journal, Resting, StateWriter, StoredMessage
 from bus.streams.spec import ARCHIVE, RECORDS, journal_spec
 from schemas.terms import Terms
 from tests.simulation.judge import Judge
@@ -59,7 +59,7 @@ async def call(site: Site, what: str, do: Callable[[], T]) -> T:
     is_lost = site.transport.is_lost or chance.befalls(f"{kind}: request lost", rates.request_lost)
     is_late = chance.befalls(f"{kind}: late", rates.call_late)
     is_unheard = chance.befalls(f"{kind}: answer lost", rates.answer_lost)
-    life = site.bus_life()
+    incarnation = site.bus_life()
     answer: asyncio.Future[Callable[[], T]] = loop.create_future()
 
     def settle(outcome: Callable[[], T]) -> None:
@@ -67,7 +67,7 @@ async def call(site: Site, what: str, do: Callable[[], T]) -> T:
             answer.set_result(outcome)
 
     def reach() -> None:
-        if site.bus_life() != life:
+        if site.bus_life() != incarnation:
             return
         outcome = _done(do)
         site.trace.note(site.name, f"{what}, {'unheard' if is_unheard else 'done'}")
@@ -127,12 +127,12 @@ class SiteJournal:
             lambda: self._store.append(self._stream, subject, data, expected),
         )
 
-    async def last(self, subject: str) -> Stored | None:
+    async def last(self, subject: str) -> StoredMessage | None:
         return await call(
             self._site, f"last of {subject}", lambda: self._store.last(self._stream, subject)
         )
 
-    async def first(self, subject: str, *, since: datetime | None = None) -> Stored | None:
+    async def first(self, subject: str, *, since: datetime | None = None) -> StoredMessage | None:
         return await call(
             self._site,
             f"first of {subject}",
@@ -144,7 +144,7 @@ class SiteJournal:
             self._site, f"room in {self._stream}", lambda: self._store.fill(self._stream)
         )
 
-    async def read(self, subject: str, *, start: int) -> AsyncIterator[Stored]:
+    async def read(self, subject: str, *, start: int) -> AsyncIterator[StoredMessage]:
         page = await call(
             self._site,
             f"read {subject} from {start}",
@@ -242,7 +242,7 @@ class SiteBlobs:
     async def get(self, name: str) -> bytes:
         return await call(self._site, "get a blob", lambda: self._blobs.read(name))
 
-    async def newest(self, name: str) -> Stored | None:
+    async def newest(self, name: str) -> StoredMessage | None:
         return await call(self._site, "age of a blob", lambda: self._blobs.last(name))
 
     async def remove(self, name: str, *, below: int | None = None) -> None:
@@ -258,7 +258,7 @@ class SiteBucket(MemoryBucket[Terms]):
         self._shared = shared
         self._judge = judge
 
-    async def get(self, key: str) -> Entry[Terms] | None:
+    async def get(self, key: str) -> BucketEntry[Terms] | None:
         return await call(self._site, f"get {key}", lambda: _at_once(self._shared.get(key)))
 
     async def put(self, key: str, value: Terms, *, expected: int) -> int:

@@ -92,8 +92,8 @@ class Writer:
 
     async def _grant(self, work: GenerateWork, extend: Extend) -> None:
         name = f"{work.execution_id}.{work.step}.{work.attempt}.extend.{extend.slice}"
-        mail = command(name, work.tenant, ACCOUNT_KEY, extend)
-        await self._accounts.ask(mail, timeout=PATIENCE)
+        envelope = command(name, work.tenant, ACCOUNT_KEY, extend)
+        await self._accounts.ask(envelope, timeout=PATIENCE)
 
 
 def _charges(used: int) -> list[Charge]:

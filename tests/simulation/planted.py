@@ -21,26 +21,26 @@ from bus.ports import Journal, Resting
 from bus.shard import recovery, takeover
 from bus.shard.asks import Asker
 from bus.shard.bodies import Leftovers
-from bus.shard.book import Book, Picture
-from bus.shard.dispatch import Assignments
-from bus.shard.effects import Dispatcher
+from bus.shard.book import Picture, ShardBook
+from bus.shard.dispatch import WorkDispatch
+from bus.shard.effects import EffectSender
 from bus.shard.owner import ShardOwner
 from bus.shard.purging import Purge
 from bus.shard.recovery import Recovered
 from bus.shard.rest import Rest
 from bus.shard.snapshots import Snapshots
 from bus.shard.turn import Outcome
-from bus.work.errands import Errand
-from bus.work.grants import Desk, Taken
-from bus.work.registry import Workforce
+from bus.work.assignments import Assignment
+from bus.work.grants import OfferEndpoint, TakenItem
+from bus.work.registry import WorkerRegistry
 from bus.work.worker import Worker
 from schemas.attempts import Attempts
-from schemas.fleet import Held, Offer, RollCall
+from schemas.fleet import Held, InventoryRequest, Offer
 from schemas.journal import Commit, SnapshotRef
 from tests.simulation.history import FLEET, History, Story, failures
 
 STORE = ShardOwner._store
-PICTURE = Book.picture
+PICTURE = ShardBook.picture
 ASK_HOLDER = takeover.ask_holder
 TAKE_OVER = recovery.take_over
 REPLY = Asker._reply
@@ -93,36 +93,36 @@ def same_epoch(last: Commit | None, *rest: Any) -> Commit:
 
 
 async def reply_first(owner: ShardOwner, outcome: Outcome, now: datetime) -> None:
-    await owner._dispatcher.dispatch(owner.book.n, Outcome(replies=outcome.replies))
+    await owner._sender.send(owner.book.n, Outcome(replies=outcome.replies))
     outcome.replies = []
     await STORE(owner, outcome, now)
 
 
 async def work_first(owner: ShardOwner, outcome: Outcome, now: datetime) -> None:
-    assignments = owner._dispatcher._assignments
-    assignments.name(outcome.opened)
-    assignments.are_named()
-    await assignments.assign(outcome.opened)
+    dispatch = owner._sender._dispatch
+    dispatch.name(outcome.opened)
+    dispatch.are_named()
+    await dispatch.assign(outcome.opened)
     await STORE(owner, outcome, now)
 
 
 async def publish_first(owner: ShardOwner, outcome: Outcome, now: datetime) -> None:
     for publication in outcome.publications:
-        await owner._dispatcher.publish(publication)
+        await owner._sender.publish(publication)
     await STORE(owner, outcome, now)
 
 
-def offer_at_once(assignments: Assignments, errand: Errand) -> None:
-    assignments._late.give(errand)
+def offer_at_once(dispatch: WorkDispatch, assignment: Assignment) -> None:
+    dispatch._late.give(assignment)
 
 
-def any_epoch(desk: Desk, offer: Offer) -> bool:
-    del desk, offer
+def any_epoch(endpoint: OfferEndpoint, offer: Offer) -> bool:
+    del endpoint, offer
     return False
 
 
-def forget_first(desk: Desk, taken: Taken) -> None:
-    desk.ended(taken)
+def forget_first(endpoint: OfferEndpoint, taken: TakenItem) -> None:
+    endpoint.ended(taken)
 
 
 async def take_over_without_timers(*arguments: Any, **options: Any) -> Recovered:
@@ -140,18 +140,18 @@ async def believe_silence(asker: Asker, asks: Sequence[Any]) -> Sequence[bytes]:
     return await REPLY(asker, asks) or [b"{}"] * len(asks)
 
 
-def picture_of_less_than_it_says(book: Book) -> Picture:
+def picture_of_less_than_it_says(book: ShardBook) -> Picture:
     outline, slots = PICTURE(book)
     return Picture(msgspec.structs.replace(outline, n=outline.n + 1), slots)
 
 
-def name_newest(snapshots: Snapshots, book: Book, settled: int) -> SnapshotRef | None:
+def name_newest(snapshots: Snapshots, book: ShardBook, settled: int) -> SnapshotRef | None:
     del settled
     return snapshots._newest or book.snapshot
 
 
-def all_is_settled(dispatcher: Dispatcher) -> int:
-    return dispatcher._book.n
+def all_is_settled(sender: EffectSender) -> int:
+    return sender._book.n
 
 
 async def believe_stored(rest: Rest, states: Sequence[Resting]) -> bool:
@@ -171,33 +171,33 @@ def any_attempt(attempts: Attempts, work: str, attempt: int) -> bool:
     return any(work == running for running, _ in attempts.open())
 
 
-async def believe_refused(workforce: Workforce, errand: Errand) -> None:
-    workforce._refused(errand)
+async def believe_refused(registry: WorkerRegistry, assignment: Assignment) -> None:
+    registry._refused(assignment)
 
 
-def take_copies(desk: Desk, offer: Offer) -> bool | None:
-    del desk, offer
+def take_copies(endpoint: OfferEndpoint, offer: Offer) -> bool | None:
+    del endpoint, offer
 
 
-def give_up_silent(workforce: Workforce, worker: Any, now: float, tasks: TaskGroup) -> None:
+def give_up_silent(registry: WorkerRegistry, worker: Any, now: float, tasks: TaskGroup) -> None:
     del tasks
     if now > worker.heard:
-        workforce._gone(worker, "it says nothing")
+        registry._gone(worker, "it says nothing")
 
 
-async def nobody_holds(worker: str, call: RollCall, *_: Any) -> Held:
+async def nobody_holds(worker: str, call: InventoryRequest, *_: Any) -> Held:
     del worker
     return Held(items=[], epoch=call.epoch)
 
 
-async def the_silent_hold_nothing(worker: str, call: RollCall, *rest: Any) -> Held:
+async def the_silent_hold_nothing(worker: str, call: InventoryRequest, *rest: Any) -> Held:
     held = await ASK_HOLDER(worker, call, *rest)
     return held or Held(items=[], epoch=call.epoch)
 
 
 async def leave_at_once(worker: Worker[Any]) -> None:
     worker._draining = True
-    await worker._desk.leave()
+    await worker._endpoint.leave()
 
 
 async def below_all(purge: Purge, sequence: int, *, pressed: bool) -> int:
@@ -233,28 +233,38 @@ PLANTED = (
         "events leave before the commit", "bus.shard.owner.ShardOwner._store", publish_first, 20
     ),
     Planted(
-        "a worker forgets what it reports", "bus.work.grants.Desk.reports", forget_first, 250, 8
+        "a worker forgets what it reports",
+        "bus.work.grants.OfferEndpoint.reports",
+        forget_first,
+        250,
+        8,
     ),
     Planted(
         "an item is offered before it is named",
-        "bus.shard.dispatch.Assignments.granted",
+        "bus.shard.dispatch.WorkDispatch.granted",
         offer_at_once,
         80,
     ),
-    Planted("former owners may offer", "bus.work.grants.Desk._is_past", any_epoch, 250, 153),
+    Planted(
+        "former owners may offer", "bus.work.grants.OfferEndpoint._is_past", any_epoch, 250, 153
+    ),
     Planted(
         "an unanswered offer is taken as refused",
-        "bus.work.registry.Workforce._offer_again",
+        "bus.work.registry.WorkerRegistry._offer_again",
         believe_refused,
         80,
         25,
     ),
     Planted(
-        "copies of an offer are taken", "bus.work.grants.Desk._answer_before", take_copies, 80, 25
+        "copies of an offer are taken",
+        "bus.work.grants.OfferEndpoint._answer_before",
+        take_copies,
+        80,
+        25,
     ),
     Planted(
         "a silent worker is taken for dead at once",
-        "bus.work.registry.Workforce._look_after",
+        "bus.work.registry.WorkerRegistry._look_after",
         give_up_silent,
         150,
     ),
@@ -272,18 +282,20 @@ PLANTED = (
         220,
         44,
     ),
-    Planted("nobody asks for places", "bus.work.registry.Workforce._ask", forgotten, 20, 3),
-    Planted("a dead worker is not missed", "bus.work.registry.Workforce._gone", forgotten, 80, 25),
+    Planted("nobody asks for places", "bus.work.registry.WorkerRegistry._ask", forgotten, 20, 3),
+    Planted(
+        "a dead worker is not missed", "bus.work.registry.WorkerRegistry._gone", forgotten, 80, 25
+    ),
     Planted(
         "who leaves drops what is in hand", "bus.work.worker.Worker.drain", leave_at_once, 150, 66
     ),
-    Planted("replies are not remembered", "bus.shard.book.Book.remember", forgotten, 20),
+    Planted("replies are not remembered", "bus.shard.book.ShardBook.remember", forgotten, 20),
     Planted(
         "a new owner has no timers", "bus.shard.owner.take_over", take_over_without_timers, 20, 8
     ),
     Planted(
         "a snapshot says more than it holds",
-        "bus.shard.book.Book.picture",
+        "bus.shard.book.ShardBook.picture",
         picture_of_less_than_it_says,
         20,
     ),
@@ -296,9 +308,9 @@ PLANTED = (
     ),
     Planted("a purge goes above the snapshot", "bus.shard.purging.Purge._below", below_all, 20),
     Planted(
-        "all counts as settled", "bus.shard.effects.Dispatcher.settled", all_is_settled, 40, 12
+        "all counts as settled", "bus.shard.effects.EffectSender.settled", all_is_settled, 40, 12
     ),
-    Planted("nothing is published again", "bus.shard.effects.Dispatcher.repeat", not_done, 40, 7),
+    Planted("nothing is published again", "bus.shard.effects.EffectSender.repeat", not_done, 40, 7),
     Planted(
         "open work is not seen to again",
         "bus.shard.takeover.OpenWorkKeeper.run",

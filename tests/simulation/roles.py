@@ -12,18 +12,18 @@ from bus.kv.terms import TermsStore
 from bus.membership import Membership
 from bus.ports import Bus
 from bus.requests.rpc import Owners, PositionedAnswer, command
-from bus.runtime.supervision import Kind, Part, Runtime
-from bus.shard import ShardHost, Way
+from bus.runtime.supervision import Part, PartKind, Runtime
+from bus.shard import AskRoute, ShardHost
 from bus.subjects import shard_of
 from bus.work.worker import Job, Report, Worker, owners_of
 from schemas.fleet import Alive
-from schemas.journal import Mail
+from schemas.journal import CommandEnvelope
 from schemas.lifecycle import Deltas, FailGeneration, FinishGeneration, GenerateWork
 from schemas.llm import Answer
 from schemas.problems import Problem
 from schemas.terms import TERMS_STORE
 from schemas.usage import Usage
-from schemas.work import Done, Failed, WorkItem
+from schemas.work import Done, WorkFailure, WorkItem
 from tests.simulation import account, ledger, waiting
 from tests.simulation.judge import AnyEntity, Judge
 from tests.simulation.network import SiteBucket
@@ -59,12 +59,14 @@ class WatchedOwners(Owners):
         self._site = site
         self._name = entity
 
-    async def ask(self, mail: Mail, *, timeout: float) -> PositionedAnswer:
-        self._judge.asked(mail)
-        reply = await super().ask(mail, timeout=timeout)
-        shard = shard_of(mail.tenant, mail.key, SHARDS[self._name])
-        self._site.trace.note(self._site.name, f"hears {mail.key} {mail.id}: {reply.decode()}")
-        self._judge.answered(f"_cb.journal.{self._name}.{shard}", mail, reply)
+    async def ask(self, envelope: CommandEnvelope, *, timeout: float) -> PositionedAnswer:
+        self._judge.asked(envelope)
+        reply = await super().ask(envelope, timeout=timeout)
+        shard = shard_of(envelope.tenant, envelope.key, SHARDS[self._name])
+        self._site.trace.note(
+            self._site.name, f"hears {envelope.key} {envelope.id}: {reply.decode()}"
+        )
+        self._judge.answered(f"_cb.journal.{self._name}.{shard}", envelope, reply)
         return reply
 
 
@@ -75,10 +77,10 @@ class WatchedTerms(TermsStore):
         super().__init__(bucket)
         self._judge = judge
 
-    async def ask_once(self, mails: Sequence[Mail]) -> Sequence[bytes] | None:
-        answers = await super().ask_once(mails)
-        for mail, answer in zip(mails, answers or (), strict=False):
-            self._judge.told[mail.id].add(answer)
+    async def ask_once(self, envelopes: Sequence[CommandEnvelope]) -> Sequence[bytes] | None:
+        answers = await super().ask_once(envelopes)
+        for envelope, answer in zip(envelopes, answers or (), strict=False):
+            self._judge.told[envelope.id].add(answer)
         return answers
 
 
@@ -89,20 +91,20 @@ def owner_parts(
     alive = Alive(process=site.name, actor="agents", entities=[each.name for each in entities])
     membership = Membership(bus.transport, lambda: alive, timing)
     hosts: list[ShardHost] = []
-    ways: dict[str, Way] = {TERMS_STORE: terms}
+    routes: dict[str, AskRoute] = {TERMS_STORE: terms}
     for entity in entities:
         name = entity.name
-        host = ShardHost(entity, SHARDS[name], site.name, membership, bus, timing, ways=ways)
-        ways[name] = Owners(bus.transport, name, SHARDS[name], timing, nearby=host.offer)
+        host = ShardHost(entity, SHARDS[name], site.name, membership, bus, timing, routes=routes)
+        routes[name] = Owners(bus.transport, name, SHARDS[name], timing, nearby=host.offer)
         hosts.append(host)
     parts = [
         Part(
             name="membership",
-            kind=Kind.FAREWELL,
+            kind=PartKind.FAREWELL,
             run=membership.run,
             drain=membership.leave,
         ),
-        *(Part.of(f"host-{place}", Kind.HOST, host) for place, host in enumerate(hosts)),
+        *(Part.of(f"host-{place}", PartKind.HOST, host) for place, host in enumerate(hosts)),
     ]
     return hosts, parts
 
@@ -132,8 +134,8 @@ def worker_parts(
         capacity=1,
     )
     return [
-        Part(name="generate", kind=Kind.WORKER, run=generating.run, drain=generating.drain),
-        Part(name="deliver", kind=Kind.WORKER, run=delivering.run, drain=delivering.drain),
+        Part(name="generate", kind=PartKind.WORKER, run=generating.run, drain=generating.drain),
+        Part(name="deliver", kind=PartKind.WORKER, run=delivering.run, drain=delivering.drain),
     ]
 
 
@@ -204,16 +206,18 @@ def _delivery(site: Site, accounts: Owners, judge: Judge) -> Job[account.Deliver
     async def deliver(item: WorkItem[account.DeliverWork]) -> Report:
         work = item.body
         money = account.Receive(account=work.to, tenant=item.tenant, amount=work.amount)
-        mail = command(account.effect_id(work.account, work.transfer), item.tenant, work.to, money)
+        envelope = command(
+            account.effect_id(work.account, work.transfer), item.tenant, work.to, money
+        )
         try:
-            await accounts.ask(mail, timeout=5.0)
+            await accounts.ask(envelope, timeout=5.0)
         except ProblemError as failed:
             again = msgspec.structs.replace(failed.problem, retryable=True)
-            return Failed(work=item.work, attempt=item.attempt, problem=again)
+            return WorkFailure(work=item.work, attempt=item.attempt, problem=again)
         return Done(work=item.work, attempt=item.attempt)
 
     def stopped(item: WorkItem[account.DeliverWork]) -> Report:
         problem = Problem(code="cancelled", message="stopped", retryable=True)
-        return Failed(work=item.work, attempt=item.attempt, problem=problem)
+        return WorkFailure(work=item.work, attempt=item.attempt, problem=problem)
 
     return Job(queue=account.QUEUE, body_type=account.DeliverWork, handle=handle, stopped=stopped)

@@ -13,7 +13,7 @@ import msgspec
 
 from actors.agents.core.entity import EXECUTION
 from bus.codec import decode
-from schemas.bills import Slices, Spending
+from schemas.bills import BillSlices, Spending
 from schemas.ledger import Charge
 from schemas.lifecycle import (
     Accepted,
@@ -79,7 +79,7 @@ def spending_of(most: int, slice: int | None, *, waits: bool) -> Spending:  # no
     amount, slices = most * RATE, None
     if slice is not None:
         amount = min(most, slice) * RATE
-        slices = Slices(slice_pico=slice * RATE, input_pico=0, output_pico=RATE)
+        slices = BillSlices(slice_pico=slice * RATE, input_pico=0, output_pico=RATE)
     return Spending(amount_pico=amount, tokens=most, waits=waits, slices=slices)
 
 
@@ -144,11 +144,13 @@ def _bills(told: Told, books: Books) -> Iterator[str]:
 
 def _reports(judge: Judge, books: Books) -> Iterator[str]:
     """Yield what a worker was told is settled, and was not paid for."""
-    for mail, reply in judge.answers:
-        if not (bytes(mail.body).startswith(_REPORTS) and reply.startswith(b'{"type":"settled"')):
+    for envelope, reply in judge.answers:
+        if not (
+            bytes(envelope.body).startswith(_REPORTS) and reply.startswith(b'{"type":"settled"')
+        ):
             continue
-        said = decode(_REPORT, mail.body)
-        name, cost = f"{mail.key}.{said.work}.{said.attempt}", cost_of(said.charges or ())
+        said = decode(_REPORT, envelope.body)
+        name, cost = f"{envelope.key}.{said.work}.{said.attempt}", cost_of(said.charges or ())
         if books.paid.get(name, 0) != cost:
             yield f"{name} has used {cost}, and {books.paid.get(name)} was paid"
 

@@ -8,7 +8,7 @@ import pytest
 
 from bus.memory import MemoryBus
 from bus.requests.rpc import Owners, command
-from bus.shard.dispatch import Assignments
+from bus.shard.dispatch import WorkDispatch
 from bus.subjects import shard_of
 from bus.testing import memory_bus
 from schemas.executions import ExecutionRecord
@@ -57,12 +57,12 @@ async def _commit_and_die(running: Fleet, name: str, execution: str) -> None:
     """Let an owner be killed when it has committed an execution and handed nothing out."""
     committed = anyio.Event()
 
-    async def stand_still(assignments: Assignments, opened: object) -> None:
-        del assignments, opened
+    async def stand_still(dispatch: WorkDispatch, opened: object) -> None:
+        del dispatch, opened
         committed.set()
         await anyio.sleep_forever()
 
-    with patch.object(Assignments, "assign", stand_still), anyio.fail_after(SECONDS):
+    with patch.object(WorkDispatch, "assign", stand_still), anyio.fail_after(SECONDS):
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(running.execute, execution)
             await committed.wait()
@@ -130,7 +130,7 @@ async def test_who_was_named_for_an_item_is_known_from_a_snapshot_too():
         running.kill("one")
         await running.start_owner("two")
         await running.settled_hosts()
-        await anyio.sleep(4 * QUICK.roll_call_seconds)
+        await anyio.sleep(4 * QUICK.inventory_seconds)
         gate.open()
         (record,) = await running.ended("held")
 
@@ -164,7 +164,7 @@ async def test_who_holds_an_item_since_before_a_restart_of_the_bus_may_still_die
     await gate.has_begun()
 
     await world.restart()
-    await anyio.sleep(2 * QUICK.roll_call_seconds)
+    await anyio.sleep(2 * QUICK.inventory_seconds)
     doomed.cancel()
     await running.start_worker("other")
     (record,) = await running.ended("e1")
@@ -229,8 +229,8 @@ async def test_an_answer_tells_the_commit_that_holds_what_it_says(running: Fleet
     here = Owners(running.bus.transport, "execution", SHARDS, QUICK, nearby=owning.host.offer)
 
     told = [
-        (await owners.ask(mail, timeout=SECONDS)).position.split(".")
-        for owners, mail in ((running.owners, far), (here, near))
+        (await owners.ask(envelope, timeout=SECONDS)).position.split(".")
+        for owners, envelope in ((running.owners, far), (here, near))
     ]
 
     for (entity, shard, n), key in zip(told, ("e1", "e2"), strict=True):

@@ -15,11 +15,11 @@ from bus.codec import decode
 from bus.errors import FencedError, UnavailableError
 from bus.membership import Membership
 from bus.memory import MemoryBus, MemoryProcess
-from bus.ports import Fill, Journal, Stored
+from bus.ports import Fill, Journal, StoredMessage
 from bus.requests.rpc import Owners, command
 from bus.shard.owner import ShardOwner
 from bus.testing import memory_bus
-from bus.work.registry import Workforce
+from bus.work.registry import WorkerRegistry
 from bus.work.worker import Job, Worker, owners_of
 from schemas.executions import ExecutionRecord
 from schemas.fleet import Alive
@@ -50,11 +50,11 @@ class CutJournal:
             await self._journal.append(subject, data, expected=expected)
         raise UnavailableError(subject, "no answer")
 
-    async def last(self, subject: str) -> Stored | None:
+    async def last(self, subject: str) -> StoredMessage | None:
         self._ask(subject)
         return await self._journal.last(subject)
 
-    async def first(self, subject: str, *, since: datetime | None = None) -> Stored | None:
+    async def first(self, subject: str, *, since: datetime | None = None) -> StoredMessage | None:
         self._ask(subject)
         return await self._journal.first(subject, since=since)
 
@@ -62,7 +62,7 @@ class CutJournal:
         self._ask("fill")
         return await self._journal.fill()
 
-    def read(self, subject: str, *, start: int) -> AsyncIterator[Stored]:
+    def read(self, subject: str, *, start: int) -> AsyncIterator[StoredMessage]:
         self._ask(subject)
         return self._journal.read(subject, start=start)
 
@@ -92,12 +92,12 @@ class Scene:
         bus = replace(self.bus, journal=lambda _: journal)
         alive = Alive(process=name, actor="agents")
         membership = Membership(bus.transport, lambda: alive, QUICK)
-        workforce = Workforce(name, membership, bus, QUICK)
-        owner = ShardOwner(EXECUTION, 0, name, workforce, bus, QUICK)
+        registry = WorkerRegistry(name, membership, bus, QUICK)
+        owner = ShardOwner(EXECUTION, 0, name, registry, bus, QUICK)
         self.tasks.start_soon(membership.run)
-        self.tasks.start_soon(workforce.run)
+        self.tasks.start_soon(registry.run)
         self.tasks.start_soon(self._run, owner, name)
-        await until(lambda: owner.serving and bool(workforce._workers))
+        await until(lambda: owner.serving and bool(registry._workers))
         return owner, journal
 
     async def work(self, capacity: int = 1) -> None:
@@ -187,9 +187,9 @@ async def test_an_owner_that_is_cut_off_does_not_keep_places_from_others():
         journal.is_cut = True
         await anyio.sleep(4 * QUICK.housekeeping_seconds)
 
-        workforce = former._workforce
+        registry = former._registry
         here.gate.open()
         await anyio.sleep(4 * QUICK.heartbeat_seconds)
 
-        assert not workforce._granted
-        assert not former._assignments.can_name
+        assert not registry._granted
+        assert not former._dispatch.can_name

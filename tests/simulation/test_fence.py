@@ -69,11 +69,11 @@ async def test_a_former_owner_does_not_say_that_it_knows_nothing():
     async with memory_bus(timing) as world, shard(world, timing) as owned:
         former = await owned.take("former")
         heir = await owned.take("heir")
-        mail = command("", TENANT, "e1", Look())
+        envelope = command("", TENANT, "e1", Look())
 
-        former.offer(mail, answers.append)
+        former.offer(envelope, answers.append)
         await owned.has_lost("former")
-        heir.offer(mail, answers.append)
+        heir.offer(envelope, answers.append)
         with anyio.fail_after(SECONDS):
             while not answers:
                 await anyio.sleep(0.005)

@@ -7,7 +7,7 @@ import pytest
 
 from actors.pricing.core import decisions, ledger
 from actors.pricing.core.budgets import Cover
-from actors.pricing.core.closed import Closed, Memory
+from actors.pricing.core.closed import Closed, ClosedMemory
 from actors.pricing.core.ledger import Ledger
 from bus.kv import Bucket
 from bus.kv.terms import key_of
@@ -25,7 +25,7 @@ VOID = decisions._void
 REMEMBER = ledger.remember
 
 
-def forget_bills(memory: Memory, key: str, how: Closed, at: datetime) -> Memory:
+def forget_bills(memory: ClosedMemory, key: str, how: Closed, at: datetime) -> ClosedMemory:
     return memory if how.how == "settled" else REMEMBER(memory, key, how, at)
 
 

@@ -267,7 +267,7 @@ async def test_snapshots_spare_the_next_owner_the_older_journal(world: MemoryBus
     assert after == before
 
 
-async def test_a_mailbox_answers_what_is_no_mail(running: Fleet):
+async def test_a_mailbox_answers_what_is_no_command(running: Fleet):
     await running.start_owner("one")
     await running.settled_hosts()
 

@@ -94,20 +94,20 @@ class User:
         body = Accept(origin=origin, request=request, timeout_seconds=timeout, spending=spending)
         if spending is None and is_large(key, digest):
             body = await self._prompts.stored(body, patience=PATIENCE)
-        mail = command("accept", TENANT, key, body, digest=digest)
-        await self._executions.ask(mail, timeout=PATIENCE)
+        envelope = command("accept", TENANT, key, body, digest=digest)
+        await self._executions.ask(envelope, timeout=PATIENCE)
 
     async def cancel(self, who: str, key: str) -> None:
-        mail = command(f"cancel.{who}", TENANT, key, Cancel(reason="enough"))
-        await self._executions.ask(mail, timeout=PATIENCE)
+        envelope = command(f"cancel.{who}", TENANT, key, Cancel(reason="enough"))
+        await self._executions.ask(envelope, timeout=PATIENCE)
 
     async def look(self, who: str, key: str) -> None:
         del who
         await self._executions.ask(command("", TENANT, key, Look()), timeout=PATIENCE)
 
     async def delete(self, who: str, key: str) -> None:
-        mail = command(f"delete.{who}", TENANT, key, Delete())
-        await self._executions.ask(mail, timeout=PATIENCE)
+        envelope = command(f"delete.{who}", TENANT, key, Delete())
+        await self._executions.ask(envelope, timeout=PATIENCE)
 
     async def gather(self, who: str, key: str, **values: Any) -> None:
         del who
@@ -134,12 +134,12 @@ class User:
             wait_seconds=wait,
             direct=direct,
         )
-        mail = command(f"order.{transfer}", TENANT, key, body)
-        await self._accounts.ask(mail, timeout=PATIENCE)
+        envelope = command(f"order.{transfer}", TENANT, key, body)
+        await self._accounts.ask(envelope, timeout=PATIENCE)
 
     async def call_off(self, who: str, key: str, transfer: str) -> None:
-        mail = command(f"off.{transfer}.{who}", TENANT, key, account.CallOff(transfer=transfer))
-        await self._accounts.ask(mail, timeout=PATIENCE)
+        envelope = command(f"off.{transfer}.{who}", TENANT, key, account.CallOff(transfer=transfer))
+        await self._accounts.ask(envelope, timeout=PATIENCE)
 
     async def break_(self, who: str, key: str) -> None:
         await self._accounts.ask(
@@ -149,5 +149,5 @@ class User:
     async def spend(self, what: str, who: str, **values: Any) -> None:
         """Ask something of the ledger."""
         wanted = ledger.command_of(what, values)
-        mail = command(f"{what}.{values['key']}.{who}", TENANT, ACCOUNT_KEY, wanted)
-        await self._money.ask(mail, timeout=PATIENCE)
+        envelope = command(f"{what}.{values['key']}.{who}", TENANT, ACCOUNT_KEY, wanted)
+        await self._money.ask(envelope, timeout=PATIENCE)

@@ -140,9 +140,9 @@ def effects(state: Parent) -> list[Ask]:
 def answered(ask: Ask, answer: bytes) -> WaitAnswered:
     """See ``Entity.answered``."""
     if answer.startswith(PROBLEM_MARK):
-        return callbacks.told(ask, decode(Problem, answer))
+        return callbacks.notification(ask, decode(Problem, answer))
     is_end = answer.startswith(b'{"type":"ended"')
-    return callbacks.told(ask, decode(Ended, answer) if is_end else None)
+    return callbacks.notification(ask, decode(Ended, answer) if is_end else None)
 
 
 def parent_entity() -> Entity[Parent, Command, ParentEvent]:

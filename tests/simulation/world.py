@@ -14,7 +14,7 @@ from bus.config import Timing
 from bus.errors import CallboardError
 from bus.kv import MemoryBucket
 from bus.memory import MemoryBus
-from bus.shard.book import Book
+from bus.shard.book import ShardBook
 from bus.shard.owner import ShardOwner
 from bus.streams.spec import stream_specs
 from bus.subjects import journal_subject
@@ -132,7 +132,7 @@ class World:
         ]
         return serving[0] if len(serving) == 1 else None
 
-    def _books(self, subject: str) -> Iterator[Book]:
+    def _books(self, subject: str) -> Iterator[ShardBook]:
         _, _, entity, shard = subject.split(".")
         for site in self.sites.values():
             for host in site.hosts:

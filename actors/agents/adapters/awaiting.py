@@ -18,7 +18,7 @@ from bus.errors import CallboardError, ProblemError, problem
 from bus.ports import Bus, Delivery
 from bus.requests.caller import Caller
 from bus.requests.service import reply
-from bus.tasks import Crew, Wakeup, loop_time
+from bus.tasks import TaskPool, Wakeup, loop_time
 from schemas.executions import ENDED, AwaitedExecution, AwaitExecution, ExecutionRecord
 from schemas.problems import Problem
 
@@ -55,7 +55,7 @@ class Endings:
         self._numbers = count()
         self._due: list[tuple[float, Execution]] = []
         self._sooner = Wakeup()
-        self._looks: Crew[Execution] | None = None
+        self._looks: TaskPool[Execution] | None = None
         self._draining = False
         self._nobody = anyio.Event()
 
@@ -65,12 +65,12 @@ class Endings:
         forget = transport.on_reconnect(self._missed)
         try:
             async with anyio.create_task_group() as tasks, transport.reception(ENDS, self._heard):
-                self._looks = Crew(tasks, self._answer, most=LOOKS_AT_ONCE)
+                self._looks = TaskPool(tasks, self._answer, most=LOOKS_AT_ONCE)
                 await self._keep_time(self._looks)
         finally:
             forget()
 
-    def missing(self) -> str | None:
+    def not_ready_reason(self) -> str | None:
         """Say what is lacking until ends are heard of."""
         return None if self._looks else "the ends of executions are not heard of"
 
@@ -151,7 +151,7 @@ class Endings:
         if this in self._waiting and self._looks is not None:
             self._looks.give(this)
 
-    async def _keep_time(self, looks: Crew[Execution]) -> None:
+    async def _keep_time(self, looks: TaskPool[Execution]) -> None:
         while True:
             now = loop_time()
             over = set[Execution]()

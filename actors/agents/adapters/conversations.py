@@ -5,7 +5,7 @@ from typing import Protocol
 
 from actors.agents.core import history
 from bus import codec, subjects
-from bus.ports import Stored
+from bus.ports import StoredMessage
 from bus.streams.spec import CONVERSATION_TURNS, CONVERSATIONS
 from schemas.conversations import CONVERSATION_SUBJECT, ConversationTurn
 
@@ -15,7 +15,7 @@ class ReadSubject(Protocol):
 
     async def __call__(
         self, stream: str, subject: str, *, start: int = 1, limit: int
-    ) -> Sequence[Stored]:
+    ) -> Sequence[StoredMessage]:
         """Return at most ``limit`` messages from stream sequence ``start`` on."""
         ...
 

@@ -54,8 +54,8 @@ class Deletions:
         Raises:
             ProblemError: ``not_found``; ``conflict``: it has not ended.
         """
-        mail = caller.command(f"delete-{caller.submission or new_id()}", execution_id, Delete())
-        answer = await caller.ask(self._owners, mail, timeout=self._timeout)
+        envelope = caller.command(f"delete-{caller.submission or new_id()}", execution_id, Delete())
+        answer = await caller.ask(self._owners, envelope, timeout=self._timeout)
         whose = decode(Forgotten, answer)
         await self._remove(traces(caller.tenant, execution_id, whose.agent_id, whose.session))
         return DeletedExecution(execution_id=execution_id)

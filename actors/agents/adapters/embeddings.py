@@ -19,7 +19,7 @@ from bus.ports import Bus
 from bus.requests.caller import Caller
 from bus.requests.service import answered, reply
 from bus.subjects import fill
-from bus.tasks import Crew, Wakeup, loop_time
+from bus.tasks import TaskPool, Wakeup, loop_time
 from schemas.base import Message
 from schemas.embeddings import Embed, EncodedEmbeddings
 from schemas.executions import ENDED, ExecutionRecord
@@ -68,7 +68,7 @@ _LATE = Problem(
 )
 
 
-class Waiting(NamedTuple):
+class WaitingRequest(NamedTuple):
     """Somebody who waits for the vectors of an execution, ``seconds`` long at most."""
 
     caller: Caller
@@ -91,7 +91,7 @@ class EmbeddingAnswers:
         self._slices = Slices()
         self._large = anyio.CapacityLimiter(LARGE_AT_ONCE)
         self._load = InFlight(quotas)
-        self._crew: Crew[Waiting] | None = None
+        self._pool: TaskPool[WaitingRequest] | None = None
         self._is_leaving = False
         self._told = set[Wakeup]()
         self._idle = Wakeup()
@@ -99,12 +99,12 @@ class EmbeddingAnswers:
     async def run(self) -> None:
         """Answer until cancelled."""
         async with anyio.create_task_group() as tasks:
-            self._crew = Crew(tasks, self._serve, most=MOST_WAITING)
+            self._pool = TaskPool(tasks, self._serve, most=MOST_WAITING)
             await anyio.sleep_forever()
 
-    def missing(self) -> str | None:
+    def not_ready_reason(self) -> str | None:
         """Say what is lacking until requests are answered."""
-        return "embeddings are not answered" if self._crew is None else None
+        return "embeddings are not answered" if self._pool is None else None
 
     async def drain(self) -> None:
         """Wait for a while for the ends that are waited for; then tell who is left to ask again."""
@@ -127,19 +127,19 @@ class EmbeddingAnswers:
         if refused is not None:
             raise ProblemError(refused)
 
-    def give(self, waiting: Waiting) -> None:
+    def give(self, waiting: WaitingRequest) -> None:
         """Answer somebody when the execution has ended.
 
         Raises:
             ProblemError: as ``expect``.
         """
-        refused = _NOT_YET if self._crew is None else self._load.take(waiting.caller.tenant, 0)
-        if refused is not None or self._crew is None:
+        refused = _NOT_YET if self._pool is None else self._load.take(waiting.caller.tenant, 0)
+        if refused is not None or self._pool is None:
             raise ProblemError(refused or _NOT_YET)
         self._admission.hold(waiting.caller.tenant, waiting.execution_id)
-        self._crew.give(waiting)
+        self._pool.give(waiting)
 
-    async def _serve(self, waiting: Waiting) -> None:
+    async def _serve(self, waiting: WaitingRequest) -> None:
         try:
             answer = await answered("llm-embed", self._answer(waiting))
             caller = waiting.caller
@@ -150,7 +150,7 @@ class EmbeddingAnswers:
             if not self._load.requests:
                 self._idle.set()
 
-    async def _answer(self, waiting: Waiting) -> Message:
+    async def _answer(self, waiting: WaitingRequest) -> Message:
         record = await self._ended(waiting)
         if record.kind != "embed":
             raise problem("conflict", "this execution is no embedding", field="id")
@@ -161,7 +161,7 @@ class EmbeddingAnswers:
         async with self._large:
             return await self._read(waiting, record, record.vectors)
 
-    async def _ended(self, waiting: Waiting) -> ExecutionRecord:
+    async def _ended(self, waiting: WaitingRequest) -> ExecutionRecord:
         """Return the record of the execution when it has ended.
 
         Raises:
@@ -185,7 +185,7 @@ class EmbeddingAnswers:
         raise ProblemError(_LATE)
 
     async def _read(
-        self, waiting: Waiting, record: ExecutionRecord, stored: StoredVectors
+        self, waiting: WaitingRequest, record: ExecutionRecord, stored: StoredVectors
     ) -> EncodedEmbeddings:
         """Read as many of the vectors as are wanted and fit into a message."""
         wanted, most = waiting.wanted, self._bus.outbox.max_payload - HEAD_BYTES

@@ -9,7 +9,7 @@ from actors.agents.adapters.listed import EXECUTIONS, PROJECT, SESSIONS, USER
 from actors.agents.core.listing import Activity
 from bus.codec import decode
 from bus.errors import problem
-from bus.projection import Page, Projector, Query, Rows, Table
+from bus.projection import Projector, Rows, Table, TablePage, TableQuery
 from bus.projection.file import microseconds, moment
 from bus.requests.caller import Caller
 from schemas.conversations import ConversationList, ConversationSummary, ListConversations
@@ -46,7 +46,7 @@ class Lists:
         where = {"session": query.session, "agent": query.agent_id, "status": query.status}
         facts = {USER: query.user, PROJECT: query.project}
         given = {name: value for name, value in facts.items() if value is not None}
-        wanted = Query(
+        wanted = TableQuery(
             where,
             query.limit,
             query.offset,
@@ -68,7 +68,7 @@ class Lists:
     async def conversations(self, caller: Caller, query: ListConversations) -> ConversationList:
         """Return a page of sessions; raises as ``_page`` does."""
         where = {"agent": query.agent_id, "user": query.user}
-        wanted = Query(where, query.limit, query.offset, query.cursor)
+        wanted = TableQuery(where, query.limit, query.offset, query.cursor)
         page = await self._page(SESSIONS, caller.tenant, wanted)
         rows = [_conversation(row) for row in page.rows]
         return ConversationList(
@@ -102,7 +102,7 @@ class Lists:
         find = partial(_first, _KNOWN, (tenant, execution_id))
         return await self._projector.peek(find) is not None
 
-    async def _page(self, table: Table, tenant: str, query: Query) -> Page:
+    async def _page(self, table: Table, tenant: str, query: TableQuery) -> TablePage:
         """Return a page of all that was committed before it was asked for.
 
         Raises:

@@ -13,7 +13,7 @@ from schemas.executions import RECORD_SUBJECT, ExecutionRecord
 from schemas.lifecycle import EXECUTION_ENTITY, Accept, Looked
 
 
-class Prompts:
+class PromptStore:
     """Stores and reads what is too large to travel. ``shards`` is the number of the executions'."""
 
     def __init__(self, bus: Bus, shards: int, slices: Slices) -> None:

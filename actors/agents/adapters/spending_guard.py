@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable
 
 from actors.agents.core.embedding import embedding_under
 from actors.agents.core.payer import party
-from actors.agents.core.spending import Manner, under
+from actors.agents.core.spending import SpendingPolicy, under
 from bus.errors import ProblemError
 from bus.kv.prices import PricesInForce
 from bus.kv.terms import KnownTerms
@@ -16,7 +16,7 @@ from schemas.problems import Problem
 from schemas.terms import Restriction, restrictions
 
 
-class Purse:
+class SpendingGuard:
     """Bounds what is accepted, by the terms and prices that are known in this process.
 
     ``ready`` returns once all stored terms are known: until then nobody is let pass unasked.
@@ -28,13 +28,13 @@ class Purse:
         prices: PricesInForce,
         ready: Callable[[], Awaitable[None]],
         clock: Clock,
-        manner: Manner,
+        spending_policy: SpendingPolicy,
     ) -> None:
         self._terms = terms
         self._prices = prices
         self._ready = ready
         self._clock = clock
-        self._manner = manner
+        self._spending_policy = spending_policy
 
     async def bounded(self, wanted: Accept) -> Accept:
         """Return what is wanted with what it may cost; the same where nothing holds it.
@@ -57,5 +57,5 @@ class Purse:
         request, prices, now = wanted.request, self._prices.prices, self._clock()
         if isinstance(request, EmbedRequest):
             at = PricedAt(prices, now)
-            return embedding_under(wanted, request, held_by, self._manner, at)
-        return under(wanted, held_by, prices, self._manner, now)
+            return embedding_under(wanted, request, held_by, self._spending_policy, at)
+        return under(wanted, held_by, prices, self._spending_policy, now)

@@ -16,7 +16,7 @@ from actors.agents.core.positions import Positions
 from bus.codec import decode
 from bus.errors import ProblemError
 from bus.fairness import Turnstile
-from bus.ports import Stored
+from bus.ports import StoredMessage
 from bus.subjects import fill
 from schemas.base import Value
 from schemas.bounded import Bounded
@@ -211,7 +211,7 @@ def _terminal(record: ExecutionRecord) -> Completed | Failed | Cancelled:
     )
 
 
-def _note(positions: Positions, stored: Stored) -> None:
+def _note(positions: Positions, stored: StoredMessage) -> None:
     place = _placed(stored)
     if place is None:
         positions.skip(stored.sequence)
@@ -219,7 +219,7 @@ def _note(positions: Positions, stored: Stored) -> None:
         positions.add(*place, stored.sequence, len(stored.data))
 
 
-def _placed(stored: Stored) -> tuple[int, int] | None:
+def _placed(stored: StoredMessage) -> tuple[int, int] | None:
     """Return where an event stands; None where a server whose disk was full has kept none of it.
 
     For its reader such an event is one that was lost: it comes again, or the end tells the text.

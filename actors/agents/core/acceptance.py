@@ -25,14 +25,14 @@ BATCH_ATTEMPTS = 100
 """Workers that come and go in a day take over the same batch: none of them repeats a call."""
 
 
-class Bounds(NamedTuple):
+class RequestBounds(NamedTuple):
     """Of one execution: how many seconds it may take, how often it may be tried."""
 
     timeout: float
     attempts: int
 
 
-def bounds(wanted: Generate, *, timeout: float, attempts: int) -> Bounds:
+def bounds(wanted: Generate, *, timeout: float, attempts: int) -> RequestBounds:
     """Return how long a plain generation may take, and how often it may be tried.
 
     ``timeout`` (seconds) and ``attempts`` count where neither the request nor a batch says so.
@@ -40,7 +40,7 @@ def bounds(wanted: Generate, *, timeout: float, attempts: int) -> Bounds:
     if wanted.batch:
         timeout, attempts = BATCH_SECONDS, BATCH_ATTEMPTS
     limits = wanted.limits
-    return Bounds(limits.timeout_seconds or timeout, limits.max_attempts or attempts)
+    return RequestBounds(limits.timeout_seconds or timeout, limits.max_attempts or attempts)
 
 
 MAX_PARTS = 20_000

@@ -17,7 +17,7 @@ from actors.agents.core.tokens import BYTES_PER_TOKEN
 from schemas.llm import ChatMessage, GenerateRequest, ModelConfig
 from schemas.pricing.deployed import PricedAt, deployed
 from schemas.pricing.headers import header_fault
-from schemas.pricing.prices import ORDINARY, Terms
+from schemas.pricing.prices import ORDINARY, RateTerms
 from schemas.pricing.terms import terms_of
 from schemas.pricing.units import PARTS_OF_OUTPUT
 from schemas.problems import Problem
@@ -43,7 +43,7 @@ _US = "us"
 _MADE = ("reasoning", "citation", "audio_output", "image_output", "video_output")
 
 
-class Way(NamedTuple):
+class Alternative(NamedTuple):
     """An alternative of a request. ``field`` is the path of what defines it.
 
     ``calls`` counts how often it may be called in one attempt, ``keys`` how many may be refused
@@ -60,7 +60,7 @@ class Way(NamedTuple):
     more: int = 0
 
 
-class Cost(NamedTuple):
+class AlternativeCost(NamedTuple):
     """What an alternative may cost: its prompt, all of it, and a token of its answer."""
 
     prompt: int
@@ -69,7 +69,7 @@ class Cost(NamedTuple):
     is_operators: bool
 
 
-class Bounds:
+class CostBounds:
     """Reckons alternatives of a request. ``strict`` takes bytes for tokens."""
 
     def __init__(self, request: GenerateRequest, answer_tokens: int, *, strict: bool) -> None:
@@ -82,9 +82,11 @@ class Bounds:
         """The conversation."""
         return self._request.messages
 
-    def tokens(self, way: Way) -> int:
+    def tokens(self, alternative: Alternative) -> int:
         """Return how many tokens an alternative may use at most."""
-        return self.prompt(way.config) + (way.config.max_tokens or self._answer_tokens)
+        return self.prompt(alternative.config) + (
+            alternative.config.max_tokens or self._answer_tokens
+        )
 
     def prompt(self, config: ModelConfig) -> int:
         """Return how many tokens the prompt has at most."""
@@ -98,46 +100,60 @@ class Bounds:
         framing += PROMPTED_TOKENS if is_prompted else 0
         return text + framing + image_tokens(request.messages)
 
-    def cost(self, way: Way, prices: PricedAt) -> Cost | Problem:
+    def cost(self, alternative: Alternative, prices: PricedAt) -> AlternativeCost | Problem:
         """Return what an alternative may cost at most.
 
         Refuses with ``validation`` what has no bound, and with ``unpriced`` what has no price.
         """
-        if (fault := way_fault(way)) is not None:
+        if (fault := alternative_fault(alternative)) is not None:
             return fault
-        effect = effect_of(way.provider, way.config, f"{way.field}config")
+        effect = effect_of(alternative.provider, alternative.config, f"{alternative.field}config")
         if isinstance(effect, Problem):
             return effect
-        answer = max(way.config.max_tokens or self._answer_tokens, effect.length)
-        prompt, made = self.prompt(way.config) + way.more, answer * effect.answers
-        is_kept = keeps(self._request.messages, way.config.extra) or way.config.cache is not None
-        terms = list(_terms(way, effect, prices))
+        answer = max(alternative.config.max_tokens or self._answer_tokens, effect.length)
+        prompt, made = self.prompt(alternative.config) + alternative.more, answer * effect.answers
+        is_kept = (
+            keeps(self._request.messages, alternative.config.extra)
+            or alternative.config.cache is not None
+        )
+        terms = list(_terms(alternative, effect, prices))
         usual = prices.cost(terms[0], Usage(input=prompt, output=made))
         if isinstance(usual, Problem):
             return usual
         # What was said already is part of the prompt of a call that goes on with it.
-        read = prompt + (made if way.calls > 1 else 0)
+        read = prompt + (made if alternative.calls > 1 else 0)
         aside = effect.aside
-        whole = prices.most(terms, _usages(read, made + aside, way, keeps=is_kept))
-        empty = prices.most(terms, _usages(read, 0, way, keeps=is_kept))
-        beside = prices.most(terms, _usages(read, aside, way, keeps=is_kept)) if aside else empty
-        again = empty * (way.keys - 1) if self._strict else 0
+        whole = prices.most(terms, _usages(read, made + aside, alternative, keeps=is_kept))
+        empty = prices.most(terms, _usages(read, 0, alternative, keeps=is_kept))
+        beside = (
+            prices.most(terms, _usages(read, aside, alternative, keeps=is_kept)) if aside else empty
+        )
+        again = empty * (alternative.keys - 1) if self._strict else 0
         token = -(-(whole - beside) // max(answer, 1))
-        return Cost(beside * way.calls + again, whole * way.calls + again, token, way.is_operators)
+        return AlternativeCost(
+            beside * alternative.calls + again,
+            whole * alternative.calls + again,
+            token,
+            alternative.is_operators,
+        )
 
 
-def way_fault(way: Way) -> Problem | None:
+def alternative_fault(alternative: Alternative) -> Problem | None:
     """Return why no budget can hold what a way costs, whatever it is asked."""
-    if _BOUNDLESS.search(way.provider.model):
+    if _BOUNDLESS.search(alternative.provider.model):
         message = "this model's own searches have no bound, so that no budget can hold its cost"
-        return Problem(code="validation", message=message, field=f"{way.field}provider.model")
-    return header_fault(way.provider, f"{way.field}provider", is_operators=way.is_operators)
+        return Problem(
+            code="validation", message=message, field=f"{alternative.field}provider.model"
+        )
+    return header_fault(
+        alternative.provider, f"{alternative.field}provider", is_operators=alternative.is_operators
+    )
 
 
-def _terms(way: Way, effect: Effect, prices: PricedAt) -> Iterator[Terms]:
+def _terms(alternative: Alternative, effect: Effect, prices: PricedAt) -> Iterator[RateTerms]:
     """Yield all terms on which a call may be served; the first are those that are asked for."""
-    tier = way.config.service_tier or effect.tier
-    for provider in _models(way.provider, effect, prices):
+    tier = alternative.config.service_tier or effect.tier
+    for provider in _models(alternative.provider, effect, prices):
         yield terms_of(provider, tier_requested=tier)
         if tier is not None and tier.strip().lower() not in ORDINARY:
             yield terms_of(provider)
@@ -151,8 +167,8 @@ def _models(provider: Provider, effect: Effect, prices: PricedAt) -> Iterator[Pr
         yield msgspec.structs.replace(provider, model=name)
 
 
-def _usages(prompt: int, made: int, way: Way, *, keeps: bool) -> Iterator[Usage]:
-    searches = BUILT_IN_SEARCHES if _SEARCHES.search(way.provider.model) else 0
+def _usages(prompt: int, made: int, alternative: Alternative, *, keeps: bool) -> Iterator[Usage]:
+    searches = BUILT_IN_SEARCHES if _SEARCHES.search(alternative.provider.model) else 0
     for bucket in ("input", "cache_write", "cache_write_1h") if keeps else ("input",):
         read: dict[str, Any] = {bucket: prompt}
         yield Usage(**read, output=made)

@@ -11,7 +11,7 @@ from actors.agents.core.policy_checks import check_policy
 from actors.agents.core.traversal import (
     MAX_DEPTH,
     MAX_VALUES,
-    Place,
+    PathPlace,
     TooDeepError,
     TooManyError,
     texts,
@@ -87,7 +87,7 @@ def _contents(definition: AgentDefinition) -> Problem | None:
     return None
 
 
-def _is_credential(place: Place, text: str) -> bool:
+def _is_credential(place: PathPlace, text: str) -> bool:
     if credentials.is_key_shaped(text):
         return True
     *names, root = place.names()

@@ -60,7 +60,7 @@ from schemas.lifecycle import (
 from schemas.problems import Problem
 from schemas.spend import HoldVoided, ReserveAsked, book, refuse_reserve, tick
 from schemas.usage import Usage
-from schemas.work import Claim, Failed, Lost, Settled, Stopped
+from schemas.work import Claim, Lost, Settled, Stopped, WorkFailure
 
 LONG_WAIT = timedelta(seconds=5)
 """A wait for money that is told on the stream, however many there were before it."""
@@ -78,7 +78,7 @@ def decide(state: Execution | None, command: ExecutionCommand, now: datetime) ->
     match command:
         case FinishGeneration():
             return _finish(state, command, now)
-        case Claim() | Lost() | Failed() | Stopped():
+        case Claim() | Lost() | WorkFailure() | Stopped():
             return _on_work(state, command, now)
         case AccountAnswered():
             return _account_answered(state, command, now)
@@ -109,7 +109,7 @@ def _by_user(state: Execution, command: Cancel | Delete | Look, now: datetime) -
 
 def _on_work(
     state: Execution,
-    command: Claim | Lost | FailGeneration | Failed | Stopped,
+    command: Claim | Lost | FailGeneration | WorkFailure | Stopped,
     now: datetime,
 ) -> Decision:
     """Decide on what a worker or the bus says of an attempt that brought no answer."""
@@ -120,7 +120,7 @@ def _on_work(
             return _replace(state, command, now)
         case FailGeneration():
             return _fail(state, command, now)
-        case Failed():
+        case WorkFailure():
             return _fail(state, _told(command, now), now)
 
 
@@ -230,7 +230,7 @@ def conclude(state: Execution, now: datetime) -> tuple[ExecutionEvent, ...]:
     return (ExecutionCompleted(segment=state.next_segment, at=now),)
 
 
-def _told(command: Failed, now: datetime) -> FailGeneration:
+def _told(command: WorkFailure, now: datetime) -> FailGeneration:
     """Return the report of a worker that could not even begin to generate, or broke."""
     return FailGeneration(
         work=command.work,

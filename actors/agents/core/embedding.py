@@ -5,9 +5,9 @@ from datetime import datetime
 
 import msgspec
 
-from actors.agents.core.calls import FRAMING_TOKENS, Way, way_fault
+from actors.agents.core.calls import FRAMING_TOKENS, Alternative, alternative_fault
 from actors.agents.core.checks import checking
-from actors.agents.core.spending import Manner
+from actors.agents.core.spending import SpendingPolicy
 from schemas.agents import AgentDefinition
 from schemas.bills import Spending
 from schemas.embeddings import RETENTION_SECONDS, Embed
@@ -54,7 +54,7 @@ def embedding_under(
     wanted: Accept,
     request: EmbedRequest,
     held_by: Sequence[Restriction],
-    manner: Manner,
+    spending_policy: SpendingPolicy,
     prices: PricedAt,
 ) -> Accept | Problem:
     """Bound what is to be embedded, as the scopes that it is held to demand.
@@ -62,32 +62,34 @@ def embedding_under(
     A byte of a text is at most a token. The platform's money is only for what may be the operator's
     spend. Refuses as ``spending.under``.
     """
-    pays = manner.may_take_secret(request.provider, wanted.policy.keys)
+    pays = spending_policy.may_take_secret(request.provider, wanted.policy.keys)
     held_by = [each for each in held_by if pays or not each.platform]
     if not held_by:
         return wanted
     tokens = sum(len(text.encode()) + FRAMING_TOKENS for text in request.texts)
     amount = 0
     if any(each.money for each in held_by):
-        way = Way(request.provider, ModelConfig(), is_operators=pays)
-        most = way_fault(way) or _most(way, tokens, manner, prices)
+        alternative = Alternative(request.provider, ModelConfig(), is_operators=pays)
+        most = alternative_fault(alternative) or _most(alternative, tokens, spending_policy, prices)
         if isinstance(most, Problem):
             return most
         amount = most
     spending = Spending(
         amount_pico=amount,
         tokens=tokens,
-        waits=manner.when_refused == "wait",
+        waits=spending_policy.when_refused == "wait",
         platform=any(each.platform for each in held_by),
     )
     return msgspec.structs.replace(wanted, spending=spending)
 
 
-def _most(way: Way, tokens: int, manner: Manner, prices: PricedAt) -> int | Problem:
+def _most(
+    alternative: Alternative, tokens: int, spending_policy: SpendingPolicy, prices: PricedAt
+) -> int | Problem:
     """Return what an attempt costs with the dearest of all models it may really ask."""
-    models = list(deployed(way.provider, prices, answers=False))
+    models = list(deployed(alternative.provider, prices, answers=False))
     used = Usage(input=tokens)
     usual = prices.cost(terms_of(models[0]), used)
-    if isinstance(usual, Problem) and manner.unpriced != "allow":
+    if isinstance(usual, Problem) and spending_policy.unpriced != "allow":
         return usual
     return prices.most([terms_of(model) for model in models], [used])

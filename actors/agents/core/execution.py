@@ -25,7 +25,7 @@ import msgspec
 from actors.agents.core.folding import unfolded
 from schemas.attempts import Attempt, Attempts, WorkClaimed
 from schemas.base import Internal
-from schemas.bodies import Reference
+from schemas.bodies import BodyReference
 from schemas.callbacks import CalledBack, Ended
 from schemas.executions import RECORD_SUBJECT, ExecutionStatus, LogEntry
 from schemas.lifecycle import (
@@ -117,7 +117,7 @@ class Execution(Internal):
     cost_at_end: int | None = None
     reply_to: ReplyTo | None = None
     end: Ended | None = None
-    prompt: Reference | None = None
+    prompt: BodyReference | None = None
     deleted_at: datetime | None = None
 
     @property

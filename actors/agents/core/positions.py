@@ -18,7 +18,7 @@ FIRST_EVENT = (1, 0)
 """Segments count from 1, and sequences from 0."""
 
 
-class Chosen(NamedTuple):
+class ChosenPositions(NamedTuple):
     """The sequences of a page in the store, in cursor order; ``more`` events are known after it."""
 
     stored: list[int]
@@ -67,7 +67,7 @@ class Positions:
         last = start + limit
         return last < len(self._keys) and self._keys[last] == first + limit
 
-    def choose(self, after: tuple[int, int] | None, limit: int, most_bytes: int) -> Chosen:
+    def choose(self, after: tuple[int, int] | None, limit: int, most_bytes: int) -> ChosenPositions:
         """Return the next events: at most ``limit`` of ``most_bytes`` together, one at least."""
         start = bisect_right(self._keys, key_of(after)) if after is not None else 0
         end, size = start, 0
@@ -76,7 +76,7 @@ class Positions:
             if size > most_bytes and end > start:
                 break
             end += 1
-        return Chosen(self._stored[start:end].tolist(), end < len(self._keys))
+        return ChosenPositions(self._stored[start:end].tolist(), end < len(self._keys))
 
 
 def key_of(place: tuple[int, int]) -> int:

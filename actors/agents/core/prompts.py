@@ -9,7 +9,7 @@ import msgspec
 
 from actors.agents.core.execution import Execution
 from actors.agents.core.folding import LEAST_CHARACTERS, folded
-from schemas.bodies import Reference, goes_by_reference
+from schemas.bodies import BodyReference, goes_by_reference
 from schemas.conversations import ConversationTurn
 from schemas.executions import ExecutionRecord
 from schemas.lifecycle import NO_POLICY, Accept, Prompt
@@ -33,7 +33,7 @@ def prompt_of(wanted: Accept) -> Prompt:
     return Prompt(request=wanted.request, policy=wanted.policy, task=task, task_at=place)
 
 
-def referring(wanted: Accept, prompt: Reference) -> Accept:
+def referring(wanted: Accept, prompt: BodyReference) -> Accept:
     """Return the command that refers to a stored prompt, with what an owner needs of it."""
     origin, request = wanted.origin, wanted.request
     if len(origin.task) >= LEAST_CHARACTERS:
@@ -47,13 +47,13 @@ def referring(wanted: Accept, prompt: Reference) -> Accept:
     )
 
 
-def lacking(state: Execution) -> Reference | None:
+def lacking(state: Execution) -> BodyReference | None:
     """Return the prompt that has the task of an execution; None where the state has it."""
     has_task = state.origin.kind == "generate"
     return state.prompt if has_task and not state.origin.task else None
 
 
-def bodies(state: Execution) -> tuple[Reference, ...]:
+def bodies(state: Execution) -> tuple[BodyReference, ...]:
     """Return the bodies that are stored for an execution."""
     return (state.prompt,) if state.prompt is not None else ()
 

@@ -10,14 +10,14 @@ from schemas.llm import GenerateRequest
 from schemas.policy import Choice, Rule, When
 
 
-class Chosen(NamedTuple):
+class ChosenRules(NamedTuple):
     """The request as the rules have it, and what each decision was."""
 
     request: GenerateRequest
     choices: tuple[Choice, ...]
 
 
-def choose(request: GenerateRequest, rules: Sequence[Rule], measured: Measure) -> Chosen:
+def choose(request: GenerateRequest, rules: Sequence[Rule], measured: Measure) -> ChosenRules:
     """Apply the rules that hold.
 
     The first that names a model or provider decides the model, the first that names a temperature
@@ -36,7 +36,7 @@ def choose(request: GenerateRequest, rules: Sequence[Rule], measured: Measure) -
             request = msgspec.structs.replace(request, config=config)
             choices.append(_choice(rule, "temperature", f"{rule.temperature:g}", reason))
             break
-    return Chosen(request, tuple(choices))
+    return ChosenRules(request, tuple(choices))
 
 
 def holds(when: When, measured: Measure) -> str | None:

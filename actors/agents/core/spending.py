@@ -12,9 +12,9 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from actors.agents.core.calls import Bounds, Cost, PricedAt, Way
+from actors.agents.core.calls import Alternative, AlternativeCost, CostBounds, PricedAt
 from actors.agents.core.enclosures import block_fault
-from schemas.bills import Slices, Spending
+from schemas.bills import BillSlices, Spending
 from schemas.lifecycle import Accept
 from schemas.llm import GenerateRequest, ModelConfig
 from schemas.policy import Policy
@@ -36,7 +36,7 @@ _FREE_JUDGES = ("omni-moderation", "text-moderation")
 """OpenAI's, which cost nothing and are in no rate book."""
 
 
-class Manner(msgspec.Struct, frozen=True, kw_only=True):
+class SpendingPolicy(msgspec.Struct, frozen=True, kw_only=True):
     """How upper bounds are reckoned where a budget holds: settings."""
 
     bound: Annotated[
@@ -92,7 +92,11 @@ def _hosts(urls: tuple[tuple[str, str], ...]) -> frozenset[str]:
 
 
 def under(
-    wanted: Accept, held_by: Sequence[Restriction], prices: Prices, manner: Manner, at: datetime
+    wanted: Accept,
+    held_by: Sequence[Restriction],
+    prices: Prices,
+    spending_policy: SpendingPolicy,
+    at: datetime,
 ) -> Accept | Problem:
     """Bound what is to be executed, as the scopes that it is held to demand.
 
@@ -105,86 +109,99 @@ def under(
     asked = wanted.request
     if not isinstance(asked, GenerateRequest):
         raise TypeError("embeddings have a bound of their own: see core.embedding")
-    request, policy = _bounded(asked, wanted.policy, manner)
-    ways = list(_ways(request, policy, manner))
-    answer = max(way.config.max_tokens or manner.answer_tokens for way in ways)
-    called = [*ways, *_judge(policy, manner, answer)]
-    if not any(way.is_operators for way in called):
+    request, policy = _bounded(asked, wanted.policy, spending_policy)
+    routes = list(_routes(request, policy, spending_policy))
+    answer = max(
+        alternative.config.max_tokens or spending_policy.answer_tokens for alternative in routes
+    )
+    called = [*routes, *_judge(policy, spending_policy, answer)]
+    if not any(alternative.is_operators for alternative in called):
         held_by = [each for each in held_by if not each.platform]
     if not held_by:
         return wanted
-    bounds = Bounds(request, manner.answer_tokens, strict=manner.strict)
+    bounds = CostBounds(request, spending_policy.answer_tokens, strict=spending_policy.strict)
     spending = Spending(
         amount_pico=0,
-        tokens=_of_all([bounds.tokens(way) for way in ways], manner),
-        waits=manner.when_refused == "wait",
+        tokens=_of_all([bounds.tokens(alternative) for alternative in routes], spending_policy),
+        waits=spending_policy.when_refused == "wait",
         platform=any(each.platform for each in held_by),
-        assumed_tokens=manner.answer_tokens if asked.config.max_tokens is None else None,
+        assumed_tokens=spending_policy.answer_tokens if asked.config.max_tokens is None else None,
     )
     if any(each.money for each in held_by):
         is_own = any(each.money and not each.platform for each in held_by)
-        costs = _costs(bounds, called, PricedAt(prices, at), manner, is_own=is_own)
+        costs = _costs(bounds, called, PricedAt(prices, at), spending_policy, is_own=is_own)
         if isinstance(costs, Problem):
             return costs
-        spending = _with_money(spending, costs, manner)
+        spending = _with_money(spending, costs, spending_policy)
     return msgspec.structs.replace(wanted, request=request, policy=policy, spending=spending)
 
 
 def _costs(
-    bounds: Bounds, ways: Sequence[Way], prices: PricedAt, manner: Manner, *, is_own: bool
-) -> list[Cost] | Problem:
+    bounds: CostBounds,
+    routes: Sequence[Alternative],
+    prices: PricedAt,
+    spending_policy: SpendingPolicy,
+    *,
+    is_own: bool,
+) -> list[AlternativeCost] | Problem:
     """Return what the alternatives may cost.
 
     Where the platform alone holds money, what is not the operator's spend need have no bound.
     """
     if (fault := block_fault(bounds.messages)) is not None:
         return fault
-    costs: list[Cost] = []
-    for way in ways:
-        cost = bounds.cost(way, prices)
+    costs: list[AlternativeCost] = []
+    for alternative in routes:
+        cost = bounds.cost(alternative, prices)
         if not isinstance(cost, Problem):
             costs.append(cost)
-        elif (is_own or way.is_operators) and not _is_allowed(cost, manner):
+        elif (is_own or alternative.is_operators) and not _is_allowed(cost, spending_policy):
             return cost
     return costs
 
 
-def _is_allowed(problem: Problem, manner: Manner) -> bool:
-    return problem.code == "unpriced" and manner.unpriced == "allow"
+def _is_allowed(problem: Problem, spending_policy: SpendingPolicy) -> bool:
+    return problem.code == "unpriced" and spending_policy.unpriced == "allow"
 
 
-def _judge(policy: Policy, manner: Manner, answer: int) -> Iterator[Way]:
+def _judge(policy: Policy, spending_policy: SpendingPolicy, answer: int) -> Iterator[Alternative]:
     """Yield who judges a prompt and an answer of so many tokens, unless it costs nothing."""
     wish = policy.safety.moderation if policy.safety is not None else None
     if wish is None or wish.model.startswith(_FREE_JUDGES):
         return
     judge = OpenAI(model=wish.model, base_url=wish.base_url, secret=wish.secret)
-    if manner.may_take_secret(judge):
+    if spending_policy.may_take_secret(judge):
         config = ModelConfig(max_tokens=1)
-        yield Way(judge, config, "policy.safety.moderation.", more=JUDGED * answer)
+        yield Alternative(judge, config, "policy.safety.moderation.", more=JUDGED * answer)
 
 
-def _with_money(spending: Spending, costs: Sequence[Cost], manner: Manner) -> Spending:
+def _with_money(
+    spending: Spending, costs: Sequence[AlternativeCost], spending_policy: SpendingPolicy
+) -> Spending:
     operators = [cost for cost in costs if cost.is_operators]
     token = max((cost.token for cost in costs), default=0)
-    whole, lent = _whole(costs, manner), _whole(operators, manner)
+    whole, lent = _whole(costs, spending_policy), _whole(operators, spending_policy)
     found = msgspec.structs.replace(spending, amount_pico=whole, chunk_pico=CHUNK_TOKENS * token)
-    if manner.slice_tokens is not None:
-        found, lent = _sliced(found, costs, lent, manner.slice_tokens, manner)
+    if spending_policy.slice_tokens is not None:
+        found, lent = _sliced(found, costs, lent, spending_policy.slice_tokens, spending_policy)
     if not spending.platform or lent == found.amount_pico:
         return found
     return msgspec.structs.replace(found, lent_pico=lent)
 
 
 def _sliced(
-    spending: Spending, costs: Sequence[Cost], lent: int, size: int, manner: Manner
+    spending: Spending,
+    costs: Sequence[AlternativeCost],
+    lent: int,
+    size: int,
+    spending_policy: SpendingPolicy,
 ) -> tuple[Spending, int]:
     """Return the bound of a prompt and a first slice, and how much of it must be the platform's."""
     operators = [cost for cost in costs if cost.is_operators]
     token, ours = (max((one.token for one in some), default=0) for some in (costs, operators))
-    prompt = _of_all([cost.prompt for cost in costs], manner)
-    lent = min(lent, _of_all([cost.prompt for cost in operators], manner) + size * ours)
-    slices = Slices(
+    prompt = _of_all([cost.prompt for cost in costs], spending_policy)
+    lent = min(lent, _of_all([cost.prompt for cost in operators], spending_policy) + size * ours)
+    slices = BillSlices(
         slice_pico=size * token,
         input_pico=prompt,
         output_pico=token,
@@ -200,25 +217,25 @@ def _sliced(
     return sliced, min(lent, amount)
 
 
-def _whole(costs: Sequence[Cost], manner: Manner) -> int:
-    return _of_all([cost.whole for cost in costs], manner)
+def _whole(costs: Sequence[AlternativeCost], spending_policy: SpendingPolicy) -> int:
+    return _of_all([cost.whole for cost in costs], spending_policy)
 
 
-def _of_all(bounds: Sequence[int], manner: Manner) -> int:
+def _of_all(bounds: Sequence[int], spending_policy: SpendingPolicy) -> int:
     """Return what one attempt comes to: strictly, each of its calls may fail late and be paid."""
-    if manner.strict:
+    if spending_policy.strict:
         return sum(bounds)
-    return -(-int(max(bounds, default=0) * manner.factor * 1000) // 1000)
+    return -(-int(max(bounds, default=0) * spending_policy.factor * 1000) // 1000)
 
 
 def _bounded(
-    request: GenerateRequest, policy: Policy, manner: Manner
+    request: GenerateRequest, policy: Policy, spending_policy: SpendingPolicy
 ) -> tuple[GenerateRequest, Policy]:
     """Set ``max_tokens`` wherever it is not."""
-    config = _limited(request.provider, request.config, manner)
+    config = _limited(request.provider, request.config, spending_policy)
     fallbacks = [
         msgspec.structs.replace(
-            each, config=_limited(each.provider, each.config or request.config, manner)
+            each, config=_limited(each.provider, each.config or request.config, spending_policy)
         )
         for each in policy.fallbacks
     ]
@@ -228,22 +245,30 @@ def _bounded(
     )
 
 
-def _limited(provider: Provider, config: ModelConfig, manner: Manner) -> ModelConfig:
+def _limited(
+    provider: Provider, config: ModelConfig, spending_policy: SpendingPolicy
+) -> ModelConfig:
     if config.max_tokens is not None:
         return config
-    limit = min(manner.answer_tokens, output_limit(provider.model) or manner.answer_tokens)
+    limit = min(
+        spending_policy.answer_tokens, output_limit(provider.model) or spending_policy.answer_tokens
+    )
     return msgspec.structs.replace(config, max_tokens=limit)
 
 
-def _ways(request: GenerateRequest, policy: Policy, manner: Manner) -> Iterator[Way]:
+def _routes(
+    request: GenerateRequest, policy: Policy, spending_policy: SpendingPolicy
+) -> Iterator[Alternative]:
     """Yield the alternatives; an answer that was cut may be gone on with by each."""
     calls = 1 if policy.continuation == "never" else 2
 
-    def way(provider: Provider, config: ModelConfig, keys: Sequence[str], field: str) -> Way:
-        pays = manner.may_take_secret(provider, keys)
-        return Way(provider, config, field, calls, max(len(set(keys)), 1), pays)
+    def alternative(
+        provider: Provider, config: ModelConfig, keys: Sequence[str], field: str
+    ) -> Alternative:
+        pays = spending_policy.may_take_secret(provider, keys)
+        return Alternative(provider, config, field, calls, max(len(set(keys)), 1), pays)
 
-    yield way(request.provider, request.config, policy.keys, "")
+    yield alternative(request.provider, request.config, policy.keys, "")
     for place, other in enumerate(policy.fallbacks):
         config = other.config or request.config
-        yield way(other.provider, config, other.keys, f"policy.fallbacks.{place}.")
+        yield alternative(other.provider, config, other.keys, f"policy.fallbacks.{place}.")

@@ -134,7 +134,7 @@ def agent_of(template: AgentTemplate, wanted: CreateAgent) -> CreateAgent | Prob
     if isinstance(values, Problem):
         return values
     try:
-        filled = Filling(values).of(template.agent)
+        filled = TemplateFilling(values).of(template.agent)
     except _TooLongError:
         return _invalid("values", f"what comes of the template has more than {MAX_FILLED:,} bytes")
     base = converted(CreateAgent, filled, "template")
@@ -193,7 +193,7 @@ def _used(value: Any) -> set[str]:
             return set()
 
 
-class Filling:
+class TemplateFilling:
     """Puts values into a template. Raises ``_TooLongError``."""
 
     def __init__(self, values: Mapping[str, Any]) -> None:

@@ -22,16 +22,16 @@ class TooManyError(ValueError):
     """There are more than ``MAX_VALUES`` values; the argument is the path where that was seen."""
 
 
-class Place(NamedTuple):
+class PathPlace(NamedTuple):
     """Where a value was found. Paths are put together only for what is reported."""
 
     name: str
-    parent: "Place | None" = None
+    parent: "PathPlace | None" = None
     depth: int = 0
 
     def names(self) -> Iterator[str]:
         """Yield the name of the value, then of what holds it, up to the root."""
-        place: Place | None = self
+        place: PathPlace | None = self
         while place is not None:
             yield place.name
             place = place.parent
@@ -42,14 +42,14 @@ class Place(NamedTuple):
         return ".".join(reversed([name[:_MAX_NAME] for name in self.names()]))
 
 
-def texts(value: msgspec.Struct) -> Iterator[tuple[Place, str]]:
+def texts(value: msgspec.Struct) -> Iterator[tuple[PathPlace, str]]:
     """Yield every text that a Struct holds, however deep; those of one container in written order.
 
     Raises:
         TooDeepError: at the first container below ``MAX_DEPTH``.
         TooManyError: as soon as there are more than ``MAX_VALUES`` values.
     """
-    waiting: deque[tuple[Place | None, Any]] = deque([(None, value)])
+    waiting: deque[tuple[PathPlace | None, Any]] = deque([(None, value)])
     count = 0
     while waiting:
         holder, container = waiting.popleft()
@@ -59,12 +59,12 @@ def texts(value: msgspec.Struct) -> Iterator[tuple[Place, str]]:
         depth = holder.depth + 1 if holder is not None else 0
         for name, child in children:
             if isinstance(child, str):
-                yield Place(name, holder, depth), child
+                yield PathPlace(name, holder, depth), child
             elif child and issubclass(type(child), _CONTAINERS):
-                waiting.append((Place(name, holder, depth), child))
+                waiting.append((PathPlace(name, holder, depth), child))
 
 
-def _check_bounds(holder: Place | None, count: int) -> None:
+def _check_bounds(holder: PathPlace | None, count: int) -> None:
     if holder is not None and holder.depth >= MAX_DEPTH:
         raise TooDeepError(holder.path)
     if count > MAX_VALUES:

@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from actors.pricing.adapters import metrics
 from actors.pricing.core.admission import DOLLAR
-from actors.pricing.core.decisions import Rules, decide
+from actors.pricing.core.decisions import LedgerRules, decide
 from actors.pricing.core.entity import account
 from actors.pricing.core.ledger import Ledger
 from bus.errors import problem
@@ -29,14 +29,16 @@ def zone(name: str) -> tzinfo:
         raise problem("validation", f"there is no time zone {name}", field="zone") from None
 
 
-def account_entity(rules: Rules | None = None) -> Entity[Ledger, AccountCommand, AccountEvent]:
+def account_entity(
+    rules: LedgerRules | None = None,
+) -> Entity[Ledger, AccountCommand, AccountEvent]:
     """Return the account under these rules, as it is owned: what is disputed is counted."""
-    rules = rules or Rules(zones=zone)
+    rules = rules or LedgerRules(zones=zone)
     return replace(account(rules), decide=partial(_decided, rules))
 
 
 def _decided(
-    rules: Rules, state: Ledger | None, command: AccountCommand, now: datetime
+    rules: LedgerRules, state: Ledger | None, command: AccountCommand, now: datetime
 ) -> Decision:
     """Decide on a command, and count bills that were told too high or held too low."""
     decision = decide(rules, state, command, now)

@@ -33,7 +33,7 @@ B = TypeVar("B")
 Parameters = Sequence[tuple[str, str]]
 
 
-class Page(Value, Generic[B]):
+class AdminPage(Value, Generic[B]):
     """A page of buckets of time, and what to ask for the next one."""
 
     data: list[B]
@@ -68,7 +68,7 @@ class AdminApi:
             page = read.next_page
         raise problem("provider_error", f"{path} has more than {MOST_PAGES} pages")
 
-    async def _read(self, path: str, parameters: Parameters, kind: type[B]) -> Page[B]:
+    async def _read(self, path: str, parameters: Parameters, kind: type[B]) -> AdminPage[B]:
         response = await self._get(path, parameters)
         for pause in PAUSES_SECONDS:
             if response.status_code != BUSY and response.status_code < BROKEN:
@@ -91,7 +91,7 @@ class AdminApi:
             raise problem("unavailable", reason, retryable=True) from None
 
 
-def _decoded(path: str, response: httpx.Response, kind: type[B]) -> Page[B]:
+def _decoded(path: str, response: httpx.Response, kind: type[B]) -> AdminPage[B]:
     status = response.status_code
     if status in REFUSED:
         raise problem("unauthorized", f"{path} refuses the admin key ({status})")
@@ -100,7 +100,7 @@ def _decoded(path: str, response: httpx.Response, kind: type[B]) -> Page[B]:
     if status != OK:
         raise problem("provider_error", f"{path} answers with status {status}")
     try:
-        return bounds.decode(response.content, type=Page[kind])
+        return bounds.decode(response.content, type=AdminPage[kind])
     except msgspec.DecodeError as error:
         raise problem("provider_error", f"{path} answers in another shape: {error}") from None
 

@@ -11,7 +11,7 @@ from decimal import Decimal
 import httpx
 
 from actors.pricing.adapters.admin_api import AdminApi, Parameters
-from actors.pricing.core.periods import Span
+from actors.pricing.core.periods import TimeSpan
 from actors.pricing.core.reconciliation import (
     CACHED,
     OUTPUT,
@@ -20,7 +20,7 @@ from actors.pricing.core.reconciliation import (
     WRITTEN_1H,
     WRITTEN_5M,
     Counts,
-    Slot,
+    TimeSlot,
     tier_of,
 )
 from bus.config.settings import Secret
@@ -66,17 +66,17 @@ class MessagesBucket(Value):
     results: list[Messages]
 
 
-class Cost(Value):
+class AnthropicCost(Value):
     """What one thing cost: cents, as a decimal text."""
 
     amount: Decimal
 
 
-class CostBucket(Value):
+class AnthropicCostBucket(Value):
     """One day."""
 
     starting_at: datetime
-    results: list[Cost]
+    results: list[AnthropicCost]
 
 
 class AnthropicUsage:
@@ -93,28 +93,28 @@ class AnthropicUsage:
         self._api = AdminApi(client, base_url, headers)
         self._keys = keys
 
-    async def counts(self, span: Span) -> list[tuple[Slot, Counts]]:
+    async def counts(self, span: TimeSpan) -> list[tuple[TimeSlot, Counts]]:
         """Return what was used by day, key, model and tier. Raises as ``AdminApi.buckets``."""
         groups = ("model", "service_tier", *(("api_key_id",) if self._keys else ()))
         asked = [*_within(span), *(("group_by[]", group) for group in groups)]
         path = "/organizations/usage_report/messages"
-        found: list[tuple[Slot, Counts]] = []
+        found: list[tuple[TimeSlot, Counts]] = []
         async for bucket in self._api.buckets(path, asked, MessagesBucket):
             found += [(self._slot(bucket, each), _counts(each)) for each in bucket.results]
         return found
 
-    async def costs(self, span: Span) -> dict[str, int]:
+    async def costs(self, span: TimeSpan) -> dict[str, int]:
         """Return what was spent by day, in pico-dollars. Raises as ``AdminApi.buckets``."""
         path = "/organizations/cost_report"
         found: dict[str, int] = {}
-        async for bucket in self._api.buckets(path, _within(span), CostBucket):
+        async for bucket in self._api.buckets(path, _within(span), AnthropicCostBucket):
             cents = sum((each.amount for each in bucket.results), Decimal())
             found[_day(bucket.starting_at)] = round(cents * PICO / CENTS)
         return found
 
-    def _slot(self, bucket: MessagesBucket, each: Messages) -> Slot:
+    def _slot(self, bucket: MessagesBucket, each: Messages) -> TimeSlot:
         theirs = each.api_key_id or ""
-        return Slot(
+        return TimeSlot(
             _day(bucket.starting_at),
             self._keys.get(theirs, theirs) if self._keys else None,
             each.model or "",
@@ -134,7 +134,7 @@ def _counts(each: Messages) -> Counts:
     }
 
 
-def _within(span: Span) -> Parameters:
+def _within(span: TimeSpan) -> Parameters:
     since, until = (f"{at.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}" for at in span)
     return [
         ("starting_at", since),

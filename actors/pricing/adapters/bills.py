@@ -14,7 +14,7 @@ from bus.requests.dead_letters import post_letter
 from bus.requests.rpc import Owners
 from bus.subjects import fill
 from schemas.events import BillRefusedEvent
-from schemas.journal import Mail
+from schemas.journal import CommandEnvelope
 from schemas.ledger import ACCOUNT_ENTITY, Settle, Void
 from schemas.letters import undelivered
 from schemas.problems import Problem
@@ -39,28 +39,30 @@ class Bills:
     async def handed_over(self, delivery: Delivery) -> bool:
         """Book what an execution has handed over; say whether the message is done with."""
         try:
-            mail = decode(Mail, delivery.data)
-            due = _DUE.decode(mail.body)
+            envelope = decode(CommandEnvelope, delivery.data)
+            due = _DUE.decode(envelope.body)
         except (ProblemError, msgspec.DecodeError) as unreadable:
             return _left(delivery, unreadable)
-        return await self._book(mail, due)
+        return await self._book(envelope, due)
 
-    async def _book(self, mail: Mail, due: Settle | Void) -> bool:
+    async def _book(self, envelope: CommandEnvelope, due: Settle | Void) -> bool:
         try:
-            await self._accounts.ask(mail, timeout=ANSWER_SECONDS)
+            await self._accounts.ask(envelope, timeout=ANSWER_SECONDS)
         except ProblemError as refused:
             if refused.problem.code == "unavailable":
                 return False
-            return await self._give_up(mail, due, refused.problem)
+            return await self._give_up(envelope, due, refused.problem)
         return True
 
-    async def _give_up(self, mail: Mail, due: Settle | Void, problem: Problem) -> bool:
+    async def _give_up(
+        self, envelope: CommandEnvelope, due: Settle | Void, problem: Problem
+    ) -> bool:
         """Tell everybody of a bill that cannot be booked, and lay it aside."""
         outbox = self._bus.outbox
         if isinstance(due, Settle):
-            await self._tell(mail, due, problem)
+            await self._tell(envelope, due, problem)
         reason = f"{problem.code}: {problem.message}"
-        letter = undelivered(mail, ACCOUNT_ENTITY, reason, self._bus.clock())
+        letter = undelivered(envelope, ACCOUNT_ENTITY, reason, self._bus.clock())
         await post_letter(outbox, letter)
         try:
             await outbox.flush(timeout=ANSWER_SECONDS)
@@ -68,7 +70,7 @@ class Bills:
             return False
         return True
 
-    async def _tell(self, mail: Mail, settle: Settle, problem: Problem) -> None:
+    async def _tell(self, envelope: CommandEnvelope, settle: Settle, problem: Problem) -> None:
         which = settle.reference
         priced = [charge.cost_pico for charge in settle.charges if charge.cost_pico is not None]
         event = BillRefusedEvent(
@@ -80,9 +82,9 @@ class Bills:
             cost_pico=sum(priced) if priced else None,
         )
         subject = fill(
-            BillRefusedEvent.SUBJECT or "", tenant=mail.tenant, execution_id=which.execution_id
+            BillRefusedEvent.SUBJECT or "", tenant=envelope.tenant, execution_id=which.execution_id
         )
-        await self._bus.outbox.post(subject, encode(event), message_id=mail.id)
+        await self._bus.outbox.post(subject, encode(event), message_id=envelope.id)
 
 
 def _left(delivery: Delivery, error: ProblemError | msgspec.DecodeError) -> bool:

@@ -5,7 +5,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from actors.pricing.adapters.account import zone
-from actors.pricing.adapters.notifying import TermsTeller
+from actors.pricing.adapters.notifying import TermsNotifier
 from bus.codec import decode
 from bus.errors import ProblemError, problem
 from bus.ids import new_id
@@ -52,10 +52,10 @@ class Budgets:
     """Sets, lists and corrects the budgets and limits of tenants."""
 
     def __init__(
-        self, owners: Owners, teller: TermsTeller, clock: Clock, *, timeout: float
+        self, owners: Owners, notifier: TermsNotifier, clock: Clock, *, timeout: float
     ) -> None:
         self._owners = owners
-        self._teller = teller
+        self._notifier = notifier
         self._clock = clock
         self._timeout = timeout
 
@@ -124,12 +124,12 @@ class Budgets:
         """Change the rules, and return when every process that spends goes by them."""
         answer = await self._asked(caller, wanted, reply)
         terms = await self._asked(caller, LookAtTerms(), Terms)
-        await self._teller.tell(terms)
+        await self._notifier.notify(terms)
         return answer
 
     async def _asked(self, caller: Caller, wanted: msgspec.Struct, reply: type[T]) -> T:
-        mail = caller.command(new_id(), ACCOUNT_KEY, wanted)
-        return decode(reply, await caller.ask(self._owners, mail, timeout=self._timeout))
+        envelope = caller.command(new_id(), ACCOUNT_KEY, wanted)
+        return decode(reply, await caller.ask(self._owners, envelope, timeout=self._timeout))
 
 
 def _as(kind: type[T], wanted: Request) -> T:

@@ -41,7 +41,7 @@ def read_table(path: Path) -> Table:
     return table
 
 
-def opinions(table: Table, source: str) -> tuple[Overlay, Overlay]:
+def cross_checked(table: Table, source: str) -> tuple[Overlay, Overlay]:
     """Return the overlay of regions and that of disputed rows.
 
     Raises:

@@ -12,7 +12,7 @@ from bus.kv.terms import keep
 from bus.ports import Bus
 from bus.requests.ask_all import Patience, ask_all
 from schemas.fleet import Alive
-from schemas.terms import TERMS_SUBJECT, TellTerms, Terms, TermsKnown
+from schemas.terms import TERMS_SUBJECT, NotifyTerms, Terms, TermsKnown
 
 SPENDERS = frozenset({"agents"})
 """Actors that decide by the terms that they know whether the account is asked."""
@@ -20,7 +20,7 @@ SPENDERS = frozenset({"agents"})
 AGAIN_SECONDS = 0.5
 
 
-class TermsTeller:
+class TermsNotifier:
     """Tells terms; ``members`` are the processes that live at present."""
 
     def __init__(
@@ -35,7 +35,7 @@ class TermsTeller:
         self._timing = timing
         self._members = members
 
-    async def tell(self, terms: Terms) -> None:
+    async def notify(self, terms: Terms) -> None:
         """Return once these terms are stored and every process that spends holds to them.
 
         The account itself has them stored, too. Here they are at once: whoever comes second finds
@@ -65,7 +65,7 @@ class TermsTeller:
         def are_known(said: Sequence[TermsKnown]) -> bool:
             return self._spenders() <= {each.process for each in said if _knows(each, terms)}
 
-        transport, question = self._bus.transport, encode(TellTerms(terms=terms))
+        transport, question = self._bus.transport, encode(NotifyTerms(terms=terms))
         patience = Patience(again=AGAIN_SECONDS)
         await ask_all(transport, TERMS_SUBJECT, question, TermsKnown, patience, enough=are_known)
 

@@ -11,8 +11,16 @@ from decimal import Decimal
 import httpx
 
 from actors.pricing.adapters.admin_api import AdminApi, Parameters
-from actors.pricing.core.periods import Span
-from actors.pricing.core.reconciliation import CACHED, CALLS, OUTPUT, PROMPT, Counts, Slot, tier_of
+from actors.pricing.core.periods import TimeSpan
+from actors.pricing.core.reconciliation import (
+    CACHED,
+    CALLS,
+    OUTPUT,
+    PROMPT,
+    Counts,
+    TimeSlot,
+    tier_of,
+)
 from bus.config.settings import Secret
 from schemas.base import Value
 from schemas.pricing.units import PICO
@@ -48,17 +56,17 @@ class Amount(Value):
     currency: str = "usd"
 
 
-class Cost(Value):
+class OpenAICost(Value):
     """What one thing cost."""
 
     amount: Amount
 
 
-class CostBucket(Value):
+class OpenAICostBucket(Value):
     """One day."""
 
     start_time: int
-    results: list[Cost]
+    results: list[OpenAICost]
 
 
 class OpenAiUsage:
@@ -75,29 +83,29 @@ class OpenAiUsage:
         self._api = AdminApi(client, base_url, headers)
         self._keys = keys
 
-    async def counts(self, span: Span) -> list[tuple[Slot, Counts]]:
+    async def counts(self, span: TimeSpan) -> list[tuple[TimeSlot, Counts]]:
         """Return what was used by day, key, model and tier. Raises as ``AdminApi.buckets``."""
         groups = ("model", "batch", "service_tier", *(("api_key_id",) if self._keys else ()))
         asked = [*_within(span, 31), *(("group_by", group) for group in groups)]
         path = "/organization/usage/completions"
-        found: list[tuple[Slot, Counts]] = []
+        found: list[tuple[TimeSlot, Counts]] = []
         async for bucket in self._api.buckets(path, asked, CompletionsBucket):
             found += [(self._slot(bucket, each), _counts(each)) for each in bucket.results]
         return found
 
-    async def costs(self, span: Span) -> dict[str, int]:
+    async def costs(self, span: TimeSpan) -> dict[str, int]:
         """Return what was spent by day, in pico-dollars. Raises as ``AdminApi.buckets``."""
         found: dict[str, int] = {}
         async for bucket in self._api.buckets(
-            "/organization/costs", _within(span, 180), CostBucket
+            "/organization/costs", _within(span, 180), OpenAICostBucket
         ):
             dollars = sum((each.amount.value for each in bucket.results), Decimal())
             found[_day(bucket.start_time)] = round(dollars * PICO)
         return found
 
-    def _slot(self, bucket: CompletionsBucket, each: Completions) -> Slot:
+    def _slot(self, bucket: CompletionsBucket, each: Completions) -> TimeSlot:
         theirs = each.api_key_id or ""
-        return Slot(
+        return TimeSlot(
             _day(bucket.start_time),
             self._keys.get(theirs, theirs) if self._keys else None,
             each.model or "",
@@ -114,7 +122,7 @@ def _counts(each: Completions) -> Counts:
     }
 
 
-def _within(span: Span, limit: int) -> Parameters:
+def _within(span: TimeSpan, limit: int) -> Parameters:
     since, until = (str(int(at.timestamp())) for at in span)
     return [
         ("start_time", since),

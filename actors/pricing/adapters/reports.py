@@ -11,11 +11,11 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from actors.pricing.core import report
-from actors.pricing.core.periods import Period, Span, periods, span_of
+from actors.pricing.core.periods import Period, TimeSpan, periods, span_of
 from actors.pricing.core.rollups import LACKING
 from bus.errors import problem
 from bus.ports import Clock
-from bus.projection import Answer, Projector
+from bus.projection import ProjectionAnswer, Projector
 from bus.requests.caller import Caller
 from bus.requests.service import answers
 from schemas.reports import CostReport, ReportCosts, TimeUnit
@@ -65,7 +65,7 @@ def time_zone(name: str) -> tzinfo:
         raise problem("validation", f"no time zone {name!r}", field="time_zone") from None
 
 
-def asked_span(since: str | None, until: str | None, zone: tzinfo, clock: Clock) -> Span:
+def asked_span(since: str | None, until: str | None, zone: tzinfo, clock: Clock) -> TimeSpan:
     """Return the span of a question; refuses as ``span_of`` does, with a Problem."""
     try:
         return span_of(since, until, zone, clock())
@@ -75,7 +75,7 @@ def asked_span(since: str | None, until: str | None, zone: tzinfo, clock: Clock)
 
 async def asking(
     costs: Projector, question: Callable[[sqlite3.Connection], T], *, fresh: bool
-) -> Answer[T]:
+) -> ProjectionAnswer[T]:
     """Ask the projection; a question that takes too long is a ``timeout``."""
     try:
         return await costs.ask(question, fresh=fresh)
@@ -91,7 +91,7 @@ def _unit(asked: ReportCosts) -> TimeUnit | None:
     return cast("TimeUnit", units[0]) if units else None
 
 
-def _parts(span: Span, zone: tzinfo, unit: TimeUnit) -> list[Period]:
+def _parts(span: TimeSpan, zone: tzinfo, unit: TimeUnit) -> list[Period]:
     try:
         return periods(span, zone, unit)
     except ValueError as error:
@@ -100,9 +100,9 @@ def _parts(span: Span, zone: tzinfo, unit: TimeUnit) -> list[Period]:
 
 def _rolled_answer(
     asked: ReportCosts,
-    span: Span,
-    rolled: report.Question | None,
-    question: report.Question,
+    span: TimeSpan,
+    rolled: report.ReportQuestion | None,
+    question: report.ReportQuestion,
     rows: sqlite3.Connection,
 ) -> CostReport:
     """Answer from rollups, unless they cannot or lack calls of a journal that is being read."""
@@ -113,7 +113,7 @@ def _rolled_answer(
 
 
 def _answer(
-    asked: ReportCosts, span: Span, question: report.Question, rows: sqlite3.Connection
+    asked: ReportCosts, span: TimeSpan, question: report.ReportQuestion, rows: sqlite3.Connection
 ) -> CostReport:
     """Run the statements of a question, which all see the same rows.
 
@@ -125,4 +125,4 @@ def _answer(
     if len(few) > MOST_GROUPS:
         message = f"more than {MOST_GROUPS:,} groups: ask for a shorter span, or for fewer names"
         raise problem("validation", message, field="group_by")
-    return report.report(asked, span, report.Found(few, *others))
+    return report.report(asked, span, report.FoundCosts(few, *others))

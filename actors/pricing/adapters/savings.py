@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from actors.pricing.adapters.reports import asked_span, asking, time_zone
-from actors.pricing.core.periods import Span
+from actors.pricing.core.periods import TimeSpan
 from actors.pricing.core.report import conditions
 from actors.pricing.core.savings import Call, Study
 from bus.ports import Clock
@@ -17,7 +17,7 @@ from bus.projection import Projector
 from bus.projection.file import microseconds, moment
 from bus.requests.caller import Caller
 from bus.requests.service import answers
-from schemas.pricing.prices import Prices, Terms
+from schemas.pricing.prices import Prices, RateTerms
 from schemas.reports import Recommendations, RecommendSavings
 from schemas.usage import COUNTS, Usage
 
@@ -47,7 +47,7 @@ class Savings:
 def _studied(
     tenant: str,
     asked: RecommendSavings,
-    span: Span,
+    span: TimeSpan,
     prices: Prices,
     now: datetime,
     rows: sqlite3.Connection,
@@ -83,5 +83,5 @@ def _call(
     variant, batch, region, held, *counts = rest
     if rate_row:
         provider, _, model = rate_row.partition("/")
-    terms = Terms(provider, model, variant, bool(batch), region or "")
+    terms = RateTerms(provider, model, variant, bool(batch), region or "")
     return Call(moment(at), agent, terms, Usage(**dict(zip(COUNTS, counts, strict=True))), held)

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, cast
 import msgspec
 
 from actors.pricing.adapters import genai, shipped
-from actors.pricing.core.aws_prices import Offer, rows_of
+from actors.pricing.core.aws_prices import PriceOffer, rows_of
 from bus.codec import convert
 from bus.errors import ProblemError, problem
 from schemas import bounds
@@ -47,14 +47,14 @@ def compiled(documents: Sequence[Document]) -> Compiled:
     base = genai.read(lists[0][1], lists[0][0].name, lists[0][0].data) if lists else genai.book()
     book, unknown = shipped.over(base), list[str]()
     for _, found in read:
-        if isinstance(found, Offer):
+        if isinstance(found, PriceOffer):
             rows = rows_of(found, book)
             book = laid_over(book, rows.overlay)
             unknown += rows.unknown
     return Compiled(book, unknown)
 
 
-def _read(document: Document) -> list[Any] | Offer:
+def _read(document: Document) -> list[Any] | PriceOffer:
     """Return the providers of genai-prices, or the offer of a price list.
 
     Raises:
@@ -64,7 +64,7 @@ def _read(document: Document) -> list[Any] | Offer:
         found = _any.decode(document.data)
         if isinstance(found, list):
             return cast("list[Any]", found)
-        return convert(Offer, found)
+        return convert(PriceOffer, found)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ProblemError) as error:
         message = f"{document.name}: neither a list of genai-prices nor an offer of AWS: {error}"
         raise problem("validation", message) from None

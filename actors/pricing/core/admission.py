@@ -19,7 +19,7 @@ from actors.pricing.core.ledger import (
     key_of,
     whole_second,
 )
-from actors.pricing.core.limits import PAUSE, Excess, Meter, excess
+from actors.pricing.core.limits import PAUSE, Excess, LimitMeter, excess
 from schemas import pages
 from schemas.budgets import Limits
 from schemas.decision import Decision, refuse
@@ -206,7 +206,7 @@ def _limited(
     """Return the refusal of the limit that is reached and takes longest, if one is."""
     refusals: list[Problem] = []
     for scope, limits in metered:
-        meter = pages.get(state.meters, scope.key) or Meter()
+        meter = pages.get(state.meters, scope.key) or LimitMeter()
         found = excess(limits, meter, now, tokens)
         if found is not None:
             refusals.append(_too_often(scope, found))

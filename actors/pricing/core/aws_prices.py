@@ -51,29 +51,29 @@ class OfferTerms(Value, rename={"on_demand": "OnDemand"}):
     on_demand: dict[str, dict[str, OfferTerm]] = {}
 
 
-class Product(Value):
+class OfferedProduct(Value):
     """Something that is sold; its attributes say what."""
 
     attributes: dict[str, Any]
 
 
-class Offer(Value, rename={"code": "offerCode", "published": "publicationDate"}):
+class PriceOffer(Value, rename={"code": "offerCode", "published": "publicationDate"}):
     """The price list of one service."""
 
     code: str
-    products: dict[str, Product]
+    products: dict[str, OfferedProduct]
     terms: OfferTerms
     published: str = ""
 
 
-class Read(NamedTuple):
+class RowsRead(NamedTuple):
     """The rows of a price list, and the models of it that the book does not know."""
 
     overlay: Overlay
     unknown: list[str]
 
 
-def rows_of(offer: Offer, book: Book) -> Read:
+def rows_of(offer: PriceOffer, book: Book) -> RowsRead:
     """Return the rows of a price list for the models that a book has."""
     ids = {_plain(_REGION.sub("", _bare(model))): model for model in _models(book)}
     prices: dict[tuple[str, str], Dollars] = defaultdict(dict)
@@ -89,7 +89,7 @@ def rows_of(offer: Offer, book: Book) -> Read:
         for (region, model), usd in sorted(prices.items())
         if {"input", "output"} <= usd.keys()
     ]
-    return Read(Overlay(name=NAME, source=offer.published, rows=rows), list(unknown))
+    return RowsRead(Overlay(name=NAME, source=offer.published, rows=rows), list(unknown))
 
 
 def _models(book: Book) -> Iterator[str]:
@@ -99,7 +99,7 @@ def _models(book: Book) -> Iterator[str]:
     )
 
 
-def _prices(offer: Offer) -> Iterator[tuple[str, str, Bucket, Decimal]]:
+def _prices(offer: PriceOffer) -> Iterator[tuple[str, str, Bucket, Decimal]]:
     for sku, product in offer.products.items():
         told = {name: str(value) for name, value in product.attributes.items()}
         model, region = told.get("model", ""), told.get("regionCode", "")

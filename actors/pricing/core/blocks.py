@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 from actors.pricing.core.budgets import opening
-from actors.pricing.core.escrow import NONE, Block, Refusal, account_key, is_escrow, is_over
+from actors.pricing.core.escrow import NONE, Block, EscrowRefusal, account_key, is_escrow, is_over
 from actors.pricing.core.ledger import Account, Ledger
 from actors.pricing.core.postings import touched
 from schemas import pages
@@ -82,7 +82,7 @@ def draw(state: Ledger, wanted: int, now: datetime, account: str | None = None) 
     return Draw(problem=_on_its_way(SOON), events=(_asked(state, span, wanted, now),))
 
 
-def _is_final(refused: Refusal) -> bool:
+def _is_final(refused: EscrowRefusal) -> bool:
     """Say whether waiting does not help: nothing could be given back, or all has been."""
     after = refused.problem.retry_after
     return after is None or after > PAUSE or is_over(refused)
@@ -183,8 +183,8 @@ def tidied(state: Ledger, events: Iterable[AccountEvent], now: datetime) -> Iter
 
 def due(state: Ledger) -> datetime | None:
     """Return when something is to be given back."""
-    dues = [_over_at(state, key) for key in {each.account for each in state.escrow.blocks}]
-    return min((each for each in dues if each is not None), default=None)
+    due_times = [_over_at(state, key) for key in {each.account for each in state.escrow.blocks}]
+    return min((each for each in due_times if each is not None), default=None)
 
 
 def _over_at(state: Ledger, key: str) -> datetime | None:

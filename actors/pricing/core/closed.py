@@ -72,14 +72,14 @@ class Layer(Internal):
         return len(self.entries) + settled.size(self.packed)
 
 
-class Memory(Internal):
+class ClosedMemory(Internal):
     """All that is remembered, and up to when something may have been forgotten."""
 
     layers: tuple[Layer, ...] = ()
     forgotten: datetime | None = None
 
 
-def recall(memory: Memory, key: str) -> Closed | None:
+def recall(memory: ClosedMemory, key: str) -> Closed | None:
     """Return how something has ended; None if it has not, or is too old to be known."""
     packed = settled.packed(key)
     for layer in reversed(memory.layers):
@@ -98,12 +98,12 @@ def recall(memory: Memory, key: str) -> Closed | None:
     return None
 
 
-def is_too_old(memory: Memory, at: datetime) -> bool:
+def is_too_old(memory: ClosedMemory, at: datetime) -> bool:
     """Say whether what is of this time could have been forgotten."""
     return memory.forgotten is not None and at <= memory.forgotten
 
 
-def remember(memory: Memory, key: str, closed: Closed, at: datetime) -> Memory:
+def remember(memory: ClosedMemory, key: str, closed: Closed, at: datetime) -> ClosedMemory:
     """Return the memory with one more; ``at`` is the time by which it is forgotten."""
     layers = memory.layers
     newest = layers[-1] if layers else None
@@ -114,10 +114,10 @@ def remember(memory: Memory, key: str, closed: Closed, at: datetime) -> Memory:
         layers = (*layers, Layer(until=at, entries={key: closed}))
     while len(layers) > 1 and _are_alike(layers[-2], layers[-1]):
         layers = (*layers[:-2], _joined(layers[-2], layers[-1]))
-    return Memory(layers=layers, forgotten=memory.forgotten)
+    return ClosedMemory(layers=layers, forgotten=memory.forgotten)
 
 
-def forget(memory: Memory, now: datetime, days: float) -> Memory:
+def forget(memory: ClosedMemory, now: datetime, days: float) -> ClosedMemory:
     """Return the memory without layers that need not be remembered any more."""
     oldest = now - timedelta(days=days)
     layers, forgotten = memory.layers, memory.forgotten
@@ -128,10 +128,10 @@ def forget(memory: Memory, now: datetime, days: float) -> Memory:
         left -= layers[0].size
         forgotten = max(forgotten or layers[0].until, layers[0].until)
         layers = layers[1:]
-    return memory if layers is memory.layers else Memory(layers=layers, forgotten=forgotten)
+    return memory if layers is memory.layers else ClosedMemory(layers=layers, forgotten=forgotten)
 
 
-def split(memory: Memory) -> tuple[Memory, list[bytes]]:
+def split(memory: ClosedMemory) -> tuple[ClosedMemory, list[bytes]]:
     """Return the memory without its large packed layers, and these, the oldest first."""
     parts = [layer.packed for layer in memory.layers if len(layer.packed) >= PART_BYTES]
     layers = tuple(
@@ -141,7 +141,7 @@ def split(memory: Memory) -> tuple[Memory, list[bytes]]:
     return msgspec.structs.replace(memory, layers=layers) if parts else memory, parts
 
 
-def joined(memory: Memory, parts: Sequence[bytes]) -> Memory:
+def joined(memory: ClosedMemory, parts: Sequence[bytes]) -> ClosedMemory:
     """Return a memory that was split, whole again: a layer that lacks its keys has ``least``."""
     left = iter(parts)
     layers = tuple(

@@ -13,7 +13,7 @@ Change = Literal["added", "removed", "changed"]
 MILLION = 1_000_000
 
 
-class Difference(NamedTuple):
+class BookDifference(NamedTuple):
     """A row that two books do not share."""
 
     provider: str
@@ -23,7 +23,7 @@ class Difference(NamedTuple):
     after: str
 
 
-def differences(old: Book, new: Book) -> Iterator[Difference]:
+def differences(old: Book, new: Book) -> Iterator[BookDifference]:
     """Return the rows that were added, removed, or have other prices now."""
     names = {
         (provider, model)
@@ -35,18 +35,20 @@ def differences(old: Book, new: Book) -> Iterator[Difference]:
         before = old.rows.get(provider, {}).get(model)
         after = new.rows.get(provider, {}).get(model)
         if before is None and after is not None:
-            yield Difference(provider, model, "added", "", summary(after))
+            yield BookDifference(provider, model, "added", "", summary(after))
         elif before is not None and after is None:
-            yield Difference(provider, model, "removed", summary(before), "")
+            yield BookDifference(provider, model, "removed", summary(before), "")
         elif before is not None and after is not None and _prices(before) != _prices(after):
-            yield Difference(provider, model, "changed", summary(before), summary(after))
+            yield BookDifference(provider, model, "changed", summary(before), summary(after))
 
 
 def summary(row: Row) -> str:
     """Say all prices of a row in a line."""
-    parts = [said(price) for price in row.prices]
+    parts = [rendered(price) for price in row.prices]
     parts += [
-        f"{variant}: {said(price)}" for variant, prices in row.variants.items() for price in prices
+        f"{variant}: {rendered(price)}"
+        for variant, prices in row.variants.items()
+        for price in prices
     ]
     return " | ".join([*parts, *regional(row)])
 
@@ -59,7 +61,7 @@ def regional(row: Row) -> list[str]:
     ]
 
 
-def said(price: Price) -> str:
+def rendered(price: Price) -> str:
     """Say a price: dollars for a million tokens, or for one of what is no token."""
     tiers = [f"from {tier.start:,} {_rates(tier.rates)}" for tier in price.tiers]
     return "; ".join([*_when(price), _rates(price.rates), *tiers])

@@ -1,4 +1,4 @@
-"""A second opinion: litellm's table of prices beside a book. Pure.
+"""A cross-check: litellm's table of prices beside a book. Pure.
 
 It has no history and is changed by many hands, so it overrules nothing. Where it differs, the row
 is marked as disputed. One thing is taken from it: what models cost in single regions, which the
@@ -11,7 +11,7 @@ from decimal import Decimal
 from typing import Any, NamedTuple
 
 from schemas.pricing.book import Book, Dispute, Price, Rates, Row
-from schemas.pricing.names import Wanted
+from schemas.pricing.names import WantedPrice
 from schemas.pricing.overlay import (
     DisputedRow,
     Dollars,
@@ -83,7 +83,7 @@ _ZONE = re.compile(r"^azure/(?P<zone>eu|us)/(?P<model>[^/]+)$")
 _PROFILE = re.compile(r"^(?:eu|us|us-gov|apac|ap|jp|au|in|ca|global)\.(?!anthropic)")
 
 
-class Opinion(NamedTuple):
+class ListedPrice(NamedTuple):
     """What the table says of one model: dollars for one token, by variant and start of the tier."""
 
     key: str
@@ -92,7 +92,7 @@ class Opinion(NamedTuple):
     variants: Mapping[str, Mapping[int, Dollars]]
 
 
-def opinions(table: Table) -> Iterator[Opinion]:
+def listed(table: Table) -> Iterator[ListedPrice]:
     """Return what the table says of models at providers that the book knows."""
     for key, entry in sorted(table.items()):
         provider = PROVIDERS.get(str(entry.get("litellm_provider")))
@@ -100,7 +100,7 @@ def opinions(table: Table) -> Iterator[Opinion]:
         if provider and variants.get(""):
             prefix = f"{entry['litellm_provider']}/"
             model = key.removeprefix(prefix).removeprefix("bedrock/").removeprefix("vertex_ai/")
-            yield Opinion(key, provider, model.lower(), variants)
+            yield ListedPrice(key, provider, model.lower(), variants)
 
 
 def _variants(entry: Mapping[str, Any]) -> dict[str, dict[int, Dollars]]:
@@ -121,12 +121,12 @@ def _variants(entry: Mapping[str, Any]) -> dict[str, dict[int, Dollars]]:
 def disputed(prices: Prices, table: Table) -> list[DisputedRow]:
     """Return the rows of the book that the table has other rates for."""
     found: dict[tuple[str, str], list[Dispute]] = {}
-    for opinion in opinions(table):
-        meant = prices.find(Wanted(opinion.provider, opinion.model))
+    for price in listed(table):
+        meant = prices.find(WantedPrice(price.provider, price.model))
         row = prices.row(meant.provider, meant.model) if meant else None
-        if meant is None or row is None or meant.provider != opinion.provider:
+        if meant is None or row is None or meant.provider != price.provider:
             continue
-        disputes = list(_disputes(row, opinion))
+        disputes = list(_disputes(row, price))
         found.setdefault((meant.provider, meant.model), []).extend(disputes)
     return [
         DisputedRow(provider=provider, model=model, disputes=disputes)
@@ -141,14 +141,14 @@ def plain(prices: Prices, table: Table) -> list[PlainVariants]:
     The first source gives those the standard price too, by not knowing them.
     """
     alike: dict[tuple[str, str], dict[str, bool]] = {}
-    for opinion in opinions(table):
-        meant = prices.find(Wanted(opinion.provider, opinion.model))
+    for price in listed(table):
+        meant = prices.find(WantedPrice(price.provider, price.model))
         row = prices.row(meant.provider, meant.model) if meant else None
-        if meant is None or row is None or meant.provider != opinion.provider:
+        if meant is None or row is None or meant.provider != price.provider:
             continue
         standard = _by_start(_newest(row.prices))
         known = alike.setdefault((meant.provider, meant.model), {})
-        for variant, tiers in opinion.variants.items():
+        for variant, tiers in price.variants.items():
             if variant and variant not in row.variants:
                 known[variant] = known.get(variant, True) and _within(tiers, standard)
     return [
@@ -172,8 +172,8 @@ def _within(tiers: Mapping[int, Dollars], standard: Mapping[int, Rates]) -> bool
     )
 
 
-def _disputes(row: Row, opinion: Opinion) -> Iterator[Dispute]:
-    for variant, tiers in opinion.variants.items():
+def _disputes(row: Row, price: ListedPrice) -> Iterator[Dispute]:
+    for variant, tiers in price.variants.items():
         ours = _by_start(_newest(row.variants.get(variant, []) if variant else row.prices))
         for start, dollars in tiers.items():
             for bucket, usd in dollars.items():
@@ -181,7 +181,7 @@ def _disputes(row: Row, opinion: Opinion) -> Iterator[Dispute]:
                 own = ours.get(start, ours.get(start - 1, {})).get(bucket)
                 if own is not None and own != rate:
                     yield Dispute(
-                        key=opinion.key, bucket=bucket, rate=rate, variant=variant, start=start
+                        key=price.key, bucket=bucket, rate=rate, variant=variant, start=start
                     )
 
 
@@ -205,18 +205,18 @@ def regional(book: Book, prices: Prices, table: Table, source: str) -> Overlay:
     rows: list[OverlayRow] = []
     same: dict[tuple[str, str], set[str]] = {}
     varied: set[tuple[str, str]] = set()
-    for opinion in opinions(table):
-        place = _place(opinion)
-        meant = prices.find(Wanted(opinion.provider, place[1])) if place else None
+    for price in listed(table):
+        place = _place(price)
+        meant = prices.find(WantedPrice(price.provider, place[1])) if place else None
         below = prices.row(meant.provider, meant.model) if meant else None
         if place is None:
             continue
         region, _ = place
         name = (meant.provider, meant.model) if meant else None
-        if below is not None and not any(_disputes(below, opinion)):
+        if below is not None and not any(_disputes(below, price)):
             same.setdefault(name or ("", ""), set()).add(region)
             continue
-        rows.append(_overlay_row(opinion))
+        rows.append(_overlay_row(price))
         if name and region and not region.startswith("us-gov") and name[0] == "aws":
             varied.add(name)
     limits = [
@@ -231,32 +231,32 @@ def regional(book: Book, prices: Prices, table: Table, source: str) -> Overlay:
     return Overlay(name="regions", source=source, rows=rows, limits=limits)
 
 
-def _place(opinion: Opinion) -> tuple[str, str] | None:
+def _place(price: ListedPrice) -> tuple[str, str] | None:
     """Return the region or zone of a key and the model without it; an empty region is a profile."""
-    regional = _REGION.match(opinion.key)
+    regional = _REGION.match(price.key)
     if regional:
         return regional["region"], regional["model"]
-    zone = _ZONE.match(opinion.key)
+    zone = _ZONE.match(price.key)
     if zone:
         return zone["zone"], zone["model"]
-    profile = opinion.provider == "aws" and _PROFILE.match(opinion.model)
-    return ("", opinion.model) if profile else None
+    profile = price.provider == "aws" and _PROFILE.match(price.model)
+    return ("", price.model) if profile else None
 
 
-def _overlay_row(opinion: Opinion) -> OverlayRow:
+def _overlay_row(price: ListedPrice) -> OverlayRow:
     def tiers(variant: Mapping[int, Dollars]) -> list[OverlayTier]:
         return [OverlayTier(start=start, usd=variant[start]) for start in sorted(variant) if start]
 
-    standard = opinion.variants[""]
+    standard = price.variants[""]
     return OverlayRow(
-        provider=opinion.provider,
-        model=opinion.model,
+        provider=price.provider,
+        model=price.model,
         usd=standard.get(0, {}),
         per=1,
         tiers=tiers(standard),
         variants={
             name: OverlayPrice(usd=standard.get(0, {}) | variant.get(0, {}), tiers=tiers(variant))
-            for name, variant in opinion.variants.items()
+            for name, variant in price.variants.items()
             if name
         },
     )

@@ -83,7 +83,7 @@ MOST_LAPSES = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Rules:
+class LedgerRules:
     """What an operator decides of all accounts of a fleet.
 
     ``limits`` and ``alert`` are a tenant's unless it has others. ``memory_days`` is how long at
@@ -107,7 +107,9 @@ class Rules:
         )
 
 
-def decide(rules: Rules, state: Ledger | None, command: AccountCommand, now: datetime) -> Decision:
+def decide(
+    rules: LedgerRules, state: Ledger | None, command: AccountCommand, now: datetime
+) -> Decision:
     """Decide on one command; ``now`` is the owner's journalled clock.
 
     Raises:
@@ -132,7 +134,7 @@ def _tidy(state: Ledger, decision: Decision, now: datetime) -> Decision:
     return Decision((*decision.events, *more), decision.reply) if more else decision
 
 
-def _defaults(rules: Rules, state: Ledger, now: datetime) -> DefaultsSet | None:
+def _defaults(rules: LedgerRules, state: Ledger, now: datetime) -> DefaultsSet | None:
     """Return the operator's rules if they are not those of the state."""
     known = state.defaults
     if state.tenant == PLATFORM:
@@ -149,7 +151,7 @@ def _defaults(rules: Rules, state: Ledger, now: datetime) -> DefaultsSet | None:
     )
 
 
-def _decide(rules: Rules, state: Ledger, command: AccountCommand, now: datetime) -> Decision:
+def _decide(rules: LedgerRules, state: Ledger, command: AccountCommand, now: datetime) -> Decision:
     match command:
         case Reserve():
             return reserve(state, command, now, rules.zones)

@@ -7,7 +7,7 @@ from functools import partial
 import msgspec
 
 from actors.pricing.core import blocks, escrow, ledger, terms
-from actors.pricing.core.decisions import Rules, decide
+from actors.pricing.core.decisions import LedgerRules, decide
 from actors.pricing.core.ledger import Ledger, evolve
 from actors.pricing.core.outward import announce
 from schemas.decision import UNCHANGED, Ask, Changes, differences
@@ -26,7 +26,7 @@ from schemas.terms import KeepTerms, TermsKept
 _kept = msgspec.json.Decoder(TermsKept)
 
 
-def account(rules: Rules) -> Entity[Ledger, AccountCommand, AccountEvent]:
+def account(rules: LedgerRules) -> Entity[Ledger, AccountCommand, AccountEvent]:
     """Return the account: it never ends, knows repeats by its state, and its history is kept.
 
     What others need to know of it lies in the bucket of terms, so it has no record.
@@ -81,5 +81,5 @@ def _answered(
 
 
 def _due(state: Ledger) -> datetime | None:
-    dues = (ledger.due(state), blocks.due(state))
-    return min((each for each in dues if each is not None), default=None)
+    due_times = (ledger.due(state), blocks.due(state))
+    return min((each for each in due_times if each is not None), default=None)

@@ -77,7 +77,7 @@ class Return(Internal):
     command: Extend | Settle | Void
 
 
-class Refusal(Internal):
+class EscrowRefusal(Internal):
     """The platform had no block of ``least_pico`` to give, from ``since`` until ``at``."""
 
     problem: Problem
@@ -86,7 +86,7 @@ class Refusal(Internal):
     at: datetime
 
 
-def is_over(refused: Refusal) -> bool:
+def is_over(refused: EscrowRefusal) -> bool:
     """Say whether all had the time to give back what they did not use."""
     return refused.at - refused.since >= PATIENCE
 
@@ -103,7 +103,7 @@ class Escrow(Internal):
     account: str | None = None
     blocks: tuple[Block, ...] = ()
     asking: BlockAsked | None = None
-    refused: Refusal | None = None
+    refused: EscrowRefusal | None = None
     returns: tuple[Return, ...] = ()
     scarce: bool = False
     used_at: datetime = _START
@@ -192,9 +192,9 @@ def _refused(escrow: Escrow, tenant: str, event: BlockRefused) -> Escrow:
     )
 
 
-def _refusal(known: Refusal | None, event: BlockRefused, least: int) -> Refusal:
+def _refusal(known: EscrowRefusal | None, event: BlockRefused, least: int) -> EscrowRefusal:
     """Return what a refusal comes to beside an earlier one: that of more says nothing of less."""
-    fresh = Refusal(problem=event.problem, least_pico=least, since=event.at, at=event.at)
+    fresh = EscrowRefusal(problem=event.problem, least_pico=least, since=event.at, at=event.at)
     if known is None or is_over(known) or event.at - known.at > PATIENCE:
         return fresh
     if least > known.least_pico:

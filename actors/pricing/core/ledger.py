@@ -12,7 +12,7 @@ from actors.pricing.core.closed import (
     SETTLED,
     VOIDED,
     Closed,
-    Memory,
+    ClosedMemory,
     forget,
     recall,
     remember,
@@ -20,9 +20,9 @@ from actors.pricing.core.closed import (
 from actors.pricing.core.closed import joined as with_parts
 from actors.pricing.core.closed import split as closed_parts
 from actors.pricing.core.escrow import NONE, Escrow, changed, used
-from actors.pricing.core.limits import Meter, counted, ended, is_idle
+from actors.pricing.core.limits import LimitMeter, counted, ended, is_idle
 from actors.pricing.core.postings import Move, moves, touched
-from actors.pricing.core.terms import Standing, restricted, ruled, stored
+from actors.pricing.core.terms import TermsStanding, restricted, ruled, stored
 from schemas import pages
 from schemas.base import Internal
 from schemas.budgets import Budget, Limits
@@ -104,7 +104,7 @@ class Ledger(Internal):
     """
 
     tenant: str
-    terms: Standing = Standing()
+    terms: TermsStanding = TermsStanding()
     defaults: DefaultsSet | None = None
     budgets: dict[str, Budget] = {}
     standing: dict[str, Budget] = {}
@@ -113,8 +113,8 @@ class Ledger(Internal):
     accounts: Pages[Account] = ()
     holds: Pages[Hold] = ()
     lapses: dict[int, dict[int, int]] = {}
-    meters: Pages[Meter] = ()
-    closed: Memory = Memory()
+    meters: Pages[LimitMeter] = ()
+    closed: ClosedMemory = ClosedMemory()
     at: datetime = datetime(1970, 1, 1, tzinfo=UTC)
     swept: int = 0
     escrow: Escrow = NONE
@@ -316,8 +316,8 @@ def _lapses(
     return changed
 
 
-def _meter(state: Ledger, scope: str) -> Meter:
-    return pages.get(state.meters, scope) or Meter()
+def _meter(state: Ledger, scope: str) -> LimitMeter:
+    return pages.get(state.meters, scope) or LimitMeter()
 
 
 # What is over

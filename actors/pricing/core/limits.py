@@ -29,7 +29,7 @@ class Sliding(Internal):
     total: int = 0
 
 
-class Meter(Internal):
+class LimitMeter(Internal):
     """What a scope with limits has asked for. ``running`` counts its holds."""
 
     minute: Sliding = Sliding()
@@ -47,9 +47,9 @@ class Excess(NamedTuple):
     retry_after: float
 
 
-def counted(meter: Meter, at: datetime, tokens: int) -> Meter:
+def counted(meter: LimitMeter, at: datetime, tokens: int) -> LimitMeter:
     """Return the meter with one more request that runs."""
-    return Meter(
+    return LimitMeter(
         minute=add(meter.minute, at, 1, MINUTE_STEP),
         hour=add(meter.hour, at, 1, HOUR_STEP),
         tokens=add(meter.tokens, at, tokens, MINUTE_STEP),
@@ -57,9 +57,9 @@ def counted(meter: Meter, at: datetime, tokens: int) -> Meter:
     )
 
 
-def ended(meter: Meter, began: datetime, unused: int) -> Meter:
+def ended(meter: LimitMeter, began: datetime, unused: int) -> LimitMeter:
     """Return the meter with a request less that runs; ``unused`` are tokens it did not need."""
-    return Meter(
+    return LimitMeter(
         minute=meter.minute,
         hour=meter.hour,
         tokens=_corrected(meter.tokens, began, -unused),
@@ -67,12 +67,12 @@ def ended(meter: Meter, began: datetime, unused: int) -> Meter:
     )
 
 
-def is_idle(meter: Meter, now: datetime) -> bool:
+def is_idle(meter: LimitMeter, now: datetime) -> bool:
     """Say whether nothing of it counts any more."""
     return meter.running <= 0 and _used(meter.hour, now, HOUR_STEP) == 0
 
 
-def excess(limits: Limits, meter: Meter, now: datetime, tokens: int) -> Excess | None:
+def excess(limits: Limits, meter: LimitMeter, now: datetime, tokens: int) -> Excess | None:
     """Return the limit that one more request with so many tokens would exceed."""
     allowed = limits.concurrent
     if allowed is not None and meter.running >= allowed:

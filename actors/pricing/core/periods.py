@@ -20,15 +20,15 @@ DAY = timedelta(days=1)
 WEEKDAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 
 
-class Span(NamedTuple):
+class TimeSpan(NamedTuple):
     """From a moment up to another, which is excluded. Both are in UTC."""
 
     since: datetime
     until: datetime
 
-    def before(self) -> "Span":
+    def before(self) -> "TimeSpan":
         """Return the span of the same length that ends where this one begins."""
-        return Span(self.since - (self.until - self.since), self.since)
+        return TimeSpan(self.since - (self.until - self.since), self.since)
 
 
 class Period(NamedTuple):
@@ -40,7 +40,7 @@ class Period(NamedTuple):
     until: datetime
 
 
-def span_of(since: str | None, until: str | None, zone: tzinfo, now: datetime) -> Span:
+def span_of(since: str | None, until: str | None, zone: tzinfo, now: datetime) -> TimeSpan:
     """Return the span that is asked for; see ``ReportCosts``.
 
     Raises:
@@ -55,10 +55,10 @@ def span_of(since: str | None, until: str | None, zone: tzinfo, now: datetime) -
         raise ValueError("the span ends before it begins")
     if end - begin > MOST_DAYS * DAY:
         raise ValueError(f"the span is longer than {MOST_DAYS} days")
-    return Span(begin, end)
+    return TimeSpan(begin, end)
 
 
-def periods(span: Span, zone: tzinfo, unit: TimeUnit) -> list[Period]:
+def periods(span: TimeSpan, zone: tzinfo, unit: TimeUnit) -> list[Period]:
     """Cut a span into its parts of one name each, in order and without gaps.
 
     Raises:
@@ -83,14 +83,14 @@ def _midnight(day: date, zone: tzinfo) -> datetime:
     return datetime.combine(day, time(), zone).astimezone(UTC)
 
 
-def _quarters(span: Span) -> Iterator[datetime]:
+def _quarters(span: TimeSpan) -> Iterator[datetime]:
     step = span.since - (span.since - datetime.min.replace(tzinfo=UTC)) % QUARTER
     while step < span.until:
         yield step
         step += QUARTER
 
 
-def _days(span: Span, zone: tzinfo) -> Iterator[datetime]:
+def _days(span: TimeSpan, zone: tzinfo) -> Iterator[datetime]:
     day = span.since.astimezone(zone).date()
     while (begin := _midnight(day, zone)) < span.until:
         yield begin
@@ -98,7 +98,7 @@ def _days(span: Span, zone: tzinfo) -> Iterator[datetime]:
 
 
 def _joined(
-    span: Span,
+    span: TimeSpan,
     steps: Iterator[datetime],
     zone: tzinfo,
     name: Callable[[datetime], tuple[str, int]],

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import msgspec
 
 from schemas.base import Value
-from schemas.pricing.prices import Priced, Prices, Terms, counts_of
+from schemas.pricing.prices import Priced, Prices, RateTerms, counts_of
 from schemas.pricing.units import PICO, Bucket
 
 PROVIDER = "aws"
@@ -44,7 +44,7 @@ class Attributes(Value, rename="camel"):
     region_code: str = ""
 
 
-class Product(Value):
+class ListedProduct(Value):
     """One thing that is sold."""
 
     attributes: Attributes
@@ -78,7 +78,7 @@ class Offers(Value):
 class PriceList(Value):
     """The file."""
 
-    products: dict[str, Product]
+    products: dict[str, ListedProduct]
     terms: Offers
 
 
@@ -153,7 +153,7 @@ def compared(prices: PriceList, book: Prices, at: datetime) -> Comparison:
 def _ours(book: Prices, name: str, one: Offered, at: datetime) -> tuple[str, int | None]:
     model = f"global.{name}" if one.world else name
     tier = one.variant if one.variant not in ("", "batch") else None
-    terms = Terms(
+    terms = RateTerms(
         PROVIDER, model, tier, one.variant == "batch", one.region, or_model=f"regional.{name}"
     )
     price = book.price_counts(terms, counts_of({one.bucket: TOKENS}), at)

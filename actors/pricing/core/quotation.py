@@ -3,7 +3,7 @@
 from datetime import datetime
 from operator import attrgetter
 
-from schemas.pricing.prices import Priced, Prices, Terms, Unpriced
+from schemas.pricing.prices import Priced, Prices, RateTerms, Unpriced
 from schemas.pricing.tariff import Line
 from schemas.pricing.units import BUCKETS, PARTS_OF_OUTPUT
 from schemas.problems import Problem
@@ -18,7 +18,9 @@ def quoted(prices: Prices, wanted: QuotePrice, at: datetime) -> PriceQuote | Pro
     if parts > wanted.usage.output:
         message = f"{' and '.join(PARTS_OF_OUTPUT)} are parts of output, and more than it"
         return Problem(code="validation", message=message, field="usage.output")
-    terms = Terms(wanted.provider, wanted.model, wanted.service_tier, wanted.batch, wanted.region)
+    terms = RateTerms(
+        wanted.provider, wanted.model, wanted.service_tier, wanted.batch, wanted.region
+    )
     answer = prices.price_counts(terms, _counts(wanted.usage), at)
     return _refused(answer) if isinstance(answer, Unpriced) else _answered(prices, answer)
 

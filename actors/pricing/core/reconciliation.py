@@ -26,7 +26,7 @@ PROMPT, UNCACHED, CACHED, WRITTEN, WRITTEN_5M, WRITTEN_1H, OUTPUT, SEARCHES, CAL
 )
 
 
-class Slot(NamedTuple):
+class TimeSlot(NamedTuple):
     """A day in UTC, the key by our name for it, the model that served, the service tier."""
 
     day: str
@@ -39,18 +39,18 @@ Counts = Mapping[str, int]
 """How much there was, by what providers count."""
 
 
-class Difference(NamedTuple):
+class CostDifference(NamedTuple):
     """A count on which the two do not agree."""
 
-    slot: Slot
+    slot: TimeSlot
     what: str
     ours: int
     theirs: int
 
 
-def summed(rows: Iterable[tuple[Slot, Counts]]) -> dict[Slot, dict[str, int]]:
+def summed(rows: Iterable[tuple[TimeSlot, Counts]]) -> dict[TimeSlot, dict[str, int]]:
     """Sum up what falls into the same slot."""
-    sums: defaultdict[Slot, defaultdict[str, int]] = defaultdict(lambda: defaultdict(int))
+    sums: defaultdict[TimeSlot, defaultdict[str, int]] = defaultdict(lambda: defaultdict(int))
     for slot, counts in rows:
         for what, count in counts.items():
             sums[slot][what] += count
@@ -58,13 +58,13 @@ def summed(rows: Iterable[tuple[Slot, Counts]]) -> dict[Slot, dict[str, int]]:
 
 
 def compared(
-    ours: Iterable[tuple[Slot, Counts]], theirs: Iterable[tuple[Slot, Counts]]
-) -> list[Difference]:
+    ours: Iterable[tuple[TimeSlot, Counts]], theirs: Iterable[tuple[TimeSlot, Counts]]
+) -> list[CostDifference]:
     """Return every count that differs. What the provider does not count is not compared."""
     our_sums, their_sums = summed(ours), summed(theirs)
     known = {what for counts in their_sums.values() for what in counts}
     return [
-        Difference(slot, what, one, other)
+        CostDifference(slot, what, one, other)
         for slot in sorted({*our_sums, *their_sums}, key=_sorting)
         for what in sorted(known or _all(our_sums))
         if (one := our_sums.get(slot, {}).get(what, 0))
@@ -72,11 +72,13 @@ def compared(
     ]
 
 
-def our_counts(day: str, lines: Iterable[CostLine], *, by_key: bool) -> list[tuple[Slot, Counts]]:
+def our_counts(
+    day: str, lines: Iterable[CostLine], *, by_key: bool
+) -> list[tuple[TimeSlot, Counts]]:
     """Return the lines of a report of one day by model served, tier and, if wanted, key."""
     return [
         (
-            Slot(
+            TimeSlot(
                 day,
                 line.group.get("key") if by_key else None,
                 line.group["model_served"] or "",
@@ -111,9 +113,9 @@ def _counted(totals: Totals) -> Counts:
     }
 
 
-def _all(sums: Mapping[Slot, Counts]) -> set[str]:
+def _all(sums: Mapping[TimeSlot, Counts]) -> set[str]:
     return {what for counts in sums.values() for what in counts}
 
 
-def _sorting(slot: Slot) -> tuple[str, str, str, str]:
+def _sorting(slot: TimeSlot) -> tuple[str, str, str, str]:
     return (slot.day, slot.key or "", slot.model, slot.tier)

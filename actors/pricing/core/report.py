@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import chain
 from typing import Any, NamedTuple, get_args
 
-from actors.pricing.core.periods import Period, Span
+from actors.pricing.core.periods import Period, TimeSpan
 from actors.pricing.core.rollups import AMOUNTS, NOBODY, Cube, cube_for, pieces
 from schemas.reports import (
     CostLine,
@@ -56,26 +56,26 @@ _ROLLED_EXECUTIONS = "coalesce(sum(executions), 0) + count(DISTINCT execution)"
 _NO_AMOUNTS = ("0",) * len(AMOUNTS)
 
 
-class Query(NamedTuple):
+class ReportQuery(NamedTuple):
     """A statement and its values."""
 
     statement: str
     values: tuple[Any, ...]
 
 
-class Question(NamedTuple):
+class ReportQuestion(NamedTuple):
     """The statements of a report: sums of each group and of all, and what each call has cost.
 
     ``costs`` is None where rollups answer.
     """
 
-    groups: Query | None
-    costs: Query | None
-    total: Query
-    before: Query | None
+    groups: ReportQuery | None
+    costs: ReportQuery | None
+    total: ReportQuery
+    before: ReportQuery | None
 
 
-class Found(NamedTuple):
+class FoundCosts(NamedTuple):
     """What the statements of a question have found, in their order."""
 
     groups: Iterable[tuple[Any, ...]]
@@ -85,14 +85,14 @@ class Found(NamedTuple):
 
 
 def question(
-    tenant: str, asked: ReportCosts, span: Span, periods: Sequence[Period] | None
-) -> Question:
+    tenant: str, asked: ReportCosts, span: TimeSpan, periods: Sequence[Period] | None
+) -> ReportQuestion:
     """Return the statements that answer a question; ``periods`` are those of its unit of time."""
     names = [name for name in asked.group_by if name not in TIME_UNITS]
     columns = [*(["period.name", "period.number"] if periods is not None else []), *names]
     source = _source(tenant, asked, span, periods)
     everything = _source(tenant, asked, span, None)
-    return Question(
+    return ReportQuestion(
         groups=_sums(columns, source) if columns else None,
         costs=_costs(columns, source),
         total=_sums([], everything),
@@ -101,8 +101,8 @@ def question(
 
 
 def from_rollups(
-    tenant: str, asked: ReportCosts, span: Span, periods: Sequence[Period] | None
-) -> Question | None:
+    tenant: str, asked: ReportCosts, span: TimeSpan, periods: Sequence[Period] | None
+) -> ReportQuestion | None:
     """Return the statements that answer a question from rollups; None if that is impossible."""
     names = [name for name in asked.group_by if name not in TIME_UNITS]
     cube = cube_for({*names, *_fixed(asked)})
@@ -111,11 +111,11 @@ def from_rollups(
     timed = ["name", "number"] if periods is not None else []
     parts = periods if periods is not None else [Period("", 0, *span)]
 
-    def sums(columns: Sequence[str], parts: Sequence[Period]) -> Query:
+    def sums(columns: Sequence[str], parts: Sequence[Period]) -> ReportQuery:
         return _rolled(columns, _rolled_source(tenant, asked, cube, parts))
 
     before = [Period("", 0, *span.before())]
-    return Question(
+    return ReportQuestion(
         groups=sums([*timed, *names], parts) if asked.group_by else None,
         costs=None,
         total=sums([], [Period("", 0, *span)]),
@@ -123,7 +123,7 @@ def from_rollups(
     )
 
 
-def report(asked: ReportCosts, span: Span, found: Found) -> CostReport:
+def report(asked: ReportCosts, span: TimeSpan, found: FoundCosts) -> CostReport:
     """Put a report together: by time where it is grouped by time, else the dearest first.
 
     An execution in two lines of the rest is counted twice there, and percentiles of it are lost.
@@ -154,7 +154,7 @@ def report(asked: ReportCosts, span: Span, found: Found) -> CostReport:
     )
 
 
-def trend(now: Totals, previous: Totals, span: Span) -> Trend:
+def trend(now: Totals, previous: Totals, span: TimeSpan) -> Trend:
     """Compare a span with the one before it."""
     change = now.cost_pico - previous.cost_pico
     microseconds = (span.until - span.since) // timedelta(microseconds=1)
@@ -174,9 +174,9 @@ def trend(now: Totals, previous: Totals, span: Span) -> Trend:
 def _source(
     tenant: str,
     asked: ReportCosts,
-    span: Span,
+    span: TimeSpan,
     periods: Sequence[Period] | None,
-) -> Query:
+) -> ReportQuery:
     """Return the calls of a span, each with its period where there are periods.
 
     A cross join keeps its order in SQLite: for each period a range of the index is read.
@@ -184,9 +184,11 @@ def _source(
     where, values = conditions(tenant, asked)
     if periods is None:
         since, until = map(_micros, span)
-        return Query(f"FROM call WHERE {where} AND at >= ? AND at < ?", (*values, since, until))
+        return ReportQuery(
+            f"FROM call WHERE {where} AND at >= ? AND at < ?", (*values, since, until)
+        )
     listed = [(one.name, one.order, _micros(one.since), _micros(one.until)) for one in periods]
-    return Query(
+    return ReportQuery(
         _EACH_PERIOD
         + f" CROSS JOIN call ON at >= period.since AND at < period.until WHERE {where}",
         (json.dumps(listed), *values),
@@ -209,21 +211,23 @@ def _fixed(asked: ReportCosts | RecommendSavings) -> dict[str, str]:
     }
 
 
-def _sums(columns: Sequence[str], source: Query) -> Query:
+def _sums(columns: Sequence[str], source: ReportQuery) -> ReportQuery:
     return _summed(columns, (_EXECUTIONS, *_SUMS), source)
 
 
-def _rolled(columns: Sequence[str], source: Query) -> Query:
+def _rolled(columns: Sequence[str], source: ReportQuery) -> ReportQuery:
     return _summed(columns, (_ROLLED_EXECUTIONS, *_ROLLED_SUMS), source)
 
 
-def _summed(columns: Sequence[str], sums: Sequence[str], source: Query) -> Query:
+def _summed(columns: Sequence[str], sums: Sequence[str], source: ReportQuery) -> ReportQuery:
     by = f" GROUP BY {', '.join(columns)}" if columns else ""
     what = ", ".join((*columns, *sums))
-    return Query(f"SELECT {what} {source.statement}{by}", source.values)
+    return ReportQuery(f"SELECT {what} {source.statement}{by}", source.values)
 
 
-def _rolled_source(tenant: str, asked: ReportCosts, cube: Cube, periods: Sequence[Period]) -> Query:
+def _rolled_source(
+    tenant: str, asked: ReportCosts, cube: Cube, periods: Sequence[Period]
+) -> ReportQuery:
     """Return cells, calls and the cells of wide executions of all periods, as rows of one kind."""
     cut = [(one, piece) for one in periods for piece in pieces(*map(_micros, one[2:]))]
     whole = [(one.name, one.order, *piece) for one, piece in cut if piece.width]
@@ -248,14 +252,14 @@ def _rolled_source(tenant: str, asked: ReportCosts, cube: Cube, periods: Sequenc
         for columns, sums, _, table in parts
     ]
     listed = [(json.dumps(periods), *values) for _, _, periods, _ in parts]
-    return Query(f"FROM ({' UNION ALL '.join(statements)})", tuple(chain(*listed)))
+    return ReportQuery(f"FROM ({' UNION ALL '.join(statements)})", tuple(chain(*listed)))
 
 
-def _costs(columns: Sequence[str], source: Query) -> Query:
+def _costs(columns: Sequence[str], source: ReportQuery) -> ReportQuery:
     """Return what lists the cost of each priced call with its group."""
     what = ", ".join((*columns, "cost"))
     priced = "provider IS NOT NULL AND cost IS NOT NULL"
-    return Query(f"SELECT {what} {source.statement} AND {priced}", source.values)
+    return ReportQuery(f"SELECT {what} {source.statement} AND {priced}", source.values)
 
 
 def _micros(at: datetime) -> int:

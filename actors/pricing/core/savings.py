@@ -12,7 +12,7 @@ from typing import NamedTuple
 import msgspec
 
 from actors.pricing.core.family import siblings
-from schemas.pricing.prices import Priced, Prices, Terms
+from schemas.pricing.prices import Priced, Prices, RateTerms
 from schemas.reports import Recommendation, RecommendationKind
 from schemas.usage import Usage
 
@@ -40,7 +40,7 @@ class Call(NamedTuple):
 
     at: datetime
     agent: str | None
-    terms: Terms
+    terms: RateTerms
     usage: Usage
     held: int = 0
 
@@ -99,7 +99,7 @@ class Study:
         """Return what would have saved money, the largest saving first."""
         sums: defaultdict[Option, Sum] = defaultdict(Sum)
         for one in calls:
-            for option, cost, note in self._ways(one):
+            for option, cost, note in self._routes(one):
                 sums[option] = sums[option].plus(one.price.cost, cost, note)
         for option, cost in self._cached(calls):
             sums[option] = cost
@@ -110,7 +110,7 @@ class Study:
         found.sort(key=lambda one: (-one.saving_pico, -one.held_pico, one.kind, one.model))
         return found[:MOST]
 
-    def _ways(self, one: Repriced) -> Iterator[tuple[Option, int, int]]:
+    def _routes(self, one: Repriced) -> Iterator[tuple[Option, int, int]]:
         """Yield other ways to make a call, each with its cost and a number for the message."""
         provider, model = one.model
         for variant in self._other_variants(one.price):
@@ -130,7 +130,12 @@ class Study:
             yield from self._way(option, one, one.call.terms, shorter, note=start)
 
     def _way(
-        self, option: Option, one: Repriced, terms: Terms, usage: Usage | None = None, note: int = 0
+        self,
+        option: Option,
+        one: Repriced,
+        terms: RateTerms,
+        usage: Usage | None = None,
+        note: int = 0,
     ) -> Iterator[tuple[Option, int, int]]:
         price = self._prices.price(terms, usage or one.call.usage, self._at)
         if isinstance(price, Priced):
@@ -193,7 +198,7 @@ class Study:
         return total
 
 
-def _terms(one: Repriced, variant: str) -> Terms:
+def _terms(one: Repriced, variant: str) -> RateTerms:
     parts = variant.split("+")
     tier = next((part for part in parts if part and part != "batch"), None)
     return msgspec.structs.replace(one.call.terms, batch="batch" in parts, tier=tier)

@@ -16,7 +16,7 @@ from schemas.ledger import ACCOUNT_KEY
 from schemas.terms import TERMS_STORE, KeepTerms, Restriction, Terms
 
 
-class Standing(Internal):
+class TermsStanding(Internal):
     """The terms of a tenant since a moment. ``stored`` is the newest revision in the bucket.
 
     Revision 0 is that of an account that never restricted anybody: it is stored nowhere.
@@ -45,7 +45,7 @@ def restricted(
     return sorted(found.values(), key=lambda each: (each.scope, each.name or ""))
 
 
-def ruled(known: Standing, restrictions: list[Restriction], at: datetime) -> Standing:
+def ruled(known: TermsStanding, restrictions: list[Restriction], at: datetime) -> TermsStanding:
     """Return the terms after a change of rules, the same if nobody is restricted otherwise."""
     if restrictions == known.restrictions:
         return known
@@ -53,7 +53,7 @@ def ruled(known: Standing, restrictions: list[Restriction], at: datetime) -> Sta
     return msgspec.structs.replace(known, revision=revision, restrictions=restrictions, since=at)
 
 
-def stored(known: Standing, revision: int, at: datetime) -> Standing:
+def stored(known: TermsStanding, revision: int, at: datetime) -> TermsStanding:
     """Return what is known once the bucket holds a revision.
 
     It holds a newer one than there is where the journal of the account was begun anew. Only who
@@ -65,12 +65,12 @@ def stored(known: Standing, revision: int, at: datetime) -> Standing:
     return msgspec.structs.replace(known, revision=revision + 1, since=at, stored=newest)
 
 
-def terms(known: Standing, tenant: str) -> Terms:
+def terms(known: TermsStanding, tenant: str) -> Terms:
     """Return the terms as others are told of them."""
     return Terms(tenant=tenant, revision=known.revision, restrictions=known.restrictions)
 
 
-def asks(known: Standing, tenant: str) -> tuple[Ask, ...]:
+def asks(known: TermsStanding, tenant: str) -> tuple[Ask, ...]:
     """Return what is outstanding: that the bucket stores the newest terms."""
     if known.revision <= known.stored:
         return ()

@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import Any
 
 from actors.pricing.core.cross_check import Table
-from schemas.pricing.names import Wanted
+from schemas.pricing.names import WantedPrice
 from schemas.pricing.overlay import RegionUplift
 from schemas.pricing.prices import Prices
 from schemas.pricing.uplift import ANYWHERE
@@ -26,7 +26,7 @@ def uplifts(prices: Prices, table: Table) -> list[RegionUplift]:
     told: dict[tuple[str, str], dict[str, By]] = {}
     for key, entry in sorted(table.items()):
         for provider, name, by in _sold(key, entry):
-            meant = prices.find(Wanted(provider, name))
+            meant = prices.find(WantedPrice(provider, name))
             if meant is not None and meant.provider == provider:
                 told.setdefault((provider, meant.model), {})[name] = by
     return [

@@ -12,7 +12,7 @@ from schemas.budgets import WindowKind
 HOUR = timedelta(hours=1)
 
 
-class Window(NamedTuple):
+class BudgetWindow(NamedTuple):
     """From ``start`` until before ``end``, in UTC; both are None where it never ends."""
 
     label: str
@@ -20,7 +20,7 @@ class Window(NamedTuple):
     end: datetime | None
 
 
-def window_at(kind: WindowKind, at: datetime, zone: tzinfo) -> Window:
+def window_at(kind: WindowKind, at: datetime, zone: tzinfo) -> BudgetWindow:
     """Return the window that a moment lies in.
 
     A day is as long as the zone has it: 23 or 25 hours where its clocks change.
@@ -34,7 +34,7 @@ def minute_of(at: datetime) -> int:
 
 
 @lru_cache(maxsize=4096)
-def window_of(kind: WindowKind, minute: int, zone: tzinfo) -> Window:
+def window_of(kind: WindowKind, minute: int, zone: tzinfo) -> BudgetWindow:
     """Return the window of a minute since 1970: no zone changes its clocks within one."""
     at = datetime.fromtimestamp(minute * 60, UTC)
     today = at.astimezone(zone).date()
@@ -51,20 +51,20 @@ def window_of(kind: WindowKind, minute: int, zone: tzinfo) -> Window:
             following = (first + timedelta(days=31)).replace(day=1)
             return _dates(f"{first:%Y-%m}", first, following, zone)
         case "total":
-            return Window("total", None, None)
+            return BudgetWindow("total", None, None)
         case _:
             assert_never(kind)
 
 
-def _hour(at: datetime, zone: tzinfo) -> Window:
+def _hour(at: datetime, zone: tzinfo) -> BudgetWindow:
     """Return an hour; named in UTC, because a zone's own name of it may come twice a year."""
     local = at.astimezone(zone)
     start = at.astimezone(UTC) - timedelta(minutes=local.minute)
-    return Window(f"{start:%Y-%m-%dT%H%MZ}", start, start + HOUR)
+    return BudgetWindow(f"{start:%Y-%m-%dT%H%MZ}", start, start + HOUR)
 
 
-def _dates(label: str, first: date, following: date, zone: tzinfo) -> Window:
-    return Window(label, _midnight(first, zone), _midnight(following, zone))
+def _dates(label: str, first: date, following: date, zone: tzinfo) -> BudgetWindow:
+    return BudgetWindow(label, _midnight(first, zone), _midnight(following, zone))
 
 
 def _midnight(day: date, zone: tzinfo) -> datetime:

@@ -35,7 +35,7 @@ ANSWERS = Store(
 )
 
 
-class Answers:
+class KeptAnswers:
     """Finds and keeps answers. A bucket that does not answer means that there is none."""
 
     def __init__(self, bucket: Bucket[KeptAnswer], clock: Clock) -> None:

@@ -22,7 +22,7 @@ COUNTED = tuple(kind for kind in COUNTS if kind not in {"reasoning", "citation",
 _CIRCUITS = {"closed": 0, "half_open": 1, "open": 2}
 
 
-class Meter:
+class CallMeter:
     """Counts one attempt while it is entered.
 
     Its labels are the type and model of the provider that it begins with; tokens are counted under

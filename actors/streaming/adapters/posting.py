@@ -18,7 +18,7 @@ MAX_ANSWER_BYTES = 1024 * 1024
 """Unless the question says otherwise."""
 
 
-class Posting:
+class HttpPosting:
     """One question; ``headers`` are those of the last answer to it, names in lower case.
 
     The answer has at most ``most`` bytes.

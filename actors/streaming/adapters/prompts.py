@@ -12,7 +12,7 @@ from bus.codec import decode
 from bus.errors import ProblemError, TransientError, problem
 from bus.fairness.slices import Slices
 from bus.ports import Bus
-from schemas.bodies import Reference
+from schemas.bodies import BodyReference
 from schemas.lifecycle import EmbedWork, GenerateWork, Prompt
 
 W = TypeVar("W", GenerateWork, EmbedWork)
@@ -21,7 +21,7 @@ MOST_BYTES = 128 * 1024**2
 """What the prompts of one queue's attempts may have together; one is always read."""
 
 
-class Prompts:
+class PromptReader:
     """Reads the prompts of the attempts at work of one queue."""
 
     def __init__(self, bus: Bus, slices: Slices, *, most: int = MOST_BYTES) -> None:
@@ -60,7 +60,7 @@ class Prompts:
             return
         raise _unread("there was no room for the prompt")
 
-    async def _read(self, work: W, prompt: Reference) -> W:
+    async def _read(self, work: W, prompt: BodyReference) -> W:
         try:
             data = await self._bodies.get(prompt)
         except TransientError:

@@ -22,7 +22,7 @@ from actors.streaming.core.errors.faults import (
     refusal,
 )
 from actors.streaming.core.errors.misdirected import misdirected
-from actors.streaming.core.resilience.memory import Memory
+from actors.streaming.core.resilience.memory import ResilienceMemory
 from bus.errors import ProblemError, problem
 from bus.tasks import loop_time
 from schemas.providers import Provider
@@ -43,7 +43,7 @@ class Refusers:
     """Which optional fields the servers refuse, as each tenant has found by asking without them."""
 
     def __init__(self) -> None:
-        self._memory: Memory[frozenset[str]] = Memory()
+        self._memory: ResilienceMemory[frozenset[str]] = ResilienceMemory()
 
     def refused_by(self, provider: Provider, context: CallContext) -> frozenset[str]:
         """Return the optional fields that a tenant's endpoint is known to refuse."""

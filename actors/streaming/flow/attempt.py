@@ -15,7 +15,7 @@ from typing import NamedTuple, cast
 import anyio
 import msgspec
 
-from actors.streaming.adapters.answers import Answers
+from actors.streaming.adapters.answers import KeptAnswers
 from actors.streaming.adapters.endpoint import CallContext
 from actors.streaming.adapters.http_call import HttpProvider
 from actors.streaming.adapters.providers import Providers
@@ -24,7 +24,7 @@ from actors.streaming.core import structured
 from actors.streaming.core.deltas import Delta, ReasoningDelta, TextDelta
 from actors.streaming.core.errors.faults import ProviderFaultError
 from actors.streaming.core.resilience.fingerprint import fingerprint, is_cacheable
-from actors.streaming.core.resilience.health import Line
+from actors.streaming.core.resilience.health import HealthLine
 from actors.streaming.core.resilience.keys import is_of_this_process
 from actors.streaming.core.resilience.routes import Failure, Route, after, routes
 from actors.streaming.core.resilience.trail import Trail
@@ -33,7 +33,7 @@ from actors.streaming.core.safety.rules import RuleLibrary
 from actors.streaming.core.sequencer import Sequencer
 from actors.streaming.core.tokens import estimate
 from actors.streaming.core.tokens.allowance import Allowance
-from actors.streaming.core.tokens.charging import Till
+from actors.streaming.core.tokens.charging import CostMeter
 from actors.streaming.core.tokens.window import overflow
 from actors.streaming.core.writing.continuation import (
     continued,
@@ -43,11 +43,11 @@ from actors.streaming.core.writing.continuation import (
 from actors.streaming.flow.batch_call import BatchCall, batch_refusal, form_of
 from actors.streaming.flow.batches import Batches
 from actors.streaming.flow.gate import Gate
-from actors.streaming.flow.switchboard import Heard, Question, Switchboard
+from actors.streaming.flow.switchboard import CircuitQuestion, HeardCircuits, Switchboard
 from bus.errors import ProblemError
 from bus.fairness.slices import Slices
 from bus.ports import Clock
-from bus.tasks import apart, loop_time
+from bus.tasks import in_own_task, loop_time
 from schemas.ledger import Extend
 from schemas.lifecycle import FailGeneration, FinishGeneration, GenerateWork
 from schemas.llm import Answer, AnswerWarning, GenerateRequest
@@ -81,7 +81,7 @@ class Means:
 
     providers: Providers
     clock: Clock
-    answers: Answers | None = None
+    answers: KeptAnswers | None = None
     safety: Safety | None = None
     prices: Callable[[], Prices] | None = None
     grant: Grant | None = None
@@ -97,7 +97,7 @@ class _Running(NamedTuple):
     call: ModelCall
 
 
-class Attempt:
+class GenerationAttempt:
     """Runs once. Where it is cancelled, ``failed`` still says what it has used and published."""
 
     def __init__(
@@ -122,16 +122,16 @@ class Attempt:
             means.slices,
         )
         self._trail = Trail(work.attempt)
-        self._till = self._opened_till()
+        self._meter = self._opened_meter()
         self._allowance = Allowance(work, work.slices) if work.slices else None
         self._running: _Running | None = None
         self._resumed: set[int] = set()
         self._answer: Answer | None = None
         self._answered_with: str | None = None
 
-    def _opened_till(self) -> Till | None:
+    def _opened_meter(self) -> CostMeter | None:
         prices, is_batch = self._means.prices, self._work.request.batch
-        return Till(prices(), self._started_at, batch=is_batch) if prices else None
+        return CostMeter(prices(), self._started_at, batch=is_batch) if prices else None
 
     async def run(self) -> FinishGeneration | FailGeneration:
         """Generate the answer and return the command that reports it to the execution.
@@ -161,7 +161,7 @@ class Attempt:
             elsewhere=is_of_this_process(problem),
             detours=self._trail.detours,
             findings=self._gate.findings(),
-            charges=self._till.bill(self._gate.judged) if self._till else None,
+            charges=self._meter.bill(self._gate.judged) if self._meter else None,
             decided_at=self._work.decided_at,
         )
 
@@ -175,7 +175,7 @@ class Attempt:
             place=place,
             detours=self._trail.detours,
             findings=self._gate.findings(),
-            charges=self._till.bill(self._gate.judged) if self._till else None,
+            charges=self._meter.bill(self._gate.judged) if self._meter else None,
             decided_at=self._work.decided_at,
         )
 
@@ -259,7 +259,7 @@ class Attempt:
             return self._trail.note(way, None, problem)
         endpoints = self._means.switchboard.endpoints
         health = endpoints.of(way.provider, self._work.tenant, loop_time())
-        question = Question(
+        question = CircuitQuestion(
             health=health,
             keys=way.keys,
             put=lambda line: self._call(way, line),
@@ -289,7 +289,7 @@ class Attempt:
 
     # One call
 
-    async def _call(self, way: Route, line: Line) -> Heard:
+    async def _call(self, way: Route, line: HealthLine) -> HeardCircuits:
         request = way.request(self._request, line.key)
         if self._gate.published:
             request = continued(request, self._gate.beginning.text)
@@ -299,12 +299,12 @@ class Attempt:
         problem = await self._read(call, line)
         if problem is None:
             self._answer, self._answered_with = self._gate.answer(call.answer()), line.key
-            if self._till is not None:
-                self._till.answered(way, line.key, self._answer, foreign=call.foreign)
+            if self._meter is not None:
+                self._meter.answered(way, line.key, self._answer, foreign=call.foreign)
         else:
             self._note_failed(running, problem)
         self._running = None
-        return Heard(problem, call.headers)
+        return HeardCircuits(problem, call.headers)
 
     def _prepared(self, request: GenerateRequest) -> ModelCall:
         work, provider = self._work, self._means.providers[type(request.provider)]
@@ -314,16 +314,16 @@ class Attempt:
             return provider.call(request, context)
         return BatchCall(cast("HttpProvider", provider), batches, form, request, context)
 
-    async def _read(self, call: ModelCall, line: Line) -> Problem | None:
+    async def _read(self, call: ModelCall, line: HealthLine) -> Problem | None:
         """Publish the call's deltas to its end. Returns what went wrong, None in success."""
         try:
             async with call:
-                await apart(partial(self._pass_on, call, line))
+                await in_own_task(partial(self._pass_on, call, line))
         except (ProviderFaultError, ProblemError) as error:
             return error.problem
         return self._gate.stopped
 
-    async def _pass_on(self, call: ModelCall, line: Line) -> None:
+    async def _pass_on(self, call: ModelCall, line: HealthLine) -> None:
         """Publish what is read until the call is at its end, or stopped."""
         gate, began = self._gate, False
         while (deltas := await call.read()) is not None:
@@ -397,9 +397,9 @@ class Attempt:
     def _note_failed(self, running: _Running, problem: Problem) -> None:
         spent = running.call.spent()
         self._trail.note(running.route, running.key, problem, spent)
-        if self._till is not None:
+        if self._meter is not None:
             foreign = spent is not None and running.call.foreign
-            self._till.failed(running.route, running.key, spent, foreign=foreign)
+            self._meter.failed(running.route, running.key, spent, foreign=foreign)
 
 
 def _all(events: list[StreamEvent]) -> list[StreamEvent]:

@@ -15,7 +15,7 @@ from actors.streaming.core.batches.form import BatchForm, Item
 from actors.streaming.core.deltas import Delta
 from actors.streaming.core.errors.faults import ProviderFaultError, fault
 from actors.streaming.core.writing.fitting import fit
-from actors.streaming.flow.batch_watch import Placed, Wanted
+from actors.streaming.flow.batch_watch import Placed, WantedBatch
 from actors.streaming.flow.batches import Batches
 from bus.errors import ProblemError
 from schemas.llm import Answer, GenerateRequest
@@ -170,12 +170,12 @@ class BatchCall:
         # Of one that was alone the prompt is taken for read: whether it was is not told.
         self._is_cancelled = placed.alone
 
-    def _want(self) -> Wanted:
+    def _want(self) -> WantedBatch:
         request, context = self._fitted.request, self._context
         provider = request.provider
         name = name_of(context.tenant, context.step)
         secret = getattr(provider, "secret", None)
-        return Wanted(
+        return WantedBatch(
             key=f"{context.tenant}.{name}",
             target=_target(context.tenant, provider),
             secret=secret,

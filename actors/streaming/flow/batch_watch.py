@@ -10,7 +10,7 @@ from anyio.lowlevel import checkpoint
 
 from actors.streaming.adapters.endpoint import CallContext
 from actors.streaming.adapters.http_call import HttpProvider
-from actors.streaming.adapters.posting import Posting
+from actors.streaming.adapters.posting import HttpPosting
 from actors.streaming.core.batches.form import (
     UNREADABLE,
     BatchForm,
@@ -43,7 +43,7 @@ FILE_BYTES = 64 * 1024 * 1024
 """Of the results of a batch: a hundred of the longest answers."""
 
 
-class Wanted(NamedTuple):
+class WantedBatch(NamedTuple):
     """A request that is to be in a batch.
 
     ``key`` is that of its ticket, ``target`` is the same for requests that may share a batch,
@@ -69,7 +69,7 @@ class Placed(NamedTuple):
 
 
 async def stepped(
-    wanted: Wanted, secret: str | None, step: Step, *, most: int = STEP_BYTES
+    wanted: WantedBatch, secret: str | None, step: Step, *, most: int = STEP_BYTES
 ) -> bytes:
     """Make a request about a batch, with the key the batch was made with.
 
@@ -80,7 +80,7 @@ async def stepped(
         ProblemError: the request must not be sent there.
     """
     provider = keyed(wanted.provider, secret)
-    posting = Posting(wanted.http, provider, wanted.context, patience=STEP_SECONDS, most=most)
+    posting = HttpPosting(wanted.http, provider, wanted.context, patience=STEP_SECONDS, most=most)
     return await posting.stepped(step)
 
 
@@ -98,7 +98,7 @@ class _Waiter:
 class _Watch:
     """All that wait for one batch, by their custom ids."""
 
-    def __init__(self, wanted: Wanted, placed: Placed) -> None:
+    def __init__(self, wanted: WantedBatch, placed: Placed) -> None:
         self._wanted = wanted
         self._placed = placed
         self.waiters: dict[str, _Waiter] = {}
@@ -160,7 +160,7 @@ class Watches:
         self._tasks = tasks
         self._by_batch: dict[tuple[str, str], _Watch] = {}
 
-    async def result(self, wanted: Wanted, placed: Placed) -> bytes | Problem:
+    async def result(self, wanted: WantedBatch, placed: Placed) -> bytes | Problem:
         """Wait for a result.
 
         Raises:

@@ -18,7 +18,7 @@ from anyio.abc import TaskGroup
 from actors.streaming.adapters.batch_store import Ticket, Tickets
 from actors.streaming.core.batches.form import Item, fits
 from actors.streaming.core.errors.faults import ProviderFaultError, fault
-from actors.streaming.flow.batch_watch import Placed, Wanted, Watches, stepped
+from actors.streaming.flow.batch_watch import Placed, WantedBatch, Watches, stepped
 from bus.errors import ProblemError
 from schemas.problems import Problem
 
@@ -36,7 +36,7 @@ _LOST = Problem(
 )
 
 
-class Settings(NamedTuple):
+class BatchSettings(NamedTuple):
     """Seconds: how long a batch gathers requests, how long it may take to make, to leave."""
 
     window: float = 0.25
@@ -48,7 +48,7 @@ class Settings(NamedTuple):
 class _Group:
     """Requests that become one batch."""
 
-    members: list[Wanted] = field(default_factory=list[Wanted])
+    members: list[WantedBatch] = field(default_factory=list[WantedBatch])
     size: int = 0
     begun: bool = False
     made: anyio.Event = field(default_factory=anyio.Event)
@@ -61,17 +61,19 @@ class _Group:
 
 
 @asynccontextmanager
-async def opened(tickets: Tickets, settings: Settings | None = None) -> AsyncGenerator["Batches"]:
+async def opened(
+    tickets: Tickets, settings: BatchSettings | None = None
+) -> AsyncGenerator["Batches"]:
     """Make and follow batches for as long as this is held open."""
     async with anyio.create_task_group() as tasks:
-        yield Batches(tickets, tasks, settings or Settings())
+        yield Batches(tickets, tasks, settings or BatchSettings())
         tasks.cancel_scope.cancel()
 
 
 class Batches:
     """Submits requests in batches and brings their results."""
 
-    def __init__(self, tickets: Tickets, tasks: TaskGroup, settings: Settings) -> None:
+    def __init__(self, tickets: Tickets, tasks: TaskGroup, settings: BatchSettings) -> None:
         self._tickets = tickets
         self._tasks = tasks
         self._settings = settings
@@ -88,7 +90,7 @@ class Batches:
                 await group.made.wait()
         self._watches.dismiss(_LEAVING)
 
-    async def place(self, wanted: Wanted) -> Placed:
+    async def place(self, wanted: WantedBatch) -> Placed:
         """Have a request in a batch, the one it is in already or a new one.
 
         Raises:
@@ -111,7 +113,7 @@ class Batches:
             return await self._join(wanted)
         raise ProviderFaultError(_LOST)
 
-    async def result(self, wanted: Wanted, placed: Placed) -> bytes | Problem:
+    async def result(self, wanted: WantedBatch, placed: Placed) -> bytes | Problem:
         """Wait for what a batch has brought for a request.
 
         Raises:
@@ -125,7 +127,7 @@ class Batches:
             raise fault("unavailable", _REPLACED)
         return found
 
-    async def forget(self, wanted: Wanted) -> None:
+    async def forget(self, wanted: WantedBatch) -> None:
         """Let a request whose result was a failure be sent again, here or to another provider.
 
         Where the ticket cannot be dropped, a later attempt reads the same result once more.
@@ -135,18 +137,18 @@ class Batches:
             if ticket is not None and ticket.attempt == wanted.context.attempt:
                 await self._tickets.drop(wanted.key)
 
-    def carries(self, wanted: Wanted) -> bool:
+    def carries(self, wanted: WantedBatch) -> bool:
         """Say whether a request is in a batch that is being made."""
         return any(one is wanted for group in self._unmade for one in group.members)
 
-    async def cancel(self, wanted: Wanted, placed: Placed) -> None:
+    async def cancel(self, wanted: WantedBatch, placed: Placed) -> None:
         """Ask the provider to cancel a batch that nobody else's request is in."""
         if placed.alone:
             await stepped(wanted, placed.secret, wanted.form.cancel(placed.batch))
 
     # Making
 
-    async def _join(self, wanted: Wanted) -> Placed:
+    async def _join(self, wanted: WantedBatch) -> Placed:
         if self.leaving:
             raise ProviderFaultError(_LEAVING)
         group = self._group_for(wanted)
@@ -162,7 +164,7 @@ class Batches:
             raise ProviderFaultError(group.failed.get(wanted.key, _LOST))
         return Placed(group.batch, wanted.secret, len(group.members) == 1)
 
-    def _group_for(self, wanted: Wanted) -> _Group:
+    def _group_for(self, wanted: WantedBatch) -> _Group:
         """Return the group that a request has joined, a new one where none has room for it."""
         name = (wanted.target, wanted.secret)
         group, size = self._gathering.get(name), len(msgspec.json.encode(wanted.item))
@@ -198,7 +200,7 @@ class Batches:
             for one in group.members:
                 tasks.start_soon(self._take_ticket, group, one)
 
-    async def _take_ticket(self, group: _Group, one: Wanted) -> None:
+    async def _take_ticket(self, group: _Group, one: WantedBatch) -> None:
         ticket = Ticket(attempt=one.context.attempt, target=one.target, secret=one.secret)
         try:
             await self._tickets.take(one.key, ticket)

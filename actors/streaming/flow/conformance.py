@@ -9,7 +9,7 @@ import msgspec
 
 from actors.streaming.adapters.endpoint import CallContext, Outgoing
 from actors.streaming.adapters.http_call import HttpProvider
-from actors.streaming.adapters.posting import Posting
+from actors.streaming.adapters.posting import HttpPosting
 from actors.streaming.adapters.providers import Providers
 from actors.streaming.adapters.providers.base import ModelCall
 from actors.streaming.core.checks import probes
@@ -19,8 +19,8 @@ from actors.streaming.core.checks.conformance import (
     LONG,
     NAMES,
     Case,
-    Finding,
-    Manner,
+    CaseFinding,
+    RunPolicy,
     Seen,
     judged,
     refused,
@@ -43,8 +43,8 @@ CLOSING_SECONDS = 0.1
 """After leaving an answer, its connection is closed within this time."""
 
 _STREAM_OPTIONS = frozenset({"stream_options"})
-_ALWAYS_STREAMED = Finding("unstreamed", "lacking", "this format is always a stream")
-_NO_EMBEDDING_MODEL = Finding("embeddings", "lacking", "no --embedding-model is named")
+_ALWAYS_STREAMED = CaseFinding("unstreamed", "lacking", "this format is always a stream")
+_NO_EMBEDDING_MODEL = CaseFinding("embeddings", "lacking", "no --embedding-model is named")
 
 WRONG_SECRET = "wrong"
 """The name under which ``strangers`` hold a key that no provider knows."""
@@ -61,18 +61,18 @@ class Conformance:
         provider: Provider,
         providers: Providers,
         strangers: Providers,
-        manner: Manner = AS_IT_IS,
+        policy: RunPolicy = AS_IT_IS,
         embedding_model: str | None = None,
     ) -> None:
         self._embedding_model = embedding_model
         self._provider = provider
-        self._manner = manner
+        self._policy = policy
         self._providers = providers
         self._strangers = strangers
 
     async def findings(
         self, tenant: str, patience: float, only: Collection[str] = NAMES
-    ) -> AsyncIterator[Finding]:
+    ) -> AsyncIterator[CaseFinding]:
         """Yield how each case goes; one that takes longer than ``patience`` seconds has failed."""
         for case in CASES:
             if case.name in only:
@@ -89,8 +89,8 @@ class Conformance:
             if name in only:
                 yield await ask(tenant, patience)
 
-    async def _ask(self, case: Case, tenant: str, patience: float) -> Finding:
-        request = case.request(self._provider, self._manner)
+    async def _ask(self, case: Case, tenant: str, patience: float) -> CaseFinding:
+        request = case.request(self._provider, self._policy)
         try:
             with anyio.fail_after(patience):
                 return judged(case, await _played(self._call(self._providers, request, tenant)))
@@ -99,9 +99,9 @@ class Conformance:
         except TimeoutError:
             return _late(case.name, patience)
 
-    async def _leave(self, tenant: str, patience: float) -> Finding:
+    async def _leave(self, tenant: str, patience: float) -> CaseFinding:
         """Leave a long answer at its first piece, and see how long the closing takes."""
-        call = self._call(self._providers, LONG.request(self._provider, self._manner), tenant)
+        call = self._call(self._providers, LONG.request(self._provider, self._policy), tenant)
         left_at = 0.0
         with anyio.move_on_after(patience) as scope:
             try:
@@ -117,14 +117,14 @@ class Conformance:
             return _late("cancel", patience)
         seconds = anyio.current_time() - left_at
         verdict = "ok" if seconds <= CLOSING_SECONDS else "failed"
-        return Finding("cancel", verdict, f"closed after {seconds * 1000:.1f} ms")
+        return CaseFinding("cancel", verdict, f"closed after {seconds * 1000:.1f} ms")
 
-    async def _deceive(self, tenant: str, patience: float) -> Finding:
+    async def _deceive(self, tenant: str, patience: float) -> CaseFinding:
         """Come with a key that nobody knows."""
         if isinstance(self._provider, Scripted):
             return refused_key(None)
         stranger = msgspec.structs.replace(self._provider, secret=WRONG_SECRET)
-        request = CASES[0].request(stranger, self._manner)
+        request = CASES[0].request(stranger, self._policy)
         problem: Problem | None = None
         try:
             with anyio.fail_after(patience):
@@ -135,14 +135,14 @@ class Conformance:
             return _late("bad key", patience)
         return refused_key(problem)
 
-    async def _misname(self, tenant: str, patience: float) -> Finding:
+    async def _misname(self, tenant: str, patience: float) -> CaseFinding:
         """Ask for a model that there is not."""
         nobody = probes.without_model(self._provider)
         if nobody is None:
             return probes.refused_model(None)
         try:
             with anyio.fail_after(patience):
-                request = CASES[0].request(nobody, self._manner)
+                request = CASES[0].request(nobody, self._policy)
                 await _played(self._call(self._providers, request, tenant))
         except ProviderFaultError as error:
             return probes.refused_model(error.problem)
@@ -150,14 +150,14 @@ class Conformance:
             return _late("bad model", patience)
         return probes.refused_model(None)
 
-    async def _whole(self, tenant: str, patience: float) -> Finding:
+    async def _whole(self, tenant: str, patience: float) -> CaseFinding:
         """Ask for an answer that is no stream, where the format leaves the choice."""
         http = self._providers[type(self._provider)]
         if not isinstance(http, HttpProvider):
             return _ALWAYS_STREAMED
         context = CallContext(tenant, 1)
-        request = http.endpoint.settled(CASES[0].request(self._provider, self._manner))
-        posting = Posting(http, self._provider, context, patience=patience)
+        request = http.endpoint.settled(CASES[0].request(self._provider, self._policy))
+        posting = HttpPosting(http, self._provider, context, patience=patience)
         try:
             outgoing = await http.endpoint.outgoing(request, context, _STREAM_OPTIONS)
             body: dict[str, Any] = bounds.decode(outgoing.body)
@@ -169,14 +169,14 @@ class Conformance:
         except (ProviderFaultError, ProblemError) as error:
             return refused(CASES[0], error.problem)._replace(case="unstreamed")
 
-    async def _embed(self, tenant: str, patience: float) -> Finding:
+    async def _embed(self, tenant: str, patience: float) -> CaseFinding:
         try:
             found = await self._embeddings(tenant, patience)
         except ProblemError as error:
             return probes.not_embedded("embeddings", error.problem)
         return probes.embedded(found) if found else _NO_EMBEDDING_MODEL._replace(case="embeddings")
 
-    async def _resize(self, tenant: str, patience: float) -> Finding:
+    async def _resize(self, tenant: str, patience: float) -> CaseFinding:
         """Insist on vectors of half the size."""
         try:
             found = await self._embeddings(tenant, patience)
@@ -245,5 +245,5 @@ async def _as_it_is(outgoing: Outgoing) -> Outgoing:
     return outgoing
 
 
-def _late(case: str, patience: float) -> Finding:
-    return Finding(case, "failed", f"no end within {patience:g} s")
+def _late(case: str, patience: float) -> CaseFinding:
+    return CaseFinding(case, "failed", f"no end within {patience:g} s")

@@ -13,13 +13,13 @@ import msgspec
 
 from actors.streaming.adapters.endpoint import CallContext
 from actors.streaming.adapters.http_call import HttpProvider
-from actors.streaming.adapters.posting import Posting
+from actors.streaming.adapters.posting import HttpPosting
 from actors.streaming.adapters.providers import Providers
 from actors.streaming.core.embeddings.formats import (
     MAX_DIMENSIONS,
-    Batch,
     Embedded,
     Format,
+    TextBatch,
     batches,
     estimated,
     format_of,
@@ -29,13 +29,13 @@ from actors.streaming.core.embeddings.formats import (
 from actors.streaming.core.embeddings.spent import Spent
 from actors.streaming.core.embeddings.vectors import UnreadableError, otherwise, size, unreadable
 from actors.streaming.core.errors.faults import ProviderFaultError
-from actors.streaming.core.resilience.health import Line
+from actors.streaming.core.resilience.health import HealthLine
 from actors.streaming.core.resilience.keys import concerns_the_key, is_of_this_process
 from actors.streaming.core.resilience.routes import keyed, keys_for
 from actors.streaming.core.tokens.charging import Key
 from actors.streaming.core.tokens.charging import embedded as charges_of
-from actors.streaming.flow.sharing import Exchange, Sharing
-from actors.streaming.flow.switchboard import Heard, Question, Switchboard
+from actors.streaming.flow.sharing import Sharing, StateExchange
+from actors.streaming.flow.switchboard import CircuitQuestion, HeardCircuits, Switchboard
 from bus.errors import ProblemError, problem
 from bus.fairness.slices import Slices
 from bus.ports import Clock
@@ -227,7 +227,7 @@ class _Calls:
         calls = list(batches(self._wanted, self._way.form))
         room = anyio.CapacityLimiter(AT_ONCE)
 
-        async def ask(place: int, batch: Batch) -> None:
+        async def ask(place: int, batch: TextBatch) -> None:
             async with room:
                 problem = await self._insist(place, batch)
             if problem is not None:
@@ -244,7 +244,7 @@ class _Calls:
             raise ProblemError(self._problem)
         return [self._found[place] for place in range(len(calls))]
 
-    async def _insist(self, place: int, batch: Batch) -> Problem | None:
+    async def _insist(self, place: int, batch: TextBatch) -> Problem | None:
         """Ask until there is an answer, or there is no point or no time to ask again."""
         for failures in range(RETRIES + 1):
             problem = await self._ask(place, batch)
@@ -263,9 +263,9 @@ class _Calls:
     def _is_late(self, wait: float) -> bool:
         return anyio.current_time() + wait >= self._time.deadline
 
-    async def _ask(self, place: int, batch: Batch) -> Problem | None:
+    async def _ask(self, place: int, batch: TextBatch) -> Problem | None:
         way, provider = self._way, self._wanted.provider
-        question = Question(
+        question = CircuitQuestion(
             health=way.switchboard.endpoints.of(provider, way.context.tenant, anyio.current_time()),
             keys=keys_for(provider, self._work.policy.keys),
             put=lambda line: self._call(place, batch, line),
@@ -273,7 +273,7 @@ class _Calls:
         )
         return await way.switchboard.ask(question)
 
-    async def _call(self, place: int, batch: Batch, line: Line) -> Heard:
+    async def _call(self, place: int, batch: TextBatch, line: HealthLine) -> HeardCircuits:
         way, provider = self._way, keyed(self._wanted.provider, line.key)
         # What is begun may be billed, until it is known to be refused.
         call = next(self._numbers)
@@ -288,16 +288,16 @@ class _Calls:
             self._spent.failed(call, ended.problem, is_free=ended.free)
             if not ended.free:
                 self._may_be_paid.add(place)
-        return Heard(ended.problem, ended.headers)
+        return HeardCircuits(ended.problem, ended.headers)
 
-    async def _put(self, provider: Provider, texts: Sequence[str]) -> Exchange:
+    async def _put(self, provider: Provider, texts: Sequence[str]) -> StateExchange:
         """Make one call, for texts of this request and of others that are asked in the same way."""
         way, tenant = self._way, self._way.context.tenant
         batch = way.form.write(self._wanted, texts)
         dimensions = max(MAX_DIMENSIONS, self._wanted.dimensions or 0)
         # Half of all time: silence is worth another try.
         patience, most = self._patience / 2, most_bytes(batch, dimensions)
-        posting = Posting(way.http, provider, way.context, patience=patience, most=most)
+        posting = HttpPosting(way.http, provider, way.context, patience=patience, most=most)
         found, problem = None, None
         try:
             body = await posting.answer(batch.path, batch.body)
@@ -308,7 +308,7 @@ class _Calls:
             problem = unreadable(error)
         # A refusal is free under whatever status it comes.
         is_free = posting.free or (problem is not None and concerns_the_key(problem))
-        return Exchange(found, problem, posting.headers, is_free)
+        return StateExchange(found, problem, posting.headers, is_free)
 
 
 def _joined(wanted: EmbedRequest, answers: list[Embedded]) -> Vectors:

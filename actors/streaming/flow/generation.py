@@ -1,6 +1,6 @@
 """Answers, any number at a time, over the providers of a process."""
 
-from actors.streaming.flow.attempt import Attempt, Emit, Means, Offer
+from actors.streaming.flow.attempt import Emit, GenerationAttempt, Means, Offer
 from schemas.fleet import EndpointState
 from schemas.lifecycle import FailGeneration, FinishGeneration, GenerateWork
 
@@ -13,12 +13,14 @@ class Generator:
     def __init__(self, means: Means) -> None:
         self._means = means
 
-    def attempt(self, work: GenerateWork, emit: Emit, offer: Offer | None = None) -> Attempt:
+    def attempt(
+        self, work: GenerateWork, emit: Emit, offer: Offer | None = None
+    ) -> GenerationAttempt:
         """Prepare an attempt."""
-        return Attempt(work, self._means, emit, offer)
+        return GenerationAttempt(work, self._means, emit, offer)
 
     async def run(self, work: GenerateWork, emit: Emit) -> FinishGeneration | FailGeneration:
-        """Run an attempt; see ``Attempt.run``."""
+        """Run an attempt; see ``GenerationAttempt.run``."""
         return await self.attempt(work, emit).run()
 
     def states(self, now: float) -> list[EndpointState]:

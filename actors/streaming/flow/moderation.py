@@ -15,15 +15,15 @@ import structlog
 
 from actors.streaming.adapters.endpoint import CallContext
 from actors.streaming.adapters.http_call import HttpProvider
-from actors.streaming.adapters.posting import Posting
+from actors.streaming.adapters.posting import HttpPosting
 from actors.streaming.adapters.providers import Providers
 from actors.streaming.core.deltas import Delta
 from actors.streaming.core.errors.faults import ProviderFaultError, fail_on, fault
-from actors.streaming.core.resilience.health import Line
+from actors.streaming.core.resilience.health import HealthLine
 from actors.streaming.core.resilience.routes import keyed, keys_for
-from actors.streaming.core.safety.windows import Window, Windows
+from actors.streaming.core.safety.windows import TextWindow, Windows
 from actors.streaming.core.tokens import estimate
-from actors.streaming.flow.switchboard import Heard, Question, Switchboard
+from actors.streaming.flow.switchboard import CircuitQuestion, HeardCircuits, Switchboard
 from bus.errors import ProblemError
 from schemas import bounds
 from schemas.ids import TenantId
@@ -131,7 +131,7 @@ class Moderator:
         windows = self._windows.feed(deltas)
         return await self._pass(windows + (self._windows.finish() if end else []))
 
-    async def _pass(self, windows: Iterable[Window]) -> list[Delta]:
+    async def _pass(self, windows: Iterable[TextWindow]) -> list[Delta]:
         passed: list[Delta] = []
         for window in windows:
             if self.blocked is None:
@@ -165,17 +165,17 @@ class Moderator:
             raise fault("validation", "There is nobody to moderate.", retryable=False)
         found: list[_Judgement] = []
 
-        async def put(line: Line) -> Heard:
+        async def put(line: HealthLine) -> HeardCircuits:
             posting = self._posting(openai, line.key)
             self.foreign = posting.foreign
             try:
                 found.append(await self._put(posting, texts))
             except (ProviderFaultError, ProblemError) as error:
-                return Heard(error.problem, posting.headers)
-            return Heard(None, posting.headers)
+                return HeardCircuits(error.problem, posting.headers)
+            return HeardCircuits(None, posting.headers)
 
         problem = await self._switchboard.ask(
-            Question(
+            CircuitQuestion(
                 health=self._switchboard.endpoints.of(
                     self.judge, self._tenant, anyio.current_time()
                 ),
@@ -188,11 +188,11 @@ class Moderator:
             raise ProviderFaultError(problem)
         return found[0]
 
-    def _posting(self, openai: HttpProvider, key: str | None) -> Posting:
+    def _posting(self, openai: HttpProvider, key: str | None) -> HttpPosting:
         context = CallContext(self._tenant, attempt=1)
-        return Posting(openai, keyed(self.judge, key), context, patience=self._patience)
+        return HttpPosting(openai, keyed(self.judge, key), context, patience=self._patience)
 
-    async def _put(self, posting: Posting, texts: Sequence[str]) -> _Judgement:
+    async def _put(self, posting: HttpPosting, texts: Sequence[str]) -> _Judgement:
         body = {"model": self._wish.model, "input": list(texts)}
         answer = await posting.answer("moderations", body)
         try:

@@ -24,7 +24,7 @@ _LEFT = Problem(
 )
 
 
-class Exchange(NamedTuple):
+class StateExchange(NamedTuple):
     """How a call has ended: with vectors, or with a problem. ``free`` says that it cost nothing."""
 
     found: Embedded | None
@@ -33,7 +33,7 @@ class Exchange(NamedTuple):
     free: bool
 
 
-Ask = Callable[[Sequence[str]], Awaitable[Exchange]]
+Ask = Callable[[Sequence[str]], Awaitable[StateExchange]]
 """Makes a call for some texts."""
 
 
@@ -41,14 +41,14 @@ Ask = Callable[[Sequence[str]], Awaitable[Exchange]]
 class _Shared:
     texts: list[Sequence[str]] = field(default_factory=list[Sequence[str]])
     done: anyio.Event = field(default_factory=anyio.Event)
-    ended: Exchange = field(default_factory=lambda: Exchange(None, _LEFT, {}, free=True))
+    ended: StateExchange = field(default_factory=lambda: StateExchange(None, _LEFT, {}, free=True))
 
     def takes(self, texts: Sequence[str], form: Format) -> bool:
         count = sum(map(len, self.texts)) + len(texts)
         characters = sum(len(text) for part in (*self.texts, texts) for text in part)
         return count <= form.size and characters <= form.characters
 
-    def part(self, place: int) -> Exchange:
+    def part(self, place: int) -> StateExchange:
         """Return what one request has of the call."""
         found = self.ended.found
         if found is None:
@@ -65,7 +65,9 @@ class Sharing:
     def __init__(self) -> None:
         self._open: dict[Hashable, _Shared] = {}
 
-    async def ask(self, name: Hashable, texts: Sequence[str], form: Format, ask: Ask) -> Exchange:
+    async def ask(
+        self, name: Hashable, texts: Sequence[str], form: Format, ask: Ask
+    ) -> StateExchange:
         """Return what is this request's of a call for its texts, made by it or for it."""
         shared = self._open.get(name)
         if shared is not None and shared.takes(texts, form):

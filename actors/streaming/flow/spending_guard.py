@@ -5,7 +5,7 @@ import anyio
 from actors.streaming.flow.attempt import Grant
 from bus.errors import ProblemError, problem
 from bus.requests.rpc import Owners, command
-from schemas.journal import Mail
+from schemas.journal import CommandEnvelope
 from schemas.ledger import ACCOUNT_KEY, Extend
 from schemas.lifecycle import GenerateWork
 
@@ -15,14 +15,14 @@ PATIENCE = 10.0
 PAUSE = 0.1
 
 
-def granting(accounts: Owners) -> Grant:
+def spending_guard(accounts: Owners) -> Grant:
     """Return what asks the account of an execution's tenant."""
 
     async def grant(work: GenerateWork, extend: Extend) -> None:
         name = f"{work.execution_id}.{work.step}.{work.attempt}.extend.{extend.slice}"
-        mail = command(name, work.tenant, ACCOUNT_KEY, extend)
+        envelope = command(name, work.tenant, ACCOUNT_KEY, extend)
         with anyio.move_on_after(PATIENCE):
-            while not await _answered(accounts, mail):  # noqa: ASYNC110  there is nothing to be woken by
+            while not await _answered(accounts, envelope):  # noqa: ASYNC110  there is nothing to be woken by
                 await anyio.sleep(PAUSE)
             return
         raise problem("unavailable", "the account of the tenant has not answered")
@@ -30,10 +30,10 @@ def granting(accounts: Owners) -> Grant:
     return grant
 
 
-async def _answered(accounts: Owners, mail: Mail) -> bool:
+async def _answered(accounts: Owners, envelope: CommandEnvelope) -> bool:
     """Ask; what is only on its way is no answer yet. Raises ``ProblemError`` of a refusal."""
     try:
-        await accounts.ask(mail, timeout=PATIENCE)
+        await accounts.ask(envelope, timeout=PATIENCE)
     except ProblemError as refused:
         if refused.problem.code == "unavailable":
             return False

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import anyio
 import structlog
 
-from actors.streaming.core.resilience.health import Endpoints, Health, Line
+from actors.streaming.core.resilience.health import Endpoints, Health, HealthLine
 from actors.streaming.core.resilience.keys import concerns_the_key
 from bus.tasks import loop_time
 from schemas.problems import Problem
@@ -23,7 +23,7 @@ Key = str | None
 """The name of a secret; None where a call goes without one."""
 
 
-class Heard(NamedTuple):
+class HeardCircuits(NamedTuple):
     """How a call has ended: in which problem, if any, and with which headers of the provider."""
 
     problem: Problem | None
@@ -43,7 +43,7 @@ async def _wait_untold(_code: str, _seconds: float) -> None:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Question:
+class CircuitQuestion:
     """What is asked of one endpoint, with one of its ``keys``.
 
     ``put`` makes one call. ``tokens`` says what that may count against a rate limit. ``note``
@@ -54,7 +54,7 @@ class Question:
 
     health: Health
     keys: Sequence[Key]
-    put: Callable[[Line], Awaitable[Heard]]
+    put: Callable[[HealthLine], Awaitable[HeardCircuits]]
     tokens: Callable[[], int]
     note: Callable[[Key, Problem], Problem] = _note_nothing
     waiting: Callable[[str, float], Awaitable[None]] = _wait_untold
@@ -72,7 +72,7 @@ class Switchboard:
     patience: float = 5.0
     endpoints: Endpoints = field(default_factory=Endpoints)
 
-    async def ask(self, question: Question) -> Problem | None:
+    async def ask(self, question: CircuitQuestion) -> Problem | None:
         """Ask with one key after another, where it is the key that is refused.
 
         Returns what went wrong, None where the question was answered. Where one key is only limited
@@ -100,7 +100,7 @@ class Switchboard:
         """Say whether a refusal passes soon: to wait is better than to give up on it."""
         return problem.retryable and (problem.retry_after or 0) <= self.patience
 
-    async def _with_key(self, key: Key, question: Question, tokens: int) -> Problem | None:
+    async def _with_key(self, key: Key, question: CircuitQuestion, tokens: int) -> Problem | None:
         """Ask when the key's rate limit and the circuit let the call through."""
         wait = question.health.wait(key, tokens, loop_time())
         if wait > self.patience:

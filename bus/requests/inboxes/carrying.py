@@ -1,4 +1,4 @@
-"""Seeing a submitted command carried out, or laid aside with the reason."""
+"""Seeing a submitted command carried out, or dead-lettered with the reason."""
 
 from collections.abc import Mapping
 from functools import partial
@@ -14,7 +14,7 @@ from bus.fairness.slices import Slices
 from bus.jetstream import NatsBus
 from bus.requests.caller import SUBMISSION, Caller
 from bus.requests.dead_letters import post_letter
-from bus.requests.inboxes.pull import Command
+from bus.requests.inboxes.pull import PulledCommand
 from bus.requests.inboxes.rules import (
     InboxRules,
     command_name,
@@ -25,14 +25,14 @@ from bus.requests.inboxes.rules import (
     too_old,
 )
 from bus.requests.rpc import Owners
-from bus.requests.service import Endpoint
+from bus.requests.service import ServiceEndpoint
 from bus.streams.spec import inbox_stream
 from bus.subjects import fill
 from schemas.base import Message, Value
 from schemas.events import CommandRejectedEvent
 from schemas.fleet import UNHEARD_RESULT, UnheardResult
 from schemas.ids import Token
-from schemas.letters import DeadLetter, laid_aside
+from schemas.letters import DeadLetter, dead_lettered
 from schemas.problems import Problem
 
 _WRONG_TENANT = Problem(code="validation", message="The result is of another tenant's work.")
@@ -53,7 +53,7 @@ class Carrier:
 
     def __init__(
         self,
-        endpoints: Mapping[str, Endpoint],
+        endpoints: Mapping[str, ServiceEndpoint],
         bus: NatsBus,
         timing: Timing,
         rules: InboxRules,
@@ -66,7 +66,7 @@ class Carrier:
         self._shards = shards
         self._slices = Slices()
 
-    async def handle(self, command: Command) -> None:
+    async def handle(self, command: PulledCommand) -> None:
         """Deal with one delivery of a command.
 
         Raises:
@@ -86,13 +86,13 @@ class Carrier:
         else:
             await self._reject(command, too_old(self._rules.days, answer))
 
-    def _next_try(self, command: Command, refusal: Problem) -> float | None:
+    def _next_try(self, command: PulledCommand, refusal: Problem) -> float | None:
         timing, spread = self._timing, random()  # noqa: S311  spreads load
         first, most = timing.submit_retry_seconds, timing.submit_pause_seconds
         wanted = pause(command.ticket.deliveries, refusal.retry_after, first, most, spread)
         return next_try(command.ticket.age, self._rules.seconds, wanted, first)
 
-    async def _answer(self, command: Command) -> Message | None:
+    async def _answer(self, command: PulledCommand) -> Message | None:
         """Have a command carried out: here if this process can, else where one can."""
         name = command_name(command.subject)
         if name == UNHEARD_RESULT:
@@ -106,7 +106,7 @@ class Carrier:
         caller = Caller(tenant=command.tenant, submission=command.id)
         return await endpoint.answer(caller, command.ticket.data)
 
-    async def _requested(self, command: Command) -> Problem | None:
+    async def _requested(self, command: PulledCommand) -> Problem | None:
         """Request a command of its service; return its refusal, None if it is carried out."""
         subject, headers = request_subject(command.subject), {SUBMISSION: command.id}
         request = partial(self._bus.transport.request, timeout=self._timing.answer_seconds * 2)
@@ -122,21 +122,21 @@ class Carrier:
         except ProblemError as error:
             return error.problem
 
-    async def _reported(self, command: Command) -> Problem | None:
+    async def _reported(self, command: PulledCommand) -> Problem | None:
         """Tell an entity what became of its work; return its refusal, None if it has heard."""
         try:
             result = decode(UnheardResult, command.ticket.data)
-            if result.mail.tenant != command.tenant:
+            if result.envelope.tenant != command.tenant:
                 return _WRONG_TENANT
             owners = Owners(self._bus.transport, result.entity, self._shards, self._timing)
-            await owners.ask(result.mail, timeout=self._timing.answer_seconds)
+            await owners.ask(result.envelope, timeout=self._timing.answer_seconds)
         except ProblemError as refused:
             return refused.problem
         return None
 
     # Refusing
 
-    async def _reject(self, command: Command, problem: Problem) -> None:
+    async def _reject(self, command: PulledCommand, problem: Problem) -> None:
         """Publish the refusal, lay the command aside, and only then let go of it."""
         now, ticket = self._bus.clock(), command.ticket
         name = await self._id_of(ticket.data) or command.id
@@ -152,7 +152,7 @@ class Carrier:
         subject = fill(CommandRejectedEvent.SUBJECT or "", tenant=command.tenant, id=name)
         post, once = self._bus.outbox.post, f"{inbox_stream(command.tenant)}.{ticket.sequence}"
         await post(subject, encode(event), message_id=once)
-        dead = laid_aside(letter, command.tenant, "submit", once=once)
+        dead = dead_lettered(letter, command.tenant, "submit", once=once)
         await post_letter(self._bus.outbox, dead)
         await self._bus.outbox.flush(timeout=self._timing.answer_seconds)
         await ticket.ack()

@@ -33,7 +33,7 @@ from bus.requests.inboxes.rules import (
     RELAYED,
     TOO_MANY_TENANTS,
     TRY_AGAIN,
-    Standing,
+    InboxStanding,
     Treatment,
     refusal,
     standing,
@@ -56,7 +56,7 @@ STORE_SECONDS = 0.5
 """One try to store a command; an inbox that was made a moment ago may not listen yet."""
 
 
-class Heard(NamedTuple):
+class HeardCommand(NamedTuple):
     """A command and when it was heard."""
 
     delivery: Delivery
@@ -70,7 +70,7 @@ class Newcomers:
         self._directory = directory
         self._transport = transport
         self._timing = timing
-        self._heard: dict[str, deque[Heard]] = {}
+        self._heard: dict[str, deque[HeardCommand]] = {}
         self._count = 0
         self._bytes = 0
 
@@ -85,9 +85,9 @@ class Newcomers:
         self._bytes += len(delivery.data)
         tenant = tenant_of(delivery.subject)
         if tenant in self._heard:
-            self._heard[tenant].append(Heard(delivery, loop_time()))
+            self._heard[tenant].append(HeardCommand(delivery, loop_time()))
         else:
-            self._heard[tenant] = deque([Heard(delivery, loop_time())])
+            self._heard[tenant] = deque([HeardCommand(delivery, loop_time())])
             tasks.start_soon(self._serve, tenant, tasks)
 
     async def _serve(self, tenant: str, tasks: TaskGroup) -> None:
@@ -114,7 +114,7 @@ class Newcomers:
             return settles_at, refusal(try_again("no inbox can be made"), stream, TRY_AGAIN)
         return settles_at, None
 
-    async def _treat(self, delivery: Delivery, how: Standing, refused: bytes | None) -> None:
+    async def _treat(self, delivery: Delivery, how: InboxStanding, refused: bytes | None) -> None:
         try:
             if refused is not None:
                 await self._refuse(delivery, how, refused)
@@ -126,14 +126,14 @@ class Newcomers:
             self._count -= 1
             self._bytes -= len(delivery.data)
 
-    async def _follow(self, what: Treatment, delivery: Delivery, how: Standing) -> None:
+    async def _follow(self, what: Treatment, delivery: Delivery, how: InboxStanding) -> None:
         if what == "store":
             await self._answer(delivery, await self._stored(delivery))
         elif what == "repeat":
             await self._refuse(delivery, how, _told(delivery, "the inbox is being made"))
 
-    async def _refuse(self, delivery: Delivery, how: Standing, answer: bytes) -> None:
-        if how is not Standing.MISSING:
+    async def _refuse(self, delivery: Delivery, how: InboxStanding, answer: bytes) -> None:
+        if how is not InboxStanding.MISSING:
             await anyio.sleep(self._timing.inbox_answer_seconds)
         await self._answer(delivery, answer)
 

@@ -39,7 +39,7 @@ GRACE_SECONDS = 5.0
 """How long the server may be silent after a request should have expired."""
 
 
-class Command(NamedTuple):
+class PulledCommand(NamedTuple):
     """A command in hand. ``id`` is for where its body names none."""
 
     tenant: str
@@ -114,7 +114,7 @@ class Pull:
         self.running -= 1
         self._wake.set()
 
-    async def commands(self) -> list[Command]:
+    async def commands(self) -> list[PulledCommand]:
         """Return what has come; empty if nothing came for a while, or when stirred.
 
         Raises:
@@ -139,7 +139,7 @@ class Pull:
         """Whether nothing is asked for, on its way or in hand."""
         return not (self._asked or self._arrived or self.running)
 
-    def _handed_out(self) -> list[Command]:
+    def _handed_out(self) -> list[PulledCommand]:
         commands = [self._command(delivery) for delivery in self._arrived]
         self._arrived.clear()
         if commands:
@@ -167,10 +167,10 @@ class Pull:
                 self._refused = f"the server answers {status}"
         self._wake.set()
 
-    def _command(self, delivery: Delivery) -> Command:
+    def _command(self, delivery: Delivery) -> PulledCommand:
         ticket = self._ticket(delivery)
         name = submission_id(self._stream, ticket.sequence, given_id(delivery.headers))
-        return Command(self.tenant, delivery.subject, name, ticket)
+        return PulledCommand(self.tenant, delivery.subject, name, ticket)
 
     def _ticket(self, delivery: Delivery) -> JetStreamTicket:
         return JetStreamTicket(self._bus.public, delivery, self._now, self.stir)

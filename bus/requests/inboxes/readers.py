@@ -10,17 +10,17 @@ from nats.errors import Error as NatsError
 from bus.config import Timing
 from bus.errors import CallboardError
 from bus.jetstream import NatsBus
-from bus.requests.inboxes.pull import Command, Pull
+from bus.requests.inboxes.pull import Pull, PulledCommand
 from bus.streams.api import STREAM_NOT_FOUND, JetStreamError
 from bus.streams.spec import inbox_stream
-from bus.tasks import Crew
+from bus.tasks import TaskPool
 
 log = structlog.get_logger()
 
 MOST_AT_ONCE = 512
 """Commands in the hands of one process, of all tenants together; others wait in line."""
 
-Held = tuple[Pull, Command]
+Held = tuple[Pull, PulledCommand]
 
 
 class Readers:
@@ -31,7 +31,7 @@ class Readers:
 
     def __init__(
         self,
-        handle: Callable[[Command], Awaitable[None]],
+        handle: Callable[[PulledCommand], Awaitable[None]],
         bus: NatsBus,
         timing: Timing,
         tasks: TaskGroup,
@@ -40,7 +40,7 @@ class Readers:
         self._bus = bus
         self._timing = timing
         self._tasks = tasks
-        self._crew = Crew[Held](tasks, self._deal, most=MOST_AT_ONCE)
+        self._pool = TaskPool[Held](tasks, self._deal, most=MOST_AT_ONCE)
         self._pulls: dict[str, Pull] = {}
         self._woken: set[str] = set()
         self._made: set[str] = set()
@@ -60,7 +60,7 @@ class Readers:
         self._draining = True
         for pull in self._pulls.values():
             pull.stir()
-        self._crew.dismiss()
+        self._pool.dismiss()
 
     async def _read(self, tenant: str) -> None:
         """Read an inbox until it is empty, whatever happens to the server."""
@@ -102,7 +102,7 @@ class Readers:
             self._woken.discard(pull.tenant)
             commands = await pull.commands()
             for command in commands:
-                self._crew.give((pull, command))
+                self._pool.give((pull, command))
             if pull.is_idle:
                 if await self._is_empty(pull.tenant):
                     return

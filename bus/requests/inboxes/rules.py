@@ -144,7 +144,7 @@ def too_old(days: float, last: Problem | None) -> Problem:
 # The first commands of a tenant
 
 
-class Standing(Enum):
+class InboxStanding(Enum):
     """What is known of an inbox at a moment after a command was heard.
 
     ``MISSING``: it did not stand, so it holds no copy of the command. ``YOUNG``: it stands since a
@@ -156,21 +156,21 @@ class Standing(Enum):
     SETTLED = "settled"
 
 
-def standing(heard_at: float, settles_at: float | None) -> Standing:
+def standing(heard_at: float, settles_at: float | None) -> InboxStanding:
     """Return how an inbox stood for a command that was heard before the inbox was asked for.
 
     ``settles_at`` is what was found: when it was made and a while more, None if it did not stand.
     What is heard after that while was sent after the making.
     """
     if settles_at is None:
-        return Standing.MISSING
-    return Standing.SETTLED if heard_at >= settles_at else Standing.YOUNG
+        return InboxStanding.MISSING
+    return InboxStanding.SETTLED if heard_at >= settles_at else InboxStanding.YOUNG
 
 
 Treatment = Literal["leave", "store", "repeat"]
 
 
-def treatment(standing: Standing, headers: Mapping[str, str] | None) -> Treatment:
+def treatment(standing: InboxStanding, headers: Mapping[str, str] | None) -> Treatment:
     """Decide what is done with a command that was heard.
 
     ``leave``: the inbox has it. ``store``: put it there under its message id; where the inbox may
@@ -178,12 +178,12 @@ def treatment(standing: Standing, headers: Mapping[str, str] | None) -> Treatmen
     send it again, because storing it could double it, or because its headers ask JetStream for
     something that only JetStream can judge.
     """
-    if standing is Standing.SETTLED:
+    if standing is InboxStanding.SETTLED:
         return "leave"
     given = headers or {}
     if any(name.lower().startswith(_CONTROL) and name not in _HARMLESS for name in given):
         return "repeat"
-    return "store" if standing is Standing.MISSING or given.get(MESSAGE_ID) else "repeat"
+    return "store" if standing is InboxStanding.MISSING or given.get(MESSAGE_ID) else "repeat"
 
 
 def refusal(problem: Problem, stream: str, reason: tuple[int, int]) -> bytes:

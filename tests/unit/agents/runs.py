@@ -35,7 +35,7 @@ from schemas.llm import Answer, GenerateRequest, ToolCall
 from schemas.problems import Problem
 from schemas.providers import Scripted
 from schemas.usage import Usage
-from schemas.work import Claim, Failed, Lost, Stopped
+from schemas.work import Claim, Lost, Stopped, WorkFailure
 from tests.unit.agents.samples import NOW
 
 TIMEOUT = 60.0
@@ -147,7 +147,7 @@ commands: st.SearchStrategy[ExecutionCommand] = st.one_of(
     st.builds(Claim, work=st.just("1"), attempt=attempts),
     st.builds(Lost, work=st.just("1"), attempt=attempts, begun=st.booleans()),
     st.builds(Stopped, work=st.just("1"), attempt=attempts, sent=st.booleans()),
-    st.builds(Failed, work=st.just("1"), attempt=attempts, problem=problems),
+    st.builds(WorkFailure, work=st.just("1"), attempt=attempts, problem=problems),
     st.builds(finish, attempts, st.integers(0, 50)),
     st.builds(fail, attempts, problems, usages, st.none() | st.integers(0, 2)),
     st.builds(Cancel, reason=st.sampled_from(("", "enough"))),

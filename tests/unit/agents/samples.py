@@ -11,7 +11,7 @@ from actors.agents.adapters import templates as stored_templates
 from actors.agents.adapters.definitions import Definitions
 from actors.agents.adapters.definitions import opened as opened_definitions
 from bus.codec import encode
-from bus.config import Terms
+from bus.config import QuotaTerms
 from bus.fairness import Quotas
 from bus.kv import Bucket, MemoryBucket
 from bus.ports import Outbox
@@ -87,7 +87,7 @@ async def opened(
     bucket: Bucket[AgentDefinition], quotas: Quotas | None = None
 ) -> AsyncGenerator[Definitions]:
     """Open a store of agents beside one of templates in memory."""
-    quotas = quotas or Quotas(Terms())
+    quotas = quotas or Quotas(QuotaTerms())
     forms = MemoryBucket(AgentTemplate)
     async with (
         stored_templates.opened(forms, lambda: NOW, quotas) as templates,

@@ -4,12 +4,12 @@ import pytest
 
 from actors.agents.adapters.admission import PATIENCE_SECONDS, Admission
 from actors.agents.adapters.lists import Counted
-from bus.config import Terms
+from bus.config import QuotaTerms
 from bus.errors import ProblemError
 from bus.fairness import Quotas
 from bus.tasks import loop_time
 
-QUOTAS = Quotas(Terms(executions=3, record_bytes=1000))
+QUOTAS = Quotas(QuotaTerms(executions=3, record_bytes=1000))
 
 
 class Known:

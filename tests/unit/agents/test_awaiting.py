@@ -85,7 +85,7 @@ async def waiting(
             bus.transport.subscription("_INBOX.me", client.heard),
         ):
             with anyio.fail_after(5):
-                while endings.missing():
+                while endings.not_ready_reason():
                     await anyio.lowlevel.checkpoint()
             yield client, bus, world, endings
 

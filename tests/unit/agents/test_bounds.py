@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actors.agents.core.calls import FRAMING_TOKENS
-from actors.agents.core.spending import Manner, under
+from actors.agents.core.spending import SpendingPolicy, under
 from bus.kv.prices import shipped_text
-from schemas.bills import Slices
+from schemas.bills import BillSlices
 from schemas.ledger import Party
 from schemas.lifecycle import Accept, Origin
 from schemas.llm import ChatMessage, GenerateRequest, ModelConfig
@@ -37,8 +37,8 @@ def accept(provider: Provider = MINI, text: str = "Hello.", policy: Policy | Non
     return Accept(origin=origin, request=request, timeout_seconds=60, policy=policy or Policy())
 
 
-def bounded(wanted: Accept, manner: Manner | None = None) -> Accept:
-    found = under(wanted, MONEY, PRICES, manner or Manner(), NOW)
+def bounded(wanted: Accept, spending_policy: SpendingPolicy | None = None) -> Accept:
+    found = under(wanted, MONEY, PRICES, spending_policy or SpendingPolicy(), NOW)
     assert isinstance(found, Accept)
     return found
 
@@ -52,7 +52,7 @@ def prompt_tokens(wanted: Accept) -> int:
 def test_nothing_is_reckoned_where_nothing_holds():
     wanted = accept()
 
-    assert under(wanted, [], PRICES, Manner(), NOW) is wanted
+    assert under(wanted, [], PRICES, SpendingPolicy(), NOW) is wanted
 
 
 def test_a_strict_bound_takes_bytes_for_tokens_and_the_whole_answer():
@@ -70,8 +70,8 @@ def test_every_alternative_may_have_to_be_paid_and_an_estimate_takes_the_dearest
     costs = [bounded(accept(provider)).spending for provider in (MINI, BIG)]
 
     strict = bounded(accept(MINI, policy=chain)).spending
-    alone = bounded(accept(BIG), Manner(bound="estimate", factor=2)).spending
-    both = bounded(accept(MINI, policy=chain), Manner(bound="estimate", factor=2)).spending
+    alone = bounded(accept(BIG), SpendingPolicy(bound="estimate", factor=2)).spending
+    both = bounded(accept(MINI, policy=chain), SpendingPolicy(bound="estimate", factor=2)).spending
 
     assert strict is not None
     assert strict.amount_pico == sum(each.amount_pico for each in costs if each)
@@ -82,7 +82,9 @@ def test_an_answer_without_a_limit_is_given_one_everywhere():
     wanted = accept(policy=Policy(fallbacks=[Fallback(provider=BIG, config=ModelConfig())]))
     request = msgspec.structs.replace(wanted.request, config=ModelConfig())
 
-    found = bounded(msgspec.structs.replace(wanted, request=request), Manner(answer_tokens=64))
+    found = bounded(
+        msgspec.structs.replace(wanted, request=request), SpendingPolicy(answer_tokens=64)
+    )
 
     config = found.policy.fallbacks[0].config
     assert isinstance(found.request, GenerateRequest)
@@ -92,9 +94,9 @@ def test_an_answer_without_a_limit_is_given_one_everywhere():
 def test_a_model_without_a_price_is_refused_under_a_budget_unless_that_is_allowed():
     wanted = accept(OpenAI(model="of-our-own"))
 
-    refused = under(wanted, MONEY, PRICES, Manner(), NOW)
-    allowed = bounded(wanted, Manner(unpriced="allow")).spending
-    limited = under(wanted, [Restriction()], PRICES, Manner(), NOW)
+    refused = under(wanted, MONEY, PRICES, SpendingPolicy(), NOW)
+    allowed = bounded(wanted, SpendingPolicy(unpriced="allow")).spending
+    limited = under(wanted, [Restriction()], PRICES, SpendingPolicy(), NOW)
 
     assert isinstance(refused, Problem)
     assert refused.code == "unpriced"
@@ -106,12 +108,12 @@ def test_a_model_without_a_price_is_refused_under_a_budget_unless_that_is_allowe
 def test_with_slices_the_prompt_and_a_first_slice_are_reserved():
     wanted = accept()
 
-    spending = bounded(wanted, Manner(slice_tokens=10)).spending
+    spending = bounded(wanted, SpendingPolicy(slice_tokens=10)).spending
 
     prompt = prompt_tokens(wanted) * IN
     assert spending is not None
     assert spending.amount_pico == prompt + 10 * OUT
-    assert spending.slices == Slices(slice_pico=10 * OUT, input_pico=prompt, output_pico=OUT)
+    assert spending.slices == BillSlices(slice_pico=10 * OUT, input_pico=prompt, output_pico=OUT)
 
 
 @pytest.mark.parametrize(

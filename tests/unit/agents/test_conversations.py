@@ -7,7 +7,7 @@ import pytest
 from actors.agents.adapters.conversations import Conversations
 from bus import codec
 from bus.errors import ProblemError
-from bus.ports import Still, Stored
+from bus.ports import Still, StoredMessage
 from bus.subjects import parse
 from schemas.conversations import (
     CONVERSATION_SUBJECT,
@@ -19,7 +19,7 @@ class Stream:
     """An outbox whose messages can be read again."""
 
     def __init__(self) -> None:
-        self.messages: list[tuple[str, Stored]] = []
+        self.messages: list[tuple[str, StoredMessage]] = []
         self.posted = self.safe = 0
         self.max_payload = 1024**2
 
@@ -34,7 +34,7 @@ class Stream:
         ttl: int | None = None,
     ) -> None:
         assert (message_id, still, frequent, ttl) == (None, None, False, None)
-        self.messages.append((subject, Stored(len(self.messages) + 1, data)))
+        self.messages.append((subject, StoredMessage(len(self.messages) + 1, data)))
 
     def offer(self, subject: str, data: bytes) -> bool:
         del subject, data
@@ -45,7 +45,7 @@ class Stream:
 
     async def read_subject(
         self, stream: str, subject: str, *, start: int = 1, limit: int
-    ) -> Sequence[Stored]:
+    ) -> Sequence[StoredMessage]:
         assert stream == "CONVERSATIONS"
         found = [message for held, message in self.messages if held == subject]
         return [message for message in found if message.sequence >= start][:limit]
@@ -114,7 +114,7 @@ async def test_turns_lie_under_a_subject_of_their_session():
     await append(stream, "acme", turn(1))
 
     subject = "_cb.conversation.acme.reviewer.session-1"
-    assert stream.messages == [(subject, Stored(1, codec.encode(turn(1))))]
+    assert stream.messages == [(subject, StoredMessage(1, codec.encode(turn(1))))]
     assert parse(CONVERSATION_SUBJECT, subject) == {
         "tenant": "acme",
         "agent_id": "reviewer",

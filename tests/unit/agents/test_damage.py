@@ -10,8 +10,8 @@ from actors.agents.core.entity import EXECUTION
 from actors.agents.core.outward import record
 from bus.codec import decode, encode
 from bus.requests.rpc import command
-from bus.shard.book import Book
-from bus.shard.turn import Letter, Outcome, quarantine, take_turn
+from bus.shard.book import ShardBook
+from bus.shard.turn import Outcome, PendingCommand, quarantine, take_turn
 from schemas.bills import Spending
 from schemas.events import ExecutionFailedEvent
 from schemas.executions import ExecutionRecord
@@ -34,24 +34,24 @@ class Shard:
     """The shard of one execution, with its journal."""
 
     def __init__(self) -> None:
-        self.book = Book(EXECUTION)
+        self.book = ShardBook(EXECUTION)
         self.journal: list[Commit] = []
 
     def take(self, *bodies: ExecutionCommand) -> Outcome:
         number = len(self.journal)
-        letters = [
-            Letter(command(f"{number}.{place}", *ADDRESS, body), "answer")
+        batch = [
+            PendingCommand(command(f"{number}.{place}", *ADDRESS, body), "answer")
             for place, body in enumerate(bodies)
         ]
-        return self._stored(take_turn(self.book, letters, NOW))
+        return self._stored(take_turn(self.book, batch, NOW))
 
     def damaged(self, record: bytes | None = None) -> Outcome:
         self.book.condemn(ADDRESS, "what was written")
         return self._stored(quarantine(self.book, NOW, 10_000, {ADDRESS: record}))
 
-    def again(self) -> Book:
+    def again(self) -> ShardBook:
         """Return the shard as its next owner reads it."""
-        book = Book(EXECUTION)
+        book = ShardBook(EXECUTION)
         for commit in self.journal:
             book.replay(commit, commit.entries)
         return book

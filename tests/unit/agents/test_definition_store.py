@@ -8,7 +8,7 @@ import pytest
 
 from actors.agents.adapters.definitions import Definitions
 from bus.errors import ProblemError, UnavailableError
-from bus.kv import Entry, MemoryBucket, Watch, Watcher
+from bus.kv import BucketEntry, BucketWatch, MemoryBucket, Watcher
 from schemas.agents import (
     AgentDefinition,
     ApplyAgent,
@@ -34,14 +34,16 @@ class Bucket(MemoryBucket[AgentDefinition]):
         self.reads = 0
         self.fresh = True
         self.lagging = False
-        self.waiting: list[tuple[Watcher[AgentDefinition], Entry[AgentDefinition]]] = []
+        self.waiting: list[tuple[Watcher[AgentDefinition], BucketEntry[AgentDefinition]]] = []
 
-    async def get(self, key: str) -> Entry[AgentDefinition] | None:
+    async def get(self, key: str) -> BucketEntry[AgentDefinition] | None:
         self.reads += 1
         return await super().get(key)
 
     @asynccontextmanager
-    async def watch(self, pattern: str, watcher: Watcher[AgentDefinition]) -> AsyncGenerator[Watch]:
+    async def watch(
+        self, pattern: str, watcher: Watcher[AgentDefinition]
+    ) -> AsyncGenerator[BucketWatch]:
         async with super().watch(pattern, _Lag(self, watcher)):
             yield _State(self)
 
@@ -56,7 +58,7 @@ class _Lag:
         self._bucket = bucket
         self._watcher = watcher
 
-    def changed(self, entry: Entry[AgentDefinition]) -> None:
+    def changed(self, entry: BucketEntry[AgentDefinition]) -> None:
         if self._bucket.lagging:
             self._bucket.waiting.append((self._watcher, entry))
         else:

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from actors.agents.core import definitions
 from schemas.agents import (
     AgentDefinition,
+    AgentLimits,
     ApplyAgent,
-    Limits,
     Memory,
     ModelChoice,
     Personality,
@@ -91,7 +91,7 @@ def test_every_given_field_is_stored():
         "tools": [ToolDefinition(name="search")],
         "capabilities": ["review"],
         "memory": Memory(max_history=2),
-        "limits": Limits(timeout_seconds=10),
+        "limits": AgentLimits(timeout_seconds=10),
         "metadata": {"team": "docs"},
     }
 

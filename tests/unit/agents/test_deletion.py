@@ -91,8 +91,8 @@ async def owned(
 
 
 async def ask(owners: Owners, body: ExecutionCommand) -> bytes:
-    mail = command(f"{type(body).__name__}", "acme", "e1", body, digest="")
-    return await owners.ask(mail, timeout=8)
+    envelope = command(f"{type(body).__name__}", "acme", "e1", body, digest="")
+    return await owners.ask(envelope, timeout=8)
 
 
 async def refused(owners: Owners, body: ExecutionCommand, name: str) -> str:

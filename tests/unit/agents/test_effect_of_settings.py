@@ -32,4 +32,4 @@ def test_what_is_set_is_what_the_processes_go_by():
     )
     engine = load(AgentsConfig, ASKED_FOR)
     assert (engine.execution_timeout, engine.max_attempts) == (20.0, 3)
-    assert engine.manner.urls == usual_urls() | urls
+    assert engine.spending_policy.urls == usual_urls() | urls

@@ -11,10 +11,10 @@ from actors.agents.core.entity import EXECUTION
 from actors.agents.core.execution import Execution
 from actors.agents.core.outward import record, stored_record
 from actors.agents.core.prompts import lacking, prompt_of, referring
-from actors.agents.core.spending import Manner
+from actors.agents.core.spending import SpendingPolicy
 from bus.codec import encode
 from bus.kv.prices import shipped_text
-from schemas.bodies import Reference
+from schemas.bodies import BodyReference
 from schemas.embeddings import RETENTION_SECONDS, Embed
 from schemas.ledger import Charge
 from schemas.lifecycle import (
@@ -43,7 +43,7 @@ PRICES = PricedAt(Prices(shipped_text()), NOW)
 RATE = 20_000
 SMALL = OpenAI(model="text-embedding-3-small")
 MONEY = Restriction(money=True)
-PART = Reference(name="expiring.execution.0.acme.e1.d", digest="d", bytes=16)
+PART = BodyReference(name="expiring.execution.0.acme.e1.d", digest="d", bytes=16)
 STORED = StoredVectors(parts=[PART], count=2, dimensions=2)
 PASSING = Problem(code="provider_overloaded", message="later", retryable=True)
 
@@ -66,9 +66,9 @@ def wish(provider: Provider = SMALL, **more: Any) -> Accept:
     return found
 
 
-def under(wanted: Accept, *held_by: Restriction, **manner: Any) -> Accept | Problem:
+def under(wanted: Accept, *held_by: Restriction, **spending_policy: Any) -> Accept | Problem:
     assert isinstance(wanted.request, EmbedRequest)
-    given = Manner(**manner)
+    given = SpendingPolicy(**spending_policy)
     return embedding_under(wanted, wanted.request, held_by, given, PRICES)
 
 
@@ -143,7 +143,7 @@ def test_an_attempt_is_work_of_its_own_queue_with_the_keys_of_the_request():
 
 def test_texts_that_are_stored_apart_are_neither_in_the_state_nor_waited_for_by_the_record():
     wanted = wish()
-    where = Reference(name="n", digest="d", bytes=9)
+    where = BodyReference(name="n", digest="d", bytes=9)
     state = after(referring(wanted, where))
     (item,) = effects(state)
 

@@ -11,9 +11,9 @@ import pytest
 
 from actors.agents.adapters import embeddings
 from actors.agents.adapters.admission import Admission
-from actors.agents.adapters.embeddings import EmbeddingAnswers, Waiting
+from actors.agents.adapters.embeddings import EmbeddingAnswers, WaitingRequest
 from bus.bodies import Bodies, holder_of
-from bus.config import Terms
+from bus.config import QuotaTerms
 from bus.errors import ProblemError
 from bus.fairness import Quotas
 from bus.memory import memory_bus
@@ -41,7 +41,7 @@ class Asked:
         self.record = record(1, kind="embed", status="RUNNING", stream="cb.acme.stream.e1")
         self.looks = 0
         self.position = ""
-        quotas = Quotas(Terms(requests=2))
+        quotas = Quotas(QuotaTerms(requests=2))
         self.admission = Admission(quotas, self._knows)
         self.answers = EmbeddingAnswers(bus, self._look, quotas, self.admission)
         self.open = set[int]()
@@ -83,7 +83,7 @@ class Asked:
         wanted = Embed(provider=OpenAI(model="m"), texts=["a"], **fields)
         async with self.bus.transport.subscription("_INBOX.one", hear):
             caller = Caller(tenant="acme", reply="_INBOX.one")
-            self.answers.give(Waiting(caller, wanted, "e1", 0.0))
+            self.answers.give(WaitingRequest(caller, wanted, "e1", 0.0))
             with anyio.fail_after(10):
                 await heard.wait()
         return msgspec.json.decode(data[0], type=Embeddings | Problem)
@@ -205,7 +205,7 @@ async def test_no_more_wait_than_a_tenant_may_have_requests():
         wanted = Embed(provider=OpenAI(model="m"), texts=["a"])
         for _ in range(2):
             asked.answers.expect("acme")
-            asked.answers.give(Waiting(caller, wanted, "e1", 60.0))
+            asked.answers.give(WaitingRequest(caller, wanted, "e1", 60.0))
         with pytest.raises(ProblemError) as refused:
             asked.answers.expect("acme")
         asked.answers.expect("other")

@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from actors.agents.core.spending import CHUNK_TOKENS, Manner, under
+from actors.agents.core.spending import CHUNK_TOKENS, SpendingPolicy, under
 from schemas.lifecycle import Accept
 from schemas.llm import ChatMessage, ProviderBlock, Wire
 from schemas.policy import Fallback, Policy
@@ -64,7 +64,7 @@ def test_a_block_that_is_more_than_text_is_refused_under_a_budget(
     refused = refusal(ask)
 
     assert (refused.code, refused.field) == ("validation", f"messages.1.blocks.0.raw.{name}")
-    assert isinstance(under(ask, [Restriction()], PRICES, Manner(), NOW), Accept)
+    assert isinstance(under(ask, [Restriction()], PRICES, SpendingPolicy(), NOW), Accept)
 
 
 @pytest.mark.parametrize(
@@ -106,7 +106,7 @@ def test_blocks_that_answers_bring_are_bounded_by_their_bytes(wire: Wire, raw: d
 def test_a_header_of_unknown_price_is_refused_by_name(provider: Any):
     (header,) = provider.headers
 
-    refused = under(wanted(provider), MONEY, PRICES, Manner(unpriced="allow"), NOW)
+    refused = under(wanted(provider), MONEY, PRICES, SpendingPolicy(unpriced="allow"), NOW)
 
     assert isinstance(refused, Problem)
     assert refused.field == f"provider.headers.{header}"
@@ -122,7 +122,7 @@ def test_a_header_of_unknown_price_is_refused_by_name(provider: Any):
     ],
 )
 def test_headers_that_cost_nothing_are_sent(provider: Provider):
-    found = under(wanted(provider), MONEY, PRICES, Manner(unpriced="allow"), NOW)
+    found = under(wanted(provider), MONEY, PRICES, SpendingPolicy(unpriced="allow"), NOW)
 
     assert isinstance(found, Accept)
 
@@ -134,7 +134,7 @@ def test_a_call_of_a_tenants_own_server_needs_none_of_the_platforms_money():
     own = OpenAI(model="gpt-4o-mini", base_url=OWN_SERVER)
     ask = wanted(own, extra={"audio": {}})
 
-    assert under(ask, [PLATFORM], PRICES, Manner(), NOW) is ask
+    assert under(ask, [PLATFORM], PRICES, SpendingPolicy(), NOW) is ask
     spending = held(wanted(own), [*MONEY, PLATFORM])
     assert (spending.platform, spending.lent_pico) == (False, None)
 
@@ -149,9 +149,9 @@ def test_a_call_of_a_tenants_own_server_needs_none_of_the_platforms_money():
     ],
 )
 def test_what_may_take_the_operators_secret_is_held_of_the_platform_whole(provider: Provider):
-    manner = Manner(urls={"openai": "https://proxy.example"}, unpriced="allow")
+    spending_policy = SpendingPolicy(urls={"openai": "https://proxy.example"}, unpriced="allow")
 
-    spending = held(wanted(provider), [PLATFORM], manner)
+    spending = held(wanted(provider), [PLATFORM], spending_policy)
 
     assert (spending.platform, spending.lent_pico) == (True, None)
 
@@ -159,10 +159,12 @@ def test_what_may_take_the_operators_secret_is_held_of_the_platform_whole(provid
 @pytest.mark.parametrize("slices", [None, 10])
 def test_of_alternatives_only_the_operators_are_held_of_the_platform(slices: int | None):
     own = OpenAI(model="gpt-4o", base_url=OWN_SERVER)
-    manner = Manner(slice_tokens=slices)
-    alone = held(wanted(MINI), [PLATFORM], manner)
+    spending_policy = SpendingPolicy(slice_tokens=slices)
+    alone = held(wanted(MINI), [PLATFORM], spending_policy)
 
-    mixed = held(wanted(own, Policy(fallbacks=[Fallback(provider=MINI)])), [PLATFORM], manner)
+    mixed = held(
+        wanted(own, Policy(fallbacks=[Fallback(provider=MINI)])), [PLATFORM], spending_policy
+    )
 
     assert mixed.platform
     assert mixed.lent_pico == alone.amount_pico < mixed.amount_pico
@@ -171,7 +173,9 @@ def test_of_alternatives_only_the_operators_are_held_of_the_platform(slices: int
 
 def test_a_chunk_is_some_tokens_of_the_dearest_answer_or_a_slice():
     assert held(wanted()).chunk_pico == CHUNK_TOKENS * 600_000
-    assert held(wanted(), manner=Manner(slice_tokens=10)).chunk_pico == 10 * 600_000
+    assert (
+        held(wanted(), spending_policy=SpendingPolicy(slice_tokens=10)).chunk_pico == 10 * 600_000
+    )
 
 
 def test_what_a_provider_writes_before_a_prompt_with_tools_is_held():

@@ -12,8 +12,8 @@ from actors.agents.core.effects import effects
 from actors.agents.core.entity import EXECUTION
 from actors.agents.core.execution import Execution, due, evolve, has_ended
 from actors.agents.core.outward import record
-from bus.ports import Stored
-from bus.shard.book import Book
+from bus.ports import StoredMessage
+from bus.shard.book import ShardBook
 from schemas.lifecycle import (
     Accept,
     AttemptFailed,
@@ -142,7 +142,7 @@ def test_the_state_survives_a_snapshot(sequence: Steps):
 @given(steps)
 def test_an_ended_execution_comes_back_from_rest_as_it_was(sequence: Steps):
     run = played([*sequence, (Cancel(reason="the end"), 0.0)])
-    before, after = Book(EXECUTION), Book(EXECUTION)
+    before, after = ShardBook(EXECUTION), ShardBook(EXECUTION)
     before.slot(("acme", "e1")).state = run.execution
 
     after.wake(before.at_rest(("acme", "e1")))
@@ -179,7 +179,7 @@ def test_usage_reported_after_the_end_does_not_change_the_end_read_from_the_reco
     assert page.events == [end]
 
 
-async def _expired(stream: str, subject: str, *, start: int = 1, limit: int) -> list[Stored]:
+async def _expired(stream: str, subject: str, *, start: int = 1, limit: int) -> list[StoredMessage]:
     raise AssertionError(f"{stream} {subject} {start} {limit}")
 
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actors.agents.core.calls import BUILT_IN_SEARCHES
-from actors.agents.core.spending import Manner, under
+from actors.agents.core.spending import SpendingPolicy, under
 from bus.kv.prices import shipped_text
 from schemas.bills import Spending
 from schemas.lifecycle import Accept
@@ -50,16 +50,18 @@ def wanted(provider: Provider = MINI, policy: Policy | None = None, **config: An
 
 
 def held(
-    ask: Accept, held_by: list[Restriction] | None = None, manner: Manner | None = None
+    ask: Accept,
+    held_by: list[Restriction] | None = None,
+    spending_policy: SpendingPolicy | None = None,
 ) -> Spending:
-    found = under(ask, held_by or MONEY, PRICES, manner or Manner(), NOW)
+    found = under(ask, held_by or MONEY, PRICES, spending_policy or SpendingPolicy(), NOW)
     assert isinstance(found, Accept), found
     assert found.spending is not None
     return found.spending
 
 
 def refusal(ask: Accept) -> Problem:
-    found = under(ask, MONEY, PRICES, Manner(), NOW)
+    found = under(ask, MONEY, PRICES, SpendingPolicy(), NOW)
     assert isinstance(found, Problem), found
     return found
 
@@ -126,7 +128,7 @@ def test_a_dearer_tier_is_held_wherever_it_is_written_and_a_cheaper_one_as_if_it
     assert plain < asked <= extra
     later = NOW.replace(month=11)
     cheap, usual = (
-        under(wanted(flexible, service_tier=tier), MONEY, PRICES, Manner(), later)
+        under(wanted(flexible, service_tier=tier), MONEY, PRICES, SpendingPolicy(), later)
         for tier in ("flex", None)
     )
     assert isinstance(cheap, Accept)
@@ -215,7 +217,7 @@ def test_what_has_no_bounded_price_is_refused_by_name(
     refused = refusal(ask)
 
     assert (refused.code, refused.field) == ("validation", f"config.extra.{field}")
-    assert isinstance(under(ask, [Restriction()], PRICES, Manner(), NOW), Accept)
+    assert isinstance(under(ask, [Restriction()], PRICES, SpendingPolicy(), NOW), Accept)
 
 
 def test_the_field_of_a_fallback_is_named_with_its_place():
@@ -246,7 +248,7 @@ def test_the_field_of_a_fallback_is_named_with_its_place():
 def test_what_changes_no_price_is_sent(provider: Provider, extra: dict[str, Any]):
     ask = wanted(provider, extra=extra)
 
-    found = under(ask, MONEY, PRICES, Manner(unpriced="allow"), NOW)
+    found = under(ask, MONEY, PRICES, SpendingPolicy(unpriced="allow"), NOW)
 
     assert isinstance(found, Accept)
 
@@ -297,7 +299,7 @@ def test_no_call_with_extra_fields_costs_more_than_its_hold(
     assert isinstance(ask.request, GenerateRequest)
     said = [*ask.request.messages, ChatMessage(role="user", content=[image for _ in range(images)])]
     ask = msgspec.structs.replace(ask, request=msgspec.structs.replace(ask.request, messages=said))
-    found = under(ask, MONEY, PRICES, Manner(), NOW)
+    found = under(ask, MONEY, PRICES, SpendingPolicy(), NOW)
     if isinstance(found, Problem):
         assert found.code == "unpriced"
         return

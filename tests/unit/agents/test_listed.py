@@ -25,7 +25,7 @@ from actors.agents.core.execution import Execution, evolve
 from actors.agents.core.outward import record
 from bus.codec import encode
 from bus.ports import Filed
-from bus.projection import EXPIRED_AT_ONCE, Fact, Query
+from bus.projection import EXPIRED_AT_ONCE, Fact, TableQuery
 from bus.projection.file import ProjectionFile, microseconds
 from schemas.executions import ENDED, ExecutionRecord
 from schemas.journal import Commit, Entry
@@ -37,7 +37,7 @@ from tests.unit.agents.runs import Run, Steps, accept, finish, played, steps
 from tests.unit.agents.samples import NOW, later
 from tests.unit.agents.samples import record as sample
 
-EVERYTHING = Query({}, 1000)
+EVERYTHING = TableQuery({}, 1000)
 _EVENTS = msgspec.json.Decoder(LISTED.event_type)
 _WANTED = {each.__struct_config__.tag for each in LISTED.event_type.__args__}
 
@@ -159,7 +159,7 @@ def test_a_session_has_its_newest_turn_and_how_many_there_were():
         show(rows, sample(4, status="FAILED", session="s1", completed_at=later(9)))
         show(rows, sample(5, completed_at=later(5), agent_id="writer", **ends))
         show(rows, sample(6, completed_at=later(6)))
-        [row] = SESSIONS.page(rows, "acme", Query({"agent": "reviewer"}, 10)).rows
+        [row] = SESSIONS.page(rows, "acme", TableQuery({"agent": "reviewer"}, 10)).rows
         assert (row["session"], row["execution"], row["user"], row["turns"]) == (
             "s1",
             "execution-3",
@@ -171,7 +171,7 @@ def test_a_session_has_its_newest_turn_and_how_many_there_were():
             ("writer", 1),
             ("reviewer", 3),
         ]
-        of_user = SESSIONS.page(rows, "acme", Query({"agent": "reviewer", "user": "u3"}, 10))
+        of_user = SESSIONS.page(rows, "acme", TableQuery({"agent": "reviewer", "user": "u3"}, 10))
         assert (of_user.total, len(of_user.rows)) == (1, 1)
 
 
@@ -205,9 +205,9 @@ def test_a_row_is_found_by_user_project_and_labels_from_events_and_records_alike
         with tables() as rows:
             fill(rows)
             for labels in ({USER: "ann"}, {PROJECT: "spring"}, {"token": "t1", USER: "ann"}):
-                page = EXECUTIONS.page(rows, "acme", Query({}, 9, labels=labels))
+                page = EXECUTIONS.page(rows, "acme", TableQuery({}, 9, labels=labels))
                 assert [row["execution"] for row in page.rows] == ["e1"]
-            assert not EXECUTIONS.page(rows, "acme", Query({}, 9, labels={"token": "t2"})).rows
+            assert not EXECUTIONS.page(rows, "acme", TableQuery({}, 9, labels={"token": "t2"})).rows
             assert expire(rows, 0, microseconds(later(59))) == 0
             assert expire(rows, 0, microseconds(later(60))) == 1
 

@@ -11,7 +11,7 @@ from actors.agents.core.outward import record, stored_record
 from actors.agents.core.prompts import bodies, filled, is_large, prompt_of, referring, task_of
 from actors.agents.core.work_items import outstanding_work
 from bus.codec import decode, encode
-from schemas.bodies import BY_REFERENCE_BYTES, REPEATED_BYTES, Reference
+from schemas.bodies import BY_REFERENCE_BYTES, REPEATED_BYTES, BodyReference
 from schemas.conversations import ConversationTurn
 from schemas.executions import ExecutionRecord
 from schemas.lifecycle import Accept, Look, Looked, Origin, Prompt
@@ -22,7 +22,7 @@ from tests.unit.agents.runs import Run, finish
 from tests.unit.agents.samples import NOW
 
 TASK = "Tell me of the sea. " * 2500
-REFERENCE = Reference(name="body.execution.1.acme.e1.abc", digest="abc", bytes=60_000)
+REFERENCE = BodyReference(name="body.execution.1.acme.e1.abc", digest="abc", bytes=60_000)
 LONG = "x" * 9000
 POLICY = Policy(
     fallbacks=[Fallback(provider=OpenAI(model="m"), config=ModelConfig(stop_sequences=[LONG]))]

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from actors.agents.core.complexity import Measure, Trait, measure
-from actors.agents.core.rules import Chosen, choose, holds
+from actors.agents.core.rules import ChosenRules, choose, holds
 from schemas.llm import ChatMessage, GenerateRequest, ModelConfig
 from schemas.policy import Choice, Rule, When
 from schemas.providers import Groq, OpenAI
@@ -73,7 +73,7 @@ def test_the_first_rule_that_holds_decides_each_of_model_and_temperature():
         Rule(name="rest", model="tiny"),
     ]
 
-    assert choose(REQUEST, rules, measured()) == Chosen(
+    assert choose(REQUEST, rules, measured()) == ChosenRules(
         msgspec.structs.replace(
             REQUEST,
             provider=OpenAI(model="large", secret="mine"),
@@ -100,7 +100,7 @@ def test_a_rule_may_choose_another_provider():
 def test_without_a_rule_that_holds_nothing_changes():
     rules = [Rule(name="never", when=When(tools=True), model="large")]
 
-    assert choose(REQUEST, rules, measured()) == Chosen(REQUEST, ())
+    assert choose(REQUEST, rules, measured()) == ChosenRules(REQUEST, ())
 
 
 TRAITS = (Trait(2, "code"), Trait(4, "800 tokens"))

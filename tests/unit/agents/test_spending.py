@@ -16,7 +16,7 @@ from schemas.bills import GRACE, Spending, answered
 from schemas.decision import Ask
 from schemas.events import BillRefusedEvent
 from schemas.executions import ModelCost
-from schemas.journal import Mail
+from schemas.journal import CommandEnvelope
 from schemas.ledger import Booked, Charge, MoneyHeld, Party, Reference, Reserve, Settle, Void
 from schemas.letters import DeadLetter
 from schemas.lifecycle import (
@@ -270,7 +270,7 @@ def test_a_bill_that_is_given_up_is_told_to_everybody_and_laid_aside():
     assert isinstance(event, BillRefusedEvent)
     assert (event.execution_id, event.cost_pico, event.error) == ("e1", 7, RAISED)
     assert isinstance(letter, DeadLetter)
-    assert decode(Settle, decode(Mail, letter.body.encode()).body) == bill
+    assert decode(Settle, decode(CommandEnvelope, letter.body.encode()).body) == bill
     assert asked(run) == []
     assert has_ended(run.execution)
 
@@ -283,11 +283,11 @@ def test_a_bill_that_may_be_booked_already_is_given_up_at_once():
     assert due(run.execution) is None
 
 
-def handed_over(run: Run) -> list[Mail]:
+def handed_over(run: Run) -> list[CommandEnvelope]:
     return [
         each.body
         for each in run.published
-        if each.subject == "_cb.bill.acme" and isinstance(each.body, Mail)
+        if each.subject == "_cb.bill.acme" and isinstance(each.body, CommandEnvelope)
     ]
 
 
@@ -302,8 +302,12 @@ def test_a_bill_that_no_account_answers_is_handed_over_and_lets_go_of_the_execut
     run.take(Tick(), 1)
     run.take(Tick(), 1)
 
-    (mail,) = handed_over(run)
-    assert (mail.id, mail.tenant, decode(Settle, mail.body)) == ("e1.1.1.settle.1", "acme", bill)
+    (envelope,) = handed_over(run)
+    assert (envelope.id, envelope.tenant, decode(Settle, envelope.body)) == (
+        "e1.1.1.settle.1",
+        "acme",
+        bill,
+    )
     assert asked(run) == []
     assert due(run.execution) is None
     assert has_ended(run.execution)
@@ -389,7 +393,7 @@ def test_every_charge_is_billed_once_and_every_hold_ends_once(
     bills = {each.id for each in asks(run.execution) if not isinstance(each.command, Reserve)}
     run.take(Cancel(reason="enough"))
     run.take(Tick(), PATIENCE.total_seconds())
-    passed_on = [mail.id for mail in handed_over(run)]
+    passed_on = [envelope.id for envelope in handed_over(run)]
     assert len(set(passed_on)) == len(passed_on)
     assert bills <= set(passed_on)
     assert asked(run) == []

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from actors.agents.adapters.definitions import Definitions
 from bus.codec import encode
-from bus.config import Terms
+from bus.config import QuotaTerms
 from bus.errors import ProblemError
 from bus.fairness import Quotas
 from bus.kv import MemoryBucket
@@ -17,7 +17,7 @@ from schemas.agents import AgentDefinition, ApplyAgent, DeleteAgent, GetAgent, P
 from schemas.providers import OpenAI
 from tests.unit.agents.samples import opened
 
-QUOTAS = Quotas(Terms(agents=3, versions=4, definition_bytes=20_000))
+QUOTAS = Quotas(QuotaTerms(agents=3, versions=4, definition_bytes=20_000))
 
 KEYS = st.tuples(st.sampled_from("ab"), st.sampled_from("xy"), st.integers(0, 4)).map(
     lambda parts: f"{parts[0]}.{parts[1]}" + (f".v{parts[2]}" if parts[2] else "")

@@ -14,7 +14,7 @@ from actors.agents.adapters.streams import Streams
 from actors.agents.core.positions import Positions, key_of
 from bus.codec import encode
 from bus.errors import ProblemError
-from bus.ports import Stored
+from bus.ports import StoredMessage
 from schemas.executions import ExecutionRecord
 from schemas.streams import ReadStream, StreamPage
 from tests.stream_events import chunk
@@ -26,7 +26,7 @@ class Store:
     """A stored stream whose reads are counted. Its messages lie among those of others."""
 
     def __init__(self, places: Sequence[Place] = ()) -> None:
-        self.stored: list[Stored] = []
+        self.stored: list[StoredMessage] = []
         self.looked_at = 0
         self.requests = 0
         self.open = self.most_open = 0
@@ -35,12 +35,14 @@ class Store:
 
     def append(self, place: Place, content: str = "x") -> None:
         newest = self.stored[-1].sequence if self.stored else 100
-        self.stored.append(Stored(newest + 3, encode(chunk(*place, content))))
+        self.stored.append(StoredMessage(newest + 3, encode(chunk(*place, content))))
 
     def expire(self, count: int) -> None:
         del self.stored[:count]
 
-    async def read(self, stream: str, subject: str, *, start: int = 1, limit: int) -> list[Stored]:
+    async def read(
+        self, stream: str, subject: str, *, start: int = 1, limit: int
+    ) -> list[StoredMessage]:
         assert (stream, subject) == ("STREAMS", "cb.local.stream.e")
         self.open += 1
         self.most_open = max(self.most_open, self.open)
@@ -58,13 +60,13 @@ class Store:
         return later[:limit], len(later) > limit
 
 
-def _place(stored: Stored) -> Place:
+def _place(stored: StoredMessage) -> Place:
     event = msgspec.json.decode(stored.data)
     return event["segment"], event["sequence"]
 
 
 def _places(page: StreamPage) -> list[Place]:
-    return [_place(Stored(0, encode(event))) for event in page.events]
+    return [_place(StoredMessage(0, encode(event))) for event in page.events]
 
 
 def _wanted(after: Place | None, limit: int) -> ReadStream:
@@ -148,12 +150,12 @@ async def test_many_readers_of_one_stream_look_at_it_once_and_wait_their_turn() 
 async def test_above_its_share_a_tenant_is_refused_with_the_figure_and_another_is_not() -> None:
     gate = anyio.Event()
 
-    async def read(stream: str, subject: str, *, start: int = 1, limit: int) -> list[Stored]:
+    async def read(stream: str, subject: str, *, start: int = 1, limit: int) -> list[StoredMessage]:
         assert stream == "STREAMS"
         assert limit <= pages.BATCH
         if "greedy" in subject:
             await gate.wait()
-        return [Stored(start, encode(chunk(1, 0)))] if start == 1 else []
+        return [StoredMessage(start, encode(chunk(1, 0)))] if start == 1 else []
 
     reader, most = Streams(read), pages.AT_ONCE + pages.WAITING
 
@@ -197,7 +199,7 @@ async def test_what_was_remembered_is_forgotten_with_the_bus() -> None:
     store = Store([(1, n) for n in range(3)])
     reader = Streams(store.read)
     await reader.page("local", _wanted(None, 10))
-    store.stored = [Stored(1, encode(chunk(1, 0))), Stored(2, encode(chunk(1, 1)))]
+    store.stored = [StoredMessage(1, encode(chunk(1, 0))), StoredMessage(2, encode(chunk(1, 1)))]
     await reader.forget()
     page = await reader.page("local", _wanted(None, 10))
     assert _places(page) == [(1, 0), (1, 1)]

@@ -7,7 +7,7 @@ import pytest
 from actors.agents.adapters.conversations import ReadSubject
 from actors.agents.adapters.streams import Streams
 from bus.codec import encode
-from bus.ports import Stored
+from bus.ports import StoredMessage
 from schemas.executions import ExecutionRecord
 from schemas.streams import ReadStream
 from schemas.usage import Usage
@@ -21,9 +21,9 @@ async def test_an_event_of_which_the_server_kept_nothing_is_one_that_was_lost() 
         encode(chunk(1, 2, "c"))[:20],
         encode(chunk(1, 3, "d")),
     ]
-    stored = [Stored(sequence, data) for sequence, data in enumerate(events, start=1)]
+    stored = [StoredMessage(sequence, data) for sequence, data in enumerate(events, start=1)]
 
-    async def read(stream: str, subject: str, *, start: int = 1, limit: int) -> list[Stored]:
+    async def read(stream: str, subject: str, *, start: int = 1, limit: int) -> list[StoredMessage]:
         assert (stream, subject) == ("STREAMS", "cb.local.stream.e")
         return [each for each in stored if each.sequence >= start][:limit]
 
@@ -56,9 +56,9 @@ def growing(*looks: Sequence[bytes]) -> ReadSubject:
     """Read a stream that has grown by each look at it."""
     left = list(looks)
 
-    async def read(stream: str, subject: str, *, start: int = 1, limit: int) -> list[Stored]:
+    async def read(stream: str, subject: str, *, start: int = 1, limit: int) -> list[StoredMessage]:
         del stream, subject
-        stored = [Stored(sequence, data) for sequence, data in enumerate(left[0], start=1)]
+        stored = [StoredMessage(sequence, data) for sequence, data in enumerate(left[0], start=1)]
         found = [each for each in stored if each.sequence >= start][:limit]
         if not found and len(left) > 1:
             left.pop(0)

@@ -14,7 +14,7 @@ from actors.agents.adapters.definitions import opened as opened_definitions
 from actors.agents.adapters.templates import Templates
 from actors.agents.core import templates
 from bus.codec import convert
-from bus.config import Terms
+from bus.config import QuotaTerms
 from bus.errors import ProblemError
 from bus.fairness import Quotas
 from bus.kv import MemoryBucket
@@ -80,7 +80,7 @@ CALLER = Caller(tenant="acme")
 
 @asynccontextmanager
 async def _stores(body: dict[str, Any] = BODY) -> AsyncGenerator[Stores]:
-    quotas = Quotas(Terms(agents=2))
+    quotas = Quotas(QuotaTerms(agents=2))
     async with (
         stored_templates.opened(MemoryBucket(AgentTemplate), lambda: NOW, quotas) as forms,
         opened_definitions(
@@ -212,7 +212,7 @@ async def test_a_value_that_is_used_often_makes_nothing_endless():
     st.dictionaries(st.sampled_from(["x", "_", "xx"]), st.text(alphabet="{}x", max_size=5)),
 )
 def test_a_text_without_parameters_stays_as_it_is(text: str, values: dict[str, str]):
-    told = templates.Filling(values).of({"a": [text]})["a"][0]
+    told = templates.TemplateFilling(values).of({"a": [text]})["a"][0]
     mentioned = any(f"{{{name}}}" in text for name in values)
 
     assert mentioned or told == text

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 
 from bus.requests.rpc import command
-from bus.shard.turn import Letter
+from bus.shard.turn import PendingCommand
 from schemas.base import Internal
 from schemas.decision import Decision, Publish, refuse
 from schemas.entity import Entity
@@ -127,7 +127,7 @@ ENTITY = Entity(
 )
 
 
-def letter(
+def pending(
     name: str, key: str, body: Add | Sleep | Wake | Break, digest: str = "", reply: str = "answer"
-) -> Letter:
-    return Letter(command(name, "acme", key, body, digest=digest), reply)
+) -> PendingCommand:
+    return PendingCommand(command(name, "acme", key, body, digest=digest), reply)

@@ -18,7 +18,7 @@ from bus.codec import encode
 from bus.config import Timing
 from bus.errors import CorruptJournalError, UnavailableError
 from bus.memory import memory_bus
-from bus.ports import FeedEnd, Filed, Journal, Stored
+from bus.ports import FeedEnd, Filed, Journal, StoredMessage
 from bus.shard.kept import KeptJournal
 from bus.streams.spec import ARCHIVE
 from bus.subjects import journal_subject
@@ -254,10 +254,10 @@ class Without:
         self.append = journal.append
         self.purge = journal.purge
 
-    def read(self, subject: str, *, start: int) -> AsyncIterator[Stored]:
+    def read(self, subject: str, *, start: int) -> AsyncIterator[StoredMessage]:
         return self._journal.read(subject, start=start)
 
-    async def last(self, subject: str) -> Stored | None:
+    async def last(self, subject: str) -> StoredMessage | None:
         found = await self._journal.last(subject)
         if ".acme." not in subject or found is None:
             return found

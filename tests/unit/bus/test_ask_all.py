@@ -10,7 +10,7 @@ from bus.codec import encode
 from bus.memory import memory_bus
 from bus.ports import Delivery, Transport
 from bus.requests.ask_all import Patience, ask_all
-from schemas.fleet import ToldQuotas
+from schemas.fleet import QuotaReport
 from tests.virtual import VIRTUAL_TIME, Backend
 
 SUBJECT = "_cb.sys.test"
@@ -37,7 +37,7 @@ async def answering(transport: Transport, *names: str) -> AsyncGenerator[list[st
 
             async def answer(delivery: Delivery, name: str = name) -> None:
                 asked.append(name)
-                await transport.publish(delivery.reply, encode(ToldQuotas(process=name, rows=[])))
+                await transport.publish(delivery.reply, encode(QuotaReport(process=name, rows=[])))
 
             await stack.enter_async_context(transport.subscription(SUBJECT, answer))
         yield asked
@@ -45,7 +45,7 @@ async def answering(transport: Transport, *names: str) -> AsyncGenerator[list[st
 
 async def ask(transport: Transport, patience: Patience, count: int) -> list[str]:
     told = await ask_all(
-        transport, SUBJECT, b"", ToldQuotas, patience, enough=lambda said: len(said) >= count
+        transport, SUBJECT, b"", QuotaReport, patience, enough=lambda said: len(said) >= count
     )
     return sorted(each.process for each in told)
 

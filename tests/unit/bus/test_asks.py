@@ -10,11 +10,11 @@ from bus.config import Timing
 from bus.memory import memory_bus
 from bus.requests.rpc import command
 from bus.shard.asks import Asker
-from bus.shard.book import Book
+from bus.shard.book import ShardBook
 from bus.shard.fence import Fence
 from bus.shard.inbox import Inbox
-from bus.shard.turn import Letter, take_turn
-from schemas.journal import Mail
+from bus.shard.turn import PendingCommand, take_turn
+from schemas.journal import CommandEnvelope
 from schemas.work import Settled
 from tests.simulation.account import ENTITY, Order, Ring, account_entity
 
@@ -25,11 +25,11 @@ class Heard:
     """Who is asked: takes everything, and remembers it."""
 
     def __init__(self) -> None:
-        self.mails: list[Mail] = []
+        self.envelopes: list[CommandEnvelope] = []
 
-    async def ask_once(self, mails: Sequence[Mail]) -> Sequence[bytes]:
-        self.mails += mails
-        return [encode(Settled(accepted=True)) for _ in mails]
+    async def ask_once(self, envelopes: Sequence[CommandEnvelope]) -> Sequence[bytes]:
+        self.envelopes += envelopes
+        return [encode(Settled(accepted=True)) for _ in envelopes]
 
 
 class Ours(Fence):
@@ -42,11 +42,11 @@ class Ours(Fence):
         del within
 
 
-def sending(*tenants: str) -> Book:
+def sending(*tenants: str) -> ShardBook:
     """Return a book in which an account of each tenant sends money, under the same names."""
-    book = Book(account_entity())
+    book = ShardBook(account_entity())
     for body in (None, Ring()):
-        letters = [Letter(command("", each, "a", body or _order(each))) for each in tenants]
+        letters = [PendingCommand(command("", each, "a", body or _order(each))) for each in tenants]
         take_turn(book, letters, AT)
         book.n += 1
     return book
@@ -64,7 +64,7 @@ def _order(tenant: str) -> Order:
     )
 
 
-async def asked(book: Book, wanted: int) -> list[Mail]:
+async def asked(book: ShardBook, wanted: int) -> list[CommandEnvelope]:
     """Return what is asked once all open asks were put."""
     heard = Heard()
     async with (
@@ -75,22 +75,22 @@ async def asked(book: Book, wanted: int) -> list[Mail]:
         asker = Asker(book, Ours(), Inbox(bus.transport), {ENTITY: heard}, Timing(), tasks)
         asker.resume()
         with anyio.move_on_after(2):
-            while len(heard.mails) < wanted:
+            while len(heard.envelopes) < wanted:
                 await anyio.sleep(0.001)
         tasks.cancel_scope.cancel()
-    return heard.mails
+    return heard.envelopes
 
 
 async def test_asks_of_two_entities_under_the_same_id_are_both_sent():
-    mails = await asked(sending("acme", "beta"), 2)
+    envelopes = await asked(sending("acme", "beta"), 2)
 
-    assert sorted((mail.tenant, mail.id) for mail in mails) == [
+    assert sorted((envelope.tenant, envelope.id) for envelope in envelopes) == [
         ("acme", "receive.a.t"),
         ("beta", "receive.a.t"),
     ]
 
 
 async def test_an_ask_names_the_commit_of_who_asks_as_its_cause():
-    (mail,) = await asked(sending("acme"), 1)
+    (envelope,) = await asked(sending("acme"), 1)
 
-    assert mail.cause == f"{ENTITY}.acme.a.2"
+    assert envelope.cause == f"{ENTITY}.acme.a.2"

@@ -35,14 +35,14 @@ class World:
     async def lives(self, worker: str, room: int) -> None:
         """Let a worker say how many places it has."""
         alive = encode(WorkerAlive(worker=worker, queue="q", room=room))
-        while not self.hirer.workforce.knows(worker):
+        while not self.hirer.registry.knows(worker):
             await self.bus.transport.publish(WORKER_SUBJECT, alive)
             await anyio.sleep(TIMING.heartbeat_seconds)
 
     def chosen(self, work: WorkItem[object]) -> str | None:
         """Return the worker that is to get an item."""
-        errand = self.hirer.workforce.choose((work.tenant, work.id), work, self.hirer)
-        return errand.worker.name if errand else None
+        assignment = self.hirer.registry.choose((work.tenant, work.id), work, self.hirer)
+        return assignment.worker.name if assignment else None
 
     async def grants(self, worker: str, number: int) -> None:
         """Let a worker grant a place to an item that waits."""
@@ -79,8 +79,8 @@ async def test_a_place_at_a_worker_to_avoid_is_given_back_and_the_item_waits_on(
         await w.lives("two", 0)
         work = avoiding("one")
         assert w.chosen(work) is None
-        w.hirer.workforce.wait((work.tenant, work.id), work, w.hirer)
+        w.hirer.registry.wait((work.tenant, work.id), work, w.hirer)
         await w.grants("one", 1)
         await w.grants("two", 1)
         await until(lambda: bool(w.hirer.kept))
-        assert [errand.worker.name for errand in w.hirer.kept] == ["two"]
+        assert [assignment.worker.name for assignment in w.hirer.kept] == ["two"]

@@ -7,11 +7,11 @@ from typing import Annotated
 import pytest
 
 from actors.agents.config import AgentsConfig
-from actors.agents.core.spending import Manner
+from actors.agents.core.spending import SpendingPolicy
 from actors.cli.config import CliConfig
 from actors.pricing.config import PricingConfig
 from actors.streaming.config import StreamingConfig
-from bus.config import Config, ServerUrl, Terms, Timing, load
+from bus.config import Config, QuotaTerms, ServerUrl, Timing, load
 from bus.config.reading import Settings, beside, variables
 from bus.config.reference import constants, reference, settings
 from bus.config.settings import Host
@@ -138,7 +138,7 @@ def test_every_setting_of_all_processes_is_read_from_its_variable():
         allow_loopback=True,
         allowed_hosts=tuple(map(Host, ("model.internal", "10.0.0.0/8", "fd00::/8"))),
         quotas_file="/run/quotas.yaml",
-        quota=Terms(
+        quota=QuotaTerms(
             requests=11,
             request_bytes=12,
             agents=13,
@@ -165,7 +165,7 @@ def test_every_setting_of_all_processes_is_read_from_its_variable():
                 "execution_timeout": 60.5,
                 "max_attempts": 3,
                 "request_timeout": 4.0,
-                "manner": Manner(
+                "spending_policy": SpendingPolicy(
                     bound="estimate",
                     factor=1.5,
                     answer_tokens=1000,

@@ -23,8 +23,8 @@ from bus.subjects import matches, offer_subject
 from bus.telemetry import metrics
 from bus.work.worker import Worker
 from schemas.fleet import Alive, Offer
-from schemas.journal import Mail
-from schemas.letters import DeadLetter, laid_aside, undelivered
+from schemas.journal import CommandEnvelope
+from schemas.letters import DeadLetter, dead_lettered, undelivered
 from schemas.work import Granted
 from tests.integration.waiting import until
 from tests.unit.bus.shard_entity import ENTITY, Break
@@ -61,34 +61,34 @@ def test_a_letter_that_fits_stays_as_it_is():
 async def test_a_letter_is_counted_by_its_kind_and_stored_once(world: MemoryBus):
     counted = metrics.DEAD_LETTERS.at("command.account")
     before = counted._value.get()
-    mail = Mail(id="1", tenant="acme", key="k", body=msgspec.Raw(b"{}"))
+    envelope = CommandEnvelope(id="1", tenant="acme", key="k", body=msgspec.Raw(b"{}"))
     async with world.process() as bus:
         for _ in range(2):
-            await post_letter(bus.outbox, undelivered(mail, "account", "r", AT))
+            await post_letter(bus.outbox, undelivered(envelope, "account", "r", AT))
         await bus.outbox.flush(timeout=5)
     assert counted._value.get() - before == 2
     assert len(list(world.store.everything(DEAD))) == 1
 
 
 def test_a_command_is_laid_aside_as_it_can_be_handed_in_again():
-    mail = Mail(
+    envelope = CommandEnvelope(
         id="1", tenant="acme", key="k", body=msgspec.Raw(b"{}"), digest="d", fresh=True, deadline=AT
     )
-    kept = undelivered(mail, "account", "r", AT)
+    kept = undelivered(envelope, "account", "r", AT)
     assert isinstance(kept.body, DeadLetter)
-    again = decode(Mail, kept.body.body.encode())
-    assert again == msgspec.structs.replace(mail, fresh=False, deadline=None, redriven=True)
+    again = decode(CommandEnvelope, kept.body.body.encode())
+    assert again == msgspec.structs.replace(envelope, fresh=False, deadline=None, redriven=True)
 
 
 @pytest.mark.parametrize("tenant", ["acme", "$platform"])
 def test_letters_of_a_tenant_lie_under_its_name(tenant: str):
-    kept = laid_aside(letter(""), tenant, "command", "account")
+    kept = dead_lettered(letter(""), tenant, "command", "account")
     assert matches(f"_cb.dead.{tenant}.>", kept.subject)
 
 
 @pytest.mark.parametrize("tenant", ["", "a b", "a.b", "*", ">", "\r\n", "é", "x" * 65])
 def test_no_name_that_damage_shows_gets_into_a_subject(tenant: str):
-    kept = laid_aside(letter(""), tenant, "corrupt", "execution")
+    kept = dead_lettered(letter(""), tenant, "corrupt", "execution")
     assert kept.subject == "_cb.dead._.corrupt.execution"
 
 
@@ -118,7 +118,7 @@ async def test_an_item_that_is_none_is_laid_aside_however_large_it_is(world: Mem
         await until(lambda: worker.ready)
         raw = msgspec.Raw(encode("x" * MOST))
         offer = Offer(name="item", line="acme", at=bus.clock(), item=raw)
-        await bus.transport.publish(offer_subject(worker._desk.name), encode(offer))
+        await bus.transport.publish(offer_subject(worker._endpoint.name), encode(offer))
         subject, data = await died(world)
         tasks.cancel_scope.cancel()
 

@@ -19,10 +19,10 @@ from bus.kv import MemoryBucket, Store
 from bus.membership import Membership
 from bus.memory import MemoryBus, memory_bus
 from bus.requests.caller import Caller
-from bus.requests.service import Endpoint, endpoints_of
+from bus.requests.service import ServiceEndpoint, endpoints_of
 from bus.runtime.process import Load
-from bus.runtime.quota_report import Usage
-from bus.runtime.supervision import Kind, Part, Runtime
+from bus.runtime.quota_report import QuotaUsage
+from bus.runtime.supervision import Part, PartKind, Runtime
 from schemas.agents import AgentDefinition, ApplyAgent
 from schemas.base import Message, Request
 from schemas.budgets import BudgetState, SetBudget
@@ -45,7 +45,7 @@ class House:
     """Actors in one process, and what they answer, without the subjects between."""
 
     def __init__(self) -> None:
-        self.endpoints: dict[type[Request], Endpoint] = {}
+        self.endpoints: dict[type[Request], ServiceEndpoint] = {}
         self.parts: list[Part] = []
         self.declared: dict[str, set[str]] = {}
         self.load: dict[str, Load] = {}
@@ -74,11 +74,11 @@ async def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncGenerat
             here = Here(actor, await stack.enter_async_context(process(memory, actor)))
             await stack.enter_async_context(here.following())
             own: Own = await stack.enter_async_context(actor.opened(here))
-            here.add_ways(dict(own.ways))
+            here.add_routes(dict(own.routes))
             membership, parts = here.process.membership, parts_of(here, own)
             made.declared[actor.name] = {part.name for part in parts}
             made.parts += [
-                Part(name="membership", kind=Kind.FAREWELL, run=membership.run),
+                Part(name="membership", kind=PartKind.FAREWELL, run=membership.run),
                 *(part for part in parts if part.name not in {*ONLY_ON_NATS, BILLS}),
             ]
             made.load[actor.name] = here.process.load
@@ -88,7 +88,7 @@ async def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncGenerat
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(made.runtime.run)
             with anyio.fail_after(20):
-                while made.runtime.missing():
+                while made.runtime.not_ready_reasons():
                     await anyio.sleep(0.01)
                 yield made
             made.runtime.stop()
@@ -111,7 +111,7 @@ async def process(memory: MemoryBus, actor: Any) -> AsyncGenerator[Any]:
             quotas=Quotas.load(config),
             load=Load(),
             membership=Membership(bus.transport, lambda: alive, QUICK),
-            usage=Usage(name, bus.transport),
+            usage=QuotaUsage(name, bus.transport),
         )
 
 
@@ -150,9 +150,11 @@ async def test_whoever_answers_requests_carries_out_submitted_ones_and_keeps_its
 async def test_every_part_has_its_kind_and_every_place_is_counted(house: House):
     kinds = {part.name: part.kind for part in house.parts}
 
-    assert {kinds["shards of execution"], kinds["shards of account"]} == {Kind.HOST}
-    assert {kinds[f"{queue} work"] for queue in ("generate", "embed", "batch")} == {Kind.WORKER}
+    assert {kinds["shards of execution"], kinds["shards of account"]} == {PartKind.HOST}
+    assert {kinds[f"{queue} work"] for queue in ("generate", "embed", "batch")} == {PartKind.WORKER}
     assert all(
-        part.drain is not None for part in house.parts if part.kind in (Kind.HOST, Kind.WORKER)
+        part.drain is not None
+        for part in house.parts
+        if part.kind in (PartKind.HOST, PartKind.WORKER)
     )
     assert house.load["streaming"].capacity == 100

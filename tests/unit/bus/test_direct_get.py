@@ -3,7 +3,7 @@
 import pytest
 
 from bus.errors import UnavailableError
-from bus.jetstream.direct_get import Page, Read
+from bus.jetstream.direct_get import DirectRead, MessagePage
 from bus.ports import Delivery
 
 
@@ -21,8 +21,8 @@ def _status(status: str, previous: int = 0) -> Delivery:
     return Delivery("inbox", b"", headers=headers)
 
 
-def _page(*answers: Delivery | None) -> Page:
-    page = Page("request")
+def _page(*answers: Delivery | None) -> MessagePage:
+    page = MessagePage("request")
     for answer in answers:
         page.take(answer)
     return page
@@ -31,7 +31,7 @@ def _page(*answers: Delivery | None) -> Page:
 def test_the_messages_up_to_the_end_of_the_batch_are_the_page():
     page = _page(_message(3, 0), _message(7, 3), _status("204", 7))
 
-    assert page.messages() == [Read(3, "s.a", b"x"), Read(7, "s.a", b"x")]
+    assert page.messages() == [DirectRead(3, "s.a", b"x"), DirectRead(7, "s.a", b"x")]
     assert page.ended.is_set()
 
 

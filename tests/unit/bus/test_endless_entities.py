@@ -11,13 +11,13 @@ from bus.config import Timing
 from bus.membership import Membership
 from bus.memory import memory_bus
 from bus.shard import ShardHost
-from bus.shard.book import Book
+from bus.shard.book import ShardBook
 from bus.shard.purging import Purge
 from bus.shard.turn import take_turn
 from bus.streams.spec import RECORDS
 from schemas.fleet import Alive
 from schemas.journal import Commit, SnapshotRef
-from tests.unit.bus.shard_entity import ENTITY, Add, Counter, letter
+from tests.unit.bus.shard_entity import ENTITY, Add, Counter, pending
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 ADDRESS = ("acme", "c")
@@ -25,16 +25,16 @@ ENDLESS = replace(ENTITY, keeps_replies=False, initial=lambda _tenant, _key: Cou
 
 
 def test_the_first_command_finds_the_initial_state():
-    book = Book(ENDLESS)
-    take_turn(book, [letter("1", "c", Add(amount=2))], NOW)
+    book = ShardBook(ENDLESS)
+    take_turn(book, [pending("1", "c", Add(amount=2))], NOW)
 
     assert book.slots[ADDRESS].state == Counter(total=102)
 
 
 def test_a_repeat_is_decided_again_and_nothing_of_replies_is_kept_or_stored():
-    book = Book(ENDLESS)
+    book = ShardBook(ENDLESS)
     for _ in range(3):
-        outcome = take_turn(book, [letter("1", "c", Add(amount=2))], NOW)
+        outcome = take_turn(book, [pending("1", "c", Add(amount=2))], NOW)
 
         assert [bytes(entry.reply) for entry in outcome.entries] == [b"null"]
         assert len(outcome.replies) == 1
@@ -66,7 +66,7 @@ async def test_of_an_entity_without_a_record_nothing_is_stored_and_its_commits_s
             while host.owned != [0]:
                 await anyio.sleep(0.01)
             (owner,) = host._running.values()
-            assert host.offer(0, letter("1", "c", Add(amount=2)).mail, lambda _: None)
+            assert host.offer(0, pending("1", "c", Add(amount=2)).envelope, lambda _: None)
             while owner.book.settled < 2:
                 await anyio.sleep(0.01)
         tasks.cancel_scope.cancel()

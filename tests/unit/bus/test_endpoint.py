@@ -6,7 +6,7 @@ import pytest
 from anyio.lowlevel import checkpoint
 
 from bus.requests.caller import Caller
-from bus.requests.service import Endpoint
+from bus.requests.service import ServiceEndpoint
 from schemas.agents import AgentList, ListAgents
 from schemas.base import LARGE_REQUEST_BYTES, Message, Request
 from schemas.problems import Problem
@@ -21,7 +21,7 @@ async def _answer(caller: Caller, wanted: ListAgents) -> Message:
 
 
 async def test_a_request_beyond_the_bounds_is_refused_by_a_typed_problem():
-    endpoint = Endpoint(ListAgents, _answer)
+    endpoint = ServiceEndpoint(ListAgents, _answer)
     caller = Caller(tenant="acme")
     for text in (
         hostile.nested(65),
@@ -72,6 +72,6 @@ LARGEST = {
 @pytest.mark.parametrize("name", LARGEST)
 async def test_no_request_holds_up_the_loop(name: str):
     async with measured() as lag:
-        await Endpoint(Anything, _held).answer(Caller(tenant="acme"), LARGEST[name])
+        await ServiceEndpoint(Anything, _held).answer(Caller(tenant="acme"), LARGEST[name])
 
     assert lag.longest < TOLERATED_SECONDS

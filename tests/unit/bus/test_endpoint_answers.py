@@ -6,7 +6,7 @@ from anyio.lowlevel import checkpoint
 
 from bus.errors import UnavailableError
 from bus.requests.caller import Caller
-from bus.requests.service import Endpoint
+from bus.requests.service import ServiceEndpoint
 from schemas.agents import ListAgents
 from schemas.base import Message
 from schemas.identity import Principal
@@ -28,7 +28,7 @@ async def _waits(caller: Caller, question: ListAgents) -> NoReturn:
 
 
 async def answer_of(
-    endpoint: Endpoint, data: bytes = b"{}", by: Principal | None = None
+    endpoint: ServiceEndpoint, data: bytes = b"{}", by: Principal | None = None
 ) -> Problem:
     found: Message | None = await endpoint.answer(Caller(tenant="acme", by=by), data)
     assert isinstance(found, Problem)
@@ -36,13 +36,13 @@ async def answer_of(
 
 
 async def test_what_a_handler_raises_is_told_to_nobody():
-    problem = await answer_of(Endpoint(ListAgents, _breaks))
+    problem = await answer_of(ServiceEndpoint(ListAgents, _breaks))
 
     assert problem == Problem(code="internal", message="agents-list failed")
 
 
 async def test_a_part_that_is_away_is_worth_a_repetition():
-    problem = await answer_of(Endpoint(ListAgents, _waits))
+    problem = await answer_of(ServiceEndpoint(ListAgents, _waits))
 
     assert (problem.code, problem.retryable) == ("unavailable", True)
 
@@ -50,7 +50,7 @@ async def test_a_part_that_is_away_is_worth_a_repetition():
 async def test_a_request_larger_than_its_kind_is_refused_before_it_is_read():
     data = b" " * (ListAgents.MAX_BYTES + 1)
 
-    problem = await answer_of(Endpoint(ListAgents, _breaks), data)
+    problem = await answer_of(ServiceEndpoint(ListAgents, _breaks), data)
 
     assert problem.code == "validation"
     assert problem.details == {"used": len(data), "allowed": ListAgents.MAX_BYTES}
@@ -59,7 +59,7 @@ async def test_a_request_larger_than_its_kind_is_refused_before_it_is_read():
 async def test_a_caller_without_the_action_of_a_request_is_forbidden_it():
     guest = Principal(tenant="acme", user="guest")
 
-    problem = await answer_of(Endpoint(ListAgents, _breaks), by=guest)
+    problem = await answer_of(ServiceEndpoint(ListAgents, _breaks), by=guest)
 
     assert problem.code == "forbidden"
     assert problem.details == {"action": ListAgents.ACTION}

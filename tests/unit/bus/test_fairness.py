@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bus.config import Config, Terms
+from bus.config import Config, QuotaTerms
 from bus.errors import ConfigError, ProblemError
-from bus.fairness import InFlight, Line, Quotas, Turns, Turnstile, reserved_of
+from bus.fairness import InFlight, Quotas, TenantLine, Turns, Turnstile, reserved_of
 from bus.fairness import in_flight as bounds
 from bus.fairness.turns import next_tenant
 
@@ -22,7 +22,7 @@ MIB = 1024**2
 
 @given(st.lists(TENANTS, max_size=60))
 def test_each_tenants_items_keep_their_order_and_tenants_take_turns(arrivals: list[str]) -> None:
-    line = Line[tuple[str, int]]()
+    line = TenantLine[tuple[str, int]]()
     for number, tenant in enumerate(arrivals):
         line.add(tenant, (tenant, number))
     taken: list[tuple[str, int]] = []
@@ -146,7 +146,7 @@ def test_work_of_a_day_of_some_tenants_leaves_places_for_the_next() -> None:
 
 # Requests under way
 
-QUOTAS = Quotas(Terms(requests=3, request_bytes=10 * MIB))
+QUOTAS = Quotas(QuotaTerms(requests=3, request_bytes=10 * MIB))
 
 
 def test_the_greedy_one_is_refused_with_the_figure_and_the_other_goes_on() -> None:
@@ -226,13 +226,13 @@ async def test_a_turnstile_lets_each_tenant_in_by_itself_and_forgets_who_has_lef
 
 def _quotas(path: Path, text: str) -> Quotas:
     path.write_text(text)
-    return Quotas.load(Config(quotas_file=str(path), quota=Terms(agents=7)))
+    return Quotas.load(Config(quotas_file=str(path), quota=QuotaTerms(agents=7)))
 
 
 def test_a_tenant_has_the_usual_terms_but_for_what_the_file_says(tmp_path: Path) -> None:
     quotas = _quotas(tmp_path / "quotas.yaml", "acme: {agents: 20, executions: 0}\n")
     assert (quotas.of("acme").agents, quotas.of("acme").executions) == (20, 0)
-    assert quotas.of("acme").versions == quotas.of("other").versions == Terms().versions
+    assert quotas.of("acme").versions == quotas.of("other").versions == QuotaTerms().versions
     assert quotas.of("other").agents == 7
 
 

@@ -16,13 +16,13 @@ from bus.ports import Delivery
 from bus.requests.caller import Caller
 from bus.requests.rpc import POSITION, Owners, PositionedAnswer, command
 from bus.requests.service import reply
-from bus.shard.book import Book
+from bus.shard.book import ShardBook
 from bus.shard.history import History
-from bus.shard.turn import CLOCKS_DIFFER, Letter, Outcome, take_turn
+from bus.shard.turn import CLOCKS_DIFFER, Outcome, PendingCommand, take_turn
 from schemas.ids import PLATFORM
-from schemas.journal import Commit, Mail, Snapshot
+from schemas.journal import CommandEnvelope, Commit, Snapshot
 from schemas.problems import Problem
-from tests.unit.bus.shard_entity import ENTITY, Add, Break, Counter, Total, letter
+from tests.unit.bus.shard_entity import ENTITY, Add, Break, Counter, Total, pending
 
 AT = datetime(2026, 12, 1, tzinfo=UTC)
 HERE = ("acme", "c")
@@ -35,12 +35,12 @@ TOLD: dict[str, Any] = {
 }
 
 
-def mail(name: str = "1", body: Add | Break | None = None, **more: Any) -> Mail:
+def envelope(name: str = "1", body: Add | Break | None = None, **more: Any) -> CommandEnvelope:
     return msgspec.structs.replace(command(name, *HERE, body or Add(amount=1)), **more)
 
 
-def turn(book: Book, *mails: Mail, at: datetime = AT) -> Outcome:
-    outcome = take_turn(book, [Letter(each, "answer") for each in mails], at)
+def turn(book: ShardBook, *envelopes: CommandEnvelope, at: datetime = AT) -> Outcome:
+    outcome = take_turn(book, [PendingCommand(each, "answer") for each in envelopes], at)
     book.n += 1
     return outcome
 
@@ -55,7 +55,7 @@ def stored(n: int, outcome: Outcome) -> Commit:
 
 
 def test_the_journal_and_the_history_tell_who_commanded_and_what_led_to_it():
-    commit = stored(1, turn(Book(ENTITY), mail(**TOLD)))
+    commit = stored(1, turn(ShardBook(ENTITY), envelope(**TOLD)))
     (entry,) = commit.entries
     moment = History(ENTITY, *HERE).add(1, commit, entry)
 
@@ -64,14 +64,14 @@ def test_the_journal_and_the_history_tell_who_commanded_and_what_led_to_it():
 
 
 def test_a_rejected_command_is_journalled_with_who_commanded_it():
-    (entry,) = turn(Book(ENTITY), mail(body=Break(where="decide"), **TOLD)).entries
+    (entry,) = turn(ShardBook(ENTITY), envelope(body=Break(where="decide"), **TOLD)).entries
 
     assert (entry.by, entry.cause, entry.events) == (TOLD["by"], TOLD["cause"], [])
 
 
 def test_what_is_not_told_takes_no_room():
-    plain = mail()
-    (entry,) = turn(Book(ENTITY), plain).entries
+    plain = envelope()
+    (entry,) = turn(ShardBook(ENTITY), plain).entries
 
     written = encode(plain) + encode(entry)
     assert not [name for name in (*TOLD, "deadline") if f'"{name}"'.encode() in written]
@@ -79,12 +79,12 @@ def test_what_is_not_told_takes_no_room():
 
 def test_a_caller_commands_as_the_admin_of_its_tenant_and_a_submission_is_the_cause():
     body, trace = Add(amount=1), "00-1-2-01"
-    asked = Caller(tenant="acme", trace=trace).mail(
+    asked = Caller(tenant="acme", trace=trace).envelope(
         "1", "c", msgspec.Raw(encode(body)), digest="d", fresh=True
     )
     submitted = Caller(tenant=PLATFORM, submission="s-1").command("1", "c", body)
 
-    assert asked == mail(digest="d", fresh=True, by="acme/admin", trace=trace)
+    assert asked == envelope(digest="d", fresh=True, by="acme/admin", trace=trace)
     assert (submitted.by, submitted.cause) == (f"{PLATFORM}/operator", "s-1")
 
 
@@ -92,8 +92,8 @@ def test_a_caller_commands_as_the_admin_of_its_tenant_and_a_submission_is_the_ca
 
 
 def test_a_command_whose_deadline_has_passed_is_answered_and_not_decided():
-    book = Book(ENTITY)
-    late = mail(deadline=AT - CLOCKS_DIFFER - timedelta(seconds=1))
+    book = ShardBook(ENTITY)
+    late = envelope(deadline=AT - CLOCKS_DIFFER - timedelta(seconds=1))
 
     outcome = turn(book, late)
     ((_, answer),) = outcome.replies
@@ -104,24 +104,24 @@ def test_a_command_whose_deadline_has_passed_is_answered_and_not_decided():
 
 
 def test_a_deadline_holds_only_where_clocks_cannot_explain_it():
-    outcome = turn(Book(ENTITY), mail(deadline=AT - CLOCKS_DIFFER))
+    outcome = turn(ShardBook(ENTITY), envelope(deadline=AT - CLOCKS_DIFFER))
 
     assert len(outcome.entries) == 1
 
 
 def test_a_repeat_that_comes_too_late_is_given_the_answer_that_was_stored():
-    book = Book(ENTITY)
-    turn(book, mail())
+    book = ShardBook(ENTITY)
+    turn(book, envelope())
 
-    outcome = turn(book, mail(deadline=AT), at=AT + timedelta(hours=1))
+    outcome = turn(book, envelope(deadline=AT), at=AT + timedelta(hours=1))
 
     assert [decode(Total, answer) for _, answer in outcome.replies] == [Total(total=1)]
 
 
 async def test_who_asks_by_a_clock_gives_its_patience_as_the_deadline():
-    heard: list[Mail] = []
+    heard: list[CommandEnvelope] = []
 
-    def offer(shard: int, given: Mail, answer: Callable[[bytes], None]) -> bool:
+    def offer(shard: int, given: CommandEnvelope, answer: Callable[[bytes], None]) -> bool:
         del shard
         heard.append(given)
         answer(encode(Total(total=1)))
@@ -130,8 +130,8 @@ async def test_who_asks_by_a_clock_gives_its_patience_as_the_deadline():
     async with memory_bus(TIMING) as world, world.process("one") as bus:
         by_clock = Owners(bus.transport, "thing", 1, TIMING, nearby=offer, clock=lambda: AT)
         without = Owners(bus.transport, "thing", 1, TIMING, nearby=offer)
-        await by_clock.ask(mail(), timeout=5)
-        await without.ask(mail(), timeout=5)
+        await by_clock.ask(envelope(), timeout=5)
+        await without.ask(envelope(), timeout=5)
 
     assert [each.deadline for each in heard] == [AT + timedelta(seconds=5), None]
 
@@ -140,9 +140,9 @@ async def test_who_asks_by_a_clock_gives_its_patience_as_the_deadline():
 
 
 def test_an_announcement_has_an_id_that_replay_gives_it_again_and_no_other_has():
-    book, replayed, found = Book(ENTITY), Book(ENTITY), list[str | None]()
+    book, replayed, found = ShardBook(ENTITY), ShardBook(ENTITY), list[str | None]()
     for n in (1, 2, 3):
-        first, second = mail(f"a{n}", Add(amount=n)), mail(f"b{n}", Add(amount=1))
+        first, second = envelope(f"a{n}", Add(amount=n)), envelope(f"b{n}", Add(amount=1))
         other = msgspec.structs.replace(second, key="other")
         outcome = turn(book, first, second, other)
         commit = stored(n, outcome)
@@ -157,9 +157,9 @@ def test_an_announcement_has_an_id_that_replay_gives_it_again_and_no_other_has()
 
 
 def test_an_announcement_keeps_its_id_where_an_entry_before_it_cannot_be_read():
-    book, replayed = Book(ENTITY), Book(ENTITY)
-    other = msgspec.structs.replace(mail("b"), key="other")
-    outcome = turn(book, mail("a"), other)
+    book, replayed = ShardBook(ENTITY), ShardBook(ENTITY)
+    other = msgspec.structs.replace(envelope("b"), key="other")
+    outcome = turn(book, envelope("a"), other)
 
     again = replayed.replay(stored(1, outcome), outcome.entries[1:])
 
@@ -170,7 +170,7 @@ def test_a_notice_that_is_not_stored_has_no_id():
     def announce(*states: Any) -> Any:
         return [msgspec.structs.replace(each, stored=False) for each in ENTITY.announce(*states)]
 
-    outcome = turn(Book(replace(ENTITY, announce=announce)), mail())
+    outcome = turn(ShardBook(replace(ENTITY, announce=announce)), envelope())
 
     assert [each.id for each in outcome.publications] == [None]
 
@@ -187,7 +187,7 @@ async def test_an_answer_over_the_bus_tells_its_position():
 
         owners = Owners(bus.transport, "thing", 1, TIMING)
         async with bus.transport.subscription("_cb.cmd.thing.0", answer):
-            answered = await owners.ask(mail(), timeout=5)
+            answered = await owners.ask(envelope(), timeout=5)
 
     assert answered.position == "thing.0.7"
 
@@ -200,7 +200,7 @@ async def test_the_answer_to_a_caller_tells_the_positions_of_all_that_it_follows
 ):
     given = iter(("thing.0.7", "", "thing.0.9", "thing.1.2", "thing.0.8"))
 
-    def offer(shard: int, asked: Mail, answer: Callable[[bytes], None]) -> bool:
+    def offer(shard: int, asked: CommandEnvelope, answer: Callable[[bytes], None]) -> bool:
         del shard, asked
         answer(PositionedAnswer(encode(Total(total=1)), next(given)))
         return True
@@ -210,7 +210,7 @@ async def test_the_answer_to_a_caller_tells_the_positions_of_all_that_it_follows
     async with memory_bus(TIMING) as world, world.process("one") as bus:
         owners = Owners(bus.transport, "thing", 2, TIMING, nearby=offer)
         for _ in range(5):
-            assert await caller.ask(owners, mail(), timeout=5) == encode(Total(total=1))
+            assert await caller.ask(owners, envelope(), timeout=5) == encode(Total(total=1))
 
         async def hear(delivery: Delivery) -> None:
             heard.append(delivery)
@@ -228,9 +228,9 @@ async def test_the_answer_to_a_caller_tells_the_positions_of_all_that_it_follows
 
 
 def test_a_seal_is_kept_by_entries_snapshots_and_states_at_rest():
-    book = Book(ENTITY)
-    commits = [stored(1, turn(book, mail(seal="key-3"))), stored(2, turn(book, mail("2")))]
-    replayed, loaded, woken = Book(ENTITY), Book(ENTITY), Book(ENTITY)
+    book = ShardBook(ENTITY)
+    commits = [stored(1, turn(book, envelope(seal="key-3"))), stored(2, turn(book, envelope("2")))]
+    replayed, loaded, woken = ShardBook(ENTITY), ShardBook(ENTITY), ShardBook(ENTITY)
     for commit in commits:
         replayed.replay(commit, commit.entries)
     loaded.load(decode(Snapshot, encode(book.image())))
@@ -239,12 +239,12 @@ def test_a_seal_is_kept_by_entries_snapshots_and_states_at_rest():
     assert [entry.seal for commit in commits for entry in commit.entries] == ["key-3", ""]
     for each in (book, replayed, loaded, woken):
         assert (each.slots[HERE].seal, each.slots[HERE].state) == ("key-3", Counter(total=2))
-    turn(book, mail("3", seal="key-4"))
+    turn(book, envelope("3", seal="key-4"))
     assert book.slots[HERE].seal == "key-4"
 
 
 def test_an_entity_that_was_never_sealed_has_no_seal():
-    book = Book(ENTITY)
-    take_turn(book, [letter("1", "c", Add(amount=1))], AT)
+    book = ShardBook(ENTITY)
+    take_turn(book, [pending("1", "c", Add(amount=1))], AT)
 
     assert b"seal" not in encode(book.image()) + book.at_rest(HERE).data

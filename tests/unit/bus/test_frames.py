@@ -11,7 +11,7 @@ from nats.errors import ProtocolError
 from bus.connection.frames import (
     Begun,
     Frame,
-    Incomplete,
+    IncompleteFrame,
     next_frame,
     read_headers,
     sized,
@@ -74,7 +74,7 @@ def test_a_part_of_a_message_says_how_much_is_needed(message: Delivery):
     line = data.index(b"\r\n") + 2
 
     for cut in range(5, len(data)):
-        assert next_frame(data[:cut], 0) == Incomplete(len(data) if cut >= line else 0)
+        assert next_frame(data[:cut], 0) == IncompleteFrame(len(data) if cut >= line else 0)
 
 
 @pytest.mark.parametrize("line", [b"MSG a 1\r\n", b"MSG a b c d\r\n", b"HMSG a 1 3\r\n"])

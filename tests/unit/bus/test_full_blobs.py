@@ -14,7 +14,7 @@ from bus.memory import memory_bus
 from bus.memory.bus import MemoryBus
 from bus.shard import ShardHost
 from schemas.fleet import Alive
-from schemas.journal import Mail
+from schemas.journal import CommandEnvelope
 from schemas.problems import Problem
 from tests.unit.bus.shard_entity import ENTITY, Add
 from tests.virtual import VIRTUAL_TIME, Backend
@@ -49,9 +49,9 @@ async def hosting(world: MemoryBus) -> AsyncGenerator[ShardHost]:
 async def answered(host: ShardHost, key: str, size: int, *, fresh: bool) -> bytes:
     """Send a command of so many bytes; spaces count as well."""
     body = encode(Add(amount=1)).ljust(size)
-    mail = Mail(id=key, tenant="acme", key=key, body=msgspec.Raw(body), fresh=fresh)
+    envelope = CommandEnvelope(id=key, tenant="acme", key=key, body=msgspec.Raw(body), fresh=fresh)
     answers: list[bytes] = []
-    assert host.offer(0, mail, answers.append)
+    assert host.offer(0, envelope, answers.append)
     with anyio.fail_after(SECONDS):
         while not answers:
             await anyio.sleep(0.01)

@@ -15,17 +15,17 @@ from bus.memory import MemoryBus, MemoryProcess, MemoryTransport, memory_bus
 from bus.ports import Delivery
 from bus.subjects import demand_subject, grant_subject, offer_subject
 from bus.tasks import loop_time
-from bus.work.grants import LAPSE_BEATS, Desk, Taken
+from bus.work.grants import LAPSE_BEATS, OfferEndpoint, TakenItem
 from schemas.fleet import (
     WORKER_SUBJECT,
     Demand,
     Grant,
     Held,
+    InventoryRequest,
     Offer,
     OfferAnswer,
-    RollCall,
     Unused,
-    Wanted,
+    WantedPlaces,
     WorkerAlive,
 )
 from tests.integration.waiting import until
@@ -47,12 +47,12 @@ class World:
     def __init__(self, bus: MemoryProcess) -> None:
         self.bus = bus
         self.may = True
-        self.begun: list[Taken] = []
+        self.begun: list[TakenItem] = []
         self.answers: list[bool] = []
         self.signs: list[WorkerAlive] = []
         self.grants: list[Grant] = []
         self.places = Places(Turns[None](2, per_tenant=1), capacity=2, lapse_seconds=LAPSE)
-        self.desk = Desk(
+        self.endpoint = OfferEndpoint(
             "q", self.places, bus, TIMING, may=lambda _: self.may, begin=self.begun.append
         )
 
@@ -63,13 +63,13 @@ class World:
             transport.reception(ANSWERS, self._answered),
             transport.reception(WORKER_SUBJECT, self._alive),
             transport.reception(grant_subject("registry"), self._granted),
-            self.desk.opened(),
+            self.endpoint.opened(),
         ):
             yield self
 
-    async def tell(self, mail: Offer | RollCall | Unused) -> None:
-        subject = offer_subject(self.desk.name)
-        await self.bus.transport.publish(subject, encode(mail), reply=ANSWERS)
+    async def tell(self, envelope: Offer | InventoryRequest | Unused) -> None:
+        subject = offer_subject(self.endpoint.name)
+        await self.bus.transport.publish(subject, encode(envelope), reply=ANSWERS)
 
     async def offer(
         self,
@@ -86,7 +86,9 @@ class World:
             Offer(name=name, line=tenant, at=at, item=raw, shard=shard, epoch=epoch, grant=grant)
         )
 
-    async def demand(self, *wanted: Wanted, naming: dict[str, list[int]] | None = None) -> None:
+    async def demand(
+        self, *wanted: WantedPlaces, naming: dict[str, list[int]] | None = None
+    ) -> None:
         demand = Demand(registry="registry", queue="q", wanted=list(wanted), naming=naming or {})
         await self.bus.transport.publish(demand_subject("q"), encode(demand))
 
@@ -130,7 +132,7 @@ async def test_an_offer_is_begun_and_its_taking_told_if_the_result_is_not_sooner
 async def test_a_result_on_its_way_tells_that_the_item_was_taken(world: World):
     await world.offer("e.1.1")
     await until(lambda: bool(world.begun))
-    world.desk.reports(world.begun[0])
+    world.endpoint.reports(world.begun[0])
 
     await world.offer("without room")
 
@@ -140,7 +142,7 @@ async def test_a_result_on_its_way_tells_that_the_item_was_taken(world: World):
 async def test_a_copy_of_an_offer_is_answered_as_the_first_and_begun_once(world: World):
     await world.offer("e.1.1")
     await until(lambda: bool(world.begun))
-    world.desk.ended(world.begun[0])
+    world.endpoint.ended(world.begun[0])
     world.places.leave("acme")
 
     await world.offer("e.1.1")
@@ -169,33 +171,33 @@ async def test_what_was_long_on_its_way_is_not_wanted_any_more(world: World):
 
 
 async def test_who_asks_whether_the_worker_lives_hears_so_and_whether_it_has_room(world: World):
-    subject = offer_subject(world.desk.name)
+    subject = offer_subject(world.endpoint.name)
 
     answer = await world.bus.transport.request(subject, b"", timeout=1.0)
 
     alive = decode(WorkerAlive, answer.data)
-    assert alive == WorkerAlive(worker=world.desk.name, queue="q", room=2, leaving=False)
+    assert alive == WorkerAlive(worker=world.endpoint.name, queue="q", room=2, leaving=False)
 
 
 async def test_a_worker_gives_signs_of_life_and_its_last_one_says_that_it_leaves(world: World):
     await until(lambda: len(world.signs) > 1)
 
-    await world.desk.leave()
+    await world.endpoint.leave()
 
     await until(lambda: world.signs[-1].leaving)
     assert not any(sign.leaving for sign in world.signs[:-1])
 
 
-async def test_after_a_roll_call_no_offer_of_an_earlier_epoch_of_that_shard_is_taken(world: World):
-    call = RollCall(shard="s", epoch=2)
+async def test_after_an_inventory_no_offer_of_an_earlier_epoch_of_that_shard_is_taken(world: World):
+    call = InventoryRequest(shard="s", epoch=2)
 
-    assert world.desk.heed(call) == Held(items=[], epoch=2)
+    assert world.endpoint.fence(call) == Held(items=[], epoch=2)
     await world.offer("e.1.1", epoch=1)
     await world.hears(False)
     await world.offer("e.1.2", epoch=2)
     await world.offer("f.1.1", tenant="other", shard="other", epoch=1)
     await until(lambda: len(world.begun) == 2)
-    assert world.desk.heed(msgspec.structs.replace(call, epoch=1)).epoch == 1
+    assert world.endpoint.fence(msgspec.structs.replace(call, epoch=1)).epoch == 1
     await world.offer("e.1.1", epoch=1)
     await until(lambda: world.answers.count(False) == 2)
 
@@ -212,8 +214,8 @@ async def test_the_new_owner_of_a_shard_hears_which_of_its_items_are_held(world:
     await world.offer("f.1.1", tenant="other", shard="other")
     await until(lambda: len(world.begun) == 2)
 
-    question = encode(RollCall(shard="s", epoch=2))
-    subject = offer_subject(world.desk.name)
+    question = encode(InventoryRequest(shard="s", epoch=2))
+    subject = offer_subject(world.endpoint.name)
     answer = await world.bus.transport.request(subject, question, timeout=1.0)
 
     assert decode(Held, answer.data) == Held(items=["e.1.1"], epoch=2)
@@ -222,32 +224,32 @@ async def test_the_new_owner_of_a_shard_hears_which_of_its_items_are_held(world:
 async def test_a_worker_that_has_dropped_an_item_promises_nothing_any_more(world: World):
     await world.offer("e.1.1")
     await world.hears(True)
-    world.desk.dropped(world.begun[0])
+    world.endpoint.dropped(world.begun[0])
 
-    assert world.desk.heed(RollCall(shard="s", epoch=2)).epoch == 0
+    assert world.endpoint.fence(InventoryRequest(shard="s", epoch=2)).epoch == 0
 
 
 # Grants
 
 
 async def test_what_waits_is_granted_a_free_place_which_its_offer_takes(world: World):
-    await world.demand(Wanted(line="acme", count=1))
+    await world.demand(WantedPlaces(line="acme", count=1))
     grant = await world.granted()
     await world.offer("unasked")
     await world.hears(False)
     await world.offer("e.1.1", grant=grant.number, late=2 * TIMING.offer_seconds)
 
     await world.hears(False, True)
-    assert (grant.line, grant.worker) == ("acme", world.desk.name)
+    assert (grant.line, grant.worker) == ("acme", world.endpoint.name)
     assert [taken.name for taken in world.begun] == ["e.1.1"]
 
 
 async def test_a_grant_is_used_once(world: World):
-    await world.demand(Wanted(line="acme", count=1))
+    await world.demand(WantedPlaces(line="acme", count=1))
     grant = await world.granted()
     await world.offer("e.1.1", grant=grant.number)
     await world.hears(True)
-    world.desk.ended(world.begun[0])
+    world.endpoint.ended(world.begun[0])
     world.places.leave("acme")
 
     await world.offer("e.1.2", grant=grant.number)
@@ -256,14 +258,14 @@ async def test_a_grant_is_used_once(world: World):
 
 
 async def test_a_grant_is_for_its_tenant_alone(world: World):
-    await world.demand(Wanted(line="acme", count=1))
+    await world.demand(WantedPlaces(line="acme", count=1))
     grant = await world.granted()
     await world.offer("e.1.1", tenant="other", grant=grant.number)
     await world.hears(False)
 
 
 async def test_a_grant_lapses_and_its_place_is_free_again(world: World):
-    await world.demand(Wanted(line="acme", count=1))
+    await world.demand(WantedPlaces(line="acme", count=1))
     grant = await world.granted()
     await anyio.sleep(2 * LAPSE)
     await world.offer("e.1.1", grant=grant.number)
@@ -273,17 +275,17 @@ async def test_a_grant_lapses_and_its_place_is_free_again(world: World):
 
 
 async def test_a_grant_for_which_a_commit_is_under_way_does_not_lapse(world: World):
-    await world.demand(Wanted(line="acme", count=1))
+    await world.demand(WantedPlaces(line="acme", count=1))
     grant = await world.granted()
     for _ in range(8):
         await anyio.sleep(LAPSE / 2)
-        await world.demand(naming={world.desk.name: [grant.number]})
+        await world.demand(naming={world.endpoint.name: [grant.number]})
     await world.offer("e.1.1", grant=grant.number)
     await world.hears(True)
 
 
 async def test_a_grant_lapses_when_the_bus_was_away(world: World):
-    await world.demand(Wanted(line="acme", count=1))
+    await world.demand(WantedPlaces(line="acme", count=1))
     grant = await world.granted()
     transport = world.bus.transport
     assert isinstance(transport, MemoryTransport)
@@ -296,7 +298,9 @@ async def test_a_grant_lapses_when_the_bus_was_away(world: World):
 
 async def test_an_unused_grant_makes_its_place_free_for_others(world: World):
     world.places.take("taken")
-    await world.demand(Wanted(line="acme", count=1, age=5.0), Wanted(line="other", count=1))
+    await world.demand(
+        WantedPlaces(line="acme", count=1, age=5.0), WantedPlaces(line="other", count=1)
+    )
     grant = await world.granted()
     await world.tell(Unused(grant=grant.number))
     other = await world.granted(2)
@@ -308,7 +312,7 @@ async def test_what_was_refused_may_be_offered_again_by_a_grant(world: World):
     await world.offer("e.1.1")
     await world.hears(False)
     world.may = True
-    await world.demand(Wanted(line="acme", count=1))
+    await world.demand(WantedPlaces(line="acme", count=1))
     grant = await world.granted()
     await world.offer("e.1.1", grant=grant.number)
     await world.hears(False, True)

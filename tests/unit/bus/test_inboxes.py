@@ -13,7 +13,7 @@ from bus.requests.inboxes.rules import (
     MESSAGE_ID,
     TRY_AGAIN,
     InboxRules,
-    Standing,
+    InboxStanding,
     next_try,
     no_command,
     pause,
@@ -150,9 +150,9 @@ def test_a_first_command_is_stored_once_or_its_sender_is_told_to_repeat_it(
 @given(st.sampled_from(["Nats-Rollup", "Nats-Expected-Stream", "nats-ttl", "NATS-Schedule"]))
 def test_only_the_server_judges_headers_that_are_meant_for_it(name: str):
     for message_id in ({}, {MESSAGE_ID: "m"}):
-        assert treatment(Standing.MISSING, {name: "x"} | message_id) == "repeat"
+        assert treatment(InboxStanding.MISSING, {name: "x"} | message_id) == "repeat"
     harmless = {"traceparent": "x", "Nats-Request-Info": "{}"}
-    assert treatment(Standing.MISSING, harmless) == "store"
+    assert treatment(InboxStanding.MISSING, harmless) == "store"
 
 
 def test_a_refusal_is_a_problem_and_an_error_of_jetstreams():

@@ -8,7 +8,7 @@ import pytest
 
 from bus.memory import MemoryProcess, memory_bus
 from bus.work.worker import Job
-from schemas.work import Failed, Granted, WorkItem
+from schemas.work import Granted, WorkFailure, WorkItem
 from tests.hirer import SINCE, item
 from tests.integration.waiting import until
 from tests.unit.bus.test_worker import TIMING, Asked, Begun, Item, failed, working
@@ -28,7 +28,7 @@ class Hanging(Begun):
     def job(self) -> Job[Item]:
         return Job(queue="q", body_type=Item, handle=self.hang)
 
-    async def hang(self, item: WorkItem[Item]) -> Failed:
+    async def hang(self, item: WorkItem[Item]) -> WorkFailure:
         self.names.append(item.body.name)
         if item.lane == self.lane:
             await self.freed.wait()
@@ -82,9 +82,9 @@ async def test_an_item_is_given_to_nobody_before_its_time_and_then_at_once(
         await hirer.send(item("late", not_before=at))
         await hirer.send(item("gone", not_before=at))
         await hirer.send(item("now", not_before=bus.clock()))
-        hirer.workforce.closed("gone")
+        hirer.registry.closed("gone")
         await until(lambda: begun.names == ["now"])
-        assert hirer.workforce.has("late")
+        assert hirer.registry.has("late")
         await anyio.sleep((at - bus.clock()).total_seconds() - 0.005)
         assert begun.names == ["now"]
         await anyio.sleep(0.005 + TIMING.heartbeat_seconds / 2)

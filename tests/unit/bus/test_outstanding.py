@@ -8,12 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bus.requests.rpc import command
-from bus.shard.book import Book
+from bus.shard.book import ShardBook
 from bus.shard.outstanding import listed
-from bus.shard.turn import Letter, Outcome, take_turn
+from bus.shard.turn import Outcome, PendingCommand, take_turn
 from schemas.journal import Commit
 from schemas.problems import Problem
-from schemas.work import Claim, Done, Failed, Lost, WorkItem
+from schemas.work import Claim, Done, Lost, WorkFailure, WorkItem
 from tests.bench.open_items import turn_ms
 from tests.hub import HERE, HUB, Command, Hub, Ring, Start
 
@@ -28,19 +28,19 @@ said: st.SearchStrategy[Command] = st.one_of(
     st.builds(Claim, work=works, attempt=numbers),
     st.builds(Lost, work=works, attempt=numbers, begun=st.booleans()),
     st.builds(Done, work=works, attempt=numbers),
-    st.builds(Failed, work=works, attempt=numbers, problem=st.just(BUSY)),
+    st.builds(WorkFailure, work=works, attempt=numbers, problem=st.just(BUSY)),
     st.just(Ring()),
 )
 
 
-def turn(book: Book, commands: list[Command], at: datetime = AT) -> Outcome:
-    letters = [Letter(command("", *HERE_IT_IS, each)) for each in commands]
+def turn(book: ShardBook, commands: list[Command], at: datetime = AT) -> Outcome:
+    letters = [PendingCommand(command("", *HERE_IT_IS, each)) for each in commands]
     outcome = take_turn(book, letters, at)
     book.n += 1
     return outcome
 
 
-def not_again(book: Book, commands: list[Command]) -> list[Command]:
+def not_again(book: ShardBook, commands: list[Command]) -> list[Command]:
     """Return what is not a start of work that is known already."""
     state: Hub | None = book.slots[HERE_IT_IS].state if HERE_IT_IS in book.slots else None
     known = {name for page in state.attempts.works for name in page} if state else set[str]()
@@ -58,7 +58,7 @@ def not_again(book: Book, commands: list[Command]) -> list[Command]:
 def test_what_turns_open_and_close_is_what_states_list_and_what_replay_finds(
     turns: list[list[Command]],
 ):
-    book, replayed, open_now = Book(HUB), Book(HUB), dict[str, WorkItem[Start]]()
+    book, replayed, open_now = ShardBook(HUB), ShardBook(HUB), dict[str, WorkItem[Start]]()
     for number, commands in enumerate(turns):
         outcome = turn(book, not_again(book, commands), AT + timedelta(seconds=20 * number))
         for each in outcome.closed:
@@ -79,15 +79,15 @@ def test_what_turns_open_and_close_is_what_states_list_and_what_replay_finds(
 
 
 def test_what_opens_and_closes_in_one_turn_leaves_no_trace():
-    outcome = turn(Book(HUB), [Start(works=["a", "b"]), Done(work="a", attempt=1)])
+    outcome = turn(ShardBook(HUB), [Start(works=["a", "b"]), Done(work="a", attempt=1)])
 
     assert [effect.work for _, effect in outcome.opened] == ["b"]
     assert outcome.closed == []
 
 
 def test_an_entity_that_comes_into_memory_has_all_that_its_state_lists():
-    book, loaded = Book(HUB), Book(HUB)
-    turn(book, [Start(works=["a", "b"]), Failed(work="a", attempt=1, problem=BUSY)])
+    book, loaded = ShardBook(HUB), ShardBook(HUB)
+    turn(book, [Start(works=["a", "b"]), WorkFailure(work="a", attempt=1, problem=BUSY)])
 
     image = msgspec.json.decode(msgspec.json.encode(book.image()), type=type(book.image()))
     loaded.load(image)
@@ -101,7 +101,7 @@ def test_neither_a_turn_nor_its_replay_lists_what_is_open():
         raise AssertionError
 
     entity = replace(HUB, effects=effects)
-    book, replayed = Book(entity), Book(entity)
+    book, replayed = ShardBook(entity), ShardBook(entity)
     outcome = turn(book, [Start(works=["a", "b"]), Done(work="a", attempt=1)])
     commit = Commit(n=1, epoch=1, turn="t", at=AT, entries=outcome.entries)
     replayed.replay(commit, outcome.entries)

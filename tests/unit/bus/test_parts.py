@@ -10,7 +10,7 @@ import anyio
 from bus.codec import encode
 from bus.memory import MemoryBus, MemoryProcess, memory_bus
 from bus.requests.rpc import Owners, command
-from bus.shard.book import Book
+from bus.shard.book import ShardBook
 from bus.shard.fetching import load_snapshot
 from bus.shard.owner import ShardOwner
 from bus.shard.parts import Parts
@@ -91,13 +91,13 @@ def parts_of(world: MemoryBus) -> dict[str, bytes]:
     return {name: data for name, data in world.blobs.kept.items() if ".part." in name}
 
 
-def parts_for(bus: MemoryProcess, book: Book) -> Parts:
+def parts_for(bus: MemoryProcess, book: ShardBook) -> Parts:
     return Parts(book, SUBJECT, bus.blobs, Rooms("counter", bus, LARGE).blobs)
 
 
 async def test_a_part_is_stored_once_however_many_snapshots_name_it():
     async with memory_bus(LARGE) as world, world.process() as bus:
-        book = Book(PILE)
+        book = ShardBook(PILE)
         parts = parts_for(bus, book)
         stored: list[int] = []
         for total in range(1, 10):
@@ -115,9 +115,9 @@ async def test_a_part_is_stored_once_however_many_snapshots_name_it():
 
 async def test_every_owner_finds_the_parts_and_removes_those_that_nothing_needs():
     async with memory_bus(LARGE) as world:
-        for life in range(3):
-            async with owning(world, f"owner-{life}") as bus:
-                await added(bus, 16, f"{life}.")
+        for incarnation in range(3):
+            async with owning(world, f"owner-{incarnation}") as bus:
+                await added(bus, 16, f"{incarnation}.")
                 await _until_few(world)
         async with world.process() as bus:
             book = (await recovered(bus)).book
@@ -138,7 +138,7 @@ async def _until_few(world: MemoryBus) -> None:
 
 async def test_who_lacks_a_part_is_put_into_quarantine_and_nobody_else():
     async with memory_bus(LARGE) as world, world.process() as bus:
-        book = Book(PILE)
+        book = ShardBook(PILE)
         book.slot(("acme", "c")).state = Pile(total=3, layers=[b"one"])
         book.slot(("acme", "small")).state = Pile(total=1)
         book.n = 4
@@ -146,7 +146,7 @@ async def test_who_lacks_a_part_is_put_into_quarantine_and_nobody_else():
         ref = SnapshotRef(blob=await bus.blobs.put(encode(image)), n=4, sequence=4)
         newest = Commit(n=5, epoch=1, turn="", at=book.at, snapshot=ref)
 
-        whole, damaged = Book(PILE), Book(PILE)
+        whole, damaged = ShardBook(PILE), ShardBook(PILE)
         await load_snapshot(whole, SUBJECT, newest, None, bus.blobs)
         for name in parts_of(world):
             del world.blobs.kept[name]

@@ -10,7 +10,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bus.projection import Change, Query, Table
+from bus.projection import Change, Table, TableQuery
 
 THINGS = Table(
     name="thing",
@@ -52,7 +52,7 @@ def filled(given_: list[Thing]) -> Generator[tuple[sqlite3.Connection, list[Thin
         yield rows, sorted(left.values(), key=lambda each: (each[3], each[1]), reverse=True)
 
 
-def found(rows: sqlite3.Connection, query: Query) -> tuple[list[Any], int | None]:
+def found(rows: sqlite3.Connection, query: TableQuery) -> tuple[list[Any], int | None]:
     """Walk all pages."""
     page = THINGS.page(rows, "acme", query)
     numbers = [row["number"] for row in page.rows]
@@ -72,7 +72,7 @@ def test_labels_times_and_filters_together_find_what_has_all_of_them(
         for labels, colour, (since, until) in product(
             ({}, {"p": "1"}, {"p": "1", "q": "2"}), (None, "red"), spans
         ):
-            query = Query({"colour": colour}, limit, labels=labels, since=since, until=until)
+            query = TableQuery({"colour": colour}, limit, labels=labels, since=since, until=until)
             wanted = [
                 number
                 for tenant, number, its, at, own in left
@@ -93,7 +93,7 @@ def test_of_several_labels_the_rarest_leads_and_nothing_is_sorted():
     with filled(given_) as (rows, _):
         statements: list[str] = []
         rows.set_trace_callback(statements.append)
-        query = Query({}, 5, cursor="75.1", labels={"p": "1", "q": "1"}, since=1, until=80)
+        query = TableQuery({}, 5, cursor="75.1", labels={"p": "1", "q": "1"}, since=1, until=80)
         assert THINGS.page(rows, "acme", query).total == 2
         rows.set_trace_callback(None)
         [page] = [each for each in statements if "ORDER BY" in each]

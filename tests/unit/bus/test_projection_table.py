@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bus.projection import Change, Query, Row, Table, table
+from bus.projection import Change, Row, Table, TableQuery, table
 
 COLOURS = ("red", "blue", None)
 THINGS = Table(
@@ -105,7 +105,7 @@ def test_any_filters_find_all_rows_that_match_newest_first(
                 and place in (None, row[1])
             ]
             where = {"colour": colour, "owner": owner, "place": place}
-            page = THINGS.page(rows, "acme", Query(where, limit, offset))
+            page = THINGS.page(rows, "acme", TableQuery(where, limit, offset))
             assert [tuple(row.values()) for row in page.rows] == wanted[offset : offset + limit]
             assert page.total == len(wanted)
             assert (page.cursor is not None) == (len(wanted) > offset + limit)
@@ -121,7 +121,7 @@ def test_pages_by_cursor_show_each_row_once_though_others_are_added(
         seen: list[tuple[Any, ...]] = []
         cursor = None
         for number in range(100):
-            page = THINGS.page(rows, "acme", Query({}, limit, cursor=cursor))
+            page = THINGS.page(rows, "acme", TableQuery({}, limit, cursor=cursor))
             seen.extend(tuple(row.values()) for row in page.rows)
             put(rows, ("acme", "new", str(number), "red", "ann", 9 + number))
             cursor = page.cursor
@@ -135,7 +135,7 @@ def test_every_filter_goes_by_an_index_and_sorts_nothing():
         statements: list[str] = []
         rows.set_trace_callback(statements.append)
         for names in ((), ("colour",), ("owner",), ("colour", "owner")):
-            THINGS.page(rows, "acme", Query(dict.fromkeys(names, "x"), 5, cursor="3.x.1"))
+            THINGS.page(rows, "acme", TableQuery(dict.fromkeys(names, "x"), 5, cursor="3.x.1"))
         rows.set_trace_callback(None)
         pages = [each for each in statements if "ORDER BY" in each]
         assert len(pages) == 4
@@ -154,12 +154,12 @@ def test_where_rows_are_too_many_to_be_counted_there_is_no_total(
         for number in range(5):
             put(rows, ("acme", "x", str(number), "red", "ann" if number < 3 else "bob", number))
             put(rows, ("acme", "y", str(number), "red", "bob", number))
-        assert THINGS.page(rows, "acme", Query({"owner": "ann"}, 2)).total == 3
-        assert THINGS.page(rows, "acme", Query({"owner": "bob"}, 2)).total is None
-        assert THINGS.page(rows, "acme", Query({"colour": "red"}, 2)).total == 10
+        assert THINGS.page(rows, "acme", TableQuery({"owner": "ann"}, 2)).total == 3
+        assert THINGS.page(rows, "acme", TableQuery({"owner": "bob"}, 2)).total is None
+        assert THINGS.page(rows, "acme", TableQuery({"colour": "red"}, 2)).total == 10
 
 
 @pytest.mark.parametrize("cursor", ["", "x", "1", "1.x", "1.x.1.2", "-1.x.1", "9" * 19 + ".x.1"])
 def test_what_is_no_cursor_is_refused(cursor: str):
     with opened() as rows, pytest.raises(ValueError, match="cursor"):
-        THINGS.page(rows, "acme", Query({}, 2, cursor=cursor))
+        THINGS.page(rows, "acme", TableQuery({}, 2, cursor=cursor))

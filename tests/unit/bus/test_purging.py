@@ -70,11 +70,11 @@ async def commits(bus: MemoryProcess) -> list[Commit]:
 async def _a_life_of_weeks(days: int, lives: int) -> tuple[int, int, float, int]:
     """Let owners live for so many days each; return first and last commit, ages, the sum."""
     async with memory_bus(SLOW) as world, world.process() as bus:
-        for life in range(lives):
-            async with owning(world, f"owner-{life}", SLOW):
+        for incarnation in range(lives):
+            async with owning(world, f"owner-{incarnation}", SLOW):
                 for day in range(days):
                     for place in range(5):
-                        await add(bus, f"{life}-{day}", str(place))
+                        await add(bus, f"{incarnation}-{day}", str(place))
                     await anyio.sleep(DAY)
         kept = await commits(bus)
         age = (kept[-1].at - kept[0].at).total_seconds() / DAY

@@ -19,8 +19,8 @@ from bus.memory.bus import MemoryProcess
 from bus.ports import Resting
 from bus.requests.rpc import Owners, command
 from bus.shard import ShardHost
-from bus.shard.book import Book
-from bus.shard.quarantine import skip_mail
+from bus.shard.book import ShardBook
+from bus.shard.quarantine import skip_command
 from bus.shard.recovery import Recovered, take_over
 from bus.shard.salvage import MAX_DEPTH, cut, read_commit
 from bus.shard.turn import quarantine, take_turn
@@ -29,7 +29,7 @@ from schemas.entity import Entity
 from schemas.fleet import Alive
 from schemas.journal import AtRest, Commit, CorruptSkipped, Entry, SlotImage, Snapshot, SnapshotRef
 from schemas.letters import DeadLetter
-from tests.unit.bus.shard_entity import ENTITY, Add, Added, Broken, Counter, Total, letter
+from tests.unit.bus.shard_entity import ENTITY, Add, Added, Broken, Counter, Total, pending
 from tests.virtual import VIRTUAL_TIME, Backend
 
 SHARDS = 16
@@ -261,7 +261,7 @@ async def test_a_snapshot_keeps_the_quarantine():
         await stored(bus, 0, good(1), raising(bus))
         book = (await taken_over(bus)).book
 
-    loaded = Book(ENTITY)
+    loaded = ShardBook(ENTITY)
     loaded.load(decode(Snapshot, encode(book.image())))
 
     assert loaded.corrupt == book.corrupt
@@ -270,8 +270,8 @@ async def test_a_snapshot_keeps_the_quarantine():
 
 
 def test_an_entity_in_quarantine_has_nothing_outstanding():
-    book = Book(ENTITY)
-    take_turn(book, [letter("1", "c", Add(amount=12))], AT)
+    book = ShardBook(ENTITY)
+    take_turn(book, [pending("1", "c", Add(amount=12))], AT)
     assert list(book.open_work())
 
     book.condemn(("acme", "c"), "a reason")
@@ -292,8 +292,8 @@ def test_effects_that_raise_cost_the_command_and_not_the_turn():
             raise ZeroDivisionError
         return ()
 
-    book = Book(replace(ENTITY, effects=effects))
-    letters = [letter("1", "c", Add(amount=13)), letter("1", "d", Add(amount=1))]
+    book = ShardBook(replace(ENTITY, effects=effects))
+    letters = [pending("1", "c", Add(amount=13)), pending("1", "d", Add(amount=1))]
     outcome = take_turn(book, letters, AT)
 
     assert [reason for _, reason in outcome.crashed] == ["ZeroDivisionError in decide"]
@@ -306,8 +306,8 @@ def test_a_timer_that_raises_costs_the_entity_and_not_the_turn():
         if state.total == 13:
             raise ZeroDivisionError
 
-    book = Book(replace(ENTITY, due=due))
-    letters = [letter("1", "c", Add(amount=13)), letter("1", "d", Add(amount=1))]
+    book = ShardBook(replace(ENTITY, due=due))
+    letters = [pending("1", "c", Add(amount=13)), pending("1", "d", Add(amount=1))]
     outcome = take_turn(book, letters, AT)
 
     assert set(book.corrupt) == book.unmarked == {("acme", "c")}
@@ -319,9 +319,9 @@ def test_work_of_an_entity_that_is_found_corrupt_is_called_off():
         if state.total == 13:
             raise ZeroDivisionError
 
-    book = Book(replace(ENTITY, due=due))
-    opened = take_turn(book, [letter("1", "c", Add(amount=12))], AT).opened
-    outcome = take_turn(book, [letter("2", "c", Add(amount=1))], AT)
+    book = ShardBook(replace(ENTITY, due=due))
+    opened = take_turn(book, [pending("1", "c", Add(amount=12))], AT).opened
+    outcome = take_turn(book, [pending("2", "c", Add(amount=1))], AT)
 
     assert outcome.closed == [work for _, work in opened]
     assert not list(book.open_work())
@@ -342,8 +342,8 @@ def _unable(*_: object) -> tuple[()]:
     ids=["no ending", "an ending that raises", "an ending that is none", "a state that is none"],
 )
 def test_an_entity_that_cannot_even_be_ended_is_in_quarantine_all_the_same(core: dict[str, Any]):
-    book = Book(ENTITY)
-    take_turn(book, [letter("1", "c", Add(amount=12))], AT)
+    book = ShardBook(ENTITY)
+    take_turn(book, [pending("1", "c", Add(amount=12))], AT)
     book.entity = replace(ENTITY, **core)
     book.condemn(("acme", "c"), "a reason")
 
@@ -466,11 +466,11 @@ async def test_damage_that_was_skipped_stays_skipped_for_every_later_owner():
         await poisoned(world)
         bad = key_in(0, "bad")
         async with hosting(world) as owners:
-            answer = await owners.ask(skip_mail("s", ("acme", bad)), timeout=SECONDS)
+            answer = await owners.ask(skip_command("s", ("acme", bad)), timeout=SECONDS)
             assert decode(CorruptSkipped, answer) == CorruptSkipped()
             assert decode(Total, await add(owners, bad, "b")).total == 3
             with pytest.raises(ProblemError, match="not corrupt"):
-                await owners.ask(skip_mail("t", ("acme", bad)), timeout=SECONDS)
+                await owners.ask(skip_command("t", ("acme", bad)), timeout=SECONDS)
         async with hosting(world, "two") as owners:
             assert decode(Total, await add(owners, bad, "c")).total == 4
             assert await refused_as(owners, key_in(1, "bad"), "c") == ("corrupt", False)
@@ -483,6 +483,6 @@ async def test_an_entity_of_which_no_state_can_be_read_begins_anew_when_it_is_sk
                 bus, shard_of("acme", "bad", SHARDS), undecodable(bus).replace(b'"n":2', b'"n":1')
             )
         async with hosting(world) as owners:
-            answer = await owners.ask(skip_mail("s", ("acme", "bad")), timeout=SECONDS)
+            answer = await owners.ask(skip_command("s", ("acme", "bad")), timeout=SECONDS)
             assert decode(CorruptSkipped, answer) == CorruptSkipped(anew=True)
             assert decode(Total, await add(owners, "bad", "b")).total == 1

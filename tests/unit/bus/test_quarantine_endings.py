@@ -4,10 +4,10 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from bus.codec import decode
-from bus.shard.book import Book
-from bus.shard.turn import Letter, Outcome, quarantine, take_turn
+from bus.shard.book import ShardBook
+from bus.shard.turn import Outcome, PendingCommand, quarantine, take_turn
 from schemas.decision import Ask
-from tests.unit.bus.shard_entity import ENTITY, Add, Added, Broken, Counter, Total, Wake, letter
+from tests.unit.bus.shard_entity import ENTITY, Add, Added, Broken, Counter, Total, Wake, pending
 from tests.unit.bus.test_quarantine import commit, entry
 
 AT = datetime(2026, 1, 2, tzinfo=UTC)
@@ -28,18 +28,18 @@ ENDING = replace(
 )
 
 
-def ended(*letters: Letter) -> tuple[Book, Outcome]:
-    book = Book(ENDING)
+def ended(*letters: PendingCommand) -> tuple[ShardBook, Outcome]:
+    book = ShardBook(ENDING)
     take_turn(book, letters, AT)
     book.condemn(("acme", "c"), "a reason")
     return book, quarantine(book, AT, 1000, {("acme", "c"): None})
 
 
 def test_an_entity_is_ended_by_the_events_of_its_own_core():
-    book, outcome = ended(letter("1", "c", Add(amount=12)))
+    book, outcome = ended(pending("1", "c", Add(amount=12)))
     commit_ = commit(1, *outcome.entries)
 
-    again = Book(ENDING)
+    again = ShardBook(ENDING)
     again.replay(commit_, commit_.entries)
 
     assert book.slots["acme", "c"].state == again.slots["acme", "c"].state == Counter(total=-38)
@@ -48,13 +48,13 @@ def test_an_entity_is_ended_by_the_events_of_its_own_core():
 
 
 def test_an_ended_entity_asks_what_it_owes_and_takes_the_answer_for_every_later_owner():
-    book, outcome = ended(letter("1", "c", Add(amount=12)))
+    book, outcome = ended(pending("1", "c", Add(amount=12)))
     ((address, ask),) = outcome.asked
     assert list(book.open_asks()) == [(address, ask)]
 
-    late = take_turn(book, [letter("2", "c", Add(amount=40))], AT)
+    late = take_turn(book, [pending("2", "c", Add(amount=40))], AT)
     first, second = commit(1, *outcome.entries), commit(2, *late.entries)
-    again = Book(ENDING)
+    again = ShardBook(ENDING)
     again.replay(first, first.entries)
     again.replay(second, second.entries)
 
@@ -73,10 +73,10 @@ def test_an_entity_of_which_nothing_is_known_ends_all_the_same():
 
 
 def test_damage_to_an_ended_entity_is_marked_once_more():
-    _, outcome = ended(letter("1", "c", Add(amount=12)))
+    _, outcome = ended(pending("1", "c", Add(amount=12)))
     worse = commit(2, entry("c", Broken()))
     first = commit(1, *outcome.entries)
-    again = Book(ENDING)
+    again = ShardBook(ENDING)
     again.replay(first, first.entries)
     again.replay(worse, worse.entries)
 
@@ -85,7 +85,7 @@ def test_damage_to_an_ended_entity_is_marked_once_more():
 
 
 def test_effects_that_raise_at_the_end_do_not_undo_it():
-    book = Book(replace(ENDING, effects=lambda _: 1 // 0))
+    book = ShardBook(replace(ENDING, effects=lambda _: 1 // 0))
     book.condemn(("acme", "c"), "a reason")
 
     outcome = quarantine(book, AT, 1000, {("acme", "c"): None})

@@ -6,7 +6,7 @@ import anyio
 import pytest
 
 from bus.memory import memory_bus
-from bus.runtime.quota_report import Usage, fullest_of, gathered, share
+from bus.runtime.quota_report import QuotaUsage, fullest_of, gathered, share
 from bus.telemetry import metrics
 from schemas.fleet import QuotaUse
 from tests.virtual import VIRTUAL_TIME, Backend
@@ -35,7 +35,7 @@ async def test_whoever_asks_hears_from_every_process() -> None:
         anyio.create_task_group() as tasks,
     ):
         for process, uses in ((one, [_use("a", 3)]), (two, [_use("a", 5), _use("b", 1)])):
-            usage = Usage("p", process.transport)
+            usage = QuotaUsage("p", process.transport)
 
             def source(uses: list[QuotaUse] = uses) -> Iterator[QuotaUse]:
                 yield from uses

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from bus.codec import decode, encode
 from bus.ids import new_id
 from bus.ports import Resting
-from bus.shard.book import Book
-from bus.shard.turn import Letter, answer_unchanged, take_turn
+from bus.shard.book import ShardBook
+from bus.shard.turn import PendingCommand, answer_unchanged, take_turn
 from schemas.journal import NOTHING, Commit, Snapshot
 from schemas.problems import Problem
 from schemas.replies import (
@@ -27,7 +27,7 @@ from schemas.replies import (
     made_at,
     refusal,
 )
-from tests.unit.bus.shard_entity import ENTITY, Add, Total, letter
+from tests.unit.bus.shard_entity import ENTITY, Add, Total, pending
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 AGE = timedelta(hours=1)
@@ -41,22 +41,22 @@ def id_of(at: datetime, number: int = 0) -> str:
     return str(uuid.UUID(int=(milliseconds << 80) | (7 << 76) | (2 << 62) | number))
 
 
-def turn(book: Book, wanted: Letter, now: datetime = NOW) -> Total | Problem:
+def turn(book: ShardBook, wanted: PendingCommand, now: datetime = NOW) -> Total | Problem:
     outcome = take_turn(book, [wanted], now)
     commit = Commit(n=book.n + 1, epoch=1, turn="t", at=now, entries=outcome.entries)
     book.mark(commit)
     return msgspec.json.decode(outcome.replies[0][1], type=Total | Problem)
 
 
-def refused(book: Book, wanted: Letter, now: datetime = NOW) -> str:
+def refused(book: ShardBook, wanted: PendingCommand, now: datetime = NOW) -> str:
     answer = turn(book, wanted, now)
     assert isinstance(answer, Problem)
     assert answer.field == "id"
     return answer.code
 
 
-def add(name: str, amount: int = 1) -> Letter:
-    return letter(name, "c", Add(amount=amount))
+def add(name: str, amount: int = 1) -> PendingCommand:
+    return pending(name, "c", Add(amount=amount))
 
 
 @pytest.mark.parametrize(
@@ -71,7 +71,7 @@ def add(name: str, amount: int = 1) -> Letter:
     ],
 )
 def test_an_id_that_does_not_tell_a_time_within_the_age_is_refused(name: str, code: str):
-    book = Book(AGING)
+    book = ShardBook(AGING)
 
     assert refused(book, add(name)) == code
     assert book.slots == {}
@@ -79,10 +79,10 @@ def test_an_id_that_does_not_tell_a_time_within_the_age_is_refused(name: str, co
 
 @pytest.mark.parametrize("at", [NOW - AGE + timedelta(milliseconds=1), NOW, NOW + MOST_AHEAD])
 def test_an_id_within_the_age_is_taken_and_known_again(at: datetime):
-    book, name = Book(AGING), id_of(at)
+    book, name = ShardBook(AGING), id_of(at)
 
     assert turn(book, add(name)) == turn(book, add(name)) == Total(total=1)
-    assert refused(book, letter(name, "c", Add(amount=2), digest="other")) == "conflict"
+    assert refused(book, pending(name, "c", Add(amount=2), digest="other")) == "conflict"
 
 
 def test_fresh_ids_are_taken():
@@ -93,7 +93,7 @@ def test_fresh_ids_are_taken():
 
 
 def test_answers_to_own_asks_have_no_age_and_no_reply_of_theirs_is_kept():
-    book = Book(AGING)
+    book = ShardBook(AGING)
 
     for total in (1, 2):
         assert turn(book, add(f"{ANSWER}e1.1.1.reserve.1")) == Total(total=total)
@@ -101,7 +101,7 @@ def test_answers_to_own_asks_have_no_age_and_no_reply_of_theirs_is_kept():
 
 
 def test_where_all_replies_are_kept_any_id_is_taken_however_late():
-    book = Book(ENTITY)
+    book = ShardBook(ENTITY)
 
     turn(book, add("a1"))
 
@@ -109,15 +109,15 @@ def test_where_all_replies_are_kept_any_id_is_taken_however_late():
 
 
 def test_a_full_journal_answers_repeats_from_the_pages():
-    book, name = Book(AGING), id_of(NOW)
+    book, name = ShardBook(AGING), id_of(NOW)
     turn(book, add(name))
 
-    assert answer_unchanged(book, add(name).mail, NOW) == encode(Total(total=1))
-    assert answer_unchanged(book, add(id_of(NOW, 2)).mail, NOW) is None
+    assert answer_unchanged(book, add(name).envelope, NOW) == encode(Total(total=1))
+    assert answer_unchanged(book, add(id_of(NOW, 2)).envelope, NOW) is None
 
 
 def test_replies_are_dropped_in_pages_and_a_copy_keeps_what_it_had():
-    book = Book(AGING)
+    book = ShardBook(AGING)
     for minute in range(600):
         now = NOW + timedelta(minutes=minute)
         turn(book, add(id_of(now, minute)), now)
@@ -131,7 +131,7 @@ def test_replies_are_dropped_in_pages_and_a_copy_keeps_what_it_had():
 
 
 def test_a_page_stands_while_an_id_of_it_is_taken_though_the_newest_is_ahead():
-    book, width = Book(AGING), AGE / PAGES_EACH_AGE
+    book, width = ShardBook(AGING), AGE / PAGES_EACH_AGE
     start = datetime(1970, 1, 1, tzinfo=UTC)
     end = start + -((start - NOW) // width) * width
     last = id_of(end - timedelta(milliseconds=1))
@@ -143,10 +143,10 @@ def test_a_page_stands_while_an_id_of_it_is_taken_though_the_newest_is_ahead():
 
 
 def test_an_image_does_not_change_with_the_book():
-    book = Book(ENTITY)
+    book = ShardBook(ENTITY)
     turn(book, add("a1"))
     (image,) = book.image().slots
-    fresh = Book(ENTITY)
+    fresh = ShardBook(ENTITY)
     fresh.load(book.image())
     turn(book, add("a2"))
 
@@ -170,7 +170,7 @@ moves = st.lists(
 def test_whatever_comes_again_nothing_is_carried_out_twice(
     sequence: list[tuple[int, int, int, str]],
 ):
-    book, now, done = Book(AGING), NOW, dict[str, Total]()
+    book, now, done = ShardBook(AGING), NOW, dict[str, Total]()
     for number, seconds, pause, how in sequence:
         now += timedelta(seconds=pause)
         for name in (id_of(now + timedelta(seconds=seconds), number), *done):
@@ -185,10 +185,10 @@ def test_whatever_comes_again_nothing_is_carried_out_twice(
     assert (0 if state is None else state.total) == len(done)
 
 
-def _elsewhere(book: Book, how: str) -> Book:
+def _elsewhere(book: ShardBook, how: str) -> ShardBook:
     """Return the book as it comes back from where it was stored."""
     if how == "snapshot":
-        fresh = Book(AGING)
+        fresh = ShardBook(AGING)
         fresh.load(decode(Snapshot, encode(book.image())))
         return fresh
     if how == "sleeps" and ADDRESS in book.slots:

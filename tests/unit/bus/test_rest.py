@@ -16,7 +16,7 @@ from bus.errors import FencedError, UnavailableError
 from bus.memory import memory_bus
 from bus.memory.states import MemoryStateStore
 from bus.ports import Fill, Resting, States
-from bus.shard.book import Book
+from bus.shard.book import ShardBook
 from bus.shard.recovery import take_over
 from bus.shard.rest import Around, Rest
 from bus.shard.turn import take_turn
@@ -25,7 +25,7 @@ from bus.subjects import journal_subject
 from bus.tasks import Wakeup
 from schemas.entity import EntityAddress
 from schemas.journal import Commit, Snapshot, SnapshotRef
-from tests.unit.bus.shard_entity import ENTITY, Add, Break, Counter, Sleep, letter
+from tests.unit.bus.shard_entity import ENTITY, Add, Break, Counter, Sleep, pending
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 SUBJECT = journal_subject("counter", 0)
@@ -35,7 +35,7 @@ TIMING = Timing(
 ENDED, LIVING, DUE, LATE, BUSY, BROKEN = "ended", "living", "due", "late", "busy", "broken"
 
 
-def commit(book: Book, *letters: Any) -> Commit:
+def commit(book: ShardBook, *letters: Any) -> Commit:
     """Take a turn and return its commit."""
     outcome, n = take_turn(book, letters, NOW), book.n + 1
     stored = Commit(n=n, epoch=1, turn=f"t.{n}", at=NOW, entries=outcome.entries)
@@ -43,17 +43,17 @@ def commit(book: Book, *letters: Any) -> Commit:
     return stored
 
 
-def filled() -> Book:
+def filled() -> ShardBook:
     """Return a book with an entity in each situation."""
-    book = Book(ENTITY)
+    book = ShardBook(ENTITY)
     commit(
         book,
-        letter("1", ENDED, Add(amount=-1)),
-        letter("2", LIVING, Add(amount=1)),
-        letter("3", DUE, Sleep(seconds=599.0)),
-        letter("4", LATE, Sleep(seconds=601.0)),
-        letter("5", BUSY, Add(amount=11)),
-        letter("6", BROKEN, Break(where="decide")),
+        pending("1", ENDED, Add(amount=-1)),
+        pending("2", LIVING, Add(amount=1)),
+        pending("3", DUE, Sleep(seconds=599.0)),
+        pending("4", LATE, Sleep(seconds=601.0)),
+        pending("5", BUSY, Add(amount=11)),
+        pending("6", BROKEN, Break(where="decide")),
     )
     return book
 
@@ -75,7 +75,7 @@ def around(settled: int) -> Around:
 
 @asynccontextmanager
 async def resting(
-    book: Book, timing: Timing = TIMING, settled: int = 9
+    book: ShardBook, timing: Timing = TIMING, settled: int = 9
 ) -> AsyncGenerator[tuple[Rest, States]]:
     """Run what lets the entities of a book leave."""
     async with memory_bus() as world, world.process() as bus:
@@ -88,7 +88,7 @@ async def resting(
             tasks.cancel_scope.cancel()
 
 
-async def left(book: Book, keys: Iterable[str]) -> set[str]:
+async def left(book: ShardBook, keys: Iterable[str]) -> set[str]:
     """Wait until so many entities are in memory, and a moment longer; return which."""
     wanted = set(keys)
     with anyio.move_on_after(2):
@@ -233,12 +233,12 @@ async def test_a_new_owner_finds_the_sleepers_their_timers_and_what_changed_sinc
             book.evict(address)
         snapshot = await bus.blobs.put(encode(book.image()))
         ref = SnapshotRef(blob=snapshot, n=1, sequence=1)
-        first = msgspec.structs.replace(commit(Book(ENTITY)), snapshot=ref)
+        first = msgspec.structs.replace(commit(ShardBook(ENTITY)), snapshot=ref)
         await journal.append(SUBJECT, encode(first), expected=0)
         waking = Rest(book, states, writer, 0, around(9), TIMING)
         await waking.wake(addresses[:2])
         second = commit(
-            book, letter("7", LIVING, Add(amount=1)), letter("8", ENDED, Add(amount=-1))
+            book, pending("7", LIVING, Add(amount=1)), pending("8", ENDED, Add(amount=-1))
         )
         await journal.append(
             SUBJECT, encode(msgspec.structs.replace(second, snapshot=ref)), expected=1
@@ -274,11 +274,11 @@ async def test_what_ended_and_is_forgotten_goes_on_from_what_its_next_entry_carr
         book.evict(("acme", ENDED))
         blob = await bus.blobs.put(encode(book.image()))
         ref = SnapshotRef(blob=blob, n=1, sequence=1)
-        first = msgspec.structs.replace(commit(Book(ENTITY)), snapshot=ref)
+        first = msgspec.structs.replace(commit(ShardBook(ENTITY)), snapshot=ref)
         await journal.append(SUBJECT, encode(first), expected=0)
         await Rest(book, states, writer, 0, around(9), TIMING).wake([("acme", ENDED)])
-        second = commit(book, letter("7", ENDED, Add(amount=-1)))
-        third = commit(book, letter("8", ENDED, Add(amount=-1)))
+        second = commit(book, pending("7", ENDED, Add(amount=-1)))
+        third = commit(book, pending("8", ENDED, Add(amount=-1)))
         for expected, each in enumerate((second, third), 1):
             stored = msgspec.structs.replace(each, snapshot=ref)
             await journal.append(SUBJECT, encode(stored), expected=expected)
@@ -313,7 +313,7 @@ async def test_what_is_forgotten_comes_back_from_its_record_if_that_tells_its_en
     async def stored(_: EntityAddress) -> bytes | None:
         return record
 
-    book, address = Book(RECORDED), ("acme", ENDED)
+    book, address = ShardBook(RECORDED), ("acme", ENDED)
     async with memory_bus() as world, world.process() as bus:
         states = bus.states("counter")
         writer = await states.own(0, 0)
@@ -338,13 +338,13 @@ async def test_where_states_have_no_room_what_its_record_tells_leaves_without(
     async def fill() -> Fill:
         return Fill(81_000, 100_000)
 
-    book, room = Book(RECORDED if is_told else ENTITY), Room("journal", fill, Wakeup())
+    book, room = ShardBook(RECORDED if is_told else ENTITY), Room("journal", fill, Wakeup())
     await room.look()
     async with memory_bus() as world, world.process() as bus:
         states = bus.states("counter")
         writer = await states.own(0, 0)
         rest = Rest(book, states, writer, 0, around(9)._replace(room=room), TIMING)
-        commit(book, letter("1", ENDED, Add(amount=-1)), letter("2", LIVING, Add(amount=1)))
+        commit(book, pending("1", ENDED, Add(amount=-1)), pending("2", LIVING, Add(amount=1)))
         rest.touched(1, book.slots)
         book.slots["acme", ENDED].slept = slept
         while await rest._lay_down():

@@ -10,7 +10,7 @@ from bus.errors import ProblemError
 from bus.memory import MemoryProcess, memory_bus
 from bus.ports import Delivery
 from bus.requests.rpc import Owners, command
-from schemas.journal import Mail
+from schemas.journal import CommandEnvelope
 from schemas.problems import Problem
 from schemas.work import Settled
 from tests.virtual import VIRTUAL_TIME, Backend
@@ -36,26 +36,26 @@ class Owner:
     def __init__(self, *, here: bool = True, deaf: int = 0) -> None:
         self.here = here
         self.deaf = deaf
-        self.heard: list[Mail] = []
+        self.heard: list[CommandEnvelope] = []
 
-    def offer(self, shard: int, mail: Mail, answer: Callable[[bytes], None]) -> bool:
+    def offer(self, shard: int, envelope: CommandEnvelope, answer: Callable[[bytes], None]) -> bool:
         assert shard == 0
         if self.here:
-            self.heard.append(mail)
+            self.heard.append(envelope)
             if len(self.heard) > self.deaf:
                 answer(ANSWER)
         return self.here
 
 
-def mail() -> Mail:
+def envelope() -> CommandEnvelope:
     return command("id", "acme", "key", Settled(accepted=True), fresh=True)
 
 
 async def test_an_owner_in_this_process_is_asked_directly(bus: MemoryProcess):
     owner = Owner()
     owners = Owners(bus.transport, "thing", 1, TIMING, nearby=owner.offer)
-    assert await owners.ask(mail(), timeout=5) == ANSWER
-    assert owner.heard == [mail()]
+    assert await owners.ask(envelope(), timeout=5) == ANSWER
+    assert owner.heard == [envelope()]
 
 
 async def test_a_command_that_was_not_answered_is_sent_again_as_one_that_may_be_known(
@@ -63,26 +63,26 @@ async def test_a_command_that_was_not_answered_is_sent_again_as_one_that_may_be_
 ):
     owner = Owner(deaf=1)
     owners = Owners(bus.transport, "thing", 1, TIMING, nearby=owner.offer)
-    assert await owners.ask(mail(), timeout=5) == ANSWER
+    assert await owners.ask(envelope(), timeout=5) == ANSWER
     assert [heard.fresh for heard in owner.heard] == [True, False]
 
 
 async def test_an_owner_elsewhere_is_asked_over_the_bus(bus: MemoryProcess):
-    heard: list[Mail] = []
+    heard: list[CommandEnvelope] = []
 
     async def answer(delivery: Delivery) -> None:
-        heard.append(decode(Mail, delivery.data))
+        heard.append(decode(CommandEnvelope, delivery.data))
         await bus.transport.publish(delivery.reply, ANSWER)
 
     owners = Owners(bus.transport, "thing", 1, TIMING, nearby=Owner(here=False).offer)
     async with bus.transport.subscription("_cb.cmd.thing.0", answer):
-        assert await owners.ask(mail(), timeout=5) == ANSWER
+        assert await owners.ask(envelope(), timeout=5) == ANSWER
     assert [(each.id, each.key) for each in heard] == [("id", "key")]
 
 
 async def test_without_an_owner_the_command_is_refused_as_unavailable(bus: MemoryProcess):
     owners = Owners(bus.transport, "thing", 1, TIMING)
     with pytest.raises(ProblemError) as caught:
-        await owners.ask(mail(), timeout=0.1)
+        await owners.ask(envelope(), timeout=0.1)
     assert isinstance(caught.value.problem, Problem)
     assert (caught.value.problem.code, caught.value.problem.retryable) == ("unavailable", True)

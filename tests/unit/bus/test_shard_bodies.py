@@ -13,12 +13,12 @@ from bus.codec import encode
 from bus.config import Timing
 from bus.memory import MemoryProcess, memory_bus
 from bus.shard.bodies import Leftovers
-from bus.shard.book import Book
+from bus.shard.book import ShardBook
 from bus.shard.turn import take_turn
 from bus.subjects import journal_subject
-from schemas.bodies import Reference
+from schemas.bodies import BodyReference
 from schemas.journal import Commit, Entry, Sleeper
-from tests.unit.bus.shard_entity import ENTITY, Add, Counter, letter
+from tests.unit.bus.shard_entity import ENTITY, Add, Counter, pending
 from tests.virtual import VIRTUAL_TIME, Backend
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
@@ -37,20 +37,20 @@ class Shard:
 
     def __init__(self, bus: MemoryProcess) -> None:
         self.bus = bus
-        self.held: list[Reference] = []
+        self.held: list[BodyReference] = []
         self.bodies = Bodies(bus.blobs)
         entity = replace(ENTITY, bodies=lambda _: self.held, ended=_has_ended)
-        self.book = Book(entity)
+        self.book = ShardBook(entity)
         self.journal = bus.journal("counter")
         self.left = Leftovers(self.book, 0, SUBJECT, self.journal, bus, TIMING)
 
-    async def put(self, data: bytes, key: str = KEY) -> Reference:
+    async def put(self, data: bytes, key: str = KEY) -> BodyReference:
         return await self.bodies.put(data, holder_of("counter", 1, "acme", key))
 
     async def turn(self, amount: int, *, settled: int = 0) -> None:
         """Commit a command to the entity, as its owner does."""
         book = self.book
-        outcome = take_turn(book, [letter(str(book.n), KEY, Add(amount=amount))], NOW)
+        outcome = take_turn(book, [pending(str(book.n), KEY, Add(amount=amount))], NOW)
         await self.commit(settled, outcome.entries)
         self.left.touched(book.n, outcome.touched)
 

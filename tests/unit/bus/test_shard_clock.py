@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bus.errors import ClockError, UnavailableError
-from bus.ports import Stored
+from bus.ports import StoredMessage
 from bus.shard import clock as module
 from bus.shard.clock import TOLERANCE_SECONDS, ShardClock, check
 
@@ -88,7 +88,12 @@ def test_it_never_goes_back_and_never_stands_still_for_longer_than_a_correction(
 def refused(stored: str, ahead: float, *, taken: float) -> bool:
     """Say whether an owner is refused whose clock shows so many seconds more than the server's."""
     try:
-        check("e.0", Stored(1, b"", stored), lambda: NOW + timedelta(seconds=ahead), taken=taken)
+        check(
+            "e.0",
+            StoredMessage(1, b"", stored),
+            lambda: NOW + timedelta(seconds=ahead),
+            taken=taken,
+        )
     except ClockError:
         return True
     return False

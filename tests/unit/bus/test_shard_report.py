@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from actors.cli.shards import age
-from bus.shard.report import Head, ShardRow, rows
+from bus.shard.report import JournalHead, ShardRow, rows
 from schemas.fleet import OwnedShard, OwnedShards
 from schemas.journal import Commit, SnapshotRef
 
@@ -14,9 +14,9 @@ EARLIER = AT - timedelta(minutes=3)
 SNAPSHOT = SnapshotRef(blob="ab", n=20, sequence=40)
 
 
-def head(*, epoch: int = 3, snapshot: SnapshotRef | None = None) -> Head:
+def head(*, epoch: int = 3, snapshot: SnapshotRef | None = None) -> JournalHead:
     newest = Commit(n=25, epoch=epoch, turn="t", at=AT, snapshot=snapshot)
-    return Head(newest=newest, snapshot_at=EARLIER if snapshot else None)
+    return JournalHead(newest=newest, snapshot_at=EARLIER if snapshot else None)
 
 
 def said(process: str, *owned: OwnedShard, shards: int = 1) -> OwnedShards:

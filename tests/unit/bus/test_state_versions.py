@@ -21,7 +21,7 @@ from bus.errors import (
 from bus.membership import Membership
 from bus.memory import MemoryBus, memory_bus
 from bus.memory.bus import MemoryProcess
-from bus.ports import Journal, Stored
+from bus.ports import Journal, StoredMessage
 from bus.shard import ShardHost
 from bus.shard.entity import Codec
 from bus.shard.recovery import take_over
@@ -213,7 +213,7 @@ async def test_a_process_whose_clock_is_a_day_off_owns_nothing_and_says_why(ahea
         hosting(world, "wrong", ENTITY, ahead=ahead) as wrong,
     ):
         with anyio.fail_after(SECONDS):
-            while "86400 s" not in (wrong.missing() or ""):
+            while "86400 s" not in (wrong.not_ready_reason() or ""):
                 await anyio.sleep(0.01)
         async with hosting(world, "right", ENTITY) as right:
             with anyio.fail_after(SECONDS):
@@ -258,7 +258,7 @@ class _Behind:
         self.first, self.fill = journal.first, journal.fill
         self._journal = journal
 
-    async def read(self, subject: str, *, start: int) -> AsyncGenerator[Stored]:
+    async def read(self, subject: str, *, start: int) -> AsyncGenerator[StoredMessage]:
         newest = await self.last(subject)
         async for message in self._journal.read(subject, start=start):
             if message != newest:

@@ -5,7 +5,7 @@ import pytest
 
 from bus.config import Timing
 from bus.errors import CallboardError
-from bus.runtime.supervision import Kind, Part, Runtime
+from bus.runtime.supervision import Part, PartKind, Runtime
 
 
 async def test_a_part_that_fails_is_given_twice_as_long_each_time(monkeypatch: pytest.MonkeyPatch):
@@ -34,7 +34,7 @@ async def test_parts_are_drained_by_kind_whoever_they_belong_to_and_those_of_a_k
     drained: list[str] = []
     both = anyio.Event()
 
-    def part(name: str, kind: Kind, *, meets: bool = False) -> Part:
+    def part(name: str, kind: PartKind, *, meets: bool = False) -> Part:
         async def drain() -> None:
             if meets and drained[-1:] == ["one"]:
                 both.set()
@@ -46,11 +46,11 @@ async def test_parts_are_drained_by_kind_whoever_they_belong_to_and_those_of_a_k
 
     runtime = Runtime(
         [
-            part("farewell", Kind.FAREWELL),
-            part("host", Kind.HOST),
-            part("one", Kind.SERVICE, meets=True),
-            part("worker", Kind.WORKER),
-            part("other", Kind.SERVICE, meets=True),
+            part("farewell", PartKind.FAREWELL),
+            part("host", PartKind.HOST),
+            part("one", PartKind.SERVICE, meets=True),
+            part("worker", PartKind.WORKER),
+            part("other", PartKind.SERVICE, meets=True),
         ],
         Timing(),
     )
@@ -65,11 +65,15 @@ async def test_parts_are_drained_by_kind_whoever_they_belong_to_and_those_of_a_k
 
 def test_an_actor_is_ready_whatever_another_in_its_process_lacks():
     ready = Part(name="ready", run=never)
-    lacking = Part(name="lacking", run=never, missing=lambda: "its journal is not read")
+    lacking = Part(name="lacking", run=never, not_ready_reason=lambda: "its journal is not read")
     runtime = Runtime([ready, lacking], Timing())
 
-    assert runtime.missing([ready]) == []
-    assert runtime.missing([lacking]) == runtime.missing() == ["its journal is not read"]
+    assert runtime.not_ready_reasons([ready]) == []
+    assert (
+        runtime.not_ready_reasons([lacking])
+        == runtime.not_ready_reasons()
+        == ["its journal is not read"]
+    )
 
 
 async def test_two_parts_of_one_name_have_a_budget_each():

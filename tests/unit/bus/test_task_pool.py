@@ -3,7 +3,7 @@
 import anyio
 import pytest
 
-from bus.tasks import Crew
+from bus.tasks import TaskPool
 
 
 class Site:
@@ -24,11 +24,11 @@ class Site:
 async def test_work_that_comes_one_by_one_is_done_by_one_task():
     site = Site()
     async with anyio.create_task_group() as tasks:
-        crew = Crew(tasks, site.work, most=8)
+        pool = TaskPool(tasks, site.work, most=8)
         for piece in range(5):
-            crew.give(piece)
+            pool.give(piece)
             await anyio.wait_all_tasks_blocked()
-        crew.dismiss()
+        pool.dismiss()
 
     assert (site.begun, len(site.tasks)) == ([0, 1, 2, 3, 4], 1)
 
@@ -37,35 +37,35 @@ async def test_work_above_the_bound_waits_and_is_done_in_order():
     site = Site()
     site.doors = {0: anyio.Event(), 1: anyio.Event()}
     async with anyio.create_task_group() as tasks:
-        crew = Crew(tasks, site.work, most=2)
+        pool = TaskPool(tasks, site.work, most=2)
         for piece in range(5):
-            crew.give(piece)
+            pool.give(piece)
         await anyio.wait_all_tasks_blocked()
         assert site.begun == [0, 1]
         site.doors[1].set()
         site.doors[0].set()
         await anyio.wait_all_tasks_blocked()
-        crew.dismiss()
+        pool.dismiss()
 
     assert (site.begun, len(site.tasks)) == ([0, 1, 2, 3, 4], 2)
 
 
-async def test_a_dismissed_crew_ends_when_its_work_is_done():
+async def test_a_dismissed_pool_ends_when_its_work_is_done():
     site = Site()
     site.doors = {0: anyio.Event()}
     with anyio.fail_after(30):
         async with anyio.create_task_group() as tasks:
-            crew = Crew(tasks, site.work, most=1)
-            crew.give(0)
-            crew.give(1)
+            pool = TaskPool(tasks, site.work, most=1)
+            pool.give(0)
+            pool.give(1)
             await anyio.wait_all_tasks_blocked()
-            crew.dismiss()
+            pool.dismiss()
             site.doors[0].set()
 
     assert site.begun == [0, 1]
 
 
-async def test_a_cancelled_group_takes_its_crew_along():
+async def test_a_cancelled_group_takes_its_pool_along():
     site, ended = Site(), list[int]()
     site.doors = {0: anyio.Event()}
 
@@ -77,7 +77,7 @@ async def test_a_cancelled_group_takes_its_crew_along():
 
     with anyio.fail_after(30):
         async with anyio.create_task_group() as tasks:
-            Crew(tasks, work, most=1).give(0)
+            TaskPool(tasks, work, most=1).give(0)
             await anyio.wait_all_tasks_blocked()
             assert (site.begun, ended) == ([0], [])
             tasks.cancel_scope.cancel()
@@ -91,4 +91,4 @@ async def test_an_error_ends_the_group():
 
     with pytest.RaisesGroup(LookupError):
         async with anyio.create_task_group() as tasks:
-            Crew(tasks, fail, most=1).give(0)
+            TaskPool(tasks, fail, most=1).give(0)

@@ -6,7 +6,7 @@ import anyio
 import pytest
 
 from bus.errors import UnavailableError
-from bus.tasks import Wakeup, apart, until_answered, within
+from bus.tasks import Wakeup, in_own_task, until_answered, within
 
 LONG = 30.0
 
@@ -89,7 +89,7 @@ async def test_what_runs_apart_is_at_its_end_when_it_returns():
         await anyio.lowlevel.checkpoint()
         done.append("body")
 
-    await apart(body)
+    await in_own_task(body)
 
     assert done == ["body"]
 
@@ -99,7 +99,7 @@ async def test_its_error_comes_out_as_it_was_raised():
         raise UnavailableError("there", "nobody")
 
     with pytest.raises(UnavailableError):
-        await apart(body)
+        await in_own_task(body)
 
 
 async def test_it_is_cancelled_with_the_one_that_waits_for_it():
@@ -112,7 +112,7 @@ async def test_it_is_cancelled_with_the_one_that_waits_for_it():
             ended.set()
 
     with anyio.move_on_after(0.01) as scope:
-        await apart(body)
+        await in_own_task(body)
 
     assert scope.cancelled_caught
     assert ended.is_set()

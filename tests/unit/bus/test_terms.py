@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 
 from bus.codec import decode, encode
 from bus.errors import FencedError, ProblemError, UnavailableError
-from bus.kv import Entry, Followed, MemoryBucket
+from bus.kv import BucketEntry, Followed, MemoryBucket
 from bus.kv.terms import KnownTerms, TermsHearer, TermsStore, keep, key_of, tenant_of
 from bus.memory import memory_bus
 from bus.requests.rpc import command
 from schemas.ids import PLATFORM
-from schemas.journal import Mail
+from schemas.journal import CommandEnvelope
 from schemas.ledger import ACCOUNT_KEY
 from schemas.terms import KeepTerms, Restriction, Terms, TermsKept
 
@@ -35,7 +35,7 @@ class Rival(MemoryBucket[Terms]):
         self._rivals = list(rivals)
         self.log: list[str] = []
 
-    async def get(self, key: str) -> Entry[Terms] | None:
+    async def get(self, key: str) -> BucketEntry[Terms] | None:
         self.log.append("get")
         found = await super().get(key)
         if self._rivals:
@@ -51,7 +51,7 @@ class Rival(MemoryBucket[Terms]):
 class Away(MemoryBucket[Terms]):
     """A bucket that does not answer."""
 
-    async def get(self, key: str) -> Entry[Terms] | None:
+    async def get(self, key: str) -> BucketEntry[Terms] | None:
         raise UnavailableError(key, "away")
 
 
@@ -114,7 +114,7 @@ async def test_one_who_is_always_slower_gives_up():
         await keep(Rival(*range(1, 20)), terms(99))
 
 
-def mail(revision: int) -> Mail:
+def envelope(revision: int) -> CommandEnvelope:
     wanted = KeepTerms(terms=terms(revision))
     return command(f"terms.acme.{revision}", "acme", ACCOUNT_KEY, wanted)
 
@@ -122,14 +122,14 @@ def mail(revision: int) -> Mail:
 async def test_an_account_is_answered_with_what_stands():
     store = TermsStore(MemoryBucket(Terms))
 
-    answers = await store.ask_once([mail(2), mail(1)])
+    answers = await store.ask_once([envelope(2), envelope(1)])
 
     assert answers is not None
     assert [decode(TermsKept, each).revision for each in answers] == [2, 2]
 
 
 async def test_an_account_is_not_answered_before_its_terms_are_stored():
-    assert await TermsStore(Away(Terms)).ask_once([mail(1)]) is None
+    assert await TermsStore(Away(Terms)).ask_once([envelope(1)]) is None
 
 
 def test_no_tenant_has_the_key_of_the_platform():
@@ -159,7 +159,7 @@ async def test_who_has_not_read_to_the_end_does_not_know_and_says_so():
     watch = Behind()
     followed = Followed(watch, "the terms are")
 
-    assert followed.missing() == "the terms are not known yet"
+    assert followed.not_ready_reason() == "the terms are not known yet"
     with pytest.raises(ProblemError) as refused:
         await followed.known()
 
@@ -174,18 +174,18 @@ async def test_who_comes_to_the_end_knows_and_need_not_wait_again():
     await followed.known()
     await followed.known()
 
-    assert (followed.missing(), watch.waited) == (None, 1)
+    assert (followed.not_ready_reason(), watch.waited) == (None, 1)
 
 
 async def test_a_process_is_ready_when_it_hears_and_knows():
     watch = Behind()
     async with memory_bus() as world, world.process() as bus:
         hearer = TermsHearer(KnownTerms("one"), Followed(watch, "they are"), bus.transport)
-        assert hearer.missing() == "new terms are not heard yet"
+        assert hearer.not_ready_reason() == "new terms are not heard yet"
         hearer._listens = True
-        assert hearer.missing() == "they are not known yet"
+        assert hearer.not_ready_reason() == "they are not known yet"
         watch.fresh = True
-        assert hearer.missing() is None
+        assert hearer.not_ready_reason() is None
 
 
 async def test_what_is_stored_is_known_once_the_bucket_was_watched():
@@ -208,7 +208,7 @@ def test_of_letters_and_the_bucket_the_newest_counts():
     known = KnownTerms("one")
 
     assert known.keep(terms(3)).revision == 3
-    known.changed(Entry("acme", 1, terms(2)))
+    known.changed(BucketEntry("acme", 1, terms(2)))
 
     assert known.keep(terms(1)).revision == 3
     assert known.of("acme") == terms(3)
@@ -225,7 +225,7 @@ def test_where_terms_were_removed_or_cannot_be_read_everybody_asks(
     known.removed("acme", 17)
 
     assert known.of("acme").restrictions == [HARD]
-    known.changed(Entry("acme", 18, terms(3)))
+    known.changed(BucketEntry("acme", 18, terms(3)))
     assert known.of("acme") == terms(3)
 
 
@@ -238,5 +238,5 @@ async def test_unreadable_terms_are_not_written_over():
     with pytest.raises((ProblemError, FencedError)):
         await keep(store, terms(1))
 
-    assert await TermsStore(store).ask_once([mail(1)]) is None
+    assert await TermsStore(store).ask_once([envelope(1)]) is None
     assert encode((await bucket.get("acme")).value)  # pyright: ignore[reportOptionalMemberAccess]

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from bus.codec import decode, encode
 from bus.ports import Resting
-from bus.shard.book import Book
-from bus.shard.turn import Letter, Outcome, answer_unchanged, take_turn
-from schemas.journal import Commit, Mail, Snapshot
+from bus.shard.book import ShardBook
+from bus.shard.turn import Outcome, PendingCommand, answer_unchanged, take_turn
+from schemas.journal import CommandEnvelope, Commit, Snapshot
 from schemas.problems import Problem
 from tests.unit.bus.shard_entity import (
     ENTITY,
@@ -22,28 +22,30 @@ from tests.unit.bus.shard_entity import (
     Sleep,
     Total,
     Wake,
-    letter,
+    pending,
 )
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 ADDRESS = ("acme", "c")
 
 
-def commit_of(book: Book, outcome: Outcome, now: datetime = NOW) -> Commit:
+def commit_of(book: ShardBook, outcome: Outcome, now: datetime = NOW) -> Commit:
     """Return the commit of a turn as the journal would give it back."""
     n = book.n + 1
     commit = Commit(n=n, epoch=1, turn=f"t.{n}", at=now, entries=outcome.entries)
     return decode(Commit, encode(commit))
 
 
-def turn(book: Book, letters: Sequence[Letter], now: datetime = NOW) -> tuple[Outcome, Commit]:
+def turn(
+    book: ShardBook, letters: Sequence[PendingCommand], now: datetime = NOW
+) -> tuple[Outcome, Commit]:
     outcome = take_turn(book, letters, now)
     commit = commit_of(book, outcome, now)
     book.mark(commit)
     return outcome, commit
 
 
-def shown(book: Book) -> Snapshot:
+def shown(book: ShardBook) -> Snapshot:
     image = book.image()
     ordered = sorted(image.slots, key=lambda slot: (slot.tenant, slot.key))
     return decode(Snapshot, encode(msgspec.structs.replace(image, slots=ordered)))
@@ -57,28 +59,28 @@ def answers(outcome: Outcome) -> list[Total | Problem]:
 
 
 def test_a_repeated_command_gets_the_stored_reply_and_changes_nothing():
-    book = Book(ENTITY)
-    turn(book, [letter("1", "c", Add(amount=2))])
-    turn(book, [letter("2", "c", Add(amount=3))])
+    book = ShardBook(ENTITY)
+    turn(book, [pending("1", "c", Add(amount=2))])
+    turn(book, [pending("2", "c", Add(amount=3))])
 
-    outcome, _ = turn(book, [letter("1", "c", Add(amount=2))])
+    outcome, _ = turn(book, [pending("1", "c", Add(amount=2))])
 
     assert (answers(outcome), outcome.entries) == ([Total(total=2)], [])
     assert book.slots[ADDRESS].state == Counter(total=5)
 
 
 def test_a_repeat_within_one_turn_is_a_repeat_too():
-    outcome, _ = turn(Book(ENTITY), [letter("1", "c", Add(amount=2))] * 3)
+    outcome, _ = turn(ShardBook(ENTITY), [pending("1", "c", Add(amount=2))] * 3)
 
     assert answers(outcome) == [Total(total=2)] * 3
     assert len(outcome.entries) == 1
 
 
 def test_another_digest_under_the_same_id_is_a_conflict():
-    book = Book(ENTITY)
-    turn(book, [letter("1", "c", Add(amount=2), digest="one")])
+    book = ShardBook(ENTITY)
+    turn(book, [pending("1", "c", Add(amount=2), digest="one")])
 
-    outcome, _ = turn(book, [letter("1", "c", Add(amount=9), digest="other")])
+    outcome, _ = turn(book, [pending("1", "c", Add(amount=9), digest="other")])
 
     (problem,) = answers(outcome)
     assert isinstance(problem, Problem)
@@ -86,22 +88,22 @@ def test_another_digest_under_the_same_id_is_a_conflict():
 
 
 def test_a_command_without_id_is_decided_each_time():
-    book = Book(ENTITY)
+    book = ShardBook(ENTITY)
 
-    turn(book, [letter("", "c", Add(amount=2))] * 2)
+    turn(book, [pending("", "c", Add(amount=2))] * 2)
 
     assert book.slots[ADDRESS].state == Counter(total=4)
 
 
 def test_a_refusal_stores_nothing_and_may_be_asked_again():
-    outcome, _ = turn(Book(ENTITY), [letter("1", "c", Add(amount=0))])
+    outcome, _ = turn(ShardBook(ENTITY), [pending("1", "c", Add(amount=0))])
 
     assert [type(answer) for answer in answers(outcome)] == [Problem]
     assert (outcome.entries, outcome.touched, outcome.publications) == ([], {}, [])
 
 
 def test_a_command_nobody_waits_for_is_not_answered():
-    outcome, _ = turn(Book(ENTITY), [letter("1", "c", Add(amount=1), reply="")])
+    outcome, _ = turn(ShardBook(ENTITY), [pending("1", "c", Add(amount=1), reply="")])
 
     assert outcome.replies == []
     assert len(outcome.entries) == 1
@@ -109,9 +111,9 @@ def test_a_command_nobody_waits_for_is_not_answered():
 
 def test_a_command_that_cannot_be_read_is_refused_with_its_field():
     body = msgspec.Raw(b'{"type":"add","amount":"two"}')
-    unread = Letter(Mail(id="1", tenant="acme", key="c", body=body), "answer")
+    unread = PendingCommand(CommandEnvelope(id="1", tenant="acme", key="c", body=body), "answer")
 
-    outcome, _ = turn(Book(ENTITY), [unread])
+    outcome, _ = turn(ShardBook(ENTITY), [unread])
 
     (problem,) = answers(outcome)
     assert isinstance(problem, Problem)
@@ -123,30 +125,32 @@ def test_a_command_that_cannot_be_read_is_refused_with_its_field():
 
 @pytest.mark.parametrize("where", ["decide", "evolve"])
 def test_a_core_that_raises_is_rejected_for_good_and_laid_aside(where: str):
-    book = Book(ENTITY)
-    turn(book, [letter("1", "c", Add(amount=2))])
+    book = ShardBook(ENTITY)
+    turn(book, [pending("1", "c", Add(amount=2))])
 
-    outcome, _ = turn(book, [letter("2", "c", Break(where=where)), letter("3", "c", Add(amount=1))])
-    again, _ = turn(book, [letter("2", "c", Break(where=where))])
+    outcome, _ = turn(
+        book, [pending("2", "c", Break(where=where)), pending("3", "c", Add(amount=1))]
+    )
+    again, _ = turn(book, [pending("2", "c", Break(where=where))])
 
     problem, total = answers(outcome)
     assert isinstance(problem, Problem)
     assert (problem.code, total) == ("internal", Total(total=3))
     assert problem.message.endswith("Error in decide")
-    assert [mail.id for mail, _ in outcome.crashed] == ["2"]
+    assert [envelope.id for envelope, _ in outcome.crashed] == ["2"]
     assert (answers(again), again.crashed, again.entries) == ([problem], [], [])
     assert book.slots[ADDRESS].state == Counter(total=3)
 
 
 def test_a_command_on_which_a_core_raised_is_decided_when_it_is_handed_in_again():
-    book = Book(ENTITY)
-    turn(book, [letter("1", "c", Break(where="decide"), digest="d")])
-    dead = letter("1", "c", Break(where="decide"), digest="d")
-    redriven = Letter(msgspec.structs.replace(dead.mail, redriven=True), "answer")
-    mended = msgspec.structs.replace(redriven.mail, body=msgspec.Raw(encode(Add(amount=3))))
+    book = ShardBook(ENTITY)
+    turn(book, [pending("1", "c", Break(where="decide"), digest="d")])
+    dead = pending("1", "c", Break(where="decide"), digest="d")
+    redriven = PendingCommand(msgspec.structs.replace(dead.envelope, redriven=True), "answer")
+    mended = msgspec.structs.replace(redriven.envelope, body=msgspec.Raw(encode(Add(amount=3))))
     still, _ = turn(book, [redriven])
-    done, _ = turn(book, [Letter(mended, "answer")])
-    again, _ = turn(book, [Letter(mended, "answer")])
+    done, _ = turn(book, [PendingCommand(mended, "answer")])
+    again, _ = turn(book, [PendingCommand(mended, "answer")])
 
     assert len(still.crashed) == 1
     assert answers(done) == answers(again) == [Total(total=3)]
@@ -154,14 +158,14 @@ def test_a_command_on_which_a_core_raised_is_decided_when_it_is_handed_in_again(
 
 
 def test_a_rejection_is_remembered_by_the_next_owner_even_where_nothing_else_is():
-    book = Book(ENTITY)
-    outcome, commit = turn(book, [letter("1", "c", Break(where="decide"))])
-    replayed, loaded = Book(ENTITY), Book(ENTITY)
+    book = ShardBook(ENTITY)
+    outcome, commit = turn(book, [pending("1", "c", Break(where="decide"))])
+    replayed, loaded = ShardBook(ENTITY), ShardBook(ENTITY)
     replayed.replay(commit, commit.entries)
     loaded.load(shown(book))
 
     for heir in (replayed, loaded):
-        again, _ = turn(heir, [letter("1", "c", Break(where="decide"))])
+        again, _ = turn(heir, [pending("1", "c", Break(where="decide"))])
         assert (answers(again), again.crashed) == (answers(outcome), [])
 
 
@@ -169,12 +173,12 @@ def test_a_rejection_is_remembered_by_the_next_owner_even_where_nothing_else_is(
 
 
 def test_work_opens_and_closes_with_the_state():
-    book = Book(ENTITY)
+    book = ShardBook(ENTITY)
 
-    opened, _ = turn(book, [letter("1", "c", Add(amount=11))])
+    opened, _ = turn(book, [pending("1", "c", Add(amount=11))])
     work = [work for _, work in opened.opened]
-    replaced, _ = turn(book, [letter("2", "c", Add(amount=1))])
-    turn(book, [letter("3", "c", Add(amount=-5))])
+    replaced, _ = turn(book, [pending("2", "c", Add(amount=1))])
+    turn(book, [pending("3", "c", Add(amount=-5))])
 
     assert [item.id for item in work] == ["work-11"]
     assert [item.id for _, item in replaced.opened] == ["work-12"]
@@ -184,17 +188,17 @@ def test_work_opens_and_closes_with_the_state():
 
 def test_what_a_turn_opens_and_closes_again_is_never_sent():
     outcome, _ = turn(
-        Book(ENTITY), [letter("1", "c", Add(amount=11)), letter("2", "c", Add(amount=-11))]
+        ShardBook(ENTITY), [pending("1", "c", Add(amount=11)), pending("2", "c", Add(amount=-11))]
     )
 
     assert outcome.opened == []
 
 
 def test_a_timer_is_due_once_and_only_in_its_newest_form():
-    book = Book(ENTITY)
-    turn(book, [letter("1", "c", Sleep(seconds=10))])
-    turn(book, [letter("2", "c", Sleep(seconds=5))])
-    turn(book, [letter("3", "c", Sleep(seconds=10))])
+    book = ShardBook(ENTITY)
+    turn(book, [pending("1", "c", Sleep(seconds=10))])
+    turn(book, [pending("2", "c", Sleep(seconds=5))])
+    turn(book, [pending("3", "c", Sleep(seconds=10))])
 
     early = book.take_due(NOW + timedelta(seconds=5), 10)
     in_time = book.take_due(NOW + timedelta(seconds=10), 10)
@@ -203,10 +207,10 @@ def test_a_timer_is_due_once_and_only_in_its_newest_form():
 
 
 def test_changes_that_leave_a_timer_alone_do_not_set_it_again():
-    book = Book(ENTITY)
-    turn(book, [letter("0", "c", Sleep(seconds=10))])
+    book = ShardBook(ENTITY)
+    turn(book, [pending("0", "c", Sleep(seconds=10))])
     for number in range(1, 20):
-        turn(book, [letter(str(number), "c", Add(amount=1))])
+        turn(book, [pending(str(number), "c", Add(amount=1))])
 
     assert book.take_due(NOW + timedelta(seconds=10), 100) == [ADDRESS]
 
@@ -221,7 +225,7 @@ bodies = st.one_of(
     st.builds(Break, where=st.sampled_from(("decide", "evolve"))),
 )
 letters = st.builds(
-    letter, st.sampled_from(("", "1", "2", "3", "4")), st.sampled_from(("a", "b")), bodies
+    pending, st.sampled_from(("", "1", "2", "3", "4")), st.sampled_from(("a", "b")), bodies
 )
 turns = st.lists(st.lists(letters, max_size=4), max_size=8)
 
@@ -229,14 +233,14 @@ turns = st.lists(st.lists(letters, max_size=4), max_size=8)
 @settings(max_examples=60)
 @given(turns, st.integers(0, 8))
 def test_a_snapshot_and_the_commits_after_it_are_worth_all_commits(
-    sequence: list[list[Letter]], cut: int
+    sequence: list[list[PendingCommand]], cut: int
 ):
-    live, replayed, loaded = Book(ENTITY), Book(ENTITY), Book(ENTITY)
+    live, replayed, loaded = ShardBook(ENTITY), ShardBook(ENTITY), ShardBook(ENTITY)
     for place, waiting in enumerate(sequence):
         outcome, commit = turn(live, waiting, NOW + timedelta(seconds=place))
         assert replayed.replay(commit, commit.entries) == outcome.publications
         if place < cut:
-            loaded = Book(ENTITY)
+            loaded = ShardBook(ENTITY)
             loaded.load(shown(live))
             loaded.mark(commit)
         else:
@@ -252,10 +256,10 @@ def test_a_snapshot_and_the_commits_after_it_are_worth_all_commits(
 
 
 def test_entries_are_numbered_and_name_the_commit_of_the_one_before():
-    book = Book(ENTITY)
-    _, first = turn(book, [letter("1", "c", Add(amount=1)), letter("2", "c", Add(amount=1))])
-    _, second = turn(book, [letter("3", "d", Add(amount=1))])
-    _, third = turn(book, [letter("4", "c", Break(where="decide"))])
+    book = ShardBook(ENTITY)
+    _, first = turn(book, [pending("1", "c", Add(amount=1)), pending("2", "c", Add(amount=1))])
+    _, second = turn(book, [pending("3", "d", Add(amount=1))])
+    _, third = turn(book, [pending("4", "c", Break(where="decide"))])
 
     entries = [entry for commit in (first, second, third) for entry in commit.entries]
     assert [(entry.key, entry.n, entry.after) for entry in entries] == [
@@ -267,8 +271,8 @@ def test_entries_are_numbered_and_name_the_commit_of_the_one_before():
 
 
 def test_an_entry_whose_forerunner_is_missing_is_not_applied():
-    live, replayed = Book(ENTITY), Book(ENTITY)
-    commits = [turn(live, [letter(name, "c", Add(amount=1))])[1] for name in "123"]
+    live, replayed = ShardBook(ENTITY), ShardBook(ENTITY)
+    commits = [turn(live, [pending(name, "c", Add(amount=1))])[1] for name in "123"]
     for commit in (commits[0], commits[2]):
         replayed.replay(commit, commit.entries)
 
@@ -278,10 +282,12 @@ def test_an_entry_whose_forerunner_is_missing_is_not_applied():
 
 @pytest.mark.parametrize("held", [1, 2, 3])
 def test_what_a_state_at_rest_holds_is_passed_over_by_replay(held: int):
-    live, replayed = Book(ENTITY), Book(ENTITY)
+    live, replayed = ShardBook(ENTITY), ShardBook(ENTITY)
     commits, at_rest = list[Commit](), list[Resting]()
     for name in "123":
-        _, commit = turn(live, [letter(name, "c", Add(amount=1)), letter(name, "d", Add(amount=1))])
+        _, commit = turn(
+            live, [pending(name, "c", Add(amount=1)), pending(name, "d", Add(amount=1))]
+        )
         commits.append(commit)
         at_rest.append(live.at_rest(ADDRESS))
     replayed.wake(at_rest[held - 1])
@@ -293,7 +299,7 @@ def test_what_a_state_at_rest_holds_is_passed_over_by_replay(held: int):
 
 
 def test_a_state_at_rest_that_cannot_be_read_costs_its_entity_alone():
-    book = Book(ENTITY)
+    book = ShardBook(ENTITY)
     book.wake(Resting("acme", "c", 3, b'{"version":1,"n":3,"last":7,"state":{"total":"x"}}'))
 
     assert set(book.corrupt) == {ADDRESS}
@@ -301,12 +307,12 @@ def test_a_state_at_rest_that_cannot_be_read_costs_its_entity_alone():
 
 
 def test_what_needs_no_commit_is_answered_without_a_turn():
-    book = Book(ENTITY)
-    outcome = take_turn(book, [letter("1", "c", Add(amount=2))], NOW)
+    book = ShardBook(ENTITY)
+    outcome = take_turn(book, [pending("1", "c", Add(amount=2))], NOW)
     before = book.image()
 
     def answer(name: str, body: Add | Sleep | Break, digest: str = "") -> bytes | None:
-        return answer_unchanged(book, letter(name, "c", body, digest).mail, NOW)
+        return answer_unchanged(book, pending(name, "c", body, digest).envelope, NOW)
 
     assert answer("1", Add(amount=2)) == outcome.replies[0][1]
     assert b'"conflict"' in (answer("1", Add(amount=2), "other") or b"")

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bus.work.waiting import Waiting, WaitingWork
+from bus.work.waiting import TenantWaiting, WaitingWork
 from schemas.work import WorkItem, tenant_of
 from tests.hirer import item
 
@@ -65,10 +65,12 @@ class Model:
         ]
         return sorted(found, key=lambda each: (-each.priority, each.since, each.id))
 
-    def waiting(self, queue: str) -> list[Waiting]:
+    def waiting(self, queue: str) -> list[TenantWaiting]:
         names = {each.line for each in self.known.values()}
         lines = {name: self.line(queue, name) for name in sorted(names)}
-        return [Waiting(name, len(line), line[0].since) for name, line in lines.items() if line]
+        return [
+            TenantWaiting(name, len(line), line[0].since) for name, line in lines.items() if line
+        ]
 
 
 @given(steps)

@@ -17,16 +17,16 @@ from bus.memory import MemoryProcess, memory_bus
 from bus.streams.spec import inbox_spec, inbox_stream
 from bus.work.worker import LEAST_UNREPORTED_BYTES, Job, Worker
 from schemas.fleet import UnheardResult
-from schemas.journal import Mail
+from schemas.journal import CommandEnvelope
 from schemas.letters import DeadLetter
 from schemas.problems import Problem
 from schemas.work import (
-    Failed,
     Granted,
     ReplyTo,
     Settled,
     Superseded,
     WorkAnswer,
+    WorkFailure,
     WorkItem,
     item_id,
 )
@@ -62,9 +62,9 @@ class Asked:
         assert item.reply_to.entity == "e"
         return self
 
-    async def ask(self, mail: Mail, *, timeout: float) -> bytes:
+    async def ask(self, envelope: CommandEnvelope, *, timeout: float) -> bytes:
         assert timeout > 0
-        told = decode(dict[str, Any], mail.body)
+        told = decode(dict[str, Any], envelope.body)
         self.kinds.append(told["type"])
         self.told.append(told)
         await anyio.sleep(self.seconds)
@@ -85,13 +85,13 @@ class Begun:
     def job(self) -> Job[Item]:
         return Job(queue="q", body_type=Item, handle=self.handle)
 
-    async def handle(self, item: WorkItem[Item]) -> Failed:
+    async def handle(self, item: WorkItem[Item]) -> WorkFailure:
         self.names.append(item.body.name)
         return failed("tried")
 
 
-def failed(message: str) -> Failed:
-    return Failed(work="w", attempt=1, problem=Problem(code="internal", message=message))
+def failed(message: str) -> WorkFailure:
+    return WorkFailure(work="w", attempt=1, problem=Problem(code="internal", message=message))
 
 
 @pytest.fixture
@@ -108,7 +108,7 @@ async def working(
     worker = Worker(job, asked.of, "me", bus, TIMING, capacity=capacity)
     async with hiring(bus, TIMING) as hirer, anyio.create_task_group() as tasks:
         tasks.start_soon(worker.run)
-        await until(lambda: worker.ready and bool(hirer.workforce._workers))
+        await until(lambda: worker.ready and bool(hirer.registry._workers))
         yield worker, hirer
         tasks.cancel_scope.cancel()
 
@@ -156,7 +156,7 @@ async def test_a_crash_is_reported_and_leaves_unknown_what_may_happen_once_alone
 ):
     asked = Asked(Granted())
 
-    async def crash(item: WorkItem[Item]) -> Failed:
+    async def crash(item: WorkItem[Item]) -> WorkFailure:
         raise ZeroDivisionError(item.id)
 
     job = Job(queue="q", body_type=Item, handle=crash)
@@ -244,7 +244,7 @@ async def test_a_result_that_its_owner_refuses_for_good_is_laid_aside_as_the_com
     ((_, kept),) = bus.store.everything("DEAD")
     letter = decode(DeadLetter, kept.data)
     assert letter.subject == "_cb.cmd.e"
-    assert decode(Mail, letter.body.encode()).id == "item.result"
+    assert decode(CommandEnvelope, letter.body.encode()).id == "item.result"
 
 
 async def test_an_item_that_is_none_is_reported_to_whom_its_name_tells(bus: MemoryProcess):
@@ -274,7 +274,7 @@ async def test_who_drains_takes_nothing_more_and_leaves_when_all_is_heard(bus: M
             await until(lambda: hirer.refusals == ["second"])
             held.let_go()
         assert asked.kinds == ["failed", "failed"]
-        await until(lambda: not hirer.workforce._workers)
+        await until(lambda: not hirer.registry._workers)
     assert (held.begun, hirer.losses) == (["first"], [])
 
 
@@ -287,12 +287,12 @@ async def test_what_nobody_hears_is_stored_before_a_worker_leaves(bus: MemoryPro
         await until(lambda: bool(asked.kinds))
         with anyio.fail_after(TIMING.drain_seconds):
             await worker.drain()
-        await until(lambda: not hirer.workforce._workers)
+        await until(lambda: not hirer.registry._workers)
 
     ((subject, kept),) = bus.store.everything(inbox_stream("acme"))
     result = decode(UnheardResult, kept.data)
     assert subject == "cb.acme.submit.work.report"
-    assert (result.entity, result.mail.id, result.mail.key) == ("e", "item.result", "item")
+    assert (result.entity, result.envelope.id, result.envelope.key) == ("e", "item.result", "item")
     assert (hirer.losses, hirer.refusals) == ([], [])
 
 
@@ -310,7 +310,7 @@ async def test_a_worker_whose_results_cannot_be_stored_does_not_say_that_it_leav
         await until(lambda: bool(asked.kinds))
         await worker.drain()
         await anyio.sleep(TIMING.heartbeat_seconds)
-        assert hirer.workforce._workers
+        assert hirer.registry._workers
 
 
 class Held:
@@ -323,7 +323,7 @@ class Held:
     def job(self) -> Job[Item]:
         return Job(queue="q", body_type=Item, handle=self.handle)
 
-    async def handle(self, item: WorkItem[Item]) -> Failed:
+    async def handle(self, item: WorkItem[Item]) -> WorkFailure:
         self.begun.append(item.body.name)
         go = self.go
         await go.wait()
@@ -425,7 +425,7 @@ async def test_work_that_is_long_leaves_as_much_to_others_as_its_tenant_has(
 async def test_a_tenant_whose_work_hangs_stops_no_other(bus: MemoryProcess):
     hung, done = Held(), Begun()
 
-    async def handle(work: WorkItem[Item]) -> Failed:
+    async def handle(work: WorkItem[Item]) -> WorkFailure:
         return await (hung if work.tenant == "hung" else done).handle(work)
 
     job = Job(queue="q", body_type=Item, handle=handle)

@@ -5,7 +5,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from actors.cli import main
-from actors.cli.rendering import Answer
+from actors.cli.rendering import ShownAnswer
 from actors.fleet.printing import Printer
 from schemas.llm import AnswerWarning
 from schemas.streams import Completed, Thinking
@@ -47,7 +47,7 @@ def test_ctrl_c_ends_a_command_with_one_line(monkeypatch: pytest.MonkeyPatch):
 
 
 def test_a_wait_and_a_warning_are_shown_beside_the_answer(capsys: pytest.CaptureFixture[str]):
-    answer = Answer()
+    answer = ShownAnswer()
     answer.show(waiting(1))
     answer.show(Thinking(execution_id="e", segment=2, sequence=0, at=AT, status="Asking openai"))
     warned = AnswerWarning(field="config.response_format", message="The answer is no JSON.")

@@ -9,11 +9,11 @@ from actors.cli.asking import requests_in
 from actors.cli.checks import Result, processes, providers
 from actors.cli.dead import addressed
 from actors.cli.rendering import rows_of
-from actors.cli.session import said
+from actors.cli.session import rendered
 from bus.codec import decode, encode
 from bus.errors import ProblemError
 from schemas.fleet import Alive, EndpointState, KeyState, ProviderStates
-from schemas.journal import Mail
+from schemas.journal import CommandEnvelope
 from schemas.letters import DeadLetter
 from schemas.problems import Problem
 from schemas.work import ReplyTo, Stopped, item_id
@@ -42,8 +42,8 @@ def test_a_text_that_holds_no_request_is_refused(text: str, is_json: bool):
 
 def test_a_problem_is_said_in_one_line():
     problem = Problem(code="not_found", message="there is no agent x", field="agent_id")
-    assert said(problem) == "not_found: there is no agent x (agent_id)"
-    assert said(Problem(code="internal", message="it failed")) == "internal: it failed"
+    assert rendered(problem) == "not_found: there is no agent x (agent_id)"
+    assert rendered(Problem(code="internal", message="it failed")) == "internal: it failed"
 
 
 def test_sick_providers_are_named_and_are_no_fault_of_the_fleet():
@@ -81,16 +81,21 @@ def dead_letter(subject: str, name: str, body: str) -> DeadLetter:
 
 
 def test_a_command_that_died_goes_back_to_its_entity_under_its_id():
-    mail = Mail(id="7", tenant="acme", key="ledger", body=msgspec.Raw(b"{}"))
-    letter = dead_letter("_cb.cmd.account", "acme.ledger.7", encode(mail).decode())
-    assert addressed(letter) == ("account", mail)
+    envelope = CommandEnvelope(id="7", tenant="acme", key="ledger", body=msgspec.Raw(b"{}"))
+    letter = dead_letter("_cb.cmd.account", "acme.ledger.7", encode(envelope).decode())
+    assert addressed(letter) == ("account", envelope)
 
 
 def test_an_item_that_died_is_given_up_unbegun_so_that_its_owner_begins_it_anew():
     name = item_id(ReplyTo(entity="execution", tenant="acme", key="e1"), "2", 3)
-    entity, mail = addressed(dead_letter("_cb.work.generate", name, "torn"))
-    assert (entity, mail.id, mail.tenant, mail.key) == ("execution", f"{name}.result", "acme", "e1")
-    assert decode(Stopped, mail.body) == Stopped(work="2", attempt=3, sent=False)
+    entity, envelope = addressed(dead_letter("_cb.work.generate", name, "torn"))
+    assert (entity, envelope.id, envelope.tenant, envelope.key) == (
+        "execution",
+        f"{name}.result",
+        "acme",
+        "e1",
+    )
+    assert decode(Stopped, envelope.body) == Stopped(work="2", attempt=3, sent=False)
 
 
 @pytest.mark.parametrize(

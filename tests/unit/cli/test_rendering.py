@@ -58,7 +58,7 @@ def _event(kind: Any, **fields: object) -> StreamEvent:
 
 
 def _answer(*events: StreamEvent) -> None:
-    answer = rendering.Answer()
+    answer = rendering.ShownAnswer()
     for each in events:
         answer.show(each)
 

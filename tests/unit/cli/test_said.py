@@ -2,7 +2,7 @@
 
 import pytest
 
-from actors.cli.session import said
+from actors.cli.session import rendered
 from schemas.problems import Problem
 
 
@@ -25,4 +25,4 @@ from schemas.problems import Problem
     ],
 )
 def test_it_has_what_the_provider_said_and_when_to_come_back(problem: Problem, line: str):
-    assert said(problem) == line
+    assert rendered(problem) == line

@@ -7,21 +7,21 @@ import pytest
 
 from actors.fleet import child
 from actors.fleet.child import Child
-from actors.fleet.plan import Member
+from actors.fleet.plan import PlannedProcess
 from bus.config import Config, Timing
 from bus.runtime import process, supervision
 from bus.runtime.process import Process, run_together
 from bus.runtime.supervision import Part, RestartsSpentError
 from schemas.fleet import Alive
 
-AGENTS, PRICING = Member("agents.1", "agents"), Member("pricing.1", "pricing")
+AGENTS, PRICING = PlannedProcess("agents.1", "agents"), PlannedProcess("pricing.1", "pricing")
 
 
-def made(parted: list[Member]) -> Child:
+def made(parted: list[PlannedProcess]) -> Child:
     return Child([AGENTS, PRICING], {}, lambda *_: None, lambda: None, parted.append)
 
 
-def beat(member: Member, *, ready: bool = True) -> Alive:
+def beat(member: PlannedProcess, *, ready: bool = True) -> Alive:
     return Alive(process=member.name, actor=member.actor, ready=ready)
 
 
@@ -40,10 +40,13 @@ async def test_it_is_ready_when_each_of_its_actors_is():
     [(101, [PRICING], [AGENTS]), (100, [AGENTS], [PRICING]), (1, [], [AGENTS, PRICING])],
 )
 async def test_an_actor_over_its_budget_is_given_a_process_of_its_own(
-    code: int, parts: list[Member], stays: list[Member], monkeypatch: pytest.MonkeyPatch
+    code: int,
+    parts: list[PlannedProcess],
+    stays: list[PlannedProcess],
+    monkeypatch: pytest.MonkeyPatch,
 ):
     monkeypatch.setattr(child, "FIRST_PAUSE_SECONDS", 0.0)
-    parted: list[Member] = []
+    parted: list[PlannedProcess] = []
     both = made(parted)
     await both._after(code)
 

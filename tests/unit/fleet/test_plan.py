@@ -5,7 +5,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from actors.fleet.plan import Member, Plan, chosen, counts
+from actors.fleet.plan import FleetPlan, PlannedProcess, chosen, counts
 from bus.errors import ConfigError
 
 
@@ -44,16 +44,16 @@ def test_counts_are_read_by_actor():
 
 
 def test_processes_are_numbered_by_actor():
-    plan = Plan(replicas={"agents": 1, "streaming": 2}, data=Path("x"))
+    plan = FleetPlan(replicas={"agents": 1, "streaming": 2}, data=Path("x"))
     assert plan.processes() == [
-        [Member("agents.1", "agents")],
-        [Member("streaming.1", "streaming")],
-        [Member("streaming.2", "streaming")],
+        [PlannedProcess("agents.1", "agents")],
+        [PlannedProcess("streaming.1", "streaming")],
+        [PlannedProcess("streaming.2", "streaming")],
     ]
 
 
 def test_the_light_actors_share_processes_unless_each_is_to_have_its_own():
-    together = Plan(replicas={"agents": 2, "streaming": 1, "pricing": 1}, data=Path("x"))
+    together = FleetPlan(replicas={"agents": 2, "streaming": 1, "pricing": 1}, data=Path("x"))
     apart = msgspec.structs.replace(together, apart=True)
 
     assert [[one.name for one in process] for process in together.processes()] == [

@@ -150,9 +150,9 @@ class Borrowers:
 
     def _set_timer(self, name: str) -> None:
         state = self._owners[name].state
-        dues = [due for due in (ledger.due(state), blocks.due(state)) if due is not None]
-        if dues and self._timers.get(name) != min(dues):
-            due = self._timers[name] = min(dues)
+        due_times = [due for due in (ledger.due(state), blocks.due(state)) if due is not None]
+        if due_times and self._timers.get(name) != min(due_times):
+            due = self._timers[name] = min(due_times)
 
             def ring() -> None:
                 if self._timers.get(name) == due:

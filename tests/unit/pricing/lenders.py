@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from actors.pricing.core import blocks, escrow, ledger
-from actors.pricing.core.decisions import Rules
+from actors.pricing.core.decisions import LedgerRules
 from bus.codec import decode, encode
 from schemas import pages
 from schemas.decision import Ask
@@ -23,7 +23,7 @@ STEP = timedelta(seconds=0.2)
 class Lenders:
     """The platform's account and those of tenants; whoever sends something sends it again."""
 
-    def __init__(self, tenants: Sequence[str], rules: Rules = PLAIN) -> None:
+    def __init__(self, tenants: Sequence[str], rules: LedgerRules = PLAIN) -> None:
         self.owners = {name: Owner(rules, name) for name in (PLATFORM, *tenants)}
         self.sent: list[Ask] = []
         self.slices: dict[tuple[str, str], int] = {}
@@ -104,8 +104,8 @@ class Lenders:
     def ring(self) -> None:
         """Ring all timers that are due."""
         for owner in self.owners.values():
-            dues = (ledger.due(owner.state), blocks.due(owner.state))
-            if any(due is not None and due <= owner.now for due in dues):
+            due_times = (ledger.due(owner.state), blocks.due(owner.state))
+            if any(due is not None and due <= owner.now for due in due_times):
                 owner.ask(Lapse())
 
     def come_to_rest(self) -> None:

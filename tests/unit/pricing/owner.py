@@ -5,7 +5,7 @@ from functools import reduce
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from actors.pricing.core.decisions import Rules, decide
+from actors.pricing.core.decisions import LedgerRules, decide
 from actors.pricing.core.ledger import Account, Ledger, evolve
 from bus.codec import decode, encode
 from schemas import pages
@@ -27,13 +27,13 @@ from schemas.usage import Usage
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
 ANN = Party(user="ann", project="apollo", agent_id="reviewer")
 BOB = Party(user="bob", project="apollo", agent_id="reviewer")
-PLAIN = Rules(zones=ZoneInfo)
+PLAIN = LedgerRules(zones=ZoneInfo)
 
 
 class Owner:
     """Takes commands one by one; ``events`` is its journal."""
 
-    def __init__(self, rules: Rules = PLAIN, tenant: str = "acme") -> None:
+    def __init__(self, rules: LedgerRules = PLAIN, tenant: str = "acme") -> None:
         self.rules = rules
         self.now = NOON
         self.state = self._new = Ledger(tenant=tenant)

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actors.pricing.adapters.account import zone
-from actors.pricing.core.decisions import Rules, decide
+from actors.pricing.core.decisions import LedgerRules, decide
 from actors.pricing.core.ledger import Ledger, evolve
 from bus.codec import decode, encode
 from schemas.budgets import Budget, BudgetList
@@ -38,7 +38,7 @@ from schemas.usage import Usage
 from tests.charges import database
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
-RULES = Rules(zones=zone)
+RULES = LedgerRules(zones=zone)
 EDGE = st.sampled_from([1, 10**18, MOST_PICO - 1, MOST_PICO])
 _EVENT: Any = AccountEvent
 

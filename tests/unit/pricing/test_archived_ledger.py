@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from actors.pricing.adapters.account import account_entity, zone
-from actors.pricing.core.decisions import Rules
+from actors.pricing.core.decisions import LedgerRules
 from actors.pricing.core.ledger import Ledger, evolve
 from actors.pricing.core.postings import postings
 from bus.archive import Archiver, archive_of
@@ -20,10 +20,10 @@ from bus.config import Timing
 from bus.memory import memory_bus
 from bus.ports import Bus
 from bus.requests.rpc import command
-from bus.shard.book import Book
+from bus.shard.book import ShardBook
 from bus.shard.kept import journal_of
 from bus.shard.recovery import take_over
-from bus.shard.turn import Letter, take_turn
+from bus.shard.turn import PendingCommand, take_turn
 from bus.subjects import journal_subject
 from schemas import pages
 from schemas.budgets import Budget
@@ -42,7 +42,7 @@ from schemas.ledger import (
 )
 from tests.unit.pricing.owner import NOON, reference, reserve, settle
 
-ENTITY = account_entity(Rules(zones=zone))
+ENTITY = account_entity(LedgerRules(zones=zone))
 SUBJECT = journal_subject(ACCOUNT_ENTITY, 0)
 TENANTS = ("acme", "bolt", "cyd")
 SMALL = Timing(archive_batch_bytes=3000)
@@ -58,7 +58,7 @@ steps = st.tuples(
 )
 
 
-def letter(step: Any, number: int, now: datetime) -> Letter:
+def letter(step: Any, number: int, now: datetime) -> PendingCommand:
     tenant, what, which, amount, _ = step
     name = f"e{which}"
     by_hand: dict[str, Any] = {"id": f"h{number}", "budget_id": "all", "at": now}
@@ -70,16 +70,18 @@ def letter(step: Any, number: int, now: datetime) -> Letter:
         "top up": TopUp(amount_pico=amount, **by_hand),
         "adjust": Adjust(amount_pico=amount, reason="x", **by_hand),
     }
-    return Letter(command(f"m{number}", tenant, ACCOUNT_KEY, said[what]))
+    return PendingCommand(command(f"m{number}", tenant, ACCOUNT_KEY, said[what]))
 
 
-async def lived(bus: Bus, drawn: list[Any]) -> Book:
+async def lived(bus: Bus, drawn: list[Any]) -> ShardBook:
     """Let the owner of some accounts live for months, and journal what it decides."""
-    book, journal, now, sequence = Book(ENTITY), bus.journal(ACCOUNT_ENTITY), NOON, 0
+    book, journal, now, sequence = ShardBook(ENTITY), bus.journal(ACCOUNT_ENTITY), NOON, 0
     every = Budget(id="all", limit_pico=10**9, window="total")
     monthly = Budget(id="month", limit_pico=10**9, window="monthly")
     rules = [
-        Letter(command(f"{tenant}-{budget.id}", tenant, ACCOUNT_KEY, PutBudget(budget=budget)))
+        PendingCommand(
+            command(f"{tenant}-{budget.id}", tenant, ACCOUNT_KEY, PutBudget(budget=budget))
+        )
         for tenant in TENANTS
         for budget in (every, monthly)
     ]

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from schemas.pricing.book import Price, Rates, Row, Tier, canonical
 from schemas.pricing.overlay import Overlay, OverlayRow, empty, laid_over, rate_of
-from schemas.pricing.prices import Priced, Prices, Terms, Unpriced, counts_of, variant_of
+from schemas.pricing.prices import Priced, Prices, RateTerms, Unpriced, counts_of, variant_of
 from schemas.pricing.tariff import tariff_of
 from schemas.pricing.units import BUCKETS, OF_USAGE, Bucket
 from schemas.usage import COUNTS, Usage
@@ -29,7 +29,7 @@ def priced(row: Row, usage: Usage, at: datetime = AT, tier: str = "") -> Priced 
     book = empty("test")
     book.rows["someone"] = {"model": row}
     prices = Prices(canonical(laid_over(book, Overlay(name="nothing"))))
-    return prices.price(Terms("someone", "model", tier), usage, at)
+    return prices.price(RateTerms("someone", "model", tier), usage, at)
 
 
 def cost(*prices: Price, usage: Usage, at: datetime = AT) -> int | None:
@@ -178,7 +178,7 @@ def test_a_call_that_used_nothing_costs_nothing_where_its_tier_has_no_price():
     ],
 )
 def test_tier_and_batch_name_a_variant(tier: str | None, batch: bool, variant: str):
-    assert variant_of(Terms("openai", "gpt-4o", tier, batch)) == variant
+    assert variant_of(RateTerms("openai", "gpt-4o", tier, batch)) == variant
 
 
 def test_a_contract_price_hides_the_list_price_for_its_time_and_keeps_its_variants():
@@ -197,7 +197,7 @@ def test_a_contract_price_hides_the_list_price_for_its_time_and_keeps_its_varian
 
     def at(year: int, *, batch: bool = False) -> int:
         moment = datetime(year, 5, 5, tzinfo=UTC)
-        answer = prices.price(Terms("someone", "ours", batch=batch), Usage(input=1), moment)
+        answer = prices.price(RateTerms("someone", "ours", batch=batch), Usage(input=1), moment)
         assert isinstance(answer, Priced)
         return answer.cost
 

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from actors.agents.core.execution import Execution
 from actors.streaming.core.resilience.routes import Route
-from actors.streaming.core.tokens.charging import Till
+from actors.streaming.core.tokens.charging import CostMeter
 from actors.streaming.core.wires.openai_chat.reader import ChatReader
 from bus.codec import decode, encode
 from bus.kv.prices import shipped_text
@@ -42,9 +42,9 @@ def charges(response_id: str = "chatcmpl-1") -> list[Charge]:
         {"id": response_id, "choices": [], "usage": usage},
     ]
     answer = answered(ChatReader(REQUEST), [*map(sse, chunks), b"data: [DONE]\n\n"])[1]
-    till = Till(BOOK, NOW)
-    till.answered(Route(0, MODEL, ModelConfig(), (None,)), None, answer)
-    return till.charges
+    meter = CostMeter(BOOK, NOW)
+    meter.answered(Route(0, MODEL, ModelConfig(), (None,)), None, answer)
+    return meter.charges
 
 
 def bills(run: Run) -> list[Settle]:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from actors.pricing.core import decisions
 from actors.pricing.core.budgets import budget_list
-from actors.pricing.core.decisions import Rules
+from actors.pricing.core.decisions import LedgerRules
 from bus.codec import decode
 from bus.errors import ProblemError
 from bus.kv.terms import KnownTerms
@@ -29,7 +29,7 @@ from tests.unit.pricing.owner import PLAIN, Owner
 
 ALLOWED = 4
 ALERT = Budget(id="cost-alert", limit_pico=100, hard=False, thresholds=[100])
-RULES = Rules(zones=PLAIN.zones, limits=Limits(requests_per_minute=ALLOWED), alert=ALERT)
+RULES = LedgerRules(zones=PLAIN.zones, limits=Limits(requests_per_minute=ALLOWED), alert=ALERT)
 
 counts = st.none() | st.sampled_from([1, 2, 10, 10**12])
 scopes = st.sampled_from(

@@ -14,7 +14,7 @@ from actors.pricing.core.closed import (
     SETTLED,
     VOIDED,
     Closed,
-    Memory,
+    ClosedMemory,
     forget,
     recall,
     remember,
@@ -81,7 +81,7 @@ def test_joined_sets_are_a_union_in_order(one: set[bytes], other: set[bytes], ke
 @given(st.lists(st.tuples(st.integers(0, 400), st.booleans()), max_size=60))
 def test_a_memory_answers_as_a_dictionary_does(special: list[tuple[int, bool]]):
     wanted: dict[str, Closed] = {}
-    memory = Memory()
+    memory = ClosedMemory()
     lapsed = Closed(how="lapsed", booked_pico=3, accounts=("day",))
     said = [(key_at(n * 7 % 3000), SETTLED) for n in range(3000)]
     for n, is_void in special:
@@ -95,11 +95,11 @@ def test_a_memory_answers_as_a_dictionary_does(special: list[tuple[int, bool]]):
 
     assert {key: recall(memory, key) for key in wanted} == wanted
     assert recall(memory, key_at(3001)) is None
-    assert decode(Memory, encode(memory)) == memory
+    assert decode(ClosedMemory, encode(memory)) == memory
 
 
 def test_what_is_settled_takes_less_than_half_of_the_room_and_no_layer_has_many_entries():
-    memory, plain = Memory(), dict[str, Closed]()
+    memory, plain = ClosedMemory(), dict[str, Closed]()
     for n in range(20_000):
         memory = remember(memory, key_at(n), SETTLED, AT)
         plain[key_at(n)] = SETTLED
@@ -112,7 +112,7 @@ def test_what_is_settled_takes_less_than_half_of_the_room_and_no_layer_has_many_
 def test_what_is_packed_is_forgotten_by_age_as_well(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(closed, "ROOM", 1000)
     monkeypatch.setattr(closed, "FULL", 4096)
-    memory = Memory()
+    memory = ClosedMemory()
     for n in range(12_000):
         memory = remember(memory, key_at(n), SETTLED, AT + timedelta(seconds=n))
     kept = forget(memory, AT + timedelta(seconds=9_000, days=1), 1.0)
@@ -125,7 +125,7 @@ def test_what_is_packed_is_forgotten_by_age_as_well(monkeypatch: pytest.MonkeyPa
 
 
 def test_a_memory_that_was_split_is_whole_again_and_most_of_its_parts_stay_the_same():
-    memory = Memory()
+    memory = ClosedMemory()
     for number in range(40_000):
         memory = remember(memory, key_at(number), VOIDED if number % 50 == 0 else SETTLED, AT)
     rest, parts = closed.split(memory)
@@ -136,6 +136,6 @@ def test_a_memory_that_was_split_is_whole_again_and_most_of_its_parts_stay_the_s
     new = [part for part in later if part not in parts]
     assert sum(map(len, new)) <= 2 * 1_000 * WIDTH + closed.PART_BYTES
     assert len(encode(rest)) < sum(map(len, parts)) / 2
-    whole = closed.joined(decode(Memory, encode(rest)), parts)
+    whole = closed.joined(decode(ClosedMemory, encode(rest)), parts)
     assert recall(whole, key_at(7)) == SETTLED
     assert closed.split(whole) == (rest, parts)

@@ -19,7 +19,7 @@ from actors.streaming.core.wires.openai_chat.reader import usage_of as chat_usag
 from actors.streaming.core.wires.openai_responses.reader import usage_of as responses_usage
 from bus.kv.prices import shipped_text
 from schemas.llm import ChatMessage, GenerateRequest
-from schemas.pricing.prices import Priced, Prices, Terms, Unpriced
+from schemas.pricing.prices import Priced, Prices, RateTerms, Unpriced
 from schemas.pricing.terms import terms_of
 from schemas.providers import OpenAI
 from schemas.usage import Usage
@@ -37,13 +37,13 @@ REQUEST = GenerateRequest(
 
 def cost(provider: str, model: str, usage: Usage | None, **more: Any) -> int:
     assert usage is not None
-    answer = BOOK.price(Terms(provider, model, **more), usage, AT)
+    answer = BOOK.price(RateTerms(provider, model, **more), usage, AT)
     assert isinstance(answer, Priced), answer
     return answer.cost
 
 
 def unpriced(provider: str, model: str, usage: Usage, **more: Any) -> Unpriced:
-    answer = BOOK.price(Terms(provider, model, **more), usage, AT)
+    answer = BOOK.price(RateTerms(provider, model, **more), usage, AT)
     assert isinstance(answer, Unpriced), answer
     return answer
 

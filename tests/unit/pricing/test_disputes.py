@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actors.pricing.adapters.account import account_entity
-from actors.pricing.core.decisions import Rules
+from actors.pricing.core.decisions import LedgerRules
 from actors.pricing.core.disputes import MOST_UNHELD_PICO, bounded
 from actors.pricing.core.outward import announce
 from bus.telemetry import metrics
@@ -21,7 +21,7 @@ from tests.unit.pricing.owner import PLAIN, Owner, reference, reserve
 
 PLENTY = 10**15
 LARGE = 9 * 10**18
-RELEASING = Rules(zones=PLAIN.zones, books_lapsed=False)
+RELEASING = LedgerRules(zones=PLAIN.zones, books_lapsed=False)
 
 costs = st.one_of(st.none(), st.integers(0, 60), st.just(LARGE))
 charges = st.builds(lambda cost, foreign: charge(cost, foreign=foreign), costs, st.booleans())

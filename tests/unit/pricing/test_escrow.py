@@ -8,7 +8,7 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from actors.pricing.core.blocks import IDLE, REMEMBERED, SIZE
-from actors.pricing.core.decisions import Rules
+from actors.pricing.core.decisions import LedgerRules
 from actors.pricing.core.escrow import NONE, is_escrow
 from schemas import pages
 from schemas.escrow import Recalled
@@ -63,7 +63,7 @@ def test_all_tenants_together_never_exceed_the_platforms_budget(
     seed: int, cap: int, *, books: bool
 ):
     chance = Random(seed)
-    lenders = Lenders(TENANTS, Rules(zones=PLAIN.zones, books_lapsed=books))
+    lenders = Lenders(TENANTS, LedgerRules(zones=PLAIN.zones, books_lapsed=books))
     platform = lenders.owners[PLATFORM]
     platform.budget("all", cap, window="total")
     for what in chance.choices(list(DOINGS), list(DOINGS.values()), k=100):
@@ -245,7 +245,7 @@ def test_a_tenant_may_have_a_share_of_its_own_of_the_platform():
 
 @pytest.mark.parametrize("tenant", [PLATFORM, "acme"])
 def test_the_platforms_account_has_no_limits_of_tenants(tenant: str):
-    rules = Rules(zones=PLAIN.zones, books_lapsed=False, limits=None)
+    rules = LedgerRules(zones=PLAIN.zones, books_lapsed=False, limits=None)
     lenders = Lenders(TENANTS, rules)
     owner = lenders.owners[tenant]
     owner.ask(Lapse())

@@ -8,7 +8,7 @@ import anyio
 import msgspec
 
 from actors.pricing.adapters.account import account_entity, zone
-from actors.pricing.core.decisions import Rules
+from actors.pricing.core.decisions import LedgerRules
 from actors.pricing.core.ledger import Ledger, evolve
 from bus.archive import Archiver
 from bus.codec import decode
@@ -46,7 +46,7 @@ QUICK = msgspec.structs.replace(
 async def hosting(world: MemoryBus, name: str) -> AsyncGenerator[ShardHost]:
     """Let a pricing process own the only shard, and archive it."""
     alive = Alive(process=name, actor="pricing", entities=[ACCOUNT_ENTITY])
-    entity = account_entity(Rules(zones=zone))
+    entity = account_entity(LedgerRules(zones=zone))
     async with world.process(name) as bus, anyio.create_task_group() as tasks:
         membership = Membership(bus.transport, lambda: alive, QUICK)
         host = ShardHost(entity, 1, name, membership, bus, QUICK)
@@ -62,7 +62,7 @@ async def hosting(world: MemoryBus, name: str) -> AsyncGenerator[ShardHost]:
 
 async def booked(host: ShardHost, number: int) -> None:
     """Settle an attempt; where there is no room, again until there is."""
-    mail = command(f"m{number}", "acme", ACCOUNT_KEY, settle(f"e{number}", 7))
+    envelope = command(f"m{number}", "acme", ACCOUNT_KEY, settle(f"e{number}", 7))
     while True:
         answers: list[bytes] = []
         heard = anyio.Event()
@@ -71,7 +71,7 @@ async def booked(host: ShardHost, number: int) -> None:
             answers.append(answer)
             heard.set()
 
-        if host.offer(0, mail, hear):
+        if host.offer(0, envelope, hear):
             with anyio.move_on_after(1.0):
                 await heard.wait()
         if answers and b'"type":"booked"' in answers[0]:

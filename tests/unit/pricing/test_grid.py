@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from bus.kv.prices import shipped_text
-from schemas.pricing.prices import Priced, Prices, Terms, Unpriced
+from schemas.pricing.prices import Priced, Prices, RateTerms, Unpriced
 from schemas.usage import Usage
 from tests.unit.pricing import sources
 from tests.unit.pricing.sources import CONTEXTS, Entry, needs_source
@@ -63,7 +63,7 @@ def ours(
     provider: str, model: str, usage: Usage, at: datetime, variant: str = ""
 ) -> Priced | Unpriced:
     tier = None if variant in {"", "batch"} else variant
-    return book().price(Terms(provider, model, tier, variant == "batch"), usage, at)
+    return book().price(RateTerms(provider, model, tier, variant == "batch"), usage, at)
 
 
 def exact(answer: Priced | Unpriced) -> object:

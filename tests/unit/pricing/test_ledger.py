@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from actors.pricing.core import closed
-from actors.pricing.core.decisions import Rules
+from actors.pricing.core.decisions import LedgerRules
 from actors.pricing.core.ledger import Ledger
 from actors.pricing.core.postings import postings
 from bus.codec import decode, encode
@@ -116,7 +116,7 @@ def test_repeats_from_before_the_memory_are_refused_and_change_nothing(
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(closed, "ROOM", 0)
         patched.setattr(closed, "FULL", 1)
-        owner = Owner(Rules(zones=PLAIN.zones, memory_days=1.0))
+        owner = Owner(LedgerRules(zones=PLAIN.zones, memory_days=1.0))
         budgets(owner)
         messages = [message for each in said for message in each]
         for message in data.draw(st.permutations(messages)):
@@ -245,7 +245,7 @@ def test_a_hold_whose_lease_has_ended_grants_nothing_before_its_timer_has_rung()
 
 
 def test_a_hold_ends_with_its_lease_and_is_released_where_that_is_the_rule():
-    owner = Owner(Rules(zones=PLAIN.zones, books_lapsed=False))
+    owner = Owner(LedgerRules(zones=PLAIN.zones, books_lapsed=False))
     owner.budget()
     owner.reserve("e1", 30, lease=60.0)
     owner.ask(Lapse(), seconds=60)

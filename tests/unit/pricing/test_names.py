@@ -5,8 +5,8 @@ from datetime import UTC, datetime
 import pytest
 
 from bus.kv.prices import shipped_text
-from schemas.pricing.names import Wanted
-from schemas.pricing.prices import Priced, Prices, Terms
+from schemas.pricing.names import WantedPrice
+from schemas.pricing.prices import Priced, Prices, RateTerms
 from schemas.pricing.terms import terms_of
 from schemas.providers import Anthropic, Azure, Bedrock, Custom, Ollama, OpenAI, Provider, Scripted
 from schemas.usage import Usage
@@ -43,7 +43,7 @@ BOOK = Prices(shipped_text())
     ],
 )
 def test_a_name_is_resolved_by_what_the_book_says(provider: str, model: str, row: str):
-    found = BOOK.find(Wanted(provider, model))
+    found = BOOK.find(WantedPrice(provider, model))
 
     assert found is not None
     assert f"{found.provider}/{found.model}" == row
@@ -67,12 +67,12 @@ def test_a_name_is_resolved_by_what_the_book_says(provider: str, model: str, row
     ],
 )
 def test_a_model_nobody_knows_the_price_of_has_none(provider: str, model: str):
-    assert BOOK.find(Wanted(provider, model)) is None
+    assert BOOK.find(WantedPrice(provider, model)) is None
 
 
 def test_an_answer_says_from_which_name_it_was_resolved():
     def resolved(provider: str, model: str) -> str | None:
-        answer = BOOK.price(Terms(provider, model), Usage(input=1), AT)
+        answer = BOOK.price(RateTerms(provider, model), Usage(input=1), AT)
         assert isinstance(answer, Priced)
         return answer.resolved_from
 

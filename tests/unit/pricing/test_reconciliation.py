@@ -10,14 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actors.pricing.core import price_list
-from actors.pricing.core.reconciliation import Difference, Slot, compared, summed, tier_of
+from actors.pricing.core.reconciliation import CostDifference, TimeSlot, compared, summed, tier_of
 from bus.kv.prices import shipped_text
 from schemas.pricing.prices import Prices
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
-SLOT = Slot("2026-11-01", None, "gpt-4o", "standard")
+SLOT = TimeSlot("2026-11-01", None, "gpt-4o", "standard")
 SLOTS = st.builds(
-    Slot,
+    TimeSlot,
     st.sampled_from(["2026-11-01", "2026-11-02"]),
     st.sampled_from([None, "main"]),
     st.sampled_from(["a", "b"]),
@@ -32,7 +32,7 @@ ROWS = st.lists(
 
 @given(ROWS, st.randoms(use_true_random=False))
 def test_the_same_calls_in_other_pieces_do_not_differ(
-    rows: list[tuple[Slot, Mapping[str, int]]], random: Any
+    rows: list[tuple[TimeSlot, Mapping[str, int]]], random: Any
 ):
     whole = list(summed(rows).items())
     random.shuffle(rows)
@@ -42,7 +42,7 @@ def test_the_same_calls_in_other_pieces_do_not_differ(
 
 @given(ROWS, ROWS)
 def test_differences_are_exactly_what_is_missing_to_equality(
-    ours: list[tuple[Slot, Mapping[str, int]]], theirs: list[tuple[Slot, Mapping[str, int]]]
+    ours: list[tuple[TimeSlot, Mapping[str, int]]], theirs: list[tuple[TimeSlot, Mapping[str, int]]]
 ):
     found = compared(ours, theirs)
 
@@ -60,7 +60,7 @@ def test_a_call_that_only_one_side_knows_differs_in_every_count():
         ("prompt", 3, 0),
         ("searches", 1, 0),
     ]
-    assert turned == [Difference(SLOT, "prompt", 0, 3)]
+    assert turned == [CostDifference(SLOT, "prompt", 0, 3)]
 
 
 def test_what_a_provider_does_not_count_is_not_compared():

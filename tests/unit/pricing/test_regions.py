@@ -11,7 +11,7 @@ from actors.pricing.core.comparison import differences
 from bus.kv.prices import shipped_text
 from schemas.pricing.book import canonical, read
 from schemas.pricing.overlay import Overlay, RegionUplift, laid_over
-from schemas.pricing.prices import Priced, Prices, Terms
+from schemas.pricing.prices import Priced, Prices, RateTerms
 from schemas.pricing.terms import terms_of
 from schemas.providers import Anthropic, Custom, Google, OpenAI, Provider
 from schemas.usage import Usage
@@ -24,7 +24,7 @@ USAGE = Usage(input=1000, cache_read=300, output=500)
 EUROPE = "https://eu.api.openai.com/v1"
 
 
-def cost(terms: Terms, usage: Usage = USAGE, book: Prices = BOOK) -> int:
+def cost(terms: RateTerms, usage: Usage = USAGE, book: Prices = BOOK) -> int:
     answer = book.price(terms, usage, AT)
     assert isinstance(answer, Priced), answer
     return answer.cost
@@ -83,7 +83,9 @@ def test_elsewhere_and_for_older_models_the_usual_price_stays(there: Provider, u
 
 def test_tiers_batches_and_caches_are_dearer_too_and_a_search_is_not():
     def both(usage: Usage, *, batch: bool = False) -> tuple[int, int]:
-        terms = [Terms("openai", "gpt-5.4", batch=batch, region=region) for region in ("", "eu")]
+        terms = [
+            RateTerms("openai", "gpt-5.4", batch=batch, region=region) for region in ("", "eu")
+        ]
         usual, there = (cost(each, usage) for each in terms)
         return usual, there
 
@@ -95,16 +97,16 @@ def test_tiers_batches_and_caches_are_dearer_too_and_a_search_is_not():
 
 
 def test_a_region_of_the_owner_says_nothing_of_another_seller():
-    azure = Terms("azure", "gpt-5.4-pro-2026-03-05", region="eu")
+    azure = RateTerms("azure", "gpt-5.4-pro-2026-03-05", region="eu")
 
     answer = BOOK.price(azure, Usage(input=1000), AT)
 
     assert isinstance(answer, Priced)
     assert answer.row == "openai/gpt-5.4-pro"
-    assert answer.cost == cost(Terms("openai", "gpt-5.4-pro"), Usage(input=1000))
+    assert answer.cost == cost(RateTerms("openai", "gpt-5.4-pro"), Usage(input=1000))
 
 
-def regional(entry: Entry, kind: str) -> Iterator[tuple[Terms, Decimal]]:
+def regional(entry: Entry, kind: str) -> Iterator[tuple[RateTerms, Decimal]]:
     """Yield what the table multiplies a model's price with, on which terms."""
     rates = entry.rates
     if kind == "openai":
@@ -138,7 +140,7 @@ def test_every_model_of_the_second_source_is_dearer_in_a_region_by_as_much_as_th
     dearer: dict[str, int] = {"openai": 0, "vertex": 0, "anthropic": 0}
     usage = Usage(input=1000, output=500)
     for entry, kind in entries():
-        usual = BOOK.price(Terms(entry.provider, entry.model), usage, AT)
+        usual = BOOK.price(RateTerms(entry.provider, entry.model), usage, AT)
         if not isinstance(usual, Priced) or not usual.row.startswith(f"{entry.provider}/"):
             continue
         for terms, times in regional(entry, kind):
@@ -160,7 +162,7 @@ def test_an_operator_agrees_on_other_multiples_and_on_none():
 
     def times(by: dict[str, Decimal], region: str) -> int:
         usage = Usage(input=1000)
-        return cost(Terms("openai", "gpt-5.4", region=region), usage, book(by)) // 25_000_000
+        return cost(RateTerms("openai", "gpt-5.4", region=region), usage, book(by)) // 25_000_000
 
     assert times({"EU": Decimal("1.03"), "*": Decimal(2)}, "eu") == 103
     assert times({"EU": Decimal("1.03"), "*": Decimal(2)}, "jp") == 200

@@ -12,14 +12,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from actors.pricing.core import report
-from actors.pricing.core.periods import Span, periods
+from actors.pricing.core.periods import TimeSpan, periods
 from schemas.ledger import Charge, Charged, Lapsed, Party, Reference, Voided
 from schemas.reports import CostReport, GroupBy, ReportCosts, TimeUnit, Totals
 from schemas.usage import Usage
 from tests.charges import BEGAN, TENANT, charge, charged, database, events
 
 BERLIN = ZoneInfo("Europe/Berlin")
-SPAN = Span(BEGAN, BEGAN + timedelta(days=4))
+SPAN = TimeSpan(BEGAN, BEGAN + timedelta(days=4))
 GROUPS: list[list[GroupBy]] = [
     [],
     ["day"],
@@ -31,7 +31,7 @@ GROUPS: list[list[GroupBy]] = [
 ]
 
 
-def answered(events: Iterable[object], span: Span = SPAN, **asked: Any) -> CostReport:
+def answered(events: Iterable[object], span: TimeSpan = SPAN, **asked: Any) -> CostReport:
     question = ReportCosts(**asked)
     units = [name for name in question.group_by if name in report.TIME_UNITS]
     parts = periods(span, BERLIN, units[0]) if units else None  # type: ignore[arg-type]
@@ -39,7 +39,7 @@ def answered(events: Iterable[object], span: Span = SPAN, **asked: Any) -> CostR
     with database(events) as rows:
         found = [rows.execute(*one).fetchall() if one else [] for one in statements]
     rows.close()
-    return report.report(question, span, report.Found(*found))
+    return report.report(question, span, report.FoundCosts(*found))
 
 
 def expected(charges: Sequence[tuple[Charged, Charge | None, bool]]) -> Totals:
@@ -68,7 +68,7 @@ def _nearest_rank(costs: Sequence[int], percent: int) -> int | None:
     return costs[-(-len(costs) * percent // 100) - 1] if costs else None
 
 
-def _flat(events: Iterable[Charged], span: Span) -> list[tuple[Charged, Charge | None, bool]]:
+def _flat(events: Iterable[Charged], span: TimeSpan) -> list[tuple[Charged, Charge | None, bool]]:
     return [
         (event, one, number == 0)
         for event in events
@@ -146,7 +146,7 @@ def test_another_tenant_sees_nothing_of_it():
 
 
 def test_a_span_is_compared_with_the_one_before_it():
-    half = Span(BEGAN + timedelta(days=2), BEGAN + timedelta(days=4))
+    half = TimeSpan(BEGAN + timedelta(days=2), BEGAN + timedelta(days=4))
     spent = [
         charged(charge(100), at=BEGAN),
         charged(charge(300), at=BEGAN + timedelta(days=2)),
@@ -189,7 +189,7 @@ def test_periods_cover_their_span_without_gap_or_overlap(
     unit: TimeUnit, zone: str, minutes: int, length: int
 ):
     since = BEGAN + timedelta(minutes=minutes)
-    span = Span(since, since + timedelta(minutes=length))
+    span = TimeSpan(since, since + timedelta(minutes=length))
 
     found = periods(span, ZoneInfo(zone), unit)
 
@@ -201,7 +201,7 @@ def test_periods_cover_their_span_without_gap_or_overlap(
 @given(st.sampled_from(ZONES), st.integers(0, 400 * 24 * 4), st.integers(1, 20))
 def test_the_day_of_a_moment_is_that_of_its_zone(zone: str, quarters: int, days: int):
     since = BEGAN + timedelta(minutes=15 * quarters)
-    span = Span(since, since + timedelta(days=days))
+    span = TimeSpan(since, since + timedelta(days=days))
 
     for one in periods(span, ZoneInfo(zone), "day"):
         last = one.until - timedelta(microseconds=1)
@@ -210,8 +210,8 @@ def test_the_day_of_a_moment_is_that_of_its_zone(zone: str, quarters: int, days:
 
 
 def test_the_hour_that_clocks_skip_is_not_there_and_that_which_they_repeat_twice():
-    spring = Span(*(BEGAN.replace(day=day, hour=0, minute=0) for day in (29, 30)))
-    autumn = Span(*(BEGAN.replace(month=10, day=day, hour=0, minute=0) for day in (25, 26)))
+    spring = TimeSpan(*(BEGAN.replace(day=day, hour=0, minute=0) for day in (29, 30)))
+    autumn = TimeSpan(*(BEGAN.replace(month=10, day=day, hour=0, minute=0) for day in (25, 26)))
 
     names = [one.name[11:] for one in periods(spring, BERLIN, "hour")]
     assert names[:3] == ["01:00+01:00", "03:00+02:00", "04:00+02:00"]

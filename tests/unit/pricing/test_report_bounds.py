@@ -6,13 +6,13 @@ import pytest
 
 from actors.pricing.adapters import reports
 from actors.pricing.core import report
-from actors.pricing.core.periods import Span
+from actors.pricing.core.periods import TimeSpan
 from bus.errors import ProblemError
 from schemas.ledger import Party
 from schemas.reports import CostReport, ReportCosts
 from tests.charges import BEGAN, TENANT, charge, charged, database
 
-SPAN = Span(BEGAN, BEGAN + timedelta(days=1))
+SPAN = TimeSpan(BEGAN, BEGAN + timedelta(days=1))
 
 
 def answered(users: int) -> CostReport:

@@ -18,7 +18,7 @@ from msgspec import Raw
 from actors.pricing.adapters import reports
 from actors.pricing.adapters.costs import COSTS, apply
 from actors.pricing.core import report
-from actors.pricing.core.periods import Span, periods
+from actors.pricing.core.periods import TimeSpan, periods
 from actors.pricing.core.rollups import CUBES, DAY, HOUR, cube_for, pieces
 from bus.codec import encode
 from bus.ports import Filed
@@ -29,7 +29,7 @@ from schemas.ledger import Lapsed, Party, Reference, Voided
 from schemas.reports import CostReport, GroupBy, ReportCosts
 from tests.charges import BEGAN, NAMES, TENANT, charge, charged, events
 
-LONGEST = Span(BEGAN - timedelta(days=1), BEGAN + timedelta(days=6))
+LONGEST = TimeSpan(BEGAN - timedelta(days=1), BEGAN + timedelta(days=6))
 BY: list[list[GroupBy]] = [
     [],
     ["day"],
@@ -82,7 +82,7 @@ def numbered(happened: list[list[Any]]) -> list[Any]:
 HAPPENED = st.lists(st.one_of(events().map(lambda one: [one]), lapses()), max_size=10).map(numbered)
 SETTLED = st.lists(st.booleans(), min_size=32, max_size=32)
 SPANS = st.tuples(st.integers(-600, 6000), st.integers(1, 6000)).map(
-    lambda minutes: Span(
+    lambda minutes: TimeSpan(
         BEGAN + timedelta(minutes=minutes[0]), BEGAN + timedelta(minutes=sum(minutes))
     )
 )
@@ -99,7 +99,7 @@ def filled(rows: sqlite3.Connection, happened: Iterable[Any], settled: Sequence[
 
 
 def both(
-    rows: sqlite3.Connection, asked: ReportCosts, span: Span, zone: str = "UTC"
+    rows: sqlite3.Connection, asked: ReportCosts, span: TimeSpan, zone: str = "UTC"
 ) -> tuple[CostReport, CostReport]:
     """Return a report from rollups and the one from all calls, without its percentiles."""
     units = [name for name in asked.group_by if name in report.TIME_UNITS]
@@ -108,7 +108,7 @@ def both(
     assert rolled is not None
     questions = (rolled, report.question(TENANT, asked, span, parts)._replace(costs=None))
     found = [[rows.execute(*one).fetchall() if one else [] for one in each] for each in questions]
-    first, second = (report.report(asked, span, report.Found(*each)) for each in found)
+    first, second = (report.report(asked, span, report.FoundCosts(*each)) for each in found)
     return _sorted(first), _sorted(second)
 
 
@@ -126,7 +126,7 @@ def _sorted(answer: CostReport) -> CostReport:
     zone=st.sampled_from(["UTC", "Europe/Berlin", "Asia/Kolkata"]),
 )
 def test_a_report_from_rollups_is_that_of_all_calls(
-    by: list[GroupBy], happened: list[Any], settled: list[bool], span: Span, zone: str
+    by: list[GroupBy], happened: list[Any], settled: list[bool], span: TimeSpan, zone: str
 ):
     asked = ReportCosts(group_by=by, trend=True)
 
@@ -139,7 +139,7 @@ def test_a_report_from_rollups_is_that_of_all_calls(
 
 @given(HAPPENED, SETTLED, SPANS, st.sampled_from(FILTERS))
 def test_filters_leave_the_same_of_both(
-    happened: list[Any], settled: list[bool], span: Span, name: str
+    happened: list[Any], settled: list[bool], span: TimeSpan, name: str
 ):
     with closing(sqlite3.connect(":memory:")) as rows:
         filled(rows, happened, settled)
@@ -253,7 +253,7 @@ def both_total(rows: sqlite3.Connection, by: list[GroupBy]) -> int:
     question = report.from_rollups(TENANT, asked, span, parts)
     assert question is not None
     found = [rows.execute(*one).fetchall() if one else [] for one in question]
-    return report.report(asked, span, report.Found(*found)).total.calls
+    return report.report(asked, span, report.FoundCosts(*found)).total.calls
 
 
 def commit(n: int, event: Any) -> tuple[Filed, Commit]:

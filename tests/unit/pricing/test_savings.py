@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from actors.pricing.core.family import siblings
 from actors.pricing.core.savings import Call, Study
 from bus.kv.prices import shipped_text
-from schemas.pricing.prices import Priced, Prices, Terms
+from schemas.pricing.prices import Priced, Prices, RateTerms
 from schemas.reports import Recommendation
 from schemas.usage import Usage
 
@@ -33,7 +33,7 @@ def book() -> Prices:
     return Prices(shipped_text())
 
 
-def cost(terms: Terms, usage: Usage) -> int:
+def cost(terms: RateTerms, usage: Usage) -> int:
     price = book().price(terms, usage, NOW)
     assert isinstance(price, Priced)
     return price.cost
@@ -42,7 +42,7 @@ def cost(terms: Terms, usage: Usage) -> int:
 def call(model: str, provider: str = "openai", seconds: int = 0, **more: object) -> Call:
     usage = more.pop("usage", None) or Usage(input=1000, output=500)
     at = NOW - timedelta(days=1) + timedelta(seconds=seconds)
-    return Call(at, more.pop("agent", None), Terms(provider, model, **more), usage)  # type: ignore[arg-type]
+    return Call(at, more.pop("agent", None), RateTerms(provider, model, **more), usage)  # type: ignore[arg-type]
 
 
 def recommended(calls: Sequence[Call]) -> dict[str, Recommendation]:
@@ -57,7 +57,7 @@ def calls() -> st.SearchStrategy[Call]:
     )
     return st.builds(
         lambda at, agent, model, usage, batch, held: Call(
-            NOW - at, agent, Terms(*model, batch=batch), usage, held
+            NOW - at, agent, RateTerms(*model, batch=batch), usage, held
         ),
         st.timedeltas(timedelta(0), timedelta(hours=2)),
         st.sampled_from([None, "a", "b"]),
@@ -96,7 +96,7 @@ def test_what_can_wait_is_cheaper_as_a_batch():
     batch = recommended(past)["batch"]
 
     standard, cheaper = (
-        cost(Terms("openai", "gpt-4o", batch=each), past[0].usage) for each in (False, True)
+        cost(RateTerms("openai", "gpt-4o", batch=each), past[0].usage) for each in (False, True)
     )
     assert batch == Recommendation(
         kind="batch",
@@ -115,7 +115,7 @@ def test_a_dear_service_tier_has_a_cheaper_one():
 
     found = recommended([call("gpt-5", tier="priority")])["cheaper_tier"]
 
-    dear, flex = (cost(Terms("openai", "gpt-5", tier), usage) for tier in ("priority", "flex"))
+    dear, flex = (cost(RateTerms("openai", "gpt-5", tier), usage) for tier in ("priority", "flex"))
     assert (found.instead, found.cost_pico, found.saving_pico) == ("flex", dear, dear - flex)
 
 
@@ -123,7 +123,7 @@ def test_the_next_smaller_model_of_the_family_is_named():
     found = recommended([call("claude-opus-4-5", "anthropic")])["smaller_model"]
 
     opus, sonnet = (
-        cost(Terms("anthropic", name), Usage(input=1000, output=500))
+        cost(RateTerms("anthropic", name), Usage(input=1000, output=500))
         for name in ("claude-opus-4-5", "claude-sonnet-4-5")
     )
     assert (found.instead, found.saving_pico) == ("claude-sonnet-4-5", opus - sonnet)
@@ -135,8 +135,8 @@ def test_a_prompt_a_little_above_a_boundary_is_better_kept_below_it():
 
     found = recommended([call("gemini-2.5-pro", "google", usage=each) for each in (over, far)])
 
-    below = cost(Terms("google", "gemini-2.5-pro"), Usage(input=200_000, output=100))
-    above = cost(Terms("google", "gemini-2.5-pro"), over)
+    below = cost(RateTerms("google", "gemini-2.5-pro"), Usage(input=200_000, output=100))
+    above = cost(RateTerms("google", "gemini-2.5-pro"), over)
     assert (found["long_context"].calls, found["long_context"].saving_pico) == (1, above - below)
 
 
@@ -146,7 +146,7 @@ def test_a_cache_that_is_written_and_hardly_read_does_not_pay():
 
     found = recommended([call("claude-sonnet-4-5", "anthropic", usage=usage)])["no_caching"]
 
-    terms = Terms("anthropic", "claude-sonnet-4-5")
+    terms = RateTerms("anthropic", "claude-sonnet-4-5")
     assert found.saving_pico == cost(terms, usage) - cost(terms, plain)
 
 
@@ -174,7 +174,7 @@ def test_an_agent_whose_prompts_begin_alike_should_cache_for_as_long_as_its_paus
 
     found = recommended(past)["caching"]
 
-    terms = Terms("anthropic", "claude-sonnet-4-5")
+    terms = RateTerms("anthropic", "claude-sonnet-4-5")
     bucket = f"cache_write_{instead}"
     first = cost(terms, msgspec.structs.replace(usage, input=0, **{bucket: 8000}))
     later = cost(terms, msgspec.structs.replace(usage, input=0, cache_read=8000))
@@ -211,7 +211,7 @@ def test_money_that_is_held_for_nothing_is_named():
     assert (found.calls, found.saving_pico, found.held_pico) == (
         20,
         0,
-        20 * 10**12 - 20 * cost(Terms("openai", "gpt-4o"), Usage(input=1000, output=500)),
+        20 * 10**12 - 20 * cost(RateTerms("openai", "gpt-4o"), Usage(input=1000, output=500)),
     )
     assert "near 500" in found.message
 

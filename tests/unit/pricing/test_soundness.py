@@ -9,7 +9,7 @@ from actors.pricing.adapters.shipped import read_overlay
 from bus.errors import ProblemError
 from bus.kv.prices import shipped_text
 from schemas.pricing.book import canonical, read
-from schemas.pricing.names import Wanted
+from schemas.pricing.names import WantedPrice
 from schemas.pricing.overlay import laid_over
 from schemas.pricing.prices import Prices
 
@@ -110,7 +110,7 @@ def test_a_row_is_in_force_however_its_names_are_written(
     book = laid_over(read(shipped_text()), read_overlay(written(text)))
     prices = Prices(canonical(book))
 
-    found = prices.find(Wanted(*asked))
+    found = prices.find(WantedPrice(*asked))
 
     assert found is not None
     assert (found.provider, found.model) == (row or (asked[0], model))
@@ -123,7 +123,7 @@ def test_a_row_under_another_name_of_a_provider_leaves_its_other_models_alone(wr
     text = ROW.replace("openai", "bedrock").replace("gpt-4o", "amazon.nova-pro-v1:0")
     book = laid_over(read(shipped_text()), read_overlay(written(text)))
 
-    assert Prices(canonical(book)).find(Wanted("bedrock", "amazon.nova-lite-v1:0")) is not None
+    assert Prices(canonical(book)).find(WantedPrice("bedrock", "amazon.nova-lite-v1:0")) is not None
 
 
 def test_a_pattern_is_matched_however_it_is_written(written: Write):
@@ -131,7 +131,7 @@ def test_a_pattern_is_matched_however_it_is_written(written: Write):
     text = ROW.replace("openai", "Acme").replace("gpt-4o", "M") + pattern.replace('"m"', '"M"')
     book = laid_over(read(shipped_text()), read_overlay(written(text)))
 
-    found = Prices(canonical(book)).find(Wanted("acme", "MINI-7"))
+    found = Prices(canonical(book)).find(WantedPrice("acme", "MINI-7"))
 
     assert found is not None
     assert found.model == "m"

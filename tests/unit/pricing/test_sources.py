@@ -10,7 +10,7 @@ import pytest
 from actors.pricing.adapters.sources import Document, compiled
 from bus.errors import ProblemError
 from schemas.pricing.book import canonical
-from schemas.pricing.prices import Priced, Prices, Terms
+from schemas.pricing.prices import Priced, Prices, RateTerms
 from schemas.usage import Usage
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
@@ -76,7 +76,7 @@ def document(content: Any, name: str = "source.json") -> Document:
 
 
 def cost(prices: Prices, provider: str, model: str, region: str = "") -> int | None:
-    answer = prices.price(Terms(provider, model, region=region), TOKENS, NOW)
+    answer = prices.price(RateTerms(provider, model, region=region), TOKENS, NOW)
     return answer.cost if isinstance(answer, Priced) else None
 
 

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from actors.pricing.core import closed
-from actors.pricing.core.closed import SETTLED, Memory, forget, is_too_old, recall, remember
-from actors.pricing.core.limits import Meter, counted, ended, excess
+from actors.pricing.core.closed import SETTLED, ClosedMemory, forget, is_too_old, recall, remember
+from actors.pricing.core.limits import LimitMeter, counted, ended, excess
 from actors.pricing.core.windows import window_at
 from schemas import pages
 from schemas.budgets import Limits, WindowKind
@@ -72,7 +72,7 @@ def test_what_is_over_is_known_until_there_is_no_room_and_then_too_old():
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(closed, "FULL", 64)
         patched.setattr(closed, "ROOM", 200)
-        memory = Memory()
+        memory = ClosedMemory()
         for number in range(1000):
             at = NOON + timedelta(hours=number)
             memory = forget(remember(memory, f"e{number}", SETTLED, at), at, days=3.0)
@@ -112,7 +112,7 @@ def test_a_day_is_as_long_as_its_zone_has_it(day: int, hours: int):
 def test_a_limit_is_never_exceeded_in_any_minute_and_told_waits_are_enough(
     pauses: list[float], most: int
 ):
-    limits, meter, now = Limits(requests_per_minute=most), Meter(), NOON
+    limits, meter, now = Limits(requests_per_minute=most), LimitMeter(), NOON
     admitted: list[datetime] = []
     for pause in pauses:
         now += timedelta(seconds=pause)
@@ -130,7 +130,7 @@ def test_a_limit_is_never_exceeded_in_any_minute_and_told_waits_are_enough(
 
 def test_tokens_that_were_not_needed_are_given_back():
     limits = Limits(tokens_per_minute=100, concurrent=1)
-    meter = counted(Meter(), NOON, 90)
+    meter = counted(LimitMeter(), NOON, 90)
     running = excess(limits, meter, NOON, 5)
     assert running is not None
     assert running.limit == "concurrent"

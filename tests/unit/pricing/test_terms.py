@@ -8,13 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actors.pricing.adapters.account import account_entity
-from actors.pricing.adapters.notifying import TermsTeller
+from actors.pricing.adapters.notifying import TermsNotifier
 from actors.pricing.core import ledger
-from actors.pricing.core.decisions import Rules
+from actors.pricing.core.decisions import LedgerRules
 from bus.codec import encode
 from bus.config import Timing
 from bus.errors import ProblemError
-from bus.kv import Entry, MemoryBucket
+from bus.kv import BucketEntry, MemoryBucket
 from bus.kv.terms import KnownTerms, TermsHearer
 from bus.memory import memory_bus
 from schemas.budgets import Limits
@@ -69,7 +69,7 @@ def test_whoever_is_restricted_by_what_stands_is_named_once(steps: list[Any]):
 
 
 def test_the_operators_limits_and_all_budgets_of_the_platform_restrict():
-    limited = Owner(Rules(zones=PLAIN.zones, limits=Limits(requests_per_minute=9)))
+    limited = Owner(LedgerRules(zones=PLAIN.zones, limits=Limits(requests_per_minute=9)))
     limited.settle("e1")
     platform = Owner(tenant=PLATFORM)
     platform.budget("all", hard=False)
@@ -180,7 +180,7 @@ class Counted(MemoryBucket[Terms]):
         super().__init__(Terms)
         self.log: list[str] = []
 
-    async def get(self, key: str) -> Entry[Terms] | None:
+    async def get(self, key: str) -> BucketEntry[Terms] | None:
         self.log.append("get")
         return await super().get(key)
 
@@ -196,7 +196,7 @@ def test_terms_are_stored_and_known_everywhere_without_waiting_for_any_timer():
 
     async def tell() -> None:
         async with memory_bus() as world, world.process() as bus:
-            teller = TermsTeller(bus, bucket, Timing(), lambda: alive)
+            notifier = TermsNotifier(bus, bucket, Timing(), lambda: alive)
             async with anyio.create_task_group() as tasks:
                 for each in known.values():
                     followed: Any = Behind()
@@ -205,7 +205,7 @@ def test_terms_are_stored_and_known_everywhere_without_waiting_for_any_timer():
                 began = anyio.current_time()
                 for revision in (1, 2, 3):
                     terms = Terms(tenant="acme", revision=revision)
-                    await teller.tell(terms)
+                    await notifier.notify(terms)
                 took.append(anyio.current_time() - began)
                 tasks.cancel_scope.cancel()
 
@@ -225,9 +225,9 @@ def test_whoever_spends_has_to_say_that_it_knows(actor: str, is_waited_for: bool
     async def tell() -> None:
         async with memory_bus() as world, world.process() as bus:
             alive = [Alive(process="silent", actor=actor)]
-            teller = TermsTeller(bus, bucket, Timing(), lambda: alive)
+            notifier = TermsNotifier(bus, bucket, Timing(), lambda: alive)
             try:
-                await teller.tell(Terms(tenant="acme", revision=1))
+                await notifier.notify(Terms(tenant="acme", revision=1))
             except ProblemError as error:
                 refused.append(error.problem.code)
 
@@ -240,6 +240,6 @@ def test_whoever_spends_has_to_say_that_it_knows(actor: str, is_waited_for: bool
 async def test_terms_of_an_account_that_restricts_nobody_are_not_stored():
     bucket = Counted()
     async with memory_bus() as world, world.process() as bus:
-        await TermsTeller(bus, bucket, Timing(), list).tell(Terms(tenant="a", revision=0))
+        await TermsNotifier(bus, bucket, Timing(), list).notify(Terms(tenant="a", revision=0))
 
     assert bucket.log == []

@@ -30,7 +30,6 @@ from schemas.problems import Problem
 from schemas.work import (
     Claim,
     Done,
-    Failed,
     Granted,
     Lost,
     ReplyTo,
@@ -39,6 +38,7 @@ from schemas.work import (
     Superseded,
     WorkAnswer,
     WorkCommand,
+    WorkFailure,
     item_id,
     item_of,
 )
@@ -56,7 +56,7 @@ commands: st.SearchStrategy[WorkCommand] = st.one_of(
     st.builds(Lost, work=works, attempt=numbers, begun=st.booleans()),
     st.builds(Done, work=works, attempt=numbers),
     st.builds(
-        Failed,
+        WorkFailure,
         work=works,
         attempt=numbers,
         problem=st.sampled_from((BUSY, NO, UNKNOWN)),
@@ -120,8 +120,8 @@ class Entity(RuleBasedStateMachine):
         n = self.of(work).attempt
         made: dict[str, WorkCommand] = {
             "claim": Claim(work=work, attempt=n),
-            "sent": Failed(work=work, attempt=n, problem=BUSY),
-            "not sent": Failed(work=work, attempt=n, problem=BUSY, sent=False),
+            "sent": WorkFailure(work=work, attempt=n, problem=BUSY),
+            "not sent": WorkFailure(work=work, attempt=n, problem=BUSY, sent=False),
             "done": Done(work=work, attempt=n),
         }
         self.say(made[wanted])
@@ -185,7 +185,7 @@ class Entity(RuleBasedStateMachine):
 
     def _was_not_sent(self, attempt: int) -> bool:
         return any(
-            isinstance(said, Failed | Stopped)
+            isinstance(said, WorkFailure | Stopped)
             and (said.work, said.attempt, said.sent) == ("once", attempt, False)
             for said in self.said
         )
@@ -195,7 +195,7 @@ class Entity(RuleBasedStateMachine):
         known = self.of("once")
         if known.unknown:
             told = any(
-                isinstance(said, Failed | Stopped) and said.work == "once" and said.sent
+                isinstance(said, WorkFailure | Stopped) and said.work == "once" and said.sent
                 for said in self.said
             )
             assert known.phase == "ended"
@@ -278,7 +278,7 @@ def test_what_a_worker_tells_of_an_unknown_outcome_is_learned_once(told: str, do
     said: dict[str, WorkCommand] = {
         "done": Done(work="w", attempt=1),
         "stopped": Stopped(work="w", attempt=1, sent=False),
-        "failed": Failed(work="w", attempt=1, problem=BUSY, sent=False),
+        "failed": WorkFailure(work="w", attempt=1, problem=BUSY, sent=False),
     }
     state, _ = taken(opened(once=True, claimed=True), LOST)
 
@@ -289,9 +289,9 @@ def test_what_a_worker_tells_of_an_unknown_outcome_is_learned_once(told: str, do
 
 
 def test_what_was_sent_and_failed_is_not_tried_again_where_it_may_happen_once_alone():
-    sent, _ = taken(opened(once=True, claimed=True), Failed(work="w", attempt=1, problem=BUSY))
+    sent, _ = taken(opened(once=True, claimed=True), WorkFailure(work="w", attempt=1, problem=BUSY))
     unsent, _ = taken(
-        opened(once=True, claimed=True), Failed(work="w", attempt=1, problem=BUSY, sent=False)
+        opened(once=True, claimed=True), WorkFailure(work="w", attempt=1, problem=BUSY, sent=False)
     )
 
     assert (of(sent).phase, of(sent).retry_at) == ("ended", None)
@@ -313,11 +313,11 @@ def test_what_was_claimed_and_is_dropped_has_an_unknown_outcome():
 
 
 def test_work_that_failed_waits_for_its_moment_and_not_past_its_deadline():
-    state, _ = taken(opened(), Failed(work="w", attempt=1, problem=BUSY))
+    state, _ = taken(opened(), WorkFailure(work="w", attempt=1, problem=BUSY))
     retry_at = state.due()
     assert retry_at is not None
     late = Rules(most=4, deadline=NOW + timedelta(microseconds=1))
-    failed = decide(opened(), Failed(work="w", attempt=1, problem=BUSY), NOW, late).events
+    failed = decide(opened(), WorkFailure(work="w", attempt=1, problem=BUSY), NOW, late).events
 
     assert again(state, retry_at - timedelta(microseconds=1)) == ()
     assert [event.attempt for event in again(state, retry_at)] == [2]

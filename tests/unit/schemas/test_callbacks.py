@@ -48,7 +48,7 @@ def taken(state: Waits, command: Ended | WaitAnswered, now: datetime = NOW) -> W
 def waiting() -> Waits:
     """Return a wait for one child, which has accepted."""
     state = grown(Waits(), WaitBegun(of=CHILDREN[0], at=NOW))
-    return taken(state, callbacks.told(asked(state)[0], None))
+    return taken(state, callbacks.notification(asked(state)[0], None))
 
 
 steps = st.lists(
@@ -80,7 +80,7 @@ def test_each_end_is_taken_once_whatever_is_said_in_whatever_order(
         else:
             asks = [ask for ask in asked(state) if ask.key == child.key]
             answer = end(child) if what == "ended" else answers[what]
-            answers_given = [callbacks.told(ask, answer) for ask in asks]
+            answers_given = [callbacks.notification(ask, answer) for ask in asks]
             found = [callbacks.decide(state, each, now) for each in answers_given]
             decision = found[0] if found else Decision()
         over += [event.of for event in decision.events if isinstance(event, WaitOver)]
@@ -107,7 +107,7 @@ def test_who_waits_has_nothing_open_until_the_slow_look():
 def test_what_a_slow_look_finds_pending_is_waited_for_again_and_asked_under_another_name():
     looking = grown(waiting(), *callbacks.look(waiting(), NOW + LOOK))
     (first,) = asked(looking)
-    again = taken(looking, callbacks.told(first, None), NOW + LOOK)
+    again = taken(looking, callbacks.notification(first, None), NOW + LOOK)
     (second,) = asked(grown(again, *callbacks.look(again, NOW + 2 * LOOK)))
 
     assert again.due() == NOW + 2 * LOOK
@@ -117,18 +117,18 @@ def test_what_a_slow_look_finds_pending_is_waited_for_again_and_asked_under_anot
 def test_what_was_refused_has_failed_and_what_is_put_off_is_looked_at_later():
     state = grown(Waits(), WaitBegun(of=CHILDREN[0], at=NOW))
     (start,) = asked(state)
-    (over,) = callbacks.decide(state, callbacks.told(start, GONE), NOW).events
+    (over,) = callbacks.decide(state, callbacks.notification(start, GONE), NOW).events
 
     assert isinstance(over, WaitOver)
     assert (over.end.status, over.end.problem) == ("FAILED", GONE)
-    assert taken(state, callbacks.told(start, LATER)).due() == NOW + LOOK
+    assert taken(state, callbacks.notification(start, LATER)).due() == NOW + LOOK
 
 
 def test_an_answer_to_a_question_that_is_over_changes_nothing():
     state = grown(Waits(), WaitBegun(of=CHILDREN[0], at=NOW))
     (start,) = asked(state)
 
-    assert callbacks.decide(waiting(), callbacks.told(start, GONE), NOW).events == ()
+    assert callbacks.decide(waiting(), callbacks.notification(start, GONE), NOW).events == ()
 
 
 def test_a_callback_is_the_same_question_however_often_it_is_sent():

@@ -20,7 +20,7 @@ from bus.codec import decode, encode
 from schemas import pages
 from schemas.bills import GRACE, AccountAnswered, Payer, Spending, answered
 from schemas.decision import Ask
-from schemas.journal import Mail
+from schemas.journal import CommandEnvelope
 from schemas.ledger import Charge, Charged, Lapse, Party, Settle, Void, Voided
 from schemas.letters import DeadLetter
 from schemas.problems import Problem
@@ -60,7 +60,7 @@ class Paying(RuleBasedStateMachine):
         self.heard: list[AccountAnswered] = []
         self.told: dict[tuple[str, int], list[int | None]] = {}
         self.running: set[tuple[str, int]] = set()
-        self.laid_aside: list[Mail] = []
+        self.dead_lettered: list[CommandEnvelope] = []
         self.attempts = 0
         self.ended = False
 
@@ -167,8 +167,8 @@ class Paying(RuleBasedStateMachine):
                 self.hears(0)
             self.waits(4000)
         assert self.spend.bills == ()
-        for mail in self.laid_aside:
-            self.owner.ask(_decoded(mail))
+        for envelope in self.dead_lettered:
+            self.owner.ask(_decoded(envelope))
         self._check_books()
 
     # Laws
@@ -226,18 +226,18 @@ class Paying(RuleBasedStateMachine):
 
     def _published(self, event: BillBooked | BillRefused) -> None:
         for each in announce(self.spend, event, PAYER):
-            if isinstance(each.body, Mail):
-                self.laid_aside.append(each.body)
+            if isinstance(each.body, CommandEnvelope):
+                self.dead_lettered.append(each.body)
             elif isinstance(each.body, DeadLetter):
-                self.laid_aside.append(decode(Mail, each.body.body.encode()))
+                self.dead_lettered.append(decode(CommandEnvelope, each.body.body.encode()))
 
 
 def _charge(cost: int | None) -> Charge:
     return Charge(provider="scripted", model="m", usage=Usage(output=1), cost_pico=cost)
 
 
-def _decoded(mail: Mail) -> Settle | Void:
-    return msgspec.json.decode(mail.body, type=_end)
+def _decoded(envelope: CommandEnvelope) -> Settle | Void:
+    return msgspec.json.decode(envelope.body, type=_end)
 
 
 TestPaying = Paying.TestCase

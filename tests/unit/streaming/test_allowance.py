@@ -8,14 +8,14 @@ from hypothesis import strategies as st
 
 from actors.streaming.core.deltas import ReasoningDelta, TextDelta
 from actors.streaming.core.tokens.allowance import Allowance
-from schemas.bills import Slices
+from schemas.bills import BillSlices
 from schemas.ledger import Extend, Reference
 from schemas.lifecycle import GenerateWork
 from schemas.llm import GenerateRequest, ToolCall
 from schemas.providers import Scripted
 from tests.unit.agents.samples import NOW
 
-SLICES = Slices(slice_pico=50, input_pico=200, output_pico=10)
+SLICES = BillSlices(slice_pico=50, input_pico=200, output_pico=10)
 WORK = GenerateWork(
     execution_id="e1",
     tenant="acme",

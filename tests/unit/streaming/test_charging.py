@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from actors.streaming.core.resilience.routes import Route
-from actors.streaming.core.tokens.charging import Judged, Till, reported
+from actors.streaming.core.tokens.charging import CostMeter, Judged, reported
 from bus.kv.prices import shipped_text
 from schemas.ledger import MOST_COUNTED, Charge
 from schemas.llm import Answer, ModelConfig
@@ -29,11 +29,11 @@ def answer(**more: object) -> Answer:
 
 
 def test_an_answer_is_charged_by_the_row_of_the_book_with_all_it_takes_to_reckon_it_again():
-    till = Till(PRICES, NOW)
+    meter = CostMeter(PRICES, NOW)
 
-    till.answered(way(OpenAI(model="gpt-4o-mini"), 1), "main", answer(model_served="gpt-4o-mini"))
+    meter.answered(way(OpenAI(model="gpt-4o-mini"), 1), "main", answer(model_served="gpt-4o-mini"))
 
-    assert till.charges == [
+    assert meter.charges == [
         Charge(
             provider="openai",
             model="gpt-4o-mini",
@@ -49,33 +49,33 @@ def test_an_answer_is_charged_by_the_row_of_the_book_with_all_it_takes_to_reckon
 
 
 def test_a_failed_call_is_charged_for_what_it_has_used_and_marked_as_its_usage_is():
-    till = Till(PRICES, NOW)
+    meter = CostMeter(PRICES, NOW)
     cut = Usage(input=1000, output=10, quality="partial_stream")
 
-    till.failed(way(OpenAI(model="gpt-4o-mini")), None, cut)
-    till.failed(way(OpenAI(model="gpt-4o-mini")), None, None)
+    meter.failed(way(OpenAI(model="gpt-4o-mini")), None, cut)
+    meter.failed(way(OpenAI(model="gpt-4o-mini")), None, None)
 
-    (charge,) = till.charges
+    (charge,) = meter.charges
     assert (charge.cost_pico, charge.usage.quality) == (156_000_000, "partial_stream")
 
 
 def test_a_model_without_a_price_is_unpriced_and_not_free():
-    till = Till(PRICES, NOW)
+    meter = CostMeter(PRICES, NOW)
 
-    till.answered(way(OpenAI(model="of-our-own")), None, answer())
+    meter.answered(way(OpenAI(model="of-our-own")), None, answer())
 
-    (charge,) = till.charges
+    (charge,) = meter.charges
     assert charge.cost_pico is None
     assert charge.unpriced
 
 
 def test_the_tier_that_served_counts_over_the_one_that_was_asked_for():
-    asked, served = Till(PRICES, NOW), Till(PRICES, NOW)
+    asked, served = CostMeter(PRICES, NOW), CostMeter(PRICES, NOW)
 
     asked.answered(way(OpenAI(model="gpt-5"), tier="flex"), None, answer())
     served.answered(way(OpenAI(model="gpt-5"), tier="flex"), None, answer(service_tier="default"))
 
-    assert [till.charges[0].tier for till in (asked, served)] == ["flex", "default"]
+    assert [meter.charges[0].tier for meter in (asked, served)] == ["flex", "default"]
     assert served.charges[0].cost_pico == 1000 * 1_250_000 + 100 * 10_000_000
 
 
@@ -92,21 +92,21 @@ def test_the_tier_that_served_counts_over_the_one_that_was_asked_for():
 def test_where_a_provider_says_to_have_served_is_what_is_paid_for(
     told: dict[str, object], region: str | None, cost: int
 ):
-    till = Till(PRICES, NOW)
+    meter = CostMeter(PRICES, NOW)
 
-    till.answered(way(Anthropic(model="claude-opus-4-6")), None, answer(raw_usage=told))
+    meter.answered(way(Anthropic(model="claude-opus-4-6")), None, answer(raw_usage=told))
 
-    (charge,) = till.charges
+    (charge,) = meter.charges
     assert (charge.region, charge.cost_pico) == (region, cost)
 
 
 def test_other_models_that_were_used_by_the_way_are_charged_apart():
-    till = Till(PRICES, NOW)
+    meter = CostMeter(PRICES, NOW)
     aside = {"claude-haiku-4-5": Usage(input=10)}
 
-    till.answered(way(Anthropic(model="claude-opus-4-1")), None, answer(side_usage=aside))
+    meter.answered(way(Anthropic(model="claude-opus-4-1")), None, answer(side_usage=aside))
 
-    assert [(each.model, each.usage) for each in till.charges] == [
+    assert [(each.model, each.usage) for each in meter.charges] == [
         ("claude-opus-4-1", USAGE),
         ("claude-haiku-4-5", Usage(input=10)),
     ]
@@ -134,24 +134,24 @@ def test_what_a_provider_says_it_cost_is_kept_to_the_pico_dollar(
 
 
 def test_who_judges_texts_is_charged_by_the_book_and_what_it_does_not_know_is_unpriced():
-    till, used = Till(PRICES, NOW), Usage(input=10)
+    meter, used = CostMeter(PRICES, NOW), Usage(input=10)
 
-    (known,) = till.bill(Judged(OpenAI(model="gpt-4o-mini"), used))
-    (unknown,) = till.bill(Judged(OpenAI(model="a-judge-of-ones-own"), used))
+    (known,) = meter.bill(Judged(OpenAI(model="gpt-4o-mini"), used))
+    (unknown,) = meter.bill(Judged(OpenAI(model="a-judge-of-ones-own"), used))
 
     assert (known.model, known.cost_pico, known.unpriced) == ("gpt-4o-mini", 10 * 150_000, None)
     assert (unknown.cost_pico, unknown.usage) == (None, used)
     assert unknown.unpriced
-    assert till.bill(None) == []
+    assert meter.bill(None) == []
 
 
 @pytest.mark.parametrize("told", [MOST_COUNTED + 1, 10**30])
 def test_what_no_call_can_use_is_unpriced_and_an_estimate(told: int):
-    till = Till(PRICES, NOW)
+    meter = CostMeter(PRICES, NOW)
 
-    till.failed(way(OpenAI(model="gpt-4o-mini")), None, Usage(input=told, output=3))
+    meter.failed(way(OpenAI(model="gpt-4o-mini")), None, Usage(input=told, output=3))
 
-    (charge,) = till.charges
+    (charge,) = meter.charges
     assert (charge.cost_pico, charge.unpriced) == (None, "more was told than a call can use")
     assert charge.usage == Usage(input=MOST_COUNTED, output=3, quality="estimated")
 

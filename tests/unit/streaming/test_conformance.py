@@ -5,7 +5,7 @@ import pytest
 from actors.streaming.core.checks.conformance import (
     CASES,
     NAMES,
-    Finding,
+    CaseFinding,
     Seen,
     judged,
     refused,
@@ -138,7 +138,7 @@ def test_a_wrong_key_must_be_refused_as_one(problem: Problem | None, verdict: st
 
 
 def test_a_finding_says_what_was_seen():
-    assert judged(CASE["text"], seen("Par", "is.")) == Finding(
+    assert judged(CASE["text"], seen("Par", "is.")) == CaseFinding(
         "text", "ok", "2 pieces, 7 + 2 tokens"
     )
 

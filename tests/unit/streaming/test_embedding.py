@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from actors.streaming.core.embeddings.formats import (
     MAX_CHARACTERS,
     Answered,
-    Batch,
     Format,
+    TextBatch,
     UnreadableError,
     batches,
     estimated,
@@ -52,7 +52,7 @@ def form(provider: Provider) -> Format:
     return found
 
 
-def found_in(form: Format, batch: Batch, body: bytes) -> Answered:
+def found_in(form: Format, batch: TextBatch, body: bytes) -> Answered:
     """Read an answer, and its stored vectors."""
     found = at_once(read(form, batch, body))
     vectors = [list(unpacked(vector)) for vector in found.vectors]
@@ -60,14 +60,14 @@ def found_in(form: Format, batch: Batch, body: bytes) -> Answered:
     return Answered([*vectors], found.usage, found.model)
 
 
-def written(provider: Provider, *texts: str, dimensions: int | None = None) -> list[Batch]:
+def written(provider: Provider, *texts: str, dimensions: int | None = None) -> list[TextBatch]:
     wanted = EmbedRequest(provider=provider, texts=list(texts), dimensions=dimensions)
     return list(batches(wanted, form(provider)))
 
 
 def test_openai_is_asked_for_all_texts_at_once():
     assert written(OPENAI, "a", "b", dimensions=64) == [
-        Batch(
+        TextBatch(
             "embeddings",
             {
                 "model": "text-embedding-3-small",
@@ -92,7 +92,7 @@ def test_vertex_has_a_form_for_each_generation_of_its_models_and_cuts_no_text():
     place = "projects/p/locations/global/publishers/google/models"
 
     assert written(VERTEX, "a", "b", dimensions=64) == [
-        Batch(
+        TextBatch(
             "projects/p/locations/europe-west4/publishers/google/models/text-embedding-005:predict",
             {
                 "instances": [{"content": "a"}, {"content": "b"}],
@@ -103,7 +103,7 @@ def test_vertex_has_a_form_for_each_generation_of_its_models_and_cuts_no_text():
     ]
     assert [batch.texts for batch in written(VERTEX_GEMINI, "a", "b")] == [["a"], ["b"]]
     assert written(VERTEX_GEMINI_2, "a", dimensions=64) == [
-        Batch(
+        TextBatch(
             f"{place}/gemini-embedding-2-preview:embedContent",
             {
                 "content": {"parts": [{"text": "a"}]},

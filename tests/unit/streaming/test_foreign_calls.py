@@ -17,10 +17,10 @@ from actors.streaming.config import StreamingConfig
 from actors.streaming.core.deltas import TextDelta
 from actors.streaming.core.resilience.routes import Route
 from actors.streaming.core.tokens.allowance import Allowance
-from actors.streaming.core.tokens.charging import Judged, Key, Till, embedded
+from actors.streaming.core.tokens.charging import CostMeter, Judged, Key, embedded
 from bus.kv.prices import shipped_text
 from bus.security.secrets import SecretEntry, Secrets
-from schemas.bills import Slices
+from schemas.bills import BillSlices
 from schemas.lifecycle import GenerateWork
 from schemas.llm import Answer, GenerateRequest, ModelConfig
 from schemas.pricing.prices import Prices
@@ -156,12 +156,12 @@ def way(provider: Provider, **config: Any) -> Route:
 
 
 def charged(provider: Provider, served: str | None, *, stranger: bool, **more: Any) -> int | None:
-    till = Till(PRICES, NOW)
+    meter = CostMeter(PRICES, NOW)
     told = Answer(
         text="Yes.", finish_reason="stop", usage=USAGE, model_served=served, **more.pop("told", {})
     )
-    till.answered(way(provider, **more), None, told, foreign=stranger)
-    (charge,) = till.charges
+    meter.answered(way(provider, **more), None, told, foreign=stranger)
+    (charge,) = meter.charges
     assert charge.foreign is stranger
     return charge.cost_pico
 
@@ -227,9 +227,9 @@ def test_a_tier_in_an_extra_field_is_the_one_that_was_asked_for():
 
 
 def test_failed_calls_judges_and_embeddings_say_whose_word_it_is():
-    till = Till(PRICES, NOW)
-    till.failed(way(OpenAI(model="gpt-4o")), None, USAGE, foreign=True)
-    bill = till.bill(Judged(OpenAI(model="gpt-4o-mini"), USAGE, foreign=True))
+    meter = CostMeter(PRICES, NOW)
+    meter.failed(way(OpenAI(model="gpt-4o")), None, USAGE, foreign=True)
+    bill = meter.bill(Judged(OpenAI(model="gpt-4o-mini"), USAGE, foreign=True))
     used = {Key("pool"): USAGE, Key(None, foreign=True): USAGE}
     embeddings = embedded(PRICES, OpenAI(model="text-embedding-3-small"), used, NOW)
 
@@ -247,9 +247,9 @@ def test_of_each_slice_the_platforms_part_is_asked_for():
         deadline=NOW,
         request=GenerateRequest(provider=OpenAI(model="m"), messages=[]),
     )
-    slices = Slices(slice_pico=10, input_pico=0, output_pico=1, lent_pico=4)
+    slices = BillSlices(slice_pico=10, input_pico=0, output_pico=1, lent_pico=4)
 
-    def asked(slices: Slices) -> tuple[int, int | None]:
+    def asked(slices: BillSlices) -> tuple[int, int | None]:
         extend = Allowance(work, slices).spend([TextDelta("x" * 25)])
         assert extend is not None
         return extend.amount_pico, extend.lent_pico
@@ -267,9 +267,9 @@ def test_a_call_without_an_address_is_nobodys():
 
 
 def test_a_failed_call_of_azure_is_charged_as_the_dearer_of_model_and_deployment():
-    till = Till(PRICES, NOW)
+    meter = CostMeter(PRICES, NOW)
     for model, deployment in (("gpt-4o-mini", "gpt-4o"), ("gpt-4o", "gpt-4o-mini")):
-        till.failed(way(Azure(model=model, deployment=deployment)), None, USAGE)
-    till.failed(way(Azure(model="gpt-4o-mini", deployment="our-own-name")), None, USAGE)
+        meter.failed(way(Azure(model=model, deployment=deployment)), None, USAGE)
+    meter.failed(way(Azure(model="gpt-4o-mini", deployment="our-own-name")), None, USAGE)
 
-    assert [each.cost_pico for each in till.charges] == [BIG_COST, BIG_COST, MINI_COST]
+    assert [each.cost_pico for each in meter.charges] == [BIG_COST, BIG_COST, MINI_COST]

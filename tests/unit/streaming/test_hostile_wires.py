@@ -329,7 +329,7 @@ def test_a_body_that_is_no_stream_is_read_or_passed_over(fragment: bytes):
     ):
         assert isinstance(faults.refusal(400, {}, body), Problem)
         for form in embedding._WHOLE.values():
-            batch = embedding.Batch("", {}, ["x"])
+            batch = embedding.TextBatch("", {}, ["x"])
             for answer in (body, b'{"data":[{"embedding":%b}],"usage":%b}' % (fragment, fragment)):
                 with pytest.raises((embedding.UnreadableError, ProviderFaultError)):
                     at_once(embedding.read(form, batch, answer))

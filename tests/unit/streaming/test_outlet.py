@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from actors.streaming.core.deltas import Delta, ReasoningDelta, TextDelta
 from actors.streaming.core.safety.effort import Effort
-from actors.streaming.core.safety.intake import Taken, take_in
+from actors.streaming.core.safety.intake import TakenText, take_in
 from actors.streaming.core.safety.outlet import Outlet, blocked_by
 from actors.streaming.core.safety.rules import RuleLibrary, compile_rules
 from schemas.llm import Answer, ChatMessage, GenerateRequest, TextPart, ToolCall
@@ -33,7 +33,7 @@ def taken(outlet: Outlet, deltas: list[Delta]) -> list[Delta]:
     return passed if isinstance(passed, list) else at_once(passed)
 
 
-def searched(request: GenerateRequest, rule: SafetyRule) -> Taken:
+def searched(request: GenerateRequest, rule: SafetyRule) -> TakenText:
     return at_once(take_in(request, at_once(compile_rules([rule], "input")), Effort()))
 
 

@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actors.streaming.core.wires import scripted as script
-from actors.streaming.core.wires.scripted import Plan
+from actors.streaming.core.wires.scripted import ScriptPlan
 from schemas.llm import Answer, ChatMessage, GenerateRequest, ModelConfig
 from schemas.problems import Problem
 from schemas.providers import Scripted, ScriptedFailure
@@ -42,8 +42,8 @@ def test_a_text_is_cut_before_its_spaces(text: str, words: tuple[str, ...]):
 def test_responses_are_played_in_turn():
     turns = [script.plan(request(), PLAY, turn=turn, attempt=1) for turn in range(3)]
 
-    first = Plan(("one", " two", " three"), "stop", None)
-    assert turns == [first, Plan(("four",), "stop", None), first]
+    first = ScriptPlan(("one", " two", " three"), "stop", None)
+    assert turns == [first, ScriptPlan(("four",), "stop", None), first]
 
 
 def test_the_answer_is_the_response_with_a_token_a_word():
@@ -61,7 +61,7 @@ def test_the_token_limit_cuts_the_response():
     limited = request(max_tokens=2)
     plan = script.plan(limited, PLAY, turn=0, attempt=1)
 
-    assert plan == Plan(("one", " two"), "length", None)
+    assert plan == ScriptPlan(("one", " two"), "length", None)
     assert script.plan(request(max_tokens=3), PLAY, turn=0, attempt=1).finish_reason == "stop"
 
 
@@ -71,14 +71,14 @@ def test_a_failure_strikes_the_attempt_it_names_after_the_words_it_names():
 
     plans = [script.plan(request(play), play, turn=0, attempt=attempt) for attempt in (1, 2, 3)]
 
-    whole = Plan(("one", " two", " three"), "stop", None)
+    whole = ScriptPlan(("one", " two", " three"), "stop", None)
     limited = Problem(
         code="rate_limited",
         message="The provider limits the rate of requests, as scripted.",
         retryable=True,
         retry_after=1.5,
     )
-    assert plans == [whole, Plan(("one", " two"), "other", limited), whole]
+    assert plans == [whole, ScriptPlan(("one", " two"), "other", limited), whole]
 
 
 def test_a_refused_key_is_not_tried_again():

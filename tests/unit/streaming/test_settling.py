@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from actors.streaming.core.reading.finish_words import TABLES, UNSURE, Ending
 from actors.streaming.core.reading.reader import Reader
-from actors.streaming.core.reading.settling import Progress, Settling
+from actors.streaming.core.reading.settling import Settling, SettlingProgress
 from actors.streaming.core.wires.openai_chat.reader import ChatReader
 from schemas.llm import Answer, Wire
 from schemas.problems import Problem
@@ -207,13 +207,13 @@ def test_formats_that_mark_the_end_are_settled_by_the_mark_alone(wire: Wire, sai
 
 # The rule itself
 
-AT = st.builds(Progress, *(st.integers(0, 2) for _ in range(4)))
+AT = st.builds(SettlingProgress, *(st.integers(0, 2) for _ in range(4)))
 ENDINGS = st.sampled_from([*dict.fromkeys((*TABLES["openai_chat"].values(), UNSURE))])
 
 
 @given(told=st.lists(st.tuples(ENDINGS, AT), min_size=1, max_size=4), at=AT)
 def test_a_word_settles_only_where_it_is_the_first_and_behind_all(
-    told: list[tuple[Ending, Progress]], at: Progress
+    told: list[tuple[Ending, SettlingProgress]], at: SettlingProgress
 ):
     rule = Settling()
     for ending, place in told:
@@ -229,7 +229,7 @@ def test_a_word_settles_only_where_it_is_the_first_and_behind_all(
 
 @given(ending=ENDINGS, thoughts=st.integers(0, 3))
 def test_no_word_of_the_models_settles_thoughts_alone(ending: Ending, thoughts: int):
-    at = Progress(thoughts=thoughts)
+    at = SettlingProgress(thoughts=thoughts)
     rule = Settling()
     rule.tell(ending, "word", at)
 

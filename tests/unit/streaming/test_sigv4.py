@@ -12,11 +12,17 @@ from botocore.credentials import Credentials as AwsKeys
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.streaming.core.aws.sigv4 import Credentials, Scope, Signable, canonical_request, sign
+from actors.streaming.core.aws.sigv4 import (
+    Credentials,
+    CredentialScope,
+    Signable,
+    canonical_request,
+    sign,
+)
 
 NOW = datetime(2026, 11, 21, 7, 30, 5, tzinfo=UTC)
 KEYS = Credentials("AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY")
-SCOPE = Scope("us-east-1", "bedrock")
+SCOPE = CredentialScope("us-east-1", "bedrock")
 HOST = "https://bedrock-runtime.us-east-1.amazonaws.com"
 PROFILE = "arn:aws:bedrock:us-east-1:123456789012:inference-profile/us.anthropic.claude-v1:0"
 
@@ -34,7 +40,9 @@ HEADERS = st.dictionaries(
 )
 
 
-def oracle(request: Signable, keys: Credentials, scope: Scope, now: datetime) -> dict[str, str]:
+def oracle(
+    request: Signable, keys: Credentials, scope: CredentialScope, now: datetime
+) -> dict[str, str]:
     signed = AWSRequest(
         method=request.method, url=request.url, headers=dict(request.headers), data=request.body
     )
@@ -57,7 +65,7 @@ def test_the_published_example_is_signed_as_published():
     )
     moment = datetime(2015, 8, 30, 12, 36, tzinfo=UTC)
 
-    headers = sign(request, KEYS, Scope("us-east-1", "iam"), moment)
+    headers = sign(request, KEYS, CredentialScope("us-east-1", "iam"), moment)
 
     assert headers == {
         "x-amz-date": "20150830T123600Z",

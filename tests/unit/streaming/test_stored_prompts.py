@@ -7,7 +7,7 @@ import anyio
 import msgspec
 import pytest
 
-from actors.streaming.adapters.prompts import Prompts
+from actors.streaming.adapters.prompts import PromptReader
 from bus.bodies import Bodies, holder_of
 from bus.codec import encode
 from bus.errors import ProblemError
@@ -48,13 +48,13 @@ async def work(bus: MemoryProcess, *, seconds: float = 60) -> GenerateWork:
 
 
 async def test_request_and_policy_are_those_that_were_stored(bus: MemoryProcess):
-    async with Prompts(bus, Slices()).whole(await work(bus)) as whole:
+    async with PromptReader(bus, Slices()).whole(await work(bus)) as whole:
         assert (whole.request, whole.policy, whole.prompt) == (WHOLE.request, WHOLE.policy, None)
 
 
 async def test_small_work_is_left_as_it_is(bus: MemoryProcess):
     small = msgspec.structs.replace(await work(bus), prompt=None)
-    async with Prompts(bus, Slices()).whole(small) as whole:
+    async with PromptReader(bus, Slices()).whole(small) as whole:
         assert whole is small
 
 
@@ -63,14 +63,14 @@ async def test_a_prompt_that_is_gone_is_refused_for_good(bus: MemoryProcess):
     assert lost.prompt is not None
     await bus.blobs.remove(lost.prompt.name)
     with pytest.raises(ProblemError) as refused:
-        async with Prompts(bus, Slices()).whole(lost):
+        async with PromptReader(bus, Slices()).whole(lost):
             pass
     assert (refused.value.problem.code, refused.value.problem.retryable) == ("corrupt", False)
     assert "xxx" not in str(refused.value)
 
 
 async def test_prompts_wait_for_room_and_one_is_always_read(bus: MemoryProcess):
-    prompts, seen = Prompts(bus, Slices(), most=100), list[int]()
+    prompts, seen = PromptReader(bus, Slices(), most=100), list[int]()
     first, second = await work(bus), await work(bus)
 
     async def read(each: GenerateWork, number: int) -> None:
@@ -89,7 +89,7 @@ async def test_prompts_wait_for_room_and_one_is_always_read(bus: MemoryProcess):
 
 
 async def test_who_finds_no_room_until_the_deadline_may_try_again(bus: MemoryProcess):
-    prompts = Prompts(bus, Slices(), most=100)
+    prompts = PromptReader(bus, Slices(), most=100)
     late = await work(bus, seconds=0.05)
     async with prompts.whole(await work(bus)):
         with pytest.raises(ProblemError) as refused:

@@ -17,7 +17,7 @@ from actors.streaming.core.aws.framings import (
     anthropic_usage,
     chat_usage,
 )
-from actors.streaming.core.aws.sigv4 import Credentials, Scope, Signable, sign
+from actors.streaming.core.aws.sigv4 import Credentials, CredentialScope, Signable, sign
 from actors.streaming.core.reading.reader import Reader
 from actors.streaming.core.spoken import Spoken
 from actors.streaming.core.wires.anthropic import request as anthropic
@@ -85,7 +85,7 @@ class BedrockEndpoint(HttpEndpoint[Bedrock]):
             if name == "content-type" or name.startswith("x-amz")
         }
         request = Signable("POST", outgoing.url, covered, outgoing.body)
-        scope = Scope(self._region(provider), "bedrock")
+        scope = CredentialScope(self._region(provider), "bedrock")
         added = sign(request, credentials, scope, self._clock())
         return outgoing._replace(headers={**outgoing.headers, **added})
 

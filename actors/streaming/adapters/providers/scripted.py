@@ -19,7 +19,7 @@ import msgspec
 from actors.streaming.adapters.endpoint import CallContext
 from actors.streaming.core.deltas import Delta, TextDelta
 from actors.streaming.core.errors.faults import ProviderFaultError, fault
-from actors.streaming.core.resilience.memory import Memory
+from actors.streaming.core.resilience.memory import ResilienceMemory
 from actors.streaming.core.wires import scripted as script
 from bus.fairness.slices import Slices
 from bus.tasks import loop_time
@@ -30,14 +30,14 @@ from schemas.usage import Usage
 REMEMBERED = 1024
 
 
-_NOTHING = script.Plan((), "other", None)
+_NOTHING = script.ScriptPlan((), "other", None)
 
 
 class ScriptedProvider:
     """Plays scripts."""
 
     def __init__(self) -> None:
-        self._turns: Memory[int] = Memory(each=REMEMBERED)
+        self._turns: ResilienceMemory[int] = ResilienceMemory(each=REMEMBERED)
         self._slices = Slices()
 
     def status(self, request: GenerateRequest) -> str:
@@ -70,8 +70,8 @@ class ScriptedCall:
     def __init__(
         self,
         request: GenerateRequest,
-        plan: Callable[[], script.Plan],
-        do: Callable[[Callable[[], script.Plan]], Awaitable[script.Plan]],
+        plan: Callable[[], script.ScriptPlan],
+        do: Callable[[Callable[[], script.ScriptPlan]], Awaitable[script.ScriptPlan]],
         *,
         delay: float,
     ) -> None:

@@ -31,7 +31,7 @@ class Credentials(NamedTuple):
         return "Credentials(...)"
 
 
-class Scope(NamedTuple):
+class CredentialScope(NamedTuple):
     """What a signature is good for."""
 
     region: str
@@ -51,7 +51,7 @@ class Signable(NamedTuple):
 
 
 def sign(
-    request: Signable, credentials: Credentials, scope: Scope, now: datetime
+    request: Signable, credentials: Credentials, scope: CredentialScope, now: datetime
 ) -> dict[str, str]:
     """Return the headers to be added to the request. ``now`` must be aware of its zone.
 

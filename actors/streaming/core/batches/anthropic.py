@@ -12,9 +12,9 @@ from actors.streaming.core.batches.form import (
     CANCELLED,
     EXPIRED,
     UNREADABLE,
+    BatchProgress,
     Item,
     Named,
-    Progress,
     Step,
     decoded,
     segment,
@@ -67,12 +67,12 @@ class AnthropicBatches(NamedTuple):
         """See ``BatchForm.look``."""
         return Step("GET", self._of(batch))
 
-    def read_progress(self, batch: str, body: bytes) -> Progress:
+    def read_progress(self, batch: str, body: bytes) -> BatchProgress:
         """See ``BatchForm.read_progress``. The results' own URL is not followed: it is told."""
         state = decoded(_AnthropicBatch, body)
         if state.processing_status != "ended":
-            return Progress(ended=False)
-        return Progress(ended=True, results=[Step("GET", f"{self._of(batch)}/results")])
+            return BatchProgress(ended=False)
+        return BatchProgress(ended=True, results=[Step("GET", f"{self._of(batch)}/results")])
 
     def cancel(self, batch: str) -> Step:
         """See ``BatchForm.cancel``."""

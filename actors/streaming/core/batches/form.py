@@ -51,7 +51,7 @@ class Step(NamedTuple):
     once: bool = False
 
 
-class Progress(NamedTuple):
+class BatchProgress(NamedTuple):
     """How a batch stands. ``results`` are the requests that read what it has brought."""
 
     ended: bool
@@ -81,7 +81,7 @@ class BatchForm(Protocol):
         """Return the request that asks how the batch stands."""
         ...
 
-    def read_progress(self, batch: str, body: bytes) -> Progress:
+    def read_progress(self, batch: str, body: bytes) -> BatchProgress:
         """Read the answer to ``look``."""
         ...
 
@@ -134,7 +134,7 @@ def _lines(content: bytes) -> Iterator[bytes]:
         start = end + 1
 
 
-def missing(progress: Progress) -> Problem:
+def missing(progress: BatchProgress) -> Problem:
     """Return what to say of a request that an ended batch has no result for."""
     return progress.problem or UNREADABLE
 

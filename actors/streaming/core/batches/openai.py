@@ -11,10 +11,10 @@ import msgspec
 from actors.streaming.core.batches.form import (
     CANCELLED,
     EXPIRED,
+    BatchProgress,
     Item,
     Name,
     Named,
-    Progress,
     Step,
     decoded,
     segment,
@@ -94,15 +94,15 @@ class OpenAIBatches(NamedTuple):
         """See ``BatchForm.look``."""
         return Step("GET", f"batches/{segment(batch)}")
 
-    def read_progress(self, batch: str, body: bytes) -> Progress:
+    def read_progress(self, batch: str, body: bytes) -> BatchProgress:
         """See ``BatchForm.read_progress``: what was done before an expiry or a cancel counts."""
         del batch
         state = decoded(_OpenAIBatch, body)
         if state.status not in _ENDS:
-            return Progress(ended=False)
+            return BatchProgress(ended=False)
         files = [name for name in (state.output_file_id, state.error_file_id) if name]
         steps = [Step("GET", f"files/{segment(name)}/content") for name in files]
-        return Progress(ended=True, results=steps, problem=_openai_end(state))
+        return BatchProgress(ended=True, results=steps, problem=_openai_end(state))
 
     def cancel(self, batch: str) -> Step:
         """See ``BatchForm.cancel``."""

@@ -39,7 +39,7 @@ LONG_CHARACTERS = 100
 """A long answer comes in at least so many pieces, and has so many characters."""
 
 
-class Manner(NamedTuple):
+class RunPolicy(NamedTuple):
     """How all is asked: the temperature, and the most tokens of an answer; None changes nothing.
 
     With fewer tokens a slow model is asked sooner; one that thinks may need all it is given.
@@ -49,13 +49,13 @@ class Manner(NamedTuple):
     max_tokens: int | None = None
 
     def config(self, config: ModelConfig) -> ModelConfig:
-        """Return a case's settings in this manner."""
+        """Return a case's settings under this policy."""
         limits = (config.max_tokens, self.max_tokens)
         least = min((limit for limit in limits if limit is not None), default=None)
         return msgspec.structs.replace(config, temperature=self.temperature, max_tokens=least)
 
 
-AS_IT_IS = Manner()
+AS_IT_IS = RunPolicy()
 
 
 class Seen(NamedTuple):
@@ -69,7 +69,7 @@ class Seen(NamedTuple):
     closing: float = 0.0
 
 
-class Finding(NamedTuple):
+class CaseFinding(NamedTuple):
     """How a case went."""
 
     case: str
@@ -92,49 +92,49 @@ class Case(NamedTuple):
     broken: Callable[[Seen], str | None] | None = None
     shown: Callable[[Seen], str] | None = None
 
-    def request(self, provider: Provider, manner: Manner = AS_IT_IS) -> GenerateRequest:
+    def request(self, provider: Provider, policy: RunPolicy = AS_IT_IS) -> GenerateRequest:
         """Return the request that asks it."""
         return GenerateRequest(
             provider=provider,
             messages=list(self.messages),
-            config=manner.config(self.config),
+            config=policy.config(self.config),
             tools=list(self.tools),
         )
 
 
-def judged(case: Case, seen: Seen) -> Finding:
+def judged(case: Case, seen: Seen) -> CaseFinding:
     """Judge an answer, and that it is what its pieces are."""
     told = "".join(delta.text for delta in seen.deltas if isinstance(delta, TextDelta))
     if told != seen.answer.text:
-        return Finding(case.name, "failed", "the pieces of the answer are not the answer")
+        return CaseFinding(case.name, "failed", "the pieces of the answer are not the answer")
     broken = case.broken(seen) if case.broken else None
     if broken is not None:
-        return Finding(case.name, "failed", broken)
+        return CaseFinding(case.name, "failed", broken)
     wrong = case.judge(seen)
     if wrong is None:
-        return Finding(case.name, "ok", (case.shown or _shown)(seen))
-    return Finding(case.name, "lacking" if case.optional else "failed", wrong)
+        return CaseFinding(case.name, "ok", (case.shown or _shown)(seen))
+    return CaseFinding(case.name, "lacking" if case.optional else "failed", wrong)
 
 
 _OF_A_KEY: dict[str, Verdict] = {"unauthorized": "ok", "forbidden": "lacking"}
 """What we forbid ourselves: no key goes unencrypted to another machine, so none can be tried."""
 
 
-def refused(case: Case, problem: Problem) -> Finding:
+def refused(case: Case, problem: Problem) -> CaseFinding:
     """Judge a failure: refusing what a model cannot do is no fault, all else is."""
     unable = problem.field is not None and problem.field.startswith("config.")
     declined = case.optional and problem.code in {"provider_error", "validation"}
     lacking = unable or (declined and not problem.retryable)
-    return Finding(case.name, "lacking" if lacking else "failed", _said(problem))
+    return CaseFinding(case.name, "lacking" if lacking else "failed", _said(problem))
 
 
-def refused_key(problem: Problem | None) -> Finding:
+def refused_key(problem: Problem | None) -> CaseFinding:
     """Judge what a wrong key leads to; None is an answer."""
     if problem is None:
-        return Finding("bad key", "lacking", "the server asks for no key")
+        return CaseFinding("bad key", "lacking", "the server asks for no key")
     is_providers = "status" in problem.details
     verdict = "ok" if is_providers and problem.code in _OF_A_KEY else _OF_A_KEY.get(problem.code)
-    return Finding("bad key", verdict or "failed", _said(problem))
+    return CaseFinding("bad key", verdict or "failed", _said(problem))
 
 
 def _said(problem: Problem) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from actors.streaming.core.checks.conformance import Finding, Verdict
+from actors.streaming.core.checks.conformance import CaseFinding, Verdict
 from actors.streaming.core.decoding.counts import members
 from actors.streaming.core.errors.under_success import error_of
 from schemas import bounds
@@ -26,19 +26,19 @@ _WHOLE = ("choices", "content", "output", "message", "response")
 _ABOUT_A_MODEL = frozenset({"not_found", "provider_error", "forbidden", "validation"})
 
 
-def unstreamed(body: bytes) -> Finding:
+def unstreamed(body: bytes) -> CaseFinding:
     """Judge the answer to a request that asks for no stream: one JSON object."""
     if body.lstrip().startswith((b"data:", b"event:", b":")):
-        return Finding("unstreamed", "failed", "it is a stream all the same")
+        return CaseFinding("unstreamed", "failed", "it is a stream all the same")
     try:
         answer: Any = bounds.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return Finding("unstreamed", "failed", "it is no JSON")
+        return CaseFinding("unstreamed", "failed", "it is no JSON")
     if error_of(answer) is not None:
-        return Finding("unstreamed", "failed", "it is an error, under a status of success")
+        return CaseFinding("unstreamed", "failed", "it is an error, under a status of success")
     if not any(members(answer).get(name) for name in _WHOLE):
-        return Finding("unstreamed", "failed", "there is no answer in it")
-    return Finding("unstreamed", "ok", f"one object of {len(body)} bytes")
+        return CaseFinding("unstreamed", "failed", "there is no answer in it")
+    return CaseFinding("unstreamed", "ok", f"one object of {len(body)} bytes")
 
 
 def without_model(provider: Provider) -> Provider | None:
@@ -51,41 +51,41 @@ def without_model(provider: Provider) -> Provider | None:
     return msgspec.structs.replace(provider, **gone)
 
 
-def refused_model(problem: Problem | None) -> Finding:
+def refused_model(problem: Problem | None) -> CaseFinding:
     """Judge what an unknown model leads to: a refusal by its status; None is an answer."""
     if problem is None:
-        return Finding("bad model", "lacking", "the server takes any name of a model")
+        return CaseFinding("bad model", "lacking", "the server takes any name of a model")
     said = f"{problem.code}: {problem.message}"
     status = problem.details.get("status")
     if status is None:
-        return Finding("bad model", "failed", f"not by a status; {said}")
+        return CaseFinding("bad model", "failed", f"not by a status; {said}")
     if problem.retryable or problem.code not in _ABOUT_A_MODEL:
-        return Finding("bad model", "failed", f"status {status}, which says {said}")
-    return Finding("bad model", "ok", f"status {status}, {said}")
+        return CaseFinding("bad model", "failed", f"status {status}, which says {said}")
+    return CaseFinding("bad model", "ok", f"status {status}, {said}")
 
 
-def embedded(found: Embeddings) -> Finding:
+def embedded(found: Embeddings) -> CaseFinding:
     """Judge the vectors of ``TEXTS``: whether each stands in its place."""
     first, other, again = found.vectors
     if _likeness(first, again) < _ALIKE:
-        return Finding("embeddings", "failed", "one text has two vectors")
+        return CaseFinding("embeddings", "failed", "one text has two vectors")
     if _likeness(first, other) >= _ALIKE:
-        return Finding("embeddings", "failed", "two texts have one vector")
+        return CaseFinding("embeddings", "failed", "two texts have one vector")
     tokens = f"{found.usage.input} tokens, {found.usage.quality}"
-    return Finding("embeddings", "ok", f"{len(TEXTS)} vectors of {found.dimensions}, {tokens}")
+    return CaseFinding("embeddings", "ok", f"{len(TEXTS)} vectors of {found.dimensions}, {tokens}")
 
 
-def not_embedded(case: str, problem: Problem) -> Finding:
+def not_embedded(case: str, problem: Problem) -> CaseFinding:
     """Judge a failure: a provider may have no embeddings, or none of another size."""
     verdict: Verdict = "failed"
     if problem.code == "validation" or (case == "dimensions" and _declined(problem)):
         verdict = "lacking"
-    return Finding(case, verdict, f"{problem.code}: {problem.message}")
+    return CaseFinding(case, verdict, f"{problem.code}: {problem.message}")
 
 
-def resized(found: Embeddings) -> Finding:
+def resized(found: Embeddings) -> CaseFinding:
     """Judge vectors that are of the size that was insisted on."""
-    return Finding("dimensions", "ok", f"{found.dimensions}, as asked")
+    return CaseFinding("dimensions", "ok", f"{found.dimensions}, as asked")
 
 
 def _declined(problem: Problem) -> bool:

@@ -60,7 +60,7 @@ _CHARACTER_BYTES = len(r"\ud83d\ude42")
 """Of a text that an answer repeats, where each character is escaped."""
 
 
-class Batch(NamedTuple):
+class TextBatch(NamedTuple):
     """One call: the path behind the provider's address, and the body."""
 
     path: str
@@ -89,7 +89,7 @@ class Format(NamedTuple):
     """How a provider is asked for embeddings: so many texts a call, of so many characters."""
 
     size: int
-    write: Callable[[EmbedRequest, Sequence[str]], Batch]
+    write: Callable[[EmbedRequest, Sequence[str]], TextBatch]
     read: Callable[[Any], Answered]
     characters: int = MAX_CHARACTERS
 
@@ -103,7 +103,7 @@ def format_of(provider: Provider) -> Format | None:
     return next((form for name, form in by_model.items() if name in provider.model), None)
 
 
-def batches(wanted: EmbedRequest, form: Format) -> Iterator[Batch]:
+def batches(wanted: EmbedRequest, form: Format) -> Iterator[TextBatch]:
     """Cut the texts into calls."""
     batch: list[str] = []
     characters = 0
@@ -117,7 +117,7 @@ def batches(wanted: EmbedRequest, form: Format) -> Iterator[Batch]:
 
 
 def read(
-    form: Format, batch: Batch, body: bytes, dimensions: int = MAX_DIMENSIONS
+    form: Format, batch: TextBatch, body: bytes, dimensions: int = MAX_DIMENSIONS
 ) -> Steps[Embedded]:
     """Read an answer; there is one vector for each text, all of one size.
 
@@ -138,12 +138,12 @@ def read(
     return Embedded(vectors, size, usage, answered.model)
 
 
-def most_bytes(batch: Batch, dimensions: int) -> int:
+def most_bytes(batch: TextBatch, dimensions: int) -> int:
     """Return how many bytes an answer may have."""
     return HEAD_BYTES + len(batch.texts) * dimensions * NUMBER_BYTES
 
 
-def _cut(batch: Batch, body: bytes, dimensions: int) -> Steps[Cut]:
+def _cut(batch: TextBatch, body: bytes, dimensions: int) -> Steps[Cut]:
     """Cut the vectors out of an answer; some repeat the texts beside them.
 
     What is left is decoded at once, which takes time by its bytes and by its numbers.
@@ -168,7 +168,7 @@ def _decoded(body: bytes) -> Any:
         return _any.decode(body.decode("utf-8-sig", "replace"))
 
 
-def estimated(batch: Batch) -> Usage:
+def estimated(batch: TextBatch) -> Usage:
     """Guess what a call uses."""
     return Usage(input=sum(map(estimate.tokens, batch.texts)), quality="estimated")
 
@@ -187,9 +187,9 @@ class _Rows(msgspec.Struct):
     usage: Any = None
 
 
-def _write_openai(wanted: EmbedRequest, texts: Sequence[str]) -> Batch:
+def _write_openai(wanted: EmbedRequest, texts: Sequence[str]) -> TextBatch:
     body = {"model": wanted.provider.model, "input": list(texts), "encoding_format": "float"}
-    return Batch("embeddings", body | _shortened("dimensions", wanted), list(texts))
+    return TextBatch("embeddings", body | _shortened("dimensions", wanted), list(texts))
 
 
 def _read_openai(answer: Any) -> Answered:
@@ -221,7 +221,7 @@ class _GoogleRows(msgspec.Struct):
     embeddings: list[_Values]
 
 
-def _write_google(wanted: EmbedRequest, texts: Sequence[str]) -> Batch:
+def _write_google(wanted: EmbedRequest, texts: Sequence[str]) -> TextBatch:
     name = wanted.provider.model
     model = name if "/" in name else f"models/{name}"
     shortened = _shortened("outputDimensionality", wanted)
@@ -229,7 +229,7 @@ def _write_google(wanted: EmbedRequest, texts: Sequence[str]) -> Batch:
         {"model": model, "content": {"parts": [{"text": text}]}, **shortened} for text in texts
     ]
     path = f"{quote(model, safe='/')}:batchEmbedContents"
-    return Batch(path, {"requests": requests}, list(texts))
+    return TextBatch(path, {"requests": requests}, list(texts))
 
 
 def _read_google(answer: Any) -> Answered:
@@ -262,10 +262,10 @@ def _vertex_path(wanted: EmbedRequest, method: str) -> str:
     return f"{model_path(wanted.provider)}:{method}" if isinstance(wanted.provider, Google) else ""
 
 
-def _write_predict(wanted: EmbedRequest, texts: Sequence[str]) -> Batch:
+def _write_predict(wanted: EmbedRequest, texts: Sequence[str]) -> TextBatch:
     parameters = {"autoTruncate": False, **_shortened("outputDimensionality", wanted)}
     body = {"instances": [{"content": text} for text in texts], "parameters": parameters}
-    return Batch(_vertex_path(wanted, "predict"), body, list(texts))
+    return TextBatch(_vertex_path(wanted, "predict"), body, list(texts))
 
 
 def _read_predict(answer: Any) -> Answered:
@@ -274,13 +274,13 @@ def _read_predict(answer: Any) -> Answered:
     return Answered([row.values for row in rows], Usage(input=sum(tokens) if all(tokens) else 0))
 
 
-def _write_content(wanted: EmbedRequest, texts: Sequence[str]) -> Batch:
+def _write_content(wanted: EmbedRequest, texts: Sequence[str]) -> TextBatch:
     body = {
         "content": {"parts": [{"text": texts[0]}]},
         "autoTruncate": False,
         **_shortened("outputDimensionality", wanted),
     }
-    return Batch(_vertex_path(wanted, "embedContent"), body, list(texts))
+    return TextBatch(_vertex_path(wanted, "embedContent"), body, list(texts))
 
 
 def _read_content(answer: Any) -> Answered:
@@ -298,9 +298,9 @@ class _OllamaRows(msgspec.Struct):
     prompt_eval_count: Any = None
 
 
-def _write_ollama(wanted: EmbedRequest, texts: Sequence[str]) -> Batch:
+def _write_ollama(wanted: EmbedRequest, texts: Sequence[str]) -> TextBatch:
     body = {"model": wanted.provider.model, "input": list(texts), "truncate": False}
-    return Batch("api/embed", body | _shortened("dimensions", wanted), list(texts))
+    return TextBatch("api/embed", body | _shortened("dimensions", wanted), list(texts))
 
 
 def _read_ollama(answer: Any) -> Answered:
@@ -325,9 +325,9 @@ def _invoked(wanted: EmbedRequest) -> str:
     return f"model/{quote(wanted.provider.model, safe='-._~')}/invoke"
 
 
-def _write_titan(wanted: EmbedRequest, texts: Sequence[str]) -> Batch:
+def _write_titan(wanted: EmbedRequest, texts: Sequence[str]) -> TextBatch:
     body = {"inputText": texts[0], **_shortened("dimensions", wanted)}
-    return Batch(_invoked(wanted), body, list(texts))
+    return TextBatch(_invoked(wanted), body, list(texts))
 
 
 def _read_titan(answer: Any) -> Answered:
@@ -336,14 +336,14 @@ def _read_titan(answer: Any) -> Answered:
     return Answered([row.embedding], Usage(input=tokens))
 
 
-def _write_cohere(wanted: EmbedRequest, texts: Sequence[str]) -> Batch:
+def _write_cohere(wanted: EmbedRequest, texts: Sequence[str]) -> TextBatch:
     body = {
         "texts": list(texts),
         "input_type": "search_document",
         "embedding_types": ["float"],
         **_shortened("output_dimension", wanted),
     }
-    return Batch(_invoked(wanted), body, list(texts))
+    return TextBatch(_invoked(wanted), body, list(texts))
 
 
 def _read_cohere(answer: Any) -> Answered:

@@ -37,14 +37,14 @@ class UnreadableError(ValueError):
     """The answer is not what the format says."""
 
 
-class Packed(NamedTuple):
+class PackedVectors(NamedTuple):
     """Vectors of one size, each as it is stored."""
 
     vectors: list[bytes]
     size: int
 
 
-def packed(found: Sequence[Coded], rows: Rows, *, texts: int, most: int) -> Steps[Packed]:
+def packed(found: Sequence[Coded], rows: Rows, *, texts: int, most: int) -> Steps[PackedVectors]:
     """Demand a vector for each text, all of one size and of at most ``most`` finite numbers.
 
     Raises:
@@ -66,7 +66,7 @@ def packed(found: Sequence[Coded], rows: Rows, *, texts: int, most: int) -> Step
         sizes.add(len(vector))
         numbers += len(vector)
         vectors.append(_stored(vector))
-    return Packed(vectors, size(sizes))
+    return PackedVectors(vectors, size(sizes))
 
 
 def decoded(embedding: Coded, rows: Rows, most: int) -> Vector:

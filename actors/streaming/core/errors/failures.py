@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple
 from schemas.problems import ProblemCode
 
 
-class Kind(NamedTuple):
+class FailureKind(NamedTuple):
     """What a failure means to us, in words of our own.
 
     ``quota`` says of a spent quota whose it is: the key's for all models, or for this model alone.
@@ -21,19 +21,23 @@ class Kind(NamedTuple):
     quota: Literal["key", "model"] | None = None
 
 
-REFUSED_KEY = Kind("unauthorized", "The provider does not accept the key.", retryable=False)
-NOT_ALLOWED = Kind("forbidden", "The provider does not allow this to the key.", retryable=False)
-_UNKNOWN = Kind("not_found", "The provider does not know the model or the path.", retryable=False)
-REFUSED = Kind("provider_error", "The provider refused the request.", retryable=False)
-_CONFLICT = Kind("provider_error", "The provider is busy with a conflicting request.")
-LIMITED = Kind("rate_limited", "The provider limits the rate of requests.")
+REFUSED_KEY = FailureKind("unauthorized", "The provider does not accept the key.", retryable=False)
+NOT_ALLOWED = FailureKind(
+    "forbidden", "The provider does not allow this to the key.", retryable=False
+)
+_UNKNOWN = FailureKind(
+    "not_found", "The provider does not know the model or the path.", retryable=False
+)
+REFUSED = FailureKind("provider_error", "The provider refused the request.", retryable=False)
+_CONFLICT = FailureKind("provider_error", "The provider is busy with a conflicting request.")
+LIMITED = FailureKind("rate_limited", "The provider limits the rate of requests.")
 _SPENT = "The quota or credit at the provider is used up."
-QUOTA = Kind("rate_limited", _SPENT, retryable=False, quota="key")
-MODEL_QUOTA = Kind("rate_limited", _SPENT, retryable=False, quota="model")
-FAILED = Kind("provider_error", "The provider failed.")
-_OVERLOADED = Kind("provider_overloaded", "The provider is overloaded.")
-_SLOW = Kind("timeout", "The provider timed out.")
-_RESAMPLE = Kind("provider_error", "The model wrote an unusable tool call.")
+QUOTA = FailureKind("rate_limited", _SPENT, retryable=False, quota="key")
+MODEL_QUOTA = FailureKind("rate_limited", _SPENT, retryable=False, quota="model")
+FAILED = FailureKind("provider_error", "The provider failed.")
+_OVERLOADED = FailureKind("provider_overloaded", "The provider is overloaded.")
+_SLOW = FailureKind("timeout", "The provider timed out.")
+_RESAMPLE = FailureKind("provider_error", "The model wrote an unusable tool call.")
 
 # What Responses finds wrong with an image, or with where it is.
 _BAD_IMAGES = (
@@ -91,7 +95,7 @@ BASE_RESP: dict[int, str] = {
 Source: platform.minimax.io, "Error codes".
 """
 
-BY_STATUS: dict[int, Kind] = {
+BY_STATUS: dict[int, FailureKind] = {
     401: REFUSED_KEY,
     402: QUOTA,
     403: NOT_ALLOWED,
@@ -108,7 +112,7 @@ BY_STATUS: dict[int, Kind] = {
 }
 """Other statuses are failures of the provider's from 500 on, and refusals below."""
 
-BY_TOKEN: dict[str, Kind] = {
+BY_TOKEN: dict[str, FailureKind] = {
     "api_error": FAILED,
     "authentication_error": REFUSED_KEY,
     "bio_policy": REFUSED,

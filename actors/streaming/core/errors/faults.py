@@ -23,7 +23,7 @@ from actors.streaming.core.errors.failures import (
     LIMITING,
     OVERRULING,
     REFUSED,
-    Kind,
+    FailureKind,
 )
 from schemas import bounds
 from schemas.ids import whole
@@ -83,7 +83,7 @@ def refusal(status: int, headers: Mapping[str, str], body: bytes) -> Problem:
 
 def _kind_of_refusal(
     status: int, tokens: dict[str, str | int], error: object, wait: float | None
-) -> Kind:
+) -> FailureKind:
     """Weigh the status against the words: those of wallets, quotas and keys overrule it."""
     kind = _by_status(status)
     for token in map(str, tokens.values()):
@@ -92,13 +92,13 @@ def _kind_of_refusal(
     return _refined(kind, sentences.meant(error, status, wait))
 
 
-def _refined(kind: Kind, meant: Kind | None) -> Kind:
+def _refined(kind: FailureKind, meant: FailureKind | None) -> FailureKind:
     """Take the sentence's word; but that a quota is spent, only a sentence about it refines."""
     return meant if meant is not None and (kind.quota is None or meant.quota) else kind
 
 
 def _problem(
-    kind: Kind, details: dict[str, Any], wait: float | None, *, retryable: bool
+    kind: FailureKind, details: dict[str, Any], wait: float | None, *, retryable: bool
 ) -> Problem:
     return Problem(
         code=kind.code,
@@ -149,7 +149,7 @@ def named(exception: str) -> dict[str, str]:
     return {"code": name[:1].upper() + name[1:]}
 
 
-def _kind_in_stream(tokens: dict[str, str | int]) -> Kind:
+def _kind_in_stream(tokens: dict[str, str | int]) -> FailureKind:
     known = [str(token) for token in tokens.values() if str(token) in BY_TOKEN]
     if known:
         return BY_TOKEN[next((token for token in known if token in OVERRULING), known[0])]
@@ -161,7 +161,7 @@ def _kind_in_stream(tokens: dict[str, str | int]) -> Kind:
     return FAILED
 
 
-def _by_status(status: int) -> Kind:
+def _by_status(status: int) -> FailureKind:
     return BY_STATUS.get(status, FAILED if status >= _FIRST_SERVER_ERROR else REFUSED)
 
 

@@ -8,7 +8,13 @@ send.
 import re
 
 from actors.streaming.core.decoding.counts import items, members
-from actors.streaming.core.errors.failures import LIMITED, MODEL_QUOTA, QUOTA, REFUSED_KEY, Kind
+from actors.streaming.core.errors.failures import (
+    LIMITED,
+    MODEL_QUOTA,
+    QUOTA,
+    REFUSED_KEY,
+    FailureKind,
+)
 
 _LONGEST = 2_000
 """Characters of a sentence that are looked at."""
@@ -119,7 +125,7 @@ _BEGINS = [_begins(each) for each in _ALL]
 _WITHIN = [_within(each) for each in _ALL]
 
 
-def meant(error: object, status: int | None, wait: float | None) -> Kind | None:
+def meant(error: object, status: int | None, wait: float | None) -> FailureKind | None:
     """Return what an error's sentence says of the key, None if nothing.
 
     ``status`` is None inside a stream. ``wait`` is what the provider asks for, in seconds.
@@ -156,7 +162,7 @@ def _is_googles(error: object) -> bool:
     return members(error).get("status") == "RESOURCE_EXHAUSTED"
 
 
-def _googles(error: object, said: str) -> Kind | None:
+def _googles(error: object, said: str) -> FailureKind | None:
     """Tell a day's quota, or none at all, from the minute's: all are the same status.
 
     The delay that Google asks for is the minute's in each case.

@@ -11,7 +11,7 @@ Text Generation Inference, vLLM, watsonx, xAI and Zhipu.
 import re
 from typing import NamedTuple
 
-from actors.streaming.core.errors.failures import Kind
+from actors.streaming.core.errors.failures import FailureKind
 from schemas.llm import FinishReason, Wire
 
 
@@ -22,7 +22,7 @@ class Ending(NamedTuple):
     """
 
     reason: FinishReason
-    failure: Kind | None = None
+    failure: FailureKind | None = None
     sure: bool = True
 
 
@@ -33,12 +33,15 @@ _TOOLS = Ending("tool_calls")
 _FILTER = Ending("content_filter")
 _REFUSAL = Ending("refusal")
 _PAUSE = Ending("pause")
-_BROKEN = Ending("other", Kind("provider_error", "The provider broke off its answer."))
-_BUSY = Ending("other", Kind("provider_overloaded", "The provider ran out of capacity."))
-_SLOW = Ending("other", Kind("timeout", "The provider ran out of time for its answer."))
-_UNUSABLE = Ending("other", Kind("provider_error", "The model wrote an unusable answer or call."))
+_BROKEN = Ending("other", FailureKind("provider_error", "The provider broke off its answer."))
+_BUSY = Ending("other", FailureKind("provider_overloaded", "The provider ran out of capacity."))
+_SLOW = Ending("other", FailureKind("timeout", "The provider ran out of time for its answer."))
+_UNUSABLE = Ending(
+    "other", FailureKind("provider_error", "The model wrote an unusable answer or call.")
+)
 _WRONG = Ending(
-    "other", Kind("provider_error", "The provider refused the conversation.", retryable=False)
+    "other",
+    FailureKind("provider_error", "The provider refused the conversation.", retryable=False),
 )
 
 _NO_WORDS = frozenset(

@@ -12,10 +12,10 @@ from actors.streaming.core.reading import finish_words
 from actors.streaming.core.reading.finish_words import UNSURE, Ending
 from actors.streaming.core.reading.fragments import CallFragments
 from actors.streaming.core.reading.garbled import GarbledError
-from actors.streaming.core.reading.settling import Progress, Settling
+from actors.streaming.core.reading.settling import Settling, SettlingProgress
 from actors.streaming.core.reading.tool_calls import ToolCalls
 from actors.streaming.core.tokens import estimate
-from actors.streaming.core.tokens.reckoning import Shape, Standing, believed, merged
+from actors.streaming.core.tokens.reckoning import Shape, UsageStanding, believed, merged
 from schemas.llm import Answer, FinishReason, GenerateRequest, ProviderBlock, Wire
 from schemas.usage import Quality, Usage
 
@@ -30,7 +30,7 @@ The call fails in any case."""
 E = TypeVar("E")
 
 
-class Place(NamedTuple):
+class StreamPlace(NamedTuple):
     """Where in an answer something stands: after so much text, after so many tool calls."""
 
     after_text: int
@@ -197,10 +197,10 @@ class Reader(ABC, Generic[E]):
         self._reasoning.append(text)
         self._deltas.append(ReasoningDelta(text))
 
-    def _place(self) -> Place:
-        return Place(self._text_length, len(self._calls))
+    def _place(self) -> StreamPlace:
+        return StreamPlace(self._text_length, len(self._calls))
 
-    def _keep(self, raw: dict[str, Any], place: Place | None = None) -> None:
+    def _keep(self, raw: dict[str, Any], place: StreamPlace | None = None) -> None:
         """Keep a block that the provider will want back, here or at an earlier place."""
         where = place or self._place()
         self._blocks.append(ProviderBlock(wire=self.WIRE, raw=raw, **where._asdict()))
@@ -240,8 +240,10 @@ class Reader(ABC, Generic[E]):
         if alone:
             self._settling.account()
 
-    def _progress(self) -> Progress:
-        return Progress(len(self._text), len(self._reasoning), len(self._calls), self._calls.size)
+    def _progress(self) -> SettlingProgress:
+        return SettlingProgress(
+            len(self._text), len(self._reasoning), len(self._calls), self._calls.size
+        )
 
     def _weigh(self, characters: int) -> None:
         self._size += characters
@@ -274,7 +276,7 @@ class Reader(ABC, Generic[E]):
         self.done = True
 
     def _counted(self, quality: Quality) -> Usage:
-        standing = Standing(
+        standing = UsageStanding(
             quality,
             is_said=bool(self._text or self._reasoning or len(self._calls)),
             is_last=self._counted_at == len(self._text),

@@ -17,7 +17,7 @@ _IDENTIFIER = re.compile(r"[a-z][a-z_]{0,63}")
 _SHOWN = 64
 
 
-class Progress(NamedTuple):
+class SettlingProgress(NamedTuple):
     """How far an answer has come: pieces of text and reasoning, calls, bytes of arguments."""
 
     texts: int = 0
@@ -37,12 +37,12 @@ class Settling:
         self.ending: Ending | None = None
         self.word: str | None = None
         self._may_repeat = may_repeat
-        self._at: Progress | None = None
+        self._at: SettlingProgress | None = None
         self._contradicted = False
         self._accounted = False
         self._sealed = False
 
-    def tell(self, ending: Ending, word: str | None, at: Progress) -> None:
+    def tell(self, ending: Ending, word: str | None, at: SettlingProgress) -> None:
         """Take a word, given when the answer had come so far.
 
         A failure stays one where the server adds another word to it but says no more.
@@ -63,7 +63,7 @@ class Settling:
         """Take the format's own mark of the end."""
         self._sealed = True
 
-    def settled(self, at: Progress) -> bool:
+    def settled(self, at: SettlingProgress) -> bool:
         """Say whether the word can be relied on, now that the answer has come so far."""
         if self.ending is None or at != self._at:
             return False
@@ -71,11 +71,11 @@ class Settling:
             return True
         return (self._accounted or not self._contradicted) and _makes_sense(self.ending, at)
 
-    def whole(self, at: Progress) -> bool:
+    def whole(self, at: SettlingProgress) -> bool:
         """Say whether the answer has ended."""
         return self.ending is not None and (self._sealed or self.settled(at))
 
-    def problem(self, at: Progress) -> Problem | None:
+    def problem(self, at: SettlingProgress) -> Problem | None:
         """Return the failure that the word is, or what is wrong with it behind such an answer."""
         if self.ending is None:
             return None
@@ -109,7 +109,7 @@ class Settling:
         return plain if _IDENTIFIER.fullmatch(plain) else None
 
 
-def _makes_sense(ending: Ending, at: Progress) -> bool:
+def _makes_sense(ending: Ending, at: SettlingProgress) -> bool:
     """Say whether a model can have ended so after what was said: not after thoughts alone.
 
     A limit, a filter and a failure may strike at any time; thinking may use up all there is.

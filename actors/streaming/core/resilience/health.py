@@ -8,7 +8,7 @@ import msgspec
 from actors.streaming.core.resilience.circuit import Circuit, Pass, counts_against
 from actors.streaming.core.resilience.keys import KeyPool, Rests, is_worn_out
 from actors.streaming.core.resilience.limits import Limiter
-from actors.streaming.core.resilience.memory import Memory
+from actors.streaming.core.resilience.memory import ResilienceMemory
 from schemas.fleet import EndpointState, KeyState
 from schemas.ids import TenantId
 from schemas.problems import Problem
@@ -68,7 +68,7 @@ class Health:
         limiter = self._limiters.get(key)
         return limiter.wait(tokens, now) if limiter else 0.0
 
-    def admit(self, key: str | None, tokens: int, now: float) -> "Line | Problem":
+    def admit(self, key: str | None, tokens: int, now: float) -> "HealthLine | Problem":
         """Let a call begin, on a line that must be ``ended``."""
         call = self._circuit.admit(now)
         if call is None:
@@ -76,14 +76,14 @@ class Health:
         self._keys.take(key)
         if key in self._limiters:
             self._limiters[key].take(tokens, now)
-        return Line(key, call, self)
+        return HealthLine(key, call, self)
 
     def answered(self, call: Pass) -> None:
         """The endpoint has begun to answer a call."""
         self._circuit.answered(call)
 
     def ended(
-        self, line: "Line", problem: Problem | None, headers: Mapping[str, str], now: float
+        self, line: "HealthLine", problem: Problem | None, headers: Mapping[str, str], now: float
     ) -> None:
         """A call has ended, in a problem or well."""
         self._keys.give_back(line.key)
@@ -98,7 +98,7 @@ class Health:
         if problem is not None and is_worn_out(line.key, problem):
             self._keys.rest(line.key, problem, now)
 
-    def left(self, line: "Line") -> None:
+    def left(self, line: "HealthLine") -> None:
         """A call was called off before its end, which says nothing of the endpoint."""
         self._keys.give_back(line.key)
         self._circuit.release(line.call)
@@ -136,7 +136,7 @@ class Health:
         )
 
 
-class Line(NamedTuple):
+class HealthLine(NamedTuple):
     """One call that is let through: with which key, and the circuit's pass."""
 
     key: str | None
@@ -165,9 +165,9 @@ class Endpoints:
     """
 
     def __init__(self) -> None:
-        self._shared: Memory[Health] = Memory(each=REMEMBERED_ENDPOINTS)
-        self._own: Memory[Health] = Memory()
-        self._accounts: Memory[Rests] = Memory()
+        self._shared: ResilienceMemory[Health] = ResilienceMemory(each=REMEMBERED_ENDPOINTS)
+        self._own: ResilienceMemory[Health] = ResilienceMemory()
+        self._accounts: ResilienceMemory[Rests] = ResilienceMemory()
 
     def of(self, provider: Provider, tenant: TenantId, now: float) -> Health:
         """Return what is known of a provider's endpoint; of a script nothing ever is."""

@@ -32,7 +32,7 @@ MOST_KEYS = 256
 """Keys of one endpoint that are kept in mind; a definition may name any."""
 
 
-class Rest(NamedTuple):
+class KeyRest(NamedTuple):
     """A key is not used before ``until``; ``problem`` is why."""
 
     until: float
@@ -82,18 +82,18 @@ class Rests:
     """Which keys rest, why and until when. Times are seconds, passed in."""
 
     def __init__(self) -> None:
-        self._rests: dict[str | None, Rest] = {}
+        self._rests: dict[str | None, KeyRest] = {}
         self._refusals: dict[str | None, int] = {}
 
     def add(self, name: str | None, problem: Problem, now: float) -> None:
         """Leave a key alone. Refusals of calls that ran at the same time count as one."""
         if problem.retryable:
-            rest = Rest(now + rest_of(problem), problem)
+            rest = KeyRest(now + rest_of(problem), problem)
             self._rests[name] = max(rest, self.of(name, now) or rest, key=lambda one: one.until)
         elif (resting := self.of(name, now)) is None or resting.problem.retryable:
             before = self._refusals.pop(name, 0)
             self._refusals[name] = before + 1
-            self._rests[name] = Rest(now + rest_of(problem, before), problem)
+            self._rests[name] = KeyRest(now + rest_of(problem, before), problem)
         for known in (self._rests, self._refusals):
             if len(known) > MOST_KEYS:
                 known.pop(next(iter(known)))
@@ -106,7 +106,7 @@ class Rests:
         """The key was answered: earlier refusals count no longer."""
         self._refusals.pop(name, None)
 
-    def of(self, name: str | None, now: float) -> Rest | None:
+    def of(self, name: str | None, now: float) -> KeyRest | None:
         """Return the rest of a key, None if it has none."""
         rest = self._rests.get(name)
         if rest is not None and now >= rest.until:
@@ -208,7 +208,7 @@ class KeyPool:
         idle = next((name for name in self._taken if name not in known), None)
         self._taken.pop(idle, None)
 
-    def _rest(self, name: str | None, now: float) -> Rest | None:
+    def _rest(self, name: str | None, now: float) -> KeyRest | None:
         """Return the longer of the key's two rests."""
         rests = (self._account.of(name, now), self._rests.of(name, now))
         found = [rest for rest in rests if rest is not None]

@@ -69,7 +69,7 @@ def _until(moment: str, date: str | None) -> float | None:
     return wait / timedelta(seconds=1)
 
 
-class Budget(NamedTuple):
+class RateBudget(NamedTuple):
     """What is left of a limit until ``until``; after that nothing is known."""
 
     remaining: int
@@ -83,13 +83,13 @@ class Limiter:
     """
 
     def __init__(self) -> None:
-        self._budgets: dict[What, Budget] = {}
+        self._budgets: dict[What, RateBudget] = {}
 
     def observe(self, headers: Mapping[str, str], now: float) -> None:
         """Take in an answer's headers. Of several limits of one kind the tightest counts."""
-        fresh: dict[What, Budget] = {}
+        fresh: dict[What, RateBudget] = {}
         for said in announced(headers):
-            budget = Budget(said.remaining, now + said.reset)
+            budget = RateBudget(said.remaining, now + said.reset)
             fresh[said.what] = min(fresh.get(said.what, budget), budget)
         self._budgets |= fresh
 

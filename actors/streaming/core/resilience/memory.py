@@ -21,7 +21,7 @@ class _Noted(NamedTuple, Generic[V]):
     until: float
 
 
-class Memory(Generic[V]):
+class ResilienceMemory(Generic[V]):
     """Values by tenant and name; of each tenant the least recently used are forgotten first.
 
     Times are seconds on a clock that never goes back, passed in.

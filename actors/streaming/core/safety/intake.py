@@ -28,7 +28,7 @@ def under(policy: Policy, fleet: Safety | None) -> Policy:
     return msgspec.structs.replace(policy, safety=safety)
 
 
-class Taken(NamedTuple):
+class TakenText(NamedTuple):
     """The request as it may be sent, unless it was blocked."""
 
     request: GenerateRequest
@@ -36,20 +36,20 @@ class Taken(NamedTuple):
     blocked: SafetyRule | None
 
 
-def take_in(request: GenerateRequest, rules: RuleSet, effort: Effort) -> Steps[Taken]:
+def take_in(request: GenerateRequest, rules: RuleSet, effort: Effort) -> Steps[TakenText]:
     """Search the texts of a request.
 
     Raises:
         TooCostlyError: they cannot be searched with bounded effort.
     """
     if not rules.automata:
-        return Taken(request, [], None)
+        return TakenText(request, [], None)
     searched = _Search(rules, effort)
     messages: list[ChatMessage] = []
     for message in request.messages:
         passed = yield from searched.message(message)
         messages.append(passed)
-    return Taken(
+    return TakenText(
         msgspec.structs.replace(request, messages=messages), searched.findings, searched.blocked
     )
 

@@ -12,7 +12,7 @@ from actors.streaming.core.deltas import Delta, ReasoningDelta, TextDelta
 from schemas.llm import ToolCall
 
 
-class Window(NamedTuple):
+class TextWindow(NamedTuple):
     """A piece of an answer, to be judged behind the ``context`` that went before it."""
 
     deltas: list[Delta]
@@ -29,13 +29,13 @@ class Windows:
         self._held = ""
         self._context = ""
 
-    def feed(self, deltas: Iterable[Delta]) -> list[Window]:
+    def feed(self, deltas: Iterable[Delta]) -> list[TextWindow]:
         """Take in deltas and return the windows that are full."""
-        windows: list[Window] = []
+        windows: list[TextWindow] = []
         for delta in deltas:
             if isinstance(delta, ToolCall):
                 windows += self.finish()
-                windows.append(Window([delta], delta.arguments, ""))
+                windows.append(TextWindow([delta], delta.arguments, ""))
                 continue
             if type(delta) is not self._kind:
                 windows += self.finish()
@@ -45,12 +45,12 @@ class Windows:
                 windows.append(self._cut(self._size))
         return windows
 
-    def finish(self) -> list[Window]:
+    def finish(self) -> list[TextWindow]:
         """Return what is left."""
         return [self._cut(len(self._held))] if self._held else []
 
-    def _cut(self, length: int) -> Window:
+    def _cut(self, length: int) -> TextWindow:
         text, self._held = self._held[:length], self._held[length:]
-        window = Window([self._kind(text)], text, self._context)
+        window = TextWindow([self._kind(text)], text, self._context)
         self._context = (self._context + text)[-self._size :]
         return window

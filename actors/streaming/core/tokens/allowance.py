@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from actors.streaming.core.deltas import Delta
-from schemas.bills import Slices
+from schemas.bills import BillSlices
 from schemas.ledger import Extend, Reference
 from schemas.lifecycle import GenerateWork
 from schemas.llm import ToolCall
@@ -15,7 +15,7 @@ class Allowance:
     The prompt and a first slice are held when the attempt begins.
     """
 
-    def __init__(self, work: GenerateWork, slices: Slices) -> None:
+    def __init__(self, work: GenerateWork, slices: BillSlices) -> None:
         self._work = work
         self._slices = slices
         self._held = slices.input_pico + slices.slice_pico

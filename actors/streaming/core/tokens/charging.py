@@ -10,7 +10,7 @@ import msgspec
 from actors.streaming.core.resilience.routes import Route
 from schemas.ledger import MOST_COUNTED, MOST_PICO, Charge, is_plausible
 from schemas.llm import Answer, ModelConfig
-from schemas.pricing.prices import Priced, Prices, Terms, Unpriced
+from schemas.pricing.prices import Priced, Prices, RateTerms, Unpriced
 from schemas.pricing.terms import terms_of
 from schemas.pricing.units import PICO
 from schemas.providers import Azure, OpenAI, Provider
@@ -35,7 +35,7 @@ class Key(NamedTuple):
     foreign: bool = False
 
 
-class Till:
+class CostMeter:
     """Collects the charges of one attempt; all of them at the prices of its beginning.
 
     ``batch`` says that its calls go by the providers' batch APIs, and at their prices.
@@ -88,7 +88,7 @@ class Till:
             msgspec.structs.replace(charge, place=way.place, secret=key.name, foreign=key.foreign)
         )
 
-    def _charge(self, provider: Provider, terms: Terms, usage: Usage) -> Charge:
+    def _charge(self, provider: Provider, terms: RateTerms, usage: Usage) -> Charge:
         if self._batch:
             terms = msgspec.structs.replace(terms, batch=True)
         return charged(self._prices, provider, terms, usage, self._at)
@@ -111,7 +111,7 @@ def _unheard(provider: Provider) -> Iterator[Provider]:
         yield msgspec.structs.replace(provider, model=provider.deployment or provider.model)
 
 
-def _possible(way: Route, answer: Answer, *, foreign: bool) -> list[Terms]:
+def _possible(way: Route, answer: Answer, *, foreign: bool) -> list[RateTerms]:
     """Return the terms of which the dearest is charged.
 
     The word of a host that got the operator's secret is taken, but for Azure: there a definition
@@ -137,7 +137,9 @@ def _possible(way: Route, answer: Answer, *, foreign: bool) -> list[Terms]:
     return possible
 
 
-def charged(prices: Prices, provider: Provider, terms: Terms, usage: Usage, at: datetime) -> Charge:
+def charged(
+    prices: Prices, provider: Provider, terms: RateTerms, usage: Usage, at: datetime
+) -> Charge:
     """Return what some usage costs at a moment, or why that is not known."""
     found = _priced(prices, terms, usage, at)
     usage = usage if is_plausible(usage) else _capped(usage)
@@ -155,7 +157,7 @@ def charged(prices: Prices, provider: Provider, terms: Terms, usage: Usage, at: 
     )
 
 
-def _priced(prices: Prices, terms: Terms, usage: Usage, at: datetime) -> Priced | Unpriced:
+def _priced(prices: Prices, terms: RateTerms, usage: Usage, at: datetime) -> Priced | Unpriced:
     """Price what can be: nobody pays for what no call can have used."""
     if not is_plausible(usage):
         return Unpriced("more was told than a call can use")
@@ -196,7 +198,7 @@ def embedded(
     return charges
 
 
-def _served(provider: Provider, served: str | None, *, foreign: bool) -> Iterator[Terms]:
+def _served(provider: Provider, served: str | None, *, foreign: bool) -> Iterator[RateTerms]:
     """Yield the terms of which the dearest is charged, as for answers."""
     yield terms_of(provider, model_served=served)
     if isinstance(provider, Azure) and served and served != provider.model:
@@ -206,7 +208,7 @@ def _served(provider: Provider, served: str | None, *, foreign: bool) -> Iterato
 
 
 def _dearest(
-    prices: Prices, provider: Provider, possible: Iterable[Terms], usage: Usage, at: datetime
+    prices: Prices, provider: Provider, possible: Iterable[RateTerms], usage: Usage, at: datetime
 ) -> Charge:
     """Return the charge by the dearest of terms; one without a price only where none has."""
     return max(

@@ -78,7 +78,7 @@ def bounded(usage: Usage) -> Usage:
     return msgspec.structs.replace(usage, reasoning=reasoning, citation=citation)
 
 
-class Standing(NamedTuple):
+class UsageStanding(NamedTuple):
     """What is known of an answer whose counts are to be believed.
 
     ``is_said`` says that there is something of it, ``is_last`` that the counts came behind all
@@ -92,7 +92,7 @@ class Standing(NamedTuple):
 
 
 def believed(
-    raw: Mapping[str, Any] | None, shape: Shape, buckets: Buckets, standing: Standing
+    raw: Mapping[str, Any] | None, shape: Shape, buckets: Buckets, standing: UsageStanding
 ) -> Usage:
     """Return the usage as far as it can be believed, and the estimate in place of the rest.
 
@@ -127,7 +127,9 @@ def _has_prompt(raw: Mapping[str, Any], shape: Shape, usage: Usage) -> bool:
     return omitted or _is_confirmed(raw, shape, usage)
 
 
-def _has_output(raw: Mapping[str, Any], shape: Shape, usage: Usage, standing: Standing) -> bool:
+def _has_output(
+    raw: Mapping[str, Any], shape: Shape, usage: Usage, standing: UsageStanding
+) -> bool:
     """Say whether the answer is counted, by its own count or by the rest of the total.
 
     What was told before text came does not count that text.

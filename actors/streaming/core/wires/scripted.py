@@ -24,7 +24,7 @@ _MESSAGES = {
 }
 
 
-class Plan(NamedTuple):
+class ScriptPlan(NamedTuple):
     """What a call plays: ``words``, whose concatenation is the answer, then ``failure`` if any."""
 
     words: tuple[str, ...]
@@ -37,7 +37,7 @@ def words(text: str) -> tuple[str, ...]:
     return tuple(_WORD.findall(text))
 
 
-def plan(request: GenerateRequest, script: Scripted, *, turn: int, attempt: int) -> Plan:
+def plan(request: GenerateRequest, script: Scripted, *, turn: int, attempt: int) -> ScriptPlan:
     """Decide what the call of this turn and attempt plays.
 
     A word counts as a token: ``max_tokens`` cuts the answer, which then ends for its length.
@@ -45,14 +45,14 @@ def plan(request: GenerateRequest, script: Scripted, *, turn: int, attempt: int)
     pieces = words(script.responses[turn % len(script.responses)])
     failure = next((fail for fail in script.failures if fail.call == attempt - 1), None)
     if failure is not None:
-        return Plan(pieces[: failure.after_words], "other", _problem(failure))
+        return ScriptPlan(pieces[: failure.after_words], "other", _problem(failure))
     limit = request.config.max_tokens
     if limit is not None and limit < len(pieces):
-        return Plan(pieces[:limit], "length", None)
-    return Plan(pieces, "stop", None)
+        return ScriptPlan(pieces[:limit], "length", None)
+    return ScriptPlan(pieces, "stop", None)
 
 
-def answer(request: GenerateRequest, plan: Plan) -> Answer:
+def answer(request: GenerateRequest, plan: ScriptPlan) -> Answer:
     """Return the answer of a call that has played all its words."""
     return Answer(
         text="".join(plan.words),

@@ -10,7 +10,7 @@ from typing import Any, cast
 import msgspec
 
 from actors.streaming.core.decoding.counts import members
-from actors.streaming.core.reading.reader import Place
+from actors.streaming.core.reading.reader import StreamPlace
 from schemas import bounds
 from schemas.llm import ChatMessage, ProviderBlock, ToolCall, Wire
 
@@ -27,19 +27,21 @@ def replayed(
     Blocks of other wire formats are passed over. Between two blocks, text comes before calls.
     ``holds`` says how many characters of the turn's text a block brings itself.
     """
-    text, place = message.text, Place(0, 0)
+    text, place = message.text, StreamPlace(0, 0)
     for block in message.blocks:
         if block.wire == wire:
-            until = Place(
+            until = StreamPlace(
                 max(block.after_text, place.after_text), max(block.after_calls, place.after_calls)
             )
             yield from _between(message, text, place, until)
             yield block
-            place = Place(until.after_text + holds(block), until.after_calls)
-    yield from _between(message, text, place, Place(len(text), len(message.tool_calls)))
+            place = StreamPlace(until.after_text + holds(block), until.after_calls)
+    yield from _between(message, text, place, StreamPlace(len(text), len(message.tool_calls)))
 
 
-def _between(message: ChatMessage, text: str, start: Place, end: Place) -> Iterator[str | ToolCall]:
+def _between(
+    message: ChatMessage, text: str, start: StreamPlace, end: StreamPlace
+) -> Iterator[str | ToolCall]:
     if piece := text[start.after_text : end.after_text]:
         yield piece
     yield from message.tool_calls[start.after_calls : end.after_calls]

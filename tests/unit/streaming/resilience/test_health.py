@@ -6,7 +6,7 @@ from actors.streaming.core.resilience.health import (
     REMEMBERED_ENDPOINTS,
     Endpoints,
     Health,
-    Line,
+    HealthLine,
     endpoint_name,
 )
 from actors.streaming.core.resilience.keys import REFUSED_REST
@@ -33,9 +33,9 @@ def test_an_endpoint_is_a_model_at_a_server(provider: Provider, name: str):
     assert endpoint_name(provider) == name
 
 
-def begun(health: Health, key: str | None = "a", tokens: int = 0, now: float = 0.0) -> Line:
+def begun(health: Health, key: str | None = "a", tokens: int = 0, now: float = 0.0) -> HealthLine:
     line = health.admit(key, tokens, now)
-    assert isinstance(line, Line)
+    assert isinstance(line, HealthLine)
     return line
 
 
@@ -79,7 +79,7 @@ def test_a_sick_endpoint_refuses_until_it_is_probed():
     probe = begun(health, now=10.0)
     assert isinstance(health.admit("a", 0, 10.0), Problem)
     probe.answered()
-    assert isinstance(health.admit("a", 0, 10.0), Line)
+    assert isinstance(health.admit("a", 0, 10.0), HealthLine)
 
 
 def test_an_empty_wallet_rests_the_key_for_all_models_of_the_server_and_opens_no_circuit():

@@ -3,14 +3,14 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.streaming.core.resilience.memory import Memory
+from actors.streaming.core.resilience.memory import ResilienceMemory
 
 NAMES = st.integers(0, 9)
 TENANT = st.sampled_from(["acme", "other", "third"])
 
 
 def test_a_note_is_forgotten_when_its_time_is_over():
-    memory: Memory[int] = Memory(lifetime=10.0)
+    memory: ResilienceMemory[int] = ResilienceMemory(lifetime=10.0)
     memory.note("acme", "a", 1, 0.0)
 
     assert memory.find("acme", "a", 9.9) == 1
@@ -20,7 +20,7 @@ def test_a_note_is_forgotten_when_its_time_is_over():
 
 
 def test_the_tenants_that_were_not_heard_of_for_longest_are_forgotten():
-    memory: Memory[int] = Memory(tenants=2)
+    memory: ResilienceMemory[int] = ResilienceMemory(tenants=2)
     for tenant in ("one", "two"):
         memory.note(tenant, "a", 1, 0.0)
     assert memory.find("one", "a", 1.0) == 1
@@ -32,8 +32,8 @@ def test_the_tenants_that_were_not_heard_of_for_longest_are_forgotten():
 
 @given(st.lists(st.tuples(TENANT, NAMES, st.integers()), max_size=60))
 def test_what_others_note_makes_no_difference_to_a_tenant(notes: list[tuple[str, int, int]]):
-    all_together: Memory[int] = Memory(each=3)
-    alone: Memory[int] = Memory(each=3)
+    all_together: ResilienceMemory[int] = ResilienceMemory(each=3)
+    alone: ResilienceMemory[int] = ResilienceMemory(each=3)
     for tenant, name, value in notes:
         all_together.note(tenant, name, value, 0.0)
         if tenant == "acme":

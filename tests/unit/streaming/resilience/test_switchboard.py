@@ -2,8 +2,8 @@
 
 from structlog.testing import capture_logs
 
-from actors.streaming.core.resilience.health import Health, Line
-from actors.streaming.flow.switchboard import Heard, Question, Switchboard
+from actors.streaming.core.resilience.health import Health, HealthLine
+from actors.streaming.flow.switchboard import CircuitQuestion, HeardCircuits, Switchboard
 from schemas.problems import Problem
 
 LIMITED = Problem(code="rate_limited", message="slowly", retryable=True, retry_after=0.02)
@@ -24,7 +24,7 @@ class Asking:
 
     async def ask(self) -> Problem | None:
         """Put the next question."""
-        question = Question(
+        question = CircuitQuestion(
             health=self.health,
             keys=("first",),
             put=self._put,
@@ -33,9 +33,9 @@ class Asking:
         )
         return await Switchboard().ask(question)
 
-    async def _put(self, line: Line) -> Heard:
+    async def _put(self, line: HealthLine) -> HeardCircuits:
         del line
-        return Heard(self._answers.pop(0), {})
+        return HeardCircuits(self._answers.pop(0), {})
 
     async def _waits(self, code: str, seconds: float) -> None:
         self.waits.append(code)

@@ -7,36 +7,36 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actors.streaming.core.deltas import Delta, ReasoningDelta, TextDelta
-from actors.streaming.core.safety.windows import Window, Windows
+from actors.streaming.core.safety.windows import TextWindow, Windows
 from schemas.llm import ToolCall
 
 CALL = ToolCall(id="c", name="n", arguments="{}")
 
 
-def cut(deltas: Sequence[Delta], size: int = 4) -> list[Window]:
+def cut(deltas: Sequence[Delta], size: int = 4) -> list[TextWindow]:
     windows = Windows(size)
     return [one for delta in deltas for one in windows.feed([delta])] + windows.finish()
 
 
 def test_a_window_is_full_after_so_many_characters_and_knows_what_went_before():
     assert cut([TextDelta("abcdef"), TextDelta("gh"), TextDelta("i")]) == [
-        Window([TextDelta("abcd")], "abcd", ""),
-        Window([TextDelta("efgh")], "efgh", "abcd"),
-        Window([TextDelta("i")], "i", "efgh"),
+        TextWindow([TextDelta("abcd")], "abcd", ""),
+        TextWindow([TextDelta("efgh")], "efgh", "abcd"),
+        TextWindow([TextDelta("i")], "i", "efgh"),
     ]
 
 
 def test_a_change_from_reasoning_to_text_ends_a_window():
     assert cut([ReasoningDelta("ab"), TextDelta("c")]) == [
-        Window([ReasoningDelta("ab")], "ab", ""),
-        Window([TextDelta("c")], "c", ""),
+        TextWindow([ReasoningDelta("ab")], "ab", ""),
+        TextWindow([TextDelta("c")], "c", ""),
     ]
 
 
 def test_a_tool_call_is_a_window_of_its_own():
     assert cut([TextDelta("a"), CALL]) == [
-        Window([TextDelta("a")], "a", ""),
-        Window([CALL], "{}", ""),
+        TextWindow([TextDelta("a")], "a", ""),
+        TextWindow([CALL], "{}", ""),
     ]
 
 

@@ -5,8 +5,8 @@ from typing import Any
 import msgspec
 
 from actors.streaming.core.decoding.arguments import text_of
-from actors.streaming.core.reading.reader import Place
-from actors.streaming.core.wires.anthropic.events import DeltaPart
+from actors.streaming.core.reading.reader import StreamPlace
+from actors.streaming.core.wires.anthropic.events import AnthropicDelta
 from schemas import bounds
 
 _WHOLE = ("signature", "content", "encrypted_content")
@@ -17,7 +17,7 @@ _FIELDS = {"text": "text", "thinking": "thinking", "partial_json": "input_json"}
 _THOUGHTS = frozenset({"thinking", "redacted_thinking"})
 
 
-def kind_of(delta: DeltaPart) -> str:
+def kind_of(delta: AnthropicDelta) -> str:
     """Return the type of a delta without its ending; if it says none, by what is in it."""
     if delta.type:
         return delta.type.removesuffix("_delta")
@@ -39,7 +39,7 @@ class GrowingBlock:
     One whose beginning never came is ``implied``, and goes back only with a signature.
     """
 
-    def __init__(self, start: dict[str, Any], place: Place, *, implied: bool = False) -> None:
+    def __init__(self, start: dict[str, Any], place: StreamPlace, *, implied: bool = False) -> None:
         self.place = place
         self._raw = dict(start)
         self._json: list[str] = []
@@ -60,7 +60,7 @@ class GrowingBlock:
         """Whether the block can go back."""
         return not self._implied or bool(self._raw.get("signature"))
 
-    def grow(self, delta: DeltaPart) -> int:
+    def grow(self, delta: AnthropicDelta) -> int:
         """Take in a delta that is no text of the answer; return how many characters it had."""
         if text := text_of(delta.partial_json):
             self._json.append(text)

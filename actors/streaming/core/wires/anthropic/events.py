@@ -7,14 +7,14 @@ import msgspec
 from actors.streaming.core.decoding.surrogates import EventDecoder
 
 
-class MessagePart(msgspec.Struct, frozen=True):
+class AnthropicMessage(msgspec.Struct, frozen=True):
     """The message as it begins. What is no usage is passed over, so it may be anything."""
 
     model: str | None = None
     usage: Any = None
 
 
-class DeltaPart(msgspec.Struct, frozen=True, gc=False):
+class AnthropicDelta(msgspec.Struct, frozen=True, gc=False):
     """What a block or the message grows by, in any of its kinds."""
 
     type: str | None = None
@@ -27,7 +27,7 @@ class DeltaPart(msgspec.Struct, frozen=True, gc=False):
     stop_reason: str | None = None
 
 
-class Event(msgspec.Struct, frozen=True):
+class AnthropicEvent(msgspec.Struct, frozen=True):
     """One event of the stream. MiniMax says in ``base_resp`` how the call fares.
 
     A ``message`` that is a text is no event's of Anthropic, but what some server has to say.
@@ -35,13 +35,13 @@ class Event(msgspec.Struct, frozen=True):
 
     type: str | None = None
     index: int | float | str | None = None
-    delta: DeltaPart | None = None
+    delta: AnthropicDelta | None = None
     content_block: dict[str, Any] | None = None
-    message: MessagePart | str | None = None
+    message: AnthropicMessage | str | None = None
     usage: Any = None
     error: Any = None
     base_resp: Any = None
 
 
-decode = EventDecoder(Event).decode
+decode = EventDecoder(AnthropicEvent).decode
 """Reads one event; raises msgspec.DecodeError."""

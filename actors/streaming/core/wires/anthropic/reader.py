@@ -26,7 +26,12 @@ from actors.streaming.core.reading.garbled import GarbledError, typed
 from actors.streaming.core.reading.reader import Reader
 from actors.streaming.core.tokens.reckoning import Shape, bounded
 from actors.streaming.core.wires.anthropic.blocks import GrowingBlock, kind_of, kind_of_block
-from actors.streaming.core.wires.anthropic.events import DeltaPart, Event, MessagePart, decode
+from actors.streaming.core.wires.anthropic.events import (
+    AnthropicDelta,
+    AnthropicEvent,
+    AnthropicMessage,
+    decode,
+)
 from actors.streaming.core.wires.anthropic.whole import events as events_of
 from schemas import bounds
 from schemas.llm import GenerateRequest
@@ -49,7 +54,7 @@ _MINUTES = ("cache_creation", "ephemeral_5m_input_tokens")
 _THOUGHT = ("output_tokens_details", "thinking_tokens")
 _COUNTED = (("cache_read_input_tokens",), (_WRITTEN,), _HOUR, _MINUTES, _THOUGHT)
 
-_decode = typed(decode, Event(type="unknown"), _KNOWN, _KNOWN_DELTAS)
+_decode = typed(decode, AnthropicEvent(type="unknown"), _KNOWN, _KNOWN_DELTAS)
 
 
 class MessagesReader(Reader[SseEvent]):
@@ -89,7 +94,7 @@ class MessagesReader(Reader[SseEvent]):
         except (msgspec.DecodeError, RecursionError):
             raise GarbledError from None
 
-    def _read(self, read: Event, name: str) -> None:
+    def _read(self, read: AnthropicEvent, name: str) -> None:
         match read.type or name:
             case "content_block_delta" if read.delta is not None:
                 self._grow(self._at(read.index), read.delta)
@@ -97,7 +102,7 @@ class MessagesReader(Reader[SseEvent]):
                 self._begin(self._at(read.index), read.content_block)
             case "content_block_stop":
                 self._close(self._at(read.index))
-            case "message_start" if isinstance(read.message, MessagePart):
+            case "message_start" if isinstance(read.message, AnthropicMessage):
                 self._model = read.message.model or self._model
                 self._tell(read.message.usage)
             case "message_delta":
@@ -148,7 +153,7 @@ class MessagesReader(Reader[SseEvent]):
         model = counts.members(block.get("to")).get("model")
         self._model = model if isinstance(model, str) and model else self._model
 
-    def _grow(self, place: Place, delta: DeltaPart) -> None:
+    def _grow(self, place: Place, delta: AnthropicDelta) -> None:
         block = self._open_blocks.get(place)
         match kind_of(delta):
             case "text":
@@ -169,7 +174,7 @@ class MessagesReader(Reader[SseEvent]):
                 if block is not None:
                     self._weigh(block.grow(delta))
 
-    def _think_on(self, place: Place, block: GrowingBlock | None, delta: DeltaPart) -> None:
+    def _think_on(self, place: Place, block: GrowingBlock | None, delta: AnthropicDelta) -> None:
         """Grow the reasoning; where no block of it has begun, one is implied."""
         if block is None:
             begun = {"type": "thinking", "thinking": "", "signature": ""}

@@ -6,10 +6,10 @@ from typing import Any
 import msgspec
 
 from actors.streaming.core.decoding import counts
-from actors.streaming.core.wires.anthropic.events import Event
+from actors.streaming.core.wires.anthropic.events import AnthropicEvent
 
 
-def events(message: dict[str, Any]) -> Iterator[Event]:
+def events(message: dict[str, Any]) -> Iterator[AnthropicEvent]:
     """Return the events of a message.
 
     Raises:
@@ -25,5 +25,5 @@ def events(message: dict[str, Any]) -> Iterator[Event]:
         yield _event("message_stop")
 
 
-def _event(kind: str, **fields: Any) -> Event:
-    return msgspec.convert({"type": kind, **fields}, Event)
+def _event(kind: str, **fields: Any) -> AnthropicEvent:
+    return msgspec.convert({"type": kind, **fields}, AnthropicEvent)

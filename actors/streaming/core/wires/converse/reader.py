@@ -23,7 +23,7 @@ from actors.streaming.core.reading.finish_words import UNSURE
 from actors.streaming.core.reading.fragments import Fragment, identifier, place_of
 from actors.streaming.core.reading.fragments import Place as Index
 from actors.streaming.core.reading.garbled import garbled
-from actors.streaming.core.reading.reader import Place, Reader
+from actors.streaming.core.reading.reader import Reader, StreamPlace
 from actors.streaming.core.tokens.reckoning import Shape, topped
 from actors.streaming.core.wires.converse.chunks import (
     BlockDelta,
@@ -46,7 +46,7 @@ _SERVERS = frozenset({"server_tool_use", "mcp_tool_use"})
 class _ReasoningBlock:
     """A block of reasoning while it grows."""
 
-    def __init__(self, place: Place) -> None:
+    def __init__(self, place: StreamPlace) -> None:
         self.place = place
         self._text: list[str] = []
         self._signature: list[str] = []

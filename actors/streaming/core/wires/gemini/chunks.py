@@ -30,7 +30,7 @@ class FunctionCall(msgspec.Struct, frozen=True, rename="camel"):
 NULL = msgspec.Raw(b"null")
 
 
-class Part(msgspec.Struct, frozen=True, rename="camel"):
+class GeminiPart(msgspec.Struct, frozen=True, rename="camel"):
     """A piece of the answer: text, reasoning if ``thought`` says so, or a call.
 
     Or what Google's own tools were asked and have answered: code that it has run, searches.
@@ -57,7 +57,7 @@ class Grounding(msgspec.Struct, frozen=True, gc=False, rename="camel"):
 class Content(msgspec.Struct, frozen=True):
     """The pieces of a chunk."""
 
-    parts: list[Part] | None = None
+    parts: list[GeminiPart] | None = None
 
 
 class Candidate(msgspec.Struct, frozen=True, rename="camel"):
@@ -75,7 +75,7 @@ class PromptFeedback(msgspec.Struct, frozen=True, gc=False, rename="camel"):
     block_reason: str | None = None
 
 
-class Chunk(msgspec.Struct, frozen=True, rename="camel"):
+class GeminiChunk(msgspec.Struct, frozen=True, rename="camel"):
     """One event of the stream."""
 
     candidates: list[Candidate] | None = None
@@ -86,5 +86,5 @@ class Chunk(msgspec.Struct, frozen=True, rename="camel"):
     base_resp: Any = msgspec.field(name="base_resp", default=None)
 
 
-decode = EventDecoder(Chunk).decode
+decode = EventDecoder(GeminiChunk).decode
 """Reads one event; raises msgspec.DecodeError."""

@@ -27,15 +27,15 @@ from actors.streaming.core.reading.finish_words import blocked, is_word
 from actors.streaming.core.reading.fragments import Fragment
 from actors.streaming.core.reading.garbled import garbled
 from actors.streaming.core.reading.reader import Reader
-from actors.streaming.core.reading.settling import Progress
+from actors.streaming.core.reading.settling import SettlingProgress
 from actors.streaming.core.reading.tool_calls import GrowingCall
 from actors.streaming.core.tokens.reckoning import Shape, topped
 from actors.streaming.core.wires.gemini.arguments import StreamedArguments
 from actors.streaming.core.wires.gemini.chunks import (
     Candidate,
-    Chunk,
     FunctionCall,
-    Part,
+    GeminiChunk,
+    GeminiPart,
     decode,
 )
 from schemas.llm import GenerateRequest
@@ -74,7 +74,7 @@ class GeminiReader(Reader[SseEvent]):
         """Only the end of the stream settles an answer."""
         return False
 
-    def _progress(self) -> Progress:
+    def _progress(self) -> SettlingProgress:
         """See ``Reader``; pictures are something said as well."""
         told = super()._progress()
         return told._replace(texts=told.texts + self._shown)
@@ -88,7 +88,7 @@ class GeminiReader(Reader[SseEvent]):
             case _:
                 self._chunk(_read(event))
 
-    def _chunk(self, chunk: Chunk) -> None:
+    def _chunk(self, chunk: GeminiChunk) -> None:
         self._model = chunk.model_version or self._model
         if told := counts.members(chunk.usage_metadata):
             # The first ones tell of the traffic only; each is complete in what it counts.
@@ -113,7 +113,7 @@ class GeminiReader(Reader[SseEvent]):
             self._complete()
             self._ends(candidate.finish_reason)
 
-    def _part(self, part: Part) -> None:
+    def _part(self, part: GeminiPart) -> None:
         call = part.function_call
         if call is not None and (call.name or not part.text):
             self._utter(part)
@@ -128,7 +128,7 @@ class GeminiReader(Reader[SseEvent]):
             self._sign(_signed_text(part))
         self._utter(part)
 
-    def _utter(self, part: Part) -> None:
+    def _utter(self, part: GeminiPart) -> None:
         if part.text and part.thought:
             self._think(part.text)
         elif part.text:
@@ -194,7 +194,7 @@ def _text_of(args: object) -> str:
     return args if isinstance(args, str) and args else msgspec.json.encode(args or {}).decode()
 
 
-def _of_googles_tools(part: Part) -> dict[str, Any]:
+def _of_googles_tools(part: GeminiPart) -> dict[str, Any]:
     """Return a part of the tools that Google runs itself, as it must go back; {} of any other."""
     told = {
         "executableCode": part.executable_code,
@@ -249,12 +249,12 @@ def _told(raw: Mapping[str, Any], part: str, modality: str) -> int:
     return sum(counts.at(row, "tokenCount") for row in rows if row.get("modality") == modality)
 
 
-def _signed_text(part: Part) -> dict[str, Any]:
+def _signed_text(part: GeminiPart) -> dict[str, Any]:
     raw: dict[str, Any] = {"text": part.text or "", "thoughtSignature": part.thought_signature}
     return {**raw, "thought": True} if part.thought else raw
 
 
-def _read(event: SseEvent) -> Chunk:
+def _read(event: SseEvent) -> GeminiChunk:
     """Read a chunk, or raise the error that it carries."""
     try:
         chunk = decode(event.data)

@@ -10,7 +10,7 @@ Count = Any
 """What is no count is passed over and costs no text, so it may be anything."""
 
 
-class FunctionPart(msgspec.Struct, frozen=True):
+class OllamaFunction(msgspec.Struct, frozen=True):
     """A function call, whole. ``arguments`` is an object; some compatible servers send text."""
 
     name: str | None = None
@@ -18,30 +18,30 @@ class FunctionPart(msgspec.Struct, frozen=True):
     index: int | float | str | None = None
 
 
-class CallPart(msgspec.Struct, frozen=True):
+class OllamaCall(msgspec.Struct, frozen=True):
     """One tool call; the id is optional."""
 
     id: str | int | bool | None = None
     index: int | float | str | None = None
-    function: FunctionPart | None = None
+    function: OllamaFunction | None = None
 
 
-class MessagePart(msgspec.Struct, frozen=True):
+class OllamaMessage(msgspec.Struct, frozen=True):
     """What a chat grows by."""
 
     content: str | None = None
     thinking: str | None = None
-    tool_calls: list[CallPart] | CallPart | None = None
+    tool_calls: list[OllamaCall] | OllamaCall | None = None
 
 
-class Line(msgspec.Struct, frozen=True):
+class OllamaLine(msgspec.Struct, frozen=True):
     """One line. A chat has a ``message``; ``response`` and ``thinking`` are what generate has.
 
     A ``message`` that is a text is no answer, but what some server has to say.
     """
 
     model: str | None = None
-    message: MessagePart | str | None = None
+    message: OllamaMessage | str | None = None
     response: str | None = None
     thinking: str | None = None
     done: bool | None = None
@@ -56,5 +56,5 @@ class Line(msgspec.Struct, frozen=True):
     eval_duration: Count = None
 
 
-decode = EventDecoder(Line).decode
+decode = EventDecoder(OllamaLine).decode
 """Reads one line; raises msgspec.DecodeError."""

@@ -20,10 +20,10 @@ from actors.streaming.core.reading.garbled import garbled
 from actors.streaming.core.reading.reader import Reader
 from actors.streaming.core.tokens.reckoning import Shape
 from actors.streaming.core.wires.ollama.chunks import (
-    CallPart,
-    FunctionPart,
-    Line,
-    MessagePart,
+    OllamaCall,
+    OllamaFunction,
+    OllamaLine,
+    OllamaMessage,
     decode,
 )
 from schemas.llm import GenerateRequest
@@ -56,18 +56,18 @@ class OllamaReader(Reader[bytes]):
             return
         line = _read(event)
         self._model = line.model or self._model
-        message = line.message if isinstance(line.message, MessagePart) else None
+        message = line.message if isinstance(line.message, OllamaMessage) else None
         if thought := (message and message.thinking) or line.thinking:
             self._think(thought)
         if text := (message and message.content) or line.response:
             self._say(text)
         if calls := message and message.tool_calls:
-            told = [calls] if isinstance(calls, CallPart) else calls
+            told = [calls] if isinstance(calls, OllamaCall) else calls
             self._fragments.add([_fragment(call) for call in told])
         if line.done:
             self._end(line)
 
-    def _end(self, line: Line) -> None:
+    def _end(self, line: OllamaLine) -> None:
         told = {name: getattr(line, name) for name in _COUNTS}
         self._account({name: count for name, count in told.items() if count is not None})
         # Older versions give no reason.
@@ -95,9 +95,9 @@ class OllamaReader(Reader[bytes]):
         )
 
 
-def _fragment(part: CallPart) -> Fragment:
+def _fragment(part: OllamaCall) -> Fragment:
     """Read a call. An index may stand beside it or in its function; arguments are whole."""
-    function = part.function or FunctionPart()
+    function = part.function or OllamaFunction()
     given = function.arguments or {}
     whole = given if isinstance(given, str) else msgspec.json.encode(given).decode()
     index = part.index if function.index is None else function.index
@@ -105,12 +105,12 @@ def _fragment(part: CallPart) -> Fragment:
     return Fragment(place_of(index), identifier(part.id), name, whole if name else "")
 
 
-def _read(event: bytes) -> Line:
+def _read(event: bytes) -> OllamaLine:
     try:
         line = decode(event)
     except (msgspec.DecodeError, RecursionError):
         raise garbled(event) from None
-    has_answer = isinstance(line.message, MessagePart) or line.response is not None
+    has_answer = isinstance(line.message, OllamaMessage) or line.response is not None
     if not (has_answer or line.done) or line.error or line.base_resp:
         fail_on(event)
     return line

@@ -69,7 +69,7 @@ class DeltaPart(msgspec.Struct, frozen=True, gc=False):
     function_call: FunctionPart | str | None = None
 
 
-class Choice(msgspec.Struct, frozen=True, gc=False):
+class ChatChoice(msgspec.Struct, frozen=True, gc=False):
     """One of the answers asked for; we ask for one. A ``message`` is the answer as it stands.
 
     An empty list is what an empty object is to PHP.
@@ -92,14 +92,14 @@ class GroqPart(msgspec.Struct, frozen=True, gc=False):
     error: Any = None
 
 
-class Chunk(msgspec.Struct, frozen=True, gc=False):
+class ChatChunk(msgspec.Struct, frozen=True, gc=False):
     """One event of the stream. An ``object`` "error" is one itself, as older vLLM sends it.
 
     What is no usage is passed over and costs no text, so it may be anything. MiniMax says in
     ``base_resp`` how the call fares.
     """
 
-    choices: list[Choice] | None = None
+    choices: list[ChatChoice] | None = None
     usage: Any = None
     model: str | None = None
     service_tier: Any = None
@@ -109,5 +109,5 @@ class Chunk(msgspec.Struct, frozen=True, gc=False):
     x_groq: GroqPart | None = None
 
 
-decode = EventDecoder(Chunk).decode
+decode = EventDecoder(ChatChunk).decode
 """Reads one event; raises msgspec.DecodeError."""

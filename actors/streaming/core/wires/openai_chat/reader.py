@@ -30,12 +30,12 @@ from actors.streaming.core.framing.wrapping import event_framing
 from actors.streaming.core.reading.finish_words import STOP
 from actors.streaming.core.reading.fragments import identifier
 from actors.streaming.core.reading.garbled import GarbledError, garbled
-from actors.streaming.core.reading.reader import Place, Reader
+from actors.streaming.core.reading.reader import Reader, StreamPlace
 from actors.streaming.core.tokens.reckoning import Shape, topped
 from actors.streaming.core.wires.openai_chat.chunks import (
     CallPart,
-    Choice,
-    Chunk,
+    ChatChoice,
+    ChatChunk,
     ContentPart,
     DeltaPart,
     decode,
@@ -96,11 +96,11 @@ class ChatReader(Reader[SseEvent]):
         """
         deltas = super().finish()
         if self._wants_back and deltas:
-            self._keep({"reasoning_content": "".join(self._reasoning)}, Place(0, 0))
+            self._keep({"reasoning_content": "".join(self._reasoning)}, StreamPlace(0, 0))
         if deltas and (details := self._details.pieces()):
-            self._keep({DETAILS: details}, Place(0, 0))
+            self._keep({DETAILS: details}, StreamPlace(0, 0))
         if beside := extras(self._calls):
-            self._keep({EXTRAS: beside}, Place(0, 0))
+            self._keep({EXTRAS: beside}, StreamPlace(0, 0))
         return deltas
 
     def _event(self, event: SseEvent) -> None:
@@ -126,7 +126,7 @@ class ChatReader(Reader[SseEvent]):
             self._ends_as(STOP, None)
         self._settling.seal()
 
-    def _chunk(self, chunk: Chunk) -> None:
+    def _chunk(self, chunk: ChatChunk) -> None:
         self._model = chunk.model or self._model
         if chunk.service_tier != self._tier:
             self._serve(chunk.service_tier)
@@ -142,7 +142,7 @@ class ChatReader(Reader[SseEvent]):
         if usage:
             self._accounted(alone=not chunk.choices)
 
-    def _choice(self, choice: Choice) -> None:
+    def _choice(self, choice: ChatChoice) -> None:
         delta = choice.delta
         if type(delta) is DeltaPart:
             self._grow(delta)
@@ -203,7 +203,7 @@ class ChatReader(Reader[SseEvent]):
                 self._say(part.text)
 
 
-def _decode(event: SseEvent) -> Chunk:
+def _decode(event: SseEvent) -> ChatChunk:
     """Read a chunk, or raise the error that it carries."""
     try:
         chunk = decode(event.data)

@@ -13,7 +13,7 @@ PHASE = "phase"
 Index = int | float | str | None
 
 
-class Incomplete(msgspec.Struct, frozen=True, gc=False):
+class IncompleteReason(msgspec.Struct, frozen=True, gc=False):
     """Why a response stopped before its end."""
 
     reason: str | None = None
@@ -25,13 +25,13 @@ class ResponsePart(msgspec.Struct, frozen=True):
     model: str | None = None
     service_tier: Any = None
     status: str | None = None
-    incomplete_details: Incomplete | None = None
+    incomplete_details: IncompleteReason | None = None
     usage: Any = None
     error: Any = None
     output: msgspec.Raw = msgspec.Raw(b"")
 
 
-class Event(msgspec.Struct, frozen=True):
+class ResponsesEvent(msgspec.Struct, frozen=True):
     """One event of the stream, of any of its many types.
 
     MiniMax says in ``base_resp`` how the call fares.
@@ -57,7 +57,7 @@ class Event(msgspec.Struct, frozen=True):
     base_resp: Any = None
 
 
-decode = EventDecoder(Event).decode
+decode = EventDecoder(ResponsesEvent).decode
 """Reads one event; raises msgspec.DecodeError."""
 
 decode_response = EventDecoder(ResponsePart).decode

@@ -8,7 +8,7 @@ the last one there.
 from typing import Any, NamedTuple
 
 from actors.streaming.core.reading.fragments import Place, identifier, place_of
-from actors.streaming.core.wires.openai_responses.events import Event, Index
+from actors.streaming.core.wires.openai_responses.events import Index, ResponsesEvent
 
 
 class _Item(NamedTuple):
@@ -31,7 +31,7 @@ class Items:
         """Whether an item with this id has begun."""
         return identifier(item_id) in self._by_id
 
-    def of(self, event: Event, kind: str) -> int:
+    def of(self, event: ResponsesEvent, kind: str) -> int:
         """Return the item of a kind that an event goes on with; if none has begun, it begins."""
         item_id = identifier(event.item_id)
         known = self._by_id.get(item_id) or self._at(event.output_index)

@@ -21,14 +21,14 @@ from actors.streaming.core.framing.wrapping import event_framing
 from actors.streaming.core.reading.finish_words import is_word
 from actors.streaming.core.reading.fragments import Fragment, identifier
 from actors.streaming.core.reading.garbled import GarbledError, typed
-from actors.streaming.core.reading.reader import Place, Reader
+from actors.streaming.core.reading.reader import Reader, StreamPlace
 from actors.streaming.core.reading.tool_calls import GrowingCall
 from actors.streaming.core.tokens.reckoning import Shape, topped
 from actors.streaming.core.wires.openai_responses.events import (
     PHASE,
-    Event,
     Index,
     ResponsePart,
+    ResponsesEvent,
     decode,
     decode_response,
 )
@@ -68,7 +68,7 @@ _WRITTEN = ("input_tokens_details", "cache_write_tokens")
 _REASONING = ("output_tokens_details", "reasoning_tokens")
 _COUNTED = (_READ, _WRITTEN, _REASONING)
 
-_decode = typed(decode, Event(), _KNOWN)
+_decode = typed(decode, ResponsesEvent(), _KNOWN)
 
 
 class ResponsesReader(Reader[SseEvent]):
@@ -86,7 +86,7 @@ class ResponsesReader(Reader[SseEvent]):
         self._items = Items()
         self._is_itemized = False
         self._open_calls: dict[int, GrowingCall] = {}
-        self._places: dict[int, Place] = {}
+        self._places: dict[int, StreamPlace] = {}
         self._told: dict[tuple[str, int, Index, Index], list[str]] = {}
         self._searches = 0
         self._refused = False
@@ -113,7 +113,7 @@ class ResponsesReader(Reader[SseEvent]):
         if response.status in _ENDS:
             self._end(response, f"response.{response.status}")
 
-    def _read(self, event: Event, kind: str) -> None:
+    def _read(self, event: ResponsesEvent, kind: str) -> None:
         match kind:
             case "output_text.delta" | "refusal.delta":
                 self._part(kind, event, event.delta)
@@ -148,20 +148,22 @@ class ResponsesReader(Reader[SseEvent]):
 
     # Texts
 
-    def _part(self, kind: str, event: Event, text: Any, *, whole: bool = False) -> None:
+    def _part(self, kind: str, event: ResponsesEvent, text: Any, *, whole: bool = False) -> None:
         is_refusal = kind.startswith("refusal")
         told = "refusal" if is_refusal else "output_text"
         if isinstance(text, str) and text and self._is_news(told, event, text, whole=whole):
             self._refused = self._refused or is_refusal
             self._say(text)
 
-    def _reason_part(self, kind: str, event: Event, text: Any, *, whole: bool = False) -> None:
+    def _reason_part(
+        self, kind: str, event: ResponsesEvent, text: Any, *, whole: bool = False
+    ) -> None:
         told = kind.removesuffix(".done").removesuffix(".delta")
         if isinstance(text, str) and text and self._is_news(told, event, text, whole=whole):
             self._thinks_aloud = True
             self._think(text)
 
-    def _part_whole(self, event: Event, part: dict[str, Any]) -> None:
+    def _part_whole(self, event: ResponsesEvent, part: dict[str, Any]) -> None:
         """Take a part whole, by its own type; most have come in pieces before."""
         match part.get("type"):
             case "output_text" | "text":
@@ -176,7 +178,7 @@ class ResponsesReader(Reader[SseEvent]):
             case _:
                 return
 
-    def _is_news(self, kind: str, event: Event, text: str, *, whole: bool) -> bool:
+    def _is_news(self, kind: str, event: ResponsesEvent, text: str, *, whole: bool) -> bool:
         """Say whether a text is to be read: a whole one is not, if it came in pieces before.
 
         Under an id that is new it is another text of an index that is used twice, unless it is the
@@ -217,7 +219,7 @@ class ResponsesReader(Reader[SseEvent]):
         call.id, call.name = call.id or call_id, call.name or name
         return call
 
-    def _argue(self, kind: str, event: Event, text: Any) -> None:
+    def _argue(self, kind: str, event: ResponsesEvent, text: Any) -> None:
         text = text_of(text)
         if not text:
             return
@@ -228,7 +230,7 @@ class ResponsesReader(Reader[SseEvent]):
         elif (call := self._fragments.put(Fragment(serial, arguments=text))) is not None:
             self._open_calls[serial] = call
 
-    def _argue_whole(self, kind: str, event: Event) -> None:
+    def _argue_whole(self, kind: str, event: ResponsesEvent) -> None:
         text = text_of(event.arguments or event.input)
         if not text:
             return
@@ -262,7 +264,7 @@ class ResponsesReader(Reader[SseEvent]):
         """Say what of a message has not come in pieces."""
         for at, part in enumerate(map(counts.members, counts.items(message.get("content")))):
             told = part if part.get("type") else part | {"type": "output_text"}
-            event = Event(output_index=index, content_index=at, item_id=message.get("id"))
+            event = ResponsesEvent(output_index=index, content_index=at, item_id=message.get("id"))
             self._part_whole(event, told)
 
     def _muse(self, item: dict[str, Any]) -> None:

@@ -27,7 +27,7 @@ _GUARDED = frozenset({"INTERVENED", "GUARDRAIL_INTERVENED"})
 """The words of a guardrail that has answered itself; of any other it says "NONE"."""
 
 
-class Chunk(msgspec.Struct, frozen=True, rename="camel"):
+class TitanChunk(msgspec.Struct, frozen=True, rename="camel"):
     """One event of the stream."""
 
     output_text: str | None = None
@@ -41,7 +41,7 @@ class Chunk(msgspec.Struct, frozen=True, rename="camel"):
     base_resp: Any = msgspec.field(name="base_resp", default=None)
 
 
-_decode = EventDecoder(Chunk).decode
+_decode = EventDecoder(TitanChunk).decode
 
 
 class TitanReader(Reader[SseEvent]):
@@ -78,7 +78,7 @@ class TitanReader(Reader[SseEvent]):
         )
 
 
-def _read(event: SseEvent) -> Chunk:
+def _read(event: SseEvent) -> TitanChunk:
     try:
         chunk = _decode(event.data)
         result = next(iter(counts.items(chunk.results)), None)
@@ -90,7 +90,7 @@ def _read(event: SseEvent) -> Chunk:
     return chunk
 
 
-def _whole(answer: Chunk, result: dict[str, Any]) -> Chunk:
+def _whole(answer: TitanChunk, result: dict[str, Any]) -> TitanChunk:
     """Return an answer that has not been streamed as the one chunk of a stream.
 
     Raises:
@@ -99,4 +99,4 @@ def _whole(answer: Chunk, result: dict[str, Any]) -> Chunk:
     told = {name: result.get(name) for name in ("outputText", "completionReason")}
     count = {"totalOutputTextTokenCount": result.get("tokenCount")}
     asked = {"inputTextTokenCount": answer.input_text_token_count}
-    return msgspec.convert(told | count | asked, Chunk)
+    return msgspec.convert(told | count | asked, TitanChunk)

@@ -7,7 +7,7 @@ from schemas.entity import EntityAddress
 from schemas.work import AnyWorkItem
 
 
-class Employer(Protocol):
+class ItemOwner(Protocol):
     """The owner of items, in an ``epoch`` of its ``shard``."""
 
     shard: str
@@ -18,42 +18,42 @@ class Employer(Protocol):
         """Whether it can use a grant at present: until then its places lapse."""
         ...
 
-    def granted(self, errand: "Errand") -> None:
+    def granted(self, assignment: "Assignment") -> None:
         """A worker keeps a place for an item that waits: it may be offered once that is stored."""
         ...
 
-    def refused(self, errand: "Errand") -> None:
+    def refused(self, assignment: "Assignment") -> None:
         """The worker has not taken the item, and never will."""
         ...
 
-    def lost(self, errand: "Errand") -> None:
+    def lost(self, assignment: "Assignment") -> None:
         """The worker has gone, and may have begun the item."""
         ...
 
-    async def still_wants(self, errand: "Errand") -> bool:
+    async def still_wants(self, assignment: "Assignment") -> bool:
         """Say whether the item may be offered once more."""
         ...
 
 
-class Errand:
+class Assignment:
     """An item that a worker is given, by the ``grant`` of that number where it has waited.
 
     ``taken`` is by the worker's word, ``tries`` counts the offers.
     """
 
-    __slots__ = ("address", "at", "employer", "grant", "taken", "token", "tries", "work", "worker")
+    __slots__ = ("address", "at", "grant", "owner", "taken", "token", "tries", "work", "worker")
 
     def __init__(
         self,
         address: EntityAddress,
         work: AnyWorkItem,
-        employer: Employer,
+        owner: ItemOwner,
         worker: "KnownWorker",
         grant: int = 0,
     ) -> None:
         self.address = address
         self.work = work
-        self.employer = employer
+        self.owner = owner
         self.worker = worker
         self.grant = grant
         self.taken = False
@@ -70,7 +70,7 @@ class KnownWorker:
     """
 
     __slots__ = (
-        "errands",
+        "assignments",
         "full_for",
         "granted",
         "heard",
@@ -90,4 +90,4 @@ class KnownWorker:
         self.full_for: set[str] = set()
         self.room = 0
         self.granted = 0
-        self.errands: dict[str, Errand] = {}
+        self.assignments: dict[str, Assignment] = {}
