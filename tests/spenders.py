@@ -65,10 +65,10 @@ class Line(msgspec.Struct):
 class Spender:
     """Reserves for one attempt after the other, and ends what was granted."""
 
-    def __init__(self, owners: Owners, chance: random.Random, spending_policy: Manner) -> None:
+    def __init__(self, owners: Owners, chance: random.Random, policy: Manner) -> None:
         self._owners = owners
         self._chance = chance
-        self._spending_policy = spending_policy
+        self._spending_policy = policy
 
     async def attempt(self, name: str) -> Line:
         """Reserve once; settle, void or forget what is held."""
@@ -114,12 +114,12 @@ def _settle(reference: Reference, usage: Usage, at: datetime) -> Settle:
     return Settle(reference=reference, party=PARTY, charges=[charge], at=at)
 
 
-async def spend(url: str, file: Path, names: Sequence[str], spending_policy: Manner) -> None:
+async def spend(url: str, file: Path, names: Sequence[str], policy: Manner) -> None:
     """Make these reservations, some at a time."""
     left = iter(names)
     async with connect(ServerAddress(urls=(url,), name=file.stem)) as transport:
         owners = Owners(transport, ACCOUNT_ENTITY, SHARDS, Timing())
-        spender = Spender(owners, random.Random(file.stem), spending_policy)
+        spender = Spender(owners, random.Random(file.stem), policy)
         with file.open("ab", buffering=0) as written:
 
             async def run() -> None:
@@ -147,7 +147,7 @@ def read(directory: Path) -> list[Line]:
 
 
 def main(
-    url: str, directory: str, processes: str, reservations: str, spending_policy: Manner
+    url: str, directory: str, processes: str, reservations: str, policy: Manner
 ) -> int:
     """Run so many processes to their end; return how many of them failed."""
     count = int(processes)
@@ -157,7 +157,7 @@ def main(
     running = [
         fork.Process(
             target=_run,
-            args=(url, Path(directory) / f"{n}.jsonl", names[n::count], spending_policy),
+            args=(url, Path(directory) / f"{n}.jsonl", names[n::count], policy),
         )
         for n in range(count)
     ]

@@ -14,7 +14,7 @@ from anyio.abc import Process
 from bus.jetstream.bus import system_clock
 from bus.kv.prices import shipped_text
 from schemas.ledger import AccountEvent, MoneyHeld, Reserved
-from schemas.pricing.prices import Priced, Prices, Terms
+from schemas.pricing.prices import Priced, Prices, RateTerms
 from schemas.problems import Problem
 from tests.account_journal import accounts, journal
 from tests.books import Books, kept
@@ -138,7 +138,7 @@ async def test_whatever_owners_die_every_dollar_is_spent_once_and_no_hold_outliv
 
 def settled(lines: list[Line]) -> dict[str, int]:
     """Reckon what clients have used, by the rate book."""
-    book, terms = Prices(shipped_text()), Terms("openai", "gpt-4o-mini")
+    book, terms = Prices(shipped_text()), RateTerms("openai", "gpt-4o-mini")
     costs: dict[str, int] = {}
     for line in lines:
         if line.usage is not None:
