@@ -1,0 +1,176 @@
+"""Tools: what servers offer, what an execution calls, and what became of each call.
+
+A tool is named by its server and its own name there. The model knows it under a name that every
+provider takes (``OfferedTool``). A call is a piece of work in the queue ``tool``, in the lane of
+its server, so that a server that hangs stops no other. Protocol: the Model Context Protocol,
+revisions 2024-11-05 to 2026-07-28 (https://modelcontextprotocol.io/specification).
+"""
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+import msgspec
+
+from schemas.base import Internal, Value
+from schemas.bodies import BodyReference
+from schemas.ids import AgentId, ExecutionId, TenantId, Token
+from schemas.ledger import Charge
+from schemas.llm import Name
+from schemas.work import Done, WorkFailure
+
+TOOL_QUEUE = "tool"
+
+MOST_RESULT_BYTES = 256 * 1024
+"""What a call may bring back; the rest is cut off and marked."""
+
+ServerName = Token
+
+ToolName = Annotated[str, msgspec.Meta(min_length=1, max_length=128)]
+"""A tool's name on its server; it stands in no subject."""
+
+
+class ToolHints(Value, omit_defaults=True):
+    """What a server says of a tool's effects; the defaults are the protocol's, so the worst case.
+
+    Nobody vouches for a hint. An operator's word of a server goes before it.
+    """
+
+    read_only: bool = False
+    destructive: bool = True
+    idempotent: bool = False
+    open_world: bool = True
+
+    @property
+    def may_repeat(self) -> bool:
+        """Whether a call may be sent twice without harm."""
+        return self.read_only or self.idempotent
+
+
+class ServerTool(Value, omit_defaults=True):
+    """A tool as its server lists it: ``parameters`` and ``output`` are JSON Schemas."""
+
+    server: ServerName
+    tool: ToolName
+    description: str = ""
+    parameters: dict[str, Any] = msgspec.field(default_factory=lambda: {"type": "object"})
+    output: dict[str, Any] | None = None
+    title: str = ""
+    hints: ToolHints = ToolHints()
+
+
+class OfferedTool(Value, omit_defaults=True):
+    """Where a call of the tool that the model knows as ``name`` goes, decided at the start.
+
+    ``once``: it may have its effect only once. ``needs_approval``: a person is asked before.
+    """
+
+    name: Name
+    server: ServerName
+    tool: ToolName
+    once: bool = True
+    needs_approval: bool = False
+    seconds: float = 60.0
+
+
+# What a call brings back
+
+
+class ToolText(Value, tag="text"):
+    """A text for the model."""
+
+    text: str
+
+
+class ToolMedia(Value, tag="media", omit_defaults=True):
+    """An image or a sound, in base64; a large one is stored apart."""
+
+    media_type: str
+    data: str = ""
+    reference: BodyReference | None = None
+
+
+class ToolResource(Value, tag="resource", omit_defaults=True):
+    """A resource by its URI, with its text or bytes where the server has sent them."""
+
+    uri: str
+    media_type: str = ""
+    text: str = ""
+    reference: BodyReference | None = None
+
+
+ToolContent = ToolText | ToolMedia | ToolResource
+
+
+class ToolResult(Value, omit_defaults=True):
+    """What a tool has answered. ``is_error``: it says that it has failed.
+
+    ``structured`` is its JSON value, verified against the tool's output schema. ``truncated`` says
+    that the rest was cut off at the bound, of so many bytes in all. A large result lies whole
+    under ``reference``.
+    """
+
+    content: list[ToolContent] = []
+    structured: Any = None
+    is_error: bool = False
+    truncated: bool = False
+    bytes: int = 0
+    reference: BodyReference | None = None
+
+
+ToolOutcome = Literal[
+    "not_sent",
+    "rejected",
+    "protocol_error",
+    "deadline",
+    "circuit_open",
+    "overloaded",
+    "cancelled",
+    "outcome_unknown",
+]
+"""Why a call brought no result.
+
+``not_sent`` and ``rejected`` (the server refused before it began), ``circuit_open`` and
+``overloaded`` leave no doubt that nothing was done. After the others something may have been.
+"""
+
+UNSENT: frozenset[ToolOutcome] = frozenset(("not_sent", "rejected", "circuit_open", "overloaded"))
+
+
+# The work
+
+
+class ToolWork(Internal, tag="tool"):
+    """The body of a work item: one call of a tool.
+
+    ``arguments`` is the JSON text as the model wrote it. ``segment`` is that of the stream under
+    which progress is told; None tells nothing. A call that is ``once`` carries the work's id as
+    its idempotency key to servers that take one.
+    """
+
+    execution_id: ExecutionId
+    tenant: TenantId
+    call_id: str
+    server: ServerName
+    tool: ToolName
+    arguments: str
+    attempt: int
+    deadline: datetime
+    once: bool = True
+    agent_id: AgentId | None = None
+    segment: int | None = None
+    most_bytes: int = MOST_RESULT_BYTES
+
+
+class FinishTool(Done, tag="finish_tool"):
+    """A tool has answered, also with an error of its own. ``charges`` where calls have a price."""
+
+    result: ToolResult
+    started_at: datetime
+    charges: list[Charge] | None = None
+
+
+class FailTool(WorkFailure, tag="fail_tool"):
+    """A call has brought no result."""
+
+    outcome: ToolOutcome
+    started_at: datetime
