@@ -1,1 +1,1 @@
-"""What the pool decides, without input or output: sessions, balance, and the protocol's messages."""
+"""What the pool decides, without input or output: sessions, balance, the messages of MCP."""
