@@ -20,6 +20,7 @@ ACTIONS = {
     "budgets:admin": "Set and correct budgets and limits.",
     "costs:read": "Read reports of what was spent.",
     "prices:read": "Ask what something costs.",
+    "tools:read": "List the tools of MCP servers, their resources and their prompts.",
 }
 """Every action that a request may need, and what it allows."""
 

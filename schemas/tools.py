@@ -7,13 +7,13 @@ revisions 2024-11-05 to 2026-07-28 (https://modelcontextprotocol.io/specificatio
 """
 
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import msgspec
 
-from schemas.base import Internal, Value
+from schemas.base import Internal, Message, Question, Value
 from schemas.bodies import BodyReference
-from schemas.ids import AgentId, ExecutionId, TenantId, Token
+from schemas.ids import END, AgentId, ExecutionId, TenantId, Token
 from schemas.ledger import Charge
 from schemas.llm import Name
 from schemas.work import Done, WorkFailure
@@ -56,6 +56,33 @@ class ServerTool(Value, omit_defaults=True):
     output: dict[str, Any] | None = None
     title: str = ""
     hints: ToolHints = ToolHints()
+
+
+ToolPattern = Annotated[
+    str,
+    msgspec.Meta(
+        pattern=r"^[A-Za-z0-9_-]{1,64}(/[^\s]{1,128})?" + END,
+        description="a server, or server/tool in which * stands for any text",
+    ),
+]
+"""Some tools of a server: ``notion`` and ``notion/*`` are all, ``notion/search_*`` a few."""
+
+
+class ToolList(Message, tag="tools"):
+    """The tools that match, by server and name; ``unreachable`` are servers that were not heard."""
+
+    tools: list[ServerTool]
+    unreachable: list[ServerName] = []
+
+
+class ListTools(Question):
+    """List tools of the servers that this tenant may use; without patterns all of them."""
+
+    SUBJECT: ClassVar[str] = "tools.list"
+    REPLY: ClassVar[type[Message]] = ToolList
+    ACTION: ClassVar[str] = "tools:read"
+
+    patterns: Annotated[list[ToolPattern], msgspec.Meta(max_length=128)] = []
 
 
 class OfferedTool(Value, omit_defaults=True):
