@@ -40,7 +40,7 @@ async def answered(work: Awaitable[T], deadline: float, late: UpstreamError) -> 
             raise
         except ProblemError as refused:
             raise UpstreamError("rejected", refused.problem.message) from None
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001  foreign code must not end other servers' calls
             # Without its traceback: what a client raises may quote what was sent.
             kind = type(error).__name__
             log.error("mcp_pool.client_failed", error=kind)  # noqa: TRY400

@@ -235,12 +235,13 @@ class Replica:
 
     async def _open(self, slot: _Slot, key: SessionKey, address: ServerAddress) -> None:
         """Open the session of a key. Raises ``UpstreamError``; the slot is as before then."""
-        upstream = self._means.connect(address, self.spec.is_operators)
-        self._means.ledger.add(upstream.counters)
+        upstream: Upstream | None = None
         seconds = self.spec.terms.limits.open_seconds
         until = loop_time() + seconds
         late = UpstreamError("not_sent", f"the server did not open a session in {seconds:g} s")
         try:
+            upstream = self._means.connect(address, self.spec.is_operators)
+            self._means.ledger.add(upstream.counters)
             opened = await answered(upstream.open(until), until + GRACE_SECONDS, late)
             self._opened(slot, key, upstream, opened)
         except UpstreamError as error:
@@ -251,7 +252,8 @@ class Replica:
             if slot.session is None:
                 # In a task of its own: who waits for this opening is not to wait for its end.
                 slot.life.failed()
-                self._means.tasks.start_soon(self._close, upstream)
+                if upstream is not None:
+                    self._means.tasks.start_soon(self._close, upstream)
 
     def _opened(self, slot: _Slot, key: SessionKey, upstream: Upstream, opened: Opened) -> None:
         session = Session(key, upstream, opened, slot.life.opened())
