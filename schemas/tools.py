@@ -23,6 +23,10 @@ TOOL_QUEUE = "tool"
 MOST_RESULT_BYTES = 256 * 1024
 """What a call may bring back; the rest is cut off and marked."""
 
+INLINE_RESULT_BYTES = 16 * 1024
+"""A larger result is stored by its worker before it is reported, and goes by reference: what it
+says beside that is no more than its beginning."""
+
 ServerName = Token
 
 ToolName = Annotated[str, msgspec.Meta(min_length=1, max_length=128)]
@@ -169,9 +173,11 @@ UNSENT: frozenset[ToolOutcome] = frozenset(("not_sent", "rejected", "circuit_ope
 class ToolWork(Internal, tag="tool"):
     """The body of a work item: one call of a tool.
 
-    ``arguments`` is the JSON text as the model wrote it. ``segment`` is that of the stream under
-    which progress is told; None tells nothing. A call that is ``once`` carries the work's id as
-    its idempotency key to servers that take one.
+    ``name`` is the one that the model knows, ``arguments`` the JSON text as the model wrote it.
+    ``segment`` and ``sequence`` are the place in the stream of its first ``ToolProgressed``, of
+    which it may tell as many as ``schemas.streams.MOST_PROGRESS``; without a segment it tells
+    nothing. A call that is ``once`` carries the work's id, without its attempt, as its idempotency
+    key to servers that take one. ``depth`` counts the executions that have delegated this one.
     """
 
     execution_id: ExecutionId
@@ -184,8 +190,11 @@ class ToolWork(Internal, tag="tool"):
     deadline: datetime
     once: bool = True
     agent_id: AgentId | None = None
+    name: str = ""
     segment: int | None = None
+    sequence: int = 0
     most_bytes: int = MOST_RESULT_BYTES
+    depth: int = 0
 
 
 class FinishTool(Done, tag="finish_tool"):
