@@ -131,6 +131,11 @@ def summary(server: ToolServer) -> ServerSummary:
     )
 
 
+def operators_summary(name: str, description: str) -> ServerSummary:
+    """Return the row of a server of the operator; where it is, is nobody's business."""
+    return ServerSummary(id=name, owner="operator", description=description)
+
+
 def _fault(server: RemoteServer) -> Problem | None:
     reason = url_fault(server.url)
     if reason is not None:

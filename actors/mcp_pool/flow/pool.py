@@ -8,6 +8,7 @@ from typing import NamedTuple, TypeVar
 import anyio
 
 from actors.mcp_pool.adapters import metrics
+from actors.mcp_pool.adapters.meter import CallMark
 from actors.mcp_pool.core.balance import choose
 from actors.mcp_pool.core.retries import pause_before
 from actors.mcp_pool.core.servers import ServerSpec, may_repeat
@@ -46,15 +47,6 @@ class Requester(NamedTuple):
         return f"{self.agent}/{self.tenant}"
 
 
-class SentMark:
-    """Whether bytes of a call may have left; it is read where the call was cut off."""
-
-    __slots__ = ("is_set",)
-
-    def __init__(self) -> None:
-        self.is_set = False
-
-
 Addresses = Callable[[ServerSpec, int, str], ServerAddress]
 """Returns where a replica is, with the secrets that may serve a tenant.
 
@@ -89,10 +81,15 @@ class ServerPool:
         """Whether calls run or wait."""
         return bool(self._line.running or self._line.waiting)
 
+    @property
+    def era(self) -> str:
+        """The revisions of the protocol that the server was found to speak."""
+        return next((each.opened.era for each in self._replicas if each.opened), "")
+
     # Calls
 
     async def call(
-        self, who: Requester, plan: CallPlan, tool: ServerTool, sent: SentMark
+        self, who: Requester, plan: CallPlan, tool: ServerTool, mark: CallMark, *, once: bool
     ) -> ToolResult:
         """Call a tool; a call that may be is tried again.
 
@@ -100,15 +97,15 @@ class ServerPool:
             UpstreamError: it has brought no result.
             ProblemError: a secret must not serve this tenant.
         """
-        repeatable = may_repeat(self.spec.terms.tools, plan.tool, tool.hints)
+        repeatable = not once and may_repeat(self.spec.terms.tools, plan.tool, tool.hints)
 
         async def ask(upstream: Upstream) -> ToolResult:
             # From here on the upstream alone knows whether bytes have left.
-            sent.is_set = True
+            mark.is_sent = True
             try:
                 return await upstream.call(plan)
             except UpstreamError as error:
-                sent.is_set = error.sent
+                mark.is_sent = error.sent
                 raise
 
         async with self._line.place(who.line, plan.deadline):
