@@ -15,8 +15,7 @@ from typing import Literal
 
 import msgspec
 
-from actors.streaming.core.decoding.arguments import is_json
-from actors.streaming.core.framing.protocol import FramingError
+from schemas.bounds import is_json
 
 MAX_EVENT_BYTES = 8 * 1024 * 1024
 """An event beyond this is refused: the largest honest ones (whole images) stay far below."""
@@ -27,6 +26,10 @@ _RETRY_DIGITS = 10
 _GAP = b"\n\n"
 _DATA = b"data: "
 _MESSAGE = "message"
+
+
+class FramingError(ValueError):
+    """The bytes are not in their framing, or exceed its bounds. The parser is spent."""
 
 
 class SseEvent(msgspec.Struct, frozen=True, gc=False):
@@ -112,6 +115,11 @@ class SseParser:
         yield from self._read(lines)
         self._partial += rest
         self._demand(len(self._partial))
+
+    @property
+    def last_id(self) -> str:
+        """The last id that the server gave, also without data; "" where it gave none."""
+        return self._id
 
     @property
     def _between_events(self) -> bool:
