@@ -61,11 +61,14 @@ class SseParser:
 
     Memory is bounded by ``limit`` bytes and the chunk at hand. A parser that has raised is spent,
     and each feed must be read to its end before the next.
-    ``retry_ms`` is the last reconnection time the server asked for.
+    ``retry_ms`` is the last reconnection time the server asked for. A stream that goes on where
+    another one broke begins with that one's ``last_id`` and ``retry_ms``.
     """
 
-    def __init__(self, *, limit: int = MAX_EVENT_BYTES) -> None:
-        self.retry_ms: int | None = None
+    def __init__(
+        self, *, limit: int = MAX_EVENT_BYTES, last_id: str = "", retry_ms: int | None = None
+    ) -> None:
+        self.retry_ms = retry_ms
         self._limit = limit
         self._partial = bytearray()
         self._after_carriage_return = False
@@ -75,7 +78,7 @@ class SseParser:
         self._name = ""
         self._first_name: str | None = None
         self._is_plain = False
-        self._id = ""
+        self._id = last_id
 
     def feed(self, chunk: bytes) -> Iterable[SseEvent]:
         """Take the next bytes and return the events they complete.
