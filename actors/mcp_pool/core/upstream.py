@@ -16,6 +16,9 @@ Lane = Literal["http", "sse", "stdio"]
 Progress = Callable[[float, float | None, str], None]
 """Takes how much is done, of how much where it is known, and the server's words of it."""
 
+Log = Callable[[str, str], None]
+"""Takes a level (``info``, ``warning`` ...) and the server's words."""
+
 Counted = Literal["sessions", "sockets", "tasks", "processes"]
 
 
@@ -34,7 +37,8 @@ class ServerAddress(NamedTuple):
 class CallPlan(NamedTuple):
     """One call of a tool. ``deadline`` is in seconds of the loop's time.
 
-    ``meta`` goes into the request's ``_meta``: the trace context, say.
+    ``meta`` goes into the request's ``_meta``: the trace context, say. ``may_repeat``: it may be
+    sent once more where a kept connection turns out to have been closed.
     """
 
     tool: str
@@ -42,7 +46,9 @@ class CallPlan(NamedTuple):
     deadline: float
     meta: Mapping[str, Any] = {}
     progress: Progress | None = None
+    log: Log | None = None
     idempotency_key: str | None = None
+    may_repeat: bool = False
     most_bytes: int = MOST_RESULT_BYTES
 
 
@@ -125,7 +131,8 @@ class UpstreamError(Exception):
     """A request has brought no result.
 
     ``sent``: bytes may have left. ``session_lost``: the session is gone and must be opened anew.
-    ``retry_after`` in seconds, where the server has said so.
+    ``retry_after`` in seconds, where the server has said so. ``code`` is that of its JSON-RPC
+    error, ``status`` that of HTTP, and ``versions`` are the revisions that it says it speaks.
     """
 
     def __init__(
@@ -136,6 +143,9 @@ class UpstreamError(Exception):
         sent: bool = False,
         session_lost: bool = False,
         retry_after: float | None = None,
+        code: int | None = None,
+        status: int | None = None,
+        versions: tuple[str, ...] = (),
     ) -> None:
         super().__init__(message)
         self.outcome: ToolOutcome = outcome
@@ -143,6 +153,9 @@ class UpstreamError(Exception):
         self.sent = sent
         self.session_lost = session_lost
         self.retry_after = retry_after
+        self.code = code
+        self.status = status
+        self.versions = versions
 
 
 class Upstream(Protocol):
