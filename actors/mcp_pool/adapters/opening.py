@@ -64,7 +64,9 @@ class Opening:
                 return None
             self._settle(chosen)
             return opened(chosen, STATELESS, found)
-        raise UpstreamError("protocol_error", "The server refuses the revision it names.", sent=True)
+        raise UpstreamError(
+            "protocol_error", "The server refuses the revision it names.", sent=True
+        )
 
     async def _probe(self, version: str, deadline: float) -> msgspec.Raw:
         self._requests.dialect = Dialect(version, self._offers)
@@ -82,7 +84,9 @@ class Opening:
         try:
             result = opened(found.version, HANDSHAKE, found)
         except UnknownRevisionError as error:
-            raise UpstreamError("protocol_error", f"No common revision: {error}", sent=True) from None
+            raise UpstreamError(
+                "protocol_error", f"No common revision: {error}", sent=True
+            ) from None
         self._settle(found.version)
         told = wire.notification("notifications/initialized", {})
         await self._requests.within(deadline, lambda: self._requests.channel.tell(told))

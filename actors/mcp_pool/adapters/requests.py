@@ -52,7 +52,9 @@ class Requests:
                 return raw
             rounds += 1
             if rounds > wire_questions.MAX_ROUNDS:
-                raise UpstreamError("protocol_error", "The server asks for input on and on.", sent=True)
+                raise UpstreamError(
+                    "protocol_error", "The server asks for input on and on.", sent=True
+                )
             params = {**params, **self.read(lambda: wire_questions.answered(asked, self._person))}
             await self.within(deadline, lambda: anyio.sleep(wire_questions.pause(asked, rounds)))
 

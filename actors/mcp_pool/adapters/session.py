@@ -92,9 +92,7 @@ class McpSession:
     async def list_tools(self, deadline: float) -> Listing[ServerTool]:
         """See ``Upstream.list_tools``."""
         server, marked = self._address.name, self._is_stateless
-        pages = wire_lists.Pages(
-            "tools", lambda raw: wire_lists.tool(server, raw, marked=marked)
-        )
+        pages = wire_lists.Pages("tools", lambda raw: wire_lists.tool(server, raw, marked=marked))
         await self._collect("tools/list", pages, deadline)
         self._marks = {each.tool.tool: each.marks for each in pages.values if each.marks}
         return pages.listing(lambda each: each.tool)

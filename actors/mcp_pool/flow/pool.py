@@ -101,11 +101,11 @@ class ServerPool:
 
         async def ask(upstream: Upstream) -> ToolResult:
             # From here on the upstream alone knows whether bytes have left.
-            mark.is_sent = True
+            before, mark.is_sent = mark.is_sent, True
             try:
                 return await upstream.call(plan)
             except UpstreamError as error:
-                mark.is_sent = error.sent
+                mark.is_sent = before or error.sent
                 raise
 
         async with self._line.place(who.line, plan.deadline):
@@ -126,7 +126,7 @@ class ServerPool:
         *,
         may_repeat: bool,
     ) -> T:
-        tries = 0
+        tries, sent = 0, False
         while True:
             tries += 1
             try:
@@ -134,7 +134,11 @@ class ServerPool:
             except UpstreamError as error:
                 pause = pause_before(failure_of(error), tries, may_repeat=may_repeat)
                 if pause is None or loop_time() + pause >= deadline:
+                    if sent and not error.sent:
+                        # An earlier try may have had its effect, whatever became of this one.
+                        raise UpstreamError("outcome_unknown", error.message, sent=True) from None
                     raise
+                sent = sent or error.sent
             await anyio.sleep(pause)
 
     async def _once(

@@ -133,12 +133,13 @@ class Replica:
             wait = self.circuit.wait(loop_time())
             message = "the server keeps failing and is left alone for a while"
             raise UpstreamError("circuit_open", message, retry_after=wait)
-        began = loop_time()
+        began, session = loop_time(), None
         self.in_flight += 1
         try:
-            result = await self._request(key, address, deadline, ask)
+            session = await self._session(key, address, deadline)
+            result = await self._over(session, deadline, ask)
         except UpstreamError as error:
-            self._failed(passed, error, loop_time())
+            self._failed(passed, session, error)
             raise
         except BaseException:
             self.circuit.release(passed)
@@ -150,39 +151,27 @@ class Replica:
         self.health = self.health.observed(now - began, good=True)
         return result
 
-    async def _request(
-        self,
-        key: SessionKey,
-        address: ServerAddress,
-        deadline: float,
-        ask: Callable[[Upstream], Awaitable[T]],
+    async def _over(
+        self, session: Session, deadline: float, ask: Callable[[Upstream], Awaitable[T]]
     ) -> T:
-        session = await self._session(key, address, deadline)
-        session.in_flight += 1
         late = UpstreamError("deadline", "no answer came in time", sent=True)
+        session.in_flight += 1
         try:
             result = await answered(ask(session.upstream), deadline + GRACE_SECONDS, late)
-        except UpstreamError as error:
-            self._learn(session, error)
-            raise
-        else:
-            session.heard_at = loop_time()
-            return result
         finally:
             self._give_back(session)
+        session.heard_at = loop_time()
+        return result
 
-    def _failed(self, passed: Pass, error: UpstreamError, now: float) -> None:
-        if counts_against_server(failure_of(error)):
-            self.circuit.failed(passed, now)
+    def _failed(self, passed: Pass, session: Session | None, error: UpstreamError) -> None:
+        """Learn from a failure; one loss that many calls report speaks against the server once."""
+        is_known = error.session_lost and session is not None and not self._leave(session)
+        if counts_against_server(failure_of(error)) and not is_known:
+            self.circuit.failed(passed, loop_time())
             self.health = self.health.observed(0.0, good=False)
         else:
             self.circuit.release(passed)
-
-    def _learn(self, session: Session, error: UpstreamError) -> None:
-        """Leave a session that is lost; look after one that did not answer in time."""
-        if error.session_lost:
-            self._leave(session)
-        elif error.outcome == "deadline" and not session.is_probed:
+        if error.outcome == "deadline" and session is not None and not session.is_probed:
             self._means.tasks.start_soon(self._probe, session)
 
     def _give_back(self, session: Session) -> None:
@@ -196,15 +185,15 @@ class Replica:
 
     async def _session(self, key: SessionKey, address: ServerAddress, deadline: float) -> Session:
         self._latest = (key, address)
-        while True:
-            slot = await self._slot(key, address, deadline)
-            if slot.life.want() == "use" and slot.session is not None:
-                return slot.session
-            slot.wanted += 1
-            try:
+        slot = await self._slot(key, address, deadline)
+        slot.wanted += 1
+        try:
+            while slot.life.want() != "use" or slot.session is None:
                 await slot.opening.result(deadline)
-            finally:
-                slot.wanted -= 1
+            return slot.session
+        finally:
+            slot.wanted -= 1
+            self._room.set()
 
     async def _slot(self, key: SessionKey, address: ServerAddress, deadline: float) -> _Slot:
         """Return the place of a key, once one can be had."""
@@ -217,7 +206,8 @@ class Replica:
                 slot = _Slot(self._means.tasks, lambda slot: self._open(slot, key, address))
                 self._slots[key] = slot
                 return slot
-            self._room = anyio.Event()
+            if self._room.is_set():
+                self._room = anyio.Event()
             with anyio.CancelScope(deadline=deadline) as scope:
                 await self._room.wait()
             if scope.cancelled_caught:
@@ -259,6 +249,8 @@ class Replica:
         session = Session(key, upstream, opened, slot.life.opened())
         slot.session = session
         before, self.opened = self.opened, opened
+        if opened.stateless and self.spec.terms.sharing == "auto":
+            self._share(session)
         if before is not None or slot.life.incarnation > 1:
             self.reopened(opened)
         self._means.tasks.start_soon(self._listen, session)
@@ -270,18 +262,29 @@ class Replica:
             incarnation=session.incarnation,
         )
 
+    def _share(self, session: Session) -> None:
+        """Let all of a credential use a session, now that its server is known to keep none."""
+        key = SessionKey(session.key.credential)
+        if key not in self._slots and session.key in self._slots:
+            self._slots[key] = self._slots.pop(session.key)
+            session.key = key
+
     async def _listen(self, session: Session) -> None:
         with suppress(UpstreamError):
             late = UpstreamError("deadline", "")
             await answered(session.upstream.listen(self.list_changed), inf, late)
 
-    def _leave(self, session: Session, slot: _Slot | None = None) -> None:
-        """Use a session no more, and close it once its calls have ended."""
+    def _leave(self, session: Session, slot: _Slot | None = None) -> bool:
+        """Use a session no more, and close it once its calls have ended; say whether it was used.
+
+        However often it is reported lost, it is left once.
+        """
         slot = slot or self._slots.get(session.key)
         if slot is None or slot.session is not session or not slot.life.leave(session.incarnation):
-            return
+            return False
         slot.session = None
         self._means.tasks.start_soon(self._retire, session)
+        return True
 
     async def _retire(self, session: Session) -> None:
         try:
