@@ -49,7 +49,8 @@ class McpSession:
         self._channel = channel
         self._counters = counters
         self._requests = Requests(channel, person)
-        self._opening = Opening(self._requests, address.era, offers)
+        asks_first = address.kind == "http"
+        self._opening = Opening(self._requests, address.era, offers, asks_first=asks_first)
         self._opened: Opened | None = None
         self._closed = False
         self._marks: dict[str, dict[Path, str]] | None = None
@@ -83,7 +84,7 @@ class McpSession:
         try:
             return await self._call(plan)
         except UpstreamError as error:
-            if not (error.code == HEADER_MISMATCH and self._is_stateless):
+            if not (error.said.code == HEADER_MISMATCH and self._is_stateless):
                 raise
         # The server's schema has changed since it was read: it says what headers it wants.
         await self.list_tools(plan.deadline)
@@ -92,9 +93,7 @@ class McpSession:
     async def list_tools(self, deadline: float) -> Listing[ServerTool]:
         """See ``Upstream.list_tools``."""
         server, marked = self._address.name, self._is_stateless
-        pages = wire_lists.Pages(
-            "tools", lambda raw: wire_lists.tool(server, raw, marked=marked)
-        )
+        pages = wire_lists.Pages("tools", lambda raw: wire_lists.tool(server, raw, marked=marked))
         await self._collect("tools/list", pages, deadline)
         self._marks = {each.tool.tool: each.marks for each in pages.values if each.marks}
         return pages.listing(lambda each: each.tool)
@@ -131,7 +130,7 @@ class McpSession:
             await self._requests.ask(method, {}, deadline, repeats=True)
         except UpstreamError as error:
             # Who does not know the question is alive.
-            if error.code != METHOD_NOT_FOUND:
+            if error.said.code != METHOD_NOT_FOUND:
                 raise
 
     async def listen(self, changed: Callable[[str], None]) -> None:

@@ -125,7 +125,9 @@ def _within(path: Path | None, word: str, inner: Any) -> list[tuple[Path | None,
     if isinstance(inner, dict):
         fields = cast("dict[str, Any]", inner)
         if word == "properties":
-            return [(None if path is None else (*path, name), each) for name, each in fields.items()]
+            return [
+                (None if path is None else (*path, name), each) for name, each in fields.items()
+            ]
         if word in _NAMED:
             return [(None, each) for each in fields.values()]
     if isinstance(inner, list) and word in _LISTED:
