@@ -11,13 +11,15 @@ from actors.mcp_pool.adapters.lanes import Lanes
 from actors.mcp_pool.adapters.operator_file import named_servers
 from actors.mcp_pool.adapters.results import ResultStore
 from actors.mcp_pool.config import McpPoolConfig
+from actors.mcp_pool.core.upstream import ServerAddress, Upstream
 from actors.mcp_pool.flow.calls import ToolCalls
 from actors.mcp_pool.flow.ledger import Ledger
-from actors.mcp_pool.flow.means import Means
+from actors.mcp_pool.flow.means import Connect, Means
 from actors.mcp_pool.flow.pools import Pools
 from actors.mcp_pool.flow.questions import ServerQuestions
 from actors.mcp_pool.flow.reporting import PoolReports
 from bus.actor import Actor, Here, Own
+from bus.http import HttpClient, HttpLimits
 from bus.runtime.supervision import Part
 from bus.security.egress import Egress
 from bus.security.secrets import Secrets
@@ -37,19 +39,37 @@ CALL = Job(
 )
 
 
+LIMITS = HttpLimits(connections=1024, read_seconds=None)
+"""The pool bounds calls itself, and a stream on which a server tells of changes is silent long."""
+
+ANYWHERE = Egress(allow_loopback=True, allowed=("0.0.0.0/0", "::/0"))
+"""Where servers may be that the operator has named."""
+
+
+def connecting(checked: Lanes, free: Lanes) -> Connect:
+    """Return what makes upstreams: the addresses of tenants are held to the egress policy."""
+
+    def connect(address: ServerAddress, trusted: bool) -> Upstream:  # noqa: FBT001  as Connect
+        return (free if trusted else checked)(address)
+
+    return connect
+
+
 @asynccontextmanager
 async def opened(here: Here) -> AsyncGenerator[Own]:
     """Make what calls tools, and the pools that it calls them over."""
     config, bus, quotas = here.config, here.bus, here.process.quotas
     egress = Egress(allow_loopback=config.allow_loopback, allowed=config.allowed_hosts)
     secrets = Secrets.load({}, config.secrets_file, os.environ)
-    named, ledger = named_servers(config, os.environ), Ledger()
+    named = named_servers(config, os.environ)
     async with (
-        Lanes(egress) as lanes,
+        HttpClient(egress, LIMITS, field="server") as checked,
+        HttpClient(ANYWHERE, LIMITS, field="server") as free,
         opened_definitions(here.bucket(SERVERS), bus.clock, quotas, egress, named) as definitions,
         background() as tasks,
     ):
-        means = Means(lanes.connect, tasks, ledger)
+        ledger = Ledger(lambda: (checked.opened + free.opened, checked.closed + free.closed))
+        means = Means(connecting(Lanes(tasks, checked), Lanes(tasks, free)), tasks, ledger)
         reports = PoolReports(bus, here.process.name)
         addresses = Addressing(secrets, os.environ)
         pools = Pools(means, named, definitions, addresses, reports.changed)

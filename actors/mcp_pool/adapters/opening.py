@@ -23,12 +23,19 @@ _NO_ERA = ("rejected", "protocol_error")
 
 
 class Opening:
-    """Opens in the revision that is declared, or finds out which one it is."""
+    """Opens in the revision that is declared, or finds out which one it is.
 
-    def __init__(self, requests: Requests, era: Era, offers: Mapping[str, Any]) -> None:
+    ``asks_first``: a server whose revision is not known is asked for it before it is greeted.
+    Behind a pipe it is greeted first, since older servers take no other first message.
+    """
+
+    def __init__(
+        self, requests: Requests, era: Era, offers: Mapping[str, Any], *, asks_first: bool
+    ) -> None:
         self._requests = requests
         self._era = era
         self._offers = offers
+        self._asks_first = asks_first
 
     async def open(self, deadline: float) -> Opened:
         """Agree on a revision.
@@ -36,11 +43,24 @@ class Opening:
         Raises:
             UpstreamError: there is none that both sides speak, or no answer.
         """
+        if self._era == "auto" and not self._asks_first:
+            return await self._greeted(deadline)
         if self._era != "2025":
             found = await self._discover(deadline)
             if found is not None:
                 return found
         return await self._handshake(deadline)
+
+    async def _greeted(self, deadline: float) -> Opened:
+        try:
+            return await self._handshake(deadline)
+        except UpstreamError as error:
+            if error.outcome not in _NO_ERA or error.session_lost:
+                raise
+            found = await self._discover(deadline)
+            if found is None:
+                raise
+            return found
 
     async def _discover(self, deadline: float) -> Opened | None:
         """Open without a session; None where the server only speaks of sessions."""
@@ -49,13 +69,13 @@ class Opening:
             try:
                 raw = await self._probe(version, deadline)
             except UpstreamError as error:
-                if error.outcome not in _NO_ERA or error.status in (401, 403):
+                if error.outcome not in _NO_ERA or error.said.status in (401, 403):
                     raise
-                if error.code != wire.UNSUPPORTED_VERSION or not error.versions:
+                if error.said.code != wire.UNSUPPORTED_VERSION or not error.said.versions:
                     return self._fall_back(error)
-                other = common(error.versions, STATELESS)
-                if other is None or common(error.versions, HANDSHAKE) == other:
-                    return self._fall_back(error, error.versions)
+                other = common(error.said.versions, STATELESS)
+                if other is None or common(error.said.versions, HANDSHAKE) == other:
+                    return self._fall_back(error, error.said.versions)
                 version = other
                 continue
             found = self._requests.read(lambda raw=raw: agreed(raw))

@@ -1,6 +1,5 @@
 """Requests over a channel: numbers, deadlines, answers, and what is asked in between."""
 
-import math
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeVar
 
@@ -12,7 +11,7 @@ from actors.mcp_pool.core import wire_faults, wire_questions
 from actors.mcp_pool.core.upstream import UpstreamError
 from actors.mcp_pool.core.wire import MalformedFrameError, Outgoing
 from actors.mcp_pool.core.wire_hearing import Heard, asking
-from actors.mcp_pool.core.wire_questions import Person
+from actors.mcp_pool.core.wire_questions import Interim, Person
 from actors.mcp_pool.core.wire_revisions import HANDSHAKE, Dialect
 from bus.tasks import loop_time
 
@@ -51,12 +50,15 @@ class Requests:
             if asked is None:
                 return raw
             rounds += 1
-            if rounds > wire_questions.MAX_ROUNDS:
-                raise UpstreamError(
-                    "protocol_error", "The server asks for input on and on.", sent=True
-                )
-            params = {**params, **self.read(lambda: wire_questions.answered(asked, self._person))}
-            await self.within(deadline, lambda: anyio.sleep(wire_questions.pause(asked, rounds)))
+            params = {**params, **await self._input(asked, rounds, deadline)}
+
+    async def _input(self, asked: Interim, rounds: int, deadline: float | None) -> dict[str, Any]:
+        """Return what the request is sent again with."""
+        if rounds > wire_questions.MAX_ROUNDS:
+            raise UpstreamError("protocol_error", "The server asks for input on and on.", sent=True)
+        seconds = wire_questions.pause(asked, rounds)
+        await self.within(deadline, lambda: anyio.sleep(seconds))
+        return self.read(lambda: wire_questions.answered(asked, self._person))
 
     def read(self, reading: Callable[[], T]) -> T:
         """Return what the server's result says.
@@ -106,7 +108,7 @@ class Requests:
             del hearing.under_way[number]
         if frame.error is not None:
             raise wire_faults.of_error(frame.error, in_session=self.in_session)
-        return frame.result or msgspec.Raw(b"null")
+        return frame.result
 
     async def _answered(self, outgoing: Outgoing) -> Any:
         try:

@@ -49,7 +49,8 @@ class McpSession:
         self._channel = channel
         self._counters = counters
         self._requests = Requests(channel, person)
-        self._opening = Opening(self._requests, address.era, offers)
+        asks_first = address.kind == "http"
+        self._opening = Opening(self._requests, address.era, offers, asks_first=asks_first)
         self._opened: Opened | None = None
         self._closed = False
         self._marks: dict[str, dict[Path, str]] | None = None
@@ -83,7 +84,7 @@ class McpSession:
         try:
             return await self._call(plan)
         except UpstreamError as error:
-            if not (error.code == HEADER_MISMATCH and self._is_stateless):
+            if not (error.said.code == HEADER_MISMATCH and self._is_stateless):
                 raise
         # The server's schema has changed since it was read: it says what headers it wants.
         await self.list_tools(plan.deadline)
@@ -129,7 +130,7 @@ class McpSession:
             await self._requests.ask(method, {}, deadline, repeats=True)
         except UpstreamError as error:
             # Who does not know the question is alive.
-            if error.code != METHOD_NOT_FOUND:
+            if error.said.code != METHOD_NOT_FOUND:
                 raise
 
     async def listen(self, changed: Callable[[str], None]) -> None:

@@ -6,7 +6,7 @@ stateless one it loses the request, and closing it cancels the request.
 """
 
 import re
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from urllib.parse import urljoin, urlsplit
 
@@ -122,7 +122,7 @@ class StreamableChannel:
                     silent = 0
                     await self._answered(answer, None, parser)
             except UpstreamError as error:
-                if error.session_lost or error.status in _NO_STREAM:
+                if error.session_lost or error.said.status in _NO_STREAM:
                     return
                 silent += 1
             with anyio.move_on_after(_pause(parser)):
@@ -148,7 +148,7 @@ class StreamableChannel:
     @asynccontextmanager
     async def _post(
         self, frame: bytes, headers: Mapping[str, str], *, may_repeat: bool
-    ) -> AsyncIterator[HttpAnswer]:
+    ) -> AsyncGenerator[HttpAnswer]:
         """Send a frame and yield the answer where it is a success.
 
         Raises:
@@ -159,7 +159,7 @@ class StreamableChannel:
             yield answer
 
     @asynccontextmanager
-    async def _get(self, parser: SseParser) -> AsyncIterator[HttpAnswer]:
+    async def _get(self, parser: SseParser) -> AsyncGenerator[HttpAnswer]:
         headers = {**self._headers, "accept": "text/event-stream"}
         del headers["content-type"]
         if _EVENT_ID.match(parser.last_id):
@@ -170,7 +170,7 @@ class StreamableChannel:
     @asynccontextmanager
     async def _exchange(
         self, method: str, headers: Mapping[str, str], body: bytes, *, may_repeat: bool
-    ) -> AsyncIterator[HttpAnswer]:
+    ) -> AsyncGenerator[HttpAnswer]:
         try:
             for last in (False, True):
                 exchange = self._client.exchange(

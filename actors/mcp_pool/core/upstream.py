@@ -127,12 +127,19 @@ class LeakCounters:
         return {kind: self.opened[kind] - self.closed[kind] for kind in self.opened}
 
 
+class ServerSaid(NamedTuple):
+    """The facts of a refusal: JSON-RPC code, HTTP status, revisions that the server speaks."""
+
+    code: int | None = None
+    status: int | None = None
+    versions: tuple[str, ...] = ()
+
+
 class UpstreamError(Exception):
     """A request has brought no result.
 
     ``sent``: bytes may have left. ``session_lost``: the session is gone and must be opened anew.
-    ``retry_after`` in seconds, where the server has said so. ``code`` is that of its JSON-RPC
-    error, ``status`` that of HTTP, and ``versions`` are the revisions that it says it speaks.
+    ``retry_after`` in seconds, where the server has said so.
     """
 
     def __init__(
@@ -143,9 +150,7 @@ class UpstreamError(Exception):
         sent: bool = False,
         session_lost: bool = False,
         retry_after: float | None = None,
-        code: int | None = None,
-        status: int | None = None,
-        versions: tuple[str, ...] = (),
+        said: ServerSaid = ServerSaid(),  # noqa: B008  immutable
     ) -> None:
         super().__init__(message)
         self.outcome: ToolOutcome = outcome
@@ -153,9 +158,7 @@ class UpstreamError(Exception):
         self.sent = sent
         self.session_lost = session_lost
         self.retry_after = retry_after
-        self.code = code
-        self.status = status
-        self.versions = versions
+        self.said = said
 
 
 class Upstream(Protocol):

@@ -3,6 +3,7 @@
 Protocol: https://www.jsonrpc.org/specification, and "Base Protocol" of every MCP revision.
 """
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
@@ -28,6 +29,9 @@ UNSUPPORTED_VERSION = -32022
 
 RequestId = int | str
 
+_HEAD = 200
+_ID = re.compile(rb'"id"\s{0,9}:\s{0,9}(\d{1,15})\s{0,9},')
+
 
 class MalformedFrameError(ValueError):
     """What came is no frame, or exceeds a bound."""
@@ -47,13 +51,13 @@ class Frame(Value):
     id: RequestId | None = None
     method: str | None = None
     params: msgspec.Raw = msgspec.Raw(b"{}")
-    result: msgspec.Raw | None = None
+    result: msgspec.Raw = msgspec.Raw()
     error: RpcError | None = None
 
     @property
     def is_answer(self) -> bool:
         """Whether it answers a request."""
-        return self.method is None and (self.result is not None or self.error is not None)
+        return self.method is None and (len(self.result) > 0 or self.error is not None)
 
 
 class Outgoing(NamedTuple):
@@ -82,6 +86,11 @@ def request(
 def notification(method: str, params: Mapping[str, Any]) -> bytes:
     """Return the frame of a notification."""
     return _encode({"jsonrpc": "2.0", "method": method, "params": params})
+
+
+def ping(number: str) -> bytes:
+    """Return the frame that asks for a sign of life, under an id that no request has."""
+    return _encode({"jsonrpc": "2.0", "id": number, "method": "ping"})
 
 
 def answer(to: RequestId, result: Mapping[str, Any] | None) -> bytes:
@@ -116,36 +125,44 @@ def reading(text: bytes | str) -> Steps[list[Frame]]:
     return found
 
 
+class Oversize(NamedTuple):
+    """A line that was not kept, with its beginning."""
+
+    head: bytes
+
+    @property
+    def number(self) -> int | None:
+        """The id that seems to be its own: it stands before the result where it is told first."""
+        match = _ID.search(self.head)
+        return None if match is None else int(match[1])
+
+
 class Lines:
     """Cuts what comes through a pipe into lines, one a frame; memory is bounded by ``limit``.
 
-    A line beyond it is skipped to its end and yielded as None, so that it costs no other.
+    A line beyond it is skipped to its end, so that it costs no other.
     """
 
     def __init__(self, limit: int = MAX_FRAME_BYTES) -> None:
         self._limit = limit
         self._partial = bytearray()
-        self._skipping = False
+        self._skipped: Oversize | None = None
 
-    def feed(self, chunk: bytes) -> Iterator[bytes | None]:
+    def feed(self, chunk: bytes) -> Iterator[bytes | Oversize]:
         """Take the next bytes and yield the lines they complete, empty ones left out."""
         *ends, rest = chunk.split(b"\n")
         for end in ends:
-            line = self._ended(end)
-            if line is None or line:
+            self._keep(end)
+            if line := self._skipped or bytes(self._partial).strip():
                 yield line
+            self._partial.clear()
+            self._skipped = None
         self._keep(rest)
 
-    def _ended(self, end: bytes) -> bytes | None:
-        self._keep(end)
-        line = None if self._skipping else bytes(self._partial).strip()
-        self._partial.clear()
-        self._skipping = False
-        return line
-
     def _keep(self, piece: bytes) -> None:
-        if self._skipping or len(self._partial) + len(piece) > self._limit:
-            self._skipping = True
-            self._partial.clear()
+        if self._skipped is not None:
             return
         self._partial += piece
+        if len(self._partial) > self._limit:
+            self._skipped = Oversize(bytes(self._partial[:_HEAD]))
+            self._partial.clear()

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from actors.mcp_pool.core.upstream import UpstreamError
+from actors.mcp_pool.core.upstream import ServerSaid, UpstreamError
 from actors.mcp_pool.core.wire import (
     HEADER_MISMATCH,
     INVALID_PARAMS,
@@ -81,9 +81,7 @@ def of_status(refusal: Refusal, *, in_session: bool) -> UpstreamError:
         sent=True,
         session_lost=lost,
         retry_after=refusal.retry_after,
-        code=None if error is None else error.code,
-        status=status,
-        versions=() if error is None else _supported(error),
+        said=_said(error, status),
     )
 
 
@@ -98,8 +96,7 @@ def of_error(error: RpcError, *, in_session: bool) -> UpstreamError:
         message,
         sent=True,
         session_lost=lost,
-        code=error.code,
-        versions=_supported(error),
+        said=_said(error),
     )
 
 
@@ -113,6 +110,12 @@ def retry_after(value: str) -> float | None:
     if not value.isascii() or not value.isdigit():
         return None
     return min(float(value[:9]), MAX_RETRY_SECONDS)
+
+
+def _said(error: RpcError | None, status: int | None = None) -> ServerSaid:
+    if error is None:
+        return ServerSaid(status=status)
+    return ServerSaid(error.code, status, _supported(error))
 
 
 def _supported(error: RpcError) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ with control characters are refused, descriptions have them escaped, and sizes a
 
 from collections.abc import Callable, Iterable
 from hashlib import sha256
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar, cast
 
 import msgspec
 
@@ -165,15 +165,19 @@ class Pages:
     def _take(self, raw: msgspec.Raw) -> None:
         try:
             name, value = self._read(raw)
-            if name in self._items:
-                raise RefusedItemError(f"{name}: its name is taken")
         except RefusedItemError as refused:
-            if len(self._dropped) < MAX_DROPPED:
-                self._dropped.append(str(refused))
+            self._drop(str(refused))
+            return
+        if name in self._items:
+            self._drop(f"{name}: its name is taken")
             return
         if len(self._items) >= MAX_ITEMS:
             raise MalformedFrameError(f"the server lists over {MAX_ITEMS} {self._kind}")
         self._items[name] = value
+
+    def _drop(self, reason: str) -> None:
+        if len(self._dropped) < MAX_DROPPED:
+            self._dropped.append(reason)
 
 
 def tool(server: str, raw: msgspec.Raw, *, marked: bool) -> tuple[str, ReadTool]:
@@ -216,7 +220,7 @@ def prompt(raw: msgspec.Raw) -> tuple[str, ListedPrompt]:
     found = _item(raw, WirePrompt)
     arguments = tuple(
         PromptArgument(_name(each.name), description(each.description), bool(each.required))
-        for each in found.arguments or []
+        for each in cast("list[WireArgument]", found.arguments or [])
     )
     return found.name, ListedPrompt(_name(found.name), description(found.description), arguments)
 

@@ -68,7 +68,7 @@ def interim(raw: msgspec.Raw) -> Interim | None:
     Raises:
         MalformedFrameError: it is of a kind that is not known, or asks for nothing.
     """
-    if _ASKS not in memoryview(raw).tobytes() and b"resultType" not in memoryview(raw).tobytes():
+    if b"resultType" not in bytes(raw):
         return None
     try:
         found = bounds.decode(raw, type=Interim)

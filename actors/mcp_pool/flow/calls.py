@@ -130,4 +130,5 @@ class ToolCalls:
             progress=teller(self._bus, work),
             idempotency_key=key if work.once else None,
             most_bytes=work.most_bytes,
+            may_repeat=not work.once,
         )
