@@ -327,7 +327,7 @@ class ListPrompts(Question):
     server: ServerName
 
 
-class PromptTurn(Value):
+class FilledTurn(Value):
     """A message of a prompt."""
 
     role: str
@@ -337,7 +337,7 @@ class PromptTurn(Value):
 class FilledPrompt(Message):
     """The messages of a prompt with its values in them."""
 
-    messages: list[PromptTurn]
+    messages: list[FilledTurn]
 
 
 class GetPrompt(Question):

@@ -12,9 +12,9 @@ from actors.mcp_pool.adapters.operator_file import NamedServer
 from actors.mcp_pool.adapters.results import ResultStore
 from actors.mcp_pool.core.servers import ServerPlace, ServerSpec
 from actors.mcp_pool.core.upstream import CallPlan, ServerAddress, Upstream, UpstreamError
-from actors.mcp_pool.flow.calls import ToolCalls
-from actors.mcp_pool.flow.ledger import Ledger
-from actors.mcp_pool.flow.means import Connect, Means
+from actors.mcp_pool.flow.calls import ToolCaller
+from actors.mcp_pool.flow.ledger import UpstreamLedger
+from actors.mcp_pool.flow.means import Connect, PoolMeans
 from actors.mcp_pool.flow.pool import Requester, ServerPool
 from actors.mcp_pool.flow.pools import Pools
 from actors.mcp_pool.flow.tool_cache import KnownTools
@@ -25,7 +25,7 @@ from bus.memory import MemoryProcess
 from bus.security.egress import Egress
 from bus.tasks import background, loop_time
 from schemas.tool_servers import ServerLimits, ServerTerms
-from schemas.tools import TOOL_QUEUE, ServerTool, ToolHints, ToolResult, ToolWork
+from schemas.tools import TOOL_QUEUE, ServerTool, ToolHints, ToolWork
 from schemas.work import ReplyTo, WorkItem
 from tests.fake_upstream import FakeServer
 
@@ -51,7 +51,7 @@ class Pooled(NamedTuple):
     """A pool, its ledger and the lists that it said have changed."""
 
     pool: ServerPool
-    ledger: Ledger
+    ledger: UpstreamLedger
     changes: list[KnownTools]
 
     async def call(
@@ -74,9 +74,9 @@ class Pooled(NamedTuple):
 @asynccontextmanager
 async def pooled(connect: Connect, of: ServerSpec) -> AsyncGenerator[Pooled]:
     """Run a pool; when the context ends, all is closed."""
-    ledger, changes = Ledger(), list[KnownTools]()
+    ledger, changes = UpstreamLedger(), list[KnownTools]()
     async with background() as tasks:
-        means = Means(connect, tasks, ledger)
+        means = PoolMeans(connect, tasks, ledger)
         pool = ServerPool(of, means, address, lambda _, known: changes.append(known))
         try:
             yield Pooled(pool, ledger, changes)
@@ -88,8 +88,8 @@ class Many(NamedTuple):
     """All pools of a process, and what does work items over them."""
 
     pools: Pools
-    calls: ToolCalls
-    ledger: Ledger
+    calls: ToolCaller
+    ledger: UpstreamLedger
     bus: MemoryProcess
 
     def item(
@@ -135,7 +135,7 @@ async def many(
         return by_name[where.name].connect(where, trusted)
 
     named = {name: NamedServer(spec(name, **terms), tenants, "") for name in by_name}
-    ledger = Ledger()
+    ledger = UpstreamLedger()
     quotas = Quotas(Config().quota)
     bucket = MemoryBucket(SERVERS.kind)
     egress = Egress(allow_loopback=True)
@@ -143,10 +143,10 @@ async def many(
         opened_definitions(bucket, bus.clock, quotas, egress, named) as definitions,
         background() as tasks,
     ):
-        means = Means(connect, tasks, ledger)
+        means = PoolMeans(connect, tasks, ledger)
         pools = Pools(means, named, definitions, address, lambda *_: None)
         tasks.start_soon(pools.run)
         try:
-            yield Many(pools, ToolCalls(pools, bus, ResultStore(bus.blobs, 4)), ledger, bus)
+            yield Many(pools, ToolCaller(pools, bus, ResultStore(bus.blobs, 4)), ledger, bus)
         finally:
             await pools.close()

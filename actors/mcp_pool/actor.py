@@ -12,9 +12,9 @@ from actors.mcp_pool.adapters.operator_file import named_servers
 from actors.mcp_pool.adapters.results import ResultStore
 from actors.mcp_pool.config import McpPoolConfig
 from actors.mcp_pool.core.upstream import ServerAddress, Upstream
-from actors.mcp_pool.flow.calls import ToolCalls
-from actors.mcp_pool.flow.ledger import Ledger
-from actors.mcp_pool.flow.means import Connect, Means
+from actors.mcp_pool.flow.calls import ToolCaller
+from actors.mcp_pool.flow.ledger import UpstreamLedger
+from actors.mcp_pool.flow.means import Connect, PoolMeans
 from actors.mcp_pool.flow.pools import Pools
 from actors.mcp_pool.flow.questions import ServerQuestions
 from actors.mcp_pool.flow.reporting import PoolReports
@@ -31,8 +31,8 @@ from schemas.tools import TOOL_QUEUE, ToolWork
 CALL = Job(
     queue=TOOL_QUEUE,
     body_type=ToolWork,
-    handle=ToolCalls.do_call,
-    stopped=ToolCalls.stopped,
+    handle=ToolCaller.do_call,
+    stopped=ToolCaller.stopped,
     places=lambda config: config.max_calls,
     # A server that hangs takes half of the places at most, and so on: others find some free.
     is_long=True,
@@ -68,12 +68,14 @@ async def opened(here: Here) -> AsyncGenerator[Own]:
         opened_definitions(here.bucket(SERVERS), bus.clock, quotas, egress, named) as definitions,
         background() as tasks,
     ):
-        ledger = Ledger(lambda: (checked.opened + free.opened, checked.closed + free.closed))
-        means = Means(connecting(Lanes(tasks, checked), Lanes(tasks, free)), tasks, ledger)
+        ledger = UpstreamLedger(
+            lambda: (checked.opened + free.opened, checked.closed + free.closed)
+        )
+        means = PoolMeans(connecting(Lanes(tasks, checked), Lanes(tasks, free)), tasks, ledger)
         reports = PoolReports(bus, here.process.name)
         addresses = Addressing(secrets, os.environ)
         pools = Pools(means, named, definitions, addresses, reports.changed)
-        calls = ToolCalls(pools, bus, ResultStore(bus.blobs, config.shards))
+        calls = ToolCaller(pools, bus, ResultStore(bus.blobs, config.shards))
         reports.pools = pools
         try:
             yield Own(

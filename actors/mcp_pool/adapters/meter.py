@@ -21,7 +21,7 @@ class CallMark:
         self.tool = self.lane = self.era = UNKNOWN
 
 
-class CallMeter:
+class ToolMeter:
     """Counts one call while it is entered."""
 
     def __init__(self, server: str, mark: CallMark) -> None:

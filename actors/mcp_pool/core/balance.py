@@ -23,21 +23,21 @@ ERROR_PENALTY = 10.0
 """A replica all of whose calls fail counts as so many times slower, and one."""
 
 
-class Health(NamedTuple):
+class ReplicaHealth(NamedTuple):
     """Moving averages of a replica: seconds of a call, and the share that failed."""
 
     latency: float = 0.0
     errors: float = 0.0
     calls: int = 0
 
-    def observed(self, seconds: float, *, good: bool) -> "Health":
+    def observed(self, seconds: float, *, good: bool) -> "ReplicaHealth":
         """Return the figures after one more call. A failure says nothing of the latency."""
         bad, calls = float(not good), self.calls + 1
         errors = self.errors + WEIGHT * (bad - self.errors)
         if not good:
-            return Health(self.latency, errors, calls)
+            return ReplicaHealth(self.latency, errors, calls)
         latency = seconds if not self.latency else self.latency + WEIGHT * (seconds - self.latency)
-        return Health(latency, errors, calls)
+        return ReplicaHealth(latency, errors, calls)
 
 
 class ReplicaView(NamedTuple):
@@ -45,7 +45,7 @@ class ReplicaView(NamedTuple):
 
     number: int
     in_flight: int
-    health: Health
+    health: ReplicaHealth
     usable: bool = True
 
 

@@ -2,13 +2,18 @@
 
 from typing import Any
 
-from actors.mcp_pool.core.retries import Failure
-from schemas.json_schema import Schema, UnverifiableError, fault_of
+from actors.mcp_pool.core.retries import CallFailure
+from schemas.json_schema import Schema, UnverifiableError, faults
 from schemas.steps import Steps
 from schemas.tools import ServerTool, ToolResult
 
+MOST_FAULTS = 5
+"""So many are told at once: a model mends them all in its next call."""
 
-def arguments_fault(tool: ServerTool, arguments: Any) -> Steps[Failure | None]:
+MOST_TEXT = 2000
+
+
+def arguments_fault(tool: ServerTool, arguments: Any) -> Steps[CallFailure | None]:
     """Return why a tool must not be called with these arguments, None if it may.
 
     What cannot be verified within bounds is left to the server.
@@ -16,10 +21,10 @@ def arguments_fault(tool: ServerTool, arguments: Any) -> Steps[Failure | None]:
     fault = yield from _fault(tool.parameters, arguments)
     if fault is None:
         return None
-    return Failure("rejected", f"the arguments break the tool's schema: {fault}", sent=False)
+    return CallFailure("rejected", f"the arguments break the tool's schema: {fault}", sent=False)
 
 
-def result_fault(tool: ServerTool, result: ToolResult) -> Steps[Failure | None]:
+def result_fault(tool: ServerTool, result: ToolResult) -> Steps[CallFailure | None]:
     """Return how a structured result breaks what its tool promises, None if it does not."""
     if tool.output is None or result.is_error or result.truncated:
         return None
@@ -29,11 +34,12 @@ def result_fault(tool: ServerTool, result: ToolResult) -> Steps[Failure | None]:
         fault = yield from _fault(tool.output, result.structured)
     if fault is None:
         return None
-    return Failure("protocol_error", f"the result breaks the tool's schema: {fault}", sent=True)
+    return CallFailure("protocol_error", f"the result breaks the tool's schema: {fault}", sent=True)
 
 
 def _fault(schema: Schema, value: Any) -> Steps[str | None]:
     try:
-        return (yield from fault_of(schema, value))
+        found = yield from faults(schema, value, most=MOST_FAULTS)
     except UnverifiableError:
         return None
+    return "; ".join(map(str, found))[:MOST_TEXT] or None

@@ -25,7 +25,7 @@ _CODES: dict[ToolOutcome, ProblemCode] = {
 }
 
 
-class Failure(NamedTuple):
+class CallFailure(NamedTuple):
     """What became of a call. ``sent``: bytes may have left."""
 
     outcome: ToolOutcome
@@ -46,12 +46,12 @@ class Failure(NamedTuple):
         )
 
 
-def counts_against_server(failure: Failure) -> bool:
+def counts_against_server(failure: CallFailure) -> bool:
     """Say whether it shows that the replica is ill. A lost session alone does not: it restarted."""
     return failure.outcome in _OF_THE_SERVER and not (failure.session_lost and not failure.sent)
 
 
-def pause_before(failure: Failure, tries: int, *, may_repeat: bool) -> float | None:
+def pause_before(failure: CallFailure, tries: int, *, may_repeat: bool) -> float | None:
     """Return the seconds until a call is tried again after so many tries, None if it is not.
 
     What was surely not sent may be sent again, and so may any call that does no harm twice. A call

@@ -5,10 +5,10 @@ from typing import Any
 
 import anyio
 
-from actors.mcp_pool.adapters.meter import CallMark, CallMeter
+from actors.mcp_pool.adapters.meter import CallMark, ToolMeter
 from actors.mcp_pool.adapters.results import ResultStore
 from actors.mcp_pool.core.checking import arguments_fault, result_fault
-from actors.mcp_pool.core.retries import Failure
+from actors.mcp_pool.core.retries import CallFailure
 from actors.mcp_pool.core.upstream import CallPlan, UpstreamError
 from actors.mcp_pool.flow.pool import Requester
 from actors.mcp_pool.flow.pools import Pools
@@ -26,12 +26,12 @@ from schemas.work import Stopped, WorkItem
 class CallError(Exception):
     """A call has brought no result, for the reason its ``failure`` gives."""
 
-    def __init__(self, failure: Failure) -> None:
+    def __init__(self, failure: CallFailure) -> None:
         super().__init__(failure.message)
         self.failure = failure
 
 
-class ToolCalls:
+class ToolCaller:
     """Does the work items of the queue ``tool``."""
 
     def __init__(self, pools: Pools, bus: Bus, results: ResultStore) -> None:
@@ -44,7 +44,7 @@ class ToolCalls:
     async def do_call(self, item: WorkItem[ToolWork]) -> FinishTool | FailTool:
         """Call a tool, and report what became of it."""
         mark, started_at = CallMark(), self._bus.clock()
-        with CallMeter(item.body.server, mark) as meter:
+        with ToolMeter(item.body.server, mark) as meter:
             report = await self._done(item, mark, started_at)
             meter.ended(report)
         return report
@@ -62,9 +62,9 @@ class ToolCalls:
         except UpstreamError as error:
             failure = failure_of(error)
         except ProblemError as error:
-            failure = Failure("rejected", error.problem.message, sent=False)
+            failure = CallFailure("rejected", error.problem.message, sent=False)
         except TransientError as error:
-            failure = Failure("not_sent", str(error), sent=False)
+            failure = CallFailure("not_sent", str(error), sent=False)
         else:
             return FinishTool(
                 work=item.work, attempt=item.attempt, result=result, started_at=started_at
@@ -88,14 +88,14 @@ class ToolCalls:
         seconds = (work.deadline - self._bus.clock()).total_seconds()
         deadline = loop_time() + seconds
         if seconds <= 0:
-            raise CallError(Failure("deadline", "the deadline had passed before", sent=False))
+            raise CallError(CallFailure("deadline", "the deadline had passed before", sent=False))
         arguments = await self._arguments(work)
         pool = await self._pools.find(work.tenant, work.server)
         who = Requester(work.tenant, work.agent_id or "", work.execution_id)
         tool = await pool.tool(who, work.tool, deadline)
         if tool is None:
             message = f"the server {work.server} has no such tool"
-            raise CallError(Failure("rejected", message, sent=False))
+            raise CallError(CallFailure("rejected", message, sent=False))
         await self._demand(arguments_fault(tool, arguments), work)
         mark.tool, mark.lane, mark.era = tool.tool, pool.spec.places[0].lane, pool.era
         plan = self._plan(item, arguments, deadline)
@@ -110,10 +110,10 @@ class ToolCalls:
             return await self._slices.run(accepted, work.tenant)
         except ProblemError as error:
             message = f"the arguments are no JSON object: {error.problem.message}"
-            raise CallError(Failure("rejected", message, sent=False)) from None
+            raise CallError(CallFailure("rejected", message, sent=False)) from None
 
     async def _demand(self, checked: Any, work: ToolWork) -> None:
-        fault: Failure | None = await self._slices.run(checked, work.tenant)
+        fault: CallFailure | None = await self._slices.run(checked, work.tenant)
         if fault is not None:
             raise CallError(fault)
 

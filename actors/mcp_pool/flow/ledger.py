@@ -14,7 +14,7 @@ SETTLE_SECONDS = 10.0
 """For so long after an upstream was closed its tasks may still be ending."""
 
 
-class Ledger:
+class UpstreamLedger:
     """Sums the counters of all upstreams of a process; ``sockets`` tells of those they share."""
 
     def __init__(self, sockets: Source = lambda: (0, 0)) -> None:

@@ -11,7 +11,7 @@ from bus.tasks import loop_time, within
 RETRY_SECONDS = 1.0
 
 
-class Line:
+class ServerQueue:
     """Gives places; one that frees goes to the agent with the fewest calls running."""
 
     def __init__(self, *, concurrency: int, queue: int) -> None:

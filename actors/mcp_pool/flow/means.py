@@ -8,7 +8,7 @@ import structlog
 from anyio.abc import TaskGroup
 
 from actors.mcp_pool.core.upstream import ServerAddress, Upstream, UpstreamError
-from actors.mcp_pool.flow.ledger import Ledger
+from actors.mcp_pool.flow.ledger import UpstreamLedger
 from bus.errors import ProblemError
 
 log = structlog.get_logger()
@@ -19,12 +19,12 @@ Connect = Callable[[ServerAddress, bool], Upstream]
 """Makes an upstream; it may go anywhere where the operator has named the server."""
 
 
-class Means(NamedTuple):
+class PoolMeans(NamedTuple):
     """What pools open upstreams with; their tasks live in ``tasks``."""
 
     connect: Connect
     tasks: TaskGroup
-    ledger: Ledger
+    ledger: UpstreamLedger
 
 
 async def answered(work: Awaitable[T], deadline: float, late: UpstreamError) -> T:

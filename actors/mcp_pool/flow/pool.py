@@ -14,8 +14,8 @@ from actors.mcp_pool.core.retries import pause_before
 from actors.mcp_pool.core.servers import ServerSpec, may_repeat
 from actors.mcp_pool.core.sessions import SessionKey, affinity_of
 from actors.mcp_pool.core.upstream import CallPlan, Listing, ServerAddress, Upstream, UpstreamError
-from actors.mcp_pool.flow.line import Line
-from actors.mcp_pool.flow.means import Means
+from actors.mcp_pool.flow.line import ServerQueue
+from actors.mcp_pool.flow.means import PoolMeans
 from actors.mcp_pool.flow.replica import Replica, failure_of
 from actors.mcp_pool.flow.tool_cache import KnownTools, ToolCache
 from bus.tasks import loop_time
@@ -59,7 +59,7 @@ class ServerPool:
     """Sends requests to one server."""
 
     def __init__(
-        self, spec: ServerSpec, means: Means, addresses: Addresses, changed: ListChanged
+        self, spec: ServerSpec, means: PoolMeans, addresses: Addresses, changed: ListChanged
     ) -> None:
         self.spec = spec
         self.tenants: dict[str, None] = {}
@@ -69,7 +69,7 @@ class ServerPool:
         self._relisted_at = float("-inf")
         self._tasks = means.tasks
         limits = spec.terms.limits
-        self._line = Line(concurrency=limits.concurrency, queue=limits.queue)
+        self._line = ServerQueue(concurrency=limits.concurrency, queue=limits.queue)
         self._cache = ToolCache(spec.terms.tools, means.tasks, partial(changed, self))
         self._replicas = [Replica(spec, n, means) for n in range(len(spec.places))]
         for replica in self._replicas:

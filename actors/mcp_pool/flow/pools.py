@@ -11,7 +11,7 @@ from actors.mcp_pool.adapters import metrics
 from actors.mcp_pool.adapters.definitions import ServerDefinitions
 from actors.mcp_pool.adapters.operator_file import NamedServer
 from actors.mcp_pool.core.servers import OPERATOR, ServerSpec, operators_summary, spec_of
-from actors.mcp_pool.flow.means import Means
+from actors.mcp_pool.flow.means import PoolMeans
 from actors.mcp_pool.flow.pool import Addresses, ListChanged, ServerPool
 from bus.errors import ProblemError, problem
 from bus.tasks import loop_time
@@ -38,7 +38,7 @@ class Pools:
 
     def __init__(
         self,
-        means: Means,
+        means: PoolMeans,
         named: Mapping[str, NamedServer],
         definitions: ServerDefinitions,
         addresses: Addresses,

@@ -8,7 +8,7 @@ import msgspec
 
 from actors.mcp_pool.core.servers import is_wanted, servers_of
 from actors.mcp_pool.core.upstream import Upstream, UpstreamError
-from actors.mcp_pool.flow.ledger import Ledger
+from actors.mcp_pool.flow.ledger import UpstreamLedger
 from actors.mcp_pool.flow.pool import Requester, ServerPool
 from actors.mcp_pool.flow.pools import Pools
 from actors.mcp_pool.flow.replica import failure_of
@@ -19,13 +19,13 @@ from bus.tasks import loop_time
 from schemas.tool_servers import (
     CheckServer,
     FilledPrompt,
+    FilledTurn,
     GetPrompt,
     ListPrompts,
     ListResources,
     ListServers,
     PromptList,
     PromptParameter,
-    PromptTurn,
     ReadResource,
     ResourceContents,
     ResourceList,
@@ -48,7 +48,7 @@ MOST_REPLY_BYTES = 768 * 1024
 class ServerQuestions:
     """Answers from what the pools know, and asks servers where they do not."""
 
-    def __init__(self, pools: Pools, ledger: Ledger) -> None:
+    def __init__(self, pools: Pools, ledger: UpstreamLedger) -> None:
         self._pools = pools
         self._ledger = ledger
 
@@ -159,7 +159,7 @@ class ServerQuestions:
             deadline,
             lambda up: up.get_prompt(wanted.name, wanted.arguments, deadline),
         )
-        return FilledPrompt(messages=[PromptTurn(**turn._asdict()) for turn in turns])
+        return FilledPrompt(messages=[FilledTurn(**turn._asdict()) for turn in turns])
 
 
 async def _asked(

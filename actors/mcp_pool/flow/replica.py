@@ -10,12 +10,12 @@ import anyio
 import structlog
 from anyio.abc import TaskGroup
 
-from actors.mcp_pool.core.balance import Health, ReplicaView
-from actors.mcp_pool.core.retries import Failure, counts_against_server
+from actors.mcp_pool.core.balance import ReplicaHealth, ReplicaView
+from actors.mcp_pool.core.retries import CallFailure, counts_against_server
 from actors.mcp_pool.core.servers import ServerSpec
 from actors.mcp_pool.core.sessions import SessionKey, SessionLife
 from actors.mcp_pool.core.upstream import Opened, ServerAddress, Upstream, UpstreamError
-from actors.mcp_pool.flow.means import Means, answered
+from actors.mcp_pool.flow.means import PoolMeans, answered
 from actors.mcp_pool.flow.single_flight import SingleFlight
 from bus.tasks import loop_time
 from schemas.circuit import Circuit, Pass, Trip
@@ -41,7 +41,7 @@ PROBE_EACH_SECONDS = 30.0
 PROBE_SECONDS = 5.0
 
 
-class Session:
+class OpenSession:
     """A session that is open. ``key`` is for whom, ``incarnation`` which of that key."""
 
     def __init__(
@@ -62,7 +62,7 @@ class _Slot:
 
     def __init__(self, tasks: TaskGroup, open_: Callable[["_Slot"], Awaitable[None]]) -> None:
         self.life = SessionLife()
-        self.session: Session | None = None
+        self.session: OpenSession | None = None
         self.opening = SingleFlight[None](tasks, lambda: open_(self))
         self.wanted = 0
 
@@ -76,11 +76,11 @@ class _Slot:
 class Replica:
     """Opens sessions when calls need them, and closes them when they are lost or idle."""
 
-    def __init__(self, spec: ServerSpec, number: int, means: Means) -> None:
+    def __init__(self, spec: ServerSpec, number: int, means: PoolMeans) -> None:
         self.spec = spec
         self.number = number
         self.circuit = Circuit(TRIP)
-        self.health = Health()
+        self.health = ReplicaHealth()
         self.opened: Opened | None = None
         self.in_flight = 0
         self.reopened: Callable[[Opened], None] = lambda _: None
@@ -152,7 +152,7 @@ class Replica:
         return result
 
     async def _over(
-        self, session: Session, deadline: float, ask: Callable[[Upstream], Awaitable[T]]
+        self, session: OpenSession, deadline: float, ask: Callable[[Upstream], Awaitable[T]]
     ) -> T:
         late = UpstreamError("deadline", "no answer came in time", sent=True)
         session.in_flight += 1
@@ -163,7 +163,7 @@ class Replica:
         session.heard_at = loop_time()
         return result
 
-    def _failed(self, passed: Pass, session: Session | None, error: UpstreamError) -> None:
+    def _failed(self, passed: Pass, session: OpenSession | None, error: UpstreamError) -> None:
         """Learn from a failure; one loss that many calls report speaks against the server once."""
         is_known = error.session_lost and session is not None and not self._leave(session)
         if counts_against_server(failure_of(error)) and not is_known:
@@ -174,7 +174,7 @@ class Replica:
         if error.outcome == "deadline" and session is not None and not session.is_probed:
             self._means.tasks.start_soon(self._probe, session)
 
-    def _give_back(self, session: Session) -> None:
+    def _give_back(self, session: OpenSession) -> None:
         session.in_flight -= 1
         session.used_at = loop_time()
         if not session.in_flight:
@@ -183,7 +183,9 @@ class Replica:
 
     # Sessions
 
-    async def _session(self, key: SessionKey, address: ServerAddress, deadline: float) -> Session:
+    async def _session(
+        self, key: SessionKey, address: ServerAddress, deadline: float
+    ) -> OpenSession:
         self._latest = (key, address)
         slot = await self._slot(key, address, deadline)
         slot.wanted += 1
@@ -246,7 +248,7 @@ class Replica:
                     self._means.tasks.start_soon(self._close, upstream)
 
     def _opened(self, slot: _Slot, key: SessionKey, upstream: Upstream, opened: Opened) -> None:
-        session = Session(key, upstream, opened, slot.life.opened())
+        session = OpenSession(key, upstream, opened, slot.life.opened())
         slot.session = session
         before, self.opened = self.opened, opened
         if opened.stateless and self.spec.terms.sharing == "auto":
@@ -262,19 +264,19 @@ class Replica:
             incarnation=session.incarnation,
         )
 
-    def _share(self, session: Session) -> None:
+    def _share(self, session: OpenSession) -> None:
         """Let all of a credential use a session, now that its server is known to keep none."""
         key = SessionKey(session.key.credential)
         if key not in self._slots and session.key in self._slots:
             self._slots[key] = self._slots.pop(session.key)
             session.key = key
 
-    async def _listen(self, session: Session) -> None:
+    async def _listen(self, session: OpenSession) -> None:
         with suppress(UpstreamError):
             late = UpstreamError("deadline", "")
             await answered(session.upstream.listen(self.list_changed), inf, late)
 
-    def _leave(self, session: Session, slot: _Slot | None = None) -> bool:
+    def _leave(self, session: OpenSession, slot: _Slot | None = None) -> bool:
         """Use a session no more, and close it once its calls have ended; say whether it was used.
 
         However often it is reported lost, it is left once.
@@ -286,7 +288,7 @@ class Replica:
         self._means.tasks.start_soon(self._retire, session)
         return True
 
-    async def _retire(self, session: Session) -> None:
+    async def _retire(self, session: OpenSession) -> None:
         try:
             with anyio.move_on_after(DRAIN_SECONDS):
                 while session.in_flight:
@@ -317,7 +319,7 @@ class Replica:
             self._recovers = True
             self._means.tasks.start_soon(self._recover, *self._latest)
 
-    async def _probe(self, session: Session) -> None:
+    async def _probe(self, session: OpenSession) -> None:
         """Ask a session for a sign of life; without one it is left, and closed."""
         if session.is_probed:
             return
@@ -357,6 +359,8 @@ class Replica:
                 self._leave(slot.session)
 
 
-def failure_of(error: UpstreamError) -> Failure:
+def failure_of(error: UpstreamError) -> CallFailure:
     """Return an error as a value."""
-    return Failure(error.outcome, error.message, error.sent, error.session_lost, error.retry_after)
+    return CallFailure(
+        error.outcome, error.message, error.sent, error.session_lost, error.retry_after
+    )

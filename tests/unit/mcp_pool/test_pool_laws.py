@@ -14,6 +14,7 @@ import pytest
 
 from actors.mcp_pool.adapters.meter import CallMark
 from actors.mcp_pool.core.upstream import UpstreamError
+from actors.mcp_pool.flow.pool import Requester
 from bus.tasks import loop_time
 from schemas.tool_servers import ServerLimits
 from schemas.tools import ToolHints, ToolResult
@@ -66,14 +67,13 @@ async def test_a_call_brings_its_result_over_one_session():
 
 
 async def test_a_hung_server_costs_its_own_places_and_nobody_elses_time():
-    ill, well = FakeServer("ill"), FakeServer("well")
+    ill, well, hung = FakeServer("ill"), FakeServer("well"), list[Any]()
     limits = ServerLimits(concurrency=32, queue=256)
     async with (
         pooled(ill.connect, spec("ill", limits=limits)) as bad,
         pooled(well.connect, spec("well", limits=limits)) as good,
         anyio.create_task_group() as tasks,
     ):
-        hung: list[Any] = []
 
         async def hang(number: int) -> None:
             mark = CallMark()
@@ -137,13 +137,12 @@ async def test_a_server_that_restarts_while_idle_costs_nothing_and_one_opening(*
 
 
 async def test_a_server_that_is_killed_busy_leaves_typed_outcomes_and_one_opening():
-    server = FakeServer(stateless=False)
+    server, results = FakeServer(stateless=False), dict[int, Any]()
     async with (
         pooled(server.connect, spec(sharing="shared", limits=ServerLimits(concurrency=60))) as pool,
         anyio.create_task_group() as tasks,
     ):
         await pool.call("echo")
-        results: dict[int, Any] = {}
 
         async def one(number: int, hints: ToolHints) -> None:
             results[number] = await pool.call("slow", number, hints=hints)
@@ -281,8 +280,6 @@ async def test_a_session_that_answers_nothing_is_left_after_a_deadline():
 
 
 async def test_a_changed_list_is_told_once_and_an_unknown_tool_lists_anew():
-    from tests.pools import Requester  # noqa: PLC0415  as the pool's own
-
     server = FakeServer()
     async with pooled(server.connect, spec()) as pool:
         who = Requester("acme")
