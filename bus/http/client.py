@@ -17,7 +17,8 @@ from bus.http.limits import HttpLimits
 from bus.http.opening import Opening
 from bus.http.pool import Kept, OriginPool
 from bus.http.proxies import HttpProxies
-from bus.http.urls import HttpTarget, Origin, http_target
+from bus.http.reading import Reading
+from bus.http.urls import HttpOrigin, HttpTarget, http_target
 from bus.security.egress import FIELD, Egress
 
 _CLOSING_SECONDS = 2.0
@@ -52,7 +53,7 @@ class HttpClient:
         self._proxies = proxies
         self._opening = Opening(egress, field, limits.connect_seconds)
         self._slices = Slices()
-        self._pools: dict[Origin, OriginPool] = {}
+        self._pools: dict[HttpOrigin, OriginPool] = {}
         self._open: set[HttpConnection] = set()
         self._kept: Kept = {}
         self._sweeping: asyncio.TimerHandle | None = None
@@ -117,20 +118,19 @@ class HttpClient:
             pool = self._pool(origin)
             connection = await self._connection(origin, pool, fresh=fresh)
             kept = connection.exchanges > 0
+            reading: Reading | None = None
             try:
                 reading = await connection.ask(
                     head, body, bodiless=method == "HEAD", patience=patience
                 )
             except (HttpNotSentError, HttpBrokenError):
-                unanswered = not connection.is_answered
-                connection.abort()
-                if not (kept and unanswered and may_repeat):
+                if not (kept and may_repeat) or connection.is_answered:
                     raise
                 fresh = True
-            except BaseException:
-                connection.abort()
-                raise
-            else:
+            finally:
+                if reading is None:
+                    connection.abort()
+            if reading is not None:
                 release = partial(self._release, pool)
                 turns = (self._slices, origin.host)
                 return HttpAnswer(connection, reading, release, turns, self._unpacks)
@@ -149,7 +149,7 @@ class HttpClient:
 
     # Inside
 
-    def _pool(self, origin: Origin) -> OriginPool:
+    def _pool(self, origin: HttpOrigin) -> OriginPool:
         pool = self._pools.get(origin)
         if pool is None:
             pool = OriginPool(self._limits, self._kept, self._proxies.before(origin))
@@ -164,7 +164,9 @@ class HttpClient:
             extra = extra._replace(absolute=True, proxy_credentials=proxy.credentials)
         return request_head(method, target, headers, size, extra)
 
-    async def _connection(self, origin: Origin, pool: OriginPool, *, fresh: bool) -> HttpConnection:
+    async def _connection(
+        self, origin: HttpOrigin, pool: OriginPool, *, fresh: bool
+    ) -> HttpConnection:
         kept = await pool.take(fresh=fresh)
         if kept is not None:
             return kept
@@ -172,12 +174,16 @@ class HttpClient:
         self._intake = self._intake or Intake(loop)
         heard = (self._made, partial(self._lost, origin, pool))
         connection = HttpConnection(loop, self._intake, self._limits, heard)
+        opened = False
         try:
             await self._opening.open(origin, pool.proxy, connection)
+            opened = True
         finally:
             if not connection.is_made:
                 pool.vacated()
                 self._forget(origin, pool)
+            elif not opened:
+                connection.abort()
         return connection
 
     def _release(self, pool: OriginPool, connection: HttpConnection) -> None:
@@ -197,7 +203,7 @@ class HttpClient:
         elif self._sweeping is None:
             self._sweep_later()
 
-    def _lost(self, origin: Origin, pool: OriginPool, connection: HttpConnection) -> None:
+    def _lost(self, origin: HttpOrigin, pool: OriginPool, connection: HttpConnection) -> None:
         self.closed += 1
         self._open.discard(connection)
         pool.lost(connection)
@@ -205,7 +211,7 @@ class HttpClient:
         if self._is_closed and not self._open:
             self._all_lost.set()
 
-    def _forget(self, origin: Origin, pool: OriginPool) -> None:
+    def _forget(self, origin: HttpOrigin, pool: OriginPool) -> None:
         """Drop the pool of an origin that nobody uses."""
         if pool.is_unused and self._pools.get(origin) is pool:
             del self._pools[origin]

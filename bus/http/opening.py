@@ -2,8 +2,8 @@
 
 import asyncio
 import socket
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager, suppress
 from ipaddress import ip_address
 
 import anyio
@@ -13,7 +13,7 @@ from bus.http.connection import HttpConnection
 from bus.http.errors import HttpNotSentError
 from bus.http.proxies import HttpProxy
 from bus.http.tls import tls
-from bus.http.urls import Origin
+from bus.http.urls import HttpOrigin
 from bus.security.egress import Address, Egress
 
 _STAGGER_SECONDS = 0.25
@@ -31,7 +31,7 @@ class Opening:
         self._seconds = connect_seconds
 
     async def open(
-        self, origin: Origin, proxy: HttpProxy | None, connection: HttpConnection
+        self, origin: HttpOrigin, proxy: HttpProxy | None, connection: HttpConnection
     ) -> None:
         """Open a connection.
 
@@ -52,7 +52,7 @@ class Opening:
             raise HttpNotSentError(reason) from None
 
     async def _open(
-        self, origin: Origin, proxy: HttpProxy | None, connection: HttpConnection
+        self, origin: HttpOrigin, proxy: HttpProxy | None, connection: HttpConnection
     ) -> None:
         if proxy is None:
             addresses = await self._egress.resolve(origin.host, origin.port, field=self._field)
@@ -60,20 +60,15 @@ class Opening:
         else:
             connected = await self._through(proxy, origin)
         secure = origin.scheme == "https"
-        try:
+        with _closed_if_vain(connected):
             await asyncio.get_running_loop().create_connection(
                 lambda: connection,
                 sock=connected,
                 ssl=tls() if secure else None,
                 server_hostname=origin.host if secure else None,
             )
-        except BaseException:
-            if connection.is_made:
-                connection.abort()
-            connected.close()
-            raise
 
-    async def _through(self, proxy: HttpProxy, origin: Origin) -> socket.socket:
+    async def _through(self, proxy: HttpProxy, origin: HttpOrigin) -> socket.socket:
         """Connect to a proxy, and on to the origin where TLS is to be spoken.
 
         The proxy is the operator's, so its address may be private. It resolves names by itself;
@@ -89,15 +84,12 @@ class Opening:
         connected = await _connected(list(dict.fromkeys(addresses)), proxy.port)
         if origin.scheme != "https":
             return connected
-        try:
+        with _closed_if_vain(connected):
             await _tunnel(connected, proxy, origin)
-        except BaseException:
-            connected.close()
-            raise
         return connected
 
 
-async def _tunnel(connected: socket.socket, proxy: HttpProxy, origin: Origin) -> None:
+async def _tunnel(connected: socket.socket, proxy: HttpProxy, origin: HttpOrigin) -> None:
     """Ask a proxy to pass bytes on (RFC 9110, section 9.3.6)."""
     loop = asyncio.get_running_loop()
     server = origin.full_authority
@@ -151,12 +143,21 @@ async def _connected(addresses: Sequence[Address], port: int) -> socket.socket:
 async def _dialled(address: Address, port: int) -> socket.socket:
     family = socket.AF_INET if address.version == 4 else socket.AF_INET6  # noqa: PLR2004  IPv4
     dialling = socket.socket(family, socket.SOCK_STREAM)
-    try:
+    with _closed_if_vain(dialling):
         dialling.setblocking(False)  # noqa: FBT003  the only form there is
         with suppress(OSError):
             dialling.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         await asyncio.get_running_loop().sock_connect(dialling, (str(address), port))
-    except BaseException:
-        dialling.close()
-        raise
     return dialling
+
+
+@contextmanager
+def _closed_if_vain(opened: socket.socket) -> Generator[None]:
+    """Close a socket where what was to be done with it fails or is cancelled."""
+    done = False
+    try:
+        yield
+        done = True
+    finally:
+        if not done:
+            opened.close()

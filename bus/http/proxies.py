@@ -12,7 +12,7 @@ from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
 
 from bus.errors import ConfigError
-from bus.http.urls import Origin
+from bus.http.urls import HttpOrigin
 
 _PROXY_PORT = 80
 
@@ -47,7 +47,7 @@ class HttpProxies:
                     by_scheme.setdefault(scheme, proxy)
         return cls(by_scheme, _said(environ, "no_proxy"))
 
-    def before(self, origin: Origin) -> HttpProxy | None:
+    def before(self, origin: HttpOrigin) -> HttpProxy | None:
         """Return the proxy that stands before an origin; None where it is called directly."""
         proxy = self._by_scheme.get(origin.scheme)
         if proxy is None or _is_here(origin.host):
@@ -81,7 +81,7 @@ def _is_here(host: str) -> bool:
         return host.rstrip(".") == "localhost"
 
 
-def _matches(entry: str, origin: Origin) -> bool:
+def _matches(entry: str, origin: HttpOrigin) -> bool:
     name, colon, port = entry.rpartition(":")
     if colon and port.isdigit() and (":" not in name or name.endswith("]")):
         if int(port) != origin.port:

@@ -12,7 +12,7 @@ _HOST = re.compile(r"[A-Za-z0-9._~-]{1,253}\Z|[0-9A-Fa-f:.]{2,45}\Z")
 _CLEAN = re.compile(r"[\x21-\x7e]{1,16384}\Z")
 
 
-class Origin(NamedTuple):
+class HttpOrigin(NamedTuple):
     """A server: only requests to the same one share a connection."""
 
     scheme: str
@@ -34,7 +34,7 @@ class Origin(NamedTuple):
 class HttpTarget(NamedTuple):
     """An origin, its ``host`` header, and the path with its query."""
 
-    origin: Origin
+    origin: HttpOrigin
     host: str
     path: str
 
@@ -64,7 +64,7 @@ def http_target(url: str, field: str = "url") -> HttpTarget:
         raise _no_url(field)
     path = parts.path or "/"
     query = f"?{parts.query}" if parts.query else ""
-    origin = Origin(scheme, host, port or _USUAL_PORTS[scheme])
+    origin = HttpOrigin(scheme, host, port or _USUAL_PORTS[scheme])
     return HttpTarget(origin, origin.authority, f"{path}{query}")
 
 

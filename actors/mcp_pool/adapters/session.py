@@ -51,6 +51,7 @@ class McpSession:
         self._requests = Requests(channel, person)
         asks_first = address.kind == "http"
         self._opening = Opening(self._requests, address.era, offers, asks_first=asks_first)
+        self._offers = offers
         self._opened: Opened | None = None
         self._closed = False
         self._marks: dict[str, dict[Path, str]] | None = None
@@ -135,7 +136,7 @@ class McpSession:
 
     async def listen(self, changed: Callable[[str], None]) -> None:
         """See ``Upstream.listen``."""
-        if self._opened is None or not self._opened.list_changed:
+        if self._opened is None or not (self._opened.list_changed or self._offers):
             return
         self._channel.hearing.changed = changed
         if not self._is_stateless:
