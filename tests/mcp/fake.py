@@ -48,7 +48,7 @@ class FakeMcpServer:
         self.answers: dict[str, Callable[[Asked], Awaitable[dict[str, Any]]]] = {}
         self.changed = anyio.Event()
         self.port = 0
-        self.writers: set[asyncio.StreamWriter] = set()
+        self.connections: dict[asyncio.StreamWriter, asyncio.StreamReader] = {}
 
     @property
     def url(self) -> str:
@@ -58,13 +58,13 @@ class FakeMcpServer:
     def restart(self) -> None:
         """Forget all sessions and cut all connections, as a new process would."""
         self.sessions.clear()
-        for writer in self.writers:
+        for writer in self.connections:
             writer.transport.abort()
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Answer the requests of one connection."""
         self.sockets += 1
-        self.writers.add(writer)
+        self.connections[writer] = reader
         try:
             while (asked := await _read(reader)) is not None:
                 await self._answer(asked, writer)
@@ -72,7 +72,7 @@ class FakeMcpServer:
             return
         finally:
             self.sockets -= 1
-            self.writers.discard(writer)
+            del self.connections[writer]
             writer.close()
 
     async def _answer(self, asked: Asked, writer: asyncio.StreamWriter) -> None:
@@ -139,7 +139,7 @@ class FakeMcpServer:
         self.seen.append(asked)
         match name:
             case "hang":
-                await anyio.sleep_forever()
+                await self._gone(writer)
             case "slow":
                 await anyio.sleep(asked.body["params"]["arguments"].get("seconds", 0.05))
                 writer.write(_json(_text(number, "slow")))
@@ -171,7 +171,7 @@ class FakeMcpServer:
             await self.changed.wait()
             note = {"jsonrpc": "2.0", "method": "notifications/tools/list_changed"}
             writer.write(_chunk(_event(note)))
-        await anyio.sleep_forever()
+        await self._gone(writer)
 
     async def _subscribed(self, number: Any, writer: asyncio.StreamWriter) -> None:
         meta = {"_meta": {"io.modelcontextprotocol/subscriptionId": number}}
@@ -180,7 +180,11 @@ class FakeMcpServer:
             frame = {"jsonrpc": "2.0", "method": f"notifications/{note}", "params": meta}
             writer.write(_chunk(_event(frame)))
             await self.changed.wait()
-        await anyio.sleep_forever()
+        await self._gone(writer)
+
+    async def _gone(self, writer: asyncio.StreamWriter) -> None:
+        """Wait for the end of a connection."""
+        await self.connections[writer].read(1)
 
 
 def tool(name: str, **more: Any) -> dict[str, Any]:
