@@ -1,10 +1,14 @@
 """What a new user types first, and what he is told."""
 
+import subprocess
+import sys
+from importlib.abc import MetaPathFinder
+
 import anyio
 import pytest
 from click.testing import CliRunner, Result
 
-from actors.cli import main
+from actors.cli import entry, main
 from actors.cli.rendering import ShownAnswer
 from actors.fleet.printing import Printer
 from schemas.llm import AnswerWarning
@@ -75,3 +79,37 @@ def test_lines_for_machines_say_which_process_of_the_fleet_wrote_them(
     Printer(verbatim=True).line("streaming.2", '{"at":"2026","event":"x"}')
 
     assert capsys.readouterr().out == '{"name":"streaming.2","at":"2026","event":"x"}\n'
+
+
+def test_ctrl_c_during_the_first_import_ends_the_command_with_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    class Interrupted(MetaPathFinder):
+        def find_spec(self, fullname: str, path: object, target: object = None) -> None:
+            del path, target
+            if fullname == "actors.cli.commands":
+                raise KeyboardInterrupt
+
+    monkeypatch.delitem(sys.modules, "actors.cli.commands", raising=False)
+    monkeypatch.setattr(sys, "meta_path", [Interrupted(), *sys.meta_path])
+
+    with pytest.raises(SystemExit) as ended:
+        entry.run()
+    assert (ended.value.code, capsys.readouterr().err) == (130, "interrupted\n")
+
+
+def test_help_imports_next_to_nothing_and_a_command_no_client_of_http():
+    code = """
+import sys
+from actors.cli import main
+try: main(["agents"])
+except SystemExit: pass
+print(*(name for name in sys.argv[1:] if name in sys.modules), file=sys.stderr)
+from actors.cli import asking
+print(*(name for name in sys.argv[1:] if name in sys.modules), file=sys.stderr)
+"""
+    names = ("nats", "rich", "anyio", "httpx", "pydantic", "aiohttp.client")
+    line = [sys.executable, "-c", code, *names]
+    done = subprocess.run(line, capture_output=True, text=True, check=True, timeout=60)
+
+    assert done.stderr.splitlines()[-2:] == ["", "nats rich anyio"]
