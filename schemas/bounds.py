@@ -155,16 +155,18 @@ def decode(
 class Decoder(Generic[T]):
     """Decodes JSON from outside into one type, as ``msgspec.json.Decoder`` does its own."""
 
-    __slots__ = ("_decode",)
+    __slots__ = ("_containers", "_decode")
 
     def __init__(
         self,
         kind: type[T] = cast("type[Any]", Any),  # noqa: B008  it only calms the type checker
         *,
         float_hook: Callable[[str], Any] | None = None,
+        containers: int = MAX_CONTAINERS,
     ) -> None:
         decoder: msgspec.json.Decoder[T] = msgspec.json.Decoder(kind, float_hook=float_hook)
         self._decode = decoder.decode
+        self._containers = containers
 
     def decode(self, text: Text) -> T:
         """Decode. Raises as the function ``decode`` does."""
@@ -175,7 +177,7 @@ class Decoder(Generic[T]):
             or len(text) >= _ONE_ARRAY
             or text.find("[", text.find("[") + 1) >= 0
         ) and not _is_flat(text):
-            check(text)
+            check(text, containers=self._containers)
         try:
             return self._decode(text)
         except UnicodeError:
