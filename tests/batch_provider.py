@@ -33,7 +33,8 @@ class BatchProvider:
     batch and breaks the connection, so that whoever asked cannot know; bytes are an answer under a
     status of success. ``asked`` is set when a batch is to be made, which ``goes_on`` lets happen.
     ``contents`` are the next files in the place of results; ``before`` and ``behind`` stand around
-    these. Each result is written as many ``times``. ``names`` are what the next batches are called in the answer.
+    these. Each result is written as many ``times``. ``names`` are what the next batches are
+    called in the answer.
     """
 
     base_url: str = ""
