@@ -2,15 +2,24 @@
 
 import subprocess
 import sys
+from collections.abc import AsyncGenerator
 from importlib.abc import MetaPathFinder
+from types import SimpleNamespace
+from typing import Any, cast
 
 import anyio
 import pytest
 from click.testing import CliRunner, Result
 
-from actors.cli import entry, main
+from actors.cli import entry, executions, main
+from actors.cli.config import CliConfig
+from actors.cli.executions import NO_WORKER
 from actors.cli.rendering import ShownAnswer
+from actors.cli.session import Session
 from actors.fleet.printing import Printer
+from bus.client import Client
+from bus.config import load
+from schemas.executions import GetExecution
 from schemas.llm import AnswerWarning
 from schemas.streams import Completed, Thinking
 from schemas.usage import Usage
@@ -71,6 +80,33 @@ def test_a_wait_and_a_warning_are_shown_beside_the_answer(capsys: pytest.Capture
     shown = capsys.readouterr()
     assert shown.out == "Well.\n"
     assert shown.err == "[again]\nwarning: The answer is no JSON. (config.response_format)\n"
+
+
+@pytest.mark.parametrize(("status", "told"), [("PENDING", f"{NO_WORKER}\n"), ("RUNNING", "")])
+async def test_a_stream_says_that_it_waits_for_a_worker(
+    status: str, told: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    goes_on = anyio.Event()
+
+    class Asked:
+        async def request(self, tenant: str, wanted: GetExecution) -> Any:
+            assert (tenant, wanted.execution_id) == ("local", "e")
+            goes_on.set()
+            return SimpleNamespace(status=status)
+
+    async def followed(*_: Any, **__: Any) -> AsyncGenerator[Any]:
+        await goes_on.wait()
+        await anyio.wait_all_tasks_blocked()
+        for event in ():
+            yield event
+
+    monkeypatch.setattr(executions, "follow", followed)
+    monkeypatch.setattr(executions, "QUIET_SECONDS", 0.01)
+    session = Session(config=load(CliConfig, {}), urls=(), tenant="local", named=False)
+    with anyio.fail_after(30):
+        await executions._show(cast("Client", Asked()), session, "e", None, json_=False)
+
+    assert capsys.readouterr().err == told
 
 
 def test_lines_for_machines_say_which_process_of_the_fleet_wrote_them(
