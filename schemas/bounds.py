@@ -52,7 +52,7 @@ SHORT = 4096
 """Up to so many characters brackets are counted first; few such texts hold many."""
 
 _FLAT_PASSES = 4
-_OPENING = bytes.maketrans(b"[{]}", b"\x01\x01\x00\x00")
+_STEPS = [(byte in b"[{") - (byte in b"]}") for byte in range(256)]
 _END = (None, None)
 _MEMBERS = 1000
 """Of an object: among so many fields the one that exceeds a bound is looked for."""
@@ -331,4 +331,4 @@ def _place(data: bytes, exceeds: Callable[[bytes], Steps[bool]]) -> Steps[str]:
 
 def _depth(brackets: bytes) -> int:
     """Return the greatest depth after any bracket; closing ones count as minus one."""
-    return max(accumulate(2 * step - 1 for step in brackets.translate(_OPENING)), default=0)
+    return max(accumulate(map(_STEPS.__getitem__, brackets)), default=0)
