@@ -166,7 +166,7 @@ class JetStreamOutbox:
         self._in_air[message.mark] = message
         asks = asks or self._receipts.asks(message, now)
         reply = f"{self._prefix}{message.mark}" if asks else ""
-        return message.headers is None and self._client.put(message.subject, message.data, reply)
+        return self._client.put(message.subject, message.data, reply, message.headers)
 
     async def _send(self, message: Posted) -> None:
         """Send a message the longer way, or keep it for later; it asks for a receipt."""
