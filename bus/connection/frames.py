@@ -7,6 +7,8 @@ We send the same as ``PUB`` and ``HPUB``, without the number of a subscription.
 
 from typing import NamedTuple
 
+import msgspec
+
 from bus.ports import Delivery
 
 LINE_END = b"\r\n"
@@ -16,7 +18,7 @@ _FEWEST_PARTS = 3
 _STATUS_LENGTH = 3
 
 
-class Frame(NamedTuple):
+class Frame(msgspec.Struct, frozen=True, gc=False):
     """A message and the subscription it is for. ``end`` is where the next frame begins."""
 
     sid: int

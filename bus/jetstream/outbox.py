@@ -149,7 +149,9 @@ class JetStreamOutbox:
     def _has_room(self) -> bool:
         if self._ring.is_full:
             self._release()
-        return len(self._in_air) + len(self._unsent) < self._window and not self._ring.is_full
+            if self._ring.is_full:
+                return False
+        return len(self._in_air) + len(self._unsent) < self._window
 
     async def _stand_in_line(self) -> None:
         """Wait for room, first come first served: only the first in line looks for it.
