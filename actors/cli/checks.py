@@ -141,10 +141,11 @@ def bills(waiting: int, alive: Mapping[str, Alive]) -> Result:
     return Result("bills", ok=False, detail=detail)
 
 
-def providers(answers: Iterable[ProviderStates]) -> Result:
-    """Show how the model providers fare, as the streaming processes have seen them. Pure.
+def providers(answers: Sequence[ProviderStates]) -> Result:
+    """Show how the model providers fare, and which process lacks what others have. Pure.
 
-    It is never a fault of the fleet, so it fails no check.
+    It is never a fault of the fleet, so it fails no check: work goes to a process that has the
+    secret.
     """
     states = [state for one in answers for state in one.endpoints]
     sick = {state.endpoint: state for state in states if state.circuit != "closed"}
@@ -158,7 +159,19 @@ def providers(answers: Iterable[ProviderStates]) -> Result:
         rests[name] = max(key.resting_seconds, rests.get(name, 0.0))
     keys = [f"{name} for {seconds:.0f} s" for name, seconds in sorted(rests.items())]
     count = len({state.endpoint for state in states})
-    return Result("providers", ok=True, detail="; ".join([f"{count} called", *named, *keys]))
+    return Result(
+        "providers",
+        ok=True,
+        detail="; ".join([f"{count} called", *named, *keys, *_lacking(answers)]),
+    )
+
+
+def _lacking(answers: Sequence[ProviderStates]) -> list[str]:
+    every = {name for one in answers for name in one.secrets}
+    lacks = ((one.process, sorted(every.difference(one.secrets))) for one in answers)
+    found = [f"{process} lacks the secret {', '.join(names)}" for process, names in lacks if names]
+    more = [f"and {len(found) - MOST_NAMED} more"] if len(found) > MOST_NAMED else []
+    return [*sorted(found)[:MOST_NAMED], *more]
 
 
 def quotas(uses: Sequence[QuotaUse]) -> Result:
