@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from bus.connection import ServerAddress, connect
+from bus.connection import NatsAddress, connect
 from bus.jetstream.bus import system_clock
 from bus.ports import Delivery
 from bus.server.embedded import find_server
@@ -83,7 +83,7 @@ async def test_messages_of_any_size_arrive_whole_and_in_order(url: str):
     sent = [bytes([number % 256]) * size for number, size in enumerate([0, 1, 900_000, 7] * 20)]
 
     async with (
-        connect(ServerAddress(urls=[url], name="sealed")) as transport,
+        connect(NatsAddress(urls=[url], name="sealed")) as transport,
         transport.subscription("s", inbox.take),
     ):
         for data in sent:
@@ -94,7 +94,7 @@ async def test_messages_of_any_size_arrive_whole_and_in_order(url: str):
 
 
 async def test_a_request_is_answered_and_a_receiver_takes_messages_at_once(url: str):
-    async with connect(ServerAddress(urls=[url], name="sealed")) as transport:
+    async with connect(NatsAddress(urls=[url], name="sealed")) as transport:
 
         def double(delivery: Delivery) -> None:
             transport.tell(delivery.reply, delivery.data * 2)
