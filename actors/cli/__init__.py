@@ -20,6 +20,8 @@
 ``projections`` tables made from journals: how far they have come, making them anew
 ``journal``     the history of one entity, snapshots
 ``journals``    how both of them read
+``mcp``         the Model Context Protocol
+``mcp_face``    agents as tools of that protocol
 ``shown``       tables and streams on a terminal
 """
 
