@@ -20,8 +20,7 @@
 ``projections`` tables made from journals: how far they have come, making them anew
 ``journal``     the history of one entity, snapshots
 ``journals``    how both of them read
-``mcp``         the Model Context Protocol
-``mcp_face``    agents as tools of that protocol
+``mcp_serve``   starts what ``mcp_face`` is: agents as tools of the Model Context Protocol
 ``shown``       tables and streams on a terminal
 """
 

@@ -33,7 +33,6 @@ BY_HAND = {
     "costs": ("reconciliation:costs", "Show what was spent, and compare it with providers."),
     "prices": ("prices:prices", "Look at the rate book and change it."),
     "provider": ("providers:provider", "Try model providers, and see how they fare."),
-    "mcp": ("mcp:mcp", "Offer agents as tools of the Model Context Protocol."),
     "quotas": ("quotas:quotas", "List what each tenant uses of its quotas."),
     "shards": ("shards:shards", "List who owns which shard."),
     "journal": ("journal:journal", "Read the journals: histories, states, snapshots."),

@@ -14,9 +14,10 @@ from bus.codec import accept
 from bus.errors import ProblemError
 from schemas.agents import AgentDefinition
 from schemas.executions import MAX_TASK_CHARACTERS
+from schemas.json_schema import fault
 from schemas.llm import JsonSchemaFormat
-from schemas.parameters import fault
 from schemas.problems import Problem
+from schemas.steps import at_once
 from schemas.streams import Cancelled, Completed, Failed, Terminal
 
 EXECUTION = "callboard/execution_id"
@@ -104,7 +105,7 @@ def execution(
 
     A variable that is called as the task is has the task's text.
     """
-    wrong = fault(arguments, input_schema(agent))
+    wrong = at_once(fault(input_schema(agent), arguments, foreign=True))
     if wrong is not None:
         return Problem(code="validation", message=wrong.message, field=wrong.path or None)
     return {

@@ -2,7 +2,8 @@
 
     python -m tests.mcp.conformance [ROLE …]
 
-Exits with 0 if each required scenario passes but those of ``expected_server.yaml`` and ``expected_client.yaml``.
+Exits with 0 if each required scenario passes but those of ``expected_server.yaml`` and
+``expected_client.yaml``.
 """
 
 import subprocess

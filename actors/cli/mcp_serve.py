@@ -1,4 +1,4 @@
-"""``callboard mcp``: the Model Context Protocol."""
+"""``callboard mcp serve``: agents as tools of the Model Context Protocol."""
 
 from pkgutil import resolve_name
 
@@ -9,12 +9,7 @@ from actors.cli.session import Session, with_session
 from bus.client import Client
 
 
-@click.group()
-def mcp() -> None:
-    """Offer agents to clients of the Model Context Protocol."""
-
-
-@mcp.command()
+@click.command()
 @click.option(
     "--http",
     type=click.IntRange(0, 65535),
