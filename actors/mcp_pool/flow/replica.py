@@ -141,7 +141,7 @@ class Replica:
         except UpstreamError as error:
             self._failed(passed, session, error)
             raise
-        except BaseException:
+        except anyio.get_cancelled_exc_class():
             self.circuit.release(passed)
             raise
         finally:
