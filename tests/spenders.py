@@ -146,9 +146,7 @@ def read(directory: Path) -> list[Line]:
     return [msgspec.json.decode(line, type=Line) for line in lines]
 
 
-def main(
-    url: str, directory: str, processes: str, reservations: str, policy: Manner
-) -> int:
+def main(url: str, directory: str, processes: str, reservations: str, policy: Manner) -> int:
     """Run so many processes to their end; return how many of them failed."""
     count = int(processes)
     Path(directory).mkdir()
