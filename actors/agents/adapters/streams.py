@@ -207,7 +207,7 @@ class Streams:
         return low
 
     async def _at_most(self, subject: str, after: tuple[int, int], start: int) -> int | None:
-        """Return the sequence of the first message from ``start`` on; None if it is past a cursor."""
+        """Return the first message's sequence from ``start`` on; None if it is past a cursor."""
         for stored in await self._read_subject(STREAM, subject, start=start, limit=1):
             place = _placed(stored)
             if place is not None and key_of(place) <= key_of(after):
