@@ -182,6 +182,18 @@ class Decoder(Generic[T]):
             raise BoundsError(_NO_TEXT) from None
 
 
+_any: Decoder[Any] = Decoder()
+
+
+def is_json(text: Text) -> bool:
+    """Whether a text is JSON, complete and within the bounds."""
+    try:
+        _any.decode(text)
+    except (msgspec.DecodeError, RecursionError):
+        return False
+    return True
+
+
 def _is_flat(text: Text) -> bool:
     """Say whether a text can be seen at once to be within the bounds: nearly all are short.
 

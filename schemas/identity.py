@@ -20,6 +20,9 @@ ACTIONS = {
     "budgets:admin": "Set and correct budgets and limits.",
     "costs:read": "Read reports of what was spent.",
     "prices:read": "Ask what something costs.",
+    "tools:read": "List the tools of MCP servers, their resources and their prompts.",
+    "tools:use": "Read resources of MCP servers and fill in their prompts.",
+    "tools:write": "Define MCP servers, change and delete them.",
 }
 """Every action that a request may need, and what it allows."""
 

@@ -46,8 +46,8 @@ def summary(rows: Iterable[RequestRow]) -> str:
 
 
 def verb(row: RequestRow) -> str:
-    """Return a request's verb as it is typed: ``top-up``."""
-    return row.name.partition(".")[2].replace("_", "-")
+    """Return a request's verb as it is typed: ``top-up``, ``servers-apply``."""
+    return row.name.partition(".")[2].replace("_", "-").replace(".", "-")
 
 
 def domain(name: str) -> click.Group | None:

@@ -13,6 +13,7 @@ from actors.streaming.adapters.meter import CallMeter, CircuitMeter
 from actors.streaming.adapters.operator_secrets import operator_secrets
 from actors.streaming.adapters.prompts import PromptReader
 from actors.streaming.adapters.providers import open_providers
+from actors.streaming.adapters.script_turns import SCRIPTS
 from actors.streaming.config import StreamingConfig
 from actors.streaming.flow.batches import opened as opened_batches
 from actors.streaming.flow.embedding import Embedder
@@ -219,7 +220,9 @@ async def opened(here: Here) -> AsyncGenerator[Own]:
     egress = Egress(allow_loopback=config.allow_loopback, allowed=config.allowed_hosts)
     switchboard, in_force = Switchboard(config.limit_patience), here.known(PRICES)
     async with (
-        open_providers(config, egress, operator_secrets(config)) as providers,
+        open_providers(
+            config, egress, operator_secrets(config), scripts=here.bucket(SCRIPTS)
+        ) as providers,
         opened_batches(Tickets(here.bucket(BATCHES))) as batches,
     ):
         means = Means(
@@ -247,7 +250,7 @@ async def opened(here: Here) -> AsyncGenerator[Own]:
 ACTOR = Actor(
     name="streaming",
     settings=StreamingConfig,
-    stores=[ANSWERS, BATCHES],
+    stores=[ANSWERS, BATCHES, SCRIPTS],
     follows=[PRICES],
     jobs=[GENERATE, EMBED, BATCH],
     asks=[EXECUTION_ENTITY, ACCOUNT_ENTITY],

@@ -15,6 +15,7 @@ from tests.bench import (
     failover,
     growth,
     lists,
+    mcp,
     open_items,
     pricing,
     pricing_ledger,
@@ -46,7 +47,7 @@ BENCHES = {
         bodies,
     )
 }
-BY_NAME = {bench.NAME: bench for bench in (growth, restate, streaming, streaming_clients)}
+BY_NAME = {bench.NAME: bench for bench in (growth, mcp, restate, streaming, streaming_clients)}
 """They take minutes, or need what is not part of an installation."""
 
 

@@ -12,10 +12,10 @@ import anyio
 import pytest
 
 from actors.streaming.adapters import http_call
-from actors.streaming.adapters.intake import OVERHEAD_BYTES
 from actors.streaming.adapters.providers import open_providers
 from actors.streaming.flow.embedding import Embedder, Store
 from actors.streaming.flow.vectors import VectorStore
+from bus.http.limits import OVERHEAD_BYTES
 from bus.security.egress import Egress
 from bus.testing import memory_bus
 from schemas.lifecycle import EmbedWork, FailGeneration, FinishGeneration

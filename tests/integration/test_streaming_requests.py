@@ -252,7 +252,7 @@ async def test_nothing_is_held_back_to_fill_packets():
     async with fake_provider(falling_silent(*answer("x"))) as fake, client:
         url = f"{fake.base_url}/chat/completions"
         async with client.stream("POST", url, json={}) as response:
-            connection = response.extensions["read"].__self__._response.connection
+            connection = response.extensions["answer"].connection
             open_socket = connection.transport.get_extra_info("socket")
             assert open_socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 

@@ -6,7 +6,7 @@ import httpx
 import msgspec
 import pytest
 
-from actors.streaming.adapters.http import AiohttpTransport
+from actors.streaming.adapters.http import HttpTransport
 from actors.streaming.adapters.operator_secrets import operator_secrets
 from actors.streaming.adapters.providers import open_providers
 from actors.streaming.config import StreamingConfig
@@ -52,11 +52,11 @@ async def sent(
     """Return the request that a process of this environment makes for a call of this provider."""
     requests: list[httpx.Request] = []
 
-    async def note(_: AiohttpTransport, request: httpx.Request) -> httpx.Response:
+    async def note(_: HttpTransport, request: httpx.Request) -> httpx.Response:
         requests.append(request)
         raise httpx.ConnectError("nobody is asked", request=request)
 
-    monkeypatch.setattr(AiohttpTransport, "handle_async_request", note)
+    monkeypatch.setattr(HttpTransport, "handle_async_request", note)
     config = load(StreamingConfig, environ)
     secrets = operator_secrets(config, environ)
     async with open_providers(config, Egress(), secrets, lambda: NOW) as providers:
