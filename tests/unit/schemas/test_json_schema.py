@@ -4,7 +4,7 @@ import time
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
@@ -67,7 +67,6 @@ def document(tree: Any, one: Any) -> Any:
     return {**tree, "$defs": {"one": one, "list": {"anyOf": [True, {"type": "array"}]}}}
 
 
-@settings(max_examples=200)
 @given(trees, parts, values)
 def test_it_judges_as_the_standard_does(tree: Any, one: Any, value: Any):
     schema = document(tree, one)
