@@ -317,6 +317,13 @@ PLANTED = (
         not_done,
         80,
     ),
+    Planted(
+        "who lets a shard go leaves its items waiting",
+        "bus.shard.dispatch.WorkDispatch.finish",
+        forgotten,
+        40,
+        7,
+    ),
     Planted("asks leave before the commit", "bus.shard.owner.ShardOwner._store", ask_first, 20, 4),
     Planted("open asks are forgotten", "bus.shard.asks.Asker.resume", forgotten, 20, 4),
     Planted("who is silent is not asked again", "bus.shard.asks.Asker.run", not_done, 20, 3),
