@@ -1,5 +1,6 @@
 """What ``callboard doctor`` checks: the bus, the streams, the processes."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from math import inf
 from typing import NamedTuple
@@ -33,6 +34,7 @@ from schemas.fleet import (
     ProviderStates,
     QuotaUse,
 )
+from schemas.tool_servers import POOLS_SUBJECT, PoolStates
 
 LISTEN_SECONDS = 0.5
 """A process that is asked and answers later than this is too busy, or stands still."""
@@ -59,6 +61,7 @@ async def all_of(
     """Check everything; ``wanted`` says how many ready processes there must be of each actor."""
     alive = await _asked(transport)
     asked = sum(beat.actor == "streaming" for beat in alive.values())
+    pools = sum(beat.actor == "mcp_pool" for beat in alive.values())
     jetstream = JetStream(transport)
     return [
         _bus(transport),
@@ -69,6 +72,7 @@ async def all_of(
         bills(await _waiting_bills(jetstream), alive),
         providers(await told(transport, asked)),
         quotas(await gathered(transport, seconds=PAUSE_SECONDS)),
+        *([tools(await _pools(transport, pools))] if pools else []),
     ]
 
 
@@ -177,6 +181,35 @@ def quotas(uses: Sequence[QuotaUse]) -> Result:
     first = uses[0]
     figure = f"{first.used:,} of {first.allowed:,} {first.quota}"
     return Result("quotas", ok=True, detail=f"the fullest: {first.tenant} has {figure}")
+
+
+def tools(answers: Iterable[PoolStates]) -> Result:
+    """Judge what the pools of MCP servers hold open; an ill server is no fault of the fleet. Pure.
+
+    What upstreams have left open when they were closed is one.
+    """
+    answers = list(answers)
+    servers = [server for one in answers for server in one.servers]
+    ill = sorted({each.server for each in servers if set(each.circuits) - {"closed"}})
+    leaked: Counter[str] = Counter()
+    for one in answers:
+        leaked.update({kind: count for kind, count in one.ledger.leaked.items() if count})
+    parts = [f"{len({(each.tenant, each.server) for each in servers})} MCP servers used"]
+    parts += [f"{name} keeps failing" for name in ill[:MOST_NAMED]]
+    parts += [f"{count} {kind} were left open" for kind, count in sorted(leaked.items())]
+    return Result("tools", ok=not leaked, detail="; ".join(parts))
+
+
+async def _pools(transport: NatsTransport, processes: int) -> list[PoolStates]:
+    """Ask all pools, and wait for so many answers, or long enough."""
+    return await ask_all(
+        transport,
+        POOLS_SUBJECT,
+        b"",
+        PoolStates,
+        Patience(LISTEN_SECONDS),
+        enough=lambda answers: len(answers) >= processes,
+    )
 
 
 async def told(transport: NatsTransport, processes: float = inf) -> list[ProviderStates]:

@@ -120,6 +120,8 @@ class Streaming:
 
     async def do_generate(self, item: WorkItem[GenerateWork]) -> FinishGeneration | FailGeneration:
         """Generate one answer, streaming it under the work's segment."""
+        if item.body.prompt is None:
+            return await self._generated(item, item.body)
         async with AsyncExitStack() as stack:
             try:
                 prompts = self._prompts[item.queue]

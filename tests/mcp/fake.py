@@ -1,17 +1,18 @@
 """An MCP server over Streamable HTTP that does what a test wants, and counts what is done to it.
 
-    python -m tests.mcp.fake PORT
+    python -m tests.mcp.fake [modern]
 
-serves alone, for benches.
+serves alone and with little work, for benches.
 """
 
 import asyncio
 import json
+import re
 import sys
 from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import anyio
 import anyio.lowlevel
@@ -47,7 +48,7 @@ class FakeMcpServer:
         self.answers: dict[str, Callable[[Asked], Awaitable[dict[str, Any]]]] = {}
         self.changed = anyio.Event()
         self.port = 0
-        self.writers: set[asyncio.StreamWriter] = set()
+        self.connections: dict[asyncio.StreamWriter, asyncio.StreamReader] = {}
 
     @property
     def url(self) -> str:
@@ -57,13 +58,13 @@ class FakeMcpServer:
     def restart(self) -> None:
         """Forget all sessions and cut all connections, as a new process would."""
         self.sessions.clear()
-        for writer in self.writers:
+        for writer in self.connections:
             writer.transport.abort()
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Answer the requests of one connection."""
         self.sockets += 1
-        self.writers.add(writer)
+        self.connections[writer] = reader
         try:
             while (asked := await _read(reader)) is not None:
                 await self._answer(asked, writer)
@@ -71,7 +72,7 @@ class FakeMcpServer:
             return
         finally:
             self.sockets -= 1
-            self.writers.discard(writer)
+            del self.connections[writer]
             writer.close()
 
     async def _answer(self, asked: Asked, writer: asyncio.StreamWriter) -> None:
@@ -96,18 +97,13 @@ class FakeMcpServer:
         elif method == "subscriptions/listen" and self.modern:
             await self._subscribed(body["id"], writer)
         else:
-            writer.write(_json(self._plain(method, body)))
+            writer.write(_json(self.plain(method, body)))
         await writer.drain()
 
     def _open(self, number: Any, writer: asyncio.StreamWriter) -> None:
         name = f"s{self.counts['initialize']}"
         self.sessions.add(name)
-        result = {
-            "protocolVersion": OLD,
-            "capabilities": {"tools": {"listChanged": True}},
-            "serverInfo": {"name": "fake", "version": "1"},
-        }
-        writer.write(_json(_result(number, result), **{"mcp-session-id": name}))
+        writer.write(_json(_hello(number), **{"mcp-session-id": name}))
 
     def _unknown(self, number: Any, writer: asyncio.StreamWriter) -> None:
         if self.lost < 0:
@@ -116,7 +112,8 @@ class FakeMcpServer:
         else:
             writer.write(_response(self.lost, b"No valid session ID"))
 
-    def _plain(self, method: str, body: dict[str, Any]) -> dict[str, Any]:
+    def plain(self, method: str, body: dict[str, Any]) -> dict[str, Any]:
+        """Return the answer to a request that asks for nothing special."""
         number = body["id"]
         if method == "server/discover" and self.modern:
             return _result(
@@ -142,7 +139,7 @@ class FakeMcpServer:
         self.seen.append(asked)
         match name:
             case "hang":
-                await anyio.sleep_forever()
+                await self._gone(writer)
             case "slow":
                 await anyio.sleep(asked.body["params"]["arguments"].get("seconds", 0.05))
                 writer.write(_json(_text(number, "slow")))
@@ -174,7 +171,7 @@ class FakeMcpServer:
             await self.changed.wait()
             note = {"jsonrpc": "2.0", "method": "notifications/tools/list_changed"}
             writer.write(_chunk(_event(note)))
-        await anyio.sleep_forever()
+        await self._gone(writer)
 
     async def _subscribed(self, number: Any, writer: asyncio.StreamWriter) -> None:
         meta = {"_meta": {"io.modelcontextprotocol/subscriptionId": number}}
@@ -183,7 +180,11 @@ class FakeMcpServer:
             frame = {"jsonrpc": "2.0", "method": f"notifications/{note}", "params": meta}
             writer.write(_chunk(_event(frame)))
             await self.changed.wait()
-        await anyio.sleep_forever()
+        await self._gone(writer)
+
+    async def _gone(self, writer: asyncio.StreamWriter) -> None:
+        """Wait for the end of a connection."""
+        await self.connections[writer].read(1)
 
 
 def tool(name: str, **more: Any) -> dict[str, Any]:
@@ -254,6 +255,15 @@ def _result(number: Any, result: dict[str, Any]) -> dict[str, Any]:
     return {"jsonrpc": "2.0", "id": number, "result": {"resultType": "complete", **result}}
 
 
+def _hello(number: Any) -> dict[str, Any]:
+    result = {
+        "protocolVersion": OLD,
+        "capabilities": {"tools": {"listChanged": True}},
+        "serverInfo": {"name": "fake", "version": "1"},
+    }
+    return _result(number, result)
+
+
 def _text(number: Any, text: str) -> dict[str, Any]:
     return _result(number, {"content": [{"type": "text", "text": text}], "isError": False})
 
@@ -277,15 +287,62 @@ def _response(status: int, body: bytes, **headers: str) -> bytes:
     return f"{head}content-length: {len(body)}\r\n\r\n".encode() + body
 
 
-async def _serve_alone(port: int, *, modern: bool) -> None:
-    async with fake_server(modern=modern, port=port) as fake:
-        print(fake.url, flush=True)
-        await anyio.sleep_forever()
+class LeanServer(asyncio.Protocol):
+    """Answers calls with as little work as can be, so that a bench measures clients."""
+
+    def __init__(self, *, modern: bool) -> None:
+        self._plain = FakeMcpServer(modern=modern)
+        self._buffer = b""
+        self._transport: asyncio.Transport
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Keep the way back."""
+        self._transport = cast("asyncio.Transport", transport)
+
+    def data_received(self, data: bytes) -> None:
+        """Answer each request that is whole."""
+        self._buffer += data
+        while (end := self._buffer.find(b"\r\n\r\n")) >= 0:
+            size = _LENGTH.search(self._buffer, 0, end + 2)
+            whole = end + 4 + (int(size[1]) if size else 0)
+            if len(self._buffer) < whole:
+                return
+            body, self._buffer = self._buffer[end + 4 : whole], self._buffer[whole:]
+            self._transport.write(self._answer(body))
+
+    def _answer(self, body: bytes) -> bytes:
+        number, method = _ID.search(body), _METHOD.search(body)
+        if number is None or method is None:
+            return _response(202, b"")
+        if method[1] == b"tools/call":
+            text = _CALLED % number[1]
+            return b"%scontent-length: %d\r\n\r\n%s" % (_HEAD, len(text), text)
+        frame: dict[str, Any] = {"id": int(number[1])}
+        if method[1] == b"initialize":
+            return _json(_hello(frame["id"]), **{"mcp-session-id": "s1"})
+        return _json(self._plain.plain(method[1].decode(), frame))
+
+
+_LENGTH = re.compile(rb"content-length: (\d+)", re.IGNORECASE)
+_ID = re.compile(rb'"id": ?(\d+)')
+_METHOD = re.compile(rb'"method": ?"([^"]+)"')
+_HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n"
+_CALLED = (
+    b'{"jsonrpc":"2.0","id":%s,"result":{"resultType":"complete","content":'
+    b'[{"type":"text","text":"{\\"text\\": \\"hello\\", \\"number\\": 7}"}],"isError":false}}'
+)
+
+
+async def _serve_alone(*, modern: bool) -> None:
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(lambda: LeanServer(modern=modern), "127.0.0.1", 0)
+    print(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/mcp", flush=True)
+    await anyio.sleep_forever()
 
 
 if __name__ == "__main__":
     with suppress(KeyboardInterrupt):
         anyio.run(
-            lambda: _serve_alone(0, modern="modern" in sys.argv),
+            lambda: _serve_alone(modern="modern" in sys.argv),
             backend_options={"use_uvloop": True},
         )

@@ -160,7 +160,11 @@ class PipeChannel:
             self._refuse(text)
             return
         try:
-            found = await self._slices.run(wire.reading(text))
+            found = (
+                wire.frames(text)
+                if len(text) <= wire.SHORT
+                else await self._slices.run(wire.reading(text))
+            )
         except MalformedFrameError:
             # Servers print greetings and warnings where only frames should be.
             return

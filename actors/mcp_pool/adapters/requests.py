@@ -1,5 +1,7 @@
 """Requests over a channel: numbers, deadlines, answers, and what is asked in between."""
 
+import asyncio
+import math
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeVar
 
@@ -9,13 +11,16 @@ import msgspec
 from actors.mcp_pool.adapters.channel import Channel
 from actors.mcp_pool.core import wire_faults, wire_questions
 from actors.mcp_pool.core.upstream import UpstreamError
-from actors.mcp_pool.core.wire import MalformedFrameError, Outgoing
+from actors.mcp_pool.core.wire import Frame, MalformedFrameError, Outgoing
 from actors.mcp_pool.core.wire_hearing import Heard, asking
 from actors.mcp_pool.core.wire_questions import Interim, Person
 from actors.mcp_pool.core.wire_revisions import HANDSHAKE, Dialect
 from bus.tasks import loop_time
 
 T = TypeVar("T")
+
+_PASSED = "The deadline had passed before the request was sent."
+_UNANSWERED = "The deadline has passed without an answer."
 
 
 class Requests:
@@ -77,13 +82,9 @@ class Requests:
         Raises:
             UpstreamError: ``deadline``.
         """
-        if deadline is None:
+        with anyio.CancelScope(deadline=math.inf if deadline is None else deadline):
             return await body()
-        if deadline <= loop_time():
-            raise UpstreamError("deadline", "The deadline had passed before the request was sent.")
-        with anyio.CancelScope(deadline=deadline):
-            return await body()
-        raise UpstreamError("deadline", "The deadline has passed without an answer.", sent=True)
+        raise UpstreamError("deadline", _UNANSWERED, sent=True)
 
     async def _once(
         self,
@@ -103,16 +104,20 @@ class Requests:
         hearing = self.channel.hearing
         hearing.under_way[number] = heard or Heard()
         try:
-            frame = await self.within(deadline, lambda: self._answered(outgoing))
+            frame = await self._answered(outgoing, deadline)
         finally:
             del hearing.under_way[number]
         if frame.error is not None:
             raise wire_faults.of_error(frame.error, in_session=self.in_session)
         return frame.result
 
-    async def _answered(self, outgoing: Outgoing) -> Any:
-        try:
-            return await self.channel.ask(outgoing)
-        except anyio.get_cancelled_exc_class():
-            self.channel.give_up(outgoing)
-            raise
+    async def _answered(self, outgoing: Outgoing, deadline: float | None) -> Frame:
+        if deadline is not None and deadline <= loop_time():
+            raise UpstreamError("deadline", _PASSED)
+        with anyio.CancelScope(deadline=math.inf if deadline is None else deadline):
+            try:
+                return await self.channel.ask(outgoing)
+            except asyncio.CancelledError:
+                self.channel.give_up(outgoing)
+                raise
+        raise UpstreamError("deadline", _UNANSWERED, sent=True)

@@ -6,8 +6,8 @@ stateless one it loses the request, and closing it cancels the request.
 """
 
 import re
-from collections.abc import AsyncGenerator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Mapping
+from contextlib import closing, suppress
 from urllib.parse import urljoin, urlsplit
 
 import anyio
@@ -19,7 +19,14 @@ from actors.mcp_pool.core.wire import MAX_FRAME_BYTES, Frame, MalformedFrameErro
 from actors.mcp_pool.core.wire_hearing import FloodError, Hearing
 from bus.errors import ProblemError
 from bus.fairness.slices import Slices
-from bus.http import HttpAnswer, HttpBrokenError, HttpClient, HttpNotSentError
+from bus.http import (
+    HttpAnswer,
+    HttpBrokenError,
+    HttpClient,
+    HttpError,
+    HttpNotSentError,
+    HttpTooLargeError,
+)
 from schemas.sse import EventTooLargeError, SseEvent, SseParser
 
 MAX_STREAM_BYTES = 64 * 1024 * 1024
@@ -35,6 +42,7 @@ CANCEL_SECONDS = 2.0
 MAX_BACKGROUND = 64
 """Notices of cancelled requests under way; above it none is sent."""
 
+_JSON = "application/json"
 _SESSION = "mcp-session-id"
 _SESSION_ID = re.compile(r"[\x21-\x7e]{1,1024}\Z")
 _EVENT_ID = re.compile(r"[\x20-\x7e]{1,1024}\Z")
@@ -64,7 +72,7 @@ class StreamableChannel:
         self._slices = slices
         self._own = {
             **address.headers,
-            "content-type": "application/json",
+            "content-type": _JSON,
             "accept": "application/json, text/event-stream",
         }
         self._headers: dict[str, str] = self._own
@@ -84,13 +92,19 @@ class StreamableChannel:
 
     async def ask(self, outgoing: Outgoing) -> Frame:
         """See ``Channel.ask``."""
-        parser = SseParser(limit=MAX_FRAME_BYTES)
-        async with self._post(
-            outgoing.frame, outgoing.headers, may_repeat=outgoing.may_repeat
-        ) as answer:
+        own = self._headers
+        headers = {**own, **outgoing.headers} if outgoing.headers else own
+        answer = await self._send("POST", headers, outgoing.frame, may_repeat=outgoing.may_repeat)
+        try:
             if outgoing.method == "initialize":
                 self._join(answer.headers.get(_SESSION))
+            kind = answer.headers.get("content-type")
+            if kind == _JSON:
+                return await self._whole(answer, outgoing.id)
+            parser = SseParser(limit=MAX_FRAME_BYTES)
             found = await self._answered(answer, outgoing.id, parser)
+        finally:
+            answer.close()
         if found is not None:
             return found
         if self._stateless or not parser.last_id:
@@ -99,7 +113,7 @@ class StreamableChannel:
 
     async def tell(self, frame: bytes) -> None:
         """See ``Channel.tell``."""
-        async with self._post(frame, {}, may_repeat=True) as answer:
+        with closing(await self._send("POST", self._headers, frame, may_repeat=True)) as answer:
             # What a server says to a notification means nothing, but it makes the connection free.
             await _read(answer, MAX_REFUSAL_BYTES)
 
@@ -118,7 +132,7 @@ class StreamableChannel:
         silent = 0
         while silent < RESUMPTIONS and not self._closing.is_set():
             try:
-                async with self._get(parser) as answer:
+                with closing(await self._get(parser)) as answer:
                     silent = 0
                     await self._answered(answer, None, parser)
             except UpstreamError as error:
@@ -135,61 +149,43 @@ class StreamableChannel:
         if session is None:
             return
         headers = {**self._headers, _SESSION: session}
-        with anyio.move_on_after(CANCEL_SECONDS, shield=True):
-            try:
-                exchange = self._client.exchange("DELETE", self._url, headers, may_repeat=True)
-                async with exchange as answer:
-                    await _read(answer, MAX_REFUSAL_BYTES)
-            except (ProblemError, HttpNotSentError, HttpBrokenError, UpstreamError):
-                return
+        with anyio.move_on_after(CANCEL_SECONDS, shield=True), suppress(UpstreamError):
+            answer = await self._send("DELETE", headers, b"", may_repeat=True)
+            answer.close()
 
     # Requests
 
-    @asynccontextmanager
-    async def _post(
-        self, frame: bytes, headers: Mapping[str, str], *, may_repeat: bool
-    ) -> AsyncGenerator[HttpAnswer]:
-        """Send a frame and yield the answer where it is a success.
+    async def _send(
+        self, method: str, headers: Mapping[str, str], body: bytes, *, may_repeat: bool
+    ) -> HttpAnswer:
+        """Send a request and return its answer, which is a success. The caller closes it.
 
         Raises:
-            UpstreamError: it is none.
+            UpstreamError: there is none, or it is none.
         """
-        sent = {**self._headers, **headers} if headers else self._headers
-        async with self._exchange("POST", sent, frame, may_repeat=may_repeat) as answer:
-            yield answer
+        for last in (False, True):
+            try:
+                answer = await self._client.send(
+                    method, self._url, headers, body, may_repeat=may_repeat, endless=True
+                )
+            except (HttpError, ProblemError) as error:
+                raise _fault(error) from None
+            if answer.status in _OK:
+                return answer
+            with closing(answer):
+                moved = _moved(self._url, answer)
+                if moved is None or last:
+                    break
+                self._url = moved
+        with closing(answer):
+            raise await self._refused(answer)
 
-    @asynccontextmanager
-    async def _get(self, parser: SseParser) -> AsyncGenerator[HttpAnswer]:
+    async def _get(self, parser: SseParser) -> HttpAnswer:
         headers = {**self._headers, "accept": "text/event-stream"}
         del headers["content-type"]
         if _EVENT_ID.match(parser.last_id):
             headers["last-event-id"] = parser.last_id
-        async with self._exchange("GET", headers, b"", may_repeat=True) as answer:
-            yield answer
-
-    @asynccontextmanager
-    async def _exchange(
-        self, method: str, headers: Mapping[str, str], body: bytes, *, may_repeat: bool
-    ) -> AsyncGenerator[HttpAnswer]:
-        try:
-            for last in (False, True):
-                exchange = self._client.exchange(
-                    method, self._url, headers, body, may_repeat=may_repeat, endless=True
-                )
-                async with exchange as answer:
-                    if answer.status in _OK:
-                        yield answer
-                        return
-                    moved = _moved(self._url, answer)
-                    if moved is None or last:
-                        raise await self._refused(answer)
-                self._url = moved
-        except HttpNotSentError:
-            raise UpstreamError("not_sent", "There is no connection to the server.") from None
-        except HttpBrokenError as error:
-            raise _broken(f"The exchange with the server broke: {error}") from None
-        except ProblemError as error:
-            raise UpstreamError("not_sent", error.problem.message) from None
+        return await self._send("GET", headers, b"", may_repeat=True)
 
     async def _refused(self, answer: HttpAnswer) -> UpstreamError:
         """Return the error of an answer that is no success, with what its body says."""
@@ -197,7 +193,7 @@ class StreamableChannel:
         try:
             body = await _read(answer, MAX_REFUSAL_BYTES)
             error = next((frame.error for frame in wire.frames(body) if frame.error), None)
-        except (MalformedFrameError, HttpBrokenError, UpstreamError):
+        except (MalformedFrameError, UpstreamError):
             # The status is enough.
             pass
         wait = wire_faults.retry_after(answer.headers.get("retry-after"))
@@ -213,10 +209,14 @@ class StreamableChannel:
         kind = answer.headers.get("content-type").partition(";")[0].strip().lower()
         if kind == "text/event-stream":
             return await self._streamed(answer, number, parser)
-        if answer.status in _EMPTY or kind != "application/json":
+        if answer.status in _EMPTY or kind != _JSON:
             raise UpstreamError(
                 "protocol_error", "The server answers with neither JSON nor events.", sent=True
             )
+        return await self._whole(answer, number)
+
+    async def _whole(self, answer: HttpAnswer, number: int | None) -> Frame:
+        """Return the answer that is the body."""
         body = await _read(answer, MAX_FRAME_BYTES)
         found = await self._found(body, number)
         if found is None:
@@ -255,7 +255,12 @@ class StreamableChannel:
     async def _found(self, text: bytes | str, number: int | None) -> Frame | None:
         """Return the answer to a request among frames; the others are taken note of."""
         try:
-            for frame in await self._slices.run(wire.reading(text), self._url):
+            found = (
+                wire.frames(text)
+                if len(text) <= wire.SHORT
+                else await self._slices.run(wire.reading(text), self._url)
+            )
+            for frame in found:
                 if not frame.is_answer:
                     await self._take(frame, number)
                 elif number is not None:
@@ -277,7 +282,7 @@ class StreamableChannel:
             before, tries = parser.last_id, tries + 1
             parser = _behind(parser)
             try:
-                async with self._get(parser) as answer:
+                with closing(await self._get(parser)) as answer:
                     found = await self._answered(answer, number, parser)
             except UpstreamError as error:
                 if error.outcome != "outcome_unknown" and error.sent:
@@ -315,17 +320,26 @@ class StreamableChannel:
 
 
 async def _read(answer: HttpAnswer, most: int) -> bytes:
-    declared = answer.headers.get("content-length")
-    if declared.isdigit() and int(declared[:12]) > most:
-        raise _too_large(most)
-    found: list[bytes] = []
-    size = 0
-    while piece := await answer.piece():
-        size += len(piece)
-        if size > most:
-            raise _too_large(most)
-        found.append(piece)
-    return found[0] if len(found) == 1 else b"".join(found)
+    """Return a body of at most so many bytes.
+
+    Raises:
+        UpstreamError: it has more, or does not come whole.
+    """
+    try:
+        return await answer.read(most)
+    except HttpTooLargeError:
+        raise _too_large(most) from None
+    except HttpError as error:
+        raise _fault(error) from None
+
+
+def _fault(error: HttpError | ProblemError) -> UpstreamError:
+    """Return what the failure of an exchange means."""
+    if isinstance(error, ProblemError):
+        return UpstreamError("not_sent", error.problem.message)
+    if isinstance(error, HttpNotSentError):
+        return UpstreamError("not_sent", "There is no connection to the server.")
+    return _broken(f"The exchange with the server broke: {error}")
 
 
 def _own(frame: Frame, number: int) -> Frame:

@@ -11,10 +11,13 @@ import msgspec
 
 from schemas import bounds
 from schemas.base import Value
-from schemas.steps import Steps, at_once
+from schemas.steps import Steps
 
 MAX_FRAME_BYTES = 8 * 1024 * 1024
 """A frame beyond this is refused: what an execution may keep of it is a fraction."""
+
+SHORT = bounds.SHORT
+"""Characters up to which a text is read at once."""
 
 MAX_BATCH = 1000
 """Frames in an array, as the revision 2025-03-26 allows."""
@@ -29,6 +32,7 @@ UNSUPPORTED_VERSION = -32022
 
 RequestId = int | str
 
+_MALFORMED = "the server has sent what is no JSON-RPC message"
 _HEAD = 200
 _ID = re.compile(rb'"id"\s{0,9}:\s{0,9}(\d{1,15})\s{0,9},')
 
@@ -107,19 +111,30 @@ def frames(text: bytes | str) -> list[Frame]:
     Raises:
         MalformedFrameError: it is none, or exceeds a bound.
     """
-    return at_once(reading(text))
+    try:
+        bounds.check_whole(text)
+    except msgspec.DecodeError:
+        raise MalformedFrameError(_MALFORMED) from None
+    return _decoded(text)
 
 
 def reading(text: bytes | str) -> Steps[list[Frame]]:
-    """Do as ``frames``, with pauses where a text is long. Raises as it does."""
+    """Do as ``frames``, with pauses: for texts longer than ``SHORT``. Raises as it does."""
     try:
         yield from bounds.checking(text)
+    except msgspec.DecodeError:
+        raise MalformedFrameError(_MALFORMED) from None
+    return _decoded(text)
+
+
+def _decoded(text: bytes | str) -> list[Frame]:
+    try:
         if text[:64].lstrip()[:1] not in {b"[", "["}:
             return [_frame.decode(text)]
         found = _frames.decode(text)
     except (msgspec.DecodeError, RecursionError):
         # The decoder's words may repeat what the server has sent.
-        raise MalformedFrameError("the server has sent what is no JSON-RPC message") from None
+        raise MalformedFrameError(_MALFORMED) from None
     if len(found) > MAX_BATCH:
         raise MalformedFrameError(f"the server has sent over {MAX_BATCH} messages at once")
     return found

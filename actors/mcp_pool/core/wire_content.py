@@ -64,6 +64,10 @@ class PromptAnswer(Value):
     messages: list[PromptTurn] = []
 
 
+_call_answer: bounds.Decoder[CallAnswer] = bounds.Decoder(CallAnswer)
+_MALFORMED = "the server's result is not what the protocol says"
+
+
 class Budget:
     """How many bytes may still be kept, and how many there were."""
 
@@ -101,7 +105,10 @@ def tool_result(raw: msgspec.Raw, most: int) -> ToolResult:
     Raises:
         MalformedFrameError: it is none.
     """
-    answer = _read(raw, CallAnswer)
+    try:
+        answer = _call_answer.decode(raw)
+    except msgspec.DecodeError:
+        raise MalformedFrameError(_MALFORMED) from None
     budget = Budget(most)
     content = list(_kept(answer.content, budget))
     structured = answer.structured
@@ -143,7 +150,7 @@ def _read(raw: msgspec.Raw, kind: Any) -> Any:
     try:
         return bounds.decode(raw, type=kind)
     except msgspec.DecodeError:
-        raise MalformedFrameError("the server's result is not what the protocol says") from None
+        raise MalformedFrameError(_MALFORMED) from None
 
 
 def _kept(blocks: Iterable[Block], budget: Budget) -> Iterator[ToolContent]:
