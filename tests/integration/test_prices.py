@@ -247,7 +247,7 @@ async def test_a_refresh_from_a_price_list_of_aws_sets_what_bedrock_costs_in_a_r
 
     dry = await run_callboard(own_fleet, "prices", "refresh", str(file), "--dry-run")
     told = await run_callboard(own_fleet, "prices", "refresh", str(file))
-    async with connect(ServerAddress(urls=tuple(own_fleet.server.urls), name="test")) as transport:
+    async with connect(NatsAddress(urls=tuple(own_fleet.server.urls), name="test")) as transport:
         prices = await BookStore(
             BOOKS.open(transport, JetStream(transport)), system_clock
         ).current()
