@@ -14,6 +14,7 @@ from tests.bench import (
     executions,
     failover,
     growth,
+    http_calls,
     lists,
     open_items,
     pricing,
@@ -46,7 +47,9 @@ BENCHES = {
         bodies,
     )
 }
-BY_NAME = {bench.NAME: bench for bench in (growth, restate, streaming, streaming_clients)}
+BY_NAME = {
+    bench.NAME: bench for bench in (growth, http_calls, restate, streaming, streaming_clients)
+}
 """They take minutes, or need what is not part of an installation."""
 
 
