@@ -23,7 +23,7 @@ PIP_LOCK := $(PIP) install -qq --no-deps --require-hashes
 .DEFAULT_GOAL := help
 .PHONY: help install demo test test-pythons test-cluster check bench bench-durable bench-growth bench-restate bench-pricing bench-streaming \
 	chaos chaos-cluster \
-	chaos-providers reservations simulate planted soak mutants fuzz lock clean
+	chaos-providers conformance bench-mcp reservations simulate planted soak mutants fuzz lock clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' Makefile
@@ -81,6 +81,9 @@ $(LITELLM):
 bench-streaming: install ## measure streams beside a bare relay, HTTP clients, and memory over MINUTES (MINUTES=10)
 	@$(PYTHON) -m tests.bench streaming clients $(if $(MINUTES),memory --minutes $(MINUTES))
 
+bench-mcp: install ## calls of tools over our lane beside the SDK's session, on the same server
+	@$(PYTHON) -m tests.bench mcp
+
 bench-restate: install $(PEERS) ## the same flow on Restate beside it, in one run (installs Restate; needs npm)
 	@$(PYTHON) -m tests.bench restate
 
@@ -106,6 +109,9 @@ planted: install ## look for the first seed that finds each mistake planted in t
 
 chaos-providers: install ## ask a provider that fails in every way REQUESTS times (REQUESTS=10000)
 	@$(PYTHON) -m tests.chaos.providers --requests $(REQUESTS)
+
+conformance: install ## the official MCP conformance suite against our client (needs npm)
+	@$(PYTHON) -m tests.mcp.conformance.client_role
 
 fuzz: install ## fuzz what reads bytes from outside, SECONDS each (SECONDS=60; needs pip install atheris)
 	@for target in sse ndjson event-stream codec; do \

@@ -35,7 +35,7 @@ ASK = "_cb.ask.{tenant}."
 RESERVED = ("stream", "events", "record", "submit")
 """What stands in a public subject where others have their domain."""
 
-_NAME = re.compile(r"(?P<domain>[a-z][a-z_]*)\.[a-z][a-z_]*")
+_NAME = re.compile(r"(?P<domain>[a-z][a-z_]*)(\.[a-z][a-z_]*){1,2}")
 
 REQUESTS: dict[str, type["Request"]] = {}
 """Every request of the contract that was defined, by its name."""
@@ -86,7 +86,8 @@ class Message(msgspec.Struct, metaclass=FrozenMeta):
 class Request(msgspec.Struct, metaclass=FrozenMeta, forbid_unknown_fields=True):
     """What a user asks: a ``Command`` or a ``Question``. An unknown field is a misspelt one.
 
-    ``SUBJECT`` is its name, ``<domain>.<verb>``: its public subject without the tenant. ``REPLY``
+    ``SUBJECT`` is its name, ``<domain>.<verb>`` or ``<domain>.<noun>.<verb>``: its public subject
+    without the tenant. ``REPLY``
     is the message that answers it, ``ACTION`` what a principal must be allowed to do. It is refused
     unread above ``MAX_BYTES``; ``BULK`` is the field that makes such a one large. With ``PLATFORM``
     operators may ask it in the name of the platform.

@@ -28,6 +28,7 @@ _PARAMETERS = {
     "agent_id": "The id of the agent.",
     "id": "The id of the command.",
     "account": "The id of the budget.",
+    "server": "The name of the MCP server.",
 }
 
 _TRACE_HEADERS: Document = {

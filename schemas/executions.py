@@ -23,7 +23,7 @@ from schemas.llm import (
 )
 from schemas.patches import Patch
 from schemas.policy import Choice, Detour, Policy
-from schemas.problems import Problem
+from schemas.problems import Problem, ProblemCode
 from schemas.providers import ModelName, Provider
 from schemas.safety import Finding
 from schemas.usage import Usage
@@ -269,7 +269,7 @@ class DeleteExecution(Command):
 
 
 class ExecutionSummary(Message):
-    """One row of a listing."""
+    """One row of a listing. ``code`` is that of the problem for which no answer came."""
 
     execution_id: ExecutionId
     agent_id: AgentId | None
@@ -284,6 +284,7 @@ class ExecutionSummary(Message):
     user: str | None = None
     project: str | None = None
     labels: dict[LabelName, Label] = {}
+    code: ProblemCode | None = None
 
 
 class ExecutionList(Message):

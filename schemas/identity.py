@@ -4,6 +4,7 @@ Until users have identities, a user of a nats-server is the admin of its tenant.
 fleet, such as a gateway, name the principal on whose behalf they ask.
 """
 
+from functools import lru_cache
 from typing import NamedTuple
 
 import msgspec
@@ -20,6 +21,9 @@ ACTIONS = {
     "budgets:admin": "Set and correct budgets and limits.",
     "costs:read": "Read reports of what was spent.",
     "prices:read": "Ask what something costs.",
+    "tools:read": "List the tools of MCP servers, their resources and their prompts.",
+    "tools:use": "Read resources of MCP servers and fill in their prompts.",
+    "tools:write": "Define MCP servers, change and delete them.",
 }
 """Every action that a request may need, and what it allows."""
 
@@ -62,6 +66,7 @@ class Resource(NamedTuple):
     kind: str
 
 
+@lru_cache(maxsize=1024)
 def admin(tenant: str) -> Principal:
     """Return the principal that may do everything within its tenant."""
     return Principal(tenant=tenant, actions=EVERY_ACTION)

@@ -1,252 +1,376 @@
 """Whether a JSON value is what a JSON Schema describes. Pure, and bounded in work and depth.
 
-Looked at are the assertions of draft 2020-12 that models are asked to keep: ``type``, ``enum``,
-``const``, the bounds of numbers, texts, lists and objects, ``properties``, ``required``,
-``additionalProperties``, ``items``, ``prefixItems``, ``anyOf``, ``oneOf``, ``allOf``, ``not``, and
-``$ref`` within the schema. As the standard has it, what is not known says nothing: ``pattern`` is
-not looked at, because a pattern may take for ever, nor are ``format`` and the conditionals.
+Draft 2020-12 (https://json-schema.org/draft/2020-12), all its assertions but these, which say
+nothing, as the standard has it for keywords that are not known: ``pattern`` and
+``patternProperties``, because a pattern may take for ever, ``format``, ``unevaluated…`` and
+``$dynamicRef``. ``$ref`` leads to places in the same document. ``schemas.schema_faults`` says
+whether a schema is one; what is malformed in one says nothing here.
 
-A fault names the place in the value and what is wanted. It quotes only names of the schema, never
-the value: that is what a model has written.
+A fault names its place in the value and what is wanted. It quotes only the schema, never the value:
+that may be what a model has written.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, cast
+from collections.abc import Callable, Hashable, Mapping
+from typing import Any, NamedTuple, cast
+from urllib.parse import unquote
 
+from schemas.json_keywords import MAX_SHOWN, PLAIN, Told, key_of, kind_of, missing, shown
 from schemas.steps import Steps
 
 MAX_CHECKS = 200_000
-"""Pairs of a schema and a value that are looked at; above it the value counts as unverified."""
+"""Units of work of one check, most of them a pair of a schema and a value: some 0.3 s."""
 
-MAX_NESTED = 64
-"""How deep schemas may refer to each other at one place of a value."""
+MAX_NESTED = 256
+"""How deep schemas lie in each other: a value of 64 levels with four schemas at each."""
 
 PAUSE_EACH = 500
-"""Checks between two pauses: less than a millisecond."""
+"""Units between two pauses: about a millisecond."""
 
 NAMES_EACH = 16
-"""Choices and names of a schema that are looked through in one check."""
+"""Members of a value or schema that are looked through in one unit."""
 
-_NAMES = ("enum", "required", "properties")
+CHARACTERS_EACH = 1024
+"""Characters that are compared in one unit."""
 
-MAX_SHOWN = 10
-"""Choices that a fault lists."""
+FAULT_COSTS = 10
+"""Units of a fault whose words need not be told: an alternative may fit yet."""
+
+MAX_ALTERNATIVES = 3
+"""Alternatives of which it is told why they do not fit."""
 
 Schema = Mapping[str, Any] | bool
-Fault = str
-"""``<place>: <what is wanted>``."""
+
+
+class Fault(NamedTuple):
+    """What is wrong, and where: the dotted path within the value, empty for the whole."""
+
+    path: str
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.path or 'the value'}: {self.message}"
 
 
 class UnverifiableError(Exception):
     """A value was not checked to its end: the schema asks for too much, or refers to nothing."""
 
 
-def fault_of(schema: Schema, value: Any) -> Steps[Fault | None]:
-    """Return the first fault of a value, None if the schema accepts it.
+def faults(
+    schema: Schema, value: Any, *, most: int = 10, checks: int = MAX_CHECKS, foreign: bool = False
+) -> Steps[list[Fault]]:
+    """Return the faults of a value, at most ``most``; none if the schema accepts it.
+
+    ``foreign``: paths name members that the schema does not know; else these are ``*``.
 
     Raises:
-        UnverifiableError: there are more than ``MAX_CHECKS`` checks, or a reference leads nowhere.
+        UnverifiableError: there are more than ``checks`` units of work, or a reference leads
+            nowhere.
     """
-    return (yield from _Check(schema).fault(schema, value, "", 0))
+    return (yield from SchemaCheck(schema, checks, foreign=foreign).faults(schema, value, most))
 
 
-class _Check:
-    """One check of a value against a whole schema."""
+def fault(
+    schema: Schema, value: Any, *, checks: int = MAX_CHECKS, foreign: bool = False
+) -> Steps[Fault | None]:
+    """Return the first fault of a value, None if there is none. Raises as ``faults``."""
+    found = yield from faults(schema, value, most=1, checks=checks, foreign=foreign)
+    return found[0] if found else None
 
-    def __init__(self, root: Schema) -> None:
+
+class _Found(NamedTuple):
+    faults: list[Fault]
+    most: int
+
+    def is_full(self) -> bool:
+        return len(self.faults) >= self.most
+
+    def add(self, path: str, message: str) -> None:
+        if not self.is_full():
+            self.faults.append(Fault(path, message))
+
+
+class _Place(NamedTuple):
+    """A value, where it lies, how many schemas lead there, and where its faults go."""
+
+    value: Any
+    path: str
+    depth: int
+    found: _Found
+
+    def same(self, found: _Found | None = None) -> "_Place":
+        """Return the place for one more schema at it."""
+        return self._replace(depth=self.depth + 1, found=found or self.found)
+
+    def member(self, name: object, value: Any) -> "_Place":
+        return _Place(value, self.at(name), self.depth + 1, self.found)
+
+    def add_all(self, told: Told) -> None:
+        for name, message in told:
+            self.found.add(self.at(name) if name else self.path, message)
+
+    def at(self, name: object) -> str:
+        return f"{self.path}.{name}" if self.path else str(name)
+
+
+class SchemaCheck:
+    """Checks values against parts of one document, with a bound on all its work together."""
+
+    def __init__(self, root: Schema, most: int, *, foreign: bool) -> None:
         self._root = root
-        self._count = 0
+        self._left = most
+        self._foreign = foreign
+        self._choices: dict[int, frozenset[Hashable]] = {}
 
-    def fault(self, schema: Any, value: Any, place: str, nested: int) -> Steps[Fault | None]:
-        """Return the first fault at a place and below."""
-        yield from self._counted(schema, nested)
-        if not isinstance(schema, Mapping):
-            return None if schema is not False else f"{place or 'the value'}: must not be there"
-        known = cast("Mapping[str, Any]", schema)
-        for wanted in _plain_faults(known, value):
-            return f"{place or 'the value'}: {wanted}"
-        found = yield from self._combined(known, value, place, nested + 1)
-        if found is not None:
-            return found
-        for inner, member, name in _members(known, value):
-            found = yield from self.fault(inner, member, f"{place}.{name}".lstrip("."), 0)
-            if found is not None:
-                return found
-        return None
+    def faults(self, schema: Any, value: Any, most: int) -> Steps[list[Fault]]:
+        """Return the faults of a value. Raises ``UnverifiableError``."""
+        found = _Found([], most)
+        yield from self.walk(schema, _Place(value, "", 0, found))
+        return found.faults
 
-    def _counted(self, schema: Any, nested: int) -> Steps[None]:
-        """Count a check by its size; pause now and then."""
-        before = self._count
-        self._count += 1 + _names(schema) // NAMES_EACH
-        if self._count > MAX_CHECKS or nested > MAX_NESTED:
+    def walk(self, schema: Any, place: _Place) -> Steps[None]:
+        """Add the faults at a place and below."""
+        if place.depth > MAX_NESTED:
+            raise UnverifiableError("schemas lie too deep in each other")
+        yield from self._count(1 + _size(schema))
+        if schema is False:
+            place.found.add(place.path, "is not allowed")
+        if not isinstance(schema, dict):
+            return
+        known = cast("dict[str, Any]", schema)
+        kind = kind_of(place.value)
+        for keyword, wanted in known.items():
+            plain, deep = PLAIN.get(keyword), _DEEP.get(keyword)
+            if plain is not None and plain.is_for(kind, wanted):
+                yield from self._count(_size(wanted))
+                place.add_all(plain.faults(place.value, wanted))
+            elif deep is not None and deep.is_for(kind, wanted):
+                yield from self._count(_size(wanted) + _size(place.value))
+                yield from deep.check(self, known, wanted, place)
+            if place.found.is_full():
+                return
+
+    def _count(self, units: int) -> Steps[None]:
+        before = self._left
+        self._left -= units
+        if self._left < 0:
             raise UnverifiableError("the schema asks for too many checks")
-        if self._count // PAUSE_EACH > before // PAUSE_EACH:
+        if before // PAUSE_EACH != self._left // PAUSE_EACH:
             yield
 
-    def _combined(
-        self, schema: Mapping[str, Any], value: Any, place: str, nested: int
-    ) -> Steps[Fault | None]:
-        """Check the schemas that hold at the same place."""
-        every = list(_list(schema.get("allOf")))
-        if "$ref" in schema:
-            every.append(self._referred(schema["$ref"]))
-        for each in every:
-            found = yield from self.fault(each, value, place, nested)
-            if found is not None:
-                return found
-        for name, is_right in _COUNTS.items():
-            if name in schema:
-                right = 0
-                for each in _list(schema[name]):
-                    right += (yield from self.fault(each, value, place, nested)) is None
-                if not is_right(right):
-                    return f"{place or 'the value'}: must be {_ALTERNATIVES[name]}"
-        return None
+    def _fault(self, schema: Any, place: _Place) -> Steps[Fault | None]:
+        """Return the first fault of one schema at a place, which need not be one of the value."""
+        found = _Found([], 1)
+        yield from self.walk(schema, place.same(found))
+        yield from self._count(FAULT_COSTS if found.faults else 0)
+        return found.faults[0] if found.faults else None
 
-    def _referred(self, reference: Any) -> Any:
-        found: Any = self._root
-        if not isinstance(reference, str) or not reference.startswith("#"):
-            raise UnverifiableError("the schema refers to another one")
-        for part in reference[1:].split("/")[1:]:
-            name = part.replace("~1", "/").replace("~0", "~")
-            if not isinstance(found, Mapping) or name not in found:
-                raise UnverifiableError("the schema refers to what it does not hold")
-            found = cast("Mapping[str, Any]", found)[name]
-        return found
+    # Keywords; each is called with its schema, what it is set to, and the place.
 
+    def every(self, _: Mapping[str, Any], wanted: Any, place: _Place) -> Steps[None]:
+        """``allOf``."""
+        for one in wanted:
+            yield from self.walk(one, place.same())
 
-def _names(schema: Any) -> int:
-    """Count the choices and names that a schema lists itself."""
-    if not isinstance(schema, dict):
-        return 0
-    listed = map(cast("dict[str, Any]", schema).get, _NAMES)
-    return sum(len(cast("list[Any]", one)) for one in listed if isinstance(one, list | dict))
+    def reference(self, _: Mapping[str, Any], wanted: Any, place: _Place) -> Steps[None]:
+        """``$ref``."""
+        yield from self.walk(referred(self._root, wanted), place.same())
 
+    def some(self, _: Mapping[str, Any], wanted: Any, place: _Place) -> Steps[None]:
+        """``anyOf``."""
+        reasons: list[Fault] = []
+        for one in wanted:
+            found = yield from self._fault(one, place)
+            if found is None:
+                return
+            reasons = [*reasons, found][:MAX_ALTERNATIVES]
+        place.found.add(place.path, _no_alternative("anyOf", place, reasons))
 
-def _list(value: Any) -> Sequence[Any]:
-    return (
-        cast("Sequence[Any]", value) if isinstance(value, list) else [value] * (value is not None)
-    )
+    def one(self, _: Mapping[str, Any], wanted: Any, place: _Place) -> Steps[None]:
+        """``oneOf``."""
+        reasons: list[Fault] = []
+        fitting = 0
+        for one in wanted:
+            found = yield from self._fault(one, place)
+            fitting += found is None
+            reasons = [*reasons, found][:MAX_ALTERNATIVES] if found else reasons
+        if fitting > 1:
+            place.found.add(place.path, "must fit one alternative of oneOf, not several")
+        elif not fitting:
+            place.found.add(place.path, _no_alternative("oneOf", place, reasons))
 
+    def none(self, _: Mapping[str, Any], wanted: Any, place: _Place) -> Steps[None]:
+        """``not``."""
+        if (yield from self._fault(wanted, place)) is None:
+            place.found.add(place.path, "must be other than what not describes")
 
-_COUNTS: dict[str, Callable[[int], bool]] = {
-    "anyOf": lambda right: right > 0,
-    "oneOf": lambda right: right == 1,
-    "not": lambda right: right == 0,
-}
-_ALTERNATIVES = {
-    "anyOf": "one of the alternatives of anyOf",
-    "oneOf": "exactly one of the alternatives of oneOf",
-    "not": "other than what not describes",
-}
+    def condition(self, schema: Mapping[str, Any], wanted: Any, place: _Place) -> Steps[None]:
+        """``if`` with its ``then`` and ``else``."""
+        name = "else" if (yield from self._fault(wanted, place)) else "then"
+        yield from self.walk(schema.get(name, True), place.same())
 
+    def choices(self, _: Mapping[str, Any], wanted: Any, place: _Place) -> Steps[None]:
+        """``enum``. The keys of the choices are made once."""
+        if id(wanted) not in self._choices:
+            keys: set[Hashable] = set()
+            for one in wanted:
+                keys.add((yield from self._key(one)))
+            self._choices[id(wanted)] = frozenset(keys)
+        if (yield from self._key(place.value)) not in self._choices[id(wanted)]:
+            place.found.add(place.path, f"must be one of {shown(wanted)}")
 
-def _plain_faults(schema: Mapping[str, Any], value: Any) -> Iterator[str]:
-    """Yield what is wrong with a value itself."""
-    types = _list(schema.get("type"))
-    if types and not any(_is_of(value, str(name)) for name in types):
-        yield f"must be {' or '.join(map(str, types))}"
-    if isinstance(schema.get("enum"), list) and not any(_same(value, e) for e in schema["enum"]):
-        yield f"must be one of {_shown(schema['enum'])}"
-    if "const" in schema and not _same(value, schema["const"]):
-        yield f"must be {_shown([schema['const']])}"
-    size = _size(value)
-    for name, measured, holds, words in _BOUNDS:
-        bound = schema.get(name)
-        if not isinstance(bound, int | float) or isinstance(bound, bool):
-            continue
-        subject = size.get(measured)
-        if subject is not None and not holds(subject, bound):
-            yield f"must be {words} {bound:g}" if measured == "" else f"must have {words} {bound:g}"
-    if isinstance(value, dict):
-        yield from _missing(schema, cast("dict[str, Any]", value))
+    def constant(self, _: Mapping[str, Any], wanted: Any, place: _Place) -> Steps[None]:
+        """``const``."""
+        own, other = (yield from self._key(place.value)), (yield from self._key(wanted))
+        if own != other:
+            place.found.add(place.path, f"must be {shown([wanted])}")
 
+    def unique(self, _: Mapping[str, Any], wanted: Any, place: _Place) -> Steps[None]:
+        """``uniqueItems``."""
+        keys: set[Hashable] = set()
+        for position, item in enumerate(place.value if wanted else ()):
+            key = yield from self._key(item)
+            if key in keys:
+                place.found.add(place.at(position), "must differ from all items before it")
+            keys.add(key)
 
-def _missing(schema: Mapping[str, Any], value: Mapping[str, Any]) -> Iterator[str]:
-    lacks = [str(name) for name in _list(schema.get("required")) if name not in value]
-    if lacks:
-        yield f"must have {_shown(lacks)}"
-    if schema.get("additionalProperties") is False and not schema.get("patternProperties"):
-        known: dict[str, Any] = schema.get("properties") or {}
-        if any(name not in known for name in value):
-            yield f"must have no other fields than {_shown(list(known)) or 'none'}"
+    def _key(self, value: Any) -> Steps[Hashable]:
+        return (yield from key_of(value, self._count))
 
+    def properties(self, _: Mapping[str, Any], wanted: Any, place: _Place) -> Steps[None]:
+        """Members that are known."""
+        for name, member in place.value.items():
+            if name in wanted:
+                yield from self.walk(wanted[name], place.member(name, member))
 
-def _members(schema: Mapping[str, Any], value: Any) -> Iterator[tuple[Any, Any, str]]:
-    """Yield the members of a value with their schemas and names; foreign names are not told."""
-    if isinstance(value, dict):
-        known: dict[str, Any] = schema.get("properties") or {}
-        more = schema.get("additionalProperties")
-        for name, member in cast("dict[str, Any]", value).items():
+    def others(self, schema: Mapping[str, Any], wanted: Any, place: _Place) -> Steps[None]:
+        """``additionalProperties``; which these are is not known beside patterns."""
+        if "patternProperties" in schema:
+            return
+        listed = schema.get("properties")
+        known = cast("dict[str, Any]", listed) if isinstance(listed, dict) else {}
+        for name, member in place.value.items():
             if name in known:
-                yield known[name], member, name
-            elif isinstance(more, Mapping):
-                yield more, member, "*"
-    elif isinstance(value, list):
-        first, rest = _list(schema.get("prefixItems")), schema.get("items", True)
-        for place, member in enumerate(cast("list[Any]", value)):
-            yield first[place] if place < len(first) else rest, member, str(place)
+                continue
+            if wanted is False:
+                message = f"is not allowed; allowed: {shown(known) or 'nothing'}"
+                place.found.add(place.at(self._told(name)), message)
+                if not self._foreign:
+                    return
+            else:
+                yield from self.walk(wanted, place.member(self._told(name), member))
+
+    def names(self, _: Mapping[str, Any], wanted: Any, place: _Place) -> Steps[None]:
+        """``propertyNames``."""
+        for name in place.value:
+            yield from self.walk(wanted, place.member(self._told(name), name))
+
+    def _told(self, name: str) -> str:
+        return name[:64] if self._foreign else "*"
+
+    def dependents(self, _: Mapping[str, Any], wanted: Any, place: _Place) -> Steps[None]:
+        """``dependentSchemas``."""
+        for name, schema in wanted.items():
+            if name in place.value:
+                yield from self.walk(schema, place.same())
+
+    def needs(self, _: Mapping[str, Any], wanted: Any, place: _Place) -> Steps[None]:
+        """``dependentRequired``."""
+        for name, needed in wanted.items():
+            if name in place.value and isinstance(needed, list):
+                yield from self._count(_size(needed))
+                place.add_all(missing(place.value, cast("list[Any]", needed)))
+
+    def items(self, schema: Mapping[str, Any], wanted: Any, place: _Place) -> Steps[None]:
+        """Items after those that ``prefixItems`` describes."""
+        first = schema.get("prefixItems")
+        begin = len(cast("list[Any]", first)) if isinstance(first, list) else 0
+        for position, item in enumerate(place.value[begin:], begin):
+            yield from self.walk(wanted, place.member(position, item))
+
+    def prefix(self, _: Mapping[str, Any], wanted: Any, place: _Place) -> Steps[None]:
+        """``prefixItems``."""
+        for position, (schema, item) in enumerate(zip(wanted, place.value, strict=False)):
+            yield from self.walk(schema, place.member(position, item))
+
+    def contains(self, schema: Mapping[str, Any], wanted: Any, place: _Place) -> Steps[None]:
+        """``contains`` with its bounds."""
+        fitting = 0
+        for item in place.value:
+            fitting += (yield from self._fault(wanted, place._replace(value=item))) is None
+        least, most = schema.get("minContains", 1), schema.get("maxContains", fitting)
+        if not _is_within(fitting, least, most):
+            place.found.add(place.path, "must have another number of items that contains describes")
 
 
-def _is_of(value: Any, name: str) -> bool:
-    match value:
-        case None:
-            return name == "null"
-        case bool():
-            return name == "boolean"
-        case int():
-            return name in {"integer", "number"}
-        case float():
-            return name == "number" or (name == "integer" and value.is_integer())
-        case str():
-            return name == "string"
-        case list():
-            return name == "array"
-        case _:
-            return name == "object"
+def referred(document: Any, reference: str) -> Any:
+    """Return what a reference such as ``#/$defs/name`` leads to.
+
+    Raises:
+        UnverifiableError: that is no place in the document.
+    """
+    if reference != "#" and not reference.startswith("#/"):
+        raise UnverifiableError("a reference must lead into the schema itself, as #/$defs/name")
+    found: Any = document
+    for part in unquote(reference).split("/")[1:]:
+        name = part.replace("~1", "/").replace("~0", "~")
+        try:
+            found = found[int(name) if isinstance(found, list) else name]
+        except (LookupError, TypeError, ValueError):
+            raise UnverifiableError("a reference leads to what the schema does not hold") from None
+    return found
 
 
-def _same(one: Any, other: Any) -> bool:
-    """Say whether two JSON values are the same: true is not 1."""
-    return isinstance(one, bool) == isinstance(other, bool) and one == other
+def _is_within(number: int, least: Any, most: Any) -> bool:
+    bounds = (one if isinstance(one, int | float) else number for one in (least, most))
+    return next(bounds) <= number <= next(bounds)
 
 
-def _size(value: Any) -> dict[str, float]:
-    match value:
-        case bool() | None:
-            return {}
-        case int() | float():
-            return {"": value}
-        case str():
-            return {"characters": len(value)}
-        case list():
-            return {"items": len(cast("list[Any]", value))}
-        case _:
-            return {"fields": len(value)}
+def _size(value: Any) -> int:
+    """Return the units that it takes to look through a value, or to compare a text."""
+    if isinstance(value, dict | list):
+        return len(cast("list[Any]", value)) // NAMES_EACH
+    return len(value) // CHARACTERS_EACH if isinstance(value, str) else 0
 
 
-def _shown(values: Sequence[Any]) -> str:
-    shown = [str(one)[:100] for one in values[:MAX_SHOWN]]
-    return ", ".join([*shown, "…"] if len(values) > MAX_SHOWN else shown)
+def _no_alternative(keyword: str, place: _Place, reasons: list[Fault]) -> str:
+    prefix = f"{place.path}." if place.path else ""
+    each = (
+        one.message if one.path == place.path else f"{one.path.removeprefix(prefix)} {one.message}"
+        for one in reasons
+    )
+    reasons_text = "; or ".join(each)[:MAX_SHOWN] or "there is none"
+    return f"fits no alternative of {keyword}: {reasons_text}"
 
 
-def _is_multiple(value: float, of: float) -> bool:
-    return of <= 0 or abs(value / of - round(value / of)) < _NEARLY
+class _Deep(NamedTuple):
+    """A keyword that needs other schemas, or work in proportion to the value."""
+
+    kind: str
+    takes: tuple[type, ...]
+    check: Callable[[SchemaCheck, Mapping[str, Any], Any, _Place], Steps[None]]
+
+    def is_for(self, kind: str, wanted: Any) -> bool:
+        return self.kind in ("", kind) and isinstance(wanted, self.takes)
 
 
-_NEARLY = 1e-9
+_ONE, _ANY = (dict, bool), (object,)
 
-_BOUNDS: tuple[tuple[str, str, Callable[[float, float], bool], str], ...] = (
-    ("minimum", "", lambda value, bound: value >= bound, "at least"),
-    ("maximum", "", lambda value, bound: value <= bound, "at most"),
-    ("exclusiveMinimum", "", lambda value, bound: value > bound, "more than"),
-    ("exclusiveMaximum", "", lambda value, bound: value < bound, "less than"),
-    ("multipleOf", "", _is_multiple, "a multiple of"),
-    ("minLength", "characters", lambda value, bound: value >= bound, "at least this length:"),
-    ("maxLength", "characters", lambda value, bound: value <= bound, "at most this length:"),
-    ("minItems", "items", lambda value, bound: value >= bound, "at least this many items:"),
-    ("maxItems", "items", lambda value, bound: value <= bound, "at most this many items:"),
-    ("minProperties", "fields", lambda value, bound: value >= bound, "at least this many fields:"),
-    ("maxProperties", "fields", lambda value, bound: value <= bound, "at most this many fields:"),
-)
-"""Keyword, what it measures ("" is the number itself), whether that holds, and how it is said."""
+_DEEP: Mapping[str, _Deep] = {
+    "$ref": _Deep("", (str,), SchemaCheck.reference),
+    "allOf": _Deep("", (list,), SchemaCheck.every),
+    "anyOf": _Deep("", (list,), SchemaCheck.some),
+    "oneOf": _Deep("", (list,), SchemaCheck.one),
+    "not": _Deep("", _ONE, SchemaCheck.none),
+    "if": _Deep("", _ONE, SchemaCheck.condition),
+    "enum": _Deep("", (list,), SchemaCheck.choices),
+    "const": _Deep("", _ANY, SchemaCheck.constant),
+    "properties": _Deep("object", (dict,), SchemaCheck.properties),
+    "additionalProperties": _Deep("object", _ONE, SchemaCheck.others),
+    "propertyNames": _Deep("object", _ONE, SchemaCheck.names),
+    "dependentRequired": _Deep("object", (dict,), SchemaCheck.needs),
+    "dependentSchemas": _Deep("object", (dict,), SchemaCheck.dependents),
+    "items": _Deep("array", _ONE, SchemaCheck.items),
+    "prefixItems": _Deep("array", (list,), SchemaCheck.prefix),
+    "contains": _Deep("array", _ONE, SchemaCheck.contains),
+    "uniqueItems": _Deep("array", (bool,), SchemaCheck.unique),
+}

@@ -16,6 +16,20 @@ STREAM_SUBJECT = "cb.{tenant}.stream.{execution_id}"
 CURSOR_PATTERN = r"^[0-9]{1,9}\.[0-9]{1,12}" + END
 
 
+MOST_PROGRESS = 1_000_000
+"""Events of progress that one attempt at a call may tell."""
+
+_MOST_ATTEMPTS = 1000
+
+
+def first_progress(place: int, attempt: int) -> int:
+    """Return the sequence from which on an attempt at the call of this place (from 1) tells.
+
+    No two attempts of a step share one, nor do they with what the model has said.
+    """
+    return (place * _MOST_ATTEMPTS + attempt % _MOST_ATTEMPTS) * MOST_PROGRESS
+
+
 class StreamMessage(Message, omit_defaults=True):
     """What all stream events carry. ``sequence`` counts from 0 without gaps within a segment.
 
@@ -68,6 +82,46 @@ class ToolCalled(StreamMessage, tag="tool_call"):
     arguments: Any
 
 
+class ToolProgressed(StreamMessage, tag="tool_progress"):
+    """How far a tool has come, told by the process that calls it; ``total`` is not always known.
+
+    It stands in the segment in which the model has asked for the tool, from ``first_progress`` on.
+    Calls run side by side, so readers take it as it comes: it has no place in the cursors' order.
+    """
+
+    call_id: str
+    tool_name: str
+    progress: float
+    total: float | None = None
+    message: Annotated[str, msgspec.Meta(max_length=1000)] = ""
+
+
+class ToolReturned(StreamMessage, tag="tool_result"):
+    """A tool's result, or why there is none, as the model is told; the beginning of a long one.
+
+    ``outcome`` is that of the record. The owner of the execution says so in a segment of its own.
+    """
+
+    call_id: str
+    tool_name: str
+    outcome: str
+    is_error: bool = False
+    content: str = ""
+    truncated: bool = False
+
+
+class ApprovalRequested(StreamMessage, tag="approval_requested"):
+    """A tool waits until ``until`` for ``executions.approve`` or ``executions.reject``.
+
+    ``arguments`` is the JSON text as the model wrote it, or its beginning.
+    """
+
+    call_id: str
+    tool_name: str
+    arguments: str
+    until: datetime
+
+
 class AttemptRestarted(StreamMessage, tag="attempt_restarted"):
     """All events of ``dropped_segment`` are void; a new attempt follows in a later segment."""
 
@@ -112,6 +166,9 @@ StreamEvent = (
     | ThinkingChunk
     | ContentChunk
     | ToolCalled
+    | ToolProgressed
+    | ToolReturned
+    | ApprovalRequested
     | AttemptRestarted
     | Completed
     | Failed

@@ -7,13 +7,13 @@ revisions 2024-11-05 to 2026-07-28 (https://modelcontextprotocol.io/specificatio
 """
 
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import msgspec
 
-from schemas.base import Internal, Value
+from schemas.base import Internal, Message, Question, Value
 from schemas.bodies import BodyReference
-from schemas.ids import AgentId, ExecutionId, TenantId, Token
+from schemas.ids import END, AgentId, ExecutionId, TenantId, Token
 from schemas.ledger import Charge
 from schemas.llm import Name
 from schemas.work import Done, WorkFailure
@@ -22,6 +22,10 @@ TOOL_QUEUE = "tool"
 
 MOST_RESULT_BYTES = 256 * 1024
 """What a call may bring back; the rest is cut off and marked."""
+
+INLINE_RESULT_BYTES = 16 * 1024
+"""A larger result is stored by its worker before it is reported, and goes by reference: what it
+says beside that is no more than its beginning."""
 
 ServerName = Token
 
@@ -56,6 +60,33 @@ class ServerTool(Value, omit_defaults=True):
     output: dict[str, Any] | None = None
     title: str = ""
     hints: ToolHints = ToolHints()
+
+
+ToolPattern = Annotated[
+    str,
+    msgspec.Meta(
+        pattern=r"^[A-Za-z0-9_-]{1,64}(/[^\s]{1,128})?" + END,
+        description="a server, or server/tool in which * stands for any text",
+    ),
+]
+"""Some tools of a server: ``notion`` and ``notion/*`` are all, ``notion/search_*`` a few."""
+
+
+class ToolList(Message, tag="tools"):
+    """The tools that match, by server and name; ``unreachable`` are servers that were not heard."""
+
+    tools: list[ServerTool]
+    unreachable: list[ServerName] = []
+
+
+class ListTools(Question):
+    """List tools of the servers that this tenant may use; without patterns all of them."""
+
+    SUBJECT: ClassVar[str] = "tools.list"
+    REPLY: ClassVar[type[Message]] = ToolList
+    ACTION: ClassVar[str] = "tools:read"
+
+    patterns: Annotated[list[ToolPattern], msgspec.Meta(max_length=128)] = []
 
 
 class OfferedTool(Value, omit_defaults=True):
@@ -142,9 +173,11 @@ UNSENT: frozenset[ToolOutcome] = frozenset(("not_sent", "rejected", "circuit_ope
 class ToolWork(Internal, tag="tool"):
     """The body of a work item: one call of a tool.
 
-    ``arguments`` is the JSON text as the model wrote it. ``segment`` is that of the stream under
-    which progress is told; None tells nothing. A call that is ``once`` carries the work's id as
-    its idempotency key to servers that take one.
+    ``name`` is the one that the model knows, ``arguments`` the JSON text as the model wrote it.
+    ``segment`` and ``sequence`` are the place in the stream of its first ``ToolProgressed``, of
+    which it may tell as many as ``schemas.streams.MOST_PROGRESS``; without a segment it tells
+    nothing. A call that is ``once`` carries the work's id, without its attempt, as its idempotency
+    key to servers that take one. ``depth`` counts the executions that have delegated this one.
     """
 
     execution_id: ExecutionId
@@ -157,8 +190,11 @@ class ToolWork(Internal, tag="tool"):
     deadline: datetime
     once: bool = True
     agent_id: AgentId | None = None
+    name: str = ""
     segment: int | None = None
+    sequence: int = 0
     most_bytes: int = MOST_RESULT_BYTES
+    depth: int = 0
 
 
 class FinishTool(Done, tag="finish_tool"):

@@ -1,14 +1,14 @@
 """``callboard costs``: what was spent."""
 
 from collections.abc import Iterator
+from decimal import Decimal
 from typing import Any, get_args
 
 import click
-import msgspec
 
 from actors.cli import rendering
 from actors.cli.asking import built
-from actors.cli.fields import options
+from actors.cli.fields import MONEY, PICO, options
 from actors.cli.replies import usd
 from actors.cli.session import Session, with_session
 from schemas.reports import CostReport, GroupBy, ReportCosts, Totals
@@ -107,13 +107,19 @@ def bar(value: int, most: int, cells: int = BAR) -> str:
 
 
 def table_of(report: CostReport) -> Iterator[list[Any]]:
-    """Return a report as rows of a table, the titles first; money is exact, in pico-dollars."""
+    """Return a report as rows of a table, the titles first; money is exact, in dollars."""
     plain = [name for name in Totals.__struct_fields__ if name != "usage"]
-    yield [*report.group_by, *plain, *COUNTS]
+    titles = [f"{name.removesuffix(MONEY)}_usd" if name.endswith(MONEY) else name for name in plain]
+    yield [*report.group_by, *titles, *COUNTS]
     lines = [(list(line.group.values()), line.totals) for line in report.lines]
     if report.rest:
         lines.append((["(rest)", *[None] * (len(report.group_by) - 1)], report.rest))
     for group, totals in lines:
-        fields = msgspec.structs.asdict(totals)
         counts = [getattr(totals.usage, name) for name in COUNTS]
-        yield [*group, *(fields[name] for name in plain), *counts]
+        yield [*group, *(_exact(name, getattr(totals, name)) for name in plain), *counts]
+
+
+def _exact(name: str, value: Any) -> Any:
+    if value is None or not name.endswith(MONEY):
+        return value
+    return f"{Decimal(value) / PICO:f}"

@@ -21,7 +21,10 @@ FILE      requests from a file: JSON, or YAML documents separated by ---
 -         the same from standard input"""
 
 
-BY_HAND = {"agents": {"new": ("agent_file:new", "Write a commented agent file to begin with.")}}
+BY_HAND = {
+    "agents": {"new": ("agent_file:new", "Write a commented agent file to begin with.")},
+    "mcp": {"check": ("mcp_servers:check", "Ask a server for a sign of life and its tools.")},
+}
 """What stands among the requests of a domain and is none: where it is defined, what it is for."""
 
 
@@ -46,8 +49,8 @@ def summary(rows: Iterable[RequestRow]) -> str:
 
 
 def verb(row: RequestRow) -> str:
-    """Return a request's verb as it is typed: ``top-up``."""
-    return row.name.partition(".")[2].replace("_", "-")
+    """Return a request's verb as it is typed: ``top-up``, ``servers-apply``."""
+    return row.name.partition(".")[2].replace("_", "-").replace(".", "-")
 
 
 def domain(name: str) -> click.Group | None:

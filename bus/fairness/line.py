@@ -35,6 +35,15 @@ class TenantLine(Generic[T]):
         waiting.append(item)
         self._count += 1
 
+    def remove(self, tenant: str, item: T) -> None:
+        """Let an item of a tenant wait no more; nothing happens if it does not."""
+        waiting = self._waiting.get(tenant)
+        if waiting is not None and item in waiting:
+            waiting.remove(item)
+            self._count -= 1
+            if not waiting:
+                del self._waiting[tenant]
+
     def take(self, tenant: str) -> T:
         """Remove and return the oldest item of a tenant, whose next turn is after all others'."""
         waiting = self._waiting[tenant]

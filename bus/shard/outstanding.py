@@ -1,6 +1,6 @@
 """What is outstanding of one entity, kept up to date by what commands open and close. Pure."""
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from schemas.decision import Changes, Effect
@@ -15,13 +15,11 @@ Earlier = dict[str, Effect | None]
 class Net(NamedTuple):
     """What some changes together have opened and closed."""
 
-    opened: list[Effect]
-    closed: list[Effect]
+    opened: Sequence[Effect]
+    closed: Sequence[Effect]
 
 
-def listed(effects: Iterable[Effect]) -> Open:
-    """Return what a full listing says is open."""
-    return {effect.id: effect for effect in effects}
+NO_NET = Net((), ())
 
 
 def change(open_now: Open, changes: Changes, earlier: Earlier) -> None:

@@ -10,6 +10,7 @@ UNFINISHED = re.compile(r"\b(TODO|FIXME|XXX|NotImplementedError)\b")
 
 # Here a handler, core or process is called, and what it raises must not end its neighbours.
 BOUNDARIES = (
+    "actors/mcp_pool/flow/means.py",
     "actors/streaming/flow/batch_watch.py",
     "actors/streaming/flow/batches.py",
     "bus/connection/parser.py",

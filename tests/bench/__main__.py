@@ -16,6 +16,7 @@ from tests.bench import (
     growth,
     http_calls,
     lists,
+    mcp,
     open_items,
     pricing,
     pricing_ledger,
@@ -48,7 +49,7 @@ BENCHES = {
     )
 }
 BY_NAME = {
-    bench.NAME: bench for bench in (growth, http_calls, restate, streaming, streaming_clients)
+    bench.NAME: bench for bench in (growth, http_calls, mcp, restate, streaming, streaming_clients)
 }
 """They take minutes, or need what is not part of an installation."""
 

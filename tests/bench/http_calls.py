@@ -83,9 +83,10 @@ async def measure() -> list[Row]:
         url = f"http://127.0.0.1:{(await process.stdout.receive()).decode().strip()}/"
         async with _ours(url) as ours, _aiohttp(url) as theirs:
             for at_once in AT_ONCE:
-                rates: list[tuple[float, float]] = []
-                for _ in range(ROUNDS):
-                    rates.append((await _rate(ours, at_once), await _rate(theirs, at_once)))
+                rates = [
+                    (await _rate(ours, at_once), await _rate(theirs, at_once))
+                    for _ in range(ROUNDS)
+                ]
                 mine, other = (max(rate[which] for rate in rates) for which in (0, 1))
                 least = LEAST if at_once == AT_ONCE[1] else None
                 rows.append(Row(NAME, f"calls, {at_once} at once", mine, "/s", other, least=least))

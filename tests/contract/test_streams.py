@@ -114,7 +114,7 @@ def test_in_a_cluster_every_stream_has_three_copies_and_none_is_lazy(spec: Strea
 def test_on_one_server_only_streams_that_can_be_rebuilt_are_lazy():
     lazy = {spec.name for spec in SPECS if spec.settings("r1").get("persist_mode") == "async"}
 
-    assert lazy == {"CONVERSATIONS", "EVENTS", "EXECUTIONS", "KV_answers", "STREAMS"}
+    assert lazy == {"CONVERSATIONS", "EVENTS", "EXECUTIONS", "KV_answers", "KV_scripts", "STREAMS"}
 
 
 @pytest.mark.parametrize("spec", SPECS, ids=lambda spec: spec.name)
@@ -169,6 +169,7 @@ def test_what_is_over_expires_so_many_seconds_after_it_was_stored():
         "DEAD": 30 * DAY,
         "KV_answers": 7 * DAY,
         "KV_batches": 3 * DAY,
+        "KV_scripts": 7 * DAY,
     }
 
 

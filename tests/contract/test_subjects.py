@@ -19,10 +19,11 @@ def test_every_class_with_a_public_subject_is_in_the_table():
 
 @pytest.mark.parametrize("row", REQUESTS, ids=lambda row: row.name)
 def test_a_request_has_the_shape_of_a_public_command(row: RequestRow):
-    cb, tenant, actor, verb = row.subject.split(".")
+    cb, tenant, actor, *noun, verb = row.subject.split(".")
     assert (cb, tenant) == ("cb", "{tenant}")
     assert actor not in RESERVED
     assert verb.isidentifier()
+    assert len(noun) <= 1
     assert issubclass(row.message, Request)
     assert issubclass(row.reply, Message)
     assert row.doc

@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 from actors.streaming.core.aws.event_stream import MAX_HEADERS_BYTES, EventStreamParser
 from actors.streaming.core.framing.json_values import JsonValues
 from actors.streaming.core.framing.ndjson import NdjsonParser
-from actors.streaming.core.framing.protocol import Framing, FramingError
-from actors.streaming.core.framing.sse import SseParser
+from actors.streaming.core.framing.protocol import Framing
 from actors.streaming.core.framing.wrapping import event_framing
+from schemas.sse import FramingError, SseParser
 from tests.frames import frame
 
 LIMIT = 64

@@ -197,8 +197,8 @@ async def test_costs_are_shown_as_a_table_with_bars_and_exported_as_csv_and_json
     assert lines[4][:3] == ["total", "$4.00", "3"]
     assert lines[5][0] == "1"
     assert "from nothing" in shown
-    assert [(row["day"], row["cost_pico"], row["unpriced_calls"]) for row in table] == [
-        ("2026-03-27", "4000000000000", "1")
+    assert [(row["day"], row["cost_usd"], row["unpriced_calls"]) for row in table] == [
+        ("2026-03-27", "4", "1")
     ]
     assert (data["total"]["cost_pico"], data["lines"]) == (0, [])
 

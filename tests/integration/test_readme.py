@@ -28,8 +28,15 @@ async def test_a_program_without_anything_of_ours_runs_an_agent_and_prints_its_s
                 cwd=tmp_path,
                 stderr=subprocess.STDOUT,
             )
+            refused = await anyio.run_process(
+                [sys.executable, program, "nobody", "Good evening!", fleet.server.url],
+                cwd=tmp_path,
+                check=False,
+            )
 
     reply, *rest = run.stdout.decode().splitlines()
     assert set(msgspec.json.decode(reply)) == {"execution_id", "stream", "status", "warnings"}
     assert rest[-1] == "[completed]"
     assert agent["provider"]["responses"][0] in rest
+    assert b'"code":"not_found"' in refused.stdout
+    assert refused.returncode == 1

@@ -64,7 +64,7 @@ QUICK = Timing(
     resend_window_seconds=0.1,
 )
 SHARDS = 4
-SECONDS = 20.0
+SECONDS = 60.0
 TENANT = "acme"
 TERMINALS = (ExecutionCompleted, ExecutionFailed, ExecutionCancelled, ExecutionTimedOut)
 NO_DELTAS = Deltas(count=0, sha256="")

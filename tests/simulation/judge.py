@@ -21,10 +21,9 @@ from bus.memory.states import MemoryStateStore
 from bus.ports import Resting
 from bus.requests.rpc import command
 from bus.shard.book import START, ShardBook
-from bus.shard.outstanding import listed
 from bus.streams.spec import StreamSpec
 from bus.subjects import journal_subject, matches
-from schemas.decision import Ask, Decision, Publish
+from schemas.decision import Ask, Decision, Publish, by_id
 from schemas.entity import Entity, EntityAddress
 from schemas.executions import ENDED
 from schemas.fleet import Offer, WorkerMessage
@@ -256,7 +255,7 @@ class Judge:
             for entry in commit.entries:
                 slot = book.slots[entry.tenant, entry.key]
                 is_listed = slot.state is not None and (entry.tenant, entry.key) not in book.corrupt
-                if is_listed and slot.open != listed(book.entity.effects(slot.state)):
+                if is_listed and slot.open != by_id(book.entity.effects(slot.state)):
                     raise BrokenError(f"{entry.command!r} of {entry.key} has left {[*slot.open]}")
 
     def _whole(self, entry: Entry) -> Entry:

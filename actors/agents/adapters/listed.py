@@ -47,6 +47,7 @@ from schemas.lifecycle import (
     UsageSettled,
 )
 from schemas.llm import Kind
+from schemas.problems import ProblemCode
 from schemas.spend import ReserveAsked, ReserveRefused, Spend
 from schemas.usage import Usage
 
@@ -67,6 +68,7 @@ EXECUTIONS = Table(
         "bytes",
         "labels",
         "kept",
+        "code",
     ),
     newest="created",
     filters=(
@@ -81,7 +83,8 @@ EXECUTIONS = Table(
 )
 """``settled`` names the attempts whose usage is in ``tokens`` and ``cost``, ``bytes`` is about the
 size of the record. ``labels`` are those of the request, its user and its project, ``kept`` the
-microseconds after its end at which a row goes; NULL is as for all."""
+microseconds after its end at which a row goes; NULL is as for all. ``code`` says why no answer
+came."""
 
 USER, PROJECT = ":user", ":project"
 """Labels that no request can name."""
@@ -130,6 +133,9 @@ _ENDS: dict[type, ExecutionStatus] = {
 }
 
 
+_END_CODES: dict[ExecutionStatus, ProblemCode] = {"CANCELLED": "cancelled", "TIMED_OUT": "timeout"}
+
+
 class _Whose(Internal):
     """What counts of an origin."""
 
@@ -151,6 +157,12 @@ class _Begun(Internal, tag="accepted"):
     task_at: TaskPlace | None = None
 
 
+class _Why(Internal):
+    """What counts of a problem."""
+
+    code: ProblemCode
+
+
 class _State(Internal):
     """What counts of the state from which an entry starts."""
 
@@ -162,6 +174,7 @@ class _State(Internal):
     attempts: Attempts = Attempts()
     usage: Usage | None = None
     spend: Spend = Spend()
+    problem: _Why | None = None
     deleted_at: datetime | None = None
 
 
@@ -183,6 +196,11 @@ class _Row(msgspec.Struct):
     bytes: int = _RECORD_BYTES
     labels: str | None = None
     kept: int | None = None
+    code: ProblemCode | None = None
+
+    def end_code(self) -> ProblemCode | None:
+        """Return the code of an end that has no problem of its own."""
+        return _END_CODES.get(self.status)
 
 
 class _Turn(NamedTuple):
@@ -268,6 +286,7 @@ def shown(rows: Rows, data: bytes) -> None:
         bytes=len(data),
         labels=_labels(record.labels, record.user, record.project),
         kept=_span(record.completed_at, record.expires_at),
+        code=record.error.code if record.error else None,
     )
     known = EXECUTIONS.known(rows, [(tenant, record.execution_id)])
     before = known.get((tenant, record.execution_id))
@@ -320,6 +339,10 @@ def _started(row: _Row | None, fact: Fact) -> _Row | None:
 def _take_state(row: _Row, state: _State) -> None:
     current = state.attempts.of(state.step)
     row.status, row.completed = state.status, _moment(state.ended_at)
+    if row.status == "FAILED" and state.problem is not None:
+        row.code = state.problem.code
+    else:
+        row.code = row.end_code()
     row.tokens, row.cost = state.usage.total if state.usage else None, state.spend.cost
     row.attempts = current.attempt if current else 0
     row.settled = "".join(
@@ -344,6 +367,7 @@ def _change(row: _Row, fact: Fact) -> None:
             row.status = "WAITING"
         case ExecutionCompleted() | ExecutionFailed() | ExecutionCancelled() | ExecutionTimedOut():
             row.status, row.completed = _ENDS[type(event)], microseconds(event.at)
+            row.code = event.problem.code if isinstance(event, ExecutionFailed) else row.end_code()
         case _:
             pass
 
@@ -387,7 +411,7 @@ def _moment(at: datetime | None) -> int | None:
 LISTED = Projection(
     name="executions",
     entity=EXECUTION_ENTITY,
-    version=2,
+    version=3,
     tables=TABLES,
     event_type=_Begun
     | ReserveAsked

@@ -149,6 +149,7 @@ def _execution(row: dict[str, Any]) -> ExecutionSummary:
         tokens_used=row["tokens"],
         cost=row["cost"],
         attempts=row["attempts"],
+        code=row["code"],
         session=row["session"],
         user=labels.pop(USER, None),
         project=labels.pop(PROJECT, None),

@@ -2,11 +2,9 @@
 
 import re
 from collections.abc import Callable
-from urllib.parse import SplitResult, urlsplit
 
 import msgspec
 
-from actors.agents.core import credentials
 from actors.agents.core.policy_checks import check_policy
 from actors.agents.core.traversal import (
     MAX_DEPTH,
@@ -16,6 +14,8 @@ from actors.agents.core.traversal import (
     TooManyError,
     texts,
 )
+from schemas import credentials
+from schemas.addresses import header_fault, url_fault
 from schemas.agents import AgentDefinition
 from schemas.ids import TOKEN_PATTERN
 from schemas.problems import Problem
@@ -29,25 +29,9 @@ MAX_DEFINITION_BYTES = 512 * 1024
 
 MAX_HEADERS = 32
 
-_ID = re.compile(TOKEN_PATTERN.removesuffix("$") + r"\Z")
-_HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,128}\Z")
-_HEADER_VALUE = re.compile(r"[\x20-\x7e]*\Z")
-_URL_CHARACTERS = re.compile(r"[\x21-\x7e]*\Z")
+CREDENTIAL = "looks like a credential: keep it in the environment and name it in provider.secret"
 
-FRAMING_HEADERS = frozenset(
-    {
-        "accept-encoding",
-        "connection",
-        "content-length",
-        "expect",
-        "host",
-        "te",
-        "trailer",
-        "transfer-encoding",
-        "upgrade",
-    }
-)
-"""Headers that say where a request goes and where it ends; they are the client's alone."""
+_ID = re.compile(TOKEN_PATTERN.removesuffix("$") + r"\Z")
 
 
 def check(definition: AgentDefinition) -> Problem | None:
@@ -79,7 +63,7 @@ def _contents(definition: AgentDefinition) -> Problem | None:
     try:
         for place, text in texts(definition):
             if text and _is_credential(place, text):
-                return _problem(place.path, _CREDENTIAL)
+                return _problem(place.path, CREDENTIAL)
     except TooDeepError as error:
         return _problem(str(error), f"is nested deeper than {MAX_DEPTH} levels")
     except TooManyError as error:
@@ -108,29 +92,8 @@ def _size(definition: AgentDefinition) -> Problem | None:
 def _base_url(definition: AgentDefinition) -> Problem | None:
     provider = definition.provider
     url = provider.base_url if not isinstance(provider, Scripted) else None
-    reason = _url_fault(url) if url is not None else None
+    reason = url_fault(url) if url is not None else None
     return _problem("provider.base_url", reason) if reason else None
-
-
-def _url_fault(url: str) -> str | None:
-    parts = _split(url)
-    if parts is None:
-        return "must be an http or https URL"
-    if "@" in parts.netloc:
-        return "must not hold a user or password: name a secret instead"
-    if parts.query or parts.fragment:
-        return "must not hold a query or fragment"
-    return None
-
-
-def _split(url: str) -> SplitResult | None:
-    try:
-        parts = urlsplit(url)
-        valid = bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        return None
-    named = parts.scheme in ("http", "https") and _URL_CHARACTERS.match(url) is not None
-    return parts if valid and named else None
 
 
 def _headers(definition: AgentDefinition) -> Problem | None:
@@ -142,21 +105,9 @@ def _headers(definition: AgentDefinition) -> Problem | None:
     faults = (
         (name, reason)
         for name, value in provider.headers.items()
-        if (reason := _header_fault(name, value)) is not None
+        if (reason := header_fault(name, value, CREDENTIAL)) is not None
     )
     return next((_problem(f"provider.headers.{n[:64]}", reason) for n, reason in faults), None)
-
-
-def _header_fault(name: str, value: str) -> str | None:
-    if _HEADER_NAME.match(name) is None:
-        return "is not the name of a header"
-    if _HEADER_VALUE.match(value) is None:
-        return "must be printable ASCII"
-    if name.lower() in FRAMING_HEADERS:
-        return "is set by the client alone"
-    if credentials.is_sensitive_name(name) or credentials.is_credential_value(value):
-        return _CREDENTIAL
-    return None
 
 
 def _settings(definition: AgentDefinition) -> Problem | None:
@@ -199,9 +150,6 @@ def _tools(definition: AgentDefinition) -> Problem | None:
             return _problem(f"tools.{place}.parameters.type", "must be object")
         names.add(tool.name)
     return None
-
-
-_CREDENTIAL = "looks like a credential: keep it in the environment and name it in provider.secret"
 
 
 def _problem(field: str | None, message: str) -> Problem:

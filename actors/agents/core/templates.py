@@ -16,9 +16,11 @@ import msgspec
 from actors.agents.core.checks import MAX_DEFINITION_BYTES
 from actors.agents.core.definitions import lengthened
 from schemas.agents import CreateAgent, TemplateUse
-from schemas.parameters import Fault, fault, schema_fault
+from schemas.json_schema import Fault, UnverifiableError, fault
 from schemas.patches import converted, merged
 from schemas.problems import Problem
+from schemas.schema_faults import schema_fault
+from schemas.steps import at_once
 from schemas.templates import (
     AgentTemplate,
     ApplyTemplate,
@@ -38,6 +40,10 @@ _FIELDS = {*CreateAgent.__struct_fields__} - {*_MEANT}
 
 MAX_FILLED = 2 * MAX_DEFINITION_BYTES
 """Bytes of all values that are put in: a short template could otherwise repeat a long value."""
+
+
+MAX_CHECKS = 20_000
+"""Units of the check of parameters or values, which is made without a pause: some 30 ms."""
 
 
 class _TooLongError(ValueError):
@@ -106,9 +112,9 @@ def _check(template: AgentTemplate) -> Problem | None:
     strange = next((name for name in template.agent if name not in _FIELDS), None)
     if strange is not None:
         return _invalid(f"agent.{strange[:64]}", "is no field of an agent")
-    found = schema_fault(template.parameters, "parameters")
+    found = at_once(schema_fault(template.parameters, own=True, checks=MAX_CHECKS))
     if found is not None:
-        return _invalid(*found)
+        return _invalid(f"parameters.{found.path}".rstrip("."), found.message)
     if template.parameters.get("type", "object") != "object":
         return _invalid("parameters.type", "must be object")
     odd = next((name for name in _properties(template) if not _NAME.match(name)), None)
@@ -172,7 +178,10 @@ def _values(template: AgentTemplate, given: Mapping[str, Any]) -> dict[str, Any]
     missing = next((name for name in known if name in used and name not in values), None)
     if missing is not None:
         return _wrong(Fault(missing, "is missing"))
-    found = fault(values, template.parameters)
+    try:
+        found = at_once(fault(template.parameters, values, checks=MAX_CHECKS, foreign=True))
+    except UnverifiableError as error:
+        return _wrong(Fault("", str(error)))
     return _wrong(found) if found else values
 
 

@@ -38,7 +38,7 @@ def fault_of(answer: Answer, wanted: ResponseFormat | None) -> Steps[str | None]
             None if is_object else "The answer is no JSON object, which response_format asks for."
         )
     try:
-        fault = yield from json_schema.fault_of(wanted.schema, value)
+        fault = yield from json_schema.fault(wanted.schema, value)
     except json_schema.UnverifiableError as error:
         return f"The answer could not be verified: {error}."
     return None if fault is None else f"The answer is not of the schema: {fault}."

@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.agents.core import credentials
 from actors.agents.core.checks import check
 from actors.agents.core.traversal import MAX_DEPTH, MAX_VALUES
+from schemas import credentials
 from schemas.agents import AgentDefinition, Prompts
 from schemas.llm import ModelConfig, ToolDefinition
 from schemas.problems import Problem

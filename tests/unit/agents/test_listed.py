@@ -78,8 +78,8 @@ def show(rows: sqlite3.Connection, stored: ExecutionRecord) -> None:
 
 
 def shown(rows: sqlite3.Connection) -> list[tuple[Any, ...]]:
-    columns = "execution, agent, session, user, status, created, completed, attempts, tokens, cost"
-    return rows.execute(f"SELECT {columns} FROM execution ORDER BY 1").fetchall()  # noqa: S608
+    columns = "execution, agent, session, user, status, code, created, completed, attempts, tokens"
+    return rows.execute(f"SELECT {columns}, cost FROM execution ORDER BY 1").fetchall()  # noqa: S608
 
 
 def told(stored: ExecutionRecord) -> tuple[Any, ...]:
@@ -87,7 +87,8 @@ def told(stored: ExecutionRecord) -> tuple[Any, ...]:
     ended = stored.completed_at and microseconds(stored.completed_at)
     whose = (stored.execution_id, stored.agent_id, stored.session, stored.user)
     spent = (stored.attempts, stored.tokens_used, stored.cost)
-    return (*whose, stored.status, microseconds(stored.created_at), ended, *spent)
+    code = stored.error.code if stored.error else None
+    return (*whose, stored.status, code, microseconds(stored.created_at), ended, *spent)
 
 
 @settings(max_examples=100)
@@ -271,7 +272,7 @@ def test_an_entry_that_starts_from_a_state_says_what_the_rows_do_not_know(tmp_pa
         file.apply([(Filed(1, "_cb.journal.execution.0", b""), commit)])
         [row], _ = file.ask(shown, 5.0)
     assert row[4] == "COMPLETED"
-    assert row[8] == (record(run.execution).tokens_used or 0) + 9
+    assert row[9] == (record(run.execution).tokens_used or 0) + 9
 
 
 def test_an_execution_whose_row_cannot_be_made_or_kept_costs_no_other_its_own():

@@ -13,6 +13,7 @@ from actors.pricing.core import price_list
 from actors.pricing.core.reconciliation import CostDifference, TimeSlot, compared, summed, tier_of
 from bus.kv.prices import shipped_text
 from schemas.pricing.prices import Prices
+from tests.price_lists import Sold, offer_file
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
 SLOT = TimeSlot("2026-11-01", None, "gpt-4o", "standard")
@@ -77,18 +78,8 @@ def test_the_ordinary_tier_has_one_name():
 
 def _file(*products: tuple[str, str, str, str, str]) -> price_list.PriceList:
     """Return a file of products: model, usage type, region, unit, dollars."""
-    listed: dict[str, Any] = {"products": {}, "terms": {"OnDemand": {}}}
-    for number, (model, usage, region, unit, dollars) in enumerate(products):
-        sku = f"SKU{number}"
-        listed["products"][sku] = {
-            "sku": sku,
-            "productFamily": "Amazon Bedrock",
-            "attributes": {"model": model, "usagetype": usage, "regionCode": region},
-        }
-        dimension = {"unit": unit, "pricePerUnit": {"USD": dollars}, "description": "x"}
-        offer = {"offerTermCode": "JRT", "priceDimensions": {f"{sku}.JRT.6YS": dimension}}
-        listed["terms"]["OnDemand"][sku] = {f"{sku}.JRT": offer}
-    return msgspec.json.decode(msgspec.json.encode(listed), type=price_list.PriceList)
+    data = offer_file(*(Sold(*one) for one in products))
+    return msgspec.json.decode(data, type=price_list.PriceList)
 
 
 def test_rates_are_compared_whatever_their_unit_and_differences_are_named():

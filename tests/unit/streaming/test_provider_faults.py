@@ -10,8 +10,7 @@ from hypothesis import strategies as st
 from actors.streaming.core.aws.event_stream import EventMessage
 from actors.streaming.core.aws.framings import event_of
 from actors.streaming.core.errors.faults import ProviderFaultError, failure_in_stream, refusal
-from actors.streaming.core.resilience.circuit import counts_against
-from actors.streaming.core.resilience.scope import Scope, scope_of
+from actors.streaming.core.resilience.scope import Scope, counts_against, scope_of
 from schemas.problems import Problem
 
 

@@ -1,9 +1,14 @@
+import anyio
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from actors.streaming.adapters.script_turns import ScriptTurn, ScriptTurns
+from actors.streaming.core.errors.faults import ProviderFaultError
 from actors.streaming.core.wires import scripted as script
 from actors.streaming.core.wires.scripted import ScriptPlan
+from bus.errors import UnavailableError
+from bus.kv import BucketEntry, MemoryBucket
 from schemas.llm import Answer, ChatMessage, GenerateRequest, ModelConfig
 from schemas.problems import Problem
 from schemas.providers import Scripted, ScriptedFailure
@@ -88,3 +93,39 @@ def test_a_refused_key_is_not_tried_again():
 
     assert plan.failure is not None
     assert not plan.failure.retryable
+
+
+async def test_processes_share_the_turns_of_a_script_and_no_call_has_the_turn_of_another():
+    bucket = MemoryBucket(ScriptTurn)
+    processes = [ScriptTurns(bucket), ScriptTurns(bucket)]
+    script = Scripted(responses=["one", "two", "three"])
+    other = Scripted(responses=["one", "two"])
+
+    apart = [await processes[n % 2].take("acme", script) for n in range(4)]
+    assert apart == [0, 1, 2, 3]
+    assert await processes[1].take("acme", other) == 0
+    assert await processes[0].take("globex", script) == 0
+
+    taken: list[int] = []
+
+    async def take(process: ScriptTurns) -> None:
+        taken.append(await process.take("acme", other))
+
+    async with anyio.create_task_group() as tasks:
+        for n in range(20):
+            tasks.start_soon(take, processes[n % 2])
+    assert sorted(taken) == list(range(1, 21))
+
+
+class Unreachable(MemoryBucket[ScriptTurn]):
+    async def get(self, key: str) -> BucketEntry[ScriptTurn] | None:
+        raise UnavailableError("scripts", key)
+
+
+async def test_a_script_of_one_response_counts_nothing_and_others_say_that_they_cannot():
+    turns = ScriptTurns(Unreachable(ScriptTurn))
+
+    assert await turns.take("acme", Scripted(responses=["one"])) == 0
+    with pytest.raises(ProviderFaultError) as refused:
+        await turns.take("acme", Scripted(responses=["one", "two"]))
+    assert refused.value.problem.code == "unavailable"

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.streaming.core.framing.sse import EventTooLargeError, SseEvent, SseParser
+from schemas.sse import EventTooLargeError, SseEvent, SseParser
 
 
 def parse(*chunks: bytes) -> list[SseEvent]:

@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 
 from actors.streaming.core.aws.framings import InvokeFraming, NovaFraming
 from actors.streaming.core.framing.json_values import JsonValues
-from actors.streaming.core.framing.sse import SseEvent, SseParser, marker
 from actors.streaming.core.wires.anthropic.reader import MessagesReader
 from actors.streaming.core.wires.converse.reader import ConverseReader
 from actors.streaming.core.wires.gemini.reader import GeminiReader
@@ -21,6 +20,7 @@ from actors.streaming.core.wires.openai_responses.reader import ResponsesReader
 from actors.streaming.core.wires.titan.reader import TitanReader
 from schemas.llm import Answer
 from schemas.problems import Problem
+from schemas.sse import SseEvent, SseParser, marker
 from schemas.usage import Usage
 from tests.wires import HELLO, ReaderOf, answered, bytewise, cut, failed, play, sse
 

@@ -19,8 +19,10 @@ from actors.streaming.adapters.providers.base import ModelProvider
 from actors.streaming.adapters.providers.bedrock import BedrockEndpoint
 from actors.streaming.adapters.providers.google import GoogleEndpoint
 from actors.streaming.adapters.providers.scripted import ScriptedProvider
+from actors.streaming.adapters.script_turns import ScriptTurn, ScriptTurns
 from actors.streaming.config import StreamingConfig
 from bus.jetstream.bus import system_clock
+from bus.kv import Bucket, MemoryBucket
 from bus.ports import Clock
 from bus.security.egress import Egress
 from bus.security.secrets import Secrets
@@ -32,9 +34,16 @@ Providers = Mapping[type[Provider], ModelProvider]
 
 @asynccontextmanager
 async def open_providers(
-    config: StreamingConfig, egress: Egress, secrets: Secrets, clock: Clock = system_clock
+    config: StreamingConfig,
+    egress: Egress,
+    secrets: Secrets,
+    clock: Clock = system_clock,
+    scripts: Bucket[ScriptTurn] | None = None,
 ) -> AsyncGenerator[Providers]:
-    """Hold the process's providers and their connections open."""
+    """Hold the process's providers and their connections open.
+
+    ``scripts`` counts the turns of scripts; without it they are counted for this process alone.
+    """
     client = build_client(
         egress,
         connect_timeout=config.connect_timeout,
@@ -54,4 +63,5 @@ async def open_providers(
             kind: HttpProvider(client, own.get(kind, usual), cold if spec.is_cold else config)
             for kind, spec in BY_KIND.items()
         }
-        yield {**called, Scripted: ScriptedProvider()}
+        turns = ScriptTurns(scripts or MemoryBucket(ScriptTurn))
+        yield {**called, Scripted: ScriptedProvider(turns)}

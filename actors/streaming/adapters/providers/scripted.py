@@ -1,34 +1,27 @@
 """The scripted provider: plays a definition's own responses, for tests and keyless trial.
 
-Each process counts its calls by tenant and script: the n-th call of a script in a process plays its
-n-th response and begins again after the last. A tenant's agents of the same script share the count,
-other scripts and tenants do not. After ``REMEMBERED`` other scripts of a tenant, and after an hour,
-a script begins at its first response again. Failures do not go by that count but by the attempt
-(see core/wires/scripted.py), so that they strike alike in every process.
+The n-th call of a script plays its n-th response, whichever process makes it, and after the last
+the first again (see adapters/script_turns.py). A tenant's agents of the same script share the
+count, other scripts and tenants do not. Failures do not go by that count but by the attempt (see
+core/wires/scripted.py).
 """
 
-import hashlib
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from types import TracebackType
 from typing import Self
 
 import anyio
-import msgspec
 
 from actors.streaming.adapters.endpoint import CallContext
+from actors.streaming.adapters.script_turns import ScriptTurns
 from actors.streaming.core.deltas import Delta, TextDelta
 from actors.streaming.core.errors.faults import ProviderFaultError, fault
-from actors.streaming.core.resilience.memory import ResilienceMemory
 from actors.streaming.core.wires import scripted as script
 from bus.fairness.slices import Slices
-from bus.tasks import loop_time
 from schemas.llm import Answer, GenerateRequest
 from schemas.providers import Scripted
 from schemas.usage import Usage
-
-REMEMBERED = 1024
-
 
 _NOTHING = script.ScriptPlan((), "other", None)
 
@@ -36,8 +29,8 @@ _NOTHING = script.ScriptPlan((), "other", None)
 class ScriptedProvider:
     """Plays scripts."""
 
-    def __init__(self) -> None:
-        self._turns: ResilienceMemory[int] = ResilienceMemory(each=REMEMBERED)
+    def __init__(self, turns: ScriptTurns) -> None:
+        self._turns = turns
         self._slices = Slices()
 
     def status(self, request: GenerateRequest) -> str:
@@ -45,23 +38,18 @@ class ScriptedProvider:
         return f"Playing the script of {request.provider.model}"
 
     def call(self, request: GenerateRequest, context: CallContext) -> "ScriptedCall":
-        """Take the script's next turn."""
+        """Return the call, which takes the script's next turn when it begins."""
         scripted = request.provider
         if not isinstance(scripted, Scripted):
             raise fault("validation", "This provider plays scripts only.", retryable=False)
-        turn = self._next(scripted, context.tenant)
-        return ScriptedCall(
-            request,
-            lambda: script.plan(request, scripted, turn=turn, attempt=context.attempt),
-            partial(self._slices.whole, tenant=context.tenant),
-            delay=scripted.delay_ms / 1000,
-        )
 
-    def _next(self, scripted: Scripted, tenant: str) -> int:
-        key, now = hashlib.sha256(msgspec.json.encode(scripted)).digest(), loop_time()
-        turn = self._turns.find(tenant, key, now) or 0
-        self._turns.note(tenant, key, turn + 1, now)
-        return turn
+        async def planned() -> script.ScriptPlan:
+            turn = await self._turns.take(context.tenant, scripted)
+            plan = partial(script.plan, request, scripted, turn=turn, attempt=context.attempt)
+            # Long scripts are cut into words in turns with others.
+            return await self._slices.whole(plan, tenant=context.tenant)
+
+        return ScriptedCall(request, planned, delay=scripted.delay_ms / 1000)
 
 
 class ScriptedCall:
@@ -70,14 +58,12 @@ class ScriptedCall:
     def __init__(
         self,
         request: GenerateRequest,
-        plan: Callable[[], script.ScriptPlan],
-        do: Callable[[Callable[[], script.ScriptPlan]], Awaitable[script.ScriptPlan]],
+        plan: Callable[[], Awaitable[script.ScriptPlan]],
         *,
         delay: float,
     ) -> None:
         self._request = request
         self._make_plan = plan
-        self._do = do
         self._plan = _NOTHING
         self._delay = delay
         self._played = 0
@@ -93,8 +79,8 @@ class ScriptedCall:
         return False
 
     async def __aenter__(self) -> Self:
-        """Begin, once the script is cut into words: long ones take their turns."""
-        self._plan = await self._do(self._make_plan)
+        """Begin, once the turn is taken and the script cut into words."""
+        self._plan = await self._make_plan()
         return self
 
     async def __aexit__(

@@ -13,7 +13,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 from zlib import crc32
 
-from actors.streaming.core.framing.protocol import FramingError
+from schemas.sse import FramingError
 
 MAX_HEADERS_BYTES = 128 * 1024
 MAX_PAYLOAD_BYTES = 8 * 1024 * 1024

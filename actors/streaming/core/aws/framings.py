@@ -21,9 +21,9 @@ from actors.streaming.core.errors.faults import (
     fault,
     named,
 )
-from actors.streaming.core.framing.sse import SseEvent, marker
 from actors.streaming.core.framing.wrapping import EitherFraming, as_event
 from schemas import bounds
+from schemas.sse import SseEvent, marker
 
 METRICS = "amazon-bedrock-invocationMetrics"
 """The name of the event with Bedrock's own counts, which it bills, whatever the vendor's are."""

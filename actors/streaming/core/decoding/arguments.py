@@ -36,16 +36,7 @@ def text_of(told: object) -> str:
 
 def is_whole(text: str) -> bool:
     """Whether a text is a JSON object, complete."""
-    return text.lstrip()[:1] == "{" and is_json(text)
-
-
-def is_json(text: str) -> bool:
-    """Whether a text is JSON, complete."""
-    try:
-        _decoder.decode(text)
-    except (msgspec.DecodeError, RecursionError):
-        return False
-    return True
+    return text.lstrip()[:1] == "{" and bounds.is_json(text)
 
 
 def is_same(one: str, other: str) -> bool:

@@ -6,7 +6,7 @@ Text APIs that split "lines" would also cut at U+2028 and U+0085, which JSON str
 
 from collections.abc import Iterator
 
-from actors.streaming.core.framing.protocol import FramingError
+from schemas.sse import FramingError
 
 MAX_LINE_BYTES = 8 * 1024 * 1024
 """A line beyond this is refused: the largest honest ones stay far below."""

@@ -6,10 +6,6 @@ from typing import Protocol, TypeVar
 E_co = TypeVar("E_co", covariant=True)
 
 
-class FramingError(ValueError):
-    """The bytes are not in their framing, or exceed its bounds. The parser is spent."""
-
-
 class Framing(Protocol[E_co]):
     """Turns bytes into events; the same events come out for every way of cutting the bytes.
 

@@ -12,7 +12,7 @@ from actors.streaming.core.errors.faults import fault
 from actors.streaming.core.framing.json_values import JsonValues
 from actors.streaming.core.framing.ndjson import MAX_LINE_BYTES, NdjsonParser
 from actors.streaming.core.framing.protocol import Framing
-from actors.streaming.core.framing.sse import MAX_EVENT_BYTES, SseEvent, SseParser
+from schemas.sse import MAX_EVENT_BYTES, SseEvent, SseParser
 
 E = TypeVar("E")
 

@@ -7,8 +7,8 @@ import msgspec
 
 from actors.streaming.core.decoding.foreign import is_foreign
 from actors.streaming.core.errors.faults import ProviderFaultError, fail_on
-from actors.streaming.core.framing.sse import SseEvent
 from schemas.problems import Problem
+from schemas.sse import SseEvent
 
 GARBLED = Problem(
     code="provider_error", message="The provider sent something that is no event.", retryable=True

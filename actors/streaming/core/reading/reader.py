@@ -7,7 +7,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 from actors.streaming.core.decoding import counts
 from actors.streaming.core.deltas import Delta, ReasoningDelta, TextDelta
 from actors.streaming.core.errors.faults import ProviderFaultError, fault
-from actors.streaming.core.framing.protocol import Framing, FramingError
+from actors.streaming.core.framing.protocol import Framing
 from actors.streaming.core.reading import finish_words
 from actors.streaming.core.reading.finish_words import UNSURE, Ending
 from actors.streaming.core.reading.fragments import CallFragments
@@ -17,6 +17,7 @@ from actors.streaming.core.reading.tool_calls import ToolCalls
 from actors.streaming.core.tokens import estimate
 from actors.streaming.core.tokens.reckoning import Shape, UsageStanding, believed, merged
 from schemas.llm import Answer, FinishReason, GenerateRequest, ProviderBlock, Wire
+from schemas.sse import FramingError
 from schemas.usage import Quality, Usage
 
 MAX_TIER_CHARACTERS = 64

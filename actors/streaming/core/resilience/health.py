@@ -5,10 +5,11 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from actors.streaming.core.resilience.circuit import Circuit, Pass, counts_against
 from actors.streaming.core.resilience.keys import KeyPool, Rests, is_worn_out
 from actors.streaming.core.resilience.limits import Limiter
 from actors.streaming.core.resilience.memory import ResilienceMemory
+from actors.streaming.core.resilience.scope import counts_against
+from schemas.circuit import Circuit, Pass
 from schemas.fleet import EndpointState, KeyState
 from schemas.ids import TenantId
 from schemas.problems import Problem

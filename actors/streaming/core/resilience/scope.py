@@ -31,3 +31,11 @@ def scope_of(problem: Problem) -> Scope:
             return "endpoint"
         case _:
             return "request"
+
+
+def counts_against(problem: Problem) -> bool:
+    """Say whether a problem shows that the endpoint is ill, and not the request or the key.
+
+    A problem with a field of the request never does, such as safety rules that cannot be asked.
+    """
+    return problem.field is None and scope_of(problem) == "endpoint"

@@ -19,7 +19,6 @@ from actors.streaming.core.aws.framings import METRICS
 from actors.streaming.core.decoding import counts
 from actors.streaming.core.decoding.arguments import text_of
 from actors.streaming.core.framing.protocol import Framing
-from actors.streaming.core.framing.sse import SseEvent, marker
 from actors.streaming.core.framing.wrapping import event_framing
 from actors.streaming.core.reading.fragments import Fragment, Place, place_of
 from actors.streaming.core.reading.garbled import GarbledError, typed
@@ -35,6 +34,7 @@ from actors.streaming.core.wires.anthropic.events import (
 from actors.streaming.core.wires.anthropic.whole import events as events_of
 from schemas import bounds
 from schemas.llm import GenerateRequest
+from schemas.sse import SseEvent, marker
 from schemas.usage import Quality, Usage
 
 _KNOWN = frozenset(

@@ -21,7 +21,6 @@ import msgspec
 
 from actors.streaming.core.decoding import counts
 from actors.streaming.core.errors.faults import fail_on
-from actors.streaming.core.framing.sse import SseEvent, marker
 from actors.streaming.core.framing.wrapping import event_framing
 from actors.streaming.core.reading.finish_words import blocked, is_word
 from actors.streaming.core.reading.fragments import Fragment
@@ -39,6 +38,7 @@ from actors.streaming.core.wires.gemini.chunks import (
     decode,
 )
 from schemas.llm import GenerateRequest
+from schemas.sse import SseEvent, marker
 from schemas.usage import Quality, Usage
 
 _BY_PROMPT = re.compile(r"gemini-[12]\.")

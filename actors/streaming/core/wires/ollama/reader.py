@@ -12,7 +12,6 @@ import msgspec
 
 from actors.streaming.core.decoding import counts
 from actors.streaming.core.errors.faults import fail_on
-from actors.streaming.core.framing.sse import marker
 from actors.streaming.core.framing.wrapping import LineFraming
 from actors.streaming.core.reading.finish_words import STOP, normal
 from actors.streaming.core.reading.fragments import Fragment, identifier, place_of
@@ -27,6 +26,7 @@ from actors.streaming.core.wires.ollama.chunks import (
     decode,
 )
 from schemas.llm import GenerateRequest
+from schemas.sse import marker
 from schemas.usage import Quality, Usage
 
 _NOTHING_GENERATED = frozenset({"load", "unload"})

@@ -25,7 +25,6 @@ from actors.streaming.core.deltas import Delta
 from actors.streaming.core.errors import under_success
 from actors.streaming.core.errors.faults import ProviderFaultError, fail_on, failure_in_stream
 from actors.streaming.core.framing.protocol import Framing
-from actors.streaming.core.framing.sse import SseEvent, marker
 from actors.streaming.core.framing.wrapping import event_framing
 from actors.streaming.core.reading.finish_words import STOP
 from actors.streaming.core.reading.fragments import identifier
@@ -43,6 +42,7 @@ from actors.streaming.core.wires.openai_chat.chunks import (
 from actors.streaming.core.wires.openai_chat.details import DETAILS, ReasoningDetails
 from actors.streaming.core.wires.openai_chat.fragments import EXTRAS, add, extras
 from schemas.llm import FinishReason, GenerateRequest
+from schemas.sse import SseEvent, marker
 from schemas.usage import Quality, Usage
 
 _THOUGHTS = frozenset({"thinking", "reasoning", "reasoning_text", "summary_text"})

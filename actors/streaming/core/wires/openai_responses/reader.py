@@ -16,7 +16,6 @@ from actors.streaming.core.decoding.arguments import text_of
 from actors.streaming.core.errors import under_success
 from actors.streaming.core.errors.faults import ProviderFaultError, failure_in_stream
 from actors.streaming.core.framing.protocol import Framing
-from actors.streaming.core.framing.sse import SseEvent, marker
 from actors.streaming.core.framing.wrapping import event_framing
 from actors.streaming.core.reading.finish_words import is_word
 from actors.streaming.core.reading.fragments import Fragment, identifier
@@ -35,6 +34,7 @@ from actors.streaming.core.wires.openai_responses.events import (
 from actors.streaming.core.wires.openai_responses.items import Items
 from schemas import bounds
 from schemas.llm import FinishReason, GenerateRequest
+from schemas.sse import SseEvent, marker
 from schemas.usage import Quality, Usage
 
 _CALLS = {"function_call": "arguments", "custom_tool_call": "input"}

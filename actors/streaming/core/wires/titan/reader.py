@@ -13,12 +13,12 @@ from actors.streaming.core.aws.framings import METRICS, InvokeFraming
 from actors.streaming.core.decoding import counts
 from actors.streaming.core.decoding.surrogates import EventDecoder
 from actors.streaming.core.errors.faults import fail_on
-from actors.streaming.core.framing.sse import SseEvent
 from actors.streaming.core.reading.finish_words import is_word
 from actors.streaming.core.reading.garbled import garbled
 from actors.streaming.core.reading.reader import Reader
 from actors.streaming.core.tokens.reckoning import Shape
 from schemas.llm import GenerateRequest
+from schemas.sse import SseEvent
 from schemas.usage import Quality, Usage
 
 _GUARDRAIL = "amazon-bedrock-guardrailAction"

@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.streaming.core.resilience.circuit import Circuit, Pass, Trip, counts_against
+from actors.streaming.core.resilience.scope import counts_against
+from schemas.circuit import Circuit, Pass, Trip
 from schemas.problems import Problem
 
 TRIP = Trip(failures=3, share=0.5, window=30.0, pause=10.0, longest_pause=40.0)

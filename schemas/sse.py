@@ -15,8 +15,7 @@ from typing import Literal
 
 import msgspec
 
-from actors.streaming.core.decoding.arguments import is_json
-from actors.streaming.core.framing.protocol import FramingError
+from schemas.bounds import is_json
 
 MAX_EVENT_BYTES = 8 * 1024 * 1024
 """An event beyond this is refused: the largest honest ones (whole images) stay far below."""
@@ -27,6 +26,10 @@ _RETRY_DIGITS = 10
 _GAP = b"\n\n"
 _DATA = b"data: "
 _MESSAGE = "message"
+
+
+class FramingError(ValueError):
+    """The bytes are not in their framing, or exceed its bounds. The parser is spent."""
 
 
 class SseEvent(msgspec.Struct, frozen=True, gc=False):
@@ -58,11 +61,14 @@ class SseParser:
 
     Memory is bounded by ``limit`` bytes and the chunk at hand. A parser that has raised is spent,
     and each feed must be read to its end before the next.
-    ``retry_ms`` is the last reconnection time the server asked for.
+    ``retry_ms`` is the last reconnection time the server asked for. A stream that goes on where
+    another one broke begins with that one's ``last_id`` and ``retry_ms``.
     """
 
-    def __init__(self, *, limit: int = MAX_EVENT_BYTES) -> None:
-        self.retry_ms: int | None = None
+    def __init__(
+        self, *, limit: int = MAX_EVENT_BYTES, last_id: str = "", retry_ms: int | None = None
+    ) -> None:
+        self.retry_ms = retry_ms
         self._limit = limit
         self._partial = bytearray()
         self._after_carriage_return = False
@@ -72,7 +78,7 @@ class SseParser:
         self._name = ""
         self._first_name: str | None = None
         self._is_plain = False
-        self._id = ""
+        self._id = last_id
 
     def feed(self, chunk: bytes) -> Iterable[SseEvent]:
         """Take the next bytes and return the events they complete.
@@ -112,6 +118,11 @@ class SseParser:
         yield from self._read(lines)
         self._partial += rest
         self._demand(len(self._partial))
+
+    @property
+    def last_id(self) -> str:
+        """The last id that the server gave, also without data; "" where it gave none."""
+        return self._id
 
     @property
     def _between_events(self) -> bool:

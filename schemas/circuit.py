@@ -7,14 +7,11 @@
        │                                         └────────the probe failed───┤
        └──────────────────────────────────the probe was answered─────────────┘
 
-Times are seconds on any clock that never goes back; the caller passes them in.
+Times are seconds on any clock that never goes back; the caller passes them in. Pure.
 """
 
 from collections import deque
 from typing import Literal, NamedTuple
-
-from actors.streaming.core.resilience.scope import scope_of
-from schemas.problems import Problem
 
 State = Literal["closed", "open", "half_open"]
 
@@ -34,14 +31,6 @@ class Trip(NamedTuple):
     window: float = 30.0
     pause: float = 10.0
     longest_pause: float = 300.0
-
-
-def counts_against(problem: Problem) -> bool:
-    """Say whether a problem shows that the endpoint is ill, and not the request or the key.
-
-    A problem with a field of the request never does, such as safety rules that cannot be asked.
-    """
-    return problem.field is None and scope_of(problem) == "endpoint"
 
 
 class Pass:

@@ -1,0 +1,1 @@
+"""The transports of the Model Context Protocol, each behind ``core.upstream.Upstream``."""

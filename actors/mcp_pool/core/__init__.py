@@ -1,0 +1,1 @@
+"""What the pool decides, without input or output: sessions, balance, the messages of MCP."""
