@@ -108,9 +108,9 @@ async def calling(**options: Any) -> AsyncGenerator[HttpClient]:
     """Give a client and demand that nothing of it is left."""
     proxies = options.pop("proxies", HttpProxies({}))
     egress = options.pop("egress", HERE)
-    limits = HttpLimits(**{"connect_seconds": 5.0, "read_seconds": 10.0} | options)
+    given: dict[str, Any] = {"connect_seconds": 5.0, "read_seconds": 10.0, **options}
     with anyio.fail_after(30):
-        async with HttpClient(egress, limits, proxies=proxies) as client:
+        async with HttpClient(egress, HttpLimits(**given), proxies=proxies) as client:
             yield client
         assert client.opened == client.closed
 

@@ -1,6 +1,6 @@
 """An answer whose body is read piece by piece."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 from bus.fairness.slices import Slices
 from bus.http.connection import HttpConnection
@@ -32,10 +32,18 @@ class HttpAnswer:
         self._release = release
         self._slices, self._host = turns
         encoding = reading.headers.get("content-encoding").strip().lower() if unpacks else ""
-        self._unpacks = 0 if encoding in PLAIN else unpacks
+        self._unpacks = unpacks = 0 if encoding in PLAIN else unpacks
         self._encoding = encoding
         self._decoder: BodyDecoder | None = None
         self._closed = False
+        self.piece: Callable[[], Awaitable[bytes]] = self._unpacked if unpacks else self._sent
+        """Return what has arrived, at most 32 KiB, and wait for at least one byte; b"" at the end.
+
+        Large pieces are handed out in turns, one a turn of the loop over all answers of a client.
+        Cancelling loses nothing: the next call returns what has arrived. Raises HttpSilentError:
+        nothing came for too long; HttpTooLargeError: the body breaks a bound; HttpBrokenError: it
+        is not whole, not readable or not packed as its headers say.
+        """
 
     @property
     def status(self) -> int:
@@ -46,19 +54,6 @@ class HttpAnswer:
     def headers(self) -> HttpHeaders:
         """The headers."""
         return self._reading.headers
-
-    async def piece(self) -> bytes:
-        """Return what has arrived, at most 32 KiB, and wait for at least one byte; b"" at the end.
-
-        Large pieces are handed out in turns, one a turn of the loop over all answers of a client.
-        Cancelling loses nothing: the next call returns what has arrived.
-
-        Raises:
-            HttpBrokenError: the body is not whole, not readable or not packed as its headers say.
-            HttpSilentError: nothing came for too long.
-            HttpTooLargeError: it breaks a bound.
-        """
-        return await (self._unpacked() if self._unpacks else self._sent())
 
     async def pieces(self) -> AsyncIterator[bytes]:
         """Yield the body; see ``piece``."""
@@ -84,8 +79,8 @@ class HttpAnswer:
 
     async def _sent(self) -> bytes:
         reading, connection = self._reading, self.connection
-        if not reading.pieces:
-            await connection.arrival(reading)
+        while not (reading.pieces or reading.done or reading.failure):
+            await connection.change()
         if reading.unread > BRIEF_BYTES:
             await self._slices.ticket(self._host)
         if not reading.pieces:

@@ -89,14 +89,15 @@ class HttpConnection(asyncio.Protocol):
         while not reading.headed:
             if reading.failure is not None:
                 raise reading.failure
-            await self._wait()
+            await self.change()
         self._looks = patience
         return reading
 
-    async def arrival(self, reading: Reading) -> None:
-        """Wait until there is an unread piece, the end or a failure."""
-        while not (reading.pieces or reading.done or reading.failure):
-            await self._wait()
+    def change(self) -> asyncio.Future[None]:
+        """Return what ends when something has come, the connection is lost, or it may write."""
+        self._waited = 0.0
+        waiter = self._waiter = self._loop.create_future()
+        return waiter
 
     def go_on_reading(self) -> None:
         """Read the socket again, after ``read_paused``: what had been read is taken."""
@@ -137,7 +138,7 @@ class HttpConnection(asyncio.Protocol):
 
     def look(self, seconds: float) -> None:
         """Count the time of a wait for the body, once in so many seconds, and end it in time."""
-        if self._looks is None or self._waiter is None or self._reading is None:
+        if self._looks is None or self._waiter is None or self._waiter.done() or not self._reading:
             return
         self._waited += seconds
         # The wait may have begun just before the first look.
@@ -227,24 +228,18 @@ class HttpConnection(asyncio.Protocol):
         rest = memoryview(body)
         while rest:
             while self._write_paused and not (reading.headed or reading.failure):
-                await self._wait()
+                await self.change()
             if reading.headed or reading.failure:
                 reading.forbid_reuse()
                 return
             self._transport.write(rest[:_WRITE_BYTES])
             rest = rest[_WRITE_BYTES:]
 
-    async def _wait(self) -> None:
-        self._waited = 0.0
-        waiter = self._waiter = self._loop.create_future()
-        try:
-            await waiter
-        finally:
-            self._waiter = None
-
     def _wake(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
+        waiter, self._waiter = self._waiter, None
+        # Whoever waited may have been cancelled.
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
 
     def _resume(self) -> None:
         """Parse what waits, else read on."""

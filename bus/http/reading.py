@@ -76,7 +76,8 @@ class Reading:
             # Behind a whole answer there may be anything: nobody reads it.
             self.fail(HttpBrokenError("Not readable as HTTP."))
             self.keeps = False
-        self._check_bounds()
+        if not self.headed or self.brought > OVERHEAD_BYTES or self.body > self._limits.body_bytes:
+            self._check_bounds()
 
     def end(self) -> None:
         """Take note that nothing more comes: a body without a length is whole by that."""

@@ -14,6 +14,7 @@ from tests.bench import (
     executions,
     failover,
     growth,
+    http_calls,
     lists,
     mcp,
     open_items,
@@ -47,7 +48,9 @@ BENCHES = {
         bodies,
     )
 }
-BY_NAME = {bench.NAME: bench for bench in (growth, mcp, restate, streaming, streaming_clients)}
+BY_NAME = {
+    bench.NAME: bench for bench in (growth, http_calls, mcp, restate, streaming, streaming_clients)
+}
 """They take minutes, or need what is not part of an installation."""
 
 

@@ -372,7 +372,8 @@ async def test_whatever_is_cancelled_or_cut_nothing_is_left():
                 for number in range(start, start + 100):
                     tasks.start_soon(one, number)
         assert client.opened - client.closed <= 20
-    assert client.opened > 100
+    assert client.opened > 20
     await gone(server)
-    while sockets() > before:
-        await anyio.sleep(0.01)
+    with anyio.fail_after(10):
+        while sockets() > before:
+            await anyio.sleep(0.01)
