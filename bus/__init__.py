@@ -33,4 +33,10 @@ From the top down; each imports only what stands below it:
 ``errors``     what is raised
 
 ``README.md`` beside this file tells how a message flows, and has the glossary.
+``lazily``     modules that are imported when they are used
 """
+
+from bus.lazily import later
+
+# Before anything here imports nats.
+later("aiohttp")

@@ -215,7 +215,9 @@ class Attempts(Value, omit_defaults=True):
 
     def open(self) -> list[tuple[str, Attempt]]:
         """Return all work that workers have, or are to have: a walk through everything."""
-        return [entry for entry in pages.items(self.works) if entry[1].phase == "running"]
+        return [
+            entry for page in self.works for entry in page.items() if entry[1].phase == "running"
+        ]
 
     def is_current(self, work: str, attempt: int) -> bool:
         """Say whether an attempt is running, so that its report counts."""

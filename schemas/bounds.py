@@ -52,7 +52,7 @@ SHORT = 4096
 """Up to so many characters brackets are counted first; few such texts hold many."""
 
 _FLAT_PASSES = 4
-_OPENING = bytes.maketrans(b"[{]}", b"\x01\x01\x00\x00")
+_STEPS = [(byte in b"[{") - (byte in b"]}") for byte in range(256)]
 _END = (None, None)
 _MEMBERS = 1000
 """Of an object: among so many fields the one that exceeds a bound is looked for."""
@@ -155,16 +155,18 @@ def decode(
 class Decoder(Generic[T]):
     """Decodes JSON from outside into one type, as ``msgspec.json.Decoder`` does its own."""
 
-    __slots__ = ("_decode",)
+    __slots__ = ("_containers", "_decode")
 
     def __init__(
         self,
         kind: type[T] = cast("type[Any]", Any),  # noqa: B008  it only calms the type checker
         *,
         float_hook: Callable[[str], Any] | None = None,
+        containers: int = MAX_CONTAINERS,
     ) -> None:
         decoder: msgspec.json.Decoder[T] = msgspec.json.Decoder(kind, float_hook=float_hook)
         self._decode = decoder.decode
+        self._containers = containers
 
     def decode(self, text: Text) -> T:
         """Decode. Raises as the function ``decode`` does."""
@@ -175,7 +177,7 @@ class Decoder(Generic[T]):
             or len(text) >= _ONE_ARRAY
             or text.find("[", text.find("[") + 1) >= 0
         ) and not _is_flat(text):
-            check(text)
+            check(text, containers=self._containers)
         try:
             return self._decode(text)
         except UnicodeError:
@@ -329,4 +331,4 @@ def _place(data: bytes, exceeds: Callable[[bytes], Steps[bool]]) -> Steps[str]:
 
 def _depth(brackets: bytes) -> int:
     """Return the greatest depth after any bracket; closing ones count as minus one."""
-    return max(accumulate(2 * step - 1 for step in brackets.translate(_OPENING)), default=0)
+    return max(accumulate(map(_STEPS.__getitem__, brackets)), default=0)

@@ -1,6 +1,6 @@
 """What an entity's pure core returns: a decision, and the effects that its state calls for."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -62,10 +62,13 @@ class Changes(NamedTuple):
 UNCHANGED = Changes()
 
 
-def differences(before: Sequence[Effect], after: Sequence[Effect]) -> Changes:
+def by_id(effects: Iterable[Effect]) -> dict[str, Effect]:
+    """Return a listing of effects by their ids."""
+    return {effect.id: effect for effect in effects}
+
+
+def differences(was: Mapping[str, Effect], now: Mapping[str, Effect]) -> Changes:
     """Return what leads from one listing of effects to another: slow where many are open."""
-    was = {effect.id: effect for effect in before}
-    now = {effect.id: effect for effect in after}
     opened = [effect for name, effect in now.items() if was.get(name) != effect]
     return Changes(opened, [name for name in was if name not in now])
 

@@ -3,13 +3,12 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from functools import partial
 from typing import Any, Generic, NamedTuple, TypeVar
 
 import msgspec
 
 from schemas.bodies import BodyReference
-from schemas.decision import Ask, Changes, Decision, Effect, Left, Publish, differences
+from schemas.decision import Ask, Changes, Decision, Effect, Left, Publish
 from schemas.problems import Problem
 
 Upgrade = Callable[[dict[str, Any]], dict[str, Any]]
@@ -68,7 +67,7 @@ class Entity(Generic[S, C, E]):
 
     ``effects`` is called when an entity comes into memory, and ``changes`` for every command; all
     changes together must lead to what ``effects`` lists. An entity without ``changes`` has its
-    effects listed before and after every command, so it may have but few.
+    effects listed after every command, so it may have but few.
 
     ``initial`` is the state before the first event, by tenant and key; most entities have none.
     An entity without ``record`` has nothing stored of it but its journal, and stays in memory.
@@ -134,25 +133,10 @@ class Entity(Generic[S, C, E]):
     split: Callable[[S], tuple[S, Sequence[bytes]]] = in_one
     joined: Callable[[S, Sequence[bytes]], S] = as_it_is
     upgrades: Mapping[int, Upgrade] = field(default_factory=dict[int, Upgrade])
-    changed: Callable[[S | None, Sequence[E], S], Changes] = field(
-        init=False, repr=False, compare=False
-    )
-
-    def __post_init__(self) -> None:
-        """Find out how changes are told."""
-        object.__setattr__(self, "changed", self.changes or partial(_compared, self.effects))
 
     def can_read(self, version: int) -> bool:
         """Say whether a state of this version can be made one of the present version."""
         return all(older in self.upgrades for older in range(version, self.version))
-
-
-def _compared(
-    effects: Callable[[S], Sequence[Effect]], before: S | None, events: object, after: S
-) -> Changes:
-    """Return what some events do to effects, found by listing these twice."""
-    del events
-    return differences(effects(before) if before is not None else (), effects(after))
 
 
 EntityAddress = tuple[str, str]

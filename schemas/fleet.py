@@ -268,7 +268,8 @@ class EndpointState(Internal):
 
 
 class ProviderStates(Internal):
-    """The endpoints that a process has called."""
+    """The endpoints that a process has called, and the names of the ``secrets`` it has."""
 
     process: str
     endpoints: list[EndpointState]
+    secrets: list[str] = []

@@ -4,6 +4,7 @@ Until users have identities, a user of a nats-server is the admin of its tenant.
 fleet, such as a gateway, name the principal on whose behalf they ask.
 """
 
+from functools import lru_cache
 from typing import NamedTuple
 
 import msgspec
@@ -65,6 +66,7 @@ class Resource(NamedTuple):
     kind: str
 
 
+@lru_cache(maxsize=1024)
 def admin(tenant: str) -> Principal:
     """Return the principal that may do everything within its tenant."""
     return Principal(tenant=tenant, actions=EVERY_ACTION)

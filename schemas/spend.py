@@ -320,6 +320,9 @@ def _after(bill: Bill, event: ReserveRefused | AnswerEvent) -> Bill | None:
 def changes(before: Spend, after: Spend, payer: Payer) -> Changes:
     """Return which asks are opened and closed between two states: those of one entity."""
     was, now = before.asking, after.asking
+    if not was or not now:
+        opened = [ask_of(bill, after.spending, payer) for bill in now]
+        return Changes(opened, [ask_id(payer, bill) for bill in was])
     left = {ask_id(payer, bill) for bill in now}
     known = set(map(id, was))
     opened = [ask_of(bill, after.spending, payer) for bill in now if id(bill) not in known]

@@ -31,16 +31,18 @@ class BatchProvider:
 
     ``creating`` holds the answers to the next requests to make a batch, as statuses: None makes the
     batch and breaks the connection, so that whoever asked cannot know; bytes are an answer under a
-    status of success. ``delay`` is how many seconds a batch takes to be made. ``contents`` are the
-    next files in the place of results; ``before`` and ``behind`` stand around these. Each result
-    is written as many ``times``. ``names`` are what the next batches are called in the answer.
+    status of success. ``asked`` is set when a batch is to be made, which ``goes_on`` lets happen.
+    ``contents`` are the next files in the place of results; ``before`` and ``behind`` stand around
+    these. Each result is written as many ``times``. ``names`` are what the next batches are
+    called in the answer.
     """
 
     base_url: str = ""
     batches: dict[str, Batch] = field(default_factory=dict[str, Batch])
     files: dict[str, bytes] = field(default_factory=dict[str, bytes])
     creating: list[int | bytes | None] = field(default_factory=list[int | bytes | None])
-    delay: float = 0
+    asked: anyio.Event = field(default_factory=anyio.Event)
+    goes_on: anyio.Event | None = None
     contents: list[bytes] = field(default_factory=list[bytes])
     before: bytes = b""
     behind: bytes = b""
@@ -217,7 +219,9 @@ class _Routes:
         self, request: web.Request, requests: dict[str, Any], endpoint: str, header: str
     ) -> web.StreamResponse:
         assert all("stream" not in body for body in requests.values())
-        await anyio.sleep(self._fake.delay)
+        self._fake.asked.set()
+        if self._fake.goes_on is not None:
+            await self._fake.goes_on.wait()
         status = self._fake.creating.pop(0) if self._fake.creating else 200
         if isinstance(status, bytes):
             return web.Response(body=status, content_type="application/json")

@@ -13,8 +13,9 @@ from threading import Thread
 from time import monotonic
 
 ROOT = Path(__file__).parent.parent
-WAITING = ("tests/integration", "tests/chaos")
-COMPUTING = ("tests/unit", "tests/contract", "tests/architecture", "tests/simulation")
+WAITING = ("tests/chaos", "tests/integration")
+COMPUTING = ("tests/simulation", "tests/unit", "tests/contract", "tests/architecture")
+"""The longest tests come first, or in the end one worker would be left with them."""
 
 
 def spread(suites: Sequence[str]) -> tuple[str, ...]:

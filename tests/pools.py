@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Any, NamedTuple
 
-from actors.mcp_pool.adapters.definitions import SERVERS
+from actors.mcp_pool.adapters.definitions import SERVERS, ServerDefinitions
 from actors.mcp_pool.adapters.definitions import opened as opened_definitions
 from actors.mcp_pool.adapters.meter import CallMark
 from actors.mcp_pool.adapters.operator_file import NamedServer
@@ -88,6 +88,7 @@ class Many(NamedTuple):
     """All pools of a process, and what does work items over them."""
 
     pools: Pools
+    definitions: ServerDefinitions
     calls: ToolCaller
     ledger: UpstreamLedger
     bus: MemoryProcess
@@ -138,7 +139,7 @@ async def many(
     ledger = UpstreamLedger()
     quotas = Quotas(Config().quota)
     bucket = MemoryBucket(SERVERS.kind)
-    egress = Egress(allow_loopback=True)
+    egress = Egress()
     async with (
         opened_definitions(bucket, bus.clock, quotas, egress, named) as definitions,
         background() as tasks,
@@ -147,6 +148,7 @@ async def many(
         pools = Pools(means, named, definitions, address, lambda *_: None)
         tasks.start_soon(pools.run)
         try:
-            yield Many(pools, ToolCaller(pools, bus, ResultStore(bus.blobs, 4)), ledger, bus)
+            calls = ToolCaller(pools, bus, ResultStore(bus.blobs, 4))
+            yield Many(pools, definitions, calls, ledger, bus)
         finally:
             await pools.close()

@@ -2,6 +2,7 @@
 
 ``session``     where the bus is, for whom to speak, how errors are said
 ``fleet``       ``up`` and ``doctor``
+``entry``       where the command begins, before anything is imported
 ``commands``    the root: what is written by hand, and what the catalogue gives
 ``requests``    each request of the contract as a command
 ``fields``      a request's fields as options
@@ -20,9 +21,22 @@
 ``projections`` tables made from journals: how far they have come, making them anew
 ``journal``     the history of one entity, snapshots
 ``journals``    how both of them read
+``mcp_serve``   starts what ``mcp_face`` is: agents as tools of the Model Context Protocol
+``mcp_servers`` how the servers of tools fare
 ``shown``       tables and streams on a terminal
 """
 
-from actors.cli.commands import main
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from actors.cli.commands import main
 
 __all__ = ["main"]
+
+
+def __getattr__(name: str) -> Any:
+    # ``entry`` lies in here, and must run before the rest is imported.
+    if name == "main":
+        return import_module("actors.cli.commands").main
+    raise AttributeError(name)

@@ -1,5 +1,6 @@
 """What ``callboard doctor`` checks: the bus, the streams, the processes."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from math import inf
 from typing import NamedTuple
@@ -33,6 +34,7 @@ from schemas.fleet import (
     ProviderStates,
     QuotaUse,
 )
+from schemas.tool_servers import POOLS_SUBJECT, PoolStates
 
 LISTEN_SECONDS = 0.5
 """A process that is asked and answers later than this is too busy, or stands still."""
@@ -59,6 +61,7 @@ async def all_of(
     """Check everything; ``wanted`` says how many ready processes there must be of each actor."""
     alive = await _asked(transport)
     asked = sum(beat.actor == "streaming" for beat in alive.values())
+    pools = sum(beat.actor == "mcp_pool" for beat in alive.values())
     jetstream = JetStream(transport)
     return [
         _bus(transport),
@@ -69,6 +72,7 @@ async def all_of(
         bills(await _waiting_bills(jetstream), alive),
         providers(await told(transport, asked)),
         quotas(await gathered(transport, seconds=PAUSE_SECONDS)),
+        *([tools(await _pools(transport, pools))] if pools else []),
     ]
 
 
@@ -137,10 +141,11 @@ def bills(waiting: int, alive: Mapping[str, Alive]) -> Result:
     return Result("bills", ok=False, detail=detail)
 
 
-def providers(answers: Iterable[ProviderStates]) -> Result:
-    """Show how the model providers fare, as the streaming processes have seen them. Pure.
+def providers(answers: Sequence[ProviderStates]) -> Result:
+    """Show how the model providers fare, and which process lacks what others have. Pure.
 
-    It is never a fault of the fleet, so it fails no check.
+    It is never a fault of the fleet, so it fails no check: work goes to a process that has the
+    secret.
     """
     states = [state for one in answers for state in one.endpoints]
     sick = {state.endpoint: state for state in states if state.circuit != "closed"}
@@ -154,7 +159,19 @@ def providers(answers: Iterable[ProviderStates]) -> Result:
         rests[name] = max(key.resting_seconds, rests.get(name, 0.0))
     keys = [f"{name} for {seconds:.0f} s" for name, seconds in sorted(rests.items())]
     count = len({state.endpoint for state in states})
-    return Result("providers", ok=True, detail="; ".join([f"{count} called", *named, *keys]))
+    return Result(
+        "providers",
+        ok=True,
+        detail="; ".join([f"{count} called", *named, *keys, *_lacking(answers)]),
+    )
+
+
+def _lacking(answers: Sequence[ProviderStates]) -> list[str]:
+    every = {name for one in answers for name in one.secrets}
+    lacks = ((one.process, sorted(every.difference(one.secrets))) for one in answers)
+    found = [f"{process} lacks the secret {', '.join(names)}" for process, names in lacks if names]
+    more = [f"and {len(found) - MOST_NAMED} more"] if len(found) > MOST_NAMED else []
+    return [*sorted(found)[:MOST_NAMED], *more]
 
 
 def quotas(uses: Sequence[QuotaUse]) -> Result:
@@ -164,6 +181,35 @@ def quotas(uses: Sequence[QuotaUse]) -> Result:
     first = uses[0]
     figure = f"{first.used:,} of {first.allowed:,} {first.quota}"
     return Result("quotas", ok=True, detail=f"the fullest: {first.tenant} has {figure}")
+
+
+def tools(answers: Iterable[PoolStates]) -> Result:
+    """Judge what the pools of MCP servers hold open; an ill server is no fault of the fleet. Pure.
+
+    What upstreams have left open when they were closed is one.
+    """
+    answers = list(answers)
+    servers = [server for one in answers for server in one.servers]
+    ill = sorted({each.server for each in servers if set(each.circuits) - {"closed"}})
+    leaked: Counter[str] = Counter()
+    for one in answers:
+        leaked.update({kind: count for kind, count in one.ledger.leaked.items() if count})
+    parts = [f"{len({(each.tenant, each.server) for each in servers})} MCP servers used"]
+    parts += [f"{name} keeps failing" for name in ill[:MOST_NAMED]]
+    parts += [f"{count} {kind} were left open" for kind, count in sorted(leaked.items())]
+    return Result("tools", ok=not leaked, detail="; ".join(parts))
+
+
+async def _pools(transport: NatsTransport, processes: int) -> list[PoolStates]:
+    """Ask all pools, and wait for so many answers, or long enough."""
+    return await ask_all(
+        transport,
+        POOLS_SUBJECT,
+        b"",
+        PoolStates,
+        Patience(LISTEN_SECONDS),
+        enough=lambda answers: len(answers) >= processes,
+    )
 
 
 async def told(transport: NatsTransport, processes: float = inf) -> list[ProviderStates]:

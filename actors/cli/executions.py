@@ -3,9 +3,11 @@
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import aclosing
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import anyio
 import click
 
 from actors.cli import rendering
@@ -21,14 +23,26 @@ from actors.cli.session import (
 )
 from bus import files
 from bus.client import Client, follow
-from bus.errors import ProblemError
+from bus.errors import CallboardError, ProblemError
 from bus.ids import new_id
-from schemas.executions import ExecuteAgent, ExecutionHandle, Generate, GetExecution
+from bus.tasks import background
+from schemas.executions import (
+    ExecuteAgent,
+    ExecutionHandle,
+    ExecutionRecord,
+    Generate,
+    GetExecution,
+)
 from schemas.streams import Cancelled, Completed, Failed, ReadStream, Terminal
 
 PATIENCE_SECONDS = 3.0
 """A restarted process or bus answers again within this time."""
 
+
+QUIET_SECONDS = 3.0
+"""After so long without an event it is asked whether anybody works on an execution."""
+
+NO_WORKER = "[waiting for a worker: `callboard doctor` tells how many there are]"
 
 OF_A_RUN = [one for one in options(ExecuteAgent) if one.name not in ("task", "context")]
 
@@ -133,11 +147,13 @@ async def _show(
     client: Client, session: Session, execution_id: str, after: str | None, *, json_: bool
 ) -> Terminal | None:
     """Show a stream and return its end."""
-    answer = rendering.ShownAnswer()
+    answer, heard = rendering.ShownAnswer(), anyio.Event()
     size = session.config.stream_buffer_size
     followed = follow(client, session.tenant, execution_id, after, buffer_size=size)
-    async with aclosing(followed) as events:
+    quiet = partial(_tell_quiet, client, session, execution_id, heard)
+    async with background(quiet), aclosing(followed) as events:
         async for event in events:
+            heard.set()
             if json_:
                 rendering.json_line(event)
             else:
@@ -145,6 +161,24 @@ async def _show(
             if isinstance(event, Terminal):
                 return event
     return None
+
+
+async def _tell_quiet(
+    client: Client, session: Session, execution_id: str, heard: anyio.Event
+) -> None:
+    """Say once that no worker has begun, where nothing has been heard for a while."""
+    with anyio.move_on_after(QUIET_SECONDS):
+        await heard.wait()
+    if heard.is_set():
+        return
+    try:
+        wanted = GetExecution(execution_id=execution_id)
+        record: ExecutionRecord = await client.request(session.tenant, wanted)
+    except CallboardError:
+        # Who follows the stream says what is wrong.
+        return
+    if record.status == "PENDING" and not heard.is_set():
+        rendering.line(rendering.styled(NO_WORKER, dim=True), err=True)
 
 
 def _interruptible(session: Session, body: Any, execution_id: str) -> Terminal | None:

@@ -16,6 +16,7 @@ from actors.cli.prices import CURRENT, prices_of
 from actors.cli.replies import usd
 from actors.cli.session import EXIT_FAILURE, Session, leave, with_session
 from actors.pricing.adapters import anthropic_usage, openai_usage
+from actors.pricing.adapters.sources import MOST_BYTES, MOST_CONTAINERS
 from actors.pricing.core import price_list
 from actors.pricing.core.periods import TimeSpan, span_of
 from actors.pricing.core.reconciliation import (
@@ -35,10 +36,6 @@ from schemas.base import Value
 from schemas.reports import CostReport, ReportCosts
 
 DAY = timedelta(days=1)
-
-PRICE_LIST_BYTES = 256 * 1024 * 1024
-PRICE_LIST_CONTAINERS = 5_000_000
-"""That of Bedrock has some ten for each price of each model and region."""
 
 
 class BillSource(Protocol):
@@ -142,8 +139,8 @@ def aws(session: Session, file: Path, *, as_json: bool) -> None:
     pricing.us-east-1.amazonaws.com.
     """
     try:
-        data = files.read(file, most=PRICE_LIST_BYTES)
-        prices = bounds.decode(data, type=price_list.PriceList, containers=PRICE_LIST_CONTAINERS)
+        data = files.read(file, most=MOST_BYTES)
+        prices = bounds.decode(data, type=price_list.PriceList, containers=MOST_CONTAINERS)
     except ProblemError as error:
         leave(error)
     except msgspec.DecodeError as error:

@@ -1,6 +1,6 @@
 """The streaming actor: its jobs, from a work item to the command that reports it, as declared."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
@@ -60,7 +60,8 @@ SHOWN_SECONDS = 1.0
 class Streaming:
     """Generates answers and publishes them as they arrive; embeds texts.
 
-    ``shards`` is the number of those of executions, to which the vectors belong.
+    ``shards`` is the number of those of executions, to which the vectors belong. ``secrets`` are
+    the names of those that this process has.
     """
 
     def __init__(
@@ -71,7 +72,9 @@ class Streaming:
         process: str = "streaming",
         *,
         shards: int = 1,
+        secrets: Sequence[str] = (),
     ) -> None:
+        self._secrets = list(secrets)
         self._generator = generator
         self._embedder = embedder
         self._bus = bus
@@ -112,11 +115,13 @@ class Streaming:
 
     async def _tell_providers(self, delivery: Delivery) -> None:
         states = self._generator.states(anyio.current_time())
-        answer = ProviderStates(process=self._process, endpoints=states)
+        answer = ProviderStates(process=self._process, endpoints=states, secrets=self._secrets)
         await self._bus.transport.publish(delivery.reply, encode(answer))
 
     async def do_generate(self, item: WorkItem[GenerateWork]) -> FinishGeneration | FailGeneration:
         """Generate one answer, streaming it under the work's segment."""
+        if item.body.prompt is None:
+            return await self._generated(item, item.body)
         async with AsyncExitStack() as stack:
             try:
                 prompts = self._prompts[item.queue]
@@ -219,10 +224,9 @@ async def opened(here: Here) -> AsyncGenerator[Own]:
     rules = safety_file.load(Path(config.safety_file)) if config.safety_file else None
     egress = Egress(allow_loopback=config.allow_loopback, allowed=config.allowed_hosts)
     switchboard, in_force = Switchboard(config.limit_patience), here.known(PRICES)
+    secrets = operator_secrets(config)
     async with (
-        open_providers(
-            config, egress, operator_secrets(config), scripts=here.bucket(SCRIPTS)
-        ) as providers,
+        open_providers(config, egress, secrets, scripts=here.bucket(SCRIPTS)) as providers,
         opened_batches(Tickets(here.bucket(BATCHES))) as batches,
     ):
         means = Means(
@@ -237,7 +241,12 @@ async def opened(here: Here) -> AsyncGenerator[Own]:
         )
         embedder = Embedder(providers, bus.clock, switchboard, prices=lambda: in_force.prices)
         streaming = Streaming(
-            Generator(means), embedder, bus, here.process.name, shards=config.shards
+            Generator(means),
+            embedder,
+            bus,
+            here.process.name,
+            shards=config.shards,
+            secrets=secrets.names(),
         )
         # When this process leaves, another waits on for its batches.
         leaving = Part(

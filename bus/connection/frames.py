@@ -7,6 +7,8 @@ We send the same as ``PUB`` and ``HPUB``, without the number of a subscription.
 
 from typing import NamedTuple
 
+import msgspec
+
 from bus.ports import Delivery
 
 LINE_END = b"\r\n"
@@ -16,7 +18,7 @@ _FEWEST_PARTS = 3
 _STATUS_LENGTH = 3
 
 
-class Frame(NamedTuple):
+class Frame(msgspec.Struct, frozen=True, gc=False):
     """A message and the subscription it is for. ``end`` is where the next frame begins."""
 
     sid: int
@@ -44,21 +46,22 @@ def next_frame(data: bytes, at: int) -> Frame | IncompleteFrame | None:
     Raises:
         ValueError: it is malformed.
     """
-    has_headers = data.startswith(_HMSG, at)
-    if not has_headers and not data.startswith(_MSG, at):
+    has_headers = not data.startswith(_MSG, at)
+    if has_headers and not data.startswith(_HMSG, at):
         return None
     line_end = data.find(LINE_END, at)
     if line_end < 0:
         return IncompleteFrame(0)
     parts = data[at:line_end].split()
-    if len(parts) < _FEWEST_PARTS + 1 + has_headers:
+    count = len(parts) - has_headers
+    if count <= _FEWEST_PARTS:
         raise ValueError("malformed message line")
     body = line_end + 2
     end = body + int(parts[-1])
     if len(data) < end + 2:
         return IncompleteFrame(end + 2 - at)
     split = body + int(parts[-2]) if has_headers else body
-    reply = parts[3] if len(parts) > _FEWEST_PARTS + 1 + has_headers else b""
+    reply = parts[3] if count > _FEWEST_PARTS + 1 else b""
     return Frame(int(parts[2]), parts[1], reply, data[body:split], data[split:end], end + 2)
 
 
@@ -81,18 +84,21 @@ def begun(data: bytes, at: int) -> Begun:
 
 def read_headers(raw: bytes) -> dict[str, str]:
     """Return the headers of a message; a status line of the server's own becomes ``Status``."""
-    version, *lines = raw.decode("utf-8", "replace").split("\r\n")
-    headers: dict[str, str] = {}
-    status, _, description = version.removeprefix(_VERSION).strip().partition(" ")
-    if len(status) == _STATUS_LENGTH and status.isdigit():
-        headers["Status"] = status
-        if description:
-            headers["Description"] = description
-    for line in lines:
-        name, colon, text = line.partition(":")
-        if colon and name:
-            headers.setdefault(name, text.strip())
+    version, _, lines = raw.decode("utf-8", "replace").partition("\r\n")
+    headers = {} if version == _VERSION else _status(version)
+    for line in lines.split("\r\n"):
+        if line:
+            name, colon, text = line.partition(":")
+            if colon and name:
+                headers.setdefault(name, text.strip())
     return headers
+
+
+def _status(version: str) -> dict[str, str]:
+    status, _, description = version.removeprefix(_VERSION).strip().partition(" ")
+    if len(status) != _STATUS_LENGTH or not status.isdigit():
+        return {}
+    return {"Status": status, "Description": description} if description else {"Status": status}
 
 
 def written(subject: str, data: bytes, reply: str, headers: dict[str, str] | None) -> bytes:
@@ -100,7 +106,11 @@ def written(subject: str, data: bytes, reply: str, headers: dict[str, str] | Non
     to = f"{subject} {reply}" if reply else subject
     if headers is None:
         return b"%b%b%b" % (f"PUB {to} {len(data)}\r\n".encode(), data, LINE_END)
-    lines = "".join(f"{name}: {_one_line(text)}\r\n" for name, text in headers.items())
+    lines = ""
+    for name, text in headers.items():
+        if "\n" in text or "\r" in text:
+            text = text.replace("\r", " ").replace("\n", " ")  # noqa: PLW2901  the same, in one line
+        lines += f"{name}: {text}\r\n"
     head = f"{_VERSION}\r\n{lines}\r\n".encode()
     line = f"HPUB {to} {len(head)} {len(head) + len(data)}\r\n"
     return b"%b%b%b%b" % (line.encode(), head, data, LINE_END)
@@ -112,7 +122,3 @@ def sized(data: bytes, headers: dict[str, str] | None) -> int:
         return len(data)
     lines = sum(len(f"{name}: {text}\r\n".encode()) for name, text in headers.items())
     return len(data) + len(_VERSION) + 2 * len(LINE_END) + lines
-
-
-def _one_line(text: str) -> str:
-    return text.replace("\r", " ").replace("\n", " ") if "\n" in text or "\r" in text else text

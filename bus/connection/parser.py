@@ -86,8 +86,12 @@ class DirectParser(Parser):
 
     def _take_frames(self, data: bytes, at: int) -> int:
         """Handle whole messages for receivers, and return where something else begins."""
-        while at < len(data):
-            frame = _frame(data, at)
+        size = len(data)
+        while at < size:
+            try:
+                frame = next_frame(data, at)
+            except ValueError:
+                return at
             if not isinstance(frame, Frame):
                 return at
             receiver = self.receivers.get(frame.sid)

@@ -96,7 +96,8 @@ class Places:
 
     def promise(self, now: float, may: Callable[[str], bool]) -> Promise | None:
         """Promise a free place to whom it is due, of the tenants that ``may``; None if none is."""
-        best = min(self._candidates(may), key=self._rank, default=None)
+        # Asked after every item, and mostly nobody waits.
+        best = min(self._candidates(may), key=self._rank, default=None) if self._wishes else None
         if best is None or not self._turns.begin(best[1].tenant):
             return None
         registry, wish = best

@@ -183,7 +183,7 @@ class HttpClient:
                 pool.vacated()
                 self._forget(origin, pool)
             elif not opened:
-                connection.abort()
+                connection.abandon()
         return connection
 
     def _release(self, pool: OriginPool, connection: HttpConnection) -> None:

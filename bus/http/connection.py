@@ -125,6 +125,16 @@ class HttpConnection(asyncio.Protocol):
         self._backlog.clear()
         self._transport.abort()
 
+    def abandon(self) -> None:
+        """Take note that opening the connection failed.
+
+        If that is cancelled late, uvloop (0.22) closes the transport without telling its protocol,
+        and the connection would keep its place in the pool for ever.
+        """
+        if self.is_made:
+            self.abort()
+            self.connection_lost(None)
+
     def look(self, seconds: float) -> None:
         """Count the time of a wait for the body, once in so many seconds, and end it in time."""
         if self._looks is None or self._waiter is None or self._reading is None:
@@ -177,6 +187,8 @@ class HttpConnection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Take note of the end, behind what has come before it."""
         del exc
+        if self._lost:
+            return
         self._lost = True
         self._write_paused = False
         if not self._backlog:

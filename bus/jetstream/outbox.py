@@ -149,7 +149,9 @@ class JetStreamOutbox:
     def _has_room(self) -> bool:
         if self._ring.is_full:
             self._release()
-        return len(self._in_air) + len(self._unsent) < self._window and not self._ring.is_full
+            if self._ring.is_full:
+                return False
+        return len(self._in_air) + len(self._unsent) < self._window
 
     async def _stand_in_line(self) -> None:
         """Wait for room, first come first served: only the first in line looks for it.
@@ -166,7 +168,7 @@ class JetStreamOutbox:
         self._in_air[message.mark] = message
         asks = asks or self._receipts.asks(message, now)
         reply = f"{self._prefix}{message.mark}" if asks else ""
-        return message.headers is None and self._client.put(message.subject, message.data, reply)
+        return self._client.put(message.subject, message.data, reply, message.headers)
 
     async def _send(self, message: Posted) -> None:
         """Send a message the longer way, or keep it for later; it asks for a receipt."""

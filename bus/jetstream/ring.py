@@ -92,8 +92,10 @@ class Ring:
 
     def release(self, before: float) -> None:
         """Let go of the oldest messages, as far as they are acknowledged and sent ``before``."""
-        while (message := self._messages.get(self.safe + 1)) is not None:
+        messages, mark = self._messages, self.safe + 1
+        while (message := messages.get(mark)) is not None:
             if not message.acked or (message.sent_at is not None and message.sent_at >= before):
                 return
-            del self._messages[message.mark]
+            del messages[mark]
             self._bytes -= len(message.data)
+            mark += 1

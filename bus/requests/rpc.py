@@ -77,12 +77,12 @@ class Owners:
             ProblemError: the owner refuses, or ``unavailable`` after ``timeout`` seconds.
         """
         shard = shard_of(envelope.tenant, envelope.key, self._shards)
-        now = asyncio.get_running_loop().time
-        deadline = now() + timeout
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + timeout
         if self._clock is not None:
             until = self._clock() + timedelta(seconds=timeout)
             envelope = msgspec.structs.replace(envelope, deadline=until)
-        while (left := deadline - now()) > 0:
+        while (left := deadline - loop.time()) > 0:
             answer = await self._try(shard, envelope, min(left, self._timing.request_try_seconds))
             if answer is not None:
                 return _accepted(answer)

@@ -103,11 +103,12 @@ class ServiceEndpoint:
     request: type[Request]
     handler: Callable[[Caller, Any], Awaitable[Message | None]]
     slices: Slices = field(default_factory=Slices, compare=False, repr=False)
+    name: str = field(init=False, compare=False)
+    """The endpoint's name in listings: the actor and the verb."""
 
-    @property
-    def name(self) -> str:
-        """The endpoint's name in listings: the actor and the verb."""
-        return self.request.SUBJECT.replace(".", "-")
+    def __post_init__(self) -> None:
+        # Told for each request, and it takes part in several metrics.
+        object.__setattr__(self, "name", self.request.SUBJECT.replace(".", "-"))
 
     def oversize(self, size: int) -> Problem | None:
         """Refuse a request of so many bytes if its kind never has so many."""
@@ -376,7 +377,8 @@ class Service:
         """Answer within the caller's trace, and let the work that follows continue it."""
         template = PUBLIC + endpoint.request.SUBJECT
         with handling(endpoint.name, template, parent=caller.trace, tenant=caller.tenant) as span:
-            caller = replace(caller, trace=span.traceparent)
+            if span.traceparent != caller.trace:
+                caller = replace(caller, trace=span.traceparent)
             answer = await endpoint.answer(caller, delivery.data)
             if isinstance(answer, Problem):
                 span.fail(answer.code)

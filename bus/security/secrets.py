@@ -105,6 +105,10 @@ class Secrets:
         allowed = entry is not None and {"*", tenant} & set(entry.tenants)
         return bool(entry and allowed and self._environ.get(entry.env, "").strip())
 
+    def names(self) -> list[str]:
+        """Return the names of the secrets that have a value here."""
+        return [n for n, e in sorted(self._entries.items()) if self._environ.get(e.env, "").strip()]
+
     def _value(self, entry: SecretEntry, name: str, field: str) -> str:
         value = self._environ.get(entry.env, "").strip()
         if not value:

@@ -18,9 +18,9 @@ from bus.errors import problem
 from bus.ports import Resting
 from bus.shard.announcing import named
 from bus.shard.entity import Codec
-from bus.shard.outstanding import change, listed
+from bus.shard.outstanding import change
 from bus.shard.quarantine import SKIPPED, reason_of
-from schemas.decision import Ask, Effect, Publish
+from schemas.decision import Ask, Changes, Effect, Publish, by_id, differences
 from schemas.entity import Entity, EntityAddress
 from schemas.journal import (
     NOTHING,
@@ -147,7 +147,7 @@ class ShardBook:
     def list_effects(self, address: EntityAddress) -> None:
         """List what is outstanding of an entity that has come into memory, or out of quarantine."""
         nothing: Sequence[Effect] = ()
-        self.slots[address].open = listed(self._told(address, self.entity.effects, nothing))
+        self.slots[address].open = by_id(self._told(address, self.entity.effects, nothing))
 
     def _told(self, address: EntityAddress, tell: Callable[[Any], T], unknown: T) -> T:
         """Return what a state tells; of a damaged entity what can be told."""
@@ -305,6 +305,16 @@ class ShardBook:
             if isinstance(effect, Ask):
                 yield address, effect
 
+    def changes(
+        self, address: EntityAddress, before: Any, events: Sequence[Any], after: Any
+    ) -> Changes:
+        """Return what events of an entity open and close; ``before`` is the state before them."""
+        entity = self.entity
+        if entity.changes is not None:
+            return entity.changes(before, events, after)
+        slot = self.slots.get(address)
+        return differences(slot.open if slot is not None else {}, by_id(entity.effects(after)))
+
     def is_open(self, address: EntityAddress, effect: Effect) -> bool:
         """Say whether an effect is still outstanding."""
         slot = self.slots.get(address)
@@ -356,7 +366,7 @@ class ShardBook:
         if slot.state is not None and is_listed:
             self._take_in(address)
         elif events:
-            change(slot.open, self.entity.changed(earlier, events, slot.state), {})
+            change(slot.open, self.changes(address, earlier, events, slot.state), {})
             self.set_timer(address)
         return publications
 

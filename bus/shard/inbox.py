@@ -111,15 +111,18 @@ class Inbox:
     def take(self, count: int, size: int) -> list[PendingCommand]:
         """Remove and return the commands of a turn: at most ``count``, about ``size`` bytes."""
         taken: list[PendingCommand] = []
-        while len(self._pending) and len(taken) < count and size > 0:
+        left, waiting, bytes_of = size, min(len(self._pending), count), self._bytes_of
+        while waiting and left > 0:
             pending, length = self._pending.take_next()
             taken.append(pending)
-            size -= length
-            self._forget(pending.envelope.tenant, length)
+            bytes_of[pending.envelope.tenant] -= length
+            left -= length
+            waiting -= 1
+        self._bytes -= size - left
+        if not len(self._pending):
+            bytes_of.clear()
+        elif taken:
+            for tenant in {pending.envelope.tenant for pending in taken}:
+                if not self._pending.count(tenant):
+                    del bytes_of[tenant]
         return taken
-
-    def _forget(self, tenant: str, size: int) -> None:
-        self._bytes -= size
-        self._bytes_of[tenant] -= size
-        if not self._pending.count(tenant):
-            del self._bytes_of[tenant]

@@ -1,6 +1,5 @@
 """What is outstanding of one entity, kept up to date by what commands open and close. Pure."""
 
-from collections.abc import Iterable
 from typing import NamedTuple
 
 from schemas.decision import Changes, Effect
@@ -17,11 +16,6 @@ class Net(NamedTuple):
 
     opened: list[Effect]
     closed: list[Effect]
-
-
-def listed(effects: Iterable[Effect]) -> Open:
-    """Return what a full listing says is open."""
-    return {effect.id: effect for effect in effects}
 
 
 def change(open_now: Open, changes: Changes, earlier: Earlier) -> None:

@@ -213,7 +213,8 @@ class ShardOwner:
             self.serving = True
             log.debug("shard.owned", shard=self._name, epoch=self.book.epoch, commit=self.book.n)
             while not self._stopping:
-                await self._inbox.wait(self._patience())
+                if not len(self._inbox):
+                    await self._inbox.wait(self._patience())
                 await self._take_turn(tasks)
         self.serving = False
         while len(self._inbox):
@@ -243,7 +244,7 @@ class ShardOwner:
         else:
             await self._fence.confirm(within=self._timing.housekeeping_seconds)
         sends = self._sender
-        if self._snapshots.wants_a_name(sends.settled()):
+        if self._snapshots.wants_a_name(sends.settled):
             # Turns in which all is refused have no commit that could name it.
             await self._append([], now)
         self._snapshots.keep(self.book, self._fence.sequence, sends.dispatched, tasks)

@@ -1,6 +1,7 @@
 """Snapshots of a shard: taken after a commit, stored beside the turns, named by a later commit."""
 
 from collections import deque
+from collections.abc import Callable
 
 import structlog
 from anyio.abc import TaskGroup
@@ -82,9 +83,9 @@ class Snapshots:
             await self._purge.forget(below)
             await self._rooms.look()
 
-    def wants_a_name(self, settled: int) -> bool:
+    def wants_a_name(self, settled: Callable[[], int]) -> bool:
         """Say whether a commit that names a snapshot would let something go that has to."""
-        can_name = bool(self._unnamed) and self._unnamed[0][0] <= settled
+        can_name = bool(self._unnamed) and self._unnamed[0][0] <= settled()
         return can_name and (self._rooms.pressed or self._erase_at is not None)
 
     def keep(self, book: ShardBook, sequence: int, needed: int, tasks: TaskGroup) -> None:

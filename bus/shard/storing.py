@@ -102,4 +102,7 @@ class Storing:
 
 def _size(entry: Entry) -> int:
     """Return how large that is of an entry which has no bound."""
-    return len(entry.base) + len(entry.reply) + sum(map(len, entry.events))
+    size = len(entry.base) + len(entry.reply)
+    for event in entry.events:
+        size += len(event)
+    return size

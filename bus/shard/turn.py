@@ -24,7 +24,7 @@ from bus.shard.quarantine import (
     wants_skip,
 )
 from schemas.decision import UNCHANGED, Ask, Changes, Effect, Publish
-from schemas.entity import Damage, Entity, EntityAddress
+from schemas.entity import Damage, EntityAddress
 from schemas.journal import NOTHING, CommandEnvelope, Entry
 from schemas.problems import Problem
 from schemas.replies import ANSWER, StoredReply
@@ -171,10 +171,10 @@ def _follow_up(book: ShardBook, address: EntityAddress, outcome: Outcome) -> Non
         outcome.touched[address] = slot.state
         opened, closed = net(slot.open, earlier)
     _send(address, opened, outcome)
-    items = [each for each in closed if isinstance(each, WorkItem)]
-    for item in items:
-        book.assigned.pop(item.id, None)
-    outcome.closed.extend(items)
+    for effect in closed:
+        if isinstance(effect, WorkItem):
+            book.assigned.pop(effect.id, None)
+            outcome.closed.append(effect)
 
 
 def _send(address: EntityAddress, opened: Iterable[Effect], outcome: Outcome) -> None:
@@ -204,7 +204,7 @@ def _answer(
     if book.entity.reply_age is not None and (too_old := _too_old(book, envelope, command, now)):
         return encode(too_old)
     try:
-        decided = _decide(book.entity, book.state(address), command, now)
+        decided = _decide(book, address, command, now)
     except Exception as error:  # noqa: BLE001  whatever a core raises must not stop its shard
         return _reject(book, envelope, command, error, outcome)
     if decided.events:
@@ -267,15 +267,17 @@ def _list_again(book: ShardBook, address: EntityAddress, outcome: Outcome) -> No
         outcome.touched[address] = None
 
 
-def _decide(entity: Entity[Any, Any, Any], state: Any, command: Any, now: datetime) -> _Decided:
+def _decide(book: ShardBook, address: EntityAddress, command: Any, now: datetime) -> _Decided:
     """Decide and work out what follows, without changing anything."""
-    decision = entity.decide(state, command, now)
-    earlier = state
+    entity, state = book.entity, book.state(address)
+    earlier, decision = state, entity.decide(state, command, now)
     publications: list[Publish] = []
     for event in decision.events:
         before, state = state, entity.evolve(state, event)
         publications.extend(entity.announce(before, event, state))
-    changes = entity.changed(earlier, decision.events, state) if decision.events else UNCHANGED
+    changes = UNCHANGED
+    if decision.events:
+        changes = book.changes(address, earlier, decision.events, state)
     reply = encode(decision.reply) if decision.reply is not None else None
     events = [msgspec.Raw(encode(event)) for event in decision.events]
     return _Decided(state, events, changes, publications, reply)
@@ -300,9 +302,9 @@ def _reject(
 def _commit(
     book: ShardBook, envelope: CommandEnvelope, command: Any, decided: _Decided, outcome: Outcome
 ) -> None:
-    reply = decided.reply
-    keeps = book.entity.keeps_replies and _keeps_reply(book, envelope, command)
-    stored = msgspec.Raw(reply) if reply is not None and keeps else NOTHING
+    reply, stored = decided.reply, NOTHING
+    if reply is not None and _keeps_reply(book, envelope, command):
+        stored = msgspec.Raw(reply)
     address, n = (envelope.tenant, envelope.key), book.n + 1
     slot = book.slot(address)
     place = book.count(slot)
@@ -311,7 +313,8 @@ def _commit(
     slot.state = decided.state
     if decided.changes is not UNCHANGED:
         change(slot.open, decided.changes, outcome.earlier.setdefault(address, {}))
-    book.remember(slot, entry)
+    if stored is not NOTHING or envelope.seal:
+        book.remember(slot, entry)
     if decided.publications:
         name, at = book.entity.name, (n, entry.n)
         outcome.publications += named(decided.publications, name, address, at)

@@ -33,6 +33,12 @@ _LEVELS: dict[Level, int] = {
     "error": logging.ERROR,
 }
 
+_COARSE = frozenset(
+    structlog.make_filtering_bound_logger(level)
+    for level in _LEVELS.values()
+    if level > logging.DEBUG
+)
+
 
 def configure(
     level: Level,
@@ -61,6 +67,11 @@ def configure(
         cache_logger_on_first_use=False,
     )
     logging.basicConfig(level=logging.WARNING, handlers=[_FromLibraries()], force=True)
+
+
+def says_details() -> bool:
+    """Say whether lines at level debug are written: asking spares what a line would hold."""
+    return structlog.get_config()["wrapper_class"] not in _COARSE
 
 
 class _Stamp:

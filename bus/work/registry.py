@@ -177,9 +177,11 @@ class WorkerRegistry:
                 self.closed(each.work.id)
 
     def _note(self, assignment: Assignment) -> Assignment:
-        self.closed(assignment.work.id)
-        self._assignments[assignment.work.id] = assignment
-        assignment.worker.assignments[assignment.work.id] = assignment
+        name = assignment.work.id
+        if self.has(name):
+            self.closed(name)
+        self._assignments[name] = assignment
+        assignment.worker.assignments[name] = assignment
         return assignment
 
     def _next_with_room(self, work: AnyWorkItem) -> KnownWorker | None:

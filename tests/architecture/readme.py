@@ -32,6 +32,13 @@ def blocks(language: str, guide: Path = README) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
 
 
+def commands() -> list[str]:
+    """Return the command lines that the guides show, without what is said of them."""
+    console = (block for guide in GUIDES for block in blocks("console", guide))
+    shown = re.findall(r"^\$ (.*?)(?: +# .*)?$", "\n".join(console), re.MULTILINE)
+    return list(dict.fromkeys(shown))
+
+
 def renewed(text: str) -> str:
     """Return a guide with its generated parts as they should be."""
     for begin, end, block in (

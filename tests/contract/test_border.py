@@ -33,6 +33,8 @@ AT = datetime(2026, 1, 2, tzinfo=UTC)
 KINDS = message_classes()
 MOST_REFUSAL_BYTES = 4000
 OFFER = example(Offer)
+WRAPS = 6
+"""Places in which a message lies at rest or on its way."""
 
 
 def wrapped(data: bytes) -> Iterator[msgspec.Raw]:
@@ -59,7 +61,9 @@ def demand_law(kind: type[msgspec.Struct], text: bytes) -> None:
         refused = error.problem
     else:
         data = encode(value)
-        assert all(encode(decode(kind, stored)) == data for stored in wrapped(data))
+        assert encode(decode(kind, data)) == data
+        # The same bytes come out of whatever they were put into.
+        assert [bytes(stored) for stored in wrapped(data)] == [data] * WRAPS
         return
     assert refused.code == "validation"
     assert len(encode(refused)) < MOST_REFUSAL_BYTES

@@ -185,10 +185,13 @@ async def test_calling_off_the_only_request_while_its_batch_is_made_cancels_it(
     bucket: MemoryBucket[Ticket],
 ):
     async with batch_provider() as fake, process(bucket) as streaming:
-        fake.delay = 0.3
+        fake.goes_on = anyio.Event()
         attempt = streaming.generator.attempt(capped(asking(openai(fake), "ada")), ignore)
-        with anyio.move_on_after(0.2):
-            await attempt.run()
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(attempt.run)
+            await fake.asked.wait()
+            tasks.cancel_scope.cancel()
+        fake.goes_on.set()
         # It cannot be known by then whether it is cancelled in time.
         left = called_off(attempt)
         assert left.usage is not None
@@ -205,7 +208,8 @@ async def test_a_process_that_leaves_still_makes_the_batch_it_gathers(
     async with batch_provider() as fake, process(bucket) as streaming:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(streaming.answer, asking(openai(fake), "ada"))
-            await anyio.sleep(0.02)
+            while not streaming.batches._gathering:
+                await anyio.sleep(0.001)
             await streaming.batches.leave()
             assert len(fake.batches) == 1
         entry = await bucket.get(f"acme.{name_of('acme', 'ada.1')}")

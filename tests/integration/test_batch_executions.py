@@ -13,6 +13,8 @@ import anyio
 import anyio.to_thread
 import pytest
 
+from bus.codec import decode, encode
+from schemas.fleet import PROVIDERS_SUBJECT, ProviderStates
 from tests.batch_provider import BatchProvider, batch_provider
 from tests.fleet import PlainClient, RunningFleet, running_fleet
 from tests.servers import PATIENCE
@@ -107,3 +109,9 @@ async def test_the_command_says_that_it_waits_for_a_batch_and_prints_the_answer(
         done = await anyio.to_thread.run_sync(run)
         assert (done.returncode, done.stdout) == (0, "BOB\n"), done.stderr
         assert done.stderr.startswith("In a batch, which may take a day: callboard stream ")
+
+    answers = await batching.client.nats.subscribe("_cb.sys.providers.test")
+    await batching.client.nats.publish(PROVIDERS_SUBJECT, reply="_cb.sys.providers.test")
+    told = decode(ProviderStates, (await answers.next_msg(5 * PATIENCE)).data)
+    assert "local" in told.secrets
+    assert KEY.encode() not in encode(told)

@@ -1,14 +1,14 @@
 """The command line against a real fleet: everything a person or a script does with it."""
 
 import json
-import logging
 import os
+import shlex
 import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Generator, Iterator
-from contextlib import aclosing, contextmanager
+from collections.abc import Iterator
+from contextlib import aclosing
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,136 +16,34 @@ from typing import Any
 import anyio
 import anyio.to_thread
 import pytest
-import structlog
-from click.testing import CliRunner, Result
 
-from actors.cli import main
+from actors.cli.secrets import EXAMPLE
 from bus.client import Client, follow
 from bus.codec import encode
 from bus.connection import NatsAddress, connect
 from bus.ids import new_id
 from schemas.executions import ExecuteAgent, ExecutionHandle
 from schemas.streams import Completed, ContentChunk, StreamEvent
-from tests.architecture.tree import ROOT
+from tests.architecture.readme import blocks, commands
+from tests.architecture.test_requirements import exists
 from tests.integration.waiting import until
+from tests.price_lists import offer_file
 from tests.providers_fake import answering, fake_provider
-from tests.servers import ON_CLUSTER, PATIENCE
+from tests.running import (
+    READY_SECONDS,
+    STOP_SECONDS,
+    RunningFleet,
+    environment,
+    free_port,
+    lives,
+    started,
+    started_on_cluster,
+)
+from tests.servers import ON_CLUSTER
 
-READY_SECONDS = 60.0 * PATIENCE
-STOP_SECONDS = 20.0 * PATIENCE
 LESS_THAN_A_DRAIN = 5.0
 
 AGENTS = (Path(__file__).parent / "cli_agents.yaml").read_text(encoding="utf-8")
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def cluster_port() -> int:
-    """Return the first of a cluster's ports, far from those that the system gives to others."""
-    return 12_000 + free_port() % 10_000
-
-
-def environment(url: str | None) -> dict[str, str]:
-    ours = {
-        name: value
-        for name, value in os.environ.items()
-        if not name.startswith(("CALLBOARD_", "NATS_"))
-    }
-    more = {"NATS_URL": url, "CALLBOARD_DURABILITY": "r3" if ON_CLUSTER else "r1"} if url else {}
-    return ours | more
-
-
-def lives(pid: int) -> bool:
-    """Say whether a process exists and is not merely waiting to be buried."""
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()[0]
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-    return state != "Z"
-
-
-class RunningFleet:
-    """A fleet that ``callboard up`` has started, with a server of its own unless there is a bus."""
-
-    def __init__(self, folder: Path, port: int, *, bus: bool = False) -> None:
-        self.folder = folder
-        self.port = port
-        self.url = f"nats://127.0.0.1:{port}"
-        self.ready_file = folder / "ready.json"
-        command = [sys.executable, "-c", "from actors.cli import main; main()", "up"]
-        options = ["--data", folder / "data", "--port", str(port), "--ready-file", self.ready_file]
-        with (folder / "fleet.log").open("wb") as log:
-            self.process = subprocess.Popen(
-                [*command, *map(str, options)],
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                env=environment(self.url if bus else None),
-            )
-
-    @property
-    def log(self) -> str:
-        return (self.folder / "fleet.log").read_text(encoding="utf-8")
-
-    def summary(self) -> dict[str, Any]:
-        return json.loads(self.ready_file.read_bytes())
-
-    def pids(self) -> dict[str, int]:
-        return {process["name"]: process["pid"] for process in self.summary()["processes"]}
-
-    def run(self, *arguments: str, text: str | None = None, code: int = 0) -> Result:
-        """Run a command and check its exit code."""
-        handlers, level = logging.root.handlers[:], logging.root.level
-        try:
-            done = CliRunner().invoke(main, arguments, input=text, env=environment(self.url))
-        finally:
-            structlog.reset_defaults()
-            logging.root.handlers[:] = handlers
-            logging.root.setLevel(level)
-        assert done.exit_code == code, (done.exit_code, done.output, done.exception)
-        return done
-
-    async def told(self, *arguments: str, text: str | None = None, code: int = 0) -> Result:
-        """Run a command beside the tasks of a test."""
-        command = partial(self.run, *arguments, text=text, code=code)
-        return await anyio.to_thread.run_sync(command)
-
-    async def is_ready(self) -> None:
-        await until(
-            lambda: self.ready_file.exists() or self.process.poll() is not None,
-            seconds=READY_SECONDS,
-        )
-        assert self.process.poll() is None, self.log
-
-
-@contextmanager
-def started(folder: Path) -> Generator[RunningFleet]:
-    fleet = RunningFleet(folder, free_port())
-    try:
-        yield fleet
-    finally:
-        if fleet.process.poll() is None:
-            fleet.process.terminate()
-            fleet.process.wait(STOP_SECONDS)
-
-
-@contextmanager
-def started_on_cluster(folder: Path) -> Generator[RunningFleet]:
-    """Start a fleet on three servers, as the script for people runs them."""
-    port = cluster_port()
-    script = ROOT / "deploy" / "cluster" / "run.py"
-    command = [sys.executable, script, "--port", port, "--data", folder / "cluster"]
-    with subprocess.Popen(list(map(str, command)), env=environment(None)) as cluster:
-        fleet = RunningFleet(folder, port, bus=True)
-        try:
-            yield fleet
-        finally:
-            for process in (fleet.process, cluster):
-                process.terminate()
-                process.wait(STOP_SECONDS)
 
 
 @pytest.fixture(scope="module")
@@ -494,3 +392,55 @@ async def test_the_processes_of_a_killed_fleet_end(tmp_path: Path):
         fleet.process.kill()
         fleet.process.wait(STOP_SECONDS)
         await until(lambda: not any(lives(pid) for pid in pids), seconds=STOP_SECONDS)
+
+
+TRIED_ELSEWHERE = {
+    "callboard up": (
+        "tests/integration/test_cli.py::test_doctor_finds_a_fleet_well_and_says_what_lacks"
+    ),
+    "callboard up --replicas streaming=4 --replicas agents=2": (
+        "tests/unit/fleet/test_plan.py::test_actors_and_their_numbers_can_be_chosen"
+    ),
+    "NATS_URL=nats://bus.example:4222 callboard up --actors streaming --replicas streaming=8": (
+        "tests/unit/fleet/test_plan.py::test_actors_and_their_numbers_can_be_chosen"
+    ),
+    "CALLBOARD_DURABILITY=r3 NATS_URL=nats://127.0.0.1:4222,nats://127.0.0.1:4223,"
+    "nats://127.0.0.1:4224 callboard up": (
+        "tests/integration/test_cluster.py::"
+        "test_the_script_runs_a_cluster_on_which_a_fleet_starts_and_stops_it_cleanly"
+    ),
+    "callboard local-model --port 11435": (
+        "tests/unit/cli/test_agent_file.py::test_the_local_model_says_what_it_needs"
+    ),
+    "OPENAI_ADMIN_KEY=… callboard costs reconcile openai --since 2026-11-01": (
+        "tests/integration/test_reconciliation.py::"
+        "test_the_command_says_what_differs_and_nothing_where_all_agree"
+    ),
+    "callboard provider check openai/gpt-4o-mini": (
+        "tests/integration/test_conformance.py::test_a_sound_endpoint_passes_every_case"
+    ),
+    "callboard provider check anthropic/local --base-url http://127.0.0.1:8080 --only text"
+    " --only usage": (
+        "tests/integration/test_conformance.py::test_a_sound_endpoint_passes_every_case"
+    ),
+}
+"""Lines of the guides that start fleets, or ask servers that are not of this machine."""
+
+
+@pytest.mark.single_server
+def test_every_command_that_the_guides_show_runs_as_it_is_shown(
+    fleet: RunningFleet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "greeter.yaml").write_text(blocks("yaml")[0], encoding="utf-8")
+    (tmp_path / "secrets.yaml").write_text(EXAMPLE, encoding="utf-8")
+    (tmp_path / "index.json").write_bytes(offer_file())
+    shown = [line for line in commands() if "callboard " in line]
+
+    assert [each for each in TRIED_ELSEWHERE.values() if not exists(each)] == []
+    assert TRIED_ELSEWHERE.keys() <= set(shown)
+    for line in shown:
+        if line not in TRIED_ELSEWHERE:
+            if "agents new" in line:
+                (tmp_path / "greeter.yaml").unlink()
+            fleet.run(*shlex.split(line.partition(" >")[0])[1:])

@@ -22,6 +22,7 @@ from schemas.pricing.prices import Priced, RateTerms
 from schemas.quotes import CURRENT, Stored, StoredBook, packed
 from schemas.usage import Usage
 from tests.fleet import PlainClient, RunningFleet, running_fleet
+from tests.price_lists import Sold, offer_file
 
 SECONDS = 15
 
@@ -225,6 +226,41 @@ async def test_a_refresh_from_a_url_shows_first_what_it_would_change_and_then_ch
     assert "in force" not in dry
     assert ("$1.5" in before, "$1.5" in after) == (False, True)
     assert "is in force" in told
+
+
+async def test_a_refresh_from_a_price_list_of_aws_sets_what_bedrock_costs_in_a_region(
+    own_fleet: RunningFleet, tmp_path: Path
+):
+    """The list is as long as real ones: three thousand products in each of five regions."""
+    nova = ("Nova Lite", "EUW1-NovaLite-tokens", "eu-west-1")
+    rest = [
+        Sold("Future 9", f"x-{n}", "us-east-1", "1K tokens", "1", "Input") for n in range(15_000)
+    ]
+    kinds = [
+        Sold(*nova, "1K tokens", "0.0000123", "Input tokens"),
+        Sold(*nova, "1M tokens", "0.321", "Output tokens"),
+        Sold("Future 9", "x", "us-east-1", "1K tokens", "1", "Input tokens"),
+        *rest,
+    ]
+    file = tmp_path / "index.json"
+    file.write_bytes(offer_file(*kinds))
+
+    dry = await run_callboard(own_fleet, "prices", "refresh", str(file), "--dry-run")
+    told = await run_callboard(own_fleet, "prices", "refresh", str(file))
+    async with connect(ServerAddress(urls=tuple(own_fleet.server.urls), name="test")) as transport:
+        prices = await BookStore(
+            BOOKS.open(transport, JetStream(transport)), system_clock
+        ).current()
+
+    assert "output $0.321" in dry
+    assert "1 models of AWS are not in the book: Future 9" in told
+    assert "is in force" in told
+    usage = Usage(input=1_000_000, output=1_000_000)
+    for model in ("amazon.nova-lite-v1:0", "eu.amazon.nova-lite-v1:0"):
+        terms = RateTerms("aws", model, region="eu-west-1")
+        answer = prices.price(terms, usage, system_clock())
+        assert isinstance(answer, Priced)
+        assert (answer.cost, answer.row) == (333_300_000_000, f"aws/eu-west-1/{model}")
 
 
 @asynccontextmanager

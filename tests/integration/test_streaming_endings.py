@@ -72,17 +72,17 @@ async def test_an_answer_is_waited_for_behind_a_word_that_settles_nothing():
 
 
 @pytest.mark.parametrize(
-    ("behaviour", "code"),
+    ("behaviour", "code", "idle"),
     [
-        pytest.param(sending(THOUGHT), "provider_error", id="end"),
-        pytest.param(breaking(THOUGHT), "provider_error", id="loss"),
-        pytest.param(falling_silent(THOUGHT), "timeout", id="silence"),
+        pytest.param(sending(THOUGHT), "provider_error", 30.0, id="end"),
+        pytest.param(breaking(THOUGHT), "provider_error", 30.0, id="loss"),
+        pytest.param(falling_silent(THOUGHT), "timeout", 0.8, id="silence"),
     ],
 )
 async def test_silence_behind_a_word_that_settles_nothing_fails_the_attempt(
-    behaviour: Behaviour, code: str
+    behaviour: Behaviour, code: str, idle: float
 ):
-    result, _ = await attempt(behaviour, trailing_timeout=0.05, idle_timeout=0.8)
+    result, _ = await attempt(behaviour, trailing_timeout=0.05, idle_timeout=idle)
 
     assert isinstance(result, FailGeneration)
     assert (result.problem.code, result.problem.retryable) == (code, True)

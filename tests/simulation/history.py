@@ -227,7 +227,8 @@ def _ids(numbers: Iterator[int]) -> Generator[None]:
 
 
 def _takes_ids(module: ModuleType) -> bool:
-    return getattr(module, "new_id", None) is new_id
+    # Not by getattr, which makes a module that is read late be read now.
+    return vars(module).get("new_id") is new_id
 
 
 def _no_chance(_: int) -> bytes:

@@ -21,10 +21,9 @@ from bus.memory.states import MemoryStateStore
 from bus.ports import Resting
 from bus.requests.rpc import command
 from bus.shard.book import START, ShardBook
-from bus.shard.outstanding import listed
 from bus.streams.spec import StreamSpec
 from bus.subjects import journal_subject, matches
-from schemas.decision import Ask, Decision, Publish
+from schemas.decision import Ask, Decision, Publish, by_id
 from schemas.entity import Entity, EntityAddress
 from schemas.executions import ENDED
 from schemas.fleet import Offer, WorkerMessage
@@ -81,8 +80,9 @@ class ShardModel:
         """Take in the order of an entity's entries: none is missing, each names the one before."""
         n, last = self.places[address]
         if self.may_forget(address) and entry.base is not NOTHING and entry.n == 1:
-            # It was restored from its record, which does not count.
+            # It was restored from its record, which counts no entries and has no replies.
             n, last = self.rested[address], _ = 0, 0
+            self.replies = {of: kept for of, kept in self.replies.items() if of[0] != address}
         if (entry.n, entry.after) != (n + 1, last):
             raise BrokenError(f"entry {entry.n} after {entry.after} follows entry {n} of {last}")
         self.places[address] = (entry.n, self.n)
@@ -256,7 +256,7 @@ class Judge:
             for entry in commit.entries:
                 slot = book.slots[entry.tenant, entry.key]
                 is_listed = slot.state is not None and (entry.tenant, entry.key) not in book.corrupt
-                if is_listed and slot.open != listed(book.entity.effects(slot.state)):
+                if is_listed and slot.open != by_id(book.entity.effects(slot.state)):
                     raise BrokenError(f"{entry.command!r} of {entry.key} has left {[*slot.open]}")
 
     def _whole(self, entry: Entry) -> Entry:

@@ -7,6 +7,7 @@ import structlog
 
 from actors.agents.adapters import metrics
 from bus.telemetry.context import Bound, accept
+from bus.telemetry.logs import says_details
 from schemas.decision import Publish
 from schemas.events import ExecutionAcceptedEvent, ExecutionEndedEvent
 
@@ -26,7 +27,7 @@ def observe(publication: Publish) -> None:
             metrics.EXECUTIONS.at(status).inc()
             metrics.EXECUTION_SECONDS.at(status).observe(ended.duration_ms / 1000)
             _log_end(publication, ended, status)
-        case ExecutionAcceptedEvent() as begun:
+        case ExecutionAcceptedEvent() as begun if says_details():
             with Bound({}, accept(begun.traceparent)):
                 log.debug("execution.accepted", **_place(publication, begun))
         case _:

@@ -287,7 +287,8 @@ def _fill(template: str, state: Execution) -> str:
 
 
 def _count(state: Execution) -> int:
-    return state.current.attempt if state.current else 0
+    current = state.current
+    return current.attempt if current else 0
 
 
 def _settled(state: Execution) -> list[AttemptName]:

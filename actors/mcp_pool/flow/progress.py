@@ -23,7 +23,7 @@ def teller(bus: Bus, work: ToolWork) -> Progress | None:
 
 
 class _Teller:
-    """Publishes progress without waiting; what does not fit at once is left out."""
+    """Publishes progress without waiting; it is lost where the bus is away."""
 
     def __init__(self, bus: Bus, work: ToolWork, segment: int) -> None:
         self._bus = bus
@@ -49,6 +49,8 @@ class _Teller:
             total=total,
             message=message[:MOST_TEXT],
         )
-        if self._bus.outbox.offer(self._subject, encode(event)):
-            self._told += 1
-            self._next = now + EACH_SECONDS
+        self._told += 1
+        self._next = now + EACH_SECONDS
+        data = encode(event)
+        if not self._bus.outbox.offer(self._subject, data):
+            self._bus.transport.tell(self._subject, data)

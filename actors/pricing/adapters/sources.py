@@ -14,9 +14,13 @@ from schemas import bounds
 from schemas.pricing.book import Book
 from schemas.pricing.overlay import laid_over
 
-MOST_BYTES = 64 * 1024 * 1024
+MOST_BYTES = 256 * 1024 * 1024
 
-_any = bounds.Decoder[Any](float_hook=Decimal)
+MOST_CONTAINERS = 5_000_000
+"""Arrays and objects of a price list: AWS writes eight for each product, of which there are
+thousands in each region."""
+
+_any = bounds.Decoder[Any](float_hook=Decimal, containers=MOST_CONTAINERS)
 
 
 class Document(NamedTuple):

@@ -10,7 +10,7 @@ from actors.pricing.core import blocks, escrow, ledger, terms
 from actors.pricing.core.decisions import LedgerRules, decide
 from actors.pricing.core.ledger import Ledger, evolve
 from actors.pricing.core.outward import announce
-from schemas.decision import UNCHANGED, Ask, Changes, differences
+from schemas.decision import UNCHANGED, Ask, Changes, by_id, differences
 from schemas.entity import Entity
 from schemas.escrow import BlockAnswered, RecallAnswered, ReturnAnswered
 from schemas.ledger import (
@@ -68,7 +68,7 @@ def _changes(before: Ledger | None, events: Sequence[AccountEvent], after: Ledge
         return Changes(_asks(after))
     if before.terms is after.terms and before.escrow is after.escrow:
         return UNCHANGED
-    return differences(_asks(before), _asks(after))
+    return differences(by_id(_asks(before)), by_id(_asks(after)))
 
 
 def _answered(

@@ -12,9 +12,9 @@ from actors.agents.core.effects import changes, effects
 from actors.agents.core.execution import Execution, evolve
 from actors.agents.core.outward import announce
 from actors.agents.core.payer import payer
-from bus.shard.outstanding import Open, change, listed
+from bus.shard.outstanding import Open, change
 from schemas.attempts import Attempt
-from schemas.decision import Ask, Decision, Effect, Publish
+from schemas.decision import Ask, Decision, Effect, Publish, by_id
 from schemas.lifecycle import (
     Accept,
     Cancel,
@@ -116,7 +116,7 @@ class Run:
             self.published.extend(announce(before, event, self.state))
         if self.state is not None:
             change(self.open, changes(earlier, decision.events, self.state), {})
-            assert self.open == listed(effects(self.state))
+            assert self.open == by_id(effects(self.state))
             self.work.extend(w.id for w in effects(self.state) if w.id not in self.work[-1:])
         return decision
 

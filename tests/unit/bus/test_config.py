@@ -9,6 +9,7 @@ import pytest
 from actors.agents.config import AgentsConfig
 from actors.agents.core.spending import SpendingPolicy
 from actors.cli.config import CliConfig
+from actors.mcp_pool.config import McpPoolConfig
 from actors.pricing.config import PricingConfig
 from actors.streaming.config import StreamingConfig
 from bus.config import Config, QuotaTerms, ServerUrl, Timing, load
@@ -21,7 +22,7 @@ from schemas.budgets import OperatorLimits
 from schemas.provider_specs import usual_urls
 from schemas.settings import env
 
-ACTORS = (AgentsConfig, CliConfig, PricingConfig, StreamingConfig)
+ACTORS = (AgentsConfig, CliConfig, McpPoolConfig, PricingConfig, StreamingConfig)
 URLS = usual_urls() | {
     "openai": "https://proxy.example.com/v1",
     "anthropic": "https://claude.example.com",
@@ -96,6 +97,8 @@ ENVIRON = {
     "CONNECT_TIMEOUT": "5",
     "EXECUTION_TIMEOUT": "60.5",
     "MAX_ATTEMPTS": "3",
+    "MCP_SERVERS_FILE": "/run/servers.yaml",
+    "MCP_MAX_CALLS": "64",
     "CALLBOARD_BUDGET_BOUND": "estimate",
     "CALLBOARD_BUDGET_ESTIMATE_FACTOR": "1.5",
     "CALLBOARD_BUDGET_ANSWER_TOKENS": "1000",
@@ -186,6 +189,7 @@ def test_every_setting_of_all_processes_is_read_from_its_variable():
                 "lapsed_holds": "release",
             },
         ),
+        (McpPoolConfig, {"servers_file": "/run/servers.yaml", "max_calls": 64}),
         (
             StreamingConfig,
             {

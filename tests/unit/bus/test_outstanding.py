@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from bus.requests.rpc import command
 from bus.shard.book import ShardBook
-from bus.shard.outstanding import listed
 from bus.shard.turn import Outcome, PendingCommand, take_turn
+from schemas.decision import by_id
 from schemas.journal import Commit
 from schemas.problems import Problem
 from schemas.work import Claim, Done, Lost, WorkFailure, WorkItem
@@ -70,7 +70,7 @@ def test_what_turns_open_and_close_is_what_states_list_and_what_replay_finds(
         replayed.replay(commit, outcome.entries)
     slot = book.slots.get(HERE_IT_IS)
     state = slot.state if slot is not None else None
-    wanted = listed(HUB.effects(state)) if state is not None else {}
+    wanted = by_id(HUB.effects(state)) if state is not None else {}
 
     assert open_now == wanted
     assert {effect.id: effect for _, effect in book.open_work()} == wanted

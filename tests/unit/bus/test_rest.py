@@ -91,7 +91,7 @@ async def resting(
 async def left(book: ShardBook, keys: Iterable[str]) -> set[str]:
     """Wait until so many entities are in memory, and a moment longer; return which."""
     wanted = set(keys)
-    with anyio.move_on_after(2):
+    with anyio.move_on_after(30):
         while {key for _, key in book.slots} != wanted:
             await anyio.sleep(0.002)
     await anyio.sleep(0.02)
@@ -135,7 +135,7 @@ async def test_what_is_at_rest_comes_back_with_its_replies_and_can_leave_again_u
 async def test_within_its_bound_an_entity_stays(change: dict[str, Any], stays: int):
     book = filled()
     async with resting(book, msgspec.structs.replace(TIMING, **change)):
-        with anyio.move_on_after(0.1):
+        with anyio.fail_after(30):
             while len(book.slots) > stays:
                 await anyio.sleep(0.002)
         await anyio.sleep(0.02)

@@ -161,6 +161,7 @@ def test_a_secret_is_held_where_it_has_a_value_and_may_serve_the_tenant():
     assert not secrets.holds("ours", "globex")
     assert not secrets.holds("unset", "acme")
     assert not secrets.holds("unheard", "acme")
+    assert secrets.names() == ["ours"]
 
 
 def test_openais_key_follows_the_operators_base_url():

@@ -60,6 +60,19 @@ def test_sick_providers_are_named_and_are_no_fault_of_the_fleet():
     assert providers([]).detail == "0 called"
 
 
+def test_a_process_that_lacks_a_secret_of_others_is_named():
+    told = [
+        ProviderStates(process="one", endpoints=[], secrets=["openai", "team-a"]),
+        ProviderStates(process="two", endpoints=[], secrets=["openai"]),
+        ProviderStates(process="three", endpoints=[]),
+    ]
+
+    assert providers(told).ok
+    assert providers(told).detail == (
+        "0 called; three lacks the secret openai, team-a; two lacks the secret team-a"
+    )
+
+
 def test_only_ready_processes_count():
     alive = {
         "a": Alive(process="a", actor="agents", ready=True, metrics_port=9464),

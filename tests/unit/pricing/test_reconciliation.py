@@ -10,9 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actors.pricing.core import price_list
+from actors.pricing.core.aws_prices import PriceOffer, rows_of
 from actors.pricing.core.reconciliation import CostDifference, TimeSlot, compared, summed, tier_of
 from bus.kv.prices import shipped_text
+from schemas.pricing.book import read
 from schemas.pricing.prices import Prices
+from tests.price_lists import Sold, offer_file
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
 SLOT = TimeSlot("2026-11-01", None, "gpt-4o", "standard")
@@ -77,18 +80,8 @@ def test_the_ordinary_tier_has_one_name():
 
 def _file(*products: tuple[str, str, str, str, str]) -> price_list.PriceList:
     """Return a file of products: model, usage type, region, unit, dollars."""
-    listed: dict[str, Any] = {"products": {}, "terms": {"OnDemand": {}}}
-    for number, (model, usage, region, unit, dollars) in enumerate(products):
-        sku = f"SKU{number}"
-        listed["products"][sku] = {
-            "sku": sku,
-            "productFamily": "Amazon Bedrock",
-            "attributes": {"model": model, "usagetype": usage, "regionCode": region},
-        }
-        dimension = {"unit": unit, "pricePerUnit": {"USD": dollars}, "description": "x"}
-        offer = {"offerTermCode": "JRT", "priceDimensions": {f"{sku}.JRT.6YS": dimension}}
-        listed["terms"]["OnDemand"][sku] = {f"{sku}.JRT": offer}
-    return msgspec.json.decode(msgspec.json.encode(listed), type=price_list.PriceList)
+    data = offer_file(*(Sold(*one) for one in products))
+    return msgspec.json.decode(data, type=price_list.PriceList)
 
 
 def test_rates_are_compared_whatever_their_unit_and_differences_are_named():
@@ -122,3 +115,18 @@ def test_a_region_and_the_profile_for_the_world_have_rates_of_their_own():
     )
 
     assert price_list.compared(file, Prices(shipped_text()), NOW).equal == 2
+
+
+def test_a_price_of_a_region_is_that_of_the_model_and_of_its_profile_there():
+    nova = ("Nova Lite", "EUW1-NovaLite-tokens", "eu-west-1")
+    offer = offer_file(
+        Sold(*nova, "1K tokens", "0.0000123", "Input tokens"),
+        Sold(*nova, "1M tokens", "0.321", "Output tokens"),
+    )
+
+    found = rows_of(msgspec.json.decode(offer, type=PriceOffer), read(shipped_text()))
+
+    assert [row.model for row in found.overlay.rows] == [
+        "eu-west-1/amazon.nova-lite-v1:0",
+        "eu-west-1/eu.amazon.nova-lite-v1:0",
+    ]

@@ -210,6 +210,7 @@ class KeyPool:
 
     def _rest(self, name: str | None, now: float) -> KeyRest | None:
         """Return the longer of the key's two rests."""
-        rests = (self._account.of(name, now), self._rests.of(name, now))
-        found = [rest for rest in rests if rest is not None]
-        return max(found, key=lambda rest: rest.until, default=None)
+        one, other = self._account.of(name, now), self._rests.of(name, now)
+        if one is None or other is None:
+            return one or other
+        return max(one, other, key=lambda rest: rest.until)

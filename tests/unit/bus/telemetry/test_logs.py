@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any
 
 import msgspec
+import pytest
 import structlog
 
 from bus.errors import DeadlineError
@@ -61,6 +62,14 @@ def test_lines_below_the_level_are_not_written():
     logs.configure("warning", "json", stream=stream)
     structlog.get_logger().info("quiet")
     assert stream.getvalue() == ""
+
+
+@pytest.mark.parametrize("level", ["debug", "info", "warning", "error"])
+def test_it_is_known_whether_details_are_written(level: logs.Level):
+    stream = io.StringIO()
+    logs.configure(level, "json", stream=stream)
+    structlog.get_logger().debug("detail")
+    assert logs.says_details() == bool(stream.getvalue())
 
 
 def test_secrets_and_texts_stay_out():

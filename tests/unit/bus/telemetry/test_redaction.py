@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bus.telemetry import redaction
 from bus.telemetry.redaction import LONGEST, redact, scrub
 
 
@@ -111,6 +112,15 @@ def test_what_looks_like_a_key_is_masked_inside_any_text(said: str, written: str
 )
 def test_no_part_of_a_key_shows_wherever_it_stands(before: int, key: str):
     assert f"sk-{key[:4]}" not in scrub(f"{' ' * before}sk-{key} ")
+
+
+_ALL_KEYS = redaction._KEYS
+
+
+@given(st.from_regex(_ALL_KEYS) | st.text() | st.sampled_from(("Basic ", "pk_", "ghp-", "SX")))
+def test_to_look_for_marks_first_overlooks_no_key(text: str):
+    masked = _ALL_KEYS.sub(redaction._mask, text[: 2 * LONGEST])
+    assert len(text) < redaction.SHORTEST_KEY or scrub(text)[:LONGEST] == masked[:LONGEST]
 
 
 @given(st.dictionaries(st.text(max_size=8), st.text() | st.integers() | st.lists(st.text())))
