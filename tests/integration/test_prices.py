@@ -12,7 +12,7 @@ from click.testing import CliRunner
 
 from actors.cli import main as root
 from actors.pricing.adapters.books import BookStore
-from bus.connection import ServerAddress, connect
+from bus.connection import NatsAddress, connect
 from bus.jetstream.bus import system_clock
 from bus.kv import MemoryBucket, followed
 from bus.kv.prices import BOOKS, PRICES, PricesInForce, shipped_text, stored_prices
@@ -184,7 +184,7 @@ async def test_a_new_base_keeps_the_rows_of_ones_own_over_it(
     outdated = read(shipped_text().replace(b"2500000", b"2500001"))
     await run_callboard(own_fleet, "prices", "import", str(file))
 
-    async with connect(ServerAddress(urls=tuple(own_fleet.server.urls), name="test")) as transport:
+    async with connect(NatsAddress(urls=tuple(own_fleet.server.urls), name="test")) as transport:
         store = BookStore(BOOKS.open(transport, JetStream(transport)), system_clock)
         before = await store.refresh(outdated)
         told = await run_callboard(own_fleet, "prices", "refresh")
@@ -247,7 +247,7 @@ async def test_a_refresh_from_a_price_list_of_aws_sets_what_bedrock_costs_in_a_r
 
     dry = await run_callboard(own_fleet, "prices", "refresh", str(file), "--dry-run")
     told = await run_callboard(own_fleet, "prices", "refresh", str(file))
-    async with connect(ServerAddress(urls=tuple(own_fleet.server.urls), name="test")) as transport:
+    async with connect(NatsAddress(urls=tuple(own_fleet.server.urls), name="test")) as transport:
         prices = await BookStore(
             BOOKS.open(transport, JetStream(transport)), system_clock
         ).current()
