@@ -110,8 +110,8 @@ planted: install ## look for the first seed that finds each mistake planted in t
 chaos-providers: install ## ask a provider that fails in every way REQUESTS times (REQUESTS=10000)
 	@$(PYTHON) -m tests.chaos.providers --requests $(REQUESTS)
 
-conformance: install ## the official MCP conformance suite against our client (needs npm)
-	@$(PYTHON) -m tests.mcp.conformance.client_role
+conformance: install ## the official MCP suite, both roles (downloads some 90 MB from npm the first time)
+	@$(PYTHON) -m tests.mcp.conformance
 
 fuzz: install ## fuzz what reads bytes from outside, SECONDS each (SECONDS=60; needs pip install atheris)
 	@for target in sse ndjson event-stream codec; do \

@@ -23,7 +23,10 @@ FILE      requests from a file: JSON, or YAML documents separated by ---
 
 BY_HAND = {
     "agents": {"new": ("agent_file:new", "Write a commented agent file to begin with.")},
-    "mcp": {"check": ("mcp_servers:check", "Ask a server for a sign of life and its tools.")},
+    "mcp": {
+        "check": ("mcp_servers:check", "Ask a server for a sign of life and its tools."),
+        "serve": ("mcp_serve:serve", "Offer agents as tools of MCP."),
+    },
 }
 """What stands among the requests of a domain and is none: where it is defined, what it is for."""
 

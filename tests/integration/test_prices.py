@@ -256,10 +256,11 @@ async def test_a_refresh_from_a_price_list_of_aws_sets_what_bedrock_costs_in_a_r
     assert "1 models of AWS are not in the book: Future 9" in told
     assert "is in force" in told
     usage = Usage(input=1_000_000, output=1_000_000)
-    terms = RateTerms("aws", "amazon.nova-lite-v1:0", region="eu-west-1")
-    answer = prices.price(terms, usage, system_clock())
-    assert isinstance(answer, Priced)
-    assert answer.cost == 333_300_000_000
+    for model in ("amazon.nova-lite-v1:0", "eu.amazon.nova-lite-v1:0"):
+        terms = RateTerms("aws", model, region="eu-west-1")
+        answer = prices.price(terms, usage, system_clock())
+        assert isinstance(answer, Priced)
+        assert (answer.cost, answer.row) == (333_300_000_000, f"aws/eu-west-1/{model}")
 
 
 @asynccontextmanager

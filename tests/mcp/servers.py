@@ -126,14 +126,15 @@ async def everything_over(way: str, port: int) -> AsyncGenerator[str]:
         stderr=subprocess.DEVNULL,
     )
     try:
-        await _listening(port)
+        await listening(port)
         yield f"http://127.0.0.1:{port}/{'sse' if way == 'sse' else 'mcp'}"
     finally:
         process.kill()
         await process.wait()
 
 
-async def _listening(port: int) -> None:
+async def listening(port: int) -> None:
+    """Wait until somebody listens."""
     with anyio.fail_after(START_SECONDS):
         while True:
             try:

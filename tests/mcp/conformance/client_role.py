@@ -1,4 +1,4 @@
-"""The official conformance suite plays servers, and our client must behave: ``make conformance``.
+"""The official conformance suite plays servers, and our client must behave.
 
 Plays every client scenario that a revision requires, one after another: all at once they time out
 on two processors. Those in ``expected_client.yaml`` are left out, or must fail with ``--listed``:

@@ -109,6 +109,7 @@ async def test_hung_calls_and_cancelled_ones_leave_nothing_open_and_others_alone
             over_http(ill) as bad,
             over_http(well) as good,
         ):
+            results = list[object]()
             async with anyio.create_task_group() as tasks:
                 for number in range(120):
                     tasks.start_soon(partial(bad.pool.call, "hang", number, seconds=SECONDS))

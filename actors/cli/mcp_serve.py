@@ -1,0 +1,58 @@
+"""``callboard mcp serve``: agents as tools of the Model Context Protocol."""
+
+from pkgutil import resolve_name
+
+import click
+
+from actors.cli import rendering
+from actors.cli.session import Session, with_session
+from bus.client import Client
+
+
+@click.command()
+@click.option(
+    "--http",
+    type=click.IntRange(0, 65535),
+    metavar="PORT",
+    help="Serve HTTP on this port of the loopback interface, 0: a free one.  [standard streams]",
+)
+@click.option(
+    "--call-seconds",
+    type=click.FloatRange(min=1, max=86_400),
+    default=3600.0,
+    show_default=True,
+    help="A call that takes longer is ended.",
+)
+@click.option(
+    "--calls",
+    type=click.IntRange(1, 10_000),
+    default=64,
+    show_default=True,
+    help="How many calls may run at once.",
+)
+@with_session
+def serve(session: Session, http: int | None, call_seconds: float, calls: int) -> None:
+    """Offer the tenant's agents as MCP tools, over standard input and output or over HTTP.
+
+    Each agent is a tool: it takes a task and the variables of its prompt, tells its answer as
+    progress while it comes, and returns it. A client that cancels a call, or goes away, ends the
+    execution. Whoever reaches the port may run agents for this tenant: put what checks its callers
+    before it.
+    """
+
+    async def body(client: Client) -> None:
+        # Imported here because the SDK takes longer than other commands as a whole.
+        serving = resolve_name("actors.cli.mcp_face.serving")
+        agents = resolve_name("actors.cli.mcp_face.agents:AgentTools")(client, session.tenant)
+        server_of = resolve_name("actors.cli.mcp_face.server:server_of")
+        server = server_of([agents], call_seconds=call_seconds, calls_at_once=calls)
+        if http is None:
+            await serving.serve_stdio(server)
+        else:
+            await serving.serve_http(server, http, _say)
+
+    session.run(body)
+
+
+def _say(url: str) -> None:
+    rendering.line(f"serving {url}; Ctrl-C stops it", err=True)

@@ -1,0 +1,85 @@
+"""The face with the tools that the conformance suite's server scenarios call.
+
+    python -m tests.mcp.conformance.fixtures
+
+serves until a signal and tells its URL on standard error.
+"""
+
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+import anyio
+import mcp_types as types
+
+from actors.cli.mcp_face.agents import Tell
+from actors.cli.mcp_face.offers import failure
+from actors.cli.mcp_face.progress import Notice
+from actors.cli.mcp_face.server import server_of
+from actors.cli.mcp_face.serving import serve_http
+from schemas.problems import Problem
+
+PNG = (
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mP8z8BQDwAEhQGAhKmMIQAA"
+    "AABJRU5ErkJggg=="
+)
+WAV = "UklGRiYAAABXQVZFZm10IBAAAAABAAEAQB8AAAB9AAACABAAZGF0YQIAAAAAAA=="
+
+TEXT = types.TextContent(text="A text of the face.")
+IMAGE = types.ImageContent(data=PNG, mime_type="image/png")
+AUDIO = types.AudioContent(data=WAV, mime_type="audio/wav")
+RESOURCE = types.EmbeddedResource(
+    resource=types.TextResourceContents(
+        uri="test://embedded-resource", mime_type="text/plain", text="The text of a resource."
+    )
+)
+
+CONTENTS: Mapping[str, list[types.ContentBlock]] = {
+    "test_simple_text": [TEXT],
+    "test_image_content": [IMAGE],
+    "test_audio_content": [AUDIO],
+    "test_embedded_resource": [RESOURCE],
+    "test_multiple_content_types": [TEXT, IMAGE, RESOURCE],
+    "test_tool_with_progress": [TEXT],
+    "test_error_handling": [],
+    # While these run, the suite looks for requests and logs that nobody asked for.
+    "test_streaming_elicitation": [TEXT],
+    "test_logging_tool": [TEXT],
+}
+
+
+class Fixtures:
+    """Offers them in one page."""
+
+    async def page(self, cursor: str) -> tuple[list[types.Tool], str | None]:
+        del cursor
+        tools = [
+            types.Tool(
+                name=name,
+                description=f"Answers {len(content)} contents.",
+                input_schema={"type": "object"},
+            )
+            for name, content in CONTENTS.items()
+        ]
+        return tools, None
+
+    async def call(
+        self, name: str, arguments: dict[str, Any], tell: Tell
+    ) -> types.CallToolResult | None:
+        del arguments
+        if name == "test_error_handling":
+            return failure(Problem(code="provider_error", message="it fails on purpose"))
+        if name in {"test_tool_with_progress", "test_streaming_elicitation"}:
+            for number in (1, 2, 3):
+                await tell(Notice(number, f"step {number}"))
+                await anyio.sleep(0.05)
+        return types.CallToolResult(content=CONTENTS[name]) if name in CONTENTS else None
+
+
+def _told(url: str) -> None:
+    sys.stderr.write(f"{url}\n")
+    sys.stderr.flush()
+
+
+if __name__ == "__main__":
+    anyio.run(serve_http, server_of([Fixtures()]), 0, _told)
