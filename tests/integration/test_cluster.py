@@ -27,8 +27,8 @@ from bus.testing import NatsWorld
 from tests.architecture.tree import ROOT
 from tests.chaos.minority import journal_at, leader_of
 from tests.chaos.routes import Cut, open_routes
-from tests.integration.test_cli import cluster_port, free_port
 from tests.integration.waiting import until
+from tests.running import cluster_port, free_port
 
 SUBJECT = journal_subject("execution", 0)
 SCRIPT = ROOT / "deploy" / "cluster" / "run.py"

@@ -19,7 +19,7 @@ from bus.actor import serve
 from bus.client import Client
 from bus.codec import decode, encode
 from bus.config import Timing
-from bus.connection import ServerAddress, connect
+from bus.connection import NatsAddress, connect
 from bus.errors import ProblemError
 from bus.ports import Delivery
 from bus.testing import NatsWorld, Server
@@ -97,7 +97,7 @@ async def test_questions_are_answered_by_a_server_that_the_pool_has_started(
     with anyio.fail_after(SECONDS):
         async with (
             pool(tmp_path, monkeypatch) as server,
-            connect(ServerAddress(urls=server.urls, name="test")) as transport,
+            connect(NatsAddress(urls=server.urls, name="test")) as transport,
         ):
             client = Client(transport)
             assert "1 ready of 1 alive" in await callboard(

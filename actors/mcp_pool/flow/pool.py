@@ -227,10 +227,11 @@ class ServerPool:
 
     def tick(self, now: float) -> None:
         """Look after the replicas."""
+        worst = 0
         for replica in self._replicas:
             replica.tick(now)
-            state = replica.circuit.state(now)
-            metrics.CIRCUIT.at(self.spec.name).set(metrics.CIRCUIT_STATES[state])
+            worst = max(worst, metrics.CIRCUIT_STATES[replica.circuit.state(now)])
+        metrics.CIRCUIT.at(self.spec.name).set(worst)
 
     def give_up(self) -> None:
         """Leave all sessions; they are closed once their calls have ended."""

@@ -101,6 +101,7 @@ async def test_a_restart_while_busy_gives_every_call_an_outcome_and_repeats_what
 
 
 async def test_hung_calls_and_cancelled_ones_leave_nothing_open_and_others_alone():
+    results: list[object] = []
     with anyio.fail_after(SECONDS):
         async with (
             fake_server() as ill,
