@@ -38,6 +38,7 @@ class Membership:
         self._timing = timing
         self._seen: dict[str, tuple[float, Alive]] = {}
         self._refused: set[str] = set()
+        self._retired: set[str] = set()
         self._leaving = False
         self._process = alive().process
         self.changed = anyio.Event()
@@ -75,6 +76,11 @@ class Membership:
         self._refused.discard(shard)
         self._notify()
 
+    async def retire(self, entity: str) -> None:
+        """Say from now on that shards of an entity are for others; the process itself lives on."""
+        self._retired.add(entity)
+        await self._beat()
+
     @property
     def is_deaf(self) -> bool:
         """Whether we do not even hear ourselves, so that nobody's silence means anything."""
@@ -101,8 +107,10 @@ class Membership:
 
     async def _say(self, subject: str) -> None:
         alive = self._alive()
-        if self._refused:
-            alive = msgspec.structs.replace(alive, refused=sorted(self._refused))
+        if self._refused or self._retired:
+            entities = [each for each in alive.entities if each not in self._retired]
+            refused = sorted(self._refused)
+            alive = msgspec.structs.replace(alive, entities=entities, refused=refused)
         with suppress(UnavailableError):
             await self._transport.publish(subject, encode(alive))
 
@@ -116,7 +124,7 @@ class Membership:
         if heard is not None and self._is_gone(heard[0], now) and self._is_me(alive.process):
             self._seen = {name: (now, known) for name, (_, known) in self._seen.items()}
         self._seen[alive.process] = (now, alive)
-        if heard is None or heard[1].refused != alive.refused:
+        if heard is None or _owns(heard[1]) != _owns(alive):
             self._notify()
 
     async def _left(self, delivery: Delivery) -> None:
@@ -150,3 +158,8 @@ class Membership:
     def _notify(self) -> None:
         self.changed.set()
         self.changed = anyio.Event()
+
+
+def _owns(alive: Alive) -> tuple[list[str], list[str]]:
+    """Return what of a heartbeat says which shards a process may own."""
+    return alive.entities, alive.refused

@@ -5,7 +5,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Protocol
 
 from bus.config import Timing
-from bus.connection import ServerAddress
+from bus.connection import NatsAddress
 from bus.jetstream import NatsBus, open_bus
 from bus.memory import MemoryProcess, memory_bus
 from bus.server import EmbeddedCluster, EmbeddedServer
@@ -52,7 +52,7 @@ class NatsWorld:
     async def process(self, name: str = "process") -> AsyncGenerator[NatsBus]:
         """See ``World.process``."""
         opened = open_bus(
-            ServerAddress(urls=self.server.urls, name=name),
+            NatsAddress(urls=self.server.urls, name=name),
             entities=self._entities,
             more_streams=self._more_streams,
             durability=self.server.durability,

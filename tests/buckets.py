@@ -6,7 +6,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 import anyio
 from nats.js.api import KeyValueConfig
 
-from bus.connection import NatsTransport, ServerAddress, connect
+from bus.connection import NatsAddress, NatsTransport, connect
 from bus.kv import BucketEntry, BucketWatch, NatsBucket
 from bus.streams.api import JetStream
 from bus.testing import Server
@@ -40,7 +40,7 @@ class Seen:
 
 
 def connected(server: Server) -> AbstractAsyncContextManager[NatsTransport]:
-    return connect(ServerAddress(urls=server.urls, name="test"))
+    return connect(NatsAddress(urls=server.urls, name="test"))
 
 
 def bucket_of(transport: NatsTransport) -> NatsBucket[Note]:

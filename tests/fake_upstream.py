@@ -221,7 +221,7 @@ class FakeUpstream:
         if not self.server.is_up:
             raise UpstreamError("not_sent", "connection refused", session_lost=True)
         if self._session != self.server.incarnation and not self.server.stateless:
-            raise UpstreamError("rejected", "no such session", session_lost=True)
+            raise UpstreamError("rejected", "no such session", sent=True, session_lost=True)
 
     async def _late(self, deadline: float) -> None:
         await anyio.sleep(max(0.0, deadline - loop_time()))

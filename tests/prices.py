@@ -6,7 +6,7 @@ from typing import Any
 import anyio
 
 from actors.pricing.adapters.books import BookStore
-from bus.connection import ServerAddress, connect
+from bus.connection import NatsAddress, connect
 from bus.jetstream.bus import system_clock
 from bus.kv.prices import BOOKS
 from bus.streams.api import JetStream
@@ -27,7 +27,7 @@ async def with_prices(fleet: RunningFleet) -> None:
         "output": Decimal(OUT).scaleb(-6),
     }
     row = OverlayRow(provider="scripted", model="any", usd=usd)
-    async with connect(ServerAddress(urls=fleet.server.urls, name="test")) as transport:
+    async with connect(NatsAddress(urls=fleet.server.urls, name="test")) as transport:
         store = BookStore(BOOKS.open(transport, JetStream(transport)), system_clock)
         book = await store.lay_over(Overlay(name="test", rows=[row]))
     async with fleet.client("prices") as client:

@@ -10,7 +10,7 @@ import anyio
 import msgspec
 
 from bus.config import Durability
-from bus.connection import ServerAddress
+from bus.connection import NatsAddress
 from bus.jetstream import open_bus
 from bus.projection import Fact, Rows
 from tests.projections import QUICK, SUMS, apply, projecting
@@ -28,7 +28,7 @@ async def main(url: str, durability: Durability, directory: str, events: int) ->
 
     async with (
         open_bus(
-            ServerAddress(urls=(url,), name="mortal"), durability=durability, timing=QUICK
+            NatsAddress(urls=(url,), name="mortal"), durability=durability, timing=QUICK
         ) as bus,
         projecting(bus, Path(directory), replace(SUMS, apply=deadly)),
     ):

@@ -17,7 +17,7 @@ import anyio.to_thread
 import msgspec
 
 from bus.client import Client, follow
-from bus.connection import ServerAddress, connect
+from bus.connection import NatsAddress, connect
 from bus.telemetry import logs
 from schemas.assembly import Assembly
 
@@ -33,7 +33,7 @@ class Readers:
     """So many readers that stop at the first event until they are told to go on."""
 
     def __init__(self, url: str, tenant: str, execution: str, count: int) -> None:
-        self._address = ServerAddress(urls=(url,), name="slow-reader")
+        self._address = NatsAddress(urls=(url,), name="slow-reader")
         self._tenant = tenant
         self._execution = execution
         self._count = count

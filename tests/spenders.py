@@ -19,7 +19,7 @@ import msgspec
 
 from bus.codec import encode
 from bus.config import Timing
-from bus.connection import ServerAddress, connect
+from bus.connection import NatsAddress, connect
 from bus.jetstream.bus import system_clock
 from bus.requests.rpc import Owners, command
 from schemas.ledger import (
@@ -117,7 +117,7 @@ def _settle(reference: Reference, usage: Usage, at: datetime) -> Settle:
 async def spend(url: str, file: Path, names: Sequence[str], policy: Manner) -> None:
     """Make these reservations, some at a time."""
     left = iter(names)
-    async with connect(ServerAddress(urls=(url,), name=file.stem)) as transport:
+    async with connect(NatsAddress(urls=(url,), name=file.stem)) as transport:
         owners = Owners(transport, ACCOUNT_ENTITY, SHARDS, Timing())
         spender = Spender(owners, random.Random(file.stem), policy)
         with file.open("ab", buffering=0) as written:

@@ -108,7 +108,7 @@ async def submit(
 ) -> dict[str, Any]:
     """Submit as any JetStream client does: once."""
     subject = f"cb.{tenant}.submit.{name}"
-    answer = await bus.nats.request(subject, data, timeout=5.0 * PATIENCE, headers=headers)
+    answer = await bus.nats.request(subject, data, timeout=30.0 * PATIENCE, headers=headers)
     return msgspec.json.decode(answer.data)
 
 
@@ -116,7 +116,7 @@ async def insist(
     bus: NatsBus, tenant: str, data: bytes, headers: dict[str, str] | None = None
 ) -> dict[str, Any]:
     """Submit, and repeat what the answer says is to be repeated."""
-    with anyio.fail_after(20 * PATIENCE):
+    with anyio.fail_after(60 * PATIENCE):
         while True:
             answer = await submit(bus, tenant, data, headers=headers)
             if answer.get("error", {}).get("code") != 503:
@@ -129,7 +129,7 @@ async def messages(bus: NatsBus, tenant: str) -> int:
 
 
 async def emptied(bus: NatsBus, tenant: str) -> None:
-    with anyio.fail_after(10 * PATIENCE):
+    with anyio.fail_after(60 * PATIENCE):
         while await messages(bus, tenant):
             await anyio.sleep(0.02)
 

@@ -16,7 +16,7 @@ from actors.cli.config import CliConfig
 from actors.cli.requests import Where
 from bus.client import Client
 from bus.config import load
-from bus.connection import NatsTransport, ServerAddress, connect
+from bus.connection import NatsAddress, NatsTransport, connect
 from bus.errors import CallboardError, ConfigError, ProblemError, UnavailableError, problem
 from bus.subjects import token
 from bus.telemetry import logs
@@ -77,10 +77,10 @@ class Session:
 
         return self.run_connected(checked)
 
-    def address(self, patience: float = CONNECT_SECONDS) -> ServerAddress:
+    def address(self, patience: float = CONNECT_SECONDS) -> NatsAddress:
         """Return where to connect. A user's answers arrive where its permissions let them."""
         user = urlsplit(self.urls[0]).username if self.urls else None
-        return ServerAddress(
+        return NatsAddress(
             urls=self.urls,
             name="callboard",
             credentials=self.config.nats_creds,

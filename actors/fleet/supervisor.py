@@ -19,7 +19,7 @@ from actors.fleet.plan import FleetPlan, PlannedProcess
 from actors.fleet.printing import Lines, Printer
 from bus.codec import decode
 from bus.config import Config
-from bus.connection import ServerAddress, connect
+from bus.connection import NatsAddress, connect
 from bus.errors import CallboardError, ConfigError, ProblemError
 from bus.ports import Delivery
 from bus.server import EmbeddedServer
@@ -116,7 +116,7 @@ class Fleet:
 
     @asynccontextmanager
     async def _heartbeats(self) -> AsyncGenerator[None]:
-        address = ServerAddress(
+        address = NatsAddress(
             urls=tuple(self.url.split(",")), name="fleet", credentials=self._config.nats_creds
         )
         async with (

@@ -7,8 +7,8 @@
 ``transport``     plain messages, requests and reconnection for everything above
 """
 
-from bus.connection.client import ServerAddress
+from bus.connection.client import NatsAddress
 from bus.connection.replies import Replies
 from bus.connection.transport import NatsTransport, connect
 
-__all__ = ["NatsTransport", "Replies", "ServerAddress", "connect"]
+__all__ = ["NatsAddress", "NatsTransport", "Replies", "connect"]

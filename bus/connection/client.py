@@ -51,7 +51,7 @@ QUIET_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ServerAddress:
+class NatsAddress:
     """Where to connect and as whom. User and password may stand in the URLs.
 
     ``credentials`` is the path of a credentials file. ``inbox_prefix`` is where answers to this
@@ -261,7 +261,7 @@ class ErrorLog:
 
 
 async def open_client(
-    address: ServerAddress,
+    address: NatsAddress,
     timing: Timing,
     *,
     lost: Callable[[], Awaitable[None]],
@@ -325,7 +325,7 @@ async def _give_up(client: NatsClient) -> None:
         await client.close()
 
 
-def _no_server(address: ServerAddress, error: Exception | None) -> UnavailableError:
+def _no_server(address: NatsAddress, error: Exception | None) -> UnavailableError:
     reason = f"{type(error).__name__}: {error}" if error else "no answer"
     return UnavailableError(
         "nats", f"no server answered in {address.patience:g} s; is NATS_URL right? ({reason})"

@@ -9,7 +9,7 @@ import nats.errors
 import structlog
 
 from bus.config import Timing
-from bus.connection.client import NatsClient, ServerAddress, open_client
+from bus.connection.client import NatsAddress, NatsClient, open_client
 from bus.connection.frames import sized
 from bus.connection.replies import Replies
 from bus.connection.subscription import Handling, Reception
@@ -45,7 +45,7 @@ class NatsTransport:
     client: NatsClient
     replies: Replies
 
-    def __init__(self, address: ServerAddress, timing: Timing) -> None:
+    def __init__(self, address: NatsAddress, timing: Timing) -> None:
         self._address = address
         self._timing = timing
         self._callbacks: list[Callable[[], Awaitable[None]]] = []
@@ -277,7 +277,7 @@ class NatsTransport:
 
 @asynccontextmanager
 async def connect(
-    address: ServerAddress, timing: Timing | None = None
+    address: NatsAddress, timing: Timing | None = None
 ) -> AsyncGenerator[NatsTransport]:
     """Be connected while the context is open, through any number of restarts of the bus.
 

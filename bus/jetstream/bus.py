@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from bus.config import Durability, Timing
-from bus.connection import NatsTransport, ServerAddress, connect
+from bus.connection import NatsAddress, NatsTransport, connect
 from bus.jetstream.blobs import StreamBlobs
 from bus.jetstream.erasing import StreamEraser
 from bus.jetstream.feed import JetStreamFeed
@@ -48,7 +48,7 @@ class NatsBus(Bus):
 
 @asynccontextmanager
 async def open_bus(
-    address: ServerAddress,
+    address: NatsAddress,
     *,
     entities: Iterable[str] = (),
     more_streams: Iterable[StreamSpec] = (),
@@ -90,7 +90,7 @@ async def open_bus(
 
 @asynccontextmanager
 async def _public(
-    address: ServerAddress, timing: Timing, own: NatsTransport, *, apart: bool
+    address: NatsAddress, timing: Timing, own: NatsTransport, *, apart: bool
 ) -> AsyncGenerator[NatsTransport]:
     """Yield the connection for public requests: the only one, unless it is to be apart."""
     if not apart:

@@ -17,7 +17,7 @@ import structlog
 
 from bus import files
 from bus.config import Config, Timing
-from bus.connection import ServerAddress
+from bus.connection import NatsAddress
 from bus.errors import CallboardError, ConfigError
 from bus.fairness import Quotas
 from bus.ids import new_id
@@ -187,7 +187,7 @@ async def connected(
         ConfigError: the quotas file cannot be read, or traces cannot be sent.
         UnavailableError: no server answers.
     """
-    address = ServerAddress(
+    address = NatsAddress(
         urls=tuple(config.nats_url), name=actor, credentials=config.nats_creds, patience=30.0
     )
     async with open_bus(

@@ -313,12 +313,7 @@ class ShardBook:
         if entity.changes is not None:
             return entity.changes(before, events, after)
         slot = self.slots.get(address)
-        if slot is None or address in self.corrupt:
-            # Of a damaged one nothing is outstanding, whatever its state lists.
-            was = by_id(entity.effects(before)) if before is not None else {}
-        else:
-            was = slot.open
-        return differences(was, by_id(entity.effects(after)))
+        return differences(slot.open if slot is not None else {}, by_id(entity.effects(after)))
 
     def is_open(self, address: EntityAddress, effect: Effect) -> bool:
         """Say whether an effect is still outstanding."""

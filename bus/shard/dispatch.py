@@ -55,6 +55,15 @@ class WorkDispatch:
         self._late = TaskPool(tasks, self._offer_if_ours, most=MOST_AT_ONCE)
 
     @property
+    def is_over(self) -> bool:
+        """Whether the shard was let go: its next owner finds its open items in their entities.
+
+        Answers to offers and tasks that were under way come later still. An item that they put into
+        the registry would wait for an owner that is no more, and hide it from the next one here.
+        """
+        return self._fence.is_down
+
+    @property
     def wants_commit(self) -> bool:
         """Whether workers keep places for items that no commit names for them yet."""
         return bool(self._granted)
@@ -113,6 +122,8 @@ class WorkDispatch:
 
     def wait(self, address: EntityAddress, work: AnyWorkItem) -> None:
         """Let an item wait for a worker."""
+        if self.is_over:
+            return
         if self._is_paused:
             self._kept[work.id] = (address, work)
         else:
@@ -120,7 +131,8 @@ class WorkDispatch:
 
     def adopt(self, address: EntityAddress, work: AnyWorkItem, worker: str) -> None:
         """Note that a worker holds an item."""
-        self._registry.adopt(address, work, self, worker)
+        if not self.is_over:
+            self._registry.adopt(address, work, self, worker)
 
     def begin_anew(self, address: EntityAddress, work: AnyWorkItem) -> None:
         """Let the entity replace an item that may be lost with its worker."""
@@ -175,7 +187,7 @@ class WorkDispatch:
         self._kept[assignment.work.id] = (assignment.address, assignment.work)
 
     async def _offer(self, assignment: Assignment) -> None:
-        is_open = self._book.is_open(assignment.address, assignment.work)
+        is_open = self._book.is_open(assignment.address, assignment.work) and not self.is_over
         if is_open and not await self._registry.offer(assignment):
             self.wait(assignment.address, assignment.work)
 

@@ -91,10 +91,20 @@ class ShardHost:
         return owner is not None and owner.offer(envelope, answer)
 
     async def drain(self) -> None:
-        """Release all shards in good order: each finishes what waits for it."""
+        """Release all shards in good order: each finishes what waits for it.
+
+        Others take them over as soon as that is done, or has taken a heartbeat, however long the
+        process goes on for other reasons.
+        """
         self._draining.set()
         for owner in self._running.values():
             owner.stop()
+        with anyio.move_on_after(self._timing.heartbeat_seconds):
+            await self._all_released()
+        await self._membership.retire(self._entity.name)
+        await self._all_released()
+
+    async def _all_released(self) -> None:
         while self._running:
             self._released = anyio.Event()
             await self._released.wait()

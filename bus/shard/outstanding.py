@@ -1,6 +1,5 @@
 """What is outstanding of one entity, kept up to date by what commands open and close. Pure."""
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 from schemas.decision import Changes, Effect
@@ -15,11 +14,8 @@ Earlier = dict[str, Effect | None]
 class Net(NamedTuple):
     """What some changes together have opened and closed."""
 
-    opened: Sequence[Effect]
-    closed: Sequence[Effect]
-
-
-NO_NET = Net((), ())
+    opened: list[Effect]
+    closed: list[Effect]
 
 
 def change(open_now: Open, changes: Changes, earlier: Earlier) -> None:

@@ -12,7 +12,7 @@ from bus.errors import ProblemError
 from bus.shard.announcing import named
 from bus.shard.book import EntitySlot, ShardBook
 from bus.shard.clock import TOLERANCE_SECONDS
-from bus.shard.outstanding import NO_NET, Earlier, change, net
+from bus.shard.outstanding import Earlier, change, net
 from bus.shard.quarantine import (
     dead_letter,
     ending,
@@ -163,16 +163,13 @@ def _follow_up(book: ShardBook, address: EntityAddress, outcome: Outcome) -> Non
         book.set_timer(address)
     except Exception as error:  # noqa: BLE001  whatever a core raises must not stop its shard
         # Nothing of it is outstanding any more: neither what has changed, nor the rest.
-        opened, closed = (
-            list[Effect](),
-            [effect for effect in earlier.values() if effect is not None],
-        )
+        opened, closed = [], [effect for effect in earlier.values() if effect is not None]
         closed += [effect for name, effect in slot.open.items() if name not in earlier]
         book.condemn(address, reason_of(error))
         del outcome.touched[address]
     else:
         outcome.touched[address] = slot.state
-        opened, closed = net(slot.open, earlier) if earlier else NO_NET
+        opened, closed = net(slot.open, earlier)
     _send(address, opened, outcome)
     for effect in closed:
         if isinstance(effect, WorkItem):
@@ -311,7 +308,7 @@ def _commit(
     address, n = (envelope.tenant, envelope.key), book.n + 1
     slot = book.slot(address)
     place = book.count(slot)
-    base = _base(slot) if slot.is_forgettable else NOTHING
+    base = _base(slot)
     entry = _entry(envelope, command, place, base=base, events=decided.events, reply=stored)
     slot.state = decided.state
     if decided.changes is not UNCHANGED:

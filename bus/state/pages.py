@@ -27,7 +27,7 @@ class StateHead(msgspec.Struct, omit_defaults=True):
     digest: str = ""
 
 
-class Opened(NamedTuple):
+class OpenedState(NamedTuple):
     """A head and what follows its line: the whole state, where there are no pages."""
 
     head: StateHead
@@ -43,14 +43,14 @@ def laid_out(n: int, data: bytes) -> list[bytes]:
     return [encode(head) + _LINE, *pages]
 
 
-def opened(message: bytes) -> Opened:
+def opened(message: bytes) -> OpenedState:
     """Read a head.
 
     Raises:
         ProblemError: ``validation``: it is none.
     """
     line, _, data = message.partition(_LINE)
-    return Opened(decode(StateHead, line), data)
+    return OpenedState(decode(StateHead, line), data)
 
 
 def joined(head: StateHead, pages: Sequence[bytes]) -> bytes | None:

@@ -1,4 +1,4 @@
-"""Spans of messages and model calls, by the semantic conventions for messaging and generative AI.
+"""Spans of messages, by the semantic conventions for messaging.
 
 One trace spans caller, entity, worker and provider: its ``traceparent`` travels in headers and in
 messages. Where no collector is configured no span is made, and a trace that came in is passed on.
@@ -29,7 +29,6 @@ from opentelemetry.trace import (
 
 from bus.errors import ConfigError, ProblemError
 from bus.telemetry.context import Bound, accept, current
-from schemas.llm import Answer, GenerateRequest
 from schemas.problems import ProblemCode
 
 SCOPE = "callboard"
@@ -134,30 +133,6 @@ def handling(
     return Span(fields, parent, begin)
 
 
-def generating(request: GenerateRequest, *, server: str | None = None) -> Span:
-    """Return the span of one call of a model; ``server`` is the host that is asked."""
-    tracer, parent = _Switch.tracer, current().trace
-    if tracer is None:
-        return Span({}, parent)
-    name, attributes = f"chat {request.provider.model}", _request_attributes(request, server)
-    return Span({}, parent, _beginning(tracer, name, SpanKind.CLIENT, attributes))
-
-
-def answered(span: Span, answer: Answer) -> None:
-    """Add to the span of a model call how it ended and what it used."""
-    span.set(
-        {
-            "gen_ai.response.finish_reasons": [answer.finish_reason],
-            "gen_ai.usage.input_tokens": answer.usage.prompt,
-            "gen_ai.usage.output_tokens": answer.usage.made,
-            "gen_ai.usage.cache_read.input_tokens": answer.usage.cache_read,
-            "gen_ai.usage.cache_creation.input_tokens": answer.usage.written,
-            "gen_ai.usage.reasoning.output_tokens": answer.usage.reasoning,
-            **({"gen_ai.response.model": answer.model_served} if answer.model_served else {}),
-        }
-    )
-
-
 def use(provider: TracerProvider | None) -> None:
     """Make spans with this provider, or none."""
     _Switch.tracer = provider.get_tracer(SCOPE) if provider is not None else None
@@ -227,23 +202,6 @@ def _messaging(
         "messaging.operation.type": operation,
         "messaging.destination.template": destination,
         **({"messaging.message.id": message_id} if message_id else {}),
-    }
-
-
-def _request_attributes(request: GenerateRequest, server: str | None) -> Attributes:
-    config = request.config
-    optional: dict[str, Any] = {
-        "gen_ai.request.temperature": config.temperature,
-        "gen_ai.request.max_tokens": config.max_tokens,
-        "gen_ai.request.top_p": config.top_p,
-        "server.address": server,
-    }
-    return {
-        "gen_ai.operation.name": "chat",
-        "gen_ai.provider.name": str(request.provider.__struct_config__.tag),
-        "gen_ai.request.model": request.provider.model,
-        "gen_ai.request.stream": True,
-        **{name: value for name, value in optional.items() if value is not None},
     }
 
 

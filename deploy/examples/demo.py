@@ -27,7 +27,7 @@ from demo_screen import BOLD, DIM, RED, YELLOW, Screen
 from demo_witness import TENANT, Witness, observed, stored_record, stored_stream
 
 from bus.client import Client
-from bus.connection import NatsTransport, ServerAddress, connect
+from bus.connection import NatsAddress, NatsTransport, connect
 from bus.errors import CallboardError
 from bus.ids import new_id
 from bus.server import EmbeddedServer
@@ -153,7 +153,7 @@ async def demonstrate(screen: Screen, *, with_model: bool) -> bool:
         with anyio.fail_after(TOTAL_SECONDS):
             async with (
                 EmbeddedServer(folder / "nats") as server,
-                connect(ServerAddress(urls=(server.url,), name="demo")) as transport,
+                connect(NatsAddress(urls=(server.url,), name="demo")) as transport,
             ):
                 return await Demo(screen, folder, server).run(transport, with_model=with_model)
 

@@ -19,7 +19,7 @@ from actors.agents.core.entity import EXECUTION
 from actors.agents.core.prompts import prompt_of, referring
 from actors.streaming.adapters import prompts as read
 from bus.codec import decode, encode
-from bus.connection import ServerAddress
+from bus.connection import NatsAddress
 from bus.fairness.slices import Slices
 from bus.jetstream import open_bus
 from bus.requests.rpc import command
@@ -113,7 +113,7 @@ async def _held() -> Row:
     """Store and read a request with a large image, and see how long the loop stands still."""
     image = ImageData(media_type="image/png", data="iVBORw0K" * (IMAGE_BYTES // 8))
     wanted = _asked(ChatMessage(role="user", content=[image]), "What is this?")
-    async with server() as running, open_bus(ServerAddress(urls=running.urls, name="bench")) as bus:
+    async with server() as running, open_bus(NatsAddress(urls=running.urls, name="bench")) as bus:
         storing = stored.PromptStore(bus, 16, Slices())
         reading = read.PromptReader(bus, Slices())
         async with measured() as lag:

@@ -17,7 +17,7 @@ from actors.agents.core.decisions import decide
 from actors.agents.core.execution import evolve
 from bus.codec import encode
 from bus.config import Timing
-from bus.connection import ServerAddress
+from bus.connection import NatsAddress
 from bus.jetstream import NatsBus, open_bus
 from bus.projection import Projector
 from bus.requests.caller import Caller
@@ -60,7 +60,7 @@ async def measure() -> list[Row]:
     """Fill a journal with executions, make the copy, ask for lists, and open it once more."""
     with tempfile.TemporaryDirectory(prefix="bench") as directory:
         async with EmbeddedServer(Path(directory) / "nats") as server:
-            address = ServerAddress(urls=server.urls, name="bench")
+            address = NatsAddress(urls=server.urls, name="bench")
             async with open_bus(address, entities=[EXECUTION_ENTITY], timing=TIMING) as bus:
                 await _fill(bus)
                 made = await _made(bus, Path(directory) / "copy")

@@ -16,7 +16,7 @@ from actors.pricing.adapters.costs import COSTS
 from actors.pricing.adapters.reports import Reports
 from bus.codec import encode
 from bus.config import Timing
-from bus.connection import ServerAddress
+from bus.connection import NatsAddress
 from bus.jetstream import NatsBus, open_bus
 from bus.projection import Projector
 from bus.requests.caller import Caller
@@ -46,7 +46,7 @@ async def measure() -> list[Row]:
     """Fill a ledger, project it, ask for reports, and project it again in single commits."""
     with tempfile.TemporaryDirectory(prefix="bench") as directory:
         async with EmbeddedServer(Path(directory) / "nats") as server:
-            address = ServerAddress(urls=server.urls, name="bench")
+            address = NatsAddress(urls=server.urls, name="bench")
             async with open_bus(address, entities=[ACCOUNT_ENTITY], timing=TIMING) as bus:
                 await _fill(bus, CALLS, CALLS_A_COMMIT)
                 return await _rebuilt(bus, Path(directory))

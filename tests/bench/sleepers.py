@@ -9,7 +9,7 @@ from pathlib import Path
 
 from actors.pricing.adapters.account import account_entity
 from bus.codec import encode
-from bus.connection import ServerAddress
+from bus.connection import NatsAddress
 from bus.jetstream import NatsBus, open_bus
 from bus.server import EmbeddedServer
 from bus.shard.book import EntitySlot, ShardBook
@@ -31,7 +31,7 @@ async def measure() -> list[Row]:
     """Put entities to rest, and take their shard over."""
     with tempfile.TemporaryDirectory(prefix="bench") as directory:
         async with EmbeddedServer(Path(directory) / "nats") as server:
-            address = ServerAddress(urls=server.urls, name="bench")
+            address = NatsAddress(urls=server.urls, name="bench")
             async with open_bus(address, entities=[ENTITY.name]) as bus:
                 book, size = _asleep()
                 return [size, *await _taken_over(bus, book), await _written(bus)]

@@ -10,7 +10,7 @@ from bus.client import Client, follow
 from bus.client.requests import passes
 from bus.codec import decode
 from bus.config import Timing
-from bus.connection import ServerAddress, connect
+from bus.connection import NatsAddress, connect
 from bus.errors import ProblemError, TransientError
 from bus.ports import Delivery
 from schemas.assembly import Assembly
@@ -218,7 +218,7 @@ async def chaos_client(
     name: str, urls: tuple[str, ...], ledger: Ledger
 ) -> AsyncGenerator[ChaosClient]:
     """Connect a client and subscribe to all streams while the context is open."""
-    address = ServerAddress(urls=urls, name=name, patience=PATIENCE_SECONDS)
+    address = NatsAddress(urls=urls, name=name, patience=PATIENCE_SECONDS)
     async with connect(address, Timing()) as transport:
         client = ChaosClient(name, Client(transport), ledger)
         async with transport.subscription(f"cb.{TENANT}.stream.*", client.take):

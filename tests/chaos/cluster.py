@@ -15,7 +15,7 @@ from random import Random
 import anyio
 from anyio.abc import TaskGroup
 
-from bus.connection import ServerAddress
+from bus.connection import NatsAddress
 from bus.jetstream import NatsBus, open_bus
 from bus.server import EmbeddedCluster, EmbeddedServer
 from tests.chaos.clients import chaos_client
@@ -156,7 +156,7 @@ async def run_on_cluster(directory: Path, plan: Plan) -> Result:
             EmbeddedCluster(directory / "nats", ports=routes.ports, routes=routes.reached)
         )
         actors = await stack.enter_async_context(actors_on(cluster, directory))
-        address = ServerAddress(urls=cluster.urls, name="judge")
+        address = NatsAddress(urls=cluster.urls, name="judge")
         bus = await stack.enter_async_context(
             open_bus(address, entities=["execution"], durability=cluster.durability)
         )

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import anyio
 
 from bus.config import Timing
-from bus.connection import ServerAddress, connect
+from bus.connection import NatsAddress, connect
 from bus.errors import FencedError, UnavailableError
 from bus.jetstream import NatsBus
 from bus.jetstream.journal import JetStreamJournal
@@ -33,7 +33,7 @@ PAUSE_SECONDS = 0.2
 @asynccontextmanager
 async def journal_at(node: EmbeddedServer) -> AsyncGenerator[Journal]:
     """Connect to one server of a cluster while the context is open."""
-    async with connect(ServerAddress(urls=(node.url,), name="minority"), Timing()) as transport:
+    async with connect(NatsAddress(urls=(node.url,), name="minority"), Timing()) as transport:
         stream = journal_stream("execution")
         yield JetStreamJournal(transport, JetStream(transport), stream)
 

@@ -4,7 +4,7 @@ from contextlib import AsyncExitStack, closing
 from pathlib import Path
 from random import Random
 
-from bus.connection import ServerAddress
+from bus.connection import NatsAddress
 from bus.jetstream import open_bus
 from tests.chaos.clients import chaos_client
 from tests.chaos.faults import LimitedFiles, ServerTormentor, memory_disk
@@ -24,7 +24,7 @@ async def run(directory: Path, plan: Plan) -> Result:
         provider = await stack.enter_async_context(running_provider(calls_file))
         disk = await stack.enter_async_context(memory_disk(directory / "nats"))
         fleet = await stack.enter_async_context(running_fleet(directory))
-        address = ServerAddress(urls=(fleet.server.url,), name="judge")
+        address = NatsAddress(urls=(fleet.server.url,), name="judge")
         bus = await stack.enter_async_context(open_bus(address, entities=["execution"]))
         await wait_until_ready(bus.nats)
         clients = [

@@ -11,7 +11,7 @@ from aiohttp import web
 from actors.cli import checks
 from bus.codec import encode
 from bus.config import Config
-from bus.connection import ServerAddress, connect
+from bus.connection import NatsAddress, connect
 from bus.requests.rpc import command
 from schemas.embeddings import Embed
 from schemas.journal import CommandEnvelope
@@ -110,7 +110,7 @@ async def test_bills_wait_for_the_first_pricing_process_and_doctor_says_that_the
             await stream.publish("_cb.bill.local", encode(handed_over(number)))
         await stream.publish("_cb.bill.local", b"no bill")
 
-        async with connect(ServerAddress(urls=fleet.server.urls, name="test")) as transport:
+        async with connect(NatsAddress(urls=fleet.server.urls, name="test")) as transport:
             found = await checks.all_of(transport, {"agents": 1}, Config())
             waiting = next(result for result in found if result.name == "bills")
             assert waiting == checks.Result(

@@ -16,7 +16,7 @@ from click.testing import CliRunner
 from actors.cli import main
 from bus.codec import decode
 from bus.config import Timing
-from bus.connection import ServerAddress, connect
+from bus.connection import NatsAddress, connect
 from bus.jetstream.bus import system_clock
 from bus.requests.rpc import Owners, command
 from schemas.ledger import (
@@ -88,7 +88,7 @@ async def pricing(
     async with running_fleet(directory, agents=0, streaming=0, **environ) as fleet:
         await fleet.start(PRICING)
         await fleet.ready(1)
-        address = ServerAddress(urls=fleet.server.urls, name="execution")
+        address = NatsAddress(urls=fleet.server.urls, name="execution")
         async with fleet.client() as client, connect(address) as transport:
             owners = Owners(transport, ACCOUNT_ENTITY, SHARDS, Timing())
             yield fleet, client, Account(owners)

@@ -20,7 +20,7 @@ import pytest
 from actors.cli.secrets import EXAMPLE
 from bus.client import Client, follow
 from bus.codec import encode
-from bus.connection import ServerAddress, connect
+from bus.connection import NatsAddress, connect
 from bus.ids import new_id
 from schemas.executions import ExecuteAgent, ExecutionHandle
 from schemas.streams import Completed, ContentChunk, StreamEvent
@@ -254,7 +254,7 @@ async def test_a_command_can_be_submitted_and_a_question_cannot(fleet: RunningFl
 async def test_a_dead_letter_is_handed_in_again_and_dead_no_more(fleet: RunningFleet):
     agent, execution = "latecomer", new_id()
     command = ExecuteAgent(agent_id=agent, task="hello", id=execution)
-    async with connect(ServerAddress(urls=(fleet.url,), name="submitter")) as transport:
+    async with connect(NatsAddress(urls=(fleet.url,), name="submitter")) as transport:
         ack = await transport.request("cb.local.submit.agents.execute", encode(command), timeout=10)
         assert b'"stream"' in ack.data
     found = await letters(fleet)
@@ -321,7 +321,7 @@ def test_a_port_that_is_taken_is_named(fleet: RunningFleet):
 @pytest.mark.single_server
 async def test_a_reader_follows_through_the_death_of_the_bus_and_of_a_worker(fleet: RunningFleet):
     events: list[StreamEvent] = []
-    async with connect(ServerAddress(urls=(fleet.url,), name="test")) as transport:
+    async with connect(NatsAddress(urls=(fleet.url,), name="test")) as transport:
         client = Client(transport)
         wanted = ExecuteAgent(agent_id="slow", task="x")
         handle: ExecutionHandle = await client.request("local", wanted)
@@ -368,7 +368,7 @@ async def test_a_second_signal_kills_a_fleet_that_still_drains(tmp_path: Path):
     with started(tmp_path) as fleet:
         await fleet.is_ready()
         await fleet.told("agents", "apply", "-", text=text)
-        async with connect(ServerAddress(urls=(fleet.url,), name="asker")) as transport:
+        async with connect(NatsAddress(urls=(fleet.url,), name="asker")) as transport:
             wanted = ExecuteAgent(agent_id="endless", task="go on")
             handle: ExecutionHandle = await Client(transport).request("local", wanted)
             async with aclosing(follow(Client(transport), "local", handle.execution_id)) as stream:

@@ -13,7 +13,7 @@ import pytest
 from anyio.abc import Process
 
 from bus.config import Timing
-from bus.connection import ServerAddress, connect
+from bus.connection import NatsAddress, connect
 from bus.errors import ConfigError, FencedError, UnavailableError
 from bus.ports import Journal
 from bus.server import EmbeddedCluster, settings
@@ -63,7 +63,7 @@ async def test_processes_that_start_at_once_wherever_they_connect_all_find_their
     """Each asks for another first sequence, so that only one of them can be given it."""
 
     async def start(number: int) -> None:
-        address = ServerAddress(urls=(cluster.urls[number % SIZE],), name=f"process {number}")
+        address = NatsAddress(urls=(cluster.urls[number % SIZE],), name=f"process {number}")
         async with connect(address) as transport:
             for spec in specs:
                 first = 1000 * number

@@ -11,7 +11,7 @@ import anyio
 import pytest
 import structlog
 
-from bus.connection import NatsTransport, ServerAddress, client, connect
+from bus.connection import NatsAddress, NatsTransport, client, connect
 from bus.connection.client import ErrorLog
 from bus.errors import ConfigError, UnavailableError
 from bus.server import EmbeddedServer
@@ -74,7 +74,7 @@ async def guarded(tmp_path: Path) -> AsyncGenerator[GuardedServer]:
 
 @pytest.mark.single_server
 async def test_a_user_and_password_in_the_url_are_used(guarded: GuardedServer):
-    address = ServerAddress(urls=(guarded.url("fleet", "right"),), name="test")
+    address = NatsAddress(urls=(guarded.url("fleet", "right"),), name="test")
 
     async with connect(address) as transport:
         assert transport.connected
@@ -85,7 +85,7 @@ async def test_a_user_and_password_in_the_url_are_used(guarded: GuardedServer):
 async def test_a_user_who_is_refused_is_told_at_once_and_without_the_password(
     guarded: GuardedServer, user: str
 ):
-    address = ServerAddress(
+    address = NatsAddress(
         urls=(f"nats://{user}127.0.0.1:{guarded.port}",), name="test", patience=60
     )
 
@@ -98,7 +98,7 @@ async def test_a_user_who_is_refused_is_told_at_once_and_without_the_password(
 
 
 async def test_a_server_that_is_not_there_is_waited_for_within_bounds():
-    address = ServerAddress(urls=("nats://127.0.0.1:1",), name="test", patience=0.3)
+    address = NatsAddress(urls=("nats://127.0.0.1:1",), name="test", patience=0.3)
 
     with anyio.fail_after(10), pytest.raises(UnavailableError, match=r"no server .* NATS_URL"):
         async with connect(address):
@@ -111,13 +111,13 @@ async def test_a_server_that_comes_up_in_time_is_found(tmp_path: Path):
         await server.stop()
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(server.start)
-            async with connect(ServerAddress(urls=(server.url,), name="test")) as transport:
+            async with connect(NatsAddress(urls=(server.url,), name="test")) as transport:
                 assert transport.connected
 
 
 @pytest.mark.single_server
 async def test_when_the_server_sends_a_user_away_for_good_the_work_ends(guarded: GuardedServer):
-    address = ServerAddress(urls=(guarded.url("fleet", "right"),), name="test")
+    address = NatsAddress(urls=(guarded.url("fleet", "right"),), name="test")
 
     async def until_sent_away() -> None:
         async with connect(address) as transport:
@@ -131,7 +131,7 @@ async def test_when_the_server_sends_a_user_away_for_good_the_work_ends(guarded:
 @pytest.mark.single_server
 async def test_a_user_who_is_admitted_again_is_back(guarded: GuardedServer):
     async with connect(
-        ServerAddress(urls=(guarded.url("fleet", "right"),), name="test")
+        NatsAddress(urls=(guarded.url("fleet", "right"),), name="test")
     ) as transport:
         await guarded.admit_only("others", "only")
         await until(lambda: not transport.connected)
@@ -147,7 +147,7 @@ async def test_a_server_that_reads_no_more_is_left_for_another(
     async with EmbeddedServer(tmp_path / "1") as one, EmbeddedServer(tmp_path / "2") as other:
         servers = {server.url: server for server in (one, other)}
         async with (
-            connect(ServerAddress(urls=tuple(servers), name="test")) as transport,
+            connect(NatsAddress(urls=tuple(servers), name="test")) as transport,
             anyio.create_task_group() as tasks,
         ):
             first = _server_of(transport)
@@ -177,8 +177,8 @@ async def test_inboxes_have_the_prefix_that_permissions_demand(shared_server: Se
     urls = (shared_server.url,)
 
     async with (
-        connect(ServerAddress(urls=urls, name="one")) as one,
-        connect(ServerAddress(urls=urls, name="two", inbox_prefix="_INBOX.acme")) as two,
+        connect(NatsAddress(urls=urls, name="one")) as one,
+        connect(NatsAddress(urls=urls, name="two", inbox_prefix="_INBOX.acme")) as two,
         one.subscription("t.prefix", inbox.take),
         anyio.create_task_group() as tasks,
     ):
@@ -213,7 +213,7 @@ async def test_a_server_that_stood_still_for_longer_than_a_confirmation_is_not_l
 ):
     async with (
         EmbeddedServer(tmp_path / "nats") as server,
-        connect(ServerAddress(urls=(server.url,), name="test")) as transport,
+        connect(NatsAddress(urls=(server.url,), name="test")) as transport,
     ):
         lost: list[bool] = []
         transport.on_loss(lambda: lost.append(True))

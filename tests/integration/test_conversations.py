@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from actors.agents.adapters.conversations import Conversations
-from bus.connection import ServerAddress
+from bus.connection import NatsAddress
 from bus.jetstream import NatsBus, open_bus
 from bus.jetstream.reading import StreamReader
 from bus.streams.spec import CONVERSATION_TURNS
@@ -19,7 +19,7 @@ async def bus(tmp_path: Path) -> AsyncGenerator[NatsBus]:
     async with (
         local_server(tmp_path) as server,
         open_bus(
-            ServerAddress(urls=server.urls, name="test"), durability=server.durability
+            NatsAddress(urls=server.urls, name="test"), durability=server.durability
         ) as on_nats,
     ):
         yield on_nats

@@ -9,7 +9,7 @@ import pytest
 from nats.js.api import KeyValueConfig
 
 from actors.agents.adapters.definitions import Definitions
-from bus.connection import NatsTransport, ServerAddress, connect
+from bus.connection import NatsAddress, NatsTransport, connect
 from bus.errors import ProblemError, UnavailableError
 from bus.kv import NatsBucket
 from bus.streams.api import JetStream
@@ -23,7 +23,7 @@ PROVIDER = OpenAI(model="gpt-4o-mini")
 
 
 def _connected(server: Server) -> AbstractAsyncContextManager[NatsTransport]:
-    return connect(ServerAddress(urls=server.urls, name="test"))
+    return connect(NatsAddress(urls=server.urls, name="test"))
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from typing import Any
 import anyio
 import pytest
 
-from bus.connection import ServerAddress, connect
+from bus.connection import NatsAddress, connect
 from bus.ids import new_id
 from bus.jetstream.reading import StreamReader
 from bus.streams.api import JetStream
@@ -50,7 +50,7 @@ async def places(fleet: RunningFleet, tenant: str) -> set[str]:
         LIVE: f"cb.{tenant}.stream.*",
         CONVERSATIONS: f"_cb.conversation.{tenant}.>",
     }
-    async with connect(ServerAddress(urls=fleet.server.urls, name="test")) as transport:
+    async with connect(NatsAddress(urls=fleet.server.urls, name="test")) as transport:
         reader = StreamReader(transport)
         for stream, subject in subjects.items():
             for read in await reader._read(stream, subject, 1, 100):
@@ -177,7 +177,7 @@ async def test_the_state_at_rest_is_replaced_by_a_tombstone(fleet: RunningFleet)
         await client.script("greeter", "Hello.")
         execution = await execute(client)
         await client.ask("executions.delete", {"execution_id": execution})
-    async with connect(ServerAddress(urls=fleet.server.urls, name="test")) as transport:
+    async with connect(NatsAddress(urls=fleet.server.urls, name="test")) as transport:
         states = StreamReader(transport)
         subject = f"_cb.ended.execution.*.{tenant}.{execution}"
         with anyio.fail_after(30):

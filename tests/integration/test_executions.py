@@ -11,7 +11,7 @@ import pytest
 from nats.errors import NoRespondersError
 
 from bus.client import Client, follow
-from bus.connection import ServerAddress, connect
+from bus.connection import NatsAddress, connect
 from bus.ids import new_id
 from schemas.assembly import Assembly
 from schemas.executions import MAX_TASK_CHARACTERS
@@ -198,7 +198,7 @@ async def test_a_reader_slower_than_its_stream_misses_nothing_with_a_small_buffe
     handle = await client.ask("agents.execute", {"agent_id": "speaker", "task": "t"})
     execution = handle["execution_id"]
     read: list[StreamEvent] = []
-    address = ServerAddress(urls=(fleet.server.url,), name="slow-reader")
+    address = NatsAddress(urls=(fleet.server.url,), name="slow-reader")
     async with connect(address) as transport:
         events = follow(Client(transport), client.tenant, execution, buffer_size=4)
         async with aclosing(events):

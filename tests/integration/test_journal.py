@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 import anyio
 import pytest
 
-from bus.connection import ServerAddress
+from bus.connection import NatsAddress
 from bus.errors import FencedError, FullError, UnavailableError
 from bus.jetstream import JetStreamJournal, open_bus
 from bus.jetstream.direct_get import PAGE_MESSAGES
@@ -260,7 +260,7 @@ async def test_a_full_journal_refuses_and_loses_nothing(tmp_path_factory: pytest
     async with (
         local_server(tmp_path_factory.mktemp("full")) as server,
         open_bus(
-            ServerAddress(urls=server.urls, name="full"),
+            NatsAddress(urls=server.urls, name="full"),
             entities=("execution",),
             durability=server.durability,
         ) as bus,

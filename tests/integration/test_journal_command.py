@@ -12,7 +12,7 @@ import structlog
 from click.testing import CliRunner, Result
 
 from actors.cli import main
-from bus.connection import ServerAddress
+from bus.connection import NatsAddress
 from bus.jetstream import open_bus
 from bus.subjects import journal_subject
 from tests.contract.journals import paths, read, states_of
@@ -61,7 +61,7 @@ async def commands(
 ) -> AsyncGenerator[Commands]:
     """Commands against a server that holds the golden journal, and no fleet."""
     async with local_server(tmp_path_factory.mktemp("nats")) as server:
-        address = ServerAddress(urls=server.urls, name="test")
+        address = NatsAddress(urls=server.urls, name="test")
         async with open_bus(address, entities=["execution"], durability=server.durability) as bus:
             await bus.blobs.put(bytes(golden.snapshot))
             for expected, commit in enumerate(golden.commits):

@@ -7,7 +7,7 @@ import anyio
 import msgspec
 import pytest
 
-from bus.connection import ServerAddress
+from bus.connection import NatsAddress
 from bus.ids import new_id
 from bus.jetstream import NatsBus, open_bus
 from bus.streams.spec import BLOBS, CONVERSATIONS
@@ -33,7 +33,7 @@ async def client(fleet: RunningFleet) -> AsyncGenerator[PlainClient]:
 
 @pytest.fixture
 async def bus(fleet: RunningFleet) -> AsyncGenerator[NatsBus]:
-    async with open_bus(ServerAddress(urls=fleet.server.urls, name="test")) as on_nats:
+    async with open_bus(NatsAddress(urls=fleet.server.urls, name="test")) as on_nats:
         yield on_nats
 
 

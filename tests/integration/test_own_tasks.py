@@ -5,7 +5,7 @@ from nats.aio.client import Client
 
 from bus.codec import decode, encode
 from bus.config import QuotaTerms
-from bus.connection import ServerAddress
+from bus.connection import NatsAddress
 from bus.connection.client import MOST_UNWRITTEN_BYTES
 from bus.fairness import Quotas
 from bus.jetstream import open_bus
@@ -34,7 +34,7 @@ async def test_a_cut_of_the_public_connection_leaves_the_fleets_own_alone_and_is
     own_nats: NatsWorld, fresh: str
 ):
     lost: list[str] = []
-    address = ServerAddress(urls=own_nats.server.urls, name="agents")
+    address = NatsAddress(urls=own_nats.server.urls, name="agents")
     async with (
         open_bus(address, durability=own_nats.server.durability, apart=True) as bus,
         own_nats.process("asker") as asking,
@@ -63,7 +63,7 @@ async def test_a_refusal_is_sent_however_much_the_fleets_own_connection_has_to_w
     own_nats: NatsWorld, fresh: str
 ):
     quotas = Quotas(QuotaTerms(requests=1))
-    address = ServerAddress(urls=own_nats.server.urls, name="agents")
+    address = NatsAddress(urls=own_nats.server.urls, name="agents")
     waiting = anyio.Event()
 
     async def answer(caller: Caller, wanted: ListAgents) -> Message:

@@ -17,7 +17,7 @@ from nats.js.api import KeyValueConfig, StreamConfig
 
 from actors.cli import main
 from bus.config import Timing
-from bus.connection import ServerAddress
+from bus.connection import NatsAddress
 from bus.jetstream import open_bus
 from bus.requests.submissions import Submissions
 from bus.security.permissions import FLEET_USER, inbox_prefix, password_variable, render, user_name
@@ -246,7 +246,7 @@ async def test_the_first_command_of_a_tenant_is_stored_by_the_fleet_and_the_rece
     """Across accounts, where the reply subject that the fleet sees is one of the server's."""
     url = server.url.replace("//", f"//{FLEET_USER}:{PASSWORD}@")
     async with (
-        open_bus(ServerAddress(urls=(url,), name="agents")) as bus,
+        open_bus(NatsAddress(urls=(url,), name="agents")) as bus,
         anyio.create_task_group() as tasks,
     ):
         submissions = Submissions("agents", [], bus, Timing())

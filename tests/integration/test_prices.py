@@ -12,7 +12,7 @@ from click.testing import CliRunner
 
 from actors.cli import main as root
 from actors.pricing.adapters.books import BookStore
-from bus.connection import ServerAddress, connect
+from bus.connection import NatsAddress, connect
 from bus.jetstream.bus import system_clock
 from bus.kv import MemoryBucket, followed
 from bus.kv.prices import BOOKS, PRICES, PricesInForce, shipped_text, stored_prices
@@ -184,7 +184,7 @@ async def test_a_new_base_keeps_the_rows_of_ones_own_over_it(
     outdated = read(shipped_text().replace(b"2500000", b"2500001"))
     await run_callboard(own_fleet, "prices", "import", str(file))
 
-    async with connect(ServerAddress(urls=tuple(own_fleet.server.urls), name="test")) as transport:
+    async with connect(NatsAddress(urls=tuple(own_fleet.server.urls), name="test")) as transport:
         store = BookStore(BOOKS.open(transport, JetStream(transport)), system_clock)
         before = await store.refresh(outdated)
         told = await run_callboard(own_fleet, "prices", "refresh")
@@ -256,10 +256,11 @@ async def test_a_refresh_from_a_price_list_of_aws_sets_what_bedrock_costs_in_a_r
     assert "1 models of AWS are not in the book: Future 9" in told
     assert "is in force" in told
     usage = Usage(input=1_000_000, output=1_000_000)
-    terms = RateTerms("aws", "amazon.nova-lite-v1:0", region="eu-west-1")
-    answer = prices.price(terms, usage, system_clock())
-    assert isinstance(answer, Priced)
-    assert answer.cost == 333_300_000_000
+    for model in ("amazon.nova-lite-v1:0", "eu.amazon.nova-lite-v1:0"):
+        terms = RateTerms("aws", model, region="eu-west-1")
+        answer = prices.price(terms, usage, system_clock())
+        assert isinstance(answer, Priced)
+        assert (answer.cost, answer.row) == (333_300_000_000, f"aws/eu-west-1/{model}")
 
 
 @asynccontextmanager

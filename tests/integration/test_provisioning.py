@@ -9,7 +9,7 @@ import pytest
 import structlog
 
 from bus.config import Timing
-from bus.connection import ServerAddress, connect
+from bus.connection import NatsAddress, connect
 from bus.errors import ConfigError, DriftError, UnavailableError
 from bus.jetstream.publishing import store
 from bus.server import EmbeddedServer
@@ -38,7 +38,7 @@ async def server(tmp_path: Path) -> AsyncGenerator[EmbeddedServer]:
 
 @pytest.fixture
 async def jetstream(server: EmbeddedServer) -> AsyncGenerator[JetStream]:
-    async with connect(ServerAddress(urls=(server.url,), name="test")) as transport:
+    async with connect(NatsAddress(urls=(server.url,), name="test")) as transport:
         yield JetStream(transport)
 
 
@@ -63,7 +63,7 @@ async def test_the_events_of_a_live_stream_are_gone_when_their_time_is_over(
 ):
     timing = Timing(stream_retention_seconds=1.0)
     live = [spec for spec in stream_specs((), timing) if spec.name == LIVE]
-    async with connect(ServerAddress(urls=(server.url,), name="test")) as transport:
+    async with connect(NatsAddress(urls=(server.url,), name="test")) as transport:
         jetstream = JetStream(transport)
         await provision(jetstream, live, "r1")
         await store(transport, "cb.acme.stream.e1", b"{}")

@@ -12,7 +12,7 @@ import msgspec
 import pytest
 
 from bus.codec import encode
-from bus.connection import ServerAddress
+from bus.connection import NatsAddress
 from bus.jetstream import open_bus
 from bus.subjects import journal_subject, shard_of
 from schemas.journal import Commit, Entry
@@ -69,7 +69,7 @@ def poison(shard: int) -> list[bytes]:
 async def fleet(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[RunningFleet]:
     directory: Path = tmp_path_factory.mktemp("fleet")
     async with local_server(directory / "data") as server:
-        address = ServerAddress(urls=server.urls, name="test")
+        address = NatsAddress(urls=server.urls, name="test")
         async with open_bus(address, entities=["execution"], durability=server.durability) as bus:
             journal = bus.journal("execution")
             for shard in range(SHARDS):

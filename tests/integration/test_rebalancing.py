@@ -7,7 +7,7 @@ from pathlib import Path
 import anyio
 import pytest
 
-from bus.connection import ServerAddress, connect
+from bus.connection import NatsAddress, connect
 from bus.membership import rendezvous
 from bus.shard.report import owned_shards
 from schemas.fleet import Alive
@@ -22,7 +22,7 @@ Owners = dict[int, str]
 
 async def owners(fleet: RunningFleet) -> Owners:
     """Return who serves which shard, once each is served by one process."""
-    async with connect(ServerAddress(urls=(fleet.server.url,), name="test")) as transport:
+    async with connect(NatsAddress(urls=(fleet.server.url,), name="test")) as transport:
         with anyio.fail_after(SECONDS):
             while True:
                 said = await owned_shards(transport, seconds=ASK_SECONDS)

@@ -22,7 +22,7 @@ from bus.actor import serve
 from bus.client import Client
 from bus.codec import encode
 from bus.config import Timing
-from bus.connection import NatsTransport, ServerAddress, connect
+from bus.connection import NatsAddress, NatsTransport, connect
 from bus.jetstream.publishing import store
 from bus.security.permissions import tenant_permissions
 from bus.streams.api import JetStream
@@ -59,7 +59,7 @@ def sample(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Generator[Any]:
 @asynccontextmanager
 async def serving(
     sample: Any, folder: Path, env: pytest.MonkeyPatch
-) -> AsyncGenerator[ServerAddress]:
+) -> AsyncGenerator[NatsAddress]:
     """Run the actor in this process, on a server of its own."""
     async with local_server(folder / "nats") as server, anyio.create_task_group() as tasks:
         for name, value in {
@@ -70,7 +70,7 @@ async def serving(
         }.items():
             env.setenv(name, value)
         tasks.start_soon(partial(serve, sample.ACTOR, timing=QUICK))
-        yield ServerAddress(urls=server.urls, name="test")
+        yield NatsAddress(urls=server.urls, name="test")
         tasks.cancel_scope.cancel()
 
 

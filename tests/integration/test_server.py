@@ -12,7 +12,7 @@ from pathlib import Path
 import anyio
 import pytest
 
-from bus.connection import ServerAddress, connect
+from bus.connection import NatsAddress, connect
 from bus.errors import ConfigError, UnavailableError
 from bus.jetstream.publishing import store
 from bus.server import EmbeddedServer, embedded, settings
@@ -48,7 +48,7 @@ async def test_it_listens_on_this_machine_only_and_writes_a_log(server: Embedded
 
 
 async def test_it_syncs_every_message_and_takes_large_ones(server: EmbeddedServer):
-    async with connect(ServerAddress(urls=(server.url,), name="test")) as transport:
+    async with connect(NatsAddress(urls=(server.url,), name="test")) as transport:
         account = await JetStream(transport).call("INFO")
 
         assert account["streams"] == 0
@@ -72,7 +72,7 @@ async def test_it_is_spare_with_memory_unless_the_operator_says_otherwise(
 @pytest.mark.parametrize("end", ["stop", "kill"])
 async def test_started_again_it_has_its_port_and_its_streams(server: EmbeddedServer, end: str):
     url = server.url
-    async with connect(ServerAddress(urls=(url,), name="test")) as transport:
+    async with connect(NatsAddress(urls=(url,), name="test")) as transport:
         await JetStream(transport).call("STREAM.CREATE.KEPT", STREAM)
         await transport.request("kept.a", b"x", timeout=5)
 
@@ -81,7 +81,7 @@ async def test_started_again_it_has_its_port_and_its_streams(server: EmbeddedSer
     await server.start()
 
     assert server.url == url
-    async with connect(ServerAddress(urls=(url,), name="test")) as transport:
+    async with connect(NatsAddress(urls=(url,), name="test")) as transport:
         info = await JetStream(transport).stream_info("KEPT")
     assert info["state"]["messages"] == 1
 
@@ -237,7 +237,7 @@ async def test_a_server_that_could_not_write_is_started_again_and_has_all_it_ack
     server: EmbeddedServer,
 ):
     unlimited = resource.getrlimit(resource.RLIMIT_FSIZE)
-    async with connect(ServerAddress(urls=(server.url,), name="test")) as transport:
+    async with connect(NatsAddress(urls=(server.url,), name="test")) as transport:
         jetstream = JetStream(transport)
         await jetstream.call("STREAM.CREATE.KEPT", STREAM)
         await store(transport, "kept.a", b"before")

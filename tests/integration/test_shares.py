@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from bus.config import QuotaTerms, Timing
-from bus.connection import ServerAddress
+from bus.connection import NatsAddress
 from bus.fairness import Quotas
 from bus.jetstream import NatsBus, open_bus
 from bus.jetstream.shares import Shares
@@ -32,7 +32,7 @@ SUBJECTS = {
 async def bus(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[NatsBus]:
     directory: Path = tmp_path_factory.mktemp("small")
     async with local_server(directory) as server:
-        address = ServerAddress(urls=server.urls, name="test")
+        address = NatsAddress(urls=server.urls, name="test")
         async with open_bus(address, durability=server.durability, timing=SMALL) as opened:
             yield opened
 

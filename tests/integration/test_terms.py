@@ -5,7 +5,7 @@ from pathlib import Path
 import anyio
 import pytest
 
-from bus.connection import ServerAddress, connect
+from bus.connection import NatsAddress, connect
 from bus.errors import ProblemError
 from bus.kv import Followed
 from bus.kv.terms import EVERY_TENANT, TERMS, WHAT, KnownTerms, keep
@@ -43,7 +43,7 @@ async def test_a_hard_budget_refuses_after_all_records_are_gone_and_agents_begin
 async def test_a_process_knows_when_it_has_watched_the_bucket_to_its_end(tmp_path: Path):
     async with (
         local_server(tmp_path) as server,
-        connect(ServerAddress(urls=server.urls, name="test")) as transport,
+        connect(NatsAddress(urls=server.urls, name="test")) as transport,
     ):
         jetstream, known = JetStream(transport), KnownTerms("one")
         bucket = TERMS.open(transport, jetstream)

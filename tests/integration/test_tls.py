@@ -7,7 +7,7 @@ from pathlib import Path
 import anyio
 import pytest
 
-from bus.connection import ServerAddress, connect
+from bus.connection import NatsAddress, connect
 from bus.ports import Delivery
 from bus.server.embedded import find_server
 from tests.certificates import certify
@@ -50,7 +50,7 @@ async def test_messages_of_any_size_arrive_whole_and_in_order(url: str):
     sent = [bytes([number % 256]) * size for number, size in enumerate([0, 1, 900_000, 7] * 20)]
 
     async with (
-        connect(ServerAddress(urls=[url], name="sealed")) as transport,
+        connect(NatsAddress(urls=[url], name="sealed")) as transport,
         transport.subscription("s", inbox.take),
     ):
         for data in sent:
@@ -61,7 +61,7 @@ async def test_messages_of_any_size_arrive_whole_and_in_order(url: str):
 
 
 async def test_a_request_is_answered_and_a_receiver_takes_messages_at_once(url: str):
-    async with connect(ServerAddress(urls=[url], name="sealed")) as transport:
+    async with connect(NatsAddress(urls=[url], name="sealed")) as transport:
 
         def double(delivery: Delivery) -> None:
             transport.tell(delivery.reply, delivery.data * 2)

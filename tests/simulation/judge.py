@@ -80,8 +80,9 @@ class ShardModel:
         """Take in the order of an entity's entries: none is missing, each names the one before."""
         n, last = self.places[address]
         if self.may_forget(address) and entry.base is not NOTHING and entry.n == 1:
-            # It was restored from its record, which does not count.
+            # It was restored from its record, which counts no entries and has no replies.
             n, last = self.rested[address], _ = 0, 0
+            self.replies = {of: kept for of, kept in self.replies.items() if of[0] != address}
         if (entry.n, entry.after) != (n + 1, last):
             raise BrokenError(f"entry {entry.n} after {entry.after} follows entry {n} of {last}")
         self.places[address] = (entry.n, self.n)

@@ -222,7 +222,9 @@ def newest_reading(*readings: Any) -> Any:
 
 PLANTED = (
     Planted("the journal has no fence", "bus.memory.store.MemoryStore.append", append_anyhow, 20),
-    Planted("an unanswered append is believed", "bus.shard.fence.append", believe_unanswered, 20),
+    Planted(
+        "an unanswered append is believed", "bus.shard.fence.append", believe_unanswered, 20, 3
+    ),
     Planted("a new owner begins no epoch", "bus.shard.recovery._owner_commit", same_epoch, 20),
     Planted("a former owner still answers", "bus.shard.fence.Fence.confirm", not_done, 40, 20),
     Planted(
@@ -244,6 +246,7 @@ PLANTED = (
         "bus.shard.dispatch.WorkDispatch.granted",
         offer_at_once,
         80,
+        7,
     ),
     Planted(
         "former owners may offer", "bus.work.grants.OfferEndpoint._is_past", any_epoch, 250, 153
@@ -253,14 +256,14 @@ PLANTED = (
         "bus.work.registry.WorkerRegistry._offer_again",
         believe_refused,
         80,
-        25,
+        2,
     ),
     Planted(
         "copies of an offer are taken",
         "bus.work.grants.OfferEndpoint._answer_before",
         take_copies,
         80,
-        25,
+        2,
     ),
     Planted(
         "a silent worker is taken for dead at once",
@@ -284,10 +287,10 @@ PLANTED = (
     ),
     Planted("nobody asks for places", "bus.work.registry.WorkerRegistry._ask", forgotten, 20, 3),
     Planted(
-        "a dead worker is not missed", "bus.work.registry.WorkerRegistry._gone", forgotten, 80, 25
+        "a dead worker is not missed", "bus.work.registry.WorkerRegistry._gone", forgotten, 80, 12
     ),
     Planted(
-        "who leaves drops what is in hand", "bus.work.worker.Worker.drain", leave_at_once, 150, 66
+        "who leaves drops what is in hand", "bus.work.worker.Worker.drain", leave_at_once, 150, 1
     ),
     Planted("replies are not remembered", "bus.shard.book.ShardBook.remember", forgotten, 20),
     Planted(
@@ -298,6 +301,7 @@ PLANTED = (
         "bus.shard.book.ShardBook.picture",
         picture_of_less_than_it_says,
         20,
+        3,
     ),
     Planted(
         "snapshots are named at once",
@@ -306,36 +310,46 @@ PLANTED = (
         250,
         228,
     ),
-    Planted("a purge goes above the snapshot", "bus.shard.purging.Purge._below", below_all, 20),
+    Planted("a purge goes above the snapshot", "bus.shard.purging.Purge._below", below_all, 20, 3),
     Planted(
-        "all counts as settled", "bus.shard.effects.EffectSender.settled", all_is_settled, 40, 12
+        "all counts as settled", "bus.shard.effects.EffectSender.settled", all_is_settled, 40, 3
     ),
-    Planted("nothing is published again", "bus.shard.effects.EffectSender.repeat", not_done, 40, 7),
+    Planted("nothing is published again", "bus.shard.effects.EffectSender.repeat", not_done, 40, 8),
     Planted(
         "open work is not seen to again",
         "bus.shard.takeover.OpenWorkKeeper.run",
         not_done,
         80,
+        7,
+    ),
+    Planted(
+        "who lets a shard go leaves its items waiting",
+        "bus.shard.dispatch.WorkDispatch.finish",
+        forgotten,
+        40,
+        7,
     ),
     Planted("asks leave before the commit", "bus.shard.owner.ShardOwner._store", ask_first, 20, 4),
     Planted("open asks are forgotten", "bus.shard.asks.Asker.resume", forgotten, 20, 4),
-    Planted("who is silent is not asked again", "bus.shard.asks.Asker.run", not_done, 20, 3),
+    Planted("who is silent is not asked again", "bus.shard.asks.Asker.run", not_done, 20, 5),
     Planted(
         "silence is taken for an answer", "bus.shard.asks.Asker._reply", believe_silence, 20, 7
     ),
     Planted("entities leave unstored", "bus.shard.rest.Rest._write", believe_stored, 40),
     Planted("entities do not come back", "bus.shard.rest.Rest.wake", not_done, 80, 31),
     Planted(
-        "a zombie writes states", "bus.memory.states.MemoryStateStore.write", write_anyhow, 250
+        "a zombie writes states", "bus.memory.states.MemoryStateStore.write", write_anyhow, 250, 52
     ),
-    Planted("bodies of what is open are swept", "bus.shard.bodies.Leftovers._sweep", sweep_all, 20),
+    Planted(
+        "bodies of what is open are swept", "bus.shard.bodies.Leftovers._sweep", sweep_all, 20, 5
+    ),
     Planted(
         "bodies go before what is told of them is stored",
         "bus.shard.bodies.Leftovers._remove_ended",
         remove_at_the_end,
         80,
-        3,
+        22,
     ),
-    Planted("any attempt counts", "schemas.attempts.Attempts.is_current", any_attempt, 500, 50),
+    Planted("any attempt counts", "schemas.attempts.Attempts.is_current", any_attempt, 500, 9),
     Planted("the clock goes back", "bus.shard.clock.max", newest_reading, 80, 22),
 )

@@ -295,3 +295,15 @@ async def test_a_worker_that_is_drained_hands_back_what_it_has_not_begun_as_unto
 
     assert [(record.status, record.attempts) for record in records] == [("COMPLETED", 1)] * 3
     assert sorted(running.handled.begun) == [("e1", 1), ("e2", 1), ("e3", 1)]
+
+
+async def test_the_shards_of_a_drained_host_are_taken_over_while_its_process_lives_on(
+    running: Fleet,
+):
+    one, two = await running.start_owner("one"), await running.start_owner("two")
+    await running.settled_hosts()
+
+    await one.host.drain()
+    with anyio.fail_after(SECONDS):
+        while two.host.owned != list(range(SHARDS)):
+            await anyio.sleep(0.005)

@@ -1,7 +1,8 @@
 """Stored stream events, read by cursor for late, slow and returning readers.
 
-A page costs what it brings. Where events lie is remembered for the streams read last, so that each
-message of a stream is looked at once in a process, and no further than a page needs.
+A page costs what it brings, wherever in its stream it lies. Where events lie is remembered for the
+streams read last, so that each message of a stream is looked at once in a process, and no further
+than a page needs. Only the newest page of a stream that goes on has to know all that came before.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
@@ -12,7 +13,7 @@ import msgspec
 import structlog
 
 from actors.agents.adapters.conversations import ReadSubject
-from actors.agents.core.positions import Positions
+from actors.agents.core.positions import Positions, key_of
 from bus.codec import decode
 from bus.errors import ProblemError
 from bus.fairness import Turnstile
@@ -69,11 +70,18 @@ class _Found(NamedTuple):
 
 
 class _Known:
-    """What is known of one stream. One reader at a time looks further."""
+    """What is known of one stream: from its beginning, and ``ahead`` of that around one cursor.
+
+    One reader at a time looks further.
+    """
 
     def __init__(self) -> None:
         self.positions = Positions()
+        self.ahead = Positions()
         self.looking = anyio.Lock(fast_acquire=True)
+
+    def __len__(self) -> int:
+        return len(self.positions) + len(self.ahead)
 
 
 class Streams:
@@ -84,7 +92,7 @@ class Streams:
 
     def __init__(self, read_subject: ReadSubject, *, remembered: int = REMEMBERED) -> None:
         self._read_subject = read_subject
-        self._known: Bounded[str, _Known] = Bounded(remembered, lambda known: len(known.positions))
+        self._known: Bounded[str, _Known] = Bounded(remembered, len)
         self._turns = Turnstile(
             "streams.read", at_once=AT_ONCE, waiting=WAITING, at_once_all=AT_ONCE_ALL
         )
@@ -116,8 +124,8 @@ class Streams:
         after = _parsed(wanted.after)
         for _ in range(_READS):
             known = self._known.get(subject) or self._known.put(subject, _Known())
-            await self._look(known, subject, after, wanted.limit)
-            stored, more = known.positions.choose(after, wanted.limit, PAGE_BYTES)
+            positions = await self._look(known, subject, after, wanted.limit)
+            stored, more = positions.choose(after, wanted.limit, PAGE_BYTES)
             found = await self._fetch(subject, stored)
             if found is not None:
                 if self._known.get(subject) is known:
@@ -139,17 +147,72 @@ class Streams:
 
     async def _look(
         self, known: _Known, subject: str, after: tuple[int, int] | None, limit: int
-    ) -> None:
-        """Look on in the stream until it is certain which events come next."""
+    ) -> Positions:
+        """Look on in the stream until it is certain which events come next; return where they lie.
+
+        What is read around a far cursor is enough where events follow it without a gap.
+        """
         positions = known.positions
         async with known.looking:
-            while not positions.is_certain(after, limit):
-                start = positions.through + 1
-                batch = await self._read_subject(STREAM, subject, start=start, limit=BATCH)
-                for stored in batch:
-                    _note(positions, stored)
-                if positions.through < start:
-                    return
+            if after is not None and not positions.reaches(after):
+                is_far = await self._look_once(positions, subject) and not positions.reaches(after)
+                if is_far and await self._look_ahead(known, subject, after, limit):
+                    return known.ahead
+            await self._look_on(positions, subject, after, limit)
+            return positions
+
+    async def _look_ahead(
+        self, known: _Known, subject: str, after: tuple[int, int], limit: int
+    ) -> bool:
+        """Look around a cursor, where it was looked last if that is there; say if it is certain."""
+        if not known.ahead.holds(after):
+            known.ahead = Positions()
+            before = await self._before(subject, after, known.positions.through)
+            known.ahead.skip(before - 1)
+        return await self._look_on(known.ahead, subject, after, limit)
+
+    async def _look_on(
+        self, positions: Positions, subject: str, after: tuple[int, int] | None, limit: int
+    ) -> bool:
+        while not positions.is_certain(after, limit):
+            if not await self._look_once(positions, subject):
+                return False
+        return True
+
+    async def _look_once(self, positions: Positions, subject: str) -> bool:
+        """Look at the next messages; say whether there were any."""
+        start = positions.through + 1
+        for stored in await self._read_subject(STREAM, subject, start=start, limit=BATCH):
+            _note(positions, stored)
+        return positions.through >= start
+
+    async def _before(self, subject: str, after: tuple[int, int], start: int) -> int:
+        """Return the sequence of a message not far before those that follow a cursor.
+
+        Events lie in the order of their cursors as a rule, and among those of other streams, so the
+        store is asked for the first message from some sequence on: ever further, then in between.
+        """
+        low, step, high = start, BATCH, 0
+        while not high:
+            if (found := await self._at_most(subject, after, low + step)) is None:
+                high = low + step
+            else:
+                low, step = found, 2 * step
+        while high - low > BATCH:
+            middle = (low + high) // 2
+            if (found := await self._at_most(subject, after, middle)) is None:
+                high = middle
+            else:
+                low = found
+        return low
+
+    async def _at_most(self, subject: str, after: tuple[int, int], start: int) -> int | None:
+        """Return the first message's sequence from ``start`` on; None if it is past a cursor."""
+        for stored in await self._read_subject(STREAM, subject, start=start, limit=1):
+            place = _placed(stored)
+            if place is not None and key_of(place) <= key_of(after):
+                return stored.sequence
+        return None
 
     async def _fetch(self, subject: str, chosen: Sequence[int]) -> list[_Found] | None:
         """Return these messages in their order; None if one is not there any more."""

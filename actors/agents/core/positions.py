@@ -56,6 +56,14 @@ class Positions:
         """Note a message that is no event."""
         self.through = max(self.through, stored)
 
+    def reaches(self, place: tuple[int, int]) -> bool:
+        """Say whether an event at a place, or after it, is known."""
+        return bool(self._keys) and self._keys[-1] >= key_of(place)
+
+    def holds(self, place: tuple[int, int]) -> bool:
+        """Say whether a place lies between the first and the last event that are known."""
+        return self.reaches(place) and self._keys[0] <= key_of(place)
+
     def is_certain(self, after: tuple[int, int] | None, limit: int) -> bool:
         """Say whether no event that is still unread can belong among the next ``limit`` and one.
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Protocol
 
-from actors.mcp_pool.core.wire import Frame, Outgoing
+from actors.mcp_pool.core.wire import RpcFrame, RpcRequest
 from actors.mcp_pool.core.wire_hearing import Hearing
 
 
@@ -19,7 +19,7 @@ class Channel(Protocol):
         """Connect, where there is something to connect before the first request."""
         ...
 
-    async def ask(self, outgoing: Outgoing) -> Frame:
+    async def ask(self, outgoing: RpcRequest) -> RpcFrame:
         """Send a request and return its answer. Cancelling affects no other request."""
         ...
 
@@ -27,7 +27,7 @@ class Channel(Protocol):
         """Send a notification."""
         ...
 
-    def give_up(self, outgoing: Outgoing) -> None:
+    def give_up(self, outgoing: RpcRequest) -> None:
         """Let the server know, in the background, that nobody waits for an answer any longer.
 
         It is called for requests that were cancelled, and for those whose deadline has passed.

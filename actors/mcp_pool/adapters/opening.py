@@ -11,7 +11,7 @@ from actors.mcp_pool.core.upstream import Era, Opened, UpstreamError
 from actors.mcp_pool.core.wire_revisions import (
     HANDSHAKE,
     STATELESS,
-    Dialect,
+    Revision,
     UnknownRevisionError,
     agreed,
     common,
@@ -22,7 +22,7 @@ _NO_ERA = ("rejected", "protocol_error")
 """Outcomes of a probe that a server of a handshake revision may answer with."""
 
 
-class Opening:
+class Negotiation:
     """Opens in the revision that is declared, or finds out which one it is.
 
     ``asks_first``: a server whose revision is not known is asked for it before it is greeted.
@@ -89,7 +89,7 @@ class Opening:
         )
 
     async def _probe(self, version: str, deadline: float) -> msgspec.Raw:
-        self._requests.dialect = Dialect(version, self._offers)
+        self._requests.dialect = Revision(version, self._offers)
         return await self._requests.ask("server/discover", {}, deadline, repeats=True)
 
     def _fall_back(self, error: UpstreamError, versions: tuple[str, ...] = HANDSHAKE) -> None:
@@ -97,7 +97,7 @@ class Opening:
             raise error
 
     async def _handshake(self, deadline: float) -> Opened:
-        dialect = Dialect(HANDSHAKE[0], self._offers)
+        dialect = Revision(HANDSHAKE[0], self._offers)
         self._requests.dialect = dialect
         raw = await self._requests.ask("initialize", dialect.hello(), deadline)
         found = self._requests.read(lambda: agreed(raw))
@@ -113,7 +113,7 @@ class Opening:
         return result
 
     def _settle(self, version: str) -> None:
-        dialect = Dialect(version, self._offers)
+        dialect = Revision(version, self._offers)
         self._requests.dialect = dialect
         self._requests.in_session = not dialect.stateless
         self._requests.channel.settle(dialect.headers, stateless=dialect.stateless)

@@ -13,7 +13,7 @@ from anyio.abc import TaskGroup
 
 from actors.mcp_pool.core import wire
 from actors.mcp_pool.core.upstream import LeakCounters, UpstreamError
-from actors.mcp_pool.core.wire import Frame, MalformedFrameError, Outgoing, Oversize
+from actors.mcp_pool.core.wire import MalformedFrameError, Oversize, RpcFrame, RpcRequest
 from actors.mcp_pool.core.wire_hearing import Hearing
 from bus.fairness.slices import Slices
 
@@ -80,7 +80,7 @@ class PipeChannel:
         self._ended = anyio.Event()
         self._begun = False
         self._reason = "The server is not connected."
-        self._pending: dict[wire.RequestId, asyncio.Future[Frame | UpstreamError]] = {}
+        self._pending: dict[wire.RequestId, asyncio.Future[RpcFrame | UpstreamError]] = {}
         self._answers = 0
         self._unasked = 0
         self._doubted = 0
@@ -97,7 +97,7 @@ class PipeChannel:
     def settle(self, headers: Mapping[str, str], *, stateless: bool) -> None:
         """See ``Channel.settle``: a pipe has no headers."""
 
-    async def ask(self, outgoing: Outgoing) -> Frame:
+    async def ask(self, outgoing: RpcRequest) -> RpcFrame:
         """See ``Channel.ask``."""
         return await self._asked(outgoing.id, outgoing.frame)
 
@@ -110,7 +110,7 @@ class PipeChannel:
         except PipeError as error:
             raise _lost(str(error)) from None
 
-    def give_up(self, outgoing: Outgoing) -> None:
+    def give_up(self, outgoing: RpcRequest) -> None:
         """See ``Channel.give_up``; a server that is silent meanwhile is asked whether it lives."""
         if self._ended.is_set() or outgoing.method == "initialize":
             return
@@ -174,7 +174,7 @@ class PipeChannel:
             elif (reply := self.hearing.take(frame)) is not None:
                 await self._pipe.send(reply)
 
-    def _settle(self, number: wire.RequestId | None, found: Frame | UpstreamError) -> None:
+    def _settle(self, number: wire.RequestId | None, found: RpcFrame | UpstreamError) -> None:
         future = self._pending.get(number) if number is not None else None
         if future is not None and not future.done():
             self._answers += 1
@@ -190,10 +190,12 @@ class PipeChannel:
 
     # Requests
 
-    async def _asked(self, number: wire.RequestId, frame: bytes) -> Frame:
+    async def _asked(self, number: wire.RequestId, frame: bytes) -> RpcFrame:
         if self._ended.is_set():
             raise UpstreamError("not_sent", self._reason, session_lost=True)
-        future: asyncio.Future[Frame | UpstreamError] = asyncio.get_running_loop().create_future()
+        future: asyncio.Future[RpcFrame | UpstreamError] = (
+            asyncio.get_running_loop().create_future()
+        )
         self._pending[number] = future
         try:
             await self.tell(frame)

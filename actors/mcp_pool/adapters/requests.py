@@ -11,10 +11,10 @@ import msgspec
 from actors.mcp_pool.adapters.channel import Channel
 from actors.mcp_pool.core import wire_faults, wire_questions
 from actors.mcp_pool.core.upstream import UpstreamError
-from actors.mcp_pool.core.wire import Frame, MalformedFrameError, Outgoing
+from actors.mcp_pool.core.wire import MalformedFrameError, RpcFrame, RpcRequest
 from actors.mcp_pool.core.wire_hearing import Heard, asking
 from actors.mcp_pool.core.wire_questions import Interim, Person
-from actors.mcp_pool.core.wire_revisions import HANDSHAKE, Dialect
+from actors.mcp_pool.core.wire_revisions import HANDSHAKE, Revision
 from bus.tasks import loop_time
 
 T = TypeVar("T")
@@ -28,7 +28,7 @@ class Requests:
 
     def __init__(self, channel: Channel, person: Person) -> None:
         self.channel = channel
-        self.dialect = Dialect(HANDSHAKE[0])
+        self.dialect = Revision(HANDSHAKE[0])
         self.in_session = False
         self._person = person
         self._last = 0
@@ -111,7 +111,7 @@ class Requests:
             raise wire_faults.of_error(frame.error, in_session=self.in_session)
         return frame.result
 
-    async def _answered(self, outgoing: Outgoing, deadline: float | None) -> Frame:
+    async def _answered(self, outgoing: RpcRequest, deadline: float | None) -> RpcFrame:
         if deadline is not None and deadline <= loop_time():
             raise UpstreamError("deadline", _PASSED)
         with anyio.CancelScope(deadline=math.inf if deadline is None else deadline):

@@ -6,7 +6,7 @@ from typing import Any
 import anyio
 
 from actors.mcp_pool.adapters.channel import Channel
-from actors.mcp_pool.adapters.opening import Opening
+from actors.mcp_pool.adapters.opening import Negotiation
 from actors.mcp_pool.adapters.requests import Requests
 from actors.mcp_pool.core import wire_content, wire_lists
 from actors.mcp_pool.core.upstream import (
@@ -50,7 +50,7 @@ class McpSession:
         self._counters = counters
         self._requests = Requests(channel, person)
         asks_first = address.kind == "http"
-        self._opening = Opening(self._requests, address.era, offers, asks_first=asks_first)
+        self._opening = Negotiation(self._requests, address.era, offers, asks_first=asks_first)
         self._offers = offers
         self._opened: Opened | None = None
         self._closed = False
@@ -192,7 +192,7 @@ class McpSession:
                 "subscriptions/listen", {"notifications": wanted}, None, repeats=True
             )
         except UpstreamError as error:
-            return error.sent
+            return error.outcome == "outcome_unknown"
         return True
 
 

@@ -12,7 +12,7 @@ from anyio.abc import Process
 from actors.mcp_pool.adapters.pipe import PipeError, Taken
 from actors.mcp_pool.adapters.processes import ended, started
 from actors.mcp_pool.core.upstream import LeakCounters, ServerAddress
-from actors.mcp_pool.core.wire import Lines
+from actors.mcp_pool.core.wire import FrameLines
 
 _READ_BYTES = 64 * 1024
 
@@ -66,7 +66,7 @@ class StdioPipe:
         raise PipeError(f"The server's process cannot be started: {reason}.")
 
     async def _read(self, process: Process, taken: Taken) -> None:
-        lines, stdout = Lines(), process.stdout
+        lines, stdout = FrameLines(), process.stdout
         try:
             while stdout is not None:
                 for line in lines.feed(await stdout.receive(_READ_BYTES)):

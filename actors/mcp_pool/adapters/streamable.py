@@ -15,7 +15,7 @@ from anyio.abc import TaskGroup
 
 from actors.mcp_pool.core import wire, wire_faults
 from actors.mcp_pool.core.upstream import LeakCounters, ServerAddress, UpstreamError
-from actors.mcp_pool.core.wire import MAX_FRAME_BYTES, Frame, MalformedFrameError, Outgoing
+from actors.mcp_pool.core.wire import MAX_FRAME_BYTES, MalformedFrameError, RpcFrame, RpcRequest
 from actors.mcp_pool.core.wire_hearing import FloodError, Hearing
 from bus.errors import ProblemError
 from bus.fairness.slices import Slices
@@ -90,7 +90,7 @@ class StreamableChannel:
         if self._session is not None:
             self._headers[_SESSION] = self._session
 
-    async def ask(self, outgoing: Outgoing) -> Frame:
+    async def ask(self, outgoing: RpcRequest) -> RpcFrame:
         """See ``Channel.ask``."""
         own = self._headers
         headers = {**own, **outgoing.headers} if outgoing.headers else own
@@ -117,7 +117,7 @@ class StreamableChannel:
             # What a server says to a notification means nothing, but it makes the connection free.
             await _read(answer, MAX_REFUSAL_BYTES)
 
-    def give_up(self, outgoing: Outgoing) -> None:
+    def give_up(self, outgoing: RpcRequest) -> None:
         """See ``Channel.give_up``: without sessions the closed exchange says it."""
         open_tasks = self._counters.open().get("tasks", 0)
         if self._stateless or self._session is None or self._closing.is_set():
@@ -197,14 +197,14 @@ class StreamableChannel:
             # The status is enough.
             pass
         wait = wire_faults.retry_after(answer.headers.get("retry-after"))
-        refusal = wire_faults.Refusal(answer.status, error, wait)
+        refusal = wire_faults.HttpRefusal(answer.status, error, wait)
         return wire_faults.of_status(refusal, in_session=self._session is not None)
 
     # Answers
 
     async def _answered(
         self, answer: HttpAnswer, number: int | None, parser: SseParser
-    ) -> Frame | None:
+    ) -> RpcFrame | None:
         """Return the answer to a request, None where its stream ends or breaks without one."""
         kind = answer.headers.get("content-type").partition(";")[0].strip().lower()
         if kind == "text/event-stream":
@@ -215,7 +215,7 @@ class StreamableChannel:
             )
         return await self._whole(answer, number)
 
-    async def _whole(self, answer: HttpAnswer, number: int | None) -> Frame:
+    async def _whole(self, answer: HttpAnswer, number: int | None) -> RpcFrame:
         """Return the answer that is the body."""
         body = await _read(answer, MAX_FRAME_BYTES)
         found = await self._found(body, number)
@@ -227,7 +227,7 @@ class StreamableChannel:
 
     async def _streamed(
         self, answer: HttpAnswer, number: int | None, parser: SseParser
-    ) -> Frame | None:
+    ) -> RpcFrame | None:
         size = 0
         try:
             while piece := await answer.piece():
@@ -247,12 +247,12 @@ class StreamableChannel:
             return None
         return None
 
-    async def _event(self, event: SseEvent, number: int | None) -> Frame | None:
+    async def _event(self, event: SseEvent, number: int | None) -> RpcFrame | None:
         if event.name != "message" or not event.data.strip():
             return None
         return await self._found(event.data, number)
 
-    async def _found(self, text: bytes | str, number: int | None) -> Frame | None:
+    async def _found(self, text: bytes | str, number: int | None) -> RpcFrame | None:
         """Return the answer to a request among frames; the others are taken note of."""
         try:
             found = (
@@ -269,12 +269,12 @@ class StreamableChannel:
             raise UpstreamError("protocol_error", f"{error}", sent=True) from None
         return None
 
-    async def _take(self, frame: Frame, number: int | None) -> None:
+    async def _take(self, frame: RpcFrame, number: int | None) -> None:
         reply = self.hearing.take(frame, number)
         if reply is not None:
             await self.tell(reply)
 
-    async def _resumed(self, number: int, parser: SseParser) -> Frame:
+    async def _resumed(self, number: int, parser: SseParser) -> RpcFrame:
         """Read on behind the last event; each event that comes allows further tries."""
         tries = 0
         while tries < RESUMPTIONS:
@@ -285,7 +285,7 @@ class StreamableChannel:
                 with closing(await self._get(parser)) as answer:
                     found = await self._answered(answer, number, parser)
             except UpstreamError as error:
-                if error.outcome != "outcome_unknown" and error.sent:
+                if error.outcome not in ("not_sent", "outcome_unknown"):
                     raise _broken("The server does not resume its stream.") from None
                 continue
             if found is not None:
@@ -342,7 +342,7 @@ def _fault(error: HttpError | ProblemError) -> UpstreamError:
     return _broken(f"The exchange with the server broke: {error}")
 
 
-def _own(frame: Frame, number: int) -> Frame:
+def _own(frame: RpcFrame, number: int) -> RpcFrame:
     if frame.id == number or (frame.id is None and frame.error is not None):
         return frame
     raise UpstreamError("protocol_error", "The server answers another request.", sent=True)

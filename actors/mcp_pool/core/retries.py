@@ -26,7 +26,7 @@ _CODES: dict[ToolOutcome, ProblemCode] = {
 
 
 class CallFailure(NamedTuple):
-    """What became of a call. ``sent``: bytes may have left."""
+    """What became of a call. ``sent``: it may have had an effect."""
 
     outcome: ToolOutcome
     message: str

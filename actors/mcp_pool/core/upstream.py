@@ -138,8 +138,8 @@ class ServerSaid(NamedTuple):
 class UpstreamError(Exception):
     """A request has brought no result.
 
-    ``sent``: bytes may have left. ``session_lost``: the session is gone and must be opened anew.
-    ``retry_after`` in seconds, where the server has said so.
+    ``sent``: bytes may have left, and the server may have begun. ``session_lost``: the session is
+    gone and must be opened anew. ``retry_after`` in seconds, where the server has said so.
     """
 
     def __init__(

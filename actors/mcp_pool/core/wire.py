@@ -49,7 +49,7 @@ class RpcError(Value):
     data: msgspec.Raw = msgspec.Raw(b"null")
 
 
-class Frame(Value):
+class RpcFrame(Value):
     """What a server sends: an answer has no method, a notification no id."""
 
     id: RequestId | None = None
@@ -64,7 +64,7 @@ class Frame(Value):
         return self.method is None and (len(self.result) > 0 or self.error is not None)
 
 
-class Outgoing(NamedTuple):
+class RpcRequest(NamedTuple):
     """A request: its frame, and what a transport repeats of it in headers."""
 
     id: int
@@ -74,17 +74,17 @@ class Outgoing(NamedTuple):
     may_repeat: bool = False
 
 
-_frame: bounds.Decoder[Frame] = bounds.Decoder(Frame)
-_frames: bounds.Decoder[list[Frame]] = bounds.Decoder(list[Frame])
+_frame: bounds.Decoder[RpcFrame] = bounds.Decoder(RpcFrame)
+_frames: bounds.Decoder[list[RpcFrame]] = bounds.Decoder(list[RpcFrame])
 _encode = msgspec.json.Encoder().encode
 
 
 def request(
     number: int, method: str, params: Mapping[str, Any], headers: Mapping[str, str] = {}
-) -> Outgoing:
+) -> RpcRequest:
     """Return a request under an id."""
     frame = {"jsonrpc": "2.0", "id": number, "method": method, "params": params}
-    return Outgoing(number, method, _encode(frame), headers)
+    return RpcRequest(number, method, _encode(frame), headers)
 
 
 def notification(method: str, params: Mapping[str, Any]) -> bytes:
@@ -105,7 +105,7 @@ def answer(to: RequestId, result: Mapping[str, Any] | None) -> bytes:
     return _encode({"jsonrpc": "2.0", "id": to, "error": error})
 
 
-def frames(text: bytes | str) -> list[Frame]:
+def frames(text: bytes | str) -> list[RpcFrame]:
     """Read what a server has sent: a frame, or an array of them.
 
     Raises:
@@ -118,7 +118,7 @@ def frames(text: bytes | str) -> list[Frame]:
     return _decoded(text)
 
 
-def reading(text: bytes | str) -> Steps[list[Frame]]:
+def reading(text: bytes | str) -> Steps[list[RpcFrame]]:
     """Do as ``frames``, with pauses: for texts longer than ``SHORT``. Raises as it does."""
     try:
         yield from bounds.checking(text)
@@ -127,7 +127,7 @@ def reading(text: bytes | str) -> Steps[list[Frame]]:
     return _decoded(text)
 
 
-def _decoded(text: bytes | str) -> list[Frame]:
+def _decoded(text: bytes | str) -> list[RpcFrame]:
     try:
         if text[:64].lstrip()[:1] not in {b"[", "["}:
             return [_frame.decode(text)]
@@ -152,7 +152,7 @@ class Oversize(NamedTuple):
         return None if match is None else int(match[1])
 
 
-class Lines:
+class FrameLines:
     """Cuts what comes through a pipe into lines, one a frame; memory is bounded by ``limit``.
 
     A line beyond it is skipped to its end, so that it costs no other.

@@ -17,7 +17,7 @@ MAX_URI = 2048
 MAX_MEDIA_TYPE = 127
 
 
-class Embedded(Value):
+class HeldResource(Value):
     """What a resource holds: text, or bytes in base64."""
 
     uri: str = ""
@@ -26,7 +26,7 @@ class Embedded(Value):
     blob: str | None = None
 
 
-class Block(Value):
+class ContentBlock(Value):
     """A piece of content, of any kind; what a kind does not have is absent."""
 
     type: str
@@ -34,13 +34,13 @@ class Block(Value):
     data: str = ""
     uri: str = ""
     mime_type: str | None = msgspec.field(default=None, name="mimeType")
-    resource: Embedded | None = None
+    resource: HeldResource | None = None
 
 
 class CallAnswer(Value):
     """The result of ``tools/call``."""
 
-    content: list[Block] = []
+    content: list[ContentBlock] = []
     structured: Any = msgspec.field(default=None, name="structuredContent")
     is_error: bool = msgspec.field(default=False, name="isError")
 
@@ -48,14 +48,14 @@ class CallAnswer(Value):
 class ReadAnswer(Value):
     """The result of ``resources/read``."""
 
-    contents: list[Embedded] = []
+    contents: list[HeldResource] = []
 
 
 class PromptTurn(Value):
     """A message in the result of ``prompts/get``."""
 
     role: str
-    content: Block
+    content: ContentBlock
 
 
 class PromptAnswer(Value):
@@ -68,7 +68,7 @@ _call_answer: bounds.Decoder[CallAnswer] = bounds.Decoder(CallAnswer)
 _MALFORMED = "the server's result is not what the protocol says"
 
 
-class Budget:
+class ResultRoom:
     """How many bytes may still be kept, and how many there were."""
 
     __slots__ = ("left", "total", "truncated")
@@ -109,7 +109,7 @@ def tool_result(raw: msgspec.Raw, most: int) -> ToolResult:
         answer = _call_answer.decode(raw)
     except msgspec.DecodeError:
         raise MalformedFrameError(_MALFORMED) from None
-    budget = Budget(most)
+    budget = ResultRoom(most)
     content = list(_kept(answer.content, budget))
     structured = answer.structured
     if structured is not None and not budget.whole(len(msgspec.json.encode(structured))):
@@ -125,14 +125,14 @@ def tool_result(raw: msgspec.Raw, most: int) -> ToolResult:
 
 def resource(raw: msgspec.Raw, most: int) -> list[ToolContent]:
     """Read the result of ``resources/read``. Raises as ``tool_result`` does."""
-    budget = Budget(most)
+    budget = ResultRoom(most)
     found = _read(raw, ReadAnswer).contents
     return [content for each in found for content in _embedded(each, budget)]
 
 
 def prompt(raw: msgspec.Raw, most: int) -> list[PromptMessage]:
     """Read the result of ``prompts/get``. Raises as ``tool_result`` does."""
-    budget = Budget(most)
+    budget = ResultRoom(most)
     turns = _read(raw, PromptAnswer).messages
     return [
         PromptMessage(told_line(turn.role, 20), content)
@@ -153,7 +153,7 @@ def _read(raw: msgspec.Raw, kind: Any) -> Any:
         raise MalformedFrameError(_MALFORMED) from None
 
 
-def _kept(blocks: Iterable[Block], budget: Budget) -> Iterator[ToolContent]:
+def _kept(blocks: Iterable[ContentBlock], budget: ResultRoom) -> Iterator[ToolContent]:
     for block in blocks:
         for content in _content(block, budget):
             # What is empty because nothing more may be kept is left out.
@@ -161,7 +161,7 @@ def _kept(blocks: Iterable[Block], budget: Budget) -> Iterator[ToolContent]:
                 yield content
 
 
-def _content(block: Block, budget: Budget) -> Iterator[ToolContent]:
+def _content(block: ContentBlock, budget: ResultRoom) -> Iterator[ToolContent]:
     match block.type:
         case "text":
             yield ToolText(text=budget.text(block.text))
@@ -176,7 +176,7 @@ def _content(block: Block, budget: Budget) -> Iterator[ToolContent]:
             yield ToolText(text=budget.text(f"[content of the kind {kind}, which is not read]"))
 
 
-def _embedded(resource: Embedded, budget: Budget) -> Iterator[ToolContent]:
+def _embedded(resource: HeldResource, budget: ResultRoom) -> Iterator[ToolContent]:
     for link in _link(resource.uri, resource.mime_type, budget):
         text = "" if resource.text is None else budget.text(resource.text)
         yield msgspec.structs.replace(link, text=text)
@@ -184,14 +184,14 @@ def _embedded(resource: Embedded, budget: Budget) -> Iterator[ToolContent]:
         yield from _media(resource.mime_type, resource.blob, budget)
 
 
-def _link(uri: str, media_type: str | None, budget: Budget) -> Iterator[ToolResource]:
+def _link(uri: str, media_type: str | None, budget: ResultRoom) -> Iterator[ToolResource]:
     if len(uri) > MAX_URI:
         budget.truncated = True
     elif budget.whole(len(uri.encode())):
         yield ToolResource(uri=printable(uri, one_line=True), media_type=_type(media_type, ""))
 
 
-def _media(media_type: str | None, data: str, budget: Budget) -> Iterator[ToolMedia]:
+def _media(media_type: str | None, data: str, budget: ResultRoom) -> Iterator[ToolMedia]:
     if not _is_base64(data):
         raise MalformedFrameError("the server's result holds media that are not in base64")
     if budget.whole(len(data)):

@@ -23,7 +23,7 @@ from actors.mcp_pool.core.wire import (
 from schemas import bounds
 from schemas.base import Value
 from schemas.printable import printable
-from schemas.tools import ToolOutcome
+from schemas.tools import UNSENT, ToolOutcome
 
 MAX_REASON = 300
 """Characters of a server's own words that are told on."""
@@ -52,7 +52,7 @@ _LOST = (400, 404, 410)
 _BUSY = (429, _UNAVAILABLE)
 
 
-class Refusal(NamedTuple):
+class HttpRefusal(NamedTuple):
     """The answer to a request that was not taken: status, its JSON-RPC error where it has one."""
 
     status: int
@@ -64,7 +64,7 @@ class _Versions(Value):
     supported: list[str] = []
 
 
-def of_status(refusal: Refusal, *, in_session: bool) -> UpstreamError:
+def of_status(refusal: HttpRefusal, *, in_session: bool) -> UpstreamError:
     """Return the error of an HTTP status that is no success."""
     status, error = refusal.status, refusal.error
     lost = in_session and _loses_session(refusal)
@@ -78,7 +78,7 @@ def of_status(refusal: Refusal, *, in_session: bool) -> UpstreamError:
     return UpstreamError(
         outcome,
         f"The server answers with status {status}{words}",
-        sent=True,
+        sent=outcome not in UNSENT,
         session_lost=lost,
         retry_after=refusal.retry_after,
         said=_said(error, status),
@@ -94,7 +94,7 @@ def of_error(error: RpcError, *, in_session: bool) -> UpstreamError:
     return UpstreamError(
         outcome,
         message,
-        sent=True,
+        sent=outcome not in UNSENT,
         session_lost=lost,
         said=_said(error),
     )
@@ -128,7 +128,7 @@ def _supported(error: RpcError) -> tuple[str, ...]:
         return ()
 
 
-def _loses_session(refusal: Refusal) -> bool:
+def _loses_session(refusal: HttpRefusal) -> bool:
     error = refusal.error
     if refusal.status == _UNAVAILABLE:
         # With a time to wait it is overload; without one the server behind has gone.

@@ -68,7 +68,7 @@ class Hearing:
         self.changed: Callable[[str], None] | None = None
         self._person = person
 
-    def take(self, frame: wire.Frame, number: int | None = None) -> bytes | None:
+    def take(self, frame: wire.RpcFrame, number: int | None = None) -> bytes | None:
         """Take a frame that is no answer; return what answers it, if it is a question.
 
         ``number`` is that of the request in whose stream it came, None where all come in one.

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from actors.mcp_pool.core.wire import Frame, MalformedFrameError
+from actors.mcp_pool.core.wire import MalformedFrameError, RpcFrame
 from schemas import bounds
 from schemas.base import Value
 
@@ -50,7 +50,7 @@ def nobody(method: str, params: Mapping[str, Any]) -> Mapping[str, Any] | None:
     return {"ping": {}, "elicitation/create": DISMISSED}.get(method)
 
 
-def reply(frame: Frame, person: Person) -> Mapping[str, Any] | None:
+def reply(frame: RpcFrame, person: Person) -> Mapping[str, Any] | None:
     """Return the result for a server's request; None where this client does not offer it."""
     method = frame.method or ""
     if method == "ping":

@@ -30,7 +30,7 @@ class UnknownRevisionError(ValueError):
     """The server speaks none of our revisions."""
 
 
-class Party(Value):
+class Introduced(Value):
     """Who somebody is: a server, by its own word."""
 
     name: str = ""
@@ -42,11 +42,11 @@ class Agreed(Value):
     version: str = msgspec.field(default="", name="protocolVersion")
     supported: list[str] = msgspec.field(default_factory=list[str], name="supportedVersions")
     capabilities: dict[str, Any] = {}
-    server: Party = msgspec.field(default=Party(), name="serverInfo")
+    server: Introduced = msgspec.field(default=Introduced(), name="serverInfo")
     meta: dict[str, Any] = msgspec.field(default_factory=dict[str, Any], name="_meta")
 
 
-class Dialect(NamedTuple):
+class Revision(NamedTuple):
     """How requests of a revision look. ``offers``: what this client declares that it can do."""
 
     version: str
@@ -64,7 +64,7 @@ class Dialect(NamedTuple):
 
     def request(
         self, number: int, method: str, params: Mapping[str, Any], headers: Mapping[str, str] = {}
-    ) -> wire.Outgoing:
+    ) -> wire.RpcRequest:
         """Return a request in the form of the revision."""
         if not self.stateless:
             return wire.request(number, method, params, headers)

@@ -105,7 +105,7 @@ class ServerPool:
             try:
                 return await upstream.call(plan)
             except UpstreamError as error:
-                mark.is_sent = before or error.sent
+                mark.is_sent = before or failure_of(error).sent
                 raise
 
         async with self._line.place(who.line, plan.deadline):
@@ -132,13 +132,14 @@ class ServerPool:
             try:
                 return await self._once(who, deadline, ask)
             except UpstreamError as error:
-                pause = pause_before(failure_of(error), tries, may_repeat=may_repeat)
+                failure = failure_of(error)
+                pause = pause_before(failure, tries, may_repeat=may_repeat)
                 if pause is None or loop_time() + pause >= deadline:
-                    if sent and not error.sent:
+                    if sent and not failure.sent:
                         # An earlier try may have had its effect, whatever became of this one.
                         raise UpstreamError("outcome_unknown", error.message, sent=True) from None
                     raise
-                sent = sent or error.sent
+                sent = sent or failure.sent
             await anyio.sleep(pause)
 
     async def _once(

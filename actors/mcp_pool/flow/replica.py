@@ -360,7 +360,6 @@ class Replica:
 
 
 def failure_of(error: UpstreamError) -> CallFailure:
-    """Return an error as a value."""
-    return CallFailure(
-        error.outcome, error.message, error.sent, error.session_lost, error.retry_after
-    )
+    """Return an error as a value; what the server refused before it began has had no effect."""
+    sent = error.sent and error.outcome not in UNSENT
+    return CallFailure(error.outcome, error.message, sent, error.session_lost, error.retry_after)

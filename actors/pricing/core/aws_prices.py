@@ -27,6 +27,7 @@ _OTHER = re.compile(r"batch|flex|priority|latency|custom|provision|global|long|a
 """Ways to be served, and inputs, whose prices are not those of usual text."""
 
 _REGION = re.compile(r"^(?:[a-z]{2,8}\.)?[^./]+\.")
+_PROFILE = re.compile(r"([a-z]{2,8})\.[^./]+\.")
 _VERSION = re.compile(r"(-\d{8})?(-v\d+)?(:\d+)*$")
 _TUNED = re.compile(r"(instruct|chat|it)$")
 _SEPARATORS = re.compile(r"[^a-z0-9]")
@@ -75,21 +76,32 @@ class RowsRead(NamedTuple):
 
 def rows_of(offer: PriceOffer, book: Book) -> RowsRead:
     """Return the rows of a price list for the models that a book has."""
-    ids = {_plain(_REGION.sub("", _bare(model))): model for model in _models(book)}
+    ids: dict[str, list[str]] = defaultdict(list)
+    for each in _models(book):
+        ids[_plain(_REGION.sub("", _bare(each)))].append(each)
     prices: dict[tuple[str, str], Dollars] = defaultdict(dict)
     unknown = dict[str, None]()
     for model, region, bucket, usd in _prices(offer):
-        found = ids.get(_plain(model))
-        if found is None:
+        if _plain(model) not in ids:
             unknown[model] = None
-        else:
-            prices[region, found][bucket] = usd
+        for each in ids.get(_plain(model), ()):
+            if _is_served(each, region):
+                prices[region, each][bucket] = usd
     rows = [
         OverlayRow(provider=PROVIDER, model=f"{region}/{model}", usd=usd)
         for (region, model), usd in sorted(prices.items())
         if {"input", "output"} <= usd.keys()
     ]
     return RowsRead(Overlay(name=NAME, source=offer.published, rows=rows), list(unknown))
+
+
+def _is_served(model: str, region: str) -> bool:
+    """Say whether a region has a model, or a profile such as ``eu.amazon.nova-lite-v1:0``.
+
+    A profile costs what the region does in which it is called: one of its own part of the world.
+    """
+    profile = _PROFILE.match(model)
+    return profile is None or region.startswith(profile[1][:2])
 
 
 def _models(book: Book) -> Iterator[str]:

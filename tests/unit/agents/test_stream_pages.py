@@ -1,6 +1,7 @@
 """Pages of stored streams: the same as of a full read, at the cost of what they bring."""
 
 from collections.abc import Sequence
+from unittest.mock import patch
 
 import anyio
 import msgspec
@@ -90,11 +91,20 @@ streams = st.one_of(
 cursors = st.none() | st.tuples(st.integers(0, 4), st.integers(0, 60))
 
 
-@given(streams, st.lists(st.tuples(cursors, st.integers(1, 50), streams), min_size=1, max_size=6))
+@given(
+    streams,
+    st.lists(st.tuples(cursors, st.integers(1, 50), streams), min_size=1, max_size=6),
+    st.sampled_from([2, 64]),
+)
 async def test_a_page_is_that_of_a_full_read_whatever_was_read_before(
-    places: list[Place], reads: list[tuple[Place | None, int, list[Place]]]
+    places: list[Place], reads: list[tuple[Place | None, int, list[Place]]], batch: int
 ) -> None:
     store = Store(places)
+    with patch.object(pages, "BATCH", batch):
+        await _same_pages(store, reads)
+
+
+async def _same_pages(store: Store, reads: list[tuple[Place | None, int, list[Place]]]) -> None:
     reader = Streams(store.read, remembered=60)
     for after, limit, more in reads:
         page = await reader.page("local", _wanted(after, limit))
@@ -122,6 +132,20 @@ async def test_a_page_looks_no_further_than_it_needs() -> None:
     page = await Streams(store.read).page("local", _wanted(None, 1))
     assert (_places(page), page.more) == ([(1, 0)], True)
     assert store.looked_at <= pages.BATCH + 1
+
+
+@pytest.mark.parametrize("count", [5_000, 50_000])
+async def test_a_page_in_the_middle_costs_the_same_in_a_long_stream(count: int) -> None:
+    store = Store([(1, n) for n in range(count)])
+    reader, after = Streams(store.read), (1, count - 200)
+    page = await reader.page("local", _wanted(after, 20))
+    assert (_places(page), page.more) == ([(1, after[1] + 1 + n) for n in range(20)], True)
+    assert store.looked_at <= 400
+    assert store.requests <= 40
+    looked_at = store.looked_at
+    page = await reader.page("local", _wanted((1, after[1] + 20), 20))
+    assert _places(page)[0] == (1, after[1] + 21)
+    assert store.looked_at <= looked_at + pages.BATCH + 20
 
 
 async def test_all_pages_together_look_at_each_event_twice() -> None:

@@ -71,3 +71,19 @@ async def test_what_waits_is_bounded_in_number_and_bytes_and_for_one_tenant_the_
     assert len(many) == MAX_OF_ONE
     many.offer(_pending("modest", "m"), 1)
     assert len(many) == MAX_OF_ONE + 1
+
+
+async def test_what_was_taken_makes_room_for_its_own_tenant_and_a_turn_is_as_large_as_allowed():
+    inbox, size = _inbox(), MAX_BYTES_OF_ONE // 4
+    for n in range(4):
+        inbox.offer(_pending("greedy", f"g{n}"), size)
+        inbox.offer(_pending("modest", f"m{n}"), size)
+
+    assert [pending.envelope.id for pending in inbox.take(10, size + 1)] == ["g0", "m0"]
+    inbox.offer(_pending("greedy", "g4"), size)
+    inbox.offer(_pending("greedy", "too much"), size)
+
+    assert [pending.envelope.id for pending in inbox.take(2, 10 * size)] == ["g1", "m1"]
+    left = ["g2", "m2", "g3", "m3", "g4"]
+    assert [pending.envelope.id for pending in inbox.take(9, 10 * size)] == left
+    assert not inbox.take(9, 10 * size)

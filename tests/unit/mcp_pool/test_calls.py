@@ -13,6 +13,7 @@ from bus.codec import decode
 from bus.errors import ProblemError
 from bus.memory import MemoryProcess, memory_bus
 from bus.requests.caller import Caller
+from bus.telemetry.metrics import REGISTRY
 from schemas.streams import ToolProgressed
 from schemas.tool_servers import (
     ApplyServer,
@@ -214,13 +215,35 @@ async def test_a_once_call_is_not_repeated_even_where_the_server_says_it_may_be(
         await done(all_, "echo")
         tasks.start_soon(lambda: call(once=True))
         tasks.start_soon(lambda: call(once=False))
-        await anyio.sleep(0.01)
+        while server.running < 2:
+            await anyio.sleep(0.001)
         server.kill()
         server.start()
         await anyio.sleep(5)
 
     assert sorted(type(each).__name__ for each in reports) == ["FailTool", "FinishTool"]
     assert (server.effects[1], server.effects[2]) == (1, 2)
+
+
+def counted(server: str, tool: str, outcome: str) -> float:
+    labels = {"server": server, "tool": tool, "outcome": outcome}
+    return REGISTRY.get_sample_value("callboard_tool_calls_total", labels) or 0.0
+
+
+async def test_calls_are_counted_by_server_tool_and_outcome(bus: MemoryProcess):
+    server = FakeServer("counted")
+    async with many(bus, server) as all_:
+        for _ in range(3):
+            await done(all_, "echo", server="counted")
+        await done(all_, "hang", server="counted", seconds=1)
+        await done(all_, "made_up_by_a_model", server="counted")
+
+    assert counted("counted", "echo", "ok") == 3
+    assert counted("counted", "hang", "deadline") == 1
+    assert counted("counted", "made_up_by_a_model", "rejected") == 0
+    assert counted("unknown", "unknown", "rejected") >= 1
+    labels = {"server": "counted", "lane": "http", "era": "2026"}
+    assert REGISTRY.get_sample_value("callboard_tool_seconds_count", labels) == 4
 
 
 # Questions

@@ -10,8 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actors.pricing.core import price_list
+from actors.pricing.core.aws_prices import PriceOffer, rows_of
 from actors.pricing.core.reconciliation import CostDifference, TimeSlot, compared, summed, tier_of
 from bus.kv.prices import shipped_text
+from schemas.pricing.book import read
 from schemas.pricing.prices import Prices
 from tests.price_lists import Sold, offer_file
 
@@ -113,3 +115,18 @@ def test_a_region_and_the_profile_for_the_world_have_rates_of_their_own():
     )
 
     assert price_list.compared(file, Prices(shipped_text()), NOW).equal == 2
+
+
+def test_a_price_of_a_region_is_that_of_the_model_and_of_its_profile_there():
+    nova = ("Nova Lite", "EUW1-NovaLite-tokens", "eu-west-1")
+    offer = offer_file(
+        Sold(*nova, "1K tokens", "0.0000123", "Input tokens"),
+        Sold(*nova, "1M tokens", "0.321", "Output tokens"),
+    )
+
+    found = rows_of(msgspec.json.decode(offer, type=PriceOffer), read(shipped_text()))
+
+    assert [row.model for row in found.overlay.rows] == [
+        "eu-west-1/amazon.nova-lite-v1:0",
+        "eu-west-1/eu.amazon.nova-lite-v1:0",
+    ]
