@@ -207,3 +207,12 @@ def test_an_answer_to_head_has_no_body():
 
     assert (reading.done, reading.status, reading.take()) == (True, 200, b"")
     assert not reading.keeps
+
+
+def test_interim_answers_are_counted():
+    reading = Reading(HttpLimits(interim=5))
+    reading.feed(b"HTTP/1.1 100 C\r\n\r\n" * 5)
+    assert reading.failure is None
+
+    reading.feed(b"HTTP/1.1 100 C\r\n\r\n")
+    assert isinstance(reading.failure, HttpTooLargeError)
