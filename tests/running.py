@@ -16,7 +16,7 @@ import anyio.to_thread
 import structlog
 from click.testing import CliRunner, Result
 
-from actors.cli import main
+from actors.cli.commands import main
 from tests.architecture.tree import ROOT
 from tests.integration.waiting import until
 from tests.servers import ON_CLUSTER, PATIENCE
@@ -63,7 +63,7 @@ class RunningFleet:
         self.port = port
         self.url = f"nats://127.0.0.1:{port}"
         self.ready_file = folder / "ready.json"
-        command = [sys.executable, "-c", "from actors.cli import main; main()", "up"]
+        command = [sys.executable, "-c", "from actors.cli.commands import main; main()", "up"]
         options = ["--data", folder / "data", "--port", str(port), "--ready-file", self.ready_file]
         with (folder / "fleet.log").open("wb") as log:
             self.process = subprocess.Popen(

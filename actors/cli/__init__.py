@@ -23,20 +23,5 @@
 ``journals``    how both of them read
 ``mcp_serve``   starts what ``mcp_face`` is: agents as tools of the Model Context Protocol
 ``mcp_servers`` how the servers of tools fare
-``shown``       tables and streams on a terminal
+``rendering``   tables and streams on a terminal
 """
-
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from actors.cli.commands import main
-
-__all__ = ["main"]
-
-
-def __getattr__(name: str) -> Any:
-    # ``entry`` lies in here, and must run before the rest is imported.
-    if name == "main":
-        return import_module("actors.cli.commands").main
-    raise AttributeError(name)

@@ -8,7 +8,7 @@ EXIT_INTERRUPTED = 130
 def run() -> None:
     """Import the command line and run it."""
     try:
-        import_module("actors.cli").main()
+        import_module("actors.cli.commands").main()
     except KeyboardInterrupt:
         import_module("actors.cli.rendering").line("interrupted", err=True)
         raise SystemExit(EXIT_INTERRUPTED) from None

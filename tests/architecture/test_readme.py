@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from actors.agents.core import definitions
-from actors.cli import main as root
+from actors.cli.commands import main as root
 from actors.cli.config import CliConfig
 from bus.codec import convert
 from bus.config.reading import beside

@@ -19,7 +19,7 @@ from tests.batch_provider import BatchProvider, batch_provider
 from tests.fleet import PlainClient, RunningFleet, running_fleet
 from tests.servers import PATIENCE
 
-SCRIPT = "from actors.cli import main; main()"
+SCRIPT = "from actors.cli.commands import main; main()"
 KEY = "sk-batches-0123456789"
 USED_PICO = 1000 * 150_000 + 100 * 600_000
 """What an answer of the provider costs at gpt-4o-mini's standard price."""

@@ -13,7 +13,7 @@ import msgspec
 import pytest
 from click.testing import CliRunner
 
-from actors.cli import main
+from actors.cli.commands import main
 from bus.codec import decode
 from bus.config import Timing
 from bus.connection import NatsAddress, connect

@@ -164,7 +164,7 @@ def test_an_execution_can_be_cancelled(fleet: RunningFleet):
         [
             sys.executable,
             "-c",
-            "from actors.cli import main; main()",
+            "from actors.cli.commands import main; main()",
             "run",
             "slow",
             "x",
@@ -301,7 +301,7 @@ def test_a_port_that_is_taken_is_named(fleet: RunningFleet):
         [
             sys.executable,
             "-c",
-            "from actors.cli import main; main()",
+            "from actors.cli.commands import main; main()",
             "up",
             "--port",
             str(fleet.port),

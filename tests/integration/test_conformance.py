@@ -16,7 +16,7 @@ import structlog
 from aiohttp import web
 from click.testing import CliRunner, Result
 
-from actors.cli import main
+from actors.cli.commands import main
 from actors.streaming.core.checks.conformance import NAMES
 from tests.attempts import KEY
 from tests.providers_fake import (

@@ -15,7 +15,7 @@ import pytest
 import structlog
 from click.testing import CliRunner
 
-from actors.cli import main
+from actors.cli.commands import main
 from actors.pricing.adapters.costs import COSTS
 from actors.pricing.adapters.reports import Reports
 from actors.pricing.adapters.savings import Savings

@@ -13,7 +13,7 @@ import pytest
 from anyio.abc import Process
 from click.testing import CliRunner
 
-from actors.cli import main
+from actors.cli.commands import main
 from tests.fleet import PlainClient, RunningFleet, running_fleet
 from tests.servers import PATIENCE
 

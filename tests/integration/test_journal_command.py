@@ -11,7 +11,7 @@ import pytest
 import structlog
 from click.testing import CliRunner, Result
 
-from actors.cli import main
+from actors.cli.commands import main
 from bus.connection import NatsAddress
 from bus.jetstream import open_bus
 from bus.subjects import journal_subject

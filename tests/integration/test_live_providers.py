@@ -10,7 +10,7 @@ import os
 import pytest
 from click.testing import CliRunner
 
-from actors.cli import main
+from actors.cli.commands import main
 
 PROVIDERS = {
     "openai": ("OPENAI_API_KEY", "openai/gpt-4o-mini", []),

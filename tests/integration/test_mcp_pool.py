@@ -13,7 +13,7 @@ import anyio.to_thread
 import pytest
 from click.testing import CliRunner
 
-from actors.cli import main
+from actors.cli.commands import main
 from actors.mcp_pool.actor import ACTOR
 from bus.actor import serve
 from bus.client import Client

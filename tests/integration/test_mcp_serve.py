@@ -15,7 +15,7 @@ from mcp_types import TextContent
 
 from tests.fleet import PlainClient, RunningFleet
 
-SERVE = ["-c", "from actors.cli import main; main()", "mcp", "serve"]
+SERVE = ["-c", "from actors.cli.commands import main; main()", "mcp", "serve"]
 ENDLESS = " ".join(["word"] * 2000)
 
 

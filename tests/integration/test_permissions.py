@@ -15,7 +15,7 @@ from nats.errors import Error as Refused
 from nats.errors import NoRespondersError
 from nats.js.api import KeyValueConfig, StreamConfig
 
-from actors.cli import main
+from actors.cli.commands import main
 from bus.config import Timing
 from bus.connection import NatsAddress
 from bus.jetstream import open_bus

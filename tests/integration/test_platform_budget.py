@@ -9,7 +9,7 @@ import msgspec
 import pytest
 from click.testing import CliRunner
 
-from actors.cli import main
+from actors.cli.commands import main
 from bus.jetstream.bus import system_clock
 from schemas.ids import PLATFORM
 from schemas.ledger import MoneyHeld, Party, Reference, Reserve, Void

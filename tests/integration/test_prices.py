@@ -10,7 +10,7 @@ import pytest
 from aiohttp import web
 from click.testing import CliRunner
 
-from actors.cli import main as root
+from actors.cli.commands import main as root
 from actors.pricing.adapters.books import BookStore
 from bus.connection import NatsAddress, connect
 from bus.jetstream.bus import system_clock

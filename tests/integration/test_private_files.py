@@ -12,7 +12,7 @@ import pytest
 
 from tests.servers import PATIENCE
 
-CALLBOARD = (sys.executable, "-c", "from actors.cli import main; main()")
+CALLBOARD = (sys.executable, "-c", "from actors.cli.commands import main; main()")
 READY_SECONDS = 60.0 * PATIENCE
 EXIT_CONFIG = 78
 

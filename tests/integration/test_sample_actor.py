@@ -15,7 +15,7 @@ import pytest
 from click.testing import CliRunner
 
 import actors
-from actors.cli import main
+from actors.cli.commands import main
 from actors.fleet import declared
 from actors.fleet.plan import REPLICAS
 from bus.actor import serve

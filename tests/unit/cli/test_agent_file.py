@@ -10,8 +10,8 @@ from click.testing import CliRunner
 
 from actors.agents.core import definitions
 from actors.agents.core.prompt import assemble
-from actors.cli import main
 from actors.cli.agent_file import text
+from actors.cli.commands import main
 from bus.codec import convert
 from schemas.agents import AgentDefinition, AgentLimits, ApplyAgent, Memory, Personality, Prompts
 from schemas.executions import ExecuteAgent

@@ -8,7 +8,7 @@ from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.cli import main
+from actors.cli.commands import main
 from actors.cli.costs import BAR, bar, table_of, usd
 from schemas.reports import CostLine, CostReport, Totals
 from schemas.usage import COUNTS, Usage

@@ -11,7 +11,8 @@ import anyio
 import pytest
 from click.testing import CliRunner, Result
 
-from actors.cli import entry, executions, main
+from actors.cli import entry, executions
+from actors.cli.commands import main
 from actors.cli.config import CliConfig
 from actors.cli.executions import NO_WORKER
 from actors.cli.rendering import ShownAnswer
@@ -137,7 +138,7 @@ def test_ctrl_c_during_the_first_import_ends_the_command_with_one_line(
 def test_help_imports_next_to_nothing_and_a_command_no_client_of_http():
     code = """
 import sys
-from actors.cli import main
+from actors.cli.commands import main
 try: main(["agents"])
 except SystemExit: pass
 print(*(name for name in sys.argv[1:] if name in sys.modules), file=sys.stderr)

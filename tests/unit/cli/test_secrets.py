@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from actors.cli import main
+from actors.cli.commands import main
 from bus import files
 from bus.errors import ProblemError
 from bus.security.secrets import SecretEntry, Secrets

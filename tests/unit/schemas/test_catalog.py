@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from actors.cli import main
+from actors.cli.commands import main
 from bus.security.permissions import tenant_permissions
 from schemas import base, catalog
 from schemas.agents import AgentList
