@@ -12,6 +12,7 @@ from schemas.llm import Name as ToolName
 from schemas.patches import Patch
 from schemas.policy import Policy
 from schemas.providers import Provider
+from schemas.tools import ToolPattern
 from schemas.versioned import Versioned
 
 Text = Annotated[str, msgspec.Meta(max_length=200_000)]
@@ -23,6 +24,12 @@ Tone = Literal["professional", "casual", "formal", "enthusiastic"]
 Behavior = Literal["helpful", "direct", "empathetic", "technical"]
 LanguageStyle = Literal["concise", "detailed", "conversational"]
 AgentStatus = Literal["IDLE", "BUSY", "OFFLINE"]
+
+
+ToolNames = Annotated[
+    list[Annotated[str, msgspec.Meta(min_length=1, max_length=128)]], msgspec.Meta(max_length=128)
+]
+"""Patterns of names of tools."""
 
 
 class Personality(StrictValue):
@@ -55,10 +62,17 @@ class Memory(StrictValue):
 
 
 class AgentLimits(StrictValue):
-    """Bounds of one execution. None takes the fleet's default."""
+    """Bounds of one execution. None takes the fleet's default.
+
+    After so many rounds of tools, or calls in all, the model is told so and asked for its answer
+    once more; ``parallel_tools`` of an answer's calls run side by side.
+    """
 
     timeout_seconds: Annotated[float, msgspec.Meta(gt=0, le=86_400)] | None = None
     max_attempts: Annotated[int, msgspec.Meta(ge=1, le=20)] | None = None
+    tool_rounds: Annotated[int, msgspec.Meta(ge=1, le=64)] | None = None
+    tool_calls: Annotated[int, msgspec.Meta(ge=1, le=512)] | None = None
+    parallel_tools: Annotated[int, msgspec.Meta(ge=1, le=32)] | None = None
 
 
 class ModelChoice(StrictValue):
@@ -82,6 +96,35 @@ class ModelChoice(StrictValue):
     top_p: Annotated[float, msgspec.Meta(ge=0.0, le=1.0)] | msgspec.UnsetType | None = msgspec.UNSET
 
 
+class AgentTool(StrictValue, omit_defaults=True):
+    """Tools that an agent may use: one that is described here by its ``name``, or a server's.
+
+    What is described here no server has, so that a call of it ends the execution and whoever has
+    asked runs it. ``parameters`` is the JSON Schema of its arguments. Of a ``server``, the tools
+    that match ``tools`` are offered, those that match ``deny`` are not; ``*`` stands for any text.
+    ``requires_approval`` says of which (true: of all) each call waits for a person. ``seconds`` is
+    how long a call may take.
+    """
+
+    name: ToolName | None = None
+    description: Annotated[str, msgspec.Meta(max_length=4096)] = ""
+    parameters: dict[str, Any] = msgspec.field(default_factory=lambda: {"type": "object"})
+    server: Token | None = None
+    tools: ToolNames = []
+    deny: ToolNames = []
+    requires_approval: bool | ToolNames = False
+    seconds: Annotated[float, msgspec.Meta(gt=0, le=3600)] = 60.0
+
+    @property
+    def definition(self) -> ToolDefinition | None:
+        """What is told a model of a tool that is described here; None of a server's."""
+        if self.name is None:
+            return None
+        return ToolDefinition(
+            name=self.name, description=self.description, parameters=self.parameters
+        )
+
+
 class TemplateUse(Value):
     """The version of a template that an agent was made of."""
 
@@ -101,7 +144,7 @@ class AgentDefinition(Versioned):
     config: ModelConfig = msgspec.field(default_factory=ModelConfig)
     prompts: Prompts = msgspec.field(default_factory=Prompts)
     personality: Personality | None = None
-    tools: list[ToolDefinition] = []
+    tools: list[AgentTool] = []
     capabilities: list[str] = []
     memory: Memory = msgspec.field(default_factory=Memory)
     limits: AgentLimits = msgspec.field(default_factory=AgentLimits)
@@ -110,8 +153,9 @@ class AgentDefinition(Versioned):
     template: TemplateUse | None = None
 
 
-Tools = Annotated[list[ToolDefinition | ToolName], msgspec.Meta(max_length=128)]
-"""Tools, each whole or by its name alone: then it takes any arguments."""
+Tools = Annotated[list[AgentTool | ToolPattern], msgspec.Meta(max_length=128)]
+"""Tools, each whole or by its name alone, which is that of a server, as in ``notion`` and
+``notion/search_*``, or, where there is no such server, that of a tool which takes any arguments."""
 
 
 class _AgentFields(Command):

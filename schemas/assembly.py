@@ -13,24 +13,32 @@ from schemas.streams import (
     StreamEvent,
     Terminal,
     ThinkingChunk,
+    ToolProgressed,
 )
+
+MOST_KNOWN = 100_000
+"""Events of progress whose repeats are known."""
 
 
 class Assembly:
     """The events of one execution as far as they are known.
 
     Repeats are dropped by (segment, sequence), and so is everything of a segment that
-    ``attempt_restarted`` has made void.
+    ``attempt_restarted`` has made void. What tools tell of their progress is no part of the order,
+    in which nothing is missing.
     """
 
     def __init__(self) -> None:
         self._segments: dict[int, dict[int, StreamEvent]] = {}
         self._dropped: set[int] = set()
+        self._progress: set[tuple[int, int]] = set()
         self.terminal: Terminal | None = None
         self.repeats = 0
 
     def add(self, event: StreamEvent) -> bool:
         """Take in one event; say whether it is new and counts."""
+        if isinstance(event, ToolProgressed):
+            return self._progressed(event)
         events = self._segments.setdefault(event.segment, {})
         if event.sequence in events:
             self.repeats += 1
@@ -42,15 +50,24 @@ class Assembly:
             self.terminal = event
         return event.segment not in self._dropped
 
+    def _progressed(self, event: ToolProgressed) -> bool:
+        place = (event.segment, event.sequence)
+        if place in self._progress:
+            self.repeats += 1
+            return False
+        if len(self._progress) < MOST_KNOWN:
+            self._progress.add(place)
+        return event.segment not in self._dropped
+
     @property
     def text(self) -> str:
-        """The answer as far as it is known."""
-        return "".join(event.content for event in self.events() if isinstance(event, ContentChunk))
+        """The answer as far as it is known: that of the newest step that says something."""
+        return _newest([event for event in self.events() if isinstance(event, ContentChunk)])
 
     @property
     def reasoning(self) -> str:
-        """The model's reasoning as far as it is known."""
-        return "".join(event.content for event in self.events() if isinstance(event, ThinkingChunk))
+        """The model's reasoning as far as it is known, in the same way."""
+        return _newest([event for event in self.events() if isinstance(event, ThinkingChunk)])
 
     @property
     def cursor(self) -> str | None:
@@ -80,3 +97,8 @@ class Assembly:
             if segment not in self._dropped:
                 for sequence in sorted(self._segments[segment]):
                     yield self._segments[segment][sequence]
+
+
+def _newest(chunks: list[ContentChunk] | list[ThinkingChunk]) -> str:
+    last = chunks[-1].step if chunks else None
+    return "".join(chunk.content for chunk in chunks if chunk.step == last)

@@ -65,7 +65,8 @@ class Spending(Value, omit_defaults=True):
     others fail when they are refused. ``platform`` is set where a budget of the platform holds:
     ``lent_pico`` of the amount must be its money, all of it where that is None. ``chunk_pico`` is
     what may be spent before a provider that says too much is noticed. ``assumed_tokens`` is how
-    long an answer was taken to become, where the request does not bound it.
+    long an answer was taken to become, where the request does not bound it. ``growth`` is what each
+    further step may cost more, where tools bring results.
     """
 
     amount_pico: int
@@ -76,6 +77,17 @@ class Spending(Value, omit_defaults=True):
     lent_pico: int | None = None
     chunk_pico: int = 0
     assumed_tokens: int | None = None
+    growth: "Growth | None" = None
+
+
+class Growth(Value):
+    """What a conversation costs more with each ``GROWTH_BYTES`` that it grows by, at most."""
+
+    amount_pico: int
+    tokens: int
+
+
+GROWTH_BYTES = 64 * 1024
 
 
 class Payer(msgspec.Struct, frozen=True):
@@ -128,6 +140,25 @@ class Bill(Value, omit_defaults=True):
         return self.retry_at is None and known == (answer.what, answer.asked)
 
 
+def grown(spending: Spending, size: int) -> Spending:
+    """Return what is reserved for an attempt once the conversation is longer by ``size`` bytes."""
+    growth = spending.growth
+    if growth is None or not size:
+        return spending
+    more = -(-growth.amount_pico * size // GROWTH_BYTES)
+    slices = spending.slices
+    if slices is not None:
+        slices = msgspec.structs.replace(slices, input_pico=slices.input_pico + more)
+    lent = spending.lent_pico
+    return msgspec.structs.replace(
+        spending,
+        amount_pico=spending.amount_pico + more,
+        tokens=spending.tokens + -(-growth.tokens * size // GROWTH_BYTES),
+        slices=slices,
+        lent_pico=None if lent is None else lent + more,
+    )
+
+
 # What is asked
 
 
@@ -148,7 +179,7 @@ def answered(ask: Ask, answer: bytes) -> AccountAnswered:
     """Return the command that tells an entity what the account has answered to one of its asks."""
     command: Reserve | Settle | Void = ask.command
     return AccountAnswered(
-        work=str(command.reference.step),
+        work=work_of(command.reference.step),
         attempt=command.reference.attempt,
         what=_WHAT[type(command)],
         asked=int(ask.id.rpartition(".")[2]),
@@ -161,9 +192,20 @@ def problem_of(answer: bytes) -> Problem | None:
     return _problem.decode(answer) if answer.startswith(b'{"type":"problem"') else None
 
 
+_CALLS = 1000
+"""More than a step has calls of tools, and than an execution has steps."""
+
+
 def number_of(work: str) -> int:
-    """Return the number of a step, by which accounts and streams know it."""
-    return int(work)
+    """Return the number by which accounts and streams know a step, or a call of a tool in it."""
+    step, _, place = work.partition(".")
+    return int(step) * _CALLS + int(place) if place else int(step)
+
+
+def work_of(number: int) -> str:
+    """Return the work that has this number."""
+    step, place = divmod(number, _CALLS)
+    return f"{step}.{place}" if step else str(place)
 
 
 def ask_id(payer: Payer, bill: Bill) -> str:

@@ -7,12 +7,16 @@ import msgspec
 
 from schemas.base import Command, Cursor, Message, Offset, Question
 from schemas.ids import AgentId, ExecutionId, Label, SessionId
+from schemas.llm import ChatMessage
 
 CONVERSATION_SUBJECT = "_cb.conversation.{tenant}.{agent_id}.{session}"
 
 
 class ConversationTurn(Message):
-    """A task and its answer. Readers keep one turn an execution: it may be stored twice."""
+    """A task and its answer. Readers keep one turn an execution: it may be stored twice.
+
+    ``messages`` are what lies between: calls of tools and their results.
+    """
 
     SUBJECT: ClassVar[str | None] = CONVERSATION_SUBJECT
 
@@ -22,6 +26,7 @@ class ConversationTurn(Message):
     at: datetime
     user: str
     assistant: str
+    messages: list[ChatMessage] = []
 
 
 class Conversation(Message):

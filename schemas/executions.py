@@ -26,6 +26,7 @@ from schemas.policy import Choice, Detour, Policy
 from schemas.problems import Problem, ProblemCode
 from schemas.providers import ModelName, Provider
 from schemas.safety import Finding
+from schemas.tools import CalledTool, ServerName, ToolName, ToolResult
 from schemas.usage import Usage
 
 ExecutionStatus = Literal[
@@ -204,6 +205,29 @@ class ExecutionRecord(Message):
     vectors: StoredVectors | None = None
     labels: dict[LabelName, Label] = {}
     expires_at: datetime | None = None
+    tools: list[CalledTool] = []
+    result: ToolResult | None = None
+
+
+class CallTool(Command):
+    """Call a tool of a server without an agent, as an execution: durable, streamed and listed.
+
+    It completes with the tool's result, also where that is an error of the tool's own; where there
+    is none it fails. The same ``id`` is the same call. It may take ``seconds``.
+    """
+
+    SUBJECT: ClassVar[str] = "tools.call"
+    REPLY: ClassVar[type[Message]] = ExecutionHandle
+    ACTION: ClassVar[str] = "executions:write"
+
+    server: ServerName
+    tool: ToolName
+    arguments: dict[str, Any] = {}
+    id: ExecutionId | None = None
+    user: Label | None = None
+    project: Label | None = None
+    labels: Labels = {}
+    seconds: Annotated[float, msgspec.Meta(gt=0, le=3600)] = 60.0
 
 
 class GetExecution(Question):
@@ -247,6 +271,30 @@ class CancelExecution(Command):
 
     execution_id: ExecutionId
     reason: Annotated[str, msgspec.Meta(max_length=1000)] = "cancelled by user"
+
+
+class ApproveCall(Command):
+    """Let a call of a tool be made that waits for approval."""
+
+    SUBJECT: ClassVar[str] = "executions.approve"
+    REPLY: ClassVar[type[Message]] = ExecutionHandle
+    ACTION: ClassVar[str] = "executions:approve"
+
+    execution_id: ExecutionId
+    call_id: Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
+    reason: Annotated[str, msgspec.Meta(max_length=1000)] = ""
+
+
+class RejectCall(Command):
+    """Refuse a call of a tool that waits for approval. The model is told, with the reason."""
+
+    SUBJECT: ClassVar[str] = "executions.reject"
+    REPLY: ClassVar[type[Message]] = ExecutionHandle
+    ACTION: ClassVar[str] = "executions:approve"
+
+    execution_id: ExecutionId
+    call_id: Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
+    reason: Annotated[str, msgspec.Meta(max_length=1000)] = ""
 
 
 class DeletedExecution(Message):

@@ -17,6 +17,7 @@ ACTIONS = {
     "executions:read": "List executions and conversations.",
     "executions:content": "Read what was asked and answered: records, streams, conversations.",
     "executions:write": "Run agents and models, cancel and delete executions.",
+    "executions:approve": "Approve of calls of tools that wait for it, or reject them.",
     "budgets:read": "Read budgets, limits and their balances.",
     "budgets:admin": "Set and correct budgets and limits.",
     "costs:read": "Read reports of what was spent.",

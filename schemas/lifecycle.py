@@ -1,11 +1,13 @@
 """The execution entity's own language: the commands its owner takes and the events it journals.
 
-Each step of an execution is a piece of work, named by its number.
+Each step of an execution is a piece of work, named by its number. So is each call of a tool, named
+by its step and its place (from 1) among the calls of that step's answer: ``2.1``.
 """
 
 from datetime import datetime
 
 from schemas.attempts import (
+    OutcomeLearned,
     WorkClaimed,
     WorkDone,
     WorkFailed,
@@ -23,6 +25,14 @@ from schemas.policy import Choice, Detour, Policy
 from schemas.problems import Problem
 from schemas.safety import Finding
 from schemas.spend import SpendEvent
+from schemas.tools import (
+    CallOutcome,
+    FailTool,
+    FinishTool,
+    ToolPlan,
+    ToolResult,
+    Turn,
+)
 from schemas.usage import Usage
 from schemas.work import Claim, Done, Lost, ReplyTo, Stopped, WorkFailure
 
@@ -81,12 +91,16 @@ class Prompt(Internal):
     It is stored before the execution is accepted, and never changes, so that every attempt asks the
     same. ``task`` is the task where that does not stand in the request; ``task_at`` says where it
     does. A short task is in the origin, as ever.
+
+    A conversation that has grown large with calls of tools is stored anew, as the prompt of the
+    next step: the messages from ``own_from`` on are those that the execution has added itself.
     """
 
     request: ModelRequest
     policy: Policy = NO_POLICY
     task: str = ""
     task_at: TaskPlace | None = None
+    own_from: int | None = None
 
 
 # Commands
@@ -108,13 +122,15 @@ class Accept(Internal, tag="accept"):
     spending: Spending | None = None
     reply_to: ReplyTo | None = None
     prompt: BodyReference | None = None
+    tools: ToolPlan | None = None
 
 
 class FinishGeneration(Done, tag="finish_generation"):
     """A provider answered to the end: the alternative at ``place``, after ``detours``.
 
     ``charges`` are the prices of all calls; None where nothing is known of prices. ``decided_at``
-    is that of the work item.
+    is that of the work item. ``prompt`` is the conversation with this answer, where it asks for
+    tools and is so large that it was stored.
     """
 
     answer: Answer
@@ -125,6 +141,7 @@ class FinishGeneration(Done, tag="finish_generation"):
     findings: list[Finding] = []
     charges: list[Charge] | None = None
     decided_at: datetime | None = None
+    prompt: BodyReference | None = None
 
 
 class FailGeneration(WorkFailure, tag="fail_generation"):
@@ -144,6 +161,15 @@ class FailGeneration(WorkFailure, tag="fail_generation"):
     findings: list[Finding] = []
     charges: list[Charge] | None = None
     decided_at: datetime | None = None
+
+
+class Decide(Internal, tag="decide"):
+    """A person approves of a call of a tool that waits for that, or does not. ``by`` says who."""
+
+    call_id: str
+    approved: bool
+    by: str
+    reason: str = ""
 
 
 class Cancel(Internal, tag="cancel"):
@@ -184,11 +210,14 @@ ExecutionCommand = (
     | Lost
     | FinishGeneration
     | FailGeneration
+    | FinishTool
+    | FailTool
     | WorkFailure
     | Stopped
     | AccountAnswered
     | CallbackAnswered
     | Inquire
+    | Decide
     | Cancel
     | Delete
     | Look
@@ -203,7 +232,7 @@ class Accepted(Internal, tag="accepted"):
     """The execution exists and must end by ``deadline``.
 
     A long task that stands in the request is not in the origin as well: ``task_at`` says where.
-    ``prompt`` is that of ``Accept``.
+    ``prompt`` and ``tools`` are those of ``Accept``.
     """
 
     origin: Origin
@@ -215,6 +244,7 @@ class Accepted(Internal, tag="accepted"):
     task_at: TaskPlace | None = None
     reply_to: ReplyTo | None = None
     prompt: BodyReference | None = None
+    tools: ToolPlan | None = None
 
 
 class AttemptStarted(WorkStarted, tag="attempt_started"):
@@ -256,6 +286,71 @@ class GenerationFinished(WorkDone, tag="generation_finished"):
     detours: list[Detour] = []
     findings: list[Finding] = []
     charges: list[Charge] | None = None
+    prompt: BodyReference | None = None
+
+
+class ToolsCalled(Internal, tag="tools_called"):
+    """The answer of a step asks for tools: a round begins.
+
+    Those that need approval are told on the stream, from ``notice_segment`` on, each in a segment
+    of its own; they wait for it until ``until``.
+    """
+
+    step: str
+    at: datetime
+    notice_segment: int | None = None
+    until: datetime | None = None
+
+
+class ToolStarted(WorkStarted, tag="tool_started"):
+    """An attempt at a call is handed out: from now on it may have its effect."""
+
+
+class ToolFinished(WorkDone, tag="tool_finished"):
+    """A tool has answered. ``notice_segment`` is that in which the stream says so."""
+
+    result: ToolResult
+    started_at: datetime
+    notice_segment: int
+    charges: list[Charge] | None = None
+
+
+class ToolFailed(WorkFailed, tag="tool_failed"):
+    """An attempt at a call brought no result; the last one says so in its ``notice_segment``."""
+
+    outcome: CallOutcome
+    notice_segment: int | None = None
+
+
+class ToolRefused(Internal, tag="tool_refused"):
+    """A call is never made. ``message`` says why, to the model."""
+
+    work: str
+    at: datetime
+    outcome: CallOutcome
+    message: str
+    notice_segment: int
+
+
+class ToolDecided(Internal, tag="tool_decided"):
+    """A person has approved of a call, or not; where ``by`` is empty, nobody has in time."""
+
+    work: str
+    at: datetime
+    approved: bool
+    by: str = ""
+    reason: str = ""
+
+
+ToolEvent = (
+    ToolsCalled
+    | ToolStarted
+    | ToolFinished
+    | ToolFailed
+    | ToolRefused
+    | ToolDecided
+    | OutcomeLearned
+)
 
 
 class UsageSettled(Internal, tag="usage_settled"):
@@ -314,6 +409,7 @@ ChangeEvent = (
     | WorkClaimed
     | AttemptFailed
     | GenerationFinished
+    | ToolEvent
     | UsageSettled
     | SpendEvent
     | CalledBack
@@ -348,7 +444,9 @@ class EmbedWork(Internal, tag="embed"):
 class GenerateWork(Internal, tag="generate"):
     """The body of a work item: generate one answer, and stream it under ``segment``.
 
-    With ``prompt`` the worker reads request and policy from there before it begins.
+    With ``prompt`` the worker reads request and policy from there before it begins. ``turns`` go
+    behind the messages of the request. With ``tools`` the execution calls them by itself, so that
+    the answer need not be the last.
     """
 
     execution_id: ExecutionId
@@ -363,3 +461,5 @@ class GenerateWork(Internal, tag="generate"):
     decided_at: datetime | None = None
     slices: BillSlices | None = None
     prompt: BodyReference | None = None
+    turns: list[Turn] = []
+    tools: bool = False

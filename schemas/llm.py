@@ -212,10 +212,17 @@ class EmbedRequest(Internal, tag="embed"):
     dimensions_strict: bool = False
 
 
-ModelRequest = GenerateRequest | EmbedRequest
-"""What an execution without tools asks of a model."""
+class ToolRequest(Internal, tag="tool"):
+    """One call of a tool, by the name under which it is offered; ``arguments`` is JSON."""
 
-Kind = Literal["generate", "embed"]
+    name: Name
+    arguments: str
+
+
+ModelRequest = GenerateRequest | EmbedRequest | ToolRequest
+"""What an execution asks of a model, or of a tool without one."""
+
+Kind = Literal["generate", "embed", "tool"]
 """The tags of ``ModelRequest``: which kind of work an execution is."""
 
 

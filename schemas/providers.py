@@ -6,7 +6,7 @@ hosts and tenants it may serve.
 
 import re
 from collections.abc import Collection, Sequence
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 import msgspec
@@ -230,11 +230,29 @@ class ScriptedFailure(StrictValue):
     retry_after: Annotated[float, msgspec.Meta(ge=0, le=3600)] | None = None
 
 
+class ScriptedCalls(StrictValue):
+    """A response that asks for tools. ``arguments`` are JSON, or a text that is sent as it is."""
+
+    calls: Annotated[list["ScriptedTool"], msgspec.Meta(min_length=1, max_length=200)]
+    text: str = ""
+
+
+class ScriptedTool(StrictValue):
+    """A call of a tool by the name that the model knows."""
+
+    name: str
+    arguments: dict[str, Any] | str = {}
+
+
 class Scripted(_Provider, tag="scripted"):
-    """Plays ``responses`` in turn, word by word, ``delay_ms`` apart: for tests and trial."""
+    """Plays ``responses`` in turn, word by word, ``delay_ms`` apart: for tests and trial.
+
+    A script that asks for tools plays its first response to a question, and the next one each time
+    that tools have answered.
+    """
 
     model: ModelName = "scripted"
-    responses: Annotated[list[str], msgspec.Meta(min_length=1, max_length=1000)]
+    responses: Annotated[list[str | ScriptedCalls], msgspec.Meta(min_length=1, max_length=1000)]
     delay_ms: Annotated[int, msgspec.Meta(ge=0, le=60_000)] = 100
     failures: list[ScriptedFailure] = []
 

@@ -15,7 +15,7 @@ from schemas.base import Internal, Message, Question, Value
 from schemas.bodies import BodyReference
 from schemas.ids import END, AgentId, ExecutionId, TenantId, Token
 from schemas.ledger import Charge
-from schemas.llm import Name
+from schemas.llm import ChatMessage, Name
 from schemas.work import Done, WorkFailure
 
 TOOL_QUEUE = "tool"
@@ -103,6 +103,28 @@ class OfferedTool(Value, omit_defaults=True):
     seconds: float = 60.0
 
 
+class ToolLimits(Value, omit_defaults=True):
+    """How much an execution may do with tools.
+
+    After so many ``rounds``, or ``calls`` in all, further calls are refused: the model is told, and
+    asked for its answer once more. Where it calls again the execution fails (``tool_limit``). Of
+    the calls of one answer ``parallel`` run side by side, the others after them.
+    """
+
+    rounds: int = 16
+    calls: int = 64
+    parallel: int = 8
+    result_bytes: int = MOST_RESULT_BYTES
+
+
+class ToolPlan(Value, omit_defaults=True):
+    """Which tools the model is offered. Those of ``callers`` no server has: who asked runs them."""
+
+    offered: list[OfferedTool]
+    callers: list[str] = []
+    limits: ToolLimits = ToolLimits()
+
+
 # What a call brings back
 
 
@@ -167,6 +189,48 @@ ToolOutcome = Literal[
 UNSENT: frozenset[ToolOutcome] = frozenset(("not_sent", "rejected", "circuit_open", "overloaded"))
 
 
+CallOutcome = Literal["ok", "tool_error", "unknown_tool", "tool_limit", "declined", "expired"] | (
+    ToolOutcome
+)
+"""What became of a call: it brought a result, the tool's own error, or none, and why.
+
+``declined`` and ``expired``: a person did not approve of it. Neither was sent then, nor was an
+``unknown_tool`` or what was beyond a limit.
+"""
+
+
+class CalledTool(Value, omit_defaults=True):
+    """A call of a tool as the record tells it, at its ``place`` among those of its step's answer.
+
+    Without ``outcome`` it has not ended. ``by`` is who approved of it, or did not. ``server`` and
+    ``tool`` are empty where the model has called what it was not offered. ``learned`` tells of a
+    call whose outcome was unknown whether it was carried out after all.
+    """
+
+    call_id: str
+    name: str
+    step: int
+    place: int
+    server: str = ""
+    tool: str = ""
+    outcome: CallOutcome | None = None
+    attempts: int = 0
+    started_at: datetime | None = None
+    duration_ms: int | None = None
+    by: str | None = None
+    learned: bool | None = None
+
+
+class Turn(Value, omit_defaults=True):
+    """A message of the conversation that an execution has with its model and its tools.
+
+    That of a tool has its ``result``, which becomes the message's content when a model is asked.
+    """
+
+    message: ChatMessage
+    result: ToolResult | None = None
+
+
 # The work
 
 
@@ -177,7 +241,7 @@ class ToolWork(Internal, tag="tool"):
     ``segment`` and ``sequence`` are the place in the stream of its first ``ToolProgressed``, of
     which it may tell as many as ``schemas.streams.MOST_PROGRESS``; without a segment it tells
     nothing. A call that is ``once`` carries the work's id, without its attempt, as its idempotency
-    key to servers that take one. ``depth`` counts the executions that have delegated this one.
+    key to servers that take one.
     """
 
     execution_id: ExecutionId
@@ -194,7 +258,6 @@ class ToolWork(Internal, tag="tool"):
     segment: int | None = None
     sequence: int = 0
     most_bytes: int = MOST_RESULT_BYTES
-    depth: int = 0
 
 
 class FinishTool(Done, tag="finish_tool"):

@@ -1,6 +1,5 @@
 """The agents actor: its declaration, and its handlers: read, ask the owner, reply."""
 
-import hashlib
 import sqlite3
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
@@ -26,6 +25,8 @@ from actors.agents.adapters.spending_guard import SpendingGuard
 from actors.agents.adapters.streams import Streams
 from actors.agents.adapters.templates import TEMPLATES, Templates
 from actors.agents.adapters.templates import opened as opened_templates
+from actors.agents.adapters.tool_service import ToolCommands
+from actors.agents.adapters.tools import RememberedTools
 from actors.agents.config import AgentsConfig
 from actors.agents.core.acceptance import accept, bounds, plain_request, task_of
 from actors.agents.core.embedding import ATTEMPTS, TIMEOUT_SECONDS, accept_embedding
@@ -33,6 +34,8 @@ from actors.agents.core.entity import EXECUTION
 from actors.agents.core.listing import Activity, page_agents, status_of
 from actors.agents.core.overrides import overridden
 from actors.agents.core.prompt import assemble, unused
+from actors.agents.core.requests import digest_of
+from actors.agents.core.tool_offers import NO_TOOLS, ToolOffers, offers, servers
 from bus.actor import Actor, Here, Own
 from bus.codec import decode, encode
 from bus.errors import ProblemError
@@ -135,6 +138,7 @@ class Agents:
         self._admission = admission
         self.embeddings = EmbeddingAnswers(bus, self._record, admission.quotas, admission)
         self.endings = Endings(bus, self._look)
+        self.tools = RememberedTools(bus.transport)
         self._deletions = Deletions(
             owners, stores.lists, stores.conversations, bus.erase, config.request_timeout
         )
@@ -202,13 +206,16 @@ class Agents:
         """Begin an execution, or attach to the one that has the same id."""
         agent = await self._wanted(caller, wanted)
         request = await self._request(caller, agent, wanted)
+        offered = await self._offers(caller, agent)
+        request = msgspec.structs.replace(request, tools=offered.definitions)
         given = wanted.id or caller.submission
-        origin = self._origin(caller, agent, wanted, given or new_id(), _digest(wanted))
+        origin = self._origin(caller, agent, wanted, given or new_id(), digest_of(wanted))
         timeout = agent.limits.timeout_seconds or self._config.execution_timeout
         accepted = accept(origin, request, agent.policy, timeout=timeout)
         wish = await self._slices.run(accepted, caller.tenant)
-        handle = await self._begin(caller, wish, fresh=given is None)
-        warnings = unused(agent, wanted)
+        wish = msgspec.structs.replace(wish, tools=offered.plan)
+        handle = await self.begin(caller, wish, fresh=given is None)
+        warnings = [*unused(agent, wanted), *offered.warnings]
         return msgspec.structs.replace(handle, warnings=warnings) if warnings else handle
 
     @answers(Generate)
@@ -225,7 +232,7 @@ class Agents:
             tenant=caller.tenant,
             execution_id=given or new_id(),
             task=task_of(wanted.messages),
-            digest=_digest(wanted),
+            digest=digest_of(wanted),
             max_attempts=allowed.attempts,
             user=wanted.user,
             project=wanted.project,
@@ -235,7 +242,7 @@ class Agents:
         )
         accepted = accept(origin, request, wanted.policy, timeout=allowed.timeout)
         wish = await self._slices.run(accepted, caller.tenant)
-        return await self._begin(caller, wish, fresh=given is None)
+        return await self.begin(caller, wish, fresh=given is None)
 
     @answers(Embed)
     async def do_embed(self, caller: Caller, wanted: Embed) -> None:
@@ -250,7 +257,7 @@ class Agents:
             tenant=caller.tenant,
             execution_id=given or new_id(),
             task="",
-            digest=_digest(whole),
+            digest=digest_of(whole),
             max_attempts=ATTEMPTS,
             user=wanted.user,
             project=wanted.project,
@@ -261,11 +268,12 @@ class Agents:
         if isinstance(wish, Problem):
             raise ProblemError(wish)
         self.embeddings.expect(caller.tenant)
-        await self._begin(caller, wish, fresh=given is None)
+        await self.begin(caller, wish, fresh=given is None)
         name = origin.execution_id
         self.embeddings.give(WaitingRequest(caller, wanted, name, TIMEOUT_SECONDS))
 
-    async def _begin(self, caller: Caller, wanted: Accept, *, fresh: bool) -> ExecutionHandle:
+    async def begin(self, caller: Caller, wanted: Accept, *, fresh: bool) -> ExecutionHandle:
+        """Have the owner accept an execution; one whose id is ``fresh`` has none before it."""
         origin = wanted.origin
         await self._admission.demand(origin.tenant, origin.execution_id)
         envelope = caller.envelope(
@@ -297,6 +305,12 @@ class Agents:
         )
         assembling = self._slices.whole(lambda: assemble(agent, wanted, turns), caller.tenant)
         return demanded(await assembling)
+
+    async def _offers(self, caller: Caller, agent: AgentDefinition) -> ToolOffers:
+        """Return which tools the agent's model is offered."""
+        named = servers(agent)
+        listed = await self.tools.of(caller, named) if named.all else NO_TOOLS
+        return demanded(offers(agent, listed))
 
     def _origin(
         self,
@@ -398,12 +412,6 @@ class Agents:
         return await self._deletions.conversation(caller, wanted)
 
 
-def _digest(wanted: ExecuteAgent | Generate | Embed) -> str:
-    """Return what tells a repeat of a request from another request under the same id."""
-    canonical = msgspec.json.encode(wanted, order="deterministic")
-    return hashlib.sha256(canonical).hexdigest()[:32]
-
-
 # The actor
 
 AGENTS = Store(bucket="agents", kind=AgentDefinition, max_bytes=256 * 1024 * 1024)
@@ -454,8 +462,15 @@ async def opened(here: Here) -> AsyncGenerator[Own]:
             ),
             admission,
         )
+        calls = ToolCommands(
+            here.owners(EXECUTION_ENTITY),
+            agents.tools,
+            admission,
+            lambda caller, wanted, fresh: agents.begin(caller, wanted, fresh=fresh),
+            here.config.request_timeout,
+        )
         yield Own(
-            handlers=[agents, templates],
+            handlers=[agents, calls, templates],
             parts=[
                 Part(name="terms", run=hearer.run, not_ready_reason=hearer.not_ready_reason),
                 Part.of("endings", PartKind.WORKER, agents.endings),
@@ -473,7 +488,7 @@ ACTOR = Actor(
     stores=[AGENTS, TEMPLATES],
     follows=[PRICES, KNOWN_TERMS],
     projections=[LISTED],
-    services=[Agents, Templates],
+    services=[Agents, ToolCommands, Templates],
     asks=[ACCOUNT_ENTITY],
     opened=opened,
 )

@@ -9,6 +9,7 @@ import anyio
 from actors.streaming.adapters import safety_file
 from actors.streaming.adapters.answers import ANSWERS, KeptAnswers
 from actors.streaming.adapters.batch_store import BATCHES, Tickets
+from actors.streaming.adapters.conversation import ConversationStore
 from actors.streaming.adapters.meter import CallMeter, CircuitMeter
 from actors.streaming.adapters.operator_secrets import operator_secrets
 from actors.streaming.adapters.prompts import PromptReader
@@ -82,6 +83,7 @@ class Streaming:
         self._vectors = VectorStore(bus.blobs, shards)
         slices, queues = Slices(), (QUEUE, BATCH_QUEUE, EMBED_QUEUE)
         self._prompts = {queue: PromptReader(bus, slices) for queue in queues}
+        self._conversations = ConversationStore(bus, shards, slices)
         self._cut: dict[str, FailGeneration] = {}
 
     async def do_embed(self, item: WorkItem[EmbedWork]) -> FinishGeneration | FailGeneration:
@@ -128,7 +130,10 @@ class Streaming:
                 work = await stack.enter_async_context(prompts.whole(item.body))
             except ProblemError as unread:
                 return self._generator.attempt(item.body, _nobody).failed(unread.problem)
-            return await self._generated(item, work)
+            result = await self._generated(item, work)
+            if isinstance(result, FailGeneration):
+                return result
+            return await self._conversations.kept(item.body, work, result)
 
     async def _generated(
         self, item: WorkItem[GenerateWork], work: GenerateWork

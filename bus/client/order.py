@@ -1,9 +1,19 @@
 """Events of one stream, arriving in any order, some twice and some late, put in order. Pure."""
 
+from collections import deque
 from collections.abc import Iterator
 
 from schemas.assembly import Assembly
-from schemas.streams import AttemptRestarted, Completed, ContentChunk, StreamEvent, Thinking
+from schemas.streams import (
+    ApprovalRequested,
+    AttemptRestarted,
+    Completed,
+    ContentChunk,
+    StreamEvent,
+    Thinking,
+    ToolProgressed,
+    ToolReturned,
+)
 
 FIRST_SEGMENT = 1
 
@@ -18,6 +28,7 @@ class Order:
         self._known = Assembly()
         self._waiting: dict[tuple[int, int], StreamEvent] = {}
         self._dropped: set[int] = set()
+        self._progress: deque[StreamEvent] = deque()
         self._text: list[str] = []
         self._last: StreamEvent | None = None
         self._segment, self._sequence = _following(after)
@@ -52,14 +63,21 @@ class Order:
     def add(self, event: StreamEvent) -> None:
         """Take in one event."""
         place = (event.segment, event.sequence)
-        if not self._known.add(event) or place < (self._segment, self._sequence):
+        if not self._known.add(event):
+            return
+        if isinstance(event, ToolProgressed):
+            self._progress.append(event)
+            return
+        if place < (self._segment, self._sequence):
             return
         if isinstance(event, AttemptRestarted):
             self._drop(event.dropped_segment)
         self._waiting[place] = event
 
     def ready(self) -> Iterator[StreamEvent]:
-        """Yield the events before which nothing is missing."""
+        """Yield the events before which nothing is missing, and how far tools have come."""
+        while self._progress and not self.ended:
+            yield self._progress.popleft()
         while self._waiting and not self.ended:
             if self._has_next():
                 yield self._pass(self._waiting.pop((self._segment, self._sequence)))
@@ -110,11 +128,11 @@ class Order:
 
 
 def _is_owners(event: StreamEvent | None) -> bool:
-    """Say whether an event is the only one of its segment: the owner's word between attempts."""
+    """Say whether an event is the only one of its segment: the owner's word between others."""
     if isinstance(event, Thinking):
         # A worker that waits says so too, but never first.
         return event.until is not None and event.sequence == 0
-    return isinstance(event, AttemptRestarted)
+    return isinstance(event, AttemptRestarted | ToolReturned | ApprovalRequested)
 
 
 def _following(after: str | None) -> tuple[int, int]:

@@ -39,6 +39,11 @@ class Caller:
         return self.by or admin(self.tenant)
 
     @property
+    def name(self) -> str:
+        """Who asks, as journals keep it."""
+        return _name(self.principal)
+
+    @property
     def positions(self) -> list[str]:
         """The positions of what this caller is answered: one for each shard that was asked."""
         return [f"{shard}.{n}" for shard, n in self.commits.items()]
@@ -82,7 +87,7 @@ class Caller:
             digest=digest,
             fresh=fresh,
             trace=self.trace,
-            by=_name(self.principal),
+            by=self.name,
             cause=self.submission or "",
         )
 

@@ -8,7 +8,7 @@ from anyio.abc import TaskGroup
 from bus.ids import new_id
 from schemas.agents import ApplyAgent
 from schemas.executions import ExecuteAgent
-from schemas.providers import Custom, Scripted
+from schemas.providers import Custom, Scripted, ScriptedCalls
 from tests.chaos.clients import ChaosClient
 from tests.chaos.provider import MODEL, TASK
 
@@ -92,7 +92,7 @@ class Load:
                 tasks.start_soon(ask, client)
 
     def _script(self, number: int) -> Scripted:
-        responses = [
+        responses: list[str | ScriptedCalls] = [
             f"{number}-{turn}: "
             + " ".join(self._chance.choices(_SENTENCE.split(), k=self._length()))
             for turn in range(RESPONSES)

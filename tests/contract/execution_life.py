@@ -11,6 +11,7 @@ from schemas.ledger import Charge
 from schemas.lifecycle import (
     Accept,
     Cancel,
+    Decide,
     Delete,
     Deltas,
     FailGeneration,
@@ -18,9 +19,10 @@ from schemas.lifecycle import (
     Origin,
     Tick,
 )
-from schemas.llm import Answer, GenerateRequest
+from schemas.llm import Answer, GenerateRequest, ToolCall
 from schemas.problems import Problem
 from schemas.providers import Scripted
+from schemas.tools import FinishTool, OfferedTool, ToolPlan, ToolResult, ToolText
 from schemas.usage import Usage
 from schemas.work import Claim, Lost, ReplyTo
 from tests.contract.recorder import BEGAN, Recorder
@@ -44,7 +46,31 @@ def live(recorder: Recorder) -> None:
     recorder.turn(_pending("late", Tick(), name=""), seconds=60)
     _spend(recorder)
     _call_back(recorder)
+    _call_tools(recorder)
     recorder.turn(_pending("stopped", Delete()))
+
+
+def _call_tools(recorder: Recorder) -> None:
+    """Live through a round of tools: found, unknown, rejected by a person, of unknown outcome."""
+    plan = ToolPlan(
+        offered=[
+            OfferedTool(name="find", server="notes", tool="find", once=False),
+            OfferedTool(name="send", server="mail", tool="send"),
+            OfferedTool(name="pay", server="bank", tool="pay", needs_approval=True),
+        ]
+    )
+    recorder.turn(_accept("tools", tools=plan))
+    recorder.turn(_finish("tools", 1, calls=("find", "send", "pay", "nowhere")))
+    rejected = Decide(call_id="c3", approved=False, by="acme/ann", reason="too much")
+    recorder.turn(_pending("tools", Claim(work="1.2", attempt=1)), _pending("tools", rejected))
+    found = ToolResult(content=[ToolText(text="Found: ä, 中, 🙂.")])
+    done = FinishTool(work="1.1", attempt=1, result=found, started_at=BEGAN)
+    recorder.turn(
+        _pending("tools", done), _pending("tools", Lost(work="1.2", attempt=1, begun=True))
+    )
+    sent = FinishTool(work="1.2", attempt=1, result=found, started_at=BEGAN)
+    recorder.turn(_pending("tools", sent, name="late"))
+    recorder.turn(_finish("tools", 1, work="2"))
 
 
 def _call_back(recorder: Recorder) -> None:
@@ -87,9 +113,11 @@ Command = (
     | CallbackAnswered
     | Cancel
     | Claim
+    | Decide
     | Delete
     | FailGeneration
     | FinishGeneration
+    | FinishTool
     | Lost
     | Tick
 )
@@ -101,7 +129,10 @@ def _pending(key: str, body: Command, *, name: str | None = None) -> PendingComm
 
 
 def _accept(
-    key: str, spending: Spending | None = None, reply_to: ReplyTo | None = None
+    key: str,
+    spending: Spending | None = None,
+    reply_to: ReplyTo | None = None,
+    tools: ToolPlan | None = None,
 ) -> PendingCommand:
     origin = Origin(
         tenant="acme",
@@ -120,14 +151,25 @@ def _accept(
         timeout_seconds=90.0,
         spending=spending,
         reply_to=reply_to,
+        tools=tools,
     )
     return _pending(key, wanted)
 
 
-def _finish(key: str, attempt: int) -> PendingCommand:
-    answer = Answer(text="Hello.", finish_reason="stop", usage=Usage(input=12, output=2))
+def _finish(
+    key: str, attempt: int, *, work: str = "1", calls: tuple[str, ...] = ()
+) -> PendingCommand:
+    answer = Answer(
+        text="Hello.",
+        finish_reason="tool_calls" if calls else "stop",
+        usage=Usage(input=12, output=2),
+        tool_calls=[
+            ToolCall(id=f"c{place}", name=name, arguments="{}")
+            for place, name in enumerate(calls, 1)
+        ],
+    )
     body = FinishGeneration(
-        work="1",
+        work=work,
         attempt=attempt,
         answer=answer,
         deltas=DELTAS,
@@ -135,7 +177,7 @@ def _finish(key: str, attempt: int) -> PendingCommand:
         charges=[Charge(provider="scripted", model="m", usage=answer.usage, cost_pico=14)],
         decided_at=BEGAN,
     )
-    return _pending(key, body)
+    return _pending(key, body, name=f"finish.{work}.{key}")
 
 
 def _fail(key: str, attempt: int, *, spent: bool = True) -> PendingCommand:

@@ -10,7 +10,7 @@ from bus.memory import MemoryStore
 from bus.ports import Resting
 from bus.shard.book import ShardBook
 from bus.streams.spec import CONVERSATIONS, EVENTS, LIVE, RECORDS
-from schemas.attempts import WorkClaimed, WorkStarted
+from schemas.attempts import OutcomeLearned, WorkClaimed, WorkStarted
 from schemas.callbacks import CalledBack
 from schemas.decision import Left
 from schemas.entity import EntityAddress
@@ -27,6 +27,9 @@ from schemas.lifecycle import (
     ExecutionFailed,
     ExecutionTimedOut,
     GenerationFinished,
+    ToolFailed,
+    ToolFinished,
+    ToolStarted,
     UsageSettled,
 )
 from schemas.replies import find
@@ -35,7 +38,14 @@ from schemas.terms import Terms
 from tests.simulation import account, lending, waiting
 from tests.simulation.judge import Judge, ShardModel
 
-AFTER_THE_END = (UsageSettled, HoldVoided, BillBooked, CalledBack, ExecutionDeleted)
+AFTER_THE_END = (
+    UsageSettled,
+    HoldVoided,
+    BillBooked,
+    CalledBack,
+    ExecutionDeleted,
+    OutcomeLearned,
+)
 TERMINALS = (ExecutionCompleted, ExecutionFailed, ExecutionCancelled, ExecutionTimedOut)
 
 
@@ -61,7 +71,8 @@ def _has_ended(state: Any) -> bool:
 
 def faults_of_execution(history: list[ExecutionEvent]) -> Iterator[str]:
     """Yield what is wrong with the events of an execution; written apart from its core."""
-    attempt, ended = 0, 0
+    attempts: dict[str, int] = {}
+    ended = 0
     segments: list[int] = []
     if [type(event) for event in history].count(Accepted) != 1 or type(history[0]) is not Accepted:
         yield "it is not accepted once, at the beginning"
@@ -69,12 +80,20 @@ def faults_of_execution(history: list[ExecutionEvent]) -> Iterator[str]:
         if ended and not isinstance(event, AFTER_THE_END):
             yield f"{type(event).__name__} after the end"
         match event:
-            case AttemptStarted():
-                if event.attempt != attempt + 1:
-                    yield f"attempt {event.attempt} follows attempt {attempt}"
-                attempt = event.attempt
-                segments.append(event.segment)
-            case GenerationFinished() | AttemptFailed() | WorkClaimed():
+            case AttemptStarted() | ToolStarted():
+                if event.attempt != attempts.get(event.work, 0) + 1:
+                    yield f"attempt {event.attempt} follows attempt {attempts.get(event.work)}"
+                attempts[event.work] = event.attempt
+                if isinstance(event, AttemptStarted):
+                    segments.append(event.segment)
+            case (
+                GenerationFinished()
+                | AttemptFailed()
+                | WorkClaimed()
+                | ToolFinished()
+                | ToolFailed()
+            ):
+                attempt = attempts.get(event.work)
                 if event.attempt != attempt:
                     yield f"{type(event).__name__} of attempt {event.attempt}, not {attempt}"
             case _:

@@ -18,7 +18,7 @@ from bus.errors import CallboardError, FencedError
 from bus.ids import new_id
 from bus.ports import Bus, Resting
 from bus.shard.recovery import Recovered, take_over
-from tests.simulation import ledger, lending, spending, waiting
+from tests.simulation import ledger, lending, spending, tools, waiting
 from tests.simulation.account import ENTITY, account_entity
 from tests.simulation.chance import Chance
 from tests.simulation.endings import (
@@ -84,12 +84,14 @@ LEDGER = Story(ledger.plan_of, ledger.entities)
 SPENDING = Story(spending.plan_of, spending.entities, spending.faults_of_spending)
 PLATFORM = Story(lending.plan_of, lending.entities, lending.faults_of_lending)
 WAITING = Story(waiting.plan_of, waiting.entities, waiting.faults_of_waiting)
+TOOLS = Story(tools.plan_of, tools.entities, tools.faults_of_tools)
 STORIES = {
     "fleet": FLEET,
     "ledger": LEDGER,
     "spending": SPENDING,
     "platform": PLATFORM,
     "waiting": WAITING,
+    "tools": TOOLS,
 }
 
 

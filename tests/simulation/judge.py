@@ -121,6 +121,7 @@ class Judge:
         self.opened: set[str] = set()
         self.begun: dict[str, tuple[Site, float]] = {}
         self.working_on: Counter[tuple[str, str]] = Counter()
+        self.carried_out: Counter[tuple[str, str]] = Counter()
         self.broken: list[str] = []
         self.answers: list[tuple[CommandEnvelope, bytes]] = []
         self.journal: list[Stored] = []

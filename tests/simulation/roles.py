@@ -19,7 +19,7 @@ from bus.work.worker import Job, Report, Worker, owners_of
 from schemas.fleet import Alive
 from schemas.journal import CommandEnvelope
 from schemas.lifecycle import Deltas, FailGeneration, FinishGeneration, GenerateWork
-from schemas.llm import Answer
+from schemas.llm import Answer, ToolCall
 from schemas.problems import Problem
 from schemas.terms import TERMS_STORE
 from schemas.usage import Usage
@@ -30,6 +30,7 @@ from tests.simulation.network import SiteBucket
 from tests.simulation.paying import Writer
 from tests.simulation.prompts import Prompts
 from tests.simulation.site import Site
+from tests.simulation.tools import asked, tool_job
 
 SHARDS = {"execution": 2, account.ENTITY: 2, ledger.ENTITY: 2, waiting.ENTITY: 2}
 TENANT = "acme"
@@ -133,7 +134,16 @@ def worker_parts(
         timing,
         capacity=1,
     )
+    calling = Worker(
+        tool_job(site, judge, bus),
+        owners_of({"execution": executions}),
+        site.name,
+        bus,
+        timing,
+        capacity=3,
+    )
     return [
+        Part(name="call", kind=PartKind.WORKER, run=calling.run, drain=calling.drain),
         Part(name="generate", kind=PartKind.WORKER, run=generating.run, drain=generating.drain),
         Part(name="deliver", kind=PartKind.WORKER, run=delivering.run, drain=delivering.drain),
     ]
@@ -160,7 +170,8 @@ def _generation(site: Site, judge: Judge, bus: Bus, writer: Writer | None) -> Jo
             return _failed(item.body, bus, no)
         if lot < 0.15:
             raise ProblemError(Problem(code="internal", message="a crash"))
-        return _finished(item.body, bus)
+        calls = asked(item.body.execution_id, item.body.step) if item.body.tools else []
+        return _finished(item.body, bus, calls)
 
     def stopped(item: WorkItem[GenerateWork]) -> FailGeneration:
         problem = Problem(code="cancelled", message="stopped")
@@ -177,12 +188,17 @@ async def _written(writer: Writer, work: GenerateWork) -> Report:
         return writer.failed(work, Problem(code="internal", message=type(error).__name__))
 
 
-def _finished(work: GenerateWork, bus: Bus) -> FinishGeneration:
-    text = f"answer of attempt {work.attempt}"
+def _finished(work: GenerateWork, bus: Bus, calls: list[ToolCall]) -> FinishGeneration:
+    answer = Answer(
+        text=f"answer of attempt {work.attempt}",
+        finish_reason="tool_calls" if calls else "stop",
+        usage=Usage(output=1),
+        tool_calls=calls,
+    )
     return FinishGeneration(
         work=str(work.step),
         attempt=work.attempt,
-        answer=Answer(text=text, finish_reason="stop", usage=Usage(output=1)),
+        answer=answer,
         deltas=NO_DELTAS,
         started_at=bus.clock(),
     )

@@ -16,6 +16,7 @@ from tests.simulation.prompts import Prompts, is_large
 from tests.simulation.roles import TENANT
 from tests.simulation.site import Site
 from tests.simulation.spending import spending_of
+from tests.simulation.tools import PLAN
 
 PATIENCE = 8.0
 SPENDING = ("sets a budget", "reserves", "settles", "voids")
@@ -75,6 +76,8 @@ class User:
         most: int | None = None,
         slice: int | None = None,  # noqa: A002  it is one
         waits: bool = False,
+        *,
+        tools: bool = False,
     ) -> None:
         origin = Origin(
             tenant=TENANT,
@@ -91,7 +94,13 @@ class User:
             provider=Scripted(responses=["Hello."]), messages=[], config=config
         )
         spending = spending_of(most, slice, waits=waits) if most else None
-        body = Accept(origin=origin, request=request, timeout_seconds=timeout, spending=spending)
+        body = Accept(
+            origin=origin,
+            request=request,
+            timeout_seconds=timeout,
+            spending=spending,
+            tools=PLAN if tools else None,
+        )
         if spending is None and is_large(key, digest):
             body = await self._prompts.stored(body, patience=PATIENCE)
         envelope = command("accept", TENANT, key, body, digest=digest)

@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable
 
 from actors.agents.core.embedding import embedding_under
+from actors.agents.core.growth import growing, lengthened
 from actors.agents.core.payer import party
 from actors.agents.core.spending import SpendingPolicy, under
 from bus.errors import ProblemError
@@ -10,7 +11,7 @@ from bus.kv.prices import PricesInForce
 from bus.kv.terms import KnownTerms
 from bus.ports import Clock
 from schemas.lifecycle import Accept
-from schemas.llm import EmbedRequest
+from schemas.llm import EmbedRequest, ToolRequest
 from schemas.pricing.deployed import PricedAt
 from schemas.problems import Problem
 from schemas.terms import Restriction, restrictions
@@ -44,6 +45,8 @@ class SpendingGuard:
                 known whether one does.
         """
         await self._ready()
+        if isinstance(wanted.request, ToolRequest):
+            return wanted
         origin = wanted.origin
         held_by = restrictions(self._terms.of(origin.tenant), party(origin))
         if not held_by:
@@ -58,4 +61,8 @@ class SpendingGuard:
         if isinstance(request, EmbedRequest):
             at = PricedAt(prices, now)
             return embedding_under(wanted, request, held_by, self._spending_policy, at)
-        return under(wanted, held_by, prices, self._spending_policy, now)
+        found = under(wanted, held_by, prices, self._spending_policy, now)
+        if wanted.tools is None or isinstance(found, Problem) or found.spending is None:
+            return found
+        longer = under(lengthened(wanted), held_by, prices, self._spending_policy, now)
+        return longer if isinstance(longer, Problem) else growing(found, longer)

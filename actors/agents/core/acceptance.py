@@ -9,10 +9,10 @@ import msgspec
 from actors.agents.core.checks import checking
 from actors.agents.core.complexity import measure
 from actors.agents.core.rules import choose
-from schemas.agents import AgentDefinition
+from schemas.agents import AgentDefinition, AgentTool
 from schemas.executions import MAX_TASK_CHARACTERS, Generate
 from schemas.lifecycle import NO_POLICY, Accept, Origin
-from schemas.llm import ChatMessage, GenerateRequest
+from schemas.llm import ChatMessage, GenerateRequest, ToolDefinition
 from schemas.policy import Policy
 from schemas.problems import Problem
 from schemas.provider_specs import BY_KIND, spec_of
@@ -82,7 +82,7 @@ def plain_request(wanted: Generate, now: datetime) -> Steps[GenerateRequest | Pr
         created_at=now,
         updated_at=now,
         config=config,
-        tools=wanted.tools,
+        tools=[_described(tool) for tool in wanted.tools],
         policy=wanted.policy,
     )
     if sum(len(message.text) for message in wanted.messages) > MAX_TASK_CHARACTERS:
@@ -103,6 +103,10 @@ def plain_request(wanted: Generate, now: datetime) -> Steps[GenerateRequest | Pr
             batch=wanted.batch,
         )
     )
+
+
+def _described(tool: ToolDefinition) -> AgentTool:
+    return AgentTool(name=tool.name, description=tool.description, parameters=tool.parameters)
 
 
 def _unbatched(wanted: Generate) -> Problem | None:

@@ -144,6 +144,10 @@ def _stop_sequences(definition: AgentDefinition) -> Problem | None:
 def _tools(definition: AgentDefinition) -> Problem | None:
     names: set[str] = set()
     for place, tool in enumerate(definition.tools):
+        if (tool.name is None) == (tool.server is None):
+            return _problem(f"tools.{place}", "give either a name or a server")
+        if tool.name is None:
+            continue
         if tool.name in names:
             return _problem(f"tools.{place}.name", "is the name of an earlier tool")
         if tool.parameters.get("type") != "object":

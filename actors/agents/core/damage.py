@@ -4,8 +4,8 @@ from datetime import datetime
 
 import msgspec
 
-from actors.agents.core.execution import FIRST_STEP, Execution, with_callback
-from actors.agents.core.outward import recorded
+from actors.agents.core.restoring import recorded
+from actors.agents.core.state import FIRST_STEP, Execution, with_callback
 from schemas.executions import ENDED, ExecutionRecord
 from schemas.lifecycle import Origin
 

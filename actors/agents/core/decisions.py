@@ -5,18 +5,15 @@ from typing import assert_never
 
 import msgspec
 
-from actors.agents.core.execution import (
-    FIRST_STEP,
-    Execution,
-    end_of,
-    evolve,
-    has_ended,
-    spent_by,
-)
+from actors.agents.core.execution import evolve, has_ended, spent_by
 from actors.agents.core.folding import folded
 from actors.agents.core.keeping import is_gone
 from actors.agents.core.outward import record, stream_of
 from actors.agents.core.prompts import lacking
+from actors.agents.core.state import FIRST_STEP, Execution, end_of
+from actors.agents.core.tool_rounds import answered, by_person, called_alone, on_work
+from actors.agents.core.tool_rounds import tick as tick_tools
+from actors.agents.core.tool_state import is_call
 from schemas.attempts import (
     Attempt,
     Rules,
@@ -39,6 +36,7 @@ from schemas.lifecycle import (
     AttemptFailed,
     AttemptStarted,
     Cancel,
+    Decide,
     Delete,
     ExecutionCancelled,
     ExecutionCommand,
@@ -59,6 +57,7 @@ from schemas.lifecycle import (
 )
 from schemas.problems import Problem
 from schemas.spend import HoldVoided, ReserveAsked, book, refuse_reserve, tick
+from schemas.tools import FinishTool
 from schemas.usage import Usage
 from schemas.work import Claim, Lost, Settled, Stopped, WorkFailure
 
@@ -78,7 +77,7 @@ def decide(state: Execution | None, command: ExecutionCommand, now: datetime) ->
     match command:
         case FinishGeneration():
             return _finish(state, command, now)
-        case Claim() | Lost() | WorkFailure() | Stopped():
+        case Claim() | Lost() | WorkFailure() | Stopped() | FinishTool():
             return _on_work(state, command, now)
         case AccountAnswered():
             return _account_answered(state, command, now)
@@ -86,7 +85,7 @@ def decide(state: Execution | None, command: ExecutionCommand, now: datetime) ->
             return Decision((CalledBack(problem=command.problem),) if state.end else ())
         case Inquire():
             return Decision(reply=end_of(state) if state.phase == "ended" else Pending())
-        case Cancel() | Delete() | Look():
+        case Cancel() | Delete() | Look() | Decide():
             return _by_user(state, command, now)
         case Tick():
             return _tick(state, now)
@@ -94,13 +93,15 @@ def decide(state: Execution | None, command: ExecutionCommand, now: datetime) ->
             assert_never(command)
 
 
-def _by_user(state: Execution, command: Cancel | Delete | Look, now: datetime) -> Decision:
+def _by_user(state: Execution, command: Cancel | Delete | Look | Decide, now: datetime) -> Decision:
     """Decide on what a user asks of an execution, as long as there is one for users."""
     if is_gone(state, now):
         return refuse(_unknown())
     match command:
         case Cancel():
             return _cancel(state, command, now)
+        case Decide():
+            return by_person(state, command, now, _handle)
         case Delete():
             return _delete(state, now)
         case Look():
@@ -109,19 +110,23 @@ def _by_user(state: Execution, command: Cancel | Delete | Look, now: datetime) -
 
 def _on_work(
     state: Execution,
-    command: Claim | Lost | FailGeneration | WorkFailure | Stopped,
+    command: Claim | Lost | FailGeneration | FinishTool | WorkFailure | Stopped,
     now: datetime,
 ) -> Decision:
     """Decide on what a worker or the bus says of an attempt that brought no answer."""
+    if isinstance(command, Claim):
+        return claim(state.attempts, command)
+    if is_call(command.work):
+        return on_work(state, command, now)
     match command:
-        case Claim():
-            return claim(state.attempts, command)
         case Lost() | Stopped():
             return _replace(state, command, now)
         case FailGeneration():
             return _fail(state, command, now)
         case WorkFailure():
             return _fail(state, _told(command, now), now)
+        case FinishTool():
+            return Decision(reply=Settled(accepted=False))
 
 
 def _accept(state: Execution | None, command: Accept, now: datetime) -> Decision:
@@ -143,8 +148,12 @@ def _accept(state: Execution | None, command: Accept, now: datetime) -> Decision
         task_at=task_at,
         reply_to=command.reply_to,
         prompt=command.prompt,
+        tools=command.tools,
     )
     handle = _handle_of(command.origin, "PENDING")
+    if command.origin.kind == "tool":
+        called = called_alone(evolve(None, accepted), now)
+        return Decision((accepted, *called), handle)
     return Decision((accepted, begin(accepted)), handle)
 
 
@@ -221,12 +230,17 @@ def _finish(state: Execution, command: FinishGeneration, now: datetime) -> Decis
         detours=command.detours,
         findings=command.findings,
         charges=command.charges,
+        prompt=command.prompt,
     )
-    return Decision((finished, *conclude(state, now)), Settled(accepted=True))
+    return Decision((finished, *_concluded(state, finished, now)), Settled(accepted=True))
 
 
-def conclude(state: Execution, now: datetime) -> tuple[ExecutionEvent, ...]:
-    """End the execution with the answer of its step."""
+def _concluded(
+    state: Execution, finished: GenerationFinished, now: datetime
+) -> tuple[ExecutionEvent, ...]:
+    """End the execution with the answer of its step, unless that calls tools."""
+    if state.tools is not None and finished.answer.tool_calls:
+        return answered(evolve(state, finished), finished.answer, now)
     return (ExecutionCompleted(segment=state.next_segment, at=now),)
 
 
@@ -347,8 +361,11 @@ def _tick(state: Execution, now: datetime) -> Decision:
 def _timed(state: Execution, now: datetime) -> Decision:
     if state.phase == "ended":
         return Decision()
-    if now >= state.deadline:
+    waits = state.tools is not None and bool(state.tools.asking)
+    if now >= state.deadline and not waits:
         return Decision((ExecutionTimedOut(segment=state.next_segment, at=now),))
+    if state.tools is not None and (called := tick_tools(state, now)):
+        return Decision(called)
     current = state.current
     if current is None or current.retry_at is None or now < current.retry_at:
         return Decision()

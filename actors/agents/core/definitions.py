@@ -148,8 +148,14 @@ def lengthened(said: Mapping[str, Any]) -> dict[str, Any] | Problem:
             return _invalid("instructions", "give either instructions or prompts.system, not both")
         long["prompts"] = prompts | {"system": said["instructions"]}
     if "tools" in said:
-        long["tools"] = [{"name": one} if isinstance(one, str) else one for one in said["tools"]]
+        long["tools"] = [_tool(one) if isinstance(one, str) else one for one in said["tools"]]
     return long
+
+
+def _tool(short: str) -> dict[str, Any]:
+    """Write a tool that is given by its name alone: its own, or its server's and a pattern."""
+    server, slash, pattern = short.partition("/")
+    return {"server": server, "tools": [pattern]} if slash else {"name": short}
 
 
 def _in_short(found: Problem) -> Problem:

@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
-from actors.agents.core.execution import Execution
 from actors.agents.core.payer import payer
-from actors.agents.core.work_items import open_item, outstanding_work
+from actors.agents.core.state import Execution
+from actors.agents.core.work_items import open_items, outstanding_work
 from schemas import bills, spend
 from schemas.bills import AccountAnswered, problem_of
 from schemas.callbacks import CallbackAnswered, Ended, callback
@@ -28,10 +28,10 @@ def changes(
     opened: list[Effect] = []
     closed: list[str] = []
     if before.attempts is not after.attempts:
-        was, work = open_item(before), outstanding_work(after)
-        if not work or work[0].id != was:
-            opened += work
-            closed += [was] if was is not None else []
+        was, work = open_items(before), outstanding_work(after)
+        opened += [item for item in work if item.id not in was]
+        left = [item.id for item in work]
+        closed += [name for name in was if name not in left]
     if before.spend is not after.spend:
         asked = spend.changes(before.spend, after.spend, payer(after))
         opened += asked.opened

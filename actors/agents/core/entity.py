@@ -7,9 +7,11 @@ import msgspec
 from actors.agents.core.damage import nobodys, remains
 from actors.agents.core.decisions import decide, failing
 from actors.agents.core.effects import answered, changes, effects
-from actors.agents.core.execution import Execution, due, evolve, has_ended
-from actors.agents.core.outward import announce, kept_record, left, restore, retention
+from actors.agents.core.execution import due, evolve, has_ended
+from actors.agents.core.outward import announce, kept_record, left, retention
 from actors.agents.core.prompts import bodies, filled
+from actors.agents.core.restoring import restore
+from actors.agents.core.state import Execution
 from schemas.entity import Damage, Entity
 from schemas.executions import RECORD_SUBJECT, ExecutionRecord
 from schemas.lifecycle import EXECUTION_ENTITY, ExecutionCommand, ExecutionEvent, Tick

@@ -1,35 +1,29 @@
-"""The state of one execution and how its events change it.
-
-The phases and what leads from one to the next::
-
-    accepted ──▶ reserving ──held──▶ generating ──answer──▶ ended (completed)
-                  ▲      │            ▲      │
-                  │      │ refused,   │      │ attempt failed, another is left
-                  │      ▼ may wait   │      ▼
-                 backing_off ────────attempt started
-    any phase ──▶ ended (failed | cancelled | timed out)
-
-Without budgets and limits nothing is reserved. What every attempt has cost is told the account when
-it has ended, which the execution does not wait for. What belongs between an answer and the end
-(tool calls, a next step) has its place in ``decisions.conclude``.
-"""
+"""How the events of an execution change its state, which ``core.state`` describes. Pure."""
 
 from collections.abc import Iterable
 from datetime import datetime
 from functools import reduce
 from operator import add
-from typing import Literal, assert_never
+from typing import assert_never
 
 import msgspec
 
 from actors.agents.core.folding import unfolded
-from schemas.attempts import Attempt, Attempts, WorkClaimed
-from schemas.base import Internal
+from actors.agents.core.state import (
+    FIRST_STEP,
+    NOTHING_SPENT,
+    Asked,
+    Execution,
+    with_callback,
+)
+from actors.agents.core.sums import added, found
+from actors.agents.core.tool_state import ToolRounds, alone, answer_of
+from schemas.attempts import Attempts, OutcomeLearned, WorkClaimed
+from schemas.bills import grown
 from schemas.bodies import BodyReference
-from schemas.callbacks import CalledBack, Ended
-from schemas.executions import RECORD_SUBJECT, ExecutionStatus, LogEntry
+from schemas.callbacks import CalledBack
+from schemas.executions import ExecutionStatus, LogEntry
 from schemas.lifecycle import (
-    EXECUTION_ENTITY,
     NO_POLICY,
     Accepted,
     AttemptFailed,
@@ -42,13 +36,18 @@ from schemas.lifecycle import (
     ExecutionFailed,
     ExecutionTimedOut,
     GenerationFinished,
-    Origin,
+    ToolDecided,
+    ToolEvent,
+    ToolFailed,
+    ToolFinished,
+    ToolRefused,
+    ToolsCalled,
+    ToolStarted,
     UsageSettled,
 )
-from schemas.llm import Answer, ModelRequest
-from schemas.policy import Detour, Policy
+from schemas.llm import Answer, GenerateRequest, ToolRequest
+from schemas.policy import Detour
 from schemas.problems import Problem
-from schemas.safety import Finding
 from schemas.spend import (
     BillBooked,
     BillRefused,
@@ -59,84 +58,10 @@ from schemas.spend import (
     Spend,
 )
 from schemas.usage import Usage
-from schemas.work import ReplyTo
-
-Phase = Literal["accepted", "reserving", "generating", "backing_off", "ended"]
-
-FIRST_STEP = "1"
-NOTHING_SPENT = Spend()
 
 TerminalEvent = ExecutionCompleted | ExecutionFailed | ExecutionCancelled | ExecutionTimedOut
 
-MAX_LOG_ENTRIES = MAX_DETOURS = 100
-
-
-class Asked(Internal):
-    """The type of provider and the model that the answer came from."""
-
-    provider: str
-    model: str
-
-
-class Execution(Internal):
-    """One accepted execution. ``revision`` counts its events; ``segment`` is the current attempt's.
-
-    ``step`` names the present step, of whose attempts ``attempts`` knows. ``place`` is the
-    alternative that the current attempt begins with, or that has answered. ``why`` says why an
-    attempt is made that waits for its hold. ``spend`` has the bills of all attempts. A large
-    request is in ``prompt``, and with it a long task, also after the end. ``end`` is what
-    ``reply_to`` is told, until it has answered. Of one that is deleted there is a tombstone, at
-    ``deleted_at``: who has asked, when, and what is paid for it.
-    """
-
-    origin: Origin
-    accepted_at: datetime
-    deadline: datetime
-    step: str
-    status: ExecutionStatus = "PENDING"
-    revision: int = 0
-    request: ModelRequest | None = None
-    policy: Policy = NO_POLICY
-    place: int = 0
-    attempts: Attempts = Attempts()
-    segment: int = 0
-    next_segment: int = 1
-    started_at: datetime | None = None
-    ended_at: datetime | None = None
-    answer: Answer | None = None
-    usage: Usage | None = None
-    usage_at_end: Usage | None = None
-    problem: Problem | None = None
-    reason: str | None = None
-    logs: tuple[LogEntry, ...] = ()
-    asked: Asked | None = None
-    detours: tuple[Detour, ...] = ()
-    findings: tuple[Finding, ...] = ()
-    spend: Spend = NOTHING_SPENT
-    why: str | None = None
-    cost_at_end: int | None = None
-    reply_to: ReplyTo | None = None
-    end: Ended | None = None
-    prompt: BodyReference | None = None
-    deleted_at: datetime | None = None
-
-    @property
-    def current(self) -> Attempt | None:
-        """The newest attempt of the present step; None before the first."""
-        return self.attempts.of(self.step)
-
-    @property
-    def phase(self) -> Phase:
-        """Where the execution stands."""
-        if self.ended_at is not None:
-            return "ended"
-        current = self.current
-        if current is None:
-            return "accepted"
-        if current.phase == "running":
-            return "generating"
-        is_asking = current.phase == "planned" and current.retry_at is None
-        return "reserving" if is_asking else "backing_off"
+MAX_LOG_ENTRIES = 100
 
 
 def evolve(state: Execution | None, event: ExecutionEvent) -> Execution:
@@ -165,8 +90,17 @@ def due(state: Execution) -> datetime | None:
     billed = state.spend.due(state.ended_at)
     if state.ended_at is not None:
         return billed
-    moments = (state.deadline, state.attempts.due(), billed)
-    return min(each for each in moments if each is not None)
+    moments = (state.attempts.due(), billed, *_own_due(state))
+    return min((each for each in moments if each is not None), default=None)
+
+
+def _own_due(state: Execution) -> tuple[datetime | None, ...]:
+    """Return the deadline, which waits while a person is asked, and when calls are due."""
+    rounds = state.tools
+    if rounds is None or not rounds.calls:
+        return (state.deadline,)
+    called = rounds.due(state.deadline)
+    return (called,) if rounds.asking else (state.deadline, called)
 
 
 def spent_by(answer: Answer, detours: Iterable[Detour]) -> Usage:
@@ -197,18 +131,36 @@ def _apply(state: Execution, event: ChangeEvent) -> Execution:
             return _usage_settled(state, event)
         case HoldVoided() | BillBooked() | BillRefused() | BillRetried():
             return msgspec.structs.replace(state, spend=state.spend.apply(event))
-        case CalledBack():
-            return msgspec.structs.replace(state, reply_to=None, end=None)
         case ExecutionCompleted() | ExecutionFailed() | ExecutionCancelled() | ExecutionTimedOut():
             return with_callback(_concluded(state, event))
+        case _:
+            return _apply_other(state, event)
+
+
+def _apply_other(state: Execution, event: ToolEvent | CalledBack | ExecutionDeleted) -> Execution:
+    match event:
+        case CalledBack():
+            return msgspec.structs.replace(state, reply_to=None, end=None)
         case ExecutionDeleted():
             return msgspec.structs.replace(state, deleted_at=event.at)
+        case (
+            ToolsCalled()
+            | ToolStarted()
+            | ToolFinished()
+            | ToolFailed()
+            | ToolRefused()
+            | ToolDecided()
+            | OutcomeLearned()
+        ):
+            return _tools_changed(state, event)
         case _:
             assert_never(event)
 
 
 def _accepted(event: Accepted) -> Execution:
+    request = event.request
     return Execution(
+        answer=alone(request) if isinstance(request, ToolRequest) else None,
         origin=unfolded(event.origin, event.request, event.task_at),
         request=event.request,
         policy=event.policy,
@@ -220,10 +172,23 @@ def _accepted(event: Accepted) -> Execution:
         revision=1,
         logs=(LogEntry(at=event.at, message="accepted"),),
         reply_to=event.reply_to,
+        tools=None if event.tools is None else ToolRounds(plan=event.tools),
     )
 
 
+def _stepped(state: Execution, step: str) -> Execution:
+    """Return the state in which an attempt at a step is decided: the step before it is closed."""
+    if state.tools is None or step == state.step:
+        return state
+    rounds, spend = state.tools.closed(state.answer), state.spend
+    if spend.spending is not None:
+        spending = grown(spend.spending, rounds.size - state.tools.size)
+        spend = msgspec.structs.replace(spend, spending=spending)
+    return msgspec.structs.replace(state, tools=rounds, spend=spend, segment=0)
+
+
 def _reserve_asked(state: Execution, event: ReserveAsked) -> Execution:
+    state = _stepped(state, event.work)
     return msgspec.structs.replace(
         state,
         step=event.work,
@@ -248,7 +213,7 @@ def _reserve_refused(state: Execution, event: ReserveRefused) -> Execution:
 
 
 def _attempt_started(state: Execution, event: AttemptStarted) -> Execution:
-    why = f": {event.reason}" if event.reason else ""
+    state, why = _stepped(state, event.work), f": {event.reason}" if event.reason else ""
     return msgspec.structs.replace(
         state,
         status="RUNNING",
@@ -281,8 +246,8 @@ def _attempt_failed(state: Execution, event: AttemptFailed) -> Execution:
         ),
         usage=_add(state.usage, event.usage),
         problem=event.problem,
-        detours=_detours(state, event.detours),
-        findings=_findings(state, event.findings),
+        detours=added(state.detours, event.detours),
+        findings=found(state.findings, event.findings),
         next_segment=_noted(state, event),
         logs=_log(state, event.at, f"attempt {event.attempt} failed: {waits(event)}"),
     )
@@ -303,6 +268,8 @@ def _noted(state: Execution, event: AttemptFailed | ReserveRefused) -> int:
 
 def _generation_finished(state: Execution, event: GenerationFinished) -> Execution:
     spent = spent_by(event.answer, event.detours)
+    if event.prompt is not None:
+        state = _restored(state, event.prompt)
     return msgspec.structs.replace(
         state,
         attempts=state.attempts.apply(event),
@@ -311,10 +278,49 @@ def _generation_finished(state: Execution, event: GenerationFinished) -> Executi
         usage=_add(state.usage, spent),
         place=event.place,
         asked=_asked(state, event.place),
-        detours=_detours(state, event.detours),
-        findings=_findings(state, event.findings),
+        detours=added(state.detours, event.detours),
+        findings=found(state.findings, event.findings),
         started_at=state.started_at or event.started_at,
         problem=None,
+    )
+
+
+def _restored(state: Execution, prompt: BodyReference) -> Execution:
+    """Return the state whose conversation, with the answer that has come, was stored anew."""
+    request, rounds = state.request, state.tools
+    if isinstance(request, GenerateRequest):
+        request = GenerateRequest(provider=request.provider, messages=[], batch=request.batch)
+    if rounds is not None:
+        rounds = msgspec.structs.replace(rounds, turns=(), stored=True, parted=True)
+    return msgspec.structs.replace(state, prompt=prompt, request=request, tools=rounds)
+
+
+def _tools_changed(state: Execution, event: ToolEvent) -> Execution:
+    if state.tools is None:
+        return state
+    rounds, attempts, spend = state.tools.apply(event, state.answer), state.attempts, state.spend
+    if isinstance(event, ToolStarted | ToolFinished | ToolFailed | OutcomeLearned):
+        attempts = attempts.apply(event)
+    if isinstance(event, ToolFinished) and event.charges:
+        spend = spend.settle(
+            event.work,
+            event.attempt,
+            event.charges,
+            at=event.started_at,
+            decided_at=_decided_at(state, event.work),
+        )
+    waited = rounds.waited(event)
+    started = event.at if isinstance(event, ToolStarted) else None
+    status = "WAITING" if rounds.asking else "RUNNING"
+    return msgspec.structs.replace(
+        state,
+        status=status if state.ended_at is None else state.status,
+        tools=rounds,
+        attempts=attempts,
+        spend=spend,
+        started_at=state.started_at or started,
+        deadline=state.deadline + waited if waited else state.deadline,
+        next_segment=rounds.next_segment(event) or state.next_segment,
     )
 
 
@@ -330,7 +336,7 @@ def _usage_settled(state: Execution, event: UsageSettled) -> Execution:
             decided_at=event.decided_at or state.accepted_at,
         ),
         usage=_add(state.usage, event.usage),
-        detours=_detours(state, event.detours),
+        detours=added(state.detours, event.detours),
     )
     if state.ended_at is None or state.usage_at_end is not None:
         return settled
@@ -368,8 +374,16 @@ def _concluded(state: Execution, event: TerminalEvent) -> Execution:
     return _broken_off(state, event)
 
 
+def _ended_tools(state: Execution, at: datetime, attempts: Attempts) -> ToolRounds | None:
+    if state.tools is None:
+        return None
+    return state.tools.dropped(at, attempts, alone=state.origin.kind == "tool")
+
+
 def _completed(state: Execution, event: ExecutionCompleted) -> Execution:
-    current = state.current
+    current, rounds = state.current, state.tools
+    if state.origin.kind == "tool" and rounds is not None and rounds.calls[0].result is not None:
+        state = msgspec.structs.replace(state, answer=answer_of(rounds.calls[0].result))
     return _ended(state, "COMPLETED", event, (state.step, current.attempt) if current else None)
 
 
@@ -379,10 +393,12 @@ def _ended(
     event: TerminalEvent,
     completed_by: tuple[str, int] | None = None,
 ) -> Execution:
+    attempts = state.attempts.drop()
     return msgspec.structs.replace(
         state,
         status=status,
-        attempts=state.attempts.drop(),
+        attempts=attempts,
+        tools=_ended_tools(state, event.at, attempts),
         request=None,
         policy=NO_POLICY,
         spend=state.spend.end(completed_by),
@@ -421,33 +437,8 @@ def _tombstone(state: Execution) -> Execution:
         asked=None,
         detours=(),
         findings=(),
+        tools=None,
     )
-
-
-def with_callback(state: Execution) -> Execution:
-    """Return an ended execution with the end that it tells who waits for it, if anybody does."""
-    return state if state.reply_to is None else msgspec.structs.replace(state, end=end_of(state))
-
-
-def end_of(state: Execution) -> Ended:
-    """Return the end of an execution that has ended, as who waits for it is told."""
-    origin = state.origin
-    return Ended(
-        of=ReplyTo(entity=EXECUTION_ENTITY, tenant=origin.tenant, key=origin.execution_id),
-        status=state.status,
-        at=state.ended_at or state.accepted_at,
-        record=RECORD_SUBJECT.format(tenant=origin.tenant, execution_id=origin.execution_id),
-        usage=state.usage,
-        cost=state.spend.cost,
-        problem=error_of(state),
-    )
-
-
-def error_of(state: Execution) -> Problem | None:
-    """Return why an ended execution brought no answer; None if it did."""
-    if state.status == "CANCELLED":
-        return Problem(code="cancelled", message=state.reason or "cancelled")
-    return state.problem
 
 
 def _timeout_problem(state: Execution) -> Problem:
@@ -460,31 +451,11 @@ def _add(one: Usage | None, other: Usage | None) -> Usage | None:
 
 
 def _asked(state: Execution, place: int) -> Asked | None:
-    if state.request is None:
+    if state.request is None or isinstance(state.request, ToolRequest):
         return None
     fallbacks = state.policy.fallbacks
     provider = fallbacks[place - 1].provider if place else state.request.provider
     return Asked(provider=str(provider.__struct_config__.tag), model=provider.model)
-
-
-def _detours(state: Execution, more: list[Detour]) -> tuple[Detour, ...]:
-    return (*state.detours, *more)[-MAX_DETOURS:] if more else state.detours
-
-
-def _findings(state: Execution, more: list[Finding]) -> tuple[Finding, ...]:
-    """Add up what attempts have found: one finding for each rule and place.
-
-    Every attempt searches the same input again, so that is counted once.
-    """
-    if not more:
-        return state.findings
-    found = {(one.rule, one.place): one for one in state.findings}
-    for one in more:
-        known = found.get((one.rule, one.place))
-        before = known.count if known else 0
-        count = one.count + before if one.place == "output" else max(one.count, before)
-        found[one.rule, one.place] = msgspec.structs.replace(one, count=count)
-    return tuple(found.values())
 
 
 def _log(state: Execution, at: datetime, message: str) -> tuple[LogEntry, ...]:

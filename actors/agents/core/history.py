@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+import msgspec
+
 from actors.agents.core import tokens
 from schemas.agents import Memory
 from schemas.conversations import ConversationTurn
@@ -34,24 +36,35 @@ def window(
 
 
 def messages(turns: Sequence[ConversationTurn]) -> list[ChatMessage]:
-    """Write turns as alternating messages of user and assistant."""
+    """Write turns as messages of user and assistant, with calls of tools in between."""
     return [
         message
         for turn in turns
         for message in (
             ChatMessage(role="user", content=turn.user),
+            *turn.messages,
             ChatMessage(role="assistant", content=turn.assistant),
         )
     ]
 
 
 def _within(turns: list[ConversationTurn], room: int) -> list[ConversationTurn]:
-    for place in range(len(turns) - 1, -1, -1):
-        room -= _size(turns[place])
+    """Keep the newest turns that fit; of one too large the calls of tools go first."""
+    kept: list[ConversationTurn] = []
+    for turn in reversed(turns):
+        fitting = turn if _size(turn) <= room else msgspec.structs.replace(turn, messages=[])
+        room -= _size(fitting)
         if room < 0:
-            return turns[place + 1 :]
-    return turns
+            break
+        kept.insert(0, fitting)
+    return kept
 
 
 def _size(turn: ConversationTurn) -> int:
-    return tokens.estimate_message(turn.user) + tokens.estimate_message(turn.assistant)
+    said = tokens.estimate_message(turn.user) + tokens.estimate_message(turn.assistant)
+    return said + sum(_called(message) for message in turn.messages)
+
+
+def _called(message: ChatMessage) -> int:
+    calls = "".join(f"{call.name}{call.arguments}" for call in message.tool_calls)
+    return tokens.estimate_message(message.text + calls)

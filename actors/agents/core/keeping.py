@@ -2,7 +2,7 @@
 
 from datetime import datetime, timedelta
 
-from actors.agents.core.execution import Execution
+from actors.agents.core.state import Execution
 
 
 def expires_at(state: Execution) -> datetime | None:

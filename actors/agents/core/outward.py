@@ -5,19 +5,15 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
-from actors.agents.core.execution import (
-    FIRST_STEP,
-    Asked,
-    Execution,
-    error_of,
-    waits,
-)
+from actors.agents.core.execution import waits
 from actors.agents.core.keeping import expires_at
 from actors.agents.core.payer import payer
-from actors.agents.core.prompts import lacking
-from actors.agents.core.work_items import open_item
+from actors.agents.core.prompts import grown_prompt, lacking
+from actors.agents.core.state import Execution, error_of
+from actors.agents.core.tool_events import kept_turns, tools_told
+from actors.agents.core.tool_state import is_call
+from actors.agents.core.work_items import call_item, open_items
 from schemas import pages, spend
-from schemas.attempts import Attempt, Attempts
 from schemas.bills import number_of
 from schemas.conversations import CONVERSATION_SUBJECT, ConversationTurn
 from schemas.decision import Left, Publish
@@ -33,7 +29,7 @@ from schemas.events import (
     SafetyFlaggedEvent,
     SafetyRedactedEvent,
 )
-from schemas.executions import ENDED, RECORD_SUBJECT, AttemptName, ExecutionRecord, ExecutionStatus
+from schemas.executions import RECORD_SUBJECT, AttemptName, ExecutionRecord, ExecutionStatus
 from schemas.fleet import STOP_WORK_SUBJECT, StopWork
 from schemas.lifecycle import (
     Accepted,
@@ -46,11 +42,11 @@ from schemas.lifecycle import (
     ExecutionTimedOut,
     GenerationFinished,
     Origin,
+    ToolFailed,
 )
-from schemas.llm import Answer
 from schemas.problems import Problem
 from schemas.safety import SafetyOutcome
-from schemas.spend import BillBooked, BillRefused, ReserveAsked, ReserveRefused, Spend
+from schemas.spend import BillBooked, BillRefused, ReserveAsked, ReserveRefused
 from schemas.streams import (
     STREAM_SUBJECT,
     AttemptRestarted,
@@ -63,6 +59,9 @@ from schemas.streams import (
 from schemas.usage import Usage
 
 _MILLISECOND = timedelta(milliseconds=1)
+
+_UNHEARD = ("timeout", "outcome_unknown")
+"""How an attempt at a call fails of which nothing is heard: its worker may still be at it."""
 
 KEPT = timedelta(days=90)
 TOMBSTONE = timedelta(days=30)
@@ -106,13 +105,15 @@ def announce(
         case BillBooked(handed_over=True) | BillRefused(retry_at=None) if before is not None:
             yield from spend.announce(before.spend, event, payer(before))
         case ExecutionCompleted():
-            yield from _conversation(after)
+            yield from _conversation(before, after)
             yield _stream(after, _completed(after))
         case ExecutionFailed() | ExecutionTimedOut() | ExecutionCancelled():
             yield from _stop(before)
             yield _stream(after, _broken_off(after))
         case _:
-            pass
+            if isinstance(event, ToolFailed) and event.problem.code in _UNHEARD:
+                yield _stopped(call_item(after, event.work, event.attempt))
+            yield from (_stream(after, told) for told in tools_told(event, after))
     if after.ended_at is not None and before is not None and before.ended_at is None:
         yield _public(after, _ended_event(after))
 
@@ -166,56 +167,8 @@ def record(state: Execution) -> ExecutionRecord:
         vectors=answer.vectors if answer else None,
         labels=origin.labels,
         expires_at=expires_at(state),
-    )
-
-
-def restore(tenant: str, stored: ExecutionRecord) -> Execution | None:
-    """Return the state of an ended execution from its record; None if it is of a live one."""
-    return recorded(tenant, stored) if stored.status in ENDED else None
-
-
-def recorded(tenant: str, stored: ExecutionRecord) -> Execution:
-    """Return the state that a record tells, as that of an ended execution: for want of a better."""
-    answer = _restored_answer(stored)
-    cancelled = stored.status == "CANCELLED" and stored.error is not None
-    return Execution(
-        origin=Origin(
-            kind=stored.kind,
-            tenant=tenant,
-            execution_id=stored.execution_id,
-            agent_id=stored.agent_id,
-            agent_version=stored.agent_version,
-            task=stored.task,
-            digest=stored.digest,
-            max_attempts=stored.max_attempts,
-            user=stored.user,
-            project=stored.project,
-            session=stored.session,
-            choices=stored.choices,
-            labels=stored.labels,
-            kept=_restored_life(stored),
-        ),
-        accepted_at=stored.created_at,
-        deadline=stored.deadline,
-        step=FIRST_STEP,
-        status=stored.status,
-        revision=stored.revision,
-        attempts=_restored_attempts(stored),
-        segment=stored.segment,
-        next_segment=stored.segment + 1,
-        started_at=stored.started_at,
-        ended_at=stored.completed_at,
-        answer=answer,
-        usage=stored.usage,
-        usage_at_end=stored.usage_at_end,
-        spend=Spend(cost=stored.cost, costs=tuple(stored.costs)),
-        cost_at_end=stored.cost_at_end,
-        problem=stored.error,
-        reason=stored.error.message if cancelled and stored.error else None,
-        logs=tuple(stored.logs),
-        asked=_restored_asked(stored),
-        detours=tuple(stored.detours),
-        findings=tuple(stored.findings),
+        tools=list(state.tools.all_made) if state.tools else [],
+        result=state.tools.result if state.tools else None,
     )
 
 
@@ -295,44 +248,9 @@ def _settled(state: Execution) -> list[AttemptName]:
     return [
         AttemptName(step=number_of(step), attempt=attempt)
         for step, known in pages.items(state.attempts.works)
+        if not is_call(step)
         for attempt in known.settled
     ]
-
-
-def _restored_life(stored: ExecutionRecord) -> int | None:
-    if stored.expires_at is None or stored.completed_at is None:
-        return None
-    return round((stored.expires_at - stored.completed_at).total_seconds())
-
-
-def _restored_attempts(stored: ExecutionRecord) -> Attempts:
-    if not stored.attempts:
-        return Attempts()
-    settled = tuple(each.attempt for each in stored.settled)
-    ended = Attempt(attempt=stored.attempts, at=stored.created_at, phase="ended", settled=settled)
-    return Attempts(works=({FIRST_STEP: ended},))
-
-
-def _restored_asked(stored: ExecutionRecord) -> Asked | None:
-    if stored.provider is None or stored.model is None:
-        return None
-    return Asked(provider=stored.provider, model=stored.model)
-
-
-def _restored_answer(stored: ExecutionRecord) -> Answer | None:
-    if (stored.output is None and stored.vectors is None) or stored.usage is None:
-        return None
-    return Answer(
-        text=stored.output or "",
-        reasoning=stored.reasoning or "",
-        tool_calls=stored.tool_calls,
-        finish_reason=stored.finish_reason or "other",
-        usage=stored.usage,
-        model_served=stored.model_served,
-        cached=stored.cached,
-        warnings=stored.warnings,
-        vectors=stored.vectors,
-    )
 
 
 def _stream(state: Execution, body: StreamEvent) -> Publish:
@@ -351,9 +269,11 @@ def _stop(before: Execution | None) -> Iterator[Publish]:
 
     One that stood still finds this when it goes on, before it has asked anybody for an answer.
     """
-    item = open_item(before) if before is not None else None
-    if item is not None:
-        yield Publish(subject=STOP_WORK_SUBJECT, body=StopWork(item=item), stored=False)
+    yield from map(_stopped, open_items(before) if before is not None else ())
+
+
+def _stopped(item: str) -> Publish:
+    return Publish(subject=STOP_WORK_SUBJECT, body=StopWork(item=item), stored=False)
 
 
 def _restarted(state: Execution, event: AttemptStarted, segment: int) -> AttemptRestarted:
@@ -426,7 +346,7 @@ def _broken_off(state: Execution) -> Failed | Cancelled:
     return Failed(**place, error=problem)
 
 
-def _conversation(state: Execution) -> Iterator[Publish]:
+def _conversation(before: Execution | None, state: Execution) -> Iterator[Publish]:
     origin, answer = state.origin, state.answer
     if origin.session is None or origin.agent_id is None or answer is None:
         return
@@ -437,9 +357,11 @@ def _conversation(state: Execution) -> Iterator[Publish]:
         at=state.ended_at or state.accepted_at,
         user=origin.task,
         assistant=answer.text,
+        messages=kept_turns(before),
     )
     subject = _fill(CONVERSATION_SUBJECT, state)
-    yield Publish(subject=subject, body=turn, lacks=lacking(state), ttl=origin.kept)
+    lacks = lacking(state) or grown_prompt(before)
+    yield Publish(subject=subject, body=turn, lacks=lacks, ttl=origin.kept)
 
 
 def _safety(state: Execution, event: AttemptFailed | GenerationFinished) -> Iterator[Publish]:

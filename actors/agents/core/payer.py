@@ -1,6 +1,6 @@
 """Who pays for an execution: the account of its tenant, in its scopes."""
 
-from actors.agents.core.execution import Execution
+from actors.agents.core.state import Execution
 from schemas.bills import Payer
 from schemas.ledger import Party
 from schemas.lifecycle import Origin

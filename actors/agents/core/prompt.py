@@ -51,7 +51,7 @@ def assemble(
             ChatMessage(role="user", content=_content(user, execute)),
         ],
         config=_config(definition.config, execute.max_tokens),
-        tools=definition.tools,
+        tools=[tool.definition for tool in definition.tools if tool.definition is not None],
     )
 
 

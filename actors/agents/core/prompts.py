@@ -7,14 +7,16 @@ the prompt is put in its place when these are published.
 
 import msgspec
 
-from actors.agents.core.execution import Execution
 from actors.agents.core.folding import LEAST_CHARACTERS, folded
+from actors.agents.core.state import Execution
+from actors.agents.core.tool_events import remembered
 from schemas.bodies import BodyReference, goes_by_reference
 from schemas.conversations import ConversationTurn
 from schemas.executions import ExecutionRecord
 from schemas.lifecycle import NO_POLICY, Accept, Prompt
-from schemas.llm import EmbedRequest, GenerateRequest, ModelRequest
+from schemas.llm import ChatMessage, EmbedRequest, GenerateRequest, ModelRequest, ToolRequest
 from schemas.policy import Fallback, Policy
+from schemas.tools import Turn
 
 _prompt = msgspec.json.Decoder(Prompt)
 _record = msgspec.json.Decoder(ExecutionRecord)
@@ -22,6 +24,8 @@ _record = msgspec.json.Decoder(ExecutionRecord)
 
 def is_large(wanted: Accept, size: int) -> bool:
     """Say whether the request of a command of so many encoded bytes is to be stored apart."""
+    if isinstance(wanted.request, ToolRequest):
+        return False
     is_history = wanted.origin.session is not None
     return goes_by_reference(size, repeats=is_history)
 
@@ -53,6 +57,12 @@ def lacking(state: Execution) -> BodyReference | None:
     return state.prompt if has_task and not state.origin.task else None
 
 
+def grown_prompt(before: Execution | None) -> BodyReference | None:
+    """Return the prompt that holds calls and results of an execution; None where none does."""
+    rounds = before.tools if before is not None else None
+    return before.prompt if before is not None and rounds is not None and rounds.parted else None
+
+
 def bodies(state: Execution) -> tuple[BodyReference, ...]:
     """Return the bodies that are stored for an execution."""
     return (state.prompt,) if state.prompt is not None else ()
@@ -71,8 +81,27 @@ def filled(
     if isinstance(message, ExecutionRecord):
         return msgspec.structs.replace(message, task=task or "")
     if isinstance(message, ConversationTurn):
-        return msgspec.structs.replace(message, user=task) if task is not None else None
+        return _whole_turn(message, task, prompt)
     return message
+
+
+def _whole_turn(
+    turn: ConversationTurn, task: str | None, prompt: bytes | None
+) -> ConversationTurn | None:
+    """Put into a turn its task, unless that is there, and what tools have said before."""
+    if not turn.user and task is None:
+        return None
+    earlier = _own_messages(_prompt.decode(prompt)) if prompt is not None else []
+    turns = [Turn(message=one) for one in [*earlier, *turn.messages]]
+    return msgspec.structs.replace(turn, user=turn.user or task or "", messages=remembered(turns))
+
+
+def _own_messages(stored: Prompt) -> list[ChatMessage]:
+    """Return the messages that an execution has added to its conversation by itself."""
+    request = stored.request
+    if stored.own_from is None or not isinstance(request, GenerateRequest):
+        return []
+    return request.messages[stored.own_from :]
 
 
 def _task(prompt: bytes | None, record: bytes | None) -> str | None:
@@ -92,6 +121,8 @@ def task_of(prompt: Prompt) -> str:
 
 def _provider(request: ModelRequest) -> ModelRequest:
     """Return no more of a request than which provider is asked, and in which way."""
+    if isinstance(request, ToolRequest):
+        return request
     if isinstance(request, EmbedRequest):
         return EmbedRequest(provider=request.provider, texts=[])
     return GenerateRequest(provider=request.provider, messages=[], batch=request.batch)

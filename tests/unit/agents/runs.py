@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 
 from actors.agents.core.decisions import decide
 from actors.agents.core.effects import changes, effects
-from actors.agents.core.execution import Execution, evolve
+from actors.agents.core.execution import evolve
 from actors.agents.core.outward import announce
 from actors.agents.core.payer import payer
+from actors.agents.core.state import Execution
 from bus.shard.outstanding import Open, change
 from schemas.attempts import Attempt
 from schemas.decision import Ask, Decision, Effect, Publish, by_id

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from actors.agents.core.checks import check
 from actors.agents.core.traversal import MAX_DEPTH, MAX_VALUES
 from schemas import credentials
-from schemas.agents import AgentDefinition, Prompts
-from schemas.llm import ModelConfig, ToolDefinition
+from schemas.agents import AgentDefinition, AgentTool, Prompts
+from schemas.llm import ModelConfig
 from schemas.problems import Problem
 from schemas.providers import Anthropic, Custom, Groq, OpenAI, Provider, Scripted
 from tests.unit.agents.samples import agent
@@ -237,7 +237,7 @@ def test_metadata_without_a_credential_passes(metadata: dict[str, Any]):
         ({"provider": Scripted(responses=["ok", KEY])}, "provider.responses.1"),
         ({"description": "gsk_" + "a1B2" * 13}, "description"),
         (
-            {"tools": [ToolDefinition(name="a", parameters={"type": "object", "x": [KEY]})]},
+            {"tools": [AgentTool(name="a", parameters={"type": "object", "x": [KEY]})]},
             "tools.0.parameters.x.0",
         ),
     ],
@@ -340,16 +340,16 @@ def test_an_id_that_cannot_stand_in_a_subject_is_refused(id_: str):
 
 def test_tools_have_names_of_their_own():
     tools = [
-        ToolDefinition(name="search"),
-        ToolDefinition(name="read"),
-        ToolDefinition(name="read"),
+        AgentTool(name="search"),
+        AgentTool(name="read"),
+        AgentTool(name="read"),
     ]
 
     assert _field(agent(tools=tools)) == "tools.2.name"
 
 
 def test_the_parameters_of_a_tool_are_the_schema_of_an_object():
-    tools = [ToolDefinition(name="search", parameters={"type": "string"})]
+    tools = [AgentTool(name="search", parameters={"type": "string"})]
 
     assert _field(agent(tools=tools)) == "tools.0.parameters.type"
 

@@ -10,6 +10,7 @@ from actors.agents.core import definitions
 from schemas.agents import (
     AgentDefinition,
     AgentLimits,
+    AgentTool,
     ApplyAgent,
     Memory,
     ModelChoice,
@@ -17,7 +18,7 @@ from schemas.agents import (
     Prompts,
     UpdateAgent,
 )
-from schemas.llm import ModelConfig, ToolDefinition
+from schemas.llm import ModelConfig
 from schemas.problems import Problem
 from schemas.providers import Custom, Groq, OpenAI, Scripted
 from schemas.versioned import applied, deleted
@@ -88,7 +89,7 @@ def test_every_given_field_is_stored():
         "config": ModelConfig(temperature=0.5, seed=1),
         "prompts": Prompts(system="Read."),
         "personality": Personality(tone="formal"),
-        "tools": [ToolDefinition(name="search")],
+        "tools": [AgentTool(name="search")],
         "capabilities": ["review"],
         "memory": Memory(max_history=2),
         "limits": AgentLimits(timeout_seconds=10),

@@ -12,8 +12,9 @@ from hypothesis import given, settings
 
 from actors.agents.core.decisions import decide
 from actors.agents.core.entity import EXECUTION
-from actors.agents.core.execution import Execution, evolve, has_ended
+from actors.agents.core.execution import evolve, has_ended
 from actors.agents.core.outward import kept_record, left, retention
+from actors.agents.core.state import Execution
 from bus.codec import decode, encode
 from bus.config import Timing
 from bus.errors import ProblemError, UnavailableError

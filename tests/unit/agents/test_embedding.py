@@ -8,10 +8,10 @@ from actors.agents.core.calls import FRAMING_TOKENS
 from actors.agents.core.effects import effects
 from actors.agents.core.embedding import accept_embedding, embedding_under
 from actors.agents.core.entity import EXECUTION
-from actors.agents.core.execution import Execution
 from actors.agents.core.outward import record, stored_record
 from actors.agents.core.prompts import lacking, prompt_of, referring
 from actors.agents.core.spending import SpendingPolicy
+from actors.agents.core.state import Execution
 from bus.codec import encode
 from bus.kv.prices import shipped_text
 from schemas.bodies import BodyReference

@@ -10,8 +10,9 @@ from actors.agents.adapters.streams import Streams
 from actors.agents.core.decisions import decide
 from actors.agents.core.effects import effects
 from actors.agents.core.entity import EXECUTION
-from actors.agents.core.execution import Execution, due, evolve, has_ended
+from actors.agents.core.execution import due, evolve, has_ended
 from actors.agents.core.outward import record
+from actors.agents.core.state import Execution
 from bus.ports import StoredMessage
 from bus.shard.book import ShardBook
 from schemas.lifecycle import (

@@ -3,8 +3,10 @@
 import msgspec
 
 from actors.agents.core.decisions import decide
-from actors.agents.core.execution import Execution, evolve
-from actors.agents.core.outward import announce, record, restore
+from actors.agents.core.execution import evolve
+from actors.agents.core.outward import announce, record
+from actors.agents.core.restoring import restore
+from actors.agents.core.state import Execution
 from actors.agents.core.work_items import outstanding_work
 from schemas.decision import Publish
 from schemas.events import SafetyBlockedEvent, SafetyFlaggedEvent

@@ -1,10 +1,11 @@
+import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
 from actors.agents.core import history, tokens
 from schemas.agents import Memory
 from schemas.conversations import ConversationTurn
-from schemas.llm import ChatMessage
+from schemas.llm import ChatMessage, ToolCall
 from tests.unit.agents.samples import turn
 
 TURNS = st.lists(
@@ -101,3 +102,17 @@ def test_a_wider_window_keeps_at_least_as_much(
     wide = history.window(turns, wider, message)
 
     assert len(wide) >= len(narrow)
+
+
+def test_calls_of_tools_stand_between_and_go_first_where_there_is_no_room():
+    calls = [ToolCall(id="c1", name="find", arguments="{}")]
+    between = [
+        ChatMessage(role="assistant", content="", tool_calls=calls),
+        ChatMessage(role="tool", content="word " * 4000, tool_call_id="c1"),
+    ]
+    called = msgspec.structs.replace(turn(1), messages=between)
+
+    assert history.messages([called])[1:3] == between
+    (kept,) = history.window([called], Memory(context_window=1000), "hi")
+    assert kept == turn(1)
+    assert history.window([called], Memory(context_window=100_000), "hi") == [called]

@@ -8,7 +8,7 @@ from actors.agents.core.acceptance import MAX_PARTS, accept, plain_request
 from actors.agents.core.checks import check
 from actors.agents.core.complexity import measure
 from bus.fairness.slices import Slices
-from schemas.agents import AgentDefinition
+from schemas.agents import AgentDefinition, AgentTool
 from schemas.executions import MAX_TASK_CHARACTERS, Generate
 from schemas.lifecycle import Accept, Origin
 from schemas.llm import (
@@ -18,7 +18,6 @@ from schemas.llm import (
     JsonSchemaFormat,
     ModelConfig,
     TextPart,
-    ToolDefinition,
 )
 from schemas.policy import Policy, Rule, When
 from schemas.problems import Problem
@@ -112,7 +111,7 @@ def deep(levels: int) -> dict[str, object]:
 
 def schemas(schema: dict[str, object]) -> AgentDefinition:
     answers = ModelConfig(response_format=JsonSchemaFormat(schema=schema))
-    return agent(tools=[ToolDefinition(name="t", parameters=schema)], config=answers)
+    return agent(tools=[AgentTool(name="t", parameters=schema)], config=answers)
 
 
 DEFINITIONS = {

@@ -21,8 +21,9 @@ from actors.agents.adapters.listed import (
     expire,
 )
 from actors.agents.adapters.lists import counted
-from actors.agents.core.execution import Execution, evolve
+from actors.agents.core.execution import evolve
 from actors.agents.core.outward import record
+from actors.agents.core.state import Execution
 from bus.codec import encode
 from bus.ports import Filed
 from bus.projection import EXPIRED_AT_ONCE, Fact, TableQuery

@@ -5,12 +5,12 @@ from typing import Any
 import pytest
 
 from actors.agents.core.checks import check
-from schemas.llm import ToolDefinition
+from schemas.agents import AgentTool
 from schemas.problems import Problem
 from schemas.providers import Azure, Bedrock, Google, Ollama, Provider
 from tests.unit.agents.samples import agent
 
-TOOLS = [ToolDefinition(name="time")]
+TOOLS = [AgentTool(name="time")]
 
 
 def bedrock(model: str = "anthropic.claude-v2", **more: Any) -> Bedrock:

@@ -3,7 +3,7 @@ from typing import Any
 import pytest
 
 from actors.agents.core.prompt import assemble, unused
-from schemas.agents import Memory, Personality, Prompts
+from schemas.agents import AgentTool, Memory, Personality, Prompts
 from schemas.executions import ExecuteAgent
 from schemas.llm import ChatMessage, GenerateRequest, ModelConfig, ToolDefinition
 from schemas.problems import Problem
@@ -25,7 +25,7 @@ def test_a_request_holds_system_message_history_task_settings_and_tools():
         prompts=Prompts(system="You review.", user_template="Review: {input_data}"),
         personality=Personality(language_style="concise"),
         config=ModelConfig(temperature=0.2, max_tokens=300),
-        tools=[ToolDefinition(name="search")],
+        tools=[AgentTool(name="search")],
     )
     execute = ExecuteAgent(agent_id="reviewer", task="Read this.")
 
@@ -38,7 +38,7 @@ def test_a_request_holds_system_message_history_task_settings_and_tools():
             ChatMessage(role="user", content="Review: Read this."),
         ],
         config=definition.config,
-        tools=definition.tools,
+        tools=[ToolDefinition(name="search")],
     )
 
 

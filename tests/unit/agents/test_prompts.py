@@ -14,7 +14,7 @@ from bus.codec import decode, encode
 from schemas.bodies import BY_REFERENCE_BYTES, REPEATED_BYTES, BodyReference
 from schemas.conversations import ConversationTurn
 from schemas.executions import ExecutionRecord
-from schemas.lifecycle import Accept, Look, Looked, Origin, Prompt
+from schemas.lifecycle import Accept, GenerateWork, Look, Looked, Origin, Prompt
 from schemas.llm import ChatMessage, GenerateRequest, ModelConfig
 from schemas.policy import Fallback, Policy
 from schemas.providers import OpenAI, Scripted
@@ -76,6 +76,7 @@ def test_neither_events_nor_state_nor_work_hold_what_is_stored_apart():
 
     assert len(encode(run.events)) < 2000
     assert len(encode(run.execution)) < 2000
+    assert isinstance(work, GenerateWork)
     assert len(encode(work)) < 1000
     assert work.prompt == REFERENCE
     assert bodies(run.execution) == (REFERENCE,)

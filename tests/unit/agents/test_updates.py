@@ -8,8 +8,15 @@ from hypothesis import strategies as st
 
 from actors.agents.core import definitions
 from bus.codec import convert
-from schemas.agents import AgentDefinition, CreateAgent, Personality, Prompts, UpdateAgent
-from schemas.llm import ModelConfig, ToolDefinition
+from schemas.agents import (
+    AgentDefinition,
+    AgentTool,
+    CreateAgent,
+    Personality,
+    Prompts,
+    UpdateAgent,
+)
+from schemas.llm import ModelConfig
 from schemas.patches import merged
 from schemas.problems import Problem
 from schemas.providers import Groq, OpenAI
@@ -134,8 +141,8 @@ def test_the_body_with_which_the_source_creates_an_agent_is_taken_as_it_stands()
     assert (created.id, created.name) == ("vertragsprufer-nr-2", "Vertragsprüfer Nr. 2")
     assert created.prompts == Prompts(system="Read each clause.")
     assert created.tools == [
-        ToolDefinition(name="search"),
-        ToolDefinition(name="fetch", description="Fetches."),
+        AgentTool(name="search"),
+        AgentTool(name="fetch", description="Fetches."),
     ]
 
 

@@ -1,11 +1,15 @@
 """Events of a stream, whatever the order in which they arrive, come out in order and once."""
 
+from typing import Any
+
+import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
 from bus.client.order import Order
-from schemas.streams import StreamEvent
-from tests.stream_events import chunk, completed, restarted, waiting
+from schemas.assembly import Assembly
+from schemas.streams import StreamEvent, ToolProgressed, ToolReturned, first_progress
+from tests.stream_events import AT, chunk, completed, restarted, waiting
 
 WHOLE: list[StreamEvent] = [
     chunk(1, 0, "a"),
@@ -106,3 +110,30 @@ def test_after_the_word_that_it_waits_nothing_of_its_segment_is_missing():
     assert fed(order, [waiting(2)]) == []
     order.settle()
     assert fed(order, [restarted(3, 1), chunk(4, 0)]) == [waiting(2), restarted(3, 1), chunk(4, 0)]
+
+
+def test_results_of_tools_end_their_segment_and_progress_comes_at_once_and_once():
+    place: Any = {"execution_id": "e1", "at": AT, "call_id": "c", "tool_name": "t"}
+    end = ToolReturned(segment=2, sequence=0, outcome="ok", **place)
+    far = first_progress(1, 1)
+    progress = ToolProgressed(segment=1, sequence=far, progress=1.0, **place)
+    late = chunk(3, 0, "b")
+    order = Order()
+
+    assert fed(order, [chunk(1, 0, "a")]) == [chunk(1, 0, "a")]
+    assert fed(order, [progress, progress]) == [progress]
+    assert fed(order, [end]) == []
+    order.settle()
+    assert fed(order, [late]) == [end, late]
+    assert order.cursor == "3.0"
+
+
+def test_the_text_is_that_of_the_newest_step_and_progress_leaves_no_gap():
+    known = Assembly()
+    first = msgspec.structs.replace(chunk(1, 0, "Let me see."), step=1)
+    place: Any = {"execution_id": "e1", "at": AT, "call_id": "c", "tool_name": "t"}
+    progress = ToolProgressed(segment=1, sequence=first_progress(1, 1), progress=1.0, **place)
+    for event in (first, progress, msgspec.structs.replace(chunk(3, 0, "Done."), step=2)):
+        known.add(event)
+
+    assert (known.text, known.gaps()) == ("Done.", [])

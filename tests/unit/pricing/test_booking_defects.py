@@ -9,7 +9,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from actors.agents.core.execution import Execution
+from actors.agents.core.state import Execution
 from actors.streaming.core.resilience.routes import Route
 from actors.streaming.core.tokens.charging import CostMeter
 from actors.streaming.core.wires.openai_chat.reader import ChatReader

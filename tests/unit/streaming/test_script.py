@@ -9,9 +9,9 @@ from actors.streaming.core.wires import scripted as script
 from actors.streaming.core.wires.scripted import ScriptPlan
 from bus.errors import UnavailableError
 from bus.kv import BucketEntry, MemoryBucket
-from schemas.llm import Answer, ChatMessage, GenerateRequest, ModelConfig
+from schemas.llm import Answer, ChatMessage, GenerateRequest, ModelConfig, ToolCall
 from schemas.problems import Problem
-from schemas.providers import Scripted, ScriptedFailure
+from schemas.providers import Scripted, ScriptedCalls, ScriptedFailure, ScriptedTool
 from schemas.usage import Usage
 
 PLAY = Scripted(responses=["one two three", "four"])
@@ -129,3 +129,20 @@ async def test_a_script_of_one_response_counts_nothing_and_others_say_that_they_
     with pytest.raises(ProviderFaultError) as refused:
         await turns.take("acme", Scripted(responses=["one", "two"]))
     assert refused.value.problem.code == "unavailable"
+
+
+def test_a_script_that_asks_for_tools_goes_on_as_often_as_they_have_answered():
+    asks = ScriptedCalls(calls=[ScriptedTool(name="find", arguments={"a": 1})], text="Let me see.")
+    play = Scripted(responses=[asks, "Found."])
+    first = script.plan(request(play), play, turn=7, attempt=1)
+    call = ToolCall(id="call_0_0", name="find", arguments='{"a":1}')
+    messages = [
+        *request(play).messages,
+        ChatMessage(role="assistant", content="Let me see.", tool_calls=[call]),
+        ChatMessage(role="tool", content="two", tool_call_id="call_0_0"),
+    ]
+    second = script.plan(GenerateRequest(provider=play, messages=messages), play, turn=7, attempt=1)
+
+    assert (first.calls, first.finish_reason) == ((call,), "tool_calls")
+    assert script.answer(request(play), first).tool_calls == [call]
+    assert ("".join(second.words), second.calls) == ("Found.", ())

@@ -7,16 +7,19 @@ import anyio
 import msgspec
 import pytest
 
+from actors.streaming.adapters.conversation import ConversationStore
 from actors.streaming.adapters.prompts import PromptReader
 from bus.bodies import Bodies, holder_of
-from bus.codec import encode
+from bus.codec import decode, encode
 from bus.errors import ProblemError
 from bus.fairness.slices import Slices
 from bus.memory import MemoryProcess, memory_bus
-from schemas.lifecycle import GenerateWork, Prompt
-from schemas.llm import ChatMessage, GenerateRequest
+from schemas.lifecycle import NOTHING_SENT, FinishGeneration, GenerateWork, Prompt
+from schemas.llm import Answer, ChatMessage, GenerateRequest, ToolCall
 from schemas.policy import Cache, Policy
 from schemas.providers import Scripted
+from schemas.tools import ToolResult, ToolText, Turn
+from schemas.usage import Usage
 
 PROVIDER = Scripted(responses=["Hi."])
 WHOLE = Prompt(
@@ -96,3 +99,43 @@ async def test_who_finds_no_room_until_the_deadline_may_try_again(bus: MemoryPro
             async with prompts.whole(late):
                 pass
     assert refused.value.problem.retryable
+
+
+async def test_results_that_lie_apart_are_read_and_the_conversation_goes_on(bus: MemoryProcess):
+    holder = holder_of("execution", 1, "acme", "e1")
+    large = ToolResult(content=[ToolText(text="y" * 20_000)])
+    stored = await Bodies(bus.blobs).put(encode(large), holder)
+    calls = [ToolCall(id="c1", name="find", arguments="{}")]
+    given = msgspec.structs.replace(
+        await work(bus),
+        step=2,
+        tools=True,
+        turns=[
+            Turn(message=ChatMessage(role="assistant", content="", tool_calls=calls)),
+            Turn(
+                message=ChatMessage(role="tool", content="", tool_call_id="c1"),
+                result=ToolResult(content=[ToolText(text="y")], reference=stored),
+            ),
+        ],
+    )
+    slices = Slices()
+    answer = Answer(text="Again.", finish_reason="tool_calls", usage=Usage(), tool_calls=calls)
+    async with PromptReader(bus, slices).whole(given) as whole:
+        finished = FinishGeneration(
+            work="2", attempt=1, answer=answer, deltas=NOTHING_SENT, started_at=bus.clock()
+        )
+        kept = await ConversationStore(bus, 1, slices).kept(given, whole, finished)
+
+    messages = whole.request.messages
+    assert [message.role for message in messages] == ["user", "assistant", "tool"]
+    assert messages[-1].text == "y" * 20_000
+    assert kept.prompt is not None
+    prompt = decode(Prompt, await Bodies(bus.blobs).get(kept.prompt))
+    assert isinstance(prompt.request, GenerateRequest)
+    assert [one.role for one in prompt.request.messages] == [
+        "user",
+        "assistant",
+        "tool",
+        "assistant",
+    ]
+    assert prompt.own_from == 1

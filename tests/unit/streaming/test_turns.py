@@ -1,8 +1,18 @@
+import re
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from actors.streaming.core.writing.turns import arguments, merged, replayed, system_text, under
+from actors.streaming.core.writing.turns import (
+    arguments,
+    merged,
+    replayed,
+    system_text,
+    under,
+    with_sound_ids,
+)
 from schemas.llm import ChatMessage, ProviderBlock, ToolCall
 
 ONE, TWO = ToolCall(id="1", name="f", arguments="{}"), ToolCall(id="2", name="g", arguments="{}")
@@ -74,3 +84,25 @@ def test_what_we_write_stands_over_what_a_definition_adds_object_by_object():
         "c": {"d": 1},
     }
     assert extra == {"a": {"x": 1, "y": {"z": 1}}, "b": 2, "c": [1]}
+
+
+ids = st.sampled_from(("a", "b", "toolu_1", "mit ä", "x" * 65, ""))
+
+
+@given(st.lists(st.lists(ids, max_size=3), max_size=4))
+def test_ids_of_calls_are_such_as_all_providers_take_once_each_and_results_follow(
+    rounds: list[list[str]],
+):
+    messages: list[ChatMessage] = []
+    for called in rounds:
+        calls = [ToolCall(id=name, name="t", arguments="{}") for name in called]
+        messages.append(ChatMessage(role="assistant", content="", tool_calls=calls))
+        messages += [ChatMessage(role="tool", content="", tool_call_id=name) for name in called]
+
+    sound = with_sound_ids(messages)
+
+    made = [call.id for message in sound for call in message.tool_calls]
+    results = [message.tool_call_id for message in sound if message.role == "tool"]
+    assert len(set(made)) == len(made)
+    assert all(re.fullmatch(r"[A-Za-z0-9_-]{1,64}", name) for name in made)
+    assert sorted(made) == sorted(filter(None, results))

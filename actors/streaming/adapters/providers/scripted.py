@@ -67,6 +67,7 @@ class ScriptedCall:
         self._plan = _NOTHING
         self._delay = delay
         self._played = 0
+        self._calls: list[Delta] = []
 
     @property
     def headers(self) -> Mapping[str, str]:
@@ -81,6 +82,7 @@ class ScriptedCall:
     async def __aenter__(self) -> Self:
         """Begin, once the turn is taken and the script cut into words."""
         self._plan = await self._make_plan()
+        self._calls = list(self._plan.calls)
         return self
 
     async def __aexit__(
@@ -96,7 +98,8 @@ class ScriptedCall:
         if self._played == len(self._plan.words):
             if self._plan.failure is not None:
                 raise ProviderFaultError(self._plan.failure)
-            return None
+            calls, self._calls = self._calls, []
+            return calls or None
         if self._played:
             await anyio.sleep(self._delay)
         word = self._plan.words[self._played]

@@ -6,11 +6,14 @@ the first attempt of every step and leaves its second attempt alone, whatever pr
 """
 
 import re
+from collections.abc import Iterator
 from typing import NamedTuple
 
-from schemas.llm import Answer, FinishReason, GenerateRequest
+import msgspec
+
+from schemas.llm import Answer, FinishReason, GenerateRequest, ToolCall
 from schemas.problems import Problem
-from schemas.providers import Scripted, ScriptedFailure
+from schemas.providers import Scripted, ScriptedCalls, ScriptedFailure
 from schemas.usage import Quality, Usage
 
 _WORD = re.compile(r"\s*\S+(?:\s+\Z)?|\s+")
@@ -25,11 +28,15 @@ _MESSAGES = {
 
 
 class ScriptPlan(NamedTuple):
-    """What a call plays: ``words``, whose concatenation is the answer, then ``failure`` if any."""
+    """What a call plays: ``words``, whose concatenation is the answer, then ``failure`` if any.
+
+    After the words come the ``calls`` of tools.
+    """
 
     words: tuple[str, ...]
     finish_reason: FinishReason
     failure: Problem | None
+    calls: tuple[ToolCall, ...] = ()
 
 
 def words(text: str) -> tuple[str, ...]:
@@ -40,16 +47,40 @@ def words(text: str) -> tuple[str, ...]:
 def plan(request: GenerateRequest, script: Scripted, *, turn: int, attempt: int) -> ScriptPlan:
     """Decide what the call of this turn and attempt plays.
 
-    A word counts as a token: ``max_tokens`` cuts the answer, which then ends for its length.
+    A word counts as a token: ``max_tokens`` cuts the answer, which then ends for its length. A call
+    of a tool counts as one as well.
     """
-    pieces = words(script.responses[turn % len(script.responses)])
+    if any(isinstance(each, ScriptedCalls) for each in script.responses):
+        turn = _rounds(request)
+    response = script.responses[turn % len(script.responses)]
+    asked = response if isinstance(response, ScriptedCalls) else None
+    pieces = words(response if isinstance(response, str) else response.text)
     failure = next((fail for fail in script.failures if fail.call == attempt - 1), None)
     if failure is not None:
         return ScriptPlan(pieces[: failure.after_words], "other", _problem(failure))
     limit = request.config.max_tokens
     if limit is not None and limit < len(pieces):
         return ScriptPlan(pieces[:limit], "length", None)
+    if asked is not None:
+        return ScriptPlan(pieces, "tool_calls", None, tuple(_calls(asked, turn)))
     return ScriptPlan(pieces, "stop", None)
+
+
+def _rounds(request: GenerateRequest) -> int:
+    """Count how often tools have answered since the user spoke."""
+    rounds = 0
+    for message in reversed(request.messages):
+        if message.role == "user":
+            break
+        rounds += bool(message.tool_calls)
+    return rounds
+
+
+def _calls(asked: ScriptedCalls, turn: int) -> Iterator[ToolCall]:
+    for place, call in enumerate(asked.calls):
+        given = call.arguments
+        arguments = given if isinstance(given, str) else msgspec.json.encode(given).decode()
+        yield ToolCall(id=f"call_{turn}_{place}", name=call.name, arguments=arguments)
 
 
 def answer(request: GenerateRequest, plan: ScriptPlan) -> Answer:
@@ -57,7 +88,8 @@ def answer(request: GenerateRequest, plan: ScriptPlan) -> Answer:
     return Answer(
         text="".join(plan.words),
         finish_reason=plan.finish_reason,
-        usage=usage(request, len(plan.words), "exact"),
+        usage=usage(request, len(plan.words) + len(plan.calls), "exact"),
+        tool_calls=list(plan.calls),
         model_served=request.provider.model,
     )
 

@@ -4,6 +4,9 @@ Formats differ in how a piece looks, not in the order of pieces nor in the rule 
 one role are one.
 """
 
+import re
+import zlib
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, cast
 
@@ -12,7 +15,9 @@ import msgspec
 from actors.streaming.core.decoding.counts import members
 from actors.streaming.core.reading.reader import StreamPlace
 from schemas import bounds
-from schemas.llm import ChatMessage, ProviderBlock, ToolCall, Wire
+from schemas.llm import ChatMessage, GenerateRequest, ProviderBlock, ToolCall, Wire
+
+_SOUND_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
 def _nothing(_block: ProviderBlock) -> int:
@@ -58,6 +63,54 @@ def merged(turns: Iterable[tuple[str, list[Any]]]) -> list[tuple[str, list[Any]]
         else:
             joined.append((role, list(content)))
     return joined
+
+
+def answering(request: GenerateRequest, messages: list[ChatMessage]) -> GenerateRequest:
+    """Return a request that goes on with a conversation after tools have answered.
+
+    Which tool must be called counts for the first answer alone: it would be called for ever.
+    """
+    config = request.config
+    if config.tool_choice not in (None, "auto", "none"):
+        config = msgspec.structs.replace(config, tool_choice=None)
+    return msgspec.structs.replace(request, messages=messages, config=config)
+
+
+def with_sound_ids(messages: list[ChatMessage]) -> list[ChatMessage]:
+    """Return a conversation whose calls have ids that every provider takes, none of them twice.
+
+    Another provider may have made them, or several executions the same. Results follow their calls.
+    """
+    if not any(message.tool_calls for message in messages):
+        return messages
+    taken: set[str] = set()
+    names: dict[str, deque[str]] = {}
+    return [_renamed(message, taken, names) for message in messages]
+
+
+def _renamed(message: ChatMessage, taken: set[str], names: dict[str, deque[str]]) -> ChatMessage:
+    if message.role == "tool" and message.tool_call_id is not None:
+        known = names.get(message.tool_call_id)
+        if not known:
+            return message
+        # Of several calls with one id each has its own result.
+        name = known.popleft() if len(known) > 1 else known[0]
+        return msgspec.structs.replace(message, tool_call_id=name)
+    if not message.tool_calls:
+        return message
+    for call in message.tool_calls:
+        names.pop(call.id, None)
+    calls = [_sound(call, taken, names) for call in message.tool_calls]
+    return msgspec.structs.replace(message, tool_calls=calls)
+
+
+def _sound(call: ToolCall, taken: set[str], names: dict[str, deque[str]]) -> ToolCall:
+    name = call.id
+    while name in taken or _SOUND_ID.fullmatch(name) is None:
+        name = f"call_{len(taken)}_{zlib.crc32(name.encode()):08x}"
+    taken.add(name)
+    names.setdefault(call.id, deque()).append(name)
+    return call if name == call.id else msgspec.structs.replace(call, id=name)
 
 
 def system_text(messages: Iterable[ChatMessage]) -> str:
