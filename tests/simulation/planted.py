@@ -249,7 +249,7 @@ PLANTED = (
         7,
     ),
     Planted(
-        "former owners may offer", "bus.work.grants.OfferEndpoint._is_past", any_epoch, 250, 153
+        "former owners may offer", "bus.work.grants.OfferEndpoint._is_past", any_epoch, 350, 308
     ),
     Planted(
         "an unanswered offer is taken as refused",
@@ -350,6 +350,6 @@ PLANTED = (
         80,
         22,
     ),
-    Planted("any attempt counts", "schemas.attempts.Attempts.is_current", any_attempt, 500, 9),
+    Planted("any attempt counts", "schemas.attempts.Attempts.is_current", any_attempt, 600, 510),
     Planted("the clock goes back", "bus.shard.clock.max", newest_reading, 80, 22),
 )

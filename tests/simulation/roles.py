@@ -30,7 +30,7 @@ from tests.simulation.network import SiteBucket
 from tests.simulation.paying import Writer
 from tests.simulation.prompts import Prompts
 from tests.simulation.site import Site
-from tests.simulation.tools import asked, tool_job
+from tests.simulation.tools import asked, hear, tool_job
 
 SHARDS = {"execution": 2, account.ENTITY: 2, ledger.ENTITY: 2, waiting.ENTITY: 2}
 TENANT = "acme"
@@ -164,6 +164,7 @@ def _generation(site: Site, judge: Judge, bus: Bus, writer: Writer | None) -> Jo
         if writer is not None:
             return await _written(writer, item.body)
         await anyio.sleep(random.choice([0.0, 0.1, 1.0]) * random.random())
+        hear(judge, item.body)
         lot = random.random()
         if lot < 0.1:
             no = Problem(code="provider_error", message="no", retryable=True)

@@ -6,14 +6,23 @@ With words, only for faults that have one of them in their names.
 import sys
 from concurrent.futures import ProcessPoolExecutor
 
-from tests.simulation import planted, test_ledger, test_lending, test_spending
-from tests.simulation.history import FLEET, LEDGER, PLATFORM, SPENDING
+from tests.simulation import (
+    planted,
+    test_ledger,
+    test_lending,
+    test_spending,
+    test_tools,
+    test_waiting,
+)
+from tests.simulation.history import FLEET, LEDGER, PLATFORM, SPENDING, TOOLS, WAITING
 
 TABLES = (
     (planted.PLANTED, FLEET),
     (test_ledger.PLANTED, LEDGER),
     (test_spending.PLANTED, SPENDING),
     (test_lending.PLANTED, PLATFORM),
+    (test_waiting.PLANTED, WAITING),
+    (test_tools.PLANTED, TOOLS),
 )
 CASES = [(table, place) for table in range(len(TABLES)) for place in range(len(TABLES[table][0]))]
 
