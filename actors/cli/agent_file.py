@@ -63,7 +63,12 @@ prompts:
   #unsupported: refuse           # refuse, drop: what becomes of a setting the model does not take
   #extra: {{}}                     # fields of the provider's own request, sent as they are
 
-#tools:
+#tools:                          # of MCP servers, or your own: a call of these ends the execution
+  #- server: notes               # a server that the pool knows: callboard mcp servers-list
+    #tools: ["get*", "create*"]   # all, unless given
+    #deny: [createUser]
+    #requires_approval: ["create*"]  # true, or which: callboard executions approve
+    #seconds: 60
   #- name: look_up
     #description: Looks up a name.
     #parameters: {{type: object, properties: {{name: {{type: string}}}}, required: [name]}}
@@ -76,6 +81,9 @@ prompts:
 #limits:
   #timeout_seconds: 300          # from acceptance to the end, waiting included
   #max_attempts: 5
+  #tool_rounds: 16               # then the model is asked for its answer once more
+  #tool_calls: 64
+  #parallel_tools: 8             # calls of one answer that run side by side
 
 #policy:
   #keys: [first, second]         # names of secrets that serve the provider in turn

@@ -13,13 +13,21 @@ from actors.agents.core.prompt import assemble
 from actors.cli.agent_file import text
 from actors.cli.commands import main
 from bus.codec import convert
-from schemas.agents import AgentDefinition, AgentLimits, ApplyAgent, Memory, Personality, Prompts
+from schemas.agents import (
+    AgentDefinition,
+    AgentLimits,
+    AgentTool,
+    ApplyAgent,
+    Memory,
+    Personality,
+    Prompts,
+)
 from schemas.executions import ExecuteAgent
 from schemas.llm import GenerateRequest, ModelConfig
 from schemas.policy import Policy
 from tests.unit.agents.samples import NOW
 
-PARTS = (AgentLimits, Memory, Personality, Prompts, ModelConfig, Policy)
+PARTS = (AgentLimits, AgentTool, Memory, Personality, Prompts, ModelConfig, Policy)
 NOT_SHOWN = {"model_config", "instructions"}
 """Other ways to write provider, config and prompts."""
 
