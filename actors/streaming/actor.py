@@ -12,7 +12,7 @@ from actors.streaming.adapters.batch_store import BATCHES, Tickets
 from actors.streaming.adapters.conversation import ConversationStore
 from actors.streaming.adapters.meter import CallMeter, CircuitMeter
 from actors.streaming.adapters.operator_secrets import operator_secrets
-from actors.streaming.adapters.prompts import PromptReader
+from actors.streaming.adapters.prompts import PromptReader, is_whole
 from actors.streaming.adapters.providers import open_providers
 from actors.streaming.adapters.script_turns import SCRIPTS
 from actors.streaming.config import StreamingConfig
@@ -122,7 +122,7 @@ class Streaming:
 
     async def do_generate(self, item: WorkItem[GenerateWork]) -> FinishGeneration | FailGeneration:
         """Generate one answer, streaming it under the work's segment."""
-        if item.body.prompt is None:
+        if is_whole(item.body):
             return await self._generated(item, item.body)
         async with AsyncExitStack() as stack:
             try:

@@ -24,6 +24,12 @@ MOST_BYTES = 128 * 1024**2
 """What the prompts of one queue's attempts may have together; one is always read."""
 
 
+def is_whole(work: GenerateWork) -> bool:
+    """Say whether a request is sent as it came: nothing of it lies apart, and no tool is called."""
+    called = any(message.tool_calls for message in work.request.messages)
+    return work.prompt is None and not work.tools and not work.turns and not called
+
+
 class PromptReader:
     """Reads the prompts of the attempts at work of one queue."""
 
@@ -97,7 +103,7 @@ def _grown(work: W, bodies: list[bytes]) -> W:
         turns = [_whole(turn, left) for turn in work.turns]
         request = answering(request, [*request.messages, *tool_turns.messages_of(turns)])
     messages = with_sound_ids(request.messages)
-    if messages is request.messages:
+    if messages is work.request.messages:
         return work
     request = msgspec.structs.replace(request, messages=messages)
     return msgspec.structs.replace(work, turns=[], request=request)
