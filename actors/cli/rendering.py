@@ -22,6 +22,7 @@ from rich.text import Text
 from schemas.llm import AnswerWarning
 from schemas.printable import printable
 from schemas.streams import (
+    ApprovalRequested,
     AttemptRestarted,
     Cancelled,
     Completed,
@@ -30,7 +31,12 @@ from schemas.streams import (
     StreamEvent,
     Thinking,
     ThinkingChunk,
+    ToolCalled,
+    ToolReturned,
 )
+
+MOST_SHOWN = 200
+"""Characters of a tool's arguments or result that are shown."""
 
 UP_AND_CLEAR = "\x1b[{rows}A\r\x1b[J"
 
@@ -128,6 +134,8 @@ class ShownAnswer:
             case ThinkingChunk(content=content):
                 self._thinks = True
                 line(styled(content, dim=True), err=True, end="")
+            case ToolCalled() | ApprovalRequested() | ToolReturned():
+                self._note(tool_note(event))
             case AttemptRestarted(reason=reason):
                 self._restart(reason)
             case Completed(final_response=response, warnings=warnings):
@@ -138,6 +146,13 @@ class ShownAnswer:
                 self._end_line()
             case _:
                 return
+
+    def _note(self, note: str) -> None:
+        """Say between two answers what is done with tools; the next answer is a text of its own."""
+        self._stop_thinking()
+        self._end_line()
+        self._text = ""
+        line(styled(note, dim=True), err=True)
 
     def _restart(self, reason: str) -> None:
         self._stop_thinking()
@@ -166,6 +181,25 @@ class ShownAnswer:
     def _end_line(self) -> None:
         if self._text and not self._text.endswith("\n"):
             click.echo()
+
+
+def tool_note(event: ToolCalled | ApprovalRequested | ToolReturned) -> str:
+    """Return the line that says what happens with a tool. Pure."""
+    match event:
+        case ToolCalled(arguments=arguments):
+            given = arguments if isinstance(arguments, str) else msgspec.json.encode(arguments)
+            return f"[calls {event.tool_name} {_short(given)}]"
+        case ApprovalRequested():
+            allow = f"callboard executions approve {event.execution_id} --call {event.call_id}"
+            return f"[{event.tool_name} waits for approval: {allow}]"
+        case ToolReturned(is_error=is_error, outcome=outcome):
+            ends = f"failed, {outcome}" if is_error else "answered"
+            return f"[{event.tool_name} {ends}: {_short(event.content)}]"
+
+
+def _short(text: str | bytes) -> str:
+    whole = text.decode() if isinstance(text, bytes) else text
+    return whole if len(whole) <= MOST_SHOWN else f"{whole[:MOST_SHOWN]}…"
 
 
 def rows_of(text: str, width: int) -> int:

@@ -160,7 +160,8 @@ def _is_short(value: Any) -> bool:
 def _are_structs(value: Any) -> bool:
     if not isinstance(value, list):
         return False
-    return any(isinstance(one, msgspec.Struct) for one in cast("list[Any]", value))
+    members = cast("list[Any]", value)
+    return bool(members) and all(isinstance(one, msgspec.Struct) for one in members)
 
 
 def _is_empty(value: Any) -> bool:

@@ -28,7 +28,7 @@ T = TypeVar("T")
 Batch = Sequence[tuple[Filed, Commit | None]]
 """Commits as they were read; None where nothing of one can be."""
 
-FORMAT = 1
+FORMAT = 2
 """Of the tables below."""
 
 TABLES = """

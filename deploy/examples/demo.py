@@ -2,11 +2,12 @@
 
     python deploy/examples/demo.py [--scripted]
 
-starts a nats-server, one agents process and two streaming processes in a temporary directory, has a
-real model of this machine review an entry of DECISIONS.md, kills the process that is generating
-with SIGKILL in mid-answer, and checks what a client saw against what JetStream holds. Without the
-model's wheels, or with ``--scripted``, a script is played instead. Exits with 0 if everything was
-observed to hold, 1 if not, 130 if interrupted. Nothing is left running or lying about.
+starts a nats-server, one agents process, one MCP pool and two streaming processes in a temporary
+directory, has a real model of this machine look up an entry of DECISIONS.md by a tool of an MCP
+server and review it, kills the process that is generating with SIGKILL in mid-answer, and checks
+what a client saw against what JetStream holds. Without the model's wheels, or with ``--scripted``,
+a script is played instead. Exits with 0 if everything was observed to hold, 1 if not, 130 if
+interrupted. Nothing is left running or lying about.
 """
 
 import argparse
@@ -18,11 +19,13 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import anyio
+import demo_lookup
 import local_model
 import msgspec
 from demo_fleet import DemoError, Fleet, Member, serving
 from demo_fleet import local_model as local_model_process
-from demo_review import AGENT, SECTION, document, reviewer, scripted
+from demo_lookup import DOCUMENT, LookUp, Section
+from demo_review import AGENT, reviewer, scripted
 from demo_screen import BOLD, DIM, RED, YELLOW, Screen
 from demo_witness import TENANT, Witness, observed, stored_record, stored_stream
 
@@ -62,18 +65,21 @@ class Demo:
     async def run(self, transport: NatsTransport, *, with_model: bool) -> bool:
         """Tell it; say whether everything was observed to hold."""
         client = Client(transport)
+        settings = {"MCP_SERVERS_FILE": str(demo_lookup.servers_file(self._folder))}
         async with (
-            Fleet(self._folder, self._server.url, transport) as fleet,
+            Fleet(self._folder, self._server.url, transport, settings) as fleet,
             self._provider(with_model=with_model) as provider,
         ):
             await self._start(fleet)
-            await self._define(client, provider)
-            witness = await self._execute(transport, client, fleet)
+            words = provider if with_model else demo_lookup.scripted()
+            found = await self._look_up(client, words)
+            await self._define(client, provider, found.section)
+            witness = await self._execute(transport, client, fleet, found.section.text)
             record = await stored_record(transport, witness.execution_id)
             late = await stored_stream(client, witness.execution_id)
         self._show_record(record)
         self._screen.heading("Observed")
-        statements = observed(witness, late, record)
+        statements = [*demo_lookup.observed(found), *observed(witness, late, record)]
         for statement, holds in statements:
             self._screen.verdict(statement, holds=holds)
         return all(holds for _, holds in statements)
@@ -98,26 +104,38 @@ class Demo:
         async with anyio.create_task_group() as group:
             group.start_soon(add, "agents", "agents")
             group.start_soon(add, "streaming A", "streaming")
+            group.start_soon(add, "mcp_pool", "mcp_pool")
         await add("streaming B", "streaming")
         for member in members:
             self._screen.row(member.program.title, f"pid {member.program.pid}, {member.name}")
 
-    async def _define(self, client: Client, provider: Provider) -> None:
+    async def _look_up(self, client: Client, provider: Provider) -> LookUp:
+        self._screen.heading("A tool of an MCP server, called with what a model has written")
+        found = await demo_lookup.look_up(client, provider)
+        tool = f"{found.tool.server}/{found.tool.tool}"
+        self._screen.row("tool", f"{tool} of {demo_lookup.PROGRAM}, over {found.server.lane}")
+        self._screen.row("arguments", f"{found.arguments}, by {provider.model} to its JSON Schema")
+        self._screen.row("result", f'"{found.section.title}"')
+        return found
+
+    async def _define(self, client: Client, provider: Provider, section: Section) -> None:
         wanted = reviewer(provider)
         self._screen.heading("An agent is a message")
         self._screen.row("request", f"cb.{TENANT}.agents.apply")
         defined = await client.insist(TENANT, wanted, patience=10)
         kind = provider.__struct_config__.tag
         self._screen.row("agent", f"{defined.id} version {defined.version}, provider {kind}")
-        self._screen.row("task", f'"{SECTION}", DECISIONS.md, {len(document().split())} words')
+        self._screen.row("task", f"the result, from {DOCUMENT}, {len(section.text.split())} words")
 
-    async def _execute(self, transport: NatsTransport, client: Client, fleet: Fleet) -> Witness:
+    async def _execute(
+        self, transport: NatsTransport, client: Client, fleet: Fleet, task: str
+    ) -> Witness:
         witness = Witness(self._screen, new_id())
         self._screen.heading("Its answer, as it comes")
         self._screen.row("subscribe", f"cb.{TENANT}.stream.{witness.execution_id}")
         self._screen.row("request", f"cb.{TENANT}.agents.execute")
         async with witness.watching(transport):
-            wanted = ExecuteAgent(agent_id=AGENT, task=document(), id=witness.execution_id)
+            wanted = ExecuteAgent(agent_id=AGENT, task=task, id=witness.execution_id)
             await client.insist(TENANT, wanted, patience=10)
             await _within(MIDWAY_SECONDS, witness.midway, "the answer has not begun")
             await self._strike(fleet, witness)

@@ -5,7 +5,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -105,9 +105,13 @@ class Member:
 class Fleet:
     """Actors as processes of their own. All are stopped when the context closes."""
 
-    def __init__(self, folder: Path, url: str, transport: Transport) -> None:
+    def __init__(
+        self, folder: Path, url: str, transport: Transport, settings: Mapping[str, str]
+    ) -> None:
         self._folder = folder
-        self._environment = _without_settings() | {
+        self._environment = {
+            **_without_settings(),
+            **settings,
             "NATS_URL": url,
             "CALLBOARD_ALLOW_LOOPBACK": "true",
             "CALLBOARD_LOG_FORMAT": "json",
@@ -210,5 +214,5 @@ def _port_file(folder: Path) -> Path:
 
 def _without_settings() -> dict[str, str]:
     """Return the environment without what would configure another fleet than the demo's."""
-    ours = ("CALLBOARD_", "NATS_", "OTEL_")
+    ours = ("CALLBOARD_", "MCP_", "NATS_", "OTEL_")
     return {name: value for name, value in os.environ.items() if not name.startswith(ours)}

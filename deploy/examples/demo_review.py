@@ -1,6 +1,5 @@
-"""The demo's agent: who reviews, what is reviewed, and the form of the review."""
+"""The demo's agent: who reviews, and the form of the review."""
 
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -10,10 +9,6 @@ from schemas.llm import JsonSchemaFormat, ModelConfig
 from schemas.providers import Provider, Scripted
 
 AGENT = "demo_reviewer"
-
-DECISIONS = Path(__file__).resolve().parents[2] / "DECISIONS.md"
-SECTION = "A lost worker makes a new work item"
-"""It describes what is about to happen to the reviewer."""
 
 SYSTEM = """\
 You review a design decision of a software project. Say in the summary what was decided and why.
@@ -52,13 +47,6 @@ SCRIPT = Review(
 )
 
 
-def document() -> str:
-    """Return the paragraph of the reviewed entry of DECISIONS.md, without its heading."""
-    entries = DECISIONS.read_text(encoding="utf-8").split("\n### ")
-    body = next(body for title, _, body in map(_parted, entries) if SECTION in title)
-    return body.strip()
-
-
 def scripted() -> Provider:
     """Return a provider that plays a review without a model."""
     text = msgspec.json.format(msgspec.json.encode(SCRIPT)).decode()
@@ -85,7 +73,3 @@ def reviewer(provider: Provider) -> ApplyAgent:
 def _schema() -> dict[str, Any]:
     _, schemas = msgspec.json.schema_components([Review])
     return schemas["Review"]
-
-
-def _parted(entry: str) -> tuple[str, str, str]:
-    return entry.partition("\n")

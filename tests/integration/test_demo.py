@@ -15,6 +15,9 @@ pytestmark = pytest.mark.single_server
 SCRIPT = Path(__file__).parents[2] / "deploy" / "examples" / "demo.py"
 
 OBSERVED = [
+    "ok   the arguments of the look-up fit the JSON Schema that the tool's server lists",
+    "ok   the server is one process of the pool, spoken to over stdio",
+    "ok   the record of the call names the tool, and its result stands in DECISIONS.md",
     "ok   the first attempt was dropped, and the stream said so",
     "ok   exactly one terminal event",
     "ok   nothing is missing in the stream",
@@ -31,6 +34,10 @@ def _environment(folder: Path) -> dict[str, str]:
 
 def _left_in(folder: Path) -> list[Path]:
     return list(folder.iterdir())
+
+
+def _told(lines: list[str], name: str) -> str:
+    return next(line.removeprefix(name).strip() for line in lines if line.startswith(f"{name} "))
 
 
 async def _said_until(process: Process, words: str) -> str:
@@ -54,6 +61,8 @@ async def test_the_demo_kills_a_process_in_mid_answer_and_finds_nothing_lost(tmp
     assert done.returncode == 0, lines
     assert [line for line in lines if line.startswith(("ok  ", "FAIL"))] == OBSERVED
     assert sum(line.startswith("kill -9 ") for line in lines) == 1
+    assert _told(lines, "arguments").startswith('{"words":"lost worker"}, by scripted')
+    assert "A lost worker makes a new work item" in _told(lines, "result")
     assert _left_in(tmp_path) == []
 
 

@@ -9,18 +9,22 @@ from typing import Any
 import pytest
 
 import actors.cli
-from actors.cli import rendering
+from actors.cli import rendering, replies
 from actors.cli.session import leave
 from actors.fleet.printing import Printer
 from bus.errors import problem
 from bus.telemetry import logs
 from schemas.problems import Problem
+from schemas.providers import Scripted, ScriptedCalls, ScriptedTool
 from schemas.streams import (
+    ApprovalRequested,
     AttemptRestarted,
     Completed,
     ContentChunk,
     StreamEvent,
     ThinkingChunk,
+    ToolCalled,
+    ToolReturned,
 )
 from tests.contract.examples import example
 from tests.unit.schemas.test_printable import COMMANDS, FORBIDDEN
@@ -85,6 +89,10 @@ SHOWN: dict[str, Callable[[], None]] = {
     "a restart": lambda: _answer(
         _event(ContentChunk, content=TEXT), _event(AttemptRestarted, reason=TEXT)
     ),
+    "a tool": lambda: _answer(
+        _event(ToolCalled, tool_name="t", arguments={"a": TEXT}),
+        _event(ToolReturned, tool_name="t", content=TEXT),
+    ),
     "an end": lambda: _answer(_event(Completed, final_response=TEXT)),
     "an error": _left,
     "a line of a process": lambda: Printer(verbatim=False).line("x", f"not JSON {TEXT}"),
@@ -107,3 +115,32 @@ def test_control_characters_are_escaped_whatever_prints_them(
 def test_the_lines_and_tabs_of_an_answer_stay(capsys: pytest.CaptureFixture[str]):
     _answer(_event(ContentChunk, content="a\n\tb\n"))
     assert capsys.readouterr().out == "a\n\tb\n"
+
+
+def test_who_waits_for_an_answer_sees_its_tools_and_how_to_let_one_go(
+    capsys: pytest.CaptureFixture[str],
+):
+    _answer(
+        _event(ContentChunk, content="I look."),
+        _event(ToolCalled, tool_name="get", arguments={"a": 1}),
+        _event(ApprovalRequested, execution_id="e1", call_id="c1", tool_name="get"),
+        _event(ToolReturned, tool_name="get", outcome="done", is_error=False, content="x" * 300),
+        _event(ToolReturned, tool_name="put", outcome="rejected", is_error=True, content="no"),
+        _event(ContentChunk, content="It"),
+        _event(Completed, final_response="It is there."),
+    )
+
+    shown = capsys.readouterr()
+    assert shown.out == "I look.\nIt is there.\n"
+    assert '[calls get {"a":1}]\n' in shown.err
+    assert "[get waits for approval: callboard executions approve e1 --call c1]\n" in shown.err
+    assert f"[get answered: {'x' * 200}…]\n" in shown.err
+    assert "[put failed, rejected: no]\n" in shown.err
+
+
+def test_a_list_of_texts_and_structs_is_shown_as_it_is(capsys: pytest.CaptureFixture[str]):
+    script = Scripted(responses=[ScriptedCalls(calls=[ScriptedTool(name="get")]), "Done."])
+
+    replies.show([script], as_json=False, only=None)
+
+    assert '"Done."' in capsys.readouterr().out
