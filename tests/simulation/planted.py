@@ -239,7 +239,7 @@ PLANTED = (
         "bus.work.grants.OfferEndpoint.reports",
         forget_first,
         250,
-        8,
+        7,
     ),
     Planted(
         "an item is offered before it is named",
@@ -256,14 +256,14 @@ PLANTED = (
         "bus.work.registry.WorkerRegistry._offer_again",
         believe_refused,
         80,
-        2,
+        41,
     ),
     Planted(
         "copies of an offer are taken",
         "bus.work.grants.OfferEndpoint._answer_before",
         take_copies,
         80,
-        2,
+        1,
     ),
     Planted(
         "a silent worker is taken for dead at once",
@@ -287,7 +287,7 @@ PLANTED = (
     ),
     Planted("nobody asks for places", "bus.work.registry.WorkerRegistry._ask", forgotten, 20, 3),
     Planted(
-        "a dead worker is not missed", "bus.work.registry.WorkerRegistry._gone", forgotten, 80, 12
+        "a dead worker is not missed", "bus.work.registry.WorkerRegistry._gone", forgotten, 80, 34
     ),
     Planted(
         "who leaves drops what is in hand", "bus.work.worker.Worker.drain", leave_at_once, 150, 1
@@ -301,7 +301,7 @@ PLANTED = (
         "bus.shard.book.ShardBook.picture",
         picture_of_less_than_it_says,
         20,
-        3,
+        5,
     ),
     Planted(
         "snapshots are named at once",
