@@ -192,9 +192,9 @@ def tool_note(event: ToolCalled | ApprovalRequested | ToolReturned) -> str:
         case ApprovalRequested():
             allow = f"callboard executions approve {event.execution_id} --call {event.call_id}"
             return f"[{event.tool_name} waits for approval: {allow}]"
-        case ToolReturned(is_error=is_error, outcome=outcome):
-            ends = f"failed, {outcome}" if is_error else "answered"
-            return f"[{event.tool_name} {ends}: {_short(event.content)}]"
+        case ToolReturned(is_error=is_error):
+            ends = "failed" if is_error else "answered"
+            return f"[{event.tool_name} {ends}: {_short(event.content or event.outcome)}]"
 
 
 def _short(text: str | bytes) -> str:

@@ -15,7 +15,8 @@ KEPT_SECONDS = 30.0
 MISSED_SECONDS = 2.0
 """The same of an answer that lacks a server: it may be there soon."""
 
-ASK_SECONDS = 5.0
+ASK_SECONDS = 3.0
+"""Less than callers wait for the handle of an execution: they are told what cannot be reached."""
 
 MOST_KEPT = 1000
 

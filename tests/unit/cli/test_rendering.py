@@ -135,7 +135,7 @@ def test_who_waits_for_an_answer_sees_its_tools_and_how_to_let_one_go(
     assert '[calls get {"a":1}]\n' in shown.err
     assert "[get waits for approval: callboard executions approve e1 --call c1]\n" in shown.err
     assert f"[get answered: {'x' * 200}…]\n" in shown.err
-    assert "[put failed, rejected: no]\n" in shown.err
+    assert "[put failed: no]\n" in shown.err
 
 
 def test_a_list_of_texts_and_structs_is_shown_as_it_is(capsys: pytest.CaptureFixture[str]):
