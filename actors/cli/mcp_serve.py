@@ -35,9 +35,9 @@ def serve(session: Session, http: int | None, call_seconds: float, calls: int) -
     """Offer the tenant's agents as MCP tools, over standard input and output or over HTTP.
 
     Each agent is a tool: it takes a task and the variables of its prompt, tells its answer as
-    progress while it comes, and returns it. A client that cancels a call, or goes away, ends the
-    execution. Whoever reaches the port may run agents for this tenant: put what checks its callers
-    before it.
+    progress while it comes, and returns it. A client that cancels a call over standard streams, or
+    closes its stream in the revision 2026-07-28, ends the execution. Whoever reaches the port may
+    run agents for this tenant: put what checks its callers before it.
     """
 
     async def body(client: Client) -> None:
