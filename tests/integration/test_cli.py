@@ -65,7 +65,8 @@ def execution_of(fleet: RunningFleet, agent: str) -> str:
 def test_the_ready_file_names_the_bus_and_every_process(fleet: RunningFleet):
     summary = fleet.summary()
     assert summary["url"] == fleet.url
-    assert sorted(fleet.pids()) == ["agents.1", "pricing.1", "streaming.1", "streaming.2"]
+    light, heavy = ["agents.1", "mcp_pool.1", "pricing.1"], ["streaming.1", "streaming.2"]
+    assert sorted(fleet.pids()) == [*light, *heavy]
     for pid in (summary["server_pid"], *fleet.pids().values()):
         os.kill(pid, 0)
 
@@ -75,7 +76,7 @@ async def test_the_fleet_says_that_agents_may_call_this_machine_in_json_beside_i
 ):
     assert "fleet.loopback_allowed" in fleet.log
     # What a process says may come after it is known to be ready.
-    await until(lambda: '{"name":"agents.1+pricing.1","at":' in fleet.log)
+    await until(lambda: '{"name":"agents.1+pricing.1+mcp_pool.1","at":' in fleet.log)
     assert fleet.summary()["metrics"].startswith("http://127.0.0.1:")
 
 
@@ -412,6 +413,10 @@ TRIED_ELSEWHERE = {
     "callboard local-model --port 11435": (
         "tests/unit/cli/test_agent_file.py::test_the_local_model_says_what_it_needs"
     ),
+    "callboard mcp check notion": (
+        "tests/integration/test_mcp_pool.py::"
+        "test_questions_are_answered_by_a_server_that_the_pool_has_started"
+    ),
     "OPENAI_ADMIN_KEY=… callboard costs reconcile openai --since 2026-11-01": (
         "tests/integration/test_reconciliation.py::"
         "test_the_command_says_what_differs_and_nothing_where_all_agree"
@@ -435,6 +440,7 @@ def test_every_command_that_the_guides_show_runs_as_it_is_shown(
     (tmp_path / "greeter.yaml").write_text(blocks("yaml")[0], encoding="utf-8")
     (tmp_path / "secrets.yaml").write_text(EXAMPLE, encoding="utf-8")
     (tmp_path / "index.json").write_bytes(offer_file())
+    (tmp_path / "server.yaml").write_text("id: notes\nserver: {url: 'http://127.0.0.1:9'}\n")
     shown = [line for line in commands() if "callboard " in line]
 
     assert [each for each in TRIED_ELSEWHERE.values() if not exists(each)] == []

@@ -1,5 +1,6 @@
 """Every public command is submitted to a real fleet: carried out, or refused in an event."""
 
+import sys
 from collections import Counter
 from collections.abc import AsyncGenerator
 from pathlib import Path
@@ -20,6 +21,14 @@ from tests.servers import PATIENCE
 SECONDS = 20.0 * PATIENCE
 
 SCRIPT = {"type": "scripted", "responses": ["hi"], "delay_ms": 0}
+
+ROOT = Path(__file__).parents[2]
+FIND = {"words": "glossary"}
+ASKING = {
+    "type": "scripted",
+    "delay_ms": 0,
+    "responses": [{"calls": [{"name": "find_section", "arguments": FIND}]}, "Done."],
+}
 
 SOUND: dict[str, dict[str, Any]] = {
     "agents.apply": {"id": "applied", "provider": SCRIPT},
@@ -48,6 +57,11 @@ SOUND: dict[str, dict[str, Any]] = {
         "reason": "a mistake",
     },
     "limits.set": {"requests_per_hour": 1000},
+    "tools.call": {"server": "guide", "tool": "find_section", "arguments": FIND, "id": "called"},
+    "executions.approve": {"execution_id": "allowed", "call_id": "call_0_0"},
+    "executions.reject": {"execution_id": "forbidden", "call_id": "call_0_0"},
+    "mcp.servers.apply": {"id": "known", "server": {"url": "http://127.0.0.1:9/mcp"}},
+    "mcp.servers.delete": {"id": "gone"},
 }
 """A body of each command that the tenant of ``prepared`` can have carried out."""
 
@@ -56,10 +70,16 @@ COMMANDS = {row.name: row for row in catalog.requests() if row.submit is not Non
 
 @pytest.fixture(scope="module")
 async def fleet(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[RunningFleet]:
-    """Two processes that read inboxes, and one that owns accounts."""
-    async with running_fleet(tmp_path_factory.mktemp("fleet"), agents=2) as fleet:
+    """Two processes that read inboxes, one that owns accounts, and one that calls tools."""
+    folder = tmp_path_factory.mktemp("fleet")
+    server = ROOT / "deploy/examples/lookup/server.py"
+    command = [sys.executable, str(server), str(ROOT / "bus/README.md")]
+    servers = folder / "servers.json"
+    servers.write_bytes(msgspec.json.encode({"guide": {"command": command}}))
+    async with running_fleet(folder, agents=2, MCP_SERVERS_FILE=str(servers)) as fleet:
         await fleet.start("pricing.0")
-        await fleet.ready(4)
+        await fleet.start("mcp_pool.0")
+        await fleet.ready(5)
         yield fleet
 
 
@@ -74,10 +94,25 @@ async def prepared(client: PlainClient) -> PlainClient:
     for over in ({"id": "over"}, {"id": "turn", "session": "over"}):
         await client.ask("agents.execute", {"agent_id": "working", "task": "t", **over})
         await client.ended(over["id"])
+    await client.ask("mcp.servers.apply", {"id": "gone", "server": {"url": "http://127.0.0.1:9"}})
+    tools = [{"server": "guide", "requires_approval": True}]
+    asker = await client.ask("agents.apply", {"id": "asker", "provider": ASKING, "tools": tools})
+    assert asker.get("type") != "problem", asker
+    for execution in ("allowed", "forbidden"):
+        begun = {"agent_id": "asker", "task": "t", "id": execution}
+        answer = await client.ask("agents.execute", begun)
+        assert answer.get("type") != "problem", answer
+        with anyio.fail_after(SECONDS):
+            while await _status(client, execution) != "WAITING":
+                await anyio.sleep(0.05)
     for budget in ("old", "standing"):
         answer = await client.ask("budgets.set", {"id": budget, "limit_pico": 10**12})
         assert answer.get("type") != "problem", answer
     return client
+
+
+async def _status(client: PlainClient, execution: str) -> str:
+    return (await client.ask("executions.get", {"execution_id": execution}))["status"]
 
 
 async def submit(client: PlainClient, name: str, body: bytes, **headers: str) -> Any:
@@ -109,7 +144,7 @@ async def test_every_command_that_is_submitted_is_carried_out(prepared: PlainCli
 
 async def _were_carried_out(client: PlainClient) -> None:
     agents = {agent["id"]: agent for agent in (await client.ask("agents.list", {}))["agents"]}
-    assert agents.keys() == {"applied", "created", "standing", "working", "slow"}
+    assert agents.keys() == {"applied", "created", "standing", "working", "slow", "asker"}
     templates = (await client.ask("templates.list", {}))["templates"]
     assert [template["id"] for template in templates] == ["form"]
     standing = await client.ask("agents.get", {"id": "standing"})
@@ -117,6 +152,11 @@ async def _were_carried_out(client: PlainClient) -> None:
     assert (await client.ended("executed"))["status"] == "COMPLETED"
     assert (await client.ended("generated"))["status"] == "COMPLETED"
     assert (await client.ended("endless"))["status"] == "CANCELLED"
+    assert (await client.ended("called"))["status"] == "COMPLETED"
+    decided = [(await client.ended(each))["tools"] for each in ("allowed", "forbidden")]
+    assert [call["outcome"] for [call] in decided] == ["ok", "declined"]
+    servers = (await client.ask("mcp.servers.list", {}))["servers"]
+    assert [server["id"] for server in servers] == ["guide", "known"]
     for gone in ("over", "turn"):
         answer = await client.ask("executions.get", {"execution_id": gone})
         assert answer["code"] == "not_found"
