@@ -23,7 +23,7 @@ BOUNDARIES = (
     "bus/shard/effects.py",
     "bus/shard/history.py",
     "bus/shard/turn.py",
-    "bus/work/worker.py",
+    "bus/work",
 )
 
 
