@@ -30,7 +30,7 @@ help: ## show this list
 
 install: $(STAMP) ## make .venv and install everything from requirements.lock
 
-demo: install ## run a real model as an agent, kill its worker in mid-answer, show that nothing is lost
+demo: install ## look a text up by a tool, let a real model review it, kill its worker in mid-answer, show that nothing is lost
 	@$(PYTHON) deploy/examples/demo.py
 
 test: install ## every gate and every test, among them one that kills real processes

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from actors.streaming.adapters.conversation import ConversationStore
-from actors.streaming.adapters.prompts import PromptReader
+from actors.streaming.adapters.prompts import PromptReader, is_whole
 from bus.bodies import Bodies, holder_of
 from bus.codec import decode, encode
 from bus.errors import ProblemError
@@ -59,6 +59,28 @@ async def test_small_work_is_left_as_it_is(bus: MemoryProcess):
     small = msgspec.structs.replace(await work(bus), prompt=None)
     async with PromptReader(bus, Slices()).whole(small) as whole:
         assert whole is small
+
+
+async def test_only_a_request_without_prompt_tools_and_calls_is_sent_as_it_came(bus: MemoryProcess):
+    apart = await work(bus)
+    plain = msgspec.structs.replace(apart, prompt=None)
+    call = ToolCall(id="a", name="get", arguments="{}")
+    called = ChatMessage(role="assistant", content="", tool_calls=[call])
+    history = msgspec.structs.replace(plain.request, messages=[called])
+
+    assert is_whole(plain)
+    assert not is_whole(apart)
+    assert not is_whole(msgspec.structs.replace(plain, tools=True))
+    assert not is_whole(msgspec.structs.replace(plain, request=history))
+
+
+async def test_turns_stand_behind_the_messages_also_where_no_id_is_rewritten(bus: MemoryProcess):
+    plain = msgspec.structs.replace(await work(bus), prompt=None, tools=True)
+    said = ChatMessage(role="assistant", content="Let me see.")
+    going_on = msgspec.structs.replace(plain, turns=[Turn(message=said)])
+
+    async with PromptReader(bus, Slices()).whole(going_on) as whole:
+        assert whole.request.messages == [said]
 
 
 async def test_a_prompt_that_is_gone_is_refused_for_good(bus: MemoryProcess):
