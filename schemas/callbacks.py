@@ -31,10 +31,27 @@ soon keeps an entity in memory."""
 # Said between the two
 
 
+MOST_TOLD_BYTES = 256 * 1024
+"""What who waits is told of a result; the whole of it is in the record."""
+
+
+class Outcome(Value, omit_defaults=True):
+    """What has come out: a text, or a JSON value where the one that has ended says that it is one.
+
+    ``truncated`` says that the text was cut off at ``MOST_TOLD_BYTES``. ``model`` is who answered.
+    """
+
+    text: str = ""
+    value: msgspec.Raw = msgspec.Raw()
+    truncated: bool = False
+    model: str = ""
+
+
 class Ended(Internal, tag="ended"):
     """The entity ``of`` has ended: what it asks of who waits, and its answer to ``Inquire``.
 
     ``record`` is the subject of the whole record. ``cost`` is in pico-dollars; None is not known.
+    ``outcome`` is its result, None where it has none.
     """
 
     of: ReplyTo
@@ -44,6 +61,7 @@ class Ended(Internal, tag="ended"):
     usage: Usage | None = None
     cost: int | None = None
     problem: Problem | None = None
+    outcome: Outcome | None = None
 
 
 class Noted(Internal, tag="noted"):
