@@ -4,7 +4,7 @@ A step of a workflow runs an agent, an agent runs another one: what they begin i
 instance of a workflow like any that a user begins, by the same public request. The entity opens an
 item in the queue ``begin`` for it, whose id is that of what is begun, so that an item that is given
 out again attaches to what stands. The worker makes the request on the subject of the fleet's own
-requests, in the name of ``by``, and reports ``Begun`` or why it was refused. What was begun tells
+requests, in the name of ``by``, and reports ``HasBegun`` or why it was refused. What was begun tells
 the entity of its end by ``schemas.callbacks.Ended``.
 """
 
@@ -49,7 +49,7 @@ class BeginWork(Internal):
     scope: str | None = None
 
 
-class Begun(Done, tag="begun"):
+class HasBegun(Done, tag="begun"):
     """It stands, under the id that the item names. ``stream`` is the subject of its events."""
 
     stream: str = ""

@@ -35,7 +35,7 @@ MOST_TOLD_BYTES = 256 * 1024
 """What who waits is told of a result; the whole of it is in the record."""
 
 
-class Outcome(Value, omit_defaults=True):
+class EndOutcome(Value, omit_defaults=True):
     """What has come out: a text, or a JSON value where the one that has ended says that it is one.
 
     ``truncated`` says that the text was cut off at ``MOST_TOLD_BYTES``. ``model`` is who answered.
@@ -61,7 +61,7 @@ class Ended(Internal, tag="ended"):
     usage: Usage | None = None
     cost: int | None = None
     problem: Problem | None = None
-    outcome: Outcome | None = None
+    outcome: EndOutcome | None = None
 
 
 class Noted(Internal, tag="noted"):

@@ -466,7 +466,7 @@ class RunBudget(StrictValue, omit_defaults=True):
     final: Annotated[list[TransitionId], msgspec.Meta(max_length=64)] = []
 
 
-class Net(StrictValue, omit_defaults=True):
+class NetDefinition(StrictValue, omit_defaults=True):
     """What a workflow is: its places, transitions and triggers, and what it may do.
 
     ``agents`` are those that it may run, * in them stands for any text; empty allows all of the

@@ -3,7 +3,7 @@
 from typing import Literal
 
 from schemas.base import Value
-from schemas.nets import Net
+from schemas.nets import NetDefinition
 from schemas.versioned import Versioned
 
 
@@ -41,5 +41,5 @@ class WorkflowDefinition(Versioned):
 
     name: str
     description: str = ""
-    net: Net
+    net: NetDefinition
     proof: NetProof = NetProof()
