@@ -4,8 +4,8 @@ A step of a workflow runs an agent, an agent runs another one: what they begin i
 instance of a workflow like any that a user begins, by the same public request. The entity opens an
 item in the queue ``begin`` for it, whose id is that of what is begun, so that an item that is given
 out again attaches to what stands. The worker makes the request on the subject of the fleet's own
-requests, in the name of ``by``, and reports ``HasBegun`` or why it was refused. What was begun tells
-the entity of its end by ``schemas.callbacks.Ended``.
+requests, in the name of ``by``, and reports ``HasBegun`` or why it was refused. What was begun
+tells the entity of its end by ``schemas.callbacks.Ended``.
 """
 
 import msgspec
