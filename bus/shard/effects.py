@@ -175,6 +175,10 @@ class EffectSender:
         ]
 
     async def _write(self, due: Sequence[EntityAddress]) -> None:
+        if not due and not self._writing.locked():
+            # A round in which nothing has ended; a lock costs as much as the rest of it.
+            self._mark()
+            return
         # One after another: an older record, which may lack something, must not come last.
         async with self._writing:
             # The record of a former owner would stand where a newer one does; and the writer before

@@ -48,8 +48,13 @@ class ServerNames(NamedTuple):
     certain: list[str]
 
 
+_NO_SERVERS = ServerNames([], [])
+
+
 def servers(definition: AgentDefinition) -> ServerNames:
     """Return of which servers an agent may use tools."""
+    if not definition.tools:
+        return _NO_SERVERS
     named = (tool.server or tool.name for tool in definition.tools if _may_be_server(tool))
     certain = {tool.server for tool in definition.tools if tool.server is not None}
     return ServerNames(sorted({name for name in named if name is not None}), sorted(certain))
@@ -61,6 +66,8 @@ def offers(definition: AgentDefinition, listed: ToolList) -> ToolOffers | Proble
     A server that was not heard is a warning. Refuses with ``unavailable`` where nothing is left of
     what the agent may use of servers.
     """
+    if not definition.tools:
+        return ToolOffers([])
     known = {tool.server for tool in listed.tools} | set(listed.unreachable)
     own = [tool for tool in definition.tools if tool.name is not None and tool.name not in known]
     own += [tool for tool in definition.tools if tool.name in known and not _may_be_server(tool)]
