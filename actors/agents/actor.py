@@ -492,6 +492,6 @@ ACTOR = Actor(
     projections=[LISTED],
     services=[Agents, ToolCommands, Templates],
     jobs=[BEGIN],
-    asks=[ACCOUNT_ENTITY],
+    asks=[ACCOUNT_ENTITY, EXECUTION_ENTITY],
     opened=opened,
 )
