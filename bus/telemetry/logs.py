@@ -7,7 +7,6 @@ of ours or the operating system's: any other may quote what a user wrote.
 import logging
 import sys
 from collections.abc import MutableMapping
-from datetime import UTC, datetime
 from pathlib import Path
 from traceback import StackSummary, walk_tb
 from typing import Any, Literal, TextIO
@@ -36,6 +35,8 @@ _LEVELS: dict[Level, int] = {
 
 _SHOWN_AS = {"warn": "warning", "exception": "error"}
 """Methods of a logger that are not named like their level."""
+
+_stamped = structlog.processors.TimeStamper(fmt="iso", utc=True, key="at")
 
 _COARSE = frozenset(
     structlog.make_filtering_bound_logger(level)
@@ -89,9 +90,8 @@ class _Collect:
             line = {**context.fields, **line}
         if context.trace:
             line.setdefault("trace_id", context.trace.split("-")[1])
-        at = datetime.now(UTC).replace(tzinfo=None).isoformat()
-        level = _SHOWN_AS.get(method, method)
-        first = {"at": f"{at}Z", "level": level}
+        first = {"at": "", "level": _SHOWN_AS.get(method, method)}
+        _stamped(_logger, method, first)
         return {**first, **self._fields, **redact(line), **first}
 
 
