@@ -147,7 +147,7 @@ class EffectSender:
     async def write_records(self) -> None:
         """Write records until cancelled."""
         while True:
-            await self._has_unwritten.wait(self._timing.housekeeping_seconds)
+            await self._has_unwritten.wait()
             await anyio.sleep(self._timing.record_delay_seconds)
             self._round += 1
             if self._unwritten:
