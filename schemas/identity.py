@@ -44,6 +44,7 @@ OPERATOR_ACTIONS = frozenset({"tenants:admin"})
 """What no tenant's admin may do."""
 
 EVERY_ACTION = frozenset(ACTIONS)
+TENANT_ACTIONS = EVERY_ACTION - OPERATOR_ACTIONS
 
 
 class Principal(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -79,7 +80,7 @@ class Resource(NamedTuple):
 @lru_cache(maxsize=1024)
 def admin(tenant: str) -> Principal:
     """Return the principal that may do everything within its tenant; the platform's may do all."""
-    actions = EVERY_ACTION if tenant == PLATFORM else EVERY_ACTION - OPERATOR_ACTIONS
+    actions = EVERY_ACTION if tenant == PLATFORM else TENANT_ACTIONS
     return Principal(tenant=tenant, actions=actions)
 
 

@@ -15,14 +15,10 @@ def create(path: Path) -> KeyPair:
     """Make a key and write its seed to a new file, which only its user may read.
 
     Raises:
-        ConfigError: the file stands already, or cannot be written.
+        ProblemError: ``validation``: the file stands already, or cannot be written.
     """
     pair = KeyPair.of(os.urandom(32), "account")
-    try:
-        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-            file.write(f"{pair.seed}\n")
-    except OSError as error:
-        raise ConfigError(str(path), error.strerror or "cannot be written") from None
+    files.create(path, f"{pair.seed}\n")
     return pair
 
 

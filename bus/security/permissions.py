@@ -18,7 +18,7 @@ from typing import NamedTuple
 from bus.errors import ConfigError
 from bus.subjects import fill, filter_for, token
 from schemas import catalog
-from schemas.identity import EVERY_ACTION
+from schemas.identity import TENANT_ACTIONS
 from schemas.streams import STREAM_SUBJECT
 
 CALLOUT = "$SYS.REQ.USER.AUTH"
@@ -50,7 +50,7 @@ class User(NamedTuple):
 
 
 def tenant_permissions(
-    tenant: str, user: str, actions: Collection[str] = EVERY_ACTION
+    tenant: str, user: str, actions: Collection[str] = TENANT_ACTIONS
 ) -> Permissions:
     """Return what a user of a tenant may do: ask, submit, listen, and read its own inbox.
 
@@ -127,7 +127,7 @@ def _callout(issuer: str, users: Sequence[str]) -> str:
     return "\n".join(["authorization {", "  auth_callout {", *lines, listed, "  }", "}"])
 
 
-def _requests(actions: Collection[str] = EVERY_ACTION) -> tuple[str, ...]:
+def _requests(actions: Collection[str] = TENANT_ACTIONS) -> tuple[str, ...]:
     rows = [row for row in catalog.requests() if row.action in actions]
     return tuple(
         template for row in rows for template in (row.subject, row.submit) if template is not None

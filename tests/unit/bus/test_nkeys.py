@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bus.errors import ConfigError
+from bus.errors import ConfigError, ProblemError
 from bus.security import issuer
 from bus.security.nkeys import KeyPair, Owner, is_public, verified
 
@@ -67,7 +67,7 @@ def test_a_key_lies_in_a_new_file_of_its_users_alone(tmp_path: Path):
     made = issuer.create(file)
     assert file.stat().st_mode & 0o777 == 0o600
     assert issuer.issuer_of(file).public == made.public
-    with pytest.raises(ConfigError):
+    with pytest.raises(ProblemError):
         issuer.create(file)
     file.chmod(0o644)
     with pytest.raises(ConfigError, match="chmod 600"):
