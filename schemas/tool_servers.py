@@ -66,12 +66,30 @@ class ServerLimits(StrictValue, omit_defaults=True):
     open_seconds: Annotated[float, msgspec.Meta(ge=0.1, le=300)] = 30.0
 
 
+class ServerOauth(StrictValue, omit_defaults=True):
+    """How access tokens for a server are obtained: after a person has logged in, or by ourselves.
+
+    ``client_id`` is ours at the authorization server, ``secret`` names the secret that goes with
+    it, which goes only to the hosts of its entry. Without an id the client says who it is by the
+    document at ``client_metadata``, where that is offered, or is registered. ``scope`` goes before
+    what the server asks for; ``issuer`` is the one authorization server that may give tokens.
+    """
+
+    grant: Literal["authorization_code", "client_credentials"] = "authorization_code"
+    client_id: Annotated[str, msgspec.Meta(pattern=r"^[\x21-\x7e]{1,1024}" + END)] | None = None
+    secret: Token | None = None
+    client_metadata: BaseUrl | None = None
+    scope: Annotated[str, msgspec.Meta(pattern=r"^[\x20-\x7e]{0,2048}" + END)] = ""
+    issuer: BaseUrl | None = None
+
+
 class ServerTerms(StrictValue, omit_defaults=True):
     """What is said of a server wherever it runs.
 
     ``era`` is the revision of the protocol that it speaks: until 2025-11-25 with sessions, from
     2026-07-28 without; ``auto`` finds out. ``secret`` names one that is sent as a bearer token,
-    ``secret_headers`` those that are sent in other headers.
+    ``secret_headers`` those that are sent in other headers; with ``oauth`` the bearer token is
+    obtained from an authorization server instead.
     """
 
     transport: Literal["http", "sse"] = "http"
@@ -79,6 +97,7 @@ class ServerTerms(StrictValue, omit_defaults=True):
     headers: Texts = {}
     secret: Token | None = None
     secret_headers: SecretNames = {}
+    oauth: ServerOauth | None = None
     sharing: Sharing = "auto"
     tools: ServerTools = ServerTools()
     limits: ServerLimits = ServerLimits()

@@ -22,6 +22,26 @@ Log = Callable[[str, str], None]
 Counted = Literal["sessions", "sockets", "tasks", "processes"]
 
 
+class Bearer(Protocol):
+    """The access token of a server, which changes while its sessions go on.
+
+    Both methods raise ``UpstreamError``.
+    """
+
+    @property
+    def key(self) -> str:
+        """What tells whose token it is, without telling it."""
+        ...
+
+    async def token(self) -> str:
+        """Return the token to send, "" where none is needed yet."""
+        ...
+
+    async def renewed(self, refused: str, challenge: str) -> str:
+        """Return the token to send in place of a refused one; ``challenge`` says why it was."""
+        ...
+
+
 class ServerAddress(NamedTuple):
     """Where a server is and how to speak to it. Secrets are filled in already."""
 
@@ -32,6 +52,7 @@ class ServerAddress(NamedTuple):
     env: Mapping[str, str] = {}
     headers: Mapping[str, str] = {}
     era: Era = "auto"
+    bearer: Bearer | None = None
 
 
 class CallPlan(NamedTuple):

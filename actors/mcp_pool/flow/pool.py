@@ -280,5 +280,6 @@ class ServerPool:
 
 def credential_of(address: ServerAddress) -> str:
     """Return what tells the credentials of sessions apart, without telling them."""
-    told = sorted(address.headers.items()), sorted(address.env.items())
+    whose = address.bearer.key if address.bearer is not None else ""
+    told = sorted(address.headers.items()), sorted(address.env.items()), whose
     return hashlib.sha256(repr(told).encode()).hexdigest()
