@@ -25,6 +25,7 @@ BY_HAND = {
     "agents": {"new": ("agent_file:new", "Write a commented agent file to begin with.")},
     "mcp": {
         "check": ("mcp_servers:check", "Ask a server for a sign of life and its tools."),
+        "login": ("mcp_login:login", "Log in to a server, for the pool to use it."),
         "serve": ("mcp_serve:serve", "Offer agents as tools of MCP."),
     },
 }

@@ -67,11 +67,14 @@ class MemoryGrant:
 
 
 class GrantFile:
-    """Keeps a grant in a file below the data directory. ``owner`` is empty for the operator's."""
+    """Keeps the grant for one URL of a server in a file below the data directory.
 
-    def __init__(self, data: Path, owner: str, server: str) -> None:
-        # Names may differ in case alone, and some file systems do not tell such apart.
-        digest = sha256(f"{owner}/{server}".encode()).hexdigest()[:12]
+    ``owner`` is empty for the operator's. Where a definition moves its server elsewhere, its tokens
+    do not follow: they are another file's.
+    """
+
+    def __init__(self, data: Path, owner: str, server: str, url: str) -> None:
+        digest = sha256(f"{owner} {server} {url}".encode()).hexdigest()[:16]
         self.path = data / FOLDER / f"{server}.{digest}.json"
 
     async def load(self) -> OauthGrant | None:
@@ -137,6 +140,21 @@ class GrantFile:
         except OSError as error:
             new.unlink(missing_ok=True)
             raise _unusable(self.path, error) from None
+
+
+class NewGrant(GrantFile):
+    """The same for a login: what was kept before is not used, and stays if there is no new one."""
+
+    _is_saved = False
+
+    async def load(self) -> OauthGrant | None:
+        """See ``GrantKeep.load``."""
+        return await super().load() if self._is_saved else None
+
+    async def save(self, grant: OauthGrant) -> None:
+        """See ``GrantKeep.save``."""
+        await super().save(grant)
+        self._is_saved = True
 
 
 def _locked(descriptor: int) -> bool:

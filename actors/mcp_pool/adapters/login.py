@@ -53,9 +53,9 @@ class LoginMeans(NamedTuple):
 
 
 async def log_in(
-    server: str, terms: ServerOauth, means: LoginMeans, found: Discovered, scopes: tuple[str, ...]
+    terms: ServerOauth, means: LoginMeans, found: Discovered, scopes: tuple[str, ...]
 ) -> OauthGrant:
-    """Have a person log in, and return the grant for the server at a URL.
+    """Have a person log in for a server, and return the grant.
 
     Raises:
         OauthError: there is none, for whatever reason.
@@ -68,7 +68,6 @@ async def log_in(
         code = callback_code(await back.query(), state, found.issuer)
     url = found.issuer.token_endpoint
     empty = OauthGrant(
-        server=server,
         resource=found.resource,
         issuer=found.issuer.issuer,
         token_endpoint=url,

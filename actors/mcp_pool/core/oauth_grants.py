@@ -65,13 +65,12 @@ class RegisteredClient(_Hidden):
 
 
 class OauthGrant(_Hidden, omit_defaults=True):
-    """Tokens for the server at one URL, and what they are refreshed with.
+    """Tokens for one server, and what they are refreshed with.
 
     They hold for one issuer and go to its token endpoint alone. ``expires_at`` is in seconds since
     1970, None where it was not said. The ``client`` has no secret where an operator's map has it.
     """
 
-    server: str
     resource: str
     issuer: str
     token_endpoint: str

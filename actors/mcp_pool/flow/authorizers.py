@@ -67,7 +67,7 @@ class TokenKeeping:
         """Return the means for one URL of a server."""
         oauth = spec.terms.oauth
         by_person = oauth is not None and oauth.grant == "authorization_code"
-        keep = GrantFile(self._data, spec.owner, spec.name) if by_person else MemoryGrant()
+        keep = GrantFile(self._data, spec.owner, spec.name, url) if by_person else MemoryGrant()
         return TokenMeans(
             Authorization(partial(self._client, spec, url)),
             keep,

@@ -130,9 +130,6 @@ class Authorizer:
     async def _renewed(self) -> None:
         wanted, means = self._wanted, self._means
         kept = await means.keep.load()
-        if kept is not None and kept.server != self._url:
-            # The definition has moved the server elsewhere: its tokens do not follow.
-            kept = None
         is_first, self._is_loaded = not self._is_loaded, True
         usable = kept is not None and not kept.is_stale(means.clock())
         if is_first or (usable and kept is not None and kept.access_token != wanted.refused):
@@ -191,7 +188,6 @@ class Authorizer:
             id=self._terms.client_id or "", method=auth_method(methods, secret=True)
         )
         empty = OauthGrant(
-            server=self._url,
             resource=found.resource,
             issuer=found.issuer.issuer,
             token_endpoint=url,

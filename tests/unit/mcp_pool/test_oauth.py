@@ -68,7 +68,7 @@ class Reached(NamedTuple):
             authorization = Authorization(lambda _: client)
             found = await authorization.discover(self.server.url, BearerChallenge(), None)
             means = LoginMeans(authorization, lambda _: "", now, visit)
-            grant = await log_in(self.server.url, self.oauth, means, found, scopes)
+            grant = await log_in(self.oauth, means, found, scopes)
         await self.keep.save(grant)
         return grant
 
@@ -89,7 +89,7 @@ async def reached(folder: Path, oauth: ServerOauth) -> AsyncGenerator[Reached]:
         secrets = Secrets({"robot": entry}, {"ROBOT": SECRET})
         keeping = TokenKeeping(folder, secrets, (client, client), tasks, system_clock)
         addressing = Addressing(secrets, {}, Authorizers(keeping))
-        keep = GrantFile(folder, "", "guard")
+        keep = GrantFile(folder, "", "guard", server.url)
         yield Reached(server, addressing, Lanes(tasks, client), keep, oauth)
 
 

@@ -48,7 +48,6 @@ ISSUER = IssuerMetadata(
 FOUND = Discovered("https://mcp.example/mcp", ("a", "b"), ISSUER)
 CLIENT = OauthClient(id="app:1", secret="p&ss/=", method="client_secret_basic")
 GRANT = OauthGrant(
-    server="https://mcp.example/mcp",
     resource="https://mcp.example/mcp",
     issuer="https://as.example",
     token_endpoint="https://as.example/token",
